@@ -1,0 +1,126 @@
+//! Connections to the broker: named for people, bounded in time, and made again for ever.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
+use lapin::{Connection, ConnectionProperties, uri::AMQPUri};
+use secrecy::ExposeSecret as _;
+
+use crate::config::BrokerConfig;
+
+/// A peer that went away without a word is noticed after two of these; RabbitMQ's documentation advises 5 to 20 s.
+const HEARTBEAT_SECONDS: u16 = 10;
+
+/// The whole of connecting: name, TCP, TLS, handshake.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why there is no connection or it is no longer of use.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    /// The client library's error.
+    #[error("RabbitMQ: {0}")]
+    Client(#[from] lapin::Error),
+    /// No answer in time.
+    #[error("RabbitMQ did not answer within {0:?}")]
+    TimedOut(Duration),
+    /// `AMQP_URL` cannot be read.
+    #[error("AMQP_URL is not of the form amqp://USER:PASSWORD@HOST:5672/VHOST: {0}")]
+    Url(String),
+}
+
+/// Knows the nodes of the broker and the name by which a process is known there. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Connector {
+    uris: Arc<[AMQPUri]>,
+    program: Arc<str>,
+    next: Arc<AtomicUsize>,
+}
+
+impl Connector {
+    /// `program` is what the management UI shows first: `orderflow-worker`.
+    ///
+    /// # Errors
+    /// When a URL cannot be read.
+    pub fn new(config: &BrokerConfig, program: &str) -> Result<Self, BrokerError> {
+        crate::tls::install();
+        let uris = config.urls.iter().map(|url| {
+            let mut uri: AMQPUri = url.expose_secret().parse().map_err(BrokerError::Url)?;
+            uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
+            Ok(uri)
+        });
+        Ok(Self { uris: uris.collect::<Result<_, BrokerError>>()?, program: program.into(), next: Arc::default() })
+    }
+
+    /// Connects to one node, the next time to the next. `purpose` tells a person what the connection is for:
+    /// `payment.order-created` makes `orderflow-worker payment.order-created @host 4711`.
+    ///
+    /// The connection lives on the tokio runtime that this is called on, which has to be a multi-threaded one.
+    ///
+    /// # Errors
+    /// When the node refuses or does not answer within ten seconds.
+    pub async fn connect(&self, purpose: &str) -> Result<Connection, BrokerError> {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        let uri = turn
+            .checked_rem(self.uris.len())
+            .and_then(|index| self.uris.get(index))
+            .ok_or_else(|| BrokerError::Url("no URL at all".to_owned()))?;
+        let properties = ConnectionProperties::default().with_connection_name(self.name(purpose).into());
+        let connecting = Connection::connect_uri(uri.clone(), properties);
+        match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+            Ok(connection) => Ok(connection?),
+            Err(_) => Err(BrokerError::TimedOut(CONNECT_TIMEOUT)),
+        }
+    }
+
+    /// The name of a connection of this process with this purpose.
+    #[must_use]
+    pub fn name(&self, purpose: &str) -> String {
+        format!("{} {purpose} {}", self.program, Self::place())
+    }
+
+    /// Which process on which host this is, as a person finds it: `@host 4711`.
+    #[must_use]
+    pub fn place() -> String {
+        let host = hostname::get().map_or_else(|_| "unknown".to_owned(), |name| name.to_string_lossy().into_owned());
+        format!("@{host} {}", std::process::id())
+    }
+
+    pub(super) fn uris(&self) -> &[AMQPUri] {
+        &self.uris
+    }
+}
+
+/// The waits between attempts to connect: from 100 ms, doubling up to 10 s, with jitter, without end.
+#[derive(Debug)]
+pub struct Backoff(ExponentialBackoff);
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self(
+            ExponentialBuilder::default()
+                .with_min_delay(Duration::from_millis(100))
+                .with_max_delay(Duration::from_secs(10))
+                .with_jitter()
+                .without_max_times()
+                .build(),
+        )
+    }
+}
+
+impl Backoff {
+    /// How long to wait now.
+    pub fn next_delay(&mut self) -> Duration {
+        self.0.next().unwrap_or(Duration::from_secs(10))
+    }
+
+    /// Waits until the next attempt is due.
+    pub async fn wait(&mut self) {
+        tokio::time::sleep(self.next_delay()).await;
+    }
+}

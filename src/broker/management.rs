@@ -1,0 +1,168 @@
+//! RabbitMQ's management API: the only way to make users and policies, and used by `orderflow topology` alone.
+
+use std::time::Duration;
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::{Client, Method, StatusCode};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{Subscription, Topology, names};
+use crate::config::AdminConfig;
+
+/// An import of some thirty quorum queues takes a few seconds on a busy node.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Why the management API did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ManagementError {
+    /// Not reached, or no answer in time.
+    #[error("RabbitMQ's management API at {url} cannot be reached")]
+    Unreachable {
+        /// Where it was looked for.
+        url: String,
+        /// Why.
+        source: reqwest::Error,
+    },
+    /// It answered, but not with success.
+    #[error("RabbitMQ's management API answered {status} to {path}: {body}")]
+    Refused {
+        /// Its status.
+        status: StatusCode,
+        /// What was asked for.
+        path: String,
+        /// Its words.
+        body: String,
+    },
+    /// Its answer is not what the API's documentation says.
+    #[error("RabbitMQ's management API gave an answer that cannot be read")]
+    Unreadable(#[from] serde_json::Error),
+}
+
+/// A client of one virtual host, as an administrator.
+#[derive(Debug)]
+pub struct Management {
+    client: Client,
+    config: AdminConfig,
+}
+
+impl Management {
+    /// Nothing is sent yet.
+    ///
+    /// # Errors
+    /// When no HTTP client can be made, as without any TLS roots.
+    pub fn new(config: AdminConfig) -> Result<Self, ManagementError> {
+        crate::tls::install();
+        let client = Client::builder()
+            .timeout(TIMEOUT)
+            .build()
+            .map_err(|source| ManagementError::Unreachable { url: config.management_url.to_string(), source })?;
+        Ok(Self { client, config })
+    }
+
+    /// Makes the virtual host, the users and everything of [`Topology`]. What exists is left as it is, so this is safe
+    /// to repeat and from many hosts at once. An object that exists with other arguments is *not* changed: see
+    /// [`Management::live`].
+    ///
+    /// # Errors
+    /// See [`ManagementError`]; what was made before it stays.
+    pub async fn apply(&self, topology: &Topology) -> Result<(), ManagementError> {
+        self.put(&format!("vhosts/{}", self.vhost()), &json!({})).await?;
+        for user in self.users() {
+            self.apply_user(&user).await?;
+        }
+        self.request(Method::POST, &format!("definitions/{}", self.vhost()), Some(topology)).await?;
+        Ok(())
+    }
+
+    /// What the virtual host has now.
+    ///
+    /// # Errors
+    /// See [`ManagementError`].
+    pub async fn live(&self) -> Result<Topology, ManagementError> {
+        let body = self.request(Method::GET, &format!("definitions/{}", self.vhost()), None::<&Value>).await?;
+        Ok(serde_json::from_str(&body)?)
+    }
+
+    async fn apply_user(&self, user: &User) -> Result<(), ManagementError> {
+        if let Some(password) = &user.password {
+            let body = json!({ "password": password.expose_secret(), "tags": user.tags });
+            self.put(&format!("users/{}", user.name), &body).await?;
+            let body = json!({ "configure": "^$", "write": user.write, "read": user.read });
+            self.put(&format!("permissions/{}/{}", self.vhost(), user.name), &body).await?;
+        }
+        Ok(())
+    }
+
+    /// Least privilege: nobody but the administrator may declare anything.
+    fn users(&self) -> [User; 3] {
+        let services = Subscription::services().join("|");
+        [
+            User {
+                name: "orderflow-web",
+                password: self.config.users.web.clone(),
+                tags: "",
+                write: format!("^{}$", names::EVENTS.replace('.', "\\.")),
+                read: "^$".to_owned(),
+            },
+            User {
+                name: "orderflow-worker",
+                password: self.config.users.worker.clone(),
+                tags: "",
+                write: "^orders\\.(events|dlx|return|retry\\..+)$".to_owned(),
+                read: format!("^({services})\\.[a-z-]+$"),
+            },
+            User {
+                name: "orderflow-viewer",
+                password: self.config.users.viewer.clone(),
+                // May look at everything in the management UI, and at messages too.
+                tags: "monitoring",
+                write: "^$".to_owned(),
+                read: ".*".to_owned(),
+            },
+        ]
+    }
+
+    fn vhost(&self) -> String {
+        utf8_percent_encode(&self.config.vhost, NON_ALPHANUMERIC).to_string()
+    }
+
+    async fn put(&self, path: &str, body: &Value) -> Result<(), ManagementError> {
+        self.request(Method::PUT, path, Some(body)).await?;
+        Ok(())
+    }
+
+    async fn request<B: Serialize + Sync>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&B>,
+    ) -> Result<String, ManagementError> {
+        let root = self.config.management_url.as_str().trim_end_matches('/').to_owned();
+        let unreachable = |source| ManagementError::Unreachable { url: root.clone(), source };
+        let mut request = self
+            .client
+            .request(method, format!("{root}/api/{path}"))
+            .basic_auth(&self.config.user, Some(self.config.password.expose_secret()));
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = request.send().await.map_err(unreachable)?;
+        let status = response.status();
+        let body = response.text().await.map_err(unreachable)?;
+        if status.is_success() {
+            Ok(body)
+        } else {
+            Err(ManagementError::Refused { status, path: path.to_owned(), body })
+        }
+    }
+}
+
+struct User {
+    name: &'static str,
+    password: Option<SecretString>,
+    tags: &'static str,
+    write: String,
+    read: String,
+}

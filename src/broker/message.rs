@@ -1,0 +1,46 @@
+//! A message as we publish it.
+
+use lapin::{BasicProperties, types::FieldTable};
+
+use super::names;
+use crate::{events::CONTENT_TYPE, store::outbox::Outgoing};
+
+/// RabbitMQ's delivery mode for messages that survive a restart.
+const PERSISTENT: u8 = 2;
+
+/// What is published where.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// The exchange.
+    pub exchange: String,
+    /// The routing key.
+    pub routing_key: String,
+    /// Content type, ids, headers.
+    pub properties: BasicProperties,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Message {
+    /// An event on its way to everybody who subscribed to its kind.
+    #[must_use]
+    pub fn event(event: &Outgoing) -> Self {
+        // AMQP counts whole seconds since 1970.
+        let seconds = u64::try_from(event.occurred_at.timestamp()).unwrap_or(0);
+        let properties = BasicProperties::default()
+            .with_content_type(CONTENT_TYPE.into())
+            .with_delivery_mode(PERSISTENT)
+            .with_message_id(event.event_id.to_string().into())
+            .with_type(event.kind.cloud_type().into())
+            .with_app_id(event.source.clone().into())
+            .with_timestamp(seconds)
+            .with_correlation_id(event.correlation_id.to_string().into())
+            .with_headers(FieldTable::default());
+        Self {
+            exchange: names::EVENTS.to_owned(),
+            routing_key: event.kind.routing_key().to_owned(),
+            properties,
+            body: event.body.clone().into_bytes(),
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! The names of exchanges and queues that the whole system shares. They are part of the contract.
+
+use std::time::Duration;
+
+/// Topic exchange that every event is published to.
+pub const EVENTS: &str = "orders.events";
+/// Keeps what no queue was bound for: a fanout exchange and the queue behind it.
+pub const UNROUTED: &str = "orders.unrouted";
+/// Direct exchange through which a message comes back to exactly one work queue.
+pub const RETURN: &str = "orders.return";
+/// Direct exchange to the dead-letter queues.
+pub const DEAD_LETTERS: &str = "orders.dlx";
+
+/// The exchange and the queue in which messages wait for `delay`: `orders.retry.10s`.
+#[must_use]
+pub fn retry(delay: Duration) -> String {
+    // humantime separates units with spaces, as in "1m 30s".
+    format!("orders.retry.{}", humantime::format_duration(delay).to_string().replace(' ', ""))
+}

@@ -1,0 +1,166 @@
+//! The way of an event from the outbox to the broker.
+//!
+//! Fast path: whoever committed events hands them over at once. Slow path: a loop in every process takes what is due
+//! because a fast path did not succeed. Both publish with confirms and delete the row only then, so that an event is
+//! published at least once, whatever dies in between; consumers recognise a repetition by the event's id.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::future::join_all;
+use rand::RngExt as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
+
+use super::{Message, Publisher};
+use crate::{
+    store::{
+        Database, StoreError,
+        outbox::{self, Outgoing},
+    },
+    telemetry,
+};
+
+/// Rows that this process has handed over and that are not confirmed yet. Beyond it the fast path takes no more, and
+/// consumers pause: the outbox keeps the rest.
+const UNCONFIRMED: usize = 10_000;
+
+/// Rows that the loop takes at once.
+const LEASE: i64 = 500;
+
+/// How often the loop looks for rows that are due, give or take half.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Rows deleted by one statement.
+const DELETE: usize = 2_000;
+
+/// A handle to this process's way out. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Relay {
+    publisher: Publisher,
+    room: Arc<Semaphore>,
+    confirmed: mpsc::Sender<(Uuid, OwnedSemaphorePermit)>,
+    tasks: TaskTracker,
+}
+
+impl Relay {
+    /// Starts the loop on the current runtime. It ends when `stop` is cancelled; see [`Relay::drain`] for the rest.
+    #[must_use]
+    pub fn start(database: Database, publisher: Publisher, stop: CancellationToken) -> Self {
+        let room = Arc::new(Semaphore::new(UNCONFIRMED));
+        let (confirmed, deletions) = mpsc::channel(UNCONFIRMED);
+        let tasks = TaskTracker::new();
+        let relay = Self { publisher, room, confirmed, tasks };
+        tokio::spawn(delete_confirmed(database.clone(), deletions));
+        tokio::spawn(relay.clone().relay_due(database, stop));
+        relay
+    }
+
+    /// Publishes freshly committed events. Returns at once; what finds no room or fails stays in the outbox, from
+    /// where the loop of some process takes it.
+    pub fn submit(&self, events: Vec<Outgoing>) {
+        for event in events {
+            let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else { return };
+            self.tasks.spawn(self.clone().publish(event, permit));
+        }
+    }
+
+    /// Waits while too much is unconfirmed: whoever makes events pauses here.
+    pub async fn room(&self) {
+        // The semaphore is never closed.
+        drop(self.room.acquire().await);
+    }
+
+    /// Waits until everything handed over is confirmed and deleted, or has failed, for at most `deadline`.
+    pub async fn drain(&self, deadline: Duration) {
+        self.tasks.close();
+        let drained = async {
+            self.tasks.wait().await;
+            // Every permit is back when the last confirmed row is deleted.
+            let all = u32::try_from(UNCONFIRMED).unwrap_or(u32::MAX);
+            drop(self.room.acquire_many(all).await);
+        };
+        if tokio::time::timeout(deadline, drained).await.is_err() {
+            tracing::info!("some events are not confirmed yet; they stay in the outbox for another process");
+        }
+    }
+
+    async fn publish(self, event: Outgoing, permit: OwnedSemaphorePermit) {
+        match self.publisher.publish(Message::event(&event)).await {
+            Ok(()) => drop(self.confirmed.send((event.event_id, permit)).await),
+            Err(error) => {
+                tracing::debug!(event.id = %event.event_id, order.id = %event.order_id, %error, "an event stays in the outbox");
+            }
+        }
+    }
+
+    async fn relay_due(self, database: Database, stop: CancellationToken) {
+        let mut failing = false;
+        while !stop.is_cancelled() {
+            tokio::select! {
+                () = self.publisher.connected() => {}
+                () = stop.cancelled() => return,
+            }
+            match self.relay_once(&database).await {
+                // A full batch means that more is due: an outage's backlog is worked off without a pause.
+                Ok(taken) if taken == LEASE => {
+                    failing = false;
+                    continue;
+                }
+                Ok(_) => failing = false,
+                Err(error) => {
+                    if !failing {
+                        tracing::warn!(error = telemetry::chain(&error), "the outbox cannot be read; trying again");
+                    }
+                    failing = true;
+                }
+            }
+            let pause = INTERVAL.mul_f64(rand::rng().random_range(0.5..1.5));
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// One step of the loop: takes what is due, publishes it, and returns how many rows it took.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn relay_once(&self, database: &Database) -> Result<i64, StoreError> {
+        let due = outbox::lease_due(&mut *database.connection().await?, LEASE).await?;
+        let taken = i64::try_from(due.len()).unwrap_or(i64::MAX);
+        if taken > 0 {
+            tracing::info!(events = taken, "publishing events that waited in the outbox");
+        }
+        // Their publication is waited for, so that a backlog is not taken faster than the broker confirms it.
+        join_all(due.into_iter().map(async |event| {
+            if let Ok(permit) = Arc::clone(&self.room).acquire_owned().await {
+                self.clone().publish(event, permit).await;
+            }
+        }))
+        .await;
+        Ok(taken)
+    }
+}
+
+/// Deletes confirmed rows, as many at once as there are. A row that cannot be deleted becomes due again.
+async fn delete_confirmed(database: Database, mut confirmed: mpsc::Receiver<(Uuid, OwnedSemaphorePermit)>) {
+    let mut batch = Vec::with_capacity(DELETE);
+    while confirmed.recv_many(&mut batch, DELETE).await > 0 {
+        let (ids, permits): (Vec<Uuid>, Vec<_>) = batch.drain(..).unzip();
+        if let Err(error) = delete(&database, &ids).await {
+            tracing::warn!(
+                error = telemetry::chain(&error),
+                rows = ids.len(),
+                "confirmed events could not be deleted from the outbox; they will be published again"
+            );
+        }
+        drop(permits);
+    }
+}
+
+async fn delete(database: &Database, ids: &[Uuid]) -> Result<(), StoreError> {
+    outbox::delete(&mut *database.connection().await?, ids).await?;
+    Ok(())
+}

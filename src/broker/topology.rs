@@ -1,0 +1,270 @@
+//! Everything that has to exist on the broker, in the form that RabbitMQ itself exports and imports ("definitions").
+//!
+//! This is the one source of it: `orderflow topology apply` imports it, `check` compares a live broker with it, and
+//! `export` writes `rabbitmq/definitions.json`.
+//!
+//! What a queue *is* stands in its arguments, which cannot change; what can be tuned stands in policies.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{Subscription, names};
+
+/// Objects of one virtual host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Topology {
+    /// Tunables by name pattern.
+    #[serde(default)]
+    pub policies: Vec<Policy>,
+    /// Where messages are published.
+    pub exchanges: Vec<Exchange>,
+    /// Where they wait.
+    pub queues: Vec<Queue>,
+    /// What goes where.
+    pub bindings: Vec<Binding>,
+}
+
+/// An exchange.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exchange {
+    /// Its name.
+    pub name: String,
+    /// `topic`, `direct` or `fanout`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    durable: bool,
+    auto_delete: bool,
+    internal: bool,
+    arguments: BTreeMap<String, Value>,
+}
+
+/// A queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queue {
+    /// Its name.
+    pub name: String,
+    durable: bool,
+    auto_delete: bool,
+    arguments: BTreeMap<String, Value>,
+}
+
+/// A binding of a queue to an exchange.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Binding {
+    source: String,
+    destination: String,
+    destination_type: String,
+    routing_key: String,
+    arguments: BTreeMap<String, Value>,
+}
+
+/// A policy: settings for the queues whose names match.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// Its name.
+    pub name: String,
+    pattern: String,
+    #[serde(rename = "apply-to")]
+    apply_to: String,
+    definition: BTreeMap<String, Value>,
+    priority: i32,
+}
+
+/// A worker's death counts against everything that it had prefetched, and RabbitMQ 4 drops or dead-letters at 20 by
+/// default. Our own attempt count ends retries; this limit only catches a message that kills every worker.
+const WORK_DELIVERY_LIMIT: i64 = 50;
+
+/// Looking at a dead letter in the management UI and putting it back is a delivery: practically no limit.
+const KEPT_DELIVERY_LIMIT: i64 = 1_000_000_000;
+
+impl Topology {
+    /// What has to exist for these retry delays.
+    #[must_use]
+    pub fn new(retry_delays: &[Duration]) -> Self {
+        let mut topology = Self {
+            policies: policies(),
+            exchanges: vec![
+                // Nothing that is published is dropped: what no queue is bound for is kept where doctor looks.
+                exchange(names::EVENTS, "topic", Some(names::UNROUTED)),
+                exchange(names::UNROUTED, "fanout", None),
+                // With an alternate exchange here too, a message for a deleted queue lands in orders.unrouted. Without
+                // it, at-least-once dead-lettering keeps what it cannot route and the whole tier stalls.
+                exchange(names::RETURN, "direct", Some(names::UNROUTED)),
+                exchange(names::DEAD_LETTERS, "direct", Some(names::UNROUTED)),
+            ],
+            queues: vec![queue(names::UNROUTED, [])],
+            bindings: vec![binding(names::UNROUTED, names::UNROUTED, "")],
+        };
+        for subscription in Subscription::ALL {
+            topology.add_subscription(*subscription);
+        }
+        for delay in retry_delays {
+            topology.add_retry_tier(*delay);
+        }
+        topology
+    }
+
+    fn add_subscription(&mut self, subscription: Subscription) {
+        let (work, dead) = (subscription.queue(), subscription.dead_letter_queue());
+        self.queues.push(queue(
+            &work,
+            [
+                ("x-dead-letter-exchange", json!(names::DEAD_LETTERS)),
+                // Without it a message would be dead-lettered with the event's routing key, which several queues share.
+                ("x-dead-letter-routing-key", json!(work)),
+            ],
+        ));
+        self.queues.push(queue(&dead, []));
+        self.bindings.push(binding(names::EVENTS, &work, subscription.kind().routing_key()));
+        self.bindings.push(binding(names::RETURN, &work, &work));
+        self.bindings.push(binding(names::DEAD_LETTERS, &dead, &work));
+    }
+
+    /// One delay per queue, shared by all work queues: messages come out in the order in which they went in, so nothing
+    /// waits behind a longer delay. A message keeps its routing key, the work queue, on its way through.
+    fn add_retry_tier(&mut self, delay: Duration) {
+        let name = names::retry(delay);
+        self.exchanges.push(exchange(&name, "fanout", None));
+        self.queues.push(queue(
+            &name,
+            [
+                ("x-dead-letter-exchange", json!(names::RETURN)),
+                ("x-message-ttl", json!(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX))),
+            ],
+        ));
+        self.bindings.push(binding(&name, &name, ""));
+    }
+
+    /// The same as a node's boot file (`load_definitions`), which names the virtual host with every object.
+    ///
+    /// It has no users and so no permissions: those are made by `topology apply`, from settings.
+    ///
+    /// # Errors
+    /// Never in practice: all of it has a JSON form.
+    pub fn as_boot_file(&self, vhost: &str) -> serde_json::Result<Value> {
+        let mut file = serde_json::to_value(self)?;
+        if let Some(sections) = file.as_object_mut() {
+            for objects in sections.values_mut().filter_map(Value::as_array_mut) {
+                for object in objects.iter_mut().filter_map(Value::as_object_mut) {
+                    object.insert("vhost".to_owned(), json!(vhost));
+                }
+            }
+            sections.insert("vhosts".to_owned(), json!([{ "name": vhost }]));
+        }
+        Ok(file)
+    }
+
+    /// What `live` lacks or has differently, one line each. What it has besides is its owner's business.
+    #[must_use]
+    pub fn missing_from(&self, live: &Self) -> Vec<String> {
+        let mut lines = Vec::new();
+        compare("exchange", &self.exchanges, &live.exchanges, |one| one.name.clone(), &mut lines);
+        compare("queue", &self.queues, &live.queues, |one| one.name.clone(), &mut lines);
+        compare("policy", &self.policies, &live.policies, |one| one.name.clone(), &mut lines);
+        let name = |one: &Binding| format!("{} -> {} ({})", one.source, one.destination, one.routing_key);
+        compare("binding", &self.bindings, &live.bindings, name, &mut lines);
+        lines
+    }
+}
+
+fn compare<T: PartialEq>(what: &str, wanted: &[T], live: &[T], name: impl Fn(&T) -> String, lines: &mut Vec<String>) {
+    for object in wanted {
+        match live.iter().find(|other| name(other) == name(object)) {
+            None => lines.push(format!("{what} {} is missing", name(object))),
+            Some(other) if other != object => {
+                lines.push(format!("{what} {} differs from what it should be", name(object)))
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+fn exchange(name: &str, kind: &str, alternate: Option<&str>) -> Exchange {
+    let arguments =
+        alternate.map(|alternate| ("alternate-exchange".to_owned(), json!(alternate))).into_iter().collect();
+    Exchange {
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+        durable: true,
+        auto_delete: false,
+        internal: false,
+        arguments,
+    }
+}
+
+/// Every queue is a quorum queue: replicated, and on disk before it is confirmed.
+fn queue<const N: usize>(name: &str, arguments: [(&str, Value); N]) -> Queue {
+    let arguments = [("x-queue-type", json!("quorum"))]
+        .into_iter()
+        .chain(arguments)
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect();
+    Queue { name: name.to_owned(), durable: true, auto_delete: false, arguments }
+}
+
+fn binding(source: &str, destination: &str, routing_key: &str) -> Binding {
+    Binding {
+        source: source.to_owned(),
+        destination: destination.to_owned(),
+        destination_type: "queue".to_owned(),
+        routing_key: routing_key.to_owned(),
+        arguments: BTreeMap::new(),
+    }
+}
+
+fn policies() -> Vec<Policy> {
+    let services = Subscription::services().join("|");
+    // At-least-once dead-lettering (a message leaves its queue only when the next one has it) needs reject-publish:
+    // https://www.rabbitmq.com/docs/quorum-queues#activating-at-least-once-dead-lettering
+    let at_least_once = [("dead-letter-strategy", json!("at-least-once")), ("overflow", json!("reject-publish"))];
+    vec![
+        policy(
+            "orderflow-work",
+            &format!("^({services})\\.[a-z-]+$"),
+            at_least_once.iter().cloned().chain([("delivery-limit", json!(WORK_DELIVERY_LIMIT))]),
+        ),
+        policy("orderflow-retry", "^orders\\.retry\\.", at_least_once.iter().cloned()),
+        policy(
+            "orderflow-kept",
+            &format!("^({services})\\.[a-z-]+\\.dlq$|^orders\\.unrouted$"),
+            [("delivery-limit", json!(KEPT_DELIVERY_LIMIT))],
+        ),
+    ]
+}
+
+fn policy<'a>(name: &str, pattern: &str, definition: impl IntoIterator<Item = (&'a str, Value)>) -> Policy {
+    Policy {
+        name: name.to_owned(),
+        pattern: pattern.to_owned(),
+        apply_to: "queues".to_owned(),
+        definition: definition.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+        priority: 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_and_a_changed_object_are_named() {
+        let wanted = Topology::new(&[Duration::from_secs(1)]);
+        let mut live = wanted.clone();
+        assert_eq!(wanted.missing_from(&live), Vec::<String>::new());
+        live.queues.retain(|queue| queue.name != "orders.retry.1s");
+        live.exchanges.first_mut().expect("there are exchanges").kind = "direct".to_owned();
+        assert_eq!(
+            wanted.missing_from(&live),
+            ["exchange orders.events differs from what it should be", "queue orders.retry.1s is missing"]
+        );
+    }
+
+    #[test]
+    fn the_boot_file_has_no_user_and_no_password() {
+        let file = Topology::new(&[]).as_boot_file("shop").expect("it has a JSON form");
+        let sections: Vec<_> = file.as_object().expect("it is an object").keys().cloned().collect();
+        assert_eq!(sections, ["bindings", "exchanges", "policies", "queues", "vhosts"]);
+    }
+}

@@ -1,0 +1,48 @@
+//! Settings: read from the environment once, checked before anything starts, one struct per concern.
+//!
+//! Every struct's file names its variables. [`ALL`] is the whole list, from which `orderflow config` prints.
+
+mod broker;
+mod database;
+mod log;
+mod providers;
+mod setting;
+mod web;
+mod worker;
+
+pub use broker::{AdminConfig, BrokerConfig, RetryDelays, Users};
+pub use database::DatabaseConfig;
+pub use log::{LogConfig, LogFormat};
+pub use providers::{CarrierConfig, MailConfig, MailTransport, PaymentConfig};
+pub use setting::{ConfigError, Setting, Source};
+pub use web::{Admission, LinkConfig, WebConfig};
+pub use worker::WorkerConfig;
+
+/// Every setting there is, in the order in which a person would set them.
+pub const ALL: &[&Setting] = &[
+    &database::DATABASE_URL,
+    &broker::AMQP_URL,
+    &broker::AMQP_ADMIN_URL,
+    &broker::RABBITMQ_MANAGEMENT_URL,
+    &broker::AMQP_WEB_PASSWORD,
+    &broker::AMQP_WORKER_PASSWORD,
+    &broker::AMQP_VIEWER_PASSWORD,
+    &broker::RETRY_DELAYS,
+    &web::LISTEN,
+    &web::PUBLIC_URL,
+    &web::TOKEN_SECRET,
+    &web::RATE_LIMIT,
+    &web::TRUSTED_PROXIES,
+    &web::ADMISSION_MAX_OUTBOX_AGE,
+    &web::ADMISSION_MAX_OUTBOX_ROWS,
+    &worker::WORKER_LISTEN,
+    &worker::BATCH_SIZE,
+    &worker::PREFETCH,
+    &providers::PAYMENT_PROVIDER,
+    &providers::CARRIER,
+    &providers::MAIL,
+    &providers::SMTP_URL,
+    &providers::MAIL_FROM,
+    &log::RUST_LOG,
+    &log::LOG_FORMAT,
+];

@@ -1,0 +1,144 @@
+//! Where settings come from, and the collection of everything that is wrong with them.
+
+use std::{cell::RefCell, collections::BTreeMap, fmt};
+
+/// One environment variable: what `orderflow config` prints and what the documentation says of it.
+#[derive(Debug)]
+pub struct Setting {
+    /// The variable's name.
+    pub name: &'static str,
+    /// What holds when it is not set; `None` where it has to be set, or where absence itself means something.
+    pub default: Option<&'static str>,
+    /// Never printed; may also come from the file named by `NAME_FILE`.
+    pub secret: bool,
+    /// What it does, with its unit or its form.
+    pub meaning: &'static str,
+}
+
+/// Everything that is wrong with the settings, one line a variable.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ConfigError(pub Vec<String>);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// A reading of the settings: values from the environment, problems collected rather than thrown one by one,
+/// so that whoever sets a system up sees all of them at once.
+#[derive(Debug, Default)]
+pub struct Source {
+    values: BTreeMap<String, String>,
+    problems: RefCell<Vec<String>>,
+}
+
+impl Source {
+    /// Reads the process's environment. A variable that is set but empty counts as not set.
+    #[must_use]
+    pub fn from_env() -> Self {
+        std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect()
+    }
+
+    /// The setting's text, from its variable, its file or its default.
+    pub fn text(&self, setting: &Setting) -> Option<String> {
+        self.given(setting).or_else(|| setting.default.map(str::to_owned))
+    }
+
+    /// The setting's text where someone set it.
+    pub fn given(&self, setting: &Setting) -> Option<String> {
+        let not_empty = |value: &&String| !value.trim().is_empty();
+        if let Some(value) = self.values.get(setting.name).filter(not_empty) {
+            return Some(value.trim().to_owned());
+        }
+        let path = self.values.get(&format!("{}_FILE", setting.name)).filter(not_empty).filter(|_| setting.secret)?;
+        match std::fs::read_to_string(path) {
+            Ok(text) => Some(text.trim().to_owned()),
+            Err(error) => {
+                self.problem(format!("{}_FILE: {path} cannot be read: {error}", setting.name));
+                None
+            }
+        }
+    }
+
+    /// The setting's value as `parse` reads it; `None` where it is absent or wrong, and wrong is remembered.
+    pub fn parse<T>(&self, setting: &Setting, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        let text = self.text(setting)?;
+        match parse(&text) {
+            Ok(value) => Some(value),
+            Err(expected) => {
+                // A secret's text stays out of every message.
+                let shown = if setting.secret { String::new() } else { format!(" is {text:?}; ") };
+                let separator = if setting.secret { ": " } else { "" };
+                self.problem(format!("{}{separator}{shown}{expected}", setting.name));
+                None
+            }
+        }
+    }
+
+    /// As [`Source::parse`], and absence is a problem too.
+    pub fn require<T>(&self, setting: &Setting, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        if self.text(setting).is_none() {
+            let file = format!("{}_FILE", setting.name);
+            // A file that was named but could not be read has its own line already.
+            if !self.values.contains_key(&file) {
+                self.problem(format!("{} is not set: {}", setting.name, setting.meaning));
+            }
+            return None;
+        }
+        self.parse(setting, parse)
+    }
+
+    /// Remembers a problem that `parse` cannot see, such as two settings that contradict each other.
+    pub fn problem(&self, line: String) {
+        self.problems.borrow_mut().push(line);
+    }
+
+    /// `value` if everything was right.
+    ///
+    /// # Errors
+    /// All the problems found so far.
+    pub fn finish<T>(&self, value: Option<T>) -> Result<T, ConfigError> {
+        let problems = self.problems.borrow();
+        match value {
+            Some(value) if problems.is_empty() => Ok(value),
+            _ => Err(ConfigError(problems.clone())),
+        }
+    }
+}
+
+impl FromIterator<(String, String)> for Source {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(values: I) -> Self {
+        Self { values: values.into_iter().collect(), problems: RefCell::default() }
+    }
+}
+
+/// A whole number between two bounds.
+pub fn number<T>(text: &str, low: T, high: T) -> Result<T, String>
+where
+    T: std::str::FromStr + PartialOrd + fmt::Display,
+{
+    let expected = || format!("expected a whole number from {low} to {high}");
+    let value = text.parse::<T>().map_err(|_| expected())?;
+    if value < low || value > high {
+        return Err(expected());
+    }
+    Ok(value)
+}
+
+/// A length of time such as `15m` or `1s`, not zero.
+pub fn duration(text: &str) -> Result<std::time::Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err("expected a length of time such as 500ms, 10s, 15m or 6h".to_owned()),
+    }
+}
+
+/// An address to listen on.
+pub fn address(text: &str) -> Result<std::net::SocketAddr, String> {
+    text.parse().map_err(|_| "expected an address and a port such as 127.0.0.1:8080".to_owned())
+}

@@ -1,0 +1,137 @@
+//! `LISTEN`, `PUBLIC_URL`, `TOKEN_SECRET`, `RATE_LIMIT`, `TRUSTED_PROXIES`, `ADMISSION_MAX_OUTBOX_AGE`, `ADMISSION_MAX_OUTBOX_ROWS`
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    num::NonZeroU32,
+    time::Duration,
+};
+
+use secrecy::SecretString;
+use url::Url;
+
+use super::setting::{self, Setting, Source};
+
+pub(super) const LISTEN: Setting = Setting {
+    name: "LISTEN",
+    default: Some("127.0.0.1:8080"),
+    secret: false,
+    meaning: "where `orderflow serve` listens; port 0 takes a free one",
+};
+pub(super) const PUBLIC_URL: Setting = Setting {
+    name: "PUBLIC_URL",
+    default: Some("http://127.0.0.1:8080"),
+    secret: false,
+    meaning: "the shop's address as customers see it; the links in answers and mails begin with it",
+};
+pub(super) const TOKEN_SECRET: Setting = Setting {
+    name: "TOKEN_SECRET",
+    default: None,
+    secret: true,
+    meaning: "signs the tokens that open an order: at least 32 characters; of several, with commas between, the first signs and all verify",
+};
+pub(super) const RATE_LIMIT: Setting = Setting {
+    name: "RATE_LIMIT",
+    default: Some("0"),
+    secret: false,
+    meaning: "orders that one client address may place a minute, with bursts up to that number; 0: no limit",
+};
+pub(super) const TRUSTED_PROXIES: Setting = Setting {
+    name: "TRUSTED_PROXIES",
+    default: None,
+    secret: false,
+    meaning: "addresses of the proxies, with commas between, whose X-Forwarded-For says who the client is",
+};
+pub(super) const ADMISSION_MAX_OUTBOX_AGE: Setting = Setting {
+    name: "ADMISSION_MAX_OUTBOX_AGE",
+    default: Some("15m"),
+    secret: false,
+    meaning: "orders are refused with 503 while an event has waited longer than this for the broker",
+};
+pub(super) const ADMISSION_MAX_OUTBOX_ROWS: Setting = Setting {
+    name: "ADMISSION_MAX_OUTBOX_ROWS",
+    default: Some("200000"),
+    secret: false,
+    meaning: "orders are refused with 503 while more events than this wait for the broker",
+};
+
+/// When new orders are refused because those before them are not getting away.
+#[derive(Debug, Clone, Copy)]
+pub struct Admission {
+    /// The longest that an event may have waited in the outbox.
+    pub max_outbox_age: Duration,
+    /// The most events that may wait in the outbox.
+    pub max_outbox_rows: i64,
+}
+
+/// What it takes to make a link that opens an order, and to check one.
+#[derive(Debug, Clone)]
+pub struct LinkConfig {
+    /// The shop's address as customers see it.
+    pub public_url: Url,
+    /// The first signs, all verify; never empty.
+    pub token_secrets: Vec<SecretString>,
+}
+
+/// The front end.
+#[derive(Debug, Clone)]
+pub struct WebConfig {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Links and tokens.
+    pub links: LinkConfig,
+    /// When to refuse.
+    pub admission: Admission,
+    /// Orders a client address may place a minute; `None`: no limit.
+    pub rate_limit: Option<NonZeroU32>,
+    /// Whose X-Forwarded-For is believed.
+    pub trusted_proxies: Vec<IpAddr>,
+}
+
+impl LinkConfig {
+    /// Reads its variables; problems stay with `source`.
+    #[must_use]
+    pub fn read(source: &Source) -> Option<Self> {
+        let public_url = source.parse(&PUBLIC_URL, |text| match Url::parse(text) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
+            _ => Err("expected the form https://shop.example".to_owned()),
+        });
+        // 32 characters: the output size of HMAC-SHA256, the least key length that RFC 2104 recommends.
+        let token_secrets = source.require(&TOKEN_SECRET, |text| {
+            let secrets: Vec<_> = text.split(',').map(str::trim).collect();
+            if secrets.iter().any(|secret| secret.len() < 32) {
+                return Err(
+                    "expected at least 32 characters in each secret, such as from `openssl rand -hex 32`".to_owned()
+                );
+            }
+            Ok(secrets.into_iter().map(SecretString::from).collect())
+        });
+        Some(Self { public_url: public_url?, token_secrets: token_secrets? })
+    }
+}
+
+impl WebConfig {
+    /// Reads its variables; problems stay with `source`.
+    #[must_use]
+    pub fn read(source: &Source) -> Option<Self> {
+        let listen = source.parse(&LISTEN, setting::address);
+        let links = LinkConfig::read(source);
+        let max_outbox_age = source.parse(&ADMISSION_MAX_OUTBOX_AGE, setting::duration);
+        let max_outbox_rows = source.parse(&ADMISSION_MAX_OUTBOX_ROWS, |text| setting::number(text, 1, 10_000_000));
+        let rate_limit = source.parse(&RATE_LIMIT, |text| setting::number(text, 0, 1_000_000));
+        let trusted_proxies = match source.text(&TRUSTED_PROXIES) {
+            None => Some(Vec::new()),
+            Some(_) => source.parse(&TRUSTED_PROXIES, |text| {
+                text.split(',')
+                    .map(|one| one.trim().parse().map_err(|_| "expected IP addresses with commas between".to_owned()))
+                    .collect()
+            }),
+        };
+        Some(Self {
+            listen: listen?,
+            links: links?,
+            admission: Admission { max_outbox_age: max_outbox_age?, max_outbox_rows: max_outbox_rows? },
+            rate_limit: NonZeroU32::new(rate_limit?),
+            trusted_proxies: trusted_proxies?,
+        })
+    }
+}

@@ -1,0 +1,60 @@
+//! `WORKER_LISTEN`, `BATCH_SIZE`, `PREFETCH`
+
+use std::net::SocketAddr;
+
+use super::{
+    RetryDelays,
+    setting::{self, Setting, Source},
+};
+
+pub(super) const WORKER_LISTEN: Setting = Setting {
+    name: "WORKER_LISTEN",
+    default: Some("127.0.0.1:8081"),
+    secret: false,
+    meaning: "where a worker answers /healthz and /readyz; unset and taken: a free port, which is logged",
+};
+pub(super) const BATCH_SIZE: Setting = Setting {
+    name: "BATCH_SIZE",
+    default: Some("256"),
+    secret: false,
+    meaning: "the most events that a worker records in one transaction, 1 to 1000; it never waits for more to come",
+};
+pub(super) const PREFETCH: Setting = Setting {
+    name: "PREFETCH",
+    default: Some("512"),
+    secret: false,
+    meaning: "the most messages of one queue that a worker has in hand, 1 to 10000",
+};
+
+/// A worker process.
+#[derive(Debug, Clone)]
+pub struct WorkerConfig {
+    /// Where it answers health checks.
+    pub listen: SocketAddr,
+    /// Whether someone chose that address; if nobody did, any free port will do.
+    pub listen_is_chosen: bool,
+    /// The most events in one transaction.
+    pub batch_size: usize,
+    /// The most unacknowledged messages of one queue.
+    pub prefetch: u16,
+    /// The retry tiers, which the broker has to have too.
+    pub retry_delays: RetryDelays,
+}
+
+impl WorkerConfig {
+    /// Reads its variables; problems stay with `source`.
+    #[must_use]
+    pub fn read(source: &Source) -> Option<Self> {
+        let listen = source.parse(&WORKER_LISTEN, setting::address);
+        let batch_size = source.parse(&BATCH_SIZE, |text| setting::number(text, 1, 1_000));
+        let prefetch = source.parse(&PREFETCH, |text| setting::number(text, 1, 10_000));
+        let retry_delays = RetryDelays::read(source);
+        Some(Self {
+            listen: listen?,
+            listen_is_chosen: source.given(&WORKER_LISTEN).is_some(),
+            batch_size: batch_size?,
+            prefetch: prefetch?,
+            retry_delays: retry_delays?,
+        })
+    }
+}

@@ -1,0 +1,10 @@
+//! The rules of an order that need no IO: its states, its money, its names.
+
+mod money;
+mod number;
+mod status;
+pub mod timestamp;
+
+pub use money::{Overflow, total};
+pub use number::OrderNumber;
+pub use status::{OrderStatus, UnknownStatus};

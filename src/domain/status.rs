@@ -1,0 +1,152 @@
+//! The state machine of an order: the one place that says which event moves which status where.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::events::EventKind;
+
+/// Where an order stands. It never moves backwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OrderStatus {
+    /// Accepted; the payment is under way.
+    Pending,
+    /// The customer has to do something before the payment can go on.
+    ActionRequired,
+    /// Charged.
+    Paid,
+    /// Every item is set aside.
+    Reserved,
+    /// The carrier has it.
+    Shipped,
+    /// On its way.
+    InTransit,
+    /// Handed over.
+    Delivered,
+    /// Declined for good; nothing was charged.
+    PaymentFailed,
+    /// It will not ship; what was done is being undone.
+    Cancelling,
+    /// Undone: nothing is charged, nothing is set aside.
+    Cancelled,
+}
+
+impl OrderStatus {
+    const ALL: [Self; 10] = [
+        Self::Pending,
+        Self::ActionRequired,
+        Self::Paid,
+        Self::Reserved,
+        Self::Shipped,
+        Self::InTransit,
+        Self::Delivered,
+        Self::PaymentFailed,
+        Self::Cancelling,
+        Self::Cancelled,
+    ];
+
+    /// The name in JSON and in the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::ActionRequired => "action_required",
+            Self::Paid => "paid",
+            Self::Reserved => "reserved",
+            Self::Shipped => "shipped",
+            Self::InTransit => "in_transit",
+            Self::Delivered => "delivered",
+            Self::PaymentFailed => "payment_failed",
+            Self::Cancelling => "cancelling",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Nothing more will happen by itself that a customer waits for.
+    #[must_use]
+    pub const fn is_settled(self) -> bool {
+        matches!(self, Self::Shipped | Self::InTransit | Self::Delivered | Self::PaymentFailed | Self::Cancelled)
+    }
+
+    /// The status after `event`, or `None` where the event has no place: the log then holds something that
+    /// a correct system does not write, and the status stays as it was.
+    #[must_use]
+    pub const fn after(self, event: EventKind) -> Option<Self> {
+        match (self, event) {
+            // The front end inserts the order and this event together, as version 1.
+            (Self::Pending, EventKind::OrderCreated) => Some(Self::Pending),
+            (Self::Pending | Self::ActionRequired, EventKind::PaymentCompleted) => Some(Self::Paid),
+            (Self::Pending | Self::ActionRequired, EventKind::PaymentFailed) => Some(Self::PaymentFailed),
+            (Self::Paid, EventKind::InventoryReserved) => Some(Self::Reserved),
+            (Self::Paid, EventKind::InventoryRejected) | (Self::Reserved, EventKind::ShipmentFailed) => {
+                Some(Self::Cancelling)
+            }
+            (Self::Reserved, EventKind::ShipmentCreated) => Some(Self::Shipped),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for OrderStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A text that names no [`OrderStatus`].
+#[derive(Debug, thiserror::Error)]
+#[error("no order status is called {0:?}")]
+pub struct UnknownStatus(pub String);
+
+impl FromStr for OrderStatus {
+    type Err = UnknownStatus;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|status| status.as_str() == text).ok_or_else(|| UnknownStatus(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fold(events: &[EventKind]) -> Option<OrderStatus> {
+        events.iter().try_fold(OrderStatus::Pending, |status, event| status.after(*event))
+    }
+
+    #[test]
+    fn the_forward_paths_end_where_they_should() {
+        use EventKind::{
+            InventoryRejected, InventoryReserved, OrderCreated, PaymentCompleted, PaymentFailed, ShipmentCreated,
+            ShipmentFailed,
+        };
+        assert_eq!(
+            fold(&[OrderCreated, PaymentCompleted, InventoryReserved, ShipmentCreated]),
+            Some(OrderStatus::Shipped)
+        );
+        assert_eq!(fold(&[OrderCreated, PaymentFailed]), Some(OrderStatus::PaymentFailed));
+        assert_eq!(fold(&[OrderCreated, PaymentCompleted, InventoryRejected]), Some(OrderStatus::Cancelling));
+        assert_eq!(
+            fold(&[OrderCreated, PaymentCompleted, InventoryReserved, ShipmentFailed]),
+            Some(OrderStatus::Cancelling)
+        );
+    }
+
+    #[test]
+    fn no_event_moves_a_settled_order_back() {
+        for status in OrderStatus::ALL.into_iter().filter(|status| status.is_settled()) {
+            for event in EventKind::ALL {
+                assert_eq!(status.after(*event), None, "{status} must not move at {event}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_read_back_as_themselves_and_are_those_of_the_json() {
+        for status in OrderStatus::ALL {
+            assert_eq!(status.as_str().parse::<OrderStatus>().ok(), Some(status));
+            assert_eq!(serde_json::to_value(status).ok(), Some(serde_json::Value::String(status.as_str().to_owned())));
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The CloudEvents 1.0 envelope around every event, in structured JSON mode.
+//!
+//! Source of the attribute names and rules: CloudEvents specification 1.0.2. `orderversion`, `correlationid`,
+//! `causationid` and `traceparent` are extension attributes, which is why they carry no separators.
+
+use chrono::{DateTime, SubsecRound, Utc};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use uuid::Uuid;
+
+use super::EventKind;
+use crate::domain::timestamp;
+
+/// The media type of a message's body.
+pub const CONTENT_TYPE: &str = "application/cloudevents+json";
+
+/// The data of one kind of event. Its JSON is public: a change needs a new version of the type.
+pub trait EventData: Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// Which kind this is the data of.
+    const KIND: EventKind;
+}
+
+/// One event as it travels.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Envelope<T> {
+    specversion: SpecVersion,
+    /// Unique for ever (UUIDv7); consumers recognise a repetition by it.
+    pub id: Uuid,
+    /// Who says so: `/orderflow/payment`.
+    pub source: String,
+    /// The CloudEvents type, see [`EventKind::cloud_type`].
+    #[serde(rename = "type")]
+    pub cloud_type: String,
+    /// The order's id.
+    #[serde(rename = "subject")]
+    pub order_id: Uuid,
+    /// When it happened; milliseconds, UTC.
+    #[serde(with = "timestamp")]
+    pub time: DateTime<Utc>,
+    datacontenttype: ContentType,
+    /// The order's version after this event: 1 for its first event, without gaps.
+    #[serde(rename = "orderversion")]
+    pub order_version: i32,
+    /// The id of the request that placed the order, the same for everything that follows from it.
+    #[serde(rename = "correlationid")]
+    pub correlation_id: Uuid,
+    /// The event that led to this one; none for an order's first.
+    #[serde(rename = "causationid", default, skip_serializing_if = "Option::is_none")]
+    pub causation_id: Option<Uuid>,
+    /// The W3C trace context of whoever caused it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+    /// What is particular to this kind of event.
+    pub data: T,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum SpecVersion {
+    #[serde(rename = "1.0")]
+    V1,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum ContentType {
+    #[serde(rename = "application/json")]
+    Json,
+}
+
+/// An event that is about to be written to the log, which gives it its id, time and version.
+#[derive(Debug, Clone)]
+pub struct NewEvent {
+    /// The order that it happened to.
+    pub order_id: Uuid,
+    /// What happened.
+    pub kind: EventKind,
+    /// The placing request's id.
+    pub correlation_id: Uuid,
+    /// The event that led here.
+    pub causation_id: Option<Uuid>,
+    /// The trace context to go on with.
+    pub traceparent: Option<String>,
+    /// The kind's data as JSON.
+    pub data: serde_json::Value,
+}
+
+impl NewEvent {
+    /// The first event of an order.
+    ///
+    /// # Errors
+    /// When `data` has no JSON form.
+    pub fn first<T: EventData>(
+        order_id: Uuid,
+        correlation_id: Uuid,
+        traceparent: Option<String>,
+        data: &T,
+    ) -> serde_json::Result<Self> {
+        Ok(Self {
+            order_id,
+            kind: T::KIND,
+            correlation_id,
+            causation_id: None,
+            traceparent,
+            data: serde_json::to_value(data)?,
+        })
+    }
+
+    /// What follows from `cause`: the same order, correlation and trace.
+    ///
+    /// # Errors
+    /// When `data` has no JSON form.
+    pub fn caused_by<C, T: EventData>(cause: &Envelope<C>, data: &T) -> serde_json::Result<Self> {
+        Ok(Self {
+            order_id: cause.order_id,
+            kind: T::KIND,
+            correlation_id: cause.correlation_id,
+            causation_id: Some(cause.id),
+            traceparent: cause.traceparent.clone(),
+            data: serde_json::to_value(data)?,
+        })
+    }
+
+    /// Gives the event its identity: a fresh id, `source`, the present time and its place in the order's history.
+    #[must_use]
+    pub fn into_envelope(self, source: &str, order_version: i32) -> Envelope<serde_json::Value> {
+        Envelope {
+            specversion: SpecVersion::V1,
+            id: Uuid::now_v7(),
+            source: source.to_owned(),
+            cloud_type: self.kind.cloud_type().to_owned(),
+            order_id: self.order_id,
+            time: Utc::now().trunc_subsecs(3),
+            datacontenttype: ContentType::Json,
+            order_version,
+            correlation_id: self.correlation_id,
+            causation_id: self.causation_id,
+            traceparent: self.traceparent,
+            data: self.data,
+        }
+    }
+}
+
+/// Why a message's body is not the event that was expected.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// Not JSON, not an envelope, or the data does not fit its type.
+    #[error("the body is not a CloudEvents 1.0 event of a kind we know: {0}")]
+    Malformed(#[from] serde_json::Error),
+    /// An event, but of another kind than this subscription takes.
+    #[error("the type is {found:?} where {expected:?} was expected")]
+    WrongType {
+        /// What the subscription takes.
+        expected: &'static str,
+        /// What came.
+        found: String,
+    },
+}
+
+impl<T: EventData> Envelope<T> {
+    /// Reads a message's body, by the `type` it names and never by its routing key (a retry's routing key is its queue).
+    ///
+    /// # Errors
+    /// When the body is no such event: see [`DecodeError`]. Trying again cannot help.
+    pub fn decode(body: &[u8]) -> Result<Self, DecodeError> {
+        // The type is looked at first, so that an event of a foreign kind is called that and not malformed.
+        #[derive(Deserialize)]
+        struct Head {
+            #[serde(rename = "type")]
+            cloud_type: String,
+        }
+        let head: Head = serde_json::from_slice(body)?;
+        let expected = T::KIND.cloud_type();
+        if head.cloud_type != expected {
+            return Err(DecodeError::WrongType { expected, found: head.cloud_type });
+        }
+        Ok(serde_json::from_slice(body)?)
+    }
+}

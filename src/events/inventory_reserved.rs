@@ -1,0 +1,16 @@
+//! `inventory.reserved`
+
+use serde::{Deserialize, Serialize};
+
+use super::{EventData, EventKind};
+
+/// Every item of the order is set aside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InventoryReserved {
+    /// How many different products were set aside.
+    pub products: usize,
+}
+
+impl EventData for InventoryReserved {
+    const KIND: EventKind = EventKind::InventoryReserved;
+}

@@ -1,0 +1,23 @@
+//! The events of an order: their envelope, their kinds, and one file for the data of each.
+//!
+//! No event carries a name, an address or an e-mail: personal data stays in the database, where it can be erased.
+
+mod envelope;
+mod inventory_rejected;
+mod inventory_reserved;
+mod kind;
+mod order_created;
+mod payment_completed;
+mod payment_failed;
+mod shipment_created;
+mod shipment_failed;
+
+pub use envelope::{CONTENT_TYPE, DecodeError, Envelope, EventData, NewEvent};
+pub use inventory_rejected::{InventoryRejected, ShortItem};
+pub use inventory_reserved::InventoryReserved;
+pub use kind::{EventKind, UnknownEvent};
+pub use order_created::{OrderCreated, OrderedItem};
+pub use payment_completed::PaymentCompleted;
+pub use payment_failed::PaymentFailed;
+pub use shipment_created::ShipmentCreated;
+pub use shipment_failed::ShipmentFailed;

@@ -1,0 +1,33 @@
+//! `order.created`
+
+use serde::{Deserialize, Serialize};
+
+use super::{EventData, EventKind};
+
+/// The front end accepted an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderCreated {
+    /// What people read out on the phone.
+    pub number: String,
+    /// Σ price × quantity, in minor units.
+    pub total: i64,
+    /// ISO 4217.
+    pub currency: String,
+    /// What was ordered, in the order of the request.
+    pub items: Vec<OrderedItem>,
+}
+
+impl EventData for OrderCreated {
+    const KIND: EventKind = EventKind::OrderCreated;
+}
+
+/// One line of an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderedItem {
+    /// The product.
+    pub sku: String,
+    /// Pieces, 1 to 99.
+    pub quantity: i32,
+    /// The price of one piece when the order was placed, in minor units.
+    pub price: i64,
+}

@@ -1,0 +1,16 @@
+//! `payment.failed`
+
+use serde::{Deserialize, Serialize};
+
+use super::{EventData, EventKind};
+
+/// The payment was declined for good.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentFailed {
+    /// The provider's reason as a word: `card_declined`.
+    pub reason: String,
+}
+
+impl EventData for PaymentFailed {
+    const KIND: EventKind = EventKind::PaymentFailed;
+}

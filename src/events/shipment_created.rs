@@ -1,0 +1,16 @@
+//! `shipment.created`
+
+use serde::{Deserialize, Serialize};
+
+use super::{EventData, EventKind};
+
+/// The carrier took the parcel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShipmentCreated {
+    /// What the customer can follow the parcel by.
+    pub tracking_number: String,
+}
+
+impl EventData for ShipmentCreated {
+    const KIND: EventKind = EventKind::ShipmentCreated;
+}

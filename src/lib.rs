@@ -1,0 +1,15 @@
+//! Orderflow: an order is accepted over HTTP at once; everything after that happens by events on RabbitMQ.
+//!
+//! docs/ARCHITECTURE.md follows one order through these modules.
+
+pub mod broker;
+pub mod config;
+pub mod domain;
+pub mod events;
+pub mod group_commit;
+pub mod ops;
+pub mod store;
+pub mod telemetry;
+pub mod tls;
+pub mod token;
+pub mod web;

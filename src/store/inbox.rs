@@ -1,0 +1,62 @@
+//! The inbox: which subscription has applied which event, so that a second delivery changes nothing.
+
+use std::collections::HashSet;
+
+use diesel::{
+    ExpressionMethods as _, QueryDsl as _, QueryableByName,
+    sql_types::{Array, Text, Uuid as SqlUuid},
+};
+use diesel_async::RunQueryDsl as _;
+use uuid::Uuid;
+
+use super::{Connection, StoreError, schema::messaging::inbox};
+
+/// Claims events for a subscription in the caller's transaction and returns those that nobody had claimed.
+///
+/// A claim that another transaction is just making is waited for. Keys are claimed in one order everywhere, so two
+/// batches that overlap cannot deadlock.
+///
+/// # Errors
+/// Those of the database.
+pub async fn claim(
+    connection: &mut Connection,
+    subscription: &str,
+    events: &[Uuid],
+) -> Result<HashSet<Uuid>, StoreError> {
+    #[derive(QueryableByName)]
+    struct Claimed {
+        #[diesel(sql_type = SqlUuid)]
+        event_id: Uuid,
+    }
+    let mut sorted = events.to_vec();
+    sorted.sort_unstable();
+    sorted.dedup();
+    let claimed: Vec<Claimed> = diesel::sql_query(
+        "INSERT INTO messaging.inbox (event_id, subscription)
+         SELECT event_id, $2 FROM unnest($1::uuid[]) AS row (event_id)
+         ON CONFLICT DO NOTHING RETURNING event_id",
+    )
+    .bind::<Array<SqlUuid>, _>(sorted)
+    .bind::<Text, _>(subscription)
+    .load(connection)
+    .await?;
+    Ok(claimed.into_iter().map(|row| row.event_id).collect())
+}
+
+/// Which of these events the subscription has applied already.
+///
+/// # Errors
+/// Those of the database.
+pub async fn applied(
+    connection: &mut Connection,
+    subscription: &str,
+    events: &[Uuid],
+) -> Result<HashSet<Uuid>, StoreError> {
+    let rows: Vec<Uuid> = inbox::table
+        .filter(inbox::event_id.eq_any(events))
+        .filter(inbox::subscription.eq(subscription))
+        .select(inbox::event_id)
+        .load(connection)
+        .await?;
+    Ok(rows.into_iter().collect())
+}

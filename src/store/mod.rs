@@ -1,0 +1,19 @@
+//! All SQL of the front end, the event log, the outbox and the inbox.
+//!
+//! Functions take a connection, so that callers own the transaction. A service's own rows are in its own store
+//! (`workers/src/services/<service>/store.rs`).
+
+pub mod catalogue;
+mod database;
+mod error;
+pub mod event_log;
+pub mod idempotency;
+pub mod inbox;
+pub mod migrations;
+pub mod orders;
+pub mod outbox;
+pub mod schema;
+pub mod stock;
+
+pub use database::{Connection, Database, PooledConnection};
+pub use error::StoreError;

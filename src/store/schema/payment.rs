@@ -1,0 +1,15 @@
+// @generated automatically by Diesel CLI.
+
+pub mod payment {
+    diesel::table! {
+        payment.payments (order_id) {
+            order_id -> Uuid,
+            payment_id -> Text,
+            status -> Text,
+            amount -> Int8,
+            currency -> Text,
+            reason -> Nullable<Text>,
+            created_at -> Timestamptz,
+        }
+    }
+}

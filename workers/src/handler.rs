@@ -1,0 +1,151 @@
+//! What a service writes to handle one kind of event. It sees neither RabbitMQ nor actix.
+
+use std::{future::Future, time::Duration};
+
+use orderflow::{
+    broker::Subscription,
+    events::{Envelope, EventData, NewEvent},
+    store::{Connection, StoreError},
+};
+
+/// Why an event could not be handled.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// Passing: the event is handled again later, and dead-lettered when no attempt is left.
+    #[error("{why}")]
+    Retry {
+        /// For the log and the dead letter's header; no personal data.
+        why: String,
+        /// At least how long to wait, where the other side said so.
+        after: Option<Duration>,
+    },
+    /// For good: trying again cannot help, so it is dead-lettered at once.
+    #[error("{why}")]
+    Reject {
+        /// For the log and the dead letter's header; no personal data.
+        why: String,
+    },
+}
+
+impl Failure {
+    /// A passing failure with the usual wait.
+    pub fn retry(why: impl Into<String>) -> Self {
+        Self::Retry { why: why.into(), after: None }
+    }
+
+    /// A failure for good.
+    pub fn reject(why: impl Into<String>) -> Self {
+        Self::Reject { why: why.into() }
+    }
+}
+
+/// An event and what came of acting on it.
+#[derive(Debug)]
+pub struct Done<E, F> {
+    /// The event.
+    pub event: Envelope<E>,
+    /// What the outside world answered.
+    pub effect: F,
+}
+
+/// Handles the events of one subscription, in three steps that are batched where that is cheaper:
+///
+/// 1. `prepare`: read what `act` needs, and write down what has to be known before it (an intent). One transaction
+///    for all events that arrived together.
+/// 2. `act`: reach outside. One call an event, many at once, no transaction open.
+/// 3. `record`: write what came of it, and say what follows. One transaction for all that finished together, in which
+///    the inbox has already told repeated events apart.
+///
+/// A step may run again after a crash: `prepare` and `act` have to be idempotent by the event's id, `record` is made so
+/// by the inbox.
+pub trait Handler: Send + Sync + 'static {
+    /// Which events, and on whose behalf. Its kind has to be that of [`Handler::Event`]; the compiler checks it.
+    const SUBSCRIPTION: Subscription;
+    /// How many calls of `act` may be under way at once in one process.
+    const AT_ONCE: usize = 64;
+    /// Whether there are steps 1 and 2 at all; without them an event goes straight to `record`.
+    const REACHES_OUTSIDE: bool = true;
+
+    /// The data of the events.
+    type Event: EventData;
+    /// What `prepare` hands to `act`.
+    type Input: Send + 'static;
+    /// What `act` hands to `record`.
+    type Effect: Send + Sync + 'static;
+
+    /// Step 1. Returns one result per event, in the same order; a failure there is that event's alone.
+    ///
+    /// # Errors
+    /// Those of the database, which concern the whole batch.
+    fn prepare(
+        &self,
+        connection: &mut Connection,
+        batch: &[Envelope<Self::Event>],
+    ) -> impl Future<Output = Result<Vec<Result<Self::Input, Failure>>, StoreError>> + Send;
+
+    /// Step 2.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    fn act(
+        &self,
+        event: &Envelope<Self::Event>,
+        input: Self::Input,
+    ) -> impl Future<Output = Result<Self::Effect, Failure>> + Send;
+
+    /// Step 3. Returns the events that follow. The batch has no event twice.
+    ///
+    /// # Errors
+    /// Those of the database: the transaction is rolled back, the batch tried again, and then in halves.
+    fn record(
+        &self,
+        connection: &mut Connection,
+        batch: &[Done<Self::Event, Self::Effect>],
+    ) -> impl Future<Output = Result<Vec<NewEvent>, StoreError>> + Send;
+}
+
+/// A handler that only writes rows: it has nothing to do with the outside world.
+pub trait Recorder: Send + Sync + 'static {
+    /// See [`Handler::SUBSCRIPTION`].
+    const SUBSCRIPTION: Subscription;
+    /// See [`Handler::Event`].
+    type Event: EventData;
+
+    /// See [`Handler::record`].
+    ///
+    /// # Errors
+    /// Those of the database.
+    fn record(
+        &self,
+        connection: &mut Connection,
+        batch: &[Done<Self::Event, ()>],
+    ) -> impl Future<Output = Result<Vec<NewEvent>, StoreError>> + Send;
+}
+
+impl<R: Recorder> Handler for R {
+    const SUBSCRIPTION: Subscription = R::SUBSCRIPTION;
+    const REACHES_OUTSIDE: bool = false;
+    type Event = R::Event;
+    type Input = ();
+    type Effect = ();
+
+    async fn prepare(
+        &self,
+        _connection: &mut Connection,
+        batch: &[Envelope<Self::Event>],
+    ) -> Result<Vec<Result<(), Failure>>, StoreError> {
+        Ok(batch.iter().map(|_| Ok(())).collect())
+    }
+
+    async fn act(&self, _event: &Envelope<Self::Event>, (): ()) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn record(
+        &self,
+        connection: &mut Connection,
+        batch: &[Done<Self::Event, ()>],
+    ) -> Result<Vec<NewEvent>, StoreError> {
+        Recorder::record(self, connection, batch).await
+    }
+}

@@ -1,0 +1,1 @@
+//! The outside world behind traits: payment provider, carrier, mail.

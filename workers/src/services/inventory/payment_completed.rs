@@ -1,0 +1,43 @@
+//! `payment.completed` → set the order's items aside → `inventory.reserved` or `inventory.rejected`
+
+use orderflow::{
+    broker::Subscription,
+    events::{InventoryRejected, InventoryReserved, NewEvent, PaymentCompleted, ShortItem},
+    store::{Connection, StoreError},
+};
+
+use super::store::{self, Decision};
+use crate::handler::{Done, Recorder};
+
+/// Sets the items of paid orders aside.
+#[derive(Debug, Default)]
+pub struct ReserveStock;
+
+impl Recorder for ReserveStock {
+    const SUBSCRIPTION: Subscription = Subscription::InventoryPaymentCompleted;
+    type Event = PaymentCompleted;
+
+    async fn record(
+        &self,
+        connection: &mut Connection,
+        batch: &[Done<PaymentCompleted, ()>],
+    ) -> Result<Vec<NewEvent>, StoreError> {
+        let orders: Vec<_> = batch.iter().map(|done| done.event.order_id).collect();
+        let decisions = store::reserve(connection, &orders).await?;
+        let mut follow = Vec::with_capacity(batch.len());
+        for done in batch {
+            follow.push(match decisions.get(&done.event.order_id) {
+                Some(Decision::Reserved { products }) => {
+                    NewEvent::caused_by(&done.event, &InventoryReserved { products: *products })?
+                }
+                Some(Decision::Rejected { short }) => {
+                    let short: Vec<ShortItem> = short.clone();
+                    NewEvent::caused_by(&done.event, &InventoryRejected { short })?
+                }
+                // Decided before, by another event: what followed from that is in the log already.
+                None => continue,
+            });
+        }
+        Ok(follow)
+    }
+}

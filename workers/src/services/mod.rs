@@ -1,0 +1,4 @@
+//! The services: a folder each, with one file per event handled and the service's own store.
+
+pub mod inventory;
+pub mod order;

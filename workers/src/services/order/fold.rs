@@ -1,0 +1,61 @@
+//! Every event that moves an order's status is handled alike, so one generic handler does all of them.
+
+use std::marker::PhantomData;
+
+use orderflow::{
+    broker::Subscription,
+    events::{
+        EventData, InventoryRejected, InventoryReserved, NewEvent, PaymentCompleted, PaymentFailed, ShipmentCreated,
+        ShipmentFailed,
+    },
+    store::{Connection, StoreError},
+};
+use uuid::Uuid;
+
+use super::store;
+use crate::handler::{Done, Recorder};
+
+/// Takes an event as a wake-up: whatever the log holds above the order's version is folded into its status, in the
+/// log's order. So the status does not depend on the order in which deliveries come.
+#[derive(Debug)]
+pub struct FoldLog<E>(PhantomData<E>);
+
+impl<E> Default for FoldLog<E> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+/// Which subscription of the order service takes this event.
+pub trait MovesStatus: EventData {
+    /// The subscription.
+    const SUBSCRIPTION: Subscription;
+}
+
+macro_rules! moves_status {
+    ($($event:ty => $subscription:ident;)+) => {
+        $(impl MovesStatus for $event {
+            const SUBSCRIPTION: Subscription = Subscription::$subscription;
+        })+
+    };
+}
+
+moves_status! {
+    PaymentCompleted => OrderPaymentCompleted;
+    PaymentFailed => OrderPaymentFailed;
+    InventoryReserved => OrderInventoryReserved;
+    InventoryRejected => OrderInventoryRejected;
+    ShipmentCreated => OrderShipmentCreated;
+    ShipmentFailed => OrderShipmentFailed;
+}
+
+impl<E: MovesStatus> Recorder for FoldLog<E> {
+    const SUBSCRIPTION: Subscription = E::SUBSCRIPTION;
+    type Event = E;
+
+    async fn record(&self, connection: &mut Connection, batch: &[Done<E, ()>]) -> Result<Vec<NewEvent>, StoreError> {
+        let orders: Vec<Uuid> = batch.iter().map(|done| done.event.order_id).collect();
+        store::fold(connection, &orders).await?;
+        Ok(Vec::new())
+    }
+}
