@@ -8,6 +8,8 @@ pub mod domain;
 pub mod events;
 pub mod group_commit;
 pub mod ops;
+pub mod preflight;
+pub mod shutdown;
 pub mod store;
 pub mod telemetry;
 pub mod tls;

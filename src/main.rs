@@ -1,1 +1,54 @@
-fn main() {}
+//! `orderflow`: the front end and the operator's commands.
+
+mod cli;
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use clap::Parser as _;
+use orderflow::{
+    config::Source,
+    ops::{self, Exit, Failed},
+};
+
+fn main() -> ExitCode {
+    let arguments = cli::Arguments::parse();
+    let source = Source::from_env();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return end(Err(error.into())),
+    };
+    end(runtime.block_on(run(arguments.command, &source)))
+}
+
+async fn run(command: cli::Command, source: &Source) -> Result<Exit, Failed> {
+    use cli::{Command, StockCommand, TopologyCommand};
+    let out = &mut io::stdout().lock();
+    match command {
+        Command::Serve => orderflow::web::run(source).await,
+        Command::Migrate { json } => ops::migrate::run(source, json, out).await,
+        Command::Config { json } => ops::config::run(source, json, out),
+        Command::Topology(TopologyCommand::Apply { json }) => ops::topology::apply(source, json, out).await,
+        Command::Topology(TopologyCommand::Check { json }) => ops::topology::check(source, json, out).await,
+        Command::Topology(TopologyCommand::Export) => ops::topology::export(source, out),
+        Command::Stock(StockCommand::List { json }) => ops::stock::list(source, json, out).await,
+        Command::Stock(StockCommand::Set { sku, available, json }) => {
+            ops::stock::set(source, &sku, available, json, out).await
+        }
+    }
+}
+
+/// Says what went wrong, a line each, and gives the exit status of the contract.
+fn end(outcome: Result<Exit, Failed>) -> ExitCode {
+    use std::process::Termination as _;
+    let exit = outcome.unwrap_or_else(|failed| {
+        for line in failed.to_string().lines() {
+            // Where even standard error is closed there is nobody to tell.
+            drop(writeln!(io::stderr(), "orderflow: {line}"));
+        }
+        failed.exit()
+    });
+    exit.report()
+}

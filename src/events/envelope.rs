@@ -14,7 +14,7 @@ use crate::domain::timestamp;
 pub const CONTENT_TYPE: &str = "application/cloudevents+json";
 
 /// The data of one kind of event. Its JSON is public: a change needs a new version of the type.
-pub trait EventData: Serialize + DeserializeOwned + Send + Sync + 'static {
+pub trait EventData: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Which kind this is the data of.
     const KIND: EventKind;
 }

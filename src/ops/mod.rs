@@ -1,1 +1,11 @@
 //! The operator's commands: thin, over store and broker.
+//!
+//! Each says what it did in one line or a table, or as JSON for machines, and ends with an [`Exit`].
+
+pub mod config;
+mod exit;
+pub mod migrate;
+pub mod stock;
+pub mod topology;
+
+pub use exit::{Exit, Failed};

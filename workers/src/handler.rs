@@ -63,8 +63,6 @@ pub trait Handler: Send + Sync + 'static {
     const SUBSCRIPTION: Subscription;
     /// How many calls of `act` may be under way at once in one process.
     const AT_ONCE: usize = 64;
-    /// Whether there are steps 1 and 2 at all; without them an event goes straight to `record`.
-    const REACHES_OUTSIDE: bool = true;
 
     /// The data of the events.
     type Event: EventData;
@@ -72,6 +70,12 @@ pub trait Handler: Send + Sync + 'static {
     type Input: Send + 'static;
     /// What `act` hands to `record`.
     type Effect: Send + Sync + 'static;
+
+    /// The effect of every event where there is nothing to reach outside for: steps 1 and 2 are then left out.
+    #[must_use]
+    fn without_reaching_outside() -> Option<Self::Effect> {
+        None
+    }
 
     /// Step 1. Returns one result per event, in the same order; a failure there is that event's alone.
     ///
@@ -124,10 +128,13 @@ pub trait Recorder: Send + Sync + 'static {
 
 impl<R: Recorder> Handler for R {
     const SUBSCRIPTION: Subscription = R::SUBSCRIPTION;
-    const REACHES_OUTSIDE: bool = false;
     type Event = R::Event;
     type Input = ();
     type Effect = ();
+
+    fn without_reaching_outside() -> Option<()> {
+        Some(())
+    }
 
     async fn prepare(
         &self,

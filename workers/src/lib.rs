@@ -1,5 +1,21 @@
 //! The workers: for each queue one actix actor that runs a [`handler::Handler`].
+//!
+//! [`run`] is the whole process; `main.rs` only reads the command line and the settings.
 
+mod actor;
 pub mod handler;
+mod health;
+mod persist;
+mod prepare;
+mod process;
 pub mod providers;
+mod record;
+pub mod registry;
 pub mod services;
+mod settings;
+mod settle;
+mod shell;
+
+pub use process::{RunError, run};
+pub use registry::Registry;
+pub use settings::Settings;

@@ -1,0 +1,81 @@
+//! The command line.
+
+use clap::{Parser, Subcommand};
+
+/// Orderflow: orders are accepted at once; payment, stock, shipment and mails follow by events on RabbitMQ.
+///
+/// Settings come from the environment; `orderflow config` lists them.
+/// Exit status: 0 ok, 1 what was checked is not so or was not found, 2 wrong use or settings, 3 something cannot be reached.
+#[derive(Debug, Parser)]
+#[command(name = "orderflow", version)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the front end until SIGTERM or Ctrl-C
+    Serve,
+    /// Bring the database's tables up to date; safe to repeat, and from many hosts at once
+    Migrate {
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Everything that has to exist in RabbitMQ
+    #[command(subcommand)]
+    Topology(TopologyCommand),
+    /// Every setting: name, value (secrets masked), default, meaning
+    Config {
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// What can be ordered
+    #[command(subcommand)]
+    Stock(StockCommand),
+}
+
+/// `orderflow topology …`
+#[derive(Debug, Subcommand)]
+pub enum TopologyCommand {
+    /// Make what is missing (users too, for which a password is set), then check; safe to repeat
+    Apply {
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Compare RabbitMQ with what has to exist
+    Check {
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write what has to exist in the form that RabbitMQ loads at its start (rabbitmq/definitions.json)
+    Export,
+}
+
+/// `orderflow stock …`
+#[derive(Debug, Subcommand)]
+pub enum StockCommand {
+    /// Every product and how many pieces of it can be ordered
+    List {
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make that many pieces orderable from now on, whatever there were
+    Set {
+        /// The product
+        sku: String,
+        /// Pieces, 0 or more
+        #[arg(value_parser = clap::value_parser!(i64).range(0..=1_000_000_000))]
+        available: i64,
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+    },
+}

@@ -1,0 +1,69 @@
+//! `orderflow config`: every setting with its value, default and meaning.
+
+use std::io::Write;
+
+use serde::Serialize;
+
+use super::{Exit, Failed};
+use crate::config::{self, Source};
+
+/// What stands for a secret that is set.
+const MASK: &str = "********";
+
+#[derive(Serialize)]
+struct Row {
+    name: &'static str,
+    /// `null` where it is neither set nor has a default.
+    value: Option<String>,
+    default: Option<&'static str>,
+    secret: bool,
+    meaning: &'static str,
+}
+
+/// Writes all settings to `out`; secrets are masked.
+///
+/// # Errors
+/// When `out` cannot be written to.
+pub fn run(source: &Source, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
+    let rows = config::ALL.iter().map(|setting| Row {
+        name: setting.name,
+        value: source.text(setting).map(|value| if setting.secret { MASK.to_owned() } else { value }),
+        default: setting.default,
+        secret: setting.secret,
+        meaning: setting.meaning,
+    });
+    if json {
+        serde_json::to_writer_pretty(&mut *out, &rows.collect::<Vec<_>>())?;
+        writeln!(out)?;
+        return Ok(Exit::Ok);
+    }
+    for row in rows {
+        writeln!(out, "{} = {}", row.name, row.value.as_deref().unwrap_or("(not set)"))?;
+        if let Some(default) = row.default {
+            writeln!(out, "    default: {default}")?;
+        }
+        writeln!(out, "    {}", row.meaning)?;
+    }
+    writeln!(out, "\nA secret NAME may also be given by NAME_FILE, the path of a file that holds it.")?;
+    Ok(Exit::Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_masked_and_everything_else_is_shown() {
+        let source: Source = [("DATABASE_URL", "postgres://u:geheim@h/d"), ("LISTEN", "0.0.0.0:80")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into_iter()
+            .collect();
+        for json in [false, true] {
+            let mut out = Vec::new();
+            assert_eq!(run(&source, json, &mut out).expect("a Vec can be written to"), Exit::Ok);
+            let text = String::from_utf8(out).expect("it is text");
+            assert!(!text.contains("geheim"), "{text}");
+            assert!(text.contains(MASK) && text.contains("0.0.0.0:80"), "{text}");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! How commands end.
+
+use std::process::{ExitCode, Termination};
+
+use crate::{broker::ManagementError, config::ConfigError, store::StoreError};
+
+/// What a command's exit status says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Done, or: what was checked is so.
+    Ok,
+    /// What was checked is not so, or was not found.
+    No,
+    /// Wrong use or settings.
+    Usage,
+    /// It could not be checked or done: something cannot be reached.
+    Unreachable,
+}
+
+impl Termination for Exit {
+    fn report(self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Ok => 0,
+            Self::No => 1,
+            Self::Usage => 2,
+            Self::Unreachable => 3,
+        })
+    }
+}
+
+/// Why a command could not do its work; its text is what the person reads.
+#[derive(Debug, thiserror::Error)]
+pub enum Failed {
+    /// Settings are missing or wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The database.
+    #[error("{}", crate::telemetry::chain(.0))]
+    Store(#[from] StoreError),
+    /// A migration.
+    #[error("{}", crate::telemetry::chain(.0))]
+    Migrate(#[from] crate::store::migrations::MigrateError),
+    /// RabbitMQ's management API.
+    #[error("{}", crate::telemetry::chain(.0))]
+    Management(#[from] ManagementError),
+    /// The database's URL.
+    #[error("DATABASE_URL cannot be used: {0}")]
+    DatabaseUrl(#[from] diesel::ConnectionError),
+    /// Output could not be written, as to a closed pipe.
+    #[error("the output could not be written: {0}")]
+    Output(#[from] std::io::Error),
+    /// Output could not be turned into JSON.
+    #[error("the output has no JSON form: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+impl Failed {
+    /// The exit status that fits.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Config(_) | Self::DatabaseUrl(_) => Exit::Usage,
+            Self::Output(_) | Self::Json(_) => Exit::No,
+            Self::Management(ManagementError::Refused { .. }) => Exit::Usage,
+            Self::Store(_) | Self::Migrate(_) | Self::Management(_) => Exit::Unreachable,
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! `orderflow migrate`: brings the database's tables up to date.
+
+use std::io::Write;
+
+use serde_json::json;
+
+use super::{Exit, Failed};
+use crate::{
+    config::{DatabaseConfig, Source},
+    store::migrations,
+};
+
+/// Runs what has not run yet. Safe to repeat, and from many hosts at once.
+///
+/// # Errors
+/// See [`Failed`].
+pub async fn run(source: &Source, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
+    let config = source.finish(DatabaseConfig::read(source))?;
+    let done = migrations::run(&config).await?;
+    if json {
+        writeln!(out, "{}", json!({ "migrated": done }))?;
+    } else if done.is_empty() {
+        writeln!(out, "The database is up to date.")?;
+    } else {
+        for migration in done {
+            writeln!(out, "migrated {migration}")?;
+        }
+    }
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,106 @@
+//! What a process checks before its real work: is what it needs there, and set up?
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    broker::{Backoff, BrokerCheck, NotReady, names},
+    config::RetryDelays,
+    store::{Database, StoreError, migrations},
+    telemetry,
+};
+
+/// What is there but not set up: waiting would not help.
+#[derive(Debug, thiserror::Error)]
+pub enum NotSetUp {
+    /// Tables are missing or old.
+    #[error("the database is not up to date: run `orderflow migrate`")]
+    Database,
+    /// An exchange or queue is missing.
+    #[error("RabbitMQ is not set up: {0}")]
+    Broker(NotReady),
+    /// The retry tiers are others than the settings say.
+    #[error(
+        "RETRY_DELAYS is {wanted}, but RabbitMQ has no queue {missing}: give workers the same list as \
+         `orderflow topology apply`, or run that again"
+    )]
+    RetryDelays {
+        /// The settings.
+        wanted: RetryDelays,
+        /// What RabbitMQ lacks.
+        missing: String,
+    },
+}
+
+/// Waits until the database answers, and checks that its tables are up to date. Returns early when `stop` is cancelled.
+///
+/// # Errors
+/// [`NotSetUp::Database`].
+pub async fn database(database: &Database, stop: &CancellationToken) -> Result<(), NotSetUp> {
+    let ask = async || -> Result<bool, StoreError> { migrations::are_current(&mut *database.connection().await?).await };
+    let mut backoff = Backoff::default();
+    let mut told = false;
+    while !stop.is_cancelled() {
+        match ask().await {
+            Ok(true) => return Ok(()),
+            Ok(false) => return Err(NotSetUp::Database),
+            Err(error) if !told => {
+                told = true;
+                tracing::warn!(
+                    error = telemetry::chain(&error),
+                    "PostgreSQL cannot be reached; trying again. Is it running, and is DATABASE_URL right?"
+                );
+            }
+            Err(_) => {}
+        }
+        wait(&mut backoff, stop).await;
+    }
+    Ok(())
+}
+
+/// Waits until the broker answers, and checks that the exchange and every retry tier exist. Returns early when `stop`
+/// is cancelled.
+///
+/// # Errors
+/// [`NotSetUp::Broker`] and [`NotSetUp::RetryDelays`].
+pub async fn broker(check: &BrokerCheck, delays: &RetryDelays, stop: &CancellationToken) -> Result<(), NotSetUp> {
+    let mut backoff = Backoff::default();
+    let mut told = false;
+    while !stop.is_cancelled() {
+        match ask_broker(check, delays).await {
+            Ok(verdict) => return verdict,
+            Err(why) if !told => {
+                told = true;
+                tracing::warn!(why, "RabbitMQ cannot be reached; trying again. Is it running, and is AMQP_URL right?");
+            }
+            Err(_) => {}
+        }
+        wait(&mut backoff, stop).await;
+    }
+    Ok(())
+}
+
+/// A verdict, or why there is none yet.
+async fn ask_broker(check: &BrokerCheck, delays: &RetryDelays) -> Result<Result<(), NotSetUp>, String> {
+    match check.exchange_exists().await {
+        Ok(()) => {}
+        Err(NotReady::Unreachable(why)) => return Err(why),
+        Err(missing) => return Ok(Err(NotSetUp::Broker(missing))),
+    }
+    for delay in delays.as_slice() {
+        match check.queue_exists(&names::retry(*delay)).await {
+            Ok(()) => {}
+            Err(NotReady::Unreachable(why)) => return Err(why),
+            Err(NotReady::Missing(missing)) => {
+                return Ok(Err(NotSetUp::RetryDelays { wanted: delays.clone(), missing }));
+            }
+        }
+    }
+    Ok(Ok(()))
+}
+
+async fn wait(backoff: &mut Backoff, stop: &CancellationToken) {
+    tokio::select! {
+        () = backoff.wait() => {}
+        () = stop.cancelled() => {}
+    }
+}

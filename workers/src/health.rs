@@ -1,0 +1,86 @@
+//! `/healthz` and `/readyz` of a worker.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::atomic::Ordering,
+};
+
+use actix_web::{App, HttpResponse, HttpServer, dev::Server, web};
+use orderflow::{broker::BrokerCheck, config::WorkerConfig};
+use serde_json::json;
+
+use crate::shell::Process;
+
+/// Why health cannot be asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("WORKER_LISTEN: cannot listen on {address}: {source}; choose another address, or port 0 for any free one")]
+pub struct ListenError {
+    address: SocketAddr,
+    source: io::Error,
+}
+
+/// What the answers are made from.
+#[derive(Clone)]
+pub struct Health {
+    /// The process.
+    pub process: Process,
+    /// Asks the broker.
+    pub check: BrokerCheck,
+    /// How many queues are to be consumed.
+    pub queues: usize,
+}
+
+/// Listens where the settings say; where nobody chose an address and the usual one is taken, on any free port, since
+/// several workers run on one host.
+///
+/// # Errors
+/// When the address that was chosen cannot be listened on.
+pub fn listen(config: &WorkerConfig) -> Result<TcpListener, ListenError> {
+    let address = config.listen;
+    match TcpListener::bind(address) {
+        Ok(listener) => Ok(listener),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && !config.listen_is_chosen => {
+            let any = SocketAddr::new(address.ip(), 0);
+            TcpListener::bind(any).map_err(|source| ListenError { address: any, source })
+        }
+        Err(source) => Err(ListenError { address, source }),
+    }
+}
+
+/// The server, to be awaited on the actix system.
+///
+/// # Errors
+/// When the listener cannot be used.
+pub fn server(listener: TcpListener, health: Health) -> io::Result<Server> {
+    let health = web::Data::new(health);
+    let app = move || {
+        App::new()
+            .app_data(health.clone())
+            .route("/healthz", web::get().to(healthz))
+            .route("/readyz", web::get().to(readyz))
+    };
+    // Signals are the process's business, and one thread answers a health check.
+    Ok(HttpServer::new(app).workers(1).disable_signals().listen(listener)?.run())
+}
+
+async fn healthz() -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "status": "alive" }))
+}
+
+/// A worker is of use only with database and broker, and with all of its queues consumed.
+async fn readyz(health: web::Data<Health>) -> HttpResponse {
+    let draining = health.process.stop.is_cancelled();
+    let database = health.process.database.connection().await.is_ok();
+    let broker = health.process.publisher.is_connected() && health.check.exchange_exists().await.is_ok();
+    let consuming = health.process.consuming.load(Ordering::Relaxed);
+    let ready = !draining && database && broker && consuming == health.queues;
+    let ok = |good: bool| if good { "ok" } else { "unavailable" };
+    let body = json!({
+        "status": if draining { "draining" } else if ready { "ready" } else { "not_ready" },
+        "database": ok(database),
+        "broker": ok(broker),
+        "queues": { "consumed": consuming, "wanted": health.queues },
+    });
+    if ready { HttpResponse::Ok().json(body) } else { HttpResponse::ServiceUnavailable().json(body) }
+}

@@ -1,0 +1,130 @@
+//! The step before `act`: tells repeated events apart and reads what acting needs, for all that arrived together.
+
+use std::{collections::HashSet, sync::Arc};
+
+use diesel_async::AsyncConnection as _;
+use lapin::message::Delivery;
+use orderflow::{
+    events::Envelope,
+    store::{Database, StoreError, inbox},
+    telemetry,
+};
+use uuid::Uuid;
+
+use crate::{
+    handler::{Failure, Handler},
+    persist::{PersistError, persistently},
+    record::Recorder,
+};
+
+/// A delivery whose body is the event that it should be.
+pub struct Arrived<H: Handler> {
+    /// To be settled.
+    pub delivery: Delivery,
+    /// Its event.
+    pub event: Envelope<H::Event>,
+}
+
+/// A delivery that can be acted on.
+pub struct Ready<H: Handler> {
+    /// To be settled.
+    pub delivery: Delivery,
+    /// Its event.
+    pub event: Envelope<H::Event>,
+    /// What acting needs.
+    pub input: H::Input,
+}
+
+/// What came of preparing a batch: for each event a result, or none where it is applied already.
+type Prepared<H> = Vec<Option<Result<<H as Handler>::Input, Failure>>>;
+
+/// Prepares a batch and returns what can be acted on; the rest is settled. When it fails on data it is split, so that
+/// only the bad message fails.
+pub async fn prepare<H: Handler>(recorder: &Recorder<H>, batch: Vec<Arrived<H>>) -> Vec<Ready<H>> {
+    let queue = H::SUBSCRIPTION.queue();
+    let mut all_ready = Vec::with_capacity(batch.len());
+    let mut pending = vec![batch];
+    while let Some(batch) = pending.pop() {
+        let (deliveries, events): (Vec<_>, Vec<_>) = batch.into_iter().map(|one| (one.delivery, one.event)).unzip();
+        let events = Arc::new(events);
+        let prepared = persistently(&queue, &recorder.stop, || {
+            let (handler, database, events) =
+                (Arc::clone(&recorder.handler), recorder.database.clone(), Arc::clone(&events));
+            async move { transaction(&*handler, &database, &events).await }
+        })
+        .await;
+        // Every attempt's task has ended, so nobody else holds the events. Were it not so, the deliveries would go
+        // unsettled and come again, which is safe.
+        let events = Arc::try_unwrap(events).unwrap_or_default();
+        let batch = deliveries.into_iter().zip(events);
+        match prepared {
+            Ok(prepared) => all_ready.extend(sort(recorder, batch.zip(prepared)).await),
+            Err(error) if error.is_unavailable() || batch.len() == 1 => fail(recorder, batch, &error).await,
+            Err(_) => {
+                let mut first: Vec<_> = batch.map(|(delivery, event)| Arrived { delivery, event }).collect();
+                let second = first.split_off(first.len() / 2);
+                pending.extend([second, first]);
+            }
+        }
+    }
+    all_ready
+}
+
+/// Keeps what can be acted on and settles the rest.
+async fn sort<H: Handler>(
+    recorder: &Recorder<H>,
+    batch: impl Iterator<Item = ((Delivery, Envelope<H::Event>), Option<Result<H::Input, Failure>>)>,
+) -> Vec<Ready<H>> {
+    let (mut ready, mut repeated) = (Vec::new(), Vec::new());
+    for ((delivery, event), prepared) in batch {
+        match prepared {
+            Some(Ok(input)) => ready.push(Ready { delivery, event, input }),
+            Some(Err(failure)) => recorder.settle.fail(&delivery, &failure).await,
+            None => repeated.push(delivery),
+        }
+    }
+    recorder.acknowledge_repeated(&repeated).await;
+    ready
+}
+
+async fn fail<H: Handler>(
+    recorder: &Recorder<H>,
+    batch: impl Iterator<Item = (Delivery, Envelope<H::Event>)>,
+    error: &PersistError,
+) {
+    // A process that stops leaves its deliveries to the broker, which gives them to another.
+    if recorder.stop.is_cancelled() && error.is_unavailable() {
+        return;
+    }
+    let failure = Failure::retry(telemetry::chain(error));
+    for (delivery, _) in batch {
+        recorder.settle.fail(&delivery, &failure).await;
+    }
+}
+
+async fn transaction<H: Handler>(
+    handler: &H,
+    database: &Database,
+    events: &[Envelope<H::Event>],
+) -> Result<Prepared<H>, StoreError> {
+    let ids: Vec<Uuid> = events.iter().map(|event| event.id).collect();
+    let subscription = H::SUBSCRIPTION.queue();
+    let mut connection = database.connection().await?;
+    connection
+        .transaction::<_, StoreError, _>(async |connection| {
+            let applied = inbox::applied(connection, &subscription, &ids).await?;
+            if applied.is_empty() {
+                return Ok(handler.prepare(connection, events).await?.into_iter().map(Some).collect());
+            }
+            let fresh: Vec<_> = events.iter().filter(|event| !applied.contains(&event.id)).cloned().collect();
+            let prepared = handler.prepare(connection, &fresh).await?;
+            Ok(spread(&ids, &applied, prepared))
+        })
+        .await
+}
+
+/// Puts the results of the fresh events back to their places among all.
+fn spread<T>(ids: &[Uuid], applied: &HashSet<Uuid>, fresh: Vec<T>) -> Vec<Option<T>> {
+    let mut fresh = fresh.into_iter();
+    ids.iter().map(|id| if applied.contains(id) { None } else { fresh.next() }).collect()
+}

@@ -1,0 +1,145 @@
+//! The worker process: what all its actors share, its start and its end.
+
+use std::{io, sync::Arc, time::Duration};
+
+use actix_rt::{Arbiter, System};
+use futures::future::join_all;
+use orderflow::{
+    broker::{BrokerCheck, BrokerError, Connector, NotReady, Publisher, Relay},
+    preflight::{self, NotSetUp},
+    shutdown,
+    store::Database,
+    token::OrderLinks,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Registry, Settings,
+    health::{self, Health, ListenError},
+    providers::{ProviderSetupError, Providers},
+    registry::{Services, Start},
+    shell::Process,
+};
+
+/// Connections to the database, for transactions of all queues together and the relay. Twelve queues rarely commit in
+/// the same moment; who finds none free waits.
+const DATABASE_CONNECTIONS: usize = 24;
+
+/// How long the last events may take from the outbox to the broker at the end; they stay in the outbox otherwise.
+const RELAY_DRAIN: Duration = Duration::from_secs(5);
+
+/// Why a worker did not start, or stopped by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The operating system's resources.
+    #[error("the process could not be set up")]
+    Io(#[from] io::Error),
+    /// `WORKER_LISTEN`.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// `DATABASE_URL`.
+    #[error("DATABASE_URL cannot be used")]
+    Database(#[from] diesel::ConnectionError),
+    /// `AMQP_URL`.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// `AMQP_URL`.
+    #[error(transparent)]
+    Check(#[from] NotReady),
+    /// A provider's settings.
+    #[error(transparent)]
+    Providers(#[from] ProviderSetupError),
+    /// Database or broker are there, but not set up for us.
+    #[error(transparent)]
+    NotSetUp(#[from] NotSetUp),
+}
+
+/// Runs a worker until SIGTERM or Ctrl-C: consumes the registry's queues, answers health checks, and drains at the end.
+///
+/// Two kinds of runtime, on purpose: actors live on actix arbiters, one thread each; connections and transactions live
+/// on one multi-threaded tokio runtime, which outlives them all.
+///
+/// # Errors
+/// See [`RunError`]. That database or broker are away is none: the worker waits for them.
+pub fn run(registry: Registry, settings: Settings) -> Result<(), RunError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let system = System::new();
+    let listener = health::listen(&settings.worker)?;
+    let (process, services, check, publishing) = runtime.block_on(assemble(&settings))?;
+    tracing::info!(address = %listener.local_addr()?, queues = registry.entries.len(), "worker started");
+    let server = {
+        let health = Health { process: process.clone(), check: check.clone(), queues: registry.entries.len() };
+        system.block_on(async { health::server(listener, health) })?
+    };
+    let handle = server.handle();
+    let outcome = system.block_on(async {
+        actix_rt::spawn(server);
+        let outcome = set_up_then_consume(registry, &process, &services, &check).await;
+        process.stop.cancel();
+        outcome
+    });
+    runtime.block_on(async {
+        process.relay.drain(RELAY_DRAIN).await;
+        publishing.cancel();
+    });
+    system.block_on(handle.stop(false));
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    tracing::info!("worker stopped");
+    outcome
+}
+
+async fn assemble(settings: &Settings) -> Result<(Process, Services, BrokerCheck, CancellationToken), RunError> {
+    let stop = shutdown::on_signal()?;
+    let program = format!("orderflow-worker {}", Connector::place());
+    let database = Database::new(&settings.database, &program, DATABASE_CONNECTIONS)?;
+    let connector = Connector::new(&settings.broker, "orderflow-worker")?;
+    // The publisher goes on until the relay is drained, after everything else has stopped.
+    let publishing = CancellationToken::new();
+    let publisher = Publisher::start(connector.clone(), publishing.clone());
+    let relay = Relay::start(database.clone(), publisher.clone(), stop.clone());
+    let providers = Providers::new(&settings.payment, &settings.carrier, &settings.mail, &database)?;
+    let services = Services { providers, links: OrderLinks::new(&settings.links) };
+    let check = BrokerCheck::new(&connector)?;
+    let process = Process {
+        config: Arc::new(settings.worker.clone()),
+        database,
+        connector,
+        publisher,
+        relay,
+        runtime: tokio::runtime::Handle::current(),
+        consuming: Arc::default(),
+        stop,
+    };
+    Ok((process, services, check, publishing))
+}
+
+async fn set_up_then_consume(
+    registry: Registry,
+    process: &Process,
+    services: &Services,
+    check: &BrokerCheck,
+) -> Result<(), RunError> {
+    let (its, its_check) = (process.clone(), check.clone());
+    let preflight = process.runtime.spawn(async move {
+        preflight::database(&its.database, &its.stop).await?;
+        preflight::broker(&its_check, &its.config.retry_delays, &its.stop).await
+    });
+    // A panic there would be a fault of ours; consuming then fails with its own message.
+    if let Ok(checked) = preflight.await {
+        checked?;
+    }
+    let running: Vec<_> = registry.entries.into_iter().map(|(_, start)| begin(start, process, services)).collect();
+    join_all(running).await;
+    Ok(())
+}
+
+/// Starts one queue's actor on a thread of its own, so that no queue's counting waits for another's.
+async fn begin(start: Start, process: &Process, services: &Services) {
+    let arbiter = Arbiter::new();
+    // Connections belong to the runtime that opens them, so the actor's shell runs there.
+    let shell = process.runtime.spawn(start(process.clone(), services, arbiter.handle()));
+    if let Err(error) = shell.await {
+        tracing::error!(%error, "a queue's shell ended by a fault; its queue is not consumed any more");
+    }
+    arbiter.stop();
+}

@@ -1,0 +1,175 @@
+//! Records a batch: inbox, the service's rows, log and outbox in one transaction; then it is acknowledged and published.
+
+use std::{collections::HashSet, sync::Arc};
+
+use diesel_async::AsyncConnection as _;
+use lapin::message::Delivery;
+use orderflow::{
+    broker::Relay,
+    store::{Database, StoreError, event_log, inbox, outbox::Outgoing},
+    telemetry,
+};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    handler::{Done, Failure, Handler},
+    persist::{PersistError, persistently},
+    settle::Settle,
+};
+
+/// A delivery whose event has been acted on.
+pub struct Finished<H: Handler> {
+    /// To be settled.
+    pub delivery: Delivery,
+    /// To be recorded.
+    pub done: Done<H::Event, H::Effect>,
+}
+
+/// Everything that recording takes; one for each queue.
+pub struct Recorder<H> {
+    /// The handler.
+    pub handler: Arc<H>,
+    /// The database.
+    pub database: Database,
+    /// The way out for the events that follow.
+    pub relay: Relay,
+    /// Where deliveries end.
+    pub settle: Settle,
+    /// Cancelled when the process is to stop.
+    pub stop: CancellationToken,
+}
+
+/// What a transaction came to.
+enum Outcome {
+    /// Committed, with these events to publish.
+    Recorded(Vec<Outgoing>),
+    /// Not committed, because these events are applied already.
+    Repeated(HashSet<Uuid>),
+}
+
+impl<H: Handler> Recorder<H> {
+    /// Records and settles a batch. When it fails on data it is split, so that only the bad message fails.
+    pub async fn record(&self, batch: Vec<Finished<H>>) {
+        self.relay.room().await;
+        let mut pending = vec![self.without_repetitions(batch).await];
+        while let Some(batch) = pending.pop() {
+            let (deliveries, done): (Vec<_>, Vec<_>) = batch.into_iter().map(|one| (one.delivery, one.done)).unzip();
+            let done = Arc::new(done);
+            let outcome = persistently(&self.settle.queue, &self.stop, || {
+                let (handler, database, done) = (Arc::clone(&self.handler), self.database.clone(), Arc::clone(&done));
+                async move { transaction(&*handler, &database, &done).await }
+            })
+            .await;
+            match outcome {
+                Ok(Outcome::Recorded(events)) => {
+                    // Acknowledged after the commit and not after the confirm: the outbox is durable.
+                    self.relay.submit(events);
+                    self.settle.acknowledge(&deliveries).await;
+                }
+                Ok(Outcome::Repeated(events)) => {
+                    let (repeated, fresh): (Vec<_>, Vec<_>) =
+                        rejoin(deliveries, done).partition(|one: &Finished<H>| events.contains(&one.done.event.id));
+                    let repeated: Vec<_> = repeated.into_iter().map(|one| one.delivery).collect();
+                    self.acknowledge_repeated(&repeated).await;
+                    pending.push(fresh);
+                }
+                Err(error) if error.is_unavailable() || deliveries.len() == 1 => {
+                    self.fail(&deliveries, &error).await;
+                }
+                Err(_) => {
+                    let mut first: Vec<_> = rejoin(deliveries, done).collect();
+                    let second = first.split_off(first.len() / 2);
+                    pending.extend([second, first]);
+                }
+            }
+            pending.retain(|batch| !batch.is_empty());
+        }
+    }
+
+    /// Of one event delivered twice in a batch, the second is acknowledged when the first is safe to be: it is settled
+    /// now by being given back, and found in the inbox when it comes again.
+    async fn without_repetitions(&self, batch: Vec<Finished<H>>) -> Vec<Finished<H>> {
+        let mut seen = HashSet::new();
+        let (fresh, repeated): (Vec<_>, Vec<_>) = batch.into_iter().partition(|one| seen.insert(one.done.event.id));
+        for one in repeated {
+            self.settle.give_back(&one.delivery).await;
+        }
+        fresh
+    }
+
+    /// Acknowledges deliveries of events that are applied already.
+    pub async fn acknowledge_repeated(&self, repeated: &[Delivery]) {
+        if !repeated.is_empty() {
+            tracing::info!(queue = self.settle.queue, deliveries = repeated.len(), "events that are applied already came again");
+            self.settle.acknowledge(repeated).await;
+        }
+    }
+
+    async fn fail(&self, deliveries: &[Delivery], error: &PersistError) {
+        // A process that stops leaves its deliveries to the broker, which gives them to another.
+        if self.stop.is_cancelled() && error.is_unavailable() {
+            return;
+        }
+        let failure = Failure::retry(telemetry::chain(error));
+        for delivery in deliveries {
+            self.settle.fail(delivery, &failure).await;
+        }
+    }
+}
+
+/// Deliveries and what was done for them, together again.
+fn rejoin<H: Handler>(
+    deliveries: Vec<Delivery>,
+    done: Arc<Vec<Done<H::Event, H::Effect>>>,
+) -> impl Iterator<Item = Finished<H>> {
+    // The transaction's task has ended and with it the only other holder. Were it not so, the deliveries would go
+    // unsettled and come again, which is safe.
+    let done = Arc::try_unwrap(done).unwrap_or_default();
+    deliveries.into_iter().zip(done).map(|(delivery, done)| Finished { delivery, done })
+}
+
+async fn transaction<H: Handler>(
+    handler: &H,
+    database: &Database,
+    done: &[Done<H::Event, H::Effect>],
+) -> Result<Outcome, StoreError> {
+    let subscription = H::SUBSCRIPTION.queue();
+    let source = format!("/orderflow/{}", H::SUBSCRIPTION.service());
+    let ids: Vec<Uuid> = done.iter().map(|one| one.event.id).collect();
+    let mut connection = database.connection().await?;
+    let recorded = connection
+        .transaction::<_, Abort, _>(async |connection| {
+            let fresh = inbox::claim(connection, &subscription, &ids).await?;
+            if fresh.len() < ids.len() {
+                let repeated = ids.iter().copied().filter(|id| !fresh.contains(id)).collect();
+                return Err(Abort::Repeated(repeated));
+            }
+            let follow = handler.record(connection, done).await?;
+            Ok(event_log::append(connection, &source, follow).await?)
+        })
+        .await;
+    match recorded {
+        Ok(events) => Ok(Outcome::Recorded(events)),
+        Err(Abort::Repeated(events)) => Ok(Outcome::Repeated(events)),
+        Err(Abort::Store(error)) => Err(error),
+    }
+}
+
+/// Why a transaction is rolled back.
+enum Abort {
+    Repeated(HashSet<Uuid>),
+    Store(StoreError),
+}
+
+impl From<StoreError> for Abort {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<diesel::result::Error> for Abort {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Store(error.into())
+    }
+}

@@ -1,0 +1,134 @@
+//! Which handler takes which subscription. The match is exhaustive: a subscription without a handler does not compile.
+
+use std::{fmt, sync::Arc};
+
+use actix_rt::ArbiterHandle;
+use futures::{FutureExt as _, future::BoxFuture};
+use globset::{Glob, GlobSetBuilder};
+use orderflow::{
+    broker::Subscription,
+    events::{
+        InventoryRejected, InventoryReserved, PaymentCompleted, PaymentFailed, ShipmentCreated, ShipmentFailed,
+    },
+    token::OrderLinks,
+};
+
+use crate::{
+    handler::Handler,
+    providers::Providers,
+    services::{inventory::ReserveStock, order::FoldLog, payment::ChargeOrder, shipping::ShipOrder},
+    shell::{Process, keep_consuming},
+};
+
+/// What handlers are made from.
+#[derive(Clone)]
+pub struct Services {
+    /// The outside world.
+    pub providers: Providers,
+    /// Links into the shop, for mails.
+    pub links: OrderLinks,
+}
+
+/// Starts consuming a queue, and runs until the process stops.
+pub type Start = Box<dyn FnOnce(Process, &Services, ArbiterHandle) -> BoxFuture<'static, ()> + Send>;
+
+/// The queues that a worker process consumes.
+pub struct Registry {
+    /// Each with what starts it.
+    pub entries: Vec<(Subscription, Start)>,
+}
+
+impl Registry {
+    /// The queues with these names, or matching these globs; all of them where there is none.
+    ///
+    /// # Errors
+    /// When a pattern is malformed or matches nothing, since that is a typing error.
+    pub fn select(patterns: &[String]) -> Result<Self, SelectError> {
+        let entries = select(patterns)?.into_iter().map(|subscription| (subscription, start(subscription)));
+        Ok(Self { entries: entries.collect() })
+    }
+}
+
+/// The handler of each subscription.
+fn start(subscription: Subscription) -> Start {
+    match subscription {
+        Subscription::PaymentOrderCreated => handled_by(|services| ChargeOrder::new(services.providers.payment.clone())),
+        Subscription::InventoryPaymentCompleted => handled_by(|_| ReserveStock),
+        Subscription::ShippingInventoryReserved => handled_by(|services| ShipOrder::new(services.providers.carrier.clone())),
+        Subscription::EmailOrderCreated => handled_by(|_| ReserveStock),
+        Subscription::EmailPaymentFailed => handled_by(|_| ReserveStock),
+        Subscription::EmailShipmentCreated => handled_by(|_| ReserveStock),
+        Subscription::OrderPaymentCompleted => handled_by(|_| FoldLog::<PaymentCompleted>::default()),
+        Subscription::OrderPaymentFailed => handled_by(|_| FoldLog::<PaymentFailed>::default()),
+        Subscription::OrderInventoryReserved => handled_by(|_| FoldLog::<InventoryReserved>::default()),
+        Subscription::OrderInventoryRejected => handled_by(|_| FoldLog::<InventoryRejected>::default()),
+        Subscription::OrderShipmentCreated => handled_by(|_| FoldLog::<ShipmentCreated>::default()),
+        Subscription::OrderShipmentFailed => handled_by(|_| FoldLog::<ShipmentFailed>::default()),
+    }
+}
+
+fn handled_by<H: Handler>(make: impl FnOnce(&Services) -> H + Send + 'static) -> Start {
+    Box::new(move |process, services, arbiter| keep_consuming(process, Arc::new(make(services)), arbiter).boxed())
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.entries.iter().map(|(subscription, _)| subscription)).finish()
+    }
+}
+
+/// `--queue` that means nothing.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SelectError {
+    /// Not a glob.
+    #[error("--queue {0:?} is neither a queue's name nor a pattern such as 'payment.*'")]
+    Malformed(String),
+    /// A glob that no queue matches.
+    #[error("--queue {pattern:?} matches no queue; there are: {}", known.join(", "))]
+    NoMatch {
+        /// What was asked for.
+        pattern: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+}
+
+fn select(patterns: &[String]) -> Result<Vec<Subscription>, SelectError> {
+    let mut set = GlobSetBuilder::new();
+    for pattern in patterns {
+        let glob = Glob::new(pattern).map_err(|_| SelectError::Malformed(pattern.clone()))?;
+        let matcher = glob.compile_matcher();
+        if !Subscription::ALL.iter().any(|subscription| matcher.is_match(subscription.queue())) {
+            let known = Subscription::ALL.iter().map(|subscription| subscription.queue()).collect();
+            return Err(SelectError::NoMatch { pattern: pattern.clone(), known });
+        }
+        set.add(glob);
+    }
+    let set = set.build().map_err(|error| SelectError::Malformed(error.to_string()))?;
+    let chosen = |subscription: &Subscription| patterns.is_empty() || set.is_match(subscription.queue());
+    Ok(Subscription::ALL.iter().copied().filter(chosen).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn selected(patterns: &[&str]) -> Result<Vec<String>, SelectError> {
+        let patterns: Vec<_> = patterns.iter().map(ToString::to_string).collect();
+        Ok(select(&patterns)?.into_iter().map(Subscription::queue).collect())
+    }
+
+    #[test]
+    fn names_and_globs_choose_queues_and_none_chooses_all() {
+        assert_eq!(selected(&["payment.*"]), Ok(vec!["payment.order-created".to_owned()]));
+        let two = selected(&["payment.order-created", "email.p*"]);
+        assert_eq!(two, Ok(vec!["payment.order-created".to_owned(), "email.payment-failed".to_owned()]));
+        assert_eq!(selected(&[]).map(|all| all.len()), Ok(Subscription::ALL.len()));
+    }
+
+    #[test]
+    fn a_pattern_that_chooses_nothing_is_a_mistake() {
+        assert!(matches!(selected(&["payments.*"]), Err(SelectError::NoMatch { .. })));
+        assert!(matches!(selected(&["payment.["]), Err(SelectError::Malformed(_))));
+    }
+}

@@ -1,0 +1,182 @@
+//! Around each actor: connects, starts it, starts a new one when it ended, and drains it when the process stops.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use actix::{Actor as _, Addr, AsyncContext as _};
+use actix_rt::ArbiterHandle;
+use lapin::{
+    Connection, Consumer, ErrorKind,
+    options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
+    types::FieldTable,
+};
+use orderflow::{
+    broker::{Backoff, BrokerError, Connector, Publisher, Relay},
+    config::WorkerConfig,
+    store::Database,
+    telemetry,
+};
+use tokio::{runtime::Handle, sync::oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    actor::{Drain, Ended, QueueActor, Work},
+    handler::Handler,
+    record::Recorder,
+    settle::Settle,
+};
+
+/// How long opening a channel and starting to consume may take.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long an actor may take to finish what it has begun. With the relay's and the publisher's own bounds a process
+/// ends in under 30 s.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What all actors of a process share. Cheap to clone.
+#[derive(Clone)]
+pub struct Process {
+    /// Settings.
+    pub config: Arc<WorkerConfig>,
+    /// The database.
+    pub database: Database,
+    /// Makes consuming connections.
+    pub connector: Connector,
+    /// For retries and dead letters.
+    pub publisher: Publisher,
+    /// For the events that follow.
+    pub relay: Relay,
+    /// The multi-threaded runtime on which connections and transactions live.
+    pub runtime: Handle,
+    /// How many actors are getting deliveries now.
+    pub consuming: Arc<AtomicUsize>,
+    /// Cancelled when the process is to stop.
+    pub stop: CancellationToken,
+}
+
+/// Keeps one queue consumed until the process stops: connects again for ever, with a new actor each time. An actor
+/// that panics is replaced too, which actix's own supervisor does not do.
+pub async fn keep_consuming<H: Handler>(process: Process, handler: Arc<H>, arbiter: ArbiterHandle) {
+    // The handler's event and its subscription's are the same, or this does not compile.
+    const {
+        #[allow(clippy::as_conversions, reason = "comparing enums in a constant takes their numbers")]
+        let same = H::SUBSCRIPTION.kind() as u8 == <H::Event as orderflow::events::EventData>::KIND as u8;
+        assert!(same, "the handler's event is not of its subscription's kind");
+    }
+    let queue = H::SUBSCRIPTION.queue();
+    let mut backoff = Backoff::default();
+    let mut was_away = false;
+    while !process.stop.is_cancelled() {
+        match open(&process, &queue).await {
+            Ok(open) => {
+                tracing::info!(queue, "consuming");
+                (backoff, was_away) = (Backoff::default(), false);
+                process.consuming.fetch_add(1, Ordering::Relaxed);
+                let why = consume(&process, &handler, &arbiter, &open).await;
+                process.consuming.fetch_sub(1, Ordering::Relaxed);
+                if !process.stop.is_cancelled() {
+                    tracing::warn!(queue, why, "the queue is not consumed any more; connecting again");
+                }
+                drop(tokio::time::timeout(Duration::from_secs(2), open.connection.close(200, "done".into())).await);
+            }
+            Err(error) => {
+                if !was_away {
+                    tracing::warn!(queue, error = telemetry::chain(&error), hint = hint(&error), "the queue cannot be consumed; trying again");
+                }
+                was_away = true;
+            }
+        }
+        tokio::select! {
+            () = backoff.wait() => {}
+            () = process.stop.cancelled() => {}
+        }
+    }
+}
+
+struct Open {
+    connection: Connection,
+    channel: lapin::Channel,
+    consumer: Consumer,
+}
+
+async fn open(process: &Process, queue: &str) -> Result<Open, BrokerError> {
+    let connection = process.connector.connect(queue).await?;
+    let opening = async {
+        let channel = connection.create_channel().await?;
+        channel.basic_qos(process.config.prefetch, BasicQosOptions::default()).await?;
+        let tag = format!("{queue} {}", Connector::place());
+        let options = BasicConsumeOptions::default();
+        let consumer = channel.basic_consume(queue.into(), tag.into(), options, FieldTable::default()).await?;
+        Ok::<_, lapin::Error>((channel, consumer))
+    };
+    match tokio::time::timeout(OPEN_TIMEOUT, opening).await {
+        Ok(opened) => {
+            let (channel, consumer) = opened?;
+            Ok(Open { connection, channel, consumer })
+        }
+        Err(_) => Err(BrokerError::TimedOut(OPEN_TIMEOUT)),
+    }
+}
+
+/// What to do about it, where we know.
+fn hint(error: &BrokerError) -> &'static str {
+    match error {
+        BrokerError::Client(error) => match error.kind() {
+            ErrorKind::ProtocolError(amqp) if amqp.get_id() == 404 => "run `orderflow topology apply`",
+            ErrorKind::ProtocolError(amqp) if amqp.get_id() == 403 => "check the user and password in AMQP_URL",
+            _ => "is RabbitMQ running, and is AMQP_URL right?",
+        },
+        _ => "is RabbitMQ running, and is AMQP_URL right?",
+    }
+}
+
+/// Runs one actor until it ends, and says why it did.
+async fn consume<H: Handler>(process: &Process, handler: &Arc<H>, arbiter: &ArbiterHandle, open: &Open) -> String {
+    let recorder = Recorder {
+        handler: Arc::clone(handler),
+        database: process.database.clone(),
+        relay: process.relay.clone(),
+        settle: Settle::new(H::SUBSCRIPTION.queue(), process.publisher.clone(), process.config.retry_delays.clone()),
+        stop: process.stop.clone(),
+    };
+    let work = Work {
+        recorder: Arc::new(recorder),
+        runtime: process.runtime.clone(),
+        batch_size: process.config.batch_size,
+    };
+    let (tell, mut ended) = oneshot::channel();
+    let deliveries = open.consumer.clone();
+    let actor = QueueActor::start_in_arbiter(arbiter, move |context| {
+        context.add_stream(deliveries);
+        QueueActor::new(work, tell)
+    });
+    tokio::select! {
+        ended = &mut ended => match ended {
+            Ok(Ended::Lost(why)) => why,
+            Ok(Ended::Drained) => "drained".to_owned(),
+            Err(_) => "the actor panicked".to_owned(),
+        },
+        () = process.stop.cancelled() => {
+            drain(open, &actor, ended).await;
+            "the process stops".to_owned()
+        }
+    }
+}
+
+/// No new deliveries, then the end of those begun, within [`DRAIN_TIMEOUT`]; the rest goes back to the broker.
+async fn drain<H: Handler>(open: &Open, actor: &Addr<QueueActor<H>>, ended: oneshot::Receiver<Ended>) {
+    let draining = async {
+        // An error of either means that there is nothing to drain any more.
+        drop(actor.send(Drain).await);
+        drop(open.channel.basic_cancel(open.consumer.tag(), BasicCancelOptions::default()).await);
+        drop(ended.await);
+    };
+    if tokio::time::timeout(DRAIN_TIMEOUT, draining).await.is_err() {
+        tracing::warn!(queue = %H::SUBSCRIPTION, "what was begun did not finish in time; it goes back to the queue");
+    }
+}
