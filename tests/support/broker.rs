@@ -1,0 +1,66 @@
+use lapin::{
+    BasicProperties, Channel, Connection, ConnectionProperties,
+    options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions},
+    types::FieldTable,
+};
+use orderflow::events::CONTENT_TYPE;
+use url::Url;
+
+/// A look into one virtual host, as an administrator.
+pub struct Probe {
+    connection: Connection,
+}
+
+impl Probe {
+    /// Connects.
+    ///
+    /// # Panics
+    /// When it cannot.
+    pub async fn connect(url: &Url) -> Self {
+        let properties = ConnectionProperties::default().with_connection_name("test probe".into());
+        let connection = Connection::connect(url.as_str(), properties).await.expect("the broker can be reached");
+        Self { connection }
+    }
+
+    async fn channel(&self) -> Channel {
+        self.connection.create_channel().await.expect("a channel can be opened")
+    }
+
+    /// How many messages wait in a queue; those that a consumer holds are not among them.
+    ///
+    /// # Panics
+    /// When there is no such queue.
+    pub async fn waiting(&self, queue: &str) -> u32 {
+        let options = QueueDeclareOptions { passive: true, durable: true, ..QueueDeclareOptions::default() };
+        let channel = self.channel().await;
+        let declared = channel.queue_declare(queue.into(), options, FieldTable::default()).await;
+        declared.unwrap_or_else(|error| panic!("there is no queue {queue}: {error}")).message_count()
+    }
+
+    /// Publishes a body as an event would be, and waits until the broker has it.
+    ///
+    /// # Panics
+    /// When the broker does not confirm it.
+    pub async fn publish(&self, exchange: &str, routing_key: &str, body: &[u8]) {
+        let channel = self.channel().await;
+        channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms can be had");
+        let properties = BasicProperties::default().with_content_type(CONTENT_TYPE.into()).with_delivery_mode(2);
+        let confirm = channel
+            .basic_publish(exchange.into(), routing_key.into(), BasicPublishOptions::default(), body, properties)
+            .await
+            .expect("it can be published")
+            .await
+            .expect("it is answered");
+        assert!(confirm.is_ack(), "the broker refused a message");
+    }
+
+    /// Takes the first message out of a queue.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub async fn take(&self, queue: &str) -> lapin::message::Delivery {
+        let options = BasicGetOptions { no_ack: true };
+        let message = self.channel().await.basic_get(queue.into(), options).await.expect("the queue can be read");
+        message.unwrap_or_else(|| panic!("{queue} is empty")).delivery
+    }
+}

@@ -1,0 +1,169 @@
+use std::collections::HashMap;
+
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::until;
+
+/// A front end, as a customer's browser sees it.
+#[derive(Debug, Clone)]
+pub struct Web {
+    /// `http://127.0.0.1:4711`
+    pub root: String,
+    client: Client,
+}
+
+/// What a request was answered.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers, names in lower case.
+    pub headers: HashMap<String, String>,
+    /// The JSON body; null where there is none.
+    pub body: Value,
+}
+
+/// An order that was accepted.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// Its id.
+    pub id: Uuid,
+    /// What opens it.
+    pub token: String,
+}
+
+/// A fresh idempotency key.
+#[must_use]
+pub fn key() -> String {
+    format!("test-{}", Uuid::now_v7())
+}
+
+/// The body of an order for one product.
+#[must_use]
+pub fn body(sku: &str, quantity: i64, method: &str) -> Value {
+    json!({
+        "customer": { "name": "Ada Lovelace", "email": "ada@example.org" },
+        "shipping_address": { "line1": "12 St James's Square", "city": "London", "postal_code": "SW1Y 4JH", "country": "GB" },
+        "items": [{ "sku": sku, "quantity": quantity }],
+        "payment": { "method": method },
+    })
+}
+
+impl Web {
+    /// A client of the front end at this address.
+    ///
+    /// # Panics
+    /// When no client can be made.
+    #[must_use]
+    pub fn new(address: std::net::SocketAddr) -> Self {
+        orderflow::tls::install();
+        let client = Client::builder().timeout(std::time::Duration::from_secs(30)).build().expect("a client");
+        Self { root: format!("http://{address}"), client }
+    }
+
+    /// Sends a request with these headers and this raw body.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    ///
+    /// # Panics
+    /// When the answer's body is not JSON though there is one.
+    pub async fn try_send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<Vec<u8>>,
+    ) -> reqwest::Result<Answer> {
+        let mut request = self.client.request(method, format!("{}{path}", self.root));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        let response = request.send().await?;
+        let status = response.status();
+        let text = |value: &reqwest::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let headers = response.headers().iter().map(|(name, value)| (name.to_string(), text(value))).collect();
+        let bytes = response.bytes().await?;
+        let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).expect("a JSON body") };
+        Ok(Answer { status, headers, body })
+    }
+
+    /// As [`Web::try_send`], where an answer is expected.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Option<Vec<u8>>) -> Answer {
+        let answer = self.try_send(method, path, headers, body).await;
+        answer.unwrap_or_else(|error| panic!("no answer from {path}: {error:?}"))
+    }
+
+    /// Asks for a path.
+    pub async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.send(Method::GET, path, headers, None).await
+    }
+
+    /// Asks for what belongs to an order, with its token.
+    pub async fn get_of(&self, order: &Order, path: &str) -> Answer {
+        let token = format!("Bearer {}", order.token);
+        self.get(&format!("/orders/{}{path}", order.id), &[("authorization", &token)]).await
+    }
+
+    /// Places an order.
+    pub async fn place(&self, key: &str, body: &Value) -> Answer {
+        let headers = [("idempotency-key", key), ("content-type", "application/json")];
+        self.send(Method::POST, "/orders", &headers, Some(body.to_string().into_bytes())).await
+    }
+
+    /// Places an order for one product, which has to be accepted.
+    ///
+    /// # Panics
+    /// When it is not.
+    pub async fn order(&self, sku: &str, quantity: i64, method: &str) -> Order {
+        self.place(&key(), &body(sku, quantity, method)).await.accepted()
+    }
+
+    /// The status of an order.
+    ///
+    /// # Panics
+    /// When it cannot be seen.
+    pub async fn status(&self, order: &Order) -> String {
+        let answer = self.get_of(order, "").await;
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        answer.body["status"].as_str().expect("a status").to_owned()
+    }
+
+    /// Waits until an order has a status.
+    pub async fn until_status(&self, order: &Order, wanted: &str) {
+        until(&format!("order {} is {wanted}", order.id), async || {
+            let status = self.status(order).await;
+            if status == wanted { Ok(()) } else { Err(status) }
+        })
+        .await;
+    }
+}
+
+impl Answer {
+    /// The order that this answer accepted.
+    ///
+    /// # Panics
+    /// When it is not a 202.
+    #[must_use]
+    pub fn accepted(&self) -> Order {
+        assert_eq!(self.status, StatusCode::ACCEPTED, "{self:?}");
+        let text = |name: &str| self.body[name].as_str().unwrap_or_else(|| panic!("no {name} in {self:?}")).to_owned();
+        Order { id: text("order_id").parse().expect("a UUID"), token: text("token") }
+    }
+
+    /// The pointers and codes of a problem's errors, in order.
+    #[must_use]
+    pub fn errors(&self) -> Vec<(String, String)> {
+        let text = |error: &Value, name: &str| error[name].as_str().unwrap_or_default().to_owned();
+        let errors = self.body["errors"].as_array().cloned().unwrap_or_default();
+        errors.iter().map(|error| (text(error, "pointer"), text(error, "code"))).collect()
+    }
+}

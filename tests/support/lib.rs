@@ -1,0 +1,31 @@
+//! A whole shop for a test: its own database and virtual host on the real servers, with real processes.
+//!
+//! ```text
+//! let mut shop = Shop::open().await;
+//! let web = shop.start_web().await;
+//! shop.start_worker(&[]).await;
+//! let order = web.order("MUG-BLUE", 1, VISA).await;
+//! shop.until_settled(&[order.id]).await;
+//! shop.close().await;          // ends clean, or the test fails
+//! ```
+//!
+//! Nothing here waits for a fixed time: everything waits for a condition, with a time-out that names it.
+
+mod broker;
+mod client;
+mod process;
+mod servers;
+mod shop;
+mod wait;
+
+pub use broker::Probe;
+pub use client::{Answer, Order, Web, body, key};
+pub use process::Child;
+pub use servers::Servers;
+pub use shop::Shop;
+pub use wait::until;
+
+/// The test card that succeeds.
+pub const VISA: &str = "pm_card_visa";
+/// The test card that is declined for good.
+pub const DECLINED: &str = "pm_card_visa_chargeDeclined";

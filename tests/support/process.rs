@@ -1,0 +1,140 @@
+use std::{
+    env,
+    net::SocketAddr,
+    path::PathBuf,
+    process::{ExitStatus, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+
+use crate::until;
+
+/// One of our programs, running. It is killed when this is dropped.
+#[derive(Debug)]
+pub struct Child {
+    program: String,
+    process: tokio::process::Child,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+/// Where cargo puts our programs: beside the tests.
+fn program_path(program: &str) -> PathBuf {
+    let test = env::current_exe().expect("a running test has a path");
+    let directory = test.parent().and_then(|deps| deps.parent()).expect("tests are in target/<profile>/deps");
+    let path = directory.join(program);
+    assert!(path.exists(), "{} is not built: run the tests by `make test`", path.display());
+    path
+}
+
+impl Child {
+    /// Starts a program with exactly these settings.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start(program: &str, arguments: &[&str], settings: &[(String, String)]) -> Self {
+        let mut process = tokio::process::Command::new(program_path(program))
+            .args(arguments)
+            .env_clear()
+            .envs(settings.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{program} cannot be started: {error}"));
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let mut lines = BufReader::new(process.stderr.take().expect("its standard error is piped")).lines();
+        let written = Arc::clone(&log);
+        let name = program.to_owned();
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                // The test runner shows this when the test fails.
+                println!("{name}: {line}");
+                written.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            }
+        });
+        Self { program: program.to_owned(), process, log }
+    }
+
+    /// What it has logged so far.
+    #[must_use]
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until it has logged a line that contains `text`, and returns that line.
+    ///
+    /// # Panics
+    /// When it does not, or ends first.
+    pub async fn until_logged(&mut self, text: &str) -> String {
+        let mut found = None;
+        until(&format!("{} logs {text:?}", self.program), async || {
+            found = self.log().into_iter().find(|line| line.contains(text));
+            assert!(
+                found.is_some() || self.process.try_wait().ok().flatten().is_none(),
+                "{} ended before it logged {text:?}: {:#?}",
+                self.program,
+                self.log()
+            );
+            found.as_ref().map(drop).ok_or("not yet")
+        })
+        .await;
+        found.expect("the wait ends when it is found")
+    }
+
+    /// The address in its log line `… address=127.0.0.1:4711 …`.
+    ///
+    /// # Panics
+    /// When it never says one.
+    pub async fn address(&mut self) -> SocketAddr {
+        let line = self.until_logged("address=").await;
+        let text = line.split("address=").nth(1).and_then(|rest| rest.split_whitespace().next());
+        text.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no address in {line:?}"))
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Panics
+    /// When the process is not there any more.
+    pub fn signal(&self, signal: Signal) {
+        let id = self.process.id().expect("it is running");
+        kill(Pid::from_raw(i32::try_from(id).expect("a process id")), signal).expect("it can be signalled");
+    }
+
+    /// Asks it to end, and waits for that.
+    ///
+    /// # Panics
+    /// When it does not end with status 0 within 30 s, as the contract says.
+    pub async fn stop(mut self) {
+        self.signal(Signal::SIGTERM);
+        let bound = std::time::Duration::from_secs(30);
+        let status = tokio::time::timeout(bound, self.process.wait()).await;
+        let status = status.unwrap_or_else(|_| panic!("{} took longer than {bound:?} to end", self.program));
+        let status = status.expect("it can be waited for");
+        assert!(status.success(), "{} ended with {status}", self.program);
+    }
+
+    /// Ends it without warning.
+    ///
+    /// # Panics
+    /// When it cannot be killed.
+    pub async fn kill(mut self) {
+        self.process.kill().await.expect("it can be killed");
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Panics
+    /// When it cannot be waited for.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let bound = std::time::Duration::from_secs(60);
+        let status = tokio::time::timeout(bound, self.process.wait()).await;
+        status.unwrap_or_else(|_| panic!("{} did not end within {bound:?}", self.program)).expect("it can be waited for")
+    }
+}

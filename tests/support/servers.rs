@@ -1,0 +1,89 @@
+use std::env;
+
+use orderflow::config::{AdminConfig, Source};
+use secrecy::ExposeSecret as _;
+use url::Url;
+
+/// The PostgreSQL and RabbitMQ that the tests share, as `make services` writes them to the environment.
+#[derive(Debug, Clone)]
+pub struct Servers {
+    /// A database of someone who may create databases.
+    pub database_url: Url,
+    /// An administrator's URL.
+    pub amqp_admin_url: Url,
+    /// The management API.
+    pub management_url: Url,
+}
+
+impl Servers {
+    /// Reads the environment.
+    ///
+    /// # Panics
+    /// When a variable is missing: `make test` sets them.
+    #[must_use]
+    pub fn from_env() -> Self {
+        let url = |name: &str| -> Url {
+            let text = env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the tests by `make test`"));
+            text.parse().unwrap_or_else(|error| panic!("{name} is no URL: {error}"))
+        };
+        Self {
+            database_url: url("DATABASE_URL"),
+            amqp_admin_url: url("AMQP_ADMIN_URL"),
+            management_url: url("RABBITMQ_MANAGEMENT_URL"),
+        }
+    }
+
+    /// The URL of another database on the same server.
+    #[must_use]
+    pub fn database(&self, name: &str) -> Url {
+        let mut url = self.database_url.clone();
+        url.set_path(name);
+        url
+    }
+
+    /// The broker as this user in this virtual host.
+    ///
+    /// # Panics
+    /// Never: the URL has a host.
+    #[must_use]
+    pub fn broker(&self, user: Option<(&str, &str)>, vhost: &str) -> Url {
+        let mut url = self.amqp_admin_url.clone();
+        if let Some((name, password)) = user {
+            url.set_username(name).expect("the URL has a host");
+            url.set_password(Some(password)).expect("the URL has a host");
+        }
+        url.set_path(vhost);
+        url
+    }
+
+    /// The settings of `orderflow topology` for this virtual host.
+    ///
+    /// # Panics
+    /// When the environment cannot be read as such settings.
+    #[must_use]
+    pub fn admin(&self, vhost: &str, retry_delays: &str) -> AdminConfig {
+        let overrides = [
+            ("AMQP_ADMIN_URL", self.broker(None, vhost).to_string()),
+            ("RETRY_DELAYS", retry_delays.to_owned()),
+        ];
+        let source: Source =
+            env::vars().chain(overrides.map(|(name, value)| (name.to_owned(), value))).collect();
+        let read = AdminConfig::read(&source);
+        source.finish(read).expect("the broker's settings are complete: run the tests by `make test`")
+    }
+
+    /// The password of one of our users, whom `topology apply` makes with it.
+    ///
+    /// # Panics
+    /// When the environment has none.
+    #[must_use]
+    pub fn password(&self, user: &str) -> String {
+        let users = self.admin("unused", "1s").users;
+        let password = match user {
+            "orderflow-web" => users.web,
+            "orderflow-worker" => users.worker,
+            _ => users.viewer,
+        };
+        password.expect("AMQP_…_PASSWORD is set: run the tests by `make test`").expose_secret().to_owned()
+    }
+}

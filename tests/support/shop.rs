@@ -1,0 +1,286 @@
+use std::path::PathBuf;
+
+use diesel::{QueryableByName, sql_types::BigInt};
+use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl as _};
+use orderflow::{
+    broker::{Management, Subscription, Topology, names},
+    config::{AdminConfig, DatabaseConfig},
+    store::migrations,
+};
+use reqwest::{Client, Method};
+use secrecy::ExposeSecret as _;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use crate::{Child, Order, Probe, Servers, Web, until};
+
+/// Short enough that a test sees a retry, long enough that it is one.
+const RETRY_DELAYS: &str = "200ms,1s";
+
+/// A shop of a test's own: database, virtual host, directory and processes.
+///
+/// [`Shop::close`] checks that it ends clean. Dropped without it (a failing test), everything is removed all the same.
+#[derive(Debug)]
+pub struct Shop {
+    /// The shared servers.
+    pub servers: Servers,
+    /// Its settings for `orderflow topology`.
+    pub admin: AdminConfig,
+    name: String,
+    directory: TempDir,
+    web: Vec<Child>,
+    workers: Vec<Child>,
+}
+
+impl Shop {
+    /// Makes database and virtual host, and sets both up as an operator would.
+    ///
+    /// # Panics
+    /// When it cannot.
+    pub async fn open() -> Self {
+        let servers = Servers::from_env();
+        let name = format!("test_{}", Uuid::now_v7().simple());
+        execute(servers.database_url.as_str(), &format!("CREATE DATABASE {name}")).await;
+        let config = DatabaseConfig { url: servers.database(&name).to_string().into() };
+        migrations::run(&config).await.expect("the database can be migrated");
+        let admin = servers.admin(&name, RETRY_DELAYS);
+        let topology = Topology::new(admin.retry_delays.as_slice());
+        let management = Management::new(admin.clone()).expect("a client");
+        management.apply(&topology).await.expect("the broker can be set up");
+        let directory = TempDir::new().expect("a directory");
+        Self { servers, admin, name, directory, web: Vec::new(), workers: Vec::new() }
+    }
+
+    /// Where its mails are written.
+    #[must_use]
+    pub fn mail_directory(&self) -> PathBuf {
+        self.directory.path().join("mail")
+    }
+
+    /// The settings of its processes; a later value of a name wins.
+    #[must_use]
+    pub fn settings(&self, user: &str) -> Vec<(String, String)> {
+        let password = self.servers.password(user);
+        [
+            ("DATABASE_URL", self.servers.database(&self.name).to_string()),
+            ("AMQP_URL", self.servers.broker(Some((user, &password)), &self.name).to_string()),
+            ("RETRY_DELAYS", RETRY_DELAYS.to_owned()),
+            ("LISTEN", "127.0.0.1:0".to_owned()),
+            ("WORKER_LISTEN", "127.0.0.1:0".to_owned()),
+            ("TOKEN_SECRET", "a secret of the tests, 32 or more".to_owned()),
+            ("MAIL", format!("file:{}", self.mail_directory().display())),
+            ("MAIL_FROM", "Test shop <shop@example.org>".to_owned()),
+            ("RUST_LOG", "info,orderflow=debug,orderflow_worker=debug,lapin=warn".to_owned()),
+            // Colours would stand between a name and its value.
+            ("NO_COLOR", "1".to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .to_vec()
+    }
+
+    /// Starts a front end and waits until it is ready.
+    pub async fn start_web(&mut self) -> Web {
+        self.start_web_with(&[]).await
+    }
+
+    /// As [`Shop::start_web`], with settings of the test's own.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start_web_with(&mut self, settings: &[(&str, &str)]) -> Web {
+        let mut all = self.settings("orderflow-web");
+        all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let mut child = Child::start("orderflow", &["serve"], &all);
+        let web = Web::new(child.address().await);
+        self.web.push(child);
+        until("the front end is ready", async || {
+            let answer = web.get("/readyz", &[]).await;
+            let ready = answer.status.is_success() && answer.body["broker"] == "ok";
+            if ready { Ok(()) } else { Err(answer) }
+        })
+        .await;
+        web
+    }
+
+    /// Starts a worker for these queues (none: all) and waits until it consumes them.
+    pub async fn start_worker(&mut self, queues: &[&str]) {
+        self.start_worker_with(queues, &[]).await;
+    }
+
+    /// As [`Shop::start_worker`], with settings of the test's own.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start_worker_with(&mut self, queues: &[&str], settings: &[(&str, &str)]) {
+        let mut all = self.settings("orderflow-worker");
+        all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let arguments: Vec<&str> = queues.iter().flat_map(|queue| ["--queue", queue]).collect();
+        let mut child = Child::start("orderflow-worker", &arguments, &all);
+        let health = Web::new(child.address().await);
+        until("the worker is ready", async || {
+            let answer = health.get("/readyz", &[]).await;
+            if answer.status.is_success() { Ok(()) } else { Err(answer) }
+        })
+        .await;
+        self.workers.push(child);
+    }
+
+    /// The workers that run now, in the order of their start.
+    #[must_use]
+    pub fn workers(&mut self) -> &mut Vec<Child> {
+        &mut self.workers
+    }
+
+    /// The front ends that run now, in the order of their start.
+    #[must_use]
+    pub fn webs(&mut self) -> &mut Vec<Child> {
+        &mut self.web
+    }
+
+    /// A look into its virtual host.
+    pub async fn probe(&self) -> Probe {
+        Probe::connect(&self.servers.broker(None, &self.name)).await
+    }
+
+    /// A connection to its database.
+    ///
+    /// # Panics
+    /// When it cannot be reached.
+    pub async fn database(&self) -> AsyncPgConnection {
+        let url = self.servers.database(&self.name);
+        AsyncPgConnection::establish(url.as_str()).await.expect("the database can be reached")
+    }
+
+    /// Runs a statement.
+    ///
+    /// # Panics
+    /// When the database refuses it.
+    pub async fn execute(&self, sql: &str) {
+        execute(self.servers.database(&self.name).as_str(), sql).await;
+    }
+
+    /// The number that a query gives.
+    ///
+    /// # Panics
+    /// When it gives none.
+    pub async fn number(&self, sql: &str) -> i64 {
+        #[derive(QueryableByName)]
+        struct Row {
+            #[diesel(sql_type = BigInt)]
+            number: i64,
+        }
+        let query = format!("SELECT ({sql})::bigint AS number");
+        let row: Row = diesel::sql_query(&query)
+            .get_result(&mut self.database().await)
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error}"));
+        row.number
+    }
+
+    /// How many of these orders have this status.
+    pub async fn with_status(&self, orders: &[Order], status: &str) -> i64 {
+        let ids: Vec<_> = orders.iter().map(|order| format!("'{}'", order.id)).collect();
+        let ids = if ids.is_empty() { "NULL".to_owned() } else { ids.join(",") };
+        self.number(&format!("SELECT count(*) FROM orders.orders WHERE status = '{status}' AND id IN ({ids})")).await
+    }
+
+    /// Waits until nothing more will happen by itself: every event is published, and every subscription that takes it
+    /// has applied it.
+    pub async fn until_quiet(&self) {
+        let subscriptions: Vec<_> = Subscription::ALL
+            .iter()
+            .map(|subscription| format!("('{}', '{}')", subscription.kind(), subscription.queue()))
+            .collect();
+        let missing = format!(
+            "SELECT count(*) FROM messaging.event_log AS log
+             JOIN (VALUES {}) AS takes (event, subscription) ON takes.event = log.event
+             WHERE NOT EXISTS (SELECT FROM messaging.inbox AS inbox
+                               WHERE inbox.event_id = log.event_id AND inbox.subscription = takes.subscription)",
+            subscriptions.join(",")
+        );
+        until("every event is published and applied", async || {
+            let waiting = self.number("SELECT count(*) FROM messaging.outbox").await;
+            let missing = self.number(&missing).await;
+            if waiting == 0 && missing == 0 { Ok(()) } else { Err(format!("{waiting} in the outbox, {missing} not applied")) }
+        })
+        .await;
+    }
+
+    /// Ends the test: waits until the shop is quiet, stops its processes as an operator would, and checks that nothing
+    /// is left: no message anywhere, no dead letter, no version missing, no stock promised twice.
+    ///
+    /// # Panics
+    /// When something is.
+    pub async fn close(self) {
+        self.close_with_dead_letters(&[]).await;
+    }
+
+    /// As [`Shop::close`], with this many dead letters in these subscriptions' queues.
+    ///
+    /// # Panics
+    /// When anything else is left.
+    pub async fn close_with_dead_letters(mut self, expected: &[(Subscription, u32)]) {
+        if expected.is_empty() {
+            self.until_quiet().await;
+        }
+        for child in self.workers.drain(..).chain(self.web.drain(..)) {
+            child.stop().await;
+        }
+        self.check_queues(expected).await;
+        self.check_invariants().await;
+    }
+
+    async fn check_queues(&self, expected: &[(Subscription, u32)]) {
+        let probe = self.probe().await;
+        let retries = self.admin.retry_delays.as_slice().iter().map(|delay| names::retry(*delay));
+        let work = Subscription::ALL.iter().map(|subscription| subscription.queue());
+        for queue in work.chain(retries).chain([names::UNROUTED.to_owned()]) {
+            assert_eq!(probe.waiting(&queue).await, 0, "{queue} is not empty");
+        }
+        for subscription in Subscription::ALL {
+            let count = expected.iter().find(|(one, _)| one == subscription).map_or(0, |(_, count)| *count);
+            let queue = subscription.dead_letter_queue();
+            assert_eq!(probe.waiting(&queue).await, count, "dead letters in {queue}");
+        }
+    }
+
+    /// The invariants that hold whatever a test did.
+    async fn check_invariants(&self) {
+        for (what, violations) in [
+            ("an order's versions have a gap", "SELECT count(*) FROM (SELECT 1 FROM messaging.event_log GROUP BY order_id HAVING max(version) <> count(*)) AS one"),
+            ("an order was charged twice", "SELECT count(*) FROM (SELECT 1 FROM simulator.charges WHERE outcome = 'succeeded' GROUP BY reference HAVING count(*) > 1) AS one"),
+            ("an order past payment has no charge of its total", "SELECT count(*) FROM orders.orders AS o WHERE status IN ('paid', 'reserved', 'shipped', 'cancelling') AND NOT EXISTS (SELECT FROM simulator.charges AS c WHERE c.reference = o.id::text AND c.outcome = 'succeeded' AND c.amount = o.total AND c.currency = o.currency)"),
+            ("an order before payment has a charge", "SELECT count(*) FROM orders.orders AS o JOIN simulator.charges AS c ON c.reference = o.id::text AND c.outcome = 'succeeded' WHERE o.status = 'payment_failed'"),
+            ("a product's stock is not the sum of its movements", "SELECT count(*) FROM inventory.stock AS s WHERE available <> (SELECT coalesce(sum(quantity), 0) FROM inventory.movements AS m WHERE m.sku = s.sku)"),
+            ("stock is below zero", "SELECT count(*) FROM inventory.stock WHERE available < 0"),
+            ("an order's status is behind its log", "SELECT count(*) FROM orders.orders AS o WHERE version <> (SELECT max(version) FROM messaging.event_log AS l WHERE l.order_id = o.id)"),
+            ("a mail was planned and not sent", "SELECT count(*) FROM email.mails WHERE sent_at IS NULL"),
+        ] {
+            assert_eq!(self.number(violations).await, 0, "{what}");
+        }
+    }
+}
+
+impl Drop for Shop {
+    fn drop(&mut self) {
+        // Dropping cannot wait, so the cleaning has a runtime and a thread of its own.
+        self.web.clear();
+        self.workers.clear();
+        let (servers, admin, name) = (self.servers.clone(), self.admin.clone(), self.name.clone());
+        let cleaning = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let url = format!("{}api/vhosts/{name}", servers.management_url);
+                let request = Client::new().request(Method::DELETE, url);
+                drop(request.basic_auth(&admin.user, Some(admin.password.expose_secret())).send().await);
+                execute(servers.database_url.as_str(), &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await;
+            });
+        });
+        drop(cleaning.join());
+    }
+}
+
+async fn execute(url: &str, sql: &str) {
+    let mut connection = AsyncPgConnection::establish(url).await.expect("the database can be reached");
+    diesel::sql_query(sql).execute(&mut connection).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+}

@@ -1,0 +1,21 @@
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+/// How long anything may take before a test gives up: far longer than anything takes on a busy two-core machine.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Asks `condition` again and again until it holds.
+///
+/// # Panics
+/// When it does not hold within 90 s; `what` and the last answer are in the message.
+pub async fn until<E: std::fmt::Debug>(what: &str, mut condition: impl AsyncFnMut() -> Result<(), E>) {
+    let deadline = Instant::now() + PATIENCE;
+    let mut ticks = interval(Duration::from_millis(25));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Err(last) = condition().await else { return };
+        assert!(Instant::now() < deadline, "gave up waiting until {what}: {last:?}");
+    }
+}

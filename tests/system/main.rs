@@ -1,0 +1,3 @@
+//! Tests of the whole system: real processes on real PostgreSQL and RabbitMQ.
+
+mod forward;
