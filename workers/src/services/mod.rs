@@ -2,3 +2,5 @@
 
 pub mod inventory;
 pub mod order;
+pub mod payment;
+pub mod shipping;

@@ -1,0 +1,96 @@
+//! Mails as files, for demonstrations and tests: any mail program opens them.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use futures::{FutureExt as _, future::BoxFuture};
+use lettre::message::Mailbox;
+use uuid::Uuid;
+
+use super::{
+    ProviderError, ProviderSetupError,
+    mail::{Mail, Mailer, compose},
+};
+
+/// Writes each mail to `<Message-ID>.eml` in a directory.
+#[derive(Debug)]
+pub struct FileMailer {
+    directory: PathBuf,
+    from: Mailbox,
+}
+
+impl FileMailer {
+    /// Makes the directory where there is none.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn new(directory: PathBuf, from: Mailbox) -> Result<Self, ProviderSetupError> {
+        match fs::create_dir_all(&directory) {
+            Ok(()) => Ok(Self { directory, from }),
+            Err(source) => Err(ProviderSetupError::MailDirectory { directory, source }),
+        }
+    }
+}
+
+impl Mailer for FileMailer {
+    fn domain(&self) -> &str {
+        self.from.email.domain()
+    }
+
+    fn send(&self, mail: Mail) -> BoxFuture<'_, Result<(), ProviderError>> {
+        async move {
+            let name = format!("{}.eml", mail.message_id);
+            let content = compose(&self.from, mail)?.formatted();
+            let directory = self.directory.clone();
+            // A disk can be slow: not on the runtime's own threads.
+            match tokio::task::spawn_blocking(move || write(&directory, &name, &content)).await {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(error)) => Err(ProviderError::passing(format!("a mail cannot be written: {error}"))),
+                Err(_) => Err(ProviderError::passing("a mail was not written: the runtime is stopping")),
+            }
+        }
+        .boxed()
+    }
+}
+
+/// Writes beside and renames, so that whoever looks sees whole mails only, and a repeated mail replaces itself. The
+/// temporary name is drawn anew each time: two workers may be writing the same mail.
+fn write(directory: &Path, name: &str, content: &[u8]) -> io::Result<()> {
+    // Somebody may have tidied up since the start.
+    fs::create_dir_all(directory)?;
+    let beside = directory.join(format!(".{}.tmp", Uuid::now_v7()));
+    fs::write(&beside, content)?;
+    fs::rename(&beside, directory.join(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::providers::mail::mailbox;
+
+    #[tokio::test]
+    async fn a_repeated_mail_replaces_itself_and_nothing_else_is_left() {
+        let directory = std::env::temp_dir().join(format!("orderflow-mails-{}", Uuid::now_v7()));
+        let mailer = FileMailer::new(directory.clone(), mailbox("orders@shop.example").expect("a mailbox"))
+            .expect("a directory that can be made");
+        let mail = Mail {
+            message_id: "1.received@shop.example".to_owned(),
+            to_name: "Ada".to_owned(),
+            to_address: "ada@example.com".to_owned(),
+            subject: "We have your order".to_owned(),
+            text: "text".to_owned(),
+            html: "html".to_owned(),
+        };
+        assert_eq!(mailer.domain(), "shop.example");
+        mailer.send(mail.clone()).await.expect("the first time");
+        mailer.send(mail).await.expect("the second time");
+        let names: Vec<_> = fs::read_dir(&directory)
+            .expect("the directory")
+            .map(|entry| entry.expect("an entry").file_name().into_string().expect("a name"))
+            .collect();
+        assert_eq!(names, ["1.received@shop.example.eml"]);
+        fs::remove_dir_all(directory).expect("it can be removed");
+    }
+}

@@ -1,0 +1,273 @@
+//! Our own stand-in for a payment provider, with the test cards of Stripe's test mode that the contract names.
+//!
+//! Its ledger is in PostgreSQL so that it is idempotent across processes and crashes, as a real provider is, and so
+//! that tests can count charges. It has nothing to do with our own transactions: every batch of charges is one
+//! durable statement on a connection of its own.
+
+use std::{
+    collections::{BTreeMap, HashMap, btree_map::Entry},
+    sync::Arc,
+    time::Duration,
+};
+
+use diesel::{
+    QueryableByName,
+    sql_types::{Array, BigInt, Integer, Text},
+};
+use diesel_async::RunQueryDsl as _;
+use futures::{FutureExt as _, future::BoxFuture};
+use orderflow::{
+    group_commit::{GroupCommit, Limits},
+    store::{Database, StoreError},
+    telemetry,
+};
+use uuid::Uuid;
+
+use super::{
+    ProviderError,
+    payment::{ChargeOutcome, ChargeRequest, PaymentProvider},
+};
+
+/// One statement is written while the next batch gathers; what waits is far above what the payment handler has under
+/// way. The deadline is shorter than the handler's own time-out, so that the error that shows is the more precise one.
+const LIMITS: Limits = Limits { committers: 2, batch: 256, waiting: 4096, deadline: Duration::from_secs(8) };
+
+/// How often `pm_card_flaky` fails before it succeeds, for each idempotency key.
+const FLAKY_FAILURES: i32 = 2;
+
+/// The simulated payment provider.
+#[derive(Debug)]
+pub struct SimulatedPayment {
+    ledger: GroupCommit<ChargeRequest, Answer>,
+}
+
+type Answer = Result<ChargeOutcome, ProviderError>;
+
+impl SimulatedPayment {
+    /// Starts the tasks that write its ledger, on the current tokio runtime; they end when this is dropped.
+    #[must_use]
+    pub fn start(database: Database) -> Self {
+        let database = Arc::new(database);
+        let ledger = GroupCommit::start(LIMITS, move |requests| charge_all(Arc::clone(&database), requests));
+        Self { ledger }
+    }
+}
+
+impl PaymentProvider for SimulatedPayment {
+    fn charge(&self, request: ChargeRequest) -> BoxFuture<'_, Answer> {
+        async move {
+            self.ledger.submit(request).await.unwrap_or_else(|no_answer| {
+                Err(ProviderError::passing(format!("the simulated payment provider: {no_answer}")))
+            })
+        }
+        .boxed()
+    }
+}
+
+/// Answers every request of a batch, in the same order.
+async fn charge_all(database: Arc<Database>, requests: Vec<ChargeRequest>) -> Vec<Answer> {
+    let merged = merge(&requests);
+    match enter(&database, &merged).await {
+        Ok(charges) => answer(&requests, &merged, &charges),
+        Err(error) => {
+            tracing::warn!(error = telemetry::chain(&error), "the simulated payment provider's ledger failed");
+            requests.iter().map(|_| Err(ProviderError::passing("the simulated payment provider is away"))).collect()
+        }
+    }
+}
+
+/// A key's first request in a batch, and how often the batch has it.
+struct Merged<'a> {
+    request: &'a ChargeRequest,
+    times: i32,
+}
+
+/// One entry a key, since one statement cannot touch a row twice; sorted, so that two batches lock in the same order.
+/// A request that differs from its key's first is not entered: [`answer`] sends it away.
+fn merge(requests: &[ChargeRequest]) -> BTreeMap<&str, Merged<'_>> {
+    let mut merged: BTreeMap<&str, Merged<'_>> = BTreeMap::new();
+    for request in requests {
+        match merged.entry(&request.idempotency_key) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(Merged { request, times: 1 });
+            }
+            Entry::Occupied(mut occupied) if occupied.get().request == request => occupied.get_mut().times += 1,
+            Entry::Occupied(_) => {}
+        }
+    }
+    merged
+}
+
+#[derive(QueryableByName)]
+struct Charge {
+    #[diesel(sql_type = Text)]
+    idempotency_key: String,
+    #[diesel(sql_type = Text)]
+    charge_id: String,
+    /// How often the key was asked for, with those of this batch.
+    #[diesel(sql_type = Integer)]
+    requests: i32,
+}
+
+/// A key that is there already for another charge is left alone, and so not returned.
+const ENTER: &str = "
+INSERT INTO simulator.charges AS charge
+    (idempotency_key, charge_id, reference, method, amount, currency, outcome, requests)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::int[])
+ON CONFLICT (idempotency_key) DO UPDATE SET
+    requests = charge.requests + excluded.requests,
+    outcome = CASE WHEN charge.outcome = 'failing' AND charge.requests + excluded.requests > $9
+                   THEN 'succeeded' ELSE charge.outcome END
+WHERE (charge.reference, charge.method, charge.amount, charge.currency)
+    = (excluded.reference, excluded.method, excluded.amount, excluded.currency)
+RETURNING charge.idempotency_key, charge.charge_id, charge.requests";
+
+/// Writes a batch into the ledger and returns how its keys stand now. The connection's own time-outs bound it: 30 s
+/// for a statement, 15 s for a server that vanished.
+async fn enter(
+    database: &Database,
+    merged: &BTreeMap<&str, Merged<'_>>,
+) -> Result<HashMap<String, Charge>, StoreError> {
+    let column = |read: fn(&Merged<'_>) -> String| merged.values().map(read).collect::<Vec<_>>();
+    let mut connection = database.connection().await?;
+    let charges: Vec<Charge> = diesel::sql_query(ENTER)
+        .bind::<Array<Text>, _>(column(|one| one.request.idempotency_key.clone()))
+        .bind::<Array<Text>, _>(column(|_| format!("ch_sim_{}", Uuid::now_v7().simple())))
+        .bind::<Array<Text>, _>(column(|one| one.request.reference.to_string()))
+        .bind::<Array<Text>, _>(column(|one| one.request.method.clone()))
+        .bind::<Array<BigInt>, _>(merged.values().map(|one| one.request.amount).collect::<Vec<_>>())
+        .bind::<Array<Text>, _>(column(|one| one.request.currency.clone()))
+        .bind::<Array<Text>, _>(column(|one| Verdict::of(&one.request.method, one.times).as_str().to_owned()))
+        .bind::<Array<Integer>, _>(merged.values().map(|one| one.times).collect::<Vec<_>>())
+        .bind::<Integer, _>(FLAKY_FAILURES)
+        .load(&mut connection)
+        .await?;
+    Ok(charges.into_iter().map(|charge| (charge.idempotency_key.clone(), charge)).collect())
+}
+
+/// What a card comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Succeeded,
+    Declined(&'static str),
+    Failing,
+}
+
+impl Verdict {
+    /// The verdict on a card's `nth` request with one key, counted from 1.
+    fn of(method: &str, nth: i32) -> Self {
+        match method {
+            "pm_card_visa" => Self::Succeeded,
+            "pm_card_visa_chargeDeclined" => Self::Declined("card_declined"),
+            "pm_card_flaky" if nth <= FLAKY_FAILURES => Self::Failing,
+            "pm_card_flaky" => Self::Succeeded,
+            // A typing error in a demonstration should not look like money.
+            _ => Self::Declined("unknown_payment_method"),
+        }
+    }
+
+    /// As the ledger has it.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Declined(_) => "declined",
+            Self::Failing => "failing",
+        }
+    }
+}
+
+/// What each request is told, by how its key stands in the ledger. Equal requests of one batch are told what they
+/// would have been told one after the other.
+fn answer(
+    requests: &[ChargeRequest],
+    merged: &BTreeMap<&str, Merged<'_>>,
+    charges: &HashMap<String, Charge>,
+) -> Vec<Answer> {
+    let mut told: HashMap<&str, i32> = HashMap::new();
+    requests
+        .iter()
+        .map(|request| {
+            let key = request.idempotency_key.as_str();
+            let Some(entered) = merged.get(key).filter(|entered| entered.request == request) else {
+                // Which of the two has the key is seen once they do not come together.
+                return Err(ProviderError::passing("the idempotency key is being used for another charge"));
+            };
+            let Some(charge) = charges.get(key) else {
+                return Err(ProviderError::for_good("the idempotency key was used for another charge"));
+            };
+            let place = told.entry(key).or_insert(0);
+            *place += 1;
+            match Verdict::of(&request.method, charge.requests - entered.times + *place) {
+                Verdict::Succeeded => Ok(ChargeOutcome::Succeeded { charge_id: charge.charge_id.clone() }),
+                Verdict::Declined(reason) => Ok(ChargeOutcome::Declined { reason: reason.to_owned() }),
+                Verdict::Failing => Err(ProviderError::passing("the simulated card fails for a passing reason")),
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(key: &str, method: &str, amount: i64) -> ChargeRequest {
+        ChargeRequest {
+            idempotency_key: key.to_owned(),
+            reference: Uuid::nil(),
+            method: method.to_owned(),
+            amount,
+            currency: "EUR".to_owned(),
+        }
+    }
+
+    /// What a batch is told when the ledger knows each of its keys from `before` earlier requests.
+    fn told(requests: &[ChargeRequest], before: i32) -> Vec<Answer> {
+        let merged = merge(requests);
+        let charges = merged.iter().map(|(key, one)| {
+            let charge = Charge {
+                idempotency_key: (*key).to_owned(),
+                charge_id: "ch_sim_1".to_owned(),
+                requests: before + one.times,
+            };
+            ((*key).to_owned(), charge)
+        });
+        answer(requests, &merged, &charges.collect())
+    }
+
+    #[test]
+    fn equal_requests_of_a_batch_are_one_row_that_counts_them() {
+        let requests =
+            [request("b", "pm_card_visa", 1), request("a", "pm_card_visa", 1), request("b", "pm_card_visa", 1)];
+        let merged: Vec<_> = merge(&requests).into_iter().map(|(key, one)| (key, one.times)).collect();
+        assert_eq!(merged, [("a", 1), ("b", 2)]);
+    }
+
+    #[test]
+    fn a_key_that_comes_again_with_another_amount_is_refused_and_changes_nothing() {
+        let requests = [request("a", "pm_card_visa", 1), request("a", "pm_card_visa", 2)];
+        assert_eq!(merge(&requests).get("a").map(|one| one.times), Some(1));
+        let answers = told(&requests, 0);
+        assert!(matches!(answers[0], Ok(ChargeOutcome::Succeeded { .. })));
+        assert!(matches!(answers[1], Err(ProviderError::Passing { .. })), "it may be the first that is wrong");
+        let (alone, nothing_returned) = ([request("a", "pm_card_visa", 2)], HashMap::new());
+        assert!(matches!(answer(&alone, &merge(&alone), &nothing_returned)[0], Err(ProviderError::ForGood { .. })));
+    }
+
+    #[test]
+    fn the_flaky_card_fails_twice_for_each_key_and_then_succeeds() {
+        let told = |before, times| {
+            let batch = vec![request("a", "pm_card_flaky", 1); times];
+            told(&batch, before).into_iter().map(|answer| answer.is_ok()).collect::<Vec<_>>()
+        };
+        assert_eq!(told(0, 1), [false]);
+        assert_eq!(told(1, 2), [false, true]);
+        assert_eq!(told(0, 4), [false, false, true, true]);
+        assert_eq!(told(7, 1), [true]);
+    }
+
+    #[test]
+    fn declined_and_unknown_cards_are_declined_for_good() {
+        assert_eq!(Verdict::of("pm_card_visa_chargeDeclined", 1), Verdict::Declined("card_declined"));
+        assert_eq!(Verdict::of("pm_card_vissa", 1), Verdict::Declined("unknown_payment_method"));
+    }
+}

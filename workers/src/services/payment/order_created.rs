@@ -1,0 +1,113 @@
+//! `order.created` → charge the customer → `payment.completed` or `payment.failed`
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use orderflow::{
+    broker::Subscription,
+    events::{Envelope, NewEvent, OrderCreated, PaymentCompleted, PaymentFailed},
+    store::{Connection, StoreError},
+};
+use uuid::Uuid;
+
+use super::store::{self, Due, Payment};
+use crate::{
+    handler::{Done, Failure, Handler},
+    providers::{
+        payment::{ChargeOutcome, ChargeRequest, PaymentProvider},
+        within,
+    },
+};
+
+/// A charge usually takes a second or two; what takes longer is asked for again, with the same key.
+const TIME_OUT: Duration = Duration::from_secs(10);
+
+/// Charges new orders.
+pub struct ChargeOrder {
+    provider: Arc<dyn PaymentProvider>,
+}
+
+impl ChargeOrder {
+    /// Charges by this provider.
+    #[must_use]
+    pub fn new(provider: Arc<dyn PaymentProvider>) -> Self {
+        Self { provider }
+    }
+}
+
+/// What a charge came to.
+#[derive(Debug)]
+pub struct Charged {
+    outcome: ChargeOutcome,
+    due: Due,
+}
+
+impl Handler for ChargeOrder {
+    const SUBSCRIPTION: Subscription = Subscription::PaymentOrderCreated;
+    type Event = OrderCreated;
+    type Input = Due;
+    type Effect = Charged;
+
+    async fn prepare(
+        &self,
+        connection: &mut Connection,
+        batch: &[Envelope<OrderCreated>],
+    ) -> Result<Vec<Result<Due, Failure>>, StoreError> {
+        let orders: Vec<Uuid> = batch.iter().map(|event| event.order_id).collect();
+        let due: HashMap<Uuid, Due> = store::due(connection, &orders).await?;
+        let of = |event: &Envelope<OrderCreated>| due.get(&event.order_id).cloned();
+        Ok(batch.iter().map(|event| of(event).ok_or_else(|| Failure::reject("there is no such order"))).collect())
+    }
+
+    async fn act(&self, event: &Envelope<OrderCreated>, due: Due) -> Result<Charged, Failure> {
+        let request = ChargeRequest {
+            idempotency_key: event.id.to_string(),
+            reference: event.order_id,
+            method: due.method.clone(),
+            amount: due.total,
+            currency: due.currency.clone(),
+        };
+        let outcome = within(TIME_OUT, "payment provider", self.provider.charge(request)).await?;
+        Ok(Charged { outcome, due })
+    }
+
+    async fn record(
+        &self,
+        connection: &mut Connection,
+        batch: &[Done<OrderCreated, Charged>],
+    ) -> Result<Vec<NewEvent>, StoreError> {
+        let payments: Vec<Payment> = batch.iter().map(payment).collect();
+        let recorded = store::record(connection, &payments).await?;
+        let mut follow = Vec::with_capacity(batch.len());
+        for (done, payment) in batch.iter().zip(payments) {
+            // An order that has a payment already is paid by that one; what followed from it is in the log.
+            if recorded.contains(&payment.payment_id) {
+                follow.push(what_follows(done, payment)?);
+            }
+        }
+        Ok(follow)
+    }
+}
+
+/// The row for a charge. Our own id for it follows from the event, and so is the same however often this runs; the
+/// provider's charge is found by the same event, its idempotency key.
+fn payment(done: &Done<OrderCreated, Charged>) -> Payment {
+    let Charged { outcome, due } = &done.effect;
+    Payment {
+        order_id: done.event.order_id,
+        payment_id: format!("pay_{}", done.event.id.simple()),
+        amount: due.total,
+        currency: due.currency.clone(),
+        reason: match outcome {
+            ChargeOutcome::Succeeded { .. } => None,
+            ChargeOutcome::Declined { reason } => Some(reason.clone()),
+        },
+    }
+}
+
+fn what_follows(done: &Done<OrderCreated, Charged>, payment: Payment) -> Result<NewEvent, StoreError> {
+    let Payment { payment_id, amount, currency, reason, .. } = payment;
+    Ok(match reason {
+        None => NewEvent::caused_by(&done.event, &PaymentCompleted { payment_id, amount, currency })?,
+        Some(reason) => NewEvent::caused_by(&done.event, &PaymentFailed { reason })?,
+    })
+}
