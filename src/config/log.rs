@@ -4,7 +4,7 @@ use super::setting::{Setting, Source};
 
 pub(super) const RUST_LOG: Setting = Setting {
     name: "RUST_LOG",
-    default: Some("info,lapin=warn"),
+    default: Some("info,lapin=warn,actix_server=warn"),
     secret: false,
     meaning: "what is logged, as a tracing filter such as info or orderflow=debug,warn",
 };

@@ -172,7 +172,7 @@ async fn consume<H: Handler>(process: &Process, handler: &Arc<H>, arbiter: &Arbi
 async fn drain<H: Handler>(open: &Open, actor: &Addr<QueueActor<H>>, ended: oneshot::Receiver<Ended>) {
     let draining = async {
         // An error of either means that there is nothing to drain any more.
-        drop(actor.send(Drain).await);
+        let _ = actor.send(Drain).await;
         drop(open.channel.basic_cancel(open.consumer.tag(), BasicCancelOptions::default()).await);
         drop(ended.await);
     };

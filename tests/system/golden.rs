@@ -1,0 +1,115 @@
+//! What every event looks like, to whoever reads it outside: a changed sample is a decision, and a new version.
+
+use std::{fs, path::PathBuf};
+
+use chrono::DateTime;
+use orderflow::events::{
+    Envelope, EventData, EventKind, InventoryRejected, InventoryReserved, NewEvent, OrderCreated, OrderedItem,
+    PaymentCompleted, PaymentFailed, ShipmentCreated, ShipmentFailed, ShortItem,
+};
+use serde_json::Value;
+use uuid::Uuid;
+
+const ORDER: Uuid = Uuid::from_u128(0x0198_f1c2_7c00_7000_8000_0000_0000_0001);
+const EVENT: Uuid = Uuid::from_u128(0x0198_f1c2_7c1e_7d30_9b8a_2f6d_1c0e_4a11);
+const CAUSE: Uuid = Uuid::from_u128(0x0198_f1c2_7c10_7000_8000_0000_0000_0002);
+const REQUEST: Uuid = Uuid::from_u128(0x0198_f1c2_7bff_7000_8000_0000_0000_0003);
+
+/// The events as they are documented, one file for each type.
+fn path(kind: EventKind) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/events").join(format!("{}.json", kind.cloud_type()))
+}
+
+/// One example of every kind; the match makes the compiler ask for a new kind's.
+fn sample(kind: EventKind) -> Envelope<Value> {
+    let item = OrderedItem { sku: "MUG-BLUE".to_owned(), quantity: 2, price: 1499 };
+    match kind {
+        EventKind::OrderCreated => envelope(
+            1,
+            &OrderCreated {
+                number: "7H3K9QX2MD".to_owned(),
+                total: 2998,
+                currency: "EUR".to_owned(),
+                items: vec![item],
+            },
+        ),
+        EventKind::PaymentCompleted => envelope(
+            2,
+            &PaymentCompleted {
+                payment_id: "pay_0198f1c27c107000800000000000000002".to_owned(),
+                amount: 2998,
+                currency: "EUR".to_owned(),
+            },
+        ),
+        EventKind::PaymentFailed => envelope(2, &PaymentFailed { reason: "card_declined".to_owned() }),
+        EventKind::InventoryReserved => envelope(3, &InventoryReserved { products: 1 }),
+        EventKind::InventoryRejected => envelope(
+            3,
+            &InventoryRejected { short: vec![ShortItem { sku: "MUG-BLUE".to_owned(), wanted: 2, available: 1 }] },
+        ),
+        EventKind::ShipmentCreated => {
+            envelope(4, &ShipmentCreated { tracking_number: "SIM0123456789AB".to_owned() })
+        }
+        EventKind::ShipmentFailed => envelope(4, &ShipmentFailed { reason: "not_shippable".to_owned() }),
+    }
+}
+
+fn envelope<T: EventData>(version: i32, data: &T) -> Envelope<Value> {
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned();
+    let mut event = NewEvent::first(ORDER, REQUEST, Some(trace), data).expect("it has a JSON form");
+    event.causation_id = (version > 1).then_some(CAUSE);
+    let mut envelope = event.into_envelope("/orderflow/example", version);
+    envelope.id = EVENT;
+    envelope.time = DateTime::from_timestamp_millis(1_795_467_845_123).expect("a time");
+    envelope
+}
+
+#[test]
+fn every_event_is_as_documented() {
+    for kind in EventKind::ALL {
+        let (path, sample) = (path(*kind), sample(*kind));
+        let written = serde_json::to_string_pretty(&sample).expect("it has a JSON form") + "\n";
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            fs::write(&path, &written).expect("it can be written");
+        }
+        let golden = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        assert_eq!(golden, written, "{kind} changed: if that is meant, it needs a new version of its type");
+    }
+}
+
+#[test]
+fn every_documented_event_reads_back_as_its_type() {
+    fn reads<T: EventData>(kind: EventKind) {
+        let body = fs::read(path(kind)).expect("it is documented");
+        let read = Envelope::<T>::decode(&body).unwrap_or_else(|error| panic!("{kind}: {error}"));
+        assert_eq!((read.id, read.order_id), (EVENT, ORDER));
+        let again: Value = serde_json::to_value(&read).expect("it has a JSON form");
+        assert_eq!(again, serde_json::from_slice::<Value>(&body).expect("it is JSON"), "{kind} loses something");
+    }
+    for kind in EventKind::ALL {
+        match kind {
+            EventKind::OrderCreated => reads::<OrderCreated>(*kind),
+            EventKind::PaymentCompleted => reads::<PaymentCompleted>(*kind),
+            EventKind::PaymentFailed => reads::<PaymentFailed>(*kind),
+            EventKind::InventoryReserved => reads::<InventoryReserved>(*kind),
+            EventKind::InventoryRejected => reads::<InventoryRejected>(*kind),
+            EventKind::ShipmentCreated => reads::<ShipmentCreated>(*kind),
+            EventKind::ShipmentFailed => reads::<ShipmentFailed>(*kind),
+        }
+    }
+}
+
+#[test]
+fn an_event_of_another_type_is_not_taken_for_ones_own() {
+    let body = fs::read(path(EventKind::PaymentFailed)).expect("it is documented");
+    let error = Envelope::<PaymentCompleted>::decode(&body).expect_err("it is another event");
+    assert!(error.to_string().contains("orders.payment-failed.v1"), "{error}");
+}
+
+#[test]
+fn an_attribute_that_a_later_version_adds_is_no_reason_to_refuse() {
+    let mut event: Value = serde_json::from_slice(&fs::read(path(EventKind::PaymentFailed)).expect("documented")).expect("JSON");
+    event["data"]["network"] = "visa".into();
+    event["tenant"] = "shop-1".into();
+    assert!(Envelope::<PaymentFailed>::decode(event.to_string().as_bytes()).is_ok());
+}
