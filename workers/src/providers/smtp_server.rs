@@ -16,7 +16,7 @@ use super::ProviderSetupError;
 /// How long a TCP connection may take to be made. Whoever connects bounds the whole conversation.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// What we say of ourselves where the credentials are asked for, the safer first.
+/// How we log in: the first of these that the server knows.
 const MECHANISMS: &[Mechanism] = &[Mechanism::Plain, Mechanism::Login];
 
 /// How a connection is encrypted.

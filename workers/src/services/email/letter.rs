@@ -1,0 +1,30 @@
+//! What sets one kind of mail apart from another.
+
+use orderflow::{broker::Subscription, events::EventData};
+
+use super::templates::{Unwritable, View};
+
+/// An event that the customer gets a mail about.
+pub trait Letter: EventData {
+    /// The subscription by which the email service learns of it.
+    const SUBSCRIPTION: Subscription;
+    /// What this kind of mail is called in rows and Message-IDs: `received`. An order gets one of each.
+    const NAME: &'static str;
+
+    /// Writes the mail.
+    ///
+    /// # Errors
+    /// When a template cannot be filled in; trying again cannot help.
+    fn write(&self, order: &View) -> Result<Written, Unwritable>;
+}
+
+/// A mail's words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// One line.
+    pub subject: String,
+    /// The text form.
+    pub text: String,
+    /// The HTML form.
+    pub html: String,
+}

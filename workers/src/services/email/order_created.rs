@@ -1,0 +1,30 @@
+//! `order.created` → the mail "received"
+
+use askama::Template;
+use orderflow::{broker::Subscription, events::OrderCreated};
+
+use super::{
+    letter::{Letter, Written},
+    templates::{Unwritable, View, written},
+};
+
+#[derive(Template)]
+#[template(path = "received.txt")]
+struct Text<'a> {
+    order: &'a View,
+}
+
+#[derive(Template)]
+#[template(path = "received.html")]
+struct Html<'a> {
+    order: &'a View,
+}
+
+impl Letter for OrderCreated {
+    const SUBSCRIPTION: Subscription = Subscription::EmailOrderCreated;
+    const NAME: &'static str = "received";
+
+    fn write(&self, order: &View) -> Result<Written, Unwritable> {
+        written(format!("We have received your order {}", order.number), &Text { order }, &Html { order })
+    }
+}

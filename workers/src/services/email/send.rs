@@ -1,0 +1,107 @@
+//! How every mail is sent: the intent is written down, then it is sent, then that is written down.
+
+use std::{marker::PhantomData, sync::Arc, time::Duration};
+
+use orderflow::{
+    broker::Subscription,
+    events::{Envelope, NewEvent},
+    store::{Connection, StoreError},
+    token::OrderLinks,
+};
+use uuid::Uuid;
+
+use super::{
+    letter::Letter,
+    store::{self, Intent, Item},
+    templates::View,
+};
+use crate::{
+    handler::{Done, Failure, Handler},
+    providers::{
+        mail::{Mail, Mailer},
+        within,
+    },
+};
+
+/// Longer than the mailer itself takes to give up, and then some for waiting behind other mails.
+const TIME_OUT: Duration = Duration::from_secs(60);
+
+/// Sends the mail of one kind of event.
+///
+/// A crash between sending and writing that down can at worst repeat the mail, with the same Message-ID.
+pub struct SendMail<L> {
+    mailer: Arc<dyn Mailer>,
+    links: OrderLinks,
+    letter: PhantomData<fn() -> L>,
+}
+
+impl<L> SendMail<L> {
+    /// Sends by this mailer; `links` makes the links to the status page.
+    #[must_use]
+    pub fn new(mailer: Arc<dyn Mailer>, links: OrderLinks) -> Self {
+        Self { mailer, links, letter: PhantomData }
+    }
+}
+
+/// What there is to do about a mail.
+pub enum Task {
+    /// Nothing: an earlier delivery of the event got as far as sending it.
+    SentAlready,
+    /// To send it.
+    Send(Box<Draft>),
+}
+
+/// A mail before its words.
+pub struct Draft {
+    order: Intent,
+    items: Vec<Item>,
+}
+
+impl<L: Letter> Handler for SendMail<L> {
+    const SUBSCRIPTION: Subscription = L::SUBSCRIPTION;
+    type Event = L;
+    type Input = Task;
+    type Effect = ();
+
+    async fn prepare(
+        &self,
+        connection: &mut Connection,
+        batch: &[Envelope<L>],
+    ) -> Result<Vec<Result<Task, Failure>>, StoreError> {
+        let orders: Vec<Uuid> = batch.iter().map(|event| event.order_id).collect();
+        let intents = store::intend(connection, L::NAME, self.mailer.domain(), &orders).await?;
+        let items = store::items(connection, &orders).await?;
+        let task = |order: &Uuid| match intents.get(order) {
+            None => Err(Failure::reject("there is no such order")),
+            Some(intent) if intent.sent_at.is_some() => Ok(Task::SentAlready),
+            Some(intent) => {
+                let items = items.get(order).cloned().unwrap_or_default();
+                Ok(Task::Send(Box::new(Draft { order: intent.clone(), items })))
+            }
+        };
+        Ok(orders.iter().map(task).collect())
+    }
+
+    async fn act(&self, event: &Envelope<L>, task: Task) -> Result<(), Failure> {
+        let Task::Send(draft) = task else { return Ok(()) };
+        let page = self.links.page(event.order_id, draft.order.created_at);
+        let words = View::new(&draft.order, &draft.items, page)
+            .and_then(|view| event.data.write(&view))
+            .map_err(|error| Failure::reject(error.to_string()))?;
+        let mail = Mail {
+            message_id: draft.order.message_id,
+            to_name: draft.order.name,
+            to_address: draft.order.email,
+            subject: words.subject,
+            text: words.text,
+            html: words.html,
+        };
+        within(TIME_OUT, "mailer", self.mailer.send(mail)).await
+    }
+
+    async fn record(&self, connection: &mut Connection, batch: &[Done<L, ()>]) -> Result<Vec<NewEvent>, StoreError> {
+        let orders: Vec<Uuid> = batch.iter().map(|done| done.event.order_id).collect();
+        store::mark_sent(connection, L::NAME, &orders).await?;
+        Ok(Vec::new())
+    }
+}

@@ -1,0 +1,142 @@
+//! The email service's rows, and what it reads of orders.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use diesel::{
+    ExpressionMethods as _, QueryableByName,
+    dsl::now,
+    sql_types::{Array, BigInt, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+};
+use diesel_async::RunQueryDsl as _;
+use orderflow::store::{Connection, StoreError, schema::email::mails};
+use uuid::Uuid;
+
+/// A mail that is meant to be sent, and what it needs to know of its order. It does not show in logs.
+#[derive(Clone, QueryableByName)]
+pub struct Intent {
+    /// The order.
+    #[diesel(sql_type = SqlUuid)]
+    pub order_id: Uuid,
+    /// Without angle brackets.
+    #[diesel(sql_type = Text)]
+    pub message_id: String,
+    /// When it was sent, if it was.
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub sent_at: Option<DateTime<Utc>>,
+    /// What people read out on the phone.
+    #[diesel(sql_type = Text)]
+    pub number: String,
+    /// The customer's name.
+    #[diesel(sql_type = Text)]
+    pub name: String,
+    /// The customer's address.
+    #[diesel(sql_type = Text)]
+    pub email: String,
+    /// Minor units.
+    #[diesel(sql_type = BigInt)]
+    pub total: i64,
+    /// ISO 4217.
+    #[diesel(sql_type = Text)]
+    pub currency: String,
+    /// When the order was placed.
+    #[diesel(sql_type = Timestamptz)]
+    pub created_at: DateTime<Utc>,
+}
+
+/// One line of an order.
+#[derive(Debug, Clone, QueryableByName)]
+pub struct Item {
+    #[diesel(sql_type = SqlUuid)]
+    order_id: Uuid,
+    /// The product's name when it was ordered.
+    #[diesel(sql_type = Text)]
+    pub name: String,
+    /// Pieces.
+    #[diesel(sql_type = Integer)]
+    pub quantity: i32,
+    /// Of one piece, in minor units.
+    #[diesel(sql_type = BigInt)]
+    pub price: i64,
+}
+
+#[cfg(test)]
+impl Item {
+    /// A line of some order.
+    pub fn new(name: &str, quantity: i32, price: i64) -> Self {
+        Self { order_id: Uuid::nil(), name: name.to_owned(), quantity, price }
+    }
+}
+
+/// Writes down that each of these orders is to get a mail of this kind, unless that is written already, and returns
+/// what stands there now. An order that does not exist is left out.
+///
+/// The Message-ID follows from order and kind. The one that was written first is the one that counts, even if the
+/// sender's domain has changed since.
+///
+/// # Errors
+/// Those of the database.
+pub async fn intend(
+    connection: &mut Connection,
+    kind: &str,
+    domain: &str,
+    orders: &[Uuid],
+) -> Result<HashMap<Uuid, Intent>, StoreError> {
+    // By the orders' ids, so that two workers wait for each other one way only.
+    diesel::sql_query(
+        "INSERT INTO email.mails (order_id, kind, message_id)
+         SELECT order_id, $2, order_id || '.' || $2 || '@' || $3
+         FROM orders.v_contact WHERE order_id = ANY($1) ORDER BY order_id
+         ON CONFLICT (order_id, kind) DO NOTHING",
+    )
+    .bind::<Array<SqlUuid>, _>(orders)
+    .bind::<Text, _>(kind)
+    .bind::<Text, _>(domain)
+    .execute(connection)
+    .await?;
+    // Not by RETURNING, which says nothing of the rows that were there.
+    let intents: Vec<Intent> = diesel::sql_query(
+        "SELECT order_id, message_id, sent_at, number, name, email, total, currency, contact.created_at
+         FROM email.mails JOIN orders.v_contact AS contact USING (order_id)
+         WHERE order_id = ANY($1) AND kind = $2",
+    )
+    .bind::<Array<SqlUuid>, _>(orders)
+    .bind::<Text, _>(kind)
+    .load(connection)
+    .await?;
+    Ok(intents.into_iter().map(|intent| (intent.order_id, intent)).collect())
+}
+
+/// The lines of these orders, each order's in the order of the request.
+///
+/// # Errors
+/// Those of the database.
+pub async fn items(connection: &mut Connection, orders: &[Uuid]) -> Result<HashMap<Uuid, Vec<Item>>, StoreError> {
+    let rows: Vec<Item> = diesel::sql_query(
+        "SELECT order_id, name, quantity, price FROM orders.v_items WHERE order_id = ANY($1) ORDER BY order_id, line",
+    )
+    .bind::<Array<SqlUuid>, _>(orders)
+    .load(connection)
+    .await?;
+    let mut items: HashMap<Uuid, Vec<Item>> = HashMap::new();
+    for item in rows {
+        items.entry(item.order_id).or_default().push(item);
+    }
+    Ok(items)
+}
+
+/// Writes down that these orders' mails of this kind are sent; the first time counts. Two workers do not lock each
+/// other's rows crosswise: the inbox has let only one of them have each event.
+///
+/// # Errors
+/// Those of the database.
+pub async fn mark_sent(connection: &mut Connection, kind: &str, orders: &[Uuid]) -> Result<(), StoreError> {
+    diesel::update(mails::table)
+        .filter(mails::order_id.eq_any(orders))
+        .filter(mails::kind.eq(kind))
+        .filter(mails::sent_at.is_null())
+        .set(mails::sent_at.eq(now))
+        .execute(connection)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,187 @@
+//! What the templates in `workers/templates/` are filled with.
+//!
+//! `.html` templates escape whatever is put into them; `.txt` ones have nothing to escape.
+
+use askama::Template;
+
+use super::{
+    letter::Written,
+    money,
+    store::{Intent, Item},
+};
+
+/// Why a mail cannot be written; trying again cannot help.
+#[derive(Debug, thiserror::Error)]
+pub enum Unwritable {
+    /// No currency that we know the decimals of.
+    #[error("{0:?} is no currency of known decimals")]
+    Currency(String),
+    /// A template could not be filled in.
+    #[error("a template cannot be filled in: {0}")]
+    Template(#[from] askama::Error),
+}
+
+/// An order as its mails show it. It does not show in logs.
+#[derive(Clone)]
+pub struct View {
+    /// What people read out on the phone.
+    pub number: String,
+    /// The customer's name.
+    pub name: String,
+    /// What was ordered.
+    pub lines: Vec<Line>,
+    /// `49.98 EUR`
+    pub total: String,
+    /// The status page; the link opens the order for whoever has it.
+    pub page: String,
+}
+
+/// One line of an order.
+#[derive(Debug, Clone)]
+pub struct Line {
+    /// The product's name.
+    pub name: String,
+    /// Pieces.
+    pub quantity: i32,
+    /// Of all the pieces together: `29.98 EUR`.
+    pub amount: String,
+}
+
+impl View {
+    /// The order as a mail shows it.
+    ///
+    /// # Errors
+    /// For a currency of unknown decimals.
+    pub(super) fn new(order: &Intent, items: &[Item], page: String) -> Result<Self, Unwritable> {
+        let line = |item: &Item| {
+            // It cannot overflow: the sum of all lines was found to fit when the order was placed.
+            let amount = item.price.saturating_mul(item.quantity.into());
+            let amount = money::format(amount, &order.currency)?;
+            Ok(Line { name: item.name.clone(), quantity: item.quantity, amount })
+        };
+        Ok(Self {
+            number: order.number.clone(),
+            name: order.name.clone(),
+            lines: items.iter().map(line).collect::<Result<_, Unwritable>>()?,
+            total: money::format(order.total, &order.currency)?,
+            page,
+        })
+    }
+}
+
+/// Fills in both forms of a mail.
+pub(super) fn written(subject: String, text: &impl Template, html: &impl Template) -> Result<Written, Unwritable> {
+    Ok(Written { subject, text: text.render()?, html: html.render()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use orderflow::events::{OrderCreated, PaymentFailed, ShipmentCreated};
+
+    use super::*;
+    use crate::services::email::Letter;
+
+    fn view() -> View {
+        View {
+            number: "K7Q2M9XB4T".to_owned(),
+            name: "Ada <script>alert('x')</script> & Co.".to_owned(),
+            lines: vec![
+                Line { name: "Blue stoneware mug".to_owned(), quantity: 2, amount: "29.98 EUR".to_owned() },
+                Line { name: "Teapot, one litre".to_owned(), quantity: 1, amount: "39.90 EUR".to_owned() },
+            ],
+            total: "69.88 EUR".to_owned(),
+            page: "https://shop.example/track/1?t=v1.1.ab".to_owned(),
+        }
+    }
+
+    fn mails() -> [Written; 3] {
+        let created =
+            OrderCreated { number: "K7Q2M9XB4T".to_owned(), total: 6988, currency: "EUR".to_owned(), items: vec![] };
+        [
+            created.write(&view()).expect("a mail"),
+            PaymentFailed { reason: "card_declined".to_owned() }.write(&view()).expect("a mail"),
+            ShipmentCreated { tracking_number: "SIM8B2E32CD581C".to_owned() }.write(&view()).expect("a mail"),
+        ]
+    }
+
+    #[test]
+    fn html_escapes_what_people_typed() {
+        for mail in mails() {
+            assert!(!mail.html.contains("<script"), "{}", mail.html);
+            assert!(mail.html.contains("Ada &#60;script&#62;"), "{}", mail.html);
+        }
+    }
+
+    #[test]
+    fn every_mail_says_what_was_ordered_and_where_to_look_and_loads_nothing() {
+        for mail in mails() {
+            assert!(mail.subject.contains("K7Q2M9XB4T"), "{}", mail.subject);
+            for form in [&mail.text, &mail.html] {
+                for part in ["K7Q2M9XB4T", "Blue stoneware mug", "29.98 EUR", "69.88 EUR", &view().page] {
+                    assert!(form.contains(part), "{part} is not in {form}");
+                }
+            }
+            assert!(!mail.html.contains("<img") && !mail.html.contains("url("), "{}", mail.html);
+        }
+    }
+
+    #[test]
+    fn the_text_form_reads_like_a_letter() {
+        let [_, declined, shipped] = mails();
+        insta::assert_snapshot!(declined.text, @r"
+        Hello Ada <script>alert('x')</script> & Co.,
+
+        we could not take the payment for your order K7Q2M9XB4T. Your bank declined the payment. It can tell you why; we are not told.
+
+        You have not been charged, and nothing will be sent. You are welcome to order again with another card.
+
+        2 x Blue stoneware mug: 29.98 EUR
+        1 x Teapot, one litre: 39.90 EUR
+        Total: 69.88 EUR
+
+        Your order K7Q2M9XB4T, always up to date:
+        https://shop.example/track/1?t=v1.1.ab
+
+        The link opens your order for whoever has it, so please do not pass it on.
+        ");
+        insta::assert_snapshot!(shipped.text, @r"
+        Hello Ada <script>alert('x')</script> & Co.,
+
+        good news: your order K7Q2M9XB4T is with the carrier.
+        Tracking number: SIM8B2E32CD581C
+
+        2 x Blue stoneware mug: 29.98 EUR
+        1 x Teapot, one litre: 39.90 EUR
+        Total: 69.88 EUR
+
+        Your order K7Q2M9XB4T, always up to date:
+        https://shop.example/track/1?t=v1.1.ab
+
+        The link opens your order for whoever has it, so please do not pass it on.
+        ");
+    }
+
+    #[test]
+    fn reasons_that_we_do_not_know_are_put_into_general_words() {
+        let mail = PaymentFailed { reason: "stolen_card".to_owned() }.write(&view()).expect("a mail");
+        assert!(!mail.text.contains("stolen"), "{}", mail.text);
+    }
+
+    #[test]
+    fn a_line_is_price_times_quantity_in_the_currencys_decimals() {
+        let order = Intent {
+            order_id: uuid::Uuid::nil(),
+            message_id: String::new(),
+            sent_at: None,
+            number: "K7Q2M9XB4T".to_owned(),
+            name: "Ada".to_owned(),
+            email: "ada@example.com".to_owned(),
+            total: 3600,
+            currency: "JPY".to_owned(),
+            created_at: chrono::Utc::now(),
+        };
+        let view = View::new(&order, &[Item::new("Tea bowl", 3, 1200)], String::new()).expect("a view");
+        assert_eq!(view.lines[0].amount, "3600 JPY");
+        assert_eq!(view.total, "3600 JPY");
+    }
+}
