@@ -6,7 +6,10 @@ use actix_web::{
     Error, HttpMessage as _, HttpRequest,
     body::BoxBody,
     dev::{ServiceRequest, ServiceResponse},
-    http::header::{HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS},
+    http::{
+        Method,
+        header::{HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS},
+    },
     middleware::Next,
 };
 use tracing::Instrument as _;
@@ -29,31 +32,26 @@ pub fn of(request: &HttpRequest) -> Uuid {
 /// Gives the request its id, turns a [`Problem`] into its document, and writes the access log.
 ///
 /// # Errors
-/// None: an error from inside becomes an answer.
+/// None of ours: what a handler returns is an answer by then.
 pub async fn around(request: ServiceRequest, next: Next<BoxBody>) -> Result<ServiceResponse<BoxBody>, Error> {
     let id = Uuid::now_v7();
     request.extensions_mut().insert(RequestId(id));
-    let (began, method) = (Instant::now(), request.method().clone());
+    let began = Instant::now();
     let span = tracing::info_span!("request", request.id = %id);
     let outer = span.clone();
     let response = async move {
-        let inner = request.request().clone();
-        let response = match next.call(request).await {
-            Ok(response) => response,
-            Err(error) => ServiceResponse::from_err(error, inner),
-        };
-        let mut response = with_document(response, id);
+        let mut response = with_document(next.call(request).await?, id);
         let headers = response.headers_mut();
         headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
             headers.insert(HEADER, value);
         }
-        response
+        Ok::<_, Error>(response)
     }
     .instrument(span)
-    .await;
-    outer.in_scope(|| log(&response, method.as_str(), began));
+    .await?;
+    outer.in_scope(|| log(&response, began));
     Ok(response)
 }
 
@@ -72,8 +70,14 @@ fn with_document(response: ServiceResponse<BoxBody>, id: Uuid) -> ServiceRespons
 }
 
 /// The route and not the path, since nothing that a client makes up is to be logged; an order is named by its id.
-fn log(response: &ServiceResponse<BoxBody>, method: &str, began: Instant) {
+fn log(response: &ServiceResponse<BoxBody>, began: Instant) {
     let request = response.request();
+    let method = match *request.method() {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        _ => "other",
+    };
     let order = request.match_info().get("id").and_then(|text| text.parse::<Uuid>().ok());
     tracing::info!(
         method,
