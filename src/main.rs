@@ -27,7 +27,7 @@ async fn run(command: cli::Command, source: &Source) -> Result<Exit, Failed> {
     use cli::{Command, StockCommand, TopologyCommand};
     let out = &mut io::stdout().lock();
     match command {
-        Command::Serve => orderflow::web::run(source).await,
+        Command::Serve => Ok(orderflow::web::run(source).await.map(|()| Exit::Ok)?),
         Command::Migrate { json } => ops::migrate::run(source, json, out).await,
         Command::Config { json } => ops::config::run(source, json, out),
         Command::Topology(TopologyCommand::Apply { json }) => ops::topology::apply(source, json, out).await,

@@ -36,7 +36,8 @@ pub enum NotSetUp {
 /// # Errors
 /// [`NotSetUp::Database`].
 pub async fn database(database: &Database, stop: &CancellationToken) -> Result<(), NotSetUp> {
-    let ask = async || -> Result<bool, StoreError> { migrations::are_current(&mut *database.connection().await?).await };
+    let ask =
+        async || -> Result<bool, StoreError> { migrations::are_current(&mut *database.connection().await?).await };
     let mut backoff = Backoff::default();
     let mut told = false;
     while !stop.is_cancelled() {

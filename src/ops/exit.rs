@@ -46,6 +46,9 @@ pub enum Failed {
     /// The database's URL.
     #[error("DATABASE_URL cannot be used: {0}")]
     DatabaseUrl(#[from] diesel::ConnectionError),
+    /// The front end.
+    #[error("{}", crate::telemetry::chain(.0))]
+    Serve(#[from] crate::web::RunError),
     /// Output could not be written, as to a closed pipe.
     #[error("the output could not be written: {0}")]
     Output(#[from] std::io::Error),
@@ -59,7 +62,7 @@ impl Failed {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) | Self::DatabaseUrl(_) => Exit::Usage,
+            Self::Config(_) | Self::DatabaseUrl(_) | Self::Serve(_) => Exit::Usage,
             Self::Output(_) | Self::Json(_) => Exit::No,
             Self::Management(ManagementError::Refused { .. }) => Exit::Usage,
             Self::Store(_) | Self::Migrate(_) | Self::Management(_) => Exit::Unreachable,

@@ -1,6 +1,96 @@
-//! The front end.
+//! The front end, `orderflow serve`: takes orders and shows what became of them.
+//!
+//! One file per endpoint; [`ROUTES`] is the list. An order is stored by [`intake`], many at a time.
 
-use crate::{config::Source, ops::{Exit, Failed}};
+mod admission;
+mod auth;
+mod background;
+mod body;
+mod card;
+mod catalogue;
+mod fields;
+mod get_order;
+mod health;
+mod housekeeping;
+mod intake;
+mod openapi;
+mod order_request;
+mod place_order;
+mod problem;
+mod process;
+mod products;
+mod rate_limit;
+mod request_id;
+mod server;
+mod timeline;
+mod validate;
 
-/// x
-pub async fn run(_: &Source) -> Result<Exit, Failed> { Ok(Exit::Ok) }
+use actix_web::{
+    Route, guard,
+    web::{self, ServiceConfig},
+};
+use tokio_util::sync::CancellationToken;
+
+pub use self::{
+    process::{RunError, run},
+    server::{ServeError, serve},
+};
+
+use self::{
+    admission::Gate,
+    catalogue::CatalogueCache,
+    health::BrokerHealth,
+    intake::{Intake, Outcome, Placement},
+    problem::{Code, Problem},
+    rate_limit::RateLimit,
+};
+use crate::{group_commit::GroupCommit, store::Database, token::OrderLinks};
+
+/// What every handler can use; one for the process.
+struct App {
+    links: OrderLinks,
+    database: Database,
+    catalogue: CatalogueCache,
+    gate: Gate,
+    rate_limit: Option<RateLimit>,
+    intake: Intake,
+    orders: GroupCommit<Placement, Outcome>,
+    broker: BrokerHealth,
+    stop: CancellationToken,
+}
+
+/// One path and what answers there.
+struct Endpoint {
+    method: &'static str,
+    path: &'static str,
+    handler: fn(Route) -> Route,
+}
+
+/// Every path that there is.
+const ROUTES: &[Endpoint] = &[
+    Endpoint { method: "GET", path: "/products", handler: |route| route.to(products::handle) },
+    Endpoint { method: "POST", path: "/orders", handler: |route| route.to(place_order::handle) },
+    Endpoint { method: "GET", path: "/orders/{id}", handler: |route| route.to(get_order::handle) },
+    Endpoint { method: "GET", path: "/orders/{id}/timeline", handler: |route| route.to(timeline::handle) },
+    Endpoint { method: "GET", path: "/healthz", handler: |route| route.to(health::alive) },
+    Endpoint { method: "GET", path: "/readyz", handler: |route| route.to(health::ready) },
+    Endpoint { method: "GET", path: "/openapi.json", handler: |route| route.to(openapi::handle) },
+];
+
+/// Registers [`ROUTES`]; everything else is a problem document too.
+fn routes(config: &mut ServiceConfig) {
+    for Endpoint { method, path, handler } in ROUTES {
+        let (route, allow) = match *method {
+            "POST" => (web::post(), "POST"),
+            // HTTP asks for HEAD wherever there is GET; actix leaves out the body.
+            _ => (web::route().guard(guard::Any(guard::Get()).or(guard::Head())), "GET, HEAD"),
+        };
+        let refuse = move || async move {
+            Err::<&str, _>(Problem::new(Code::MethodNotAllowed, format!("Use {allow}.")).allow(allow))
+        };
+        config.service(web::resource(*path).route(handler(route)).default_service(web::to(refuse)));
+    }
+    config.default_service(web::to(async || {
+        Err::<&str, _>(Problem::new(Code::NotFound, "/openapi.json lists every path."))
+    }));
+}

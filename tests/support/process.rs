@@ -135,6 +135,8 @@ impl Child {
     pub async fn ended(&mut self) -> ExitStatus {
         let bound = std::time::Duration::from_secs(60);
         let status = tokio::time::timeout(bound, self.process.wait()).await;
-        status.unwrap_or_else(|_| panic!("{} did not end within {bound:?}", self.program)).expect("it can be waited for")
+        status
+            .unwrap_or_else(|_| panic!("{} did not end within {bound:?}", self.program))
+            .expect("it can be waited for")
     }
 }

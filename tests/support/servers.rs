@@ -62,12 +62,9 @@ impl Servers {
     /// When the environment cannot be read as such settings.
     #[must_use]
     pub fn admin(&self, vhost: &str, retry_delays: &str) -> AdminConfig {
-        let overrides = [
-            ("AMQP_ADMIN_URL", self.broker(None, vhost).to_string()),
-            ("RETRY_DELAYS", retry_delays.to_owned()),
-        ];
-        let source: Source =
-            env::vars().chain(overrides.map(|(name, value)| (name.to_owned(), value))).collect();
+        let overrides =
+            [("AMQP_ADMIN_URL", self.broker(None, vhost).to_string()), ("RETRY_DELAYS", retry_delays.to_owned())];
+        let source: Source = env::vars().chain(overrides.map(|(name, value)| (name.to_owned(), value))).collect();
         let read = AdminConfig::read(&source);
         source.finish(read).expect("the broker's settings are complete: run the tests by `make test`")
     }

@@ -67,7 +67,7 @@ impl Shop {
             ("RETRY_DELAYS", RETRY_DELAYS.to_owned()),
             ("LISTEN", "127.0.0.1:0".to_owned()),
             ("WORKER_LISTEN", "127.0.0.1:0".to_owned()),
-            ("TOKEN_SECRET", "a secret of the tests, 32 or more".to_owned()),
+            ("TOKEN_SECRET", "the secret of every test which is no comma list".to_owned()),
             ("MAIL", format!("file:{}", self.mail_directory().display())),
             ("MAIL_FROM", "Test shop <shop@example.org>".to_owned()),
             ("RUST_LOG", "info,orderflow=debug,orderflow_worker=debug,lapin=warn".to_owned()),
@@ -201,7 +201,11 @@ impl Shop {
         until("every event is published and applied", async || {
             let waiting = self.number("SELECT count(*) FROM messaging.outbox").await;
             let missing = self.number(&missing).await;
-            if waiting == 0 && missing == 0 { Ok(()) } else { Err(format!("{waiting} in the outbox, {missing} not applied")) }
+            if waiting == 0 && missing == 0 {
+                Ok(())
+            } else {
+                Err(format!("{waiting} in the outbox, {missing} not applied"))
+            }
         })
         .await;
     }
@@ -247,13 +251,31 @@ impl Shop {
     /// The invariants that hold whatever a test did.
     async fn check_invariants(&self) {
         for (what, violations) in [
-            ("an order's versions have a gap", "SELECT count(*) FROM (SELECT 1 FROM messaging.event_log GROUP BY order_id HAVING max(version) <> count(*)) AS one"),
-            ("an order was charged twice", "SELECT count(*) FROM (SELECT 1 FROM simulator.charges WHERE outcome = 'succeeded' GROUP BY reference HAVING count(*) > 1) AS one"),
-            ("an order past payment has no charge of its total", "SELECT count(*) FROM orders.orders AS o WHERE status IN ('paid', 'reserved', 'shipped', 'cancelling') AND NOT EXISTS (SELECT FROM simulator.charges AS c WHERE c.reference = o.id::text AND c.outcome = 'succeeded' AND c.amount = o.total AND c.currency = o.currency)"),
-            ("an order before payment has a charge", "SELECT count(*) FROM orders.orders AS o JOIN simulator.charges AS c ON c.reference = o.id::text AND c.outcome = 'succeeded' WHERE o.status = 'payment_failed'"),
-            ("a product's stock is not the sum of its movements", "SELECT count(*) FROM inventory.stock AS s WHERE available <> (SELECT coalesce(sum(quantity), 0) FROM inventory.movements AS m WHERE m.sku = s.sku)"),
+            (
+                "an order's versions have a gap",
+                "SELECT count(*) FROM (SELECT 1 FROM messaging.event_log GROUP BY order_id HAVING max(version) <> count(*)) AS one",
+            ),
+            (
+                "an order was charged twice",
+                "SELECT count(*) FROM (SELECT 1 FROM simulator.charges WHERE outcome = 'succeeded' GROUP BY reference HAVING count(*) > 1) AS one",
+            ),
+            (
+                "an order past payment has no charge of its total",
+                "SELECT count(*) FROM orders.orders AS o WHERE status IN ('paid', 'reserved', 'shipped', 'cancelling') AND NOT EXISTS (SELECT FROM simulator.charges AS c WHERE c.reference = o.id::text AND c.outcome = 'succeeded' AND c.amount = o.total AND c.currency = o.currency)",
+            ),
+            (
+                "an order before payment has a charge",
+                "SELECT count(*) FROM orders.orders AS o JOIN simulator.charges AS c ON c.reference = o.id::text AND c.outcome = 'succeeded' WHERE o.status = 'payment_failed'",
+            ),
+            (
+                "a product's stock is not the sum of its movements",
+                "SELECT count(*) FROM inventory.stock AS s WHERE available <> (SELECT coalesce(sum(quantity), 0) FROM inventory.movements AS m WHERE m.sku = s.sku)",
+            ),
             ("stock is below zero", "SELECT count(*) FROM inventory.stock WHERE available < 0"),
-            ("an order's status is behind its log", "SELECT count(*) FROM orders.orders AS o WHERE version <> (SELECT max(version) FROM messaging.event_log AS l WHERE l.order_id = o.id)"),
+            (
+                "an order's status is behind its log",
+                "SELECT count(*) FROM orders.orders AS o WHERE version <> (SELECT max(version) FROM messaging.event_log AS l WHERE l.order_id = o.id)",
+            ),
             ("a mail was planned and not sent", "SELECT count(*) FROM email.mails WHERE sent_at IS NULL"),
         ] {
             assert_eq!(self.number(violations).await, 0, "{what}");

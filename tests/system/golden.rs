@@ -47,9 +47,7 @@ fn sample(kind: EventKind) -> Envelope<Value> {
             3,
             &InventoryRejected { short: vec![ShortItem { sku: "MUG-BLUE".to_owned(), wanted: 2, available: 1 }] },
         ),
-        EventKind::ShipmentCreated => {
-            envelope(4, &ShipmentCreated { tracking_number: "SIM0123456789AB".to_owned() })
-        }
+        EventKind::ShipmentCreated => envelope(4, &ShipmentCreated { tracking_number: "SIM0123456789AB".to_owned() }),
         EventKind::ShipmentFailed => envelope(4, &ShipmentFailed { reason: "not_shippable".to_owned() }),
     }
 }
@@ -108,7 +106,8 @@ fn an_event_of_another_type_is_not_taken_for_ones_own() {
 
 #[test]
 fn an_attribute_that_a_later_version_adds_is_no_reason_to_refuse() {
-    let mut event: Value = serde_json::from_slice(&fs::read(path(EventKind::PaymentFailed)).expect("documented")).expect("JSON");
+    let mut event: Value =
+        serde_json::from_slice(&fs::read(path(EventKind::PaymentFailed)).expect("documented")).expect("JSON");
     event["data"]["network"] = "visa".into();
     event["tenant"] = "shop-1".into();
     assert!(Envelope::<PaymentFailed>::decode(event.to_string().as_bytes()).is_ok());

@@ -10,12 +10,11 @@
 
 use std::{collections::VecDeque, future::Future, sync::Arc};
 
-use actix::{Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, StreamHandler, WrapFuture as _};
-use lapin::message::Delivery;
-use orderflow::{
-    events::Envelope,
-    telemetry,
+use actix::{
+    Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, StreamHandler, WrapFuture as _,
 };
+use lapin::message::Delivery;
+use orderflow::{events::Envelope, telemetry};
 use tokio::{runtime::Handle, sync::oneshot};
 use tracing::Instrument as _;
 

@@ -101,7 +101,11 @@ impl<H: Handler> Recorder<H> {
     /// Acknowledges deliveries of events that are applied already.
     pub async fn acknowledge_repeated(&self, repeated: &[Delivery]) {
         if !repeated.is_empty() {
-            tracing::info!(queue = self.settle.queue, deliveries = repeated.len(), "events that are applied already came again");
+            tracing::info!(
+                queue = self.settle.queue,
+                deliveries = repeated.len(),
+                "events that are applied already came again"
+            );
             self.settle.acknowledge(repeated).await;
         }
     }

@@ -8,7 +8,8 @@ use globset::{Glob, GlobSetBuilder};
 use orderflow::{
     broker::Subscription,
     events::{
-        InventoryRejected, InventoryReserved, PaymentCompleted, PaymentFailed, ShipmentCreated, ShipmentFailed,
+        InventoryRejected, InventoryReserved, OrderCreated, PaymentCompleted, PaymentFailed, ShipmentCreated,
+        ShipmentFailed,
     },
     token::OrderLinks,
 };
@@ -16,7 +17,13 @@ use orderflow::{
 use crate::{
     handler::Handler,
     providers::Providers,
-    services::{inventory::ReserveStock, order::FoldLog, payment::ChargeOrder, shipping::ShipOrder},
+    services::{
+        email::{Letter, SendMail},
+        inventory::ReserveStock,
+        order::FoldLog,
+        payment::ChargeOrder,
+        shipping::ShipOrder,
+    },
     shell::{Process, keep_consuming},
 };
 
@@ -52,12 +59,16 @@ impl Registry {
 /// The handler of each subscription.
 fn start(subscription: Subscription) -> Start {
     match subscription {
-        Subscription::PaymentOrderCreated => handled_by(|services| ChargeOrder::new(services.providers.payment.clone())),
+        Subscription::PaymentOrderCreated => {
+            handled_by(|services| ChargeOrder::new(services.providers.payment.clone()))
+        }
         Subscription::InventoryPaymentCompleted => handled_by(|_| ReserveStock),
-        Subscription::ShippingInventoryReserved => handled_by(|services| ShipOrder::new(services.providers.carrier.clone())),
-        Subscription::EmailOrderCreated => handled_by(|_| ReserveStock),
-        Subscription::EmailPaymentFailed => handled_by(|_| ReserveStock),
-        Subscription::EmailShipmentCreated => handled_by(|_| ReserveStock),
+        Subscription::ShippingInventoryReserved => {
+            handled_by(|services| ShipOrder::new(services.providers.carrier.clone()))
+        }
+        Subscription::EmailOrderCreated => handled_by(mail::<OrderCreated>),
+        Subscription::EmailPaymentFailed => handled_by(mail::<PaymentFailed>),
+        Subscription::EmailShipmentCreated => handled_by(mail::<ShipmentCreated>),
         Subscription::OrderPaymentCompleted => handled_by(|_| FoldLog::<PaymentCompleted>::default()),
         Subscription::OrderPaymentFailed => handled_by(|_| FoldLog::<PaymentFailed>::default()),
         Subscription::OrderInventoryReserved => handled_by(|_| FoldLog::<InventoryReserved>::default()),
@@ -65,6 +76,10 @@ fn start(subscription: Subscription) -> Start {
         Subscription::OrderShipmentCreated => handled_by(|_| FoldLog::<ShipmentCreated>::default()),
         Subscription::OrderShipmentFailed => handled_by(|_| FoldLog::<ShipmentFailed>::default()),
     }
+}
+
+fn mail<L: Letter>(services: &Services) -> SendMail<L> {
+    SendMail::new(services.providers.mailer.clone(), services.links.clone())
 }
 
 fn handled_by<H: Handler>(make: impl FnOnce(&Services) -> H + Send + 'static) -> Start {

@@ -63,7 +63,11 @@ impl Settle {
         let outcomes = join_all(deliveries.iter().map(|one| one.acker.ack(BasicAckOptions::default()))).await;
         let lost = outcomes.iter().filter(|outcome| !matches!(outcome, Ok(true))).count();
         if lost > 0 {
-            tracing::debug!(queue = self.queue, deliveries = lost, "the channel is gone; these deliveries will come again");
+            tracing::debug!(
+                queue = self.queue,
+                deliveries = lost,
+                "the channel is gone; these deliveries will come again"
+            );
         }
     }
 
@@ -210,7 +214,8 @@ mod tests {
     async fn the_tiers_are_used_in_turn_and_then_there_is_none() {
         let settle = settle();
         let passing = Failure::retry("busy");
-        let seconds: Vec<_> = (1..=4).map(|attempt| settle.delay(attempt, &passing).map(|delay| delay.as_secs())).collect();
+        let seconds: Vec<_> =
+            (1..=4).map(|attempt| settle.delay(attempt, &passing).map(|delay| delay.as_secs())).collect();
         assert_eq!(seconds, [Some(1), Some(10), Some(60), None]);
         assert_eq!(settle.delay(1, &Failure::reject("broken")), None);
     }
@@ -221,14 +226,23 @@ mod tests {
         let wish = |seconds| Failure::Retry { why: "busy".to_owned(), after: Some(Duration::from_secs(seconds)) };
         assert_eq!(settle.delay(1, &wish(5)), Some(Duration::from_secs(10)));
         assert_eq!(settle.delay(1, &wish(3_600)), Some(Duration::from_secs(60)));
-        assert_eq!(settle.delay(3, &wish(5)), Some(Duration::from_secs(60)), "never sooner than the attempt's own tier");
+        assert_eq!(
+            settle.delay(3, &wish(5)),
+            Some(Duration::from_secs(60)),
+            "never sooner than the attempt's own tier"
+        );
     }
 
     #[tokio::test]
     async fn a_copy_says_what_happened_and_forgets_what_the_broker_added() {
         let death = ("x-first-death-queue", AMQPValue::LongString("orders.retry.1s".into()));
         let other = ("x-shop", AMQPValue::LongString("kept".into()));
-        let copy = settle().copy(&delivery(names::RETURN, &[death, other]), "x".to_owned(), 2, &Failure::retry("é".repeat(900)));
+        let copy = settle().copy(
+            &delivery(names::RETURN, &[death, other]),
+            "x".to_owned(),
+            2,
+            &Failure::retry("é".repeat(900)),
+        );
         let headers = copy.properties.headers().clone().expect("it has headers");
         let names: Vec<_> = headers.inner().keys().map(|name| name.as_str().to_owned()).collect();
         assert_eq!(names, ["x-orderflow-attempt", FAILED_AT, QUEUE, REASON, WORKER, "x-shop"]);

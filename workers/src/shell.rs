@@ -86,7 +86,12 @@ pub async fn keep_consuming<H: Handler>(process: Process, handler: Arc<H>, arbit
             }
             Err(error) => {
                 if !was_away {
-                    tracing::warn!(queue, error = telemetry::chain(&error), hint = hint(&error), "the queue cannot be consumed; trying again");
+                    tracing::warn!(
+                        queue,
+                        error = telemetry::chain(&error),
+                        hint = hint(&error),
+                        "the queue cannot be consumed; trying again"
+                    );
                 }
                 was_away = true;
             }
@@ -144,11 +149,8 @@ async fn consume<H: Handler>(process: &Process, handler: &Arc<H>, arbiter: &Arbi
         settle: Settle::new(H::SUBSCRIPTION.queue(), process.publisher.clone(), process.config.retry_delays.clone()),
         stop: process.stop.clone(),
     };
-    let work = Work {
-        recorder: Arc::new(recorder),
-        runtime: process.runtime.clone(),
-        batch_size: process.config.batch_size,
-    };
+    let work =
+        Work { recorder: Arc::new(recorder), runtime: process.runtime.clone(), batch_size: process.config.batch_size };
     let (tell, mut ended) = oneshot::channel();
     let deliveries = open.consumer.clone();
     let actor = QueueActor::start_in_arbiter(arbiter, move |context| {

@@ -1,0 +1,28 @@
+# Every target is a script: read scripts/ for what happens.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-full services services-down bench check
+
+help: ## lists the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## two orders, shown all the way; stays until Ctrl-C (ONCE=1: ends by itself)
+	@ONCE=$(ONCE) scripts/demo.sh
+
+test: ## the tests, on a PostgreSQL and a RabbitMQ of their own (ARGS="..." goes to the test runner)
+	@scripts/test.sh $(ARGS)
+
+test-full: ## also the tests that take too long for every day
+	@scripts/test.sh --full $(ARGS)
+
+services: ## starts the private PostgreSQL and RabbitMQ below .dev/, settings in .dev/env
+	@scripts/services.sh up
+
+services-down: ## stops them
+	@scripts/services.sh down
+
+bench: ## the measurements, into bench/out/
+	@scripts/bench.sh $(ARGS)
+
+check: ## format, lints, documentation, licences, generated files
+	@scripts/check.sh

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# The measurements, with optimised programs, into bench/out/. Arguments go to the benchmark.
+set -euo pipefail
+
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+# shellcheck source=scripts/lib.sh
+. "$HERE/lib.sh"
+# shellcheck source=scripts/install.sh
+. "$HERE/install.sh"
+
+need_cargo
+need_command cc gcc libc6-dev
+cd "$ROOT"
+mkdir -p bench/out
+trap release_services EXIT
+use_services
+# Also the programs themselves, which the benchmark starts as they would be in production.
+cargo build --release --package orderflow --package orderflow-worker --package orderflow-bench 8>&-
+"$(target_dir)/release/orderflow-bench" "$@" 8>&-

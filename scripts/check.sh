@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# Everything about the sources that needs no running services.
+# All checks are run, so that one run names everything there is to mend.
+set -euo pipefail
+
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+# shellcheck source=scripts/lib.sh
+. "$HERE/lib.sh"
+# shellcheck source=scripts/install.sh
+. "$HERE/install.sh"
+
+FAILED=()
+
+# check NAME COMMAND...
+check() {
+    local begin=$SECONDS
+    say "== $1"
+    if "${@:2}"; then
+        say "$1: ok ($((SECONDS - begin)) s)"
+    else
+        say "$1: FAILED ($((SECONDS - begin)) s)"
+        FAILED+=("$1")
+    fi
+}
+
+documentation() { RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --workspace; }
+
+scripts() {
+    git ls-files -z --cached --others --exclude-standard '*.sh' .ci/run | xargs -0 shellcheck -x
+}
+
+# The file is what a person imports or reads, the source is what `topology apply` does.
+definitions() {
+    cargo run --quiet --package orderflow -- topology export | diff -u rabbitmq/definitions.json - && return
+    say "rabbitmq/definitions.json is out of date: cargo run -p orderflow -- topology export >rabbitmq/definitions.json"
+    return 1
+}
+
+licences() {
+    if ! command -v cargo-deny >/dev/null; then
+        say "licences, bans: not checked (cargo-deny is not installed)"
+        say "advisories: not checked"
+        return
+    fi
+    check "licences, bans" cargo deny check licenses bans sources
+    # The database is somebody else's server: being unable to reach it says nothing about the sources.
+    if cargo deny fetch db >/dev/null 2>&1; then
+        check "advisories" cargo deny --offline check advisories
+    else
+        say "advisories: not checked"
+    fi
+}
+
+need_cargo
+need_command cc gcc libc6-dev
+cd "$ROOT"
+check "format" cargo fmt --all -- --check
+if command -v shellcheck >/dev/null; then
+    check "shell scripts" scripts
+else
+    say "shell scripts: not checked (shellcheck is not installed)"
+fi
+check "lints" cargo clippy --workspace --all-targets -- -D warnings
+check "documentation" documentation
+check "documentation tests" cargo test --workspace --doc --quiet
+check "definitions.json" definitions
+licences
+
+[ "${#FAILED[@]}" = 0 ] || die "check: failed: $(printf '%s; ' "${FAILED[@]}" | sed 's/; $//')"
+say "check: ok"

@@ -1,0 +1,121 @@
+"""Places the demo's orders, follows each to its end and says how they ended.
+
+usage: demo_orders.py BASE_URL SUMMARY_FILE
+
+Standard library only, because the machine is anybody's.
+"""
+
+import json
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+
+# The card decides how an order has to end.
+PLAN = [
+    ("pm_card_visa", "shipped"),
+    ("pm_card_visa_chargeDeclined", "payment_failed"),
+]
+
+# The simulated carrier refuses this product, so it is none for an order that is to ship.
+CARRIER_REFUSES = "BATTERY-BULK"
+
+SHIPPED = {"shipped", "in_transit", "delivered"}
+SETTLED = SHIPPED | {"payment_failed", "cancelled"}
+DEADLINE_SECONDS = 60
+POLL_SECONDS = 0.1
+
+
+def call(url, body=None, headers=None):
+    """The answer's JSON; an HTTP error ends the demo with what the server said."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json", **(headers or {})})
+    try:
+        # No proxy: the address is this machine's own.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=10) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        sys.exit(f"{request.get_method()} {url} was answered with {error.code}: {error.read().decode(errors='replace')}")
+    except (urllib.error.URLError, TimeoutError) as error:
+        sys.exit(f"{request.get_method()} {url} was not answered: {error}")
+
+
+def choose_skus(base):
+    """One product an order, all of them in stock."""
+    items = call(f"{base}/products")["items"]
+    skus = [item["sku"] for item in items if item["in_stock"] and item["sku"] != CARRIER_REFUSES]
+    if not skus:
+        sys.exit("GET /products names nothing that is in stock.")
+    return [skus[index % len(skus)] for index in range(len(PLAN))]
+
+
+def place(base, sku, method):
+    body = {
+        "customer": {"name": "Ada Demo", "email": "ada@example.com"},
+        "shipping_address": {
+            "line1": "1 Example Street",
+            "city": "Berlin",
+            "postal_code": "10115",
+            "country": "DE",
+        },
+        "items": [{"sku": sku, "quantity": 2}],
+        "payment": {"method": method},
+    }
+    return call(f"{base}/orders", body, {"Idempotency-Key": str(uuid.uuid4())})
+
+
+def follow(base, orders):
+    """Polls until every order is settled or the time is over; the last status seen of each."""
+    seen = [None] * len(orders)
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while time.monotonic() < deadline and not all(status in SETTLED for status in seen):
+        for index, order in enumerate(orders):
+            if seen[index] in SETTLED:
+                continue
+            authorization = {"Authorization": f"Bearer {order['token']}"}
+            status = call(f"{base}/orders/{order['order_id']}", headers=authorization)["status"]
+            if status != seen[index]:
+                seen[index] = status
+                print(f"order {order['number']}: {status}", flush=True)
+        time.sleep(POLL_SECONDS)
+    return seen
+
+
+def outcome(status):
+    """A parcel on its way has shipped as far as the demo is concerned."""
+    return "shipped" if status in SHIPPED else status
+
+
+def summary(outcomes):
+    names = ["shipped", "payment_failed", "cancelled"]
+    names += sorted(set(outcomes) - set(names))
+    counts = [f"{outcomes.count(name)} {name}" for name in names if name in outcomes]
+    return f"demo: {len(outcomes)} orders: {', '.join(counts)}"
+
+
+def main():
+    base, summary_file = sys.argv[1:]
+    orders = []
+    for sku, (method, _) in zip(choose_skus(base), PLAN):
+        order = place(base, sku, method)
+        print(f"order {order['number']}: accepted, two of {sku}, card {method}", flush=True)
+        orders.append(order)
+    outcomes = [outcome(status) for status in follow(base, orders)]
+
+    print()
+    for order, result in zip(orders, outcomes):
+        print(f"order {order['number']} ({result})")
+        print(f"  curl -H 'Authorization: Bearer {order['token']}' {base}/orders/{order['order_id']}")
+    with open(summary_file, "w", encoding="utf-8") as file:
+        print(summary(outcomes), file=file)
+    if outcomes != [expected for _, expected in PLAN]:
+        sys.exit(f"{summary(outcomes)} (after at most {DEADLINE_SECONDS} s)")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

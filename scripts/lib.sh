@@ -1,0 +1,147 @@
+# shellcheck shell=bash
+# What every script of this directory shares. It is sourced, never run.
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+DEV=$ROOT/.dev
+
+say() { printf '%s\n' "$*"; }
+
+die() {
+    printf '%s\n' "$*" >&2
+    exit 1
+}
+
+# fail_with_log SENTENCE LOG [UNTIL]: ends the script with one sentence, where to read on, and the
+# last lines of the log, or of the part before the first line that matches UNTIL.
+fail_with_log() {
+    local log=$2
+    printf '%s\nLog file: %s\n' "$1" "$log" >&2
+    if [ -s "$log" ]; then
+        printf 'Its last lines:\n' >&2
+        sed "/${3:-^$.}/,\$d" "$log" | tail -n 20 >&2
+    fi
+    exit 1
+}
+
+random_hex() { od -An -v -N "$1" -tx1 /dev/urandom | tr -d ' \n'; }
+
+# port_taken PORT: whether somebody listens there. A connection is the cheapest question
+# that needs no tool, and unlike a trial bind() it is not misled by TIME_WAIT.
+port_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+# free_port START [STEP]: the first port from START on that nobody listens on.
+free_port() {
+    local port=$1 step=${2:-1} tries
+    for ((tries = 0; tries < 500; tries++)); do
+        port_taken "$port" || {
+            printf '%s\n' "$port"
+            return
+        }
+        port=$((port + step))
+    done
+    die "No free port was found between $1 and $port on 127.0.0.1."
+}
+
+# http_status PORT PATH [USER:PASSWORD]: the status code, or nothing where nobody answers.
+# Bash alone does it, because a fresh machine has neither curl nor wget for certain.
+http_status() {
+    local port=$1 path=$2 login=${3:-} line=
+    {
+        exec 3<>"/dev/tcp/127.0.0.1/$port" || return 0
+        printf 'GET %s HTTP/1.1\r\nHost: 127.0.0.1:%s\r\nConnection: close\r\n' "$path" "$port" >&3
+        if [ -n "$login" ]; then
+            printf 'Authorization: Basic %s\r\n' "$(printf '%s' "$login" | base64 -w 0)" >&3
+        fi
+        printf '\r\n' >&3
+        IFS= read -r -t 5 line <&3 || true
+        exec 3>&-
+    } 2>/dev/null
+    line=${line#HTTP/1.? }
+    printf '%s\n' "${line:0:3}"
+}
+
+# wait_until SECONDS ALIVE READY: dots until READY succeeds. It fails when the time is over or
+# ALIVE no longer holds, so that a process which died at once does not cost the whole wait.
+wait_until() {
+    local limit=$1 alive=$2 ready=$3 begin=$SECONDS dots=0
+    while ! "$ready"; do
+        if ! "$alive" || ((SECONDS - begin >= limit)); then
+            printf '\n'
+            return 1
+        fi
+        sleep 0.2
+        if ((SECONDS - begin > dots)); then
+            dots=$((SECONDS - begin))
+            printf '.'
+        fi
+    done
+    printf ' ready (%s s)\n' "$((SECONDS - begin))"
+}
+
+# Everything that we start carries ORDERFLOW_INSTANCE in its environment. A pid file alone is no
+# proof: after a reboot, or in a copied directory, its number is somebody else's process.
+INSTANCE_MARK=ORDERFLOW_INSTANCE=$DEV
+
+is_own() { grep -qzxF -- "$INSTANCE_MARK" "/proc/$1/environ" 2>/dev/null; }
+
+# own_pid FILE: the pid in the first line of FILE if that process lives and is ours; else it fails.
+own_pid() {
+    local pid
+    pid=$(head -n 1 "$1" 2>/dev/null) && [ -n "$pid" ] && is_own "$pid" || return 1
+    printf '%s\n' "$pid"
+}
+
+# stop_own FILE SECONDS: asks the process of FILE to end and waits for it; fails if it does not.
+stop_own() {
+    local pid deadline=$((SECONDS + $2))
+    if pid=$(own_pid "$1"); then
+        kill -TERM "$pid" 2>/dev/null || true
+        while is_own "$pid"; do
+            ((SECONDS < deadline)) || return 1
+            sleep 0.1
+        done
+    fi
+    rm -f "$1"
+}
+
+# Reads .dev/env literally: its values are data, so nothing in them is for a shell to expand.
+load_env() {
+    local line
+    while IFS= read -r line; do
+        case $line in
+        '' | '#'*) ;;
+        *) export "${line%%=*}=${line#*=}" ;;
+        esac
+    done <"$DEV/env"
+}
+
+# Runs (tests, demo) share the services under a shared lock on descriptor 8, and the last one
+# out stops them, unless a person has started them. The kernel drops the lock of whoever dies.
+# Children must not inherit the descriptor (8>&-), or a leaked one would hold the lock for ever.
+use_services() {
+    mkdir -p "$DEV"
+    exec 8>"$DEV/in-use.lock"
+    flock -s 8
+    "$ROOT/scripts/services.sh" up --for-run 8>&-
+    load_env
+}
+
+release_services() {
+    { true >&8; } 2>/dev/null || return 0
+    flock -u 8
+    if flock -n -x 8 && [ -e "$DEV/state/started-by-a-run" ]; then
+        "$ROOT/scripts/services.sh" down 8>&-
+    fi
+    exec 8>&-
+}
+
+need_cargo() {
+    command -v cargo >/dev/null ||
+        die "cargo is not on the PATH: install Rust (1.90 or later) and try again."
+}
+
+# Where cargo puts what it builds: CARGO_TARGET_DIR or a config file may have moved it.
+target_dir() {
+    cargo metadata --format-version 1 --no-deps --manifest-path "$ROOT/Cargo.toml" |
+        sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'
+}

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Runs the tests on real services: those that run, else private ones that are stopped afterwards.
+#
+#   test.sh [--full] [ARGUMENT...]
+#
+# --full adds the tests that are marked `#[ignore]` because they take too long for every day.
+# Arguments go to cargo nextest, or to cargo test where that is not installed.
+set -euo pipefail
+
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+# shellcheck source=scripts/lib.sh
+. "$HERE/lib.sh"
+# shellcheck source=scripts/install.sh
+. "$HERE/install.sh"
+
+FULL=no
+if [ "${1:-}" = --full ]; then
+    FULL=yes
+    shift
+fi
+
+need_cargo
+need_command cc gcc libc6-dev
+cd "$ROOT"
+trap release_services EXIT
+use_services
+
+# Built first, so that the build's time is not taken for a test's, and with every target, because the
+# tests start the programs. Descriptor 8 is not for children: see use_services.
+cargo build --workspace --all-targets 8>&-
+
+if command -v cargo-nextest >/dev/null; then
+    if [ "$FULL" = yes ]; then
+        set -- --profile full --run-ignored all "$@"
+    fi
+    cargo nextest run --workspace "$@" 8>&-
+elif [ "$FULL" = yes ]; then
+    cargo test --workspace --all-targets "$@" -- --include-ignored 8>&-
+else
+    # Documentation tests belong to `make check`.
+    cargo test --workspace --all-targets "$@" 8>&-
+fi

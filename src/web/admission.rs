@@ -1,0 +1,94 @@
+//! Whether new orders are taken: not while the database is away, and not while too much waits for the broker.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    background,
+    problem::{Code, Problem},
+};
+use crate::{
+    config::Admission,
+    store::{Database, StoreError, outbox},
+    telemetry,
+};
+
+/// How often the outbox is measured.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// When a refused client may ask again: a backlog is not gone in less.
+const RETRY_SECONDS: u64 = 10;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    Overloaded,
+    DatabaseAway,
+}
+
+/// The present answer. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Gate(watch::Receiver<State>);
+
+impl Gate {
+    /// Starts to measure, on the current runtime, until `stop`. Closed until the first measurement.
+    #[must_use]
+    pub fn start(database: Database, limits: Admission, stop: CancellationToken) -> Self {
+        let (sender, receiver) = watch::channel(State::DatabaseAway);
+        tokio::spawn(watch_outbox(database, limits, sender, stop));
+        Self(receiver)
+    }
+
+    /// Whether a new order may come in.
+    ///
+    /// # Errors
+    /// 503, with the time after which to ask again.
+    pub fn admit(&self) -> Result<(), Problem> {
+        match *self.0.borrow() {
+            State::Open => Ok(()),
+            State::Overloaded => Err(Problem::new(
+                Code::Overloaded,
+                "Too many orders wait to be worked on. Nothing was stored. Try again later.",
+            )
+            .retry_after(RETRY_SECONDS)),
+            State::DatabaseAway => Err(Problem::database_unavailable()),
+        }
+    }
+}
+
+async fn watch_outbox(database: Database, limits: Admission, state: watch::Sender<State>, stop: CancellationToken) {
+    let mut reported = State::Open;
+    loop {
+        let now = match measure(&database, limits).await {
+            Ok(now) => now,
+            Err(error) => {
+                if reported != State::DatabaseAway {
+                    tracing::warn!(error = telemetry::chain(&error), "the database is away: orders are refused");
+                }
+                State::DatabaseAway
+            }
+        };
+        match (reported, now) {
+            (State::Open | State::DatabaseAway, State::Overloaded) => {
+                tracing::warn!("too much waits in the outbox: orders are refused; is RabbitMQ reachable?");
+            }
+            (State::Overloaded | State::DatabaseAway, State::Open) => tracing::info!("orders are taken again"),
+            _ => {}
+        }
+        reported = now;
+        state.send_replace(now);
+        if !background::pause(INTERVAL, &stop).await {
+            return;
+        }
+    }
+}
+
+async fn measure(database: &Database, limits: Admission) -> Result<State, StoreError> {
+    let most = limits.max_outbox_rows;
+    // One more than the limit is enough to know that there are too many.
+    let depth = outbox::depth(&mut *database.connection().await?, most.saturating_add(1)).await?;
+    let too_old = depth.oldest_seconds > limits.max_outbox_age.as_secs_f64();
+    Ok(if too_old || depth.rows > most { State::Overloaded } else { State::Open })
+}

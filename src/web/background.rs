@@ -1,0 +1,15 @@
+//! What the front end's background tasks have in common.
+
+use std::time::Duration;
+
+use rand::RngExt as _;
+use tokio_util::sync::CancellationToken;
+
+/// Waits for `interval`, give or take a tenth so that many processes do not act in step. `false`: the process stops.
+pub async fn pause(interval: Duration, stop: &CancellationToken) -> bool {
+    let interval = interval.mul_f64(rand::rng().random_range(0.9..1.1));
+    tokio::select! {
+        () = tokio::time::sleep(interval) => true,
+        () = stop.cancelled() => false,
+    }
+}

@@ -1,0 +1,60 @@
+//! Reads a JSON body, bounded in size and time.
+
+use std::time::Duration;
+
+use actix_web::{HttpRequest, http::header, web::Payload};
+use futures::StreamExt as _;
+use serde_json::Value;
+
+use super::problem::{Code, Problem};
+
+/// The largest body.
+const LARGEST: usize = 64 * 1024;
+
+/// How long a body may take to arrive.
+const TIME: Duration = Duration::from_secs(10);
+
+/// The request's body as JSON.
+///
+/// # Errors
+/// 415 for anything that is not declared as plain JSON, 413 above 64 KiB, 408 after ten seconds, 400 for what is not JSON.
+pub async fn json(request: &HttpRequest, payload: Payload) -> Result<Value, Problem> {
+    media_type(request)?;
+    let body = match tokio::time::timeout(TIME, bytes(request, payload)).await {
+        Ok(body) => body?,
+        Err(_) => return Err(Problem::new(Code::RequestTimeout, "The body has to arrive within ten seconds.")),
+    };
+    serde_json::from_slice(&body).map_err(|error| {
+        // Line and column, not the parser's words: they may repeat what it read.
+        let detail = format!("Not JSON from line {}, column {} on.", error.line(), error.column());
+        Problem::new(Code::MalformedJson, detail)
+    })
+}
+
+fn media_type(request: &HttpRequest) -> Result<(), Problem> {
+    let value = |name| request.headers().get(name).map(|value| value.to_str().unwrap_or("unreadable"));
+    let essence = |text: &str| text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let is_json = value(header::CONTENT_TYPE).is_some_and(|text| essence(text) == "application/json");
+    let is_plain = value(header::CONTENT_ENCODING).is_none_or(|text| text.eq_ignore_ascii_case("identity"));
+    if is_json && is_plain {
+        return Ok(());
+    }
+    Err(Problem::new(Code::UnsupportedMediaType, "Send it uncompressed, with Content-Type: application/json."))
+}
+
+async fn bytes(request: &HttpRequest, mut payload: Payload) -> Result<Vec<u8>, Problem> {
+    let too_large = || Problem::new(Code::BodyTooLarge, "The body may have at most 65536 bytes.");
+    let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    if declared.is_some_and(|length: usize| length > LARGEST) {
+        return Err(too_large());
+    }
+    let mut body = Vec::with_capacity(declared.unwrap_or(0));
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|_| Problem::new(Code::MalformedJson, "The body could not be read to its end."))?;
+        if body.len() + chunk.len() > LARGEST {
+            return Err(too_large());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}

@@ -1,0 +1,303 @@
+//! Walks a JSON body and remembers everything that is wrong with it, so that a client corrects all of it at once.
+
+use std::borrow::Cow;
+
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde_json::{Map, Value};
+
+use super::{card, problem::FieldError};
+
+/// The most errors that one answer names; a body of 64 KiB could have thousands.
+const MOST: usize = 100;
+
+/// The longest part of a pointer that is repeated from the body.
+const LONGEST_NAME: usize = 64;
+
+/// What a URI fragment cannot hold as it is (RFC 3986), and `%`.
+const FRAGMENT: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'<')
+    .add(b'>')
+    .add(b'[')
+    .add(b'\\')
+    .add(b']')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
+
+/// Declares [`ErrorCode`] so that a code and its name stand beside each other and no list can miss one.
+macro_rules! error_codes {
+    ($($(#[$doc:meta])* $variant:ident => $code:literal;)+) => {
+        /// What kind of mistake a field has. Public: the `code` of an entry in a problem's `errors`.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum ErrorCode { $($(#[$doc])* $variant,)+ }
+
+        impl ErrorCode {
+            /// Every code, for the tests of the public description.
+            #[cfg(test)]
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The name in a problem.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $code,)+ }
+            }
+        }
+    };
+}
+
+error_codes! {
+    /// Missing, or null.
+    Required => "required";
+    /// Nothing of this name belongs here.
+    UnknownField => "unknown_field";
+    /// Not the JSON type that is expected.
+    WrongType => "wrong_type";
+    /// Only white space.
+    Blank => "blank";
+    /// Too many characters.
+    TooLong => "too_long";
+    /// A line break, a tab, or another control character.
+    ControlCharacter => "control_character";
+    /// A number outside its bounds.
+    OutOfRange => "out_of_range";
+    /// A list with too few or too many elements.
+    WrongCount => "wrong_count";
+    /// Not an e-mail address.
+    InvalidEmail => "invalid_email";
+    /// Not an ISO 3166-1 alpha-2 code in upper case.
+    InvalidCountry => "invalid_country";
+    /// Not the name of a payment method.
+    InvalidMethod => "invalid_method";
+    /// Looks like a card number.
+    CardNumberRefused => "card_number_refused";
+    /// The same product twice.
+    DuplicateSku => "duplicate_sku";
+    /// The shop has no such product.
+    UnknownSku => "unknown_sku";
+    /// There is not that much of it.
+    OutOfStock => "out_of_stock";
+    /// Products that cannot be paid together.
+    MixedCurrencies => "mixed_currencies";
+    /// The sum is too large to be charged.
+    TotalTooLarge => "total_too_large";
+}
+
+impl ErrorCode {
+    /// Whether the same request might have been right at another time: it is the catalogue that objects to it.
+    #[must_use]
+    pub const fn is_of_catalogue(self) -> bool {
+        matches!(self, Self::UnknownSku | Self::OutOfStock | Self::MixedCurrencies | Self::TotalTooLarge)
+    }
+}
+
+/// What is wrong so far: the first mistake of each field.
+#[derive(Debug, Default)]
+pub struct Errors {
+    list: Vec<FieldError>,
+    of_catalogue: usize,
+}
+
+impl Errors {
+    /// Remembers a mistake, unless this field has one already or there are a hundred.
+    pub fn add(&mut self, pointer: &str, code: ErrorCode, detail: impl Into<Cow<'static, str>>) {
+        if self.list.len() < MOST && self.list.iter().all(|error| error.pointer != pointer) {
+            self.list.push(FieldError { pointer: pointer.to_owned(), code: code.as_str(), detail: detail.into() });
+            self.of_catalogue += usize::from(code.is_of_catalogue());
+        }
+    }
+
+    /// Nothing is wrong.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Nothing is wrong with the request itself: see [`ErrorCode::is_of_catalogue`].
+    #[must_use]
+    pub fn are_only_of_catalogue(&self) -> bool {
+        self.list.len() == self.of_catalogue
+    }
+
+    /// For the answer.
+    #[must_use]
+    pub fn into_list(self) -> Vec<FieldError> {
+        self.list
+    }
+}
+
+/// The pointer to a field of an object. A name that the client made up is shortened, and hidden if it looks like a card number.
+#[must_use]
+pub fn child(pointer: &str, name: &str) -> String {
+    let shown: String =
+        if card::looks_like_one(name) { "…".to_owned() } else { name.chars().take(LONGEST_NAME).collect() };
+    let escaped = shown.replace('~', "~0").replace('/', "~1");
+    format!("{pointer}/{}", utf8_percent_encode(&escaped, FRAGMENT))
+}
+
+/// The pointer to an element of a list.
+#[must_use]
+pub fn element(pointer: &str, index: usize) -> String {
+    format!("{pointer}/{index}")
+}
+
+/// A value and where it stands.
+#[derive(Debug)]
+pub struct Found<'v> {
+    /// Where.
+    pub pointer: String,
+    /// What; never null.
+    pub value: &'v Value,
+}
+
+impl<'v> Found<'v> {
+    /// A text of 1 to `longest` characters, not only white space, without control characters.
+    pub fn text(&self, longest: usize, errors: &mut Errors) -> Option<&'v str> {
+        let Some(text) = self.value.as_str() else {
+            errors.add(&self.pointer, ErrorCode::WrongType, "Must be a text.");
+            return None;
+        };
+        if text.chars().count() > longest {
+            errors.add(&self.pointer, ErrorCode::TooLong, format!("Must have at most {longest} characters."));
+        } else if text.trim().is_empty() {
+            errors.add(&self.pointer, ErrorCode::Blank, "Must not be empty.");
+        } else if text.chars().any(char::is_control) {
+            errors.add(
+                &self.pointer,
+                ErrorCode::ControlCharacter,
+                "Must not contain line breaks or control characters.",
+            );
+        } else {
+            return Some(text);
+        }
+        None
+    }
+
+    /// A whole number from `low` to `high`.
+    pub fn number(&self, low: i32, high: i32, errors: &mut Errors) -> Option<i32> {
+        let Some(number) = self.value.as_number() else {
+            errors.add(&self.pointer, ErrorCode::WrongType, "Must be a whole number.");
+            return None;
+        };
+        let number = match number.as_i64() {
+            Some(number) => number,
+            None if number.is_u64() => i64::MAX,
+            None => {
+                errors.add(&self.pointer, ErrorCode::WrongType, "Must be a whole number.");
+                return None;
+            }
+        };
+        let fitting = i32::try_from(number).ok().filter(|number| (low..=high).contains(number));
+        if fitting.is_none() {
+            // Only a number that is too short for a card number is repeated.
+            let got = if number.unsigned_abs() < 1_000_000_000_000 { format!("; got {number}") } else { String::new() };
+            errors.add(&self.pointer, ErrorCode::OutOfRange, format!("Must be {low} to {high}{got}."));
+        }
+        fitting
+    }
+
+    /// A list of `low` to `high` elements; of one that is too long, the first `high`.
+    pub fn list(&self, low: usize, high: usize, errors: &mut Errors) -> Vec<Found<'v>> {
+        let Some(elements) = self.value.as_array() else {
+            errors.add(&self.pointer, ErrorCode::WrongType, "Must be a list.");
+            return Vec::new();
+        };
+        if !(low..=high).contains(&elements.len()) {
+            let detail = format!("Must have {low} to {high} elements; got {}.", elements.len());
+            errors.add(&self.pointer, ErrorCode::WrongCount, detail);
+        }
+        let found = |(index, value)| Found { pointer: element(&self.pointer, index), value };
+        elements.iter().enumerate().take(high).map(found).collect()
+    }
+
+    /// An object, whose fields are then asked for one by one.
+    pub fn object(&self, errors: &mut Errors) -> Object<'v> {
+        let fields = self.value.as_object();
+        if fields.is_none() {
+            errors.add(&self.pointer, ErrorCode::WrongType, "Must be an object.");
+        }
+        Object { pointer: self.pointer.clone(), fields, asked: Vec::new() }
+    }
+}
+
+/// An object that is being read. Where it is missing itself, which is one error, its fields are not missed too.
+#[derive(Debug)]
+pub struct Object<'v> {
+    pointer: String,
+    fields: Option<&'v Map<String, Value>>,
+    asked: Vec<&'static str>,
+}
+
+impl<'v> Object<'v> {
+    /// The body itself.
+    pub fn body(value: &'v Value, errors: &mut Errors) -> Self {
+        Found { pointer: "#".to_owned(), value }.object(errors)
+    }
+
+    /// A field that may be absent or null.
+    pub fn optional(&mut self, name: &'static str) -> Option<Found<'v>> {
+        self.asked.push(name);
+        let value = self.fields?.get(name).filter(|value| !value.is_null())?;
+        Some(Found { pointer: child(&self.pointer, name), value })
+    }
+
+    /// A field that has to be there.
+    pub fn required(&mut self, name: &'static str, errors: &mut Errors) -> Option<Found<'v>> {
+        let found = self.optional(name);
+        if found.is_none() && self.fields.is_some() {
+            errors.add(&child(&self.pointer, name), ErrorCode::Required, "Must be given.");
+        }
+        found
+    }
+
+    /// A field that has to be there and be an object.
+    pub fn object(&mut self, name: &'static str, errors: &mut Errors) -> Self {
+        match self.required(name, errors) {
+            Some(found) => found.object(errors),
+            None => Self { pointer: child(&self.pointer, name), fields: None, asked: Vec::new() },
+        }
+    }
+
+    /// A text that has to be there.
+    pub fn text(&mut self, name: &'static str, longest: usize, errors: &mut Errors) -> Option<&'v str> {
+        self.required(name, errors)?.text(longest, errors)
+    }
+
+    /// Every field has been asked for: the others do not belong here.
+    pub fn finish(self, errors: &mut Errors) {
+        for name in self.fields.into_iter().flat_map(Map::keys) {
+            if !self.asked.contains(&name.as_str()) {
+                errors.add(&child(&self.pointer, name), ErrorCode::UnknownField, "There is no such field.");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pointer_is_escaped_shortened_and_hides_a_card_number() {
+        assert_eq!(child("#", "a/b~c d"), "#/a~1b~0c%20d");
+        assert_eq!(child("#", &"x".repeat(500)).len(), "#/".len() + LONGEST_NAME);
+        assert!(!child("#", "4242424242424242").contains("4242"));
+    }
+
+    #[test]
+    fn a_field_has_one_error_and_a_body_a_hundred() {
+        let mut errors = Errors::default();
+        errors.add("#/a", ErrorCode::Required, "first");
+        errors.add("#/a", ErrorCode::Blank, "second");
+        assert_eq!(errors.list.iter().map(|error| error.code).collect::<Vec<_>>(), ["required"]);
+        for number in 0..500 {
+            errors.add(&element("#", number), ErrorCode::Blank, "");
+        }
+        assert_eq!(errors.into_list().len(), MOST);
+    }
+}

@@ -1,0 +1,90 @@
+//! `GET /orders/{id}`
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{self, EntityTag, Header as _, IfNoneMatch},
+    web::Data,
+};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{App, auth, problem::Problem};
+use crate::{
+    domain::timestamp,
+    store::orders::{self, Line, Order},
+};
+
+/// Kept by the customer's browser only, and asked about each time.
+pub const CACHE_CONTROL: &str = "private, no-cache";
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    order_id: Uuid,
+    number: &'a str,
+    status: &'a str,
+    version: i32,
+    cancel_requested: bool,
+    total: i64,
+    currency: &'a str,
+    items: Vec<Item<'a>>,
+    #[serde(with = "timestamp")]
+    created_at: DateTime<Utc>,
+    #[serde(with = "timestamp")]
+    updated_at: DateTime<Utc>,
+}
+
+#[derive(Serialize)]
+struct Item<'a> {
+    sku: &'a str,
+    name: &'a str,
+    quantity: i32,
+    price: i64,
+}
+
+/// The order as its customer may see it, or 304 where that is what they have.
+///
+/// # Errors
+/// 404 without the order's token, 503 while the database is away.
+pub async fn handle(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
+    let id = auth::order(&request, &app.links)?;
+    let mut connection = app.database.connection().await?;
+    let order = orders::find(&mut connection, id).await?.ok_or_else(Problem::order_not_found)?;
+    let tag = EntityTag::new_strong(order.version.to_string());
+    if is_known(&request, &tag) {
+        return Ok(HttpResponse::NotModified()
+            .insert_header((header::ETAG, tag.to_string()))
+            .insert_header((header::CACHE_CONTROL, CACHE_CONTROL))
+            .finish());
+    }
+    let lines = orders::lines(&mut connection, id).await?;
+    drop(connection);
+    Ok(HttpResponse::Ok()
+        .insert_header((header::ETAG, tag.to_string()))
+        .insert_header((header::CACHE_CONTROL, CACHE_CONTROL))
+        .json(answer(&order, &lines)))
+}
+
+fn is_known(request: &HttpRequest, tag: &EntityTag) -> bool {
+    match IfNoneMatch::parse(request) {
+        Ok(IfNoneMatch::Any) => request.headers().contains_key(header::IF_NONE_MATCH),
+        Ok(IfNoneMatch::Items(tags)) => tags.iter().any(|known| known.weak_eq(tag)),
+        Err(_) => false,
+    }
+}
+
+fn answer<'a>(order: &'a Order, lines: &'a [Line]) -> Answer<'a> {
+    let item = |line: &'a Line| Item { sku: &line.sku, name: &line.name, quantity: line.quantity, price: line.price };
+    Answer {
+        order_id: order.id,
+        number: &order.number,
+        status: &order.status,
+        version: order.version,
+        cancel_requested: order.cancel_requested,
+        total: order.total,
+        currency: &order.currency,
+        items: lines.iter().map(item).collect(),
+        created_at: order.created_at,
+        updated_at: order.updated_at,
+    }
+}

@@ -1,0 +1,45 @@
+//! Forgets idempotency keys that are older than a day, in small deletes that hold up nobody.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::background;
+use crate::{
+    store::{Database, StoreError, idempotency},
+    telemetry,
+};
+
+/// How often we look.
+const INTERVAL: Duration = Duration::from_secs(600);
+
+/// Keys forgotten by one statement, which takes some milliseconds.
+const AT_ONCE: i64 = 1_000;
+
+/// The wait between two such statements while there is more to forget.
+const BREATH: Duration = Duration::from_millis(200);
+
+/// Runs until `stop`. Every front end does so; they do not wait for each other.
+pub async fn run(database: Database, stop: CancellationToken) {
+    while background::pause(INTERVAL, &stop).await {
+        loop {
+            match forget(&database).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    tracing::warn!(error = telemetry::chain(&error), "old idempotency keys could not be deleted");
+                    break;
+                }
+            }
+            if !background::pause(BREATH, &stop).await {
+                return;
+            }
+        }
+    }
+}
+
+/// One step; whether there may be more.
+async fn forget(database: &Database) -> Result<bool, StoreError> {
+    let forgotten = idempotency::forget_old(&mut *database.connection().await?, AT_ONCE).await?;
+    Ok(i64::try_from(forgotten).unwrap_or(i64::MAX) == AT_ONCE)
+}

@@ -1,0 +1,325 @@
+//! Where accepted orders are stored: many requests in one transaction, each key once.
+//!
+//! The order, its event and its outbox row are one transaction; only after its commit is anybody answered. Whatever
+//! happens to the connection, a batch can simply be tried again: its keys and order ids stay the same, so a commit
+//! whose outcome was lost is found by the next attempt, or waited for where the server is still busy with it.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use chrono::{DateTime, Utc};
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use crate::{
+    broker::Relay,
+    domain::OrderNumber,
+    events::{NewEvent, OrderCreated, OrderedItem},
+    group_commit::Limits,
+    store::{
+        Connection, Database, StoreError, event_log,
+        idempotency::{self, Claim, Fingerprint, Stored},
+        orders::{self, NewOrder},
+        outbox::Outgoing,
+    },
+    telemetry,
+};
+
+/// Three transactions at once keep the database busy while one waits for its disk; more only compete for it. A batch
+/// of 128 costs hardly more than one of 64. 4,096 wait for about a second.
+pub const LIMITS: Limits = Limits { committers: 3, batch: 128, waiting: 4_096, deadline: Duration::from_secs(10) };
+
+/// How long a batch is tried: less than its callers wait, so that they learn the outcome.
+const TRYING: Duration = Duration::from_secs(8);
+
+/// How long one transaction may take before its connection is given up.
+const TRANSACTION: Duration = Duration::from_secs(7);
+
+/// The wait before a batch is tried again because the database was not there.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// How often new numbers are drawn because one was taken. Once is rare enough.
+const REDRAWS: u8 = 3;
+
+/// The event's source.
+const SOURCE: &str = "/orderflow/web";
+
+/// An order that is ready to be stored.
+pub struct Placement {
+    /// The client's Idempotency-Key.
+    pub key: String,
+    /// Of the request.
+    pub fingerprint: Fingerprint,
+    /// The request's id.
+    pub correlation_id: Uuid,
+    /// The trace that everything that follows belongs to.
+    pub traceparent: String,
+    /// The order.
+    pub order: NewOrder,
+}
+
+/// What the answer to a placed order is made from; the same for every repetition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    /// Its id.
+    pub order_id: Uuid,
+    /// What people read out on the phone.
+    pub number: String,
+    /// In minor units.
+    pub total: i64,
+    /// ISO 4217.
+    pub currency: String,
+    /// Whole milliseconds.
+    pub created_at: DateTime<Utc>,
+    /// Another request with this key made it.
+    pub replayed: bool,
+}
+
+/// Why an order is not placed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotPlaced {
+    /// The key belongs to another request.
+    KeyReused,
+    /// Another transaction holds the key.
+    InProgress,
+    /// The database could not be reached in time. The order may exist: the same key finds out.
+    Unavailable,
+    /// The database refused it; the cause is logged. Nothing is stored.
+    Failed,
+}
+
+/// What a request gets.
+pub type Outcome = Result<Placed, NotPlaced>;
+
+/// Stores batches of orders. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Intake {
+    database: Database,
+    relay: Relay,
+    tasks: TaskTracker,
+}
+
+/// Orders that are tried together.
+struct Batch {
+    orders: Vec<Placement>,
+    redraws: u8,
+    /// Whether to wait only briefly for a key that another transaction holds.
+    briefly: bool,
+}
+
+/// What is known of each key once its batch is through.
+type Known = BTreeMap<String, Result<Stored, NotPlaced>>;
+
+impl Intake {
+    /// An intake that hands its events to `relay`.
+    #[must_use]
+    pub fn new(database: Database, relay: Relay) -> Self {
+        Self { database, relay, tasks: TaskTracker::new() }
+    }
+
+    /// Stores a batch and answers each of its requests, in the same order. Runs in a task of its own, so that
+    /// neither a caller that goes away nor a panic leaves a transaction open or a committer dead.
+    pub async fn commit(self, requests: Vec<Placement>) -> Vec<Outcome> {
+        let asked = requests.len();
+        let tasks = self.tasks.clone();
+        tasks.spawn(async move { self.answer(requests).await }).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "a batch of orders was given up");
+            vec![Err(NotPlaced::Failed); asked]
+        })
+    }
+
+    /// Waits until no transaction is under way, for at most `deadline`.
+    pub async fn drain(&self, deadline: Duration) {
+        self.tasks.close();
+        if tokio::time::timeout(deadline, self.tasks.wait()).await.is_err() {
+            tracing::warn!("some orders were still being stored; their clients find out with the same key");
+        }
+    }
+
+    /// What the key made, if it made something.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn placed_before(&self, key: &str, fingerprint: &Fingerprint) -> Result<Option<Outcome>, StoreError> {
+        let stored = idempotency::find(&mut *self.database.connection().await?, &[key]).await?;
+        Ok(stored.into_iter().next().map(|stored| answer(&stored, fingerprint, None)))
+    }
+
+    async fn answer(&self, requests: Vec<Placement>) -> Vec<Outcome> {
+        let asked: Vec<(String, Fingerprint, Uuid)> =
+            requests.iter().map(|request| (request.key.clone(), request.fingerprint, request.order.id)).collect();
+        // Of equal keys the first makes the order; the others get its answer, or learn that theirs is another request.
+        let mut first = BTreeMap::new();
+        for request in requests {
+            first.entry(request.key.clone()).or_insert(request);
+        }
+        let known = self.place(first.into_values().collect()).await;
+        asked
+            .into_iter()
+            .map(|(key, fingerprint, order_id)| match known.get(&key) {
+                Some(Ok(stored)) => answer(stored, &fingerprint, Some(order_id)),
+                Some(Err(why)) => Err(*why),
+                // The key was forgotten between two statements, being a day old: the next attempt makes a new order.
+                None => Err(NotPlaced::InProgress),
+            })
+            .collect()
+    }
+
+    /// Stores these orders, whose keys differ: together if that goes, else in ever smaller parts.
+    async fn place(&self, orders: Vec<Placement>) -> Known {
+        let deadline = Instant::now() + TRYING;
+        let mut known = Known::new();
+        let mut work = vec![Batch { orders, redraws: 0, briefly: false }];
+        while let Some(batch) = work.pop() {
+            match self.attempt(&batch).await {
+                Ok(stored) => known.extend(stored.into_iter().map(|stored| (stored.key.clone(), Ok(stored)))),
+                Err(error) => match after(&error, batch, deadline) {
+                    Next::Again(batch) => {
+                        if error.is_unavailable() {
+                            tokio::time::sleep(PAUSE).await;
+                        }
+                        work.push(batch);
+                    }
+                    Next::Halves(one, other) => work.extend([one, other]),
+                    Next::GiveUp(batch, why) => {
+                        report(&error, &batch, why);
+                        known.extend(batch.orders.into_iter().map(|order| (order.key, Err(why))));
+                    }
+                },
+            }
+        }
+        known
+    }
+
+    /// One transaction. An error says nothing about what is stored: the commit itself may have failed on its way back.
+    async fn attempt(&self, batch: &Batch) -> Result<Vec<Stored>, StoreError> {
+        use diesel_async::AsyncConnection as _;
+
+        let mut connection = self.database.connection().await?;
+        let storing = connection.transaction::<_, StoreError, _>(async |connection| store(connection, batch).await);
+        match tokio::time::timeout(TRANSACTION, storing).await {
+            Ok(done) => {
+                let (stored, outgoing) = done?;
+                self.relay.submit(outgoing);
+                Ok(stored)
+            }
+            Err(_) => {
+                // Its transaction is still open: the connection is closed and not given back.
+                drop(deadpool::managed::Object::take(connection));
+                Err(StoreError::TimedOut(TRANSACTION))
+            }
+        }
+    }
+}
+
+/// What to do with a batch that failed.
+enum Next {
+    Again(Batch),
+    Halves(Batch, Batch),
+    GiveUp(Batch, NotPlaced),
+}
+
+fn after(error: &StoreError, mut batch: Batch, deadline: Instant) -> Next {
+    if error.is_unavailable() {
+        let again = Instant::now() + PAUSE < deadline;
+        return if again { Next::Again(batch) } else { Next::GiveUp(batch, NotPlaced::Unavailable) };
+    }
+    // The only unique value that we draw ourselves and that others draw too is the number.
+    if error.is_unique_violation() && batch.redraws < REDRAWS {
+        batch.redraws += 1;
+        for placement in &mut batch.orders {
+            placement.order.number = OrderNumber::random();
+        }
+        return Next::Again(batch);
+    }
+    if batch.orders.len() > 1 {
+        let other = batch.orders.split_off(batch.orders.len() / 2);
+        let part = |orders| Batch { orders, redraws: 0, briefly: true };
+        return Next::Halves(part(batch.orders), part(other));
+    }
+    let why = if error.is_lock_timeout() { NotPlaced::InProgress } else { NotPlaced::Failed };
+    Next::GiveUp(batch, why)
+}
+
+fn report(error: &StoreError, batch: &Batch, why: NotPlaced) {
+    let (error, orders) = (telemetry::chain(error), batch.orders.len());
+    let request = batch.orders.first().map(|placement| tracing::field::display(placement.correlation_id));
+    match why {
+        NotPlaced::Failed => tracing::error!(error, request.id = request, "an order could not be stored"),
+        NotPlaced::Unavailable => tracing::warn!(error, orders, "orders could not be stored in time"),
+        NotPlaced::InProgress | NotPlaced::KeyReused => {
+            tracing::info!(request.id = request, "another transaction holds the Idempotency-Key");
+        }
+    }
+}
+
+/// The rows of a batch, in the caller's transaction. Locks are taken in one order: the keys first, sorted.
+async fn store(connection: &mut Connection, batch: &Batch) -> Result<(Vec<Stored>, Vec<Outgoing>), StoreError> {
+    if batch.briefly {
+        idempotency::wait_briefly(connection).await?;
+    }
+    let claims: Vec<Claim<'_>> = batch.orders.iter().map(Placement::claim).collect();
+    let claimed = idempotency::claim(connection, &claims).await?;
+    let (fresh, known): (Vec<&Placement>, Vec<&Placement>) =
+        batch.orders.iter().partition(|placement| claimed.contains(&placement.key));
+    let rows: Vec<&NewOrder> = fresh.iter().map(|placement| &placement.order).collect();
+    orders::insert(connection, &rows).await?;
+    let events = fresh.iter().map(|placement| placement.event()).collect::<Result<_, _>>()?;
+    let outgoing = event_log::append_first(connection, SOURCE, events).await?;
+    let known: Vec<&str> = known.iter().map(|placement| placement.key.as_str()).collect();
+    let mut stored = idempotency::find(connection, &known).await?;
+    stored.extend(fresh.into_iter().map(Placement::stored));
+    Ok((stored, outgoing))
+}
+
+impl Placement {
+    fn claim(&self) -> Claim<'_> {
+        Claim {
+            key: &self.key,
+            fingerprint: &self.fingerprint,
+            order_id: self.order.id,
+            created_at: self.order.created_at,
+        }
+    }
+
+    fn event(&self) -> serde_json::Result<NewEvent> {
+        let order = &self.order;
+        let item =
+            |line: &orders::Line| OrderedItem { sku: line.sku.clone(), quantity: line.quantity, price: line.price };
+        let data = OrderCreated {
+            number: order.number.to_string(),
+            total: order.total,
+            currency: order.currency.clone(),
+            items: order.lines.iter().map(item).collect(),
+        };
+        NewEvent::first(order.id, self.correlation_id, Some(self.traceparent.clone()), &data)
+    }
+
+    /// As [`idempotency::find`] will read it from now on.
+    fn stored(&self) -> Stored {
+        Stored {
+            key: self.key.clone(),
+            fingerprint: self.fingerprint.to_vec(),
+            order_id: self.order.id,
+            number: self.order.number.to_string(),
+            total: self.order.total,
+            currency: self.order.currency.clone(),
+            created_at: self.order.created_at,
+        }
+    }
+}
+
+/// The answer to a request with this fingerprint that would have made the order `own`.
+fn answer(stored: &Stored, fingerprint: &Fingerprint, own: Option<Uuid>) -> Outcome {
+    if stored.fingerprint != fingerprint {
+        return Err(NotPlaced::KeyReused);
+    }
+    Ok(Placed {
+        order_id: stored.order_id,
+        number: stored.number.clone(),
+        total: stored.total,
+        currency: stored.currency.clone(),
+        created_at: stored.created_at,
+        replayed: own != Some(stored.order_id),
+    })
+}

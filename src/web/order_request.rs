@@ -1,0 +1,72 @@
+//! An order as a customer asks for it: parsed, with nothing of it left unchecked.
+
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use crate::store::idempotency::Fingerprint;
+
+/// What a customer asks for. It has no `Debug`: it holds personal data, which has no place in a log.
+///
+/// Its serialisation is what tells one request from another under the same key: it has to stay as it is, or a
+/// repetition across an update is taken for another request.
+#[derive(Clone, Serialize)]
+pub struct OrderRequest {
+    /// Who orders.
+    pub customer: Customer,
+    /// Where it goes.
+    pub shipping_address: Address,
+    /// What, in the order of the request; no product twice.
+    pub items: Vec<Item>,
+    /// How it is paid.
+    pub payment: Payment,
+}
+
+/// Who orders.
+#[derive(Clone, Serialize)]
+pub struct Customer {
+    /// 1 to 200 characters.
+    pub name: String,
+    /// An e-mail address, at most 254 characters.
+    pub email: String,
+}
+
+/// Where an order goes.
+#[derive(Clone, Serialize)]
+pub struct Address {
+    /// 1 to 200 characters.
+    pub line1: String,
+    /// 1 to 200 characters, where there is one.
+    pub line2: Option<String>,
+    /// 1 to 100 characters.
+    pub city: String,
+    /// 1 to 20 characters.
+    pub postal_code: String,
+    /// ISO 3166-1 alpha-2.
+    pub country: String,
+}
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Item {
+    /// The product.
+    pub sku: String,
+    /// Pieces, 1 to 99.
+    pub quantity: i32,
+}
+
+/// How an order is paid.
+#[derive(Clone, Serialize)]
+pub struct Payment {
+    /// The payment provider's name for it: `pm_card_visa`.
+    pub method: String,
+}
+
+impl OrderRequest {
+    /// SHA-256 of the request as parsed: white space, the order of fields and an explicit null make no difference.
+    ///
+    /// # Errors
+    /// None in practice: every field has a JSON form.
+    pub fn fingerprint(&self) -> serde_json::Result<Fingerprint> {
+        Ok(Sha256::digest(serde_json::to_vec(self)?).into())
+    }
+}

@@ -1,0 +1,192 @@
+//! `POST /orders`
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header,
+    web::{Data, Payload},
+};
+use chrono::{SubsecRound as _, Utc};
+use rand::RngExt as _;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{
+    App, body,
+    intake::{NotPlaced, Outcome, Placed, Placement},
+    order_request::OrderRequest,
+    problem::{Code, Problem},
+    request_id,
+    validate::{self, Priced, Refused},
+};
+use crate::{
+    domain::{OrderNumber, OrderStatus},
+    group_commit::NoAnswer,
+    store::{idempotency::Fingerprint, orders::NewOrder},
+    token::OrderLinks,
+};
+
+/// Accepts an order, or says everything that keeps it from being accepted.
+///
+/// # Errors
+/// A 4xx stores nothing and leaves the key unused. After a 5xx the order may exist; the same key finds out.
+pub async fn handle(request: HttpRequest, app: Data<App>, payload: Payload) -> Result<HttpResponse, Problem> {
+    if let Some(limit) = &app.rate_limit {
+        limit.admit(&request)?;
+    }
+    let key = idempotency_key(&request)?;
+    let body = body::json(&request, payload).await?;
+    let catalogue = app.catalogue.current().ok_or_else(Problem::database_unavailable)?;
+    let outcome = match validate::order(&body, &catalogue) {
+        Ok(priced) => {
+            // Asked last: what can never be accepted is told so even at a bad time, or it would be sent again.
+            app.gate.admit()?;
+            let fingerprint = fingerprint(&priced.request)?;
+            let placement = placement(key, fingerprint, priced, request_id::of(&request));
+            app.orders.submit(placement).await.map_err(unanswered)?
+        }
+        Err(refused) => placed_before(&app, &key, refused).await?,
+    };
+    let placed = outcome.map_err(not_placed)?;
+    Ok(accepted(&app.links, &placed))
+}
+
+/// What the catalogue refuses now may have been accepted before: its repetition gets the same answer.
+async fn placed_before(app: &App, key: &str, refused: Refused) -> Result<Outcome, Problem> {
+    if let Some(request) = &refused.request
+        && let Some(outcome) = app.intake.placed_before(key, &fingerprint(request)?).await?
+    {
+        return Ok(outcome);
+    }
+    Err(Problem::invalid_order(refused.errors))
+}
+
+fn idempotency_key(request: &HttpRequest) -> Result<String, Problem> {
+    let mut given = request.headers().get_all("idempotency-key");
+    let key = match (given.next(), given.next()) {
+        (Some(key), None) => key.to_str().ok().filter(|key| (16..=255).contains(&key.len())),
+        _ => None,
+    };
+    // A header's text is printable ASCII or it has no text.
+    key.map(str::to_owned).ok_or_else(|| {
+        let detail = "Send one Idempotency-Key of 16 to 255 printable ASCII characters, such as a UUID: a new one for each order, the same one when you repeat a request.";
+        Problem::new(Code::IdempotencyKeyInvalid, detail)
+    })
+}
+
+fn fingerprint(request: &OrderRequest) -> Result<Fingerprint, Problem> {
+    request.fingerprint().map_err(|error| crate::store::StoreError::from(error).into())
+}
+
+fn placement(key: String, fingerprint: Fingerprint, priced: Priced, correlation_id: Uuid) -> Placement {
+    let Priced { request, lines, total, currency } = priced;
+    let order = NewOrder {
+        id: Uuid::now_v7(),
+        number: OrderNumber::random(),
+        total,
+        currency,
+        customer_name: request.customer.name,
+        customer_email: request.customer.email,
+        address_line1: request.shipping_address.line1,
+        address_line2: request.shipping_address.line2,
+        city: request.shipping_address.city,
+        postal_code: request.shipping_address.postal_code,
+        country: request.shipping_address.country,
+        payment_method: request.payment.method,
+        created_at: Utc::now().trunc_subsecs(3),
+        lines,
+    };
+    Placement { key, fingerprint, correlation_id, traceparent: traceparent(), order }
+}
+
+/// A new W3C trace for each order. The client's is not gone on with: anybody could make us sample or join traces.
+fn traceparent() -> String {
+    let mut rng = rand::rng();
+    // Zero means none in the standard.
+    let (trace, span) = (rng.random_range(1..=u128::MAX), rng.random_range(1..=u64::MAX));
+    format!("00-{trace:032x}-{span:016x}-01")
+}
+
+fn unanswered(why: NoAnswer) -> Problem {
+    match why {
+        NoAnswer::Full => {
+            Problem::new(Code::Overloaded, "Too many orders arrive at once. Nothing was stored. Try again soon.")
+                .retry_after(1)
+        }
+        NoAnswer::Late | NoAnswer::Gone => not_placed(NotPlaced::Unavailable),
+    }
+}
+
+fn not_placed(why: NotPlaced) -> Problem {
+    match why {
+        NotPlaced::KeyReused => Problem::new(
+            Code::IdempotencyKeyReused,
+            "Repeat a request exactly, or send a new Idempotency-Key for a new order.",
+        ),
+        NotPlaced::InProgress => {
+            Problem::new(Code::RequestInProgress, "Ask again with the same Idempotency-Key for its answer.")
+                .retry_after(1)
+        }
+        NotPlaced::Unavailable => Problem::new(
+            Code::DatabaseUnavailable,
+            "The order may or may not be stored. Repeat the request with the same Idempotency-Key.",
+        )
+        .retry_after(2),
+        NotPlaced::Failed => {
+            Problem::new(Code::Internal, "The order was not stored. The cause is logged under this request_id.")
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Accepted<'a> {
+    order_id: Uuid,
+    number: &'a str,
+    status: OrderStatus,
+    total: i64,
+    currency: &'a str,
+    token: String,
+    links: Links,
+}
+
+#[derive(Serialize)]
+struct Links {
+    #[serde(rename = "self")]
+    order: String,
+    timeline: String,
+    live: String,
+    page: String,
+}
+
+/// The answer, made from what never changes of an order, so that a repetition gets the same one.
+fn accepted(links: &OrderLinks, placed: &Placed) -> HttpResponse {
+    let path = format!("/orders/{}", placed.order_id);
+    let mut response = HttpResponse::Accepted();
+    response.insert_header((header::LOCATION, path.clone()));
+    // It carries the order's token.
+    response.insert_header((header::CACHE_CONTROL, "no-store"));
+    if placed.replayed {
+        response.insert_header(("idempotent-replayed", "true"));
+    }
+    response.json(Accepted {
+        order_id: placed.order_id,
+        number: &placed.number,
+        status: OrderStatus::Pending,
+        total: placed.total,
+        currency: &placed.currency,
+        token: links.token(placed.order_id, placed.created_at),
+        links: Links {
+            order: links.absolute(&path),
+            timeline: links.absolute(&format!("{path}/timeline")),
+            live: web_socket(links.absolute(&format!("{path}/live"))),
+            page: links.page(placed.order_id, placed.created_at),
+        },
+    })
+}
+
+/// http becomes ws, https becomes wss.
+fn web_socket(url: String) -> String {
+    match url.strip_prefix("http") {
+        Some(rest) => format!("ws{rest}"),
+        None => url,
+    }
+}

@@ -1,0 +1,274 @@
+//! What went wrong, as the client is told: RFC 9457 problem documents.
+//!
+//! The table below is the one place that knows which code has which HTTP status and title. Causes go to the log;
+//! details are written here and never quote what the client sent.
+
+use std::{borrow::Cow, fmt};
+
+use actix_web::{
+    HttpResponse, ResponseError,
+    http::{StatusCode, header},
+};
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::{store::StoreError, telemetry};
+
+/// The media type of a problem.
+const CONTENT_TYPE: &str = "application/problem+json";
+
+/// Seconds after which it is worth asking again when the database is away: about what a restart takes.
+const DATABASE_RETRY_SECONDS: u64 = 2;
+
+/// Declares [`Code`] so that a code's name, status and title stand beside each other and no list can miss one.
+macro_rules! problems {
+    ($($(#[$doc:meta])* $variant:ident => $code:literal, $status:ident, $title:literal;)+) => {
+        /// What kind of problem it is. Public: the last part of a problem's `type`.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Code { $($(#[$doc])* $variant,)+ }
+
+        impl Code {
+            /// Every code, for the tests of the public description.
+            #[cfg(test)]
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The name in a problem's `type`.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $code,)+ }
+            }
+
+            /// The HTTP status.
+            #[must_use]
+            pub const fn status(self) -> StatusCode {
+                match self { $(Self::$variant => StatusCode::$status,)+ }
+            }
+
+            /// The same words whenever this code is used.
+            #[must_use]
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$variant => $title,)+ }
+            }
+        }
+    };
+}
+
+problems! {
+    /// The body is not JSON.
+    MalformedJson => "malformed-json", BAD_REQUEST, "The body is not JSON";
+    /// A parameter of the query is not what it should be.
+    InvalidParameter => "invalid-parameter", BAD_REQUEST, "A parameter is not valid";
+    /// The header Idempotency-Key is missing or is not 16 to 255 printable ASCII characters.
+    IdempotencyKeyInvalid => "idempotency-key-invalid", BAD_REQUEST, "The Idempotency-Key is missing or not valid";
+    /// No such path.
+    NotFound => "not-found", NOT_FOUND, "There is nothing at this path";
+    /// No such order, or the token does not open it: nobody is told which.
+    OrderNotFound => "order-not-found", NOT_FOUND, "There is no such order";
+    /// The path takes other methods.
+    MethodNotAllowed => "method-not-allowed", METHOD_NOT_ALLOWED, "The path does not take this method";
+    /// The body did not arrive in time.
+    RequestTimeout => "request-timeout", REQUEST_TIMEOUT, "The request took too long to arrive";
+    /// Another request with this key is under way.
+    RequestInProgress => "request-in-progress", CONFLICT, "A request with this Idempotency-Key is under way";
+    /// The body is larger than 64 KiB.
+    BodyTooLarge => "body-too-large", PAYLOAD_TOO_LARGE, "The body is too large";
+    /// The body is not declared as JSON.
+    UnsupportedMediaType => "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "The body has to be application/json";
+    /// The order has errors, each named in `errors`.
+    InvalidOrder => "invalid-order", UNPROCESSABLE_ENTITY, "The order is not valid";
+    /// The key belongs to another request.
+    IdempotencyKeyReused => "idempotency-key-reused", UNPROCESSABLE_ENTITY, "The Idempotency-Key belongs to another request";
+    /// This client address places orders too fast.
+    TooManyRequests => "too-many-requests", TOO_MANY_REQUESTS, "Too many orders from this address";
+    /// A bug, or a database that is not as we made it.
+    Internal => "internal-error", INTERNAL_SERVER_ERROR, "Something went wrong here";
+    /// The orders before this one are not getting away.
+    Overloaded => "overloaded", SERVICE_UNAVAILABLE, "No orders are taken at the moment";
+    /// The database cannot be reached.
+    DatabaseUnavailable => "database-unavailable", SERVICE_UNAVAILABLE, "The database cannot be reached";
+    /// Starting or stopping.
+    NotReady => "not-ready", SERVICE_UNAVAILABLE, "This process takes no requests now";
+}
+
+/// One thing that is wrong with a body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    /// Where: a JSON pointer as a URI fragment, `#/items/0/quantity`.
+    pub pointer: String,
+    /// What kind of mistake, for programs: `out_of_range`.
+    pub code: &'static str,
+    /// A sentence for people; nothing personal in it.
+    pub detail: Cow<'static, str>,
+}
+
+/// A problem on its way to the client. The middleware of [`super::request_id`] turns it into a document.
+#[derive(Debug)]
+pub struct Problem {
+    code: Code,
+    detail: Cow<'static, str>,
+    errors: Vec<FieldError>,
+    retry_after: Option<u64>,
+    allow: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    r#type: String,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    request_id: Uuid,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [FieldError],
+}
+
+impl Problem {
+    /// A problem with a sentence that says what to do; nothing personal in it.
+    pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, detail: detail.into(), errors: Vec::new(), retry_after: None, allow: None }
+    }
+
+    /// The order has these errors.
+    #[must_use]
+    pub fn invalid_order(errors: Vec<FieldError>) -> Self {
+        let detail = match errors.len() {
+            1 => "One field has to be corrected.".to_owned(),
+            count => format!("{count} fields have to be corrected."),
+        };
+        Self { errors, ..Self::new(Code::InvalidOrder, detail) }
+    }
+
+    /// The answer to a missing, wrong or foreign token and to an unknown order: always the same.
+    #[must_use]
+    pub fn order_not_found() -> Self {
+        Self::new(Code::OrderNotFound, "Check the order's link: it may be incomplete or no longer valid.")
+    }
+
+    /// The database is away.
+    #[must_use]
+    pub fn database_unavailable() -> Self {
+        Self::new(Code::DatabaseUnavailable, "Nothing was stored. Try again soon.").retry_after(DATABASE_RETRY_SECONDS)
+    }
+
+    /// When it is worth asking again, in seconds.
+    #[must_use]
+    pub fn retry_after(self, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds), ..self }
+    }
+
+    /// Which method the path takes.
+    #[must_use]
+    pub fn allow(self, method: &'static str) -> Self {
+        Self { allow: Some(method), ..self }
+    }
+
+    /// The code.
+    #[cfg(test)]
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// The whole answer.
+    #[must_use]
+    pub fn document(&self, request_id: Uuid) -> HttpResponse {
+        let status = self.code.status();
+        let mut response = HttpResponse::build(status);
+        response.insert_header((header::CONTENT_TYPE, CONTENT_TYPE));
+        response.insert_header((header::CACHE_CONTROL, "no-store"));
+        if let Some(seconds) = self.retry_after {
+            response.insert_header((header::RETRY_AFTER, seconds.to_string()));
+        }
+        if let Some(method) = self.allow {
+            response.insert_header((header::ALLOW, method));
+        }
+        response.json(Document {
+            r#type: format!("/problems/{}", self.code.as_str()),
+            title: self.code.title(),
+            status: status.as_u16(),
+            detail: &self.detail,
+            request_id,
+            errors: &self.errors,
+        })
+    }
+}
+
+/// Logs the cause, once; the client learns only whether to try again.
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        if error.is_unavailable() {
+            tracing::warn!(error = telemetry::chain(&error), "a request needs the database, which cannot be reached");
+            return Self::new(Code::DatabaseUnavailable, "Try again soon.").retry_after(DATABASE_RETRY_SECONDS);
+        }
+        tracing::error!(error = telemetry::chain(&error), "a request failed in the database");
+        Self::new(Code::Internal, "The request failed and the cause is logged under this request_id.")
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code.as_str(), self.detail)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.code.status()
+    }
+
+    /// Only the status: the document needs the request's id, which the middleware knows.
+    fn error_response(&self) -> HttpResponse {
+        HttpResponse::new(self.code.status())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use actix_web::body::MessageBody as _;
+
+    use super::*;
+
+    fn body(response: HttpResponse) -> serde_json::Value {
+        let bytes = response.into_body().try_into_bytes().expect("a body in memory");
+        serde_json::from_slice(&bytes).expect("JSON")
+    }
+
+    #[test]
+    fn a_problem_has_the_form_of_the_contract() {
+        let error = FieldError {
+            pointer: "#/items/0/quantity".to_owned(),
+            code: "out_of_range",
+            detail: "Must be 1 to 99; got 0.".into(),
+        };
+        let response = Problem::invalid_order(vec![error]).document(Uuid::nil());
+        assert_eq!(response.status(), StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(response.headers().get("content-type").expect("a type"), "application/problem+json");
+        assert_eq!(
+            body(response),
+            serde_json::json!({
+                "type": "/problems/invalid-order", "title": "The order is not valid", "status": 422,
+                "detail": "One field has to be corrected.", "request_id": Uuid::nil(),
+                "errors": [{"pointer": "#/items/0/quantity", "code": "out_of_range", "detail": "Must be 1 to 99; got 0."}],
+            })
+        );
+    }
+
+    #[test]
+    fn without_field_errors_there_is_no_list_of_them() {
+        let response = Problem::database_unavailable().document(Uuid::nil());
+        assert_eq!(response.headers().get("retry-after").expect("a time"), "2");
+        assert!(body(response).get("errors").is_none());
+    }
+
+    #[test]
+    fn every_code_is_an_error_with_a_name_of_its_own() {
+        let names: BTreeSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(names.len(), Code::ALL.len());
+        for code in Code::ALL {
+            assert!(code.status().is_client_error() || code.status().is_server_error(), "{code:?}");
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! `GET /products`
+
+use actix_web::{HttpResponse, http::header, web::Data};
+use serde::Serialize;
+
+use super::{App, problem::Problem};
+use crate::store::catalogue::Product;
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    items: Vec<Item<'a>>,
+}
+
+#[derive(Serialize)]
+struct Item<'a> {
+    sku: &'a str,
+    name: &'a str,
+    price: i64,
+    currency: &'a str,
+    in_stock: bool,
+}
+
+/// What can be bought, about a second old at most while the database answers.
+///
+/// # Errors
+/// 503 as long as the database was never reached.
+pub async fn handle(app: Data<App>) -> Result<HttpResponse, Problem> {
+    let catalogue = app.catalogue.current().ok_or_else(Problem::database_unavailable)?;
+    let items = catalogue.products().iter().map(item).collect();
+    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-cache")).json(Answer { items }))
+}
+
+fn item(product: &Product) -> Item<'_> {
+    let Product { sku, name, price, currency, available } = product;
+    Item { sku, name, price: *price, currency, in_stock: *available > 0 }
+}

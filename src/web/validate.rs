@@ -1,0 +1,209 @@
+//! Is this body an order that the shop can take? If not: everything that is wrong with it.
+
+use std::collections::BTreeSet;
+
+use email_address::{EmailAddress, Options};
+use serde_json::Value;
+
+use super::{
+    card,
+    catalogue::Catalogue,
+    fields::{ErrorCode, Errors, Found, Object, child},
+    order_request::{Address, Customer, Item, OrderRequest, Payment},
+    problem::FieldError,
+};
+use crate::{domain, store::orders::Line};
+
+/// An order that can be taken, priced from the catalogue.
+pub struct Priced {
+    /// What was asked for.
+    pub request: OrderRequest,
+    /// The same with names and prices.
+    pub lines: Vec<Line>,
+    /// Σ price × quantity, in minor units.
+    pub total: i64,
+    /// ISO 4217.
+    pub currency: String,
+}
+
+/// An order that cannot be taken.
+pub struct Refused {
+    /// Everything that is wrong.
+    pub errors: Vec<FieldError>,
+    /// The request, where only the catalogue objects to it: it may be the repetition of one that was right in its time.
+    pub request: Option<OrderRequest>,
+}
+
+/// Checks a body against the contract and against the catalogue.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn order(body: &Value, catalogue: &Catalogue) -> Result<Priced, Refused> {
+    let mut errors = Errors::default();
+    // First, so that no other message is about a field that holds a card number.
+    card::refuse(body, "#", &mut errors);
+    let request = read(body, &mut errors);
+    let wanted = wanted(body);
+    let priced = price(&wanted, catalogue, &mut errors);
+    match (request, priced) {
+        (Some(request), Some((lines, total, currency))) if errors.is_empty() => {
+            Ok(Priced { request, lines, total, currency })
+        }
+        (request, _) => {
+            let request = request.filter(|_| errors.are_only_of_catalogue());
+            Err(Refused { errors: errors.into_list(), request })
+        }
+    }
+}
+
+/// The request as the contract has it, whatever the catalogue says.
+fn read(body: &Value, errors: &mut Errors) -> Option<OrderRequest> {
+    let mut order = Object::body(body, errors);
+    let customer = customer(order.object("customer", errors), errors);
+    let shipping_address = address(order.object("shipping_address", errors), errors);
+    let items = order.required("items", errors).and_then(|found| items(&found, errors));
+    let payment = payment(order.object("payment", errors), errors);
+    order.finish(errors);
+    Some(OrderRequest { customer: customer?, shipping_address: shipping_address?, items: items?, payment: payment? })
+}
+
+fn customer(mut fields: Object<'_>, errors: &mut Errors) -> Option<Customer> {
+    let name = fields.text("name", 200, errors);
+    let email = fields.required("email", errors).and_then(|found| email(&found, errors));
+    fields.finish(errors);
+    Some(Customer { name: name?.to_owned(), email: email? })
+}
+
+fn email(found: &Found<'_>, errors: &mut Errors) -> Option<String> {
+    let text = found.text(254, errors)?;
+    // A mailbox on the internet: no display name, no bare host, no address in brackets.
+    let options = Options::default().without_display_text().without_domain_literal().with_required_tld();
+    match EmailAddress::parse_with_options(text, options) {
+        Ok(_) => Some(text.to_owned()),
+        Err(_) => {
+            errors.add(&found.pointer, ErrorCode::InvalidEmail, "Must be an e-mail address such as ada@example.com.");
+            None
+        }
+    }
+}
+
+fn address(mut fields: Object<'_>, errors: &mut Errors) -> Option<Address> {
+    let line1 = fields.text("line1", 200, errors);
+    let line2 = match fields.optional("line2") {
+        None => Some(None),
+        Some(found) => found.text(200, errors).map(Some),
+    };
+    let city = fields.text("city", 100, errors);
+    let postal_code = fields.text("postal_code", 20, errors);
+    let country = fields.required("country", errors).and_then(|found| country(&found, errors));
+    fields.finish(errors);
+    Some(Address {
+        line1: line1?.to_owned(),
+        line2: line2?.map(str::to_owned),
+        city: city?.to_owned(),
+        postal_code: postal_code?.to_owned(),
+        country: country?,
+    })
+}
+
+fn country(found: &Found<'_>, errors: &mut Errors) -> Option<String> {
+    let code = found.value.as_str().filter(|code| rust_iso3166::from_alpha2(code).is_some());
+    if code.is_none() {
+        let detail = "Must be a country's two letters in upper case (ISO 3166-1 alpha-2), such as DE.";
+        errors.add(&found.pointer, ErrorCode::InvalidCountry, detail);
+    }
+    code.map(str::to_owned)
+}
+
+fn payment(mut fields: Object<'_>, errors: &mut Errors) -> Option<Payment> {
+    let method = fields.required("method", errors).and_then(|found| method(&found, errors));
+    fields.finish(errors);
+    Some(Payment { method: method? })
+}
+
+fn method(found: &Found<'_>, errors: &mut Errors) -> Option<String> {
+    let is_method = |text: &&str| {
+        text.strip_prefix("pm_").is_some_and(|rest| {
+            (1..=64).contains(&rest.len()) && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        })
+    };
+    let method = found.value.as_str().filter(is_method);
+    if method.is_none() {
+        let detail = "Must be a payment method: pm_ and then 1 to 64 letters, digits or underscores.";
+        errors.add(&found.pointer, ErrorCode::InvalidMethod, detail);
+    }
+    method.map(str::to_owned)
+}
+
+fn items(found: &Found<'_>, errors: &mut Errors) -> Option<Vec<Item>> {
+    let mut seen = BTreeSet::new();
+    let elements = found.list(1, 50, errors);
+    let items: Vec<Option<Item>> = elements
+        .iter()
+        .map(|element| {
+            let mut fields = element.object(errors);
+            let sku = fields.text("sku", 64, errors);
+            let quantity = fields.required("quantity", errors).and_then(|found| found.number(1, 99, errors));
+            fields.finish(errors);
+            if sku.is_some_and(|sku| !seen.insert(sku)) {
+                let detail = "This product is in the list already: give one quantity for all of it.";
+                errors.add(&child(&element.pointer, "sku"), ErrorCode::DuplicateSku, detail);
+            }
+            Some(Item { sku: sku?.to_owned(), quantity: quantity? })
+        })
+        .collect();
+    items.into_iter().collect()
+}
+
+/// A product that is asked for, whether or not the rest of the request is right.
+struct Wanted<'v> {
+    pointer: String,
+    sku: &'v str,
+    quantity: Option<i32>,
+}
+
+/// Whatever can be compared with the catalogue, even in a body that is wrong elsewhere.
+fn wanted(body: &Value) -> Vec<Wanted<'_>> {
+    let items = body.get("items").and_then(Value::as_array).into_iter().flatten();
+    items
+        .take(50)
+        .enumerate()
+        .filter_map(|(index, item)| {
+            let quantity = item.get("quantity").and_then(Value::as_i64).and_then(|number| i32::try_from(number).ok());
+            Some(Wanted { pointer: format!("#/items/{index}"), sku: item.get("sku")?.as_str()?, quantity })
+        })
+        .collect()
+}
+
+fn price(wanted: &[Wanted<'_>], catalogue: &Catalogue, errors: &mut Errors) -> Option<(Vec<Line>, i64, String)> {
+    let mut currency: Option<&str> = None;
+    let mut lines = Vec::with_capacity(wanted.len());
+    for Wanted { pointer, sku, quantity } in wanted {
+        let at_sku = child(pointer, "sku");
+        let Some(product) = catalogue.get(sku) else {
+            errors.add(&at_sku, ErrorCode::UnknownSku, "The shop has no such product.");
+            continue;
+        };
+        if product.available == 0 {
+            errors.add(&at_sku, ErrorCode::OutOfStock, "Sold out.");
+        } else if quantity.is_some_and(|quantity| i64::from(quantity) > product.available) {
+            let detail = format!("Only {} left.", product.available);
+            errors.add(&child(pointer, "quantity"), ErrorCode::OutOfStock, detail);
+        }
+        if *currency.get_or_insert(&product.currency) != product.currency {
+            let detail = "Cannot be ordered together with products in another currency.";
+            errors.add(&at_sku, ErrorCode::MixedCurrencies, detail);
+        }
+        let quantity = quantity.unwrap_or(0);
+        lines.push(Line { sku: product.sku.clone(), name: product.name.clone(), quantity, price: product.price });
+    }
+    let Ok(total) = domain::total(lines.iter().map(|line| (line.price, line.quantity))) else {
+        errors.add("#/items", ErrorCode::TotalTooLarge, "Costs more than can be charged at once.");
+        return None;
+    };
+    Some((lines, total, currency?.to_owned()))
+}
+
+#[cfg(test)]
+#[path = "validate_tests.rs"]
+mod tests;
