@@ -1,8 +1,8 @@
 //! Mails over SMTP.
 //!
-//! The connections are pooled here and not by lettre's own transport: that one has no time-out for answers, and takes
-//! a connection back in the middle of a conversation when its caller stops waiting. The next mail then reads the
-//! answers that were meant for the one before, and counts as sent although it was refused.
+//! The connections are pooled here and not by lettre's own transport: that one (0.11) has no time-out for answers, and
+//! takes a connection back in the middle of a conversation when its caller stops waiting. The next mail then reads the
+//! answers that were meant for the one before: we saw one count as sent that the server had refused.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -37,6 +37,7 @@ const TIME_OUT: Duration = Duration::from_secs(15);
 pub struct SmtpMailer {
     server: SmtpServer,
     from: Mailbox,
+    time_out: Duration,
     permits: Semaphore,
     idle: Mutex<Vec<Idle>>,
 }
@@ -54,7 +55,7 @@ impl SmtpMailer {
     /// When the URL is of none of the forms that `SMTP_URL` may have.
     pub fn new(url: &SecretString, from: Mailbox) -> Result<Self, ProviderSetupError> {
         let server = SmtpServer::parse(url)?;
-        Ok(Self { server, from, permits: Semaphore::new(CONNECTIONS), idle: Mutex::default() })
+        Ok(Self { server, from, time_out: TIME_OUT, permits: Semaphore::new(CONNECTIONS), idle: Mutex::default() })
     }
 
     async fn deliver(&self, mail: Mail) -> Result<(), ProviderError> {
@@ -63,7 +64,7 @@ impl SmtpMailer {
         let _permit = self.permits.acquire().await.map_err(|_| ProviderError::passing("the mailer is closed"))?;
         let mut connection = self.connection().await?;
         let content = message.formatted();
-        match tokio::time::timeout(TIME_OUT, connection.send(message.envelope(), &content)).await {
+        match tokio::time::timeout(self.time_out, connection.send(message.envelope(), &content)).await {
             // Only now is it certain that no answer is outstanding; in every other case the connection is dropped.
             Ok(Ok(_)) => self.put_back(connection),
             Ok(Err(error)) => return Err(sorted(&error)),
@@ -82,13 +83,13 @@ impl SmtpMailer {
             }
             self.server.connect().await
         };
-        match tokio::time::timeout(TIME_OUT, connecting).await {
+        match tokio::time::timeout(self.time_out, connecting).await {
             Ok(Ok(connection)) => Ok(connection),
             // Whatever it is, it is about the server and not about the mail.
             Ok(Err(error)) => {
                 Err(ProviderError::passing(format!("no connection to the mail server: {}", shown(&error))))
             }
-            Err(_) => Err(ProviderError::passing("the mail server did not greet in time")),
+            Err(_) => Err(ProviderError::passing("no connection to the mail server in time")),
         }
     }
 
@@ -150,7 +151,86 @@ fn shown(error: &SmtpError) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use tokio::{
+        io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
+        net::{TcpListener, TcpStream},
+    };
+
     use super::*;
+    use crate::providers::mail::mailbox;
+
+    /// A mail server that takes everything, but says so of a mail to `slow` only when it is too late. Returns its URL
+    /// and the number of connections that were made to it.
+    async fn server() -> (String, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("smtp://{}", listener.local_addr().expect("it is bound"));
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&connections);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                counted.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(converse(stream));
+            }
+        });
+        (url, connections)
+    }
+
+    async fn converse(stream: TcpStream) -> std::io::Result<()> {
+        let (reader, mut writer) = stream.into_split();
+        let mut lines = BufReader::new(reader).lines();
+        let (mut in_mail, mut slow) = (false, false);
+        writer.write_all(b"220 test\r\n").await?;
+        while let Some(line) = lines.next_line().await? {
+            slow |= line.starts_with("RCPT TO:<slow");
+            let reply = match (in_mail, line.as_str()) {
+                (true, ".") if slow => {
+                    tokio::time::sleep(Duration::from_millis(400)).await;
+                    "250 taken\r\n"
+                }
+                (true, ".") => "250 taken\r\n",
+                (true, _) => continue,
+                (false, "DATA") => "354 go on\r\n",
+                (false, _) => "250 fine\r\n",
+            };
+            in_mail = !in_mail && line == "DATA";
+            writer.write_all(reply.as_bytes()).await?;
+        }
+        Ok(())
+    }
+
+    fn mail(to: &str) -> Mail {
+        Mail {
+            message_id: "1.received@shop.example".to_owned(),
+            to_name: "Ada".to_owned(),
+            to_address: to.to_owned(),
+            subject: "We have received your order".to_owned(),
+            text: "text".to_owned(),
+            html: "html".to_owned(),
+        }
+    }
+
+    #[tokio::test]
+    async fn connections_are_used_again_but_never_one_that_still_owes_an_answer() {
+        let (url, connections) = server().await;
+        let from = mailbox("orders@shop.example").expect("a mailbox");
+        let mut mailer = SmtpMailer::new(&SecretString::from(url), from).expect("a usable URL");
+        mailer.send(mail("ada@example.com")).await.expect("it is taken");
+        mailer.send(mail("ada@example.com")).await.expect("it is taken");
+        assert_eq!(connections.load(Ordering::SeqCst), 1);
+
+        mailer.time_out = Duration::from_millis(100);
+        let error = mailer.send(mail("slow@example.com")).await.expect_err("no answer in time");
+        assert!(matches!(error, ProviderError::Passing { .. }), "{error}");
+
+        mailer.time_out = TIME_OUT;
+        mailer.send(mail("ada@example.com")).await.expect("it is taken");
+        assert_eq!(connections.load(Ordering::SeqCst), 2);
+    }
 
     #[test]
     fn only_refusals_of_the_recipient_are_for_good() {
