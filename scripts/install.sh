@@ -15,16 +15,11 @@ as_root() (
     exec sudo -- "$@"
 )
 
-# install_packages PACKAGE...: Debian and Ubuntu only, everything else is told what to do.
+# install_packages PACKAGE...
 install_packages() {
     local log=$DEV/log/apt.log
-    command -v apt-get >/dev/null ||
-        die "Missing: $*. Only Debian and Ubuntu are installed to: install these, or set DATABASE_URL and AMQP_URL to servers of yours."
-    [ "$(id -u)" = 0 ] || command -v sudo >/dev/null ||
-        die "Missing: $*. There is no sudo here: run 'apt-get install --no-install-recommends $*' as root and try again."
+    may_install "$@"
     mkdir -p "$DEV/log"
-    # sudo may ask for its password: that has to happen before the output goes to a file.
-    [ "$(id -u)" = 0 ] || sudo -v || die "Missing: $*. sudo refused to install them."
     say "installing $* (the log is $log)"
     # A stale list names versions that the mirror no longer has; being offline is told by the install.
     apt_get update >"$log" 2>&1 || true
@@ -32,9 +27,20 @@ install_packages() {
         fail_with_log "apt-get could not install $*." "$log"
 }
 
+# may_install PACKAGE...: ends with what to do where we cannot. Debian and Ubuntu only.
+may_install() {
+    command -v apt-get >/dev/null ||
+        die "Missing: $*. Only Debian and Ubuntu are installed to: install these, or set DATABASE_URL and AMQP_URL to servers of yours."
+    [ "$(id -u)" != 0 ] || return 0
+    command -v sudo >/dev/null ||
+        die "Missing: $*. There is no sudo here: run 'apt-get install --no-install-recommends $*' as root and try again."
+    # sudo may ask for its password, which has to happen before the output goes to a file.
+    sudo -v || die "Missing: $*. sudo refused to install them."
+}
+
 # NEEDRESTART_SUSPEND: installing for a demo is no reason to restart this machine's services.
 apt_get() {
-    as_root env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 RUNLEVEL=1 \
+    as_root env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 \
         apt-get -qq -o DPkg::Lock::Timeout=120 "$@" </dev/null
 }
 
@@ -47,6 +53,7 @@ install_servers() {
     [ -n "$(rabbitmq_version)" ] || packages+=(rabbitmq-server)
     [ "${#packages[@]}" -gt 0 ] || return 0
 
+    may_install "${packages[@]}"
     trap unblock_starts EXIT
     block_starts "${packages[@]}"
     install_packages "${packages[@]}"
@@ -59,7 +66,8 @@ POLICY=/usr/sbin/policy-rc.d
 CLUSTER_CONF=/etc/postgresql-common/createcluster.d/orderflow-setup.conf
 MARK='# Temporary, by the set-up of Orderflow: delete it if no such set-up is running.'
 
-# The policy names only what is being installed: other services keep their starts and restarts.
+# The policy names only what is being installed: other services keep their starts and restarts. One
+# that is there already is the decision of the machine's owner (in containers it forbids all).
 block_starts() {
     local units
     units=$(printf '%s\n' "$@" | sed 's/^postgresql$/postgresql*/; s/^rabbitmq-server$/rabbitmq-server*|epmd*/' | paste -sd '|')

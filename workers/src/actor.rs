@@ -8,7 +8,11 @@
 //! The actor itself only keeps count; the work runs on the process's multi-threaded runtime, so that a connection's or
 //! a transaction's life never depends on an actor's, and a panic in a handler is an error and not the actor's end.
 
-use std::{collections::VecDeque, future::Future, sync::Arc};
+use std::{
+    collections::{HashSet, VecDeque},
+    future::Future,
+    sync::Arc,
+};
 
 use actix::{
     Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, StreamHandler, WrapFuture as _,
@@ -17,6 +21,7 @@ use lapin::message::Delivery;
 use orderflow::{events::Envelope, telemetry};
 use tokio::{runtime::Handle, sync::oneshot};
 use tracing::Instrument as _;
+use uuid::Uuid;
 
 use crate::{
     handler::{Done, Failure, Handler},
@@ -49,6 +54,7 @@ pub struct Work<H> {
 /// Handles the deliveries of one queue until they end or it is told to stop.
 pub struct QueueActor<H: Handler> {
     work: Work<H>,
+    in_hand: HashSet<Uuid>,
     arrived: Vec<Arrived<H>>,
     preparing: bool,
     ready: VecDeque<Ready<H>>,
@@ -66,6 +72,7 @@ impl<H: Handler> QueueActor<H> {
     pub fn new(work: Work<H>, ended: oneshot::Sender<Ended>) -> Self {
         Self {
             work,
+            in_hand: HashSet::new(),
             arrived: Vec::new(),
             preparing: false,
             ready: VecDeque::new(),
@@ -103,8 +110,11 @@ impl<H: Handler> QueueActor<H> {
         }
         self.preparing = true;
         let recorder = Arc::clone(&self.work.recorder);
-        self.run(context, async move { prepare(&recorder, batch).await }, |actor, ready| {
+        let ids: Vec<Uuid> = batch.iter().map(|arrived| arrived.event.id).collect();
+        self.run(context, async move { prepare(&recorder, batch).await }, move |actor, ready| {
             actor.preparing = false;
+            actor.let_go(&ids);
+            actor.in_hand.extend(ready.iter().map(|ready| ready.event.id));
             actor.ready.extend(ready);
         });
     }
@@ -114,6 +124,7 @@ impl<H: Handler> QueueActor<H> {
             let Some(Ready { delivery, event, input }) = self.ready.pop_front() else { return };
             self.acting += 1;
             let recorder = Arc::clone(&self.work.recorder);
+            let id = event.id;
             let span = tracing::info_span!(
                 "act", queue = %H::SUBSCRIPTION, order.id = %event.order_id, event.id = %event.id,
                 correlation.id = %event.correlation_id
@@ -137,8 +148,11 @@ impl<H: Handler> QueueActor<H> {
                     }
                 }
             };
-            self.run(context, acting.instrument(span), |actor, finished| {
+            self.run(context, acting.instrument(span), move |actor, finished| {
                 actor.acting -= 1;
+                if finished.is_none() {
+                    actor.let_go(&[id]);
+                }
                 actor.finished.extend(finished);
             });
         }
@@ -152,8 +166,32 @@ impl<H: Handler> QueueActor<H> {
             let batch = std::mem::replace(&mut self.finished, rest);
             self.recording += 1;
             let recorder = Arc::clone(&self.work.recorder);
-            self.run(context, async move { recorder.record(batch).await }, |actor, ()| actor.recording -= 1);
+            let ids: Vec<Uuid> = batch.iter().map(|finished| finished.done.event.id).collect();
+            self.run(context, async move { recorder.record(batch).await }, move |actor, ()| {
+                actor.recording -= 1;
+                actor.let_go(&ids);
+            });
         }
+    }
+
+    /// Forgets events whose deliveries are settled.
+    fn let_go(&mut self, events: &[Uuid]) {
+        for event in events {
+            self.in_hand.remove(event);
+        }
+    }
+
+    /// Takes a delivery in hand. One whose event is in hand already is acknowledged at once: the first delivery is
+    /// unsettled and stands for the event, whatever becomes of this process.
+    fn take(&mut self, context: &mut Context<Self>, delivery: Delivery, event: Envelope<H::Event>) {
+        if self.in_hand.insert(event.id) {
+            self.arrived.push(Arrived { delivery, event });
+            return;
+        }
+        self.settling += 1;
+        let recorder = Arc::clone(&self.work.recorder);
+        let acknowledging = async move { recorder.acknowledge_repeated(&[delivery]).await };
+        self.run(context, acknowledging, |actor, ()| actor.settling -= 1);
     }
 
     /// Settles a delivery that cannot be handled at all.
@@ -208,7 +246,7 @@ impl<H: Handler> StreamHandler<lapin::Result<Delivery>> for QueueActor<H> {
             Ok(_) if self.draining => {}
             Ok(delivery) => {
                 match Envelope::decode(&delivery.data) {
-                    Ok(event) => self.arrived.push(Arrived { delivery, event }),
+                    Ok(event) => self.take(context, delivery, event),
                     Err(error) => self.start_rejecting(context, delivery, telemetry::chain(&error)),
                 }
                 self.pump(context);

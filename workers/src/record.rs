@@ -52,7 +52,7 @@ impl<H: Handler> Recorder<H> {
     /// Records and settles a batch. When it fails on data it is split, so that only the bad message fails.
     pub async fn record(&self, batch: Vec<Finished<H>>) {
         self.relay.room().await;
-        let mut pending = vec![self.without_repetitions(batch).await];
+        let mut pending = vec![batch];
         while let Some(batch) = pending.pop() {
             let (deliveries, done): (Vec<_>, Vec<_>) = batch.into_iter().map(|one| (one.delivery, one.done)).unzip();
             let done = Arc::new(done);
@@ -85,17 +85,6 @@ impl<H: Handler> Recorder<H> {
             }
             pending.retain(|batch| !batch.is_empty());
         }
-    }
-
-    /// Of one event delivered twice in a batch, the second is acknowledged when the first is safe to be: it is settled
-    /// now by being given back, and found in the inbox when it comes again.
-    async fn without_repetitions(&self, batch: Vec<Finished<H>>) -> Vec<Finished<H>> {
-        let mut seen = HashSet::new();
-        let (fresh, repeated): (Vec<_>, Vec<_>) = batch.into_iter().partition(|one| seen.insert(one.done.event.id));
-        for one in repeated {
-            self.settle.give_back(&one.delivery).await;
-        }
-        fresh
     }
 
     /// Acknowledges deliveries of events that are applied already.

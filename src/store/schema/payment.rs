@@ -8,6 +8,7 @@ pub mod payment {
             status -> Text,
             amount -> Int8,
             currency -> Text,
+            charge_id -> Nullable<Text>,
             reason -> Nullable<Text>,
             created_at -> Timestamptz,
         }

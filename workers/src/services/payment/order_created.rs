@@ -88,8 +88,7 @@ impl Handler for ChargeOrder {
     }
 }
 
-/// The row for a charge. Our own id for it follows from the event, and so is the same however often this runs; the
-/// provider's charge is found by the same event, its idempotency key.
+/// The row for a charge. Our own id for it follows from the event, and so is the same however often this runs.
 fn payment(done: &Done<OrderCreated, Charged>) -> Payment {
     let Charged { outcome, due } = &done.effect;
     Payment {
@@ -97,17 +96,17 @@ fn payment(done: &Done<OrderCreated, Charged>) -> Payment {
         payment_id: format!("pay_{}", done.event.id.simple()),
         amount: due.total,
         currency: due.currency.clone(),
-        reason: match outcome {
-            ChargeOutcome::Succeeded { .. } => None,
-            ChargeOutcome::Declined { reason } => Some(reason.clone()),
+        charge: match outcome {
+            ChargeOutcome::Succeeded { charge_id } => Ok(charge_id.clone()),
+            ChargeOutcome::Declined { reason } => Err(reason.clone()),
         },
     }
 }
 
 fn what_follows(done: &Done<OrderCreated, Charged>, payment: Payment) -> Result<NewEvent, StoreError> {
-    let Payment { payment_id, amount, currency, reason, .. } = payment;
-    Ok(match reason {
-        None => NewEvent::caused_by(&done.event, &PaymentCompleted { payment_id, amount, currency })?,
-        Some(reason) => NewEvent::caused_by(&done.event, &PaymentFailed { reason })?,
+    let Payment { payment_id, amount, currency, charge, .. } = payment;
+    Ok(match charge {
+        Ok(_) => NewEvent::caused_by(&done.event, &PaymentCompleted { payment_id, amount, currency })?,
+        Err(reason) => NewEvent::caused_by(&done.event, &PaymentFailed { reason })?,
     })
 }

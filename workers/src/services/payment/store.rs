@@ -51,8 +51,8 @@ pub struct Payment {
     pub amount: i64,
     /// ISO 4217.
     pub currency: String,
-    /// The provider's reason where it declined.
-    pub reason: Option<String>,
+    /// The provider's id of the charge where it succeeded, its reason where it declined.
+    pub charge: Result<String, String>,
 }
 
 /// Writes payments down and returns the `payment_id`s of those that were; an order keeps its first payment. The rows
@@ -67,11 +67,11 @@ pub async fn record(connection: &mut Connection, payments: &[Payment]) -> Result
         payment_id: String,
     }
     let recorded: Vec<Recorded> = diesel::sql_query(
-        "INSERT INTO payment.payments (order_id, payment_id, status, amount, currency, reason)
+        "INSERT INTO payment.payments (order_id, payment_id, status, amount, currency, charge_id, reason)
          SELECT order_id, payment_id, CASE WHEN reason IS NULL THEN 'succeeded' ELSE 'declined' END,
-                amount, currency, reason
-         FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::text[])
-             AS row (order_id, payment_id, amount, currency, reason)
+                amount, currency, charge_id, reason
+         FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[])
+             AS row (order_id, payment_id, amount, currency, charge_id, reason)
          ORDER BY order_id
          ON CONFLICT (order_id) DO NOTHING RETURNING payment_id",
     )
@@ -79,7 +79,8 @@ pub async fn record(connection: &mut Connection, payments: &[Payment]) -> Result
     .bind::<Array<Text>, _>(payments.iter().map(|one| one.payment_id.as_str()).collect::<Vec<_>>())
     .bind::<Array<BigInt>, _>(payments.iter().map(|one| one.amount).collect::<Vec<_>>())
     .bind::<Array<Text>, _>(payments.iter().map(|one| one.currency.as_str()).collect::<Vec<_>>())
-    .bind::<Array<Nullable<Text>>, _>(payments.iter().map(|one| one.reason.as_deref()).collect::<Vec<_>>())
+    .bind::<Array<Nullable<Text>>, _>(payments.iter().map(|one| one.charge.as_ref().ok()).collect::<Vec<_>>())
+    .bind::<Array<Nullable<Text>>, _>(payments.iter().map(|one| one.charge.as_ref().err()).collect::<Vec<_>>())
     .load(connection)
     .await?;
     Ok(recorded.into_iter().map(|row| row.payment_id).collect())
