@@ -1,9 +1,9 @@
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties,
-    options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions},
+    options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueBindOptions, QueueDeclareOptions},
     types::FieldTable,
 };
-use orderflow::events::CONTENT_TYPE;
+use orderflow::{broker::names, events::CONTENT_TYPE};
 use url::Url;
 
 /// A look into one virtual host, as an administrator.
@@ -52,6 +52,34 @@ impl Probe {
             .await
             .expect("it is answered");
         assert!(confirm.is_ack(), "the broker refused a message");
+    }
+
+    /// A queue that gets a copy of every event from now on.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub async fn tap(&self) -> String {
+        let (name, channel) = ("test.tap", self.channel().await);
+        let declare = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+        channel.queue_declare(name.into(), declare, FieldTable::default()).await.expect("a queue can be made");
+        let bind = QueueBindOptions::default();
+        let bound = channel.queue_bind(name.into(), names::EVENTS.into(), "#".into(), bind, FieldTable::default()).await;
+        bound.expect("it can be bound");
+        name.to_owned()
+    }
+
+    /// Takes everything out of a queue.
+    ///
+    /// # Panics
+    /// When the queue cannot be read.
+    pub async fn take_all(&self, queue: &str) -> Vec<lapin::message::Delivery> {
+        let channel = self.channel().await;
+        let options = BasicGetOptions { no_ack: true };
+        let mut all = Vec::new();
+        while let Some(message) = channel.basic_get(queue.into(), options).await.expect("the queue can be read") {
+            all.push(message.delivery);
+        }
+        all
     }
 
     /// Takes the first message out of a queue.

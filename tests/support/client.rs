@@ -1,10 +1,14 @@
 use std::collections::HashMap;
 
+use futures::StreamExt as _;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::until;
+
+/// Requests that a test has under way at once.
+const AT_ONCE: usize = 64;
 
 /// A front end, as a customer's browser sees it.
 #[derive(Debug, Clone)]
@@ -125,6 +129,15 @@ impl Web {
     /// When it is not.
     pub async fn order(&self, sku: &str, quantity: i64, method: &str) -> Order {
         self.place(&key(), &body(sku, quantity, method)).await.accepted()
+    }
+
+    /// Places this many orders for one piece each, some at a time; every one has to be accepted.
+    ///
+    /// # Panics
+    /// When one is not.
+    pub async fn orders(&self, count: usize, sku: &str, method: &str) -> Vec<Order> {
+        let placing = (0..count).map(|_| self.order(sku, 1, method));
+        futures::stream::iter(placing).buffer_unordered(AT_ONCE).collect().await
     }
 
     /// The status of an order.

@@ -14,6 +14,7 @@
 mod broker;
 mod client;
 mod process;
+mod proxy;
 mod servers;
 mod shop;
 mod wait;
@@ -21,6 +22,7 @@ mod wait;
 pub use broker::Probe;
 pub use client::{Answer, Order, Web, body, key};
 pub use process::Child;
+pub use proxy::Proxy;
 pub use servers::Servers;
 pub use shop::Shop;
 pub use wait::until;

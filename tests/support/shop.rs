@@ -10,9 +10,10 @@ use orderflow::{
 use reqwest::{Client, Method};
 use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
+use url::Url;
 use uuid::Uuid;
 
-use crate::{Child, Order, Probe, Servers, Web, until};
+use crate::{Child, Probe, Servers, Web, until};
 
 /// Short enough that a test sees a retry, long enough that it is one.
 const RETRY_DELAYS: &str = "200ms,1s";
@@ -51,6 +52,19 @@ impl Shop {
         Self { servers, admin, name, directory, web: Vec::new(), workers: Vec::new() }
     }
 
+    /// Its database, for an owner.
+    #[must_use]
+    pub fn database_url(&self) -> Url {
+        self.servers.database(&self.name)
+    }
+
+    /// Its virtual host, for one of our users.
+    #[must_use]
+    pub fn broker_url(&self, user: &str) -> Url {
+        let password = self.servers.password(user);
+        self.servers.broker(Some((user, &password)), &self.name)
+    }
+
     /// Where its mails are written.
     #[must_use]
     pub fn mail_directory(&self) -> PathBuf {
@@ -60,10 +74,9 @@ impl Shop {
     /// The settings of its processes; a later value of a name wins.
     #[must_use]
     pub fn settings(&self, user: &str) -> Vec<(String, String)> {
-        let password = self.servers.password(user);
         [
-            ("DATABASE_URL", self.servers.database(&self.name).to_string()),
-            ("AMQP_URL", self.servers.broker(Some((user, &password)), &self.name).to_string()),
+            ("DATABASE_URL", self.database_url().to_string()),
+            ("AMQP_URL", self.broker_url(user).to_string()),
             ("RETRY_DELAYS", RETRY_DELAYS.to_owned()),
             ("LISTEN", "127.0.0.1:0".to_owned()),
             ("WORKER_LISTEN", "127.0.0.1:0".to_owned()),
@@ -147,8 +160,7 @@ impl Shop {
     /// # Panics
     /// When it cannot be reached.
     pub async fn database(&self) -> AsyncPgConnection {
-        let url = self.servers.database(&self.name);
-        AsyncPgConnection::establish(url.as_str()).await.expect("the database can be reached")
+        AsyncPgConnection::establish(self.database_url().as_str()).await.expect("the database can be reached")
     }
 
     /// Runs a statement.
@@ -156,7 +168,7 @@ impl Shop {
     /// # Panics
     /// When the database refuses it.
     pub async fn execute(&self, sql: &str) {
-        execute(self.servers.database(&self.name).as_str(), sql).await;
+        execute(self.database_url().as_str(), sql).await;
     }
 
     /// The number that a query gives.
@@ -177,11 +189,14 @@ impl Shop {
         row.number
     }
 
-    /// How many of these orders have this status.
-    pub async fn with_status(&self, orders: &[Order], status: &str) -> i64 {
-        let ids: Vec<_> = orders.iter().map(|order| format!("'{}'", order.id)).collect();
-        let ids = if ids.is_empty() { "NULL".to_owned() } else { ids.join(",") };
-        self.number(&format!("SELECT count(*) FROM orders.orders WHERE status = '{status}' AND id IN ({ids})")).await
+    /// Waits until this many orders have this status.
+    pub async fn until_orders(&self, status: &str, wanted: i64) {
+        let query = format!("SELECT count(*) FROM orders.orders WHERE status = '{status}'");
+        until(&format!("{wanted} orders are {status}"), async || {
+            let count = self.number(&query).await;
+            if count >= wanted { Ok(()) } else { Err(count) }
+        })
+        .await;
     }
 
     /// Waits until nothing more will happen by itself: every event is published, and every subscription that takes it

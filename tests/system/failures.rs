@@ -1,0 +1,64 @@
+//! What cannot be handled is tried again, and then kept where a person sees it.
+
+use lapin::types::AMQPValue;
+use orderflow::broker::{Subscription, names};
+use orderflow_tests::{Shop, VISA, until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_passing_failure_is_tried_again_until_it_has_passed() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    shop.start_worker(&[]).await;
+    let order = web.order("MUG-BLUE", 1, "pm_card_flaky").await;
+    web.until_status(&order, "shipped").await;
+    assert_eq!(shop.number("SELECT requests FROM simulator.charges").await, 3, "two failures, then success");
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_no_event_is_dead_lettered_and_its_neighbours_go_on() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    let queue = Subscription::PaymentOrderCreated.queue();
+    let probe = shop.probe().await;
+    web.orders(10, "MUG-BLUE", VISA).await;
+    // Through the exchange for one queue alone, so that only payment gets it.
+    probe.publish(names::RETURN, &queue, b"{\"type\":\"orders.order-created.v1\",\"id\":7}").await;
+    web.orders(10, "MUG-BLUE", VISA).await;
+    shop.start_worker(&[]).await;
+    shop.until_orders("shipped", 20).await;
+    let dead = Subscription::PaymentOrderCreated.dead_letter_queue();
+    until("it is dead-lettered", async || {
+        let count = probe.waiting(&dead).await;
+        if count == 1 { Ok(()) } else { Err(count) }
+    })
+    .await;
+    let letter = probe.take(&dead).await;
+    let headers = letter.properties.headers().clone().expect("it has headers");
+    let header = |name: &str| match headers.inner().get(name) {
+        Some(AMQPValue::LongString(text)) => text.to_string(),
+        other => format!("{other:?}"),
+    };
+    assert!(header("x-orderflow-reason").contains("not a CloudEvents 1.0 event"), "{headers:?}");
+    assert_eq!(header("x-orderflow-queue"), queue);
+    assert!(header("x-orderflow-worker").starts_with("orderflow-worker @"), "{headers:?}");
+    assert!(header("x-orderflow-failed-at").ends_with('Z'), "{headers:?}");
+    assert_eq!(headers.inner().get("x-orderflow-attempt"), Some(&AMQPValue::LongUInt(1)));
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_of_an_order_that_does_not_exist_is_dead_lettered_at_once() {
+    let mut shop = Shop::open().await;
+    shop.start_worker(&["payment.*"]).await;
+    let sample = include_bytes!("../../docs/events/orders.order-created.v1.json");
+    let probe = shop.probe().await;
+    probe.publish(names::RETURN, &Subscription::PaymentOrderCreated.queue(), sample).await;
+    let dead = Subscription::PaymentOrderCreated.dead_letter_queue();
+    until("it is dead-lettered", async || {
+        let count = probe.waiting(&dead).await;
+        if count == 1 { Ok(()) } else { Err(count) }
+    })
+    .await;
+    shop.close_with_dead_letters(&[(Subscription::PaymentOrderCreated, 1)]).await;
+}

@@ -1,0 +1,85 @@
+//! What dies comes back, and nothing is lost or done twice.
+
+use orderflow_tests::{Proxy, Shop, VISA, Web, until};
+
+async fn until_broker(web: &Web, wanted: &str) {
+    until(&format!("the front end sees that the broker is {wanted}"), async || {
+        let answer = web.get("/readyz", &[]).await;
+        if answer.body["broker"] == wanted { Ok(()) } else { Err(answer) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_are_accepted_while_the_broker_is_away_and_ship_afterwards() {
+    let mut shop = Shop::open().await;
+    let web_url = shop.broker_url("orderflow-web");
+    let worker_url = shop.broker_url("orderflow-worker");
+    let wire = Proxy::to(&web_url).await;
+    let web = shop.start_web_with(&[("AMQP_URL", wire.through(&web_url).as_str())]).await;
+    shop.start_worker_with(&[], &[("AMQP_URL", wire.through(&worker_url).as_str())]).await;
+    wire.cut().await;
+    until_broker(&web, "degraded").await;
+    // Every one is answered 202, or this fails.
+    web.orders(50, "MUG-BLUE", VISA).await;
+    assert_eq!(shop.number("SELECT count(*) FROM messaging.outbox").await, 50);
+    wire.mend().await;
+    shop.until_orders("shipped", 50).await;
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wire_that_is_cut_under_load_loses_nothing() {
+    let mut shop = Shop::open().await;
+    let web_url = shop.broker_url("orderflow-web");
+    let worker_url = shop.broker_url("orderflow-worker");
+    let wire = Proxy::to(&web_url).await;
+    let web = shop.start_web_with(&[("AMQP_URL", wire.through(&web_url).as_str())]).await;
+    shop.start_worker_with(&[], &[("AMQP_URL", wire.through(&worker_url).as_str())]).await;
+    for round in 1..=3 {
+        web.orders(50, "MUG-BLUE", VISA).await;
+        shop.until_orders("shipped", 50 * round - 25).await;
+        wire.cut().await;
+        wire.mend().await;
+    }
+    shop.until_orders("shipped", 150).await;
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_goes_away_is_waited_for() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    let url = shop.database_url();
+    let wire = Proxy::to(&url).await;
+    shop.start_worker_with(&[], &[("DATABASE_URL", wire.through(&url).as_str())]).await;
+    web.orders(20, "MUG-BLUE", VISA).await;
+    shop.until_orders("shipped", 20).await;
+    wire.cut().await;
+    web.orders(20, "MUG-BLUE", VISA).await;
+    let worker = shop.workers().last_mut().expect("it runs");
+    worker.until_logged("the database is away").await;
+    wire.mend().await;
+    shop.until_orders("shipped", 40).await;
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_killed_in_the_middle_of_500_orders_charges_nobody_twice() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    web.orders(500, "MUG-BLUE", VISA).await;
+    // Small batches, so that it is killed in the middle of many things.
+    shop.start_worker_with(&[], &[("BATCH_SIZE", "8"), ("PREFETCH", "32")]).await;
+    let payments = "SELECT count(*) FROM payment.payments";
+    until("a part of the orders is paid", async || {
+        let paid = shop.number(payments).await;
+        if paid >= 100 { Ok(()) } else { Err(paid) }
+    })
+    .await;
+    shop.workers().pop().expect("it runs").kill().await;
+    assert!(shop.number("SELECT count(*) FROM orders.orders WHERE status = 'shipped'").await < 500, "killed too late");
+    shop.start_worker(&[]).await;
+    shop.until_orders("shipped", 500).await;
+    shop.close().await;
+}

@@ -1,0 +1,34 @@
+//! Workers share the work of a queue.
+
+use orderflow_tests::{Child, Shop, VISA, until};
+
+const ORDERS: usize = 2_000;
+
+/// How many payments a worker has recorded, by its log.
+fn recorded(worker: &Child) -> usize {
+    let count = |line: &String| {
+        let rest = line.split("recorded").nth(1)?;
+        rest.split("events=").nth(1)?.split_whitespace().next()?.parse::<usize>().ok()
+    };
+    worker.log().iter().filter_map(count).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_workers_for_one_queue_each_does_at_least_a_quarter() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    shop.start_worker(&["payment.*"]).await;
+    shop.start_worker(&["payment.*"]).await;
+    web.orders(ORDERS, "MUG-BLUE", VISA).await;
+    until("all payments are recorded", async || {
+        let done = shop.number("SELECT count(*) FROM payment.payments").await;
+        let logged = shop.workers().iter().map(recorded).sum::<usize>();
+        if done == 2_000 && logged == ORDERS { Ok(()) } else { Err((done, logged)) }
+    })
+    .await;
+    let shares: Vec<usize> = shop.workers().iter().map(recorded).collect();
+    assert!(shares.iter().all(|share| *share >= ORDERS / 4), "shares: {shares:?}");
+    // Everything else is another worker's.
+    shop.start_worker(&["inventory.*", "shipping.*", "order.*", "email.*"]).await;
+    shop.close().await;
+}
