@@ -12,8 +12,8 @@ use uuid::Uuid;
 
 use super::{
     App, body,
-    intake::{NotPlaced, Outcome, Placed, Placement},
     order_request::OrderRequest,
+    placement::{NotPlaced, Outcome, Placed, Placement},
     problem::{Code, Problem},
     request_id,
     validate::{self, Priced, Refused},
