@@ -223,3 +223,81 @@ async fn store(connection: &mut Connection, batch: &Batch) -> Result<(Vec<Stored
     stored.extend(fresh.into_iter().map(Placement::stored));
     Ok((stored, outgoing))
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use diesel::result::{DatabaseErrorKind, Error as DieselError};
+
+    use super::*;
+
+    fn batch(size: usize) -> Batch {
+        let placement = |key: usize| Placement {
+            key: key.to_string(),
+            fingerprint: [0; 32],
+            correlation_id: Uuid::nil(),
+            traceparent: String::new(),
+            order: NewOrder {
+                id: Uuid::nil(),
+                number: OrderNumber::random(),
+                total: 0,
+                currency: String::new(),
+                customer_name: String::new(),
+                customer_email: String::new(),
+                address_line1: String::new(),
+                address_line2: None,
+                city: String::new(),
+                postal_code: String::new(),
+                country: String::new(),
+                payment_method: String::new(),
+                created_at: DateTime::UNIX_EPOCH,
+                lines: Vec::new(),
+            },
+        };
+        Batch { orders: (0..size).map(placement).collect(), redraws: 0, briefly: false }
+    }
+
+    fn refused(kind: DatabaseErrorKind, message: &str) -> StoreError {
+        StoreError::Query(DieselError::DatabaseError(kind, Box::new(message.to_owned())))
+    }
+
+    fn later() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
+    #[test]
+    fn while_the_database_is_away_a_batch_is_tried_until_its_deadline() {
+        let away = StoreError::TimedOut(TRANSACTION);
+        assert!(matches!(after(&away, batch(2), later()), Next::Again(batch) if batch.orders.len() == 2));
+        assert!(matches!(after(&away, batch(2), Instant::now()), Next::GiveUp(_, NotPlaced::Unavailable)));
+    }
+
+    #[test]
+    fn a_number_that_is_taken_is_drawn_again_but_not_for_ever() {
+        let taken = refused(DatabaseErrorKind::UniqueViolation, "orders_number_key");
+        let mut batch = batch(1);
+        for _ in 0..REDRAWS {
+            let number = batch.orders[0].order.number.clone();
+            let Next::Again(again) = after(&taken, batch, later()) else { panic!("it is tried again") };
+            assert_ne!(again.orders[0].order.number, number);
+            batch = again;
+        }
+        assert!(matches!(after(&taken, batch, later()), Next::GiveUp(_, NotPlaced::Failed)));
+    }
+
+    #[test]
+    fn a_batch_is_halved_until_only_the_bad_order_is_left() {
+        let bad = refused(DatabaseErrorKind::CheckViolation, "bad");
+        let Next::Halves(one, other) = after(&bad, batch(3), later()) else { panic!("it is halved") };
+        assert_eq!((one.orders.len(), other.orders.len()), (1, 2));
+        // One key that is stuck must not make all parts wait as long as the whole did.
+        assert!(one.briefly && other.briefly);
+        assert!(matches!(after(&bad, one, later()), Next::GiveUp(_, NotPlaced::Failed)));
+    }
+
+    #[test]
+    fn a_key_that_another_transaction_holds_is_in_progress() {
+        let held = refused(DatabaseErrorKind::Unknown, "canceling statement due to lock timeout");
+        assert!(matches!(after(&held, batch(1), later()), Next::GiveUp(_, NotPlaced::InProgress)));
+    }
+}
