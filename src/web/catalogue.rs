@@ -78,7 +78,8 @@ async fn refresh(database: Database, current: watch::Sender<Option<Arc<Catalogue
                 current.send_replace(Some(Arc::new(Catalogue::new(products))));
             }
             Err(error) => {
-                if !failing {
+                // That the database is away is said by the gate already.
+                if !failing && !error.is_unavailable() {
                     tracing::warn!(
                         error = telemetry::chain(&error),
                         "the catalogue cannot be read; going on with what is known of it"

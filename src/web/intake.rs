@@ -6,15 +6,14 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use super::placement::{NotPlaced, Outcome, Placement, answer};
 use crate::{
     broker::Relay,
     domain::OrderNumber,
-    events::{NewEvent, OrderCreated, OrderedItem},
     group_commit::Limits,
     store::{
         Connection, Database, StoreError, event_log,
@@ -43,53 +42,6 @@ const REDRAWS: u8 = 3;
 
 /// The event's source.
 const SOURCE: &str = "/orderflow/web";
-
-/// An order that is ready to be stored.
-pub struct Placement {
-    /// The client's Idempotency-Key.
-    pub key: String,
-    /// Of the request.
-    pub fingerprint: Fingerprint,
-    /// The request's id.
-    pub correlation_id: Uuid,
-    /// The trace that everything that follows belongs to.
-    pub traceparent: String,
-    /// The order.
-    pub order: NewOrder,
-}
-
-/// What the answer to a placed order is made from; the same for every repetition.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Placed {
-    /// Its id.
-    pub order_id: Uuid,
-    /// What people read out on the phone.
-    pub number: String,
-    /// In minor units.
-    pub total: i64,
-    /// ISO 4217.
-    pub currency: String,
-    /// Whole milliseconds.
-    pub created_at: DateTime<Utc>,
-    /// Another request with this key made it.
-    pub replayed: bool,
-}
-
-/// Why an order is not placed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NotPlaced {
-    /// The key belongs to another request.
-    KeyReused,
-    /// Another transaction holds the key.
-    InProgress,
-    /// The database could not be reached in time. The order may exist: the same key finds out.
-    Unavailable,
-    /// The database refused it; the cause is logged. Nothing is stored.
-    Failed,
-}
-
-/// What a request gets.
-pub type Outcome = Result<Placed, NotPlaced>;
 
 /// Stores batches of orders. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -272,54 +224,80 @@ async fn store(connection: &mut Connection, batch: &Batch) -> Result<(Vec<Stored
     Ok((stored, outgoing))
 }
 
-impl Placement {
-    fn claim(&self) -> Claim<'_> {
-        Claim {
-            key: &self.key,
-            fingerprint: &self.fingerprint,
-            order_id: self.order.id,
-            created_at: self.order.created_at,
-        }
-    }
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
-    fn event(&self) -> serde_json::Result<NewEvent> {
-        let order = &self.order;
-        let item =
-            |line: &orders::Line| OrderedItem { sku: line.sku.clone(), quantity: line.quantity, price: line.price };
-        let data = OrderCreated {
-            number: order.number.to_string(),
-            total: order.total,
-            currency: order.currency.clone(),
-            items: order.lines.iter().map(item).collect(),
+    use super::*;
+
+    fn batch(size: usize) -> Batch {
+        let placement = |key: usize| Placement {
+            key: key.to_string(),
+            fingerprint: [0; 32],
+            correlation_id: Uuid::nil(),
+            traceparent: String::new(),
+            order: NewOrder {
+                id: Uuid::nil(),
+                number: OrderNumber::random(),
+                total: 0,
+                currency: String::new(),
+                customer_name: String::new(),
+                customer_email: String::new(),
+                address_line1: String::new(),
+                address_line2: None,
+                city: String::new(),
+                postal_code: String::new(),
+                country: String::new(),
+                payment_method: String::new(),
+                created_at: DateTime::UNIX_EPOCH,
+                lines: Vec::new(),
+            },
         };
-        NewEvent::first(order.id, self.correlation_id, Some(self.traceparent.clone()), &data)
+        Batch { orders: (0..size).map(placement).collect(), redraws: 0, briefly: false }
     }
 
-    /// As [`idempotency::find`] will read it from now on.
-    fn stored(&self) -> Stored {
-        Stored {
-            key: self.key.clone(),
-            fingerprint: self.fingerprint.to_vec(),
-            order_id: self.order.id,
-            number: self.order.number.to_string(),
-            total: self.order.total,
-            currency: self.order.currency.clone(),
-            created_at: self.order.created_at,
+    fn refused(kind: DatabaseErrorKind, message: &str) -> StoreError {
+        StoreError::Query(DieselError::DatabaseError(kind, Box::new(message.to_owned())))
+    }
+
+    fn later() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
+    #[test]
+    fn while_the_database_is_away_a_batch_is_tried_until_its_deadline() {
+        let away = StoreError::TimedOut(TRANSACTION);
+        assert!(matches!(after(&away, batch(2), later()), Next::Again(batch) if batch.orders.len() == 2));
+        assert!(matches!(after(&away, batch(2), Instant::now()), Next::GiveUp(_, NotPlaced::Unavailable)));
+    }
+
+    #[test]
+    fn a_number_that_is_taken_is_drawn_again_but_not_for_ever() {
+        let taken = refused(DatabaseErrorKind::UniqueViolation, "orders_number_key");
+        let mut batch = batch(1);
+        for _ in 0..REDRAWS {
+            let number = batch.orders[0].order.number.clone();
+            let Next::Again(again) = after(&taken, batch, later()) else { panic!("it is tried again") };
+            assert_ne!(again.orders[0].order.number, number);
+            batch = again;
         }
+        assert!(matches!(after(&taken, batch, later()), Next::GiveUp(_, NotPlaced::Failed)));
     }
-}
 
-/// The answer to a request with this fingerprint that would have made the order `own`.
-fn answer(stored: &Stored, fingerprint: &Fingerprint, own: Option<Uuid>) -> Outcome {
-    if stored.fingerprint != fingerprint {
-        return Err(NotPlaced::KeyReused);
+    #[test]
+    fn a_batch_is_halved_until_only_the_bad_order_is_left() {
+        let bad = refused(DatabaseErrorKind::CheckViolation, "bad");
+        let Next::Halves(one, other) = after(&bad, batch(3), later()) else { panic!("it is halved") };
+        assert_eq!((one.orders.len(), other.orders.len()), (1, 2));
+        // One key that is stuck must not make all parts wait as long as the whole did.
+        assert!(one.briefly && other.briefly);
+        assert!(matches!(after(&bad, one, later()), Next::GiveUp(_, NotPlaced::Failed)));
     }
-    Ok(Placed {
-        order_id: stored.order_id,
-        number: stored.number.clone(),
-        total: stored.total,
-        currency: stored.currency.clone(),
-        created_at: stored.created_at,
-        replayed: own != Some(stored.order_id),
-    })
+
+    #[test]
+    fn a_key_that_another_transaction_holds_is_in_progress() {
+        let held = refused(DatabaseErrorKind::Unknown, "canceling statement due to lock timeout");
+        assert!(matches!(after(&held, batch(1), later()), Next::GiveUp(_, NotPlaced::InProgress)));
+    }
 }

@@ -1,6 +1,6 @@
 //! The front end, `orderflow serve`: takes orders and shows what became of them.
 //!
-//! One file per endpoint; [`ROUTES`] is the list. An order is stored by [`intake`], many at a time.
+//! One file per endpoint; `ROUTES` is the list. An order is stored by `intake`, many at a time.
 
 mod admission;
 mod auth;
@@ -16,6 +16,7 @@ mod intake;
 mod openapi;
 mod order_request;
 mod place_order;
+mod placement;
 mod problem;
 mod process;
 mod products;
@@ -40,7 +41,8 @@ use self::{
     admission::Gate,
     catalogue::CatalogueCache,
     health::BrokerHealth,
-    intake::{Intake, Outcome, Placement},
+    intake::Intake,
+    placement::{Outcome, Placement},
     problem::{Code, Problem},
     rate_limit::RateLimit,
 };

@@ -12,8 +12,8 @@ use uuid::Uuid;
 
 use super::{
     App, body,
-    intake::{NotPlaced, Outcome, Placed, Placement},
     order_request::OrderRequest,
+    placement::{NotPlaced, Outcome, Placed, Placement},
     problem::{Code, Problem},
     request_id,
     validate::{self, Priced, Refused},
@@ -188,5 +188,44 @@ fn web_socket(url: String) -> String {
     match url.strip_prefix("http") {
         Some(rest) => format!("ws{rest}"),
         None => url,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn a_key_is_one_header_of_16_to_255_printable_characters() {
+        let given = |keys: &[&str]| {
+            let request = keys
+                .iter()
+                .fold(TestRequest::default(), |request, key| request.append_header(("idempotency-key", *key)));
+            idempotency_key(&request.to_http_request()).ok()
+        };
+        assert_eq!(given(&["0123456789abcdef"]).as_deref(), Some("0123456789abcdef"));
+        assert!(given(&[&"k".repeat(255)]).is_some());
+        for wrong in
+            [&[][..], &["0123456789abcde"], &[&"k".repeat(256)], &["0123456789abcdeé"], &["0123456789abcdef"; 2]]
+        {
+            assert_eq!(given(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn every_order_has_a_trace_of_its_own_in_the_form_of_the_standard() {
+        let trace = traceparent();
+        let parts: Vec<usize> = trace.split('-').map(str::len).collect();
+        assert_eq!(parts, [2, 32, 16, 2]);
+        assert!(trace.starts_with("00-") && trace.ends_with("-01"));
+        assert_ne!(trace, traceparent());
+    }
+
+    #[test]
+    fn the_live_link_has_the_scheme_that_fits_the_public_address() {
+        assert_eq!(web_socket("http://a/b".to_owned()), "ws://a/b");
+        assert_eq!(web_socket("https://a/b".to_owned()), "wss://a/b");
     }
 }

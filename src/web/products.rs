@@ -3,7 +3,10 @@
 use actix_web::{HttpResponse, http::header, web::Data};
 use serde::Serialize;
 
-use super::{App, problem::Problem};
+use super::{
+    App,
+    problem::{Code, Problem},
+};
 use crate::store::catalogue::Product;
 
 #[derive(Serialize)]
@@ -25,7 +28,10 @@ struct Item<'a> {
 /// # Errors
 /// 503 as long as the database was never reached.
 pub async fn handle(app: Data<App>) -> Result<HttpResponse, Problem> {
-    let catalogue = app.catalogue.current().ok_or_else(Problem::database_unavailable)?;
+    let catalogue = app
+        .catalogue
+        .current()
+        .ok_or_else(|| Problem::new(Code::DatabaseUnavailable, "Try again soon.").retry_after(2))?;
     let items = catalogue.products().iter().map(item).collect();
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-cache")).json(Answer { items }))
 }

@@ -31,7 +31,7 @@ pub struct Refused {
     /// Everything that is wrong.
     pub errors: Vec<FieldError>,
     /// The request, where only the catalogue objects to it: it may be the repetition of one that was right in its time.
-    pub request: Option<OrderRequest>,
+    pub request: Option<Box<OrderRequest>>,
 }
 
 /// Checks a body against the contract and against the catalogue.
@@ -50,7 +50,7 @@ pub fn order(body: &Value, catalogue: &Catalogue) -> Result<Priced, Refused> {
             Ok(Priced { request, lines, total, currency })
         }
         (request, _) => {
-            let request = request.filter(|_| errors.are_only_of_catalogue());
+            let request = request.filter(|_| errors.are_only_of_catalogue()).map(Box::new);
             Err(Refused { errors: errors.into_list(), request })
         }
     }

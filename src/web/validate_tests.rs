@@ -1,1 +1,203 @@
+//! Every mistake that a body can have.
+
+use serde_json::{Value, json};
+
 use super::*;
+use crate::store::catalogue::Product;
+
+fn catalogue() -> Catalogue {
+    let product = |sku: &str, price, currency: &str, available| Product {
+        sku: sku.to_owned(),
+        name: format!("The {sku}"),
+        price,
+        currency: currency.to_owned(),
+        available,
+    };
+    Catalogue::new(vec![
+        product("MUG", 1499, "EUR", 1_000),
+        product("TEA", 450, "EUR", 3),
+        product("LAMP", 8900, "EUR", 0),
+        product("FOREIGN", 100, "USD", 10),
+        product("DEAR", i64::MAX, "EUR", 10),
+    ])
+}
+
+fn good() -> Value {
+    json!({
+        "customer": {"name": "Ada Lovelace", "email": "ada@example.com"},
+        "shipping_address": {"line1": "1 Main Street", "city": "Berlin", "postal_code": "10115", "country": "DE"},
+        "items": [{"sku": "MUG", "quantity": 2}, {"sku": "TEA", "quantity": 1}],
+        "payment": {"method": "pm_card_visa"},
+    })
+}
+
+fn changed(pointer: &str, value: Value) -> Value {
+    let mut body = good();
+    let (parent, field) = pointer.rsplit_once('/').expect("a pointer");
+    match body.pointer_mut(parent).expect("a parent") {
+        Value::Object(fields) => drop(fields.insert(field.to_owned(), value)),
+        Value::Array(elements) => elements[field.parse::<usize>().expect("an index")] = value,
+        other => panic!("{other} has no fields"),
+    }
+    body
+}
+
+/// Pointer and code of each error.
+fn mistakes(body: &Value) -> Vec<(String, &'static str)> {
+    match order(body, &catalogue()) {
+        Ok(_) => Vec::new(),
+        Err(refused) => refused.errors.into_iter().map(|error| (error.pointer, error.code)).collect(),
+    }
+}
+
+fn fails(pointer: &str, value: Value, code: &str) {
+    let body = changed(pointer, value);
+    let found: Vec<(String, String)> =
+        mistakes(&body).into_iter().map(|(pointer, code)| (pointer, code.to_owned())).collect();
+    assert_eq!(found, [(format!("#{pointer}"), code.to_owned())], "{body}");
+}
+
+#[test]
+fn a_good_order_is_priced_from_the_catalogue() {
+    let Ok(priced) = order(&good(), &catalogue()) else { panic!("it is good") };
+    assert_eq!((priced.total, priced.currency.as_str()), (2 * 1499 + 450, "EUR"));
+    assert_eq!(
+        priced.lines.iter().map(|line| (line.name.as_str(), line.quantity)).collect::<Vec<_>>(),
+        [("The MUG", 2), ("The TEA", 1)]
+    );
+}
+
+#[test]
+fn what_is_missing_null_or_unknown_is_named() {
+    for pointer in
+        ["/customer", "/customer/email", "/shipping_address/city", "/items", "/items/0/sku", "/payment/method"]
+    {
+        fails(pointer, Value::Null, "required");
+    }
+    fails("/voucher", json!(1), "unknown_field");
+    fails("/customer/phone", json!("1"), "unknown_field");
+    fails("/items/0/price", json!(1), "unknown_field");
+    assert_eq!(mistakes(&json!({})).len(), 4);
+}
+
+#[test]
+fn a_wrong_type_is_one_mistake() {
+    assert_eq!(mistakes(&json!([1])), [("#".to_owned(), "wrong_type")]);
+    fails("/customer", json!("Ada"), "wrong_type");
+    fails("/customer/name", json!(1), "wrong_type");
+    fails("/items", json!({}), "wrong_type");
+    fails("/items/1", json!("TEA"), "wrong_type");
+    for quantity in [json!("2"), json!(1.5), json!(true)] {
+        fails("/items/0/quantity", quantity, "wrong_type");
+    }
+}
+
+#[test]
+fn texts_have_bounds() {
+    for (pointer, longest) in [
+        ("/customer/name", 200),
+        ("/shipping_address/line1", 200),
+        ("/shipping_address/line2", 200),
+        ("/shipping_address/city", 100),
+        ("/shipping_address/postal_code", 20),
+    ] {
+        assert_eq!(mistakes(&changed(pointer, json!("ä".repeat(longest)))), []);
+        fails(pointer, json!("ä".repeat(longest + 1)), "too_long");
+        fails(pointer, json!(" "), "blank");
+        fails(pointer, json!("a\u{0}b"), "control_character");
+        fails(pointer, json!("a\nb"), "control_character");
+    }
+    fails("/customer/email", json!(format!("{}@example.com", "a".repeat(250))), "too_long");
+}
+
+#[test]
+fn quantities_and_lists_have_bounds() {
+    for quantity in [json!(0), json!(-1), json!(100), json!(1_000_000_000), json!(u64::MAX)] {
+        fails("/items/0/quantity", quantity, "out_of_range");
+    }
+    fails("/items", json!([]), "wrong_count");
+    let many = json!((0..51).map(|_| json!({"sku": "MUG", "quantity": 1})).collect::<Vec<_>>());
+    assert_eq!(mistakes(&changed("/items", many)).first(), Some(&("#/items".to_owned(), "wrong_count")));
+    let Err(refused) = order(&changed("/items/0/quantity", json!(0)), &catalogue()) else { panic!("0 is refused") };
+    assert_eq!(refused.errors[0].detail, "Must be 1 to 99; got 0.");
+    assert!(refused.request.is_none());
+}
+
+#[test]
+fn e_mail_country_and_method_have_their_forms() {
+    for email in
+        ["ada", "ada@", "@example.com", "ada@localhost", "Ada <ada@example.com>", "ada@[192.0.2.1]", "a b@c.de"]
+    {
+        fails("/customer/email", json!(email), "invalid_email");
+    }
+    for country in [json!("de"), json!("XX"), json!("DEU"), json!(""), json!(49)] {
+        fails("/shipping_address/country", country, "invalid_country");
+    }
+    for method in [json!("card_visa"), json!("pm_"), json!("pm_a-b"), json!(format!("pm_{}", "a".repeat(65))), json!(1)]
+    {
+        fails("/payment/method", method, "invalid_method");
+    }
+}
+
+#[test]
+fn a_card_number_is_refused_wherever_it_is_and_never_repeated() {
+    for (pointer, value) in [
+        ("/payment/method", json!("4242 4242 4242 4242")),
+        ("/payment/method", json!("pm_4242424242424242")),
+        ("/shipping_address/line2", json!("card 4242-4242-4242-4242")),
+        ("/items/0/quantity", json!(4_242_424_242_424_242_u64)),
+        ("/customer/card", json!("4242424242424242")),
+    ] {
+        fails(pointer, value, "card_number_refused");
+    }
+    let body = changed("/4242424242424242", json!({"4242424242424242": 4_242_424_242_424_242_u64}));
+    let Err(refused) = order(&body, &catalogue()) else { panic!("it is refused") };
+    assert!(refused.errors.iter().all(|error| !error.pointer.contains("4242") && !error.detail.contains("4242")));
+}
+
+#[test]
+fn the_catalogue_objects_to_what_it_has_not() {
+    fails("/items/0/sku", json!("NOPE"), "unknown_sku");
+    fails("/items/0/sku", json!("LAMP"), "out_of_stock");
+    fails("/items/1/quantity", json!(4), "out_of_stock");
+    fails("/items/1/sku", json!("FOREIGN"), "mixed_currencies");
+    fails("/items/1/sku", json!("MUG"), "duplicate_sku");
+    assert_eq!(mistakes(&changed("/items/0/sku", json!("DEAR"))), [("#/items".to_owned(), "total_too_large")]);
+}
+
+#[test]
+fn what_only_the_catalogue_objects_to_may_be_a_repetition() {
+    for (pointer, value, may_be) in [
+        ("/items/0/sku", json!("NOPE"), true),
+        ("/items/0/sku", json!("LAMP"), true),
+        ("/items/0/quantity", json!(0), false),
+        ("/items/1/sku", json!("MUG"), false),
+    ] {
+        let Err(refused) = order(&changed(pointer, value), &catalogue()) else { panic!("{pointer} is refused") };
+        assert_eq!(refused.request.is_some(), may_be, "{pointer}");
+    }
+}
+
+#[test]
+fn everything_is_said_at_once() {
+    let body = json!({
+        "customer": {"name": "", "email": "x"},
+        "items": [{"sku": "NOPE", "quantity": 0}, {"sku": "LAMP"}, {"sku": "TEA", "quantity": 4}],
+        "payment": {"method": "x"}, "extra": 1,
+    });
+    let mut found = mistakes(&body);
+    found.sort();
+    let expected = [
+        ("#/customer/email", "invalid_email"),
+        ("#/customer/name", "blank"),
+        ("#/extra", "unknown_field"),
+        ("#/items/0/quantity", "out_of_range"),
+        ("#/items/0/sku", "unknown_sku"),
+        ("#/items/1/quantity", "required"),
+        ("#/items/1/sku", "out_of_stock"),
+        ("#/items/2/quantity", "out_of_stock"),
+        ("#/payment/method", "invalid_method"),
+        ("#/shipping_address", "required"),
+    ];
+    assert_eq!(found, expected.map(|(pointer, code)| (pointer.to_owned(), code)));
+}
