@@ -33,10 +33,11 @@ enum State {
 pub struct Gate(watch::Receiver<State>);
 
 impl Gate {
-    /// Starts to measure, on the current runtime, until `stop`. Closed until the first measurement.
+    /// Starts to measure, on the current runtime, until `stop`. Open until the first measurement: where the database is
+    /// away, storing the order says so too, only later.
     #[must_use]
     pub fn start(database: Database, limits: Admission, stop: CancellationToken) -> Self {
-        let (sender, receiver) = watch::channel(State::DatabaseAway);
+        let (sender, receiver) = watch::channel(State::Open);
         tokio::spawn(watch_outbox(database, limits, sender, stop));
         Self(receiver)
     }

@@ -63,7 +63,8 @@ impl Probe {
         let declare = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
         channel.queue_declare(name.into(), declare, FieldTable::default()).await.expect("a queue can be made");
         let bind = QueueBindOptions::default();
-        let bound = channel.queue_bind(name.into(), names::EVENTS.into(), "#".into(), bind, FieldTable::default()).await;
+        let bound =
+            channel.queue_bind(name.into(), names::EVENTS.into(), "#".into(), bind, FieldTable::default()).await;
         bound.expect("it can be bound");
         name.to_owned()
     }

@@ -22,13 +22,11 @@ pub struct Child {
     log: Arc<Mutex<Vec<String>>>,
 }
 
-/// Where cargo puts our programs: beside the tests.
+/// Where cargo puts our programs: in target/<profile>, as it does a benchmark; a test is one level further down.
 fn program_path(program: &str) -> PathBuf {
-    let test = env::current_exe().expect("a running test has a path");
-    let directory = test.parent().and_then(|deps| deps.parent()).expect("tests are in target/<profile>/deps");
-    let path = directory.join(program);
-    assert!(path.exists(), "{} is not built: run the tests by `make test`", path.display());
-    path
+    let own = env::current_exe().expect("a running program has a path");
+    let found = own.ancestors().skip(1).take(2).map(|directory| directory.join(program)).find(|path| path.exists());
+    found.unwrap_or_else(|| panic!("{program} is not built: run the tests by `make test`"))
 }
 
 impl Child {

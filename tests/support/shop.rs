@@ -199,6 +199,15 @@ impl Shop {
         .await;
     }
 
+    /// Waits until the broker has every event.
+    pub async fn until_published(&self) {
+        until("every event is published", async || {
+            let waiting = self.number("SELECT count(*) FROM messaging.outbox").await;
+            if waiting == 0 { Ok(()) } else { Err(waiting) }
+        })
+        .await;
+    }
+
     /// Waits until nothing more will happen by itself: every event is published, and every subscription that takes it
     /// has applied it.
     pub async fn until_quiet(&self) {

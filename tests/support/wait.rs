@@ -3,12 +3,12 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 /// How long anything may take before a test gives up: far longer than anything takes on a busy two-core machine.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(150);
 
 /// Asks `condition` again and again until it holds.
 ///
 /// # Panics
-/// When it does not hold within 90 s; `what` and the last answer are in the message.
+/// When it does not hold within 150 s; `what` and the last answer are in the message.
 pub async fn until<E: std::fmt::Debug>(what: &str, mut condition: impl AsyncFnMut() -> Result<(), E>) {
     let deadline = Instant::now() + PATIENCE;
     let mut ticks = interval(Duration::from_millis(25));

@@ -6,7 +6,10 @@ use orderflow_tests::{Shop, VISA};
 async fn of_two_hundred_orders_for_a_hundred_pieces_exactly_a_hundred_ship() {
     let mut shop = Shop::open().await;
     shop.execute("UPDATE inventory.stock SET available = 100 WHERE sku = 'TEAPOT-1L'").await;
-    shop.execute("INSERT INTO inventory.movements (sku, kind, quantity) VALUES ('TEAPOT-1L', 'adjusted', 100 - 1000000)").await;
+    shop.execute(
+        "INSERT INTO inventory.movements (sku, kind, quantity) VALUES ('TEAPOT-1L', 'adjusted', 100 - 1000000)",
+    )
+    .await;
     let web = shop.start_web().await;
     // Accepted before any worker takes a piece, so that all of them meet in the inventory.
     web.orders(200, "TEAPOT-1L", VISA).await;
@@ -30,7 +33,10 @@ async fn an_order_of_which_one_item_is_short_takes_none_of_the_others() {
     ]);
     let order = web.place(&orderflow_tests::key(), &body).await.accepted();
     shop.execute("UPDATE inventory.stock SET available = 2 WHERE sku = 'KETTLE-GOOSE'").await;
-    shop.execute("INSERT INTO inventory.movements (sku, kind, quantity) VALUES ('KETTLE-GOOSE', 'adjusted', 2 - 1000000)").await;
+    shop.execute(
+        "INSERT INTO inventory.movements (sku, kind, quantity) VALUES ('KETTLE-GOOSE', 'adjusted', 2 - 1000000)",
+    )
+    .await;
     shop.start_worker(&[]).await;
     web.until_status(&order, "cancelling").await;
     assert_eq!(shop.number("SELECT count(*) FROM inventory.movements WHERE kind = 'reserved'").await, 0);

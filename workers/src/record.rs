@@ -64,7 +64,12 @@ impl<H: Handler> Recorder<H> {
             match outcome {
                 Ok(Outcome::Recorded(events)) => {
                     // Acknowledged after the commit and not after the confirm: the outbox is durable.
-                    tracing::debug!(queue = self.settle.queue, events = deliveries.len(), follow = events.len(), "recorded");
+                    tracing::debug!(
+                        queue = self.settle.queue,
+                        events = deliveries.len(),
+                        follow = events.len(),
+                        "recorded"
+                    );
                     self.relay.submit(events);
                     self.settle.acknowledge(&deliveries).await;
                 }
