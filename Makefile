@@ -1,7 +1,7 @@
 # Every target is a script: read scripts/ for what happens.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full services services-down bench check
+.PHONY: help demo test test-full services services-down bench check schema
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,3 +26,6 @@ bench: ## the measurements, into bench/out/
 
 check: ## format, lints, documentation, licences, generated files
 	@scripts/check.sh
+
+schema: ## writes src/store/schema/*.rs from the migrations
+	@scripts/schema.sh

@@ -210,7 +210,7 @@ impl<H: Handler> QueueActor<H> {
         R: FnOnce(&mut Self, F::Output) + 'static,
     {
         let task = self.work.runtime.spawn(work);
-        let then = async move { task.await }.into_actor(self).map(|outcome, actor, context| match outcome {
+        let then = task.into_actor(self).map(|outcome, actor, context| match outcome {
             Ok(output) => {
                 after(actor, output);
                 actor.pump(context);

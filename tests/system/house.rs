@@ -1,0 +1,152 @@
+//! The rules of docs/ARCHITECTURE.md that a test can hold.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use orderflow::{broker::Subscription, config, events::EventKind};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The Rust files below a folder, by their path from the root, with their code: comments and unit tests left out.
+fn sources(folder: &str) -> Vec<(String, String)> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).expect("the folder is there").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&root().join(folder), &mut found);
+    let read = |path: PathBuf| {
+        let text = fs::read_to_string(&path).expect("it can be read");
+        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+        let code: Vec<_> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        let name = path.strip_prefix(root()).expect("it is below the root").display().to_string();
+        (name, code.join("\n"))
+    };
+    let all: Vec<_> = found.into_iter().map(read).collect();
+    assert!(!all.is_empty(), "nothing was looked at in {folder}");
+    all
+}
+
+/// Fails when a file outside `allowed` has one of `words`.
+fn only_in(folders: &[&str], words: &[&str], allowed: impl Fn(&str) -> bool, rule: &str) {
+    let mut somewhere = false;
+    for (name, code) in folders.iter().flat_map(|folder| sources(folder)) {
+        for word in words.iter().filter(|word| code.contains(**word)) {
+            assert!(allowed(&name), "{name} has {word:?}: {rule}");
+            somewhere = true;
+        }
+    }
+    assert!(somewhere || allowed(""), "none of {words:?} is anywhere: this check looks for the wrong words");
+}
+
+#[test]
+fn the_domain_does_no_io() {
+    let io = ["lapin", "diesel", "tokio", "reqwest", "actix", "std::fs", "std::net", "async "];
+    only_in(&["src/domain"], &io, str::is_empty, "the domain does no IO");
+}
+
+#[test]
+fn handlers_see_neither_the_broker_nor_actix() {
+    let words = ["lapin", "actix", "Delivery", "Publisher", "Relay"];
+    only_in(&["workers/src/services"], &words, str::is_empty, "handlers decide, the shell acts");
+}
+
+#[test]
+fn sql_is_in_stores() {
+    let words = ["sql_query", "diesel::insert_into", "diesel::update", "diesel::delete", "::table"];
+    let store = |name: &str| {
+        // The simulated provider stands for another company and keeps its own ledger.
+        name.starts_with("src/store/") || name.ends_with("/store.rs") || name.ends_with("simulated_payment.rs")
+    };
+    only_in(&["src", "workers/src"], &words, store, "SQL is in src/store and in each service's store.rs");
+}
+
+#[test]
+fn one_place_settles_and_one_publishes() {
+    let settling = [".ack(", ".nack(", ".reject(", "basic_ack", "basic_nack", "basic_reject"];
+    only_in(&["src", "workers/src"], &settling, |name| name == "workers/src/settle.rs", "settle.rs alone settles");
+    let publishing = ["basic_publish"];
+    only_in(
+        &["src", "workers/src"],
+        &publishing,
+        |name| name == "src/broker/publisher.rs",
+        "publisher.rs alone publishes",
+    );
+}
+
+#[test]
+fn applications_declare_nothing() {
+    for word in ["queue_declare", "exchange_declare", "queue_bind"] {
+        let passive = |name: &str| name.is_empty() || name == "src/broker/readiness.rs";
+        only_in(&["src", "workers/src"], &[word], passive, "what exists is the operator's; applications only ask");
+    }
+    let (_, readiness) =
+        sources("src/broker").into_iter().find(|(name, _)| name.ends_with("readiness.rs")).expect("there");
+    assert_eq!(readiness.matches("_declare(").count(), readiness.matches("passive: true").count());
+}
+
+/// Who writes which schema.
+#[test]
+fn a_schema_is_written_by_its_own_service() {
+    let written = |code: &str, schema: &str| {
+        let statement =
+            ["INSERT INTO", "UPDATE", "DELETE FROM"].iter().any(|verb| code.contains(&format!("{verb} {schema}.")));
+        let dsl = ["insert_into", "update", "delete"].iter().any(|verb| code.contains(&format!("diesel::{verb}(")))
+            && code.contains(&format!("schema::{schema}"));
+        statement || dsl
+    };
+    for (schema, owners) in [
+        ("orders", &["src/store/orders.rs", "src/store/idempotency.rs", "workers/src/services/order/"][..]),
+        ("messaging", &["src/store/event_log.rs", "src/store/outbox.rs", "src/store/inbox.rs"]),
+        ("payment", &["workers/src/services/payment/"]),
+        ("inventory", &["workers/src/services/inventory/", "src/store/stock.rs"]),
+        ("shipping", &["workers/src/services/shipping/"]),
+        ("email", &["workers/src/services/email/"]),
+        ("simulator", &["workers/src/providers/simulated_payment.rs"]),
+    ] {
+        let writers: Vec<_> = [sources("src"), sources("workers/src")]
+            .concat()
+            .into_iter()
+            .filter(|(_, code)| written(code, schema))
+            .map(|(name, _)| name)
+            .collect();
+        assert!(!writers.is_empty(), "nobody writes {schema}: this check looks for the wrong words");
+        for writer in writers {
+            assert!(owners.iter().any(|owner| writer.starts_with(owner)), "{writer} writes {schema}");
+        }
+    }
+}
+
+#[test]
+fn everything_that_people_rely_on_is_documented() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let (events, readme) = (read("docs/EVENTS.md"), read("README.md"));
+    for kind in EventKind::ALL {
+        assert!(events.contains(&format!("`{kind}`")), "docs/EVENTS.md lacks {kind}");
+    }
+    for subscription in Subscription::ALL {
+        let service = subscription.service();
+        assert!(events.contains(&format!("{service}:")), "docs/EVENTS.md lacks the service {service}");
+        assert!(root().join(format!("workers/src/services/{service}")).is_dir(), "{service} has no folder");
+    }
+    let dependencies = read("docs/DEPENDENCIES.md");
+    let manifest = read("Cargo.toml");
+    let table =
+        manifest.split("[workspace.dependencies]").nth(1).and_then(|rest| rest.split("\n[").next()).expect("there");
+    for name in table.lines().filter_map(|line| line.split_once(" = ")).map(|(name, _)| name) {
+        let own = name.starts_with("orderflow");
+        assert!(own || dependencies.contains(&format!("`{name}`")), "docs/DEPENDENCIES.md lacks {name}");
+    }
+    assert!(config::ALL.iter().all(|setting| !setting.meaning.is_empty()));
+    assert!(readme.contains("make demo") && readme.contains("make test"));
+}

@@ -1,0 +1,69 @@
+//! The generated schema files are those of the migrations, and the migrations can be undone.
+
+use std::{collections::BTreeSet, fs, path::PathBuf};
+
+use diesel::{QueryableByName, pg::Pg, sql_types::Text};
+use diesel_async::{AsyncMigrationHarness, RunQueryDsl as _};
+use diesel_migrations::{FileBasedMigrations, MigrationHarness as _};
+use orderflow_tests::Shop;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The columns of every table of ours, as the generated files write them: `orders.items.line -> Int2`.
+const COLUMNS: &str = "
+SELECT format('%s.%s.%s -> %s', table_schema, table_name, column_name,
+    CASE WHEN is_nullable = 'YES' THEN format('Nullable<%s>', initcap(udt_name)) ELSE initcap(udt_name) END) AS text
+FROM information_schema.columns JOIN information_schema.tables USING (table_schema, table_name)
+WHERE table_type = 'BASE TABLE' AND table_schema NOT IN ('public', 'pg_catalog', 'information_schema')";
+
+#[derive(QueryableByName)]
+struct Row {
+    #[diesel(sql_type = Text)]
+    text: String,
+}
+
+/// The same out of the files.
+fn generated() -> BTreeSet<String> {
+    let mut columns = BTreeSet::new();
+    for file in fs::read_dir(root().join("src/store/schema")).expect("it is there").flatten() {
+        let text = fs::read_to_string(file.path()).expect("it can be read");
+        let mut table = String::new();
+        for line in text.lines().map(str::trim) {
+            if let Some((name, _)) = line.strip_suffix('{').and_then(|line| line.trim().split_once(" (")) {
+                table = name.to_owned();
+            } else if let Some((column, kind)) = line.trim_end_matches(',').split_once(" -> ")
+                && !line.starts_with("diesel::")
+            {
+                columns.insert(format!("{table}.{column} -> {kind}"));
+            }
+        }
+    }
+    columns
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_generated_files_are_those_of_the_migrations() {
+    let shop = Shop::open().await;
+    let rows: Vec<Row> = diesel::sql_query(COLUMNS).load(&mut shop.database().await).await.expect("it can be read");
+    let live: BTreeSet<String> = rows.into_iter().map(|row| row.text).collect();
+    assert_eq!(generated(), live, "run `make schema`");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_migration_can_be_undone_and_done_again() {
+    let shop = Shop::open().await;
+    let migrations = || FileBasedMigrations::from_path(root().join("migrations")).expect("they can be read");
+    let count = diesel::migration::MigrationSource::<Pg>::migrations(&migrations()).expect("they can be read").len();
+    let mut harness = AsyncMigrationHarness::new(shop.database().await);
+    let undone =
+        tokio::task::block_in_place(|| harness.revert_all_migrations(migrations())).expect("they can be undone").len();
+    assert_eq!(undone, count);
+    let tables =
+        "SELECT count(*) FROM information_schema.tables WHERE table_schema IN ('orders', 'messaging', 'payment')";
+    assert_eq!(shop.number(tables).await, 0);
+    let done =
+        tokio::task::block_in_place(|| harness.run_pending_migrations(migrations())).expect("they can be done").len();
+    assert_eq!(done, count);
+}
