@@ -12,6 +12,7 @@ pub mod preflight;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;
+pub mod timestamp;
 pub mod tls;
 pub mod token;
 pub mod web;

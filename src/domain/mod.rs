@@ -3,7 +3,6 @@
 mod money;
 mod number;
 mod status;
-pub mod timestamp;
 
 pub use money::{Overflow, total};
 pub use number::OrderNumber;

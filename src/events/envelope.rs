@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
 use super::EventKind;
-use crate::domain::timestamp;
+use crate::timestamp;
 
 /// The media type of a message's body.
 pub const CONTENT_TYPE: &str = "application/cloudevents+json";

@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use super::{App, auth, problem::Problem};
 use crate::{
-    domain::timestamp,
     store::orders::{self, Line, Order},
+    timestamp,
 };
 
 /// Kept by the customer's browser only, and asked about each time.

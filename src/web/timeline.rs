@@ -10,12 +10,13 @@ use super::{
     problem::{Code, Problem},
 };
 use crate::{
-    domain::{OrderStatus, timestamp},
+    domain::OrderStatus,
     events::EventKind,
     store::{
         event_log::{self, Logged},
         orders,
     },
+    timestamp,
 };
 
 #[derive(Serialize)]

@@ -2,6 +2,16 @@
 
 use orderflow_tests::{Proxy, Shop, VISA, Web, until};
 
+/// A front end and a worker that reach the broker by a wire that can be cut.
+async fn start_wired(shop: &mut Shop) -> (Web, Proxy) {
+    let web_url = shop.broker_url("orderflow-web");
+    let worker_url = shop.broker_url("orderflow-worker");
+    let wire = Proxy::to(&web_url).await;
+    let web = shop.start_web_with(&[("AMQP_URL", wire.through(&web_url).as_str())]).await;
+    shop.start_worker_with(&[], &[("AMQP_URL", wire.through(&worker_url).as_str())]).await;
+    (web, wire)
+}
+
 async fn until_broker(web: &Web, wanted: &str) {
     until(&format!("the front end sees that the broker is {wanted}"), async || {
         let answer = web.get("/readyz", &[]).await;
@@ -13,11 +23,7 @@ async fn until_broker(web: &Web, wanted: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn orders_are_accepted_while_the_broker_is_away_and_ship_afterwards() {
     let mut shop = Shop::open().await;
-    let web_url = shop.broker_url("orderflow-web");
-    let worker_url = shop.broker_url("orderflow-worker");
-    let wire = Proxy::to(&web_url).await;
-    let web = shop.start_web_with(&[("AMQP_URL", wire.through(&web_url).as_str())]).await;
-    shop.start_worker_with(&[], &[("AMQP_URL", wire.through(&worker_url).as_str())]).await;
+    let (web, wire) = start_wired(&mut shop).await;
     wire.cut().await;
     until_broker(&web, "degraded").await;
     // Every one is answered 202, or this fails.
@@ -31,11 +37,7 @@ async fn orders_are_accepted_while_the_broker_is_away_and_ship_afterwards() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wire_that_is_cut_under_load_loses_nothing() {
     let mut shop = Shop::open().await;
-    let web_url = shop.broker_url("orderflow-web");
-    let worker_url = shop.broker_url("orderflow-worker");
-    let wire = Proxy::to(&web_url).await;
-    let web = shop.start_web_with(&[("AMQP_URL", wire.through(&web_url).as_str())]).await;
-    shop.start_worker_with(&[], &[("AMQP_URL", wire.through(&worker_url).as_str())]).await;
+    let (web, wire) = start_wired(&mut shop).await;
     for round in 1..=3 {
         web.orders(50, "MUG-BLUE", VISA).await;
         shop.until_orders("shipped", 50 * round - 25).await;

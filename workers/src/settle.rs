@@ -13,7 +13,7 @@ use lapin::{
 use orderflow::{
     broker::{Backoff, Connector, Message, Publisher, names},
     config::RetryDelays,
-    domain::timestamp,
+    timestamp,
 };
 
 use crate::handler::Failure;
