@@ -211,9 +211,14 @@ mod tests {
         };
         assert_eq!(given(&["0123456789abcdef"]).as_deref(), Some("0123456789abcdef"));
         assert!(given(&[&"k".repeat(255)]).is_some());
-        for wrong in
-            [&[][..], &["0123456789abcde"], &[&"k".repeat(256)], &["0123456789abcdeé"], &["0123456789abcdef"; 2]]
-        {
+        for wrong in [
+            &[][..],
+            &["0123456789abcde"],
+            &[&"k".repeat(256)],
+            &["0123456789abcdeé"],
+            &["0123456789\tabcdef"],
+            &["0123456789abcdef"; 2],
+        ] {
             assert_eq!(given(wrong), None, "{wrong:?}");
         }
     }
