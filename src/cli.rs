@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 /// Settings come from the environment; `orderflow config` lists them.
 /// Exit status: 0 ok, 1 what was checked is not so or was not found, 2 wrong use or settings, 3 something cannot be reached.
 #[derive(Debug, Parser)]
-#[command(name = "orderflow", version)]
+#[command(name = "orderflow", version, propagate_version = true)]
 pub struct Arguments {
     /// What to do.
     #[command(subcommand)]

@@ -63,11 +63,14 @@ impl OrderLinks {
 }
 
 fn mac(secret: &SecretString, order_id: Uuid, expiry: i64) -> Hmac<Sha256> {
-    // HMAC takes a key of any length; hashing it to a fixed length first leaves no error to handle.
-    let key = <Sha256 as sha2::Digest>::digest(secret.expose_secret().as_bytes());
+    let secret = secret.expose_secret().as_bytes();
     let mut block = hmac::digest::Key::<Hmac<Sha256>>::default();
+    // As RFC 2104 makes a key of any length into a block: a longer one is hashed, a shorter one is filled up with zeros.
+    // Done here, it leaves no error to handle.
+    let hashed = <Sha256 as sha2::Digest>::digest(secret);
+    let key: &[u8] = if secret.len() > block.len() { &hashed } else { secret };
     for (to, from) in block.iter_mut().zip(key) {
-        *to = from;
+        *to = *from;
     }
     let mut mac = Hmac::<Sha256>::new(&block);
     mac.update(format!("{order_id}|{expiry}").as_bytes());

@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{
     process::{RunError, run},
-    server::{ServeError, serve},
+    server::{ServeError, bind, serve},
 };
 
 use self::{

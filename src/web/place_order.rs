@@ -63,14 +63,18 @@ async fn placed_before(app: &App, key: &str, refused: Refused) -> Result<Outcome
 fn idempotency_key(request: &HttpRequest) -> Result<String, Problem> {
     let mut given = request.headers().get_all("idempotency-key");
     let key = match (given.next(), given.next()) {
-        (Some(key), None) => key.to_str().ok().filter(|key| (16..=255).contains(&key.len())),
+        (Some(key), None) => key.to_str().ok().filter(|key| is_key(key)),
         _ => None,
     };
-    // A header's text is printable ASCII or it has no text.
     key.map(str::to_owned).ok_or_else(|| {
         let detail = "Send one Idempotency-Key of 16 to 255 printable ASCII characters, such as a UUID: a new one for each order, the same one when you repeat a request.";
         Problem::new(Code::IdempotencyKeyInvalid, detail)
     })
+}
+
+/// 16 to 255 printable ASCII characters. A header may hold tabs too, which are not printable.
+fn is_key(text: &str) -> bool {
+    (16..=255).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
 fn fingerprint(request: &OrderRequest) -> Result<Fingerprint, Problem> {
@@ -207,9 +211,14 @@ mod tests {
         };
         assert_eq!(given(&["0123456789abcdef"]).as_deref(), Some("0123456789abcdef"));
         assert!(given(&[&"k".repeat(255)]).is_some());
-        for wrong in
-            [&[][..], &["0123456789abcde"], &[&"k".repeat(256)], &["0123456789abcdeé"], &["0123456789abcdef"; 2]]
-        {
+        for wrong in [
+            &[][..],
+            &["0123456789abcde"],
+            &[&"k".repeat(256)],
+            &["0123456789abcdeé"],
+            &["0123456789\tabcdef"],
+            &["0123456789abcdef"; 2],
+        ] {
             assert_eq!(given(wrong), None, "{wrong:?}");
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{ServeError, serve};
+use super::{ServeError, bind, serve};
 use crate::{
     broker::{BrokerCheck, BrokerError, Connector, NotReady, Publisher, Relay},
     config::{BrokerConfig, ConfigError, DatabaseConfig, LogConfig, Source, WebConfig},
@@ -73,6 +73,7 @@ pub async fn run(source: &Source) -> Result<(), RunError> {
     let settings = Settings::read(source)?;
     telemetry::init(&settings.log);
     let stop = shutdown::on_signal()?;
+    let listener = bind(settings.web.listen)?;
     let program = format!("orderflow {}", Connector::place());
     let database = Database::new(&settings.database, &program, DATABASE_CONNECTIONS)?;
     let connector = Connector::new(&settings.broker, "orderflow")?;
@@ -81,7 +82,7 @@ pub async fn run(source: &Source) -> Result<(), RunError> {
     let publisher = Publisher::start(connector.clone(), publishing.clone());
     let relay = Relay::start(database.clone(), publisher.clone(), stop.clone());
     let check = BrokerCheck::new(&connector)?;
-    let serving = serve(settings.web, database.clone(), relay.clone(), publisher, check, stop.clone());
+    let serving = serve(listener, settings.web, database.clone(), relay.clone(), publisher, check, stop.clone());
     let outcome = tokio::select! {
         served = serving => served.map_err(RunError::from),
         Err(not_set_up) = preflight::database(&database, &stop) => Err(not_set_up.into()),

@@ -1,6 +1,11 @@
 //! Starts and stops the front end.
 
-use std::{io, net::SocketAddr, thread, time::Duration};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    thread,
+    time::Duration,
+};
 
 use actix_web::{App as ActixApp, HttpServer, dev::Server, middleware, web::Data};
 use tokio_util::sync::CancellationToken;
@@ -51,6 +56,15 @@ pub enum ServeError {
     Failed(#[source] io::Error),
 }
 
+/// Takes the address that `LISTEN` says. Done before anything else is started, so that a port which is taken is all that
+/// is said.
+///
+/// # Errors
+/// [`ServeError::Listen`].
+pub fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).map_err(|why| ServeError::Listen { address, why })
+}
+
 /// Serves until `stop`, then finishes what is in flight, for at most ten seconds. Logs its address once it listens.
 ///
 /// Has to be called on a multi-threaded tokio runtime: transactions and background tasks run there, whatever becomes
@@ -59,6 +73,7 @@ pub enum ServeError {
 /// # Errors
 /// See [`ServeError`].
 pub async fn serve(
+    listener: TcpListener,
     config: WebConfig,
     database: Database,
     relay: Relay,
@@ -71,7 +86,7 @@ pub async fn serve(
     let _ends_with_us = background.clone().drop_guard();
     let app = Data::new(start(&config, database, relay, publisher, check, &stop, &background));
     let intake = app.intake.clone();
-    let server = listen(config.listen, app)?;
+    let server = listen(listener, app).map_err(ServeError::Failed)?;
     let handle = server.handle();
     let stopping = tokio::spawn(async move {
         stop.cancelled().await;
@@ -84,8 +99,8 @@ pub async fn serve(
     ended
 }
 
-/// Binds the address and logs it. The server runs when it is awaited.
-fn listen(address: SocketAddr, app: Data<App>) -> Result<Server, ServeError> {
+/// Logs the address. The server runs when it is awaited.
+fn listen(listener: TcpListener, app: Data<App>) -> io::Result<Server> {
     let server = HttpServer::new(move || {
         ActixApp::new().app_data(app.clone()).wrap(middleware::from_fn(request_id::around)).configure(routes)
     })
@@ -93,8 +108,7 @@ fn listen(address: SocketAddr, app: Data<App>) -> Result<Server, ServeError> {
     .keep_alive(KEEP_ALIVE)
     .shutdown_timeout(FINISH.as_secs())
     .disable_signals()
-    .bind(address)
-    .map_err(|why| ServeError::Listen { address, why })?;
+    .listen(listener)?;
     for address in server.addrs() {
         tracing::info!(%address, "listening");
     }

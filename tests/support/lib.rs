@@ -17,14 +17,16 @@ mod process;
 mod proxy;
 mod servers;
 mod shop;
+mod smtp;
 mod wait;
 
 pub use broker::Probe;
 pub use client::{Answer, Order, Web, body, key};
-pub use process::Child;
+pub use process::{Child, Ended, run};
 pub use proxy::Proxy;
 pub use servers::Servers;
 pub use shop::Shop;
+pub use smtp::SmtpSink;
 pub use wait::until;
 
 /// The test card that succeeds.

@@ -29,6 +29,37 @@ fn program_path(program: &str) -> PathBuf {
     found.unwrap_or_else(|| panic!("{program} is not built: run the tests by `make test`"))
 }
 
+/// What a program that ends by itself left behind.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its exit status.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+/// Runs one of our programs with exactly these settings until it ends.
+///
+/// # Panics
+/// When it cannot be started, or does not end within a minute.
+pub async fn run(program: &str, arguments: &[&str], settings: &[(String, String)]) -> Ended {
+    let running = tokio::process::Command::new(program_path(program))
+        .args(arguments)
+        .env_clear()
+        .envs(settings.iter().cloned())
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let bound = std::time::Duration::from_secs(60);
+    let output = tokio::time::timeout(bound, running).await;
+    let output = output.unwrap_or_else(|_| panic!("{program} {arguments:?} did not end within {bound:?}"));
+    let output = output.unwrap_or_else(|error| panic!("{program} cannot be started: {error}"));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ended { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+}
+
 impl Child {
     /// Starts a program with exactly these settings.
     ///

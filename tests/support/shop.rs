@@ -91,6 +91,19 @@ impl Shop {
         .to_vec()
     }
 
+    /// The settings of an operator's commands.
+    #[must_use]
+    pub fn operator_settings(&self) -> Vec<(String, String)> {
+        [
+            ("DATABASE_URL", self.servers.database(&self.name).to_string()),
+            ("AMQP_ADMIN_URL", self.servers.broker(None, &self.name).to_string()),
+            ("RABBITMQ_MANAGEMENT_URL", self.servers.management_url.to_string()),
+            ("RETRY_DELAYS", RETRY_DELAYS.to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .to_vec()
+    }
+
     /// Starts a front end and waits until it is ready.
     pub async fn start_web(&mut self) -> Web {
         self.start_web_with(&[]).await

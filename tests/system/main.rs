@@ -1,12 +1,20 @@
 //! Tests of the whole system: real processes on real PostgreSQL and RabbitMQ.
 
+mod admission;
+mod bad_input;
+mod commands;
 mod duplicates;
 mod failures;
 mod forward;
 mod golden;
 mod house;
+mod mails;
 mod outages;
+mod placing;
+mod privacy;
+mod reading;
 mod scaling;
 mod schema;
+mod setting_up;
 mod stock;
 mod topology;

@@ -92,12 +92,13 @@ async fn assemble(settings: &Settings) -> Result<(Process, Services, BrokerCheck
     let stop = shutdown::on_signal()?;
     let program = format!("orderflow-worker {}", Connector::place());
     let database = Database::new(&settings.database, &program, DATABASE_CONNECTIONS)?;
+    // Before anything connects: what is wrong here is a setting.
+    let providers = Providers::new(&settings.payment, &settings.carrier, &settings.mail, &database)?;
     let connector = Connector::new(&settings.broker, "orderflow-worker")?;
     // The publisher goes on until the relay is drained, after everything else has stopped.
     let publishing = CancellationToken::new();
     let publisher = Publisher::start(connector.clone(), publishing.clone());
     let relay = Relay::start(database.clone(), publisher.clone(), stop.clone());
-    let providers = Providers::new(&settings.payment, &settings.carrier, &settings.mail, &database)?;
     let services = Services { providers, links: OrderLinks::new(&settings.links) };
     let check = BrokerCheck::new(&connector)?;
     let process = Process {

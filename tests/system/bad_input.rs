@@ -1,0 +1,280 @@
+//! Bad input: a problem document that names everything wrong, nothing stored, nothing secret or personal logged.
+
+use orderflow_tests::{Answer, Shop, VISA, Web, body, key};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+const CARD: &str = "4242424242424242";
+
+/// As much of our own log as there can be.
+pub const EVERYTHING: (&str, &str) = ("RUST_LOG", "debug,orderflow=trace,orderflow_worker=trace,tokio_postgres=info");
+
+/// A problem document in the form of the contract.
+#[track_caller]
+fn problem(answer: &Answer, status: u16, name: &str) {
+    assert_eq!(answer.status.as_u16(), status, "{answer:?}");
+    assert_eq!(answer.headers["content-type"], "application/problem+json");
+    assert_eq!(answer.body["type"], format!("/problems/{name}"), "{answer:?}");
+    assert_eq!(answer.body["status"], status);
+    assert_eq!(answer.body["request_id"], answer.headers["x-request-id"]);
+    for text in ["title", "detail"] {
+        assert!(answer.body[text].as_str().is_some_and(|text| !text.is_empty()), "{text} in {answer:?}");
+    }
+}
+
+/// An order that is refused for exactly these fields.
+async fn refused(web: &Web, order: &Value, expected: &[(&str, &str)]) {
+    let answer = web.place(&key(), order).await;
+    problem(&answer, 422, "invalid-order");
+    let mut errors = answer.errors();
+    errors.sort_unstable();
+    let mut expected: Vec<_> = expected.iter().map(|(one, two)| ((*one).to_owned(), (*two).to_owned())).collect();
+    expected.sort_unstable();
+    assert_eq!(errors, expected, "{order}");
+    for error in answer.body["errors"].as_array().expect("errors") {
+        assert!(error["detail"].as_str().is_some_and(|detail| detail.ends_with('.')), "{error}");
+    }
+}
+
+/// A right order, but for what this does to it.
+fn spoiled(spoil: impl FnOnce(&mut Value)) -> Value {
+    let mut order = body("MUG-BLUE", 1, VISA);
+    spoil(&mut order);
+    order
+}
+
+fn put(pointer: &str, value: Value) -> Value {
+    spoiled(|order| *order.pointer_mut(pointer).expect("it is there") = value)
+}
+
+fn without(parent: &str, member: &str) -> Value {
+    spoiled(|order| {
+        let parent = order.pointer_mut(parent).and_then(Value::as_object_mut).expect("an object");
+        parent.remove(member).expect("it is there");
+    })
+}
+
+fn items(skus: impl Iterator<Item = String>) -> Value {
+    skus.map(|sku| json!({ "sku": sku, "quantity": 1 })).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_order_is_told_every_field_and_nothing_is_stored_or_logged_of_it() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web_with(&[EVERYTHING]).await;
+
+    let (quantity, sku) = ("#/items/0/quantity", "#/items/0/sku");
+    for (value, code) in [
+        (json!(0), "out_of_range"),
+        (json!(-1), "out_of_range"),
+        (json!(100), "out_of_range"),
+        (json!(1_000_000_000), "out_of_range"),
+        (json!(u64::MAX), "out_of_range"),
+        (json!(1.5), "wrong_type"),
+        (json!("1"), "wrong_type"),
+        (json!([1]), "wrong_type"),
+        (json!(null), "required"),
+    ] {
+        refused(&web, &put("/items/0/quantity", value), &[(quantity, code)]).await;
+    }
+    let contract = web.place(&key(), &body("MUG-BLUE", 0, VISA)).await;
+    let error = json!({ "pointer": quantity, "code": "out_of_range", "detail": "Must be 1 to 99; got 0." });
+    assert_eq!(contract.body["errors"], json!([error]), "word for word as in the contract");
+
+    refused(&web, &put("/items", json!([])), &[("#/items", "wrong_count")]).await;
+    let skus = items((0..51).map(|number| if number == 0 { "MUG-BLUE".to_owned() } else { format!("NO-{number}") }));
+    let many = web.place(&key(), &put("/items", skus)).await;
+    problem(&many, 422, "invalid-order");
+    assert!(many.errors().contains(&("#/items".to_owned(), "wrong_count".to_owned())), "{many:?}");
+    assert!(many.errors().contains(&("#/items/49/sku".to_owned(), "unknown_sku".to_owned())), "{many:?}");
+    let twice = items(["MUG-BLUE", "FILTER-100", "MUG-BLUE"].map(str::to_owned).into_iter());
+    refused(&web, &put("/items", twice), &[("#/items/2/sku", "duplicate_sku")]).await;
+    refused(&web, &body("NO-SUCH-MUG", 1, VISA), &[(sku, "unknown_sku")]).await;
+    refused(&web, &body("mug-blue", 1, VISA), &[(sku, "unknown_sku")]).await;
+    refused(&web, &body("LAMP-SOLDOUT", 1, VISA), &[(sku, "out_of_stock")]).await;
+
+    for email in
+        ["ada", "ada@", "@example.org", "ada@localhost", "a b@example.org", "Ada <ada@example.org>", "a@b@c.org"]
+    {
+        refused(&web, &put("/customer/email", json!(email)), &[("#/customer/email", "invalid_email")]).await;
+    }
+    for country in [json!("gb"), json!("GBR"), json!("XX"), json!("UK"), json!(""), json!(44)] {
+        refused(&web, &put("/shipping_address/country", country), &[("#/shipping_address/country", "invalid_country")])
+            .await;
+    }
+    for method in ["", "visa", "pm_", "pm_card-visa", "pm_card visa", &format!("pm_{}", "a".repeat(65))] {
+        refused(&web, &body("MUG-BLUE", 1, method), &[("#/payment/method", "invalid_method")]).await;
+    }
+    let long = put("/customer/name", json!("x".repeat(201)));
+    refused(&web, &long, &[("#/customer/name", "too_long")]).await;
+    refused(&web, &put("/customer/name", json!("  ")), &[("#/customer/name", "blank")]).await;
+    let line = put("/shipping_address/city", json!("London\r\nBcc: all"));
+    refused(&web, &line, &[("#/shipping_address/city", "control_character")]).await;
+
+    for (parent, names) in [
+        ("", &["customer", "shipping_address", "items", "payment"][..]),
+        ("/customer", &["name", "email"]),
+        ("/shipping_address", &["line1", "city", "postal_code", "country"]),
+        ("/items/0", &["sku", "quantity"]),
+        ("/payment", &["method"]),
+    ] {
+        for name in names {
+            refused(&web, &without(parent, name), &[(&format!("#{parent}/{name}"), "required")]).await;
+        }
+        let unknown = spoiled(|order| order.pointer_mut(parent).expect("it is there")["extra"] = json!(1));
+        refused(&web, &unknown, &[(&format!("#{parent}/extra"), "unknown_field")]).await;
+        if !parent.is_empty() {
+            refused(&web, &put(parent, json!("text")), &[(&format!("#{parent}"), "wrong_type")]).await;
+        }
+    }
+    for whole in [json!([]), json!("text"), json!(1), json!(null)] {
+        refused(&web, &whole, &[("#", "wrong_type")]).await;
+    }
+
+    // Everything at once, each with its place and its kind.
+    let all = json!({
+        "customer": { "name": "", "email": "ada" },
+        "shipping_address": { "line1": 1, "line2": "x\ty", "city": null, "country": "England", "planet": "Earth" },
+        "items": [{ "sku": "MUG-BLUE", "quantity": 0 }, { "sku": "MUG-BLUE", "quantity": 1 }, 7, { "sku": "LAMP-SOLDOUT" }],
+        "payment": { "method": "cash" },
+        "coupon": "SUMMER",
+    });
+    let expected = [
+        ("#/customer/name", "blank"),
+        ("#/customer/email", "invalid_email"),
+        ("#/shipping_address/line1", "wrong_type"),
+        ("#/shipping_address/line2", "control_character"),
+        ("#/shipping_address/city", "required"),
+        ("#/shipping_address/postal_code", "required"),
+        ("#/shipping_address/country", "invalid_country"),
+        ("#/shipping_address/planet", "unknown_field"),
+        ("#/items/0/quantity", "out_of_range"),
+        ("#/items/1/sku", "duplicate_sku"),
+        ("#/items/2", "wrong_type"),
+        ("#/items/3/quantity", "required"),
+        ("#/items/3/sku", "out_of_stock"),
+        ("#/payment/method", "invalid_method"),
+        ("#/coupon", "unknown_field"),
+    ];
+    refused(&web, &all, &expected).await;
+
+    no_card_number_is_repeated(&shop, &web).await;
+    for table in ["orders.orders", "orders.idempotency_keys", "messaging.event_log", "messaging.outbox"] {
+        assert_eq!(shop.number(&format!("SELECT count(*) FROM {table}")).await, 0, "{table}");
+    }
+    let last = web.get("/nothing", &[]).await;
+    shop.webs()[0].until_logged(&last.headers["x-request-id"]).await;
+    let log = shop.webs()[0].log().join("\n");
+    for secret in [CARD, "4242", "Lovelace", "ada@example.org", "12 St James", "SW1Y", "Bcc", "SUMMER", "Earth"] {
+        assert!(!log.contains(secret), "{secret:?} is in the log");
+    }
+    shop.close().await;
+}
+
+/// What looks like a card number is refused wherever it stands, and neither answer nor log repeats it.
+async fn no_card_number_is_repeated(shop: &Shop, web: &Web) {
+    let spaced = "4242 4242 4242 4242";
+    for method in [CARD, spaced, "4242-4242-4242-4242", "pm_4242424242424242", "pm_card_378282246310005"] {
+        let answer = web.place(&key(), &body("MUG-BLUE", 1, method)).await;
+        problem(&answer, 422, "invalid-order");
+        assert_eq!(answer.errors(), [("#/payment/method".to_owned(), "card_number_refused".to_owned())], "{method}");
+        assert!(!answer.body.to_string().contains("4242") && !answer.body.to_string().contains("3782"), "{answer:?}");
+    }
+    let mut answers = Vec::new();
+    for order in [
+        put("/customer/name", json!(spaced)),
+        put("/items/0/quantity", json!(4_242_424_242_424_242_u64)),
+        put("/items/0/sku", json!(CARD)),
+        spoiled(|order| order[CARD] = json!("x")),
+        spoiled(|order| order["payment"]["number"] = json!(CARD)),
+    ] {
+        let answer = web.place(&key(), &order).await;
+        assert!(answer.errors().iter().any(|(_, code)| code == "card_number_refused"), "{answer:?}");
+        answers.push(answer);
+    }
+    let cut = format!(r#"{{"payment":{{"method":"{CARD}" "#);
+    let headers = [("idempotency-key", "0123456789abcdef"), ("content-type", "application/json")];
+    answers.push(web.send(Method::POST, "/orders", &headers, Some(cut.into_bytes())).await);
+    problem(answers.last().expect("one"), 400, "malformed-json");
+    answers.push(web.get(&format!("/orders/{CARD}?card={CARD}"), &[("x-request-id", CARD)]).await);
+    answers.push(web.get(&format!("/{CARD}"), &[]).await);
+    for answer in answers {
+        assert!(!format!("{answer:?}").contains("4242"), "{answer:?}");
+    }
+    assert_eq!(shop.number("SELECT count(*) FROM orders.orders").await, 0);
+}
+
+/// Sends these bytes and reads until the server closes.
+async fn exchange(web: &Web, request: &[u8]) -> String {
+    let mut stream = TcpStream::connect(web.root.trim_start_matches("http://")).await.expect("it listens");
+    stream.write_all(request).await.expect("it reads");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.expect("it answers");
+    String::from_utf8(answer).expect("text")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_order_at_all_gets_a_problem_too() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    shop.start_worker(&[]).await;
+    let order = body("MUG-BLUE", 1, VISA).to_string();
+    let post = async |content_type: &str, body: &[u8]| {
+        let key = key();
+        let headers = [("idempotency-key", key.as_str()), ("content-type", content_type)];
+        web.send(Method::POST, "/orders", &headers, Some(body.to_vec())).await
+    };
+    let json = "application/json";
+    for broken in
+        [&b""[..], b"{", b"{'a':1}", b"{} {}", b"\xff\xfe", b"nonsense", order.trim_end_matches('}').as_bytes()]
+    {
+        problem(&post(json, broken).await, 400, "malformed-json");
+    }
+    for other in ["text/plain", "application/x-www-form-urlencoded", "application/xml", "application/jsonp", ""] {
+        problem(&post(other, order.as_bytes()).await, 415, "unsupported-media-type");
+    }
+    let zipped = [("idempotency-key", "0123456789abcdef"), ("content-type", json), ("content-encoding", "gzip")];
+    let zipped = web.send(Method::POST, "/orders", &zipped, Some(order.clone().into_bytes())).await;
+    problem(&zipped, 415, "unsupported-media-type");
+
+    // 64 KiB and not a byte more, whether or not the length is told beforehand.
+    let padded = |length: usize| format!("{order}{}", " ".repeat(length - order.len()));
+    problem(&post(json, padded(65_537).as_bytes()).await, 413, "body-too-large");
+    let chunked = format!(
+        "POST /orders HTTP/1.1\r\nhost: shop\r\nconnection: close\r\nidempotency-key: 0123456789abcdef\r\n\
+         content-type: {json}\r\ntransfer-encoding: chunked\r\n\r\n10001\r\n{}\r\n0\r\n\r\n",
+        padded(65_537)
+    );
+    let answer = exchange(&web, chunked.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("/problems/body-too-large"), "{answer}");
+    assert_eq!(shop.number("SELECT count(*) FROM orders.orders").await, 0);
+    assert_eq!(post(json, padded(65_536).as_bytes()).await.status, StatusCode::ACCEPTED);
+
+    for path in ["/nothing", "/orders/", "/orders/1/2/3", "/admin/orders", "/metrics", "/products/MUG-BLUE"] {
+        problem(&web.get(path, &[]).await, 404, "not-found");
+    }
+    let id = "0198f1c2-7c1e-7d30-9b8a-2f6d1c0e4a11";
+    for (method, path, allowed) in [
+        (Method::GET, "/orders".to_owned(), "POST"),
+        (Method::PUT, "/orders".to_owned(), "POST"),
+        (Method::POST, "/products".to_owned(), "GET, HEAD"),
+        (Method::DELETE, format!("/orders/{id}"), "GET, HEAD"),
+        (Method::PATCH, format!("/orders/{id}/timeline"), "GET, HEAD"),
+        (Method::POST, "/healthz".to_owned(), "GET, HEAD"),
+    ] {
+        let answer = web.send(method, &path, &[], None).await;
+        problem(&answer, 405, "method-not-allowed");
+        assert_eq!(answer.headers["allow"], allowed, "{path}");
+    }
+    // The id is ours: a client cannot choose it, and each request has its own.
+    let chosen = web.get("/nothing", &[("x-request-id", id)]).await;
+    problem(&chosen, 404, "not-found");
+    assert_ne!(chosen.headers["x-request-id"], id);
+    assert_ne!(chosen.headers["x-request-id"], web.get("/nothing", &[]).await.headers["x-request-id"]);
+    assert_eq!(shop.number("SELECT count(*) FROM orders.orders").await, 1);
+    shop.close().await;
+}

@@ -1,0 +1,235 @@
+//! The programs as operators use them: arguments, settings, exit codes, and what is said when something is wrong.
+
+use std::{fs, net::TcpListener};
+
+use orderflow_tests::{Child, Ended, run};
+use serde_json::Value;
+
+/// Nothing listens on port 1 (tcpmux), and nobody without privileges can.
+pub const NOWHERE: &str = "127.0.0.1:1";
+
+pub fn settings(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+pub fn with(mut all: Vec<(String, String)>, more: &[(&str, &str)]) -> Vec<(String, String)> {
+    all.extend(settings(more));
+    all
+}
+
+#[track_caller]
+pub fn ended(ended: &Ended, code: i32, says: &[&str]) {
+    assert_eq!(ended.code, Some(code), "{ended:?}");
+    let said = format!("{}{}", ended.out, ended.err);
+    for text in says {
+        assert!(said.contains(text), "{text:?} is not said: {ended:?}");
+    }
+    assert!(!said.contains("panicked"), "{ended:?}");
+}
+
+/// The help and the version of a program and all its commands, as a person gets them.
+async fn manual(program: &str, commands: &[&str]) -> String {
+    let mut manual = String::new();
+    for command in commands {
+        for flag in ["--help", "--version"] {
+            let arguments: Vec<&str> = command.split_whitespace().chain([flag]).collect();
+            let shown = run(program, &arguments, &[]).await;
+            assert_eq!((shown.code, shown.err.as_str()), (Some(0), ""), "{arguments:?}");
+            let text = shown.out.replace(env!("CARGO_PKG_VERSION"), "VERSION");
+            manual.push_str(&format!("$ {program} {}\n{text}\n", arguments.join(" ")));
+        }
+    }
+    manual
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_command_explains_itself() {
+    let commands = [
+        "",
+        "serve",
+        "migrate",
+        "topology",
+        "topology apply",
+        "topology check",
+        "topology export",
+        "config",
+        "stock",
+        "stock list",
+        "stock set",
+    ];
+    insta::assert_snapshot!("orderflow", manual("orderflow", &commands).await);
+    insta::assert_snapshot!("orderflow-worker", manual("orderflow-worker", &[""]).await);
+    for wrong in [&[][..], &["teleport"], &["serve", "--fast"], &["stock", "set", "MUG-BLUE"]] {
+        let refused = run("orderflow", wrong, &[]).await;
+        assert_eq!((refused.code, refused.out.as_str()), (Some(2), ""), "{wrong:?}");
+        assert!(refused.err.contains("--help") || refused.err.contains("Usage"), "{refused:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_setting_is_shown_and_no_secret() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("secret");
+    fs::write(&file, "hush-in-a-file-hush-in-a-file-hush\n").expect("it can be written");
+    let given = settings(&[
+        ("DATABASE_URL", "postgres://orderflow:hush@db/orderflow"),
+        ("AMQP_URL", "amqp://orderflow-web:hush@rabbit/orderflow"),
+        ("AMQP_ADMIN_URL", "amqp://orderflow-admin:hush@rabbit/orderflow"),
+        ("AMQP_WEB_PASSWORD", "hush"),
+        ("AMQP_WORKER_PASSWORD", "hush"),
+        ("AMQP_VIEWER_PASSWORD", "hush"),
+        ("TOKEN_SECRET_FILE", file.to_str().expect("text")),
+        ("SMTP_URL", "smtp://shop:hush@mail"),
+        ("LISTEN", "0.0.0.0:80"),
+    ]);
+    let text = run("orderflow", &["config"], &given).await;
+    let json = run("orderflow", &["config", "--json"], &given).await;
+    let rows: Vec<Value> = serde_json::from_str(&json.out).expect("JSON");
+    for shown in [&text, &json] {
+        assert_eq!(shown.code, Some(0));
+        assert!(!shown.out.contains("hush") && !shown.err.contains("hush"), "{shown:?}");
+    }
+    // All that this issue has of the contract's list.
+    for name in [
+        "DATABASE_URL AMQP_URL AMQP_ADMIN_URL AMQP_WEB_PASSWORD AMQP_WORKER_PASSWORD AMQP_VIEWER_PASSWORD LISTEN",
+        "WORKER_LISTEN PUBLIC_URL TRUSTED_PROXIES TOKEN_SECRET RUST_LOG LOG_FORMAT PAYMENT_PROVIDER CARRIER MAIL SMTP_URL",
+        "MAIL_FROM BATCH_SIZE PREFETCH RETRY_DELAYS RATE_LIMIT ADMISSION_MAX_OUTBOX_AGE ADMISSION_MAX_OUTBOX_ROWS",
+    ]
+    .iter()
+    .flat_map(|names| names.split_whitespace())
+    {
+        let row = rows.iter().find(|row| row["name"] == name).unwrap_or_else(|| panic!("{name} is not listed"));
+        assert!(row["meaning"].as_str().is_some_and(|meaning| meaning.len() > 10), "{row}");
+        assert!(text.out.contains(&format!("{name} = ")), "{name}");
+        let (secret, value) = (row["secret"] == true, row["value"].as_str());
+        assert_eq!(secret, name.ends_with("_URL") && name != "PUBLIC_URL" || name.ends_with("PASSWORD") || name == "TOKEN_SECRET");
+        if secret {
+            assert_eq!(value, Some("********"), "{name}");
+        }
+    }
+    let row = |name: &str| rows.iter().find(|row| row["name"] == name).expect("listed");
+    assert_eq!((&row("LISTEN")["value"], &row("LISTEN")["default"]), (&"0.0.0.0:80".into(), &"127.0.0.1:8080".into()));
+    assert_eq!(row("RETRY_DELAYS")["value"], "1s,10s,1m,10m,1h,6h");
+    assert_eq!((&row("MAIL")["value"], &row("MAIL")["default"]), (&Value::Null, &Value::Null));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_and_missing_settings_are_all_named_before_anything_starts() {
+    let of_all = ["DATABASE_URL", "AMQP_URL", "TOKEN_SECRET"];
+    let programs = [
+        (
+            "orderflow",
+            &["serve"][..],
+            &[][..],
+            &["LISTEN", "RATE_LIMIT", "TRUSTED_PROXIES", "ADMISSION_MAX_OUTBOX_AGE", "ADMISSION_MAX_OUTBOX_ROWS"][..],
+        ),
+        (
+            "orderflow-worker",
+            &[],
+            &["MAIL"],
+            &[
+                "WORKER_LISTEN",
+                "BATCH_SIZE",
+                "PREFETCH",
+                "RETRY_DELAYS",
+                "PAYMENT_PROVIDER",
+                "CARRIER",
+                "MAIL",
+                "SMTP_URL",
+            ],
+        ),
+    ];
+    let wrong = settings(&[
+        ("DATABASE_URL", "mysql://orderflow:hush@db/orderflow"),
+        ("AMQP_URL", "http://orderflow:hush@rabbit"),
+        ("TOKEN_SECRET", "hush"),
+        ("PUBLIC_URL", "ftp://shop"),
+        ("LISTEN", "everywhere"),
+        ("RATE_LIMIT", "-1"),
+        ("TRUSTED_PROXIES", "127.0.0.1,proxy"),
+        ("ADMISSION_MAX_OUTBOX_AGE", "0s"),
+        ("ADMISSION_MAX_OUTBOX_ROWS", "0"),
+        ("WORKER_LISTEN", "8081"),
+        ("BATCH_SIZE", "0"),
+        ("PREFETCH", "many"),
+        ("RETRY_DELAYS", "10s,1s"),
+        ("PAYMENT_PROVIDER", "cash"),
+        ("CARRIER", "pigeon"),
+        ("MAIL", "carrier pigeon"),
+        ("SMTP_URL", "http://shop:hush@mail"),
+        ("RUST_LOG", "a=b=c"),
+        ("LOG_FORMAT", "xml"),
+    ]);
+    for (program, arguments, also_needed, also_wrong) in programs {
+        let missing = run(program, arguments, &[]).await;
+        let named: Vec<_> = of_all.iter().chain(also_needed).collect();
+        one_line_each(&missing, program, &named);
+        let refused = run(program, arguments, &wrong).await;
+        let named: Vec<_> = of_all.iter().chain(&["PUBLIC_URL", "RUST_LOG", "LOG_FORMAT"]).chain(also_wrong).collect();
+        one_line_each(&refused, program, &named);
+        assert!(!refused.err.contains("hush"), "{refused:?}");
+        // A variable that is set but empty is not set; a file that is named has to be there.
+        let empty =
+            with(Vec::new(), &[("DATABASE_URL", " "), ("AMQP_URL", ""), ("TOKEN_SECRET_FILE", "/nowhere/secret")]);
+        let refused = run(program, arguments, &empty).await;
+        ended(&refused, 2, &["DATABASE_URL is not set", "AMQP_URL is not set", "TOKEN_SECRET_FILE: /nowhere/secret"]);
+    }
+    for command in [&["migrate"][..], &["stock", "list"]] {
+        one_line_each(&run("orderflow", command, &[]).await, "orderflow", &[&"DATABASE_URL"]);
+    }
+    one_line_each(&run("orderflow", &["topology", "apply"], &[]).await, "orderflow", &[&"AMQP_ADMIN_URL"]);
+    ended(&run("orderflow-worker", &["--queue", "nonsense"], &[]).await, 2, &["nonsense", "payment.order-created"]);
+    ended(&run("orderflow-worker", &["--queue", "payment.["], &[]).await, 2, &["payment.["]);
+}
+
+/// Status 2, one line for each of these variables, and nothing else.
+#[track_caller]
+fn one_line_each(refused: &Ended, program: &str, named: &[&&str]) {
+    assert_eq!((refused.code, refused.out.as_str()), (Some(2), ""), "{refused:?}");
+    for name in named {
+        let own = |line: &&str| {
+            line.starts_with(&format!("{program}: {name} ")) || line.starts_with(&format!("{program}: {name}:"))
+        };
+        let lines: Vec<_> = refused.err.lines().filter(own).collect();
+        assert_eq!(lines.len(), 1, "{name} in {refused:?}");
+        assert!(lines[0].contains("expected") || lines[0].contains("is not set"), "{}", lines[0]);
+    }
+    assert_eq!(refused.err.lines().count(), named.len(), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_that_is_taken_is_said_in_one_line() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("it is bound").to_string();
+    let database = format!("postgres://orderflow:hush@{NOWHERE}/orderflow");
+    let broker = format!("amqp://orderflow:hush@{NOWHERE}/orderflow");
+    let directory = tempfile::tempdir().expect("a directory");
+    let mail = format!("file:{}", directory.path().display());
+    let secret = "x".repeat(32);
+    let common = settings(&[
+        ("DATABASE_URL", &database),
+        ("AMQP_URL", &broker),
+        ("TOKEN_SECRET", &secret),
+        ("MAIL", &mail),
+        ("RUST_LOG", "error"),
+        ("NO_COLOR", "1"),
+    ]);
+    for (program, arguments, name) in
+        [("orderflow", &["serve"][..], "LISTEN"), ("orderflow-worker", &[], "WORKER_LISTEN")]
+    {
+        let refused = run(program, arguments, &with(common.clone(), &[(name, &address)])).await;
+        ended(&refused, 2, &[&address, name, "in use"]);
+        assert_eq!(refused.err.lines().count(), 1, "{refused:?}");
+    }
+    // Whom mails come from is as much a setting as any other.
+    let nobody = with(common.clone(), &[("WORKER_LISTEN", "127.0.0.1:0"), ("MAIL_FROM", "Shop")]);
+    ended(&run("orderflow-worker", &[], &nobody).await, 2, &["MAIL_FROM"]);
+
+    // Several workers run on one host: where nobody chose a port, any free one will do. Held by us or by somebody else.
+    let _usual = TcpListener::bind("127.0.0.1:8081");
+    let mut worker = Child::start("orderflow-worker", &[], &with(common, &[("RUST_LOG", "info")]));
+    assert_ne!(worker.address().await.port(), 8081);
+    let line = worker.until_logged("DATABASE_URL").await;
+    assert!(line.contains("cannot be reached"), "{line}");
+    worker.stop().await;
+}

@@ -1,0 +1,236 @@
+//! `POST /orders`: what is answered, and that a repeated request never makes a second order.
+
+use std::collections::BTreeSet;
+
+use futures::future::join_all;
+use orderflow_tests::{Answer, Shop, VISA, Web, body, key, run, until};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+const PUBLIC_URL: &str = "https://shop.example";
+
+async fn orders(shop: &Shop) -> i64 {
+    shop.number("SELECT count(*) FROM orders.orders").await
+}
+
+/// Places an order whose body is written like this.
+async fn place_text(web: &Web, key: &str, text: &str) -> Answer {
+    let headers = [("idempotency-key", key), ("content-type", "application/json; charset=utf-8")];
+    web.send(Method::POST, "/orders", &headers, Some(text.as_bytes().to_vec())).await
+}
+
+fn replayed(answer: &Answer) -> bool {
+    answer.headers.get("idempotent-replayed").is_some_and(|value| value == "true")
+}
+
+#[track_caller]
+fn refused(answer: &Answer, status: u16, problem: &str) {
+    assert_eq!(answer.status.as_u16(), status, "{answer:?}");
+    assert_eq!(answer.body["type"], format!("/problems/{problem}"), "{answer:?}");
+    assert_eq!(answer.headers["content-type"], "application/problem+json");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_answered_as_the_contract_says_and_priced_from_the_catalogue() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web_with(&[("PUBLIC_URL", PUBLIC_URL)]).await;
+    shop.start_worker(&[]).await;
+    let mut wanted = body("MUG-BLUE", 2, VISA);
+    wanted["items"] = json!([{ "sku": "MUG-BLUE", "quantity": 2 }, { "sku": "FILTER-100", "quantity": 99 }]);
+    wanted["shipping_address"]["line2"] = "Second floor".into();
+    let answer = web.place(&key(), &wanted).await;
+    let order = answer.accepted();
+    let number = answer.body["number"].as_str().expect("a number").to_owned();
+    // Two mugs at 14.99 and 99 packs of filters at 4.50.
+    let total = 2 * 1499 + 99 * 450;
+    let path = format!("/orders/{}", order.id);
+    assert_eq!(
+        answer.body,
+        json!({
+            "order_id": order.id, "number": number, "status": "pending", "total": total, "currency": "EUR",
+            "token": order.token,
+            "links": {
+                "self": format!("{PUBLIC_URL}{path}"),
+                "timeline": format!("{PUBLIC_URL}{path}/timeline"),
+                "live": format!("wss://shop.example{path}/live"),
+                "page": format!("{PUBLIC_URL}/track/{}?t={}", order.id, order.token),
+            },
+        })
+    );
+    assert_eq!(answer.headers["location"], path);
+    assert_eq!(answer.headers["content-type"], "application/json");
+    assert_eq!(answer.headers["cache-control"], "no-store", "the answer carries a token");
+    assert!(!answer.headers.contains_key("idempotent-replayed"));
+    assert_eq!(order.id.get_version_num(), 7);
+    assert_eq!(number.len(), 10);
+    assert!(number.chars().all(|letter| "0123456789ABCDEFGHJKMNPQRSTVWXYZ".contains(letter)), "{number}");
+
+    // The token opens it, and it is stored as it was asked for.
+    let seen = web.get_of(&order, "").await;
+    assert_eq!(seen.status, StatusCode::OK, "{seen:?}");
+    assert_eq!((&seen.body["number"], &seen.body["total"]), (&json!(number), &json!(total)));
+    let stored = format!(
+        "SELECT count(*) FROM orders.orders WHERE id = '{}' AND customer_name = 'Ada Lovelace' AND
+         customer_email = 'ada@example.org' AND address_line1 = '12 St James''s Square' AND address_line2 = 'Second floor'
+         AND city = 'London' AND postal_code = 'SW1Y 4JH' AND country = 'GB' AND payment_method = '{VISA}'",
+        order.id
+    );
+    assert_eq!(shop.number(&stored).await, 1);
+
+    // Prices are those of the catalogue, also once they change; an order that is placed keeps its own.
+    shop.execute("UPDATE catalogue.products SET price = 1750 WHERE sku = 'MUG-BLUE'").await;
+    until("the front end knows the new price", async || {
+        let products = web.get("/products", &[]).await.body;
+        if products["items"][0]["price"] == 1750 { Ok(()) } else { Err(products) }
+    })
+    .await;
+    let later = web.place(&key(), &body("MUG-BLUE", 2, VISA)).await;
+    assert_eq!(later.body["total"], 2 * 1750);
+    web.until_status(&order, "shipped").await;
+    assert_eq!(web.get_of(&order, "").await.body["total"], total);
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_request_gets_the_same_answer_and_makes_no_second_order() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    shop.start_worker(&[]).await;
+    let (key, wanted) = (key(), body("MUG-BLUE", 2, VISA));
+
+    // A 4xx leaves the key unused, whatever it was.
+    let mut invalid = wanted.clone();
+    invalid["items"][0]["quantity"] = 0.into();
+    refused(&web.place(&key, &invalid).await, 422, "invalid-order");
+    refused(&web.place(&key, &body("LAMP-SOLDOUT", 1, VISA)).await, 422, "invalid-order");
+    refused(&place_text(&web, &key, "{").await, 400, "malformed-json");
+    refused(&place_text(&web, &key, &" ".repeat(65_537)).await, 413, "body-too-large");
+    let untyped = [("idempotency-key", key.as_str()), ("content-type", "text/plain")];
+    let answer = web.send(Method::POST, "/orders", &untyped, Some(wanted.to_string().into_bytes())).await;
+    refused(&answer, 415, "unsupported-media-type");
+    assert_eq!(orders(&shop).await, 0);
+    assert_eq!(shop.number("SELECT count(*) FROM orders.idempotency_keys").await, 0);
+
+    let first = web.place(&key, &wanted).await;
+    let order = first.accepted();
+    assert!(!replayed(&first));
+    // White space, the order of members and a null for what may be absent make it no other request.
+    let reordered = r#" {"payment" : {"method":"pm_card_visa"},
+        "items":[ {"quantity":2, "sku":"MUG-BLUE"} ],
+        "shipping_address": {"country":"GB","postal_code":"SW1Y 4JH","line2":null,"city":"London",
+                             "line1":"12 St James\u0027s Square"},
+        "customer":{"email":"ada@example.org","name":"Ada Lovelace"}}  "#;
+    for again in [web.place(&key, &wanted).await, place_text(&web, &key, reordered).await] {
+        assert_eq!((again.status, &again.body), (first.status, &first.body));
+        assert_eq!(again.headers["location"], first.headers["location"]);
+        assert!(replayed(&again), "{again:?}");
+    }
+    let mut others = vec![body("MUG-BLUE", 3, VISA), body("MUG-SAND", 2, VISA)];
+    others.push(wanted.clone());
+    others[2]["customer"]["name"] = "Ada King".into();
+    for other in &others {
+        refused(&web.place(&key, other).await, 422, "idempotency-key-reused");
+    }
+    assert_eq!(orders(&shop).await, 1);
+
+    // Sold out afterwards: what was placed is still answered as before, what is new is refused.
+    let ended = run("orderflow", &["stock", "set", "MUG-BLUE", "0"], &shop.operator_settings()).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    until("the front end knows that it is sold out", async || {
+        let products = web.get("/products", &[]).await.body;
+        if products["items"][0]["in_stock"] == false { Ok(()) } else { Err(products) }
+    })
+    .await;
+    let again = web.place(&key, &wanted).await;
+    assert_eq!((again.status, &again.body), (first.status, &first.body));
+    assert!(replayed(&again));
+    refused(&web.place(&key, &others[0]).await, 422, "idempotency-key-reused");
+    let new = web.place(&orderflow_tests::key(), &wanted).await;
+    refused(&new, 422, "invalid-order");
+    assert_eq!(new.errors(), [("#/items/0/sku".to_owned(), "out_of_stock".to_owned())]);
+    assert_eq!(orders(&shop).await, 1);
+
+    // It does not matter how far the order is by then.
+    shop.until_quiet().await;
+    assert_eq!(web.place(&key, &wanted).await.body, first.body);
+    assert_ne!(web.status(&order).await, "pending");
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_has_16_to_255_printable_ascii_characters() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    shop.start_worker(&[]).await;
+    let wanted = body("MUG-BLUE", 1, VISA);
+    let no_key = [("content-type", "application/json")];
+    let answer = web.send(Method::POST, "/orders", &no_key, Some(wanted.to_string().into_bytes())).await;
+    refused(&answer, 400, "idempotency-key-invalid");
+    let two = [("idempotency-key", "0123456789abcdef"), ("idempotency-key", "fedcba9876543210"), no_key[0]];
+    let answer = web.send(Method::POST, "/orders", &two, Some(wanted.to_string().into_bytes())).await;
+    refused(&answer, 400, "idempotency-key-invalid");
+    for wrong in ["", "0123456789abcde", &"k".repeat(256), "schlüssel-von-zoë-0001", "a tab\tin the middle"] {
+        refused(&web.place(wrong, &wanted).await, 400, "idempotency-key-invalid");
+    }
+    assert_eq!(orders(&shop).await, 0);
+    for right in ["0123456789abcdef", &"k".repeat(255), "~!@#$%^&*() {}[]|\"'<>"] {
+        assert!(!replayed(&web.place(right, &wanted).await));
+    }
+    assert_eq!(orders(&shop).await, 3);
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_requests_with_one_key_at_once_one_makes_the_order() {
+    let mut shop = Shop::open().await;
+    let webs = [shop.start_web().await, shop.start_web().await];
+    shop.start_worker(&[]).await;
+    let (one_key, wanted) = (key(), body("MUG-BLUE", 1, VISA));
+    let answers = join_all((0..50).map(|number| webs[number % 2].place(&one_key, &wanted))).await;
+    let first = &answers[0];
+    for answer in &answers {
+        assert_eq!((answer.status, &answer.body), (StatusCode::ACCEPTED, &first.body));
+    }
+    assert_eq!(answers.iter().filter(|answer| !replayed(answer)).count(), 1, "one of them made it");
+    assert_eq!(orders(&shop).await, 1);
+    assert_eq!(shop.number("SELECT count(*) FROM messaging.event_log WHERE version = 1").await, 1);
+
+    // Whatever else is in a batch: of two different requests with one key one wins, the other is told; two equal ones
+    // share. The lock holds every transaction of the front end, so that the requests behind them share a batch.
+    let mut connection = shop.database().await;
+    execute(&mut connection, "BEGIN").await;
+    execute(&mut connection, "LOCK TABLE orders.idempotency_keys IN SHARE MODE").await;
+    let keys: Vec<String> = (0..20).map(|_| key()).collect();
+    let bodies: Vec<Value> = (1..=3).map(|quantity| body("MUG-BLUE", quantity, VISA)).collect();
+    let placing = join_all(keys.iter().flat_map(|key| [0, 1, 1].map(|which| webs[0].place(key, &bodies[which]))));
+    let release = async {
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+                       AND wait_event_type = 'Lock' AND query LIKE '%idempotency_keys%'";
+        until("every committer of the front end waits", async || {
+            let waiting = shop.number(waiting).await;
+            if waiting == 3 { Ok(()) } else { Err(waiting) }
+        })
+        .await;
+        execute(&mut connection, "COMMIT").await;
+    };
+    let (answers, ()) = tokio::join!(placing, release);
+    for three in answers.chunks(3) {
+        let accepted: Vec<_> = three.iter().filter(|answer| answer.status == StatusCode::ACCEPTED).collect();
+        let made: BTreeSet<_> = accepted.iter().map(|answer| answer.accepted().id).collect();
+        assert_eq!(made.len(), 1, "one order for a key: {three:?}");
+        let fresh = accepted.iter().filter(|answer| !replayed(answer)).count();
+        assert_eq!(fresh, 1, "{three:?}");
+        for other in three.iter().filter(|answer| answer.status != StatusCode::ACCEPTED) {
+            refused(other, 422, "idempotency-key-reused");
+        }
+        assert_eq!(three[1].status, three[2].status, "equal requests, equal answers");
+        assert_ne!(three[0].status, three[1].status, "different requests, different answers");
+    }
+    assert_eq!(orders(&shop).await, 21);
+    shop.close().await;
+}
+
+async fn execute(connection: &mut diesel_async::AsyncPgConnection, sql: &str) {
+    use diesel_async::RunQueryDsl as _;
+    diesel::sql_query(sql).execute(connection).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+}

@@ -1,0 +1,58 @@
+//! Who orders, and what opens things, is in the database and in mails, and nowhere else.
+
+use orderflow_tests::{DECLINED, Shop, VISA, key};
+use serde_json::json;
+
+use crate::bad_input::EVERYTHING;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn personal_data_and_secrets_are_in_no_log_and_in_no_event() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web_with(&[EVERYTHING]).await;
+    shop.start_worker_with(&[], &[EVERYTHING]).await;
+    let probe = shop.probe().await;
+    let tap = probe.tap().await;
+    let personal = |method: &str| {
+        json!({
+            "customer": { "name": "Xenia Quibble", "email": "xenia.quibble@private.example" },
+            "shipping_address": {
+                "line1": "77 Whisper Lane", "line2": "Attic Q", "city": "Hushford", "postal_code": "ZZ9 9ZZ", "country": "GB"
+            },
+            "items": [{ "sku": "MUG-BLUE", "quantity": 1 }],
+            "payment": { "method": method },
+        })
+    };
+    let order_key = key();
+    let shipped = web.place(&order_key, &personal(VISA)).await.accepted();
+    let declined = web.place(&key(), &personal(DECLINED)).await.accepted();
+    web.until_status(&shipped, "shipped").await;
+    web.until_status(&declined, "payment_failed").await;
+    web.get(&format!("/orders/{}?t={}&email=xenia.quibble@private.example", shipped.id, shipped.token), &[]).await;
+    shop.until_quiet().await;
+    let last = web.get_of(&shipped, "/timeline").await;
+    shop.webs()[0].until_logged(&last.headers["x-request-id"]).await;
+
+    let settings = shop.settings("orderflow-web");
+    let value = |name: &str| settings.iter().find(|(one, _)| one == name).expect("it is set").1.clone();
+    let mut secrets: Vec<String> =
+        ["Xenia", "Quibble", "xenia.quibble", "private.example", "Whisper", "Attic Q", "Hushford", "ZZ9 9ZZ"]
+            .map(str::to_owned)
+            .to_vec();
+    secrets.extend([shipped.token, order_key, value("TOKEN_SECRET"), shop.servers.password("orderflow-web")]);
+    let (web_log, worker_log) = (shop.webs()[0].log(), shop.workers()[0].log());
+    assert!(worker_log.iter().any(|line| line.contains("DEBUG") || line.contains("TRACE")), "the log is a full one");
+    for secret in &secrets {
+        for line in web_log.iter().chain(&worker_log) {
+            assert!(!line.contains(secret.as_str()), "{secret:?} is in the log: {line}");
+        }
+    }
+    let events = probe.take_all(&tap).await;
+    assert_eq!(events.len(), 4 + 2, "every event of both orders");
+    for event in events {
+        let text = String::from_utf8(event.data).expect("JSON");
+        for secret in &secrets {
+            assert!(!text.contains(secret.as_str()), "{secret:?} is in an event: {text}");
+        }
+    }
+    shop.close().await;
+}
