@@ -26,6 +26,10 @@ const UNCONFIRMED: usize = 4_096;
 /// A message whose confirm did not come in time may still arrive.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// How often an idle channel is looked at: a connection that broke while nothing was published is made again before
+/// the next message needs it.
+const LOOK_AFTER: Duration = Duration::from_millis(500);
+
 /// Why a message is not known to be with the broker. It may be there all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
@@ -172,6 +176,7 @@ type Confirming = BoxFuture<'static, Result<(), String>>;
 /// Publishes until the channel breaks or the process stops. Whatever is unconfirmed at the end is answered as lost.
 async fn serve(channel: &Channel, waiting: &mut mpsc::Receiver<Job>, stop: &CancellationToken) -> Ended {
     let mut confirming: FuturesUnordered<Confirming> = FuturesUnordered::new();
+    let mut look_after = tokio::time::interval(LOOK_AFTER);
     let mut stopping = false;
     loop {
         if stopping && confirming.is_empty() && waiting.is_empty() {
@@ -188,6 +193,11 @@ async fn serve(channel: &Channel, waiting: &mut mpsc::Receiver<Job>, stop: &Canc
                 match publish(channel, job).await {
                     Ok(confirm) => confirming.push(confirm),
                     Err(why) => return Ended::Broken(why),
+                }
+            }
+            _ = look_after.tick() => {
+                if !channel.status().connected() {
+                    return Ended::Broken("the connection was closed".to_owned());
                 }
             }
             () = stop.cancelled(), if !stopping => stopping = true,

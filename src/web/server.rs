@@ -37,6 +37,11 @@ const FINISH: Duration = Duration::from_secs(10);
 /// How long an idle connection is kept: longer than proxies keep theirs (60 s, mostly), so that they close first.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
+/// How long a new connection may take for its first request. When this has passed it is answered 408, which a client
+/// that opened the connection in advance takes for the answer to the request it is just sending: so it is longer than
+/// clients keep unused connections (90 s in hyper, Go and most browsers).
+const FIRST_REQUEST: Duration = Duration::from_secs(120);
+
 /// Why the front end could not run.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -106,6 +111,7 @@ fn listen(listener: TcpListener, app: Data<App>) -> io::Result<Server> {
     })
     .workers(workers())
     .keep_alive(KEEP_ALIVE)
+    .client_request_timeout(FIRST_REQUEST)
     .shutdown_timeout(FINISH.as_secs())
     .disable_signals()
     .listen(listener)?;

@@ -10,6 +10,7 @@ use orderflow::{
 use reqwest::{Client, Method};
 use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
+use tokio::sync::Mutex;
 use url::Url;
 use uuid::Uuid;
 
@@ -21,13 +22,14 @@ const RETRY_DELAYS: &str = "200ms,1s";
 /// A shop of a test's own: database, virtual host, directory and processes.
 ///
 /// [`Shop::close`] checks that it ends clean. Dropped without it (a failing test), everything is removed all the same.
-#[derive(Debug)]
 pub struct Shop {
     /// The shared servers.
     pub servers: Servers,
     /// Its settings for `orderflow topology`.
     pub admin: AdminConfig,
     name: String,
+    /// One for all questions: they are asked often, and connecting costs the server more than most of them.
+    connection: Mutex<AsyncPgConnection>,
     directory: TempDir,
     web: Vec<Child>,
     workers: Vec<Child>,
@@ -44,12 +46,21 @@ impl Shop {
         execute(servers.database_url.as_str(), &format!("CREATE DATABASE {name}")).await;
         let config = DatabaseConfig { url: servers.database(&name).to_string().into() };
         migrations::run(&config).await.expect("the database can be migrated");
+        let connection = AsyncPgConnection::establish(config.url.expose_secret()).await.expect("it can be reached");
         let admin = servers.admin(&name, RETRY_DELAYS);
         let topology = Topology::new(admin.retry_delays.as_slice());
         let management = Management::new(admin.clone()).expect("a client");
         management.apply(&topology).await.expect("the broker can be set up");
         let directory = TempDir::new().expect("a directory");
-        Self { servers, admin, name, directory, web: Vec::new(), workers: Vec::new() }
+        Self {
+            servers,
+            admin,
+            name,
+            connection: Mutex::new(connection),
+            directory,
+            web: Vec::new(),
+            workers: Vec::new(),
+        }
     }
 
     /// Its database, for an owner.
@@ -196,7 +207,7 @@ impl Shop {
         }
         let query = format!("SELECT ({sql})::bigint AS number");
         let row: Row = diesel::sql_query(&query)
-            .get_result(&mut self.database().await)
+            .get_result(&mut *self.connection.lock().await)
             .await
             .unwrap_or_else(|error| panic!("{sql}: {error}"));
         row.number

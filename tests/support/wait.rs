@@ -11,7 +11,7 @@ const PATIENCE: Duration = Duration::from_secs(150);
 /// When it does not hold within 150 s; `what` and the last answer are in the message.
 pub async fn until<E: std::fmt::Debug>(what: &str, mut condition: impl AsyncFnMut() -> Result<(), E>) {
     let deadline = Instant::now() + PATIENCE;
-    let mut ticks = interval(Duration::from_millis(25));
+    let mut ticks = interval(Duration::from_millis(50));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
