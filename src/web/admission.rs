@@ -23,6 +23,8 @@ const RETRY_SECONDS: u64 = 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
+    /// Not measured yet.
+    Unknown,
     Open,
     Overloaded,
     DatabaseAway,
@@ -33,11 +35,11 @@ enum State {
 pub struct Gate(watch::Receiver<State>);
 
 impl Gate {
-    /// Starts to measure, on the current runtime, until `stop`. Open until the first measurement: where the database is
-    /// away, storing the order says so too, only later.
+    /// Starts to measure, on the current runtime, until `stop`. Closed until the first measurement, and so long the
+    /// process is not ready.
     #[must_use]
     pub fn start(database: Database, limits: Admission, stop: CancellationToken) -> Self {
-        let (sender, receiver) = watch::channel(State::Open);
+        let (sender, receiver) = watch::channel(State::Unknown);
         tokio::spawn(watch_outbox(database, limits, sender, stop));
         Self(receiver)
     }
@@ -54,8 +56,14 @@ impl Gate {
                 "Too many orders wait to be worked on. Nothing was stored. Try again later.",
             )
             .retry_after(RETRY_SECONDS)),
-            State::DatabaseAway => Err(Problem::database_unavailable()),
+            State::Unknown | State::DatabaseAway => Err(Problem::database_unavailable()),
         }
+    }
+
+    /// Whether there was a measurement.
+    #[must_use]
+    pub fn is_measured(&self) -> bool {
+        *self.0.borrow() != State::Unknown
     }
 }
 

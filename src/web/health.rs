@@ -66,7 +66,7 @@ pub async fn ready(app: Data<App>) -> Result<HttpResponse, Problem> {
     if app.stop.is_cancelled() {
         return Err(Problem::new(Code::NotReady, "Stopping: what was begun is being finished."));
     }
-    if app.catalogue.current().is_none() {
+    if app.catalogue.current().is_none() || !app.gate.is_measured() {
         return Err(Problem::new(Code::NotReady, "Starting: the database has not been reached yet."));
     }
     Ok(HttpResponse::Ok()

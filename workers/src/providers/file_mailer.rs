@@ -7,6 +7,7 @@ use std::{
 
 use futures::{FutureExt as _, future::BoxFuture};
 use lettre::message::Mailbox;
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::{
@@ -14,11 +15,16 @@ use super::{
     mail::{Mail, Mailer, compose},
 };
 
+/// Files written at once. A directory takes one new name at a time, so more writers would only wait for its lock, and
+/// they wait spinning.
+const WRITERS: usize = 2;
+
 /// Writes each mail to `<Message-ID>.eml` in a directory.
 #[derive(Debug)]
 pub struct FileMailer {
     directory: PathBuf,
     from: Mailbox,
+    writers: Semaphore,
 }
 
 impl FileMailer {
@@ -28,7 +34,7 @@ impl FileMailer {
     /// When it cannot be made.
     pub fn new(directory: PathBuf, from: Mailbox) -> Result<Self, ProviderSetupError> {
         match fs::create_dir_all(&directory) {
-            Ok(()) => Ok(Self { directory, from }),
+            Ok(()) => Ok(Self { directory, from, writers: Semaphore::new(WRITERS) }),
             Err(source) => Err(ProviderSetupError::MailDirectory { directory, source }),
         }
     }
@@ -44,6 +50,8 @@ impl Mailer for FileMailer {
             let name = format!("{}.eml", mail.message_id);
             let content = compose(&self.from, mail)?.formatted();
             let directory = self.directory.clone();
+            // The semaphore is never closed.
+            let _writer = self.writers.acquire().await;
             // A disk can be slow: not on the runtime's own threads.
             match tokio::task::spawn_blocking(move || write(&directory, &name, &content)).await {
                 Ok(Ok(())) => Ok(()),
