@@ -2,9 +2,10 @@
 
 use super::setting::{Setting, Source};
 
+/// lapin reports every broken connection several times over as an error; our own line says it once, with its cause.
 pub(super) const RUST_LOG: Setting = Setting {
     name: "RUST_LOG",
-    default: Some("info,lapin=warn,actix_server=warn"),
+    default: Some("info,lapin=off,actix_server=warn"),
     secret: false,
     meaning: "what is logged, as a tracing filter such as info or orderflow=debug,warn",
 };

@@ -1,51 +1,42 @@
-//! Every handler gets every event several times, with two workers at once: each is applied once.
+//! Every handler gets every event three times, with two workers at once: each is applied once.
 
-use orderflow::broker::{Subscription, names};
-use orderflow_tests::{DECLINED, Probe, Shop, VISA, until};
+use orderflow::broker::names;
+use orderflow_tests::{Child, DECLINED, Probe, Shop, VISA, until};
 
 const SHIPPED: usize = 20;
 const FAILED: usize = 5;
 
-/// Publishes two more copies of everything that the tap has seen since.
-async fn repeat(probe: &Probe, tap: &str) -> usize {
-    let events = probe.take_all(tap).await;
-    for event in &events {
-        for _ in 0..2 {
-            probe.publish(names::EVENTS, event.routing_key.as_str(), &event.data).await;
+/// Events of orders that ship, and of those that are declined.
+const EVENTS: usize = 4 * SHIPPED + 2 * FAILED;
+
+/// Deliveries that are to be applied: payment, inventory, shipping, order, email.
+const APPLIED: i64 = 25 + 20 + 20 + (3 * 20 + 5) + (2 * 20 + 2 * 5);
+
+/// Publishes two more copies of every event as soon as it is seen, until all that are expected were.
+async fn repeat_everything(probe: &Probe, tap: &str) {
+    let mut seen = 0;
+    until("every event was repeated", async || {
+        for event in probe.take_all(tap).await {
+            // The copies come by the tap as well; the probe gives them no message id.
+            if event.properties.message_id().is_some() {
+                seen += 1;
+                for _ in 0..2 {
+                    probe.publish(names::EVENTS, event.routing_key.as_str(), &event.data).await;
+                }
+            }
         }
-    }
-    // The copies come by the tap as well.
-    until("the tap has seen the copies", async || {
-        let waiting = probe.waiting(tap).await;
-        if usize::try_from(waiting) == Ok(2 * events.len()) { Ok(()) } else { Err(waiting) }
+        if seen == EVENTS { Ok(()) } else { Err(seen) }
     })
     .await;
-    probe.take_all(tap).await;
-    events.len()
 }
 
-/// Handles a service's queues with two workers at once, until they are empty and their events applied.
-async fn handle(shop: &mut Shop, service: &str, applied: i64) {
-    let queues = format!("{service}.*");
-    shop.start_worker(&[&queues]).await;
-    shop.start_worker(&[&queues]).await;
-    let count = format!("SELECT count(*) FROM messaging.inbox WHERE subscription LIKE '{service}.%'");
-    let probe = shop.probe().await;
-    let own: Vec<_> = Subscription::ALL.iter().filter(|one| one.service() == service).map(|one| one.queue()).collect();
-    until(&format!("{service} has applied everything"), async || {
-        let done = shop.number(&count).await;
-        let mut waiting = 0;
-        for queue in &own {
-            waiting += probe.waiting(queue).await;
-        }
-        let published = shop.number("SELECT count(*) FROM messaging.outbox").await == 0;
-        if done == applied && waiting == 0 && published { Ok(()) } else { Err((done, waiting)) }
-    })
-    .await;
-    // Stopping waits for what is in hand, so that whatever was a repetition has been handled as one.
-    for worker in shop.workers().drain(..) {
-        worker.stop().await;
-    }
+/// How many deliveries a worker has recognised as repetitions, by its log.
+fn recognised(worker: &Child) -> i64 {
+    let count = |line: &String| {
+        let deliveries = line.split("came again").nth(1)?.split("deliveries=").nth(1)?;
+        deliveries.split_whitespace().next()?.parse::<i64>().ok()
+    };
+    worker.log().iter().filter_map(count).sum()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,24 +45,21 @@ async fn every_event_delivered_three_times_to_two_workers_is_applied_once() {
     let web = shop.start_web().await;
     let probe = shop.probe().await;
     let tap = probe.tap().await;
+    // Both consume before there is anything, so that the copies of an event go to one and the other in turn.
+    shop.start_worker(&[]).await;
+    shop.start_worker(&[]).await;
     web.orders(SHIPPED, "MUG-BLUE", VISA).await;
     web.orders(FAILED, "MUG-BLUE", DECLINED).await;
-    until("the orders are published", async || {
-        let waiting = probe.waiting(&tap).await;
-        if usize::try_from(waiting) == Ok(SHIPPED + FAILED) { Ok(()) } else { Err(waiting) }
+    repeat_everything(&probe, &tap).await;
+    // The rows would be right without the inbox, too: each service's own keys see to that. So what the inbox has to do
+    // is counted: of three deliveries of each event it lets one pass.
+    until("every delivery is applied or recognised", async || {
+        let applied = shop.number("SELECT count(*) FROM messaging.inbox").await;
+        let repeated: i64 = shop.workers().iter().map(recognised).sum();
+        if (applied, repeated) == (APPLIED, 2 * APPLIED) { Ok(()) } else { Err((applied, repeated)) }
     })
     .await;
     let (shipped, failed) = (i64::try_from(SHIPPED).expect("small"), i64::try_from(FAILED).expect("small"));
-    for (service, events, applied) in [
-        ("payment", SHIPPED + FAILED, shipped + failed),
-        ("inventory", SHIPPED + FAILED, shipped),
-        ("shipping", SHIPPED, shipped),
-        ("order", SHIPPED, 3 * shipped + failed),
-        ("email", 0, 2 * shipped + 2 * failed),
-    ] {
-        assert_eq!(repeat(&probe, &tap).await, events, "events before {service}");
-        handle(&mut shop, service, applied).await;
-    }
     assert_eq!(shop.number("SELECT count(*) FROM messaging.event_log").await, 4 * shipped + 2 * failed);
     assert_eq!(shop.number("SELECT count(*) FROM simulator.charges").await, shipped + failed);
     assert_eq!(shop.number("SELECT -sum(quantity) FROM inventory.movements WHERE kind = 'reserved'").await, shipped);
