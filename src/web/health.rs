@@ -32,9 +32,8 @@ impl BrokerHealth {
             let mut reported = None;
             loop {
                 let found = check.exchange_exists().await;
-                if let Err(NotReady::Missing(_)) = &found
+                if let Err(missing @ NotReady::Missing(_)) = &found
                     && reported.as_ref() != Some(&found)
-                    && let Err(missing) = &found
                 {
                     tracing::warn!("{missing}");
                 }
