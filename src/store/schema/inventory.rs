@@ -17,6 +17,7 @@ pub mod inventory {
             order_id -> Uuid,
             outcome -> Text,
             decided_at -> Timestamptz,
+            released_at -> Nullable<Timestamptz>,
         }
     }
 

@@ -2,6 +2,33 @@
 
 pub mod messaging {
     diesel::table! {
+        messaging.attempts (id) {
+            id -> Int8,
+            event_id -> Nullable<Uuid>,
+            subscription -> Text,
+            attempt -> Int4,
+            reason -> Text,
+            worker -> Text,
+            failed_at -> Timestamptz,
+            retry_at -> Nullable<Timestamptz>,
+        }
+    }
+
+    diesel::table! {
+        messaging.dead_letters (id) {
+            id -> Int8,
+            event_id -> Nullable<Uuid>,
+            subscription -> Text,
+            attempt -> Int4,
+            reason -> Text,
+            worker -> Text,
+            died_at -> Timestamptz,
+            left_at -> Nullable<Timestamptz>,
+            left_by -> Nullable<Text>,
+        }
+    }
+
+    diesel::table! {
         messaging.event_log (order_id, version) {
             order_id -> Uuid,
             version -> Int4,
@@ -39,5 +66,14 @@ pub mod messaging {
         }
     }
 
-    diesel::allow_tables_to_appear_in_same_query!(event_log, inbox, outbox,);
+    diesel::table! {
+        messaging.resent (event_id, subscription) {
+            event_id -> Uuid,
+            subscription -> Text,
+            times -> Int4,
+            last_at -> Timestamptz,
+        }
+    }
+
+    diesel::allow_tables_to_appear_in_same_query!(attempts, dead_letters, event_log, inbox, outbox, resent,);
 }

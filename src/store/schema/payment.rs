@@ -11,6 +11,8 @@ pub mod payment {
             charge_id -> Nullable<Text>,
             reason -> Nullable<Text>,
             created_at -> Timestamptz,
+            refund_id -> Nullable<Text>,
+            reversed_at -> Nullable<Timestamptz>,
         }
     }
 }

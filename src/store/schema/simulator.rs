@@ -14,4 +14,18 @@ pub mod simulator {
             created_at -> Timestamptz,
         }
     }
+
+    diesel::table! {
+        simulator.refunds (idempotency_key) {
+            idempotency_key -> Text,
+            refund_id -> Text,
+            charge_id -> Text,
+            amount -> Int8,
+            currency -> Text,
+            requests -> Int4,
+            created_at -> Timestamptz,
+        }
+    }
+
+    diesel::allow_tables_to_appear_in_same_query!(charges, refunds,);
 }

@@ -1,0 +1,10 @@
+DROP VIEW email.v_mails;
+DROP VIEW shipping.v_shipments;
+DROP VIEW inventory.v_movements;
+DROP VIEW inventory.v_reservations;
+DROP VIEW payment.v_payments;
+DROP INDEX orders.orders_email;
+DROP INDEX messaging.event_log_time;
+DROP TABLE messaging.resent;
+DROP TABLE messaging.dead_letters;
+DROP TABLE messaging.attempts;
