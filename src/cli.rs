@@ -37,6 +37,14 @@ pub enum Command {
     /// What can be ordered
     #[command(subcommand)]
     Stock(StockCommand),
+    /// One order's whole story: what it waits for, what happened, what failed, what each service did
+    Why {
+        /// Its id, its number, or the e-mail address that it was placed with; the id of one of its events does too
+        order: String,
+        /// Answer in JSON; a part that could not be read is null and named in `unavailable` (exit status 3)
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// `orderflow topology …`

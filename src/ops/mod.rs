@@ -7,5 +7,7 @@ mod exit;
 pub mod migrate;
 pub mod stock;
 pub mod topology;
+pub mod why;
+mod words;
 
 pub use exit::{Exit, Failed};

@@ -14,6 +14,7 @@ pub mod orders;
 pub mod outbox;
 pub mod schema;
 pub mod stock;
+pub mod story;
 
 pub use database::{Connection, Database, PooledConnection};
 pub use error::StoreError;

@@ -1,0 +1,182 @@
+//! One order's story for a person: what it waits for first, then what happened, then what each service did.
+
+use std::io::{self, Write};
+
+use chrono::TimeDelta;
+use serde_json::Value;
+
+use super::{facts::Order, report::Report, waiting::Wait};
+use crate::{
+    domain::OrderStatus,
+    ops::words::{at, count, money, span, table, wrapped},
+    store::story::{Event, Found},
+};
+
+/// No order is named by that.
+pub fn nothing(out: &mut impl Write, asked: &str) -> io::Result<()> {
+    writeln!(out, "There is no order {asked:?}.")?;
+    writeln!(out, "Give its id, its number (ten characters), or the e-mail address that it was placed with.")
+}
+
+/// One address, several orders.
+pub fn several(out: &mut impl Write, orders: &[Found], more: bool) -> io::Result<()> {
+    let rows: Vec<_> = orders
+        .iter()
+        .map(|order| {
+            [order.number.clone(), order.status.clone(), at(&order.created_at), order.order_id.hyphenated().to_string()]
+        })
+        .collect();
+    let all = if more { format!("The newest {} orders of this address", orders.len()) } else { heading(orders.len()) };
+    writeln!(out, "{all}:\n")?;
+    table(out, ["number", "status", "placed (UTC)", "id"], &rows)?;
+    writeln!(out, "\nThe story of one of them: `orderflow why NUMBER`")
+}
+
+fn heading(orders: usize) -> String {
+    format!("The {orders} orders of this address, the newest first")
+}
+
+/// The whole story.
+pub fn story(out: &mut impl Write, report: &Report) -> io::Result<()> {
+    match &report.order {
+        Some(order) => head(out, report, order)?,
+        None => writeln!(out, "The order itself cannot be read; what is known of it besides:")?,
+    }
+    waiting(out, report)?;
+    if !report.violations.is_empty() {
+        writeln!(out, "\nNOT AS IT SHOULD BE")?;
+        for violation in &report.violations {
+            wrapped(out, "  ", violation)?;
+        }
+    }
+    if !report.unavailable.is_empty() {
+        writeln!(out, "\nCOULD NOT BE READ")?;
+        wrapped(out, "  ", &report.unavailable.join(", "))?;
+        for reason in &report.reasons {
+            wrapped(out, "  ", reason)?;
+        }
+    }
+    events(out, report)?;
+    failures(out, report)?;
+    services(out, report)?;
+    match report.trace_ids.as_deref() {
+        Some([]) | None => Ok(()),
+        Some(ids) => writeln!(out, "\nTraces\n  {}", ids.join("\n  ")),
+    }
+}
+
+fn head(out: &mut impl Write, report: &Report, order: &Order) -> io::Result<()> {
+    let asked = if order.cancel_requested { ", cancellation requested" } else { "" };
+    writeln!(out, "Order {}: {}{asked}\n", order.number, order.status)?;
+    writeln!(out, "  id      {}", order.order_id)?;
+    let ago = span(report.generated_at - order.created_at);
+    writeln!(out, "  placed  {} UTC, {ago} ago; status since {}", at(&order.created_at), at(&order.updated_at))?;
+    let items: Vec<_> = order.items.iter().map(|item| format!("{} {}", item.quantity, item.sku)).collect();
+    wrapped(out, "  total   ", &format!("{} for {}", money(order.total, &order.currency), items.join(", ")))
+}
+
+fn waiting(out: &mut impl Write, report: &Report) -> io::Result<()> {
+    writeln!(out, "\nWAITING FOR")?;
+    let settled = report.order.as_ref().and_then(|order| order.status.parse().ok()).is_some_and(OrderStatus::is_settled);
+    match report.waiting_for.as_deref() {
+        None => writeln!(out, "  not known, since not everything could be read"),
+        Some([]) if settled => writeln!(out, "  nothing: the order is settled, and everyone has been told"),
+        Some([]) => writeln!(out, "  nothing is under way"),
+        Some(waits) => {
+            for (place, wait) in waits.iter().enumerate() {
+                wrapped(out, "  ", &wait.what)?;
+                // Said once for neighbours to whom the same applies.
+                if waits.get(place + 1).is_none_or(|next: &Wait| next.remedy != wait.remedy) {
+                    wrapped(out, "    -> ", &wait.remedy)?;
+                }
+            }
+            if settled {
+                writeln!(out, "  The order itself is settled.")?;
+            }
+            Ok(())
+        }
+    }
+}
+
+fn events(out: &mut impl Write, report: &Report) -> io::Result<()> {
+    let Some(events) = &report.events else { return Ok(()) };
+    writeln!(out, "\nEvents")?;
+    let rows: Vec<_> = events
+        .iter()
+        .map(|event| {
+            let gap = event.gap_ms.map(|gap| span(TimeDelta::milliseconds(gap))).unwrap_or_default();
+            let by = event.source.trim_start_matches("/orderflow/");
+            [event.version.to_string(), event.event.clone(), at(&event.occurred_at), gap, by.to_owned(), detail(event)]
+        })
+        .collect();
+    table(out, ["", "event", "at (UTC)", "after", "said by", "because"], &rows)
+}
+
+/// Why, where an event says why: everything else that is in it is in the services' rows below.
+fn detail(event: &Event) -> String {
+    if let Some(reason) = event.data.get("reason").and_then(Value::as_str) {
+        return reason.to_owned();
+    }
+    let short = event.data.get("short").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let short = short.iter().filter_map(|item| {
+        let (sku, wanted, there) = (item.get("sku")?.as_str()?, item.get("wanted")?, item.get("available")?);
+        Some(format!("{sku}: {wanted} wanted, {there} there"))
+    });
+    short.collect::<Vec<_>>().join("; ")
+}
+
+fn failures(out: &mut impl Write, report: &Report) -> io::Result<()> {
+    if let Some(attempts) = report.attempts.as_ref().filter(|attempts| !attempts.is_empty()) {
+        writeln!(out, "\nFailed attempts")?;
+        let rows: Vec<_> = attempts
+            .iter()
+            .map(|one| {
+                let then = one.retry_at.map_or("dead-lettered".to_owned(), |due| format!("again {}", due.format("%T%.3f")));
+                [at(&one.failed_at), one.subscription.clone(), one.attempt.to_string(), then, one.reason.clone()]
+            })
+            .collect();
+        table(out, ["at (UTC)", "by", "no.", "then", "because"], &rows)?;
+    }
+    if let Some(letters) = report.dead_letters.as_ref().filter(|letters| !letters.is_empty()) {
+        writeln!(out, "\nDead letters, which wait for a person")?;
+        let rows: Vec<_> = letters
+            .iter()
+            .map(|one| [at(&one.died_at), format!("{}.dlq", one.subscription), one.event_id.to_string(), one.reason.clone()])
+            .collect();
+        table(out, ["since (UTC)", "queue", "message id", "because"], &rows)?;
+    }
+    Ok(())
+}
+
+fn services(out: &mut impl Write, report: &Report) -> io::Result<()> {
+    let mut rows: Vec<[String; 4]> = Vec::new();
+    for one in report.payments.iter().flatten() {
+        let amount = money(one.amount, &one.currency);
+        let ids = [Some(&one.payment_id), one.charge_id.as_ref(), one.refund_id.as_ref(), one.reason.as_ref()];
+        let ids: Vec<_> = ids.into_iter().flatten().cloned().collect();
+        let when = one.reversed_at.unwrap_or(one.created_at);
+        rows.push(["payment".to_owned(), one.status.clone(), at(&when), format!("{amount}; {}", ids.join(", "))]);
+    }
+    if let Some(stock) = &report.stock {
+        if let Some(one) = &stock.reservation {
+            let moved = stock.movements.iter().map(|one| format!("{:+} {}", one.quantity, one.sku));
+            let when = one.released_at.unwrap_or(one.decided_at);
+            rows.push(["stock".to_owned(), one.outcome.clone(), at(&when), moved.collect::<Vec<_>>().join(", ")]);
+        }
+    }
+    for one in report.shipments.iter().flatten() {
+        let what = one.tracking_number.as_ref().map(|number| format!("tracking number {number}"));
+        let what = what.or_else(|| one.reason.clone()).unwrap_or_default();
+        rows.push(["shipment".to_owned(), one.status.clone(), at(&one.created_at), what]);
+    }
+    for one in report.mails.iter().flatten() {
+        let sent = one.sent_at.map_or("planned, not sent".to_owned(), |_| "sent".to_owned());
+        let when = at(&one.sent_at.unwrap_or(one.created_at));
+        rows.push(["mail".to_owned(), format!("{} {sent}", one.kind), when, String::new()]);
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\nDone for it ({})", count(i64::try_from(rows.len()).unwrap_or(i64::MAX), "thing"))?;
+    table(out, ["by", "what", "at (UTC)", ""], &rows)
+}
