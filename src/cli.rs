@@ -37,6 +37,12 @@ pub enum Command {
     /// What can be ordered
     #[command(subcommand)]
     Stock(StockCommand),
+    /// What is wrong with this installation, each finding with its remedy; reads only, safe to run at any time
+    Doctor {
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// One order's whole story: what it waits for, what happened, what failed, what each service did
     Why {
         /// Its id, its number, or the e-mail address that it was placed with; the id of one of its events does too

@@ -37,6 +37,7 @@ async fn run(command: cli::Command, source: &Source) -> Result<Exit, Failed> {
         Command::Stock(StockCommand::Set { sku, available, json }) => {
             ops::stock::set(source, &sku, available, json, out).await
         }
+        Command::Doctor { json } => ops::doctor::run(source, json, out).await,
         Command::Why { order, json } => ops::why::run(source, &order, json, out).await,
     }
 }

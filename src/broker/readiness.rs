@@ -28,6 +28,15 @@ pub enum NotReady {
     Missing(String),
 }
 
+/// What was in a queue at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    /// Messages that wait; those that a consumer holds are not among them.
+    pub ready: u32,
+    /// Who consumes it.
+    pub consumers: u32,
+}
+
 /// Short-lived questions to the broker, over pooled connections of their own: neither the publisher's nor a consumer's
 /// connection is disturbed by them. Cheap to clone.
 #[derive(Clone)]
@@ -82,28 +91,38 @@ impl BrokerCheck {
     /// # Errors
     /// See [`NotReady`].
     pub async fn queue_exists(&self, queue: &str) -> Result<(), NotReady> {
+        self.look(queue).await.map(drop)
+    }
+
+    /// What is in this queue at this moment. The management API's figures are up to five seconds old.
+    ///
+    /// # Errors
+    /// See [`NotReady`].
+    pub async fn look(&self, queue: &str) -> Result<Look, NotReady> {
         let options = QueueDeclareOptions { passive: true, durable: true, ..QueueDeclareOptions::default() };
         self.ask(queue, async |channel| {
-            channel.queue_declare(queue.into(), options, FieldTable::default()).await.map(drop)
+            let queue = channel.queue_declare(queue.into(), options, FieldTable::default()).await?;
+            Ok(Look { ready: queue.message_count(), consumers: queue.consumer_count() })
         })
         .await
     }
 
-    async fn ask(
+    async fn ask<T>(
         &self,
         name: &str,
-        question: impl AsyncFnOnce(&lapin::Channel) -> lapin::Result<()>,
-    ) -> Result<(), NotReady> {
+        question: impl AsyncFnOnce(&lapin::Channel) -> lapin::Result<T>,
+    ) -> Result<T, NotReady> {
         let unreachable = |error: &dyn std::error::Error| NotReady::Unreachable(telemetry::chain(error));
         let connection = self.0.get().await.map_err(|error| unreachable(&error))?;
         let asking = async {
             // A channel of its own: the broker closes the channel of a question that it answers with no.
             let channel = connection.create_channel().await?;
-            question(&channel).await?;
-            channel.close(200, "done".into()).await
+            let answer = question(&channel).await?;
+            channel.close(200, "done".into()).await?;
+            Ok::<T, lapin::Error>(answer)
         };
         match tokio::time::timeout(TIMEOUT, asking).await {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => match error.kind() {
                 ErrorKind::ProtocolError(amqp) if amqp.get_id() == NOT_FOUND => Err(NotReady::Missing(name.to_owned())),
                 _ => Err(unreachable(&error)),

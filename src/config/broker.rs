@@ -18,7 +18,7 @@ pub(super) const AMQP_ADMIN_URL: Setting = Setting {
     name: "AMQP_ADMIN_URL",
     default: None,
     secret: true,
-    meaning: "RabbitMQ with an administrator's name and password, such as amqp://orderflow-admin:PASSWORD@HOST:5672/VHOST; only `orderflow topology` uses it",
+    meaning: "RabbitMQ with an administrator's name and password, such as amqp://orderflow-admin:PASSWORD@HOST:5672/VHOST; only `orderflow topology` and `orderflow doctor` use it",
 };
 pub(super) const RABBITMQ_MANAGEMENT_URL: Setting = Setting {
     name: "RABBITMQ_MANAGEMENT_URL",
@@ -83,6 +83,8 @@ pub struct Users {
 /// What `orderflow topology` needs to reach the broker's management API and to know what belongs there.
 #[derive(Debug, Clone)]
 pub struct AdminConfig {
+    /// The broker itself, as the administrator.
+    pub broker: BrokerConfig,
     /// The API's root, without credentials.
     pub management_url: Url,
     /// The administrator.
@@ -116,6 +118,7 @@ impl AdminConfig {
         let admin = admin?;
         Some(Self {
             management_url: management.or_else(|| management_beside(&admin))?,
+            broker: BrokerConfig { urls: vec![SecretString::from(admin.to_string())] },
             user: decoded(admin.username()),
             password: decoded(admin.password().unwrap_or_default()).into(),
             vhost: vhost(&admin),

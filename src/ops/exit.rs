@@ -71,7 +71,9 @@ impl Failed {
             Self::Config(_) | Self::DatabaseUrl(_) | Self::Serve(_) => Exit::Usage,
             Self::Output(_) | Self::Json(_) => Exit::No,
             Self::Management(ManagementError::Refused { .. }) => Exit::Usage,
-            Self::Store(_) | Self::Migrate(_) | Self::Management(_) | Self::Why(_) | Self::Incomplete(_) => Exit::Unreachable,
+            Self::Store(_) | Self::Migrate(_) | Self::Management(_) | Self::Why(_) | Self::Incomplete(_) => {
+                Exit::Unreachable
+            }
         }
     }
 }

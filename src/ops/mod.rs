@@ -3,6 +3,7 @@
 //! Each says what it did in one line or a table, or as JSON for machines, and ends with an [`Exit`].
 
 pub mod config;
+pub mod doctor;
 mod exit;
 pub mod migrate;
 pub mod stock;

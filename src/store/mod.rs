@@ -4,6 +4,7 @@
 //! (`workers/src/services/<service>/store.rs`).
 
 pub mod catalogue;
+pub mod checkup;
 mod database;
 mod error;
 pub mod event_log;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{facts::Order, report::Report, waiting::Wait};
 use crate::{
     domain::OrderStatus,
-    ops::words::{at, count, money, span, table, wrapped},
+    ops::words::{at, money, span, table, wrapped},
     store::story::{Event, Found},
 };
 
@@ -77,7 +77,8 @@ fn head(out: &mut impl Write, report: &Report, order: &Order) -> io::Result<()> 
 
 fn waiting(out: &mut impl Write, report: &Report) -> io::Result<()> {
     writeln!(out, "\nWAITING FOR")?;
-    let settled = report.order.as_ref().and_then(|order| order.status.parse().ok()).is_some_and(OrderStatus::is_settled);
+    let settled =
+        report.order.as_ref().and_then(|order| order.status.parse().ok()).is_some_and(OrderStatus::is_settled);
     match report.waiting_for.as_deref() {
         None => writeln!(out, "  not known, since not everything could be read"),
         Some([]) if settled => writeln!(out, "  nothing: the order is settled, and everyone has been told"),
@@ -131,7 +132,8 @@ fn failures(out: &mut impl Write, report: &Report) -> io::Result<()> {
         let rows: Vec<_> = attempts
             .iter()
             .map(|one| {
-                let then = one.retry_at.map_or("dead-lettered".to_owned(), |due| format!("again {}", due.format("%T%.3f")));
+                let then =
+                    one.retry_at.map_or("dead-lettered".to_owned(), |due| format!("again {}", due.format("%T%.3f")));
                 [at(&one.failed_at), one.subscription.clone(), one.attempt.to_string(), then, one.reason.clone()]
             })
             .collect();
@@ -141,7 +143,9 @@ fn failures(out: &mut impl Write, report: &Report) -> io::Result<()> {
         writeln!(out, "\nDead letters, which wait for a person")?;
         let rows: Vec<_> = letters
             .iter()
-            .map(|one| [at(&one.died_at), format!("{}.dlq", one.subscription), one.event_id.to_string(), one.reason.clone()])
+            .map(|one| {
+                [at(&one.died_at), format!("{}.dlq", one.subscription), one.event_id.to_string(), one.reason.clone()]
+            })
             .collect();
         table(out, ["since (UTC)", "queue", "message id", "because"], &rows)?;
     }
@@ -152,10 +156,10 @@ fn services(out: &mut impl Write, report: &Report) -> io::Result<()> {
     let mut rows: Vec<[String; 4]> = Vec::new();
     for one in report.payments.iter().flatten() {
         let amount = money(one.amount, &one.currency);
-        let ids = [Some(&one.payment_id), one.charge_id.as_ref(), one.refund_id.as_ref(), one.reason.as_ref()];
+        let ids = [one.reason.as_ref(), Some(&one.payment_id), one.charge_id.as_ref(), one.refund_id.as_ref()];
         let ids: Vec<_> = ids.into_iter().flatten().cloned().collect();
         let when = one.reversed_at.unwrap_or(one.created_at);
-        rows.push(["payment".to_owned(), one.status.clone(), at(&when), format!("{amount}; {}", ids.join(", "))]);
+        rows.push(["payment".to_owned(), one.status.clone(), at(&when), format!("{amount}: {}", ids.join(", "))]);
     }
     if let Some(stock) = &report.stock {
         if let Some(one) = &stock.reservation {
@@ -177,6 +181,6 @@ fn services(out: &mut impl Write, report: &Report) -> io::Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
-    writeln!(out, "\nDone for it ({})", count(i64::try_from(rows.len()).unwrap_or(i64::MAX), "thing"))?;
-    table(out, ["by", "what", "at (UTC)", ""], &rows)
+    writeln!(out, "\nWhat the services did")?;
+    table(out, ["", "what", "at (UTC)", ""], &rows)
 }

@@ -156,7 +156,8 @@ fn retrying(
         }
         None => {
             let died = clock(&last.failed_at, &now);
-            let what = format!("dead-lettered at {died}, having {failed}, and not in the list of dead letters: {reason}");
+            let what =
+                format!("dead-lettered at {died}, having {failed}, and not in the list of dead letters: {reason}");
             wait(State::Parked, what, replay)
         }
     }

@@ -14,7 +14,9 @@ use futures::future::BoxFuture;
 
 pub use find::{Found, Wanted, find};
 pub use messaging::{Applied, Attempt, DeadLetter, Event, Waiting, applied, attempts, dead_letters, events, outbox};
-pub use services::{Mail, Movement, Payment, Reservation, Shipment, mails, movements, payments, reservation, shipments};
+pub use services::{
+    Mail, Movement, Payment, Reservation, Shipment, mails, movements, payments, reservation, shipments,
+};
 
 use super::{Connection, StoreError};
 

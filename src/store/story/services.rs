@@ -83,12 +83,11 @@ pub struct Reservation {
 /// # Errors
 /// Those of the database.
 pub async fn reservation(connection: &mut Connection, order: Uuid) -> Result<Option<Reservation>, StoreError> {
-    let rows: Vec<Reservation> = diesel::sql_query(
-        "SELECT outcome, decided_at, released_at FROM inventory.v_reservations WHERE order_id = $1",
-    )
-    .bind::<SqlUuid, _>(order)
-    .load(connection)
-    .await?;
+    let rows: Vec<Reservation> =
+        diesel::sql_query("SELECT outcome, decided_at, released_at FROM inventory.v_reservations WHERE order_id = $1")
+            .bind::<SqlUuid, _>(order)
+            .load(connection)
+            .await?;
     Ok(rows.into_iter().next())
 }
 
