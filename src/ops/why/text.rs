@@ -9,7 +9,7 @@ use super::{facts::Order, report::Report, waiting::Wait};
 use crate::{
     domain::OrderStatus,
     ops::words::{at, money, span, table, wrapped},
-    store::story::{Event, Found},
+    store::story::{DeadLetter, Event, Found},
 };
 
 /// No order is named by that.
@@ -51,7 +51,6 @@ pub fn story(out: &mut impl Write, report: &Report) -> io::Result<()> {
     }
     if !report.unavailable.is_empty() {
         writeln!(out, "\nCOULD NOT BE READ")?;
-        wrapped(out, "  ", &report.unavailable.join(", "))?;
         for reason in &report.reasons {
             wrapped(out, "  ", reason)?;
         }
@@ -128,26 +127,20 @@ fn detail(event: &Event) -> String {
 
 fn failures(out: &mut impl Write, report: &Report) -> io::Result<()> {
     if let Some(attempts) = report.attempts.as_ref().filter(|attempts| !attempts.is_empty()) {
-        writeln!(out, "\nFailed attempts")?;
-        let rows: Vec<_> = attempts
-            .iter()
-            .map(|one| {
-                let then =
-                    one.retry_at.map_or("dead-lettered".to_owned(), |due| format!("again {}", due.format("%T%.3f")));
-                [at(&one.failed_at), one.subscription.clone(), one.attempt.to_string(), then, one.reason.clone()]
-            })
-            .collect();
-        table(out, ["at (UTC)", "by", "no.", "then", "because"], &rows)?;
+        writeln!(out, "\nFailed attempts (UTC)")?;
+        for one in attempts {
+            let then = one.retry_at.map_or("dead-lettered".to_owned(), |due| format!("again at {}", at(&due)));
+            let (when, who, number) = (at(&one.failed_at), &one.subscription, one.attempt);
+            writeln!(out, "  {when}  {who}, attempt {number}, {then}")?;
+            wrapped(out, "      ", &one.reason)?;
+        }
     }
     if let Some(letters) = report.dead_letters.as_ref().filter(|letters| !letters.is_empty()) {
         writeln!(out, "\nDead letters, which wait for a person")?;
-        let rows: Vec<_> = letters
-            .iter()
-            .map(|one| {
-                [at(&one.died_at), format!("{}.dlq", one.subscription), one.event_id.to_string(), one.reason.clone()]
-            })
-            .collect();
-        table(out, ["since (UTC)", "queue", "message id", "because"], &rows)?;
+        let row = |one: &DeadLetter| {
+            [at(&one.died_at), format!("{}.dlq", one.subscription), one.event_id.hyphenated().to_string()]
+        };
+        table(out, ["since (UTC)", "queue", "message id"], &letters.iter().map(row).collect::<Vec<_>>())?;
     }
     Ok(())
 }
@@ -183,4 +176,49 @@ fn services(out: &mut impl Write, report: &Report) -> io::Result<()> {
     }
     writeln!(out, "\nWhat the services did")?;
     table(out, ["", "what", "at (UTC)", ""], &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{
+            facts::Facts,
+            sample::{self, Sample},
+        },
+        *,
+    };
+
+    fn told(facts: Facts) -> String {
+        let mut out = Vec::new();
+        story(&mut out, &Report::new(facts)).expect("a Vec can be written to");
+        let text = String::from_utf8(out).expect("it is text");
+        for line in text.lines() {
+            assert!(line.chars().count() <= 100 && line.trim_end() == line, "{line:?}");
+        }
+        text
+    }
+
+    #[test]
+    fn a_shipped_order() {
+        insta::assert_snapshot!(told(sample::shipped().facts()));
+    }
+
+    #[test]
+    fn an_order_that_is_tried_again_and_whose_mail_is_parked() {
+        let facts = Sample::placed()
+            .failed("payment.order-created", 1, 70, Some(60))
+            .failed("payment.order-created", 2, 20, Some(-40))
+            .failed("email.order-created", 1, 75, None)
+            .died("email.order-created", 75)
+            .facts();
+        insta::assert_snapshot!(told(facts));
+    }
+
+    #[test]
+    fn an_order_of_which_not_everything_can_be_read() {
+        let mut facts = Sample::placed().facts();
+        facts.outbox = None;
+        facts.unreadable.push(("outbox", "the database refused a statement: permission denied".to_owned()));
+        insta::assert_snapshot!(told(facts));
+    }
 }

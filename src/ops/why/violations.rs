@@ -190,3 +190,108 @@ fn unsent(facts: &Facts, pending: &[Pending<'_>], found: &mut Vec<String>) {
         found.push(format!("the mail {:?} was planned and never sent, though its event is applied", mail.kind));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{
+        super::{
+            pending::pending,
+            sample::{self, Sample, mail, movement, payment},
+        },
+        *,
+    };
+
+    fn found(sample: Sample, change: impl FnOnce(&mut Facts)) -> Vec<String> {
+        let mut facts = sample.facts();
+        change(&mut facts);
+        let pending = pending(&facts);
+        violations(&facts, pending.as_deref())
+    }
+
+    #[test]
+    fn an_order_as_it_should_be_has_none_on_its_way_either() {
+        assert_eq!(found(sample::shipped(), |_| {}), Vec::<String>::new());
+        assert_eq!(found(Sample::placed(), |_| {}), Vec::<String>::new());
+        // Another mail may still be sent: its event is not applied yet.
+        let sending = found(Sample::placed(), |facts| facts.mails = Some(vec![mail("received", None)]));
+        assert_eq!(sending, Vec::<String>::new());
+        // Nothing is said of what could not be read.
+        assert_eq!(found(sample::shipped(), |facts| facts.payments = None), Vec::<String>::new());
+    }
+
+    #[test]
+    fn each_violation_is_a_sentence() {
+        let events = |facts: &mut Facts, change: fn(&mut Vec<Event>)| change(facts.events.as_mut().expect("there"));
+        let shipped = sample::shipped;
+        let refund = json!({ "amount": 1 });
+        let holds = found(shipped().is("cancelled", 4), |facts| facts.payments = Some(Vec::new()));
+        assert_eq!(
+            holds,
+            [
+                "the order is cancelled, though it still holds 2 of MUG-BLUE",
+                "there is a shipment, though the order is cancelled"
+            ]
+        );
+        for (violations, expected) in [
+            (
+                found(shipped(), |facts| events(facts, |events| drop(events.remove(1)))),
+                "the log has no version 2, though it goes up to 4",
+            ),
+            (
+                found(shipped(), |facts| events(facts, |events| drop(events.remove(1)))),
+                "the cause of inventory.reserved (version 3) is no earlier event",
+            ),
+            (found(shipped().said("order.created", "web", 1, json!({})), |_| {}), "order.created was said 2 times"),
+            (
+                found(shipped().said("payment.failed", "payment", 1, json!({})), |_| {}),
+                "both payment.completed and payment.failed were said",
+            ),
+            (
+                found(shipped().said("payment.refunded", "payment", 1, refund), |_| {}),
+                "0.01 EUR were refunded of a payment of 29.98 EUR",
+            ),
+            (
+                found(shipped().is("reserved", 3), |_| {}),
+                "the order is at version 3, though the order service has applied version 4",
+            ),
+            (found(shipped().is("shipped", 5), |_| {}), "the order is at version 5, its log only at 4"),
+            (
+                found(shipped().is("payment_failed", 4), |_| {}),
+                "the customer is charged, though the order is payment_failed",
+            ),
+            (
+                found(shipped(), |facts| facts.payments = Some(Vec::new())),
+                "the order is shipped, though there is no payment that succeeded",
+            ),
+            (
+                found(shipped(), |facts| facts.payments = Some(vec![payment(), payment()])),
+                "the customer was charged 2 times",
+            ),
+            (
+                found(shipped(), |facts| facts.order.as_mut().unwrap().as_mut().unwrap().total = 1),
+                "the payment is of 29.98 EUR, the order of 0.01 EUR",
+            ),
+            (
+                found(shipped(), |facts| facts.stock.as_mut().unwrap().movements.clear()),
+                "the order is shipped, though not exactly its items are set aside",
+            ),
+            (
+                found(shipped(), |facts| facts.stock.as_mut().unwrap().movements.push(movement("released", 3))),
+                "1 more of MUG-BLUE were released than set aside",
+            ),
+            (
+                found(shipped(), |facts| facts.shipments = Some(Vec::new())),
+                "the order is shipped, though there is no shipment",
+            ),
+            (
+                found(shipped(), |facts| facts.mails = Some(vec![mail("shipped", None)])),
+                "the mail \"shipped\" was planned and never sent, though its event is applied",
+            ),
+            (found(shipped(), |facts| facts.order = Some(None)), "the log has events of an order that does not exist"),
+        ] {
+            assert!(violations.iter().any(|violation| violation == expected), "{expected}: {violations:?}");
+        }
+    }
+}

@@ -7,6 +7,7 @@ use super::{facts::Facts, pending::Pending};
 use crate::{
     domain::OrderStatus,
     ops::words::{clock, span, times},
+    store::story::Attempt,
 };
 
 /// Up to here a delivery is simply on its way: on a busy system, queues hold some seconds of work.
@@ -137,12 +138,7 @@ fn describe(pending: &Pending<'_>, now: DateTime<Utc>, order: &str) -> Wait {
     }
 }
 
-fn retrying(
-    last: &crate::store::story::Attempt,
-    now: DateTime<Utc>,
-    replay: &str,
-    wait: impl Fn(State, String, &str) -> Wait,
-) -> Wait {
+fn retrying(last: &Attempt, now: DateTime<Utc>, replay: &str, wait: impl Fn(State, String, &str) -> Wait) -> Wait {
     let (failed, reason) = (format!("failed {}", times(last.attempt)), &last.reason);
     match last.retry_at {
         Some(due) if due > now => {
@@ -174,5 +170,96 @@ fn remedy(state: State) -> &'static str {
              way is sent again after some minutes, or at once by `orderflow republish --missing`"
         }
         _ => "nothing to do yet: this usually takes a second or two",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{
+            pending::pending,
+            sample::{self, Sample},
+        },
+        *,
+    };
+
+    fn waits(sample: Sample) -> Vec<(State, String)> {
+        let facts = sample.facts();
+        let pending = pending(&facts).expect("everything could be read");
+        let waits = waiting_for(&facts, &pending).expect("everything could be read");
+        waits.into_iter().map(|wait| (wait.state, wait.what)).collect()
+    }
+
+    /// Everybody but the payment service is done, so that it alone is waited for.
+    fn payment() -> Sample {
+        Sample::placed().applied(&["email.order-created"])
+    }
+
+    #[test]
+    fn a_settled_order_waits_for_nothing() {
+        assert_eq!(waits(sample::shipped()), []);
+    }
+
+    #[test]
+    fn each_way_of_waiting_is_told_apart() {
+        let queue = "payment.order-created";
+        let retry = payment().failed(queue, 3, 10, Some(-50));
+        let handled_soon = payment().failed(queue, 3, 70, Some(10));
+        let overdue = payment().failed(queue, 3, 170, Some(160));
+        let parked = payment().failed(queue, 1, 70, None).died(queue, 70);
+        let unindexed = payment().failed(queue, 1, 70, None);
+        let moved_by_hand = payment().died(queue, 70).failed(queue, 1, 10, Some(-50));
+        let replayed = payment().failed(queue, 1, 70, None).died(queue, 70).left("replayed", 5);
+        let discarded = payment().failed(queue, 1, 70, None).died(queue, 70).left("discarded", 5);
+        for (sample, state, says) in [
+            (
+                payment(),
+                State::Late,
+                "payment.order-created: has not handled order.created, which was said 1 min 20 s ago",
+            ),
+            (
+                retry,
+                State::Retrying,
+                "failed 3 times; next attempt at 02:12:54 UTC (in 50 s): the provider did not answer",
+            ),
+            (handled_soon, State::UnderWay, "the next attempt was due 10 s ago"),
+            (overdue, State::Late, "the next attempt was due 2 min 40 s ago"),
+            (parked, State::Parked, "dead-lettered at 02:10:54 UTC, having failed once: the provider did not answer"),
+            (unindexed, State::Parked, "not in the list of dead letters"),
+            (moved_by_hand, State::Retrying, "failed once; next attempt"),
+            (replayed, State::UnderWay, "its dead letter was replayed 5 s ago and is not handled yet"),
+            (discarded, State::Discarded, "its dead letter was discarded by a command at 02:11:59 UTC"),
+            (
+                payment().in_outbox(80),
+                State::Unpublished,
+                "its event order.created has been in the outbox for 1 min 20 s",
+            ),
+            (payment().in_outbox(2), State::UnderWay, "in the outbox for 2 s"),
+        ] {
+            let waits = waits(sample);
+            assert!(matches!(waits.as_slice(), [(is, what)] if *is == state && what.contains(says)), "{waits:?}");
+        }
+    }
+
+    #[test]
+    fn what_moves_the_order_comes_before_its_mails_and_the_worst_first() {
+        let both = Sample::placed().died("email.order-created", 5).failed("payment.order-created", 1, 5, Some(-5));
+        let states = |sample| waits(sample).into_iter().map(|(state, _)| state).collect::<Vec<_>>();
+        assert_eq!(states(both), [State::Retrying, State::Parked]);
+        let paid = payment()
+            .applied(&["payment.order-created"])
+            .said("payment.completed", "payment", 5, serde_json::json!({}))
+            .died("order.payment-completed", 4);
+        assert_eq!(states(paid), [State::Parked, State::UnderWay]);
+        assert_eq!(states(Sample::placed().in_outbox(80)), [State::Unpublished], "one event, one thing to wait for");
+    }
+
+    #[test]
+    fn an_order_that_nobody_will_move_is_stuck() {
+        let states = |sample| waits(sample).into_iter().map(|(state, _)| state).collect::<Vec<_>>();
+        let done = || payment().applied(&["payment.order-created"]);
+        assert_eq!(states(done()), [State::Stuck]);
+        assert_eq!(states(done().is("action_required", 1)), [State::Customer]);
+        assert_eq!(states(done().is("a status of a later version", 1)), []);
     }
 }
