@@ -3,6 +3,7 @@
 mod admission;
 mod bad_input;
 mod commands;
+mod doctor;
 mod duplicates;
 mod failures;
 mod forward;
@@ -18,3 +19,4 @@ mod schema;
 mod setting_up;
 mod stock;
 mod topology;
+mod why;

@@ -94,15 +94,20 @@ async fn clock(found: &mut Checkup, connection: &mut Connection) -> Result<(), S
     // The server read its clock somewhere between our two looks: half way is wrong by half the round trip at most.
     let apart = server.clock - (before + (Utc::now() - before) / 2);
     found.saw("database", format!("PostgreSQL {}, its clock {} from ours", server.version, span(apart.abs())));
-    if apart.abs() > CLOCKS_APART {
-        let way = if apart > TimeDelta::zero() { "ahead of" } else { "behind" };
-        found.found(
-            "clock",
-            format!("The database's clock is {} {way} this machine's.", span(apart.abs())),
-            "`timedatectl` on both says which one is not synchronised; times in the log cannot be compared until then",
-        );
-    }
+    compare_clocks(found, apart);
     Ok(())
+}
+
+fn compare_clocks(found: &mut Checkup, apart: TimeDelta) {
+    if apart.abs() <= CLOCKS_APART {
+        return;
+    }
+    let way = if apart > TimeDelta::zero() { "ahead of" } else { "behind" };
+    found.found(
+        "clock",
+        format!("The database's clock is {} {way} this machine's.", span(apart.abs())),
+        "`timedatectl` on both says which one is not synchronised; times in the log cannot be compared until then",
+    );
 }
 
 /// Seconds as the database has them, in whole milliseconds.
@@ -111,4 +116,22 @@ fn milliseconds(seconds: f64) -> i64 {
         .ok()
         .and_then(|age| i64::try_from(age.as_millis()).ok())
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_that_are_far_apart_are_found() {
+        for (seconds, expected) in [(5, None), (-5, None), (6, Some("6 s ahead of")), (-60, Some("1 min behind"))] {
+            let mut checkup = Checkup::new();
+            compare_clocks(&mut checkup, TimeDelta::seconds(seconds));
+            let mut told = Vec::new();
+            checkup.tell(&mut told).expect("a Vec can be written to");
+            let told = String::from_utf8(told).expect("it is text");
+            assert_eq!(told.contains("clock"), expected.is_some(), "{told}");
+            assert!(expected.is_none_or(|expected| told.contains(expected)), "{told}");
+        }
+    }
 }

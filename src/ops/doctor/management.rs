@@ -126,6 +126,12 @@ fn ailments(node: &Node) -> Vec<(String, &'static str)> {
 async fn users(found: &mut Checkup, management: &Management) -> Result<(), ManagementError> {
     let users = management.user_names().await?;
     let permitted = management.permitted().await?;
+    who(found, &users, &permitted);
+    Ok(())
+}
+
+/// Those who are needed exist and may do their work, and nobody is there whose password everybody knows.
+fn who(found: &mut Checkup, users: &[String], permitted: &[String]) {
     found.saw("users", users.join(", "));
     for user in USERS {
         let (exists, may) = (users.iter().any(|one| one == user), permitted.iter().any(|one| one == user));
@@ -144,7 +150,6 @@ async fn users(found: &mut Checkup, management: &Management) -> Result<(), Manag
             "`rabbitmqctl delete_user guest`; nothing of Orderflow uses it",
         );
     }
-    Ok(())
 }
 
 fn compare(found: &mut Checkup, wanted: &Topology, live: &Topology) {
@@ -157,4 +162,57 @@ fn compare(found: &mut Checkup, wanted: &Topology, live: &Topology) {
     found.saw("topology", format!("differs from what it should be in {} places", differences.len()));
     let remedy = "`orderflow topology apply` makes what is missing, and says what to do about what differs";
     found.found("topology", format!("RabbitMQ is not set up as it should be: {}.", some(&differences)), remedy);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(change: impl FnOnce(&mut Node)) -> Vec<String> {
+        let mut node = Node {
+            name: "rabbit@host".to_owned(),
+            running: true,
+            mem_alarm: false,
+            disk_free_alarm: false,
+            partitions: Vec::new(),
+        };
+        change(&mut node);
+        ailments(&node).into_iter().map(|(what, _)| what).collect()
+    }
+
+    #[test]
+    fn a_node_that_ails_is_named_with_what_ails_it() {
+        assert_eq!(node(|_| {}), Vec::<String>::new());
+        assert_eq!(node(|node| node.running = false), ["The node rabbit@host is not running."]);
+        let both = node(|node| (node.mem_alarm, node.disk_free_alarm) = (true, true));
+        assert_eq!(
+            both,
+            [
+                "The node rabbit@host has used up its memory: every publisher waits.",
+                "The disk of the node rabbit@host is nearly full: every publisher waits."
+            ]
+        );
+        let cut = node(|node| node.partitions = vec!["rabbit@other".to_owned()]);
+        assert_eq!(cut, ["The node rabbit@host was cut off from rabbit@other."]);
+        // What a node that does not run leaves out.
+        let stopped: Node = serde_json::from_str(r#"{"name":"rabbit@host","running":false}"#).expect("a node");
+        assert!(!stopped.running);
+    }
+
+    #[test]
+    fn missing_users_and_the_default_user_are_found() {
+        let found = |users: &[&str], permitted: &[&str]| {
+            let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+            let mut checkup = Checkup::new();
+            who(&mut checkup, &names(users), &names(permitted));
+            let mut told = Vec::new();
+            checkup.tell(&mut told).expect("a Vec can be written to");
+            String::from_utf8(told).expect("it is text")
+        };
+        assert!(found(&USERS, &USERS).starts_with("Nothing is wrong."));
+        assert!(found(&USERS[..1], &USERS).contains("RabbitMQ has no user orderflow-worker."));
+        assert!(found(&USERS, &USERS[1..]).contains("The user orderflow-web may do nothing in this virtual host."));
+        let guest = found(&[USERS[0], USERS[1], GUEST], &USERS);
+        assert!(guest.contains("default user guest") && guest.contains("rabbitmqctl delete_user guest"), "{guest}");
+    }
 }

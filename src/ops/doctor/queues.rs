@@ -82,7 +82,7 @@ fn consumers(found: &mut Checkup, looks: &Looks) {
             "start `orderflow-worker`; where one runs, its log says why it cannot consume",
         );
     } else if !idle.is_empty() {
-        let names: Vec<_> = idle.iter().map(|one| with_messages(one)).collect();
+        let names: Vec<_> = idle.iter().map(with_messages).collect();
         found.found(
             "queues",
             format!("Nobody consumes {}.", some(&names)),

@@ -65,7 +65,13 @@ pub fn story(out: &mut impl Write, report: &Report) -> io::Result<()> {
 }
 
 fn head(out: &mut impl Write, report: &Report, order: &Order) -> io::Result<()> {
-    let asked = if order.cancel_requested { ", cancellation requested" } else { "" };
+    let asked = match (order.cancel_requested, order.status.parse::<OrderStatus>()) {
+        (true, Ok(OrderStatus::Shipped | OrderStatus::InTransit | OrderStatus::Delivered)) => {
+            "; the customer asked to cancel it, too late"
+        }
+        (true, _) => "; the customer asked to cancel it",
+        (false, _) => "",
+    };
     writeln!(out, "Order {}: {}{asked}\n", order.number, order.status)?;
     writeln!(out, "  id      {}", order.order_id)?;
     let ago = span(report.generated_at - order.created_at);
@@ -154,12 +160,12 @@ fn services(out: &mut impl Write, report: &Report) -> io::Result<()> {
         let when = one.reversed_at.unwrap_or(one.created_at);
         rows.push(["payment".to_owned(), one.status.clone(), at(&when), format!("{amount}: {}", ids.join(", "))]);
     }
-    if let Some(stock) = &report.stock {
-        if let Some(one) = &stock.reservation {
-            let moved = stock.movements.iter().map(|one| format!("{:+} {}", one.quantity, one.sku));
-            let when = one.released_at.unwrap_or(one.decided_at);
-            rows.push(["stock".to_owned(), one.outcome.clone(), at(&when), moved.collect::<Vec<_>>().join(", ")]);
-        }
+    if let Some(stock) = &report.stock
+        && let Some(one) = &stock.reservation
+    {
+        let moved = stock.movements.iter().map(|one| format!("{:+} {}", one.quantity, one.sku));
+        let when = one.released_at.unwrap_or(one.decided_at);
+        rows.push(["stock".to_owned(), one.outcome.clone(), at(&when), moved.collect::<Vec<_>>().join(", ")]);
     }
     for one in report.shipments.iter().flatten() {
         let what = one.tracking_number.as_ref().map(|number| format!("tracking number {number}"));
