@@ -80,7 +80,7 @@ async fn look(
     if age > OUTBOX_AGE {
         found.found(
             "outbox",
-            format!("The outbox does not drain: {rows} wait for RabbitMQ, the oldest for {}.", span(age)),
+            format!("The outbox does not drain: {rows} in it, the oldest written {} ago.", span(age)),
             "is a front end or a worker running, and does its log say why it cannot publish (no connection, an alarm \
              of the broker, a user without permission)? what waits is published by itself once one can",
         );

@@ -67,7 +67,7 @@ fn consumers(found: &mut Checkup, looks: &Looks) {
     let idle: Vec<_> = work.iter().filter(|(_, look)| look.consumers == 0).collect();
     let waiting: u32 = work.iter().map(|(_, look)| look.ready).sum();
     let (all, consumed) = (work.len(), work.len() - idle.len());
-    found.saw("queues", format!("{consumed} of {all} have a consumer; {} wait in them", count(waiting, "message")));
+    found.saw("queues", format!("{consumed} of {all} have a consumer; messages waiting: {waiting}"));
     let with_messages = |(queue, look): &&(String, Look)| match look.ready {
         0 => queue.clone(),
         ready => format!("{queue} ({})", count(ready, "message")),
@@ -75,10 +75,7 @@ fn consumers(found: &mut Checkup, looks: &Looks) {
     if idle.len() == all && all > 0 {
         found.found(
             "queues",
-            format!(
-                "No worker is connected: none of the {all} queues has a consumer; {} wait.",
-                count(waiting, "message")
-            ),
+            format!("No worker is connected: none of the {all} queues has a consumer; messages waiting: {waiting}."),
             "start `orderflow-worker`; where one runs, its log says why it cannot consume",
         );
     } else if !idle.is_empty() {
