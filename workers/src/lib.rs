@@ -3,6 +3,7 @@
 //! [`run`] is the whole process; `main.rs` only reads the command line and the settings.
 
 mod actor;
+mod breaker;
 pub mod handler;
 mod health;
 mod persist;

@@ -82,7 +82,8 @@ fn mail<L: Letter>(services: &Services) -> SendMail<L> {
     SendMail::new(services.providers.mailer.clone(), services.links.clone())
 }
 
-fn handled_by<H: Handler>(make: impl FnOnce(&Services) -> H + Send + 'static) -> Start {
+/// Starts this handler, made from what the process has. The tests use it to put a handler of their own into a registry.
+pub fn handled_by<H: Handler>(make: impl FnOnce(&Services) -> H + Send + 'static) -> Start {
     Box::new(move |process, services, arbiter| keep_consuming(process, Arc::new(make(services)), arbiter).boxed())
 }
 

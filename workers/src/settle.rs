@@ -29,6 +29,13 @@ pub const WORKER: &str = "x-orderflow-worker";
 /// When it failed.
 pub const FAILED_AT: &str = "x-orderflow-failed-at";
 
+/// How often the broker took a message back from a consumer that did not settle it.
+const RETURNS: &str = "x-delivery-count";
+
+/// From so many returns on a message that a paused queue leaves is put back by a copy: well below the queue's delivery
+/// limit of 50, which is there for messages that kill their workers.
+const MANY_RETURNS: u32 = 20;
+
 /// A reason is read in a table of the management UI: longer ones are cut, in characters.
 const LONGEST_REASON: usize = 500;
 
@@ -37,7 +44,7 @@ const PUBLISH_DEADLINE: Duration = Duration::from_secs(60);
 
 /// What RabbitMQ adds when it moves a message. A copy of ours starts without: the broker would otherwise count its own
 /// deaths on, and detects cycles by them.
-const OF_THE_BROKER: [&str; 2] = ["x-death", "x-delivery-count"];
+const OF_THE_BROKER: [&str; 2] = ["x-death", RETURNS];
 const OF_THE_BROKER_PREFIXES: [&str; 2] = ["x-first-death-", "x-last-death-"];
 
 /// Settles the deliveries of one queue.
@@ -71,6 +78,20 @@ impl Settle {
         }
     }
 
+    /// Leaves a delivery unsettled while its queue is paused: it goes back with the channel, and the broker counts that.
+    /// One that went back often already is put back by a copy instead, whose count starts anew, so that a provider's long
+    /// outage does not drive it towards the queue's delivery limit.
+    pub async fn leave(&self, delivery: &Delivery) {
+        if returns(delivery) >= MANY_RETURNS {
+            self.put_back(delivery).await;
+        }
+    }
+
+    /// Puts a delivery at the end of its queue, as a copy of the same attempt.
+    pub async fn put_back(&self, delivery: &Delivery) {
+        self.replace(delivery, self.again(delivery)).await;
+    }
+
     /// Puts a failed delivery into its next retry tier, or dead-letters it where none is left or none would help.
     pub async fn fail(&self, delivery: &Delivery, failure: &Failure) {
         let attempt = attempt(delivery);
@@ -91,6 +112,11 @@ impl Settle {
             ),
         }
         let copy = self.copy(delivery, exchange, next_attempt, failure);
+        self.replace(delivery, copy).await;
+    }
+
+    /// Acknowledges a delivery once its copy is safe with the broker, and gives it back where the copy is not.
+    async fn replace(&self, delivery: &Delivery, copy: Message) {
         if self.publish(delivery, copy).await {
             self.acknowledge(std::slice::from_ref(delivery)).await;
         } else {
@@ -108,7 +134,7 @@ impl Settle {
     fn delay(&self, attempt: u32, failure: &Failure) -> Option<Duration> {
         match failure {
             Failure::Reject { .. } => None,
-            Failure::Retry { after, .. } => {
+            Failure::Retry { after, .. } | Failure::Away { after, .. } => {
                 let usual = self.retry_delays.after_attempt(attempt)?;
                 let least = after.unwrap_or_default().max(usual);
                 // The first tier that is long enough; a wish beyond the last tier gets the last.
@@ -118,16 +144,15 @@ impl Settle {
         }
     }
 
+    fn again(&self, delivery: &Delivery) -> Message {
+        let mut headers = own_headers(delivery);
+        // What comes by this exchange is believed its attempt, and not everything came by it.
+        headers.insert(ATTEMPT.into(), AMQPValue::LongUInt(attempt(delivery)));
+        self.message(delivery, names::RETURN.to_owned(), headers)
+    }
+
     fn copy(&self, delivery: &Delivery, exchange: String, attempt: u32, failure: &Failure) -> Message {
-        let mut headers = FieldTable::default();
-        for (name, value) in delivery.properties.headers().iter().flat_map(FieldTable::inner) {
-            let name_text = name.as_str();
-            let foreign = OF_THE_BROKER.contains(&name_text)
-                || OF_THE_BROKER_PREFIXES.iter().any(|prefix| name_text.starts_with(prefix));
-            if !foreign {
-                headers.insert(name.clone(), value.clone());
-            }
-        }
+        let mut headers = own_headers(delivery);
         let reason: String = failure.to_string().chars().take(LONGEST_REASON).collect();
         let text = |value: String| AMQPValue::LongString(value.into());
         headers.insert(ATTEMPT.into(), AMQPValue::LongUInt(attempt));
@@ -135,6 +160,10 @@ impl Settle {
         headers.insert(QUEUE.into(), text(self.queue.clone()));
         headers.insert(WORKER.into(), text(format!("orderflow-worker {}", Connector::place())));
         headers.insert(FAILED_AT.into(), text(timestamp::format(&Utc::now())));
+        self.message(delivery, exchange, headers)
+    }
+
+    fn message(&self, delivery: &Delivery, exchange: String, headers: FieldTable) -> Message {
         Message {
             exchange,
             routing_key: self.queue.clone(),
@@ -167,14 +196,38 @@ fn attempt(delivery: &Delivery) -> u32 {
     if delivery.exchange.as_str() != names::RETURN {
         return 1;
     }
-    let header = delivery.properties.headers().as_ref().and_then(|headers| headers.inner().get(ATTEMPT));
-    match header {
-        Some(AMQPValue::LongUInt(attempt)) => *attempt,
-        // Other clients and the management UI write numbers as they like.
-        Some(AMQPValue::LongInt(attempt)) => u32::try_from(*attempt).unwrap_or(1),
-        Some(AMQPValue::LongLongInt(attempt)) => u32::try_from(*attempt).unwrap_or(1),
-        _ => 1,
+    number(delivery, ATTEMPT).unwrap_or(1)
+}
+
+/// How often the broker has taken this delivery back, as it counts for the queue's delivery limit.
+fn returns(delivery: &Delivery) -> u32 {
+    number(delivery, RETURNS).unwrap_or(0)
+}
+
+fn number(delivery: &Delivery, name: &str) -> Option<u32> {
+    match delivery.properties.headers().as_ref()?.inner().get(name)? {
+        AMQPValue::LongUInt(number) => Some(*number),
+        // The broker, other clients and the management UI write numbers as they like.
+        AMQPValue::LongInt(number) => u32::try_from(*number).ok(),
+        AMQPValue::LongLongInt(number) => u32::try_from(*number).ok(),
+        AMQPValue::ShortShortUInt(number) => Some((*number).into()),
+        AMQPValue::ShortUInt(number) => Some((*number).into()),
+        _ => None,
     }
+}
+
+/// The delivery's headers without what the broker added.
+fn own_headers(delivery: &Delivery) -> FieldTable {
+    let mut headers = FieldTable::default();
+    for (name, value) in delivery.properties.headers().iter().flat_map(FieldTable::inner) {
+        let name_text = name.as_str();
+        let foreign = OF_THE_BROKER.contains(&name_text)
+            || OF_THE_BROKER_PREFIXES.iter().any(|prefix| name_text.starts_with(prefix));
+        if !foreign {
+            headers.insert(name.clone(), value.clone());
+        }
+    }
+    headers
 }
 
 #[cfg(test)]
@@ -247,5 +300,19 @@ mod tests {
         let names: Vec<_> = headers.inner().keys().map(|name| name.as_str().to_owned()).collect();
         assert_eq!(names, ["x-orderflow-attempt", FAILED_AT, QUEUE, REASON, WORKER, "x-shop"]);
         assert_eq!(headers.inner().get(REASON), Some(&AMQPValue::LongString("é".repeat(LONGEST_REASON).into())));
+    }
+
+    #[tokio::test]
+    async fn what_is_put_back_is_the_same_attempt_with_a_new_count_of_returns() {
+        for (exchange, header, attempt_now) in [(names::RETURN, 3, 3), ("", 7, 1)] {
+            let returned = (RETURNS, AMQPValue::LongLongInt(20));
+            let delivery = delivery(exchange, &[returned, (ATTEMPT, AMQPValue::LongUInt(header))]);
+            assert_eq!((returns(&delivery), attempt(&delivery)), (20, attempt_now));
+            let copy = settle().again(&delivery);
+            let headers = copy.properties.headers().clone().expect("it has headers");
+            assert_eq!(headers.inner().get(ATTEMPT), Some(&AMQPValue::LongUInt(attempt_now)));
+            assert_eq!(headers.inner().get(RETURNS), None);
+            assert_eq!((copy.exchange.as_str(), copy.routing_key.as_str()), (names::RETURN, "payment.order-created"));
+        }
     }
 }
