@@ -21,7 +21,7 @@ pub(super) const PAYMENT_TIMEOUT: Setting = Setting {
     name: "PAYMENT_TIMEOUT",
     default: Some("10s"),
     secret: false,
-    meaning: "how long the payment provider may take for an answer, 100ms to 10m; then it is asked again, and gets the same key",
+    meaning: "how long the payment provider may take for an answer, 100ms to 5m; then it is asked again, and gets the same key",
 };
 pub(super) const PAYMENT_CONCURRENCY: Setting = Setting {
     name: "PAYMENT_CONCURRENCY",
@@ -41,7 +41,7 @@ pub(super) const CARRIER_TIMEOUT: Setting = Setting {
     name: "CARRIER_TIMEOUT",
     default: Some("10s"),
     secret: false,
-    meaning: "how long the carrier may take for an answer, 100ms to 10m; then it is asked again, and gets the same key",
+    meaning: "how long the carrier may take for an answer, 100ms to 5m; then it is asked again, and gets the same key",
 };
 pub(super) const CARRIER_CONCURRENCY: Setting = Setting {
     name: "CARRIER_CONCURRENCY",
@@ -72,7 +72,7 @@ pub(super) const MAIL_TIMEOUT: Setting = Setting {
     name: "MAIL_TIMEOUT",
     default: Some("60s"),
     secret: false,
-    meaning: "how long handing a mail over may take, 100ms to 10m; then it is sent again, with the same Message-ID",
+    meaning: "how long handing a mail over may take, 100ms to 5m; then it is sent again, with the same Message-ID",
 };
 pub(super) const MAIL_CONCURRENCY: Setting = Setting {
     name: "MAIL_CONCURRENCY",
@@ -96,8 +96,8 @@ impl LineConfig {
     fn read(source: &Source, time_out: &Setting, concurrency: &Setting) -> Option<Self> {
         let time_out = source.parse(time_out, |text| match setting::duration(text) {
             // Less is a typing error, and more would hold messages for longer than the broker lets us.
-            Ok(length) if (Duration::from_millis(100)..=Duration::from_secs(600)).contains(&length) => Ok(length),
-            _ => Err("expected a length of time from 100ms to 10m".to_owned()),
+            Ok(length) if (Duration::from_millis(100)..=Duration::from_secs(300)).contains(&length) => Ok(length),
+            _ => Err("expected a length of time from 100ms to 5m".to_owned()),
         });
         let concurrency = source.parse(concurrency, |text| setting::number(text, 1, 1_000));
         Some(Self { time_out: time_out?, concurrency: concurrency? })

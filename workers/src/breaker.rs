@@ -81,13 +81,7 @@ pub struct Breaker {
 
 impl Default for Breaker {
     fn default() -> Self {
-        Self {
-            state: State::Closed { in_a_row: 0 },
-            epoch: 0,
-            wait: Duration::ZERO,
-            opened_at: None,
-            closed_at: None,
-        }
+        Self { state: State::Closed { in_a_row: 0 }, epoch: 0, wait: Duration::ZERO, opened_at: None, closed_at: None }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! [`run`] is the whole process; `main.rs` only reads the command line and the settings.
 
+mod acting;
 mod actor;
 mod breaker;
 pub mod handler;

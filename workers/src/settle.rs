@@ -78,13 +78,12 @@ impl Settle {
         }
     }
 
-    /// Leaves a delivery unsettled while its queue is paused: it goes back with the channel, and the broker counts that.
-    /// One that went back often already is put back by a copy instead, whose count starts anew, so that a provider's long
-    /// outage does not drive it towards the queue's delivery limit.
-    pub async fn leave(&self, delivery: &Delivery) {
-        if returns(delivery) >= MANY_RETURNS {
-            self.put_back(delivery).await;
-        }
+    /// Whether a delivery that is left to the end of its channel was left so often that it should be put back instead.
+    /// The broker counts how often a message goes back with a channel, and a copy's count starts anew: so a provider
+    /// that comes and goes does not drive it towards the queue's delivery limit.
+    #[must_use]
+    pub fn is_left_too_often(delivery: &Delivery) -> bool {
+        returns(delivery) >= MANY_RETURNS
     }
 
     /// Puts a delivery at the end of its queue, as a copy of the same attempt.

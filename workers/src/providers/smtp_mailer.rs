@@ -80,9 +80,7 @@ impl SmtpMailer {
         match tokio::time::timeout(self.time_out, connecting).await {
             Ok(Ok(connection)) => Ok(connection),
             // Whatever it is, it is about the server and not about the mail.
-            Ok(Err(error)) => {
-                Err(ProviderError::away(format!("no connection to the mail server: {}", shown(&error))))
-            }
+            Ok(Err(error)) => Err(ProviderError::away(format!("no connection to the mail server: {}", shown(&error)))),
             Err(_) => Err(ProviderError::away("no connection to the mail server in time")),
         }
     }
