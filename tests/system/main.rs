@@ -2,6 +2,7 @@
 
 mod admission;
 mod bad_input;
+mod breaker;
 mod commands;
 mod duplicates;
 mod failures;
@@ -11,6 +12,7 @@ mod house;
 mod mails;
 mod outages;
 mod placing;
+mod poison;
 mod privacy;
 mod reading;
 mod scaling;
