@@ -12,7 +12,7 @@ use std::{
 
 use diesel::{
     QueryableByName,
-    sql_types::{Array, BigInt, Integer, Text},
+    sql_types::{Array, BigInt, Bool, Integer, Text},
 };
 use diesel_async::RunQueryDsl as _;
 use futures::{FutureExt as _, future::BoxFuture};
@@ -25,15 +25,16 @@ use uuid::Uuid;
 
 use super::{
     ProviderError,
-    payment::{ChargeOutcome, ChargeRequest, PaymentProvider},
+    payment::{ChargeOutcome, ChargeRequest, PaymentProvider, RefundRequest, VoidOutcome, VoidRequest},
+    simulated_refund,
 };
 
 /// One statement is written while the next batch gathers; what waits is far above what the payment handler has under
 /// way. The deadline is shorter than the handler's own time-out, so that the error that shows is the more precise one.
 const LIMITS: Limits = Limits { committers: 2, batch: 256, waiting: 4096, deadline: Duration::from_secs(8) };
 
-/// Connections to a ledger in a database of its own: one for each committer, and one for good measure.
-pub(super) const CONNECTIONS: usize = 3;
+/// Connections to a ledger in a database of its own: one for each committer, and some for voids and refunds.
+pub(super) const CONNECTIONS: usize = 8;
 
 /// How often `pm_card_flaky` fails before it succeeds, for each idempotency key.
 const FLAKY_FAILURES: i32 = 2;
@@ -42,6 +43,8 @@ const FLAKY_FAILURES: i32 = 2;
 #[derive(Debug)]
 pub struct SimulatedPayment {
     ledger: GroupCommit<ChargeRequest, Answer>,
+    /// For what is asked one by one: voids and refunds, which are few.
+    database: Arc<Database>,
 }
 
 type Answer = Result<ChargeOutcome, ProviderError>;
@@ -51,8 +54,9 @@ impl SimulatedPayment {
     #[must_use]
     pub fn start(database: Database) -> Self {
         let database = Arc::new(database);
-        let ledger = GroupCommit::start(LIMITS, move |requests| charge_all(Arc::clone(&database), requests));
-        Self { ledger }
+        let its = Arc::clone(&database);
+        let ledger = GroupCommit::start(LIMITS, move |requests| charge_all(Arc::clone(&its), requests));
+        Self { ledger, database }
     }
 }
 
@@ -65,6 +69,14 @@ impl PaymentProvider for SimulatedPayment {
         }
         .boxed()
     }
+
+    fn void(&self, request: VoidRequest) -> BoxFuture<'_, Result<VoidOutcome, ProviderError>> {
+        simulated_refund::void(Arc::clone(&self.database), request).boxed()
+    }
+
+    fn refund(&self, request: RefundRequest) -> BoxFuture<'_, Result<String, ProviderError>> {
+        simulated_refund::refund(Arc::clone(&self.database), request).boxed()
+    }
 }
 
 /// Answers every request of a batch, in the same order.
@@ -73,9 +85,20 @@ async fn charge_all(database: Arc<Database>, requests: Vec<ChargeRequest>) -> Ve
     match enter(&database, &merged).await {
         Ok(charges) => answer(&requests, &merged, &charges),
         Err(error) => {
-            tracing::warn!(error = telemetry::chain(&error), "the simulated payment provider's ledger failed");
-            requests.iter().map(|_| Err(ProviderError::away("the simulated payment provider is away"))).collect()
+            let failed = ledger_failed(&error);
+            requests.iter().map(|_| Err(failed.clone())).collect()
         }
+    }
+}
+
+/// What the provider says when its ledger could not be written.
+pub(super) fn ledger_failed(error: &StoreError) -> ProviderError {
+    tracing::warn!(error = telemetry::chain(error), "the simulated payment provider's ledger failed");
+    if error.is_unavailable() {
+        ProviderError::away("the simulated payment provider is away")
+    } else {
+        // Something about these requests; others would be answered.
+        ProviderError::passing("the simulated payment provider could not write this down")
     }
 }
 
@@ -110,6 +133,9 @@ struct Charge {
     /// How often the key was asked for, with those of this batch.
     #[diesel(sql_type = Integer)]
     requests: i32,
+    /// Given up before it happened.
+    #[diesel(sql_type = Bool)]
+    voided: bool,
 }
 
 /// A key that is there already for another charge is left alone, and so not returned.
@@ -121,9 +147,9 @@ ON CONFLICT (idempotency_key) DO UPDATE SET
     requests = charge.requests + excluded.requests,
     outcome = CASE WHEN charge.outcome = 'failing' AND charge.requests + excluded.requests > $9
                    THEN 'succeeded' ELSE charge.outcome END
-WHERE (charge.reference, charge.method, charge.amount, charge.currency)
+WHERE charge.outcome = 'voided' OR (charge.reference, charge.method, charge.amount, charge.currency)
     = (excluded.reference, excluded.method, excluded.amount, excluded.currency)
-RETURNING charge.idempotency_key, charge.charge_id, charge.requests";
+RETURNING charge.idempotency_key, charge.charge_id, charge.requests, charge.outcome = 'voided' AS voided";
 
 /// Writes a batch into the ledger and returns how its keys stand now. The connection's own time-outs bound it: 30 s
 /// for a statement, 15 s for a server that vanished.
@@ -198,6 +224,9 @@ fn answer(
             let Some(charge) = charges.get(key) else {
                 return Err(ProviderError::for_good("the idempotency key was used for another charge"));
             };
+            if charge.voided {
+                return Ok(ChargeOutcome::Voided);
+            }
             let place = told.entry(key).or_insert(0);
             *place += 1;
             match Verdict::of(&request.method, charge.requests - entered.times + *place) {
@@ -231,6 +260,7 @@ mod tests {
                 idempotency_key: (*key).to_owned(),
                 charge_id: "ch_sim_1".to_owned(),
                 requests: before + one.times,
+                voided: false,
             };
             ((*key).to_owned(), charge)
         });
