@@ -92,7 +92,7 @@ async fn while_the_payment_provider_is_away_its_messages_wait_and_all_others_go_
 async fn a_payment_provider_that_hangs_is_one_that_is_away_and_charges_nobody_twice() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
-    let wire = start_wired(&mut shop, &[("PAYMENT_TIMEOUT", "1s")]).await;
+    let wire = start_wired(&mut shop, &[("PAYMENT_TIMEOUT", "3s")]).await;
     web.orders(20, "MUG-BLUE", VISA).await;
     shop.until_orders("shipped", 20).await;
 
@@ -101,7 +101,7 @@ async fn a_payment_provider_that_hangs_is_one_that_is_away_and_charges_nobody_tw
     web.orders(200, "MUG-BLUE", VISA).await;
     let worker = shop.workers().last_mut().expect("it runs");
     let line = worker.until_logged("the payment provider is away").await;
-    assert!(line.contains("did not answer within 1s"), "{line}");
+    assert!(line.contains("did not answer within 3s"), "{line}");
     until_probed(worker, 2).await;
     assert!(logged(worker, "it is tried again") <= FEW, "{:#?}", worker.log());
 

@@ -38,12 +38,14 @@ fn reason_of(letter: &Delivery) -> String {
 async fn others_shipped(shop: Shop, poisoned: i64) {
     let all = i64::try_from(ORDERS).expect("small");
     shop.until_orders("shipped", all - poisoned).await;
-    let sent = "SELECT count(*) FROM email.mails WHERE kind = 'shipped' AND sent_at IS NOT NULL";
-    until("the others' mails are sent", async || {
-        let count = shop.number(sent).await;
-        if count == all - poisoned { Ok(()) } else { Err(count) }
-    })
-    .await;
+    for (kind, wanted) in [("received", all), ("shipped", all - poisoned)] {
+        let sent = format!("SELECT count(*) FROM email.mails WHERE kind = '{kind}' AND sent_at IS NOT NULL");
+        until(&format!("{wanted} mails {kind:?} are sent"), async || {
+            let count = shop.number(&sent).await;
+            if count == wanted { Ok(()) } else { Err(count) }
+        })
+        .await;
+    }
     shop.until_published().await;
     // With something expected, the end does not wait for the poisoned orders to be applied.
     shop.close_with_dead_letters(&[(PAYMENT, 0)]).await;

@@ -9,7 +9,7 @@
 //! a transaction's life never depends on an actor's, and a panic in a handler is an error and not the actor's end.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{HashMap, HashSet, VecDeque, hash_map::Entry},
     future::Future,
     sync::Arc,
 };
@@ -63,7 +63,8 @@ pub struct Work<H> {
 /// Handles the deliveries of one queue until they end or it is told to stop.
 pub struct QueueActor<H: Handler> {
     work: Work<H>,
-    in_hand: HashSet<Uuid>,
+    /// The events in hand, each with further deliveries of it that came meanwhile.
+    in_hand: HashMap<Uuid, Vec<Arrived<H>>>,
     arrived: Vec<Arrived<H>>,
     preparing: bool,
     ready: VecDeque<Ready<H>>,
@@ -85,7 +86,7 @@ impl<H: Handler> QueueActor<H> {
     pub fn new(work: Work<H>, ended: oneshot::Sender<Ended>) -> Self {
         Self {
             work,
-            in_hand: HashSet::new(),
+            in_hand: HashMap::new(),
             arrived: Vec::new(),
             preparing: false,
             ready: VecDeque::new(),
@@ -132,11 +133,12 @@ impl<H: Handler> QueueActor<H> {
         let ids: Vec<Uuid> = batch.iter().map(|arrived| arrived.event.id).collect();
         self.run(context, async move { prepare(&recorder, batch).await }, move |actor, ready, _| {
             actor.preparing = false;
-            actor.let_go(&ids);
-            if ready.is_empty() {
+            let going_on: HashSet<Uuid> = ready.iter().map(|ready| ready.event.id).collect();
+            if going_on.is_empty() {
                 actor.held = None;
             }
-            actor.in_hand.extend(ready.iter().map(|ready| ready.event.id));
+            let settled: Vec<Uuid> = ids.into_iter().filter(|id| !going_on.contains(id)).collect();
+            actor.let_go(&settled);
             actor.ready.extend(ready);
         });
     }
@@ -204,8 +206,9 @@ impl<H: Handler> QueueActor<H> {
         if !self.draining {
             self.draining = true;
             self.interrupted.cancel();
-            let arrived: Vec<_> = self.arrived.drain(..).map(|arrived| arrived.delivery).collect();
-            self.leave(context, arrived);
+            let others = self.in_hand.values_mut().flat_map(|others| others.drain(..));
+            let waiting: Vec<_> = self.arrived.drain(..).chain(others).map(|arrived| arrived.delivery).collect();
+            self.leave(context, waiting);
         }
     }
 
@@ -239,24 +242,28 @@ impl<H: Handler> QueueActor<H> {
         }
     }
 
-    /// Forgets events whose deliveries are settled.
+    /// Forgets events whose deliveries are settled, and takes up those that came meanwhile.
     fn let_go(&mut self, events: &[Uuid]) {
         for event in events {
-            self.in_hand.remove(event);
+            let mut others = self.in_hand.remove(event).unwrap_or_default();
+            if let Some(next) = others.pop() {
+                self.in_hand.insert(*event, others);
+                self.arrived.push(next);
+            }
         }
     }
 
-    /// Takes a delivery in hand. One whose event is in hand already is acknowledged at once: the first delivery is
-    /// unsettled and stands for the event, whatever becomes of this process.
-    fn take(&mut self, context: &mut Context<Self>, delivery: Delivery, event: Envelope<H::Event>) {
-        if self.in_hand.insert(event.id) {
-            self.arrived.push(Arrived { delivery, event });
-            return;
+    /// Takes a delivery in hand. One whose event is in hand already waits for what becomes of that: it may be a mere
+    /// repetition, which the inbox then recognises, but also the retry of the first, which comes back while the batch
+    /// that the first was in is still being recorded.
+    fn take(&mut self, delivery: Delivery, event: Envelope<H::Event>) {
+        match self.in_hand.entry(event.id) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(Vec::new());
+                self.arrived.push(Arrived { delivery, event });
+            }
+            Entry::Occupied(mut first) => first.get_mut().push(Arrived { delivery, event }),
         }
-        self.settling += 1;
-        let recorder = Arc::clone(&self.work.recorder);
-        let acknowledging = async move { recorder.acknowledge_repeated(&[delivery]).await };
-        self.run(context, acknowledging, |actor, (), _| actor.settling -= 1);
     }
 
     /// Settles a delivery that cannot be handled at all.
@@ -311,7 +318,7 @@ impl<H: Handler> StreamHandler<lapin::Result<Delivery>> for QueueActor<H> {
             Ok(delivery) if self.draining => self.leave(context, vec![delivery]),
             Ok(delivery) => {
                 match Envelope::decode(&delivery.data) {
-                    Ok(event) => self.take(context, delivery, event),
+                    Ok(event) => self.take(delivery, event),
                     Err(error) => self.start_rejecting(context, delivery, telemetry::chain(&error)),
                 }
                 self.pump(context);
