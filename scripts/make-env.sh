@@ -36,6 +36,12 @@ TOKEN_SECRET=$(random_hex 32)
 #MAILPIT_PORT=8025
 #PROMETHEUS_PORT=9090
 #JAEGER_PORT=16686
+# Workers of each service; RETRY_DELAYS only as docs/RUNBOOK.md says.
+#PAYMENT_WORKERS=1
+#INVENTORY_WORKERS=1
+#SHIPPING_WORKERS=1
+#EMAIL_WORKERS=1
+#ORDER_WORKERS=1
 ENV
 }
 
@@ -43,5 +49,7 @@ ENV
 # Complete or not at all: half a file would be taken for a whole one the next time.
 settings >"$FILE.new"
 mv "$FILE.new" "$FILE"
+# Mounted into containers whose users are none of this machine's; a clone under umask 077 would keep them out.
+chmod a+rX "$ROOT/rabbitmq" "$ROOT/rabbitmq"/* "$ROOT/monitoring" "$ROOT/monitoring"/*
 say "written: $FILE (only you can read it)"
 say "next: docker compose up --detach --build"
