@@ -3,6 +3,7 @@
 mod admission;
 mod bad_input;
 mod commands;
+mod deployment;
 mod duplicates;
 mod failures;
 mod forward;
