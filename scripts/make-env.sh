@@ -13,7 +13,8 @@ FILE=$ROOT/.env
 settings() {
     cat <<ENV
 # Written by scripts/make-env.sh for docker-compose.yml. It belongs to the volumes of this installation, which were
-# made with these passwords: keep a copy where you keep secrets, and never commit it.
+# made with these passwords: keep a copy where you keep secrets, and never commit it. A variable that your shell has by
+# the same name counts more than the line here.
 
 # PostgreSQL's user orderflow.
 POSTGRES_PASSWORD=$(random_hex 24)
@@ -25,7 +26,7 @@ AMQP_VIEWER_PASSWORD=$(random_hex 24)
 # Signs the tokens that open an order.
 TOKEN_SECRET=$(random_hex 32)
 
-# The shop's address as customers see it.
+# The shop's address as customers see it; with another WEB_PORT it has to be set too.
 #PUBLIC_URL=https://shop.example
 # A real mail server, instead of the one that only shows mails.
 #SMTP_URL=smtps://USER:PASSWORD@mail.example:465
