@@ -37,7 +37,8 @@ TOKEN_SECRET=$(random_hex 32)
 #MAILPIT_PORT=8025
 #PROMETHEUS_PORT=9090
 #JAEGER_PORT=16686
-# Workers of each service; RETRY_DELAYS only as docs/RUNBOOK.md says.
+# Workers of each service. Other settings (docker compose run --rm orderflow config lists them) that docker-compose.yml
+# has as a variable go here too, the rest into a docker-compose.override.yml.
 #PAYMENT_WORKERS=1
 #INVENTORY_WORKERS=1
 #SHIPPING_WORKERS=1

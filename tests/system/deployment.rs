@@ -217,6 +217,24 @@ fn the_image_is_built_as_the_workspace_says() {
     assert_eq!(argument("VERSION"), stated("version"));
 }
 
+/// A heading's anchor, as GitHub makes it.
+fn anchor(heading: &str) -> String {
+    let heading = heading.to_lowercase();
+    let kept = heading.chars().filter(|one| one.is_alphanumeric() || " -_".contains(*one));
+    kept.map(|one| if one == ' ' { '-' } else { one }).collect()
+}
+
+#[test]
+fn the_runbook_has_what_its_table_points_to() {
+    let runbook = read("docs/RUNBOOK.md");
+    let headings: BTreeSet<_> = runbook.lines().filter_map(|line| line.strip_prefix("## ")).map(anchor).collect();
+    let links: Vec<_> = runbook.split("](#").skip(1).filter_map(|rest| rest.split_once(')')).collect();
+    assert!(links.len() > headings.len(), "{links:?}");
+    for (link, _) in links {
+        assert!(headings.contains(link), "{link} is none of {headings:?}");
+    }
+}
+
 #[tokio::test]
 async fn passwords_are_made_once_for_the_owner_alone_and_never_overwritten() {
     let directory = tempfile::tempdir().expect("a directory");
