@@ -115,6 +115,27 @@ async fn a_charge_whose_answer_was_lost_is_found_at_the_provider_and_refunded() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_refund_whose_answer_was_lost_is_not_made_again() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    shop.start_worker(&["payment.order-created", "order.*", "email.*", "shipping.*", "inventory.*"]).await;
+    let order = web.order("BATTERY-BULK", 1, VISA).await;
+    web.until_status(&order, "cancelling").await;
+    // What a worker leaves behind that was killed between the provider's answer and its own commit.
+    let refund = format!(
+        "INSERT INTO simulator.refunds (idempotency_key, refund_id, charge_id, amount, currency)
+         SELECT 'refund-{}', 're_lost', charge_id, amount, currency FROM simulator.charges",
+        order.id
+    );
+    shop.execute(&refund).await;
+    shop.start_worker(&["payment.inventory-*"]).await;
+    web.until_status(&order, "cancelled").await;
+    let written = "SELECT count(*) FROM payment.payments WHERE status = 'refunded' AND refund_id = 're_lost'";
+    assert_eq!((shop.number(written).await, shop.number("SELECT count(*) FROM simulator.refunds").await), (1, 1));
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_order_cancelled_before_it_is_reserved_is_refunded_and_never_reserved() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
