@@ -2,6 +2,7 @@
 
 mod admission;
 mod bad_input;
+mod cancels;
 mod commands;
 mod deployment;
 mod duplicates;
