@@ -3,7 +3,9 @@
 mod admission;
 mod bad_input;
 mod breaker;
+mod cancels;
 mod commands;
+mod deployment;
 mod duplicates;
 mod failures;
 mod forward;
