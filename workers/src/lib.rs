@@ -3,12 +3,14 @@
 //! [`run`] is the whole process; `main.rs` only reads the command line and the settings.
 
 mod actor;
+mod failure_log;
 pub mod handler;
 mod health;
 mod persist;
 mod prepare;
 mod process;
 pub mod providers;
+mod reconciler;
 mod record;
 pub mod registry;
 pub mod services;

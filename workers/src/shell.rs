@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     actor::{Drain, Ended, QueueActor, Work},
+    failure_log::FailureLog,
     handler::Handler,
     record::Recorder,
     settle::Settle,
@@ -51,6 +52,8 @@ pub struct Process {
     pub publisher: Publisher,
     /// For the events that follow.
     pub relay: Relay,
+    /// Where failed attempts are written down.
+    pub failures: FailureLog,
     /// The multi-threaded runtime on which connections and transactions live.
     pub runtime: Handle,
     /// How many actors are getting deliveries now.
@@ -146,7 +149,12 @@ async fn consume<H: Handler>(process: &Process, handler: &Arc<H>, arbiter: &Arbi
         handler: Arc::clone(handler),
         database: process.database.clone(),
         relay: process.relay.clone(),
-        settle: Settle::new(H::SUBSCRIPTION.queue(), process.publisher.clone(), process.config.retry_delays.clone()),
+        settle: Settle::new(
+            H::SUBSCRIPTION.queue(),
+            process.publisher.clone(),
+            process.config.retry_delays.clone(),
+            process.failures.clone(),
+        ),
         stop: process.stop.clone(),
     };
     let work =
