@@ -1,6 +1,10 @@
 //! The command line.
 
 use clap::{Parser, Subcommand};
+use orderflow::ops::{
+    dlq::{DiscardOptions, ReplayOptions, ShowOptions},
+    republish::RepublishOptions,
+};
 
 /// Orderflow: orders are accepted at once; payment, stock, shipment and mails follow by events on RabbitMQ.
 ///
@@ -37,6 +41,28 @@ pub enum Command {
     /// What can be ordered
     #[command(subcommand)]
     Stock(StockCommand),
+    /// What could not be handled: look at it, send it again, throw it away
+    #[command(subcommand)]
+    Dlq(DlqCommand),
+    /// Send again what subscriptions never got
+    Republish(RepublishOptions),
+}
+
+/// `orderflow dlq …`
+#[derive(Debug, Subcommand)]
+pub enum DlqCommand {
+    /// Every dead letter, by queue and reason
+    List {
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// One dead letter, or those of a queue: headers and body
+    Show(ShowOptions),
+    /// Send dead letters to their queues again: one first, the rest when that was applied
+    Replay(ReplayOptions),
+    /// Throw dead letters away, after they are written to a file
+    Discard(DiscardOptions),
 }
 
 /// `orderflow topology …`

@@ -220,6 +220,39 @@ pub async fn died_since(
     Ok(rows.into_iter().collect())
 }
 
+/// A failed attempt, as far as a person waits for it.
+#[derive(Debug, Clone, QueryableByName)]
+pub struct LastFailure {
+    /// Why.
+    #[diesel(sql_type = Text)]
+    pub reason: String,
+    /// When the next attempt is due; none where the message was dead-lettered.
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub retry_at: Option<DateTime<Utc>>,
+}
+
+/// The last attempt of this event and subscription that failed since then.
+///
+/// # Errors
+/// Those of the database.
+pub async fn failed_since(
+    connection: &mut Connection,
+    event_id: Uuid,
+    subscription: &str,
+    since: DateTime<Utc>,
+) -> Result<Option<LastFailure>, StoreError> {
+    let rows: Vec<LastFailure> = diesel::sql_query(
+        "SELECT reason, retry_at FROM messaging.attempts
+         WHERE event_id = $1 AND subscription = $2 AND failed_at >= $3 ORDER BY id DESC LIMIT 1",
+    )
+    .bind::<SqlUuid, _>(event_id)
+    .bind::<Text, _>(subscription)
+    .bind::<Timestamptz, _>(since)
+    .load(connection)
+    .await?;
+    Ok(rows.into_iter().next())
+}
+
 /// How many dead letters of each subscription the index knows to lie in its queue; those whose event was applied
 /// meanwhile are not among them, since a person must have moved them.
 ///
