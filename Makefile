@@ -6,7 +6,7 @@
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: ## two orders, shown all the way; stays until Ctrl-C (ONCE=1: ends by itself)
+demo: ## three orders, shown all the way; stays until Ctrl-C (ONCE=1: ends by itself)
 	@ONCE=$(ONCE) scripts/demo.sh
 
 test: ## the tests, on a PostgreSQL and a RabbitMQ of their own (ARGS="..." goes to the test runner)

@@ -12,14 +12,15 @@ import urllib.error
 import urllib.request
 import uuid
 
-# The card decides how an order has to end.
-PLAN = [
-    ("pm_card_visa", "shipped"),
-    ("pm_card_visa_chargeDeclined", "payment_failed"),
-]
-
-# The simulated carrier refuses this product, so it is none for an order that is to ship.
+# The simulated carrier refuses this product: stock and money go back.
 CARRIER_REFUSES = "BATTERY-BULK"
+
+# Card and product decide how an order has to end; no product: any that ships.
+PLAN = [
+    ("pm_card_visa", None, "shipped"),
+    ("pm_card_visa_chargeDeclined", None, "payment_failed"),
+    ("pm_card_visa", CARRIER_REFUSES, "cancelled"),
+]
 
 SHIPPED = {"shipped", "in_transit", "delivered"}
 SETTLED = SHIPPED | {"payment_failed", "cancelled"}
@@ -48,7 +49,7 @@ def choose_skus(base):
     skus = [item["sku"] for item in items if item["in_stock"] and item["sku"] != CARRIER_REFUSES]
     if not skus:
         sys.exit("GET /products names nothing that is in stock.")
-    return [skus[index % len(skus)] for index in range(len(PLAN))]
+    return [sku or skus[index % len(skus)] for index, (_, sku, _) in enumerate(PLAN)]
 
 
 def place(base, sku, method):
@@ -98,7 +99,7 @@ def summary(outcomes):
 def main():
     base, summary_file = sys.argv[1:]
     orders = []
-    for sku, (method, _) in zip(choose_skus(base), PLAN):
+    for sku, (method, _, _) in zip(choose_skus(base), PLAN):
         order = place(base, sku, method)
         print(f"order {order['number']}: accepted, two of {sku}, card {method}", flush=True)
         orders.append(order)
@@ -110,7 +111,7 @@ def main():
         print(f"  curl -H 'Authorization: Bearer {order['token']}' {base}/orders/{order['order_id']}")
     with open(summary_file, "w", encoding="utf-8") as file:
         print(summary(outcomes), file=file)
-    if outcomes != [expected for _, expected in PLAN]:
+    if outcomes != [expected for _, _, expected in PLAN]:
         sys.exit(f"{summary(outcomes)} (after at most {DEADLINE_SECONDS} s)")
 
 

@@ -44,6 +44,17 @@ subscriptions! {
     OrderInventoryRejected => "order", InventoryRejected;
     OrderShipmentCreated => "order", ShipmentCreated;
     OrderShipmentFailed => "order", ShipmentFailed;
+    ShippingOrderCancelRequested => "shipping", OrderCancelRequested;
+    InventoryShipmentCancelled => "inventory", ShipmentCancelled;
+    InventoryShipmentFailed => "inventory", ShipmentFailed;
+    PaymentInventoryReleased => "payment", InventoryReleased;
+    PaymentInventoryRejected => "payment", InventoryRejected;
+    OrderShipmentCancelled => "order", ShipmentCancelled;
+    OrderInventoryReleased => "order", InventoryReleased;
+    OrderPaymentRefunded => "order", PaymentRefunded;
+    OrderPaymentVoided => "order", PaymentVoided;
+    OrderOrderCancelled => "order", OrderCancelled;
+    EmailOrderCancelled => "email", OrderCancelled;
 }
 
 impl Subscription {

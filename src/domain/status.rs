@@ -79,10 +79,32 @@ impl OrderStatus {
             (Self::Pending | Self::ActionRequired, EventKind::PaymentCompleted) => Some(Self::Paid),
             (Self::Pending | Self::ActionRequired, EventKind::PaymentFailed) => Some(Self::PaymentFailed),
             (Self::Paid, EventKind::InventoryReserved) => Some(Self::Reserved),
-            (Self::Paid, EventKind::InventoryRejected) | (Self::Reserved, EventKind::ShipmentFailed) => {
-                Some(Self::Cancelling)
-            }
             (Self::Reserved, EventKind::ShipmentCreated) => Some(Self::Shipped),
+            // A request moves nothing by itself, whenever it comes: the shipping service decides.
+            (status, EventKind::OrderCancelRequested) => Some(status),
+            // Here the order turns back.
+            (Self::Pending | Self::ActionRequired | Self::Paid | Self::Reserved, EventKind::ShipmentCancelled)
+            | (Self::Paid, EventKind::InventoryRejected)
+            | (Self::Reserved, EventKind::ShipmentFailed) => Some(Self::Cancelling),
+            // What services did forward while the cancel was on its way to them, and what they then undo.
+            (
+                Self::Cancelling,
+                EventKind::PaymentCompleted
+                | EventKind::PaymentFailed
+                | EventKind::InventoryReserved
+                | EventKind::InventoryRejected
+                | EventKind::ShipmentCancelled
+                | EventKind::InventoryReleased
+                | EventKind::PaymentRefunded
+                | EventKind::PaymentVoided,
+            ) => Some(Self::Cancelling),
+            (Self::Cancelling, EventKind::OrderCancelled) => Some(Self::Cancelled),
+            // A cancel that crossed a declined card, or a cancel for another reason: the order has ended already.
+            (
+                Self::PaymentFailed,
+                EventKind::ShipmentCancelled | EventKind::InventoryReleased | EventKind::PaymentVoided,
+            ) => Some(Self::PaymentFailed),
+            (Self::Cancelled, EventKind::ShipmentCancelled) => Some(Self::Cancelled),
             _ => None,
         }
     }
@@ -117,27 +139,69 @@ mod tests {
 
     #[test]
     fn the_forward_paths_end_where_they_should() {
-        use EventKind::{
-            InventoryRejected, InventoryReserved, OrderCreated, PaymentCompleted, PaymentFailed, ShipmentCreated,
-            ShipmentFailed,
-        };
-        assert_eq!(
-            fold(&[OrderCreated, PaymentCompleted, InventoryReserved, ShipmentCreated]),
-            Some(OrderStatus::Shipped)
-        );
+        use EventKind::*;
+        let shipped = [OrderCreated, PaymentCompleted, InventoryReserved, ShipmentCreated];
+        assert_eq!(fold(&shipped), Some(OrderStatus::Shipped));
         assert_eq!(fold(&[OrderCreated, PaymentFailed]), Some(OrderStatus::PaymentFailed));
-        assert_eq!(fold(&[OrderCreated, PaymentCompleted, InventoryRejected]), Some(OrderStatus::Cancelling));
-        assert_eq!(
-            fold(&[OrderCreated, PaymentCompleted, InventoryReserved, ShipmentFailed]),
-            Some(OrderStatus::Cancelling)
-        );
     }
 
     #[test]
-    fn no_event_moves_a_settled_order_back() {
+    fn what_cannot_ship_is_undone_and_cancelled() {
+        use EventKind::*;
+        let undone = [InventoryReleased, PaymentRefunded, OrderCancelled];
+        let refused = [OrderCreated, PaymentCompleted, InventoryReserved, ShipmentFailed];
+        assert_eq!(fold(&refused), Some(OrderStatus::Cancelling));
+        assert_eq!(fold(&[&refused[..], &undone].concat()), Some(OrderStatus::Cancelled));
+        let rejected = [OrderCreated, PaymentCompleted, InventoryRejected, PaymentRefunded, OrderCancelled];
+        assert_eq!(fold(&rejected), Some(OrderStatus::Cancelled));
+    }
+
+    #[test]
+    fn a_cancel_may_cross_every_forward_step() {
+        use EventKind::*;
+        let cancelled = Some(OrderStatus::Cancelled);
+        for (history, end) in [
+            (
+                &[OrderCancelRequested, ShipmentCancelled, InventoryReleased, PaymentVoided, OrderCancelled][..],
+                cancelled,
+            ),
+            (
+                &[
+                    OrderCancelRequested,
+                    ShipmentCancelled,
+                    PaymentCompleted,
+                    InventoryReleased,
+                    PaymentRefunded,
+                    OrderCancelled,
+                ],
+                cancelled,
+            ),
+            (&[ShipmentCancelled, PaymentFailed, InventoryReleased, PaymentVoided, OrderCancelled], cancelled),
+            (
+                &[
+                    PaymentCompleted,
+                    ShipmentCancelled,
+                    InventoryReserved,
+                    InventoryReleased,
+                    PaymentRefunded,
+                    OrderCancelled,
+                ],
+                cancelled,
+            ),
+            (&[PaymentCompleted, ShipmentCancelled, InventoryRejected, PaymentRefunded, OrderCancelled], cancelled),
+            (&[PaymentCompleted, InventoryRejected, PaymentRefunded, OrderCancelled, ShipmentCancelled], cancelled),
+            (&[PaymentFailed, ShipmentCancelled, InventoryReleased, PaymentVoided], Some(OrderStatus::PaymentFailed)),
+            (&[PaymentCompleted, InventoryReserved, ShipmentCreated, OrderCancelRequested], Some(OrderStatus::Shipped)),
+        ] {
+            assert_eq!(fold(&[&[OrderCreated][..], history].concat()), end, "{history:?}");
+        }
+    }
+
+    #[test]
+    fn no_event_moves_a_settled_order() {
         for status in OrderStatus::ALL.into_iter().filter(|status| status.is_settled()) {
             for event in EventKind::ALL {
-                assert_eq!(status.after(*event), None, "{status} must not move at {event}");
+                assert_eq!(status.after(*event).unwrap_or(status), status, "at {event}");
             }
         }
     }

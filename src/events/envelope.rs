@@ -43,7 +43,7 @@ pub struct Envelope<T> {
     /// The id of the request that placed the order, the same for everything that follows from it.
     #[serde(rename = "correlationid")]
     pub correlation_id: Uuid,
-    /// The event that led to this one; none for an order's first.
+    /// The event that led to this one; none for an order's first and for what a person asked for.
     #[serde(rename = "causationid", default, skip_serializing_if = "Option::is_none")]
     pub causation_id: Option<Uuid>,
     /// The W3C trace context of whoever caused it.
@@ -83,11 +83,11 @@ pub struct NewEvent {
 }
 
 impl NewEvent {
-    /// The first event of an order.
+    /// An event that no other event led to: an order's first, or what a person asked for.
     ///
     /// # Errors
     /// When `data` has no JSON form.
-    pub fn first<T: EventData>(
+    pub fn uncaused<T: EventData>(
         order_id: Uuid,
         correlation_id: Uuid,
         traceparent: Option<String>,

@@ -43,6 +43,18 @@ event_kinds! {
     ShipmentCreated => "shipment.created", "orders.shipment-created.v1";
     /// The carrier refused the parcel for good.
     ShipmentFailed => "shipment.failed", "orders.shipment-failed.v1";
+    /// Someone asked for the order to be cancelled.
+    OrderCancelRequested => "order.cancel-requested", "orders.order-cancel-requested.v1";
+    /// The order will not ship, because the request to cancel it came in time.
+    ShipmentCancelled => "shipment.cancelled", "orders.shipment-cancelled.v1";
+    /// Nothing is set aside for the order any more.
+    InventoryReleased => "inventory.released", "orders.inventory-released.v1";
+    /// The whole charge was given back.
+    PaymentRefunded => "payment.refunded", "orders.payment-refunded.v1";
+    /// Nothing was charged, and nothing will be.
+    PaymentVoided => "payment.voided", "orders.payment-voided.v1";
+    /// The order has ended without shipping, and everything is undone.
+    OrderCancelled => "order.cancelled", "orders.order-cancelled.v1";
 }
 
 impl EventKind {

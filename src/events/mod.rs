@@ -4,20 +4,32 @@
 
 mod envelope;
 mod inventory_rejected;
+mod inventory_released;
 mod inventory_reserved;
 mod kind;
+mod order_cancel_requested;
+mod order_cancelled;
 mod order_created;
 mod payment_completed;
 mod payment_failed;
+mod payment_refunded;
+mod payment_voided;
+mod shipment_cancelled;
 mod shipment_created;
 mod shipment_failed;
 
 pub use envelope::{CONTENT_TYPE, DecodeError, Envelope, EventData, NewEvent};
 pub use inventory_rejected::{InventoryRejected, ShortItem};
+pub use inventory_released::InventoryReleased;
 pub use inventory_reserved::InventoryReserved;
 pub use kind::{EventKind, UnknownEvent};
+pub use order_cancel_requested::OrderCancelRequested;
+pub use order_cancelled::{OrderCancelled, Refunded};
 pub use order_created::{OrderCreated, OrderedItem};
 pub use payment_completed::PaymentCompleted;
 pub use payment_failed::PaymentFailed;
+pub use payment_refunded::PaymentRefunded;
+pub use payment_voided::PaymentVoided;
+pub use shipment_cancelled::ShipmentCancelled;
 pub use shipment_created::ShipmentCreated;
 pub use shipment_failed::ShipmentFailed;

@@ -3,11 +3,13 @@
 //! Functions take a connection, so that callers own the transaction. A service's own rows are in its own store
 //! (`workers/src/services/<service>/store.rs`).
 
+pub mod cancel;
 pub mod catalogue;
 mod database;
 mod error;
 pub mod event_log;
 pub mod failures;
+pub mod fold;
 pub mod idempotency;
 pub mod inbox;
 pub mod migrations;

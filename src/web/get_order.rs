@@ -1,7 +1,7 @@
 //! `GET /orders/{id}`
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpRequest, HttpResponse, HttpResponseBuilder,
     http::header::{self, EntityTag, Header as _, IfNoneMatch},
     web::Data,
 };
@@ -11,7 +11,10 @@ use uuid::Uuid;
 
 use super::{App, auth, problem::Problem};
 use crate::{
-    store::orders::{self, Line, Order},
+    store::{
+        PooledConnection,
+        orders::{self, Line, Order},
+    },
     timestamp,
 };
 
@@ -57,12 +60,25 @@ pub async fn handle(request: HttpRequest, app: Data<App>) -> Result<HttpResponse
             .insert_header((header::CACHE_CONTROL, CACHE_CONTROL))
             .finish());
     }
-    let lines = orders::lines(&mut connection, id).await?;
+    in_full(HttpResponse::Ok(), connection, &order).await
+}
+
+/// An answer with the whole order as its body.
+///
+/// # Errors
+/// 503 while the database is away.
+pub async fn in_full(
+    mut answer: HttpResponseBuilder,
+    mut connection: PooledConnection,
+    order: &Order,
+) -> Result<HttpResponse, Problem> {
+    let lines = orders::lines(&mut connection, order.id).await?;
     drop(connection);
-    Ok(HttpResponse::Ok()
+    let tag = EntityTag::new_strong(order.version.to_string());
+    Ok(answer
         .insert_header((header::ETAG, tag.to_string()))
         .insert_header((header::CACHE_CONTROL, CACHE_CONTROL))
-        .json(answer(&order, &lines)))
+        .json(body(order, &lines)))
 }
 
 fn is_known(request: &HttpRequest, tag: &EntityTag) -> bool {
@@ -73,7 +89,7 @@ fn is_known(request: &HttpRequest, tag: &EntityTag) -> bool {
     }
 }
 
-fn answer<'a>(order: &'a Order, lines: &'a [Line]) -> Answer<'a> {
+fn body<'a>(order: &'a Order, lines: &'a [Line]) -> Answer<'a> {
     let item = |line: &'a Line| Item { sku: &line.sku, name: &line.name, quantity: line.quantity, price: line.price };
     Answer {
         order_id: order.id,

@@ -40,8 +40,8 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// How often new numbers are drawn because one was taken. Once is rare enough.
 const REDRAWS: u8 = 3;
 
-/// The event's source.
-const SOURCE: &str = "/orderflow/web";
+/// The source of the front end's events.
+pub const SOURCE: &str = "/orderflow/web";
 
 /// Stores batches of orders. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -6,6 +6,7 @@ mod admission;
 mod auth;
 mod background;
 mod body;
+mod cancel_order;
 mod card;
 mod catalogue;
 mod fields;
@@ -46,7 +47,7 @@ use self::{
     problem::{Code, Problem},
     rate_limit::RateLimit,
 };
-use crate::{group_commit::GroupCommit, store::Database, token::OrderLinks};
+use crate::{broker::Relay, group_commit::GroupCommit, store::Database, token::OrderLinks};
 
 /// What every handler can use; one for the process.
 struct App {
@@ -56,6 +57,7 @@ struct App {
     gate: Gate,
     rate_limit: Option<RateLimit>,
     intake: Intake,
+    relay: Relay,
     orders: GroupCommit<Placement, Outcome>,
     broker: BrokerHealth,
     stop: CancellationToken,
@@ -74,6 +76,7 @@ const ROUTES: &[Endpoint] = &[
     Endpoint { method: "POST", path: "/orders", handler: |route| route.to(place_order::handle) },
     Endpoint { method: "GET", path: "/orders/{id}", handler: |route| route.to(get_order::handle) },
     Endpoint { method: "GET", path: "/orders/{id}/timeline", handler: |route| route.to(timeline::handle) },
+    Endpoint { method: "POST", path: "/orders/{id}/cancel", handler: |route| route.to(cancel_order::handle) },
     Endpoint { method: "GET", path: "/healthz", handler: |route| route.to(health::alive) },
     Endpoint { method: "GET", path: "/readyz", handler: |route| route.to(health::ready) },
     Endpoint { method: "GET", path: "/openapi.json", handler: |route| route.to(openapi::handle) },

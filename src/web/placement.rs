@@ -83,7 +83,7 @@ impl Placement {
             currency: order.currency.clone(),
             items: order.lines.iter().map(item).collect(),
         };
-        NewEvent::first(order.id, self.correlation_id, Some(self.traceparent.clone()), &data)
+        NewEvent::uncaused(order.id, self.correlation_id, Some(self.traceparent.clone()), &data)
     }
 
     /// As [`idempotency::find`](crate::store::idempotency::find) will read it from now on.

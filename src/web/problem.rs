@@ -70,6 +70,8 @@ problems! {
     RequestTimeout => "request-timeout", REQUEST_TIMEOUT, "The request took too long to arrive";
     /// Another request with this key is under way.
     RequestInProgress => "request-in-progress", CONFLICT, "A request with this Idempotency-Key is under way";
+    /// The order has shipped or failed.
+    OrderNotCancellable => "order-not-cancellable", CONFLICT, "The order cannot be cancelled any more";
     /// The body is larger than 64 KiB.
     BodyTooLarge => "body-too-large", PAYLOAD_TOO_LARGE, "The body is too large";
     /// The body is not declared as JSON.

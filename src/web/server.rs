@@ -132,7 +132,7 @@ fn start(
     background: &CancellationToken,
 ) -> App {
     tokio::spawn(housekeeping::run(database.clone(), background.clone()));
-    let intake = Intake::new(database.clone(), relay);
+    let intake = Intake::new(database.clone(), relay.clone());
     let committing = intake.clone();
     App {
         links: OrderLinks::new(&config.links),
@@ -142,6 +142,7 @@ fn start(
         orders: GroupCommit::start(intake::LIMITS, move |batch| committing.clone().commit(batch)),
         broker: BrokerHealth::start(publisher, check, background.clone()),
         intake,
+        relay,
         database,
         stop: stop.clone(),
     }

@@ -93,6 +93,12 @@ const fn detail(kind: EventKind) -> Option<&'static str> {
         EventKind::InventoryRejected => "Something you ordered is no longer in stock.",
         EventKind::ShipmentCreated => "Your parcel is with the carrier.",
         EventKind::ShipmentFailed => "The carrier cannot take your parcel.",
+        EventKind::OrderCancelRequested => "You asked us to cancel your order.",
+        EventKind::ShipmentCancelled => "Your order will not be sent.",
+        EventKind::InventoryReleased => "Nothing is set aside for you any more.",
+        EventKind::PaymentRefunded => "Your payment was returned to you.",
+        EventKind::PaymentVoided => "Nothing was charged.",
+        EventKind::OrderCancelled => "Your order is cancelled.",
     })
 }
 

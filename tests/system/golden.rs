@@ -4,8 +4,9 @@ use std::{fs, path::PathBuf};
 
 use chrono::DateTime;
 use orderflow::events::{
-    Envelope, EventData, EventKind, InventoryRejected, InventoryReserved, NewEvent, OrderCreated, OrderedItem,
-    PaymentCompleted, PaymentFailed, ShipmentCreated, ShipmentFailed, ShortItem,
+    Envelope, EventData, EventKind, InventoryRejected, InventoryReleased, InventoryReserved, NewEvent,
+    OrderCancelRequested, OrderCancelled, OrderCreated, OrderedItem, PaymentCompleted, PaymentFailed, PaymentRefunded,
+    PaymentVoided, Refunded, ShipmentCancelled, ShipmentCreated, ShipmentFailed, ShortItem,
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -49,12 +50,35 @@ fn sample(kind: EventKind) -> Envelope<Value> {
         ),
         EventKind::ShipmentCreated => envelope(4, &ShipmentCreated { tracking_number: "SIM0123456789AB".to_owned() }),
         EventKind::ShipmentFailed => envelope(4, &ShipmentFailed { reason: "not_shippable".to_owned() }),
+        EventKind::OrderCancelRequested => {
+            let mut envelope = envelope(4, &OrderCancelRequested { by: "customer".to_owned() });
+            envelope.causation_id = None;
+            envelope
+        }
+        EventKind::ShipmentCancelled => envelope(5, &ShipmentCancelled {}),
+        EventKind::InventoryReleased => envelope(6, &InventoryReleased { products: 1 }),
+        EventKind::PaymentRefunded => envelope(
+            7,
+            &PaymentRefunded {
+                payment_id: "pay_0198f1c27c107000800000000000000002".to_owned(),
+                amount: 2998,
+                currency: "EUR".to_owned(),
+            },
+        ),
+        EventKind::PaymentVoided => envelope(7, &PaymentVoided {}),
+        EventKind::OrderCancelled => envelope(
+            8,
+            &OrderCancelled {
+                reason: OrderCancelled::REQUESTED.to_owned(),
+                refunded: Some(Refunded { amount: 2998, currency: "EUR".to_owned() }),
+            },
+        ),
     }
 }
 
 fn envelope<T: EventData>(version: i32, data: &T) -> Envelope<Value> {
     let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned();
-    let mut event = NewEvent::first(ORDER, REQUEST, Some(trace), data).expect("it has a JSON form");
+    let mut event = NewEvent::uncaused(ORDER, REQUEST, Some(trace), data).expect("it has a JSON form");
     event.causation_id = (version > 1).then_some(CAUSE);
     let mut envelope = event.into_envelope("/orderflow/example", version);
     envelope.id = EVENT;
@@ -93,6 +117,12 @@ fn every_documented_event_reads_back_as_its_type() {
             EventKind::InventoryRejected => reads::<InventoryRejected>(*kind),
             EventKind::ShipmentCreated => reads::<ShipmentCreated>(*kind),
             EventKind::ShipmentFailed => reads::<ShipmentFailed>(*kind),
+            EventKind::OrderCancelRequested => reads::<OrderCancelRequested>(*kind),
+            EventKind::ShipmentCancelled => reads::<ShipmentCancelled>(*kind),
+            EventKind::InventoryReleased => reads::<InventoryReleased>(*kind),
+            EventKind::PaymentRefunded => reads::<PaymentRefunded>(*kind),
+            EventKind::PaymentVoided => reads::<PaymentVoided>(*kind),
+            EventKind::OrderCancelled => reads::<OrderCancelled>(*kind),
         }
     }
 }

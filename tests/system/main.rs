@@ -3,6 +3,7 @@
 mod admission;
 mod bad_input;
 mod commands;
+mod dead_letters;
 mod duplicates;
 mod failures;
 mod forward;
@@ -13,6 +14,7 @@ mod outages;
 mod placing;
 mod privacy;
 mod reading;
+mod republish;
 mod scaling;
 mod schema;
 mod setting_up;

@@ -8,8 +8,8 @@ use globset::{Glob, GlobSetBuilder};
 use orderflow::{
     broker::Subscription,
     events::{
-        InventoryRejected, InventoryReserved, OrderCreated, PaymentCompleted, PaymentFailed, ShipmentCreated,
-        ShipmentFailed,
+        InventoryRejected, InventoryReleased, InventoryReserved, OrderCancelled, OrderCreated, PaymentCompleted,
+        PaymentFailed, PaymentRefunded, PaymentVoided, ShipmentCancelled, ShipmentCreated, ShipmentFailed,
     },
     token::OrderLinks,
 };
@@ -19,10 +19,10 @@ use crate::{
     providers::Providers,
     services::{
         email::{Letter, SendMail},
-        inventory::ReserveStock,
-        order::FoldLog,
-        payment::ChargeOrder,
-        shipping::ShipOrder,
+        inventory::{ReleaseStock, ReserveStock},
+        order::{CompleteCancel, FoldLog},
+        payment::{ChargeOrder, EndsUnshipped, ReversePayment},
+        shipping::{JudgeCancel, ShipOrder},
     },
     shell::{Process, keep_consuming},
 };
@@ -75,11 +75,26 @@ fn start(subscription: Subscription) -> Start {
         Subscription::OrderInventoryRejected => handled_by(|_| FoldLog::<InventoryRejected>::default()),
         Subscription::OrderShipmentCreated => handled_by(|_| FoldLog::<ShipmentCreated>::default()),
         Subscription::OrderShipmentFailed => handled_by(|_| FoldLog::<ShipmentFailed>::default()),
+        Subscription::ShippingOrderCancelRequested => handled_by(|_| JudgeCancel),
+        Subscription::InventoryShipmentCancelled => handled_by(|_| ReleaseStock::<ShipmentCancelled>::default()),
+        Subscription::InventoryShipmentFailed => handled_by(|_| ReleaseStock::<ShipmentFailed>::default()),
+        Subscription::PaymentInventoryReleased => handled_by(reverse::<InventoryReleased>),
+        Subscription::PaymentInventoryRejected => handled_by(reverse::<InventoryRejected>),
+        Subscription::OrderShipmentCancelled => handled_by(|_| FoldLog::<ShipmentCancelled>::default()),
+        Subscription::OrderInventoryReleased => handled_by(|_| FoldLog::<InventoryReleased>::default()),
+        Subscription::OrderPaymentRefunded => handled_by(|_| CompleteCancel::<PaymentRefunded>::default()),
+        Subscription::OrderPaymentVoided => handled_by(|_| CompleteCancel::<PaymentVoided>::default()),
+        Subscription::OrderOrderCancelled => handled_by(|_| FoldLog::<OrderCancelled>::default()),
+        Subscription::EmailOrderCancelled => handled_by(mail::<OrderCancelled>),
     }
 }
 
 fn mail<L: Letter>(services: &Services) -> SendMail<L> {
     SendMail::new(services.providers.mailer.clone(), services.links.clone())
+}
+
+fn reverse<E: EndsUnshipped>(services: &Services) -> ReversePayment<E> {
+    ReversePayment::new(services.providers.payment.clone())
 }
 
 fn handled_by<H: Handler>(make: impl FnOnce(&Services) -> H + Send + 'static) -> Start {

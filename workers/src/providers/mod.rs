@@ -10,6 +10,7 @@ pub mod mail;
 pub mod payment;
 mod simulated_carrier;
 mod simulated_payment;
+mod simulated_refund;
 mod smtp_mailer;
 mod smtp_server;
 

@@ -12,7 +12,7 @@ use std::{
 
 use diesel::{
     QueryableByName,
-    sql_types::{Array, BigInt, Integer, Text},
+    sql_types::{Array, BigInt, Bool, Integer, Text},
 };
 use diesel_async::RunQueryDsl as _;
 use futures::{FutureExt as _, future::BoxFuture};
@@ -25,7 +25,8 @@ use uuid::Uuid;
 
 use super::{
     ProviderError,
-    payment::{ChargeOutcome, ChargeRequest, PaymentProvider},
+    payment::{ChargeOutcome, ChargeRequest, PaymentProvider, RefundRequest, VoidOutcome, VoidRequest},
+    simulated_refund,
 };
 
 /// One statement is written while the next batch gathers; what waits is far above what the payment handler has under
@@ -39,6 +40,8 @@ const FLAKY_FAILURES: i32 = 2;
 #[derive(Debug)]
 pub struct SimulatedPayment {
     ledger: GroupCommit<ChargeRequest, Answer>,
+    /// For what is asked one by one: voids and refunds, which are few.
+    database: Arc<Database>,
 }
 
 type Answer = Result<ChargeOutcome, ProviderError>;
@@ -48,8 +51,9 @@ impl SimulatedPayment {
     #[must_use]
     pub fn start(database: Database) -> Self {
         let database = Arc::new(database);
-        let ledger = GroupCommit::start(LIMITS, move |requests| charge_all(Arc::clone(&database), requests));
-        Self { ledger }
+        let its = Arc::clone(&database);
+        let ledger = GroupCommit::start(LIMITS, move |requests| charge_all(Arc::clone(&its), requests));
+        Self { ledger, database }
     }
 }
 
@@ -61,6 +65,14 @@ impl PaymentProvider for SimulatedPayment {
             })
         }
         .boxed()
+    }
+
+    fn void(&self, request: VoidRequest) -> BoxFuture<'_, Result<VoidOutcome, ProviderError>> {
+        simulated_refund::void(Arc::clone(&self.database), request).boxed()
+    }
+
+    fn refund(&self, request: RefundRequest) -> BoxFuture<'_, Result<String, ProviderError>> {
+        simulated_refund::refund(Arc::clone(&self.database), request).boxed()
     }
 }
 
@@ -107,6 +119,9 @@ struct Charge {
     /// How often the key was asked for, with those of this batch.
     #[diesel(sql_type = Integer)]
     requests: i32,
+    /// Given up before it happened.
+    #[diesel(sql_type = Bool)]
+    voided: bool,
 }
 
 /// A key that is there already for another charge is left alone, and so not returned.
@@ -118,9 +133,9 @@ ON CONFLICT (idempotency_key) DO UPDATE SET
     requests = charge.requests + excluded.requests,
     outcome = CASE WHEN charge.outcome = 'failing' AND charge.requests + excluded.requests > $9
                    THEN 'succeeded' ELSE charge.outcome END
-WHERE (charge.reference, charge.method, charge.amount, charge.currency)
+WHERE charge.outcome = 'voided' OR (charge.reference, charge.method, charge.amount, charge.currency)
     = (excluded.reference, excluded.method, excluded.amount, excluded.currency)
-RETURNING charge.idempotency_key, charge.charge_id, charge.requests";
+RETURNING charge.idempotency_key, charge.charge_id, charge.requests, charge.outcome = 'voided' AS voided";
 
 /// Writes a batch into the ledger and returns how its keys stand now. The connection's own time-outs bound it: 30 s
 /// for a statement, 15 s for a server that vanished.
@@ -195,6 +210,9 @@ fn answer(
             let Some(charge) = charges.get(key) else {
                 return Err(ProviderError::for_good("the idempotency key was used for another charge"));
             };
+            if charge.voided {
+                return Ok(ChargeOutcome::Voided);
+            }
             let place = told.entry(key).or_insert(0);
             *place += 1;
             match Verdict::of(&request.method, charge.requests - entered.times + *place) {
@@ -228,6 +246,7 @@ mod tests {
                 idempotency_key: (*key).to_owned(),
                 charge_id: "ch_sim_1".to_owned(),
                 requests: before + one.times,
+                voided: false,
             };
             ((*key).to_owned(), charge)
         });

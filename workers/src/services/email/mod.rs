@@ -1,9 +1,10 @@
 //! The email service: tells customers what became of their order, each thing once.
 //!
-//! The three mails are sent alike ([`SendMail`]); what each says, and when, is in the file of its event.
+//! The mails are sent alike ([`SendMail`]); what each says, and when, is in the file of its event.
 
 mod letter;
 mod money;
+mod order_cancelled;
 mod order_created;
 mod payment_failed;
 mod send;

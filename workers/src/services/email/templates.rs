@@ -76,7 +76,7 @@ pub(super) fn written(subject: String, text: &impl Template, html: &impl Templat
 
 #[cfg(test)]
 mod tests {
-    use orderflow::events::{OrderCreated, PaymentFailed, ShipmentCreated};
+    use orderflow::events::{OrderCancelled, OrderCreated, PaymentFailed, Refunded, ShipmentCreated};
 
     use super::*;
     use crate::services::email::Letter;
@@ -94,14 +94,21 @@ mod tests {
         }
     }
 
-    fn mails() -> [Written; 3] {
+    fn mails() -> [Written; 5] {
         let created =
             OrderCreated { number: "K7Q2M9XB4T".to_owned(), total: 6988, currency: "EUR".to_owned(), items: vec![] };
         [
             created.write(&view()).expect("a mail"),
             PaymentFailed { reason: "card_declined".to_owned() }.write(&view()).expect("a mail"),
             ShipmentCreated { tracking_number: "SIM8B2E32CD581C".to_owned() }.write(&view()).expect("a mail"),
+            cancelled(OrderCancelled::REQUESTED, None),
+            cancelled(OrderCancelled::CARRIER_REFUSED, Some(6988)),
         ]
+    }
+
+    fn cancelled(reason: &str, amount: Option<i64>) -> Written {
+        let refunded = amount.map(|amount| Refunded { amount, currency: "EUR".to_owned() });
+        OrderCancelled { reason: reason.to_owned(), refunded }.write(&view()).expect("a mail")
     }
 
     #[test]
@@ -127,7 +134,10 @@ mod tests {
 
     #[test]
     fn the_text_form_reads_like_a_letter() {
-        let [_, declined, shipped] = mails();
+        let [_, declined, shipped, cancelled, refunded] = mails();
+        let told = |mail: &Written| mail.text.lines().skip(2).take(3).collect::<Vec<_>>().join("\n");
+        insta::assert_snapshot!(told(&cancelled), @"");
+        insta::assert_snapshot!(told(&refunded), @"");
         insta::assert_snapshot!(declined.text, @r"
         Hello Ada <script>alert('x')</script> & Co.,
 

@@ -9,7 +9,10 @@ use diesel::{
 use diesel_async::RunQueryDsl as _;
 use orderflow::{
     events::ShortItem,
-    store::{Connection, StoreError, schema::inventory::stock},
+    store::{
+        Connection, StoreError,
+        schema::inventory::{reservations, stock},
+    },
 };
 use uuid::Uuid;
 
@@ -31,8 +34,8 @@ pub enum Decision {
 /// Pieces of each product that an order wants.
 type Wanted = BTreeMap<String, i64>;
 
-/// Decides for each order, in the order given: all of its items or none. An order that was decided before is left out
-/// of the answer.
+/// Decides for each order, in the order given: all of its items or none. An order that was decided before, or let go
+/// before it came here, is left out of the answer.
 ///
 /// The stock of every product concerned is locked first, in the order of the skus, so that two workers cannot promise
 /// the same piece, nor deadlock.
@@ -115,7 +118,6 @@ async fn lock_stock(
 
 /// The orders for which nothing was decided yet; read after the stock is locked, under which every decision is made.
 async fn undecided(connection: &mut Connection, orders: &[Uuid]) -> Result<HashSet<Uuid>, StoreError> {
-    use orderflow::store::schema::inventory::reservations;
     let decided: Vec<Uuid> = reservations::table
         .filter(reservations::order_id.eq_any(orders))
         .select(reservations::order_id)
@@ -168,6 +170,57 @@ async fn save(
         .await?;
     Ok(())
 }
+
+/// Lets go of orders, each once, and returns how many products of each went back into stock. An order for which
+/// nothing was decided yet gets a row that keeps it from being decided later. One that was rejected or let go before is
+/// left out of the answer.
+///
+/// The same locks as in [`reserve`]: of the two, whichever comes first is seen by the other.
+///
+/// # Errors
+/// Those of the database.
+pub async fn release(connection: &mut Connection, orders: &[Uuid]) -> Result<HashMap<Uuid, usize>, StoreError> {
+    let wanted = wanted(connection, orders).await?;
+    lock_stock(connection, &wanted).await?;
+    let decided: HashMap<Uuid, String> = reservations::table
+        .filter(reservations::order_id.eq_any(orders))
+        .select((reservations::order_id, reservations::outcome))
+        .load::<(Uuid, String)>(connection)
+        .await?
+        .into_iter()
+        .collect();
+    let mut released = HashMap::new();
+    for order in orders {
+        match decided.get(order).map(String::as_str) {
+            None => released.insert(*order, 0),
+            Some("reserved") => released.insert(*order, wanted.get(order).map_or(0, BTreeMap::len)),
+            Some(_) => None,
+        };
+    }
+    let mut ids: Vec<Uuid> = released.keys().copied().collect();
+    ids.sort_unstable();
+    diesel::sql_query(RELEASE).bind::<Array<SqlUuid>, _>(ids).execute(connection).await?;
+    Ok(released)
+}
+
+/// One statement for the decisions, the movements and the new levels of the whole batch. What goes back is what the
+/// reservation's own movements took.
+const RELEASE: &str = "
+WITH kept_out AS (
+    INSERT INTO inventory.reservations (order_id, outcome, released_at)
+    SELECT order_id, 'cancelled', now() FROM unnest($1::uuid[]) AS row (order_id)
+    ON CONFLICT (order_id) DO NOTHING
+), let_go AS (
+    UPDATE inventory.reservations SET outcome = 'released', released_at = now()
+    WHERE order_id = ANY($1) AND outcome = 'reserved' RETURNING order_id
+), moved AS (
+    INSERT INTO inventory.movements (sku, kind, quantity, order_id)
+    SELECT sku, 'released', -quantity, order_id FROM inventory.movements JOIN let_go USING (order_id)
+    WHERE kind = 'reserved' RETURNING sku, quantity
+)
+UPDATE inventory.stock SET available = available + back.pieces
+FROM (SELECT sku, sum(quantity) AS pieces FROM moved GROUP BY sku) AS back
+WHERE inventory.stock.sku = back.sku";
 
 #[cfg(test)]
 mod tests {

@@ -1,18 +1,18 @@
-//! Every event that moves an order's status is handled alike, so one generic handler does all of them.
+//! Every event that moves an order's status is handled alike, so one generic handler does all of them but the last of
+//! the backward chain.
 
 use std::marker::PhantomData;
 
 use orderflow::{
     broker::Subscription,
     events::{
-        EventData, InventoryRejected, InventoryReserved, NewEvent, PaymentCompleted, PaymentFailed, ShipmentCreated,
-        ShipmentFailed,
+        EventData, InventoryRejected, InventoryReleased, InventoryReserved, NewEvent, OrderCancelled, PaymentCompleted,
+        PaymentFailed, ShipmentCancelled, ShipmentCreated, ShipmentFailed,
     },
-    store::{Connection, StoreError},
+    store::{Connection, StoreError, fold::fold},
 };
 use uuid::Uuid;
 
-use super::store;
 use crate::handler::{Done, Recorder};
 
 /// Takes an event as a wake-up: whatever the log holds above the order's version is folded into its status, in the
@@ -47,6 +47,9 @@ moves_status! {
     InventoryRejected => OrderInventoryRejected;
     ShipmentCreated => OrderShipmentCreated;
     ShipmentFailed => OrderShipmentFailed;
+    ShipmentCancelled => OrderShipmentCancelled;
+    InventoryReleased => OrderInventoryReleased;
+    OrderCancelled => OrderOrderCancelled;
 }
 
 impl<E: MovesStatus> Recorder for FoldLog<E> {
@@ -55,7 +58,7 @@ impl<E: MovesStatus> Recorder for FoldLog<E> {
 
     async fn record(&self, connection: &mut Connection, batch: &[Done<E, ()>]) -> Result<Vec<NewEvent>, StoreError> {
         let orders: Vec<Uuid> = batch.iter().map(|done| done.event.order_id).collect();
-        store::fold(connection, &orders).await?;
+        fold(connection, &orders).await?;
         Ok(Vec::new())
     }
 }

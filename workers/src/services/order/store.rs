@@ -1,93 +1,40 @@
-//! The order service's rows: it moves `orders.orders.status` and `version`, and nothing else.
+//! What the order service reads besides the orders that it folds.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
-use diesel::{
-    ExpressionMethods as _, JoinOnDsl as _, QueryDsl as _,
-    sql_types::{Array, Integer, Text, Uuid as SqlUuid},
-};
+use diesel::{ExpressionMethods as _, QueryDsl as _};
 use diesel_async::RunQueryDsl as _;
 use orderflow::{
-    domain::OrderStatus,
-    store::{Connection, StoreError, schema::messaging::event_log, schema::orders::orders},
+    events::{EventKind, OrderCancelled},
+    store::{Connection, StoreError, schema::messaging::event_log},
 };
 use uuid::Uuid;
 
-/// Where an order stands before and after the fold.
-struct Place {
-    status: OrderStatus,
-    version: i32,
-}
+/// The event that turned an order back, and the word for it.
+const TURNED_BACK: [(EventKind, &str); 3] = [
+    (EventKind::ShipmentCancelled, OrderCancelled::REQUESTED),
+    (EventKind::ShipmentFailed, OrderCancelled::CARRIER_REFUSED),
+    (EventKind::InventoryRejected, OrderCancelled::OUT_OF_STOCK),
+];
 
-/// Folds what the log holds above each order's version into its status.
-///
-/// The orders are locked first, in the order of their ids, so that two workers fold one order one after the other.
+/// Why each of these orders is cancelled: by the first event in its log that turned it back. An order that was not
+/// turned back is left out.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn fold(connection: &mut Connection, ids: &[Uuid]) -> Result<(), StoreError> {
-    let locked: Vec<(Uuid, String, i32)> = orders::table
-        .filter(orders::id.eq_any(ids))
-        .order(orders::id)
-        .select((orders::id, orders::status, orders::version))
-        .for_update()
-        .load(connection)
-        .await?;
-    let mut places = BTreeMap::new();
-    for (id, status, version) in locked {
-        let status =
-            status.parse().map_err(|_| StoreError::Corrupt(format!("order {id} has the status {status:?}")))?;
-        places.insert(id, Place { status, version });
-    }
-    let moved: Vec<Uuid> = advance(connection, &mut places).await?;
-    save(connection, &moved, &places).await
-}
-
-/// Applies the log's newer events to `places`; returns the orders that moved.
-async fn advance(connection: &mut Connection, places: &mut BTreeMap<Uuid, Place>) -> Result<Vec<Uuid>, StoreError> {
-    let ids: Vec<Uuid> = places.keys().copied().collect();
-    let news: Vec<(Uuid, i32, String)> = event_log::table
-        .inner_join(orders::table.on(orders::id.eq(event_log::order_id)))
-        .filter(orders::id.eq_any(ids))
-        .filter(event_log::version.gt(orders::version))
+pub async fn reasons(connection: &mut Connection, orders: &[Uuid]) -> Result<HashMap<Uuid, &'static str>, StoreError> {
+    let rows: Vec<(Uuid, String)> = event_log::table
+        .filter(event_log::order_id.eq_any(orders))
+        .filter(event_log::event.eq_any(TURNED_BACK.map(|(kind, _)| kind.routing_key())))
         .order((event_log::order_id, event_log::version))
-        .select((event_log::order_id, event_log::version, event_log::event))
+        .select((event_log::order_id, event_log::event))
         .load(connection)
         .await?;
-    let mut moved = Vec::new();
-    for (id, version, event) in news {
-        let Some(place) = places.get_mut(&id) else { continue };
-        let kind = event
-            .parse()
-            .map_err(|_| StoreError::Corrupt(format!("version {version} of order {id} is a {event:?}")))?;
-        match place.status.after(kind) {
-            Some(status) => place.status = status,
-            // The log is the truth and is never rewritten: the version goes on, the status stays, a person is told.
-            None => {
-                tracing::error!(order.id = %id, version, %event, status = %place.status, "the log has an event that has no place after this status")
-            }
+    let mut reasons = HashMap::new();
+    for (order, event) in rows {
+        if let Some((_, reason)) = TURNED_BACK.iter().find(|(kind, _)| kind.routing_key() == event) {
+            reasons.entry(order).or_insert(*reason);
         }
-        place.version = version;
-        moved.push(id);
     }
-    moved.dedup();
-    Ok(moved)
-}
-
-async fn save(connection: &mut Connection, moved: &[Uuid], places: &BTreeMap<Uuid, Place>) -> Result<(), StoreError> {
-    if moved.is_empty() {
-        return Ok(());
-    }
-    let rows: Vec<_> = moved.iter().filter_map(|id| places.get(id).map(|place| (*id, place))).collect();
-    diesel::sql_query(
-        "UPDATE orders.orders SET status = row.status, version = row.version, updated_at = now()
-         FROM unnest($1::uuid[], $2::text[], $3::int[]) AS row (id, status, version)
-         WHERE orders.orders.id = row.id",
-    )
-    .bind::<Array<SqlUuid>, _>(rows.iter().map(|(id, _)| *id).collect::<Vec<_>>())
-    .bind::<Array<Text>, _>(rows.iter().map(|(_, place)| place.status.as_str()).collect::<Vec<_>>())
-    .bind::<Array<Integer>, _>(rows.iter().map(|(_, place)| place.version).collect::<Vec<_>>())
-    .execute(connection)
-    .await?;
-    Ok(())
+    Ok(reasons)
 }

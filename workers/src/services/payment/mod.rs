@@ -1,7 +1,27 @@
-//! The payment service: charges each order once.
+//! The payment service: charges each order once, and gives the money back when the order ends without shipping.
 
 mod order_created;
+mod reverse;
 mod store;
 
-pub use order_created::{ChargeOrder, Charged};
-pub use store::Due;
+use uuid::Uuid;
+
+pub use order_created::{ChargeOrder, Charged, Task};
+pub use reverse::{EndsUnshipped, Reversal, ReversePayment, ToReverse};
+pub use store::{Due, Payment};
+
+/// The provider's idempotency key for an order's charge. An order has one charge, so the key follows from the order:
+/// whatever asks for it, however often, asks for the same one; and whoever is to give it back can name it.
+fn charge_key(order: Uuid) -> String {
+    format!("charge-{order}")
+}
+
+/// The provider's idempotency key for the refund of an order's charge.
+fn refund_key(order: Uuid) -> String {
+    format!("refund-{order}")
+}
+
+/// Our own id of an order's payment.
+fn payment_id(order: Uuid) -> String {
+    format!("pay_{}", order.simple())
+}

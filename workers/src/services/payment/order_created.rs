@@ -9,7 +9,10 @@ use orderflow::{
 };
 use uuid::Uuid;
 
-use super::store::{self, Due, Payment};
+use super::{
+    charge_key, payment_id,
+    store::{self, Charge, Due},
+};
 use crate::{
     handler::{Done, Failure, Handler},
     providers::{
@@ -34,6 +37,14 @@ impl ChargeOrder {
     }
 }
 
+/// What there is to do about a new order.
+pub enum Task {
+    /// Nothing: its payment is decided already, by an earlier delivery or because it was cancelled first.
+    Decided,
+    /// To charge.
+    Charge(Due),
+}
+
 /// What a charge came to.
 #[derive(Debug)]
 pub struct Charged {
@@ -44,69 +55,72 @@ pub struct Charged {
 impl Handler for ChargeOrder {
     const SUBSCRIPTION: Subscription = Subscription::PaymentOrderCreated;
     type Event = OrderCreated;
-    type Input = Due;
-    type Effect = Charged;
+    type Input = Task;
+    type Effect = Option<Charged>;
 
     async fn prepare(
         &self,
         connection: &mut Connection,
         batch: &[Envelope<OrderCreated>],
-    ) -> Result<Vec<Result<Due, Failure>>, StoreError> {
+    ) -> Result<Vec<Result<Task, Failure>>, StoreError> {
         let orders: Vec<Uuid> = batch.iter().map(|event| event.order_id).collect();
-        let due: HashMap<Uuid, Due> = store::due(connection, &orders).await?;
-        let of = |event: &Envelope<OrderCreated>| due.get(&event.order_id).cloned();
-        Ok(batch.iter().map(|event| of(event).ok_or_else(|| Failure::reject("there is no such order"))).collect())
+        let payments = store::payments(connection, &orders).await?;
+        let mut due: HashMap<Uuid, Due> = store::due(connection, &orders).await?;
+        let mut task = |order: &Uuid| match due.remove(order) {
+            None if payments.contains_key(order) => Ok(Task::Decided),
+            None => Err(Failure::reject("there is no such order")),
+            Some(_) if payments.contains_key(order) => Ok(Task::Decided),
+            Some(due) => Ok(Task::Charge(due)),
+        };
+        Ok(orders.iter().map(&mut task).collect())
     }
 
-    async fn act(&self, event: &Envelope<OrderCreated>, due: Due) -> Result<Charged, Failure> {
+    async fn act(&self, event: &Envelope<OrderCreated>, task: Task) -> Result<Option<Charged>, Failure> {
+        let Task::Charge(due) = task else { return Ok(None) };
         let request = ChargeRequest {
-            idempotency_key: event.id.to_string(),
+            idempotency_key: charge_key(event.order_id),
             reference: event.order_id,
             method: due.method.clone(),
             amount: due.total,
             currency: due.currency.clone(),
         };
         let outcome = within(TIME_OUT, "payment provider", self.provider.charge(request)).await?;
-        Ok(Charged { outcome, due })
+        Ok(Some(Charged { outcome, due }))
     }
 
     async fn record(
         &self,
         connection: &mut Connection,
-        batch: &[Done<OrderCreated, Charged>],
+        batch: &[Done<OrderCreated, Option<Charged>>],
     ) -> Result<Vec<NewEvent>, StoreError> {
-        let payments: Vec<Payment> = batch.iter().map(payment).collect();
-        let recorded = store::record(connection, &payments).await?;
-        let mut follow = Vec::with_capacity(batch.len());
-        for (done, payment) in batch.iter().zip(payments) {
-            // An order that has a payment already is paid by that one; what followed from it is in the log.
-            if recorded.contains(&payment.payment_id) {
-                follow.push(what_follows(done, payment)?);
-            }
-        }
-        Ok(follow)
+        let charges: HashMap<Uuid, (&Envelope<OrderCreated>, Charge)> = batch
+            .iter()
+            .filter_map(|done| Some((done.event.order_id, (&done.event, charge(done.effect.as_ref()?)?))))
+            .collect();
+        let mut sorted: Vec<(Uuid, &Charge)> = charges.iter().map(|(order, (_, charge))| (*order, charge)).collect();
+        sorted.sort_unstable_by_key(|(order, _)| *order);
+        let recorded = store::record(connection, &sorted).await?;
+        // A charge that finds its payment decided was given back before it could be recorded: nothing follows from it.
+        let fresh = charges.into_iter().filter(|(order, _)| recorded.contains(order));
+        fresh.map(|(order, (event, charge))| what_follows(event, order, charge)).collect()
     }
 }
 
-/// The row for a charge. Our own id for it follows from the event, and so is the same however often this runs.
-fn payment(done: &Done<OrderCreated, Charged>) -> Payment {
-    let Charged { outcome, due } = &done.effect;
-    Payment {
-        order_id: done.event.order_id,
-        payment_id: format!("pay_{}", done.event.id.simple()),
-        amount: due.total,
-        currency: due.currency.clone(),
-        charge: match outcome {
-            ChargeOutcome::Succeeded { charge_id } => Ok(charge_id.clone()),
-            ChargeOutcome::Declined { reason } => Err(reason.clone()),
-        },
-    }
+/// The row for a charge; none for one that was given up, whose row is written by whoever gave it up.
+fn charge(charged: &Charged) -> Option<Charge> {
+    let Charged { outcome, due } = charged;
+    let outcome = match outcome {
+        ChargeOutcome::Succeeded { charge_id } => Ok(charge_id.clone()),
+        ChargeOutcome::Declined { reason } => Err(reason.clone()),
+        ChargeOutcome::Voided => return None,
+    };
+    Some(Charge { amount: due.total, currency: due.currency.clone(), outcome })
 }
 
-fn what_follows(done: &Done<OrderCreated, Charged>, payment: Payment) -> Result<NewEvent, StoreError> {
-    let Payment { payment_id, amount, currency, charge, .. } = payment;
-    Ok(match charge {
-        Ok(_) => NewEvent::caused_by(&done.event, &PaymentCompleted { payment_id, amount, currency })?,
-        Err(reason) => NewEvent::caused_by(&done.event, &PaymentFailed { reason })?,
+fn what_follows(event: &Envelope<OrderCreated>, order: Uuid, charge: Charge) -> Result<NewEvent, StoreError> {
+    let Charge { amount, currency, outcome } = charge;
+    Ok(match outcome {
+        Ok(_) => NewEvent::caused_by(event, &PaymentCompleted { payment_id: payment_id(order), amount, currency })?,
+        Err(reason) => NewEvent::caused_by(event, &PaymentFailed { reason })?,
     })
 }

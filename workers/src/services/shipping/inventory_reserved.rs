@@ -13,7 +13,7 @@ use orderflow::{
 };
 use uuid::Uuid;
 
-use super::store::{self, Consignment};
+use super::store::{self, Booking, Consignment};
 use crate::{
     handler::{Done, Failure, Handler},
     providers::{
@@ -38,55 +38,68 @@ impl ShipOrder {
     }
 }
 
+/// What there is to do about an order whose items are set aside.
+pub enum Task {
+    /// Nothing: it was cancelled before, or shipped by an earlier delivery of the event.
+    Decided,
+    /// To hand it over.
+    Ship(Box<Consignment>),
+}
+
 impl Handler for ShipOrder {
     const SUBSCRIPTION: Subscription = Subscription::ShippingInventoryReserved;
     type Event = InventoryReserved;
-    type Input = Consignment;
-    type Effect = ShipOutcome;
+    type Input = Task;
+    type Effect = Option<ShipOutcome>;
 
     async fn prepare(
         &self,
         connection: &mut Connection,
         batch: &[Envelope<InventoryReserved>],
-    ) -> Result<Vec<Result<Consignment, Failure>>, StoreError> {
+    ) -> Result<Vec<Result<Task, Failure>>, StoreError> {
         let orders: Vec<Uuid> = batch.iter().map(|event| event.order_id).collect();
-        let consignments: HashMap<Uuid, Consignment> = store::consignments(connection, &orders).await?;
-        let of = |event: &Envelope<InventoryReserved>| consignments.get(&event.order_id).cloned();
-        Ok(batch.iter().map(|event| of(event).ok_or_else(|| Failure::reject("there is no such order"))).collect())
+        let mut consignments: HashMap<Uuid, Consignment> = store::consignments(connection, &orders).await?;
+        let known: Vec<Uuid> = orders.iter().copied().filter(|order| consignments.contains_key(order)).collect();
+        let bookings = store::book(connection, &known).await?;
+        let mut task = |order: &Uuid| match (bookings.get(order), consignments.remove(order)) {
+            (Some(Booking::Ours), Some(consignment)) => Ok(Task::Ship(Box::new(consignment))),
+            (Some(_), _) => Ok(Task::Decided),
+            (None, _) => Err(Failure::reject("there is no such order")),
+        };
+        Ok(orders.iter().map(&mut task).collect())
     }
 
-    async fn act(
-        &self,
-        event: &Envelope<InventoryReserved>,
-        Consignment { address, contents }: Consignment,
-    ) -> Result<ShipOutcome, Failure> {
+    async fn act(&self, event: &Envelope<InventoryReserved>, task: Task) -> Result<Option<ShipOutcome>, Failure> {
+        let Task::Ship(consignment) = task else { return Ok(None) };
+        let Consignment { address, contents } = *consignment;
         let idempotency_key = event.id.to_string();
         let parcel = Parcel { idempotency_key, reference: event.order_id, address, contents };
-        within(TIME_OUT, "carrier", self.carrier.ship(parcel)).await
+        within(TIME_OUT, "carrier", self.carrier.ship(parcel)).await.map(Some)
     }
 
     async fn record(
         &self,
         connection: &mut Connection,
-        batch: &[Done<InventoryReserved, ShipOutcome>],
+        batch: &[Done<InventoryReserved, Option<ShipOutcome>>],
     ) -> Result<Vec<NewEvent>, StoreError> {
         // One an order, in the order of their ids, which is how rows are locked everywhere.
         let mut first = BTreeMap::new();
         for done in batch {
-            first.entry(done.event.order_id).or_insert(done);
+            if let Some(outcome) = &done.effect {
+                first.entry(done.event.order_id).or_insert((done, outcome));
+            }
         }
-        let outcomes: Vec<_> = first.iter().map(|(order, done)| (*order, &done.effect)).collect();
+        let outcomes: Vec<_> = first.iter().map(|(order, (_, outcome))| (*order, *outcome)).collect();
         let decided = store::decide(connection, &outcomes).await?;
-        // The first to decide has the last word: an order that is decided already gets no second event.
-        first.values().filter(|done| decided.contains(&done.event.order_id)).map(|done| what_follows(done)).collect()
+        // An order that is decided already gets no second event.
+        let fresh = first.iter().filter(|(order, _)| decided.contains(order));
+        fresh.map(|(_, (done, outcome))| what_follows(&done.event, outcome)).collect()
     }
 }
 
-fn what_follows(done: &Done<InventoryReserved, ShipOutcome>) -> Result<NewEvent, StoreError> {
-    Ok(match done.effect.clone() {
-        ShipOutcome::Accepted { tracking_number } => {
-            NewEvent::caused_by(&done.event, &ShipmentCreated { tracking_number })?
-        }
-        ShipOutcome::Refused { reason } => NewEvent::caused_by(&done.event, &ShipmentFailed { reason })?,
+fn what_follows(event: &Envelope<InventoryReserved>, outcome: &ShipOutcome) -> Result<NewEvent, StoreError> {
+    Ok(match outcome.clone() {
+        ShipOutcome::Accepted { tracking_number } => NewEvent::caused_by(event, &ShipmentCreated { tracking_number })?,
+        ShipOutcome::Refused { reason } => NewEvent::caused_by(event, &ShipmentFailed { reason })?,
     })
 }

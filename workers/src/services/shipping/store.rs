@@ -3,11 +3,11 @@
 use std::collections::{HashMap, HashSet};
 
 use diesel::{
-    QueryableByName,
+    ExpressionMethods as _, QueryDsl as _, QueryableByName,
     sql_types::{Array, Integer, Nullable, Text, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
-use orderflow::store::{Connection, StoreError};
+use orderflow::store::{Connection, StoreError, schema::shipping::shipments};
 use uuid::Uuid;
 
 use crate::providers::carrier::{Address, Content, ShipOutcome};
@@ -91,9 +91,63 @@ fn consignment(row: AddressRow) -> (Uuid, Consignment) {
     (row.order_id, Consignment { address, contents: Vec::new() })
 }
 
-/// Decides the fate of orders, given sorted and each once, and returns those that were undecided until now.
+/// Where the decision about an order stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Booking {
+    /// It is to ship: the carrier may be asked, and a cancel comes too late.
+    Ours,
+    /// It is decided already.
+    Decided,
+}
+
+/// Claims orders for shipping, unless they are decided already: from here on a customer's cancel comes too late.
 ///
-/// An order's row is its decision: whoever writes it first has decided, and everybody else finds it there.
+/// An order's row is its decision. Whoever writes it first has decided: this, before the carrier is asked, or
+/// [`cancel`]. So nothing is cancelled that the carrier may have.
+///
+/// # Errors
+/// Those of the database.
+pub async fn book(connection: &mut Connection, orders: &[Uuid]) -> Result<HashMap<Uuid, Booking>, StoreError> {
+    insert(connection, "booking", orders).await?;
+    let rows: Vec<(Uuid, String)> = shipments::table
+        .filter(shipments::order_id.eq_any(orders))
+        .select((shipments::order_id, shipments::status))
+        .load(connection)
+        .await?;
+    let booking = |status: String| if status == "booking" { Booking::Ours } else { Booking::Decided };
+    Ok(rows.into_iter().map(|(order, status)| (order, booking(status))).collect())
+}
+
+/// Cancels orders that nobody has decided yet, and returns those.
+///
+/// # Errors
+/// Those of the database.
+pub async fn cancel(connection: &mut Connection, orders: &[Uuid]) -> Result<HashSet<Uuid>, StoreError> {
+    insert(connection, "cancelled", orders).await
+}
+
+#[derive(QueryableByName)]
+struct Written {
+    #[diesel(sql_type = SqlUuid)]
+    order_id: Uuid,
+}
+
+/// Writes the rows of orders that have none, in the order of their ids, and returns those.
+async fn insert(connection: &mut Connection, status: &str, orders: &[Uuid]) -> Result<HashSet<Uuid>, StoreError> {
+    let written: Vec<Written> = diesel::sql_query(
+        "INSERT INTO shipping.shipments (order_id, status)
+         SELECT DISTINCT order_id, $2 FROM unnest($1::uuid[]) AS row (order_id) ORDER BY order_id
+         ON CONFLICT (order_id) DO NOTHING RETURNING order_id",
+    )
+    .bind::<Array<SqlUuid>, _>(orders)
+    .bind::<Text, _>(status)
+    .load(connection)
+    .await?;
+    Ok(written.into_iter().map(|row| row.order_id).collect())
+}
+
+/// Writes down what the carrier said of booked orders, given sorted and each once, and returns those for which nobody
+/// had before.
 ///
 /// # Errors
 /// Those of the database.
@@ -101,11 +155,6 @@ pub async fn decide(
     connection: &mut Connection,
     outcomes: &[(Uuid, &ShipOutcome)],
 ) -> Result<HashSet<Uuid>, StoreError> {
-    #[derive(QueryableByName)]
-    struct Decided {
-        #[diesel(sql_type = SqlUuid)]
-        order_id: Uuid,
-    }
     let (mut orders, mut tracking_numbers, mut reasons) = (Vec::new(), Vec::new(), Vec::new());
     for (order, outcome) in outcomes {
         let (tracking_number, reason) = match outcome {
@@ -116,11 +165,13 @@ pub async fn decide(
         tracking_numbers.push(tracking_number);
         reasons.push(reason);
     }
-    let decided: Vec<Decided> = diesel::sql_query(
-        "INSERT INTO shipping.shipments (order_id, status, tracking_number, reason)
-         SELECT order_id, CASE WHEN reason IS NULL THEN 'created' ELSE 'refused' END, tracking_number, reason
+    let decided: Vec<Written> = diesel::sql_query(
+        "UPDATE shipping.shipments
+         SET status = CASE WHEN row.reason IS NULL THEN 'created' ELSE 'refused' END,
+             tracking_number = row.tracking_number, reason = row.reason
          FROM unnest($1::uuid[], $2::text[], $3::text[]) AS row (order_id, tracking_number, reason)
-         ON CONFLICT (order_id) DO NOTHING RETURNING order_id",
+         WHERE shipping.shipments.order_id = row.order_id AND shipping.shipments.status = 'booking'
+         RETURNING shipping.shipments.order_id",
     )
     .bind::<Array<SqlUuid>, _>(orders)
     .bind::<Array<Nullable<Text>>, _>(tracking_numbers)

@@ -1,0 +1,16 @@
+//! `inventory.released`
+
+use serde::{Deserialize, Serialize};
+
+use super::{EventData, EventKind};
+
+/// Nothing is set aside for the order any more, and nothing will be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InventoryReleased {
+    /// How many different products went back into stock; 0 where none had been set aside yet.
+    pub products: usize,
+}
+
+impl EventData for InventoryReleased {
+    const KIND: EventKind = EventKind::InventoryReleased;
+}

@@ -1,0 +1,13 @@
+//! `shipment.cancelled`
+
+use serde::{Deserialize, Serialize};
+
+use super::{EventData, EventKind};
+
+/// The request to cancel came before the parcel was handed over: the order will not ship.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShipmentCancelled {}
+
+impl EventData for ShipmentCancelled {
+    const KIND: EventKind = EventKind::ShipmentCancelled;
+}

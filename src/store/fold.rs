@@ -1,0 +1,104 @@
+//! Keeps orders in step with the event log, which is the source of truth.
+//!
+//! Both writers of `orders.orders` come here: the order service for every event that moves a status, and the front end
+//! when a customer asks to cancel.
+
+use std::collections::BTreeMap;
+
+use diesel::{
+    ExpressionMethods as _, JoinOnDsl as _, QueryDsl as _,
+    sql_types::{Array, Bool, Integer, Text, Uuid as SqlUuid},
+};
+use diesel_async::RunQueryDsl as _;
+use uuid::Uuid;
+
+use super::{
+    Connection, StoreError,
+    schema::{messaging::event_log, orders::orders},
+};
+use crate::{domain::OrderStatus, events::EventKind};
+
+/// Where an order stands before and after the fold.
+struct Place {
+    status: OrderStatus,
+    version: i32,
+    cancel_requested: bool,
+}
+
+/// Folds what the log holds above each order's version into its status, and returns where each of them stands then;
+/// an order that does not exist is left out.
+///
+/// The orders are locked first, in the order of their ids, so that two workers fold one order one after the other.
+///
+/// # Errors
+/// Those of the database.
+pub async fn fold(connection: &mut Connection, ids: &[Uuid]) -> Result<BTreeMap<Uuid, OrderStatus>, StoreError> {
+    let locked: Vec<(Uuid, String, i32, bool)> = orders::table
+        .filter(orders::id.eq_any(ids))
+        .order(orders::id)
+        .select((orders::id, orders::status, orders::version, orders::cancel_requested))
+        .for_update()
+        .load(connection)
+        .await?;
+    let mut places = BTreeMap::new();
+    for (id, status, version, cancel_requested) in locked {
+        let status =
+            status.parse().map_err(|_| StoreError::Corrupt(format!("order {id} has the status {status:?}")))?;
+        places.insert(id, Place { status, version, cancel_requested });
+    }
+    let moved: Vec<Uuid> = advance(connection, &mut places).await?;
+    save(connection, &moved, &places).await?;
+    Ok(places.into_iter().map(|(id, place)| (id, place.status)).collect())
+}
+
+/// Applies the log's newer events to `places`; returns the orders that moved.
+async fn advance(connection: &mut Connection, places: &mut BTreeMap<Uuid, Place>) -> Result<Vec<Uuid>, StoreError> {
+    let ids: Vec<Uuid> = places.keys().copied().collect();
+    let news: Vec<(Uuid, i32, String)> = event_log::table
+        .inner_join(orders::table.on(orders::id.eq(event_log::order_id)))
+        .filter(orders::id.eq_any(ids))
+        .filter(event_log::version.gt(orders::version))
+        .order((event_log::order_id, event_log::version))
+        .select((event_log::order_id, event_log::version, event_log::event))
+        .load(connection)
+        .await?;
+    let mut moved = Vec::new();
+    for (id, version, event) in news {
+        let Some(place) = places.get_mut(&id) else { continue };
+        let kind: EventKind = event
+            .parse()
+            .map_err(|_| StoreError::Corrupt(format!("version {version} of order {id} is a {event:?}")))?;
+        match place.status.after(kind) {
+            Some(status) => place.status = status,
+            // The log is the truth and is never rewritten: the version goes on, the status stays, a person is told.
+            None => {
+                tracing::error!(order.id = %id, version, %event, status = %place.status, "the log has an event that has no place after this status")
+            }
+        }
+        place.cancel_requested |= kind == EventKind::OrderCancelRequested;
+        place.version = version;
+        moved.push(id);
+    }
+    moved.dedup();
+    Ok(moved)
+}
+
+async fn save(connection: &mut Connection, moved: &[Uuid], places: &BTreeMap<Uuid, Place>) -> Result<(), StoreError> {
+    if moved.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<_> = moved.iter().filter_map(|id| places.get(id).map(|place| (*id, place))).collect();
+    diesel::sql_query(
+        "UPDATE orders.orders SET status = row.status, version = row.version,
+                                  cancel_requested = row.cancel_requested, updated_at = now()
+         FROM unnest($1::uuid[], $2::text[], $3::int[], $4::bool[]) AS row (id, status, version, cancel_requested)
+         WHERE orders.orders.id = row.id",
+    )
+    .bind::<Array<SqlUuid>, _>(rows.iter().map(|(id, _)| *id).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(rows.iter().map(|(_, place)| place.status.as_str()).collect::<Vec<_>>())
+    .bind::<Array<Integer>, _>(rows.iter().map(|(_, place)| place.version).collect::<Vec<_>>())
+    .bind::<Array<Bool>, _>(rows.iter().map(|(_, place)| place.cancel_requested).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}

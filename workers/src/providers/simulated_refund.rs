@@ -1,0 +1,101 @@
+//! The simulated payment provider's way back: charges that are given up, and refunds. Each is one durable statement.
+
+use std::{future::Future, sync::Arc};
+
+use diesel::{
+    OptionalExtension as _, QueryableByName,
+    sql_types::{BigInt, Bool, Text},
+};
+use diesel_async::RunQueryDsl as _;
+use orderflow::{
+    store::{Database, StoreError},
+    telemetry,
+};
+use uuid::Uuid;
+
+use super::{
+    ProviderError,
+    payment::{RefundRequest, VoidOutcome, VoidRequest},
+};
+
+#[derive(QueryableByName)]
+struct Charge {
+    #[diesel(sql_type = Text)]
+    charge_id: String,
+    #[diesel(sql_type = Bool)]
+    succeeded: bool,
+}
+
+/// A charge that is known keeps its outcome, but for one that has only failed so far. One that is not known yet is
+/// entered as given up, so that a request for it that is still on its way finds that.
+const VOID: &str = "
+INSERT INTO simulator.charges AS charge
+    (idempotency_key, charge_id, reference, method, amount, currency, outcome, requests)
+VALUES ($1, $2, $3, 'none', 0, $4, 'voided', 0)
+ON CONFLICT (idempotency_key) DO UPDATE SET
+    outcome = CASE WHEN charge.outcome = 'failing' THEN 'voided' ELSE charge.outcome END
+RETURNING charge.charge_id, charge.outcome = 'succeeded' AS succeeded";
+
+pub(super) async fn void(database: Arc<Database>, request: VoidRequest) -> Result<VoidOutcome, ProviderError> {
+    let voiding = async move {
+        let charge: Charge = diesel::sql_query(VOID)
+            .bind::<Text, _>(request.idempotency_key)
+            .bind::<Text, _>(format!("ch_sim_{}", Uuid::now_v7().simple()))
+            .bind::<Text, _>(request.reference.to_string())
+            .bind::<Text, _>(request.currency)
+            .get_result(&mut *database.connection().await?)
+            .await?;
+        Ok(charge)
+    };
+    let Charge { charge_id, succeeded } = ledger(voiding).await?;
+    Ok(if succeeded { VoidOutcome::Charged { charge_id } } else { VoidOutcome::NotCharged })
+}
+
+#[derive(QueryableByName)]
+struct Refund {
+    #[diesel(sql_type = Text)]
+    refund_id: String,
+}
+
+/// Only a charge that succeeded, and only as a whole. A key that is there already for another charge is left alone, and
+/// so not returned.
+const REFUND: &str = "
+INSERT INTO simulator.refunds AS refund (idempotency_key, refund_id, charge_id, amount, currency)
+SELECT $1, $2, charge_id, amount, currency FROM simulator.charges
+WHERE charge_id = $3 AND outcome = 'succeeded' AND amount = $4 AND currency = $5
+ON CONFLICT (idempotency_key) DO UPDATE SET requests = refund.requests + 1
+WHERE refund.charge_id = excluded.charge_id
+RETURNING refund.refund_id";
+
+pub(super) async fn refund(database: Arc<Database>, request: RefundRequest) -> Result<String, ProviderError> {
+    let refunding = async move {
+        let refund: Option<Refund> = diesel::sql_query(REFUND)
+            .bind::<Text, _>(request.idempotency_key)
+            .bind::<Text, _>(format!("re_sim_{}", Uuid::now_v7().simple()))
+            .bind::<Text, _>(request.charge_id)
+            .bind::<BigInt, _>(request.amount)
+            .bind::<Text, _>(request.currency)
+            .get_result(&mut *database.connection().await?)
+            .await
+            .optional()?;
+        Ok(refund)
+    };
+    let refund = ledger(refunding).await?;
+    let refund = refund.ok_or_else(|| ProviderError::for_good("there is no such charge of that amount to refund"))?;
+    Ok(refund.refund_id)
+}
+
+/// The ledger's answer. It runs in a task of its own, so that a caller that goes away leaves no connection half-way.
+async fn ledger<T: Send + 'static>(
+    statement: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+) -> Result<T, ProviderError> {
+    let away = || ProviderError::passing("the simulated payment provider is away");
+    match tokio::spawn(statement).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => {
+            tracing::warn!(error = telemetry::chain(&error), "the simulated payment provider's ledger failed");
+            Err(away())
+        }
+        Err(_) => Err(away()),
+    }
+}

@@ -1,0 +1,51 @@
+//! `order.cancelled` → the mail "cancelled"
+
+use askama::Template;
+use orderflow::{broker::Subscription, events::OrderCancelled};
+
+use super::{
+    letter::{Letter, Written},
+    money,
+    templates::{Unwritable, View, written},
+};
+
+#[derive(Template)]
+#[template(path = "cancelled.txt")]
+struct Text<'a> {
+    order: &'a View,
+    reason: &'a str,
+    refunded: Option<&'a str>,
+}
+
+#[derive(Template)]
+#[template(path = "cancelled.html")]
+struct Html<'a> {
+    order: &'a View,
+    reason: &'a str,
+    refunded: Option<&'a str>,
+}
+
+impl Letter for OrderCancelled {
+    const SUBSCRIPTION: Subscription = Subscription::EmailOrderCancelled;
+    const NAME: &'static str = "cancelled";
+
+    fn write(&self, order: &View) -> Result<Written, Unwritable> {
+        let reason = in_words(&self.reason);
+        let refunded = self.refunded.as_ref().map(|money| money::format(money.amount, &money.currency)).transpose()?;
+        let refunded = refunded.as_deref();
+        let subject = format!("Your order {} is cancelled", order.number);
+        written(subject, &Text { order, reason, refunded }, &Html { order, reason, refunded })
+    }
+}
+
+/// Why, in a sentence.
+fn in_words(reason: &str) -> &'static str {
+    match reason {
+        OrderCancelled::REQUESTED => "We have cancelled it, as you asked us to.",
+        OrderCancelled::OUT_OF_STOCK => {
+            "We are sorry: something you ordered is no longer in stock, so we had to cancel it."
+        }
+        OrderCancelled::CARRIER_REFUSED => "We are sorry: our carrier cannot take the parcel, so we had to cancel it.",
+        _ => "We are sorry: we had to cancel it.",
+    }
+}

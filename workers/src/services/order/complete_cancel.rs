@@ -1,0 +1,73 @@
+//! `payment.refunded` or `payment.voided` → everything is undone → `order.cancelled`
+
+use std::marker::PhantomData;
+
+use orderflow::{
+    broker::Subscription,
+    domain::OrderStatus,
+    events::{EventData, NewEvent, OrderCancelled, PaymentRefunded, PaymentVoided, Refunded},
+    store::{Connection, StoreError, fold::fold},
+};
+use uuid::Uuid;
+
+use super::store;
+use crate::handler::{Done, Recorder};
+
+/// The last step of the backward chain: says that the order is cancelled.
+#[derive(Debug)]
+pub struct CompleteCancel<E>(PhantomData<E>);
+
+impl<E> Default for CompleteCancel<E> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+/// An event that says that no money of the customer is left here.
+pub trait Reversed: EventData {
+    /// The order service's subscription to it.
+    const SUBSCRIPTION: Subscription;
+    /// What was given back.
+    fn refunded(&self) -> Option<Refunded>;
+}
+
+impl Reversed for PaymentRefunded {
+    const SUBSCRIPTION: Subscription = Subscription::OrderPaymentRefunded;
+
+    fn refunded(&self) -> Option<Refunded> {
+        Some(Refunded { amount: self.amount, currency: self.currency.clone() })
+    }
+}
+
+impl Reversed for PaymentVoided {
+    const SUBSCRIPTION: Subscription = Subscription::OrderPaymentVoided;
+
+    fn refunded(&self) -> Option<Refunded> {
+        None
+    }
+}
+
+impl<E: Reversed> Recorder for CompleteCancel<E> {
+    const SUBSCRIPTION: Subscription = E::SUBSCRIPTION;
+    type Event = E;
+
+    async fn record(&self, connection: &mut Connection, batch: &[Done<E, ()>]) -> Result<Vec<NewEvent>, StoreError> {
+        let orders: Vec<Uuid> = batch.iter().map(|done| done.event.order_id).collect();
+        let statuses = fold(connection, &orders).await?;
+        let reasons = store::reasons(connection, &orders).await?;
+        let mut follow = Vec::with_capacity(batch.len());
+        for done in batch {
+            let order = &done.event.order_id;
+            // An order whose card was declined has ended by that, and was told so.
+            if statuses.get(order) != Some(&OrderStatus::Cancelling) {
+                continue;
+            }
+            let reason = reasons.get(order).ok_or_else(|| {
+                StoreError::Corrupt(format!("order {order} is cancelling, and its log does not say why"))
+            })?;
+            let data = OrderCancelled { reason: (*reason).to_owned(), refunded: done.event.data.refunded() };
+            follow.push(NewEvent::caused_by(&done.event, &data)?);
+        }
+        Ok(follow)
+    }
+}
