@@ -106,6 +106,7 @@ impl DeadLetters {
         let there = channel.queue_declare(queue.into(), passive, FieldTable::default()).await?.message_count();
         let wanted = u16::try_from(there).unwrap_or(u16::MAX).min(limit);
         if wanted == 0 {
+            channel.close(200, "done".into()).await?;
             return Ok(None);
         }
         // No more than that is ever delivered, since none is acknowledged before the consumer is gone.

@@ -131,7 +131,7 @@ async fn every_failed_attempt_and_every_dead_letter_is_written_down() {
                 AND worker LIKE 'orderflow-worker @%' AND subscription = 'payment.order-created'";
     let stranger: Value = serde_json::from_slice(STRANGER).expect("it is JSON");
     let by_id = format!(
-        "{dead} AND event_id = '{}' AND reason LIKE '%does not exist%'",
+        "{dead} AND event_id = '{}' AND reason = 'there is no such order'",
         stranger["id"].as_str().expect("an id")
     );
     until_number(&shop, 1, &by_id).await;
@@ -254,7 +254,7 @@ async fn dead_letters_are_listed_shown_and_sent_again_when_their_cause_is_mended
     let after = after.split_once(" s.").expect("how long").1;
     insta::assert_snapshot!("dlq_replay", format!("{before}was applied after [n] s.{after}"));
     shop.until_orders("shipped", 3).await;
-    assert_eq!(shop.number("SELECT count(*) FROM messaging.dead_letters WHERE left_by = 'replayed'").await, 3);
+    assert_eq!(shop.number("SELECT count(*) FROM messaging.dead_letters WHERE left_by = 'replayed'").await, 3 + 1);
     shop.close_with_dead_letters(&[(PAYMENT, 1)]).await;
 }
 
@@ -318,9 +318,21 @@ async fn a_replay_touches_only_what_was_there_keeps_its_rate_and_stops_at_a_deat
 
     // The stranger dies again at once: nothing is sent after that. It is the first, or the newcomer is.
     let stopped = dlq(&shop, &["replay", "--all", "--rate", "1", "--yes"]).await;
-    ended(&stopped, 1, &["Stopped: the first one", "died again", "does not exist", "1 was not sent"]);
+    ended(&stopped, 1, &["Stopped: the first one", "died again", "no such order", "1 was not sent"]);
     until_dead(&probe, PAYMENT, 2).await;
     shop.close_with_dead_letters(&[(PAYMENT, 2)]).await;
+}
+
+/// Seen before: a message whose batch was still being split when it came back from its retry tier was taken for a
+/// repetition of itself, and acknowledged.
+#[tokio::test(flavor = "multi_thread")]
+async fn none_of_a_batch_that_fails_is_lost_on_its_way_through_the_retries() {
+    let (shop, ..) = with_dead_orders(20).await;
+    mend_payments(&shop).await;
+    let replayed = dlq(&shop, &["replay", "--all", "--yes", "--rate", "1000"]).await;
+    ended(&replayed, 0, &["20 messages sent: 20 applied"]);
+    shop.until_orders("shipped", 20).await;
+    shop.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -386,7 +398,7 @@ async fn what_cannot_be_reached_or_is_not_there_is_said() {
     // Looking does not need the database; sending again does, since only it knows what was applied.
     ended(&run("orderflow", &["dlq", "list"], &no_database).await, 3, &["1 dead letter", "database cannot be asked"]);
     ended(&run("orderflow", &["dlq", "replay", "--all", "--yes"], &no_database).await, 3, &[]);
-    assert_eq!(probe.waiting(&PAYMENT.dead_letter_queue()).await, 1);
+    until_dead(&probe, PAYMENT, 1).await;
     probe.delete_queue("email.order-created.dlq").await;
     ended(&dlq(&shop, &["list"]).await, 3, &["email.order-created.dlq does not exist", "1 dead letter"]);
 }
@@ -403,5 +415,5 @@ async fn old_attempts_are_forgotten_and_younger_ones_are_not() {
     let mut connection = shop.database().await;
     assert_eq!(failures::forget_old(&mut connection, 4).await.expect("it can be done"), 4);
     while failures::forget_old(&mut connection, 4).await.expect("it can be done") > 0 {}
-    assert_eq!(shop.number("SELECT count(*) FROM messaging.attempts").await, 90);
+    assert_eq!(shop.number("SELECT count(*) FROM messaging.attempts").await, 89, "the youngest");
 }

@@ -55,6 +55,8 @@ pub struct Work<H> {
 pub struct QueueActor<H: Handler> {
     work: Work<H>,
     in_hand: HashSet<Uuid>,
+    /// Further deliveries of events that are in hand.
+    repeated: Vec<Arrived<H>>,
     arrived: Vec<Arrived<H>>,
     preparing: bool,
     ready: VecDeque<Ready<H>>,
@@ -73,6 +75,7 @@ impl<H: Handler> QueueActor<H> {
         Self {
             work,
             in_hand: HashSet::new(),
+            repeated: Vec::new(),
             arrived: Vec::new(),
             preparing: false,
             ready: VecDeque::new(),
@@ -113,9 +116,10 @@ impl<H: Handler> QueueActor<H> {
         let ids: Vec<Uuid> = batch.iter().map(|arrived| arrived.event.id).collect();
         self.run(context, async move { prepare(&recorder, batch).await }, move |actor, ready| {
             actor.preparing = false;
-            actor.let_go(&ids);
-            actor.in_hand.extend(ready.iter().map(|ready| ready.event.id));
+            let still: HashSet<Uuid> = ready.iter().map(|ready| ready.event.id).collect();
             actor.ready.extend(ready);
+            let settled: Vec<Uuid> = ids.into_iter().filter(|id| !still.contains(id)).collect();
+            actor.let_go(&settled);
         });
     }
 
@@ -174,24 +178,25 @@ impl<H: Handler> QueueActor<H> {
         }
     }
 
-    /// Forgets events whose deliveries are settled.
+    /// Forgets events whose deliveries are settled, and takes the next delivery of each in hand, where there is one.
     fn let_go(&mut self, events: &[Uuid]) {
         for event in events {
             self.in_hand.remove(event);
         }
+        for arrived in std::mem::take(&mut self.repeated) {
+            self.take(arrived);
+        }
     }
 
-    /// Takes a delivery in hand. One whose event is in hand already is acknowledged at once: the first delivery is
-    /// unsettled and stands for the event, whatever becomes of this process.
-    fn take(&mut self, context: &mut Context<Self>, delivery: Delivery, event: Envelope<H::Event>) {
-        if self.in_hand.insert(event.id) {
-            self.arrived.push(Arrived { delivery, event });
-            return;
+    /// Takes a delivery in hand. One whose event is in hand already waits until that one is settled. It is not simply
+    /// acknowledged: it may be the copy that a failed delivery left in a retry tier, come back while the rest of its
+    /// batch is still being recorded.
+    fn take(&mut self, arrived: Arrived<H>) {
+        if self.in_hand.insert(arrived.event.id) {
+            self.arrived.push(arrived);
+        } else {
+            self.repeated.push(arrived);
         }
-        self.settling += 1;
-        let recorder = Arc::clone(&self.work.recorder);
-        let acknowledging = async move { recorder.acknowledge_repeated(&[delivery]).await };
-        self.run(context, acknowledging, |actor, ()| actor.settling -= 1);
     }
 
     /// Settles a delivery that cannot be handled at all.
@@ -246,7 +251,7 @@ impl<H: Handler> StreamHandler<lapin::Result<Delivery>> for QueueActor<H> {
             Ok(_) if self.draining => {}
             Ok(delivery) => {
                 match Envelope::decode(&delivery.data) {
-                    Ok(event) => self.take(context, delivery, event),
+                    Ok(event) => self.take(Arrived { delivery, event }),
                     Err(error) => self.start_rejecting(context, delivery, telemetry::chain(&error)),
                 }
                 self.pump(context);
@@ -278,6 +283,7 @@ impl<H: Handler> actix::Handler<Drain> for QueueActor<H> {
         self.draining = true;
         // What is not begun goes back to the broker with the channel, and so to another worker at once.
         self.arrived.clear();
+        self.repeated.clear();
         self.ready.clear();
         self.pump(context);
     }
