@@ -26,11 +26,13 @@ pub fn redacted(text: &str) -> String {
     let clock = |word: &str| word.len() == 8 && word.matches(':').count() == 2;
     let mut redacted = String::new();
     for line in text.split_inclusive('\n') {
-        if let Some((before, _)) = line.split_once("orderflow-worker @") {
-            redacted.push_str(&format!(
-                "{before}orderflow-worker [place]{}",
-                if line.contains("\",") { "\",\n" } else { "\n" }
-            ));
+        // How often a message was delivered, the broker counts in its own way; a worker's place ends its line.
+        if line.contains("x-delivery-count") {
+            continue;
+        }
+        if let Some((before, place)) = line.split_once("orderflow-worker @") {
+            let end = place.trim_start_matches(|one: char| !matches!(one, '"' | '\n'));
+            redacted.push_str(&format!("{before}orderflow-worker [place]{end}"));
             continue;
         }
         let mut rest = line;

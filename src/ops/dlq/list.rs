@@ -93,8 +93,8 @@ fn print(report: &Report, out: &mut impl Write) -> Result<(), Failed> {
     } else {
         writeln!(
             out,
-            "\nLook at one:           orderflow dlq show MESSAGE\n\
-             When mended, send again: orderflow dlq replay --queue QUEUE [--reason TEXT] [--dry-run]"
+            "\nTo look at one:                orderflow dlq show MESSAGE\n\
+             To send again what is mended:  orderflow dlq replay --queue QUEUE [--reason TEXT] [--dry-run]"
         )?;
     }
     for note in report.notes.iter().chain(&report.unavailable) {
