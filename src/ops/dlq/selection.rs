@@ -56,7 +56,7 @@ pub struct Selection {
     /// This message; may be repeated
     #[arg(long = "message", value_name = "ID")]
     pub messages: Vec<String>,
-    /// At most this many, the oldest of each queue first
+    /// At most this many: queue by queue, the oldest first
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: Option<u32>,
     /// All there are: needed where nothing else is chosen
