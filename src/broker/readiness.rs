@@ -94,6 +94,14 @@ impl BrokerCheck {
         self.look(queue).await.map(drop)
     }
 
+    /// How many messages of this queue wait for a consumer; those that a consumer has in hand are not among them.
+    ///
+    /// # Errors
+    /// See [`NotReady`].
+    pub async fn ready_messages(&self, queue: &str) -> Result<u32, NotReady> {
+        Ok(self.look(queue).await?.ready)
+    }
+
     /// What is in this queue at this moment. The management API's figures are up to five seconds old.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! `AMQP_URL`, and for `orderflow topology` also `AMQP_ADMIN_URL`, `RABBITMQ_MANAGEMENT_URL`, `AMQP_WEB_PASSWORD`,
+//! `AMQP_URL`, and for the operator's commands also `AMQP_ADMIN_URL`, `RABBITMQ_MANAGEMENT_URL`, `AMQP_WEB_PASSWORD`,
 //! `AMQP_WORKER_PASSWORD`, `AMQP_VIEWER_PASSWORD` and `RETRY_DELAYS`
 
 use std::{fmt, str::FromStr, time::Duration};
@@ -18,7 +18,7 @@ pub(super) const AMQP_ADMIN_URL: Setting = Setting {
     name: "AMQP_ADMIN_URL",
     default: None,
     secret: true,
-    meaning: "RabbitMQ with an administrator's name and password, such as amqp://orderflow-admin:PASSWORD@HOST:5672/VHOST; only `orderflow topology` and `orderflow doctor` use it",
+    meaning: "RabbitMQ with an administrator's name and password, such as amqp://orderflow-admin:PASSWORD@HOST:5672/VHOST; only the operator's commands use it",
 };
 pub(super) const RABBITMQ_MANAGEMENT_URL: Setting = Setting {
     name: "RABBITMQ_MANAGEMENT_URL",
@@ -67,6 +67,13 @@ impl BrokerConfig {
         })?;
         Some(Self { urls })
     }
+
+    /// As an administrator: reads `AMQP_ADMIN_URL` instead.
+    #[must_use]
+    pub fn read_admin(source: &Source) -> Option<Self> {
+        let url = source.require(&AMQP_ADMIN_URL, amqp_url)?;
+        Some(Self { urls: vec![SecretString::from(url.to_string())] })
+    }
 }
 
 /// Passwords for the users that `orderflow topology apply` makes; `None` leaves a user as it is.
@@ -83,8 +90,6 @@ pub struct Users {
 /// What `orderflow topology` needs to reach the broker's management API and to know what belongs there.
 #[derive(Debug, Clone)]
 pub struct AdminConfig {
-    /// The broker itself, as the administrator.
-    pub broker: BrokerConfig,
     /// The API's root, without credentials.
     pub management_url: Url,
     /// The administrator.
@@ -118,7 +123,6 @@ impl AdminConfig {
         let admin = admin?;
         Some(Self {
             management_url: management.or_else(|| management_beside(&admin))?,
-            broker: BrokerConfig { urls: vec![SecretString::from(admin.to_string())] },
             user: decoded(admin.username()),
             password: decoded(admin.password().unwrap_or_default()).into(),
             vhost: vhost(&admin),

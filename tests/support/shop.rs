@@ -149,10 +149,25 @@ impl Shop {
     /// # Panics
     /// When it does not start.
     pub async fn start_worker_with(&mut self, queues: &[&str], settings: &[(&str, &str)]) {
+        let arguments: Vec<&str> = queues.iter().flat_map(|queue| ["--queue", queue]).collect();
+        self.start_as_worker("orderflow-worker", &arguments, settings).await;
+    }
+
+    /// As [`Shop::start_worker_with`], but the worker whose handler for payment.order-created panics in this step
+    /// (`prepare`, `act`, `record`) for this order, so many times.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start_faulty_worker(&mut self, step: &str, order: Uuid, times: u32) {
+        let (order, times) = (order.to_string(), times.to_string());
+        let fault = [("FAULT_STEP", step), ("FAULT_ORDER", order.as_str()), ("FAULT_TIMES", times.as_str())];
+        self.start_as_worker("faulty-worker", &[], &fault).await;
+    }
+
+    async fn start_as_worker(&mut self, program: &str, arguments: &[&str], settings: &[(&str, &str)]) {
         let mut all = self.settings("orderflow-worker");
         all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        let arguments: Vec<&str> = queues.iter().flat_map(|queue| ["--queue", queue]).collect();
-        let mut child = Child::start("orderflow-worker", &arguments, &all);
+        let mut child = Child::start(program, arguments, &all);
         let health = Web::new(child.address().await);
         until("the worker is ready", async || {
             let answer = health.get("/readyz", &[]).await;
@@ -177,6 +192,21 @@ impl Shop {
     /// A look into its virtual host.
     pub async fn probe(&self) -> Probe {
         Probe::connect(&self.servers.broker(None, &self.name)).await
+    }
+
+    /// Asks the broker's management API, as an administrator; `path` is what comes after `/api/`, with `{vhost}` for the
+    /// virtual host.
+    ///
+    /// # Panics
+    /// When the answer is not a success.
+    pub async fn manage(&self, method: Method, path: &str) -> serde_json::Value {
+        let url = format!("{}api/{}", self.servers.management_url, path.replace("{vhost}", &self.name));
+        let request = Client::new().request(method, url);
+        let response = request.basic_auth(&self.admin.user, Some(self.admin.password.expose_secret())).send().await;
+        let response = response.expect("the management API answers");
+        let (status, body) = (response.status(), response.text().await.expect("it has a body"));
+        assert!(status.is_success(), "{path}: {status} {body}");
+        serde_json::from_str(&body).unwrap_or_default()
     }
 
     /// A connection to its database.
@@ -219,6 +249,16 @@ impl Shop {
         until(&format!("{wanted} orders are {status}"), async || {
             let count = self.number(&query).await;
             if count >= wanted { Ok(()) } else { Err(count) }
+        })
+        .await;
+    }
+
+    /// Waits until no order is on its way any more.
+    pub async fn until_settled(&self) {
+        let query = "SELECT count(*) FROM orders.orders WHERE status NOT IN ('shipped', 'payment_failed', 'cancelled')";
+        until("every order is settled", async || {
+            let count = self.number(query).await;
+            if count == 0 { Ok(()) } else { Err(count) }
         })
         .await;
     }
@@ -309,7 +349,7 @@ impl Shop {
             ),
             (
                 "an order past payment has no charge of its total",
-                "SELECT count(*) FROM orders.orders AS o WHERE status IN ('paid', 'reserved', 'shipped', 'cancelling') AND NOT EXISTS (SELECT FROM simulator.charges AS c WHERE c.reference = o.id::text AND c.outcome = 'succeeded' AND c.amount = o.total AND c.currency = o.currency)",
+                "SELECT count(*) FROM orders.orders AS o WHERE status IN ('paid', 'reserved', 'shipped') AND NOT EXISTS (SELECT FROM simulator.charges AS c WHERE c.reference = o.id::text AND c.outcome = 'succeeded' AND c.amount = o.total AND c.currency = o.currency)",
             ),
             (
                 "an order before payment has a charge",
@@ -318,6 +358,30 @@ impl Shop {
             (
                 "a product's stock is not the sum of its movements",
                 "SELECT count(*) FROM inventory.stock AS s WHERE available <> (SELECT coalesce(sum(quantity), 0) FROM inventory.movements AS m WHERE m.sku = s.sku)",
+            ),
+            (
+                "an order was refunded twice",
+                "SELECT count(*) FROM (SELECT 1 FROM simulator.refunds GROUP BY charge_id HAVING count(*) > 1) AS one",
+            ),
+            (
+                "a cancelled order was charged and has no full refund",
+                "SELECT count(*) FROM orders.orders AS o JOIN simulator.charges AS c ON c.reference = o.id::text AND c.outcome = 'succeeded' WHERE o.status = 'cancelled' AND NOT EXISTS (SELECT FROM simulator.refunds AS r WHERE r.charge_id = c.charge_id AND r.amount = c.amount AND r.currency = c.currency)",
+            ),
+            (
+                "an order that is not cancelled was refunded",
+                "SELECT count(*) FROM simulator.refunds AS r JOIN simulator.charges AS c USING (charge_id) JOIN orders.orders AS o ON o.id::text = c.reference WHERE o.status NOT IN ('cancelled', 'cancelling')",
+            ),
+            (
+                "an order that does not ship holds stock",
+                "SELECT count(*) FROM orders.orders AS o WHERE status IN ('cancelled', 'payment_failed') AND (SELECT coalesce(sum(quantity), 0) FROM inventory.movements AS m WHERE m.order_id = o.id) <> 0",
+            ),
+            (
+                "a shipped order does not hold its stock",
+                "SELECT count(*) FROM orders.orders AS o WHERE status = 'shipped' AND (SELECT coalesce(-sum(m.quantity), 0) FROM inventory.movements AS m WHERE m.order_id = o.id) <> (SELECT sum(i.quantity) FROM orders.items AS i WHERE i.order_id = o.id)",
+            ),
+            (
+                "an order ended twice",
+                "SELECT count(*) FROM (SELECT 1 FROM messaging.event_log WHERE event IN ('shipment.created', 'order.cancelled') GROUP BY order_id HAVING count(*) > 1) AS one",
             ),
             ("stock is below zero", "SELECT count(*) FROM inventory.stock WHERE available < 0"),
             (

@@ -62,11 +62,29 @@ fn handlers_see_neither_the_broker_nor_actix() {
 }
 
 #[test]
+fn providers_are_called_by_their_line_and_queues_that_call_one_are_paused_with_it() {
+    let callers: Vec<_> =
+        sources("workers/src/services").into_iter().filter(|(_, code)| code.contains("Reached<")).collect();
+    assert!(!callers.is_empty(), "nobody calls a provider: this check looks for the wrong words");
+    for (name, code) in callers {
+        assert!(code.contains(".line.call("), "{name}: a call without its line has no time-out and no breaker");
+        assert!(code.contains("fn line(&self)"), "{name}: without its line the queue is not paused with the provider");
+    }
+    let providers = ["dyn PaymentProvider", "dyn Carrier", "dyn Mailer"];
+    for (name, code) in sources("workers/src/services") {
+        let without = code.replace("Reached<dyn ", "");
+        assert!(!providers.iter().any(|word| without.contains(word)), "{name} has a provider without its line");
+    }
+}
+
+#[test]
 fn sql_is_in_stores() {
     let words = ["sql_query", "diesel::insert_into", "diesel::update", "diesel::delete", "::table"];
     let store = |name: &str| {
         // The simulated provider stands for another company and keeps its own ledger.
-        name.starts_with("src/store/") || name.ends_with("/store.rs") || name.ends_with("simulated_payment.rs")
+        name.starts_with("src/store/")
+            || name.ends_with("/store.rs")
+            || name.starts_with("workers/src/providers/simulated_")
     };
     only_in(&["src", "workers/src"], &words, store, "SQL is in src/store and in each service's store.rs");
 }
@@ -74,7 +92,9 @@ fn sql_is_in_stores() {
 #[test]
 fn one_place_settles_and_one_publishes() {
     let settling = [".ack(", ".nack(", ".reject(", "basic_ack", "basic_nack", "basic_reject"];
-    only_in(&["src", "workers/src"], &settling, |name| name == "workers/src/settle.rs", "settle.rs alone settles");
+    // Dead letters are settled on a person's word, by `orderflow dlq`.
+    let places = |name: &str| name == "workers/src/settle.rs" || name == "src/broker/dead_letters.rs";
+    only_in(&["src", "workers/src"], &settling, places, "settle.rs alone settles, and dead_letters.rs for a person");
     let publishing = ["basic_publish"];
     only_in(
         &["src", "workers/src"],
@@ -84,15 +104,18 @@ fn one_place_settles_and_one_publishes() {
     );
 }
 
+/// Who asks whether something exists, which AMQP calls a passive declaration.
+const PASSIVE: [&str; 2] = ["src/broker/readiness.rs", "src/broker/dead_letters.rs"];
+
 #[test]
 fn applications_declare_nothing() {
     for word in ["queue_declare", "exchange_declare", "queue_bind"] {
-        let passive = |name: &str| name.is_empty() || name == "src/broker/readiness.rs";
+        let passive = |name: &str| name.is_empty() || PASSIVE.contains(&name);
         only_in(&["src", "workers/src"], &[word], passive, "what exists is the operator's; applications only ask");
     }
-    let (_, readiness) =
-        sources("src/broker").into_iter().find(|(name, _)| name.ends_with("readiness.rs")).expect("there");
-    assert_eq!(readiness.matches("_declare(").count(), readiness.matches("passive: true").count());
+    for (name, code) in sources("src/broker").into_iter().filter(|(name, _)| PASSIVE.contains(&name.as_str())) {
+        assert_eq!(code.matches("_declare(").count(), code.matches("passive: true").count(), "{name}");
+    }
 }
 
 /// Who writes which schema.
@@ -106,13 +129,25 @@ fn a_schema_is_written_by_its_own_service() {
         statement || dsl
     };
     for (schema, owners) in [
-        ("orders", &["src/store/orders.rs", "src/store/idempotency.rs", "workers/src/services/order/"][..]),
-        ("messaging", &["src/store/event_log.rs", "src/store/outbox.rs", "src/store/inbox.rs"]),
+        (
+            "orders",
+            &["src/store/orders.rs", "src/store/fold.rs", "src/store/idempotency.rs", "workers/src/services/order/"][..],
+        ),
+        (
+            "messaging",
+            &[
+                "src/store/event_log.rs",
+                "src/store/outbox.rs",
+                "src/store/inbox.rs",
+                "src/store/failures.rs",
+                "src/store/missing.rs",
+            ],
+        ),
         ("payment", &["workers/src/services/payment/"]),
         ("inventory", &["workers/src/services/inventory/", "src/store/stock.rs"]),
         ("shipping", &["workers/src/services/shipping/"]),
         ("email", &["workers/src/services/email/"]),
-        ("simulator", &["workers/src/providers/simulated_payment.rs"]),
+        ("simulator", &["workers/src/providers/simulated_payment.rs", "workers/src/providers/simulated_refund.rs"]),
     ] {
         let writers: Vec<_> = [sources("src"), sources("workers/src")]
             .concat()

@@ -2,7 +2,11 @@
 
 mod admission;
 mod bad_input;
+mod breaker;
+mod cancels;
 mod commands;
+mod dead_letters;
+mod deployment;
 mod doctor;
 mod duplicates;
 mod failures;
@@ -12,8 +16,10 @@ mod house;
 mod mails;
 mod outages;
 mod placing;
+mod poison;
 mod privacy;
 mod reading;
+mod republish;
 mod scaling;
 mod schema;
 mod setting_up;

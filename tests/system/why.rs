@@ -2,7 +2,7 @@
 
 use diesel_async::SimpleAsyncConnection as _;
 use orderflow::broker::Subscription;
-use orderflow_tests::{DECLINED, Ended, Order, Shop, VISA, body, key, run};
+use orderflow_tests::{DECLINED, Ended, Order, Shop, VISA, body, key, run, until};
 use serde_json::Value;
 
 use crate::commands::{NOWHERE, ended, with};
@@ -84,7 +84,7 @@ async fn place(shop: &mut Shop, sku: &str, method: &str) -> Order {
     shop.start_worker(&["email.order-created"]).await;
     let order = web.order(sku, 2, method).await;
     let sent = format!("SELECT count(*) FROM email.mails WHERE order_id = '{}' AND sent_at IS NOT NULL", order.id);
-    orderflow_tests::until("it is mailed", async || if shop.number(&sent).await == 1 { Ok(()) } else { Err(()) }).await;
+    until("it is mailed", async || if shop.number(&sent).await == 1 { Ok(()) } else { Err(()) }).await;
     order
 }
 
@@ -195,6 +195,35 @@ async fn what_failed_is_told_with_its_reason_and_what_to_do() {
         (&report["waiting_for"], &report["dead_letters"]),
         (&Value::Array(Vec::new()), &Value::Array(Vec::new()))
     );
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_remedy_of_a_dead_letter_works_as_it_is_written() {
+    let mut shop = Shop::open().await;
+    // A fault that an operator can mend: no payment can be written down.
+    shop.execute("ALTER TABLE payment.payments ADD CONSTRAINT broken CHECK (false) NOT VALID").await;
+    let order = place(&mut shop, "MUG-BLUE", VISA).await;
+    shop.start_worker(&["payment.*", "inventory.*", "shipping.*", "order.*", "email.*"]).await;
+    until("it is dead, and that is written down", async || {
+        let letters = shop.number("SELECT count(*) FROM messaging.dead_letters").await;
+        if letters == 1 { Ok(()) } else { Err(letters) }
+    })
+    .await;
+    let wait = json(&shop, &order).await["waiting_for"][0].clone();
+    assert_eq!(wait["state"], "parked");
+    assert!(wait["what"].as_str().is_some_and(|what| what.contains("having failed 3 times: ")), "{wait}");
+    shop.execute("ALTER TABLE payment.payments DROP CONSTRAINT broken").await;
+
+    let remedy = wait["remedy"].as_str().expect("a remedy");
+    let mut commands = remedy.split('`').skip(1).step_by(2).map(|command| command.split(' ').collect::<Vec<_>>());
+    let (replay, show) = (commands.next().expect("one"), commands.next().expect("another"));
+    ended(&run(show[0], &show[1..], &shop.operator_settings()).await, 0, &["payment.order-created"]);
+    ended(&run(replay[0], &[&replay[1..], &["--yes"]].concat(), &shop.operator_settings()).await, 0, &[]);
+    shop.until_quiet().await;
+    let report = json(&shop, &order).await;
+    assert_eq!((&report["order"]["status"], &report["waiting_for"]), (&"shipped".into(), &Value::Array(Vec::new())));
+    assert_eq!(report["attempts"].as_array().map(Vec::len), Some(3), "what failed stays written");
     shop.close().await;
 }
 

@@ -2,13 +2,17 @@
 //!
 //! [`run`] is the whole process; `main.rs` only reads the command line and the settings.
 
+mod acting;
 mod actor;
+mod breaker;
+mod failure_log;
 pub mod handler;
 mod health;
 mod persist;
 mod prepare;
 mod process;
 pub mod providers;
+mod reconciler;
 mod record;
 pub mod registry;
 pub mod services;

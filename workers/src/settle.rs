@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use chrono::Utc;
+use chrono::{SubsecRound as _, Utc};
 use futures::future::join_all;
 use lapin::{
     message::Delivery,
@@ -11,34 +11,32 @@ use lapin::{
     types::{AMQPValue, FieldTable, ShortString},
 };
 use orderflow::{
-    broker::{Backoff, Connector, Message, Publisher, names},
+    broker::{
+        Backoff, Connector, Message, Publisher,
+        headers::{self, ATTEMPT, FAILED_AT, QUEUE, REASON, WORKER},
+        names,
+    },
     config::RetryDelays,
+    store::failures::FailedAttempt,
     timestamp,
 };
+use serde::Deserialize;
+use uuid::Uuid;
 
-use crate::handler::Failure;
+use crate::{failure_log::FailureLog, handler::Failure};
 
-/// Which attempt a delivery is, from 1.
-pub const ATTEMPT: &str = "x-orderflow-attempt";
-/// Why the attempt before failed.
-pub const REASON: &str = "x-orderflow-reason";
-/// The work queue that the message belongs to.
-pub const QUEUE: &str = "x-orderflow-queue";
-/// The process in which it failed.
-pub const WORKER: &str = "x-orderflow-worker";
-/// When it failed.
-pub const FAILED_AT: &str = "x-orderflow-failed-at";
+/// How often the broker took a message back from a consumer that did not settle it.
+const RETURNS: &str = "x-delivery-count";
+
+/// From so many returns on a message that a paused queue leaves is put back by a copy: well below the queue's delivery
+/// limit of 50, which is there for messages that kill their workers.
+const MANY_RETURNS: u32 = 20;
 
 /// A reason is read in a table of the management UI: longer ones are cut, in characters.
 const LONGEST_REASON: usize = 500;
 
 /// How long a failed delivery's copy is tried to be published before the delivery goes back to its queue instead.
 const PUBLISH_DEADLINE: Duration = Duration::from_secs(60);
-
-/// What RabbitMQ adds when it moves a message. A copy of ours starts without: the broker would otherwise count its own
-/// deaths on, and detects cycles by them.
-const OF_THE_BROKER: [&str; 2] = ["x-death", "x-delivery-count"];
-const OF_THE_BROKER_PREFIXES: [&str; 2] = ["x-first-death-", "x-last-death-"];
 
 /// Settles the deliveries of one queue.
 #[derive(Debug, Clone)]
@@ -47,13 +45,14 @@ pub struct Settle {
     pub queue: String,
     publisher: Publisher,
     retry_delays: RetryDelays,
+    failures: FailureLog,
 }
 
 impl Settle {
     /// For this queue.
     #[must_use]
-    pub fn new(queue: String, publisher: Publisher, retry_delays: RetryDelays) -> Self {
-        Self { queue, publisher, retry_delays }
+    pub fn new(queue: String, publisher: Publisher, retry_delays: RetryDelays, failures: FailureLog) -> Self {
+        Self { queue, publisher, retry_delays, failures }
     }
 
     /// Acknowledges deliveries whose work is committed.
@@ -69,6 +68,19 @@ impl Settle {
                 "the channel is gone; these deliveries will come again"
             );
         }
+    }
+
+    /// Whether a delivery that is left to the end of its channel was left so often that it should be put back instead.
+    /// The broker counts how often a message goes back with a channel, and a copy's count starts anew: so a provider
+    /// that comes and goes does not drive it towards the queue's delivery limit.
+    #[must_use]
+    pub fn is_left_too_often(delivery: &Delivery) -> bool {
+        returns(delivery) >= MANY_RETURNS
+    }
+
+    /// Puts a delivery at the end of its queue, as a copy of the same attempt.
+    pub async fn put_back(&self, delivery: &Delivery) {
+        self.replace(delivery, self.again(delivery)).await;
     }
 
     /// Puts a failed delivery into its next retry tier, or dead-letters it where none is left or none would help.
@@ -90,12 +102,24 @@ impl Settle {
                 "an event could not be handled; it is in the dead-letter queue"
             ),
         }
-        let copy = self.copy(delivery, exchange, next_attempt, failure);
-        if self.publish(delivery, copy).await {
+        let failed = self.failed(delivery, attempt, failure, delay);
+        let copy = self.copy(delivery, exchange, next_attempt, &failed);
+        if self.replace(delivery, copy).await {
+            // Last, since all this works with the database away too.
+            self.failures.record(failed);
+        }
+    }
+
+    /// Acknowledges a delivery once its copy is safe with the broker, and gives it back where the copy is not. Whether
+    /// the copy is safe.
+    async fn replace(&self, delivery: &Delivery, copy: Message) -> bool {
+        let safe = self.publish(delivery, copy).await;
+        if safe {
             self.acknowledge(std::slice::from_ref(delivery)).await;
         } else {
             self.give_back(delivery).await;
         }
+        safe
     }
 
     /// Returns a delivery to its queue untouched, for another worker.
@@ -108,7 +132,7 @@ impl Settle {
     fn delay(&self, attempt: u32, failure: &Failure) -> Option<Duration> {
         match failure {
             Failure::Reject { .. } => None,
-            Failure::Retry { after, .. } => {
+            Failure::Retry { after, .. } | Failure::Away { after, .. } => {
                 let usual = self.retry_delays.after_attempt(attempt)?;
                 let least = after.unwrap_or_default().max(usual);
                 // The first tier that is long enough; a wish beyond the last tier gets the last.
@@ -118,23 +142,39 @@ impl Settle {
         }
     }
 
-    fn copy(&self, delivery: &Delivery, exchange: String, attempt: u32, failure: &Failure) -> Message {
-        let mut headers = FieldTable::default();
-        for (name, value) in delivery.properties.headers().iter().flat_map(FieldTable::inner) {
-            let name_text = name.as_str();
-            let foreign = OF_THE_BROKER.contains(&name_text)
-                || OF_THE_BROKER_PREFIXES.iter().any(|prefix| name_text.starts_with(prefix));
-            if !foreign {
-                headers.insert(name.clone(), value.clone());
-            }
+    fn again(&self, delivery: &Delivery) -> Message {
+        let mut headers = own_headers(delivery);
+        // What comes by this exchange is believed its attempt, and not everything came by it.
+        headers.insert(ATTEMPT.into(), AMQPValue::LongUInt(attempt(delivery)));
+        self.message(delivery, names::RETURN.to_owned(), headers)
+    }
+
+    fn failed(&self, delivery: &Delivery, attempt: u32, failure: &Failure, delay: Option<Duration>) -> FailedAttempt {
+        // As exact as it is written in the header, so that message and record can be told to belong together.
+        let failed_at = Utc::now().trunc_subsecs(3);
+        FailedAttempt {
+            event_id: event_id(delivery),
+            subscription: self.queue.clone(),
+            attempt: i32::try_from(attempt).unwrap_or(i32::MAX),
+            reason: failure.to_string().chars().take(LONGEST_REASON).collect(),
+            worker: format!("orderflow-worker {}", Connector::place()),
+            failed_at,
+            retry_at: delay.map(|delay| failed_at + delay),
         }
-        let reason: String = failure.to_string().chars().take(LONGEST_REASON).collect();
-        let text = |value: String| AMQPValue::LongString(value.into());
+    }
+
+    fn copy(&self, delivery: &Delivery, exchange: String, attempt: u32, failed: &FailedAttempt) -> Message {
+        let mut headers = own_headers(delivery);
+        let text = |value: &str| AMQPValue::LongString(value.into());
         headers.insert(ATTEMPT.into(), AMQPValue::LongUInt(attempt));
-        headers.insert(REASON.into(), text(reason));
-        headers.insert(QUEUE.into(), text(self.queue.clone()));
-        headers.insert(WORKER.into(), text(format!("orderflow-worker {}", Connector::place())));
-        headers.insert(FAILED_AT.into(), text(timestamp::format(&Utc::now())));
+        headers.insert(REASON.into(), text(&failed.reason));
+        headers.insert(QUEUE.into(), text(&self.queue));
+        headers.insert(WORKER.into(), text(&failed.worker));
+        headers.insert(FAILED_AT.into(), text(&timestamp::format(&failed.failed_at)));
+        self.message(delivery, exchange, headers)
+    }
+
+    fn message(&self, delivery: &Delivery, exchange: String, headers: FieldTable) -> Message {
         Message {
             exchange,
             routing_key: self.queue.clone(),
@@ -161,25 +201,42 @@ impl Settle {
     }
 }
 
+/// The event, as far as the message says: by its id, or else by its body's.
+fn event_id(delivery: &Delivery) -> Option<Uuid> {
+    #[derive(Deserialize)]
+    struct Head {
+        id: Uuid,
+    }
+    let by_property = delivery.properties.message_id().as_ref().and_then(|id| id.as_str().parse().ok());
+    by_property.or_else(|| serde_json::from_slice::<Head>(&delivery.data).ok().map(|head| head.id))
+}
+
 /// Which attempt this delivery is. Only what comes back from a retry tier is a further attempt: a dead letter that a
 /// person moved back to its queue still has the header, but starts anew.
 fn attempt(delivery: &Delivery) -> u32 {
     if delivery.exchange.as_str() != names::RETURN {
         return 1;
     }
-    let header = delivery.properties.headers().as_ref().and_then(|headers| headers.inner().get(ATTEMPT));
-    match header {
-        Some(AMQPValue::LongUInt(attempt)) => *attempt,
-        // Other clients and the management UI write numbers as they like.
-        Some(AMQPValue::LongInt(attempt)) => u32::try_from(*attempt).unwrap_or(1),
-        Some(AMQPValue::LongLongInt(attempt)) => u32::try_from(*attempt).unwrap_or(1),
-        _ => 1,
-    }
+    number(delivery, ATTEMPT).unwrap_or(1)
+}
+
+/// How often the broker has taken this delivery back, as it counts for the queue's delivery limit.
+fn returns(delivery: &Delivery) -> u32 {
+    number(delivery, RETURNS).unwrap_or(0)
+}
+
+fn number(delivery: &Delivery, name: &str) -> Option<u32> {
+    delivery.properties.headers().as_ref().and_then(|table| headers::number(table, name))
+}
+
+/// The delivery's headers without what the broker added.
+fn own_headers(delivery: &Delivery) -> FieldTable {
+    delivery.properties.headers().as_ref().map(headers::without_the_brokers).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
-    use lapin::BasicProperties;
+    use lapin::{BasicProperties, types::FieldTable};
 
     use super::*;
 
@@ -189,7 +246,10 @@ mod tests {
         let stopped = tokio_util::sync::CancellationToken::new();
         stopped.cancel();
         let publisher = Publisher::start(connector, stopped);
-        Settle::new("payment.order-created".to_owned(), publisher, "1s,10s,1m".parse().expect("a list"))
+        let nowhere = orderflow::config::DatabaseConfig { url: "postgres://127.0.0.1:1/none".to_owned().into() };
+        let database = orderflow::store::Database::new(&nowhere, "test", 1).expect("the URL is well-formed");
+        let delays = "1s,10s,1m".parse().expect("a list");
+        Settle::new("payment.order-created".to_owned(), publisher, delays, FailureLog::start(database))
     }
 
     fn delivery(exchange: &str, headers: &[(&str, AMQPValue)]) -> Delivery {
@@ -208,6 +268,19 @@ mod tests {
         assert_eq!(attempt(&delivery(names::RETURN, &header)), 3);
         assert_eq!(attempt(&delivery("", &header)), 1, "moved back by hand");
         assert_eq!(attempt(&delivery(names::EVENTS, &[])), 1);
+    }
+
+    #[test]
+    fn an_event_is_known_by_its_messages_id_or_by_its_bodys() {
+        let id = Uuid::from_u128(7);
+        let mut with_body = delivery("", &[]);
+        with_body.data = format!("{{\"id\":\"{id}\"}}").into_bytes();
+        assert_eq!(event_id(&with_body), Some(id));
+        with_body.properties = BasicProperties::default().with_message_id(Uuid::from_u128(8).to_string().into());
+        assert_eq!(event_id(&with_body), Some(Uuid::from_u128(8)));
+        with_body.properties = BasicProperties::default().with_message_id("mine".into());
+        assert_eq!(event_id(&with_body), Some(id));
+        assert_eq!(event_id(&delivery("", &[])), None);
     }
 
     #[tokio::test]
@@ -237,15 +310,26 @@ mod tests {
     async fn a_copy_says_what_happened_and_forgets_what_the_broker_added() {
         let death = ("x-first-death-queue", AMQPValue::LongString("orders.retry.1s".into()));
         let other = ("x-shop", AMQPValue::LongString("kept".into()));
-        let copy = settle().copy(
-            &delivery(names::RETURN, &[death, other]),
-            "x".to_owned(),
-            2,
-            &Failure::retry("é".repeat(900)),
-        );
+        let (settle, delivery) = (settle(), delivery(names::RETURN, &[death, other]));
+        let failed = settle.failed(&delivery, 1, &Failure::retry("é".repeat(900)), None);
+        let copy = settle.copy(&delivery, "x".to_owned(), 2, &failed);
         let headers = copy.properties.headers().clone().expect("it has headers");
         let names: Vec<_> = headers.inner().keys().map(|name| name.as_str().to_owned()).collect();
         assert_eq!(names, ["x-orderflow-attempt", FAILED_AT, QUEUE, REASON, WORKER, "x-shop"]);
         assert_eq!(headers.inner().get(REASON), Some(&AMQPValue::LongString("é".repeat(LONGEST_REASON).into())));
+    }
+
+    #[tokio::test]
+    async fn what_is_put_back_is_the_same_attempt_with_a_new_count_of_returns() {
+        for (exchange, header, attempt_now) in [(names::RETURN, 3, 3), ("", 7, 1)] {
+            let returned = (RETURNS, AMQPValue::LongLongInt(20));
+            let delivery = delivery(exchange, &[returned, (ATTEMPT, AMQPValue::LongUInt(header))]);
+            assert_eq!((returns(&delivery), attempt(&delivery)), (20, attempt_now));
+            let copy = settle().again(&delivery);
+            let headers = copy.properties.headers().clone().expect("it has headers");
+            assert_eq!(headers.inner().get(ATTEMPT), Some(&AMQPValue::LongUInt(attempt_now)));
+            assert_eq!(headers.inner().get(RETURNS), None);
+            assert_eq!((copy.exchange.as_str(), copy.routing_key.as_str()), (names::RETURN, "payment.order-created"));
+        }
     }
 }

@@ -1,12 +1,14 @@
 //! Is the database there, up to date, of one time with us, and does the outbox drain?
 
+use std::collections::HashMap;
+
 use chrono::{TimeDelta, Utc};
 
 use super::report::Checkup;
 use crate::{
     config::DatabaseConfig,
     ops::words::{count, span},
-    store::{Connection, Database, StoreError, checkup, migrations, outbox},
+    store::{Connection, Database, StoreError, checkup, failures, migrations, outbox},
     telemetry,
 };
 
@@ -25,7 +27,7 @@ pub struct Indexed {
     /// For a second look.
     pub database: Database,
     /// Dead letters by subscription.
-    pub letters: std::collections::BTreeMap<String, i64>,
+    pub letters: HashMap<String, i64>,
 }
 
 /// Looks at the database; what the index has of dead letters is given back for comparison with the broker.
@@ -56,10 +58,7 @@ pub async fn check(found: &mut Checkup, config: &DatabaseConfig) -> Option<Index
     Some(Indexed { database, letters })
 }
 
-async fn look(
-    found: &mut Checkup,
-    connection: &mut Connection,
-) -> Result<Option<std::collections::BTreeMap<String, i64>>, StoreError> {
+async fn look(found: &mut Checkup, connection: &mut Connection) -> Result<Option<HashMap<String, i64>>, StoreError> {
     clock(found, connection).await?;
     if !migrations::are_current(connection).await? {
         found.found(
@@ -85,7 +84,7 @@ async fn look(
              of the broker, a user without permission)? what waits is published by itself once one can",
         );
     }
-    Ok(Some(checkup::indexed_letters(connection).await?))
+    Ok(Some(failures::waiting(connection).await?))
 }
 
 async fn clock(found: &mut Checkup, connection: &mut Connection) -> Result<(), StoreError> {

@@ -1,9 +1,12 @@
 //! Does the index of dead letters agree with the queues?
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use super::{database::Indexed, queues::Letters, report::Checkup};
-use crate::{broker::Subscription, ops::words::count, store::checkup};
+use crate::{broker::Subscription, ops::words::count, store::failures};
 
 /// The index is written just after the message is safe, or taken out: what still differs after this long is no delay.
 const SECOND_LOOK: Duration = Duration::from_secs(3);
@@ -19,7 +22,7 @@ pub async fn check(found: &mut Checkup, indexed: Option<Indexed>, letters: Optio
     }
     tokio::time::sleep(SECOND_LOOK).await;
     let again = async {
-        let index = checkup::indexed_letters(&mut *database.connection().await.ok()?).await.ok()?;
+        let index = failures::waiting(&mut *database.connection().await.ok()?).await.ok()?;
         let mut now_waiting = BTreeMap::new();
         for subscription in Subscription::ALL.iter().filter(|one| waiting.contains_key(&one.queue())) {
             let look = broker.look(&subscription.dead_letter_queue()).await.ok()?;
@@ -33,22 +36,24 @@ pub async fn check(found: &mut Checkup, indexed: Option<Indexed>, letters: Optio
             found.found(
                 "dead letters",
                 format!("The index names {} that {queue}.dlq does not hold.", count(more, "dead letter")),
-                "somebody moved or purged them in the management UI. What was moved back goes from the index by itself \
-                 when it is applied. What was purged is done by nobody, and each `orderflow why ORDER` concerned names it",
+                "somebody moved or purged them in the management UI, or is looking at them now. What was moved back goes \
+                 from the index by itself when it is applied. What was purged is never done: `orderflow why ORDER` still \
+                 calls it dead-lettered, and nothing sends it again",
             );
         } else {
             found.found(
                 "dead letters",
                 format!("{queue}.dlq holds {} that the index does not name.", count(-more, "dead letter")),
-                "harmless: the queue is the truth, and `orderflow dlq list` reads it. The index misses what died while \
-                 the database was away, or what was moved there by hand",
+                "nothing is lost: the queue is the truth, and `orderflow dlq list` reads it. The index misses what died \
+                 while the database was away, or by RabbitMQ alone. Until it is dealt with, workers send nothing that is \
+                 missing of this queue again by themselves",
             );
         }
     }
 }
 
 /// By queue, how many more the index has than the broker.
-fn differences(index: &BTreeMap<String, i64>, waiting: &BTreeMap<String, u32>) -> Vec<(String, i64)> {
+fn differences(index: &HashMap<String, i64>, waiting: &BTreeMap<String, u32>) -> Vec<(String, i64)> {
     let queues =
         waiting.iter().map(|(queue, ready)| (queue, index.get(queue).copied().unwrap_or(0) - i64::from(*ready)));
     queues.filter(|(_, more)| *more != 0).map(|(queue, more)| (queue.clone(), more)).collect()

@@ -13,7 +13,7 @@ use std::io::Write;
 use super::{Exit, Failed};
 use crate::{
     broker::Topology,
-    config::{AdminConfig, ConfigError, DatabaseConfig, Source},
+    config::{AdminConfig, BrokerConfig, ConfigError, DatabaseConfig, Source},
 };
 use report::Checkup;
 
@@ -41,11 +41,12 @@ pub async fn run(source: &Source, json: bool, out: &mut impl Write) -> Result<Ex
             None
         }
     };
-    match admin {
-        Some(config) => {
+    // The same variable a second time: where it is wrong, that has been said.
+    match admin.and_then(|admin| Some((admin, BrokerConfig::read_admin(source)?))) {
+        Some((config, broker)) => {
             let topology = Topology::new(config.retry_delays.as_slice());
             let vhost = management::check(&mut checkup, &config, &topology).await;
-            let letters = queues::check(&mut checkup, &config, &topology, vhost).await;
+            let letters = queues::check(&mut checkup, &broker, &topology, vhost).await;
             letters::check(&mut checkup, indexed, letters).await;
         }
         None => checkup.cannot("broker", "AMQP_ADMIN_URL, RABBITMQ_MANAGEMENT_URL or RETRY_DELAYS is missing or wrong"),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::{management::Vhost, report::Checkup, some};
 use crate::{
     broker::{BrokerCheck, Connector, Look, NotReady, Subscription, Topology, names},
-    config::AdminConfig,
+    config::BrokerConfig,
     ops::words::count,
 };
 
@@ -19,11 +19,11 @@ pub struct Letters {
 }
 
 /// Looks into every queue.
-pub async fn check(found: &mut Checkup, config: &AdminConfig, topology: &Topology, vhost: Vhost) -> Option<Letters> {
+pub async fn check(found: &mut Checkup, config: &BrokerConfig, topology: &Topology, vhost: Vhost) -> Option<Letters> {
     if vhost == Vhost::Absent {
         return None;
     }
-    let connected = Connector::new(&config.broker, "orderflow doctor").map_err(|error| error.to_string());
+    let connected = Connector::new(config, "orderflow doctor").map_err(|error| error.to_string());
     let broker = connected.and_then(|connector| BrokerCheck::new(&connector).map_err(|error| error.to_string()));
     let looked = match &broker {
         Ok(broker) => look(broker, topology.queues.iter().map(|queue| queue.name.as_str())).await,

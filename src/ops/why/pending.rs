@@ -73,6 +73,12 @@ pub fn pending(facts: &Facts) -> Option<Vec<Pending<'_>>> {
 }
 
 impl Pending<'_> {
+    /// A person has decided that it is not to be done.
+    #[must_use]
+    pub fn is_discarded(&self) -> bool {
+        self.parked.is_none() && self.taken_out.is_some_and(|letter| letter.left_by.as_deref() == Some("discarded"))
+    }
+
     /// How long ago the event was said.
     #[must_use]
     pub fn age(&self, now: DateTime<Utc>) -> TimeDelta {
@@ -83,7 +89,8 @@ impl Pending<'_> {
 /// The pairs of which nothing says that they are elsewhere.
 #[must_use]
 pub fn missing(pending: &[Pending<'_>], now: DateTime<Utc>) -> Vec<Missing> {
-    let nowhere = pending.iter().filter(|one| one.outbox.is_none() && one.parked.is_none());
+    // What a person discarded is not missing: it is not sent again either.
+    let nowhere = pending.iter().filter(|one| one.outbox.is_none() && one.parked.is_none() && !one.is_discarded());
     nowhere
         .map(|one| Missing {
             event_id: one.event.event_id,

@@ -109,9 +109,10 @@ fn describe(pending: &Pending<'_>, now: DateTime<Utc>, order: &str) -> Wait {
         what: format!("{queue}: {what}"),
         remedy: remedy.to_owned(),
     };
+    let message = pending.event.event_id;
     let replay = format!(
         "mend the cause, then `orderflow dlq replay --queue {queue} --order {order}`; \
-         what is in it: `orderflow dlq list`"
+         what is in it: `orderflow dlq show {message}`"
     );
     if let Some(letter) = pending.parked {
         let (tries, died) = (times(letter.attempt), clock(&letter.died_at, &now));
@@ -119,10 +120,12 @@ fn describe(pending: &Pending<'_>, now: DateTime<Utc>, order: &str) -> Wait {
         return wait(State::Parked, what, &replay);
     }
     match (pending.taken_out, pending.last) {
-        (Some(letter), _) if letter.left_by.as_deref() == Some("discarded") => {
+        (Some(letter), _) if pending.is_discarded() => {
             let left = letter.left_at.map(|left| format!(" at {}", clock(&left, &now))).unwrap_or_default();
             let what = format!("its dead letter was discarded by a command{left}: {}", letter.reason);
-            wait(State::Discarded, what, "if it is to be done after all: `orderflow republish --missing`")
+            let remedy = "nothing does it by itself any more: whoever discarded it has its body in a file, and the order is \
+                          to be settled by hand";
+            wait(State::Discarded, what, remedy)
         }
         (Some(letter), _) => {
             let since = now - letter.left_at.unwrap_or(letter.died_at);
