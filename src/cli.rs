@@ -1,6 +1,10 @@
 //! The command line.
 
 use clap::{Parser, Subcommand};
+use orderflow::ops::{
+    dlq::{DiscardOptions, ReplayOptions, ShowOptions},
+    republish::RepublishOptions,
+};
 
 /// Orderflow: orders are accepted at once; payment, stock, shipment and mails follow by events on RabbitMQ.
 ///
@@ -37,6 +41,41 @@ pub enum Command {
     /// What can be ordered
     #[command(subcommand)]
     Stock(StockCommand),
+    /// What could not be handled: look at it, send it again, throw it away
+    #[command(subcommand)]
+    Dlq(DlqCommand),
+    /// Send again what subscriptions never got
+    ///
+    /// Workers do this by themselves, once a minute and carefully; by hand it is done at once. What an event was applied
+    /// by already recognises it, so sending too much does no harm.
+    /// Exit status: 0 nothing is missing, or all of it was sent; 1 something was not sent; 3 something cannot be reached.
+    Republish(RepublishOptions),
+}
+
+/// `orderflow dlq …`
+#[derive(Debug, Subcommand)]
+pub enum DlqCommand {
+    /// Every dead letter, by queue and reason
+    List {
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// One dead letter, or those of a queue: headers and body
+    Show(ShowOptions),
+    /// Send dead letters to their queues again: one first, the rest when that was applied
+    ///
+    /// Mend the cause first. Only what is there now is touched, not what dies meanwhile. When the first one or a later one
+    /// dies again, no more are sent: those stay where they are.
+    /// Exit status: 0 all were sent and none died again (what is still under way is named); 1 nothing was chosen, or it
+    /// stopped, or something died again; 3 something cannot be reached.
+    Replay(ReplayOptions),
+    /// Throw dead letters away, after they are written to a file
+    ///
+    /// Their events will never be applied: orders may stay where they are for ever. The file has headers and bodies, a
+    /// JSON object a line.
+    /// Exit status: 0 thrown away; 1 nothing was chosen, or you said no; 3 something cannot be reached.
+    Discard(DiscardOptions),
 }
 
 /// `orderflow topology …`

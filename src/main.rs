@@ -24,7 +24,7 @@ fn main() -> ExitCode {
 }
 
 async fn run(command: cli::Command, source: &Source) -> Result<Exit, Failed> {
-    use cli::{Command, StockCommand, TopologyCommand};
+    use cli::{Command, DlqCommand, StockCommand, TopologyCommand};
     let out = &mut io::stdout().lock();
     match command {
         Command::Serve => Ok(orderflow::web::run(source).await.map(|()| Exit::Ok)?),
@@ -37,6 +37,11 @@ async fn run(command: cli::Command, source: &Source) -> Result<Exit, Failed> {
         Command::Stock(StockCommand::Set { sku, available, json }) => {
             ops::stock::set(source, &sku, available, json, out).await
         }
+        Command::Dlq(DlqCommand::List { json }) => ops::dlq::list(source, json, out).await,
+        Command::Dlq(DlqCommand::Show(options)) => ops::dlq::show(source, &options, out).await,
+        Command::Dlq(DlqCommand::Replay(options)) => ops::dlq::replay(source, &options, out).await,
+        Command::Dlq(DlqCommand::Discard(options)) => ops::dlq::discard(source, &options, out).await,
+        Command::Republish(options) => ops::republish::run(source, &options, out).await,
     }
 }
 

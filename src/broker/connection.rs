@@ -29,6 +29,9 @@ pub enum BrokerError {
     /// No answer in time.
     #[error("RabbitMQ did not answer within {0:?}")]
     TimedOut(Duration),
+    /// A message that was to be settled is not held any more.
+    #[error("RabbitMQ has taken the message back: it was held for too long, or the connection broke")]
+    NotHeld,
     /// `AMQP_URL` cannot be read.
     #[error("AMQP_URL is not of the form amqp://USER:PASSWORD@HOST:5672/VHOST: {0}")]
     Url(String),

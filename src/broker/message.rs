@@ -43,4 +43,11 @@ impl Message {
             body: event.body.clone().into_bytes(),
         }
     }
+
+    /// The same message for one queue alone, as a first attempt: it goes by `orders.return`, where every work queue is
+    /// bound by its own name.
+    #[must_use]
+    pub fn to_queue(self, queue: &str) -> Self {
+        Self { exchange: names::RETURN.to_owned(), routing_key: queue.to_owned(), ..self }
+    }
 }

@@ -1,20 +1,25 @@
 //! RabbitMQ: what exists there, how we connect, how messages leave.
 
 mod connection;
+mod dead_letters;
+pub mod headers;
 mod management;
 mod message;
 pub mod names;
 mod publisher;
 mod readiness;
 mod relay;
+mod resend;
 mod subscription;
 mod topology;
 
 pub use connection::{Backoff, BrokerError, Connector};
+pub use dead_letters::{DeadLetter, DeadLetters, Found};
 pub use management::{Management, ManagementError};
 pub use message::Message;
 pub use publisher::{PublishError, Publisher};
 pub use readiness::{BrokerCheck, NotReady};
 pub use relay::Relay;
+pub use resend::{Resent, resend};
 pub use subscription::Subscription;
 pub use topology::Topology;

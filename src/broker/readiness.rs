@@ -82,28 +82,38 @@ impl BrokerCheck {
     /// # Errors
     /// See [`NotReady`].
     pub async fn queue_exists(&self, queue: &str) -> Result<(), NotReady> {
+        self.ready_messages(queue).await.map(drop)
+    }
+
+    /// How many messages of this queue wait for a consumer; those that a consumer has in hand are not among them.
+    ///
+    /// # Errors
+    /// See [`NotReady`].
+    pub async fn ready_messages(&self, queue: &str) -> Result<u32, NotReady> {
         let options = QueueDeclareOptions { passive: true, durable: true, ..QueueDeclareOptions::default() };
         self.ask(queue, async |channel| {
-            channel.queue_declare(queue.into(), options, FieldTable::default()).await.map(drop)
+            let declared = channel.queue_declare(queue.into(), options, FieldTable::default()).await?;
+            Ok(declared.message_count())
         })
         .await
     }
 
-    async fn ask(
+    async fn ask<T>(
         &self,
         name: &str,
-        question: impl AsyncFnOnce(&lapin::Channel) -> lapin::Result<()>,
-    ) -> Result<(), NotReady> {
+        question: impl AsyncFnOnce(&lapin::Channel) -> lapin::Result<T>,
+    ) -> Result<T, NotReady> {
         let unreachable = |error: &dyn std::error::Error| NotReady::Unreachable(telemetry::chain(error));
         let connection = self.0.get().await.map_err(|error| unreachable(&error))?;
         let asking = async {
             // A channel of its own: the broker closes the channel of a question that it answers with no.
             let channel = connection.create_channel().await?;
-            question(&channel).await?;
-            channel.close(200, "done".into()).await
+            let answer = question(&channel).await?;
+            channel.close(200, "done".into()).await?;
+            Ok::<T, lapin::Error>(answer)
         };
         match tokio::time::timeout(TIMEOUT, asking).await {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => match error.kind() {
                 ErrorKind::ProtocolError(amqp) if amqp.get_id() == NOT_FOUND => Err(NotReady::Missing(name.to_owned())),
                 _ => Err(unreachable(&error)),

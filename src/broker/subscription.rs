@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::events::EventKind;
+use crate::{events::EventKind, store::missing::Taken};
 
 /// Declares [`Subscription`], so that a new one is a line here and the compiler then asks for its handler.
 macro_rules! subscriptions {
@@ -68,6 +68,18 @@ impl Subscription {
     #[must_use]
     pub fn dead_letter_queue(self) -> String {
         format!("{}.dlq", self.queue())
+    }
+
+    /// The subscription whose work queue has this name.
+    #[must_use]
+    pub fn of_queue(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|subscription| subscription.queue() == name)
+    }
+
+    /// For each subscription the routing key of its event and its own name.
+    #[must_use]
+    pub fn taken() -> Taken {
+        Self::ALL.iter().map(|subscription| (subscription.kind().routing_key(), subscription.queue())).collect()
     }
 
     /// The services, each once, in alphabetical order.

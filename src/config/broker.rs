@@ -1,4 +1,4 @@
-//! `AMQP_URL`, and for `orderflow topology` also `AMQP_ADMIN_URL`, `RABBITMQ_MANAGEMENT_URL`, `AMQP_WEB_PASSWORD`,
+//! `AMQP_URL`, and for the operator's commands also `AMQP_ADMIN_URL`, `RABBITMQ_MANAGEMENT_URL`, `AMQP_WEB_PASSWORD`,
 //! `AMQP_WORKER_PASSWORD`, `AMQP_VIEWER_PASSWORD` and `RETRY_DELAYS`
 
 use std::{fmt, str::FromStr, time::Duration};
@@ -18,7 +18,7 @@ pub(super) const AMQP_ADMIN_URL: Setting = Setting {
     name: "AMQP_ADMIN_URL",
     default: None,
     secret: true,
-    meaning: "RabbitMQ with an administrator's name and password, such as amqp://orderflow-admin:PASSWORD@HOST:5672/VHOST; only `orderflow topology` uses it",
+    meaning: "RabbitMQ with an administrator's name and password, such as amqp://orderflow-admin:PASSWORD@HOST:5672/VHOST; only the operator's commands use it",
 };
 pub(super) const RABBITMQ_MANAGEMENT_URL: Setting = Setting {
     name: "RABBITMQ_MANAGEMENT_URL",
@@ -66,6 +66,13 @@ impl BrokerConfig {
             text.split(',').map(|one| amqp_url(one.trim()).map(|url| SecretString::from(url.to_string()))).collect()
         })?;
         Some(Self { urls })
+    }
+
+    /// As an administrator: reads `AMQP_ADMIN_URL` instead.
+    #[must_use]
+    pub fn read_admin(source: &Source) -> Option<Self> {
+        let url = source.require(&AMQP_ADMIN_URL, amqp_url)?;
+        Some(Self { urls: vec![SecretString::from(url.to_string())] })
     }
 }
 

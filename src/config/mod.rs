@@ -18,7 +18,7 @@ pub use providers::{
 };
 pub use setting::{ConfigError, Setting, Source};
 pub use web::{Admission, LinkConfig, WebConfig};
-pub use worker::WorkerConfig;
+pub use worker::{WorkerConfig, reconcile_after};
 
 /// Every setting there is, in the order in which a person would set them.
 pub const ALL: &[&Setting] = &[
@@ -40,6 +40,7 @@ pub const ALL: &[&Setting] = &[
     &worker::WORKER_LISTEN,
     &worker::BATCH_SIZE,
     &worker::PREFETCH,
+    &worker::RECONCILE_AFTER,
     &providers::PAYMENT_PROVIDER,
     &providers::PAYMENT_TIMEOUT,
     &providers::PAYMENT_CONCURRENCY,

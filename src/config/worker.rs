@@ -1,6 +1,6 @@
-//! `WORKER_LISTEN`, `BATCH_SIZE`, `PREFETCH`
+//! `WORKER_LISTEN`, `BATCH_SIZE`, `PREFETCH`, `RECONCILE_AFTER`
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use super::{
     RetryDelays,
@@ -25,6 +25,24 @@ pub(super) const PREFETCH: Setting = Setting {
     secret: false,
     meaning: "the most messages of one queue that a worker has in hand, 1 to 10000",
 };
+pub(super) const RECONCILE_AFTER: Setting = Setting {
+    name: "RECONCILE_AFTER",
+    default: Some("5m"),
+    secret: false,
+    meaning: "how long an event may take to reach a subscription before it counts as missing and is sent again, up to 1 day; a worker looks five times as often, but at most once a minute",
+};
+
+/// How long an event may take to arrive before it counts as missing.
+///
+/// A day at most, since a worker that starts looks no further back.
+#[must_use]
+pub fn reconcile_after(source: &Source) -> Option<Duration> {
+    source.parse(&RECONCILE_AFTER, |text| {
+        let after = setting::duration(text)?;
+        let day = Duration::from_secs(24 * 60 * 60);
+        if after <= day { Ok(after) } else { Err("expected a length of time such as 5m, up to 1 day".to_owned()) }
+    })
+}
 
 /// A worker process.
 #[derive(Debug, Clone)]
@@ -39,6 +57,8 @@ pub struct WorkerConfig {
     pub prefetch: u16,
     /// The retry tiers, which the broker has to have too.
     pub retry_delays: RetryDelays,
+    /// How long an event may take to arrive before it counts as missing.
+    pub reconcile_after: Duration,
 }
 
 impl WorkerConfig {
@@ -49,12 +69,14 @@ impl WorkerConfig {
         let batch_size = source.parse(&BATCH_SIZE, |text| setting::number(text, 1, 1_000));
         let prefetch = source.parse(&PREFETCH, |text| setting::number(text, 1, 10_000));
         let retry_delays = RetryDelays::read(source);
+        let reconcile_after = reconcile_after(source);
         Some(Self {
             listen: listen?,
             listen_is_chosen: source.given(&WORKER_LISTEN).is_some(),
             batch_size: batch_size?,
             prefetch: prefetch?,
             retry_delays: retry_delays?,
+            reconcile_after: reconcile_after?,
         })
     }
 }

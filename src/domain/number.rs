@@ -29,6 +29,18 @@ impl OrderNumber {
         )
     }
 
+    /// A number as a person typed it, in the letters that numbers are made of: Crockford's alphabet takes o for 0, i
+    /// and l for 1, and small letters. Whether there is such a number is for the database to say.
+    #[must_use]
+    pub fn as_typed(text: &str) -> String {
+        let letter = |letter: char| match letter.to_ascii_uppercase() {
+            'O' => '0',
+            'I' | 'L' => '1',
+            other => other,
+        };
+        text.trim().chars().map(letter).collect()
+    }
+
     /// The ten characters.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -52,5 +64,10 @@ mod tests {
         assert_eq!(one.as_str().len(), LENGTH);
         assert!(one.as_str().bytes().all(|byte| ALPHABET.contains(&byte)));
         assert_ne!(one, OrderNumber::random());
+    }
+
+    #[test]
+    fn a_number_may_be_typed_carelessly() {
+        assert_eq!(OrderNumber::as_typed(" oil7k2m9qw "), "0117K2M9QW");
     }
 }

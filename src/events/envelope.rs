@@ -121,13 +121,25 @@ impl NewEvent {
     /// Gives the event its identity: a fresh id, `source`, the present time and its place in the order's history.
     #[must_use]
     pub fn into_envelope(self, source: &str, order_version: i32) -> Envelope<serde_json::Value> {
+        self.identified(Uuid::now_v7(), Utc::now().trunc_subsecs(3), source, order_version)
+    }
+
+    /// The envelope of an event that has its identity already, as when it is read back from the log.
+    #[must_use]
+    pub fn identified(
+        self,
+        id: Uuid,
+        time: DateTime<Utc>,
+        source: &str,
+        order_version: i32,
+    ) -> Envelope<serde_json::Value> {
         Envelope {
             specversion: SpecVersion::V1,
-            id: Uuid::now_v7(),
+            id,
             source: source.to_owned(),
             cloud_type: self.kind.cloud_type().to_owned(),
             order_id: self.order_id,
-            time: Utc::now().trunc_subsecs(3),
+            time,
             datacontenttype: ContentType::Json,
             order_version,
             correlation_id: self.correlation_id,

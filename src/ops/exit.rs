@@ -2,7 +2,11 @@
 
 use std::process::{ExitCode, Termination};
 
-use crate::{broker::ManagementError, config::ConfigError, store::StoreError};
+use crate::{
+    broker::{BrokerError, ManagementError, NotReady, PublishError},
+    config::ConfigError,
+    store::StoreError,
+};
 
 /// What a command's exit status says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +47,29 @@ pub enum Failed {
     /// RabbitMQ's management API.
     #[error("{}", crate::telemetry::chain(.0))]
     Management(#[from] ManagementError),
+    /// RabbitMQ.
+    #[error("{}", crate::telemetry::chain(.0))]
+    Broker(#[from] BrokerError),
+    /// RabbitMQ, or something that should exist there.
+    #[error(transparent)]
+    NotReady(#[from] NotReady),
+    /// RabbitMQ did not take a message.
+    #[error("a message could not be sent: {0}")]
+    Publish(#[from] PublishError),
+    /// What was named does not exist.
+    #[error("{0}")]
+    NotFound(String),
+    /// Wrong use.
+    #[error("{0}")]
+    Usage(String),
+    /// A file could not be written.
+    #[error("{path} cannot be written: {source}; nothing was thrown away")]
+    File {
+        /// Where.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The database's URL.
     #[error("DATABASE_URL cannot be used: {0}")]
     DatabaseUrl(#[from] diesel::ConnectionError),
@@ -62,10 +89,12 @@ impl Failed {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) | Self::DatabaseUrl(_) | Self::Serve(_) => Exit::Usage,
-            Self::Output(_) | Self::Json(_) => Exit::No,
+            Self::Config(_) | Self::DatabaseUrl(_) | Self::Serve(_) | Self::Usage(_) | Self::File { .. } => Exit::Usage,
+            Self::Broker(BrokerError::Url(_)) => Exit::Usage,
+            Self::Output(_) | Self::Json(_) | Self::NotFound(_) => Exit::No,
             Self::Management(ManagementError::Refused { .. }) => Exit::Usage,
             Self::Store(_) | Self::Migrate(_) | Self::Management(_) => Exit::Unreachable,
+            Self::Broker(_) | Self::NotReady(_) | Self::Publish(_) => Exit::Unreachable,
         }
     }
 }

@@ -3,8 +3,10 @@
 //! Each says what it did in one line or a table, or as JSON for machines, and ends with an [`Exit`].
 
 pub mod config;
+pub mod dlq;
 mod exit;
 pub mod migrate;
+pub mod republish;
 pub mod stock;
 pub mod topology;
 

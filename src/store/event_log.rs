@@ -103,16 +103,9 @@ async fn insert(
     let mut columns = Columns::default();
     let mut outgoing = Vec::with_capacity(envelopes.len());
     for (kind, envelope) in envelopes {
-        let body = serde_json::to_string(&envelope)?;
-        outgoing.push(Outgoing {
-            event_id: envelope.id,
-            order_id: envelope.order_id,
-            kind,
-            source: envelope.source.clone(),
-            occurred_at: envelope.time,
-            correlation_id: envelope.correlation_id,
-            body: body.clone(),
-        });
+        let event = as_outgoing(kind, &envelope)?;
+        let body = event.body.clone();
+        outgoing.push(event);
         columns.order_id.push(envelope.order_id);
         columns.version.push(envelope.order_version);
         columns.event_id.push(envelope.id);
@@ -141,6 +134,60 @@ async fn insert(
         .execute(connection)
         .await?;
     Ok(outgoing)
+}
+
+/// How an event leaves: the one place where its message's body is made.
+fn as_outgoing(kind: EventKind, envelope: &Envelope<serde_json::Value>) -> Result<Outgoing, StoreError> {
+    Ok(Outgoing {
+        event_id: envelope.id,
+        order_id: envelope.order_id,
+        kind,
+        source: envelope.source.clone(),
+        occurred_at: envelope.time,
+        correlation_id: envelope.correlation_id,
+        body: serde_json::to_string(envelope)?,
+    })
+}
+
+/// A whole row of the log.
+#[derive(Queryable)]
+struct WholeRow {
+    order_id: Uuid,
+    version: i32,
+    event_id: Uuid,
+    event: String,
+    source: String,
+    occurred_at: DateTime<Utc>,
+    correlation_id: Uuid,
+    causation_id: Option<Uuid>,
+    traceparent: Option<String>,
+    data: serde_json::Value,
+}
+
+/// These events as they first left, byte for byte, for sending them again. One that is not in the log is left out.
+///
+/// # Errors
+/// Those of the database.
+pub async fn outgoing(connection: &mut Connection, events: &[Uuid]) -> Result<Vec<Outgoing>, StoreError> {
+    let rows: Vec<WholeRow> = event_log::table.filter(event_log::event_id.eq_any(events)).load(connection).await?;
+    rows.into_iter()
+        .map(|row| {
+            let kind = parsed(row.event_id, &row.event)?;
+            let event = NewEvent {
+                order_id: row.order_id,
+                kind,
+                correlation_id: row.correlation_id,
+                causation_id: row.causation_id,
+                traceparent: row.traceparent,
+                data: row.data,
+            };
+            as_outgoing(kind, &event.identified(row.event_id, row.occurred_at, &row.source, row.version))
+        })
+        .collect()
+}
+
+fn parsed(event_id: Uuid, event: &str) -> Result<EventKind, StoreError> {
+    event.parse().map_err(|_| StoreError::Corrupt(format!("event {event_id} is a {event:?}")))
 }
 
 /// One event of an order's history.
@@ -174,15 +221,11 @@ impl TryFrom<LoggedRow> for Logged {
     type Error = StoreError;
 
     fn try_from(row: LoggedRow) -> Result<Self, StoreError> {
-        let kind = row
-            .event
-            .parse()
-            .map_err(|_| StoreError::Corrupt(format!("event {} is a {:?}", row.event_id, row.event)))?;
         Ok(Self {
             order_id: row.order_id,
             version: row.version,
             event_id: row.event_id,
-            kind,
+            kind: parsed(row.event_id, &row.event)?,
             occurred_at: row.occurred_at,
             data: row.data,
         })

@@ -1,5 +1,7 @@
 //! Orders as customers see them: written once by the front end, moved on by the order service.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use diesel::{
     ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, Queryable, Selectable, SelectableHelper as _,
@@ -178,4 +180,22 @@ pub async fn lines(connection: &mut Connection, order_id: Uuid) -> Result<Vec<Li
         .select(Line::as_select())
         .load(connection)
         .await?)
+}
+
+/// The numbers of these orders; an unknown one is left out.
+///
+/// # Errors
+/// Those of the database.
+pub async fn numbers(connection: &mut Connection, ids: &[Uuid]) -> Result<HashMap<Uuid, String>, StoreError> {
+    let rows: Vec<(Uuid, String)> =
+        orders::table.filter(orders::id.eq_any(ids)).select((orders::id, orders::number)).load(connection).await?;
+    Ok(rows.into_iter().collect())
+}
+
+/// The order with this number.
+///
+/// # Errors
+/// Those of the database.
+pub async fn id_of_number(connection: &mut Connection, number: &str) -> Result<Option<Uuid>, StoreError> {
+    Ok(orders::table.filter(orders::number.eq(number)).select(orders::id).first(connection).await.optional()?)
 }

@@ -1,4 +1,4 @@
-//! Forgets idempotency keys that are older than a day, in small deletes that hold up nobody.
+//! Forgets what is old, in small deletes that hold up nobody: idempotency keys after a day, failed attempts after 90.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::background;
 use crate::{
-    store::{Database, StoreError, idempotency},
+    store::{Database, StoreError, failures, idempotency},
     telemetry,
 };
 
 /// How often we look.
 const INTERVAL: Duration = Duration::from_secs(600);
 
-/// Keys forgotten by one statement, which takes some milliseconds.
+/// Rows forgotten by one statement, which takes some milliseconds.
 const AT_ONCE: i64 = 1_000;
 
 /// The wait between two such statements while there is more to forget.
@@ -27,7 +27,7 @@ pub async fn run(database: Database, stop: CancellationToken) {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(error) => {
-                    tracing::warn!(error = telemetry::chain(&error), "old idempotency keys could not be deleted");
+                    tracing::warn!(error = telemetry::chain(&error), "what is old could not be deleted");
                     break;
                 }
             }
@@ -40,6 +40,8 @@ pub async fn run(database: Database, stop: CancellationToken) {
 
 /// One step; whether there may be more.
 async fn forget(database: &Database) -> Result<bool, StoreError> {
-    let forgotten = idempotency::forget_old(&mut *database.connection().await?, AT_ONCE).await?;
-    Ok(i64::try_from(forgotten).unwrap_or(i64::MAX) == AT_ONCE)
+    let mut connection = database.connection().await?;
+    let keys = idempotency::forget_old(&mut connection, AT_ONCE).await?;
+    let attempts = failures::forget_old(&mut connection, AT_ONCE).await?;
+    Ok(i64::try_from(keys.max(attempts)).unwrap_or(i64::MAX) == AT_ONCE)
 }

@@ -1,6 +1,9 @@
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties,
-    options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueBindOptions, QueueDeclareOptions},
+    options::{
+        BasicGetOptions, BasicNackOptions, BasicPublishOptions, ConfirmSelectOptions, QueueBindOptions,
+        QueueDeclareOptions, QueueDeleteOptions,
+    },
     types::FieldTable,
 };
 use orderflow::{broker::names, events::CONTENT_TYPE};
@@ -42,9 +45,17 @@ impl Probe {
     /// # Panics
     /// When the broker does not confirm it.
     pub async fn publish(&self, exchange: &str, routing_key: &str, body: &[u8]) {
+        let properties = BasicProperties::default().with_content_type(CONTENT_TYPE.into()).with_delivery_mode(2);
+        self.publish_with(exchange, routing_key, body, properties).await;
+    }
+
+    /// As [`Probe::publish`], with properties of the test's own.
+    ///
+    /// # Panics
+    /// When the broker does not confirm it.
+    pub async fn publish_with(&self, exchange: &str, routing_key: &str, body: &[u8], properties: BasicProperties) {
         let channel = self.channel().await;
         channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms can be had");
-        let properties = BasicProperties::default().with_content_type(CONTENT_TYPE.into()).with_delivery_mode(2);
         let confirm = channel
             .basic_publish(exchange.into(), routing_key.into(), BasicPublishOptions::default(), body, properties)
             .await
@@ -91,5 +102,37 @@ impl Probe {
         let options = BasicGetOptions { no_ack: true };
         let message = self.channel().await.basic_get(queue.into(), options).await.expect("the queue can be read");
         message.unwrap_or_else(|| panic!("{queue} is empty")).delivery
+    }
+
+    /// Looks at everything in a queue and puts it back, as a person does in the management UI; returns how many
+    /// messages there are.
+    ///
+    /// # Panics
+    /// When the queue cannot be read.
+    pub async fn look(&self, queue: &str) -> usize {
+        let channel = self.channel().await;
+        let options = BasicGetOptions { no_ack: false };
+        let mut seen = 0;
+        while let Some(message) = channel.basic_get(queue.into(), options).await.expect("the queue can be read") {
+            seen += 1;
+            let (last, requeue) = (message.delivery.delivery_tag, message.message_count == 0);
+            if requeue {
+                let all = BasicNackOptions { multiple: true, requeue: true };
+                channel.basic_nack(last, all).await.expect("they can be put back");
+                break;
+            }
+        }
+        // Answered after the broker has put them back.
+        channel.close(200, "done".into()).await.expect("the channel can be closed");
+        seen
+    }
+
+    /// Deletes a queue with all that is in it.
+    ///
+    /// # Panics
+    /// When it cannot be deleted.
+    pub async fn delete_queue(&self, queue: &str) {
+        let deleted = self.channel().await.queue_delete(queue.into(), QueueDeleteOptions::default()).await;
+        deleted.unwrap_or_else(|error| panic!("{queue} cannot be deleted: {error}"));
     }
 }

@@ -56,6 +56,12 @@ async fn every_command_explains_itself() {
         "stock",
         "stock list",
         "stock set",
+        "dlq",
+        "dlq list",
+        "dlq show",
+        "dlq replay",
+        "dlq discard",
+        "republish",
     ];
     insta::assert_snapshot!("orderflow", manual("orderflow", &commands).await);
     insta::assert_snapshot!("orderflow-worker", manual("orderflow-worker", &[""]).await);
@@ -94,7 +100,7 @@ async fn every_setting_is_shown_and_no_secret() {
     for name in [
         "DATABASE_URL AMQP_URL AMQP_ADMIN_URL AMQP_WEB_PASSWORD AMQP_WORKER_PASSWORD AMQP_VIEWER_PASSWORD LISTEN",
         "WORKER_LISTEN PUBLIC_URL TRUSTED_PROXIES TOKEN_SECRET RUST_LOG LOG_FORMAT PAYMENT_PROVIDER CARRIER MAIL SMTP_URL",
-        "MAIL_FROM BATCH_SIZE PREFETCH RETRY_DELAYS RATE_LIMIT ADMISSION_MAX_OUTBOX_AGE ADMISSION_MAX_OUTBOX_ROWS",
+        "MAIL_FROM BATCH_SIZE PREFETCH RECONCILE_AFTER RETRY_DELAYS RATE_LIMIT ADMISSION_MAX_OUTBOX_AGE ADMISSION_MAX_OUTBOX_ROWS",
         "PAYMENT_TIMEOUT PAYMENT_CONCURRENCY CARRIER_TIMEOUT CARRIER_CONCURRENCY MAIL_TIMEOUT MAIL_CONCURRENCY SIMULATOR_DATABASE_URL",
     ]
     .iter()
@@ -133,6 +139,7 @@ async fn wrong_and_missing_settings_are_all_named_before_anything_starts() {
                 "WORKER_LISTEN",
                 "BATCH_SIZE",
                 "PREFETCH",
+                "RECONCILE_AFTER",
                 "RETRY_DELAYS",
                 "PAYMENT_PROVIDER",
                 "PAYMENT_TIMEOUT",
@@ -161,6 +168,7 @@ async fn wrong_and_missing_settings_are_all_named_before_anything_starts() {
         ("WORKER_LISTEN", "8081"),
         ("BATCH_SIZE", "0"),
         ("PREFETCH", "many"),
+        ("RECONCILE_AFTER", "2days"),
         ("RETRY_DELAYS", "10s,1s"),
         ("PAYMENT_PROVIDER", "cash"),
         ("PAYMENT_TIMEOUT", "6m"),

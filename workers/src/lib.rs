@@ -5,12 +5,14 @@
 mod acting;
 mod actor;
 mod breaker;
+mod failure_log;
 pub mod handler;
 mod health;
 mod persist;
 mod prepare;
 mod process;
 pub mod providers;
+mod reconciler;
 mod record;
 pub mod registry;
 pub mod services;

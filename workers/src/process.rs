@@ -15,8 +15,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Registry, Settings,
+    failure_log::FailureLog,
     health::{self, Health, ListenError},
     providers::{ProviderSetupError, Providers},
+    reconciler::Reconciler,
     registry::{Services, Start},
     shell::Process,
 };
@@ -27,6 +29,9 @@ const DATABASE_CONNECTIONS: usize = 24;
 
 /// How long the last events may take from the outbox to the broker at the end; they stay in the outbox otherwise.
 const RELAY_DRAIN: Duration = Duration::from_secs(5);
+
+/// How long the last failed attempts may take to be written down at the end.
+const FAILURES_DRAIN: Duration = Duration::from_secs(2);
 
 /// Why a worker did not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +86,7 @@ pub fn run(registry: Registry, settings: Settings) -> Result<(), RunError> {
     });
     runtime.block_on(async {
         process.relay.drain(RELAY_DRAIN).await;
+        process.failures.drain(FAILURES_DRAIN).await;
         publishing.cancel();
     });
     system.block_on(handle.stop(false));
@@ -102,12 +108,14 @@ async fn assemble(settings: &Settings) -> Result<(Process, Services, BrokerCheck
     let relay = Relay::start(database.clone(), publisher.clone(), stop.clone());
     let services = Services { providers, links: OrderLinks::new(&settings.links) };
     let check = BrokerCheck::new(&connector)?;
+    let failures = FailureLog::start(database.clone());
     let process = Process {
         config: Arc::new(settings.worker.clone()),
         database,
         connector,
         publisher,
         relay,
+        failures,
         runtime: tokio::runtime::Handle::current(),
         consuming: Arc::default(),
         stop,
@@ -130,6 +138,7 @@ async fn set_up_then_consume(
     if let Ok(checked) = preflight.await {
         checked?;
     }
+    process.runtime.spawn(Reconciler::new(process, check).run());
     let running: Vec<_> = registry.entries.into_iter().map(|(_, start)| begin(start, process, services)).collect();
     join_all(running).await;
     Ok(())

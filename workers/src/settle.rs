@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use chrono::Utc;
+use chrono::{SubsecRound as _, Utc};
 use futures::future::join_all;
 use lapin::{
     message::Delivery,
@@ -11,23 +11,19 @@ use lapin::{
     types::{AMQPValue, FieldTable, ShortString},
 };
 use orderflow::{
-    broker::{Backoff, Connector, Message, Publisher, names},
+    broker::{
+        Backoff, Connector, Message, Publisher,
+        headers::{self, ATTEMPT, FAILED_AT, QUEUE, REASON, WORKER},
+        names,
+    },
     config::RetryDelays,
+    store::failures::FailedAttempt,
     timestamp,
 };
+use serde::Deserialize;
+use uuid::Uuid;
 
-use crate::handler::Failure;
-
-/// Which attempt a delivery is, from 1.
-pub const ATTEMPT: &str = "x-orderflow-attempt";
-/// Why the attempt before failed.
-pub const REASON: &str = "x-orderflow-reason";
-/// The work queue that the message belongs to.
-pub const QUEUE: &str = "x-orderflow-queue";
-/// The process in which it failed.
-pub const WORKER: &str = "x-orderflow-worker";
-/// When it failed.
-pub const FAILED_AT: &str = "x-orderflow-failed-at";
+use crate::{failure_log::FailureLog, handler::Failure};
 
 /// How often the broker took a message back from a consumer that did not settle it.
 const RETURNS: &str = "x-delivery-count";
@@ -42,11 +38,6 @@ const LONGEST_REASON: usize = 500;
 /// How long a failed delivery's copy is tried to be published before the delivery goes back to its queue instead.
 const PUBLISH_DEADLINE: Duration = Duration::from_secs(60);
 
-/// What RabbitMQ adds when it moves a message. A copy of ours starts without: the broker would otherwise count its own
-/// deaths on, and detects cycles by them.
-const OF_THE_BROKER: [&str; 2] = ["x-death", RETURNS];
-const OF_THE_BROKER_PREFIXES: [&str; 2] = ["x-first-death-", "x-last-death-"];
-
 /// Settles the deliveries of one queue.
 #[derive(Debug, Clone)]
 pub struct Settle {
@@ -54,13 +45,14 @@ pub struct Settle {
     pub queue: String,
     publisher: Publisher,
     retry_delays: RetryDelays,
+    failures: FailureLog,
 }
 
 impl Settle {
     /// For this queue.
     #[must_use]
-    pub fn new(queue: String, publisher: Publisher, retry_delays: RetryDelays) -> Self {
-        Self { queue, publisher, retry_delays }
+    pub fn new(queue: String, publisher: Publisher, retry_delays: RetryDelays, failures: FailureLog) -> Self {
+        Self { queue, publisher, retry_delays, failures }
     }
 
     /// Acknowledges deliveries whose work is committed.
@@ -110,17 +102,24 @@ impl Settle {
                 "an event could not be handled; it is in the dead-letter queue"
             ),
         }
-        let copy = self.copy(delivery, exchange, next_attempt, failure);
-        self.replace(delivery, copy).await;
+        let failed = self.failed(delivery, attempt, failure, delay);
+        let copy = self.copy(delivery, exchange, next_attempt, &failed);
+        if self.replace(delivery, copy).await {
+            // Last, since all this works with the database away too.
+            self.failures.record(failed);
+        }
     }
 
-    /// Acknowledges a delivery once its copy is safe with the broker, and gives it back where the copy is not.
-    async fn replace(&self, delivery: &Delivery, copy: Message) {
-        if self.publish(delivery, copy).await {
+    /// Acknowledges a delivery once its copy is safe with the broker, and gives it back where the copy is not. Whether
+    /// the copy is safe.
+    async fn replace(&self, delivery: &Delivery, copy: Message) -> bool {
+        let safe = self.publish(delivery, copy).await;
+        if safe {
             self.acknowledge(std::slice::from_ref(delivery)).await;
         } else {
             self.give_back(delivery).await;
         }
+        safe
     }
 
     /// Returns a delivery to its queue untouched, for another worker.
@@ -150,15 +149,28 @@ impl Settle {
         self.message(delivery, names::RETURN.to_owned(), headers)
     }
 
-    fn copy(&self, delivery: &Delivery, exchange: String, attempt: u32, failure: &Failure) -> Message {
+    fn failed(&self, delivery: &Delivery, attempt: u32, failure: &Failure, delay: Option<Duration>) -> FailedAttempt {
+        // As exact as it is written in the header, so that message and record can be told to belong together.
+        let failed_at = Utc::now().trunc_subsecs(3);
+        FailedAttempt {
+            event_id: event_id(delivery),
+            subscription: self.queue.clone(),
+            attempt: i32::try_from(attempt).unwrap_or(i32::MAX),
+            reason: failure.to_string().chars().take(LONGEST_REASON).collect(),
+            worker: format!("orderflow-worker {}", Connector::place()),
+            failed_at,
+            retry_at: delay.map(|delay| failed_at + delay),
+        }
+    }
+
+    fn copy(&self, delivery: &Delivery, exchange: String, attempt: u32, failed: &FailedAttempt) -> Message {
         let mut headers = own_headers(delivery);
-        let reason: String = failure.to_string().chars().take(LONGEST_REASON).collect();
-        let text = |value: String| AMQPValue::LongString(value.into());
+        let text = |value: &str| AMQPValue::LongString(value.into());
         headers.insert(ATTEMPT.into(), AMQPValue::LongUInt(attempt));
-        headers.insert(REASON.into(), text(reason));
-        headers.insert(QUEUE.into(), text(self.queue.clone()));
-        headers.insert(WORKER.into(), text(format!("orderflow-worker {}", Connector::place())));
-        headers.insert(FAILED_AT.into(), text(timestamp::format(&Utc::now())));
+        headers.insert(REASON.into(), text(&failed.reason));
+        headers.insert(QUEUE.into(), text(&self.queue));
+        headers.insert(WORKER.into(), text(&failed.worker));
+        headers.insert(FAILED_AT.into(), text(&timestamp::format(&failed.failed_at)));
         self.message(delivery, exchange, headers)
     }
 
@@ -189,6 +201,16 @@ impl Settle {
     }
 }
 
+/// The event, as far as the message says: by its id, or else by its body's.
+fn event_id(delivery: &Delivery) -> Option<Uuid> {
+    #[derive(Deserialize)]
+    struct Head {
+        id: Uuid,
+    }
+    let by_property = delivery.properties.message_id().as_ref().and_then(|id| id.as_str().parse().ok());
+    by_property.or_else(|| serde_json::from_slice::<Head>(&delivery.data).ok().map(|head| head.id))
+}
+
 /// Which attempt this delivery is. Only what comes back from a retry tier is a further attempt: a dead letter that a
 /// person moved back to its queue still has the header, but starts anew.
 fn attempt(delivery: &Delivery) -> u32 {
@@ -204,34 +226,17 @@ fn returns(delivery: &Delivery) -> u32 {
 }
 
 fn number(delivery: &Delivery, name: &str) -> Option<u32> {
-    match delivery.properties.headers().as_ref()?.inner().get(name)? {
-        AMQPValue::LongUInt(number) => Some(*number),
-        // The broker, other clients and the management UI write numbers as they like.
-        AMQPValue::LongInt(number) => u32::try_from(*number).ok(),
-        AMQPValue::LongLongInt(number) => u32::try_from(*number).ok(),
-        AMQPValue::ShortShortUInt(number) => Some((*number).into()),
-        AMQPValue::ShortUInt(number) => Some((*number).into()),
-        _ => None,
-    }
+    delivery.properties.headers().as_ref().and_then(|table| headers::number(table, name))
 }
 
 /// The delivery's headers without what the broker added.
 fn own_headers(delivery: &Delivery) -> FieldTable {
-    let mut headers = FieldTable::default();
-    for (name, value) in delivery.properties.headers().iter().flat_map(FieldTable::inner) {
-        let name_text = name.as_str();
-        let foreign = OF_THE_BROKER.contains(&name_text)
-            || OF_THE_BROKER_PREFIXES.iter().any(|prefix| name_text.starts_with(prefix));
-        if !foreign {
-            headers.insert(name.clone(), value.clone());
-        }
-    }
-    headers
+    delivery.properties.headers().as_ref().map(headers::without_the_brokers).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
-    use lapin::BasicProperties;
+    use lapin::{BasicProperties, types::FieldTable};
 
     use super::*;
 
@@ -241,7 +246,10 @@ mod tests {
         let stopped = tokio_util::sync::CancellationToken::new();
         stopped.cancel();
         let publisher = Publisher::start(connector, stopped);
-        Settle::new("payment.order-created".to_owned(), publisher, "1s,10s,1m".parse().expect("a list"))
+        let nowhere = orderflow::config::DatabaseConfig { url: "postgres://127.0.0.1:1/none".to_owned().into() };
+        let database = orderflow::store::Database::new(&nowhere, "test", 1).expect("the URL is well-formed");
+        let delays = "1s,10s,1m".parse().expect("a list");
+        Settle::new("payment.order-created".to_owned(), publisher, delays, FailureLog::start(database))
     }
 
     fn delivery(exchange: &str, headers: &[(&str, AMQPValue)]) -> Delivery {
@@ -260,6 +268,19 @@ mod tests {
         assert_eq!(attempt(&delivery(names::RETURN, &header)), 3);
         assert_eq!(attempt(&delivery("", &header)), 1, "moved back by hand");
         assert_eq!(attempt(&delivery(names::EVENTS, &[])), 1);
+    }
+
+    #[test]
+    fn an_event_is_known_by_its_messages_id_or_by_its_bodys() {
+        let id = Uuid::from_u128(7);
+        let mut with_body = delivery("", &[]);
+        with_body.data = format!("{{\"id\":\"{id}\"}}").into_bytes();
+        assert_eq!(event_id(&with_body), Some(id));
+        with_body.properties = BasicProperties::default().with_message_id(Uuid::from_u128(8).to_string().into());
+        assert_eq!(event_id(&with_body), Some(Uuid::from_u128(8)));
+        with_body.properties = BasicProperties::default().with_message_id("mine".into());
+        assert_eq!(event_id(&with_body), Some(id));
+        assert_eq!(event_id(&delivery("", &[])), None);
     }
 
     #[tokio::test]
@@ -289,12 +310,9 @@ mod tests {
     async fn a_copy_says_what_happened_and_forgets_what_the_broker_added() {
         let death = ("x-first-death-queue", AMQPValue::LongString("orders.retry.1s".into()));
         let other = ("x-shop", AMQPValue::LongString("kept".into()));
-        let copy = settle().copy(
-            &delivery(names::RETURN, &[death, other]),
-            "x".to_owned(),
-            2,
-            &Failure::retry("é".repeat(900)),
-        );
+        let (settle, delivery) = (settle(), delivery(names::RETURN, &[death, other]));
+        let failed = settle.failed(&delivery, 1, &Failure::retry("é".repeat(900)), None);
+        let copy = settle.copy(&delivery, "x".to_owned(), 2, &failed);
         let headers = copy.properties.headers().clone().expect("it has headers");
         let names: Vec<_> = headers.inner().keys().map(|name| name.as_str().to_owned()).collect();
         assert_eq!(names, ["x-orderflow-attempt", FAILED_AT, QUEUE, REASON, WORKER, "x-shop"]);

@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     acting::Mode,
     actor::{Drain, Ended, QueueActor, Work},
+    failure_log::FailureLog,
     handler::Handler,
     record::Recorder,
     settle::Settle,
@@ -52,6 +53,8 @@ pub struct Process {
     pub publisher: Publisher,
     /// For the events that follow.
     pub relay: Relay,
+    /// Where failed attempts are written down.
+    pub failures: FailureLog,
     /// The multi-threaded runtime on which connections and transactions live.
     pub runtime: Handle,
     /// How many queues are consumed now; one that is paused because its provider is away is among them.
@@ -196,7 +199,12 @@ async fn consume<H: Handler>(
         handler: Arc::clone(handler),
         database: process.database.clone(),
         relay: process.relay.clone(),
-        settle: Settle::new(H::SUBSCRIPTION.queue(), process.publisher.clone(), process.config.retry_delays.clone()),
+        settle: Settle::new(
+            H::SUBSCRIPTION.queue(),
+            process.publisher.clone(),
+            process.config.retry_delays.clone(),
+            process.failures.clone(),
+        ),
         stop: process.stop.clone(),
     };
     let (recorder, batch_size) = (Arc::new(recorder), process.config.batch_size);

@@ -1,0 +1,260 @@
+//! Dead letters, read for a person and settled on that person's word: the one place outside the workers that settles.
+//!
+//! Messages are read with manual acknowledgement, so whatever becomes of this process, those that were not settled go
+//! back to their queue; its delivery limit is practically infinite.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use futures::StreamExt as _;
+use lapin::{
+    Channel, Connection, ErrorKind,
+    message::Delivery,
+    options::{
+        BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
+        QueueDeclareOptions,
+    },
+    types::{AMQPValue, FieldTable, ShortString},
+};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use super::{BrokerError, Connector, Message, NotReady, Subscription, headers, names};
+use crate::telemetry;
+
+/// How long the broker may take for one answer, and for the next message of those that it said are there.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// AMQP's reply code for what does not exist.
+const NOT_FOUND: u16 = 404;
+
+/// One message in a dead-letter queue. It is held for this process until it is settled or [`DeadLetters`] is closed.
+#[derive(Debug)]
+pub struct DeadLetter {
+    /// In whose dead-letter queue it lies.
+    pub subscription: Subscription,
+    /// By which a person names it: the message's id, or `sha256:` and the beginning of its body's hash.
+    pub id: String,
+    /// The event, where it is one of ours.
+    pub event_id: Option<Uuid>,
+    /// The order, where the body names one.
+    pub order_id: Option<Uuid>,
+    /// The CloudEvents type, where there is one.
+    pub event_type: Option<String>,
+    /// Why it died.
+    pub reason: String,
+    /// Which attempt was the last; none where no worker put it there.
+    pub attempt: Option<u32>,
+    /// In which process the last attempt failed.
+    pub worker: Option<String>,
+    /// When it died.
+    pub died_at: Option<DateTime<Utc>>,
+    /// The work queue that it goes back to.
+    pub home: Subscription,
+    delivery: Delivery,
+}
+
+/// What a queue was found to hold.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The messages, the oldest first.
+    pub letters: Vec<DeadLetter>,
+    /// How many more there were than were looked at.
+    pub more: u32,
+}
+
+/// A look at dead-letter queues, over a connection of its own.
+#[derive(Debug)]
+pub struct DeadLetters {
+    connection: Connection,
+    /// Of each queue whose messages are held.
+    channels: Vec<Channel>,
+}
+
+impl DeadLetters {
+    /// Connects, as an administrator: nobody else may read these queues.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached.
+    pub async fn open(connector: &Connector) -> Result<Self, BrokerError> {
+        Ok(Self { connection: connector.connect("dead letters").await?, channels: Vec::new() })
+    }
+
+    /// Takes up to `limit` messages of a subscription's dead-letter queue in hand. What arrives afterwards is not
+    /// touched. A message that another look holds at this moment is not among them.
+    ///
+    /// # Errors
+    /// When the queue does not exist or the broker cannot be reached.
+    pub async fn read(&mut self, subscription: Subscription, limit: u16) -> Result<Found, NotReady> {
+        let queue = subscription.dead_letter_queue();
+        match tokio::time::timeout(TIMEOUT, self.start(&queue, limit)).await {
+            Ok(Ok(None)) => Ok(Found::default()),
+            Ok(Ok(Some(reading))) => Ok(self.take(subscription, reading).await),
+            Ok(Err(error)) => match error.kind() {
+                ErrorKind::ProtocolError(amqp) if amqp.get_id() == NOT_FOUND => Err(NotReady::Missing(queue)),
+                _ => Err(NotReady::Unreachable(telemetry::chain(&error))),
+            },
+            Err(_) => Err(NotReady::Unreachable(format!("no answer within {TIMEOUT:?}"))),
+        }
+    }
+
+    /// Starts to consume as many messages as there are now; `None`: there are none.
+    async fn start(&mut self, queue: &str, limit: u16) -> lapin::Result<Option<Reading>> {
+        let channel = self.connection.create_channel().await?;
+        let passive = QueueDeclareOptions { passive: true, durable: true, ..QueueDeclareOptions::default() };
+        let there = channel.queue_declare(queue.into(), passive, FieldTable::default()).await?.message_count();
+        let wanted = u16::try_from(there).unwrap_or(u16::MAX).min(limit);
+        if wanted == 0 {
+            channel.close(200, "done".into()).await?;
+            return Ok(None);
+        }
+        // No more than that is ever delivered, since none is acknowledged before the consumer is gone.
+        channel.basic_qos(wanted, BasicQosOptions::default()).await?;
+        let options = BasicConsumeOptions::default();
+        let consumer = channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await?;
+        self.channels.push(channel.clone());
+        Ok(Some(Reading { channel, consumer, wanted, more: there.saturating_sub(wanted.into()) }))
+    }
+
+    async fn take(&self, subscription: Subscription, mut reading: Reading) -> Found {
+        let mut letters = Vec::new();
+        while letters.len() < usize::from(reading.wanted) {
+            // Fewer than were counted: somebody else took some meanwhile.
+            let Ok(Some(Ok(delivery))) = tokio::time::timeout(TIMEOUT, reading.consumer.next()).await else { break };
+            letters.push(DeadLetter::new(subscription, delivery));
+        }
+        let cancelling = reading.channel.basic_cancel(reading.consumer.tag(), BasicCancelOptions::default());
+        drop(tokio::time::timeout(TIMEOUT, cancelling).await);
+        Found { letters, more: reading.more }
+    }
+
+    /// Puts everything back that is still held.
+    ///
+    /// # Errors
+    /// When the broker does not confirm the end: then it is not certain either that what was settled is gone.
+    pub async fn close(self) -> Result<(), BrokerError> {
+        let closing = async {
+            for channel in &self.channels {
+                // Number 0 and "multiple" mean all that are held.
+                let all = BasicNackOptions { multiple: true, requeue: true };
+                channel.basic_nack(0, all).await?;
+                // Answered after everything before it is done.
+                channel.close(200, "done".into()).await?;
+            }
+            self.connection.close(200, "done".into()).await
+        };
+        match tokio::time::timeout(TIMEOUT, closing).await {
+            Ok(closed) => Ok(closed?),
+            Err(_) => Err(BrokerError::TimedOut(TIMEOUT)),
+        }
+    }
+}
+
+struct Reading {
+    channel: Channel,
+    consumer: lapin::Consumer,
+    wanted: u16,
+    more: u32,
+}
+
+impl DeadLetter {
+    fn new(subscription: Subscription, delivery: Delivery) -> Self {
+        let empty = FieldTable::default();
+        let table = delivery.properties.headers().as_ref().unwrap_or(&empty);
+        let text = |name| headers::text(table, name);
+        let body: Value = serde_json::from_slice(&delivery.data).unwrap_or_default();
+        let uuid = |name: &str| body.get(name).and_then(Value::as_str).and_then(|text| text.parse().ok());
+        let message_id = delivery.properties.message_id().as_ref().map(ShortString::as_str);
+        let home = text(headers::QUEUE).and_then(|queue| Subscription::of_queue(&queue)).unwrap_or(subscription);
+        Self {
+            subscription,
+            id: message_id.map_or_else(|| hash(&delivery.data), str::to_owned),
+            event_id: message_id.and_then(|id| id.parse().ok()).or_else(|| uuid("id")),
+            order_id: uuid("subject"),
+            event_type: body.get("type").and_then(Value::as_str).map(str::to_owned),
+            reason: text(headers::REASON).unwrap_or_else(|| reason_of_the_broker(table)),
+            attempt: headers::number(table, headers::ATTEMPT),
+            worker: text(headers::WORKER),
+            died_at: text(headers::FAILED_AT)
+                .and_then(|time| DateTime::parse_from_rfc3339(&time).ok())
+                .map(|time| time.to_utc())
+                .or_else(|| died_at_of_the_broker(table)),
+            home,
+            delivery,
+        }
+    }
+
+    /// The message's body.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        &self.delivery.data
+    }
+
+    /// All its headers.
+    #[must_use]
+    pub fn headers(&self) -> FieldTable {
+        self.delivery.properties.headers().clone().unwrap_or_default()
+    }
+
+    /// Its content type.
+    #[must_use]
+    pub fn content_type(&self) -> Option<&str> {
+        self.delivery.properties.content_type().as_ref().map(ShortString::as_str)
+    }
+
+    /// The message as it first came to its work queue: it starts again at attempt 1, for that queue alone.
+    #[must_use]
+    pub fn again(&self) -> Message {
+        Message {
+            exchange: names::RETURN.to_owned(),
+            routing_key: self.home.queue(),
+            properties: self.delivery.properties.clone().with_headers(headers::before_any_failure(&self.headers())),
+            body: self.delivery.data.clone(),
+        }
+    }
+
+    /// Takes it out of its queue, for good.
+    ///
+    /// # Errors
+    /// When it is not held any more: it is in its queue again.
+    pub async fn remove(&self) -> Result<(), BrokerError> {
+        match tokio::time::timeout(TIMEOUT, self.delivery.acker.ack(BasicAckOptions::default())).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) => Err(BrokerError::NotHeld),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(BrokerError::TimedOut(TIMEOUT)),
+        }
+    }
+
+    /// Puts it back into its queue, where it was.
+    pub async fn put_back(self) {
+        let requeue = BasicNackOptions { requeue: true, ..BasicNackOptions::default() };
+        // Where this fails the channel is gone, and with it the broker puts the message back by itself.
+        drop(tokio::time::timeout(TIMEOUT, self.delivery.acker.nack(requeue)).await);
+    }
+}
+
+fn hash(body: &[u8]) -> String {
+    let hex: String = hex::encode(Sha256::digest(body)).chars().take(12).collect();
+    format!("sha256:{hex}")
+}
+
+/// Why a message is in a dead-letter queue that no worker put there.
+fn reason_of_the_broker(table: &FieldTable) -> String {
+    match headers::text(table, "x-first-death-reason").as_deref() {
+        Some("delivery_limit") => {
+            "RabbitMQ gave up after too many deliveries: the workers that took it died or lost their connection"
+                .to_owned()
+        }
+        Some(reason) => format!("RabbitMQ moved it here: {reason}"),
+        None => "no reason is given: it was put here by hand".to_owned(),
+    }
+}
+
+fn died_at_of_the_broker(table: &FieldTable) -> Option<DateTime<Utc>> {
+    let AMQPValue::FieldArray(deaths) = table.inner().get("x-death")? else { return None };
+    let AMQPValue::FieldTable(death) = deaths.as_slice().first()? else { return None };
+    let AMQPValue::Timestamp(seconds) = death.inner().get("time")? else { return None };
+    DateTime::from_timestamp(i64::try_from(*seconds).ok()?, 0)
+}

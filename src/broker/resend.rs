@@ -1,0 +1,42 @@
+//! Sends events again that a subscription never got, straight to its queue and to no other.
+
+use std::collections::{BTreeMap, HashMap};
+
+use futures::future::join_all;
+
+use super::{Message, Publisher};
+use crate::store::{Connection, StoreError, event_log, missing::Pair};
+
+/// What came of sending.
+#[derive(Debug, Default)]
+pub struct Resent {
+    /// How many deliveries went to each queue.
+    pub by_queue: BTreeMap<String, usize>,
+    /// What the broker did not confirm. It may be there all the same.
+    pub failed: Vec<Pair>,
+}
+
+/// Publishes each event, made again from the log, to its subscription's queue, and waits until the broker has them.
+/// Give it some hundreds at a time: they are all under way at once.
+///
+/// # Errors
+/// Those of the database; nothing was sent then.
+pub async fn resend(connection: &mut Connection, publisher: &Publisher, pairs: &[Pair]) -> Result<Resent, StoreError> {
+    let ids: Vec<_> = pairs.iter().map(|pair| pair.event_id).collect();
+    let events = event_log::outgoing(connection, &ids).await?;
+    let events: HashMap<_, _> = events.iter().map(|event| (event.event_id, event)).collect();
+    let confirmed = join_all(pairs.iter().map(async |pair| {
+        let Some(event) = events.get(&pair.event_id) else { return false };
+        publisher.publish(Message::event(event).to_queue(&pair.subscription)).await.is_ok()
+    }))
+    .await;
+    let mut resent = Resent::default();
+    for (pair, confirmed) in pairs.iter().zip(confirmed) {
+        if confirmed {
+            *resent.by_queue.entry(pair.subscription.clone()).or_default() += 1;
+        } else {
+            resent.failed.push(pair.clone());
+        }
+    }
+    Ok(resent)
+}

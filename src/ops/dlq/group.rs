@@ -1,0 +1,117 @@
+//! Dead letters by queue and reason, so that a thousand of one kind are one line.
+
+use std::collections::{BTreeMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::{broker::DeadLetter, timestamp};
+
+/// What stands for the parts of a reason that differ from message to message.
+const DIFFERS: char = '…';
+
+/// Dead letters of one queue that died of the same.
+#[derive(Debug, Serialize)]
+pub struct Group {
+    /// The dead-letter queue.
+    pub queue: String,
+    /// Why; an ellipsis stands for ids and numbers that differ.
+    pub reason: String,
+    /// How many.
+    pub messages: usize,
+    /// Of how many orders.
+    pub orders: usize,
+    /// When the first died.
+    #[serde(serialize_with = "optional_time")]
+    pub oldest: Option<DateTime<Utc>>,
+    /// When the last died.
+    #[serde(serialize_with = "optional_time")]
+    pub newest: Option<DateTime<Utc>>,
+    /// One of them.
+    pub example: String,
+}
+
+fn optional_time<S: serde::Serializer>(time: &Option<DateTime<Utc>>, serializer: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => timestamp::serialize(time, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// The groups, by queue, and within a queue the largest first.
+pub fn groups(letters: &[DeadLetter]) -> Vec<Group> {
+    let mut by_pattern: BTreeMap<(String, String), Vec<&DeadLetter>> = BTreeMap::new();
+    for letter in letters {
+        let key = (letter.subscription.dead_letter_queue(), pattern(&letter.reason));
+        by_pattern.entry(key).or_default().push(letter);
+    }
+    let mut groups: Vec<_> =
+        by_pattern.into_iter().filter_map(|((queue, pattern), letters)| group(queue, pattern, &letters)).collect();
+    groups.sort_by(|one, other| one.queue.cmp(&other.queue).then(other.messages.cmp(&one.messages)));
+    groups
+}
+
+fn group(queue: String, pattern: String, letters: &[&DeadLetter]) -> Option<Group> {
+    let first = letters.first()?;
+    // The words of the message itself, as long as they are everybody's.
+    let same = letters.iter().all(|letter| letter.reason == first.reason);
+    let orders: HashSet<_> = letters.iter().filter_map(|letter| letter.order_id).collect();
+    let times = || letters.iter().filter_map(|letter| letter.died_at);
+    Some(Group {
+        queue,
+        reason: if same { first.reason.clone() } else { pattern },
+        messages: letters.len(),
+        orders: orders.len(),
+        oldest: times().min(),
+        newest: times().max(),
+        example: first.id.clone(),
+    })
+}
+
+/// A reason without what differs from message to message: words in which there is a digit, such as ids, numbers and
+/// lengths of time.
+#[must_use]
+pub fn pattern(reason: &str) -> String {
+    let is_of_word = |character: char| character.is_alphanumeric() || matches!(character, '-' | '_');
+    let mut pattern = String::new();
+    let mut rest = reason;
+    while let Some(first) = rest.chars().next() {
+        let end = if is_of_word(first) {
+            rest.find(|character| !is_of_word(character)).unwrap_or(rest.len())
+        } else {
+            first.len_utf8()
+        };
+        let (word, after) = rest.split_at(end);
+        if word.chars().any(|character| character.is_ascii_digit()) {
+            // 1.5 and 127.0.0.1 are one number for a reader.
+            if !pattern.ends_with(DIFFERS) {
+                let joined = pattern.strip_suffix('.').filter(|before| before.ends_with(DIFFERS)).map(str::to_owned);
+                pattern = joined.unwrap_or_else(|| format!("{pattern}{DIFFERS}"));
+            }
+        } else {
+            pattern.push_str(word);
+        }
+        rest = after;
+    }
+    pattern
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_and_numbers_do_not_split_a_group() {
+        for (reason, expected) in [
+            ("order 0198f1c2-7c00-7000-8000-000000000001 does not exist", "order … does not exist"),
+            ("no answer within 1.5s from 127.0.0.1:4711", "no answer within … from …:…"),
+            ("the handler panicked while it acted", "the handler panicked while it acted"),
+            ("pm_card_flaky is busy (2 of 3)", "pm_card_flaky is busy (… of …)"),
+            ("é1. Ende.", "…. Ende."),
+            ("", ""),
+        ] {
+            assert_eq!(pattern(reason), expected);
+            assert_eq!(pattern(expected), expected, "a pattern is its own pattern");
+        }
+    }
+}

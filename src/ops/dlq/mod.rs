@@ -1,0 +1,136 @@
+//! `orderflow dlq`: what could not be handled, for a person to look at, to send again or to throw away.
+//!
+//! RabbitMQ is asked over AMQP as an administrator, since it has the messages; the database only adds what it knows.
+
+mod ask;
+mod discard;
+mod group;
+mod list;
+mod replay;
+mod report;
+mod selection;
+mod show;
+mod tracker;
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::Failed;
+use crate::{
+    broker::{Connector, DeadLetter, DeadLetters, NotReady, Subscription},
+    config::{BrokerConfig, DatabaseConfig, Source},
+    store::{Database, StoreError, failures::DeadLetterKey, orders},
+    telemetry, timestamp,
+};
+
+pub use ask::{Answer, ask};
+pub use discard::{DiscardOptions, discard};
+pub use list::list;
+pub use replay::{ReplayOptions, replay};
+pub use selection::{QueuePattern, Selection};
+pub use show::{ShowOptions, show};
+
+/// Messages of one queue that are looked at: reading them takes some seconds, and holding them some megabytes.
+const LOOKED_AT: u16 = 10_000;
+
+/// The version of the JSON that these commands write.
+const SCHEMA_VERSION: u32 = 1;
+
+/// What the commands work with.
+struct Desk {
+    connector: Connector,
+    letters: DeadLetters,
+    database: Database,
+}
+
+impl Desk {
+    async fn open(source: &Source) -> Result<Self, Failed> {
+        let (broker, database) = (BrokerConfig::read_admin(source), DatabaseConfig::read(source));
+        let (broker, database) = source.finish(broker.zip(database))?;
+        let connector = Connector::new(&broker, "orderflow dlq")?;
+        let database = Database::new(&database, "orderflow dlq", 1)?;
+        let letters = DeadLetters::open(&connector).await?;
+        Ok(Self { connector, letters, database })
+    }
+
+    /// Takes the dead letters of these subscriptions in hand.
+    async fn read(&mut self, subscriptions: &[Subscription]) -> Result<Look, Failed> {
+        let mut look = Look::default();
+        for subscription in subscriptions {
+            match self.letters.read(*subscription, LOOKED_AT).await {
+                Ok(found) => {
+                    if found.more > 0 {
+                        look.more.push((subscription.dead_letter_queue(), found.more));
+                    }
+                    look.letters.extend(found.letters);
+                }
+                Err(missing @ NotReady::Missing(_)) => look.unavailable.push(missing.to_string()),
+                Err(unreachable) => return Err(unreachable.into()),
+            }
+        }
+        Ok(look)
+    }
+
+    /// The numbers of these orders, as far as the database can be asked.
+    async fn numbers(&self, orders: impl Iterator<Item = Uuid>) -> Result<HashMap<Uuid, String>, StoreError> {
+        let mut ids: Vec<Uuid> = orders.collect();
+        ids.sort_unstable();
+        ids.dedup();
+        orders::numbers(&mut *self.database.connection().await?, &ids).await
+    }
+}
+
+/// What was found in dead-letter queues.
+#[derive(Default)]
+struct Look {
+    letters: Vec<DeadLetter>,
+    /// Queues of which only the first [`LOOKED_AT`] messages were looked at, and how many more they have.
+    more: Vec<(String, u32)>,
+    /// What could not be read, and why.
+    unavailable: Vec<String>,
+}
+
+/// As the index in the database knows it.
+fn key(letter: &DeadLetter) -> DeadLetterKey {
+    DeadLetterKey { event_id: letter.event_id, subscription: letter.subscription.queue(), died_at: letter.died_at }
+}
+
+/// A time for people: `2026-11-23 02:10:03 UTC`.
+fn at(time: &DateTime<Utc>) -> String {
+    time.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// `1 dead letter`, `2 dead letters`.
+fn count(number: usize, one: &str) -> String {
+    if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
+}
+
+/// What every JSON answer begins with.
+#[derive(Serialize)]
+struct Head {
+    schema_version: u32,
+    #[serde(with = "timestamp")]
+    generated_at: DateTime<Utc>,
+}
+
+impl Head {
+    fn now() -> Self {
+        Self { schema_version: SCHEMA_VERSION, generated_at: Utc::now() }
+    }
+}
+
+fn not_from_database(error: &StoreError) -> String {
+    format!("the database cannot be asked: {}", telemetry::chain(error))
+}
+
+/// A body as a person reads it: JSON where it is, else text where it is, else hexadecimal digits.
+fn body_of(letter: &DeadLetter) -> Value {
+    serde_json::from_slice(letter.body()).unwrap_or_else(|_| match std::str::from_utf8(letter.body()) {
+        Ok(text) => Value::String(text.to_owned()),
+        Err(_) => serde_json::json!({ "hex": hex::encode(letter.body()) }),
+    })
+}

@@ -1,0 +1,49 @@
+//! Texts that several of the commands say.
+
+use std::io::Write;
+
+use super::{Look, count, group::groups};
+use crate::ops::Failed;
+
+/// What is chosen, by queue and reason.
+pub fn selected(look: &Look, out: &mut impl Write) -> Result<(), Failed> {
+    for group in groups(&look.letters) {
+        writeln!(out, "{:>6} × {}: {}", group.messages, group.queue, group.reason)?;
+    }
+    notes(look, out)
+}
+
+/// What was not looked at.
+pub fn notes(look: &Look, out: &mut impl Write) -> Result<(), Failed> {
+    for (queue, more) in &look.more {
+        let more = usize::try_from(*more).unwrap_or(usize::MAX);
+        writeln!(out, "note: {queue} has {} more that were not looked at: run this again", count(more, "message"))?;
+    }
+    for note in &look.unavailable {
+        writeln!(out, "note: {note}")?;
+    }
+    Ok(())
+}
+
+/// Nothing was chosen.
+pub const NOTHING: &str = "No dead letter is like that: `orderflow dlq list` shows what there is.";
+
+/// An order that is not there.
+pub fn no_such_order(text: &str) -> String {
+    format!("there is no order {text}: give its id or its number")
+}
+
+/// `1 is`, `2 are`.
+pub fn is_are(number: usize) -> String {
+    if number == 1 { "1 is".to_owned() } else { format!("{number} are") }
+}
+
+/// `1 was`, `2 were`.
+pub fn was_were(number: usize) -> String {
+    if number == 1 { "1 was".to_owned() } else { format!("{number} were") }
+}
+
+/// What one does, or many do.
+pub const fn stays(number: usize) -> &'static str {
+    if number == 1 { "it stays" } else { "they stay" }
+}

@@ -1,0 +1,126 @@
+use std::{str::FromStr, sync::Arc};
+
+use globset::{Glob, GlobMatcher};
+use uuid::Uuid;
+
+use super::{Desk, Look, group::pattern, report};
+use crate::{
+    broker::{DeadLetter, Subscription},
+    domain::OrderNumber,
+    ops::Failed,
+    store::orders,
+};
+
+/// A queue's name or a pattern such as `payment.*`; its dead-letter queue's name means the same.
+#[derive(Debug, Clone)]
+pub struct QueuePattern {
+    matcher: Arc<GlobMatcher>,
+}
+
+impl FromStr for QueuePattern {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = || Subscription::ALL.iter().map(|subscription| subscription.queue()).collect::<Vec<_>>().join(", ");
+        let glob = Glob::new(text.strip_suffix(".dlq").unwrap_or(text))
+            .map_err(|_| "neither a queue's name nor a pattern such as 'payment.*'".to_owned())?;
+        let pattern = Self { matcher: Arc::new(glob.compile_matcher()) };
+        if Subscription::ALL.iter().any(|subscription| pattern.matches(*subscription)) {
+            Ok(pattern)
+        } else {
+            Err(format!("no queue is called so; there are: {}", known()))
+        }
+    }
+}
+
+impl QueuePattern {
+    /// Whether it means this subscription's queue.
+    #[must_use]
+    pub fn matches(&self, subscription: Subscription) -> bool {
+        self.matcher.is_match(subscription.queue())
+    }
+}
+
+/// Which dead letters: those to which everything applies that is given.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Selection {
+    /// Those of this queue, by name or pattern: payment.order-created, or 'payment.*'
+    #[arg(long, value_name = "NAME-OR-GLOB")]
+    pub queue: Option<QueuePattern>,
+    /// Those whose reason contains this text, as `orderflow dlq list` shows it
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Those of this order
+    #[arg(long, value_name = "ID-OR-NUMBER")]
+    pub order: Option<String>,
+    /// This message; may be repeated
+    #[arg(long = "message", value_name = "ID")]
+    pub messages: Vec<String>,
+    /// At most this many: queue by queue, the oldest first
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: Option<u32>,
+    /// All there are: needed where nothing else is chosen
+    #[arg(long)]
+    pub all: bool,
+}
+
+impl Selection {
+    /// That something is chosen at all.
+    ///
+    /// # Errors
+    /// [`Failed::Usage`] where nothing is.
+    pub fn check(&self) -> Result<(), Failed> {
+        let chosen = self.queue.is_some() || self.reason.is_some() || self.order.is_some() || !self.messages.is_empty();
+        if chosen || self.all || self.limit.is_some() {
+            return Ok(());
+        }
+        let usage = "choose by --queue, --reason, --order, --message or --limit, or say --all (see --help)";
+        Err(Failed::Usage(usage.to_owned()))
+    }
+
+    pub(super) fn subscriptions(&self) -> Vec<Subscription> {
+        let chosen = |one: &Subscription| self.queue.as_ref().is_none_or(|pattern| pattern.matches(*one));
+        Subscription::ALL.iter().copied().filter(chosen).collect()
+    }
+
+    /// The dead letters that are chosen now. They are held until the desk is closed, so what arrives later is not
+    /// among them; those that are not chosen go back at once.
+    pub(super) async fn freeze(&self, desk: &mut Desk) -> Result<Look, Failed> {
+        let order = match &self.order {
+            Some(order) => Some(order_id(desk, order).await?),
+            None => None,
+        };
+        let mut look = desk.read(&self.subscriptions()).await?;
+        let limit = self.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+        let (mut chosen, mut others) = (Vec::new(), Vec::new());
+        for letter in std::mem::take(&mut look.letters) {
+            if chosen.len() < limit && self.matches(&letter, order) {
+                chosen.push(letter);
+            } else {
+                others.push(letter);
+            }
+        }
+        for other in others {
+            other.put_back().await;
+        }
+        look.letters = chosen;
+        Ok(look)
+    }
+
+    fn matches(&self, letter: &DeadLetter, order: Option<Uuid>) -> bool {
+        let says =
+            |text: &String| letter.reason.contains(text.as_str()) || pattern(&letter.reason).contains(text.as_str());
+        self.reason.as_ref().is_none_or(says)
+            && (order.is_none() || letter.order_id == order)
+            && (self.messages.is_empty() || self.messages.contains(&letter.id))
+    }
+}
+
+async fn order_id(desk: &Desk, text: &str) -> Result<Uuid, Failed> {
+    if let Ok(id) = text.parse() {
+        return Ok(id);
+    }
+    let number = OrderNumber::as_typed(text);
+    let found = orders::id_of_number(&mut *desk.database.connection().await?, &number).await?;
+    found.ok_or_else(|| Failed::NotFound(report::no_such_order(text)))
+}

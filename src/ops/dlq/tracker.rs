@@ -1,0 +1,276 @@
+//! What becomes of dead letters that are sent again: the inbox says which were applied, the index which died.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io::Write,
+};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{Desk, at, count, key};
+use crate::{
+    broker::DeadLetter,
+    ops::Failed,
+    store::{
+        StoreError,
+        failures::{self, DeadLetterKey, LeftBy},
+        inbox,
+    },
+};
+
+/// Messages of which each has a line for people; of more, those that are well are only counted.
+const LINES: usize = 50;
+
+/// What became of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// It is in its dead-letter queue.
+    NotSent,
+    /// It is in its work queue, in a worker or in a retry tier.
+    UnderWay,
+    /// Its event is applied.
+    Applied,
+    /// It is in its dead-letter queue again, and why.
+    DiedAgain(String),
+}
+
+/// A message in the report.
+#[derive(Debug, Serialize)]
+pub struct Line {
+    order_id: Option<Uuid>,
+    order: Option<String>,
+    message_id: String,
+    queue: String,
+    outcome: &'static str,
+    reason: Option<String>,
+}
+
+struct Tracked {
+    key: DeadLetterKey,
+    /// The subscription that applies it.
+    home: String,
+    fate: Fate,
+    was_applied: bool,
+    is_noted: bool,
+    sent_at: Option<DateTime<Utc>>,
+}
+
+/// Follows the messages of one replay, in their order.
+pub struct Tracker<'a> {
+    desk: crate::store::Database,
+    letters: &'a [DeadLetter],
+    tracked: Vec<Tracked>,
+    numbers: HashMap<Uuid, String>,
+    last_death: i64,
+}
+
+impl<'a> Tracker<'a> {
+    /// Looks up what is known of them before anything is sent.
+    pub async fn new(desk: &Desk, letters: &'a [DeadLetter]) -> Result<Self, StoreError> {
+        let numbers = desk.numbers(letters.iter().filter_map(|letter| letter.order_id)).await?;
+        let last_death = failures::last_death(&mut *desk.database.connection().await?).await?;
+        let tracked = letters
+            .iter()
+            .map(|letter| Tracked {
+                key: key(letter),
+                home: letter.home.queue(),
+                fate: Fate::NotSent,
+                was_applied: false,
+                is_noted: false,
+                sent_at: None,
+            })
+            .collect();
+        let mut tracker = Self { desk: desk.database.clone(), letters, tracked, numbers, last_death };
+        for index in tracker.applied_among(|_| true).await? {
+            if let Some(tracked) = tracker.tracked.get_mut(index) {
+                tracked.was_applied = true;
+            }
+        }
+        Ok(tracker)
+    }
+
+    /// How many were applied before.
+    pub fn applied(&self) -> usize {
+        self.tracked.iter().filter(|tracked| tracked.was_applied).count()
+    }
+
+    /// The message to be sent first: one of which the inbox will tell whether it is well now.
+    pub fn canary(&self) -> Option<(usize, &'a DeadLetter)> {
+        let telling = |tracked: &Tracked| tracked.key.event_id.is_some() && !tracked.was_applied;
+        let index = self.tracked.iter().position(telling).unwrap_or(0);
+        self.letters.get(index).map(|letter| (index, letter))
+    }
+
+    /// Notes that a message was sent.
+    pub fn sent_now(&mut self, index: usize) {
+        if let Some(tracked) = self.tracked.get_mut(index) {
+            tracked.fate = Fate::UnderWay;
+            tracked.sent_at = Some(Utc::now());
+        }
+    }
+
+    /// Whether a message was sent.
+    pub fn is_sent(&self, index: usize) -> bool {
+        self.tracked.get(index).is_some_and(|tracked| tracked.fate != Fate::NotSent)
+    }
+
+    /// How many were sent.
+    pub fn sent(&self) -> usize {
+        self.tracked.iter().filter(|tracked| tracked.fate != Fate::NotSent).count()
+    }
+
+    /// Whether anything that was sent is neither applied nor dead.
+    pub fn is_anything_under_way(&self) -> bool {
+        self.tracked.iter().any(|tracked| tracked.fate == Fate::UnderWay)
+    }
+
+    /// Asks what became of a message.
+    pub async fn fate_of(&mut self, index: usize) -> Result<Fate, StoreError> {
+        self.look().await?;
+        Ok(self.tracked.get(index).map_or(Fate::NotSent, |tracked| tracked.fate.clone()))
+    }
+
+    /// The first death, in words.
+    pub fn death(&self) -> Option<String> {
+        self.tracked.iter().zip(self.letters).find_map(|(tracked, letter)| match &tracked.fate {
+            Fate::DiedAgain(reason) => Some(format!("{} died again: {reason}", letter.id)),
+            _ => None,
+        })
+    }
+
+    /// Asks what became of everything under way, and notes what was sent in the index.
+    pub async fn look(&mut self) -> Result<(), StoreError> {
+        self.note_sent().await?;
+        for index in self.applied_among(|tracked| tracked.fate == Fate::UnderWay).await? {
+            if let Some(tracked) = self.tracked.get_mut(index) {
+                tracked.fate = Fate::Applied;
+            }
+        }
+        let under_way = |tracked: &&mut Tracked| tracked.fate == Fate::UnderWay;
+        // A message dies in the dead-letter queue of the subscription that it was sent to.
+        let home = |tracked: &Tracked| DeadLetterKey { subscription: tracked.home.clone(), ..tracked.key.clone() };
+        let keys: Vec<_> = self.tracked.iter_mut().filter(under_way).map(|tracked| home(tracked)).collect();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let deaths = failures::died_since(&mut *self.desk.connection().await?, self.last_death, &keys).await?;
+        let reasons: HashMap<_, _> =
+            deaths.into_iter().map(|death| ((death.event_id, death.subscription), death.reason)).collect();
+        for tracked in self.tracked.iter_mut().filter(under_way) {
+            if let Some(reason) = reasons.get(&(tracked.key.event_id, tracked.home.clone())) {
+                tracked.fate = Fate::DiedAgain(reason.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// What a worker last said of a message since it was sent, in words.
+    pub async fn last_failure(&self, index: usize) -> Result<Option<String>, StoreError> {
+        let Some(tracked) = self.tracked.get(index) else { return Ok(None) };
+        let (Some(event_id), Some(sent_at)) = (tracked.key.event_id, tracked.sent_at) else { return Ok(None) };
+        let mut connection = self.desk.connection().await?;
+        let failed = failures::failed_since(&mut connection, event_id, &tracked.home, sent_at).await?;
+        Ok(failed.map(|failed| match &failed.retry_at {
+            Some(retry_at) => format!("failed ({}), and is tried again at {}", failed.reason, at(retry_at)),
+            None => format!("failed ({})", failed.reason),
+        }))
+    }
+
+    /// Every message with its outcome.
+    pub fn lines(&self) -> Vec<Line> {
+        let line = |(tracked, letter): (&Tracked, &DeadLetter)| {
+            let (outcome, reason) = match &tracked.fate {
+                Fate::NotSent => ("not_sent", None),
+                Fate::UnderWay => ("waiting", None),
+                Fate::Applied => ("applied", None),
+                Fate::DiedAgain(reason) => ("died_again", Some(reason.clone())),
+            };
+            Line {
+                order_id: letter.order_id,
+                order: letter.order_id.and_then(|id| self.numbers.get(&id)).cloned(),
+                message_id: letter.id.clone(),
+                queue: tracked.home.clone(),
+                outcome,
+                reason,
+            }
+        };
+        self.tracked.iter().zip(self.letters).map(line).collect()
+    }
+
+    /// The report for people.
+    pub fn print(&self, out: &mut impl Write) -> Result<(), Failed> {
+        let mut lines = self.lines();
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for line in &lines {
+            *counts.entry(line.outcome).or_default() += 1;
+        }
+        lines.retain(|line| line.outcome != "not_sent");
+        if lines.len() > LINES {
+            lines.retain(|line| line.outcome != "applied");
+        }
+        if !lines.is_empty() {
+            writeln!(out, "\n{:10}  {:36}  {:28}  outcome", "order", "message", "queue")?;
+        }
+        for line in lines.iter().take(LINES) {
+            let order = line.order.as_deref().unwrap_or("unknown");
+            let outcome = words(line.outcome);
+            let reason = line.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            writeln!(out, "{order:10}  {:36}  {:28}  {outcome}{reason}", line.message_id, line.queue)?;
+        }
+        if lines.len() > LINES {
+            writeln!(out, "and {} more of these; --json names all", lines.len() - LINES)?;
+        }
+        let counts: Vec<_> = counts.iter().map(|(outcome, number)| format!("{number} {}", words(outcome))).collect();
+        writeln!(out, "\n{} sent: {}.", count(self.sent(), "message"), counts.join(", "))?;
+        if self.is_anything_under_way() {
+            writeln!(out, "What is still under way, workers go on with: `orderflow why ORDER` says how far it is.")?;
+        }
+        Ok(())
+    }
+
+    async fn note_sent(&mut self) -> Result<(), StoreError> {
+        let fresh = |tracked: &&mut Tracked| tracked.fate != Fate::NotSent && !tracked.is_noted;
+        let keys: Vec<_> = self.tracked.iter_mut().filter(fresh).map(|tracked| tracked.key.clone()).collect();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let mut connection = self.desk.connection().await?;
+        failures::leave(&mut connection, &keys, LeftBy::Replayed, self.last_death).await?;
+        for tracked in self.tracked.iter_mut().filter(fresh) {
+            tracked.is_noted = true;
+        }
+        Ok(())
+    }
+
+    /// The places of those that are applied.
+    async fn applied_among(&self, which: impl Fn(&Tracked) -> bool) -> Result<Vec<usize>, StoreError> {
+        let mut by_home: BTreeMap<&str, Vec<(usize, Uuid)>> = BTreeMap::new();
+        for (index, tracked) in self.tracked.iter().enumerate().filter(|(_, tracked)| which(tracked)) {
+            if let Some(event_id) = tracked.key.event_id {
+                by_home.entry(&tracked.home).or_default().push((index, event_id));
+            }
+        }
+        let mut applied = Vec::new();
+        if by_home.is_empty() {
+            return Ok(applied);
+        }
+        let mut connection = self.desk.connection().await?;
+        for (home, events) in by_home {
+            let ids: Vec<_> = events.iter().map(|(_, id)| *id).collect();
+            let found = inbox::applied(&mut connection, home, &ids).await?;
+            applied.extend(events.into_iter().filter(|(_, id)| found.contains(id)).map(|(index, _)| index));
+        }
+        Ok(applied)
+    }
+}
+
+fn words(outcome: &str) -> &str {
+    match outcome {
+        "not_sent" => "not sent",
+        "waiting" => "still under way",
+        "died_again" => "died again",
+        other => other,
+    }
+}

@@ -1,0 +1,279 @@
+//! What failed, for people: failed attempts, and an index of the dead letters. RabbitMQ stays the truth.
+
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use diesel::{
+    QueryDsl as _, QueryableByName,
+    dsl::max,
+    sql_types::{Array, BigInt, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+};
+use diesel_async::{AsyncConnection as _, RunQueryDsl as _};
+use uuid::Uuid;
+
+use super::{Connection, StoreError, schema::messaging::dead_letters};
+
+/// How long failed attempts are kept, and how often deliveries were sent again.
+const KEPT: &str = "90 days";
+
+/// An attempt that failed, and what became of its message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedAttempt {
+    /// The event; none where the message is no event of ours.
+    pub event_id: Option<Uuid>,
+    /// The subscription, which is also the queue's name.
+    pub subscription: String,
+    /// From 1.
+    pub attempt: i32,
+    /// Why; no personal data.
+    pub reason: String,
+    /// The process in which it failed.
+    pub worker: String,
+    /// When.
+    pub failed_at: DateTime<Utc>,
+    /// When the next attempt is due; none where the message was dead-lettered.
+    pub retry_at: Option<DateTime<Utc>>,
+}
+
+const REMEMBER: &str = "
+WITH fresh AS (
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::int[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[])
+        AS row (event_id, subscription, attempt, reason, worker, failed_at, retry_at)
+), failed AS (
+    INSERT INTO messaging.attempts (event_id, subscription, attempt, reason, worker, failed_at, retry_at)
+    SELECT event_id, subscription, attempt, reason, worker, failed_at, retry_at FROM fresh
+)
+INSERT INTO messaging.dead_letters (event_id, subscription, attempt, reason, worker, died_at)
+SELECT event_id, subscription, attempt, reason, worker, failed_at FROM fresh WHERE retry_at IS NULL";
+
+/// Of several waiting dead letters of one event and subscription only the last is still there.
+const DIED_AGAIN: &str = "
+UPDATE messaging.dead_letters AS older SET left_at = now(), left_by = 'died_again'
+FROM unnest($1::uuid[], $2::text[]) AS fresh (event_id, subscription)
+WHERE older.event_id = fresh.event_id AND older.subscription = fresh.subscription AND older.left_at IS NULL
+  AND EXISTS (SELECT FROM messaging.dead_letters AS later
+              WHERE later.event_id = older.event_id AND later.subscription = older.subscription
+                AND later.left_at IS NULL AND later.id > older.id)";
+
+/// Writes failed attempts, and for those without a next one a dead letter; an older waiting dead letter of the same
+/// event and subscription has died again. In a transaction of its own.
+///
+/// # Errors
+/// Those of the database.
+pub async fn remember(connection: &mut Connection, failed: &[FailedAttempt]) -> Result<(), StoreError> {
+    let text = |text: fn(&FailedAttempt) -> &str| -> Vec<String> {
+        // PostgreSQL's text has no zero byte, and a reason may quote what a stranger sent.
+        failed.iter().map(|one| text(one).replace('\0', "\u{fffd}")).collect()
+    };
+    let dead = || failed.iter().filter(|one| one.retry_at.is_none());
+    connection
+        .transaction::<_, StoreError, _>(async |connection| {
+            diesel::sql_query(REMEMBER)
+                .bind::<Array<Nullable<SqlUuid>>, _>(failed.iter().map(|one| one.event_id).collect::<Vec<_>>())
+                .bind::<Array<Text>, _>(text(|one| &one.subscription))
+                .bind::<Array<Integer>, _>(failed.iter().map(|one| one.attempt).collect::<Vec<_>>())
+                .bind::<Array<Text>, _>(text(|one| &one.reason))
+                .bind::<Array<Text>, _>(text(|one| &one.worker))
+                .bind::<Array<Timestamptz>, _>(failed.iter().map(|one| one.failed_at).collect::<Vec<_>>())
+                .bind::<Array<Nullable<Timestamptz>>, _>(failed.iter().map(|one| one.retry_at).collect::<Vec<_>>())
+                .execute(connection)
+                .await?;
+            if dead().next().is_some() {
+                diesel::sql_query(DIED_AGAIN)
+                    .bind::<Array<Nullable<SqlUuid>>, _>(dead().map(|one| one.event_id).collect::<Vec<_>>())
+                    .bind::<Array<Text>, _>(dead().map(|one| one.subscription.as_str()).collect::<Vec<_>>())
+                    .execute(connection)
+                    .await?;
+            }
+            Ok(())
+        })
+        .await
+}
+
+/// Forgets up to `limit` attempts that failed more than 90 days ago, and as many notes of what was sent again before
+/// that; returns the larger of both numbers. Several processes may do so at once: none waits for another.
+///
+/// # Errors
+/// Those of the database.
+pub async fn forget_old(connection: &mut Connection, limit: i64) -> Result<usize, StoreError> {
+    let attempts = diesel::sql_query(
+        "DELETE FROM messaging.attempts WHERE id IN (
+             SELECT id FROM messaging.attempts WHERE failed_at < now() - $2::text::interval
+             ORDER BY failed_at LIMIT $1 FOR UPDATE SKIP LOCKED
+         )",
+    )
+    .bind::<BigInt, _>(limit)
+    .bind::<Text, _>(KEPT)
+    .execute(connection)
+    .await?;
+    let resent = diesel::sql_query(
+        "DELETE FROM messaging.resent WHERE (event_id, subscription) IN (
+             SELECT event_id, subscription FROM messaging.resent WHERE last_at < now() - $2::text::interval
+             LIMIT $1 FOR UPDATE SKIP LOCKED
+         )",
+    )
+    .bind::<BigInt, _>(limit)
+    .bind::<Text, _>(KEPT)
+    .execute(connection)
+    .await?;
+    Ok(attempts.max(resent))
+}
+
+/// A dead letter, as the index knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct DeadLetterKey {
+    /// The event; none where the message is no event of ours.
+    pub event_id: Option<Uuid>,
+    /// The subscription in whose dead-letter queue it lies.
+    pub subscription: String,
+    /// When it died, as its header says. By this one that is no event of ours is recognised.
+    pub died_at: Option<DateTime<Utc>>,
+}
+
+/// How a command took a dead letter out of its queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeftBy {
+    /// It was sent to its work queue again.
+    Replayed,
+    /// It was thrown away; its body is in a file.
+    Discarded,
+}
+
+/// The number of the last death so far; what died later has a greater one.
+///
+/// # Errors
+/// Those of the database.
+pub async fn last_death(connection: &mut Connection) -> Result<i64, StoreError> {
+    let last: Option<i64> = dead_letters::table.select(max(dead_letters::id)).first(connection).await?;
+    Ok(last.unwrap_or(0))
+}
+
+const LEAVE: &str = "
+UPDATE messaging.dead_letters AS dead SET left_at = now(), left_by = $5
+FROM unnest($1::uuid[], $2::text[], $3::timestamptz[]) AS letter (event_id, subscription, died_at)
+WHERE dead.left_at IS NULL AND dead.id <= $4 AND dead.subscription = letter.subscription
+  AND (dead.event_id = letter.event_id
+       OR dead.event_id IS NULL AND letter.event_id IS NULL AND dead.died_at = letter.died_at)";
+
+/// Notes that these dead letters have left their queues. Those that died after `last` (see [`last_death`]) are others,
+/// even of the same events.
+///
+/// # Errors
+/// Those of the database.
+pub async fn leave(
+    connection: &mut Connection,
+    letters: &[DeadLetterKey],
+    by: LeftBy,
+    last: i64,
+) -> Result<(), StoreError> {
+    let by = match by {
+        LeftBy::Replayed => "replayed",
+        LeftBy::Discarded => "discarded",
+    };
+    diesel::sql_query(LEAVE)
+        .bind::<Array<Nullable<SqlUuid>>, _>(letters.iter().map(|one| one.event_id).collect::<Vec<_>>())
+        .bind::<Array<Text>, _>(letters.iter().map(|one| one.subscription.as_str()).collect::<Vec<_>>())
+        .bind::<Array<Nullable<Timestamptz>>, _>(letters.iter().map(|one| one.died_at).collect::<Vec<_>>())
+        .bind::<BigInt, _>(last)
+        .bind::<Text, _>(by)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// A death that the index knows of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, QueryableByName)]
+pub struct Death {
+    /// The event; none where the message is no event of ours.
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    pub event_id: Option<Uuid>,
+    /// The subscription.
+    #[diesel(sql_type = Text)]
+    pub subscription: String,
+    /// Why.
+    #[diesel(sql_type = Text)]
+    pub reason: String,
+}
+
+/// Which of these have died after `last` (see [`last_death`]). Of messages that are no events of ours it is only known
+/// that one of their subscription died.
+///
+/// # Errors
+/// Those of the database.
+pub async fn died_since(
+    connection: &mut Connection,
+    last: i64,
+    letters: &[DeadLetterKey],
+) -> Result<HashSet<Death>, StoreError> {
+    let rows: Vec<Death> = diesel::sql_query(
+        "SELECT DISTINCT dead.event_id, dead.subscription, dead.reason
+         FROM messaging.dead_letters AS dead
+         JOIN unnest($1::uuid[], $2::text[]) AS letter (event_id, subscription)
+           ON dead.subscription = letter.subscription AND dead.event_id IS NOT DISTINCT FROM letter.event_id
+         WHERE dead.id > $3",
+    )
+    .bind::<Array<Nullable<SqlUuid>>, _>(letters.iter().map(|one| one.event_id).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(letters.iter().map(|one| one.subscription.as_str()).collect::<Vec<_>>())
+    .bind::<BigInt, _>(last)
+    .load(connection)
+    .await?;
+    Ok(rows.into_iter().collect())
+}
+
+/// A failed attempt, as far as a person waits for it.
+#[derive(Debug, Clone, QueryableByName)]
+pub struct LastFailure {
+    /// Why.
+    #[diesel(sql_type = Text)]
+    pub reason: String,
+    /// When the next attempt is due; none where the message was dead-lettered.
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub retry_at: Option<DateTime<Utc>>,
+}
+
+/// The last attempt of this event and subscription that failed since then.
+///
+/// # Errors
+/// Those of the database.
+pub async fn failed_since(
+    connection: &mut Connection,
+    event_id: Uuid,
+    subscription: &str,
+    since: DateTime<Utc>,
+) -> Result<Option<LastFailure>, StoreError> {
+    let rows: Vec<LastFailure> = diesel::sql_query(
+        "SELECT reason, retry_at FROM messaging.attempts
+         WHERE event_id = $1 AND subscription = $2 AND failed_at >= $3 ORDER BY id DESC LIMIT 1",
+    )
+    .bind::<SqlUuid, _>(event_id)
+    .bind::<Text, _>(subscription)
+    .bind::<Timestamptz, _>(since)
+    .load(connection)
+    .await?;
+    Ok(rows.into_iter().next())
+}
+
+/// How many dead letters of each subscription the index knows to lie in its queue; those whose event was applied
+/// meanwhile are not among them, since a person must have moved them.
+///
+/// # Errors
+/// Those of the database.
+pub async fn waiting(connection: &mut Connection) -> Result<HashMap<String, i64>, StoreError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        subscription: String,
+        #[diesel(sql_type = BigInt)]
+        letters: i64,
+    }
+    let rows: Vec<Row> = diesel::sql_query(
+        "SELECT subscription, count(*) AS letters FROM messaging.dead_letters AS dead
+         WHERE left_at IS NULL AND NOT EXISTS (
+             SELECT FROM messaging.inbox AS inbox
+             WHERE inbox.event_id = dead.event_id AND inbox.subscription = dead.subscription)
+         GROUP BY subscription",
+    )
+    .load(connection)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.subscription, row.letters)).collect())
+}

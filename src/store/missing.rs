@@ -1,0 +1,346 @@
+//! Deliveries that went missing: an event that a subscription takes, has not applied, and does not have anywhere else.
+//!
+//! Found by comparing the log with the inbox, so it does not matter how they went missing: a queue was deleted, a
+//! broker lost its disks, someone purged too much.
+
+use std::{collections::HashSet, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel::{
+    QueryableByName,
+    sql_types::{Array, BigInt, Bool, Double, Integer, Text, Timestamptz, Uuid as SqlUuid},
+};
+use diesel_async::RunQueryDsl as _;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::{Connection, StoreError};
+
+/// One event for one subscription.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Pair {
+    /// The event.
+    pub event_id: Uuid,
+    /// The subscription, which is also the queue's name.
+    pub subscription: String,
+}
+
+/// Where an event is that its subscription has not applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whereabouts {
+    /// In the outbox: it was not published yet.
+    Outbox,
+    /// In a dead-letter queue, or a person discarded it.
+    Dead,
+    /// In a retry tier, or due from there so recently that it may be on its way.
+    Retry,
+    /// In its queue, or nowhere: the database cannot tell.
+    Unknown,
+}
+
+/// An event that its subscription has not applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unapplied {
+    /// Which.
+    pub pair: Pair,
+    /// Where it is.
+    pub whereabouts: Whereabouts,
+}
+
+/// What takes what: for each subscription its name and the routing key of its event.
+#[derive(Debug, Clone, Default)]
+pub struct Taken {
+    events: Vec<&'static str>,
+    subscriptions: Vec<String>,
+}
+
+impl FromIterator<(&'static str, String)> for Taken {
+    fn from_iter<I: IntoIterator<Item = (&'static str, String)>>(pairs: I) -> Self {
+        let (events, subscriptions) = pairs.into_iter().unzip();
+        Self { events, subscriptions }
+    }
+}
+
+#[derive(QueryableByName)]
+struct Row {
+    #[diesel(sql_type = SqlUuid)]
+    event_id: Uuid,
+    #[diesel(sql_type = Text)]
+    subscription: String,
+    #[diesel(sql_type = Timestamptz)]
+    occurred_at: DateTime<Utc>,
+    #[diesel(sql_type = Text)]
+    whereabouts: String,
+}
+
+impl From<Row> for Unapplied {
+    fn from(row: Row) -> Self {
+        let whereabouts = match row.whereabouts.as_str() {
+            "outbox" => Whereabouts::Outbox,
+            "dead" => Whereabouts::Dead,
+            "retry" => Whereabouts::Retry,
+            _ => Whereabouts::Unknown,
+        };
+        Self { pair: Pair { event_id: row.event_id, subscription: row.subscription }, whereabouts }
+    }
+}
+
+/// `$1` is how long an event may take to arrive, in seconds.
+const WHEREABOUTS: &str = "
+SELECT event_id, subscription, occurred_at, CASE
+    WHEN EXISTS (SELECT FROM messaging.outbox WHERE outbox.event_id = pair.event_id) THEN 'outbox'
+    WHEN EXISTS (SELECT FROM messaging.dead_letters AS dead
+                 WHERE dead.event_id = pair.event_id AND dead.subscription = pair.subscription
+                   AND (dead.left_at IS NULL OR dead.left_by = 'discarded')) THEN 'dead'
+    WHEN EXISTS (SELECT FROM messaging.attempts AS failed
+                 WHERE failed.event_id = pair.event_id AND failed.subscription = pair.subscription
+                   AND failed.retry_at > now() - make_interval(secs => $1)) THEN 'retry'
+    ELSE 'unknown' END AS whereabouts
+FROM pair";
+
+const NOT_APPLIED: &str = "NOT EXISTS (SELECT FROM messaging.inbox
+                      WHERE inbox.event_id = candidate.event_id AND inbox.subscription = candidate.subscription)";
+
+/// With ties, so that everything up to the last row's time is among the rows.
+fn in_range() -> String {
+    format!(
+        "WITH pair AS (
+             SELECT * FROM (
+                 SELECT log.event_id, takes.subscription, log.occurred_at FROM messaging.event_log AS log
+                 JOIN unnest($2::text[], $3::text[]) AS takes (event, subscription) ON takes.event = log.event
+                 WHERE log.occurred_at > $4 AND log.occurred_at <= $5
+             ) AS candidate
+             WHERE {NOT_APPLIED}
+             ORDER BY occurred_at FETCH FIRST $6 ROWS WITH TIES
+         ) {WHEREABOUTS} ORDER BY occurred_at"
+    )
+}
+
+fn by_key() -> String {
+    format!(
+        "WITH pair AS (
+             SELECT *, now() AS occurred_at FROM unnest($2::uuid[], $3::text[]) AS candidate (event_id, subscription)
+             WHERE {NOT_APPLIED}
+         ) {WHEREABOUTS}"
+    )
+}
+
+/// A slice that takes longer is followed by a shorter one, and one that takes less by a longer one.
+const SLICE_SHOULD_TAKE: Duration = Duration::from_millis(200);
+const SHORTEST_SLICE: TimeDelta = TimeDelta::seconds(1);
+const LONGEST_SLICE: TimeDelta = TimeDelta::hours(1);
+
+/// A walk along the log, a slice of time after the other, each about as long as a fifth of a second's work.
+#[derive(Debug, Clone)]
+pub struct Scan {
+    taken: Taken,
+    /// Everything up to here has been looked at.
+    reached: DateTime<Utc>,
+    slice: TimeDelta,
+}
+
+impl Scan {
+    /// Looks at what happened after `from`.
+    #[must_use]
+    pub fn new(taken: Taken, from: DateTime<Utc>) -> Self {
+        Self { taken, reached: from, slice: TimeDelta::minutes(1) }
+    }
+
+    /// Whether everything up to there has been looked at.
+    #[must_use]
+    pub fn has_reached(&self, until: DateTime<Utc>) -> bool {
+        self.reached >= until
+    }
+
+    /// Looks at the next slice up to `until`, and returns what is not applied in it: about `limit` at most, since the
+    /// slice then ends there. `arrival` is how long an event may take to arrive.
+    ///
+    /// # Errors
+    /// Those of the database; the same slice is looked at again then.
+    pub async fn step(
+        &mut self,
+        connection: &mut Connection,
+        until: DateTime<Utc>,
+        arrival: Duration,
+        limit: u16,
+    ) -> Result<Vec<Unapplied>, StoreError> {
+        let end = until.min(self.reached + self.slice);
+        let began = Instant::now();
+        let rows: Result<Vec<Row>, _> = diesel::sql_query(in_range())
+            .bind::<Double, _>(arrival.as_secs_f64())
+            .bind::<Array<Text>, _>(&self.taken.events)
+            .bind::<Array<Text>, _>(&self.taken.subscriptions)
+            .bind::<Timestamptz, _>(self.reached)
+            .bind::<Timestamptz, _>(end)
+            .bind::<BigInt, _>(i64::from(limit))
+            .load(connection)
+            .await;
+        self.slice = match rows {
+            Ok(_) if began.elapsed() < SLICE_SHOULD_TAKE => LONGEST_SLICE.min(self.slice * 2),
+            _ => SHORTEST_SLICE.max(self.slice / 2),
+        };
+        let rows = rows?;
+        self.reached = match rows.last() {
+            Some(last) if rows.len() >= usize::from(limit) => last.occurred_at,
+            _ => end,
+        };
+        Ok(rows.into_iter().map(Unapplied::from).collect())
+    }
+}
+
+/// Which of these are still not applied, and where they are.
+///
+/// # Errors
+/// Those of the database.
+pub async fn look_again(
+    connection: &mut Connection,
+    pairs: &[Pair],
+    arrival: Duration,
+) -> Result<Vec<Unapplied>, StoreError> {
+    let (events, subscriptions) = columns(pairs);
+    let rows: Vec<Row> = diesel::sql_query(by_key())
+        .bind::<Double, _>(arrival.as_secs_f64())
+        .bind::<Array<SqlUuid>, _>(events)
+        .bind::<Array<Text>, _>(subscriptions)
+        .load(connection)
+        .await?;
+    Ok(rows.into_iter().map(Unapplied::from).collect())
+}
+
+/// Takes the one place that there is for whoever looks for missing deliveries, until the caller's transaction ends.
+/// `false`: somebody else has it.
+///
+/// # Errors
+/// Those of the database.
+pub async fn be_the_only_one(connection: &mut Connection) -> Result<bool, StoreError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Bool)]
+        alone: bool,
+    }
+    // Any number that nobody else uses will do.
+    let row: Row = diesel::sql_query(
+        "SELECT pg_try_advisory_xact_lock(hashtextextended('orderflow missing deliveries', 0)) AS alone",
+    )
+    .get_result(connection)
+    .await?;
+    Ok(row.alone)
+}
+
+/// What came of wanting to send deliveries again.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Claimed {
+    /// Are the caller's to send now.
+    pub mine: HashSet<Pair>,
+    /// Were sent again as often as it makes sense.
+    pub given_up: HashSet<Pair>,
+}
+
+/// How much is sent again.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// How often one delivery.
+    pub times: i32,
+    /// How many deliveries at once.
+    pub at_once: i64,
+}
+
+/// Claims deliveries for being sent again: after each time with twice as long a wait as before, beginning with two
+/// `distance`s.
+///
+/// # Errors
+/// Those of the database.
+pub async fn claim(
+    connection: &mut Connection,
+    pairs: &[Pair],
+    limits: Limits,
+    distance: Duration,
+) -> Result<Claimed, StoreError> {
+    let (events, subscriptions) = columns(pairs);
+    // What is not due is left out before the limit, and again where another process was faster.
+    let mine: Vec<PairRow> = diesel::sql_query(
+        "INSERT INTO messaging.resent AS sent (event_id, subscription)
+         SELECT event_id, subscription FROM unnest($1::uuid[], $2::text[]) AS pair (event_id, subscription)
+         LEFT JOIN messaging.resent AS before USING (event_id, subscription)
+         WHERE before.event_id IS NULL
+            OR before.times < $3 AND before.last_at + make_interval(secs => $4 * power(2, before.times)) < now()
+         ORDER BY event_id, subscription LIMIT $5
+         ON CONFLICT (event_id, subscription) DO UPDATE SET times = sent.times + 1, last_at = now()
+         WHERE sent.times < $3 AND sent.last_at + make_interval(secs => $4 * power(2, sent.times)) < now()
+         RETURNING event_id, subscription",
+    )
+    .bind::<Array<SqlUuid>, _>(&events)
+    .bind::<Array<Text>, _>(&subscriptions)
+    .bind::<Integer, _>(limits.times)
+    .bind::<Double, _>(distance.as_secs_f64())
+    .bind::<BigInt, _>(limits.at_once)
+    .load(connection)
+    .await?;
+    let given_up: Vec<PairRow> = diesel::sql_query(
+        "SELECT event_id, subscription FROM messaging.resent
+         JOIN unnest($1::uuid[], $2::text[]) AS pair (event_id, subscription) USING (event_id, subscription)
+         WHERE times >= $3 AND last_at + make_interval(secs => $4 * power(2, times)) < now()",
+    )
+    .bind::<Array<SqlUuid>, _>(events)
+    .bind::<Array<Text>, _>(subscriptions)
+    .bind::<Integer, _>(limits.times)
+    .bind::<Double, _>(distance.as_secs_f64())
+    .load(connection)
+    .await?;
+    let pairs = |rows: Vec<PairRow>| rows.into_iter().map(Pair::from).collect();
+    Ok(Claimed { mine: pairs(mine), given_up: pairs(given_up) })
+}
+
+/// Notes that a person sent these again.
+///
+/// # Errors
+/// Those of the database.
+pub async fn note_resent(connection: &mut Connection, pairs: &[Pair]) -> Result<(), StoreError> {
+    let (events, subscriptions) = columns(pairs);
+    diesel::sql_query(
+        "INSERT INTO messaging.resent AS sent (event_id, subscription)
+         SELECT * FROM unnest($1::uuid[], $2::text[]) AS pair (event_id, subscription) ORDER BY 1, 2
+         ON CONFLICT (event_id, subscription) DO UPDATE SET times = sent.times + 1, last_at = now()",
+    )
+    .bind::<Array<SqlUuid>, _>(events)
+    .bind::<Array<Text>, _>(subscriptions)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Gives claims back whose messages the broker did not take: that time does not count.
+///
+/// # Errors
+/// Those of the database.
+pub async fn unclaim(connection: &mut Connection, pairs: &[Pair]) -> Result<(), StoreError> {
+    let (events, subscriptions) = columns(pairs);
+    diesel::sql_query(
+        "UPDATE messaging.resent SET times = times - 1
+         FROM unnest($1::uuid[], $2::text[]) AS pair (event_id, subscription)
+         WHERE resent.event_id = pair.event_id AND resent.subscription = pair.subscription",
+    )
+    .bind::<Array<SqlUuid>, _>(events)
+    .bind::<Array<Text>, _>(subscriptions)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+#[derive(QueryableByName)]
+struct PairRow {
+    #[diesel(sql_type = SqlUuid)]
+    event_id: Uuid,
+    #[diesel(sql_type = Text)]
+    subscription: String,
+}
+
+impl From<PairRow> for Pair {
+    fn from(row: PairRow) -> Self {
+        Self { event_id: row.event_id, subscription: row.subscription }
+    }
+}
+
+fn columns(pairs: &[Pair]) -> (Vec<Uuid>, Vec<&str>) {
+    pairs.iter().map(|pair| (pair.event_id, pair.subscription.as_str())).unzip()
+}

@@ -1,0 +1,121 @@
+//! Writes down what failed, behind the message's back: by then it is safe in its retry tier or dead-letter queue, and
+//! no message ever waits for this. What cannot be written in time is dropped: RabbitMQ stays the truth.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use orderflow::{
+    broker::Backoff,
+    store::{Database, StoreError, failures, failures::FailedAttempt},
+    telemetry,
+};
+use tokio::{sync::mpsc, time::Instant};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Records that may wait to be written: some ten seconds of a whole system failing at full load.
+const WAITING: usize = 10_000;
+
+/// Records in one transaction.
+const BATCH: usize = 500;
+
+/// How long a batch waits for a database that is away.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A handle to the task that writes. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct FailureLog {
+    records: mpsc::Sender<FailedAttempt>,
+    dropped: Arc<AtomicU64>,
+    closing: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl FailureLog {
+    /// Starts the task on the current runtime.
+    #[must_use]
+    pub fn start(database: Database) -> Self {
+        let (records, waiting) = mpsc::channel(WAITING);
+        let log =
+            Self { records, dropped: Arc::default(), closing: CancellationToken::new(), tasks: TaskTracker::new() };
+        let writer = Writer { database, dropped: Arc::clone(&log.dropped), closing: log.closing.clone() };
+        log.tasks.spawn(writer.run(waiting));
+        log
+    }
+
+    /// Hands a record over. Never waits: where there is no room, the record is dropped and counted.
+    pub fn record(&self, failed: FailedAttempt) {
+        if self.records.try_send(failed).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Writes what was handed over, for at most `deadline`; what is handed over from now on is dropped.
+    pub async fn drain(&self, deadline: Duration) {
+        self.closing.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(deadline, self.tasks.wait()).await.is_err() {
+            tracing::warn!("some failed attempts could not be written down; RabbitMQ has their messages");
+        }
+    }
+}
+
+struct Writer {
+    database: Database,
+    dropped: Arc<AtomicU64>,
+    closing: CancellationToken,
+}
+
+impl Writer {
+    async fn run(self, mut waiting: mpsc::Receiver<FailedAttempt>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            tokio::select! {
+                _ = waiting.recv_many(&mut batch, BATCH) => {}
+                // What is in the channel is still received afterwards.
+                () = self.closing.cancelled(), if !waiting.is_closed() => waiting.close(),
+            }
+            if batch.is_empty() && waiting.is_closed() {
+                return;
+            }
+            self.write(&batch).await;
+            batch.clear();
+            let dropped = self.dropped.swap(0, Ordering::Relaxed);
+            if dropped > 0 {
+                tracing::warn!(records = dropped, "failed attempts were not written down; RabbitMQ has their messages");
+            }
+        }
+    }
+
+    /// Writes a batch as soon as the database can be reached; where its data is refused, each record by itself.
+    async fn write(&self, batch: &[FailedAttempt]) {
+        if batch.is_empty() {
+            return;
+        }
+        let given_up = Instant::now() + PATIENCE;
+        let mut backoff = Backoff::default();
+        loop {
+            match self.remember(batch).await {
+                Ok(()) => return,
+                Err(error) if error.is_unavailable() && Instant::now() < given_up => backoff.wait().await,
+                Err(error) if error.is_unavailable() || batch.len() == 1 => {
+                    tracing::warn!(error = telemetry::chain(&error), "failed attempts could not be written down");
+                    self.dropped.fetch_add(u64::try_from(batch.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
+                    return;
+                }
+                Err(_) => break,
+            }
+        }
+        for record in batch {
+            Box::pin(self.write(std::slice::from_ref(record))).await;
+        }
+    }
+
+    async fn remember(&self, batch: &[FailedAttempt]) -> Result<(), StoreError> {
+        failures::remember(&mut *self.database.connection().await?, batch).await
+    }
+}

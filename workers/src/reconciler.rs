@@ -1,0 +1,351 @@
+//! Sends again what went missing: events that a subscription never applied and that are nowhere, as after a queue was
+//! deleted and made again. See `orderflow::store::missing`.
+//!
+//! A backlog looks much the same to the database, so the broker is asked too: only to a queue that was empty at two
+//! looks, while the delivery was missing at both, is anything sent. A delivery that was not missing after all is
+//! recognised by the inbox.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel_async::AsyncConnection as _;
+use orderflow::{
+    broker::{BrokerCheck, NotReady, Publisher, Subscription, resend},
+    store::{
+        Connection, Database, StoreError, failures,
+        missing::{self, Claimed, Limits, Pair, Scan, Unapplied, Whereabouts},
+    },
+    telemetry,
+};
+use rand::RngExt as _;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::shell::Process;
+
+/// How far back a worker looks that has just started.
+const FIRST_LOOK: TimeDelta = TimeDelta::hours(24);
+
+/// Deliveries that are kept an eye on: beyond it the walk along the log waits until some have arrived.
+const SUSPECTS: usize = 20_000;
+
+/// Rows that one statement returns.
+const AT_ONCE: u16 = 2_000;
+
+/// How long a pass may go on walking along the log.
+const WALK: Duration = Duration::from_secs(10);
+
+/// What is still missing after five times needs a person.
+const LIMITS: Limits = Limits { times: 5, at_once: 500 };
+
+/// How long things may take before something is done.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// An event that is older should have arrived.
+    pub arrival: Duration,
+    /// Between two passes, give or take a tenth, and at least between the two looks.
+    pub interval: Duration,
+}
+
+impl Patience {
+    /// Looks five times while an event may still arrive, but at most once a minute.
+    #[must_use]
+    pub fn new(arrival: Duration) -> Self {
+        Self { arrival, interval: (arrival / 5).min(Duration::from_secs(60)) }
+    }
+}
+
+/// One for each process; at any time one of all processes looks.
+pub struct Reconciler {
+    database: Database,
+    publisher: Publisher,
+    check: BrokerCheck,
+    patience: Patience,
+    stop: CancellationToken,
+    scan: Scan,
+    suspects: Suspects,
+}
+
+impl Reconciler {
+    /// For this process.
+    #[must_use]
+    pub fn new(process: &Process, check: &BrokerCheck) -> Self {
+        Self {
+            database: process.database.clone(),
+            publisher: process.publisher.clone(),
+            check: check.clone(),
+            patience: Patience::new(process.config.reconcile_after),
+            stop: process.stop.clone(),
+            scan: Scan::new(Subscription::taken(), Utc::now() - FIRST_LOOK),
+            suspects: Suspects::default(),
+        }
+    }
+
+    /// Runs until the process stops. What fails is tried again at the next pass.
+    pub async fn run(mut self) {
+        let mut failing = false;
+        loop {
+            let pause = self.patience.interval.mul_f64(rand::rng().random_range(1.0..1.1));
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.stop.cancelled() => return,
+            }
+            match self.pass().await {
+                Ok(()) => failing = false,
+                Err(error) => {
+                    if !failing {
+                        tracing::warn!(error, "missing deliveries cannot be looked for; trying again");
+                    }
+                    failing = true;
+                }
+            }
+        }
+    }
+
+    /// One pass: looks at the broker and at the log, and sends what was missing at two looks.
+    async fn pass(&mut self) -> Result<(), String> {
+        if !self.publisher.is_connected() {
+            return Ok(());
+        }
+        let queues = look_at_queues(&self.check).await.map_err(|error| error.to_string())?;
+        let Some(unapplied) = self.look_at_log().await.map_err(|error| telemetry::chain(&error))? else {
+            return Ok(());
+        };
+        let found = unapplied.len();
+        let gone = self.suspects.observe(unapplied, &queues, Instant::now(), self.patience.interval);
+        tracing::debug!(unapplied = found, missing = gone.len(), "looked for missing deliveries");
+        self.send(gone).await.map_err(|error| telemetry::chain(&error))
+    }
+
+    /// What is not applied of the suspects and of what the log has besides; `None`: another process is looking.
+    async fn look_at_log(&mut self) -> Result<Option<Vec<Unapplied>>, StoreError> {
+        let until = Utc::now() - TimeDelta::from_std(self.patience.arrival).unwrap_or(FIRST_LOOK);
+        let look = LogLook { scan: self.scan.clone(), until, patience: self.patience, known: self.suspects.pairs() };
+        let database = self.database.clone();
+        // In a task of its own, so that a process that stops leaves no transaction open.
+        let looking = tokio::spawn(async move {
+            let mut connection = database.connection().await?;
+            connection.transaction(async |connection| look.run(connection).await).await
+        });
+        // A panic there would be a fault of ours; the next pass begins where this one did.
+        let Ok(looked) = looking.await else { return Ok(None) };
+        Ok(looked?.map(|(scan, unapplied)| {
+            self.scan = scan;
+            unapplied
+        }))
+    }
+
+    async fn send(&mut self, gone: Vec<Pair>) -> Result<(), StoreError> {
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let mut connection = self.database.connection().await?;
+        let gone = without_unknown_dead_letters(&mut connection, &self.check, gone).await?;
+        let Claimed { mine, given_up } = missing::claim(&mut connection, &gone, LIMITS, self.patience.arrival).await?;
+        self.give_up(&given_up);
+        let mine: Vec<Pair> = mine.into_iter().collect();
+        let resent = resend(&mut connection, &self.publisher, &mine).await?;
+        if !resent.failed.is_empty() {
+            missing::unclaim(&mut connection, &resent.failed).await?;
+        }
+        for (queue, deliveries) in resent.by_queue {
+            tracing::warn!(queue, deliveries, "these deliveries were missing and are sent again");
+        }
+        Ok(())
+    }
+
+    fn give_up(&mut self, given_up: &HashSet<Pair>) {
+        for pair in given_up {
+            self.suspects.forget(pair);
+            tracing::error!(
+                queue = pair.subscription, event.id = %pair.event_id,
+                "an event was sent again {} times and never applied: `orderflow why` its order", LIMITS.times
+            );
+        }
+    }
+}
+
+/// What a pass asks the database, in one transaction of which only one runs at a time.
+struct LogLook {
+    scan: Scan,
+    until: DateTime<Utc>,
+    patience: Patience,
+    known: Vec<Pair>,
+}
+
+impl LogLook {
+    async fn run(mut self, connection: &mut Connection) -> Result<Option<(Scan, Vec<Unapplied>)>, StoreError> {
+        if !missing::be_the_only_one(connection).await? {
+            return Ok(None);
+        }
+        let mut unapplied = missing::look_again(connection, &self.known, self.patience.arrival).await?;
+        let began = Instant::now();
+        while !self.scan.has_reached(self.until) && unapplied.len() < SUSPECTS && began.elapsed() < WALK {
+            let found = self.scan.step(connection, self.until, self.patience.arrival, AT_ONCE).await?;
+            unapplied.extend(found);
+        }
+        Ok(Some((self.scan, unapplied)))
+    }
+}
+
+/// How many messages wait in each work queue; those that do not exist are left out.
+async fn look_at_queues(check: &BrokerCheck) -> Result<HashMap<String, u32>, NotReady> {
+    let mut queues = HashMap::new();
+    for subscription in Subscription::ALL {
+        let queue = subscription.queue();
+        match check.ready_messages(&queue).await {
+            Ok(ready) => drop(queues.insert(queue, ready)),
+            Err(NotReady::Missing(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(queues)
+}
+
+/// Leaves out what may lie in a dead-letter queue without the index knowing: a queue with more dead letters than are
+/// in the index. A message that ended every worker that took it gets there by RabbitMQ alone, and must not come back.
+async fn without_unknown_dead_letters(
+    connection: &mut Connection,
+    check: &BrokerCheck,
+    gone: Vec<Pair>,
+) -> Result<Vec<Pair>, StoreError> {
+    let mut held_back = HashSet::new();
+    let queues: HashSet<&str> = gone.iter().map(|pair| pair.subscription.as_str()).collect();
+    // The broker first: a message that dies in between is then in the index only.
+    let mut there = HashMap::new();
+    for queue in queues {
+        // A dead-letter queue that cannot be asked may hold anything.
+        let letters = match check.ready_messages(&format!("{queue}.dlq")).await {
+            Ok(letters) => i64::from(letters),
+            Err(NotReady::Missing(_)) => 0,
+            Err(NotReady::Unreachable(_)) => i64::MAX,
+        };
+        there.insert(queue.to_owned(), letters);
+    }
+    let known = failures::waiting(connection).await?;
+    for (queue, letters) in there {
+        let known = known.get(&queue).copied().unwrap_or(0);
+        if letters > known {
+            tracing::warn!(
+                queue,
+                letters,
+                known,
+                "deliveries are missing, but there are dead letters of which nothing was written down, so nothing is \
+                 sent again: look at them with `orderflow dlq list`, then `orderflow republish --missing`"
+            );
+            held_back.insert(queue);
+        }
+    }
+    Ok(gone.into_iter().filter(|pair| !held_back.contains(&pair.subscription)).collect())
+}
+
+/// What is not applied, and since when it has been missing at every look; and since when queues have been empty.
+#[derive(Debug, Default)]
+struct Suspects {
+    since: HashMap<Pair, Option<Instant>>,
+    empty_since: HashMap<String, Instant>,
+}
+
+impl Suspects {
+    fn pairs(&self) -> Vec<Pair> {
+        self.since.keys().cloned().collect()
+    }
+
+    fn forget(&mut self, pair: &Pair) {
+        self.since.remove(pair);
+    }
+
+    /// Takes a look at the log and the queues in, and returns what was missing at this look and at another one at
+    /// least `apart` before, with its queue empty at every look between.
+    fn observe(
+        &mut self,
+        unapplied: Vec<Unapplied>,
+        queues: &HashMap<String, u32>,
+        now: Instant,
+        apart: Duration,
+    ) -> Vec<Pair> {
+        self.empty_since.retain(|queue, _| queues.get(queue) == Some(&0));
+        for (queue, _) in queues.iter().filter(|(_, ready)| **ready == 0) {
+            self.empty_since.entry(queue.clone()).or_insert(now);
+        }
+        let before = std::mem::take(&mut self.since);
+        let long_enough = |since: Option<&Instant>| since.is_some_and(|since| now.duration_since(*since) >= apart);
+        let mut gone = Vec::new();
+        for Unapplied { pair, whereabouts } in unapplied {
+            let missing_since = match whereabouts {
+                // A person looks after it, or has decided.
+                Whereabouts::Dead => continue,
+                Whereabouts::Outbox | Whereabouts::Retry => None,
+                Whereabouts::Unknown => Some(before.get(&pair).copied().flatten().unwrap_or(now)),
+            };
+            let both = long_enough(missing_since.as_ref()) && long_enough(self.empty_since.get(&pair.subscription));
+            if both {
+                gone.push(pair.clone());
+            }
+            self.since.insert(pair, missing_since);
+        }
+        gone
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    const QUEUE: &str = "email.order-created";
+    const APART: Duration = Duration::from_secs(60);
+
+    fn pair() -> Pair {
+        Pair { event_id: Uuid::from_u128(1), subscription: QUEUE.to_owned() }
+    }
+
+    /// What comes of these looks, a minute after each other: where the event is, and how many messages its queue has.
+    fn looks(looks: &[(Whereabouts, Option<u32>)]) -> Vec<usize> {
+        let (mut suspects, mut now) = (Suspects::default(), Instant::now());
+        let look = |(whereabouts, ready): &(Whereabouts, Option<u32>)| {
+            let queues = ready.iter().map(|ready| (QUEUE.to_owned(), *ready)).collect();
+            let gone =
+                suspects.observe(vec![Unapplied { pair: pair(), whereabouts: *whereabouts }], &queues, now, APART);
+            now += APART;
+            gone.len()
+        };
+        looks.iter().map(look).collect()
+    }
+
+    #[test]
+    fn only_what_was_missing_at_two_looks_at_an_empty_queue_is_sent() {
+        use Whereabouts::{Dead, Outbox, Retry, Unknown};
+        assert_eq!(looks(&[(Unknown, Some(0)), (Unknown, Some(0)), (Unknown, Some(0))]), [0, 1, 1]);
+        assert_eq!(looks(&[(Unknown, Some(0)), (Unknown, Some(3)), (Unknown, Some(0))]), [0, 0, 0], "a backlog");
+        assert_eq!(looks(&[(Unknown, Some(9)), (Unknown, Some(9)), (Unknown, Some(9))]), [0, 0, 0], "a stopped worker");
+        assert_eq!(looks(&[(Unknown, None), (Unknown, None), (Unknown, Some(0))]), [0, 0, 0], "no queue");
+        assert_eq!(looks(&[(Retry, Some(0)), (Unknown, Some(0)), (Unknown, Some(0))]), [0, 0, 1], "a retry ended");
+        assert_eq!(looks(&[(Unknown, Some(0)), (Outbox, Some(0)), (Unknown, Some(0))]), [0, 0, 0]);
+        assert_eq!(looks(&[(Dead, Some(0)), (Dead, Some(0))]), [0, 0]);
+    }
+
+    #[test]
+    fn two_looks_that_are_too_close_are_one() {
+        let (mut suspects, now) = (Suspects::default(), Instant::now());
+        let queues = HashMap::from([(QUEUE.to_owned(), 0)]);
+        let seen = || vec![Unapplied { pair: pair(), whereabouts: Whereabouts::Unknown }];
+        assert_eq!(suspects.observe(seen(), &queues, now, APART), []);
+        assert_eq!(suspects.observe(seen(), &queues, now + APART / 2, APART), []);
+        assert_eq!(suspects.observe(seen(), &queues, now + APART, APART), [pair()]);
+    }
+
+    #[test]
+    fn what_arrived_is_no_suspect_any_more() {
+        let (mut suspects, now) = (Suspects::default(), Instant::now());
+        let queues = HashMap::from([(QUEUE.to_owned(), 0)]);
+        suspects.observe(vec![Unapplied { pair: pair(), whereabouts: Whereabouts::Unknown }], &queues, now, APART);
+        assert_eq!(suspects.pairs(), [pair()]);
+        suspects.observe(Vec::new(), &queues, now + APART, APART);
+        assert_eq!(suspects.pairs(), []);
+    }
+}
