@@ -1,7 +1,7 @@
 # Every target is a script: read scripts/ for what happens.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full services services-down bench check schema
+.PHONY: help demo test test-full services services-down bench check schema env
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,3 +29,6 @@ check: ## format, lints, documentation, licences, generated files
 
 schema: ## writes src/store/schema/*.rs from the migrations
 	@scripts/schema.sh
+
+env: ## passwords for docker-compose.yml, into .env
+	@scripts/make-env.sh

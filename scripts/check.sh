@@ -60,6 +60,7 @@ if command -v shellcheck >/dev/null; then
 else
     say "shell scripts: not checked (shellcheck is not installed)"
 fi
+check "containers" scripts/check_containers.sh
 check "lints" cargo clippy --workspace --all-targets -- -D warnings
 check "documentation" documentation
 check "documentation tests" cargo test --workspace --doc --quiet

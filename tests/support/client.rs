@@ -141,6 +141,22 @@ impl Web {
         futures::stream::iter(placing).buffer_unordered(AT_ONCE).collect().await
     }
 
+    /// Asks for an order to be cancelled.
+    pub async fn cancel(&self, order: &Order) -> Answer {
+        let token = format!("Bearer {}", order.token);
+        self.send(Method::POST, &format!("/orders/{}/cancel", order.id), &[("authorization", &token)], None).await
+    }
+
+    /// What happened to an order, in order.
+    ///
+    /// # Panics
+    /// When it cannot be seen.
+    pub async fn events(&self, order: &Order) -> Vec<String> {
+        let answer = self.get_of(order, "/timeline").await;
+        let entries = answer.body["entries"].as_array().unwrap_or_else(|| panic!("no entries: {answer:?}")).clone();
+        entries.iter().map(|entry| entry["event"].as_str().expect("an event").to_owned()).collect()
+    }
+
     /// The status of an order.
     ///
     /// # Panics

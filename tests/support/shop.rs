@@ -223,6 +223,16 @@ impl Shop {
         .await;
     }
 
+    /// Waits until no order is on its way any more.
+    pub async fn until_settled(&self) {
+        let query = "SELECT count(*) FROM orders.orders WHERE status NOT IN ('shipped', 'payment_failed', 'cancelled')";
+        until("every order is settled", async || {
+            let count = self.number(query).await;
+            if count == 0 { Ok(()) } else { Err(count) }
+        })
+        .await;
+    }
+
     /// Waits until the broker has every event.
     pub async fn until_published(&self) {
         until("every event is published", async || {
@@ -309,7 +319,7 @@ impl Shop {
             ),
             (
                 "an order past payment has no charge of its total",
-                "SELECT count(*) FROM orders.orders AS o WHERE status IN ('paid', 'reserved', 'shipped', 'cancelling') AND NOT EXISTS (SELECT FROM simulator.charges AS c WHERE c.reference = o.id::text AND c.outcome = 'succeeded' AND c.amount = o.total AND c.currency = o.currency)",
+                "SELECT count(*) FROM orders.orders AS o WHERE status IN ('paid', 'reserved', 'shipped') AND NOT EXISTS (SELECT FROM simulator.charges AS c WHERE c.reference = o.id::text AND c.outcome = 'succeeded' AND c.amount = o.total AND c.currency = o.currency)",
             ),
             (
                 "an order before payment has a charge",
@@ -318,6 +328,30 @@ impl Shop {
             (
                 "a product's stock is not the sum of its movements",
                 "SELECT count(*) FROM inventory.stock AS s WHERE available <> (SELECT coalesce(sum(quantity), 0) FROM inventory.movements AS m WHERE m.sku = s.sku)",
+            ),
+            (
+                "an order was refunded twice",
+                "SELECT count(*) FROM (SELECT 1 FROM simulator.refunds GROUP BY charge_id HAVING count(*) > 1) AS one",
+            ),
+            (
+                "a cancelled order was charged and has no full refund",
+                "SELECT count(*) FROM orders.orders AS o JOIN simulator.charges AS c ON c.reference = o.id::text AND c.outcome = 'succeeded' WHERE o.status = 'cancelled' AND NOT EXISTS (SELECT FROM simulator.refunds AS r WHERE r.charge_id = c.charge_id AND r.amount = c.amount AND r.currency = c.currency)",
+            ),
+            (
+                "an order that is not cancelled was refunded",
+                "SELECT count(*) FROM simulator.refunds AS r JOIN simulator.charges AS c USING (charge_id) JOIN orders.orders AS o ON o.id::text = c.reference WHERE o.status NOT IN ('cancelled', 'cancelling')",
+            ),
+            (
+                "an order that does not ship holds stock",
+                "SELECT count(*) FROM orders.orders AS o WHERE status IN ('cancelled', 'payment_failed') AND (SELECT coalesce(sum(quantity), 0) FROM inventory.movements AS m WHERE m.order_id = o.id) <> 0",
+            ),
+            (
+                "a shipped order does not hold its stock",
+                "SELECT count(*) FROM orders.orders AS o WHERE status = 'shipped' AND (SELECT coalesce(-sum(m.quantity), 0) FROM inventory.movements AS m WHERE m.order_id = o.id) <> (SELECT sum(i.quantity) FROM orders.items AS i WHERE i.order_id = o.id)",
+            ),
+            (
+                "an order ended twice",
+                "SELECT count(*) FROM (SELECT 1 FROM messaging.event_log WHERE event IN ('shipment.created', 'order.cancelled') GROUP BY order_id HAVING count(*) > 1) AS one",
             ),
             ("stock is below zero", "SELECT count(*) FROM inventory.stock WHERE available < 0"),
             (

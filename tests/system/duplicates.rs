@@ -13,7 +13,7 @@ const EVENTS: usize = 4 * SHIPPED + 2 * FAILED;
 const APPLIED: i64 = 25 + 20 + 20 + (3 * 20 + 5) + (2 * 20 + 2 * 5);
 
 /// Publishes two more copies of every event as soon as it is seen, until all that are expected were.
-async fn repeat_everything(probe: &Probe, tap: &str) {
+async fn repeat_everything(probe: &Probe, tap: &str, events: usize) {
     let mut seen = 0;
     until("every event was repeated", async || {
         for event in probe.take_all(tap).await {
@@ -25,7 +25,7 @@ async fn repeat_everything(probe: &Probe, tap: &str) {
                 }
             }
         }
-        if seen == EVENTS { Ok(()) } else { Err(seen) }
+        if seen == events { Ok(()) } else { Err(seen) }
     })
     .await;
 }
@@ -50,7 +50,7 @@ async fn every_event_delivered_three_times_to_two_workers_is_applied_once() {
     shop.start_worker(&[]).await;
     web.orders(SHIPPED, "MUG-BLUE", VISA).await;
     web.orders(FAILED, "MUG-BLUE", DECLINED).await;
-    repeat_everything(&probe, &tap).await;
+    repeat_everything(&probe, &tap, EVENTS).await;
     // The rows would be right without the inbox, too: each service's own keys see to that. So what the inbox has to do
     // is counted: of three deliveries of each event it lets one pass.
     until("every delivery is applied or recognised", async || {
@@ -66,5 +66,34 @@ async fn every_event_delivered_three_times_to_two_workers_is_applied_once() {
     assert_eq!(shop.number("SELECT count(*) FROM shipping.shipments").await, shipped);
     let mails = std::fs::read_dir(shop.mail_directory()).expect("mails were written").count();
     assert_eq!(mails, 2 * (SHIPPED + FAILED));
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_undone_is_undone_once_however_often_it_is_delivered() {
+    const ORDERS: usize = 10;
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    let probe = shop.probe().await;
+    let tap = probe.tap().await;
+    shop.start_worker(&[]).await;
+    shop.start_worker(&[]).await;
+    web.orders(ORDERS, "BATTERY-BULK", VISA).await;
+    // created, paid, reserved, refused, released, refunded, cancelled
+    repeat_everything(&probe, &tap, 7 * ORDERS).await;
+    // payment, email; inventory, order; shipping, order; inventory, order; payment, order; order; order, email
+    let applied = i64::try_from(13 * ORDERS).expect("small");
+    until("every delivery is applied or recognised", async || {
+        let counts = (
+            shop.number("SELECT count(*) FROM messaging.inbox").await,
+            shop.workers().iter().map(recognised).sum::<i64>(),
+        );
+        if counts == (applied, 2 * applied) { Ok(()) } else { Err(counts) }
+    })
+    .await;
+    let orders = i64::try_from(ORDERS).expect("small");
+    assert_eq!(shop.number("SELECT count(*) FROM orders.orders WHERE status = 'cancelled'").await, orders);
+    assert_eq!(shop.number("SELECT count(*) FROM simulator.refunds").await, orders);
+    assert_eq!(shop.number("SELECT count(*) FROM inventory.movements WHERE kind = 'released'").await, orders);
     shop.close().await;
 }

@@ -2,8 +2,10 @@
 
 mod admission;
 mod bad_input;
+mod cancels;
 mod commands;
 mod dead_letters;
+mod deployment;
 mod duplicates;
 mod failures;
 mod forward;

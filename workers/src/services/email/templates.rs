@@ -136,8 +136,16 @@ mod tests {
     fn the_text_form_reads_like_a_letter() {
         let [_, declined, shipped, cancelled, refunded] = mails();
         let told = |mail: &Written| mail.text.lines().skip(2).take(3).collect::<Vec<_>>().join("\n");
-        insta::assert_snapshot!(told(&cancelled), @"");
-        insta::assert_snapshot!(told(&refunded), @"");
+        insta::assert_snapshot!(told(&cancelled), @r"
+        your order K7Q2M9XB4T will not be sent. We have cancelled it, as you asked us to.
+
+        You have not been charged.
+        ");
+        insta::assert_snapshot!(told(&refunded), @r"
+        your order K7Q2M9XB4T will not be sent. We are sorry: our carrier cannot take the parcel, so we had to cancel it.
+
+        We have returned 69.88 EUR to you, the way you paid. Banks take up to ten days to show it.
+        ");
         insta::assert_snapshot!(declined.text, @r"
         Hello Ada <script>alert('x')</script> & Co.,
 

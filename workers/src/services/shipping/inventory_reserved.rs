@@ -72,7 +72,8 @@ impl Handler for ShipOrder {
     async fn act(&self, event: &Envelope<InventoryReserved>, task: Task) -> Result<Option<ShipOutcome>, Failure> {
         let Task::Ship(consignment) = task else { return Ok(None) };
         let Consignment { address, contents } = *consignment;
-        let idempotency_key = event.id.to_string();
+        // An order has one parcel, so the key follows from the order, as the payment's does.
+        let idempotency_key = format!("parcel-{}", event.order_id);
         let parcel = Parcel { idempotency_key, reference: event.order_id, address, contents };
         within(TIME_OUT, "carrier", self.carrier.ship(parcel)).await.map(Some)
     }

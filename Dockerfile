@@ -1,0 +1,46 @@
+# One image with both programs; docker-compose.yml says which runs where.
+#
+#   docker build --tag orderflow:local .
+
+# RUST_VERSION: the compiler that the tests are run with; `rust-version` in Cargo.toml is the oldest that will do.
+# DEBIAN: one release for both stages, because the programs need the C library that they were linked with, or a newer.
+ARG RUST_VERSION=1.95
+ARG DEBIAN=trixie
+
+FROM rust:${RUST_VERSION}-slim-${DEBIAN} AS build
+WORKDIR /src
+# .dockerignore lets in what the build needs, and nothing else.
+COPY . .
+# --locked: the versions of Cargo.lock, which the tests were run with, or no build at all.
+# The caches are the builder's and not in the image, so the programs are taken out of them in the same step.
+RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
+    --mount=type=cache,target=/src/target,sharing=locked \
+    cargo build --locked --release --bins --package orderflow --package orderflow-worker \
+    && install -D -t /out target/release/orderflow target/release/orderflow-worker
+
+FROM debian:${DEBIAN}-slim
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Orderflow" \
+      org.opencontainers.image.description="Event-driven orders on RabbitMQ and PostgreSQL: front end, workers, operator's commands" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+# The roots for TLS to providers: rustls asks the system for them. The C library and libgcc_s are in the base image, and
+# nothing else is linked. The distribution's version of the roots is the one that is wanted, so none is named.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends ca-certificates \
+    && rm -rf /var/lib/apt/lists/* \
+    # Where the operator's commands may write (`orderflow dlq discard` keeps what it discards); a volume made from it
+    # belongs to the same user.
+    && install -d -m 700 -o 10001 -g 10001 /var/lib/orderflow
+COPY --from=build /out/ /usr/local/bin/
+COPY --chmod=755 scripts/container/healthcheck.sh /usr/local/bin/healthcheck
+# By number, so that Kubernetes can see that it is not root; nobody on a usual host has it.
+USER 10001:10001
+WORKDIR /var/lib/orderflow
+# Inside a container the defaults, which are on 127.0.0.1, would be reached by nobody.
+ENV LISTEN=0.0.0.0:8080 WORKER_LISTEN=0.0.0.0:8081
+EXPOSE 8080 8081
+CMD ["orderflow", "serve"]

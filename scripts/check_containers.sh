@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Checks docker-compose.yml against the compose specification and lints the Dockerfile. It needs no container engine:
+# the tools are Python packages, installed below .dev/tools, with versions fixed in check_containers.txt.
+# Where they cannot be had it says so, and that is no failure: it tells nothing about the files.
+set -euo pipefail
+
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+# shellcheck source=scripts/lib.sh
+. "$HERE/lib.sh"
+
+TOOLS=$DEV/tools/containers
+WANTED=$HERE/check_containers.txt
+
+# Anew when the list has changed; the copy of it is written last, so that half an installation does not count.
+tools() {
+    cmp -s "$WANTED" "$TOOLS/installed.txt" && return
+    rm -rf "$TOOLS"
+    mkdir -p "$DEV/log"
+    {
+        python3 -m venv "$TOOLS" &&
+            "$TOOLS/bin/pip" install --disable-pip-version-check --no-deps --only-binary :all: --requirement "$WANTED" &&
+            cp "$WANTED" "$TOOLS/installed.txt"
+    } >"$DEV/log/containers-tools.log" 2>&1
+}
+
+cd "$ROOT"
+if ! tools; then
+    say "docker-compose.yml, Dockerfile: not checked (their tools cannot be installed; see $DEV/log/containers-tools.log)"
+    exit 0
+fi
+"$TOOLS/bin/check-jsonschema" --builtin-schema vendor.compose-spec docker-compose.yml
+"$TOOLS/bin/hadolint" Dockerfile
+# Where Docker is there, it also resolves variables, anchors and dependencies. The passwords are of no account.
+if docker compose version >/dev/null 2>&1; then
+    env {POSTGRES,AMQP_ADMIN,AMQP_WEB,AMQP_WORKER,AMQP_VIEWER}_PASSWORD=x TOKEN_SECRET=x \
+        docker compose --profile '*' config --quiet
+fi

@@ -1,0 +1,290 @@
+//! Orders that do not ship: everything that was done for them is undone, once, whatever races what.
+
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use orderflow_tests::{DECLINED, Order, Shop, VISA, Web, body, key, until};
+use reqwest::StatusCode;
+
+/// Everything but what takes an order from its payment on.
+const BACKWARD: [&str; 6] = [
+    "shipping.order-cancel-requested",
+    "inventory.shipment-*",
+    "payment.inventory-*",
+    "order.*",
+    "email.*",
+    "payment.order-created",
+];
+
+/// The mails of a kind that were sent.
+async fn mails(shop: &Shop, kind: &str) -> i64 {
+    shop.number(&format!("SELECT count(*) FROM email.mails WHERE kind = '{kind}' AND sent_at IS NOT NULL")).await
+}
+
+async fn until_one(shop: &Shop, what: &str, query: &str) {
+    until(what, async || if shop.number(query).await == 1 { Ok(()) } else { Err(()) }).await;
+}
+
+async fn accepts_cancel(web: &Web, order: &Order) {
+    let answer = web.cancel(order).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
+    assert_eq!(answer.body["cancel_requested"], true, "{answer:?}");
+    assert_eq!(answer.body["order_id"], order.id.to_string());
+    let seen = web.get_of(order, "").await;
+    assert_eq!((&seen.body, &seen.headers["etag"]), (&answer.body, &answer.headers["etag"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_parcel_sends_stock_and_money_back() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    shop.start_worker(&[]).await;
+    let before = shop.number("SELECT available FROM inventory.stock WHERE sku = 'BATTERY-BULK'").await;
+    let order = web.order("BATTERY-BULK", 2, VISA).await;
+    web.until_status(&order, "cancelled").await;
+    let events = web.events(&order).await;
+    let expected = "order.created payment.completed inventory.reserved shipment.failed inventory.released payment.refunded order.cancelled";
+    assert_eq!(events.join(" "), expected);
+    assert_eq!(web.get_of(&order, "").await.body["cancel_requested"], false);
+    assert_eq!(shop.number("SELECT available FROM inventory.stock WHERE sku = 'BATTERY-BULK'").await, before);
+    assert_eq!(shop.number("SELECT amount FROM simulator.refunds").await, 2 * 7990);
+    shop.until_quiet().await;
+    assert_eq!((mails(&shop, "cancelled").await, mails(&shop, "shipped").await), (1, 0));
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_orders_for_the_last_piece_one_ships_and_one_is_refunded() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    shop.execute("INSERT INTO inventory.movements (sku, kind, quantity) VALUES ('MUG-BLUE', 'adjusted', -999999)")
+        .await;
+    shop.execute("UPDATE inventory.stock SET available = 1 WHERE sku = 'MUG-BLUE'").await;
+    // Both are accepted before either is reserved.
+    web.orders(2, "MUG-BLUE", VISA).await;
+    shop.start_worker(&[]).await;
+    shop.until_settled().await;
+    assert_eq!(shop.number("SELECT count(*) FROM orders.orders WHERE status = 'shipped'").await, 1);
+    assert_eq!(shop.number("SELECT count(*) FROM orders.orders WHERE status = 'cancelled'").await, 1);
+    assert_eq!(shop.number("SELECT count(*) FROM simulator.refunds").await, 1);
+    let reason = "SELECT count(*) FROM messaging.event_log WHERE event = 'order.cancelled' AND data ->> 'reason' = 'out_of_stock'";
+    assert_eq!(shop.number(reason).await, 1);
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_cancelled_before_it_is_charged_is_never_charged() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    let order = web.order("MUG-BLUE", 1, VISA).await;
+    accepts_cancel(&web, &order).await;
+    shop.start_worker(&BACKWARD[..5]).await;
+    web.until_status(&order, "cancelled").await;
+    let expected =
+        "order.created order.cancel-requested shipment.cancelled inventory.released payment.voided order.cancelled";
+    assert_eq!(web.events(&order).await.join(" "), expected);
+    // Only now the payment service learns of the order at all.
+    shop.start_worker(&["payment.order-created", "inventory.payment-completed", "shipping.inventory-reserved"]).await;
+    shop.until_quiet().await;
+    assert_eq!(shop.number("SELECT count(*) FROM simulator.charges WHERE outcome <> 'voided'").await, 0);
+    assert_eq!(web.status(&order).await, "cancelled");
+    assert_eq!(mails(&shop, "cancelled").await, 1);
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_charge_whose_answer_was_lost_is_found_at_the_provider_and_refunded() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    let order = web.order("MUG-BLUE", 1, VISA).await;
+    // What a worker leaves behind that was killed between the provider's answer and its own commit.
+    let charge = format!(
+        "INSERT INTO simulator.charges (idempotency_key, charge_id, reference, method, amount, currency, outcome)
+         VALUES ('charge-{0}', 'ch_lost', '{0}', 'pm_card_visa', 1499, 'EUR', 'succeeded')",
+        order.id
+    );
+    shop.execute(&charge).await;
+    accepts_cancel(&web, &order).await;
+    shop.start_worker(&BACKWARD[..5]).await;
+    web.until_status(&order, "cancelled").await;
+    assert_eq!(shop.number("SELECT amount FROM simulator.refunds WHERE charge_id = 'ch_lost'").await, 1499);
+    shop.start_worker(&["payment.order-created", "inventory.payment-completed", "shipping.inventory-reserved"]).await;
+    shop.until_quiet().await;
+    assert_eq!(shop.number("SELECT count(*) FROM messaging.event_log WHERE event = 'payment.completed'").await, 0);
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refund_whose_answer_was_lost_is_not_made_again() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    shop.start_worker(&["payment.order-created", "order.*", "email.*", "shipping.*", "inventory.*"]).await;
+    let order = web.order("BATTERY-BULK", 1, VISA).await;
+    web.until_status(&order, "cancelling").await;
+    // What a worker leaves behind that was killed between the provider's answer and its own commit.
+    let refund = format!(
+        "INSERT INTO simulator.refunds (idempotency_key, refund_id, charge_id, amount, currency)
+         SELECT 'refund-{}', 're_lost', charge_id, amount, currency FROM simulator.charges",
+        order.id
+    );
+    shop.execute(&refund).await;
+    shop.start_worker(&["payment.inventory-*"]).await;
+    web.until_status(&order, "cancelled").await;
+    let written = "SELECT count(*) FROM payment.payments WHERE status = 'refunded' AND refund_id = 're_lost'";
+    assert_eq!((shop.number(written).await, shop.number("SELECT count(*) FROM simulator.refunds").await), (1, 1));
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_cancelled_before_it_is_reserved_is_refunded_and_never_reserved() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    shop.start_worker(&BACKWARD).await;
+    let order = web.order("MUG-BLUE", 1, VISA).await;
+    web.until_status(&order, "paid").await;
+    accepts_cancel(&web, &order).await;
+    web.until_status(&order, "cancelled").await;
+    shop.start_worker(&["inventory.payment-completed", "shipping.inventory-reserved"]).await;
+    shop.until_quiet().await;
+    assert_eq!(shop.number("SELECT count(*) FROM inventory.movements WHERE order_id IS NOT NULL").await, 0);
+    assert_eq!(shop.number("SELECT count(*) FROM simulator.refunds").await, 1);
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_cancelled_before_it_is_shipped_is_released_and_refunded() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    shop.start_worker(&BACKWARD).await;
+    shop.start_worker(&["inventory.payment-completed"]).await;
+    let order = web.order("MUG-BLUE", 1, VISA).await;
+    web.until_status(&order, "reserved").await;
+    accepts_cancel(&web, &order).await;
+    web.until_status(&order, "cancelled").await;
+    // The parcel's turn comes late, and finds the decision made.
+    shop.start_worker(&["shipping.inventory-reserved"]).await;
+    shop.until_quiet().await;
+    assert_eq!(shop.number("SELECT count(*) FROM shipping.shipments WHERE status = 'cancelled'").await, 1);
+    assert_eq!(shop.number("SELECT sum(quantity) FROM inventory.movements WHERE order_id IS NOT NULL").await, 0);
+    assert_eq!(mails(&shop, "cancelled").await, 1);
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_that_comes_while_the_carrier_is_asked_comes_too_late() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    shop.start_worker(&BACKWARD).await;
+    shop.start_worker(&["inventory.payment-completed"]).await;
+    let order = web.order("MUG-BLUE", 1, VISA).await;
+    web.until_status(&order, "reserved").await;
+    // What a worker leaves behind that was killed while it asked the carrier: nobody knows whether it has the parcel.
+    shop.execute(&format!("INSERT INTO shipping.shipments (order_id, status) VALUES ('{}', 'booking')", order.id))
+        .await;
+    accepts_cancel(&web, &order).await;
+    let judged = "SELECT count(*) FROM messaging.inbox WHERE subscription = 'shipping.order-cancel-requested'";
+    until_one(&shop, "the request is judged", judged).await;
+    shop.start_worker(&["shipping.inventory-reserved"]).await;
+    web.until_status(&order, "shipped").await;
+    assert_eq!(web.get_of(&order, "").await.body["cancel_requested"], true, "it may still ship");
+    assert_eq!(shop.number("SELECT count(*) FROM simulator.refunds").await, 0);
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_shipped_or_failed_cannot_be_cancelled() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    shop.start_worker(&[]).await;
+    let shipped = web.order("MUG-BLUE", 1, VISA).await;
+    let declined = web.order("MUG-BLUE", 1, DECLINED).await;
+    web.until_status(&shipped, "shipped").await;
+    web.until_status(&declined, "payment_failed").await;
+    for (order, says) in [(&shipped, "with the carrier"), (&declined, "nothing was charged")] {
+        let answer = web.cancel(order).await;
+        assert_eq!(
+            (answer.status, &answer.body["type"]),
+            (StatusCode::CONFLICT, &"/problems/order-not-cancellable".into())
+        );
+        assert!(answer.body["detail"].as_str().is_some_and(|detail| detail.contains(says)), "{answer:?}");
+        assert_eq!(web.get_of(order, "").await.body["cancel_requested"], false);
+    }
+    let foreign = Order { id: shipped.id, token: declined.token.clone() };
+    assert_eq!(web.cancel(&foreign).await.status, StatusCode::NOT_FOUND);
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_asked_for_many_times_is_one_request() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    let order = web.order("MUG-BLUE", 1, VISA).await;
+    let answers: Vec<_> = futures::stream::iter(0..20).map(|_| web.cancel(&order)).buffer_unordered(4).collect().await;
+    assert!(answers.iter().all(|answer| answer.status == StatusCode::ACCEPTED), "{answers:?}");
+    assert_eq!(shop.number("SELECT count(*) FROM messaging.event_log WHERE event = 'order.cancel-requested'").await, 1);
+    shop.start_worker(&[]).await;
+    shop.until_settled().await;
+    // It still stands when everything is over, whichever way that went.
+    let expected = if web.status(&order).await == "cancelled" { StatusCode::ACCEPTED } else { StatusCode::CONFLICT };
+    assert_eq!(web.cancel(&order).await.status, expected);
+    shop.close().await;
+}
+
+/// Orders that meet their cancel at every moment, with cards that fail for a time, stock that runs out and parcels that
+/// are refused, on two workers.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_cancels_at_any_moment_leave_every_order_shipped_or_undone() {
+    const ORDERS: u64 = 1_000;
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    shop.execute("INSERT INTO inventory.movements (sku, kind, quantity) VALUES ('TEAPOT-1L', 'adjusted', -999900)")
+        .await;
+    shop.execute("UPDATE inventory.stock SET available = 100 WHERE sku = 'TEAPOT-1L'").await;
+    for _ in 0..2 {
+        shop.start_worker_with(&[], &[("BATCH_SIZE", "16"), ("PREFETCH", "32")]).await;
+    }
+    let journeys = (0..ORDERS).map(|turn| {
+        let web = &web;
+        async move {
+            let sku =
+                ["MUG-BLUE", "TEAPOT-1L", "COFFEE-250", "BATTERY-BULK"][usize::try_from(turn % 4).expect("small")];
+            let card = if turn % 9 == 0 {
+                DECLINED
+            } else if turn % 11 == 0 {
+                "pm_card_flaky"
+            } else {
+                VISA
+            };
+            // Once the shop knows that the teapots are gone, it says so at once.
+            let answer = web.place(&key(), &body(sku, 1, card)).await;
+            let sold_out = answer.status == StatusCode::UNPROCESSABLE_ENTITY && sku == "TEAPOT-1L";
+            let order = if sold_out { web.order("MUG-BLUE", 1, card).await } else { answer.accepted() };
+            // Spread over the order's whole life: some at once, some after one step, …, some when it has ended.
+            let step = turn * 7_919 % 6;
+            until("the order is far enough to be cancelled", async || {
+                let seen = web.get_of(&order, "").await.body;
+                let settled =
+                    ["shipped", "payment_failed", "cancelled"].contains(&seen["status"].as_str().unwrap_or(""));
+                if settled || seen["version"].as_u64() >= Some(step) { Ok(()) } else { Err(seen) }
+            })
+            .await;
+            tokio::time::sleep(Duration::from_millis(turn * 104_729 % 100)).await;
+            (order.clone(), web.cancel(&order).await.status)
+        }
+    });
+    let asked: Vec<_> = futures::stream::iter(journeys).buffer_unordered(64).collect().await;
+    shop.until_settled().await;
+    let count = async |status: &str| {
+        shop.number(&format!("SELECT count(*) FROM orders.orders WHERE status = '{status}'")).await
+    };
+    let ends = (count("shipped").await, count("cancelled").await, count("payment_failed").await);
+    println!("shipped, cancelled, payment_failed: {ends:?}");
+    assert_eq!(ends.0 + ends.1 + ends.2, i64::try_from(ORDERS).expect("small"));
+    assert!(ends.0 > 50 && ends.1 > 50, "the cancels came all too early or all too late: {ends:?}");
+    for (order, status) in asked {
+        let end = web.status(&order).await;
+        assert!(status == StatusCode::ACCEPTED || status == StatusCode::CONFLICT, "{status}");
+        assert!(status != StatusCode::CONFLICT || end != "cancelled", "order {}: refused, and cancelled", order.id);
+    }
+    shop.close().await;
+}

@@ -1,0 +1,284 @@
+//! docker-compose.yml, Dockerfile and scripts/make-env.sh agree with the programs, as far as no container engine is
+//! needed to tell.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Output,
+    time::Duration,
+};
+
+use orderflow::{
+    broker::Subscription,
+    config::{self, AdminConfig, BrokerConfig, DatabaseConfig, Source, WebConfig},
+};
+use orderflow_worker::{Registry, Settings};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+    process::Command,
+};
+use yaml_serde::Value;
+
+/// What a worker takes at most for what it has begun, its relay, its publisher and its runtime: see its `DRAIN_TIMEOUT`.
+const LONGEST_STOP: Duration = Duration::from_secs(30);
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The services of docker-compose.yml, with what they inherit, and variables as they stand there.
+fn services() -> BTreeMap<String, Value> {
+    let mut file: Value = yaml_serde::from_str(&read("docker-compose.yml")).expect("it is YAML");
+    // One pass resolves one level: what is inherited may itself inherit.
+    for _ in 0..4 {
+        file.apply_merge().expect("what it inherits are mappings");
+    }
+    yaml_serde::from_value(file["services"].clone()).expect("it has services")
+}
+
+/// Those that run our image.
+fn programs() -> BTreeMap<String, Value> {
+    let ours = |service: &Value| service["image"].as_str() == Some("orderflow:local");
+    let found: BTreeMap<_, _> = services().into_iter().filter(|(_, service)| ours(service)).collect();
+    assert!(found.len() > Subscription::services().len(), "{:?}", found.keys());
+    found
+}
+
+fn environment(service: &Value) -> BTreeMap<String, String> {
+    yaml_serde::from_value(service["environment"].clone()).expect("a mapping from names to text")
+}
+
+fn words(list: &Value) -> Vec<String> {
+    yaml_serde::from_value(list.clone()).expect("a list of words")
+}
+
+/// Runs a copy of scripts/make-env.sh in this directory.
+async fn make_env(directory: &Path) -> Output {
+    for folder in ["scripts", "rabbitmq", "monitoring"] {
+        fs::create_dir_all(directory.join(folder)).expect("a folder");
+    }
+    for file in ["scripts/lib.sh", "scripts/make-env.sh", "rabbitmq/rabbitmq.conf", "monitoring/prometheus.yml"] {
+        fs::copy(root().join(file), directory.join(file)).expect("a copy");
+    }
+    Command::new(directory.join("scripts/make-env.sh")).output().await.expect("it can be run")
+}
+
+/// What scripts/make-env.sh makes up.
+async fn made_up() -> BTreeMap<String, String> {
+    let directory = tempfile::tempdir().expect("a directory");
+    let made = make_env(directory.path()).await;
+    assert!(made.status.success(), "{made:?}");
+    let file = fs::read_to_string(directory.path().join(".env")).expect("it was written");
+    let lines = file.lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| line.split_once('=')).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// Replaces `${NAME:-default}` and `${NAME:?message}` as Docker Compose does.
+fn resolve(text: &str, known: &BTreeMap<String, String>) -> String {
+    let Some((before, rest)) = text.split_once("${") else { return text.to_owned() };
+    let (inside, after) = rest.split_once('}').expect("a variable ends");
+    let (name, instead) = inside.split_once(':').expect("every variable says what holds without it");
+    let value = match (known.get(name), instead.strip_prefix('-')) {
+        (Some(value), _) => value.clone(),
+        (None, Some(default)) => default.to_owned(),
+        (None, None) => panic!("scripts/make-env.sh does not write {name}"),
+    };
+    format!("{before}{value}{}", resolve(after, known))
+}
+
+#[tokio::test]
+async fn every_program_starts_with_the_settings_that_it_is_given() {
+    let known = made_up().await;
+    for (name, service) in programs() {
+        let given: Source =
+            environment(&service).into_iter().map(|(setting, text)| (setting, resolve(&text, &known))).collect();
+        let complete = match name.as_str() {
+            "setup" | "orderflow" => {
+                let (admin, database) = (AdminConfig::read(&given), DatabaseConfig::read(&given));
+                let users = admin.as_ref().map(|admin| &admin.users);
+                let all =
+                    users.is_some_and(|users| users.web.is_some() && users.worker.is_some() && users.viewer.is_some());
+                assert!(all, "{name} does not set every user's password");
+                given.finish(admin.and(database).map(drop))
+            }
+            "web" => {
+                let (web, database) = (WebConfig::read(&given), DatabaseConfig::read(&given));
+                given.finish(BrokerConfig::read(&given).and(web).and(database).map(drop))
+            }
+            _ => Settings::read(&given).map(drop),
+        };
+        assert_eq!(complete, Ok(()), "{name}");
+    }
+}
+
+#[test]
+fn every_setting_named_exists_and_no_secret_stands_in_a_file() {
+    let known = |name: &str| config::ALL.iter().find(|setting| setting.name == name);
+    for (service, given) in programs() {
+        for (name, value) in environment(&given) {
+            let setting = known(&name).unwrap_or_else(|| panic!("{service} is given {name}, which is no setting"));
+            assert!(!setting.secret || value.contains("${"), "{name} of {service} stands in docker-compose.yml");
+        }
+    }
+    let dockerfile = read("Dockerfile");
+    let named = dockerfile.lines().filter_map(|line| line.strip_prefix("ENV ")).flat_map(str::split_whitespace);
+    let named: Vec<_> = named.filter_map(|pair| pair.split_once('=')).collect();
+    assert!(!named.is_empty(), "the image listens on 127.0.0.1 only");
+    for (name, _) in named {
+        assert!(known(name).is_some_and(|setting| !setting.secret), "the image sets {name}");
+    }
+}
+
+#[test]
+fn each_service_has_its_workers_and_all_queues_are_consumed_once() {
+    let programs = programs();
+    let mut consumed = Vec::new();
+    for service in Subscription::services() {
+        let worker = programs.get(service).unwrap_or_else(|| panic!("docker-compose.yml has no service {service}"));
+        let command = words(&worker["command"]);
+        let [program, pairs @ ..] = command.as_slice() else { panic!("{service} has no command") };
+        assert_eq!(program, "orderflow-worker");
+        let patterns = pairs.chunks(2).map(|pair| {
+            assert_eq!(pair[0], "--queue", "{service}");
+            pair[1].clone()
+        });
+        let chosen =
+            Registry::select(&patterns.collect::<Vec<_>>()).unwrap_or_else(|error| panic!("{service}: {error}"));
+        let chosen: Vec<_> = chosen.entries.into_iter().map(|(subscription, _)| subscription).collect();
+        assert!(chosen.iter().all(|subscription| subscription.service() == service), "{service}: {chosen:?}");
+        consumed.extend(chosen);
+        // Two of one service cannot share a name or a port.
+        assert!(worker["container_name"].is_null() && worker["ports"].is_null(), "{service} cannot be scaled");
+    }
+    consumed.sort_unstable();
+    let mut all = Subscription::ALL.to_vec();
+    all.sort_unstable();
+    assert_eq!(consumed, all);
+}
+
+#[test]
+fn containers_may_do_no_more_than_they_need() {
+    for (name, service) in services() {
+        assert_eq!(service["read_only"].as_bool(), Some(true), "{name}");
+        assert_eq!(words(&service["cap_drop"]), ["ALL"], "{name}");
+        assert!(service["privileged"].is_null() && service["cap_add"].is_null(), "{name}");
+        assert_eq!(words(&service["security_opt"]), ["no-new-privileges:true"], "{name}");
+        assert!(!service["deploy"]["resources"]["limits"]["memory"].is_null(), "{name} may take all memory");
+        let ports = if service["ports"].is_null() { Vec::new() } else { words(&service["ports"]) };
+        assert!(ports.iter().all(|port| port.starts_with("127.0.0.1:")), "{name} is published: {ports:?}");
+        let image = service["image"].as_str().expect("every service has an image");
+        let tag = image.split_once(':').map(|(_, tag)| tag);
+        assert!(tag.is_some_and(|tag| tag != "latest"), "{name} runs whatever {image} is today");
+        // Ours is in the Dockerfile.
+        let user = if image == "orderflow:local" { image_user() } else { text(&service["user"]) };
+        let number: u32 = user.split(':').next().and_then(|user| user.parse().ok()).expect("a number");
+        assert_ne!(number, 0, "{name} runs as root");
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().expect("a text").to_owned()
+}
+
+fn image_user() -> String {
+    let dockerfile = read("Dockerfile");
+    dockerfile.lines().rev().find_map(|line| line.strip_prefix("USER ")).expect("a user").to_owned()
+}
+
+#[test]
+fn a_program_is_given_the_time_that_it_takes_to_stop() {
+    for (name, service) in programs() {
+        let grace = humantime::parse_duration(&text(&service["stop_grace_period"])).expect("a length of time");
+        assert!(grace > LONGEST_STOP, "{name} is killed after {grace:?}");
+    }
+}
+
+#[test]
+fn the_image_is_built_as_the_workspace_says() {
+    let (dockerfile, manifest) = (read("Dockerfile"), read("Cargo.toml"));
+    let argument = |name: &str| {
+        let found = dockerfile.lines().find_map(|line| line.strip_prefix(&format!("ARG {name}=")));
+        found.unwrap_or_else(|| panic!("the Dockerfile has no ARG {name}")).to_owned()
+    };
+    let stated = |key: &str| {
+        let found = manifest.lines().find_map(|line| line.strip_prefix(&format!("{key} = ")));
+        found.unwrap_or_else(|| panic!("Cargo.toml has no {key}")).trim_matches('"').to_owned()
+    };
+    let numbers =
+        |version: &str| -> Vec<u32> { version.split('.').map(|number| number.parse().expect("a number")).collect() };
+    assert!(numbers(&argument("RUST_VERSION")) >= numbers(&stated("rust-version")), "too old a compiler");
+    assert_eq!(argument("VERSION"), stated("version"));
+}
+
+/// A heading's anchor, as GitHub makes it.
+fn anchor(heading: &str) -> String {
+    let heading = heading.to_lowercase();
+    let kept = heading.chars().filter(|one| one.is_alphanumeric() || " -_".contains(*one));
+    kept.map(|one| if one == ' ' { '-' } else { one }).collect()
+}
+
+#[test]
+fn the_runbook_has_what_its_table_points_to() {
+    let runbook = read("docs/RUNBOOK.md");
+    let headings: BTreeSet<_> = runbook.lines().filter_map(|line| line.strip_prefix("## ")).map(anchor).collect();
+    let links: Vec<_> = runbook.split("](#").skip(1).filter_map(|rest| rest.split_once(')')).collect();
+    assert!(links.len() > headings.len(), "{links:?}");
+    for (link, _) in links {
+        assert!(headings.contains(link), "{link} is none of {headings:?}");
+    }
+}
+
+#[tokio::test]
+async fn passwords_are_made_once_for_the_owner_alone_and_never_overwritten() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join(".env");
+    assert!(make_env(directory.path()).await.status.success());
+    let (first, mode) = (fs::read_to_string(&file).expect("there"), fs::metadata(&file).expect("there").permissions());
+    assert_eq!(mode.mode() & 0o777, 0o600);
+    let again = make_env(directory.path()).await;
+    assert_eq!(again.status.code(), Some(1), "{again:?}");
+    assert!(String::from_utf8_lossy(&again.stderr).contains("exists"), "{again:?}");
+    assert_eq!(fs::read_to_string(&file).expect("there"), first);
+    let (one, other) = (made_up().await, made_up().await);
+    let values: BTreeSet<_> = one.values().chain(other.values()).collect();
+    assert_eq!(values.len(), one.len() + other.len(), "a password came twice");
+    for ignored in [".gitignore", ".dockerignore"] {
+        let lines = read(ignored);
+        let kept_out = lines.lines().any(|line| line == ".env" || line == "*");
+        assert!(kept_out && !lines.lines().any(|line| line == "!.env"), "{ignored} lets .env through");
+    }
+}
+
+#[tokio::test]
+async fn the_health_check_believes_nothing_but_a_200() {
+    assert!(!healthcheck(1).await, "nobody listens there");
+    for (answer, healthy) in [("200 OK", true), ("503 Service Unavailable", false), ("20", false)] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let mut request = Vec::new();
+            // As servers do: one that answers and closes before it has read everything resets the connection.
+            while !request.ends_with(b"\r\n\r\n") {
+                assert!(stream.read_buf(&mut request).await.expect("a request") > 0, "the request is cut off");
+            }
+            let head = format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.expect("it is read");
+            String::from_utf8_lossy(&request).into_owned()
+        });
+        assert_eq!(healthcheck(port).await, healthy, "{answer}");
+        assert!(server.await.expect("no panic").starts_with("GET /readyz HTTP/1.1\r\n"));
+    }
+}
+
+async fn healthcheck(port: u16) -> bool {
+    let script = root().join("scripts/container/healthcheck.sh");
+    Command::new(script).arg(port.to_string()).output().await.expect("it can be run").status.success()
+}
