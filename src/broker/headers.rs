@@ -62,6 +62,8 @@ pub fn number(headers: &FieldTable, name: &str) -> Option<u32> {
         AMQPValue::LongUInt(number) => Some(*number),
         AMQPValue::LongInt(number) => u32::try_from(*number).ok(),
         AMQPValue::LongLongInt(number) => u32::try_from(*number).ok(),
+        AMQPValue::ShortShortUInt(number) => Some((*number).into()),
+        AMQPValue::ShortUInt(number) => Some((*number).into()),
         _ => None,
     }
 }

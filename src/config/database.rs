@@ -22,10 +22,14 @@ impl DatabaseConfig {
     /// Reads its variable; problems stay with `source`.
     #[must_use]
     pub fn read(source: &Source) -> Option<Self> {
-        let url = source.require(&DATABASE_URL, |text| match url::Url::parse(text) {
-            Ok(url) if matches!(url.scheme(), "postgres" | "postgresql") && url.has_host() => Ok(text.to_owned()),
-            _ => Err("expected the form postgres://USER:PASSWORD@HOST:5432/DATABASE".to_owned()),
-        })?;
-        Some(Self { url: url.into() })
+        Some(Self { url: source.require(&DATABASE_URL, postgres_url)? })
+    }
+}
+
+/// The URL of a PostgreSQL database.
+pub(super) fn postgres_url(text: &str) -> Result<SecretString, String> {
+    match url::Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "postgres" | "postgresql") && url.has_host() => Ok(text.into()),
+        _ => Err("expected the form postgres://USER:PASSWORD@HOST:5432/DATABASE".to_owned()),
     }
 }

@@ -13,7 +13,9 @@ mod worker;
 pub use broker::{AdminConfig, BrokerConfig, RetryDelays, Users};
 pub use database::DatabaseConfig;
 pub use log::{LogConfig, LogFormat};
-pub use providers::{CarrierConfig, MailConfig, MailTransport, PaymentConfig};
+pub use providers::{
+    CarrierChoice, CarrierConfig, LineConfig, MailConfig, MailTransport, PaymentChoice, PaymentConfig,
+};
 pub use setting::{ConfigError, Setting, Source};
 pub use web::{Admission, LinkConfig, WebConfig};
 pub use worker::{WorkerConfig, reconcile_after};
@@ -40,10 +42,17 @@ pub const ALL: &[&Setting] = &[
     &worker::PREFETCH,
     &worker::RECONCILE_AFTER,
     &providers::PAYMENT_PROVIDER,
+    &providers::PAYMENT_TIMEOUT,
+    &providers::PAYMENT_CONCURRENCY,
+    &providers::SIMULATOR_DATABASE_URL,
     &providers::CARRIER,
+    &providers::CARRIER_TIMEOUT,
+    &providers::CARRIER_CONCURRENCY,
     &providers::MAIL,
     &providers::SMTP_URL,
     &providers::MAIL_FROM,
+    &providers::MAIL_TIMEOUT,
+    &providers::MAIL_CONCURRENCY,
     &log::RUST_LOG,
     &log::LOG_FORMAT,
 ];

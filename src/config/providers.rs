@@ -1,11 +1,15 @@
-//! `PAYMENT_PROVIDER`, `CARRIER`, `MAIL`, `SMTP_URL`, `MAIL_FROM`
+//! `PAYMENT_PROVIDER`, `PAYMENT_TIMEOUT`, `PAYMENT_CONCURRENCY`, `SIMULATOR_DATABASE_URL`, `CARRIER`, `CARRIER_TIMEOUT`,
+//! `CARRIER_CONCURRENCY`, `MAIL`, `SMTP_URL`, `MAIL_FROM`, `MAIL_TIMEOUT`, `MAIL_CONCURRENCY`
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use secrecy::SecretString;
 use url::Url;
 
-use super::setting::{Setting, Source};
+use super::{
+    DatabaseConfig, database,
+    setting::{self, Setting, Source},
+};
 
 pub(super) const PAYMENT_PROVIDER: Setting = Setting {
     name: "PAYMENT_PROVIDER",
@@ -13,8 +17,38 @@ pub(super) const PAYMENT_PROVIDER: Setting = Setting {
     secret: false,
     meaning: "who takes the money: simulated",
 };
+pub(super) const PAYMENT_TIMEOUT: Setting = Setting {
+    name: "PAYMENT_TIMEOUT",
+    default: Some("10s"),
+    secret: false,
+    meaning: "how long the payment provider may take for an answer, 100ms to 5m; then it is asked again, and gets the same key",
+};
+pub(super) const PAYMENT_CONCURRENCY: Setting = Setting {
+    name: "PAYMENT_CONCURRENCY",
+    default: Some("64"),
+    secret: false,
+    meaning: "how many calls to the payment provider a worker has under way at once, 1 to 1000",
+};
+pub(super) const SIMULATOR_DATABASE_URL: Setting = Setting {
+    name: "SIMULATOR_DATABASE_URL",
+    default: None,
+    secret: true,
+    meaning: "the database in which PAYMENT_PROVIDER=simulated keeps its ledger, so that it can be away by itself; unset: that of DATABASE_URL",
+};
 pub(super) const CARRIER: Setting =
     Setting { name: "CARRIER", default: Some("simulated"), secret: false, meaning: "who takes the parcels: simulated" };
+pub(super) const CARRIER_TIMEOUT: Setting = Setting {
+    name: "CARRIER_TIMEOUT",
+    default: Some("10s"),
+    secret: false,
+    meaning: "how long the carrier may take for an answer, 100ms to 5m; then it is asked again, and gets the same key",
+};
+pub(super) const CARRIER_CONCURRENCY: Setting = Setting {
+    name: "CARRIER_CONCURRENCY",
+    default: Some("64"),
+    secret: false,
+    meaning: "how many calls to the carrier a worker has under way at once, 1 to 1000",
+};
 pub(super) const MAIL: Setting = Setting {
     name: "MAIL",
     default: None,
@@ -34,39 +68,101 @@ pub(super) const MAIL_FROM: Setting = Setting {
     meaning: "whom mails come from",
 };
 
-/// The payment provider.
+pub(super) const MAIL_TIMEOUT: Setting = Setting {
+    name: "MAIL_TIMEOUT",
+    default: Some("60s"),
+    secret: false,
+    meaning: "how long handing a mail over may take, 100ms to 5m; then it is sent again, with the same Message-ID",
+};
+pub(super) const MAIL_CONCURRENCY: Setting = Setting {
+    name: "MAIL_CONCURRENCY",
+    // Mail servers commonly take about this many connections from one client.
+    default: Some("10"),
+    secret: false,
+    meaning: "how many mails a worker hands over at once, each on a connection of its own, 1 to 1000",
+};
+
+/// The bounds of what is asked of a provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PaymentConfig {
+pub struct LineConfig {
+    /// How long one call may take.
+    pub time_out: Duration,
+    /// How many calls one process has under way at once; not zero.
+    pub concurrency: usize,
+}
+
+impl LineConfig {
+    /// Reads its two variables; problems stay with `source`.
+    fn read(source: &Source, time_out: &Setting, concurrency: &Setting) -> Option<Self> {
+        let time_out = source.parse(time_out, |text| match setting::duration(text) {
+            // Less is a typing error, and more would hold messages for longer than the broker lets us.
+            Ok(length) if (Duration::from_millis(100)..=Duration::from_secs(300)).contains(&length) => Ok(length),
+            _ => Err("expected a length of time from 100ms to 5m".to_owned()),
+        });
+        let concurrency = source.parse(concurrency, |text| setting::number(text, 1, 1_000));
+        Some(Self { time_out: time_out?, concurrency: concurrency? })
+    }
+}
+
+/// The payment provider.
+#[derive(Debug, Clone)]
+pub struct PaymentConfig {
+    /// Who it is.
+    pub provider: PaymentChoice,
+    /// What is asked of it.
+    pub line: LineConfig,
+}
+
+/// Who takes the money.
+#[derive(Debug, Clone)]
+pub enum PaymentChoice {
     /// Our own stand-in with the test cards of the contract.
-    Simulated,
+    Simulated {
+        /// Where it keeps its ledger, if not with us.
+        ledger: Option<DatabaseConfig>,
+    },
 }
 
 impl PaymentConfig {
-    /// Reads its variable; problems stay with `source`.
+    /// Reads its variables; problems stay with `source`.
     #[must_use]
     pub fn read(source: &Source) -> Option<Self> {
-        source.parse(&PAYMENT_PROVIDER, |text| match text {
-            "simulated" => Ok(Self::Simulated),
+        let ledger = source.parse(&SIMULATOR_DATABASE_URL, database::postgres_url).map(|url| DatabaseConfig { url });
+        let provider = source.parse(&PAYMENT_PROVIDER, |text| match text {
+            "simulated" => Ok(PaymentChoice::Simulated { ledger }),
             _ => Err("expected simulated".to_owned()),
-        })
+        });
+        let line = LineConfig::read(source, &PAYMENT_TIMEOUT, &PAYMENT_CONCURRENCY);
+        Some(Self { provider: provider?, line: line? })
     }
 }
 
 /// The carrier.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CarrierConfig {
+#[derive(Debug, Clone)]
+pub struct CarrierConfig {
+    /// Who it is.
+    pub carrier: CarrierChoice,
+    /// What is asked of it.
+    pub line: LineConfig,
+}
+
+/// Who takes the parcels.
+#[derive(Debug, Clone)]
+pub enum CarrierChoice {
     /// Our own stand-in, which refuses one product.
     Simulated,
 }
 
 impl CarrierConfig {
-    /// Reads its variable; problems stay with `source`.
+    /// Reads its variables; problems stay with `source`.
     #[must_use]
     pub fn read(source: &Source) -> Option<Self> {
-        source.parse(&CARRIER, |text| match text {
-            "simulated" => Ok(Self::Simulated),
+        let carrier = source.parse(&CARRIER, |text| match text {
+            "simulated" => Ok(CarrierChoice::Simulated),
             _ => Err("expected simulated".to_owned()),
-        })
+        });
+        let line = LineConfig::read(source, &CARRIER_TIMEOUT, &CARRIER_CONCURRENCY);
+        Some(Self { carrier: carrier?, line: line? })
     }
 }
 
@@ -86,6 +182,8 @@ pub struct MailConfig {
     pub transport: MailTransport,
     /// Whom they come from, as a mailbox (`Name <address>`).
     pub from: String,
+    /// How many at once, and how long each may take.
+    pub line: LineConfig,
 }
 
 impl MailConfig {
@@ -103,6 +201,7 @@ impl MailConfig {
             }
             _ => Err("expected file:DIRECTORY or smtp".to_owned()),
         });
-        Some(Self { transport: transport?, from: source.text(&MAIL_FROM)? })
+        let line = LineConfig::read(source, &MAIL_TIMEOUT, &MAIL_CONCURRENCY);
+        Some(Self { transport: transport?, from: source.text(&MAIL_FROM)?, line: line? })
     }
 }

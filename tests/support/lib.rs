@@ -23,7 +23,7 @@ mod wait;
 pub use broker::Probe;
 pub use client::{Answer, Order, Web, body, key};
 pub use process::{Child, Ended, run};
-pub use proxy::Proxy;
+pub use proxy::{Proxy, Way};
 pub use servers::Servers;
 pub use shop::Shop;
 pub use smtp::SmtpSink;

@@ -149,10 +149,25 @@ impl Shop {
     /// # Panics
     /// When it does not start.
     pub async fn start_worker_with(&mut self, queues: &[&str], settings: &[(&str, &str)]) {
+        let arguments: Vec<&str> = queues.iter().flat_map(|queue| ["--queue", queue]).collect();
+        self.start_as_worker("orderflow-worker", &arguments, settings).await;
+    }
+
+    /// As [`Shop::start_worker_with`], but the worker whose handler for payment.order-created panics in this step
+    /// (`prepare`, `act`, `record`) for this order, so many times.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start_faulty_worker(&mut self, step: &str, order: Uuid, times: u32) {
+        let (order, times) = (order.to_string(), times.to_string());
+        let fault = [("FAULT_STEP", step), ("FAULT_ORDER", order.as_str()), ("FAULT_TIMES", times.as_str())];
+        self.start_as_worker("faulty-worker", &[], &fault).await;
+    }
+
+    async fn start_as_worker(&mut self, program: &str, arguments: &[&str], settings: &[(&str, &str)]) {
         let mut all = self.settings("orderflow-worker");
         all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        let arguments: Vec<&str> = queues.iter().flat_map(|queue| ["--queue", queue]).collect();
-        let mut child = Child::start("orderflow-worker", &arguments, &all);
+        let mut child = Child::start(program, arguments, &all);
         let health = Web::new(child.address().await);
         until("the worker is ready", async || {
             let answer = health.get("/readyz", &[]).await;
@@ -177,6 +192,21 @@ impl Shop {
     /// A look into its virtual host.
     pub async fn probe(&self) -> Probe {
         Probe::connect(&self.servers.broker(None, &self.name)).await
+    }
+
+    /// Asks the broker's management API, as an administrator; `path` is what comes after `/api/`, with `{vhost}` for the
+    /// virtual host.
+    ///
+    /// # Panics
+    /// When the answer is not a success.
+    pub async fn manage(&self, method: Method, path: &str) -> serde_json::Value {
+        let url = format!("{}api/{}", self.servers.management_url, path.replace("{vhost}", &self.name));
+        let request = Client::new().request(method, url);
+        let response = request.basic_auth(&self.admin.user, Some(self.admin.password.expose_secret())).send().await;
+        let response = response.expect("the management API answers");
+        let (status, body) = (response.status(), response.text().await.expect("it has a body"));
+        assert!(status.is_success(), "{path}: {status} {body}");
+        serde_json::from_str(&body).unwrap_or_default()
     }
 
     /// A connection to its database.

@@ -86,6 +86,7 @@ async fn every_setting_is_shown_and_no_secret() {
         ("AMQP_VIEWER_PASSWORD", "hush"),
         ("TOKEN_SECRET_FILE", file.to_str().expect("text")),
         ("SMTP_URL", "smtp://shop:hush@mail"),
+        ("SIMULATOR_DATABASE_URL", "postgres://simulator:hush@elsewhere/simulator"),
         ("LISTEN", "0.0.0.0:80"),
     ]);
     let text = run("orderflow", &["config"], &given).await;
@@ -100,6 +101,7 @@ async fn every_setting_is_shown_and_no_secret() {
         "DATABASE_URL AMQP_URL AMQP_ADMIN_URL AMQP_WEB_PASSWORD AMQP_WORKER_PASSWORD AMQP_VIEWER_PASSWORD LISTEN",
         "WORKER_LISTEN PUBLIC_URL TRUSTED_PROXIES TOKEN_SECRET RUST_LOG LOG_FORMAT PAYMENT_PROVIDER CARRIER MAIL SMTP_URL",
         "MAIL_FROM BATCH_SIZE PREFETCH RECONCILE_AFTER RETRY_DELAYS RATE_LIMIT ADMISSION_MAX_OUTBOX_AGE ADMISSION_MAX_OUTBOX_ROWS",
+        "PAYMENT_TIMEOUT PAYMENT_CONCURRENCY CARRIER_TIMEOUT CARRIER_CONCURRENCY MAIL_TIMEOUT MAIL_CONCURRENCY SIMULATOR_DATABASE_URL",
     ]
     .iter()
     .flat_map(|names| names.split_whitespace())
@@ -140,9 +142,16 @@ async fn wrong_and_missing_settings_are_all_named_before_anything_starts() {
                 "RECONCILE_AFTER",
                 "RETRY_DELAYS",
                 "PAYMENT_PROVIDER",
+                "PAYMENT_TIMEOUT",
+                "PAYMENT_CONCURRENCY",
+                "SIMULATOR_DATABASE_URL",
                 "CARRIER",
+                "CARRIER_TIMEOUT",
+                "CARRIER_CONCURRENCY",
                 "MAIL",
                 "SMTP_URL",
+                "MAIL_TIMEOUT",
+                "MAIL_CONCURRENCY",
             ],
         ),
     ];
@@ -162,7 +171,14 @@ async fn wrong_and_missing_settings_are_all_named_before_anything_starts() {
         ("RECONCILE_AFTER", "2days"),
         ("RETRY_DELAYS", "10s,1s"),
         ("PAYMENT_PROVIDER", "cash"),
+        ("PAYMENT_TIMEOUT", "6m"),
+        ("PAYMENT_CONCURRENCY", "0"),
+        ("SIMULATOR_DATABASE_URL", "mysql://simulator:hush@db/simulator"),
         ("CARRIER", "pigeon"),
+        ("CARRIER_TIMEOUT", "10"),
+        ("CARRIER_CONCURRENCY", "1001"),
+        ("MAIL_TIMEOUT", "1ms"),
+        ("MAIL_CONCURRENCY", "few"),
         ("MAIL", "carrier pigeon"),
         ("SMTP_URL", "http://shop:hush@mail"),
         ("RUST_LOG", "a=b=c"),

@@ -62,6 +62,22 @@ fn handlers_see_neither_the_broker_nor_actix() {
 }
 
 #[test]
+fn providers_are_called_by_their_line_and_queues_that_call_one_are_paused_with_it() {
+    let callers: Vec<_> =
+        sources("workers/src/services").into_iter().filter(|(_, code)| code.contains("Reached<")).collect();
+    assert!(!callers.is_empty(), "nobody calls a provider: this check looks for the wrong words");
+    for (name, code) in callers {
+        assert!(code.contains(".line.call("), "{name}: a call without its line has no time-out and no breaker");
+        assert!(code.contains("fn line(&self)"), "{name}: without its line the queue is not paused with the provider");
+    }
+    let providers = ["dyn PaymentProvider", "dyn Carrier", "dyn Mailer"];
+    for (name, code) in sources("workers/src/services") {
+        let without = code.replace("Reached<dyn ", "");
+        assert!(!providers.iter().any(|word| without.contains(word)), "{name} has a provider without its line");
+    }
+}
+
+#[test]
 fn sql_is_in_stores() {
     let words = ["sql_query", "diesel::insert_into", "diesel::update", "diesel::delete", "::table"];
     let store = |name: &str| {

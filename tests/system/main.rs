@@ -2,6 +2,7 @@
 
 mod admission;
 mod bad_input;
+mod breaker;
 mod cancels;
 mod commands;
 mod dead_letters;
@@ -14,6 +15,7 @@ mod house;
 mod mails;
 mod outages;
 mod placing;
+mod poison;
 mod privacy;
 mod reading;
 mod republish;

@@ -1,6 +1,9 @@
 //! What dies comes back, and nothing is lost or done twice.
 
-use orderflow_tests::{Proxy, Shop, VISA, Web, until};
+use orderflow::broker::Subscription;
+use orderflow_tests::{Proxy, Shop, VISA, Way, Web, run, until};
+use reqwest::Method;
+use serde_json::Value;
 
 /// A front end and a worker that reach the broker by a wire that can be cut.
 async fn start_wired(shop: &mut Shop) -> (Web, Proxy) {
@@ -83,5 +86,70 @@ async fn a_worker_killed_in_the_middle_of_500_orders_charges_nobody_twice() {
     assert!(shop.number("SELECT count(*) FROM orders.orders WHERE status = 'shipped'").await < 500, "killed too late");
     shop.start_worker(&[]).await;
     shop.until_orders("shipped", 500).await;
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_is_deleted_is_consumed_again_as_soon_as_it_is_applied() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    shop.start_worker(&[]).await;
+    let first = web.order("MUG-BLUE", 1, VISA).await;
+    web.until_status(&first, "shipped").await;
+    shop.manage(Method::DELETE, "queues/{vhost}/shipping.inventory-reserved").await;
+    let worker = shop.workers().last_mut().expect("it runs");
+    worker.until_logged("RabbitMQ cancelled the consumer").await;
+    worker.until_logged("run `orderflow topology apply`").await;
+    let applied = run("orderflow", &["topology", "apply"], &shop.operator_settings()).await;
+    assert_eq!(applied.code, Some(0), "{applied:?}");
+    let second = web.order("MUG-BLUE", 1, VISA).await;
+    web.until_status(&second, "shipped").await;
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_an_operator_closes_are_made_again() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    shop.start_worker(&[]).await;
+    web.orders(20, "MUG-BLUE", VISA).await;
+    // The management API learns of connections some seconds late. Twelve queues, and a publisher in each process.
+    let mut open: Vec<String> = Vec::new();
+    until("the broker shows all our connections", async || {
+        let listed = shop.manage(Method::GET, "vhosts/{vhost}/connections").await;
+        let name = |one: &Value| Some(one["name"].as_str()?.to_owned());
+        open = listed.as_array().into_iter().flatten().filter_map(name).collect();
+        if open.len() >= Subscription::ALL.len() + 2 { Ok(()) } else { Err(listed) }
+    })
+    .await;
+    for name in &open {
+        let name = percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC);
+        shop.manage(Method::DELETE, &format!("connections/{name}")).await;
+    }
+    let worker = shop.workers().last_mut().expect("it runs");
+    worker.until_logged("the queue is not consumed any more; connecting again").await;
+    worker.until_logged("the publishing connection to RabbitMQ broke").await;
+    web.orders(20, "MUG-BLUE", VISA).await;
+    shop.until_orders("shipped", 40).await;
+    shop.close().await;
+}
+
+/// What a publisher sees of an alarm (memory, disk): the broker keeps the connection and reads nothing from it. A real
+/// alarm would block everybody on the server that the tests share.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_takes_no_messages_for_a_while_keeps_nobody_from_ordering() {
+    let mut shop = Shop::open().await;
+    let (web, wire) = start_wired(&mut shop).await;
+    web.orders(20, "MUG-BLUE", VISA).await;
+    shop.until_orders("shipped", 20).await;
+    wire.stall(Way::ToServer);
+    // Every one is answered 202, or this fails.
+    web.orders(50, "MUG-BLUE", VISA).await;
+    let front_end = shop.webs().last_mut().expect("it runs");
+    front_end.until_logged("the publishing connection to RabbitMQ broke").await;
+    assert_eq!(shop.number("SELECT count(*) FROM messaging.outbox").await, 50);
+    web.orders(50, "MUG-BLUE", VISA).await;
+    wire.flow();
+    shop.until_orders("shipped", 120).await;
     shop.close().await;
 }

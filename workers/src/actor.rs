@@ -9,7 +9,7 @@
 //! a transaction's life never depends on an actor's, and a panic in a handler is an error and not the actor's end.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{HashMap, HashSet, VecDeque, hash_map::Entry},
     future::Future,
     sync::Arc,
 };
@@ -17,17 +17,24 @@ use std::{
 use actix::{
     Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, StreamHandler, WrapFuture as _,
 };
+use futures::future::join_all;
 use lapin::message::Delivery;
 use orderflow::{events::Envelope, telemetry};
 use tokio::{runtime::Handle, sync::oneshot};
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::{
+    acting::{Acted, Held, Mode, act},
     handler::{Done, Failure, Handler},
     prepare::{Arrived, Ready, prepare},
     record::{Finished, Recorder},
+    settle::Settle,
 };
+
+/// How many calls of `act` are under way at once where no line to a provider says it.
+const AT_ONCE: usize = 64;
 
 /// Batches at once where a batch is one event: as many as the other frameworks we compare with run by default.
 const UNBATCHED_TRANSACTIONS: usize = 16;
@@ -35,7 +42,7 @@ const UNBATCHED_TRANSACTIONS: usize = 16;
 /// Why an actor ended.
 #[derive(Debug)]
 pub enum Ended {
-    /// It was told to, and everything begun is settled.
+    /// It was told to, or its provider went away, and everything begun is settled or left to the broker.
     Drained,
     /// Its deliveries stopped coming: the connection broke or the broker cancelled the consumer.
     Lost(String),
@@ -49,14 +56,15 @@ pub struct Work<H> {
     pub runtime: Handle,
     /// The most events in one transaction.
     pub batch_size: usize,
+    /// How the queue is worked.
+    pub mode: Mode,
 }
 
 /// Handles the deliveries of one queue until they end or it is told to stop.
 pub struct QueueActor<H: Handler> {
     work: Work<H>,
-    in_hand: HashSet<Uuid>,
-    /// Further deliveries of events that are in hand.
-    repeated: Vec<Arrived<H>>,
+    /// The events in hand, each with further deliveries of it that came meanwhile.
+    in_hand: HashMap<Uuid, Vec<Arrived<H>>>,
     arrived: Vec<Arrived<H>>,
     preparing: bool,
     ready: VecDeque<Ready<H>>,
@@ -65,6 +73,10 @@ pub struct QueueActor<H: Handler> {
     recording: usize,
     settling: usize,
     draining: bool,
+    /// Cancelled with the first sign that it is to end.
+    interrupted: CancellationToken,
+    /// While probing: about the message that it is done with.
+    held: Option<Held>,
     ended: Option<oneshot::Sender<Ended>>,
 }
 
@@ -74,8 +86,7 @@ impl<H: Handler> QueueActor<H> {
     pub fn new(work: Work<H>, ended: oneshot::Sender<Ended>) -> Self {
         Self {
             work,
-            in_hand: HashSet::new(),
-            repeated: Vec::new(),
+            in_hand: HashMap::new(),
             arrived: Vec::new(),
             preparing: false,
             ready: VecDeque::new(),
@@ -84,12 +95,18 @@ impl<H: Handler> QueueActor<H> {
             recording: 0,
             settling: 0,
             draining: false,
+            interrupted: CancellationToken::new(),
+            held: None,
             ended: Some(ended),
         }
     }
 
     /// Takes every step that can be taken now. Called after whatever changed something.
     fn pump(&mut self, context: &mut Context<Self>) {
+        // Seen here and not only by the shell: between two calls that find the provider away nothing more is begun.
+        if self.work.mode == Mode::Working && Mode::of(&*self.work.recorder.handler) == Mode::Probing {
+            self.put_down(context);
+        }
         self.start_preparing(context);
         self.start_acting(context);
         self.start_recording(context);
@@ -114,52 +131,99 @@ impl<H: Handler> QueueActor<H> {
         self.preparing = true;
         let recorder = Arc::clone(&self.work.recorder);
         let ids: Vec<Uuid> = batch.iter().map(|arrived| arrived.event.id).collect();
-        self.run(context, async move { prepare(&recorder, batch).await }, move |actor, ready| {
+        self.run(context, async move { prepare(&recorder, batch).await }, move |actor, ready, _| {
             actor.preparing = false;
-            let still: HashSet<Uuid> = ready.iter().map(|ready| ready.event.id).collect();
-            actor.ready.extend(ready);
-            let settled: Vec<Uuid> = ids.into_iter().filter(|id| !still.contains(id)).collect();
+            let going_on: HashSet<Uuid> = ready.iter().map(|ready| ready.event.id).collect();
+            if going_on.is_empty() {
+                actor.held = None;
+            }
+            let settled: Vec<Uuid> = ids.into_iter().filter(|id| !going_on.contains(id)).collect();
             actor.let_go(&settled);
+            actor.ready.extend(ready);
         });
     }
 
     fn start_acting(&mut self, context: &mut Context<Self>) {
-        while self.acting < H::AT_ONCE {
-            let Some(Ready { delivery, event, input }) = self.ready.pop_front() else { return };
+        if self.draining {
+            let ready: Vec<_> = self.ready.drain(..).map(|ready| ready.delivery).collect();
+            self.leave(context, ready);
+        }
+        let at_once = self.work.recorder.handler.line().map_or(AT_ONCE, |line| line.concurrency());
+        while self.acting < at_once {
+            let Some(ready) = self.ready.pop_front() else { return };
             self.acting += 1;
-            let recorder = Arc::clone(&self.work.recorder);
-            let id = event.id;
+            let event = &ready.event;
             let span = tracing::info_span!(
                 "act", queue = %H::SUBSCRIPTION, order.id = %event.order_id, event.id = %event.id,
                 correlation.id = %event.correlation_id
             );
-            let acting = async move {
-                let event = Arc::new(event);
-                // A task of its own, so that a panic costs this event an attempt and nothing else.
-                let (handler, its_event) = (Arc::clone(&recorder.handler), Arc::clone(&event));
-                let outcome = tokio::spawn(async move { handler.act(&its_event, input).await }.in_current_span()).await;
-                let outcome = outcome.unwrap_or_else(|_| Err(Failure::retry("the handler panicked while it acted")));
-                match (outcome, Arc::try_unwrap(event)) {
-                    (Ok(effect), Ok(event)) => Some(Finished { delivery, done: Done { event, effect } }),
-                    (Err(failure), _) => {
-                        recorder.settle.fail(&delivery, &failure).await;
-                        None
-                    }
-                    // The task has ended, so nobody else holds the event.
-                    (Ok(_), Err(_)) => {
-                        recorder.settle.give_back(&delivery).await;
-                        None
-                    }
-                }
-            };
-            self.run(context, acting.instrument(span), move |actor, finished| {
+            let id = event.id;
+            let probing = (self.work.mode == Mode::Probing).then(|| *self.held.get_or_insert_with(Held::now));
+            let acting = act(Arc::clone(&self.work.recorder), ready, probing, self.interrupted.clone());
+            self.run(context, acting.instrument(span), move |actor, acted, context| {
                 actor.acting -= 1;
-                if finished.is_none() {
-                    actor.let_go(&[id]);
+                match acted {
+                    Acted::Finished(finished) => {
+                        actor.held = None;
+                        actor.finished.push(finished);
+                    }
+                    Acted::Settled => {
+                        actor.held = None;
+                        actor.let_go(&[id]);
+                    }
+                    Acted::Away(arrived) => actor.keep_or_leave(context, arrived),
                 }
-                actor.finished.extend(finished);
             });
         }
+    }
+
+    /// The provider is away. A message to probe with is prepared anew, since much may have happened meanwhile, and tried
+    /// again; any other stays with the broker.
+    fn keep_or_leave(&mut self, context: &mut Context<Self>, arrived: Arrived<H>) {
+        let probing = self.work.mode == Mode::Probing && !self.draining;
+        if !probing {
+            self.let_go(&[arrived.event.id]);
+            self.leave(context, vec![arrived.delivery]);
+            // Not settled and not in hand any more: it comes again with the next channel, so this one has to end.
+            self.put_down(context);
+            return;
+        }
+        self.held = self.held.and_then(Held::tried_again);
+        if self.held.is_some() {
+            self.arrived.push(arrived);
+            return;
+        }
+        self.let_go(&[arrived.event.id]);
+        self.settling += 1;
+        let recorder = Arc::clone(&self.work.recorder);
+        let putting_back = async move { recorder.settle.put_back(&arrived.delivery).await };
+        self.run(context, putting_back, |actor, (), _| actor.settling -= 1);
+    }
+
+    /// Begins nothing more, interrupts whoever waits for a turn, and ends when what was begun has ended. What is not
+    /// begun goes back to the broker with the channel, and so to another worker at once.
+    fn put_down(&mut self, context: &mut Context<Self>) {
+        if !self.draining {
+            self.draining = true;
+            self.interrupted.cancel();
+            let others = self.in_hand.values_mut().flat_map(|others| others.drain(..));
+            let waiting: Vec<_> = self.arrived.drain(..).chain(others).map(|arrived| arrived.delivery).collect();
+            self.leave(context, waiting);
+        }
+    }
+
+    /// Leaves deliveries to the end of their channel.
+    fn leave(&mut self, context: &mut Context<Self>, mut deliveries: Vec<Delivery>) {
+        deliveries.retain(Settle::is_left_too_often);
+        if deliveries.is_empty() {
+            return;
+        }
+        self.settling += 1;
+        let recorder = Arc::clone(&self.work.recorder);
+        let putting_back = async move {
+            join_all(deliveries.iter().map(|delivery| recorder.settle.put_back(delivery))).await;
+        };
+        self.run(context, putting_back, |actor, (), _| actor.settling -= 1);
     }
 
     fn start_recording(&mut self, context: &mut Context<Self>) {
@@ -171,31 +235,34 @@ impl<H: Handler> QueueActor<H> {
             self.recording += 1;
             let recorder = Arc::clone(&self.work.recorder);
             let ids: Vec<Uuid> = batch.iter().map(|finished| finished.done.event.id).collect();
-            self.run(context, async move { recorder.record(batch).await }, move |actor, ()| {
+            self.run(context, async move { recorder.record(batch).await }, move |actor, (), _| {
                 actor.recording -= 1;
                 actor.let_go(&ids);
             });
         }
     }
 
-    /// Forgets events whose deliveries are settled, and takes the next delivery of each in hand, where there is one.
+    /// Forgets events whose deliveries are settled, and takes up those that came meanwhile.
     fn let_go(&mut self, events: &[Uuid]) {
         for event in events {
-            self.in_hand.remove(event);
-        }
-        for arrived in std::mem::take(&mut self.repeated) {
-            self.take(arrived);
+            let mut others = self.in_hand.remove(event).unwrap_or_default();
+            if let Some(next) = others.pop() {
+                self.in_hand.insert(*event, others);
+                self.arrived.push(next);
+            }
         }
     }
 
-    /// Takes a delivery in hand. One whose event is in hand already waits until that one is settled. It is not simply
-    /// acknowledged: it may be the copy that a failed delivery left in a retry tier, come back while the rest of its
-    /// batch is still being recorded.
-    fn take(&mut self, arrived: Arrived<H>) {
-        if self.in_hand.insert(arrived.event.id) {
-            self.arrived.push(arrived);
-        } else {
-            self.repeated.push(arrived);
+    /// Takes a delivery in hand. One whose event is in hand already waits for what becomes of that: it may be a mere
+    /// repetition, which the inbox then recognises, but also the retry of the first, which comes back while the batch
+    /// that the first was in is still being recorded.
+    fn take(&mut self, delivery: Delivery, event: Envelope<H::Event>) {
+        match self.in_hand.entry(event.id) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(Vec::new());
+                self.arrived.push(Arrived { delivery, event });
+            }
+            Entry::Occupied(mut first) => first.get_mut().push(Arrived { delivery, event }),
         }
     }
 
@@ -204,7 +271,7 @@ impl<H: Handler> QueueActor<H> {
         self.settling += 1;
         let recorder = Arc::clone(&self.work.recorder);
         let rejecting = async move { recorder.settle.fail(&delivery, &Failure::reject(why)).await };
-        self.run(context, rejecting, |actor, ()| actor.settling -= 1);
+        self.run(context, rejecting, |actor, (), _| actor.settling -= 1);
     }
 
     /// Runs `work` on the process's runtime and then `after` here, followed by whatever has become possible.
@@ -212,12 +279,12 @@ impl<H: Handler> QueueActor<H> {
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
-        R: FnOnce(&mut Self, F::Output) + 'static,
+        R: FnOnce(&mut Self, F::Output, &mut Context<Self>) + 'static,
     {
         let task = self.work.runtime.spawn(work);
         let then = task.into_actor(self).map(|outcome, actor, context| match outcome {
             Ok(output) => {
-                after(actor, output);
+                after(actor, output, context);
                 actor.pump(context);
             }
             // Handlers run in tasks of their own, so this is a fault of this pipeline. The deliveries concerned are
@@ -248,10 +315,10 @@ impl<H: Handler> StreamHandler<lapin::Result<Delivery>> for QueueActor<H> {
     fn handle(&mut self, delivery: lapin::Result<Delivery>, context: &mut Self::Context) {
         match delivery {
             // What comes while the actor drains goes back to the broker with the channel.
-            Ok(_) if self.draining => {}
+            Ok(delivery) if self.draining => self.leave(context, vec![delivery]),
             Ok(delivery) => {
                 match Envelope::decode(&delivery.data) {
-                    Ok(event) => self.take(Arrived { delivery, event }),
+                    Ok(event) => self.take(delivery, event),
                     Err(error) => self.start_rejecting(context, delivery, telemetry::chain(&error)),
                 }
                 self.pump(context);
@@ -280,11 +347,7 @@ impl<H: Handler> actix::Handler<Drain> for QueueActor<H> {
     type Result = ();
 
     fn handle(&mut self, _: Drain, context: &mut Self::Context) {
-        self.draining = true;
-        // What is not begun goes back to the broker with the channel, and so to another worker at once.
-        self.arrived.clear();
-        self.repeated.clear();
-        self.ready.clear();
+        self.put_down(context);
         self.pump(context);
     }
 }

@@ -1,6 +1,6 @@
 //! What a service writes to handle one kind of event. It sees neither RabbitMQ nor actix.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use orderflow::{
     broker::Subscription,
@@ -8,12 +8,23 @@ use orderflow::{
     store::{Connection, StoreError},
 };
 
+use crate::providers::Line;
+
 /// Why an event could not be handled.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// Passing: the event is handled again later, and dead-lettered when no attempt is left.
     #[error("{why}")]
     Retry {
+        /// For the log and the dead letter's header; no personal data.
+        why: String,
+        /// At least how long to wait, where the other side said so.
+        after: Option<Duration>,
+    },
+    /// The provider is away, and this event's own matter was not looked at. Once that shows to be no coincidence the
+    /// queue is paused and the event waits for the provider; until then it is handled as [`Failure::Retry`].
+    #[error("{why}")]
+    Away {
         /// For the log and the dead letter's header; no personal data.
         why: String,
         /// At least how long to wait, where the other side said so.
@@ -61,9 +72,6 @@ pub struct Done<E, F> {
 pub trait Handler: Send + Sync + 'static {
     /// Which events, and on whose behalf. Its kind has to be that of [`Handler::Event`]; the compiler checks it.
     const SUBSCRIPTION: Subscription;
-    /// How many calls of `act` may be under way at once in one process.
-    const AT_ONCE: usize = 64;
-
     /// The data of the events.
     type Event: EventData;
     /// What `prepare` hands to `act`.
@@ -74,6 +82,12 @@ pub trait Handler: Send + Sync + 'static {
     /// The effect of every event where there is nothing to reach outside for: steps 1 and 2 are then left out.
     #[must_use]
     fn without_reaching_outside() -> Option<Self::Effect> {
+        None
+    }
+
+    /// The line to the provider that `act` calls. While that is away the queue is paused, and as many calls of `act` are
+    /// under way at once as the line takes. None where `act` calls nobody.
+    fn line(&self) -> Option<&Arc<Line>> {
         None
     }
 

@@ -10,7 +10,7 @@ use actix_web::{App, HttpResponse, HttpServer, dev::Server, web};
 use orderflow::{broker::BrokerCheck, config::WorkerConfig};
 use serde_json::json;
 
-use crate::shell::Process;
+use crate::{providers::Providers, shell::Process};
 
 /// Why health cannot be asked for.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +27,8 @@ pub struct Health {
     pub process: Process,
     /// Asks the broker.
     pub check: BrokerCheck,
+    /// Knows which of them are away.
+    pub providers: Providers,
     /// How many queues are to be consumed.
     pub queues: usize,
 }
@@ -68,7 +70,8 @@ async fn healthz() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "alive" }))
 }
 
-/// A worker is of use only with database and broker, and with all of its queues consumed.
+/// A worker is of use only with database and broker, and with all of its queues consumed. One whose provider is away is
+/// ready: it consumes, a message at a time, and another worker would fare the same.
 async fn readyz(health: web::Data<Health>) -> HttpResponse {
     let draining = health.process.stop.is_cancelled();
     let database = health.process.database.connection().await.is_ok();
@@ -80,6 +83,7 @@ async fn readyz(health: web::Data<Health>) -> HttpResponse {
         "status": if draining { "draining" } else if ready { "ready" } else { "not_ready" },
         "database": ok(database),
         "broker": ok(broker),
+        "paused": health.providers.away(),
         "queues": { "consumed": consuming, "wanted": health.queues },
     });
     if ready { HttpResponse::Ok().json(body) } else { HttpResponse::ServiceUnavailable().json(body) }

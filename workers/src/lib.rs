@@ -2,7 +2,9 @@
 //!
 //! [`run`] is the whole process; `main.rs` only reads the command line and the settings.
 
+mod acting;
 mod actor;
+mod breaker;
 mod failure_log;
 pub mod handler;
 mod health;

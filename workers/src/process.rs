@@ -73,7 +73,8 @@ pub fn run(registry: Registry, settings: Settings) -> Result<(), RunError> {
     let (process, services, check, publishing) = runtime.block_on(assemble(&settings))?;
     tracing::info!(address = %listener.local_addr()?, queues = registry.entries.len(), "worker started");
     let server = {
-        let health = Health { process: process.clone(), check: check.clone(), queues: registry.entries.len() };
+        let (providers, queues) = (services.providers.clone(), registry.entries.len());
+        let health = Health { process: process.clone(), check: check.clone(), providers, queues };
         system.block_on(async { health::server(listener, health) })?
     };
     let handle = server.handle();

@@ -97,7 +97,8 @@ fn reverse<E: EndsUnshipped>(services: &Services) -> ReversePayment<E> {
     ReversePayment::new(services.providers.payment.clone())
 }
 
-fn handled_by<H: Handler>(make: impl FnOnce(&Services) -> H + Send + 'static) -> Start {
+/// Starts this handler, made from what the process has. The tests use it to put a handler of their own into a registry.
+pub fn handled_by<H: Handler>(make: impl FnOnce(&Services) -> H + Send + 'static) -> Start {
     Box::new(move |process, services, arbiter| keep_consuming(process, Arc::new(make(services)), arbiter).boxed())
 }
 

@@ -8,7 +8,7 @@ use futures::future::join_all;
 use lapin::{
     message::Delivery,
     options::{BasicAckOptions, BasicNackOptions},
-    types::{AMQPValue, ShortString},
+    types::{AMQPValue, FieldTable, ShortString},
 };
 use orderflow::{
     broker::{
@@ -24,6 +24,13 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::{failure_log::FailureLog, handler::Failure};
+
+/// How often the broker took a message back from a consumer that did not settle it.
+const RETURNS: &str = "x-delivery-count";
+
+/// From so many returns on a message that a paused queue leaves is put back by a copy: well below the queue's delivery
+/// limit of 50, which is there for messages that kill their workers.
+const MANY_RETURNS: u32 = 20;
 
 /// A reason is read in a table of the management UI: longer ones are cut, in characters.
 const LONGEST_REASON: usize = 500;
@@ -63,6 +70,19 @@ impl Settle {
         }
     }
 
+    /// Whether a delivery that is left to the end of its channel was left so often that it should be put back instead.
+    /// The broker counts how often a message goes back with a channel, and a copy's count starts anew: so a provider
+    /// that comes and goes does not drive it towards the queue's delivery limit.
+    #[must_use]
+    pub fn is_left_too_often(delivery: &Delivery) -> bool {
+        returns(delivery) >= MANY_RETURNS
+    }
+
+    /// Puts a delivery at the end of its queue, as a copy of the same attempt.
+    pub async fn put_back(&self, delivery: &Delivery) {
+        self.replace(delivery, self.again(delivery)).await;
+    }
+
     /// Puts a failed delivery into its next retry tier, or dead-letters it where none is left or none would help.
     pub async fn fail(&self, delivery: &Delivery, failure: &Failure) {
         let attempt = attempt(delivery);
@@ -84,13 +104,22 @@ impl Settle {
         }
         let failed = self.failed(delivery, attempt, failure, delay);
         let copy = self.copy(delivery, exchange, next_attempt, &failed);
-        if self.publish(delivery, copy).await {
-            self.acknowledge(std::slice::from_ref(delivery)).await;
+        if self.replace(delivery, copy).await {
             // Last, since all this works with the database away too.
             self.failures.record(failed);
+        }
+    }
+
+    /// Acknowledges a delivery once its copy is safe with the broker, and gives it back where the copy is not. Whether
+    /// the copy is safe.
+    async fn replace(&self, delivery: &Delivery, copy: Message) -> bool {
+        let safe = self.publish(delivery, copy).await;
+        if safe {
+            self.acknowledge(std::slice::from_ref(delivery)).await;
         } else {
             self.give_back(delivery).await;
         }
+        safe
     }
 
     /// Returns a delivery to its queue untouched, for another worker.
@@ -103,7 +132,7 @@ impl Settle {
     fn delay(&self, attempt: u32, failure: &Failure) -> Option<Duration> {
         match failure {
             Failure::Reject { .. } => None,
-            Failure::Retry { after, .. } => {
+            Failure::Retry { after, .. } | Failure::Away { after, .. } => {
                 let usual = self.retry_delays.after_attempt(attempt)?;
                 let least = after.unwrap_or_default().max(usual);
                 // The first tier that is long enough; a wish beyond the last tier gets the last.
@@ -111,6 +140,13 @@ impl Settle {
                 delays.iter().find(|delay| **delay >= least).or(delays.last()).copied()
             }
         }
+    }
+
+    fn again(&self, delivery: &Delivery) -> Message {
+        let mut headers = own_headers(delivery);
+        // What comes by this exchange is believed its attempt, and not everything came by it.
+        headers.insert(ATTEMPT.into(), AMQPValue::LongUInt(attempt(delivery)));
+        self.message(delivery, names::RETURN.to_owned(), headers)
     }
 
     fn failed(&self, delivery: &Delivery, attempt: u32, failure: &Failure, delay: Option<Duration>) -> FailedAttempt {
@@ -128,13 +164,17 @@ impl Settle {
     }
 
     fn copy(&self, delivery: &Delivery, exchange: String, attempt: u32, failed: &FailedAttempt) -> Message {
-        let mut headers = delivery.properties.headers().as_ref().map(headers::without_the_brokers).unwrap_or_default();
+        let mut headers = own_headers(delivery);
         let text = |value: &str| AMQPValue::LongString(value.into());
         headers.insert(ATTEMPT.into(), AMQPValue::LongUInt(attempt));
         headers.insert(REASON.into(), text(&failed.reason));
         headers.insert(QUEUE.into(), text(&self.queue));
         headers.insert(WORKER.into(), text(&failed.worker));
         headers.insert(FAILED_AT.into(), text(&timestamp::format(&failed.failed_at)));
+        self.message(delivery, exchange, headers)
+    }
+
+    fn message(&self, delivery: &Delivery, exchange: String, headers: FieldTable) -> Message {
         Message {
             exchange,
             routing_key: self.queue.clone(),
@@ -177,7 +217,21 @@ fn attempt(delivery: &Delivery) -> u32 {
     if delivery.exchange.as_str() != names::RETURN {
         return 1;
     }
-    delivery.properties.headers().as_ref().and_then(|table| headers::number(table, ATTEMPT)).unwrap_or(1)
+    number(delivery, ATTEMPT).unwrap_or(1)
+}
+
+/// How often the broker has taken this delivery back, as it counts for the queue's delivery limit.
+fn returns(delivery: &Delivery) -> u32 {
+    number(delivery, RETURNS).unwrap_or(0)
+}
+
+fn number(delivery: &Delivery, name: &str) -> Option<u32> {
+    delivery.properties.headers().as_ref().and_then(|table| headers::number(table, name))
+}
+
+/// The delivery's headers without what the broker added.
+fn own_headers(delivery: &Delivery) -> FieldTable {
+    delivery.properties.headers().as_ref().map(headers::without_the_brokers).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -263,5 +317,19 @@ mod tests {
         let names: Vec<_> = headers.inner().keys().map(|name| name.as_str().to_owned()).collect();
         assert_eq!(names, ["x-orderflow-attempt", FAILED_AT, QUEUE, REASON, WORKER, "x-shop"]);
         assert_eq!(headers.inner().get(REASON), Some(&AMQPValue::LongString("é".repeat(LONGEST_REASON).into())));
+    }
+
+    #[tokio::test]
+    async fn what_is_put_back_is_the_same_attempt_with_a_new_count_of_returns() {
+        for (exchange, header, attempt_now) in [(names::RETURN, 3, 3), ("", 7, 1)] {
+            let returned = (RETURNS, AMQPValue::LongLongInt(20));
+            let delivery = delivery(exchange, &[returned, (ATTEMPT, AMQPValue::LongUInt(header))]);
+            assert_eq!((returns(&delivery), attempt(&delivery)), (20, attempt_now));
+            let copy = settle().again(&delivery);
+            let headers = copy.properties.headers().clone().expect("it has headers");
+            assert_eq!(headers.inner().get(ATTEMPT), Some(&AMQPValue::LongUInt(attempt_now)));
+            assert_eq!(headers.inner().get(RETURNS), None);
+            assert_eq!((copy.exchange.as_str(), copy.routing_key.as_str()), (names::RETURN, "payment.order-created"));
+        }
     }
 }

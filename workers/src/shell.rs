@@ -25,6 +25,7 @@ use tokio::{runtime::Handle, sync::oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    acting::Mode,
     actor::{Drain, Ended, QueueActor, Work},
     failure_log::FailureLog,
     handler::Handler,
@@ -56,7 +57,7 @@ pub struct Process {
     pub failures: FailureLog,
     /// The multi-threaded runtime on which connections and transactions live.
     pub runtime: Handle,
-    /// How many actors are getting deliveries now.
+    /// How many queues are consumed now; one that is paused because its provider is away is among them.
     pub consuming: Arc<AtomicUsize>,
     /// Cancelled when the process is to stop.
     pub stop: CancellationToken,
@@ -74,20 +75,33 @@ pub async fn keep_consuming<H: Handler>(process: Process, handler: Arc<H>, arbit
     let queue = H::SUBSCRIPTION.queue();
     let mut backoff = Backoff::default();
     let mut was_away = false;
+    let mut consumed = None;
     while !process.stop.is_cancelled() {
-        match open(&process, &queue).await {
+        let mode = Mode::of(&*handler);
+        match open(&process, &queue, mode).await {
             Ok(open) => {
-                tracing::info!(queue, "consuming");
-                (backoff, was_away) = (Backoff::default(), false);
-                process.consuming.fetch_add(1, Ordering::Relaxed);
-                let why = consume(&process, &handler, &arbiter, &open).await;
-                process.consuming.fetch_sub(1, Ordering::Relaxed);
-                if !process.stop.is_cancelled() {
-                    tracing::warn!(queue, why, "the queue is not consumed any more; connecting again");
+                match mode {
+                    Mode::Working => tracing::info!(queue, "consuming"),
+                    Mode::Probing => tracing::info!(queue, "paused: one message at a time tries the provider"),
                 }
+                (backoff, was_away) = (Backoff::default(), false);
+                let counted = consumed.take().unwrap_or_else(|| Consumed::count(&process.consuming));
+                let end = consume(&process, &handler, &arbiter, &open, mode).await;
                 drop(tokio::time::timeout(Duration::from_secs(2), open.connection.close(200, "done".into())).await);
+                match end {
+                    // A queue that is paused or worked again has not stopped being consumed.
+                    End::ModeOver => {
+                        consumed = Some(counted);
+                        continue;
+                    }
+                    End::Stopped => {}
+                    End::Lost(why) => {
+                        tracing::warn!(queue, why, "the queue is not consumed any more; connecting again")
+                    }
+                }
             }
             Err(error) => {
+                consumed = None;
                 if !was_away {
                     tracing::warn!(
                         queue,
@@ -106,17 +120,37 @@ pub async fn keep_consuming<H: Handler>(process: Process, handler: Arc<H>, arbit
     }
 }
 
+/// Counts a queue as consumed for as long as it lives.
+struct Consumed(Arc<AtomicUsize>);
+
+impl Consumed {
+    fn count(consuming: &Arc<AtomicUsize>) -> Self {
+        consuming.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(consuming))
+    }
+}
+
+impl Drop for Consumed {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 struct Open {
     connection: Connection,
     channel: lapin::Channel,
     consumer: Consumer,
 }
 
-async fn open(process: &Process, queue: &str) -> Result<Open, BrokerError> {
+async fn open(process: &Process, queue: &str, mode: Mode) -> Result<Open, BrokerError> {
+    let prefetch = match mode {
+        Mode::Working => process.config.prefetch,
+        Mode::Probing => 1,
+    };
     let connection = process.connector.connect(queue).await?;
     let opening = async {
         let channel = connection.create_channel().await?;
-        channel.basic_qos(process.config.prefetch, BasicQosOptions::default()).await?;
+        channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
         let tag = format!("{queue} {}", Connector::place());
         let options = BasicConsumeOptions::default();
         let consumer = channel.basic_consume(queue.into(), tag.into(), options, FieldTable::default()).await?;
@@ -143,8 +177,24 @@ fn hint(error: &BrokerError) -> &'static str {
     }
 }
 
+/// Why a consumer ended.
+enum End {
+    /// The process stops.
+    Stopped,
+    /// The provider went away or came back: the queue is to be worked in the other mode.
+    ModeOver,
+    /// For another reason.
+    Lost(String),
+}
+
 /// Runs one actor until it ends, and says why it did.
-async fn consume<H: Handler>(process: &Process, handler: &Arc<H>, arbiter: &ArbiterHandle, open: &Open) -> String {
+async fn consume<H: Handler>(
+    process: &Process,
+    handler: &Arc<H>,
+    arbiter: &ArbiterHandle,
+    open: &Open,
+    mode: Mode,
+) -> End {
     let recorder = Recorder {
         handler: Arc::clone(handler),
         database: process.database.clone(),
@@ -157,8 +207,8 @@ async fn consume<H: Handler>(process: &Process, handler: &Arc<H>, arbiter: &Arbi
         ),
         stop: process.stop.clone(),
     };
-    let work =
-        Work { recorder: Arc::new(recorder), runtime: process.runtime.clone(), batch_size: process.config.batch_size };
+    let (recorder, batch_size) = (Arc::new(recorder), process.config.batch_size);
+    let work = Work { recorder, runtime: process.runtime.clone(), batch_size, mode };
     let (tell, mut ended) = oneshot::channel();
     let deliveries = open.consumer.clone();
     let actor = QueueActor::start_in_arbiter(arbiter, move |context| {
@@ -166,27 +216,50 @@ async fn consume<H: Handler>(process: &Process, handler: &Arc<H>, arbiter: &Arbi
         QueueActor::new(work, tell)
     });
     tokio::select! {
-        ended = &mut ended => match ended {
-            Ok(Ended::Lost(why)) => why,
-            Ok(Ended::Drained) => "drained".to_owned(),
-            Err(_) => "the actor panicked".to_owned(),
+        ended = &mut ended => return match ended {
+            Ok(Ended::Lost(why)) => End::Lost(why),
+            Ok(Ended::Drained) => End::ModeOver,
+            Err(_) => End::Lost("the actor panicked".to_owned()),
         },
-        () = process.stop.cancelled() => {
-            drain(open, &actor, ended).await;
-            "the process stops".to_owned()
+        call = mode_over(&**handler, mode) => {
+            // The last calls that were begun have their own time-out.
+            let draining = drain(open, &actor, &mut ended, DRAIN_TIMEOUT + call);
+            tokio::select! {
+                () = draining => return End::ModeOver,
+                () = process.stop.cancelled() => {}
+            }
         }
+        () = process.stop.cancelled() => {}
+    }
+    drain(open, &actor, &mut ended, DRAIN_TIMEOUT).await;
+    End::Stopped
+}
+
+/// Waits until the queue is to be worked in the other mode; returns how long a call to its provider may take.
+async fn mode_over<H: Handler>(handler: &H, mode: Mode) -> Duration {
+    match handler.line() {
+        Some(line) => {
+            line.until_away_is(mode == Mode::Working).await;
+            line.time_out()
+        }
+        None => std::future::pending().await,
     }
 }
 
-/// No new deliveries, then the end of those begun, within [`DRAIN_TIMEOUT`]; the rest goes back to the broker.
-async fn drain<H: Handler>(open: &Open, actor: &Addr<QueueActor<H>>, ended: oneshot::Receiver<Ended>) {
+/// No new deliveries, then the end of those begun, within `limit`; the rest goes back to the broker.
+async fn drain<H: Handler>(
+    open: &Open,
+    actor: &Addr<QueueActor<H>>,
+    ended: &mut oneshot::Receiver<Ended>,
+    limit: Duration,
+) {
     let draining = async {
         // An error of either means that there is nothing to drain any more.
         let _ = actor.send(Drain).await;
         drop(open.channel.basic_cancel(open.consumer.tag(), BasicCancelOptions::default()).await);
         drop(ended.await);
     };
-    if tokio::time::timeout(DRAIN_TIMEOUT, draining).await.is_err() {
+    if tokio::time::timeout(limit, draining).await.is_err() {
         tracing::warn!(queue = %H::SUBSCRIPTION, "what was begun did not finish in time; it goes back to the queue");
     }
 }

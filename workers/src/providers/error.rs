@@ -1,6 +1,6 @@
-//! What can go wrong with a provider, and the bound on every call to one.
+//! What can go wrong with a provider.
 
-use std::{future::Future, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use crate::handler::Failure;
 
@@ -8,7 +8,16 @@ use crate::handler::Failure;
 /// and not an error.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProviderError {
-    /// The same call may succeed later.
+    /// The provider itself cannot be reached, does not answer in time, or answers that it cannot serve anybody now
+    /// (5xx, 429, SMTP's 421): every other call would fare the same.
+    #[error("{why}")]
+    Away {
+        /// For the log; no personal data, and so no text that the other side wrote.
+        why: String,
+        /// At least how long to leave it alone, where the provider said so.
+        retry_after: Option<Duration>,
+    },
+    /// This call failed and may succeed later; others need not fail (a greylisted recipient).
     #[error("{why}")]
     Passing {
         /// For the log; no personal data, and so no text that the other side wrote.
@@ -25,6 +34,11 @@ pub enum ProviderError {
 }
 
 impl ProviderError {
+    /// The provider is away, and does not say for how long.
+    pub fn away(why: impl Into<String>) -> Self {
+        Self::Away { why: why.into(), retry_after: None }
+    }
+
     /// A passing failure with the usual wait.
     pub fn passing(why: impl Into<String>) -> Self {
         Self::Passing { why: why.into(), retry_after: None }
@@ -39,6 +53,7 @@ impl ProviderError {
 impl From<ProviderError> for Failure {
     fn from(error: ProviderError) -> Self {
         match error {
+            ProviderError::Away { why, retry_after } => Self::Away { why, after: retry_after },
             ProviderError::Passing { why, retry_after } => Self::Retry { why, after: retry_after },
             ProviderError::ForGood { why } => Self::Reject { why },
         }
@@ -62,49 +77,13 @@ pub enum ProviderSetupError {
         /// Why not.
         source: std::io::Error,
     },
+    /// The simulated payment provider's own database.
+    #[error("SIMULATOR_DATABASE_URL cannot be used: {0}")]
+    Ledger(#[source] diesel::ConnectionError),
     /// The mail server. The URL holds a password, so it is not shown.
     #[error("SMTP_URL: {expected}")]
     SmtpUrl {
         /// What would be right.
         expected: &'static str,
     },
-}
-
-/// What a call to a provider comes to, after at most `limit`: nobody waits for an answer that never comes. `whom`
-/// names the other side for the log.
-///
-/// # Errors
-/// Those of the call, and a passing failure when the time is over: the effect may have happened all the same, which
-/// is what the idempotency key is for.
-pub async fn within<T>(
-    limit: Duration,
-    whom: &str,
-    call: impl Future<Output = Result<T, ProviderError>>,
-) -> Result<T, Failure> {
-    match tokio::time::timeout(limit, call).await {
-        Ok(answer) => Ok(answer?),
-        Err(_) => Err(Failure::retry(format!("the {whom} did not answer within {limit:?}"))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn an_answer_that_never_comes_is_a_passing_failure() {
-        let never = std::future::pending::<Result<(), ProviderError>>();
-        assert_eq!(
-            within(Duration::from_secs(10), "carrier", never).await,
-            Err(Failure::retry("the carrier did not answer within 10s"))
-        );
-    }
-
-    #[tokio::test]
-    async fn what_the_provider_says_about_waiting_is_kept() {
-        let after = Some(Duration::from_secs(7));
-        let error = ProviderError::Passing { why: "busy".to_owned(), retry_after: after };
-        let answer: Result<(), Failure> = within(Duration::from_secs(1), "carrier", async { Err(error) }).await;
-        assert_eq!(answer, Err(Failure::Retry { why: "busy".to_owned(), after }));
-    }
 }

@@ -55,7 +55,8 @@ impl Mailer for FileMailer {
             // A disk can be slow: not on the runtime's own threads.
             match tokio::task::spawn_blocking(move || write(&directory, &name, &content)).await {
                 Ok(Ok(())) => Ok(()),
-                Ok(Err(error)) => Err(ProviderError::passing(format!("a mail cannot be written: {error}"))),
+                // The disk is full or the directory is not ours: that is no mail's own matter.
+                Ok(Err(error)) => Err(ProviderError::away(format!("a mail cannot be written: {error}"))),
                 Err(_) => Err(ProviderError::passing("a mail was not written: the runtime is stopping")),
             }
         }

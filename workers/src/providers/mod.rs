@@ -6,6 +6,7 @@
 pub mod carrier;
 mod error;
 mod file_mailer;
+mod line;
 pub mod mail;
 pub mod payment;
 mod simulated_carrier;
@@ -14,15 +15,16 @@ mod simulated_refund;
 mod smtp_mailer;
 mod smtp_server;
 
-use std::sync::Arc;
+use std::{ops::Deref, sync::Arc};
 
 use orderflow::{
-    config::{CarrierConfig, MailConfig, MailTransport, PaymentConfig},
+    config::{CarrierChoice, CarrierConfig, MailConfig, MailTransport, PaymentChoice, PaymentConfig},
     store::Database,
 };
 
-pub use error::{ProviderError, ProviderSetupError, within};
+pub use error::{ProviderError, ProviderSetupError};
 pub use file_mailer::FileMailer;
+pub use line::{Line, Turn};
 pub use simulated_carrier::SimulatedCarrier;
 pub use simulated_payment::SimulatedPayment;
 pub use smtp_mailer::SmtpMailer;
@@ -31,15 +33,45 @@ use carrier::Carrier;
 use mail::Mailer;
 use payment::PaymentProvider;
 
+/// A provider with the line to it, on which every call to it that can fail is made:
+/// `self.provider.line.call(self.provider.charge(request))`. Cheap to clone.
+pub struct Reached<P: ?Sized> {
+    /// The line.
+    pub line: Arc<Line>,
+    provider: Arc<P>,
+}
+
+impl<P: ?Sized> Reached<P> {
+    /// This provider, by this line.
+    #[must_use]
+    pub fn by(line: Line, provider: Arc<P>) -> Self {
+        Self { line: Arc::new(line), provider }
+    }
+}
+
+impl<P: ?Sized> Clone for Reached<P> {
+    fn clone(&self) -> Self {
+        Self { line: Arc::clone(&self.line), provider: Arc::clone(&self.provider) }
+    }
+}
+
+impl<P: ?Sized> Deref for Reached<P> {
+    type Target = P;
+
+    fn deref(&self) -> &P {
+        &self.provider
+    }
+}
+
 /// Every provider, as the settings choose them. Cheap to clone.
 #[derive(Clone)]
 pub struct Providers {
     /// Who takes the money.
-    pub payment: Arc<dyn PaymentProvider>,
+    pub payment: Reached<dyn PaymentProvider>,
     /// Who takes the parcels.
-    pub carrier: Arc<dyn Carrier>,
+    pub carrier: Reached<dyn Carrier>,
     /// Who takes the mails.
-    pub mailer: Arc<dyn Mailer>,
+    pub mailer: Reached<dyn Mailer>,
 }
 
 impl std::fmt::Debug for Providers {
@@ -61,17 +93,32 @@ impl Providers {
         database: &Database,
     ) -> Result<Self, ProviderSetupError> {
         let from = mail::mailbox(&mail.from)?;
+        let takes_money: Arc<dyn PaymentProvider> = match &payment.provider {
+            PaymentChoice::Simulated { ledger: None } => Arc::new(SimulatedPayment::start(database.clone())),
+            PaymentChoice::Simulated { ledger: Some(elsewhere) } => {
+                let ledger = Database::new(elsewhere, "simulated payment provider", simulated_payment::CONNECTIONS)
+                    .map_err(ProviderSetupError::Ledger)?;
+                Arc::new(SimulatedPayment::start(ledger))
+            }
+        };
+        let takes_parcels: Arc<dyn Carrier> = match carrier.carrier {
+            CarrierChoice::Simulated => Arc::new(SimulatedCarrier),
+        };
+        let takes_mails: Arc<dyn Mailer> = match &mail.transport {
+            MailTransport::Files(directory) => Arc::new(FileMailer::new(directory.clone(), from)?),
+            MailTransport::Smtp(url) => Arc::new(SmtpMailer::new(url, from)?),
+        };
         Ok(Self {
-            payment: match payment {
-                PaymentConfig::Simulated => Arc::new(SimulatedPayment::start(database.clone())),
-            },
-            carrier: match carrier {
-                CarrierConfig::Simulated => Arc::new(SimulatedCarrier),
-            },
-            mailer: match &mail.transport {
-                MailTransport::Files(directory) => Arc::new(FileMailer::new(directory.clone(), from)?),
-                MailTransport::Smtp(url) => Arc::new(SmtpMailer::new(url, from)?),
-            },
+            payment: Reached::by(Line::new("payment", "payment provider", payment.line), takes_money),
+            carrier: Reached::by(Line::new("carrier", "carrier", carrier.line), takes_parcels),
+            mailer: Reached::by(Line::new("mail", "mail server", mail.line), takes_mails),
         })
+    }
+
+    /// The names of the providers that are being left alone because they are away.
+    #[must_use]
+    pub fn away(&self) -> Vec<&'static str> {
+        let lines = [&self.payment.line, &self.carrier.line, &self.mailer.line];
+        lines.into_iter().filter(|line| line.is_away()).map(|line| line.name()).collect()
     }
 }

@@ -33,6 +33,9 @@ use super::{
 /// way. The deadline is shorter than the handler's own time-out, so that the error that shows is the more precise one.
 const LIMITS: Limits = Limits { committers: 2, batch: 256, waiting: 4096, deadline: Duration::from_secs(8) };
 
+/// Connections to a ledger in a database of its own: one for each committer, and some for voids and refunds.
+pub(super) const CONNECTIONS: usize = 8;
+
 /// How often `pm_card_flaky` fails before it succeeds, for each idempotency key.
 const FLAKY_FAILURES: i32 = 2;
 
@@ -61,7 +64,7 @@ impl PaymentProvider for SimulatedPayment {
     fn charge(&self, request: ChargeRequest) -> BoxFuture<'_, Answer> {
         async move {
             self.ledger.submit(request).await.unwrap_or_else(|no_answer| {
-                Err(ProviderError::passing(format!("the simulated payment provider: {no_answer}")))
+                Err(ProviderError::away(format!("the simulated payment provider: {no_answer}")))
             })
         }
         .boxed()
@@ -82,9 +85,20 @@ async fn charge_all(database: Arc<Database>, requests: Vec<ChargeRequest>) -> Ve
     match enter(&database, &merged).await {
         Ok(charges) => answer(&requests, &merged, &charges),
         Err(error) => {
-            tracing::warn!(error = telemetry::chain(&error), "the simulated payment provider's ledger failed");
-            requests.iter().map(|_| Err(ProviderError::passing("the simulated payment provider is away"))).collect()
+            let failed = ledger_failed(&error);
+            requests.iter().map(|_| Err(failed.clone())).collect()
         }
+    }
+}
+
+/// What the provider says when its ledger could not be written.
+pub(super) fn ledger_failed(error: &StoreError) -> ProviderError {
+    tracing::warn!(error = telemetry::chain(error), "the simulated payment provider's ledger failed");
+    if error.is_unavailable() {
+        ProviderError::away("the simulated payment provider is away")
+    } else {
+        // Something about these requests; others would be answered.
+        ProviderError::passing("the simulated payment provider could not write this down")
     }
 }
 

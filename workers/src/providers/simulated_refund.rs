@@ -7,15 +7,13 @@ use diesel::{
     sql_types::{BigInt, Bool, Text},
 };
 use diesel_async::RunQueryDsl as _;
-use orderflow::{
-    store::{Database, StoreError},
-    telemetry,
-};
+use orderflow::store::{Database, StoreError};
 use uuid::Uuid;
 
 use super::{
     ProviderError,
     payment::{RefundRequest, VoidOutcome, VoidRequest},
+    simulated_payment::ledger_failed,
 };
 
 #[derive(QueryableByName)]
@@ -89,13 +87,9 @@ pub(super) async fn refund(database: Arc<Database>, request: RefundRequest) -> R
 async fn ledger<T: Send + 'static>(
     statement: impl Future<Output = Result<T, StoreError>> + Send + 'static,
 ) -> Result<T, ProviderError> {
-    let away = || ProviderError::passing("the simulated payment provider is away");
     match tokio::spawn(statement).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => {
-            tracing::warn!(error = telemetry::chain(&error), "the simulated payment provider's ledger failed");
-            Err(away())
-        }
-        Err(_) => Err(away()),
+        Ok(Err(error)) => Err(ledger_failed(&error)),
+        Err(_) => Err(ProviderError::passing("the simulated payment provider was interrupted")),
     }
 }

@@ -15,16 +15,12 @@ use lettre::{
     transport::smtp::{Error as SmtpError, client::AsyncSmtpConnection},
 };
 use secrecy::SecretString;
-use tokio::sync::Semaphore;
 
 use super::{
     ProviderError, ProviderSetupError,
     mail::{Mail, Mailer, compose},
     smtp_server::SmtpServer,
 };
-
-/// Mail servers commonly take about this many connections from one client.
-const CONNECTIONS: usize = 10;
 
 /// A connection that was idle for longer is not trusted: servers and firewalls close theirs after some minutes.
 const MAX_IDLE: Duration = Duration::from_secs(30);
@@ -33,12 +29,12 @@ const MAX_IDLE: Duration = Duration::from_secs(30);
 /// for minutes, which only ties up a connection: the mail is sent again, with the same Message-ID.
 const TIME_OUT: Duration = Duration::from_secs(15);
 
-/// Sends each mail to a mail server, by at most ten connections that are used again.
+/// Sends each mail to a mail server, by connections that are used again: as many as mails are handed over at once
+/// (`MAIL_CONCURRENCY`).
 pub struct SmtpMailer {
     server: SmtpServer,
     from: Mailbox,
     time_out: Duration,
-    permits: Semaphore,
     idle: Mutex<Vec<Idle>>,
 }
 
@@ -55,20 +51,18 @@ impl SmtpMailer {
     /// When the URL is of none of the forms that `SMTP_URL` may have.
     pub fn new(url: &SecretString, from: Mailbox) -> Result<Self, ProviderSetupError> {
         let server = SmtpServer::parse(url)?;
-        Ok(Self { server, from, time_out: TIME_OUT, permits: Semaphore::new(CONNECTIONS), idle: Mutex::default() })
+        Ok(Self { server, from, time_out: TIME_OUT, idle: Mutex::default() })
     }
 
     async fn deliver(&self, mail: Mail) -> Result<(), ProviderError> {
         let message = compose(&self.from, mail)?;
-        // The caller's own time-out bounds the waiting for a free connection.
-        let _permit = self.permits.acquire().await.map_err(|_| ProviderError::passing("the mailer is closed"))?;
         let mut connection = self.connection().await?;
         let content = message.formatted();
         match tokio::time::timeout(self.time_out, connection.send(message.envelope(), &content)).await {
             // Only now is it certain that no answer is outstanding; in every other case the connection is dropped.
             Ok(Ok(_)) => self.put_back(connection),
             Ok(Err(error)) => return Err(sorted(&error)),
-            Err(_) => return Err(ProviderError::passing("the mail server did not take the mail in time")),
+            Err(_) => return Err(ProviderError::away("the mail server did not take the mail in time")),
         }
         Ok(())
     }
@@ -86,10 +80,8 @@ impl SmtpMailer {
         match tokio::time::timeout(self.time_out, connecting).await {
             Ok(Ok(connection)) => Ok(connection),
             // Whatever it is, it is about the server and not about the mail.
-            Ok(Err(error)) => {
-                Err(ProviderError::passing(format!("no connection to the mail server: {}", shown(&error))))
-            }
-            Err(_) => Err(ProviderError::passing("no connection to the mail server in time")),
+            Ok(Err(error)) => Err(ProviderError::away(format!("no connection to the mail server: {}", shown(&error)))),
+            Err(_) => Err(ProviderError::away("no connection to the mail server in time")),
         }
     }
 
@@ -123,7 +115,11 @@ fn sorted(error: &SmtpError) -> ProviderError {
         Some(code) if error.is_permanent() && is_the_recipients(code.into(), &reply) => ProviderError::for_good(why),
         // An address with letters beyond ASCII, and a server that does not take such.
         None if error.is_client() => ProviderError::for_good(why),
-        _ => ProviderError::passing(why),
+        // The connection broke, or what came over it was no reply.
+        None => ProviderError::away(why),
+        // RFC 5321 3.8: the server is closing down or takes nobody's mail now.
+        Some(code) if u16::from(code) == 421 => ProviderError::away(why),
+        Some(_) => ProviderError::passing(why),
     }
 }
 
@@ -225,7 +221,7 @@ mod tests {
 
         mailer.time_out = Duration::from_millis(100);
         let error = mailer.send(mail("slow@example.com")).await.expect_err("no answer in time");
-        assert!(matches!(error, ProviderError::Passing { .. }), "{error}");
+        assert!(matches!(error, ProviderError::Away { .. }), "{error}");
 
         mailer.time_out = TIME_OUT;
         mailer.send(mail("ada@example.com")).await.expect("it is taken");

@@ -1,6 +1,6 @@
 //! How every mail is sent: the intent is written down, then it is sent, then that is written down.
 
-use std::{marker::PhantomData, sync::Arc, time::Duration};
+use std::{marker::PhantomData, sync::Arc};
 
 use orderflow::{
     broker::Subscription,
@@ -18,19 +18,16 @@ use super::{
 use crate::{
     handler::{Done, Failure, Handler},
     providers::{
+        Line, Reached,
         mail::{Mail, Mailer},
-        within,
     },
 };
-
-/// Longer than the mailer itself takes to give up, and then some for waiting behind other mails.
-const TIME_OUT: Duration = Duration::from_secs(60);
 
 /// Sends the mail of one kind of event.
 ///
 /// A crash between sending and writing that down can at worst repeat the mail, with the same Message-ID.
 pub struct SendMail<L> {
-    mailer: Arc<dyn Mailer>,
+    mailer: Reached<dyn Mailer>,
     links: OrderLinks,
     letter: PhantomData<fn() -> L>,
 }
@@ -38,7 +35,7 @@ pub struct SendMail<L> {
 impl<L> SendMail<L> {
     /// Sends by this mailer; `links` makes the links to the status page.
     #[must_use]
-    pub fn new(mailer: Arc<dyn Mailer>, links: OrderLinks) -> Self {
+    pub fn new(mailer: Reached<dyn Mailer>, links: OrderLinks) -> Self {
         Self { mailer, links, letter: PhantomData }
     }
 }
@@ -62,6 +59,10 @@ impl<L: Letter> Handler for SendMail<L> {
     type Event = L;
     type Input = Task;
     type Effect = ();
+
+    fn line(&self) -> Option<&Arc<Line>> {
+        Some(&self.mailer.line)
+    }
 
     async fn prepare(
         &self,
@@ -96,7 +97,7 @@ impl<L: Letter> Handler for SendMail<L> {
             text: words.text,
             html: words.html,
         };
-        within(TIME_OUT, "mailer", self.mailer.send(mail)).await
+        self.mailer.line.call(self.mailer.send(mail)).await
     }
 
     async fn record(&self, connection: &mut Connection, batch: &[Done<L, ()>]) -> Result<Vec<NewEvent>, StoreError> {

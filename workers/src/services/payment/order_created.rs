@@ -1,6 +1,6 @@
 //! `order.created` → charge the customer → `payment.completed` or `payment.failed`
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 
 use orderflow::{
     broker::Subscription,
@@ -16,23 +16,20 @@ use super::{
 use crate::{
     handler::{Done, Failure, Handler},
     providers::{
+        Line, Reached,
         payment::{ChargeOutcome, ChargeRequest, PaymentProvider},
-        within,
     },
 };
 
-/// A charge usually takes a second or two; what takes longer is asked for again, with the same key.
-const TIME_OUT: Duration = Duration::from_secs(10);
-
 /// Charges new orders.
 pub struct ChargeOrder {
-    provider: Arc<dyn PaymentProvider>,
+    provider: Reached<dyn PaymentProvider>,
 }
 
 impl ChargeOrder {
     /// Charges by this provider.
     #[must_use]
-    pub fn new(provider: Arc<dyn PaymentProvider>) -> Self {
+    pub fn new(provider: Reached<dyn PaymentProvider>) -> Self {
         Self { provider }
     }
 }
@@ -57,6 +54,10 @@ impl Handler for ChargeOrder {
     type Event = OrderCreated;
     type Input = Task;
     type Effect = Option<Charged>;
+
+    fn line(&self) -> Option<&Arc<Line>> {
+        Some(&self.provider.line)
+    }
 
     async fn prepare(
         &self,
@@ -84,7 +85,7 @@ impl Handler for ChargeOrder {
             amount: due.total,
             currency: due.currency.clone(),
         };
-        let outcome = within(TIME_OUT, "payment provider", self.provider.charge(request)).await?;
+        let outcome = self.provider.line.call(self.provider.charge(request)).await?;
         Ok(Some(Charged { outcome, due }))
     }
 

@@ -4,7 +4,6 @@ use std::{
     collections::{BTreeMap, HashMap},
     marker::PhantomData,
     sync::Arc,
-    time::Duration,
 };
 
 use orderflow::{
@@ -21,24 +20,21 @@ use super::{
 use crate::{
     handler::{Done, Failure, Handler},
     providers::{
+        Line, Reached,
         payment::{PaymentProvider, RefundRequest, VoidOutcome, VoidRequest},
-        within,
     },
 };
 
-/// What takes longer is asked for again, with the same key.
-const TIME_OUT: Duration = Duration::from_secs(10);
-
 /// Gives back what orders that do not ship were charged; keeps those from being charged that were not yet.
 pub struct ReversePayment<E> {
-    provider: Arc<dyn PaymentProvider>,
+    provider: Reached<dyn PaymentProvider>,
     event: PhantomData<fn() -> E>,
 }
 
 impl<E> ReversePayment<E> {
     /// Refunds by this provider.
     #[must_use]
-    pub fn new(provider: Arc<dyn PaymentProvider>) -> Self {
+    pub fn new(provider: Reached<dyn PaymentProvider>) -> Self {
         Self { provider, event: PhantomData }
     }
 }
@@ -73,6 +69,10 @@ impl<E: EndsUnshipped> Handler for ReversePayment<E> {
     type Event = E;
     type Input = ToReverse;
     type Effect = Reversal;
+
+    fn line(&self) -> Option<&Arc<Line>> {
+        Some(&self.provider.line)
+    }
 
     async fn prepare(
         &self,
@@ -109,7 +109,7 @@ impl<E: EndsUnshipped> Handler for ReversePayment<E> {
             amount,
             currency: currency.clone(),
         };
-        let refund_id = within(TIME_OUT, "payment provider", self.provider.refund(request)).await?;
+        let refund_id = self.provider.line.call(self.provider.refund(request)).await?;
         Ok(Reversal(Some(Reversing { amount, currency, refund: Some((charge_id, refund_id)) })))
     }
 
@@ -137,7 +137,7 @@ impl<E> ReversePayment<E> {
     async fn void(&self, order: Uuid, due: &Due) -> Result<Option<String>, Failure> {
         let request =
             VoidRequest { idempotency_key: charge_key(order), reference: order, currency: due.currency.clone() };
-        Ok(match within(TIME_OUT, "payment provider", self.provider.void(request)).await? {
+        Ok(match self.provider.line.call(self.provider.void(request)).await? {
             VoidOutcome::NotCharged => None,
             VoidOutcome::Charged { charge_id } => Some(charge_id),
         })

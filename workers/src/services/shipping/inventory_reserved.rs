@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
-    time::Duration,
 };
 
 use orderflow::{
@@ -17,23 +16,20 @@ use super::store::{self, Booking, Consignment};
 use crate::{
     handler::{Done, Failure, Handler},
     providers::{
+        Line, Reached,
         carrier::{Carrier, Parcel, ShipOutcome},
-        within,
     },
 };
 
-/// What takes longer is asked for again, with the same key.
-const TIME_OUT: Duration = Duration::from_secs(10);
-
 /// Ships orders whose items are set aside.
 pub struct ShipOrder {
-    carrier: Arc<dyn Carrier>,
+    carrier: Reached<dyn Carrier>,
 }
 
 impl ShipOrder {
     /// Ships by this carrier.
     #[must_use]
-    pub fn new(carrier: Arc<dyn Carrier>) -> Self {
+    pub fn new(carrier: Reached<dyn Carrier>) -> Self {
         Self { carrier }
     }
 }
@@ -51,6 +47,10 @@ impl Handler for ShipOrder {
     type Event = InventoryReserved;
     type Input = Task;
     type Effect = Option<ShipOutcome>;
+
+    fn line(&self) -> Option<&Arc<Line>> {
+        Some(&self.carrier.line)
+    }
 
     async fn prepare(
         &self,
@@ -75,7 +75,7 @@ impl Handler for ShipOrder {
         // An order has one parcel, so the key follows from the order, as the payment's does.
         let idempotency_key = format!("parcel-{}", event.order_id);
         let parcel = Parcel { idempotency_key, reference: event.order_id, address, contents };
-        within(TIME_OUT, "carrier", self.carrier.ship(parcel)).await.map(Some)
+        self.carrier.line.call(self.carrier.ship(parcel)).await.map(Some)
     }
 
     async fn record(

@@ -1,0 +1,100 @@
+//! The worker, but its handler for payment.order-created panics for one order: what a mistake in a service looks like.
+//!
+//! `FAULT_STEP` (`prepare`, `act` or `record`), `FAULT_ORDER` (an order's id) and `FAULT_TIMES` say when and how often.
+
+use std::{
+    env,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use orderflow::{
+    broker::Subscription,
+    config::Source,
+    events::{Envelope, NewEvent, OrderCreated},
+    store::{Connection, StoreError},
+    telemetry,
+};
+use orderflow_worker::{
+    Registry, Settings,
+    handler::{Done, Failure, Handler},
+    providers::Line,
+    registry::handled_by,
+    services::payment::ChargeOrder,
+};
+use uuid::Uuid;
+
+struct Faulty {
+    inner: ChargeOrder,
+    step: String,
+    order: Uuid,
+    times: AtomicU32,
+}
+
+impl Faulty {
+    fn step(&self, step: &str, mut orders: impl Iterator<Item = Uuid>) {
+        if self.step == step && orders.any(|order| order == self.order) {
+            let left = self.times.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+            assert!(left.is_err(), "the fault that the test asked for");
+        }
+    }
+}
+
+impl Handler for Faulty {
+    const SUBSCRIPTION: Subscription = ChargeOrder::SUBSCRIPTION;
+    type Event = OrderCreated;
+    type Input = <ChargeOrder as Handler>::Input;
+    type Effect = <ChargeOrder as Handler>::Effect;
+
+    fn line(&self) -> Option<&Arc<Line>> {
+        self.inner.line()
+    }
+
+    async fn prepare(
+        &self,
+        connection: &mut Connection,
+        batch: &[Envelope<OrderCreated>],
+    ) -> Result<Vec<Result<Self::Input, Failure>>, StoreError> {
+        let prepared = self.inner.prepare(connection, batch).await;
+        self.step("prepare", batch.iter().map(|event| event.order_id));
+        prepared
+    }
+
+    async fn act(&self, event: &Envelope<OrderCreated>, input: Self::Input) -> Result<Self::Effect, Failure> {
+        let effect = self.inner.act(event, input).await;
+        self.step("act", std::iter::once(event.order_id));
+        effect
+    }
+
+    async fn record(
+        &self,
+        connection: &mut Connection,
+        batch: &[Done<OrderCreated, Self::Effect>],
+    ) -> Result<Vec<NewEvent>, StoreError> {
+        let follow = self.inner.record(connection, batch).await;
+        self.step("record", batch.iter().map(|done| done.event.order_id));
+        follow
+    }
+}
+
+fn main() {
+    let variable = |name: &str| env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
+    let (step, order) = (variable("FAULT_STEP"), variable("FAULT_ORDER").parse().expect("an order's id"));
+    let times = AtomicU32::new(variable("FAULT_TIMES").parse().expect("a number"));
+    let settings = Settings::read(&Source::from_env()).expect("settings");
+    telemetry::init(&settings.log);
+    let mut registry = Registry::select(&[]).expect("all queues");
+    for (subscription, start) in &mut registry.entries {
+        if *subscription == ChargeOrder::SUBSCRIPTION {
+            let step = step.clone();
+            let times = AtomicU32::new(times.load(Ordering::SeqCst));
+            *start = handled_by(move |services| {
+                let inner = ChargeOrder::new(services.providers.payment.clone());
+                Faulty { inner, step, order, times }
+            });
+        }
+    }
+    orderflow_worker::run(registry, settings).expect("it runs until it is told to stop");
+}

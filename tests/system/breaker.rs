@@ -1,0 +1,178 @@
+//! A provider that is away: its messages wait on the broker, everything else goes on, and all is done once afterwards.
+
+use std::time::{Duration, Instant};
+
+use orderflow::broker::Subscription;
+use orderflow_tests::{Child, Proxy, Shop, SmtpSink, VISA, Way, Web, until};
+use url::Url;
+
+/// Messages that may lose an attempt before an outage is seen: five in a row open the breaker, and some that fail in the
+/// same moment are settled before it has. Without a breaker it would be all of them, again and again.
+const FEW: usize = 15;
+
+/// A worker whose payment provider is at the end of a wire.
+async fn start_wired(shop: &mut Shop, settings: &[(&str, &str)]) -> Proxy {
+    let url = shop.database_url();
+    let wire = Proxy::to(&url).await;
+    let ledger = wire.through(&url).to_string();
+    shop.start_worker_with(&[], &[&[("SIMULATOR_DATABASE_URL", ledger.as_str())], settings].concat()).await;
+    wire
+}
+
+fn logged(worker: &Child, text: &str) -> usize {
+    worker.log().iter().filter(|line| line.contains(text)).count()
+}
+
+/// Waits until the provider was probed this often in vain.
+async fn until_probed(worker: &Child, wanted: usize) {
+    until(&format!("the provider was probed {wanted} times"), async || {
+        let probes = logged(worker, "is still away");
+        if probes >= wanted { Ok(()) } else { Err(probes) }
+    })
+    .await;
+}
+
+async fn until_mails(shop: &Shop, kind: &str, wanted: i64) {
+    let sent = format!("SELECT count(*) FROM email.mails WHERE kind = '{kind}' AND sent_at IS NOT NULL");
+    until(&format!("{wanted} mails {kind:?} are sent"), async || {
+        let count = shop.number(&sent).await;
+        if count == wanted { Ok(()) } else { Err(count) }
+    })
+    .await;
+}
+
+/// What the worker says of itself: ready, with these providers away.
+async fn is_ready_and_paused(worker: &mut Child, paused: &[&str]) {
+    let health = Web::new(worker.address().await);
+    until(&format!("the worker is ready and has paused {paused:?}"), async || {
+        let answer = health.get("/readyz", &[]).await;
+        if answer.status.is_success() && answer.body["paused"] == serde_json::json!(paused) {
+            Ok(())
+        } else {
+            Err(answer)
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_payment_provider_is_away_its_messages_wait_and_all_others_go_on() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    let wire = start_wired(&mut shop, &[]).await;
+    web.orders(20, "MUG-BLUE", VISA).await;
+    shop.until_orders("shipped", 20).await;
+    is_ready_and_paused(shop.workers().last_mut().expect("it runs"), &[]).await;
+
+    wire.cut().await;
+    web.orders(200, "MUG-BLUE", VISA).await;
+    let worker = shop.workers().last_mut().expect("it runs");
+    worker.until_logged("the payment provider is away").await;
+    is_ready_and_paused(worker, &["payment"]).await;
+    until_mails(&shop, "received", 220).await;
+    // One, two and four seconds after each other; the retry tiers would have ended in the dead-letter queue after 1.2 s.
+    until_probed(shop.workers().last().expect("it runs"), 3).await;
+    let probe = shop.probe().await;
+    let queue = Subscription::PaymentOrderCreated.queue();
+    assert_eq!(probe.waiting(&queue).await, 199, "all wait on the broker but the one that is tried with");
+    let worker = shop.workers().last_mut().expect("it runs");
+    let attempts = logged(worker, "it is tried again");
+    assert!((1..=FEW).contains(&attempts), "{attempts} attempts were used up");
+
+    wire.mend().await;
+    worker.until_logged("the payment provider is back").await;
+    shop.until_orders("shipped", 220).await;
+    is_ready_and_paused(shop.workers().last_mut().expect("it runs"), &[]).await;
+    let worker = shop.workers().last().expect("it runs");
+    assert_eq!(logged(worker, "it is tried again"), attempts, "no attempt was used up any more");
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_provider_that_hangs_is_one_that_is_away_and_charges_nobody_twice() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    let wire = start_wired(&mut shop, &[("PAYMENT_TIMEOUT", "3s")]).await;
+    web.orders(20, "MUG-BLUE", VISA).await;
+    shop.until_orders("shipped", 20).await;
+
+    // Charges arrive there, and no answer comes back.
+    wire.stall(Way::ToClient);
+    web.orders(200, "MUG-BLUE", VISA).await;
+    let worker = shop.workers().last_mut().expect("it runs");
+    let line = worker.until_logged("the payment provider is away").await;
+    assert!(line.contains("did not answer within 3s"), "{line}");
+    until_probed(worker, 2).await;
+    assert!(logged(worker, "it is tried again") <= FEW, "{:#?}", worker.log());
+
+    wire.flow();
+    shop.until_orders("shipped", 220).await;
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_mail_server_is_away_orders_ship_and_each_mail_follows_once() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    let sink = SmtpSink::start(0).await;
+    let url: Url = sink.url.parse().expect("a URL");
+    let wire = Proxy::to(&url).await;
+    let smtp_url = wire.through(&url).to_string();
+    let settings = [("MAIL", "smtp"), ("SMTP_URL", smtp_url.as_str())];
+    wire.cut().await;
+    shop.start_worker_with(&[], &settings).await;
+    web.orders(50, "MUG-BLUE", VISA).await;
+    shop.until_orders("shipped", 50).await;
+    let worker = shop.workers().last_mut().expect("it runs");
+    worker.until_logged("the mail server is away").await;
+    until_probed(worker, 1).await;
+    is_ready_and_paused(worker, &["mail"]).await;
+    assert!(logged(worker, "it is tried again") <= FEW, "{:#?}", worker.log());
+
+    // Nobody waits for a wait to end when the process is to.
+    let (worker, start) = (shop.workers().pop().expect("it runs"), Instant::now());
+    worker.stop().await;
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    shop.start_worker_with(&[], &settings).await;
+    shop.workers().last_mut().expect("it runs").until_logged("the mail server is away").await;
+
+    wire.mend().await;
+    until_mails(&shop, "received", 50).await;
+    until_mails(&shop, "shipped", 50).await;
+    let mails = sink.mails();
+    let ids = mails.iter().map(|mail| {
+        let text = String::from_utf8_lossy(mail);
+        text.lines().find(|line| line.starts_with("Message-ID")).expect("it has one").to_owned()
+    });
+    let ids: std::collections::BTreeSet<_> = ids.collect();
+    assert_eq!((mails.len(), ids.len()), (100, 100), "each mail once");
+    shop.close().await;
+}
+
+/// The everyday tests keep a provider away for some seconds.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes two minutes"]
+async fn a_payment_provider_that_is_away_for_a_minute_under_load_costs_nothing_but_the_minute() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    let wire = start_wired(&mut shop, &[]).await;
+    web.orders(100, "MUG-BLUE", VISA).await;
+    shop.until_orders("shipped", 100).await;
+    wire.cut().await;
+    let away = Instant::now();
+    let mut placed = 100;
+    while away.elapsed() < Duration::from_secs(60) {
+        web.orders(50, "MUG-BLUE", VISA).await;
+        placed += 50;
+        until_mails(&shop, "received", placed).await;
+    }
+    let worker = shop.workers().last().expect("it runs");
+    let attempts = logged(worker, "it is tried again");
+    println!("{placed} orders, {attempts} attempts used up, {} probes", logged(worker, "is still away"));
+    assert!(attempts <= FEW, "{attempts} attempts were used up");
+    wire.mend().await;
+    let mended = Instant::now();
+    shop.until_orders("shipped", placed).await;
+    println!("everything was shipped {:?} after the provider came back", mended.elapsed());
+    shop.close().await;
+}

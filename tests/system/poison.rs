@@ -1,0 +1,134 @@
+//! One of 256 messages that arrive together is poison: it fails, and only it.
+
+use lapin::{message::Delivery, types::AMQPValue};
+use orderflow::broker::Subscription;
+use orderflow_tests::{Order, Shop, VISA, until};
+use serde_json::Value;
+
+const ORDERS: usize = 256;
+const PAYMENT: Subscription = Subscription::PaymentOrderCreated;
+
+/// Waits until this many dead letters are in payment's queue, and returns them; they are put back, not taken.
+async fn dead_letters(shop: &Shop, wanted: u32) -> Vec<Delivery> {
+    let probe = shop.probe().await;
+    let queue = PAYMENT.dead_letter_queue();
+    until(&format!("{wanted} messages are dead-lettered"), async || {
+        let count = probe.waiting(&queue).await;
+        if count == wanted { Ok(()) } else { Err(count) }
+    })
+    .await;
+    probe.take_all(&queue).await
+}
+
+fn order_of(letter: &Delivery) -> String {
+    let event: Value = serde_json::from_slice(&letter.data).expect("an event");
+    event["subject"].as_str().expect("an order").to_owned()
+}
+
+fn reason_of(letter: &Delivery) -> String {
+    let headers = letter.properties.headers().clone().expect("it has headers");
+    assert_eq!(headers.inner().get("x-orderflow-attempt"), Some(&AMQPValue::LongUInt(3)), "every attempt was made");
+    match headers.inner().get("x-orderflow-reason") {
+        Some(AMQPValue::LongString(reason)) => reason.to_string(),
+        other => panic!("no reason: {other:?}"),
+    }
+}
+
+/// Ends a test in which these orders' payments are dead letters that were taken out.
+async fn others_shipped(shop: Shop, poisoned: i64) {
+    let all = i64::try_from(ORDERS).expect("small");
+    shop.until_orders("shipped", all - poisoned).await;
+    for (kind, wanted) in [("received", all), ("shipped", all - poisoned)] {
+        let sent = format!("SELECT count(*) FROM email.mails WHERE kind = '{kind}' AND sent_at IS NOT NULL");
+        until(&format!("{wanted} mails {kind:?} are sent"), async || {
+            let count = shop.number(&sent).await;
+            if count == wanted { Ok(()) } else { Err(count) }
+        })
+        .await;
+    }
+    shop.until_published().await;
+    // With something expected, the end does not wait for the poisoned orders to be applied.
+    shop.close_with_dead_letters(&[(PAYMENT, 0)]).await;
+}
+
+/// All wait when the worker starts, so that they come in batches.
+async fn placed(shop: &mut Shop) -> Vec<Order> {
+    let web = shop.start_web().await;
+    let orders = web.orders(ORDERS, "MUG-BLUE", VISA).await;
+    shop.until_published().await;
+    orders
+}
+
+async fn panics_for_ever(step: &str) {
+    let mut shop = Shop::open().await;
+    let orders = placed(&mut shop).await;
+    let poison = orders[100].id;
+    shop.start_faulty_worker(step, poison, u32::MAX).await;
+    let letters = dead_letters(&shop, 1).await;
+    assert_eq!(order_of(&letters[0]), poison.to_string());
+    assert!(reason_of(&letters[0]).contains("the handler panicked"), "{letters:?}");
+    let of_poison = format!("SELECT count(*) FROM payment.payments WHERE order_id = '{poison}'");
+    assert_eq!(shop.number(&of_poison).await, 0, "what was rolled back was committed with something else");
+    others_shipped(shop, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handler_that_panics_while_it_prepares_one_order_fails_only_that() {
+    panics_for_ever("prepare").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handler_that_panics_while_it_acts_for_one_order_fails_only_that() {
+    panics_for_ever("act").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handler_that_panics_while_it_records_one_order_fails_only_that() {
+    panics_for_ever("record").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_whose_handler_panicked_is_tried_again_and_the_actor_lives_on() {
+    let mut shop = Shop::open().await;
+    let orders = placed(&mut shop).await;
+    shop.start_faulty_worker("act", orders[100].id, 1).await;
+    others_shipped_all(&shop).await;
+    let worker = shop.workers().last_mut().expect("it runs");
+    let log = worker.log();
+    let tried_again = log.iter().filter(|line| line.contains("it is tried again")).count();
+    assert_eq!(tried_again, 1, "the neighbours were not touched");
+    let opened = log.iter().filter(|line| line.contains("consuming") && line.contains("payment.order-created"));
+    assert_eq!(opened.count(), 1, "the queue was consumed all the time");
+    shop.close().await;
+}
+
+async fn others_shipped_all(shop: &Shop) {
+    shop.until_orders("shipped", i64::try_from(ORDERS).expect("small")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_the_database_refuses_fail_only_their_own_messages() {
+    let mut shop = Shop::open().await;
+    let orders = placed(&mut shop).await;
+    let (negative, long) = (orders[50].id, orders[200].id);
+    // No code of ours writes such orders.
+    shop.execute("ALTER TABLE orders.orders DROP CONSTRAINT orders_total_check").await;
+    shop.execute(&format!("UPDATE orders.orders SET total = -1 WHERE id = '{negative}'")).await;
+    // An index takes a text of up to some 2,700 bytes, and these do not compress.
+    shop.execute("CREATE INDEX ON payment.payments (currency)").await;
+    let text = "SELECT string_agg(md5(n::text), '') FROM generate_series(1, 200) AS n";
+    shop.execute(&format!("UPDATE orders.orders SET currency = ({text}) WHERE id = '{long}'")).await;
+    // Their mails would be poison too, and are not what this is about.
+    shop.start_worker(&["payment.*", "inventory.*", "shipping.*", "order.*", "email.shipment-created"]).await;
+    let letters = dead_letters(&shop, 2).await;
+    for letter in &letters {
+        let (order, reason) = (order_of(letter), reason_of(letter));
+        let expected = if order == negative.to_string() { "violates check constraint" } else { "index row" };
+        assert!(reason.contains(expected), "{reason}");
+        assert!([negative, long].map(|id| id.to_string()).contains(&order), "{order}");
+    }
+    shop.execute(&format!("UPDATE orders.orders SET total = 0, currency = 'EUR' WHERE id IN ('{negative}', '{long}')"))
+        .await;
+    shop.start_worker(&["email.*"]).await;
+    others_shipped(shop, 2).await;
+}

@@ -1,0 +1,123 @@
+//! The step in the middle: reaching outside for one event.
+
+use std::sync::Arc;
+
+use orderflow::events::Envelope;
+use tokio::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+use crate::{
+    handler::{Done, Failure, Handler},
+    prepare::{Arrived, Ready},
+    record::{Finished, Recorder},
+};
+
+/// How long a message may be in hand while its provider is away. RabbitMQ closes the channel of whoever holds one for 30
+/// minutes (its default), and a call may take another five.
+const LONGEST_HOLD: Duration = Duration::from_secs(20 * 60);
+
+/// So many tries with one message, and then with another: it may be this one that the provider chokes on.
+const TRIES: u32 = 8;
+
+/// How a queue is worked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// As many at once as may be. When the provider goes away the actor ends.
+    Working,
+    /// The provider is away: one message is held and tried again, when it is its turn, until there is an answer.
+    Probing,
+}
+
+impl Mode {
+    /// How this handler's queue is to be worked now.
+    pub fn of<H: Handler>(handler: &H) -> Self {
+        if handler.line().is_some_and(|line| line.is_away()) { Self::Probing } else { Self::Working }
+    }
+}
+
+/// How long and how often one message was tried while probing.
+#[derive(Debug, Clone, Copy)]
+pub struct Held {
+    since: Instant,
+    tries: u32,
+}
+
+impl Held {
+    /// From now on.
+    pub fn now() -> Self {
+        Self { since: Instant::now(), tries: 0 }
+    }
+
+    /// After another try, or `None` when it is another message's turn.
+    pub fn tried_again(self) -> Option<Self> {
+        let tries = self.tries.saturating_add(1);
+        (tries < TRIES && self.since.elapsed() < LONGEST_HOLD).then_some(Self { tries, ..self })
+    }
+
+    fn deadline(self) -> Instant {
+        self.since + LONGEST_HOLD
+    }
+}
+
+/// What came of acting.
+pub enum Acted<H: Handler> {
+    /// To be recorded.
+    Finished(Finished<H>),
+    /// Not to be recorded: its delivery is settled.
+    Settled,
+    /// The provider is being left alone; the delivery is not settled and no attempt is used up.
+    Away(Arrived<H>),
+}
+
+/// Acts on one event. While probing it first waits for its turn, which `leave` interrupts.
+pub async fn act<H: Handler>(
+    recorder: Arc<Recorder<H>>,
+    ready: Ready<H>,
+    probing: Option<Held>,
+    leave: CancellationToken,
+) -> Acted<H> {
+    let Ready { delivery, event, input } = ready;
+    let line = recorder.handler.line().cloned();
+    let turn = match (&line, probing) {
+        (Some(line), Some(held)) => tokio::select! {
+            biased;
+            turn = line.turn() => Some(turn),
+            () = leave.cancelled() => return Acted::Away(Arrived { delivery, event }),
+            () = tokio::time::sleep_until(held.deadline()) => return Acted::Away(Arrived { delivery, event }),
+        },
+        _ => None,
+    };
+    let event = Arc::new(event);
+    let outcome = once(&recorder.handler, &event, input).await;
+    let away = line.is_some_and(|line| line.is_away());
+    match (outcome, Arc::try_unwrap(event)) {
+        (Ok(effect), Ok(event)) => Acted::Finished(Finished { delivery, done: Done { event, effect } }),
+        (Err(Failure::Away { why, .. }), Ok(event)) if away => {
+            if let Some(turn) = turn {
+                turn.failed(&why);
+            }
+            Acted::Away(Arrived { delivery, event })
+        }
+        (Err(failure), _) => {
+            recorder.settle.fail(&delivery, &failure).await;
+            Acted::Settled
+        }
+        // The task has ended, so nobody else holds the event.
+        (Ok(_), Err(_)) => {
+            recorder.settle.give_back(&delivery).await;
+            Acted::Settled
+        }
+    }
+}
+
+/// Acts in a task of its own, so that a panic costs this event an attempt and nothing else.
+async fn once<H: Handler>(
+    handler: &Arc<H>,
+    event: &Arc<Envelope<H::Event>>,
+    input: H::Input,
+) -> Result<H::Effect, Failure> {
+    let (handler, event) = (Arc::clone(handler), Arc::clone(event));
+    let acting = tokio::spawn(async move { handler.act(&event, input).await }.in_current_span());
+    acting.await.unwrap_or_else(|_| Err(Failure::retry("the handler panicked while it acted")))
+}
