@@ -41,6 +41,25 @@ pub enum Command {
     /// What can be ordered
     #[command(subcommand)]
     Stock(StockCommand),
+    /// One order's whole story: what it waits for, what happened, what failed, what each service did
+    ///
+    /// Exit status: 0 told; 1 there is no such order; 3 something could not be read, and what could is told.
+    Why {
+        /// Its id, its number, or the e-mail address that it was placed with; the id of one of its events does too
+        order: String,
+        /// Answer in JSON; a part that could not be read is null and named in `unavailable`
+        #[arg(long)]
+        json: bool,
+    },
+    /// What is wrong with this installation, each finding with its remedy; reads only, safe to run at any time
+    ///
+    /// Exit status: 0 nothing is wrong; 1 there are findings; 2 a setting is missing or wrong; 3 something could not be
+    /// checked. What could be found is told in each case.
+    Doctor {
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// What could not be handled: look at it, send it again, throw it away
     #[command(subcommand)]
     Dlq(DlqCommand),

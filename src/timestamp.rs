@@ -21,3 +21,18 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DateTim
     let text = String::deserialize(deserializer)?;
     Ok(DateTime::parse_from_rfc3339(&text).map_err(D::Error::custom)?.to_utc())
 }
+
+/// The same for a time that may be absent, which is `null`. For `#[serde(with = "timestamp::optional")]`.
+pub mod optional {
+    use super::{DateTime, Serializer, Utc, format};
+
+    /// # Errors
+    /// Those of the serializer.
+    #[allow(clippy::ref_option, reason = "serde asks for this signature")]
+    pub fn serialize<S: Serializer>(time: &Option<DateTime<Utc>>, serializer: S) -> Result<S::Ok, S::Error> {
+        match time {
+            Some(time) => serializer.serialize_some(&format(time)),
+            None => serializer.serialize_none(),
+        }
+    }
+}

@@ -1,4 +1,5 @@
-//! RabbitMQ's management API: the only way to make users and policies, and used by `orderflow topology` alone.
+//! RabbitMQ's management API: the only way to make users and policies. `orderflow topology` and `orderflow doctor` use
+//! it, and no other program.
 
 use std::time::Duration;
 
@@ -53,9 +54,17 @@ impl Management {
     /// # Errors
     /// When no HTTP client can be made, as without any TLS roots.
     pub fn new(config: AdminConfig) -> Result<Self, ManagementError> {
+        Self::within(config, TIMEOUT)
+    }
+
+    /// As [`Management::new`], with this long for an answer: who only looks need not wait as long as who imports.
+    ///
+    /// # Errors
+    /// As [`Management::new`].
+    pub fn within(config: AdminConfig, timeout: Duration) -> Result<Self, ManagementError> {
         crate::tls::install();
         let client = Client::builder()
-            .timeout(TIMEOUT)
+            .timeout(timeout)
             .build()
             .map_err(|source| ManagementError::Unreachable { url: config.management_url.to_string(), source })?;
         Ok(Self { client, config })
@@ -124,7 +133,7 @@ impl Management {
         ]
     }
 
-    fn vhost(&self) -> String {
+    pub(super) fn vhost(&self) -> String {
         utf8_percent_encode(&self.config.vhost, NON_ALPHANUMERIC).to_string()
     }
 
@@ -133,7 +142,7 @@ impl Management {
         Ok(())
     }
 
-    async fn request<B: Serialize + Sync>(
+    pub(super) async fn request<B: Serialize + Sync>(
         &self,
         method: Method,
         path: &str,

@@ -28,6 +28,15 @@ pub enum NotReady {
     Missing(String),
 }
 
+/// What was in a queue at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    /// Messages that wait; those that a consumer holds are not among them.
+    pub ready: u32,
+    /// Who consumes it.
+    pub consumers: u32,
+}
+
 /// Short-lived questions to the broker, over pooled connections of their own: neither the publisher's nor a consumer's
 /// connection is disturbed by them. Cheap to clone.
 #[derive(Clone)]
@@ -82,7 +91,7 @@ impl BrokerCheck {
     /// # Errors
     /// See [`NotReady`].
     pub async fn queue_exists(&self, queue: &str) -> Result<(), NotReady> {
-        self.ready_messages(queue).await.map(drop)
+        self.look(queue).await.map(drop)
     }
 
     /// How many messages of this queue wait for a consumer; those that a consumer has in hand are not among them.
@@ -90,10 +99,18 @@ impl BrokerCheck {
     /// # Errors
     /// See [`NotReady`].
     pub async fn ready_messages(&self, queue: &str) -> Result<u32, NotReady> {
+        Ok(self.look(queue).await?.ready)
+    }
+
+    /// What is in this queue at this moment. The management API's figures are up to five seconds old.
+    ///
+    /// # Errors
+    /// See [`NotReady`].
+    pub async fn look(&self, queue: &str) -> Result<Look, NotReady> {
         let options = QueueDeclareOptions { passive: true, durable: true, ..QueueDeclareOptions::default() };
         self.ask(queue, async |channel| {
-            let declared = channel.queue_declare(queue.into(), options, FieldTable::default()).await?;
-            Ok(declared.message_count())
+            let queue = channel.queue_declare(queue.into(), options, FieldTable::default()).await?;
+            Ok(Look { ready: queue.message_count(), consumers: queue.consumer_count() })
         })
         .await
     }

@@ -1,5 +1,7 @@
 //! Money is an integer of minor units (cents) and an ISO 4217 code; a shop has one currency.
 
+use iso_currency::Currency;
+
 /// A sum that does not fit into 64 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the total does not fit into 64 bits")]
@@ -16,9 +18,39 @@ pub fn total(lines: impl IntoIterator<Item = (i64, i32)>) -> Result<i64, Overflo
         .ok_or(Overflow)
 }
 
+/// `49.98 EUR`, with as many decimals as the currency has: none for yen. The code and not a symbol, since a dollar
+/// sign says nothing of whose dollar it is. `None` for a currency of unknown decimals: a wrong amount is worse than none.
+#[must_use]
+pub fn format(minor_units: i64, currency: &str) -> Option<String> {
+    let decimals = Currency::from_code(currency).and_then(Currency::exponent)?;
+    let sign = if minor_units < 0 { "-" } else { "" };
+    let amount = minor_units.unsigned_abs();
+    if decimals == 0 {
+        return Some(format!("{sign}{amount} {currency}"));
+    }
+    let unit = 10_u64.checked_pow(decimals.into())?;
+    Some(format!("{sign}{}.{:0width$} {currency}", amount / unit, amount % unit, width = usize::from(decimals)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn amounts_have_the_decimals_of_their_currency() {
+        for (minor_units, currency, expected) in [
+            (4998, "EUR", "49.98 EUR"),
+            (5, "EUR", "0.05 EUR"),
+            (0, "USD", "0.00 USD"),
+            (-150, "GBP", "-1.50 GBP"),
+            (4998, "JPY", "4998 JPY"),
+            (4998, "KWD", "4.998 KWD"),
+            (i64::MIN, "EUR", "-92233720368547758.08 EUR"),
+        ] {
+            assert_eq!(format(minor_units, currency).as_deref(), Some(expected));
+        }
+        assert_eq!((format(1, "ZZZ"), format(1, "XXX")), (None, None), "nobody knows their decimals");
+    }
 
     #[test]
     fn a_total_is_the_sum_of_price_times_quantity() {

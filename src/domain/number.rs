@@ -1,6 +1,6 @@
 //! The order number that people read out on the phone.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use rand::RngExt as _;
 
@@ -29,18 +29,6 @@ impl OrderNumber {
         )
     }
 
-    /// A number as a person typed it, in the letters that numbers are made of: Crockford's alphabet takes o for 0, i
-    /// and l for 1, and small letters. Whether there is such a number is for the database to say.
-    #[must_use]
-    pub fn as_typed(text: &str) -> String {
-        let letter = |letter: char| match letter.to_ascii_uppercase() {
-            'O' => '0',
-            'I' | 'L' => '1',
-            other => other,
-        };
-        text.trim().chars().map(letter).collect()
-    }
-
     /// The ten characters.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -51,6 +39,34 @@ impl OrderNumber {
 impl fmt::Display for OrderNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// A text that cannot be an order's number.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an order's number has ten characters, digits and letters without I, L, O and U")]
+pub struct NotANumber;
+
+impl FromStr for OrderNumber {
+    type Err = NotANumber;
+
+    /// Takes a number as people write it down: in either case, with O for 0 and I or L for 1, which the alphabet leaves
+    /// out, and with the spaces and hyphens by which they group it.
+    fn from_str(text: &str) -> Result<Self, NotANumber> {
+        let mut number = String::with_capacity(LENGTH);
+        for character in text.chars().filter(|character| !matches!(character, ' ' | '-')) {
+            let read = match character.to_ascii_uppercase() {
+                'O' => '0',
+                'I' | 'L' => '1',
+                other => other,
+            };
+            let known = u8::try_from(read).is_ok_and(|byte| ALPHABET.contains(&byte));
+            if !known || number.len() == LENGTH {
+                return Err(NotANumber);
+            }
+            number.push(read);
+        }
+        if number.len() == LENGTH { Ok(Self(number)) } else { Err(NotANumber) }
     }
 }
 
@@ -67,7 +83,14 @@ mod tests {
     }
 
     #[test]
-    fn a_number_may_be_typed_carelessly() {
-        assert_eq!(OrderNumber::as_typed(" oil7k2m9qw "), "0117K2M9QW");
+    fn a_number_is_read_as_people_write_it() {
+        for text in ["4Z8K2M9Q10", "4z8k2m9q1o", "4Z8K2-M9QLO", " 4z8k2 m9qi0 "] {
+            assert_eq!(text.parse::<OrderNumber>().as_ref().map(OrderNumber::as_str), Ok("4Z8K2M9Q10"), "{text:?}");
+        }
+        let drawn = OrderNumber::random();
+        assert_eq!(drawn.as_str().parse(), Ok(drawn.clone()));
+        for text in ["", "4Z8K2M9Q1", "4Z8K2M9Q100", "4Z8K2M9Q1U", "4Z8K2M9Q1é", "4Z8K2M9Q1!"] {
+            assert_eq!(text.parse::<OrderNumber>(), Err(NotANumber), "{text:?}");
+        }
     }
 }

@@ -44,6 +44,12 @@ pub enum Failed {
     /// A migration.
     #[error("{}", crate::telemetry::chain(.0))]
     Migrate(#[from] crate::store::migrations::MigrateError),
+    /// An order's story.
+    #[error("the order cannot be read: {}\n`orderflow doctor` says what is wrong with the installation", crate::telemetry::chain(.0))]
+    Why(StoreError),
+    /// Parts of what was asked for; what could be had is written.
+    #[error("{}", .0.join("\n"))]
+    Incomplete(Vec<String>),
     /// RabbitMQ's management API.
     #[error("{}", crate::telemetry::chain(.0))]
     Management(#[from] ManagementError),
@@ -95,6 +101,7 @@ impl Failed {
             Self::Management(ManagementError::Refused { .. }) => Exit::Usage,
             Self::Store(_) | Self::Migrate(_) | Self::Management(_) => Exit::Unreachable,
             Self::Broker(_) | Self::NotReady(_) | Self::Publish(_) => Exit::Unreachable,
+            Self::Why(_) | Self::Incomplete(_) => Exit::Unreachable,
         }
     }
 }

@@ -4,10 +4,13 @@
 
 pub mod config;
 pub mod dlq;
+pub mod doctor;
 mod exit;
 pub mod migrate;
 pub mod republish;
 pub mod stock;
 pub mod topology;
+pub mod why;
+mod words;
 
 pub use exit::{Exit, Failed};

@@ -5,6 +5,7 @@
 
 pub mod cancel;
 pub mod catalogue;
+pub mod checkup;
 mod database;
 mod error;
 pub mod event_log;
@@ -18,6 +19,7 @@ pub mod orders;
 pub mod outbox;
 pub mod schema;
 pub mod stock;
+pub mod story;
 
 pub use database::{Connection, Database, PooledConnection};
 pub use error::StoreError;

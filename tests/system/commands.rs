@@ -62,10 +62,12 @@ async fn every_command_explains_itself() {
         "dlq replay",
         "dlq discard",
         "republish",
+        "why",
+        "doctor",
     ];
     insta::assert_snapshot!("orderflow", manual("orderflow", &commands).await);
     insta::assert_snapshot!("orderflow-worker", manual("orderflow-worker", &[""]).await);
-    for wrong in [&[][..], &["teleport"], &["serve", "--fast"], &["stock", "set", "MUG-BLUE"]] {
+    for wrong in [&[][..], &["teleport"], &["serve", "--fast"], &["stock", "set", "MUG-BLUE"], &["why"]] {
         let refused = run("orderflow", wrong, &[]).await;
         assert_eq!((refused.code, refused.out.as_str()), (Some(2), ""), "{wrong:?}");
         assert!(refused.err.contains("--help") || refused.err.contains("Usage"), "{refused:?}");
@@ -198,7 +200,7 @@ async fn wrong_and_missing_settings_are_all_named_before_anything_starts() {
         let refused = run(program, arguments, &empty).await;
         ended(&refused, 2, &["DATABASE_URL is not set", "AMQP_URL is not set", "TOKEN_SECRET_FILE: /nowhere/secret"]);
     }
-    for command in [&["migrate"][..], &["stock", "list"]] {
+    for command in [&["migrate"][..], &["stock", "list"], &["why", "4Z8K2M9Q10"]] {
         one_line_each(&run("orderflow", command, &[]).await, "orderflow", &[&"DATABASE_URL"]);
     }
     one_line_each(&run("orderflow", &["topology", "apply"], &[]).await, "orderflow", &[&"AMQP_ADMIN_URL"]);

@@ -120,7 +120,8 @@ async fn order_id(desk: &Desk, text: &str) -> Result<Uuid, Failed> {
     if let Ok(id) = text.parse() {
         return Ok(id);
     }
-    let number = OrderNumber::as_typed(text);
-    let found = orders::id_of_number(&mut *desk.database.connection().await?, &number).await?;
+    let not_found = |_| Failed::NotFound(report::no_such_order(text));
+    let number: OrderNumber = text.parse().map_err(not_found)?;
+    let found = orders::id_of_number(&mut *desk.database.connection().await?, number.as_str()).await?;
     found.ok_or_else(|| Failed::NotFound(report::no_such_order(text)))
 }

@@ -1,0 +1,136 @@
+//! Is the database there, up to date, of one time with us, and does the outbox drain?
+
+use std::collections::HashMap;
+
+use chrono::{TimeDelta, Utc};
+
+use super::report::Checkup;
+use crate::{
+    config::DatabaseConfig,
+    ops::words::{count, span},
+    store::{Connection, Database, StoreError, checkup, failures, migrations, outbox},
+    telemetry,
+};
+
+/// Two hosts that use NTP are milliseconds apart. Beyond this, times in the log contradict each other to the eye.
+const CLOCKS_APART: TimeDelta = TimeDelta::seconds(5);
+
+/// An event is published within milliseconds, by another process's relay ten seconds later, and a relay's lease is a
+/// minute: what is older was not published though somebody tried, or nobody does.
+const OUTBOX_AGE: TimeDelta = TimeDelta::seconds(60);
+
+/// The outbox is counted up to here.
+const OUTBOX_ROWS: i64 = 1_000_000;
+
+/// The index of dead letters, and how to read it again.
+pub struct Indexed {
+    /// For a second look.
+    pub database: Database,
+    /// Dead letters by subscription.
+    pub letters: HashMap<String, i64>,
+}
+
+/// Looks at the database; what the index has of dead letters is given back for comparison with the broker.
+pub async fn check(found: &mut Checkup, config: &DatabaseConfig) -> Option<Indexed> {
+    let database = match Database::new(config, "orderflow doctor", 1) {
+        Ok(database) => database,
+        Err(error) => {
+            found.setting(&format!("DATABASE_URL cannot be used: {error}"));
+            return None;
+        }
+    };
+    let mut connection = match database.connection().await {
+        Ok(connection) => connection,
+        Err(error) => {
+            let why = telemetry::chain(&error);
+            found.cannot("database", format!("{why}. Is PostgreSQL up, and is DATABASE_URL right?"));
+            return None;
+        }
+    };
+    let letters = match look(found, &mut connection).await {
+        Ok(letters) => letters?,
+        Err(error) => {
+            found.cannot("database", telemetry::chain(&error));
+            return None;
+        }
+    };
+    drop(connection);
+    Some(Indexed { database, letters })
+}
+
+async fn look(found: &mut Checkup, connection: &mut Connection) -> Result<Option<HashMap<String, i64>>, StoreError> {
+    clock(found, connection).await?;
+    if !migrations::are_current(connection).await? {
+        found.found(
+            "database",
+            "The database's tables are missing or older than this program; the outbox was not looked at.",
+            "`orderflow migrate`",
+        );
+        return Ok(None);
+    }
+    let depth = outbox::depth(connection, OUTBOX_ROWS).await?;
+    let age = TimeDelta::try_milliseconds(milliseconds(depth.oldest_seconds)).unwrap_or_default();
+    let rows = count(depth.rows, "event");
+    if depth.rows == 0 {
+        found.saw("outbox", "empty");
+    } else {
+        found.saw("outbox", format!("{rows}, the oldest {} old", span(age)));
+    }
+    if age > OUTBOX_AGE {
+        found.found(
+            "outbox",
+            format!("The outbox does not drain: {rows} in it, the oldest written {} ago.", span(age)),
+            "is a front end or a worker running, and does its log say why it cannot publish (no connection, an alarm \
+             of the broker, a user without permission)? what waits is published by itself once one can",
+        );
+    }
+    Ok(Some(failures::waiting(connection).await?))
+}
+
+async fn clock(found: &mut Checkup, connection: &mut Connection) -> Result<(), StoreError> {
+    let before = Utc::now();
+    let server = checkup::server(connection).await?;
+    // The server read its clock somewhere between our two looks: half way is wrong by half the round trip at most.
+    let apart = server.clock - (before + (Utc::now() - before) / 2);
+    found.saw("database", format!("PostgreSQL {}, its clock {} from ours", server.version, span(apart.abs())));
+    compare_clocks(found, apart);
+    Ok(())
+}
+
+fn compare_clocks(found: &mut Checkup, apart: TimeDelta) {
+    if apart.abs() <= CLOCKS_APART {
+        return;
+    }
+    let way = if apart > TimeDelta::zero() { "ahead of" } else { "behind" };
+    found.found(
+        "clock",
+        format!("The database's clock is {} {way} this machine's.", span(apart.abs())),
+        "`timedatectl` on both says which one is not synchronised; times in the log cannot be compared until then",
+    );
+}
+
+/// Seconds as the database has them, in whole milliseconds.
+fn milliseconds(seconds: f64) -> i64 {
+    std::time::Duration::try_from_secs_f64(seconds)
+        .ok()
+        .and_then(|age| i64::try_from(age.as_millis()).ok())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_that_are_far_apart_are_found() {
+        for (seconds, expected) in [(5, None), (-5, None), (6, Some("6 s ahead of")), (-60, Some("1 min behind"))] {
+            let mut checkup = Checkup::new();
+            compare_clocks(&mut checkup, TimeDelta::seconds(seconds));
+            let mut told = Vec::new();
+            checkup.tell(&mut told).expect("a Vec can be written to");
+            let told = String::from_utf8(told).expect("it is text");
+            assert_eq!(told.contains("clock"), expected.is_some(), "{told}");
+            assert!(expected.is_none_or(|expected| told.contains(expected)), "{told}");
+        }
+    }
+}

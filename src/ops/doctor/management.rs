@@ -1,0 +1,218 @@
+//! Is the broker well, and set up as it should be? Asked of its management API.
+
+use std::time::Duration;
+
+use super::{report::Checkup, some};
+use crate::{
+    broker::{Management, ManagementError, Node, Topology},
+    config::AdminConfig,
+    telemetry,
+};
+
+/// Enough for a busy node to list its definitions.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Without these two, nothing runs; the third is for people.
+const USERS: [&str; 2] = ["orderflow-web", "orderflow-worker"];
+
+/// RabbitMQ's own default user, with a known password.
+const GUEST: &str = "guest";
+
+/// What is known of the virtual host afterwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Vhost {
+    /// It was compared with what it should have.
+    Compared,
+    /// It does not exist, which has been told.
+    Absent,
+    /// Nobody could say.
+    Unknown,
+}
+
+/// Looks at nodes, users and topology.
+pub async fn check(found: &mut Checkup, config: &AdminConfig, topology: &Topology) -> Vhost {
+    let management = match Management::within(config.clone(), TIMEOUT) {
+        Ok(management) => management,
+        Err(error) => {
+            found.cannot("broker", telemetry::chain(&error));
+            return Vhost::Unknown;
+        }
+    };
+    if let Err(error) = nodes(found, &management).await {
+        // The rest would be answered the same.
+        found.cannot("broker", explained(&error));
+        return Vhost::Unknown;
+    }
+    match vhost(found, &management, config, topology).await {
+        Ok(vhost) => vhost,
+        Err(error) => {
+            found.cannot("topology", explained(&error));
+            Vhost::Unknown
+        }
+    }
+}
+
+async fn vhost(
+    found: &mut Checkup,
+    management: &Management,
+    config: &AdminConfig,
+    wanted: &Topology,
+) -> Result<Vhost, ManagementError> {
+    if !management.has_vhost().await? {
+        let what = format!("RabbitMQ has no virtual host {}; its queues and users were not looked at.", config.vhost);
+        let remedy =
+            "`orderflow topology apply` makes it and all that belongs into it; or AMQP_ADMIN_URL names another";
+        found.found("topology", what, remedy);
+        return Ok(Vhost::Absent);
+    }
+    users(found, management).await?;
+    compare(found, wanted, &management.live().await?);
+    Ok(Vhost::Compared)
+}
+
+fn explained(error: &ManagementError) -> String {
+    let why = telemetry::chain(error);
+    match error {
+        ManagementError::Unreachable { .. } => {
+            format!("{why}. Is RabbitMQ up, is its management plugin on, and is RABBITMQ_MANAGEMENT_URL right?")
+        }
+        ManagementError::Refused { .. } => {
+            format!("{why}. Is AMQP_ADMIN_URL's user an administrator, and its password right?")
+        }
+        ManagementError::Unreadable(_) => why,
+    }
+}
+
+async fn nodes(found: &mut Checkup, management: &Management) -> Result<(), ManagementError> {
+    let version = management.overview().await?.rabbitmq_version;
+    let nodes = management.nodes().await?;
+    let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
+    found.saw("broker", format!("RabbitMQ {version}: {}", names.join(", ")));
+    for node in &nodes {
+        for (what, remedy) in ailments(node) {
+            found.found("broker", what, remedy);
+        }
+    }
+    Ok(())
+}
+
+fn ailments(node: &Node) -> Vec<(String, &'static str)> {
+    let name = &node.name;
+    if !node.running {
+        return vec![(format!("The node {name} is not running."), "start RabbitMQ on its host, and read its log")];
+    }
+    let mut ailments = Vec::new();
+    if node.mem_alarm {
+        ailments.push((
+            format!("The node {name} has used up its memory: every publisher waits."),
+            "`rabbitmq-diagnostics memory_breakdown` says on what; the alarm ends by itself when there is room again",
+        ));
+    }
+    if node.disk_free_alarm {
+        ailments.push((
+            format!("The disk of the node {name} is nearly full: every publisher waits."),
+            "make room on its disk; the alarm ends by itself when there is room again",
+        ));
+    }
+    if !node.partitions.is_empty() {
+        ailments.push((
+            format!("The node {name} was cut off from {}.", node.partitions.join(", ")),
+            "mend the network, then restart the smaller side: https://www.rabbitmq.com/docs/partitions",
+        ));
+    }
+    ailments
+}
+
+async fn users(found: &mut Checkup, management: &Management) -> Result<(), ManagementError> {
+    let users = management.user_names().await?;
+    let permitted = management.permitted().await?;
+    who(found, &users, &permitted);
+    Ok(())
+}
+
+/// Those who are needed exist and may do their work, and nobody is there whose password everybody knows.
+fn who(found: &mut Checkup, users: &[String], permitted: &[String]) {
+    found.saw("users", users.join(", "));
+    for user in USERS {
+        let (exists, may) = (users.iter().any(|one| one == user), permitted.iter().any(|one| one == user));
+        let name = user.trim_start_matches("orderflow-").to_uppercase();
+        let remedy = format!("set AMQP_{name}_PASSWORD to its password, then `orderflow topology apply`");
+        if !exists {
+            found.found("users", format!("RabbitMQ has no user {user}."), remedy);
+        } else if !may {
+            found.found("users", format!("The user {user} may do nothing in this virtual host."), remedy);
+        }
+    }
+    if users.iter().any(|one| one == GUEST) {
+        found.found(
+            "users",
+            "RabbitMQ still has its default user guest, whose password everybody knows.",
+            "`rabbitmqctl delete_user guest`; nothing of Orderflow uses it",
+        );
+    }
+}
+
+fn compare(found: &mut Checkup, wanted: &Topology, live: &Topology) {
+    let differences = wanted.missing_from(live);
+    let (exchanges, queues) = (wanted.exchanges.len(), wanted.queues.len());
+    if differences.is_empty() {
+        found.saw("topology", format!("all {exchanges} exchanges and {queues} queues as they should be"));
+        return;
+    }
+    found.saw("topology", format!("differs from what it should be in {} places", differences.len()));
+    let remedy = "`orderflow topology apply` makes what is missing, and says what to do about what differs";
+    found.found("topology", format!("RabbitMQ is not set up as it should be: {}.", some(&differences)), remedy);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(change: impl FnOnce(&mut Node)) -> Vec<String> {
+        let mut node = Node {
+            name: "rabbit@host".to_owned(),
+            running: true,
+            mem_alarm: false,
+            disk_free_alarm: false,
+            partitions: Vec::new(),
+        };
+        change(&mut node);
+        ailments(&node).into_iter().map(|(what, _)| what).collect()
+    }
+
+    #[test]
+    fn a_node_that_ails_is_named_with_what_ails_it() {
+        assert_eq!(node(|_| {}), Vec::<String>::new());
+        assert_eq!(node(|node| node.running = false), ["The node rabbit@host is not running."]);
+        let both = node(|node| (node.mem_alarm, node.disk_free_alarm) = (true, true));
+        assert_eq!(
+            both,
+            [
+                "The node rabbit@host has used up its memory: every publisher waits.",
+                "The disk of the node rabbit@host is nearly full: every publisher waits."
+            ]
+        );
+        let cut = node(|node| node.partitions = vec!["rabbit@other".to_owned()]);
+        assert_eq!(cut, ["The node rabbit@host was cut off from rabbit@other."]);
+        // What a node that does not run leaves out.
+        let stopped: Node = serde_json::from_str(r#"{"name":"rabbit@host","running":false}"#).expect("a node");
+        assert!(!stopped.running);
+    }
+
+    #[test]
+    fn missing_users_and_the_default_user_are_found() {
+        let found = |users: &[&str], permitted: &[&str]| {
+            let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+            let mut checkup = Checkup::new();
+            who(&mut checkup, &names(users), &names(permitted));
+            let mut told = Vec::new();
+            checkup.tell(&mut told).expect("a Vec can be written to");
+            String::from_utf8(told).expect("it is text")
+        };
+        assert!(found(&USERS, &USERS).starts_with("Nothing is wrong."));
+        assert!(found(&USERS[..1], &USERS).contains("RabbitMQ has no user orderflow-worker."));
+        assert!(found(&USERS, &USERS[1..]).contains("The user orderflow-web may do nothing in this virtual host."));
+        let guest = found(&[USERS[0], USERS[1], GUEST], &USERS);
+        assert!(guest.contains("default user guest") && guest.contains("rabbitmqctl delete_user guest"), "{guest}");
+    }
+}

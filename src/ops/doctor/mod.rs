@@ -1,0 +1,68 @@
+//! `orderflow doctor`: what is wrong with the installation, each finding with its remedy.
+//!
+//! It only reads, and every question has a time-out of seconds, so it may be run at any time.
+
+mod database;
+mod letters;
+mod management;
+mod queues;
+mod report;
+
+use std::io::Write;
+
+use super::{Exit, Failed};
+use crate::{
+    broker::Topology,
+    config::{AdminConfig, BrokerConfig, ConfigError, DatabaseConfig, Source},
+};
+use report::Checkup;
+
+/// How many things are named in one sentence.
+const NAMED: usize = 8;
+
+/// Looks at settings, database and broker, and tells what is wrong with them.
+///
+/// Ends with [`Exit::Ok`] where nothing is, [`Exit::No`] with findings, [`Exit::Unreachable`] where something could not
+/// be checked, [`Exit::Usage`] where a setting is missing or wrong; whatever could be found is told in each case.
+///
+/// # Errors
+/// Only when `out` cannot be written to.
+pub async fn run(source: &Source, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
+    let mut checkup = Checkup::new();
+    let (database, admin) = (DatabaseConfig::read(source), AdminConfig::read(source));
+    match source.finish(Some(())) {
+        Ok(()) => checkup.saw("settings", "those of these checks are complete"),
+        Err(ConfigError(lines)) => lines.iter().for_each(|line| checkup.setting(line)),
+    }
+    let indexed = match &database {
+        Some(config) => database::check(&mut checkup, config).await,
+        None => {
+            checkup.cannot("database", "DATABASE_URL is missing or wrong");
+            None
+        }
+    };
+    // The same variable a second time: where it is wrong, that has been said.
+    match admin.and_then(|admin| Some((admin, BrokerConfig::read_admin(source)?))) {
+        Some((config, broker)) => {
+            let topology = Topology::new(config.retry_delays.as_slice());
+            let vhost = management::check(&mut checkup, &config, &topology).await;
+            let letters = queues::check(&mut checkup, &broker, &topology, vhost).await;
+            letters::check(&mut checkup, indexed, letters).await;
+        }
+        None => checkup.cannot("broker", "AMQP_ADMIN_URL, RABBITMQ_MANAGEMENT_URL or RETRY_DELAYS is missing or wrong"),
+    }
+    if json {
+        serde_json::to_writer_pretty(&mut *out, &checkup)?;
+        writeln!(out)?;
+    } else {
+        checkup.tell(out)?;
+    }
+    Ok(checkup.exit())
+}
+
+/// `a, b and 3 more`.
+fn some(names: &[String]) -> String {
+    let more = names.len().saturating_sub(NAMED);
+    let named = names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+    if more == 0 { named } else { format!("{named} and {more} more") }
+}

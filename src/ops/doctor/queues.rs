@@ -1,0 +1,130 @@
+//! Is every queue consumed, and does anything lie where nothing should? Asked over AMQP, as the programs connect, since
+//! the management API's figures are some seconds old.
+
+use std::collections::BTreeMap;
+
+use super::{management::Vhost, report::Checkup, some};
+use crate::{
+    broker::{BrokerCheck, Connector, Look, NotReady, Subscription, Topology, names},
+    config::BrokerConfig,
+    ops::words::count,
+};
+
+/// The dead-letter queues as they are now, and how to look again.
+pub struct Letters {
+    /// For a second look.
+    pub broker: BrokerCheck,
+    /// Messages by subscription.
+    pub waiting: BTreeMap<String, u32>,
+}
+
+/// Looks into every queue.
+pub async fn check(found: &mut Checkup, config: &BrokerConfig, topology: &Topology, vhost: Vhost) -> Option<Letters> {
+    if vhost == Vhost::Absent {
+        return None;
+    }
+    let connected = Connector::new(config, "orderflow doctor").map_err(|error| error.to_string());
+    let broker = connected.and_then(|connector| BrokerCheck::new(&connector).map_err(|error| error.to_string()));
+    let looked = match &broker {
+        Ok(broker) => look(broker, topology.queues.iter().map(|queue| queue.name.as_str())).await,
+        Err(error) => Err(error.clone()),
+    };
+    let (Ok(broker), Ok((looks, missing))) = (&broker, &looked) else {
+        let why = broker.err().or(looked.err()).unwrap_or_default();
+        found.cannot("queues", format!("{why}. Is AMQP_ADMIN_URL right, and its port open?"));
+        return None;
+    };
+    // What was compared has been named already.
+    if vhost == Vhost::Unknown && !missing.is_empty() {
+        let what = format!("RabbitMQ has no queue {}.", some(missing));
+        found.found("topology", what, "`orderflow topology apply`");
+    }
+    consumers(found, looks);
+    unrouted(found, looks);
+    let waiting = dead_letters(found, looks);
+    Some(Letters { broker: broker.clone(), waiting })
+}
+
+type Looks = BTreeMap<String, Look>;
+
+/// What is in each queue, and which do not exist.
+async fn look<'q>(broker: &BrokerCheck, queues: impl Iterator<Item = &'q str>) -> Result<(Looks, Vec<String>), String> {
+    let (mut looks, mut missing) = (Looks::new(), Vec::new());
+    for queue in queues {
+        match broker.look(queue).await {
+            Ok(look) => drop(looks.insert(queue.to_owned(), look)),
+            Err(NotReady::Missing(name)) => missing.push(name),
+            // The other queues would be answered the same.
+            Err(error @ NotReady::Unreachable(_)) => return Err(error.to_string()),
+        }
+    }
+    Ok((looks, missing))
+}
+
+fn consumers(found: &mut Checkup, looks: &Looks) {
+    let work: Vec<(String, Look)> =
+        Subscription::ALL.iter().filter_map(|one| looks.get(&one.queue()).map(|look| (one.queue(), *look))).collect();
+    let idle: Vec<_> = work.iter().filter(|(_, look)| look.consumers == 0).collect();
+    let waiting: u32 = work.iter().map(|(_, look)| look.ready).sum();
+    let (all, consumed) = (work.len(), work.len() - idle.len());
+    found.saw("queues", format!("{consumed} of {all} have a consumer; messages waiting: {waiting}"));
+    let with_messages = |(queue, look): &&(String, Look)| match look.ready {
+        0 => queue.clone(),
+        ready => format!("{queue} ({})", count(ready, "message")),
+    };
+    if idle.len() == all && all > 0 {
+        found.found(
+            "queues",
+            format!("No worker is connected: none of the {all} queues has a consumer; messages waiting: {waiting}."),
+            "start `orderflow-worker`; where one runs, its log says why it cannot consume",
+        );
+    } else if !idle.is_empty() {
+        let names: Vec<_> = idle.iter().map(with_messages).collect();
+        found.found(
+            "queues",
+            format!("Nobody consumes {}.", some(&names)),
+            "start a worker for it: `orderflow-worker --queue NAME`; where one runs, its log says why it paused (its \
+             provider is away) or cannot consume",
+        );
+    }
+}
+
+fn unrouted(found: &mut Checkup, looks: &Looks) {
+    let Some(look) = looks.get(names::UNROUTED) else { return };
+    found.saw("unrouted", if look.ready == 0 { "none".to_owned() } else { count(look.ready, "message") });
+    if look.ready > 0 {
+        found.found(
+            "unrouted",
+            format!(
+                "{} in {}: published, and no queue was bound for it.",
+                count(look.ready, "message"),
+                names::UNROUTED
+            ),
+            format!(
+                "`orderflow topology apply` binds what is missing, then `orderflow republish --missing` sends the \
+                 events again; look at {} in the management UI (Get messages) before you purge it",
+                names::UNROUTED
+            ),
+        );
+    }
+}
+
+fn dead_letters(found: &mut Checkup, looks: &Looks) -> BTreeMap<String, u32> {
+    let waiting: BTreeMap<String, u32> = Subscription::ALL
+        .iter()
+        .filter_map(|one| looks.get(&one.dead_letter_queue()).map(|look| (one.queue(), look.ready)))
+        .collect();
+    let full: Vec<_> = waiting.iter().filter(|(_, letters)| **letters > 0).collect();
+    let total: u32 = waiting.values().sum();
+    found.saw("dead letters", if total == 0 { "none".to_owned() } else { total.to_string() });
+    if total > 0 {
+        let queues: Vec<_> = full.iter().map(|(queue, letters)| format!("{letters} in {queue}.dlq")).collect();
+        let wait = if total == 1 { "waits" } else { "wait" };
+        found.found(
+            "dead letters",
+            format!("{} {wait} for a person: {}.", count(total, "dead letter"), some(&queues)),
+            "`orderflow dlq list` says why; after mending the cause, `orderflow dlq replay`",
+        );
+    }
+    waiting
+}

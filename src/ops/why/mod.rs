@@ -1,0 +1,143 @@
+//! `orderflow why`: one order's whole story, for whoever is asked at night why it has not come.
+
+mod facts;
+mod pending;
+mod report;
+#[cfg(test)]
+mod sample;
+mod text;
+mod violations;
+mod waiting;
+
+use std::io::Write;
+
+use futures::FutureExt as _;
+use serde_json::json;
+
+use super::{Exit, Failed};
+use crate::{
+    config::{DatabaseConfig, Source},
+    store::{
+        Connection, Database, StoreError,
+        story::{self, Found, Wanted},
+    },
+};
+use facts::Facts;
+pub use report::Report;
+
+/// How many orders of one e-mail address are listed.
+const MOST_ORDERS: usize = 20;
+
+/// What was found.
+enum Answer {
+    Story(Box<Report>),
+    /// One address, several orders.
+    Several {
+        orders: Vec<Found>,
+        /// There are more than are listed.
+        more: bool,
+    },
+    Nothing,
+}
+
+/// Writes the story of the order that `asked` names: by its id, its number as people write it, the id of one of its
+/// events, or its customer's e-mail address. An address with several orders gets the list of these.
+///
+/// Ends with [`Exit::No`] where there is no such order, and [`Exit::Unreachable`] where parts could not be read.
+///
+/// # Errors
+/// See [`Failed`].
+pub async fn run(source: &Source, asked: &str, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
+    let config = source.finish(DatabaseConfig::read(source))?;
+    let database = Database::new(&config, "orderflow why", 1)?;
+    let answer = match wanted(asked) {
+        Some(wanted) => look(&database, &wanted).await,
+        None => Ok(Answer::Nothing),
+    };
+    match answer {
+        Ok(Answer::Story(report)) => tell(*report, json, out),
+        Ok(Answer::Several { orders, more }) => {
+            if json {
+                write_json(out, &json!({ "orders": orders, "more": more }))?;
+            } else {
+                text::several(out, &orders, more)?;
+            }
+            Ok(Exit::Ok)
+        }
+        Ok(Answer::Nothing) => {
+            if json {
+                write_json(out, &json!({ "order": null, "error": "not_found" }))?;
+            } else {
+                text::nothing(out, asked)?;
+            }
+            Ok(Exit::No)
+        }
+        Err(error) => {
+            if json {
+                write_json(out, &Report::of_nothing())?;
+            }
+            Err(Failed::Why(error))
+        }
+    }
+}
+
+fn tell(report: Report, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
+    if json {
+        write_json(out, &report)?;
+        // What people want to know besides goes to standard error.
+        return if report.unavailable.is_empty() { Ok(Exit::Ok) } else { Err(Failed::Incomplete(report.reasons)) };
+    }
+    text::story(out, &report)?;
+    Ok(if report.unavailable.is_empty() { Exit::Ok } else { Exit::Unreachable })
+}
+
+fn write_json(out: &mut impl Write, value: &impl serde::Serialize) -> Result<(), Failed> {
+    serde_json::to_writer_pretty(&mut *out, value)?;
+    Ok(writeln!(out)?)
+}
+
+fn wanted(asked: &str) -> Option<Wanted> {
+    let asked = asked.trim();
+    if asked.contains('@') {
+        return Some(Wanted::Email(asked.to_owned()));
+    }
+    asked.parse().map(Wanted::Id).or_else(|_| asked.parse().map(Wanted::Number)).ok()
+}
+
+async fn look(database: &Database, wanted: &Wanted) -> Result<Answer, StoreError> {
+    let mut connection = database.connection().await?;
+    let wanted = wanted.clone();
+    story::snapshot(&mut connection, |connection, moment| {
+        async move {
+            let limit = i64::try_from(MOST_ORDERS).unwrap_or(i64::MAX).saturating_add(1);
+            let mut orders = story::find(connection, &wanted, limit).await?;
+            let more = orders.len() > MOST_ORDERS;
+            orders.truncate(MOST_ORDERS);
+            Ok(match orders.as_slice() {
+                [] => Answer::Nothing,
+                [order] => Answer::Story(Box::new(of(connection, order, moment).await)),
+                _ => Answer::Several { orders, more },
+            })
+        }
+        .boxed()
+    })
+    .await
+}
+
+async fn of(connection: &mut Connection, order: &Found, moment: chrono::DateTime<chrono::Utc>) -> Report {
+    Report::new(Facts::read(connection, order.order_id, moment).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_is_named_by_id_number_or_address() {
+        let id = "0198f1c2-7c00-7000-8000-000000000001";
+        assert!(wanted(id) == id.parse().ok().map(Wanted::Id));
+        assert!(wanted(" 4z8k2-m9qio ") == "4Z8K2M9Q10".parse().ok().map(Wanted::Number));
+        assert!(wanted("Ada@example.org") == Some(Wanted::Email("Ada@example.org".to_owned())));
+        assert!(wanted("teapot").is_none());
+    }
+}

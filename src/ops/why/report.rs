@@ -1,0 +1,137 @@
+//! One order's whole story, in the form of the contract.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::{
+    facts::{Facts, Order, Stock},
+    pending::{self, Missing},
+    violations,
+    waiting::{self, Wait},
+};
+use crate::{
+    store::story::{Attempt, DeadLetter, Event, Mail, Payment, Shipment, Waiting},
+    timestamp,
+};
+
+/// The version of [`Report`]'s form. A further key does not change it, a changed or missing one does.
+const SCHEMA_VERSION: u32 = 1;
+
+/// What `orderflow why --json` writes. A part that could not be read is `null` and named in `unavailable`: an empty
+/// list says that there is nothing, `null` that nobody knows.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    schema_version: u32,
+    /// The moment that all parts are of, by the database's clock.
+    #[serde(with = "timestamp")]
+    pub generated_at: DateTime<Utc>,
+    /// The order itself.
+    pub order: Option<Order>,
+    /// What it waits for, the most important first; nothing where it is settled and nothing is under way.
+    pub waiting_for: Option<Vec<Wait>>,
+    /// Its history.
+    pub events: Option<Vec<Event>>,
+    /// The attempts that failed.
+    pub attempts: Option<Vec<Attempt>>,
+    /// Events that the broker has not confirmed.
+    pub outbox: Option<Vec<Waiting>>,
+    /// Events that a subscription has not applied and that are nowhere known to be.
+    pub missing_deliveries: Option<Vec<Missing>>,
+    /// What waits for a person.
+    pub dead_letters: Option<Vec<DeadLetter>>,
+    /// What was paid.
+    pub payments: Option<Vec<Payment>>,
+    /// What was set aside.
+    pub stock: Option<Stock>,
+    /// What was shipped.
+    pub shipments: Option<Vec<Shipment>>,
+    /// What was written to the customer.
+    pub mails: Option<Vec<Mail>>,
+    /// The traces of its events, each once, the first first.
+    pub trace_ids: Option<Vec<String>>,
+    /// What should not be so; the checks whose parts could not be read are left out.
+    pub violations: Vec<String>,
+    /// The parts that could not be read, by their names here.
+    pub unavailable: Vec<&'static str>,
+    /// Why they could not, a sentence each: for the person, not for the JSON.
+    #[serde(skip)]
+    pub reasons: Vec<String>,
+}
+
+impl Report {
+    /// Says what follows from the facts.
+    #[must_use]
+    pub fn new(facts: Facts) -> Self {
+        let pending = pending::pending(&facts);
+        let waiting_for = pending.as_ref().and_then(|pending| waiting::waiting_for(&facts, pending));
+        let missing = pending.as_ref().map(|pending| pending::missing(pending, facts.moment));
+        let violations = violations::violations(&facts, pending.as_deref());
+        let mut unavailable: Vec<&'static str> = facts.unreadable.iter().map(|(part, _)| *part).collect();
+        // These follow from several parts.
+        let derived = [
+            ("waiting_for", waiting_for.is_none()),
+            ("missing_deliveries", missing.is_none()),
+            ("trace_ids", facts.events.is_none()),
+        ];
+        for (part, absent) in derived {
+            if absent && !unavailable.contains(&part) {
+                unavailable.push(part);
+            }
+        }
+        let reasons = facts.unreadable.iter().map(|(part, why)| format!("{part} cannot be read: {why}")).collect();
+        let letters = facts.dead_letters.map(|mut letters| {
+            letters.retain(|letter| letter.left_at.is_none());
+            letters
+        });
+        Self {
+            schema_version: SCHEMA_VERSION,
+            generated_at: facts.moment,
+            order: facts.order.flatten(),
+            waiting_for,
+            trace_ids: facts.events.as_deref().map(trace_ids),
+            events: facts.events,
+            attempts: facts.attempts,
+            outbox: facts.outbox,
+            missing_deliveries: missing,
+            dead_letters: letters,
+            payments: facts.payments,
+            stock: facts.stock,
+            shipments: facts.shipments,
+            mails: facts.mails,
+            violations,
+            unavailable,
+            reasons,
+        }
+    }
+
+    /// Of an order that nothing could be read of, since the database is away.
+    #[must_use]
+    pub fn of_nothing() -> Self {
+        let mut facts = Facts::none(Utc::now());
+        let parts = [
+            "order",
+            "events",
+            "attempts",
+            "outbox",
+            "missing_deliveries",
+            "dead_letters",
+            "payments",
+            "stock",
+            "shipments",
+            "mails",
+        ];
+        facts.unreadable = parts.map(|part| (part, String::new())).into();
+        Self::new(facts)
+    }
+}
+
+/// The second field of a W3C traceparent: `00-<trace id>-<span id>-01`.
+fn trace_ids(events: &[Event]) -> Vec<String> {
+    let mut ids: Vec<String> = Vec::new();
+    for id in events.iter().filter_map(|event| event.traceparent.as_deref()?.split('-').nth(1)) {
+        if !ids.iter().any(|known| known == id) {
+            ids.push(id.to_owned());
+        }
+    }
+    ids
+}

@@ -1,0 +1,202 @@
+//! Orders for the tests of this command, each part as the services leave it.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::facts::{Facts, Item, Order, Stock};
+use crate::store::story::{
+    Applied, Attempt, DeadLetter, Event, Mail, Movement, Payment, Reservation, Shipment, Waiting,
+};
+
+/// The moment of every sample.
+pub fn now() -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(1_795_399_924_123).expect("a time")
+}
+
+/// This many seconds before it.
+fn ago(seconds: i64) -> DateTime<Utc> {
+    now() - TimeDelta::seconds(seconds)
+}
+
+/// An order under construction.
+pub struct Sample(Facts);
+
+impl Sample {
+    /// Two mugs, placed 80 seconds ago; nobody has applied anything yet.
+    pub fn placed() -> Self {
+        let mut facts = Facts::none(now());
+        facts.order = Some(Some(Order {
+            order_id: Uuid::from_u128(1),
+            number: "4Z8K2M9Q10".to_owned(),
+            status: "pending".to_owned(),
+            version: 1,
+            cancel_requested: false,
+            total: 2998,
+            currency: "EUR".to_owned(),
+            items: vec![Item { sku: "MUG-BLUE".to_owned(), quantity: 2, price: 1499 }],
+            created_at: ago(80),
+            updated_at: ago(80),
+        }));
+        facts.events = Some(Vec::new());
+        facts.applied = Some(Vec::new());
+        facts.attempts = Some(Vec::new());
+        facts.outbox = Some(Vec::new());
+        facts.dead_letters = Some(Vec::new());
+        facts.payments = Some(Vec::new());
+        facts.stock = Some(Stock { reservation: None, movements: Vec::new() });
+        facts.shipments = Some(Vec::new());
+        facts.mails = Some(Vec::new());
+        Self(facts).said("order.created", "web", 80, json!({}))
+    }
+
+    /// An event, as the next version, this many seconds ago.
+    pub fn said(mut self, event: &str, by: &str, seconds: i64, data: Value) -> Self {
+        let events = self.0.events.get_or_insert_default();
+        let version = events.last().map_or(1, |last| last.version + 1);
+        let id = |version: i32| Uuid::from_u128(0x100 + u128::try_from(version).expect("positive"));
+        events.push(Event {
+            version,
+            event: event.to_owned(),
+            event_id: id(version),
+            occurred_at: ago(seconds),
+            gap_ms: events.last().map(|last| (ago(seconds) - last.occurred_at).num_milliseconds()),
+            source: format!("/orderflow/{by}"),
+            causation_id: (version > 1).then(|| id(version - 1)),
+            correlation_id: Uuid::from_u128(2),
+            traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned()),
+            data,
+        });
+        self
+    }
+
+    fn event_of(&self, queue: &str) -> (Uuid, String) {
+        let name = queue.split('.').nth(1).expect("a queue").replacen('-', ".", 1);
+        let events = self.0.events.as_ref().expect("there");
+        let event = events.iter().find(|event| event.event == name).expect("said");
+        (event.event_id, name)
+    }
+
+    /// These subscriptions have applied their events.
+    pub fn applied(mut self, queues: &[&str]) -> Self {
+        for queue in queues {
+            let (event_id, _) = self.event_of(queue);
+            self.0.applied.get_or_insert_default().push(Applied { event_id, subscription: (*queue).to_owned() });
+        }
+        self
+    }
+
+    /// An attempt failed this many seconds ago; the next one is due that many seconds ago, if there is one.
+    pub fn failed(mut self, queue: &str, attempt: i32, seconds: i64, due: Option<i64>) -> Self {
+        let (event_id, event) = self.event_of(queue);
+        self.0.attempts.get_or_insert_default().push(Attempt {
+            event_id,
+            event,
+            subscription: queue.to_owned(),
+            attempt,
+            reason: "the provider did not answer".to_owned(),
+            worker: "orderflow-worker @host 1".to_owned(),
+            failed_at: ago(seconds),
+            retry_at: due.map(ago),
+        });
+        self
+    }
+
+    /// A dead letter that waits since this many seconds ago.
+    pub fn died(mut self, queue: &str, seconds: i64) -> Self {
+        let (event_id, event) = self.event_of(queue);
+        self.0.dead_letters.get_or_insert_default().push(DeadLetter {
+            event_id,
+            event,
+            subscription: queue.to_owned(),
+            attempt: 1,
+            reason: "the provider did not answer".to_owned(),
+            worker: "orderflow-worker @host 1".to_owned(),
+            died_at: ago(seconds),
+            left_at: None,
+            left_by: None,
+        });
+        self
+    }
+
+    /// The last dead letter left its queue this many seconds ago.
+    pub fn left(mut self, by: &str, seconds: i64) -> Self {
+        let letter = self.0.dead_letters.as_mut().and_then(|letters| letters.last_mut()).expect("one died");
+        (letter.left_at, letter.left_by) = (Some(ago(seconds)), Some(by.to_owned()));
+        self
+    }
+
+    /// The last event waits in the outbox since this many seconds.
+    pub fn in_outbox(mut self, seconds: i64) -> Self {
+        let last = self.0.events.as_ref().and_then(|events| events.last()).expect("one was said");
+        let (event_id, event) = (last.event_id, last.event.clone());
+        let waiting =
+            Waiting { event_id, event, created_at: ago(seconds), available_at: ago(seconds - 10), attempts: 1 };
+        self.0.outbox.get_or_insert_default().push(waiting);
+        self
+    }
+
+    /// The order stands so.
+    pub fn is(mut self, status: &str, version: i32) -> Self {
+        let order = self.0.order.as_mut().and_then(Option::as_mut).expect("there");
+        (order.status, order.version) = (status.to_owned(), version);
+        self
+    }
+
+    /// What was built.
+    pub fn facts(self) -> Facts {
+        self.0
+    }
+}
+
+/// An order that went through.
+pub fn shipped() -> Sample {
+    let mut sample = Sample::placed()
+        .said("payment.completed", "payment", 79, json!({ "amount": 2998 }))
+        .said("inventory.reserved", "inventory", 78, json!({}))
+        .said("shipment.created", "shipping", 77, json!({}))
+        .applied(&["payment.order-created", "inventory.payment-completed", "shipping.inventory-reserved"])
+        .applied(&["email.order-created", "email.shipment-created"])
+        .applied(&["order.payment-completed", "order.inventory-reserved", "order.shipment-created"])
+        .is("shipped", 4);
+    let facts = &mut sample.0;
+    facts.payments = Some(vec![payment()]);
+    facts.stock = Some(Stock {
+        reservation: Some(Reservation { outcome: "reserved".to_owned(), decided_at: ago(78), released_at: None }),
+        movements: vec![movement("reserved", -2)],
+    });
+    facts.shipments = Some(vec![Shipment {
+        status: "created".to_owned(),
+        tracking_number: Some("SIM1".to_owned()),
+        reason: None,
+        created_at: ago(77),
+    }]);
+    facts.mails = Some(["received", "shipped"].map(|kind| mail(kind, Some(ago(76)))).into());
+    sample
+}
+
+/// A charge of the sample's total.
+pub fn payment() -> Payment {
+    Payment {
+        payment_id: "pay_1".to_owned(),
+        status: "succeeded".to_owned(),
+        amount: 2998,
+        currency: "EUR".to_owned(),
+        charge_id: Some("ch_1".to_owned()),
+        refund_id: None,
+        reason: None,
+        created_at: ago(79),
+        reversed_at: None,
+    }
+}
+
+/// A change of the mugs' stock.
+pub fn movement(kind: &str, quantity: i64) -> Movement {
+    Movement { sku: "MUG-BLUE".to_owned(), kind: kind.to_owned(), quantity, occurred_at: ago(78) }
+}
+
+/// A mail.
+pub fn mail(kind: &str, sent_at: Option<DateTime<Utc>>) -> Mail {
+    let message_id = format!("{kind}@example.org");
+    Mail { kind: kind.to_owned(), message_id, created_at: ago(77), sent_at }
+}

@@ -1,0 +1,268 @@
+//! What the order is waiting for, in one sentence each, and what there is to do about it.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+
+use super::{facts::Facts, pending::Pending};
+use crate::{
+    domain::OrderStatus,
+    ops::words::{clock, span, times},
+    store::story::Attempt,
+};
+
+/// Up to here a delivery is simply on its way: on a busy system, queues hold some seconds of work.
+const ON_ITS_WAY: TimeDelta = TimeDelta::seconds(30);
+
+/// A row of the outbox is published within milliseconds, or by another process's relay ten seconds later.
+const PUBLISHED_BY: TimeDelta = TimeDelta::seconds(15);
+
+/// In which way something is waited for, the worst first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Nothing will happen by itself any more, though something should.
+    Stuck,
+    /// A dead letter waits for a person.
+    Parked,
+    /// A person discarded the dead letter.
+    Discarded,
+    /// The broker does not take the event.
+    Unpublished,
+    /// It is later than it should be.
+    Late,
+    /// It failed and will be tried again.
+    Retrying,
+    /// It is being done.
+    UnderWay,
+    /// The customer has to do something.
+    Customer,
+}
+
+/// One thing that the order waits for.
+#[derive(Debug, Clone, Serialize)]
+pub struct Wait {
+    /// In which way.
+    pub state: State,
+    /// Whose turn it is, by the queue's name; `null` where it is no subscription's.
+    pub subscription: Option<String>,
+    /// What is waited for, one sentence.
+    pub what: String,
+    /// What there is to do about it.
+    pub remedy: String,
+}
+
+/// What the order waits for, the most important first: what moves the order before its mails, and the worst before
+/// what passes by itself.
+#[must_use]
+pub fn waiting_for(facts: &Facts, pending: &[Pending<'_>]) -> Option<Vec<Wait>> {
+    let order = facts.order.as_ref()?.as_ref();
+    let name = facts.name().unwrap_or("ORDER");
+    let mut sorted: Vec<&Pending<'_>> = pending.iter().collect();
+    let rank = |one: &Pending<'_>| (one.subscription.service() == "email", describe(one, facts.moment, name).state);
+    sorted.sort_by_key(|one| rank(one));
+    let mut waits: Vec<Wait> = Vec::new();
+    for wait in sorted.into_iter().map(|one| describe(one, facts.moment, name)) {
+        // An event in the outbox is one thing to wait for, however many take it.
+        if !waits.iter().any(|known| known.what == wait.what) {
+            waits.push(wait);
+        }
+    }
+    match order.map(|order| order.status.parse::<OrderStatus>()) {
+        Some(Ok(OrderStatus::ActionRequired)) if waits.is_empty() => waits.push(Wait {
+            state: State::Customer,
+            subscription: None,
+            what: "the customer has to confirm the payment with their bank".to_owned(),
+            remedy: "nothing to do here; their status page leads them to it".to_owned(),
+        }),
+        Some(Ok(status)) if waits.is_empty() && !status.is_settled() => waits.push(Wait {
+            state: State::Stuck,
+            subscription: None,
+            what: format!("nothing is under way, and yet the order is {status}: it will stay so"),
+            remedy: "this is a mistake in a program, not in your installation: report it with the output of --json"
+                .to_owned(),
+        }),
+        _ => {}
+    }
+    Some(waits)
+}
+
+fn describe(pending: &Pending<'_>, now: DateTime<Utc>, order: &str) -> Wait {
+    let queue = pending.subscription.queue();
+    let event = &pending.event.event;
+    if let Some(waiting) = pending.outbox {
+        let age = now - waiting.created_at;
+        return Wait {
+            state: if age > PUBLISHED_BY { State::Unpublished } else { State::UnderWay },
+            subscription: None,
+            what: format!("its event {event} has been in the outbox for {}, not confirmed by RabbitMQ", span(age)),
+            remedy: if age > PUBLISHED_BY {
+                "is RabbitMQ up, and is a front end or a worker running that reaches it? see `orderflow doctor`"
+            } else {
+                "nothing to do yet: it is published within moments"
+            }
+            .to_owned(),
+        };
+    }
+    let wait = |state, what, remedy: &str| Wait {
+        state,
+        subscription: Some(queue.clone()),
+        what: format!("{queue}: {what}"),
+        remedy: remedy.to_owned(),
+    };
+    let message = pending.event.event_id;
+    let replay = format!(
+        "mend the cause, then `orderflow dlq replay --queue {queue} --order {order}`; \
+         what is in it: `orderflow dlq show {message}`"
+    );
+    if let Some(letter) = pending.parked {
+        let (tries, died) = (times(letter.attempt), clock(&letter.died_at, &now));
+        let what = format!("dead-lettered at {died}, having failed {tries}: {}", letter.reason);
+        return wait(State::Parked, what, &replay);
+    }
+    match (pending.taken_out, pending.last) {
+        (Some(letter), _) if pending.is_discarded() => {
+            let left = letter.left_at.map(|left| format!(" at {}", clock(&left, &now))).unwrap_or_default();
+            let what = format!("its dead letter was discarded by a command{left}: {}", letter.reason);
+            let remedy = "nothing does it by itself any more: whoever discarded it has its body in a file, and the order is \
+                          to be settled by hand";
+            wait(State::Discarded, what, remedy)
+        }
+        (Some(letter), _) => {
+            let since = now - letter.left_at.unwrap_or(letter.died_at);
+            let what = format!("its dead letter was replayed {} ago and is not handled yet", span(since));
+            wait(lateness(since), what, remedy(lateness(since)))
+        }
+        (None, Some(last)) => retrying(last, now, &replay, wait),
+        (None, None) => {
+            let age = pending.age(now);
+            let what = format!("has not handled {event}, which was said {} ago", span(age));
+            wait(lateness(age), what, remedy(lateness(age)))
+        }
+    }
+}
+
+fn retrying(last: &Attempt, now: DateTime<Utc>, replay: &str, wait: impl Fn(State, String, &str) -> Wait) -> Wait {
+    let (failed, reason) = (format!("failed {}", times(last.attempt)), &last.reason);
+    match last.retry_at {
+        Some(due) if due > now => {
+            let what = format!("{failed}; next attempt at {} (in {}): {reason}", clock(&due, &now), span(due - now));
+            wait(State::Retrying, what, "nothing to do: it is tried again by itself, and parked when it fails for good")
+        }
+        Some(due) => {
+            let late = now - due;
+            let what = format!("{failed}; the next attempt was due {} ago: {reason}", span(late));
+            wait(lateness(late), what, remedy(lateness(late)))
+        }
+        None => {
+            let died = clock(&last.failed_at, &now);
+            let what =
+                format!("dead-lettered at {died}, having {failed}, and not in the list of dead letters: {reason}");
+            wait(State::Parked, what, replay)
+        }
+    }
+}
+
+fn lateness(since: TimeDelta) -> State {
+    if since > ON_ITS_WAY { State::Late } else { State::UnderWay }
+}
+
+fn remedy(state: State) -> &'static str {
+    match state {
+        State::Late => {
+            "is a worker running for that queue, and is its provider up? `orderflow doctor` says; what got lost on the \
+             way is sent again after some minutes, or at once by `orderflow republish --missing`"
+        }
+        _ => "nothing to do yet: this usually takes a second or two",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{
+            pending::pending,
+            sample::{self, Sample},
+        },
+        *,
+    };
+
+    fn waits(sample: Sample) -> Vec<(State, String)> {
+        let facts = sample.facts();
+        let pending = pending(&facts).expect("everything could be read");
+        let waits = waiting_for(&facts, &pending).expect("everything could be read");
+        waits.into_iter().map(|wait| (wait.state, wait.what)).collect()
+    }
+
+    /// Everybody but the payment service is done, so that it alone is waited for.
+    fn payment() -> Sample {
+        Sample::placed().applied(&["email.order-created"])
+    }
+
+    #[test]
+    fn a_settled_order_waits_for_nothing() {
+        assert_eq!(waits(sample::shipped()), []);
+    }
+
+    #[test]
+    fn each_way_of_waiting_is_told_apart() {
+        let queue = "payment.order-created";
+        let retry = payment().failed(queue, 3, 10, Some(-50));
+        let handled_soon = payment().failed(queue, 3, 70, Some(10));
+        let overdue = payment().failed(queue, 3, 170, Some(160));
+        let parked = payment().failed(queue, 1, 70, None).died(queue, 70);
+        let unindexed = payment().failed(queue, 1, 70, None);
+        let moved_by_hand = payment().died(queue, 70).failed(queue, 1, 10, Some(-50));
+        let replayed = payment().failed(queue, 1, 70, None).died(queue, 70).left("replayed", 5);
+        let discarded = payment().failed(queue, 1, 70, None).died(queue, 70).left("discarded", 5);
+        for (sample, state, says) in [
+            (
+                payment(),
+                State::Late,
+                "payment.order-created: has not handled order.created, which was said 1 min 20 s ago",
+            ),
+            (
+                retry,
+                State::Retrying,
+                "failed 3 times; next attempt at 02:12:54 UTC (in 50 s): the provider did not answer",
+            ),
+            (handled_soon, State::UnderWay, "the next attempt was due 10 s ago"),
+            (overdue, State::Late, "the next attempt was due 2 min 40 s ago"),
+            (parked, State::Parked, "dead-lettered at 02:10:54 UTC, having failed once: the provider did not answer"),
+            (unindexed, State::Parked, "not in the list of dead letters"),
+            (moved_by_hand, State::Retrying, "failed once; next attempt"),
+            (replayed, State::UnderWay, "its dead letter was replayed 5 s ago and is not handled yet"),
+            (discarded, State::Discarded, "its dead letter was discarded by a command at 02:11:59 UTC"),
+            (
+                payment().in_outbox(80),
+                State::Unpublished,
+                "its event order.created has been in the outbox for 1 min 20 s",
+            ),
+            (payment().in_outbox(2), State::UnderWay, "in the outbox for 2 s"),
+        ] {
+            let waits = waits(sample);
+            assert!(matches!(waits.as_slice(), [(is, what)] if *is == state && what.contains(says)), "{waits:?}");
+        }
+    }
+
+    #[test]
+    fn what_moves_the_order_comes_before_its_mails_and_the_worst_first() {
+        let both = Sample::placed().died("email.order-created", 5).failed("payment.order-created", 1, 5, Some(-5));
+        let states = |sample| waits(sample).into_iter().map(|(state, _)| state).collect::<Vec<_>>();
+        assert_eq!(states(both), [State::Retrying, State::Parked]);
+        let paid = payment()
+            .applied(&["payment.order-created"])
+            .said("payment.completed", "payment", 5, serde_json::json!({}))
+            .died("order.payment-completed", 4);
+        assert_eq!(states(paid), [State::Parked, State::UnderWay]);
+        assert_eq!(states(Sample::placed().in_outbox(80)), [State::Unpublished], "one event, one thing to wait for");
+    }
+
+    #[test]
+    fn an_order_that_nobody_will_move_is_stuck() {
+        let states = |sample| waits(sample).into_iter().map(|(state, _)| state).collect::<Vec<_>>();
+        let done = || payment().applied(&["payment.order-created"]);
+        assert_eq!(states(done()), [State::Stuck]);
+        assert_eq!(states(done().is("action_required", 1)), [State::Customer]);
+        assert_eq!(states(done().is("a status of a later version", 1)), []);
+    }
+}

@@ -1,0 +1,236 @@
+//! What happened to an order, and what is under way: the log, the outbox, the inbox, what failed.
+
+use chrono::{DateTime, Utc};
+use diesel::{
+    QueryableByName,
+    sql_types::{BigInt, Integer, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+};
+use diesel_async::RunQueryDsl as _;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::MOST;
+use crate::{
+    store::{Connection, StoreError},
+    timestamp,
+};
+
+/// One event of the order's history.
+#[derive(Debug, Clone, QueryableByName, Serialize)]
+pub struct Event {
+    /// Its place in the history, from 1 without gaps.
+    #[diesel(sql_type = Integer)]
+    pub version: i32,
+    /// What happened, by its name: `payment.completed`. Text, since this program may be older than the one that wrote it.
+    #[diesel(sql_type = Text)]
+    pub event: String,
+    /// The event's id.
+    #[diesel(sql_type = SqlUuid)]
+    pub event_id: Uuid,
+    /// When, by the clock of whoever said it.
+    #[diesel(sql_type = Timestamptz)]
+    #[serde(with = "timestamp")]
+    pub occurred_at: DateTime<Utc>,
+    /// Milliseconds since the event before it; none for the first. Below zero where two hosts' clocks differ.
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub gap_ms: Option<i64>,
+    /// Who said it: `/orderflow/payment`.
+    #[diesel(sql_type = Text)]
+    pub source: String,
+    /// The event that led to this one.
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    pub causation_id: Option<Uuid>,
+    /// The id of the request that placed the order.
+    #[diesel(sql_type = SqlUuid)]
+    pub correlation_id: Uuid,
+    /// W3C trace context.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub traceparent: Option<String>,
+    /// What the event says; nothing personal, by the contract.
+    #[diesel(sql_type = Jsonb)]
+    pub data: serde_json::Value,
+}
+
+/// The order's history, oldest first.
+///
+/// # Errors
+/// Those of the database.
+pub async fn events(connection: &mut Connection, order: Uuid) -> Result<Vec<Event>, StoreError> {
+    Ok(diesel::sql_query(
+        "SELECT version, event, event_id, occurred_at, source, causation_id, correlation_id, traceparent, data,
+                (extract(epoch FROM occurred_at - lag(occurred_at) OVER (ORDER BY version)) * 1000)::bigint AS gap_ms
+         FROM messaging.event_log WHERE order_id = $1 ORDER BY version LIMIT $2",
+    )
+    .bind::<SqlUuid, _>(order)
+    .bind::<BigInt, _>(MOST)
+    .load(connection)
+    .await?)
+}
+
+/// A subscription that has applied an event.
+#[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
+pub struct Applied {
+    /// The event.
+    #[diesel(sql_type = SqlUuid)]
+    pub event_id: Uuid,
+    /// The subscription, by its queue's name.
+    #[diesel(sql_type = Text)]
+    pub subscription: String,
+}
+
+/// Who has applied which of the order's events.
+///
+/// # Errors
+/// Those of the database.
+pub async fn applied(connection: &mut Connection, order: Uuid) -> Result<Vec<Applied>, StoreError> {
+    Ok(diesel::sql_query(
+        "SELECT inbox.event_id, inbox.subscription
+         FROM messaging.event_log AS log JOIN messaging.inbox AS inbox USING (event_id) WHERE log.order_id = $1",
+    )
+    .bind::<SqlUuid, _>(order)
+    .load(connection)
+    .await?)
+}
+
+/// An event that the broker has not confirmed yet.
+#[derive(Debug, Clone, QueryableByName, Serialize)]
+pub struct Waiting {
+    /// The event.
+    #[diesel(sql_type = SqlUuid)]
+    pub event_id: Uuid,
+    /// Its name.
+    #[diesel(sql_type = Text)]
+    pub event: String,
+    /// When it was written.
+    #[diesel(sql_type = Timestamptz)]
+    #[serde(with = "timestamp")]
+    pub created_at: DateTime<Utc>,
+    /// When any process's relay may take it.
+    #[diesel(sql_type = Timestamptz)]
+    #[serde(with = "timestamp")]
+    pub available_at: DateTime<Utc>,
+    /// How often a relay has taken it so far.
+    #[diesel(sql_type = Integer)]
+    pub attempts: i32,
+}
+
+/// The order's events that wait for the broker, oldest first.
+///
+/// # Errors
+/// Those of the database.
+pub async fn outbox(connection: &mut Connection, order: Uuid) -> Result<Vec<Waiting>, StoreError> {
+    // The outbox has no index by order: it is asked by the ids of the order's events, which is its key.
+    Ok(diesel::sql_query(
+        "SELECT event_id, event, created_at, available_at, attempts FROM messaging.outbox
+         WHERE event_id IN (SELECT event_id FROM messaging.event_log WHERE order_id = $1)
+         ORDER BY created_at, event_id",
+    )
+    .bind::<SqlUuid, _>(order)
+    .load(connection)
+    .await?)
+}
+
+/// An attempt to handle an event that failed.
+#[derive(Debug, Clone, QueryableByName, Serialize)]
+pub struct Attempt {
+    /// The event.
+    #[diesel(sql_type = SqlUuid)]
+    pub event_id: Uuid,
+    /// Its name.
+    #[diesel(sql_type = Text)]
+    pub event: String,
+    /// Who tried, by the queue's name.
+    #[diesel(sql_type = Text)]
+    pub subscription: String,
+    /// Which attempt it was, from 1; it starts anew when a dead letter is moved back.
+    #[diesel(sql_type = Integer)]
+    pub attempt: i32,
+    /// Why it failed.
+    #[diesel(sql_type = Text)]
+    pub reason: String,
+    /// In which process.
+    #[diesel(sql_type = Text)]
+    pub worker: String,
+    /// When.
+    #[diesel(sql_type = Timestamptz)]
+    #[serde(with = "timestamp")]
+    pub failed_at: DateTime<Utc>,
+    /// When the next attempt is due; none where the message was dead-lettered.
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    #[serde(with = "timestamp::optional")]
+    pub retry_at: Option<DateTime<Utc>>,
+}
+
+/// The attempts that failed, oldest first; of very many the newest.
+///
+/// # Errors
+/// Those of the database.
+pub async fn attempts(connection: &mut Connection, order: Uuid) -> Result<Vec<Attempt>, StoreError> {
+    Ok(diesel::sql_query(
+        "SELECT event_id, event, subscription, attempt, reason, worker, failed_at, retry_at FROM (
+             SELECT attempts.*, log.event FROM messaging.attempts
+             JOIN messaging.event_log AS log USING (event_id)
+             WHERE log.order_id = $1 ORDER BY failed_at DESC, id DESC LIMIT $2
+         ) AS newest ORDER BY failed_at, id",
+    )
+    .bind::<SqlUuid, _>(order)
+    .bind::<BigInt, _>(MOST)
+    .load(connection)
+    .await?)
+}
+
+/// A message that was dead-lettered, and what became of it.
+#[derive(Debug, Clone, QueryableByName, Serialize)]
+pub struct DeadLetter {
+    /// The event.
+    #[diesel(sql_type = SqlUuid)]
+    pub event_id: Uuid,
+    /// Its name.
+    #[diesel(sql_type = Text)]
+    pub event: String,
+    /// Whose it is, by the work queue's name.
+    #[diesel(sql_type = Text)]
+    pub subscription: String,
+    /// How many attempts there were.
+    #[diesel(sql_type = Integer)]
+    pub attempt: i32,
+    /// Why the last one failed.
+    #[diesel(sql_type = Text)]
+    pub reason: String,
+    /// In which process.
+    #[diesel(sql_type = Text)]
+    pub worker: String,
+    /// When.
+    #[diesel(sql_type = Timestamptz)]
+    #[serde(with = "timestamp")]
+    pub died_at: DateTime<Utc>,
+    /// When a command took it out of the dead-letter queue.
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    #[serde(skip)]
+    pub left_at: Option<DateTime<Utc>>,
+    /// How: `replayed`, `discarded` or `died_again`.
+    #[diesel(sql_type = Nullable<Text>)]
+    #[serde(skip)]
+    pub left_by: Option<String>,
+}
+
+/// The order's dead letters, oldest first: those that wait, and those that a command took out. One whose event was
+/// applied after all (somebody moved it by hand) is left out.
+///
+/// # Errors
+/// Those of the database.
+pub async fn dead_letters(connection: &mut Connection, order: Uuid) -> Result<Vec<DeadLetter>, StoreError> {
+    Ok(diesel::sql_query(
+        "SELECT letter.event_id, log.event, letter.subscription, letter.attempt, letter.reason, letter.worker,
+                letter.died_at, letter.left_at, letter.left_by
+         FROM messaging.dead_letters AS letter JOIN messaging.event_log AS log USING (event_id)
+         WHERE log.order_id = $1 AND NOT EXISTS (
+             SELECT FROM messaging.inbox AS inbox
+             WHERE inbox.event_id = letter.event_id AND inbox.subscription = letter.subscription)
+         ORDER BY letter.died_at, letter.id LIMIT $2",
+    )
+    .bind::<SqlUuid, _>(order)
+    .bind::<BigInt, _>(MOST)
+    .load(connection)
+    .await?)
+}
