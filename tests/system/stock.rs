@@ -16,7 +16,7 @@ async fn of_two_hundred_orders_for_a_hundred_pieces_exactly_a_hundred_ship() {
     shop.start_worker(&[]).await;
     shop.start_worker(&[]).await;
     shop.until_orders("shipped", 100).await;
-    shop.until_orders("cancelling", 100).await;
+    shop.until_orders("cancelled", 100).await;
     assert_eq!(shop.number("SELECT available FROM inventory.stock WHERE sku = 'TEAPOT-1L'").await, 0);
     assert_eq!(shop.number("SELECT count(*) FROM inventory.reservations WHERE outcome = 'rejected'").await, 100);
     shop.close().await;
@@ -38,7 +38,7 @@ async fn an_order_of_which_one_item_is_short_takes_none_of_the_others() {
     )
     .await;
     shop.start_worker(&[]).await;
-    web.until_status(&order, "cancelling").await;
+    web.until_status(&order, "cancelled").await;
     assert_eq!(shop.number("SELECT count(*) FROM inventory.movements WHERE kind = 'reserved'").await, 0);
     assert_eq!(shop.number("SELECT available FROM inventory.stock WHERE sku = 'MUG-BLUE'").await, 1_000_000);
     shop.close().await;
