@@ -16,6 +16,9 @@ use uuid::Uuid;
 
 use crate::{Child, Probe, Servers, Web, until};
 
+/// How long what is not dead may take to finish.
+const A_WHILE: std::time::Duration = std::time::Duration::from_secs(20);
+
 /// Short enough that a test sees a retry, long enough that it is one.
 const RETRY_DELAYS: &str = "200ms,1s";
 
@@ -275,6 +278,19 @@ impl Shop {
     /// Waits until nothing more will happen by itself: every event is published, and every subscription that takes it
     /// has applied it.
     pub async fn until_quiet(&self) {
+        self.until_applied("").await;
+    }
+
+    /// As [`Shop::until_quiet`], without what has ever been dead-lettered.
+    async fn until_quiet_but_for_the_dead(&self) {
+        self.until_applied(
+            "AND NOT EXISTS (SELECT FROM messaging.dead_letters AS dead
+                             WHERE dead.event_id = log.event_id AND dead.subscription = takes.subscription)",
+        )
+        .await;
+    }
+
+    async fn until_applied(&self, but: &str) {
         let subscriptions: Vec<_> = Subscription::ALL
             .iter()
             .map(|subscription| format!("('{}', '{}')", subscription.kind(), subscription.queue()))
@@ -283,7 +299,7 @@ impl Shop {
             "SELECT count(*) FROM messaging.event_log AS log
              JOIN (VALUES {}) AS takes (event, subscription) ON takes.event = log.event
              WHERE NOT EXISTS (SELECT FROM messaging.inbox AS inbox
-                               WHERE inbox.event_id = log.event_id AND inbox.subscription = takes.subscription)",
+                               WHERE inbox.event_id = log.event_id AND inbox.subscription = takes.subscription) {but}",
             subscriptions.join(",")
         );
         until("every event is published and applied", async || {
@@ -314,6 +330,10 @@ impl Shop {
     pub async fn close_with_dead_letters(mut self, expected: &[(Subscription, u32)]) {
         if expected.is_empty() {
             self.until_quiet().await;
+        } else {
+            // What is dead is not applied, and what is strange is not in the log: so this only lets the others finish.
+            // Whether they did is checked below.
+            drop(tokio::time::timeout(A_WHILE, self.until_quiet_but_for_the_dead()).await);
         }
         for child in self.workers.drain(..).chain(self.web.drain(..)) {
             child.stop().await;

@@ -247,18 +247,16 @@ async fn place_patiently(web: &Web, order: &serde_json::Value) -> Answer {
 
 /// Orders that meet their cancel at every moment, with cards that fail for a time, stock that runs out and parcels that
 /// are refused, on two workers.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_cancels_at_any_moment_leave_every_order_shipped_or_undone() {
-    const ORDERS: u64 = 1_000;
+async fn cancel_at_any_moment(orders: u64) {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
-    shop.execute("INSERT INTO inventory.movements (sku, kind, quantity) VALUES ('TEAPOT-1L', 'adjusted', -999900)")
+    shop.execute("INSERT INTO inventory.movements (sku, kind, quantity) VALUES ('TEAPOT-1L', 'adjusted', -999970)")
         .await;
-    shop.execute("UPDATE inventory.stock SET available = 100 WHERE sku = 'TEAPOT-1L'").await;
+    shop.execute("UPDATE inventory.stock SET available = 30 WHERE sku = 'TEAPOT-1L'").await;
     for _ in 0..2 {
         shop.start_worker_with(&[], &[("BATCH_SIZE", "16"), ("PREFETCH", "32")]).await;
     }
-    let journeys = (0..ORDERS).map(|turn| {
+    let journeys = (0..orders).map(|turn| {
         let web = &web;
         async move {
             let sku =
@@ -295,12 +293,23 @@ async fn a_thousand_cancels_at_any_moment_leave_every_order_shipped_or_undone() 
     };
     let ends = (count("shipped").await, count("cancelled").await, count("payment_failed").await);
     println!("shipped, cancelled, payment_failed: {ends:?}");
-    assert_eq!(ends.0 + ends.1 + ends.2, i64::try_from(ORDERS).expect("small"));
-    assert!(ends.0 > 50 && ends.1 > 50, "the cancels came all too early or all too late: {ends:?}");
+    assert_eq!(ends.0 + ends.1 + ends.2, i64::try_from(orders).expect("small"));
+    assert!(ends.0 > 20 && ends.1 > 20, "the cancels came all too early or all too late: {ends:?}");
     for (order, status) in asked {
         let end = web.status(&order).await;
         assert!(status == StatusCode::ACCEPTED || status == StatusCode::CONFLICT, "{status}");
         assert!(status != StatusCode::CONFLICT || end != "cancelled", "order {}: refused, and cancelled", order.id);
     }
     shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancels_at_any_moment_leave_every_order_shipped_or_undone() {
+    cancel_at_any_moment(250).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes: `make test-full` runs it"]
+async fn a_thousand_cancels_at_any_moment_leave_every_order_shipped_or_undone() {
+    cancel_at_any_moment(1_000).await;
 }
