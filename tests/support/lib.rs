@@ -13,6 +13,7 @@
 
 mod broker;
 mod client;
+mod invariants;
 mod process;
 mod proxy;
 mod servers;
