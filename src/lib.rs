@@ -6,6 +6,7 @@ pub mod broker;
 pub mod config;
 pub mod domain;
 pub mod events;
+pub mod fault;
 pub mod group_commit;
 pub mod ops;
 pub mod preflight;

@@ -1,10 +1,26 @@
 //! `orderflow-faults`: breaks everything that an order depends on, and checks that nothing is lost and nothing done twice.
 
+mod breakage;
+mod campaign;
+mod check;
+mod customers;
+mod ledger;
+mod program;
 mod provider;
+mod servers;
+mod world;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum as _};
+use orderflow::fault::Safeguard;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    breakage::Kind,
+    campaign::{Outcome, Plan},
+    servers::Own,
+};
 
 /// Runs Orderflow on servers of its own, breaks them on a seeded schedule, and checks that nothing is lost and nothing is
 /// done twice.
@@ -17,12 +33,97 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Runs customers and faults, and checks everything in the end; the last line is `violations: N`
+    Run(RunOptions),
     /// Serves a payment provider that speaks as much of Stripe's API as Orderflow uses, and keeps a ledger
     Provider(provider::Options),
 }
 
+#[derive(Debug, clap::Args)]
+struct RunOptions {
+    /// What faults, customers and their wishes are drawn from: the same number, the same run
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// For how long customers come and things break, in seconds
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    /// What breaks, separated by commas; without it everything
+    #[arg(long, value_enum, value_delimiter = ',')]
+    faults: Vec<Kind>,
+    /// Customers a second
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    rate: u32,
+    /// A safeguard to leave out, to see that the checker finds out; may be repeated: a run for each
+    #[arg(long, value_name = "NAME", value_parser = safeguard)]
+    without: Vec<Safeguard>,
+    /// A file for what came of it, in JSON
+    #[arg(long, value_name = "FILE")]
+    results: Option<PathBuf>,
+}
+
+fn safeguard(name: &str) -> Result<Safeguard, String> {
+    let names = || Safeguard::ALL.iter().map(|one| one.as_str()).collect::<Vec<_>>().join(", ");
+    let found = Safeguard::ALL.iter().copied().find(|one| one.as_str() == name);
+    found.ok_or_else(|| format!("there is no such safeguard; there are: {}", names()))
+}
+
 fn main() -> ExitCode {
     match Arguments::parse().command {
+        Command::Run(options) => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                // Servers are killed when they are dropped, and so they are when somebody ends us.
+                let mut told = signal(SignalKind::terminate()).expect("a signal can be waited for");
+                tokio::select! {
+                    code = run(&options) => code,
+                    _ = told.recv() => ExitCode::from(143),
+                    _ = tokio::signal::ctrl_c() => ExitCode::from(130),
+                }
+            })
+        }
         Command::Provider(options) => provider::run(&options),
+    }
+}
+
+async fn run(options: &RunOptions) -> ExitCode {
+    let kinds = if options.faults.is_empty() { Kind::value_variants().to_vec() } else { options.faults.clone() };
+    let mut own = Own::start().await;
+    let mut outcomes = Vec::new();
+    let each = options.without.iter().copied().map(Some).collect::<Vec<_>>();
+    for without in if each.is_empty() { vec![None] } else { each } {
+        let lasts = Duration::from_secs(options.seconds);
+        let plan = Plan { seed: options.seed, lasts, kinds: kinds.clone(), per_second: options.rate, without };
+        println!("seed {}{}", plan.seed, without.map_or(String::new(), |one| format!(", without {}", one.as_str())));
+        let (outcome, logs) = campaign::run(&mut own, &plan).await;
+        report(&outcome);
+        if let Some(logs) = logs {
+            println!("the logs are in {}", logs.display());
+        }
+        outcomes.push(outcome);
+    }
+    if let Some(file) = &options.results {
+        let text = serde_json::to_string_pretty(&outcomes).expect("outcomes are JSON");
+        std::fs::write(file, text + "\n").expect("the results can be written");
+    }
+    let violations: usize = outcomes.iter().map(|outcome| outcome.violations.len()).sum();
+    println!("violations: {violations}");
+    ExitCode::from(u8::from(violations > 0))
+}
+
+fn report(outcome: &Outcome) {
+    let faults: u32 = outcome.faults.values().sum();
+    println!(
+        "{} orders ({} unknown), {faults} faults, {} crashes, {} replayed, {:.0} s: {:?}",
+        outcome.orders, outcome.unknown, outcome.crashes, outcome.replayed, outcome.seconds, outcome.statuses
+    );
+    for (kind, count) in &outcome.faults {
+        let worst = outcome.recovery_seconds.get(kind).copied().unwrap_or_default();
+        println!("  {count:4} {kind:<24} worst recovery {worst:5.1} s");
+    }
+    for violation in outcome.violations.iter().take(20) {
+        println!("  VIOLATION {violation}");
+    }
+    if outcome.violations.len() > 20 {
+        println!("  … and {} more", outcome.violations.len() - 20);
     }
 }

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::{Message, Publisher};
 use crate::{
+    fault::{self, CrashPoint, Safeguard},
     store::{
         Database, StoreError,
         outbox::{self, Outgoing},
@@ -86,8 +87,16 @@ impl Relay {
     }
 
     async fn publish(self, event: Outgoing, permit: OwnedSemaphorePermit) {
+        if fault::without(Safeguard::MarkAfterConfirm) {
+            drop(self.confirmed.send((event.event_id, permit)).await);
+            let _ = self.publisher.publish(Message::event(&event)).await;
+            return;
+        }
         match self.publisher.publish(Message::event(&event)).await {
-            Ok(()) => drop(self.confirmed.send((event.event_id, permit)).await),
+            Ok(()) => {
+                fault::crash_here(CrashPoint::AfterConfirm);
+                drop(self.confirmed.send((event.event_id, permit)).await);
+            }
             Err(error) => {
                 tracing::debug!(event.id = %event.event_id, order.id = %event.order_id, %error, "an event stays in the outbox");
             }

@@ -11,7 +11,10 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use super::{Connection, StoreError, outbox::Outgoing, schema::messaging::event_log};
-use crate::events::{Envelope, EventKind, NewEvent};
+use crate::{
+    events::{Envelope, EventKind, NewEvent},
+    fault::{self, Safeguard},
+};
 
 /// Appends events to their orders' histories and puts them into the outbox, in the caller's transaction.
 ///
@@ -133,6 +136,10 @@ async fn insert(
         .bind::<Text, _>(super::outbox::GRACE)
         .execute(connection)
         .await?;
+    if fault::without(Safeguard::Outbox) {
+        let ids: Vec<Uuid> = outgoing.iter().map(|event| event.event_id).collect();
+        super::outbox::delete(connection, &ids).await?;
+    }
     Ok(outgoing)
 }
 

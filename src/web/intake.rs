@@ -14,6 +14,7 @@ use super::placement::{NotPlaced, Outcome, Placement, answer};
 use crate::{
     broker::Relay,
     domain::OrderNumber,
+    fault::{self, CrashPoint},
     group_commit::Limits,
     store::{
         Connection, Database, StoreError, event_log,
@@ -152,6 +153,7 @@ impl Intake {
         match tokio::time::timeout(TRANSACTION, storing).await {
             Ok(done) => {
                 let (stored, outgoing) = done?;
+                fault::crash_here(CrashPoint::AfterCommit);
                 self.relay.submit(outgoing);
                 Ok(stored)
             }
@@ -221,6 +223,7 @@ async fn store(connection: &mut Connection, batch: &Batch) -> Result<(Vec<Stored
     let known: Vec<&str> = known.iter().map(|placement| placement.key.as_str()).collect();
     let mut stored = idempotency::find(connection, &known).await?;
     stored.extend(fresh.into_iter().map(Placement::stored));
+    fault::crash_here(CrashPoint::BeforeCommit);
     Ok((stored, outgoing))
 }
 

@@ -23,7 +23,8 @@ mod wait;
 
 pub use broker::Probe;
 pub use client::{Answer, Order, Web, body, key};
-pub use process::{Child, Ended, run};
+pub use invariants::INVARIANTS;
+pub use process::{Child, Ended, program_path, run};
 pub use proxy::{Proxy, Way};
 pub use servers::Servers;
 pub use shop::Shop;

@@ -13,6 +13,8 @@ pub struct Servers {
     pub amqp_admin_url: Url,
     /// The management API.
     pub management_url: Url,
+    /// Settings by name: the passwords of our users on the broker are among them.
+    pub settings: Vec<(String, String)>,
 }
 
 impl Servers {
@@ -30,6 +32,7 @@ impl Servers {
             database_url: url("DATABASE_URL"),
             amqp_admin_url: url("AMQP_ADMIN_URL"),
             management_url: url("RABBITMQ_MANAGEMENT_URL"),
+            settings: env::vars().collect(),
         }
     }
 
@@ -62,9 +65,13 @@ impl Servers {
     /// When the environment cannot be read as such settings.
     #[must_use]
     pub fn admin(&self, vhost: &str, retry_delays: &str) -> AdminConfig {
-        let overrides =
-            [("AMQP_ADMIN_URL", self.broker(None, vhost).to_string()), ("RETRY_DELAYS", retry_delays.to_owned())];
-        let source: Source = env::vars().chain(overrides.map(|(name, value)| (name.to_owned(), value))).collect();
+        let overrides = [
+            ("AMQP_ADMIN_URL", self.broker(None, vhost).to_string()),
+            ("RABBITMQ_MANAGEMENT_URL", self.management_url.to_string()),
+            ("RETRY_DELAYS", retry_delays.to_owned()),
+        ];
+        let overrides = overrides.map(|(name, value)| (name.to_owned(), value));
+        let source: Source = self.settings.iter().cloned().chain(overrides).collect();
         let read = AdminConfig::read(&source);
         source.finish(read).expect("the broker's settings are complete: run the tests by `make test`")
     }

@@ -30,6 +30,7 @@ pub struct Shop {
     pub servers: Servers,
     /// Its settings for `orderflow topology`.
     pub admin: AdminConfig,
+    retry_delays: String,
     name: String,
     /// One for all questions: they are asked often, and connecting costs the server more than most of them.
     connection: Mutex<AsyncPgConnection>,
@@ -44,13 +45,20 @@ impl Shop {
     /// # Panics
     /// When it cannot.
     pub async fn open() -> Self {
-        let servers = Servers::from_env();
+        Self::open_on(Servers::from_env(), RETRY_DELAYS).await
+    }
+
+    /// As [`Shop::open`], on these servers and with these waits between attempts.
+    ///
+    /// # Panics
+    /// When it cannot.
+    pub async fn open_on(servers: Servers, retry_delays: &str) -> Self {
         let name = format!("test_{}", Uuid::now_v7().simple());
         execute(servers.database_url.as_str(), &format!("CREATE DATABASE {name}")).await;
         let config = DatabaseConfig { url: servers.database(&name).to_string().into() };
         migrations::run(&config).await.expect("the database can be migrated");
         let connection = AsyncPgConnection::establish(config.url.expose_secret()).await.expect("it can be reached");
-        let admin = servers.admin(&name, RETRY_DELAYS);
+        let admin = servers.admin(&name, retry_delays);
         let topology = Topology::new(admin.retry_delays.as_slice());
         let management = Management::new(admin.clone()).expect("a client");
         management.apply(&topology).await.expect("the broker can be set up");
@@ -58,6 +66,7 @@ impl Shop {
         Self {
             servers,
             admin,
+            retry_delays: retry_delays.to_owned(),
             name,
             connection: Mutex::new(connection),
             directory,
@@ -91,7 +100,7 @@ impl Shop {
         [
             ("DATABASE_URL", self.database_url().to_string()),
             ("AMQP_URL", self.broker_url(user).to_string()),
-            ("RETRY_DELAYS", RETRY_DELAYS.to_owned()),
+            ("RETRY_DELAYS", self.retry_delays.clone()),
             ("LISTEN", "127.0.0.1:0".to_owned()),
             ("WORKER_LISTEN", "127.0.0.1:0".to_owned()),
             ("TOKEN_SECRET", "the secret of every test which is no comma list".to_owned()),
@@ -112,7 +121,7 @@ impl Shop {
             ("DATABASE_URL", self.servers.database(&self.name).to_string()),
             ("AMQP_ADMIN_URL", self.servers.broker(None, &self.name).to_string()),
             ("RABBITMQ_MANAGEMENT_URL", self.servers.management_url.to_string()),
-            ("RETRY_DELAYS", RETRY_DELAYS.to_owned()),
+            ("RETRY_DELAYS", self.retry_delays.clone()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .to_vec()
@@ -290,18 +299,24 @@ impl Shop {
         .await;
     }
 
-    async fn until_applied(&self, but: &str) {
+    /// A query that counts the events that a subscription takes and has not applied, `but` for what it leaves out.
+    #[must_use]
+    pub fn not_applied(but: &str) -> String {
         let subscriptions: Vec<_> = Subscription::ALL
             .iter()
             .map(|subscription| format!("('{}', '{}')", subscription.kind(), subscription.queue()))
             .collect();
-        let missing = format!(
+        format!(
             "SELECT count(*) FROM messaging.event_log AS log
              JOIN (VALUES {}) AS takes (event, subscription) ON takes.event = log.event
              WHERE NOT EXISTS (SELECT FROM messaging.inbox AS inbox
                                WHERE inbox.event_id = log.event_id AND inbox.subscription = takes.subscription) {but}",
             subscriptions.join(",")
-        );
+        )
+    }
+
+    async fn until_applied(&self, but: &str) {
+        let missing = Self::not_applied(but);
         until("every event is published and applied", async || {
             let waiting = self.number("SELECT count(*) FROM messaging.outbox").await;
             let missing = self.number(&missing).await;

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use orderflow::events::Envelope;
+use orderflow::{
+    events::Envelope,
+    fault::{self, CrashPoint},
+};
 use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -90,6 +93,7 @@ pub async fn act<H: Handler>(
     };
     let event = Arc::new(event);
     let outcome = once(&recorder.handler, &event, input).await;
+    fault::crash_here(CrashPoint::AfterAct);
     let away = line.is_some_and(|line| line.is_away());
     match (outcome, Arc::try_unwrap(event)) {
         (Ok(effect), Ok(event)) => Acted::Finished(Finished { delivery, done: Done { event, effect } }),

@@ -3,9 +3,11 @@
 use std::{collections::HashSet, sync::Arc};
 
 use diesel_async::AsyncConnection as _;
+use futures::future::join_all;
 use lapin::message::Delivery;
 use orderflow::{
     broker::Relay,
+    fault::{self, CrashPoint, Safeguard},
     store::{Database, StoreError, event_log, inbox, outbox::Outgoing},
     telemetry,
 };
@@ -54,6 +56,10 @@ impl<H: Handler> Recorder<H> {
         self.relay.room().await;
         let mut pending = vec![batch];
         while let Some(batch) = pending.pop() {
+            if fault::without(Safeguard::AckAfterCommit) {
+                let early: Vec<_> = batch.iter().map(|one| one.delivery.acker.ack(Default::default())).collect();
+                join_all(early).await;
+            }
             let (deliveries, done): (Vec<_>, Vec<_>) = batch.into_iter().map(|one| (one.delivery, one.done)).unzip();
             let done = Arc::new(done);
             let outcome = persistently(&self.settle.queue, &self.stop, || {
@@ -145,11 +151,16 @@ async fn transaction<H: Handler>(
                 return Err(Abort::Repeated(repeated));
             }
             let follow = handler.record(connection, done).await?;
-            Ok(event_log::append(connection, &source, follow).await?)
+            let follow = event_log::append(connection, &source, follow).await?;
+            fault::crash_here(CrashPoint::BeforeCommit);
+            Ok(follow)
         })
         .await;
     match recorded {
-        Ok(events) => Ok(Outcome::Recorded(events)),
+        Ok(events) => {
+            fault::crash_here(CrashPoint::AfterCommit);
+            Ok(Outcome::Recorded(events))
+        }
         Err(Abort::Repeated(events)) => Ok(Outcome::Repeated(events)),
         Err(Abort::Store(error)) => Err(error),
     }

@@ -17,6 +17,7 @@ use orderflow::{
         names,
     },
     config::RetryDelays,
+    fault::{self, CrashPoint},
     store::failures::FailedAttempt,
     timestamp,
 };
@@ -59,7 +60,9 @@ impl Settle {
     ///
     /// One that cannot be acknowledged any more (its channel is gone) comes again, and the inbox recognises it.
     pub async fn acknowledge(&self, deliveries: &[Delivery]) {
+        fault::crash_here(CrashPoint::BeforeAck);
         let outcomes = join_all(deliveries.iter().map(|one| one.acker.ack(BasicAckOptions::default()))).await;
+        fault::crash_here(CrashPoint::AfterAck);
         let lost = outcomes.iter().filter(|outcome| !matches!(outcome, Ok(true))).count();
         if lost > 0 {
             tracing::debug!(

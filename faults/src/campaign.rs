@@ -1,0 +1,170 @@
+//! A run: customers come, things break and are mended, and in the end everything is checked.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use orderflow::fault::Safeguard;
+use rand::{SeedableRng as _, rngs::StdRng};
+use serde::Serialize;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    breakage::{Fault, Kind},
+    check,
+    customers::{self, Known, Seen},
+    servers::Own,
+    world::{Setup, World},
+};
+
+/// How long after a fault the next order may take until it is settled: beyond it the fault was not recovered from.
+const RECOVERY: Duration = Duration::from_secs(90);
+
+/// What a run is to be.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Everything that is drawn is drawn from it.
+    pub seed: u64,
+    /// How long customers come and things break.
+    pub lasts: Duration,
+    /// What breaks.
+    pub kinds: Vec<Kind>,
+    /// Customers a second.
+    pub per_second: u32,
+    /// The safeguard that is left out.
+    pub without: Option<Safeguard>,
+}
+
+/// What came of a run.
+#[derive(Debug, Serialize)]
+pub struct Outcome {
+    /// Of the plan.
+    pub seed: u64,
+    /// Of the plan.
+    pub without: Option<&'static str>,
+    /// Orders that were accepted.
+    pub orders: usize,
+    /// Orders in the end, by status.
+    pub statuses: BTreeMap<String, usize>,
+    /// Requests whose outcome no customer knows.
+    pub unknown: usize,
+    /// Answers that customers got, by question.
+    pub answers: BTreeMap<String, u64>,
+    /// Faults by kind.
+    pub faults: BTreeMap<String, u32>,
+    /// The longest recovery after each kind, in seconds: until an order that was placed then is settled.
+    pub recovery_seconds: BTreeMap<String, f64>,
+    /// Processes of ours that died at a crash point.
+    pub crashes: u32,
+    /// Orders that an operator had to replay, because an outage had used up their attempts.
+    pub replayed: usize,
+    /// How long the run took, in seconds, all in all.
+    pub seconds: f64,
+    /// What must not be, a sentence each.
+    pub violations: Vec<String>,
+}
+
+/// Runs a plan on these servers.
+pub async fn run(own: &mut Own, plan: &Plan) -> (Outcome, Option<PathBuf>) {
+    let began = Instant::now();
+    let reconcile = plan.kinds.contains(&Kind::QueueDelete);
+    let mut world = World::open(own, Setup { without: plan.without, reconcile }).await;
+    let stop = CancellationToken::new();
+    let coming = tokio::spawn(customers::come(world.webs.clone(), plan.seed, plan.per_second, stop.clone()));
+    let broken = break_things(own, &world, plan, began).await;
+    stop.cancel();
+    let seen = coming.await.expect("customers do not panic");
+    let mut violations = broken.violations.clone();
+    let quiet = check::until_quiet(&world).await;
+    let replayed = quiet.as_ref().copied().unwrap_or_default();
+    violations.extend(quiet.err());
+    let crashes = world.programs.iter().map(crate::program::Program::crashes).sum();
+    for program in world.programs.drain(..) {
+        violations.extend(program.stop().await.err());
+    }
+    violations.extend(check::violations(&world, &seen, broken.garbage).await);
+    let logs = (!violations.is_empty()).then(|| {
+        world.keep_logs();
+        world.logs()
+    });
+    let statuses = crate::ledger::Ledger::open(&world.shop).await.statuses().await;
+    let outcome = Outcome {
+        seed: plan.seed,
+        without: plan.without.map(Safeguard::as_str),
+        orders: count(&seen, |known| matches!(known, Known::Accepted(_))),
+        statuses: statuses.into_values().fold(BTreeMap::new(), |mut all, status| {
+            *all.entry(status).or_default() += 1;
+            all
+        }),
+        unknown: count(&seen, |known| matches!(known, Known::Unknown)),
+        answers: seen.answers,
+        faults: broken.faults,
+        recovery_seconds: broken.recovery,
+        crashes,
+        replayed,
+        seconds: began.elapsed().as_secs_f64(),
+        violations,
+    };
+    (outcome, logs)
+}
+
+fn count(seen: &Seen, of: impl Fn(&Known) -> bool) -> usize {
+    seen.stories.iter().filter(|story| of(&story.known)).count()
+}
+
+#[derive(Default)]
+struct Broken {
+    faults: BTreeMap<String, u32>,
+    recovery: BTreeMap<String, f64>,
+    garbage: u32,
+    violations: Vec<String>,
+}
+
+/// One fault after the other until the time is over, each followed by an order that shows when the shop works again.
+async fn break_things(own: &mut Own, world: &World, plan: &Plan, began: Instant) -> Broken {
+    let mut random = StdRng::seed_from_u64(plan.seed);
+    let mut broken = Broken::default();
+    until_working(world).await;
+    let end = Instant::now() + plan.lasts;
+    while Instant::now() < end && !plan.kinds.is_empty() {
+        let fault = Fault::draw(&plan.kinds, &mut random);
+        sleep(fault.before).await;
+        broken.garbage += fault.happen(own, world).await;
+        world.wake().await;
+        let name = fault.name();
+        let mended = Instant::now();
+        *broken.faults.entry(name.clone()).or_default() += 1;
+        if tokio::time::timeout(RECOVERY, until_working(world)).await.is_err() {
+            broken.violations.push(format!("{RECOVERY:?} after {name} no order was settled"));
+        }
+        let took = mended.elapsed().as_secs_f64();
+        let worst = broken.recovery.entry(name.clone()).or_default();
+        *worst = worst.max(took);
+        let at = began.elapsed().as_secs_f64();
+        println!("{at:7.1} s  {name:<24} lasted {:4.1} s, recovered in {took:4.1} s", fault.lasts.as_secs_f64());
+    }
+    sleep(end.saturating_duration_since(Instant::now())).await;
+    broken
+}
+
+/// Waits until an order that is placed now is settled.
+async fn until_working(world: &World) {
+    let key = orderflow_tests::key();
+    let body = orderflow_tests::body("MUG-SAND", 1, orderflow_tests::VISA).to_string().into_bytes();
+    let headers = [("idempotency-key", key.as_str()), ("content-type", "application/json")];
+    let order = loop {
+        let web = &world.webs[0];
+        match web.try_send(reqwest::Method::POST, "/orders", &headers, Some(body.clone())).await {
+            Ok(answer) if answer.status == reqwest::StatusCode::ACCEPTED => break answer.accepted(),
+            _ => sleep(Duration::from_millis(50)).await,
+        }
+    };
+    let (path, token) = (format!("/orders/{}", order.id), format!("Bearer {}", order.token));
+    loop {
+        let answer = world.webs[1].try_send(reqwest::Method::GET, &path, &[("authorization", &token)], None).await;
+        let status = answer.ok().and_then(|answer| Some(answer.body["status"].as_str()?.to_owned()));
+        if status.is_some_and(|status| customers::rank(&status) == customers::SETTLED) {
+            return;
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+}

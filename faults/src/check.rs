@@ -1,0 +1,106 @@
+//! Whether what must hold does, once everything works again and nothing is on its way any more.
+
+use std::time::Duration;
+
+use orderflow_tests::{INVARIANTS, run};
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    customers::{Known, SETTLED, Seen, rank},
+    ledger::Ledger,
+    world::World,
+};
+
+/// How long a run may take to become quiet.
+const QUIET: Duration = Duration::from_secs(240);
+
+/// What is applied twice, and what was undone or caused in no order that makes sense. The others are those of every test.
+const OWN: &[(&str, &str)] = &[
+    (
+        "an event was applied twice by one subscription",
+        "SELECT count(*) FROM (SELECT 1 FROM faults.applied GROUP BY event_id, subscription HAVING count(*) > 1) AS one",
+    ),
+    (
+        "an event's cause is not an earlier event of its order",
+        "SELECT count(*) FROM messaging.event_log AS e WHERE causation_id IS NOT NULL AND NOT EXISTS (SELECT FROM messaging.event_log AS c WHERE c.event_id = e.causation_id AND c.order_id = e.order_id AND c.version < e.version)",
+    ),
+    (
+        "a settled order has a step in its log that does not follow from those before",
+        "SELECT count(*) FROM (SELECT order_id FROM messaging.event_log WHERE event NOT IN ('order.cancel-requested', 'shipment.cancelled') GROUP BY order_id, event HAVING count(*) > 1) AS one",
+    ),
+    (
+        "an order has no idempotency key: its key has another",
+        "SELECT count(*) FROM orders.orders AS o WHERE NOT EXISTS (SELECT FROM orders.idempotency_keys AS k WHERE k.order_id = o.id)",
+    ),
+];
+
+/// Waits until everything is applied that can be, and replays what died of an outage meanwhile. Returns how many orders
+/// that were; `Err` says what is left.
+pub async fn until_quiet(world: &World) -> Result<usize, String> {
+    let deadline = Instant::now() + QUIET;
+    let mut ledger = Ledger::open(&world.shop).await;
+    let mut replayed = 0;
+    loop {
+        let left = ledger.unfinished().await;
+        if left == (0, 0) {
+            return Ok(replayed);
+        }
+        if Instant::now() > deadline {
+            return Err(format!("not quiet after {QUIET:?}: {} events to publish, {} to apply", left.0, left.1));
+        }
+        for order in ledger.parked().await {
+            replayed += 1;
+            let arguments = ["dlq", "replay", "--order", &order, "--yes"];
+            drop(run("orderflow", &arguments, &world.shop.operator_settings()).await);
+        }
+        sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// Everything that is wrong, a sentence each. `garbage` is how many messages were put in that are no events.
+pub async fn violations(world: &World, seen: &Seen, garbage: u32) -> Vec<String> {
+    let mut ledger = Ledger::open(&world.shop).await;
+    let mut wrong = seen.violations.clone();
+    for (what, query) in INVARIANTS.iter().chain(OWN) {
+        let count = ledger.count(query).await;
+        if count > 0 {
+            wrong.push(format!("{what} ({count} times)"));
+        }
+    }
+    wrong.extend(stories(&mut ledger, seen).await);
+    wrong.extend(ledger.left_in_queues(garbage).await);
+    wrong
+}
+
+/// What customers were told, against what is stored.
+async fn stories(ledger: &mut Ledger<'_>, seen: &Seen) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let (statuses, orders) = (ledger.statuses().await, ledger.orders_by_key().await);
+    for story in &seen.stories {
+        let key = &story.wish.key;
+        match (&story.known, orders.get(key)) {
+            (Known::Accepted(order), Some(id)) if *id != order.id => {
+                wrong.push(format!("key {key} was answered with order {} and has {id}", order.id));
+            }
+            (Known::Accepted(order), None) => {
+                wrong.push(format!("key {key} was answered with order {} and has none", order.id));
+            }
+            (Known::Refused(status), Some(id)) => {
+                wrong.push(format!("key {key} was answered {status} and has order {id}"));
+            }
+            _ => {}
+        }
+        let Known::Accepted(order) = &story.known else { continue };
+        let last = story.last_status.as_ref().filter(|last| rank(last) == SETTLED);
+        match statuses.get(&order.id) {
+            None => wrong.push(format!("order {} was accepted and is lost", order.id)),
+            Some(status) if last.is_some_and(|last| last != status) => {
+                wrong.push(format!("order {} was seen {last:?} and is {status}", order.id));
+            }
+            Some(_) => {}
+        }
+    }
+    let standing = statuses.iter().filter(|(_, status)| rank(status) != SETTLED);
+    wrong.extend(standing.map(|(id, status)| format!("order {id} is still {status}")));
+    wrong
+}

@@ -1,0 +1,287 @@
+//! The customers of a run, and what they saw: the only truth that counts in the end.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use orderflow_tests::{Answer, Order, Web, body};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use reqwest::{Method, StatusCode};
+use tokio::{
+    task::JoinSet,
+    time::{MissedTickBehavior, interval, sleep},
+};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// Customers at once; while so many are busy no new ones come.
+const AT_ONCE: usize = 400;
+
+/// How often a customer tries before giving up.
+const TRIES: u32 = 60;
+
+/// The wait between two tries, on average.
+const PAUSE: Duration = Duration::from_millis(700);
+
+/// What a customer wants, all of it drawn from the run's seed.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// The idempotency key.
+    pub key: String,
+    /// The product.
+    pub sku: &'static str,
+    /// How many.
+    pub quantity: i64,
+    /// The card.
+    pub method: &'static str,
+    /// Whether to send the same request again once it is accepted.
+    pub repeat: bool,
+    /// Whether to walk away from a request that was not answered, instead of trying again.
+    pub walk_away: bool,
+    /// When to ask for a cancel.
+    pub cancel_after: Option<Duration>,
+}
+
+/// The product of which there are only a few.
+pub const SCARCE: &str = "NOTEBOOK-A5";
+
+impl Wish {
+    fn draw(number: u64, run: Uuid, random: &mut StdRng) -> Self {
+        let sku = match random.random_range(0..100) {
+            0..8 => "BATTERY-BULK",
+            8..16 => SCARCE,
+            16..60 => "MUG-BLUE",
+            _ => "TEAPOT-1L",
+        };
+        let method = match random.random_range(0..100) {
+            0..8 => "pm_card_visa_chargeDeclined",
+            8..14 => "pm_card_flaky",
+            _ => "pm_card_visa",
+        };
+        let cancel = random.random_bool(0.25);
+        // Some at once, so that the cancel overtakes the order; most within the time that an order takes.
+        let after = if random.random_bool(0.4) { 0 } else { random.random_range(0..1500) };
+        Self {
+            key: format!("faults-{run}-{number:08}"),
+            sku,
+            quantity: random.random_range(1..=3),
+            method,
+            repeat: random.random_bool(0.2),
+            walk_away: random.random_bool(0.1),
+            cancel_after: cancel.then(|| Duration::from_millis(after)),
+        }
+    }
+
+    fn body(&self) -> Vec<u8> {
+        body(self.sku, self.quantity, self.method).to_string().into_bytes()
+    }
+}
+
+/// What a customer knows of an order in the end.
+#[derive(Debug, Clone)]
+pub enum Known {
+    /// It was accepted.
+    Accepted(Order),
+    /// It was refused, and a request with a new key might fare better.
+    Refused(StatusCode),
+    /// Nobody answered: it may be there or not.
+    Unknown,
+}
+
+/// One customer's story.
+#[derive(Debug, Clone)]
+pub struct Story {
+    /// What was wanted.
+    pub wish: Wish,
+    /// What came of it.
+    pub known: Known,
+    /// Whether the order was seen cancelled, shipped or declined.
+    pub last_status: Option<String>,
+}
+
+/// What all customers saw.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Their stories.
+    pub stories: Vec<Story>,
+    /// What must never be seen, in words.
+    pub violations: Vec<String>,
+    /// How often each kind of answer came.
+    pub answers: BTreeMap<String, u64>,
+}
+
+type Shared = Arc<Mutex<Seen>>;
+
+/// Lets customers come, so many a second, until `stop` is cancelled and the last of them is served or has given up.
+pub async fn come(webs: Vec<Web>, seed: u64, per_second: u32, stop: CancellationToken) -> Seen {
+    let seen = Shared::default();
+    let run = Uuid::now_v7();
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut customers = JoinSet::new();
+    let mut ticks = interval(Duration::from_secs(1) / per_second);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut number = 0;
+    while !stop.is_cancelled() {
+        ticks.tick().await;
+        while customers.try_join_next().is_some() {}
+        if customers.len() < AT_ONCE {
+            number += 1;
+            let wish = Wish::draw(number, run, &mut random);
+            let random = StdRng::seed_from_u64(random.random());
+            customers.spawn(Customer { webs: webs.clone(), wish, random, seen: Arc::clone(&seen) }.live());
+        }
+    }
+    while customers.join_next().await.is_some() {}
+    Arc::try_unwrap(seen).expect("every customer has gone").into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Customer {
+    webs: Vec<Web>,
+    wish: Wish,
+    random: StdRng,
+    seen: Shared,
+}
+
+impl Customer {
+    async fn live(mut self) {
+        let known = self.place().await;
+        let mut last_status = None;
+        if let Known::Accepted(order) = &known {
+            if self.wish.repeat {
+                self.repeat(order).await;
+            }
+            if let Some(after) = self.wish.cancel_after {
+                sleep(after).await;
+                self.cancel(order).await;
+            }
+            last_status = self.watch(order).await;
+        }
+        let story = Story { wish: self.wish.clone(), known, last_status };
+        self.seen(|seen| seen.stories.push(story));
+    }
+
+    fn seen(&self, tell: impl FnOnce(&mut Seen)) {
+        tell(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn violation(&self, what: String) {
+        self.seen(|seen| seen.violations.push(what));
+    }
+
+    /// Asks one of the front ends. `None` where there was no answer that says anything.
+    async fn ask(
+        &mut self,
+        what: &str,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<Vec<u8>>,
+    ) -> Option<Answer> {
+        let web = self.webs[self.random.random_range(0..self.webs.len())].clone();
+        let answer = web.try_send(method, path, headers, body).await;
+        let said = match &answer {
+            Ok(answer) => answer.status.as_u16().to_string(),
+            Err(error) if error.is_timeout() => "time-out".to_owned(),
+            Err(_) => "no connection".to_owned(),
+        };
+        self.seen(|seen| *seen.answers.entry(format!("{what} {said}")).or_default() += 1);
+        answer.ok().filter(|answer| !answer.status.is_server_error())
+    }
+
+    async fn pause(&mut self) {
+        sleep(PAUSE.mul_f64(self.random.random_range(0.3..1.7))).await;
+    }
+
+    async fn place(&mut self) -> Known {
+        for _ in 0..TRIES {
+            match self.post().await {
+                // Somebody is still at it, or the front end asks for patience.
+                Some(answer) if matches!(answer.status.as_u16(), 409 | 429) => {}
+                Some(answer) if answer.status == StatusCode::ACCEPTED => return Known::Accepted(answer.accepted()),
+                Some(answer) => return Known::Refused(answer.status),
+                None if self.wish.walk_away => return Known::Unknown,
+                None => {}
+            }
+            self.pause().await;
+        }
+        Known::Unknown
+    }
+
+    async fn post(&mut self) -> Option<Answer> {
+        let key = self.wish.key.clone();
+        let headers = [("idempotency-key", key.as_str()), ("content-type", "application/json")];
+        self.ask("place", Method::POST, "/orders", &headers, Some(self.wish.body())).await
+    }
+
+    /// The same request again has to give the same order.
+    async fn repeat(&mut self, order: &Order) {
+        if let Some(answer) = self.post().await
+            && answer.status == StatusCode::ACCEPTED
+            && answer.accepted().id != order.id
+        {
+            self.violation(format!("key {} made {} and then {}", self.wish.key, order.id, answer.accepted().id));
+        }
+    }
+
+    async fn cancel(&mut self, order: &Order) {
+        let (path, token) = (format!("/orders/{}/cancel", order.id), format!("Bearer {}", order.token));
+        for _ in 0..TRIES {
+            match self.ask("cancel", Method::POST, &path, &[("authorization", &token)], None).await {
+                Some(answer) if answer.status == StatusCode::NOT_FOUND => {
+                    return self.violation(format!("order {} was accepted and is not there", order.id));
+                }
+                Some(answer) if answer.status != StatusCode::TOO_MANY_REQUESTS => return,
+                _ => {}
+            }
+            self.pause().await;
+        }
+    }
+
+    /// Looks at the order until it is settled or it takes too long, and at each look that it did not go back.
+    async fn watch(&mut self, order: &Order) -> Option<String> {
+        let (path, token) = (format!("/orders/{}", order.id), format!("Bearer {}", order.token));
+        let mut last: Option<(i64, String)> = None;
+        for _ in 0..TRIES {
+            if let Some(answer) = self.ask("look", Method::GET, &path, &[("authorization", &token)], None).await {
+                if answer.status == StatusCode::NOT_FOUND {
+                    self.violation(format!("order {} was accepted and is not there", order.id));
+                    break;
+                }
+                let version = answer.body["version"].as_i64();
+                if let (Some(version), Some(status)) = (version, answer.body["status"].as_str()) {
+                    if let Some((before, was)) = &last
+                        && (version < *before || rank(status) < rank(was) || rank(was) == SETTLED && status != was)
+                    {
+                        self.violation(format!(
+                            "order {} went from {was} ({before}) to {status} ({version})",
+                            order.id
+                        ));
+                    }
+                    last = Some((version, status.to_owned()));
+                    if rank(status) == SETTLED {
+                        break;
+                    }
+                }
+            }
+            self.pause().await;
+        }
+        last.map(|(_, status)| status)
+    }
+}
+
+/// The rank of a status that does not change any more.
+pub const SETTLED: u8 = 9;
+
+/// How far a status is; an order's never falls.
+#[must_use]
+pub fn rank(status: &str) -> u8 {
+    match status {
+        "pending" => 0,
+        "paid" => 1,
+        "reserved" => 2,
+        "cancelling" => 3,
+        _ => SETTLED,
+    }
+}

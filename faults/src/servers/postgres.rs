@@ -1,0 +1,186 @@
+//! A PostgreSQL of a run's own.
+
+use std::{
+    fs::{self, File},
+    os::unix::fs::chown,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use diesel_async::{AsyncConnection as _, AsyncPgConnection, SimpleAsyncConnection as _};
+use nix::{
+    sys::signal::Signal,
+    unistd::{Uid, User},
+};
+use tokio::process::{Child, Command};
+use url::Url;
+
+use super::{free_port, random_password, signal_group, until_ready};
+
+/// The user that Debian's package makes; PostgreSQL refuses to run as root.
+const USER: &str = "postgres";
+
+/// The role that owns the product's databases.
+const ROLE: &str = "orderflow";
+
+/// The server, running or not.
+pub struct Postgres {
+    programs: PathBuf,
+    directory: PathBuf,
+    port: u16,
+    superuser_password: String,
+    role_password: String,
+    process: Option<Child>,
+}
+
+impl Postgres {
+    /// Makes an empty database cluster in this directory, which must not be there yet.
+    pub async fn create(directory: &Path) -> Self {
+        fs::create_dir(directory).expect("a directory of our own");
+        let postgres = Self {
+            programs: programs(),
+            directory: directory.to_owned(),
+            port: free_port(),
+            superuser_password: random_password(),
+            role_password: random_password(),
+            process: None,
+        };
+        let password_file = directory.join("password");
+        fs::write(&password_file, &postgres.superuser_password).expect("a file of our own");
+        if let Some(user) = other_user() {
+            for path in [directory, &password_file] {
+                chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).expect("root may give files away");
+            }
+        }
+        let made = postgres
+            .command("initdb")
+            .args(["--auth=scram-sha-256", "--username=postgres", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"])
+            .arg("--pwfile")
+            .arg(&password_file)
+            .arg("--pgdata")
+            .arg(postgres.data())
+            .output()
+            .await
+            .expect("initdb can be started");
+        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        fs::remove_file(password_file).expect("our own file");
+        postgres
+    }
+
+    /// Starts it, durable as in production, and waits until it answers. One that was killed recovers first.
+    pub async fn start(&mut self) {
+        let url = self.superuser_url();
+        let log = self.log();
+        until_ready("PostgreSQL", &log, async || {
+            // A server whose predecessor's last processes are still there gives up at once: it is started again.
+            let ended = self.process.as_mut().is_none_or(|process| matches!(process.try_wait(), Ok(Some(_))));
+            if ended {
+                self.process = Some(self.spawn());
+            }
+            AsyncPgConnection::establish(url.as_str()).await.is_ok()
+        })
+        .await;
+    }
+
+    fn spawn(&self) -> Child {
+        let log = File::options().create(true).append(true).open(self.log()).expect("a log of our own");
+        let port = self.port.to_string();
+        self.command("postgres")
+            .arg("-D")
+            .arg(self.data())
+            .args(["-p", &port, "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="])
+            .args(["-c", "max_connections=200", "-c", "shared_buffers=128MB", "-c", "max_wal_size=1GB"])
+            .args(["-c", "timezone=UTC", "-c", "log_timezone=UTC", "-c", "log_lock_waits=on"])
+            .stdout(log.try_clone().expect("a second handle"))
+            .stderr(log)
+            .spawn()
+            .expect("PostgreSQL can be started")
+    }
+
+    /// The role and its right to make databases; once.
+    pub async fn make_role(&self) {
+        let sql = format!("CREATE ROLE {ROLE} LOGIN CREATEDB PASSWORD '{}'", self.role_password);
+        self.as_superuser(&sql).await;
+        self.as_superuser(&format!("CREATE DATABASE {ROLE} OWNER {ROLE}")).await;
+    }
+
+    /// Runs statements as the superuser.
+    pub async fn as_superuser(&self, sql: &str) {
+        let mut connection =
+            AsyncPgConnection::establish(self.superuser_url().as_str()).await.expect("it can be reached");
+        connection.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    /// `pg_ctl stop -m immediate`: ends without a checkpoint, and recovers at the next start.
+    pub async fn stop_immediately(&mut self) {
+        self.end(Signal::SIGQUIT).await;
+    }
+
+    /// Ends every process of it without warning.
+    pub async fn kill(&mut self) {
+        self.end(Signal::SIGKILL).await;
+    }
+
+    async fn end(&mut self, signal: Signal) {
+        if let Some(mut process) = self.process.take() {
+            signal_group(&process, signal);
+            drop(process.wait().await);
+        }
+    }
+
+    /// The product's role, in a database that is there to make others from.
+    #[must_use]
+    pub fn url(&self) -> Url {
+        self.url_of(ROLE, &self.role_password, ROLE)
+    }
+
+    fn superuser_url(&self) -> Url {
+        self.url_of("postgres", &self.superuser_password, "postgres")
+    }
+
+    fn url_of(&self, user: &str, password: &str, database: &str) -> Url {
+        format!("postgres://{user}:{password}@127.0.0.1:{}/{database}", self.port).parse().expect("a URL")
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(self.programs.join(program));
+        // Nothing of ours may point it to another server, and its user may not enter our directory.
+        command.env_clear().env("LANG", "C.UTF-8").env("PATH", "/usr/bin:/bin").current_dir("/");
+        command.stdin(Stdio::null()).process_group(0).kill_on_drop(true);
+        if let Some(user) = other_user() {
+            command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+        }
+        command
+    }
+
+    fn data(&self) -> PathBuf {
+        self.directory.join("data")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.directory.with_extension("log")
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        if let Some(process) = &self.process {
+            signal_group(process, Signal::SIGKILL);
+        }
+    }
+}
+
+/// Whom it runs as, where that is not us.
+fn other_user() -> Option<User> {
+    Uid::effective().is_root().then(|| User::from_name(USER).ok().flatten().expect("the package made its user"))
+}
+
+/// The programs of the newest version that is installed.
+fn programs() -> PathBuf {
+    let versions = fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL is installed: run this by `make faults`");
+    let newest = versions
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
+        .max()
+        .expect("a version of PostgreSQL");
+    format!("/usr/lib/postgresql/{newest}/bin").into()
+}

@@ -1,0 +1,210 @@
+//! A RabbitMQ of a run's own.
+
+use std::{
+    fs::{self, File},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tokio::process::{Child, Command};
+use url::Url;
+
+use super::{free_port, random_password, signal_group, until_ready};
+
+/// Not the wrappers in /usr/sbin: those switch to another user and that user's files.
+const PROGRAMS: &str = "/usr/lib/rabbitmq/bin";
+
+/// The administrator that a blank node makes.
+const ADMIN: &str = "orderflow-admin";
+
+/// What every node runs with; the same file as in production.
+const CONFIGURATION: &str = include_str!("../../../rabbitmq/rabbitmq.conf");
+
+/// Keeps Erlang's ports on this machine.
+const LOOPBACK: &str = "-kernel inet_dist_use_interface {127,0,0,1}";
+
+/// How long an orderly stop may take before it is a kill.
+const STOP: Duration = Duration::from_secs(60);
+
+/// The node, running or not.
+pub struct RabbitMq {
+    directory: PathBuf,
+    amqp_port: u16,
+    management_port: u16,
+    epmd_port: u16,
+    distribution_port: u16,
+    password: String,
+    epmd: Option<Child>,
+    process: Option<Child>,
+}
+
+impl RabbitMq {
+    /// Prepares a blank node in this directory, which must not be there yet.
+    pub fn create(directory: &Path) -> Self {
+        let node = Self {
+            directory: directory.to_owned(),
+            amqp_port: free_port(),
+            management_port: free_port(),
+            epmd_port: free_port(),
+            distribution_port: free_port(),
+            password: random_password(),
+            epmd: None,
+            process: None,
+        };
+        for part in ["home", "data", "log"] {
+            fs::create_dir_all(directory.join(part)).expect("a directory of our own");
+        }
+        let cookie = directory.join("home/.erlang.cookie");
+        fs::write(&cookie, random_password()).expect("a file of our own");
+        fs::set_permissions(&cookie, fs::Permissions::from_mode(0o400)).expect("our own file");
+        for (name, content) in [
+            ("rabbitmq.conf", node.configuration()),
+            ("enabled_plugins", "[rabbitmq_management].\n".to_owned()),
+            // Empty files of our own, or the server would read the machine's.
+            ("rabbitmq-env.conf", String::new()),
+            ("advanced.config", "[].\n".to_owned()),
+        ] {
+            fs::write(directory.join(name), content).expect("a file of our own");
+        }
+        node
+    }
+
+    fn configuration(&self) -> String {
+        format!(
+            "{CONFIGURATION}
+listeners.tcp.default = 127.0.0.1:{}
+management.tcp.ip = 127.0.0.1
+management.tcp.port = {}
+default_vhost = orderflow
+default_user = {ADMIN}
+default_pass = {}
+default_user_tags.administrator = true
+raft.wal_max_size_bytes = 64000000
+disk_free_limit.absolute = 500MB
+",
+            self.amqp_port, self.management_port, self.password
+        )
+    }
+
+    /// Starts it and waits until it answers.
+    pub async fn start(&mut self) {
+        if self.epmd.is_none() {
+            self.epmd = Some(self.start_epmd());
+        }
+        self.process = Some(self.spawn());
+        let url = format!("{}api/health/checks/port-listener/{}", self.management_url(), self.amqp_port);
+        let (client, password) = (reqwest::Client::new(), self.password.clone());
+        let log = self.directory.join("log/startup.log");
+        until_ready("RabbitMQ", &log, async || {
+            let asked = client.get(&url).basic_auth(ADMIN, Some(&password)).timeout(Duration::from_secs(5)).send();
+            asked.await.is_ok_and(|answer| answer.status().is_success())
+        })
+        .await;
+    }
+
+    fn start_epmd(&self) -> Child {
+        // In the foreground, because then it ends with us; the one that Erlang starts by itself stays for ever.
+        let port = self.epmd_port.to_string();
+        let mut epmd = self.command("epmd");
+        epmd.args(["-address", "127.0.0.1", "-port", &port]).stdout(Stdio::null()).stderr(Stdio::null());
+        epmd.spawn().expect("epmd can be started")
+    }
+
+    fn spawn(&self) -> Child {
+        let log = File::options().create(true).append(true).open(self.directory.join("log/startup.log"));
+        let log = log.expect("a log of our own");
+        self.command(&format!("{PROGRAMS}/rabbitmq-server"))
+            .stdout(log.try_clone().expect("a second handle"))
+            .stderr(log)
+            .spawn()
+            .expect("RabbitMQ can be started")
+    }
+
+    /// Stops it as an operator would.
+    pub async fn stop(&mut self) {
+        let id = fs::read_to_string(self.pid_file()).ok().and_then(|text| text.trim().parse().ok());
+        let Some(mut process) = self.process.take() else { return };
+        if let Some(id) = id {
+            let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
+        }
+        if tokio::time::timeout(STOP, process.wait()).await.is_err() {
+            signal_group(&process, Signal::SIGKILL);
+            drop(process.wait().await);
+        }
+    }
+
+    /// Ends every process of it without warning.
+    pub async fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            signal_group(&process, Signal::SIGKILL);
+            drop(process.wait().await);
+        }
+    }
+
+    /// Runs `rabbitmqctl` on it.
+    pub async fn control(&self, arguments: &[&str]) {
+        let done = self.command(&format!("{PROGRAMS}/rabbitmqctl")).args(arguments).output();
+        let done = tokio::time::timeout(STOP, done).await.expect("rabbitmqctl ends").expect("it can be started");
+        assert!(done.status.success(), "rabbitmqctl {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+
+    /// The administrator, in the first virtual host.
+    #[must_use]
+    pub fn url(&self) -> Url {
+        format!("amqp://{ADMIN}:{}@127.0.0.1:{}/orderflow", self.password, self.amqp_port).parse().expect("a URL")
+    }
+
+    /// The management API.
+    #[must_use]
+    pub fn management_url(&self) -> Url {
+        format!("http://127.0.0.1:{}/", self.management_port).parse().expect("a URL")
+    }
+
+    fn pid_file(&self) -> PathBuf {
+        self.directory.join("node.pid")
+    }
+
+    /// A program with what server and rabbitmqctl have to agree on, and nothing else of the environment.
+    fn command(&self, program: &str) -> Command {
+        let path = |name: &str| self.directory.join(name);
+        let mut command = Command::new(program);
+        command
+            .env_clear()
+            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("LANG", "C.UTF-8")
+            .env("HOME", path("home"))
+            .env("RABBITMQ_NODENAME", format!("faults-{}@localhost", self.amqp_port))
+            .env("RABBITMQ_CONF_ENV_FILE", path("rabbitmq-env.conf"))
+            .env("RABBITMQ_CONFIG_FILE", path("rabbitmq.conf"))
+            .env("RABBITMQ_ADVANCED_CONFIG_FILE", path("advanced.config"))
+            .env("RABBITMQ_ENABLED_PLUGINS_FILE", path("enabled_plugins"))
+            .env("RABBITMQ_MNESIA_BASE", path("data"))
+            .env("RABBITMQ_LOG_BASE", path("log"))
+            .env("RABBITMQ_PID_FILE", self.pid_file())
+            .env("ERL_CRASH_DUMP", path("log/erl_crash.dump"))
+            .env("ERL_EPMD_PORT", self.epmd_port.to_string())
+            .env("ERL_EPMD_ADDRESS", "127.0.0.1")
+            .env("RABBITMQ_DIST_PORT", self.distribution_port.to_string())
+            .env("RABBITMQ_CTL_ERL_ARGS", LOOPBACK)
+            .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", LOOPBACK)
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .process_group(0)
+            .kill_on_drop(true);
+        command
+    }
+}
+
+impl Drop for RabbitMq {
+    fn drop(&mut self) {
+        for process in [&self.process, &self.epmd].into_iter().flatten() {
+            signal_group(process, Signal::SIGKILL);
+        }
+    }
+}
