@@ -7,6 +7,8 @@ mod cancels;
 mod commands;
 mod dead_letters;
 mod deployment;
+mod dlq;
+mod dlq_replay;
 mod doctor;
 mod duplicates;
 mod failures;
