@@ -9,22 +9,20 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Exit, Failed,
     dlq::{Answer, QueuePattern, ask},
+    missing::{Missing, Search},
 };
 use crate::{
     broker::{BrokerCheck, BrokerError, Connector, NotReady, Publisher, Subscription, resend},
     config::{self, BrokerConfig, DatabaseConfig, Source},
     store::{
         Connection, Database,
-        missing::{self, Pair, Scan, Taken, Whereabouts},
+        missing::{self, Pair, Taken},
     },
     timestamp,
 };
 
 /// Deliveries that one run sends: more are there for the next one.
 const AT_MOST: usize = 100_000;
-
-/// Rows that one statement returns.
-const AT_ONCE: u16 = 5_000;
 
 /// Messages that are under way at once.
 const SENT_AT_ONCE: usize = 500;
@@ -109,21 +107,13 @@ async fn find(
     arrival: Duration,
 ) -> Result<(BTreeMap<String, Plan>, bool), Failed> {
     let far = || Failed::Usage("--since goes further back than there is time".to_owned());
-    let until = Utc::now() - TimeDelta::from_std(arrival).map_err(|_| far())?;
     let since = TimeDelta::from_std(options.since).ok().and_then(|since| Utc::now().checked_sub_signed(since));
-    let mut scan = Scan::new(taken(options.queue.as_ref()), since.ok_or_else(far)?);
-    let mut plans: BTreeMap<String, Plan> = BTreeMap::new();
-    let mut found = 0;
-    while !scan.has_reached(until) && found < AT_MOST {
-        for one in scan.step(connection, until, arrival, AT_ONCE).await? {
-            // What is elsewhere comes by itself or is a person's to decide.
-            if one.whereabouts == Whereabouts::Unknown {
-                found += 1;
-                plans.entry(one.pair.subscription.clone()).or_default().pairs.push(one.pair);
-            }
-        }
-    }
-    Ok((plans, scan.has_reached(until)))
+    let taken = taken(options.queue.as_ref());
+    // However long it takes: every statement has its bound, and whoever does not want to wait ends it.
+    let search = Search { taken, since: since.ok_or_else(far)?, arrival, at_most: AT_MOST, within: Duration::MAX };
+    let Missing { by_queue, ended_at } = super::missing::find(connection, search).await?;
+    let plan = |(queue, pairs)| (queue, Plan { pairs, ..Plan::default() });
+    Ok((by_queue.into_iter().map(plan).collect(), ended_at.is_none()))
 }
 
 fn taken(queue: Option<&QueuePattern>) -> Taken {

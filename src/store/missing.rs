@@ -152,6 +152,12 @@ impl Scan {
         self.reached >= until
     }
 
+    /// Up to where everything has been looked at.
+    #[must_use]
+    pub fn reached(&self) -> DateTime<Utc> {
+        self.reached
+    }
+
     /// Looks at the next slice up to `until`, and returns what is not applied in it: about `limit` at most, since the
     /// slice then ends there. `arrival` is how long an event may take to arrive.
     ///

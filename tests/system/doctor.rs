@@ -12,7 +12,7 @@ use crate::{
     why::FILTERS,
 };
 
-async fn doctor(shop: &Shop) -> Ended {
+pub async fn doctor(shop: &Shop) -> Ended {
     run("orderflow", &["doctor"], &shop.operator_settings()).await
 }
 
@@ -25,7 +25,7 @@ async fn delete(shop: &Shop, what: &str) {
 }
 
 /// As [`FILTERS`], and the servers' versions and names.
-fn scrubbed(text: &str) -> String {
+pub fn scrubbed(text: &str) -> String {
     let vague = |line: &str| match line.trim_start().split("  ").next() {
         Some("database") => "  database  PostgreSQL VERSION, its clock SPAN from ours".to_owned(),
         Some("broker") => "  broker  RabbitMQ VERSION: NODES".to_owned(),

@@ -10,6 +10,7 @@ mod deployment;
 mod dlq;
 mod dlq_replay;
 mod doctor;
+mod doctor_missing;
 mod duplicates;
 mod failures;
 mod forward;
