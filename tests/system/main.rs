@@ -21,6 +21,7 @@ mod outages;
 mod placing;
 mod poison;
 mod privacy;
+mod purged;
 mod reading;
 mod republish;
 mod scaling;

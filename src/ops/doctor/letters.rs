@@ -32,9 +32,12 @@ pub async fn check(found: &mut Checkup, indexed: Option<&Indexed>, queues: Optio
             found.found(
                 "dead letters",
                 format!("The index names {} that {queue}.dlq does not hold.", count(more, "dead letter")),
-                "somebody moved or purged them in the management UI, or is looking at them now. What was moved back goes \
-                 from the index by itself when it is applied. What was purged is never done: `orderflow why ORDER` still \
-                 calls it dead-lettered, and nothing sends it again",
+                format!(
+                    "somebody moved or purged them in the management UI, or an `orderflow dlq` command holds them just \
+                     now. What was moved back goes from the index by itself when it is applied. What was purged nothing \
+                     sends by itself, and `orderflow why ORDER` still calls it dead-lettered: once {queue}.dlq is empty, \
+                     `orderflow republish --missing --purged --queue {queue}` sends it again"
+                ),
             );
         } else {
             found.found(
