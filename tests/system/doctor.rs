@@ -137,6 +137,22 @@ async fn messages_that_lie_where_none_should_are_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_no_queue_took_is_a_finding_by_itself() {
+    let mut shop = Shop::open().await;
+    shop.start_worker(&[]).await;
+    let probe = shop.probe().await;
+    probe.publish(names::EVENTS, "order.teleported", b"{}").await;
+    let found = run("orderflow", &["doctor", "--json"], &shop.operator_settings()).await;
+    ended(&found, 1, &[]);
+    let report: Value = serde_json::from_str(&found.out).expect("JSON");
+    assert_eq!(report["findings"].as_array().map(Vec::len), Some(1), "{report}");
+    assert_eq!(report["findings"][0]["check"], "unrouted", "{report}");
+    probe.take(names::UNROUTED).await;
+    ended(&doctor(&shop).await, 0, &["Nothing is wrong."]);
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_reached_is_named_and_the_rest_is_checked() {
     let shop = Shop::open().await;
     let broker = format!("amqp://orderflow-admin:hush@{NOWHERE}/orderflow");

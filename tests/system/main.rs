@@ -30,3 +30,4 @@ mod setting_up;
 mod stock;
 mod topology;
 mod why;
+mod why_dead_letters;
