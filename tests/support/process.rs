@@ -23,7 +23,7 @@ pub struct Child {
 }
 
 /// Where cargo puts our programs: in target/<profile>, as it does a benchmark; a test is one level further down.
-fn program_path(program: &str) -> PathBuf {
+pub(crate) fn program_path(program: &str) -> PathBuf {
     let own = env::current_exe().expect("a running program has a path");
     let found = own.ancestors().skip(1).take(2).map(|directory| directory.join(program)).find(|path| path.exists());
     found.unwrap_or_else(|| panic!("{program} is not built: run the tests by `make test`"))

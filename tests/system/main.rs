@@ -1,6 +1,7 @@
 //! Tests of the whole system: real processes on real PostgreSQL and RabbitMQ.
 
 mod admission;
+mod asking;
 mod bad_input;
 mod breaker;
 mod cancels;
