@@ -7,6 +7,7 @@ pub mod dlq;
 pub mod doctor;
 mod exit;
 pub mod migrate;
+mod missing;
 pub mod republish;
 pub mod stock;
 pub mod topology;

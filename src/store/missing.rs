@@ -30,8 +30,10 @@ pub struct Pair {
 pub enum Whereabouts {
     /// In the outbox: it was not published yet.
     Outbox,
-    /// In a dead-letter queue, or a person discarded it.
+    /// In a dead-letter queue, as far as the database knows: a person may have purged it.
     Dead,
+    /// A person discarded it.
+    Discarded,
     /// In a retry tier, or due from there so recently that it may be on its way.
     Retry,
     /// In its queue, or nowhere: the database cannot tell.
@@ -78,6 +80,7 @@ impl From<Row> for Unapplied {
         let whereabouts = match row.whereabouts.as_str() {
             "outbox" => Whereabouts::Outbox,
             "dead" => Whereabouts::Dead,
+            "discarded" => Whereabouts::Discarded,
             "retry" => Whereabouts::Retry,
             _ => Whereabouts::Unknown,
         };
@@ -91,7 +94,10 @@ SELECT event_id, subscription, occurred_at, CASE
     WHEN EXISTS (SELECT FROM messaging.outbox WHERE outbox.event_id = pair.event_id) THEN 'outbox'
     WHEN EXISTS (SELECT FROM messaging.dead_letters AS dead
                  WHERE dead.event_id = pair.event_id AND dead.subscription = pair.subscription
-                   AND (dead.left_at IS NULL OR dead.left_by = 'discarded')) THEN 'dead'
+                   AND dead.left_by = 'discarded') THEN 'discarded'
+    WHEN EXISTS (SELECT FROM messaging.dead_letters AS dead
+                 WHERE dead.event_id = pair.event_id AND dead.subscription = pair.subscription
+                   AND dead.left_at IS NULL) THEN 'dead'
     WHEN EXISTS (SELECT FROM messaging.attempts AS failed
                  WHERE failed.event_id = pair.event_id AND failed.subscription = pair.subscription
                    AND failed.retry_at > now() - make_interval(secs => $1)) THEN 'retry'
@@ -150,6 +156,12 @@ impl Scan {
     #[must_use]
     pub fn has_reached(&self, until: DateTime<Utc>) -> bool {
         self.reached >= until
+    }
+
+    /// Up to where everything has been looked at.
+    #[must_use]
+    pub fn reached(&self) -> DateTime<Utc> {
+        self.reached
     }
 
     /// Looks at the next slice up to `until`, and returns what is not applied in it: about `limit` at most, since the

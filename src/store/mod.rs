@@ -17,6 +17,7 @@ pub mod migrations;
 pub mod missing;
 pub mod orders;
 pub mod outbox;
+pub mod purged;
 pub mod schema;
 pub mod stock;
 pub mod story;

@@ -19,6 +19,7 @@ mod proxy;
 mod servers;
 mod shop;
 mod smtp;
+mod terminal;
 mod wait;
 
 pub use broker::Probe;
@@ -29,6 +30,7 @@ pub use proxy::{Proxy, Way};
 pub use servers::Servers;
 pub use shop::Shop;
 pub use smtp::SmtpSink;
+pub use terminal::{Typed, run_on_terminal};
 pub use wait::until;
 
 /// The test card that succeeds.

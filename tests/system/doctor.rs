@@ -12,7 +12,7 @@ use crate::{
     why::FILTERS,
 };
 
-async fn doctor(shop: &Shop) -> Ended {
+pub async fn doctor(shop: &Shop) -> Ended {
     run("orderflow", &["doctor"], &shop.operator_settings()).await
 }
 
@@ -25,7 +25,7 @@ async fn delete(shop: &Shop, what: &str) {
 }
 
 /// As [`FILTERS`], and the servers' versions and names.
-fn scrubbed(text: &str) -> String {
+pub fn scrubbed(text: &str) -> String {
     let vague = |line: &str| match line.trim_start().split("  ").next() {
         Some("database") => "  database  PostgreSQL VERSION, its clock SPAN from ours".to_owned(),
         Some("broker") => "  broker  RabbitMQ VERSION: NODES".to_owned(),
@@ -133,6 +133,22 @@ async fn messages_that_lie_where_none_should_are_named() {
         if found.code == Some(0) { Ok(()) } else { Err(found) }
     })
     .await;
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_no_queue_took_is_a_finding_by_itself() {
+    let mut shop = Shop::open().await;
+    shop.start_worker(&[]).await;
+    let probe = shop.probe().await;
+    probe.publish(names::EVENTS, "order.teleported", b"{}").await;
+    let found = run("orderflow", &["doctor", "--json"], &shop.operator_settings()).await;
+    ended(&found, 1, &[]);
+    let report: Value = serde_json::from_str(&found.out).expect("JSON");
+    assert_eq!(report["findings"].as_array().map(Vec::len), Some(1), "{report}");
+    assert_eq!(report["findings"][0]["check"], "unrouted", "{report}");
+    probe.take(names::UNROUTED).await;
+    ended(&doctor(&shop).await, 0, &["Nothing is wrong."]);
     shop.close().await;
 }
 

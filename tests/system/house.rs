@@ -141,6 +141,7 @@ fn a_schema_is_written_by_its_own_service() {
                 "src/store/inbox.rs",
                 "src/store/failures.rs",
                 "src/store/missing.rs",
+                "src/store/purged.rs",
             ],
         ),
         ("payment", &["workers/src/services/payment/"]),

@@ -1,13 +1,17 @@
 //! Tests of the whole system: real processes on real PostgreSQL and RabbitMQ.
 
 mod admission;
+mod asking;
 mod bad_input;
 mod breaker;
 mod cancels;
 mod commands;
 mod dead_letters;
 mod deployment;
+mod dlq;
+mod dlq_replay;
 mod doctor;
+mod doctor_missing;
 mod duplicates;
 mod failures;
 mod forward;
@@ -18,6 +22,7 @@ mod outages;
 mod placing;
 mod poison;
 mod privacy;
+mod purged;
 mod reading;
 mod republish;
 mod scaling;
@@ -26,3 +31,4 @@ mod setting_up;
 mod stock;
 mod topology;
 mod why;
+mod why_dead_letters;

@@ -16,22 +16,34 @@ use uuid::Uuid;
 
 use crate::commands::{ended, with};
 
-const EMAIL: Subscription = Subscription::EmailOrderCreated;
+pub const EMAIL: Subscription = Subscription::EmailOrderCreated;
 
 /// Every queue but that of [`EMAIL`].
-const OTHERS: [&str; 5] = ["payment.*", "inventory.*", "shipping.*", "order.*", "email.[!o]*"];
+pub const OTHERS: [&str; 5] = ["payment.*", "inventory.*", "shipping.*", "order.*", "email.[!o]*"];
 
 /// Short enough that a test sees it, long enough that nothing under way counts as missing.
 const AFTER: (&str, &str) = ("RECONCILE_AFTER", "3s");
 
-async fn topology_apply(shop: &Shop) {
+pub async fn topology_apply(shop: &Shop) {
     ended(&run("orderflow", &["topology", "apply"], &shop.operator_settings()).await, 0, &[]);
 }
 
-async fn until_waiting(probe: &Probe, queue: &str, wanted: u32) {
+pub async fn until_waiting(probe: &Probe, queue: &str, wanted: u32) {
     until(&format!("{wanted} messages wait in {queue}"), async || {
         let count = probe.waiting(queue).await;
         if count == wanted { Ok(()) } else { Err(count) }
+    })
+    .await;
+}
+
+/// Waits until three orders are done but for their first mails.
+pub async fn until_three_first_mails_are_missing(shop: &Shop) {
+    shop.until_orders("shipped", 3).await;
+    until("only the first mails are missing", async || {
+        let applied =
+            shop.number("SELECT count(*) FROM messaging.inbox WHERE subscription LIKE 'email.shipment%'").await;
+        let folded = shop.number("SELECT count(*) FROM messaging.inbox WHERE subscription LIKE 'order.%'").await;
+        if (applied, folded) == (3, 9) { Ok(()) } else { Err((applied, folded)) }
     })
     .await;
 }
@@ -110,14 +122,7 @@ async fn what_was_in_a_deleted_queue_is_sent_again_by_hand() {
     let (web, probe) = (shop.start_web().await, shop.probe().await);
     shop.start_worker(&OTHERS).await;
     web.orders(3, "MUG-BLUE", VISA).await;
-    shop.until_orders("shipped", 3).await;
-    until("only the first mails are missing", async || {
-        let applied =
-            shop.number("SELECT count(*) FROM messaging.inbox WHERE subscription LIKE 'email.shipment%'").await;
-        let folded = shop.number("SELECT count(*) FROM messaging.inbox WHERE subscription LIKE 'order.%'").await;
-        if (applied, folded) == (3, 9) { Ok(()) } else { Err((applied, folded)) }
-    })
-    .await;
+    until_three_first_mails_are_missing(&shop).await;
     // As if five minutes had passed.
     let settings = with(shop.operator_settings(), &[("RECONCILE_AFTER", "1ms")]);
     let republish = async |arguments: &[&str]| -> Ended {

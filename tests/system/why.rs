@@ -55,7 +55,7 @@ async fn told(shop: &Shop, order: &Order) -> String {
 }
 
 /// The same as JSON.
-async fn json(shop: &Shop, order: &Order) -> Value {
+pub async fn json(shop: &Shop, order: &Order) -> Value {
     let told = why(shop, &[&order.id.to_string(), "--json"]).await;
     assert_eq!((told.code, told.err.as_str()), (Some(0), ""), "{told:?}");
     impersonal(&told.out);
@@ -79,7 +79,7 @@ fn impersonal(text: &str) {
 }
 
 /// An order whose first mail is sent before anything else happens, so that the order of its mails is always the same.
-async fn place(shop: &mut Shop, sku: &str, method: &str) -> Order {
+pub async fn place(shop: &mut Shop, sku: &str, method: &str) -> Order {
     let web = shop.start_web().await;
     shop.start_worker(&["email.order-created"]).await;
     let order = web.order(sku, 2, method).await;
@@ -89,7 +89,7 @@ async fn place(shop: &mut Shop, sku: &str, method: &str) -> Order {
 }
 
 /// The rest of the work.
-async fn work(shop: &mut Shop) {
+pub async fn work(shop: &mut Shop) {
     shop.start_worker(&["payment.*", "inventory.*", "shipping.*", "order.*", "email.*"]).await;
     shop.until_quiet().await;
 }

@@ -277,7 +277,7 @@ impl Suspects {
         for Unapplied { pair, whereabouts } in unapplied {
             let missing_since = match whereabouts {
                 // A person looks after it, or has decided.
-                Whereabouts::Dead => continue,
+                Whereabouts::Dead | Whereabouts::Discarded => continue,
                 Whereabouts::Outbox | Whereabouts::Retry => None,
                 Whereabouts::Unknown => Some(before.get(&pair).copied().flatten().unwrap_or(now)),
             };
@@ -319,7 +319,7 @@ mod tests {
 
     #[test]
     fn only_what_was_missing_at_two_looks_at_an_empty_queue_is_sent() {
-        use Whereabouts::{Dead, Outbox, Retry, Unknown};
+        use Whereabouts::{Dead, Discarded, Outbox, Retry, Unknown};
         assert_eq!(looks(&[(Unknown, Some(0)), (Unknown, Some(0)), (Unknown, Some(0))]), [0, 1, 1]);
         assert_eq!(looks(&[(Unknown, Some(0)), (Unknown, Some(3)), (Unknown, Some(0))]), [0, 0, 0], "a backlog");
         assert_eq!(looks(&[(Unknown, Some(9)), (Unknown, Some(9)), (Unknown, Some(9))]), [0, 0, 0], "a stopped worker");
@@ -327,6 +327,7 @@ mod tests {
         assert_eq!(looks(&[(Retry, Some(0)), (Unknown, Some(0)), (Unknown, Some(0))]), [0, 0, 1], "a retry ended");
         assert_eq!(looks(&[(Unknown, Some(0)), (Outbox, Some(0)), (Unknown, Some(0))]), [0, 0, 0]);
         assert_eq!(looks(&[(Dead, Some(0)), (Dead, Some(0))]), [0, 0]);
+        assert_eq!(looks(&[(Discarded, Some(0)), (Discarded, Some(0))]), [0, 0]);
     }
 
     #[test]

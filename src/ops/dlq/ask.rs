@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(10 * 60);
 pub enum Answer {
     /// Go on.
     Yes,
-    /// Do not; also when nobody answers within ten minutes.
+    /// Do not; also at the end of input, and when nobody answers within ten minutes.
     No,
 }
 
@@ -38,10 +38,11 @@ pub async fn ask(question: &str, yes: bool, out: &mut impl Write) -> Result<Answ
         let mut line = String::new();
         let read = io::stdin().read_line(&mut line);
         // Nobody waits for the answer any more.
-        let _ = tell.send(read.map(|_| line));
+        let _ = tell.send(read.map(|bytes| (bytes > 0).then_some(line)));
     });
     let answer = tokio::time::timeout(PATIENCE, told).await;
-    let Ok(Ok(Ok(line))) = answer else {
+    // At the end of input nothing ends the question's line either.
+    let Ok(Ok(Ok(Some(line)))) = answer else {
         writeln!(out)?;
         return Ok(Answer::No);
     };

@@ -67,7 +67,10 @@ pub async fn discard(source: &Source, options: &DiscardOptions, out: &mut impl W
         letter.remove().await?;
     }
     if let Err(error) = note(&desk, &look, last).await {
-        look.unavailable.push(format!("{}: it still counts them as dead letters", not_from_database(&error)));
+        look.unavailable.push(format!(
+            "{}: it still counts them as dead letters, which `orderflow republish --missing --purged` would send again",
+            not_from_database(&error)
+        ));
     }
     // Only now it is certain that they are gone.
     desk.letters.close().await?;

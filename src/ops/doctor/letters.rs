@@ -1,22 +1,18 @@
 //! Does the index of dead letters agree with the queues?
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    time::Duration,
-};
+use std::collections::{BTreeMap, HashMap};
 
-use super::{database::Indexed, queues::Letters, report::Checkup};
+use super::{SECOND_LOOK, database::Indexed, queues::Queues, report::Checkup};
 use crate::{broker::Subscription, ops::words::count, store::failures};
 
-/// The index is written just after the message is safe, or taken out: what still differs after this long is no delay.
-const SECOND_LOOK: Duration = Duration::from_secs(3);
-
-/// Compares both, where both could be read; where they differ, a second time.
-pub async fn check(found: &mut Checkup, indexed: Option<Indexed>, letters: Option<Letters>) {
-    let (Some(Indexed { database, letters: index }), Some(Letters { broker, waiting })) = (indexed, letters) else {
+/// Compares both, where both could be read; where they differ, a second time: the index is written just after a
+/// message is safe, or taken out.
+pub async fn check(found: &mut Checkup, indexed: Option<&Indexed>, queues: Option<&Queues>) {
+    let (Some(Indexed { database, letters: index }), Some(Queues { broker, dead: waiting, .. })) = (indexed, queues)
+    else {
         return;
     };
-    let first = differences(&index, &waiting);
+    let first = differences(index, waiting);
     if first.is_empty() {
         return;
     }
@@ -36,9 +32,12 @@ pub async fn check(found: &mut Checkup, indexed: Option<Indexed>, letters: Optio
             found.found(
                 "dead letters",
                 format!("The index names {} that {queue}.dlq does not hold.", count(more, "dead letter")),
-                "somebody moved or purged them in the management UI, or is looking at them now. What was moved back goes \
-                 from the index by itself when it is applied. What was purged is never done: `orderflow why ORDER` still \
-                 calls it dead-lettered, and nothing sends it again",
+                format!(
+                    "somebody moved or purged them in the management UI, or an `orderflow dlq` command holds them just \
+                     now. What was moved back goes from the index by itself when it is applied. What was purged nothing \
+                     sends by itself, and `orderflow why ORDER` still calls it dead-lettered: once {queue}.dlq is empty, \
+                     `orderflow republish --missing --purged --queue {queue}` sends it again"
+                ),
             );
         } else {
             found.found(

@@ -5,20 +5,24 @@
 mod database;
 mod letters;
 mod management;
+mod missing;
 mod queues;
 mod report;
 
-use std::io::Write;
+use std::{io::Write, time::Duration};
 
 use super::{Exit, Failed};
 use crate::{
     broker::Topology,
-    config::{AdminConfig, BrokerConfig, ConfigError, DatabaseConfig, Source},
+    config::{self, AdminConfig, BrokerConfig, ConfigError, DatabaseConfig, Source},
 };
 use report::Checkup;
 
 /// How many things are named in one sentence.
 const NAMED: usize = 8;
+
+/// What is moving may show anywhere or nowhere at a first look: what is still so after this long is no delay.
+const SECOND_LOOK: Duration = Duration::from_secs(3);
 
 /// Looks at settings, database and broker, and tells what is wrong with them.
 ///
@@ -30,6 +34,7 @@ const NAMED: usize = 8;
 pub async fn run(source: &Source, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
     let mut checkup = Checkup::new();
     let (database, admin) = (DatabaseConfig::read(source), AdminConfig::read(source));
+    let arrival = config::reconcile_after(source);
     match source.finish(Some(())) {
         Ok(()) => checkup.saw("settings", "those of these checks are complete"),
         Err(ConfigError(lines)) => lines.iter().for_each(|line| checkup.setting(line)),
@@ -46,8 +51,9 @@ pub async fn run(source: &Source, json: bool, out: &mut impl Write) -> Result<Ex
         Some((config, broker)) => {
             let topology = Topology::new(config.retry_delays.as_slice());
             let vhost = management::check(&mut checkup, &config, &topology).await;
-            let letters = queues::check(&mut checkup, &broker, &topology, vhost).await;
-            letters::check(&mut checkup, indexed, letters).await;
+            let queues = queues::check(&mut checkup, &broker, &topology, vhost).await;
+            missing::check(&mut checkup, indexed.as_ref(), queues.as_ref(), arrival).await;
+            letters::check(&mut checkup, indexed.as_ref(), queues.as_ref()).await;
         }
         None => checkup.cannot("broker", "AMQP_ADMIN_URL, RABBITMQ_MANAGEMENT_URL or RETRY_DELAYS is missing or wrong"),
     }

@@ -10,16 +10,18 @@ use crate::{
     ops::words::count,
 };
 
-/// The dead-letter queues as they are now, and how to look again.
-pub struct Letters {
+/// What waits in the queues now, by subscription, and how to look again. Queues that do not exist are left out.
+pub struct Queues {
     /// For a second look.
     pub broker: BrokerCheck,
-    /// Messages by subscription.
-    pub waiting: BTreeMap<String, u32>,
+    /// Messages in work queues.
+    pub work: BTreeMap<String, u32>,
+    /// Messages in dead-letter queues.
+    pub dead: BTreeMap<String, u32>,
 }
 
 /// Looks into every queue.
-pub async fn check(found: &mut Checkup, config: &BrokerConfig, topology: &Topology, vhost: Vhost) -> Option<Letters> {
+pub async fn check(found: &mut Checkup, config: &BrokerConfig, topology: &Topology, vhost: Vhost) -> Option<Queues> {
     if vhost == Vhost::Absent {
         return None;
     }
@@ -41,8 +43,9 @@ pub async fn check(found: &mut Checkup, config: &BrokerConfig, topology: &Topolo
     }
     consumers(found, looks);
     unrouted(found, looks);
-    let waiting = dead_letters(found, looks);
-    Some(Letters { broker: broker.clone(), waiting })
+    let dead = dead_letters(found, looks);
+    let ready = |one: &Subscription| looks.get(&one.queue()).map(|look| (one.queue(), look.ready));
+    Some(Queues { broker: broker.clone(), work: Subscription::ALL.iter().filter_map(ready).collect(), dead })
 }
 
 type Looks = BTreeMap<String, Look>;

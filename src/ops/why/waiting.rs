@@ -129,7 +129,11 @@ fn describe(pending: &Pending<'_>, now: DateTime<Utc>, order: &str) -> Wait {
         }
         (Some(letter), _) => {
             let since = now - letter.left_at.unwrap_or(letter.died_at);
-            let what = format!("its dead letter was replayed {} ago and is not handled yet", span(since));
+            let how = match letter.left_by.as_deref() {
+                Some("republished") => "purged by hand, and its event was sent again",
+                _ => "replayed",
+            };
+            let what = format!("its dead letter was {how} {} ago and is not handled yet", span(since));
             wait(lateness(since), what, remedy(lateness(since)))
         }
         (None, Some(last)) => retrying(last, now, &replay, wait),
@@ -213,6 +217,7 @@ mod tests {
         let unindexed = payment().failed(queue, 1, 70, None);
         let moved_by_hand = payment().died(queue, 70).failed(queue, 1, 10, Some(-50));
         let replayed = payment().failed(queue, 1, 70, None).died(queue, 70).left("replayed", 5);
+        let republished = payment().failed(queue, 1, 70, None).died(queue, 70).left("republished", 5);
         let discarded = payment().failed(queue, 1, 70, None).died(queue, 70).left("discarded", 5);
         for (sample, state, says) in [
             (
@@ -231,6 +236,11 @@ mod tests {
             (unindexed, State::Parked, "not in the list of dead letters"),
             (moved_by_hand, State::Retrying, "failed once; next attempt"),
             (replayed, State::UnderWay, "its dead letter was replayed 5 s ago and is not handled yet"),
+            (
+                republished,
+                State::UnderWay,
+                "its dead letter was purged by hand, and its event was sent again 5 s ago and is not handled yet",
+            ),
             (discarded, State::Discarded, "its dead letter was discarded by a command at 02:11:59 UTC"),
             (
                 payment().in_outbox(80),

@@ -208,7 +208,7 @@ pub struct DeadLetter {
     #[diesel(sql_type = Nullable<Timestamptz>)]
     #[serde(skip)]
     pub left_at: Option<DateTime<Utc>>,
-    /// How: `replayed`, `discarded` or `died_again`.
+    /// How: `replayed`, `discarded`, `died_again`, or, where it was purged by hand, `republished` or `purged`.
     #[diesel(sql_type = Nullable<Text>)]
     #[serde(skip)]
     pub left_by: Option<String>,

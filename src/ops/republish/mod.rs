@@ -1,0 +1,144 @@
+//! `orderflow republish --missing`: sends again what subscriptions never got.
+
+mod plan;
+mod report;
+
+use std::{collections::HashSet, io::Write, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Exit, Failed,
+    dlq::{Answer, QueuePattern, ask},
+};
+use crate::{
+    broker::{BrokerCheck, BrokerError, Connector, Publisher, resend},
+    config::{self, BrokerConfig, DatabaseConfig, Source},
+    store::{
+        Connection, Database, missing,
+        missing::Pair,
+        purged::{self, Became, Listed},
+    },
+};
+use plan::{Plan, Plans};
+use report::Report;
+
+/// Messages that are under way at once.
+const SENT_AT_ONCE: usize = 500;
+
+/// How long connecting may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What to send again.
+#[derive(Debug, Clone, clap::Args)]
+pub struct RepublishOptions {
+    /// What a subscription has neither applied nor in a retry tier or dead-letter queue, as after its queue was deleted
+    #[arg(long, required = true)]
+    pub missing: bool,
+    /// Also dead letters that were purged by hand: all that are still listed though their dead-letter queue is empty,
+    /// however long ago they died. What was discarded by `orderflow dlq discard` is never sent
+    #[arg(long)]
+    pub purged: bool,
+    /// How far to look back
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = humantime::parse_duration)]
+    pub since: Duration,
+    /// Only for this queue, by name or pattern: payment.order-created, or 'payment.*'
+    #[arg(long, value_name = "NAME-OR-GLOB")]
+    pub queue: Option<QueuePattern>,
+    /// Only say what would be sent
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Also to queues in which messages wait: what is missing may just wait there
+    #[arg(long)]
+    pub force: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+    /// Answer in JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Sends events again, each straight to the queue of the subscription that lacks it. One that was not missing after
+/// all is recognised by the inbox.
+///
+/// # Errors
+/// See [`Failed`].
+pub async fn run(source: &Source, options: &RepublishOptions, out: &mut impl Write) -> Result<Exit, Failed> {
+    let (broker, database) = (BrokerConfig::read_admin(source), DatabaseConfig::read(source));
+    let arrival = config::reconcile_after(source);
+    let all = broker.zip(database).zip(arrival);
+    let ((broker, database), arrival) = source.finish(all)?;
+    let connector = Connector::new(&broker, "orderflow republish")?;
+    let database = Database::new(&database, "orderflow republish", 1)?;
+    let mut connection = database.connection().await?;
+    let check = BrokerCheck::new(&connector)?;
+    check.exchange_exists().await?;
+
+    let (mut plans, complete) = plan::find(&mut connection, options, arrival).await?;
+    for (queue, plan) in &mut plans {
+        plan.ask(&check, queue, options.force).await?;
+    }
+    let mut report = Report { plans, complete, dry_run: options.dry_run };
+    if !options.json {
+        report.print_found(out)?;
+    }
+    if let Some(question) = report.question().filter(|_| !options.dry_run) {
+        if ask(&question, options.yes, out).await? == Answer::No {
+            writeln!(out, "Nothing was sent.")?;
+            return Ok(Exit::No);
+        }
+        send(&mut connection, connector, &mut report.plans).await?;
+    }
+    report.conclude(options.json, out)
+}
+
+async fn send(connection: &mut Connection, connector: Connector, plans: &mut Plans) -> Result<(), Failed> {
+    let stop = CancellationToken::new();
+    let publisher = Publisher::start(connector, stop.clone());
+    let _stop = stop.drop_guard();
+    tokio::time::timeout(TIMEOUT, publisher.connected()).await.map_err(|_| BrokerError::TimedOut(TIMEOUT))?;
+    for plan in plans.values_mut() {
+        let Plan { mut sent, mut taken_off, .. } = *plan;
+        for some in plan.missing().chunks(SENT_AT_ONCE) {
+            sent += send_pairs(connection, &publisher, some).await?.len();
+        }
+        for some in plan.purged().chunks(SENT_AT_ONCE) {
+            let done = send_purged(connection, &publisher, some).await?;
+            (sent, taken_off) = (sent + done.sent, taken_off + done.taken_off);
+        }
+        (plan.sent, plan.taken_off) = (sent, taken_off);
+    }
+    Ok(())
+}
+
+/// Sends these, and returns those that the broker has.
+async fn send_pairs(
+    connection: &mut Connection,
+    publisher: &Publisher,
+    pairs: &[Pair],
+) -> Result<HashSet<Pair>, Failed> {
+    // Noted before, so that no worker sends the same meanwhile.
+    missing::note_resent(connection, pairs).await?;
+    let failed: HashSet<Pair> = resend(connection, publisher, pairs).await?.failed.into_iter().collect();
+    Ok(pairs.iter().filter(|pair| !failed.contains(pair)).cloned().collect())
+}
+
+struct Done {
+    sent: usize,
+    taken_off: usize,
+}
+
+/// Sends what is to be sent of these, and takes off the list what is done with. Only what the broker has is taken off:
+/// whoever is killed in between leaves the row, and sends the message a second time, which the inbox recognises.
+async fn send_purged(connection: &mut Connection, publisher: &Publisher, some: &[Listed]) -> Result<Done, Failed> {
+    // Each once, though a message that died twice at the same time may have two rows.
+    let pairs: HashSet<Pair> = some.iter().filter_map(Listed::pair).collect();
+    let sent = send_pairs(connection, publisher, &pairs.into_iter().collect::<Vec<_>>()).await?;
+    let is_sent = |one: &&Listed| one.pair().is_some_and(|pair| sent.contains(&pair));
+    let ids: Vec<i64> = some.iter().filter(is_sent).map(|one| one.id).collect();
+    purged::take_off(connection, &ids, Became::Republished).await?;
+    let nothing: Vec<i64> = some.iter().filter(|one| one.event_id.is_none()).map(|one| one.id).collect();
+    purged::take_off(connection, &nothing, Became::Nothing).await?;
+    Ok(Done { sent: ids.len(), taken_off: nothing.len() })
+}

@@ -1,0 +1,133 @@
+//! What is to be sent to which queue, and what speaks against it.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use chrono::{TimeDelta, Utc};
+
+use super::RepublishOptions;
+use crate::{
+    broker::{BrokerCheck, NotReady, Subscription},
+    ops::{
+        Failed,
+        missing::{self, Missing, Search},
+        words::count,
+    },
+    store::{
+        Connection,
+        missing::Pair,
+        purged::{self, Listed},
+    },
+};
+
+/// Deliveries that one run sends: more are there for the next one.
+pub const AT_MOST: u32 = 100_000;
+
+/// By queue.
+pub type Plans = BTreeMap<String, Plan>;
+
+/// What one queue lacks, and what is to be done about it.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// What is nowhere.
+    pub found: Vec<Pair>,
+    /// What is listed as a dead letter.
+    pub listed: Vec<Listed>,
+    /// Why nothing is sent to this queue.
+    pub refused: Option<String>,
+    /// Why nothing is sent of what is listed.
+    pub still_there: Option<String>,
+    /// How many were sent.
+    pub sent: usize,
+    /// How many dead letters of which nothing can be sent were taken off the list.
+    pub taken_off: usize,
+}
+
+impl Plan {
+    /// What is to be sent of what is nowhere.
+    pub fn missing(&self) -> &[Pair] {
+        if self.refused.is_none() { &self.found } else { &[] }
+    }
+
+    /// What was purged, and is to be sent or at least taken off the list.
+    pub fn purged(&self) -> &[Listed] {
+        if self.refused.is_none() && self.still_there.is_none() { &self.listed } else { &[] }
+    }
+
+    /// How many are to be sent.
+    pub fn sendable(&self) -> usize {
+        self.missing().len() + self.purged().len() - self.nothing_to_send()
+    }
+
+    /// How many were purged of which nothing can be sent.
+    pub fn nothing_to_send(&self) -> usize {
+        self.purged().iter().filter(|one| one.event_id.is_none()).count()
+    }
+
+    /// Asks the broker what speaks against it.
+    pub async fn ask(&mut self, check: &BrokerCheck, queue: &str, force: bool) -> Result<(), Failed> {
+        self.refused = refusal(check, queue, force).await?;
+        if !self.listed.is_empty() {
+            // After the list was read: what is on it had died by then, so a queue that is empty now has lost it.
+            self.still_there = still_there(check, queue).await?;
+        }
+        Ok(())
+    }
+}
+
+/// What is missing, by queue; and whether that is all.
+pub async fn find(
+    connection: &mut Connection,
+    options: &RepublishOptions,
+    arrival: Duration,
+) -> Result<(Plans, bool), Failed> {
+    let far = || Failed::Usage("--since goes further back than there is time".to_owned());
+    let since = TimeDelta::from_std(options.since).ok().and_then(|since| Utc::now().checked_sub_signed(since));
+    let chosen = |one: &&Subscription| options.queue.as_ref().is_none_or(|pattern| pattern.matches(**one));
+    let chosen: Vec<Subscription> = Subscription::ALL.iter().filter(chosen).copied().collect();
+    let search = Search {
+        taken: chosen.iter().map(|one| (one.kind().routing_key(), one.queue())).collect(),
+        since: since.ok_or_else(far)?,
+        arrival,
+        at_most: usize::try_from(AT_MOST).unwrap_or(usize::MAX),
+        // However long it takes: every statement has its bound, and whoever does not want to wait ends it.
+        within: Duration::MAX,
+    };
+    let Missing { by_queue, ended_at } = missing::find(connection, search).await?;
+    let plan = |(queue, found)| (queue, Plan { found, ..Plan::default() });
+    let (mut plans, mut complete): (Plans, _) = (by_queue.into_iter().map(plan).collect(), ended_at.is_none());
+    if options.purged {
+        let queues: Vec<String> = chosen.iter().map(|one| one.queue()).collect();
+        let listed = purged::listed(connection, &queues, arrival, AT_MOST.into()).await?;
+        complete &= u32::try_from(listed.len()).is_ok_and(|listed| listed < AT_MOST);
+        for one in listed {
+            plans.entry(one.subscription.clone()).or_default().listed.push(one);
+        }
+    }
+    Ok((plans, complete))
+}
+
+async fn refusal(check: &BrokerCheck, queue: &str, force: bool) -> Result<Option<String>, Failed> {
+    match check.ready_messages(queue).await {
+        Ok(0) => Ok(None),
+        Ok(_) if force => Ok(None),
+        Ok(waiting) => Ok(Some(format!(
+            "{waiting} messages wait in it, and these may be among them: let them be worked off first, or say --force"
+        ))),
+        Err(missing @ NotReady::Missing(_)) => Ok(Some(missing.to_string())),
+        Err(unreachable) => Err(unreachable.into()),
+    }
+}
+
+async fn still_there(check: &BrokerCheck, queue: &str) -> Result<Option<String>, Failed> {
+    let letters = format!("{queue}.dlq");
+    match check.ready_messages(&letters).await {
+        Ok(0) => Ok(None),
+        Ok(there) => Ok(Some(format!(
+            "{letters} has {}, and only of an empty one it is certain what was purged: `orderflow dlq replay` or \
+             `discard` what is in it first",
+            count(there, "message")
+        ))),
+        Err(missing @ NotReady::Missing(_)) => Ok(Some(missing.to_string())),
+        Err(unreachable) => Err(unreachable.into()),
+    }
+}

@@ -1,0 +1,109 @@
+//! What was found and what came of it, for people and for machines.
+
+use std::io::Write;
+
+use chrono::Utc;
+use serde_json::json;
+
+use super::plan::{AT_MOST, Plan, Plans};
+use crate::{
+    ops::{Exit, Failed},
+    timestamp,
+};
+
+/// A run of the command.
+pub struct Report {
+    /// What is to be done, and then what was.
+    pub plans: Plans,
+    /// Whether that is all.
+    pub complete: bool,
+    /// Nothing is to be sent.
+    pub dry_run: bool,
+}
+
+impl Report {
+    fn sum(&self, of: impl Fn(&Plan) -> usize) -> usize {
+        self.plans.values().map(of).sum()
+    }
+
+    /// What a person is asked before anything is sent; `None`: there is nothing to be done.
+    pub fn question(&self) -> Option<String> {
+        match (self.sum(Plan::sendable), self.sum(Plan::nothing_to_send)) {
+            (0, 0) => None,
+            (send, 0) => Some(format!("Send {send} again?")),
+            (0, nothing) => Some(format!("Take {nothing} off the list of dead letters?")),
+            (send, nothing) => Some(format!("Send {send} again, and take {nothing} off the list of dead letters?")),
+        }
+    }
+
+    /// Names what is missing.
+    pub fn print_found(&self, out: &mut impl Write) -> Result<(), Failed> {
+        if self.plans.is_empty() {
+            writeln!(out, "Nothing is missing.")?;
+        }
+        for (queue, plan) in &self.plans {
+            print(queue, plan, out)?;
+        }
+        if !self.complete {
+            writeln!(out, "There may be more: only the first {AT_MOST} or so were looked for. Run this again.")?;
+        }
+        Ok(())
+    }
+
+    /// Says what came of it.
+    pub fn conclude(&self, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
+        let (sendable, nothing) = (self.sum(Plan::sendable), self.sum(Plan::nothing_to_send));
+        let (sent, taken_off) = (self.sum(|plan| plan.sent), self.sum(|plan| plan.taken_off));
+        let refused = self.plans.values().any(|plan| plan.refused.is_some() || plan.still_there.is_some());
+        let well = self.dry_run || sent == sendable;
+        if json {
+            self.write_json(out)?;
+            return Ok(if well && !refused { Exit::Ok } else { Exit::No });
+        }
+        let (done, taken, would) = if self.dry_run { (sendable, nothing, "would be ") } else { (sent, taken_off, "") };
+        if done > 0 || self.dry_run {
+            writeln!(out, "{done} {would}sent.")?;
+        }
+        if taken > 0 {
+            writeln!(out, "{taken} {would}taken off the list of dead letters.")?;
+        }
+        if !well {
+            let unsent = sendable - sent;
+            writeln!(out, "{unsent} could not be sent: RabbitMQ did not confirm them. Run this again.")?;
+        }
+        Ok(if well && !refused { Exit::Ok } else { Exit::No })
+    }
+
+    fn write_json(&self, out: &mut impl Write) -> Result<(), Failed> {
+        let queue = |(queue, plan): (&String, &Plan)| {
+            json!({
+                "queue": queue, "missing": plan.found.len(), "purged": plan.listed.len(), "sent": plan.sent,
+                "taken_off": plan.taken_off, "refused": plan.refused, "purged_refused": plan.still_there,
+            })
+        };
+        let report = json!({
+            "schema_version": 1, "generated_at": timestamp::format(&Utc::now()), "dry_run": self.dry_run,
+            "complete": self.complete, "queues": self.plans.iter().map(queue).collect::<Vec<_>>(),
+        });
+        serde_json::to_writer_pretty(&mut *out, &report)?;
+        Ok(writeln!(out)?)
+    }
+}
+
+fn print(queue: &str, plan: &Plan, out: &mut impl Write) -> Result<(), Failed> {
+    if !plan.found.is_empty() {
+        writeln!(out, "{queue}: {} missing", plan.found.len())?;
+    }
+    if !plan.listed.is_empty() {
+        let what = if plan.still_there.is_none() { "purged" } else { "listed as dead letters" };
+        writeln!(out, "{queue}: {} {what}", plan.listed.len())?;
+    }
+    let nothing = plan.nothing_to_send();
+    if nothing > 0 {
+        writeln!(out, "    of {nothing} of them the log has no event: these are only taken off the list")?;
+    }
+    for why in [&plan.refused, &plan.still_there].into_iter().flatten() {
+        writeln!(out, "    not sent: {why}")?;
+    }
+    Ok(())
+}

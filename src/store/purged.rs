@@ -1,0 +1,97 @@
+//! Dead letters that are only on the list any more: a person purged their queue, or the broker lost it.
+
+use std::time::Duration;
+
+use diesel::{
+    QueryableByName,
+    sql_types::{Array, BigInt, Double, Nullable, Text, Uuid as SqlUuid},
+};
+use diesel_async::RunQueryDsl as _;
+use uuid::Uuid;
+
+use super::{Connection, StoreError, missing::Pair};
+
+/// A dead letter that the index calls waiting.
+#[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
+pub struct Listed {
+    /// Its row.
+    #[diesel(sql_type = BigInt)]
+    pub id: i64,
+    /// Its event, where the log has it: only that can be sent again.
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    pub event_id: Option<Uuid>,
+    /// In whose dead-letter queue it lay.
+    #[diesel(sql_type = Text)]
+    pub subscription: String,
+}
+
+impl Listed {
+    /// What is to be sent again, if anything.
+    #[must_use]
+    pub fn pair(&self) -> Option<Pair> {
+        self.event_id.map(|event_id| Pair { event_id, subscription: self.subscription.clone() })
+    }
+}
+
+/// Left out is what was applied since, what a person discarded at any time, and what was tried again since it died and
+/// comes back by itself, as after a person moved it.
+const LISTED: &str = "
+SELECT dead.id, log.event_id, dead.subscription FROM messaging.dead_letters AS dead
+LEFT JOIN messaging.event_log AS log ON log.event_id = dead.event_id
+WHERE dead.left_at IS NULL AND dead.subscription = ANY($1)
+  AND NOT EXISTS (SELECT FROM messaging.inbox
+                  WHERE inbox.event_id = dead.event_id AND inbox.subscription = dead.subscription)
+  AND NOT EXISTS (SELECT FROM messaging.dead_letters AS other
+                  WHERE other.event_id = dead.event_id AND other.subscription = dead.subscription
+                    AND other.left_by = 'discarded')
+  AND NOT EXISTS (SELECT FROM messaging.attempts AS failed
+                  WHERE failed.event_id = dead.event_id AND failed.subscription = dead.subscription
+                    AND failed.failed_at > dead.died_at AND failed.retry_at > now() - make_interval(secs => $2))
+ORDER BY dead.id LIMIT $3";
+
+/// What the index calls waiting of these subscriptions, the oldest first, `limit` at most. Whether it is in its queue,
+/// only the broker knows. `arrival` is how long a retry may take to arrive after it is due.
+///
+/// # Errors
+/// Those of the database.
+pub async fn listed(
+    connection: &mut Connection,
+    subscriptions: &[String],
+    arrival: Duration,
+    limit: i64,
+) -> Result<Vec<Listed>, StoreError> {
+    Ok(diesel::sql_query(LISTED)
+        .bind::<Array<Text>, _>(subscriptions)
+        .bind::<Double, _>(arrival.as_secs_f64())
+        .bind::<BigInt, _>(limit)
+        .load(connection)
+        .await?)
+}
+
+/// What became of a dead letter that was purged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Became {
+    /// Its event was sent again.
+    Republished,
+    /// There was nothing to send: it was no event of ours, or of an order that was lost.
+    Nothing,
+}
+
+/// Takes these rows off the list. A message that has died again since has a row of its own, which stays.
+///
+/// # Errors
+/// Those of the database.
+pub async fn take_off(connection: &mut Connection, ids: &[i64], became: Became) -> Result<(), StoreError> {
+    let left_by = match became {
+        Became::Republished => "republished",
+        Became::Nothing => "purged",
+    };
+    diesel::sql_query(
+        "UPDATE messaging.dead_letters SET left_at = now(), left_by = $2 WHERE id = ANY($1) AND left_at IS NULL",
+    )
+    .bind::<Array<BigInt>, _>(ids)
+    .bind::<Text, _>(left_by)
+    .execute(connection)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,68 @@
+//! What changes something asks first, at a terminal; only a yes is a yes.
+
+use orderflow_tests::{Ended, Shop, Typed, VISA, run_on_terminal};
+
+use crate::{
+    commands::{ended, with},
+    dead_letters::{PAYMENT, mend_payments, until_dead, with_dead_orders},
+    republish::{EMAIL, OTHERS, topology_apply, until_three_first_mails_are_missing},
+};
+
+/// What is no yes: a no, the return key alone, something else, and the end of input.
+const NO: [Typed; 4] = [Typed::Line("n"), Typed::Line(""), Typed::Line("yess"), Typed::End];
+
+/// Types this when the command asks, with every event old enough to be missed.
+async fn type_at(shop: &Shop, command: &str, question: &str, typed: Typed<'_>) -> Ended {
+    let settings = with(shop.operator_settings(), &[("RECONCILE_AFTER", "1ms")]);
+    let arguments: Vec<&str> = command.split(' ').collect();
+    run_on_terminal("orderflow", &arguments, &settings, &format!("{question} [y/N] "), typed).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_thrown_away_or_sent_again_only_on_a_yes() {
+    let (shop, _, _, probe) = with_dead_orders(2).await;
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("kept.jsonl");
+    let discard = format!("dlq discard --all --limit 1 --file {}", file.display());
+    for typed in NO {
+        let refused = type_at(&shop, &discard, "Throw away 1 dead letter?", typed).await;
+        ended(&refused, 1, &["Nothing was thrown away."]);
+        let refused = type_at(&shop, "dlq replay --all", "Send 2 dead letters again?", typed).await;
+        ended(&refused, 1, &["Nothing was sent."]);
+        until_dead(&probe, PAYMENT, 2).await;
+    }
+    assert!(!file.exists());
+    assert_eq!(shop.number("SELECT count(*) FROM messaging.dead_letters WHERE left_at IS NOT NULL").await, 0);
+
+    mend_payments(&shop).await;
+    let done = type_at(&shop, &discard, "Throw away 1 dead letter?", Typed::Line("y")).await;
+    ended(&done, 0, &["1 dead letter thrown away"]);
+    assert!(file.exists());
+    until_dead(&probe, PAYMENT, 1).await;
+    let done = type_at(&shop, "dlq replay --all", "Send 1 dead letter again?", Typed::Line("YES")).await;
+    ended(&done, 0, &["1 message sent: 1 applied."]);
+    shop.until_orders("shipped", 1).await;
+    shop.close_with_dead_letters(&[(PAYMENT, 0)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_missing_is_sent_only_on_a_yes() {
+    let mut shop = Shop::open().await;
+    let (web, probe) = (shop.start_web().await, shop.probe().await);
+    shop.start_worker(&OTHERS).await;
+    web.orders(3, "MUG-BLUE", VISA).await;
+    until_three_first_mails_are_missing(&shop).await;
+    probe.delete_queue(&EMAIL.queue()).await;
+    topology_apply(&shop).await;
+    for typed in NO {
+        let refused = type_at(&shop, "republish --missing", "Send 3 again?", typed).await;
+        ended(&refused, 1, &["email.order-created: 3 missing", "Nothing was sent."]);
+        assert_eq!(probe.waiting(&EMAIL.queue()).await, 0, "{typed:?}");
+    }
+    assert_eq!(shop.number("SELECT count(*) FROM messaging.resent").await, 0);
+    ended(&type_at(&shop, "republish --missing", "Send 3 again?", Typed::Line("y")).await, 0, &["3 sent."]);
+    assert_eq!(probe.waiting(&EMAIL.queue()).await, 3);
+    shop.start_worker(&[&EMAIL.queue()]).await;
+    shop.until_quiet().await;
+    shop.close().await;
+}

@@ -1,0 +1,215 @@
+//! What is dead a person sees, sends again or throws away, by `orderflow dlq` or by hand.
+
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+use orderflow::broker::{headers, names};
+use orderflow_tests::{Shop, run};
+use serde_json::Value;
+
+use crate::{
+    commands::{NOWHERE, ended, with},
+    dead_letters::{PAYMENT, dlq, mend_payments, until_dead, until_number, with_dead_orders},
+};
+
+/// What differs from run to run, by what it is.
+fn redacted(text: &str) -> String {
+    let is_of_word = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | ':' | '.' | '_');
+    let hex = |word: &str| word.chars().all(|character| character.is_ascii_hexdigit() || character == '-');
+    let number = |word: &str| word.chars().all(|one| one.is_ascii_uppercase() || one.is_ascii_digit());
+    let date = |word: &str| word.len() >= 10 && word.starts_with("20") && word[4..].starts_with('-');
+    let clock = |word: &str| word.len() == 8 && word.matches(':').count() == 2;
+    let mut redacted = String::new();
+    for line in text.split_inclusive('\n') {
+        // How often a message was delivered, the broker counts in its own way; a worker's place ends its line.
+        if line.contains("x-delivery-count") {
+            continue;
+        }
+        if let Some((before, place)) = line.split_once("orderflow-worker @") {
+            let end = place.trim_start_matches(|one: char| !matches!(one, '"' | '\n'));
+            redacted.push_str(&format!("{before}orderflow-worker [place]{end}"));
+            continue;
+        }
+        let mut rest = line;
+        while let Some(first) = rest.chars().next() {
+            let end = if is_of_word(first) {
+                rest.find(|character| !is_of_word(character)).unwrap_or(rest.len())
+            } else {
+                first.len_utf8()
+            };
+            let (word, after) = rest.split_at(end);
+            let bare = word.trim_end_matches(['.', ':']);
+            let shown = match bare {
+                id if id.len() == 36 && hex(id) => format!("[id]{}", &word[id.len()..]),
+                number_ if number_.len() == 10 && number(number_) => "[number]".to_owned(),
+                time if date(time) => "[date]".to_owned(),
+                time if clock(time) => "[time]".to_owned(),
+                trace if trace.starts_with("00-") && trace.len() == 55 => "[trace]".to_owned(),
+                _ => word.to_owned(),
+            };
+            redacted.push_str(&shown);
+            rest = after;
+        }
+    }
+    redacted
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_moved_back_by_hand_starts_again_at_the_first_attempt() {
+    let (shop, web, orders, probe) = with_dead_orders(1).await;
+    let attempts = "SELECT count(*) FROM messaging.attempts WHERE attempt";
+    until_number(&shop, 3, &format!("{attempts} > 0")).await;
+    // As the management UI does it: taken, and published to the queue by the default exchange.
+    let by_hand = async || {
+        let letter = probe.take(&PAYMENT.dead_letter_queue()).await;
+        let headers = letter.properties.headers().clone().expect("it has headers");
+        assert_eq!(headers::number(&headers, headers::ATTEMPT), Some(3), "{headers:?}");
+        assert!(headers::text(&headers, headers::REASON).is_some_and(|why| why.contains("broken")), "{headers:?}");
+        probe.publish_with("", &PAYMENT.queue(), &letter.data, letter.properties).await;
+    };
+    by_hand().await;
+    until_number(&shop, 2, &format!("{attempts} = 1")).await;
+    until_dead(&probe, PAYMENT, 1).await;
+    until_number(&shop, 1, "SELECT count(*) FROM messaging.dead_letters WHERE left_by = 'died_again'").await;
+    until_number(&shop, 1, "SELECT count(*) FROM messaging.dead_letters WHERE left_at IS NULL").await;
+    assert_eq!(shop.number(&format!("{attempts} = 3")).await, 2);
+    mend_payments(&shop).await;
+    by_hand().await;
+    web.until_status(&orders[0], "shipped").await;
+    // What a person moved counts as waiting until its event is applied.
+    let listed = dlq(&shop, &["list"]).await;
+    ended(&listed, 0, &["No dead letters."]);
+    assert!(!listed.out.contains("note:"), "{listed:?}");
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_looks_lose_nothing() {
+    let shop = Shop::open().await;
+    let probe = shop.probe().await;
+    let bodies: Vec<Vec<u8>> = (0..5).map(|number| format!("letter {number}").into_bytes()).collect();
+    for body in &bodies {
+        probe.publish(names::DEAD_LETTERS, &PAYMENT.queue(), body).await;
+    }
+    for _ in 0..100 {
+        assert_eq!(probe.look(&PAYMENT.dead_letter_queue()).await, bodies.len());
+    }
+    ended(&dlq(&shop, &["list"]).await, 0, &["payment.order-created.dlq: 5 dead letters"]);
+    let left: Vec<_> = probe.take_all(&PAYMENT.dead_letter_queue()).await.into_iter().map(|one| one.data).collect();
+    assert_eq!(left, bodies, "in the order in which they died");
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_listed_shown_and_sent_again_when_their_cause_is_mended() {
+    let (shop, _, orders, probe) = with_dead_orders(3).await;
+    probe.publish(names::RETURN, &PAYMENT.queue(), b"no event").await;
+    until_dead(&probe, PAYMENT, 4).await;
+    insta::assert_snapshot!("dlq_list", redacted(&dlq(&shop, &["list"]).await.out));
+    let json: Value = serde_json::from_str(&dlq(&shop, &["list", "--json"]).await.out).expect("JSON");
+    assert_eq!((&json["schema_version"], &json["messages"]), (&1.into(), &4.into()), "{json}");
+    assert_eq!(json["groups"][0]["orders"], 3, "{json}");
+    insta::assert_snapshot!(
+        "dlq_show_queue",
+        redacted(&dlq(&shop, &["show", "--queue", "payment.*", "--limit", "1"]).await.out)
+    );
+    let stranger = json["groups"][1]["example"].as_str().expect("an id").to_owned();
+    insta::assert_snapshot!("dlq_show_stranger", redacted(&dlq(&shop, &["show", &stranger]).await.out));
+    let one = dlq(&shop, &["show", "--queue", "payment.order-created.dlq", "--limit", "1", "--json"]).await;
+    insta::assert_snapshot!("dlq_show_json", redacted(&one.out));
+    ended(&dlq(&shop, &["show", "nonsense"]).await, 1, &["No such dead letter", "dlq list"]);
+
+    // Asking for too little, for too much, and for nothing that there is.
+    ended(&dlq(&shop, &["replay", "--yes"]).await, 2, &["--all"]);
+    ended(&dlq(&shop, &["replay", "--all"]).await, 2, &["--yes"]);
+    ended(&dlq(&shop, &["replay", "--queue", "payments.*"]).await, 2, &["payment.order-created"]);
+    ended(&dlq(&shop, &["replay", "--queue", "email.*", "--yes"]).await, 1, &["No dead letter is like that"]);
+    ended(&dlq(&shop, &["replay", "--order", "0000000000", "--yes"]).await, 1, &["there is no order 0000000000"]);
+    let dry = dlq(&shop, &["replay", "--queue", "payment.*", "--dry-run"]).await;
+    insta::assert_snapshot!("dlq_replay_dry_run", redacted(&dry.out));
+    assert_eq!(dry.code, Some(0));
+
+    // Nothing is mended yet: the first dies again, and no other is sent.
+    let stopped = dlq(&shop, &["replay", "--reason", "broken", "--yes"]).await;
+    assert_eq!(stopped.code, Some(1), "{stopped:?}");
+    insta::assert_snapshot!("dlq_replay_stopped", redacted(&stopped.out));
+    until_dead(&probe, PAYMENT, 4).await;
+    until_number(&shop, 3 * 3 + 3 + 1, "SELECT count(*) FROM messaging.attempts").await;
+
+    mend_payments(&shop).await;
+    let id = orders[0].id.to_string();
+    let replayed = dlq(&shop, &["replay", "--order", &id, "--yes", "--json"]).await;
+    ended(&replayed, 0, &[]);
+    let report: Value = serde_json::from_str(&replayed.out).expect("JSON");
+    assert_eq!(report["messages"][0]["outcome"], "applied", "{report}");
+    assert_eq!((&report["selected"], &report["messages"][0]["order_id"]), (&1.into(), &id.into()), "{report}");
+    let replayed = dlq(&shop, &["replay", "--reason", "broken", "--yes"]).await;
+    assert_eq!(replayed.code, Some(0), "{replayed:?}");
+    let text = redacted(&replayed.out);
+    let (before, after) = text.split_once("was applied after ").expect("the first one is told");
+    let after = after.split_once(" s.").expect("how long").1;
+    insta::assert_snapshot!("dlq_replay", format!("{before}was applied after [n] s.{after}"));
+    shop.until_orders("shipped", 3).await;
+    assert_eq!(shop.number("SELECT count(*) FROM messaging.dead_letters WHERE left_by = 'replayed'").await, 3 + 1);
+    shop.close_with_dead_letters(&[(PAYMENT, 1)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_thrown_away_is_kept_in_a_file() {
+    let (shop, ..) = with_dead_orders(2).await;
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("kept.jsonl");
+    let file = path.to_str().expect("text");
+    ended(&dlq(&shop, &["discard", "--all"]).await, 2, &["--yes"]);
+    ended(&dlq(&shop, &["discard", "--yes"]).await, 2, &["--all"]);
+    let no_such = directory.path().join("nowhere/kept.jsonl");
+    let refused = dlq(&shop, &["discard", "--all", "--yes", "--file", no_such.to_str().expect("text")]).await;
+    ended(&refused, 2, &["nowhere/kept.jsonl", "nothing was thrown away"]);
+    let discarded = dlq(&shop, &["discard", "--all", "--yes", "--file", file]).await;
+    assert_eq!(discarded.code, Some(0), "{discarded:?}");
+    insta::assert_snapshot!("dlq_discard", redacted(&discarded.out.replace(file, "[file]")));
+    assert_eq!(fs::metadata(&path).expect("it is there").permissions().mode() & 0o777, 0o600);
+    let kept: Vec<Value> = fs::read_to_string(&path)
+        .expect("it can be read")
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!(kept.len(), 2);
+    for letter in &kept {
+        assert_eq!(letter["body"]["id"], letter["message_id"], "{letter}");
+        assert_eq!(letter["headers"][headers::QUEUE], "payment.order-created");
+    }
+    // A file that is there is never written over.
+    ended(&dlq(&shop, &["discard", "--all", "--yes", "--file", file]).await, 1, &["No dead letter is like that"]);
+    assert_eq!(shop.number("SELECT count(*) FROM messaging.dead_letters WHERE left_by = 'discarded'").await, 2);
+    ended(&dlq(&shop, &["list"]).await, 0, &["No dead letters."]);
+    // What a person threw away is not missing.
+    let settings = with(shop.operator_settings(), &[("RECONCILE_AFTER", "1ms")]);
+    ended(&run("orderflow", &["republish", "--missing"], &settings).await, 0, &["Nothing is missing."]);
+    // Their payments were never applied, so this shop never becomes quiet.
+    shop.close_with_dead_letters(&[(PAYMENT, 0)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_reached_or_is_not_there_is_said() {
+    let shop = Shop::open().await;
+    let operator = shop.operator_settings();
+    let broker = format!("amqp://orderflow-admin:hush@{NOWHERE}/orderflow");
+    let no_broker = with(operator.clone(), &[("AMQP_ADMIN_URL", &broker)]);
+    let database = format!("postgres://orderflow:hush@{NOWHERE}/orderflow");
+    let no_database = with(operator.clone(), &[("DATABASE_URL", &database)]);
+    for command in [&["dlq", "list"][..], &["dlq", "replay", "--all", "--yes"], &["republish", "--missing"]] {
+        let refused = run("orderflow", command, &no_broker).await;
+        ended(&refused, 3, &["RabbitMQ"]);
+        assert!(!refused.err.contains("hush"), "{refused:?}");
+        let refused = run("orderflow", command, &[]).await;
+        ended(&refused, 2, &["AMQP_ADMIN_URL is not set", "DATABASE_URL is not set"]);
+    }
+    let probe = shop.probe().await;
+    probe.publish(names::DEAD_LETTERS, &PAYMENT.queue(), b"no event").await;
+    // Looking does not need the database; sending again does, since only it knows what was applied.
+    ended(&run("orderflow", &["dlq", "list"], &no_database).await, 3, &["1 dead letter", "database cannot be asked"]);
+    ended(&run("orderflow", &["dlq", "replay", "--all", "--yes"], &no_database).await, 3, &[]);
+    until_dead(&probe, PAYMENT, 1).await;
+    probe.delete_queue("email.order-created.dlq").await;
+    ended(&dlq(&shop, &["list"]).await, 3, &["email.order-created.dlq does not exist", "1 dead letter"]);
+}

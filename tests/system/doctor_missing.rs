@@ -1,0 +1,65 @@
+//! `orderflow doctor` finds deliveries that went missing, and takes no backlog for that.
+
+use orderflow_tests::{Ended, Shop, VISA, run};
+
+use crate::{
+    commands::{ended, with},
+    doctor::{doctor, scrubbed},
+    republish::{EMAIL, OTHERS, topology_apply, until_three_first_mails_are_missing, until_waiting},
+    why::FILTERS,
+};
+
+/// As if every event were old enough to be missed.
+fn impatient(shop: &Shop) -> Vec<(String, String)> {
+    with(shop.operator_settings(), &[("RECONCILE_AFTER", "1ms")])
+}
+
+async fn impatient_doctor(shop: &Shop) -> Ended {
+    run("orderflow", &["doctor"], &impatient(shop)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_went_missing_is_found_and_the_remedy_works_as_it_is_written() {
+    let mut shop = Shop::open().await;
+    let (web, probe) = (shop.start_web().await, shop.probe().await);
+    shop.start_worker(&OTHERS).await;
+    web.orders(3, "MUG-BLUE", VISA).await;
+    until_three_first_mails_are_missing(&shop).await;
+    let backlog = impatient_doctor(&shop).await;
+    ended(
+        &backlog,
+        1,
+        &["1 finding:", "Nobody consumes email.order-created (3 messages)", "where messages wait: email."],
+    );
+
+    probe.delete_queue(&EMAIL.queue()).await;
+    topology_apply(&shop).await;
+    let lost = impatient_doctor(&shop).await;
+    ended(&lost, 1, &["3 deliveries are missing", "3 of email.order-created."]);
+    insta::with_settings!({filters => FILTERS}, { insta::assert_snapshot!("missing", scrubbed(&lost.out)) });
+    ended(&doctor(&shop).await, 1, &["1 finding:", "Nobody consumes"]);
+    let text = lost.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    let remedy = text.split('`').find(|part| part.starts_with("orderflow republish")).expect("a command");
+    let remedy: Vec<&str> = remedy.split(' ').chain(["--yes"]).collect();
+    ended(&run(remedy[0], &remedy[1..], &impatient(&shop)).await, 0, &["3 sent."]);
+    until_waiting(&probe, &EMAIL.queue(), 3).await;
+
+    shop.start_worker(&["email.order-*"]).await;
+    shop.until_quiet().await;
+    ended(&impatient_doctor(&shop).await, 0, &["Nothing is wrong.", "none in the last 24 h"]);
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_too_much_is_missing_it_says_how_far_it_looked() {
+    let shop = Shop::open().await;
+    shop.execute(
+        "INSERT INTO messaging.event_log (order_id, version, event_id, event, source, occurred_at, correlation_id, data)
+         SELECT gen_random_uuid(), 1, gen_random_uuid(), 'order.created', '/orderflow/web',
+                now() - number * interval '1 second', gen_random_uuid(), '{}'
+         FROM generate_series(1, 10000) AS number",
+    )
+    .await;
+    let found = doctor(&shop).await;
+    ended(&found, 1, &["At least 5", "deliveries are missing", "looked no further than"]);
+}
