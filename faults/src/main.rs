@@ -70,6 +70,7 @@ fn safeguard(name: &str) -> Result<Safeguard, String> {
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run(options) => {
+            orderflow::tls::install();
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {
                 // Servers are killed when they are dropped, and so they are when somebody ends us.

@@ -38,7 +38,6 @@ struct Start {
     settings: Vec<(String, String)>,
     log: PathBuf,
     process: Mutex<Option<Child>>,
-    starts: AtomicU32,
     crashes: AtomicU32,
 }
 
@@ -59,29 +58,16 @@ impl Program {
             settings,
             log,
             process: Mutex::new(None),
-            starts: AtomicU32::new(0),
             crashes: AtomicU32::new(0),
         });
         let keeper = tokio::spawn(keep_running(Arc::clone(&start)));
         Self { start, keeper }
     }
 
-    /// What it is called in reports.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.start.name
-    }
-
     /// How often it ended at a crash point.
     #[must_use]
     pub fn crashes(&self) -> u32 {
         self.start.crashes.load(Ordering::SeqCst)
-    }
-
-    /// How often it was started.
-    #[must_use]
-    pub fn starts(&self) -> u32 {
-        self.start.starts.load(Ordering::SeqCst)
     }
 
     /// Sends it a signal, if it runs at this moment.
@@ -143,7 +129,6 @@ async fn keep_running(start: Arc<Start>) {
 
 impl Start {
     fn spawn(&self, crash: Option<String>) -> Child {
-        self.starts.fetch_add(1, Ordering::SeqCst);
         let log = File::options().create(true).append(true).open(&self.log).expect("a log of our own");
         Command::new(&self.program)
             .args(&self.arguments)

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use nix::sys::signal::Signal;
-use orderflow::{broker::Management, fault::Safeguard};
+use orderflow::fault::Safeguard;
 use orderflow_tests::{Proxy, Shop, Web, run};
 use tempfile::TempDir;
 
@@ -105,12 +105,6 @@ impl World {
         let ended = run("orderflow", arguments, &self.shop.operator_settings()).await;
         assert_eq!(ended.code, Some(0), "orderflow {arguments:?}: {} {}", ended.out, ended.err);
         ended.out
-    }
-
-    /// The management API, as the administrator.
-    #[must_use]
-    pub fn management(&self) -> Management {
-        Management::new(self.shop.admin.clone()).expect("a client")
     }
 
     /// Lets every stopped process go on.
