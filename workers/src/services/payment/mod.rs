@@ -1,11 +1,13 @@
 //! The payment service: charges each order once, and gives the money back when the order ends without shipping.
 
+mod intents;
 mod order_created;
 mod reverse;
 mod store;
 
 use uuid::Uuid;
 
+pub use intents::Intents;
 pub use order_created::{ChargeOrder, Charged, Task};
 pub use reverse::{EndsUnshipped, Reversal, ReversePayment, ToReverse};
 pub use store::{Due, Payment};
