@@ -11,10 +11,10 @@ mod intent;
 mod refund;
 mod refusal;
 
-use std::{future::Future, sync::Arc};
+use std::sync::Arc;
 
 use futures::{FutureExt as _, future::BoxFuture};
-use orderflow::{config::StripeConfig, store::StoreError, telemetry};
+use orderflow::config::StripeConfig;
 use uuid::Uuid;
 
 use super::{
@@ -29,14 +29,26 @@ pub trait IntentMemory: Send + Sync {
     /// The order's intent, if one is remembered.
     ///
     /// # Errors
-    /// Those of the database.
-    fn recall(&self, order: Uuid) -> BoxFuture<'_, Result<Option<String>, StoreError>>;
+    /// When nobody knows at the moment.
+    fn recall(&self, order: Uuid) -> BoxFuture<'_, Result<Option<String>, NoMemory>>;
 
     /// Remembers this intent unless the order has one already, durably, and returns the one that it has.
     ///
     /// # Errors
-    /// Those of the database.
-    fn remember(&self, order: Uuid, intent: String) -> BoxFuture<'_, Result<String, StoreError>>;
+    /// When it may or may not be remembered.
+    fn remember(&self, order: Uuid, intent: String) -> BoxFuture<'_, Result<String, NoMemory>>;
+}
+
+/// The memory is not there, and has said why in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the order's payment intent cannot be looked up or remembered at the moment")]
+pub struct NoMemory;
+
+impl From<NoMemory> for ProviderError {
+    /// The provider is there; what it is to do waits for our own database.
+    fn from(error: NoMemory) -> Self {
+        Self::passing(error.to_string())
+    }
 }
 
 /// Stripe.
@@ -56,13 +68,11 @@ impl Stripe {
 
     /// The order's intent, as it is at the moment; made and remembered where there was none.
     async fn intent_of(&self, order: Uuid, new: &NewIntent<'_>) -> Result<Intent, ProviderError> {
-        let memory = Arc::clone(&self.memory);
-        if let Some(known) = finished(async move { memory.recall(order).await }).await? {
+        if let Some(known) = self.memory.recall(order).await? {
             return Ok(self.api.look(&known).await?);
         }
         let made = self.make(new).await?;
-        let (memory, id) = (Arc::clone(&self.memory), made.id.clone());
-        let remembered = finished(async move { memory.remember(order, id).await }).await?;
+        let remembered = self.memory.remember(order, made.id.clone()).await?;
         if remembered == made.id {
             return Ok(made);
         }
@@ -83,20 +93,6 @@ impl Stripe {
             made => Ok(made?),
         }
     }
-}
-
-/// What the memory says. It is asked in a task of its own, so that a caller that goes away leaves no connection half-way.
-async fn finished<T: Send + 'static>(
-    asking: impl Future<Output = Result<T, StoreError>> + Send + 'static,
-) -> Result<T, ProviderError> {
-    let error = match tokio::spawn(asking).await {
-        Ok(Ok(answer)) => return Ok(answer),
-        Ok(Err(error)) => telemetry::chain(&error),
-        Err(panicked) => panicked.to_string(),
-    };
-    tracing::warn!(error, "the payment intent of an order cannot be looked up or remembered");
-    // The provider is there, and what it is to do waits for our own database.
-    Err(ProviderError::passing("the payment intent of the order cannot be looked up or remembered"))
 }
 
 impl PaymentProvider for Stripe {
