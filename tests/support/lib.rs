@@ -19,6 +19,7 @@ mod proxy;
 mod servers;
 mod shop;
 mod smtp;
+mod stripe;
 mod wait;
 
 pub use broker::Probe;
@@ -28,6 +29,7 @@ pub use proxy::{Proxy, Way};
 pub use servers::Servers;
 pub use shop::Shop;
 pub use smtp::SmtpSink;
+pub use stripe::{Charged, Stripe};
 pub use wait::until;
 
 /// The test card that succeeds.

@@ -14,13 +14,20 @@ use tokio::sync::Mutex;
 use url::Url;
 use uuid::Uuid;
 
-use crate::{Child, Probe, Servers, Web, invariants::INVARIANTS, until};
+use crate::{
+    Child, Probe, Servers, Stripe, Web,
+    invariants::{INVARIANTS, SIMULATED_MONEY},
+    until,
+};
 
 /// How long what is not dead may take to finish.
 const A_WHILE: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// Short enough that a test sees a retry, long enough that it is one.
 const RETRY_DELAYS: &str = "200ms,1s";
+
+/// For a test that lets many attempts fail, none of which is to be the last.
+const MANY_RETRY_DELAYS: &str = "200ms,1s,2s,4s,8s,16s";
 
 /// A shop of a test's own: database, virtual host, directory and processes.
 ///
@@ -36,6 +43,8 @@ pub struct Shop {
     directory: TempDir,
     web: Vec<Child>,
     workers: Vec<Child>,
+    retry_delays: &'static str,
+    stripe: Option<Stripe>,
 }
 
 impl Shop {
@@ -44,13 +53,25 @@ impl Shop {
     /// # Panics
     /// When it cannot.
     pub async fn open() -> Self {
+        Self::open_with(RETRY_DELAYS).await
+    }
+
+    /// As [`Shop::open`], with a payment provider in Stripe's manner instead of the simulated one, and with enough
+    /// attempts for a test that makes it fail.
+    pub async fn open_with_stripe() -> Self {
+        let mut shop = Self::open_with(MANY_RETRY_DELAYS).await;
+        shop.stripe = Some(Stripe::start().await);
+        shop
+    }
+
+    async fn open_with(retry_delays: &'static str) -> Self {
         let servers = Servers::from_env();
         let name = format!("test_{}", Uuid::now_v7().simple());
         execute(servers.database_url.as_str(), &format!("CREATE DATABASE {name}")).await;
         let config = DatabaseConfig { url: servers.database(&name).to_string().into() };
         migrations::run(&config).await.expect("the database can be migrated");
         let connection = AsyncPgConnection::establish(config.url.expose_secret()).await.expect("it can be reached");
-        let admin = servers.admin(&name, RETRY_DELAYS);
+        let admin = servers.admin(&name, retry_delays);
         let topology = Topology::new(admin.retry_delays.as_slice());
         let management = Management::new(admin.clone()).expect("a client");
         management.apply(&topology).await.expect("the broker can be set up");
@@ -63,7 +84,17 @@ impl Shop {
             directory,
             web: Vec::new(),
             workers: Vec::new(),
+            retry_delays,
+            stripe: None,
         }
+    }
+
+    /// Its payment provider, if it was opened with that one.
+    ///
+    /// # Panics
+    /// When it was not.
+    pub fn stripe(&mut self) -> &mut Stripe {
+        self.stripe.as_mut().expect("the shop was opened with it")
     }
 
     /// Its database, for an owner.
@@ -91,7 +122,7 @@ impl Shop {
         [
             ("DATABASE_URL", self.database_url().to_string()),
             ("AMQP_URL", self.broker_url(user).to_string()),
-            ("RETRY_DELAYS", RETRY_DELAYS.to_owned()),
+            ("RETRY_DELAYS", self.retry_delays.to_owned()),
             ("LISTEN", "127.0.0.1:0".to_owned()),
             ("WORKER_LISTEN", "127.0.0.1:0".to_owned()),
             ("TOKEN_SECRET", "the secret of every test which is no comma list".to_owned()),
@@ -102,7 +133,9 @@ impl Shop {
             ("NO_COLOR", "1".to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
-        .to_vec()
+        .into_iter()
+        .chain(self.stripe.as_ref().map(Stripe::settings).unwrap_or_default())
+        .collect()
     }
 
     /// The settings of an operator's commands.
@@ -112,7 +145,7 @@ impl Shop {
             ("DATABASE_URL", self.servers.database(&self.name).to_string()),
             ("AMQP_ADMIN_URL", self.servers.broker(None, &self.name).to_string()),
             ("RABBITMQ_MANAGEMENT_URL", self.servers.management_url.to_string()),
-            ("RETRY_DELAYS", RETRY_DELAYS.to_owned()),
+            ("RETRY_DELAYS", self.retry_delays.to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .to_vec()
@@ -379,6 +412,15 @@ impl Shop {
         for (what, violations) in INVARIANTS {
             assert_eq!(self.number(violations).await, 0, "{what}");
         }
+        let Some(stripe) = &self.stripe else {
+            for (what, violations) in SIMULATED_MONEY {
+                assert_eq!(self.number(violations).await, 0, "{what}");
+            }
+            return;
+        };
+        stripe.check(&mut self.database().await).await;
+        let simulated = "SELECT (SELECT count(*) FROM simulator.charges) + (SELECT count(*) FROM simulator.refunds)";
+        assert_eq!(self.number(simulated).await, 0, "the simulated provider was asked too");
     }
 }
 

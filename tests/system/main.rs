@@ -24,5 +24,7 @@ mod scaling;
 mod schema;
 mod setting_up;
 mod stock;
+mod stripe;
+mod stripe_calls;
 mod topology;
 mod why;
