@@ -129,6 +129,16 @@ async fn what_became_of_a_confirmation_without_an_answer_is_looked_up() {
 }
 
 #[tokio::test]
+async fn what_is_charged_is_not_charged_again_when_it_could_not_be_recorded() {
+    let scene = Scene::new().await;
+    let first = scene.charge(VISA).await;
+    assert!(matches!(first, Ok(ChargeOutcome::Succeeded { .. })), "{first:?}");
+    let again = scene.charge(VISA).await;
+    assert_eq!(scene.fake.charged().await, Charged { intents: 1, charges: 1, refunds: 0 });
+    assert_eq!(again, first);
+}
+
+#[tokio::test]
 async fn what_is_voided_stays_so_and_what_is_charged_too() {
     let scene = Scene::new().await;
     assert_eq!(scene.void().await, Ok(VoidOutcome::NotCharged));
