@@ -31,6 +31,9 @@ TOKEN_SECRET=$(random_hex 32)
 # A real mail server, instead of the one that only shows mails.
 #SMTP_URL=smtps://USER:PASSWORD@mail.example:465
 #MAIL_FROM=Shop <orders@shop.example>
+# A real payment provider, instead of the simulated one.
+#PAYMENT_PROVIDER=stripe
+#STRIPE_SECRET_KEY=sk_test_...
 # Ports on 127.0.0.1, where the usual ones are taken.
 #WEB_PORT=8080
 #RABBITMQ_PORT=15672

@@ -14,7 +14,7 @@ pub use broker::{AdminConfig, BrokerConfig, RetryDelays, Users};
 pub use database::DatabaseConfig;
 pub use log::{LogConfig, LogFormat};
 pub use providers::{
-    CarrierChoice, CarrierConfig, LineConfig, MailConfig, MailTransport, PaymentChoice, PaymentConfig,
+    CarrierChoice, CarrierConfig, LineConfig, MailConfig, MailTransport, PaymentChoice, PaymentConfig, StripeConfig,
 };
 pub use setting::{ConfigError, Setting, Source};
 pub use web::{Admission, LinkConfig, WebConfig};
@@ -44,6 +44,8 @@ pub const ALL: &[&Setting] = &[
     &providers::PAYMENT_PROVIDER,
     &providers::PAYMENT_TIMEOUT,
     &providers::PAYMENT_CONCURRENCY,
+    &providers::STRIPE_SECRET_KEY,
+    &providers::STRIPE_API_BASE,
     &providers::SIMULATOR_DATABASE_URL,
     &providers::CARRIER,
     &providers::CARRIER_TIMEOUT,

@@ -1,10 +1,11 @@
-//! `PAYMENT_PROVIDER`, `PAYMENT_TIMEOUT`, `PAYMENT_CONCURRENCY`, `SIMULATOR_DATABASE_URL`, `CARRIER`, `CARRIER_TIMEOUT`,
-//! `CARRIER_CONCURRENCY`, `MAIL`, `SMTP_URL`, `MAIL_FROM`, `MAIL_TIMEOUT`, `MAIL_CONCURRENCY`
+//! `PAYMENT_PROVIDER`, `PAYMENT_TIMEOUT`, `PAYMENT_CONCURRENCY`, `STRIPE_SECRET_KEY`, `STRIPE_API_BASE`,
+//! `SIMULATOR_DATABASE_URL`, `CARRIER`, `CARRIER_TIMEOUT`, `CARRIER_CONCURRENCY`, `MAIL`, `SMTP_URL`, `MAIL_FROM`,
+//! `MAIL_TIMEOUT`, `MAIL_CONCURRENCY`
 
 use std::{path::PathBuf, time::Duration};
 
 use secrecy::SecretString;
-use url::Url;
+use url::{Host, Url};
 
 use super::{
     DatabaseConfig, database,
@@ -15,7 +16,7 @@ pub(super) const PAYMENT_PROVIDER: Setting = Setting {
     name: "PAYMENT_PROVIDER",
     default: Some("simulated"),
     secret: false,
-    meaning: "who takes the money: simulated",
+    meaning: "who takes the money: simulated, or stripe with STRIPE_SECRET_KEY",
 };
 pub(super) const PAYMENT_TIMEOUT: Setting = Setting {
     name: "PAYMENT_TIMEOUT",
@@ -28,6 +29,18 @@ pub(super) const PAYMENT_CONCURRENCY: Setting = Setting {
     default: Some("64"),
     secret: false,
     meaning: "how many calls to the payment provider a worker has under way at once, 1 to 1000",
+};
+pub(super) const STRIPE_SECRET_KEY: Setting = Setting {
+    name: "STRIPE_SECRET_KEY",
+    default: None,
+    secret: true,
+    meaning: "the key for PAYMENT_PROVIDER=stripe, sk_… or a restricted rk_… that may write PaymentIntents, charges and refunds",
+};
+pub(super) const STRIPE_API_BASE: Setting = Setting {
+    name: "STRIPE_API_BASE",
+    default: Some("https://api.stripe.com"),
+    secret: false,
+    meaning: "where PAYMENT_PROVIDER=stripe finds the API; http:// only on this machine, since the key would be readable",
 };
 pub(super) const SIMULATOR_DATABASE_URL: Setting = Setting {
     name: "SIMULATOR_DATABASE_URL",
@@ -121,6 +134,49 @@ pub enum PaymentChoice {
         /// Where it keeps its ledger, if not with us.
         ledger: Option<DatabaseConfig>,
     },
+    /// Stripe.
+    Stripe(StripeConfig),
+}
+
+/// Stripe's API, and who we are there.
+#[derive(Debug, Clone)]
+pub struct StripeConfig {
+    /// Without `/v1`.
+    pub base: Url,
+    /// Never shown.
+    pub key: SecretString,
+}
+
+impl StripeConfig {
+    /// Reads its variables; problems stay with `source`.
+    fn read(source: &Source) -> Option<Self> {
+        let base = source.parse(&STRIPE_API_BASE, api_base);
+        let key = source.parse(&STRIPE_SECRET_KEY, |text| {
+            // A publishable key (pk_…) is what people mistake for it.
+            let is_secret = text.starts_with("sk_") || text.starts_with("rk_");
+            if is_secret && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+                Ok(SecretString::from(text))
+            } else {
+                Err("expected a secret key, which begins with sk_ or rk_".to_owned())
+            }
+        });
+        Some(Self { base: base?, key: key? })
+    }
+}
+
+/// The root of an API to which a secret is sent with every request.
+fn api_base(text: &str) -> Result<Url, String> {
+    let is_here = |url: &Url| match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    match Url::parse(text) {
+        Ok(url) if url.scheme() == "https" && url.query().is_none() => Ok(url),
+        Ok(url) if url.scheme() == "http" && url.query().is_none() && is_here(&url) => Ok(url),
+        _ => Err("expected the form https://HOST, or http://127.0.0.1:PORT".to_owned()),
+    }
 }
 
 impl PaymentConfig {
@@ -128,9 +184,13 @@ impl PaymentConfig {
     #[must_use]
     pub fn read(source: &Source) -> Option<Self> {
         let ledger = source.parse(&SIMULATOR_DATABASE_URL, database::postgres_url).map(|url| DatabaseConfig { url });
+        let stripe = StripeConfig::read(source);
         let provider = source.parse(&PAYMENT_PROVIDER, |text| match text {
             "simulated" => Ok(PaymentChoice::Simulated { ledger }),
-            _ => Err("expected simulated".to_owned()),
+            "stripe" => {
+                stripe.map(PaymentChoice::Stripe).ok_or_else(|| "with it STRIPE_SECRET_KEY has to be set".to_owned())
+            }
+            _ => Err("expected simulated or stripe".to_owned()),
         });
         let line = LineConfig::read(source, &PAYMENT_TIMEOUT, &PAYMENT_CONCURRENCY);
         Some(Self { provider: provider?, line: line? })

@@ -19,6 +19,7 @@ mod proxy;
 mod servers;
 mod shop;
 mod smtp;
+mod stripe;
 mod terminal;
 mod wait;
 
@@ -30,6 +31,7 @@ pub use proxy::{Proxy, Way};
 pub use servers::Servers;
 pub use shop::Shop;
 pub use smtp::SmtpSink;
+pub use stripe::{Charged, Stripe};
 pub use terminal::{Typed, run_on_terminal};
 pub use wait::until;
 

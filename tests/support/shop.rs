@@ -14,13 +14,20 @@ use tokio::sync::Mutex;
 use url::Url;
 use uuid::Uuid;
 
-use crate::{Child, Probe, Servers, Web, invariants::INVARIANTS, until};
+use crate::{
+    Child, Probe, Servers, Stripe, Web,
+    invariants::{INVARIANTS, SIMULATED_MONEY},
+    until,
+};
 
 /// How long what is not dead may take to finish.
 const A_WHILE: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// Short enough that a test sees a retry, long enough that it is one.
 const RETRY_DELAYS: &str = "200ms,1s";
+
+/// For a test that lets many attempts fail, none of which is to be the last.
+const MANY_RETRY_DELAYS: &str = "200ms,1s,2s,4s,8s,16s";
 
 /// A shop of a test's own: database, virtual host, directory and processes.
 ///
@@ -30,13 +37,14 @@ pub struct Shop {
     pub servers: Servers,
     /// Its settings for `orderflow topology`.
     pub admin: AdminConfig,
-    retry_delays: String,
     name: String,
     /// One for all questions: they are asked often, and connecting costs the server more than most of them.
     connection: Mutex<AsyncPgConnection>,
     directory: TempDir,
     web: Vec<Child>,
     workers: Vec<Child>,
+    retry_delays: &'static str,
+    stripe: Option<Stripe>,
 }
 
 impl Shop {
@@ -48,11 +56,19 @@ impl Shop {
         Self::open_on(Servers::from_env(), RETRY_DELAYS).await
     }
 
+    /// As [`Shop::open`], with a payment provider in Stripe's manner instead of the simulated one, and with enough
+    /// attempts for a test that makes it fail.
+    pub async fn open_with_stripe() -> Self {
+        let mut shop = Self::open_on(Servers::from_env(), MANY_RETRY_DELAYS).await;
+        shop.stripe = Some(Stripe::start().await);
+        shop
+    }
+
     /// As [`Shop::open`], on these servers and with these waits between attempts.
     ///
     /// # Panics
     /// When it cannot.
-    pub async fn open_on(servers: Servers, retry_delays: &str) -> Self {
+    pub async fn open_on(servers: Servers, retry_delays: &'static str) -> Self {
         let name = format!("test_{}", Uuid::now_v7().simple());
         execute(servers.database_url.as_str(), &format!("CREATE DATABASE {name}")).await;
         let config = DatabaseConfig { url: servers.database(&name).to_string().into() };
@@ -66,13 +82,22 @@ impl Shop {
         Self {
             servers,
             admin,
-            retry_delays: retry_delays.to_owned(),
             name,
             connection: Mutex::new(connection),
             directory,
             web: Vec::new(),
             workers: Vec::new(),
+            retry_delays,
+            stripe: None,
         }
+    }
+
+    /// Its payment provider, if it was opened with that one.
+    ///
+    /// # Panics
+    /// When it was not.
+    pub fn stripe(&mut self) -> &mut Stripe {
+        self.stripe.as_mut().expect("the shop was opened with it")
     }
 
     /// Its database, for an owner.
@@ -100,7 +125,7 @@ impl Shop {
         [
             ("DATABASE_URL", self.database_url().to_string()),
             ("AMQP_URL", self.broker_url(user).to_string()),
-            ("RETRY_DELAYS", self.retry_delays.clone()),
+            ("RETRY_DELAYS", self.retry_delays.to_owned()),
             ("LISTEN", "127.0.0.1:0".to_owned()),
             ("WORKER_LISTEN", "127.0.0.1:0".to_owned()),
             ("TOKEN_SECRET", "the secret of every test which is no comma list".to_owned()),
@@ -111,7 +136,9 @@ impl Shop {
             ("NO_COLOR", "1".to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
-        .to_vec()
+        .into_iter()
+        .chain(self.stripe.as_ref().map(Stripe::settings).unwrap_or_default())
+        .collect()
     }
 
     /// The settings of an operator's commands.
@@ -121,7 +148,7 @@ impl Shop {
             ("DATABASE_URL", self.servers.database(&self.name).to_string()),
             ("AMQP_ADMIN_URL", self.servers.broker(None, &self.name).to_string()),
             ("RABBITMQ_MANAGEMENT_URL", self.servers.management_url.to_string()),
-            ("RETRY_DELAYS", self.retry_delays.clone()),
+            ("RETRY_DELAYS", self.retry_delays.to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .to_vec()
@@ -394,6 +421,15 @@ impl Shop {
         for (what, violations) in INVARIANTS {
             assert_eq!(self.number(violations).await, 0, "{what}");
         }
+        let Some(stripe) = &self.stripe else {
+            for (what, violations) in SIMULATED_MONEY {
+                assert_eq!(self.number(violations).await, 0, "{what}");
+            }
+            return;
+        };
+        stripe.check(&mut self.database().await).await;
+        let simulated = "SELECT (SELECT count(*) FROM simulator.charges) + (SELECT count(*) FROM simulator.refunds)";
+        assert_eq!(self.number(simulated).await, 0, "the simulated provider was asked too");
     }
 }
 

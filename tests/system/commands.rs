@@ -88,6 +88,7 @@ async fn every_setting_is_shown_and_no_secret() {
         ("AMQP_VIEWER_PASSWORD", "hush"),
         ("TOKEN_SECRET_FILE", file.to_str().expect("text")),
         ("SMTP_URL", "smtp://shop:hush@mail"),
+        ("STRIPE_SECRET_KEY", "sk_test_hush"),
         ("SIMULATOR_DATABASE_URL", "postgres://simulator:hush@elsewhere/simulator"),
         ("LISTEN", "0.0.0.0:80"),
     ]);
@@ -104,6 +105,7 @@ async fn every_setting_is_shown_and_no_secret() {
         "WORKER_LISTEN PUBLIC_URL TRUSTED_PROXIES TOKEN_SECRET RUST_LOG LOG_FORMAT PAYMENT_PROVIDER CARRIER MAIL SMTP_URL",
         "MAIL_FROM BATCH_SIZE PREFETCH RECONCILE_AFTER RETRY_DELAYS RATE_LIMIT ADMISSION_MAX_OUTBOX_AGE ADMISSION_MAX_OUTBOX_ROWS",
         "PAYMENT_TIMEOUT PAYMENT_CONCURRENCY CARRIER_TIMEOUT CARRIER_CONCURRENCY MAIL_TIMEOUT MAIL_CONCURRENCY SIMULATOR_DATABASE_URL",
+        "STRIPE_SECRET_KEY STRIPE_API_BASE",
     ]
     .iter()
     .flat_map(|names| names.split_whitespace())
@@ -112,7 +114,7 @@ async fn every_setting_is_shown_and_no_secret() {
         assert!(row["meaning"].as_str().is_some_and(|meaning| meaning.len() > 10), "{row}");
         assert!(text.out.contains(&format!("{name} = ")), "{name}");
         let (secret, value) = (row["secret"] == true, row["value"].as_str());
-        assert_eq!(secret, name.ends_with("_URL") && name != "PUBLIC_URL" || name.ends_with("PASSWORD") || name == "TOKEN_SECRET");
+        assert_eq!(secret, name.ends_with("_URL") && name != "PUBLIC_URL" || name.ends_with("PASSWORD") || name == "TOKEN_SECRET" || name == "STRIPE_SECRET_KEY");
         if secret {
             assert_eq!(value, Some("********"), "{name}");
         }
@@ -146,6 +148,8 @@ async fn wrong_and_missing_settings_are_all_named_before_anything_starts() {
                 "PAYMENT_PROVIDER",
                 "PAYMENT_TIMEOUT",
                 "PAYMENT_CONCURRENCY",
+                "STRIPE_SECRET_KEY",
+                "STRIPE_API_BASE",
                 "SIMULATOR_DATABASE_URL",
                 "CARRIER",
                 "CARRIER_TIMEOUT",
@@ -175,6 +179,8 @@ async fn wrong_and_missing_settings_are_all_named_before_anything_starts() {
         ("PAYMENT_PROVIDER", "cash"),
         ("PAYMENT_TIMEOUT", "6m"),
         ("PAYMENT_CONCURRENCY", "0"),
+        ("STRIPE_SECRET_KEY", "pk_live_hush"),
+        ("STRIPE_API_BASE", "http://api.stripe.com"),
         ("SIMULATOR_DATABASE_URL", "mysql://simulator:hush@db/simulator"),
         ("CARRIER", "pigeon"),
         ("CARRIER_TIMEOUT", "10"),

@@ -29,6 +29,8 @@ mod scaling;
 mod schema;
 mod setting_up;
 mod stock;
+mod stripe;
+mod stripe_calls;
 mod topology;
 mod why;
 mod why_dead_letters;

@@ -20,6 +20,7 @@ use crate::{
     providers::{ProviderSetupError, Providers},
     reconciler::Reconciler,
     registry::{Services, Start},
+    services::payment::Intents,
     shell::Process,
 };
 
@@ -100,7 +101,8 @@ async fn assemble(settings: &Settings) -> Result<(Process, Services, BrokerCheck
     let program = format!("orderflow-worker {}", Connector::place());
     let database = Database::new(&settings.database, &program, DATABASE_CONNECTIONS)?;
     // Before anything connects: what is wrong here is a setting.
-    let providers = Providers::new(&settings.payment, &settings.carrier, &settings.mail, &database)?;
+    let intents = Arc::new(Intents::start(database.clone()));
+    let providers = Providers::new(&settings.payment, &settings.carrier, &settings.mail, &database, intents)?;
     let connector = Connector::new(&settings.broker, "orderflow-worker")?;
     // The publisher goes on until the relay is drained, after everything else has stopped.
     let publishing = CancellationToken::new();

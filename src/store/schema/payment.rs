@@ -2,6 +2,14 @@
 
 pub mod payment {
     diesel::table! {
+        payment.intents (order_id) {
+            order_id -> Uuid,
+            intent_id -> Text,
+            created_at -> Timestamptz,
+        }
+    }
+
+    diesel::table! {
         payment.payments (order_id) {
             order_id -> Uuid,
             payment_id -> Text,
@@ -15,4 +23,6 @@ pub mod payment {
             reversed_at -> Nullable<Timestamptz>,
         }
     }
+
+    diesel::allow_tables_to_appear_in_same_query!(intents, payments,);
 }

@@ -80,6 +80,9 @@ pub enum ProviderSetupError {
     /// The simulated payment provider's own database.
     #[error("SIMULATOR_DATABASE_URL cannot be used: {0}")]
     Ledger(#[source] diesel::ConnectionError),
+    /// The HTTP client for Stripe.
+    #[error("PAYMENT_PROVIDER=stripe: no HTTP client can be made")]
+    Stripe(#[source] reqwest::Error),
     /// The mail server. The URL holds a password, so it is not shown.
     #[error("SMTP_URL: {expected}")]
     SmtpUrl {

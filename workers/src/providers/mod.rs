@@ -14,6 +14,7 @@ mod simulated_payment;
 mod simulated_refund;
 mod smtp_mailer;
 mod smtp_server;
+mod stripe;
 
 use std::{ops::Deref, sync::Arc};
 
@@ -28,6 +29,7 @@ pub use line::{Line, Turn};
 pub use simulated_carrier::SimulatedCarrier;
 pub use simulated_payment::SimulatedPayment;
 pub use smtp_mailer::SmtpMailer;
+pub use stripe::{IntentMemory, NoMemory, Stripe};
 
 use carrier::Carrier;
 use mail::Mailer;
@@ -81,8 +83,9 @@ impl std::fmt::Debug for Providers {
 }
 
 impl Providers {
-    /// Sets the providers up; needs a tokio runtime, on which the simulated provider's ledger is written. No mail
-    /// server is spoken to yet: one that is down does not keep a worker from starting.
+    /// Sets the providers up; needs a tokio runtime, on which the simulated provider's ledger is written. Nobody is
+    /// spoken to yet: one that is down does not keep a worker from starting. `intents` is where the payment service
+    /// remembers payment intents, for a provider that has such.
     ///
     /// # Errors
     /// When a setting cannot be used; the error names it.
@@ -91,6 +94,7 @@ impl Providers {
         carrier: &CarrierConfig,
         mail: &MailConfig,
         database: &Database,
+        intents: Arc<dyn IntentMemory>,
     ) -> Result<Self, ProviderSetupError> {
         let from = mail::mailbox(&mail.from)?;
         let takes_money: Arc<dyn PaymentProvider> = match &payment.provider {
@@ -100,6 +104,7 @@ impl Providers {
                     .map_err(ProviderSetupError::Ledger)?;
                 Arc::new(SimulatedPayment::start(ledger))
             }
+            PaymentChoice::Stripe(config) => Arc::new(Stripe::new(config, intents)?),
         };
         let takes_parcels: Arc<dyn Carrier> = match carrier.carrier {
             CarrierChoice::Simulated => Arc::new(SimulatedCarrier),

@@ -44,6 +44,8 @@ pub struct VoidRequest {
     pub idempotency_key: String,
     /// The order, for people who look at the provider's side.
     pub reference: Uuid,
+    /// What would be charged, for a provider that has to make a charge in order to void it; minor units.
+    pub amount: i64,
     /// ISO 4217.
     pub currency: String,
 }

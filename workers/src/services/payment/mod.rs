@@ -1,5 +1,6 @@
 //! The payment service: charges each order once, and gives the money back when the order ends without shipping.
 
+mod intents;
 mod order_created;
 mod reverse;
 mod store;
@@ -7,6 +8,7 @@ mod store;
 use orderflow::fault::{self, Safeguard};
 use uuid::Uuid;
 
+pub use intents::Intents;
 pub use order_created::{ChargeOrder, Charged, Task};
 pub use reverse::{EndsUnshipped, Reversal, ReversePayment, ToReverse};
 pub use store::{Due, Payment};

@@ -135,8 +135,12 @@ impl<E: EndsUnshipped> Handler for ReversePayment<E> {
 impl<E> ReversePayment<E> {
     /// The provider's name for the order's charge if it has happened; if not, it never will.
     async fn void(&self, order: Uuid, due: &Due) -> Result<Option<String>, Failure> {
-        let request =
-            VoidRequest { idempotency_key: charge_key(order), reference: order, currency: due.currency.clone() };
+        let request = VoidRequest {
+            idempotency_key: charge_key(order),
+            reference: order,
+            amount: due.total,
+            currency: due.currency.clone(),
+        };
         Ok(match self.provider.line.call(self.provider.void(request)).await? {
             VoidOutcome::NotCharged => None,
             VoidOutcome::Charged { charge_id } => Some(charge_id),

@@ -1,0 +1,241 @@
+//! Orders that are paid by Stripe, with a provider in its manner that fails in every way.
+
+use futures::StreamExt as _;
+use orderflow_tests::{Charged, Child, DECLINED, Order, Shop, VISA, Web, body, key, run, until};
+
+use crate::commands::{ended, with};
+
+/// As many orders as there are calls at once: every one is under way when the faults begin.
+const ORDERS: usize = 60;
+
+/// Attempts that may be lost before an outage is seen.
+const FEW: usize = 15;
+
+fn logged(worker: &Child, text: &str) -> usize {
+    worker.log().iter().filter(|line| line.contains(text)).count()
+}
+
+async fn shop_with_worker() -> (Shop, Web) {
+    let mut shop = Shop::open_with_stripe().await;
+    let web = shop.start_web().await;
+    shop.start_worker(&[]).await;
+    (shop, web)
+}
+
+/// Orders of every kind: cards that are good, declined and failing for a time, parcels that are refused.
+async fn all_kinds(web: &Web, count: usize) -> Vec<Order> {
+    let placing = (0..count).map(|turn| async move {
+        let card = match turn % 6 {
+            1 => DECLINED,
+            3 => "pm_card_flaky",
+            _ => VISA,
+        };
+        let sku = if turn % 5 == 0 { "BATTERY-BULK" } else { "MUG-BLUE" };
+        web.place(&key(), &body(sku, 1, card)).await.accepted()
+    });
+    futures::stream::iter(placing).buffered(8).collect().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_card_comes_to_what_it_should() {
+    let (mut shop, web) = shop_with_worker().await;
+    for (card, sku, end, expected) in [
+        (VISA, "MUG-BLUE", "shipped", Charged { intents: 1, charges: 1, refunds: 0 }),
+        (DECLINED, "MUG-BLUE", "payment_failed", Charged { intents: 2, charges: 1, refunds: 0 }),
+        ("pm_card_flaky", "MUG-BLUE", "shipped", Charged { intents: 3, charges: 2, refunds: 0 }),
+        (
+            "pm_card_authenticationRequired",
+            "MUG-BLUE",
+            "payment_failed",
+            Charged { intents: 4, charges: 2, refunds: 0 },
+        ),
+        ("pm_card_vissa", "MUG-BLUE", "payment_failed", Charged { intents: 5, charges: 2, refunds: 0 }),
+        (VISA, "BATTERY-BULK", "cancelled", Charged { intents: 6, charges: 3, refunds: 1 }),
+    ] {
+        let order = web.order(sku, 1, card).await;
+        web.until_status(&order, end).await;
+        assert_eq!(shop.stripe().charged().await, expected, "{card}");
+    }
+    let reasons = |reason: &str| {
+        format!(
+            "SELECT count(*) FROM messaging.event_log WHERE event = 'payment.failed' AND data ->> 'reason' = '{reason}'"
+        )
+    };
+    for reason in ["card_declined", "authentication_required", "unknown_payment_method"] {
+        assert_eq!(shop.number(&reasons(reason)).await, 1, "{reason}");
+    }
+    // The provider's key and the card are nobody's business.
+    for child in shop.workers().iter() {
+        assert_eq!(logged(child, "hush") + logged(child, "pm_card") + logged(child, "example.org"), 0);
+    }
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_is_cancelled_at_once_keeps_no_money() {
+    let (mut shop, web) = shop_with_worker().await;
+    let journeys = (0..ORDERS).map(|_| async {
+        let order = web.order("MUG-BLUE", 1, VISA).await;
+        web.cancel(&order).await;
+    });
+    futures::stream::iter(journeys).buffer_unordered(8).collect::<Vec<()>>().await;
+    shop.until_settled().await;
+    let cancelled = shop.number("SELECT count(*) FROM orders.orders WHERE status = 'cancelled'").await;
+    assert!(cancelled > 0, "every cancel came too late");
+    println!("{cancelled} cancelled, {:?}", shop.stripe().charged().await);
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_cancelled_before_it_is_charged_is_never_charged() {
+    let mut shop = Shop::open_with_stripe().await;
+    let web = shop.start_web().await;
+    let order = web.order("MUG-BLUE", 1, VISA).await;
+    web.cancel(&order).await;
+    let backward = ["shipping.*", "inventory.shipment-*", "payment.inventory-*", "order.*", "email.*"];
+    shop.start_worker(&backward).await;
+    web.until_status(&order, "cancelled").await;
+    assert_eq!(shop.stripe().statuses(&order.id.to_string()).await, ["canceled"]);
+    // Only now the payment service learns of the order at all.
+    shop.start_worker(&["payment.order-created", "inventory.payment-completed"]).await;
+    shop.until_quiet().await;
+    assert_eq!(shop.stripe().charged().await, Charged { intents: 1, charges: 0, refunds: 0 });
+    shop.close().await;
+}
+
+/// Half of all calls fail this way while sixty orders are on their way and some are cancelled.
+async fn withstands(mode: &str) {
+    let mut shop = Shop::open_with_stripe().await;
+    let web = shop.start_web().await;
+    let orders = all_kinds(&web, ORDERS).await;
+    shop.stripe().fail(mode, 0.5).await;
+    shop.start_worker_with(&[], &[("PAYMENT_TIMEOUT", "3s")]).await;
+    for order in orders.iter().step_by(4) {
+        web.cancel(order).await;
+    }
+    // What is left alone while it is away is asked little, so this is a matter of seconds and not of thousands.
+    shop.stripe().until_failed(mode, 10).await;
+    shop.stripe().fail("none", 0.0).await;
+    shop.until_settled().await;
+    println!("{mode}: {:?}", shop.stripe().charged().await);
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_before_anything_has_happened_are_survived() {
+    withstands("error_before").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_after_everything_has_happened_are_survived() {
+    withstands("error_after").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_hang_and_never_happen_are_survived() {
+    withstands("hang_before").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_happen_and_are_never_answered_are_survived() {
+    withstands("hang_after").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_are_too_many_are_survived() {
+    withstands("rate_limited").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_are_none_are_survived() {
+    withstands("garbage").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_is_killed_goes_on_where_it_was() {
+    let mut shop = Shop::open_with_stripe().await;
+    let web = shop.start_web().await;
+    all_kinds(&web, 150).await;
+    // Few at once, so that it is killed in the middle.
+    for _ in 0..2 {
+        shop.start_worker_with(&[], &[("PAYMENT_CONCURRENCY", "2")]).await;
+    }
+    until("some are charged", async || {
+        let charges = shop.stripe().charged().await.charges;
+        if charges >= 10 { Ok(()) } else { Err(charges) }
+    })
+    .await;
+    shop.stripe().kill().await;
+    for worker in shop.workers() {
+        worker.until_logged("the payment provider is away").await;
+    }
+    shop.stripe().restart().await;
+    shop.until_settled().await;
+    println!("{:?}", shop.stripe().charged().await);
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stored_error_is_got_around_and_charges_once() {
+    let mut shop = Shop::open_with_stripe().await;
+    let web = shop.start_web().await;
+    shop.stripe().fail("error_after", 1.0).await;
+    shop.start_worker(&[]).await;
+    let order = web.order("MUG-BLUE", 1, VISA).await;
+    shop.stripe().until_failed("error_after", 2).await;
+    shop.stripe().fail("none", 0.0).await;
+    web.until_status(&order, "shipped").await;
+    assert_eq!(shop.stripe().charged().await.charges, 1);
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_key_costs_no_order_anything() {
+    let mut shop = Shop::open_with_stripe().await;
+    let web = shop.start_web().await;
+    web.orders(ORDERS, "MUG-BLUE", VISA).await;
+    shop.start_worker_with(&[], &[("STRIPE_SECRET_KEY", "sk_live_hush")]).await;
+    let worker = shop.workers().last_mut().expect("it runs");
+    worker.until_logged("the payment provider is away").await;
+    worker.until_logged("check STRIPE_SECRET_KEY").await;
+    worker.until_logged("is still away").await;
+    let worker = shop.workers().pop().expect("it runs");
+    assert!(logged(&worker, "it is tried again") <= FEW, "{:#?}", worker.log());
+    assert_eq!(logged(&worker, "hush"), 0);
+    worker.stop().await;
+    assert_eq!(shop.stripe().charged().await, Charged { intents: 0, charges: 0, refunds: 0 });
+    shop.start_worker(&[]).await;
+    shop.until_settled().await;
+    assert_eq!(shop.stripe().charged().await, Charged { intents: ORDERS, charges: ORDERS, refunds: 0 });
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_key_a_worker_does_not_start() {
+    let shop = Shop::open().await;
+    let stripe = with(shop.settings("orderflow-worker"), &[("PAYMENT_PROVIDER", "stripe")]);
+    ended(&run("orderflow-worker", &[], &stripe).await, 2, &["STRIPE_SECRET_KEY has to be set"]);
+    for (name, value) in [
+        ("STRIPE_SECRET_KEY", "pk_test_hush"),
+        ("STRIPE_SECRET_KEY", "sk_test_hush hush"),
+        ("STRIPE_SECRET_KEY_FILE", "/nowhere/hush"),
+        ("STRIPE_API_BASE", "http://api.stripe.example"),
+        ("STRIPE_API_BASE", "api.stripe.com"),
+    ] {
+        let wrong = with(stripe.clone(), &[("STRIPE_SECRET_KEY", ""), (name, value)]);
+        let refused = run("orderflow-worker", &[], &wrong).await;
+        ended(&refused, 2, &[name]);
+        assert!(name.ends_with("_FILE") || !refused.err.contains("hush"), "{refused:?}");
+    }
+    // As every secret it may come from a file.
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("key");
+    std::fs::write(&file, "sk_test_hush\n").expect("it can be written");
+    let mut shop = Shop::open_with_stripe().await;
+    let web = shop.start_web().await;
+    let by_file = [("STRIPE_SECRET_KEY", ""), ("STRIPE_SECRET_KEY_FILE", file.to_str().expect("text"))];
+    shop.start_worker_with(&[], &by_file).await;
+    let order = web.order("MUG-BLUE", 1, VISA).await;
+    web.until_status(&order, "shipped").await;
+    shop.close().await;
+}

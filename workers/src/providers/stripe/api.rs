@@ -1,0 +1,186 @@
+//! The requests that we make, one function each.
+
+use orderflow::config::StripeConfig;
+use reqwest::{Client, Method, RequestBuilder, Response, header::HeaderMap, redirect};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, de::DeserializeOwned};
+use tokio::time::Duration;
+use url::Url;
+use uuid::Uuid;
+
+use super::{intent::Intent, refusal::Refusal};
+use crate::providers::{ProviderError, ProviderSetupError};
+
+/// The version of the API that this is written for. Without it answers have the form of whatever version the account has.
+const VERSION: &str = "2024-06-20";
+
+/// Far more than any answer that we ask for.
+const LONGEST_ANSWER: usize = 256 * 1024;
+
+/// A connection that was idle for longer is not trusted: load balancers close theirs after a minute or so.
+const MAX_IDLE: Duration = Duration::from_secs(30);
+
+/// Shorter than the line's time-out, so that the error that shows is the more precise one.
+const CONNECTING: Duration = Duration::from_secs(5);
+
+/// A request's parameters.
+pub(super) type Fields<'f> = [(&'f str, &'f str)];
+
+/// An intent that is to be made.
+#[derive(Debug)]
+pub(super) struct NewIntent<'n> {
+    /// The usual idempotency key.
+    pub key: &'n str,
+    pub order: Uuid,
+    /// Minor units.
+    pub amount: i64,
+    pub currency: &'n str,
+}
+
+/// A refund, as far as we look at it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(super) struct Refund {
+    pub id: String,
+    /// Minor units.
+    pub amount: i64,
+    /// Stripe has refunds without one.
+    #[serde(default)]
+    pub status: Option<String>,
+}
+
+impl Refund {
+    /// Whether it has happened or will.
+    pub fn holds(&self) -> bool {
+        !matches!(self.status.as_deref(), Some("failed" | "canceled"))
+    }
+}
+
+#[derive(Deserialize)]
+struct List<T> {
+    data: Vec<T>,
+}
+
+/// The API, with our key. Every call is bounded in time by whoever makes it.
+pub(super) struct Api {
+    client: Client,
+    base: Url,
+    key: SecretString,
+}
+
+impl Api {
+    pub fn new(config: &StripeConfig) -> Result<Self, ProviderSetupError> {
+        orderflow::tls::install();
+        let client = Client::builder()
+            .connect_timeout(CONNECTING)
+            .pool_idle_timeout(MAX_IDLE)
+            // The API has none, and our key is for nobody else.
+            .redirect(redirect::Policy::none())
+            .build()
+            .map_err(ProviderSetupError::Stripe)?;
+        Ok(Self { client, base: config.base.clone(), key: config.key.clone() })
+    }
+
+    /// Makes an intent without confirming it.
+    pub async fn create(&self, new: &NewIntent<'_>, key: &str) -> Result<Intent, Refusal> {
+        let (amount, order) = (new.amount.to_string(), new.order.to_string());
+        let fields = [
+            ("amount", amount.as_str()),
+            ("currency", &new.currency.to_lowercase()),
+            // Cards only: other means send the customer elsewhere, and nobody is there to be sent.
+            ("payment_method_types[]", "card"),
+            ("metadata[order_id]", &order),
+        ];
+        self.answer(self.post(&["payment_intents"], &fields, Some(key))).await
+    }
+
+    /// The intent as it is now.
+    pub async fn look(&self, intent: &str) -> Result<Intent, Refusal> {
+        self.answer(self.request(Method::GET, &["payment_intents", intent], &[])).await
+    }
+
+    /// Charges the intent, unless that is done already. Without an idempotency key: the intent itself succeeds once at
+    /// most, and a stored error could not be got around.
+    pub async fn confirm(&self, intent: &str, card: &str) -> Result<Intent, Refusal> {
+        self.answer(self.post(&["payment_intents", intent, "confirm"], &[("payment_method", card)], None)).await
+    }
+
+    /// Cancels the intent, which then can never be charged.
+    pub async fn cancel(&self, intent: &str, reason: &str) -> Result<Intent, Refusal> {
+        let path = ["payment_intents", intent, "cancel"];
+        self.answer(self.post(&path, &[("cancellation_reason", reason)], None)).await
+    }
+
+    /// The refunds of an intent; a hundred at most, where one is expected.
+    pub async fn refunds(&self, intent: &str) -> Result<Vec<Refund>, Refusal> {
+        let query = [("payment_intent", intent), ("limit", "100")];
+        let list: List<Refund> = self.answer(self.request(Method::GET, &["refunds"], &query)).await?;
+        Ok(list.data)
+    }
+
+    /// Gives back that much of what an intent was charged.
+    pub async fn refund(&self, intent: &str, amount: i64, key: &str) -> Result<Refund, Refusal> {
+        let amount = amount.to_string();
+        let fields = [("payment_intent", intent), ("amount", &amount)];
+        self.answer(self.post(&["refunds"], &fields, Some(key))).await
+    }
+
+    fn post(&self, path: &[&str], fields: &Fields<'_>, key: Option<&str>) -> RequestBuilder {
+        let request = self.request(Method::POST, path, &[]).form(fields);
+        match key {
+            Some(key) => request.header("Idempotency-Key", key),
+            None => request,
+        }
+    }
+
+    fn request(&self, method: Method, path: &[&str], query: &Fields<'_>) -> RequestBuilder {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().push("v1").extend(path);
+        }
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let request = self.client.request(method, url).header("Stripe-Version", VERSION);
+        request.bearer_auth(self.key.expose_secret())
+    }
+
+    async fn answer<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Refusal> {
+        let mut response = request.send().await.map_err(|error| unreachable(&error))?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = bounded(&mut response).await?;
+        if status.is_success() {
+            return serde_json::from_slice(&body).map_err(|_| Refusal::unreadable(status));
+        }
+        let replayed = text(&headers, "idempotent-replayed") == Some("true");
+        let retry_after = text(&headers, "retry-after").and_then(|text| text.parse().ok()).map(Duration::from_secs);
+        Err(Refusal::of(status, retry_after, replayed, &body))
+    }
+}
+
+fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// The whole body, unless it is longer than any that we ask for.
+async fn bounded(response: &mut Response) -> Result<Vec<u8>, Refusal> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(&error))? {
+        if body.len().saturating_add(chunk.len()) > LONGEST_ANSWER {
+            return Err(Refusal::unreadable(response.status()));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// No answer. The error's own text has the address in it, and no more is needed than how far it came.
+fn unreachable(error: &reqwest::Error) -> Refusal {
+    let why = if error.is_connect() {
+        "no connection to the payment provider"
+    } else if error.is_timeout() {
+        "the payment provider took too long"
+    } else {
+        "the connection to the payment provider broke"
+    };
+    Refusal::Failed(ProviderError::away(why))
+}

@@ -1,0 +1,165 @@
+//! A payment intent, as far as we look at it.
+
+use serde::Deserialize;
+
+use super::refusal::word;
+use crate::providers::ProviderError;
+
+/// Why we cancel an intent after a decline: Stripe keeps the word, and so the intent itself says that it was declined and
+/// not given up by the customer.
+pub(super) const AFTER_DECLINE: &str = "abandoned";
+
+/// What a customer is told whose bank wants to see them first. Nobody is there to see.
+const AUTHENTICATION_REQUIRED: &str = "authentication_required";
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(super) struct Intent {
+    pub id: String,
+    /// Minor units.
+    pub amount: i64,
+    /// ISO 4217, in lower case.
+    pub currency: String,
+    pub status: Status,
+    #[serde(default)]
+    pub last_payment_error: Option<CardError>,
+    #[serde(default)]
+    pub cancellation_reason: Option<String>,
+}
+
+/// <https://docs.stripe.com/payments/paymentintents/lifecycle>
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Status {
+    RequiresPaymentMethod,
+    RequiresConfirmation,
+    RequiresAction,
+    Processing,
+    Succeeded,
+    Canceled,
+    /// One that our intents do not have.
+    #[serde(other)]
+    Other,
+}
+
+/// What the bank said of a card.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub(super) struct CardError {
+    #[serde(default)]
+    pub code: Option<String>,
+    #[serde(default)]
+    pub decline_code: Option<String>,
+}
+
+impl CardError {
+    /// As a word for the event. `generic_decline` says less than the code that it comes with.
+    pub fn reason(&self) -> String {
+        let telling = self.decline_code.as_deref().filter(|code| *code != "generic_decline");
+        telling.or(self.code.as_deref()).and_then(word).unwrap_or("card_declined").to_owned()
+    }
+}
+
+/// What an intent has come to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Nobody has confirmed it yet, as far as can be seen.
+    Open,
+    /// The money is taken.
+    Charged,
+    /// The card was declined; the intent could still be confirmed with another one.
+    Declined(String),
+    /// As before, and the intent is cancelled since.
+    DeclinedForGood(String),
+    /// It was cancelled, and will never be charged.
+    Voided,
+    /// Not decided yet.
+    Undecided,
+}
+
+impl Intent {
+    pub fn standing(&self) -> Standing {
+        let reason = || self.last_payment_error.as_ref().map(CardError::reason);
+        match self.status {
+            Status::RequiresPaymentMethod => reason().map_or(Standing::Open, Standing::Declined),
+            Status::RequiresConfirmation => Standing::Open,
+            Status::RequiresAction => Standing::Declined(AUTHENTICATION_REQUIRED.to_owned()),
+            Status::Succeeded => Standing::Charged,
+            Status::Canceled if self.cancellation_reason.as_deref() == Some(AFTER_DECLINE) => {
+                Standing::DeclinedForGood(reason().unwrap_or_else(|| AUTHENTICATION_REQUIRED.to_owned()))
+            }
+            Status::Canceled => Standing::Voided,
+            Status::Processing | Status::Other => Standing::Undecided,
+        }
+    }
+
+    /// Fails unless this is an intent of that much money.
+    pub fn is_of(&self, amount: i64, currency: &str) -> Result<(), ProviderError> {
+        if self.amount == amount && self.currency.eq_ignore_ascii_case(currency) {
+            return Ok(());
+        }
+        Err(ProviderError::for_good("the order's payment intent is of another amount or currency"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn intent(more: &str) -> Intent {
+        let text =
+            format!(r#"{{"id": "pi_1", "amount": 1499, "currency": "eur", "object": "payment_intent", {more}}}"#);
+        serde_json::from_str(&text).expect("an intent")
+    }
+
+    #[test]
+    fn an_intent_says_what_became_of_it() {
+        let declined = r#""last_payment_error": {"code": "card_declined", "decline_code": "insufficient_funds"}"#;
+        for (more, standing) in [
+            (r#""status": "requires_payment_method", "last_payment_error": null"#.to_owned(), Standing::Open),
+            (r#""status": "requires_confirmation""#.to_owned(), Standing::Open),
+            (r#""status": "succeeded""#.to_owned(), Standing::Charged),
+            (format!(r#""status": "succeeded", {declined}"#), Standing::Charged),
+            (
+                format!(r#""status": "requires_payment_method", {declined}"#),
+                Standing::Declined("insufficient_funds".into()),
+            ),
+            (r#""status": "requires_action""#.to_owned(), Standing::Declined("authentication_required".into())),
+            (r#""status": "canceled", "cancellation_reason": "requested_by_customer""#.to_owned(), Standing::Voided),
+            (r#""status": "canceled", "cancellation_reason": null"#.to_owned(), Standing::Voided),
+            (
+                format!(r#""status": "canceled", "cancellation_reason": "abandoned", {declined}"#),
+                Standing::DeclinedForGood("insufficient_funds".into()),
+            ),
+            (
+                r#""status": "canceled", "cancellation_reason": "abandoned""#.to_owned(),
+                Standing::DeclinedForGood("authentication_required".into()),
+            ),
+            (r#""status": "processing""#.to_owned(), Standing::Undecided),
+            (r#""status": "requires_capture""#.to_owned(), Standing::Undecided),
+            (r#""status": "something of next year""#.to_owned(), Standing::Undecided),
+        ] {
+            assert_eq!(intent(&more).standing(), standing, "{more}");
+        }
+    }
+
+    #[test]
+    fn a_reason_is_a_word_and_the_most_telling_one() {
+        let error = |code: &str, decline: &str| CardError {
+            code: Some(code.to_owned()),
+            decline_code: Some(decline.to_owned()).filter(|text| !text.is_empty()),
+        };
+        assert_eq!(error("card_declined", "generic_decline").reason(), "card_declined");
+        assert_eq!(error("card_declined", "lost_card").reason(), "lost_card");
+        assert_eq!(error("expired_card", "").reason(), "expired_card");
+        assert_eq!(error("Your card, Ada, was declined", "").reason(), "card_declined");
+        assert_eq!(CardError::default().reason(), "card_declined");
+    }
+
+    #[test]
+    fn an_intent_of_other_money_is_not_the_orders() {
+        let intent = intent(r#""status": "succeeded""#);
+        assert_eq!(intent.is_of(1499, "EUR"), Ok(()));
+        for (amount, currency) in [(1498, "EUR"), (1499, "USD")] {
+            assert!(matches!(intent.is_of(amount, currency), Err(ProviderError::ForGood { .. })));
+        }
+    }
+}
