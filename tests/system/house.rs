@@ -170,6 +170,16 @@ fn a_schema_is_written_by_its_own_service() {
 }
 
 #[test]
+fn every_file_of_tests_is_run() {
+    let main = fs::read_to_string(root().join("tests/system/main.rs")).expect("it can be read");
+    for (path, _) in sources("tests/system") {
+        let name = path.trim_start_matches("tests/system/").trim_end_matches(".rs");
+        let declared = name == "main" || name.contains('/') || main.contains(&format!("mod {name};\n"));
+        assert!(declared, "tests/system/main.rs does not declare {name}, so its tests do not run");
+    }
+}
+
+#[test]
 fn what_a_service_writes_is_looked_at_by_a_test() {
     let tests = sources("tests");
     for schema in schemas() {
