@@ -8,6 +8,7 @@ mod commands;
 mod dead_letters;
 mod deployment;
 mod doctor;
+mod documented;
 mod duplicates;
 mod failures;
 mod forward;
