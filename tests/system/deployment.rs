@@ -185,6 +185,21 @@ fn the_runbook_stops_everything_that_writes() {
     assert_eq!(stopped, writers, "what docs/RUNBOOK.md stops before a database is restored, and what writes");
 }
 
+/// Settings with a default that are nobody's to tune here: where a container listens, by what it reaches RabbitMQ, and
+/// providers of which there is one.
+const FIXED: [&str; 5] = ["LISTEN", "WORKER_LISTEN", "RABBITMQ_MANAGEMENT_URL", "PAYMENT_PROVIDER", "CARRIER"];
+
+#[test]
+fn what_a_shop_tunes_is_a_variable() {
+    let given: Vec<_> = programs().values().map(environment).collect();
+    for setting in config::ALL.iter().filter(|setting| setting.default.is_some() && !FIXED.contains(&setting.name)) {
+        let variable = format!("${{{}:-", setting.name);
+        let taken = given.iter().filter_map(|one| one.get(setting.name)).collect::<Vec<_>>();
+        assert!(!taken.is_empty(), "docker-compose.yml has no variable for {}", setting.name);
+        assert!(taken.iter().all(|value| value.starts_with(&variable)), "{} is {taken:?}", setting.name);
+    }
+}
+
 #[test]
 fn containers_may_do_no_more_than_they_need() {
     for (name, service) in services() {
