@@ -78,8 +78,9 @@ impl Management {
     /// See [`ManagementError`]; what was made before it stays.
     pub async fn apply(&self, topology: &Topology) -> Result<(), ManagementError> {
         self.put(&format!("vhosts/{}", self.vhost()), &json!({})).await?;
+        let permitted = self.permitted().await?;
         for user in self.users() {
-            self.apply_user(&user).await?;
+            self.apply_user(&user, &permitted).await?;
         }
         self.request(Method::POST, &format!("definitions/{}", self.vhost()), Some(topology)).await?;
         Ok(())
@@ -94,10 +95,14 @@ impl Management {
         Ok(serde_json::from_str(&body)?)
     }
 
-    async fn apply_user(&self, user: &User) -> Result<(), ManagementError> {
+    /// Makes the user where a password is set. What a user may do follows the services that there are, so who is
+    /// permitted anything here is brought up to date even without: a worker could not read a new service's queues.
+    async fn apply_user(&self, user: &User, permitted: &[String]) -> Result<(), ManagementError> {
         if let Some(password) = &user.password {
             let body = json!({ "password": password.expose_secret(), "tags": user.tags });
             self.put(&format!("users/{}", user.name), &body).await?;
+        }
+        if user.password.is_some() || permitted.iter().any(|one| one == user.name) {
             let body = json!({ "configure": "^$", "write": user.write, "read": user.read });
             self.put(&format!("permissions/{}/{}", self.vhost(), user.name), &body).await?;
         }

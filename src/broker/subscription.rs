@@ -115,6 +115,16 @@ mod tests {
         }
     }
 
+    /// An order's version is that of its log, and whoever takes the event brings it there.
+    #[test]
+    fn the_order_service_takes_every_event_but_those_that_the_front_end_writes_with_the_order() {
+        let by_front_end = [EventKind::OrderCreated, EventKind::OrderCancelRequested];
+        for kind in EventKind::ALL.iter().filter(|kind| !by_front_end.contains(kind)) {
+            let taken = Subscription::ALL.iter().any(|one| one.service() == "order" && one.kind() == *kind);
+            assert!(taken, "the order service does not take {kind}: orders would stay behind their logs");
+        }
+    }
+
     #[test]
     fn no_two_subscriptions_share_a_queue() {
         let mut queues: Vec<_> = Subscription::ALL.iter().map(|subscription| subscription.queue()).collect();

@@ -198,6 +198,14 @@ mod tests {
     }
 
     #[test]
+    fn every_event_has_a_place() {
+        for event in EventKind::ALL {
+            let place = OrderStatus::ALL.into_iter().any(|status| status.after(*event).is_some());
+            assert!(place, "{event} has no place after any status: say in OrderStatus::after where it belongs");
+        }
+    }
+
+    #[test]
     fn no_event_moves_a_settled_order() {
         for status in OrderStatus::ALL.into_iter().filter(|status| status.is_settled()) {
             for event in EventKind::ALL {

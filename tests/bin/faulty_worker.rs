@@ -86,11 +86,11 @@ fn main() {
     let settings = Settings::read(&Source::from_env()).expect("settings");
     telemetry::init(&settings.log);
     let mut registry = Registry::select(&[]).expect("all queues");
-    for (subscription, start) in &mut registry.entries {
-        if *subscription == ChargeOrder::SUBSCRIPTION {
+    for entry in &mut registry.entries {
+        if entry.0 == ChargeOrder::SUBSCRIPTION {
             let step = step.clone();
             let times = AtomicU32::new(times.load(Ordering::SeqCst));
-            *start = handled_by(move |services| {
+            *entry = handled_by(move |services| {
                 let inner = ChargeOrder::new(services.providers.payment.clone());
                 Faulty { inner, step, order, times }
             });

@@ -7,6 +7,7 @@ use orderflow::{
     config::{AdminConfig, DatabaseConfig},
     store::migrations,
 };
+use orderflow_worker::Registry;
 use reqwest::{Client, Method};
 use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
@@ -190,6 +191,19 @@ impl Shop {
     pub async fn start_worker_with(&mut self, queues: &[&str], settings: &[(&str, &str)]) {
         let arguments: Vec<&str> = queues.iter().flat_map(|queue| ["--queue", queue]).collect();
         self.start_as_worker("orderflow-worker", &arguments, settings).await;
+    }
+
+    /// As [`Shop::start_worker_with`], for every queue but these, however many services there are.
+    ///
+    /// # Panics
+    /// When it does not start, or one of these is no queue.
+    pub async fn start_worker_without(&mut self, left_out: &[&str], settings: &[(&str, &str)]) {
+        let patterns: Vec<String> = left_out.iter().map(ToString::to_string).collect();
+        let left_out = Registry::select(&patterns).unwrap_or_else(|error| panic!("{error}")).entries;
+        let others = Subscription::ALL.iter().filter(|one| left_out.iter().all(|(other, _)| other != *one));
+        let queues: Vec<String> = others.map(|one| one.queue()).collect();
+        let queues: Vec<&str> = queues.iter().map(String::as_str).collect();
+        self.start_worker_with(&queues, settings).await;
     }
 
     /// As [`Shop::start_worker_with`], but the worker whose handler for payment.order-created panics in this step

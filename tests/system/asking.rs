@@ -5,7 +5,7 @@ use orderflow_tests::{Ended, Shop, Typed, VISA, run_on_terminal};
 use crate::{
     commands::{ended, with},
     dead_letters::{PAYMENT, mend_payments, until_dead, with_dead_orders},
-    republish::{EMAIL, OTHERS, topology_apply, until_three_first_mails_are_missing},
+    republish::{EMAIL, topology_apply, until_three_first_mails_are_missing},
 };
 
 /// What is no yes: a no, the return key alone, something else, and the end of input.
@@ -49,7 +49,7 @@ async fn dead_letters_are_thrown_away_or_sent_again_only_on_a_yes() {
 async fn what_is_missing_is_sent_only_on_a_yes() {
     let mut shop = Shop::open().await;
     let (web, probe) = (shop.start_web().await, shop.probe().await);
-    shop.start_worker(&OTHERS).await;
+    shop.start_worker_without(&[&EMAIL.queue()], &[]).await;
     web.orders(3, "MUG-BLUE", VISA).await;
     until_three_first_mails_are_missing(&shop).await;
     probe.delete_queue(&EMAIL.queue()).await;

@@ -164,6 +164,43 @@ fn each_service_has_its_workers_and_all_queues_are_consumed_once() {
 }
 
 #[test]
+fn a_service_is_scaled_by_a_variable_that_people_are_told_of() {
+    let (compose, programs, written) = (read("docker-compose.yml"), programs(), read("scripts/make-env.sh"));
+    for service in Subscription::services() {
+        let variable = format!("{}_WORKERS", service.to_uppercase());
+        let scale = programs.get(service).map(|worker| text(&worker["scale"]));
+        assert_eq!(scale, Some(format!("${{{variable}:-1}}")), "the scale of {service} in docker-compose.yml");
+        assert_eq!(compose.matches(&variable).count(), if service == "payment" { 2 } else { 1 }, "{variable}");
+        assert!(written.contains(&format!("\n#{variable}=1\n")), "scripts/make-env.sh does not tell of {variable}");
+    }
+}
+
+/// Whoever restores a database stops all that write to it: a worker that is forgotten there spoils what is restored.
+#[test]
+fn the_runbook_stops_everything_that_writes() {
+    let runbook = read("docs/RUNBOOK.md");
+    let stop = runbook.split("docker compose stop ").nth(1).and_then(|rest| rest.split('`').next());
+    let stopped: BTreeSet<_> = stop.expect("it says what to stop").split_whitespace().collect();
+    let writers: BTreeSet<_> = Subscription::services().into_iter().chain(["web"]).collect();
+    assert_eq!(stopped, writers, "what docs/RUNBOOK.md stops before a database is restored, and what writes");
+}
+
+/// Settings with a default that are nobody's to tune here: where a container listens, by what it reaches RabbitMQ, and
+/// providers of which there is one.
+const FIXED: [&str; 5] = ["LISTEN", "WORKER_LISTEN", "RABBITMQ_MANAGEMENT_URL", "PAYMENT_PROVIDER", "CARRIER"];
+
+#[test]
+fn what_a_shop_tunes_is_a_variable() {
+    let given: Vec<_> = programs().values().map(environment).collect();
+    for setting in config::ALL.iter().filter(|setting| setting.default.is_some() && !FIXED.contains(&setting.name)) {
+        let variable = format!("${{{}:-", setting.name);
+        let taken = given.iter().filter_map(|one| one.get(setting.name)).collect::<Vec<_>>();
+        assert!(!taken.is_empty(), "docker-compose.yml has no variable for {}", setting.name);
+        assert!(taken.iter().all(|value| value.starts_with(&variable)), "{} is {taken:?}", setting.name);
+    }
+}
+
+#[test]
 fn containers_may_do_no_more_than_they_need() {
     for (name, service) in services() {
         assert_eq!(service["read_only"].as_bool(), Some(true), "{name}");

@@ -5,7 +5,7 @@ use orderflow_tests::{Ended, Shop, VISA, run};
 use crate::{
     commands::{ended, with},
     doctor::{doctor, scrubbed},
-    republish::{EMAIL, OTHERS, topology_apply, until_three_first_mails_are_missing, until_waiting},
+    republish::{EMAIL, topology_apply, until_three_first_mails_are_missing, until_waiting},
     why::FILTERS,
 };
 
@@ -22,7 +22,7 @@ async fn impatient_doctor(shop: &Shop) -> Ended {
 async fn what_went_missing_is_found_and_the_remedy_works_as_it_is_written() {
     let mut shop = Shop::open().await;
     let (web, probe) = (shop.start_web().await, shop.probe().await);
-    shop.start_worker(&OTHERS).await;
+    shop.start_worker_without(&[&EMAIL.queue()], &[]).await;
     web.orders(3, "MUG-BLUE", VISA).await;
     until_three_first_mails_are_missing(&shop).await;
     let backlog = impatient_doctor(&shop).await;

@@ -1,6 +1,11 @@
 //! Every handler gets every event three times, with two workers at once: each is applied once.
 
-use orderflow::broker::names;
+use std::collections::HashSet;
+
+use orderflow::{
+    broker::{Subscription, names},
+    events::EventKind,
+};
 use orderflow_tests::{Child, DECLINED, Probe, Shop, VISA, until};
 
 const SHIPPED: usize = 20;
@@ -9,23 +14,39 @@ const FAILED: usize = 5;
 /// Events of orders that ship, and of those that are declined.
 const EVENTS: usize = 4 * SHIPPED + 2 * FAILED;
 
-/// Deliveries that are to be applied: payment, inventory, shipping, order, email.
-const APPLIED: i64 = 25 + 20 + 20 + (3 * 20 + 5) + (2 * 20 + 2 * 5);
+/// What happens to an order whose parcel is refused.
+const REFUSED: [EventKind; 7] = [
+    EventKind::OrderCreated,
+    EventKind::PaymentCompleted,
+    EventKind::InventoryReserved,
+    EventKind::ShipmentFailed,
+    EventKind::InventoryReleased,
+    EventKind::PaymentRefunded,
+    EventKind::OrderCancelled,
+];
+
+/// How often one each of these events is delivered: once to each subscription that takes it.
+fn deliveries(kinds: &[EventKind]) -> usize {
+    let takers = |kind: &EventKind| Subscription::ALL.iter().filter(|one| one.kind() == *kind).count();
+    kinds.iter().map(takers).sum()
+}
 
 /// Publishes two more copies of every event as soon as it is seen, until all that are expected were.
 async fn repeat_everything(probe: &Probe, tap: &str, events: usize) {
-    let mut seen = 0;
+    // Under load the relay may publish an event once more by itself: the same one, so it is not counted again.
+    let mut seen = HashSet::new();
     until("every event was repeated", async || {
         for event in probe.take_all(tap).await {
             // The copies come by the tap as well; the probe gives them no message id.
-            if event.properties.message_id().is_some() {
-                seen += 1;
+            if let Some(id) = event.properties.message_id().clone()
+                && seen.insert(id)
+            {
                 for _ in 0..2 {
                     probe.publish(names::EVENTS, event.routing_key.as_str(), &event.data).await;
                 }
             }
         }
-        if seen == events { Ok(()) } else { Err(seen) }
+        if seen.len() == events { Ok(()) } else { Err(seen.len()) }
     })
     .await;
 }
@@ -41,6 +62,10 @@ fn recognised(worker: &Child) -> i64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_event_delivered_three_times_to_two_workers_is_applied_once() {
+    use EventKind::{InventoryReserved, OrderCreated, PaymentCompleted, PaymentFailed, ShipmentCreated};
+    let applied = SHIPPED * deliveries(&[OrderCreated, PaymentCompleted, InventoryReserved, ShipmentCreated])
+        + FAILED * deliveries(&[OrderCreated, PaymentFailed]);
+    let applied = i64::try_from(applied).expect("small");
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     let probe = shop.probe().await;
@@ -54,9 +79,11 @@ async fn every_event_delivered_three_times_to_two_workers_is_applied_once() {
     // The rows would be right without the inbox, too: each service's own keys see to that. So what the inbox has to do
     // is counted: of three deliveries of each event it lets one pass.
     until("every delivery is applied or recognised", async || {
-        let applied = shop.number("SELECT count(*) FROM messaging.inbox").await;
-        let repeated: i64 = shop.workers().iter().map(recognised).sum();
-        if (applied, repeated) == (APPLIED, 2 * APPLIED) { Ok(()) } else { Err((applied, repeated)) }
+        let counts = (
+            shop.number("SELECT count(*) FROM messaging.inbox").await,
+            shop.workers().iter().map(recognised).sum::<i64>(),
+        );
+        if counts.0 == applied && counts.1 >= 2 * applied { Ok(()) } else { Err((counts, applied)) }
     })
     .await;
     let (shipped, failed) = (i64::try_from(SHIPPED).expect("small"), i64::try_from(FAILED).expect("small"));
@@ -79,16 +106,14 @@ async fn what_is_undone_is_undone_once_however_often_it_is_delivered() {
     shop.start_worker(&[]).await;
     shop.start_worker(&[]).await;
     web.orders(ORDERS, "BATTERY-BULK", VISA).await;
-    // created, paid, reserved, refused, released, refunded, cancelled
-    repeat_everything(&probe, &tap, 7 * ORDERS).await;
-    // payment, email; inventory, order; shipping, order; inventory, order; payment, order; order; order, email
-    let applied = i64::try_from(13 * ORDERS).expect("small");
+    repeat_everything(&probe, &tap, REFUSED.len() * ORDERS).await;
+    let applied = i64::try_from(deliveries(&REFUSED) * ORDERS).expect("small");
     until("every delivery is applied or recognised", async || {
         let counts = (
             shop.number("SELECT count(*) FROM messaging.inbox").await,
             shop.workers().iter().map(recognised).sum::<i64>(),
         );
-        if counts == (applied, 2 * applied) { Ok(()) } else { Err(counts) }
+        if counts.0 == applied && counts.1 >= 2 * applied { Ok(()) } else { Err(counts) }
     })
     .await;
     let orders = i64::try_from(ORDERS).expect("small");

@@ -12,6 +12,7 @@ mod dlq;
 mod dlq_replay;
 mod doctor;
 mod doctor_missing;
+mod documented;
 mod duplicates;
 mod failures;
 mod forward;

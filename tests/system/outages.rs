@@ -113,7 +113,7 @@ async fn connections_that_an_operator_closes_are_made_again() {
     let web = shop.start_web().await;
     shop.start_worker(&[]).await;
     web.orders(20, "MUG-BLUE", VISA).await;
-    // The management API learns of connections some seconds late. Twelve queues, and a publisher in each process.
+    // The management API learns of connections some seconds late. One for each queue, and a publisher in each process.
     let mut open: Vec<String> = Vec::new();
     until("the broker shows all our connections", async || {
         let listed = shop.manage(Method::GET, "vhosts/{vhost}/connections").await;

@@ -115,6 +115,19 @@ async fn the_broker_is_set_up_and_checked_and_a_worker_that_does_not_fit_it_does
     assert!(report["differences"].to_string().contains("email.order-created"), "{report}");
     ended(&topology("apply").await, 0, &[]);
     ended(&topology("check").await, 0, &[]);
+
+    // What a worker may read follows the services. Without its password, too, it is brought up to date.
+    let permission = "permissions/{vhost}/orderflow-worker";
+    let reads = async || shop.manage(Method::GET, permission).await["read"].as_str().expect("text").to_owned();
+    let (all, url) =
+        (reads().await, format!("{}api/permissions/{vhost}/orderflow-worker", shop.servers.management_url));
+    let less = serde_json::json!({ "configure": "^$", "write": "^$", "read": "^payment\\." });
+    let request = client.put(url).basic_auth(&shop.admin.user, Some(shop.admin.password.expose_secret())).json(&less);
+    assert!(request.send().await.expect("the management API answers").status().is_success());
+    assert_eq!(reads().await, "^payment\\.");
+    ended(&topology("apply").await, 0, &[]);
+    assert_eq!(reads().await, all);
+
     let exported = run("orderflow", &["topology", "export"], &settings(&[("RETRY_DELAYS", "2s,3m")])).await;
     ended(&exported, 0, &["orders.retry.2s", "orders.retry.3m"]);
     assert!(serde_json::from_str::<Value>(&exported.out).is_ok());

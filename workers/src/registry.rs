@@ -39,10 +39,13 @@ pub struct Services {
 /// Starts consuming a queue, and runs until the process stops.
 pub type Start = Box<dyn FnOnce(Process, &Services, ArbiterHandle) -> BoxFuture<'static, ()> + Send>;
 
+/// A subscription and what starts its handler.
+pub type Entry = (Subscription, Start);
+
 /// The queues that a worker process consumes.
 pub struct Registry {
     /// Each with what starts it.
-    pub entries: Vec<(Subscription, Start)>,
+    pub entries: Vec<Entry>,
 }
 
 impl Registry {
@@ -51,13 +54,12 @@ impl Registry {
     /// # Errors
     /// When a pattern is malformed or matches nothing, since that is a typing error.
     pub fn select(patterns: &[String]) -> Result<Self, SelectError> {
-        let entries = select(patterns)?.into_iter().map(|subscription| (subscription, start(subscription)));
-        Ok(Self { entries: entries.collect() })
+        Ok(Self { entries: select(patterns)?.into_iter().map(entry).collect() })
     }
 }
 
 /// The handler of each subscription.
-fn start(subscription: Subscription) -> Start {
+fn entry(subscription: Subscription) -> Entry {
     match subscription {
         Subscription::PaymentOrderCreated => {
             handled_by(|services| ChargeOrder::new(services.providers.payment.clone()))
@@ -97,9 +99,12 @@ fn reverse<E: EndsUnshipped>(services: &Services) -> ReversePayment<E> {
     ReversePayment::new(services.providers.payment.clone())
 }
 
-/// Starts this handler, made from what the process has. The tests use it to put a handler of their own into a registry.
-pub fn handled_by<H: Handler>(make: impl FnOnce(&Services) -> H + Send + 'static) -> Start {
-    Box::new(move |process, services, arbiter| keep_consuming(process, Arc::new(make(services)), arbiter).boxed())
+/// This handler, made from what the process has, for its own subscription. The tests use it to put a handler of their own
+/// into a registry.
+pub fn handled_by<H: Handler>(make: impl FnOnce(&Services) -> H + Send + 'static) -> Entry {
+    let start: Start =
+        Box::new(move |process, services, arbiter| keep_consuming(process, Arc::new(make(services)), arbiter).boxed());
+    (H::SUBSCRIPTION, start)
 }
 
 impl fmt::Debug for Registry {
@@ -147,6 +152,14 @@ mod tests {
     fn selected(patterns: &[&str]) -> Result<Vec<String>, SelectError> {
         let patterns: Vec<_> = patterns.iter().map(ToString::to_string).collect();
         Ok(select(&patterns)?.into_iter().map(Subscription::queue).collect())
+    }
+
+    #[test]
+    fn every_subscription_has_its_own_handler() {
+        for subscription in Subscription::ALL {
+            let (handled, _) = entry(*subscription);
+            assert_eq!(handled, *subscription, "the registry gives {subscription} the handler of {handled}");
+        }
     }
 
     #[test]

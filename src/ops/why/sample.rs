@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::facts::{Facts, Item, Order, Stock};
-use crate::store::story::{
-    Applied, Attempt, DeadLetter, Event, Mail, Movement, Payment, Reservation, Shipment, Waiting,
+use crate::{
+    broker::Subscription,
+    store::story::{Applied, Attempt, DeadLetter, Event, Mail, Movement, Payment, Reservation, Shipment, Waiting},
 };
 
 /// The moment of every sample.
@@ -86,6 +87,15 @@ impl Sample {
         self
     }
 
+    /// Every subscription but those of these services has applied the events that were said, whoever takes them.
+    pub fn applied_by_all_but(self, services: &[&str]) -> Self {
+        let events: Vec<String> = self.0.events.iter().flatten().map(|event| event.event.clone()).collect();
+        let said = |one: &Subscription| events.iter().any(|event| one.kind().routing_key() == event);
+        let done = Subscription::ALL.iter().filter(|one| said(one) && !services.contains(&one.service()));
+        let queues: Vec<String> = done.map(|one| one.queue()).collect();
+        self.applied(&queues.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
     /// An attempt failed this many seconds ago; the next one is due that many seconds ago, if there is one.
     pub fn failed(mut self, queue: &str, attempt: i32, seconds: i64, due: Option<i64>) -> Self {
         let (event_id, event) = self.event_of(queue);
@@ -155,9 +165,7 @@ pub fn shipped() -> Sample {
         .said("payment.completed", "payment", 79, json!({ "amount": 2998 }))
         .said("inventory.reserved", "inventory", 78, json!({}))
         .said("shipment.created", "shipping", 77, json!({}))
-        .applied(&["payment.order-created", "inventory.payment-completed", "shipping.inventory-reserved"])
-        .applied(&["email.order-created", "email.shipment-created"])
-        .applied(&["order.payment-completed", "order.inventory-reserved", "order.shipment-created"])
+        .applied_by_all_but(&[])
         .is("shipped", 4);
     let facts = &mut sample.0;
     facts.payments = Some(vec![payment()]);

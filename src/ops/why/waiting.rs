@@ -199,7 +199,7 @@ mod tests {
 
     /// Everybody but the payment service is done, so that it alone is waited for.
     fn payment() -> Sample {
-        Sample::placed().applied(&["email.order-created"])
+        Sample::placed().applied_by_all_but(&["payment"])
     }
 
     #[test]

@@ -1,0 +1,115 @@
+//! The command lines in the documentation are commands and flags that exist. They are read as the programs read them, and
+//! not run.
+
+use std::{fs, path::PathBuf};
+
+use clap::{Parser as _, error::ErrorKind};
+
+use self::cli::Arguments;
+
+/// The command line itself: it belongs to a program, so there is no crate to take it from.
+#[allow(dead_code, reason = "only parsed, never run")]
+#[path = "../../src/cli.rs"]
+mod cli;
+
+const DOCUMENTS: [&str; 3] = ["docs/RUNBOOK.md", "docs/ADDING-A-SERVICE.md", "README.md"];
+
+/// What stands before a command of ours.
+const PREFIXES: [&str; 3] = ["", "docker compose run --rm ", "cargo run -p orderflow -- "];
+
+/// Everything that is set as code: fenced lines, and what stands between two back-ticks.
+fn code(document: &str) -> Vec<String> {
+    let (mut code, mut prose, mut fenced) = (Vec::new(), String::new(), false);
+    for line in document.lines() {
+        if line.trim_start().starts_with("```") {
+            fenced = !fenced;
+        } else if fenced {
+            code.push(line.trim().to_owned());
+        } else {
+            // Where a line breaks inside of a command there is a blank.
+            prose.push_str(line);
+            prose.push(' ');
+        }
+    }
+    assert!(!fenced, "a fence is not closed");
+    code.extend(prose.split('`').skip(1).step_by(2).map(str::to_owned));
+    code
+}
+
+/// The words of a command line as a shell would take them, up to where the command ends.
+fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut rest = line.trim_start();
+    while !rest.is_empty() && !rest.starts_with(['#', '>', '|', '&', ';']) {
+        let (word, after) = match rest.strip_prefix('\'') {
+            Some(quoted) => quoted.split_once('\'').expect("a quote ends"),
+            None => rest.split_once(' ').unwrap_or((rest, "")),
+        };
+        words.push(word.to_owned());
+        rest = after.trim_start();
+    }
+    words
+}
+
+/// The command lines of ours, as words. `…` stands for anything, so those are none.
+fn commands(document: &str) -> Vec<Vec<String>> {
+    let ours = |line: &String| {
+        let found = PREFIXES.iter().find_map(|prefix| {
+            let command = line.strip_prefix(prefix)?;
+            // After `cargo run -p orderflow --` come the arguments alone.
+            let command = if prefix.starts_with("cargo") { format!("orderflow {command}") } else { command.to_owned() };
+            (command.starts_with("orderflow ") || command.starts_with("orderflow-worker ")).then_some(command)
+        })?;
+        let words = words(&found);
+        (words.len() > 1 && !words.iter().any(|word| word.contains('…'))).then_some(words)
+    };
+    code(document).iter().filter_map(ours).collect()
+}
+
+/// Why a program would not take this; `None` where it would, or where only what a reader knows is left out: `orderflow
+/// republish` names a command, and `orderflow dlq` a family of them.
+fn refused(command: &[String]) -> Option<String> {
+    let (program, arguments) = command.split_first()?;
+    if program == "orderflow-worker" {
+        let flags = arguments.chunks(2).map(|pair| pair.first().map(String::as_str));
+        let known = |flag: Option<&str>| matches!(flag, Some("--queue" | "--help" | "--version"));
+        return flags.into_iter().find(|flag| !known(*flag)).map(|flag| format!("{flag:?} is no flag"));
+    }
+    // A queue of the example is none of the shop's.
+    let arguments = arguments.iter().map(|word| word.replace("loyalty.", "email."));
+    let error = Arguments::try_parse_from([program.clone()].into_iter().chain(arguments)).err()?;
+    let left_out = [
+        ErrorKind::MissingRequiredArgument,
+        ErrorKind::MissingSubcommand,
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand,
+        ErrorKind::DisplayHelp,
+    ];
+    (!left_out.contains(&error.kind())).then(|| error.to_string())
+}
+
+#[test]
+fn every_command_line_in_the_documentation_is_one_that_exists() {
+    let mut wrong = Vec::new();
+    for path in DOCUMENTS {
+        let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
+        let commands = commands(&fs::read_to_string(file).unwrap_or_else(|error| panic!("{path}: {error}")));
+        assert!(commands.len() > 5, "{path} has hardly any command: this check looks for the wrong words");
+        let refused = |command: Vec<String>| Some(format!("{path}: {}: {}", command.join(" "), refused(&command)?));
+        wrong.extend(commands.into_iter().filter_map(refused));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_command_that_does_not_exist_is_found() {
+    let found = |line: &str| commands(&format!("`{line}`")).iter().find_map(|command| refused(command));
+    for right in ["orderflow why ORDER --json", "orderflow dlq", "docker compose run --rm orderflow stock list"] {
+        assert_eq!(found(right), None);
+    }
+    for wrong in
+        ["orderflow teleport", "orderflow dlq list --all", "orderflow republish --since", "orderflow-worker --fast"]
+    {
+        assert!(found(wrong).is_some(), "{wrong}");
+    }
+    assert!(found("docker compose run --rm orderflow stock lst").is_some());
+}
