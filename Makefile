@@ -1,7 +1,7 @@
 # Every target is a script: read scripts/ for what happens.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full services services-down bench check schema env
+.PHONY: help demo test test-full services services-down bench faults check schema env
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ services-down: ## stops them
 
 bench: ## the measurements, into bench/out/
 	@scripts/bench.sh $(ARGS)
+
+faults: ## breaks everything on a seeded schedule and checks that nothing is lost (SEED=7 MINUTES=5 FAULTS=kill,cut)
+	@SEED=$(SEED) MINUTES=$(MINUTES) FAULTS=$(FAULTS) scripts/faults.sh $(ARGS)
 
 check: ## format, lints, documentation, licences, generated files
 	@scripts/check.sh

@@ -66,7 +66,8 @@ pub enum Safeguard {
     AckAfterCommit,
     /// An event is applied once per subscription. Without: whenever it arrives.
     Inbox,
-    /// All requests for one order's charge are one to the provider. Without: each is its own.
+    /// All requests for one order's charge are one to the provider, by the same key or the same payment intent. Without:
+    /// each is its own.
     IdempotencyKey,
     /// Stock is locked from looking to writing. Without: it is not.
     StockLock,

@@ -44,6 +44,20 @@ pub enum Kind {
     StallRequests,
     /// A wire carries everything to the server and nothing back.
     StallAnswers,
+    /// The payment provider is killed.
+    ProviderKill,
+    /// The payment provider answers 500 to half of what it is asked, having done nothing.
+    ProviderError,
+    /// The payment provider does half of what it is asked, and answers 500.
+    ProviderErrorAfter,
+    /// The payment provider takes half of what it is asked, and neither does it nor answers.
+    ProviderHang,
+    /// The payment provider does half of what it is asked, and does not answer.
+    ProviderHangAfter,
+    /// The payment provider answers 429 to half of what it is asked.
+    ProviderLimit,
+    /// The payment provider does half of what it is asked, and answers nonsense.
+    ProviderGarbage,
     /// Events are delivered a second time, late and in another order.
     Duplicate,
     /// Messages arrive that are no events.
@@ -85,7 +99,7 @@ impl Fault {
     }
 
     /// Breaks it, waits as long as it lasts, and mends it. Returns how many messages were put in that belong to no order.
-    pub async fn happen(&self, own: &mut Own, world: &World) -> u32 {
+    pub async fn happen(&self, own: &mut Own, world: &mut World) -> u32 {
         let program = &world.programs[self.which % world.programs.len()];
         let wire = &world.wires[self.which % world.wires.len()];
         match self.kind {
@@ -144,10 +158,27 @@ impl Fault {
                 sleep(self.lasts).await;
                 wire.flow();
             }
+            Kind::ProviderKill => {
+                world.provider.kill().await;
+                sleep(self.lasts).await;
+                world.provider.restart().await;
+            }
+            Kind::ProviderError => self.provider(world, "error_before").await,
+            Kind::ProviderErrorAfter => self.provider(world, "error_after").await,
+            Kind::ProviderHang => self.provider(world, "hang_before").await,
+            Kind::ProviderHangAfter => self.provider(world, "hang_after").await,
+            Kind::ProviderLimit => self.provider(world, "rate_limited").await,
+            Kind::ProviderGarbage => self.provider(world, "garbage").await,
             Kind::Duplicate => self.duplicate(world).await,
             Kind::Garbage => return self.garbage(world).await,
         }
         0
+    }
+
+    async fn provider(&self, world: &World, mode: &str) {
+        world.provider.fail(mode, 0.5).await;
+        sleep(self.lasts).await;
+        world.provider.fail("none", 0.0).await;
     }
 
     async fn lock(&self, world: &World) {

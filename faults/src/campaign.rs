@@ -32,6 +32,8 @@ pub struct Plan {
     pub per_second: u32,
     /// The safeguard that is left out.
     pub without: Option<Safeguard>,
+    /// Where the logs go, if somebody wants them.
+    pub logs: Option<PathBuf>,
 }
 
 /// What came of a run.
@@ -67,10 +69,10 @@ pub struct Outcome {
 pub async fn run(own: &mut Own, plan: &Plan) -> (Outcome, Option<PathBuf>) {
     let began = Instant::now();
     let reconcile = plan.kinds.contains(&Kind::QueueDelete);
-    let mut world = World::open(own, Setup { without: plan.without, reconcile }).await;
+    let mut world = World::open(own, Setup { without: plan.without, reconcile }, plan.logs.as_deref()).await;
     let stop = CancellationToken::new();
     let coming = tokio::spawn(customers::come(world.webs.clone(), plan.seed, plan.per_second, stop.clone()));
-    let broken = break_things(own, &world, plan, began).await;
+    let broken = break_things(own, &mut world, plan, began).await;
     stop.cancel();
     let seen = coming.await.expect("customers do not panic");
     let mut violations = broken.violations.clone();
@@ -120,7 +122,7 @@ struct Broken {
 }
 
 /// One fault after the other until the time is over, each followed by an order that shows when the shop works again.
-async fn break_things(own: &mut Own, world: &World, plan: &Plan, began: Instant) -> Broken {
+async fn break_things(own: &mut Own, world: &mut World, plan: &Plan, began: Instant) -> Broken {
     let mut random = StdRng::seed_from_u64(plan.seed);
     let mut broken = Broken::default();
     until_working(world).await;

@@ -67,6 +67,7 @@ pub async fn violations(world: &World, seen: &Seen, garbage: u32) -> Vec<String>
             wrong.push(format!("{what} ({count} times)"));
         }
     }
+    wrong.extend(world.provider.violations(&mut world.shop.database().await).await);
     wrong.extend(stories(&mut ledger, seen).await);
     wrong.extend(ledger.left_in_queues(garbage).await);
     wrong

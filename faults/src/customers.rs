@@ -17,13 +17,13 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// Customers at once; while so many are busy no new ones come.
-const AT_ONCE: usize = 400;
+const AT_ONCE: usize = 150;
 
 /// How often a customer tries before giving up.
 const TRIES: u32 = 60;
 
 /// The wait between two tries, on average.
-const PAUSE: Duration = Duration::from_millis(700);
+const PAUSE: Duration = Duration::from_millis(1_500);
 
 /// What a customer wants, all of it drawn from the run's seed.
 #[derive(Debug, Clone)]

@@ -53,18 +53,28 @@ struct RunOptions {
     /// Customers a second
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     rate: u32,
-    /// A safeguard to leave out, to see that the checker finds out; may be repeated: a run for each
-    #[arg(long, value_name = "NAME", value_parser = safeguard)]
-    without: Vec<Safeguard>,
+    /// A safeguard to leave out, to see that the checker finds out, or `nothing`; may be repeated: a run for each
+    #[arg(long, value_name = "NAME", value_parser = safeguard, default_value = "nothing")]
+    without: Vec<Without>,
+    /// A directory for the processes' logs, kept; without it they are kept where something was wrong
+    #[arg(long, value_name = "DIRECTORY")]
+    logs: Option<PathBuf>,
     /// A file for what came of it, in JSON
     #[arg(long, value_name = "FILE")]
     results: Option<PathBuf>,
 }
 
-fn safeguard(name: &str) -> Result<Safeguard, String> {
+/// A safeguard, or none.
+#[derive(Debug, Clone, Copy)]
+struct Without(Option<Safeguard>);
+
+fn safeguard(name: &str) -> Result<Without, String> {
+    if name == "nothing" {
+        return Ok(Without(None));
+    }
     let names = || Safeguard::ALL.iter().map(|one| one.as_str()).collect::<Vec<_>>().join(", ");
     let found = Safeguard::ALL.iter().copied().find(|one| one.as_str() == name);
-    found.ok_or_else(|| format!("there is no such safeguard; there are: {}", names()))
+    found.map(|one| Without(Some(one))).ok_or_else(|| format!("there is no such safeguard; there are: {}", names()))
 }
 
 fn main() -> ExitCode {
@@ -90,10 +100,16 @@ async fn run(options: &RunOptions) -> ExitCode {
     let kinds = if options.faults.is_empty() { Kind::value_variants().to_vec() } else { options.faults.clone() };
     let mut own = Own::start().await;
     let mut outcomes = Vec::new();
-    let each = options.without.iter().copied().map(Some).collect::<Vec<_>>();
-    for without in if each.is_empty() { vec![None] } else { each } {
+    for Without(without) in options.without.iter().copied() {
         let lasts = Duration::from_secs(options.seconds);
-        let plan = Plan { seed: options.seed, lasts, kinds: kinds.clone(), per_second: options.rate, without };
+        let plan = Plan {
+            logs: options.logs.clone(),
+            seed: options.seed,
+            lasts,
+            kinds: kinds.clone(),
+            per_second: options.rate,
+            without,
+        };
         println!("seed {}{}", plan.seed, without.map_or(String::new(), |one| format!(", without {}", one.as_str())));
         let (outcome, logs) = campaign::run(&mut own, &plan).await;
         report(&outcome);

@@ -1,10 +1,10 @@
 //! Everything that a run consists of: servers, the wires to them, and our processes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
 use orderflow::fault::Safeguard;
-use orderflow_tests::{Proxy, Shop, Web, run};
+use orderflow_tests::{Proxy, Shop, Stripe, Web, run};
 use tempfile::TempDir;
 
 use crate::{
@@ -32,6 +32,8 @@ pub struct Setup {
 pub struct World {
     /// Database and virtual host.
     pub shop: Shop,
+    /// The payment provider, a process of its own with a ledger of its own.
+    pub provider: Stripe,
     /// The front ends' wires to database and broker, and the workers'.
     pub wires: Vec<Proxy>,
     /// The front ends and then the workers.
@@ -43,16 +45,19 @@ pub struct World {
 
 impl World {
     /// Makes a shop on these servers and starts its processes.
-    pub async fn open(own: &Own, setup: Setup) -> Self {
+    pub async fn open(own: &Own, setup: Setup, kept: Option<&Path>) -> Self {
         let shop = Shop::open_on(own.servers(), RETRY_DELAYS).await;
-        let logs = tempfile::Builder::new().prefix("orderflow-logs-").tempdir().expect("a directory");
+        let mut logs = tempfile::Builder::new();
+        logs.prefix("orderflow-logs-").disable_cleanup(kept.is_some());
+        let logs = logs.tempdir_in(kept.unwrap_or(&std::env::temp_dir())).expect("a directory");
         shop.execute("CREATE SCHEMA faults").await;
         shop.execute("CREATE TABLE faults.applied (event_id uuid NOT NULL, subscription text NOT NULL)").await;
         if setup.without == Some(Safeguard::StockLock) {
             // The last word against overselling, behind the lock.
             shop.execute("ALTER TABLE inventory.stock DROP CONSTRAINT IF EXISTS stock_available_check").await;
         }
-        let mut world = Self { shop, wires: Vec::new(), programs: Vec::new(), webs: Vec::new(), logs };
+        let provider = Stripe::start().await;
+        let mut world = Self { shop, provider, wires: Vec::new(), programs: Vec::new(), webs: Vec::new(), logs };
         world.operate(&["stock", "set", SCARCE, "30"]).await;
         world.start(setup).await;
         world
@@ -66,6 +71,8 @@ impl World {
                 ("DATABASE_URL", to_database.through(&database).to_string()),
                 ("AMQP_URL", to_broker.through(&broker).to_string()),
                 ("RUST_LOG", "info,lapin=error".to_owned()),
+                // Soon enough that a provider that hangs is seen to hang, and left alone, within a run.
+                ("PAYMENT_TIMEOUT", "3s".to_owned()),
                 ("RECONCILE_AFTER", if setup.reconcile { "15s" } else { "1h" }.to_owned()),
                 ("ORDERFLOW_NOTE_APPLIED", "1".to_owned()),
                 ("ORDERFLOW_WITHOUT", setup.without.map_or("", Safeguard::as_str).to_owned()),
@@ -73,6 +80,7 @@ impl World {
             for number in 1..=EACH {
                 let name = format!("{program}-{number}");
                 let mut settings: Vec<(String, String)> = self.shop.settings(user);
+                settings.extend(self.provider.settings());
                 settings.extend(common.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
                 let arguments: &[&str] = if program == "orderflow" {
                     let address = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));

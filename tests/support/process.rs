@@ -49,6 +49,19 @@ pub struct Ended {
 /// # Panics
 /// When it cannot be started, or does not end within a minute.
 pub async fn run(program: &str, arguments: &[&str], settings: &[(String, String)]) -> Ended {
+    run_for(std::time::Duration::from_secs(60), program, arguments, settings).await
+}
+
+/// As [`run`], with another bound.
+///
+/// # Panics
+/// When it cannot be started, or does not end in time.
+pub async fn run_for(
+    bound: std::time::Duration,
+    program: &str,
+    arguments: &[&str],
+    settings: &[(String, String)],
+) -> Ended {
     let running = tokio::process::Command::new(program_path(program))
         .args(arguments)
         .env_clear()
@@ -56,7 +69,6 @@ pub async fn run(program: &str, arguments: &[&str], settings: &[(String, String)
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
-    let bound = std::time::Duration::from_secs(60);
     let output = tokio::time::timeout(bound, running).await;
     let output = output.unwrap_or_else(|_| panic!("{program} {arguments:?} did not end within {bound:?}"));
     let output = output.unwrap_or_else(|error| panic!("{program} cannot be started: {error}"));

@@ -187,7 +187,7 @@ fn the_runbook_stops_everything_that_writes() {
 
 /// Settings with a default that are nobody's to tune here: where a container listens, by what it reaches RabbitMQ, and
 /// providers of which there is one.
-const FIXED: [&str; 5] = ["LISTEN", "WORKER_LISTEN", "RABBITMQ_MANAGEMENT_URL", "PAYMENT_PROVIDER", "CARRIER"];
+const FIXED: [&str; 4] = ["LISTEN", "WORKER_LISTEN", "RABBITMQ_MANAGEMENT_URL", "CARRIER"];
 
 #[test]
 fn what_a_shop_tunes_is_a_variable() {
@@ -252,6 +252,23 @@ fn the_image_is_built_as_the_workspace_says() {
         |version: &str| -> Vec<u32> { version.split('.').map(|number| number.parse().expect("a number")).collect() };
     assert!(numbers(&argument("RUST_VERSION")) >= numbers(&stated("rust-version")), "too old a compiler");
     assert_eq!(argument("VERSION"), stated("version"));
+    // Cargo wants to see every member, though it builds only ours.
+    let sent = read(".dockerignore");
+    for member in stated("members").split(['[', ']', ',', '"', ' ']).filter(|member| !["", "."].contains(member)) {
+        assert!(sent.lines().any(|line| line == format!("!{member}")), "the builder does not get {member}");
+    }
+}
+
+#[test]
+fn no_build_for_production_has_faults_on_request() {
+    let dockerfile = read("Dockerfile");
+    let build = dockerfile.split("cargo build").nth(1).and_then(|rest| rest.split("&&").next()).expect("a build");
+    // A whole workspace has the fault runs in it, and with them their features.
+    assert!(build.contains("--package orderflow ") && !build.contains("--workspace"), "{build}");
+    assert!(!build.contains("features"), "{build}");
+    for manifest in ["Cargo.toml", "workers/Cargo.toml"] {
+        assert!(!read(manifest).contains("default = ["), "{manifest} has features that nobody asked for");
+    }
 }
 
 /// A heading's anchor, as GitHub makes it.

@@ -39,6 +39,7 @@ pub fn scrubbed(text: &str) -> String {
     let text = text.lines().map(vague).collect::<Vec<_>>().join("\n");
     text.replace(&format!("{queues} queues"), "QUEUES queues")
         .replace(&format!("{work} of {work} have"), "ALL of ALL have")
+        .replace(&format!("{} of {work} have", work - 1), "ALL BUT ONE have")
         .replace(&format!(" of {work} have"), " of ALL have")
         .replace(&format!("none of the {work} queues"), "none of ALL queues")
 }

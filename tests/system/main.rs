@@ -15,6 +15,7 @@ mod doctor_missing;
 mod documented;
 mod duplicates;
 mod failures;
+mod faults;
 mod forward;
 mod golden;
 mod house;

@@ -3,7 +3,6 @@
 use std::{collections::HashSet, sync::Arc};
 
 use diesel_async::AsyncConnection as _;
-use futures::future::join_all;
 use lapin::message::Delivery;
 use orderflow::{
     broker::Relay,
@@ -56,11 +55,10 @@ impl<H: Handler> Recorder<H> {
         self.relay.room().await;
         let mut pending = vec![batch];
         while let Some(batch) = pending.pop() {
-            if fault::without(Safeguard::AckAfterCommit) {
-                let early: Vec<_> = batch.iter().map(|one| one.delivery.acker.ack(Default::default())).collect();
-                join_all(early).await;
-            }
             let (deliveries, done): (Vec<_>, Vec<_>) = batch.into_iter().map(|one| (one.delivery, one.done)).unzip();
+            if fault::without(Safeguard::AckAfterCommit) {
+                self.settle.acknowledge(&deliveries).await;
+            }
             let done = Arc::new(done);
             let outcome = persistently(&self.settle.queue, &self.stop, || {
                 let (handler, database, done) = (Arc::clone(&self.handler), self.database.clone(), Arc::clone(&done));

@@ -1,0 +1,28 @@
+//! The fault runs themselves, a small one: it finds nothing wrong, and it does find what is made wrong.
+
+use orderflow_tests::run_for;
+use serde_json::Value;
+
+/// What breaks in a run of ten seconds, on which everything recovers within moments.
+const FAULTS: &str = "kill,crash,cut,broker-close,database-terminate,duplicate,provider-error-after";
+
+#[tokio::test]
+async fn a_run_with_faults_finds_nothing_wrong_and_one_without_a_safeguard_does() {
+    let results = tempfile::NamedTempFile::new().expect("a file");
+    let path = results.path().to_str().expect("a path of text");
+    let arguments = ["run", "--seed", "4", "--seconds", "10", "--faults", FAULTS, "--results", path];
+    let without = ["--without", "nothing", "--without", "inbox", "--without", "idempotency-key"];
+    let bound = std::time::Duration::from_secs(220);
+    let ended = run_for(bound, "orderflow-faults", &[&arguments[..], &without[..]].concat(), &[]).await;
+    println!("{}", ended.out);
+    assert_eq!(ended.code, Some(1), "{}", ended.err);
+    let outcomes: Vec<Value> = serde_json::from_slice(&std::fs::read(path).expect("results")).expect("JSON");
+    let violations = |run: usize| outcomes[run]["violations"].as_array().expect("violations").clone();
+    assert_eq!(violations(0), Vec::<Value>::new(), "with every safeguard");
+    assert!(outcomes[0]["orders"].as_u64() > Some(100), "{:?}", outcomes[0]);
+    assert!(outcomes[0]["faults"].as_object().is_some_and(|faults| !faults.is_empty()));
+    for (run, what) in [(1, "applied twice"), (2, "charged more than once")] {
+        let found = violations(run).iter().any(|one| one.as_str().is_some_and(|one| one.contains(what)));
+        assert!(found, "{:?}", outcomes[run]);
+    }
+}
