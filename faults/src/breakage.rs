@@ -80,10 +80,10 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// The next one, drawn from the run's seed.
-    pub fn draw(kinds: &[Kind], random: &mut StdRng) -> Self {
+    /// The next one of this kind, drawn from the run's seed.
+    pub fn draw(kind: Kind, random: &mut StdRng) -> Self {
         Self {
-            kind: *kinds.choose(random).expect("a run has kinds"),
+            kind,
             which: random.random_range(0..1_000),
             crash: (*CrashPoint::ALL.choose(random).expect("there are some"), random.random_range(1..40)),
             lasts: Duration::from_millis(random.random_range(300..6_000)),

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use orderflow::fault::Safeguard;
-use rand::{SeedableRng as _, rngs::StdRng};
+use rand::{SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -76,7 +76,8 @@ pub async fn run(own: &mut Own, plan: &Plan) -> (Outcome, Option<PathBuf>) {
     stop.cancel();
     let seen = coming.await.expect("customers do not panic");
     let mut violations = broken.violations.clone();
-    let quiet = check::until_quiet(&world).await;
+    let within = if plan.without.is_some() { check::QUIET_WITHOUT } else { check::QUIET };
+    let quiet = check::until_quiet(&world, within).await;
     let replayed = quiet.as_ref().copied().unwrap_or_default();
     violations.extend(quiet.err());
     let crashes = world.programs.iter().map(crate::program::Program::crashes).sum();
@@ -127,16 +128,27 @@ async fn break_things(own: &mut Own, world: &mut World, plan: &Plan, began: Inst
     let mut broken = Broken::default();
     until_working(world).await;
     let end = Instant::now() + plan.lasts;
-    while Instant::now() < end && !plan.kinds.is_empty() {
-        let fault = Fault::draw(&plan.kinds, &mut random);
+    // Every kind once, in an order that the seed says, and then again: a run that is long enough has them all. The first
+    // round is finished even if that takes twice as long.
+    let mut rounds = 0;
+    let mut deck: Vec<Kind> = Vec::new();
+    while Instant::now() < end || (rounds == 1 && !deck.is_empty() && Instant::now() < end + plan.lasts) {
+        if deck.is_empty() {
+            deck.clone_from(&plan.kinds);
+            deck.shuffle(&mut random);
+            rounds += 1;
+        }
+        let Some(kind) = deck.pop() else { break };
+        let fault = Fault::draw(kind, &mut random);
         sleep(fault.before).await;
         broken.garbage += fault.happen(own, world).await;
         world.wake().await;
         let name = fault.name();
         let mended = Instant::now();
         *broken.faults.entry(name.clone()).or_default() += 1;
-        if tokio::time::timeout(RECOVERY, until_working(world)).await.is_err() {
-            broken.violations.push(format!("{RECOVERY:?} after {name} no order was settled"));
+        let patience = if plan.without.is_some() { check::QUIET_WITHOUT } else { RECOVERY };
+        if tokio::time::timeout(patience, until_working(world)).await.is_err() {
+            broken.violations.push(format!("{patience:?} after {name} no order was settled"));
         }
         let took = mended.elapsed().as_secs_f64();
         let worst = broken.recovery.entry(name.clone()).or_default();

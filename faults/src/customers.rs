@@ -130,7 +130,8 @@ pub async fn come(webs: Vec<Web>, seed: u64, per_second: u32, stop: Cancellation
             number += 1;
             let wish = Wish::draw(number, run, &mut random);
             let random = StdRng::seed_from_u64(random.random());
-            customers.spawn(Customer { webs: webs.clone(), wish, random, seen: Arc::clone(&seen) }.live());
+            let (webs, seen, stop) = (webs.clone(), Arc::clone(&seen), stop.clone());
+            customers.spawn(Customer { webs, wish, random, seen, stop }.live());
         }
     }
     while customers.join_next().await.is_some() {}
@@ -142,6 +143,8 @@ struct Customer {
     wish: Wish,
     random: StdRng,
     seen: Shared,
+    /// The shop closes: whoever only looks goes home.
+    stop: CancellationToken,
 }
 
 impl Customer {
@@ -264,6 +267,9 @@ impl Customer {
                         break;
                     }
                 }
+            }
+            if self.stop.is_cancelled() {
+                break;
             }
             self.pause().await;
         }
