@@ -22,7 +22,7 @@ pub struct Child {
     log: Arc<Mutex<Vec<String>>>,
 }
 
-/// Where cargo puts our programs: in target/<profile>, as it does a benchmark; a test is one level further down.
+/// Where cargo puts our programs: in the directory of its profile, as it does a benchmark; a test is one level further down.
 ///
 /// # Panics
 /// When it is not built.
