@@ -28,6 +28,8 @@ pub enum Kind {
     BrokerClose,
     /// RabbitMQ is out of memory: it takes no messages.
     BrokerAlarm,
+    /// RabbitMQ is out of memory and then killed, with all that was sent to it and that it had not taken.
+    BrokerSwamped,
     /// A work queue is deleted with all that is in it, and made again by `orderflow topology apply`.
     QueueDelete,
     /// PostgreSQL is stopped by `-m immediate`.
@@ -64,6 +66,23 @@ pub enum Kind {
     Garbage,
 }
 
+/// Where faults strike that could strike at many places.
+#[derive(Debug, Clone, Copy)]
+pub struct Focus {
+    /// Where processes crash.
+    pub points: &'static [CrashPoint],
+    /// What is locked.
+    pub tables: &'static [&'static str],
+}
+
+impl Default for Focus {
+    fn default() -> Self {
+        let tables =
+            &["messaging.inbox", "messaging.outbox", "messaging.event_log", "inventory.stock", "orders.orders"];
+        Self { points: CrashPoint::ALL, tables }
+    }
+}
+
 /// One fault, at its place in the schedule.
 #[derive(Debug, Clone)]
 pub struct Fault {
@@ -73,6 +92,8 @@ pub struct Fault {
     pub which: usize,
     /// Where a crash happens, and at which time.
     pub crash: (CrashPoint, u32),
+    /// Which table is locked.
+    pub table: &'static str,
     /// How long it lasts.
     pub lasts: Duration,
     /// How long everything works before it.
@@ -81,11 +102,12 @@ pub struct Fault {
 
 impl Fault {
     /// The next one of this kind, drawn from the run's seed.
-    pub fn draw(kind: Kind, random: &mut StdRng) -> Self {
+    pub fn draw(kind: Kind, focus: &Focus, random: &mut StdRng) -> Self {
         Self {
             kind,
             which: random.random_range(0..1_000),
-            crash: (*CrashPoint::ALL.choose(random).expect("there are some"), random.random_range(1..40)),
+            crash: (*focus.points.choose(random).expect("there are some"), random.random_range(1..40)),
+            table: focus.tables.choose(random).expect("there are some"),
             lasts: Duration::from_millis(random.random_range(300..6_000)),
             before: Duration::from_millis(random.random_range(500..3_000)),
         }
@@ -127,6 +149,13 @@ impl Fault {
                 own.rabbitmq.control(&["set_vm_memory_high_watermark", "absolute", "1MB"]).await;
                 sleep(self.lasts).await;
                 own.rabbitmq.control(&["set_vm_memory_high_watermark", "0.4"]).await;
+            }
+            Kind::BrokerSwamped => {
+                own.rabbitmq.control(&["set_vm_memory_high_watermark", "absolute", "1MB"]).await;
+                sleep(self.lasts).await;
+                own.rabbitmq.kill().await;
+                // It starts with the limit of its configuration.
+                own.rabbitmq.start().await;
             }
             Kind::QueueDelete => {
                 let queue = Subscription::ALL[self.which % Subscription::ALL.len()].queue();
@@ -182,8 +211,7 @@ impl Fault {
     }
 
     async fn lock(&self, world: &World) {
-        let tables = ["messaging.inbox", "messaging.outbox", "messaging.event_log", "inventory.stock", "orders.orders"];
-        let table = tables[self.which % tables.len()];
+        let table = self.table;
         world
             .shop
             .execute(&format!(

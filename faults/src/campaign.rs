@@ -9,9 +9,9 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    breakage::{Fault, Kind},
+    breakage::{Fault, Focus, Kind},
     check,
-    customers::{self, Known, Seen},
+    customers::{self, Known, Opened, Seen},
     servers::Own,
     world::{Setup, World},
 };
@@ -32,6 +32,10 @@ pub struct Plan {
     pub per_second: u32,
     /// The safeguard that is left out.
     pub without: Option<Safeguard>,
+    /// Where what breaks is struck.
+    pub focus: Focus,
+    /// How many customers of a hundred want the scarce product, and how many pieces there are.
+    pub scarce: (u8, u32),
     /// Where the logs go, if somebody wants them.
     pub logs: Option<PathBuf>,
 }
@@ -69,9 +73,11 @@ pub struct Outcome {
 pub async fn run(own: &mut Own, plan: &Plan) -> (Outcome, Option<PathBuf>) {
     let began = Instant::now();
     let reconcile = plan.kinds.contains(&Kind::QueueDelete);
-    let mut world = World::open(own, Setup { without: plan.without, reconcile }, plan.logs.as_deref()).await;
+    let setup = Setup { without: plan.without, reconcile, scarce: plan.scarce.1 };
+    let mut world = World::open(own, setup, plan.logs.as_deref()).await;
     let stop = CancellationToken::new();
-    let coming = tokio::spawn(customers::come(world.webs.clone(), plan.seed, plan.per_second, stop.clone()));
+    let shop = Opened { webs: world.webs.clone(), seed: plan.seed, per_second: plan.per_second, scarce: plan.scarce.0 };
+    let coming = tokio::spawn(customers::come(shop, stop.clone()));
     let broken = break_things(own, &mut world, plan, began).await;
     stop.cancel();
     let seen = coming.await.expect("customers do not panic");
@@ -139,7 +145,7 @@ async fn break_things(own: &mut Own, world: &mut World, plan: &Plan, began: Inst
             rounds += 1;
         }
         let Some(kind) = deck.pop() else { break };
-        let fault = Fault::draw(kind, &mut random);
+        let fault = Fault::draw(kind, &plan.focus, &mut random);
         sleep(fault.before).await;
         broken.garbage += fault.happen(own, world).await;
         world.wake().await;

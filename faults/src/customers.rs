@@ -48,12 +48,15 @@ pub struct Wish {
 pub const SCARCE: &str = "NOTEBOOK-A5";
 
 impl Wish {
-    fn draw(number: u64, run: Uuid, random: &mut StdRng) -> Self {
-        let sku = match random.random_range(0..100) {
-            0..8 => "BATTERY-BULK",
-            8..16 => SCARCE,
-            16..60 => "MUG-BLUE",
-            _ => "TEAPOT-1L",
+    fn draw(number: u64, run: Uuid, scarce: u8, random: &mut StdRng) -> Self {
+        let sku = if random.random_range(0..100) < scarce {
+            SCARCE
+        } else {
+            match random.random_range(0..100) {
+                0..8 => "BATTERY-BULK",
+                8..55 => "MUG-BLUE",
+                _ => "TEAPOT-1L",
+            }
         };
         let method = match random.random_range(0..100) {
             0..8 => "pm_card_visa_chargeDeclined",
@@ -114,8 +117,22 @@ pub struct Seen {
 
 type Shared = Arc<Mutex<Seen>>;
 
-/// Lets customers come, so many a second, until `stop` is cancelled and the last of them is served or has given up.
-pub async fn come(webs: Vec<Web>, seed: u64, per_second: u32, stop: CancellationToken) -> Seen {
+/// A shop, and who comes.
+#[derive(Debug, Clone)]
+pub struct Opened {
+    /// Its front ends.
+    pub webs: Vec<Web>,
+    /// What every wish is drawn from.
+    pub seed: u64,
+    /// Customers a second.
+    pub per_second: u32,
+    /// Of a hundred, who want the scarce product.
+    pub scarce: u8,
+}
+
+/// Lets customers come until `stop` is cancelled and the last of them is served or has given up.
+pub async fn come(shop: Opened, stop: CancellationToken) -> Seen {
+    let Opened { webs, seed, per_second, scarce } = shop;
     let seen = Shared::default();
     let run = Uuid::now_v7();
     let mut random = StdRng::seed_from_u64(seed);
@@ -128,7 +145,7 @@ pub async fn come(webs: Vec<Web>, seed: u64, per_second: u32, stop: Cancellation
         while customers.try_join_next().is_some() {}
         if customers.len() < AT_ONCE {
             number += 1;
-            let wish = Wish::draw(number, run, &mut random);
+            let wish = Wish::draw(number, run, scarce, &mut random);
             let random = StdRng::seed_from_u64(random.random());
             let (webs, seen, stop) = (webs.clone(), Arc::clone(&seen), stop.clone());
             customers.spawn(Customer { webs, wish, random, seen, stop }.live());

@@ -5,6 +5,7 @@ mod campaign;
 mod check;
 mod customers;
 mod ledger;
+mod mutation;
 mod program;
 mod provider;
 mod servers;
@@ -17,7 +18,7 @@ use orderflow::fault::Safeguard;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    breakage::Kind,
+    breakage::{Focus, Kind},
     campaign::{Outcome, Plan},
     servers::Own,
 };
@@ -47,7 +48,7 @@ struct RunOptions {
     /// For how long customers come and things break, in seconds
     #[arg(long, default_value_t = 60)]
     seconds: u64,
-    /// What breaks, separated by commas; without it everything
+    /// What breaks, separated by commas; without it everything, or what shows that a safeguard is missing
     #[arg(long, value_enum, value_delimiter = ',')]
     faults: Vec<Kind>,
     /// Customers a second
@@ -97,18 +98,24 @@ fn main() -> ExitCode {
 }
 
 async fn run(options: &RunOptions) -> ExitCode {
-    let kinds = if options.faults.is_empty() { Kind::value_variants().to_vec() } else { options.faults.clone() };
+    let all = || Kind::value_variants().to_vec();
+    let common = Plan {
+        seed: options.seed,
+        lasts: Duration::from_secs(options.seconds),
+        kinds: if options.faults.is_empty() { all() } else { options.faults.clone() },
+        per_second: options.rate,
+        without: None,
+        focus: Focus::default(),
+        scarce: (8, 30),
+        logs: options.logs.clone(),
+    };
     let mut own = Own::start().await;
     let mut outcomes = Vec::new();
     for Without(without) in options.without.iter().copied() {
-        let lasts = Duration::from_secs(options.seconds);
-        let plan = Plan {
-            logs: options.logs.clone(),
-            seed: options.seed,
-            lasts,
-            kinds: kinds.clone(),
-            per_second: options.rate,
-            without,
+        let plan = match without {
+            None => common.clone(),
+            Some(safeguard) if options.faults.is_empty() => mutation::against(safeguard, &common),
+            Some(_) => Plan { without, ..common.clone() },
         };
         println!("seed {}{}", plan.seed, without.map_or(String::new(), |one| format!(", without {}", one.as_str())));
         let (outcome, logs) = campaign::run(&mut own, &plan).await;

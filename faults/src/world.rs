@@ -26,6 +26,8 @@ pub struct Setup {
     pub without: Option<Safeguard>,
     /// Whether lost deliveries are looked for all the time. Where no queue is deleted nothing may need it.
     pub reconcile: bool,
+    /// Pieces of the scarce product.
+    pub scarce: u32,
 }
 
 /// A shop with servers, wires and processes that can be broken.
@@ -58,7 +60,7 @@ impl World {
         }
         let provider = Stripe::start().await;
         let mut world = Self { shop, provider, wires: Vec::new(), programs: Vec::new(), webs: Vec::new(), logs };
-        world.operate(&["stock", "set", SCARCE, "30"]).await;
+        world.operate(&["stock", "set", SCARCE, &setup.scarce.to_string()]).await;
         world.start(setup).await;
         world
     }
