@@ -1,13 +1,16 @@
 //! The pool of database connections.
 
-use std::time::Duration;
+use std::{
+    ops::{Deref, DerefMut},
+    time::Duration,
+};
 
 use deadpool::{Runtime, managed::Timeouts};
 use diesel::ConnectionError;
 use diesel_async::{
     AsyncConnection as _, AsyncPgConnection,
     pooled_connection::{
-        AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
+        AsyncDieselConnectionManager, ManagerConfig, PoolableConnection as _, RecyclingMethod,
         deadpool::{Object, Pool},
     },
 };
@@ -22,8 +25,40 @@ use crate::config::DatabaseConfig;
 /// A connection on which statements run; whoever holds it owns the transaction.
 pub type Connection = AsyncPgConnection;
 
-/// A connection that goes back to its pool.
-pub type PooledConnection = Object<AsyncPgConnection>;
+/// A connection that goes back to its pool, unless a transaction on it was left open by a panic or a time-out: then it is
+/// closed. In the pool it would keep its locks until somebody is given it, which may be long, and the next attempt would
+/// wait for them in vain.
+pub struct PooledConnection(Option<Object<AsyncPgConnection>>);
+
+impl Drop for PooledConnection {
+    fn drop(&mut self) {
+        if let Some(mut connection) = self.0.take()
+            && connection.is_broken()
+        {
+            drop(Object::take(connection));
+        }
+    }
+}
+
+impl Deref for PooledConnection {
+    type Target = AsyncPgConnection;
+
+    fn deref(&self) -> &AsyncPgConnection {
+        match &self.0 {
+            Some(connection) => connection,
+            None => unreachable!("only dropping takes it"),
+        }
+    }
+}
+
+impl DerefMut for PooledConnection {
+    fn deref_mut(&mut self) -> &mut AsyncPgConnection {
+        match &mut self.0 {
+            Some(connection) => connection,
+            None => unreachable!("only dropping takes it"),
+        }
+    }
+}
 
 /// How long we wait for a free connection, and for a new one to be made.
 const WAIT_FOR_CONNECTION: Duration = Duration::from_secs(5);
@@ -89,7 +124,7 @@ impl Database {
     /// # Errors
     /// When none is free or can be made in time.
     pub async fn connection(&self) -> Result<PooledConnection, StoreError> {
-        Ok(self.pool.get().await?)
+        Ok(PooledConnection(Some(self.pool.get().await?)))
     }
 }
 

@@ -157,11 +157,7 @@ impl Intake {
                 self.relay.submit(outgoing);
                 Ok(stored)
             }
-            Err(_) => {
-                // Its transaction is still open: the connection is closed and not given back.
-                drop(deadpool::managed::Object::take(connection));
-                Err(StoreError::TimedOut(TRANSACTION))
-            }
+            Err(_) => Err(StoreError::TimedOut(TRANSACTION)),
         }
     }
 }

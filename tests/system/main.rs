@@ -23,6 +23,7 @@ mod mails;
 mod outages;
 mod placing;
 mod poison;
+mod pool;
 mod privacy;
 mod purged;
 mod reading;
