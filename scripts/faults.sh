@@ -11,16 +11,10 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 . "$HERE/lib.sh"
 # shellcheck source=scripts/install.sh
 . "$HERE/install.sh"
-# shellcheck source=scripts/services/settings.sh
-. "$HERE/services/settings.sh"
-# shellcheck source=scripts/services/postgres.sh
-. "$HERE/services/postgres.sh"
-# shellcheck source=scripts/services/rabbitmq.sh
-. "$HERE/services/rabbitmq.sh"
 
 need_cargo
 need_command cc gcc libc6-dev
-install_servers
+"$HERE/services.sh" install
 cd "$ROOT"
 # With every program, because the run starts them.
 cargo build --workspace --bins

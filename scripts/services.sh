@@ -3,6 +3,7 @@
 #
 #   services.sh up      installs what is missing, starts what does not run, writes .dev/env
 #   services.sh down    stops what `up` started, and nothing else
+#   services.sh install only installs what is missing, for whoever starts servers of its own
 #
 # Ports, passwords and data survive a restart; to begin anew: down, then delete .dev.
 # `up --for-run` is for scripts that share the services: see use_services in lib.sh.
@@ -23,7 +24,7 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 . "$HERE/services/rabbitmq.sh"
 
 usage() {
-    say "usage: scripts/services.sh up|down" >&2
+    say "usage: scripts/services.sh up|down|install" >&2
     exit 2
 }
 
@@ -83,5 +84,6 @@ down() {
 case "${1:-} ${2:-}" in
 'up ' | 'up --for-run') up "${2:-}" ;;
 'down ') down ;;
+'install ') install_servers ;;
 *) usage ;;
 esac

@@ -132,7 +132,7 @@ struct Broken {
 async fn break_things(own: &mut Own, world: &mut World, plan: &Plan, began: Instant) -> Broken {
     let mut random = StdRng::seed_from_u64(plan.seed);
     let mut broken = Broken::default();
-    until_working(world).await;
+    tokio::time::timeout(RECOVERY, until_working(world)).await.expect("a shop that nothing was done to works");
     let end = Instant::now() + plan.lasts;
     // Every kind once, in an order that the seed says, and then again: a run that is long enough has them all. The first
     // round is finished even if that takes twice as long.

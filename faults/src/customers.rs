@@ -221,7 +221,8 @@ impl Customer {
                 Some(answer) if matches!(answer.status.as_u16(), 409 | 429) => {}
                 Some(answer) if answer.status == StatusCode::ACCEPTED => return Known::Accepted(answer.accepted()),
                 Some(answer) => return Known::Refused(answer.status),
-                None if self.wish.walk_away => return Known::Unknown,
+                // Once the shop is closed nobody waits for an answer any more.
+                None if self.wish.walk_away || self.stop.is_cancelled() => return Known::Unknown,
                 None => {}
             }
             self.pause().await;

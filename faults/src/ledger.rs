@@ -7,9 +7,12 @@ use diesel::{
     sql_types::{BigInt, Text, Uuid as SqlUuid},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
-use orderflow::broker::{Subscription, names};
-use orderflow_tests::Shop;
+use orderflow::{domain::OrderStatus, events::EventKind, store::event_log};
+use orderflow_tests::{Left, Shop};
 use uuid::Uuid;
+
+/// Histories that are read at once.
+const HISTORIES: usize = 1_000;
 
 /// A look into a shop.
 pub struct Ledger<'s> {
@@ -82,36 +85,30 @@ impl<'s> Ledger<'s> {
     }
 
     /// What lies in a queue though nothing is on its way, a sentence each; `garbage` dead letters are as they should be.
-    /// A repetition of what is applied is no fault: it waits for the next worker.
     pub async fn left_in_queues(&mut self, garbage: u32) -> Vec<String> {
-        let probe = self.shop.probe().await;
+        let Left { mut wrong, dead } = self.shop.left_in_queues(&mut self.connection).await;
+        if dead.values().sum::<u32>() != garbage {
+            wrong.push(format!("{dead:?} are dead instead of the {garbage} that were put in"));
+        }
+        wrong
+    }
+
+    /// Orders whose log has an event that has no place after those before it, or whose status is not what the log says.
+    pub async fn illegal_histories(&mut self) -> Vec<String> {
+        let statuses = self.statuses().await;
+        let orders: Vec<Uuid> = statuses.keys().copied().collect();
         let mut wrong = Vec::new();
-        let mut dead = 0;
-        for subscription in Subscription::ALL {
-            dead += probe.waiting(&subscription.dead_letter_queue()).await;
-            let queue = subscription.queue();
-            if probe.waiting(&queue).await > 0 {
-                for message in probe.take_all(&queue).await {
-                    let event: serde_json::Value = serde_json::from_slice(&message.data).unwrap_or_default();
-                    let id = event["id"].as_str().and_then(|id| id.parse::<Uuid>().ok()).unwrap_or_default();
-                    let applied = format!(
-                        "SELECT count(*) FROM messaging.inbox WHERE event_id = '{id}' AND subscription = '{queue}'"
-                    );
-                    if self.count(&applied).await == 0 {
-                        wrong.push(format!("{queue} still has {event}"));
-                    }
+        for some in orders.chunks(HISTORIES) {
+            let logged = event_log::histories(&mut self.connection, some).await.expect("the log can be read");
+            for history in logged.chunk_by(|one, next| one.order_id == next.order_id) {
+                let (order, events) = (history[0].order_id, history.iter().map(|one| one.kind));
+                let told = events.clone().map(EventKind::routing_key).collect::<Vec<_>>().join(", ");
+                let end = events.into_iter().try_fold(OrderStatus::Pending, OrderStatus::after);
+                let status = &statuses[&order];
+                if end.map(OrderStatus::as_str) != Some(status) {
+                    wrong.push(format!("order {order} is {status}, and its log has {told}"));
                 }
             }
-        }
-        let delays = self.shop.admin.retry_delays.as_slice().iter().map(|delay| names::retry(*delay));
-        for queue in delays.chain([names::UNROUTED.to_owned()]) {
-            let waiting = probe.waiting(&queue).await;
-            if waiting > 0 {
-                wrong.push(format!("{waiting} messages are left in {queue}"));
-            }
-        }
-        if dead != garbage {
-            wrong.push(format!("{dead} dead letters instead of the {garbage} that were put in"));
         }
         wrong
     }
@@ -123,7 +120,7 @@ impl<'s> Ledger<'s> {
         );
         let rows = self.named(&latest).await;
         let ids: Vec<Uuid> = rows.into_iter().map(|(id, _)| id).collect();
-        let outgoing = orderflow::store::event_log::outgoing(&mut self.connection, &ids).await;
+        let outgoing = event_log::outgoing(&mut self.connection, &ids).await;
         let outgoing = outgoing.expect("the log can be read");
         outgoing.into_iter().map(|event| (event.kind.routing_key().to_owned(), event.body)).collect()
     }

@@ -29,7 +29,7 @@ pub use invariants::INVARIANTS;
 pub use process::{Child, Ended, program_path, run, run_for};
 pub use proxy::{Proxy, Way};
 pub use servers::Servers;
-pub use shop::Shop;
+pub use shop::{Left, Shop};
 pub use smtp::SmtpSink;
 pub use stripe::{Charged, Stripe};
 pub use terminal::{Typed, run_on_terminal};

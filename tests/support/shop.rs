@@ -1,9 +1,14 @@
+//! A shop of a test's own, and what is done with it.
+
+mod closing;
+mod waiting;
+
 use std::path::PathBuf;
 
 use diesel::{QueryableByName, sql_types::BigInt};
 use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl as _};
 use orderflow::{
-    broker::{Management, Subscription, Topology, names},
+    broker::{Management, Subscription, Topology},
     config::{AdminConfig, DatabaseConfig},
     store::migrations,
 };
@@ -15,14 +20,8 @@ use tokio::sync::Mutex;
 use url::Url;
 use uuid::Uuid;
 
-use crate::{
-    Child, Probe, Servers, Stripe, Web,
-    invariants::{INVARIANTS, SIMULATED_MONEY},
-    until,
-};
-
-/// How long what is not dead may take to finish.
-const A_WHILE: std::time::Duration = std::time::Duration::from_secs(20);
+use crate::{Child, Probe, Servers, Stripe, Web, until};
+pub use closing::Left;
 
 /// Short enough that a test sees a retry, long enough that it is one.
 const RETRY_DELAYS: &str = "200ms,1s";
@@ -294,156 +293,6 @@ impl Shop {
             .await
             .unwrap_or_else(|error| panic!("{sql}: {error}"));
         row.number
-    }
-
-    /// Waits until this many orders have this status.
-    pub async fn until_orders(&self, status: &str, wanted: i64) {
-        let query = format!("SELECT count(*) FROM orders.orders WHERE status = '{status}'");
-        until(&format!("{wanted} orders are {status}"), async || {
-            let count = self.number(&query).await;
-            if count >= wanted { Ok(()) } else { Err(count) }
-        })
-        .await;
-    }
-
-    /// Waits until no order is on its way any more.
-    pub async fn until_settled(&self) {
-        let query = "SELECT count(*) FROM orders.orders WHERE status NOT IN ('shipped', 'payment_failed', 'cancelled')";
-        until("every order is settled", async || {
-            let count = self.number(query).await;
-            if count == 0 { Ok(()) } else { Err(count) }
-        })
-        .await;
-    }
-
-    /// Waits until the broker has every event.
-    pub async fn until_published(&self) {
-        until("every event is published", async || {
-            let waiting = self.number("SELECT count(*) FROM messaging.outbox").await;
-            if waiting == 0 { Ok(()) } else { Err(waiting) }
-        })
-        .await;
-    }
-
-    /// Waits until nothing more will happen by itself: every event is published, and every subscription that takes it
-    /// has applied it.
-    pub async fn until_quiet(&self) {
-        self.until_applied("").await;
-    }
-
-    /// As [`Shop::until_quiet`], without what has ever been dead-lettered.
-    async fn until_quiet_but_for_the_dead(&self) {
-        self.until_applied(
-            "AND NOT EXISTS (SELECT FROM messaging.dead_letters AS dead
-                             WHERE dead.event_id = log.event_id AND dead.subscription = takes.subscription)",
-        )
-        .await;
-    }
-
-    /// A query that counts the events that a subscription takes and has not applied, `but` for what it leaves out.
-    #[must_use]
-    pub fn not_applied(but: &str) -> String {
-        let subscriptions: Vec<_> = Subscription::ALL
-            .iter()
-            .map(|subscription| format!("('{}', '{}')", subscription.kind(), subscription.queue()))
-            .collect();
-        format!(
-            "SELECT count(*) FROM messaging.event_log AS log
-             JOIN (VALUES {}) AS takes (event, subscription) ON takes.event = log.event
-             WHERE NOT EXISTS (SELECT FROM messaging.inbox AS inbox
-                               WHERE inbox.event_id = log.event_id AND inbox.subscription = takes.subscription) {but}",
-            subscriptions.join(",")
-        )
-    }
-
-    async fn until_applied(&self, but: &str) {
-        let missing = Self::not_applied(but);
-        until("every event is published and applied", async || {
-            let waiting = self.number("SELECT count(*) FROM messaging.outbox").await;
-            let missing = self.number(&missing).await;
-            if waiting == 0 && missing == 0 {
-                Ok(())
-            } else {
-                Err(format!("{waiting} in the outbox, {missing} not applied"))
-            }
-        })
-        .await;
-    }
-
-    /// Ends the test: waits until the shop is quiet, stops its processes as an operator would, and checks that nothing
-    /// is left: no message anywhere, no dead letter, no version missing, no stock promised twice.
-    ///
-    /// # Panics
-    /// When something is.
-    pub async fn close(self) {
-        self.close_with_dead_letters(&[]).await;
-    }
-
-    /// As [`Shop::close`], with this many dead letters in these subscriptions' queues.
-    ///
-    /// # Panics
-    /// When anything else is left.
-    pub async fn close_with_dead_letters(mut self, expected: &[(Subscription, u32)]) {
-        if expected.is_empty() {
-            self.until_quiet().await;
-        } else {
-            // What is dead is not applied, and what is strange is not in the log: so this only lets the others finish.
-            // Whether they did is checked below.
-            drop(tokio::time::timeout(A_WHILE, self.until_quiet_but_for_the_dead()).await);
-        }
-        for child in self.workers.drain(..).chain(self.web.drain(..)) {
-            child.stop().await;
-        }
-        self.check_queues(expected).await;
-        self.check_invariants().await;
-    }
-
-    async fn check_queues(&self, expected: &[(Subscription, u32)]) {
-        let probe = self.probe().await;
-        for subscription in Subscription::ALL {
-            self.check_work_queue(&probe, &subscription.queue()).await;
-        }
-        let retries = self.admin.retry_delays.as_slice().iter().map(|delay| names::retry(*delay));
-        for queue in retries.chain([names::UNROUTED.to_owned()]) {
-            assert_eq!(probe.waiting(&queue).await, 0, "{queue} is not empty");
-        }
-        for subscription in Subscription::ALL {
-            let count = expected.iter().find(|(one, _)| one == subscription).map_or(0, |(_, count)| *count);
-            let queue = subscription.dead_letter_queue();
-            assert_eq!(probe.waiting(&queue).await, count, "dead letters in {queue}");
-        }
-    }
-
-    /// A work queue is empty, but for repetitions of what is applied: after an outage events come twice, and the worker
-    /// is stopped once everything is applied and not once every repetition is recognised.
-    async fn check_work_queue(&self, probe: &Probe, queue: &str) {
-        if probe.waiting(queue).await == 0 {
-            return;
-        }
-        for message in probe.take_all(queue).await {
-            let event: serde_json::Value = serde_json::from_slice(&message.data).unwrap_or_default();
-            let id = event["id"].as_str().unwrap_or_default();
-            let applied = format!(
-                "SELECT count(*) FROM messaging.inbox WHERE event_id::text = '{id}' AND subscription = '{queue}'"
-            );
-            assert_eq!(self.number(&applied).await, 1, "{queue} is not empty: it has {event}");
-        }
-    }
-
-    /// The invariants that hold whatever a test did.
-    async fn check_invariants(&self) {
-        for (what, violations) in INVARIANTS {
-            assert_eq!(self.number(violations).await, 0, "{what}");
-        }
-        let Some(stripe) = &self.stripe else {
-            for (what, violations) in SIMULATED_MONEY {
-                assert_eq!(self.number(violations).await, 0, "{what}");
-            }
-            return;
-        };
-        assert_eq!(stripe.violations(&mut self.database().await).await, Vec::<String>::new());
-        let simulated = "SELECT (SELECT count(*) FROM simulator.charges) + (SELECT count(*) FROM simulator.refunds)";
-        assert_eq!(self.number(simulated).await, 0, "the simulated provider was asked too");
     }
 }
 

@@ -1,11 +1,11 @@
 //! What changes something asks first, at a terminal; only a yes is a yes.
 
-use orderflow_tests::{Ended, Shop, Typed, VISA, run_on_terminal};
+use orderflow_tests::{Ended, Shop, Typed, run_on_terminal};
 
 use crate::{
     commands::{ended, with},
     dead_letters::{PAYMENT, mend_payments, until_dead, with_dead_orders},
-    republish::{EMAIL, topology_apply, until_three_first_mails_are_missing},
+    republish::{EMAIL, topology_apply, without_three_first_mails},
 };
 
 /// What is no yes: a no, the return key alone, something else, and the end of input.
@@ -47,11 +47,7 @@ async fn dead_letters_are_thrown_away_or_sent_again_only_on_a_yes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_missing_is_sent_only_on_a_yes() {
-    let mut shop = Shop::open().await;
-    let (web, probe) = (shop.start_web().await, shop.probe().await);
-    shop.start_worker_without(&[&EMAIL.queue()], &[]).await;
-    web.orders(3, "MUG-BLUE", VISA).await;
-    until_three_first_mails_are_missing(&shop).await;
+    let (mut shop, probe) = without_three_first_mails().await;
     probe.delete_queue(&EMAIL.queue()).await;
     topology_apply(&shop).await;
     for typed in NO {

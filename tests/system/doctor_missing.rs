@@ -1,11 +1,11 @@
 //! `orderflow doctor` finds deliveries that went missing, and takes no backlog for that.
 
-use orderflow_tests::{Ended, Shop, VISA, run};
+use orderflow_tests::{Ended, Shop, run};
 
 use crate::{
     commands::{ended, with},
     doctor::{doctor, scrubbed},
-    republish::{EMAIL, topology_apply, until_three_first_mails_are_missing, until_waiting},
+    republish::{EMAIL, topology_apply, until_waiting, without_three_first_mails},
     why::FILTERS,
 };
 
@@ -20,11 +20,7 @@ async fn impatient_doctor(shop: &Shop) -> Ended {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_went_missing_is_found_and_the_remedy_works_as_it_is_written() {
-    let mut shop = Shop::open().await;
-    let (web, probe) = (shop.start_web().await, shop.probe().await);
-    shop.start_worker_without(&[&EMAIL.queue()], &[]).await;
-    web.orders(3, "MUG-BLUE", VISA).await;
-    until_three_first_mails_are_missing(&shop).await;
+    let (mut shop, probe) = without_three_first_mails().await;
     let backlog = impatient_doctor(&shop).await;
     ended(
         &backlog,

@@ -1,56 +1,49 @@
 //! The fault runs themselves, a small one: it finds nothing wrong, and it does find what is made wrong.
 
+use std::time::Duration;
+
+use orderflow::fault::Safeguard;
 use orderflow_tests::run_for;
 use serde_json::Value;
 
 /// What breaks in a run of ten seconds, on which everything recovers within moments.
 const FAULTS: &str = "provider-error-after,duplicate,kill";
 
-#[tokio::test]
-async fn a_run_with_faults_finds_nothing_wrong_and_one_without_a_safeguard_does() {
+/// What came of a run with each of these left out.
+async fn outcomes(within: Duration, options: &[&str], without: &[&str]) -> Vec<Value> {
     let results = tempfile::NamedTempFile::new().expect("a file");
     let path = results.path().to_str().expect("a path of text");
-    let arguments = ["run", "--seed", "4", "--seconds", "10", "--rate", "8", "--faults", FAULTS, "--results", path];
-    let without = ["--without", "nothing", "--without", "inbox", "--without", "idempotency-key"];
-    let bound = std::time::Duration::from_secs(220);
-    let ended = run_for(bound, "orderflow-faults", &[&arguments[..], &without[..]].concat(), &[]).await;
-    println!("{}", ended.out);
-    assert_eq!(ended.code, Some(1), "{}", ended.err);
-    let outcomes: Vec<Value> = serde_json::from_slice(&std::fs::read(path).expect("results")).expect("JSON");
-    let violations = |run: usize| outcomes[run]["violations"].as_array().expect("violations").clone();
-    assert_eq!(violations(0), Vec::<Value>::new(), "with every safeguard");
-    assert!(outcomes[0]["orders"].as_u64() > Some(100), "{:?}", outcomes[0]);
-    assert!(outcomes[0]["faults"].as_object().is_some_and(|faults| !faults.is_empty()));
-    for (run, what) in [(1, "applied twice"), (2, "charged more than once")] {
-        let found = violations(run).iter().any(|one| one.as_str().is_some_and(|one| one.contains(what)));
-        assert!(found, "{:?}", outcomes[run]);
-    }
+    let mut arguments = [&["run", "--rate", "8", "--results", path][..], options].concat();
+    arguments.extend(without.iter().flat_map(|safeguard| ["--without", safeguard]));
+    let ended = run_for(within, "orderflow-faults", &arguments, &[]).await;
+    println!("{} {}", ended.out, ended.err);
+    assert_eq!(ended.code, Some(1), "it ends with 1 where it finds something");
+    serde_json::from_slice(&std::fs::read(path).expect("results")).expect("JSON")
 }
 
-/// Safeguards, each with a word of what is found without it. Twenty seconds of faults show it, or it is not looked for.
-const SAFEGUARDS: [&str; 8] = [
-    "confirm",
-    "mark-after-confirm",
-    "outbox",
-    "ack-after-commit",
-    "inbox",
-    "idempotency-key",
-    "stock-lock",
-    "tombstone",
-];
+fn violations(outcome: &Value) -> &[Value] {
+    outcome["violations"].as_array().expect("a list")
+}
+
+#[tokio::test]
+async fn a_run_with_faults_finds_nothing_wrong_and_one_without_a_safeguard_does() {
+    let options = ["--seed", "4", "--seconds", "10", "--faults", FAULTS];
+    let outcomes = outcomes(Duration::from_secs(220), &options, &["nothing", "inbox", "idempotency-key"]).await;
+    assert_eq!(violations(&outcomes[0]), [Value::Null; 0], "with every safeguard");
+    assert!(outcomes[0]["orders"].as_u64() > Some(100), "{:?}", outcomes[0]);
+    assert!(outcomes[0]["faults"].as_object().is_some_and(|faults| !faults.is_empty()));
+    for (outcome, what) in outcomes[1..].iter().zip(["applied twice", "charged more than once"]) {
+        let found = violations(outcome).iter().any(|one| one.as_str().is_some_and(|one| one.contains(what)));
+        assert!(found, "{outcome:?}");
+    }
+}
 
 #[tokio::test]
 #[ignore = "eight runs of a minute: for the long run"]
 async fn every_missing_safeguard_is_found() {
-    let results = tempfile::NamedTempFile::new().expect("a file");
-    let path = results.path().to_str().expect("a path of text");
-    let mut arguments = vec!["run", "--seed", "3", "--seconds", "20", "--rate", "8", "--results", path];
-    arguments.extend(SAFEGUARDS.iter().flat_map(|safeguard| ["--without", safeguard]));
-    let bound = std::time::Duration::from_secs(1_100);
-    let ended = run_for(bound, "orderflow-faults", &arguments, &[]).await;
-    println!("{}", ended.out);
-    let outcomes: Vec<Value> = serde_json::from_slice(&std::fs::read(path).expect("results")).expect("JSON");
-    let found = |outcome: &Value| outcome["violations"].as_array().is_some_and(|found| !found.is_empty());
-    let missed: Vec<_> = outcomes.iter().filter(|outcome| !found(outcome)).map(|outcome| &outcome["without"]).collect();
-    assert!(missed.is_empty() && outcomes.len() == SAFEGUARDS.len(), "nothing is found without {missed:?}");
+    let all: Vec<_> = Safeguard::ALL.iter().map(|one| one.as_str()).collect();
+    let outcomes = outcomes(Duration::from_secs(1_100), &["--seed", "3", "--seconds", "20"], &all).await;
+    let missed = outcomes.iter().filter(|one| violations(one).is_empty()).map(|one| &one["without"]);
+    assert_eq!(missed.collect::<Vec<_>>(), [&Value::Null; 0], "nothing is found without them");
+    assert_eq!(outcomes.len(), all.len());
 }

@@ -33,8 +33,12 @@ pub async fn until_waiting(probe: &Probe, queue: &str, wanted: u32) {
     .await;
 }
 
-/// Waits until three orders are done but for their first mails.
-pub async fn until_three_first_mails_are_missing(shop: &Shop) {
+/// A shop with three orders that are done but for their first mails, which wait for a worker.
+pub async fn without_three_first_mails() -> (Shop, Probe) {
+    let mut shop = Shop::open().await;
+    let (web, probe) = (shop.start_web().await, shop.probe().await);
+    shop.start_worker_without(&[&EMAIL.queue()], &[]).await;
+    web.orders(3, "MUG-BLUE", VISA).await;
     shop.until_orders("shipped", 3).await;
     until("only the first mails are missing", async || {
         let applied =
@@ -43,6 +47,7 @@ pub async fn until_three_first_mails_are_missing(shop: &Shop) {
         if (applied, folded) == (3, 9) { Ok(()) } else { Err((applied, folded)) }
     })
     .await;
+    (shop, probe)
 }
 
 /// How many customers were told that their order was received.
@@ -115,11 +120,7 @@ async fn a_dead_letter_of_which_nothing_was_written_down_is_not_sent_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_in_a_deleted_queue_is_sent_again_by_hand() {
-    let mut shop = Shop::open().await;
-    let (web, probe) = (shop.start_web().await, shop.probe().await);
-    shop.start_worker_without(&[&EMAIL.queue()], &[]).await;
-    web.orders(3, "MUG-BLUE", VISA).await;
-    until_three_first_mails_are_missing(&shop).await;
+    let (mut shop, probe) = without_three_first_mails().await;
     // As if five minutes had passed.
     let settings = with(shop.operator_settings(), &[("RECONCILE_AFTER", "1ms")]);
     let republish = async |arguments: &[&str]| -> Ended {

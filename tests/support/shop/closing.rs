@@ -1,0 +1,119 @@
+//! The end of a test: nothing may be left, and nothing may be wrong.
+
+use std::collections::BTreeMap;
+
+use diesel_async::AsyncPgConnection;
+use orderflow::{
+    broker::{Subscription, names},
+    store::inbox,
+};
+use uuid::Uuid;
+
+use super::Shop;
+use crate::{
+    Probe,
+    invariants::{INVARIANTS, SIMULATED_MONEY},
+};
+
+/// How long what is not dead may take to finish.
+const A_WHILE: std::time::Duration = std::time::Duration::from_secs(20);
+
+/// What lies in the queues though nothing is on its way.
+#[derive(Debug, Default)]
+pub struct Left {
+    /// What should not lie where it is, a sentence each.
+    pub wrong: Vec<String>,
+    /// How many dead letters there are of which subscription, where there are any.
+    pub dead: BTreeMap<Subscription, u32>,
+}
+
+impl Shop {
+    /// Ends the test: waits until the shop is quiet, stops its processes as an operator would, and checks that nothing
+    /// is left: no message anywhere, no dead letter, no version missing, no stock promised twice.
+    ///
+    /// # Panics
+    /// When something is.
+    pub async fn close(self) {
+        self.close_with_dead_letters(&[]).await;
+    }
+
+    /// As [`Shop::close`], with this many dead letters in these subscriptions' queues.
+    ///
+    /// # Panics
+    /// When anything else is left.
+    pub async fn close_with_dead_letters(mut self, expected: &[(Subscription, u32)]) {
+        if expected.is_empty() {
+            self.until_quiet().await;
+        } else {
+            // What is dead is not applied, and what is strange is not in the log: so this only lets the others finish.
+            // Whether they did is checked below.
+            drop(tokio::time::timeout(A_WHILE, self.until_quiet_but_for_the_dead()).await);
+        }
+        for child in self.workers.drain(..).chain(self.web.drain(..)) {
+            child.stop().await;
+        }
+        self.check_queues(expected).await;
+        self.check_invariants().await;
+    }
+
+    async fn check_queues(&self, expected: &[(Subscription, u32)]) {
+        let Left { wrong, dead } = self.left_in_queues(&mut *self.connection.lock().await).await;
+        assert_eq!(wrong, Vec::<String>::new());
+        let expected = expected.iter().copied().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(dead, expected, "dead letters");
+    }
+
+    /// Looks into every queue, when nothing is on its way any more.
+    pub async fn left_in_queues(&self, connection: &mut AsyncPgConnection) -> Left {
+        let (probe, mut left) = (self.probe().await, Left::default());
+        for subscription in Subscription::ALL {
+            left.wrong.extend(left_to_do(&probe, connection, &subscription.queue()).await);
+            let dead = probe.waiting(&subscription.dead_letter_queue()).await;
+            if dead > 0 {
+                left.dead.insert(*subscription, dead);
+            }
+        }
+        let retries = self.admin.retry_delays.as_slice().iter().map(|delay| names::retry(*delay));
+        for queue in retries.chain([names::UNROUTED.to_owned()]) {
+            let waiting = probe.waiting(&queue).await;
+            if waiting > 0 {
+                left.wrong.push(format!("{waiting} messages are left in {queue}"));
+            }
+        }
+        left
+    }
+
+    /// The invariants that hold whatever a test did.
+    async fn check_invariants(&self) {
+        for (what, violations) in INVARIANTS {
+            assert_eq!(self.number(violations).await, 0, "{what}");
+        }
+        let Some(stripe) = &self.stripe else {
+            for (what, violations) in SIMULATED_MONEY {
+                assert_eq!(self.number(violations).await, 0, "{what}");
+            }
+            return;
+        };
+        assert_eq!(stripe.violations(&mut self.database().await).await, Vec::<String>::new());
+        let simulated = "SELECT (SELECT count(*) FROM simulator.charges) + (SELECT count(*) FROM simulator.refunds)";
+        assert_eq!(self.number(simulated).await, 0, "the simulated provider was asked too");
+    }
+}
+
+/// What is in a work queue, but for repetitions of what is applied: after an outage events come twice, and the worker is
+/// stopped once everything is applied and not once every repetition is recognised.
+async fn left_to_do(probe: &Probe, connection: &mut AsyncPgConnection, queue: &str) -> Vec<String> {
+    let mut left = Vec::new();
+    if probe.waiting(queue).await == 0 {
+        return left;
+    }
+    for message in probe.take_all(queue).await {
+        let event: serde_json::Value = serde_json::from_slice(&message.data).unwrap_or_default();
+        let id = event["id"].as_str().and_then(|id| id.parse::<Uuid>().ok()).unwrap_or_default();
+        let applied = inbox::applied(connection, queue, &[id]).await.expect("the inbox can be read");
+        if applied.is_empty() {
+            left.push(format!("{queue} still has {event}"));
+        }
+    }
+    left
+}

@@ -1,0 +1,82 @@
+//! Waiting for what a shop does by itself.
+
+use orderflow::broker::Subscription;
+
+use super::Shop;
+use crate::until;
+
+impl Shop {
+    /// Waits until this many orders have this status.
+    pub async fn until_orders(&self, status: &str, wanted: i64) {
+        let query = format!("SELECT count(*) FROM orders.orders WHERE status = '{status}'");
+        until(&format!("{wanted} orders are {status}"), async || {
+            let count = self.number(&query).await;
+            if count >= wanted { Ok(()) } else { Err(count) }
+        })
+        .await;
+    }
+
+    /// Waits until no order is on its way any more.
+    pub async fn until_settled(&self) {
+        let query = "SELECT count(*) FROM orders.orders WHERE status NOT IN ('shipped', 'payment_failed', 'cancelled')";
+        until("every order is settled", async || {
+            let count = self.number(query).await;
+            if count == 0 { Ok(()) } else { Err(count) }
+        })
+        .await;
+    }
+
+    /// Waits until the broker has every event.
+    pub async fn until_published(&self) {
+        until("every event is published", async || {
+            let waiting = self.number("SELECT count(*) FROM messaging.outbox").await;
+            if waiting == 0 { Ok(()) } else { Err(waiting) }
+        })
+        .await;
+    }
+
+    /// Waits until nothing more will happen by itself: every event is published, and every subscription that takes it
+    /// has applied it.
+    pub async fn until_quiet(&self) {
+        self.until_applied("").await;
+    }
+
+    /// As [`Shop::until_quiet`], without what has ever been dead-lettered.
+    pub(super) async fn until_quiet_but_for_the_dead(&self) {
+        self.until_applied(
+            "AND NOT EXISTS (SELECT FROM messaging.dead_letters AS dead
+                             WHERE dead.event_id = log.event_id AND dead.subscription = takes.subscription)",
+        )
+        .await;
+    }
+
+    /// A query that counts the events that a subscription takes and has not applied, `but` for what it leaves out.
+    #[must_use]
+    pub fn not_applied(but: &str) -> String {
+        let subscriptions: Vec<_> = Subscription::ALL
+            .iter()
+            .map(|subscription| format!("('{}', '{}')", subscription.kind(), subscription.queue()))
+            .collect();
+        format!(
+            "SELECT count(*) FROM messaging.event_log AS log
+             JOIN (VALUES {}) AS takes (event, subscription) ON takes.event = log.event
+             WHERE NOT EXISTS (SELECT FROM messaging.inbox AS inbox
+                               WHERE inbox.event_id = log.event_id AND inbox.subscription = takes.subscription) {but}",
+            subscriptions.join(",")
+        )
+    }
+
+    async fn until_applied(&self, but: &str) {
+        let missing = Self::not_applied(but);
+        until("every event is published and applied", async || {
+            let waiting = self.number("SELECT count(*) FROM messaging.outbox").await;
+            let missing = self.number(&missing).await;
+            if waiting == 0 && missing == 0 {
+                Ok(())
+            } else {
+                Err(format!("{waiting} in the outbox, {missing} not applied"))
+            }
+        })
+        .await;
+    }
+}
