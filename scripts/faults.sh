@@ -2,8 +2,10 @@
 # A fault run on servers of its own: SEED, MINUTES and FAULTS say which; see `orderflow-faults run --help`.
 #
 #   SEED=7 MINUTES=5 FAULTS=kill,cut scripts/faults.sh [ARGUMENT...]
+#   RABBITMQ=4 scripts/faults.sh              against the RabbitMQ of a newer Debian, below .dev/
+#   PROFILE=release scripts/faults.sh         with the programs as they are in production, but for the faults
 #
-# The result is kept in faults/results/, with the commit.
+# The result is kept in faults/results/, with the commit, or in the file that RESULTS names.
 set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
@@ -11,16 +13,34 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 . "$HERE/lib.sh"
 # shellcheck source=scripts/install.sh
 . "$HERE/install.sh"
+# shellcheck source=scripts/debian13.sh
+. "$HERE/debian13.sh"
 
 need_cargo
 need_command cc gcc libc6-dev
 "$HERE/services.sh" install
+# Not a command but a library, which gives a process another time of day.
+compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || install_packages libfaketime
+
+BROKER=3
+case ${RABBITMQ:-} in
+'') ;;
+4)
+    need_debian13
+    BROKER=4
+    set -- --debian "$DEBIAN13" "$@"
+    ;;
+*) die "RABBITMQ is 4 or not set." ;;
+esac
+
 cd "$ROOT"
+PROFILE=${PROFILE:-dev}
 # With every program, because the run starts them.
-cargo build --workspace --bins
+cargo build --workspace --bins --profile "$PROFILE"
 
 SEED=${SEED:-$RANDOM}
-RESULTS=faults/results/$(git rev-parse --short HEAD 2>/dev/null || echo unknown)-seed-$SEED.json
-mkdir -p faults/results
+COMMIT=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
+RESULTS=${RESULTS:-faults/results/$COMMIT-rabbitmq$BROKER-seed-$SEED.json}
+mkdir -p "${RESULTS%/*}"
 set -- --seed "$SEED" --seconds "$((${MINUTES:-2} * 60))" --results "$RESULTS" ${FAULTS:+--faults "$FAULTS"} "$@"
-exec "$(target_dir)/debug/orderflow-faults" run "$@"
+exec "$(target_dir)/${PROFILE/dev/debug}/orderflow-faults" run "$@"

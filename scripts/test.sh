@@ -40,3 +40,11 @@ else
     # Documentation tests belong to `make check`.
     cargo test --workspace --all-targets "$@" 8>&-
 fi
+
+# Everything that can break, always in the same order, against each broker that is supported.
+if [ "$FULL" = yes ]; then
+    release_services
+    export SEED=7 MINUTES=3
+    RESULTS=$DEV/log/faults.json scripts/faults.sh --rate 8
+    RESULTS=$DEV/log/faults-cluster.json RABBITMQ=4 scripts/faults.sh --rate 5 --nodes 3
+fi

@@ -5,7 +5,8 @@
 //!
 //! - `ORDERFLOW_CRASH=after-commit:7` ends the process, as a power cut would, when it is at that place the seventh time;
 //! - `ORDERFLOW_WITHOUT=inbox` leaves a safeguard out, so that a checker can be seen to find out;
-//! - `ORDERFLOW_NOTE_APPLIED=1` writes every applied event into the table `faults.applied`, in the same transaction.
+//! - `ORDERFLOW_NOTE_APPLIED=1` writes every applied event into the table `faults.applied`, and every one
+//!   that the inbox recognised, in the same transaction.
 
 /// A place at which a process may die.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

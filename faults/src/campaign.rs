@@ -61,6 +61,8 @@ pub struct Outcome {
     pub recovery_seconds: BTreeMap<String, f64>,
     /// Processes of ours that died at a crash point.
     pub crashes: u32,
+    /// What came twice and did nothing the second time, by who recognised it.
+    pub absorbed: BTreeMap<&'static str, usize>,
     /// Orders that an operator had to replay, because an outage had used up their attempts.
     pub replayed: usize,
     /// How long the run took, in seconds, all in all.
@@ -73,7 +75,7 @@ pub struct Outcome {
 pub async fn run(own: &mut Own, plan: &Plan) -> (Outcome, Option<PathBuf>) {
     let began = Instant::now();
     let reconcile = plan.kinds.contains(&Kind::QueueDelete);
-    let setup = Setup { without: plan.without, reconcile, scarce: plan.scarce.1 };
+    let setup = Setup { without: plan.without, reconcile, scarce: plan.scarce.1, admission: None };
     let mut world = World::open(own, setup, plan.logs.as_deref()).await;
     let stop = CancellationToken::new();
     let shop = Opened { webs: world.webs.clone(), seed: plan.seed, per_second: plan.per_second, scarce: plan.scarce.0 };
@@ -90,7 +92,8 @@ pub async fn run(own: &mut Own, plan: &Plan) -> (Outcome, Option<PathBuf>) {
     for program in world.programs.drain(..) {
         violations.extend(program.stop().await.err());
     }
-    violations.extend(check::violations(&world, &seen, broken.garbage).await);
+    let found = check::all(&world, &seen, broken.garbage).await;
+    violations.extend(found.violations);
     let logs = (!violations.is_empty()).then(|| {
         world.keep_logs();
         world.logs()
@@ -109,6 +112,7 @@ pub async fn run(own: &mut Own, plan: &Plan) -> (Outcome, Option<PathBuf>) {
         faults: broken.faults,
         recovery_seconds: broken.recovery,
         crashes,
+        absorbed: found.absorbed,
         replayed,
         seconds: began.elapsed().as_secs_f64(),
         violations,
@@ -147,7 +151,9 @@ async fn break_things(own: &mut Own, world: &mut World, plan: &Plan, began: Inst
         let Some(kind) = deck.pop() else { break };
         let fault = Fault::draw(kind, &plan.focus, &mut random);
         sleep(fault.before).await;
-        broken.garbage += fault.happen(own, world).await;
+        let aftermath = fault.happen(own, world).await;
+        broken.garbage += aftermath.garbage;
+        broken.violations.extend(aftermath.violations);
         world.wake().await;
         let name = fault.name();
         let mended = Instant::now();

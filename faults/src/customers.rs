@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// Customers at once; while so many are busy no new ones come.
-const AT_ONCE: usize = 150;
+const AT_ONCE: usize = 400;
 
 /// How often a customer tries before giving up.
 const TRIES: u32 = 60;
@@ -77,7 +77,21 @@ impl Wish {
         }
     }
 
-    fn body(&self) -> Vec<u8> {
+    /// One of what there is enough of, paid at once.
+    pub fn plain(key: String) -> Self {
+        Self {
+            key,
+            sku: "MUG-BLUE",
+            quantity: 1,
+            method: "pm_card_visa",
+            repeat: false,
+            walk_away: false,
+            cancel_after: None,
+        }
+    }
+
+    /// The request's body.
+    pub fn body(&self) -> Vec<u8> {
         body(self.sku, self.quantity, self.method).to_string().into_bytes()
     }
 }
@@ -111,6 +125,8 @@ pub struct Seen {
     pub stories: Vec<Story>,
     /// What must never be seen, in words.
     pub violations: Vec<String>,
+    /// Answers that repeated what the same request had been answered before.
+    pub replayed: usize,
     /// How often each kind of answer came.
     pub answers: BTreeMap<String, u64>,
 }
@@ -206,7 +222,11 @@ impl Customer {
             Err(error) if error.is_timeout() => "time-out".to_owned(),
             Err(_) => "no connection".to_owned(),
         };
-        self.seen(|seen| *seen.answers.entry(format!("{what} {said}")).or_default() += 1);
+        let replayed = answer.as_ref().is_ok_and(|answer| answer.headers.contains_key("idempotent-replayed"));
+        self.seen(|seen| {
+            *seen.answers.entry(format!("{what} {said}")).or_default() += 1;
+            seen.replayed += usize::from(replayed);
+        });
         answer.ok().filter(|answer| !answer.status.is_server_error())
     }
 

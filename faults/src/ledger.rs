@@ -1,6 +1,6 @@
 //! What database and broker hold, read by connections of the checker's own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use diesel::{
     QueryableByName,
@@ -82,6 +82,12 @@ impl<'s> Ledger<'s> {
     pub async fn orders_by_key(&mut self) -> HashMap<String, Uuid> {
         let rows = self.named("SELECT order_id AS id, key AS name FROM orders.idempotency_keys").await;
         rows.into_iter().map(|(id, key)| (key, id)).collect()
+    }
+
+    /// The Message-IDs of the mails that were sent.
+    pub async fn planned_mails(&mut self) -> HashSet<String> {
+        let mails = "SELECT order_id AS id, message_id AS name FROM email.mails WHERE sent_at IS NOT NULL";
+        self.named(mails).await.into_iter().map(|(_, id)| id).collect()
     }
 
     /// What lies in a queue though nothing is on its way, a sentence each; `garbage` dead letters are as they should be.

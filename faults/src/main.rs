@@ -1,17 +1,24 @@
 //! `orderflow-faults`: breaks everything that an order depends on, and checks that nothing is lost and nothing done twice.
 
+mod bounds;
 mod breakage;
 mod campaign;
 mod check;
 mod customers;
+mod journal;
 mod ledger;
+mod mail;
 mod mutation;
 mod program;
 mod provider;
 mod servers;
 mod world;
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::{Parser, Subcommand, ValueEnum as _};
 use orderflow::fault::Safeguard;
@@ -20,7 +27,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::{
     breakage::{Focus, Kind},
     campaign::{Outcome, Plan},
-    servers::Own,
+    servers::{Installed, Own, Wanted},
 };
 
 /// Runs Orderflow on servers of its own, breaks them on a seeded schedule, and checks that nothing is lost and nothing is
@@ -36,6 +43,10 @@ struct Arguments {
 enum Command {
     /// Runs customers and faults, and checks everything in the end; the last line is `violations: N`
     Run(RunOptions),
+    /// Lets orders wait until no more are taken, and then all be carried out; looks at the memory that it takes
+    Bounds(bounds::Options),
+    /// Serves a mail server that keeps a ledger
+    Mail(mail::Options),
     /// Serves a payment provider that speaks as much of Stripe's API as Orderflow uses, and keeps a ledger
     Provider(provider::Options),
 }
@@ -57,6 +68,12 @@ struct RunOptions {
     /// A safeguard to leave out, to see that the checker finds out, or `nothing`; may be repeated: a run for each
     #[arg(long, value_name = "NAME", value_parser = safeguard, default_value = "nothing")]
     without: Vec<Without>,
+    /// RabbitMQ's nodes; three are a cluster
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=5))]
+    nodes: u8,
+    /// A directory with a Debian whose RabbitMQ is used instead of this machine's, as scripts/debian13.sh makes it
+    #[arg(long, value_name = "DIRECTORY")]
+    debian: Option<PathBuf>,
     /// A directory for the processes' logs, kept; without it they are kept where something was wrong
     #[arg(long, value_name = "DIRECTORY")]
     logs: Option<PathBuf>,
@@ -80,36 +97,71 @@ fn safeguard(name: &str) -> Result<Without, String> {
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Run(options) => {
-            orderflow::tls::install();
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(async {
-                // Servers are killed when they are dropped, and so they are when somebody ends us.
-                let mut told = signal(SignalKind::terminate()).expect("a signal can be waited for");
-                tokio::select! {
-                    code = run(&options) => code,
-                    _ = told.recv() => ExitCode::from(143),
-                    _ = tokio::signal::ctrl_c() => ExitCode::from(130),
-                }
-            })
-        }
+        Command::Run(options) => until_told(run(&options)),
+        Command::Bounds(options) => until_told(bounds(&options)),
+        Command::Mail(options) => mail::run(&options),
         Command::Provider(options) => provider::run(&options),
     }
 }
 
+/// Runs it on mounts of our own, until it has ended or somebody ends us: servers are killed when they are dropped, and so
+/// they are then.
+fn until_told(work: impl Future<Output = ExitCode>) -> ExitCode {
+    orderflow::tls::install();
+    if servers::can_mount()
+        && let Err(error) = servers::enter_own_mounts()
+    {
+        eprintln!("orderflow-faults: no mounts of our own can be had: {error}");
+        return ExitCode::from(3);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut told = signal(SignalKind::terminate()).expect("a signal can be waited for");
+        tokio::select! {
+            code = work => code,
+            _ = told.recv() => ExitCode::from(143),
+            _ = tokio::signal::ctrl_c() => ExitCode::from(130),
+        }
+    })
+}
+
+async fn bounds(options: &bounds::Options) -> ExitCode {
+    let outcome = bounds::run(options).await;
+    for violation in &outcome.violations {
+        println!("  VIOLATION {violation}");
+    }
+    ended(options.results.as_deref(), &outcome, outcome.violations.len())
+}
+
+/// Keeps what came of it, and says the last line.
+fn ended(results: Option<&Path>, outcome: &impl serde::Serialize, violations: usize) -> ExitCode {
+    if let Some(file) = results {
+        let text = serde_json::to_string_pretty(outcome).expect("outcomes are JSON");
+        std::fs::write(file, text + "\n").expect("the results can be written");
+    }
+    println!("violations: {violations}");
+    ExitCode::from(u8::from(violations > 0))
+}
+
 async fn run(options: &RunOptions) -> ExitCode {
-    let all = || Kind::value_variants().to_vec();
+    let Some(kinds) = kinds(&options.faults) else { return ExitCode::from(2) };
     let common = Plan {
         seed: options.seed,
         lasts: Duration::from_secs(options.seconds),
-        kinds: if options.faults.is_empty() { all() } else { options.faults.clone() },
+        kinds,
         per_second: options.rate,
         without: None,
         focus: Focus::default(),
         scarce: (8, 30),
         logs: options.logs.clone(),
     };
-    let mut own = Own::start().await;
+    let wanted = Wanted {
+        installed: options.debian.clone().map_or(Installed::Here, Installed::Below),
+        nodes: options.nodes.into(),
+        small_disks: common.kinds.iter().any(|kind| matches!(kind, Kind::DatabaseDiskFull | Kind::BrokerDiskFull)),
+    };
+    let mut own = Own::start(&wanted).await;
+    println!("RabbitMQ {}, {} node(s)", own.rabbitmq.first().version().await, wanted.nodes);
     let mut outcomes = Vec::new();
     for Without(without) in options.without.iter().copied() {
         let plan = match without {
@@ -125,13 +177,21 @@ async fn run(options: &RunOptions) -> ExitCode {
         }
         outcomes.push(outcome);
     }
-    if let Some(file) = &options.results {
-        let text = serde_json::to_string_pretty(&outcomes).expect("outcomes are JSON");
-        std::fs::write(file, text + "\n").expect("the results can be written");
+    let violations = outcomes.iter().map(|outcome| outcome.violations.len()).sum();
+    ended(options.results.as_deref(), &outcomes, violations)
+}
+
+/// What is to break: what was asked for, or everything that can break here. `None` where something was asked for that
+/// cannot.
+fn kinds(asked: &[Kind]) -> Option<Vec<Kind>> {
+    let mut kinds = if asked.is_empty() { Kind::value_variants().to_vec() } else { asked.to_vec() };
+    let name = |kind: &Kind| kind.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned());
+    let missing: Vec<_> = kinds.iter().filter_map(|kind| Some((*kind, kind.is_missing()?))).collect();
+    for (kind, why) in &missing {
+        eprintln!("orderflow-faults: left out: {}: {why}", name(kind));
     }
-    let violations: usize = outcomes.iter().map(|outcome| outcome.violations.len()).sum();
-    println!("violations: {violations}");
-    ExitCode::from(u8::from(violations > 0))
+    kinds.retain(|kind| kind.is_missing().is_none());
+    (asked.is_empty() || missing.is_empty()).then_some(kinds)
 }
 
 fn report(outcome: &Outcome) {
@@ -140,6 +200,7 @@ fn report(outcome: &Outcome) {
         "{} orders ({} unknown), {faults} faults, {} crashes, {} replayed, {:.0} s: {:?}",
         outcome.orders, outcome.unknown, outcome.crashes, outcome.replayed, outcome.seconds, outcome.statuses
     );
+    println!("absorbed: {:?}", outcome.absorbed);
     for (kind, count) in &outcome.faults {
         let worst = outcome.recovery_seconds.get(kind).copied().unwrap_or_default();
         println!("  {count:4} {kind:<24} worst recovery {worst:5.1} s");

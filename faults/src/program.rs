@@ -1,10 +1,11 @@
 //! One of our programs, kept running: whatever ends it, it is started again, as a service manager would.
 
 use std::{
+    ffi::OsString,
     fs::File,
     os::unix::process::ExitStatusExt as _,
     path::PathBuf,
-    process::Stdio,
+    process::{ExitStatus, Stdio},
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -30,6 +31,39 @@ const LOOK: Duration = Duration::from_millis(100);
 /// How long a program may take to end when it is asked to: the contract's 30 s.
 const STOP: Duration = Duration::from_secs(30);
 
+/// How a program is started.
+#[derive(Debug, Clone, Copy)]
+pub enum Restart {
+    /// As always.
+    Plain,
+    /// To end at this place, at this time that it comes there.
+    Crash(CrashPoint, u32),
+    /// With a clock that is off by so much, as libfaketime has it: `+1h`.
+    Clock(&'static str),
+}
+
+impl Restart {
+    fn settings(self) -> Vec<(&'static str, OsString)> {
+        match self {
+            Self::Plain => Vec::new(),
+            Self::Crash(point, time) => vec![("ORDERFLOW_CRASH", format!("{}:{time}", point.as_str()).into())],
+            Self::Clock(off) => vec![
+                ("LD_PRELOAD", false_clock().expect("it was looked for").into()),
+                ("FAKETIME", off.into()),
+                // What measures how long something takes goes right: only the time of day is wrong.
+                ("FAKETIME_DONT_FAKE_MONOTONIC", "1".into()),
+            ],
+        }
+    }
+}
+
+/// The library that gives a process another time of day, if it is installed.
+pub fn false_clock() -> Option<PathBuf> {
+    let architectures = std::fs::read_dir("/usr/lib").ok()?;
+    let libraries = architectures.filter_map(|entry| Some(entry.ok()?.path().join("faketime/libfaketimeMT.so.1")));
+    libraries.into_iter().find(|library| library.exists())
+}
+
 /// What is started, and how.
 struct Start {
     name: String,
@@ -38,6 +72,7 @@ struct Start {
     settings: Vec<(String, String)>,
     log: PathBuf,
     process: Mutex<Option<Child>>,
+    starts: AtomicU32,
     crashes: AtomicU32,
 }
 
@@ -58,10 +93,32 @@ impl Program {
             settings,
             log,
             process: Mutex::new(None),
+            starts: AtomicU32::new(0),
             crashes: AtomicU32::new(0),
         });
         let keeper = tokio::spawn(keep_running(Arc::clone(&start)));
         Self { start, keeper }
+    }
+
+    /// Its name, for people.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.start.name
+    }
+
+    /// How often it was started.
+    #[must_use]
+    pub fn starts(&self) -> u32 {
+        self.start.starts.load(Ordering::SeqCst)
+    }
+
+    /// The most memory that it had since its last start, in MiB; `None` where it does not run.
+    pub async fn peak_memory(&self) -> Option<u64> {
+        let id = self.start.process.lock().await.as_ref().and_then(Child::id)?;
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        Some(kibibytes.div_ceil(1024))
     }
 
     /// How often it ended at a crash point.
@@ -77,27 +134,36 @@ impl Program {
         }
     }
 
-    /// Starts it anew so that it ends at this place, at this time that it comes there.
-    pub async fn arm(&self, point: CrashPoint, time: u32) {
+    /// Kills it and starts it anew, until it ends, as this says.
+    pub async fn restart(&self, how: Restart) {
         let mut process = self.start.process.lock().await;
         if let Some(mut running) = process.take() {
             drop(running.kill().await);
         }
-        *process = Some(self.start.spawn(Some(format!("{}:{time}", point.as_str()))));
+        *process = Some(self.start.spawn(how));
     }
 
-    /// Asks it to end. `Err` says what was wrong with how it ended.
-    pub async fn stop(self) -> Result<(), String> {
-        self.keeper.abort();
-        let Some(mut process) = self.start.process.lock().await.take() else { return Ok(()) };
+    /// Asks it to end, which it has to within [`STOP`], and lets it be started again. `Err` says what was wrong with how
+    /// it ended.
+    pub async fn end(&self) -> Result<(), String> {
+        // Kept until it has ended, or the next one would find its port taken.
+        let mut running = self.start.process.lock().await;
+        let Some(mut process) = running.take() else { return Ok(()) };
         if let Some(id) = process.id() {
             let _ = kill(Pid::from_raw(i32::try_from(id).expect("a process id")), Signal::SIGTERM);
         }
         match tokio::time::timeout(STOP, process.wait()).await {
             Ok(Ok(status)) if status.success() => Ok(()),
+            Ok(Ok(status)) if self.start.is_crash(status) => Ok(()),
             Ok(status) => Err(format!("{} ended with {status:?} when it was asked to end", self.start.name)),
             Err(_) => Err(format!("{} did not end within {STOP:?}", self.start.name)),
         }
+    }
+
+    /// As [`Program::end`], for good.
+    pub async fn stop(self) -> Result<(), String> {
+        self.keeper.abort();
+        self.end().await
     }
 }
 
@@ -114,12 +180,10 @@ async fn keep_running(start: Arc<Start>) {
             match process.as_mut().map(Child::try_wait) {
                 Some(Ok(None)) => {}
                 ended => {
-                    if let Some(Ok(Some(status))) = ended
-                        && status.signal() == Some(Signal::SIGABRT as i32)
-                    {
-                        start.crashes.fetch_add(1, Ordering::SeqCst);
+                    if let Some(Ok(Some(status))) = ended {
+                        start.is_crash(status);
                     }
-                    *process = Some(start.spawn(None));
+                    *process = Some(start.spawn(Restart::Plain));
                 }
             }
         }
@@ -128,13 +192,21 @@ async fn keep_running(start: Arc<Start>) {
 }
 
 impl Start {
-    fn spawn(&self, crash: Option<String>) -> Child {
+    /// Whether it ended at a crash point, which is counted.
+    fn is_crash(&self, status: ExitStatus) -> bool {
+        let crashed = status.signal() == Some(Signal::SIGABRT as i32);
+        self.crashes.fetch_add(u32::from(crashed), Ordering::SeqCst);
+        crashed
+    }
+
+    fn spawn(&self, how: Restart) -> Child {
+        self.starts.fetch_add(1, Ordering::SeqCst);
         let log = File::options().create(true).append(true).open(&self.log).expect("a log of our own");
         Command::new(&self.program)
             .args(&self.arguments)
             .env_clear()
             .envs(self.settings.iter().cloned())
-            .envs(crash.map(|crash| ("ORDERFLOW_CRASH", crash)))
+            .envs(how.settings())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log)

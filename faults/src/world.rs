@@ -1,6 +1,10 @@
 //! Everything that a run consists of: servers, the wires to them, and our processes.
 
-use std::path::{Path, PathBuf};
+use std::{
+    net::SocketAddr,
+    ops::Range,
+    path::{Path, PathBuf},
+};
 
 use nix::sys::signal::Signal;
 use orderflow::fault::Safeguard;
@@ -9,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::{
     customers::SCARCE,
+    mail::MailServer,
     program::Program,
     servers::{Own, free_port},
 };
@@ -28,6 +33,8 @@ pub struct Setup {
     pub reconcile: bool,
     /// Pieces of the scarce product.
     pub scarce: u32,
+    /// So many orders may wait before customers are sent away, where that is not as always.
+    pub admission: Option<u32>,
 }
 
 /// A shop with servers, wires and processes that can be broken.
@@ -36,8 +43,13 @@ pub struct World {
     pub shop: Shop,
     /// The payment provider, a process of its own with a ledger of its own.
     pub provider: Stripe,
-    /// The front ends' wires to database and broker, and the workers'.
+    /// The mail server, likewise.
+    pub mail: MailServer,
+    /// All of them: customers' to the front ends, and our processes' to database, broker, provider and mail server.
     pub wires: Vec<Proxy>,
+    /// Which of them lead from the front ends to the broker, and which from the workers.
+    web_broker: Range<usize>,
+    worker_broker: Range<usize>,
     /// The front ends and then the workers.
     pub programs: Vec<Program>,
     /// The front ends, as customers see them.
@@ -53,50 +65,100 @@ impl World {
         logs.prefix("orderflow-logs-").disable_cleanup(kept.is_some());
         let logs = logs.tempdir_in(kept.unwrap_or(&std::env::temp_dir())).expect("a directory");
         shop.execute("CREATE SCHEMA faults").await;
-        shop.execute("CREATE TABLE faults.applied (event_id uuid NOT NULL, subscription text NOT NULL)").await;
+        shop.execute("CREATE TABLE faults.applied (event_id uuid NOT NULL, subscription text NOT NULL, recognised boolean NOT NULL)").await;
         if setup.without == Some(Safeguard::StockLock) {
             // The last word against overselling, behind the lock.
             shop.execute("ALTER TABLE inventory.stock DROP CONSTRAINT IF EXISTS stock_available_check").await;
         }
-        let provider = Stripe::start().await;
-        let mut world = Self { shop, provider, wires: Vec::new(), programs: Vec::new(), webs: Vec::new(), logs };
+        let (provider, mail) = (Stripe::start().await, MailServer::start().await);
+        let (wires, programs, webs) = (Vec::new(), Vec::new(), Vec::new());
+        let mut world =
+            Self { shop, provider, mail, wires, web_broker: 0..0, worker_broker: 0..0, programs, webs, logs };
         world.operate(&["stock", "set", SCARCE, &setup.scarce.to_string()]).await;
-        world.start(setup).await;
+        world.start_front_ends(own, setup).await;
+        world.start_workers(own, setup).await;
         world
     }
 
-    async fn start(&mut self, setup: Setup) {
-        for (user, program) in [("orderflow-web", "orderflow"), ("orderflow-worker", "orderflow-worker")] {
-            let (database, broker) = (self.shop.database_url(), self.shop.broker_url(user));
-            let (to_database, to_broker) = (Proxy::to(&database).await, Proxy::to(&broker).await);
-            let common = [
-                ("DATABASE_URL", to_database.through(&database).to_string()),
-                ("AMQP_URL", to_broker.through(&broker).to_string()),
-                ("RUST_LOG", "info,lapin=error".to_owned()),
-                // Soon enough that a provider that hangs is seen to hang, and left alone, within a run.
-                ("PAYMENT_TIMEOUT", "3s".to_owned()),
-                ("RECONCILE_AFTER", if setup.reconcile { "15s" } else { "1h" }.to_owned()),
-                ("ORDERFLOW_NOTE_APPLIED", "1".to_owned()),
-                ("ORDERFLOW_WITHOUT", setup.without.map_or("", Safeguard::as_str).to_owned()),
-            ];
-            for number in 1..=EACH {
-                let name = format!("{program}-{number}");
-                let mut settings: Vec<(String, String)> = self.shop.settings(user);
-                settings.extend(self.provider.settings());
-                settings.extend(common.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
-                let arguments: &[&str] = if program == "orderflow" {
-                    let address = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
-                    settings.push(("LISTEN".to_owned(), address.to_string()));
-                    self.webs.push(Web::new(address));
-                    &["serve"]
-                } else {
-                    &[]
-                };
-                let log = self.logs.path().join(format!("{name}.log"));
-                self.programs.push(Program::keep(&name, program, arguments, settings, log));
-            }
-            self.wires.extend([to_database, to_broker]);
+    async fn start_front_ends(&mut self, own: &Own, setup: Setup) {
+        let settings = self.settings("orderflow-web", own, setup).await;
+        for number in 1..=EACH {
+            let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+            let wire = Proxy::to(&format!("http://{address}").parse().expect("a URL")).await;
+            self.webs.push(Web::new(wire.address()));
+            self.wires.push(wire);
+            let mut settings = settings.clone();
+            settings.push(("LISTEN".to_owned(), address.to_string()));
+            self.keep(&format!("orderflow-{number}"), "orderflow", &["serve"], settings);
         }
+    }
+
+    async fn start_workers(&mut self, own: &Own, setup: Setup) {
+        let mut settings = self.settings("orderflow-worker", own, setup).await;
+        settings.extend(self.provider.settings());
+        for (name, url) in
+            [("STRIPE_API_BASE", self.provider.base().parse().expect("a URL")), ("SMTP_URL", self.mail.url())]
+        {
+            let wire = Proxy::to(&url).await;
+            // A base has no slash at its end.
+            settings.push((name.to_owned(), wire.through(&url).as_str().trim_end_matches('/').to_owned()));
+            self.wires.push(wire);
+        }
+        settings.push(("MAIL".to_owned(), "smtp".to_owned()));
+        for number in 1..=EACH {
+            self.keep(&format!("orderflow-worker-{number}"), "orderflow-worker", &[], settings.clone());
+        }
+    }
+
+    /// The settings of the processes that are this user of the broker, and their wires to database and broker.
+    async fn settings(&mut self, user: &str, own: &Own, setup: Setup) -> Vec<(String, String)> {
+        let database = self.shop.database_url();
+        let to_database = Proxy::to(&database).await;
+        let through = to_database.through(&database).to_string();
+        self.wires.push(to_database);
+        let mut nodes = Vec::new();
+        let first = self.wires.len();
+        for node in own.rabbitmq.urls() {
+            let mut url = self.shop.broker_url(user);
+            url.set_port(node.port()).expect("the URL has a host");
+            let wire = Proxy::to(&url).await;
+            nodes.push(wire.through(&url).to_string());
+            self.wires.push(wire);
+        }
+        let wires = first..self.wires.len();
+        if user == "orderflow-web" {
+            self.web_broker = wires;
+        } else {
+            self.worker_broker = wires;
+        }
+        let own = [
+            ("DATABASE_URL", through),
+            ("AMQP_URL", nodes.join(",")),
+            ("RUST_LOG", "info,lapin=error".to_owned()),
+            // Soon enough that a provider that hangs is seen to hang, and left alone, within a run.
+            ("PAYMENT_TIMEOUT", "3s".to_owned()),
+            ("RECONCILE_AFTER", if setup.reconcile { "15s" } else { "1h" }.to_owned()),
+            ("ORDERFLOW_NOTE_APPLIED", "1".to_owned()),
+            ("ORDERFLOW_WITHOUT", setup.without.map_or("", Safeguard::as_str).to_owned()),
+        ];
+        let own = own.map(|(name, value)| (name.to_owned(), value));
+        let admission = setup.admission.map(|rows| ("ADMISSION_MAX_OUTBOX_ROWS".to_owned(), rows.to_string()));
+        self.shop.settings(user).into_iter().chain(own).chain(admission).collect()
+    }
+
+    fn keep(&mut self, name: &str, program: &str, arguments: &[&str], settings: Vec<(String, String)>) {
+        let log = self.logs.path().join(format!("{name}.log"));
+        self.programs.push(Program::keep(name, program, arguments, settings, log));
+    }
+
+    /// The wires from the front ends to the broker.
+    pub fn web_broker_wires(&self) -> &[Proxy] {
+        &self.wires[self.web_broker.clone()]
+    }
+
+    /// The wires from the workers to the broker.
+    pub fn worker_broker_wires(&self) -> &[Proxy] {
+        &self.wires[self.worker_broker.clone()]
     }
 
     /// Where the processes' logs are, for people.

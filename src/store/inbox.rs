@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use diesel::{
     ExpressionMethods as _, QueryDsl as _, QueryableByName,
-    sql_types::{Array, Text, Uuid as SqlUuid},
+    sql_types::{Array, Bool, Text, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
 use uuid::Uuid;
@@ -47,18 +47,29 @@ pub async fn claim(
         claimed.into_iter().map(|row| row.event_id).collect()
     };
     if fault::notes_applied() {
-        note(connection, subscription, &claimed).await?;
+        note(connection, subscription, events, &claimed).await?;
     }
     Ok(claimed)
 }
 
-/// What the inbox must make impossible can only be seen by something that is not the inbox.
-async fn note(connection: &mut Connection, subscription: &str, events: &HashSet<Uuid>) -> Result<(), StoreError> {
-    diesel::sql_query("INSERT INTO faults.applied (event_id, subscription) SELECT unnest($1::uuid[]), $2")
-        .bind::<Array<SqlUuid>, _>(events.iter().collect::<Vec<_>>())
-        .bind::<Text, _>(subscription)
-        .execute(connection)
-        .await?;
+/// What the inbox must make impossible can only be seen by something that is not the inbox. What it recognised is noted
+/// too, to know what it was good for.
+async fn note(
+    connection: &mut Connection,
+    subscription: &str,
+    events: &[Uuid],
+    claimed: &HashSet<Uuid>,
+) -> Result<(), StoreError> {
+    let recognised: Vec<bool> = events.iter().map(|event| !claimed.contains(event)).collect();
+    diesel::sql_query(
+        "INSERT INTO faults.applied (event_id, subscription, recognised)
+         SELECT event_id, $3, recognised FROM unnest($1::uuid[], $2::bool[]) AS row (event_id, recognised)",
+    )
+    .bind::<Array<SqlUuid>, _>(events)
+    .bind::<Array<Bool>, _>(recognised)
+    .bind::<Text, _>(subscription)
+    .execute(connection)
+    .await?;
     Ok(())
 }
 

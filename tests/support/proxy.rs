@@ -1,16 +1,18 @@
+//! A wire that can be cut, reset, stalled, slowed down, or forgotten by what stands between its ends.
+
 use std::{
+    io,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{
-        TcpListener, TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
-    sync::watch,
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::{mpsc, watch},
     task::JoinSet,
+    time::{Instant, sleep_until},
 };
 use url::Url;
 
@@ -23,7 +25,29 @@ pub enum Way {
     ToClient,
 }
 
-/// A wire between our processes and a server, which a test can cut or stall.
+/// Reads of one connection that are on their way at once, so that what a wire holds is bounded.
+const ON_THE_WAY: usize = 64;
+
+/// What a wire does to what runs over it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Weather {
+    /// What goes this way is held back.
+    stalled: Option<Way>,
+    /// How much later everything arrives.
+    latency: Duration,
+}
+
+/// How the connections that there are end, while new ones can be made.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    /// Both ends are told, by an RST.
+    Reset,
+    /// The server is told and the client is not, as by a firewall that forgot the connection: whatever the client says from
+    /// now on goes nowhere, and nothing ever comes.
+    HalfOpen,
+}
+
+/// A wire between our processes and a server, which a test can break.
 ///
 /// Cut, our processes see a server that is gone: open connections end, new ones are refused. Stalled, they see one that
 /// hangs: every connection stays and new ones are taken, but nothing more arrives one way.
@@ -32,7 +56,8 @@ pub struct Proxy {
     address: SocketAddr,
     target: String,
     running: Arc<Mutex<Option<JoinSet<()>>>>,
-    stalled: watch::Sender<Option<Way>>,
+    weather: watch::Sender<Weather>,
+    end: watch::Sender<Option<End>>,
 }
 
 impl Proxy {
@@ -44,9 +69,16 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound address");
         let target = format!("{}:{}", url.host_str().expect("a host"), url.port().expect("a port"));
-        let proxy = Self { address, target, running: Arc::default(), stalled: watch::Sender::new(None) };
+        let (weather, end) = (watch::Sender::default(), watch::Sender::default());
+        let proxy = Self { address, target, running: Arc::default(), weather, end };
         proxy.run(listener);
         proxy
+    }
+
+    /// Where our processes reach the server.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// The URL by which the server is reached through this wire.
@@ -79,53 +111,113 @@ impl Proxy {
 
     /// Holds back whatever goes this way from now on.
     pub fn stall(&self, way: Way) {
-        self.stalled.send_replace(Some(way));
+        self.weather.send_modify(|weather| weather.stalled = Some(way));
     }
 
     /// Lets everything flow again, what was held back first.
     pub fn flow(&self) {
-        self.stalled.send_replace(None);
+        self.weather.send_modify(|weather| weather.stalled = None);
+    }
+
+    /// From now on everything arrives so much later than it was sent.
+    pub fn slow_down(&self, latency: Duration) {
+        self.weather.send_modify(|weather| weather.latency = latency);
+    }
+
+    /// Ends every connection that there is by an RST, which does not let what was on its way arrive.
+    pub fn reset(&self) {
+        self.end.send_replace(Some(End::Reset));
+    }
+
+    /// Ends the server's half of every connection that there is; the client is never told.
+    pub fn half_open(&self) {
+        self.end.send_replace(Some(End::HalfOpen));
     }
 
     fn run(&self, listener: TcpListener) {
-        let (target, stalled) = (self.target.clone(), self.stalled.subscribe());
+        let (target, weather, mut end) = (self.target.clone(), self.weather.subscribe(), self.end.subscribe());
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             // The connections end with the set that they are in, and that with this task.
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
-                let (target, stalled) = (target.clone(), stalled.clone());
-                connections.spawn(async move {
-                    if let Ok(server) = TcpStream::connect(target).await {
-                        let ((from_client, to_client), (from_server, to_server)) =
-                            (client.into_split(), server.into_split());
-                        // With the first way that breaks both end.
-                        drop(tokio::try_join!(
-                            carry(from_client, to_server, Way::ToServer, stalled.clone()),
-                            carry(from_server, to_client, Way::ToClient, stalled),
-                        ));
-                    }
-                });
+                while connections.try_join_next().is_some() {}
+                // What ended those before it is nothing to this one.
+                end.mark_unchanged();
+                connections.spawn(connect(client, target.clone(), weather.clone(), end.clone()));
             }
         });
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(tasks);
     }
 }
 
-async fn carry(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
-    way: Way,
-    mut stalled: watch::Receiver<Option<Way>>,
-) -> std::io::Result<()> {
-    let mut bytes = vec![0; 64 * 1024];
-    loop {
-        let count = from.read(&mut bytes).await?;
-        // The wire outlives what runs on it, so the channel cannot close.
-        drop(stalled.wait_for(|stalled| *stalled != Some(way)).await);
-        if count == 0 {
-            return to.shutdown().await;
+/// One connection, until one of its ends closes it or the wire does.
+async fn connect(
+    mut client: TcpStream,
+    target: String,
+    weather: watch::Receiver<Weather>,
+    mut end: watch::Receiver<Option<End>>,
+) {
+    let Ok(mut server) = TcpStream::connect(target).await else { return };
+    let ended = {
+        let ((from_client, to_client), (from_server, to_server)) = (client.split(), server.split());
+        let carried = async {
+            // With the first way that breaks both end.
+            drop(tokio::try_join!(
+                carry(from_client, to_server, Way::ToServer, weather.clone()),
+                carry(from_server, to_client, Way::ToClient, weather),
+            ));
+        };
+        tokio::select! {
+            () = carried => None,
+            // The wire outlives what runs on it, so the channel cannot close.
+            _ = end.changed() => *end.borrow(),
         }
-        to.write_all(&bytes[..count]).await?;
+    };
+    match ended {
+        None => {}
+        Some(End::Reset) => {
+            for socket in [&client, &server] {
+                drop(socket.set_zero_linger());
+            }
+        }
+        Some(End::HalfOpen) => {
+            drop(server);
+            // Until the client gives it up by itself.
+            drop(tokio::io::copy(&mut client, &mut tokio::io::sink()).await);
+        }
     }
+}
+
+async fn carry(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    way: Way,
+    mut weather: watch::Receiver<Weather>,
+) -> io::Result<()> {
+    let now = weather.clone();
+    let (sender, mut arriving) = mpsc::channel::<(Instant, Vec<u8>)>(ON_THE_WAY);
+    let sent = async move {
+        let mut bytes = vec![0; 64 * 1024];
+        loop {
+            let count = from.read(&mut bytes).await?;
+            let due = Instant::now() + now.borrow().latency;
+            // An empty one is the end. Who takes them ends only with us.
+            if sender.send((due, bytes[..count].to_vec())).await.is_err() || count == 0 {
+                return Ok(());
+            }
+        }
+    };
+    let arrived = async move {
+        while let Some((due, bytes)) = arriving.recv().await {
+            sleep_until(due).await;
+            drop(weather.wait_for(|weather| weather.stalled != Some(way)).await);
+            if bytes.is_empty() {
+                break;
+            }
+            to.write_all(&bytes).await?;
+        }
+        to.shutdown().await
+    };
+    tokio::try_join!(sent, arrived).map(drop)
 }

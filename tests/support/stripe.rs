@@ -27,6 +27,7 @@ pub struct Stripe {
 struct Ledger {
     intents: Vec<Intent>,
     refunds: Vec<Refund>,
+    replays: usize,
     faults: HashMap<String, u64>,
 }
 
@@ -138,6 +139,11 @@ impl Stripe {
         let Ledger { intents, refunds, .. } = self.ledger().await;
         let charges = intents.iter().filter(|intent| intent.charged > 0).count();
         Charged { intents: intents.len(), charges, refunds: refunds.len() }
+    }
+
+    /// How often it recognised a request by its key.
+    pub async fn replays(&self) -> usize {
+        self.ledger().await.replays
     }
 
     /// The status of each intent of an order.

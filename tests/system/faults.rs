@@ -9,16 +9,21 @@ use serde_json::Value;
 /// What breaks in a run of ten seconds, on which everything recovers within moments.
 const FAULTS: &str = "provider-error-after,duplicate,kill";
 
-/// What came of a run with each of these left out.
-async fn outcomes(within: Duration, options: &[&str], without: &[&str]) -> Vec<Value> {
+/// What came of a run that ends with this status.
+async fn ended(within: Duration, arguments: &[&str], code: i32) -> Value {
     let results = tempfile::NamedTempFile::new().expect("a file");
     let path = results.path().to_str().expect("a path of text");
-    let mut arguments = [&["run", "--rate", "8", "--results", path][..], options].concat();
-    arguments.extend(without.iter().flat_map(|safeguard| ["--without", safeguard]));
-    let ended = run_for(within, "orderflow-faults", &arguments, &[]).await;
+    let ended = run_for(within, "orderflow-faults", &[arguments, &["--results", path]].concat(), &[]).await;
     println!("{} {}", ended.out, ended.err);
-    assert_eq!(ended.code, Some(1), "it ends with 1 where it finds something");
+    assert_eq!(ended.code, Some(code), "its status says whether it found something");
     serde_json::from_slice(&std::fs::read(path).expect("results")).expect("JSON")
+}
+
+/// What came of a run with each of these left out.
+async fn outcomes(within: Duration, options: &[&str], without: &[&str]) -> Vec<Value> {
+    let mut arguments = [&["run", "--rate", "8"][..], options].concat();
+    arguments.extend(without.iter().flat_map(|safeguard| ["--without", safeguard]));
+    serde_json::from_value(ended(within, &arguments, 1).await).expect("a list")
 }
 
 fn violations(outcome: &Value) -> &[Value] {
@@ -46,4 +51,13 @@ async fn every_missing_safeguard_is_found() {
     let missed = outcomes.iter().filter(|one| violations(one).is_empty()).map(|one| &one["without"]);
     assert_eq!(missed.collect::<Vec<_>>(), [&Value::Null; 0], "nothing is found without them");
     assert_eq!(outcomes.len(), all.len());
+}
+
+#[tokio::test]
+#[ignore = "thousands of orders that wait and are carried out: for the long run"]
+async fn orders_that_wait_are_bounded_and_then_carried_out() {
+    // The memory is not looked at: what the programs of a test build take is their debug code.
+    let arguments = ["bounds", "--orders", "3000", "--memory", "1000"];
+    let outcome = ended(Duration::from_secs(600), &arguments, 0).await;
+    assert!(outcome["accepted"].as_u64() >= Some(2_700), "{outcome:?}");
 }

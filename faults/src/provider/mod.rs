@@ -6,12 +6,13 @@ mod answer;
 mod books;
 mod faults;
 mod intents;
-mod ledger;
 mod objects;
 mod refunds;
 mod serve;
 
 use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use crate::journal::Journal;
 
 /// How it runs.
 #[derive(Debug, clap::Args)]
@@ -39,7 +40,7 @@ pub fn run(options: &Options) -> ExitCode {
 }
 
 fn start(options: &Options) -> io::Result<()> {
-    let (ledger, entries) = ledger::Ledger::open(&options.ledger)?;
+    let (ledger, entries) = Journal::open(&options.ledger)?;
     let books = entries.into_iter().collect();
     let provider = serve::Provider::new(books, ledger, options.seed);
     actix_web::rt::System::new().block_on(serve::serve(options.listen, provider))

@@ -20,9 +20,9 @@ use super::{
     books::Books,
     faults::{Dice, Mode, Setting},
     intents::{self, Parameters},
-    ledger::Ledger,
     refunds,
 };
+use crate::journal::Journal;
 
 /// How long a call that hangs is held at most.
 const HANG: Duration = Duration::from_secs(600);
@@ -30,7 +30,7 @@ const HANG: Duration = Duration::from_secs(600);
 /// A provider.
 pub struct Provider {
     state: Mutex<State>,
-    ledger: Ledger,
+    ledger: Journal,
 }
 
 struct State {
@@ -44,7 +44,7 @@ struct State {
 
 impl Provider {
     /// One that has these books.
-    pub fn new(books: Books, ledger: Ledger, seed: u64) -> Self {
+    pub fn new(books: Books, ledger: Journal, seed: u64) -> Self {
         let state = State { books, dice: Dice::new(seed), running: BTreeSet::new(), requests: 0, replays: 0 };
         Self { state: Mutex::new(state), ledger }
     }

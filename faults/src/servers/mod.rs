@@ -1,5 +1,7 @@
 //! A PostgreSQL and a RabbitMQ of a run's own, which may be killed without asking anybody.
 
+mod broker;
+mod mounts;
 mod postgres;
 mod rabbitmq;
 
@@ -21,33 +23,60 @@ use tokio::{
     time::{Instant, sleep},
 };
 
+pub use broker::Broker;
+pub use mounts::{Disk, can_mount, enter_own_mounts};
 pub use postgres::Postgres;
-pub use rabbitmq::RabbitMq;
+pub use rabbitmq::Installed;
 
 /// How long a server may take to start: far longer than it takes on a busy machine.
 const START: Duration = Duration::from_secs(120);
+
+/// What servers a run wants.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Where RabbitMQ is.
+    pub installed: Installed,
+    /// How many nodes of it.
+    pub nodes: usize,
+    /// Whether their disks are to be filled: then they are small ones of their own.
+    pub small_disks: bool,
+}
 
 /// Both, and the directory that they live in. Dropped, they are killed and the directory is gone.
 pub struct Own {
     /// The database.
     pub postgres: Postgres,
     /// The broker.
-    pub rabbitmq: RabbitMq,
+    pub rabbitmq: Broker,
+    disks: Option<[Disk; 2]>,
     _directory: TempDir,
 }
 
 impl Own {
     /// Makes both and starts them.
-    pub async fn start() -> Self {
+    pub async fn start(wanted: &Wanted) -> Self {
         let directory = tempfile::Builder::new().prefix("orderflow-faults-").tempdir().expect("a directory");
         // PostgreSQL runs as another user when we are root, who has to get through here.
         let through = std::fs::Permissions::from_mode(0o711);
         std::fs::set_permissions(directory.path(), through).expect("our own directory");
-        let mut postgres = Postgres::create(&directory.path().join("postgres")).await;
-        let mut rabbitmq = RabbitMq::create(&directory.path().join("rabbitmq"));
+        let disks =
+            wanted.small_disks.then(|| ["database", "broker"].map(|name| Disk::mount(&directory.path().join(name))));
+        let on = |number: usize| disks.as_ref().map_or(directory.path(), |disks| disks[number].path());
+        let mut postgres = Postgres::create(&on(0).join("postgres")).await;
+        let mut rabbitmq = Broker::create(&on(1).join("rabbitmq"), &wanted.installed, wanted.nodes);
         tokio::join!(postgres.start(), rabbitmq.start());
         postgres.make_role().await;
-        Self { postgres, rabbitmq, _directory: directory }
+        Self { postgres, rabbitmq, disks, _directory: directory }
+    }
+
+    /// What PostgreSQL writes to, of a run that fills it.
+    pub fn database_disk(&self) -> &Disk {
+        &self.disks.as_ref().expect("the run wanted small disks")[0]
+    }
+
+    /// What RabbitMQ writes to, of a run that fills it.
+    pub fn broker_disk(&self) -> &Disk {
+        &self.disks.as_ref().expect("the run wanted small disks")[1]
     }
 
     /// How tests and operators reach them.
@@ -56,8 +85,8 @@ impl Own {
         let password = |name: &str| (name.to_owned(), random_password());
         Servers {
             database_url: self.postgres.url(),
-            amqp_admin_url: self.rabbitmq.url(),
-            management_url: self.rabbitmq.management_url(),
+            amqp_admin_url: self.rabbitmq.first().url(),
+            management_url: self.rabbitmq.first().management_url(),
             settings: ["AMQP_WEB_PASSWORD", "AMQP_WORKER_PASSWORD", "AMQP_VIEWER_PASSWORD"].map(password).to_vec(),
         }
     }

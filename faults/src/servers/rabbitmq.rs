@@ -2,7 +2,6 @@
 
 use std::{
     fs::{self, File},
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -15,7 +14,7 @@ use nix::{
 use tokio::process::{Child, Command};
 use url::Url;
 
-use super::{free_port, random_password, signal_group, until_ready};
+use super::{free_port, signal_group, until_ready};
 
 /// Not the wrappers in /usr/sbin: those switch to another user and that user's files.
 const PROGRAMS: &str = "/usr/lib/rabbitmq/bin";
@@ -32,51 +31,83 @@ const LOOPBACK: &str = "-kernel inet_dist_use_interface {127,0,0,1}";
 /// How long an orderly stop may take before it is a kill.
 const STOP: Duration = Duration::from_secs(60);
 
-/// The node, running or not.
+/// Where RabbitMQ is installed.
+#[derive(Debug, Clone, Default)]
+pub enum Installed {
+    /// On this machine.
+    #[default]
+    Here,
+    /// In a whole Debian below this directory, as scripts/debian13.sh makes it.
+    Below(PathBuf),
+}
+
+impl Installed {
+    /// A command that runs one of its programs, which find our files where they are.
+    fn command(&self, program: &str) -> Command {
+        match self {
+            Self::Here => Command::new(program),
+            Self::Below(root) => {
+                let mut command = Command::new("/usr/sbin/chroot");
+                command.arg(root).arg(program);
+                command
+            }
+        }
+    }
+}
+
+/// What the nodes of one cluster have in common.
+#[derive(Debug, Clone)]
+pub(super) struct Common {
+    pub(super) installed: Installed,
+    /// Holds the cookie by which nodes and tools know each other.
+    pub(super) home: PathBuf,
+    pub(super) epmd_port: u16,
+    pub(super) password: String,
+}
+
+/// A node, running or not.
 pub struct RabbitMq {
+    common: Common,
     directory: PathBuf,
     amqp_port: u16,
     management_port: u16,
-    epmd_port: u16,
     distribution_port: u16,
-    password: String,
-    epmd: Option<Child>,
     process: Option<Child>,
 }
 
 impl RabbitMq {
     /// Prepares a blank node in this directory, which must not be there yet.
-    pub fn create(directory: &Path) -> Self {
+    pub(super) fn create(directory: &Path, common: &Common) -> Self {
         let node = Self {
+            common: common.clone(),
             directory: directory.to_owned(),
             amqp_port: free_port(),
             management_port: free_port(),
-            epmd_port: free_port(),
             distribution_port: free_port(),
-            password: random_password(),
-            epmd: None,
             process: None,
         };
-        for part in ["home", "data", "log"] {
+        for part in ["data", "log"] {
             fs::create_dir_all(directory.join(part)).expect("a directory of our own");
         }
-        let cookie = directory.join("home/.erlang.cookie");
-        fs::write(&cookie, random_password()).expect("a file of our own");
-        fs::set_permissions(&cookie, fs::Permissions::from_mode(0o400)).expect("our own file");
         for (name, content) in [
-            ("rabbitmq.conf", node.configuration()),
-            ("enabled_plugins", "[rabbitmq_management].\n".to_owned()),
+            ("enabled_plugins", "[rabbitmq_management].\n"),
             // Empty files of our own, or the server would read the machine's.
-            ("rabbitmq-env.conf", String::new()),
-            ("advanced.config", "[].\n".to_owned()),
+            ("rabbitmq-env.conf", ""),
+            ("advanced.config", "[].\n"),
         ] {
             fs::write(directory.join(name), content).expect("a file of our own");
         }
         node
     }
 
-    fn configuration(&self) -> String {
-        format!(
+    /// Its name in the cluster.
+    pub(super) fn name(&self) -> String {
+        format!("faults-{}@localhost", self.amqp_port)
+    }
+
+    /// Writes its configuration, in which all nodes of the cluster are named.
+    pub(super) fn configure(&self, nodes: &[String]) {
+        let mut text = format!(
             "{CONFIGURATION}
 listeners.tcp.default = 127.0.0.1:{}
 management.tcp.ip = 127.0.0.1
@@ -88,32 +119,28 @@ default_user_tags.administrator = true
 raft.wal_max_size_bytes = 64000000
 disk_free_limit.absolute = 500MB
 ",
-            self.amqp_port, self.management_port, self.password
-        )
+            self.amqp_port, self.management_port, self.common.password
+        );
+        if nodes.len() > 1 {
+            text.push_str("cluster_formation.peer_discovery_backend = classic_config\n");
+            for (number, node) in nodes.iter().enumerate() {
+                text.push_str(&format!("cluster_formation.classic_config.nodes.{} = {node}\n", number + 1));
+            }
+        }
+        fs::write(self.directory.join("rabbitmq.conf"), text).expect("a file of our own");
     }
 
     /// Starts it and waits until it answers.
     pub async fn start(&mut self) {
-        if self.epmd.is_none() {
-            self.epmd = Some(self.start_epmd());
-        }
         self.process = Some(self.spawn());
         let url = format!("{}api/health/checks/port-listener/{}", self.management_url(), self.amqp_port);
-        let (client, password) = (reqwest::Client::new(), self.password.clone());
+        let (client, password) = (reqwest::Client::new(), self.common.password.clone());
         let log = self.directory.join("log/startup.log");
         until_ready("RabbitMQ", &log, async || {
             let asked = client.get(&url).basic_auth(ADMIN, Some(&password)).timeout(Duration::from_secs(5)).send();
             asked.await.is_ok_and(|answer| answer.status().is_success())
         })
         .await;
-    }
-
-    fn start_epmd(&self) -> Child {
-        // In the foreground, because then it ends with us; the one that Erlang starts by itself stays for ever.
-        let port = self.epmd_port.to_string();
-        let mut epmd = self.command("epmd");
-        epmd.args(["-address", "127.0.0.1", "-port", &port]).stdout(Stdio::null()).stderr(Stdio::null());
-        epmd.spawn().expect("epmd can be started")
     }
 
     fn spawn(&self) -> Child {
@@ -149,15 +176,27 @@ disk_free_limit.absolute = 500MB
 
     /// Runs `rabbitmqctl` on it.
     pub async fn control(&self, arguments: &[&str]) {
+        self.ask(arguments).await;
+    }
+
+    /// Its version.
+    pub async fn version(&self) -> String {
+        self.ask(&["version"]).await.trim().to_owned()
+    }
+
+    async fn ask(&self, arguments: &[&str]) -> String {
         let done = self.command(&format!("{PROGRAMS}/rabbitmqctl")).args(arguments).output();
         let done = tokio::time::timeout(STOP, done).await.expect("rabbitmqctl ends").expect("it can be started");
         assert!(done.status.success(), "rabbitmqctl {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8_lossy(&done.stdout).into_owned()
     }
 
     /// The administrator, in the first virtual host.
     #[must_use]
     pub fn url(&self) -> Url {
-        format!("amqp://{ADMIN}:{}@127.0.0.1:{}/orderflow", self.password, self.amqp_port).parse().expect("a URL")
+        format!("amqp://{ADMIN}:{}@127.0.0.1:{}/orderflow", self.common.password, self.amqp_port)
+            .parse()
+            .expect("a URL")
     }
 
     /// The management API.
@@ -173,13 +212,9 @@ disk_free_limit.absolute = 500MB
     /// A program with what server and rabbitmqctl have to agree on, and nothing else of the environment.
     fn command(&self, program: &str) -> Command {
         let path = |name: &str| self.directory.join(name);
-        let mut command = Command::new(program);
+        let mut command = self.common.command(program);
         command
-            .env_clear()
-            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-            .env("LANG", "C.UTF-8")
-            .env("HOME", path("home"))
-            .env("RABBITMQ_NODENAME", format!("faults-{}@localhost", self.amqp_port))
+            .env("RABBITMQ_NODENAME", self.name())
             .env("RABBITMQ_CONF_ENV_FILE", path("rabbitmq-env.conf"))
             .env("RABBITMQ_CONFIG_FILE", path("rabbitmq.conf"))
             .env("RABBITMQ_ADVANCED_CONFIG_FILE", path("advanced.config"))
@@ -188,11 +223,24 @@ disk_free_limit.absolute = 500MB
             .env("RABBITMQ_LOG_BASE", path("log"))
             .env("RABBITMQ_PID_FILE", self.pid_file())
             .env("ERL_CRASH_DUMP", path("log/erl_crash.dump"))
-            .env("ERL_EPMD_PORT", self.epmd_port.to_string())
-            .env("ERL_EPMD_ADDRESS", "127.0.0.1")
             .env("RABBITMQ_DIST_PORT", self.distribution_port.to_string())
             .env("RABBITMQ_CTL_ERL_ARGS", LOOPBACK)
-            .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", LOOPBACK)
+            .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", LOOPBACK);
+        command
+    }
+}
+
+impl Common {
+    /// A program with nothing of the environment but what every node and tool has to agree on.
+    pub(super) fn command(&self, program: &str) -> Command {
+        let mut command = self.installed.command(program);
+        command
+            .env_clear()
+            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("LANG", "C.UTF-8")
+            .env("HOME", &self.home)
+            .env("ERL_EPMD_PORT", self.epmd_port.to_string())
+            .env("ERL_EPMD_ADDRESS", "127.0.0.1")
             .current_dir("/")
             .stdin(Stdio::null())
             .process_group(0)
@@ -203,7 +251,7 @@ disk_free_limit.absolute = 500MB
 
 impl Drop for RabbitMq {
     fn drop(&mut self) {
-        for process in [&self.process, &self.epmd].into_iter().flatten() {
+        if let Some(process) = &self.process {
             signal_group(process, Signal::SIGKILL);
         }
     }

@@ -1,4 +1,4 @@
-//! The ledger: lines of JSON, on the disk before anybody is told what they say.
+//! A journal: lines of JSON, on the disk before anybody is told what they say.
 
 use std::{
     fs::{File, OpenOptions},
@@ -8,14 +8,13 @@ use std::{
     thread,
 };
 
+use serde::de::DeserializeOwned;
 use tokio::sync::watch;
-
-use super::books::Entry;
 
 /// A file that is only ever added to. What waits in memory is bounded by the requests under way, since each waits until
 /// its own line is on the disk.
 #[derive(Debug)]
-pub struct Ledger {
+pub struct Journal {
     waiting: Arc<(Mutex<Waiting>, Condvar)>,
     /// So many lines are on the disk.
     written: watch::Receiver<u64>,
@@ -28,23 +27,23 @@ struct Waiting {
     lines: u64,
 }
 
-impl Ledger {
+impl Journal {
     /// Opens the file, or makes it, and returns what stands there. A last line that a crash cut off is taken away: nobody
     /// was told of it.
-    pub fn open(path: &Path) -> io::Result<(Self, Vec<Entry>)> {
+    pub fn open<T: DeserializeOwned>(path: &Path) -> io::Result<(Self, Vec<T>)> {
         let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
         let mut text = String::new();
         file.read_to_string(&mut text)?;
         let whole = text.rfind('\n').map_or(0, |end| end.saturating_add(1));
         let lines = text.get(..whole).unwrap_or_default().lines();
-        let entries = lines.map(serde_json::from_str).collect::<Result<Vec<Entry>, _>>()?;
+        let entries = lines.map(serde_json::from_str).collect::<Result<Vec<T>, _>>()?;
         file.set_len(u64::try_from(whole).map_err(io::Error::other)?)?;
         file.seek(io::SeekFrom::End(0))?;
         file.sync_all()?;
         let waiting = Arc::<(Mutex<Waiting>, Condvar)>::default();
         let (sender, written) = watch::channel(0);
         let its = Arc::clone(&waiting);
-        thread::Builder::new().name("ledger".to_owned()).spawn(move || write(&its, file, &sender))?;
+        thread::Builder::new().name("journal".to_owned()).spawn(move || write(&its, file, &sender))?;
         Ok((Self { waiting, written }, entries))
     }
 
@@ -79,7 +78,7 @@ fn write(waiting: &(Mutex<Waiting>, Condvar), mut file: File, written: &watch::S
             (std::mem::take(&mut taken.text), taken.lines)
         };
         if let Err(error) = file.write_all(text.as_bytes()).and_then(|()| file.sync_data()) {
-            eprintln!("orderflow-faults: the provider's ledger cannot be written: {error}");
+            eprintln!("orderflow-faults: the journal cannot be written: {error}");
             std::process::exit(1);
         }
         written.send_replace(lines);

@@ -1,0 +1,186 @@
+//! What a long outage costs: so many orders wait that the front ends send customers away, and then all of them have to be
+//! carried out, within the memory that every process may have and without anybody starting anything anew.
+
+use std::{path::PathBuf, time::Duration};
+
+use futures::StreamExt as _;
+use orderflow_tests::{Answer, Web, key};
+use reqwest::{Method, StatusCode};
+use serde::Serialize;
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    check,
+    customers::{Known, Seen, Story, Wish},
+    ledger::Ledger,
+    servers::{Own, Wanted},
+    world::{Setup, World},
+};
+
+/// Customers at once.
+const AT_ONCE: usize = 64;
+
+/// How long each part may take for every thousand orders, at least a minute in all: far longer than it does.
+const PATIENCE_PER_THOUSAND: Duration = Duration::from_secs(30);
+
+/// How much more than the limit may be accepted, in percent: it is looked at now and then.
+const OVER: u32 = 5;
+
+/// How it runs.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// So many orders wait before the front ends take no more
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(100..))]
+    orders: u32,
+    /// What every process may take at most, in MiB
+    #[arg(long, default_value_t = 150)]
+    memory: u64,
+    /// A directory for the processes' logs, kept; without it they are kept where something was wrong
+    #[arg(long, value_name = "DIRECTORY")]
+    logs: Option<PathBuf>,
+    /// A file for what came of it, in JSON
+    #[arg(long, value_name = "FILE")]
+    pub results: Option<PathBuf>,
+}
+
+/// What came of it.
+#[derive(Debug, Serialize)]
+pub struct Outcome {
+    /// Orders that were accepted while the broker was away.
+    pub accepted: usize,
+    /// How long that took, in seconds.
+    pub accepting_seconds: f64,
+    /// How long it took until the broker had them all, in seconds.
+    pub publishing_seconds: f64,
+    /// How long it took the workers, who came last, to carry them all out, in seconds.
+    pub draining_seconds: f64,
+    /// The most memory that each process ever had, in MiB.
+    pub peak_memory: Vec<(String, u64)>,
+    /// What must not be, a sentence each.
+    pub violations: Vec<String>,
+}
+
+/// Runs it on servers of its own.
+pub async fn run(options: &Options) -> Outcome {
+    let own = Own::start(&Wanted { nodes: 1, ..Wanted::default() }).await;
+    let setup = Setup { admission: Some(options.orders), scarce: 30, ..Setup::default() };
+    let mut world = World::open(&own, setup, options.logs.as_deref()).await;
+    until_ready(&world).await;
+    let patience = Duration::from_secs(60) + PATIENCE_PER_THOUSAND * options.orders.div_ceil(1_000);
+    world.operate(&["stock", "set", "MUG-BLUE", &(options.orders * 2).to_string()]).await;
+
+    for wire in world.web_broker_wires().iter().chain(world.worker_broker_wires()) {
+        wire.cut().await;
+    }
+    let began = Instant::now();
+    let (seen, mut violations) = accept(&world, options.orders).await;
+    let accepting_seconds = began.elapsed().as_secs_f64();
+    println!("{} orders are accepted after {accepting_seconds:.0} s, and no more are", seen.stories.len());
+
+    for wire in world.web_broker_wires() {
+        wire.mend().await;
+    }
+    let began = Instant::now();
+    violations.extend(until_published(&world, patience).await.err());
+    let publishing_seconds = began.elapsed().as_secs_f64();
+    println!("all are in queues after {publishing_seconds:.0} s");
+
+    for wire in world.worker_broker_wires() {
+        wire.mend().await;
+    }
+    let began = Instant::now();
+    violations.extend(check::until_quiet(&world, patience).await.err());
+    let draining_seconds = began.elapsed().as_secs_f64();
+    println!("all are carried out after {draining_seconds:.0} s");
+
+    let mut peak_memory = Vec::new();
+    for program in world.programs.drain(..) {
+        let (name, memory) = (program.name().to_owned(), program.peak_memory().await);
+        if memory.is_none_or(|memory| memory >= options.memory) {
+            violations.push(format!("{name} took {memory:?} MiB, and {} is what it may have", options.memory));
+        }
+        if program.starts() != 1 {
+            violations.push(format!("{name} was started {} times", program.starts()));
+        }
+        println!("{name} took {} MiB at most", memory.unwrap_or_default());
+        peak_memory.push((name, memory.unwrap_or_default()));
+        violations.extend(program.stop().await.err());
+    }
+    violations.extend(check::all(&world, &seen, 0).await.violations);
+    if !violations.is_empty() {
+        world.keep_logs();
+        println!("the logs are in {}", world.logs().display());
+    }
+    let accepted = seen.stories.len();
+    Outcome { accepted, accepting_seconds, publishing_seconds, draining_seconds, peak_memory, violations }
+}
+
+async fn until_ready(world: &World) {
+    let ready = async {
+        for web in &world.webs {
+            let is_ready = async || {
+                let answer = web.try_send(Method::GET, "/readyz", &[], None).await;
+                answer.is_ok_and(|answer| answer.status.is_success())
+            };
+            while !is_ready().await {
+                sleep(Duration::from_millis(100)).await;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), ready).await.expect("the front ends start");
+}
+
+/// Places orders until so many wait that each front end sends customers away, and looks how it does that.
+async fn accept(world: &World, limit: u32) -> (Seen, Vec<String>) {
+    let (mut seen, mut violations, mut refused) = (Seen::default(), Vec::new(), 0_usize);
+    let most = limit + limit * OVER / 100;
+    let mut answers = futures::stream::iter(0..most)
+        .map(|number| place(&world.webs[number as usize % world.webs.len()]))
+        .buffer_unordered(AT_ONCE);
+    while let Some((wish, answer)) = answers.next().await {
+        match answer {
+            Ok(answer) if answer.status == StatusCode::ACCEPTED => {
+                seen.stories.push(Story { wish, known: Known::Accepted(answer.accepted()), last_status: None });
+            }
+            Ok(answer) if is_honest(&answer) => refused += 1,
+            other => violations.push(format!("with the broker away an order was answered {other:?}")),
+        }
+        if refused > AT_ONCE * 2 {
+            break;
+        }
+    }
+    if refused == 0 {
+        violations.push(format!("{} orders wait and nobody was sent away", seen.stories.len()));
+    }
+    if seen.stories.len() < limit as usize * 9 / 10 {
+        violations.push(format!("only {} orders were accepted", seen.stories.len()));
+    }
+    (seen, violations)
+}
+
+async fn place(web: &Web) -> (Wish, reqwest::Result<Answer>) {
+    let wish = Wish::plain(key());
+    let headers = [("idempotency-key", wish.key.as_str()), ("content-type", "application/json")];
+    let answer = web.try_send(Method::POST, "/orders", &headers, Some(wish.body())).await;
+    (wish, answer)
+}
+
+/// A 503 that says when to come again.
+fn is_honest(answer: &Answer) -> bool {
+    let seconds = answer.headers.get("retry-after").and_then(|value| value.parse::<u32>().ok());
+    answer.status == StatusCode::SERVICE_UNAVAILABLE && seconds.is_some() && answer.body["detail"].is_string()
+}
+
+async fn until_published(world: &World, within: Duration) -> Result<(), String> {
+    let deadline = Instant::now() + within;
+    let mut ledger = Ledger::open(&world.shop).await;
+    loop {
+        match ledger.count("SELECT count(*) FROM messaging.outbox").await {
+            0 => return Ok(()),
+            left if Instant::now() > deadline => {
+                return Err(format!("{left} events are not published after {within:?}"));
+            }
+            _ => sleep(Duration::from_millis(500)).await,
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! How each kind of fault is made, and mended.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use orderflow::broker::{Subscription, names};
+use orderflow_tests::Way;
+use tokio::time::sleep;
+
+use super::{Aftermath, Fault, Kind};
+use crate::{ledger::Ledger, mail, program, servers::Own, world::World};
+
+/// Of the calls to a provider, or of the mails, that a fault of theirs strikes.
+const SHARE: f64 = 0.5;
+
+/// How long a process needs to start, at least: a clock that is wrong for less is wrong for nobody.
+const STARTED: Duration = Duration::from_secs(4);
+
+impl Fault {
+    /// Breaks it, waits as long as it lasts, and mends it.
+    pub async fn happen(&self, own: &mut Own, world: &mut World) -> Aftermath {
+        let mut aftermath = Aftermath::default();
+        match self.kind {
+            Kind::Stop => {
+                let program = &world.programs[self.which % world.programs.len()];
+                aftermath.violations.extend(program.end().await.err());
+            }
+            Kind::Kill | Kind::Freeze | Kind::Crash | Kind::ClockAhead | Kind::ClockBehind => self.process(world).await,
+            Kind::BrokerStop
+            | Kind::BrokerKill
+            | Kind::BrokerClose
+            | Kind::BrokerAlarm
+            | Kind::BrokerSwamped
+            | Kind::BrokerDiskFull => self.broker(own).await,
+            Kind::DatabaseStop | Kind::DatabaseKill | Kind::DatabaseTerminate | Kind::DatabaseDiskFull => {
+                self.database(own).await;
+            }
+            Kind::DatabaseLock => self.lock(world).await,
+            Kind::Cut | Kind::StallRequests | Kind::StallAnswers | Kind::Reset | Kind::HalfOpen | Kind::Latency => {
+                self.wire(world).await;
+            }
+            Kind::ProviderKill => {
+                world.provider.kill().await;
+                sleep(self.lasts).await;
+                world.provider.restart().await;
+            }
+            Kind::ProviderError => self.provider(world, "error_before").await,
+            Kind::ProviderErrorAfter => self.provider(world, "error_after").await,
+            Kind::ProviderHang => self.provider(world, "hang_before").await,
+            Kind::ProviderHangAfter => self.provider(world, "hang_after").await,
+            Kind::ProviderLimit => self.provider(world, "rate_limited").await,
+            Kind::ProviderGarbage => self.provider(world, "garbage").await,
+            Kind::MailKill => {
+                world.mail.kill().await;
+                sleep(self.lasts).await;
+                world.mail.restart().await;
+            }
+            Kind::MailRefuse => self.mail(world, mail::Mode::Refuse).await,
+            Kind::MailGreylist => self.mail(world, mail::Mode::Greylist).await,
+            Kind::MailHang => self.mail(world, mail::Mode::HangBefore).await,
+            Kind::MailHangAfter => self.mail(world, mail::Mode::HangAfter).await,
+            Kind::MailErrorAfter => self.mail(world, mail::Mode::ErrorAfter).await,
+            Kind::QueueDelete => self.delete_queue(world).await,
+            Kind::Duplicate => duplicate(world).await,
+            Kind::Reorder => self.reorder(world).await,
+            Kind::Garbage => aftermath.garbage = self.garbage(world).await,
+        }
+        aftermath
+    }
+
+    async fn process(&self, world: &World) {
+        let program = &world.programs[self.which % world.programs.len()];
+        match self.kind {
+            Kind::Freeze => {
+                program.signal(Signal::SIGSTOP).await;
+                sleep(self.lasts).await;
+                program.signal(Signal::SIGCONT).await;
+            }
+            Kind::Crash => {
+                program.restart(program::Restart::Crash(self.crash.0, self.crash.1)).await;
+                sleep(self.lasts).await;
+            }
+            Kind::ClockAhead | Kind::ClockBehind => {
+                let off = if self.kind == Kind::ClockAhead { "+1h" } else { "-1h" };
+                program.restart(program::Restart::Clock(off)).await;
+                sleep(STARTED + self.lasts).await;
+                program.restart(program::Restart::Plain).await;
+            }
+            _ => program.signal(Signal::SIGKILL).await,
+        }
+    }
+
+    async fn broker(&self, own: &mut Own) {
+        let node = own.rabbitmq.node(self.which);
+        let out_of_memory = ["set_vm_memory_high_watermark", "absolute", "1MB"];
+        match self.kind {
+            Kind::BrokerStop => {
+                node.stop().await;
+                sleep(self.lasts).await;
+                node.start().await;
+            }
+            Kind::BrokerClose => node.control(&["close_all_connections", "a fault run"]).await,
+            Kind::BrokerAlarm => {
+                node.control(&out_of_memory).await;
+                sleep(self.lasts).await;
+                node.control(&["set_vm_memory_high_watermark", "0.4"]).await;
+            }
+            Kind::BrokerSwamped => {
+                node.control(&out_of_memory).await;
+                sleep(self.lasts).await;
+                node.kill().await;
+                // It starts with the limit of its configuration.
+                node.start().await;
+            }
+            Kind::BrokerDiskFull => {
+                own.broker_disk().fill().await;
+                sleep(self.lasts).await;
+                own.broker_disk().free().await;
+                // A node that could not write its log has lost its trust in what it has in memory: operators start it anew.
+                for node in own.rabbitmq.nodes() {
+                    node.kill().await;
+                }
+                own.rabbitmq.start().await;
+            }
+            _ => {
+                node.kill().await;
+                sleep(self.lasts).await;
+                node.start().await;
+            }
+        }
+    }
+
+    async fn database(&self, own: &mut Own) {
+        match self.kind {
+            Kind::DatabaseStop => own.postgres.stop_immediately().await,
+            Kind::DatabaseKill => own.postgres.kill().await,
+            Kind::DatabaseDiskFull => own.database_disk().fill().await,
+            _ => {
+                let all = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'orderflow'";
+                return own.postgres.as_superuser(all).await;
+            }
+        }
+        sleep(self.lasts).await;
+        if self.kind == Kind::DatabaseDiskFull {
+            own.database_disk().free().await;
+        }
+        // One that could not write its log has ended itself; one that could goes on.
+        own.postgres.start().await;
+    }
+
+    async fn lock(&self, world: &World) {
+        let table = self.table;
+        world
+            .shop
+            .execute(&format!(
+                "DO $$ BEGIN LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE; PERFORM pg_sleep({}); END $$",
+                self.lasts.as_secs_f64()
+            ))
+            .await;
+    }
+
+    async fn wire(&self, world: &World) {
+        let wire = &world.wires[self.which % world.wires.len()];
+        match self.kind {
+            Kind::Cut => wire.cut().await,
+            Kind::StallRequests => wire.stall(Way::ToServer),
+            Kind::StallAnswers => wire.stall(Way::ToClient),
+            Kind::Reset => return wire.reset(),
+            Kind::HalfOpen => return wire.half_open(),
+            _ => wire.slow_down(self.lasts / 10),
+        }
+        sleep(self.lasts).await;
+        match self.kind {
+            Kind::Cut => wire.mend().await,
+            Kind::Latency => wire.slow_down(Duration::ZERO),
+            _ => wire.flow(),
+        }
+    }
+
+    async fn provider(&self, world: &World, mode: &str) {
+        world.provider.fail(mode, SHARE).await;
+        sleep(self.lasts).await;
+        world.provider.fail("none", 0.0).await;
+    }
+
+    async fn mail(&self, world: &World, mode: mail::Mode) {
+        world.mail.fail(mode, SHARE).await;
+        sleep(self.lasts).await;
+        world.mail.fail(mail::Mode::None, 0.0).await;
+    }
+
+    async fn delete_queue(&self, world: &World) {
+        let queue = Subscription::ALL[self.which % Subscription::ALL.len()].queue();
+        world.shop.probe().await.delete_queue(&queue).await;
+        sleep(self.lasts.min(Duration::from_secs(1))).await;
+        world.operate(&["topology", "apply"]).await;
+    }
+
+    /// While the workers cannot take it, so that something waits.
+    async fn reorder(&self, world: &World) {
+        for wire in world.worker_broker_wires() {
+            wire.cut().await;
+        }
+        sleep(self.lasts).await;
+        let probe = world.shop.probe().await;
+        for subscription in Subscription::ALL {
+            let queue = subscription.queue();
+            for delivery in probe.take_all(&queue).await.into_iter().rev() {
+                probe.publish_with(names::RETURN, &queue, &delivery.data, delivery.properties).await;
+            }
+        }
+        for wire in world.worker_broker_wires() {
+            wire.mend().await;
+        }
+    }
+
+    async fn garbage(&self, world: &World) -> u32 {
+        let queue = Subscription::ALL[self.which % Subscription::ALL.len()].queue();
+        let probe = world.shop.probe().await;
+        let bodies: [&[u8]; 3] = [b"", b"{\"specversion\":", b"\xff\xfe\x00 no event"];
+        for body in bodies {
+            probe.publish(names::RETURN, &queue, body).await;
+        }
+        u32::try_from(bodies.len()).expect("a few")
+    }
+}
+
+/// What was applied already, and what is about to be, once more and the newest first.
+async fn duplicate(world: &World) {
+    let events = Ledger::open(&world.shop).await.recent_events(50).await;
+    let probe = world.shop.probe().await;
+    for (routing_key, body) in events {
+        probe.publish(names::EVENTS, &routing_key, body.as_bytes()).await;
+    }
+}

@@ -1,0 +1,179 @@
+//! Everything that a run can break.
+
+mod happen;
+
+use std::time::Duration;
+
+use clap::ValueEnum as _;
+use orderflow::fault::CrashPoint;
+use rand::{RngExt as _, rngs::StdRng, seq::IndexedRandom as _};
+
+use crate::{program, servers};
+
+/// A kind of fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, clap::ValueEnum)]
+pub enum Kind {
+    /// A process of ours is killed.
+    Kill,
+    /// A process of ours is asked to end, as by a deployment, and started again.
+    Stop,
+    /// A process of ours stands still for a while, with all its connections.
+    Freeze,
+    /// A process of ours dies at a named place.
+    Crash,
+    /// RabbitMQ is stopped as an operator would.
+    BrokerStop,
+    /// RabbitMQ is killed.
+    BrokerKill,
+    /// An operator closes every connection to RabbitMQ.
+    BrokerClose,
+    /// RabbitMQ is out of memory: it takes no messages.
+    BrokerAlarm,
+    /// RabbitMQ is out of memory and then killed, with all that was sent to it and that it had not taken.
+    BrokerSwamped,
+    /// The disk that RabbitMQ writes to is full.
+    BrokerDiskFull,
+    /// A work queue is deleted with all that is in it, and made again by `orderflow topology apply`.
+    QueueDelete,
+    /// PostgreSQL is stopped by `-m immediate`.
+    DatabaseStop,
+    /// PostgreSQL is killed.
+    DatabaseKill,
+    /// Every connection to PostgreSQL is ended by an operator.
+    DatabaseTerminate,
+    /// A table that every step writes is locked.
+    DatabaseLock,
+    /// The disk that PostgreSQL writes to is full.
+    DatabaseDiskFull,
+    /// A wire is cut.
+    Cut,
+    /// A wire takes everything and carries nothing to the server.
+    StallRequests,
+    /// A wire carries everything to the server and nothing back.
+    StallAnswers,
+    /// A wire ends its connections by an RST.
+    Reset,
+    /// A wire ends its connections and tells only the server.
+    HalfOpen,
+    /// A wire carries everything late.
+    Latency,
+    /// The payment provider is killed.
+    ProviderKill,
+    /// The payment provider answers 500 to half of what it is asked, having done nothing.
+    ProviderError,
+    /// The payment provider does half of what it is asked, and answers 500.
+    ProviderErrorAfter,
+    /// The payment provider takes half of what it is asked, and neither does it nor answers.
+    ProviderHang,
+    /// The payment provider does half of what it is asked, and does not answer.
+    ProviderHangAfter,
+    /// The payment provider answers 429 to half of what it is asked.
+    ProviderLimit,
+    /// The payment provider does half of what it is asked, and answers nonsense.
+    ProviderGarbage,
+    /// The mail server is killed.
+    MailKill,
+    /// The mail server sends half of its clients away.
+    MailRefuse,
+    /// The mail server takes half of its mails at another time only.
+    MailGreylist,
+    /// The mail server takes half of its mails and neither keeps them nor answers.
+    MailHang,
+    /// The mail server keeps half of its mails and does not answer.
+    MailHangAfter,
+    /// The mail server keeps half of its mails and says that it does not.
+    MailErrorAfter,
+    /// The clock of a process of ours is an hour ahead.
+    ClockAhead,
+    /// The clock of a process of ours is an hour behind.
+    ClockBehind,
+    /// Events are delivered a second time, late and in another order.
+    Duplicate,
+    /// What waits in the work queues is delivered in another order.
+    Reorder,
+    /// Messages arrive that are no events.
+    Garbage,
+}
+
+impl Kind {
+    /// Why it cannot be had on this machine, if so.
+    pub fn is_missing(self) -> Option<&'static str> {
+        match self {
+            Self::DatabaseDiskFull | Self::BrokerDiskFull if !servers::can_mount() => {
+                Some("only root can make a small disk for the servers")
+            }
+            Self::ClockAhead | Self::ClockBehind if program::false_clock().is_none() => {
+                Some("the package libfaketime is not installed")
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Of so many faults one lasts ten times as long: until a minute.
+const LONG: u32 = 15;
+
+/// Where faults strike that could strike at many places.
+#[derive(Debug, Clone, Copy)]
+pub struct Focus {
+    /// Where processes crash.
+    pub points: &'static [CrashPoint],
+    /// What is locked.
+    pub tables: &'static [&'static str],
+}
+
+impl Default for Focus {
+    fn default() -> Self {
+        let tables =
+            &["messaging.inbox", "messaging.outbox", "messaging.event_log", "inventory.stock", "orders.orders"];
+        Self { points: CrashPoint::ALL, tables }
+    }
+}
+
+/// What came of a fault, besides what it broke.
+#[derive(Debug, Default)]
+pub struct Aftermath {
+    /// Messages that were put in and belong to no order.
+    pub garbage: u32,
+    /// What must not have been, a sentence each.
+    pub violations: Vec<String>,
+}
+
+/// One fault, at its place in the schedule.
+#[derive(Debug, Clone)]
+pub struct Fault {
+    /// What.
+    pub kind: Kind,
+    /// Which of those that there are.
+    pub which: usize,
+    /// Where a crash happens, and at which time.
+    pub crash: (CrashPoint, u32),
+    /// Which table is locked.
+    pub table: &'static str,
+    /// How long it lasts.
+    pub lasts: Duration,
+    /// How long everything works before it.
+    pub before: Duration,
+}
+
+impl Fault {
+    /// The next one of this kind, drawn from the run's seed.
+    pub fn draw(kind: Kind, focus: &Focus, random: &mut StdRng) -> Self {
+        Self {
+            kind,
+            which: random.random_range(0..1_000),
+            crash: (*focus.points.choose(random).expect("there are some"), random.random_range(1..40)),
+            table: focus.tables.choose(random).expect("there are some"),
+            lasts: Duration::from_millis(random.random_range(300..6_000))
+                * if random.random_ratio(1, LONG) { 10 } else { 1 },
+            before: Duration::from_millis(random.random_range(500..3_000)),
+        }
+    }
+
+    /// Its name, for people.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let value = self.kind.to_possible_value().expect("every kind has a name");
+        if self.kind == Kind::Crash { format!("crash-{}", self.crash.0.as_str()) } else { value.get_name().to_owned() }
+    }
+}

@@ -1,0 +1,115 @@
+//! What only root can have: disks that are small enough to be filled, and a directory in the tree of another Debian.
+//!
+//! All of it is seen by this process and those that it starts only, and is gone with them, whatever ends them.
+
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use nix::{
+    mount::{MntFlags, MsFlags, mount, umount2},
+    sched::{CloneFlags, unshare},
+    unistd::Uid,
+};
+
+/// Of a small disk, in MiB: more than a run needs, and few enough to be filled within seconds.
+const SIZE: u32 = 3 * 1024;
+
+/// Whether this process may mount anything.
+pub fn can_mount() -> bool {
+    Uid::effective().is_root()
+}
+
+/// From now on what this process mounts is nobody else's. To be called before there is a second thread.
+pub fn enter_own_mounts() -> nix::Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
+}
+
+/// A disk in memory.
+pub struct Disk {
+    path: PathBuf,
+}
+
+impl Disk {
+    /// Makes it, at a path that is not there yet.
+    pub fn mount(path: &Path) -> Self {
+        fs::create_dir(path).expect("a directory of our own");
+        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+        let options = format!("size={SIZE}m,mode=0711");
+        mount(Some("tmpfs"), path, Some("tmpfs"), flags, Some(options.as_str())).expect("root may mount");
+        Self { path: path.to_owned() }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Takes all that is left of it.
+    pub async fn fill(&self) {
+        let filler = self.filler();
+        let filled = tokio::task::spawn_blocking(move || {
+            let mut file = File::create(filler).expect("a file of our own");
+            let zeros = vec![0; 1 << 20];
+            // The last pieces are smaller than a whole one.
+            for size in [1 << 20, 1 << 12] {
+                while file.write_all(&zeros[..size]).is_ok() {}
+            }
+        });
+        filled.await.expect("writing does not panic");
+    }
+
+    /// Gives back what [`Disk::fill`] took.
+    pub async fn free(&self) {
+        tokio::fs::remove_file(self.filler()).await.expect("our own file");
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.path.join("filler")
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Else it goes with the process.
+        let _ = umount2(&self.path, MntFlags::MNT_DETACH);
+    }
+}
+
+/// A directory that is at the same path in another tree as well, with what every program needs of this machine.
+pub struct Bound {
+    mounted: Vec<PathBuf>,
+    made: PathBuf,
+}
+
+impl Bound {
+    /// Makes it so.
+    pub fn below(root: &Path, directory: &Path) -> Self {
+        let at = |path: &Path| root.join(path.strip_prefix("/").expect("an absolute path"));
+        let made = at(directory);
+        fs::create_dir_all(&made).expect("root may make directories");
+        let mounted: Vec<PathBuf> = [directory, Path::new("/proc"), Path::new("/dev")]
+            .into_iter()
+            .map(|from| {
+                let to = at(from);
+                let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
+                mount(Some(from), &to, None::<&str>, flags, None::<&str>).expect("root may mount");
+                to
+            })
+            .collect();
+        Self { mounted, made }
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        for path in &self.mounted {
+            let _ = umount2(path, MntFlags::MNT_DETACH);
+        }
+        // Only what is empty goes.
+        drop(fs::remove_dir(&self.made));
+    }
+}
