@@ -42,5 +42,5 @@ SEED=${SEED:-$RANDOM}
 COMMIT=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
 RESULTS=${RESULTS:-faults/results/$COMMIT-rabbitmq$BROKER-seed-$SEED.json}
 mkdir -p "${RESULTS%/*}"
-set -- --seed "$SEED" --seconds "$((${MINUTES:-2} * 60))" --results "$RESULTS" ${FAULTS:+--faults "$FAULTS"} "$@"
+set -- --seed "$SEED" --seconds "$((${MINUTES:-2} * 60))" --commit "$COMMIT" --results "$RESULTS" ${FAULTS:+--faults "$FAULTS"} "$@"
 exec "$(target_dir)/${PROFILE/dev/debug}/orderflow-faults" run "$@"

@@ -70,7 +70,7 @@ pub async fn run(options: &Options) -> Outcome {
     world.operate(&["stock", "set", "MUG-BLUE", &(options.orders * 2).to_string()]).await;
 
     for wire in world.web_broker_wires().iter().chain(world.worker_broker_wires()) {
-        wire.cut().await;
+        wire.proxy.cut().await;
     }
     let began = Instant::now();
     let (seen, mut violations) = accept(&world, options.orders).await;
@@ -78,7 +78,7 @@ pub async fn run(options: &Options) -> Outcome {
     println!("{} orders are accepted after {accepting_seconds:.0} s, and no more are", seen.stories.len());
 
     for wire in world.web_broker_wires() {
-        wire.mend().await;
+        wire.proxy.mend().await;
     }
     let began = Instant::now();
     violations.extend(until_published(&world, patience).await.err());
@@ -86,7 +86,7 @@ pub async fn run(options: &Options) -> Outcome {
     println!("all are in queues after {publishing_seconds:.0} s");
 
     for wire in world.worker_broker_wires() {
-        wire.mend().await;
+        wire.proxy.mend().await;
     }
     let began = Instant::now();
     violations.extend(check::until_quiet(&world, patience).await.err());

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use orderflow::fault::Safeguard;
 use rand::{SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -40,13 +40,27 @@ pub struct Plan {
     pub logs: Option<PathBuf>,
 }
 
+/// What a run was of: whatever else it has to be known by.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Made {
+    /// The commit that the programs were built from, if somebody said it.
+    pub commit: Option<String>,
+    /// RabbitMQ's version.
+    pub rabbitmq: String,
+    /// How many nodes of it.
+    pub nodes: usize,
+}
+
 /// What came of a run.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Outcome {
+    /// Of what.
+    #[serde(flatten)]
+    pub made: Made,
     /// Of the plan.
     pub seed: u64,
     /// Of the plan.
-    pub without: Option<&'static str>,
+    pub without: Option<String>,
     /// Orders that were accepted.
     pub orders: usize,
     /// Orders in the end, by status.
@@ -62,7 +76,7 @@ pub struct Outcome {
     /// Processes of ours that died at a crash point.
     pub crashes: u32,
     /// What came twice and did nothing the second time, by who recognised it.
-    pub absorbed: BTreeMap<&'static str, usize>,
+    pub absorbed: BTreeMap<String, usize>,
     /// Orders that an operator had to replay, because an outage had used up their attempts.
     pub replayed: usize,
     /// How long the run took, in seconds, all in all.
@@ -72,7 +86,7 @@ pub struct Outcome {
 }
 
 /// Runs a plan on these servers.
-pub async fn run(own: &mut Own, plan: &Plan) -> (Outcome, Option<PathBuf>) {
+pub async fn run(own: &mut Own, plan: &Plan, made: &Made) -> (Outcome, Option<PathBuf>) {
     let began = Instant::now();
     let reconcile = plan.kinds.contains(&Kind::QueueDelete);
     let setup = Setup { without: plan.without, reconcile, scarce: plan.scarce.1, admission: None };
@@ -100,8 +114,9 @@ pub async fn run(own: &mut Own, plan: &Plan) -> (Outcome, Option<PathBuf>) {
     });
     let statuses = crate::ledger::Ledger::open(&world.shop).await.statuses().await;
     let outcome = Outcome {
+        made: made.clone(),
         seed: plan.seed,
-        without: plan.without.map(Safeguard::as_str),
+        without: plan.without.map(|one| one.as_str().to_owned()),
         orders: count(&seen, |known| matches!(known, Known::Accepted(_))),
         statuses: statuses.into_values().fold(BTreeMap::new(), |mut all, status| {
             *all.entry(status).or_default() += 1;
@@ -166,7 +181,8 @@ async fn break_things(own: &mut Own, world: &mut World, plan: &Plan, began: Inst
         let worst = broken.recovery.entry(name.clone()).or_default();
         *worst = worst.max(took);
         let at = began.elapsed().as_secs_f64();
-        println!("{at:7.1} s  {name:<24} lasted {:4.1} s, recovered in {took:4.1} s", fault.lasts.as_secs_f64());
+        let (lasted, at_what) = (fault.lasts.as_secs_f64(), fault.target(world));
+        println!("{at:7.1} s  {name:<24} lasted {lasted:4.1} s, recovered in {took:4.1} s  {at_what}");
     }
     sleep(end.saturating_duration_since(Instant::now())).await;
     broken

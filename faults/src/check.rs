@@ -65,7 +65,7 @@ pub struct Found {
     /// Everything that is wrong, a sentence each.
     pub violations: Vec<String>,
     /// What came twice and did nothing the second time, by who recognised it.
-    pub absorbed: BTreeMap<&'static str, usize>,
+    pub absorbed: BTreeMap<String, usize>,
 }
 
 /// Looks at everything. `garbage` is how many messages were put in that are no events.
@@ -85,12 +85,13 @@ pub async fn all(world: &World, seen: &Seen, garbage: u32) -> Found {
     wrong.extend(ledger.illegal_histories().await);
     wrong.extend(ledger.left_in_queues(garbage).await);
     let recognised = ledger.count("SELECT count(*) FROM faults.applied WHERE recognised").await;
-    let absorbed = BTreeMap::from([
+    let absorbed = [
         ("events, by the inbox", usize::try_from(recognised).unwrap_or_default()),
         ("requests of customers, by their key", seen.replayed),
         ("requests to the provider, by their key", world.provider.replays().await),
         ("mails, by their Message-ID", repeated),
-    ]);
+    ];
+    let absorbed = absorbed.map(|(what, count)| (what.to_owned(), count)).into();
     Found { violations: wrong, absorbed }
 }
 

@@ -12,6 +12,7 @@ mod mutation;
 mod program;
 mod provider;
 mod servers;
+mod table;
 mod world;
 
 use std::{
@@ -26,7 +27,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     breakage::{Focus, Kind},
-    campaign::{Outcome, Plan},
+    campaign::{Made, Outcome, Plan},
     servers::{Installed, Own, Wanted},
 };
 
@@ -45,6 +46,8 @@ enum Command {
     Run(RunOptions),
     /// Lets orders wait until no more are taken, and then all be carried out; looks at the memory that it takes
     Bounds(bounds::Options),
+    /// Prints what came of several runs in tables
+    Table(table::Options),
     /// Serves a mail server that keeps a ledger
     Mail(mail::Options),
     /// Serves a payment provider that speaks as much of Stripe's API as Orderflow uses, and keeps a ledger
@@ -68,6 +71,9 @@ struct RunOptions {
     /// A safeguard to leave out, to see that the checker finds out, or `nothing`; may be repeated: a run for each
     #[arg(long, value_name = "NAME", value_parser = safeguard, default_value = "nothing")]
     without: Vec<Without>,
+    /// The commit that this was built from, for the results
+    #[arg(long)]
+    commit: Option<String>,
     /// RabbitMQ's nodes; three are a cluster
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=5))]
     nodes: u8,
@@ -99,6 +105,7 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run(options) => until_told(run(&options)),
         Command::Bounds(options) => until_told(bounds(&options)),
+        Command::Table(options) => table::run(&options),
         Command::Mail(options) => mail::run(&options),
         Command::Provider(options) => provider::run(&options),
     }
@@ -161,7 +168,9 @@ async fn run(options: &RunOptions) -> ExitCode {
         small_disks: common.kinds.iter().any(|kind| matches!(kind, Kind::DatabaseDiskFull | Kind::BrokerDiskFull)),
     };
     let mut own = Own::start(&wanted).await;
-    println!("RabbitMQ {}, {} node(s)", own.rabbitmq.first().version().await, wanted.nodes);
+    let rabbitmq = own.rabbitmq.first().version().await;
+    let made = Made { commit: options.commit.clone(), rabbitmq, nodes: wanted.nodes };
+    println!("RabbitMQ {}, {} node(s)", made.rabbitmq, made.nodes);
     let mut outcomes = Vec::new();
     for Without(without) in options.without.iter().copied() {
         let plan = match without {
@@ -170,7 +179,7 @@ async fn run(options: &RunOptions) -> ExitCode {
             Some(_) => Plan { without, ..common.clone() },
         };
         println!("seed {}{}", plan.seed, without.map_or(String::new(), |one| format!(", without {}", one.as_str())));
-        let (outcome, logs) = campaign::run(&mut own, &plan).await;
+        let (outcome, logs) = campaign::run(&mut own, &plan, &made).await;
         report(&outcome);
         if let Some(logs) = logs {
             println!("the logs are in {}", logs.display());

@@ -37,6 +37,14 @@ pub struct Setup {
     pub admission: Option<u32>,
 }
 
+/// A wire, and what it connects.
+pub struct Wire {
+    /// For people.
+    pub name: String,
+    /// What can be broken.
+    pub proxy: Proxy,
+}
+
 /// A shop with servers, wires and processes that can be broken.
 pub struct World {
     /// Database and virtual host.
@@ -46,7 +54,7 @@ pub struct World {
     /// The mail server, likewise.
     pub mail: MailServer,
     /// All of them: customers' to the front ends, and our processes' to database, broker, provider and mail server.
-    pub wires: Vec<Proxy>,
+    pub wires: Vec<Wire>,
     /// Which of them lead from the front ends to the broker, and which from the workers.
     web_broker: Range<usize>,
     worker_broker: Range<usize>,
@@ -86,7 +94,7 @@ impl World {
             let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
             let wire = Proxy::to(&format!("http://{address}").parse().expect("a URL")).await;
             self.webs.push(Web::new(wire.address()));
-            self.wires.push(wire);
+            self.add("customers to a front end", wire);
             let mut settings = settings.clone();
             settings.push(("LISTEN".to_owned(), address.to_string()));
             self.keep(&format!("orderflow-{number}"), "orderflow", &["serve"], settings);
@@ -102,7 +110,7 @@ impl World {
             let wire = Proxy::to(&url).await;
             // A base has no slash at its end.
             settings.push((name.to_owned(), wire.through(&url).as_str().trim_end_matches('/').to_owned()));
-            self.wires.push(wire);
+            self.add(&format!("workers to {name}"), wire);
         }
         settings.push(("MAIL".to_owned(), "smtp".to_owned()));
         for number in 1..=EACH {
@@ -115,7 +123,7 @@ impl World {
         let database = self.shop.database_url();
         let to_database = Proxy::to(&database).await;
         let through = to_database.through(&database).to_string();
-        self.wires.push(to_database);
+        self.add(&format!("{user} to the database"), to_database);
         let mut nodes = Vec::new();
         let first = self.wires.len();
         for node in own.rabbitmq.urls() {
@@ -123,7 +131,7 @@ impl World {
             url.set_port(node.port()).expect("the URL has a host");
             let wire = Proxy::to(&url).await;
             nodes.push(wire.through(&url).to_string());
-            self.wires.push(wire);
+            self.add(&format!("{user} to the broker"), wire);
         }
         let wires = first..self.wires.len();
         if user == "orderflow-web" {
@@ -146,18 +154,22 @@ impl World {
         self.shop.settings(user).into_iter().chain(own).chain(admission).collect()
     }
 
+    fn add(&mut self, name: &str, proxy: Proxy) {
+        self.wires.push(Wire { name: name.to_owned(), proxy });
+    }
+
     fn keep(&mut self, name: &str, program: &str, arguments: &[&str], settings: Vec<(String, String)>) {
         let log = self.logs.path().join(format!("{name}.log"));
         self.programs.push(Program::keep(name, program, arguments, settings, log));
     }
 
     /// The wires from the front ends to the broker.
-    pub fn web_broker_wires(&self) -> &[Proxy] {
+    pub fn web_broker_wires(&self) -> &[Wire] {
         &self.wires[self.web_broker.clone()]
     }
 
     /// The wires from the workers to the broker.
-    pub fn worker_broker_wires(&self) -> &[Proxy] {
+    pub fn worker_broker_wires(&self) -> &[Wire] {
         &self.wires[self.worker_broker.clone()]
     }
 

@@ -17,6 +17,20 @@ const SHARE: f64 = 0.5;
 const STARTED: Duration = Duration::from_secs(4);
 
 impl Fault {
+    /// What it strikes of what there is more than one of, for people.
+    pub fn target<'w>(&self, world: &'w World) -> &'w str {
+        match self.kind {
+            Kind::Kill | Kind::Stop | Kind::Freeze | Kind::Crash | Kind::ClockAhead | Kind::ClockBehind => {
+                world.programs[self.which % world.programs.len()].name()
+            }
+            Kind::Cut | Kind::StallRequests | Kind::StallAnswers | Kind::Reset | Kind::HalfOpen | Kind::Latency => {
+                &world.wires[self.which % world.wires.len()].name
+            }
+            Kind::DatabaseLock => self.table,
+            _ => "",
+        }
+    }
+
     /// Breaks it, waits as long as it lasts, and mends it.
     pub async fn happen(&self, own: &mut Own, world: &mut World) -> Aftermath {
         let mut aftermath = Aftermath::default();
@@ -160,7 +174,7 @@ impl Fault {
     }
 
     async fn wire(&self, world: &World) {
-        let wire = &world.wires[self.which % world.wires.len()];
+        let wire = &world.wires[self.which % world.wires.len()].proxy;
         match self.kind {
             Kind::Cut => wire.cut().await,
             Kind::StallRequests => wire.stall(Way::ToServer),
@@ -199,7 +213,7 @@ impl Fault {
     /// While the workers cannot take it, so that something waits.
     async fn reorder(&self, world: &World) {
         for wire in world.worker_broker_wires() {
-            wire.cut().await;
+            wire.proxy.cut().await;
         }
         sleep(self.lasts).await;
         let probe = world.shop.probe().await;
@@ -210,7 +224,7 @@ impl Fault {
             }
         }
         for wire in world.worker_broker_wires() {
-            wire.mend().await;
+            wire.proxy.mend().await;
         }
     }
 
