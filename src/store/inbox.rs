@@ -47,7 +47,7 @@ pub async fn claim(
         claimed.into_iter().map(|row| row.event_id).collect()
     };
     if fault::notes_applied() {
-        note(connection, subscription, events, &claimed).await?;
+        note(connection, subscription, &claimed, false).await?;
     }
     Ok(claimed)
 }
@@ -57,17 +57,15 @@ pub async fn claim(
 async fn note(
     connection: &mut Connection,
     subscription: &str,
-    events: &[Uuid],
-    claimed: &HashSet<Uuid>,
+    events: &HashSet<Uuid>,
+    recognised: bool,
 ) -> Result<(), StoreError> {
-    let recognised: Vec<bool> = events.iter().map(|event| !claimed.contains(event)).collect();
     diesel::sql_query(
-        "INSERT INTO faults.applied (event_id, subscription, recognised)
-         SELECT event_id, $3, recognised FROM unnest($1::uuid[], $2::bool[]) AS row (event_id, recognised)",
+        "INSERT INTO faults.applied (event_id, subscription, recognised) SELECT unnest($1::uuid[]), $2, $3",
     )
-    .bind::<Array<SqlUuid>, _>(events)
-    .bind::<Array<Bool>, _>(recognised)
+    .bind::<Array<SqlUuid>, _>(events.iter().collect::<Vec<_>>())
     .bind::<Text, _>(subscription)
+    .bind::<Bool, _>(recognised)
     .execute(connection)
     .await?;
     Ok(())
@@ -91,5 +89,9 @@ pub async fn applied(
         .select(inbox::event_id)
         .load(connection)
         .await?;
-    Ok(rows.into_iter().collect())
+    let applied: HashSet<Uuid> = rows.into_iter().collect();
+    if fault::notes_applied() && !applied.is_empty() {
+        note(connection, subscription, &applied, true).await?;
+    }
+    Ok(applied)
 }

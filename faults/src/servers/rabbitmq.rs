@@ -31,6 +31,10 @@ const LOOPBACK: &str = "-kernel inet_dist_use_interface {127,0,0,1}";
 /// How long an orderly stop may take before it is a kill.
 const STOP: Duration = Duration::from_secs(60);
 
+/// How long an operator's command may take. RabbitMQ 4 collects garbage first when it is told that it has too little
+/// memory, which was seen to take a minute on a busy machine.
+const CONTROL: Duration = Duration::from_secs(240);
+
 /// Where RabbitMQ is installed.
 #[derive(Debug, Clone, Default)]
 pub enum Installed {
@@ -186,7 +190,7 @@ disk_free_limit.absolute = 500MB
 
     async fn ask(&self, arguments: &[&str]) -> String {
         let done = self.command(&format!("{PROGRAMS}/rabbitmqctl")).args(arguments).output();
-        let done = tokio::time::timeout(STOP, done).await.expect("rabbitmqctl ends").expect("it can be started");
+        let done = tokio::time::timeout(CONTROL, done).await.expect("rabbitmqctl ends").expect("it can be started");
         assert!(done.status.success(), "rabbitmqctl {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
         String::from_utf8_lossy(&done.stdout).into_owned()
     }
