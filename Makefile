@@ -24,8 +24,8 @@ services-down: ## stops them
 bench: ## the measurements, into bench/out/
 	@scripts/bench.sh $(ARGS)
 
-faults: ## breaks everything on a seeded schedule and checks that nothing is lost (SEED=7 MINUTES=5 FAULTS=kill,cut)
-	@SEED=$(SEED) MINUTES=$(MINUTES) FAULTS=$(FAULTS) scripts/faults.sh $(ARGS)
+faults: ## breaks everything on a seeded schedule and checks that nothing is lost (SEED=7 MINUTES=5 FAULTS=kill,cut RABBITMQ=4)
+	@SEED=$(SEED) MINUTES=$(MINUTES) FAULTS=$(FAULTS) RABBITMQ=$(RABBITMQ) PROFILE=$(PROFILE) scripts/faults.sh $(ARGS)
 
 check: ## format, lints, documentation, licences, generated files
 	@scripts/check.sh

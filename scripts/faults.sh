@@ -3,7 +3,7 @@
 #
 #   SEED=7 MINUTES=5 FAULTS=kill,cut scripts/faults.sh [ARGUMENT...]
 #   RABBITMQ=4 scripts/faults.sh              against the RabbitMQ of a newer Debian, below .dev/
-#   PROFILE=release scripts/faults.sh         with the programs as they are in production, but for the faults
+#   PROFILE=faults scripts/faults.sh          with optimised programs
 #
 # The result is kept in faults/results/, with the commit, or in the file that RESULTS names.
 set -euo pipefail

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use orderflow_tests::{INVARIANTS, run};
+use orderflow_tests::{INVARIANTS, run, run_for};
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -16,6 +16,9 @@ pub const QUIET: Duration = Duration::from_secs(240);
 
 /// The same where a safeguard is missing: what is lost then never comes, and that it does not is one of the findings.
 pub const QUIET_WITHOUT: Duration = Duration::from_secs(20);
+
+/// How long an audit may take: far longer than it does.
+const AUDIT: Duration = Duration::from_secs(600);
 
 /// What is applied twice, and what was undone or caused in no order that makes sense. The others are those of every test.
 const OWN: &[(&str, &str)] = &[
@@ -84,6 +87,7 @@ pub async fn all(world: &World, seen: &Seen, garbage: u32) -> Found {
     wrong.extend(stories(&mut ledger, seen).await);
     wrong.extend(ledger.illegal_histories().await);
     wrong.extend(ledger.left_in_queues(garbage).await);
+    wrong.extend(audit(world).await);
     let recognised = ledger.count("SELECT count(*) FROM faults.applied WHERE recognised").await;
     let absorbed = [
         ("events, by the inbox", usize::try_from(recognised).unwrap_or_default()),
@@ -93,6 +97,12 @@ pub async fn all(world: &World, seen: &Seen, garbage: u32) -> Found {
     ];
     let absorbed = absorbed.map(|(what, count)| (what.to_owned(), count)).into();
     Found { violations: wrong, absorbed }
+}
+
+/// What an operator would be told.
+async fn audit(world: &World) -> Option<String> {
+    let ended = run_for(AUDIT, "orderflow", &["audit", "--stuck-after", "1s"], &world.shop.operator_settings()).await;
+    (ended.code != Some(0)).then(|| format!("orderflow audit: {}{}", ended.out, ended.err))
 }
 
 /// What customers were told, against what is stored.

@@ -18,7 +18,7 @@ use nix::{
     unistd::Pid,
 };
 use orderflow::fault::CrashPoint;
-use orderflow_tests::program_path;
+use orderflow_tests::{memory, program_path};
 use tokio::{
     process::{Child, Command},
     sync::Mutex,
@@ -115,10 +115,7 @@ impl Program {
     /// The most memory that it had since its last start, in MiB; `None` where it does not run.
     pub async fn peak_memory(&self) -> Option<u64> {
         let id = self.start.process.lock().await.as_ref().and_then(Child::id)?;
-        let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-        let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-        Some(kibibytes.div_ceil(1024))
+        Some(memory(id, "VmHWM")?.div_ceil(1024))
     }
 
     /// How often it ended at a crash point.

@@ -26,7 +26,7 @@ mod wait;
 pub use broker::Probe;
 pub use client::{Answer, Order, Web, body, key};
 pub use invariants::INVARIANTS;
-pub use process::{Child, Ended, program_path, run, run_for};
+pub use process::{Child, Ended, memory, program_path, run, run_for};
 pub use proxy::{Proxy, Way};
 pub use servers::Servers;
 pub use shop::{Left, Shop};

@@ -76,6 +76,14 @@ pub async fn run_for(
     Ended { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
 }
 
+/// A line of `/proc/ID/status` that tells memory, `VmHWM` for example, in KiB; `None` where there is no such process.
+#[must_use]
+pub fn memory(id: u32, line: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    let value = status.lines().find_map(|found| found.strip_prefix(line)?.strip_prefix(':'))?;
+    value.trim().strip_suffix("kB")?.trim().parse().ok()
+}
+
 impl Child {
     /// Starts a program with exactly these settings.
     ///
@@ -143,12 +151,21 @@ impl Child {
         text.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no address in {line:?}"))
     }
 
+    /// Its process id.
+    ///
+    /// # Panics
+    /// When the process is not there any more.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.id().expect("it is running")
+    }
+
     /// Sends a signal.
     ///
     /// # Panics
     /// When the process is not there any more.
     pub fn signal(&self, signal: Signal) {
-        let id = self.process.id().expect("it is running");
+        let id = self.id();
         kill(Pid::from_raw(i32::try_from(id).expect("a process id")), signal).expect("it can be signalled");
     }
 

@@ -10,9 +10,9 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
-    sync::{mpsc, watch},
+    sync::watch,
     task::JoinSet,
-    time::{Instant, sleep_until},
+    time::sleep,
 };
 use url::Url;
 
@@ -25,15 +25,12 @@ pub enum Way {
     ToClient,
 }
 
-/// Reads of one connection that are on their way at once, so that what a wire holds is bounded.
-const ON_THE_WAY: usize = 64;
-
 /// What a wire does to what runs over it.
 #[derive(Debug, Clone, Copy, Default)]
 struct Weather {
     /// What goes this way is held back.
     stalled: Option<Way>,
-    /// How much later everything arrives.
+    /// How much later each piece arrives, and what comes after it.
     latency: Duration,
 }
 
@@ -119,7 +116,7 @@ impl Proxy {
         self.weather.send_modify(|weather| weather.stalled = None);
     }
 
-    /// From now on everything arrives so much later than it was sent.
+    /// From now on each piece takes so long, and what comes after it waits.
     pub fn slow_down(&self, latency: Duration) {
         self.weather.send_modify(|weather| weather.latency = latency);
     }
@@ -195,29 +192,17 @@ async fn carry(
     way: Way,
     mut weather: watch::Receiver<Weather>,
 ) -> io::Result<()> {
-    let now = weather.clone();
-    let (sender, mut arriving) = mpsc::channel::<(Instant, Vec<u8>)>(ON_THE_WAY);
-    let sent = async move {
-        let mut bytes = vec![0; 64 * 1024];
-        loop {
-            let count = from.read(&mut bytes).await?;
-            let due = Instant::now() + now.borrow().latency;
-            // An empty one is the end. Who takes them ends only with us.
-            if sender.send((due, bytes[..count].to_vec())).await.is_err() || count == 0 {
-                return Ok(());
-            }
+    let mut bytes = vec![0; 64 * 1024];
+    loop {
+        let count = from.read(&mut bytes).await?;
+        let latency = weather.borrow().latency;
+        if !latency.is_zero() {
+            sleep(latency).await;
         }
-    };
-    let arrived = async move {
-        while let Some((due, bytes)) = arriving.recv().await {
-            sleep_until(due).await;
-            drop(weather.wait_for(|weather| weather.stalled != Some(way)).await);
-            if bytes.is_empty() {
-                break;
-            }
-            to.write_all(&bytes).await?;
+        drop(weather.wait_for(|weather| weather.stalled != Some(way)).await);
+        if count == 0 {
+            return to.shutdown().await;
         }
-        to.shutdown().await
-    };
-    tokio::try_join!(sent, arrived).map(drop)
+        to.write_all(&bytes[..count]).await?;
+    }
 }
