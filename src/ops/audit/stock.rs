@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use futures::FutureExt as _;
+
 use super::{
     catalogue::{STOCK_BELOW_ZERO, STOCK_SUM},
     finding::{Finding, Named},
@@ -9,7 +11,7 @@ use super::{
 };
 use crate::{
     ops::words::count,
-    store::{Connection, StoreError, stock},
+    store::{Connection, StoreError, audit::glance, stock},
 };
 
 /// Movements that are summed by one statement.
@@ -21,17 +23,17 @@ const AT_ONCE: i64 = 100_000;
 /// # Errors
 /// Those of the database.
 pub async fn check(connection: &mut Connection, report: &mut Report) -> Result<(), StoreError> {
-    let settled = stock::last_settled_movement(connection).await?;
+    let settled = glance(connection, |c, _| stock::last_settled_movement(c).boxed()).await?;
     let mut sums: BTreeMap<String, i64> = BTreeMap::new();
     let mut reached = 0;
     while reached < settled {
         let upto = settled.min(reached + AT_ONCE);
-        for moved in stock::moved(connection, reached, upto).await? {
+        for moved in glance(connection, move |c, _| stock::moved(c, reached, upto).boxed()).await? {
             *sums.entry(moved.sku).or_default() += moved.pieces;
         }
         reached = upto;
     }
-    for balance in stock::balances(connection, settled).await? {
+    for balance in glance(connection, move |c, _| stock::balances(c, settled).boxed()).await? {
         let sum = sums.remove(&balance.sku).unwrap_or(0) + balance.moved;
         judge(&balance.sku, balance.available, sum, report);
     }

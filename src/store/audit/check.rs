@@ -47,7 +47,11 @@ pub const ORPHAN: &str = "the order was deleted by hand, or restored from a back
 pub struct Subject {
     /// Rows with an `order_id`: of the service, of `said` (a column for each kind of event that is in the order's log,
     /// such as `payment_completed`; `last`, its last version; `refunded`, the sum of its refunds) and of `placed` (the
-    /// order's row). `$1` and `$2` are the range.
+    /// order's row). `$1` and `$2` are the range: of a list of orders those that do not exist would be left out.
+    ///
+    /// They are joined by nothing but `FULL JOIN`. PostgreSQL takes a range of UUIDs that is narrower than a step of its
+    /// statistics for one row, and joined 1,000 orders of 300,000 to their logs row by row, in 4.7 s. A `FULL JOIN` it can
+    /// only hash or merge: 0.04 s.
     pub from: &'static str,
     /// What must hold of them.
     pub checks: &'static [Check],

@@ -18,7 +18,7 @@ pub const SUBJECT: Subject = Subject {
                SELECT order_id, bool_or(sent_at IS NULL AND created_at < $3) AS unsent FROM email.v_mails
                WHERE order_id > $1 AND order_id <= $2 GROUP BY order_id
            ) AS mail USING (order_id)
-           LEFT JOIN placed USING (order_id)",
+           FULL JOIN placed USING (order_id)",
     checks: &[
         Check {
             rule: Rule { name: "mail-orphan", remedy: ORPHAN },

@@ -19,7 +19,7 @@ pub const SUBJECT: Subject = Subject {
                           WHERE order_id > $1 AND order_id <= $2 GROUP BY order_id, sku) AS wanted USING (order_id, sku)
                GROUP BY order_id
            ) AS held USING (order_id)
-           LEFT JOIN placed USING (order_id)",
+           FULL JOIN placed USING (order_id)",
     checks: &[
         Check {
             rule: Rule { name: "stock-orphan", remedy: ORPHAN },

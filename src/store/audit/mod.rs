@@ -23,7 +23,7 @@ pub use email::UNSENT;
 pub use keys::{KEYS, KeyRow, Trouble};
 pub use picture::{Entry, Picture, Placed, Unpublished, look};
 pub use unapplied::Unapplied;
-pub use walk::{Range, estimated_orders, next};
+pub use walk::{Range, estimated_orders, glance, next};
 
 use check::Subject;
 

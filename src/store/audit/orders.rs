@@ -3,8 +3,8 @@
 use super::check::{Check, FILE_IT, Rule, Subject};
 
 pub const SUBJECT: Subject = Subject {
-    from: "placed LEFT JOIN said USING (order_id)
-           LEFT JOIN (
+    from: "placed FULL JOIN said USING (order_id)
+           FULL JOIN (
                SELECT order_id, sum(quantity * price) AS sum FROM orders.v_items
                WHERE order_id > $1 AND order_id <= $2 GROUP BY order_id
            ) AS items USING (order_id)",
@@ -18,9 +18,11 @@ pub const SUBJECT: Subject = Subject {
         Check {
             rule: Rule { name: "behind", remedy: FILE_IT },
             broken: "placed.version < said.last AND EXISTS (
-                         SELECT FROM messaging.event_log AS log JOIN messaging.inbox USING (event_id)
-                         WHERE log.order_id = placed.order_id AND log.version > placed.version
-                           AND inbox.subscription LIKE 'order.%')",
+                         SELECT FROM messaging.event_log AS log
+                         WHERE log.order_id = placed.order_id AND log.version > placed.version AND EXISTS (
+                             SELECT FROM messaging.inbox
+                             WHERE inbox.event_id = log.event_id AND inbox.subscription LIKE 'order.%' OFFSET 0)
+                         OFFSET 0)",
             what: "its status is behind its log, though the order service has applied what came after",
         },
     ],

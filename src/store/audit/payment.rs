@@ -10,7 +10,7 @@ const MONEY: &str = "look at what the provider has of it (the charge's and the r
 pub const SUBJECT: Subject = Subject {
     from: "said FULL JOIN (SELECT * FROM payment.v_payments WHERE order_id > $1 AND order_id <= $2) AS payment
                USING (order_id)
-           LEFT JOIN placed USING (order_id)",
+           FULL JOIN placed USING (order_id)",
     checks: &[
         Check {
             rule: Rule { name: "payment-orphan", remedy: ORPHAN },

@@ -78,12 +78,11 @@ pub struct Picture {
     pub keys: Vec<KeyRow>,
 }
 
-/// Looks at a range, in the caller's transaction, which should see one moment.
+/// Looks at a range, in the caller's transaction: see [`glance`](super::glance).
 ///
 /// # Errors
 /// Those of the database.
 pub async fn look(connection: &mut Connection, scope: &Scope, taken: &Taken) -> Result<Picture, StoreError> {
-    careful(connection).await?;
     let Range { after, upto } = scope.range;
     let orders = orders::table
         .filter(orders::id.gt(after))
@@ -114,18 +113,6 @@ pub async fn look(connection: &mut Connection, scope: &Scope, taken: &Taken) -> 
         unpublished: unpublished(connection, scope).await?,
         keys: troubles(connection, scope.range).await?,
     })
-}
-
-/// Nobody waits for a lock behind whoever only looks; and each range is planned for itself, by an index, without the
-/// time that compiling a plan takes.
-async fn careful(connection: &mut Connection) -> Result<(), StoreError> {
-    diesel::sql_query(
-        "SELECT set_config('lock_timeout', '1s', true), set_config('plan_cache_mode', 'force_custom_plan', true),
-                set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)",
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
 }
 
 async fn unpublished(connection: &mut Connection, scope: &Scope) -> Result<Vec<Unpublished>, StoreError> {

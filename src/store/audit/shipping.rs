@@ -5,7 +5,7 @@ use super::check::{Check, FILE_IT, ORPHAN, Rule, Subject};
 pub const SUBJECT: Subject = Subject {
     from: "said FULL JOIN (SELECT * FROM shipping.v_shipments WHERE order_id > $1 AND order_id <= $2) AS shipment
                USING (order_id)
-           LEFT JOIN placed USING (order_id)",
+           FULL JOIN placed USING (order_id)",
     checks: &[
         Check {
             rule: Rule { name: "parcel-orphan", remedy: ORPHAN },

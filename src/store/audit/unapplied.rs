@@ -62,11 +62,11 @@ fn query() -> String {
                  SELECT FROM messaging.inbox
                  WHERE inbox.event_id = log.event_id AND inbox.subscription = takes.subscription OFFSET 0)
          ), place AS ({WHEREABOUTS})
-         SELECT pair.order_id, event_id, pair.event, pair.occurred_at, subscription, place.whereabouts, (
+         SELECT place.*, (
              SELECT dead.reason FROM messaging.dead_letters AS dead
-             WHERE dead.event_id = pair.event_id AND dead.subscription = pair.subscription
+             WHERE dead.event_id = place.event_id AND dead.subscription = place.subscription
              ORDER BY dead.id DESC LIMIT 1) AS reason
-         FROM pair JOIN place USING (event_id, subscription) ORDER BY pair.order_id, pair.occurred_at, subscription"
+         FROM place ORDER BY order_id, occurred_at, subscription"
     )
 }
 

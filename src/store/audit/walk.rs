@@ -3,9 +3,14 @@
 use chrono::{DateTime, Utc};
 use diesel::{ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, QueryableByName, sql_types::BigInt};
 use diesel_async::RunQueryDsl as _;
+use futures::FutureExt as _;
 use uuid::Uuid;
 
-use crate::store::{Connection, StoreError, schema::orders::orders};
+use crate::store::{
+    Connection, StoreError,
+    schema::orders::orders,
+    story::{Reading, snapshot},
+};
 
 /// Orders whose ids are above `after` and not above `upto`. Ids grow with time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +54,30 @@ const TIME: u32 = 80;
 fn first_of(time: DateTime<Utc>) -> Uuid {
     let milliseconds = u128::try_from(time.timestamp_millis()).unwrap_or(0);
     Uuid::from_u128(milliseconds << TIME)
+}
+
+/// Runs `read` on one moment of the database, read only, as [`snapshot`] does; and so that it harms nobody: it waits for no
+/// lock, and every statement is planned for what it reads, by an index where there is one, without compiling the plan.
+///
+/// # Errors
+/// Those of `read` and of the database.
+pub async fn glance<T: Send>(
+    connection: &mut Connection,
+    read: impl for<'c> FnOnce(&'c mut Connection, DateTime<Utc>) -> Reading<'c, T> + Send + 'static,
+) -> Result<T, StoreError> {
+    snapshot(connection, |connection, moment| {
+        async move {
+            diesel::sql_query(
+                "SELECT set_config('lock_timeout', '1s', true), set_config('plan_cache_mode', 'force_custom_plan', true),
+                        set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)",
+            )
+            .execute(connection)
+            .await?;
+            read(connection, moment).await
+        }
+        .boxed()
+    })
+    .await
 }
 
 /// The next part of `range`, of `limit` orders.
