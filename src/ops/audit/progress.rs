@@ -22,6 +22,8 @@ impl Progress {
             Ok(style) => bar.with_style(style),
             Err(_) => bar,
         };
+        // At once: a short audit ends before the first beat.
+        bar.tick();
         bar.enable_steady_tick(Duration::from_millis(200));
         Self(bar)
     }
