@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use orderflow::ops::{
+    audit::AuditOptions,
     dlq::{DiscardOptions, ReplayOptions, ShowOptions},
     republish::RepublishOptions,
 };
@@ -60,6 +61,13 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Whether what must hold of orders does: money, stock, parcels, mails, the log; each violation with what to do
+    ///
+    /// It only reads, a part of the orders after the other, and may be run while customers order. What is on its way is no
+    /// violation, and neither is an order behind a dead letter: it is named with the command that sends it again.
+    /// Exit status: 0 all holds; 1 there are violations, or there is no such order; 3 something could not be checked, and
+    /// what was found until then is told.
+    Audit(AuditOptions),
     /// What could not be handled: look at it, send it again, throw it away
     #[command(subcommand)]
     Dlq(DlqCommand),

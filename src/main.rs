@@ -42,6 +42,7 @@ async fn run(command: cli::Command, source: &Source) -> Result<Exit, Failed> {
         Command::Dlq(DlqCommand::Replay(options)) => ops::dlq::replay(source, &options, out).await,
         Command::Dlq(DlqCommand::Discard(options)) => ops::dlq::discard(source, &options, out).await,
         Command::Republish(options) => ops::republish::run(source, &options, out).await,
+        Command::Audit(options) => ops::audit::run(source, &options, out).await,
         Command::Doctor { json } => ops::doctor::run(source, json, out).await,
         Command::Why { order, json } => ops::why::run(source, &order, json, out).await,
     }

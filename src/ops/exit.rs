@@ -47,6 +47,9 @@ pub enum Failed {
     /// An order's story.
     #[error("the order cannot be read: {}\n`orderflow doctor` says what is wrong with the installation", crate::telemetry::chain(.0))]
     Why(StoreError),
+    /// Not everything could be audited; what was found until then is written.
+    #[error("not everything could be checked: {}\n`orderflow doctor` says what is wrong with the installation", crate::telemetry::chain(.0))]
+    Audit(StoreError),
     /// Parts of what was asked for; what could be had is written.
     #[error("{}", .0.join("\n"))]
     Incomplete(Vec<String>),
@@ -101,7 +104,7 @@ impl Failed {
             Self::Management(ManagementError::Refused { .. }) => Exit::Usage,
             Self::Store(_) | Self::Migrate(_) | Self::Management(_) => Exit::Unreachable,
             Self::Broker(_) | Self::NotReady(_) | Self::Publish(_) => Exit::Unreachable,
-            Self::Why(_) | Self::Incomplete(_) => Exit::Unreachable,
+            Self::Why(_) | Self::Audit(_) | Self::Incomplete(_) => Exit::Unreachable,
         }
     }
 }

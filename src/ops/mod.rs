@@ -2,6 +2,7 @@
 //!
 //! Each says what it did in one line or a table, or as JSON for machines, and ends with an [`Exit`].
 
+pub mod audit;
 pub mod config;
 pub mod dlq;
 pub mod doctor;

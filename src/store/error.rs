@@ -48,6 +48,13 @@ impl StoreError {
         matches!(self, Self::Query(DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, _)))
     }
 
+    /// A statement took longer than it may.
+    #[must_use]
+    pub fn is_statement_timeout(&self) -> bool {
+        matches!(self, Self::Query(DieselError::DatabaseError(_, information))
+            if information.message().contains("due to statement timeout"))
+    }
+
     /// Another transaction held a lock for longer than we wait for one.
     #[must_use]
     pub fn is_lock_timeout(&self) -> bool {

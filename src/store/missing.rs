@@ -52,8 +52,8 @@ pub struct Unapplied {
 /// What takes what: for each subscription its name and the routing key of its event.
 #[derive(Debug, Clone, Default)]
 pub struct Taken {
-    events: Vec<&'static str>,
-    subscriptions: Vec<String>,
+    pub(super) events: Vec<&'static str>,
+    pub(super) subscriptions: Vec<String>,
 }
 
 impl FromIterator<(&'static str, String)> for Taken {
@@ -75,22 +75,29 @@ struct Row {
     whereabouts: String,
 }
 
+impl Whereabouts {
+    /// As [`WHEREABOUTS`] names it.
+    pub(super) fn named(name: &str) -> Self {
+        match name {
+            "outbox" => Self::Outbox,
+            "dead" => Self::Dead,
+            "discarded" => Self::Discarded,
+            "retry" => Self::Retry,
+            _ => Self::Unknown,
+        }
+    }
+}
+
 impl From<Row> for Unapplied {
     fn from(row: Row) -> Self {
-        let whereabouts = match row.whereabouts.as_str() {
-            "outbox" => Whereabouts::Outbox,
-            "dead" => Whereabouts::Dead,
-            "discarded" => Whereabouts::Discarded,
-            "retry" => Whereabouts::Retry,
-            _ => Whereabouts::Unknown,
-        };
+        let whereabouts = Whereabouts::named(&row.whereabouts);
         Self { pair: Pair { event_id: row.event_id, subscription: row.subscription }, whereabouts }
     }
 }
 
-/// `$1` is how long an event may take to arrive, in seconds.
-const WHEREABOUTS: &str = "
-SELECT event_id, subscription, occurred_at, CASE
+/// Of each row of `pair`, where it is. `$1` is how long an event may take to arrive, in seconds.
+pub(super) const WHEREABOUTS: &str = "
+SELECT pair.*, CASE
     WHEN EXISTS (SELECT FROM messaging.outbox WHERE outbox.event_id = pair.event_id) THEN 'outbox'
     WHEN EXISTS (SELECT FROM messaging.dead_letters AS dead
                  WHERE dead.event_id = pair.event_id AND dead.subscription = pair.subscription

@@ -3,6 +3,7 @@
 //! Functions take a connection, so that callers own the transaction. A service's own rows are in its own store
 //! (`workers/src/services/<service>/store.rs`).
 
+pub mod audit;
 pub mod cancel;
 pub mod catalogue;
 pub mod checkup;

@@ -1,6 +1,9 @@
 //! Stock for operators: what is available, and setting it. Reservations are the inventory service's.
 
-use diesel::{ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, Queryable};
+use diesel::{
+    ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, Queryable, QueryableByName,
+    sql_types::{BigInt, Nullable, Text},
+};
 use diesel_async::{AsyncConnection as _, RunQueryDsl as _};
 use serde::Serialize;
 
@@ -75,4 +78,80 @@ pub async fn set(connection: &mut Connection, sku: &str, available: i64) -> Resu
             Ok(Some(before))
         })
         .await
+}
+
+/// The last movement before which none is to come any more, 0 where there is none: ids are given before a transaction
+/// commits, and none of ours takes minutes.
+///
+/// # Errors
+/// Those of the database.
+pub async fn last_settled_movement(connection: &mut Connection) -> Result<i64, StoreError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = BigInt)]
+        id: i64,
+    }
+    let row: Option<Row> = diesel::sql_query(
+        "SELECT id FROM inventory.movements WHERE occurred_at < now() - interval '5 minutes' ORDER BY id DESC LIMIT 1",
+    )
+    .get_result(connection)
+    .await
+    .optional()?;
+    Ok(row.map_or(0, |row| row.id))
+}
+
+/// What some movements add up to.
+#[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
+pub struct Moved {
+    /// The product.
+    #[diesel(sql_type = Text)]
+    pub sku: String,
+    /// Pieces.
+    #[diesel(sql_type = BigInt)]
+    pub pieces: i64,
+}
+
+/// The sums of the movements above `after` and not above `upto`. Movements are never changed, so that sums of several
+/// such ranges may be taken one after the other and added.
+///
+/// # Errors
+/// Those of the database.
+pub async fn moved(connection: &mut Connection, after: i64, upto: i64) -> Result<Vec<Moved>, StoreError> {
+    Ok(diesel::sql_query(
+        "SELECT sku, sum(quantity)::bigint AS pieces FROM inventory.movements WHERE id > $1 AND id <= $2 GROUP BY sku",
+    )
+    .bind::<BigInt, _>(after)
+    .bind::<BigInt, _>(upto)
+    .load(connection)
+    .await?)
+}
+
+/// What is orderable of a product, beside what its latest movements add up to.
+#[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
+pub struct Balance {
+    /// The product.
+    #[diesel(sql_type = Text)]
+    pub sku: String,
+    /// Pieces; none where no stock of it was ever kept.
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub available: Option<i64>,
+    /// Pieces that moved since.
+    #[diesel(sql_type = BigInt)]
+    pub moved: i64,
+}
+
+/// Every product with its stock and the sum of its movements above `after`, both at one moment.
+///
+/// # Errors
+/// Those of the database.
+pub async fn balances(connection: &mut Connection, after: i64) -> Result<Vec<Balance>, StoreError> {
+    Ok(diesel::sql_query(
+        "SELECT sku, available, coalesce(pieces, 0) AS moved FROM inventory.stock
+         FULL JOIN (SELECT sku, sum(quantity)::bigint AS pieces FROM inventory.movements WHERE id > $1 GROUP BY sku) AS late
+             USING (sku)
+         ORDER BY sku",
+    )
+    .bind::<BigInt, _>(after)
+    .load(connection)
+    .await?)
 }

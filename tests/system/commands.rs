@@ -61,6 +61,7 @@ async fn every_command_explains_itself() {
         "dlq show",
         "dlq replay",
         "dlq discard",
+        "audit",
         "republish",
         "why",
         "doctor",

@@ -2,6 +2,7 @@
 
 mod admission;
 mod asking;
+mod audit;
 mod bad_input;
 mod breaker;
 mod cancels;

@@ -6,7 +6,7 @@ mod report;
 #[cfg(test)]
 mod sample;
 mod text;
-mod violations;
+pub(super) mod violations;
 mod waiting;
 
 use std::io::Write;

@@ -12,7 +12,7 @@ use super::{
 use crate::{domain::OrderStatus, ops::words::money, store::story::Event};
 
 /// Events of which an order has one at most.
-const ONCE: [&str; 12] = [
+pub(in crate::ops) const ONCE: [&str; 12] = [
     "order.created",
     "payment.completed",
     "payment.failed",
@@ -28,7 +28,7 @@ const ONCE: [&str; 12] = [
 ];
 
 /// Pairs of events that exclude each other.
-const NOT_BOTH: [(&str, &str); 6] = [
+pub(in crate::ops) const NOT_BOTH: [(&str, &str); 6] = [
     ("payment.completed", "payment.failed"),
     ("payment.refunded", "payment.voided"),
     ("inventory.reserved", "inventory.rejected"),

@@ -1,0 +1,167 @@
+//! `orderflow audit`: does what must hold of orders hold, on the live database?
+//!
+//! What is still on its way is no violation:
+//!
+//! - A service writes its rows and the events that it says in one transaction, and a range of orders is seen at one
+//!   moment. So of rows against the log nothing has to be waited for: `order.cancelled`, for one, is said after the
+//!   refund and the release, and where it is in the log both have to be there.
+//! - An order that is not settled is stuck when nothing happened to it for `--stuck-after` and nothing is to: what waits
+//!   in the outbox, for its next attempt, or for a person as a dead letter is under way.
+//! - An event that a subscription has not applied is a violation when it is older than that and neither in the outbox,
+//!   nor due in a retry tier, nor a dead letter; so is an event in the outbox when it is older, and a planned mail.
+//! - An order behind a dead letter is parked: it is named, with the command that sends it again, and counts as no
+//!   violation, since nothing is lost and a person knows what to do.
+
+mod catalogue;
+mod delivery;
+mod finding;
+mod history;
+mod pace;
+mod progress;
+mod report;
+mod stock;
+mod verdict;
+
+use std::{
+    io::{IsTerminal as _, Write},
+    time::Duration,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::FutureExt as _;
+use uuid::Uuid;
+
+use super::{Exit, Failed};
+use crate::{
+    broker::Subscription,
+    config::{DatabaseConfig, Source},
+    domain::OrderNumber,
+    store::{
+        Connection, Database, StoreError,
+        audit::{self, Picture, Range, Scope},
+        migrations, orders,
+    },
+};
+use pace::Pace;
+use progress::Progress;
+use report::Report;
+
+/// Which orders to look at, and what to say of them.
+#[derive(Debug, Clone, clap::Args)]
+pub struct AuditOptions {
+    /// Only orders that were placed within this time: 7d
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, conflicts_with = "order")]
+    pub since: Option<Duration>,
+    /// Only this order
+    #[arg(long, value_name = "ID-OR-NUMBER")]
+    pub order: Option<String>,
+    /// How long an order may wait for its next step, an event for being published or applied, and a mail for being sent
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = humantime::parse_duration)]
+    pub stuck_after: Duration,
+    /// At most this many violations are told, and this many parked orders; the others are counted
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub limit: u32,
+    /// Answer in JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Walks along the orders, and tells which rules are broken by which.
+///
+/// Ends with [`Exit::No`] where some are; what was found before something failed is told as well.
+///
+/// # Errors
+/// See [`Failed`].
+pub async fn run(source: &Source, options: &AuditOptions, out: &mut impl Write) -> Result<Exit, Failed> {
+    let config = source.finish(DatabaseConfig::read(source))?;
+    let patience = TimeDelta::from_std(options.stuck_after).ok().filter(|time| ago(*time).is_some());
+    let patience = patience.ok_or_else(|| too_far("--stuck-after"))?;
+    let database = Database::new(&config, "orderflow audit", 1)?;
+    let mut connection = database.connection().await?;
+    if !migrations::are_current(&mut connection).await? {
+        let why = "the database's tables are missing or older than this program: `orderflow migrate`";
+        return Err(Failed::Incomplete(vec![why.to_owned()]));
+    }
+    let range = range(&mut connection, options).await?;
+    let mut report = Report::new(usize::try_from(options.limit).unwrap_or(usize::MAX));
+    let shown = !options.json && std::io::stderr().is_terminal();
+    let progress = Progress::new(if shown { audit::estimated_orders(&mut connection).await.ok() } else { None });
+    let mut ended = walk(&mut connection, range, patience, &mut report, &progress).await;
+    if ended.is_ok() && options.order.is_none() {
+        ended = stock::check(&mut connection, &mut report).await;
+    }
+    progress.end();
+    report.complete = ended.is_ok();
+    report.tell(options.json, out)?;
+    ended.map_err(Failed::Audit)?;
+    Ok(report.exit())
+}
+
+fn ago(time: TimeDelta) -> Option<DateTime<Utc>> {
+    Utc::now().checked_sub_signed(time)
+}
+
+fn too_far(option: &str) -> Failed {
+    Failed::Usage(format!("{option} goes further back than there is time"))
+}
+
+async fn range(connection: &mut Connection, options: &AuditOptions) -> Result<Range, Failed> {
+    if let Some(order) = &options.order {
+        return Ok(Range::only(find(connection, order).await?));
+    }
+    let Some(since) = options.since else { return Ok(Range::all()) };
+    let since = TimeDelta::from_std(since).ok().and_then(ago);
+    Ok(Range::since(since.ok_or_else(|| too_far("--since"))?))
+}
+
+/// Its id, even if no order has it: rows of an order that does not exist are looked at too.
+async fn find(connection: &mut Connection, named: &str) -> Result<Uuid, Failed> {
+    if let Ok(id) = named.parse() {
+        return Ok(id);
+    }
+    let number: OrderNumber = named.parse().map_err(|error| Failed::Usage(format!("--order {named}: {error}")))?;
+    let found = orders::id_of_number(connection, number.as_str()).await?;
+    found.ok_or_else(|| Failed::NotFound(format!("there is no order {named}")))
+}
+
+/// Looks at one part of the range after the other.
+async fn walk(
+    connection: &mut Connection,
+    mut rest: Range,
+    patience: TimeDelta,
+    report: &mut Report,
+    progress: &Progress,
+) -> Result<(), StoreError> {
+    let mut pace = Pace::default();
+    while rest.after < rest.upto {
+        let step = pace.next(async |limit| step(connection, rest, patience, limit).await).await?;
+        report.orders += step.picture.orders.len();
+        for finding in verdict::of(&step.picture, step.before) {
+            report.add(finding);
+        }
+        progress.reached(report.orders, report.violations());
+        rest.after = step.upto;
+    }
+    Ok(())
+}
+
+/// What was seen of a part.
+struct Step {
+    picture: Picture,
+    before: DateTime<Utc>,
+    upto: Uuid,
+}
+
+async fn step(connection: &mut Connection, rest: Range, patience: TimeDelta, limit: i64) -> Result<Step, StoreError> {
+    audit::glance(connection, move |connection, moment| {
+        async move {
+            let range = audit::next(connection, rest, limit).await?;
+            let before = moment.checked_sub_signed(patience).unwrap_or(DateTime::<Utc>::MIN_UTC);
+            let scope = Scope { range, before, patience: patience.as_seconds_f64() };
+            let picture = audit::look(connection, &scope, &Subscription::taken()).await?;
+            Ok(Step { picture, before, upto: range.upto })
+        }
+        .boxed()
+    })
+    .await
+}

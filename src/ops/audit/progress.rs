@@ -1,0 +1,48 @@
+//! A bar for whoever waits at a terminal.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Shown on standard error, or not at all.
+pub struct Progress(ProgressBar);
+
+impl Progress {
+    /// `None`: nothing is shown. `Some(None)`: nobody knows how many orders there are.
+    pub fn new(orders: Option<Option<u64>>) -> Self {
+        let (bar, form) = match orders {
+            None => return Self(ProgressBar::hidden()),
+            Some(None) => (ProgressBar::new_spinner(), "{spinner} {pos} orders, {elapsed}{msg}"),
+            Some(Some(orders)) => {
+                (ProgressBar::new(orders), "{wide_bar} {pos} of some {len} orders, {elapsed} of about {duration}{msg}")
+            }
+        };
+        // The form is ours; were it wrong, the bar would only look different.
+        let bar = match ProgressStyle::with_template(form) {
+            Ok(style) => bar.with_style(style),
+            Err(_) => bar,
+        };
+        // At once: a short audit ends before the first beat.
+        bar.tick();
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Self(bar)
+    }
+
+    /// So many orders are looked at.
+    pub fn reached(&self, orders: usize, violations: u64) {
+        let orders = u64::try_from(orders).unwrap_or(u64::MAX);
+        // An estimate may be too low.
+        if self.0.length().is_some_and(|length| length < orders) {
+            self.0.set_length(orders);
+        }
+        self.0.set_position(orders);
+        if violations > 0 {
+            self.0.set_message(format!(", {violations} violations"));
+        }
+    }
+
+    /// Takes it away.
+    pub fn end(&self) {
+        self.0.finish_and_clear();
+    }
+}

@@ -1,0 +1,187 @@
+//! What was found, as lines for people and as JSON for machines. It is bounded, however much is wrong.
+
+use std::{collections::BTreeMap, io::Write};
+
+use chrono::Utc;
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::{
+    catalogue,
+    delivery::Parked,
+    finding::{Finding, Named},
+};
+use crate::{
+    ops::{
+        Exit, Failed,
+        words::{count, span},
+    },
+    store::audit::Rule,
+    timestamp,
+};
+
+/// The version of the JSON. A further key does not change it, a changed or missing one does.
+const SCHEMA_VERSION: u32 = 1;
+
+/// What was found so far.
+pub struct Report {
+    /// Orders that were looked at.
+    pub orders: usize,
+    /// Whether that is all there are.
+    pub complete: bool,
+    limit: usize,
+    began: Instant,
+    told: Vec<(Rule, Named, String)>,
+    by_check: BTreeMap<&'static str, u64>,
+    parked: Vec<(Named, Parked)>,
+    parked_in_all: u64,
+}
+
+impl Report {
+    /// Nothing yet; of what comes, so much is kept to be told.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self {
+            orders: 0,
+            complete: false,
+            limit,
+            began: Instant::now(),
+            told: Vec::new(),
+            by_check: BTreeMap::new(),
+            parked: Vec::new(),
+            parked_in_all: 0,
+        }
+    }
+
+    /// Keeps or counts it.
+    pub fn add(&mut self, finding: Finding) {
+        match finding {
+            Finding::Violation { rule, of, what } => {
+                *self.by_check.entry(rule.name).or_default() += 1;
+                if self.told.len() < self.limit {
+                    self.told.push((rule, of, what));
+                }
+            }
+            Finding::Parked { order, parked } => {
+                self.parked_in_all += 1;
+                if self.parked.len() < self.limit {
+                    self.parked.push((order, parked));
+                }
+            }
+        }
+    }
+
+    /// How many in all.
+    #[must_use]
+    pub fn violations(&self) -> u64 {
+        self.by_check.values().sum()
+    }
+
+    /// Whether all holds.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        if self.by_check.is_empty() { Exit::Ok } else { Exit::No }
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn tell(&self, json: bool, out: &mut impl Write) -> Result<(), Failed> {
+        if json {
+            serde_json::to_writer_pretty(&mut *out, &self.json())?;
+            return Ok(writeln!(out)?);
+        }
+        for (rule, of, what) in &self.told {
+            writeln!(out, "{}: {of}: {what} -> {}", rule.name, remedy(rule, of))?;
+        }
+        for (order, parked) in &self.parked {
+            let Parked { event_id, event, subscription, reason } = parked;
+            let what = format!("{subscription} could not handle {event}, dead letter {event_id}: {reason}");
+            writeln!(out, "parked: {order}: {what} -> {}", replay(order, parked))?;
+        }
+        self.tell_rest(out)?;
+        Ok(writeln!(out, "{}", self.closing())?)
+    }
+
+    fn tell_rest(&self, out: &mut impl Write) -> Result<(), Failed> {
+        let (told, parked) = (as_u64(self.told.len()), as_u64(self.parked.len()));
+        if told < self.violations() {
+            let all: Vec<_> = self.by_check.iter().map(|(name, times)| format!("{times} {name}")).collect();
+            let more = self.violations() - told;
+            writeln!(out, "{more} more violations are not told (--limit); in all: {}.", all.join(", "))?;
+        }
+        if parked < self.parked_in_all {
+            let more = self.parked_in_all - parked;
+            writeln!(out, "{more} more dead letters are not told (--limit): `orderflow dlq list`")?;
+        }
+        Ok(())
+    }
+
+    fn closing(&self) -> String {
+        let took = chrono::TimeDelta::from_std(self.began.elapsed()).unwrap_or_default();
+        let end = if self.complete { "." } else { " so far, and it had to stop." };
+        let parked = match self.parked_in_all {
+            0 => String::new(),
+            some => format!(", {} waiting for a person", counted(some, "dead letter")),
+        };
+        let found = match self.violations() {
+            0 if self.complete => "all holds".to_owned(),
+            0 => "no violation".to_owned(),
+            some => counted(some, "violation"),
+        };
+        let (orders, checks) = (counted(as_u64(self.orders), "order"), catalogue::names().len());
+        format!("Audited {orders} by {checks} checks in {}: {found}{parked}{end}", span(took))
+    }
+
+    fn json(&self) -> Value {
+        let violation = |(rule, of, what): &(Rule, Named, String)| {
+            json!(Violation { of, check: rule.name, what, remedy: remedy(rule, of) })
+        };
+        let parked =
+            |(order, parked): &(Named, Parked)| json!(Waiting { order, parked, remedy: replay(order, parked) });
+        json!({
+            "schema_version": SCHEMA_VERSION, "generated_at": timestamp::format(&Utc::now()),
+            "ok": self.complete && self.by_check.is_empty(), "complete": self.complete, "orders": self.orders,
+            "seconds": self.began.elapsed().as_secs(), "checks": catalogue::names(),
+            "violations_in_all": self.violations(), "by_check": self.by_check,
+            "violations": self.told.iter().map(violation).collect::<Vec<_>>(),
+            "parked_in_all": self.parked_in_all, "parked": self.parked.iter().map(parked).collect::<Vec<_>>(),
+        })
+    }
+}
+
+#[derive(Serialize)]
+struct Violation<'r> {
+    #[serde(flatten)]
+    of: &'r Named,
+    check: &'static str,
+    what: &'r str,
+    remedy: String,
+}
+
+#[derive(Serialize)]
+struct Waiting<'r> {
+    #[serde(flatten)]
+    order: &'r Named,
+    #[serde(flatten)]
+    parked: &'r Parked,
+    remedy: String,
+}
+
+fn remedy(rule: &Rule, of: &Named) -> String {
+    rule.remedy.replace("ORDER", &of.short())
+}
+
+fn replay(order: &Named, parked: &Parked) -> String {
+    format!("mend the cause, then `orderflow dlq replay --queue {} --order {}`", parked.subscription, order.short())
+}
+
+fn as_u64(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+fn counted(number: u64, what: &str) -> String {
+    count(i64::try_from(number).unwrap_or(i64::MAX), what)
+}

@@ -1,0 +1,59 @@
+//! Is each product's stock the sum of its movements?
+
+use std::collections::BTreeMap;
+
+use futures::FutureExt as _;
+
+use super::{
+    catalogue::{STOCK_BELOW_ZERO, STOCK_SUM},
+    finding::{Finding, Named},
+    report::Report,
+};
+use crate::{
+    ops::words::count,
+    store::{Connection, StoreError, audit::glance, stock},
+};
+
+/// Movements that are summed by one statement.
+const AT_ONCE: i64 = 100_000;
+
+/// Sums all movements up to one before which none comes any more, some at a time; then the rest, together with what is
+/// orderable, by one statement that sees one moment.
+///
+/// # Errors
+/// Those of the database.
+pub async fn check(connection: &mut Connection, report: &mut Report) -> Result<(), StoreError> {
+    let settled = glance(connection, |c, _| stock::last_settled_movement(c).boxed()).await?;
+    let mut sums: BTreeMap<String, i64> = BTreeMap::new();
+    let mut reached = 0;
+    while reached < settled {
+        let upto = settled.min(reached + AT_ONCE);
+        for moved in glance(connection, move |c, _| stock::moved(c, reached, upto).boxed()).await? {
+            *sums.entry(moved.sku).or_default() += moved.pieces;
+        }
+        reached = upto;
+    }
+    for balance in glance(connection, move |c, _| stock::balances(c, settled).boxed()).await? {
+        let sum = sums.remove(&balance.sku).unwrap_or(0) + balance.moved;
+        judge(&balance.sku, balance.available, sum, report);
+    }
+    // What moved long ago, of a product of which there is no stock.
+    sums.into_iter().for_each(|(sku, sum)| judge(&sku, None, sum, report));
+    Ok(())
+}
+
+fn judge(sku: &str, available: Option<i64>, sum: i64, report: &mut Report) {
+    let of = || Named::Product { sku: sku.to_owned() };
+    let there = available.unwrap_or(0);
+    if there < 0 {
+        report.add(Finding::Violation { rule: STOCK_BELOW_ZERO, of: of(), what: format!("{there} are orderable") });
+    }
+    if there != sum {
+        let what = format!("{} orderable, and its movements add up to {sum}", is(there));
+        report.add(Finding::Violation { rule: STOCK_SUM, of: of(), what });
+    }
+}
+
+fn is(pieces: i64) -> String {
+    format!("{} {}", count(pieces, "piece"), if pieces == 1 { "is" } else { "are" })
+}

@@ -1,0 +1,83 @@
+//! From what was seen of a range of orders to what is wrong with each.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{
+    catalogue::UNPUBLISHED,
+    delivery,
+    finding::{Finding, Named},
+    history::{self, Wrong},
+};
+use crate::store::audit::{Check, Entry, KEYS, Picture, Placed, Trouble, UNSENT, Unapplied};
+
+/// All that is known of one order.
+#[derive(Default)]
+struct Seen<'p> {
+    placed: Option<&'p Placed>,
+    log: &'p [Entry],
+    unapplied: &'p [Unapplied],
+    wrong: Vec<Wrong>,
+}
+
+/// What is wrong, and what is parked, by order; what happened at `before` or later may be on its way.
+pub fn of(picture: &Picture, before: DateTime<Utc>) -> Vec<Finding> {
+    let mut seen = by_order(picture);
+    for one in seen.values_mut().filter(|one| one.placed.is_some() || !one.log.is_empty()) {
+        history::check(one.placed, one.log, &mut one.wrong);
+        delivery::check(one.log, one.unapplied, before, &mut one.wrong);
+    }
+    let unsent: BTreeSet<Uuid> =
+        picture.unapplied.iter().filter(|one| delivery::is_mail(one)).map(|one| one.order_id).collect();
+    for broken in &picture.broken {
+        // A mail whose event is not applied is told as that.
+        if !(is_mail(broken.check) && unsent.contains(&broken.order_id)) {
+            let wrong = (broken.check.rule, broken.check.what.to_owned());
+            seen.entry(broken.order_id).or_default().wrong.push(wrong);
+        }
+    }
+    for one in &picture.unpublished {
+        let what = format!("its event {} is in the outbox since {}", one.event, delivery::at(&one.created_at));
+        seen.entry(one.order_id).or_default().wrong.push((UNPUBLISHED, what));
+    }
+    for one in &picture.keys {
+        let [missing, lost] = KEYS;
+        seen.entry(one.order_id).or_default().wrong.push(match one.trouble {
+            Trouble::NoKey => (missing, "it has no idempotency key, though keys of its age are kept".to_owned()),
+            Trouble::NoOrder => (lost, "it was accepted, by its idempotency key, and does not exist".to_owned()),
+        });
+    }
+    seen.into_iter().flat_map(|(id, one)| findings(id, one)).collect()
+}
+
+fn is_mail(check: &Check) -> bool {
+    check.rule == UNSENT.rule
+}
+
+fn by_order(picture: &Picture) -> BTreeMap<Uuid, Seen<'_>> {
+    let mut seen: BTreeMap<Uuid, Seen<'_>> = BTreeMap::new();
+    for placed in &picture.orders {
+        seen.entry(placed.id).or_default().placed = Some(placed);
+    }
+    for log in picture.log.chunk_by(|one, next| one.order_id == next.order_id) {
+        if let Some(first) = log.first() {
+            seen.entry(first.order_id).or_default().log = log;
+        }
+    }
+    for unapplied in picture.unapplied.chunk_by(|one, next| one.order_id == next.order_id) {
+        if let Some(first) = unapplied.first() {
+            seen.entry(first.order_id).or_default().unapplied = unapplied;
+        }
+    }
+    seen
+}
+
+fn findings(id: Uuid, seen: Seen<'_>) -> Vec<Finding> {
+    let named = || Named::Order { id, number: seen.placed.map(|placed| placed.number.clone()) };
+    let parked = delivery::parked(seen.unapplied).map(|parked| Finding::Parked { order: named(), parked });
+    let violations =
+        seen.wrong.iter().map(|(rule, what)| Finding::Violation { rule: *rule, of: named(), what: what.clone() });
+    violations.chain(parked).collect()
+}

@@ -1,0 +1,67 @@
+//! Stock: what each order holds, against what was said of it. The sum of all movements is looked at apart, in
+//! [`store::stock`](crate::store::stock).
+
+use super::check::{Check, FILE_IT, ORPHAN, Rule, Subject};
+
+/// What to do about pieces that nobody has and nobody can buy.
+const HELD: &str = "`orderflow why ORDER` names the pieces: count them, make that many orderable with `orderflow stock set`, \
+                    and file the output of `orderflow why ORDER --json`";
+
+pub const SUBJECT: Subject = Subject {
+    from: "said FULL JOIN (SELECT * FROM inventory.v_reservations WHERE order_id > $1 AND order_id <= $2) AS reservation
+               USING (order_id)
+           FULL JOIN (
+               SELECT order_id, bool_or(held.pieces IS DISTINCT FROM wanted.pieces) AS differs,
+                      coalesce(bool_or(held.pieces <> 0), false) AS any, coalesce(bool_or(held.pieces < 0), false) AS too_few
+               FROM (SELECT order_id, sku, -sum(quantity) AS pieces FROM inventory.v_movements
+                     WHERE order_id > $1 AND order_id <= $2 GROUP BY order_id, sku) AS held
+               FULL JOIN (SELECT order_id, sku, sum(quantity) AS pieces FROM orders.v_items
+                          WHERE order_id > $1 AND order_id <= $2 GROUP BY order_id, sku) AS wanted USING (order_id, sku)
+               GROUP BY order_id
+           ) AS held USING (order_id)
+           FULL JOIN placed USING (order_id)",
+    checks: &[
+        Check {
+            rule: Rule { name: "stock-orphan", remedy: ORPHAN },
+            broken: "placed.number IS NULL AND (held.any OR reservation.outcome IS NOT NULL)",
+            what: "stock is set aside for an order that does not exist",
+        },
+        Check {
+            rule: Rule { name: "stock-held", remedy: HELD },
+            broken: "held.any AND (order_cancelled OR payment_failed
+                                   OR coalesce(reservation.outcome IN ('rejected', 'released', 'cancelled'), true))",
+            what: "it holds stock, though it has ended or has no reservation",
+        },
+        Check {
+            rule: Rule { name: "stock-not-held", remedy: HELD },
+            broken: "(shipment_created OR reservation.outcome = 'reserved')
+                     AND (reservation.outcome IS DISTINCT FROM 'reserved' OR coalesce(held.differs, true))",
+            what: "it has shipped or is to ship, though not exactly its items are set aside",
+        },
+        Check {
+            rule: Rule { name: "released-twice", remedy: HELD },
+            broken: "held.too_few",
+            what: "more was put back into stock than was set aside",
+        },
+        Check {
+            rule: Rule { name: "reservable", remedy: FILE_IT },
+            broken: "order_cancelled AND reservation.outcome IS NULL",
+            what: "it is cancelled, and nothing keeps stock from being set aside for it later",
+        },
+        Check {
+            rule: Rule { name: "reservation-unsaid", remedy: FILE_IT },
+            broken: "NOT CASE reservation.outcome
+                         WHEN 'reserved' THEN inventory_reserved WHEN 'rejected' THEN inventory_rejected
+                         WHEN 'released' THEN inventory_released WHEN 'cancelled' THEN inventory_released
+                         ELSE true END",
+            what: "the inventory service has decided what it never said",
+        },
+        Check {
+            rule: Rule { name: "reservation-lost", remedy: FILE_IT },
+            broken: "(inventory_reserved AND coalesce(reservation.outcome NOT IN ('reserved', 'released'), true))
+                     OR (inventory_rejected AND reservation.outcome IS DISTINCT FROM 'rejected')
+                     OR (inventory_released AND coalesce(reservation.outcome NOT IN ('released', 'cancelled'), true))",
+            what: "the inventory service has said what its rows do not have",
+        },
+    ],
+};

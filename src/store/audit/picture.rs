@@ -1,0 +1,128 @@
+//! All that is read of the orders of one range, at one moment.
+
+use chrono::{DateTime, Utc};
+use diesel::{
+    ExpressionMethods as _, QueryDsl as _, Queryable, QueryableByName,
+    sql_types::{Text, Timestamptz, Uuid as SqlUuid},
+};
+use diesel_async::RunQueryDsl as _;
+use uuid::Uuid;
+
+use super::{Broken, KeyRow, Scope, Unapplied, check::broken, keys::troubles, unapplied::unapplied, walk::Range};
+use crate::store::{
+    Connection, StoreError,
+    missing::Taken,
+    schema::{messaging::event_log, orders::orders},
+};
+
+/// An order's row.
+#[derive(Debug, Clone, Queryable)]
+pub struct Placed {
+    /// Its id.
+    pub id: Uuid,
+    /// Its number.
+    pub number: String,
+    /// Where it stands.
+    pub status: String,
+    /// The version of the last event that is folded into that.
+    pub version: i32,
+    /// Whether a cancel was asked for.
+    pub cancel_requested: bool,
+}
+
+/// An event, as far as it says what may come after what.
+#[derive(Debug, Clone, Queryable)]
+pub struct Entry {
+    /// Whose.
+    pub order_id: Uuid,
+    /// Its place in the order's log.
+    pub version: i32,
+    /// Its id.
+    pub event_id: Uuid,
+    /// What happened.
+    pub event: String,
+    /// When.
+    pub occurred_at: DateTime<Utc>,
+    /// What it followed from.
+    pub causation_id: Option<Uuid>,
+}
+
+/// An event that the broker has not confirmed for too long.
+#[derive(Debug, Clone, QueryableByName)]
+pub struct Unpublished {
+    /// Whose.
+    #[diesel(sql_type = SqlUuid)]
+    pub order_id: Uuid,
+    /// What happened.
+    #[diesel(sql_type = Text)]
+    pub event: String,
+    /// When it was written.
+    #[diesel(sql_type = Timestamptz)]
+    pub created_at: DateTime<Utc>,
+}
+
+/// What was seen.
+#[derive(Debug, Clone, Default)]
+pub struct Picture {
+    /// The orders, by id.
+    pub orders: Vec<Placed>,
+    /// Their log, by order and version. It may have events of orders that do not exist.
+    pub log: Vec<Entry>,
+    /// What is broken already by itself.
+    pub broken: Vec<Broken>,
+    /// What is not applied.
+    pub unapplied: Vec<Unapplied>,
+    /// What is not published.
+    pub unpublished: Vec<Unpublished>,
+    /// What has no key, or is lost.
+    pub keys: Vec<KeyRow>,
+}
+
+/// Looks at a range, in the caller's transaction: see [`glance`](super::glance).
+///
+/// # Errors
+/// Those of the database.
+pub async fn look(connection: &mut Connection, scope: &Scope, taken: &Taken) -> Result<Picture, StoreError> {
+    let Range { after, upto } = scope.range;
+    let orders = orders::table
+        .filter(orders::id.gt(after))
+        .filter(orders::id.le(upto))
+        .order(orders::id)
+        .select((orders::id, orders::number, orders::status, orders::version, orders::cancel_requested))
+        .load(connection)
+        .await?;
+    let log = event_log::table
+        .filter(event_log::order_id.gt(after))
+        .filter(event_log::order_id.le(upto))
+        .order((event_log::order_id, event_log::version))
+        .select((
+            event_log::order_id,
+            event_log::version,
+            event_log::event_id,
+            event_log::event,
+            event_log::occurred_at,
+            event_log::causation_id,
+        ))
+        .load(connection)
+        .await?;
+    Ok(Picture {
+        orders,
+        log,
+        broken: broken(connection, scope).await?,
+        unapplied: unapplied(connection, scope, taken).await?,
+        unpublished: unpublished(connection, scope).await?,
+        keys: troubles(connection, scope.range).await?,
+    })
+}
+
+async fn unpublished(connection: &mut Connection, scope: &Scope) -> Result<Vec<Unpublished>, StoreError> {
+    Ok(diesel::sql_query(
+        "SELECT order_id, event, created_at FROM messaging.outbox
+         WHERE created_at < $1 AND order_id > $2 AND order_id <= $3 ORDER BY order_id, created_at",
+    )
+    .bind::<Timestamptz, _>(scope.before)
+    .bind::<SqlUuid, _>(scope.range.after)
+    .bind::<SqlUuid, _>(scope.range.upto)
+    .load(connection)
+    .await?)
+}

@@ -1,0 +1,39 @@
+//! Parcels: what the shipping service's rows have, against what was said of each order.
+
+use super::check::{Check, FILE_IT, ORPHAN, Rule, Subject};
+
+pub const SUBJECT: Subject = Subject {
+    from: "said FULL JOIN (SELECT * FROM shipping.v_shipments WHERE order_id > $1 AND order_id <= $2) AS shipment
+               USING (order_id)
+           FULL JOIN placed USING (order_id)",
+    checks: &[
+        Check {
+            rule: Rule { name: "parcel-orphan", remedy: ORPHAN },
+            broken: "shipment.status IS NOT NULL AND placed.number IS NULL",
+            what: "there is a shipment of an order that does not exist",
+        },
+        Check {
+            rule: Rule {
+                name: "parcel",
+                remedy: "ask the carrier whether it has the parcel (its tracking number is in `orderflow why ORDER`) and \
+                         stop it, then file the output of `orderflow why ORDER --json`",
+            },
+            broken: "(order_cancelled OR payment_failed) AND shipment.status IN ('booking', 'created')",
+            what: "the carrier has its parcel or was asked to take it, though it has ended without shipping",
+        },
+        Check {
+            rule: Rule { name: "shipment-unsaid", remedy: FILE_IT },
+            broken: "NOT CASE shipment.status
+                         WHEN 'created' THEN shipment_created WHEN 'refused' THEN shipment_failed
+                         WHEN 'cancelled' THEN shipment_cancelled ELSE true END",
+            what: "the shipping service has decided what it never said",
+        },
+        Check {
+            rule: Rule { name: "shipment-lost", remedy: FILE_IT },
+            broken: "(shipment_created AND shipment.status IS DISTINCT FROM 'created')
+                     OR (shipment_failed AND shipment.status IS DISTINCT FROM 'refused')
+                     OR (shipment_cancelled AND shipment.status IS DISTINCT FROM 'cancelled')",
+            what: "the shipping service has said what its rows do not have",
+        },
+    ],
+};

@@ -1,0 +1,100 @@
+//! Events that a subscription takes and has not applied, and where they are.
+
+use chrono::{DateTime, Utc};
+use diesel::{
+    QueryableByName,
+    sql_types::{Array, Double, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+};
+use diesel_async::RunQueryDsl as _;
+use uuid::Uuid;
+
+use super::Scope;
+use crate::store::{
+    Connection, StoreError,
+    missing::{Taken, WHEREABOUTS, Whereabouts},
+};
+
+/// An event of an order for a subscription.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unapplied {
+    /// The order.
+    pub order_id: Uuid,
+    /// The event.
+    pub event_id: Uuid,
+    /// What happened.
+    pub event: String,
+    /// When.
+    pub occurred_at: DateTime<Utc>,
+    /// Who has not applied it, by the queue's name.
+    pub subscription: String,
+    /// Where it is.
+    pub whereabouts: Whereabouts,
+    /// Why it was dead-lettered, where it was.
+    pub reason: Option<String>,
+}
+
+#[derive(QueryableByName)]
+struct Row {
+    #[diesel(sql_type = SqlUuid)]
+    order_id: Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    event_id: Uuid,
+    #[diesel(sql_type = Text)]
+    event: String,
+    #[diesel(sql_type = Timestamptz)]
+    occurred_at: DateTime<Utc>,
+    #[diesel(sql_type = Text)]
+    subscription: String,
+    #[diesel(sql_type = Text)]
+    whereabouts: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    reason: Option<String>,
+}
+
+/// The inbox is looked at row by row, by its key: `OFFSET 0` keeps PostgreSQL from reading the whole of it instead.
+fn query() -> String {
+    format!(
+        "WITH pair AS MATERIALIZED (
+             SELECT log.order_id, log.event_id, log.event, log.occurred_at, takes.subscription
+             FROM messaging.event_log AS log
+             JOIN unnest($4::text[], $5::text[]) AS takes (event, subscription) ON takes.event = log.event
+             WHERE log.order_id > $2 AND log.order_id <= $3 AND NOT EXISTS (
+                 SELECT FROM messaging.inbox
+                 WHERE inbox.event_id = log.event_id AND inbox.subscription = takes.subscription OFFSET 0)
+         ), place AS ({WHEREABOUTS})
+         SELECT place.*, (
+             SELECT dead.reason FROM messaging.dead_letters AS dead
+             WHERE dead.event_id = place.event_id AND dead.subscription = place.subscription
+             ORDER BY dead.id DESC LIMIT 1) AS reason
+         FROM place ORDER BY order_id, occurred_at, subscription"
+    )
+}
+
+/// What is not applied within the range, each order's in the order of its log.
+///
+/// # Errors
+/// Those of the database.
+pub async fn unapplied(
+    connection: &mut Connection,
+    scope: &Scope,
+    taken: &Taken,
+) -> Result<Vec<Unapplied>, StoreError> {
+    let rows: Vec<Row> = diesel::sql_query(query())
+        .bind::<Double, _>(scope.patience)
+        .bind::<SqlUuid, _>(scope.range.after)
+        .bind::<SqlUuid, _>(scope.range.upto)
+        .bind::<Array<Text>, _>(&taken.events)
+        .bind::<Array<Text>, _>(&taken.subscriptions)
+        .load(connection)
+        .await?;
+    let unapplied = |row: Row| Unapplied {
+        order_id: row.order_id,
+        event_id: row.event_id,
+        event: row.event,
+        occurred_at: row.occurred_at,
+        subscription: row.subscription,
+        whereabouts: Whereabouts::named(&row.whereabouts),
+        reason: row.reason,
+    };
+    Ok(rows.into_iter().map(unapplied).collect())
+}
