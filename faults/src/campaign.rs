@@ -19,6 +19,9 @@ use crate::{
 /// How long after a fault the next order may take until it is settled: beyond it the fault was not recovered from.
 const RECOVERY: Duration = Duration::from_secs(90);
 
+/// No fault lasts longer than this part of its run, or a short one would consist of it.
+const SHARE: u32 = 4;
+
 /// What a run is to be.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -164,7 +167,7 @@ async fn break_things(own: &mut Own, world: &mut World, plan: &Plan, began: Inst
             rounds += 1;
         }
         let Some(kind) = deck.pop() else { break };
-        let fault = Fault::draw(kind, &plan.focus, &mut random);
+        let fault = Fault::draw(kind, &plan.focus, plan.lasts / SHARE, &mut random);
         sleep(fault.before).await;
         let aftermath = fault.happen(own, world).await;
         broken.garbage += aftermath.garbage;

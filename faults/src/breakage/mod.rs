@@ -157,15 +157,15 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// The next one of this kind, drawn from the run's seed.
-    pub fn draw(kind: Kind, focus: &Focus, random: &mut StdRng) -> Self {
+    /// The next one of this kind, drawn from the run's seed; none lasts longer than this.
+    pub fn draw(kind: Kind, focus: &Focus, longest: Duration, random: &mut StdRng) -> Self {
+        let times = if random.random_ratio(1, LONG) { 10 } else { 1 };
         Self {
             kind,
             which: random.random_range(0..1_000),
             crash: (*focus.points.choose(random).expect("there are some"), random.random_range(1..40)),
             table: focus.tables.choose(random).expect("there are some"),
-            lasts: Duration::from_millis(random.random_range(300..6_000))
-                * if random.random_ratio(1, LONG) { 10 } else { 1 },
+            lasts: (Duration::from_millis(random.random_range(300..6_000)) * times).min(longest),
             before: Duration::from_millis(random.random_range(500..3_000)),
         }
     }
