@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    breakage::{Fault, Focus, Kind},
+    breakage::{self, Card, Fault, Focus, Kind},
     check,
     customers::{self, Known, Opened, Seen},
     servers::Own,
@@ -159,15 +159,15 @@ async fn break_things(own: &mut Own, world: &mut World, plan: &Plan, began: Inst
     // Every kind once, in an order that the seed says, and then again: a run that is long enough has them all. The first
     // round is finished even if that takes twice as long.
     let mut rounds = 0;
-    let mut deck: Vec<Kind> = Vec::new();
+    let mut deck: Vec<Card> = Vec::new();
     while Instant::now() < end || (rounds == 1 && !deck.is_empty() && Instant::now() < end + plan.lasts) {
         if deck.is_empty() {
-            deck.clone_from(&plan.kinds);
+            deck = breakage::deck(&plan.kinds, &plan.focus);
             deck.shuffle(&mut random);
             rounds += 1;
         }
-        let Some(kind) = deck.pop() else { break };
-        let fault = Fault::draw(kind, &plan.focus, plan.lasts / SHARE, &mut random);
+        let Some(card) = deck.pop() else { break };
+        let fault = Fault::draw(card, &plan.focus, plan.lasts / SHARE, &mut random);
         sleep(fault.before).await;
         let aftermath = fault.happen(own, world).await;
         broken.garbage += aftermath.garbage;

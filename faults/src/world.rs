@@ -163,6 +163,11 @@ impl World {
         self.programs.push(Program::keep(name, program, arguments, settings, log));
     }
 
+    /// The workers.
+    pub fn workers(&self) -> &[Program] {
+        &self.programs[EACH..]
+    }
+
     /// The wires from the front ends to the broker.
     pub fn web_broker_wires(&self) -> &[Wire] {
         &self.wires[self.web_broker.clone()]

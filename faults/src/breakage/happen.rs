@@ -7,8 +7,14 @@ use orderflow::broker::{Subscription, names};
 use orderflow_tests::Way;
 use tokio::time::sleep;
 
-use super::{Aftermath, Fault, Kind};
-use crate::{ledger::Ledger, mail, program, servers::Own, world::World};
+use super::{Aftermath, Fault, Kind, WORKERS_ONLY};
+use crate::{
+    ledger::Ledger,
+    mail,
+    program::{self, Program},
+    servers::Own,
+    world::World,
+};
 
 /// Of the calls to a provider, or of the mails, that a fault of theirs strikes.
 const SHARE: f64 = 0.5;
@@ -21,7 +27,7 @@ impl Fault {
     pub fn target<'w>(&self, world: &'w World) -> &'w str {
         match self.kind {
             Kind::Kill | Kind::Stop | Kind::Freeze | Kind::Crash | Kind::ClockAhead | Kind::ClockBehind => {
-                world.programs[self.which % world.programs.len()].name()
+                self.program(world).name()
             }
             Kind::Cut | Kind::StallRequests | Kind::StallAnswers | Kind::Reset | Kind::HalfOpen | Kind::Latency => {
                 &world.wires[self.which % world.wires.len()].name
@@ -36,8 +42,7 @@ impl Fault {
         let mut aftermath = Aftermath::default();
         match self.kind {
             Kind::Stop => {
-                let program = &world.programs[self.which % world.programs.len()];
-                aftermath.violations.extend(program.end().await.err());
+                aftermath.violations.extend(self.program(world).end().await.err());
             }
             Kind::Kill | Kind::Freeze | Kind::Crash | Kind::ClockAhead | Kind::ClockBehind => self.process(world).await,
             Kind::BrokerStop
@@ -82,8 +87,15 @@ impl Fault {
         aftermath
     }
 
+    /// The process of ours that it strikes: one that comes to where it is to crash.
+    fn program<'w>(&self, world: &'w World) -> &'w Program {
+        let of_workers = self.crash.is_some_and(|(point, _)| WORKERS_ONLY.contains(&point));
+        let programs = if of_workers { world.workers() } else { &world.programs };
+        &programs[self.which % programs.len()]
+    }
+
     async fn process(&self, world: &World) {
-        let program = &world.programs[self.which % world.programs.len()];
+        let program = self.program(world);
         match self.kind {
             Kind::Freeze => {
                 program.signal(Signal::SIGSTOP).await;
@@ -91,7 +103,8 @@ impl Fault {
                 program.signal(Signal::SIGCONT).await;
             }
             Kind::Crash => {
-                program.restart(program::Restart::Crash(self.crash.0, self.crash.1)).await;
+                let (point, time) = self.crash.expect("a crash has its place");
+                program.restart(program::Restart::Crash(point, time)).await;
                 sleep(self.lasts).await;
             }
             Kind::ClockAhead | Kind::ClockBehind => {

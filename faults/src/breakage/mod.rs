@@ -139,6 +139,28 @@ pub struct Aftermath {
     pub violations: Vec<String>,
 }
 
+/// Places that only workers come to.
+const WORKERS_ONLY: &[CrashPoint] = &[CrashPoint::AfterAct, CrashPoint::BeforeAck, CrashPoint::AfterAck];
+
+/// What a run has once a round: a kind, and for a crash its place.
+#[derive(Debug, Clone, Copy)]
+pub struct Card {
+    kind: Kind,
+    point: Option<CrashPoint>,
+}
+
+/// A card for every kind, and of crashes one for every place.
+#[must_use]
+pub fn deck(kinds: &[Kind], focus: &Focus) -> Vec<Card> {
+    let cards = |kind: &Kind| -> Vec<Card> {
+        match *kind {
+            Kind::Crash => focus.points.iter().map(|point| Card { kind: *kind, point: Some(*point) }).collect(),
+            kind => vec![Card { kind, point: None }],
+        }
+    };
+    kinds.iter().flat_map(cards).collect()
+}
+
 /// One fault, at its place in the schedule.
 #[derive(Debug, Clone)]
 pub struct Fault {
@@ -147,7 +169,7 @@ pub struct Fault {
     /// Which of those that there are.
     pub which: usize,
     /// Where a crash happens, and at which time.
-    pub crash: (CrashPoint, u32),
+    pub crash: Option<(CrashPoint, u32)>,
     /// Which table is locked.
     pub table: &'static str,
     /// How long it lasts.
@@ -157,13 +179,14 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// The next one of this kind, drawn from the run's seed; none lasts longer than this.
-    pub fn draw(kind: Kind, focus: &Focus, longest: Duration, random: &mut StdRng) -> Self {
+    /// The next one of this card, drawn from the run's seed; none lasts longer than this.
+    pub fn draw(card: Card, focus: &Focus, longest: Duration, random: &mut StdRng) -> Self {
         let times = if random.random_ratio(1, LONG) { 10 } else { 1 };
+        let time = random.random_range(1..40);
         Self {
-            kind,
+            kind: card.kind,
             which: random.random_range(0..1_000),
-            crash: (*focus.points.choose(random).expect("there are some"), random.random_range(1..40)),
+            crash: card.point.map(|point| (point, time)),
             table: focus.tables.choose(random).expect("there are some"),
             lasts: (Duration::from_millis(random.random_range(300..6_000)) * times).min(longest),
             before: Duration::from_millis(random.random_range(500..3_000)),
@@ -174,6 +197,9 @@ impl Fault {
     #[must_use]
     pub fn name(&self) -> String {
         let value = self.kind.to_possible_value().expect("every kind has a name");
-        if self.kind == Kind::Crash { format!("crash-{}", self.crash.0.as_str()) } else { value.get_name().to_owned() }
+        match self.crash {
+            Some((point, _)) => format!("crash-{}", point.as_str()),
+            None => value.get_name().to_owned(),
+        }
     }
 }
