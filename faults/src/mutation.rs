@@ -26,7 +26,7 @@ pub fn against(safeguard: Safeguard, common: &Plan) -> Plan {
         Safeguard::Tombstone => vec![Kind::Crash, Kind::BrokerClose],
     };
     plan.focus = match safeguard {
-        Safeguard::AckAfterCommit => Focus { points: &[CrashPoint::BeforeCommit], ..Focus::default() },
+        Safeguard::AckAfterCommit => Focus { points: &[CrashPoint::BeforeCommit], workers: true, ..Focus::default() },
         Safeguard::StockLock => Focus { tables: &["inventory.stock"], ..Focus::default() },
         Safeguard::Tombstone => Focus { points: &[CrashPoint::AfterCommit], ..Focus::default() },
         _ => Focus::default(),

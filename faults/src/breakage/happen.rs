@@ -7,7 +7,7 @@ use orderflow::broker::{Subscription, names};
 use orderflow_tests::Way;
 use tokio::time::sleep;
 
-use super::{Aftermath, Fault, Kind, WORKERS_ONLY};
+use super::{Aftermath, Fault, Kind};
 use crate::{
     ledger::Ledger,
     mail,
@@ -89,8 +89,7 @@ impl Fault {
 
     /// The process of ours that it strikes: one that comes to where it is to crash.
     fn program<'w>(&self, world: &'w World) -> &'w Program {
-        let of_workers = self.crash.is_some_and(|(point, _)| WORKERS_ONLY.contains(&point));
-        let programs = if of_workers { world.workers() } else { &world.programs };
+        let programs = if self.worker { world.workers() } else { &world.programs };
         &programs[self.which % programs.len()]
     }
 

@@ -120,13 +120,15 @@ pub struct Focus {
     pub points: &'static [CrashPoint],
     /// What is locked.
     pub tables: &'static [&'static str],
+    /// Whether only workers are struck, and no front end.
+    pub workers: bool,
 }
 
 impl Default for Focus {
     fn default() -> Self {
         let tables =
             &["messaging.inbox", "messaging.outbox", "messaging.event_log", "inventory.stock", "orders.orders"];
-        Self { points: CrashPoint::ALL, tables }
+        Self { points: CrashPoint::ALL, tables, workers: false }
     }
 }
 
@@ -170,6 +172,8 @@ pub struct Fault {
     pub which: usize,
     /// Where a crash happens, and at which time.
     pub crash: Option<(CrashPoint, u32)>,
+    /// Whether it strikes a worker, and no front end.
+    pub worker: bool,
     /// Which table is locked.
     pub table: &'static str,
     /// How long it lasts.
@@ -186,6 +190,7 @@ impl Fault {
         Self {
             kind: card.kind,
             which: random.random_range(0..1_000),
+            worker: focus.workers || card.point.is_some_and(|point| WORKERS_ONLY.contains(&point)),
             crash: card.point.map(|point| (point, time)),
             table: focus.tables.choose(random).expect("there are some"),
             lasts: (Duration::from_millis(random.random_range(300..6_000)) * times).min(longest),
