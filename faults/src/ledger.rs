@@ -7,12 +7,9 @@ use diesel::{
     sql_types::{BigInt, Text, Uuid as SqlUuid},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
-use orderflow::{domain::OrderStatus, events::EventKind, store::event_log};
+use orderflow::store::event_log;
 use orderflow_tests::{Left, Shop};
 use uuid::Uuid;
-
-/// Histories that are read at once.
-const HISTORIES: usize = 1_000;
 
 /// A look into a shop.
 pub struct Ledger<'s> {
@@ -95,26 +92,6 @@ impl<'s> Ledger<'s> {
         let Left { mut wrong, dead } = self.shop.left_in_queues(&mut self.connection).await;
         if dead.values().sum::<u32>() != garbage {
             wrong.push(format!("{dead:?} are dead instead of the {garbage} that were put in"));
-        }
-        wrong
-    }
-
-    /// Orders whose log has an event that has no place after those before it, or whose status is not what the log says.
-    pub async fn illegal_histories(&mut self) -> Vec<String> {
-        let statuses = self.statuses().await;
-        let orders: Vec<Uuid> = statuses.keys().copied().collect();
-        let mut wrong = Vec::new();
-        for some in orders.chunks(HISTORIES) {
-            let logged = event_log::histories(&mut self.connection, some).await.expect("the log can be read");
-            for history in logged.chunk_by(|one, next| one.order_id == next.order_id) {
-                let (order, events) = (history[0].order_id, history.iter().map(|one| one.kind));
-                let told = events.clone().map(EventKind::routing_key).collect::<Vec<_>>().join(", ");
-                let end = events.into_iter().try_fold(OrderStatus::Pending, OrderStatus::after);
-                let status = &statuses[&order];
-                if end.map(OrderStatus::as_str) != Some(status) {
-                    wrong.push(format!("order {order} is {status}, and its log has {told}"));
-                }
-            }
         }
         wrong
     }

@@ -38,3 +38,4 @@ mod stripe_calls;
 mod topology;
 mod why;
 mod why_dead_letters;
+mod wires;

@@ -84,8 +84,11 @@ pub async fn run(source: &Source, options: &AuditOptions, out: &mut impl Write) 
     }
     let range = range(&mut connection, options).await?;
     let mut report = Report::new(usize::try_from(options.limit).unwrap_or(usize::MAX));
-    let shown = !options.json && std::io::stderr().is_terminal();
-    let progress = Progress::new(if shown { audit::estimated_orders(&mut connection).await.ok() } else { None });
+    let progress = if !options.json && std::io::stderr().is_terminal() {
+        Progress::of(audit::estimated_orders(&mut connection).await?)
+    } else {
+        Progress::hidden()
+    };
     let mut ended = walk(&mut connection, range, patience, &mut report, &progress).await;
     if ended.is_ok() && options.order.is_none() {
         ended = stock::check(&mut connection, &mut report).await;

@@ -8,12 +8,16 @@ use indicatif::{ProgressBar, ProgressStyle};
 pub struct Progress(ProgressBar);
 
 impl Progress {
-    /// `None`: nothing is shown. `Some(None)`: nobody knows how many orders there are.
-    pub fn new(orders: Option<Option<u64>>) -> Self {
+    /// Nothing is shown.
+    pub fn hidden() -> Self {
+        Self(ProgressBar::hidden())
+    }
+
+    /// Of so many orders, if anybody knows how many there are.
+    pub fn of(orders: Option<u64>) -> Self {
         let (bar, form) = match orders {
-            None => return Self(ProgressBar::hidden()),
-            Some(None) => (ProgressBar::new_spinner(), "{spinner} {pos} orders, {elapsed}{msg}"),
-            Some(Some(orders)) => {
+            None => (ProgressBar::new_spinner(), "{spinner} {pos} orders, {elapsed}{msg}"),
+            Some(orders) => {
                 (ProgressBar::new(orders), "{wide_bar} {pos} of some {len} orders, {elapsed} of about {duration}{msg}")
             }
         };
