@@ -9,6 +9,11 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+/// What happens at once, or not at all.
+async fn soon<T>(happens: impl Future<Output = T>) -> T {
+    timeout(Duration::from_secs(10), happens).await.expect("it happens soon")
+}
+
 async fn wire() -> (Proxy, TcpListener) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("tcp://{}", listener.local_addr().expect("it is bound")).parse().expect("a URL");
@@ -20,7 +25,7 @@ async fn connect(wire: &Proxy, listener: &TcpListener) -> (TcpStream, TcpStream)
     let mut client = TcpStream::connect(wire.address()).await.expect("the wire takes connections");
     let (mut server, _) = listener.accept().await.expect("it comes through");
     client.write_all(b"a").await.expect("it is sent");
-    assert_eq!(server.read_u8().await.expect("it arrives"), b'a');
+    assert_eq!(soon(server.read_u8()).await.expect("it arrives"), b'a');
     (client, server)
 }
 
@@ -30,7 +35,7 @@ async fn both_ends_of_a_wire_that_resets_are_told_at_once() {
     let (mut client, mut server) = connect(&wire, &listener).await;
     wire.reset();
     for end in [&mut client, &mut server] {
-        assert_eq!(end.read_u8().await.expect_err("nothing comes").kind(), ErrorKind::ConnectionReset);
+        assert_eq!(soon(end.read_u8()).await.expect_err("nothing comes").kind(), ErrorKind::ConnectionReset);
     }
 }
 
@@ -39,7 +44,7 @@ async fn the_client_of_a_half_open_wire_is_told_nothing_and_may_say_what_it_like
     let (wire, listener) = wire().await;
     let (mut client, mut server) = connect(&wire, &listener).await;
     wire.half_open();
-    assert_eq!(server.read(&mut [0]).await.expect("it is told"), 0, "the server sees the end");
+    assert_eq!(soon(server.read(&mut [0])).await.expect("it is told"), 0, "the server sees the end");
     client.write_all(&[b'b'; 100_000]).await.expect("nothing refuses it");
     assert!(timeout(Duration::from_millis(200), client.read_u8()).await.is_err(), "nothing ever comes");
     // What comes after is another connection.
@@ -54,6 +59,6 @@ async fn what_goes_over_a_slow_wire_arrives_late() {
     wire.slow_down(latency);
     let began = Instant::now();
     client.write_all(b"c").await.expect("it is sent");
-    assert_eq!(server.read_u8().await.expect("it arrives"), b'c');
+    assert_eq!(soon(server.read_u8()).await.expect("it arrives"), b'c');
     assert!(began.elapsed() >= latency, "{:?}", began.elapsed());
 }
