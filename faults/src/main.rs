@@ -12,6 +12,7 @@ mod mutation;
 mod program;
 mod provider;
 mod servers;
+mod stand_in;
 mod table;
 mod world;
 
@@ -49,9 +50,9 @@ enum Command {
     /// Prints what came of several runs in tables
     Table(table::Options),
     /// Serves a mail server that keeps a ledger
-    Mail(mail::Options),
+    Mail(stand_in::Options),
     /// Serves a payment provider that speaks as much of Stripe's API as Orderflow uses, and keeps a ledger
-    Provider(provider::Options),
+    Provider(stand_in::Options),
 }
 
 #[derive(Debug, clap::Args)]
@@ -106,8 +107,8 @@ fn main() -> ExitCode {
         Command::Run(options) => until_told(run(&options)),
         Command::Bounds(options) => until_told(bounds(&options)),
         Command::Table(options) => table::run(&options),
-        Command::Mail(options) => mail::run(&options),
-        Command::Provider(options) => provider::run(&options),
+        Command::Mail(options) => stand_in::run("mail server", &options, mail::run),
+        Command::Provider(options) => stand_in::run("provider", &options, provider::run),
     }
 }
 

@@ -30,7 +30,7 @@ pub use process::{Child, Ended, memory, program_path, run, run_for};
 pub use proxy::{Proxy, Way};
 pub use servers::Servers;
 pub use shop::{Left, Shop};
-pub use smtp::SmtpSink;
+pub use smtp::{Postbox, SmtpSink, serve_mail};
 pub use stripe::{Charged, Stripe};
 pub use terminal::{Typed, run_on_terminal};
 pub use wait::until;

@@ -3,27 +3,13 @@
 mod process;
 mod serve;
 
-use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::io;
 
 use serde::{Deserialize, Serialize};
 
 pub use process::MailServer;
 
-use crate::journal::Journal;
-
-/// How it runs.
-#[derive(Debug, clap::Args)]
-pub struct Options {
-    /// Where it listens; port 0 is a free one, which it logs
-    #[arg(long, default_value = "127.0.0.1:0")]
-    listen: SocketAddr,
-    /// The file that it writes every mail down in before it says that it took it
-    #[arg(long)]
-    ledger: PathBuf,
-    /// Which mails a fault strikes follows from it
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-}
+use crate::{journal::Journal, stand_in::Options};
 
 /// A mail that was taken: one line of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,17 +39,7 @@ pub enum Mode {
 }
 
 /// Serves until it is told to end.
-pub fn run(options: &Options) -> ExitCode {
-    match start(options) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("orderflow-faults: the mail server: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn start(options: &Options) -> io::Result<()> {
+pub fn run(options: &Options) -> io::Result<()> {
     let (ledger, _) = Journal::open::<Taken>(&options.ledger)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(serve::serve(options.listen, ledger, options.seed))

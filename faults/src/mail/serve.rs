@@ -1,4 +1,4 @@
-//! SMTP, as much of RFC 5321 as a client without extensions needs, and one command of our own: `XFAULT MODE SHARE`.
+//! What the mail server answers, with one command of its own: `XFAULT MODE SHARE`.
 
 use std::{
     io,
@@ -8,20 +8,15 @@ use std::{
 };
 
 use clap::ValueEnum as _;
+use orderflow_tests::{Postbox, serve_mail};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
-use tokio::{
-    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
-    net::{TcpListener, TcpStream},
-};
+use tokio::{net::TcpListener, time::sleep};
 
 use super::{Mode, Taken};
 use crate::journal::Journal;
 
 /// How long an answer that hangs is held at most.
 const HANG: Duration = Duration::from_secs(600);
-
-/// The longest mail that is taken, in bytes: far more than any of ours.
-const LONGEST: usize = 1_000_000;
 
 /// What every conversation shares.
 struct Server {
@@ -41,13 +36,7 @@ pub async fn serve(listen: SocketAddr, ledger: Journal, seed: u64) -> io::Result
     let listener = TcpListener::bind(listen).await?;
     eprintln!("orderflow-faults: the mail server serves address={}", listener.local_addr()?);
     let dice = Dice { mode: Mode::None, share: 0.0, random: StdRng::seed_from_u64(seed) };
-    let server = Arc::new(Server { ledger, dice: Mutex::new(dice) });
-    loop {
-        let (stream, _) = listener.accept().await?;
-        let server = Arc::clone(&server);
-        // A client that goes away in the middle of a conversation has said nothing.
-        tokio::spawn(async move { drop(converse(&server, stream).await) });
-    }
+    serve_mail(listener, Arc::new(Server { ledger, dice: Mutex::new(dice) })).await
 }
 
 impl Server {
@@ -85,75 +74,38 @@ impl Server {
     }
 }
 
-async fn converse(server: &Server, stream: TcpStream) -> io::Result<()> {
-    let (reader, mut writer) = stream.into_split();
-    if server.strikes(Mode::Refuse) {
-        return writer.write_all(b"421 4.3.2 not now\r\n").await;
+impl Postbox for Server {
+    fn refusal(&self) -> Option<&'static str> {
+        self.strikes(Mode::Refuse).then_some("421 4.3.2 not now")
     }
-    let mut lines = BufReader::new(reader).lines();
-    let mut recipient = String::new();
-    writer.write_all(b"220 the mail server of a fault run\r\n").await?;
-    while let Some(line) = lines.next_line().await? {
-        let reply = match line.get(..4).unwrap_or(&line).to_ascii_uppercase().as_str() {
-            "RCPT" if server.strikes(Mode::Greylist) => "451 4.7.1 try again in a moment",
-            "RCPT" => {
-                recipient = within_angles(&line).unwrap_or_default().to_owned();
-                "250 fine"
-            }
-            "DATA" => {
-                writer.write_all(b"354 go on\r\n").await?;
-                let Some(mail) = content(&mut lines).await? else { return Ok(()) };
-                if server.strikes(Mode::HangBefore) {
-                    return hang().await;
-                }
-                server.take(std::mem::take(&mut recipient), &mail).await;
-                if server.strikes(Mode::HangAfter) {
-                    return hang().await;
-                }
-                if server.strikes(Mode::ErrorAfter) { "451 4.3.0 something went wrong" } else { "250 taken" }
-            }
-            "XFAU" => server.set(&line),
-            "QUIT" => return writer.write_all(b"221 good bye\r\n").await,
-            _ => "250 fine",
-        };
-        writer.write_all(format!("{reply}\r\n").as_bytes()).await?;
-    }
-    Ok(())
-}
 
-/// The mail up to the line with a dot; `None` if the client went away before it.
-async fn content(
-    lines: &mut tokio::io::Lines<BufReader<tokio::net::tcp::OwnedReadHalf>>,
-) -> io::Result<Option<String>> {
-    let mut content = String::new();
-    while let Some(line) = lines.next_line().await? {
-        if line == "." {
-            return Ok(Some(content));
-        }
-        if content.len() + line.len() > LONGEST {
-            return Err(io::Error::other("too long"));
-        }
-        // A leading dot was doubled on its way (RFC 5321, 4.5.2).
-        content.push_str(line.strip_prefix('.').unwrap_or(&line));
-        content.push('\n');
+    fn recipient(&self, _: &str) -> &'static str {
+        if self.strikes(Mode::Greylist) { "451 4.7.1 try again in a moment" } else { "250 fine" }
     }
-    Ok(None)
+
+    async fn mail(&self, recipient: String, content: String) -> &'static str {
+        if self.strikes(Mode::HangBefore) {
+            sleep(HANG).await;
+            return "451 4.3.0 it took too long";
+        }
+        self.take(recipient, &content).await;
+        if self.strikes(Mode::HangAfter) {
+            sleep(HANG).await;
+        }
+        if self.strikes(Mode::ErrorAfter) { "451 4.3.0 something went wrong" } else { "250 taken" }
+    }
+
+    fn command(&self, line: &str) -> Option<&'static str> {
+        line.starts_with("XFAULT").then(|| self.set(line))
+    }
 }
 
 /// Of the header, wherever its line is folded.
 fn message_id(mail: &str) -> Option<String> {
-    let header = mail.split("\n\n").next()?;
+    let header = mail.split("\r\n\r\n").next()?;
     let at = header.to_ascii_lowercase().find("message-id:")?;
-    within_angles(header.get(at..)?).map(str::to_owned)
-}
-
-fn within_angles(text: &str) -> Option<&str> {
-    text.split_once('<')?.1.split_once('>').map(|(within, _)| within)
-}
-
-async fn hang() -> io::Result<()> {
-    tokio::time::sleep(HANG).await;
-    Ok(())
+    let (id, _) = header.get(at..)?.split_once('<')?.1.split_once('>')?;
+    Some(id.to_owned())
 }
 
 #[cfg(test)]
@@ -162,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_message_id_is_found_on_a_folded_line() {
-        let mail = "To: a@example.org\nMessage-ID:\n <1.received@shop>\nSubject: x\n\nMessage-ID: <no>\n";
+        let mail = "To: a@example.org\r\nMessage-ID:\r\n <1.received@shop>\r\nSubject: x\r\n\r\nMessage-ID: <no>\r\n";
         assert_eq!(message_id(mail).as_deref(), Some("1.received@shop"));
     }
 }

@@ -10,36 +10,12 @@ mod objects;
 mod refunds;
 mod serve;
 
-use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::io;
 
-use crate::journal::Journal;
-
-/// How it runs.
-#[derive(Debug, clap::Args)]
-pub struct Options {
-    /// Where it listens; port 0 is a free one, which it logs
-    #[arg(long, default_value = "127.0.0.1:0")]
-    listen: SocketAddr,
-    /// The file that it writes everything down in before it answers, and reads back when it starts
-    #[arg(long)]
-    ledger: PathBuf,
-    /// Which calls a fault strikes follows from it
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-}
+use crate::{journal::Journal, stand_in::Options};
 
 /// Serves until it is told to end.
-pub fn run(options: &Options) -> ExitCode {
-    match start(options) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("orderflow-faults: the provider: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn start(options: &Options) -> io::Result<()> {
+pub fn run(options: &Options) -> io::Result<()> {
     let (ledger, entries) = Journal::open(&options.ledger)?;
     let books = entries.into_iter().collect();
     let provider = serve::Provider::new(books, ledger, options.seed);
