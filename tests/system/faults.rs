@@ -56,8 +56,6 @@ async fn every_missing_safeguard_is_found() {
 #[tokio::test]
 #[ignore = "thousands of orders that wait and are carried out: for the long run"]
 async fn orders_that_wait_are_bounded_and_then_carried_out() {
-    // The memory is not looked at: what the programs of a test build take is their debug code.
-    let arguments = ["bounds", "--orders", "3000", "--memory", "1000"];
-    let outcome = ended(Duration::from_secs(600), &arguments, 0).await;
+    let outcome = ended(Duration::from_secs(600), &["bounds", "--orders", "3000"], 0).await;
     assert!(outcome["accepted"].as_u64() >= Some(2_700), "{outcome:?}");
 }
