@@ -5,7 +5,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     broker::{Backoff, BrokerCheck, NotReady, names},
     config::RetryDelays,
-    store::{Database, StoreError, migrations},
+    store::{ANSWER_WITHIN, Database, StoreError, migrations},
     telemetry,
 };
 
@@ -36,8 +36,9 @@ pub enum NotSetUp {
 /// # Errors
 /// [`NotSetUp::Database`].
 pub async fn database(database: &Database, stop: &CancellationToken) -> Result<(), NotSetUp> {
-    let ask =
-        async || -> Result<bool, StoreError> { migrations::are_current(&mut *database.connection().await?).await };
+    let ask = async || -> Result<bool, StoreError> {
+        database.run(ANSWER_WITHIN, async |connection| migrations::are_current(connection).await).await
+    };
     let mut backoff = Backoff::default();
     let mut told = false;
     while !stop.is_cancelled() {

@@ -16,7 +16,7 @@ use super::{Message, Publisher};
 use crate::{
     fault::{self, CrashPoint, Safeguard},
     store::{
-        Database, StoreError,
+        ANSWER_WITHIN, Database, StoreError,
         outbox::{self, Outgoing},
     },
     telemetry,
@@ -137,7 +137,7 @@ impl Relay {
     /// # Errors
     /// Those of the database.
     pub async fn relay_once(&self, database: &Database) -> Result<i64, StoreError> {
-        let due = outbox::lease_due(&mut *database.connection().await?, LEASE).await?;
+        let due = database.run(ANSWER_WITHIN, async |connection| outbox::lease_due(connection, LEASE).await).await?;
         let taken = i64::try_from(due.len()).unwrap_or(i64::MAX);
         if taken > 0 {
             tracing::info!(events = taken, "publishing events that waited in the outbox");
@@ -170,6 +170,6 @@ async fn delete_confirmed(database: Database, mut confirmed: mpsc::Receiver<(Uui
 }
 
 async fn delete(database: &Database, ids: &[Uuid]) -> Result<(), StoreError> {
-    outbox::delete(&mut *database.connection().await?, ids).await?;
+    database.run(ANSWER_WITHIN, async |connection| outbox::delete(connection, ids).await).await?;
     Ok(())
 }

@@ -16,7 +16,7 @@ use diesel_async::{
 };
 use futures::FutureExt as _;
 use secrecy::ExposeSecret as _;
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::Instant};
 use url::Url;
 
 use super::StoreError;
@@ -29,6 +29,13 @@ pub type Connection = AsyncPgConnection;
 /// closed. In the pool it would keep its locks until somebody is given it, which may be long, and the next attempt would
 /// wait for them in vain.
 pub struct PooledConnection(Option<Object<AsyncPgConnection>>);
+
+impl PooledConnection {
+    /// Closes it.
+    fn give_up(mut self) {
+        drop(self.0.take().map(Object::take));
+    }
+}
 
 impl Drop for PooledConnection {
     fn drop(&mut self) {
@@ -62,6 +69,10 @@ impl DerefMut for PooledConnection {
 
 /// How long we wait for a free connection, and for a new one to be made.
 const WAIT_FOR_CONNECTION: Duration = Duration::from_secs(5);
+
+/// What a statement or a few of them may take that usually take milliseconds: whoever asks is answered, if only that the
+/// database is away.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// What every connection asks of the server. A statement of ours takes milliseconds: these bounds only end what is stuck.
 /// `lock_timeout` is shorter than `statement_timeout` so that we learn that it was a lock.
@@ -119,7 +130,32 @@ impl Database {
         Ok(Self { pool })
     }
 
-    /// A connection, after at most ten seconds.
+    /// Does `work` on a connection, for at most `bound` together with the wait for one. After that the connection is closed
+    /// and not pooled again: the server may never have got the question, or its answer was lost, and nothing but our own
+    /// clock tells. Its own bounds (`statement_timeout`) are of no use to whom its answer does not reach.
+    ///
+    /// # Errors
+    /// Those of the work; [`StoreError::TimedOut`], after which the work may be done all the same; and when there is no
+    /// connection.
+    pub async fn run<T, E: From<StoreError>>(
+        &self,
+        bound: Duration,
+        work: impl AsyncFnOnce(&mut Connection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let deadline = Instant::now() + bound;
+        let late = || StoreError::TimedOut(bound);
+        let mut connection = tokio::time::timeout_at(deadline, self.connection()).await.map_err(|_| late())??;
+        match tokio::time::timeout_at(deadline, work(&mut connection)).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                connection.give_up();
+                Err(late().into())
+            }
+        }
+    }
+
+    /// A connection, after at most ten seconds. Who takes one bounds what they do with it, in a transaction, so that it is
+    /// closed and not pooled when the time is over; for all else there is [`Database::run`].
     ///
     /// # Errors
     /// When none is free or can be made in time.

@@ -23,5 +23,5 @@ pub mod schema;
 pub mod stock;
 pub mod story;
 
-pub use database::{Connection, Database, PooledConnection};
+pub use database::{ANSWER_WITHIN, Connection, Database, PooledConnection};
 pub use error::StoreError;

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     config::Admission,
-    store::{Database, StoreError, outbox},
+    store::{ANSWER_WITHIN, Connection, Database, StoreError, outbox},
     telemetry,
 };
 
@@ -97,7 +97,8 @@ async fn watch_outbox(database: Database, limits: Admission, state: watch::Sende
 async fn measure(database: &Database, limits: Admission) -> Result<State, StoreError> {
     let most = limits.max_outbox_rows;
     // One more than the limit is enough to know that there are too many.
-    let depth = outbox::depth(&mut *database.connection().await?, most.saturating_add(1)).await?;
+    let measuring = async |connection: &mut Connection| outbox::depth(connection, most.saturating_add(1)).await;
+    let depth = database.run(ANSWER_WITHIN, measuring).await?;
     let too_old = depth.oldest_seconds > limits.max_outbox_age.as_secs_f64();
     Ok(if too_old || depth.rows > most { State::Overloaded } else { State::Open })
 }

@@ -15,7 +15,7 @@ use crate::{
     broker::Relay,
     domain::OrderStatus,
     store::{
-        Database, StoreError,
+        ANSWER_WITHIN, Connection, Database, StoreError,
         cancel::{self, CancelRequest},
         orders,
     },
@@ -53,9 +53,12 @@ pub async fn handle(request: HttpRequest, app: Data<App>) -> Result<HttpResponse
         CancelRequest::Unknown => Err(Problem::order_not_found()),
         CancelRequest::TooLate(status) => Err(Problem::new(Code::OrderNotCancellable, why_not(status))),
         CancelRequest::Requested(_) => {
-            let mut connection = app.database.connection().await?;
-            let order = orders::find(&mut connection, id).await?.ok_or_else(Problem::order_not_found)?;
-            get_order::in_full(HttpResponse::Accepted(), connection, &order).await
+            let reading = async |connection: &mut Connection| {
+                let order = orders::find(connection, id).await?.ok_or_else(Problem::order_not_found)?;
+                Ok::<_, Problem>((order, orders::lines(connection, id).await?))
+            };
+            let (order, lines) = app.database.run(ANSWER_WITHIN, reading).await?;
+            Ok(get_order::in_full(HttpResponse::Accepted(), &order, &lines))
         }
     }
 }
@@ -63,11 +66,14 @@ pub async fn handle(request: HttpRequest, app: Data<App>) -> Result<HttpResponse
 async fn cancel(database: &Database, relay: &Relay, id: Uuid) -> Result<CancelRequest, StoreError> {
     let mut tries = 0;
     loop {
-        let mut connection = database.connection().await?;
-        let outcome = connection
-            .transaction::<_, StoreError, _>(async |connection| cancel::request(connection, intake::SOURCE, id).await)
-            .await;
-        drop(connection);
+        let asking = async |connection: &mut Connection| {
+            connection
+                .transaction::<_, StoreError, _>(async |connection| {
+                    cancel::request(connection, intake::SOURCE, id).await
+                })
+                .await
+        };
+        let outcome = database.run(DEADLINE, asking).await;
         tries += 1;
         match outcome {
             Ok(CancelRequest::Requested(events)) => {

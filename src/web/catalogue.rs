@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::background;
 use crate::{
     store::{
-        Database, StoreError,
+        ANSWER_WITHIN, Database, StoreError,
         catalogue::{self, Product},
     },
     telemetry,
@@ -95,5 +95,5 @@ async fn refresh(database: Database, current: watch::Sender<Option<Arc<Catalogue
 }
 
 async fn read(database: &Database) -> Result<Vec<Product>, StoreError> {
-    catalogue::products(&mut *database.connection().await?).await
+    database.run(ANSWER_WITHIN, async |connection| catalogue::products(connection).await).await
 }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{App, auth, problem::Problem};
 use crate::{
     store::{
-        PooledConnection,
+        ANSWER_WITHIN, Connection,
         orders::{self, Line, Order},
     },
     timestamp,
@@ -51,34 +51,31 @@ struct Item<'a> {
 /// 404 without the order's token, 503 while the database is away.
 pub async fn handle(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let id = auth::order(&request, &app.links)?;
-    let mut connection = app.database.connection().await?;
-    let order = orders::find(&mut connection, id).await?.ok_or_else(Problem::order_not_found)?;
-    let tag = EntityTag::new_strong(order.version.to_string());
-    if is_known(&request, &tag) {
-        return Ok(HttpResponse::NotModified()
-            .insert_header((header::ETAG, tag.to_string()))
-            .insert_header((header::CACHE_CONTROL, CACHE_CONTROL))
-            .finish());
-    }
-    in_full(HttpResponse::Ok(), connection, &order).await
+    let reading = async |connection: &mut Connection| {
+        let order = orders::find(connection, id).await?.ok_or_else(Problem::order_not_found)?;
+        // What the customer has is not read again.
+        let lines = if is_known(&request, &tag(&order)) { None } else { Some(orders::lines(connection, id).await?) };
+        Ok::<_, Problem>((order, lines))
+    };
+    let (order, lines) = app.database.run(ANSWER_WITHIN, reading).await?;
+    Ok(match lines {
+        Some(lines) => in_full(HttpResponse::Ok(), &order, &lines),
+        None => with_headers(HttpResponse::NotModified(), &order).finish(),
+    })
 }
 
 /// An answer with the whole order as its body.
-///
-/// # Errors
-/// 503 while the database is away.
-pub async fn in_full(
-    mut answer: HttpResponseBuilder,
-    mut connection: PooledConnection,
-    order: &Order,
-) -> Result<HttpResponse, Problem> {
-    let lines = orders::lines(&mut connection, order.id).await?;
-    drop(connection);
-    let tag = EntityTag::new_strong(order.version.to_string());
-    Ok(answer
-        .insert_header((header::ETAG, tag.to_string()))
-        .insert_header((header::CACHE_CONTROL, CACHE_CONTROL))
-        .json(body(order, &lines)))
+pub fn in_full(answer: HttpResponseBuilder, order: &Order, lines: &[Line]) -> HttpResponse {
+    with_headers(answer, order).json(body(order, lines))
+}
+
+fn with_headers(mut answer: HttpResponseBuilder, order: &Order) -> HttpResponseBuilder {
+    answer.insert_header((header::ETAG, tag(order).to_string())).insert_header((header::CACHE_CONTROL, CACHE_CONTROL));
+    answer
+}
+
+fn tag(order: &Order) -> EntityTag {
+    EntityTag::new_strong(order.version.to_string())
 }
 
 fn is_known(request: &HttpRequest, tag: &EntityTag) -> bool {

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::background;
 use crate::{
-    store::{Database, StoreError, failures, idempotency},
+    store::{ANSWER_WITHIN, Connection, Database, StoreError, failures, idempotency},
     telemetry,
 };
 
@@ -40,8 +40,10 @@ pub async fn run(database: Database, stop: CancellationToken) {
 
 /// One step; whether there may be more.
 async fn forget(database: &Database) -> Result<bool, StoreError> {
-    let mut connection = database.connection().await?;
-    let keys = idempotency::forget_old(&mut connection, AT_ONCE).await?;
-    let attempts = failures::forget_old(&mut connection, AT_ONCE).await?;
-    Ok(i64::try_from(keys.max(attempts)).unwrap_or(i64::MAX) == AT_ONCE)
+    let forgetting = async |connection: &mut Connection| {
+        let keys = idempotency::forget_old(connection, AT_ONCE).await?;
+        Ok::<_, StoreError>(keys.max(failures::forget_old(connection, AT_ONCE).await?))
+    };
+    let forgotten = database.run(ANSWER_WITHIN, forgetting).await?;
+    Ok(i64::try_from(forgotten).unwrap_or(i64::MAX) == AT_ONCE)
 }

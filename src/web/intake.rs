@@ -17,7 +17,7 @@ use crate::{
     fault::{self, CrashPoint},
     group_commit::Limits,
     store::{
-        Connection, Database, StoreError, event_log,
+        ANSWER_WITHIN, Connection, Database, StoreError, event_log,
         idempotency::{self, Claim, Fingerprint, Stored},
         orders::{self, NewOrder},
         outbox::Outgoing,
@@ -94,7 +94,8 @@ impl Intake {
     /// # Errors
     /// Those of the database.
     pub async fn placed_before(&self, key: &str, fingerprint: &Fingerprint) -> Result<Option<Outcome>, StoreError> {
-        let stored = idempotency::find(&mut *self.database.connection().await?, &[key]).await?;
+        let finding = async |connection: &mut Connection| idempotency::find(connection, &[key]).await;
+        let stored = self.database.run(ANSWER_WITHIN, finding).await?;
         Ok(stored.into_iter().next().map(|stored| answer(&stored, fingerprint, None)))
     }
 

@@ -13,6 +13,7 @@ use crate::{
     domain::OrderStatus,
     events::EventKind,
     store::{
+        ANSWER_WITHIN, Connection,
         event_log::{self, Logged},
         orders,
     },
@@ -45,11 +46,12 @@ struct Entry {
 pub async fn handle(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let id = auth::order(&request, &app.links)?;
     let after = after(request.query_string())?;
-    let mut connection = app.database.connection().await?;
-    // The order first: what its version covers is in the log by then.
-    let order = orders::find(&mut connection, id).await?.ok_or_else(Problem::order_not_found)?;
-    let history = event_log::histories(&mut connection, &[id]).await?;
-    drop(connection);
+    let reading = async |connection: &mut Connection| {
+        // The order first: what its version covers is in the log by then.
+        let order = orders::find(connection, id).await?.ok_or_else(Problem::order_not_found)?;
+        Ok::<_, Problem>((order, event_log::histories(connection, &[id]).await?))
+    };
+    let (order, history) = app.database.run(ANSWER_WITHIN, reading).await?;
     let entries = entries(&history, after, order.version);
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, get_order::CACHE_CONTROL)).json(Answer {
         order_id: id,

@@ -56,6 +56,21 @@ fn the_domain_does_no_io() {
     only_in(&["src/domain"], &io, str::is_empty, "the domain does no IO");
 }
 
+/// A question whose answer is lost on its way is bounded by the clock of who asks, and its connection is not used again.
+#[test]
+fn whoever_asks_the_database_says_how_long_they_wait() {
+    // A time-out of their own around a transaction; a pool of its own; a look at whether there are connections.
+    let bounded = ["src/store/database.rs", "src/web/intake.rs", "workers/src/prepare.rs", "workers/src/record.rs"];
+    let other = ["workers/src/providers/smtp_mailer.rs", "workers/src/health.rs"];
+    let allowed = |name: &str| bounded.contains(&name) || other.contains(&name);
+    only_in(
+        &["src/broker", "src/web", "src/store", "workers/src"],
+        &[".connection().await"],
+        allowed,
+        "use Database::run, which has a bound",
+    );
+}
+
 #[test]
 fn handlers_see_neither_the_broker_nor_actix() {
     let words = ["lapin", "actix", "Delivery", "Publisher", "Relay"];

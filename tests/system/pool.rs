@@ -1,13 +1,14 @@
-//! A connection whose transaction nobody ended is not kept, and so neither are its locks.
+//! Connections that are not to be used again are not kept: one whose transaction nobody ended, and one whose answer never
+//! came.
 
 use std::time::Duration;
 
 use diesel_async::AsyncConnection as _;
 use orderflow::{
     config::DatabaseConfig,
-    store::{Database, StoreError, inbox},
+    store::{Connection, Database, StoreError, inbox},
 };
-use orderflow_tests::Shop;
+use orderflow_tests::{Proxy, Shop};
 use uuid::Uuid;
 
 /// How a transaction is left.
@@ -45,4 +46,25 @@ async fn what_a_panic_or_a_time_out_left_open_holds_no_lock() {
         let claimed = claimed.unwrap_or_else(|_| panic!("{left:?}: the first transaction still holds the event"));
         assert!(claimed.expect("the event can be claimed").contains(&event), "{left:?}");
     }
+}
+
+/// Something between us and the database has forgotten the connection, and tells nobody: the socket is as good as ever, and
+/// only the clock of who asks can tell.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_that_is_never_answered_costs_its_bound_and_the_next_one_nothing() {
+    let shop = Shop::open().await;
+    let wire = Proxy::to(&shop.database_url()).await;
+    let config = DatabaseConfig { url: wire.through(&shop.database_url()).to_string().into() };
+    let database = Database::new(&config, "test", 1).expect("a pool");
+    let ask = async |bound| {
+        let asking = async |connection: &mut Connection| inbox::applied(connection, "payment.order-created", &[]).await;
+        tokio::time::timeout(Duration::from_secs(30), database.run(bound, asking)).await.expect("it has a bound")
+    };
+    let long = Duration::from_secs(20);
+    assert!(ask(long).await.expect("it is answered").is_empty());
+    wire.half_open();
+    let bound = Duration::from_millis(500);
+    let late = ask(bound).await;
+    assert!(matches!(late, Err(StoreError::TimedOut(limit)) if limit == bound), "{late:?}");
+    assert!(ask(long).await.expect("by a new connection").is_empty());
 }

@@ -11,7 +11,7 @@ use std::{
 
 use orderflow::{
     broker::Backoff,
-    store::{Database, StoreError, failures, failures::FailedAttempt},
+    store::{ANSWER_WITHIN, Database, StoreError, failures, failures::FailedAttempt},
     telemetry,
 };
 use tokio::{sync::mpsc, time::Instant};
@@ -116,6 +116,6 @@ impl Writer {
     }
 
     async fn remember(&self, batch: &[FailedAttempt]) -> Result<(), StoreError> {
-        failures::remember(&mut *self.database.connection().await?, batch).await
+        self.database.run(ANSWER_WITHIN, async |connection| failures::remember(connection, batch).await).await
     }
 }

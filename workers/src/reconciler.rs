@@ -38,6 +38,9 @@ const AT_ONCE: u16 = 2_000;
 /// How long a pass may go on walking along the log.
 const WALK: Duration = Duration::from_secs(10);
 
+/// How long a part of a pass may take, with the statements and confirms after the walk.
+const PASS: Duration = Duration::from_secs(60);
+
 /// What is still missing after five times needs a person.
 const LIMITS: Limits = Limits { times: 5, at_once: 500 };
 
@@ -127,8 +130,10 @@ impl Reconciler {
         let database = self.database.clone();
         // In a task of its own, so that a process that stops leaves no transaction open.
         let looking = tokio::spawn(async move {
-            let mut connection = database.connection().await?;
-            connection.transaction(async |connection| look.run(connection).await).await
+            let looking = async |connection: &mut Connection| {
+                connection.transaction(async |connection| look.run(connection).await).await
+            };
+            database.run(PASS, looking).await
         });
         // A panic there would be a fault of ours; the next pass begins where this one did.
         let Ok(looked) = looking.await else { return Ok(None) };
@@ -142,15 +147,23 @@ impl Reconciler {
         if gone.is_empty() {
             return Ok(());
         }
-        let mut connection = self.database.connection().await?;
-        let gone = without_unknown_dead_letters(&mut connection, &self.check, gone).await?;
-        let Claimed { mine, given_up } = missing::claim(&mut connection, &gone, LIMITS, self.patience.arrival).await?;
+        let (check, arrival) = (&self.check, self.patience.arrival);
+        let claiming = async |connection: &mut Connection| {
+            let gone = without_unknown_dead_letters(connection, check, gone).await?;
+            missing::claim(connection, &gone, LIMITS, arrival).await
+        };
+        let Claimed { mine, given_up } = self.database.run(PASS, claiming).await?;
         self.give_up(&given_up);
         let mine: Vec<Pair> = mine.into_iter().collect();
-        let resent = resend(&mut connection, &self.publisher, &mine).await?;
-        if !resent.failed.is_empty() {
-            missing::unclaim(&mut connection, &resent.failed).await?;
-        }
+        let publisher = &self.publisher;
+        let sending = async |connection: &mut Connection| {
+            let resent = resend(connection, publisher, &mine).await?;
+            if !resent.failed.is_empty() {
+                missing::unclaim(connection, &resent.failed).await?;
+            }
+            Ok::<_, StoreError>(resent)
+        };
+        let resent = self.database.run(PASS, sending).await?;
         for (queue, deliveries) in resent.by_queue {
             tracing::warn!(queue, deliveries, "these deliveries were missing and are sent again");
         }

@@ -18,7 +18,7 @@ use diesel_async::RunQueryDsl as _;
 use futures::{FutureExt as _, future::BoxFuture};
 use orderflow::{
     group_commit::{GroupCommit, Limits},
-    store::{Database, StoreError},
+    store::{ANSWER_WITHIN, Connection, Database, StoreError},
     telemetry,
 };
 use uuid::Uuid;
@@ -151,15 +151,13 @@ WHERE charge.outcome = 'voided' OR (charge.reference, charge.method, charge.amou
     = (excluded.reference, excluded.method, excluded.amount, excluded.currency)
 RETURNING charge.idempotency_key, charge.charge_id, charge.requests, charge.outcome = 'voided' AS voided";
 
-/// Writes a batch into the ledger and returns how its keys stand now. The connection's own time-outs bound it: 30 s
-/// for a statement, 15 s for a server that vanished.
+/// Writes a batch into the ledger and returns how its keys stand now.
 async fn enter(
     database: &Database,
     merged: &BTreeMap<&str, Merged<'_>>,
 ) -> Result<HashMap<String, Charge>, StoreError> {
     let column = |read: fn(&Merged<'_>) -> String| merged.values().map(read).collect::<Vec<_>>();
-    let mut connection = database.connection().await?;
-    let charges: Vec<Charge> = diesel::sql_query(ENTER)
+    let entering = diesel::sql_query(ENTER)
         .bind::<Array<Text>, _>(column(|one| one.request.idempotency_key.clone()))
         .bind::<Array<Text>, _>(column(|_| format!("ch_sim_{}", Uuid::now_v7().simple())))
         .bind::<Array<Text>, _>(column(|one| one.request.reference.to_string()))
@@ -168,9 +166,9 @@ async fn enter(
         .bind::<Array<Text>, _>(column(|one| one.request.currency.clone()))
         .bind::<Array<Text>, _>(column(|one| Verdict::of(&one.request.method, one.times).as_str().to_owned()))
         .bind::<Array<Integer>, _>(merged.values().map(|one| one.times).collect::<Vec<_>>())
-        .bind::<Integer, _>(FLAKY_FAILURES)
-        .load(&mut connection)
-        .await?;
+        .bind::<Integer, _>(FLAKY_FAILURES);
+    let asking = async |connection: &mut Connection| Ok::<_, StoreError>(entering.load(connection).await?);
+    let charges: Vec<Charge> = database.run(ANSWER_WITHIN, asking).await?;
     Ok(charges.into_iter().map(|charge| (charge.idempotency_key.clone(), charge)).collect())
 }
 

@@ -7,7 +7,7 @@ use diesel::{
     sql_types::{BigInt, Bool, Text},
 };
 use diesel_async::RunQueryDsl as _;
-use orderflow::store::{Database, StoreError};
+use orderflow::store::{ANSWER_WITHIN, Connection, Database, StoreError};
 use uuid::Uuid;
 
 use super::{
@@ -36,14 +36,13 @@ RETURNING charge.charge_id, charge.outcome = 'succeeded' AS succeeded";
 
 pub(super) async fn void(database: Arc<Database>, request: VoidRequest) -> Result<VoidOutcome, ProviderError> {
     let voiding = async move {
-        let charge: Charge = diesel::sql_query(VOID)
+        let statement = diesel::sql_query(VOID)
             .bind::<Text, _>(request.idempotency_key)
             .bind::<Text, _>(format!("ch_sim_{}", Uuid::now_v7().simple()))
             .bind::<Text, _>(request.reference.to_string())
-            .bind::<Text, _>(request.currency)
-            .get_result(&mut *database.connection().await?)
-            .await?;
-        Ok(charge)
+            .bind::<Text, _>(request.currency);
+        let asking = async |connection: &mut Connection| Ok::<_, StoreError>(statement.get_result(connection).await?);
+        database.run(ANSWER_WITHIN, asking).await
     };
     let Charge { charge_id, succeeded } = ledger(voiding).await?;
     Ok(if succeeded { VoidOutcome::Charged { charge_id } } else { VoidOutcome::NotCharged })
@@ -67,16 +66,16 @@ RETURNING refund.refund_id";
 
 pub(super) async fn refund(database: Arc<Database>, request: RefundRequest) -> Result<String, ProviderError> {
     let refunding = async move {
-        let refund: Option<Refund> = diesel::sql_query(REFUND)
+        let statement = diesel::sql_query(REFUND)
             .bind::<Text, _>(request.idempotency_key)
             .bind::<Text, _>(format!("re_sim_{}", Uuid::now_v7().simple()))
             .bind::<Text, _>(request.charge_id)
             .bind::<BigInt, _>(request.amount)
-            .bind::<Text, _>(request.currency)
-            .get_result(&mut *database.connection().await?)
-            .await
-            .optional()?;
-        Ok(refund)
+            .bind::<Text, _>(request.currency);
+        let asking = async |connection: &mut Connection| {
+            Ok::<Option<Refund>, StoreError>(statement.get_result(connection).await.optional()?)
+        };
+        database.run(ANSWER_WITHIN, asking).await
     };
     let refund = ledger(refunding).await?;
     let refund = refund.ok_or_else(|| ProviderError::for_good("there is no such charge of that amount to refund"))?;

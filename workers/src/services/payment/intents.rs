@@ -12,7 +12,7 @@ use futures::{FutureExt as _, future::BoxFuture};
 use orderflow::{
     fault::{self, Safeguard},
     group_commit::{GroupCommit, Limits},
-    store::{Database, StoreError},
+    store::{Connection, Database, StoreError},
     telemetry,
 };
 use uuid::Uuid;
@@ -22,6 +22,10 @@ use crate::providers::{IntentMemory, NoMemory};
 /// Sixty-four charges at once need two connections this way and not sixty-four. What waits is far above what the payment
 /// service has under way.
 const LIMITS: Limits = Limits { committers: 2, batch: 256, waiting: 4096, deadline: Duration::from_secs(30) };
+
+/// How long the database may take: less than a provider's answer, so that the provider is not taken to be away because
+/// the database is.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// An order, and its intent where one is to be remembered.
 type Asked = (Uuid, Option<String>);
@@ -62,7 +66,8 @@ async fn answer_all(database: Database, asked: Vec<Asked>) -> Vec<Answer> {
     if fault::without(Safeguard::IdempotencyKey) {
         return asked.into_iter().map(|(_, intent)| Ok(intent)).collect();
     }
-    match remember_and_read(&database, &asked).await {
+    let asking = async |connection: &mut Connection| remember_and_read(connection, &asked).await;
+    match database.run(ANSWER_WITHIN, asking).await {
         Ok(known) => asked.iter().map(|(order, _)| Ok(known.get(order).cloned())).collect(),
         Err(error) => {
             tracing::warn!(error = telemetry::chain(&error), "payment intents cannot be looked up or remembered");
@@ -79,10 +84,9 @@ struct Row {
     intent_id: String,
 }
 
-async fn remember_and_read(database: &Database, asked: &[Asked]) -> Result<HashMap<Uuid, String>, StoreError> {
+async fn remember_and_read(connection: &mut Connection, asked: &[Asked]) -> Result<HashMap<Uuid, String>, StoreError> {
     let (orders, intents): (Vec<Uuid>, Vec<&String>) =
         asked.iter().filter_map(|(order, intent)| Some((*order, intent.as_ref()?))).unzip();
-    let mut connection = database.connection().await?;
     if !orders.is_empty() {
         // By the orders' ids, so that two workers wait for each other one way only.
         diesel::sql_query(
@@ -92,13 +96,13 @@ async fn remember_and_read(database: &Database, asked: &[Asked]) -> Result<HashM
         )
         .bind::<Array<SqlUuid>, _>(orders)
         .bind::<Array<Text>, _>(intents)
-        .execute(&mut connection)
+        .execute(connection)
         .await?;
     }
     // A statement of its own, and not RETURNING, which says nothing of the rows that were there.
     let rows: Vec<Row> = diesel::sql_query("SELECT order_id, intent_id FROM payment.intents WHERE order_id = ANY($1)")
         .bind::<Array<SqlUuid>, _>(asked.iter().map(|(order, _)| *order).collect::<Vec<_>>())
-        .load(&mut connection)
+        .load(connection)
         .await?;
     Ok(rows.into_iter().map(|row| (row.order_id, row.intent_id)).collect())
 }
