@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     config::Admission,
+    metrics,
     store::{Database, StoreError, outbox},
     telemetry,
 };
@@ -87,6 +88,7 @@ async fn watch_outbox(database: Database, limits: Admission, state: watch::Sende
             _ => {}
         }
         reported = now;
+        metrics::get().orders.admitting(now == State::Open);
         state.send_replace(now);
         if !background::pause(INTERVAL, &stop).await {
             return;
@@ -98,6 +100,7 @@ async fn measure(database: &Database, limits: Admission) -> Result<State, StoreE
     let most = limits.max_outbox_rows;
     // One more than the limit is enough to know that there are too many.
     let depth = outbox::depth(&mut *database.connection().await?, most.saturating_add(1)).await?;
+    metrics::get().outbox.depth(depth.rows, depth.oldest_seconds);
     let too_old = depth.oldest_seconds > limits.max_outbox_age.as_secs_f64();
     Ok(if too_old || depth.rows > most { State::Overloaded } else { State::Open })
 }
