@@ -41,6 +41,6 @@ COPY --chmod=755 scripts/container/healthcheck.sh /usr/local/bin/healthcheck
 USER 10001:10001
 WORKDIR /var/lib/orderflow
 # Inside a container the defaults, which are on 127.0.0.1, would be reached by nobody.
-ENV LISTEN=0.0.0.0:8080 WORKER_LISTEN=0.0.0.0:8081
-EXPOSE 8080 8081
+ENV LISTEN=0.0.0.0:8080 OPS_LISTEN=0.0.0.0:8082 WORKER_LISTEN=0.0.0.0:8081
+EXPOSE 8080 8081 8082
 CMD ["orderflow", "serve"]

@@ -95,6 +95,7 @@ products      $PUBLIC_URL/products
 RabbitMQ      ${RABBITMQ_MANAGEMENT_URL:-not known, because AMQP_URL was given without RABBITMQ_MANAGEMENT_URL}
               user orderflow-viewer, password ${AMQP_VIEWER_PASSWORD:-not known}
 mail          $DEMO/mail ($(find "$DEMO/mail" -type f | wc -l) files so far)
+metrics       http://$OPS_LISTEN/metrics and http://$WORKER_LISTEN/metrics
 logs          $DEMO/serve.log
               $DEMO/worker.log
 

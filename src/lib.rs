@@ -8,6 +8,8 @@ pub mod domain;
 pub mod events;
 pub mod fault;
 pub mod group_commit;
+pub mod listen;
+pub mod metrics;
 pub mod ops;
 pub mod preflight;
 pub mod shutdown;

@@ -10,13 +10,16 @@ use lapin::{
     Channel, Confirmation,
     options::{BasicPublishOptions, ConfirmSelectOptions},
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{Backoff, BrokerError, Connector, Message};
 use crate::{
     fault::{self, CrashPoint, Safeguard},
-    telemetry,
+    metrics, telemetry,
 };
 
 /// Messages that callers may have handed over and that are not yet on the wire.
@@ -48,6 +51,18 @@ pub enum PublishError {
     /// The confirm did not come in time.
     #[error("RabbitMQ did not confirm the message in time")]
     TimedOut,
+}
+
+impl PublishError {
+    /// Its name in metrics.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotConnected => "not_connected",
+            Self::Lost => "lost",
+            Self::Refused => "refused",
+            Self::TimedOut => "timed_out",
+        }
+    }
 }
 
 struct Job {
@@ -91,6 +106,13 @@ impl Publisher {
     /// # Errors
     /// See [`PublishError`]; only after [`PublishError::NotConnected`] is it certain that nothing was sent.
     pub async fn publish(&self, message: Message) -> Result<(), PublishError> {
+        let began = Instant::now();
+        let outcome = self.hand_over(message).await;
+        metrics::get().outbox.published(outcome.map_or_else(PublishError::as_str, |()| "confirmed"), began.elapsed());
+        outcome
+    }
+
+    async fn hand_over(&self, message: Message) -> Result<(), PublishError> {
         // Without this, messages would pile up behind a broker that is away.
         if !self.is_connected() {
             return Err(PublishError::NotConnected);

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::{Message, Publisher};
 use crate::{
     fault::{self, CrashPoint, Safeguard},
+    metrics,
     store::{
         ANSWER_WITHIN, Database, StoreError,
         outbox::{self, Outgoing},
@@ -139,6 +140,7 @@ impl Relay {
     pub async fn relay_once(&self, database: &Database) -> Result<i64, StoreError> {
         let due = database.run(ANSWER_WITHIN, async |connection| outbox::lease_due(connection, LEASE).await).await?;
         let taken = i64::try_from(due.len()).unwrap_or(i64::MAX);
+        metrics::get().outbox.relayed(due.len());
         if taken > 0 {
             tracing::info!(events = taken, "publishing events that waited in the outbox");
         }

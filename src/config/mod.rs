@@ -31,6 +31,7 @@ pub const ALL: &[&Setting] = &[
     &broker::AMQP_VIEWER_PASSWORD,
     &broker::RETRY_DELAYS,
     &web::LISTEN,
+    &web::OPS_LISTEN,
     &web::PUBLIC_URL,
     &web::TOKEN_SECRET,
     &web::RATE_LIMIT,

@@ -2,6 +2,8 @@
 
 use std::{cell::RefCell, collections::BTreeMap, fmt};
 
+use crate::listen::Listen;
+
 /// One environment variable: what `orderflow config` prints and what the documentation says of it.
 #[derive(Debug)]
 pub struct Setting {
@@ -136,6 +138,12 @@ pub fn duration(text: &str) -> Result<std::time::Duration, String> {
         Ok(duration) if !duration.is_zero() => Ok(duration),
         _ => Err("expected a length of time such as 500ms, 10s, 15m or 6h".to_owned()),
     }
+}
+
+/// Where to answer what is not for customers: the address that somebody chose, or the usual one.
+pub fn listen(source: &Source, setting: &Setting) -> Option<Listen> {
+    let is_chosen = source.given(setting).is_some();
+    Some(Listen { setting: setting.name, address: source.parse(setting, address)?, is_chosen })
 }
 
 /// An address to listen on.

@@ -1,4 +1,4 @@
-//! `LISTEN`, `PUBLIC_URL`, `TOKEN_SECRET`, `RATE_LIMIT`, `TRUSTED_PROXIES`, `ADMISSION_MAX_OUTBOX_AGE`, `ADMISSION_MAX_OUTBOX_ROWS`
+//! `LISTEN`, `OPS_LISTEN`, `PUBLIC_URL`, `TOKEN_SECRET`, `RATE_LIMIT`, `TRUSTED_PROXIES`, `ADMISSION_MAX_OUTBOX_AGE`, `ADMISSION_MAX_OUTBOX_ROWS`
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -10,12 +10,19 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::setting::{self, Setting, Source};
+use crate::listen::Listen;
 
 pub(super) const LISTEN: Setting = Setting {
     name: "LISTEN",
     default: Some("127.0.0.1:8080"),
     secret: false,
     meaning: "where `orderflow serve` listens; port 0 takes a free one",
+};
+pub(super) const OPS_LISTEN: Setting = Setting {
+    name: "OPS_LISTEN",
+    default: Some("127.0.0.1:8082"),
+    secret: false,
+    meaning: "where `orderflow serve` answers operators: /metrics; not for customers; unset and taken: a free port, which is logged",
 };
 pub(super) const PUBLIC_URL: Setting = Setting {
     name: "PUBLIC_URL",
@@ -77,6 +84,8 @@ pub struct LinkConfig {
 pub struct WebConfig {
     /// Where it listens.
     pub listen: SocketAddr,
+    /// Where it answers operators.
+    pub ops_listen: Listen,
     /// Links and tokens.
     pub links: LinkConfig,
     /// When to refuse.
@@ -114,6 +123,7 @@ impl WebConfig {
     #[must_use]
     pub fn read(source: &Source) -> Option<Self> {
         let listen = source.parse(&LISTEN, setting::address);
+        let ops_listen = setting::listen(source, &OPS_LISTEN);
         let links = LinkConfig::read(source);
         let max_outbox_age = source.parse(&ADMISSION_MAX_OUTBOX_AGE, setting::duration);
         let max_outbox_rows = source.parse(&ADMISSION_MAX_OUTBOX_ROWS, |text| setting::number(text, 1, 10_000_000));
@@ -128,6 +138,7 @@ impl WebConfig {
         };
         Some(Self {
             listen: listen?,
+            ops_listen: ops_listen?,
             links: links?,
             admission: Admission { max_outbox_age: max_outbox_age?, max_outbox_rows: max_outbox_rows? },
             rate_limit: NonZeroU32::new(rate_limit?),

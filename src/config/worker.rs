@@ -1,17 +1,18 @@
 //! `WORKER_LISTEN`, `BATCH_SIZE`, `PREFETCH`, `RECONCILE_AFTER`
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use super::{
     RetryDelays,
     setting::{self, Setting, Source},
 };
+use crate::listen::Listen;
 
 pub(super) const WORKER_LISTEN: Setting = Setting {
     name: "WORKER_LISTEN",
     default: Some("127.0.0.1:8081"),
     secret: false,
-    meaning: "where a worker answers /healthz and /readyz; unset and taken: a free port, which is logged",
+    meaning: "where a worker answers /healthz, /readyz and /metrics; unset and taken: a free port, which is logged",
 };
 pub(super) const BATCH_SIZE: Setting = Setting {
     name: "BATCH_SIZE",
@@ -47,10 +48,8 @@ pub fn reconcile_after(source: &Source) -> Option<Duration> {
 /// A worker process.
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
-    /// Where it answers health checks.
-    pub listen: SocketAddr,
-    /// Whether someone chose that address; if nobody did, any free port will do.
-    pub listen_is_chosen: bool,
+    /// Where it answers health checks and shows its metrics.
+    pub listen: Listen,
     /// The most events in one transaction.
     pub batch_size: usize,
     /// The most unacknowledged messages of one queue.
@@ -65,14 +64,13 @@ impl WorkerConfig {
     /// Reads its variables; problems stay with `source`.
     #[must_use]
     pub fn read(source: &Source) -> Option<Self> {
-        let listen = source.parse(&WORKER_LISTEN, setting::address);
+        let listen = setting::listen(source, &WORKER_LISTEN);
         let batch_size = source.parse(&BATCH_SIZE, |text| setting::number(text, 1, 1_000));
         let prefetch = source.parse(&PREFETCH, |text| setting::number(text, 1, 10_000));
         let retry_delays = RetryDelays::read(source);
         let reconcile_after = reconcile_after(source);
         Some(Self {
             listen: listen?,
-            listen_is_chosen: source.given(&WORKER_LISTEN).is_some(),
             batch_size: batch_size?,
             prefetch: prefetch?,
             retry_delays: retry_delays?,

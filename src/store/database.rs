@@ -20,7 +20,7 @@ use tokio::{runtime::Handle, time::Instant};
 use url::Url;
 
 use super::StoreError;
-use crate::config::DatabaseConfig;
+use crate::{config::DatabaseConfig, metrics};
 
 /// A connection on which statements run; whoever holds it owns the transaction.
 pub type Connection = AsyncPgConnection;
@@ -128,6 +128,12 @@ impl Database {
             .build()
             .map_err(|error| ConnectionError::BadConnection(error.to_string()))?;
         Ok(Self { pool })
+    }
+
+    /// Tells the metrics how the pool is now.
+    pub fn measure(&self) {
+        let now = self.pool.status();
+        metrics::get().database.pool(now.size, now.available, now.max_size, now.waiting);
     }
 
     /// Does `work` on a connection, for at most `bound` together with the wait for one. After that the connection is closed

@@ -3,7 +3,10 @@
 //! Both writers of `orders.orders` come here: the order service for every event that moves a status, and the front end
 //! when a customer asks to cancel.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use diesel::{
     ExpressionMethods as _, JoinOnDsl as _, QueryDsl as _,
@@ -16,7 +19,7 @@ use super::{
     Connection, StoreError,
     schema::{messaging::event_log, orders::orders},
 };
-use crate::{domain::OrderStatus, events::EventKind};
+use crate::{domain::OrderStatus, events::EventKind, metrics};
 
 /// Where an order stands before and after the fold.
 struct Place {
@@ -69,7 +72,12 @@ async fn advance(connection: &mut Connection, places: &mut BTreeMap<Uuid, Place>
             .parse()
             .map_err(|_| StoreError::Corrupt(format!("version {version} of order {id} is a {event:?}")))?;
         match place.status.after(kind) {
-            Some(status) => place.status = status,
+            Some(status) => {
+                if status.is_settled() && !place.status.is_settled() {
+                    metrics::get().orders.settled(status, age(id));
+                }
+                place.status = status;
+            }
             // The log is the truth and is never rewritten: the version goes on, the status stays, a person is told.
             None => {
                 tracing::error!(order.id = %id, version, %event, status = %place.status, "the log has an event that has no place after this status")
@@ -81,6 +89,14 @@ async fn advance(connection: &mut Connection, places: &mut BTreeMap<Uuid, Place>
     }
     moved.dedup();
     Ok(moved)
+}
+
+/// How long ago an order was accepted: its id is of that moment.
+fn age(order: Uuid) -> Duration {
+    let (seconds, nanoseconds) = order.get_timestamp().map_or((0, 0), |timestamp| timestamp.to_unix());
+    let accepted = UNIX_EPOCH + Duration::new(seconds, nanoseconds);
+    // A clock that was set back is none of the order's.
+    accepted.elapsed().unwrap_or_default()
 }
 
 async fn save(connection: &mut Connection, moved: &[Uuid], places: &BTreeMap<Uuid, Place>) -> Result<(), StoreError> {

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     config::Admission,
+    metrics,
     store::{ANSWER_WITHIN, Connection, Database, StoreError, outbox},
     telemetry,
 };
@@ -87,6 +88,7 @@ async fn watch_outbox(database: Database, limits: Admission, state: watch::Sende
             _ => {}
         }
         reported = now;
+        metrics::get().orders.admitting(now == State::Open);
         state.send_replace(now);
         if !background::pause(INTERVAL, &stop).await {
             return;
@@ -99,6 +101,7 @@ async fn measure(database: &Database, limits: Admission) -> Result<State, StoreE
     // One more than the limit is enough to know that there are too many.
     let measuring = async |connection: &mut Connection| outbox::depth(connection, most.saturating_add(1)).await;
     let depth = database.run(ANSWER_WITHIN, measuring).await?;
+    metrics::get().outbox.depth(depth.rows, depth.oldest_seconds);
     let too_old = depth.oldest_seconds > limits.max_outbox_age.as_secs_f64();
     Ok(if too_old || depth.rows > most { State::Overloaded } else { State::Open })
 }

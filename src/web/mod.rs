@@ -15,6 +15,7 @@ mod health;
 mod housekeeping;
 mod intake;
 mod openapi;
+mod operators;
 mod order_request;
 mod place_order;
 mod placement;

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     domain::{OrderNumber, OrderStatus},
     group_commit::NoAnswer,
+    metrics,
     store::{idempotency::Fingerprint, orders::NewOrder},
     token::OrderLinks,
 };
@@ -30,24 +31,36 @@ use crate::{
 /// # Errors
 /// A 4xx stores nothing and leaves the key unused. After a 5xx the order may exist; the same key finds out.
 pub async fn handle(request: HttpRequest, app: Data<App>, payload: Payload) -> Result<HttpResponse, Problem> {
-    if let Some(limit) = &app.rate_limit {
-        limit.admit(&request)?;
+    match place(&request, &app, payload).await {
+        Ok(placed) => {
+            metrics::get().orders.accepted(placed.replayed);
+            Ok(accepted(&app.links, &placed))
+        }
+        Err(problem) => {
+            metrics::get().orders.rejected(problem.code().as_str());
+            Err(problem)
+        }
     }
-    let key = idempotency_key(&request)?;
-    let body = body::json(&request, payload).await?;
+}
+
+async fn place(request: &HttpRequest, app: &App, payload: Payload) -> Result<Placed, Problem> {
+    if let Some(limit) = &app.rate_limit {
+        limit.admit(request)?;
+    }
+    let key = idempotency_key(request)?;
+    let body = body::json(request, payload).await?;
     let catalogue = app.catalogue.current().ok_or_else(Problem::database_unavailable)?;
     let outcome = match validate::order(&body, &catalogue) {
         Ok(priced) => {
             // Asked last: what can never be accepted is told so even at a bad time, or it would be sent again.
             app.gate.admit()?;
             let fingerprint = fingerprint(&priced.request)?;
-            let placement = placement(key, fingerprint, priced, request_id::of(&request));
+            let placement = placement(key, fingerprint, priced, request_id::of(request));
             app.orders.submit(placement).await.map_err(unanswered)?
         }
-        Err(refused) => placed_before(&app, &key, refused).await?,
+        Err(refused) => placed_before(app, &key, refused).await?,
     };
-    let placed = outcome.map_err(not_placed)?;
-    Ok(accepted(&app.links, &placed))
+    outcome.map_err(not_placed)
 }
 
 /// What the catalogue refuses now may have been accepted before: its repetition gets the same answer.

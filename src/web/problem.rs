@@ -130,6 +130,12 @@ impl Problem {
         Self { code, detail: detail.into(), errors: Vec::new(), retry_after: None, allow: None }
     }
 
+    /// What kind it is.
+    #[must_use]
+    pub const fn code(&self) -> Code {
+        self.code
+    }
+
     /// The order has these errors.
     #[must_use]
     pub fn invalid_order(errors: Vec<FieldError>) -> Self {
@@ -162,12 +168,6 @@ impl Problem {
     #[must_use]
     pub fn allow(self, method: &'static str) -> Self {
         Self { allow: Some(method), ..self }
-    }
-
-    /// The code.
-    #[cfg(test)]
-    pub fn code(&self) -> Code {
-        self.code
     }
 
     /// The whole answer.

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{ServeError, bind, serve};
+use super::{ServeError, bind, operators, serve};
 use crate::{
     broker::{BrokerCheck, BrokerError, Connector, NotReady, Publisher, Relay},
     config::{BrokerConfig, ConfigError, DatabaseConfig, LogConfig, Source, WebConfig},
+    listen::ListenError,
     preflight::{self, NotSetUp},
     shutdown,
     store::Database,
@@ -41,6 +42,12 @@ pub enum RunError {
     /// Signals cannot be listened for.
     #[error("the process could not be set up: {0}")]
     Io(#[from] std::io::Error),
+    /// `OPS_LISTEN`.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The server for operators, which has no reason to end before the process does.
+    #[error("the server for operators ended by itself")]
+    OperatorsEnded,
     /// The HTTP server.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -74,6 +81,7 @@ pub async fn run(source: &Source) -> Result<(), RunError> {
     telemetry::init(&settings.log);
     let stop = shutdown::on_signal()?;
     let listener = bind(settings.web.listen)?;
+    let operators = settings.web.ops_listen.bind()?;
     let program = format!("orderflow {}", Connector::place());
     let database = Database::new(&settings.database, &program, DATABASE_CONNECTIONS)?;
     let connector = Connector::new(&settings.broker, "orderflow")?;
@@ -82,9 +90,11 @@ pub async fn run(source: &Source) -> Result<(), RunError> {
     let publisher = Publisher::start(connector.clone(), publishing.clone());
     let relay = Relay::start(database.clone(), publisher.clone(), stop.clone());
     let check = BrokerCheck::new(&connector)?;
+    let operators = operators::server(operators, database.clone())?;
     let serving = serve(listener, settings.web, database.clone(), relay.clone(), publisher, check, stop.clone());
     let outcome = tokio::select! {
         served = serving => served.map_err(RunError::from),
+        ended = operators => Err(ended.map_or_else(RunError::Io, |()| RunError::OperatorsEnded)),
         Err(not_set_up) = preflight::database(&database, &stop) => Err(not_set_up.into()),
     };
     stop.cancel();

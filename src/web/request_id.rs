@@ -16,6 +16,7 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::problem::{Code, Problem};
+use crate::metrics;
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -69,7 +70,7 @@ fn with_document(response: ServiceResponse<BoxBody>, id: Uuid) -> ServiceRespons
     response.into_response(document)
 }
 
-/// The route and not the path, since nothing that a client makes up is to be logged; an order is named by its id.
+/// Logs and measures: the route and not the path, since nothing that a client makes up is to be logged; an order is named by its id.
 fn log(response: &ServiceResponse<BoxBody>, began: Instant) {
     let request = response.request();
     let method = match *request.method() {
@@ -78,13 +79,16 @@ fn log(response: &ServiceResponse<BoxBody>, began: Instant) {
         Method::POST => "POST",
         _ => "other",
     };
+    let (pattern, status, took) = (request.match_pattern(), response.status().as_u16(), began.elapsed());
+    let route = pattern.as_deref().unwrap_or("unknown");
+    metrics::get().http.answered(method, route, status, took);
     let order = request.match_info().get("id").and_then(|text| text.parse::<Uuid>().ok());
     tracing::info!(
         method,
-        route = request.match_pattern().as_deref().unwrap_or("unknown"),
+        route,
         order.id = order.map(tracing::field::display),
-        status = response.status().as_u16(),
-        milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        status,
+        milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         "answered"
     );
 }

@@ -127,6 +127,7 @@ impl Shop {
             ("AMQP_URL", self.broker_url(user).to_string()),
             ("RETRY_DELAYS", self.retry_delays.to_owned()),
             ("LISTEN", "127.0.0.1:0".to_owned()),
+            ("OPS_LISTEN", "127.0.0.1:0".to_owned()),
             ("WORKER_LISTEN", "127.0.0.1:0".to_owned()),
             ("TOKEN_SECRET", "the secret of every test which is no comma list".to_owned()),
             ("MAIL", format!("file:{}", self.mail_directory().display())),

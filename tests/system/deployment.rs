@@ -187,7 +187,7 @@ fn the_runbook_stops_everything_that_writes() {
 
 /// Settings with a default that are nobody's to tune here: where a container listens, by what it reaches RabbitMQ, and
 /// providers of which there is one.
-const FIXED: [&str; 4] = ["LISTEN", "WORKER_LISTEN", "RABBITMQ_MANAGEMENT_URL", "CARRIER"];
+const FIXED: [&str; 5] = ["LISTEN", "OPS_LISTEN", "WORKER_LISTEN", "RABBITMQ_MANAGEMENT_URL", "CARRIER"];
 
 #[test]
 fn what_a_shop_tunes_is_a_variable() {

@@ -21,6 +21,7 @@ mod forward;
 mod golden;
 mod house;
 mod mails;
+mod metrics;
 mod outages;
 mod placing;
 mod poison;

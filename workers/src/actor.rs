@@ -17,9 +17,14 @@ use std::{
 use actix::{
     Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, StreamHandler, WrapFuture as _,
 };
+use chrono::Utc;
 use futures::future::join_all;
 use lapin::message::Delivery;
-use orderflow::{events::Envelope, telemetry};
+use orderflow::{
+    events::Envelope,
+    metrics::{InHand, QueueMetrics},
+    telemetry,
+};
 use tokio::{runtime::Handle, sync::oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -30,7 +35,7 @@ use crate::{
     handler::{Done, Failure, Handler},
     prepare::{Arrived, Ready, prepare},
     record::{Finished, Recorder},
-    settle::Settle,
+    settle::{Settle, attempt},
 };
 
 /// How many calls of `act` are under way at once where no line to a provider says it.
@@ -60,11 +65,18 @@ pub struct Work<H> {
     pub mode: Mode,
 }
 
+/// An event in hand.
+struct Taken<H: Handler> {
+    /// Further deliveries of it that came meanwhile.
+    others: Vec<Arrived<H>>,
+    /// Measures how long.
+    counted: InHand,
+}
+
 /// Handles the deliveries of one queue until they end or it is told to stop.
 pub struct QueueActor<H: Handler> {
     work: Work<H>,
-    /// The events in hand, each with further deliveries of it that came meanwhile.
-    in_hand: HashMap<Uuid, Vec<Arrived<H>>>,
+    in_hand: HashMap<Uuid, Taken<H>>,
     arrived: Vec<Arrived<H>>,
     preparing: bool,
     ready: VecDeque<Ready<H>>,
@@ -206,7 +218,7 @@ impl<H: Handler> QueueActor<H> {
         if !self.draining {
             self.draining = true;
             self.interrupted.cancel();
-            let others = self.in_hand.values_mut().flat_map(|others| others.drain(..));
+            let others = self.in_hand.values_mut().flat_map(|taken| taken.others.drain(..));
             let waiting: Vec<_> = self.arrived.drain(..).chain(others).map(|arrived| arrived.delivery).collect();
             self.leave(context, waiting);
         }
@@ -245,9 +257,10 @@ impl<H: Handler> QueueActor<H> {
     /// Forgets events whose deliveries are settled, and takes up those that came meanwhile.
     fn let_go(&mut self, events: &[Uuid]) {
         for event in events {
-            let mut others = self.in_hand.remove(event).unwrap_or_default();
+            let Some(Taken { mut others, counted }) = self.in_hand.remove(event) else { continue };
+            counted.settled();
             if let Some(next) = others.pop() {
-                self.in_hand.insert(*event, others);
+                self.in_hand.insert(*event, Taken { others, counted: self.metrics().take() });
                 self.arrived.push(next);
             }
         }
@@ -257,13 +270,22 @@ impl<H: Handler> QueueActor<H> {
     /// repetition, which the inbox then recognises, but also the retry of the first, which comes back while the batch
     /// that the first was in is still being recorded.
     fn take(&mut self, delivery: Delivery, event: Envelope<H::Event>) {
+        let metrics = &self.work.recorder.settle.metrics;
         match self.in_hand.entry(event.id) {
             Entry::Vacant(vacant) => {
-                vacant.insert(Vec::new());
+                if attempt(&delivery) == 1 {
+                    // Below zero where clocks differ.
+                    metrics.lag((Utc::now() - event.time).to_std().unwrap_or_default());
+                }
+                vacant.insert(Taken { others: Vec::new(), counted: metrics.take() });
                 self.arrived.push(Arrived { delivery, event });
             }
-            Entry::Occupied(mut first) => first.get_mut().push(Arrived { delivery, event }),
+            Entry::Occupied(mut first) => first.get_mut().others.push(Arrived { delivery, event }),
         }
+    }
+
+    fn metrics(&self) -> &QueueMetrics {
+        &self.work.recorder.settle.metrics
     }
 
     /// Settles a delivery that cannot be handled at all.
@@ -317,6 +339,7 @@ impl<H: Handler> StreamHandler<lapin::Result<Delivery>> for QueueActor<H> {
             // What comes while the actor drains goes back to the broker with the channel.
             Ok(delivery) if self.draining => self.leave(context, vec![delivery]),
             Ok(delivery) => {
+                self.metrics().delivered();
                 match Envelope::decode(&delivery.data) {
                     Ok(event) => self.take(delivery, event),
                     Err(error) => self.start_rejecting(context, delivery, telemetry::chain(&error)),

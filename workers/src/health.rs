@@ -1,24 +1,12 @@
-//! `/healthz` and `/readyz` of a worker.
+//! `/healthz`, `/readyz` and `/metrics` of a worker.
 
-use std::{
-    io,
-    net::{SocketAddr, TcpListener},
-    sync::atomic::Ordering,
-};
+use std::{io, net::TcpListener, sync::atomic::Ordering};
 
 use actix_web::{App, HttpResponse, HttpServer, dev::Server, web};
-use orderflow::{broker::BrokerCheck, config::WorkerConfig};
+use orderflow::{broker::BrokerCheck, metrics};
 use serde_json::json;
 
 use crate::{providers::Providers, shell::Process};
-
-/// Why health cannot be asked for.
-#[derive(Debug, thiserror::Error)]
-#[error("WORKER_LISTEN: cannot listen on {address}: {source}; choose another address, or port 0 for any free one")]
-pub struct ListenError {
-    address: SocketAddr,
-    source: io::Error,
-}
 
 /// What the answers are made from.
 #[derive(Clone)]
@@ -33,32 +21,18 @@ pub struct Health {
     pub queues: usize,
 }
 
-/// Listens where the settings say; where nobody chose an address and the usual one is taken, on any free port, since
-/// several workers run on one host.
-///
-/// # Errors
-/// When the address that was chosen cannot be listened on.
-pub fn listen(config: &WorkerConfig) -> Result<TcpListener, ListenError> {
-    let address = config.listen;
-    match TcpListener::bind(address) {
-        Ok(listener) => Ok(listener),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse && !config.listen_is_chosen => {
-            let any = SocketAddr::new(address.ip(), 0);
-            TcpListener::bind(any).map_err(|source| ListenError { address: any, source })
-        }
-        Err(source) => Err(ListenError { address, source }),
-    }
-}
-
 /// The server, to be awaited on the actix system.
 ///
 /// # Errors
 /// When the listener cannot be used.
 pub fn server(listener: TcpListener, health: Health) -> io::Result<Server> {
+    let database = web::Data::new(health.process.database.clone());
     let health = web::Data::new(health);
     let app = move || {
         App::new()
             .app_data(health.clone())
+            .app_data(database.clone())
+            .route("/metrics", web::get().to(metrics::answer))
             .route("/healthz", web::get().to(healthz))
             .route("/readyz", web::get().to(readyz))
     };

@@ -6,6 +6,7 @@ use actix_rt::{Arbiter, System};
 use futures::future::join_all;
 use orderflow::{
     broker::{BrokerCheck, BrokerError, Connector, NotReady, Publisher, Relay},
+    listen::ListenError,
     preflight::{self, NotSetUp},
     shutdown,
     store::Database,
@@ -16,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Registry, Settings,
     failure_log::FailureLog,
-    health::{self, Health, ListenError},
+    health::{self, Health},
     providers::{ProviderSetupError, Providers},
     reconciler::Reconciler,
     registry::{Services, Start},
@@ -70,7 +71,7 @@ pub enum RunError {
 pub fn run(registry: Registry, settings: Settings) -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let system = System::new();
-    let listener = health::listen(&settings.worker)?;
+    let listener = settings.worker.listen.bind()?;
     let (process, services, check, publishing) = runtime.block_on(assemble(&settings))?;
     tracing::info!(address = %listener.local_addr()?, queues = registry.entries.len(), "worker started");
     let server = {

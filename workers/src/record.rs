@@ -2,11 +2,13 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use chrono::Utc;
 use diesel_async::AsyncConnection as _;
 use lapin::message::Delivery;
 use orderflow::{
     broker::Relay,
     fault::{self, CrashPoint, Safeguard},
+    metrics,
     store::{Database, StoreError, event_log, inbox, outbox::Outgoing},
     telemetry,
 };
@@ -75,6 +77,7 @@ impl<H: Handler> Recorder<H> {
                         "recorded"
                     );
                     self.relay.submit(events);
+                    self.measure(&done);
                     self.settle.acknowledge(&deliveries).await;
                 }
                 Ok(Outcome::Repeated(events)) => {
@@ -97,6 +100,17 @@ impl<H: Handler> Recorder<H> {
         }
     }
 
+    /// Counts a batch that is committed.
+    fn measure(&self, done: &[Done<H::Event, H::Effect>]) {
+        let (metrics, now) = (&self.settle.metrics, Utc::now());
+        metrics.batch(done.len());
+        metrics.settled(metrics::Outcome::Recorded, done.len());
+        for one in done {
+            // Below zero where clocks differ.
+            metrics.step((now - one.event.time).to_std().unwrap_or_default());
+        }
+    }
+
     /// Acknowledges deliveries of events that are applied already.
     pub async fn acknowledge_repeated(&self, repeated: &[Delivery]) {
         if !repeated.is_empty() {
@@ -105,6 +119,7 @@ impl<H: Handler> Recorder<H> {
                 deliveries = repeated.len(),
                 "events that are applied already came again"
             );
+            self.settle.metrics.settled(metrics::Outcome::Repeated, repeated.len());
             self.settle.acknowledge(repeated).await;
         }
     }

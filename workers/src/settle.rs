@@ -18,6 +18,7 @@ use orderflow::{
     },
     config::RetryDelays,
     fault::{self, CrashPoint},
+    metrics::{self, Outcome, QueueMetrics, WhyDead},
     store::failures::FailedAttempt,
     timestamp,
 };
@@ -47,13 +48,16 @@ pub struct Settle {
     publisher: Publisher,
     retry_delays: RetryDelays,
     failures: FailureLog,
+    /// What is counted of the queue.
+    pub metrics: QueueMetrics,
 }
 
 impl Settle {
     /// For this queue.
     #[must_use]
     pub fn new(queue: String, publisher: Publisher, retry_delays: RetryDelays, failures: FailureLog) -> Self {
-        Self { queue, publisher, retry_delays, failures }
+        let metrics = metrics::of_queue(&queue);
+        Self { queue, publisher, retry_delays, failures, metrics }
     }
 
     /// Acknowledges deliveries whose work is committed.
@@ -83,7 +87,9 @@ impl Settle {
 
     /// Puts a delivery at the end of its queue, as a copy of the same attempt.
     pub async fn put_back(&self, delivery: &Delivery) {
-        self.replace(delivery, self.again(delivery)).await;
+        if self.replace(delivery, self.again(delivery)).await {
+            self.metrics.settled(Outcome::PutBack, 1);
+        }
     }
 
     /// Puts a failed delivery into its next retry tier, or dead-letters it where none is left or none would help.
@@ -108,6 +114,10 @@ impl Settle {
         let failed = self.failed(delivery, attempt, failure, delay);
         let copy = self.copy(delivery, exchange, next_attempt, &failed);
         if self.replace(delivery, copy).await {
+            match delay {
+                Some(delay) => self.metrics.retried(delay),
+                None => self.metrics.dead_lettered(why_dead(failure)),
+            }
             // Last, since all this works with the database away too.
             self.failures.record(failed);
         }
@@ -127,6 +137,7 @@ impl Settle {
 
     /// Returns a delivery to its queue untouched, for another worker.
     pub async fn give_back(&self, delivery: &Delivery) {
+        self.metrics.settled(Outcome::PutBack, 1);
         // Where even this fails the channel is gone, and with it the broker gives the message back by itself.
         drop(delivery.acker.nack(BasicNackOptions { requeue: true, ..BasicNackOptions::default() }).await);
     }
@@ -204,6 +215,13 @@ impl Settle {
     }
 }
 
+fn why_dead(failure: &Failure) -> WhyDead {
+    match failure {
+        Failure::Reject { .. } => WhyDead::Rejected,
+        Failure::Retry { .. } | Failure::Away { .. } => WhyDead::Exhausted,
+    }
+}
+
 /// The event, as far as the message says: by its id, or else by its body's.
 fn event_id(delivery: &Delivery) -> Option<Uuid> {
     #[derive(Deserialize)]
@@ -216,7 +234,7 @@ fn event_id(delivery: &Delivery) -> Option<Uuid> {
 
 /// Which attempt this delivery is. Only what comes back from a retry tier is a further attempt: a dead letter that a
 /// person moved back to its queue still has the header, but starts anew.
-fn attempt(delivery: &Delivery) -> u32 {
+pub fn attempt(delivery: &Delivery) -> u32 {
     if delivery.exchange.as_str() != names::RETURN {
         return 1;
     }

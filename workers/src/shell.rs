@@ -18,6 +18,7 @@ use lapin::{
 use orderflow::{
     broker::{Backoff, BrokerError, Connector, Publisher, Relay},
     config::WorkerConfig,
+    metrics::{self, QueueMetrics},
     store::Database,
     telemetry,
 };
@@ -73,6 +74,7 @@ pub async fn keep_consuming<H: Handler>(process: Process, handler: Arc<H>, arbit
         assert!(same, "the handler's event is not of its subscription's kind");
     }
     let queue = H::SUBSCRIPTION.queue();
+    let measured = metrics::of_queue(&queue);
     let mut backoff = Backoff::default();
     let mut was_away = false;
     let mut consumed = None;
@@ -85,7 +87,7 @@ pub async fn keep_consuming<H: Handler>(process: Process, handler: Arc<H>, arbit
                     Mode::Probing => tracing::info!(queue, "paused: one message at a time tries the provider"),
                 }
                 (backoff, was_away) = (Backoff::default(), false);
-                let counted = consumed.take().unwrap_or_else(|| Consumed::count(&process.consuming));
+                let counted = consumed.take().unwrap_or_else(|| Consumed::count(&process.consuming, &measured));
                 let end = consume(&process, &handler, &arbiter, &open, mode).await;
                 drop(tokio::time::timeout(Duration::from_secs(2), open.connection.close(200, "done".into())).await);
                 match end {
@@ -121,18 +123,20 @@ pub async fn keep_consuming<H: Handler>(process: Process, handler: Arc<H>, arbit
 }
 
 /// Counts a queue as consumed for as long as it lives.
-struct Consumed(Arc<AtomicUsize>);
+struct Consumed(Arc<AtomicUsize>, QueueMetrics);
 
 impl Consumed {
-    fn count(consuming: &Arc<AtomicUsize>) -> Self {
+    fn count(consuming: &Arc<AtomicUsize>, measured: &QueueMetrics) -> Self {
         consuming.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(consuming))
+        measured.consumed(true);
+        Self(Arc::clone(consuming), measured.clone())
     }
 }
 
 impl Drop for Consumed {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+        self.1.consumed(false);
     }
 }
 

@@ -5,7 +5,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use orderflow::config::LineConfig;
+use orderflow::{
+    config::LineConfig,
+    metrics::{self, Answer},
+};
 use rand::RngExt as _;
 use tokio::{
     sync::{Semaphore, watch},
@@ -34,6 +37,7 @@ impl Line {
     /// A line with these bounds, closed. `name` is the provider's in health checks and logs, `whom` its in sentences.
     #[must_use]
     pub fn new(name: &'static str, whom: &'static str, config: LineConfig) -> Self {
+        metrics::get().providers.available(name, true);
         let permits = Semaphore::new(config.concurrency);
         Self { name, whom, config, permits, breaker: Mutex::default(), away: watch::Sender::new(false) }
     }
@@ -82,6 +86,7 @@ impl Line {
             let why = format!("the {} is away and was not asked", self.whom);
             return Err(Failure::Away { why, after: None });
         };
+        let began = Instant::now();
         let outcome = match tokio::time::timeout(self.config.time_out, call).await {
             Ok(outcome) => outcome,
             Err(_) => {
@@ -89,6 +94,7 @@ impl Line {
                 Err(ProviderError::away(format!("the {} did not answer within {limit:?}", self.whom)))
             }
         };
+        metrics::get().providers.called(self.name, answer(&outcome), began.elapsed());
         match &outcome {
             Err(ProviderError::Away { why, retry_after }) => self.tell_away(ticket, *retry_after, why),
             _ => self.tell_answered(ticket),
@@ -158,11 +164,22 @@ impl Line {
 
     fn changed(&self) {
         // Looked at under the channel's own lock, so that of two changes at once the later is what stays.
-        self.away.send_modify(|away| *away = self.is_away());
+        self.away.send_modify(|away| {
+            *away = self.is_away();
+            metrics::get().providers.available(self.name, !*away);
+        });
     }
 
     fn breaker(&self) -> MutexGuard<'_, Breaker> {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn answer<T>(outcome: &Result<T, ProviderError>) -> Answer {
+    match outcome {
+        Err(ProviderError::Away { .. }) => Answer::Away,
+        Err(ProviderError::Passing { .. }) => Answer::Passing,
+        _ => Answer::Answered,
     }
 }
 

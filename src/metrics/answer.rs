@@ -1,0 +1,14 @@
+//! `GET /metrics`
+
+use actix_web::{HttpResponse, http::header::CONTENT_TYPE, web::Data};
+
+use crate::store::Database;
+
+/// OpenMetrics 1.0, which Prometheus reads as it does its own format.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Everything that the process measures. The pool is looked at now; all else was counted as it happened.
+pub async fn answer(database: Data<Database>) -> HttpResponse {
+    database.measure();
+    HttpResponse::Ok().insert_header((CONTENT_TYPE, OPEN_METRICS)).body(super::text())
+}

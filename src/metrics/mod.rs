@@ -1,0 +1,171 @@
+//! What a process counts and measures, as Prometheus reads it (docs/METRICS.md lists it).
+//!
+//! One set for the process, as there is one log: whatever happens is counted where it happens. Nothing here waits, and
+//! every label has few values, all of them ours: no order, no customer, no path that a client made up.
+
+mod answer;
+mod buckets;
+mod database;
+mod http;
+mod orders;
+mod outbox;
+mod providers;
+mod queues;
+
+use std::sync::LazyLock;
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text},
+    metrics::{family::Family, gauge::Gauge, histogram::Histogram, info::Info},
+    registry::{Registry, Unit},
+};
+
+use self::queues::QueuesMetrics;
+pub use self::{
+    answer::answer,
+    database::DatabaseMetrics,
+    http::HttpMetrics,
+    orders::OrderMetrics,
+    outbox::OutboxMetrics,
+    providers::{Answer, ProviderMetrics},
+    queues::{InHand, Outcome, QueueMetrics, WhyDead},
+};
+
+static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
+
+/// A histogram for each set of labels.
+type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
+
+/// Everything that a process measures.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Requests.
+    pub http: HttpMetrics,
+    /// Orders, as customers meet them.
+    pub orders: OrderMetrics,
+    /// The way from the outbox to the broker.
+    pub outbox: OutboxMetrics,
+    /// Payment, carrier, mail.
+    pub providers: ProviderMetrics,
+    /// The pool of connections.
+    pub database: DatabaseMetrics,
+    queues: QueuesMetrics,
+}
+
+/// The process's.
+#[must_use]
+pub fn get() -> &'static Metrics {
+    &METRICS
+}
+
+/// All of it, in the text format of OpenMetrics.
+#[must_use]
+pub fn text() -> String {
+    let mut text = String::with_capacity(64 * 1024);
+    // Writing to a string does not fail.
+    let _ = text::encode(&mut text, &METRICS.registry);
+    text
+}
+
+/// The handles of one queue. Getting them is dear, using them is not: get them once.
+#[must_use]
+pub fn of_queue(queue: &str) -> QueueMetrics {
+    METRICS.queues.of(queue)
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Build {
+    version: &'static str,
+}
+
+impl Metrics {
+    fn new() -> Self {
+        let mut registry = Registry::default();
+        let build = Info::new(Build { version: env!("CARGO_PKG_VERSION") });
+        registry.register("orderflow_build", "What is running", build);
+        let started = Gauge::<i64>::default();
+        started.set(chrono::Utc::now().timestamp());
+        let help = "When the process began to measure, as a Unix time";
+        registry.register_with_unit("process_start_time", help, Unit::Seconds, started);
+        Self {
+            http: HttpMetrics::register(&mut registry),
+            orders: OrderMetrics::register(&mut registry),
+            outbox: OutboxMetrics::register(&mut registry),
+            providers: ProviderMetrics::register(&mut registry),
+            database: DatabaseMetrics::register(&mut registry),
+            queues: QueuesMetrics::register(&mut registry),
+            registry,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fmt::Write as _, time::Duration};
+
+    use super::*;
+    use crate::domain::OrderStatus;
+
+    /// A set of its own in which everything has happened once.
+    fn with_everything() -> Metrics {
+        let metrics = Metrics::new();
+        let second = Duration::from_secs(1);
+        metrics.http.answered("GET", "/orders/{id}", 200, second);
+        metrics.orders.accepted(false);
+        metrics.orders.accepted(true);
+        metrics.orders.rejected("overloaded");
+        metrics.orders.settled(OrderStatus::Shipped, second);
+        metrics.orders.admitting(true);
+        metrics.outbox.depth(1, 1.0);
+        metrics.outbox.relayed(1);
+        metrics.outbox.published("confirmed", second);
+        metrics.providers.available("payment", true);
+        metrics.providers.called("payment", Answer::Away, second);
+        metrics.database.pool(2, 1, 16, 0);
+        let queue = metrics.queues.of("payment.order-created");
+        queue.retried(second);
+        queue.dead_lettered(WhyDead::Exhausted);
+        metrics
+    }
+
+    fn written(metrics: &Metrics) -> String {
+        let mut text = String::new();
+        text::encode(&mut text, &metrics.registry).expect("a string takes everything");
+        text
+    }
+
+    /// The names of a sample's labels, without a bucket's bound.
+    fn labels(sample: &str) -> String {
+        let within =
+            sample.split_once('{').and_then(|(_, rest)| rest.rsplit_once('}')).map_or("", |(labels, _)| labels);
+        let names = within.split(',').filter_map(|label| label.split_once('=')).map(|(name, _)| name);
+        names.filter(|name| *name != "le").map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The table of docs/METRICS.md.
+    fn table(text: &str) -> String {
+        let mut table = String::new();
+        for family in text.split("# HELP ").skip(1) {
+            let (name, rest) = family.split_once(' ').expect("a name");
+            let (help, rest) = rest.split_once('\n').expect("a help text");
+            let kind = rest.lines().next().and_then(|line| line.rsplit(' ').next()).expect("a type");
+            let sample = rest.lines().find(|line| !line.starts_with('#')).expect("a sample");
+            let suffix = match kind {
+                "counter" => "_total",
+                "info" => "_info",
+                _ => "",
+            };
+            let (labels, help) = (labels(sample), help.trim_end_matches('.'));
+            writeln!(table, "| `{name}{suffix}` | {kind} | {labels} | {help} |").expect("a string takes everything");
+        }
+        table
+    }
+
+    #[test]
+    fn every_metric_is_in_the_documentation() {
+        let table = table(&written(&with_everything()));
+        let document = include_str!("../../docs/METRICS.md");
+        assert!(document.contains(&table), "docs/METRICS.md has to have these rows:\n{table}");
+    }
+}

@@ -1,0 +1,280 @@
+//! What workers do with the deliveries of each queue.
+
+use std::time::Duration;
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+use tokio::time::Instant;
+
+use super::{Histograms, buckets};
+
+/// Where a delivery ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Its effect is committed.
+    Recorded,
+    /// Its effect was committed before.
+    Repeated,
+    /// In a retry tier.
+    Retried,
+    /// In the dead-letter queue.
+    DeadLettered,
+    /// In its queue again: its provider is away, or its copy could not be published.
+    PutBack,
+}
+
+impl Outcome {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Recorded => "recorded",
+            Self::Repeated => "repeated",
+            Self::Retried => "retried",
+            Self::DeadLettered => "dead_lettered",
+            Self::PutBack => "put_back",
+        }
+    }
+}
+
+/// Why a message became a dead letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum WhyDead {
+    /// Trying again cannot help.
+    Rejected,
+    /// No attempt is left.
+    Exhausted,
+}
+
+impl WhyDead {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rejected => "rejected",
+            Self::Exhausted => "attempts_exhausted",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Queue {
+    queue: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Settled {
+    queue: String,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Retried {
+    queue: String,
+    tier: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Dead {
+    queue: String,
+    reason: &'static str,
+}
+
+/// Of all queues.
+#[derive(Debug)]
+pub(super) struct QueuesMetrics {
+    consumed: Family<Queue, Gauge>,
+    deliveries: Family<Queue, Counter>,
+    settled: Family<Settled, Counter>,
+    retries: Family<Retried, Counter>,
+    dead_letters: Family<Dead, Counter>,
+    in_hand: Family<Queue, Gauge>,
+    lag: Histograms<Queue>,
+    processing: Histograms<Queue>,
+    step: Histograms<Queue>,
+    batch: Histograms<Queue>,
+}
+
+impl QueuesMetrics {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let times = || Histograms::new_with_constructor(buckets::times);
+        let metrics = Self {
+            consumed: Family::default(),
+            deliveries: Family::default(),
+            settled: Family::default(),
+            retries: Family::default(),
+            dead_letters: Family::default(),
+            in_hand: Family::default(),
+            lag: times(),
+            processing: times(),
+            step: times(),
+            batch: Histograms::new_with_constructor(buckets::sizes),
+        };
+        metrics.register_counts(registry);
+        metrics.register_times(registry);
+        metrics
+    }
+
+    fn register_counts(&self, registry: &mut Registry) {
+        let help = "1 while this process consumes the queue";
+        registry.register("orderflow_queue_consumed", help, self.consumed.clone());
+        let help = "Messages that the broker delivered";
+        registry.register("orderflow_queue_deliveries", help, self.deliveries.clone());
+        let help = "Deliveries by where they ended: recorded, repeated, retried, dead_lettered, put_back";
+        registry.register("orderflow_queue_settled", help, self.settled.clone());
+        let help = "Failed attempts, by the delay of the retry tier that they went into";
+        registry.register("orderflow_queue_retries", help, self.retries.clone());
+        let help = "Dead letters: rejected (trying again cannot help) or attempts_exhausted";
+        registry.register("orderflow_queue_dead_letters", help, self.dead_letters.clone());
+        let help = "Events that this process has in hand: delivered, and not settled yet";
+        registry.register("orderflow_queue_in_hand", help, self.in_hand.clone());
+        let help = "Events recorded in one transaction";
+        registry.register("orderflow_queue_batch_events", help, self.batch.clone());
+    }
+
+    fn register_times(&self, registry: &mut Registry) {
+        let help = "From an event until a worker has it in hand for its first attempt";
+        registry.register_with_unit("orderflow_queue_lag", help, Unit::Seconds, self.lag.clone());
+        let help = "From having an event in hand until it is settled or put back";
+        registry.register_with_unit("orderflow_queue_processing", help, Unit::Seconds, self.processing.clone());
+        let help = "From an event until its effect is committed, retries included";
+        registry.register_with_unit("orderflow_queue_step", help, Unit::Seconds, self.step.clone());
+    }
+
+    /// Those of one queue.
+    pub(super) fn of(&self, name: &str) -> QueueMetrics {
+        let queue = Queue { queue: name.to_owned() };
+        let settled = |outcome: Outcome| {
+            self.settled.get_or_create_owned(&Settled { queue: name.to_owned(), outcome: outcome.as_str() })
+        };
+        QueueMetrics {
+            settled: self.settled.clone(),
+            retries: self.retries.clone(),
+            dead_letters: self.dead_letters.clone(),
+            consumed: self.consumed.get_or_create_owned(&queue),
+            deliveries: self.deliveries.get_or_create_owned(&queue),
+            recorded: settled(Outcome::Recorded),
+            repeated: settled(Outcome::Repeated),
+            in_hand: self.in_hand.get_or_create_owned(&queue),
+            lag: self.lag.get_or_create_owned(&queue),
+            processing: self.processing.get_or_create_owned(&queue),
+            step: self.step.get_or_create_owned(&queue),
+            batch: self.batch.get_or_create_owned(&queue),
+            queue,
+        }
+    }
+}
+
+/// The handles of one queue. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct QueueMetrics {
+    queue: Queue,
+    settled: Family<Settled, Counter>,
+    retries: Family<Retried, Counter>,
+    dead_letters: Family<Dead, Counter>,
+    consumed: Gauge,
+    deliveries: Counter,
+    recorded: Counter,
+    repeated: Counter,
+    in_hand: Gauge,
+    lag: Histogram,
+    processing: Histogram,
+    step: Histogram,
+    batch: Histogram,
+}
+
+impl QueueMetrics {
+    /// Whether this process consumes the queue now.
+    pub fn consumed(&self, consumed: bool) {
+        self.consumed.set(consumed.into());
+    }
+
+    /// The broker delivered a message.
+    pub fn delivered(&self) {
+        self.deliveries.inc();
+    }
+
+    /// An event is in hand, until the returned guard is dropped.
+    #[must_use]
+    pub fn take(&self) -> InHand {
+        self.in_hand.inc();
+        InHand { in_hand: self.in_hand.clone(), processing: self.processing.clone(), since: Instant::now() }
+    }
+
+    /// How long after its event a first attempt began.
+    pub fn lag(&self, lag: Duration) {
+        self.lag.observe(lag.as_secs_f64());
+    }
+
+    /// A batch of so many events is committed.
+    pub fn batch(&self, events: usize) {
+        self.batch.observe(f64::from(u32::try_from(events).unwrap_or(u32::MAX)));
+    }
+
+    /// How long after its event an effect was committed.
+    pub fn step(&self, took: Duration) {
+        self.step.observe(took.as_secs_f64());
+    }
+
+    /// So many deliveries ended like this.
+    pub fn settled(&self, outcome: Outcome, deliveries: usize) {
+        let number = u64::try_from(deliveries).unwrap_or(u64::MAX);
+        match outcome {
+            Outcome::Recorded => self.recorded.inc_by(number),
+            Outcome::Repeated => self.repeated.inc_by(number),
+            _ => {
+                let settled = Settled { queue: self.queue.queue.clone(), outcome: outcome.as_str() };
+                self.settled.get_or_create(&settled).inc_by(number)
+            }
+        };
+    }
+
+    /// A failed attempt waits in the tier of this delay.
+    pub fn retried(&self, delay: Duration) {
+        self.settled(Outcome::Retried, 1);
+        let tier = humantime::format_duration(delay).to_string();
+        self.retries.get_or_create(&Retried { queue: self.queue.queue.clone(), tier }).inc();
+    }
+
+    /// A message became a dead letter.
+    pub fn dead_lettered(&self, reason: WhyDead) {
+        self.settled(Outcome::DeadLettered, 1);
+        self.dead_letters.get_or_create(&Dead { queue: self.queue.queue.clone(), reason: reason.as_str() }).inc();
+    }
+}
+
+/// An event in hand. Whatever becomes of it, it counts no more once this is dropped.
+#[derive(Debug)]
+pub struct InHand {
+    in_hand: Gauge,
+    processing: Histogram,
+    since: Instant,
+}
+
+impl InHand {
+    /// It is settled, or back with the broker.
+    pub fn settled(self) {
+        self.processing.observe(self.since.elapsed().as_secs_f64());
+    }
+}
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        self.in_hand.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_in_hand_counts_until_it_is_let_go() {
+        let queue = QueuesMetrics::register(&mut Registry::default()).of("payment.order-created");
+        let (first, second) = (queue.take(), queue.take());
+        assert_eq!(queue.in_hand.get(), 2);
+        first.settled();
+        assert_eq!(queue.in_hand.get(), 1);
+        drop(second);
+        assert_eq!(queue.in_hand.get(), 0);
+    }
+}

@@ -1,0 +1,131 @@
+//! What processes measure is what happened.
+
+use std::collections::BTreeSet;
+
+use orderflow::broker::Subscription;
+use orderflow_tests::{Child, DECLINED, Scrape, Shop, VISA, until};
+use reqwest::Method;
+
+const FLAKY: &str = "pm_card_flaky";
+
+/// A worker names the address of its metrics once, as does a front end that of its operators.
+async fn scrape(child: &mut Child, says: &str) -> Scrape {
+    let line = child.until_logged(says).await;
+    let address = ["address=", "at="].iter().find_map(|before| line.split(before).nth(1)?.split_whitespace().next());
+    Scrape::of(address.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no address: {line}"))).await
+}
+
+async fn web(shop: &mut Shop) -> Scrape {
+    scrape(&mut shop.webs()[0], "answering operators").await
+}
+
+async fn worker(shop: &mut Shop) -> Scrape {
+    scrape(&mut shop.workers()[0], "worker started").await
+}
+
+/// Waits until the worker's metrics say so.
+async fn until_worker(shop: &mut Shop, what: &str, name: &str, labels: &[(&str, &str)], wanted: f64) -> Scrape {
+    let mut last = None;
+    until(what, async || {
+        let scrape = worker(shop).await;
+        let found = scrape.sum(name, labels);
+        last = Some(scrape);
+        if (found - wanted).abs() < f64::EPSILON { Ok(()) } else { Err(found) }
+    })
+    .await;
+    last.expect("it was looked at")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_are_counted_where_customers_meet_them_and_where_they_are_worked_on() {
+    let mut shop = Shop::open().await;
+    let front = shop.start_web().await;
+    shop.start_worker(&[]).await;
+    front.orders(3, "MUG-BLUE", VISA).await;
+    front.order("MUG-BLUE", 1, DECLINED).await;
+    front.get("/no/such/path", &[]).await;
+    front.send(Method::POST, "/orders", &[], None).await;
+    shop.until_quiet().await;
+
+    let seen = web(&mut shop).await;
+    assert_eq!(seen.sum("orderflow_orders_accepted_total", &[]), 4.0);
+    assert_eq!(seen.sum("orderflow_orders_rejected_total", &[("reason", "idempotency-key-invalid")]), 1.0);
+    let posts = [("http_request_method", "POST"), ("http_route", "/orders"), ("http_response_status_code", "202")];
+    assert_eq!(seen.sum("http_server_request_duration_seconds_count", &posts), 4.0);
+    let unknown = [("http_route", "unknown"), ("http_response_status_code", "404")];
+    assert_eq!(seen.sum("http_server_request_duration_seconds_count", &unknown), 1.0);
+    assert_eq!(seen.sum("orderflow_admission_open", &[]), 1.0);
+    assert!(seen.sum("orderflow_database_connections", &[("state", "max")]) > 0.0);
+
+    let payment = [("queue", "payment.order-created")];
+    let recorded = [("queue", "payment.order-created"), ("outcome", "recorded")];
+    let four = "payment has settled four";
+    let seen = until_worker(&mut shop, four, "orderflow_queue_processing_seconds_count", &payment, 4.0).await;
+    assert_eq!(seen.sum("orderflow_queue_settled_total", &recorded), 4.0);
+    for name in ["deliveries_total", "lag_seconds_count", "step_seconds_count", "batch_events_sum"] {
+        assert_eq!(seen.sum(&format!("orderflow_queue_{name}"), &payment), 4.0, "{name}");
+    }
+    assert_eq!(seen.sum("orderflow_queue_in_hand", &payment), 0.0);
+    assert_eq!(seen.sum("orderflow_queue_consumed", &payment), 1.0);
+    assert_eq!(seen.sum("orderflow_order_settled_seconds_count", &[("status", "shipped")]), 3.0);
+    assert_eq!(seen.sum("orderflow_order_settled_seconds_count", &[("status", "payment_failed")]), 1.0);
+    assert_eq!(seen.sum("orderflow_provider_available", &[("provider", "payment")]), 1.0);
+    assert_eq!(seen.sum("orderflow_provider_call_seconds_count", &[("provider", "payment")]), 4.0);
+    assert!(
+        seen.sum("orderflow_publish_seconds_count", &[("outcome", "confirmed")]) >= 9.0,
+        "what follows is published"
+    );
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failed_attempts_and_dead_letters_are_counted_by_tier_and_reason() {
+    let mut shop = Shop::open().await;
+    let front = shop.start_web().await;
+    shop.start_worker(&[]).await;
+    front.order("MUG-BLUE", 1, FLAKY).await;
+    shop.until_orders("shipped", 1).await;
+    let queue = ("queue", "payment.order-created");
+    let seen = worker(&mut shop).await;
+    for tier in ["200ms", "1s"] {
+        assert_eq!(seen.sum("orderflow_queue_retries_total", &[queue, ("tier", tier)]), 1.0, "{tier}");
+    }
+    assert_eq!(seen.sum("orderflow_queue_lag_seconds_count", &[queue]), 1.0, "a retry's wait is no lag");
+    assert_eq!(seen.sum("orderflow_provider_call_seconds_count", &[("outcome", "passing")]), 2.0);
+
+    let probe = shop.probe().await;
+    probe.publish("", "payment.order-created", b"no event").await;
+    let rejected = [queue, ("reason", "rejected")];
+    let seen =
+        until_worker(&mut shop, "it is a dead letter", "orderflow_queue_dead_letters_total", &rejected, 1.0).await;
+    assert_eq!(seen.sum("orderflow_queue_settled_total", &[queue, ("outcome", "dead_lettered")]), 1.0);
+    assert_eq!(seen.sum("orderflow_queue_retries_total", &[queue]), 2.0);
+    shop.until_quiet().await;
+    shop.close_with_dead_letters(&[(Subscription::PaymentOrderCreated, 1)]).await;
+}
+
+/// Each series costs memory here and in Prometheus, so there are few, whatever customers send and however many come.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_number_of_series_does_not_grow_with_orders_and_paths() {
+    let mut shop = Shop::open().await;
+    let front = shop.start_web().await;
+    shop.start_worker(&[]).await;
+    let series = |scrape: &Scrape| -> BTreeSet<String> {
+        scrape.samples().iter().map(|sample| format!("{} {:?}", sample.name, sample.labels)).collect()
+    };
+    let mut sizes = Vec::new();
+    for round in 0..2 {
+        front.orders(5, "MUG-BLUE", VISA).await;
+        for number in 0..20 {
+            front.get(&format!("/made/up/{round}/{number}"), &[]).await;
+            front.send(Method::POST, &format!("/orders/{number}"), &[], None).await;
+        }
+        shop.until_quiet().await;
+        let (of_web, of_worker) = (series(&web(&mut shop).await), series(&worker(&mut shop).await));
+        sizes.push((of_web.len(), of_worker.len()));
+    }
+    assert_eq!(sizes[0], sizes[1]);
+    // 23 queues with four histograms of 17 buckets, sum and count, and some numbers each.
+    assert!(sizes[1].0 < 300 && sizes[1].1 < 3_000, "{sizes:?}");
+    shop.close().await;
+}
