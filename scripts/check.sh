@@ -60,6 +60,11 @@ if command -v shellcheck >/dev/null; then
 else
     say "shell scripts: not checked (shellcheck is not installed)"
 fi
+if command -v promtool >/dev/null; then
+    check "alerts" promtool test rules monitoring/alerts_test.yml
+else
+    say "alerts: not checked (promtool is not installed; it is in Debian's package prometheus)"
+fi
 check "containers" scripts/check_containers.sh
 check "lints" cargo clippy --workspace --all-targets -- -D warnings
 check "documentation" documentation

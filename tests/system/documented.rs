@@ -17,6 +17,41 @@ const DOCUMENTS: [&str; 3] = ["docs/RUNBOOK.md", "docs/ADDING-A-SERVICE.md", "RE
 /// What stands before a command of ours.
 const PREFIXES: [&str; 3] = ["", "docker compose run --rm ", "cargo run -p orderflow -- "];
 
+fn read(path: &str) -> String {
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
+    fs::read_to_string(file).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The heading's address within its page, as GitHub makes it.
+fn anchor(heading: &str) -> String {
+    let kept = heading.chars().filter(|letter| letter.is_alphanumeric() || [' ', '-'].contains(letter));
+    kept.collect::<String>().to_lowercase().replace(' ', "-")
+}
+
+/// Who is called at night finds the section that the alert names, and the metric that it is about.
+#[test]
+fn alerts_name_sections_of_the_runbook_and_metrics_that_there_are() {
+    let alerts = read("monitoring/alerts.yml");
+    let runbook = read("docs/RUNBOOK.md");
+    let headings: Vec<_> =
+        runbook.lines().filter(|line| line.starts_with("## ")).map(|line| anchor(&line[3..])).collect();
+    let named: Vec<_> =
+        alerts.lines().filter_map(|line| line.trim().strip_prefix("runbook: docs/RUNBOOK.md#")).collect();
+    assert_eq!(named.len(), alerts.matches("- alert: ").count(), "each alert has a section");
+    for section in named {
+        assert!(
+            headings.iter().any(|heading| heading == section),
+            "docs/RUNBOOK.md has no section {section:?}: {headings:?}"
+        );
+    }
+    let metrics = read("docs/METRICS.md");
+    for word in alerts.split(|letter: char| !(letter.is_alphanumeric() || letter == '_')) {
+        let name = word.trim_end_matches("_bucket").trim_end_matches("_count");
+        let ours = name.starts_with("orderflow_");
+        assert!(!ours || metrics.contains(&format!("| `{name}` |")), "docs/METRICS.md does not have {name:?}");
+    }
+}
+
 /// Everything that is set as code: fenced lines, and what stands between two back-ticks.
 fn code(document: &str) -> Vec<String> {
     let (mut code, mut prose, mut fenced) = (Vec::new(), String::new(), false);
@@ -91,8 +126,7 @@ fn refused(command: &[String]) -> Option<String> {
 fn every_command_line_in_the_documentation_is_one_that_exists() {
     let mut wrong = Vec::new();
     for path in DOCUMENTS {
-        let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
-        let commands = commands(&fs::read_to_string(file).unwrap_or_else(|error| panic!("{path}: {error}")));
+        let commands = commands(&read(path));
         assert!(commands.len() > 5, "{path} has hardly any command: this check looks for the wrong words");
         let refused = |command: Vec<String>| Some(format!("{path}: {}: {}", command.join(" "), refused(&command)?));
         wrong.extend(commands.into_iter().filter_map(refused));

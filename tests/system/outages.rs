@@ -69,6 +69,24 @@ async fn a_database_that_goes_away_is_waited_for() {
     shop.close().await;
 }
 
+/// What stands between a worker and the database forgets every connection in the middle of the work, also those that know
+/// which payment intent is an order's: no socket ever ends, so only our own clock tells.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes a minute, since a transaction may: `make test-full` runs it"]
+async fn connections_to_the_database_that_are_forgotten_are_given_up_and_orders_go_on() {
+    let mut shop = Shop::open_with_stripe().await;
+    let web = shop.start_web().await;
+    let url = shop.database_url();
+    let wire = Proxy::to(&url).await;
+    shop.start_worker_with(&[], &[("DATABASE_URL", wire.through(&url).as_str())]).await;
+    web.orders(100, "MUG-BLUE", VISA).await;
+    shop.until_orders("shipped", 20).await;
+    wire.half_open();
+    web.orders(20, "MUG-BLUE", VISA).await;
+    shop.until_orders("shipped", 120).await;
+    shop.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_killed_in_the_middle_of_500_orders_charges_nobody_twice() {
     let mut shop = Shop::open().await;
