@@ -25,7 +25,7 @@ const LIMITS: Limits = Limits { committers: 2, batch: 256, waiting: 4096, deadli
 
 /// How long the database may take: less than a provider's answer, so that the provider is not taken to be away because
 /// the database is.
-const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+const REMEMBER_WITHIN: Duration = Duration::from_secs(2);
 
 /// An order, and its intent where one is to be remembered.
 type Asked = (Uuid, Option<String>);
@@ -67,7 +67,7 @@ async fn answer_all(database: Database, asked: Vec<Asked>) -> Vec<Answer> {
         return asked.into_iter().map(|(_, intent)| Ok(intent)).collect();
     }
     let asking = async |connection: &mut Connection| remember_and_read(connection, &asked).await;
-    match database.run(ANSWER_WITHIN, asking).await {
+    match database.run(REMEMBER_WITHIN, asking).await {
         Ok(known) => asked.iter().map(|(order, _)| Ok(known.get(order).cloned())).collect(),
         Err(error) => {
             tracing::warn!(error = telemetry::chain(&error), "payment intents cannot be looked up or remembered");
