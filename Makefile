@@ -1,13 +1,13 @@
 # Every target is a script: read scripts/ for what happens.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full services services-down bench faults check schema env
+.PHONY: help demo test test-full services services-down bench faults check pictures schema env
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: ## three orders, shown all the way; stays until Ctrl-C (ONCE=1: ends by itself)
-	@ONCE=$(ONCE) scripts/demo.sh
+demo: ## three orders, shown all the way; stays until Ctrl-C (ONCE=1: ends by itself; MONITORING=1: with Prometheus; MAIL_VIEW=1: mails in a mail program)
+	@ONCE=$(ONCE) MONITORING=$(MONITORING) MAIL_VIEW=$(MAIL_VIEW) scripts/demo.sh
 
 test: ## the tests, on a PostgreSQL and a RabbitMQ of their own (ARGS="..." goes to the test runner)
 	@scripts/test.sh $(ARGS)
@@ -29,6 +29,9 @@ faults: ## breaks everything on a seeded schedule and checks that nothing is los
 
 check: ## format, lints, documentation, licences, generated files
 	@scripts/check.sh
+
+pictures: ## docs/pictures/ of the pages and mails as they are now
+	@scripts/pictures.sh
 
 schema: ## writes src/store/schema/*.rs from the migrations
 	@scripts/schema.sh

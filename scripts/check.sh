@@ -36,6 +36,30 @@ definitions() {
     return 1
 }
 
+# The queries of the dashboards, with what Grafana fills in, as rules: those promtool can read.
+dashboards_as_rules() {
+    python3 - monitoring/grafana/dashboards/*.json <<'PYTHON'
+import json, sys
+rules = []
+for name in sys.argv[1:]:
+    for panel in json.load(open(name, encoding="utf-8"))["panels"]:
+        for target in panel["targets"]:
+            query = target["expr"].replace("$__rate_interval", "1m").replace("$queue", "a.queue")
+            rules.append({"record": f"panel:{len(rules)}", "expr": query})
+# JSON is YAML too.
+print(json.dumps({"groups": [{"name": "panels", "rules": rules}]}))
+PYTHON
+}
+
+alerts() {
+    mkdir -p "$DEV"
+    dashboards_as_rules >"$DEV/dashboards.yml" &&
+        promtool check rules "$DEV/dashboards.yml" &&
+        promtool check config monitoring/prometheus.yml &&
+        promtool test rules monitoring/*_test.yml &&
+        amtool check-config monitoring/alertmanager.yml
+}
+
 licences() {
     if ! command -v cargo-deny >/dev/null; then
         say "licences, bans: not checked (cargo-deny is not installed)"
@@ -60,12 +84,13 @@ if command -v shellcheck >/dev/null; then
 else
     say "shell scripts: not checked (shellcheck is not installed)"
 fi
-if command -v promtool >/dev/null; then
-    check "alerts" promtool test rules monitoring/alerts_test.yml
+if command -v promtool >/dev/null && command -v amtool >/dev/null && command -v python3 >/dev/null; then
+    check "alerts and dashboards" alerts
 else
-    say "alerts: not checked (promtool is not installed; it is in Debian's package prometheus)"
+    say "alerts: not checked (it takes promtool, amtool and python3; the first two come with Debian's prometheus and prometheus-alertmanager)"
 fi
 check "containers" scripts/check_containers.sh
+check "kubernetes" scripts/check_kubernetes.sh
 check "lints" cargo clippy --workspace --all-targets -- -D warnings
 check "documentation" documentation
 check "documentation tests" cargo test --workspace --doc --quiet

@@ -7,24 +7,13 @@ set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 # shellcheck source=scripts/lib.sh
 . "$HERE/lib.sh"
+# shellcheck source=scripts/python_tools.sh
+. "$HERE/python_tools.sh"
 
 TOOLS=$DEV/tools/containers
-WANTED=$HERE/check_containers.txt
-
-# Anew when the list has changed; the copy of it is written last, so that half an installation does not count.
-tools() {
-    cmp -s "$WANTED" "$TOOLS/installed.txt" && return
-    rm -rf "$TOOLS"
-    mkdir -p "$DEV/log"
-    {
-        python3 -m venv "$TOOLS" &&
-            "$TOOLS/bin/pip" install --disable-pip-version-check --no-deps --only-binary :all: --requirement "$WANTED" &&
-            cp "$WANTED" "$TOOLS/installed.txt"
-    } >"$DEV/log/containers-tools.log" 2>&1
-}
 
 cd "$ROOT"
-if ! tools; then
+if ! python_tools containers "$HERE/check_containers.txt"; then
     say "docker-compose.yml, Dockerfile: not checked (their tools cannot be installed; see $DEV/log/containers-tools.log)"
     exit 0
 fi

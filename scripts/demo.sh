@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Shows the whole job: orders placed over HTTP go all the way, on real services.
 # It stays until Ctrl-C; with ONCE=1 it ends by itself, its last line says how the orders ended.
+# With MONITORING=1 Prometheus and Alertmanager look on; with MAIL_VIEW=1 the mails are read in a mail program.
 set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
@@ -8,9 +9,16 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 . "$HERE/lib.sh"
 # shellcheck source=scripts/install.sh
 . "$HERE/install.sh"
+# shellcheck source=scripts/node_tools.sh
+. "$HERE/node_tools.sh"
+# shellcheck source=scripts/services/monitoring.sh
+. "$HERE/services/monitoring.sh"
+# shellcheck source=scripts/services/maildev.sh
+. "$HERE/services/maildev.sh"
 
 DEMO=$DEV/demo
-PROGRAMS=(serve worker)
+# In the order in which they are stopped: who looks on goes first, or it would tell of what we stop.
+PROGRAMS=(prometheus alertmanager serve worker maildev)
 
 only_one_demo() {
     mkdir -p "$DEMO"
@@ -37,6 +45,10 @@ choose_settings() {
     WORKER_PORT=$(free_port $((SERVE_PORT + 1)))
     OPS_PORT=$(free_port $((WORKER_PORT + 1)))
     export LISTEN=127.0.0.1:$SERVE_PORT WORKER_LISTEN=127.0.0.1:$WORKER_PORT OPS_LISTEN=127.0.0.1:$OPS_PORT
+    # For whoever opens the console of this demo, and no longer than it lasts.
+    CONSOLE_TOKEN=$(random_hex 16)
+    export OPERATOR_TOKENS
+    OPERATOR_TOKENS=demo:operate:$(printf %s "$CONSOLE_TOKEN" | sha256sum | cut -d ' ' -f 1)
     export PUBLIC_URL=http://127.0.0.1:$SERVE_PORT MAIL=file:$DEMO/mail
     rm -rf "$DEMO/mail"
     mkdir -p "$DEMO/mail"
@@ -91,15 +103,28 @@ place_orders() {
 print_links() {
     cat <<LINKS
 
-products      $PUBLIC_URL/products
+shop          $PUBLIC_URL/
+console       http://$OPS_LISTEN/ops
+              token $CONSOLE_TOKEN
 RabbitMQ      ${RABBITMQ_MANAGEMENT_URL:-not known, because AMQP_URL was given without RABBITMQ_MANAGEMENT_URL}
               user orderflow-viewer, password ${AMQP_VIEWER_PASSWORD:-not known}
-mail          $DEMO/mail ($(find "$DEMO/mail" -type f | wc -l) files so far)
+mail          $(mail_link)
 metrics       http://$OPS_LISTEN/metrics and http://$WORKER_LISTEN/metrics
 logs          $DEMO/serve.log
               $DEMO/worker.log
-
 LINKS
+    if on "${MONITORING:-}"; then
+        monitoring_links
+    fi
+    printf '\n'
+}
+
+mail_link() {
+    if on "${MAIL_VIEW:-}"; then
+        maildev_link
+    else
+        printf '%s' "$DEMO/mail ($(find "$DEMO/mail" -type f | wc -l) files so far)"
+    fi
 }
 
 stay() {
@@ -108,6 +133,9 @@ stay() {
     serve_runs || fail_with_log "The front end has ended by itself." "$DEMO/serve.log"
     fail_with_log "The worker has ended by itself." "$DEMO/worker.log"
 }
+
+# on VALUE: whether a switch such as ONCE is on.
+on() { [ -n "$1" ] && [ "$1" != 0 ]; }
 
 # A second Ctrl-C while things are being stopped must not leave half of them running.
 clean_up() {
@@ -139,10 +167,16 @@ use_services 7>&-
 build
 set_up
 choose_settings
+if on "${MAIL_VIEW:-}"; then
+    maildev_start
+fi
 start_programs
+if on "${MONITORING:-}"; then
+    monitoring_start
+fi
 place_orders
 print_links
-if [ -z "${ONCE:-}" ] || [ "$ONCE" = 0 ]; then
+if ! on "${ONCE:-}"; then
     trap 'on_signal 0' INT
     stay
 fi

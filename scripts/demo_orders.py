@@ -108,6 +108,7 @@ def main():
     print()
     for order, result in zip(orders, outcomes):
         print(f"order {order['number']} ({result})")
+        print(f"  {order['links']['page']}")
         print(f"  curl -H 'Authorization: Bearer {order['token']}' {base}/orders/{order['order_id']}")
     with open(summary_file, "w", encoding="utf-8") as file:
         print(summary(outcomes), file=file)

@@ -44,23 +44,41 @@ apt_get() {
         apt-get -qq -o DPkg::Lock::Timeout=120 "$@" </dev/null
 }
 
-# The packages would start a PostgreSQL and a RabbitMQ of their own, now and at every boot. Where
-# we are the ones who install them nobody asked for that, so a policy forbids the start, no
-# default cluster is created, and the units are disabled. What was installed before is left alone.
 install_servers() {
     local packages=()
     [ -n "$(postgres_bin)" ] || packages+=(postgresql)
     [ -n "$(rabbitmq_version)" ] || packages+=(rabbitmq-server)
-    [ "${#packages[@]}" -gt 0 ] || return 0
-
-    may_install "${packages[@]}"
-    trap unblock_starts EXIT
-    block_starts "${packages[@]}"
-    install_packages "${packages[@]}"
-    disable_units "${packages[@]}"
-    unblock_starts
-    trap - EXIT
+    install_stopped "${packages[@]}"
 }
+
+# promtool comes with the first of them, amtool with the second.
+install_monitoring() {
+    local packages=()
+    command -v prometheus >/dev/null || packages+=(prometheus)
+    command -v prometheus-alertmanager >/dev/null || packages+=(prometheus-alertmanager)
+    install_stopped "${packages[@]}"
+}
+
+# Debian's packages belong together. On Ubuntu they are a snap, which does not install here: there both have to be on the
+# PATH already.
+install_browser() {
+    local packages=()
+    command -v chromium >/dev/null || packages+=(chromium)
+    command -v chromedriver >/dev/null || packages+=(chromium-driver)
+    [ "${#packages[@]}" = 0 ] || install_packages "${packages[@]}"
+}
+
+# install_stopped PACKAGE...: the packages would start servers of their own, now and at every boot. Where we are the ones
+# who install them nobody asked for that, so a policy forbids the start, PostgreSQL makes no default cluster, and the units
+# are disabled. What was installed before is left alone. In a subshell, so that the caller's traps stay.
+install_stopped() (
+    [ "$#" -gt 0 ] || return 0
+    may_install "$@"
+    trap unblock_starts EXIT
+    block_starts "$@"
+    install_packages "$@"
+    disable_units "$@"
+)
 
 POLICY=/usr/sbin/policy-rc.d
 CLUSTER_CONF=/etc/postgresql-common/createcluster.d/orderflow-setup.conf
@@ -69,8 +87,10 @@ MARK='# Temporary, by the set-up of Orderflow: delete it if no such set-up is ru
 # The policy names only what is being installed: other services keep their starts and restarts. One
 # that is there already is the decision of the machine's owner (in containers it forbids all).
 block_starts() {
-    local units
-    units=$(printf '%s\n' "$@" | sed 's/^postgresql$/postgresql*/; s/^rabbitmq-server$/rabbitmq-server*|epmd*/' | paste -sd '|')
+    local package units=
+    for package; do
+        units+=${units:+|}$(units_of "$package")
+    done
     if [ ! -e "$POLICY" ]; then
         policy "$units" | as_root tee "$POLICY" >/dev/null
         as_root chmod 755 "$POLICY"
@@ -79,6 +99,15 @@ block_starts() {
         as_root mkdir -p "${CLUSTER_CONF%/*}"
         printf '%s\ncreate_main_cluster = false\n' "$MARK" | as_root tee "$CLUSTER_CONF" >/dev/null
     fi
+}
+
+# units_of PACKAGE: the units that it brings, as shell patterns: by name, or with .service behind it.
+units_of() {
+    case $1 in
+    postgresql) echo 'postgresql*' ;;
+    rabbitmq-server) echo 'rabbitmq-server*|epmd*' ;;
+    *) echo "$1|$1.*" ;;
+    esac
 }
 
 # policy PATTERNS: the program that dpkg asks before a start. Its first argument that is no option

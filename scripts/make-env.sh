@@ -34,11 +34,17 @@ TOKEN_SECRET=$(random_hex 32)
 # A real payment provider, instead of the simulated one.
 #PAYMENT_PROVIDER=stripe
 #STRIPE_SECRET_KEY=sk_test_...
+# Operators, and what they need for dead letters: docs/OPERATORS.md.
+#OPERATOR_TOKENS=NAME:operate:SHA256
+#CONSOLE_AMQP_ADMIN_URL=amqp://orderflow-admin:PASSWORD@rabbitmq:5672/orderflow
 # Ports on 127.0.0.1, where the usual ones are taken.
 #WEB_PORT=8080
+#OPS_PORT=8082
 #RABBITMQ_PORT=15672
 #MAILPIT_PORT=8025
 #PROMETHEUS_PORT=9090
+#ALERTMANAGER_PORT=9093
+#GRAFANA_PORT=3000
 #JAEGER_PORT=16686
 # Workers of each service. Other settings (docker compose run --rm orderflow config lists them) that docker-compose.yml
 # has as a variable go here too, the rest into a docker-compose.override.yml.
@@ -55,6 +61,6 @@ ENV
 settings >"$FILE.new"
 mv "$FILE.new" "$FILE"
 # Mounted into containers whose users are none of this machine's; a clone under umask 077 would keep them out.
-chmod a+rX "$ROOT/rabbitmq" "$ROOT/rabbitmq"/* "$ROOT/monitoring" "$ROOT/monitoring"/*
+chmod -R a+rX "$ROOT/rabbitmq" "$ROOT/monitoring"
 say "written: $FILE (only you can read it)"
 say "next: docker compose up --detach --build"

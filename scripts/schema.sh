@@ -26,4 +26,6 @@ fi
 url="${DATABASE_URL%/*}/orderflow_schema"
 DATABASE_URL=$url .dev/tools/bin/diesel database reset
 DATABASE_URL=$url .dev/tools/bin/diesel database drop
+# A reset writes diesel's own first migration beside ours, which need none of it.
+rm -rf migrations/00000000000000_diesel_initial_setup
 cargo fmt --all 8>&-

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # The private PostgreSQL and RabbitMQ of this checkout, below .dev/.
 #
-#   services.sh up      installs what is missing, starts what does not run, writes .dev/env
-#   services.sh down    stops what `up` started, and nothing else
-#   services.sh install only installs what is missing, for whoever starts servers of its own
+#   services.sh up                 installs what is missing, starts what does not run, writes .dev/env
+#   services.sh down               stops what `up` started, and nothing else
+#   services.sh install            only installs what is missing, for whoever starts servers of its own
+#   services.sh install monitoring the same of Prometheus and Alertmanager
 #
 # Ports, passwords and data survive a restart; to begin anew: down, then delete .dev.
 # `up --for-run` is for scripts that share the services: see use_services in lib.sh.
@@ -24,7 +25,7 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 . "$HERE/services/rabbitmq.sh"
 
 usage() {
-    say "usage: scripts/services.sh up|down|install" >&2
+    say "usage: scripts/services.sh up|down|install [monitoring]" >&2
     exit 2
 }
 
@@ -85,5 +86,6 @@ case "${1:-} ${2:-}" in
 'up ' | 'up --for-run') up "${2:-}" ;;
 'down ') down ;;
 'install ') install_servers ;;
+'install monitoring') install_monitoring ;;
 *) usage ;;
 esac

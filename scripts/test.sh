@@ -21,6 +21,13 @@ fi
 
 need_cargo
 need_command cc gcc libc6-dev
+if [ "$FULL" = yes ]; then
+    # Its tests run the real ones, with the rules of monitoring/.
+    install_monitoring
+    "$HERE/browser.sh" --full
+else
+    "$HERE/browser.sh"
+fi
 cd "$ROOT"
 trap release_services EXIT
 use_services

@@ -61,9 +61,23 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Each queue: what waits, how fast it is worked, how many processes it needs, when its backlog is gone
+    ///
+    /// Depths and arrivals come from RabbitMQ's management API, the rest from what workers wrote to the database in the last
+    /// minute. `-` is not known: nothing was measured yet, or nobody works the queue.
+    /// Exit status: 0 told; 3 something could not be read, and what could is told.
+    Queues {
+        /// Answer in JSON; what is not known is null
+        #[arg(long)]
+        json: bool,
+    },
+    /// The flow of orders in this terminal, refreshed each second: rates, depths, lag, errors; q quits
+    ///
+    /// Exit status: 0 you left; 2 this is no terminal.
+    Top,
     /// Whether what must hold of orders does: money, stock, parcels, mails, the log; each violation with what to do
     ///
-    /// It only reads, a part of the orders after the other, and may be run while customers order. What is on its way is no
+    /// It only reads (but for --record), a part of the orders after the other, and may be run while customers order. What is on its way is no
     /// violation, and neither is an order behind a dead letter: it is named with the command that sends it again.
     /// Exit status: 0 all holds; 1 there are violations, or there is no such order; 3 something could not be checked, and
     /// what was found until then is told.

@@ -2,6 +2,7 @@
 //!
 //! docs/ARCHITECTURE.md follows one order through these modules.
 
+pub mod advice;
 pub mod broker;
 pub mod config;
 pub mod domain;
@@ -18,4 +19,5 @@ pub mod telemetry;
 pub mod timestamp;
 pub mod tls;
 pub mod token;
+pub mod trace;
 pub mod web;

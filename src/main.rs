@@ -5,6 +5,7 @@ mod cli;
 use std::{
     io::{self, Write as _},
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::Parser as _;
@@ -13,6 +14,9 @@ use orderflow::{
     ops::{self, Exit, Failed},
 };
 
+/// How long what nobody waits for any more may take to end.
+const LAST_TASKS: Duration = Duration::from_secs(1);
+
 fn main() -> ExitCode {
     let arguments = cli::Arguments::parse();
     let source = Source::from_env();
@@ -20,12 +24,16 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return end(Err(error.into())),
     };
-    end(runtime.block_on(run(arguments.command, &source)))
+    let outcome = runtime.block_on(run(arguments.command, &source));
+    // A name that is still being looked up keeps nobody waiting.
+    runtime.shutdown_timeout(LAST_TASKS);
+    end(outcome)
 }
 
 async fn run(command: cli::Command, source: &Source) -> Result<Exit, Failed> {
     use cli::{Command, DlqCommand, StockCommand, TopologyCommand};
-    let out = &mut io::stdout().lock();
+    // Not locked: `orderflow top` gives the terminal back from whichever thread panics.
+    let out = &mut io::stdout();
     match command {
         Command::Serve => Ok(orderflow::web::run(source).await.map(|()| Exit::Ok)?),
         Command::Migrate { json } => ops::migrate::run(source, json, out).await,
@@ -43,6 +51,8 @@ async fn run(command: cli::Command, source: &Source) -> Result<Exit, Failed> {
         Command::Dlq(DlqCommand::Discard(options)) => ops::dlq::discard(source, &options, out).await,
         Command::Republish(options) => ops::republish::run(source, &options, out).await,
         Command::Audit(options) => ops::audit::run(source, &options, out).await,
+        Command::Queues { json } => ops::queues::run(source, json, out).await,
+        Command::Top => ops::top::run(source).await,
         Command::Doctor { json } => ops::doctor::run(source, json, out).await,
         Command::Why { order, json } => ops::why::run(source, &order, json, out).await,
     }

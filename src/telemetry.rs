@@ -2,7 +2,10 @@
 
 use std::io::IsTerminal as _;
 
-use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing::Subscriber;
+use tracing_subscriber::{
+    EnvFilter, Layer, fmt, layer::SubscriberExt as _, registry::LookupSpan, util::SubscriberInitExt as _,
+};
 
 use crate::config::{LogConfig, LogFormat};
 
@@ -16,9 +19,20 @@ pub fn init(config: &LogConfig) {
     let layer = fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
     let started = match config.format {
         LogFormat::Text => registry.with(layer.with_target(false)).try_init(),
-        LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init(),
+        LogFormat::Json => registry.with(json()).try_init(),
     };
     drop(started);
+}
+
+/// One JSON object a line. What a line says and what the spans around it say are beside each other, so that `order.id` has
+/// one name wherever a line comes from.
+fn json<S: Subscriber + for<'a> LookupSpan<'a>>() -> impl Layer<S> {
+    json_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false)
+        .flatten_span_list_on_top_level(true)
 }
 
 /// An error with its whole chain of causes on one line, for the log.

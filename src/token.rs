@@ -4,13 +4,13 @@ use chrono::{DateTime, Duration, Utc};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::Sha256;
-use url::Url;
+use url::{Host, Url};
 use uuid::Uuid;
 
 use crate::config::LinkConfig;
 
 /// How long a token opens its order.
-const LIFETIME: Duration = Duration::days(90);
+pub const LIFETIME: Duration = Duration::days(90);
 
 /// Makes and checks tokens, and the links that carry them.
 #[derive(Debug, Clone)]
@@ -46,13 +46,31 @@ impl OrderLinks {
         };
         let (Ok(expiry), Ok(signature)) = (expiry.parse::<i64>(), hex::decode(signature)) else { return false };
         expiry > now.timestamp()
-            && self.secrets.iter().any(|secret| mac(secret, order_id, expiry).verify_slice(&signature).is_ok())
+            && self.secrets.iter().any(|secret| mac(secret, &signed(order_id, expiry)).verify_slice(&signature).is_ok())
     }
 
     /// The status page of an order, for its customer: the link carries the token.
     #[must_use]
     pub fn page(&self, order_id: Uuid, placed_at: DateTime<Utc>) -> String {
         format!("{}?t={}", self.absolute(&format!("/track/{order_id}")), self.token(order_id, placed_at))
+    }
+
+    /// Whether a browser reaches us by plain HTTP and on its own machine: a demonstration, or somebody at work on the shop.
+    #[must_use]
+    pub fn is_on_loopback_without_tls(&self) -> bool {
+        let is_loopback = match self.public_url.host() {
+            Some(Host::Domain(name)) => name == "localhost",
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        };
+        is_loopback && self.public_url.scheme() == "http"
+    }
+
+    /// Whether this is where the shop's own pages come from: the value of a browser's `Origin`.
+    #[must_use]
+    pub fn is_own_origin(&self, origin: &str) -> bool {
+        self.public_url.origin().ascii_serialization() == origin
     }
 
     /// A path below the shop's public address.
@@ -62,7 +80,8 @@ impl OrderLinks {
     }
 }
 
-fn mac(secret: &SecretString, order_id: Uuid, expiry: i64) -> Hmac<Sha256> {
+/// What signs this text with this secret. Each purpose has texts of its own form, so that no signature is of use for another.
+pub(crate) fn mac(secret: &SecretString, text: &str) -> Hmac<Sha256> {
     let secret = secret.expose_secret().as_bytes();
     let mut block = hmac::digest::Key::<Hmac<Sha256>>::default();
     // As RFC 2104 makes a key of any length into a block: a longer one is hashed, a shorter one is filled up with zeros.
@@ -73,12 +92,16 @@ fn mac(secret: &SecretString, order_id: Uuid, expiry: i64) -> Hmac<Sha256> {
         *to = *from;
     }
     let mut mac = Hmac::<Sha256>::new(&block);
-    mac.update(format!("{order_id}|{expiry}").as_bytes());
+    mac.update(text.as_bytes());
     mac
 }
 
+fn signed(order_id: Uuid, expiry: i64) -> String {
+    format!("{order_id}|{expiry}")
+}
+
 fn sign(secret: &SecretString, order_id: Uuid, expiry: i64) -> Vec<u8> {
-    mac(secret, order_id, expiry).finalize().into_bytes().to_vec()
+    mac(secret, &signed(order_id, expiry)).finalize().into_bytes().to_vec()
 }
 
 #[cfg(test)]

@@ -24,6 +24,12 @@ pub fn seconds() -> BTreeMap<&'static str, f64> {
     used
 }
 
+/// Seconds of processor time that these processes have used since they started.
+pub fn of(processes: &[u32]) -> f64 {
+    let stats = processes.iter().filter_map(|id| fs::read_to_string(format!("/proc/{id}/stat")).ok());
+    stats.filter_map(|stat| Some(read(&stat)?.1)).sum::<f64>() / TICKS
+}
+
 /// Name and user + system ticks out of a line of /proc/PID/stat; the name stands in parentheses and may hold spaces.
 fn read(stat: &str) -> Option<(&str, f64)> {
     let (before, after) = stat.rsplit_once(')')?;

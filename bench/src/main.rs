@@ -2,6 +2,8 @@
 //! `shipped`, with batches and without, in turn.
 
 mod cpu;
+mod live;
+mod observe;
 
 use std::{
     collections::BTreeMap,
@@ -10,13 +12,17 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
+use observe::{Observed, Sink};
 use orderflow_tests::{Shop, VISA};
 use serde::Serialize;
 
 /// Measures accepted orders/s over HTTP, and orders/s from `payment.order-created` to `shipped` with one worker.
 #[derive(Debug, Parser)]
+#[command(args_conflicts_with_subcommands = true)]
 struct Arguments {
+    #[command(subcommand)]
+    other: Option<Other>,
     /// Orders in each round
     #[arg(long, default_value_t = 10_000)]
     orders: usize,
@@ -26,52 +32,69 @@ struct Arguments {
     /// Batch sizes to compare
     #[arg(long, value_delimiter = ',', default_value = "256,1")]
     batch_sizes: Vec<usize>,
+    /// What it costs to be watched: each of these in turn
+    #[arg(long, value_delimiter = ',', default_value = "off")]
+    observed: Vec<Observed>,
     /// Where the results go
     #[arg(long, default_value = "bench/out")]
     out: PathBuf,
 }
 
-/// Nothing but the lines by which the processes' addresses are known: what a log costs is not measured here.
-const LOG: (&str, &str) = ("RUST_LOG", "warn,orderflow::web::server=info,orderflow_worker::process=info");
+/// Other measurements.
+#[derive(Debug, Subcommand)]
+enum Other {
+    /// How soon watchers of orders are told, and what watching costs
+    Live(live::Arguments),
+}
 
 /// One round.
 #[derive(Debug, Clone, Serialize)]
 struct Round {
     batch_size: usize,
+    observed: Observed,
     orders: usize,
     accepted_per_second: f64,
     shipped_per_second: f64,
     /// Shares of the processor time that was used while the worker worked.
     cpu_shares: BTreeMap<&'static str, f64>,
+    /// Traces that were sent, in bytes.
+    traced_bytes: u64,
 }
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
     let arguments = Arguments::parse();
+    if let Some(Other::Live(arguments)) = arguments.other {
+        return live::run(arguments).await;
+    }
     let mut rounds = Vec::new();
     for round in 1..=arguments.rounds {
-        for batch_size in &arguments.batch_sizes {
-            let measured = measure(*batch_size, arguments.orders).await;
+        for (batch_size, observed) in variants(&arguments) {
+            let measured = measure(batch_size, observed, arguments.orders).await?;
             println!(
-                "round {round}, BATCH_SIZE {batch_size}: accepted {:.0}/s, shipped {:.0}/s, processor {}",
+                "round {round}, BATCH_SIZE {batch_size}, observed {observed:?}: accepted {:.0}/s, shipped {:.0}/s, \
+                 processor {}, traces {} KiB",
                 measured.accepted_per_second,
                 measured.shipped_per_second,
-                shares(&measured.cpu_shares)
+                shares(&measured.cpu_shares),
+                measured.traced_bytes / 1024,
             );
             rounds.push(measured);
         }
     }
     println!();
-    for batch_size in &arguments.batch_sizes {
+    for variant in variants(&arguments) {
         let of = |figure: fn(&Round) -> f64| {
-            median(rounds.iter().filter(|round| round.batch_size == *batch_size).map(figure).collect())
+            let same = rounds.iter().filter(|round| (round.batch_size, round.observed) == variant);
+            median(same.map(figure).collect())
         };
-        println!("BATCH_SIZE {batch_size}: median {:.0} orders/s shipped", of(|round| round.shipped_per_second));
+        let (batch_size, observed) = variant;
+        println!(
+            "BATCH_SIZE {batch_size}, observed {observed:?}: median {:.0} orders/s accepted, {:.0} orders/s shipped",
+            of(|round| round.accepted_per_second),
+            of(|round| round.shipped_per_second)
+        );
     }
-    println!(
-        "accepted over HTTP: median {:.0} orders/s",
-        median(rounds.iter().map(|one| one.accepted_per_second).collect())
-    );
     fs::create_dir_all(&arguments.out)?;
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let path = arguments.out.join(format!("flow-{seconds}.json"));
@@ -80,25 +103,40 @@ async fn main() -> std::io::Result<()> {
     Ok(())
 }
 
-async fn measure(batch_size: usize, orders: usize) -> Round {
+/// What is compared, in the order in which it is measured.
+fn variants(arguments: &Arguments) -> Vec<(usize, Observed)> {
+    let observed = |size: &usize| arguments.observed.iter().map(|one| (*size, *one)).collect::<Vec<_>>();
+    arguments.batch_sizes.iter().flat_map(observed).collect()
+}
+
+async fn measure(batch_size: usize, observed: Observed, orders: usize) -> std::io::Result<Round> {
     let mut shop = Shop::open().await;
-    let web = shop.start_web_with(&[LOG]).await;
+    let collector = Sink::start()?;
+    let settings = observed.settings(&collector);
+    let mut settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let web = shop.start_web_with(&settings).await;
+    let operators = shop.webs()[0].logged_address("at").await;
+    let mut asking: Vec<_> = observed.ask(operators).into_iter().collect();
     let begin = Instant::now();
     web.orders(orders, "MUG-BLUE", VISA).await;
     let accepted_per_second = per_second(orders, begin);
     shop.until_published().await;
     let batch = batch_size.to_string();
+    settings.push(("BATCH_SIZE", &batch));
     let (begin, before) = (Instant::now(), cpu::seconds());
-    shop.start_worker_with(&[], &[("BATCH_SIZE", &batch), LOG]).await;
+    shop.start_worker_with(&[], &settings).await;
+    asking.extend(observed.ask(shop.workers()[0].address().await));
     shop.until_orders("shipped", i64::try_from(orders).unwrap_or(i64::MAX)).await;
     let shipped_per_second = per_second(orders, begin);
     let after = cpu::seconds();
+    asking.iter().for_each(tokio::task::JoinHandle::abort);
     shop.close().await;
     let used: BTreeMap<_, _> =
         after.into_iter().map(|(name, seconds)| (name, seconds - before.get(name).unwrap_or(&0.0))).collect();
     let all: f64 = used.values().sum();
     let cpu_shares = used.into_iter().map(|(name, seconds)| (name, seconds / all)).collect();
-    Round { batch_size, orders, accepted_per_second, shipped_per_second, cpu_shares }
+    let traced_bytes = collector.taken();
+    Ok(Round { batch_size, observed, orders, accepted_per_second, shipped_per_second, cpu_shares, traced_bytes })
 }
 
 fn per_second(count: usize, begin: Instant) -> f64 {

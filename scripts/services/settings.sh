@@ -85,7 +85,7 @@ env_broker() {
     if own_broker; then
         # Passwords are passed on but not made up: `topology apply` sets them, and on a broker
         # that is not ours that would lock out whoever uses the old ones.
-        for name in AMQP_URL AMQP_ADMIN_URL RABBITMQ_MANAGEMENT_URL \
+        for name in AMQP_URL AMQP_ADMIN_URL RABBITMQ_MANAGEMENT_URL RABBITMQ_PROMETHEUS_URL \
             AMQP_WEB_PASSWORD AMQP_WORKER_PASSWORD AMQP_VIEWER_PASSWORD; do
             if [ -n "${!name:-}" ]; then
                 echo "$name=${!name}"
@@ -97,6 +97,7 @@ env_broker() {
     echo "AMQP_URL=amqp://orderflow-worker:$(secret amqp-worker-password)@$at"
     echo "AMQP_ADMIN_URL=amqp://orderflow-admin:$(secret amqp-admin-password)@$at"
     echo "RABBITMQ_MANAGEMENT_URL=http://127.0.0.1:$(port management-port)"
+    echo "RABBITMQ_PROMETHEUS_URL=http://127.0.0.1:$(port prometheus-port)"
     echo "AMQP_WEB_PASSWORD=$(secret amqp-web-password)"
     echo "AMQP_WORKER_PASSWORD=$(secret amqp-worker-password)"
     echo "AMQP_VIEWER_PASSWORD=$(secret amqp-viewer-password)"

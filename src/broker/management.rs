@@ -1,5 +1,5 @@
-//! RabbitMQ's management API: the only way to make users and policies. `orderflow topology` and `orderflow doctor` use
-//! it, and no other program.
+//! RabbitMQ's management API: the only way to make users and policies. The operator's commands use it, and
+//! no other program.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Subscription, Topology, names};
-use crate::config::AdminConfig;
+use crate::{config::AdminConfig, telemetry};
 
 /// An import of some thirty quorum queues takes a few seconds on a busy node.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -39,6 +39,23 @@ pub enum ManagementError {
     /// Its answer is not what the API's documentation says.
     #[error("RabbitMQ's management API gave an answer that cannot be read")]
     Unreadable(#[from] serde_json::Error),
+}
+
+impl ManagementError {
+    /// What a person reads of it, with what to look at.
+    #[must_use]
+    pub fn explained(&self) -> String {
+        let why = telemetry::chain(self);
+        match self {
+            Self::Unreachable { .. } => {
+                format!("{why}. Is RabbitMQ up, is its management plugin on, and is RABBITMQ_MANAGEMENT_URL right?")
+            }
+            Self::Refused { .. } => {
+                format!("{why}. Is AMQP_ADMIN_URL's user an administrator, and its password right?")
+            }
+            Self::Unreadable(_) => why,
+        }
+    }
 }
 
 /// A client of one virtual host, as an administrator.
@@ -154,7 +171,9 @@ impl Management {
         body: Option<&B>,
     ) -> Result<String, ManagementError> {
         let root = self.config.management_url.as_str().trim_end_matches('/').to_owned();
-        let unreachable = |source| ManagementError::Unreachable { url: root.clone(), source };
+        // It is named already, and with what was asked for it is long.
+        let unreachable =
+            |source: reqwest::Error| ManagementError::Unreachable { url: root.clone(), source: source.without_url() };
         let mut request = self
             .client
             .request(method, format!("{root}/api/{path}"))

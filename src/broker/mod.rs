@@ -2,6 +2,7 @@
 
 mod connection;
 mod dead_letters;
+mod depths;
 pub mod headers;
 mod management;
 mod message;
@@ -16,6 +17,7 @@ mod topology;
 
 pub use connection::{Backoff, BrokerError, Connector};
 pub use dead_letters::{DeadLetter, DeadLetters, Found};
+pub use depths::QueueDepth;
 pub use management::{Management, ManagementError};
 pub use message::Message;
 pub use publisher::{PublishError, Publisher};

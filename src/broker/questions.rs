@@ -1,4 +1,4 @@
-//! What `orderflow doctor` asks the management API. Reads only.
+//! What the operator's commands ask the management API. Reads only.
 
 use reqwest::{Method, StatusCode};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -87,7 +87,7 @@ impl Management {
         Ok(self.get::<Vec<Permission>>(&path).await?.into_iter().map(|permission| permission.user).collect())
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ManagementError> {
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ManagementError> {
         Ok(serde_json::from_str(&self.request(Method::GET, path, None::<&Value>).await?)?)
     }
 }

@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
-use super::{Message, Publisher};
+use super::{Message, Publisher, names};
 use crate::{
     fault::{self, CrashPoint, Safeguard},
     metrics,
@@ -21,6 +21,7 @@ use crate::{
         outbox::{self, Outgoing},
     },
     telemetry,
+    trace::{About, Kind, Step},
 };
 
 /// Rows that this process has handed over and that are not confirmed yet. Beyond it the fast path takes no more, and
@@ -93,12 +94,15 @@ impl Relay {
             let _ = self.publisher.publish(Message::event(&event)).await;
             return;
         }
+        let mut step = publishing(&event);
         match self.publisher.publish(Message::event(&event)).await {
             Ok(()) => {
+                drop(step);
                 fault::crash_here(CrashPoint::AfterConfirm);
                 drop(self.confirmed.send((event.event_id, permit)).await);
             }
             Err(error) => {
+                step.failed(&error.to_string());
                 tracing::debug!(event.id = %event.event_id, order.id = %event.order_id, %error, "an event stays in the outbox");
             }
         }
@@ -153,6 +157,20 @@ impl Relay {
         .await;
         Ok(taken)
     }
+}
+
+/// An event's publication as a step of its order's trace.
+fn publishing(event: &Outgoing) -> Step {
+    let mut step = Step::after(Kind::Producer, "publish orders.events", event.traceparent.as_deref());
+    step.message(About {
+        operation: "publish",
+        destination: names::EVENTS,
+        event: event.event_id,
+        order: event.order_id,
+        correlation: event.correlation_id,
+    });
+    step.routing_key(event.kind.routing_key());
+    step
 }
 
 /// Deletes confirmed rows, as many at once as there are. A row that cannot be deleted becomes due again.

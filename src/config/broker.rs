@@ -18,7 +18,7 @@ pub(super) const AMQP_ADMIN_URL: Setting = Setting {
     name: "AMQP_ADMIN_URL",
     default: None,
     secret: true,
-    meaning: "RabbitMQ with an administrator's name and password, such as amqp://orderflow-admin:PASSWORD@HOST:5672/VHOST; only the operator's commands use it",
+    meaning: "RabbitMQ with an administrator's name and password, such as amqp://orderflow-admin:PASSWORD@HOST:5672/VHOST; the operator's commands use it, and /admin and /ops for queues and dead letters",
 };
 pub(super) const RABBITMQ_MANAGEMENT_URL: Setting = Setting {
     name: "RABBITMQ_MANAGEMENT_URL",
@@ -105,6 +105,12 @@ pub struct AdminConfig {
 }
 
 impl AdminConfig {
+    /// Whether there is an administrator at all: the front end does without, and then shows operators less.
+    #[must_use]
+    pub fn is_given(source: &Source) -> bool {
+        source.given(&AMQP_ADMIN_URL).is_some()
+    }
+
     /// Reads its variables; problems stay with `source`.
     #[must_use]
     pub fn read(source: &Source) -> Option<Self> {

@@ -5,18 +5,22 @@
 mod broker;
 mod database;
 mod log;
+mod operators;
 mod providers;
 mod setting;
+mod trace;
 mod web;
 mod worker;
 
 pub use broker::{AdminConfig, BrokerConfig, RetryDelays, Users};
 pub use database::DatabaseConfig;
 pub use log::{LogConfig, LogFormat};
+pub use operators::{OperatorToken, OperatorsConfig, Role, TRACE_ID};
 pub use providers::{
     CarrierChoice, CarrierConfig, LineConfig, MailConfig, MailTransport, PaymentChoice, PaymentConfig, StripeConfig,
 };
 pub use setting::{ConfigError, Setting, Source};
+pub use trace::TraceConfig;
 pub use web::{Admission, LinkConfig, WebConfig};
 pub use worker::{WorkerConfig, reconcile_after};
 
@@ -32,12 +36,16 @@ pub const ALL: &[&Setting] = &[
     &broker::RETRY_DELAYS,
     &web::LISTEN,
     &web::OPS_LISTEN,
+    &operators::OPERATOR_TOKENS,
+    &operators::RABBITMQ_UI_URL,
+    &operators::TRACE_VIEWER_URL,
     &web::PUBLIC_URL,
     &web::TOKEN_SECRET,
     &web::RATE_LIMIT,
     &web::TRUSTED_PROXIES,
     &web::ADMISSION_MAX_OUTBOX_AGE,
     &web::ADMISSION_MAX_OUTBOX_ROWS,
+    &web::LIVE_WATCHERS,
     &worker::WORKER_LISTEN,
     &worker::BATCH_SIZE,
     &worker::PREFETCH,
@@ -58,4 +66,6 @@ pub const ALL: &[&Setting] = &[
     &providers::MAIL_CONCURRENCY,
     &log::RUST_LOG,
     &log::LOG_FORMAT,
+    &trace::OTEL_EXPORTER_OTLP_ENDPOINT,
+    &trace::OTEL_TRACES_SAMPLER_ARG,
 ];

@@ -1,4 +1,5 @@
-//! `LISTEN`, `OPS_LISTEN`, `PUBLIC_URL`, `TOKEN_SECRET`, `RATE_LIMIT`, `TRUSTED_PROXIES`, `ADMISSION_MAX_OUTBOX_AGE`, `ADMISSION_MAX_OUTBOX_ROWS`
+//! `LISTEN`, `OPS_LISTEN`, `PUBLIC_URL`, `TOKEN_SECRET`, `RATE_LIMIT`, `TRUSTED_PROXIES`, `ADMISSION_MAX_OUTBOX_AGE`, `ADMISSION_MAX_OUTBOX_ROWS`,
+//! `LIVE_WATCHERS`
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -22,7 +23,7 @@ pub(super) const OPS_LISTEN: Setting = Setting {
     name: "OPS_LISTEN",
     default: Some("127.0.0.1:8082"),
     secret: false,
-    meaning: "where `orderflow serve` answers operators: /metrics; not for customers; unset and taken: a free port, which is logged",
+    meaning: "where `orderflow serve` answers operators: /metrics, /admin and /ops; not for customers; unset and taken: a free port, which is logged",
 };
 pub(super) const PUBLIC_URL: Setting = Setting {
     name: "PUBLIC_URL",
@@ -60,6 +61,12 @@ pub(super) const ADMISSION_MAX_OUTBOX_ROWS: Setting = Setting {
     secret: false,
     meaning: "orders are refused with 503 while more events than this wait for the broker",
 };
+pub(super) const LIVE_WATCHERS: Setting = Setting {
+    name: "LIVE_WATCHERS",
+    default: Some("10000"),
+    secret: false,
+    meaning: "the most who may watch orders at /orders/{id}/live of one `orderflow serve`; each takes a connection and some 17 kB",
+};
 
 /// When new orders are refused because those before them are not getting away.
 #[derive(Debug, Clone, Copy)]
@@ -92,8 +99,20 @@ pub struct WebConfig {
     pub admission: Admission,
     /// Orders a client address may place a minute; `None`: no limit.
     pub rate_limit: Option<NonZeroU32>,
+    /// Watchers of orders at most.
+    pub live_watchers: usize,
     /// Whose X-Forwarded-For is believed.
     pub trusted_proxies: Vec<IpAddr>,
+}
+
+impl Admission {
+    /// Reads its variables; problems stay with `source`.
+    #[must_use]
+    pub fn read(source: &Source) -> Option<Self> {
+        let max_outbox_age = source.parse(&ADMISSION_MAX_OUTBOX_AGE, setting::duration);
+        let max_outbox_rows = source.parse(&ADMISSION_MAX_OUTBOX_ROWS, |text| setting::number(text, 1, 10_000_000));
+        Some(Self { max_outbox_age: max_outbox_age?, max_outbox_rows: max_outbox_rows? })
+    }
 }
 
 impl LinkConfig {
@@ -125,8 +144,8 @@ impl WebConfig {
         let listen = source.parse(&LISTEN, setting::address);
         let ops_listen = setting::listen(source, &OPS_LISTEN);
         let links = LinkConfig::read(source);
-        let max_outbox_age = source.parse(&ADMISSION_MAX_OUTBOX_AGE, setting::duration);
-        let max_outbox_rows = source.parse(&ADMISSION_MAX_OUTBOX_ROWS, |text| setting::number(text, 1, 10_000_000));
+        let admission = Admission::read(source);
+        let live_watchers = source.parse(&LIVE_WATCHERS, |text| setting::number(text, 1, 100_000));
         let rate_limit = source.parse(&RATE_LIMIT, |text| setting::number(text, 0, 1_000_000));
         let trusted_proxies = match source.text(&TRUSTED_PROXIES) {
             None => Some(Vec::new()),
@@ -140,8 +159,9 @@ impl WebConfig {
             listen: listen?,
             ops_listen: ops_listen?,
             links: links?,
-            admission: Admission { max_outbox_age: max_outbox_age?, max_outbox_rows: max_outbox_rows? },
+            admission: admission?,
             rate_limit: NonZeroU32::new(rate_limit?),
+            live_watchers: live_watchers?,
             trusted_proxies: trusted_proxies?,
         })
     }

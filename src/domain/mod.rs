@@ -4,6 +4,6 @@ mod money;
 mod number;
 mod status;
 
-pub use money::{Overflow, format as format_money, total};
+pub use money::{Overflow, decimals, format as format_money, total};
 pub use number::{NotANumber, OrderNumber};
-pub use status::{OrderStatus, UnknownStatus};
+pub use status::{OrderStatus, UnknownStatus, is_final};

@@ -18,11 +18,17 @@ pub fn total(lines: impl IntoIterator<Item = (i64, i32)>) -> Result<i64, Overflo
         .ok_or(Overflow)
 }
 
+/// How many decimals a currency has; `None` where nobody knows.
+#[must_use]
+pub fn decimals(currency: &str) -> Option<u16> {
+    Currency::from_code(currency).and_then(Currency::exponent)
+}
+
 /// `49.98 EUR`, with as many decimals as the currency has: none for yen. The code and not a symbol, since a dollar
 /// sign says nothing of whose dollar it is. `None` for a currency of unknown decimals: a wrong amount is worse than none.
 #[must_use]
 pub fn format(minor_units: i64, currency: &str) -> Option<String> {
-    let decimals = Currency::from_code(currency).and_then(Currency::exponent)?;
+    let decimals = decimals(currency)?;
     let sign = if minor_units < 0 { "-" } else { "" };
     let amount = minor_units.unsigned_abs();
     if decimals == 0 {

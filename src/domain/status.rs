@@ -33,7 +33,8 @@ pub enum OrderStatus {
 }
 
 impl OrderStatus {
-    const ALL: [Self; 10] = [
+    /// Every status, in the order in which an order that goes well has them first.
+    pub const ALL: [Self; 10] = [
         Self::Pending,
         Self::ActionRequired,
         Self::Paid,
@@ -67,6 +68,14 @@ impl OrderStatus {
     #[must_use]
     pub const fn is_settled(self) -> bool {
         matches!(self, Self::Shipped | Self::InTransit | Self::Delivered | Self::PaymentFailed | Self::Cancelled)
+    }
+
+    /// The events that settle an order.
+    #[must_use]
+    pub fn settled_by() -> Vec<EventKind> {
+        let settles = |status: Self, event| !status.is_settled() && status.after(event).is_some_and(Self::is_settled);
+        let kinds = EventKind::ALL.iter().copied();
+        kinds.filter(|kind| Self::ALL.iter().any(|status| settles(*status, *kind))).collect()
     }
 
     /// The status after `event`, or `None` where the event has no place: the log then holds something that
@@ -110,6 +119,29 @@ impl OrderStatus {
     }
 }
 
+/// Whether nothing more can come into the log of an order with this history, from its first event on.
+///
+/// More than [`OrderStatus::is_settled`]: an order that has ended may have been asked to be cancelled meanwhile, and what
+/// follows from that is still told. A request cannot come later than what settles the order: the front end writes it
+/// under the lock under which the status is folded, and refuses it once the order is settled.
+#[must_use]
+pub fn is_final(history: &[EventKind]) -> bool {
+    let happened = |event| history.contains(&event);
+    let status = history.iter().fold(OrderStatus::Pending, |status, event| status.after(*event).unwrap_or(status));
+    match status {
+        // The request is granted, since nothing was shipped, and undone step by step.
+        OrderStatus::PaymentFailed => !happened(EventKind::OrderCancelRequested) || happened(EventKind::PaymentVoided),
+        // Turned back for another reason while the request was on its way: that is granted too, unless the carrier's
+        // refusal came first.
+        OrderStatus::Cancelled => {
+            !happened(EventKind::OrderCancelRequested)
+                || happened(EventKind::ShipmentCancelled)
+                || happened(EventKind::ShipmentFailed)
+        }
+        status => status.is_settled(),
+    }
+}
+
 impl fmt::Display for OrderStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -135,6 +167,12 @@ mod tests {
 
     fn fold(events: &[EventKind]) -> Option<OrderStatus> {
         events.iter().try_fold(OrderStatus::Pending, |status, event| status.after(*event))
+    }
+
+    #[test]
+    fn three_events_settle_an_order() {
+        use EventKind::{OrderCancelled, PaymentFailed, ShipmentCreated};
+        assert_eq!(OrderStatus::settled_by(), [PaymentFailed, ShipmentCreated, OrderCancelled]);
     }
 
     #[test]
@@ -211,6 +249,46 @@ mod tests {
             for event in EventKind::ALL {
                 assert_eq!(status.after(*event).unwrap_or(status), status, "at {event}");
             }
+        }
+    }
+
+    #[test]
+    fn an_order_is_final_when_what_follows_from_a_cancel_has_come_too() {
+        use EventKind::*;
+        for (history, last) in [
+            (&[PaymentCompleted, InventoryReserved, ShipmentCreated][..], 3),
+            (&[PaymentCompleted, OrderCancelRequested, InventoryReserved, ShipmentCreated], 4),
+            (&[PaymentFailed], 1),
+            (&[OrderCancelRequested, PaymentFailed, ShipmentCancelled, InventoryReleased, PaymentVoided], 5),
+            (&[OrderCancelRequested, ShipmentCancelled, InventoryReleased, PaymentVoided, OrderCancelled], 5),
+            (&[PaymentCompleted, InventoryRejected, PaymentRefunded, OrderCancelled], 4),
+            (
+                &[
+                    PaymentCompleted,
+                    OrderCancelRequested,
+                    InventoryRejected,
+                    PaymentRefunded,
+                    OrderCancelled,
+                    ShipmentCancelled,
+                ],
+                6,
+            ),
+            (
+                &[
+                    PaymentCompleted,
+                    InventoryReserved,
+                    OrderCancelRequested,
+                    ShipmentFailed,
+                    InventoryReleased,
+                    PaymentRefunded,
+                    OrderCancelled,
+                ],
+                7,
+            ),
+        ] {
+            let whole = [&[OrderCreated][..], history].concat();
+            let is_final: Vec<_> = (1..=whole.len()).filter(|length| super::is_final(&whole[..*length])).collect();
+            assert_eq!(is_final, [last + 1], "{history:?}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! `order.created`
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::{EventData, EventKind};
 
@@ -15,6 +16,9 @@ pub struct OrderCreated {
     pub currency: String,
     /// What was ordered, in the order of the request.
     pub items: Vec<OrderedItem>,
+    /// The order whose payment was declined and that this one is in the place of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<Uuid>,
 }
 
 impl EventData for OrderCreated {

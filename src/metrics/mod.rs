@@ -4,11 +4,14 @@
 //! every label has few values, all of them ours: no order, no customer, no path that a client made up.
 
 mod answer;
+mod audit;
 mod buckets;
 mod database;
 mod http;
+mod live;
 mod orders;
 mod outbox;
+mod process;
 mod providers;
 mod queues;
 
@@ -20,16 +23,18 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use self::queues::QueuesMetrics;
 pub use self::{
     answer::answer,
+    audit::AuditMetrics,
     database::DatabaseMetrics,
     http::HttpMetrics,
+    live::LiveMetrics,
     orders::OrderMetrics,
     outbox::OutboxMetrics,
     providers::{Answer, ProviderMetrics},
-    queues::{InHand, Outcome, QueueMetrics, WhyDead},
+    queues::{InHand, Outcome, QueueMetrics, Tally, WhyDead},
 };
+use self::{process::ProcessCollector, queues::QueuesMetrics};
 
 static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
 
@@ -40,8 +45,12 @@ type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    /// The last audit.
+    pub audit: AuditMetrics,
     /// Requests.
     pub http: HttpMetrics,
+    /// Orders, as customers watch them.
+    pub live: LiveMetrics,
     /// Orders, as customers meet them.
     pub orders: OrderMetrics,
     /// The way from the outbox to the broker.
@@ -88,9 +97,12 @@ impl Metrics {
         started.set(chrono::Utc::now().timestamp());
         let help = "When the process began to measure, as a Unix time";
         registry.register_with_unit("process_start_time", help, Unit::Seconds, started);
+        registry.register_collector(Box::new(ProcessCollector));
         Self {
+            audit: AuditMetrics::register(&mut registry),
             http: HttpMetrics::register(&mut registry),
             orders: OrderMetrics::register(&mut registry),
+            live: LiveMetrics::register(&mut registry),
             outbox: OutboxMetrics::register(&mut registry),
             providers: ProviderMetrics::register(&mut registry),
             database: DatabaseMetrics::register(&mut registry),
@@ -111,12 +123,18 @@ mod tests {
     fn with_everything() -> Metrics {
         let metrics = Metrics::new();
         let second = Duration::from_secs(1);
+        metrics.audit.ended(chrono::Utc::now(), 0);
         metrics.http.answered("GET", "/orders/{id}", 200, second);
         metrics.orders.accepted(false);
         metrics.orders.accepted(true);
         metrics.orders.rejected("overloaded");
         metrics.orders.settled(OrderStatus::Shipped, second);
         metrics.orders.admitting(true);
+        metrics.live.watching(1);
+        metrics.live.told("entry");
+        metrics.live.closed("final");
+        metrics.live.lag(second);
+        metrics.live.looked(second);
         metrics.outbox.depth(1, 1.0);
         metrics.outbox.relayed(1);
         metrics.outbox.published("confirmed", second);

@@ -1,6 +1,6 @@
 //! What workers do with the deliveries of each queue.
 
-use std::time::Duration;
+use std::{sync::atomic::AtomicU64, time::Duration};
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -88,10 +88,13 @@ pub(super) struct QueuesMetrics {
     retries: Family<Retried, Counter>,
     dead_letters: Family<Dead, Counter>,
     in_hand: Family<Queue, Gauge>,
+    slots: Family<Queue, Gauge>,
     lag: Histograms<Queue>,
     processing: Histograms<Queue>,
     step: Histograms<Queue>,
     batch: Histograms<Queue>,
+    /// Not registered: the process itself reads them.
+    sums: Family<Queue, Sums>,
 }
 
 impl QueuesMetrics {
@@ -104,10 +107,12 @@ impl QueuesMetrics {
             retries: Family::default(),
             dead_letters: Family::default(),
             in_hand: Family::default(),
+            slots: Family::default(),
             lag: times(),
             processing: times(),
             step: times(),
             batch: Histograms::new_with_constructor(buckets::sizes),
+            sums: Family::default(),
         };
         metrics.register_counts(registry);
         metrics.register_times(registry);
@@ -127,16 +132,18 @@ impl QueuesMetrics {
         registry.register("orderflow_queue_dead_letters", help, self.dead_letters.clone());
         let help = "Events that this process has in hand: delivered, and not settled yet";
         registry.register("orderflow_queue_in_hand", help, self.in_hand.clone());
+        let help = "Events that this process has in hand at most (PREFETCH); 0 while it does not work the queue: not connected, or paused because its provider is away";
+        registry.register("orderflow_queue_slots", help, self.slots.clone());
         let help = "Events recorded in one transaction";
         registry.register("orderflow_queue_batch_events", help, self.batch.clone());
     }
 
     fn register_times(&self, registry: &mut Registry) {
-        let help = "From an event until a worker has it in hand for its first attempt";
+        let help = "From an event until a worker has it in hand for the first time";
         registry.register_with_unit("orderflow_queue_lag", help, Unit::Seconds, self.lag.clone());
         let help = "From having an event in hand until it is settled or put back";
         registry.register_with_unit("orderflow_queue_processing", help, Unit::Seconds, self.processing.clone());
-        let help = "From an event until its effect is committed, retries included";
+        let help = "From an event until its effect is committed, retries included; not of what was replayed";
         registry.register_with_unit("orderflow_queue_step", help, Unit::Seconds, self.step.clone());
     }
 
@@ -155,13 +162,45 @@ impl QueuesMetrics {
             recorded: settled(Outcome::Recorded),
             repeated: settled(Outcome::Repeated),
             in_hand: self.in_hand.get_or_create_owned(&queue),
+            slots: self.slots.get_or_create_owned(&queue),
             lag: self.lag.get_or_create_owned(&queue),
             processing: self.processing.get_or_create_owned(&queue),
             step: self.step.get_or_create_owned(&queue),
             batch: self.batch.get_or_create_owned(&queue),
+            sums: self.sums.get_or_create_owned(&queue),
             queue,
         }
     }
+}
+
+/// What the process itself reads, beside the histograms, which cannot be read.
+#[derive(Debug, Clone, Default)]
+struct Sums {
+    settled: Counter,
+    processing: Counter<f64, AtomicU64>,
+    first_attempts: Counter,
+    lag: Counter<f64, AtomicU64>,
+    failures: Counter,
+}
+
+/// What was counted of a queue since the process began. Its numbers are read one after the other, so they may be an event
+/// apart.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Tally {
+    /// Events that are not in hand any more, whatever became of them.
+    pub settled: u64,
+    /// For how many seconds they were in hand, together.
+    pub processing_seconds: f64,
+    /// Events that were taken in hand for their first attempt.
+    pub first_attempts: u64,
+    /// How long after they had happened, in seconds, together.
+    pub lag_seconds: f64,
+    /// Failed attempts: retried or dead-lettered.
+    pub failures: u64,
+    /// Events in hand now.
+    pub in_hand: i64,
+    /// Events that may be in hand now; 0 while the queue is not worked.
+    pub slots: i64,
 }
 
 /// The handles of one queue. Cheap to clone.
@@ -176,16 +215,37 @@ pub struct QueueMetrics {
     recorded: Counter,
     repeated: Counter,
     in_hand: Gauge,
+    slots: Gauge,
     lag: Histogram,
     processing: Histogram,
     step: Histogram,
     batch: Histogram,
+    sums: Sums,
 }
 
 impl QueueMetrics {
     /// Whether this process consumes the queue now.
     pub fn consumed(&self, consumed: bool) {
         self.consumed.set(consumed.into());
+    }
+
+    /// How many events may be in hand from now on; 0 while the queue is not worked.
+    pub fn slots(&self, slots: u16) {
+        self.slots.set(slots.into());
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        Tally {
+            settled: self.sums.settled.get(),
+            processing_seconds: self.sums.processing.get(),
+            first_attempts: self.sums.first_attempts.get(),
+            lag_seconds: self.sums.lag.get(),
+            failures: self.sums.failures.get(),
+            in_hand: self.in_hand.get(),
+            slots: self.slots.get(),
+        }
     }
 
     /// The broker delivered a message.
@@ -197,12 +257,19 @@ impl QueueMetrics {
     #[must_use]
     pub fn take(&self) -> InHand {
         self.in_hand.inc();
-        InHand { in_hand: self.in_hand.clone(), processing: self.processing.clone(), since: Instant::now() }
+        InHand {
+            in_hand: self.in_hand.clone(),
+            processing: self.processing.clone(),
+            sums: self.sums.clone(),
+            since: Instant::now(),
+        }
     }
 
     /// How long after its event a first attempt began.
     pub fn lag(&self, lag: Duration) {
         self.lag.observe(lag.as_secs_f64());
+        self.sums.first_attempts.inc();
+        self.sums.lag.inc_by(lag.as_secs_f64());
     }
 
     /// A batch of so many events is committed.
@@ -231,6 +298,7 @@ impl QueueMetrics {
     /// A failed attempt waits in the tier of this delay.
     pub fn retried(&self, delay: Duration) {
         self.settled(Outcome::Retried, 1);
+        self.sums.failures.inc();
         let tier = humantime::format_duration(delay).to_string();
         self.retries.get_or_create(&Retried { queue: self.queue.queue.clone(), tier }).inc();
     }
@@ -238,6 +306,7 @@ impl QueueMetrics {
     /// A message became a dead letter.
     pub fn dead_lettered(&self, reason: WhyDead) {
         self.settled(Outcome::DeadLettered, 1);
+        self.sums.failures.inc();
         self.dead_letters.get_or_create(&Dead { queue: self.queue.queue.clone(), reason: reason.as_str() }).inc();
     }
 }
@@ -247,13 +316,17 @@ impl QueueMetrics {
 pub struct InHand {
     in_hand: Gauge,
     processing: Histogram,
+    sums: Sums,
     since: Instant,
 }
 
 impl InHand {
     /// It is settled, or back with the broker.
     pub fn settled(self) {
-        self.processing.observe(self.since.elapsed().as_secs_f64());
+        let seconds = self.since.elapsed().as_secs_f64();
+        self.processing.observe(seconds);
+        self.sums.settled.inc();
+        self.sums.processing.inc_by(seconds);
     }
 }
 
@@ -276,5 +349,30 @@ mod tests {
         assert_eq!(queue.in_hand.get(), 1);
         drop(second);
         assert_eq!(queue.in_hand.get(), 0);
+    }
+
+    #[test]
+    fn all_handles_of_a_queue_count_into_one_tally() {
+        let queues = QueuesMetrics::register(&mut Registry::default());
+        let (one, other) = (queues.of("payment.order-created"), queues.of("payment.order-created"));
+        one.slots(512);
+        one.lag(Duration::from_secs(2));
+        one.take().settled();
+        other.take().settled();
+        other.retried(Duration::from_secs(1));
+        other.dead_lettered(WhyDead::Rejected);
+        let _in_hand = other.take();
+        let tally = one.tally();
+        let expected = Tally {
+            settled: 2,
+            processing_seconds: tally.processing_seconds,
+            first_attempts: 1,
+            lag_seconds: 2.0,
+            failures: 2,
+            in_hand: 1,
+            slots: 512,
+        };
+        assert_eq!((tally, tally), (expected, other.tally()));
+        assert_eq!(queues.of("email.order-created").tally(), Tally::default());
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Each says what it did in one line or a table, or as JSON for machines, and ends with an [`Exit`].
 
+mod actor;
 pub mod audit;
 pub mod config;
 pub mod dlq;
@@ -9,10 +10,13 @@ pub mod doctor;
 mod exit;
 pub mod migrate;
 mod missing;
+pub mod queues;
 pub mod republish;
 pub mod stock;
+pub mod top;
 pub mod topology;
 pub mod why;
-mod words;
+pub(crate) mod words;
 
+pub use actor::{Actor, What};
 pub use exit::{Exit, Failed};

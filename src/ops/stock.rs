@@ -2,13 +2,20 @@
 
 use std::io::Write;
 
+use diesel_async::AsyncConnection as _;
 use serde_json::json;
 
-use super::{Exit, Failed};
+use super::{
+    Exit, Failed,
+    actor::{Actor, What},
+};
 use crate::{
     config::{DatabaseConfig, Source},
-    store::{Database, stock},
+    store::{ANSWER_WITHIN, Connection, Database, StoreError, actions::Outcome, stock},
 };
+
+/// The most pieces that a product can be said to have.
+pub const MOST: i64 = 1_000_000_000;
 
 fn database(source: &Source) -> Result<Database, Failed> {
     let config = source.finish(DatabaseConfig::read(source))?;
@@ -34,12 +41,34 @@ pub async fn list(source: &Source, json: bool, out: &mut impl Write) -> Result<E
     Ok(Exit::Ok)
 }
 
+/// Makes `available` pieces of a product orderable from now on, and writes down who did so, both or neither. Returns how
+/// many there were, or `None` for a product that the catalogue does not have: then nothing was done.
+///
+/// # Errors
+/// Those of the database; nothing is changed then.
+pub async fn change(database: &Database, actor: &Actor, sku: &str, available: i64) -> Result<Option<i64>, StoreError> {
+    database
+        .run(ANSWER_WITHIN, async |connection: &mut Connection| {
+            connection
+                .transaction::<_, StoreError, _>(async |connection| {
+                    let before = stock::set(connection, sku, available).await?;
+                    if let Some(before) = before {
+                        let details = json!({ "before": before, "available": available });
+                        actor.note(connection, (What::SetStock, sku), &details, Outcome::Done).await?;
+                    }
+                    Ok(before)
+                })
+                .await
+        })
+        .await
+}
+
 /// Makes `available` pieces of a product orderable from now on.
 ///
 /// # Errors
 /// See [`Failed`].
 pub async fn set(source: &Source, sku: &str, available: i64, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
-    let before = stock::set(&mut *database(source)?.connection().await?, sku, available).await?;
+    let before = change(&database(source)?, &Actor::system_user(), sku, available).await?;
     let Some(before) = before else {
         if json {
             writeln!(out, "{}", json!({ "sku": sku, "error": "not_found" }))?;

@@ -1,6 +1,9 @@
 //! Words and tables that several commands use.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -87,6 +90,53 @@ pub fn table<const N: usize>(out: &mut impl Write, heads: [&str; N], rows: &[[St
     Ok(())
 }
 
+/// As [`table`], for numbers: every column but the first is set to the right, and nothing is broken over lines.
+///
+/// # Errors
+/// Those of `out`.
+pub fn numbers<const N: usize>(out: &mut impl Write, heads: [&str; N], rows: &[[String; N]]) -> io::Result<()> {
+    let mut widths = heads.map(|head| head.chars().count());
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let heads = heads.map(str::to_owned);
+    for row in std::iter::once(&heads).chain(rows) {
+        let cells = row.iter().zip(&widths).enumerate();
+        let cells: Vec<String> = cells
+            .map(
+                |(column, (cell, &width))| {
+                    if column == 0 { format!("{cell:width$}") } else { format!("{cell:>width$}") }
+                },
+            )
+            .collect();
+        writeln!(out, "{}", cells.join("  ").trim_end())?;
+    }
+    Ok(())
+}
+
+/// A length of time in seconds as it stands in tables, six characters at most: `12ms`, `1.2s`, `45s`, `3m20s`, `2h10m`,
+/// `4d`.
+#[must_use]
+pub fn short_span(seconds: f64) -> String {
+    if seconds < 0.9995 {
+        return format!("{:.0}ms", seconds * 1_000.0);
+    }
+    if seconds < 10.0 {
+        return format!("{seconds:.1}s");
+    }
+    let time =
+        TimeDelta::from_std(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)).unwrap_or(TimeDelta::MAX);
+    match time.num_seconds() {
+        whole @ ..60 => format!("{whole}s"),
+        whole @ ..3_600 => format!("{}m{}s", whole / 60, whole % 60),
+        whole @ ..86_400 => format!("{}h{}m", whole / 3_600, whole % 3_600 / 60),
+        whole @ ..86_400_000 => format!("{}d", whole / 86_400),
+        _ => "ages".to_owned(),
+    }
+}
+
 /// Writes `text` behind `start`, its further lines below its first.
 ///
 /// # Errors
@@ -127,6 +177,25 @@ mod tests {
             (187_200_000, "2 d 4 h"),
         ] {
             assert_eq!(span(TimeDelta::milliseconds(milliseconds)), expected);
+        }
+    }
+
+    #[test]
+    fn in_tables_a_length_of_time_is_short() {
+        for (seconds, expected) in [
+            (0.0, "0ms"),
+            (0.0124, "12ms"),
+            (0.9996, "1.0s"),
+            (1.24, "1.2s"),
+            (10.4, "10s"),
+            (45.9, "45s"),
+            (200.0, "3m20s"),
+            (3_599.0, "59m59s"),
+            (7_800.0, "2h10m"),
+            (400_000.0, "4d"),
+            (1e30, "ages"),
+        ] {
+            assert_eq!(short_span(seconds), expected);
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
 use deadpool::{Runtime, managed::Timeouts};
 use diesel::ConnectionError;
 use diesel_async::{
-    AsyncConnection as _, AsyncPgConnection,
+    AsyncConnection as _, AsyncPgConnection, RunQueryDsl as _,
     pooled_connection::{
         AsyncDieselConnectionManager, ManagerConfig, PoolableConnection as _, RecyclingMethod,
         deadpool::{Object, Pool},
@@ -158,6 +158,22 @@ impl Database {
                 Err(late().into())
             }
         }
+    }
+
+    /// Whether the server answers within `bound`. That there is a connection says little: it may be a dead one.
+    pub async fn answers(&self, bound: Duration) -> bool {
+        let asking = async |connection: &mut Connection| {
+            Ok::<_, StoreError>(diesel::sql_query("SELECT 1").execute(connection).await?)
+        };
+        self.run(bound, asking).await.is_ok()
+    }
+
+    /// A connection that is the caller's own and never goes back to the pool, which may make another one in its place.
+    ///
+    /// # Errors
+    /// As for [`Database::connection`].
+    pub async fn own_connection(&self) -> Result<Connection, StoreError> {
+        Ok(Object::take(self.pool.get().await?))
     }
 
     /// A connection, after at most ten seconds. Who takes one bounds what they do with it, in a transaction, so that it is

@@ -152,6 +152,7 @@ fn as_outgoing(kind: EventKind, envelope: &Envelope<serde_json::Value>) -> Resul
         source: envelope.source.clone(),
         occurred_at: envelope.time,
         correlation_id: envelope.correlation_id,
+        traceparent: envelope.traceparent.clone(),
         body: serde_json::to_string(envelope)?,
     })
 }
@@ -195,67 +196,4 @@ pub async fn outgoing(connection: &mut Connection, events: &[Uuid]) -> Result<Ve
 
 fn parsed(event_id: Uuid, event: &str) -> Result<EventKind, StoreError> {
     event.parse().map_err(|_| StoreError::Corrupt(format!("event {event_id} is a {event:?}")))
-}
-
-/// One event of an order's history.
-#[derive(Debug, Clone)]
-pub struct Logged {
-    /// The order.
-    pub order_id: Uuid,
-    /// Its place in the order's history, from 1 without gaps.
-    pub version: i32,
-    /// The event's id.
-    pub event_id: Uuid,
-    /// What happened.
-    pub kind: EventKind,
-    /// When.
-    pub occurred_at: DateTime<Utc>,
-    /// The kind's data.
-    pub data: serde_json::Value,
-}
-
-#[derive(Queryable)]
-struct LoggedRow {
-    order_id: Uuid,
-    version: i32,
-    event_id: Uuid,
-    event: String,
-    occurred_at: DateTime<Utc>,
-    data: serde_json::Value,
-}
-
-impl TryFrom<LoggedRow> for Logged {
-    type Error = StoreError;
-
-    fn try_from(row: LoggedRow) -> Result<Self, StoreError> {
-        Ok(Self {
-            order_id: row.order_id,
-            version: row.version,
-            event_id: row.event_id,
-            kind: parsed(row.event_id, &row.event)?,
-            occurred_at: row.occurred_at,
-            data: row.data,
-        })
-    }
-}
-
-/// The histories of these orders, each in the order of its versions.
-///
-/// # Errors
-/// Those of the database.
-pub async fn histories(connection: &mut Connection, orders: &[Uuid]) -> Result<Vec<Logged>, StoreError> {
-    let rows: Vec<LoggedRow> = event_log::table
-        .filter(event_log::order_id.eq_any(orders))
-        .order((event_log::order_id, event_log::version))
-        .select((
-            event_log::order_id,
-            event_log::version,
-            event_log::event_id,
-            event_log::event,
-            event_log::occurred_at,
-            event_log::data,
-        ))
-        .load(connection)
-        .await?;
-    rows.into_iter().map(Logged::try_from).collect()
 }

@@ -253,6 +253,59 @@ pub async fn failed_since(
     Ok(rows.into_iter().next())
 }
 
+/// How many messages of each subscription wait in a retry tier: of what a person has purged there, it is not known.
+///
+/// # Errors
+/// Those of the database.
+pub async fn retrying(connection: &mut Connection) -> Result<HashMap<String, i64>, StoreError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        subscription: String,
+        #[diesel(sql_type = BigInt)]
+        messages: i64,
+    }
+    let rows: Vec<Row> = diesel::sql_query(
+        "SELECT subscription, count(*) AS messages FROM messaging.attempts WHERE retry_at > now() GROUP BY subscription",
+    )
+    .load(connection)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.subscription, row.messages)).collect())
+}
+
+/// A failed attempt, for whoever watches.
+#[derive(Debug, Clone, PartialEq, QueryableByName)]
+pub struct RecentFailure {
+    /// The subscription, which is also the queue's name.
+    #[diesel(sql_type = Text)]
+    pub subscription: String,
+    /// From 1.
+    #[diesel(sql_type = Integer)]
+    pub attempt: i32,
+    /// Why.
+    #[diesel(sql_type = Text)]
+    pub reason: String,
+    /// When.
+    #[diesel(sql_type = Timestamptz)]
+    pub failed_at: DateTime<Utc>,
+    /// When the next attempt is due; none where the message was dead-lettered.
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub retry_at: Option<DateTime<Utc>>,
+}
+
+/// The attempts that failed last, the newest first.
+///
+/// # Errors
+/// Those of the database.
+pub async fn recent(connection: &mut Connection, limit: i64) -> Result<Vec<RecentFailure>, StoreError> {
+    Ok(diesel::sql_query(
+        "SELECT subscription, attempt, reason, failed_at, retry_at FROM messaging.attempts ORDER BY id DESC LIMIT $1",
+    )
+    .bind::<BigInt, _>(limit)
+    .load(connection)
+    .await?)
+}
+
 /// How many dead letters of each subscription the index knows to lie in its queue; those whose event was applied
 /// meanwhile are not among them, since a person must have moved them.
 ///

@@ -3,23 +3,33 @@
 //! Functions take a connection, so that callers own the transaction. A service's own rows are in its own store
 //! (`workers/src/services/<service>/store.rs`).
 
+pub mod actions;
 pub mod audit;
+pub mod audits;
 pub mod cancel;
 pub mod catalogue;
 pub mod checkup;
 mod database;
+pub mod discarded;
 mod error;
 pub mod event_log;
 pub mod failures;
+pub mod flow;
 pub mod fold;
+pub mod hold;
 pub mod idempotency;
 pub mod inbox;
 pub mod migrations;
 pub mod missing;
+pub mod moved;
 pub mod orders;
 pub mod outbox;
+pub mod pace;
+pub mod progress;
 pub mod purged;
+pub mod replays;
 pub mod schema;
+pub mod search;
 pub mod stock;
 pub mod story;
 

@@ -1,10 +1,20 @@
-//! Who may see an order: whoever has its token.
+//! Who may see an order: whoever has its token, in a header or, in a browser, in a cookie.
+//!
+//! A browser sends its cookies whoever made it ask. So what changes an order, and the WebSocket, which no rule of browsers
+//! keeps from being opened by other sites, is done with the cookie only where the request comes from a page of ours. A
+//! token in a header needs no such look: only who knows it can send it.
 
-use actix_web::{HttpRequest, http::header::AUTHORIZATION};
+use actix_web::{
+    HttpRequest,
+    http::{
+        Method,
+        header::{AUTHORIZATION, ORIGIN, UPGRADE},
+    },
+};
 use chrono::Utc;
 use uuid::Uuid;
 
-use super::problem::Problem;
+use super::{cookie, problem::Problem};
 use crate::token::OrderLinks;
 
 /// The order that the path names, if the request carries the token that opens it.
@@ -12,15 +22,46 @@ use crate::token::OrderLinks;
 /// # Errors
 /// Always the same 404, whatever is wrong: nobody learns whether an order exists.
 pub fn order(request: &HttpRequest, links: &OrderLinks) -> Result<Uuid, Problem> {
-    opened(request, links).ok_or_else(Problem::order_not_found)
+    let named = request.match_info().get("id").and_then(canonical);
+    named.filter(|id| opens(request, links, *id)).ok_or_else(Problem::order_not_found)
 }
 
-fn opened(request: &HttpRequest, links: &OrderLinks) -> Option<Uuid> {
-    let text = request.match_info().get("id")?;
-    // One order has one address: other spellings of a UUID that parse all the same are not it.
-    let id = text.parse::<Uuid>().ok().filter(|id| id.to_string() == text)?;
-    let (scheme, token) = request.headers().get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    (scheme.eq_ignore_ascii_case("bearer") && links.opens(token.trim(), id, Utc::now())).then_some(id)
+/// The order of this id. One order has one address: other spellings of a UUID that parse all the same are not it.
+pub fn canonical(text: &str) -> Option<Uuid> {
+    text.parse::<Uuid>().ok().filter(|id| id.to_string() == text)
+}
+
+/// Whether the request carries the token that opens this order.
+pub fn opens(request: &HttpRequest, links: &OrderLinks, id: Uuid) -> bool {
+    match request.headers().get(AUTHORIZATION) {
+        Some(value) => {
+            let bearer = value.to_str().ok().and_then(|text| text.split_once(' '));
+            bearer.is_some_and(|(scheme, token)| {
+                scheme.eq_ignore_ascii_case("bearer") && links.opens(token.trim(), id, Utc::now())
+            })
+        }
+        None => {
+            let by_cookie =
+                || cookie::token(request, links, id).is_some_and(|token| links.opens(&token, id, Utc::now()));
+            (!needs_origin(request) || is_from_own_page(request, links)) && by_cookie()
+        }
+    }
+}
+
+fn needs_origin(request: &HttpRequest) -> bool {
+    !matches!(*request.method(), Method::GET | Method::HEAD) || request.headers().contains_key(UPGRADE)
+}
+
+/// Whether a page of ours sent this. Since our pages have no referrer, browsers send `Origin: null` with their forms (the
+/// Fetch standard, "append a request Origin header"); then what they say in `Sec-Fetch-Site`, which no script can set, has
+/// to be that it is the same origin.
+fn is_from_own_page(request: &HttpRequest, links: &OrderLinks) -> bool {
+    let text = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap_or("unreadable"));
+    match text(ORIGIN.as_str()) {
+        Some("null") => text("sec-fetch-site") == Some("same-origin"),
+        Some(origin) => links.is_own_origin(origin),
+        None => false,
+    }
 }
 
 #[cfg(test)]
@@ -68,6 +109,42 @@ mod tests {
             ("x".to_owned(), bearer),
         ] {
             assert_eq!(ask(&id, authorization.clone()), Err(Code::OrderNotFound), "{id} {authorization:?}");
+        }
+    }
+
+    /// A request with the order's cookie and these headers.
+    fn with_cookie(request: TestRequest, headers: &[(&'static str, &'static str)]) -> bool {
+        let id = Uuid::now_v7();
+        let cookie = format!("order-{id}={}", links().token(id, Utc::now()));
+        let request = headers.iter().fold(request, |request, header| request.insert_header(*header));
+        opens(&request.insert_header(("cookie", cookie)).to_http_request(), &links(), id)
+    }
+
+    #[test]
+    fn the_cookie_opens_it_for_reading_wherever_the_link_was() {
+        assert!(with_cookie(TestRequest::get(), &[]));
+        assert!(with_cookie(TestRequest::get(), &[("sec-fetch-site", "cross-site")]));
+        // Who sends a token is judged by it.
+        assert!(!with_cookie(TestRequest::get(), &[("authorization", "Bearer wrong")]));
+    }
+
+    #[test]
+    fn with_the_cookie_only_our_own_pages_change_or_watch_it() {
+        let (own, null) = (("origin", "http://127.0.0.1:8080"), ("origin", "null"));
+        for (headers, expected) in [
+            (&[own][..], true),
+            (&[null, ("sec-fetch-site", "same-origin")], true),
+            (&[], false),
+            (&[("sec-fetch-site", "same-origin")], false),
+            (&[null], false),
+            (&[null, ("sec-fetch-site", "cross-site")], false),
+            (&[("origin", "http://127.0.0.1:8081")], false),
+            (&[("origin", "https://127.0.0.1:8080")], false),
+            (&[("origin", "http://evil.example"), ("sec-fetch-site", "same-origin")], false),
+        ] {
+            assert_eq!(with_cookie(TestRequest::post(), headers), expected, "{headers:?}");
+            let watching = TestRequest::get().insert_header(("upgrade", "websocket"));
+            assert_eq!(with_cookie(watching, headers), expected, "watching: {headers:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Reads a JSON body, bounded in size and time.
+//! Reads a body, JSON or a form, bounded in size and time.
 
 use std::time::Duration;
 
@@ -19,11 +19,7 @@ const TIME: Duration = Duration::from_secs(10);
 /// # Errors
 /// 415 for anything that is not declared as plain JSON, 413 above 64 KiB, 408 after ten seconds, 400 for what is not JSON.
 pub async fn json(request: &HttpRequest, payload: Payload) -> Result<Value, Problem> {
-    media_type(request)?;
-    let body = match tokio::time::timeout(TIME, bytes(request, payload)).await {
-        Ok(body) => body?,
-        Err(_) => return Err(Problem::new(Code::RequestTimeout, "The body has to arrive within ten seconds.")),
-    };
+    let body = whole(request, payload, "application/json").await?;
     serde_json::from_slice(&body).map_err(|error| {
         // Line and column, not the parser's words: they may repeat what it read.
         let detail = format!("Not JSON from line {}, column {} on.", error.line(), error.column());
@@ -31,15 +27,33 @@ pub async fn json(request: &HttpRequest, payload: Payload) -> Result<Value, Prob
     })
 }
 
-fn media_type(request: &HttpRequest) -> Result<(), Problem> {
+/// The fields of the form that is the request's body, in their order.
+///
+/// # Errors
+/// 415 for anything that is not declared as a plain form, 413 above 64 KiB, 408 after ten seconds.
+pub async fn form(request: &HttpRequest, payload: Payload) -> Result<impl Iterator<Item = (String, String)>, Problem> {
+    let body = whole(request, payload, "application/x-www-form-urlencoded").await?;
+    let fields: Vec<_> = url::form_urlencoded::parse(&body).into_owned().collect();
+    Ok(fields.into_iter())
+}
+
+async fn whole(request: &HttpRequest, payload: Payload, wanted: &'static str) -> Result<Vec<u8>, Problem> {
+    media_type(request, wanted)?;
+    match tokio::time::timeout(TIME, bytes(request, payload)).await {
+        Ok(body) => body,
+        Err(_) => Err(Problem::new(Code::RequestTimeout, "The body has to arrive within ten seconds.")),
+    }
+}
+
+fn media_type(request: &HttpRequest, wanted: &'static str) -> Result<(), Problem> {
     let value = |name| request.headers().get(name).map(|value| value.to_str().unwrap_or("unreadable"));
     let essence = |text: &str| text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let is_json = value(header::CONTENT_TYPE).is_some_and(|text| essence(text) == "application/json");
+    let is_wanted = value(header::CONTENT_TYPE).is_some_and(|text| essence(text) == wanted);
     let is_plain = value(header::CONTENT_ENCODING).is_none_or(|text| text.eq_ignore_ascii_case("identity"));
-    if is_json && is_plain {
+    if is_wanted && is_plain {
         return Ok(());
     }
-    Err(Problem::new(Code::UnsupportedMediaType, "Send it uncompressed, with Content-Type: application/json."))
+    Err(Problem::new(Code::UnsupportedMediaType, format!("Send it uncompressed, with Content-Type: {wanted}.")))
 }
 
 async fn bytes(request: &HttpRequest, mut payload: Payload) -> Result<Vec<u8>, Problem> {

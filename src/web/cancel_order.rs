@@ -34,6 +34,20 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// 404 without the order's token, 409 once the order has shipped or failed, 503 while the database is away.
 pub async fn handle(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let id = auth::order(&request, &app.links)?;
+    write_down(&app, id).await?;
+    let reading = async |connection: &mut Connection| {
+        let order = orders::find(connection, id).await?.ok_or_else(Problem::order_not_found)?;
+        Ok::<_, Problem>((order, orders::lines(connection, id).await?))
+    };
+    let (order, lines) = app.database.run(ANSWER_WITHIN, reading).await?;
+    Ok(get_order::in_full(HttpResponse::Accepted(), &order, &lines))
+}
+
+/// Writes down that the customer of this order wants it cancelled.
+///
+/// # Errors
+/// See [`handle`].
+pub async fn write_down(app: &App, id: Uuid) -> Result<(), Problem> {
     let (database, relay) = (app.database.clone(), app.relay.clone());
     // A task of its own: a customer who goes away leaves no transaction open.
     let cancelling = tokio::spawn(async move { cancel(&database, &relay, id).await });
@@ -53,12 +67,8 @@ pub async fn handle(request: HttpRequest, app: Data<App>) -> Result<HttpResponse
         CancelRequest::Unknown => Err(Problem::order_not_found()),
         CancelRequest::TooLate(status) => Err(Problem::new(Code::OrderNotCancellable, why_not(status))),
         CancelRequest::Requested(_) => {
-            let reading = async |connection: &mut Connection| {
-                let order = orders::find(connection, id).await?.ok_or_else(Problem::order_not_found)?;
-                Ok::<_, Problem>((order, orders::lines(connection, id).await?))
-            };
-            let (order, lines) = app.database.run(ANSWER_WITHIN, reading).await?;
-            Ok(get_order::in_full(HttpResponse::Accepted(), &order, &lines))
+            app.live.moved(id);
+            Ok(())
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Forgets what is old, in small deletes that hold up nobody: idempotency keys after a day, failed attempts after 90.
+//! Forgets what is old, in small deletes that hold up nobody: idempotency keys after a day, failed attempts and what
+//! operators threw away after 90.
 
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::background;
 use crate::{
-    store::{ANSWER_WITHIN, Connection, Database, StoreError, failures, idempotency},
+    store::{ANSWER_WITHIN, Connection, Database, StoreError, discarded, failures, idempotency},
     telemetry,
 };
 
@@ -42,7 +43,8 @@ pub async fn run(database: Database, stop: CancellationToken) {
 async fn forget(database: &Database) -> Result<bool, StoreError> {
     let forgetting = async |connection: &mut Connection| {
         let keys = idempotency::forget_old(connection, AT_ONCE).await?;
-        Ok::<_, StoreError>(keys.max(failures::forget_old(connection, AT_ONCE).await?))
+        let thrown_away = discarded::forget_old(connection, AT_ONCE).await?;
+        Ok::<_, StoreError>(keys.max(failures::forget_old(connection, AT_ONCE).await?).max(thrown_away))
     };
     let forgotten = database.run(ANSWER_WITHIN, forgetting).await?;
     Ok(i64::try_from(forgotten).unwrap_or(i64::MAX) == AT_ONCE)

@@ -253,6 +253,7 @@ mod tests {
                 created_at: DateTime::UNIX_EPOCH,
                 lines: Vec::new(),
             },
+            replaces: None,
         };
         Batch { orders: (0..size).map(placement).collect(), redraws: 0, briefly: false }
     }

@@ -9,14 +9,20 @@ mod body;
 mod cancel_order;
 mod card;
 mod catalogue;
+mod cookie;
 mod fields;
 mod get_order;
 mod health;
 mod housekeeping;
 mod intake;
+mod last_audit;
+mod live;
+mod open_files;
 mod openapi;
-mod operators;
+mod ops;
 mod order_request;
+mod outlook;
+mod pages;
 mod place_order;
 mod placement;
 mod problem;
@@ -44,6 +50,8 @@ use self::{
     catalogue::CatalogueCache,
     health::BrokerHealth,
     intake::Intake,
+    live::Live,
+    outlook::Outlook,
     placement::{Outcome, Placement},
     problem::{Code, Problem},
     rate_limit::RateLimit,
@@ -61,6 +69,8 @@ struct App {
     relay: Relay,
     orders: GroupCommit<Placement, Outcome>,
     broker: BrokerHealth,
+    live: Live,
+    outlook: Outlook,
     stop: CancellationToken,
 }
 
@@ -77,15 +87,16 @@ const ROUTES: &[Endpoint] = &[
     Endpoint { method: "POST", path: "/orders", handler: |route| route.to(place_order::handle) },
     Endpoint { method: "GET", path: "/orders/{id}", handler: |route| route.to(get_order::handle) },
     Endpoint { method: "GET", path: "/orders/{id}/timeline", handler: |route| route.to(timeline::handle) },
+    Endpoint { method: "GET", path: "/orders/{id}/live", handler: |route| route.to(live::handle) },
     Endpoint { method: "POST", path: "/orders/{id}/cancel", handler: |route| route.to(cancel_order::handle) },
     Endpoint { method: "GET", path: "/healthz", handler: |route| route.to(health::alive) },
     Endpoint { method: "GET", path: "/readyz", handler: |route| route.to(health::ready) },
     Endpoint { method: "GET", path: "/openapi.json", handler: |route| route.to(openapi::handle) },
 ];
 
-/// Registers [`ROUTES`]; everything else is a problem document too.
+/// Registers [`ROUTES`] and the pages; everything else is a problem document too.
 fn routes(config: &mut ServiceConfig) {
-    for Endpoint { method, path, handler } in ROUTES {
+    for Endpoint { method, path, handler } in ROUTES.iter().chain(pages::PAGES) {
         let (route, allow) = match *method {
             "POST" => (web::post(), "POST"),
             // HTTP asks for HEAD wherever there is GET; actix leaves out the body.

@@ -43,7 +43,11 @@ mod tests {
     #[test]
     fn it_lists_every_problem_and_every_error_code_and_no_other() {
         let problem = &document()["components"]["schemas"]["Problem"]["properties"];
-        let problems: BTreeSet<_> = Code::ALL.iter().map(|code| format!("/problems/{}", code.as_str())).collect();
+        let problems: BTreeSet<_> = Code::ALL
+            .iter()
+            .filter(|code| !code.is_for_operators())
+            .map(|code| format!("/problems/{}", code.as_str()))
+            .collect();
         assert_eq!(texts(&problem["type"]["enum"]), problems);
         let codes: BTreeSet<_> = ErrorCode::ALL.iter().map(|code| code.as_str().to_owned()).collect();
         assert_eq!(texts(&problem["errors"]["items"]["properties"]["code"]["enum"]), codes);

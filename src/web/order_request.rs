@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
 
 use crate::store::idempotency::Fingerprint;
 
@@ -19,6 +20,9 @@ pub struct OrderRequest {
     pub items: Vec<Item>,
     /// How it is paid.
     pub payment: Payment,
+    /// The order whose payment was declined and that this one is in the place of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<Uuid>,
 }
 
 /// Who orders.
@@ -87,6 +91,7 @@ mod tests {
             },
             items: vec![Item { sku: "MUG".to_owned(), quantity: 2 }],
             payment: Payment { method: "pm_card_visa".to_owned() },
+            replaces: None,
         }
     }
 
@@ -99,7 +104,7 @@ mod tests {
 
     #[test]
     fn every_field_is_part_of_the_fingerprint() {
-        let changes: [fn(&mut OrderRequest); 10] = [
+        let changes: [fn(&mut OrderRequest); 11] = [
             |request| request.customer.name.push('x'),
             |request| request.customer.email.push('x'),
             |request| request.shipping_address.line1.push('x'),
@@ -110,6 +115,7 @@ mod tests {
             |request| request.items.push(Item { sku: "TEA".to_owned(), quantity: 1 }),
             |request| request.items[0].quantity = 3,
             |request| request.payment.method.push('x'),
+            |request| request.replaces = Some(Uuid::nil()),
         ];
         for change in changes {
             let mut changed = request();

@@ -6,12 +6,13 @@ use actix_web::{
     web::{Data, Payload},
 };
 use chrono::{SubsecRound as _, Utc};
-use rand::RngExt as _;
 use serde::Serialize;
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    App, body,
+    App, auth, body,
+    fields::{ErrorCode, Errors},
     order_request::OrderRequest,
     placement::{NotPlaced, Outcome, Placed, Placement},
     problem::{Code, Problem},
@@ -22,8 +23,13 @@ use crate::{
     domain::{OrderNumber, OrderStatus},
     group_commit::NoAnswer,
     metrics,
-    store::{idempotency::Fingerprint, orders::NewOrder},
+    store::{
+        ANSWER_WITHIN, Connection,
+        idempotency::Fingerprint,
+        orders::{self, NewOrder},
+    },
     token::OrderLinks,
+    trace::{Kind, Step},
 };
 
 /// Accepts an order, or says everything that keeps it from being accepted.
@@ -31,31 +37,57 @@ use crate::{
 /// # Errors
 /// A 4xx stores nothing and leaves the key unused. After a 5xx the order may exist; the same key finds out.
 pub async fn handle(request: HttpRequest, app: Data<App>, payload: Payload) -> Result<HttpResponse, Problem> {
-    match place(&request, &app, payload).await {
-        Ok(placed) => {
-            metrics::get().orders.accepted(placed.replayed);
-            Ok(accepted(&app.links, &placed))
-        }
-        Err(problem) => {
-            metrics::get().orders.rejected(problem.code().as_str());
-            Err(problem)
-        }
-    }
+    let placing = async {
+        admit(&request, &app)?;
+        let key = idempotency_key(&request)?;
+        let body = body::json(&request, payload).await?;
+        place(&request, &app, key, &body).await
+    };
+    let placed = counted(&request, placing.await)?;
+    Ok(accepted(&app.links, &placed))
 }
 
-async fn place(request: &HttpRequest, app: &App, payload: Payload) -> Result<Placed, Problem> {
-    if let Some(limit) = &app.rate_limit {
-        limit.admit(request)?;
+/// The same for the shop's form, which has the key among its fields.
+///
+/// # Errors
+/// See [`handle`].
+pub async fn handle_form(request: &HttpRequest, app: &App, key: &str, body: &Value) -> Result<Placed, Problem> {
+    let placing = async {
+        admit(request, app)?;
+        let key = Some(key).filter(|key| is_key(key)).ok_or_else(no_key)?;
+        place(request, app, key.to_owned(), body).await
+    };
+    counted(request, placing.await)
+}
+
+fn counted(request: &HttpRequest, outcome: Result<Placed, Problem>) -> Result<Placed, Problem> {
+    match &outcome {
+        Ok(placed) => {
+            metrics::get().orders.accepted(placed.replayed);
+            request_id::placed(request, placed.order_id);
+        }
+        Err(problem) => metrics::get().orders.rejected(problem.code().as_str()),
     }
-    let key = idempotency_key(request)?;
-    let body = body::json(request, payload).await?;
+    outcome
+}
+
+fn admit(request: &HttpRequest, app: &App) -> Result<(), Problem> {
+    app.rate_limit.as_ref().map_or(Ok(()), |limit| limit.admit(request))
+}
+
+async fn place(request: &HttpRequest, app: &App, key: String, body: &Value) -> Result<Placed, Problem> {
     let catalogue = app.catalogue.current().ok_or_else(Problem::database_unavailable)?;
-    let outcome = match validate::order(&body, &catalogue) {
+    let outcome = match validate::order(body, &catalogue) {
         Ok(priced) => {
+            if let Some(replaced) = priced.request.replaces {
+                replaceable(request, app, replaced).await?;
+            }
             // Asked last: what can never be accepted is told so even at a bad time, or it would be sent again.
             app.gate.admit()?;
             let fingerprint = fingerprint(&priced.request)?;
-            let placement = placement(key, fingerprint, priced, request_id::of(request));
+            let placement = placement(key, fingerprint, priced, request);
+            let mut storing = Step::after(Kind::Client, "store order", Some(&placement.traceparent));
+            storing.order(placement.order.id);
             app.orders.submit(placement).await.map_err(unanswered)?
         }
         Err(refused) => placed_before(app, &key, refused).await?,
@@ -79,10 +111,12 @@ fn idempotency_key(request: &HttpRequest) -> Result<String, Problem> {
         (Some(key), None) => key.to_str().ok().filter(|key| is_key(key)),
         _ => None,
     };
-    key.map(str::to_owned).ok_or_else(|| {
-        let detail = "Send one Idempotency-Key of 16 to 255 printable ASCII characters, such as a UUID: a new one for each order, the same one when you repeat a request.";
-        Problem::new(Code::IdempotencyKeyInvalid, detail)
-    })
+    key.map(str::to_owned).ok_or_else(no_key)
+}
+
+fn no_key() -> Problem {
+    let detail = "Send one Idempotency-Key of 16 to 255 printable ASCII characters, such as a UUID: a new one for each order, the same one when you repeat a request.";
+    Problem::new(Code::IdempotencyKeyInvalid, detail)
 }
 
 /// 16 to 255 printable ASCII characters. A header may hold tabs too, which are not printable.
@@ -94,8 +128,10 @@ fn fingerprint(request: &OrderRequest) -> Result<Fingerprint, Problem> {
     request.fingerprint().map_err(|error| crate::store::StoreError::from(error).into())
 }
 
-fn placement(key: String, fingerprint: Fingerprint, priced: Priced, correlation_id: Uuid) -> Placement {
+fn placement(key: String, fingerprint: Fingerprint, priced: Priced, request: &HttpRequest) -> Placement {
+    let (correlation_id, traceparent) = (request_id::of(request), request_id::traceparent(request));
     let Priced { request, lines, total, currency } = priced;
+    let replaces = request.replaces;
     let order = NewOrder {
         id: Uuid::now_v7(),
         number: OrderNumber::random(),
@@ -112,15 +148,21 @@ fn placement(key: String, fingerprint: Fingerprint, priced: Priced, correlation_
         created_at: Utc::now().trunc_subsecs(3),
         lines,
     };
-    Placement { key, fingerprint, correlation_id, traceparent: traceparent(), order }
+    Placement { key, fingerprint, correlation_id, traceparent, order, replaces }
 }
 
-/// A new W3C trace for each order. The client's is not gone on with: anybody could make us sample or join traces.
-fn traceparent() -> String {
-    let mut rng = rand::rng();
-    // Zero means none in the standard.
-    let (trace, span) = (rng.random_range(1..=u128::MAX), rng.random_range(1..=u64::MAX));
-    format!("00-{trace:032x}-{span:016x}-01")
+/// Whether the customer may pay again for this order: it is theirs, by its token, and its payment was declined.
+async fn replaceable(request: &HttpRequest, app: &App, replaced: Uuid) -> Result<(), Problem> {
+    if auth::opens(request, &app.links, replaced) {
+        let finding = async |connection: &mut Connection| orders::find(connection, replaced).await;
+        let found = app.database.run(ANSWER_WITHIN, finding).await?;
+        if found.is_some_and(|order| order.status == OrderStatus::PaymentFailed.as_str()) {
+            return Ok(());
+        }
+    }
+    let mut errors = Errors::default();
+    errors.add("#/replaces", ErrorCode::NotReplaceable, validate::NOT_REPLACEABLE);
+    Err(Problem::invalid_order(errors.into_list()))
 }
 
 fn unanswered(why: NoAnswer) -> Problem {
@@ -234,15 +276,6 @@ mod tests {
         ] {
             assert_eq!(given(wrong), None, "{wrong:?}");
         }
-    }
-
-    #[test]
-    fn every_order_has_a_trace_of_its_own_in_the_form_of_the_standard() {
-        let trace = traceparent();
-        let parts: Vec<usize> = trace.split('-').map(str::len).collect();
-        assert_eq!(parts, [2, 32, 16, 2]);
-        assert!(trace.starts_with("00-") && trace.ends_with("-01"));
-        assert_ne!(trace, traceparent());
     }
 
     #[test]

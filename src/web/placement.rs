@@ -23,6 +23,8 @@ pub struct Placement {
     pub traceparent: String,
     /// The order.
     pub order: NewOrder,
+    /// The declined order that it is in the place of.
+    pub replaces: Option<Uuid>,
 }
 
 /// What the answer to a placed order is made from; the same for every repetition.
@@ -82,6 +84,7 @@ impl Placement {
             total: order.total,
             currency: order.currency.clone(),
             items: order.lines.iter().map(item).collect(),
+            replaces: self.replaces,
         };
         NewEvent::uncaused(order.id, self.correlation_id, Some(self.traceparent.clone()), &data)
     }

@@ -66,6 +66,8 @@ problems! {
     OrderNotFound => "order-not-found", NOT_FOUND, "There is no such order";
     /// The path takes other methods.
     MethodNotAllowed => "method-not-allowed", METHOD_NOT_ALLOWED, "The path does not take this method";
+    /// The path is for WebSocket, and this is no handshake.
+    UpgradeRequired => "upgrade-required", UPGRADE_REQUIRED, "The path takes WebSocket connections only";
     /// The body did not arrive in time.
     RequestTimeout => "request-timeout", REQUEST_TIMEOUT, "The request took too long to arrive";
     /// Another request with this key is under way.
@@ -82,6 +84,30 @@ problems! {
     IdempotencyKeyReused => "idempotency-key-reused", UNPROCESSABLE_ENTITY, "The Idempotency-Key belongs to another request";
     /// This client address places orders too fast.
     TooManyRequests => "too-many-requests", TOO_MANY_REQUESTS, "Too many orders from this address";
+    /// There are no operators: no setting names one.
+    OperatorsOff => "operators-off", FORBIDDEN, "Nobody may use this, since no operator is named";
+    /// The request carries no operator's token.
+    Unauthorized => "unauthorized", UNAUTHORIZED, "An operator's token is needed";
+    /// The operator may look and not act.
+    Forbidden => "forbidden", FORBIDDEN, "This operator may only look";
+    /// A form came from another site.
+    ForeignOrigin => "foreign-origin", FORBIDDEN, "This did not come from the console's own pages";
+    /// No such product.
+    ProductNotFound => "product-not-found", NOT_FOUND, "There is no such product";
+    /// No such replay.
+    ReplayNotFound => "replay-not-found", NOT_FOUND, "There is no such replay";
+    /// No dead letter is like what was chosen.
+    DeadLettersNotFound => "dead-letters-not-found", NOT_FOUND, "No dead letter is like that";
+    /// Another replay of the queue runs.
+    ReplayInProgress => "replay-in-progress", CONFLICT, "Another replay of this queue runs";
+    /// An operator's request is not valid.
+    InvalidRequest => "invalid-request", UNPROCESSABLE_ENTITY, "The request is not valid";
+    /// It takes a setting that this process does not have.
+    SettingMissing => "setting-missing", SERVICE_UNAVAILABLE, "A setting is missing for this";
+    /// RabbitMQ cannot be reached, or is not as it should be.
+    BrokerUnavailable => "broker-unavailable", SERVICE_UNAVAILABLE, "RabbitMQ cannot be worked with";
+    /// Too much would have to be looked through.
+    SearchTooSlow => "search-too-slow", SERVICE_UNAVAILABLE, "The search took too long";
     /// A bug, or a database that is not as we made it.
     Internal => "internal-error", INTERNAL_SERVER_ERROR, "Something went wrong here";
     /// The orders before this one are not getting away.
@@ -90,6 +116,29 @@ problems! {
     DatabaseUnavailable => "database-unavailable", SERVICE_UNAVAILABLE, "The database cannot be reached";
     /// Starting or stopping.
     NotReady => "not-ready", SERVICE_UNAVAILABLE, "This process takes no requests now";
+}
+
+#[cfg(test)]
+impl Code {
+    /// Whether only operators meet it: `/admin/openapi.json` describes it, and not `/openapi.json`.
+    #[must_use]
+    pub const fn is_for_operators(self) -> bool {
+        matches!(
+            self,
+            Self::OperatorsOff
+                | Self::Unauthorized
+                | Self::Forbidden
+                | Self::ForeignOrigin
+                | Self::ProductNotFound
+                | Self::ReplayNotFound
+                | Self::DeadLettersNotFound
+                | Self::ReplayInProgress
+                | Self::InvalidRequest
+                | Self::SettingMissing
+                | Self::BrokerUnavailable
+                | Self::SearchTooSlow
+        )
+    }
 }
 
 /// One thing that is wrong with a body.
@@ -110,7 +159,7 @@ pub struct Problem {
     detail: Cow<'static, str>,
     errors: Vec<FieldError>,
     retry_after: Option<u64>,
-    allow: Option<&'static str>,
+    allow: Option<Cow<'static, str>>,
 }
 
 #[derive(Serialize)]
@@ -136,6 +185,24 @@ impl Problem {
         self.code
     }
 
+    /// What it says to people besides its title.
+    #[must_use]
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// What is wrong with each field.
+    #[must_use]
+    pub fn errors(&self) -> &[FieldError] {
+        &self.errors
+    }
+
+    /// When it is worth asking again, in seconds.
+    #[must_use]
+    pub const fn retry_seconds(&self) -> Option<u64> {
+        self.retry_after
+    }
+
     /// The order has these errors.
     #[must_use]
     pub fn invalid_order(errors: Vec<FieldError>) -> Self {
@@ -158,6 +225,12 @@ impl Problem {
         Self::new(Code::DatabaseUnavailable, "Nothing was stored. Try again soon.").retry_after(DATABASE_RETRY_SECONDS)
     }
 
+    /// The path is for WebSocket.
+    #[must_use]
+    pub fn upgrade_required() -> Self {
+        Self::new(Code::UpgradeRequired, "Connect with a WebSocket client, version 13, and the order's token.")
+    }
+
     /// When it is worth asking again, in seconds.
     #[must_use]
     pub fn retry_after(self, seconds: u64) -> Self {
@@ -166,8 +239,8 @@ impl Problem {
 
     /// Which method the path takes.
     #[must_use]
-    pub fn allow(self, method: &'static str) -> Self {
-        Self { allow: Some(method), ..self }
+    pub fn allow(self, method: impl Into<Cow<'static, str>>) -> Self {
+        Self { allow: Some(method.into()), ..self }
     }
 
     /// The whole answer.
@@ -180,8 +253,15 @@ impl Problem {
         if let Some(seconds) = self.retry_after {
             response.insert_header((header::RETRY_AFTER, seconds.to_string()));
         }
-        if let Some(method) = self.allow {
-            response.insert_header((header::ALLOW, method));
+        if self.code == Code::UpgradeRequired {
+            response.insert_header((header::UPGRADE, "websocket"));
+            response.insert_header((header::SEC_WEBSOCKET_VERSION, "13"));
+        }
+        if let Some(method) = &self.allow {
+            response.insert_header((header::ALLOW, method.as_ref()));
+        }
+        if self.code == Code::Unauthorized {
+            response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
         }
         response.json(Document {
             r#type: format!("/problems/{}", self.code.as_str()),

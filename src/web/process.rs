@@ -4,15 +4,20 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{ServeError, bind, operators, serve};
+use super::{
+    ServeError, bind,
+    ops::{self, Console, ConsoleError},
+    serve,
+};
 use crate::{
     broker::{BrokerCheck, BrokerError, Connector, NotReady, Publisher, Relay},
-    config::{BrokerConfig, ConfigError, DatabaseConfig, LogConfig, Source, WebConfig},
+    config::{BrokerConfig, ConfigError, DatabaseConfig, LogConfig, OperatorsConfig, Source, TraceConfig, WebConfig},
     listen::ListenError,
     preflight::{self, NotSetUp},
     shutdown,
     store::Database,
     telemetry,
+    trace::{Exporting, TraceError},
 };
 
 /// Connections to the database: the committers, the relay, and reads, of which each takes well under a millisecond.
@@ -42,12 +47,15 @@ pub enum RunError {
     /// Signals cannot be listened for.
     #[error("the process could not be set up: {0}")]
     Io(#[from] std::io::Error),
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+    /// `AMQP_ADMIN_URL`.
+    #[error(transparent)]
+    Console(#[from] ConsoleError),
     /// `OPS_LISTEN`.
     #[error(transparent)]
     Listen(#[from] ListenError),
-    /// The server for operators, which has no reason to end before the process does.
-    #[error("the server for operators ended by itself")]
-    OperatorsEnded,
     /// The HTTP server.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -55,19 +63,27 @@ pub enum RunError {
 
 struct Settings {
     log: LogConfig,
+    trace: TraceConfig,
     database: DatabaseConfig,
     broker: BrokerConfig,
     web: WebConfig,
+    operators: OperatorsConfig,
 }
 
 impl Settings {
     fn read(source: &Source) -> Result<Self, ConfigError> {
         // Each is read before any is unwrapped, so that all problems are found.
         let log = LogConfig::read(source);
+        let trace = TraceConfig::read(source);
         let database = DatabaseConfig::read(source);
         let broker = BrokerConfig::read(source);
         let web = WebConfig::read(source);
-        source.finish((|| Some(Self { log: log?, database: database?, broker: broker?, web: web? }))())
+        let operators = OperatorsConfig::read(source);
+        let all = || {
+            let (log, trace, database) = (log?, trace?, database?);
+            Some(Self { log, trace, database, broker: broker?, web: web?, operators: operators? })
+        };
+        source.finish(all())
     }
 }
 
@@ -79,6 +95,7 @@ impl Settings {
 pub async fn run(source: &Source) -> Result<(), RunError> {
     let settings = Settings::read(source)?;
     telemetry::init(&settings.log);
+    let exporting = Exporting::start(&settings.trace, "orderflow")?;
     let stop = shutdown::on_signal()?;
     let listener = bind(settings.web.listen)?;
     let operators = settings.web.ops_listen.bind()?;
@@ -90,15 +107,19 @@ pub async fn run(source: &Source) -> Result<(), RunError> {
     let publisher = Publisher::start(connector.clone(), publishing.clone());
     let relay = Relay::start(database.clone(), publisher.clone(), stop.clone());
     let check = BrokerCheck::new(&connector)?;
-    let operators = operators::server(operators, database.clone())?;
+    let console =
+        Console::new(&settings.operators, &settings.web.links.token_secrets, &settings.database, stop.clone())?;
+    let operators = tokio::spawn(ops::answer(ops::server(operators, database.clone(), console)?));
     let serving = serve(listener, settings.web, database.clone(), relay.clone(), publisher, check, stop.clone());
     let outcome = tokio::select! {
         served = serving => served.map_err(RunError::from),
-        ended = operators => Err(ended.map_or_else(RunError::Io, |()| RunError::OperatorsEnded)),
         Err(not_set_up) = preflight::database(&database, &stop) => Err(not_set_up.into()),
     };
     stop.cancel();
+    operators.abort();
     relay.drain(RELAY_DRAIN).await;
     publishing.cancel();
+    // It blocks, for at most a second.
+    drop(tokio::task::spawn_blocking(|| exporting.finish()).await);
     outcome
 }

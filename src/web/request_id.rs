@@ -16,18 +16,40 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::problem::{Code, Problem};
-use crate::metrics;
+use crate::{
+    metrics,
+    trace::{Kind, Step, trace_id},
+};
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
-#[derive(Debug, Clone, Copy)]
-struct RequestId(Uuid);
+#[derive(Debug, Clone)]
+struct RequestId {
+    id: Uuid,
+    traceparent: String,
+}
 
 /// The id of this request: ours, a fresh UUIDv7, whatever the client sent. An order keeps it as its correlation id.
 #[must_use]
 pub fn of(request: &HttpRequest) -> Uuid {
     // Only a request that did not pass the middleware has none, and every request does.
-    request.extensions().get::<RequestId>().map_or_else(Uuid::now_v7, |id| id.0)
+    request.extensions().get::<RequestId>().map_or_else(Uuid::now_v7, |known| known.id)
+}
+
+/// The trace context of this request, for what follows from it: ours, whatever the client sent.
+#[must_use]
+pub fn traceparent(request: &HttpRequest) -> String {
+    let known = request.extensions().get::<RequestId>().map(|known| known.traceparent.clone());
+    known.unwrap_or_else(|| Step::first(Kind::Server, "request", None).traceparent())
+}
+
+/// The order that this request placed, for its line in the log.
+#[derive(Debug, Clone, Copy)]
+struct PlacedOrder(Uuid);
+
+/// Says which order this request placed.
+pub fn placed(request: &HttpRequest, order: Uuid) {
+    request.extensions_mut().insert(PlacedOrder(order));
 }
 
 /// Gives the request its id, turns a [`Problem`] into its document, and writes the access log.
@@ -36,14 +58,18 @@ pub fn of(request: &HttpRequest) -> Uuid {
 /// None of ours: what a handler returns is an answer by then.
 pub async fn around(request: ServiceRequest, next: Next<BoxBody>) -> Result<ServiceResponse<BoxBody>, Error> {
     let id = Uuid::now_v7();
-    request.extensions_mut().insert(RequestId(id));
+    let mut step = step(&request, id);
+    let traceparent = step.as_ref().map_or_else(String::new, Step::traceparent);
+    let span = tracing::info_span!("request", request.id = %id, trace.id = trace_id(&traceparent));
+    request.extensions_mut().insert(RequestId { id, traceparent });
     let began = Instant::now();
-    let span = tracing::info_span!("request", request.id = %id);
     let outer = span.clone();
     let response = async move {
         let mut response = with_document(next.call(request).await?, id);
         let headers = response.headers_mut();
-        headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        if !headers.contains_key(REFERRER_POLICY) {
+            headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        }
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
             headers.insert(HEADER, value);
@@ -52,8 +78,47 @@ pub async fn around(request: ServiceRequest, next: Next<BoxBody>) -> Result<Serv
     }
     .instrument(span)
     .await?;
+    if let Some(step) = &mut step {
+        // Not of one that only asks: who looks for an order would find each poll of its customer.
+        if let Some(order) = placed_by(response.request()) {
+            step.order(order);
+        }
+        step.response(response.status().as_u16());
+    }
     outer.in_scope(|| log(&response, began));
     Ok(response)
+}
+
+/// The request as the first step of a trace. Whoever asks whether we are well is no customer, nor is an operator, whose
+/// console asks again and again; and pictures are no orders.
+fn step(request: &ServiceRequest, id: Uuid) -> Option<Step> {
+    let path = request.path();
+    let is_ours = ["/admin", "/ops", "/assets/"].iter().any(|prefix| path.starts_with(prefix));
+    if is_ours || matches!(path, "/healthz" | "/readyz") {
+        return None;
+    }
+    let client = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
+    let (method, route) = (method(request.method()), request.match_pattern());
+    let route = route.as_deref().unwrap_or("unknown");
+    let mut step = Step::first(Kind::Server, format!("{method} {route}"), client);
+    step.request(method, route, id);
+    Some(step)
+}
+
+/// The order that it placed.
+fn placed_by(request: &HttpRequest) -> Option<Uuid> {
+    request.extensions().get::<PlacedOrder>().map(|order| order.0)
+}
+
+/// One of few.
+fn method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        _ => "other",
+    }
 }
 
 fn with_document(response: ServiceResponse<BoxBody>, id: Uuid) -> ServiceResponse<BoxBody> {
@@ -73,16 +138,11 @@ fn with_document(response: ServiceResponse<BoxBody>, id: Uuid) -> ServiceRespons
 /// Logs and measures: the route and not the path, since nothing that a client makes up is to be logged; an order is named by its id.
 fn log(response: &ServiceResponse<BoxBody>, began: Instant) {
     let request = response.request();
-    let method = match *request.method() {
-        Method::GET => "GET",
-        Method::HEAD => "HEAD",
-        Method::POST => "POST",
-        _ => "other",
-    };
+    let method = method(request.method());
     let (pattern, status, took) = (request.match_pattern(), response.status().as_u16(), began.elapsed());
     let route = pattern.as_deref().unwrap_or("unknown");
     metrics::get().http.answered(method, route, status, took);
-    let order = request.match_info().get("id").and_then(|text| text.parse::<Uuid>().ok());
+    let order = placed_by(request).or_else(|| request.match_info().get("id").and_then(|text| text.parse().ok()));
     tracing::info!(
         method,
         route,

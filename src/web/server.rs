@@ -17,6 +17,10 @@ use super::{
     health::BrokerHealth,
     housekeeping,
     intake::{self, Intake},
+    last_audit,
+    live::Live,
+    open_files,
+    outlook::Outlook,
     rate_limit::RateLimit,
     request_id, routes,
 };
@@ -132,6 +136,7 @@ fn start(
     background: &CancellationToken,
 ) -> App {
     tokio::spawn(housekeeping::run(database.clone(), background.clone()));
+    tokio::spawn(last_audit::run(database.clone(), background.clone()));
     let intake = Intake::new(database.clone(), relay.clone());
     let committing = intake.clone();
     App {
@@ -140,7 +145,9 @@ fn start(
         gate: Gate::start(database.clone(), config.admission, background.clone()),
         rate_limit: config.rate_limit.map(|limit| RateLimit::start(limit, &config.trusted_proxies, background.clone())),
         orders: GroupCommit::start(intake::LIMITS, move |batch| committing.clone().commit(batch)),
+        outlook: Outlook::start(database.clone(), check.clone(), background.clone()),
         broker: BrokerHealth::start(publisher, check, background.clone()),
+        live: Live::start(database.clone(), open_files::bounded(config.live_watchers), background.clone()),
         intake,
         relay,
         database,

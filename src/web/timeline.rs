@@ -1,4 +1,4 @@
-//! `GET /orders/{id}/timeline?after=N`
+//! `GET /orders/{id}/timeline?after=N`, and what an order's customer is told of each event.
 
 use actix_web::{HttpRequest, HttpResponse, http::header, web::Data};
 use chrono::{DateTime, Utc};
@@ -14,8 +14,7 @@ use crate::{
     events::EventKind,
     store::{
         ANSWER_WITHIN, Connection,
-        event_log::{self, Logged},
-        orders,
+        progress::{self, Step},
     },
     timestamp,
 };
@@ -29,9 +28,10 @@ struct Answer {
 
 /// One thing that happened to an order, as its customer is told.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-struct Entry {
-    version: i32,
-    event: &'static str,
+pub struct Entry {
+    /// Its place in the order's history, from 1 without gaps.
+    pub version: i32,
+    event: String,
     event_id: Uuid,
     status: OrderStatus,
     #[serde(with = "timestamp")]
@@ -45,14 +45,12 @@ struct Entry {
 /// 404 without the order's token, 400 for an `after` that is no version, 503 while the database is away.
 pub async fn handle(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let id = auth::order(&request, &app.links)?;
-    let after = after(request.query_string())?;
-    let reading = async |connection: &mut Connection| {
-        // The order first: what its version covers is in the log by then.
-        let order = orders::find(connection, id).await?.ok_or_else(Problem::order_not_found)?;
-        Ok::<_, Problem>((order, event_log::histories(connection, &[id]).await?))
-    };
-    let (order, history) = app.database.run(ANSWER_WITHIN, reading).await?;
-    let entries = entries(&history, after, order.version);
+    let after = after(request.query_string())?.unwrap_or(0);
+    let reading = async |connection: &mut Connection| progress::beyond(connection, &[(id, 0)]).await;
+    let found = app.database.run(ANSWER_WITHIN, reading).await?;
+    let order = found.into_iter().next().ok_or_else(Problem::order_not_found)?;
+    let mut entries = entries(&order.steps);
+    entries.retain(|entry| entry.version > after);
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, get_order::CACHE_CONTROL)).json(Answer {
         order_id: id,
         version: order.version,
@@ -60,34 +58,41 @@ pub async fn handle(request: HttpRequest, app: Data<App>) -> Result<HttpResponse
     }))
 }
 
-fn after(query: &str) -> Result<i32, Problem> {
+/// The version up to which the client knows the history, where it says one.
+///
+/// # Errors
+/// 400 for what is no version.
+pub fn after(query: &str) -> Result<Option<i32>, Problem> {
     let given = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "after");
-    let Some((_, text)) = given else { return Ok(0) };
-    text.parse().ok().filter(|after| *after >= 0).ok_or_else(|| {
+    let Some((_, text)) = given else { return Ok(None) };
+    text.parse().ok().filter(|after| *after >= 0).map(Some).ok_or_else(|| {
         Problem::new(Code::InvalidParameter, "after has to be a version: a whole number from 0 to 2147483647.")
     })
 }
 
-fn entries(history: &[Logged], after: i32, upto: i32) -> Vec<Entry> {
+/// What the customer is told of a history, which has to be whole: each entry has the status after it.
+pub fn entries(history: &[Step]) -> Vec<Entry> {
     let mut status = OrderStatus::Pending;
-    let folded = history.iter().take_while(|logged| logged.version <= upto).map(|logged| {
+    let told = history.iter().map(|step| {
+        // A newer program may have written what this one does not know: clients are told its name.
+        let kind = step.event.parse::<EventKind>().ok();
         // As the order service folds it: an event that has no place moves nothing.
-        status = status.after(logged.kind).unwrap_or(status);
+        status = kind.and_then(|kind| status.after(kind)).unwrap_or(status);
         Entry {
-            version: logged.version,
-            event: logged.kind.routing_key(),
-            event_id: logged.event_id,
+            version: step.version,
+            event: step.event.clone(),
+            event_id: step.event_id,
             status,
-            at: logged.occurred_at,
-            detail: detail(logged.kind),
+            at: step.occurred_at,
+            detail: kind.map(detail),
         }
     });
-    folded.filter(|entry| entry.version > after).collect()
+    told.collect()
 }
 
 /// What a customer is told of an event: no ids and no reasons of providers.
-const fn detail(kind: EventKind) -> Option<&'static str> {
-    Some(match kind {
+pub const fn detail(kind: EventKind) -> &'static str {
+    match kind {
         EventKind::OrderCreated => "We have received your order.",
         EventKind::PaymentCompleted => "Your payment is complete.",
         EventKind::PaymentFailed => "Your payment was declined. Nothing was charged.",
@@ -101,46 +106,40 @@ const fn detail(kind: EventKind) -> Option<&'static str> {
         EventKind::PaymentRefunded => "Your payment was returned to you.",
         EventKind::PaymentVoided => "Nothing was charged.",
         EventKind::OrderCancelled => "Your order is cancelled.",
-    })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn history(kinds: &[EventKind]) -> Vec<Logged> {
-        let logged = |(kind, version): (&EventKind, i32)| Logged {
-            order_id: Uuid::nil(),
+    fn told(events: &[&str]) -> Vec<(i32, &'static str, bool)> {
+        let step = |(event, version): (&&str, i32)| Step {
             version,
             event_id: Uuid::nil(),
-            kind: *kind,
+            event: (*event).to_owned(),
             occurred_at: DateTime::UNIX_EPOCH,
-            data: serde_json::Value::Null,
         };
-        kinds.iter().zip(1..).map(logged).collect()
+        let history: Vec<_> = events.iter().zip(1..).map(step).collect();
+        entries(&history).iter().map(|entry| (entry.version, entry.status.as_str(), entry.detail.is_some())).collect()
     }
 
     #[test]
-    fn each_entry_has_the_status_after_it_and_none_is_ahead_of_the_order() {
-        let history = history(&[EventKind::OrderCreated, EventKind::PaymentCompleted, EventKind::InventoryReserved]);
-        let seen: Vec<_> =
-            entries(&history, 0, 2).into_iter().map(|entry| (entry.version, entry.status.as_str())).collect();
-        assert_eq!(seen, [(1, "pending"), (2, "paid")]);
+    fn each_entry_has_the_status_after_it() {
+        let told = told(&["order.created", "payment.completed", "inventory.reserved"]);
+        assert_eq!(told, [(1, "pending", true), (2, "paid", true), (3, "reserved", true)]);
     }
 
     #[test]
-    fn after_leaves_out_what_is_known_but_not_from_the_status() {
-        let history = history(&[EventKind::OrderCreated, EventKind::PaymentCompleted, EventKind::InventoryReserved]);
-        let seen: Vec<_> =
-            entries(&history, 2, 3).into_iter().map(|entry| (entry.version, entry.status.as_str())).collect();
-        assert_eq!(seen, [(3, "reserved")]);
-        assert_eq!(entries(&history, 3, 3), []);
+    fn an_event_of_a_newer_program_is_told_by_its_name() {
+        let told = told(&["order.created", "order.gift-wrapped", "payment.completed"]);
+        assert_eq!(told, [(1, "pending", true), (2, "pending", false), (3, "paid", true)]);
     }
 
     #[test]
     fn after_is_a_version() {
-        assert_eq!(after("").ok(), Some(0));
-        assert_eq!(after("x=1&after=7").ok(), Some(7));
+        assert_eq!(after("").ok(), Some(None));
+        assert_eq!(after("x=1&after=7").ok(), Some(Some(7)));
         for wrong in ["after=", "after=-1", "after=x", "after=1.5", "after=99999999999"] {
             assert_eq!(after(wrong).map_err(|problem| problem.code()), Err(Code::InvalidParameter), "{wrong}");
         }

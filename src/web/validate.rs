@@ -4,15 +4,20 @@ use std::collections::BTreeSet;
 
 use email_address::{EmailAddress, Options};
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::{
-    card,
+    auth, card,
     catalogue::Catalogue,
     fields::{ErrorCode, Errors, Found, Object, child},
     order_request::{Address, Customer, Item, OrderRequest, Payment},
     problem::FieldError,
 };
 use crate::{domain, store::orders::Line};
+
+/// What is said of an order that cannot be replaced, whatever the reason: nobody learns whether it exists.
+pub const NOT_REPLACEABLE: &str =
+    "Must be the id of an order of yours whose payment was declined; send its token as well.";
 
 /// An order that can be taken, priced from the catalogue.
 pub struct Priced {
@@ -63,8 +68,27 @@ fn read(body: &Value, errors: &mut Errors) -> Option<OrderRequest> {
     let shipping_address = address(order.object("shipping_address", errors), errors);
     let items = order.required("items", errors).and_then(|found| items(&found, errors));
     let payment = payment(order.object("payment", errors), errors);
+    let replaces = match order.optional("replaces") {
+        None => Some(None),
+        Some(found) => replaces(&found, errors).map(Some),
+    };
     order.finish(errors);
-    Some(OrderRequest { customer: customer?, shipping_address: shipping_address?, items: items?, payment: payment? })
+    Some(OrderRequest {
+        customer: customer?,
+        shipping_address: shipping_address?,
+        items: items?,
+        payment: payment?,
+        replaces: replaces?,
+    })
+}
+
+/// Whose order it is and whether it was declined is asked where the token is known.
+fn replaces(found: &Found<'_>, errors: &mut Errors) -> Option<Uuid> {
+    let id = found.value.as_str().and_then(auth::canonical);
+    if id.is_none() {
+        errors.add(&found.pointer, ErrorCode::NotReplaceable, NOT_REPLACEABLE);
+    }
+    id
 }
 
 fn customer(mut fields: Object<'_>, errors: &mut Errors) -> Option<Customer> {

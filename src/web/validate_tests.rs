@@ -111,6 +111,17 @@ fn texts_have_bounds() {
 }
 
 #[test]
+fn an_order_may_name_the_one_that_it_replaces() {
+    let id = "0198f1c2-7c00-7000-8000-00000000000a";
+    let Ok(priced) = order(&changed("/replaces", json!(id)), &catalogue()) else { panic!("it is right") };
+    assert_eq!(priced.request.replaces.map(|id| id.to_string()).as_deref(), Some(id));
+    assert_eq!(mistakes(&changed("/replaces", Value::Null)), []);
+    for wrong in [json!("x"), json!(1), json!(id.to_uppercase()), json!(id.replace('-', ""))] {
+        fails("/replaces", wrong, "not_replaceable");
+    }
+}
+
+#[test]
 fn quantities_and_lists_have_bounds() {
     for quantity in [json!(0), json!(-1), json!(100), json!(1_000_000_000), json!(u64::MAX)] {
         fails("/items/0/quantity", quantity, "out_of_range");

@@ -12,8 +12,12 @@
 //! Nothing here waits for a fixed time: everything waits for a condition, with a time-out that names it.
 
 mod broker;
+mod browser;
 mod client;
+mod collector;
 mod invariants;
+mod live;
+mod maildev;
 mod process;
 mod proxy;
 mod scrape;
@@ -22,11 +26,16 @@ mod shop;
 mod smtp;
 mod stripe;
 mod terminal;
+mod visitor;
 mod wait;
 
 pub use broker::Probe;
+pub use browser::{Browser, DESKTOP, Element, PHONE, Screen, Weight};
 pub use client::{Answer, Order, Web, body, key};
+pub use collector::{Collector, Traced};
 pub use invariants::INVARIANTS;
+pub use live::{Said, Watcher};
+pub use maildev::{Maildev, Received};
 pub use process::{Child, Ended, memory, program_path, run, run_for};
 pub use proxy::{Proxy, Way};
 pub use scrape::{Sample, Scrape};
@@ -34,8 +43,9 @@ pub use servers::Servers;
 pub use shop::{Left, Shop};
 pub use smtp::{Postbox, SmtpSink, serve_mail};
 pub use stripe::{Charged, Stripe};
-pub use terminal::{Typed, run_on_terminal};
-pub use wait::until;
+pub use terminal::{Terminal, Typed, run_on_terminal};
+pub use visitor::{Page, Visitor};
+pub use wait::{until, until_within};
 
 /// The test card that succeeds.
 pub const VISA: &str = "pm_card_visa";

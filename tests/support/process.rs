@@ -91,7 +91,23 @@ impl Child {
     /// When it cannot be started.
     #[must_use]
     pub fn start(program: &str, arguments: &[&str], settings: &[(String, String)]) -> Self {
-        let mut process = tokio::process::Command::new(program_path(program))
+        Self::start_at(program, program_path(program), arguments, settings)
+    }
+
+    /// Starts a program of the machine's, which nobody says anything to but by its arguments.
+    ///
+    /// # Panics
+    /// When it is not installed, or cannot be started.
+    #[must_use]
+    pub fn start_installed(program: &str, arguments: &[&str]) -> Self {
+        let path = env::var_os("PATH").unwrap_or_default();
+        let found = env::split_paths(&path).map(|directory| directory.join(program)).find(|path| path.is_file());
+        let found = found.unwrap_or_else(|| panic!("{program} is not installed: `make test-full` does it"));
+        Self::start_at(program, found, arguments, &[])
+    }
+
+    fn start_at(program: &str, path: PathBuf, arguments: &[&str], settings: &[(String, String)]) -> Self {
+        let mut process = tokio::process::Command::new(path)
             .args(arguments)
             .env_clear()
             .envs(settings.iter().cloned())
@@ -141,14 +157,39 @@ impl Child {
         found.expect("the wait ends when it is found")
     }
 
-    /// The address in its log line `… address=127.0.0.1:4711 …`.
+    /// The address that it answers at.
     ///
     /// # Panics
     /// When it never says one.
     pub async fn address(&mut self) -> SocketAddr {
-        let line = self.until_logged("address=").await;
-        let text = line.split("address=").nth(1).and_then(|rest| rest.split_whitespace().next());
-        text.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no address in {line:?}"))
+        self.logged_address("address").await
+    }
+
+    /// The address that is called `name` in its log: `name=127.0.0.1:4711`, or `"name":"127.0.0.1:4711"` in JSON.
+    ///
+    /// # Panics
+    /// When it never says one.
+    pub async fn logged_address(&mut self, name: &str) -> SocketAddr {
+        let (text, json) = (format!(" {name}=127."), format!("\"{name}\":\"127."));
+        let mut found = None;
+        until(&format!("{} says its {name}", self.program), async || {
+            let after = |line: &String| {
+                let rest =
+                    [&text, &json].iter().find_map(|before| Some(line.split_once(before.as_str())?.1.to_owned()))?;
+                let end = rest.find([' ', '"']).unwrap_or(rest.len());
+                format!("127.{}", rest.get(..end)?).parse().ok()
+            };
+            found = self.log().iter().find_map(after);
+            assert!(
+                found.is_some() || self.process.try_wait().ok().flatten().is_none(),
+                "{} ended before it said its {name}: {:#?}",
+                self.program,
+                self.log()
+            );
+            found.map(drop).ok_or("not yet")
+        })
+        .await;
+        found.expect("the wait ends when it is found")
     }
 
     /// Its process id.

@@ -100,6 +100,12 @@ impl Shop {
         self.stripe.as_mut().expect("the shop was opened with it")
     }
 
+    /// The name of its database and of its virtual host.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Its database, for an owner.
     #[must_use]
     pub fn database_url(&self) -> Url {

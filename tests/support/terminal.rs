@@ -1,14 +1,22 @@
 use std::{
     fs::File,
     io::{Read as _, Write as _},
+    num::NonZero,
+    os::fd::OwnedFd,
     process::Stdio,
     time::Duration,
 };
 
-use nix::pty::{OpenptyResult, openpty};
+use nix::{
+    pty::{OpenptyResult, Winsize, openpty},
+    sys::termios::{Termios, tcgetattr},
+};
 use tokio::sync::mpsc;
 
-use crate::process::{Ended, program_path};
+use crate::{
+    process::{Ended, program_path},
+    until,
+};
 
 /// How long a command may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -35,17 +43,7 @@ pub async fn run_on_terminal(
     typed: Typed<'_>,
 ) -> Ended {
     let OpenptyResult { master, slave } = openpty(None, None).expect("a terminal can be had");
-    let side = || Stdio::from(slave.try_clone().expect("it can be shared"));
-    let mut child = tokio::process::Command::new(program_path(program))
-        .args(arguments)
-        .env_clear()
-        .envs(settings.iter().cloned())
-        .stdin(side())
-        .stdout(side())
-        .stderr(side())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap_or_else(|error| panic!("{program} cannot be started: {error}"));
+    let mut child = on_terminal(program, arguments, settings, &slave);
     // Only the program has this end now, so that reading ends when the program does.
     drop(slave);
     let mut keyboard = File::from(master);
@@ -60,6 +58,131 @@ pub async fn run_on_terminal(
     let status = tokio::time::timeout(PATIENCE, child.wait()).await;
     let status = status.unwrap_or_else(|_| panic!("{program} {arguments:?} did not end: {:?}", screen.text));
     Ended { code: status.expect("it can be waited for").code(), out: screen.text, err: String::new() }
+}
+
+/// A program that draws on a whole terminal, and the person before it. It is killed when this is dropped.
+pub struct Terminal {
+    program: String,
+    child: tokio::process::Child,
+    keyboard: File,
+    written: mpsc::UnboundedReceiver<Vec<u8>>,
+    parser: vt100::Parser,
+}
+
+impl Terminal {
+    /// Starts one of our programs with exactly these settings on a terminal of this size.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start(
+        program: &str,
+        arguments: &[&str],
+        settings: &[(String, String)],
+        (rows, columns): (u16, u16),
+    ) -> Self {
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        let OpenptyResult { master, slave } = openpty(Some(&size), None).expect("a terminal can be had");
+        let child = on_terminal(program, arguments, settings, &slave);
+        let keyboard = File::from(master);
+        let written = Screen::of(keyboard.try_clone().expect("it can be shared")).written;
+        let above_zero = |size| NonZero::new(size).expect("it has a size");
+        let parser = vt100::Parser::new(above_zero(rows), above_zero(columns), 0);
+        Self { program: program.to_owned(), child, keyboard, written, parser }
+    }
+
+    /// What is on it now.
+    pub fn screen(&mut self) -> &vt100::Screen {
+        while let Ok(bytes) = self.written.try_recv() {
+            self.parser.process(&bytes);
+        }
+        self.parser.screen()
+    }
+
+    /// Waits until all of this is on it at once.
+    ///
+    /// # Panics
+    /// When it is not, or the program ends first.
+    pub async fn until(&mut self, wanted: &[&str]) {
+        until(&format!("{wanted:?} is on the terminal"), async || {
+            let shown = self.screen().contents();
+            let ended = self.child.try_wait().expect("it can be asked");
+            assert!(ended.is_none(), "{} ended before {wanted:?} was on the terminal: {shown}", self.program);
+            if wanted.iter().all(|text| shown.contains(text)) { Ok(()) } else { Err(Shown(shown)) }
+        })
+        .await;
+    }
+
+    /// Presses keys.
+    ///
+    /// # Panics
+    /// When they cannot be typed.
+    pub fn press(&mut self, keys: &str) {
+        self.keyboard.write_all(keys.as_bytes()).expect("it can be typed");
+    }
+
+    /// How it takes what is typed, and shows it.
+    ///
+    /// # Panics
+    /// When it cannot be asked.
+    #[must_use]
+    pub fn modes(&self) -> Termios {
+        tcgetattr(&self.keyboard).expect("it can be asked")
+    }
+
+    /// The program's process id.
+    ///
+    /// # Panics
+    /// When it is not there any more.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("it is running")
+    }
+
+    /// Waits until the program ends, and for all that it wrote; returns its status.
+    ///
+    /// # Panics
+    /// When it does not end within a minute.
+    pub async fn ended(&mut self) -> Option<i32> {
+        let ending = async {
+            // It closes when the program, which alone has the other end, is gone.
+            while let Some(bytes) = self.written.recv().await {
+                self.parser.process(&bytes);
+            }
+            self.child.wait().await
+        };
+        let status = tokio::time::timeout(PATIENCE, ending).await;
+        let status = status.unwrap_or_else(|_| panic!("{} did not end", self.program));
+        status.expect("it can be waited for").code()
+    }
+}
+
+/// As it looks, and not as one line.
+struct Shown(String);
+
+impl std::fmt::Debug for Shown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "\n{}", self.0)
+    }
+}
+
+fn on_terminal(
+    program: &str,
+    arguments: &[&str],
+    settings: &[(String, String)],
+    slave: &OwnedFd,
+) -> tokio::process::Child {
+    let side = || Stdio::from(slave.try_clone().expect("it can be shared"));
+    tokio::process::Command::new(program_path(program))
+        .args(arguments)
+        .env_clear()
+        .envs(settings.iter().cloned())
+        .stdin(side())
+        .stdout(side())
+        .stderr(side())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap_or_else(|error| panic!("{program} cannot be started: {error}"))
 }
 
 /// What is written on a terminal.

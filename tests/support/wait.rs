@@ -9,8 +9,20 @@ const PATIENCE: Duration = Duration::from_secs(150);
 ///
 /// # Panics
 /// When it does not hold within 150 s; `what` and the last answer are in the message.
-pub async fn until<E: std::fmt::Debug>(what: &str, mut condition: impl AsyncFnMut() -> Result<(), E>) {
-    let deadline = Instant::now() + PATIENCE;
+pub async fn until<E: std::fmt::Debug>(what: &str, condition: impl AsyncFnMut() -> Result<(), E>) {
+    until_within(PATIENCE, what, condition).await;
+}
+
+/// As [`until`], with another bound.
+///
+/// # Panics
+/// When it does not hold by then.
+pub async fn until_within<E: std::fmt::Debug>(
+    bound: Duration,
+    what: &str,
+    mut condition: impl AsyncFnMut() -> Result<(), E>,
+) {
+    let deadline = Instant::now() + bound;
     let mut ticks = interval(Duration::from_millis(50));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

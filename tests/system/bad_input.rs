@@ -169,10 +169,26 @@ async fn a_wrong_order_is_told_every_field_and_nothing_is_stored_or_logged_of_it
     let last = web.get("/nothing", &[]).await;
     shop.webs()[0].until_logged(&last.headers["x-request-id"]).await;
     let log = shop.webs()[0].log().join("\n");
-    for secret in [CARD, "4242", "Lovelace", "ada@example.org", "12 St James", "SW1Y", "Bcc", "SUMMER", "Earth"] {
+    assert!(!repeats_a_card(&log), "a card number is in the log");
+    for secret in ["Lovelace", "ada@example.org", "12 St James", "SW1Y", "Bcc", "SUMMER", "Earth"] {
         assert!(!log.contains(secret), "{secret:?} is in the log");
     }
     shop.close().await;
+}
+
+/// Whether eight digits in a row of a card number that was sent are in `text`, however they are grouped. Four would not
+/// do: times and ids have them by chance.
+fn repeats_a_card(text: &str) -> bool {
+    let ungrouped = text.replace([' ', '-'], "");
+    ungrouped.contains("42424242") || ungrouped.contains("37828224")
+}
+
+#[test]
+fn a_card_number_is_recognised_and_a_time_is_not() {
+    for card in [CARD, "x 4242-4242-4242-4242", "[4242 4242 4242 4242]", "\"378282246310005\""] {
+        assert!(repeats_a_card(card), "{card}");
+    }
+    assert!(!repeats_a_card("2026-11-23T22:00:17.424215Z INFO 0198f1c2-4242-7d30"));
 }
 
 /// What looks like a card number is refused wherever it stands, and neither answer nor log repeats it.
@@ -182,7 +198,7 @@ async fn no_card_number_is_repeated(shop: &Shop, web: &Web) {
         let answer = web.place(&key(), &body("MUG-BLUE", 1, method)).await;
         problem(&answer, 422, "invalid-order");
         assert_eq!(answer.errors(), [("#/payment/method".to_owned(), "card_number_refused".to_owned())], "{method}");
-        assert!(!answer.body.to_string().contains("4242") && !answer.body.to_string().contains("3782"), "{answer:?}");
+        assert!(!repeats_a_card(&answer.body.to_string()), "{answer:?}");
     }
     let mut answers = Vec::new();
     for order in [
@@ -203,7 +219,7 @@ async fn no_card_number_is_repeated(shop: &Shop, web: &Web) {
     answers.push(web.get(&format!("/orders/{CARD}?card={CARD}"), &[("x-request-id", CARD)]).await);
     answers.push(web.get(&format!("/{CARD}"), &[]).await);
     for answer in answers {
-        assert!(!format!("{answer:?}").contains("4242"), "{answer:?}");
+        assert!(!repeats_a_card(&format!("{answer:?}")), "{answer:?}");
     }
     assert_eq!(shop.number("SELECT count(*) FROM orders.orders").await, 0);
 }

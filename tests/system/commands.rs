@@ -65,6 +65,8 @@ async fn every_command_explains_itself() {
         "republish",
         "why",
         "doctor",
+        "queues",
+        "top",
     ];
     insta::assert_snapshot!("orderflow", manual("orderflow", &commands).await);
     insta::assert_snapshot!("orderflow-worker", manual("orderflow-worker", &[""]).await);
@@ -106,7 +108,7 @@ async fn every_setting_is_shown_and_no_secret() {
         "WORKER_LISTEN PUBLIC_URL TRUSTED_PROXIES TOKEN_SECRET RUST_LOG LOG_FORMAT PAYMENT_PROVIDER CARRIER MAIL SMTP_URL",
         "MAIL_FROM BATCH_SIZE PREFETCH RECONCILE_AFTER RETRY_DELAYS RATE_LIMIT ADMISSION_MAX_OUTBOX_AGE ADMISSION_MAX_OUTBOX_ROWS",
         "PAYMENT_TIMEOUT PAYMENT_CONCURRENCY CARRIER_TIMEOUT CARRIER_CONCURRENCY MAIL_TIMEOUT MAIL_CONCURRENCY SIMULATOR_DATABASE_URL",
-        "STRIPE_SECRET_KEY STRIPE_API_BASE",
+        "STRIPE_SECRET_KEY STRIPE_API_BASE LIVE_WATCHERS",
     ]
     .iter()
     .flat_map(|names| names.split_whitespace())
@@ -134,7 +136,15 @@ async fn wrong_and_missing_settings_are_all_named_before_anything_starts() {
             "orderflow",
             &["serve"][..],
             &[][..],
-            &["LISTEN", "RATE_LIMIT", "TRUSTED_PROXIES", "ADMISSION_MAX_OUTBOX_AGE", "ADMISSION_MAX_OUTBOX_ROWS"][..],
+            &[
+                "LISTEN",
+                "RATE_LIMIT",
+                "TRUSTED_PROXIES",
+                "ADMISSION_MAX_OUTBOX_AGE",
+                "ADMISSION_MAX_OUTBOX_ROWS",
+                "LIVE_WATCHERS",
+                "OPERATOR_TOKENS",
+            ][..],
         ),
         (
             "orderflow-worker",
@@ -169,6 +179,8 @@ async fn wrong_and_missing_settings_are_all_named_before_anything_starts() {
         ("PUBLIC_URL", "ftp://shop"),
         ("LISTEN", "everywhere"),
         ("RATE_LIMIT", "-1"),
+        ("OPERATOR_TOKENS", "ada:operate:hush"),
+        ("LIVE_WATCHERS", "0"),
         ("TRUSTED_PROXIES", "127.0.0.1,proxy"),
         ("ADMISSION_MAX_OUTBOX_AGE", "0s"),
         ("ADMISSION_MAX_OUTBOX_ROWS", "0"),

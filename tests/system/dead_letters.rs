@@ -35,7 +35,7 @@ pub async fn until_number(shop: &Shop, wanted: i64, sql: &str) {
 }
 
 /// Makes every payment fail when it is written down: a fault that an operator can mend.
-async fn break_payments(shop: &Shop) {
+pub async fn break_payments(shop: &Shop) {
     shop.execute("ALTER TABLE payment.payments ADD CONSTRAINT broken CHECK (false) NOT VALID").await;
 }
 

@@ -12,7 +12,7 @@ use std::{
 
 use orderflow::{
     broker::Subscription,
-    config::{self, AdminConfig, BrokerConfig, DatabaseConfig, Source, WebConfig},
+    config::{self, AdminConfig, BrokerConfig, ConfigError, DatabaseConfig, OperatorsConfig, Source, WebConfig},
 };
 use orderflow_worker::{Registry, Settings};
 use tokio::{
@@ -22,14 +22,14 @@ use tokio::{
 };
 use yaml_serde::Value;
 
-/// What a worker takes at most for what it has begun, its relay, its publisher and its runtime: see its `DRAIN_TIMEOUT`.
-const LONGEST_STOP: Duration = Duration::from_secs(30);
+/// What a worker takes at most for what it has begun, its relay, its publisher, its runtime and its traces: see its `DRAIN_TIMEOUT`.
+pub(super) const LONGEST_STOP: Duration = Duration::from_secs(30);
 
-fn root() -> PathBuf {
+pub(super) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-fn read(path: &str) -> String {
+pub(super) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
@@ -44,7 +44,7 @@ fn services() -> BTreeMap<String, Value> {
 }
 
 /// Those that run our image.
-fn programs() -> BTreeMap<String, Value> {
+pub(super) fn programs() -> BTreeMap<String, Value> {
     let ours = |service: &Value| service["image"].as_str() == Some("orderflow:local");
     let found: BTreeMap<_, _> = services().into_iter().filter(|(_, service)| ours(service)).collect();
     assert!(found.len() > Subscription::services().len(), "{:?}", found.keys());
@@ -55,7 +55,7 @@ fn environment(service: &Value) -> BTreeMap<String, String> {
     yaml_serde::from_value(service["environment"].clone()).expect("a mapping from names to text")
 }
 
-fn words(list: &Value) -> Vec<String> {
+pub(super) fn words(list: &Value) -> Vec<String> {
     yaml_serde::from_value(list.clone()).expect("a list of words")
 }
 
@@ -93,27 +93,34 @@ fn resolve(text: &str, known: &BTreeMap<String, String>) -> String {
     format!("{before}{value}{}", resolve(after, known))
 }
 
+/// Whether the program of this name would start with these settings.
+pub(super) fn complete(name: &str, given: &Source) -> Result<(), ConfigError> {
+    match name {
+        "setup" | "orderflow" | "operator" => {
+            let (admin, database) = (AdminConfig::read(given), DatabaseConfig::read(given));
+            let users = admin.as_ref().map(|admin| &admin.users);
+            let all =
+                users.is_some_and(|users| users.web.is_some() && users.worker.is_some() && users.viewer.is_some());
+            assert!(all, "{name} does not set every user's password");
+            given.finish(admin.and(database).map(drop))
+        }
+        "audit" => given.finish(DatabaseConfig::read(given).map(drop)),
+        "web" => {
+            let (web, database) = (WebConfig::read(given), DatabaseConfig::read(given));
+            let operators = OperatorsConfig::read(given);
+            given.finish(BrokerConfig::read(given).and(web).and(database).and(operators).map(drop))
+        }
+        _ => Settings::read(given).map(drop),
+    }
+}
+
 #[tokio::test]
 async fn every_program_starts_with_the_settings_that_it_is_given() {
     let known = made_up().await;
     for (name, service) in programs() {
         let given: Source =
             environment(&service).into_iter().map(|(setting, text)| (setting, resolve(&text, &known))).collect();
-        let complete = match name.as_str() {
-            "setup" | "orderflow" => {
-                let (admin, database) = (AdminConfig::read(&given), DatabaseConfig::read(&given));
-                let users = admin.as_ref().map(|admin| &admin.users);
-                let all =
-                    users.is_some_and(|users| users.web.is_some() && users.worker.is_some() && users.viewer.is_some());
-                assert!(all, "{name} does not set every user's password");
-                given.finish(admin.and(database).map(drop))
-            }
-            "web" => {
-                let (web, database) = (WebConfig::read(&given), DatabaseConfig::read(&given));
-                given.finish(BrokerConfig::read(&given).and(web).and(database).map(drop))
-            }
-            _ => Settings::read(&given).map(drop),
-        };
+        let complete = complete(&name, &given);
         assert_eq!(complete, Ok(()), "{name}");
     }
 }
@@ -136,6 +143,20 @@ fn every_setting_named_exists_and_no_secret_stands_in_a_file() {
     }
 }
 
+/// The queues that this command line consumes: of this service alone.
+pub(super) fn consumed_by(service: &str, command: &[String]) -> Vec<Subscription> {
+    let [program, pairs @ ..] = command else { panic!("{service} has no command") };
+    assert_eq!(program, "orderflow-worker");
+    let patterns = pairs.chunks(2).map(|pair| {
+        assert_eq!(pair[0], "--queue", "{service}");
+        pair[1].clone()
+    });
+    let chosen = Registry::select(&patterns.collect::<Vec<_>>()).unwrap_or_else(|error| panic!("{service}: {error}"));
+    let chosen: Vec<_> = chosen.entries.into_iter().map(|(subscription, _)| subscription).collect();
+    assert!(chosen.iter().all(|subscription| subscription.service() == service), "{service}: {chosen:?}");
+    chosen
+}
+
 #[test]
 fn each_service_has_its_workers_and_all_queues_are_consumed_once() {
     let programs = programs();
@@ -143,17 +164,7 @@ fn each_service_has_its_workers_and_all_queues_are_consumed_once() {
     for service in Subscription::services() {
         let worker = programs.get(service).unwrap_or_else(|| panic!("docker-compose.yml has no service {service}"));
         let command = words(&worker["command"]);
-        let [program, pairs @ ..] = command.as_slice() else { panic!("{service} has no command") };
-        assert_eq!(program, "orderflow-worker");
-        let patterns = pairs.chunks(2).map(|pair| {
-            assert_eq!(pair[0], "--queue", "{service}");
-            pair[1].clone()
-        });
-        let chosen =
-            Registry::select(&patterns.collect::<Vec<_>>()).unwrap_or_else(|error| panic!("{service}: {error}"));
-        let chosen: Vec<_> = chosen.entries.into_iter().map(|(subscription, _)| subscription).collect();
-        assert!(chosen.iter().all(|subscription| subscription.service() == service), "{service}: {chosen:?}");
-        consumed.extend(chosen);
+        consumed.extend(consumed_by(service, &command));
         // Two of one service cannot share a name or a port.
         assert!(worker["container_name"].is_null() && worker["ports"].is_null(), "{service} cannot be scaled");
     }
@@ -187,7 +198,7 @@ fn the_runbook_stops_everything_that_writes() {
 
 /// Settings with a default that are nobody's to tune here: where a container listens, by what it reaches RabbitMQ, and
 /// providers of which there is one.
-const FIXED: [&str; 5] = ["LISTEN", "OPS_LISTEN", "WORKER_LISTEN", "RABBITMQ_MANAGEMENT_URL", "CARRIER"];
+pub(super) const FIXED: [&str; 5] = ["LISTEN", "OPS_LISTEN", "WORKER_LISTEN", "RABBITMQ_MANAGEMENT_URL", "CARRIER"];
 
 #[test]
 fn what_a_shop_tunes_is_a_variable() {
@@ -220,11 +231,11 @@ fn containers_may_do_no_more_than_they_need() {
     }
 }
 
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     value.as_str().expect("a text").to_owned()
 }
 
-fn image_user() -> String {
+pub(super) fn image_user() -> String {
     let dockerfile = read("Dockerfile");
     dockerfile.lines().rev().find_map(|line| line.strip_prefix("USER ")).expect("a user").to_owned()
 }

@@ -168,7 +168,11 @@ async fn what_cannot_be_reached_is_named_and_the_rest_is_checked() {
     let management = format!("http://{NOWHERE}");
     let away = [("AMQP_ADMIN_URL", broker.as_str()), ("RABBITMQ_MANAGEMENT_URL", &management)];
     let found = run("orderflow", &["doctor"], &with(shop.operator_settings(), &away)).await;
-    ended(&found, 3, &["Could not be checked", "broker", "Is RabbitMQ up", "queues", "PostgreSQL", "outbox"]);
+    ended(
+        &found,
+        3,
+        &["Could not be checked", "broker", "is its management plugin on", "queues", "PostgreSQL", "outbox"],
+    );
     assert!(!found.out.contains("hush"), "{found:?}");
     let database = format!("postgres://orderflow:hush@{NOWHERE}/orderflow");
     let away = with(shop.operator_settings(), &[("DATABASE_URL", &database)]);

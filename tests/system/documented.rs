@@ -12,10 +12,17 @@ use self::cli::Arguments;
 #[path = "../../src/cli.rs"]
 mod cli;
 
-const DOCUMENTS: [&str; 3] = ["docs/RUNBOOK.md", "docs/ADDING-A-SERVICE.md", "README.md"];
+const DOCUMENTS: [&str; 4] =
+    ["docs/RUNBOOK.md", "docs/ADDING-A-SERVICE.md", "deploy/kubernetes/README.md", "README.md"];
 
 /// What stands before a command of ours.
-const PREFIXES: [&str; 3] = ["", "docker compose run --rm ", "cargo run -p orderflow -- "];
+const PREFIXES: [&str; 5] = [
+    "",
+    "docker compose run --rm ",
+    "kubectl exec deploy/orderflow-operator -- ",
+    "kubectl exec --stdin --tty deploy/orderflow-operator -- ",
+    "cargo run -p orderflow -- ",
+];
 
 fn read(path: &str) -> String {
     let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
@@ -132,6 +139,16 @@ fn every_command_line_in_the_documentation_is_one_that_exists() {
         wrong.extend(commands.into_iter().filter_map(refused));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The audit has no twin in docker-compose.yml that would be held against.
+#[test]
+fn the_daily_audit_is_a_command_that_exists() {
+    let audit = read("deploy/kubernetes/base/audit.yaml");
+    let command = audit.lines().find_map(|line| line.trim().strip_prefix("command: [")).expect("it has a command");
+    let command: Vec<_> = command.trim_end_matches(']').split(", ").map(str::to_owned).collect();
+    assert_eq!(command.first().map(String::as_str), Some("orderflow"));
+    assert_eq!(refused(&command), None);
 }
 
 #[test]

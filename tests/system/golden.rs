@@ -32,6 +32,7 @@ fn sample(kind: EventKind) -> Envelope<Value> {
                 total: 2998,
                 currency: "EUR".to_owned(),
                 items: vec![item],
+                replaces: None,
             },
         ),
         EventKind::PaymentCompleted => envelope(

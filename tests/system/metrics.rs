@@ -3,24 +3,17 @@
 use std::collections::BTreeSet;
 
 use orderflow::broker::Subscription;
-use orderflow_tests::{Child, DECLINED, Scrape, Shop, VISA, until};
+use orderflow_tests::{DECLINED, Scrape, Shop, VISA, run, until};
 use reqwest::Method;
 
 const FLAKY: &str = "pm_card_flaky";
 
-/// A worker names the address of its metrics once, as does a front end that of its operators.
-async fn scrape(child: &mut Child, says: &str) -> Scrape {
-    let line = child.until_logged(says).await;
-    let address = ["address=", "at="].iter().find_map(|before| line.split(before).nth(1)?.split_whitespace().next());
-    Scrape::of(address.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no address: {line}"))).await
-}
-
 async fn web(shop: &mut Shop) -> Scrape {
-    scrape(&mut shop.webs()[0], "answering operators").await
+    Scrape::of(shop.webs()[0].logged_address("at").await).await
 }
 
 async fn worker(shop: &mut Shop) -> Scrape {
-    scrape(&mut shop.workers()[0], "worker started").await
+    Scrape::of(shop.workers()[0].address().await).await
 }
 
 /// Waits until the worker's metrics say so.
@@ -67,6 +60,7 @@ async fn orders_are_counted_where_customers_meet_them_and_where_they_are_worked_
     }
     assert_eq!(seen.sum("orderflow_queue_in_hand", &payment), 0.0);
     assert_eq!(seen.sum("orderflow_queue_consumed", &payment), 1.0);
+    assert_eq!(seen.sum("orderflow_queue_slots", &payment), 512.0, "PREFETCH");
     assert_eq!(seen.sum("orderflow_order_settled_seconds_count", &[("status", "shipped")]), 3.0);
     assert_eq!(seen.sum("orderflow_order_settled_seconds_count", &[("status", "payment_failed")]), 1.0);
     assert_eq!(seen.sum("orderflow_provider_available", &[("provider", "payment")]), 1.0);
@@ -102,6 +96,42 @@ async fn failed_attempts_and_dead_letters_are_counted_by_tier_and_reason() {
     assert_eq!(seen.sum("orderflow_queue_retries_total", &[queue]), 2.0);
     shop.until_quiet().await;
     shop.close_with_dead_letters(&[(Subscription::PaymentOrderCreated, 1)]).await;
+}
+
+/// The audit is gone when Prometheus asks: whoever schedules it has it write down how it ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn how_a_recorded_audit_ended_is_told_by_front_ends() {
+    let mut shop = Shop::open().await;
+    shop.start_web().await;
+    let seen = web(&mut shop).await;
+    let told = |seen: &Scrape| seen.samples().iter().any(|sample| sample.name == "orderflow_audit_violations");
+    assert!(!told(&seen), "nobody has audited yet: 0 would say that all is well");
+    let orphan = "INSERT INTO messaging.event_log
+        (order_id, version, event_id, event, source, occurred_at, correlation_id, data)
+        VALUES (gen_random_uuid(), 1, gen_random_uuid(), 'order.created', '/orderflow/web', now(), gen_random_uuid(), '{}')";
+    shop.execute(orphan).await;
+    let audited = run("orderflow", &["audit", "--record"], &shop.operator_settings()).await;
+    assert_eq!(audited.code, Some(1), "{audited:?}");
+    let found = shop.number("SELECT violations FROM messaging.audits").await;
+    assert!(found > 0);
+    shop.execute("DELETE FROM messaging.event_log").await;
+    assert_eq!(run("orderflow", &["audit"], &shop.operator_settings()).await.code, Some(0));
+    assert_eq!(shop.number("SELECT count(*) FROM messaging.audits").await, 1, "unasked it only reads");
+    // It is looked for when a front end starts, and every half minute.
+    shop.start_web().await;
+    until("the front end tells", async || {
+        let seen = Scrape::of(shop.webs()[1].logged_address("at").await).await;
+        let told = seen.sum("orderflow_audit_violations", &[]);
+        let expected = f64::from(i32::try_from(found).expect("not that many"));
+        if (told - expected).abs() < f64::EPSILON { Ok(()) } else { Err(told) }
+    })
+    .await;
+    let seen = Scrape::of(shop.webs()[1].logged_address("at").await).await;
+    assert!(seen.sum("orderflow_audit_end_time_seconds", &[]) > 1.7e9);
+    for taken in ["process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds"] {
+        assert!(seen.sum(taken, &[]) > 0.0, "{taken}");
+    }
+    shop.close().await;
 }
 
 /// Each series costs memory here and in Prometheus, so there are few, whatever customers send and however many come.

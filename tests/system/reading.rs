@@ -150,8 +150,8 @@ async fn nothing_else_opens(web: &Web, order: &Order) {
     for (case, id, authorization) in cases {
         // Whoever has a right token may be told of a wrong parameter, nobody else.
         let right = case.ends_with("rightly signed");
-        let paths = ["", "/timeline", "/timeline?after=nonsense"];
-        for path in &paths[..if right { 2 } else { 3 }] {
+        let paths = ["", "/timeline", "/timeline?after=nonsense", "/live", "/live?after=nonsense"];
+        for path in &paths[..if right { 2 } else { 5 }] {
             let seen = raw(web, &format!("/orders/{id}{path}"), authorization.as_deref()).await;
             let expected = expected.get_or_insert_with(|| seen.clone());
             assert_eq!(&seen, expected, "{case}, {path}");
@@ -211,6 +211,7 @@ async fn the_catalogue_the_health_and_the_description_are_for_everybody() {
         ("post", "/orders"),
         ("get", "/orders/{id}"),
         ("get", "/orders/{id}/timeline"),
+        ("get", "/orders/{id}/live"),
         ("get", "/healthz"),
         ("get", "/readyz"),
         ("get", "/openapi.json"),

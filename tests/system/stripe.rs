@@ -200,7 +200,8 @@ async fn a_wrong_key_costs_no_order_anything() {
     worker.until_logged("check STRIPE_SECRET_KEY").await;
     worker.until_logged("is still away").await;
     let worker = shop.workers().pop().expect("it runs");
-    assert!(logged(&worker, "it is tried again") <= FEW, "{:#?}", worker.log());
+    // A busy machine's database may be late now and then, which is tried again too.
+    assert!(logged(&worker, "it is tried again reason=the payment provider") <= FEW, "{:#?}", worker.log());
     assert_eq!(logged(&worker, "hush"), 0);
     worker.stop().await;
     assert_eq!(shop.stripe().charged().await, Charged { intents: 0, charges: 0, refunds: 0 });

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use orderflow::{
     events::Envelope,
     fault::{self, CrashPoint},
+    trace::{Kind, Step},
 };
 use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -92,7 +93,17 @@ pub async fn act<H: Handler>(
         _ => None,
     };
     let event = Arc::new(event);
+    let cause = event.traceparent.clone();
+    let mut call = line.as_ref().map(|line| {
+        let mut call = Step::after(Kind::Client, format!("call {}", line.name()), cause.as_deref());
+        call.provider(line.name());
+        call
+    });
     let outcome = once(&recorder.handler, &event, input).await;
+    if let (Some(call), Err(failure)) = (&mut call, &outcome) {
+        call.failed(&failure.to_string());
+    }
+    drop(call);
     fault::crash_here(CrashPoint::AfterAct);
     let away = line.is_some_and(|line| line.is_away());
     match (outcome, Arc::try_unwrap(event)) {
@@ -104,7 +115,7 @@ pub async fn act<H: Handler>(
             Acted::Away(Arrived { delivery, event })
         }
         (Err(failure), _) => {
-            recorder.settle.fail(&delivery, &failure).await;
+            recorder.settle.fail(&delivery, &failure, cause.as_deref()).await;
             Acted::Settled
         }
         // The task has ended, so nobody else holds the event.

@@ -21,9 +21,11 @@ use chrono::Utc;
 use futures::future::join_all;
 use lapin::message::Delivery;
 use orderflow::{
+    broker::names,
     events::Envelope,
     metrics::{InHand, QueueMetrics},
     telemetry,
+    trace::{Kind, Step},
 };
 use tokio::{runtime::Handle, sync::oneshot};
 use tokio_util::sync::CancellationToken;
@@ -33,6 +35,7 @@ use uuid::Uuid;
 use crate::{
     acting::{Acted, Held, Mode, act},
     handler::{Done, Failure, Handler},
+    head::{Head, log_span},
     prepare::{Arrived, Ready, prepare},
     record::{Finished, Recorder},
     settle::{Settle, attempt},
@@ -71,6 +74,8 @@ struct Taken<H: Handler> {
     others: Vec<Arrived<H>>,
     /// Measures how long.
     counted: InHand,
+    /// The step of the order's trace that it is.
+    step: Step,
 }
 
 /// Handles the deliveries of one queue until they end or it is told to stop.
@@ -164,12 +169,9 @@ impl<H: Handler> QueueActor<H> {
         while self.acting < at_once {
             let Some(ready) = self.ready.pop_front() else { return };
             self.acting += 1;
-            let event = &ready.event;
-            let span = tracing::info_span!(
-                "act", queue = %H::SUBSCRIPTION, order.id = %event.order_id, event.id = %event.id,
-                correlation.id = %event.correlation_id
-            );
-            let id = event.id;
+            let head = Head::from(&ready.event);
+            let span = log_span(&self.work.recorder.settle.queue, &ready.delivery, Some(&head));
+            let id = head.id;
             let probing = (self.work.mode == Mode::Probing).then(|| *self.held.get_or_insert_with(Held::now));
             let acting = act(Arc::clone(&self.work.recorder), ready, probing, self.interrupted.clone());
             self.run(context, acting.instrument(span), move |actor, acted, context| {
@@ -257,10 +259,12 @@ impl<H: Handler> QueueActor<H> {
     /// Forgets events whose deliveries are settled, and takes up those that came meanwhile.
     fn let_go(&mut self, events: &[Uuid]) {
         for event in events {
-            let Some(Taken { mut others, counted }) = self.in_hand.remove(event) else { continue };
+            let Some(Taken { mut others, counted, step }) = self.in_hand.remove(event) else { continue };
             counted.settled();
-            if let Some(next) = others.pop() {
-                self.in_hand.insert(*event, Taken { others, counted: self.metrics().take() });
+            drop(step);
+            if let Some(mut next) = others.pop() {
+                let step = processing::<H>(&next.delivery, &mut next.event);
+                self.in_hand.insert(*event, Taken { others, counted: self.metrics().take(), step });
                 self.arrived.push(next);
             }
         }
@@ -269,15 +273,16 @@ impl<H: Handler> QueueActor<H> {
     /// Takes a delivery in hand. One whose event is in hand already waits for what becomes of that: it may be a mere
     /// repetition, which the inbox then recognises, but also the retry of the first, which comes back while the batch
     /// that the first was in is still being recorded.
-    fn take(&mut self, delivery: Delivery, event: Envelope<H::Event>) {
+    fn take(&mut self, delivery: Delivery, mut event: Envelope<H::Event>) {
         let metrics = &self.work.recorder.settle.metrics;
         match self.in_hand.entry(event.id) {
             Entry::Vacant(vacant) => {
-                if attempt(&delivery) == 1 {
+                if delivery.exchange.as_str() == names::EVENTS {
                     // Below zero where clocks differ.
                     metrics.lag((Utc::now() - event.time).to_std().unwrap_or_default());
                 }
-                vacant.insert(Taken { others: Vec::new(), counted: metrics.take() });
+                let step = processing::<H>(&delivery, &mut event);
+                vacant.insert(Taken { others: Vec::new(), counted: metrics.take(), step });
                 self.arrived.push(Arrived { delivery, event });
             }
             Entry::Occupied(mut first) => first.get_mut().others.push(Arrived { delivery, event }),
@@ -292,7 +297,7 @@ impl<H: Handler> QueueActor<H> {
     fn start_rejecting(&mut self, context: &mut Context<Self>, delivery: Delivery, why: String) {
         self.settling += 1;
         let recorder = Arc::clone(&self.work.recorder);
-        let rejecting = async move { recorder.settle.fail(&delivery, &Failure::reject(why)).await };
+        let rejecting = async move { recorder.settle.fail(&delivery, &Failure::reject(why), None).await };
         self.run(context, rejecting, |actor, (), _| actor.settling -= 1);
     }
 
@@ -323,6 +328,16 @@ impl<H: Handler> QueueActor<H> {
         }
         context.stop();
     }
+}
+
+/// A delivery in hand as a step of its order's trace. What is done with the event from now on follows from that step.
+fn processing<H: Handler>(delivery: &Delivery, event: &mut Envelope<H::Event>) -> Step {
+    let queue = H::SUBSCRIPTION.queue();
+    let mut step = Step::after(Kind::Consumer, format!("process {queue}"), event.traceparent.as_deref());
+    step.message(Head::from(&*event).about("process", &queue));
+    step.attempt(attempt(delivery));
+    event.traceparent = Some(step.traceparent());
+    step
 }
 
 /// Nothing here is ever pinned; without this line every event and effect would have to say so of itself.

@@ -120,6 +120,9 @@ pub trait Handler: Send + Sync + 'static {
         connection: &mut Connection,
         batch: &[Done<Self::Event, Self::Effect>],
     ) -> impl Future<Output = Result<Vec<NewEvent>, StoreError>> + Send;
+
+    /// Step 3 is committed. What is done here may be lost with the process, so nothing may depend on it.
+    fn committed(&self, _batch: &[Done<Self::Event, Self::Effect>]) {}
 }
 
 /// A handler that only writes rows: it has nothing to do with the outside world.
@@ -138,6 +141,9 @@ pub trait Recorder: Send + Sync + 'static {
         connection: &mut Connection,
         batch: &[Done<Self::Event, ()>],
     ) -> impl Future<Output = Result<Vec<NewEvent>, StoreError>> + Send;
+
+    /// See [`Handler::committed`].
+    fn committed(&self, _batch: &[Done<Self::Event, ()>]) {}
 }
 
 impl<R: Recorder> Handler for R {
@@ -168,5 +174,9 @@ impl<R: Recorder> Handler for R {
         batch: &[Done<Self::Event, ()>],
     ) -> Result<Vec<NewEvent>, StoreError> {
         Recorder::record(self, connection, batch).await
+    }
+
+    fn committed(&self, batch: &[Done<Self::Event, ()>]) {
+        Recorder::committed(self, batch);
     }
 }

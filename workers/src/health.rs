@@ -1,12 +1,15 @@
 //! `/healthz`, `/readyz` and `/metrics` of a worker.
 
-use std::{io, net::TcpListener, sync::atomic::Ordering};
+use std::{io, net::TcpListener, sync::atomic::Ordering, time::Duration};
 
 use actix_web::{App, HttpResponse, HttpServer, dev::Server, web};
 use orderflow::{broker::BrokerCheck, metrics};
 use serde_json::json;
 
 use crate::{providers::Providers, shell::Process};
+
+/// How long the database may take to say that it is there. Whoever asks for our health waits for some seconds too.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What the answers are made from.
 #[derive(Clone)]
@@ -48,7 +51,7 @@ async fn healthz() -> HttpResponse {
 /// ready: it consumes, a message at a time, and another worker would fare the same.
 async fn readyz(health: web::Data<Health>) -> HttpResponse {
     let draining = health.process.stop.is_cancelled();
-    let database = health.process.database.connection().await.is_ok();
+    let database = health.process.database.answers(PATIENCE).await;
     let broker = health.process.publisher.is_connected() && health.check.exchange_exists().await.is_ok();
     let consuming = health.process.consuming.load(Ordering::Relaxed);
     let ready = !draining && database && broker && consuming == health.queues;

@@ -79,7 +79,9 @@ async fn sort<H: Handler>(
     for ((delivery, event), prepared) in batch {
         match prepared {
             Some(Ok(input)) => ready.push(Ready { delivery, event, input }),
-            Some(Err(failure)) => recorder.settle.fail(&delivery, &failure).await,
+            Some(Err(failure)) => {
+                recorder.settle.fail(&delivery, &failure, event.traceparent.as_deref()).await;
+            }
             None => repeated.push(delivery),
         }
     }
@@ -97,8 +99,8 @@ async fn fail<H: Handler>(
         return;
     }
     let failure = Failure::retry(telemetry::chain(error));
-    for (delivery, _) in batch {
-        recorder.settle.fail(&delivery, &failure).await;
+    for (delivery, event) in batch {
+        recorder.settle.fail(&delivery, &failure, event.traceparent.as_deref()).await;
     }
 }
 

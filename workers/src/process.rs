@@ -1,6 +1,6 @@
 //! The worker process: what all its actors share, its start and its end.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, io, sync::Arc, time::Duration};
 
 use actix_rt::{Arbiter, System};
 use futures::future::join_all;
@@ -9,8 +9,9 @@ use orderflow::{
     listen::ListenError,
     preflight::{self, NotSetUp},
     shutdown,
-    store::Database,
+    store::{Database, moved::Announcer},
     token::OrderLinks,
+    trace::{Exporting, TraceError},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +19,7 @@ use crate::{
     Registry, Settings,
     failure_log::FailureLog,
     health::{self, Health},
+    pace::Reporter,
     providers::{ProviderSetupError, Providers},
     reconciler::Reconciler,
     registry::{Services, Start},
@@ -35,6 +37,9 @@ const RELAY_DRAIN: Duration = Duration::from_secs(5);
 /// How long the last failed attempts may take to be written down at the end.
 const FAILURES_DRAIN: Duration = Duration::from_secs(2);
 
+/// How long the process may take to take its pace back at the end; it would be out of date in a minute anyway.
+const PACE_DRAIN: Duration = Duration::from_secs(2);
+
 /// Why a worker did not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -44,6 +49,9 @@ pub enum RunError {
     /// `WORKER_LISTEN`.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
     /// `DATABASE_URL`.
     #[error("DATABASE_URL cannot be used")]
     Database(#[from] diesel::ConnectionError),
@@ -69,6 +77,7 @@ pub enum RunError {
 /// # Errors
 /// See [`RunError`]. That database or broker are away is none: the worker waits for them.
 pub fn run(registry: Registry, settings: Settings) -> Result<(), RunError> {
+    let exporting = Exporting::start(&settings.trace, &service(&registry))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let system = System::new();
     let listener = settings.worker.listen.bind()?;
@@ -93,8 +102,18 @@ pub fn run(registry: Registry, settings: Settings) -> Result<(), RunError> {
     });
     system.block_on(handle.stop(false));
     runtime.shutdown_timeout(Duration::from_secs(2));
+    exporting.finish();
     tracing::info!("worker stopped");
     outcome
+}
+
+/// What a trace viewer calls this process: its service, where it works for one alone.
+fn service(registry: &Registry) -> String {
+    let services: BTreeSet<_> = registry.entries.iter().map(|(subscription, _)| subscription.service()).collect();
+    match (services.first(), services.len()) {
+        (Some(only), 1) => format!("orderflow-{only}"),
+        _ => "orderflow-worker".to_owned(),
+    }
 }
 
 async fn assemble(settings: &Settings) -> Result<(Process, Services, BrokerCheck, CancellationToken), RunError> {
@@ -102,14 +121,15 @@ async fn assemble(settings: &Settings) -> Result<(Process, Services, BrokerCheck
     let program = format!("orderflow-worker {}", Connector::place());
     let database = Database::new(&settings.database, &program, DATABASE_CONNECTIONS)?;
     // Before anything connects: what is wrong here is a setting.
-    let intents = Arc::new(Intents::start(database.clone()));
+    let intents = Arc::new(Intents::start(database.clone(), settings.payment.line.time_out));
     let providers = Providers::new(&settings.payment, &settings.carrier, &settings.mail, &database, intents)?;
     let connector = Connector::new(&settings.broker, "orderflow-worker")?;
     // The publisher goes on until the relay is drained, after everything else has stopped.
     let publishing = CancellationToken::new();
     let publisher = Publisher::start(connector.clone(), publishing.clone());
     let relay = Relay::start(database.clone(), publisher.clone(), stop.clone());
-    let services = Services { providers, links: OrderLinks::new(&settings.links) };
+    let services =
+        Services { providers, links: OrderLinks::new(&settings.links), announcer: Announcer::start(database.clone()) };
     let check = BrokerCheck::new(&connector)?;
     let failures = FailureLog::start(database.clone());
     let process = Process {
@@ -142,8 +162,11 @@ async fn set_up_then_consume(
         checked?;
     }
     process.runtime.spawn(Reconciler::new(process, check).run());
+    let queues = registry.entries.iter().map(|(subscription, _)| subscription.queue());
+    let pace = process.runtime.spawn(Reporter::new(process, queues).run());
     let running: Vec<_> = registry.entries.into_iter().map(|(_, start)| begin(start, process, services)).collect();
     join_all(running).await;
+    drop(process.runtime.spawn(tokio::time::timeout(PACE_DRAIN, pace)).await);
     Ok(())
 }
 

@@ -163,7 +163,15 @@ impl Reconciler {
             }
             Ok::<_, StoreError>(resent)
         };
-        let resent = self.database.run(PASS, sending).await?;
+        let resent = match self.database.run(PASS, sending).await {
+            Ok(resent) => resent,
+            Err(error) => {
+                // Whatever of it was sent is recognised when it comes again; a try that may not have been one does not count.
+                let unclaiming = async |connection: &mut Connection| missing::unclaim(connection, &mine).await;
+                self.database.run(PASS, unclaiming).await?;
+                return Err(error);
+            }
+        };
         for (queue, deliveries) in resent.by_queue {
             tracing::warn!(queue, deliveries, "these deliveries were missing and are sent again");
         }

@@ -11,14 +11,16 @@ use orderflow::{
     metrics,
     store::{Database, StoreError, event_log, inbox, outbox::Outgoing},
     telemetry,
+    trace::{Kind, Step},
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
     handler::{Done, Failure, Handler},
+    head::{Head, log_span},
     persist::{PersistError, persistently},
-    settle::Settle,
+    settle::{Settle, is_sent_again},
 };
 
 /// A delivery whose event has been acted on.
@@ -62,22 +64,20 @@ impl<H: Handler> Recorder<H> {
                 self.settle.acknowledge(&deliveries).await;
             }
             let done = Arc::new(done);
+            let steps = recording::<H>(&done);
             let outcome = persistently(&self.settle.queue, &self.stop, || {
                 let (handler, database, done) = (Arc::clone(&self.handler), self.database.clone(), Arc::clone(&done));
                 async move { transaction(&*handler, &database, &done).await }
             })
             .await;
+            drop(steps);
             match outcome {
                 Ok(Outcome::Recorded(events)) => {
                     // Acknowledged after the commit and not after the confirm: the outbox is durable.
-                    tracing::debug!(
-                        queue = self.settle.queue,
-                        events = deliveries.len(),
-                        follow = events.len(),
-                        "recorded"
-                    );
+                    self.log(&deliveries, &done, events.len());
                     self.relay.submit(events);
-                    self.measure(&done);
+                    self.handler.committed(&done);
+                    self.measure(&deliveries, &done);
                     self.settle.acknowledge(&deliveries).await;
                 }
                 Ok(Outcome::Repeated(events)) => {
@@ -88,7 +88,7 @@ impl<H: Handler> Recorder<H> {
                     pending.push(fresh);
                 }
                 Err(error) if error.is_unavailable() || deliveries.len() == 1 => {
-                    self.fail(&deliveries, &error).await;
+                    self.fail(&deliveries, &done, &error).await;
                 }
                 Err(_) => {
                     let mut first: Vec<_> = rejoin(deliveries, done).collect();
@@ -100,12 +100,25 @@ impl<H: Handler> Recorder<H> {
         }
     }
 
-    /// Counts a batch that is committed.
-    fn measure(&self, done: &[Done<H::Event, H::Effect>]) {
+    /// A line for each event, for those who ask for them.
+    fn log(&self, deliveries: &[Delivery], done: &[Done<H::Event, H::Effect>], follow: usize) {
+        if !tracing::enabled!(tracing::Level::DEBUG) {
+            return;
+        }
+        for (delivery, one) in deliveries.iter().zip(done) {
+            log_span(&self.settle.queue, delivery, Some(&Head::from(&one.event))).in_scope(|| {
+                tracing::debug!(batch.events = done.len(), batch.follow = follow, "an event is applied");
+            });
+        }
+    }
+
+    /// Counts a batch that is committed. How long a step took is not measured of what was sent again, by a person or by the
+    /// reconciler: that would be how long it lay there.
+    fn measure(&self, deliveries: &[Delivery], done: &[Done<H::Event, H::Effect>]) {
         let (metrics, now) = (&self.settle.metrics, Utc::now());
         metrics.batch(done.len());
         metrics.settled(metrics::Outcome::Recorded, done.len());
-        for one in done {
+        for (_, one) in deliveries.iter().zip(done).filter(|(delivery, _)| !is_sent_again(delivery)) {
             // Below zero where clocks differ.
             metrics.step((now - one.event.time).to_std().unwrap_or_default());
         }
@@ -124,16 +137,32 @@ impl<H: Handler> Recorder<H> {
         }
     }
 
-    async fn fail(&self, deliveries: &[Delivery], error: &PersistError) {
+    async fn fail(&self, deliveries: &[Delivery], done: &[Done<H::Event, H::Effect>], error: &PersistError) {
         // A process that stops leaves its deliveries to the broker, which gives them to another.
         if self.stop.is_cancelled() && error.is_unavailable() {
             return;
         }
         let failure = Failure::retry(telemetry::chain(error));
-        for delivery in deliveries {
-            self.settle.fail(delivery, &failure).await;
+        for (delivery, one) in deliveries.iter().zip(done) {
+            self.settle.fail(delivery, &failure, one.event.traceparent.as_deref()).await;
         }
     }
+}
+
+/// The batch's transaction as a step in the trace of each of its orders. The first has links to all the others, and they to
+/// the first.
+fn recording<H: Handler>(done: &[Done<H::Event, H::Effect>]) -> Vec<Step> {
+    let name = format!("record {}", H::SUBSCRIPTION);
+    let contexts: Vec<&str> = done.iter().filter_map(|one| one.event.traceparent.as_deref()).collect();
+    let step = |(number, one): (usize, &Done<H::Event, H::Effect>)| {
+        let others = if number == 0 { contexts.get(1..) } else { contexts.get(..1) }.unwrap_or_default();
+        let mut step = Step::linked(Kind::Client, name.clone(), one.event.traceparent.as_deref(), others);
+        step.transaction(done.len());
+        step.order(one.event.order_id);
+        step
+    };
+    let traced = done.iter().filter(|one| one.event.traceparent.is_some());
+    traced.enumerate().map(step).filter(Step::is_recorded).collect()
 }
 
 /// Deliveries and what was done for them, together again.

@@ -11,6 +11,7 @@ use orderflow::{
         InventoryRejected, InventoryReleased, InventoryReserved, OrderCancelled, OrderCreated, PaymentCompleted,
         PaymentFailed, PaymentRefunded, PaymentVoided, ShipmentCancelled, ShipmentCreated, ShipmentFailed,
     },
+    store::moved::Announcer,
     token::OrderLinks,
 };
 
@@ -20,7 +21,7 @@ use crate::{
     services::{
         email::{Letter, SendMail},
         inventory::{ReleaseStock, ReserveStock},
-        order::{CompleteCancel, FoldLog},
+        order::{CompleteCancel, FoldLog, MovesStatus, Reversed},
         payment::{ChargeOrder, EndsUnshipped, ReversePayment},
         shipping::{JudgeCancel, ShipOrder},
     },
@@ -34,6 +35,8 @@ pub struct Services {
     pub providers: Providers,
     /// Links into the shop, for mails.
     pub links: OrderLinks,
+    /// Says which orders have moved.
+    pub announcer: Announcer,
 }
 
 /// Starts consuming a queue, and runs until the process stops.
@@ -71,24 +74,32 @@ fn entry(subscription: Subscription) -> Entry {
         Subscription::EmailOrderCreated => handled_by(mail::<OrderCreated>),
         Subscription::EmailPaymentFailed => handled_by(mail::<PaymentFailed>),
         Subscription::EmailShipmentCreated => handled_by(mail::<ShipmentCreated>),
-        Subscription::OrderPaymentCompleted => handled_by(|_| FoldLog::<PaymentCompleted>::default()),
-        Subscription::OrderPaymentFailed => handled_by(|_| FoldLog::<PaymentFailed>::default()),
-        Subscription::OrderInventoryReserved => handled_by(|_| FoldLog::<InventoryReserved>::default()),
-        Subscription::OrderInventoryRejected => handled_by(|_| FoldLog::<InventoryRejected>::default()),
-        Subscription::OrderShipmentCreated => handled_by(|_| FoldLog::<ShipmentCreated>::default()),
-        Subscription::OrderShipmentFailed => handled_by(|_| FoldLog::<ShipmentFailed>::default()),
+        Subscription::OrderPaymentCompleted => handled_by(fold::<PaymentCompleted>),
+        Subscription::OrderPaymentFailed => handled_by(fold::<PaymentFailed>),
+        Subscription::OrderInventoryReserved => handled_by(fold::<InventoryReserved>),
+        Subscription::OrderInventoryRejected => handled_by(fold::<InventoryRejected>),
+        Subscription::OrderShipmentCreated => handled_by(fold::<ShipmentCreated>),
+        Subscription::OrderShipmentFailed => handled_by(fold::<ShipmentFailed>),
         Subscription::ShippingOrderCancelRequested => handled_by(|_| JudgeCancel),
         Subscription::InventoryShipmentCancelled => handled_by(|_| ReleaseStock::<ShipmentCancelled>::default()),
         Subscription::InventoryShipmentFailed => handled_by(|_| ReleaseStock::<ShipmentFailed>::default()),
         Subscription::PaymentInventoryReleased => handled_by(reverse::<InventoryReleased>),
         Subscription::PaymentInventoryRejected => handled_by(reverse::<InventoryRejected>),
-        Subscription::OrderShipmentCancelled => handled_by(|_| FoldLog::<ShipmentCancelled>::default()),
-        Subscription::OrderInventoryReleased => handled_by(|_| FoldLog::<InventoryReleased>::default()),
-        Subscription::OrderPaymentRefunded => handled_by(|_| CompleteCancel::<PaymentRefunded>::default()),
-        Subscription::OrderPaymentVoided => handled_by(|_| CompleteCancel::<PaymentVoided>::default()),
-        Subscription::OrderOrderCancelled => handled_by(|_| FoldLog::<OrderCancelled>::default()),
+        Subscription::OrderShipmentCancelled => handled_by(fold::<ShipmentCancelled>),
+        Subscription::OrderInventoryReleased => handled_by(fold::<InventoryReleased>),
+        Subscription::OrderPaymentRefunded => handled_by(complete::<PaymentRefunded>),
+        Subscription::OrderPaymentVoided => handled_by(complete::<PaymentVoided>),
+        Subscription::OrderOrderCancelled => handled_by(fold::<OrderCancelled>),
         Subscription::EmailOrderCancelled => handled_by(mail::<OrderCancelled>),
     }
+}
+
+fn fold<E: MovesStatus>(services: &Services) -> FoldLog<E> {
+    FoldLog::new(services.announcer.clone())
+}
+
+fn complete<E: Reversed>(services: &Services) -> CompleteCancel<E> {
+    CompleteCancel::new(services.announcer.clone())
 }
 
 fn mail<L: Letter>(services: &Services) -> SendMail<L> {

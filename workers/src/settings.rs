@@ -2,7 +2,7 @@
 
 use orderflow::config::{
     BrokerConfig, CarrierConfig, ConfigError, DatabaseConfig, LinkConfig, LogConfig, MailConfig, PaymentConfig, Source,
-    WorkerConfig,
+    TraceConfig, WorkerConfig,
 };
 
 /// Everything that a worker is set up with.
@@ -10,6 +10,8 @@ use orderflow::config::{
 pub struct Settings {
     /// Logging.
     pub log: LogConfig,
+    /// Traces.
+    pub trace: TraceConfig,
     /// PostgreSQL.
     pub database: DatabaseConfig,
     /// RabbitMQ.
@@ -34,6 +36,7 @@ impl Settings {
     pub fn read(source: &Source) -> Result<Self, ConfigError> {
         // Each is read before any is unwrapped, so that all problems are found.
         let log = LogConfig::read(source);
+        let trace = TraceConfig::read(source);
         let database = DatabaseConfig::read(source);
         let broker = BrokerConfig::read(source);
         let worker = WorkerConfig::read(source);
@@ -44,6 +47,7 @@ impl Settings {
         source.finish((|| {
             Some(Self {
                 log: log?,
+                trace: trace?,
                 database: database?,
                 broker: broker?,
                 worker: worker?,

@@ -8,7 +8,7 @@ use futures::future::join_all;
 use lapin::{
     message::Delivery,
     options::{BasicAckOptions, BasicNackOptions},
-    types::{AMQPValue, FieldTable, ShortString},
+    types::{AMQPValue, FieldTable},
 };
 use orderflow::{
     broker::{
@@ -21,11 +21,14 @@ use orderflow::{
     metrics::{self, Outcome, QueueMetrics, WhyDead},
     store::failures::FailedAttempt,
     timestamp,
+    trace::{Kind, Step},
 };
-use serde::Deserialize;
-use uuid::Uuid;
 
-use crate::{failure_log::FailureLog, handler::Failure};
+use crate::{
+    failure_log::FailureLog,
+    handler::Failure,
+    head::{Head, event_id, log_span},
+};
 
 /// How often the broker took a message back from a consumer that did not settle it.
 const RETURNS: &str = "x-delivery-count";
@@ -92,26 +95,21 @@ impl Settle {
         }
     }
 
-    /// Puts a failed delivery into its next retry tier, or dead-letters it where none is left or none would help.
-    pub async fn fail(&self, delivery: &Delivery, failure: &Failure) {
+    /// Puts a failed delivery into its next retry tier, or dead-letters it where none is left or none would help. `cause` is
+    /// the trace context of the step that failed.
+    pub async fn fail(&self, delivery: &Delivery, failure: &Failure, cause: Option<&str>) {
         let attempt = attempt(delivery);
         let delay = self.delay(attempt, failure);
         let (exchange, next_attempt) = match delay {
             Some(delay) => (names::retry(delay), attempt.saturating_add(1)),
             None => (names::DEAD_LETTERS.to_owned(), attempt),
         };
-        let message_id = delivery.properties.message_id().as_ref().map_or("none", ShortString::as_str);
-        match delay {
-            Some(delay) => tracing::warn!(
-                queue = self.queue, event.id = message_id, attempt, reason = %failure, again_in = ?delay,
-                "an event could not be handled; it is tried again"
-            ),
-            None => tracing::error!(
-                queue = self.queue, event.id = message_id, attempt, reason = %failure,
-                "an event could not be handled; it is in the dead-letter queue"
-            ),
-        }
+        let head = Head::of(delivery);
+        log_span(&self.queue, delivery, head.as_ref()).in_scope(|| log(failure, delay));
         let failed = self.failed(delivery, attempt, failure, delay);
+        let mut step = self.settling(head.as_ref(), cause);
+        step.attempt(attempt);
+        step.attempt_failed(&failed.reason, delay);
         let copy = self.copy(delivery, exchange, next_attempt, &failed);
         if self.replace(delivery, copy).await {
             match delay {
@@ -121,6 +119,16 @@ impl Settle {
             // Last, since all this works with the database away too.
             self.failures.record(failed);
         }
+    }
+
+    /// A delivery's settlement as a step of its order's trace.
+    fn settling(&self, head: Option<&Head>, cause: Option<&str>) -> Step {
+        let cause = cause.or_else(|| head?.traceparent.as_deref());
+        let mut step = Step::after(Kind::Client, format!("settle {}", self.queue), cause);
+        if let Some(head) = head {
+            step.message(head.about("settle", &self.queue));
+        }
+        step
     }
 
     /// Acknowledges a delivery once its copy is safe with the broker, and gives it back where the copy is not. Whether
@@ -222,14 +230,14 @@ fn why_dead(failure: &Failure) -> WhyDead {
     }
 }
 
-/// The event, as far as the message says: by its id, or else by its body's.
-fn event_id(delivery: &Delivery) -> Option<Uuid> {
-    #[derive(Deserialize)]
-    struct Head {
-        id: Uuid,
+/// One line for each failure, with its whole cause.
+fn log(failure: &Failure, delay: Option<Duration>) {
+    match delay {
+        Some(delay) => {
+            tracing::warn!(reason = %failure, again_in = ?delay, "an event could not be handled; it is tried again");
+        }
+        None => tracing::error!(reason = %failure, "an event could not be handled; it is in the dead-letter queue"),
     }
-    let by_property = delivery.properties.message_id().as_ref().and_then(|id| id.as_str().parse().ok());
-    by_property.or_else(|| serde_json::from_slice::<Head>(&delivery.data).ok().map(|head| head.id))
 }
 
 /// Which attempt this delivery is. Only what comes back from a retry tier is a further attempt: a dead letter that a
@@ -239,6 +247,12 @@ pub fn attempt(delivery: &Delivery) -> u32 {
         return 1;
     }
     number(delivery, ATTEMPT).unwrap_or(1)
+}
+
+/// Whether it begins anew: a dead letter that was replayed, or something that the reconciler missed. The first delivery of an
+/// event comes from the exchange of events.
+pub fn is_sent_again(delivery: &Delivery) -> bool {
+    delivery.exchange.as_str() != names::EVENTS && attempt(delivery) == 1
 }
 
 /// How often the broker has taken this delivery back, as it counts for the queue's delivery limit.
@@ -289,19 +303,9 @@ mod tests {
         assert_eq!(attempt(&delivery(names::RETURN, &header)), 3);
         assert_eq!(attempt(&delivery("", &header)), 1, "moved back by hand");
         assert_eq!(attempt(&delivery(names::EVENTS, &[])), 1);
-    }
-
-    #[test]
-    fn an_event_is_known_by_its_messages_id_or_by_its_bodys() {
-        let id = Uuid::from_u128(7);
-        let mut with_body = delivery("", &[]);
-        with_body.data = format!("{{\"id\":\"{id}\"}}").into_bytes();
-        assert_eq!(event_id(&with_body), Some(id));
-        with_body.properties = BasicProperties::default().with_message_id(Uuid::from_u128(8).to_string().into());
-        assert_eq!(event_id(&with_body), Some(Uuid::from_u128(8)));
-        with_body.properties = BasicProperties::default().with_message_id("mine".into());
-        assert_eq!(event_id(&with_body), Some(id));
-        assert_eq!(event_id(&delivery("", &[])), None);
+        assert!(!is_sent_again(&delivery(names::RETURN, &header)));
+        assert!(is_sent_again(&delivery(names::RETURN, &[(ATTEMPT, AMQPValue::LongUInt(1))])));
+        assert!(!is_sent_again(&delivery(names::EVENTS, &[])));
     }
 
     #[tokio::test]

@@ -88,6 +88,8 @@ pub async fn keep_consuming<H: Handler>(process: Process, handler: Arc<H>, arbit
                 }
                 (backoff, was_away) = (Backoff::default(), false);
                 let counted = consumed.take().unwrap_or_else(|| Consumed::count(&process.consuming, &measured));
+                // A paused queue is not helped by more processes, and what it measures is no pace.
+                measured.slots(if mode == Mode::Working { process.config.prefetch } else { 0 });
                 let end = consume(&process, &handler, &arbiter, &open, mode).await;
                 drop(tokio::time::timeout(Duration::from_secs(2), open.connection.close(200, "done".into())).await);
                 match end {
@@ -137,6 +139,7 @@ impl Drop for Consumed {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
         self.1.consumed(false);
+        self.1.slots(0);
     }
 }
 

@@ -7,16 +7,17 @@ use std::{
 };
 
 use chrono::Utc;
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    Answer, Desk, Head, Look, Selection, ask, count, group::groups, key, not_from_database, report, show::Shown,
+    Answer, Desk, Head, Look, Selection, ask, count, group::groups, key, not_from_database, replay::put, report,
+    show::Shown,
 };
 use crate::{
     config::Source,
-    ops::{Exit, Failed},
-    store::{StoreError, failures},
+    ops::{Actor, Exit, Failed, What, actor},
+    store::{ANSWER_WITHIN, Connection, StoreError, actions::Outcome, failures},
 };
 
 /// How to discard.
@@ -61,20 +62,56 @@ pub async fn discard(source: &Source, options: &DiscardOptions, out: &mut impl W
     let file = options.file.clone().unwrap_or_else(default_file);
     let numbers = desk.numbers(look.letters.iter().filter_map(|letter| letter.order_id)).await.unwrap_or_default();
     keep(&file, &look, &numbers).map_err(|error| Failed::File { path: file.display().to_string(), source: error })?;
+    let mut details = options.selection.details();
+    put(&mut details, "file", json!(file));
+    throw_away(desk, &mut look, &Actor::system_user(), (&options.selection.target(), details)).await?;
+    said(&look, &file, options.json, out)
+}
+
+/// Takes dead letters that are safe elsewhere out of their queues for good. Who does so is written down before, or nothing
+/// is done; and how it ended after it.
+///
+/// # Errors
+/// See [`Failed`]. Messages that were not thrown away then are in their queues.
+pub(crate) async fn throw_away(
+    desk: Desk,
+    look: &mut Look,
+    actor: &Actor,
+    (target, mut details): (&str, Value),
+) -> Result<(), Failed> {
+    let what = (What::Discard, target);
+    put(&mut details, "selected", look.letters.len().into());
+    desk.note(actor, what, &details, Outcome::Begun).await?;
+    let database = desk.database.clone();
+    let thrown_away = remove(desk, look).await;
+    let (outcome, details) = match &thrown_away {
+        Ok(()) => (Outcome::Done, json!({ "discarded": look.letters.len() })),
+        Err(error) => (Outcome::Failed, actor::because(error)),
+    };
+    let noting = async |connection: &mut Connection| actor.note(connection, what, &details, outcome).await;
+    let noted: Result<(), StoreError> = database.run(ANSWER_WITHIN, noting).await;
+    thrown_away?;
+    if let Err(error) = noted {
+        look.unavailable
+            .push(format!("{}: the list of actions does not say that it is done", not_from_database(&error)));
+    }
+    Ok(())
+}
+
+async fn remove(desk: Desk, look: &mut Look) -> Result<(), Failed> {
     // What dies from now on is another death.
     let last = last_death(&desk).await;
     for letter in &look.letters {
         letter.remove().await?;
     }
-    if let Err(error) = note(&desk, &look, last).await {
+    if let Err(error) = note(&desk, look, last).await {
         look.unavailable.push(format!(
             "{}: it still counts them as dead letters, which `orderflow republish --missing --purged` would send again",
             not_from_database(&error)
         ));
     }
     // Only now it is certain that they are gone.
-    desk.letters.close().await?;
-    said(&look, &file, options.json, out)
+    Ok(desk.letters.close().await?)
 }
 
 fn nothing(look: &Look, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
@@ -130,10 +167,13 @@ fn keep(path: &Path, look: &Look, numbers: &HashMap<Uuid, String>) -> std::io::R
 }
 
 async fn last_death(desk: &Desk) -> Result<i64, StoreError> {
-    failures::last_death(&mut *desk.database.connection().await?).await
+    desk.database.run(ANSWER_WITHIN, async |connection: &mut Connection| failures::last_death(connection).await).await
 }
 
 async fn note(desk: &Desk, look: &Look, last: Result<i64, StoreError>) -> Result<(), StoreError> {
     let keys: Vec<_> = look.letters.iter().map(key).collect();
-    failures::leave(&mut *desk.database.connection().await?, &keys, failures::LeftBy::Discarded, last?).await
+    let last = last?;
+    let leaving =
+        async |connection: &mut Connection| failures::leave(connection, &keys, failures::LeftBy::Discarded, last).await;
+    desk.database.run(ANSWER_WITHIN, leaving).await
 }

@@ -11,7 +11,7 @@ use crate::{
     broker::Subscription,
     config::Source,
     ops::{Exit, Failed},
-    store::{StoreError, failures},
+    store::{ANSWER_WITHIN, Connection, StoreError, failures},
 };
 
 #[derive(Serialize)]
@@ -33,15 +33,7 @@ struct Report {
 pub async fn list(source: &Source, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
     let mut desk = Desk::open(source).await?;
     let mut look = desk.read(Subscription::ALL).await?;
-    let mut notes = look
-        .more
-        .iter()
-        .map(|(queue, more)| format!("{queue} has {more} more: only the first {} were looked at", super::LOOKED_AT))
-        .collect::<Vec<_>>();
-    match known_to_the_index(&desk).await {
-        Ok(known) => notes.extend(elsewhere(&look, &known)),
-        Err(error) => look.unavailable.push(not_from_database(&error)),
-    }
+    let notes = notes(&desk, Subscription::ALL, &mut look).await;
     desk.letters.close().await?;
     let exit = if look.unavailable.is_empty() { Exit::Ok } else { Exit::Unreachable };
     let (groups, messages) = (groups(&look.letters), look.letters.len());
@@ -55,14 +47,28 @@ pub async fn list(source: &Source, json: bool, out: &mut impl Write) -> Result<E
     Ok(exit)
 }
 
+/// What to know besides: what was not looked at, and what should be there and is not. That the database cannot be asked is
+/// added to what is unavailable.
+pub(crate) async fn notes(desk: &Desk, of: &[Subscription], look: &mut Look) -> Vec<String> {
+    let more = |(queue, more): &(String, u32)| {
+        format!("{queue} has {more} more: only the first {} were looked at", super::LOOKED_AT)
+    };
+    let mut notes: Vec<String> = look.more.iter().map(more).collect();
+    match known_to_the_index(desk).await {
+        Ok(known) => notes.extend(elsewhere(of, look, &known)),
+        Err(error) => look.unavailable.push(not_from_database(&error)),
+    }
+    notes
+}
+
 async fn known_to_the_index(desk: &Desk) -> Result<HashMap<String, i64>, StoreError> {
-    failures::waiting(&mut *desk.database.connection().await?).await
+    desk.database.run(ANSWER_WITHIN, async |connection: &mut Connection| failures::waiting(connection).await).await
 }
 
 /// What the index has and the queues do not.
-fn elsewhere(look: &Look, known: &HashMap<String, i64>) -> Vec<String> {
+fn elsewhere(of: &[Subscription], look: &Look, known: &HashMap<String, i64>) -> Vec<String> {
     let mut notes = Vec::new();
-    for subscription in Subscription::ALL {
+    for subscription in of {
         let queue = subscription.dead_letter_queue();
         let here = look.letters.iter().filter(|letter| letter.subscription == *subscription).count();
         let known = known.get(&subscription.queue()).copied().unwrap_or(0);

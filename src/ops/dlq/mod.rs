@@ -1,16 +1,18 @@
-//! `orderflow dlq`: what could not be handled, for a person to look at, to send again or to throw away.
+//! `orderflow dlq`: what could not be handled, for a person to look at, to send again or to throw away. `/admin` and the
+//! console do the same by the same code.
 //!
 //! RabbitMQ is asked over AMQP as an administrator, since it has the messages; the database only adds what it knows.
 
 mod ask;
-mod discard;
-mod group;
+pub(crate) mod discard;
+pub(crate) mod group;
 mod list;
 mod replay;
 mod report;
 mod selection;
+pub(crate) mod sending;
 mod show;
-mod tracker;
+pub(crate) mod tracker;
 
 use std::collections::HashMap;
 
@@ -19,11 +21,11 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::Failed;
+use super::{Actor, Failed, What};
 use crate::{
-    broker::{Connector, DeadLetter, DeadLetters, NotReady, Subscription},
+    broker::{BrokerError, Connector, DeadLetter, DeadLetters, NotReady, Subscription},
     config::{BrokerConfig, DatabaseConfig, Source},
-    store::{Database, StoreError, failures::DeadLetterKey, orders},
+    store::{ANSWER_WITHIN, Connection, Database, StoreError, actions::Outcome, failures::DeadLetterKey, orders},
     telemetry, timestamp,
 };
 
@@ -33,6 +35,7 @@ pub use list::list;
 pub use replay::{ReplayOptions, replay};
 pub use selection::{QueuePattern, Selection};
 pub use show::{ShowOptions, show};
+pub(crate) use {list::notes, show::Shown};
 
 /// Messages of one queue that are looked at: reading them takes some seconds, and holding them some megabytes.
 const LOOKED_AT: u16 = 10_000;
@@ -40,11 +43,11 @@ const LOOKED_AT: u16 = 10_000;
 /// The version of the JSON that these commands write.
 const SCHEMA_VERSION: u32 = 1;
 
-/// What the commands work with.
-struct Desk {
-    connector: Connector,
-    letters: DeadLetters,
-    database: Database,
+/// What commands and console work with.
+pub(crate) struct Desk {
+    pub(crate) connector: Connector,
+    pub(crate) letters: DeadLetters,
+    pub(crate) database: Database,
 }
 
 impl Desk {
@@ -52,13 +55,32 @@ impl Desk {
         let (broker, database) = (BrokerConfig::read_admin(source), DatabaseConfig::read(source));
         let (broker, database) = source.finish(broker.zip(database))?;
         let connector = Connector::new(&broker, "orderflow dlq")?;
-        let database = Database::new(&database, "orderflow dlq", 1)?;
+        Ok(Self::at(connector, Database::new(&database, "orderflow dlq", 1)?).await?)
+    }
+
+    /// Connects, as an administrator: nobody else may read these queues.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached.
+    pub(crate) async fn at(connector: Connector, database: Database) -> Result<Self, BrokerError> {
         let letters = DeadLetters::open(&connector).await?;
         Ok(Self { connector, letters, database })
     }
 
+    /// Writes down what somebody does.
+    async fn note(
+        &self,
+        actor: &Actor,
+        what: (What, &str),
+        details: &Value,
+        outcome: Outcome,
+    ) -> Result<(), StoreError> {
+        let noting = async |connection: &mut Connection| actor.note(connection, what, details, outcome).await;
+        self.database.run(ANSWER_WITHIN, noting).await
+    }
+
     /// Takes the dead letters of these subscriptions in hand.
-    async fn read(&mut self, subscriptions: &[Subscription]) -> Result<Look, Failed> {
+    pub(crate) async fn read(&mut self, subscriptions: &[Subscription]) -> Result<Look, Failed> {
         let mut look = Look::default();
         for subscription in subscriptions {
             match self.letters.read(*subscription, LOOKED_AT).await {
@@ -76,22 +98,26 @@ impl Desk {
     }
 
     /// The numbers of these orders, as far as the database can be asked.
-    async fn numbers(&self, orders: impl Iterator<Item = Uuid>) -> Result<HashMap<Uuid, String>, StoreError> {
+    pub(crate) async fn numbers(
+        &self,
+        orders: impl Iterator<Item = Uuid>,
+    ) -> Result<HashMap<Uuid, String>, StoreError> {
         let mut ids: Vec<Uuid> = orders.collect();
         ids.sort_unstable();
         ids.dedup();
-        orders::numbers(&mut *self.database.connection().await?, &ids).await
+        let asking = async |connection: &mut Connection| orders::numbers(connection, &ids).await;
+        self.database.run(ANSWER_WITHIN, asking).await
     }
 }
 
 /// What was found in dead-letter queues.
 #[derive(Default)]
-struct Look {
-    letters: Vec<DeadLetter>,
+pub(crate) struct Look {
+    pub(crate) letters: Vec<DeadLetter>,
     /// Queues of which only the first [`LOOKED_AT`] messages were looked at, and how many more they have.
-    more: Vec<(String, u32)>,
+    pub(crate) more: Vec<(String, u32)>,
     /// What could not be read, and why.
-    unavailable: Vec<String>,
+    pub(crate) unavailable: Vec<String>,
 }
 
 /// As the index in the database knows it.

@@ -1,29 +1,24 @@
-use std::{io::Write, time::Duration};
+use std::{
+    io::Write,
+    time::{Duration, Instant},
+};
 
 use serde::Serialize;
-use tokio::time::{Instant, MissedTickBehavior};
-use tokio_util::sync::CancellationToken;
+use serde_json::{Value, json};
 
 use super::{
-    Answer, Desk, Head, LOOKED_AT, Look, Selection, ask, count,
+    Answer, Desk, Head, Look, Selection, ask, count,
     group::{Group, groups},
     report,
-    tracker::{Fate, Tracker},
+    sending::{self, Pace, Watch},
+    tracker::Tracker,
 };
 use crate::{
-    broker::{BrokerCheck, BrokerError, DeadLetter, Publisher},
+    broker::DeadLetter,
     config::Source,
-    ops::{Exit, Failed},
+    ops::{Actor, Exit, Failed, What, actor},
+    store::actions::Outcome,
 };
-
-/// RabbitMQ takes back what is held for 30 minutes (its consumer time-out), so a replay has to be over before.
-const LONGEST: Duration = Duration::from_secs(20 * 60);
-
-/// How long connecting and one message's confirm may take.
-const TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How often the database is asked what became of the messages.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// How often the person is told how far it is.
 const TELL_EVERY: Duration = Duration::from_secs(10);
@@ -37,6 +32,9 @@ pub struct ReplayOptions {
     /// Only say what would be sent
     #[arg(long)]
     pub dry_run: bool,
+    /// Messages that go first; the others only when these were applied
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub canary: u8,
     /// Messages a second, at most
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub rate: u32,
@@ -51,6 +49,12 @@ pub struct ReplayOptions {
     pub json: bool,
 }
 
+impl ReplayOptions {
+    fn pace(&self) -> Pace {
+        Pace { canaries: self.canary.into(), rate: self.rate, patience: self.patience }
+    }
+}
+
 #[derive(Serialize)]
 struct Report<'a> {
     #[serde(flatten)]
@@ -62,6 +66,36 @@ struct Report<'a> {
     stopped: Option<String>,
     messages: Vec<super::tracker::Line>,
     unavailable: &'a [String],
+}
+
+/// Tells a person at a terminal.
+struct Teller<'o, W> {
+    out: &'o mut W,
+    quiet: bool,
+    of: usize,
+    told: Instant,
+}
+
+impl<W: Write> Watch for Teller<'_, W> {
+    fn first_applied(&mut self, first: &[&DeadLetter], after: Duration) -> Result<(), Failed> {
+        if self.quiet {
+            return Ok(());
+        }
+        let seconds = after.as_secs_f64();
+        match first {
+            [only] => writeln!(self.out, "The first one, {}, was applied after {seconds:.1} s.", only.id)?,
+            several => writeln!(self.out, "The first {} were applied after {seconds:.1} s.", several.len())?,
+        }
+        Ok(())
+    }
+
+    fn looked(&mut self, tracker: &Tracker<'_>) -> Result<(), Failed> {
+        if !self.quiet && self.told.elapsed() >= TELL_EVERY && tracker.sent() < self.of {
+            writeln!(self.out, "{} of {} sent", tracker.sent(), self.of)?;
+            self.told = Instant::now();
+        }
+        Ok(())
+    }
 }
 
 /// `orderflow dlq replay`: sends dead letters to their work queues again, where they start at attempt 1.
@@ -85,17 +119,60 @@ pub async fn replay(source: &Source, options: &ReplayOptions, out: &mut impl Wri
     }
     let mut stopped = None;
     if !look.letters.is_empty() && !options.dry_run {
-        too_long(&look, options.rate)?;
+        sending::too_long(&look, options.rate)?;
         let question = format!("Send {} again?", count(look.letters.len(), "dead letter"));
         if ask(&question, options.yes, out).await? == Answer::No {
             desk.letters.close().await?;
             writeln!(out, "Nothing was sent.")?;
             return Ok(Exit::No);
         }
-        stopped = send_all(&desk, &look, &mut tracker, options, out).await?;
+        stopped = send(&desk, &look, &mut tracker, options, out).await?;
     }
     desk.letters.close().await?;
     conclude(&look, &tracker, stopped, options, out)
+}
+
+/// Sends them, and writes down who did so: before, and how it ended.
+async fn send<'a>(
+    desk: &Desk,
+    look: &'a Look,
+    tracker: &mut Tracker<'a>,
+    options: &ReplayOptions,
+    out: &mut impl Write,
+) -> Result<Option<String>, Failed> {
+    let (actor, target) = (Actor::system_user(), options.selection.target());
+    let mut details = options.selection.details();
+    put(&mut details, "selected", look.letters.len().into());
+    let what = (What::Replay, target.as_str());
+    desk.note(&actor, what, &details, Outcome::Begun).await?;
+    let mut watch = Teller { out, quiet: options.json, of: look.letters.len(), told: Instant::now() };
+    let sent = sending::send_all(desk, look, tracker, options.pace(), &mut watch).await;
+    let (applied, died_again) = tracker.ended();
+    let so_far = json!({ "sent": tracker.sent(), "applied": applied, "died_again": died_again });
+    let (outcome, mut details) = match &sent {
+        Ok(None) => (Outcome::Done, json!({})),
+        Ok(Some(why)) => (Outcome::Stopped, actor::because(why)),
+        Err(error) => (Outcome::Failed, actor::because(error)),
+    };
+    merge(&mut details, so_far);
+    let noted = desk.note(&actor, what, &details, outcome).await;
+    let sent = sent?;
+    noted?;
+    Ok(sent)
+}
+
+/// Adds a field to an object.
+pub(super) fn put(object: &mut Value, name: &str, value: Value) {
+    if let Value::Object(fields) = object {
+        fields.insert(name.to_owned(), value);
+    }
+}
+
+/// Adds all fields of another object.
+pub(super) fn merge(object: &mut Value, other: Value) {
+    if let (Value::Object(fields), Value::Object(more)) = (object, other) {
+        fields.extend(more);
+    }
 }
 
 fn plan(look: &Look, tracker: &Tracker<'_>, options: &ReplayOptions, out: &mut impl Write) -> Result<(), Failed> {
@@ -108,130 +185,6 @@ fn plan(look: &Look, tracker: &Tracker<'_>, options: &ReplayOptions, out: &mut i
         writeln!(out, "{} would be sent to their queues again.", count(look.letters.len(), "message"))?;
     }
     Ok(())
-}
-
-fn too_long(look: &Look, rate: u32) -> Result<(), Failed> {
-    let at_most = usize::try_from(u64::from(rate) * LONGEST.as_secs()).unwrap_or(usize::MAX);
-    if look.letters.len() <= at_most {
-        return Ok(());
-    }
-    Err(Failed::Usage(format!(
-        "{} at {rate} a second would take longer than 20 minutes, and RabbitMQ takes back what is held for 30: say a \
-         higher --rate, or --limit {at_most} and run it again (it never looks at more than {LOOKED_AT} of a queue)",
-        count(look.letters.len(), "message")
-    )))
-}
-
-/// Sends everything, and waits for what became of it. Returns why it stopped before, if it did.
-async fn send_all<'a>(
-    desk: &Desk,
-    look: &'a Look,
-    tracker: &mut Tracker<'a>,
-    options: &ReplayOptions,
-    out: &mut impl Write,
-) -> Result<Option<String>, Failed> {
-    // Where a queue is missing, the message would land among what could not be routed.
-    let check = BrokerCheck::new(&desk.connector)?;
-    let mut homes: Vec<_> = look.letters.iter().map(|letter| letter.home).collect();
-    homes.sort_unstable();
-    homes.dedup();
-    for home in homes {
-        check.queue_exists(&home.queue()).await?;
-    }
-    let stop = CancellationToken::new();
-    let publisher = Publisher::start(desk.connector.clone(), stop.clone());
-    let _stop = stop.drop_guard();
-    tokio::time::timeout(TIMEOUT, publisher.connected()).await.map_err(|_| BrokerError::TimedOut(TIMEOUT))?;
-    let mut sending =
-        Sending { publisher, letters: &look.letters, tracker, quiet: options.json, patience: options.patience };
-    if let Some(stopped) = sending.canary(out).await? {
-        return Ok(Some(stopped));
-    }
-    sending.rest(options.rate, out).await
-}
-
-struct Sending<'a, 'b> {
-    publisher: Publisher,
-    letters: &'a [DeadLetter],
-    tracker: &'b mut Tracker<'a>,
-    quiet: bool,
-    patience: Duration,
-}
-
-impl Sending<'_, '_> {
-    /// The first message: it goes alone, and until it is applied no other does.
-    async fn canary(&mut self, out: &mut impl Write) -> Result<Option<String>, Failed> {
-        let Some((index, letter)) = self.tracker.canary() else { return Ok(None) };
-        let began = Instant::now();
-        self.send(index, letter).await?;
-        let others = self.letters.len() > 1;
-        while began.elapsed() < self.patience {
-            match self.tracker.fate_of(index).await? {
-                Fate::Applied => {
-                    if !self.quiet && others {
-                        let seconds = began.elapsed().as_secs_f64();
-                        writeln!(out, "The first one, {}, was applied after {seconds:.1} s.", letter.id)?;
-                    }
-                    return Ok(None);
-                }
-                Fate::DiedAgain(reason) => {
-                    return Ok(Some(format!("the first one, {}, died again: {reason}", letter.id)));
-                }
-                Fate::NotSent | Fate::UnderWay => tokio::time::sleep(LOOK_EVERY).await,
-            }
-        }
-        // Of a single message the report says the same.
-        if !others {
-            return Ok(None);
-        }
-        let after = humantime::format_duration(self.patience);
-        let what = match self.tracker.last_failure(index).await? {
-            Some(again) => format!("it {again}"),
-            None => format!("is a worker running for {}? `orderflow doctor` tells", letter.home),
-        };
-        Ok(Some(format!("the first one, {}, was neither applied nor did it die within {after}: {what}", letter.id)))
-    }
-
-    /// All others, at a rate, until one dies; then a last wait for what is under way.
-    async fn rest(&mut self, rate: u32, out: &mut impl Write) -> Result<Option<String>, Failed> {
-        let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut looked, mut told) = (Instant::now(), Instant::now());
-        for (index, letter) in self.letters.iter().enumerate() {
-            if self.tracker.is_sent(index) {
-                continue;
-            }
-            ticks.tick().await;
-            if looked.elapsed() >= LOOK_EVERY {
-                self.tracker.look().await?;
-                looked = Instant::now();
-            }
-            if let Some(death) = self.tracker.death() {
-                return Ok(Some(death));
-            }
-            self.send(index, letter).await?;
-            if !self.quiet && told.elapsed() >= TELL_EVERY {
-                writeln!(out, "{} of {} sent", self.tracker.sent(), self.letters.len())?;
-                told = Instant::now();
-            }
-        }
-        let sent = Instant::now();
-        loop {
-            self.tracker.look().await?;
-            if !self.tracker.is_anything_under_way() || sent.elapsed() >= self.patience {
-                return Ok(None);
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-    }
-
-    /// The copy first, and only when it is safe the message goes.
-    async fn send(&mut self, index: usize, letter: &DeadLetter) -> Result<(), Failed> {
-        self.publisher.publish(letter.again()).await?;
-        letter.remove().await?;
-        self.tracker.sent_now(index);
-        Ok(())
-    }
 }
 
 /// Says what came of it.

@@ -1,6 +1,7 @@
 use std::{str::FromStr, sync::Arc};
 
 use globset::{Glob, GlobMatcher};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{Desk, Look, group::pattern, report};
@@ -8,7 +9,7 @@ use crate::{
     broker::{DeadLetter, Subscription},
     domain::OrderNumber,
     ops::Failed,
-    store::orders,
+    store::{ANSWER_WITHIN, Connection, orders},
 };
 
 /// A queue's name or a pattern such as `payment.*`; its dead-letter queue's name means the same.
@@ -34,6 +35,12 @@ impl FromStr for QueuePattern {
 }
 
 impl QueuePattern {
+    /// As it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.matcher.glob().glob()
+    }
+
     /// Whether it means this subscription's queue.
     #[must_use]
     pub fn matches(&self, subscription: Subscription) -> bool {
@@ -78,14 +85,37 @@ impl Selection {
         Err(Failed::Usage(usage.to_owned()))
     }
 
-    pub(super) fn subscriptions(&self) -> Vec<Subscription> {
+    /// The queues, in the words of whoever chose.
+    pub(crate) fn target(&self) -> String {
+        self.queue.as_ref().map_or("*", QueuePattern::as_str).to_owned()
+    }
+
+    /// What was chosen besides the queues.
+    pub(crate) fn details(&self) -> Value {
+        let mut details = json!({});
+        let mut put = |name: &str, value: Value| {
+            if !value.is_null() {
+                super::replay::put(&mut details, name, value);
+            }
+        };
+        put("reason", json!(self.reason));
+        put("order", json!(self.order));
+        put("limit", json!(self.limit));
+        if !self.messages.is_empty() {
+            put("messages", json!(self.messages));
+        }
+        details
+    }
+
+    /// The queues.
+    pub(crate) fn subscriptions(&self) -> Vec<Subscription> {
         let chosen = |one: &Subscription| self.queue.as_ref().is_none_or(|pattern| pattern.matches(*one));
         Subscription::ALL.iter().copied().filter(chosen).collect()
     }
 
     /// The dead letters that are chosen now. They are held until the desk is closed, so what arrives later is not
     /// among them; those that are not chosen go back at once.
-    pub(super) async fn freeze(&self, desk: &mut Desk) -> Result<Look, Failed> {
+    pub(crate) async fn freeze(&self, desk: &mut Desk) -> Result<Look, Failed> {
         let order = match &self.order {
             Some(order) => Some(order_id(desk, order).await?),
             None => None,
@@ -122,6 +152,7 @@ async fn order_id(desk: &Desk, text: &str) -> Result<Uuid, Failed> {
     }
     let not_found = |_| Failed::NotFound(report::no_such_order(text));
     let number: OrderNumber = text.parse().map_err(not_found)?;
-    let found = orders::id_of_number(&mut *desk.database.connection().await?, number.as_str()).await?;
+    let asking = async |connection: &mut Connection| orders::id_of_number(connection, number.as_str()).await;
+    let found = desk.database.run(ANSWER_WITHIN, asking).await?;
     found.ok_or_else(|| Failed::NotFound(report::no_such_order(text)))
 }

@@ -41,19 +41,32 @@ struct Report {
 /// A message for a person or a file: everything there is of it.
 #[derive(Serialize)]
 pub struct Shown {
-    queue: String,
-    message_id: String,
-    order_id: Option<Uuid>,
-    order: Option<String>,
-    event: Option<String>,
-    reason: String,
-    attempt: Option<u32>,
-    worker: Option<String>,
-    died_at: Option<String>,
-    returns_to: String,
-    content_type: Option<String>,
-    headers: Map<String, Value>,
-    body: Value,
+    /// The dead-letter queue.
+    pub queue: String,
+    /// By which a person names it.
+    pub message_id: String,
+    /// The order, where the body names one.
+    pub order_id: Option<Uuid>,
+    /// The order's number, where the database knows it.
+    pub order: Option<String>,
+    /// The CloudEvents type.
+    pub event: Option<String>,
+    /// Why it died.
+    pub reason: String,
+    /// Which attempt was the last.
+    pub attempt: Option<u32>,
+    /// In which process.
+    pub worker: Option<String>,
+    /// When.
+    pub died_at: Option<String>,
+    /// The work queue that it goes back to.
+    pub returns_to: String,
+    /// Its content type.
+    pub content_type: Option<String>,
+    /// All its headers.
+    pub headers: Map<String, Value>,
+    /// Its body, as a person reads it.
+    pub body: Value,
 }
 
 impl Shown {

@@ -14,7 +14,7 @@ use crate::{
     broker::DeadLetter,
     ops::Failed,
     store::{
-        StoreError,
+        ANSWER_WITHIN, Connection, StoreError,
         failures::{self, DeadLetterKey, LeftBy},
         inbox,
     },
@@ -70,7 +70,8 @@ impl<'a> Tracker<'a> {
     /// Looks up what is known of them before anything is sent.
     pub async fn new(desk: &Desk, letters: &'a [DeadLetter]) -> Result<Self, StoreError> {
         let numbers = desk.numbers(letters.iter().filter_map(|letter| letter.order_id)).await?;
-        let last_death = failures::last_death(&mut *desk.database.connection().await?).await?;
+        let last_death =
+            desk.database.run(ANSWER_WITHIN, async |c: &mut Connection| failures::last_death(c).await).await?;
         let tracked = letters
             .iter()
             .map(|letter| Tracked {
@@ -96,11 +97,22 @@ impl<'a> Tracker<'a> {
         self.tracked.iter().filter(|tracked| tracked.was_applied).count()
     }
 
-    /// The message to be sent first: one of which the inbox will tell whether it is well now.
-    pub fn canary(&self) -> Option<(usize, &'a DeadLetter)> {
+    /// The messages to be sent first, at most so many: such of which the inbox will tell whether they are well now. Where
+    /// there are none, whichever is the first.
+    pub fn canaries(&self, number: usize) -> Vec<(usize, &'a DeadLetter)> {
         let telling = |tracked: &Tracked| tracked.key.event_id.is_some() && !tracked.was_applied;
-        let index = self.tracked.iter().position(telling).unwrap_or(0);
-        self.letters.get(index).map(|letter| (index, letter))
+        let all = || self.tracked.iter().zip(self.letters).enumerate();
+        let mut first: Vec<_> = all().filter(|(_, (tracked, _))| telling(tracked)).take(number).collect();
+        if first.is_empty() {
+            first = all().take(1).collect();
+        }
+        first.into_iter().map(|(index, (_, letter))| (index, letter)).collect()
+    }
+
+    /// How many are applied since they were sent, and how many died again.
+    pub fn ended(&self) -> (usize, usize) {
+        let count = |wanted: fn(&Fate) -> bool| self.tracked.iter().filter(|tracked| wanted(&tracked.fate)).count();
+        (count(|fate| *fate == Fate::Applied), count(|fate| matches!(fate, Fate::DiedAgain(_))))
     }
 
     /// Notes that a message was sent.
@@ -126,10 +138,9 @@ impl<'a> Tracker<'a> {
         self.tracked.iter().any(|tracked| tracked.fate == Fate::UnderWay)
     }
 
-    /// Asks what became of a message.
-    pub async fn fate_of(&mut self, index: usize) -> Result<Fate, StoreError> {
-        self.look().await?;
-        Ok(self.tracked.get(index).map_or(Fate::NotSent, |tracked| tracked.fate.clone()))
+    /// What became of a message, as of the last [`Tracker::look`].
+    pub fn fate_of(&self, index: usize) -> Fate {
+        self.tracked.get(index).map_or(Fate::NotSent, |tracked| tracked.fate.clone())
     }
 
     /// The first death, in words.
@@ -155,7 +166,9 @@ impl<'a> Tracker<'a> {
         if keys.is_empty() {
             return Ok(());
         }
-        let deaths = failures::died_since(&mut *self.desk.connection().await?, self.last_death, &keys).await?;
+        let last = self.last_death;
+        let asking = async |c: &mut Connection| failures::died_since(c, last, &keys).await;
+        let deaths = self.desk.run(ANSWER_WITHIN, asking).await?;
         let reasons: HashMap<_, _> =
             deaths.into_iter().map(|death| ((death.event_id, death.subscription), death.reason)).collect();
         for tracked in self.tracked.iter_mut().filter(under_way) {
@@ -170,8 +183,9 @@ impl<'a> Tracker<'a> {
     pub async fn last_failure(&self, index: usize) -> Result<Option<String>, StoreError> {
         let Some(tracked) = self.tracked.get(index) else { return Ok(None) };
         let (Some(event_id), Some(sent_at)) = (tracked.key.event_id, tracked.sent_at) else { return Ok(None) };
-        let mut connection = self.desk.connection().await?;
-        let failed = failures::failed_since(&mut connection, event_id, &tracked.home, sent_at).await?;
+        let home = &tracked.home;
+        let asking = async |c: &mut Connection| failures::failed_since(c, event_id, home, sent_at).await;
+        let failed = self.desk.run(ANSWER_WITHIN, asking).await?;
         Ok(failed.map(|failed| match &failed.retry_at {
             Some(retry_at) => format!("failed ({}), and is tried again at {}", failed.reason, at(retry_at)),
             None => format!("failed ({})", failed.reason),
@@ -236,8 +250,9 @@ impl<'a> Tracker<'a> {
         if keys.is_empty() {
             return Ok(());
         }
-        let mut connection = self.desk.connection().await?;
-        failures::leave(&mut connection, &keys, LeftBy::Replayed, self.last_death).await?;
+        let last = self.last_death;
+        let noting = async |c: &mut Connection| failures::leave(c, &keys, LeftBy::Replayed, last).await;
+        self.desk.run(ANSWER_WITHIN, noting).await?;
         for tracked in self.tracked.iter_mut().filter(fresh) {
             tracked.is_noted = true;
         }
@@ -256,10 +271,10 @@ impl<'a> Tracker<'a> {
         if by_home.is_empty() {
             return Ok(applied);
         }
-        let mut connection = self.desk.connection().await?;
         for (home, events) in by_home {
             let ids: Vec<_> = events.iter().map(|(_, id)| *id).collect();
-            let found = inbox::applied(&mut connection, home, &ids).await?;
+            let asking = async |c: &mut Connection| inbox::applied(c, home, &ids).await;
+            let found = self.desk.run(ANSWER_WITHIN, asking).await?;
             applied.extend(events.into_iter().filter(|(_, id)| found.contains(id)).map(|(index, _)| index));
         }
         Ok(applied)

@@ -40,13 +40,13 @@ pub async fn check(found: &mut Checkup, config: &AdminConfig, topology: &Topolog
     };
     if let Err(error) = nodes(found, &management).await {
         // The rest would be answered the same.
-        found.cannot("broker", explained(&error));
+        found.cannot("broker", error.explained());
         return Vhost::Unknown;
     }
     match vhost(found, &management, config, topology).await {
         Ok(vhost) => vhost,
         Err(error) => {
-            found.cannot("topology", explained(&error));
+            found.cannot("topology", error.explained());
             Vhost::Unknown
         }
     }
@@ -68,19 +68,6 @@ async fn vhost(
     users(found, management).await?;
     compare(found, wanted, &management.live().await?);
     Ok(Vhost::Compared)
-}
-
-fn explained(error: &ManagementError) -> String {
-    let why = telemetry::chain(error);
-    match error {
-        ManagementError::Unreachable { .. } => {
-            format!("{why}. Is RabbitMQ up, is its management plugin on, and is RABBITMQ_MANAGEMENT_URL right?")
-        }
-        ManagementError::Refused { .. } => {
-            format!("{why}. Is AMQP_ADMIN_URL's user an administrator, and its password right?")
-        }
-        ManagementError::Unreadable(_) => why,
-    }
 }
 
 async fn nodes(found: &mut Checkup, management: &Management) -> Result<(), ManagementError> {

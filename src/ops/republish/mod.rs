@@ -5,17 +5,20 @@ mod report;
 
 use std::{collections::HashSet, io::Write, time::Duration};
 
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Exit, Failed,
+    Actor, Exit, Failed, What, actor,
     dlq::{Answer, QueuePattern, ask},
 };
 use crate::{
     broker::{BrokerCheck, BrokerError, Connector, Publisher, resend},
     config::{self, BrokerConfig, DatabaseConfig, Source},
     store::{
-        Connection, Database, missing,
+        Connection, Database,
+        actions::Outcome,
+        missing,
         missing::Pair,
         purged::{self, Became, Listed},
     },
@@ -88,9 +91,31 @@ pub async fn run(source: &Source, options: &RepublishOptions, out: &mut impl Wri
             writeln!(out, "Nothing was sent.")?;
             return Ok(Exit::No);
         }
-        send(&mut connection, connector, &mut report.plans).await?;
+        send_noted(&mut connection, connector, &mut report.plans, options).await?;
     }
     report.conclude(options.json, out)
+}
+
+/// Sends, and writes down who did so: before, and how it ended.
+async fn send_noted(
+    connection: &mut Connection,
+    connector: Connector,
+    plans: &mut Plans,
+    options: &RepublishOptions,
+) -> Result<(), Failed> {
+    let (actor, target) = (Actor::system_user(), options.queue.as_ref().map_or("*", QueuePattern::as_str));
+    let what = (What::Republish, target);
+    let found: usize = plans.values().map(Plan::sendable).sum();
+    let asked = json!({ "purged": options.purged, "force": options.force, "found": found });
+    actor.note(connection, what, &asked, Outcome::Begun).await?;
+    let sent = send(connection, connector, plans).await;
+    let (outcome, details) = match &sent {
+        Ok(()) => (Outcome::Done, json!({ "sent": plans.values().map(|plan| plan.sent).sum::<usize>() })),
+        Err(error) => (Outcome::Failed, actor::because(error)),
+    };
+    let noted = actor.note(connection, what, &details, outcome).await;
+    sent?;
+    Ok(noted?)
 }
 
 async fn send(connection: &mut Connection, connector: Connector, plans: &mut Plans) -> Result<(), Failed> {

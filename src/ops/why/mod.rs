@@ -1,15 +1,15 @@
 //! `orderflow why`: one order's whole story, for whoever is asked at night why it has not come.
 
-mod facts;
-mod pending;
+pub(crate) mod facts;
+pub(crate) mod pending;
 mod report;
 #[cfg(test)]
 mod sample;
 mod text;
 pub(super) mod violations;
-mod waiting;
+pub(crate) mod waiting;
 
-use std::io::Write;
+use std::{io::Write, time::Duration};
 
 use futures::FutureExt as _;
 use serde_json::json;
@@ -28,8 +28,11 @@ pub use report::Report;
 /// How many orders of one e-mail address are listed.
 const MOST_ORDERS: usize = 20;
 
+/// How long all of an order may take to be read: each statement has a bound of its own.
+const WITHIN: Duration = Duration::from_secs(60);
+
 /// What was found.
-enum Answer {
+pub(crate) enum Answer {
     Story(Box<Report>),
     /// One address, several orders.
     Several {
@@ -96,7 +99,8 @@ fn write_json(out: &mut impl Write, value: &impl serde::Serialize) -> Result<(),
     Ok(writeln!(out)?)
 }
 
-fn wanted(asked: &str) -> Option<Wanted> {
+/// What is meant; `None` for what names no order.
+pub(crate) fn wanted(asked: &str) -> Option<Wanted> {
     let asked = asked.trim();
     if asked.contains('@') {
         return Some(Wanted::Email(asked.to_owned()));
@@ -104,10 +108,18 @@ fn wanted(asked: &str) -> Option<Wanted> {
     asked.parse().map(Wanted::Id).or_else(|_| asked.parse().map(Wanted::Number)).ok()
 }
 
-async fn look(database: &Database, wanted: &Wanted) -> Result<Answer, StoreError> {
-    let mut connection = database.connection().await?;
+/// Looks it up.
+///
+/// # Errors
+/// Those of the database.
+pub(crate) async fn look(database: &Database, wanted: &Wanted) -> Result<Answer, StoreError> {
     let wanted = wanted.clone();
-    story::snapshot(&mut connection, |connection, moment| {
+    let reading = async |connection: &mut Connection| read(connection, wanted).await;
+    database.run(WITHIN, reading).await
+}
+
+async fn read(connection: &mut Connection, wanted: Wanted) -> Result<Answer, StoreError> {
+    story::snapshot(connection, |connection, moment| {
         async move {
             let limit = i64::try_from(MOST_ORDERS).unwrap_or(i64::MAX).saturating_add(1);
             let mut orders = story::find(connection, &wanted, limit).await?;

@@ -15,6 +15,15 @@ pub mod messaging {
     }
 
     diesel::table! {
+        messaging.audits (audit_id) {
+            audit_id -> Int8,
+            finished_at -> Timestamptz,
+            orders -> Int8,
+            violations -> Int8,
+        }
+    }
+
+    diesel::table! {
         messaging.dead_letters (id) {
             id -> Int8,
             event_id -> Nullable<Uuid>,
@@ -67,6 +76,20 @@ pub mod messaging {
     }
 
     diesel::table! {
+        messaging.queue_pace (worker, queue) {
+            worker -> Text,
+            queue -> Text,
+            measured_at -> Timestamptz,
+            slots -> Int4,
+            in_hand -> Int4,
+            events_per_second -> Float8,
+            failures_per_second -> Float8,
+            processing_seconds -> Nullable<Float8>,
+            lag_seconds -> Nullable<Float8>,
+        }
+    }
+
+    diesel::table! {
         messaging.resent (event_id, subscription) {
             event_id -> Uuid,
             subscription -> Text,
@@ -75,5 +98,7 @@ pub mod messaging {
         }
     }
 
-    diesel::allow_tables_to_appear_in_same_query!(attempts, dead_letters, event_log, inbox, outbox, resent,);
+    diesel::allow_tables_to_appear_in_same_query!(
+        attempts, audits, dead_letters, event_log, inbox, outbox, queue_pace, resent,
+    );
 }

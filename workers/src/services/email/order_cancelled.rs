@@ -1,4 +1,7 @@
-//! `order.cancelled` → the mail "cancelled"
+//! `order.cancelled` → the mail "cancelled", which is also the mail "refunded".
+//!
+//! An order is cancelled as soon as its money is back, within a second of `payment.refunded`: one mail that says both is
+//! better for people than two that each say half, and might come in either order.
 
 use askama::Template;
 use orderflow::{broker::Subscription, events::OrderCancelled};
@@ -33,7 +36,8 @@ impl Letter for OrderCancelled {
         let reason = in_words(&self.reason);
         let refunded = self.refunded.as_ref().map(|money| money::format(money.amount, &money.currency)).transpose()?;
         let refunded = refunded.as_deref();
-        let subject = format!("Your order {} is cancelled", order.number);
+        let and_refunded = if refunded.is_some() { " and refunded" } else { "" };
+        let subject = format!("Your order {} is cancelled{and_refunded}", order.number);
         written(subject, &Text { order, reason, refunded }, &Html { order, reason, refunded })
     }
 }

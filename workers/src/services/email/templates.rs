@@ -95,8 +95,13 @@ mod tests {
     }
 
     fn mails() -> [Written; 5] {
-        let created =
-            OrderCreated { number: "K7Q2M9XB4T".to_owned(), total: 6988, currency: "EUR".to_owned(), items: vec![] };
+        let created = OrderCreated {
+            number: "K7Q2M9XB4T".to_owned(),
+            total: 6988,
+            currency: "EUR".to_owned(),
+            items: vec![],
+            replaces: None,
+        };
         [
             created.write(&view()).expect("a mail"),
             PaymentFailed { reason: "card_declined".to_owned() }.write(&view()).expect("a mail"),
@@ -129,12 +134,15 @@ mod tests {
                 }
             }
             assert!(!mail.html.contains("<img") && !mail.html.contains("url("), "{}", mail.html);
+            assert!(mail.html.contains(&format!("<title>{}</title>", mail.subject)), "{}", mail.html);
         }
     }
 
     #[test]
     fn the_text_form_reads_like_a_letter() {
         let [_, declined, shipped, cancelled, refunded] = mails();
+        assert_eq!(cancelled.subject, "Your order K7Q2M9XB4T is cancelled");
+        assert_eq!(refunded.subject, "Your order K7Q2M9XB4T is cancelled and refunded");
         let told = |mail: &Written| mail.text.lines().skip(2).take(3).collect::<Vec<_>>().join("\n");
         insta::assert_snapshot!(told(&cancelled), @r"
         your order K7Q2M9XB4T will not be sent. We have cancelled it, as you asked us to.

@@ -6,7 +6,7 @@ use orderflow::{
     broker::Subscription,
     domain::OrderStatus,
     events::{EventData, NewEvent, OrderCancelled, PaymentRefunded, PaymentVoided, Refunded},
-    store::{Connection, StoreError, fold::fold},
+    store::{Connection, StoreError, fold::fold, moved::Announcer},
 };
 use uuid::Uuid;
 
@@ -15,11 +15,16 @@ use crate::handler::{Done, Recorder};
 
 /// The last step of the backward chain: says that the order is cancelled.
 #[derive(Debug)]
-pub struct CompleteCancel<E>(PhantomData<E>);
+pub struct CompleteCancel<E> {
+    announcer: Announcer,
+    event: PhantomData<E>,
+}
 
-impl<E> Default for CompleteCancel<E> {
-    fn default() -> Self {
-        Self(PhantomData)
+impl<E> CompleteCancel<E> {
+    /// What moves is announced to whoever watches.
+    #[must_use]
+    pub fn new(announcer: Announcer) -> Self {
+        Self { announcer, event: PhantomData }
     }
 }
 
@@ -69,5 +74,9 @@ impl<E: Reversed> Recorder for CompleteCancel<E> {
             follow.push(NewEvent::caused_by(&done.event, &data)?);
         }
         Ok(follow)
+    }
+
+    fn committed(&self, batch: &[Done<E, ()>]) {
+        self.announcer.moved(batch.iter().map(|done| done.event.order_id).collect());
     }
 }

@@ -9,7 +9,7 @@ use orderflow::{
         EventData, InventoryRejected, InventoryReleased, InventoryReserved, NewEvent, OrderCancelled, PaymentCompleted,
         PaymentFailed, ShipmentCancelled, ShipmentCreated, ShipmentFailed,
     },
-    store::{Connection, StoreError, fold::fold},
+    store::{Connection, StoreError, fold::fold, moved::Announcer},
 };
 use uuid::Uuid;
 
@@ -18,11 +18,16 @@ use crate::handler::{Done, Recorder};
 /// Takes an event as a wake-up: whatever the log holds above the order's version is folded into its status, in the
 /// log's order. So the status does not depend on the order in which deliveries come.
 #[derive(Debug)]
-pub struct FoldLog<E>(PhantomData<E>);
+pub struct FoldLog<E> {
+    announcer: Announcer,
+    event: PhantomData<E>,
+}
 
-impl<E> Default for FoldLog<E> {
-    fn default() -> Self {
-        Self(PhantomData)
+impl<E> FoldLog<E> {
+    /// What moves is announced to whoever watches.
+    #[must_use]
+    pub fn new(announcer: Announcer) -> Self {
+        Self { announcer, event: PhantomData }
     }
 }
 
@@ -60,5 +65,9 @@ impl<E: MovesStatus> Recorder for FoldLog<E> {
         let orders: Vec<Uuid> = batch.iter().map(|done| done.event.order_id).collect();
         fold(connection, &orders).await?;
         Ok(Vec::new())
+    }
+
+    fn committed(&self, batch: &[Done<E, ()>]) {
+        self.announcer.moved(batch.iter().map(|done| done.event.order_id).collect());
     }
 }

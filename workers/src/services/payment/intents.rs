@@ -23,8 +23,7 @@ use crate::providers::{IntentMemory, NoMemory};
 /// service has under way.
 const LIMITS: Limits = Limits { committers: 2, batch: 256, waiting: 4096, deadline: Duration::from_secs(30) };
 
-/// How long the database may take: less than a provider's answer, so that the provider is not taken to be away because
-/// the database is.
+/// How long the database may take at most: it usually takes milliseconds.
 const REMEMBER_WITHIN: Duration = Duration::from_secs(2);
 
 /// An order, and its intent where one is to be remembered.
@@ -41,9 +40,13 @@ pub struct Intents {
 
 impl Intents {
     /// Starts the tasks that ask this database, on the current tokio runtime; they end when this is dropped.
+    ///
+    /// The database is given less time than `call`, which is what a call to the provider may take: the provider is not to be
+    /// taken to be away because the database is.
     #[must_use]
-    pub fn start(database: Database) -> Self {
-        Self { queue: GroupCommit::start(LIMITS, move |asked| answer_all(database.clone(), asked)) }
+    pub fn start(database: Database, call: Duration) -> Self {
+        let within = REMEMBER_WITHIN.min(call / 4);
+        Self { queue: GroupCommit::start(LIMITS, move |asked| answer_all(database.clone(), within, asked)) }
     }
 
     async fn ask(&self, asked: Asked) -> Answer {
@@ -62,12 +65,12 @@ impl IntentMemory for Intents {
 }
 
 /// Answers everybody of a batch, in the same order.
-async fn answer_all(database: Database, asked: Vec<Asked>) -> Vec<Answer> {
+async fn answer_all(database: Database, within: Duration, asked: Vec<Asked>) -> Vec<Answer> {
     if fault::without(Safeguard::IdempotencyKey) {
         return asked.into_iter().map(|(_, intent)| Ok(intent)).collect();
     }
     let asking = async |connection: &mut Connection| remember_and_read(connection, &asked).await;
-    match database.run(REMEMBER_WITHIN, asking).await {
+    match database.run(within, asking).await {
         Ok(known) => asked.iter().map(|(order, _)| Ok(known.get(order).cloned())).collect(),
         Err(error) => {
             tracing::warn!(error = telemetry::chain(&error), "payment intents cannot be looked up or remembered");

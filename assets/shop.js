@@ -1,0 +1,241 @@
+// What the shop's page can do beyond its form: add up, remember the cart, say at once what is missing, and try again by
+// itself when the shop is too busy. Every order is the form's, with the key in it: sent twice, it is one order.
+
+import { money } from "./money.js";
+import { remember, remembered, sent } from "./cart.js";
+
+const form = document.getElementById("shop");
+const shelves = [...form.querySelectorAll(".product")].map((element) => ({
+  element,
+  sku: element.dataset.sku,
+  name: element.dataset.name,
+  price: Number(element.dataset.price),
+  currency: element.dataset.currency,
+  decimals: Number(element.dataset.decimals),
+  input: element.querySelector("input"),
+}));
+
+// ---- The cart
+
+const at = (id) => document.getElementById(id);
+const quantityOf = (shelf) => {
+  const quantity = shelf.input ? Number(shelf.input.value) : 0;
+  return Number.isInteger(quantity) && quantity >= 1 && quantity <= 99 ? quantity : 0;
+};
+
+function showCart() {
+  const chosen = shelves.filter((shelf) => quantityOf(shelf) > 0);
+  const lines = chosen.map((shelf) => {
+    const line = document.createElement("li");
+    const quantity = quantityOf(shelf);
+    const texts = [
+      ["", shelf.name],
+      ["number", money(shelf.price * quantity, shelf.currency, shelf.decimals)],
+      ["soft", `${quantity} ${quantity === 1 ? "piece" : "pieces"}`],
+    ];
+    for (const [name, text] of texts) {
+      const part = document.createElement("span");
+      part.className = name;
+      part.textContent = text;
+      line.append(part);
+    }
+    return line;
+  });
+  at("cart-lines").replaceChildren(...lines);
+  const pieces = chosen.reduce((sum, shelf) => sum + quantityOf(shelf), 0);
+  const total = chosen.reduce((sum, shelf) => sum + shelf.price * quantityOf(shelf), 0);
+  const text = chosen.length ? money(total, chosen[0].currency, chosen[0].decimals) : "";
+  at("cart-empty").hidden = chosen.length > 0;
+  at("cart-total").hidden = chosen.length === 0;
+  at("to-checkout").hidden = chosen.length === 0;
+  if (at("cart-amount").textContent !== text) at("cart-amount").textContent = text;
+  at("place-total").textContent = text && ` · ${text}`;
+  at("cart-count").hidden = pieces === 0;
+  at("cart-count").textContent = pieces;
+  for (const shelf of shelves) shelf.element.classList.toggle("chosen", chosen.includes(shelf));
+}
+
+function changed() {
+  remember(Object.fromEntries(shelves.filter((shelf) => quantityOf(shelf) > 0).map((shelf) => [shelf.sku, quantityOf(shelf)])));
+  showCart();
+}
+
+for (const shelf of shelves.filter((one) => one.input)) {
+  for (const button of shelf.element.querySelectorAll("button[data-add]")) {
+    button.hidden = false;
+    button.addEventListener("click", () => {
+      const next = (Number(shelf.input.value) || 0) + Number(button.dataset.add);
+      shelf.input.value = Math.min(99, Math.max(0, next));
+      tell(shelf.input, "");
+      changed();
+    });
+  }
+  shelf.input.addEventListener("input", changed);
+  shelf.input.addEventListener("change", () => tell(shelf.input, wrongQuantity(shelf.input)));
+}
+
+// What the page came with (a prefilled cart, or one that had mistakes) goes before what was remembered.
+if (!shelves.some((shelf) => quantityOf(shelf) > 0)) {
+  const cart = remembered();
+  for (const shelf of shelves.filter((one) => one.input)) {
+    const quantity = cart[shelf.sku];
+    if (Number.isInteger(quantity) && quantity >= 1 && quantity <= 99) shelf.input.value = quantity;
+  }
+}
+changed();
+
+// ---- What is missing, at once and beside its field. The server has the last word, in the same words.
+
+function tell(input, text) {
+  at(`${input.id}-error`).textContent = text;
+  if (text) input.setAttribute("aria-invalid", "true");
+  else input.removeAttribute("aria-invalid");
+}
+
+function wrongQuantity(input) {
+  const quantity = Number(input.value || 0);
+  return Number.isInteger(quantity) && quantity >= 0 && quantity <= 99 ? "" : "Choose a whole number from 1 to 99.";
+}
+
+function wrong(input) {
+  const value = input.value.trim();
+  if (!value) return input.dataset.missing ?? "";
+  if (input.dataset.wrong && !/^[^\s@]+@[^\s@]+\.[^\s@]+$/.test(value)) return input.dataset.wrong;
+  return "";
+}
+
+const fields = [...form.querySelectorAll("#checkout .field input:not([type=radio]), #checkout .field select")];
+for (const field of fields) {
+  field.addEventListener("blur", () => {
+    // Whoever only passes through is not told off.
+    if (field.value || field.getAttribute("aria-invalid")) tell(field, wrong(field));
+  });
+  field.addEventListener("input", () => field.getAttribute("aria-invalid") && tell(field, wrong(field)));
+}
+
+// The same summary as the server's.
+function showSummary(mistakes) {
+  const summary = document.createElement("div");
+  summary.className = "notice bad";
+  summary.id = "error-summary";
+  summary.tabIndex = -1;
+  summary.setAttribute("role", "alert");
+  const title = document.createElement("h2");
+  title.textContent = "Please check your order";
+  const list = document.createElement("ul");
+  for (const [id, text] of mistakes) {
+    const entry = document.createElement("li");
+    const link = document.createElement("a");
+    link.href = `#${id}`;
+    link.textContent = text;
+    entry.append(link);
+    list.append(entry);
+  }
+  summary.append(title, list);
+  at("messages").replaceChildren(summary);
+  summary.focus();
+}
+
+// A link to a field goes into it.
+at("messages").addEventListener("click", (event) => {
+  const target = event.target.closest("a[href^='#']") && at(decodeURIComponent(event.target.hash.slice(1)));
+  if (!target) return;
+  event.preventDefault();
+  target.scrollIntoView({ block: "center" });
+  (target.matches("fieldset") ? target.querySelector("input") : target).focus({ preventScroll: true });
+});
+at("error-summary")?.focus();
+
+// ---- Sending
+
+// Tries beyond the first: with the waits below two or three minutes, then a person decides.
+const TRIES = 7;
+// Seconds. What the shop asks for (Retry-After) goes before the first, and not beyond the second.
+const LONGEST_WAIT = 30;
+const LONGEST_ASKED = 120;
+const button = at("place-order");
+const placing = at("placing");
+let sending = false;
+
+const pause = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
+
+function busy(isBusy) {
+  sending = isBusy;
+  // Not disabled: whoever is on the button with a keyboard stays there.
+  if (isBusy) button.setAttribute("aria-disabled", "true");
+  else button.removeAttribute("aria-disabled");
+  form.setAttribute("aria-busy", String(isBusy));
+}
+
+function say(kind, title, text) {
+  const notice = document.createElement("div");
+  notice.className = `notice ${kind}`;
+  const heading = document.createElement("strong");
+  heading.textContent = title;
+  const words = document.createElement("span");
+  words.textContent = ` ${text}`;
+  notice.append(heading, words);
+  placing.replaceChildren(notice);
+}
+
+// Sends the form as a browser would: the answer is a page, with the customer's mistakes or about ours.
+function hand() {
+  sent();
+  form.submit();
+}
+
+// What one try came to: "done", "hand" (the page is to be sent by the browser itself), or the seconds to wait.
+async function attempt(body) {
+  let answer;
+  try {
+    answer = await fetch(form.action, { method: "POST", body, signal: AbortSignal.timeout(20_000) });
+  } catch {
+    return 1;
+  }
+  if (answer.redirected && answer.ok) {
+    sent();
+    location.assign(answer.url);
+    return "done";
+  }
+  if (answer.status !== 503 && answer.status !== 429 && answer.status !== 409) return "hand";
+  return Number(answer.headers.get("Retry-After")) || 1;
+}
+
+async function send() {
+  const body = new URLSearchParams(new FormData(form));
+  for (let number = 0; number <= TRIES; number += 1) {
+    const outcome = await attempt(body);
+    if (outcome === "done") return;
+    if (outcome === "hand") return hand();
+    if (number === TRIES) break;
+    // Not all at the same moment, and ever slower.
+    const wait = Math.max(Math.min(LONGEST_ASKED, outcome), Math.min(LONGEST_WAIT, 2 ** number)) * (1 + Math.random() / 4);
+    say("warn", "We are very busy just now.", `Your cart is kept. Trying again by itself in ${Math.ceil(wait)} seconds; you need not do anything.`);
+    await pause(wait);
+    say("info", "Trying again…", "However often we try, it will be one order.");
+  }
+  say("bad", "We could not place your order yet.", "Your cart is kept. Please press the button again in a few minutes: it will still be one order.");
+  busy(false);
+}
+
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (sending) return;
+  const mistakes = fields.map((field) => [field, wrong(field)]);
+  for (const [field, text] of mistakes) tell(field, text);
+  const quantities = shelves.filter((shelf) => shelf.input).map((shelf) => [shelf.input, wrongQuantity(shelf.input)]);
+  const found = [...quantities, ...mistakes].filter(([, text]) => text).map(([field, text]) => [field.id, text]);
+  if (!shelves.some((shelf) => quantityOf(shelf) > 0)) found.unshift(["cart", "Your cart is empty: choose at least one thing."]);
+  if (found.length) return showSummary(found);
+  at("messages").replaceChildren();
+  placing.replaceChildren();
+  busy(true);
+  send();
+});
+
+// Back from the order's page a browser may show this page as it was left.
+addEventListener("pageshow", (event) => {
+  if (!event.persisted) return;
+  placing.replaceChildren();
+  busy(false);
+});

@@ -1,0 +1,186 @@
+// An order's page while the order moves: it listens by WebSocket and asks for the moving part again whenever something has
+// happened. Without a socket it asks now and then; what it shows is the server's word either way.
+
+import { arrived } from "./cart.js";
+
+const order = document.getElementById("order");
+const progress = document.getElementById("progress");
+const announcement = document.getElementById("announcement");
+const connection = document.getElementById("connection");
+const id = order.dataset.id;
+
+// Seconds. The estimate changes while nothing happens, so the page is asked for again all the same.
+const REFRESH = 4;
+const POLL = 3;
+const FIRST_WAIT = 0.5;
+const LONGEST_WAIT = 20;
+// Where nobody can watch, it is tried again so much later.
+const WHEN_FULL = 15;
+const CLOSED_RESTARTING = 1001;
+const CLOSED_FULL = 1013;
+
+const state = () => document.getElementById("state");
+const version = () => Number(state()?.dataset.version ?? 0);
+const isSettled = () => state()?.dataset.settled === "true";
+const pause = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
+const jittered = (seconds) => seconds * (0.75 + Math.random() / 2);
+
+arrived();
+localTimes();
+
+// The customer's own clock instead of UTC.
+function localTimes() {
+  for (const time of progress.querySelectorAll("time")) {
+    const at = new Date(time.dateTime);
+    const today = at.toDateString() === new Date().toDateString();
+    time.textContent = at.toLocaleString([], today ? { timeStyle: "medium" } : { dateStyle: "medium", timeStyle: "short" });
+  }
+}
+
+// ---- The moving part, one request at a time: what is asked for meanwhile is asked for once, afterwards.
+
+let asking = null;
+let again = false;
+
+function show(html) {
+  const focused = document.activeElement && progress.contains(document.activeElement) ? document.activeElement.id : null;
+  const before = document.getElementById("headline")?.textContent;
+  progress.innerHTML = html;
+  localTimes();
+  const headline = document.getElementById("headline");
+  if (headline.textContent !== before) {
+    announcement.textContent = headline.textContent;
+    document.title = document.title.replace(/: .* · /, `: ${headline.textContent} · `);
+  }
+  // Whoever was on a button that is gone is brought to the headline, and not to the top of the page.
+  if (focused) (document.getElementById(focused) ?? headline).focus({ preventScroll: true });
+}
+
+async function fetchProgress() {
+  try {
+    const answer = await fetch(`/track/${id}/progress`, { signal: AbortSignal.timeout(10_000) });
+    if (!answer.ok) return false;
+    show(await answer.text());
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function refresh() {
+  if (asking) {
+    again = true;
+    return asking;
+  }
+  asking = (async () => {
+    let wait = FIRST_WAIT;
+    do {
+      again = false;
+      if (!(await fetchProgress())) {
+        again = true;
+        await pause(jittered(wait));
+        wait = Math.min(LONGEST_WAIT, wait * 2);
+      }
+    } while (again);
+    asking = null;
+  })();
+  return asking;
+}
+
+// ---- Listening
+
+let wait = FIRST_WAIT;
+
+function listen() {
+  const address = new URL(`/orders/${id}/live?after=${version()}`, location.href);
+  address.protocol = address.protocol.replace("http", "ws");
+  return new Promise((ended) => {
+    let socket;
+    try {
+      socket = new WebSocket(address);
+    } catch {
+      ended(null);
+      return;
+    }
+    socket.addEventListener("open", () => {
+      wait = FIRST_WAIT;
+      connection.textContent = "";
+    });
+    socket.addEventListener("message", (event) => {
+      const message = JSON.parse(event.data);
+      if (message.type !== "end") refresh();
+    });
+    socket.addEventListener("close", (event) => ended(event.code));
+  });
+}
+
+// Asks for the order itself, which costs little: of one that has not moved there is only "304 Not Modified".
+let tag = null;
+async function poll() {
+  try {
+    const headers = tag ? { "If-None-Match": tag } : {};
+    const answer = await fetch(`/orders/${id}`, { headers, cache: "no-store", signal: AbortSignal.timeout(10_000) });
+    if (answer.status === 200) {
+      tag = answer.headers.get("ETag");
+      if ((await answer.json()).version !== version()) await refresh();
+    }
+    if (answer.ok || answer.status === 304) connection.textContent = "";
+  } catch { /* tried again by whoever called */ }
+}
+
+// Asks now and then for so many seconds.
+async function pollFor(seconds) {
+  const until = Date.now() + seconds * 1000;
+  do {
+    await poll();
+    if (isSettled()) return;
+    await pause(Math.min(jittered(POLL), Math.max(0, (until - Date.now()) / 1000)));
+  } while (Date.now() < until);
+}
+
+async function follow() {
+  // An order that has ended may still have something to tell, when it was asked to be cancelled: the socket says "final".
+  for (;;) {
+    const code = await listen();
+    if (code === 1000) break;
+    if (code === CLOSED_FULL) {
+      await pollFor(jittered(WHEN_FULL));
+    } else {
+      if (wait > FIRST_WAIT || code !== CLOSED_RESTARTING) connection.textContent = "The connection was lost. Connecting again…";
+      await pollFor(jittered(wait));
+      wait = Math.min(LONGEST_WAIT, wait * 2);
+    }
+    if (isSettled()) break;
+  }
+  await refresh();
+  connection.textContent = "";
+}
+
+// The estimate moves while nothing happens.
+const ticking = setInterval(() => {
+  if (isSettled()) clearInterval(ticking);
+  else if (!document.hidden) refresh();
+}, REFRESH * 1000);
+
+if (!isSettled()) follow();
+
+// ---- Cancelling without leaving the page
+
+progress.addEventListener("submit", async (event) => {
+  if (event.target.id !== "cancel-form") return;
+  event.preventDefault();
+  const button = document.getElementById("cancel");
+  if (button.getAttribute("aria-disabled")) return;
+  button.setAttribute("aria-disabled", "true");
+  button.textContent = "Asking…";
+  try {
+    const answer = await fetch(`/orders/${id}/cancel`, { method: "POST", signal: AbortSignal.timeout(15_000) });
+    // 409: it has shipped, or ended otherwise; the page says so.
+    if (answer.status !== 202 && answer.status !== 409) throw new Error(answer.statusText);
+  } catch {
+    announcement.textContent = "";
+    connection.textContent = "We could not be asked to cancel just now. Please try again.";
+  }
+  await refresh();
+  document.getElementById("headline").focus({ preventScroll: true });
+});

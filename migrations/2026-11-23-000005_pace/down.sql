@@ -1,0 +1,2 @@
+DROP INDEX messaging.attempts_due;
+DROP TABLE messaging.queue_pace;

@@ -1,0 +1,84 @@
+# shellcheck shell=bash
+# Prometheus and Alertmanager for the demo, with the rules of monitoring/. Sourced by demo.sh, which says what $DEMO is and
+# how a program is started.
+
+# The usual ports where they are free, else the next ones.
+monitoring_start() {
+    install_monitoring 7>&- 8>&-
+    PROMETHEUS=127.0.0.1:$(free_port 9090)
+    ALERTMANAGER=127.0.0.1:$(free_port 9093)
+    # What an earlier demo measured would stand beside this one's as if it had just stopped.
+    rm -rf "$DEMO/prometheus" "$DEMO/alertmanager"
+    mkdir -p "$DEMO/prometheus" "$DEMO/alertmanager"
+    prometheus_config >"$DEMO/prometheus/prometheus.yml"
+    alertmanager_config >"$DEMO/alertmanager/alertmanager.yml"
+
+    # There is one Alertmanager, so it looks for no others.
+    spawn alertmanager prometheus-alertmanager --config.file="$DEMO/alertmanager/alertmanager.yml" \
+        --storage.path="$DEMO/alertmanager" --cluster.listen-address= \
+        --web.listen-address="$ALERTMANAGER" --web.external-url="http://$ALERTMANAGER"
+    spawn prometheus prometheus --config.file="$DEMO/prometheus/prometheus.yml" \
+        --storage.tsdb.path="$DEMO/prometheus/data" \
+        --web.listen-address="$PROMETHEUS" --web.external-url="http://$PROMETHEUS"
+    printf 'Alertmanager: starting on %s ' "$ALERTMANAGER"
+    wait_until 60 alertmanager_runs alertmanager_ready ||
+        fail_with_log "Alertmanager ended while it started, or was not ready within 60 s." "$DEMO/alertmanager.log"
+    printf 'Prometheus: starting on %s ' "$PROMETHEUS"
+    wait_until 60 prometheus_runs prometheus_sees ||
+        fail_with_log "Prometheus ended while it started, or did not reach all that it measures within 60 s." "$DEMO/prometheus.log"
+}
+
+alertmanager_runs() { own_pid "$DEMO/alertmanager.pid" >/dev/null; }
+alertmanager_ready() { [ "$(http_status "${ALERTMANAGER##*:}" /-/ready)" = 200 ]; }
+prometheus_runs() { own_pid "$DEMO/prometheus.pid" >/dev/null; }
+
+# Whether everything that it is to look at has answered.
+prometheus_sees() {
+    [ "$(http_status "${PROMETHEUS##*:}" /-/ready)" = 200 ] || return 1
+    python3 - "http://$PROMETHEUS/api/v1/targets" <<'PYTHON'
+import json, sys, urllib.request
+opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+with opener.open(sys.argv[1], timeout=5) as answer:
+    targets = json.load(answer)["data"]["activeTargets"]
+sys.exit(0 if targets and all(target["health"] == "up" for target in targets) else 1)
+PYTHON
+}
+
+# As monitoring/prometheus.yml, but with this machine's addresses, and more often: nobody waits long for a demo.
+prometheus_config() {
+    cat <<CONFIG
+global: {scrape_interval: 5s, scrape_timeout: 5s, evaluation_interval: 5s}
+rule_files: ["$ROOT/monitoring/alerts.yml", "$ROOT/monitoring/advice.yml"]
+alerting:
+  alertmanagers:
+    - static_configs: [{targets: ["$ALERTMANAGER"]}]
+scrape_configs:
+  - job_name: web
+    static_configs: [{targets: ["$OPS_LISTEN"]}]
+  - job_name: worker
+    static_configs: [{targets: ["$WORKER_LISTEN"]}]
+CONFIG
+    # Of a broker that is not ours only who gave it knows where its figures are.
+    [ -z "${RABBITMQ_PROMETHEUS_URL:-}" ] || cat <<CONFIG
+  - job_name: rabbitmq
+    static_configs: [{targets: ["${RABBITMQ_PROMETHEUS_URL#http://}"]}]
+  - job_name: rabbitmq-queues
+    metrics_path: /metrics/detailed
+    params: {vhost: ["${AMQP_URL##*/}"], family: [queue_coarse_metrics, queue_consumer_count]}
+    static_configs: [{targets: ["${RABBITMQ_PROMETHEUS_URL#http://}"]}]
+CONFIG
+}
+
+# As monitoring/alertmanager.yml, but nobody is mailed: there is no mail server here. Its page shows who would be.
+alertmanager_config() {
+    awk '/^receivers:/ { print "receivers: [{name: pages}, {name: tickets}]"; within = 1; next }
+         /^[a-z]/ { within = 0 }
+         !within' "$ROOT/monitoring/alertmanager.yml"
+}
+
+monitoring_links() {
+    cat <<LINKS
+Prometheus    http://$PROMETHEUS (what is measured; /alerts, /targets)
+Alertmanager  http://$ALERTMANAGER (who would be told)
+LINKS
+}

@@ -1,0 +1,193 @@
+//! `OPERATOR_TOKENS`, `RABBITMQ_UI_URL`, `TRACE_VIEWER_URL`
+
+use std::fmt;
+
+use url::Url;
+
+use super::{
+    AdminConfig, BrokerConfig,
+    setting::{Setting, Source},
+};
+
+pub(super) const OPERATOR_TOKENS: Setting = Setting {
+    name: "OPERATOR_TOKENS",
+    default: None,
+    secret: true,
+    meaning: "who may use /admin and /ops at OPS_LISTEN: name:role:sha256hex, with commas between; the role is read or operate, and the last part the SHA-256 of a token that its owner alone knows; unset: nobody, and they are off",
+};
+
+pub(super) const RABBITMQ_UI_URL: Setting = Setting {
+    name: "RABBITMQ_UI_URL",
+    default: None,
+    secret: false,
+    meaning: "RabbitMQ's management UI as operators' browsers reach it, for links from the console; unset: RABBITMQ_MANAGEMENT_URL",
+};
+pub(super) const TRACE_VIEWER_URL: Setting = Setting {
+    name: "TRACE_VIEWER_URL",
+    default: None,
+    secret: false,
+    meaning: "a trace in the trace viewer, for links from the console: its address with {trace_id} in it, such as http://HOST:16686/trace/{trace_id}",
+};
+
+/// What stands for the trace in `TRACE_VIEWER_URL`.
+pub const TRACE_ID: &str = "{trace_id}";
+
+/// Operators at most: each request is compared with all of them.
+const MOST: usize = 100;
+
+/// The longest name.
+const LONGEST_NAME: usize = 40;
+
+/// What an operator may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Look at everything.
+    Read,
+    /// Look, and change things.
+    Operate,
+}
+
+impl Role {
+    /// As `OPERATOR_TOKENS` has it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Operate => "operate",
+        }
+    }
+}
+
+/// An operator, known by the hash of a token.
+#[derive(Clone, PartialEq, Eq)]
+pub struct OperatorToken {
+    /// Who it is, as the list of actions says.
+    pub name: String,
+    /// What they may do.
+    pub role: Role,
+    /// SHA-256 of the token.
+    pub hash: [u8; 32],
+}
+
+/// Without the hash: somebody may have made their token up themselves, and could be guessed by it.
+impl fmt::Debug for OperatorToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OperatorToken").field("name", &self.name).field("role", &self.role).finish_non_exhaustive()
+    }
+}
+
+/// What operators are given.
+#[derive(Debug, Clone)]
+pub struct OperatorsConfig {
+    /// Who may; nobody: operator endpoints are off.
+    pub tokens: Vec<OperatorToken>,
+    /// RabbitMQ as an administrator, where `AMQP_ADMIN_URL` is set: its queues and dead letters can be looked at.
+    pub broker: Option<(BrokerConfig, AdminConfig)>,
+    /// RabbitMQ's own pages, where that is another address than that of its API.
+    pub ui_url: Option<Url>,
+    /// The trace viewer, with [`TRACE_ID`] where the trace's id goes.
+    pub trace_viewer: Option<String>,
+}
+
+impl OperatorsConfig {
+    /// Reads its variables; problems stay with `source`.
+    #[must_use]
+    pub fn read(source: &Source) -> Option<Self> {
+        let tokens = match source.text(&OPERATOR_TOKENS) {
+            None => Some(Vec::new()),
+            Some(_) => source.parse(&OPERATOR_TOKENS, tokens),
+        };
+        let broker = match AdminConfig::is_given(source) {
+            false => Some(None),
+            true => BrokerConfig::read_admin(source).zip(AdminConfig::read(source)).map(Some),
+        };
+        let ui_url = source.parse(&RABBITMQ_UI_URL, http);
+        let trace_viewer = source.parse(&TRACE_VIEWER_URL, trace_viewer);
+        Some(Self { tokens: tokens?, broker: broker?, ui_url, trace_viewer })
+    }
+}
+
+fn http(text: &str) -> Result<Url, String> {
+    match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
+        _ => Err("expected the form http://HOST:15672".to_owned()),
+    }
+}
+
+fn trace_viewer(text: &str) -> Result<String, String> {
+    match http(text) {
+        Ok(_) if text.contains(TRACE_ID) => Ok(text.to_owned()),
+        _ => Err(format!("expected the form http://HOST:16686/trace/{TRACE_ID}")),
+    }
+}
+
+fn tokens(text: &str) -> Result<Vec<OperatorToken>, String> {
+    let all = text.split(',').map(|one| token(one.trim())).collect::<Option<Vec<_>>>().ok_or_else(|| {
+        format!(
+            "expected name:role:sha256hex with commas between; a name has up to {LONGEST_NAME} of a-z, 0-9, dot, \
+             hyphen and underscore, a role is read or operate"
+        )
+    })?;
+    let mut names: Vec<_> = all.iter().map(|token| &token.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    if names.len() != all.len() {
+        return Err("expected each name once".to_owned());
+    }
+    if all.len() > MOST {
+        return Err(format!("expected at most {MOST} operators"));
+    }
+    Ok(all)
+}
+
+fn token(text: &str) -> Option<OperatorToken> {
+    let mut parts = text.split(':');
+    let (name, role, hash) = (parts.next()?, parts.next()?, parts.next()?);
+    let is_of_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_".contains(&byte);
+    if parts.next().is_some() || name.is_empty() || name.len() > LONGEST_NAME || !name.bytes().all(is_of_name) {
+        return None;
+    }
+    let role = [Role::Read, Role::Operate].into_iter().find(|one| one.as_str() == role)?;
+    let hash = hex::decode(hash).ok()?.try_into().ok()?;
+    Some(OperatorToken { name: name.to_owned(), role, hash })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<OperatorsConfig, String> {
+        let source: Source = [("OPERATOR_TOKENS".to_owned(), text.to_owned())].into_iter().collect();
+        let read = OperatorsConfig::read(&source);
+        source.finish(read).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn operators_are_read_with_their_roles() {
+        let hash = "ab".repeat(32);
+        let config = read(&format!("ada:operate:{hash}, night-watch:read:{hash}")).expect("it is right");
+        let found: Vec<_> = config.tokens.iter().map(|one| (one.name.as_str(), one.role)).collect();
+        assert_eq!(found, [("ada", Role::Operate), ("night-watch", Role::Read)]);
+        assert!(config.tokens.iter().all(|one| one.hash == [0xab; 32]) && Role::Operate > Role::Read);
+        assert!(read(" ").is_ok_and(|config| config.tokens.is_empty()), "nobody");
+    }
+
+    #[test]
+    fn what_is_no_list_of_operators_is_refused_without_quoting_it() {
+        let hash = "ab".repeat(32);
+        for wrong in [
+            "ada".to_owned(),
+            format!("ada:{hash}"),
+            format!("ada:boss:{hash}"),
+            format!("Ada:read:{hash}"),
+            format!(":read:{hash}"),
+            format!("ada:read:{hash}:x"),
+            "ada:read:abab".to_owned(),
+            format!("ada:read:{hash},"),
+            format!("ada:read:{hash},ada:operate:{hash}"),
+        ] {
+            let refused = read(&wrong).expect_err(&wrong);
+            assert!(refused.starts_with("OPERATOR_TOKENS: expected") && !refused.contains("abab"), "{refused}");
+        }
+    }
+}

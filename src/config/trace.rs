@@ -1,0 +1,49 @@
+//! `OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_TRACES_SAMPLER_ARG`
+
+use url::Url;
+
+use super::setting::{Setting, Source};
+
+/// OpenTelemetry's own name, and its form: the base of the address, without `/v1/traces`.
+pub(super) const OTEL_EXPORTER_OTLP_ENDPOINT: Setting = Setting {
+    name: "OTEL_EXPORTER_OTLP_ENDPOINT",
+    default: None,
+    secret: false,
+    meaning: "where traces are sent, by OTLP over HTTP, such as http://127.0.0.1:4318; not set: they are not recorded",
+};
+/// OpenTelemetry's own name, for the ratio of its samplers. A tenth costs no throughput that can be measured, all of them
+/// cost a tenth of it (docs/TRACES.md, "What it costs").
+pub(super) const OTEL_TRACES_SAMPLER_ARG: Setting = Setting {
+    name: "OTEL_TRACES_SAMPLER_ARG",
+    default: Some("0.1"),
+    secret: false,
+    meaning: "which part of the orders is traced, from 0 to 1; whether an order is, its first request decides for all",
+};
+
+/// What is traced and where it is sent.
+#[derive(Debug, Clone)]
+pub struct TraceConfig {
+    /// The collector; `None`: nothing is recorded.
+    pub endpoint: Option<Url>,
+    /// Which part of the traces that begin here is recorded, 0 to 1.
+    pub ratio: f64,
+}
+
+impl TraceConfig {
+    /// Reads its variables; problems stay with `source`.
+    #[must_use]
+    pub fn read(source: &Source) -> Option<Self> {
+        let endpoint = match source.given(&OTEL_EXPORTER_OTLP_ENDPOINT) {
+            None => Some(None),
+            Some(_) => source.parse(&OTEL_EXPORTER_OTLP_ENDPOINT, |text| match Url::parse(text) {
+                Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(Some(url)),
+                _ => Err("expected the form http://collector:4318".to_owned()),
+            }),
+        };
+        let ratio = source.parse(&OTEL_TRACES_SAMPLER_ARG, |text| match text.parse() {
+            Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
+            _ => Err("expected a number from 0 to 1".to_owned()),
+        });
+        Some(Self { endpoint: endpoint?, ratio: ratio? })
+    }
+}

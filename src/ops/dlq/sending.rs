@@ -1,0 +1,191 @@
+//! Sends dead letters again: a few first, the rest when those were applied, none any more when one dies. What happens
+//! meanwhile it tells whoever watches, a person at a terminal or the table that the console reads.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Desk, LOOKED_AT, Look, count,
+    tracker::{Fate, Tracker},
+};
+use crate::{
+    broker::{BrokerCheck, BrokerError, DeadLetter, Publisher},
+    ops::Failed,
+};
+
+/// RabbitMQ takes back what is held for 30 minutes (its consumer time-out), so a replay has to be over before.
+const LONGEST: Duration = Duration::from_secs(20 * 60);
+
+/// How long connecting and one message's confirm may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often the database is asked what became of the messages.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// How carefully.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Messages that go first; the others when these were applied.
+    pub canaries: usize,
+    /// Messages a second, at most; not 0.
+    pub rate: u32,
+    /// How long to wait for the first ones, and at the end for the last ones, to be applied.
+    pub patience: Duration,
+}
+
+/// Is told how it goes.
+pub trait Watch {
+    /// The first ones were applied, after so long; others follow.
+    ///
+    /// # Errors
+    /// Whatever should end the replay.
+    fn first_applied(&mut self, first: &[&DeadLetter], after: Duration) -> Result<(), Failed>;
+
+    /// Something was sent, or the database was asked.
+    ///
+    /// # Errors
+    /// Whatever should end the replay.
+    fn looked(&mut self, tracker: &Tracker<'_>) -> Result<(), Failed>;
+}
+
+/// That it will be over in time.
+///
+/// # Errors
+/// [`Failed::Usage`] where it would not.
+pub fn too_long(look: &Look, rate: u32) -> Result<(), Failed> {
+    let at_most = usize::try_from(u64::from(rate) * LONGEST.as_secs()).unwrap_or(usize::MAX);
+    if look.letters.len() <= at_most {
+        return Ok(());
+    }
+    Err(Failed::Usage(format!(
+        "{} at {rate} a second would take longer than 20 minutes, and RabbitMQ takes back what is held for 30: say a \
+         higher --rate, or --limit {at_most} and run it again (it never looks at more than {LOOKED_AT} of a queue)",
+        count(look.letters.len(), "message")
+    )))
+}
+
+/// Sends everything, and waits for what became of it. Returns why it stopped before, if it did.
+///
+/// # Errors
+/// See [`Failed`]. Messages that were not sent then are in their dead-letter queues.
+pub async fn send_all<'a>(
+    desk: &Desk,
+    look: &'a Look,
+    tracker: &mut Tracker<'a>,
+    pace: Pace,
+    watch: &mut impl Watch,
+) -> Result<Option<String>, Failed> {
+    // Where a queue is missing, the message would land among what could not be routed.
+    let check = BrokerCheck::new(&desk.connector)?;
+    let mut homes: Vec<_> = look.letters.iter().map(|letter| letter.home).collect();
+    homes.sort_unstable();
+    homes.dedup();
+    for home in homes {
+        check.queue_exists(&home.queue()).await?;
+    }
+    let stop = CancellationToken::new();
+    let publisher = Publisher::start(desk.connector.clone(), stop.clone());
+    let _stop = stop.drop_guard();
+    tokio::time::timeout(TIMEOUT, publisher.connected()).await.map_err(|_| BrokerError::TimedOut(TIMEOUT))?;
+    let mut sending = Sending { publisher, letters: &look.letters, tracker, watch, pace };
+    if let Some(stopped) = sending.canaries().await? {
+        return Ok(Some(stopped));
+    }
+    sending.rest().await
+}
+
+struct Sending<'a, 'b, W> {
+    publisher: Publisher,
+    letters: &'a [DeadLetter],
+    tracker: &'b mut Tracker<'a>,
+    watch: &'b mut W,
+    pace: Pace,
+}
+
+impl<W: Watch> Sending<'_, '_, W> {
+    /// The first messages: they go alone, and until they are applied no other does.
+    async fn canaries(&mut self) -> Result<Option<String>, Failed> {
+        let first = self.tracker.canaries(self.pace.canaries);
+        let began = Instant::now();
+        for (index, letter) in &first {
+            self.send(*index, letter).await?;
+        }
+        let others = self.letters.len() > first.len();
+        let name = |letter: &DeadLetter| match first.len() {
+            1 => format!("the first one, {},", letter.id),
+            several => format!("one of the first {several}, {},", letter.id),
+        };
+        while began.elapsed() < self.pace.patience {
+            self.look().await?;
+            let mut waits = false;
+            for (index, letter) in &first {
+                match self.tracker.fate_of(*index) {
+                    Fate::Applied => {}
+                    Fate::DiedAgain(reason) => return Ok(Some(format!("{} died again: {reason}", name(letter)))),
+                    Fate::NotSent | Fate::UnderWay => waits = true,
+                }
+            }
+            if !waits {
+                if others {
+                    let first: Vec<_> = first.iter().map(|(_, letter)| *letter).collect();
+                    self.watch.first_applied(&first, began.elapsed())?;
+                }
+                return Ok(None);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        // Where there are no others, the report says the same.
+        let waiting = first.iter().find(|(index, _)| self.tracker.fate_of(*index) == Fate::UnderWay);
+        let Some((index, letter)) = waiting.filter(|_| others) else { return Ok(None) };
+        let after = humantime::format_duration(self.pace.patience);
+        let what = match self.tracker.last_failure(*index).await? {
+            Some(again) => format!("it {again}"),
+            None => format!("is a worker running for {}? `orderflow doctor` tells", letter.home),
+        };
+        Ok(Some(format!("{} was neither applied nor did it die within {after}: {what}", name(letter))))
+    }
+
+    /// All others, at a rate, until one dies; then a last wait for what is under way.
+    async fn rest(&mut self) -> Result<Option<String>, Failed> {
+        let mut ticks = tokio::time::interval(Duration::from_secs(1) / self.pace.rate.max(1));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looked = Instant::now();
+        for (index, letter) in self.letters.iter().enumerate() {
+            if self.tracker.is_sent(index) {
+                continue;
+            }
+            ticks.tick().await;
+            if looked.elapsed() >= LOOK_EVERY {
+                self.look().await?;
+                looked = Instant::now();
+            }
+            if let Some(death) = self.tracker.death() {
+                return Ok(Some(death));
+            }
+            self.send(index, letter).await?;
+        }
+        let sent = Instant::now();
+        loop {
+            self.look().await?;
+            if !self.tracker.is_anything_under_way() || sent.elapsed() >= self.pace.patience {
+                return Ok(None);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    async fn look(&mut self) -> Result<(), Failed> {
+        self.tracker.look().await?;
+        self.watch.looked(self.tracker)
+    }
+
+    /// The copy first, and only when it is safe the message goes.
+    async fn send(&mut self, index: usize, letter: &DeadLetter) -> Result<(), Failed> {
+        self.publisher.publish(letter.again()).await?;
+        letter.remove().await?;
+        self.tracker.sent_now(index);
+        self.watch.looked(self.tracker)
+    }
+}

@@ -1,0 +1,253 @@
+//! What follows for each queue from what was read.
+
+use serde::Serialize;
+
+use super::look::Known;
+use crate::{
+    advice::{self, Drain},
+    broker::{QueueDepth, Subscription},
+    store::pace::{Measured, Pace},
+};
+
+/// One work queue. What could not be read, or is not known yet, is `None`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Figures {
+    /// Its name.
+    pub queue: String,
+    /// Messages that wait in the broker.
+    pub ready: Option<u32>,
+    /// Messages that workers have in hand.
+    pub unacknowledged: Option<u32>,
+    /// Who consumes it, one in each process.
+    pub consumers: Option<u32>,
+    /// Whether it has consumers and all of them are paused, because their provider is away, or are about to connect.
+    pub paused: Option<bool>,
+    /// Messages a second that were published to it in the last minute.
+    pub arrivals_per_second: Option<f64>,
+    /// Events a second that workers were done with in the last half minute, whatever became of them.
+    pub handled_per_second: Option<f64>,
+    /// Failed attempts a second: retries and dead letters.
+    pub failures_per_second: Option<f64>,
+    /// How long an event is in hand, in seconds.
+    pub processing_seconds: Option<f64>,
+    /// How long after it has happened an event is taken in hand, in seconds.
+    pub lag_seconds: Option<f64>,
+    /// Messages that wait in a retry tier to come back to it.
+    pub retries_waiting: Option<i64>,
+    /// Dead letters of it.
+    pub dead_letters: Option<u32>,
+    /// Processes that it should have, at least one.
+    pub processes_needed: Option<u32>,
+    /// Whether what waits will be gone, if all goes on as it does.
+    pub drains: Option<bool>,
+    /// When, in seconds.
+    pub drain_seconds: Option<f64>,
+}
+
+/// Each work queue, in the order in which an order meets them, of what could be read.
+#[must_use]
+pub fn figures(depths: Option<&[QueueDepth]>, known: Option<&Known>) -> Vec<Figures> {
+    Subscription::ALL.iter().map(|subscription| of_one(*subscription, depths, known)).collect()
+}
+
+fn of_one(subscription: Subscription, depths: Option<&[QueueDepth]>, known: Option<&Known>) -> Figures {
+    let (queue, dead) = (subscription.queue(), subscription.dead_letter_queue());
+    let depth = |name: &str| depths?.iter().find(|depth| depth.name == name);
+    let work = depth(&queue);
+    let paces: Option<Vec<&Pace>> = known.map(|known| of_queue(&known.paces, &queue));
+    let paces = paces.filter(|paces| !paces.is_empty());
+    let mut figures = Figures {
+        ready: work.and_then(|depth| depth.ready),
+        unacknowledged: work.and_then(|depth| depth.unacknowledged),
+        consumers: work.and_then(|depth| depth.consumers),
+        retries_waiting: known.map(|known| known.retrying.get(&queue).copied().unwrap_or(0)),
+        dead_letters: depth(&dead).and_then(|depth| depth.ready),
+        ..Figures::default()
+    };
+    if let Some(paces) = &paces {
+        figures.paced(paces);
+    }
+    figures.arrivals_per_second = work.and_then(QueueDepth::arrivals).or_else(|| figures.nothing_comes(work));
+    figures.advised(paces.as_deref().unwrap_or_default());
+    Figures { queue, ..figures }
+}
+
+fn of_queue<'k>(paces: &'k [Measured], queue: &str) -> Vec<&'k Pace> {
+    paces.iter().map(|measured| &measured.pace).filter(|pace| pace.queue == queue).collect()
+}
+
+impl Figures {
+    /// What the processes measured, together.
+    fn paced(&mut self, paces: &[&Pace]) {
+        self.paused = Some(paces.iter().all(|pace| pace.slots == 0) && self.consumers != Some(0));
+        self.handled_per_second = Some(paces.iter().map(|pace| pace.events_per_second).sum());
+        self.failures_per_second = Some(paces.iter().map(|pace| pace.failures_per_second).sum());
+        self.processing_seconds = mean(paces, |pace| pace.processing_seconds);
+        self.lag_seconds = mean(paces, |pace| pace.lag_seconds);
+    }
+
+    /// Of a queue that nothing was ever published to the broker has no rate; nor has a broker that does not count, so
+    /// nothing is to be there and nothing is to be handled either.
+    fn nothing_comes(&self, work: Option<&QueueDepth>) -> Option<f64> {
+        let empty = work?.ready == Some(0) && work?.unacknowledged == Some(0);
+        (empty && self.handled_per_second.is_none_or(|handled| handled == 0.0)).then_some(0.0)
+    }
+
+    fn advised(&mut self, paces: &[&Pace]) {
+        let working: Vec<_> = paces.iter().filter(|pace| pace.slots > 0).map(|pace| f64::from(pace.slots)).collect();
+        let Some(ready) = self.ready else { return };
+        if self.consumers == Some(0) {
+            // However fast one is, there is none.
+            (self.drains, self.drain_seconds) = (Some(ready == 0), (ready == 0).then_some(0.0));
+        }
+        let Some(arrivals) = self.arrivals_per_second else { return };
+        if working.is_empty() {
+            return;
+        }
+        let number = u32::try_from(working.len()).unwrap_or(u32::MAX);
+        let nothing_to_do = ready == 0 && arrivals == 0.0;
+        // Where there is nothing to do it does not matter how long it would take.
+        let Some(processing) = self.processing_seconds.or(nothing_to_do.then_some(0.0)) else { return };
+        let slots = working.iter().sum::<f64>() / f64::from(number);
+        let processes = self.consumers.unwrap_or(number);
+        let measured = advice::Measured { ready, arrivals, processes, slots, processing };
+        self.processes_needed = Some(measured.processes_needed());
+        (self.drains, self.drain_seconds) = match measured.drain() {
+            Drain::Within(seconds) => (Some(true), Some(seconds)),
+            Drain::Never => (Some(false), None),
+        };
+    }
+
+    /// Whether there is nothing to see: a consumer, and nothing that waits, moves or failed.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        let none = |number: Option<u32>| number == Some(0);
+        let still = |rate: Option<f64>| rate.is_none_or(|rate| rate == 0.0);
+        none(self.ready)
+            && none(self.unacknowledged)
+            && none(self.dead_letters)
+            && self.consumers.is_some_and(|consumers| consumers > 0)
+            && self.paused != Some(true)
+            && self.retries_waiting.is_none_or(|waiting| waiting == 0)
+            && [self.arrivals_per_second, self.handled_per_second, self.failures_per_second].into_iter().all(still)
+    }
+
+    /// Whether it has fewer processes than it needs.
+    #[must_use]
+    pub fn needs_more(&self) -> bool {
+        self.processes_needed.zip(self.consumers).is_some_and(|(needed, consumers)| needed > consumers)
+    }
+}
+
+/// The mean over processes, by how much each did; where none did anything, the plain one.
+fn mean(paces: &[&Pace], of: fn(&Pace) -> Option<f64>) -> Option<f64> {
+    let weighted = |weight: fn(&Pace) -> f64| {
+        let parts = paces.iter().filter_map(|pace| Some((of(pace)?, weight(pace))));
+        let (sum, weights) = parts.fold((0.0, 0.0), |(sum, all), (value, weight)| (sum + value * weight, all + weight));
+        (weights > 0.0).then(|| sum / weights)
+    };
+    weighted(|pace| pace.events_per_second).or_else(|| weighted(|_| 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use chrono::Utc;
+    use serde_json::json;
+
+    use super::*;
+
+    const QUEUE: &str = "payment.order-created";
+
+    fn depth(value: serde_json::Value) -> QueueDepth {
+        serde_json::from_value(value).expect("it is as the API answers")
+    }
+
+    fn work(ready: u32, consumers: u32, arrivals: f64) -> QueueDepth {
+        depth(json!({
+            "name": QUEUE, "messages_ready": ready, "messages_unacknowledged": 3, "consumers": consumers,
+            "message_stats": { "publish_details": { "rate": 0.0, "avg_rate": arrivals } },
+        }))
+    }
+
+    fn measured(slots: i32, events: f64, processing: Option<f64>) -> Measured {
+        let pace = Pace {
+            queue: QUEUE.to_owned(),
+            slots,
+            in_hand: 3,
+            events_per_second: events,
+            failures_per_second: 0.5,
+            processing_seconds: processing,
+            lag_seconds: processing,
+        };
+        Measured { worker: "@host 1".to_owned(), measured_at: Utc::now(), pace }
+    }
+
+    fn payment(depths: Option<&[QueueDepth]>, paces: Option<Vec<Measured>>) -> Figures {
+        let known = paces.map(|paces| Known { paces, retrying: HashMap::from([(QUEUE.to_owned(), 2)]) });
+        figures(depths, known.as_ref()).into_iter().find(|one| one.queue == QUEUE).expect("it is a work queue")
+    }
+
+    #[test]
+    fn several_processes_are_one_queue() {
+        let dead = depth(json!({ "name": "payment.order-created.dlq", "messages_ready": 4 }));
+        let paces = vec![measured(512, 30.0, Some(1.0)), measured(512, 10.0, Some(3.0))];
+        let found = payment(Some(&[work(6_000, 2, 100.0), dead]), Some(paces));
+        assert_eq!((found.ready, found.unacknowledged, found.consumers), (Some(6_000), Some(3), Some(2)));
+        assert_eq!((found.dead_letters, found.retries_waiting), (Some(4), Some(2)));
+        assert_eq!((found.handled_per_second, found.failures_per_second), (Some(40.0), Some(1.0)));
+        // (30 × 1 s + 10 × 3 s) / 40.
+        assert_eq!((found.processing_seconds, found.lag_seconds), (Some(1.5), Some(1.5)));
+        // (100 + 6,000 / 60) × 1.5 s = 300 slots of 512, of which 70% are to be used.
+        assert_eq!((found.processes_needed, found.drains), (Some(1), Some(true)));
+        // 2 × 512 / 1.5 s = 682.7 a second, less the 100 that come.
+        assert!(found.drain_seconds.is_some_and(|seconds| (seconds - 6_000.0 / 582.667).abs() < 0.01), "{found:?}");
+        assert!(!found.needs_more() && !found.is_quiet());
+    }
+
+    #[test]
+    fn without_a_measurement_there_is_no_advice() {
+        let depths = [work(6_000, 1, 100.0)];
+        for paces in [None, Some(vec![]), Some(vec![measured(512, 0.0, None)])] {
+            let found = payment(Some(&depths), paces);
+            assert_eq!((found.processes_needed, found.drains, found.drain_seconds), (None, None, None));
+        }
+        let without_broker = payment(None, Some(vec![measured(512, 10.0, Some(1.0))]));
+        assert_eq!((without_broker.ready, without_broker.processes_needed), (None, None));
+        assert_eq!(without_broker.handled_per_second, Some(10.0));
+    }
+
+    #[test]
+    fn where_nobody_works_nothing_drains() {
+        let gone = payment(Some(&[work(5, 0, 0.0)]), Some(vec![]));
+        assert_eq!((gone.drains, gone.drain_seconds, gone.processes_needed), (Some(false), None, None));
+        let uncounted =
+            depth(json!({ "name": QUEUE, "messages_ready": 5, "messages_unacknowledged": 0, "consumers": 0 }));
+        let uncounted = payment(Some(&[uncounted]), None);
+        assert_eq!((uncounted.arrivals_per_second, uncounted.drains), (None, Some(false)), "whatever comes");
+        // It died a moment ago, and what it wrote is still believed.
+        let dead = payment(Some(&[work(5, 0, 0.0)]), Some(vec![measured(512, 10.0, Some(1.0))]));
+        assert_eq!((dead.drains, dead.processes_needed, dead.paused), (Some(false), Some(1), Some(false)));
+        assert!(dead.needs_more());
+    }
+
+    #[test]
+    fn more_processes_do_not_help_a_queue_that_is_paused() {
+        let found = payment(Some(&[work(90_000, 1, 100.0)]), Some(vec![measured(0, 0.1, Some(20.0))]));
+        assert_eq!((found.paused, found.processes_needed, found.drains), (Some(true), None, None));
+    }
+
+    #[test]
+    fn a_queue_that_nothing_ever_came_to_needs_one_process() {
+        let never = depth(json!({ "name": QUEUE, "messages_ready": 0, "messages_unacknowledged": 0, "consumers": 1 }));
+        let found = payment(Some(std::slice::from_ref(&never)), Some(vec![measured(512, 0.0, None)]));
+        assert_eq!((found.arrivals_per_second, found.processes_needed), (Some(0.0), Some(1)));
+        let uncounted = payment(Some(&[never]), Some(vec![measured(512, 9.0, Some(0.1))]));
+        assert_eq!(
+            (uncounted.arrivals_per_second, uncounted.processes_needed),
+            (None, None),
+            "the broker counts nothing"
+        );
+    }
+}

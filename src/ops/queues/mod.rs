@@ -1,0 +1,66 @@
+//! `orderflow queues`: each work queue with what waits, how fast it is worked, how many processes it needs, and when its
+//! backlog is gone.
+
+pub(crate) mod figures;
+pub(crate) mod look;
+pub(super) mod report;
+
+use std::{io::Write, time::Duration};
+
+use self::{figures::Figures, report::Report};
+use super::{Exit, Failed};
+use crate::{
+    broker::Subscription,
+    config::{AdminConfig, DatabaseConfig, Source},
+    store::Database,
+};
+
+/// Enough for a busy broker to list its queues; the database needs milliseconds.
+pub(crate) const WITHIN: Duration = Duration::from_secs(10);
+
+/// Writes every work queue's figures.
+///
+/// Ends with [`Exit::Unreachable`] where something could not be read; what could is told.
+///
+/// # Errors
+/// See [`Failed`].
+pub async fn run(source: &Source, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
+    let (admin, database) = (AdminConfig::read(source), DatabaseConfig::read(source));
+    let (admin, database) = source.finish(admin.zip(database))?;
+    let database = Database::new(&database, "orderflow queues", 1)?;
+    let (figures, unavailable) = read(Some(&admin), &database, WITHIN).await;
+    let report = Report::new(figures, unavailable);
+    if json {
+        serde_json::to_writer_pretty(&mut *out, &report)?;
+        writeln!(out)?;
+    } else {
+        report.tell(out)?;
+    }
+    Ok(if report.is_complete() { Exit::Ok } else { Exit::Unreachable })
+}
+
+/// Every work queue's figures as far as they can be read, and what could not be, with why. Without an administrator the
+/// broker is not asked. Each is asked for at most `within`.
+pub(crate) async fn read(
+    admin: Option<&AdminConfig>,
+    database: &Database,
+    within: Duration,
+) -> (Vec<Figures>, Vec<String>) {
+    let asking = async {
+        match admin {
+            Some(admin) => look::broker(admin, within).await,
+            None => Err("AMQP_ADMIN_URL is not set, so RabbitMQ cannot be asked what is in its queues".to_owned()),
+        }
+    };
+    let (depths, known) = tokio::join!(asking, look::database(database, within));
+    let mut unavailable: Vec<String> =
+        [depths.as_ref().err(), known.as_ref().err()].into_iter().flatten().cloned().collect();
+    let (depths, known) = (depths.ok(), known.ok());
+    if let Some(depths) = &depths {
+        let missing = Subscription::ALL.iter().flat_map(|one| [one.queue(), one.dead_letter_queue()]);
+        let missing = missing.filter(|queue| !depths.iter().any(|depth| depth.name == *queue));
+        unavailable
+            .extend(missing.map(|queue| format!("{queue} does not exist in RabbitMQ: run `orderflow topology apply`")));
+    }
+    (figures::figures(depths.as_deref(), known.as_ref()), unavailable)
+}

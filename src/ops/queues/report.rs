@@ -1,0 +1,193 @@
+//! How it is told.
+
+use std::io::{self, Write};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::figures::Figures;
+use crate::{
+    ops::words::{count, numbers, short_span, wrapped},
+    timestamp,
+};
+
+/// The version of [`Report`]'s JSON form. A further key does not change it, a changed or missing one does.
+const SCHEMA_VERSION: u32 = 1;
+
+/// What a table says where nothing is known.
+const UNKNOWN: &str = "-";
+
+/// What `orderflow queues --json` writes.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    schema_version: u32,
+    #[serde(with = "timestamp")]
+    generated_at: DateTime<Utc>,
+    queues: Vec<Figures>,
+    /// What could not be read, and why.
+    unavailable: Vec<String>,
+}
+
+impl Report {
+    /// Of these queues.
+    #[must_use]
+    pub fn new(queues: Vec<Figures>, unavailable: Vec<String>) -> Self {
+        Self { schema_version: SCHEMA_VERSION, generated_at: Utc::now(), queues, unavailable }
+    }
+
+    /// Whether all of it could be read.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.unavailable.is_empty()
+    }
+
+    /// Tells it to a person.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn tell(&self, out: &mut impl Write) -> io::Result<()> {
+        let heads =
+            ["queue", "ready", "held", "procs", "in/s", "out/s", "takes", "lag", "retry", "dead", "need", "drains in"];
+        let rows: Vec<_> = self.queues.iter().map(row).collect();
+        numbers(out, heads, &rows)?;
+        let notes: Vec<String> = notes(&self.queues);
+        if !notes.is_empty() || !self.is_complete() {
+            writeln!(out)?;
+        }
+        for note in notes {
+            wrapped(out, "", &note)?;
+        }
+        for why in &self.unavailable {
+            wrapped(out, "not read: ", why)?;
+        }
+        Ok(())
+    }
+}
+
+fn row(one: &Figures) -> [String; 12] {
+    let known = |number: Option<String>| number.unwrap_or_else(|| UNKNOWN.to_owned());
+    let whole = |number: Option<u32>| known(number.map(|number| number.to_string()));
+    let drains = match (one.drains, one.drain_seconds) {
+        (Some(true), Some(seconds)) if seconds > 0.0 => short_span(seconds),
+        (Some(true), _) => "empty".to_owned(),
+        (Some(false), _) => "never".to_owned(),
+        (None, _) => UNKNOWN.to_owned(),
+    };
+    [
+        one.queue.clone(),
+        whole(one.ready),
+        whole(one.unacknowledged),
+        whole(one.consumers),
+        known(one.arrivals_per_second.map(rate)),
+        known(one.handled_per_second.map(rate)),
+        known(one.processing_seconds.map(short_span)),
+        known(one.lag_seconds.map(short_span)),
+        known(one.retries_waiting.map(|number| number.to_string())),
+        whole(one.dead_letters),
+        whole(one.processes_needed),
+        drains,
+    ]
+}
+
+/// A rate as it stands in tables: `0`, `0.02`, `3.4`, `120`.
+pub fn rate(rate: f64) -> String {
+    match rate {
+        0.0 => "0".to_owned(),
+        rate if rate < 0.095 => format!("{rate:.2}"),
+        rate if rate < 99.95 => format!("{rate:.1}"),
+        rate => format!("{rate:.0}"),
+    }
+}
+
+/// What there is to do, a sentence each.
+fn notes(queues: &[Figures]) -> Vec<String> {
+    let mut notes = Vec::new();
+    let idle: Vec<_> = queues.iter().filter(|one| one.consumers == Some(0)).collect();
+    if idle.len() == queues.len() && !queues.is_empty() {
+        notes.push("No worker is connected: start `orderflow-worker`.".to_owned());
+    } else {
+        notes.extend(idle.iter().map(|one| format!("{}: nobody consumes it; start a worker for it.", one.queue)));
+    }
+    let paused: Vec<_> = queues.iter().filter(|one| one.paused == Some(true)).map(|one| one.queue.as_str()).collect();
+    if !paused.is_empty() {
+        notes.push(format!(
+            "Paused, because the provider is away, or not connected yet; more workers do not help: {}.",
+            paused.join(", ")
+        ));
+    }
+    for one in queues.iter().filter(|one| one.needs_more() && one.consumers != Some(0)) {
+        let (needed, there) = (one.processes_needed.unwrap_or_default(), one.consumers.unwrap_or_default());
+        let more = if one.drains == Some(false) { " At this rate it never drains." } else { "" };
+        notes.push(format!("{}: needs {}, has {there}.{more}", one.queue, processes(needed)));
+    }
+    let dead: u32 = queues.iter().filter_map(|one| one.dead_letters).sum();
+    if dead > 0 {
+        notes.push(format!("{}: `orderflow dlq list` says why.", count(dead, "dead letter")));
+    }
+    notes
+}
+
+fn processes(number: u32) -> String {
+    if number == 1 { "1 process".to_owned() } else { format!("{number} processes") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(report: &Report) -> String {
+        let mut out = Vec::new();
+        report.tell(&mut out).expect("a Vec can be written to");
+        String::from_utf8(out).expect("it is text")
+    }
+
+    fn busy() -> Figures {
+        Figures {
+            queue: "shipping.order-cancel-requested".to_owned(),
+            ready: Some(123_456),
+            unacknowledged: Some(10_000),
+            consumers: Some(10),
+            paused: Some(false),
+            arrivals_per_second: Some(1_234.5),
+            handled_per_second: Some(0.034),
+            failures_per_second: Some(0.0),
+            processing_seconds: Some(0.85),
+            lag_seconds: Some(86_399.0),
+            retries_waiting: Some(100_000),
+            dead_letters: Some(1),
+            processes_needed: Some(12),
+            drains: Some(false),
+            drain_seconds: None,
+        }
+    }
+
+    #[test]
+    fn the_table_fits_and_what_is_to_do_is_below_it() {
+        let paused = Figures {
+            queue: "payment.order-created".to_owned(),
+            ready: Some(4),
+            consumers: Some(1),
+            paused: Some(true),
+            ..Figures::default()
+        };
+        let idle = Figures { queue: "email.order-created".to_owned(), consumers: Some(0), ..Figures::default() };
+        let why = "RabbitMQ's management API at http://127.0.0.1:1/ cannot be reached".to_owned();
+        let text = told(&Report::new(vec![paused, busy(), idle], vec![why]));
+        assert!(text.lines().all(|line| line.chars().count() <= 120 && line.trim_end() == line), "{text}");
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn nothing_to_do_is_nothing_to_read() {
+        let fine = Figures { consumers: Some(12), drains: Some(true), drain_seconds: Some(75.0), ..busy() };
+        let text = told(&Report::new(vec![Figures { dead_letters: Some(0), ..fine }], Vec::new()));
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(text.trim_end().ends_with("1m15s"), "{text}");
+    }
+
+    #[test]
+    fn rates_keep_what_can_be_told_apart() {
+        let told: Vec<_> = [0.0, 0.02, 0.1, 3.42, 99.94, 120.4, 1_234.5].into_iter().map(rate).collect();
+        assert_eq!(told, ["0", "0.02", "0.1", "3.4", "99.9", "120", "1234"]);
+    }
+}

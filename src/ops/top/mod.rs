@@ -1,0 +1,85 @@
+//! `orderflow top`: the flow of orders in the terminal, refreshed each second.
+
+mod draw;
+mod gather;
+mod model;
+#[cfg(test)]
+mod sample;
+mod screen;
+
+use std::{
+    io::{self, IsTerminal as _},
+    time::Duration,
+};
+
+use chrono::Utc;
+use tokio::{
+    sync::mpsc,
+    task::JoinSet,
+    time::{MissedTickBehavior, interval},
+};
+
+use self::{model::Model, screen::Screen};
+use super::{Exit, Failed};
+use crate::{
+    config::{AdminConfig, Admission, DatabaseConfig, Source},
+    shutdown,
+    store::Database,
+};
+
+/// Between two drawings, unless a key is pressed.
+const REFRESH: Duration = Duration::from_secs(1);
+
+/// Answers that may wait for the screen.
+const ANSWERS: usize = 4;
+
+/// Shows the flow until a key or a signal ends it. That broker or database are away is shown, and is no failure.
+///
+/// Standard output must not be locked: a panic gives the terminal back from whichever thread it happens in.
+///
+/// # Errors
+/// [`Failed::Usage`] where standard input or output is no terminal; see [`Failed`].
+pub async fn run(source: &Source) -> Result<Exit, Failed> {
+    let (admin, database) = (AdminConfig::read(source), DatabaseConfig::read(source));
+    let settings = admin.zip(database).zip(Admission::read(source));
+    let ((admin, database), limits) = source.finish(settings)?;
+    if !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
+        return Err(Failed::Usage(
+            "`orderflow top` needs a terminal; `orderflow queues` tells the same once".to_owned(),
+        ));
+    }
+    let database = Database::new(&database, "orderflow top", 1)?;
+    let (listener, answers) = mpsc::channel(ANSWERS);
+    let count_up_to = limits.max_outbox_rows.saturating_add(1);
+    let mut asking = JoinSet::new();
+    asking.spawn(gather::broker(admin, listener.clone()));
+    asking.spawn(gather::database(database, count_up_to, listener));
+    watch(Model::new(limits, Utc::now()), answers, asking).await?;
+    Ok(Exit::Ok)
+}
+
+async fn watch(mut model: Model, mut answers: mpsc::Receiver<gather::Said>, mut asking: JoinSet<()>) -> io::Result<()> {
+    let stop = shutdown::on_signal()?;
+    let mut screen = Screen::take()?;
+    let mut wishes = screen::keys();
+    let mut seconds = interval(REFRESH);
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = seconds.tick() => model.tick(Utc::now()),
+            Some(said) = answers.recv() => {
+                model.hear(said);
+                // Drawn with the next second.
+                continue;
+            }
+            // They ask for as long as we listen: one that ends has panicked, and so the terminal is given back already.
+            _ = asking.join_next() => return Err(io::Error::other("nobody asks the servers any more")),
+            wish = wishes.recv() => match wish {
+                Some(wish) => if !model.wish(wish) { return Ok(()) },
+                None => return Err(io::Error::other("nobody listens to the keys any more")),
+            },
+            () = stop.cancelled() => return Ok(()),
+        }
+        screen.show(&model)?;
+    }
+}

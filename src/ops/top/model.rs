@@ -1,0 +1,231 @@
+//! What is on the screen, as data: what the servers said last, the short past of each queue, and what the person chose.
+
+use std::collections::{HashMap, VecDeque};
+
+use chrono::{DateTime, Utc};
+
+use super::gather::{Said, View};
+use crate::{
+    broker::QueueDepth,
+    config::Admission,
+    ops::queues::figures::{Figures, figures},
+};
+
+/// Seconds of a queue's past that are kept.
+pub const PAST: usize = 120;
+
+/// How a server stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Server {
+    /// It was not answered yet.
+    Asking,
+    /// It answers.
+    Ok,
+    /// It does not, and why.
+    Away(String),
+}
+
+/// What a key asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// To end.
+    Quit,
+    /// All queues, or only those with something to see.
+    All,
+    /// Further up, by so many queues.
+    Up(usize),
+    /// Further down.
+    Down(usize),
+    /// The screen anew.
+    Redraw,
+}
+
+/// A queue's row.
+#[derive(Debug, Clone, Default)]
+pub struct Row {
+    /// What is known of it.
+    pub figures: Figures,
+    /// Messages a second that came in the last seconds.
+    pub arrivals_now: Option<f64>,
+}
+
+/// All of it.
+#[derive(Debug)]
+pub struct Model {
+    /// The broker.
+    pub broker: Server,
+    /// The database.
+    pub database: Server,
+    depths: Option<Vec<QueueDepth>>,
+    view: Option<View>,
+    rows: Vec<Row>,
+    past: HashMap<String, VecDeque<Option<u32>>>,
+    limits: Admission,
+    /// Whether every queue is to be shown.
+    pub all: bool,
+    /// The first queue that is shown.
+    pub first: usize,
+    /// When this is.
+    pub now: DateTime<Utc>,
+}
+
+impl Model {
+    /// Nothing is known yet. `limits` are those from which front ends refuse orders.
+    #[must_use]
+    pub fn new(limits: Admission, now: DateTime<Utc>) -> Self {
+        let mut model = Self {
+            broker: Server::Asking,
+            database: Server::Asking,
+            depths: None,
+            view: None,
+            rows: Vec::new(),
+            past: HashMap::new(),
+            limits,
+            all: false,
+            first: 0,
+            now,
+        };
+        model.work_out();
+        model
+    }
+
+    /// Takes in what a server said. What an earlier answer said is forgotten with the next that fails: old figures look
+    /// like new ones.
+    pub fn hear(&mut self, said: Said) {
+        match said {
+            Said::Broker(answer) => (self.broker, self.depths) = heard(answer),
+            Said::Database(answer) => (self.database, self.view) = heard(*answer),
+        }
+        self.work_out();
+    }
+
+    /// Another second has passed.
+    pub fn tick(&mut self, now: DateTime<Utc>) {
+        self.now = now;
+        for row in &self.rows {
+            let past = self.past.entry(row.figures.queue.clone()).or_default();
+            if past.len() == PAST {
+                past.pop_front();
+            }
+            past.push_back(row.figures.ready);
+        }
+    }
+
+    /// Does what a key asks for; `false`: the person wants to leave.
+    pub fn wish(&mut self, wish: Wish) -> bool {
+        match wish {
+            Wish::Quit => return false,
+            Wish::All => (self.all, self.first) = (!self.all, 0),
+            Wish::Up(by) => self.first = self.first.saturating_sub(by),
+            Wish::Down(by) => self.first = self.first.saturating_add(by).min(self.rows.len().saturating_sub(1)),
+            Wish::Redraw => {}
+        }
+        true
+    }
+
+    /// The queues to show where there is room for so many: all of them if they fit or are wanted, else those with
+    /// something to see, from [`Model::first`] on.
+    #[must_use]
+    pub fn shown(&self, room: usize) -> Vec<&Row> {
+        let all = self.all || self.rows.len() <= room;
+        let chosen: Vec<_> = self.rows.iter().filter(|row| all || !row.figures.is_quiet()).collect();
+        // Never scrolled past the end.
+        let first = self.first.min(chosen.len().saturating_sub(room));
+        chosen.into_iter().skip(first).take(room).collect()
+    }
+
+    /// How many queues there are.
+    #[must_use]
+    pub fn queues(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// What waited in a queue in each of the last seconds, the oldest first; `None` where nobody could tell.
+    pub fn past(&self, queue: &str) -> impl DoubleEndedIterator<Item = Option<u32>> {
+        self.past.get(queue).into_iter().flatten().copied()
+    }
+
+    /// What the database said last.
+    #[must_use]
+    pub fn view(&self) -> Option<&View> {
+        self.view.as_ref()
+    }
+
+    /// Whether front ends refuse orders, by these settings' limits; they look at the same outbox.
+    #[must_use]
+    pub fn refusing(&self) -> Option<bool> {
+        let outbox = self.view.as_ref()?.outbox?;
+        let too_old = outbox.oldest_seconds > self.limits.max_outbox_age.as_secs_f64();
+        Some(too_old || outbox.rows > self.limits.max_outbox_rows)
+    }
+
+    fn work_out(&mut self) {
+        let known = self.view.as_ref().map(|view| &view.known);
+        let found = figures(self.depths.as_deref(), known);
+        let arrivals = |queue: &str| self.depths.as_ref()?.iter().find(|depth| depth.name == queue)?.arrivals_now();
+        self.rows = found
+            .into_iter()
+            .map(|figures| Row { arrivals_now: arrivals(&figures.queue).or(figures.arrivals_per_second), figures })
+            .collect();
+    }
+}
+
+fn heard<T>(answer: Result<T, String>) -> (Server, Option<T>) {
+    match answer {
+        Ok(said) => (Server::Ok, Some(said)),
+        Err(why) => (Server::Away(why), None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::sample, *};
+
+    #[test]
+    fn the_past_is_bounded() {
+        let mut model = sample::busy();
+        for _ in 0..3 * PAST {
+            model.tick(sample::moment());
+        }
+        assert!(model.rows.iter().all(|row| model.past(&row.figures.queue).count() == PAST));
+    }
+
+    #[test]
+    fn what_a_server_that_is_away_said_before_is_not_shown() {
+        let mut model = sample::busy();
+        assert!(model.rows.iter().any(|row| row.figures.ready.is_some() && row.figures.handled_per_second.is_some()));
+        model.hear(Said::Broker(Err("cut".to_owned())));
+        assert_eq!(model.broker, Server::Away("cut".to_owned()));
+        assert!(model.rows.iter().all(|row| row.figures.ready.is_none() && row.arrivals_now.is_none()));
+        assert!(model.rows.iter().any(|row| row.figures.handled_per_second.is_some()), "the other one goes on");
+        model.hear(Said::Database(Box::new(Err("cut".to_owned()))));
+        assert!(model.view().is_none() && model.refusing().is_none());
+    }
+
+    #[test]
+    fn where_there_is_little_room_quiet_queues_are_left_out_unless_they_are_wanted() {
+        let mut model = sample::busy();
+        assert_eq!(model.shown(50).len(), model.queues());
+        let busy = model.shown(10).len();
+        assert!(busy > 1 && busy < 10, "{busy}");
+        assert!(model.wish(Wish::All));
+        assert_eq!(model.shown(10).len(), 10);
+        assert!(model.wish(Wish::Down(1_000)));
+        let last = |model: &Model| model.shown(10).last().map(|row| row.figures.queue.clone());
+        assert_eq!(last(&model).as_deref(), Some("email.order-cancelled"));
+        assert!(model.wish(Wish::Up(1_000)));
+        assert_eq!(model.shown(10)[0].figures.queue, "payment.order-created");
+        assert!(!model.wish(Wish::Quit));
+    }
+
+    #[test]
+    fn orders_are_refused_beyond_either_limit() {
+        let mut model = sample::busy();
+        assert_eq!(model.refusing(), Some(false));
+        for (rows, oldest_seconds) in [(200_001, 1.0), (1, 901.0)] {
+            let outbox = Some(crate::store::outbox::Depth { rows, oldest_seconds });
+            model.hear(Said::Database(Box::new(Ok(View { outbox, ..View::default() }))));
+            assert_eq!(model.refusing(), Some(true));
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! How audits ended, for the metric and its alert.
+
+use chrono::{DateTime, Utc};
+use diesel::{
+    ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, Queryable, Selectable, SelectableHelper as _,
+};
+use diesel_async::RunQueryDsl as _;
+
+use super::{Connection, StoreError, schema::messaging::audits};
+
+/// How one ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = audits)]
+pub struct Audited {
+    /// When it ended, by the database's clock.
+    pub finished_at: DateTime<Utc>,
+    /// Violations that it found.
+    pub violations: i64,
+}
+
+/// Writes down that an audit has just ended, which looked at so many orders.
+///
+/// # Errors
+/// Those of the database.
+pub async fn record(connection: &mut Connection, orders: i64, violations: i64) -> Result<(), StoreError> {
+    let row = (audits::orders.eq(orders), audits::violations.eq(violations));
+    diesel::insert_into(audits::table).values(row).execute(connection).await?;
+    Ok(())
+}
+
+/// How the last one ended; `None` where none was written down.
+///
+/// # Errors
+/// Those of the database.
+pub async fn last(connection: &mut Connection) -> Result<Option<Audited>, StoreError> {
+    let newest = audits::table.order(audits::audit_id.desc()).select(Audited::as_select());
+    Ok(newest.first(connection).await.optional()?)
+}

@@ -1,0 +1,70 @@
+//! Dead letters that operators have thrown away by /admin or the console, kept for a while in case one is wanted back.
+
+use chrono::{DateTime, Utc};
+use diesel::{
+    ExpressionMethods as _, QueryDsl as _, Queryable, Selectable, SelectableHelper as _,
+    sql_types::{BigInt, Text},
+};
+use diesel_async::RunQueryDsl as _;
+use serde::Serialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{Connection, StoreError, schema::operations::discarded};
+use crate::timestamp;
+
+/// How long they are kept.
+const KEPT: &str = "90 days";
+
+/// One that was thrown away.
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable, Serialize)]
+#[diesel(table_name = discarded)]
+pub struct Discarded {
+    /// Rises with each.
+    pub discarded_id: i64,
+    /// The request that did it; the list of actions has it too.
+    pub request_id: Uuid,
+    /// When it was written down, just before it was thrown away.
+    #[serde(with = "timestamp")]
+    pub discarded_at: DateTime<Utc>,
+    /// The message, headers and body.
+    pub letter: Value,
+}
+
+/// Writes these down.
+///
+/// # Errors
+/// Those of the database.
+pub async fn keep(connection: &mut Connection, request_id: Uuid, letters: &[Value]) -> Result<(), StoreError> {
+    let rows: Vec<_> =
+        letters.iter().map(|letter| (discarded::request_id.eq(request_id), discarded::letter.eq(letter))).collect();
+    diesel::insert_into(discarded::table).values(rows).execute(connection).await?;
+    Ok(())
+}
+
+/// The newest first, at most `limit`; older than this one where there is one.
+///
+/// # Errors
+/// Those of the database.
+pub async fn page(connection: &mut Connection, before: Option<i64>, limit: i64) -> Result<Vec<Discarded>, StoreError> {
+    let older = discarded::table.filter(discarded::discarded_id.lt(before.unwrap_or(i64::MAX)));
+    let newest = older.order(discarded::discarded_id.desc()).limit(limit);
+    Ok(newest.select(Discarded::as_select()).load(connection).await?)
+}
+
+/// Forgets up to `limit` that were thrown away more than 90 days ago; how many those were.
+///
+/// # Errors
+/// Those of the database.
+pub async fn forget_old(connection: &mut Connection, limit: i64) -> Result<usize, StoreError> {
+    Ok(diesel::sql_query(
+        "DELETE FROM operations.discarded WHERE discarded_id IN (
+             SELECT discarded_id FROM operations.discarded WHERE discarded_at < now() - $2::text::interval
+             ORDER BY discarded_id LIMIT $1 FOR UPDATE SKIP LOCKED
+         )",
+    )
+    .bind::<BigInt, _>(limit)
+    .bind::<Text, _>(KEPT)
+    .execute(connection)
+    .await?)
+}

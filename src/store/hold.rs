@@ -1,0 +1,36 @@
+//! What holds up one order, for its customer: an attempt that failed and comes again, or a message that waits for a person.
+
+use diesel::{
+    QueryableByName,
+    sql_types::{Array, Bool, Double, Nullable, Uuid as SqlUuid},
+};
+use diesel_async::RunQueryDsl as _;
+use uuid::Uuid;
+
+use super::{Connection, StoreError};
+
+/// What holds an order up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, QueryableByName)]
+pub struct Hold {
+    /// The next attempt at a step that failed, in seconds from now.
+    #[diesel(sql_type = Nullable<Double>)]
+    pub again_in: Option<f64>,
+    /// A message about it lies in a dead-letter queue, until a person sends it on.
+    #[diesel(sql_type = Bool)]
+    pub waits_for_a_person: bool,
+}
+
+/// Mails are left out: no step of an order waits for them.
+const QUERY: &str = "
+SELECT (SELECT extract(epoch FROM max(retry_at) - now())::float8 FROM messaging.attempts
+        WHERE event_id = ANY($1) AND retry_at > now() AND subscription NOT LIKE 'email.%') AS again_in,
+       EXISTS (SELECT FROM messaging.dead_letters
+               WHERE event_id = ANY($1) AND left_at IS NULL AND subscription NOT LIKE 'email.%') AS waits_for_a_person";
+
+/// What holds up an order that has these events.
+///
+/// # Errors
+/// Those of the database.
+pub async fn of(connection: &mut Connection, events: &[Uuid]) -> Result<Hold, StoreError> {
+    Ok(diesel::sql_query(QUERY).bind::<Array<SqlUuid>, _>(events).get_result(connection).await?)
+}

@@ -1,0 +1,116 @@
+//! How far orders are and how they got there: what their customers are told, asked of the database in one look.
+
+use chrono::{DateTime, Utc};
+use diesel::{
+    QueryableByName,
+    sql_types::{Array, Bool, Double, Integer, Text, Timestamptz, Uuid as SqlUuid},
+};
+use diesel_async::RunQueryDsl as _;
+use uuid::Uuid;
+
+use super::{Connection, StoreError};
+
+/// How far an order is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Progress {
+    /// The order.
+    pub order_id: Uuid,
+    /// Where it stands, by the name that the contract gives it.
+    pub status: String,
+    /// The version of the last event that is folded into the status.
+    pub version: i32,
+    /// Whether a cancellation was asked for.
+    pub cancel_requested: bool,
+    /// When it last changed, by the database's clock.
+    pub updated_at: DateTime<Utc>,
+    /// How long ago that was, in seconds and by the same clock: the transaction that changed it began then.
+    pub age: f64,
+    /// Its history up to `version`, from 1 without gaps.
+    pub steps: Vec<Step>,
+}
+
+/// One event of an order's history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// Its place in the history.
+    pub version: i32,
+    /// The event's id.
+    pub event_id: Uuid,
+    /// What happened, by its name: `payment.completed`. Text, since this program may be older than the one that wrote it.
+    pub event: String,
+    /// When.
+    pub occurred_at: DateTime<Utc>,
+}
+
+#[derive(QueryableByName)]
+struct Row {
+    #[diesel(sql_type = SqlUuid)]
+    order_id: Uuid,
+    #[diesel(sql_type = Text)]
+    status: String,
+    #[diesel(sql_type = Integer)]
+    order_version: i32,
+    #[diesel(sql_type = Bool)]
+    cancel_requested: bool,
+    #[diesel(sql_type = Timestamptz)]
+    updated_at: DateTime<Utc>,
+    #[diesel(sql_type = Double)]
+    age: f64,
+    #[diesel(sql_type = Integer)]
+    version: i32,
+    #[diesel(sql_type = SqlUuid)]
+    event_id: Uuid,
+    #[diesel(sql_type = Text)]
+    event: String,
+    #[diesel(sql_type = Timestamptz)]
+    occurred_at: DateTime<Utc>,
+}
+
+/// LIMIT and ORDER BY keep the planner from joining these as tables: for some thousand orders it would read both whole.
+/// This way each order is one look at the primary key, and the log is read only of those that moved.
+const BEYOND: &str = "
+SELECT o.id AS order_id, o.status, o.version AS order_version, o.cancel_requested, o.updated_at,
+       extract(epoch FROM clock_timestamp() - o.updated_at)::float8 AS age,
+       log.version, log.event_id, log.event, log.occurred_at
+FROM unnest($1::uuid[], $2::int[]) AS known (id, version)
+CROSS JOIN LATERAL (
+    SELECT id, status, version, cancel_requested, updated_at FROM orders.orders
+    WHERE orders.id = known.id AND orders.version > known.version LIMIT 1
+) AS o
+CROSS JOIN LATERAL (
+    SELECT version, event_id, event, occurred_at FROM messaging.event_log
+    WHERE event_log.order_id = o.id AND event_log.version <= o.version ORDER BY version
+) AS log
+ORDER BY order_id, version";
+
+/// Those of these orders, which differ, that are beyond the version beside them, with the status and the history of one and
+/// the same moment; 0 is a version that every order is beyond. An order that does not exist is left out.
+///
+/// # Errors
+/// Those of the database.
+pub async fn beyond(connection: &mut Connection, known: &[(Uuid, i32)]) -> Result<Vec<Progress>, StoreError> {
+    let (ids, versions): (Vec<Uuid>, Vec<i32>) = known.iter().copied().unzip();
+    let rows: Vec<Row> = diesel::sql_query(BEYOND)
+        .bind::<Array<SqlUuid>, _>(ids)
+        .bind::<Array<Integer>, _>(versions)
+        .load(connection)
+        .await?;
+    let mut found: Vec<Progress> = Vec::new();
+    for row in rows {
+        let step =
+            Step { version: row.version, event_id: row.event_id, event: row.event, occurred_at: row.occurred_at };
+        match found.last_mut() {
+            Some(last) if last.order_id == row.order_id => last.steps.push(step),
+            _ => found.push(Progress {
+                order_id: row.order_id,
+                status: row.status,
+                version: row.order_version,
+                cancel_requested: row.cancel_requested,
+                updated_at: row.updated_at,
+                age: row.age,
+                steps: vec![step],
+            }),
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,121 @@
+//! Sending what is recorded to a collector, by OTLP over HTTP.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use opentelemetry::{KeyValue, trace::TracerProvider as _};
+use opentelemetry_otlp::{ExporterBuildError, Protocol, WithExportConfig as _};
+use opentelemetry_sdk::{
+    Resource,
+    error::OTelSdkResult,
+    trace::{BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider, SpanData, SpanExporter},
+};
+
+use super::step::TRACER;
+use crate::{broker::Connector, config::TraceConfig, telemetry, tls};
+
+/// Spans that wait to be sent; more are dropped. Some seconds of a whole process at full load, in a few MiB.
+const WAITING: usize = 16_384;
+
+/// Spans in one request.
+const BATCH: usize = 2_048;
+
+/// How long spans wait for others before they are sent.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// How long the collector may take for an answer.
+const TIME_OUT: Duration = Duration::from_secs(5);
+
+/// How long the last spans may take at the end of the process.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// Why nothing can be sent.
+#[derive(Debug, thiserror::Error)]
+#[error("OTEL_EXPORTER_OTLP_ENDPOINT cannot be used")]
+pub struct TraceError(#[from] ExporterBuildError);
+
+/// Sends spans for as long as it lives, and then what is left.
+#[derive(Debug)]
+pub struct Exporting(Option<SdkTracerProvider>);
+
+impl Exporting {
+    /// Starts a thread that sends what this process records, as `service`; nothing where no collector is named.
+    ///
+    /// # Errors
+    /// When the HTTP client cannot be made. That the collector is away is none: it is tried for ever.
+    pub fn start(config: &TraceConfig, service: &str) -> Result<Self, TraceError> {
+        let Some(endpoint) = &config.endpoint else { return Ok(Self(None)) };
+        tls::install();
+        let exporter = opentelemetry_otlp::SpanExporter::builder()
+            .with_http()
+            .with_protocol(Protocol::HttpBinary)
+            .with_endpoint(format!("{}/v1/traces", endpoint.as_str().trim_end_matches('/')))
+            .with_timeout(TIME_OUT)
+            .build()?;
+        let exporter = Watched { exporter, is_away: Arc::default() };
+        let batches = BatchConfigBuilder::default()
+            .with_max_queue_size(WAITING)
+            .with_max_export_batch_size(BATCH)
+            .with_scheduled_delay(EVERY)
+            .build();
+        let provider = SdkTracerProvider::builder()
+            .with_span_processor(BatchSpanProcessor::builder(exporter).with_batch_config(batches).build())
+            .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(config.ratio))))
+            .with_resource(resource(service))
+            .build();
+        // A second start, in a test, goes on with the first one's.
+        drop(TRACER.set(provider.tracer("orderflow")));
+        Ok(Self(Some(provider)))
+    }
+
+    /// Sends what is left, for at most a second. Blocks.
+    pub fn finish(self) {
+        if let Some(provider) = self.0
+            && let Err(error) = provider.shutdown_with_timeout(DRAIN)
+        {
+            tracing::info!(error = telemetry::chain(&error), "the last spans were not sent");
+        }
+    }
+}
+
+fn resource(service: &str) -> Resource {
+    Resource::builder_empty()
+        .with_service_name(service.to_owned())
+        .with_attributes([
+            KeyValue::new("service.namespace", "orderflow"),
+            KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
+            KeyValue::new("service.instance.id", Connector::place().trim_start_matches('@').replace(' ', ":")),
+        ])
+        .build()
+}
+
+/// Says once that the collector is away, and once that it is back.
+#[derive(Debug)]
+struct Watched {
+    exporter: opentelemetry_otlp::SpanExporter,
+    is_away: Arc<AtomicBool>,
+}
+
+impl SpanExporter for Watched {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let outcome = self.exporter.export(batch).await;
+        let was_away = self.is_away.swap(outcome.is_err(), Ordering::Relaxed);
+        match &outcome {
+            Err(error) if !was_away => {
+                tracing::warn!(error = telemetry::chain(error), "spans cannot be sent; orders go on without");
+            }
+            Ok(()) if was_away => tracing::info!("spans are sent again"),
+            _ => {}
+        }
+        outcome
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.exporter.set_resource(resource);
+    }
+}

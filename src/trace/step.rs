@@ -1,0 +1,189 @@
+//! Steps of a trace.
+
+use std::{borrow::Cow, fmt, sync::OnceLock};
+
+use opentelemetry::{
+    Context, KeyValue, Value,
+    trace::{
+        Link, Span as _, SpanContext, SpanId, SpanKind, Status, TraceContextExt as _, TraceFlags, TraceId, TraceState,
+        Tracer as _,
+    },
+};
+use opentelemetry_sdk::trace::{SdkTracer, Span};
+use rand::RngExt as _;
+
+/// Where steps are recorded; empty where nobody wants them.
+pub(super) static TRACER: OnceLock<SdkTracer> = OnceLock::new();
+
+/// What a step is to its neighbours, by OpenTelemetry's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Answers a request.
+    Server,
+    /// Waits for somebody else's answer.
+    Client,
+    /// Sends a message.
+    Producer,
+    /// Handles a message.
+    Consumer,
+}
+
+impl From<Kind> for SpanKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Server => Self::Server,
+            Kind::Client => Self::Client,
+            Kind::Producer => Self::Producer,
+            Kind::Consumer => Self::Consumer,
+        }
+    }
+}
+
+/// A step of a trace. It ends when it is dropped.
+pub struct Step {
+    context: SpanContext,
+    /// Only where it is recorded.
+    span: Option<Span>,
+}
+
+impl Step {
+    /// The first step of a new trace. What the client says of its own trace becomes a link: anybody could send it, so it
+    /// decides neither to which trace an order belongs nor whether that is recorded.
+    #[must_use]
+    pub fn first(kind: Kind, name: impl Into<Cow<'static, str>>, client: Option<&str>) -> Self {
+        let links = client.and_then(parse).map(Link::with_context).into_iter().collect();
+        Self::start(kind, name, &Context::new(), links).unwrap_or_else(|| Self { context: random(), span: None })
+    }
+
+    /// A step that follows from the one with this trace context; without one it is the first of a trace.
+    #[must_use]
+    pub fn after(kind: Kind, name: impl Into<Cow<'static, str>>, cause: Option<&str>) -> Self {
+        Self::linked(kind, name, cause, &[])
+    }
+
+    /// As [`Step::after`], together with steps of other traces: one transaction for many messages.
+    #[must_use]
+    pub fn linked(kind: Kind, name: impl Into<Cow<'static, str>>, cause: Option<&str>, others: &[&str]) -> Self {
+        let Some(context) = cause.and_then(parse) else { return Self::first(kind, name, None) };
+        let parent = Context::new().with_remote_span_context(context.clone());
+        let links = others.iter().copied().filter_map(parse).map(Link::with_context).collect();
+        Self::start(kind, name, &parent, links).unwrap_or(Self { context, span: None })
+    }
+
+    /// `None` where nobody records anything.
+    fn start(kind: Kind, name: impl Into<Cow<'static, str>>, parent: &Context, links: Vec<Link>) -> Option<Self> {
+        let tracer = TRACER.get()?;
+        let builder = tracer.span_builder(name).with_kind(kind.into()).with_links(links);
+        let span = tracer.build_with_context(builder, parent);
+        let context = span.span_context().clone();
+        Some(Self { context, span: span.is_recording().then_some(span) })
+    }
+
+    /// Whether anybody will see what is said of it.
+    #[must_use]
+    pub fn is_recorded(&self) -> bool {
+        self.span.is_some()
+    }
+
+    /// Its W3C trace context, for what follows from it.
+    #[must_use]
+    pub fn traceparent(&self) -> String {
+        let context = &self.context;
+        format!("00-{}-{}-{:02x}", context.trace_id(), context.span_id(), context.trace_flags().to_u8())
+    }
+
+    /// Says something of it; see `attributes.rs` for what things are called.
+    pub fn set(&mut self, name: &'static str, value: impl Into<Value>) {
+        if let Some(span) = &mut self.span {
+            span.set_attribute(KeyValue::new(name, value));
+        }
+    }
+
+    /// It did not succeed. `why` has nothing personal in it.
+    pub fn failed(&mut self, why: &str) {
+        if let Some(span) = &mut self.span {
+            span.set_status(Status::error(why.to_owned()));
+        }
+    }
+}
+
+impl fmt::Debug for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Step").field(&self.traceparent()).finish()
+    }
+}
+
+/// A trace that nobody records has ids all the same. Flagged as recorded, as the next process may want to.
+fn random() -> SpanContext {
+    let mut rng = rand::rng();
+    // Zero means none in the standard.
+    let (trace, span) = (rng.random_range(1..=u128::MAX), rng.random_range(1..=u64::MAX));
+    let (trace, span) = (TraceId::from(trace), SpanId::from(span));
+    SpanContext::new(trace, span, TraceFlags::SAMPLED, false, TraceState::default())
+}
+
+/// The trace's id in a W3C trace context, for the log; `None` where it is none.
+#[must_use]
+pub fn trace_id(traceparent: &str) -> Option<&str> {
+    parse(traceparent).and_then(|_| traceparent.split('-').nth(1))
+}
+
+/// W3C Trace Context, level 1: `00-<32 hex digits>-<16 hex digits>-<2 hex digits>`. Later versions may append fields.
+fn parse(text: &str) -> Option<SpanContext> {
+    let mut fields = text.split('-');
+    let (version, trace, span, flags) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+    let is_hex = |field: &str, length| {
+        field.len() == length && field.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let lengths = [(version, 2), (trace, 32), (span, 16), (flags, 2)];
+    let whole = lengths.iter().all(|(field, length)| is_hex(field, *length));
+    if !whole || version == "ff" || (version == "00" && fields.next().is_some()) {
+        return None;
+    }
+    let flags = TraceFlags::new(u8::from_str_radix(flags, 16).ok()?) & TraceFlags::SAMPLED;
+    let (trace, span) = (TraceId::from_hex(trace).ok()?, SpanId::from_hex(span).ok()?);
+    let context = SpanContext::new(trace, span, flags, true, TraceState::default());
+    context.is_valid().then_some(context)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXAMPLE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    #[test]
+    fn a_trace_context_is_read_as_the_standard_says() {
+        let context = parse(EXAMPLE).expect("the standard's own example");
+        assert!(context.is_sampled() && context.is_remote());
+        assert_eq!(Step { context, span: None }.traceparent(), EXAMPLE);
+        assert_eq!(trace_id(EXAMPLE), Some("4bf92f3577b34da6a3ce929d0e0e4736"));
+        assert_eq!(trace_id("nonsense-4bf92f3577b34da6a3ce929d0e0e4736"), None);
+        let later = EXAMPLE.replacen("00", "cc", 1) + "-what-comes-later";
+        assert!(parse(&later).is_some());
+        for wrong in [
+            "",
+            "00",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
+        ] {
+            assert!(parse(wrong).is_none(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn without_a_collector_ids_go_on_and_each_trace_has_its_own() {
+        let first = Step::first(Kind::Server, "POST /orders", Some(EXAMPLE));
+        assert!(!first.is_recorded());
+        let text = first.traceparent();
+        assert!(parse(&text).is_some(), "{text}");
+        assert_ne!(text, EXAMPLE, "a client's trace is not gone on with");
+        assert_ne!(text, Step::first(Kind::Server, "POST /orders", None).traceparent());
+        assert_eq!(Step::after(Kind::Consumer, "process", Some(&text)).traceparent(), text);
+        assert!(parse(&Step::after(Kind::Consumer, "process", Some("nonsense")).traceparent()).is_some());
+    }
+}

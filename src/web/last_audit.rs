@@ -1,0 +1,27 @@
+//! Tells the metrics how the last audit ended, since `orderflow audit` is gone when Prometheus asks.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::background;
+use crate::{
+    metrics,
+    store::{ANSWER_WITHIN, Connection, Database, audits},
+};
+
+/// How often we look: a person is called some minutes later anyway.
+const INTERVAL: Duration = Duration::from_secs(30);
+
+/// Runs until `stop`. That the database is away is not told here: admission says so at once.
+pub async fn run(database: Database, stop: CancellationToken) {
+    loop {
+        let asking = async |connection: &mut Connection| audits::last(connection).await;
+        if let Ok(Some(last)) = database.run(ANSWER_WITHIN, asking).await {
+            metrics::get().audit.ended(last.finished_at, last.violations);
+        }
+        if !background::pause(INTERVAL, &stop).await {
+            return;
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! `GET /admin/audit`: who did what.
+
+use actix_web::{HttpRequest, HttpResponse, web::Data};
+
+use super::{
+    Console, auth,
+    list::{Page, Query, answer},
+};
+use crate::{
+    config::Role,
+    store::{
+        ANSWER_WITHIN, Connection,
+        actions::{self, Action},
+    },
+    web::problem::Problem,
+};
+
+/// What operators and commands did, the newest first.
+///
+/// # Errors
+/// 400 for parameters that are none, 401 and 403 as everywhere, 503 while the database is away.
+pub async fn list(request: HttpRequest, console: Data<Console>) -> Result<HttpResponse, Problem> {
+    auth::operator(&request, &console, Role::Read)?;
+    Ok(answer(&page(&console, &Query::of(&request)).await?))
+}
+
+/// The part that the parameters `cursor` and `limit` mean.
+///
+/// # Errors
+/// As of [`list`].
+pub async fn page(console: &Console, query: &Query) -> Result<Page<Action>, Problem> {
+    let (before, limit) = (query.cursor()?, query.limit()?);
+    let reading = async |connection: &mut Connection| actions::page(connection, before, i64::from(limit) + 1).await;
+    let found = console.database.run(ANSWER_WITHIN, reading).await?;
+    Ok(Page::of(found, limit, |action| action.action_id.to_string()))
+}

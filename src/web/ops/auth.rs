@@ -1,0 +1,82 @@
+//! Who may: whoever has a token of `OPERATOR_TOKENS`.
+
+use actix_web::{HttpRequest, http::header::AUTHORIZATION};
+use hmac::digest::CtOutput;
+use sha2::{Digest as _, Sha256};
+
+use super::Console;
+use crate::{
+    config::{OperatorToken, Role},
+    ops::Actor,
+    web::{
+        problem::{Code, Problem},
+        request_id,
+    },
+};
+
+/// Says which setting it takes.
+const OFF: &str = "Set OPERATOR_TOKENS to name:role:sha256hex for each operator, and restart `orderflow serve`.";
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operator {
+    /// By `OPERATOR_TOKENS`.
+    pub name: String,
+    /// What they may do.
+    pub role: Role,
+}
+
+impl Operator {
+    /// As who does what this request asks for.
+    #[must_use]
+    pub fn actor(&self, request: &HttpRequest) -> Actor {
+        Actor::operator(&self.name, self.role, request_id::of(request))
+    }
+
+    /// That they may.
+    ///
+    /// # Errors
+    /// 403 for who may only look.
+    pub fn needs(self, role: Role) -> Result<Self, Problem> {
+        if self.role >= role {
+            return Ok(self);
+        }
+        Err(Problem::new(Code::Forbidden, "This takes an operator with the role operate."))
+    }
+}
+
+/// The operator whose token the request carries, if they may do that much.
+///
+/// # Errors
+/// 403 where there are no operators at all, 401 without a token of one, 403 where the role is not enough.
+pub fn operator(request: &HttpRequest, console: &Console, role: Role) -> Result<Operator, Problem> {
+    are_on(console)?;
+    let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token =
+        header.and_then(|text| text.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let known = token.and_then(|(_, token)| known(console, token.trim()));
+    let known = known.ok_or_else(|| Problem::new(Code::Unauthorized, "Send Authorization: Bearer TOKEN."))?;
+    Operator { name: known.name.clone(), role: known.role }.needs(role)
+}
+
+/// That there are operators at all.
+///
+/// # Errors
+/// 403, with the setting that it takes.
+pub fn are_on(console: &Console) -> Result<(), Problem> {
+    if console.tokens.is_empty() { Err(Problem::new(Code::OperatorsOff, OFF)) } else { Ok(()) }
+}
+
+/// Whose token this is. All are compared, each in the same time whatever is wrong, so that nobody learns by the clock how
+/// much of a hash they have guessed.
+#[must_use]
+pub fn known<'c>(console: &'c Console, token: &str) -> Option<&'c OperatorToken> {
+    let hash = CtOutput::<Sha256>::new(Sha256::digest(token.as_bytes()));
+    let mut found = None;
+    for one in console.tokens.iter() {
+        if CtOutput::<Sha256>::new(one.hash.into()) == hash {
+            found = Some(one);
+        }
+    }
+    found
+}

@@ -1,0 +1,147 @@
+//! What operators' requests work with.
+
+use std::{sync::Arc, time::Duration};
+
+use secrecy::SecretString;
+use tokio::{
+    runtime::Handle,
+    sync::{Mutex, OwnedMutexGuard},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{flow::Flow, links::Links};
+use crate::{
+    broker::{BrokerError, Connector},
+    config::{AdminConfig, DatabaseConfig, OperatorToken, OperatorsConfig},
+    store::Database,
+    web::problem::{Code, Problem},
+};
+
+/// Connections to the database: of its own, so that customers who take all theirs do not keep operators out.
+const DATABASE_CONNECTIONS: usize = 4;
+
+/// How long one look at dead letters waits for another: they hold messages, and two at a time would each see a part.
+const TURN: Duration = Duration::from_secs(20);
+
+/// What every operator's request can use; one for the process. Cheap to clone.
+#[derive(Clone)]
+pub struct Console {
+    /// Of its own.
+    pub database: Database,
+    /// Who may.
+    pub tokens: Arc<[OperatorToken]>,
+    /// Cancelled when the process stops.
+    pub stop: CancellationToken,
+    /// Sign sessions: the first signs, all verify.
+    pub secrets: Arc<[SecretString]>,
+    /// How it went in the last minutes.
+    pub flow: Flow,
+    /// To other programs' pages.
+    pub links: Links,
+    broker: Option<Broker>,
+    runtime: Handle,
+    looking: Arc<Mutex<()>>,
+}
+
+/// RabbitMQ as an administrator.
+#[derive(Clone)]
+pub struct Broker {
+    /// By AMQP: messages.
+    pub connector: Connector,
+    /// By HTTP: figures.
+    pub admin: AdminConfig,
+}
+
+/// Why there is no console.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsoleError {
+    /// `DATABASE_URL`.
+    #[error("DATABASE_URL cannot be used: {0}")]
+    Database(#[from] diesel::ConnectionError),
+    /// `AMQP_ADMIN_URL`.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+}
+
+impl Console {
+    /// Connects to nothing yet. What lasts longer than a request runs on the runtime that this is called on, which has to be
+    /// a multi-threaded one: connections belong to it, and whoever goes away does not take them along.
+    ///
+    /// # Errors
+    /// See [`ConsoleError`].
+    pub fn new(
+        config: &OperatorsConfig,
+        secrets: &[SecretString],
+        database: &DatabaseConfig,
+        stop: CancellationToken,
+    ) -> Result<Self, ConsoleError> {
+        let program = format!("orderflow console {}", Connector::place());
+        let broker = config.broker.as_ref().map(|(urls, admin)| {
+            Connector::new(urls, "orderflow console").map(|connector| Broker { connector, admin: admin.clone() })
+        });
+        let console = Self {
+            database: Database::new(database, &program, DATABASE_CONNECTIONS)?,
+            tokens: config.tokens.clone().into(),
+            stop,
+            secrets: secrets.into(),
+            flow: Flow::default(),
+            links: Links::new(config),
+            broker: broker.transpose()?,
+            runtime: Handle::current(),
+            looking: Arc::default(),
+        };
+        let (flow, admin) = (console.flow.clone(), console.management().cloned());
+        console.start(flow.run(console.database.clone(), admin, console.stop.clone()));
+        Ok(console)
+    }
+
+    /// The broker's management API, where there is an administrator.
+    #[must_use]
+    pub fn management(&self) -> Option<&AdminConfig> {
+        self.broker.as_ref().map(|broker| &broker.admin)
+    }
+
+    /// The broker.
+    ///
+    /// # Errors
+    /// Where there is no administrator: which setting is missing.
+    pub fn broker(&self) -> Result<Broker, Problem> {
+        self.broker.clone().ok_or_else(|| {
+            Problem::new(
+                Code::SettingMissing,
+                "Dead letters need RabbitMQ's administrator: set AMQP_ADMIN_URL for `orderflow serve` too, or use \
+                 `orderflow dlq`.",
+            )
+        })
+    }
+
+    /// Does something to its end, whether or not the client waits for it.
+    ///
+    /// # Errors
+    /// When it panics.
+    pub async fn finish<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Problem>> + Send + 'static,
+    ) -> Result<T, Problem> {
+        self.runtime.spawn(work).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "what an operator asked for was not done to its end");
+            Err(Problem::new(Code::Internal, "The cause is logged under this request_id."))
+        })
+    }
+
+    /// Starts something that nobody waits for.
+    pub fn start(&self, work: impl Future<Output = ()> + Send + 'static) {
+        drop(self.runtime.spawn(work));
+    }
+
+    /// Waits for the turn to take dead letters in hand.
+    ///
+    /// # Errors
+    /// When another look takes too long.
+    pub async fn turn(&self) -> Result<OwnedMutexGuard<()>, Problem> {
+        tokio::time::timeout(TURN, Arc::clone(&self.looking).lock_owned()).await.map_err(|_| {
+            Problem::new(Code::BrokerUnavailable, "Somebody else is looking at dead letters. Try again soon.")
+                .retry_after(TURN.as_secs())
+        })
+    }
+}

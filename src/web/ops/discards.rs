@@ -1,0 +1,137 @@
+//! `GET /admin/discards`, `POST /admin/discards`
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    web::{Data, Payload},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{
+    Console, auth,
+    dead_letters::{self, Chosen},
+    list::{self, Page, Query, answer},
+};
+use crate::{
+    config::Role,
+    ops::{
+        Actor,
+        dlq::{
+            Shown,
+            discard::throw_away,
+            group::{Group, groups},
+        },
+    },
+    store::{
+        ANSWER_WITHIN, Connection, StoreError,
+        discarded::{self, Discarded},
+    },
+    web::problem::{Code, Problem},
+};
+
+/// Messages that one request throws away at most: they are kept, and so are written into the database first.
+const MOST: u32 = 1_000;
+
+/// What is asked for.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Asked {
+    /// Which.
+    #[serde(flatten)]
+    pub chosen: Value,
+    /// Only say what would be thrown away.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What was thrown away, or would be.
+#[derive(Debug, Serialize)]
+pub struct Thrown {
+    /// Whether nothing was done.
+    pub dry_run: bool,
+    /// Links to the list of actions, and to what is kept.
+    pub request_id: Uuid,
+    /// How many were chosen.
+    pub selected: usize,
+    /// By cause.
+    pub groups: Vec<Group>,
+    /// How many are gone.
+    pub discarded: usize,
+    /// What could not be done besides.
+    pub unavailable: Vec<String>,
+}
+
+/// What was thrown away here in the last 90 days, the newest first.
+///
+/// # Errors
+/// 400 for parameters that are none, 401 and 403 as everywhere, 503 while the database is away.
+pub async fn list(request: HttpRequest, console: Data<Console>) -> Result<HttpResponse, Problem> {
+    auth::operator(&request, &console, Role::Read)?;
+    let query = Query::of(&request);
+    let (before, limit) = (query.cursor()?, query.limit()?);
+    let reading = async |connection: &mut Connection| discarded::page(connection, before, i64::from(limit) + 1).await;
+    let found: Vec<Discarded> = console.database.run(ANSWER_WITHIN, reading).await?;
+    Ok(answer(&Page::of(found, limit, |one| one.discarded_id.to_string())))
+}
+
+/// Throws dead letters away, after they are kept.
+///
+/// # Errors
+/// 404 where none is like that, 422 for a request that is none, 401 and 403 as everywhere, 503 while database or broker are
+/// away: what is not thrown away then is in its queue.
+pub async fn discard(request: HttpRequest, payload: Payload, console: Data<Console>) -> Result<HttpResponse, Problem> {
+    let operator = auth::operator(&request, &console, Role::Operate)?;
+    let Asked { chosen, dry_run } = list::json(&request, payload).await?;
+    let chosen: Chosen =
+        serde_json::from_value(chosen).map_err(|error| Problem::new(Code::InvalidRequest, format!("{error}.")))?;
+    Ok(answer(&throw(&console, operator.actor(&request), chosen, dry_run).await?))
+}
+
+/// Throws away what is chosen, or only says what that is.
+///
+/// # Errors
+/// As of [`discard`].
+pub async fn throw(console: &Console, actor: Actor, mut chosen: Chosen, dry_run: bool) -> Result<Thrown, Problem> {
+    if *chosen.limit.get_or_insert(MOST) > MOST {
+        return Err(Problem::new(Code::InvalidRequest, format!("limit is at most {MOST}.")));
+    }
+    let (selection, broker, held) = (chosen.selection()?, console.broker()?, console.clone());
+    let throwing = async move {
+        let _turn = held.turn().await?;
+        let (desk, mut look) = dead_letters::hold(&held, broker, &selection).await?;
+        let mut thrown = Thrown {
+            dry_run,
+            request_id: actor.request_id(),
+            selected: look.letters.len(),
+            groups: groups(&look.letters),
+            discarded: 0,
+            unavailable: Vec::new(),
+        };
+        if look.letters.is_empty() || dry_run {
+            dead_letters::put_back(desk).await?;
+            thrown.unavailable = look.unavailable;
+            return if dry_run { Ok(thrown) } else { Err(none()) };
+        }
+        let numbers = desk.numbers(look.letters.iter().filter_map(|letter| letter.order_id)).await?;
+        let letters: Vec<Value> = look
+            .letters
+            .iter()
+            .map(|letter| serde_json::to_value(Shown::new(letter, &numbers)))
+            .collect::<Result<_, _>>()
+            .map_err(StoreError::from)?;
+        let keeping =
+            async |connection: &mut Connection| discarded::keep(connection, actor.request_id(), &letters).await;
+        held.database.run(ANSWER_WITHIN, keeping).await?;
+        throw_away(desk, &mut look, &actor, (&selection.target(), selection.details())).await?;
+        thrown.discarded = look.letters.len();
+        thrown.unavailable = look.unavailable;
+        Ok(thrown)
+    };
+    console.finish(throwing).await
+}
+
+/// Nothing is like what was chosen.
+#[must_use]
+pub fn none() -> Problem {
+    Problem::new(Code::DeadLettersNotFound, "/admin/dead-letters lists what there is.")
+}

@@ -1,0 +1,119 @@
+//! What is for operators and their programs, at `OPS_LISTEN`: a server of its own, so that a proxy in front of the shop
+//! cannot show it by mistake, and a shop with too many customers can still be looked into.
+//!
+//! `/metrics` is for Prometheus and open; all else is for whom `OPERATOR_TOKENS` names. Whatever can be done here a command
+//! does too, by the same code in `src/ops`; and it is written down who did it.
+
+mod actions;
+mod auth;
+mod console;
+mod dead_letters;
+mod discards;
+mod failed;
+mod flow;
+mod links;
+mod list;
+mod openapi;
+mod orders;
+mod pages;
+mod products;
+mod queues;
+mod replay_run;
+mod replays;
+mod session;
+
+use std::{io, net::TcpListener};
+
+use actix_web::{
+    App, HttpServer,
+    dev::Server,
+    guard, middleware,
+    web::{self, Data, ServiceConfig},
+};
+
+pub use self::console::{Console, ConsoleError};
+use super::{
+    Endpoint,
+    problem::{Code, Problem},
+    request_id,
+};
+use crate::{metrics, store::Database, telemetry};
+
+/// Every path of the API that there is.
+const ROUTES: &[Endpoint] = &[
+    Endpoint { method: "GET", path: "/admin/orders", handler: |route| route.to(orders::list) },
+    Endpoint { method: "GET", path: "/admin/orders/{id}", handler: |route| route.to(orders::one) },
+    Endpoint { method: "GET", path: "/admin/queues", handler: |route| route.to(queues::list) },
+    Endpoint { method: "GET", path: "/admin/dead-letters", handler: |route| route.to(dead_letters::list) },
+    Endpoint { method: "GET", path: "/admin/replays", handler: |route| route.to(replays::list) },
+    Endpoint { method: "POST", path: "/admin/replays", handler: |route| route.to(replays::begin) },
+    Endpoint { method: "GET", path: "/admin/replays/{replay}", handler: |route| route.to(replays::one) },
+    Endpoint { method: "GET", path: "/admin/discards", handler: |route| route.to(discards::list) },
+    Endpoint { method: "POST", path: "/admin/discards", handler: |route| route.to(discards::discard) },
+    Endpoint { method: "GET", path: "/admin/products", handler: |route| route.to(products::list) },
+    Endpoint { method: "PUT", path: "/admin/products/{sku}/stock", handler: |route| route.to(products::set_stock) },
+    Endpoint { method: "GET", path: "/admin/audit", handler: |route| route.to(actions::list) },
+    Endpoint { method: "GET", path: "/admin/openapi.json", handler: |route| route.to(openapi::handle) },
+];
+
+/// The server, which runs when it is awaited. Logs its address. `database` is the one that customers' requests use.
+///
+/// # Errors
+/// When the listener cannot be used.
+pub fn server(listener: TcpListener, database: Database, console: Console) -> io::Result<Server> {
+    let (database, console) = (Data::new(database), Data::new(console));
+    let app = move || {
+        let people = web::scope("").wrap(middleware::from_fn(request_id::around)).configure(routes);
+        App::new()
+            .app_data(database.clone())
+            .app_data(console.clone())
+            .route("/metrics", web::get().to(metrics::answer))
+            .service(people)
+    };
+    // Signals are the process's business, and one thread answers whoever asks.
+    let server = HttpServer::new(app).workers(1).disable_signals().listen(listener)?;
+    for address in server.addrs() {
+        tracing::info!(at = %address, "answering operators");
+    }
+    Ok(server.run())
+}
+
+/// Runs the server. Orders do not depend on it: where it ends by itself, which it has no reason to, that is logged, and
+/// Prometheus finds the process down.
+pub async fn answer(server: Server) {
+    let why = server.await.err().map(|error| telemetry::chain(&error));
+    tracing::error!(error = why, "operators and Prometheus are not answered any more; orders go on");
+}
+
+/// Registers [`ROUTES`] and the pages; everything else is a problem document too.
+fn routes(config: &mut ServiceConfig) {
+    register(config, ROUTES);
+    register(config, pages::PAGES);
+    config.default_service(web::to(async || {
+        Err::<&str, _>(Problem::new(Code::NotFound, "/admin/openapi.json lists every path; the console is at /ops."))
+    }));
+}
+
+/// Registers these. Those of one path have to stand beside each other.
+fn register(config: &mut ServiceConfig, endpoints: &'static [Endpoint]) {
+    for here in endpoints.chunk_by(|one, next| one.path == next.path) {
+        let Some(first) = here.first() else { continue };
+        let mut resource = web::resource(first.path);
+        let mut allowed = Vec::new();
+        for Endpoint { method, handler, .. } in here {
+            let route = match *method {
+                "POST" => web::post(),
+                "PUT" => web::put(),
+                _ => web::route().guard(guard::Any(guard::Get()).or(guard::Head())),
+            };
+            resource = resource.route(handler(route));
+            allowed.push(if *method == "GET" { "GET, HEAD" } else { method });
+        }
+        let allowed = allowed.join(", ");
+        let refuse = move || {
+            let refused = Problem::new(Code::MethodNotAllowed, format!("Use {allowed}.")).allow(allowed.clone());
+            async move { Err::<&str, _>(refused) }
+        };
+        config.service(resource.default_service(web::to(refuse)));
+    }
+}

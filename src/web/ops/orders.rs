@@ -1,0 +1,100 @@
+//! `GET /admin/orders`, `GET /admin/orders/{id}`
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    web::{Data, Path},
+};
+
+use super::{
+    Console, auth,
+    list::{Page, Query, answer},
+};
+use crate::{
+    config::Role,
+    ops::why::{self, Answer, Report},
+    store::{
+        ANSWER_WITHIN, Connection, StoreError,
+        search::{self, Listed, Search},
+        story::Wanted,
+    },
+    web::problem::{Code, Problem},
+};
+
+/// Orders, the newest first.
+///
+/// # Errors
+/// 400 for parameters that are none, 401 and 403 as everywhere, 503 while the database is away or where too many orders
+/// would have to be looked through.
+pub async fn list(request: HttpRequest, console: Data<Console>) -> Result<HttpResponse, Problem> {
+    auth::operator(&request, &console, Role::Read)?;
+    Ok(answer(&found(&console, &Query::of(&request)).await?))
+}
+
+/// The orders that the parameters `q`, `status`, `cursor` and `limit` mean.
+///
+/// # Errors
+/// As of [`list`].
+pub async fn found(console: &Console, query: &Query) -> Result<Page<Listed>, Problem> {
+    let limit = query.limit()?;
+    let search = Search {
+        wanted: query.text("q").map(wanted).transpose()?,
+        status: status(query)?,
+        before: query.cursor()?,
+        limit: i64::from(limit) + 1,
+    };
+    let searching = async |connection: &mut Connection| search::orders(connection, &search).await;
+    let found = console.database.run(ANSWER_WITHIN, searching).await.map_err(too_slow)?;
+    Ok(Page::of(found, limit, |order| order.order_id.to_string()))
+}
+
+fn wanted(text: &str) -> Result<Wanted, Problem> {
+    why::wanted(text).ok_or_else(|| {
+        Problem::new(
+            Code::InvalidParameter,
+            "q has to be an order's id or number, an event's id, or an e-mail address.",
+        )
+    })
+}
+
+/// Statuses that we do not know may come from a newer program.
+fn status(query: &Query) -> Result<Option<String>, Problem> {
+    let is_one = |text: &str| text.len() <= 40 && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    match query.text("status") {
+        Some(text) if !is_one(text) => {
+            Err(Problem::new(Code::InvalidParameter, "status has to be a status, such as payment_failed."))
+        }
+        text => Ok(text.map(str::to_owned)),
+    }
+}
+
+fn too_slow(error: StoreError) -> Problem {
+    if error.is_statement_timeout() {
+        let detail = "So few orders have this status that it took more than 3 s to look for them. Name the order, or ask \
+                      without a status.";
+        return Problem::new(Code::SearchTooSlow, detail);
+    }
+    error.into()
+}
+
+/// One order's whole story, as `orderflow why` tells it.
+///
+/// # Errors
+/// 404 where there is none, 401 and 403 as everywhere, 503 while the database is away.
+pub async fn one(request: HttpRequest, id: Path<String>, console: Data<Console>) -> Result<HttpResponse, Problem> {
+    auth::operator(&request, &console, Role::Read)?;
+    Ok(answer(&story(&console, &id).await?))
+}
+
+/// The story of the order with this id or number.
+///
+/// # Errors
+/// As of [`one`].
+pub async fn story(console: &Console, id: &str) -> Result<Box<Report>, Problem> {
+    let unknown =
+        || Problem::new(Code::OrderNotFound, "Give its id or its number; /admin/orders finds it by e-mail address.");
+    let wanted = why::wanted(id).filter(|wanted| !matches!(wanted, Wanted::Email(_))).ok_or_else(unknown)?;
+    match why::look(&console.database, &wanted).await? {
+        Answer::Story(report) => Ok(report),
+        Answer::Several { .. } | Answer::Nothing => Err(unknown()),
+    }
+}

@@ -1,0 +1,28 @@
+//! `GET /ops/audit`: who did what.
+
+use actix_web::{HttpRequest, HttpResponse, web::Data};
+use askama::Template;
+
+use super::{Frame, page, query_string, shown, words};
+use crate::{
+    store::actions::Action,
+    web::ops::{Console, actions, list::Query},
+};
+
+#[derive(Template)]
+#[template(path = "ops_audit.html")]
+struct Audit {
+    frame: Option<Frame>,
+    actions: Vec<Action>,
+    next: Option<String>,
+}
+
+/// A part of the list.
+pub async fn handle(request: HttpRequest, console: Data<Console>) -> HttpResponse {
+    shown(&request, &console, "audit", async |_, frame| {
+        let found = actions::page(&console, &Query::of(&request)).await?;
+        let next = found.next_cursor.map(|cursor| query_string(&[("cursor", &cursor)]));
+        Ok(page(&Audit { frame: Some(frame), actions: found.items, next }))
+    })
+    .await
+}

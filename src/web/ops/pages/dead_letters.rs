@@ -1,0 +1,87 @@
+//! `GET /ops/dead-letters`: by cause, and one by one.
+
+use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web::Data};
+use askama::Template;
+
+use super::{Frame, html, query_string, shown, words};
+use crate::{
+    broker::Subscription,
+    ops::dlq::{Shown, group::Group},
+    store::replays::Replay,
+    web::{
+        ops::{
+            Console,
+            dead_letters::{self, Letters},
+            links::Links,
+            list::Query,
+            replays,
+        },
+        problem::Problem,
+    },
+};
+
+#[derive(Template)]
+#[template(path = "ops_dead_letters.html")]
+struct DeadLetters {
+    frame: Option<Frame>,
+    queue: String,
+    reason: String,
+    order: String,
+    letters: Option<Letters>,
+    /// The query of the next part.
+    next: Option<String>,
+    problem: Option<Problem>,
+    replays: Vec<Replay>,
+    links: Links,
+}
+
+/// What there is, and the last replays.
+pub async fn handle(request: HttpRequest, console: Data<Console>) -> HttpResponse {
+    shown(&request, &console, "dead-letters", async |_, frame| {
+        let query = Query::of(&request);
+        let text = |name| query.text(name).unwrap_or_default().to_owned();
+        let (queue, reason, order) = (text("queue"), text("reason"), text("order"));
+        let (letters, problem) = match dead_letters::found(&console, &query).await {
+            Ok(letters) => (Some(letters), None),
+            Err(problem) => (None, Some(problem)),
+        };
+        let cursor = letters.as_ref().and_then(|letters| letters.next_cursor.as_ref());
+        let next = cursor.map(|cursor| {
+            query_string(&[("queue", &queue), ("reason", &reason), ("order", &order), ("cursor", cursor)])
+        });
+        // They are told as far as they can be: what is above says why not.
+        let replays =
+            replays::page(&console, &Query::parse(b"limit=5")).await.map_or_else(|_| Vec::new(), |page| page.items);
+        let code = problem.as_ref().map_or(StatusCode::OK, |problem| problem.code().status());
+        let (frame, links) = (Some(frame), console.links.clone());
+        Ok(html(code, &DeadLetters { frame, queue, reason, order, letters, next, problem, replays, links }))
+    })
+    .await
+}
+
+impl DeadLetters {
+    fn may_act(&self) -> bool {
+        self.frame.as_ref().is_some_and(|frame| frame.may_act)
+    }
+
+    fn is_queue(&self, one: &str) -> bool {
+        self.queue == one
+    }
+
+    /// The work queue of a dead-letter queue, as forms and links name it.
+    fn work_queue(&self, queue: &str) -> String {
+        queue.strip_suffix(".dlq").unwrap_or(queue).to_owned()
+    }
+
+    fn only(&self, group: &Group) -> String {
+        query_string(&[("queue", &self.work_queue(&group.queue)), ("reason", &group.reason)])
+    }
+
+    fn queues(&self) -> Vec<String> {
+        Subscription::ALL.iter().map(|one| one.queue()).collect()
+    }
+
+    fn body(&self, letter: &Shown) -> String {
+        serde_json::to_string_pretty(&letter.body).unwrap_or_default()
+    }
+}

@@ -1,0 +1,87 @@
+//! `POST /ops/dead-letters/replay`, `POST /ops/dead-letters/discard`: first what would be done, then doing it.
+
+use std::time::Duration;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    web::{Data, Payload},
+};
+use askama::Template;
+
+use super::{Frame, done, page, to};
+use crate::{
+    ops::dlq::sending::Pace,
+    web::{
+        ops::{
+            Console,
+            dead_letters::Chosen,
+            discards::{self, Thrown},
+            list::Query,
+            replays::{self, Plan},
+        },
+        problem::{Code, Problem},
+    },
+};
+
+/// How long the first messages have to be applied.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Template)]
+#[template(path = "ops_replay_plan.html")]
+struct ReplayPlan {
+    frame: Option<Frame>,
+    chosen: Chosen,
+    plan: Plan,
+}
+
+#[derive(Template)]
+#[template(path = "ops_discard.html")]
+struct Discard {
+    frame: Option<Frame>,
+    chosen: Chosen,
+    thrown: Thrown,
+}
+
+/// What the form chooses.
+fn chosen(fields: &Query) -> Chosen {
+    let text = |name| fields.text(name).map(str::to_owned);
+    Chosen {
+        queue: text("queue").unwrap_or_default(),
+        reason: text("reason"),
+        order: text("order"),
+        messages: text("message").into_iter().collect(),
+        limit: None,
+    }
+}
+
+/// Without `confirmed` what would be sent; with it, sends.
+pub async fn replay(request: HttpRequest, payload: Payload, console: Data<Console>) -> HttpResponse {
+    done(&request, payload, &console, "dead-letters", async |operator, fields, frame| {
+        let chosen = chosen(&fields);
+        if fields.text("confirmed").is_none() {
+            let plan = replays::plan(&console, &chosen).await?;
+            return Ok(page(&ReplayPlan { frame: Some(frame), chosen, plan }));
+        }
+        let number = |name, least: u32, most: u32| {
+            let expected = format!("a whole number from {least} to {most}");
+            let number = fields.parsed::<u32>(name, &expected)?.unwrap_or(least);
+            let wrong = || Problem::new(Code::InvalidParameter, format!("{name} has to be {expected}."));
+            if (least..=most).contains(&number) { Ok(number) } else { Err(wrong()) }
+        };
+        let (canaries, rate) = (number("canary", 1, 100)?, number("rate", 1, 1_000)?);
+        let pace = Pace { canaries: usize::try_from(canaries).unwrap_or(1), rate, patience: PATIENCE };
+        let id = replays::start(&console, operator.actor(&request), &chosen, pace).await?;
+        Ok(to(format!("/ops/replays/{id}")))
+    })
+    .await
+}
+
+/// Without `confirmed` what would be thrown away; with it, throws.
+pub async fn discard(request: HttpRequest, payload: Payload, console: Data<Console>) -> HttpResponse {
+    done(&request, payload, &console, "dead-letters", async |operator, fields, frame| {
+        let (chosen, dry_run) = (chosen(&fields), fields.text("confirmed").is_none());
+        let thrown = discards::throw(&console, operator.actor(&request), chosen.clone(), dry_run).await?;
+        Ok(page(&Discard { frame: Some(frame), chosen, thrown }))
+    })
+    .await
+}

@@ -1,0 +1,117 @@
+//! `GET /ops/login`, `POST /ops/login`, `POST /ops/logout`
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header},
+    web::{Data, Payload},
+};
+use askama::Template;
+use serde_json::json;
+
+use super::{Frame, html, sorry, to};
+use crate::{
+    ops::{Actor, What},
+    store::{ANSWER_WITHIN, Connection, actions::Outcome},
+    web::{
+        body,
+        ops::{Console, auth, list::Query, session},
+        problem::Problem,
+        request_id,
+    },
+};
+
+#[derive(Template)]
+#[template(path = "ops_login.html")]
+struct LoginPage {
+    frame: Option<Frame>,
+    /// Where to go then.
+    next: String,
+    wrong: bool,
+}
+
+/// The form.
+pub async fn form(request: HttpRequest, console: Data<Console>) -> HttpResponse {
+    if let Err(off) = auth::are_on(&console) {
+        return sorry(&off, None);
+    }
+    let next = next(&Query::of(&request));
+    if session::operator(&request, &console).is_some() {
+        return to(next);
+    }
+    html(StatusCode::OK, &LoginPage { frame: None, next, wrong: false })
+}
+
+/// To the form, and from there back to what was asked for.
+pub fn first(request: &HttpRequest) -> HttpResponse {
+    // A form that was sent too late is not sent again by itself.
+    let path = if request.method().is_safe() { request.path() } else { "/ops" };
+    to(format!("/ops/login?{}", super::query_string(&[("next", path)])))
+}
+
+/// Only to a page of ours.
+fn next(query: &Query) -> String {
+    let is_ours = |path: &&str| {
+        let below = path.strip_prefix("/ops").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        below && path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-_.".contains(&byte))
+    };
+    query.text("next").filter(is_ours).unwrap_or("/ops").to_owned()
+}
+
+/// Opens the console to whoever knows an operator's token.
+pub async fn log_in(request: HttpRequest, payload: Payload, console: Data<Console>) -> HttpResponse {
+    try_log_in(&request, payload, &console).await.unwrap_or_else(|problem| sorry(&problem, None))
+}
+
+async fn try_log_in(request: &HttpRequest, payload: Payload, console: &Console) -> Result<HttpResponse, Problem> {
+    auth::are_on(console)?;
+    session::is_own_form(request)?;
+    let fields = Query::from_pairs(body::form(request, payload).await?);
+    let next = next(&fields);
+    let Some(known) = fields.text("token").and_then(|token| auth::known(console, token)) else {
+        return Ok(html(StatusCode::UNAUTHORIZED, &LoginPage { frame: None, next, wrong: true }));
+    };
+    let (database, actor) =
+        (console.database.clone(), Actor::operator(&known.name, known.role, request_id::of(request)));
+    // Where the database is away the console opens all the same: it is what shows that.
+    let noting = async move {
+        let noting = async |connection: &mut Connection| {
+            actor.note(connection, (What::LogIn, "/ops"), &json!({}), Outcome::Done).await
+        };
+        Ok(database.run(ANSWER_WITHIN, noting).await?)
+    };
+    drop(console.finish(noting).await);
+    let cookie = session::open(request, console, known);
+    Ok(HttpResponse::SeeOther()
+        .insert_header((header::LOCATION, next))
+        .insert_header((header::SET_COOKIE, cookie))
+        .finish())
+}
+
+/// Closes the console.
+pub async fn log_out(request: HttpRequest) -> HttpResponse {
+    if let Err(foreign) = session::is_own_form(&request) {
+        return sorry(&foreign, None);
+    }
+    let cookie = session::close(&request);
+    HttpResponse::SeeOther()
+        .insert_header((header::LOCATION, "/ops/login"))
+        .insert_header((header::SET_COOKIE, cookie))
+        .finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_comes_back_to_the_console_and_nowhere_else() {
+        let after = |path: &str| next(&Query::parse(format!("next={path}").as_bytes()));
+        assert_eq!(
+            after("/ops/orders/0198f1c2-7c00-7000-8000-000000000001"),
+            "/ops/orders/0198f1c2-7c00-7000-8000-000000000001"
+        );
+        for elsewhere in ["https://evil.example", "//evil.example", "/opsx", "/ops%0d%0aX:1", "/admin/orders", ""] {
+            assert_eq!(after(elsewhere), "/ops", "{elsewhere}");
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! `GET /ops/orders`: looking for orders.
+
+use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web::Data};
+use askama::Template;
+
+use super::{Frame, html, query_string, shown, words};
+use crate::{
+    domain::OrderStatus,
+    store::search::Listed,
+    web::{
+        ops::{Console, list::Query, orders},
+        problem::Problem,
+    },
+};
+
+#[derive(Template)]
+#[template(path = "ops_orders.html")]
+struct Orders {
+    frame: Option<Frame>,
+    q: String,
+    status: String,
+    statuses: Vec<&'static str>,
+    orders: Vec<Listed>,
+    /// The query of the next part.
+    next: Option<String>,
+    problem: Option<Problem>,
+}
+
+impl Orders {
+    fn is_status(&self, one: &str) -> bool {
+        self.status == one
+    }
+}
+
+/// The search and what it found. What is wrong with it stands above it.
+pub async fn handle(request: HttpRequest, console: Data<Console>) -> HttpResponse {
+    shown(&request, &console, "orders", async |_, frame| {
+        let query = Query::of(&request);
+        let (q, status) = (query.text("q").unwrap_or_default(), query.text("status").unwrap_or_default());
+        let (orders, next, problem) = match orders::found(&console, &query).await {
+            Ok(found) => (found.items, found.next_cursor, None),
+            Err(problem) => (Vec::new(), None, Some(problem)),
+        };
+        let next = next.map(|cursor| query_string(&[("q", q), ("status", status), ("cursor", &cursor)]));
+        let code = problem.as_ref().map_or(StatusCode::OK, |problem| problem.code().status());
+        let statuses = OrderStatus::ALL.iter().map(|status| status.as_str()).collect();
+        let (q, status) = (q.to_owned(), status.to_owned());
+        Ok(html(code, &Orders { frame: Some(frame), q, status, statuses, orders, next, problem }))
+    })
+    .await
+}

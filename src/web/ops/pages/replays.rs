@@ -1,0 +1,29 @@
+//! `GET /ops/replays/{replay}`: how far it is.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    web::{Data, Path},
+};
+use askama::Template;
+
+use super::{Frame, page, shown, words};
+use crate::{
+    store::replays::Replay,
+    web::ops::{Console, replays},
+};
+
+#[derive(Template)]
+#[template(path = "ops_replay.html")]
+struct ReplayPage {
+    frame: Option<Frame>,
+    replay: Replay,
+}
+
+/// One replay.
+pub async fn handle(request: HttpRequest, id: Path<String>, console: Data<Console>) -> HttpResponse {
+    shown(&request, &console, "dead-letters", async |_, frame| {
+        let replay = replays::get(&console, &id).await?;
+        Ok(page(&ReplayPage { frame: Some(frame), replay }))
+    })
+    .await
+}

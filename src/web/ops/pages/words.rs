@@ -1,0 +1,83 @@
+//! How figures, times and states are written on pages. Templates hand over references, whatever it is.
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    domain::{OrderStatus, format_money},
+    ops::why::waiting::State,
+};
+
+/// What stands for what is not known.
+pub const UNKNOWN: &str = "–";
+
+/// A number, or that it is not known.
+pub fn number(number: &Option<u32>) -> String {
+    number.map_or_else(|| UNKNOWN.to_owned(), |number| number.to_string())
+}
+
+/// A number of messages, or that it is not known.
+pub fn messages(number: &Option<i64>) -> String {
+    number.map_or_else(|| UNKNOWN.to_owned(), |number| number.to_string())
+}
+
+/// A rate, with a decimal where it is small.
+pub fn rate(rate: &Option<f64>) -> String {
+    rate.map_or_else(
+        || UNKNOWN.to_owned(),
+        |rate| if rate < 10.0 { format!("{rate:.1}") } else { format!("{rate:.0}") },
+    )
+}
+
+/// A length of time.
+pub fn seconds(seconds: &Option<f64>) -> String {
+    seconds.map_or_else(|| UNKNOWN.to_owned(), crate::ops::words::short_span)
+}
+
+/// A time: `2026-11-23 22:04:05`, UTC.
+pub fn at(time: &DateTime<Utc>) -> String {
+    time.format("%F %T").to_string()
+}
+
+/// A time that may not be known.
+pub fn maybe_at(time: &Option<DateTime<Utc>>) -> String {
+    time.as_ref().map_or_else(|| UNKNOWN.to_owned(), at)
+}
+
+/// An amount; minor units where nobody knows the currency's decimals.
+pub fn money(minor_units: &i64, currency: &str) -> String {
+    format_money(*minor_units, currency).unwrap_or_else(|| format!("{minor_units} {currency}"))
+}
+
+/// A status or state as people write it.
+pub fn plain(text: &str) -> String {
+    text.replace(['_', '-'], " ")
+}
+
+/// What a status looks like; the word says it.
+pub fn status(status: &str) -> &'static str {
+    match status.parse::<OrderStatus>() {
+        Ok(OrderStatus::Shipped | OrderStatus::InTransit | OrderStatus::Delivered) => "good",
+        Ok(OrderStatus::PaymentFailed | OrderStatus::Cancelled) => "bad",
+        Ok(OrderStatus::Cancelling | OrderStatus::ActionRequired) => "warn",
+        _ => "info",
+    }
+}
+
+/// What the state of a replay or an action looks like.
+pub fn outcome(state: &str) -> &'static str {
+    match state {
+        "done" => "good",
+        "failed" | "abandoned" => "bad",
+        "stopped" => "warn",
+        _ => "info",
+    }
+}
+
+/// What waiting looks like.
+pub const fn waiting(state: &State) -> &'static str {
+    match state {
+        State::Stuck | State::Parked | State::Discarded => "bad",
+        State::Unpublished | State::Late | State::Retrying => "warn",
+        State::UnderWay | State::Customer => "info",
+    }
+}

@@ -1,0 +1,34 @@
+//! `GET /admin/queues`
+
+use actix_web::{HttpRequest, HttpResponse, web::Data};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::{Console, auth, list::answer};
+use crate::{
+    config::Role,
+    ops::queues::{self, figures::Figures},
+    timestamp,
+    web::problem::Problem,
+};
+
+/// What `orderflow queues --json` says, as a list.
+#[derive(Serialize)]
+struct Queues {
+    #[serde(with = "timestamp")]
+    generated_at: DateTime<Utc>,
+    items: Vec<Figures>,
+    next_cursor: Option<String>,
+    /// What could not be read, and why.
+    unavailable: Vec<String>,
+}
+
+/// Every work queue, in the order in which an order meets them. What could not be read is null, and said.
+///
+/// # Errors
+/// 401 and 403 as everywhere. That broker or database are away is none.
+pub async fn list(request: HttpRequest, console: Data<Console>) -> Result<HttpResponse, Problem> {
+    auth::operator(&request, &console, Role::Read)?;
+    let (items, unavailable) = queues::read(console.management(), &console.database, queues::WITHIN).await;
+    Ok(answer(&Queues { generated_at: Utc::now(), items, next_cursor: None, unavailable }))
+}

@@ -1,0 +1,210 @@
+//! Sends dead letters again while nobody waits for it, and writes down how far it is and how it ended.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use diesel_async::AsyncConnection as _;
+use serde_json::json;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::{Console, console::Broker, dead_letters};
+use crate::{
+    broker::DeadLetter,
+    ops::{
+        Actor, Failed, What,
+        dlq::{
+            Selection,
+            sending::{self, Pace, Watch},
+            tracker::Tracker,
+        },
+    },
+    store::{
+        ANSWER_WITHIN, Connection, StoreError,
+        actions::Outcome,
+        replays::{self, Counts},
+    },
+    telemetry,
+    web::problem::Problem,
+};
+
+/// How often it is written how far it is. Others take it for dead after a minute without.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// How long the database may be away before the replay is given up, so that it has ended before others take it for dead.
+const GIVE_UP: Duration = Duration::from_secs(40);
+
+/// Between two attempts to write the end.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// Attempts to write the end: a minute of them, after which others take it for dead.
+const ATTEMPTS: usize = 6;
+
+/// A replay that has begun.
+pub struct Job {
+    /// What it works with.
+    pub console: Console,
+    /// RabbitMQ.
+    pub broker: Broker,
+    /// Its id.
+    pub replay_id: Uuid,
+    /// The work queue.
+    pub queue: String,
+    /// Who asked for it.
+    pub actor: Actor,
+    /// What is to be sent.
+    pub selection: Selection,
+    /// How carefully.
+    pub pace: Pace,
+}
+
+/// How it ended.
+struct Ended {
+    state: &'static str,
+    outcome: Outcome,
+    reason: Option<String>,
+}
+
+/// How far it is, for whoever writes it down.
+#[derive(Debug, Clone, Default)]
+struct Progress(Arc<Mutex<Counts>>);
+
+impl Progress {
+    fn now(&self) -> Counts {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, counts: Counts) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = counts;
+    }
+
+    fn of(&self, tracker: &Tracker<'_>, selected: usize) {
+        let number = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
+        let (applied, died_again) = tracker.ended();
+        self.set(Counts {
+            selected: number(selected),
+            sent: number(tracker.sent()),
+            applied: number(applied),
+            died_again: number(died_again),
+        });
+    }
+}
+
+struct Watching {
+    progress: Progress,
+    selected: usize,
+}
+
+impl Watch for Watching {
+    fn first_applied(&mut self, _: &[&DeadLetter], _: Duration) -> Result<(), Failed> {
+        Ok(())
+    }
+
+    fn looked(&mut self, tracker: &Tracker<'_>) -> Result<(), Failed> {
+        self.progress.of(tracker, self.selected);
+        Ok(())
+    }
+}
+
+/// Runs it to its end, which may be that of the process: what was not sent then is in its dead-letter queue.
+pub async fn run(job: Job) {
+    let progress = Progress::default();
+    let stop = job.console.stop.clone();
+    // Whichever is first: what is dropped in the middle has sent a copy at most that was not taken out of its queue, which
+    // the inbox recognises.
+    let ended = tokio::select! {
+        ended = send(&job, &progress) => ended,
+        reason = keep_writing(&job, &progress) => Ended::failed(reason),
+        () = stop.cancelled() => Ended::stopped("the process that did it is stopping".to_owned()),
+    };
+    tracing::info!(
+        replay.id = %job.replay_id, queue = job.queue, state = ended.state, reason = ended.reason, "a replay has ended"
+    );
+    for attempt in 1..=ATTEMPTS {
+        match write_end(&job, progress.now(), &ended).await {
+            Ok(()) => return,
+            Err(error) if attempt == ATTEMPTS => {
+                tracing::error!(error = telemetry::chain(&error), "the end of a replay could not be written down");
+            }
+            Err(_) => tokio::time::sleep(AGAIN).await,
+        }
+    }
+}
+
+impl Ended {
+    fn stopped(reason: String) -> Self {
+        Self { state: "stopped", outcome: Outcome::Stopped, reason: Some(reason) }
+    }
+
+    fn failed(reason: String) -> Self {
+        Self { state: "failed", outcome: Outcome::Failed, reason: Some(reason) }
+    }
+}
+
+async fn send(job: &Job, progress: &Progress) -> Ended {
+    match try_to_send(job, progress).await {
+        Ok(None) => Ended { state: "done", outcome: Outcome::Done, reason: None },
+        Ok(Some(reason)) => Ended::stopped(reason),
+        Err(problem) => Ended::failed(problem.detail().to_owned()),
+    }
+}
+
+/// Why it stopped before all were sent, or that something died again.
+async fn try_to_send(job: &Job, progress: &Progress) -> Result<Option<String>, Problem> {
+    let turn = job.console.turn().await?;
+    let (desk, look) = dead_letters::hold(&job.console, job.broker.clone(), &job.selection).await?;
+    // They are ours from now on; others may look at what is left.
+    drop(turn);
+    let mut tracker = Tracker::new(&desk, &look.letters).await?;
+    let selected = look.letters.len();
+    progress.of(&tracker, selected);
+    if selected == 0 {
+        dead_letters::put_back(desk).await?;
+        return Ok(Some("no dead letter is like that".to_owned()));
+    }
+    sending::too_long(&look, job.pace.rate)?;
+    let mut watch = Watching { progress: progress.clone(), selected };
+    let stopped = sending::send_all(&desk, &look, &mut tracker, job.pace, &mut watch).await?;
+    progress.of(&tracker, selected);
+    let stopped = stopped.or_else(|| tracker.death());
+    dead_letters::put_back(desk).await?;
+    Ok(stopped)
+}
+
+/// Writes how far it is until it may not go on: returns why.
+async fn keep_writing(job: &Job, progress: &Progress) -> String {
+    let mut written = Instant::now();
+    let mut ticks = tokio::time::interval(BEAT);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let counts = progress.now();
+        let writing = async |connection: &mut Connection| replays::progress(connection, job.replay_id, counts).await;
+        match job.console.database.run(ANSWER_WITHIN, writing).await {
+            Ok(true) => written = Instant::now(),
+            Ok::<_, StoreError>(false) => return "another process has taken it for dead".to_owned(),
+            Err(error) if written.elapsed() > GIVE_UP => return telemetry::chain(&error),
+            Err(_) => {}
+        }
+    }
+}
+
+/// How it ended, in the table and in the list of actions, both or neither.
+async fn write_end(job: &Job, counts: Counts, ended: &Ended) -> Result<(), StoreError> {
+    let details = json!({
+        "replay_id": job.replay_id, "selected": counts.selected, "sent": counts.sent, "applied": counts.applied,
+        "died_again": counts.died_again, "why": ended.reason,
+    });
+    let writing = async |connection: &mut Connection| {
+        connection
+            .transaction::<_, StoreError, _>(async |connection| {
+                replays::progress(connection, job.replay_id, counts).await?;
+                replays::end(connection, job.replay_id, ended.state, ended.reason.as_deref()).await?;
+                job.actor.note(connection, (What::Replay, &job.queue), &details, ended.outcome).await
+            })
+            .await
+    };
+    job.console.database.run(ANSWER_WITHIN, writing).await
+}

@@ -1,0 +1,157 @@
+//! The cookie that keeps an operator logged in: `name.expiry.HMAC-SHA256`. Nothing of it is stored.
+//!
+//! The signature covers the hash of the operator's token, so whoever's token is taken out of `OPERATOR_TOKENS`, or changed,
+//! is logged out with that.
+
+use actix_web::{HttpRequest, http::header};
+use chrono::{DateTime, Duration, Utc};
+use hmac::Mac as _;
+
+use super::{Console, auth::Operator};
+use crate::{
+    config::OperatorToken,
+    token,
+    web::problem::{Code, Problem},
+};
+
+/// How long one is logged in: a working day with its night.
+const LIFETIME: Duration = Duration::hours(12);
+
+const NAME: &str = "orderflow-console";
+
+/// What the signature says it is for: an order's token signs an id, and can never be this.
+const PURPOSE: &str = "orderflow console session";
+
+/// Whoever the request's cookie says, if it is one of ours, has not expired, and they are still an operator.
+#[must_use]
+pub fn operator(request: &HttpRequest, console: &Console) -> Option<Operator> {
+    let headers = request.headers().get_all(header::COOKIE).filter_map(|value| value.to_str().ok());
+    let mut cookies = headers.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    cookies.find_map(|(name, value)| (name == NAME).then(|| opened(console, value, Utc::now())).flatten())
+}
+
+fn opened(console: &Console, value: &str, now: DateTime<Utc>) -> Option<Operator> {
+    // The name may have dots.
+    let mut parts = value.rsplitn(3, '.');
+    let (signature, expiry, name) = (parts.next()?, parts.next()?, parts.next()?);
+    let (signature, expiry) = (hex::decode(signature).ok()?, expiry.parse::<i64>().ok()?);
+    let known = console.tokens.iter().find(|one| one.name == name)?;
+    let text = signed(known, expiry);
+    let is_ours = console.secrets.iter().any(|secret| token::mac(secret, &text).verify_slice(&signature).is_ok());
+    (is_ours && expiry > now.timestamp()).then(|| Operator { name: known.name.clone(), role: known.role })
+}
+
+/// What to set when somebody has logged in.
+#[must_use]
+pub fn open(request: &HttpRequest, console: &Console, known: &OperatorToken) -> String {
+    let expiry = (Utc::now() + LIFETIME).timestamp();
+    let text = signed(known, expiry);
+    // The configuration has at least one secret.
+    let signature =
+        console.secrets.first().map(|secret| hex::encode(token::mac(secret, &text).finalize().into_bytes()));
+    cookie(request, &format!("{}.{expiry}.{}", known.name, signature.unwrap_or_default()), LIFETIME.num_seconds())
+}
+
+/// What to set when somebody has logged out.
+#[must_use]
+pub fn close(request: &HttpRequest) -> String {
+    cookie(request, "", 0)
+}
+
+fn cookie(request: &HttpRequest, value: &str, seconds: i64) -> String {
+    // Browsers do not keep `Secure` cookies that came by plain HTTP, which is what there is on the machine itself.
+    let is_tls = origin(request).is_some_and(|origin| origin.starts_with("https://"));
+    let secure = if is_tls { "; Secure" } else { "" };
+    format!("{NAME}={value}; Path=/ops; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}")
+}
+
+fn signed(known: &OperatorToken, expiry: i64) -> String {
+    format!("{PURPOSE}|{}|{expiry}|{}", known.name, hex::encode(known.hash))
+}
+
+fn origin(request: &HttpRequest) -> Option<&str> {
+    request.headers().get(header::ORIGIN)?.to_str().ok()
+}
+
+/// That a form came from one of our own pages: browsers say so in every POST, and no other site can make them lie.
+///
+/// # Errors
+/// 403 where it did not, or nobody says.
+pub fn is_own_form(request: &HttpRequest) -> Result<(), Problem> {
+    let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let host = text("host").unwrap_or_default();
+    let is_own = match origin(request) {
+        // What no script can set.
+        Some("null") => text("sec-fetch-site") == Some("same-origin"),
+        Some(origin) => {
+            let from = origin.strip_prefix("https://").or(origin.strip_prefix("http://"));
+            !host.is_empty() && from == Some(host)
+        }
+        None => false,
+    };
+    if is_own {
+        return Ok(());
+    }
+    let detail = "A proxy in front of the console has to leave the headers Host and Origin as they are.";
+    Err(Problem::new(Code::ForeignOrigin, detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+    use secrecy::SecretString;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::config::{DatabaseConfig, OperatorsConfig, Role};
+
+    fn ada(hash: u8) -> OperatorToken {
+        OperatorToken { name: "ada.l".to_owned(), role: Role::Operate, hash: [hash; 32] }
+    }
+
+    fn console(tokens: Vec<OperatorToken>, secrets: &[&str]) -> Console {
+        let config = OperatorsConfig { tokens, broker: None, ui_url: None, trace_viewer: None };
+        let database = DatabaseConfig { url: SecretString::from("postgres://nobody@127.0.0.1:1/nothing") };
+        let secrets: Vec<_> = secrets.iter().map(|secret| SecretString::from(*secret)).collect();
+        Console::new(&config, &secrets, &database, CancellationToken::new()).expect("nothing is connected to")
+    }
+
+    fn value(console: &Console, known: &OperatorToken) -> String {
+        let set = open(&TestRequest::default().to_http_request(), console, known);
+        let (pair, attributes) = set.split_once("; ").expect("attributes");
+        assert_eq!(attributes, "Path=/ops; Max-Age=43200; HttpOnly; SameSite=Strict");
+        pair.split_once('=').expect("a value").1.to_owned()
+    }
+
+    #[tokio::test]
+    async fn a_session_is_its_operators_until_it_expires_or_the_token_is_another() {
+        let one = console(vec![ada(1)], &["first"]);
+        let cookie = value(&one, &ada(1));
+        let now = Utc::now();
+        let expected = Some(Operator { name: "ada.l".to_owned(), role: Role::Operate });
+        assert_eq!(opened(&one, &cookie, now), expected);
+        assert_eq!(opened(&one, &cookie, now + Duration::hours(13)), None);
+        assert_eq!(opened(&console(vec![ada(2)], &["first"]), &cookie, now), None, "another token");
+        assert_eq!(opened(&console(vec![], &["first"]), &cookie, now), None, "no operator any more");
+        assert_eq!(opened(&console(vec![ada(1)], &["new", "first"]), &cookie, now), expected, "a secret was added");
+        assert_eq!(opened(&console(vec![ada(1)], &["new"]), &cookie, now), None, "and the old one removed");
+        let signature = cookie.rsplit('.').next().expect("a signature");
+        let later = format!("ada.l.{}.{signature}", (now + Duration::days(9)).timestamp());
+        for wrong in ["", "ada.l", "ada.l..", later.as_str(), &format!("{cookie}00"), &cookie.replace("ada", "eve")] {
+            assert_eq!(opened(&one, wrong, now), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn only_our_own_forms_count() {
+        let asked = |origin: &str| {
+            let request = TestRequest::default().insert_header((header::HOST, "ops.example:8082"));
+            let request = if origin.is_empty() { request } else { request.insert_header((header::ORIGIN, origin)) };
+            is_own_form(&request.to_http_request()).is_ok()
+        };
+        assert!(asked("http://ops.example:8082") && asked("https://ops.example:8082"));
+        for foreign in ["", "null", "http://ops.example", "https://evil.example", "ftp://ops.example:8082"] {
+            assert!(!asked(foreign), "{foreign}");
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! `POST /checkout`: the shop's form. It is judged and placed by what judges and places `POST /orders`.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::StatusCode,
+    web::{Data, Payload},
+};
+
+use super::{entered::Entered, shop, track};
+use crate::web::{
+    App, body, place_order,
+    problem::{Code, Problem},
+};
+
+/// Places the order and leads to its page; or shows the shop again, with what was entered and what is wrong with it.
+///
+/// # Errors
+/// What no browser sends: a body that is no form, too large, or never ends.
+pub async fn handle(request: HttpRequest, app: Data<App>, payload: Payload) -> Result<HttpResponse, Problem> {
+    let mut entered = Entered::read(body::form(&request, payload).await?);
+    let catalogue = app.catalogue.current();
+    if entered.only_update {
+        return Ok(shop::page(StatusCode::OK, catalogue.as_deref(), entered, None));
+    }
+    let placed = match place_order::handle_form(&request, &app, &entered.key, &entered.order()).await {
+        Ok(placed) => placed,
+        Err(problem) => {
+            if matches!(problem.code(), Code::IdempotencyKeyReused | Code::IdempotencyKeyInvalid) {
+                // With another key it is another order, which the customer is asked about.
+                entered.key.clear();
+            }
+            return Ok(shop::page(problem.code().status(), catalogue.as_deref(), entered, Some(&problem)));
+        }
+    };
+    let token = app.links.token(placed.order_id, placed.created_at);
+    Ok(track::opened(&request, &app, placed.order_id, &token))
+}

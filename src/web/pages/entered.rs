@@ -1,0 +1,173 @@
+//! What a customer entered into the shop's form, before anybody has judged it.
+
+use serde_json::{Map, Value, json};
+
+/// A quantity field is called `quantity-MUG-BLUE`.
+pub const QUANTITY: &str = "quantity-";
+
+/// Products that one form may hold: more than the shop has, and few enough to be looked through.
+const MOST_PRODUCTS: usize = 200;
+
+/// What was entered; white space around it left out. It has no `Debug`: it holds personal data, which has no place in a log.
+#[derive(Default)]
+pub struct Entered {
+    /// The Idempotency-Key of what is sent.
+    pub key: String,
+    /// The declined order that this one is for, where there is one.
+    pub replaces: String,
+    /// Who orders.
+    pub name: String,
+    /// Where mails go.
+    pub email: String,
+    /// Street and number.
+    pub line1: String,
+    /// The rest of the address.
+    pub line2: String,
+    /// Town.
+    pub city: String,
+    /// Postal code.
+    pub postal_code: String,
+    /// Two letters.
+    pub country: String,
+    /// `pm_card_visa`.
+    pub method: String,
+    /// SKU and quantity of what is in the cart, in the order of the form.
+    pub quantities: Vec<(String, String)>,
+    /// Nothing is to be ordered yet: the cart is to be shown as it is now.
+    pub only_update: bool,
+}
+
+impl Entered {
+    /// Reads a form's fields; those that it does not know are left out.
+    pub fn read(fields: impl Iterator<Item = (String, String)>) -> Self {
+        let mut entered = Self::default();
+        for (name, value) in fields {
+            let value = value.trim();
+            if let Some(sku) = name.strip_prefix(QUANTITY) {
+                if !matches!(value, "" | "0") && entered.quantities.len() < MOST_PRODUCTS {
+                    entered.quantities.push((sku.to_owned(), value.to_owned()));
+                }
+            } else if name == "update" {
+                entered.only_update = true;
+            } else if let Some(field) = entered.text(&name) {
+                value.clone_into(field);
+            }
+        }
+        entered
+    }
+
+    /// The text field of this name.
+    pub fn text(&mut self, name: &str) -> Option<&mut String> {
+        Some(match name {
+            "key" => &mut self.key,
+            "replaces" => &mut self.replaces,
+            "name" => &mut self.name,
+            "email" => &mut self.email,
+            "line1" => &mut self.line1,
+            "line2" => &mut self.line2,
+            "city" => &mut self.city,
+            "postal_code" => &mut self.postal_code,
+            "country" => &mut self.country,
+            "method" => &mut self.method,
+            _ => return None,
+        })
+    }
+
+    /// What was entered for this product.
+    pub fn quantity(&self, sku: &str) -> Option<&str> {
+        self.quantities.iter().find(|(one, _)| one == sku).map(|(_, quantity)| quantity.as_str())
+    }
+
+    /// The same as the body of `POST /orders`, so that it is judged by the same rules. A field that was left empty is left
+    /// out, and what is no number is left as it is: the rules have words for both.
+    pub fn order(&self) -> Value {
+        fn object(fields: &[(&str, &String)]) -> Value {
+            let given = fields.iter().filter(|(_, text)| !text.is_empty());
+            Value::Object(given.map(|(name, text)| ((*name).to_owned(), json!(text))).collect())
+        }
+        let item = |(sku, quantity): &(String, String)| {
+            let quantity = quantity.parse::<i64>().map_or_else(|_| json!(quantity), |number| json!(number));
+            json!({ "sku": sku, "quantity": quantity })
+        };
+        let mut order = Map::new();
+        order.insert("customer".to_owned(), object(&[("name", &self.name), ("email", &self.email)]));
+        let address = [
+            ("line1", &self.line1),
+            ("line2", &self.line2),
+            ("city", &self.city),
+            ("postal_code", &self.postal_code),
+            ("country", &self.country),
+        ];
+        order.insert("shipping_address".to_owned(), object(&address));
+        order.insert("items".to_owned(), Value::Array(self.quantities.iter().map(item).collect()));
+        order.insert("payment".to_owned(), object(&[("method", &self.method)]));
+        if !self.replaces.is_empty() {
+            order.insert("replaces".to_owned(), json!(self.replaces));
+        }
+        Value::Object(order)
+    }
+
+    /// The name of the field that a JSON pointer into [`Entered::order`] is about; `None` for the cart as a whole.
+    pub fn field(&self, pointer: &str) -> Option<String> {
+        let last = pointer.rsplit('/').next()?;
+        if let Some(rest) = pointer.strip_prefix("#/items/") {
+            let place: usize = rest.split('/').next()?.parse().ok()?;
+            return self.quantities.get(place).map(|(sku, _)| format!("{QUANTITY}{sku}"));
+        }
+        (pointer != "#/items").then(|| last.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(fields: &[(&str, &str)]) -> Entered {
+        Entered::read(fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+    }
+
+    #[test]
+    fn a_form_becomes_the_body_of_the_same_order() {
+        let entered = read(&[
+            ("name", " Ada "),
+            ("email", "ada@example.com"),
+            ("line1", "1 Main Street"),
+            ("line2", " "),
+            ("city", "Berlin"),
+            ("postal_code", "10115"),
+            ("country", "DE"),
+            ("method", "pm_card_visa"),
+            ("quantity-MUG-BLUE", "2"),
+            ("quantity-MUG-SAND", "0"),
+            ("quantity-FILTER-100", "many"),
+            ("quantity-TEAPOT-1L", ""),
+            ("something", "else"),
+        ]);
+        assert_eq!(
+            entered.order(),
+            json!({
+                "customer": { "name": "Ada", "email": "ada@example.com" },
+                "shipping_address": { "line1": "1 Main Street", "city": "Berlin", "postal_code": "10115", "country": "DE" },
+                "items": [{ "sku": "MUG-BLUE", "quantity": 2 }, { "sku": "FILTER-100", "quantity": "many" }],
+                "payment": { "method": "pm_card_visa" },
+            })
+        );
+        assert!(!entered.only_update);
+    }
+
+    #[test]
+    fn each_pointer_leads_to_its_field() {
+        let entered = read(&[("quantity-MUG-BLUE", "2"), ("quantity-GONE", "1")]);
+        for (pointer, field) in [
+            ("#/customer/name", Some("name")),
+            ("#/shipping_address/postal_code", Some("postal_code")),
+            ("#/items/1/sku", Some("quantity-GONE")),
+            ("#/items/0/quantity", Some("quantity-MUG-BLUE")),
+            ("#/items/0", Some("quantity-MUG-BLUE")),
+            ("#/items", None),
+            ("#/items/7/sku", None),
+        ] {
+            assert_eq!(entered.field(pointer).as_deref(), field, "{pointer}");
+        }
+    }
+}

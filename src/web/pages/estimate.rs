@@ -1,0 +1,208 @@
+//! How long an order still takes, honestly: from what waits before it and how fast that is worked, for each step that is
+//! still to come. What is not known is not guessed.
+
+use std::time::Duration;
+
+use crate::{
+    broker::Subscription,
+    domain::OrderStatus,
+    store::hold::Hold,
+    web::outlook::{Picture, Queue},
+};
+
+/// An order that has waited this long at one step without a reason that we see is said to take at least as long again: an
+/// estimate that stays at two seconds for a minute is no honest one.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What is expected of an order.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Estimate {
+    /// About so many seconds.
+    About(f64),
+    /// A step stands still: it goes on when that does.
+    Waits,
+    /// A person has to look at it.
+    Person,
+    /// Nobody knows.
+    Unknown,
+}
+
+/// The queues that an order still passes. Several services take an event at the same time; these are the ones whose turn
+/// decides when the next thing happens, and at the end the one that moves the status.
+pub fn path(status: OrderStatus, cancel_requested: bool) -> &'static [Subscription] {
+    use Subscription::*;
+    const FORWARD: &[Subscription] =
+        &[PaymentOrderCreated, InventoryPaymentCompleted, ShippingInventoryReserved, OrderShipmentCreated];
+    const BACKWARD: &[Subscription] = &[
+        ShippingOrderCancelRequested,
+        InventoryShipmentCancelled,
+        PaymentInventoryReleased,
+        OrderPaymentRefunded,
+        OrderOrderCancelled,
+    ];
+    const NONE: &[Subscription] = &[];
+    let (path, passed) = match status {
+        OrderStatus::Pending | OrderStatus::Paid | OrderStatus::Reserved if cancel_requested => (BACKWARD, 0),
+        OrderStatus::Pending => (FORWARD, 0),
+        OrderStatus::Paid => (FORWARD, 1),
+        OrderStatus::Reserved => (FORWARD, 2),
+        OrderStatus::Cancelling => (BACKWARD, 1),
+        _ => (NONE, 0),
+    };
+    path.get(passed..).unwrap_or_default()
+}
+
+/// The estimate for an order that has these queues before it and has been where it is for `waited`.
+pub fn estimate(picture: &Picture, path: &[Subscription], waited: Duration, hold: Hold) -> Estimate {
+    if hold.waits_for_a_person {
+        return Estimate::Person;
+    }
+    let mut seconds = hold.again_in.unwrap_or(0.0).max(0.0);
+    for subscription in path {
+        let Some(queue) = picture.queues.get(subscription) else { return Estimate::Unknown };
+        if !queue.is_worked {
+            return Estimate::Waits;
+        }
+        let Some(step) = through(queue) else { return Estimate::Unknown };
+        seconds += step;
+    }
+    if waited > PATIENCE && hold.again_in.is_none() {
+        seconds = seconds.max(waited.as_secs_f64());
+    }
+    Estimate::About(seconds)
+}
+
+/// How long an event takes that comes now: all that waits goes first, then it is in hand itself.
+fn through(queue: &Queue) -> Option<f64> {
+    let before = match (queue.ready, queue.capacity) {
+        (0, _) => 0.0,
+        (ready, Some(capacity)) => f64::from(ready) / capacity,
+        (_, None) => return None,
+    };
+    Some(before + queue.processing.unwrap_or(0.0))
+}
+
+impl Estimate {
+    /// As people read it; with what is usual, where that is known.
+    pub fn sentence(self, usual: Option<f64>) -> String {
+        let usually = usual.map(|seconds| format!("Usually {}", span(seconds)));
+        match (self, usually) {
+            (Self::About(now), Some(usually)) => format!("{usually}; now about {}.", span(now)),
+            (Self::About(now), None) => format!("About {} from now.", span(now)),
+            (Self::Waits, usually) => {
+                let usually = usually.map_or_else(String::new, |usually| format!("{usually}, but "));
+                let text = format!(
+                    "{usually}one of our steps stands still at the moment. Your order waits its turn and goes on by itself."
+                );
+                capital(&text)
+            }
+            (Self::Person, _) => {
+                "Something did not go as it should. One of us has to look at your order; you need not do anything."
+                    .to_owned()
+            }
+            (Self::Unknown, usually) => {
+                let usually = usually.map_or_else(String::new, |usually| format!("{usually}; "));
+                capital(&format!("{usually}we cannot say at the moment."))
+            }
+        }
+    }
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// `2 s`, `40 s`, `5 min`, `3 h`: as exact as an estimate is.
+fn span(seconds: f64) -> String {
+    if seconds < 10.0 {
+        format!("{:.0} s", seconds.max(1.0).ceil())
+    } else if seconds < 90.0 {
+        format!("{:.0} s", (seconds / 5.0).ceil() * 5.0)
+    } else if seconds < 5_400.0 {
+        format!("{:.0} min", (seconds / 60.0).ceil())
+    } else {
+        format!("{:.0} h", (seconds / 3_600.0).ceil())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::web::outlook::WATCHED;
+
+    const IDLE: Queue = Queue { ready: 0, is_worked: true, capacity: Some(1_000.0), processing: Some(0.5) };
+
+    fn picture(changed: &[(Subscription, Queue)]) -> Picture {
+        let mut queues: HashMap<_, _> = WATCHED.iter().map(|subscription| (*subscription, IDLE)).collect();
+        queues.extend(changed.iter().copied());
+        Picture::of(queues, Some(2.0))
+    }
+
+    fn of_pending(picture: &Picture, waited: u64, hold: Hold) -> Estimate {
+        estimate(picture, path(OrderStatus::Pending, false), Duration::from_secs(waited), hold)
+    }
+
+    #[test]
+    fn each_step_that_is_still_to_come_counts() {
+        let idle = picture(&[]);
+        for (status, steps) in [(OrderStatus::Pending, 4.0), (OrderStatus::Paid, 3.0), (OrderStatus::Reserved, 2.0)] {
+            let found = estimate(&idle, path(status, false), Duration::ZERO, Hold::default());
+            assert_eq!(found, Estimate::About(steps * 0.5), "{status}");
+        }
+    }
+
+    #[test]
+    fn what_waits_goes_first() {
+        let backlog = Queue { ready: 4_000, capacity: Some(100.0), ..IDLE };
+        let busy = picture(&[(Subscription::ShippingInventoryReserved, backlog)]);
+        assert_eq!(of_pending(&busy, 0, Hold::default()), Estimate::About(42.0));
+        let unmeasured = Queue { capacity: None, ..backlog };
+        let busy = picture(&[(Subscription::ShippingInventoryReserved, unmeasured)]);
+        assert_eq!(of_pending(&busy, 0, Hold::default()), Estimate::Unknown);
+    }
+
+    #[test]
+    fn a_step_that_nobody_works_is_told_wherever_it_is() {
+        let stopped = Queue { is_worked: false, ..IDLE };
+        for step in path(OrderStatus::Pending, false) {
+            assert_eq!(of_pending(&picture(&[(*step, stopped)]), 0, Hold::default()), Estimate::Waits, "{step}");
+        }
+        let behind_us = picture(&[(Subscription::PaymentOrderCreated, stopped)]);
+        let found = estimate(&behind_us, path(OrderStatus::Paid, false), Duration::ZERO, Hold::default());
+        assert_eq!(found, Estimate::About(1.5));
+    }
+
+    #[test]
+    fn an_order_that_waits_without_a_reason_is_not_promised_two_seconds() {
+        let idle = picture(&[]);
+        assert_eq!(of_pending(&idle, 3, Hold::default()), Estimate::About(2.0));
+        assert_eq!(of_pending(&idle, 40, Hold::default()), Estimate::About(40.0));
+        let again = Hold { again_in: Some(9.0), waits_for_a_person: false };
+        assert_eq!(of_pending(&idle, 40, again), Estimate::About(11.0), "the reason is known");
+        let dead = Hold { again_in: None, waits_for_a_person: true };
+        assert_eq!(of_pending(&idle, 0, dead), Estimate::Person);
+        assert_eq!(of_pending(&Picture::of(HashMap::new(), None), 0, Hold::default()), Estimate::Unknown);
+    }
+
+    #[test]
+    fn the_way_back_has_queues_of_its_own() {
+        assert_eq!(path(OrderStatus::Paid, true).first(), Some(&Subscription::ShippingOrderCancelRequested));
+        assert_eq!(path(OrderStatus::Cancelling, true).len(), 4);
+        assert!(path(OrderStatus::Shipped, false).is_empty());
+        let queues = [path(OrderStatus::Pending, false), path(OrderStatus::Pending, true)].concat();
+        assert!(queues.iter().all(|queue| WATCHED.contains(queue)), "what is on a path is watched");
+    }
+
+    #[test]
+    fn people_read_it() {
+        assert_eq!(Estimate::About(38.2).sentence(Some(1.7)), "Usually 2 s; now about 40 s.");
+        assert_eq!(Estimate::About(0.01).sentence(None), "About 1 s from now.");
+        assert_eq!(Estimate::About(400.0).sentence(Some(7_300.0)), "Usually 3 h; now about 7 min.");
+        assert_eq!(Estimate::Unknown.sentence(None), "We cannot say at the moment.");
+        assert!(Estimate::Waits.sentence(Some(2.0)).starts_with("Usually 2 s, but one of our steps stands still"));
+        assert!(Estimate::Waits.sentence(None).starts_with("One of our steps"));
+    }
+}

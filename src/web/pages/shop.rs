@@ -1,0 +1,188 @@
+//! `GET /`: what can be bought, and the form to buy it with.
+
+use std::sync::LazyLock;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header},
+    web::Data,
+};
+use askama::Template;
+use uuid::Uuid;
+
+use super::{
+    cart::{Cart, Shelf},
+    entered::Entered,
+    html,
+    words::{self, Mistake, Notice},
+};
+use crate::{
+    domain::OrderStatus,
+    store::{ANSWER_WITHIN, Connection, StoreError, orders},
+    web::{
+        App, auth,
+        catalogue::Catalogue,
+        problem::{Code, Problem},
+    },
+};
+
+/// The shop's page. Its form is one order: the key in it makes that so, however often it is sent.
+#[derive(Template)]
+#[template(path = "shop.html")]
+pub struct ShopPage {
+    shelves: Vec<Shelf>,
+    cart: Cart,
+    entered: Entered,
+    notice: Option<Notice>,
+    mistakes: Vec<Mistake>,
+    /// When it is worth trying again.
+    again: Option<String>,
+}
+
+/// A country to choose.
+struct Country {
+    code: &'static str,
+    name: &'static str,
+}
+
+/// By name; ISO puts the article behind it.
+static COUNTRIES: LazyLock<Vec<Country>> = LazyLock::new(|| {
+    let country =
+        |one: &rust_iso3166::CountryCode| Country { code: one.alpha2, name: one.name.trim_end_matches(" (the)") };
+    let mut countries: Vec<_> = rust_iso3166::ALL.iter().map(country).collect();
+    countries.sort_unstable_by_key(|country| country.name);
+    countries
+});
+
+/// A card to pay with: its name at the provider's, what people call it, and what it does.
+struct Card {
+    method: &'static str,
+    name: &'static str,
+    does: &'static str,
+}
+
+/// The test cards of the contract.
+const CARDS: [Card; 3] = [
+    Card { method: "pm_card_visa", name: "Visa that works", does: "The payment succeeds." },
+    Card {
+        method: "pm_card_visa_chargeDeclined",
+        name: "Visa that is declined",
+        does: "Nothing is charged; you can try another card.",
+    },
+    Card {
+        method: "pm_card_flaky",
+        name: "Card with a bad line",
+        does: "Fails twice for a passing reason, then succeeds. Takes a little longer.",
+    },
+];
+
+/// The shop. `?replaces=ORDER`, for an order of this customer's whose card was declined, fills the cart with what was in
+/// that one.
+pub async fn handle(request: HttpRequest, app: Data<App>) -> HttpResponse {
+    // The shop is open all the same, whatever that order was.
+    let entered = declined(&request, &app).await.unwrap_or_default();
+    page(StatusCode::OK, app.catalogue.current().as_deref(), entered, None)
+}
+
+/// What is bought again; nothing where no order is named, or not one that can be.
+async fn declined(request: &HttpRequest, app: &App) -> Result<Entered, Problem> {
+    let mut query = url::form_urlencoded::parse(request.query_string().as_bytes());
+    let named = query.find(|(name, _)| name == "replaces").and_then(|(_, id)| auth::canonical(&id));
+    let Some(id) = named.filter(|id| auth::opens(request, &app.links, *id)) else { return Ok(Entered::default()) };
+    let reading = async |connection: &mut Connection| {
+        Ok::<_, StoreError>((orders::find(connection, id).await?, orders::lines(connection, id).await?))
+    };
+    let (order, lines) = app.database.run(ANSWER_WITHIN, reading).await?;
+    if order.is_none_or(|order| order.status != OrderStatus::PaymentFailed.as_str()) {
+        return Ok(Entered::default());
+    }
+    let quantities = lines.into_iter().map(|line| (line.sku, line.quantity.to_string())).collect();
+    Ok(Entered { replaces: id.to_string(), quantities, ..Entered::default() })
+}
+
+/// The shop's page with what was entered, and what is wrong with it.
+pub fn page(
+    status: StatusCode,
+    catalogue: Option<&Catalogue>,
+    mut entered: Entered,
+    problem: Option<&Problem>,
+) -> HttpResponse {
+    if entered.key.is_empty() {
+        // Random, and not a UUIDv7: nobody guesses the key of somebody else's form.
+        entered.key = Uuid::from_u128(rand::random()).to_string();
+    }
+    let closed = Problem::new(Code::DatabaseUnavailable, "");
+    let problem = problem.or_else(|| catalogue.is_none().then_some(&closed));
+    let mistakes = mistakes(problem, &mut entered);
+    let notice = problem.filter(|problem| problem.code() != Code::InvalidOrder).map(words::notice);
+    let (mut shelves, cart) = catalogue
+        .map_or_else(Default::default, |catalogue| (Shelf::all(catalogue, &entered), Cart::new(catalogue, &entered)));
+    for shelf in &mut shelves {
+        let field = format!("{}{}", super::entered::QUANTITY, shelf.sku);
+        shelf.error = mistakes.iter().find(|mistake| mistake.field == field).map(|mistake| mistake.text.clone());
+    }
+    let retry_after = problem.and_then(Problem::retry_seconds);
+    let again = retry_after.map(|seconds| {
+        if seconds == 1 { "Try again in a second.".to_owned() } else { format!("Try again in {seconds} seconds.") }
+    });
+    let mut answer = html(status, &ShopPage { shelves, cart, entered, notice, mistakes, again });
+    if let Some(seconds) = retry_after {
+        answer.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
+    answer
+}
+
+/// What is wrong with each field, in words. What must not be repeated is taken out of what was entered, and so is what is
+/// not sold any more.
+fn mistakes(problem: Option<&Problem>, entered: &mut Entered) -> Vec<Mistake> {
+    let errors = problem.map(Problem::errors).unwrap_or_default();
+    let mistakes: Vec<_> = errors.iter().map(|error| words::mistake(entered.field(&error.pointer), error)).collect();
+    for (mistake, error) in mistakes.iter().zip(errors) {
+        match error.code {
+            "card_number_refused" => {
+                if let Some(field) = entered.text(&mistake.field) {
+                    field.clear();
+                }
+            }
+            "unknown_sku" => {
+                entered.quantities.retain(|(sku, _)| format!("{}{sku}", super::entered::QUANTITY) != mistake.field)
+            }
+            "not_replaceable" => entered.replaces.clear(),
+            _ => {}
+        }
+    }
+    mistakes
+}
+
+impl ShopPage {
+    /// What is wrong with this field.
+    fn error(&self, field: &str) -> Option<&str> {
+        self.mistakes.iter().find(|mistake| mistake.field == field).map(|mistake| mistake.text.as_str())
+    }
+
+    fn is_optional(&self, field: &str) -> bool {
+        field == "line2"
+    }
+
+    fn is_email(&self, field: &str) -> bool {
+        field == "email"
+    }
+
+    fn is_country(&self, country: &Country) -> bool {
+        country.code == self.entered.country
+    }
+
+    /// Whether this card is chosen: the first, where nobody has chosen yet.
+    fn is_card(&self, card: &Card) -> bool {
+        let chosen = CARDS.iter().find(|card| card.method == self.entered.method).or(CARDS.first());
+        chosen.is_some_and(|chosen| chosen.method == card.method)
+    }
+
+    fn cards(&self) -> &'static [Card] {
+        &CARDS
+    }
+
+    fn countries(&self) -> &'static [Country] {
+        &COUNTRIES
+    }
+}

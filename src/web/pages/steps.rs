@@ -1,0 +1,205 @@
+//! An order's steps as its page lists them: what happened, where it is, and what is still to come.
+
+use chrono::{DateTime, Utc};
+
+use crate::{domain::OrderStatus, events::EventKind, store::progress, timestamp, web::timeline};
+
+/// One step.
+pub struct Step {
+    /// `done`, `now`, `next` or `failed`, as in the stylesheet.
+    pub state: &'static str,
+    /// In a few words.
+    pub name: String,
+    /// In a sentence.
+    pub detail: &'static str,
+    /// When it happened, for machines; empty where it has not.
+    pub at: String,
+    /// When it happened, for people.
+    pub clock: String,
+}
+
+impl Step {
+    fn happened(step: &progress::Step) -> Self {
+        // A newer program may have written what this one does not know: its name is told.
+        let kind = step.event.parse::<EventKind>().ok();
+        let failed =
+            matches!(kind, Some(EventKind::PaymentFailed | EventKind::InventoryRejected | EventKind::ShipmentFailed));
+        Self {
+            state: if failed { "failed" } else { "done" },
+            name: kind.map_or_else(|| step.event.clone(), |kind| done(kind).to_owned()),
+            detail: kind.map(timeline::detail).unwrap_or_default(),
+            at: timestamp::format(&step.occurred_at),
+            clock: clock(step.occurred_at),
+        }
+    }
+
+    fn to_come(state: &'static str, name: &str) -> Self {
+        Self { state, name: name.to_owned(), detail: "", at: String::new(), clock: String::new() }
+    }
+
+    /// Whether it is where the order is.
+    pub fn is_now(&self) -> bool {
+        self.state == "now"
+    }
+
+    /// Whether it happened, and well.
+    pub fn is_done(&self) -> bool {
+        self.state == "done"
+    }
+
+    /// Whether it happened, and not well.
+    pub fn is_failed(&self) -> bool {
+        self.state == "failed"
+    }
+
+    /// What a screen reader says of its state, which others see.
+    pub fn spoken(&self) -> &'static str {
+        match self.state {
+            "done" => "Done:",
+            "failed" => "Failed:",
+            "now" => "Now:",
+            _ => "Still to come:",
+        }
+    }
+}
+
+/// Everything that happened, then what is still to come, as far as it can be said.
+pub fn steps(history: &[progress::Step], status: OrderStatus, cancel_requested: bool) -> Vec<Step> {
+    let happened = |kind: EventKind| history.iter().any(|step| step.event == kind.routing_key());
+    let coming: &[&str] = match status {
+        OrderStatus::Pending | OrderStatus::Paid | OrderStatus::Reserved if cancel_requested => {
+            &["Can it still be cancelled?"]
+        }
+        OrderStatus::Pending | OrderStatus::ActionRequired => {
+            &["Payment", "Set aside for you", "Handed to the carrier"]
+        }
+        OrderStatus::Paid => &["Set aside for you", "Handed to the carrier"],
+        OrderStatus::Reserved => &["Handed to the carrier"],
+        OrderStatus::Cancelling if happened(EventKind::PaymentRefunded) || happened(EventKind::PaymentVoided) => {
+            &["Order cancelled"]
+        }
+        OrderStatus::Cancelling => &["Payment undone", "Order cancelled"],
+        _ => &[],
+    };
+    let coming =
+        coming.iter().enumerate().map(|(place, name)| Step::to_come(if place == 0 { "now" } else { "next" }, name));
+    history.iter().map(Step::happened).chain(coming).collect()
+}
+
+const fn done(kind: EventKind) -> &'static str {
+    match kind {
+        EventKind::OrderCreated => "Order received",
+        EventKind::PaymentCompleted => "Paid",
+        EventKind::PaymentFailed => "Card declined",
+        EventKind::InventoryReserved => "Set aside for you",
+        EventKind::InventoryRejected => "Not in stock any more",
+        EventKind::ShipmentCreated => "Handed to the carrier",
+        EventKind::ShipmentFailed => "Refused by the carrier",
+        EventKind::OrderCancelRequested => "You asked to cancel",
+        EventKind::ShipmentCancelled => "Stopped before it was sent",
+        EventKind::InventoryReleased => "Back on the shelf",
+        EventKind::PaymentRefunded => "Money returned",
+        EventKind::PaymentVoided => "Nothing charged",
+        EventKind::OrderCancelled => "Order cancelled",
+    }
+}
+
+/// A status in a few words and in a sentence, with the kind of badge that it has.
+pub struct Headline {
+    /// `good`, `bad`, `warn` or `info`.
+    pub kind: &'static str,
+    /// The badge.
+    pub word: &'static str,
+    /// The heading.
+    pub sentence: &'static str,
+}
+
+/// What stands above everything else.
+pub fn headline(status: Option<OrderStatus>, cancel_requested: bool) -> Headline {
+    let (kind, word, sentence) = match status {
+        Some(OrderStatus::Pending | OrderStatus::Paid | OrderStatus::Reserved) if cancel_requested => {
+            ("warn", "Cancel requested", "We are looking whether it can still be cancelled")
+        }
+        Some(OrderStatus::Pending) => ("info", "Received", "We are taking your payment"),
+        Some(OrderStatus::ActionRequired) => ("warn", "Waiting for you", "Your bank wants to hear from you"),
+        Some(OrderStatus::Paid) => ("info", "Paid", "We are setting your things aside"),
+        Some(OrderStatus::Reserved) => ("info", "Set aside", "We are handing your parcel to the carrier"),
+        Some(OrderStatus::Shipped) => ("good", "Shipped", "Your parcel is with the carrier"),
+        Some(OrderStatus::InTransit) => ("good", "On its way", "Your parcel is on its way"),
+        Some(OrderStatus::Delivered) => ("good", "Delivered", "Your parcel has arrived"),
+        Some(OrderStatus::PaymentFailed) => ("bad", "Declined", "Your card was declined; nothing was charged"),
+        Some(OrderStatus::Cancelling) => ("warn", "Being cancelled", "We are undoing your order"),
+        Some(OrderStatus::Cancelled) => ("warn", "Cancelled", "Your order is cancelled"),
+        // A newer program knows more.
+        None => ("info", "Moving", "Your order is moving on"),
+    };
+    Headline { kind, word, sentence }
+}
+
+/// `21:04:05 UTC`: the script writes it in the customer's own time.
+fn clock(at: DateTime<Utc>) -> String {
+    at.format("%H:%M:%S UTC").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn shown(events: &[&str], status: OrderStatus, cancel_requested: bool) -> Vec<(String, &'static str)> {
+        let step = |(event, version): (&&str, i32)| progress::Step {
+            version,
+            event_id: Uuid::nil(),
+            event: (*event).to_owned(),
+            occurred_at: DateTime::UNIX_EPOCH,
+        };
+        let history: Vec<_> = events.iter().zip(1..).map(step).collect();
+        steps(&history, status, cancel_requested).into_iter().map(|step| (step.name, step.state)).collect()
+    }
+
+    fn named(steps: &[(&str, &'static str)]) -> Vec<(String, &'static str)> {
+        steps.iter().map(|(name, state)| ((*name).to_owned(), *state)).collect()
+    }
+
+    #[test]
+    fn what_happened_is_followed_by_what_is_still_to_come() {
+        assert_eq!(
+            shown(&["order.created", "payment.completed"], OrderStatus::Paid, false),
+            named(&[
+                ("Order received", "done"),
+                ("Paid", "done"),
+                ("Set aside for you", "now"),
+                ("Handed to the carrier", "next")
+            ])
+        );
+        assert_eq!(
+            shown(&["order.created", "payment.failed"], OrderStatus::PaymentFailed, false),
+            named(&[("Order received", "done"), ("Card declined", "failed")])
+        );
+    }
+
+    #[test]
+    fn the_way_back_has_its_own_steps() {
+        let refused = ["order.created", "payment.completed", "inventory.rejected"];
+        let expected = [
+            ("Order received", "done"),
+            ("Paid", "done"),
+            ("Not in stock any more", "failed"),
+            ("Payment undone", "now"),
+            ("Order cancelled", "next"),
+        ];
+        assert_eq!(shown(&refused, OrderStatus::Cancelling, false), named(&expected));
+        let asked = shown(&["order.created", "order.cancel-requested"], OrderStatus::Pending, true);
+        assert_eq!(asked.last(), Some(&("Can it still be cancelled?".to_owned(), "now")));
+    }
+
+    #[test]
+    fn an_event_of_a_newer_program_is_told_by_its_name() {
+        assert_eq!(
+            shown(&["order.gift-wrapped"], OrderStatus::Shipped, false),
+            named(&[("order.gift-wrapped", "done")])
+        );
+    }
+}

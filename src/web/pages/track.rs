@@ -1,0 +1,225 @@
+//! `GET /track/{id}`: an order's page, for whoever has its link. It shows how things are now; the script in
+//! `assets/track.js` asks for the moving part again whenever something has happened, and without it the page refreshes.
+
+use std::time::Duration;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header},
+    web::Data,
+};
+use askama::Template;
+use chrono::Utc;
+use uuid::Uuid;
+
+use super::{
+    cart::money,
+    estimate, html,
+    steps::{self, Headline, Step},
+};
+use crate::{
+    domain::OrderStatus,
+    store::{
+        ANSWER_WITHIN, Connection,
+        hold::{self, Hold},
+        orders::{self, Line, Order},
+        progress::{self, Progress},
+    },
+    web::{
+        App, auth, cancel_order, cookie,
+        problem::{Code, Problem},
+    },
+};
+
+/// The whole page.
+#[derive(Template)]
+#[template(path = "track.html")]
+struct TrackPage {
+    order: Shown,
+    items: Vec<Item>,
+    total: String,
+    placed: String,
+}
+
+/// The part that moves.
+#[derive(Template)]
+#[template(path = "progress.html")]
+struct ProgressPart {
+    order: Shown,
+}
+
+/// What moves.
+struct Shown {
+    id: Uuid,
+    number: String,
+    version: i32,
+    headline: Headline,
+    steps: Vec<Step>,
+    /// What is expected; nothing once the order has ended.
+    estimate: Option<String>,
+    can_cancel: bool,
+    declined: bool,
+    /// Nothing more comes that a customer waits for.
+    is_settled: bool,
+}
+
+struct Item {
+    name: String,
+    picture: String,
+    quantity: i32,
+    price: String,
+    amount: String,
+}
+
+/// There is no such order, or its link does not open it: nobody is told which.
+#[derive(Template)]
+#[template(path = "not_found.html")]
+struct NotFoundPage;
+
+/// The order cannot be shown now.
+#[derive(Template)]
+#[template(path = "trouble.html")]
+struct TroublePage {
+    again_in: u64,
+}
+
+/// The order's page. With the token of a link it sets the order's cookie first, and leads to the address without it: what
+/// is in the address stays in the browser's history, and is shown to whoever looks at the screen.
+pub async fn handle(request: HttpRequest, app: Data<App>) -> HttpResponse {
+    let query = url::form_urlencoded::parse(request.query_string().as_bytes()).find(|(name, _)| name == "t");
+    let shown = match query {
+        Some((_, token)) => open(&request, &app, &token),
+        None => show(&request, &app).await,
+    };
+    shown.unwrap_or_else(|problem| trouble(&problem))
+}
+
+/// The part of the page that moves, for its script.
+pub async fn progress(request: HttpRequest, app: Data<App>) -> HttpResponse {
+    let part = async {
+        let id = auth::order(&request, &app.links)?;
+        let (order, progress, hold, _) = read(&app, id).await?;
+        Ok::<_, Problem>(html(StatusCode::OK, &ProgressPart { order: Shown::new(&app, &order, &progress, hold).await }))
+    };
+    part.await.unwrap_or_else(|problem| trouble(&problem))
+}
+
+/// Asks for the order to be cancelled, and leads back to its page, which says what became of that.
+pub async fn cancel(request: HttpRequest, app: Data<App>) -> HttpResponse {
+    let asking = async {
+        let id = auth::order(&request, &app.links)?;
+        match cancel_order::write_down(&app, id).await {
+            // The page shows what came first.
+            Err(problem) if problem.code() == Code::OrderNotCancellable => Ok(id),
+            other => other.map(|()| id),
+        }
+    };
+    match asking.await {
+        Ok(id) => see(id),
+        Err(problem) => trouble(&problem),
+    }
+}
+
+fn see(id: Uuid) -> HttpResponse {
+    let mut answer = HttpResponse::SeeOther();
+    answer.insert_header((header::LOCATION, format!("/track/{id}")));
+    answer.insert_header((header::CACHE_CONTROL, "no-store")).finish()
+}
+
+/// An order that was placed or whose link was followed: its cookie is set, and its page is next.
+pub fn opened(request: &HttpRequest, app: &App, id: Uuid, token: &str) -> HttpResponse {
+    let mut answer = see(id);
+    for cookie in cookie::open(request, &app.links, id, token) {
+        if let Ok(value) = header::HeaderValue::from_str(&cookie) {
+            answer.headers_mut().append(header::SET_COOKIE, value);
+        }
+    }
+    answer
+}
+
+fn open(request: &HttpRequest, app: &App, token: &str) -> Result<HttpResponse, Problem> {
+    let named = request.match_info().get("id").and_then(auth::canonical);
+    let id = named.filter(|id| app.links.opens(token, *id, Utc::now())).ok_or_else(Problem::order_not_found)?;
+    Ok(opened(request, app, id, token))
+}
+
+async fn show(request: &HttpRequest, app: &App) -> Result<HttpResponse, Problem> {
+    let id = auth::order(request, &app.links)?;
+    let (order, progress, hold, lines) = read(app, id).await?;
+    let item = |line: &Line| Item {
+        name: line.name.clone(),
+        picture: super::assets::picture(&line.sku),
+        quantity: line.quantity,
+        price: money(line.price, &order.currency),
+        amount: money(line.price.saturating_mul(i64::from(line.quantity)), &order.currency),
+    };
+    let page = TrackPage {
+        items: lines.iter().map(item).collect(),
+        total: money(order.total, &order.currency),
+        placed: order.created_at.format("%-d %B %Y, %H:%M UTC").to_string(),
+        order: Shown::new(app, &order, &progress, hold).await,
+    };
+    Ok(html(StatusCode::OK, &page))
+}
+
+async fn read(app: &App, id: Uuid) -> Result<(Order, Progress, Hold, Vec<Line>), Problem> {
+    let reading = async |connection: &mut Connection| {
+        let order = orders::find(connection, id).await?.ok_or_else(Problem::order_not_found)?;
+        let lines = orders::lines(connection, id).await?;
+        let progress = progress::beyond(connection, &[(id, 0)]).await?.pop().ok_or_else(Problem::order_not_found)?;
+        let events: Vec<Uuid> = progress.steps.iter().map(|step| step.event_id).collect();
+        let settled = status(&progress).is_some_and(OrderStatus::is_settled);
+        let hold = if settled { Hold::default() } else { hold::of(connection, &events).await? };
+        Ok::<_, Problem>((order, progress, hold, lines))
+    };
+    app.database.run(ANSWER_WITHIN, reading).await
+}
+
+/// `None` for one that only a newer program knows.
+fn status(progress: &Progress) -> Option<OrderStatus> {
+    progress.status.parse().ok()
+}
+
+impl Shown {
+    async fn new(app: &App, order: &Order, progress: &Progress, hold: Hold) -> Self {
+        let (status, cancel_requested) = (status(progress), progress.cancel_requested);
+        let is_settled = status.is_some_and(OrderStatus::is_settled);
+        let estimate = match status {
+            Some(status) if !is_settled => Some(expected(app, status, progress, hold).await),
+            _ => None,
+        };
+        let turned = matches!(status, Some(OrderStatus::Cancelling));
+        Self {
+            id: order.id,
+            number: order.number.clone(),
+            version: progress.version,
+            headline: steps::headline(status, cancel_requested),
+            steps: steps::steps(&progress.steps, status.unwrap_or(OrderStatus::Shipped), cancel_requested),
+            estimate,
+            can_cancel: !is_settled && !cancel_requested && !turned,
+            declined: status == Some(OrderStatus::PaymentFailed),
+            is_settled,
+        }
+    }
+}
+
+async fn expected(app: &App, status: OrderStatus, progress: &Progress, hold: Hold) -> String {
+    let Some(picture) = app.outlook.now().await else { return estimate::Estimate::Unknown.sentence(None) };
+    let path = estimate::path(status, progress.cancel_requested);
+    // Below zero where the clock was set back.
+    let waited = Duration::try_from_secs_f64(progress.age).unwrap_or_default();
+    // What is usual is so on the way to the customer, not on the way back.
+    let forward = !progress.cancel_requested && status != OrderStatus::Cancelling;
+    estimate::estimate(&picture, path, waited, hold).sentence(picture.usual.filter(|_| forward))
+}
+
+/// A problem as a page.
+fn trouble(problem: &Problem) -> HttpResponse {
+    if problem.code() == Code::OrderNotFound {
+        return html(StatusCode::NOT_FOUND, &NotFoundPage);
+    }
+    let again_in = problem.retry_seconds().unwrap_or(5);
+    let mut answer = html(problem.code().status(), &TroublePage { again_in });
+    answer.headers_mut().insert(header::RETRY_AFTER, again_in.into());
+    answer
+}

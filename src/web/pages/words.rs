@@ -1,0 +1,88 @@
+//! What people read when something they entered, or something here, is not right. The API's words are for those who write
+//! programs; these are for those who only want a mug.
+
+use crate::web::problem::{Code, FieldError, Problem};
+
+/// What to say of a field, and which the summary leads to.
+pub struct Mistake {
+    /// The field's name, which is also its id; `cart` for the cart as a whole.
+    pub field: String,
+    /// A sentence.
+    pub text: String,
+}
+
+/// What to say above everything else.
+pub struct Notice {
+    /// `bad` or `warn`, as in the stylesheet.
+    pub kind: &'static str,
+    /// In a few words.
+    pub title: &'static str,
+    /// What to do.
+    pub text: &'static str,
+}
+
+/// Each text field of the form and what is said where it is empty; the page has the same words for the script.
+const MISSING: &[(&str, &str)] = &[
+    ("name", "Enter your name."),
+    ("email", "Enter your e-mail address."),
+    ("line1", "Enter your street and number."),
+    ("city", "Enter your town."),
+    ("postal_code", "Enter your postal code."),
+    ("country", "Choose a country."),
+    ("method", "Choose a card."),
+];
+
+/// What is said of what is no e-mail address.
+pub const WRONG_EMAIL: &str = "Enter an e-mail address such as ada@example.com.";
+
+/// What is said where this field is empty.
+pub fn missing(field: &str) -> &'static str {
+    MISSING.iter().find(|(name, _)| *name == field).map_or("Enter something here.", |(_, text)| text)
+}
+
+/// A mistake that the rules of `POST /orders` found, in words for this field.
+pub fn mistake(field: Option<String>, error: &FieldError) -> Mistake {
+    let text = match (field.as_deref(), error.code) {
+        (None, "wrong_count") => "Your cart is empty: choose at least one thing.".to_owned(),
+        (Some("country"), "invalid_country") | (Some(_), "required" | "blank") => {
+            missing(field.as_deref().unwrap_or_default()).to_owned()
+        }
+        (Some("email"), "invalid_email") => WRONG_EMAIL.to_owned(),
+        (Some(_), "wrong_type" | "out_of_range") => "Choose a whole number from 1 to 99.".to_owned(),
+        (Some(_), "unknown_sku") => "We do not sell this any more: it was taken out of your cart.".to_owned(),
+        (Some("replaces"), _) => {
+            "The order that was declined cannot be paid again. This will be a new order.".to_owned()
+        }
+        (_, "card_number_refused") => {
+            "This looks like a card number. We never take card numbers: choose one of the test cards.".to_owned()
+        }
+        _ => error.detail.clone().into_owned(),
+    };
+    Mistake { field: field.unwrap_or_else(|| "cart".to_owned()), text }
+}
+
+/// What is said of a problem that is none of a field.
+pub fn notice(problem: &Problem) -> Notice {
+    let (kind, title, text) = match problem.code() {
+        Code::Overloaded | Code::TooManyRequests => (
+            "warn",
+            "We are very busy just now",
+            "Your order was not placed and nothing was charged. Your cart is kept: wait a moment and press the button again.",
+        ),
+        Code::DatabaseUnavailable | Code::RequestInProgress | Code::NotReady => (
+            "warn",
+            "We cannot tell yet whether your order was placed",
+            "Wait a moment and press the button again: it will be one order, however often you press.",
+        ),
+        Code::IdempotencyKeyReused => (
+            "warn",
+            "You have placed an order with this page already",
+            "Your mails have a link to it. If you want to order what is in the cart now as well, press the button once more.",
+        ),
+        Code::IdempotencyKeyInvalid => {
+            ("warn", "This page was too old", "Nothing was ordered. Press the button once more.")
+        }
+        _ => ("bad", "Something went wrong here", "We are looking into it. Your cart is kept: try again in a while."),
+    };
+    Notice { kind, title, text }
+}

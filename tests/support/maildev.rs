@@ -1,0 +1,100 @@
+//! The mail program that people look at mails with while they develop: maildev, from npm.
+
+use std::{net::TcpListener, path::PathBuf, process::Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{Web, until};
+
+/// A maildev of the test's own. It is killed when this is dropped.
+#[derive(Debug)]
+pub struct Maildev {
+    /// For `SMTP_URL`.
+    pub smtp_url: String,
+    web: Web,
+    // Held for their ends.
+    _process: tokio::process::Child,
+    _mails: TempDir,
+}
+
+/// A mail as maildev took it apart.
+#[derive(Debug, Clone)]
+pub struct Received {
+    /// What maildev calls it.
+    pub id: String,
+    /// The Message-ID, without its brackets.
+    pub message_id: String,
+    /// One line.
+    pub subject: String,
+    /// The text form.
+    pub text: String,
+    /// The HTML form.
+    pub html: String,
+}
+
+impl Maildev {
+    /// Starts one on free ports of 127.0.0.1 and waits until it answers.
+    ///
+    /// # Panics
+    /// When it is not installed, or does not start.
+    pub async fn start() -> Self {
+        let program =
+            PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../.dev/tools/maildev/node_modules/maildev/bin/maildev");
+        assert!(
+            program.exists(),
+            "maildev is not installed: `make test-full` does it, and so does scripts/browser.sh --full"
+        );
+        // It does not tell which port it got, so it has to be told. Both are held until both are known.
+        let ports = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+        let [smtp, http] = ports.map(|port| port.local_addr().expect("it is bound"));
+        let mails = TempDir::with_prefix("orderflow-maildev-").expect("a directory");
+        let process = tokio::process::Command::new("node")
+            .arg(program)
+            .args(["--ip", "127.0.0.1", "--smtp", &smtp.port().to_string(), "--web", &http.port().to_string()])
+            .args(["--silent", "--mail-directory", &mails.path().display().to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::inherit())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("node can be started");
+        let web = Web::new(http);
+        until("maildev answers", async || {
+            let answer = web.try_send(reqwest::Method::GET, "/healthz", &[], None).await;
+            answer.map(drop)
+        })
+        .await;
+        Self { smtp_url: format!("smtp://{smtp}"), web, _process: process, _mails: mails }
+    }
+
+    /// The mails that it has, oldest first.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub async fn mails(&self) -> Vec<Received> {
+        let answer = self.web.get("/email", &[]).await;
+        let mails = answer.body.as_array().unwrap_or_else(|| panic!("no mails: {answer:?}")).clone();
+        let text = |mail: &Value, name: &str| mail[name].as_str().unwrap_or_default().to_owned();
+        let received = |mail: &Value| Received {
+            id: text(mail, "id"),
+            message_id: text(mail, "messageId").trim_matches(['<', '>']).to_owned(),
+            subject: text(mail, "subject"),
+            text: text(mail, "text"),
+            html: text(mail, "html"),
+        };
+        mails.iter().map(received).collect()
+    }
+
+    /// Where a mail's HTML is shown as a page.
+    #[must_use]
+    pub fn page(&self, mail: &Received) -> String {
+        format!("{}/email/{}/html", self.web.root, mail.id)
+    }
+
+    /// Where a person sees this mail in the list of all.
+    #[must_use]
+    pub fn view(&self, mail: &Received) -> String {
+        format!("{}/#/email/{}", self.web.root, mail.id)
+    }
+}

@@ -1,0 +1,78 @@
+//! What people see, in a real browser. It takes Chromium, its driver and axe-core: scripts/browser.sh.
+
+mod console;
+mod harness;
+mod mails;
+mod orders;
+mod outages;
+mod pictures;
+mod shop;
+
+use std::net::TcpListener;
+
+use orderflow_tests::{Browser, Shop, Web};
+
+/// How the shop's page calls the test cards.
+const WORKS: &str = "Visa that works";
+const IS_DECLINED: &str = "Visa that is declined";
+
+const MUG: &str = "Blue stoneware mug";
+/// The simulated carrier refuses it.
+const BATTERY: &str = "Bulk lithium battery pack";
+
+/// A front end that knows the address at which the browser sees it, as it has to: what acts in a customer's name must come
+/// from its own pages.
+async fn start_web(shop: &mut Shop, settings: &[(&str, &str)]) -> Web {
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+    start_web_at(shop, &free.to_string(), settings).await
+}
+
+async fn start_web_at(shop: &mut Shop, address: &str, settings: &[(&str, &str)]) -> Web {
+    let root = format!("http://{address}");
+    let mut all = vec![("LISTEN", address), ("PUBLIC_URL", root.as_str())];
+    all.extend(settings);
+    shop.start_web_with(&all).await
+}
+
+/// Who it is for, and where it is to go.
+async fn fill_in_address(browser: &Browser) {
+    browser.fill("Name", "Ada Lovelace").await;
+    browser.fill("E-mail", "ada@example.org").await;
+    browser.fill("Street and number", "12 St James's Square").await;
+    browser.fill("Postal code", "SW1Y 4JH").await;
+    browser.fill("Town", "London").await;
+    browser.choose("Country", "United Kingdom").await;
+}
+
+/// Puts one piece into the cart, and fills in all that is asked for.
+async fn fill_in(browser: &Browser, product: &str, card: &str) {
+    browser.click("button", &format!("One more: {product}")).await;
+    fill_in_address(browser).await;
+    browser.click("radio", card).await;
+}
+
+/// Presses the button, and waits for the order's page.
+async fn place(browser: &Browser) {
+    browser.click("button", "Place order").await;
+    until_order(browser).await;
+}
+
+async fn until_order(browser: &Browser) {
+    browser.until_url("an order's page", |url| url.contains("/track/")).await;
+    browser.until_true("the order's steps are there", "return document.querySelector('ol[aria-label]') !== null").await;
+}
+
+/// Buys one piece on the shop's page that is shown.
+async fn buy(browser: &Browser, product: &str, card: &str) {
+    fill_in(browser, product, card).await;
+    place(browser).await;
+}
+
+/// What assistive technology is told of each step: `Done: Paid`.
+async fn steps(browser: &Browser) -> Vec<String> {
+    let script = "return [...document.querySelectorAll('ol[aria-label] .step-name')].map(step => step.textContent)";
+    let steps = browser.run(script).await;
+    let step =
+        |step: &serde_json::Value| step.as_str().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
+    steps.as_array().into_iter().flatten().map(step).collect()
+}

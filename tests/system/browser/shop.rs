@@ -1,0 +1,117 @@
+//! The way that most orders go: bought, and watched until the parcel is with the carrier.
+
+use std::time::Duration;
+
+use orderflow_tests::{Browser, DESKTOP, PHONE, Shop};
+
+use super::{MUG, WORKS, buy, fill_in_address, start_web, steps};
+
+/// What a page may weigh, with all that it loads, in bytes.
+const LIGHT: u64 = 100_000;
+
+/// When something has to be seen, on this machine's own network.
+const QUICK: Duration = Duration::from_millis(300);
+
+/// Fails when the page at this address is heavy, or slow each time: once may be the machine's other work.
+async fn light_and_quick(address: &str) {
+    // A first visit: nothing is in a cache.
+    let browser = Browser::open(address, PHONE).await;
+    let weight = browser.weight().await;
+    assert!(weight.bytes < LIGHT, "{address}: {weight:?}");
+    let mut paints = vec![browser.first_paint().await];
+    while paints.iter().all(|paint| *paint >= QUICK) {
+        assert!(paints.len() < 8, "{address} is painted after {paints:?}");
+        browser.refresh().await;
+        paints.push(browser.first_paint().await);
+    }
+    println!("{address}: {weight:?}, first painted after {paints:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_buy_and_see_their_order_move_without_loading_the_page_again() {
+    let mut shop = Shop::open().await;
+    let web = start_web(&mut shop, &[]).await;
+    let browser = Browser::open(&web.root, DESKTOP).await;
+    browser.axe().await;
+    buy(&browser, MUG, WORKS).await;
+    assert_eq!(
+        steps(&browser).await,
+        [
+            "Done: Order received",
+            "Now: Payment",
+            "Still to come: Set aside for you",
+            "Still to come: Handed to the carrier"
+        ]
+    );
+    browser.axe().await;
+    // A page that is loaded again forgets it.
+    browser.run("window.loaded = 'once'").await;
+
+    shop.start_worker(&["payment.*", "order.*", "email.*"]).await;
+    browser.until_text("We are setting your things aside").await;
+    shop.start_worker(&["inventory.*", "shipping.*"]).await;
+    browser.until_text("Your parcel is with the carrier").await;
+    assert_eq!(
+        steps(&browser).await,
+        ["Done: Order received", "Done: Paid", "Done: Set aside for you", "Done: Handed to the carrier"]
+    );
+    assert!(!browser.has("button", "Cancel this order").await, "it is too late");
+    assert_eq!(browser.run("return window.loaded").await, "once");
+    assert!(!browser.url().await.contains("t="), "the address opens the order for nobody else");
+    browser.axe().await;
+    browser.no_errors().await;
+    let host = format!("{}/", web.root);
+    let others = browser.requests().await.into_iter().filter(|url| !url.starts_with(&host));
+    assert_eq!(others.collect::<Vec<_>>(), Vec::<String>::new(), "nothing is loaded from elsewhere");
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_shop_is_light_and_seen_at_once() {
+    let mut shop = Shop::open().await;
+    let web = start_web(&mut shop, &[]).await;
+    light_and_quick(&web.root).await;
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a browser of its own for each page"]
+async fn an_orders_page_is_light_and_seen_at_once_on_another_device() {
+    let mut shop = Shop::open().await;
+    let web = start_web(&mut shop, &[]).await;
+    let order = web.order("MUG-BLUE", 1, orderflow_tests::VISA).await;
+    light_and_quick(&format!("{}/track/{}?t={}", web.root, order.id, order.token)).await;
+    shop.start_worker(&[]).await;
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "the main path is tested every day"]
+async fn whoever_forgets_something_is_told_where_and_loses_nothing() {
+    let mut shop = Shop::open().await;
+    let web = start_web(&mut shop, &[]).await;
+    let browser = Browser::open(&web.root, PHONE).await;
+    browser.click("button", "Place order").await;
+    browser.until_text("Please check your order").await;
+    for mistake in ["Your cart is empty: choose at least one thing.", "Enter your name.", "Choose a country."] {
+        browser.until_text(mistake).await;
+    }
+    browser.axe().await;
+    browser.click("button", &format!("One more: {MUG}")).await;
+    fill_in_address(&browser).await;
+    browser.fill("E-mail", "nobody").await;
+    browser.click("button", "Place order").await;
+    browser.until_text("Enter an e-mail address such as ada@example.com.").await;
+    browser.click("link", "Enter an e-mail address").await;
+    let focused = browser.run("return document.activeElement.labels[0].textContent").await;
+    assert_eq!(focused.as_str().map(str::trim), Some("E-mail"), "the link leads into the field");
+    assert_eq!(shop.number("SELECT count(*) FROM orders.orders").await, 0);
+    browser.refresh().await;
+    browser.until_text("14.99").await;
+    fill_in_address(&browser).await;
+    super::place(&browser).await;
+    assert_eq!(shop.number("SELECT count(*) FROM orders.orders").await, 1);
+    browser.no_errors().await;
+    shop.start_worker(&[]).await;
+    shop.close().await;
+}

@@ -1,0 +1,280 @@
+//! The console at /ops, as a browser without JavaScript sees it.
+
+use orderflow_tests::{Page, Proxy, Shop, VISA, Visitor, until};
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+
+use crate::{
+    admin::{ADA, Operators, RITA, start_web_for_operators},
+    commands::NOWHERE,
+    dead_letters::{PAYMENT, mend_payments, until_dead, until_number, with_dead_orders},
+};
+
+const QUEUE: &str = "payment.order-created";
+
+/// A form, as a browser sends it from one of the console's pages.
+async fn post(browser: &mut Visitor, path: &str, fields: &[(&str, &str)]) -> Page {
+    let origin = browser.root.clone();
+    post_from(browser, &origin, path, fields).await
+}
+
+async fn post_from(browser: &mut Visitor, origin: &str, path: &str, fields: &[(&str, &str)]) -> Page {
+    let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+    let headers = [("content-type", "application/x-www-form-urlencoded"), ("origin", origin)];
+    browser.send(Method::POST, path, &headers, Some(form)).await
+}
+
+/// A browser in which this operator is logged in.
+async fn logged_in(operators: &Operators, token: &str) -> Visitor {
+    let mut browser = Visitor::new(&operators.web);
+    let page = post(&mut browser, "/ops/login", &[("token", token)]).await;
+    assert_eq!((page.status, page.header("location")), (StatusCode::SEE_OTHER, "/ops"), "{page:?}");
+    browser
+}
+
+/// The page there, which has to be one.
+async fn page(browser: &mut Visitor, path: &str) -> Page {
+    let page = browser.get(path).await;
+    assert_eq!(page.status, StatusCode::OK, "{path}: {page:?}");
+    assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
+    assert_eq!(page.header("cache-control"), "no-store");
+    let policy = page.header("content-security-policy");
+    assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+    assert!(!page.text.contains("style=\"") && !page.text.contains(" onclick"), "{path} has what the policy forbids");
+    page
+}
+
+/// Waits until the page there has this.
+async fn until_shown(browser: &mut Visitor, path: &str, text: &str) -> Page {
+    let mut last = None;
+    until(&format!("{path} has {text}"), async || {
+        let shown = page(browser, path).await;
+        let found = if shown.text.contains(text) { Ok(()) } else { Err(shown.text.clone()) };
+        last = Some(shown);
+        found
+    })
+    .await;
+    last.expect("it was looked at")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_logs_in_sees_everything_and_logs_out() {
+    let mut shop = Shop::open().await;
+    let (web, operators) = start_web_for_operators(&mut shop, &[]).await;
+    let order = web.order("MUG-BLUE", 1, VISA).await;
+    shop.start_worker(&[]).await;
+    web.until_status(&order, "shipped").await;
+
+    let mut browser = Visitor::new(&operators.web);
+    let path = format!("/ops/orders/{}", order.id);
+    let first = browser.get(&path).await;
+    assert_eq!(first.status, StatusCode::SEE_OTHER);
+    let login = page(&mut browser, first.header("location")).await;
+    assert_eq!(login.field("next"), path);
+    let wrong = post(&mut browser, "/ops/login", &[("token", "the token of Eve")]).await;
+    assert!(wrong.status == StatusCode::UNAUTHORIZED && wrong.text.contains("No operator has this token"), "{wrong:?}");
+    assert!(browser.cookies.is_empty());
+    let opened = post(&mut browser, "/ops/login", &[("token", ADA), ("next", &path)]).await;
+    assert_eq!((opened.status, opened.header("location")), (StatusCode::SEE_OTHER, path.as_str()));
+    let cookie = opened.header("set-cookie");
+    for attribute in ["HttpOnly", "SameSite=Strict", "Path=/ops", "Max-Age=43200"] {
+        assert!(cookie.contains(attribute), "{cookie}");
+    }
+    assert!(!cookie.contains("token of Ada"), "{cookie}");
+
+    let told = page(&mut browser, &path).await;
+    for text in ["shipped", "payment.completed", "shipment.created", "ada", "Tracking"] {
+        assert!(told.text.contains(text), "{text}: {}", told.text);
+    }
+    let number = told.text.split("order-number\">").nth(1).and_then(|rest| rest.split('<').next()).expect("a number");
+    // The broker's own figures are some seconds old.
+    let overview = until_shown(&mut browser, "/ops", "<polyline").await;
+    for text in [QUEUE, "<svg class=\"flow\"", "/s accepted", "#/queues/"] {
+        assert!(overview.text.contains(text), "{text}: {}", overview.text);
+    }
+    for query in [number.to_lowercase(), "Ada%40Example.org".to_owned(), order.id.to_string()] {
+        let found = page(&mut browser, &format!("/ops/orders?q={query}&status=shipped")).await;
+        assert!(found.text.contains(&format!("href=\"{path}\"")), "{query}: {}", found.text);
+    }
+    assert!(page(&mut browser, "/ops/orders?status=pending").await.text.contains("No order is like that"));
+    let wrong = browser.get("/ops/orders?q=teapot").await;
+    assert!(wrong.status == StatusCode::BAD_REQUEST && wrong.text.contains("q has to be"), "{wrong:?}");
+    assert!(browser.get("/ops/orders/0000000000").await.text.contains("There is no such order"));
+    for path in ["/ops/dead-letters", "/ops/products", "/ops/audit"] {
+        page(&mut browser, path).await;
+    }
+    for asset in overview.loads() {
+        assert_eq!(browser.get(&asset).await.status, StatusCode::OK, "{asset}");
+    }
+    let closed = post(&mut browser, "/ops/logout", &[]).await;
+    assert!(closed.status == StatusCode::SEE_OTHER && browser.cookies.is_empty(), "{closed:?}");
+    assert_eq!(browser.get("/ops").await.status, StatusCode::SEE_OTHER);
+    assert_eq!(operators.get("/admin/audit").await["items"][0]["what"], "console.log-in");
+    let log = shop.webs()[0].log().join("\n");
+    assert!(!log.contains("token of") && !log.to_lowercase().contains("ada@example"), "{log}");
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cookie_that_is_none_opens_nothing_and_who_may_look_may_not_act() {
+    let mut shop = Shop::open().await;
+    let (_, operators) = start_web_for_operators(&mut shop, &[]).await;
+    let ada = logged_in(&operators, ADA).await;
+    let cookie = ada.cookies.values().next().expect("a cookie").clone();
+    let name = ada.cookies.keys().next().expect("a cookie").clone();
+    // A front end with another secret, as another shop has.
+    let secret = ("TOKEN_SECRET", "another secret which signs the cookies of another shop");
+    let (_, foreign) = start_web_for_operators(&mut shop, &[secret]).await;
+    let foreign = logged_in(&foreign, ADA).await.cookies[&name].clone();
+    for wrong in [String::new(), "x".to_owned(), cookie.replace("ada", "rita"), format!("{cookie}0"), foreign] {
+        let mut browser = Visitor::new(&operators.web);
+        browser.cookies.insert(name.clone(), wrong.clone());
+        for path in ["/ops", "/ops/orders", "/ops/dead-letters", "/ops/products", "/ops/audit"] {
+            assert_eq!(browser.get(path).await.status, StatusCode::SEE_OTHER, "{path} with {wrong}");
+        }
+        let form = post(&mut browser, "/ops/products/MUG-BLUE/stock", &[("available", "1")]).await;
+        assert_eq!((form.status, form.header("location")), (StatusCode::SEE_OTHER, "/ops/login?next=%2Fops"));
+    }
+    // The cookie is for the pages alone.
+    let answer = operators.web.get("/admin/orders", &[("cookie", &format!("{name}={cookie}"))]).await;
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+
+    let mut rita = logged_in(&operators, RITA).await;
+    let stock = page(&mut rita, "/ops/products").await;
+    assert!(stock.text.contains("MUG-BLUE") && !stock.text.contains("/stock\""), "{}", stock.text);
+    for path in ["/ops/products/MUG-BLUE/stock", "/ops/dead-letters/replay", "/ops/dead-letters/discard"] {
+        let refused = post(&mut rita, path, &[("available", "1"), ("queue", QUEUE), ("confirmed", "1")]).await;
+        assert!(refused.status == StatusCode::FORBIDDEN && refused.text.contains("role operate"), "{refused:?}");
+    }
+    // Another site's form, or one that does not say from where it is.
+    let mut ada = ada;
+    for origin in ["https://evil.example", "null"] {
+        let refused = post_from(&mut ada, origin, "/ops/products/MUG-BLUE/stock", &[("available", "1")]).await;
+        assert!(refused.status == StatusCode::FORBIDDEN && refused.text.contains("own pages"), "{origin}: {refused:?}");
+        let mut eve = Visitor::new(&operators.web);
+        let refused = post_from(&mut eve, origin, "/ops/login", &[("token", ADA)]).await;
+        assert!(refused.status == StatusCode::FORBIDDEN && eve.cookies.is_empty(), "{refused:?}");
+    }
+    assert_eq!(shop.number("SELECT available FROM inventory.stock WHERE sku = 'MUG-BLUE'").await, 1_000_000);
+    let set = post(&mut ada, "/ops/products/MUG-BLUE/stock", &[("available", "12")]).await;
+    assert_eq!(set.header("location"), "/ops/products?set=MUG-BLUE", "{set:?}");
+    assert!(page(&mut ada, set.header("location")).await.text.contains("The stock of MUG-BLUE is set"));
+    assert_eq!(shop.number("SELECT available FROM inventory.stock WHERE sku = 'MUG-BLUE'").await, 12);
+    for wrong in ["-1", "x", ""] {
+        let refused = post(&mut ada, "/ops/products/MUG-BLUE/stock", &[("available", wrong)]).await;
+        assert!(refused.status.is_client_error(), "{wrong}: {refused:?}");
+    }
+    let log = page(&mut ada, "/ops/audit").await;
+    assert!(log.text.contains("stock.set") && log.text.contains("MUG-BLUE"), "{}", log.text);
+    shop.execute("UPDATE inventory.stock SET available = 1000000 WHERE sku = 'MUG-BLUE'").await;
+    shop.execute("INSERT INTO inventory.movements (sku, kind, quantity) VALUES ('MUG-BLUE', 'adjusted', 999988)").await;
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_sent_again_and_thrown_away_after_a_look() {
+    let (mut shop, _, orders, probe) = with_dead_orders(3).await;
+    let (_, operators) = start_web_for_operators(&mut shop, &[]).await;
+    let mut browser = logged_in(&operators, ADA).await;
+    let letters = page(&mut browser, "/ops/dead-letters").await;
+    assert!(letters.text.contains("broken") && letters.text.contains(&orders[0].id.to_string()), "{}", letters.text);
+    // Rita sees the same, and nothing to press.
+    let mut rita = logged_in(&operators, RITA).await;
+    let seen = page(&mut rita, "/ops/dead-letters").await;
+    assert!(seen.text.contains("broken") && !seen.text.contains("Send again…"), "{}", seen.text);
+
+    // What the page's own form sends: first only what would be done.
+    let reason = letters.field("reason");
+    let fields = ["queue", "reason", "order", "message"].map(|name| (name, second(&letters, name)));
+    let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    assert_eq!((fields[0].1, reason.as_str()), (QUEUE, ""), "the search comes first");
+    let plan = post(&mut browser, "/ops/dead-letters/replay", &fields).await;
+    assert!(plan.text.contains("Send 3 messages again?"), "{}", plan.text);
+    until_dead(&probe, PAYMENT, 3).await;
+    mend_payments(&shop).await;
+    let one = [("queue", QUEUE), ("order", &orders[0].id.to_string())];
+    let discard = post(&mut browser, "/ops/dead-letters/discard", &one).await;
+    assert!(discard.text.contains("Throw away 1 message?"), "{}", discard.text);
+    until_dead(&probe, PAYMENT, 3).await;
+    let discard = post(&mut browser, "/ops/dead-letters/discard", &[&one[..], &[("confirmed", "1")]].concat()).await;
+    assert!(discard.text.contains("1 message is gone"), "{}", discard.text);
+    until_number(&shop, 1, "SELECT count(*) FROM messaging.dead_letters WHERE left_by = 'discarded'").await;
+
+    let confirmed = [&fields[..], &[("confirmed", "1"), ("canary", "1"), ("rate", "50")]].concat();
+    let begun = post(&mut browser, "/ops/dead-letters/replay", &confirmed).await;
+    assert_eq!(begun.status, StatusCode::SEE_OTHER, "{begun:?}");
+    let path = begun.header("location").to_owned();
+    until("the page says that it is done", async || {
+        let replay = browser.clone().get(&path).await;
+        if replay.text.contains(">done<") { Ok(()) } else { Err(replay.text) }
+    })
+    .await;
+    shop.until_orders("shipped", 2).await;
+    let after = page(&mut browser, "/ops/dead-letters").await;
+    assert!(after.text.contains("There is none") && after.text.contains("2 of 2"), "{}", after.text);
+    let audit = operators.get("/admin/audit?limit=3").await;
+    assert_eq!(audit["items"][0]["who"], json!("ada"), "{audit}");
+    // One order's payment was thrown away.
+    shop.close_with_dead_letters(&[(PAYMENT, 0)]).await;
+}
+
+/// The value of the second field of this name: that of the first form with a button.
+fn second(page: &Page, name: &str) -> String {
+    let hidden = format!("type=\"hidden\" name=\"{name}\" value=\"");
+    let value = page.text.split(&hidden).nth(1).and_then(|rest| rest.split('"').next());
+    value.unwrap_or_else(|| panic!("no {name}")).replace("&#34;", "\"").replace("&#38;", "&").replace("&#39;", "'")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_console_says_what_is_away_and_does_what_it_can_without() {
+    let mut shop = Shop::open().await;
+    let broker = format!("amqp://orderflow-admin:hush@{NOWHERE}/orderflow");
+    let (url, ui) = (shop.database_url(), "https://rabbit.example/ui");
+    let wire = Proxy::to(&url).await;
+    let through = wire.through(&url);
+    let away = [
+        ("AMQP_ADMIN_URL", broker.as_str()),
+        ("RABBITMQ_MANAGEMENT_URL", "http://127.0.0.1:1"),
+        ("RABBITMQ_UI_URL", ui),
+        ("TRACE_VIEWER_URL", "https://traces.example/{trace_id}"),
+        ("DATABASE_URL", through.as_str()),
+    ];
+    let (web, operators) = start_web_for_operators(&mut shop, &away).await;
+    let order = web.order("MUG-BLUE", 1, VISA).await;
+    let mut browser = logged_in(&operators, ADA).await;
+    let overview = page(&mut browser, "/ops").await;
+    assert!(overview.text.contains("Not known just now") && overview.text.contains("127.0.0.1:1"), "{}", overview.text);
+    assert!(overview.text.contains("https://rabbit.example/ui/#/queues/orderflow/payment%2Eorder%2Dcreated"));
+    let path = format!("/ops/orders/{}", order.id);
+    assert!(page(&mut browser, "/ops/orders").await.text.contains(&path));
+    assert!(page(&mut browser, &path).await.text.contains("https://traces.example/"));
+    let letters = browser.get("/ops/dead-letters").await;
+    assert!(
+        letters.status == StatusCode::SERVICE_UNAVAILABLE && letters.text.contains("RabbitMQ cannot"),
+        "{letters:?}"
+    );
+    wire.cut().await;
+    for path in ["/ops/orders", "/ops/products", "/ops/audit", path.as_str()] {
+        let page = browser.get(path).await;
+        let said = page.text.contains("The database cannot be reached");
+        assert!(page.status == StatusCode::SERVICE_UNAVAILABLE && said, "{path}: {page:?}");
+    }
+    until_shown(&mut browser, "/ops", "DATABASE_URL").await;
+    // Who has a token gets in all the same.
+    logged_in(&operators, RITA).await;
+    wire.mend().await;
+    shop.start_worker(&[]).await;
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_operators_there_is_no_console() {
+    let mut shop = Shop::open().await;
+    shop.start_web().await;
+    let mut browser = Visitor::new(&Operators::at(shop.webs()[0].logged_address("at").await).web);
+    for path in ["/ops", "/ops/login", "/ops/orders"] {
+        let page = browser.get(path).await;
+        assert!(page.status == StatusCode::FORBIDDEN && page.text.contains("Set OPERATOR_TOKENS"), "{page:?}");
+    }
+    shop.close().await;
+}

@@ -1,0 +1,353 @@
+//! deploy/kubernetes agrees with the programs, with docker-compose.yml and with what its README tells people to do, as far
+//! as no cluster is needed to tell. scripts/check_kubernetes.sh holds it against the schemas of Kubernetes and KEDA.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    time::Duration,
+};
+
+use orderflow::{
+    broker::Subscription,
+    config::{self, Source},
+};
+use serde::Deserialize as _;
+use yaml_serde::Value;
+
+use super::deployment::{FIXED, LONGEST_STOP, complete, consumed_by, image_user, programs, read, root, text, words};
+
+/// The documents of one folder, which Kubernetes and KEDA know by kind and name.
+fn documents(part: &str) -> Vec<Value> {
+    let folder = root().join("deploy/kubernetes").join(part);
+    let mut found = Vec::new();
+    for file in fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+        let file = file.expect("it can be read").path();
+        if file.file_name().is_some_and(|name| name != "kustomization.yaml") {
+            let written = fs::read_to_string(&file).expect("it can be read");
+            for document in yaml_serde::Deserializer::from_str(&written) {
+                let document = Value::deserialize(document);
+                found.push(document.unwrap_or_else(|error| panic!("{}: {error}", file.display())));
+            }
+        }
+    }
+    assert!(!found.is_empty(), "{} has no manifests", folder.display());
+    found
+}
+
+/// Those of this kind in this folder, by name without `orderflow-`.
+fn of_kind(part: &str, kind: &str) -> BTreeMap<String, Value> {
+    let known = |document: &Value| {
+        let name = text(&document["metadata"]["name"]);
+        name.strip_prefix("orderflow-").unwrap_or_else(|| panic!("{name} may be somebody else's")).to_owned()
+    };
+    documents(part).into_iter().filter(|one| one["kind"] == kind).map(|one| (known(&one), one)).collect()
+}
+
+/// What runs our image, by name without `orderflow-`: each one's pod, as Kubernetes is told of it.
+fn pods() -> BTreeMap<String, Value> {
+    let template = |one: &Value| match one["kind"].as_str() {
+        Some("CronJob") => one["spec"]["jobTemplate"]["spec"]["template"].clone(),
+        _ => one["spec"]["template"].clone(),
+    };
+    let kinds = ["Deployment", "Job", "CronJob"].into_iter().flat_map(|kind| of_kind("base", kind));
+    let found: BTreeMap<_, _> = kinds.map(|(name, one)| (name, template(&one))).collect();
+    let mut expected: BTreeSet<_> = Subscription::services().into_iter().collect();
+    expected.extend(["web", "setup", "audit", "operator"]);
+    assert_eq!(found.keys().map(String::as_str).collect::<BTreeSet<_>>(), expected);
+    found
+}
+
+/// A pod's only container.
+fn container(pod: &Value) -> &Value {
+    let all = pod["spec"]["containers"].as_sequence().expect("it has containers");
+    assert_eq!(all.len(), 1, "{all:?}");
+    &all[0]
+}
+
+/// Where a variable's value comes from.
+#[derive(Debug, Clone, PartialEq)]
+enum Given {
+    Here(String),
+    Secret { name: String, key: String, optional: bool },
+}
+
+fn environment(pod: &Value) -> BTreeMap<String, Given> {
+    let read = |variable: &Value| {
+        let secret = &variable["valueFrom"]["secretKeyRef"];
+        let given = if secret.is_null() {
+            Given::Here(text(&variable["value"]))
+        } else {
+            let optional = secret["optional"].as_bool().unwrap_or(false);
+            Given::Secret { name: text(&secret["name"]), key: text(&secret["key"]), optional }
+        };
+        (text(&variable["name"]), given)
+    };
+    container(pod)["env"].as_sequence().expect("it has variables").iter().map(read).collect()
+}
+
+fn settings() -> BTreeMap<String, String> {
+    let map = of_kind("base", "ConfigMap").remove("settings").expect("there is a ConfigMap");
+    yaml_serde::from_value(map["data"].clone()).expect("a mapping from names to text")
+}
+
+/// What is in each Secret after somebody has done as the README says.
+fn secrets() -> BTreeMap<String, BTreeMap<String, String>> {
+    let readme = read("deploy/kubernetes/README.md");
+    let value = |written: &str| match written.split_once("$(openssl rand -hex ") {
+        Some((_, length)) => "ab".repeat(length.trim_end_matches(')').parse().expect("a number of bytes")),
+        None => written.replace("$web", "abab").replace("$worker", "cdcd"),
+    };
+    let made = |(secret, file): (&str, &str)| {
+        let command = format!("kubectl create secret generic {secret} --from-env-file={file}\n");
+        assert!(readme.contains(&command), "the README does not make {secret}");
+        let lines = readme.split(&format!("cat >{file} <<EOF\n")).nth(1).and_then(|rest| rest.split("EOF\n").next());
+        let pairs = lines.expect("the README writes its file").lines().filter_map(|line| line.split_once('='));
+        (secret.to_owned(), pairs.map(|(key, written)| (key.to_owned(), value(written))).collect())
+    };
+    [("orderflow", "programs.env"), ("orderflow-operator", "operator.env")].map(made).into()
+}
+
+#[test]
+fn every_program_starts_with_the_settings_that_it_is_given() {
+    let (settings, secrets) = (settings(), secrets());
+    for (name, pod) in pods() {
+        let map = &container(&pod)["envFrom"];
+        assert_eq!(map[0]["configMapRef"]["name"], "orderflow-settings", "{name}");
+        let mut given = settings.clone();
+        for (variable, source) in environment(&pod) {
+            match source {
+                Given::Here(value) => {
+                    given.insert(variable, value);
+                }
+                Given::Secret { name: secret, key, optional } => match secrets[&secret].get(&key) {
+                    Some(value) => {
+                        given.insert(variable, value.clone());
+                    }
+                    None => assert!(optional, "{name} does not start without {key}, which the README does not make"),
+                },
+            }
+        }
+        assert_eq!(complete(&name, &given.into_iter().collect::<Source>()), Ok(()), "{name}");
+    }
+}
+
+#[test]
+fn every_setting_named_exists_and_no_secret_stands_in_a_file() {
+    let known = |name: &str| config::ALL.iter().find(|setting| setting.name == name);
+    for name in settings().keys() {
+        assert!(known(name).is_some_and(|setting| !setting.secret), "{name} is in the ConfigMap");
+    }
+    for (pod, described) in pods() {
+        for (name, given) in environment(&described) {
+            let setting = known(&name).unwrap_or_else(|| panic!("{pod} is given {name}, which is no setting"));
+            assert_eq!(setting.secret, matches!(given, Given::Secret { .. }), "{name} of {pod}");
+            // What may change users and queues is not for programs that customers reach.
+            let administrators = matches!(given, Given::Secret { name, .. } if name != "orderflow");
+            assert!(!administrators || ["setup", "operator"].contains(&pod.as_str()), "{pod} is given {name}");
+        }
+    }
+    assert!(documents("base").iter().all(|document| document["kind"] != "Secret"), "a Secret stands in a file");
+}
+
+#[test]
+fn what_a_shop_tunes_is_in_the_config_map() {
+    let settings = settings();
+    for setting in config::ALL.iter().filter(|setting| setting.default.is_some() && !FIXED.contains(&setting.name)) {
+        assert!(settings.contains_key(setting.name), "base/settings.yaml does not tell of {}", setting.name);
+    }
+}
+
+#[test]
+fn each_service_has_its_workers_and_all_queues_are_consumed_once() {
+    let deployments = of_kind("base", "Deployment");
+    let mut consumed = Vec::new();
+    for service in Subscription::services() {
+        let worker = deployments.get(service);
+        let worker = worker.unwrap_or_else(|| panic!("deploy/kubernetes/base has no Deployment orderflow-{service}"));
+        consumed.extend(consumed_by(service, &words(&container(&worker["spec"]["template"])["command"])));
+        // Whoever applies it again would otherwise end what KEDA has started.
+        assert!(worker["spec"]["replicas"].is_null(), "{service} has a number of processes");
+    }
+    consumed.sort_unstable();
+    let mut all = Subscription::ALL.to_vec();
+    all.sort_unstable();
+    assert_eq!(consumed, all);
+}
+
+/// A file as it would be for a service without a name.
+fn nameless(file: &Value, service: &str) -> String {
+    let written = yaml_serde::to_string(file).expect("it is YAML");
+    let named = [("orderflow-", ""), ("component: ", ""), ("", ".*"), ("service=\"", "\"")];
+    named.iter().fold(written, |written, (before, after)| {
+        written.replace(&format!("{before}{service}{after}"), &format!("{before}SERVICE{after}"))
+    })
+}
+
+#[test]
+fn services_differ_in_nothing_but_their_name() {
+    for (part, kind) in [("base", "Deployment"), ("scaling", "ScaledObject")] {
+        let all = of_kind(part, kind);
+        let bare: BTreeSet<_> = Subscription::services().iter().map(|one| nameless(&all[*one], one)).collect();
+        assert_eq!(bare.len(), 1, "the files of {part} are not alike: {bare:#?}");
+    }
+}
+
+/// The figure is a number of processes. Divided by 1 and by nothing else it is how many KEDA wants.
+#[test]
+fn each_service_is_scaled_by_the_processes_that_it_needs() {
+    let scaled = of_kind("scaling", "ScaledObject");
+    assert_eq!(scaled.keys().map(String::as_str).collect::<Vec<_>>(), Subscription::services());
+    for (service, object) in scaled {
+        let spec = &object["spec"];
+        assert_eq!(spec["scaleTargetRef"]["name"], format!("orderflow-{service}").as_str());
+        let triggers = spec["triggers"].as_sequence().expect("it has triggers");
+        assert_eq!(triggers.len(), 1, "{service}: the greatest of several would decide");
+        assert_eq!((&triggers[0]["type"], &triggers[0]["metricType"]), (&"prometheus".into(), &"AverageValue".into()));
+        let mut told: BTreeMap<String, String> =
+            yaml_serde::from_value(triggers[0]["metadata"].clone()).expect("a mapping from names to text");
+        assert!(told.remove("serverAddress").is_some_and(|address| address.starts_with("http")), "{service}");
+        let query = format!("max(orderflow:service_processes_needed{{service=\"{service}\"}})");
+        let expected = [("query", query.as_str()), ("threshold", "1"), ("ignoreNullValues", "false")];
+        assert_eq!(told, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into(), "{service}");
+        let [least, fallback, most] =
+            [&spec["minReplicaCount"], &spec["fallback"]["replicas"], &spec["maxReplicaCount"]]
+                .map(|number| number.as_u64().expect("a number"));
+        assert!(1 <= least && least <= fallback && fallback < most, "{service}: {least}, {fallback}, {most}");
+    }
+}
+
+#[test]
+fn the_rule_that_scales_is_recorded() {
+    let rules = fs::read_dir(root().join("monitoring")).expect("there is monitoring");
+    let written = rules.map(|file| fs::read_to_string(file.expect("a file").path()).unwrap_or_default());
+    assert!(written.into_iter().any(|file| file.contains("- record: orderflow:service_processes_needed\n")));
+}
+
+#[test]
+fn containers_may_do_no_more_than_they_need() {
+    let manifest = read("Cargo.toml");
+    let version = manifest.lines().find_map(|line| line.strip_prefix("version = ")).expect("a version");
+    let image = format!("orderflow:{}", version.trim_matches('"'));
+    for (name, pod) in pods() {
+        let (spec, container) = (&pod["spec"], container(&pod));
+        assert_eq!(container["image"], image.as_str(), "{name}");
+        let user = &spec["securityContext"];
+        let numbers = ["runAsUser", "runAsGroup"].map(|one| user[one].as_u64().expect("a number").to_string());
+        assert_eq!(numbers.join(":"), image_user(), "{name} does not run as the image's user");
+        assert_eq!(user["runAsNonRoot"].as_bool(), Some(true), "{name}");
+        assert_eq!(user["seccompProfile"]["type"], "RuntimeDefault", "{name}");
+        let may = &container["securityContext"];
+        assert_eq!(may["readOnlyRootFilesystem"].as_bool(), Some(true), "{name}");
+        assert_eq!(may["allowPrivilegeEscalation"].as_bool(), Some(false), "{name}");
+        assert_eq!(words(&may["capabilities"]["drop"]), ["ALL"], "{name}");
+        assert!(may["privileged"].is_null() && may["capabilities"]["add"].is_null(), "{name}");
+        assert_eq!(spec["automountServiceAccountToken"].as_bool(), Some(false), "{name} may ask the cluster");
+        assert!(["hostNetwork", "hostPID", "hostIPC"].iter().all(|one| spec[*one].is_null()), "{name}");
+        assert!(!container["resources"]["limits"]["memory"].is_null(), "{name} may take all memory");
+        let wanted = &container["resources"]["requests"];
+        assert!(!wanted["memory"].is_null() && !wanted["cpu"].is_null(), "{name} is put on a node that is full");
+    }
+}
+
+#[test]
+fn a_program_is_given_the_time_that_it_takes_to_stop() {
+    let compose = programs();
+    // The operator's pod runs nothing of ours when it is ended, and an audit only reads.
+    for (name, pod) in pods().into_iter().filter(|(name, _)| !["operator", "audit"].contains(&name.as_str())) {
+        let grace = Duration::from_secs(pod["spec"]["terminationGracePeriodSeconds"].as_u64().expect("a number"));
+        let there = text(&compose[&name]["stop_grace_period"]);
+        assert_eq!(Ok(grace), humantime::parse_duration(&there), "{name}, and in docker-compose.yml");
+        let before = &container(&pod)["lifecycle"]["preStop"]["exec"]["command"];
+        let before = if before.is_null() { 0 } else { words(before)[1].parse().expect("seconds") };
+        assert!(grace > LONGEST_STOP + Duration::from_secs(before), "{name} is killed after {grace:?}");
+    }
+}
+
+#[test]
+fn commands_are_those_of_compose() {
+    let compose = programs();
+    for (name, pod) in pods() {
+        if let Some(service) = compose.get(&name) {
+            assert_eq!(words(&container(&pod)["command"]), words(&service["command"]), "{name}");
+        }
+    }
+}
+
+/// Everything that Kubernetes and Prometheus ask is asked where the program answers it.
+#[test]
+fn probes_and_metrics_go_where_the_programs_listen() {
+    let services = Subscription::services().into_iter().map(|service| (service, "WORKER_LISTEN", "metrics"));
+    for (name, metrics, probed) in services.chain([("web", "OPS_LISTEN", "http")]) {
+        let pod = &pods()[name];
+        let (container, environment) = (container(pod), environment(pod));
+        let port = |setting: &str| match &environment[setting] {
+            Given::Here(address) => {
+                let number = address.strip_prefix("0.0.0.0:").expect("it listens on the pod's addresses");
+                number.parse::<u64>().expect("a port")
+            }
+            secret @ Given::Secret { .. } => panic!("{name}: {setting} is {secret:?}"),
+        };
+        let ports = container["ports"].as_sequence().expect("it has ports").iter();
+        let named: BTreeMap<_, _> = ports.map(|one| (text(&one["name"]), one["containerPort"].as_u64())).collect();
+        assert_eq!(named["metrics"], Some(port(metrics)), "{name}");
+        assert_eq!(pod["metadata"]["annotations"]["prometheus.io/port"], port(metrics).to_string().as_str(), "{name}");
+        if name == "web" {
+            assert_eq!(named["http"], Some(port("LISTEN")), "{name}");
+        }
+        for (probe, path) in [("readinessProbe", "/readyz"), ("livenessProbe", "/healthz")] {
+            let asked = &container[probe]["httpGet"];
+            assert_eq!((&asked["path"], &asked["port"]), (&path.into(), &probed.into()), "{probe} of {name}");
+        }
+    }
+}
+
+#[test]
+fn customers_reach_the_shop_and_nothing_else() {
+    let services = of_kind("base", "Service");
+    assert_eq!(services.keys().collect::<Vec<_>>(), ["web"], "something else can be reached by a name");
+    let ports = services["web"]["spec"]["ports"].as_sequence().expect("it has ports").iter();
+    assert_eq!(ports.map(|port| text(&port["targetPort"])).collect::<Vec<_>>(), ["http"]);
+    let policies = of_kind("base", "NetworkPolicy");
+    let labels = |name: &str| -> BTreeMap<String, String> {
+        let one = &policies[name]["spec"]["podSelector"]["matchLabels"];
+        yaml_serde::from_value(one.clone()).expect("labels")
+    };
+    // Without this one, whatever no other policy is about would be open.
+    assert_eq!(labels("nobody").len(), 1, "it is not about all of our pods");
+    assert_eq!(policies["nobody"]["spec"]["ingress"].as_sequence().map(Vec::len), Some(0));
+    assert_eq!(labels("customers").get("app.kubernetes.io/component").map(String::as_str), Some("web"));
+    for (name, policy) in &policies {
+        for rule in policy["spec"]["ingress"].as_sequence().expect("it has rules") {
+            let ports = rule["ports"].as_sequence().expect("a rule names its ports").iter();
+            let inside = ports.map(|port| text(&port["port"])).any(|port| port != "http");
+            assert!(!inside || !rule["from"][0]["podSelector"].is_null(), "{name} opens the inside to all");
+        }
+    }
+}
+
+/// A selector that matches nothing is taken without a word.
+#[test]
+fn what_selects_pods_finds_them() {
+    let pods = pods();
+    let labels = |value: &Value| -> BTreeMap<String, String> {
+        yaml_serde::from_value(value.clone()).unwrap_or_else(|error| panic!("{value:?}: {error}"))
+    };
+    let mut selectors = Vec::new();
+    for (name, one) in of_kind("base", "Deployment") {
+        selectors.push((name.clone(), labels(&one["spec"]["selector"]["matchLabels"])));
+        let spread = one["spec"]["template"]["spec"]["topologySpreadConstraints"].as_sequence().cloned();
+        let spread = spread.unwrap_or_default();
+        selectors.extend(spread.iter().map(|each| (name.clone(), labels(&each["labelSelector"]["matchLabels"]))));
+    }
+    let (services, budgets) = (of_kind("base", "Service"), of_kind("base", "PodDisruptionBudget"));
+    selectors.push(("web".to_owned(), labels(&services["web"]["spec"]["selector"])));
+    selectors.push(("web".to_owned(), labels(&budgets["web"]["spec"]["selector"]["matchLabels"])));
+    for (name, selector) in selectors {
+        assert_eq!(selector, labels(&pods[&name]["metadata"]["labels"]), "{name}");
+        let others = pods.iter().filter(|(other, _)| **other != name);
+        assert!(
+            others.into_iter().all(|(_, pod)| selector != labels(&pod["metadata"]["labels"])),
+            "{name} is not alone"
+        );
+    }
+}

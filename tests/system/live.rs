@@ -1,0 +1,252 @@
+//! Whoever watches an order is told everything, once, in order, and what polling tells too.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use orderflow::{
+    config::DatabaseConfig,
+    store::{Database, fold::fold, moved::Listener},
+};
+use orderflow_tests::{DECLINED, Order, Said, Shop, VISA, Watcher, Web};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use tokio::{sync::mpsc, time::timeout};
+use uuid::Uuid;
+
+use crate::dead_letters::until_number;
+
+/// Where a status stands among those that an order passes: what comes later is greater.
+fn place(status: &Value) -> usize {
+    let way = ["pending", "paid", "reserved", "cancelling", "shipped", "payment_failed", "cancelled"];
+    let place = way.iter().position(|known| status == known);
+    place.unwrap_or_else(|| panic!("what is {status}?"))
+}
+
+async fn entries(web: &Web, order: &Order) -> Vec<Value> {
+    let timeline = web.get_of(order, "/timeline").await;
+    assert_eq!(timeline.status, StatusCode::OK, "{timeline:?}");
+    timeline.body["entries"].as_array().expect("entries").clone()
+}
+
+/// As it stands in a message.
+fn told(entries: &[Value]) -> Vec<Value> {
+    entries.iter().map(|entry| json!({ "type": "entry", "entry": entry })).collect()
+}
+
+fn end() -> Value {
+    json!({ "type": "end", "reason": "final" })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watcher_is_told_where_the_order_stands_then_each_step_then_the_end() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    let order = web.order("MUG-BLUE", 1, VISA).await;
+    let mut watcher = web.watch(&order, None).await;
+    let snapshot = watcher.message().await;
+    let pending = web.get_of(&order, "").await.body;
+    let expected = json!({
+        "type": "snapshot", "order_id": order.id, "version": 1, "status": "pending", "cancel_requested": false,
+        "at": pending["updated_at"],
+    });
+    assert_eq!(snapshot, expected);
+    let mut knows = web.watch(&order, Some(1)).await;
+    let mut knows_nothing = web.watch(&order, Some(0)).await;
+
+    shop.start_worker(&[]).await;
+    let (messages, code) = watcher.until_closed().await;
+    assert_eq!(code, Some(1000));
+    let entries = entries(&web, &order).await;
+    assert_eq!(entries.len(), 4);
+    let all = [told(&entries), vec![end()]].concat();
+    assert_eq!(messages, all[1..]);
+    assert_eq!(knows.until_closed().await, (all[1..].to_vec(), Some(1000)));
+    assert_eq!(knows_nothing.until_closed().await, (all.clone(), Some(1000)));
+
+    // Whoever comes afterwards is told what they do not know, and the end.
+    for (after, missed) in [(0, 5), (2, 3), (4, 1)] {
+        let seen = web.watch(&order, Some(after)).await.until_closed().await;
+        assert_eq!(seen, (all[5 - missed..].to_vec(), Some(1000)), "after {after}");
+    }
+    let shipped = web.get_of(&order, "").await.body;
+    let now = json!({
+        "type": "snapshot", "order_id": order.id, "version": 4, "status": "shipped", "cancel_requested": false,
+        "at": shipped["updated_at"],
+    });
+    for after in [None, Some(5), Some(i64::from(i32::MAX))] {
+        let seen = web.watch(&order, after).await.until_closed().await;
+        assert_eq!(seen, (vec![now.clone(), end()], Some(1000)), "after {after:?}");
+    }
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_watched_by_whoever_has_its_token_and_only_by_websocket() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    let (order, other) = (web.order("MUG-BLUE", 1, VISA).await, web.order("MUG-BLUE", 1, VISA).await);
+    let unknown = Uuid::now_v7();
+    for (id, token) in [
+        (order.id, String::new()),
+        (order.id, "nonsense".to_owned()),
+        (order.id, other.token.clone()),
+        (unknown, order.token.clone()),
+    ] {
+        let refused = web.try_watch(&Order { id, token }, None).await.err();
+        let (status, problem) = refused.expect("nobody else watches");
+        assert_eq!((status, &problem["type"]), (404, &json!("/problems/order-not-found")));
+    }
+    let bearer = format!("Bearer {}", order.token);
+    let path = format!("/orders/{}/live", order.id);
+    let no_handshake = web.get(&path, &[("authorization", &bearer)]).await;
+    assert_eq!(no_handshake.status, StatusCode::UPGRADE_REQUIRED, "{no_handshake:?}");
+    assert_eq!(no_handshake.body["type"], "/problems/upgrade-required");
+    assert_eq!(
+        (&*no_handshake.headers["upgrade"], &*no_handshake.headers["sec-websocket-version"]),
+        ("websocket", "13")
+    );
+    let wrong = web.get(&format!("{path}?after=x"), &[("authorization", &bearer)]).await;
+    assert_eq!((wrong.status, &wrong.body["type"]), (StatusCode::BAD_REQUEST, &json!("/problems/invalid-parameter")));
+
+    // Who says something is told that nobody listens.
+    let mut talks = web.watch(&order, None).await;
+    talks.say("{}").await;
+    let (_, code) = talks.until_closed().await;
+    assert_eq!(code, Some(1003));
+    shop.start_worker(&[]).await;
+    shop.close().await;
+}
+
+/// The log may be ahead of the status, a watcher may not: what it is told is what polling tells.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_told_of_an_event_before_the_status_has_it() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    shop.start_worker_without(&["order.*"], &[]).await;
+    let order = web.order("MUG-BLUE", 1, VISA).await;
+    let mut watcher = web.watch(&order, Some(1)).await;
+    until_number(&shop, 4, "SELECT count(*) FROM messaging.event_log").await;
+    assert_eq!(entries(&web, &order).await.len(), 1);
+    assert_eq!(web.watch(&order, None).await.message().await["version"], 1);
+    shop.start_worker(&["order.*"]).await;
+    let (messages, code) = watcher.until_closed().await;
+    let versions: Vec<_> = messages.iter().filter_map(|message| message["entry"]["version"].as_i64()).collect();
+    assert_eq!((versions, code), (vec![2, 3, 4], Some(1000)));
+    shop.close().await;
+}
+
+/// Everything is looked at now and then as well, so only this shows that nobody has to wait for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_moves_an_order_announces_it() {
+    let mut shop = Shop::open().await;
+    let database = DatabaseConfig { url: shop.database_url().to_string().into() };
+    let database = Database::new(&database, "listener", 1).expect("a pool");
+    let listener = Listener::open(&database).await.expect("it listens");
+    let (sender, mut heard) = mpsc::unbounded_channel();
+    let listening =
+        tokio::spawn(listener.listen(move |orders| orders.for_each(|order| sender.send(order).expect("it is heard"))));
+    let web = shop.start_web().await;
+    let (cancelled, shipped) = (web.order("MUG-BLUE", 1, VISA).await, web.order("MUG-BLUE", 1, VISA).await);
+    web.cancel(&cancelled).await;
+    let patience = Duration::from_secs(30);
+    assert_eq!(timeout(patience, heard.recv()).await, Ok(Some(cancelled.id)), "the front end says so");
+    shop.start_worker(&[]).await;
+    let by_worker = async { while heard.recv().await.expect("it listens") != shipped.id {} };
+    timeout(patience, by_worker).await.expect("the order service says so");
+    listening.abort();
+    shop.close().await;
+}
+
+/// As when the process that moved it ended right after its commit.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_that_nobody_announced_is_told_all_the_same() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    shop.start_worker_without(&["order.*"], &[]).await;
+    let order = web.order("MUG-BLUE", 1, VISA).await;
+    let mut watcher = web.watch(&order, Some(1)).await;
+    until_number(&shop, 4, "SELECT count(*) FROM messaging.event_log").await;
+    fold(&mut shop.database().await, &[order.id]).await.expect("it is moved");
+    let (messages, code) = watcher.until_closed().await;
+    assert_eq!((messages.len(), code), (4, Some(1000)), "{messages:?}");
+    shop.start_worker(&["order.*"]).await;
+    shop.close().await;
+}
+
+/// As a client asks: again, where the front end has too much to do.
+async fn ask(web: &Web, order: &Order) -> Value {
+    let mut answered = Value::Null;
+    orderflow_tests::until("the order is shown", async || {
+        let answer = web.get_of(order, "").await;
+        if answer.status != StatusCode::OK {
+            return Err(answer);
+        }
+        answered = answer.body;
+        Ok(())
+    })
+    .await;
+    answered
+}
+
+/// Follows one order to its end, and asks for it after each message.
+async fn follow(web: &Web, order: &Order, mut watcher: Watcher) -> Vec<Value> {
+    let (mut seen, mut last) = (Vec::new(), (0, 0));
+    loop {
+        let message = match watcher.said().await {
+            Said::Message(message) => message,
+            Said::Ping => continue,
+            Said::Closed(code) => {
+                assert_eq!(code, Some(1000), "order {}", order.id);
+                assert_eq!(seen.pop(), Some(end()), "order {}", order.id);
+                return seen;
+            }
+        };
+        let here = if message["type"] == "snapshot" { &message } else { &message["entry"] };
+        if let Some(version) = here["version"].as_i64() {
+            let now = (version, place(&here["status"]));
+            assert!(seen.is_empty() || version == last.0 + 1, "order {}: {seen:?}, then {message}", order.id);
+            assert!(now.1 >= last.1, "order {} went back: {seen:?}, then {message}", order.id);
+            let asked = ask(web, order).await;
+            let polled = (asked["version"].as_i64().expect("a version"), place(&asked["status"]));
+            assert!(polled.0 >= now.0 && polled.1 >= now.1, "{asked} is behind {message}");
+            last = now;
+        }
+        seen.push(message);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_orders_each_watcher_at_each_front_end_sees_the_same_and_nothing_comes_after_the_end() {
+    const ORDERS: usize = 60;
+    let mut shop = Shop::open().await;
+    let (web, other) = (shop.start_web().await, shop.start_web().await);
+    shop.start_worker(&[]).await;
+    let (web, other) = (&web, &other);
+    let following = (0..ORDERS).map(|number| async move {
+        // Shipped, declined, refused by the carrier, or cancelled, which comes too late for some and early for others.
+        let (sku, method) = match number % 4 {
+            1 => ("MUG-BLUE", DECLINED),
+            2 => ("BATTERY-BULK", VISA),
+            _ => ("MUG-BLUE", VISA),
+        };
+        let order = web.order(sku, 1, method).await;
+        let first = web.watch(&order, None).await;
+        let (second, third) = (web.watch(&order, Some(0)).await, other.watch(&order, Some(0)).await);
+        if number % 4 == 3 || number % 8 == 1 {
+            web.cancel(&order).await;
+        }
+        let (from_snapshot, all, elsewhere) =
+            tokio::join!(follow(web, &order, first), follow(other, &order, second), follow(web, &order, third));
+        assert_eq!(all, elsewhere, "order {}", order.id);
+        let known = usize::try_from(from_snapshot[0]["version"].as_i64().expect("a version")).expect("a version");
+        assert_eq!(from_snapshot[1..], all[known..], "order {}", order.id);
+        (order, all)
+    });
+    let followed = join_all(following).await;
+    shop.until_quiet().await;
+    // Once all is at rest, the end was the end.
+    for (order, seen) in &followed {
+        assert_eq!(told(&entries(web, order).await), *seen, "order {}", order.id);
+    }
+    shop.close().await;
+}

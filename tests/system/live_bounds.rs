@@ -1,0 +1,93 @@
+//! Watchers are few enough, alive, and cost nothing when they are gone.
+
+use orderflow_tests::{Said, Scrape, Shop, VISA, until};
+
+/// Waits until so many watch, by the metrics of the only front end.
+async fn until_watching(shop: &mut Shop, wanted: f64) -> Scrape {
+    let operators = shop.webs()[0].logged_address("at").await;
+    let mut last = None;
+    until(&format!("{wanted} watch"), async || {
+        let scrape = Scrape::of(operators).await;
+        let watching = scrape.sum("orderflow_live_watchers", &[]);
+        last = Some(scrape);
+        if (watching - wanted).abs() < f64::EPSILON { Ok(()) } else { Err(watching) }
+    })
+    .await;
+    last.expect("it was asked")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn there_are_only_so_many_places_and_who_leaves_makes_room() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web_with(&[("LIVE_WATCHERS", "25")]).await;
+    let (order, other) = (web.order("MUG-BLUE", 1, VISA).await, web.order("MUG-BLUE", 1, VISA).await);
+    let mut watchers = Vec::new();
+    for _ in 0..20 {
+        let mut watcher = web.watch(&order, None).await;
+        watcher.message().await;
+        watchers.push(watcher);
+    }
+    assert_eq!(web.watch(&order, None).await.until_closed().await, (Vec::new(), Some(1013)), "an order has 20 places");
+    for _ in 0..5 {
+        let mut watcher = web.watch(&other, None).await;
+        watcher.message().await;
+        watchers.push(watcher);
+    }
+    assert_eq!(web.watch(&other, None).await.until_closed().await, (Vec::new(), Some(1013)), "the process has 25");
+    // Others are served as ever.
+    assert_eq!(web.status(&other).await, "pending");
+
+    watchers.remove(0).leave().await;
+    // Without a word, as a phone that has lost its network says none.
+    drop(watchers.remove(0));
+    until_watching(&mut shop, 23.0).await;
+    let mut welcome = web.watch(&order, None).await;
+    assert_eq!(welcome.message().await["type"], "snapshot");
+    welcome.leave().await;
+
+    shop.start_worker(&[]).await;
+    for mut watcher in watchers {
+        let (_, code) = watcher.until_closed().await;
+        assert_eq!(code, Some(1000));
+    }
+    let seen = until_watching(&mut shop, 0.0).await;
+    let closed = |reason: &str| seen.sum("orderflow_live_closed_total", &[("reason", reason)]);
+    assert_eq!((closed("final"), closed("overloaded"), closed("left")), (23.0, 2.0, 3.0));
+    assert_eq!(seen.sum("orderflow_live_messages_total", &[("type", "entry")]), 23.0 * 3.0);
+    assert_eq!(seen.sum("orderflow_live_messages_total", &[("type", "snapshot")]), 26.0);
+    assert!(seen.sum("orderflow_live_lag_seconds_count", &[]) >= 23.0);
+    shop.close().await;
+}
+
+/// Takes a minute, nearly all of it waiting.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_answers_no_ping_is_closed_and_who_does_is_not() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    let order = web.order("MUG-BLUE", 1, VISA).await;
+    let mut reads = web.watch(&order, Some(1)).await;
+    // Its answers are made while it reads, so it answers nothing.
+    let does_not_read = web.watch(&order, Some(1)).await;
+    for _ in 0..2 {
+        assert_eq!(reads.said().await, Said::Ping);
+    }
+    let operators = shop.webs()[0].logged_address("at").await;
+    let mut last = None;
+    // A third ping makes sure that the first answers were heard.
+    assert_eq!(reads.said().await, Said::Ping);
+    until("the silent one is closed", async || {
+        let scrape = Scrape::of(operators).await;
+        let watching = scrape.sum("orderflow_live_watchers", &[]);
+        last = Some(scrape);
+        if watching < 2.0 { Ok(()) } else { Err(watching) }
+    })
+    .await;
+    let seen = last.expect("it was asked");
+    assert_eq!(seen.sum("orderflow_live_watchers", &[]), 1.0);
+    assert_eq!(seen.sum("orderflow_live_closed_total", &[("reason", "silent")]), 1.0);
+    drop(does_not_read);
+    shop.start_worker(&[]).await;
+    let (messages, code) = reads.until_closed().await;
+    assert_eq!((messages.len(), code), (4, Some(1000)));
+    shop.close().await;
+}

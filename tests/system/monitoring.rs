@@ -1,0 +1,202 @@
+//! A Prometheus and an Alertmanager of a test's own, with what monitoring/ tells them.
+//!
+//! What is changed for the test is changed mechanically: addresses, and lengths of time, all by the same number. The
+//! queries, their thresholds, the routes and what inhibits what stay as they are.
+
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use orderflow_tests::{Child, Shop, SmtpSink, until};
+use reqwest::{Client, Method};
+use serde_json::Value;
+use tempfile::TempDir;
+use url::Url;
+use yaml_serde::Value as Yaml;
+
+/// What stands before a length of time that is divided; windows, in brackets, are as well.
+const TIMES: [&str; 6] =
+    ["for: ", "scrape_interval: ", "scrape_timeout: ", "evaluation_interval: ", "group_wait: ", "group_interval: "];
+
+/// Both of them, running; they end when this is dropped.
+pub struct Monitoring {
+    /// What Alertmanager sent.
+    pub mails: SmtpSink,
+    root: String,
+    client: Client,
+    _running: [Child; 2],
+    _directory: TempDir,
+}
+
+/// Who is asked: the name of a job, and the addresses of its processes.
+pub type Targets<'a> = &'a [(&'a str, &'a [SocketAddr])];
+
+pub fn read(path: &str) -> String {
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
+    fs::read_to_string(file).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// An address that nobody has now.
+pub fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("it is bound")
+}
+
+impl Monitoring {
+    /// Starts them so that everything happens so many times faster, and waits until all that there is to ask answers.
+    pub async fn start(shop: &Shop, targets: Targets<'_>, faster: u32) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = |name: &str| directory.path().join(name);
+        let mails = SmtpSink::start(0).await;
+        let (prometheus, alertmanager) = (free_address(), free_address());
+
+        let post_office = mails.url.trim_start_matches("smtp://");
+        let told = shortened(&read("monitoring/alertmanager.yml"), faster).replace("mailpit:1025", post_office);
+        assert!(told.contains(post_office), "monitoring/alertmanager.yml does not name the mail server");
+        fs::write(path("alertmanager.yml"), told).expect("a file of our own");
+        for rules in ["alerts.yml", "advice.yml"] {
+            let text = shortened(&read(&format!("monitoring/{rules}")), faster);
+            fs::write(path(rules), text).expect("a file of our own");
+        }
+        let broker = rabbitmq(shop).await;
+        let config = prometheus_config(targets, broker, shop, alertmanager, faster);
+        fs::write(path("prometheus.yml"), config).expect("a file of our own");
+
+        let root = format!("http://{prometheus}");
+        let running = [
+            start("prometheus-alertmanager", &path("alertmanager.yml"), "--storage.path", &path("told"), alertmanager),
+            start("prometheus", &path("prometheus.yml"), "--storage.tsdb.path", &path("data"), prometheus),
+        ];
+        let client = Client::new();
+        let monitoring = Self { mails, root, client, _running: running, _directory: directory };
+        monitoring.until_all_answer().await;
+        monitoring
+    }
+
+    async fn until_all_answer(&self) {
+        until("Prometheus reaches all that it is to ask", async || {
+            let Some(answer) = self.try_ask("targets", &[]).await else { return Err(Value::Null) };
+            let targets = answer["activeTargets"].as_array().cloned().unwrap_or_default();
+            let up = |target: &Value| target["health"] == "up";
+            if !targets.is_empty() && targets.iter().all(up) { Ok(()) } else { Err(answer) }
+        })
+        .await;
+    }
+
+    /// Asks Prometheus's API; `None` while it does not answer.
+    pub async fn try_ask(&self, path: &str, query: &[(&str, &str)]) -> Option<Value> {
+        let url = Url::parse_with_params(&format!("{}/api/v1/{path}", self.root), query).expect("a URL");
+        let request = self.client.get(url);
+        let answer = request.timeout(Duration::from_secs(10)).send().await.ok()?;
+        let answer: Value = answer.json().await.ok()?;
+        if answer["status"] == "success" { Some(answer["data"].clone()) } else { None }
+    }
+
+    /// What a query gives now: the labels of each series, and its value.
+    pub async fn query(&self, query: &str) -> Vec<(Value, f64)> {
+        let answer = self.try_ask("query", &[("query", query)]).await;
+        let answer = answer.unwrap_or_else(|| panic!("Prometheus does not answer {query}"));
+        let series = answer["result"].as_array().cloned().unwrap_or_default();
+        let value = |one: &Value| one["value"][1].as_str().and_then(|text| text.parse().ok()).expect("a number");
+        series.iter().map(|one| (one["metric"].clone(), value(one))).collect()
+    }
+
+    /// The labels of each alert that fires now.
+    pub async fn firing(&self) -> Vec<Value> {
+        let answer = self.try_ask("alerts", &[]).await.unwrap_or_default();
+        let alerts = answer["alerts"].as_array().cloned().unwrap_or_default();
+        alerts.iter().filter(|alert| alert["state"] == "firing").map(|alert| alert["labels"].clone()).collect()
+    }
+}
+
+fn start(program: &str, config: &Path, storage: &str, data: &Path, address: SocketAddr) -> Child {
+    let arguments = [
+        format!("--config.file={}", config.display()),
+        format!("{storage}={}", data.display()),
+        format!("--web.listen-address={address}"),
+        "--log.level=warn".to_owned(),
+    ];
+    let mut arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    if program.ends_with("alertmanager") {
+        // There is one, so it looks for no others.
+        arguments.push("--cluster.listen-address=");
+    }
+    Child::start_installed(program, &arguments)
+}
+
+/// Where RabbitMQ's own figures are.
+async fn rabbitmq(shop: &Shop) -> SocketAddr {
+    let overview = shop.manage(Method::GET, "overview").await;
+    let listeners = overview["listeners"].as_array().cloned().unwrap_or_default();
+    let found = listeners.iter().find(|one| one["protocol"] == "http/prometheus").and_then(|one| one["port"].as_u64());
+    let port = found.and_then(|port| u16::try_from(port).ok()).expect("the plugin rabbitmq_prometheus is on");
+    let host = shop.servers.management_url.host_str().expect("a host");
+    format!("{host}:{port}").parse().expect("an address")
+}
+
+/// monitoring/prometheus.yml with these addresses.
+fn prometheus_config(
+    targets: Targets<'_>,
+    broker: SocketAddr,
+    shop: &Shop,
+    alertmanager: SocketAddr,
+    faster: u32,
+) -> String {
+    let text = shortened(&read("monitoring/prometheus.yml"), faster);
+    let mut config: Yaml = yaml_serde::from_str(&text).expect("it is YAML");
+    // What takes a tenth of the time on a busy machine of two cores is not late.
+    config["global"]["scrape_timeout"] = config["global"]["scrape_interval"].clone();
+    config["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"][0] = alertmanager.to_string().into();
+    for job in config["scrape_configs"].as_sequence_mut().expect("jobs") {
+        let name = job["job_name"].as_str().expect("a name").to_owned();
+        let own = targets.iter().find(|(own, _)| *own == name).map(|(_, addresses)| addresses.to_vec());
+        let addresses: Vec<_> = own.unwrap_or_else(|| vec![broker]).iter().map(ToString::to_string).collect();
+        job.as_mapping_mut().expect("settings").remove("dns_sd_configs");
+        job["static_configs"] = yaml_serde::from_str(&format!("[{{targets: {addresses:?}}}]")).expect("it is YAML");
+        if !job["params"].is_null() {
+            job["params"]["vhost"][0] = shop.name().into();
+        }
+    }
+    yaml_serde::to_string(&config).expect("it can be written")
+}
+
+/// Divides every length of time in it.
+fn shortened(text: &str, faster: u32) -> String {
+    let divided = |time: &str| {
+        let time = humantime::parse_duration(time).ok()?;
+        Some(format!("{}ms", (time / faster).as_millis()))
+    };
+    let line = |line: &str| {
+        if let Some(before) = TIMES.iter().find(|before| line.trim_start().starts_with(**before)) {
+            let (head, time) = line.split_once(before).expect("it begins with it");
+            return format!("{head}{before}{}", divided(time).unwrap_or_else(|| panic!("no length of time: {line}")));
+        }
+        let mut parts = line.split('[');
+        let mut text = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            text.push('[');
+            match part.split_once(']').and_then(|(time, rest)| Some((divided(time)?, rest))) {
+                Some((time, rest)) => text.push_str(&format!("{time}]{rest}")),
+                None => text.push_str(part),
+            }
+        }
+        text
+    };
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn lengths_of_time_are_divided_and_nothing_else_is() {
+    let text = "for: 1m\n  expr: a[5m] > 60 and b[1h]\nlist: [one, two]\n  group_wait: 15s\nrepeat_interval: 1h";
+    let expected = "for: 6000ms\n  expr: a[30000ms] > 60 and b[360000ms]\nlist: [one, two]\n  group_wait: 1500ms\nrepeat_interval: 1h";
+    assert_eq!(shortened(text, 10), expected);
+    for file in ["alerts", "advice", "prometheus", "alertmanager"] {
+        let text = read(&format!("monitoring/{file}.yml"));
+        assert_ne!(shortened(&text, 10), text, "{file} has no length of time");
+        let again = shortened(&text, 1).replace("ms", "");
+        assert_eq!(again.lines().count(), text.lines().count(), "{file}");
+    }
+}

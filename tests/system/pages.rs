@@ -1,0 +1,43 @@
+//! The customers' pages as a browser without JavaScript sees them. What the scripts add is tested in a real browser.
+
+mod checkout;
+mod opening;
+mod progress;
+
+use orderflow_tests::{Page, Visitor};
+
+/// The tests' front ends have no `PUBLIC_URL`, and this is its default.
+pub const PUBLIC_URL: &str = "http://127.0.0.1:8080";
+
+/// A form that is right, for one blue mug; with the key of the page.
+pub fn form<'a>(key: &'a str, method: &'a str) -> Vec<(&'a str, &'a str)> {
+    vec![
+        ("key", key),
+        ("name", "Ada Lovelace"),
+        ("email", "ada@example.org"),
+        ("line1", "12 St James's Square"),
+        ("line2", ""),
+        ("postal_code", "SW1Y 4JH"),
+        ("city", "London"),
+        ("country", "GB"),
+        ("method", method),
+        ("quantity-MUG-BLUE", "1"),
+        ("quantity-MUG-SAND", "0"),
+    ]
+}
+
+/// Buys one blue mug; the order's page.
+pub async fn buy(visitor: &mut Visitor, method: &str) -> String {
+    let key = visitor.get("/").await.field("key");
+    let placed = visitor.post("/checkout", &form(&key, method)).await;
+    leads_to_an_order(&placed)
+}
+
+/// Where an order that was placed leads to.
+#[track_caller]
+pub fn leads_to_an_order(placed: &Page) -> String {
+    assert_eq!(placed.status, 303, "{placed:?}");
+    let location = placed.header("location").to_owned();
+    assert!(location.starts_with("/track/") && !location.contains('?'), "{location}");
+    location
+}

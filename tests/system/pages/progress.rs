@@ -1,0 +1,122 @@
+//! What an order's page says while the order moves, and while it does not.
+
+use orderflow_tests::{DECLINED, Page, Shop, VISA, Visitor, until};
+
+use super::buy;
+
+fn named(steps: &[(&str, &str)]) -> Vec<(String, String)> {
+    steps.iter().map(|(name, state)| ((*name).to_owned(), (*state).to_owned())).collect()
+}
+
+/// Whether a browser without JavaScript loads the page again by itself.
+fn refreshes(page: &Page) -> bool {
+    page.text.contains("<noscript><meta http-equiv=\"refresh\"")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_step_is_lit_when_it_has_happened() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    let mut visitor = Visitor::new(&web);
+    let path = buy(&mut visitor, VISA).await;
+    let pending = visitor.get(&path).await;
+    let expected = [
+        ("Order received", "done"),
+        ("Payment", "now"),
+        ("Set aside for you", "next"),
+        ("Handed to the carrier", "next"),
+    ];
+    assert_eq!(pending.steps(), named(&expected));
+    assert_eq!(pending.element("headline"), "We are taking your payment");
+    assert!(refreshes(&pending) && pending.text.contains("id=\"cancel\""), "{pending:?}");
+    shop.start_worker(&[]).await;
+    shop.until_orders("shipped", 1).await;
+    let shipped = visitor.get(&path).await;
+    let expected = [
+        ("Order received", "done"),
+        ("Paid", "done"),
+        ("Set aside for you", "done"),
+        ("Handed to the carrier", "done"),
+    ];
+    assert_eq!(shipped.steps(), named(&expected));
+    assert_eq!(
+        (shipped.element("headline").as_str(), shipped.element("estimate").as_str()),
+        ("Your parcel is with the carrier", "")
+    );
+    assert!(!refreshes(&shipped) && !shipped.text.contains("id=\"cancel\""), "{shipped:?}");
+    // The part that the script asks for is the same.
+    let part = visitor.get(&format!("{path}/progress")).await;
+    assert_eq!(part.steps(), shipped.steps());
+    assert!(part.text.len() < shipped.text.len() && !part.text.contains("<html"));
+    let declined = buy(&mut visitor, DECLINED).await;
+    shop.until_orders("payment_failed", 1).await;
+    let page = visitor.get(&declined).await;
+    assert_eq!(page.steps(), named(&[("Order received", "done"), ("Card declined", "failed")]));
+    shop.until_quiet().await;
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_cancelled_by_its_button_without_a_script() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    let mut visitor = Visitor::new(&web);
+    let path = buy(&mut visitor, VISA).await;
+    let asked = visitor.post(&format!("{path}/cancel"), &[]).await;
+    assert_eq!((asked.status.as_u16(), asked.header("location")), (303, path.as_str()));
+    let page = visitor.get(&path).await;
+    assert_eq!(page.element("headline"), "We are looking whether it can still be cancelled");
+    assert!(!page.text.contains("id=\"cancel\""), "asking once is enough");
+    // The judge first, or the parcel may be with the carrier before the wish is heard.
+    let judging = ["shipping.order-cancel-requested", "order.*"];
+    shop.start_worker(&judging).await;
+    shop.until_orders("cancelling", 1).await;
+    shop.start_worker_without(&judging, &[]).await;
+    shop.until_orders("cancelled", 1).await;
+    let page = visitor.get(&path).await;
+    assert_eq!(page.element("headline"), "Your order is cancelled");
+    let shipped = buy(&mut visitor, VISA).await;
+    shop.until_orders("shipped", 1).await;
+    // Too late: the page says what came first.
+    let asked = visitor.post(&format!("{shipped}/cancel"), &[]).await;
+    assert_eq!((asked.status.as_u16(), asked.header("location")), (303, shipped.as_str()));
+    assert_eq!(visitor.get(&shipped).await.element("headline"), "Your parcel is with the carrier");
+    shop.until_quiet().await;
+    shop.close().await;
+}
+
+/// The page's estimate, once it is like this.
+async fn until_estimate(visitor: &mut Visitor, path: &str, wanted: impl Fn(&str) -> bool) -> String {
+    let mut found = String::new();
+    until("the estimate is as it should be", async || {
+        found = visitor.get(path).await.element("estimate");
+        if wanted(&found) { Ok(()) } else { Err(found.clone()) }
+    })
+    .await;
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_estimate_says_what_is_usual_and_when_a_step_stands_still() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    shop.start_worker(&[]).await;
+    let mut visitor = Visitor::new(&web);
+    buy(&mut visitor, VISA).await;
+    shop.until_orders("shipped", 1).await;
+    let worker = shop.workers().pop().expect("it runs");
+    worker.stop().await;
+    let path = buy(&mut visitor, VISA).await;
+    until_estimate(&mut visitor, &path, |text| {
+        text.starts_with("Usually ") && text.contains("one of our steps stands still at the moment")
+    })
+    .await;
+    // Only the carrier's step: the order gets as far as that, and is said to wait.
+    shop.start_worker_without(&["shipping.*"], &[]).await;
+    shop.until_orders("reserved", 1).await;
+    until_estimate(&mut visitor, &path, |text| text.contains("stands still")).await;
+    shop.start_worker(&["shipping.*"]).await;
+    shop.until_orders("shipped", 2).await;
+    shop.until_quiet().await;
+    shop.close().await;
+}

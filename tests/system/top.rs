@@ -1,0 +1,115 @@
+//! `orderflow top`, in a real terminal.
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use orderflow::broker::Subscription;
+use orderflow_tests::{Proxy, Shop, Terminal, VISA, Way, run};
+
+use crate::commands::{ended, with};
+
+/// Room for every queue.
+const LARGE: (u16, u16) = (40, 130);
+
+const BOTH_ANSWER: &str = "RabbitMQ ok  PostgreSQL ok";
+
+fn top(settings: &[(String, String)], size: (u16, u16)) -> Terminal {
+    Terminal::start("orderflow", &["top"], settings, size)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_screen_follows_an_order_and_the_terminal_is_given_back() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    shop.start_worker(&[]).await;
+    let mut top = top(&shop.operator_settings(), LARGE);
+    let before = top.modes();
+    let quiet = "orders 0/s in, 0/s settled   outbox empty   orders are taken";
+    top.until(&[BOTH_ANSWER, quiet, "payment.order-created", "email.order-cancelled", "1/1"]).await;
+    assert!(top.screen().alternate_screen() && top.screen().hide_cursor());
+    assert_ne!(top.modes(), before, "keys come one by one");
+
+    let order = web.order("MUG-BLUE", 1, "pm_card_flaky").await;
+    // One order in five seconds.
+    top.until(&["orders 0.2/s in"]).await;
+    top.until(&["0.2/s settled"]).await;
+    top.until(&["payment.order-created  #2 again ", "payment.order-created  #1 again "]).await;
+    web.until_status(&order, "shipped").await;
+
+    top.press("q");
+    assert_eq!(top.ended().await, Some(0));
+    assert_eq!(top.modes(), before);
+    assert!(!top.screen().alternate_screen() && !top.screen().hide_cursor());
+    assert_eq!(top.screen().contents().trim(), "", "nothing of it is left");
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_way_out_gives_the_terminal_back() {
+    let mut shop = Shop::open().await;
+    shop.start_worker(&[]).await;
+    // A screen that is too low for every queue shows those with something to see.
+    for leave in ["\u{1b}", "\u{3}", "SIGTERM"] {
+        let mut top = top(&shop.operator_settings(), (24, 80));
+        let before = top.modes();
+        top.until(&[BOTH_ANSWER, &format!("0 of {} queues", Subscription::ALL.len())]).await;
+        top.press("a");
+        top.until(&["payment.order-created", &format!("of {} queues", Subscription::ALL.len())]).await;
+        match leave {
+            "SIGTERM" => kill(Pid::from_raw(i32::try_from(top.id()).expect("an id")), Signal::SIGTERM).expect("sent"),
+            keys => top.press(keys),
+        }
+        assert_eq!(top.ended().await, Some(0), "{leave:?}");
+        assert_eq!(top.modes(), before, "{leave:?}");
+        assert!(!top.screen().alternate_screen() && !top.screen().hide_cursor(), "{leave:?}");
+    }
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_that_are_away_or_hang_are_named_and_it_goes_on() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    let (database, management) = (Proxy::to(&shop.database_url()).await, Proxy::to(&shop.servers.management_url).await);
+    let wired = [
+        ("DATABASE_URL", database.through(&shop.database_url()).to_string()),
+        ("RABBITMQ_MANAGEMENT_URL", management.through(&shop.servers.management_url).to_string()),
+    ];
+    let wired: Vec<_> = wired.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let mut top = top(&with(shop.operator_settings(), &wired), LARGE);
+    top.until(&[BOTH_ANSWER]).await;
+    database.stall(Way::ToClient);
+    management.cut().await;
+    top.until(&[
+        "RabbitMQ AWAY  PostgreSQL AWAY",
+        "orders: nobody can tell",
+        "cannot be reached",
+        "did not answer within",
+    ])
+    .await;
+    management.mend().await;
+    top.until(&["RabbitMQ ok  PostgreSQL AWAY"]).await;
+    // A server that hangs does not hold the keys up: all queues, scrolled, and a new screen.
+    top.press("a");
+    database.flow();
+    top.until(&[BOTH_ANSWER, "orders 0/s in"]).await;
+    web.orders(2, "MUG-BLUE", VISA).await;
+    top.until(&["none!"]).await;
+    database.stall(Way::ToClient);
+    top.until(&["PostgreSQL AWAY"]).await;
+    let asked = std::time::Instant::now();
+    top.press("q");
+    assert_eq!(top.ended().await, Some(0));
+    assert!(asked.elapsed() < std::time::Duration::from_secs(3), "{:?}", asked.elapsed());
+    shop.start_worker(&[]).await;
+    shop.until_quiet().await;
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_terminal_it_says_so() {
+    let shop = Shop::open().await;
+    ended(&run("orderflow", &["top"], &shop.operator_settings()).await, 2, &["needs a terminal", "`orderflow queues`"]);
+    ended(&run("orderflow", &["top"], &[]).await, 2, &["DATABASE_URL is not set", "AMQP_ADMIN_URL is not set"]);
+}

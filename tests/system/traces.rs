@@ -1,0 +1,217 @@
+//! One order is one trace, whatever happens to it, and no order waits for its trace.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use orderflow_tests::{Collector, Shop, Traced, VISA, body, key, until};
+use reqwest::Method;
+use tokio::net::TcpListener;
+use url::Url;
+
+use crate::dead_letters::{PAYMENT, break_payments, dlq, mend_payments, until_dead, until_number};
+
+const FLAKY: &str = "pm_card_flaky";
+
+/// Of the standard: what a client may send.
+const CLIENTS: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+/// The settings of a process of which everything is traced.
+fn traced(endpoint: &Url) -> [(&str, &str); 2] {
+    [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()), ("OTEL_TRACES_SAMPLER_ARG", "1")]
+}
+
+/// The steps with this order's id, and those of their traces.
+fn of_order(seen: &[Traced], order: &str) -> Vec<Traced> {
+    let traces: BTreeSet<&str> = seen
+        .iter()
+        .filter(|step| step.attributes.get("order.id").is_some_and(|id| id == order))
+        .map(|step| step.trace.as_str())
+        .collect();
+    assert_eq!(traces.len(), 1, "one order, one trace");
+    seen.iter().filter(|step| traces.contains(step.trace.as_str())).cloned().collect()
+}
+
+fn count(steps: &[Traced], name: &str) -> usize {
+    steps.iter().filter(|step| step.name == name).count()
+}
+
+/// Waits until the collector has this many steps of this name.
+async fn until_seen(collector: &Collector, name: &str, wanted: usize) {
+    until(&format!("{wanted} steps {name:?} are sent"), async || {
+        let found = count(&collector.seen(), name);
+        if found >= wanted { Ok(()) } else { Err(found) }
+    })
+    .await;
+}
+
+/// The order's steps, as soon as each follows from one that is there, and one alone is the first. A step is sent when it
+/// ends, which may be before the one that it follows from does.
+async fn whole_trace(collector: &Collector, order: &str) -> Vec<Traced> {
+    let mut whole = Vec::new();
+    until("every step follows from one that is there", async || {
+        let steps = of_order(&collector.seen(), order);
+        let known: BTreeSet<&str> = steps.iter().map(|step| step.id.as_str()).collect();
+        let later = steps.iter().filter(|step| !step.parent.is_empty());
+        let lost: Vec<_> = later.filter(|step| !known.contains(step.parent.as_str())).cloned().collect();
+        if !lost.is_empty() {
+            return Err(lost);
+        }
+        whole = steps;
+        Ok(())
+    })
+    .await;
+    let firsts: Vec<_> = whole.iter().filter(|step| step.parent.is_empty()).map(|step| step.name.as_str()).collect();
+    assert_eq!(firsts, ["POST /orders"]);
+    whole
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_one_trace_from_its_request_to_its_last_mail() {
+    let collector = Collector::start();
+    let mut shop = Shop::open().await;
+    let web = shop.start_web_with(&traced(&collector.endpoint)).await;
+    shop.start_worker_with(&[], &traced(&collector.endpoint)).await;
+    let (key, order) = (key(), serde_json::to_vec(&body("MUG-BLUE", 1, VISA)).expect("JSON"));
+    let headers = [("idempotency-key", key.as_str()), ("content-type", "application/json"), ("traceparent", CLIENTS)];
+    let order = web.send(Method::POST, "/orders", &headers, Some(order)).await.accepted();
+    web.until_status(&order, "shipped").await;
+    shop.until_quiet().await;
+    until_seen(&collector, "process email.shipment-created", 1).await;
+    until_seen(&collector, "publish orders.events", 4).await;
+
+    let steps = whole_trace(&collector, &order.id.to_string()).await;
+    for subscription in ["payment.order-created", "inventory.payment-completed", "shipping.inventory-reserved"] {
+        assert_eq!(count(&steps, &format!("process {subscription}")), 1, "{subscription}");
+    }
+    assert_eq!(count(&steps, "publish orders.events"), 4);
+    assert_eq!(count(&steps, "store order"), 1);
+    let mut calls: Vec<_> = steps.iter().filter_map(|step| step.attributes.get("peer.service")).collect();
+    calls.sort_unstable();
+    assert_eq!(calls, ["carrier", "mail", "mail", "payment"]);
+    assert!(steps.iter().all(|step| !step.failed), "{steps:?}");
+    let services: BTreeSet<_> = steps.iter().map(|step| step.service.as_str()).collect();
+    assert_eq!(services, BTreeSet::from(["orderflow", "orderflow-worker"]));
+
+    let first = steps.iter().find(|step| step.parent.is_empty()).expect("it hangs together");
+    assert_eq!(first.attributes["order.id"], order.id.to_string(), "who looks for the order finds its beginning");
+    assert_ne!(first.trace, "4bf92f3577b34da6a3ce929d0e0e4736", "a client decides nothing");
+    assert_eq!(first.links, BTreeSet::from(["00f067aa0ba902b7".to_owned()]), "and is linked");
+    let charged = steps.iter().find(|step| step.name == "process payment.order-created").expect("counted");
+    for (name, value) in [
+        ("messaging.system", "rabbitmq"),
+        ("messaging.operation.type", "process"),
+        ("messaging.destination.name", "payment.order-created"),
+        ("orderflow.attempt", "1"),
+    ] {
+        assert_eq!(charged.attributes.get(name).map(String::as_str), Some(value), "{name}");
+    }
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn further_attempts_are_steps_of_the_orders_trace() {
+    let collector = Collector::start();
+    let mut shop = Shop::open().await;
+    let settings = traced(&collector.endpoint);
+    let web = shop.start_web_with(&settings).await;
+    let order = web.order("MUG-BLUE", 1, FLAKY).await;
+    shop.start_worker_with(&[], &settings).await;
+    web.until_status(&order, "shipped").await;
+    shop.until_quiet().await;
+    until_seen(&collector, "settle payment.order-created", 2).await;
+    until_seen(&collector, "process payment.order-created", 3).await;
+    let steps = whole_trace(&collector, &order.id.to_string()).await;
+    let attempts: BTreeSet<_> = steps
+        .iter()
+        .filter(|step| step.name == "process payment.order-created")
+        .filter_map(|step| step.attributes.get("orderflow.attempt").cloned())
+        .collect();
+    assert_eq!(attempts, BTreeSet::from(["1", "2", "3"].map(str::to_owned)));
+    let settled: Vec<_> = steps.iter().filter(|step| step.name == "settle payment.order-created").collect();
+    assert_eq!(settled.len(), 2, "{settled:?}");
+    for (step, after) in settled.iter().zip(["0.2", "1.0"]) {
+        assert_eq!(step.attributes["orderflow.outcome"], "retried");
+        assert!(step.attributes["orderflow.retry_after_seconds"].contains(after), "{step:?}");
+        assert!(!step.failed, "an order that ships at a further attempt has not failed");
+    }
+    let failed: Vec<_> = steps.iter().filter(|step| step.failed).map(|step| step.name.as_str()).collect();
+    assert_eq!(failed, ["call payment"; 2]);
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_that_is_sent_again_goes_on_with_its_orders_trace() {
+    let collector = Collector::start();
+    let mut shop = Shop::open().await;
+    let settings = traced(&collector.endpoint);
+    let web = shop.start_web_with(&settings).await;
+    break_payments(&shop).await;
+    shop.start_worker_with(&[], &settings).await;
+    let order = web.order("MUG-BLUE", 1, VISA).await;
+    let probe = shop.probe().await;
+    until_dead(&probe, PAYMENT, 1).await;
+    until_number(&shop, 1, "SELECT count(*) FROM messaging.dead_letters").await;
+    mend_payments(&shop).await;
+    let replayed = dlq(&shop, &["replay", "--queue", &PAYMENT.queue(), "--yes"]).await;
+    assert_eq!(replayed.code, Some(0), "{replayed:?}");
+    web.until_status(&order, "shipped").await;
+    shop.until_quiet().await;
+    until_seen(&collector, "process email.shipment-created", 1).await;
+    until_seen(&collector, "publish orders.events", 4).await;
+    let steps = whole_trace(&collector, &order.id.to_string()).await;
+    let settled = steps.iter().filter(|step| step.name == "settle payment.order-created");
+    let attempts: Vec<_> = settled.filter_map(|step| step.attributes.get("orderflow.attempt")).collect();
+    assert_eq!(attempts, ["1", "2", "3"], "the last one into the dead-letter queue");
+    let dead: Vec<_> = steps.iter().filter(|step| step.failed).map(|step| step.name.as_str()).collect();
+    assert_eq!(dead, ["settle payment.order-created"]);
+    let tries = steps.iter().filter(|step| step.name == "process payment.order-created");
+    let tries: Vec<_> = tries.filter_map(|step| step.attributes.get("orderflow.attempt")).collect();
+    assert_eq!(tries, ["1", "2", "3", "1"], "sent again, it starts anew");
+    shop.close().await;
+}
+
+/// A collector that takes connections and never answers is the worst kind: nothing fails.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_hangs_or_is_not_there_costs_no_order_anything() {
+    let hangs = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let hanging: Url = format!("http://{}", hangs.local_addr().expect("bound")).parse().expect("a URL");
+    let mut connections = Vec::new();
+    let taking = tokio::spawn(async move {
+        while let Ok((connection, _)) = hangs.accept().await {
+            connections.push(connection);
+        }
+    });
+    let nobody: Url = "http://127.0.0.1:1".parse().expect("a URL");
+    for endpoint in [hanging, nobody] {
+        let mut shop = Shop::open().await;
+        let web = shop.start_web_with(&traced(&endpoint)).await;
+        shop.start_worker_with(&[], &traced(&endpoint)).await;
+        let began = Instant::now();
+        web.orders(50, "MUG-BLUE", VISA).await;
+        shop.until_orders("shipped", 50).await;
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+        shop.webs()[0].until_logged("spans cannot be sent; orders go on without").await;
+        // It also ends within the contract's 30 s.
+        shop.close().await;
+    }
+    taking.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_orders_that_are_not_sampled_nothing_is_sent() {
+    let collector = Collector::start();
+    let mut shop = Shop::open().await;
+    let none = [("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint.as_str()), ("OTEL_TRACES_SAMPLER_ARG", "0")];
+    let web = shop.start_web_with(&none).await;
+    // The first request decides for all: this worker would trace every order that begins with it.
+    shop.start_worker_with(&[], &traced(&collector.endpoint)).await;
+    let order = web.order("MUG-BLUE", 1, VISA).await;
+    web.until_status(&order, "shipped").await;
+    let unsampled = "SELECT count(*) FROM messaging.event_log WHERE traceparent LIKE '00-%-00'";
+    assert_eq!(shop.number(unsampled).await, 4);
+    // Whatever was to be sent is sent when a process ends.
+    shop.close().await;
+    assert_eq!(collector.seen(), []);
+}
