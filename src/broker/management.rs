@@ -117,13 +117,25 @@ impl Management {
     async fn apply_user(&self, user: &User, permitted: &[String]) -> Result<(), ManagementError> {
         if let Some(password) = &user.password {
             let body = json!({ "password": password.expose_secret(), "tags": user.tags });
-            self.put(&format!("users/{}", user.name), &body).await?;
+            self.put_user(user.name, &body).await?;
         }
         if user.password.is_some() || permitted.iter().any(|one| one == user.name) {
             let body = json!({ "configure": "^$", "write": user.write, "read": user.read });
             self.put(&format!("permissions/{}/{}", self.vhost(), user.name), &body).await?;
         }
         Ok(())
+    }
+
+    /// Where two make a user at once, RabbitMQ refuses all but the first instead of bringing it up to date
+    /// (seen with 3.10.8: 8 of 64 at once). It exists then, so that asking once more does.
+    async fn put_user(&self, name: &str, body: &Value) -> Result<(), ManagementError> {
+        let path = format!("users/{name}");
+        match self.put(&path, body).await {
+            Err(ManagementError::Refused { body: words, .. }) if words.contains("user_already_exists") => {
+                self.put(&path, body).await
+            }
+            done => done,
+        }
     }
 
     /// Least privilege: nobody but the administrator may declare anything.
@@ -198,4 +210,57 @@ struct User {
     tags: &'static str,
     write: String,
     read: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use actix_web::{App, HttpResponse, HttpServer, web};
+
+    use super::*;
+    use crate::config::Source;
+
+    /// A management API that says `refusal` to the first that makes a user, and takes everything else.
+    async fn refusing_once(refusal: &'static str) -> (Management, web::Data<AtomicUsize>) {
+        let asked = web::Data::new(AtomicUsize::new(0));
+        let (seen, counted) = (asked.clone(), asked.clone());
+        let server = HttpServer::new(move || {
+            let users = web::put().to(move |asked: web::Data<AtomicUsize>| async move {
+                match asked.fetch_add(1, Ordering::SeqCst) {
+                    0 => HttpResponse::BadRequest().body(refusal),
+                    _ => HttpResponse::NoContent().finish(),
+                }
+            });
+            App::new().app_data(counted.clone()).route("/api/users/{name}", users)
+        })
+        .workers(1)
+        .disable_signals()
+        .bind(("127.0.0.1", 0))
+        .expect("a port is free");
+        let address = server.addrs().first().copied().expect("it listens");
+        tokio::spawn(server.run());
+        let settings = [
+            ("AMQP_ADMIN_URL", "amqp://admin:secret@127.0.0.1:1/shop".to_owned()),
+            ("RABBITMQ_MANAGEMENT_URL", format!("http://{address}")),
+        ];
+        let source: Source = settings.map(|(name, value)| (name.to_owned(), value)).into_iter().collect();
+        (Management::new(AdminConfig::read(&source).expect("complete")).expect("a client"), seen)
+    }
+
+    #[actix_web::test]
+    async fn whoever_comes_second_with_a_user_brings_it_up_to_date() {
+        let raced = r#"{"error":"bad_request","reason":["user_already_exists","orderflow-web"]}"#;
+        let (management, asked) = refusing_once(raced).await;
+        management.put_user("orderflow-web", &json!({})).await.expect("it is there now");
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
+    }
+
+    #[actix_web::test]
+    async fn any_other_refusal_of_a_user_is_told() {
+        let (management, asked) = refusing_once(r#"{"error":"bad_request","reason":"tags_not_atoms"}"#).await;
+        let refused = management.put_user("orderflow-web", &json!({})).await.expect_err("it was refused");
+        assert!(refused.to_string().contains("tags_not_atoms"), "{refused}");
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
+    }
 }
