@@ -4,7 +4,10 @@
 use std::{path::PathBuf, time::Duration};
 
 use futures::StreamExt as _;
-use orderflow_tests::{Answer, Web, key};
+use orderflow_tests::{
+    Answer, Web, key,
+    own::{Own, Wanted},
+};
 use reqwest::{Method, StatusCode};
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
@@ -13,7 +16,6 @@ use crate::{
     check,
     customers::{Known, Seen, Story, Wish},
     ledger::Ledger,
-    servers::{Own, Wanted},
     world::{Setup, World},
 };
 

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use orderflow::fault::Safeguard;
+use orderflow_tests::own::Own;
 use rand::{SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
@@ -12,7 +13,6 @@ use crate::{
     breakage::{self, Card, Fault, Focus, Kind},
     check,
     customers::{self, Known, Opened, Seen},
-    servers::Own,
     world::{Setup, World},
 };
 

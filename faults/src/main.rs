@@ -11,7 +11,6 @@ mod mail;
 mod mutation;
 mod program;
 mod provider;
-mod servers;
 mod stand_in;
 mod table;
 mod world;
@@ -24,12 +23,12 @@ use std::{
 
 use clap::{Parser, Subcommand, ValueEnum as _};
 use orderflow::fault::Safeguard;
+use orderflow_tests::own::{self, Installed, Own, Wanted};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     breakage::{Focus, Kind},
     campaign::{Made, Outcome, Plan},
-    servers::{Installed, Own, Wanted},
 };
 
 /// Runs Orderflow on servers of its own, breaks them on a seeded schedule, and checks that nothing is lost and nothing is
@@ -116,8 +115,8 @@ fn main() -> ExitCode {
 /// they are then.
 fn until_told(work: impl Future<Output = ExitCode>) -> ExitCode {
     orderflow::tls::install();
-    if servers::can_mount()
-        && let Err(error) = servers::enter_own_mounts()
+    if own::can_mount()
+        && let Err(error) = own::enter_own_mounts()
     {
         eprintln!("orderflow-faults: no mounts of our own can be had: {error}");
         return ExitCode::from(3);

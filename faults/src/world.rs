@@ -8,15 +8,14 @@ use std::{
 
 use nix::sys::signal::Signal;
 use orderflow::fault::Safeguard;
-use orderflow_tests::{Proxy, Shop, Stripe, Web, run};
+use orderflow_tests::{
+    Proxy, Shop, Stripe, Web,
+    own::{Own, free_port},
+    run,
+};
 use tempfile::TempDir;
 
-use crate::{
-    customers::SCARCE,
-    mail::MailServer,
-    program::Program,
-    servers::{Own, free_port},
-};
+use crate::{customers::SCARCE, mail::MailServer, program::Program};
 
 /// Long enough in all for every outage of a run, and soon enough at first to see many retries.
 const RETRY_DELAYS: &str = "1s,2s,5s,10s,20s,40s";

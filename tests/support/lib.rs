@@ -18,6 +18,7 @@ mod collector;
 mod invariants;
 mod live;
 mod maildev;
+pub mod own;
 mod process;
 mod proxy;
 mod scrape;

@@ -33,14 +33,13 @@ fn violations(outcome: &Value) -> &[Value] {
 #[tokio::test]
 async fn a_run_with_faults_finds_nothing_wrong_and_one_without_a_safeguard_does() {
     let options = ["--seed", "4", "--seconds", "10", "--faults", FAULTS];
-    let outcomes = outcomes(Duration::from_secs(400), &options, &["nothing", "inbox", "idempotency-key"]).await;
+    let outcomes = outcomes(Duration::from_secs(400), &options, &["nothing", "idempotency-key"]).await;
     assert_eq!(violations(&outcomes[0]), [Value::Null; 0], "with every safeguard");
     assert!(outcomes[0]["orders"].as_u64() > Some(100), "{:?}", outcomes[0]);
     assert!(outcomes[0]["faults"].as_object().is_some_and(|faults| !faults.is_empty()));
-    for (outcome, what) in outcomes[1..].iter().zip(["applied twice", "charged more than once"]) {
-        let found = violations(outcome).iter().any(|one| one.as_str().is_some_and(|one| one.contains(what)));
-        assert!(found, "{outcome:?}");
-    }
+    let found =
+        violations(&outcomes[1]).iter().filter_map(Value::as_str).any(|one| one.contains("charged more than once"));
+    assert!(found, "{:?}", outcomes[1]);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use orderflow::broker::{Subscription, names};
-use orderflow_tests::Way;
+use orderflow_tests::{Way, own::Own};
 use tokio::time::sleep;
 
 use super::{Aftermath, Fault, Kind};
@@ -12,7 +12,6 @@ use crate::{
     ledger::Ledger,
     mail,
     program::{self, Program},
-    servers::Own,
     world::World,
 };
 

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use clap::ValueEnum as _;
 use orderflow::fault::CrashPoint;
+use orderflow_tests::own;
 use rand::{RngExt as _, rngs::StdRng, seq::IndexedRandom as _};
 
-use crate::{program, servers};
+use crate::program;
 
 /// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, clap::ValueEnum)]
@@ -99,7 +100,7 @@ impl Kind {
     /// Why it cannot be had on this machine, if so.
     pub fn is_missing(self) -> Option<&'static str> {
         match self {
-            Self::DatabaseDiskFull | Self::BrokerDiskFull if !servers::can_mount() => {
+            Self::DatabaseDiskFull | Self::BrokerDiskFull if !own::can_mount() => {
                 Some("only root can make a small disk for the servers")
             }
             Self::ClockAhead | Self::ClockBehind if program::false_clock().is_none() => {

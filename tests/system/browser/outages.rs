@@ -1,7 +1,11 @@
 //! What people see while something is away: the front end that they watch, the broker, a worker, or room for more orders.
 
 use nix::sys::signal::Signal;
-use orderflow_tests::{Browser, DESKTOP, PHONE, Proxy, Shop, VISA, Web, body, key, until};
+use orderflow_tests::{
+    Browser, DESKTOP, PHONE, Proxy, Shop, VISA, Web, body, key,
+    own::{Own, Wanted},
+    until,
+};
 use reqwest::StatusCode;
 
 use super::{MUG, WORKS, buy, fill_in, start_web, start_web_at, steps, until_order};
@@ -61,11 +65,39 @@ async fn a_page_goes_on_by_itself_when_the_broker_was_away() {
         wire.mend().await;
     }
     shop.start_worker_with(&["shipping.*"], &[("AMQP_URL", &for_worker)]).await;
-    for page in [&browser, &other] {
+    both_arrive(&browser, &other).await;
+    shop.close().await;
+}
+
+/// The first page, which says that it was loaded once, and another show a shipped order in the end.
+async fn both_arrive(browser: &Browser, other: &Browser) {
+    for page in [browser, other] {
         page.until_text("Your parcel is with the carrier").await;
         page.no_errors().await;
     }
     assert_eq!(browser.run("return window.loaded").await, "once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "kills a broker of its own"]
+async fn a_page_goes_on_by_itself_when_the_broker_was_killed_and_started_again() {
+    let mut own = Own::start(&Wanted::default()).await;
+    let mut shop = Shop::open_on(own.servers(), "200ms,1s").await;
+    let web = start_web(&mut shop, &[]).await;
+    shop.start_worker_without(&["shipping.*"], &[]).await;
+    let browser = Browser::open(&web.root, DESKTOP).await;
+    buy(&browser, MUG, WORKS).await;
+    browser.until_text("We are handing your parcel to the carrier").await;
+    browser.run("window.loaded = 'once'").await;
+
+    own.rabbitmq.node(0).kill().await;
+    let other = Browser::open(&web.root, PHONE).await;
+    buy(&other, MUG, WORKS).await;
+    other.until_text("We are taking your payment").await;
+
+    own.rabbitmq.node(0).start().await;
+    shop.start_worker(&["shipping.*"]).await;
+    both_arrive(&browser, &other).await;
     shop.close().await;
 }
 

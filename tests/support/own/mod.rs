@@ -1,4 +1,4 @@
-//! A PostgreSQL and a RabbitMQ of a run's own, which may be killed without asking anybody.
+//! A PostgreSQL and a RabbitMQ of a test's or a fault run's own, which may be killed without asking anybody.
 
 mod broker;
 mod mounts;
@@ -16,12 +16,13 @@ use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
 };
-use orderflow_tests::Servers;
 use tempfile::TempDir;
 use tokio::{
     process::Child,
     time::{Instant, sleep},
 };
+
+use crate::Servers;
 
 pub use broker::Broker;
 pub use mounts::{Disk, can_mount, enter_own_mounts};
