@@ -25,6 +25,13 @@ export function sent() {
   } catch { /* then it is still in the cart next time */ }
 }
 
+// The shop is shown again, so that was no order yet.
+export function notSent() {
+  try {
+    sessionStorage.removeItem(SENT);
+  } catch { /* as above */ }
+}
+
 export function arrived() {
   try {
     if (sessionStorage.getItem(SENT) === null) return;

@@ -2,7 +2,8 @@
 // itself when the shop is too busy. Every order is the form's, with the key in it: sent twice, it is one order.
 
 import { money } from "./money.js";
-import { remember, remembered, sent } from "./cart.js";
+import { notSent, remember, remembered, sent } from "./cart.js";
+import { within } from "./within.js";
 
 const form = document.getElementById("shop");
 const shelves = [...form.querySelectorAll(".product")].map((element) => ({
@@ -82,7 +83,11 @@ if (!shelves.some((shelf) => quantityOf(shelf) > 0)) {
     if (Number.isInteger(quantity) && quantity >= 1 && quantity <= 99) shelf.input.value = quantity;
   }
 }
-changed();
+// A page without the catalogue knows nothing of the cart, and has to leave it as it is.
+if (shelves.length) changed();
+else showCart();
+// Whatever was sent last has come back to this page, so it has not become an order.
+notSent();
 
 // ---- What is missing, at once and beside its field. The server has the last word, in the same words.
 
@@ -102,6 +107,12 @@ function wrong(input) {
   if (!value) return input.dataset.missing ?? "";
   if (input.dataset.wrong && !/^[^\s@]+@[^\s@]+\.[^\s@]+$/.test(value)) return input.dataset.wrong;
   return "";
+}
+
+// In the summary a product's mistake says which product's.
+function named(field, text) {
+  const shelf = shelves.find((one) => one.input === field);
+  return shelf ? `${shelf.name}: ${text}` : text;
 }
 
 const fields = [...form.querySelectorAll("#checkout .field input:not([type=radio]), #checkout .field select")];
@@ -164,6 +175,9 @@ function busy(isBusy) {
   // Not disabled: whoever is on the button with a keyboard stays there.
   if (isBusy) button.setAttribute("aria-disabled", "true");
   else button.removeAttribute("aria-disabled");
+  // What is on its way is what the page shows: nothing can be changed until that is settled.
+  if (isBusy && form.querySelector("section:focus-within")) button.focus();
+  for (const part of form.querySelectorAll("section")) part.inert = isBusy;
   form.setAttribute("aria-busy", String(isBusy));
 }
 
@@ -184,13 +198,16 @@ function hand() {
   form.submit();
 }
 
-// What one try came to: "done", "hand" (the page is to be sent by the browser itself), or the seconds to wait.
+const UNREACHABLE = -1;
+
+// What one try came to: "done", "hand" (the page is to be sent by the browser itself), the seconds to wait, or
+// UNREACHABLE.
 async function attempt(body) {
   let answer;
   try {
-    answer = await fetch(form.action, { method: "POST", body, signal: AbortSignal.timeout(20_000) });
+    answer = await fetch(form.action, { method: "POST", body, signal: within(20) });
   } catch {
-    return 1;
+    return UNREACHABLE;
   }
   if (answer.redirected && answer.ok) {
     sent();
@@ -210,7 +227,8 @@ async function send() {
     if (number === TRIES) break;
     // Not all at the same moment, and ever slower.
     const wait = Math.max(Math.min(LONGEST_ASKED, outcome), Math.min(LONGEST_WAIT, 2 ** number)) * (1 + Math.random() / 4);
-    say("warn", "We are very busy just now.", `Your cart is kept. Trying again by itself in ${Math.ceil(wait)} seconds; you need not do anything.`);
+    const why = outcome === UNREACHABLE ? "We cannot be reached just now." : "We are very busy just now.";
+    say("warn", why, `Your cart is kept. Trying again by itself in ${Math.ceil(wait)} seconds; you need not do anything.`);
     await pause(wait);
     say("info", "Trying again…", "However often we try, it will be one order.");
   }
@@ -224,7 +242,7 @@ form.addEventListener("submit", (event) => {
   const mistakes = fields.map((field) => [field, wrong(field)]);
   for (const [field, text] of mistakes) tell(field, text);
   const quantities = shelves.filter((shelf) => shelf.input).map((shelf) => [shelf.input, wrongQuantity(shelf.input)]);
-  const found = [...quantities, ...mistakes].filter(([, text]) => text).map(([field, text]) => [field.id, text]);
+  const found = [...quantities, ...mistakes].filter(([, text]) => text).map(([field, text]) => [field.id, named(field, text)]);
   if (!shelves.some((shelf) => quantityOf(shelf) > 0)) found.unshift(["cart", "Your cart is empty: choose at least one thing."]);
   if (found.length) return showSummary(found);
   at("messages").replaceChildren();

@@ -2,25 +2,29 @@
 // happened. Without a socket it asks now and then; what it shows is the server's word either way.
 
 import { arrived } from "./cart.js";
+import { within } from "./within.js";
 
 const order = document.getElementById("order");
 const progress = document.getElementById("progress");
 const announcement = document.getElementById("announcement");
 const connection = document.getElementById("connection");
+const cancelFailed = document.getElementById("cancel-failed");
 const id = order.dataset.id;
 
-// Seconds. The estimate changes while nothing happens, so the page is asked for again all the same.
+// Seconds. The estimate changes while nothing happens, so the page is asked for again all the same, ever more seldom.
 const REFRESH = 4;
+const SELDOM = 15;
 const POLL = 3;
 const FIRST_WAIT = 0.5;
 const LONGEST_WAIT = 20;
 // Where nobody can watch, it is tried again so much later.
 const WHEN_FULL = 15;
-const CLOSED_RESTARTING = 1001;
 const CLOSED_FULL = 1013;
 
 const state = () => document.getElementById("state");
 const version = () => Number(state()?.dataset.version ?? 0);
+// A wish to cancel is written down before it moves the order.
+const stand = (of) => `${of?.dataset.version} ${of?.dataset.cancelRequested}`;
 const isSettled = () => state()?.dataset.settled === "true";
 const pause = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
 const jittered = (seconds) => seconds * (0.75 + Math.random() / 2);
@@ -43,9 +47,16 @@ let asking = null;
 let again = false;
 
 function show(html) {
+  const fresh = document.createElement("template");
+  fresh.innerHTML = html;
+  const moved = fresh.content.getElementById("state");
+  if (!moved) throw new Error("that is not the moving part");
+  // Where nothing happened only the estimate is written anew: whoever is about to press a button, or is being read to,
+  // is not interrupted.
+  if (stand(moved) === stand(state())) return showEstimate(fresh.content);
   const focused = document.activeElement && progress.contains(document.activeElement) ? document.activeElement.id : null;
   const before = document.getElementById("headline")?.textContent;
-  progress.innerHTML = html;
+  progress.replaceChildren(fresh.content);
   localTimes();
   const headline = document.getElementById("headline");
   if (headline.textContent !== before) {
@@ -56,9 +67,19 @@ function show(html) {
   if (focused) (document.getElementById(focused) ?? headline).focus({ preventScroll: true });
 }
 
+function showEstimate(fresh) {
+  const [now, shown] = [fresh.getElementById("estimate"), document.getElementById("estimate")];
+  if (now && shown && shown.textContent !== now.textContent) shown.textContent = now.textContent;
+}
+
 async function fetchProgress() {
   try {
-    const answer = await fetch(`/track/${id}/progress`, { signal: AbortSignal.timeout(10_000) });
+    const answer = await fetch(`/track/${id}/progress`, { signal: within(10) });
+    if (answer.status === 404) {
+      // The browser no longer has the order's cookie: the page says so, and what to do.
+      location.reload();
+      return true;
+    }
     if (!answer.ok) return false;
     show(await answer.text());
     return true;
@@ -119,13 +140,17 @@ let tag = null;
 async function poll() {
   try {
     const headers = tag ? { "If-None-Match": tag } : {};
-    const answer = await fetch(`/orders/${id}`, { headers, cache: "no-store", signal: AbortSignal.timeout(10_000) });
+    const answer = await fetch(`/orders/${id}`, { headers, cache: "no-store", signal: within(10) });
     if (answer.status === 200) {
       tag = answer.headers.get("ETag");
       if ((await answer.json()).version !== version()) await refresh();
     }
-    if (answer.ok || answer.status === 304) connection.textContent = "";
-  } catch { /* tried again by whoever called */ }
+    if (answer.ok || answer.status === 304) {
+      connection.textContent = "";
+      return;
+    }
+  } catch { /* said below, and tried again by whoever called */ }
+  connection.textContent = "The connection was lost. Connecting again…";
 }
 
 // Asks now and then for so many seconds.
@@ -146,7 +171,6 @@ async function follow() {
     if (code === CLOSED_FULL) {
       await pollFor(jittered(WHEN_FULL));
     } else {
-      if (wait > FIRST_WAIT || code !== CLOSED_RESTARTING) connection.textContent = "The connection was lost. Connecting again…";
       await pollFor(jittered(wait));
       wait = Math.min(LONGEST_WAIT, wait * 2);
     }
@@ -156,11 +180,17 @@ async function follow() {
   connection.textContent = "";
 }
 
-// The estimate moves while nothing happens.
-const ticking = setInterval(() => {
-  if (isSettled()) clearInterval(ticking);
-  else if (!document.hidden) refresh();
-}, REFRESH * 1000);
+// The estimate moves while nothing happens, less the longer that is.
+async function tick() {
+  for (let calm = REFRESH; !isSettled(); ) {
+    await pause(jittered(calm));
+    if (document.hidden || isSettled()) continue;
+    const before = version();
+    await refresh();
+    calm = version() === before ? Math.min(SELDOM, calm * 1.5) : REFRESH;
+  }
+}
+tick();
 
 if (!isSettled()) follow();
 
@@ -171,16 +201,26 @@ progress.addEventListener("submit", async (event) => {
   event.preventDefault();
   const button = document.getElementById("cancel");
   if (button.getAttribute("aria-disabled")) return;
+  const words = button.textContent;
   button.setAttribute("aria-disabled", "true");
   button.textContent = "Asking…";
-  try {
-    const answer = await fetch(`/orders/${id}/cancel`, { method: "POST", signal: AbortSignal.timeout(15_000) });
-    // 409: it has shipped, or ended otherwise; the page says so.
-    if (answer.status !== 202 && answer.status !== 409) throw new Error(answer.statusText);
-  } catch {
-    announcement.textContent = "";
-    connection.textContent = "We could not be asked to cancel just now. Please try again.";
+  cancelFailed.textContent = "";
+  const isAsked = await askToCancel();
+  if (isAsked) await refresh();
+  else cancelFailed.textContent = "We do not know whether your wish to cancel has reached us. Please try again: asking twice does no harm.";
+  if (button.isConnected) {
+    button.removeAttribute("aria-disabled");
+    button.textContent = words;
   }
-  await refresh();
-  document.getElementById("headline").focus({ preventScroll: true });
+  if (isAsked) document.getElementById("headline").focus({ preventScroll: true });
 });
+
+async function askToCancel() {
+  try {
+    const answer = await fetch(`/orders/${id}/cancel`, { method: "POST", signal: within(15) });
+    // 409: it has shipped, or ended otherwise; the page says so.
+    return answer.status === 202 || answer.status === 409;
+  } catch {
+    return false;
+  }
+}

@@ -39,8 +39,11 @@ pub const WATCHED: &[Subscription] = &[
     Subscription::OrderShipmentCreated,
     Subscription::ShippingOrderCancelRequested,
     Subscription::InventoryShipmentCancelled,
+    Subscription::InventoryShipmentFailed,
     Subscription::PaymentInventoryReleased,
+    Subscription::PaymentInventoryRejected,
     Subscription::OrderPaymentRefunded,
+    Subscription::OrderPaymentVoided,
     Subscription::OrderOrderCancelled,
 ];
 
@@ -143,7 +146,7 @@ async fn queues(database: &Database, check: &BrokerCheck) -> HashMap<Subscriptio
     };
     let mut queues = HashMap::new();
     for subscription in WATCHED {
-        // A broker that does not answer once does not answer nine times; readiness says that it is away.
+        // A broker that does not answer once does not answer twelve times; readiness says that it is away.
         let Ok(look) = check.look(&subscription.queue()).await else { return HashMap::new() };
         queues.insert(*subscription, Queue::new(look, &paces, *subscription));
     }

@@ -79,8 +79,11 @@ async fn place(request: &HttpRequest, app: &App, key: String, body: &Value) -> R
     let catalogue = app.catalogue.current().ok_or_else(Problem::database_unavailable)?;
     let outcome = match validate::order(body, &catalogue) {
         Ok(priced) => {
-            if let Some(replaced) = priced.request.replaces {
-                replaceable(request, app, replaced).await?;
+            if let Some(replaced) = priced.request.replaces
+                && let Err(problem) = replaceable(request, app, replaced).await
+            {
+                let before = app.intake.placed_before(&key, &fingerprint(&priced.request)?).await?;
+                return before.ok_or(problem)?.map_err(not_placed);
             }
             // Asked last: what can never be accepted is told so even at a bad time, or it would be sent again.
             app.gate.admit()?;

@@ -106,7 +106,7 @@ impl Hub {
         let mut watched = self.watched();
         watched.watchers = watched.watchers.saturating_sub(1);
         metrics::get().live.watching(watched.watchers);
-        // Who leaves is still counted.
+        // Who leaves is still counted. Two who leave at the same moment may count each other: see `open`.
         if watched.orders.get(&order).is_some_and(|state| state.receiver_count() <= 1) {
             watched.orders.remove(&order);
             watched.suspects.remove(&order);
@@ -134,7 +134,9 @@ impl Hub {
 
     /// Everything that is watched and can still move.
     pub fn open(&self) -> Vec<Uuid> {
-        let watched = self.watched();
+        let mut watched = self.watched();
+        // Two who left at the same moment counted each other, and so neither put the order away.
+        watched.orders.retain(|_, state| state.receiver_count() > 0);
         let open = watched.orders.iter().filter(|(_, state)| !state.borrow().is_final);
         open.map(|(order, _)| *order).collect()
     }
@@ -222,6 +224,15 @@ mod tests {
         assert_eq!(hub.open(), [other]);
         drop(third);
         assert_eq!((hub.open(), hub.watched().watchers), (vec![], 0));
+    }
+
+    #[test]
+    fn an_order_that_two_left_at_the_same_moment_is_put_away() {
+        let (hub, order) = (Hub::new(9), Uuid::now_v7());
+        let state = watch::Sender::new(Arc::new(state(order, 1)));
+        hub.watched().orders.insert(order, state);
+        assert_eq!(hub.open(), Vec::<Uuid>::new());
+        assert!(hub.watched().orders.is_empty());
     }
 
     #[test]

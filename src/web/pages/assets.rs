@@ -59,6 +59,7 @@ const ASSETS: &[Asset] = assets! {
     "shop.js"
     "style.css"
     "track.js"
+    "within.js"
 };
 
 static VERSION: LazyLock<String> = LazyLock::new(|| {

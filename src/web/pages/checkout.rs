@@ -17,6 +17,10 @@ use crate::web::{
 /// # Errors
 /// What no browser sends: a body that is no form, too large, or never ends.
 pub async fn handle(request: HttpRequest, app: Data<App>, payload: Payload) -> Result<HttpResponse, Problem> {
+    // Another site's page may send a form here too. It would fill the customer's browser with orders of strangers.
+    if request.headers().get("sec-fetch-site").is_some_and(|site| site == "cross-site") {
+        return Err(Problem::new(Code::NotFound, "Order on the shop's own page."));
+    }
     let mut entered = Entered::read(body::form(&request, payload).await?);
     let catalogue = app.catalogue.current();
     if entered.only_update {

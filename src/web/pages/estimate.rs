@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::{
     broker::Subscription,
     domain::OrderStatus,
-    store::hold::Hold,
+    events::EventKind,
+    store::{hold::Hold, progress::Step},
     web::outlook::{Picture, Queue},
 };
 
@@ -28,7 +29,8 @@ pub enum Estimate {
 }
 
 /// The queues that an order still passes. Several services take an event at the same time; these are the ones whose turn
-/// decides when the next thing happens, and at the end the one that moves the status.
+/// decides when the next thing happens, and at the end the one that moves the status. Of an order that is being undone
+/// see [`undoing`].
 pub fn path(status: OrderStatus, cancel_requested: bool) -> &'static [Subscription] {
     use Subscription::*;
     const FORWARD: &[Subscription] =
@@ -46,10 +48,29 @@ pub fn path(status: OrderStatus, cancel_requested: bool) -> &'static [Subscripti
         OrderStatus::Pending => (FORWARD, 0),
         OrderStatus::Paid => (FORWARD, 1),
         OrderStatus::Reserved => (FORWARD, 2),
-        OrderStatus::Cancelling => (BACKWARD, 1),
         _ => (NONE, 0),
     };
     path.get(passed..).unwrap_or_default()
+}
+
+/// The queues that an order still passes which is being undone: which they are depends on where it turned back.
+pub fn undoing(history: &[Step]) -> Vec<Subscription> {
+    use Subscription::*;
+    let happened = |kind: EventKind| history.iter().any(|step| step.event == kind.routing_key());
+    if happened(EventKind::PaymentRefunded) || happened(EventKind::PaymentVoided) {
+        return vec![OrderOrderCancelled];
+    }
+    let reversed = if happened(EventKind::PaymentCompleted) { OrderPaymentRefunded } else { OrderPaymentVoided };
+    let first: &[Subscription] = if happened(EventKind::InventoryReleased) {
+        &[PaymentInventoryReleased]
+    } else if happened(EventKind::InventoryRejected) {
+        &[PaymentInventoryRejected]
+    } else if happened(EventKind::ShipmentFailed) {
+        &[InventoryShipmentFailed, PaymentInventoryReleased]
+    } else {
+        &[InventoryShipmentCancelled, PaymentInventoryReleased]
+    };
+    [first, &[reversed, OrderOrderCancelled]].concat()
 }
 
 /// The estimate for an order that has these queues before it and has been where it is for `waited`.
@@ -190,10 +211,42 @@ mod tests {
     #[test]
     fn the_way_back_has_queues_of_its_own() {
         assert_eq!(path(OrderStatus::Paid, true).first(), Some(&Subscription::ShippingOrderCancelRequested));
-        assert_eq!(path(OrderStatus::Cancelling, true).len(), 4);
         assert!(path(OrderStatus::Shipped, false).is_empty());
         let queues = [path(OrderStatus::Pending, false), path(OrderStatus::Pending, true)].concat();
         assert!(queues.iter().all(|queue| WATCHED.contains(queue)), "what is on a path is watched");
+    }
+
+    fn undone_after(events: &[&str]) -> Vec<String> {
+        let step = |(event, version): (&&str, i32)| Step {
+            version,
+            event_id: uuid::Uuid::nil(),
+            event: (*event).to_owned(),
+            occurred_at: chrono::DateTime::UNIX_EPOCH,
+        };
+        let queues = undoing(&events.iter().zip(1..).map(step).collect::<Vec<_>>());
+        assert!(queues.iter().all(|queue| WATCHED.contains(queue)), "what is on a path is watched");
+        queues.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn an_order_is_undone_from_where_it_turned_back() {
+        let paid = ["order.created", "payment.completed"];
+        let end = ["order.payment-refunded", "order.order-cancelled"];
+        let after = |events: &[&str]| undone_after(&[&paid, events].concat());
+        assert_eq!(after(&["inventory.rejected"]), [&["payment.inventory-rejected"], &end[..]].concat());
+        let refused = ["inventory.shipment-failed", "payment.inventory-released"];
+        assert_eq!(after(&["inventory.reserved", "shipment.failed"]), [&refused, &end[..]].concat());
+        let stopped = ["inventory.shipment-cancelled", "payment.inventory-released"];
+        assert_eq!(after(&["shipment.cancelled"]), [&stopped, &end[..]].concat());
+        assert_eq!(
+            after(&["inventory.reserved", "shipment.failed", "inventory.released"]),
+            [&["payment.inventory-released"], &end[..]].concat()
+        );
+        assert_eq!(after(&["inventory.rejected", "payment.refunded"]), ["order.order-cancelled"]);
+        assert_eq!(
+            undone_after(&["order.created", "shipment.cancelled"]),
+            [&stopped[..], &["order.payment-voided", "order.order-cancelled"]].concat()
+        );
     }
 
     #[test]

@@ -111,15 +111,20 @@ pub fn page(
         // Random, and not a UUIDv7: nobody guesses the key of somebody else's form.
         entered.key = Uuid::from_u128(rand::random()).to_string();
     }
-    let closed = Problem::new(Code::DatabaseUnavailable, "");
-    let problem = problem.or_else(|| catalogue.is_none().then_some(&closed));
-    let mistakes = mistakes(problem, &mut entered);
-    let notice = problem.filter(|problem| problem.code() != Code::InvalidOrder).map(words::notice);
+    let mut mistakes = mistakes(problem, &mut entered);
+    let notice = match problem {
+        Some(problem) => (problem.code() != Code::InvalidOrder).then(|| words::notice(problem)),
+        None => catalogue.is_none().then_some(words::CLOSED),
+    };
     let (mut shelves, cart) = catalogue
         .map_or_else(Default::default, |catalogue| (Shelf::all(catalogue, &entered), Cart::new(catalogue, &entered)));
     for shelf in &mut shelves {
         let field = format!("{}{}", super::entered::QUANTITY, shelf.sku);
-        shelf.error = mistakes.iter().find(|mistake| mistake.field == field).map(|mistake| mistake.text.clone());
+        if let Some(mistake) = mistakes.iter_mut().find(|mistake| mistake.field == field) {
+            shelf.error = Some(mistake.text.clone());
+            // Beside its field everybody sees what it is about, in the summary nobody does.
+            mistake.text = format!("{}: {}", shelf.name, mistake.text);
+        }
     }
     let retry_after = problem.and_then(Problem::retry_seconds);
     let again = retry_after.map(|seconds| {
@@ -142,16 +147,21 @@ fn mistakes(problem: Option<&Problem>, entered: &mut Entered) -> Vec<Mistake> {
             "card_number_refused" => {
                 if let Some(field) = entered.text(&mistake.field) {
                     field.clear();
+                } else {
+                    take_out(entered, &mistake.field);
                 }
             }
-            "unknown_sku" => {
-                entered.quantities.retain(|(sku, _)| format!("{}{sku}", super::entered::QUANTITY) != mistake.field)
-            }
+            "unknown_sku" => take_out(entered, &mistake.field),
             "not_replaceable" => entered.replaces.clear(),
             _ => {}
         }
     }
     mistakes
+}
+
+/// Leaves out the product whose quantity this field is.
+fn take_out(entered: &mut Entered, field: &str) {
+    entered.quantities.retain(|(sku, _)| format!("{}{sku}", super::entered::QUANTITY) != field);
 }
 
 impl ShopPage {
@@ -184,5 +194,25 @@ impl ShopPage {
 
     fn countries(&self) -> &'static [Country] {
         &COUNTRIES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::body::to_bytes;
+
+    use super::*;
+
+    async fn text(problem: Option<&Problem>) -> String {
+        let page = page(StatusCode::OK, None, Entered::default(), problem);
+        String::from_utf8(to_bytes(page.into_body()).await.expect("it is all there").to_vec()).expect("text")
+    }
+
+    #[actix_web::test]
+    async fn who_only_looks_while_the_database_is_away_is_not_told_that_something_may_be_ordered() {
+        let looked = text(None).await;
+        assert!(looked.contains("Nothing was ordered.") && !looked.contains("We cannot tell yet"), "{looked}");
+        let ordered = text(Some(&Problem::database_unavailable())).await;
+        assert!(ordered.contains("We cannot tell yet") && !ordered.contains("Nothing was ordered."), "{ordered}");
     }
 }

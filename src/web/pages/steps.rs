@@ -124,6 +124,9 @@ pub fn headline(status: Option<OrderStatus>, cancel_requested: bool) -> Headline
         Some(OrderStatus::ActionRequired) => ("warn", "Waiting for you", "Your bank wants to hear from you"),
         Some(OrderStatus::Paid) => ("info", "Paid", "We are setting your things aside"),
         Some(OrderStatus::Reserved) => ("info", "Set aside", "We are handing your parcel to the carrier"),
+        Some(OrderStatus::Shipped) if cancel_requested => {
+            ("good", "Shipped", "Your parcel is with the carrier: it was too late to cancel")
+        }
         Some(OrderStatus::Shipped) => ("good", "Shipped", "Your parcel is with the carrier"),
         Some(OrderStatus::InTransit) => ("good", "On its way", "Your parcel is on its way"),
         Some(OrderStatus::Delivered) => ("good", "Delivered", "Your parcel has arrived"),
@@ -193,6 +196,12 @@ mod tests {
         assert_eq!(shown(&refused, OrderStatus::Cancelling, false), named(&expected));
         let asked = shown(&["order.created", "order.cancel-requested"], OrderStatus::Pending, true);
         assert_eq!(asked.last(), Some(&("Can it still be cancelled?".to_owned(), "now")));
+    }
+
+    #[test]
+    fn who_asked_too_late_is_told_so() {
+        assert_eq!(headline(Some(OrderStatus::Shipped), false).sentence, "Your parcel is with the carrier");
+        assert!(headline(Some(OrderStatus::Shipped), true).sentence.ends_with("it was too late to cancel"));
     }
 
     #[test]

@@ -39,6 +39,8 @@ struct TrackPage {
     items: Vec<Item>,
     total: String,
     placed: String,
+    /// Without scripts the page loads itself again, unless its reader asks it not to (WCAG 2.2.1 and 2.2.2).
+    still: bool,
 }
 
 /// The part that moves.
@@ -58,6 +60,7 @@ struct Shown {
     /// What is expected; nothing once the order has ended.
     estimate: Option<String>,
     can_cancel: bool,
+    cancel_requested: bool,
     declined: bool,
     /// Nothing more comes that a customer waits for.
     is_settled: bool,
@@ -80,7 +83,10 @@ struct NotFoundPage;
 #[derive(Template)]
 #[template(path = "trouble.html")]
 struct TroublePage {
+    /// In seconds.
     again_in: u64,
+    /// The order of which we do not know whether a wish to cancel it was written down: its page says so.
+    undecided: Option<Uuid>,
 }
 
 /// The order's page. With the token of a link it sets the order's cookie first, and leads to the address without it: what
@@ -91,17 +97,17 @@ pub async fn handle(request: HttpRequest, app: Data<App>) -> HttpResponse {
         Some((_, token)) => open(&request, &app, &token),
         None => show(&request, &app).await,
     };
-    shown.unwrap_or_else(|problem| trouble(&problem))
+    shown.unwrap_or_else(|problem| trouble(&problem, None))
 }
 
 /// The part of the page that moves, for its script.
 pub async fn progress(request: HttpRequest, app: Data<App>) -> HttpResponse {
     let part = async {
         let id = auth::order(&request, &app.links)?;
-        let (order, progress, hold, _) = read(&app, id).await?;
+        let (order, progress, hold) = read(&app, id).await?;
         Ok::<_, Problem>(html(StatusCode::OK, &ProgressPart { order: Shown::new(&app, &order, &progress, hold).await }))
     };
-    part.await.unwrap_or_else(|problem| trouble(&problem))
+    part.await.unwrap_or_else(|problem| trouble(&problem, None))
 }
 
 /// Asks for the order to be cancelled, and leads back to its page, which says what became of that.
@@ -116,7 +122,7 @@ pub async fn cancel(request: HttpRequest, app: Data<App>) -> HttpResponse {
     };
     match asking.await {
         Ok(id) => see(id),
-        Err(problem) => trouble(&problem),
+        Err(problem) => trouble(&problem, request.match_info().get("id").and_then(auth::canonical)),
     }
 }
 
@@ -145,7 +151,9 @@ fn open(request: &HttpRequest, app: &App, token: &str) -> Result<HttpResponse, P
 
 async fn show(request: &HttpRequest, app: &App) -> Result<HttpResponse, Problem> {
     let id = auth::order(request, &app.links)?;
-    let (order, progress, hold, lines) = read(app, id).await?;
+    let (order, progress, hold) = read(app, id).await?;
+    let bought = async |connection: &mut Connection| orders::lines(connection, id).await;
+    let lines = app.database.run(ANSWER_WITHIN, bought).await?;
     let item = |line: &Line| Item {
         name: line.name.clone(),
         picture: super::assets::picture(&line.sku),
@@ -158,19 +166,19 @@ async fn show(request: &HttpRequest, app: &App) -> Result<HttpResponse, Problem>
         total: money(order.total, &order.currency),
         placed: order.created_at.format("%-d %B %Y, %H:%M UTC").to_string(),
         order: Shown::new(app, &order, &progress, hold).await,
+        still: request.query_string() == "still",
     };
     Ok(html(StatusCode::OK, &page))
 }
 
-async fn read(app: &App, id: Uuid) -> Result<(Order, Progress, Hold, Vec<Line>), Problem> {
+async fn read(app: &App, id: Uuid) -> Result<(Order, Progress, Hold), Problem> {
     let reading = async |connection: &mut Connection| {
         let order = orders::find(connection, id).await?.ok_or_else(Problem::order_not_found)?;
-        let lines = orders::lines(connection, id).await?;
         let progress = progress::beyond(connection, &[(id, 0)]).await?.pop().ok_or_else(Problem::order_not_found)?;
         let events: Vec<Uuid> = progress.steps.iter().map(|step| step.event_id).collect();
         let settled = status(&progress).is_some_and(OrderStatus::is_settled);
         let hold = if settled { Hold::default() } else { hold::of(connection, &events).await? };
-        Ok::<_, Problem>((order, progress, hold, lines))
+        Ok::<_, Problem>((order, progress, hold))
     };
     app.database.run(ANSWER_WITHIN, reading).await
 }
@@ -185,7 +193,10 @@ impl Shown {
         let (status, cancel_requested) = (status(progress), progress.cancel_requested);
         let is_settled = status.is_some_and(OrderStatus::is_settled);
         let estimate = match status {
-            Some(status) if !is_settled => Some(expected(app, status, progress, hold).await),
+            // What waits for the customer has no time of ours.
+            Some(status) if !is_settled && status != OrderStatus::ActionRequired => {
+                Some(expected(app, status, progress, hold).await)
+            }
             _ => None,
         };
         let turned = matches!(status, Some(OrderStatus::Cancelling));
@@ -196,6 +207,7 @@ impl Shown {
             headline: steps::headline(status, cancel_requested),
             steps: steps::steps(&progress.steps, status.unwrap_or(OrderStatus::Shipped), cancel_requested),
             estimate,
+            cancel_requested,
             can_cancel: !is_settled && !cancel_requested && !turned,
             declined: status == Some(OrderStatus::PaymentFailed),
             is_settled,
@@ -205,21 +217,47 @@ impl Shown {
 
 async fn expected(app: &App, status: OrderStatus, progress: &Progress, hold: Hold) -> String {
     let Some(picture) = app.outlook.now().await else { return estimate::Estimate::Unknown.sentence(None) };
-    let path = estimate::path(status, progress.cancel_requested);
+    let path = match status {
+        OrderStatus::Cancelling => estimate::undoing(&progress.steps),
+        _ => estimate::path(status, progress.cancel_requested).to_vec(),
+    };
     // Below zero where the clock was set back.
     let waited = Duration::try_from_secs_f64(progress.age).unwrap_or_default();
     // What is usual is so on the way to the customer, not on the way back.
     let forward = !progress.cancel_requested && status != OrderStatus::Cancelling;
-    estimate::estimate(&picture, path, waited, hold).sentence(picture.usual.filter(|_| forward))
+    estimate::estimate(&picture, &path, waited, hold).sentence(picture.usual.filter(|_| forward))
 }
 
 /// A problem as a page.
-fn trouble(problem: &Problem) -> HttpResponse {
+fn trouble(problem: &Problem, undecided: Option<Uuid>) -> HttpResponse {
     if problem.code() == Code::OrderNotFound {
         return html(StatusCode::NOT_FOUND, &NotFoundPage);
     }
     let again_in = problem.retry_seconds().unwrap_or(5);
-    let mut answer = html(problem.code().status(), &TroublePage { again_in });
+    let mut answer = html(problem.code().status(), &TroublePage { again_in, undecided });
     answer.headers_mut().insert(header::RETRY_AFTER, again_in.into());
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::body::to_bytes;
+
+    use super::*;
+
+    async fn page(problem: &Problem, undecided: Option<Uuid>) -> String {
+        let body = to_bytes(trouble(problem, undecided).into_body()).await.expect("it is all there");
+        String::from_utf8(body.to_vec()).expect("text")
+    }
+
+    #[actix_web::test]
+    async fn a_wish_to_cancel_that_may_be_lost_leads_back_to_the_order() {
+        let id = Uuid::now_v7();
+        let away = Problem::database_unavailable();
+        let text = page(&away, Some(id)).await;
+        assert!(text.contains(&format!("; url=/track/{id}\"")), "a path that takes no GET is not loaded again: {text}");
+        assert!(text.contains("whether your wish to cancel was written down"), "{text}");
+        let text = page(&away, None).await;
+        assert!(!text.contains("url=") && !text.contains("wish to cancel"), "{text}");
+    }
 }

@@ -61,6 +61,13 @@ pub fn mistake(field: Option<String>, error: &FieldError) -> Mistake {
     Mistake { field: field.unwrap_or_else(|| "cart".to_owned()), text }
 }
 
+/// What is said while nothing can be sold, because the catalogue could not be read yet.
+pub const CLOSED: Notice = Notice {
+    kind: "warn",
+    title: "The shop cannot be shown just now",
+    text: "Nothing was ordered. Please try again in a moment.",
+};
+
 /// What is said of a problem that is none of a field.
 pub fn notice(problem: &Problem) -> Notice {
     let (kind, title, text) = match problem.code() {

@@ -69,7 +69,16 @@ async fn an_order_is_cancelled_while_it_can_be() {
     let web = start_web(&mut shop, &[]).await;
     let browser = Browser::open(&web.root, DESKTOP).await;
     buy(&browser, MUG, WORKS).await;
-    browser.run("window.loaded = 'once'").await;
+    browser.run("window.loaded = 'once'; document.getElementById('cancel').dataset.same = 'yes'").await;
+    let mut asked = 0;
+    // It asks the second time when the first answer is shown.
+    until("the page has asked twice", async || {
+        asked += browser.requests().await.iter().filter(|url| url.ends_with("/progress")).count();
+        if asked >= 2 { Ok(()) } else { Err(asked) }
+    })
+    .await;
+    // A button that is replaced while somebody presses it is not pressed.
+    assert_eq!(browser.run("return document.getElementById('cancel').dataset.same").await, "yes");
     browser.click("button", "Cancel this order").await;
     browser.until_text("We are looking whether it can still be cancelled").await;
     assert!(!browser.has("button", "Cancel this order").await, "it is asked once");

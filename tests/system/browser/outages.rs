@@ -188,6 +188,8 @@ async fn overload_is_said_and_the_order_is_placed_as_soon_as_there_is_room() {
     browser.click("button", "Place order").await;
     browser.until_text("We are very busy just now.").await;
     browser.until_text("Trying again by itself").await;
+    let is_fixed = browser.run("return document.getElementById('products').inert").await;
+    assert_eq!(is_fixed, true, "what is on its way is what the page shows");
     browser.axe().await;
     wire.mend().await;
     until_order(&browser).await;

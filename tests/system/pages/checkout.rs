@@ -94,6 +94,7 @@ async fn mistakes_are_told_beside_their_fields_and_what_was_entered_is_kept() {
         ("quantity-TEAPOT-1L", "3"),
         ("quantity-KETTLE-GOOSE", "100"),
         ("quantity-GONE", "1"),
+        ("quantity-NOTEBOOK-A5", "4111111111111111"),
     ]);
     let page = visitor.post("/checkout", &wrong).await;
     assert_eq!(page.status, 422);
@@ -104,8 +105,10 @@ async fn mistakes_are_told_beside_their_fields_and_what_was_entered_is_kept() {
         ("quantity-KETTLE-GOOSE", "Choose a whole number from 1 to 99."),
     ] {
         assert!(page.element(&format!("{field}-error")).starts_with(text), "{field}: {}", page.text);
-        assert!(page.text.contains(&format!("<a href=\"#{field}\">{text}")), "the summary leads to {field}");
+        let product = if field.starts_with("quantity-") { "Gooseneck kettle: " } else { "" };
+        assert!(page.text.contains(&format!("<a href=\"#{field}\">{product}{text}")), "the summary leads to {field}");
     }
+    assert!(!page.text.contains("4111111111111111"), "wherever it was entered");
     assert!(page.text.contains("We do not sell this any more"));
     assert_eq!(page.field("name"), "Ada Lovelace");
     assert_eq!(page.field("email"), "ada@");
@@ -189,6 +192,8 @@ async fn after_a_declined_card_the_cart_is_filled_again_and_the_new_order_says_w
     let refused = Visitor::new(&web).post("/checkout", &again).await;
     assert!(refused.status == 422 && refused.field("replaces").is_empty(), "{refused:?}");
     let paid = leads_to_an_order(&visitor.post("/checkout", &again).await);
+    // The same once more is answered the same, also where the declined order's cookie is gone.
+    assert_eq!(leads_to_an_order(&Visitor::new(&web).post("/checkout", &again).await), paid);
     let named = format!(
         "SELECT count(*) FROM messaging.event_log WHERE event = 'order.created' AND data->>'replaces' = '{id}'"
     );

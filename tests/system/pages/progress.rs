@@ -29,6 +29,10 @@ async fn each_step_is_lit_when_it_has_happened() {
     assert_eq!(pending.steps(), named(&expected));
     assert_eq!(pending.element("headline"), "We are taking your payment");
     assert!(refreshes(&pending) && pending.text.contains("id=\"cancel\""), "{pending:?}");
+    // Whoever reads slowly, or has it read to them, keeps it still.
+    assert!(pending.text.contains(&format!("<a href=\"{path}?still\">")), "{pending:?}");
+    let still = visitor.get(&format!("{path}?still")).await;
+    assert!(!refreshes(&still) && still.text.contains(&format!("<a href=\"{path}\">")), "{still:?}");
     shop.start_worker(&[]).await;
     shop.until_orders("shipped", 1).await;
     let shipped = visitor.get(&path).await;
