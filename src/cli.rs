@@ -75,7 +75,7 @@ pub enum Command {
     ///
     /// Exit status: 0 you left; 2 this is no terminal.
     Top,
-    /// Whether what must hold of orders does: money, stock, parcels, mails, the log; each violation with what to do
+    /// Check that all orders are consistent: money, stock, parcels, mails, the log; each violation with what to do
     ///
     /// It only reads (but for --record), a part of the orders after the other, and may be run while customers order. What is on its way is no
     /// violation, and neither is an order behind a dead letter: it is named with the command that sends it again.
@@ -87,8 +87,8 @@ pub enum Command {
     Dlq(DlqCommand),
     /// Send again what subscriptions never got
     ///
-    /// Workers do this by themselves, once a minute and carefully; by hand it is done at once. What an event was applied
-    /// by already recognises it, so sending too much does no harm.
+    /// Workers do this by themselves, once a minute and carefully; by hand it is done at once. A queue's
+    /// handler ignores an event that it has applied already, so sending too much does no harm.
     /// Exit status: 0 nothing is missing, or all of it was sent; 1 something was not sent; 3 something cannot be reached.
     Republish(RepublishOptions),
 }

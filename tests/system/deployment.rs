@@ -22,8 +22,8 @@ use tokio::{
 };
 use yaml_serde::Value;
 
-/// What a worker takes at most for what it has begun, its relay, its publisher, its runtime and its traces: see its `DRAIN_TIMEOUT`.
-pub(super) const LONGEST_STOP: Duration = Duration::from_secs(30);
+/// What a worker takes at most for what it has begun, its pace, relay, failures, runtime and traces: see its `DRAIN_TIMEOUT`.
+pub(super) const LONGEST_STOP: Duration = Duration::from_secs(32);
 
 pub(super) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -172,6 +172,18 @@ fn each_service_has_its_workers_and_all_queues_are_consumed_once() {
     let mut all = Subscription::ALL.to_vec();
     all.sort_unstable();
     assert_eq!(consumed, all);
+}
+
+#[test]
+fn prometheus_asks_every_service() {
+    let file: Value = yaml_serde::from_str(&read("monitoring/prometheus.yml")).expect("it is YAML");
+    let jobs = file["scrape_configs"].as_sequence().expect("a list");
+    let worker = jobs.iter().find(|job| job["job_name"] == "worker").expect("a job");
+    let mut asked = words(&worker["dns_sd_configs"][0]["names"]);
+    asked.sort_unstable();
+    let mut services: Vec<_> = Subscription::services().into_iter().map(str::to_owned).collect();
+    services.sort_unstable();
+    assert_eq!(asked, services);
 }
 
 #[test]

@@ -27,7 +27,7 @@ use crate::{
     shell::Process,
 };
 
-/// Connections to the database, for transactions of all queues together and the relay. Twelve queues rarely commit in
+/// Connections to the database, for transactions of all queues together and the relay. So many queues rarely all commit in
 /// the same moment; who finds none free waits.
 const DATABASE_CONNECTIONS: usize = 24;
 

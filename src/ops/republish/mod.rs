@@ -35,7 +35,8 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// What to send again.
 #[derive(Debug, Clone, clap::Args)]
 pub struct RepublishOptions {
-    /// What a subscription has neither applied nor in a retry tier or dead-letter queue, as after its queue was deleted
+    /// Events that a subscription has not applied and that are in none of its retry or dead-letter queues, as after its
+    /// queue was deleted
     #[arg(long, required = true)]
     pub missing: bool,
     /// Also dead letters that were purged by hand: all that are still listed though their dead-letter queue is empty,
