@@ -6,7 +6,9 @@ const EVERY = 2000;
 async function refresh() {
   const live = document.querySelector("[data-live]");
   if (!live || document.hidden || live.contains(document.activeElement)) return;
-  const answer = await fetch(location.href, { redirect: "error", cache: "no-store" });
+  const answer = await fetch(location.href, { redirect: "manual", cache: "no-store" });
+  // Nobody is logged in any more: the page itself leads to where one logs in.
+  if (answer.type === "opaqueredirect") return location.reload();
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const fresh = page.getElementById(live.id);
   if (fresh && fresh.innerHTML !== live.innerHTML) live.replaceWith(document.adoptNode(fresh));

@@ -173,7 +173,7 @@ impl DeadLetter {
             event_id: message_id.and_then(|id| id.parse().ok()).or_else(|| uuid("id")),
             order_id: uuid("subject"),
             event_type: body.get("type").and_then(Value::as_str).map(str::to_owned),
-            reason: text(headers::REASON).unwrap_or_else(|| reason_of_the_broker(table)),
+            reason: reason_of(table),
             attempt: headers::number(table, headers::ATTEMPT),
             worker: text(headers::WORKER),
             died_at: text(headers::FAILED_AT)
@@ -240,6 +240,13 @@ fn hash(body: &[u8]) -> String {
     format!("sha256:{hex}")
 }
 
+/// Why it died, on one line: by these words people choose, and forms send no line break as it was.
+fn reason_of(table: &FieldTable) -> String {
+    let given = headers::text(table, headers::REASON).unwrap_or_default();
+    let words: Vec<_> = given.split_whitespace().collect();
+    if words.is_empty() { reason_of_the_broker(table) } else { words.join(" ") }
+}
+
 /// Why a message is in a dead-letter queue that no worker put there.
 fn reason_of_the_broker(table: &FieldTable) -> String {
     match headers::text(table, "x-first-death-reason").as_deref() {
@@ -257,4 +264,22 @@ fn died_at_of_the_broker(table: &FieldTable) -> Option<DateTime<Utc>> {
     let AMQPValue::FieldTable(death) = deaths.as_slice().first()? else { return None };
     let AMQPValue::Timestamp(seconds) = death.inner().get("time")? else { return None };
     DateTime::from_timestamp(i64::try_from(*seconds).ok()?, 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_one_line_and_never_empty() {
+        let reason = |text: &str| {
+            let mut table = FieldTable::default();
+            table.insert(headers::REASON.into(), AMQPValue::LongString(text.into()));
+            reason_of(&table)
+        };
+        assert_eq!(reason("  the provider said:\r\n\tno\n"), "the provider said: no");
+        for nothing in ["", " ", "\n\t"] {
+            assert_eq!(reason(nothing), reason_of(&FieldTable::default()), "{nothing:?}");
+        }
+    }
 }

@@ -116,10 +116,7 @@ impl AdminConfig {
     pub fn read(source: &Source) -> Option<Self> {
         let retry_delays = RetryDelays::read(source);
         let admin = source.require(&AMQP_ADMIN_URL, amqp_url);
-        let management = source.parse(&RABBITMQ_MANAGEMENT_URL, |text| match Url::parse(text) {
-            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
-            _ => Err("expected the form http://HOST:15672".to_owned()),
-        });
+        let management = source.parse(&RABBITMQ_MANAGEMENT_URL, http_url);
         let secret = |setting: &Setting| source.text(setting).map(SecretString::from);
         let users = Users {
             web: secret(&AMQP_WEB_PASSWORD),
@@ -143,6 +140,18 @@ fn amqp_url(text: &str) -> Result<Url, String> {
         Ok(url) if matches!(url.scheme(), "amqp" | "amqps") && url.has_host() => Ok(url),
         _ => Err("expected the form amqp://USER:PASSWORD@HOST:5672/VHOST".to_owned()),
     }
+}
+
+/// An address of web pages, without credentials: it is shown to whoever may look.
+pub(super) fn http_url(text: &str) -> Result<Url, String> {
+    let is_public = |url: &Url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && url.username().is_empty()
+            && url.password().is_none()
+    };
+    let wrong = || "expected the form http://HOST:15672, without user and password".to_owned();
+    Url::parse(text).ok().filter(is_public).ok_or_else(wrong)
 }
 
 /// The management plugin's usual place: the same host, port 15672 (its documented default).

@@ -6,6 +6,7 @@ use url::Url;
 
 use super::{
     AdminConfig, BrokerConfig,
+    broker::http_url,
     setting::{Setting, Source},
 };
 
@@ -101,21 +102,14 @@ impl OperatorsConfig {
             false => Some(None),
             true => BrokerConfig::read_admin(source).zip(AdminConfig::read(source)).map(Some),
         };
-        let ui_url = source.parse(&RABBITMQ_UI_URL, http);
+        let ui_url = source.parse(&RABBITMQ_UI_URL, http_url);
         let trace_viewer = source.parse(&TRACE_VIEWER_URL, trace_viewer);
         Some(Self { tokens: tokens?, broker: broker?, ui_url, trace_viewer })
     }
 }
 
-fn http(text: &str) -> Result<Url, String> {
-    match Url::parse(text) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
-        _ => Err("expected the form http://HOST:15672".to_owned()),
-    }
-}
-
 fn trace_viewer(text: &str) -> Result<String, String> {
-    match http(text) {
+    match http_url(text) {
         Ok(_) if text.contains(TRACE_ID) => Ok(text.to_owned()),
         _ => Err(format!("expected the form http://HOST:16686/trace/{TRACE_ID}")),
     }
@@ -170,6 +164,27 @@ mod tests {
         assert_eq!(found, [("ada", Role::Operate), ("night-watch", Role::Read)]);
         assert!(config.tokens.iter().all(|one| one.hash == [0xab; 32]) && Role::Operate > Role::Read);
         assert!(read(" ").is_ok_and(|config| config.tokens.is_empty()), "nobody");
+    }
+
+    #[test]
+    fn an_address_that_is_shown_has_no_password_and_a_wrong_one_is_not_quoted() {
+        let read = |name: &str, value: &str| {
+            let broker = ("AMQP_ADMIN_URL", "amqp://admin:s@rabbit:5672/shop");
+            let all = [broker, ("RETRY_DELAYS", "1s"), (name, value)];
+            let source: Source = all.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect();
+            let read = OperatorsConfig::read(&source);
+            source.finish(read).map(drop).map_err(|error| error.to_string())
+        };
+        for name in ["RABBITMQ_MANAGEMENT_URL", "RABBITMQ_UI_URL", "TRACE_VIEWER_URL"] {
+            assert_eq!(read(name, "https://rabbit.example/{trace_id}"), Ok(()), "{name}");
+            for user in ["ada:hush@", "ada@", ":hush@"] {
+                let refused = read(name, &format!("http://{user}rabbit.example/{{trace_id}}")).expect_err(name);
+                assert!(
+                    refused.starts_with(name) && refused.contains("expected the form") && !refused.contains("hush"),
+                    "{refused}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::{cell::RefCell, collections::BTreeMap, fmt};
 
+use url::Url;
+
 use crate::listen::Listen;
 
 /// One environment variable: what `orderflow config` prints and what the documentation says of it.
@@ -73,10 +75,10 @@ impl Source {
         match parse(&text) {
             Ok(value) => Some(value),
             Err(expected) => {
-                // A secret's text stays out of every message.
-                let shown = if setting.secret { String::new() } else { format!(" is {text:?}; ") };
-                let separator = if setting.secret { ": " } else { "" };
-                self.problem(format!("{}{separator}{shown}{expected}", setting.name));
+                // A secret's text stays out of every message, and so does an address with a password where none belongs.
+                let is_secret = setting.secret || Url::parse(&text).is_ok_and(|url| url.password().is_some());
+                let shown = if is_secret { ": ".to_owned() } else { format!(" is {text:?}; ") };
+                self.problem(format!("{}{shown}{expected}", setting.name));
                 None
             }
         }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Connection, StoreError, schema::operations::discarded};
+use super::{Connection, StoreError, schema::operations::discarded, text};
 use crate::timestamp;
 
 /// How long they are kept.
@@ -31,13 +31,15 @@ pub struct Discarded {
     pub letter: Value,
 }
 
-/// Writes these down.
+/// Writes these down. Zero bytes, which the database refuses, are replaced.
 ///
 /// # Errors
 /// Those of the database.
 pub async fn keep(connection: &mut Connection, request_id: Uuid, letters: &[Value]) -> Result<(), StoreError> {
-    let rows: Vec<_> =
-        letters.iter().map(|letter| (discarded::request_id.eq(request_id), discarded::letter.eq(letter))).collect();
+    let rows: Vec<_> = letters
+        .iter()
+        .map(|letter| (discarded::request_id.eq(request_id), discarded::letter.eq(text::storable_json(letter))))
+        .collect();
     diesel::insert_into(discarded::table).values(rows).execute(connection).await?;
     Ok(())
 }
@@ -60,7 +62,7 @@ pub async fn forget_old(connection: &mut Connection, limit: i64) -> Result<usize
     Ok(diesel::sql_query(
         "DELETE FROM operations.discarded WHERE discarded_id IN (
              SELECT discarded_id FROM operations.discarded WHERE discarded_at < now() - $2::text::interval
-             ORDER BY discarded_id LIMIT $1 FOR UPDATE SKIP LOCKED
+             ORDER BY discarded_at LIMIT $1 FOR UPDATE SKIP LOCKED
          )",
     )
     .bind::<BigInt, _>(limit)

@@ -11,7 +11,7 @@ use diesel::{
 use diesel_async::{AsyncConnection as _, RunQueryDsl as _};
 use uuid::Uuid;
 
-use super::{Connection, StoreError, schema::messaging::dead_letters};
+use super::{Connection, StoreError, schema::messaging::dead_letters, text};
 
 /// How long failed attempts are kept, and how often deliveries were sent again.
 const KEPT: &str = "90 days";
@@ -61,19 +61,18 @@ WHERE older.event_id = fresh.event_id AND older.subscription = fresh.subscriptio
 /// # Errors
 /// Those of the database.
 pub async fn remember(connection: &mut Connection, failed: &[FailedAttempt]) -> Result<(), StoreError> {
-    let text = |text: fn(&FailedAttempt) -> &str| -> Vec<String> {
-        // PostgreSQL's text has no zero byte, and a reason may quote what a stranger sent.
-        failed.iter().map(|one| text(one).replace('\0', "\u{fffd}")).collect()
-    };
+    // A reason may quote what a stranger sent.
+    let texts =
+        |of: fn(&FailedAttempt) -> &str| -> Vec<String> { failed.iter().map(|one| text::storable(of(one))).collect() };
     let dead = || failed.iter().filter(|one| one.retry_at.is_none());
     connection
         .transaction::<_, StoreError, _>(async |connection| {
             diesel::sql_query(REMEMBER)
                 .bind::<Array<Nullable<SqlUuid>>, _>(failed.iter().map(|one| one.event_id).collect::<Vec<_>>())
-                .bind::<Array<Text>, _>(text(|one| &one.subscription))
+                .bind::<Array<Text>, _>(texts(|one| &one.subscription))
                 .bind::<Array<Integer>, _>(failed.iter().map(|one| one.attempt).collect::<Vec<_>>())
-                .bind::<Array<Text>, _>(text(|one| &one.reason))
-                .bind::<Array<Text>, _>(text(|one| &one.worker))
+                .bind::<Array<Text>, _>(texts(|one| &one.reason))
+                .bind::<Array<Text>, _>(texts(|one| &one.worker))
                 .bind::<Array<Timestamptz>, _>(failed.iter().map(|one| one.failed_at).collect::<Vec<_>>())
                 .bind::<Array<Nullable<Timestamptz>>, _>(failed.iter().map(|one| one.retry_at).collect::<Vec<_>>())
                 .execute(connection)

@@ -20,12 +20,16 @@ pub struct Hold {
     pub waits_for_a_person: bool,
 }
 
-/// Mails are left out: no step of an order waits for them.
+/// Mails are left out: no step of an order waits for them. So is what was applied after it died: a person moved it by hand,
+/// which nobody wrote down.
 const QUERY: &str = "
 SELECT (SELECT extract(epoch FROM max(retry_at) - now())::float8 FROM messaging.attempts
         WHERE event_id = ANY($1) AND retry_at > now() AND subscription NOT LIKE 'email.%') AS again_in,
-       EXISTS (SELECT FROM messaging.dead_letters
-               WHERE event_id = ANY($1) AND left_at IS NULL AND subscription NOT LIKE 'email.%') AS waits_for_a_person";
+       EXISTS (SELECT FROM messaging.dead_letters AS dead
+               WHERE event_id = ANY($1) AND left_at IS NULL AND subscription NOT LIKE 'email.%' AND NOT EXISTS (
+                   SELECT FROM messaging.inbox AS inbox
+                   WHERE inbox.event_id = dead.event_id AND inbox.subscription = dead.subscription
+               )) AS waits_for_a_person";
 
 /// What holds up an order that has these events.
 ///

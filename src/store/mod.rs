@@ -32,6 +32,7 @@ pub mod schema;
 pub mod search;
 pub mod stock;
 pub mod story;
+mod text;
 
 pub use database::{ANSWER_WITHIN, Connection, Database, PooledConnection};
 pub use error::StoreError;

@@ -56,58 +56,90 @@ pub struct Search {
     /// Only those placed before this one.
     pub before: Option<Uuid>,
     /// At most so many.
-    pub limit: i64,
+    pub limit: u32,
+    /// By status alone, how many orders are looked through for them.
+    pub span: u32,
 }
 
-/// What a search may take. There is no index on the status: those of one that is rare among millions of orders are not
-/// found in that time, and whoever looks is told so.
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// The orders, newest first.
+    pub orders: Vec<Listed>,
+    /// What the next part has as [`Search::before`]; none: this is the last. A part that looked through as many orders as
+    /// it may can be short, or empty, and still have a next one.
+    pub next: Option<Uuid>,
+}
+
+/// What a statement may take; whoever looks is told when that is not enough.
 const BOUND: &str = "SET LOCAL statement_timeout = '3s'";
 
-/// Ids are UUIDv7, so their order is that in which orders were placed.
+/// What is told of an order.
 const COLUMNS: &str =
     "id AS order_id, number, status, version, cancel_requested, total, currency, created_at, updated_at";
 
-/// What all searches have in common.
-const FILTER: &str = "id < coalesce($1, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
-    AND ($2::text IS NULL OR status = $2) ORDER BY id DESC LIMIT $3";
-
-/// The orders that are meant, newest first.
+/// A part of the orders that are meant, newest first.
 ///
 /// # Errors
 /// Those of the database; that a statement took too long is one ([`StoreError::is_statement_timeout`]).
-pub async fn orders(connection: &mut Connection, search: &Search) -> Result<Vec<Listed>, StoreError> {
+pub async fn orders(connection: &mut Connection, search: &Search) -> Result<Part, StoreError> {
     connection
         .build_transaction()
         .read_only()
         .run::<_, StoreError, _>(async |connection| {
             diesel::sql_query(BOUND).execute(connection).await?;
-            load(connection, search).await
+            // There is no index on the status, since each order's changes some three times.
+            let floor = match (&search.wanted, &search.status) {
+                (None, Some(_)) => floor(connection, search).await?,
+                _ => None,
+            };
+            let mut orders = load(connection, search, floor).await?;
+            let limit = usize::try_from(search.limit).unwrap_or(usize::MAX);
+            let more = orders.len() > limit;
+            orders.truncate(limit);
+            let next = if more { orders.last().map(|order| order.order_id) } else { floor };
+            Ok(Part { orders, next })
         })
         .await
 }
 
-async fn load(connection: &mut Connection, search: &Search) -> Result<Vec<Listed>, StoreError> {
-    let condition = match &search.wanted {
-        None => format!("SELECT {COLUMNS} FROM orders.orders WHERE {FILTER}"),
-        Some(Wanted::Id(_)) => format!(
-            "SELECT {COLUMNS} FROM orders.orders
-             WHERE (id = $4 OR id IN (SELECT order_id FROM messaging.event_log WHERE event_id = $4)) AND {FILTER}"
-        ),
-        Some(Wanted::Number(_)) => format!("SELECT {COLUMNS} FROM orders.orders WHERE number = $4 AND {FILTER}"),
-        // By its own index first, however many orders the planner expects of one address.
-        Some(Wanted::Email(_)) => format!(
-            "WITH mine AS MATERIALIZED (SELECT * FROM orders.orders WHERE lower(customer_email) = lower($4))
-             SELECT {COLUMNS} FROM mine WHERE {FILTER}"
-        ),
+/// The first order that is not looked at any more, where there are so many.
+async fn floor(connection: &mut Connection, search: &Search) -> Result<Option<Uuid>, StoreError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = SqlUuid)]
+        id: Uuid,
+    }
+    // Ids are UUIDv7, so their order is that in which orders were placed.
+    let rows: Vec<Row> =
+        diesel::sql_query("SELECT id FROM orders.orders WHERE id < $1 ORDER BY id DESC OFFSET $2 LIMIT 1")
+            .bind::<SqlUuid, _>(search.before.unwrap_or(Uuid::max()))
+            .bind::<BigInt, _>(i64::from(search.span.max(1)) - 1)
+            .load(connection)
+            .await?;
+    Ok(rows.into_iter().next().map(|row| row.id))
+}
+
+/// Those from the floor on, and one more than are wanted where there is a next part.
+async fn load(connection: &mut Connection, search: &Search, floor: Option<Uuid>) -> Result<Vec<Listed>, StoreError> {
+    // By its own index first, however many orders the planner expects of one address.
+    let (named, of) = match &search.wanted {
+        Some(wanted) => {
+            let condition = wanted.condition();
+            (format!("WITH named AS MATERIALIZED (SELECT * FROM orders.orders WHERE {condition})"), "named")
+        }
+        None => (String::new(), "orders.orders"),
     };
-    let query = diesel::sql_query(condition)
-        .bind::<Nullable<SqlUuid>, _>(search.before)
+    let query = format!(
+        "{named} SELECT {COLUMNS} FROM {of}
+         WHERE id < $2 AND id >= $3 AND ($4::text IS NULL OR status = $4) ORDER BY id DESC LIMIT $5"
+    );
+    Ok(diesel::sql_query(query)
+        .bind::<Nullable<Text>, _>(search.wanted.as_ref().map(Wanted::text))
+        .bind::<SqlUuid, _>(search.before.unwrap_or(Uuid::max()))
+        .bind::<SqlUuid, _>(floor.unwrap_or(Uuid::nil()))
         .bind::<Nullable<Text>, _>(search.status.as_deref())
-        .bind::<BigInt, _>(search.limit);
-    Ok(match &search.wanted {
-        None => query.load(connection).await?,
-        Some(Wanted::Id(id)) => query.bind::<SqlUuid, _>(*id).load(connection).await?,
-        Some(Wanted::Number(number)) => query.bind::<Text, _>(number.as_str()).load(connection).await?,
-        Some(Wanted::Email(email)) => query.bind::<Text, _>(email.as_str()).load(connection).await?,
-    })
+        .bind::<BigInt, _>(i64::from(search.limit) + 1)
+        .load(connection)
+        .await?)
 }

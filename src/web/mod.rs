@@ -10,6 +10,8 @@ mod cancel_order;
 mod card;
 mod catalogue;
 mod cookie;
+#[cfg(test)]
+mod description;
 mod fields;
 mod get_order;
 mod health;

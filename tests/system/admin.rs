@@ -126,7 +126,10 @@ async fn a_token_opens_what_its_role_may() {
     assert_eq!(wrong.headers["allow"], "GET, HEAD, POST");
     // Nobody's token, no order's number, nothing of the query is logged.
     let log = shop.webs()[0].log().join("\n");
-    assert!(log.contains("/admin/orders") && !log.contains("token of"), "{log}");
+    assert!(log.contains("/admin/orders") && !log.contains("token of") && !log.contains(&hash), "{log}");
+    // Who guesses is noticed.
+    let guesses: Vec<_> = log.lines().filter(|line| line.contains("a token was refused")).collect();
+    assert!(guesses.len() >= 3 && guesses.iter().all(|line| line.contains("127.0.0.1")), "{guesses:?}");
     shop.close().await;
 }
 
@@ -158,7 +161,7 @@ async fn orders_are_found_page_by_page_by_name_and_by_status() {
     ] {
         assert_eq!(texts(&operators.get(&format!("/admin/orders?{query}")).await, "order_id"), found, "{query}");
     }
-    for wrong in ["q=teapot", "status=X'--", "limit=0", "limit=201", "cursor=x"] {
+    for wrong in ["q=teapot", "q=%00@example.org", "status=X'--", "limit=0", "limit=201", "cursor=x"] {
         let answer = operators.ask(RITA, Method::GET, &format!("/admin/orders?{wrong}"), None).await;
         refused(&answer, 400, "invalid-parameter", "has to be");
     }
@@ -216,6 +219,7 @@ async fn stock_is_set_and_who_did_it_is_written_down_for_good() {
         (path, json!({ "available": "7" }), 422, "invalid-request"),
         (path, json!({ "available": 7, "why": "x" }), 422, "invalid-request"),
         ("/admin/products/NO-SUCH/stock", json!({ "available": 7 }), 404, "product-not-found"),
+        ("/admin/products/%00/stock", json!({ "available": 7 }), 404, "product-not-found"),
     ] {
         refused(&operators.act(Method::PUT, path, body).await, status, problem, "");
     }

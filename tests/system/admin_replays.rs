@@ -196,6 +196,7 @@ async fn what_is_thrown_away_is_kept_and_written_down() {
     let refused = operators.act(Method::POST, "/admin/discards", json!({ "queue": QUEUE })).await;
     assert_eq!(refused.status.as_u16(), 500, "{refused:?}");
     until_dead(&probe, PAYMENT, 1).await;
+    assert_eq!(shop.number("SELECT count(*) FROM operations.discarded").await, 1, "nor is it kept");
     shop.execute("ALTER TABLE operations.actions DROP CONSTRAINT broken").await;
     mend_payments(&shop).await;
     // One order's payment was thrown away, so this shop never becomes quiet.
@@ -220,6 +221,22 @@ async fn what_is_asked_wrongly_is_refused_and_does_nothing() {
     {
         refused(&operators.act(Method::POST, "/admin/discards", body).await, 422, "invalid-request", says);
     }
+    // An e-mail address would be written down for good; nothing has a zero byte.
+    for (name, value, says) in [
+        ("order", json!("ada@example.org"), "id or number"),
+        ("reason", json!("\0"), "zero byte"),
+        ("messages", json!(["\0"]), "zero byte"),
+    ] {
+        for path in ["/admin/replays", "/admin/discards"] {
+            for dry_run in [true, false] {
+                let body = json!({ "queue": QUEUE, "dry_run": dry_run, name: value });
+                let answer = operators.act(Method::POST, path, body).await;
+                refused(&answer, 422, "invalid-request", says);
+                assert!(!answer.body.to_string().contains("ada@"), "{answer:?}");
+            }
+        }
+    }
+    assert_eq!(operators.get("/admin/replays").await["items"], json!([]));
     let unknown = operators.ask(ADA, Method::GET, "/admin/replays/0198f1c2-7c00-7000-8000-000000000001", None).await;
     refused(&unknown, 404, "replay-not-found", "/admin/replays");
     let wrong = operators.ask(RITA, Method::GET, "/admin/dead-letters?queue=nonsense", None).await;

@@ -144,6 +144,7 @@ async fn wrong_and_missing_settings_are_all_named_before_anything_starts() {
                 "ADMISSION_MAX_OUTBOX_ROWS",
                 "LIVE_WATCHERS",
                 "OPERATOR_TOKENS",
+                "RABBITMQ_UI_URL",
             ][..],
         ),
         (
@@ -180,6 +181,7 @@ async fn wrong_and_missing_settings_are_all_named_before_anything_starts() {
         ("LISTEN", "everywhere"),
         ("RATE_LIMIT", "-1"),
         ("OPERATOR_TOKENS", "ada:operate:hush"),
+        ("RABBITMQ_UI_URL", "http://orderflow:hush@rabbit:15672"),
         ("LIVE_WATCHERS", "0"),
         ("TRUSTED_PROXIES", "127.0.0.1,proxy"),
         ("ADMISSION_MAX_OUTBOX_AGE", "0s"),

@@ -1,5 +1,6 @@
 //! The console at /ops, as a browser without JavaScript sees it.
 
+use orderflow::broker::names;
 use orderflow_tests::{Page, Proxy, Shop, VISA, Visitor, until};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
@@ -111,6 +112,7 @@ async fn an_operator_logs_in_sees_everything_and_logs_out() {
     assert_eq!(browser.get("/ops").await.status, StatusCode::SEE_OTHER);
     assert_eq!(operators.get("/admin/audit").await["items"][0]["what"], "console.log-in");
     let log = shop.webs()[0].log().join("\n");
+    assert_eq!(log.matches("a token was refused that is no operator's").count(), 1, "{log}");
     assert!(!log.contains("token of") && !log.to_lowercase().contains("ada@example"), "{log}");
     shop.close().await;
 }
@@ -216,6 +218,56 @@ async fn dead_letters_are_sent_again_and_thrown_away_after_a_look() {
     assert_eq!(audit["items"][0]["who"], json!("ada"), "{audit}");
     // One order's payment was thrown away.
     shop.close_with_dead_letters(&[(PAYMENT, 0)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_between_the_question_and_the_yes_stays() {
+    let mut shop = Shop::open().await;
+    let (_, operators) = start_web_for_operators(&mut shop, &[]).await;
+    let probe = shop.probe().await;
+    let die = async |body: &[u8]| probe.publish(names::DEAD_LETTERS, &PAYMENT.queue(), body).await;
+    // A zero byte, which the database does not take as it is.
+    die(b"{\"type\":\"\\u0000\",\"\\u0000\":[\"\\u0000\"]}").await;
+    die(b"the second").await;
+    until_dead(&probe, PAYMENT, 2).await;
+    let mut browser = logged_in(&operators, ADA).await;
+    let question = post(&mut browser, "/ops/dead-letters/discard", &[("queue", QUEUE)]).await;
+    assert!(question.text.contains("Throw away 2 messages?"), "{}", question.text);
+    die(b"the third").await;
+    until_dead(&probe, PAYMENT, 3).await;
+    let gone = post(&mut browser, "/ops/dead-letters/discard", &as_asked(&question)).await;
+    assert!(gone.text.contains("2 messages are gone"), "{}", gone.text);
+    let kept = operators.get("/admin/discards").await;
+    let bodies: Vec<_> = [0, 1].into_iter().map(|index| kept["items"][index]["letter"]["body"].clone()).collect();
+    assert_eq!(bodies, [json!("the second"), json!({ "type": "\u{fffd}", "\u{fffd}": ["\u{fffd}"] })], "{kept}");
+
+    // Nor is more sent again.
+    let question = post(&mut browser, "/ops/dead-letters/replay", &[("queue", QUEUE)]).await;
+    assert!(question.text.contains("Send 1 message again?"), "{}", question.text);
+    die(b"the fourth").await;
+    until_dead(&probe, PAYMENT, 2).await;
+    let begun = post(&mut browser, "/ops/dead-letters/replay", &as_asked(&question)).await;
+    let path = begun.header("location").replace("/ops/", "/admin/");
+    until("one is sent", async || {
+        let replay = operators.get(&path).await;
+        if replay["sent"] == 1 { Ok(()) } else { Err(replay) }
+    })
+    .await;
+    assert_eq!(operators.get(&path).await["selected"], 1);
+    shop.start_worker(&[]).await;
+    shop.close_with_dead_letters(&[(PAYMENT, 2)]).await;
+}
+
+/// What a page's own form says again, with the answer yes.
+fn as_asked(question: &Page) -> Vec<(&str, &str)> {
+    let hidden = question.text.split("type=\"hidden\" name=\"").skip(1);
+    let fields: Vec<_> = hidden
+        .filter_map(|rest| {
+            rest.split_once("\" value=\"").and_then(|(name, rest)| Some((name, rest.split_once('"')?.0)))
+        })
+        .collect();
+    assert!(fields.contains(&("confirmed", "1")), "{fields:?}");
+    fields
 }
 
 /// The value of the second field of this name: that of the first form with a button.

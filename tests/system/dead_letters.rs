@@ -2,7 +2,7 @@
 
 use orderflow::{
     broker::{Subscription, names},
-    store::failures,
+    store::{failures, hold},
 };
 use orderflow_tests::{Ended, Order, Probe, Proxy, Shop, VISA, Web, run, until};
 use serde_json::Value;
@@ -126,4 +126,27 @@ async fn old_attempts_are_forgotten_and_younger_ones_are_not() {
     assert_eq!(failures::forget_old(&mut connection, 4).await.expect("it can be done"), 4);
     while failures::forget_old(&mut connection, 4).await.expect("it can be done") > 0 {}
     assert_eq!(shop.number("SELECT count(*) FROM messaging.attempts").await, 89, "the youngest");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_whose_dead_letter_was_applied_after_all_does_not_wait_for_a_person() {
+    let shop = Shop::open().await;
+    let mut connection = shop.database().await;
+    let event = "0198f1c2-7c00-7000-8000-000000000001".parse().expect("an id");
+    let mut waits = async || hold::of(&mut connection, &[event]).await.expect("it is known").waits_for_a_person;
+    assert!(!waits().await);
+    for queue in ["payment.order-created", "email.order-created"] {
+        shop.execute(&format!(
+            "INSERT INTO messaging.dead_letters (event_id, subscription, attempt, reason, worker, died_at)
+             VALUES ('{event}', '{queue}', 3, 'test', 'test', now())"
+        ))
+        .await;
+    }
+    assert!(waits().await);
+    // A person has moved it by hand. That another subscription applied the event says nothing.
+    for (queue, left) in [("inventory.order-created", true), ("payment.order-created", false)] {
+        shop.execute(&format!("INSERT INTO messaging.inbox (event_id, subscription) VALUES ('{event}', '{queue}')"))
+            .await;
+        assert_eq!(waits().await, left, "{queue}");
+    }
 }

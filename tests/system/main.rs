@@ -2,6 +2,7 @@
 
 mod admin;
 mod admin_replays;
+mod admin_search;
 mod admission;
 mod alerts;
 mod asking;

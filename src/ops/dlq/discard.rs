@@ -7,6 +7,7 @@ use std::{
 };
 
 use chrono::Utc;
+use diesel_async::AsyncConnection as _;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -15,9 +16,10 @@ use super::{
     show::Shown,
 };
 use crate::{
+    broker::DeadLetter,
     config::Source,
     ops::{Actor, Exit, Failed, What, actor},
-    store::{ANSWER_WITHIN, Connection, StoreError, actions::Outcome, failures},
+    store::{ANSWER_WITHIN, Connection, StoreError, actions::Outcome, discarded, failures},
 };
 
 /// How to discard.
@@ -64,30 +66,34 @@ pub async fn discard(source: &Source, options: &DiscardOptions, out: &mut impl W
     keep(&file, &look, &numbers).map_err(|error| Failed::File { path: file.display().to_string(), source: error })?;
     let mut details = options.selection.details();
     put(&mut details, "file", json!(file));
-    throw_away(desk, &mut look, &Actor::system_user(), (&options.selection.target(), details)).await?;
+    throw_away(desk, &mut look, &Actor::system_user(), (&options.selection.target(), details), &[]).await?;
     said(&look, &file, options.json, out)
 }
 
-/// Takes dead letters that are safe elsewhere out of their queues for good. Who does so is written down before, or nothing
-/// is done; and how it ended after it.
+/// Takes dead letters out of their queues for good. What is kept of them in the database (nothing, where they are safe
+/// elsewhere) and who does so are written down before, both or neither, and without them nothing is done; how it ended is
+/// written down after it.
 ///
 /// # Errors
-/// See [`Failed`]. Messages that were not thrown away then are in their queues.
+/// See [`Failed`]. Messages that were not thrown away then are in their queues; the list of actions says how many were.
 pub(crate) async fn throw_away(
     desk: Desk,
     look: &mut Look,
     actor: &Actor,
     (target, mut details): (&str, Value),
+    kept: &[Value],
 ) -> Result<(), Failed> {
     let what = (What::Discard, target);
     put(&mut details, "selected", look.letters.len().into());
-    desk.note(actor, what, &details, Outcome::Begun).await?;
+    let beginning = async |connection: &mut Connection| write_beginning(connection, actor, what, &details, kept).await;
+    desk.database.run(ANSWER_WITHIN, beginning).await?;
     let database = desk.database.clone();
-    let thrown_away = remove(desk, look).await;
-    let (outcome, details) = match &thrown_away {
-        Ok(()) => (Outcome::Done, json!({ "discarded": look.letters.len() })),
+    let (gone, thrown_away) = remove(desk, look).await;
+    let (outcome, mut details) = match &thrown_away {
+        Ok(()) => (Outcome::Done, json!({})),
         Err(error) => (Outcome::Failed, actor::because(error)),
     };
+    put(&mut details, "discarded", gone.into());
     let noting = async |connection: &mut Connection| actor.note(connection, what, &details, outcome).await;
     let noted: Result<(), StoreError> = database.run(ANSWER_WITHIN, noting).await;
     thrown_away?;
@@ -98,20 +104,47 @@ pub(crate) async fn throw_away(
     Ok(())
 }
 
-async fn remove(desk: Desk, look: &mut Look) -> Result<(), Failed> {
+/// What is kept and who throws it away, both or neither.
+async fn write_beginning(
+    connection: &mut Connection,
+    actor: &Actor,
+    what: (What, &str),
+    details: &Value,
+    kept: &[Value],
+) -> Result<(), StoreError> {
+    connection
+        .transaction::<_, StoreError, _>(async |connection| {
+            discarded::keep(connection, actor.request_id(), kept).await?;
+            actor.note(connection, what, details, Outcome::Begun).await
+        })
+        .await
+}
+
+/// How many went, and what kept the others where it broke off.
+async fn remove(desk: Desk, look: &mut Look) -> (usize, Result<(), Failed>) {
     // What dies from now on is another death.
     let last = last_death(&desk).await;
-    for letter in &look.letters {
-        letter.remove().await?;
-    }
-    if let Err(error) = note(&desk, look, last).await {
+    let (gone, removed) = each(&look.letters, async |letter| letter.remove().await).await;
+    let noted = note(&desk, look.letters.get(..gone).unwrap_or_default(), last).await;
+    if let Err(error) = noted {
         look.unavailable.push(format!(
             "{}: it still counts them as dead letters, which `orderflow republish --missing --purged` would send again",
             not_from_database(&error)
         ));
     }
     // Only now it is certain that they are gone.
-    Ok(desk.letters.close().await?)
+    let closed = desk.letters.close().await;
+    (gone, removed.and(closed).map_err(Failed::from))
+}
+
+/// Does this with one after the other until it fails: with how many it was done, and why with no more.
+async fn each<T, E>(all: &[T], act: impl AsyncFn(&T) -> Result<(), E>) -> (usize, Result<(), E>) {
+    for (done, one) in all.iter().enumerate() {
+        if let Err(error) = act(one).await {
+            return (done, Err(error));
+        }
+    }
+    (all.len(), Ok(()))
 }
 
 fn nothing(look: &Look, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
@@ -170,10 +203,23 @@ async fn last_death(desk: &Desk) -> Result<i64, StoreError> {
     desk.database.run(ANSWER_WITHIN, async |connection: &mut Connection| failures::last_death(connection).await).await
 }
 
-async fn note(desk: &Desk, look: &Look, last: Result<i64, StoreError>) -> Result<(), StoreError> {
-    let keys: Vec<_> = look.letters.iter().map(key).collect();
+async fn note(desk: &Desk, gone: &[DeadLetter], last: Result<i64, StoreError>) -> Result<(), StoreError> {
+    let keys: Vec<_> = gone.iter().map(key).collect();
     let last = last?;
     let leaving =
         async |connection: &mut Connection| failures::leave(connection, &keys, failures::LeftBy::Discarded, last).await;
     desk.database.run(ANSWER_WITHIN, leaving).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_went_before_it_broke_off_is_counted() {
+        let act = async |one: &u32| if *one < 3 { Ok(()) } else { Err("away") };
+        assert_eq!(each(&[1, 2, 3, 1], act).await, (2, Err("away")));
+        assert_eq!(each(&[1, 2], act).await, (2, Ok(())));
+        assert_eq!(each(&[], act).await, (0, Ok(())));
+    }
 }

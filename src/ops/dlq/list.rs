@@ -3,7 +3,7 @@ use std::{collections::HashMap, io::Write};
 use serde::Serialize;
 
 use super::{
-    Desk, Head, Look, at, count,
+    Desk, Head, Look, More, at, count,
     group::{Group, groups},
     not_from_database,
 };
@@ -50,8 +50,11 @@ pub async fn list(source: &Source, json: bool, out: &mut impl Write) -> Result<E
 /// What to know besides: what was not looked at, and what should be there and is not. That the database cannot be asked is
 /// added to what is unavailable.
 pub(crate) async fn notes(desk: &Desk, of: &[Subscription], look: &mut Look) -> Vec<String> {
-    let more = |(queue, more): &(String, u32)| {
-        format!("{queue} has {more} more: only the first {} were looked at", super::LOOKED_AT)
+    let more = |More { queue, looked_at, more }: &More| {
+        let most = super::LOOKED_AT;
+        format!(
+            "{queue} has {more} more: only the first {looked_at} were looked at, since one look takes {most} of all queues"
+        )
     };
     let mut notes: Vec<String> = look.more.iter().map(more).collect();
     match known_to_the_index(desk).await {
@@ -73,7 +76,7 @@ fn elsewhere(of: &[Subscription], look: &Look, known: &HashMap<String, i64>) -> 
         let here = look.letters.iter().filter(|letter| letter.subscription == *subscription).count();
         let known = known.get(&subscription.queue()).copied().unwrap_or(0);
         let here = i64::try_from(here).unwrap_or(i64::MAX);
-        if known > here && !look.more.iter().any(|(name, _)| *name == queue) {
+        if known > here && !look.more.iter().any(|one| one.queue == queue) {
             notes.push(format!(
                 "{queue}: {known} died and were not sent again by a command, but {here} are here. The others were \
                  moved or purged by hand, or someone is looking at them now."

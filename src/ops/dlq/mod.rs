@@ -37,7 +37,8 @@ pub use selection::{QueuePattern, Selection};
 pub use show::{ShowOptions, show};
 pub(crate) use {list::notes, show::Shown};
 
-/// Messages of one queue that are looked at: reading them takes some seconds, and holding them some megabytes.
+/// Messages that are looked at, of all queues together: reading them takes some seconds, and holding them some megabytes.
+/// Of each queue at least one is, so that none is taken for empty.
 const LOOKED_AT: u16 = 10_000;
 
 /// The version of the JSON that these commands write.
@@ -83,10 +84,11 @@ impl Desk {
     pub(crate) async fn read(&mut self, subscriptions: &[Subscription]) -> Result<Look, Failed> {
         let mut look = Look::default();
         for subscription in subscriptions {
-            match self.letters.read(*subscription, LOOKED_AT).await {
+            match self.letters.read(*subscription, left(look.letters.len())).await {
                 Ok(found) => {
                     if found.more > 0 {
-                        look.more.push((subscription.dead_letter_queue(), found.more));
+                        let (queue, looked_at) = (subscription.dead_letter_queue(), found.letters.len());
+                        look.more.push(More { queue, looked_at, more: found.more });
                     }
                     look.letters.extend(found.letters);
                 }
@@ -114,10 +116,23 @@ impl Desk {
 #[derive(Default)]
 pub(crate) struct Look {
     pub(crate) letters: Vec<DeadLetter>,
-    /// Queues of which only the first [`LOOKED_AT`] messages were looked at, and how many more they have.
-    pub(crate) more: Vec<(String, u32)>,
+    /// Queues that were not looked at as a whole.
+    pub(crate) more: Vec<More>,
     /// What could not be read, and why.
     pub(crate) unavailable: Vec<String>,
+}
+
+/// A queue of which only the first messages were looked at.
+pub(crate) struct More {
+    pub(crate) queue: String,
+    pub(crate) looked_at: usize,
+    /// How many more it has.
+    pub(crate) more: u32,
+}
+
+/// How many more are looked at where so many are held already.
+fn left(held: usize) -> u16 {
+    LOOKED_AT.saturating_sub(u16::try_from(held).unwrap_or(u16::MAX)).max(1)
 }
 
 /// As the index in the database knows it.
@@ -159,4 +174,14 @@ fn body_of(letter: &DeadLetter) -> Value {
         Ok(text) => Value::String(text.to_owned()),
         Err(_) => serde_json::json!({ "hex": hex::encode(letter.body()) }),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_holds_no_more_of_many_queues_than_of_one() {
+        assert_eq!([0, 4, 9_999, 10_000, 100_000].map(left), [10_000, 9_996, 1, 1, 1]);
+    }
 }

@@ -119,7 +119,7 @@ pub async fn replay(source: &Source, options: &ReplayOptions, out: &mut impl Wri
     }
     let mut stopped = None;
     if !look.letters.is_empty() && !options.dry_run {
-        sending::too_long(&look, options.rate)?;
+        sending::too_long(&look, options.pace())?;
         let question = format!("Send {} again?", count(look.letters.len(), "dead letter"));
         if ask(&question, options.yes, out).await? == Answer::No {
             desk.letters.close().await?;

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::{Look, count, group::groups};
+use super::{Look, More, count, group::groups};
 use crate::ops::Failed;
 
 /// What is chosen, by queue and reason.
@@ -15,7 +15,7 @@ pub fn selected(look: &Look, out: &mut impl Write) -> Result<(), Failed> {
 
 /// What was not looked at.
 pub fn notes(look: &Look, out: &mut impl Write) -> Result<(), Failed> {
-    for (queue, more) in &look.more {
+    for More { queue, more, .. } in &look.more {
         let more = usize::try_from(*more).unwrap_or(usize::MAX);
         writeln!(out, "note: {queue} has {} more that were not looked at: run this again", count(more, "message"))?;
     }

@@ -15,7 +15,8 @@ use crate::{
     ops::Failed,
 };
 
-/// RabbitMQ takes back what is held for 30 minutes (its consumer time-out), so a replay has to be over before.
+/// RabbitMQ takes back what is held for 30 minutes (its consumer time-out), so a replay has to be over before: all is sent
+/// then, the wait for the first ones included.
 const LONGEST: Duration = Duration::from_secs(20 * 60);
 
 /// How long connecting and one message's confirm may take.
@@ -54,16 +55,23 @@ pub trait Watch {
 ///
 /// # Errors
 /// [`Failed::Usage`] where it would not.
-pub fn too_long(look: &Look, rate: u32) -> Result<(), Failed> {
-    let at_most = usize::try_from(u64::from(rate) * LONGEST.as_secs()).unwrap_or(usize::MAX);
-    if look.letters.len() <= at_most {
+pub fn too_long(look: &Look, pace: Pace) -> Result<(), Failed> {
+    let (letters, at_most, rate) = (look.letters.len(), at_most(pace), pace.rate);
+    if letters <= at_most {
         return Ok(());
     }
+    let (count, patience) = (count(letters, "message"), humantime::format_duration(pace.patience));
     Err(Failed::Usage(format!(
-        "{} at {rate} a second would take longer than 20 minutes, and RabbitMQ takes back what is held for 30: say a \
-         higher --rate, or --limit {at_most} and run it again (it never looks at more than {LOOKED_AT} of a queue)",
-        count(look.letters.len(), "message")
+        "{count} at {rate} a second would take longer than 20 minutes with a patience of {patience}, and RabbitMQ takes \
+         back what is held for 30: say a higher --rate, or --limit {at_most} and run it again (it never looks at more \
+         than {LOOKED_AT})"
     )))
+}
+
+/// How many can be sent in time. The first ones go at once, and the others when they were waited for.
+fn at_most(pace: Pace) -> usize {
+    let sending = LONGEST.saturating_sub(pace.patience);
+    usize::try_from(u64::from(pace.rate) * sending.as_secs()).unwrap_or(usize::MAX).max(pace.canaries)
 }
 
 /// Sends everything, and waits for what became of it. Returns why it stopped before, if it did.
@@ -187,5 +195,16 @@ impl<W: Watch> Sending<'_, '_, W> {
         letter.remove().await?;
         self.tracker.sent_now(index);
         self.watch.looked(self.tracker)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_for_the_first_ones_is_part_of_the_time() {
+        let at_most = |seconds| at_most(Pace { canaries: 3, rate: 5, patience: Duration::from_secs(seconds) });
+        assert_eq!([0, 30, 600, 1_200, 9_999].map(at_most), [6_000, 5_850, 3_000, 3, 3]);
     }
 }

@@ -102,6 +102,10 @@ fn write_json(out: &mut impl Write, value: &impl serde::Serialize) -> Result<(),
 /// What is meant; `None` for what names no order.
 pub(crate) fn wanted(asked: &str) -> Option<Wanted> {
     let asked = asked.trim();
+    // The database takes none, so nothing has one.
+    if asked.contains('\0') {
+        return None;
+    }
     if asked.contains('@') {
         return Some(Wanted::Email(asked.to_owned()));
     }
@@ -150,6 +154,6 @@ mod tests {
         assert!(wanted(id) == id.parse().ok().map(Wanted::Id));
         assert!(wanted(" 4z8k2-m9qio ") == "4Z8K2M9Q10".parse().ok().map(Wanted::Number));
         assert!(wanted("Ada@example.org") == Some(Wanted::Email("Ada@example.org".to_owned())));
-        assert!(wanted("teapot").is_none());
+        assert!(wanted("teapot").is_none() && wanted("\0@example.org").is_none());
     }
 }

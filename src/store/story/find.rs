@@ -44,39 +44,40 @@ pub struct Found {
     pub created_at: DateTime<Utc>,
 }
 
-const BY_ID: &str = "
-SELECT id AS order_id, number, status, created_at FROM orders.orders
-WHERE id = $1 OR id IN (SELECT order_id FROM messaging.event_log WHERE event_id = $1) LIMIT $2";
+impl Wanted {
+    /// What is true of the orders that are meant, in SQL in which `$1` is [`Wanted::text`]. Each finds them by an index: an
+    /// event's orders are looked up first, since an "or" of both would read every order there is.
+    #[must_use]
+    pub const fn condition(&self) -> &'static str {
+        match self {
+            Self::Id(_) => {
+                "id = ANY (ARRAY(SELECT order_id FROM messaging.event_log WHERE event_id = $1::uuid) || $1::uuid)"
+            }
+            Self::Number(_) => "number = $1",
+            Self::Email(_) => "lower(customer_email) = lower($1)",
+        }
+    }
 
-const BY_NUMBER: &str =
-    "SELECT id AS order_id, number, status, created_at FROM orders.orders WHERE number = $1 LIMIT $2";
-
-const BY_EMAIL: &str = "
-SELECT id AS order_id, number, status, created_at FROM orders.orders
-WHERE lower(customer_email) = lower($1) ORDER BY created_at DESC, id LIMIT $2";
+    /// What was asked for, for [`Wanted::condition`].
+    #[must_use]
+    pub fn text(&self) -> String {
+        match self {
+            Self::Id(id) => id.to_string(),
+            Self::Number(number) => number.as_str().to_owned(),
+            Self::Email(email) => email.clone(),
+        }
+    }
+}
 
 /// The orders that are meant, newest first, at most `limit`: only an e-mail address can mean more than one.
 ///
 /// # Errors
 /// Those of the database.
 pub async fn find(connection: &mut Connection, wanted: &Wanted, limit: i64) -> Result<Vec<Found>, StoreError> {
-    Ok(match wanted {
-        Wanted::Id(id) => {
-            diesel::sql_query(BY_ID).bind::<SqlUuid, _>(*id).bind::<BigInt, _>(limit).load(connection).await?
-        }
-        Wanted::Number(number) => {
-            diesel::sql_query(BY_NUMBER)
-                .bind::<Text, _>(number.as_str())
-                .bind::<BigInt, _>(limit)
-                .load(connection)
-                .await?
-        }
-        Wanted::Email(email) => {
-            diesel::sql_query(BY_EMAIL)
-                .bind::<Text, _>(email.as_str())
-                .bind::<BigInt, _>(limit)
-                .load(connection)
-                .await?
-        }
-    })
+    let query = format!(
+        "SELECT id AS order_id, number, status, created_at FROM orders.orders
+         WHERE {} ORDER BY created_at DESC, id LIMIT $2",
+        wanted.condition()
+    );
+    Ok(diesel::sql_query(query).bind::<Text, _>(wanted.text()).bind::<BigInt, _>(limit).load(connection).await?)
 }

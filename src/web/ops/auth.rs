@@ -54,7 +54,7 @@ pub fn operator(request: &HttpRequest, console: &Console, role: Role) -> Result<
     let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token =
         header.and_then(|text| text.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    let known = token.and_then(|(_, token)| known(console, token.trim()));
+    let known = token.and_then(|(_, token)| known(request, console, token.trim()));
     let known = known.ok_or_else(|| Problem::new(Code::Unauthorized, "Send Authorization: Bearer TOKEN."))?;
     Operator { name: known.name.clone(), role: known.role }.needs(role)
 }
@@ -68,15 +68,19 @@ pub fn are_on(console: &Console) -> Result<(), Problem> {
 }
 
 /// Whose token this is. All are compared, each in the same time whatever is wrong, so that nobody learns by the clock how
-/// much of a hash they have guessed.
+/// much of a hash they have guessed. Who guesses is logged, without what they guessed: it may be all but right.
 #[must_use]
-pub fn known<'c>(console: &'c Console, token: &str) -> Option<&'c OperatorToken> {
+pub fn known<'c>(request: &HttpRequest, console: &'c Console, token: &str) -> Option<&'c OperatorToken> {
     let hash = CtOutput::<Sha256>::new(Sha256::digest(token.as_bytes()));
     let mut found = None;
     for one in console.tokens.iter() {
         if CtOutput::<Sha256>::new(one.hash.into()) == hash {
             found = Some(one);
         }
+    }
+    if found.is_none() {
+        let peer = request.peer_addr().map(|address| address.ip().to_string());
+        tracing::warn!(client.address = peer, "a token was refused that is no operator's");
     }
     found
 }

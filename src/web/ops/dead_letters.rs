@@ -2,6 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::{
     Console, auth,
@@ -11,6 +12,7 @@ use super::{
 use crate::{
     broker::Subscription,
     config::Role,
+    domain::OrderNumber,
     ops::{
         Failed,
         dlq::{
@@ -49,7 +51,8 @@ impl Chosen {
     /// As the commands have it.
     ///
     /// # Errors
-    /// 422 where there is no such queue, or too many messages are named.
+    /// 422 where there is no such queue, an order is named by neither its id nor its number, too many messages are named,
+    /// or a text has a zero byte. What is refused here is not written down.
     pub fn selection(&self) -> Result<Selection, Problem> {
         let invalid = |detail: &str| Problem::new(Code::InvalidRequest, detail.to_owned());
         if Subscription::of_queue(&self.queue).is_none() {
@@ -58,13 +61,21 @@ impl Chosen {
         if self.messages.len() > NAMED {
             return Err(invalid("messages has at most 200 names; choose by reason instead."));
         }
+        let order = self.order.clone().filter(|text| !text.is_empty());
+        // Who did what is written down for good, so an e-mail address may not get there.
+        if order.as_ref().is_some_and(|text| text.parse::<Uuid>().is_err() && text.parse::<OrderNumber>().is_err()) {
+            return Err(invalid("order has to be an order's id or number; /admin/orders finds it by e-mail address."));
+        }
+        if self.reason.iter().chain(&self.messages).any(|text| text.contains('\0')) {
+            return Err(invalid("reason and messages have no zero byte."));
+        }
         if self.limit == Some(0) {
             return Err(invalid("limit is at least 1."));
         }
         Ok(Selection {
             queue: Some(pattern(&self.queue)?),
             reason: self.reason.clone().filter(|text| !text.is_empty()),
-            order: self.order.clone().filter(|text| !text.is_empty()),
+            order,
             messages: self.messages.clone(),
             limit: self.limit,
             all: true,

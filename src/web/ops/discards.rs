@@ -119,10 +119,7 @@ pub async fn throw(console: &Console, actor: Actor, mut chosen: Chosen, dry_run:
             .map(|letter| serde_json::to_value(Shown::new(letter, &numbers)))
             .collect::<Result<_, _>>()
             .map_err(StoreError::from)?;
-        let keeping =
-            async |connection: &mut Connection| discarded::keep(connection, actor.request_id(), &letters).await;
-        held.database.run(ANSWER_WITHIN, keeping).await?;
-        throw_away(desk, &mut look, &actor, (&selection.target(), selection.details())).await?;
+        throw_away(desk, &mut look, &actor, (&selection.target(), selection.details()), &letters).await?;
         thrown.discarded = look.letters.len();
         thrown.unavailable = look.unavailable;
         Ok(thrown)

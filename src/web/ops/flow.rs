@@ -33,14 +33,23 @@ const WATCHED_FOR: Duration = Duration::from_secs(120);
 const WITHIN: Duration = Duration::from_secs(3);
 
 /// One look.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Sample {
+    /// When it was begun.
+    pub at: Instant,
     /// Orders a second; none while the database is away.
     pub orders: Option<OrderRates>,
     /// Every queue, as far as known.
     pub queues: Vec<Figures>,
     /// What could not be read, and why.
     pub unavailable: Vec<String>,
+}
+
+/// Of which nothing is known.
+impl Default for Sample {
+    fn default() -> Self {
+        Self { at: Instant::now(), orders: None, queues: Vec::new(), unavailable: Vec::new() }
+    }
 }
 
 /// The ring. Cheap to clone.
@@ -50,7 +59,6 @@ pub struct Flow(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     samples: VecDeque<Sample>,
-    taken: Option<Instant>,
     watched: Option<Instant>,
 }
 
@@ -77,14 +85,13 @@ impl Flow {
     fn add(&self, sample: Sample) {
         let mut state = self.state();
         // A gap is no line.
-        if state.taken.is_some_and(|taken| taken.elapsed() > 5 * EVERY) {
+        if state.samples.back().is_some_and(|last| last.at.elapsed() > 5 * EVERY) {
             state.samples.clear();
         }
         state.samples.push_back(sample);
         while state.samples.len() > KEPT {
             state.samples.pop_front();
         }
-        state.taken = Some(Instant::now());
     }
 
     /// What is known now, the oldest first; never empty. Looks itself where nobody has for a while.
@@ -92,7 +99,7 @@ impl Flow {
         let is_fresh = {
             let mut state = self.state();
             state.watched = Some(Instant::now());
-            state.taken.is_some_and(|taken| taken.elapsed() < 3 * EVERY)
+            state.samples.back().is_some_and(|last| last.at.elapsed() < 3 * EVERY)
         };
         if !is_fresh {
             self.add(take(database, admin).await);
@@ -103,11 +110,12 @@ impl Flow {
 
 async fn take(database: &Database, admin: Option<&AdminConfig>) -> Sample {
     let asking = async |connection: &mut Connection| flow::rates(connection).await;
+    let at = Instant::now();
     let (orders, (queues, unavailable)) =
         tokio::join!(database.run(WITHIN, asking), queues::read(admin, database, WITHIN));
     // What is wrong with the database the queues say already.
     let orders: Result<OrderRates, StoreError> = orders;
-    Sample { orders: orders.ok(), queues, unavailable }
+    Sample { at, orders: orders.ok(), queues, unavailable }
 }
 
 #[cfg(test)]

@@ -20,11 +20,14 @@ use crate::{
     web::problem::{Code, Problem},
 };
 
+/// By status alone, how many orders one request looks through: a fraction of a second's work.
+const SPAN: u32 = 200_000;
+
 /// Orders, the newest first.
 ///
 /// # Errors
-/// 400 for parameters that are none, 401 and 403 as everywhere, 503 while the database is away or where too many orders
-/// would have to be looked through.
+/// 400 for parameters that are none, 401 and 403 as everywhere, 503 while the database is away or too busy to find them
+/// in time.
 pub async fn list(request: HttpRequest, console: Data<Console>) -> Result<HttpResponse, Problem> {
     auth::operator(&request, &console, Role::Read)?;
     Ok(answer(&found(&console, &Query::of(&request)).await?))
@@ -35,16 +38,16 @@ pub async fn list(request: HttpRequest, console: Data<Console>) -> Result<HttpRe
 /// # Errors
 /// As of [`list`].
 pub async fn found(console: &Console, query: &Query) -> Result<Page<Listed>, Problem> {
-    let limit = query.limit()?;
     let search = Search {
         wanted: query.text("q").map(wanted).transpose()?,
         status: status(query)?,
         before: query.cursor()?,
-        limit: i64::from(limit) + 1,
+        limit: query.limit()?,
+        span: SPAN,
     };
     let searching = async |connection: &mut Connection| search::orders(connection, &search).await;
     let found = console.database.run(ANSWER_WITHIN, searching).await.map_err(too_slow)?;
-    Ok(Page::of(found, limit, |order| order.order_id.to_string()))
+    Ok(Page { items: found.orders, next_cursor: found.next.map(|next| next.to_string()) })
 }
 
 fn wanted(text: &str) -> Result<Wanted, Problem> {
@@ -69,8 +72,8 @@ fn status(query: &Query) -> Result<Option<String>, Problem> {
 
 fn too_slow(error: StoreError) -> Problem {
     if error.is_statement_timeout() {
-        let detail = "So few orders have this status that it took more than 3 s to look for them. Name the order, or ask \
-                      without a status.";
+        let detail = "To look for these took the database more than 3 s: it has too much to do just now, or an address \
+                      has very many orders. Try again, or name one order.";
         return Problem::new(Code::SearchTooSlow, detail);
     }
     error.into()

@@ -67,8 +67,13 @@ pub async fn change(console: &Console, actor: Actor, sku: String, available: i64
         let detail = format!("available has to be from 0 to {}.", stock::MOST);
         return Err(Problem::new(Code::InvalidRequest, detail));
     }
+    let unknown = || Problem::new(Code::ProductNotFound, "/admin/products lists what there is.");
+    // The database takes none, so no product has one.
+    if sku.contains('\0') {
+        return Err(unknown());
+    }
     let database = console.database.clone();
     let changing = async move { Ok(stock::change(&database, &actor, &sku, available).await?) };
     let before = console.finish(changing).await?;
-    before.ok_or_else(|| Problem::new(Code::ProductNotFound, "/admin/products lists what there is."))
+    before.ok_or_else(unknown)
 }

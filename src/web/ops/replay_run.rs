@@ -164,7 +164,7 @@ async fn try_to_send(job: &Job, progress: &Progress) -> Result<Option<String>, P
         dead_letters::put_back(desk).await?;
         return Ok(Some("no dead letter is like that".to_owned()));
     }
-    sending::too_long(&look, job.pace.rate)?;
+    sending::too_long(&look, job.pace)?;
     let mut watch = Watching { progress: progress.clone(), selected };
     let stopped = sending::send_all(&desk, &look, &mut tracker, job.pace, &mut watch).await?;
     progress.of(&tracker, selected);

@@ -1,6 +1,6 @@
 //! The console, as an operator works with it: in a browser, with a dead letter to be sent again.
 
-use orderflow_tests::{Browser, DESKTOP, Order};
+use orderflow_tests::{Browser, DESKTOP, Order, Shop};
 
 use super::pictures::show;
 use crate::{
@@ -93,6 +93,20 @@ async fn an_operator_finds_an_order_and_sends_its_dead_letter_again_in_pictures(
     show(&browser, "console-audit").await;
     browser.no_errors().await;
     browser.click("button", "Log out").await;
+    browser.until_text("Your operator token").await;
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_overview_whose_session_has_ended_asks_who_is_there() {
+    let mut shop = Shop::open().await;
+    let (_, operators) = start_web_for_operators(&mut shop, &[]).await;
+    let browser = Browser::open(&format!("{}/ops", operators.web.root), DESKTOP).await;
+    browser.fill("Your operator token", ADA).await;
+    browser.click("button", "Log in").await;
+    browser.until_true("it is shown", "return document.querySelector('[data-live]') !== null").await;
+    // As it ends after twelve hours, or in another tab.
+    browser.run("fetch('/ops/logout', { method: 'POST', redirect: 'manual' })").await;
     browser.until_text("Your operator token").await;
     shop.close().await;
 }

@@ -43,23 +43,29 @@ struct Discard {
 }
 
 /// What the form chooses.
-fn chosen(fields: &Query) -> Chosen {
+fn chosen(fields: &Query) -> Result<Chosen, Problem> {
     let text = |name| fields.text(name).map(str::to_owned);
-    Chosen {
+    Ok(Chosen {
         queue: text("queue").unwrap_or_default(),
         reason: text("reason"),
         order: text("order"),
         messages: text("message").into_iter().collect(),
-        limit: None,
-    }
+        limit: fields.parsed("limit", "a whole number")?,
+    })
+}
+
+/// The same as was shown, and no more of it: what comes while a person reads is younger, and the oldest go first.
+fn as_shown(chosen: Chosen, selected: usize) -> Chosen {
+    Chosen { limit: u32::try_from(selected).ok(), ..chosen }
 }
 
 /// Without `confirmed` what would be sent; with it, sends.
 pub async fn replay(request: HttpRequest, payload: Payload, console: Data<Console>) -> HttpResponse {
     done(&request, payload, &console, "dead-letters", async |operator, fields, frame| {
-        let chosen = chosen(&fields);
+        let chosen = chosen(&fields)?;
         if fields.text("confirmed").is_none() {
             let plan = replays::plan(&console, &chosen).await?;
+            let chosen = as_shown(chosen, plan.selected);
             return Ok(page(&ReplayPlan { frame: Some(frame), chosen, plan }));
         }
         let number = |name, least: u32, most: u32| {
@@ -79,8 +85,9 @@ pub async fn replay(request: HttpRequest, payload: Payload, console: Data<Consol
 /// Without `confirmed` what would be thrown away; with it, throws.
 pub async fn discard(request: HttpRequest, payload: Payload, console: Data<Console>) -> HttpResponse {
     done(&request, payload, &console, "dead-letters", async |operator, fields, frame| {
-        let (chosen, dry_run) = (chosen(&fields), fields.text("confirmed").is_none());
+        let (chosen, dry_run) = (chosen(&fields)?, fields.text("confirmed").is_none());
         let thrown = discards::throw(&console, operator.actor(&request), chosen.clone(), dry_run).await?;
+        let chosen = as_shown(chosen, thrown.selected);
         Ok(page(&Discard { frame: Some(frame), chosen, thrown }))
     })
     .await

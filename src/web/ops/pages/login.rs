@@ -67,7 +67,7 @@ async fn try_log_in(request: &HttpRequest, payload: Payload, console: &Console) 
     session::is_own_form(request)?;
     let fields = Query::from_pairs(body::form(request, payload).await?);
     let next = next(&fields);
-    let Some(known) = fields.text("token").and_then(|token| auth::known(console, token)) else {
+    let Some(known) = fields.text("token").and_then(|token| auth::known(request, console, token)) else {
         return Ok(html(StatusCode::UNAUTHORIZED, &LoginPage { frame: None, next, wrong: true }));
     };
     let (database, actor) =

@@ -49,3 +49,21 @@ pub async fn handle(request: HttpRequest, console: Data<Console>) -> HttpRespons
     })
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_part_of_a_search_leads_on() {
+        let page = |next: Option<&str>| {
+            let (q, status, next) = (String::new(), "cancelled".to_owned(), next.map(str::to_owned));
+            let (statuses, orders) = (Vec::new(), Vec::new());
+            let page = Orders { frame: None, q, status, statuses, orders, next, problem: None };
+            page.render().expect("it can be rendered")
+        };
+        let (part, whole) = (page(Some("status=cancelled")), page(None));
+        assert!(part.contains("None of those that were looked through") && part.contains("?status=cancelled\">Older"));
+        assert!(whole.contains("No order is like that") && !whole.contains("Older orders"), "{whole}");
+    }
+}

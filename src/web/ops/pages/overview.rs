@@ -12,10 +12,7 @@ use super::{
 };
 use crate::{
     ops::queues::figures::Figures,
-    web::ops::{
-        Console,
-        flow::{self, Sample},
-    },
+    web::ops::{Console, flow::Sample},
 };
 
 #[derive(Template)]
@@ -57,6 +54,8 @@ fn row(console: &Console, figures: &Figures, samples: &[Sample]) -> Row {
         let own = |sample: &Sample| sample.queues.iter().find(|one| one.queue == figures.queue).and_then(of);
         samples.iter().map(own).collect()
     };
+    let over = samples.first().zip(samples.last()).map(|(first, last)| last.at.duration_since(first.at));
+    let over = over.unwrap_or_default();
     let depth = values(|one| one.ready.map(f64::from));
     let lag = values(|one| one.lag_seconds);
     let state = match figures {
@@ -66,8 +65,8 @@ fn row(console: &Console, figures: &Figures, samples: &[Sample]) -> Row {
         _ => None,
     };
     Row {
-        depth: spark("Waiting", &depth, flow::EVERY, |value| format!("{value:.0}")),
-        lag: spark("Lag", &lag, flow::EVERY, |value| words::seconds(&Some(value))),
+        depth: spark("Waiting", &depth, over, |value| format!("{value:.0}")),
+        lag: spark("Lag", &lag, over, |value| words::seconds(&Some(value))),
         link: console.links.queue(&figures.queue),
         state,
         figures: figures.clone(),

@@ -15,17 +15,19 @@ pub struct Spark {
     pub label: String,
 }
 
-/// A line of these values, one each so often, the newest at the right; `tell` writes a value for people.
+/// A line of these values, the newest at the right, which were so far apart from first to last; `tell` writes a value for
+/// people.
 #[must_use]
-pub fn spark(what: &str, values: &[Option<f64>], every: Duration, tell: impl Fn(f64) -> String) -> Spark {
+pub fn spark(what: &str, values: &[Option<f64>], over: Duration, tell: impl Fn(f64) -> String) -> Spark {
     let known = || values.iter().flatten().copied();
     let (least, most) = (known().fold(f64::INFINITY, f64::min), known().fold(0.0, f64::max));
     let steps = u32::try_from(values.len().max(2) - 1).unwrap_or(u32::MAX);
-    let seconds = every.as_secs() * u64::from(steps);
+    let seconds = over.as_secs_f64();
     let label = match values.last().copied().flatten() {
         None => format!("{what}: not known now"),
+        Some(now) if values.len() == 1 => format!("{what} now: {}", tell(now)),
         Some(now) => format!(
-            "{what} in the last {seconds} s: now {}, at least {}, at most {}",
+            "{what} in the last {seconds:.0} s: now {}, at least {}, at most {}",
             tell(now),
             tell(least),
             tell(most)
@@ -56,13 +58,15 @@ mod tests {
 
     #[test]
     fn a_line_fills_the_picture_and_has_gaps_where_nothing_is_known() {
-        let drawn =
-            spark("depth", &[Some(0.0), None, Some(4.0), Some(2.0)], Duration::from_secs(2), |one| format!("{one}"));
+        // They were asked for each 2 s, and one came late.
+        let drawn = spark("depth", &[Some(0.0), None, Some(4.0), Some(2.0)], Duration::from_millis(8_600), |one| {
+            one.to_string()
+        });
         assert_eq!(drawn.lines, ["0.0,27.0 ", "80.0,1.0 120.0,14.0 "]);
-        assert_eq!(drawn.label, "depth in the last 6 s: now 2, at least 0, at most 4");
-        let unknown = spark("depth", &[Some(1.0), None], Duration::from_secs(2), |one| format!("{one}"));
+        assert_eq!(drawn.label, "depth in the last 9 s: now 2, at least 0, at most 4");
+        let unknown = spark("depth", &[Some(1.0), None], Duration::from_secs(2), |one| one.to_string());
         assert_eq!(unknown.label, "depth: not known now");
-        let one = spark("depth", &[Some(0.0)], Duration::from_secs(2), |one| format!("{one}"));
-        assert_eq!(one.lines, ["120.0,27.0 "]);
+        let one = spark("depth", &[Some(0.0)], Duration::ZERO, |one| one.to_string());
+        assert_eq!((one.lines, one.label), (vec!["120.0,27.0 ".to_owned()], "depth now: 0".to_owned()));
     }
 }
