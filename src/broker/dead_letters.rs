@@ -3,7 +3,13 @@
 //! Messages are read with manual acknowledgement, so whatever becomes of this process, those that were not settled go
 //! back to their queue; its delivery limit is practically infinite.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use futures::StreamExt as _;
@@ -25,6 +31,12 @@ use crate::telemetry;
 
 /// How long the broker may take for one answer, and for the next message of those that it said are there.
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long is waited at the end until the broker counts again what is put back. It is not, where another look has taken it.
+const COUNTED_WITHIN: Duration = Duration::from_secs(1);
+
+/// Between two looks at the count.
+const COUNT_EVERY: Duration = Duration::from_millis(10);
 
 /// AMQP's reply code for what does not exist.
 const NOT_FOUND: u16 = 404;
@@ -53,6 +65,8 @@ pub struct DeadLetter {
     /// The work queue that it goes back to.
     pub home: Subscription,
     delivery: Delivery,
+    /// How many of the same look and queue were removed.
+    removed: Arc<AtomicU32>,
 }
 
 /// What a queue was found to hold.
@@ -68,8 +82,17 @@ pub struct Found {
 #[derive(Debug)]
 pub struct DeadLetters {
     connection: Connection,
-    /// Of each queue whose messages are held.
-    channels: Vec<Channel>,
+    held: Vec<Held>,
+}
+
+/// A queue whose messages are held.
+#[derive(Debug)]
+struct Held {
+    channel: Channel,
+    queue: String,
+    /// How many it had, ours included.
+    there: u32,
+    removed: Arc<AtomicU32>,
 }
 
 impl DeadLetters {
@@ -78,7 +101,7 @@ impl DeadLetters {
     /// # Errors
     /// When the broker cannot be reached.
     pub async fn open(connector: &Connector) -> Result<Self, BrokerError> {
-        Ok(Self { connection: connector.connect("dead letters").await?, channels: Vec::new() })
+        Ok(Self { connection: connector.connect("dead letters").await?, held: Vec::new() })
     }
 
     /// Takes up to `limit` messages of a subscription's dead-letter queue in hand. What arrives afterwards is not
@@ -102,8 +125,7 @@ impl DeadLetters {
     /// Starts to consume as many messages as there are now; `None`: there are none.
     async fn start(&mut self, queue: &str, limit: u16) -> lapin::Result<Option<Reading>> {
         let channel = self.connection.create_channel().await?;
-        let passive = QueueDeclareOptions { passive: true, durable: true, ..QueueDeclareOptions::default() };
-        let there = channel.queue_declare(queue.into(), passive, FieldTable::default()).await?.message_count();
+        let there = count(&channel, queue).await?;
         let wanted = u16::try_from(there).unwrap_or(u16::MAX).min(limit);
         if wanted == 0 {
             channel.close(200, "done".into()).await?;
@@ -113,8 +135,10 @@ impl DeadLetters {
         channel.basic_qos(wanted, BasicQosOptions::default()).await?;
         let options = BasicConsumeOptions::default();
         let consumer = channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await?;
-        self.channels.push(channel.clone());
-        Ok(Some(Reading { channel, consumer, wanted, more: there.saturating_sub(wanted.into()) }))
+        let removed = Arc::new(AtomicU32::new(0));
+        let held = Held { channel: channel.clone(), queue: queue.to_owned(), there, removed: Arc::clone(&removed) };
+        self.held.push(held);
+        Ok(Some(Reading { channel, consumer, wanted, more: there.saturating_sub(wanted.into()), removed }))
     }
 
     async fn take(&self, subscription: Subscription, mut reading: Reading) -> Found {
@@ -122,25 +146,28 @@ impl DeadLetters {
         while letters.len() < usize::from(reading.wanted) {
             // Fewer than were counted: somebody else took some meanwhile.
             let Ok(Some(Ok(delivery))) = tokio::time::timeout(TIMEOUT, reading.consumer.next()).await else { break };
-            letters.push(DeadLetter::new(subscription, delivery));
+            letters.push(DeadLetter::new(subscription, delivery, Arc::clone(&reading.removed)));
         }
         let cancelling = reading.channel.basic_cancel(reading.consumer.tag(), BasicCancelOptions::default());
         drop(tokio::time::timeout(TIMEOUT, cancelling).await);
         Found { letters, more: reading.more }
     }
 
-    /// Puts everything back that is still held.
+    /// Puts everything back that is still held, and waits a moment until the next look finds it.
     ///
     /// # Errors
     /// When the broker does not confirm the end: then it is not certain either that what was settled is gone.
     pub async fn close(self) -> Result<(), BrokerError> {
         let closing = async {
-            for channel in &self.channels {
+            for held in &self.held {
                 // Number 0 and "multiple" mean all that are held.
                 let all = BasicNackOptions { multiple: true, requeue: true };
-                channel.basic_nack(0, all).await?;
+                held.channel.basic_nack(0, all).await?;
                 // Answered after everything before it is done.
-                channel.close(200, "done".into()).await?;
+                held.channel.close(200, "done".into()).await?;
+            }
+            for held in &self.held {
+                drop(tokio::time::timeout(COUNTED_WITHIN, until_counted(&self.connection, held)).await);
             }
             self.connection.close(200, "done".into()).await
         };
@@ -151,15 +178,33 @@ impl DeadLetters {
     }
 }
 
+/// A quorum queue has messages back when its log has them, a moment after it was told; until then it counts too few, and a
+/// look that begins meanwhile takes too few.
+async fn until_counted(connection: &Connection, held: &Held) -> lapin::Result<()> {
+    let channel = connection.create_channel().await?;
+    let expected = held.there.saturating_sub(held.removed.load(Ordering::Relaxed));
+    while count(&channel, &held.queue).await? < expected {
+        tokio::time::sleep(COUNT_EVERY).await;
+    }
+    channel.close(200, "done".into()).await
+}
+
+/// How many messages of the queue nobody holds.
+async fn count(channel: &Channel, queue: &str) -> lapin::Result<u32> {
+    let passive = QueueDeclareOptions { passive: true, durable: true, ..QueueDeclareOptions::default() };
+    Ok(channel.queue_declare(queue.into(), passive, FieldTable::default()).await?.message_count())
+}
+
 struct Reading {
     channel: Channel,
     consumer: lapin::Consumer,
     wanted: u16,
     more: u32,
+    removed: Arc<AtomicU32>,
 }
 
 impl DeadLetter {
-    fn new(subscription: Subscription, delivery: Delivery) -> Self {
+    fn new(subscription: Subscription, delivery: Delivery, removed: Arc<AtomicU32>) -> Self {
         let empty = FieldTable::default();
         let table = delivery.properties.headers().as_ref().unwrap_or(&empty);
         let text = |name| headers::text(table, name);
@@ -182,6 +227,7 @@ impl DeadLetter {
                 .or_else(|| died_at_of_the_broker(table)),
             home,
             delivery,
+            removed,
         }
     }
 
@@ -220,7 +266,10 @@ impl DeadLetter {
     /// When it is not held any more: it is in its queue again.
     pub async fn remove(&self) -> Result<(), BrokerError> {
         match tokio::time::timeout(TIMEOUT, self.delivery.acker.ack(BasicAckOptions::default())).await {
-            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(true)) => {
+                self.removed.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
             Ok(Ok(false)) => Err(BrokerError::NotHeld),
             Ok(Err(error)) => Err(error.into()),
             Err(_) => Err(BrokerError::TimedOut(TIMEOUT)),
