@@ -97,21 +97,6 @@ async fn a_replay_stops_when_its_canary_dies_again_and_goes_on_once_the_cause_is
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_look_finds_all_that_the_one_before_has_put_back() {
-    let (shop, operators, _, probe) = with_operators(3).await;
-    for look in 0..25 {
-        let letters = operators.get("/admin/dead-letters").await;
-        assert_eq!(letters["messages"], 3, "look {look}: {letters}");
-    }
-    mend_payments(&shop).await;
-    let replay = begin(&operators, json!({ "queue": QUEUE })).await;
-    until_ended(&operators, &replay, "done").await;
-    shop.until_orders("shipped", 3).await;
-    until_dead(&probe, PAYMENT, 0).await;
-    shop.close().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn one_replay_of_a_queue_at_a_time_whichever_process_is_asked_and_whoever_leaves() {
     let (mut shop, operators, _, probe) = with_operators(4).await;
     let (_, others) = start_web_for_operators(&mut shop, &[]).await;

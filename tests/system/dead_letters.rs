@@ -1,11 +1,14 @@
 //! What fails is remembered, and forgotten when it is old; and what tests of dead letters need.
 
 use orderflow::{
-    broker::{Subscription, names},
+    broker::{Connector, DeadLetters, Subscription, names},
+    config::{BrokerConfig, Source},
     store::{failures, hold},
 };
 use orderflow_tests::{Ended, Order, Probe, Proxy, Shop, VISA, Web, run, until};
 use serde_json::Value;
+
+use crate::commands::ended;
 
 pub const PAYMENT: Subscription = Subscription::PaymentOrderCreated;
 
@@ -149,4 +152,29 @@ async fn an_order_whose_dead_letter_was_applied_after_all_does_not_wait_for_a_pe
             .await;
         assert_eq!(waits().await, left, "{queue}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_look_finds_all_that_the_one_before_has_put_back() {
+    let (shop, _, _, probe) = with_dead_orders(3).await;
+    let settings: Source = shop.operator_settings().into_iter().collect();
+    let broker = BrokerConfig::read_admin(&settings).expect("an operator's settings");
+    let connector = Connector::new(&broker, "a test").expect("a URL");
+    for number in 0..20 {
+        // Both are connected already, so that nothing is between the end of the one and the beginning of the other.
+        for mut look in [open(&connector).await, open(&connector).await] {
+            let found = look.read(PAYMENT, 10).await.expect("it is there");
+            assert_eq!(found.letters.len(), 3, "pair {number}");
+            look.close().await.expect("it is put back");
+        }
+    }
+    mend_payments(&shop).await;
+    ended(&dlq(&shop, &["replay", "--all", "--yes"]).await, 0, &[]);
+    shop.until_settled().await;
+    until_dead(&probe, PAYMENT, 0).await;
+    shop.close().await;
+}
+
+async fn open(connector: &Connector) -> DeadLetters {
+    DeadLetters::open(connector).await.expect("the broker answers")
 }
