@@ -58,7 +58,13 @@ choose_settings() {
 # programs are stopped in order.
 spawn() {
     env "$INSTANCE_MARK" setsid "${@:2}" >"$DEMO/$1.log" 2>&1 </dev/null 7>&- 8>&- &
-    echo $! >"$DEMO/$1.pid"
+    local pid=$! tries
+    echo "$pid" >"$DEMO/$1.pid"
+    # A moment long it is a copy of this shell, which nobody can tell to be ours: see is_own.
+    for ((tries = 0; tries < 500; tries++)); do
+        if is_own "$pid" || ! kill -0 "$pid" 2>/dev/null; then return; fi
+        sleep 0.01
+    done
 }
 
 serve_runs() { kill -0 "$(cat "$DEMO/serve.pid")" 2>/dev/null; }
