@@ -1,10 +1,16 @@
 //! Is the broker there, and is it set up? For health checks and for a worker's start.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use deadpool_lapin::{Config, Pool, PoolConfig, Timeouts};
 use lapin::{
-    ErrorKind,
+    Channel, ErrorKind, ExchangeKind,
     options::{ExchangeDeclareOptions, QueueDeclareOptions},
     types::FieldTable,
 };
@@ -12,7 +18,11 @@ use lapin::{
 use super::{Connector, names};
 use crate::telemetry;
 
+/// For each of connecting, the wait for a connection, and an answer.
 const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// For a question to all nodes together, one after the other: whoever asks for a health check waits no longer.
+const TIMEOUT_OF_ALL: Duration = Duration::from_secs(10);
 
 /// AMQP's reply code for what does not exist.
 const NOT_FOUND: u16 = 404;
@@ -38,9 +48,13 @@ pub struct Look {
 }
 
 /// Short-lived questions to the broker, over pooled connections of their own: neither the publisher's nor a consumer's
-/// connection is disturbed by them. Cheap to clone.
+/// connection is disturbed by them. Of several nodes it asks the one that answered last, and the next where that is
+/// away. Cheap to clone.
 #[derive(Clone)]
-pub struct BrokerCheck(Pool);
+pub struct BrokerCheck {
+    nodes: Vec<Pool>,
+    answered: Arc<AtomicUsize>,
+}
 
 impl std::fmt::Debug for BrokerCheck {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -54,22 +68,24 @@ impl BrokerCheck {
     /// # Errors
     /// When the pool cannot be made.
     pub fn new(connector: &Connector) -> Result<Self, NotReady> {
-        let config = Config {
-            // Of several nodes the first is asked: this is a check, not the way of the messages.
-            url: connector.uris().first().map(ToString::to_string),
-            pool: Some(PoolConfig {
-                timeouts: Timeouts { wait: Some(TIMEOUT), create: Some(TIMEOUT), recycle: Some(TIMEOUT) },
-                ..PoolConfig::new(1)
-            }),
+        let pool = |url: String| {
+            let config = Config {
+                url: Some(url),
+                pool: Some(PoolConfig {
+                    timeouts: Timeouts { wait: Some(TIMEOUT), create: Some(TIMEOUT), recycle: Some(TIMEOUT) },
+                    ..PoolConfig::new(1)
+                }),
+            };
+            let name = connector.name("checks");
+            config
+                .create_pool(
+                    move || lapin::ConnectionProperties::default().with_connection_name(name.clone().into()),
+                    deadpool_lapin::Runtime::Tokio1,
+                )
+                .map_err(|error| NotReady::Unreachable(error.to_string()))
         };
-        let name = connector.name("checks");
-        config
-            .create_pool(
-                move || lapin::ConnectionProperties::default().with_connection_name(name.clone().into()),
-                deadpool_lapin::Runtime::Tokio1,
-            )
-            .map(Self)
-            .map_err(|error| NotReady::Unreachable(error.to_string()))
+        let nodes = connector.uris().iter().map(|uri| pool(uri.to_string())).collect::<Result<_, _>>()?;
+        Ok(Self { nodes, answered: Arc::default() })
     }
 
     /// The broker answers and has the exchange that events are published to.
@@ -77,13 +93,7 @@ impl BrokerCheck {
     /// # Errors
     /// See [`NotReady`].
     pub async fn exchange_exists(&self) -> Result<(), NotReady> {
-        let options = ExchangeDeclareOptions { passive: true, durable: true, ..ExchangeDeclareOptions::default() };
-        self.ask(names::EVENTS, async |channel| {
-            channel
-                .exchange_declare(names::EVENTS.into(), lapin::ExchangeKind::Topic, options, FieldTable::default())
-                .await
-        })
-        .await
+        self.ask(Question::Exchange(names::EVENTS)).await.map(drop)
     }
 
     /// The broker answers and has this queue.
@@ -107,35 +117,74 @@ impl BrokerCheck {
     /// # Errors
     /// See [`NotReady`].
     pub async fn look(&self, queue: &str) -> Result<Look, NotReady> {
-        let options = QueueDeclareOptions { passive: true, durable: true, ..QueueDeclareOptions::default() };
-        self.ask(queue, async |channel| {
-            let queue = channel.queue_declare(queue.into(), options, FieldTable::default()).await?;
-            Ok(Look { ready: queue.message_count(), consumers: queue.consumer_count() })
-        })
-        .await
+        self.ask(Question::Queue(queue)).await
     }
 
-    async fn ask<T>(
-        &self,
-        name: &str,
-        question: impl AsyncFnOnce(&lapin::Channel) -> lapin::Result<T>,
-    ) -> Result<T, NotReady> {
+    async fn ask(&self, question: Question<'_>) -> Result<Look, NotReady> {
+        let asking = async {
+            let mut last = NotReady::Unreachable("no node is named".to_owned());
+            let first = self.answered.load(Ordering::Relaxed);
+            for (number, node) in self.nodes.iter().enumerate().cycle().skip(first).take(self.nodes.len()) {
+                match question.to(node).await {
+                    Err(away @ NotReady::Unreachable(_)) => last = away,
+                    answer => {
+                        self.answered.store(number, Ordering::Relaxed);
+                        return answer;
+                    }
+                }
+            }
+            Err(last)
+        };
+        let late = |_| Err(NotReady::Unreachable(format!("no answer within {TIMEOUT_OF_ALL:?}")));
+        tokio::time::timeout(TIMEOUT_OF_ALL, asking).await.unwrap_or_else(late)
+    }
+}
+
+/// What is asked: whether it is there, and of a queue what is in it.
+#[derive(Debug, Clone, Copy)]
+enum Question<'q> {
+    Exchange(&'q str),
+    Queue(&'q str),
+}
+
+impl Question<'_> {
+    async fn to(self, node: &Pool) -> Result<Look, NotReady> {
         let unreachable = |error: &dyn std::error::Error| NotReady::Unreachable(telemetry::chain(error));
-        let connection = self.0.get().await.map_err(|error| unreachable(&error))?;
+        let connection = node.get().await.map_err(|error| unreachable(&error))?;
         let asking = async {
             // A channel of its own: the broker closes the channel of a question that it answers with no.
             let channel = connection.create_channel().await?;
-            let answer = question(&channel).await?;
+            let answer = self.over(&channel).await?;
             channel.close(200, "done".into()).await?;
-            Ok::<T, lapin::Error>(answer)
+            Ok::<_, lapin::Error>(answer)
         };
         match tokio::time::timeout(TIMEOUT, asking).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => match error.kind() {
-                ErrorKind::ProtocolError(amqp) if amqp.get_id() == NOT_FOUND => Err(NotReady::Missing(name.to_owned())),
+                ErrorKind::ProtocolError(amqp) if amqp.get_id() == NOT_FOUND => {
+                    let (Self::Exchange(name) | Self::Queue(name)) = self;
+                    Err(NotReady::Missing(name.to_owned()))
+                }
                 _ => Err(unreachable(&error)),
             },
             Err(_) => Err(NotReady::Unreachable(format!("no answer within {TIMEOUT:?}"))),
+        }
+    }
+
+    async fn over(self, channel: &Channel) -> lapin::Result<Look> {
+        let table = FieldTable::default();
+        match self {
+            Self::Exchange(name) => {
+                let passive =
+                    ExchangeDeclareOptions { passive: true, durable: true, ..ExchangeDeclareOptions::default() };
+                channel.exchange_declare(name.into(), ExchangeKind::Topic, passive, table).await?;
+                Ok(Look { ready: 0, consumers: 0 })
+            }
+            Self::Queue(name) => {
+                let passive = QueueDeclareOptions { passive: true, durable: true, ..QueueDeclareOptions::default() };
+                let queue = channel.queue_declare(name.into(), passive, table).await?;
+                Ok(Look { ready: queue.message_count(), consumers: queue.consumer_count() })
+            }
         }
     }
 }

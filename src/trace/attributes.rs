@@ -13,7 +13,7 @@ const ORDER: &str = "order.id";
 const CORRELATION: &str = "messaging.message.conversation_id";
 /// Which attempt it is, from 1.
 const ATTEMPT: &str = "orderflow.attempt";
-/// What became of a failed attempt: `retried` or `dead_lettered`.
+/// What became of a failed attempt: `retried`, `dead_lettered`, or `put_back` where the broker took nothing.
 const OUTCOME: &str = "orderflow.outcome";
 /// After how many seconds it is tried again.
 const RETRY_AFTER: &str = "orderflow.retry_after_seconds";
@@ -68,6 +68,11 @@ impl Step {
                 self.failed(why);
             }
         }
+    }
+
+    /// Says that a failed attempt could not be moved on: the message is back in its queue as it was.
+    pub fn put_back(&mut self) {
+        self.set(OUTCOME, "put_back");
     }
 
     /// Says under which routing key it is published.

@@ -25,6 +25,9 @@ const WAITING: usize = 16_384;
 /// Spans in one request.
 const BATCH: usize = 2_048;
 
+/// Links of a span: more than the events of the greatest batch that `BATCH_SIZE` allows.
+const LINKS: u32 = 1_000;
+
 /// How long spans wait for others before they are sent.
 const EVERY: Duration = Duration::from_secs(1);
 
@@ -67,6 +70,8 @@ impl Exporting {
             .with_span_processor(BatchSpanProcessor::builder(exporter).with_batch_config(batches).build())
             .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(config.ratio))))
             .with_resource(resource(service))
+            // A batch may have as many events as that; the usual 128 would leave out most of a full one's.
+            .with_max_links_per_span(LINKS)
             .build();
         // A second start, in a test, goes on with the first one's.
         drop(TRACER.set(provider.tracer("orderflow")));

@@ -15,5 +15,5 @@ mod step;
 pub use self::{
     attributes::About,
     export::{Exporting, TraceError},
-    step::{Kind, Step, trace_id},
+    step::{Kind, Step, is_sampled, trace_id},
 };

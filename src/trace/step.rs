@@ -128,6 +128,12 @@ pub fn trace_id(traceparent: &str) -> Option<&str> {
     parse(traceparent).and_then(|_| traceparent.split('-').nth(1))
 }
 
+/// Whether the trace of this context is recorded by whoever began it.
+#[must_use]
+pub fn is_sampled(traceparent: &str) -> bool {
+    parse(traceparent).is_some_and(|context| context.is_sampled())
+}
+
 /// W3C Trace Context, level 1: `00-<32 hex digits>-<16 hex digits>-<2 hex digits>`. Later versions may append fields.
 fn parse(text: &str) -> Option<SpanContext> {
     let mut fields = text.split('-');

@@ -3,12 +3,14 @@
 use std::{fs, path::PathBuf};
 
 use orderflow::{
-    broker::{Management, Topology, names},
-    config::{RetryDelays, Source},
+    broker::{BrokerCheck, Connector, Management, NotReady, Topology, names},
+    config::{BrokerConfig, RetryDelays, Source},
     ops::topology::EXPORTED_VHOST,
 };
 use orderflow_tests::Shop;
+use secrecy::SecretString;
 use serde_json::Value;
+use url::Url;
 
 fn defaults() -> RetryDelays {
     RetryDelays::read(&Source::default()).expect("there is a default")
@@ -49,4 +51,27 @@ async fn a_message_for_no_queue_is_kept_and_not_dropped() {
     probe.publish(names::RETURN, "gone.order-created", b"{}").await;
     probe.publish(names::DEAD_LETTERS, "gone.order-created", b"{}").await;
     assert_eq!(probe.waiting(names::UNROUTED).await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_nodes_one_that_answers_is_asked() {
+    let shop = Shop::open().await;
+    let real = shop.broker_url("orderflow-worker");
+    let mut away = real.clone();
+    // Nobody listens on the port of "tcpmux".
+    away.set_port(Some(1)).expect("it has a port");
+    let check = |urls: &[&Url]| {
+        let urls = urls.iter().map(|url| SecretString::from(url.to_string())).collect();
+        let connector = Connector::new(&BrokerConfig { urls }, "a test").expect("they are URLs");
+        BrokerCheck::new(&connector).expect("a pool")
+    };
+    for order in [[&away, &real], [&real, &away]] {
+        let check = check(&order);
+        for _ in 0..2 {
+            assert_eq!(check.exchange_exists().await, Ok(()));
+            assert_eq!(check.queue_exists("nobody.nothing").await, Err(NotReady::Missing("nobody.nothing".to_owned())));
+        }
+    }
+    let answer = check(&[&away, &away]).exchange_exists().await;
+    assert!(matches!(answer, Err(NotReady::Unreachable(_))), "{answer:?}");
 }

@@ -277,7 +277,8 @@ impl<H: Handler> QueueActor<H> {
         let metrics = &self.work.recorder.settle.metrics;
         match self.in_hand.entry(event.id) {
             Entry::Vacant(vacant) => {
-                if delivery.exchange.as_str() == names::EVENTS {
+                // Only for the first time: what a paused worker gave back has waited for its provider.
+                if delivery.exchange.as_str() == names::EVENTS && !delivery.redelivered {
                     // Below zero where clocks differ.
                     metrics.lag((Utc::now() - event.time).to_std().unwrap_or_default());
                 }

@@ -11,7 +11,7 @@ use orderflow::{
     metrics,
     store::{Database, StoreError, event_log, inbox, outbox::Outgoing},
     telemetry,
-    trace::{Kind, Step},
+    trace::{Kind, Step, is_sampled},
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -149,11 +149,13 @@ impl<H: Handler> Recorder<H> {
     }
 }
 
-/// The batch's transaction as a step in the trace of each of its orders. The first has links to all the others, and they to
-/// the first.
+/// The batch's transaction as a step in the trace of each of its orders that is recorded. The first has links to all the
+/// others, and they to the first.
 fn recording<H: Handler>(done: &[Done<H::Event, H::Effect>]) -> Vec<Step> {
     let name = format!("record {}", H::SUBSCRIPTION);
-    let contexts: Vec<&str> = done.iter().filter_map(|one| one.event.traceparent.as_deref()).collect();
+    let sampled = |one: &&Done<H::Event, H::Effect>| one.event.traceparent.as_deref().is_some_and(is_sampled);
+    let traced: Vec<_> = done.iter().filter(sampled).collect();
+    let contexts: Vec<&str> = traced.iter().filter_map(|one| one.event.traceparent.as_deref()).collect();
     let step = |(number, one): (usize, &Done<H::Event, H::Effect>)| {
         let others = if number == 0 { contexts.get(1..) } else { contexts.get(..1) }.unwrap_or_default();
         let mut step = Step::linked(Kind::Client, name.clone(), one.event.traceparent.as_deref(), others);
@@ -161,8 +163,7 @@ fn recording<H: Handler>(done: &[Done<H::Event, H::Effect>]) -> Vec<Step> {
         step.order(one.event.order_id);
         step
     };
-    let traced = done.iter().filter(|one| one.event.traceparent.is_some());
-    traced.enumerate().map(step).filter(Step::is_recorded).collect()
+    traced.into_iter().enumerate().map(step).filter(Step::is_recorded).collect()
 }
 
 /// Deliveries and what was done for them, together again.

@@ -105,20 +105,28 @@ impl Settle {
             None => (names::DEAD_LETTERS.to_owned(), attempt),
         };
         let head = Head::of(delivery);
-        log_span(&self.queue, delivery, head.as_ref()).in_scope(|| log(failure, delay));
         let failed = self.failed(delivery, attempt, failure, delay);
         let mut step = self.settling(head.as_ref(), cause);
         step.attempt(attempt);
-        step.attempt_failed(&failed.reason, delay);
         let copy = self.copy(delivery, exchange, next_attempt, &failed);
-        if self.replace(delivery, copy).await {
-            match delay {
-                Some(delay) => self.metrics.retried(delay),
-                None => self.metrics.dead_lettered(why_dead(failure)),
-            }
-            // Last, since all this works with the database away too.
-            self.failures.record(failed);
+        // Only what is safe is said to be where it is to go: a broker that takes nothing gets this message back.
+        let is_safe = self.replace(delivery, copy).await;
+        let line = log_span(&self.queue, delivery, head.as_ref());
+        if !is_safe {
+            line.in_scope(
+                || tracing::warn!(reason = %failure, "a failed event could not be moved on; it is back in its queue"),
+            );
+            step.put_back();
+            return;
         }
+        line.in_scope(|| log(failure, delay));
+        step.attempt_failed(&failed.reason, delay);
+        match delay {
+            Some(delay) => self.metrics.retried(delay),
+            None => self.metrics.dead_lettered(why_dead(failure)),
+        }
+        // Last, since all this works with the database away too.
+        self.failures.record(failed);
     }
 
     /// A delivery's settlement as a step of its order's trace.

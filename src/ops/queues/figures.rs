@@ -82,7 +82,10 @@ impl Figures {
         self.paused = Some(paces.iter().all(|pace| pace.slots == 0) && self.consumers != Some(0));
         self.handled_per_second = Some(paces.iter().map(|pace| pace.events_per_second).sum());
         self.failures_per_second = Some(paces.iter().map(|pace| pace.failures_per_second).sum());
-        self.processing_seconds = mean(paces, |pace| pace.processing_seconds);
+        // What a paused process has in hand is the message that it tries its provider with, for minutes perhaps.
+        let working: Vec<&Pace> = paces.iter().copied().filter(|pace| pace.slots > 0).collect();
+        let measured = if working.is_empty() { paces } else { &working };
+        self.processing_seconds = mean(measured, |pace| pace.processing_seconds);
         self.lag_seconds = mean(paces, |pace| pace.lag_seconds);
     }
 
@@ -109,7 +112,9 @@ impl Figures {
         // Where there is nothing to do it does not matter how long it would take.
         let Some(processing) = self.processing_seconds.or(nothing_to_do.then_some(0.0)) else { return };
         let slots = working.iter().sum::<f64>() / f64::from(number);
-        let processes = self.consumers.unwrap_or(number);
+        // Paused ones consume too, now and then, and do nothing for what waits.
+        let paused = u32::try_from(paces.len().saturating_sub(working.len())).unwrap_or(u32::MAX);
+        let processes = self.consumers.map_or(number, |all| all.saturating_sub(paused));
         let measured = advice::Measured { ready, arrivals, processes, slots, processing };
         self.processes_needed = Some(measured.processes_needed());
         (self.drains, self.drain_seconds) = match measured.drain() {
@@ -204,6 +209,16 @@ mod tests {
         // 2 × 512 / 1.5 s = 682.7 a second, less the 100 that come.
         assert!(found.drain_seconds.is_some_and(|seconds| (seconds - 6_000.0 / 582.667).abs() < 0.01), "{found:?}");
         assert!(!found.needs_more() && !found.is_quiet());
+    }
+
+    #[test]
+    fn processes_that_are_paused_take_nothing_off_what_waits() {
+        let paused = || measured(0, 0.1, Some(900.0));
+        let found =
+            payment(Some(&[work(6_000, 3, 100.0)]), Some(vec![measured(150, 40.0, Some(1.0)), paused(), paused()]));
+        // One of three takes 150 a second, less the 100 that come. What the others have in hand is no measure.
+        assert_eq!((found.processing_seconds, found.paused), (Some(1.0), Some(false)));
+        assert!(found.drain_seconds.is_some_and(|seconds| (seconds - 120.0).abs() < 0.01), "{found:?}");
     }
 
     #[test]
