@@ -33,12 +33,12 @@ fn violations(outcome: &Value) -> &[Value] {
 #[tokio::test]
 async fn a_run_with_faults_finds_nothing_wrong_and_one_without_a_safeguard_does() {
     let options = ["--seed", "4", "--seconds", "10", "--faults", FAULTS];
-    let outcomes = outcomes(Duration::from_secs(400), &options, &["nothing", "idempotency-key"]).await;
+    let outcomes = outcomes(Duration::from_secs(400), &options, &["nothing", "inbox"]).await;
     assert_eq!(violations(&outcomes[0]), [Value::Null; 0], "with every safeguard");
-    assert!(outcomes[0]["orders"].as_u64() > Some(100), "{:?}", outcomes[0]);
+    // Eight a second are tried; how many are taken depends on how soon the killed ones are back.
+    assert!(outcomes[0]["orders"].as_u64() > Some(50), "{:?}", outcomes[0]);
     assert!(outcomes[0]["faults"].as_object().is_some_and(|faults| !faults.is_empty()));
-    let found =
-        violations(&outcomes[1]).iter().filter_map(Value::as_str).any(|one| one.contains("charged more than once"));
+    let found = violations(&outcomes[1]).iter().filter_map(Value::as_str).any(|one| one.contains("applied twice"));
     assert!(found, "{:?}", outcomes[1]);
 }
 
