@@ -8,7 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use chrono::{DateTime, Utc};
@@ -167,7 +167,8 @@ impl DeadLetters {
                 held.channel.close(200, "done".into()).await?;
             }
             for held in &self.held {
-                drop(tokio::time::timeout(COUNTED_WITHIN, until_counted(&self.connection, held)).await);
+                // What cannot be counted is back all the same.
+                drop(until_counted(&self.connection, held).await);
             }
             self.connection.close(200, "done".into()).await
         };
@@ -179,11 +180,13 @@ impl DeadLetters {
 }
 
 /// A quorum queue has messages back when its log has them, a moment after it was told; until then it counts too few, and a
-/// look that begins meanwhile takes too few.
+/// look that begins meanwhile takes too few. No question is left without its answer when the time is over: a channel that
+/// is half closed keeps its connection from closing.
 async fn until_counted(connection: &Connection, held: &Held) -> lapin::Result<()> {
     let channel = connection.create_channel().await?;
     let expected = held.there.saturating_sub(held.removed.load(Ordering::Relaxed));
-    while count(&channel, &held.queue).await? < expected {
+    let began = Instant::now();
+    while count(&channel, &held.queue).await? < expected && began.elapsed() < COUNTED_WITHIN {
         tokio::time::sleep(COUNT_EVERY).await;
     }
     channel.close(200, "done".into()).await
