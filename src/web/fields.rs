@@ -90,19 +90,10 @@ error_codes! {
     NotReplaceable => "not_replaceable";
 }
 
-impl ErrorCode {
-    /// Whether the same request might have been right at another time: it is the catalogue that objects to it.
-    #[must_use]
-    pub const fn is_of_catalogue(self) -> bool {
-        matches!(self, Self::UnknownSku | Self::OutOfStock | Self::MixedCurrencies | Self::TotalTooLarge)
-    }
-}
-
 /// What is wrong so far: the first mistake of each field.
 #[derive(Debug, Default)]
 pub struct Errors {
     list: Vec<FieldError>,
-    of_catalogue: usize,
 }
 
 impl Errors {
@@ -110,7 +101,6 @@ impl Errors {
     pub fn add(&mut self, pointer: &str, code: ErrorCode, detail: impl Into<Cow<'static, str>>) {
         if self.list.len() < MOST && self.list.iter().all(|error| error.pointer != pointer) {
             self.list.push(FieldError { pointer: pointer.to_owned(), code: code.as_str(), detail: detail.into() });
-            self.of_catalogue += usize::from(code.is_of_catalogue());
         }
     }
 
@@ -118,12 +108,6 @@ impl Errors {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
-    }
-
-    /// Nothing is wrong with the request itself: see [`ErrorCode::is_of_catalogue`].
-    #[must_use]
-    pub fn are_only_of_catalogue(&self) -> bool {
-        self.list.len() == self.of_catalogue
     }
 
     /// For the answer.

@@ -13,6 +13,7 @@ mod cookie;
 #[cfg(test)]
 mod description;
 mod fields;
+mod fingerprint;
 mod get_order;
 mod health;
 mod housekeeping;

@@ -13,11 +13,11 @@ use uuid::Uuid;
 use super::{
     App, auth, body,
     fields::{ErrorCode, Errors},
-    order_request::OrderRequest,
-    placement::{NotPlaced, Outcome, Placed, Placement},
+    fingerprint,
+    placement::{NotPlaced, Placed, Placement},
     problem::{Code, Problem},
     request_id,
-    validate::{self, Priced, Refused},
+    validate::{self, Priced},
 };
 use crate::{
     domain::{OrderNumber, OrderStatus},
@@ -76,36 +76,34 @@ fn admit(request: &HttpRequest, app: &App) -> Result<(), Problem> {
 }
 
 async fn place(request: &HttpRequest, app: &App, key: String, body: &Value) -> Result<Placed, Problem> {
-    let catalogue = app.catalogue.current().ok_or_else(Problem::database_unavailable)?;
-    let outcome = match validate::order(body, &catalogue) {
+    let judged = judge(request, app, body).await;
+    let Some(fingerprint) = fingerprint::of(body) else {
+        return Err(judged.err().unwrap_or_else(|| Problem::new(Code::Internal, "The order has no fingerprint.")));
+    };
+    let outcome = match judged {
         Ok(priced) => {
-            if let Some(replaced) = priced.request.replaces
-                && let Err(problem) = replaceable(request, app, replaced).await
-            {
-                let before = app.intake.placed_before(&key, &fingerprint(&priced.request)?).await?;
-                return before.ok_or(problem)?.map_err(not_placed);
-            }
             // Asked last: what can never be accepted is told so even at a bad time, or it would be sent again.
             app.gate.admit()?;
-            let fingerprint = fingerprint(&priced.request)?;
             let placement = placement(key, fingerprint, priced, request);
             let mut storing = Step::after(Kind::Client, "store order", Some(&placement.traceparent));
             storing.order(placement.order.id);
             app.orders.submit(placement).await.map_err(unanswered)?
         }
-        Err(refused) => placed_before(app, &key, refused).await?,
+        // The rules, the catalogue or the replaced order may have changed since the same request was accepted. Its
+        // repetition gets the stored answer: a refusal would make its customer order, and pay, again.
+        Err(refusal) => app.intake.placed_before(&key, &fingerprint).await?.ok_or(refusal)?,
     };
     outcome.map_err(not_placed)
 }
 
-/// What the catalogue refuses now may have been accepted before: its repetition gets the same answer.
-async fn placed_before(app: &App, key: &str, refused: Refused) -> Result<Outcome, Problem> {
-    if let Some(request) = &refused.request
-        && let Some(outcome) = app.intake.placed_before(key, &fingerprint(request)?).await?
-    {
-        return Ok(outcome);
+/// Returns the priced order, or why it is refused today.
+async fn judge(request: &HttpRequest, app: &App, body: &Value) -> Result<Priced, Problem> {
+    let catalogue = app.catalogue.current().ok_or_else(Problem::database_unavailable)?;
+    let priced = validate::order(body, &catalogue).map_err(Problem::invalid_order)?;
+    if let Some(replaced) = priced.request.replaces {
+        replaceable(request, app, replaced).await?;
     }
-    Err(Problem::invalid_order(refused.errors))
+    Ok(priced)
 }
 
 fn idempotency_key(request: &HttpRequest) -> Result<String, Problem> {
@@ -125,10 +123,6 @@ fn no_key() -> Problem {
 /// 16 to 255 printable ASCII characters. A header may hold tabs too, which are not printable.
 fn is_key(text: &str) -> bool {
     (16..=255).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
-}
-
-fn fingerprint(request: &OrderRequest) -> Result<Fingerprint, Problem> {
-    request.fingerprint().map_err(|error| crate::store::StoreError::from(error).into())
 }
 
 fn placement(key: String, fingerprint: Fingerprint, priced: Priced, request: &HttpRequest) -> Placement {

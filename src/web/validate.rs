@@ -10,7 +10,7 @@ use super::{
     auth, card,
     catalogue::Catalogue,
     fields::{ErrorCode, Errors, Found, Object, child},
-    order_request::{Address, Customer, Item, OrderRequest, Payment},
+    order_request::{Address, Customer, OrderRequest, Payment},
     problem::FieldError,
 };
 use crate::{domain, store::orders::Line};
@@ -31,19 +31,11 @@ pub struct Priced {
     pub currency: String,
 }
 
-/// An order that cannot be taken.
-pub struct Refused {
-    /// Everything that is wrong.
-    pub errors: Vec<FieldError>,
-    /// The request, where only the catalogue objects to it: it may be the repetition of one that was right in its time.
-    pub request: Option<Box<OrderRequest>>,
-}
-
 /// Checks a body against the contract and against the catalogue.
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub fn order(body: &Value, catalogue: &Catalogue) -> Result<Priced, Refused> {
+pub fn order(body: &Value, catalogue: &Catalogue) -> Result<Priced, Vec<FieldError>> {
     let mut errors = Errors::default();
     // First, so that no other message is about a field that holds a card number.
     card::refuse(body, "#", &mut errors);
@@ -54,10 +46,7 @@ pub fn order(body: &Value, catalogue: &Catalogue) -> Result<Priced, Refused> {
         (Some(request), Some((lines, total, currency))) if errors.is_empty() => {
             Ok(Priced { request, lines, total, currency })
         }
-        (request, _) => {
-            let request = request.filter(|_| errors.are_only_of_catalogue()).map(Box::new);
-            Err(Refused { errors: errors.into_list(), request })
-        }
+        _ => Err(errors.into_list()),
     }
 }
 
@@ -66,7 +55,9 @@ fn read(body: &Value, errors: &mut Errors) -> Option<OrderRequest> {
     let mut order = Object::body(body, errors);
     let customer = customer(order.object("customer", errors), errors);
     let shipping_address = address(order.object("shipping_address", errors), errors);
-    let items = order.required("items", errors).and_then(|found| items(&found, errors));
+    if let Some(found) = order.required("items", errors) {
+        items(&found, errors);
+    }
     let payment = payment(order.object("payment", errors), errors);
     let replaces = match order.optional("replaces") {
         None => Some(None),
@@ -76,7 +67,6 @@ fn read(body: &Value, errors: &mut Errors) -> Option<OrderRequest> {
     Some(OrderRequest {
         customer: customer?,
         shipping_address: shipping_address?,
-        items: items?,
         payment: payment?,
         replaces: replaces?,
     })
@@ -159,24 +149,21 @@ fn method(found: &Found<'_>, errors: &mut Errors) -> Option<String> {
     method.map(str::to_owned)
 }
 
-fn items(found: &Found<'_>, errors: &mut Errors) -> Option<Vec<Item>> {
+/// Checks the form of the items; [`wanted`] reads them.
+fn items(found: &Found<'_>, errors: &mut Errors) {
     let mut seen = BTreeSet::new();
-    let elements = found.list(1, 50, errors);
-    let items: Vec<Option<Item>> = elements
-        .iter()
-        .map(|element| {
-            let mut fields = element.object(errors);
-            let sku = fields.text("sku", 64, errors);
-            let quantity = fields.required("quantity", errors).and_then(|found| found.number(1, 99, errors));
-            fields.finish(errors);
-            if sku.is_some_and(|sku| !seen.insert(sku)) {
-                let detail = "This product is in the list already: give one quantity for all of it.";
-                errors.add(&child(&element.pointer, "sku"), ErrorCode::DuplicateSku, detail);
-            }
-            Some(Item { sku: sku?.to_owned(), quantity: quantity? })
-        })
-        .collect();
-    items.into_iter().collect()
+    for element in found.list(1, 50, errors) {
+        let mut fields = element.object(errors);
+        let sku = fields.text("sku", 64, errors);
+        if let Some(found) = fields.required("quantity", errors) {
+            found.number(1, 99, errors);
+        }
+        fields.finish(errors);
+        if sku.is_some_and(|sku| !seen.insert(sku)) {
+            let detail = "This product is in the list already: give one quantity for all of it.";
+            errors.add(&child(&element.pointer, "sku"), ErrorCode::DuplicateSku, detail);
+        }
+    }
 }
 
 /// A product that is asked for, whether or not the rest of the request is right.

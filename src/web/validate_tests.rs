@@ -46,7 +46,7 @@ fn changed(pointer: &str, value: Value) -> Value {
 fn mistakes(body: &Value) -> Vec<(String, &'static str)> {
     match order(body, &catalogue()) {
         Ok(_) => Vec::new(),
-        Err(refused) => refused.errors.into_iter().map(|error| (error.pointer, error.code)).collect(),
+        Err(refused) => refused.into_iter().map(|error| (error.pointer, error.code)).collect(),
     }
 }
 
@@ -130,8 +130,7 @@ fn quantities_and_lists_have_bounds() {
     let many = json!((0..51).map(|_| json!({"sku": "MUG", "quantity": 1})).collect::<Vec<_>>());
     assert_eq!(mistakes(&changed("/items", many)).first(), Some(&("#/items".to_owned(), "wrong_count")));
     let Err(refused) = order(&changed("/items/0/quantity", json!(0)), &catalogue()) else { panic!("0 is refused") };
-    assert_eq!(refused.errors[0].detail, "Must be 1 to 99; got 0.");
-    assert!(refused.request.is_none());
+    assert_eq!(refused[0].detail, "Must be 1 to 99; got 0.");
 }
 
 #[test]
@@ -163,7 +162,7 @@ fn a_card_number_is_refused_wherever_it_is_and_never_repeated() {
     }
     let body = changed("/4242424242424242", json!({"4242424242424242": 4_242_424_242_424_242_u64}));
     let Err(refused) = order(&body, &catalogue()) else { panic!("it is refused") };
-    assert!(refused.errors.iter().all(|error| !error.pointer.contains("4242") && !error.detail.contains("4242")));
+    assert!(refused.iter().all(|error| !error.pointer.contains("4242") && !error.detail.contains("4242")));
 }
 
 #[test]
@@ -174,19 +173,6 @@ fn the_catalogue_objects_to_what_it_has_not() {
     fails("/items/1/sku", json!("FOREIGN"), "mixed_currencies");
     fails("/items/1/sku", json!("MUG"), "duplicate_sku");
     assert_eq!(mistakes(&changed("/items/0/sku", json!("DEAR"))), [("#/items".to_owned(), "total_too_large")]);
-}
-
-#[test]
-fn what_only_the_catalogue_objects_to_may_be_a_repetition() {
-    for (pointer, value, may_be) in [
-        ("/items/0/sku", json!("NOPE"), true),
-        ("/items/0/sku", json!("LAMP"), true),
-        ("/items/0/quantity", json!(0), false),
-        ("/items/1/sku", json!("MUG"), false),
-    ] {
-        let Err(refused) = order(&changed(pointer, value), &catalogue()) else { panic!("{pointer} is refused") };
-        assert_eq!(refused.request.is_some(), may_be, "{pointer}");
-    }
 }
 
 #[test]

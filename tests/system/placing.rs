@@ -157,6 +157,33 @@ async fn a_repeated_request_gets_the_same_answer_and_makes_no_second_order() {
     shop.close().await;
 }
 
+/// An order of version 0.1 whose name and e-mail address are refused today, and the fingerprint that 0.1 stored of it.
+/// A repetition must still get the stored answer: a refusal would tell the customer that nothing was ordered, and they
+/// would order, and pay, again.
+#[tokio::test(flavor = "multi_thread")]
+async fn order_of_an_older_version_gets_its_stored_answer_though_it_is_refused_today() {
+    const STORED: &str = "54300cfe9ddd09c0ea55962d8e55385e9ec6f6367cb0f977500bf07ee48bd7d5";
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    shop.start_worker(&[]).await;
+    let mut old = body("MUG-BLUE", 2, VISA);
+    old["customer"] = json!({ "name": "\u{200b}", "email": "\"a b\"@example.org" });
+    let key = key();
+    let first = web.place(&key, &body("MUG-BLUE", 2, VISA)).await;
+    let mut connection = shop.database().await;
+    execute(&mut connection, &format!("UPDATE orders.idempotency_keys SET fingerprint = decode('{STORED}', 'hex')"))
+        .await;
+    let again = web.place(&key, &old).await;
+    assert_eq!((again.status, &again.body), (StatusCode::ACCEPTED, &first.body));
+    assert!(replayed(&again), "{again:?}");
+    // Another body under this key is another request, whether or not it is valid itself.
+    old["items"][0]["quantity"] = 3.into();
+    refused(&web.place(&key, &old).await, 422, "idempotency-key-reused");
+    refused(&web.place(&key, &body("MUG-BLUE", 2, VISA)).await, 422, "idempotency-key-reused");
+    assert_eq!(orders(&shop).await, 1);
+    shop.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_has_16_to_255_printable_ascii_characters() {
     let mut shop = Shop::open().await;
