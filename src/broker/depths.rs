@@ -1,6 +1,7 @@
 //! How much is in each queue and how much comes into it, by the management API. Its figures are up to five seconds old.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde_json::Value;
 
 use super::{Management, ManagementError};
 
@@ -17,28 +18,37 @@ pub struct QueueDepth {
     /// The queue.
     pub name: String,
     /// Messages that wait for a consumer.
-    #[serde(rename = "messages_ready")]
+    #[serde(default, rename = "messages_ready", deserialize_with = "known")]
     pub ready: Option<u32>,
     /// Messages that consumers have in hand.
-    #[serde(rename = "messages_unacknowledged")]
+    #[serde(default, rename = "messages_unacknowledged", deserialize_with = "known")]
     pub unacknowledged: Option<u32>,
     /// Who consumes it.
+    #[serde(default, deserialize_with = "known")]
     pub consumers: Option<u32>,
     /// What was published to it; absent where nothing ever was, or the broker does not count.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "known")]
     message_stats: MessageStats,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 struct MessageStats {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "known")]
     publish_details: Rates,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
 struct Rates {
+    #[serde(default, deserialize_with = "known")]
     rate: Option<f64>,
+    #[serde(default, deserialize_with = "known")]
     avg_rate: Option<f64>,
+}
+
+/// A figure, or its default where the broker writes something else in its place: `null`, `[]` and `"undefined"` all mean that it does
+/// not know. One figure that is unknown must not hide those of all other queues.
+fn known<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(deserializer: D) -> Result<T, D::Error> {
+    Ok(serde_json::from_value(Value::deserialize(deserializer)?).unwrap_or_default())
 }
 
 impl QueueDepth {
@@ -80,6 +90,13 @@ mod tests {
         assert_eq!((fresh.ready, fresh.consumers, fresh.arrivals(), fresh.arrivals_now()), (None, None, None, None));
         let quiet = read(r#"{"name":"a","messages_ready":0,"messages_unacknowledged":0,"consumers":1}"#);
         assert_eq!((quiet.consumers, quiet.arrivals()), (Some(1), None));
+        let odd = read(
+            r#"{"name":"a","messages_ready":"undefined","messages_unacknowledged":null,"consumers":[],
+                "message_stats":[],"of a later version":{}}"#,
+        );
+        assert_eq!((odd.ready, odd.unacknowledged, odd.consumers, odd.arrivals()), (None, None, None, None));
+        let odd = read(r#"{"name":"a","consumers":1,"message_stats":{"publish_details":{"rate":"undefined"}}}"#);
+        assert_eq!((odd.consumers, odd.arrivals_now()), (Some(1), None));
         let busy = read(
             r#"{"name":"a","messages_ready":7,"messages_unacknowledged":2,"consumers":1,
                 "message_stats":{"publish_details":{"rate":2.0,"avg_rate":0.5}}}"#,

@@ -13,10 +13,13 @@ use serde_json::{Value, json};
 use super::{Subscription, names};
 
 /// Objects of one virtual host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// Written with every field, read with as few as possible: RabbitMQ 4.3 leaves out of an export what is `false`, and
+/// another version may leave out whatever else has the default that [`Default`] gives here.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Topology {
     /// Tunables by name pattern.
-    #[serde(default)]
     pub policies: Vec<Policy>,
     /// Where messages are published.
     pub exchanges: Vec<Exchange>,
@@ -27,7 +30,8 @@ pub struct Topology {
 }
 
 /// An exchange.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Exchange {
     /// Its name.
     pub name: String,
@@ -41,7 +45,8 @@ pub struct Exchange {
 }
 
 /// A queue.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Queue {
     /// Its name.
     pub name: String,
@@ -51,7 +56,8 @@ pub struct Queue {
 }
 
 /// A binding of a queue to an exchange.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Binding {
     source: String,
     destination: String,
@@ -61,7 +67,8 @@ pub struct Binding {
 }
 
 /// A policy: settings for the queues whose names match.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Policy {
     /// Its name.
     pub name: String,
@@ -259,6 +266,25 @@ mod tests {
             wanted.missing_from(&live),
             ["exchange orders.events differs from what it should be", "queue orders.retry.1s is missing"]
         );
+    }
+
+    /// RabbitMQ 4.3.6 leaves `internal: false` out of an export; 3.10 and 4.0 write it. No other field is certain either.
+    #[test]
+    fn an_export_that_leaves_out_what_is_false_or_empty_is_the_same() {
+        let wanted = Topology::new(&[Duration::from_secs(1)]);
+        let mut export = serde_json::to_value(&wanted).expect("it has a JSON form");
+        for object in
+            export.as_object_mut().into_iter().flat_map(|all| all.values_mut()).filter_map(Value::as_array_mut)
+        {
+            for fields in object.iter_mut().filter_map(Value::as_object_mut) {
+                fields.retain(|_, value| *value != json!(false) && *value != json!({}) && *value != json!(""));
+                fields.insert("of a later version".to_owned(), json!({ "any": 1 }));
+            }
+        }
+        let live: Topology = serde_json::from_value(export).expect("everything else has a default");
+        assert_eq!(wanted.missing_from(&live), Vec::<String>::new());
+        let blank: Topology = serde_json::from_str("{}").expect("a virtual host without objects");
+        assert!(wanted.missing_from(&blank).iter().all(|line| line.ends_with("is missing")));
     }
 
     #[test]
