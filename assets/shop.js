@@ -6,34 +6,54 @@ import { notSent, remember, remembered, sent } from "./cart.js";
 import { within } from "./within.js";
 
 const form = document.getElementById("shop");
-const shelves = [...form.querySelectorAll(".product")].map((element) => ({
-  element,
-  sku: element.dataset.sku,
-  name: element.dataset.name,
-  price: Number(element.dataset.price),
-  currency: element.dataset.currency,
-  decimals: Number(element.dataset.decimals),
-  input: element.querySelector("input"),
-}));
+const at = (id) => document.getElementById(id);
 
 // ---- The cart
 
-const at = (id) => document.getElementById(id);
+// What has a field: the products that are shown, and in the cart those that were chosen among others.
+let shelves = [];
+// Remembered, and not on this page yet: { sku: quantity }.
+let missing = {};
+
+function readShelves() {
+  shelves = [...form.querySelectorAll("[data-sku]")].map((element) => ({
+    element,
+    sku: element.dataset.sku,
+    name: element.dataset.name,
+    price: Number(element.dataset.price),
+    currency: element.dataset.currency,
+    decimals: Number(element.dataset.decimals),
+    input: element.querySelector("input"),
+    amount: element.querySelector(".amount"),
+  }));
+  for (const shelf of shelves.filter((one) => one.input)) {
+    for (const button of shelf.element.querySelectorAll("button[data-add]")) {
+      button.hidden = false;
+      button.addEventListener("click", () => {
+        const next = (Number(shelf.input.value) || 0) + Number(button.dataset.add);
+        shelf.input.value = Math.min(99, Math.max(0, next));
+        tell(shelf.input, "");
+        changed();
+      });
+    }
+    shelf.input.addEventListener("input", changed);
+    shelf.input.addEventListener("change", () => tell(shelf.input, wrongQuantity(shelf.input)));
+  }
+}
+
+const isQuantity = (quantity) => Number.isInteger(quantity) && quantity >= 1 && quantity <= 99;
 const quantityOf = (shelf) => {
   const quantity = shelf.input ? Number(shelf.input.value) : 0;
-  return Number.isInteger(quantity) && quantity >= 1 && quantity <= 99 ? quantity : 0;
+  return isQuantity(quantity) ? quantity : 0;
 };
 
 function showCart() {
   const chosen = shelves.filter((shelf) => quantityOf(shelf) > 0);
-  const lines = chosen.map((shelf) => {
+  const cost = (shelf) => money(shelf.price * quantityOf(shelf), shelf.currency, shelf.decimals);
+  const lines = chosen.filter((shelf) => !shelf.amount).map((shelf) => {
     const line = document.createElement("li");
     const quantity = quantityOf(shelf);
-    const texts = [
-      ["", shelf.name],
-      ["number", money(shelf.price * quantity, shelf.currency, shelf.decimals)],
-      ["soft", `${quantity} ${quantity === 1 ? "piece" : "pieces"}`],
-    ];
+    const texts = [["", shelf.name], ["number", cost(shelf)], ["soft", `${quantity} ${quantity === 1 ? "piece" : "pieces"}`]];
     for (const [name, text] of texts) {
       const part = document.createElement("span");
       part.className = name;
@@ -43,6 +63,7 @@ function showCart() {
     return line;
   });
   at("cart-lines").replaceChildren(...lines);
+  for (const shelf of shelves.filter((one) => one.amount)) shelf.amount.textContent = quantityOf(shelf) ? cost(shelf) : "";
   const pieces = chosen.reduce((sum, shelf) => sum + quantityOf(shelf), 0);
   const total = chosen.reduce((sum, shelf) => sum + shelf.price * quantityOf(shelf), 0);
   const text = chosen.length ? money(total, chosen[0].currency, chosen[0].decimals) : "";
@@ -56,36 +77,67 @@ function showCart() {
   for (const shelf of shelves) shelf.element.classList.toggle("chosen", chosen.includes(shelf));
 }
 
+const inCart = () => Object.fromEntries(shelves.filter((shelf) => quantityOf(shelf) > 0).map((shelf) => [shelf.sku, quantityOf(shelf)]));
+
 function changed() {
-  remember(Object.fromEntries(shelves.filter((shelf) => quantityOf(shelf) > 0).map((shelf) => [shelf.sku, quantityOf(shelf)])));
+  remember({ ...missing, ...inCart() });
   showCart();
 }
 
-for (const shelf of shelves.filter((one) => one.input)) {
-  for (const button of shelf.element.querySelectorAll("button[data-add]")) {
-    button.hidden = false;
-    button.addEventListener("click", () => {
-      const next = (Number(shelf.input.value) || 0) + Number(button.dataset.add);
-      shelf.input.value = Math.min(99, Math.max(0, next));
-      tell(shelf.input, "");
-      changed();
-    });
+// Only what was chosen is sent, by this script and by the browser.
+form.addEventListener("formdata", (event) => {
+  for (const [name, value] of [...event.formData]) {
+    if (name.startsWith("quantity-") && ["", "0"].includes(value.trim())) event.formData.delete(name);
   }
-  shelf.input.addEventListener("input", changed);
-  shelf.input.addEventListener("change", () => tell(shelf.input, wrongQuantity(shelf.input)));
+});
+
+// ---- Other products: the same page as without a script, of which only the shelves and the cart are taken.
+
+async function showOthers(button) {
+  const cart = { ...missing, ...inCart() };
+  const body = new URLSearchParams(Object.entries(cart).map(([sku, quantity]) => [`quantity-${sku}`, quantity]));
+  for (const name of ["q", "shown"]) body.append(name, form.elements.namedItem(name)?.value ?? "");
+  body.append(button?.name ?? "update", button?.value ?? "1");
+  let page;
+  try {
+    const answer = await fetch(form.action, { method: "POST", body, signal: within(20) });
+    page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  } catch { /* said below */ }
+  // Where there is a notice, or none of our pages at all, the shelves are not known.
+  if (!page?.getElementById("cart-elsewhere") || page.getElementById("notice")) {
+    if (at("found")) at("found").textContent = "The products could not be loaded. Please try again.";
+    return;
+  }
+  missing = {};
+  for (const id of ["products", "cart-elsewhere"]) at(id).replaceWith(document.adoptNode(page.getElementById(id)));
+  readShelves();
+  changed();
+  if (!button) return;
+  at("products").scrollIntoView();
+  at("found").focus({ preventScroll: true });
 }
 
+// Enter in the search searches, and anywhere else it orders: the first button of the form would be the search's.
+form.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || !event.target.matches("input:not([type=radio])")) return;
+  event.preventDefault();
+  const search = event.target.closest("[role=search]");
+  (search ? search.querySelector("button") : at("place-order")).click();
+});
+
+readShelves();
 // What the page came with (a prefilled cart, or one that had mistakes) goes before what was remembered.
-if (!shelves.some((shelf) => quantityOf(shelf) > 0)) {
-  const cart = remembered();
-  for (const shelf of shelves.filter((one) => one.input)) {
-    const quantity = cart[shelf.sku];
-    if (Number.isInteger(quantity) && quantity >= 1 && quantity <= 99) shelf.input.value = quantity;
+if (shelves.length && !Object.keys(inCart()).length) {
+  for (const [sku, quantity] of Object.entries(remembered()).filter(([, one]) => isQuantity(one))) {
+    const shelf = shelves.find((one) => one.sku === sku);
+    if (shelf?.input) shelf.input.value = quantity;
+    else if (!shelf) missing[sku] = quantity;
   }
 }
 // A page without the catalogue knows nothing of the cart, and has to leave it as it is.
 if (shelves.length) changed();
 else showCart();
+if (Object.keys(missing).length) showOthers();
 // Whatever was sent last has come back to this page, so it has not become an order.
 notSent();
 
@@ -239,6 +291,10 @@ async function send() {
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   if (sending) return;
+  if (event.submitter?.name) {
+    showOthers(event.submitter);
+    return;
+  }
   const mistakes = fields.map((field) => [field, wrong(field)]);
   for (const [field, text] of mistakes) tell(field, text);
   const quantities = shelves.filter((shelf) => shelf.input).map((shelf) => [shelf.input, wrongQuantity(shelf.input)]);

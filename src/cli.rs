@@ -147,13 +147,18 @@ pub enum StockCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Make that many pieces orderable from now on, whatever there were
+    /// Make that many pieces orderable from now on
+    ///
+    /// Exit status: 0 it is so; 1 there is no such product, or another number than --expected was available.
     Set {
         /// The product
         sku: String,
         /// Pieces, 0 or more
         #[arg(value_parser = clap::value_parser!(i64).range(0..=1_000_000_000))]
         available: i64,
+        /// Only if that many are available now; without this, whatever there are
+        #[arg(long, value_name = "M", value_parser = clap::value_parser!(i64).range(0..=1_000_000_000))]
+        expected: Option<i64>,
         /// Answer in JSON
         #[arg(long)]
         json: bool,

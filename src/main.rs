@@ -11,7 +11,7 @@ use std::{
 use clap::Parser as _;
 use orderflow::{
     config::Source,
-    ops::{self, Exit, Failed},
+    ops::{self, Exit, Failed, stock::Change},
 };
 
 /// How long what nobody waits for any more may take to end.
@@ -42,8 +42,8 @@ async fn run(command: cli::Command, source: &Source) -> Result<Exit, Failed> {
         Command::Topology(TopologyCommand::Check { json }) => ops::topology::check(source, json, out).await,
         Command::Topology(TopologyCommand::Export) => ops::topology::export(source, out),
         Command::Stock(StockCommand::List { json }) => ops::stock::list(source, json, out).await,
-        Command::Stock(StockCommand::Set { sku, available, json }) => {
-            ops::stock::set(source, &sku, available, json, out).await
+        Command::Stock(StockCommand::Set { sku, available, expected, json }) => {
+            ops::stock::set(source, &sku, Change { available, expected }, json, out).await
         }
         Command::Dlq(DlqCommand::List { json }) => ops::dlq::list(source, json, out).await,
         Command::Dlq(DlqCommand::Show(options)) => ops::dlq::show(source, &options, out).await,

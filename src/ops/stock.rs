@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use diesel_async::AsyncConnection as _;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     Exit, Failed,
@@ -11,7 +11,11 @@ use super::{
 };
 use crate::{
     config::{DatabaseConfig, Source},
-    store::{ANSWER_WITHIN, Connection, Database, StoreError, actions::Outcome, stock},
+    store::{
+        ANSWER_WITHIN, Connection, Database, StoreError,
+        actions::Outcome,
+        stock::{self, Set},
+    },
 };
 
 /// The most pieces that a product can be said to have.
@@ -41,46 +45,62 @@ pub async fn list(source: &Source, json: bool, out: &mut impl Write) -> Result<E
     Ok(Exit::Ok)
 }
 
-/// Makes `available` pieces of a product orderable from now on, and writes down who did so, both or neither. Returns how
-/// many there were, or `None` for a product that the catalogue does not have: then nothing was done.
+/// How many pieces of a product are to be orderable from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    /// Pieces.
+    pub available: i64,
+    /// What the change is based on: where another number is available by now, nothing is changed.
+    pub expected: Option<i64>,
+}
+
+/// Changes a product's stock and writes down who did so, both or neither. What is not changed is not written down.
 ///
 /// # Errors
 /// Those of the database; nothing is changed then.
-pub async fn change(database: &Database, actor: &Actor, sku: &str, available: i64) -> Result<Option<i64>, StoreError> {
+pub async fn change(database: &Database, actor: &Actor, sku: &str, change: Change) -> Result<Set, StoreError> {
+    let Change { available, expected } = change;
     database
         .run(ANSWER_WITHIN, async |connection: &mut Connection| {
             connection
                 .transaction::<_, StoreError, _>(async |connection| {
-                    let before = stock::set(connection, sku, available).await?;
-                    if let Some(before) = before {
-                        let details = json!({ "before": before, "available": available });
+                    let set = stock::set(connection, sku, available, expected).await?;
+                    if let Set::Done { before } = set {
+                        let mut details = json!({ "before": before, "available": available });
+                        if let (Value::Object(fields), Some(expected)) = (&mut details, expected) {
+                            fields.insert("expected".to_owned(), json!(expected));
+                        }
                         actor.note(connection, (What::SetStock, sku), &details, Outcome::Done).await?;
                     }
-                    Ok(before)
+                    Ok(set)
                 })
                 .await
         })
         .await
 }
 
-/// Makes `available` pieces of a product orderable from now on.
+/// Makes that many pieces of a product orderable from now on.
 ///
 /// # Errors
 /// See [`Failed`].
-pub async fn set(source: &Source, sku: &str, available: i64, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
-    let before = change(&database(source)?, &Actor::system_user(), sku, available).await?;
-    let Some(before) = before else {
-        if json {
-            writeln!(out, "{}", json!({ "sku": sku, "error": "not_found" }))?;
-        } else {
-            writeln!(out, "There is no product {sku}: `orderflow stock list` shows what there is.")?;
+pub async fn set(source: &Source, sku: &str, wanted: Change, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
+    let Change { available, expected } = wanted;
+    let (exit, said) = match change(&database(source)?, &Actor::system_user(), sku, wanted).await? {
+        Set::Done { before } if json => {
+            (Exit::Ok, json!({ "sku": sku, "before": before, "available": available }).to_string())
         }
-        return Ok(Exit::No);
+        Set::Done { before } => (Exit::Ok, format!("{sku}: {available} available from now on (there were {before}).")),
+        Set::Past { available } if json => (
+            Exit::No,
+            json!({ "sku": sku, "error": "changed", "available": available, "expected": expected }).to_string(),
+        ),
+        Set::Past { available } => {
+            let expected = expected.unwrap_or(available);
+            (Exit::No, format!("{sku}: {available} available now, and not {expected}: nothing is changed."))
+        }
+        Set::Unknown if json => (Exit::No, json!({ "sku": sku, "error": "not_found" }).to_string()),
+        Set::Unknown => (Exit::No, format!("There is no product {sku}: `orderflow stock list` shows what there is.")),
     };
-    if json {
-        writeln!(out, "{}", json!({ "sku": sku, "before": before, "available": available }))?;
-    } else {
-        writeln!(out, "{sku}: {available} available from now on (there were {before}).")?;
-    }
-    Ok(Exit::Ok)
+    writeln!(out, "{said}")?;
+    Ok(exit)
 }

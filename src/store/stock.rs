@@ -46,17 +46,39 @@ pub async fn list(connection: &mut Connection) -> Result<Vec<Level>, StoreError>
         .collect())
 }
 
-/// Makes `available` pieces orderable from now on, whatever there were, and writes the difference down as an
-/// adjustment. Returns how many there were, or `None` for a product that the catalogue does not have.
+/// What became of a wish to set a product's stock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Set {
+    /// It is set.
+    Done {
+        /// Pieces that were available until then.
+        before: i64,
+    },
+    /// Nothing is changed: the number of pieces is another than the wish is based on.
+    Past {
+        /// Pieces that are available.
+        available: i64,
+    },
+    /// The catalogue has no such product.
+    Unknown,
+}
+
+/// Makes `available` pieces orderable from now on, and writes the difference down as an adjustment. With `expected`, only if
+/// exactly so many are available now: orders may have taken some since somebody looked.
 ///
 /// # Errors
 /// Those of the database; nothing is changed then.
-pub async fn set(connection: &mut Connection, sku: &str, available: i64) -> Result<Option<i64>, StoreError> {
+pub async fn set(
+    connection: &mut Connection,
+    sku: &str,
+    available: i64,
+    expected: Option<i64>,
+) -> Result<Set, StoreError> {
     connection
         .transaction::<_, StoreError, _>(async |connection| {
             let known = products::table.find(sku).select(products::sku).first::<String>(connection).await.optional()?;
             if known.is_none() {
-                return Ok(None);
+                return Ok(Set::Unknown);
             }
             diesel::insert_into(stock::table)
                 .values((stock::sku.eq(sku), stock::available.eq(0_i64)))
@@ -64,6 +86,9 @@ pub async fn set(connection: &mut Connection, sku: &str, available: i64) -> Resu
                 .execute(connection)
                 .await?;
             let before: i64 = stock::table.find(sku).select(stock::available).for_update().first(connection).await?;
+            if expected.is_some_and(|expected| expected != before) {
+                return Ok(Set::Past { available: before });
+            }
             if before != available {
                 diesel::insert_into(movements::table)
                     .values((
@@ -75,7 +100,7 @@ pub async fn set(connection: &mut Connection, sku: &str, available: i64) -> Resu
                     .await?;
                 diesel::update(stock::table.find(sku)).set(stock::available.eq(available)).execute(connection).await?;
             }
-            Ok(Some(before))
+            Ok(Set::Done { before })
         })
         .await
 }

@@ -56,12 +56,31 @@ fn needs_origin(request: &HttpRequest) -> bool {
 /// Fetch standard, "append a request Origin header"); then what they say in `Sec-Fetch-Site`, which no script can set, has
 /// to be that it is the same origin.
 fn is_from_own_page(request: &HttpRequest, links: &OrderLinks) -> bool {
-    let text = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap_or("unreadable"));
-    match text(ORIGIN.as_str()) {
-        Some("null") => text("sec-fetch-site") == Some("same-origin"),
+    match text(request, ORIGIN.as_str()) {
+        Some("null") => text(request, SITE) == Some(SAME_ORIGIN),
         Some(origin) => links.is_own_origin(origin),
         None => false,
     }
+}
+
+/// Whether a form that needs no cookie was sent by a page of ours, or by no page at all. What every browser since 2020 says
+/// of a form is enough to tell another site's. A program says nothing, and a person who loads an answer again is said to
+/// come from nowhere (`none`), which no page can make a browser say.
+pub fn is_own_form(request: &HttpRequest, links: &OrderLinks) -> bool {
+    match (text(request, ORIGIN.as_str()), text(request, SITE)) {
+        (None | Some("null"), Some("none")) | (None, None | Some(SAME_ORIGIN)) => true,
+        // Browsers leave the second one out where there is neither TLS nor loopback, and before 2023 some did everywhere.
+        (_, Some(site)) if site != SAME_ORIGIN => false,
+        _ => is_from_own_page(request, links),
+    }
+}
+
+/// What a browser says of where a request comes from.
+const SITE: &str = "sec-fetch-site";
+const SAME_ORIGIN: &str = "same-origin";
+
+fn text<'r>(request: &'r HttpRequest, name: &str) -> Option<&'r str> {
+    request.headers().get(name).map(|value| value.to_str().unwrap_or("unreadable"))
 }
 
 #[cfg(test)]
@@ -145,6 +164,38 @@ mod tests {
             assert_eq!(with_cookie(TestRequest::post(), headers), expected, "{headers:?}");
             let watching = TestRequest::get().insert_header(("upgrade", "websocket"));
             assert_eq!(with_cookie(watching, headers), expected, "watching: {headers:?}");
+        }
+    }
+
+    /// Another site's page may send a form to the checkout and fill the customer's browser with orders of strangers: so
+    /// what browsers say of a form's origin has to be ours. Beside the browsers that say nothing there are only programs.
+    #[test]
+    fn a_form_is_our_own_unless_a_browser_says_otherwise() {
+        let (own, null, foreign) = ("http://127.0.0.1:8080", "null", "http://evil.example");
+        for (origin, site, expected) in [
+            (Some(null), Some("same-origin"), true),
+            (Some(own), Some("same-origin"), true),
+            (Some(own), None, true),
+            (None, Some("same-origin"), true),
+            (None, None, true),
+            (None, Some("none"), true),
+            (Some(null), Some("none"), true),
+            (Some(null), None, false),
+            (Some(null), Some("same-site"), false),
+            (Some(null), Some("cross-site"), false),
+            (None, Some("same-site"), false),
+            (None, Some("cross-site"), false),
+            (None, Some("nonsense"), false),
+            (Some(own), Some("same-site"), false),
+            (Some(foreign), None, false),
+            (Some(foreign), Some("none"), false),
+            (Some(foreign), Some("same-origin"), false),
+            (Some("http://127.0.0.1:8081"), None, false),
+        ] {
+            let headers = [("origin", origin), ("sec-fetch-site", site)];
+            let given = headers.into_iter().filter_map(|(name, value)| Some((name, value?)));
+            let request = given.fold(TestRequest::post(), |request, header| request.insert_header(header));
+            assert_eq!(is_own_form(&request.to_http_request(), &links()), expected, "{origin:?} {site:?}");
         }
     }
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::problem::{Code, Problem};
 
 /// The largest body.
-const LARGEST: usize = 64 * 1024;
+pub const LARGEST: usize = 64 * 1024;
 
 /// How long a body may take to arrive.
 const TIME: Duration = Duration::from_secs(10);

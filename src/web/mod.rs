@@ -26,6 +26,7 @@ mod ops;
 mod order_request;
 mod outlook;
 mod pages;
+mod people;
 mod place_order;
 mod placement;
 mod problem;

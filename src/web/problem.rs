@@ -7,7 +7,10 @@ use std::{borrow::Cow, fmt};
 
 use actix_web::{
     HttpResponse, ResponseError,
-    http::{StatusCode, header},
+    http::{
+        StatusCode,
+        header::{self, HeaderMap, HeaderValue},
+    },
 };
 use serde::Serialize;
 use uuid::Uuid;
@@ -91,7 +94,7 @@ problems! {
     /// The operator may look and not act.
     Forbidden => "forbidden", FORBIDDEN, "This operator may only look";
     /// A form came from another site.
-    ForeignOrigin => "foreign-origin", FORBIDDEN, "This did not come from the console's own pages";
+    ForeignOrigin => "foreign-origin", FORBIDDEN, "This did not come from our own pages";
     /// No such product.
     ProductNotFound => "product-not-found", NOT_FOUND, "There is no such product";
     /// No such replay.
@@ -100,6 +103,8 @@ problems! {
     DeadLettersNotFound => "dead-letters-not-found", NOT_FOUND, "No dead letter is like that";
     /// Another replay of the queue runs.
     ReplayInProgress => "replay-in-progress", CONFLICT, "Another replay of this queue runs";
+    /// A change of stock is based on a number that is past.
+    StockChanged => "stock-changed", CONFLICT, "The stock has changed since";
     /// An operator's request is not valid.
     InvalidRequest => "invalid-request", UNPROCESSABLE_ENTITY, "The request is not valid";
     /// It takes a setting that this process does not have.
@@ -133,6 +138,7 @@ impl Code {
                 | Self::ReplayNotFound
                 | Self::DeadLettersNotFound
                 | Self::ReplayInProgress
+                | Self::StockChanged
                 | Self::InvalidRequest
                 | Self::SettingMissing
                 | Self::BrokerUnavailable
@@ -250,27 +256,33 @@ impl Problem {
         let mut response = HttpResponse::build(status);
         response.insert_header((header::CONTENT_TYPE, CONTENT_TYPE));
         response.insert_header((header::CACHE_CONTROL, "no-store"));
-        if let Some(seconds) = self.retry_after {
-            response.insert_header((header::RETRY_AFTER, seconds.to_string()));
-        }
-        if self.code == Code::UpgradeRequired {
-            response.insert_header((header::UPGRADE, "websocket"));
-            response.insert_header((header::SEC_WEBSOCKET_VERSION, "13"));
-        }
-        if let Some(method) = &self.allow {
-            response.insert_header((header::ALLOW, method.as_ref()));
-        }
-        if self.code == Code::Unauthorized {
-            response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
-        }
-        response.json(Document {
+        let mut response = response.json(Document {
             r#type: format!("/problems/{}", self.code.as_str()),
             title: self.code.title(),
             status: status.as_u16(),
             detail: &self.detail,
             request_id,
             errors: &self.errors,
-        })
+        });
+        self.put_headers(response.headers_mut());
+        response
+    }
+
+    /// Adds what a client has to know besides the body, whatever form that has.
+    pub fn put_headers(&self, headers: &mut HeaderMap) {
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if self.code == Code::UpgradeRequired {
+            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        }
+        if let Some(Ok(methods)) = self.allow.as_deref().map(HeaderValue::from_str) {
+            headers.insert(header::ALLOW, methods);
+        }
+        if self.code == Code::Unauthorized {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
     }
 }
 

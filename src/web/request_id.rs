@@ -15,7 +15,10 @@ use actix_web::{
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::problem::{Code, Problem};
+use super::{
+    people,
+    problem::{Code, Problem},
+};
 use crate::{
     metrics,
     trace::{Kind, Step, trace_id},
@@ -52,7 +55,7 @@ pub fn placed(request: &HttpRequest, order: Uuid) {
     request.extensions_mut().insert(PlacedOrder(order));
 }
 
-/// Gives the request its id, turns a [`Problem`] into its document, and writes the access log.
+/// Gives the request its id, turns a [`Problem`] into its document or page, and writes the access log.
 ///
 /// # Errors
 /// None of ours: what a handler returns is an answer by then.
@@ -65,7 +68,7 @@ pub async fn around(request: ServiceRequest, next: Next<BoxBody>) -> Result<Serv
     let began = Instant::now();
     let outer = span.clone();
     let response = async move {
-        let mut response = with_document(next.call(request).await?, id);
+        let mut response = with_answer(next.call(request).await?, id);
         let headers = response.headers_mut();
         if !headers.contains_key(REFERRER_POLICY) {
             headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
@@ -121,18 +124,20 @@ fn method(method: &Method) -> &'static str {
     }
 }
 
-fn with_document(response: ServiceResponse<BoxBody>, id: Uuid) -> ServiceResponse<BoxBody> {
-    let document = match response.response().error() {
+fn with_answer(response: ServiceResponse<BoxBody>, id: Uuid) -> ServiceResponse<BoxBody> {
+    let request = response.request();
+    let answer = match response.response().error() {
         None => return response,
         Some(error) => error.as_error::<Problem>().map_or_else(
             || {
                 tracing::error!(%error, "a request failed in a way that has no problem document");
-                Problem::new(Code::Internal, "The cause is logged under this request_id.").document(id)
+                let problem = Problem::new(Code::Internal, "The cause is logged under this request_id.");
+                people::answer(request, &problem, id)
             },
-            |problem| problem.document(id),
+            |problem| people::answer(request, problem, id),
         ),
     };
-    response.into_response(document)
+    response.into_response(answer)
 }
 
 /// Logs and measures: the route and not the path, since nothing that a client makes up is to be logged; an order is named by its id.

@@ -21,6 +21,7 @@ use super::{
     live::Live,
     open_files,
     outlook::Outlook,
+    pages,
     rate_limit::RateLimit,
     request_id, routes,
 };
@@ -111,7 +112,11 @@ pub async fn serve(
 /// Logs the address. The server runs when it is awaited.
 fn listen(listener: TcpListener, app: Data<App>) -> io::Result<Server> {
     let server = HttpServer::new(move || {
-        ActixApp::new().app_data(app.clone()).wrap(middleware::from_fn(request_id::around)).configure(routes)
+        ActixApp::new()
+            .app_data(app.clone())
+            .app_data(pages::FOR_PEOPLE)
+            .wrap(middleware::from_fn(request_id::around))
+            .configure(routes)
     })
     .workers(workers())
     .keep_alive(KEEP_ALIVE)

@@ -218,12 +218,28 @@ async fn stock_is_set_and_who_did_it_is_written_down_for_good() {
         (path, json!({ "available": 1_000_000_001_i64 }), 422, "invalid-request"),
         (path, json!({ "available": "7" }), 422, "invalid-request"),
         (path, json!({ "available": 7, "why": "x" }), 422, "invalid-request"),
+        (path, json!({ "available": 7, "expected": -1 }), 422, "invalid-request"),
+        // Seven, not eight: orders or somebody else changed it since whoever asks looked.
+        (path, json!({ "available": 9, "expected": 8 }), 409, "stock-changed"),
         ("/admin/products/NO-SUCH/stock", json!({ "available": 7 }), 404, "product-not-found"),
         ("/admin/products/%00/stock", json!({ "available": 7 }), 404, "product-not-found"),
     ] {
         refused(&operators.act(Method::PUT, path, body).await, status, problem, "");
     }
-    let command = run("orderflow", &["stock", "set", "MUG-BLUE", "1000000"], &shop.operator_settings()).await;
+    let stale = ["stock", "set", "MUG-BLUE", "1000000", "--expected", "8"];
+    ended(
+        &run("orderflow", &stale, &shop.operator_settings()).await,
+        1,
+        &["7 available now, and not 8", "nothing is changed"],
+    );
+    let json = run("orderflow", &[&stale[..], &["--json"]].concat(), &shop.operator_settings()).await;
+    assert_eq!(
+        serde_json::from_str::<Value>(&json.out).ok(),
+        Some(json!({ "sku": "MUG-BLUE", "error": "changed", "available": 7, "expected": 8 })),
+        "{json:?}"
+    );
+    let command =
+        run("orderflow", &["stock", "set", "MUG-BLUE", "1000000", "--expected", "7"], &shop.operator_settings()).await;
     ended(&command, 0, &["there were 7"]);
     let command = run("orderflow", &["stock", "set", "NO-SUCH", "1"], &shop.operator_settings()).await;
     ended(&command, 1, &["There is no product"]);

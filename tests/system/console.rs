@@ -9,6 +9,7 @@ use crate::{
     admin::{ADA, Operators, RITA, start_web_for_operators},
     commands::NOWHERE,
     dead_letters::{PAYMENT, mend_payments, until_dead, until_number, with_dead_orders},
+    pages::statuses::{BROWSER, FORM, is_a_document, is_a_page},
 };
 
 const QUEUE: &str = "payment.order-created";
@@ -42,6 +43,7 @@ async fn page(browser: &mut Visitor, path: &str) -> Page {
     let policy = page.header("content-security-policy");
     assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
     assert!(!page.text.contains("style=\"") && !page.text.contains(" onclick"), "{path} has what the policy forbids");
+    assert!(!page.text.contains('`'), "{path}: commands are marked as code: {}", page.text);
     page
 }
 
@@ -158,23 +160,191 @@ async fn a_cookie_that_is_none_opens_nothing_and_who_may_look_may_not_act() {
         assert!(refused.status == StatusCode::FORBIDDEN && eve.cookies.is_empty(), "{refused:?}");
     }
     assert_eq!(shop.number("SELECT available FROM inventory.stock WHERE sku = 'MUG-BLUE'").await, 1_000_000);
-    let set = post(&mut ada, "/ops/products/MUG-BLUE/stock", &[("available", "12")]).await;
+    let twelve = [("available", "12"), ("expected", "1000000")];
+    let set = post(&mut ada, "/ops/products/MUG-BLUE/stock", &twelve).await;
     assert_eq!(set.header("location"), "/ops/products?set=MUG-BLUE", "{set:?}");
-    assert!(page(&mut ada, set.header("location")).await.text.contains("The stock of MUG-BLUE is set"));
+    assert!(page(&mut ada, set.header("location")).await.text.contains("The stock of MUG-BLUE is set: 12 available"));
     assert_eq!(shop.number("SELECT available FROM inventory.stock WHERE sku = 'MUG-BLUE'").await, 12);
     for wrong in ["-1", "x", ""] {
-        let refused = post(&mut ada, "/ops/products/MUG-BLUE/stock", &[("available", wrong)]).await;
+        let fields = [("available", wrong), ("expected", "12")];
+        let refused = post(&mut ada, "/ops/products/MUG-BLUE/stock", &fields).await;
         assert!(refused.status.is_client_error(), "{wrong}: {refused:?}");
     }
     let log = page(&mut ada, "/ops/audit").await;
-    assert!(log.text.contains("stock.set") && log.text.contains("MUG-BLUE"), "{}", log.text);
+    let told = "Set the stock of MUG-BLUE from 1000000 to 12 (-999988).";
+    assert!(log.text.contains(told) && log.text.contains("Logged in to the console."), "{}", log.text);
+    assert!(!log.text.contains("&#34;") && !log.text.contains("stock.set"), "sentences, not JSON: {}", log.text);
     shop.execute("UPDATE inventory.stock SET available = 1000000 WHERE sku = 'MUG-BLUE'").await;
     shop.execute("INSERT INTO inventory.movements (sku, kind, quantity) VALUES ('MUG-BLUE', 'adjusted', 999988)").await;
     shop.close().await;
 }
 
+/// The page showed a number and orders took some of it: what is set on that number would bring back pieces that were sold.
 #[tokio::test(flavor = "multi_thread")]
-async fn dead_letters_are_sent_again_and_thrown_away_after_a_look() {
+async fn stock_is_set_only_if_it_is_still_what_the_page_showed() {
+    let mut shop = Shop::open().await;
+    let (_, operators) = start_web_for_operators(&mut shop, &[]).await;
+    let mut ada = logged_in(&operators, ADA).await;
+    let path = "/ops/products/MUG-BLUE/stock";
+    let shown = page(&mut ada, "/ops/products").await;
+    let form = shown.text.split(&format!("action=\"{path}\"")).nth(1).expect("its form");
+    assert!(form.split("</form>").next().is_some_and(|form| form.contains("name=\"expected\" value=\"1000000\"")));
+    sell_five(&shop).await;
+    let available = async || shop.number("SELECT available FROM inventory.stock WHERE sku = 'MUG-BLUE'").await;
+
+    // Pressed without a change, and with one.
+    let unchanged = post(&mut ada, path, &[("available", "1000000"), ("expected", "1000000")]).await;
+    is_a_page(&unchanged, 409, "You changed nothing");
+    assert!(unchanged.text.contains("showed 1000000") && unchanged.text.contains("there are 999995"), "{unchanged:?}");
+    let changed = post(&mut ada, path, &[("available", "1000012"), ("expected", "1000000")]).await;
+    is_a_page(&changed, 409, "Nothing was set");
+    assert!(changed.text.contains("5 fewer") && changed.text.contains("Set it to 1000007"), "{changed:?}");
+    let old = post(&mut ada, path, &[("available", "3")]).await;
+    is_a_page(&old, 422, "This page was too old");
+    assert_eq!(available().await, 999_995);
+    let refused = page(&mut ada, "/ops/audit").await;
+    assert!(!refused.text.contains("Set the stock"), "what was not done is not told: {}", refused.text);
+
+    // What the page offers is based on what it shows, and may be past again.
+    let same = [("expected", "999995"), ("available", "1000007")];
+    assert!(same.iter().all(|(name, value)| changed.text.contains(&format!("name=\"{name}\" value=\"{value}\""))));
+    sell_five(&shop).await;
+    is_a_page(&post(&mut ada, path, &same).await, 409, "there are 999990");
+    let set = post(&mut ada, path, &[("expected", "999990"), ("available", "1000000")]).await;
+    assert_eq!(set.status, StatusCode::SEE_OTHER, "{set:?}");
+    assert_eq!(available().await, 1_000_000);
+    let details = &operators.get("/admin/audit").await["items"][0]["details"];
+    assert_eq!(*details, json!({ "before": 999_990, "available": 1_000_000, "expected": 999_990 }));
+    shop.close().await;
+}
+
+/// As an order does: the stock and the movement that it follows from.
+async fn sell_five(shop: &Shop) {
+    shop.execute("UPDATE inventory.stock SET available = available - 5 WHERE sku = 'MUG-BLUE'").await;
+    shop.execute("INSERT INTO inventory.movements (sku, kind, quantity) VALUES ('MUG-BLUE', 'adjusted', -5)").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_thousand_products_are_shown_in_parts_and_searched() {
+    let mut shop = Shop::open().await;
+    let (_, operators) = start_web_for_operators(&mut shop, &[]).await;
+    shop.execute(
+        "INSERT INTO catalogue.products (sku, name, price, currency, position)
+         SELECT 'THING-' || n, 'Thing number ' || n, 100, 'EUR', 100 + n FROM generate_series(1, 3000) AS n",
+    )
+    .await;
+    let mut ada = logged_in(&operators, ADA).await;
+    let first = page(&mut ada, "/ops/products").await;
+    assert!(first.text.contains("Page 1 of 31") && first.text.len() < 150_000, "{} bytes", first.text.len());
+    let last = page(&mut ada, "/ops/products?page=31").await;
+    assert!(last.text.contains("THING-3000") && !last.text.contains(">Next<"), "{}", last.text);
+    let found = page(&mut ada, "/ops/products?q=thing+number+2999").await;
+    assert!(found.text.contains("THING-2999") && !found.text.contains("MUG-BLUE"), "{}", found.text);
+    assert!(page(&mut ada, "/ops/products?q=elephant").await.text.contains("No product is like that"));
+    // Whoever sets one there comes back to the same part.
+    let fields = [("available", "3"), ("expected", "0"), ("q", "number"), ("page", "2")];
+    let set = post(&mut ada, "/ops/products/THING-150/stock", &fields).await;
+    assert_eq!(set.header("location"), "/ops/products?set=THING-150&q=number&page=2", "{set:?}");
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_goes_wrong_operators_read_a_page_and_their_programs_a_document() {
+    let mut shop = Shop::open().await;
+    let (_, operators) = start_web_for_operators(&mut shop, &[]).await;
+    let mut ada = logged_in(&operators, ADA).await;
+    let origin = operators.web.root.clone();
+    let own = ("origin", origin.as_str());
+    let large = format!("token={}", "x".repeat(70_000));
+    let json = ("content-type", "application/json");
+    let stock = "/ops/products/MUG-BLUE/stock";
+    for (method, path, headers, body, status, says) in [
+        (Method::GET, "/nowhere", &[BROWSER][..], "", 404, "nothing at this path"),
+        (Method::GET, "/ops/nowhere", &[BROWSER], "", 404, "nothing at this path"),
+        (Method::GET, "/admin/nowhere", &[BROWSER], "", 404, "nothing at this path"),
+        (Method::GET, "/ops/logout", &[], "", 405, "does not take this method"),
+        (Method::DELETE, "/ops/orders", &[], "", 405, "does not take this method"),
+        (Method::GET, "/ops/orders/0000000000", &[], "", 404, "There is no such order"),
+        (Method::GET, "/ops/orders?limit=x", &[], "", 400, "limit has to be"),
+        (Method::GET, "/ops/audit?cursor=x", &[], "", 400, "cursor has to be"),
+        (Method::GET, "/ops/replays/x", &[], "", 404, "There is no such replay"),
+        (Method::POST, stock, &[own, json], "{}", 415, "Content-Type"),
+        (Method::POST, stock, &[own, FORM], &large, 413, "at most 65536 bytes"),
+        (Method::POST, "/ops/login", &[own, FORM], &large, 413, "at most 65536 bytes"),
+        (Method::POST, stock, &[own, FORM], "available=x", 400, "available has to be"),
+        (Method::POST, "/ops/products/NO-SUCH/stock", &[own, FORM], "available=1&expected=0", 404, "no such product"),
+    ] {
+        is_a_page(&ada.send(method, path, headers, Some(body.to_owned())).await, status, says);
+    }
+    // Forms of other sites, at every path that takes a form.
+    let foreign: [&[(&str, &str)]; 5] = [
+        &[FORM],
+        &[FORM, ("origin", "null")],
+        &[FORM, ("origin", "https://evil.example")],
+        &[FORM, own, ("sec-fetch-site", "same-site")],
+        &[FORM, own, ("sec-fetch-site", "cross-site")],
+    ];
+    for path in [stock, "/ops/dead-letters/replay", "/ops/dead-letters/discard", "/ops/logout", "/ops/login"] {
+        for headers in foreign {
+            let body = format!("available=1&expected=1000000&queue={QUEUE}&confirmed=1&token={ADA}");
+            let refused = ada.send(Method::POST, path, headers, Some(body)).await;
+            is_a_page(&refused, 403, "did not come from our own pages");
+            assert!(refused.header("set-cookie").is_empty(), "{path} {headers:?}: {refused:?}");
+        }
+    }
+    assert_eq!(shop.number("SELECT available FROM inventory.stock WHERE sku = 'MUG-BLUE'").await, 1_000_000);
+    for (path, headers, status) in [
+        ("/nowhere", &[][..], 404),
+        ("/admin/nowhere", &[("accept", "application/json")], 404),
+        ("/admin/orders", &[BROWSER], 401),
+    ] {
+        is_a_document(&ada.send(Method::GET, path, headers, None).await, status);
+    }
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_order_is_replayed_from_its_own_page() {
+    let (mut shop, web, orders, probe) = with_dead_orders(1).await;
+    let (_, operators) = start_web_for_operators(&mut shop, &[]).await;
+    let path = format!("/ops/orders/{}", orders[0].id);
+    let mut rita = logged_in(&operators, RITA).await;
+    let seen = page(&mut rita, &path).await;
+    assert!(seen.text.contains("Its dead letters") && !seen.text.contains("/ops/dead-letters/replay"), "{}", seen.text);
+
+    let mut ada = logged_in(&operators, ADA).await;
+    let failed = page(&mut ada, &path).await;
+    assert!(!failed.text.contains("orderflow dlq"), "nothing has to be typed: {}", failed.text);
+    for (action, asks) in [("replay", "Replay 1 message?"), ("discard", "Discard 1 message?")] {
+        let action = format!("/ops/dead-letters/{action}");
+        let form = failed.text.split(&format!("action=\"{action}\"")).nth(1).expect("its form");
+        let id = orders[0].id.to_string();
+        for (name, value) in [("queue", QUEUE), ("order", &id)] {
+            assert!(form.contains(&format!("name=\"{name}\" value=\"{value}\"")), "{form}");
+        }
+        let question = post(&mut ada, &action, &[("queue", QUEUE), ("order", &id), ("reason", "")]).await;
+        assert!(question.text.contains(asks), "{}", question.text);
+        until_dead(&probe, PAYMENT, 1).await;
+        if asks.starts_with("Discard") {
+            continue;
+        }
+        mend_payments(&shop).await;
+        let sent =
+            post(&mut ada, &action, &[&as_asked(&question)[..], &[("canary", "1"), ("rate", "50")]].concat()).await;
+        assert_eq!(sent.status, StatusCode::SEE_OTHER, "{sent:?}");
+        web.until_status(&orders[0], "shipped").await;
+        break;
+    }
+    let after = page(&mut ada, &path).await;
+    assert!(!after.text.contains("/ops/dead-letters/replay"), "{}", after.text);
+    let audit = page(&mut ada, "/ops/audit").await;
+    assert!(audit.text.contains("Began to replay") && audit.text.contains("href=\"/ops/replays/"), "{}", audit.text);
+    shop.until_quiet().await;
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_replayed_and_discarded_after_a_question() {
     let (mut shop, _, orders, probe) = with_dead_orders(3).await;
     let (_, operators) = start_web_for_operators(&mut shop, &[]).await;
     let mut browser = logged_in(&operators, ADA).await;
@@ -183,7 +353,7 @@ async fn dead_letters_are_sent_again_and_thrown_away_after_a_look() {
     // Rita sees the same, and nothing to press.
     let mut rita = logged_in(&operators, RITA).await;
     let seen = page(&mut rita, "/ops/dead-letters").await;
-    assert!(seen.text.contains("broken") && !seen.text.contains("Send again…"), "{}", seen.text);
+    assert!(seen.text.contains("broken") && !seen.text.contains("Replay…"), "{}", seen.text);
 
     // What the page's own form sends: first only what would be done.
     let reason = letters.field("reason");
@@ -191,12 +361,12 @@ async fn dead_letters_are_sent_again_and_thrown_away_after_a_look() {
     let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
     assert_eq!((fields[0].1, reason.as_str()), (QUEUE, ""), "the search comes first");
     let plan = post(&mut browser, "/ops/dead-letters/replay", &fields).await;
-    assert!(plan.text.contains("Send 3 messages again?"), "{}", plan.text);
+    assert!(plan.text.contains("Replay 3 messages?"), "{}", plan.text);
     until_dead(&probe, PAYMENT, 3).await;
     mend_payments(&shop).await;
     let one = [("queue", QUEUE), ("order", &orders[0].id.to_string())];
     let discard = post(&mut browser, "/ops/dead-letters/discard", &one).await;
-    assert!(discard.text.contains("Throw away 1 message?"), "{}", discard.text);
+    assert!(discard.text.contains("Discard 1 message?"), "{}", discard.text);
     until_dead(&probe, PAYMENT, 3).await;
     let discard = post(&mut browser, "/ops/dead-letters/discard", &[&one[..], &[("confirmed", "1")]].concat()).await;
     assert!(discard.text.contains("1 message is gone"), "{}", discard.text);
@@ -232,7 +402,7 @@ async fn what_comes_between_the_question_and_the_yes_stays() {
     until_dead(&probe, PAYMENT, 2).await;
     let mut browser = logged_in(&operators, ADA).await;
     let question = post(&mut browser, "/ops/dead-letters/discard", &[("queue", QUEUE)]).await;
-    assert!(question.text.contains("Throw away 2 messages?"), "{}", question.text);
+    assert!(question.text.contains("Discard 2 messages?"), "{}", question.text);
     die(b"the third").await;
     until_dead(&probe, PAYMENT, 3).await;
     let gone = post(&mut browser, "/ops/dead-letters/discard", &as_asked(&question)).await;
@@ -243,7 +413,7 @@ async fn what_comes_between_the_question_and_the_yes_stays() {
 
     // Nor is more sent again.
     let question = post(&mut browser, "/ops/dead-letters/replay", &[("queue", QUEUE)]).await;
-    assert!(question.text.contains("Send 1 message again?"), "{}", question.text);
+    assert!(question.text.contains("Replay 1 message?"), "{}", question.text);
     die(b"the fourth").await;
     until_dead(&probe, PAYMENT, 2).await;
     let begun = post(&mut browser, "/ops/dead-letters/replay", &as_asked(&question)).await;

@@ -1,8 +1,10 @@
 //! The customers' pages as a browser without JavaScript sees them. What the scripts add is tested in a real browser.
 
 mod checkout;
+mod large;
 mod opening;
 mod progress;
+pub mod statuses;
 
 use orderflow_tests::{Page, Visitor};
 

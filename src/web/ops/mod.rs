@@ -67,6 +67,7 @@ pub fn server(listener: TcpListener, database: Database, console: Console) -> io
         App::new()
             .app_data(database.clone())
             .app_data(console.clone())
+            .app_data(pages::FOR_PEOPLE)
             .route("/metrics", web::get().to(metrics::answer))
             .service(people)
     };

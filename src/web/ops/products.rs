@@ -13,8 +13,14 @@ use super::{
 };
 use crate::{
     config::Role,
-    ops::{Actor, stock},
-    store::{ANSWER_WITHIN, Connection, stock as store},
+    ops::{
+        Actor,
+        stock::{self, Change},
+    },
+    store::{
+        ANSWER_WITHIN, Connection,
+        stock::{self as store, Set},
+    },
     web::problem::{Code, Problem},
 };
 
@@ -22,6 +28,8 @@ use crate::{
 #[serde(deny_unknown_fields)]
 struct Wanted {
     available: i64,
+    #[serde(default)]
+    expected: Option<i64>,
 }
 
 /// Every product and how many pieces of it can be ordered.
@@ -41,11 +49,11 @@ pub async fn levels(console: &Console) -> Result<Vec<store::Level>, Problem> {
     Ok(console.database.run(ANSWER_WITHIN, async |connection: &mut Connection| store::list(connection).await).await?)
 }
 
-/// Makes that many pieces orderable from now on, whatever there were.
+/// Makes that many pieces orderable from now on; with `expected`, only if so many are available now.
 ///
 /// # Errors
-/// 404 for a product that the catalogue does not have, 422 for a number that is none, 401 and 403 as everywhere, 503 while
-/// the database is away.
+/// 404 for a product that the catalogue does not have, 409 where another number than `expected` is available, 422 for a
+/// number that is none, 401 and 403 as everywhere, 503 while the database is away.
 pub async fn set_stock(
     request: HttpRequest,
     sku: Path<String>,
@@ -53,19 +61,42 @@ pub async fn set_stock(
     console: Data<Console>,
 ) -> Result<HttpResponse, Problem> {
     let operator = auth::operator(&request, &console, Role::Operate)?;
-    let Wanted { available } = list::json(&request, payload).await?;
-    let before = change(&console, operator.actor(&request), sku.clone(), available).await?;
-    Ok(answer(&json!({ "sku": *sku, "before": before, "available": available })))
+    let Wanted { available, expected } = list::json(&request, payload).await?;
+    let wanted = Change { available, expected };
+    match change(&console, operator.actor(&request), sku.clone(), wanted).await? {
+        Changed::Done { before } => Ok(answer(&json!({ "sku": *sku, "before": before, "available": available }))),
+        Changed::Past { available } => {
+            let detail =
+                format!("{available} are available now: look again, and send that as expected. Nothing is changed.");
+            Err(Problem::new(Code::StockChanged, detail))
+        }
+    }
 }
 
-/// Sets a product's stock, and returns how many pieces there were.
+/// What became of a change.
+pub enum Changed {
+    /// It is made.
+    Done {
+        /// Pieces that were available until then.
+        before: i64,
+    },
+    /// It is not made, since it is based on what is past.
+    Past {
+        /// Pieces that are available.
+        available: i64,
+    },
+}
+
+/// Sets a product's stock.
 ///
 /// # Errors
-/// As of [`set_stock`].
-pub async fn change(console: &Console, actor: Actor, sku: String, available: i64) -> Result<i64, Problem> {
-    if !(0..=stock::MOST).contains(&available) {
-        let detail = format!("available has to be from 0 to {}.", stock::MOST);
-        return Err(Problem::new(Code::InvalidRequest, detail));
+/// As of [`set_stock`], but for the 409.
+pub async fn change(console: &Console, actor: Actor, sku: String, wanted: Change) -> Result<Changed, Problem> {
+    for (name, pieces) in [("available", Some(wanted.available)), ("expected", wanted.expected)] {
+        if pieces.is_some_and(|pieces| !(0..=stock::MOST).contains(&pieces)) {
+            let detail = format!("{name} has to be from 0 to {}.", stock::MOST);
+            return Err(Problem::new(Code::InvalidRequest, detail));
+        }
     }
     let unknown = || Problem::new(Code::ProductNotFound, "/admin/products lists what there is.");
     // The database takes none, so no product has one.
@@ -73,7 +104,10 @@ pub async fn change(console: &Console, actor: Actor, sku: String, available: i64
         return Err(unknown());
     }
     let database = console.database.clone();
-    let changing = async move { Ok(stock::change(&database, &actor, &sku, available).await?) };
-    let before = console.finish(changing).await?;
-    before.ok_or_else(unknown)
+    let changing = async move { Ok(stock::change(&database, &actor, &sku, wanted).await?) };
+    match console.finish(changing).await? {
+        Set::Done { before } => Ok(Changed::Done { before }),
+        Set::Past { available } => Ok(Changed::Past { available }),
+        Set::Unknown => Err(unknown()),
+    }
 }

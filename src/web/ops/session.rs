@@ -80,9 +80,11 @@ fn origin(request: &HttpRequest) -> Option<&str> {
 pub fn is_own_form(request: &HttpRequest) -> Result<(), Problem> {
     let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     let host = text("host").unwrap_or_default();
+    // What no script can set. Browsers leave it out over plain HTTP to another machine.
+    let site = text("sec-fetch-site");
     let is_own = match origin(request) {
-        // What no script can set.
-        Some("null") => text("sec-fetch-site") == Some("same-origin"),
+        _ if site.is_some_and(|site| site != "same-origin") => false,
+        Some("null") => site == Some("same-origin"),
         Some(origin) => {
             let from = origin.strip_prefix("https://").or(origin.strip_prefix("http://"));
             !host.is_empty() && from == Some(host)
@@ -150,6 +152,10 @@ mod tests {
             is_own_form(&request.to_http_request()).is_ok()
         };
         assert!(asked("http://ops.example:8082") && asked("https://ops.example:8082"));
+        let other_site = TestRequest::default().insert_header((header::HOST, "ops.example:8082"));
+        let other_site = other_site.insert_header((header::ORIGIN, "https://ops.example:8082"));
+        let other_site = other_site.insert_header(("sec-fetch-site", "cross-site")).to_http_request();
+        assert!(is_own_form(&other_site).is_err(), "the same name over plain HTTP is another site");
         for foreign in ["", "null", "http://ops.example", "https://evil.example", "ftp://ops.example:8082"] {
             assert!(!asked(foreign), "{foreign}");
         }

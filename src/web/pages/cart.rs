@@ -1,37 +1,10 @@
-//! Products and the cart as the shop's page shows them.
+//! The cart as the shop's page shows it.
 
 use crate::{
     domain,
     store::catalogue::Product,
-    web::{
-        catalogue::Catalogue,
-        pages::{assets, entered::Entered},
-    },
+    web::{catalogue::Catalogue, pages::entered::Entered},
 };
-
-/// A product on its shelf.
-pub struct Shelf {
-    /// What orders name it by.
-    pub sku: String,
-    /// What people call it.
-    pub name: String,
-    /// `14.99 EUR`.
-    pub price: String,
-    /// In minor units, for the script that adds up.
-    pub minor_units: i64,
-    /// ISO 4217.
-    pub currency: String,
-    /// Of the currency.
-    pub decimals: u16,
-    /// Its address.
-    pub picture: String,
-    /// Nobody can have one now.
-    pub sold_out: bool,
-    /// What was entered; empty for none.
-    pub quantity: String,
-    /// What is wrong with that.
-    pub error: Option<String>,
-}
 
 /// What is in the cart, as far as it can be priced.
 #[derive(Default)]
@@ -46,38 +19,12 @@ pub struct Cart {
 pub struct Line {
     /// What people call it.
     pub name: String,
+    /// What orders name it by.
+    pub sku: String,
     /// Pieces.
     pub quantity: i32,
     /// What they cost.
     pub amount: String,
-}
-
-impl Shelf {
-    /// All products, with what was entered for each.
-    pub fn all(catalogue: &Catalogue, entered: &Entered) -> Vec<Self> {
-        catalogue.products().iter().map(|product| Self::new(product, entered)).collect()
-    }
-
-    fn new(product: &Product, entered: &Entered) -> Self {
-        let Product { sku, name, price, currency, available } = product;
-        Self {
-            sku: sku.clone(),
-            name: name.clone(),
-            price: money(*price, currency),
-            minor_units: *price,
-            currency: currency.clone(),
-            decimals: domain::decimals(currency).unwrap_or(0),
-            picture: assets::picture(sku),
-            sold_out: *available == 0,
-            quantity: entered.quantity(sku).unwrap_or_default().to_owned(),
-            error: None,
-        }
-    }
-
-    /// Whether it is in the cart.
-    pub fn chosen(&self) -> bool {
-        !self.quantity.is_empty()
-    }
 }
 
 impl Cart {
@@ -90,6 +37,7 @@ impl Cart {
         let priced: Vec<(&Product, i32)> = priced.collect();
         let line = |(product, quantity): &(&Product, i32)| Line {
             name: product.name.clone(),
+            sku: product.sku.clone(),
             quantity: *quantity,
             amount: money(product.price.saturating_mul(i64::from(*quantity)), &product.currency),
         };

@@ -8,18 +8,18 @@ use actix_web::{
 
 use super::{entered::Entered, shop, track};
 use crate::web::{
-    App, body, place_order,
+    App, auth, body, place_order,
     problem::{Code, Problem},
 };
 
 /// Places the order and leads to its page; or shows the shop again, with what was entered and what is wrong with it.
 ///
 /// # Errors
-/// What no browser sends: a body that is no form, too large, or never ends.
+/// 403 for a form of another site; and what no page of ours sends: a body that is no form, too large, or never ends.
 pub async fn handle(request: HttpRequest, app: Data<App>, payload: Payload) -> Result<HttpResponse, Problem> {
     // Another site's page may send a form here too. It would fill the customer's browser with orders of strangers.
-    if request.headers().get("sec-fetch-site").is_some_and(|site| site == "cross-site") {
-        return Err(Problem::new(Code::NotFound, "Order on the shop's own page."));
+    if !auth::is_own_form(&request, &app.links) {
+        return Err(Problem::new(Code::ForeignOrigin, "Order on the shop's own page."));
     }
     let mut entered = Entered::read(body::form(&request, payload).await?);
     let catalogue = app.catalogue.current();

@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 /// A quantity field is called `quantity-MUG-BLUE`.
 pub const QUANTITY: &str = "quantity-";
 
-/// Products that one form may hold: more than the shop has, and few enough to be looked through.
-const MOST_PRODUCTS: usize = 200;
+/// Products that one form may choose. An order has at most 50; who has chosen more is told so and loses none of them.
+const MOST_PRODUCTS: usize = 100;
 
 /// What was entered; white space around it left out. It has no `Debug`: it holds personal data, which has no place in a log.
 #[derive(Default)]
@@ -33,7 +33,11 @@ pub struct Entered {
     pub method: String,
     /// SKU and quantity of what is in the cart, in the order of the form.
     pub quantities: Vec<(String, String)>,
-    /// Nothing is to be ordered yet: the cart is to be shown as it is now.
+    /// The words that the products shown have in their names.
+    pub search: String,
+    /// Which part of these products is shown, from 1 on; 0 where nobody has said.
+    pub page: usize,
+    /// Nothing is to be ordered yet: products or the cart are to be shown as they are now.
     pub only_update: bool,
 }
 
@@ -41,17 +45,29 @@ impl Entered {
     /// Reads a form's fields; those that it does not know are left out.
     pub fn read(fields: impl Iterator<Item = (String, String)>) -> Self {
         let mut entered = Self::default();
+        let (mut shown, mut all) = (0, false);
         for (name, value) in fields {
             let value = value.trim();
             if let Some(sku) = name.strip_prefix(QUANTITY) {
                 if !matches!(value, "" | "0") && entered.quantities.len() < MOST_PRODUCTS {
                     entered.quantities.push((sku.to_owned(), value.to_owned()));
                 }
-            } else if name == "update" {
+            } else if name == "shown" {
+                shown = value.parse().unwrap_or_default();
+            } else if name == "page" {
+                entered.page = value.parse().unwrap_or_default();
                 entered.only_update = true;
+            } else if matches!(name.as_str(), "update" | "all") {
+                entered.only_update = true;
+                all |= name == "all";
             } else if let Some(field) = entered.text(&name) {
                 value.clone_into(field);
             }
+        }
+        if all {
+            entered.search.clear();
+        } else if entered.page == 0 {
+            entered.page = shown;
         }
         entered
     }
@@ -69,6 +85,7 @@ impl Entered {
             "postal_code" => &mut self.postal_code,
             "country" => &mut self.country,
             "method" => &mut self.method,
+            "q" => &mut self.search,
             _ => return None,
         })
     }
@@ -121,6 +138,7 @@ impl Entered {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::web::{body::LARGEST, pages::shelves::PER_PAGE};
 
     fn read(fields: &[(&str, &str)]) -> Entered {
         Entered::read(fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
@@ -153,6 +171,44 @@ mod tests {
             })
         );
         assert!(!entered.only_update);
+    }
+
+    #[test]
+    fn a_button_says_which_products_are_shown_and_everything_else_keeps_them() {
+        let stays = read(&[("q", " mug "), ("shown", "3")]);
+        assert_eq!((stays.search.as_str(), stays.page, stays.only_update), ("mug", 3, false));
+        let next = read(&[("q", "mug"), ("shown", "3"), ("page", "4")]);
+        assert_eq!((next.search.as_str(), next.page, next.only_update), ("mug", 4, true));
+        let all = read(&[("all", "1"), ("q", "mug"), ("shown", "3")]);
+        assert_eq!((all.search.as_str(), all.page, all.only_update), ("", 0, true));
+        assert_eq!(read(&[("page", "nonsense")]).page, 0);
+    }
+
+    /// The page shows 24 products with a field each, chosen or not, and a field for each that was chosen on other pages. The
+    /// catalogue's SKUs have at most 32 characters, all ASCII; a character of a text is sent as at most 12 bytes.
+    #[test]
+    fn the_largest_form_of_the_page_fits_into_a_body() {
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        for number in 0..PER_PAGE + MOST_PRODUCTS {
+            form.append_pair(&format!("{QUANTITY}{number:032}"), "99");
+        }
+        for (name, longest) in [
+            ("name", 200),
+            ("email", 254),
+            ("line1", 200),
+            ("line2", 200),
+            ("city", 100),
+            ("postal_code", 20),
+            ("key", 36),
+            ("method", 67),
+            ("country", 2),
+            ("replaces", 36),
+            ("q", 100),
+        ] {
+            form.append_pair(name, &"😀".repeat(longest));
+        }
+        let length = form.finish().len();
+        assert!(length < LARGEST * 3 / 4, "{length} of {LARGEST}");
     }
 
     #[test]

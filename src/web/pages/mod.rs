@@ -8,6 +8,8 @@ mod cart;
 mod checkout;
 mod entered;
 mod estimate;
+mod problem;
+mod shelves;
 mod shop;
 mod steps;
 mod track;
@@ -19,7 +21,7 @@ use actix_web::{
 };
 use askama::Template;
 
-use super::Endpoint;
+use super::{Endpoint, people::ForPeople};
 use crate::telemetry;
 
 /// What the shop is called on its pages.
@@ -34,6 +36,9 @@ pub const PAGES: &[Endpoint] = &[
     Endpoint { method: "POST", path: "/track/{id}/cancel", handler: |route| route.to(track::cancel) },
     Endpoint { method: "GET", path: "/assets/{version}/{name:.*}", handler: |route| route.to(assets::handle) },
 ];
+
+/// Who gets problems as pages here.
+pub const FOR_PEOPLE: ForPeople = ForPeople { pages: PAGES, page: problem::page };
 
 /// Everything from ourselves and nothing inline; nobody may show a page of ours in a frame of theirs. `'self'` of
 /// connect-src is also the WebSocket of the same host.

@@ -11,9 +11,10 @@ use askama::Template;
 use uuid::Uuid;
 
 use super::{
-    cart::{Cart, Shelf},
+    cart::Cart,
     entered::Entered,
     html,
+    shelves::Shelves,
     words::{self, Mistake, Notice},
 };
 use crate::{
@@ -22,7 +23,7 @@ use crate::{
     web::{
         App, auth,
         catalogue::Catalogue,
-        problem::{Code, Problem},
+        problem::{Code, FieldError, Problem},
     },
 };
 
@@ -30,7 +31,7 @@ use crate::{
 #[derive(Template)]
 #[template(path = "shop.html")]
 pub struct ShopPage {
-    shelves: Vec<Shelf>,
+    shelves: Shelves,
     cart: Cart,
     entered: Entered,
     notice: Option<Notice>,
@@ -117,8 +118,8 @@ pub fn page(
         None => catalogue.is_none().then_some(words::CLOSED),
     };
     let (mut shelves, cart) = catalogue
-        .map_or_else(Default::default, |catalogue| (Shelf::all(catalogue, &entered), Cart::new(catalogue, &entered)));
-    for shelf in &mut shelves {
+        .map_or_else(Default::default, |catalogue| (Shelves::new(catalogue, &entered), Cart::new(catalogue, &entered)));
+    for shelf in shelves.all_mut() {
         let field = format!("{}{}", super::entered::QUANTITY, shelf.sku);
         if let Some(mistake) = mistakes.iter_mut().find(|mistake| mistake.field == field) {
             shelf.error = Some(mistake.text.clone());
@@ -141,7 +142,9 @@ pub fn page(
 /// not sold any more.
 fn mistakes(problem: Option<&Problem>, entered: &mut Entered) -> Vec<Mistake> {
     let errors = problem.map(Problem::errors).unwrap_or_default();
-    let mistakes: Vec<_> = errors.iter().map(|error| words::mistake(entered.field(&error.pointer), error)).collect();
+    let chosen = entered.quantities.len();
+    let mistake = |error: &FieldError| words::mistake(entered.field(&error.pointer), error, chosen);
+    let mistakes: Vec<_> = errors.iter().map(mistake).collect();
     for (mistake, error) in mistakes.iter().zip(errors) {
         match error.code {
             "card_number_refused" => {

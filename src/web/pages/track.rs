@@ -77,7 +77,7 @@ struct Item {
 /// There is no such order, or its link does not open it: nobody is told which.
 #[derive(Template)]
 #[template(path = "not_found.html")]
-struct NotFoundPage;
+pub struct NotFoundPage;
 
 /// The order cannot be shown now.
 #[derive(Template)]

@@ -40,10 +40,15 @@ pub fn missing(field: &str) -> &'static str {
     MISSING.iter().find(|(name, _)| *name == field).map_or("Enter something here.", |(_, text)| text)
 }
 
-/// A mistake that the rules of `POST /orders` found, in words for this field.
-pub fn mistake(field: Option<String>, error: &FieldError) -> Mistake {
+/// A mistake that the rules of `POST /orders` found, in words for this field of a form in which so many products are chosen.
+pub fn mistake(field: Option<String>, error: &FieldError, chosen: usize) -> Mistake {
     let text = match (field.as_deref(), error.code) {
-        (None, "wrong_count") => "Your cart is empty: choose at least one thing.".to_owned(),
+        (None, "wrong_count") if chosen == 0 => "Your cart is empty: choose at least one thing.".to_owned(),
+        (None, "wrong_count") => {
+            format!(
+                "One order has at most 50 different things, and you have chosen {chosen}. Order the rest separately."
+            )
+        }
         (Some("country"), "invalid_country") | (Some(_), "required" | "blank") => {
             missing(field.as_deref().unwrap_or_default()).to_owned()
         }
@@ -67,6 +72,35 @@ pub const CLOSED: Notice = Notice {
     title: "The shop cannot be shown just now",
     text: "Nothing was ordered. Please try again in a moment.",
 };
+
+/// What is said on a page of its own: a title, and what to do. The shop is at `shop`.
+pub fn problem(problem: &Problem, shop: &str) -> (&'static str, String) {
+    let (title, text) = match problem.code() {
+        Code::NotFound => ("There is no such page", "Check the address, or start in the shop."),
+        Code::MethodNotAllowed => ("This page cannot be opened by its address", "Start in the shop."),
+        Code::BodyTooLarge => (
+            "That was too much at once",
+            "Nothing was ordered. Go back, take something out of your cart, and try again.",
+        ),
+        Code::RequestTimeout => {
+            ("Your order did not arrive in full", "Nothing was ordered. Go back and press the button again.")
+        }
+        Code::UnsupportedMediaType | Code::MalformedJson | Code::InvalidParameter => {
+            ("We could not read that", "Nothing was ordered. Start again in the shop.")
+        }
+        Code::ForeignOrigin => {
+            let text = format!(
+                "Nothing was ordered. Orders are taken from the shop's own page only: open {shop} and order there. If you \
+                 come from there, your browser does not say so: another one, or a newer version, does."
+            );
+            return ("This did not come from our shop", text);
+        }
+        Code::Overloaded | Code::TooManyRequests => ("We are very busy just now", "Wait a moment and try again."),
+        Code::DatabaseUnavailable | Code::NotReady => ("We cannot show this just now", "Try again in a moment."),
+        _ => ("Something went wrong here", "We are looking into it. Try again in a while."),
+    };
+    (title, text.to_owned())
+}
 
 /// What is said of a problem that is none of a field.
 pub fn notice(problem: &Problem) -> Notice {

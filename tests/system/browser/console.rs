@@ -46,8 +46,8 @@ async fn send_again(browser: &Browser, plan: &str) {
 }
 
 async fn until_sent(browser: &Browser) {
-    browser.click("button", "Send again").await;
-    browser.until_text("Sending again").await;
+    browser.click("button", "Replay").await;
+    browser.until_text("Began").await;
     browser.until_true("it is done", "return document.querySelector('#live .badge').textContent === 'done'").await;
 }
 
@@ -59,7 +59,7 @@ async fn an_operator_finds_an_order_and_sends_its_dead_letter_again_in_pictures(
     let (_, operators) = start_web_for_operators(&mut shop, &[traces]).await;
     let browser = Browser::open(&format!("{}/ops", operators.web.root), DESKTOP).await;
     log_in(&browser).await;
-    browser.until_text("3 dead letters wait for somebody.").await;
+    browser.until_text("3 failed messages need attention.").await;
     browser.until_true("a line is drawn", "return document.querySelector('polyline') !== null").await;
     show(&browser, "console-overview").await;
 
@@ -69,19 +69,19 @@ async fn an_operator_finds_an_order_and_sends_its_dead_letter_again_in_pictures(
     show(&browser, "console-dead-letters").await;
     mend_payments(&shop).await;
     browser.run(THROW_GROUP).await;
-    browser.until_text("Throw away 1 message?").await;
+    browser.until_text("Discard 1 message?").await;
     show(&browser, "console-discard").await;
     browser.click("link", "Leave them").await;
     browser.until_text("One by one").await;
 
     browser.go_to(&format!("{}/ops/dead-letters?order={}", operators.web.root, orders[0].id)).await;
-    send_again(&browser, "Send 1 message again?").await;
+    send_again(&browser, "Replay 1 message?").await;
     show(&browser, "console-plan").await;
     until_sent(&browser).await;
     show(&browser, "console-replay").await;
     web.until_status(&orders[0], "shipped").await;
     browser.go_to(&format!("{}/ops/dead-letters", operators.web.root)).await;
-    send_again(&browser, "Send 2 messages again?").await;
+    send_again(&browser, "Replay 2 messages?").await;
     until_sent(&browser).await;
     shop.until_orders("shipped", 3).await;
 

@@ -2,8 +2,9 @@
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use askama::Template;
+use uuid::Uuid;
 
-use super::{Frame, page, query_string, shown, words};
+use super::{Frame, deeds::deed, page, query_string, shown, words};
 use crate::{
     store::actions::Action,
     web::ops::{Console, actions, list::Query},
@@ -15,6 +16,18 @@ struct Audit {
     frame: Option<Frame>,
     actions: Vec<Action>,
     next: Option<String>,
+}
+
+impl Audit {
+    /// What was done, in sentences.
+    fn deed(&self, action: &Action) -> String {
+        deed(action)
+    }
+
+    /// The replay that it is about.
+    fn replay(&self, action: &Action) -> Option<Uuid> {
+        action.details.get("replay_id")?.as_str()?.parse().ok()
+    }
 }
 
 /// A part of the list.

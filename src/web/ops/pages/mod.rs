@@ -4,6 +4,7 @@
 
 mod actions;
 mod dead_letters;
+mod deeds;
 mod letters_out;
 mod login;
 mod order;
@@ -18,9 +19,10 @@ mod words;
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{StatusCode, header},
-    web::Payload,
+    web::{Data, Payload},
 };
 use askama::Template;
+use uuid::Uuid;
 
 use super::{
     Console,
@@ -33,7 +35,9 @@ use crate::{
     web::{
         Endpoint, body,
         pages::{self as shop, assets},
+        people::ForPeople,
         problem::Problem,
+        request_id,
     },
 };
 
@@ -54,6 +58,9 @@ pub const PAGES: &[Endpoint] = &[
     Endpoint { method: "GET", path: "/ops/audit", handler: |route| route.to(actions::handle) },
     Endpoint { method: "GET", path: "/assets/{version}/{name:.*}", handler: |route| route.to(assets::handle) },
 ];
+
+/// Who gets problems as pages here.
+pub const FOR_PEOPLE: ForPeople = ForPeople { pages: PAGES, page: problem_page };
 
 /// Who looks, for the header of every page.
 pub struct Frame {
@@ -83,13 +90,30 @@ struct ProblemPage {
     title: &'static str,
     detail: String,
     status: u16,
+    /// The number under which our log has the cause.
+    reference: Option<Uuid>,
 }
 
 /// A problem as a page.
 fn sorry(problem: &Problem, frame: Option<Frame>) -> HttpResponse {
+    told(problem, frame, None)
+}
+
+fn told(problem: &Problem, frame: Option<Frame>, request: Option<Uuid>) -> HttpResponse {
     let (code, detail) = (problem.code(), problem.detail().to_owned());
-    let page = ProblemPage { frame, title: code.title(), detail, status: code.status().as_u16() };
-    html(code.status(), &page)
+    let status = code.status();
+    let reference = request.filter(|_| status.is_server_error());
+    let page = ProblemPage { frame, title: code.title(), detail, status: status.as_u16(), reference };
+    let mut answer = html(status, &page);
+    problem.put_headers(answer.headers_mut());
+    answer
+}
+
+/// A problem of a path that has no page of its own for it.
+fn problem_page(request: &HttpRequest, problem: &Problem, id: Uuid) -> HttpResponse {
+    let console = request.app_data::<Data<Console>>();
+    let operator = console.and_then(|console| session::operator(request, console));
+    told(problem, operator.map(|operator| Frame::of(&operator, "")), Some(id))
 }
 
 /// What a page shows to whom may look; to others the login form, or why there is none.
@@ -104,7 +128,7 @@ async fn shown(
     }
     let Some(operator) = session::operator(request, console) else { return login::first(request) };
     let shown = show(&operator, Frame::of(&operator, at)).await;
-    shown.unwrap_or_else(|problem| sorry(&problem, Some(Frame::of(&operator, at))))
+    shown.unwrap_or_else(|problem| told(&problem, Some(Frame::of(&operator, at)), Some(request_id::of(request))))
 }
 
 /// What a form does for whom may act, if it came from our own pages.

@@ -8,7 +8,10 @@ use askama::Template;
 
 use super::{Frame, page, shown, words};
 use crate::{
-    ops::why::Report,
+    ops::why::{
+        Report,
+        waiting::{State, Wait},
+    },
     web::ops::{Console, links::Links, orders},
 };
 
@@ -30,6 +33,17 @@ pub async fn handle(request: HttpRequest, id: Path<String>, console: Data<Consol
 }
 
 impl OrderPage {
+    fn may_act(&self) -> bool {
+        self.frame.as_ref().is_some_and(|frame| frame.may_act)
+    }
+
+    /// The queue and the order of a failed message: the page then offers to replay it, where commands would have to be typed
+    /// otherwise.
+    fn dead_letter(&self, wait: &Wait) -> Option<(String, String)> {
+        let order = self.report.order.as_ref().filter(|_| wait.state == State::Parked)?;
+        Some((wait.subscription.clone()?, order.order_id.to_string()))
+    }
+
     fn trace(&self, traceparent: &Option<String>) -> Option<String> {
         self.links.trace(traceparent.as_deref()?.split('-').nth(1)?)
     }

@@ -10,6 +10,36 @@ use crate::{
 /// What stands for what is not known.
 pub const UNKNOWN: &str = "–";
 
+/// A text that names commands, as HTML: what it has between backticks is code. It is escaped; templates take it with `|safe`.
+pub fn rich(text: &str) -> String {
+    let last = text.matches('`').count();
+    let part = |(place, part): (usize, &str)| {
+        let escaped = escape(part);
+        match place % 2 {
+            1 if place < last => format!("<code>{escaped}</code>"),
+            // The last one has no partner.
+            1 => format!("'{escaped}"),
+            _ => escaped,
+        }
+    };
+    text.split('`').enumerate().map(part).collect()
+}
+
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&#34;"),
+            '\'' => escaped.push_str("&#39;"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
 /// A number, or that it is not known.
 pub fn number(number: &Option<u32>) -> String {
     number.map_or_else(|| UNKNOWN.to_owned(), |number| number.to_string())
@@ -79,5 +109,24 @@ pub const fn waiting(state: &State) -> &'static str {
         State::Stuck | State::Parked | State::Discarded => "bad",
         State::Unpublished | State::Late | State::Retrying => "warn",
         State::UnderWay | State::Customer => "info",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_become_code_and_nothing_becomes_markup() {
+        for (text, expected) in [
+            ("see `orderflow doctor`", "see <code>orderflow doctor</code>"),
+            ("`a` and `b <c>`", "<code>a</code> and <code>b &lt;c&gt;</code>"),
+            ("a <script> & \"it's\"", "a &lt;script&gt; &amp; &#34;it&#39;s&#34;"),
+            ("a lonely ` one", "a lonely ' one"),
+            ("`a` and a lonely ` one", "<code>a</code> and a lonely ' one"),
+            ("", ""),
+        ] {
+            assert_eq!(rich(text), expected);
+        }
     }
 }

@@ -1,0 +1,236 @@
+//! What operators did, in sentences for the console.
+
+use serde_json::{Map, Value};
+
+use crate::{ops::What, store::actions::Action};
+
+/// What was done, in one or two sentences. What this version has no words for is told as it is written down.
+pub fn deed(action: &Action) -> String {
+    let details = action.details.as_object().cloned().unwrap_or_default();
+    let mut told = Told { details, begun: action.outcome == "begun" };
+    let target = action.target.as_str();
+    let sentence = match action.what.as_str() {
+        what if what == What::SetStock.as_str() => told.stock(target),
+        what if what == What::Replay.as_str() => told.replay(target),
+        what if what == What::Discard.as_str() => told.discard(target),
+        what if what == What::Republish.as_str() => told.republish(target),
+        what if what == What::LogIn.as_str() => Some("Logged in to the console.".to_owned()),
+        _ => None,
+    };
+    let sentence = sentence.unwrap_or_else(|| format!("{}: {target}.", action.what));
+    let rest = told.rest();
+    if rest.is_empty() { sentence } else { format!("{sentence} {rest}") }
+}
+
+/// The details that no sentence has used yet.
+struct Told {
+    details: Map<String, Value>,
+    begun: bool,
+}
+
+impl Told {
+    fn number(&mut self, name: &str) -> Option<i64> {
+        self.details.remove(name)?.as_i64()
+    }
+
+    fn text(&mut self, name: &str) -> Option<String> {
+        match self.details.remove(name)? {
+            Value::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    fn stock(&mut self, sku: &str) -> Option<String> {
+        let (available, before) = (self.number("available")?, self.number("before")?);
+        // It was the number that was shown, or nothing would have been changed.
+        self.number("expected");
+        Some(match available - before {
+            0 => format!("Left the stock of {sku} at {available}."),
+            change => format!("Set the stock of {sku} from {before} to {available} ({change:+})."),
+        })
+    }
+
+    fn replay(&mut self, queue: &str) -> Option<String> {
+        // The page of the replay is linked beside it.
+        self.details.remove("replay_id");
+        if self.begun {
+            return Some(format!("Began to replay {}.", self.chosen(queue)));
+        }
+        let (sent, applied, died) = (self.number("sent")?, self.number("applied")?, self.number("died_again")?);
+        let of = self.number("selected").map(|selected| format!(" of {selected}")).unwrap_or_default();
+        Some(format!(
+            "Replayed {sent}{of} messages of {}: {applied} applied, {died} failed again{}",
+            queues(queue),
+            self.why()
+        ))
+    }
+
+    fn discard(&mut self, queue: &str) -> Option<String> {
+        if self.begun {
+            let kept = self.text("file").map(|file| format!(" They are kept in {file}."));
+            return Some(format!("Began to discard {}.{}", self.chosen(queue), kept.unwrap_or_default()));
+        }
+        let gone = self.number("discarded")?;
+        Some(format!("Discarded {} of {}{}", messages(gone), queues(queue), self.why()))
+    }
+
+    fn republish(&mut self, queue: &str) -> Option<String> {
+        if self.begun {
+            let found = self.number("found")?;
+            let purged = self.details.remove("purged") == Some(Value::Bool(true));
+            let force = self.details.remove("force") == Some(Value::Bool(true));
+            let purged = if purged { ", purged ones included" } else { "" };
+            let force = if force { ", even those that may still be under way" } else { "" };
+            return Some(format!("Began to republish {} for {}{purged}{force}.", events(found), queues(queue)));
+        }
+        let sent = self.number("sent").map(events);
+        Some(format!("Republished {} for {}{}", sent.as_deref().unwrap_or("events"), queues(queue), self.why()))
+    }
+
+    /// What a selection names, as a phrase.
+    fn chosen(&mut self, queue: &str) -> String {
+        let mut phrase = match self.number("selected") {
+            Some(selected) => format!("{} of {}", messages(selected), queues(queue)),
+            None => format!("messages of {}", queues(queue)),
+        };
+        if let Some(order) = self.text("order") {
+            phrase.push_str(&format!(", order {order}"));
+        }
+        if let Some(reason) = self.text("reason") {
+            phrase.push_str(&format!(", whose reason contains “{reason}”"));
+        }
+        if let Some(Value::Array(names)) = self.details.remove("messages") {
+            let names: Vec<_> = names.iter().filter_map(Value::as_str).collect();
+            phrase.push_str(&format!(", named {}", names.join(", ")));
+        }
+        if let Some(limit) = self.number("limit") {
+            phrase.push_str(&format!(", at most {limit}"));
+        }
+        phrase
+    }
+
+    /// The end of a sentence: why it ended early, where it did.
+    fn why(&mut self) -> String {
+        self.text("why").map_or_else(|| ".".to_owned(), |why| format!(": {}.", why.trim_end_matches('.')))
+    }
+
+    /// Whatever else was written down: `found 3; purged yes`.
+    fn rest(&self) -> String {
+        let one = |(name, value): (&String, &Value)| {
+            let value = match value {
+                Value::Null => return None,
+                Value::String(text) => text.clone(),
+                Value::Bool(yes) => if *yes { "yes" } else { "no" }.to_owned(),
+                other => other.to_string(),
+            };
+            Some(format!("{} {value}", name.replace('_', " ")))
+        };
+        self.details.iter().filter_map(one).collect::<Vec<_>>().join("; ")
+    }
+}
+
+fn queues(target: &str) -> &str {
+    if target == "*" { "all queues" } else { target }
+}
+
+fn messages(count: i64) -> String {
+    if count == 1 { "1 message".to_owned() } else { format!("{count} messages") }
+}
+
+fn events(count: i64) -> String {
+    if count == 1 { "1 event".to_owned() } else { format!("{count} events") }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use serde_json::json;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn told(what: &str, target: &str, outcome: &str, details: Value) -> String {
+        deed(&Action {
+            action_id: 1,
+            at: DateTime::UNIX_EPOCH,
+            who: "ada".to_owned(),
+            role: "operate".to_owned(),
+            what: what.to_owned(),
+            target: target.to_owned(),
+            details,
+            request_id: Uuid::nil(),
+            outcome: outcome.to_owned(),
+        })
+    }
+
+    #[test]
+    fn every_action_is_told_in_sentences() {
+        let queue = "payment.order-created";
+        for (what, target, outcome, details, expected) in [
+            (
+                "stock.set",
+                "MUG",
+                "done",
+                json!({ "before": 5, "available": 12, "expected": 5 }),
+                "Set the stock of MUG from 5 to 12 (+7).",
+            ),
+            ("stock.set", "MUG", "done", json!({ "before": 12, "available": 12 }), "Left the stock of MUG at 12."),
+            ("console.log-in", "/ops", "done", json!({}), "Logged in to the console."),
+            (
+                "dead-letters.replay",
+                queue,
+                "begun",
+                json!({ "order": "4Z8K2M9Q10", "reason": "no route", "limit": 3, "replay_id": Uuid::nil() }),
+                "Began to replay messages of payment.order-created, order 4Z8K2M9Q10, whose reason contains “no route”, at most 3.",
+            ),
+            (
+                "dead-letters.replay",
+                "*",
+                "begun",
+                json!({ "messages": ["a", "b"], "selected": 2 }),
+                "Began to replay 2 messages of all queues, named a, b.",
+            ),
+            (
+                "dead-letters.replay",
+                queue,
+                "stopped",
+                json!({ "selected": 3, "sent": 1, "applied": 0, "died_again": 1, "why": "one died again", "replay_id": "x" }),
+                "Replayed 1 of 3 messages of payment.order-created: 0 applied, 1 failed again: one died again.",
+            ),
+            (
+                "dead-letters.discard",
+                queue,
+                "begun",
+                json!({ "selected": 1, "file": "/tmp/x" }),
+                "Began to discard 1 message of payment.order-created. They are kept in /tmp/x.",
+            ),
+            (
+                "dead-letters.discard",
+                queue,
+                "failed",
+                json!({ "discarded": 2, "why": "the broker is gone." }),
+                "Discarded 2 messages of payment.order-created: the broker is gone.",
+            ),
+            (
+                "events.republish",
+                "*",
+                "begun",
+                json!({ "purged": true, "force": false, "found": 1 }),
+                "Began to republish 1 event for all queues, purged ones included.",
+            ),
+            ("events.republish", "*", "done", json!({ "sent": 4 }), "Republished 4 events for all queues."),
+        ] {
+            assert_eq!(told(what, target, outcome, details), expected);
+        }
+    }
+
+    /// Another version may write what this one does not know: nothing of it is lost, and none of it looks like JSON.
+    #[test]
+    fn what_is_unknown_is_told_as_it_is_written_down() {
+        let unknown = told("order.hold", "4Z8K2M9Q10", "done", json!({ "until": "noon", "by_phone": true, "n": 2 }));
+        assert_eq!(unknown, "order.hold: 4Z8K2M9Q10. by phone yes; n 2; until noon");
+        let more = told("stock.set", "MUG", "done", json!({ "before": 1, "available": 2, "shelf": "B" }));
+        assert_eq!(more, "Set the stock of MUG from 1 to 2 (+1). shelf B");
+        assert_eq!(told("stock.set", "MUG", "done", json!({})), "stock.set: MUG.");
+    }
+}
