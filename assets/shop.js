@@ -72,6 +72,8 @@ function showCart() {
   at("to-checkout").hidden = chosen.length === 0;
   if (at("cart-amount").textContent !== text) at("cart-amount").textContent = text;
   at("place-total").textContent = text && ` · ${text}`;
+  // What the button says is what the customer agrees to: where it costs something else by then, the shop asks again.
+  at("shown-total").value = total;
   at("cart-count").hidden = pieces === 0;
   at("cart-count").textContent = pieces;
   for (const shelf of shelves) shelf.element.classList.toggle("chosen", chosen.includes(shelf));

@@ -86,6 +86,8 @@ error_codes! {
     MixedCurrencies => "mixed_currencies";
     /// The sum is too large to be charged.
     TotalTooLarge => "total_too_large";
+    /// It costs something else than its customer was shown.
+    TotalChanged => "total_changed";
     /// Not an order of the same customer whose payment was declined.
     NotReplaceable => "not_replaceable";
 }

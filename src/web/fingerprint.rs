@@ -34,6 +34,8 @@ struct Order<'a> {
     payment: Payment<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     replaces: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected_total: Option<i64>,
 }
 
 #[derive(Deserialize, Serialize)]

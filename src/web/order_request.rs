@@ -12,6 +12,8 @@ pub struct OrderRequest {
     pub payment: Payment,
     /// The order whose payment was declined and that this one is in the place of.
     pub replaces: Option<Uuid>,
+    /// What its customer was shown that it costs, in minor units.
+    pub expected_total: Option<i64>,
 }
 
 /// Who orders.

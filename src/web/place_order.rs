@@ -41,21 +41,28 @@ pub async fn handle(request: HttpRequest, app: Data<App>, payload: Payload) -> R
         admit(&request, &app)?;
         let key = idempotency_key(&request)?;
         let body = body::json(&request, payload).await?;
-        place(&request, &app, key, &body).await
+        place(&request, &app, key, &body, None).await
     };
     let placed = counted(&request, placing.await)?;
     Ok(accepted(&app.links, &placed))
 }
 
-/// The same for the shop's form, which has the key among its fields.
+/// The same for the shop's form, which has among its fields the key, and the total that its page showed. The latter is no part
+/// of the order: who presses the button again after an error gets the answer to the first time, whatever is shown by then.
 ///
 /// # Errors
 /// See [`handle`].
-pub async fn handle_form(request: &HttpRequest, app: &App, key: &str, body: &Value) -> Result<Placed, Problem> {
+pub async fn handle_form(
+    request: &HttpRequest,
+    app: &App,
+    key: &str,
+    body: &Value,
+    shown: i64,
+) -> Result<Placed, Problem> {
     let placing = async {
         admit(request, app)?;
         let key = Some(key).filter(|key| is_key(key)).ok_or_else(no_key)?;
-        place(request, app, key.to_owned(), body).await
+        place(request, app, key.to_owned(), body, Some(shown)).await
     };
     counted(request, placing.await)
 }
@@ -75,8 +82,14 @@ fn admit(request: &HttpRequest, app: &App) -> Result<(), Problem> {
     app.rate_limit.as_ref().map_or(Ok(()), |limit| limit.admit(request))
 }
 
-async fn place(request: &HttpRequest, app: &App, key: String, body: &Value) -> Result<Placed, Problem> {
-    let judged = judge(request, app, body).await;
+async fn place(
+    request: &HttpRequest,
+    app: &App,
+    key: String,
+    body: &Value,
+    shown: Option<i64>,
+) -> Result<Placed, Problem> {
+    let judged = judge(request, app, body, shown).await;
     let Some(fingerprint) = fingerprint::of(body) else {
         return Err(judged.err().unwrap_or_else(|| Problem::new(Code::Internal, "The order has no fingerprint.")));
     };
@@ -97,11 +110,15 @@ async fn place(request: &HttpRequest, app: &App, key: String, body: &Value) -> R
 }
 
 /// Returns the priced order, or why it is refused today.
-async fn judge(request: &HttpRequest, app: &App, body: &Value) -> Result<Priced, Problem> {
+async fn judge(request: &HttpRequest, app: &App, body: &Value, shown: Option<i64>) -> Result<Priced, Problem> {
     let catalogue = app.catalogue.current().ok_or_else(Problem::database_unavailable)?;
     let priced = validate::order(body, &catalogue).map_err(Problem::invalid_order)?;
     if let Some(replaced) = priced.request.replaces {
         replaceable(request, app, replaced).await?;
+    }
+    // What is charged is what the customer was shown, or they are asked again.
+    if shown.or(priced.request.expected_total).is_some_and(|expected| expected != priced.total) {
+        return Err(Problem::total_changed(priced.total, &priced.currency));
     }
     Ok(priced)
 }

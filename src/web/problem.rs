@@ -15,6 +15,7 @@ use actix_web::{
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::fields::ErrorCode;
 use crate::{store::StoreError, telemetry};
 
 /// The media type of a problem.
@@ -83,6 +84,8 @@ problems! {
     UnsupportedMediaType => "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "The body has to be application/json";
     /// The order has errors, each named in `errors`.
     InvalidOrder => "invalid-order", UNPROCESSABLE_ENTITY, "The order is not valid";
+    /// The order costs something else than its customer was shown.
+    TotalChanged => "total-changed", UNPROCESSABLE_ENTITY, "The total has changed";
     /// The key belongs to another request.
     IdempotencyKeyReused => "idempotency-key-reused", UNPROCESSABLE_ENTITY, "The Idempotency-Key belongs to another request";
     /// This client address places orders too fast.
@@ -164,6 +167,8 @@ pub struct Problem {
     code: Code,
     detail: Cow<'static, str>,
     errors: Vec<FieldError>,
+    /// In a box, since a problem is a part of most results.
+    total: Option<Box<(i64, String)>>,
     retry_after: Option<u64>,
     allow: Option<Cow<'static, str>>,
 }
@@ -177,12 +182,16 @@ struct Document<'a> {
     request_id: Uuid,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [FieldError],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    currency: Option<&'a str>,
 }
 
 impl Problem {
     /// A problem with a sentence that says what to do; nothing personal in it.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, detail: detail.into(), errors: Vec::new(), retry_after: None, allow: None }
+        Self { code, detail: detail.into(), errors: Vec::new(), total: None, retry_after: None, allow: None }
     }
 
     /// What kind it is.
@@ -217,6 +226,19 @@ impl Problem {
             count => format!("{count} fields have to be corrected."),
         };
         Self { errors, ..Self::new(Code::InvalidOrder, detail) }
+    }
+
+    /// The order costs `total`, in minor units of this currency, and its customer was shown something else.
+    #[must_use]
+    pub fn total_changed(total: i64, currency: &str) -> Self {
+        let error = FieldError {
+            pointer: "#/expected_total".to_owned(),
+            code: ErrorCode::TotalChanged.as_str(),
+            detail: format!("The order costs {total} now.").into(),
+        };
+        let detail = "Show the new total, and send it as expected_total once the customer agrees.";
+        let total = Some(Box::new((total, currency.to_owned())));
+        Self { errors: vec![error], total, ..Self::new(Code::TotalChanged, detail) }
     }
 
     /// The answer to a missing, wrong or foreign token and to an unknown order: always the same.
@@ -263,6 +285,8 @@ impl Problem {
             detail: &self.detail,
             request_id,
             errors: &self.errors,
+            total: self.total.as_deref().map(|(total, _)| *total),
+            currency: self.total.as_deref().map(|(_, currency)| currency.as_str()),
         });
         self.put_headers(response.headers_mut());
         response

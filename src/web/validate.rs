@@ -63,13 +63,25 @@ fn read(body: &Value, errors: &mut Errors) -> Option<OrderRequest> {
         None => Some(None),
         Some(found) => replaces(&found, errors).map(Some),
     };
+    let expected_total = order.optional("expected_total").and_then(|found| expected_total(&found, errors));
     order.finish(errors);
     Some(OrderRequest {
         customer: customer?,
         shipping_address: shipping_address?,
         payment: payment?,
         replaces: replaces?,
+        expected_total,
     })
+}
+
+fn expected_total(found: &Found<'_>, errors: &mut Errors) -> Option<i64> {
+    let total = found.value.as_i64().filter(|total| *total >= 0);
+    if total.is_none() {
+        let code =
+            if found.value.is_i64() || found.value.is_u64() { ErrorCode::OutOfRange } else { ErrorCode::WrongType };
+        errors.add(&found.pointer, code, "Must be a whole number of minor units, 0 or more.");
+    }
+    total
 }
 
 /// Whose order it is and whether it was declined is asked where the token is known.

@@ -7,6 +7,7 @@ mod orders;
 mod outages;
 mod pictures;
 mod shop;
+mod tables;
 
 use std::net::TcpListener;
 

@@ -3,6 +3,7 @@
 mod checkout;
 mod large;
 mod opening;
+mod prices;
 mod progress;
 pub mod statuses;
 
@@ -11,10 +12,11 @@ use orderflow_tests::{Page, Visitor};
 /// The tests' front ends have no `PUBLIC_URL`, and this is its default.
 pub const PUBLIC_URL: &str = "http://127.0.0.1:8080";
 
-/// A form that is right, for one blue mug; with the key of the page.
+/// A form that is right, for one blue mug at 14.99 EUR, which the page has shown; with the key of the page.
 pub fn form<'a>(key: &'a str, method: &'a str) -> Vec<(&'a str, &'a str)> {
     vec![
         ("key", key),
+        ("total", "1499"),
         ("name", "Ada Lovelace"),
         ("email", "ada@example.org"),
         ("line1", "12 St James's Square"),

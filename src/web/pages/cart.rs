@@ -13,6 +13,10 @@ pub struct Cart {
     pub lines: Vec<Line>,
     /// What all of them cost; `None` for an empty cart, and where that cannot be said.
     pub total: Option<String>,
+    /// The same in minor units; 0 where it cannot be said.
+    pub minor_units: i64,
+    /// ISO 4217; of an empty cart there is none.
+    currency: Option<String>,
 }
 
 /// One product in the cart.
@@ -44,9 +48,16 @@ impl Cart {
         let total = domain::total(priced.iter().map(|(product, quantity)| (product.price, *quantity))).ok();
         let currency = priced.first().map(|(product, _)| product.currency.as_str());
         Self {
+            minor_units: total.filter(|_| currency.is_some()).unwrap_or_default(),
             total: total.zip(currency).map(|(total, currency)| money(total, currency)),
             lines: priced.iter().map(line).collect(),
+            currency: currency.map(str::to_owned),
         }
+    }
+
+    /// An amount in the currency of the cart.
+    pub fn money(&self, minor_units: i64) -> Option<String> {
+        self.currency.as_deref().map(|currency| money(minor_units, currency))
     }
 }
 

@@ -22,17 +22,18 @@ pub async fn handle(request: HttpRequest, app: Data<App>, payload: Payload) -> R
         return Err(Problem::new(Code::ForeignOrigin, "Order on the shop's own page."));
     }
     let mut entered = Entered::read(body::form(&request, payload).await?);
-    let catalogue = app.catalogue.current();
     if entered.only_update {
-        return Ok(shop::page(StatusCode::OK, catalogue.as_deref(), entered, None));
+        return Ok(shop::page(StatusCode::OK, app.catalogue.current().as_deref(), entered, None));
     }
-    let placed = match place_order::handle_form(&request, &app, &entered.key, &entered.order()).await {
+    let (order, shown) = (entered.order(), entered.shown_total());
+    let placed = match place_order::handle_form(&request, &app, &entered.key, &order, shown).await {
         Ok(placed) => placed,
         Err(problem) => {
             if matches!(problem.code(), Code::IdempotencyKeyReused | Code::IdempotencyKeyInvalid) {
                 // With another key it is another order, which the customer is asked about.
                 entered.key.clear();
             }
+            let catalogue = app.catalogue.current();
             return Ok(shop::page(problem.code().status(), catalogue.as_deref(), entered, Some(&problem)));
         }
     };

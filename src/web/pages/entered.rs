@@ -33,6 +33,8 @@ pub struct Entered {
     pub method: String,
     /// SKU and quantity of what is in the cart, in the order of the form.
     pub quantities: Vec<(String, String)>,
+    /// What the page showed that it costs, in minor units.
+    pub total: String,
     /// The words that the products shown have in their names.
     pub search: String,
     /// Which part of these products is shown, from 1 on; 0 where nobody has said.
@@ -86,6 +88,7 @@ impl Entered {
             "country" => &mut self.country,
             "method" => &mut self.method,
             "q" => &mut self.search,
+            "total" => &mut self.total,
             _ => return None,
         })
     }
@@ -93,6 +96,11 @@ impl Entered {
     /// What was entered for this product.
     pub fn quantity(&self, sku: &str) -> Option<&str> {
         self.quantities.iter().find(|(one, _)| one == sku).map(|(_, quantity)| quantity.as_str())
+    }
+
+    /// The total that the customer has seen, in minor units; 0 where none was shown.
+    pub fn shown_total(&self) -> i64 {
+        self.total.parse().unwrap_or_default()
     }
 
     /// The same as the body of `POST /orders`, so that it is judged by the same rules. A field that was left empty is left

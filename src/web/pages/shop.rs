@@ -113,12 +113,15 @@ pub fn page(
         entered.key = Uuid::from_u128(rand::random()).to_string();
     }
     let mut mistakes = mistakes(problem, &mut entered);
+    let (mut shelves, cart) = catalogue
+        .map_or_else(Default::default, |catalogue| (Shelves::new(catalogue, &entered), Cart::new(catalogue, &entered)));
     let notice = match problem {
+        Some(problem) if problem.code() == Code::TotalChanged => {
+            Some(words::total_changed(entered.shown_total(), &cart))
+        }
         Some(problem) => (problem.code() != Code::InvalidOrder).then(|| words::notice(problem)),
         None => catalogue.is_none().then_some(words::CLOSED),
     };
-    let (mut shelves, cart) = catalogue
-        .map_or_else(Default::default, |catalogue| (Shelves::new(catalogue, &entered), Cart::new(catalogue, &entered)));
     for shelf in shelves.all_mut() {
         let field = format!("{}{}", super::entered::QUANTITY, shelf.sku);
         if let Some(mistake) = mistakes.iter_mut().find(|mistake| mistake.field == field) {
@@ -141,7 +144,8 @@ pub fn page(
 /// What is wrong with each field, in words. What must not be repeated is taken out of what was entered, and so is what is
 /// not sold any more.
 fn mistakes(problem: Option<&Problem>, entered: &mut Entered) -> Vec<Mistake> {
-    let errors = problem.map(Problem::errors).unwrap_or_default();
+    let errors =
+        problem.filter(|problem| problem.code() == Code::InvalidOrder).map(Problem::errors).unwrap_or_default();
     let chosen = entered.quantities.len();
     let mistake = |error: &FieldError| words::mistake(entered.field(&error.pointer), error, chosen);
     let mistakes: Vec<_> = errors.iter().map(mistake).collect();

@@ -1,6 +1,9 @@
 //! What people read when something they entered, or something here, is not right. The API's words are for those who write
 //! programs; these are for those who only want a mug.
 
+use std::borrow::Cow;
+
+use super::cart::Cart;
 use crate::web::problem::{Code, FieldError, Problem};
 
 /// What to say of a field, and which the summary leads to.
@@ -18,7 +21,7 @@ pub struct Notice {
     /// In a few words.
     pub title: &'static str,
     /// What to do.
-    pub text: &'static str,
+    pub text: Cow<'static, str>,
 }
 
 /// Each text field of the form and what is said where it is empty; the page has the same words for the script.
@@ -70,7 +73,7 @@ pub fn mistake(field: Option<String>, error: &FieldError, chosen: usize) -> Mist
 pub const CLOSED: Notice = Notice {
     kind: "warn",
     title: "The shop cannot be shown just now",
-    text: "Nothing was ordered. Please try again in a moment.",
+    text: Cow::Borrowed("Nothing was ordered. Please try again in a moment."),
 };
 
 /// What is said on a page of its own: a title, and what to do. The shop is at `shop`.
@@ -125,5 +128,17 @@ pub fn notice(problem: &Problem) -> Notice {
         }
         _ => ("bad", "Something went wrong here", "We are looking into it. Your cart is kept: try again in a while."),
     };
-    Notice { kind, title, text }
+    Notice { kind, title, text: text.into() }
+}
+
+/// What is said where the cart costs something else than the page showed, in minor units; 0 where it showed nothing, as
+/// without scripts.
+pub fn total_changed(shown: i64, cart: &Cart) -> Notice {
+    let total = cart.total.as_deref().unwrap_or("–");
+    let (title, text) = match cart.money(shown).filter(|_| shown > 0) {
+        Some(shown) => ("The price has changed", format!("Your order was to cost {shown} and costs {total} now.")),
+        None => ("Please check the total", format!("Your order costs {total}.")),
+    };
+    let text = format!("{text} Nothing was ordered yet: press the button once more to order at this price.");
+    Notice { kind: "warn", title, text: text.into() }
 }

@@ -115,3 +115,66 @@ async fn whoever_forgets_something_is_told_where_and_loses_nothing() {
     shop.start_worker(&[]).await;
     shop.close().await;
 }
+
+/// Each product had a field in the form, chosen or not, and the whole was too large to be sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_thing_of_three_thousand_is_found_kept_and_bought_at_the_price_that_was_shown() {
+    let mut shop = Shop::open().await;
+    shop.execute(
+        "INSERT INTO catalogue.products (sku, name, price, currency, position)
+         SELECT 'THING-' || n, 'Thing number ' || n, 100, 'EUR', 100 + n FROM generate_series(1, 3000) AS n",
+    )
+    .await;
+    shop.execute(
+        "INSERT INTO inventory.stock (sku, available) SELECT sku, 50 FROM catalogue.products WHERE sku LIKE 'THING-%'",
+    )
+    .await;
+    shop.execute(
+        "INSERT INTO inventory.movements (sku, kind, quantity)
+         SELECT sku, 'adjusted', 50 FROM catalogue.products WHERE sku LIKE 'THING-%'",
+    )
+    .await;
+    let web = start_web(&mut shop, &[]).await;
+    let browser = Browser::open(&web.root, DESKTOP).await;
+    browser.until_text("1 to 24 of 3012 products").await;
+    browser.axe().await;
+    browser.click("button", &format!("One more: {MUG}")).await;
+    browser.fill("Find a product", "number 2999").await;
+    browser.click("button", "Search").await;
+    browser.until_text("1 product").await;
+    browser.click("button", "One more: Thing number 2999").await;
+    let sent = "return [...new FormData(document.getElementById('shop')).keys()].filter((name) => name.startsWith('quantity-')).sort()";
+    let chosen = serde_json::json!(["quantity-MUG-BLUE", "quantity-THING-2999"]);
+    assert_eq!(browser.run(sent).await, chosen, "only what was chosen is sent");
+    browser.click("button", "Show all products").await;
+    browser.until_text("1 to 24 of 3012 products").await;
+    browser.click("button", "Next").await;
+    browser.until_text("25 to 48 of 3012 products").await;
+    assert_eq!(browser.run(sent).await, chosen);
+    browser.axe().await;
+    // Another day: the cart is remembered, and what is not on the first page is fetched.
+    browser.refresh().await;
+    browser.until_text("1 to 24 of 3012 products").await;
+    browser
+        .until_true("the cart is whole", "return document.getElementById('cart-amount').textContent === '15.99 EUR'")
+        .await;
+    assert_eq!(browser.run(sent).await, chosen);
+    fill_in_address(&browser).await;
+    shop.execute("UPDATE catalogue.products SET price = 9999 WHERE sku = 'MUG-BLUE'").await;
+    orderflow_tests::until("the front end knows the price", async || {
+        let products = web.get("/products", &[]).await.body.to_string();
+        if products.contains("9999") { Ok(()) } else { Err("not yet") }
+    })
+    .await;
+    browser.click("button", "Place order").await;
+    browser.until_text("Your order was to cost 15.99 EUR and costs 100.99 EUR now.").await;
+    browser.axe().await;
+    assert_eq!(shop.number("SELECT count(*) FROM orders.orders").await, 0);
+    // The browser notes that the answer was 422.
+    browser.errors().await;
+    super::place(&browser).await;
+    assert_eq!(shop.number("SELECT total FROM orders.orders").await, 10_099);
+    browser.no_errors().await;
+    shop.start_worker(&[]).await;
+    shop.close().await;
+}

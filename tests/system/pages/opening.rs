@@ -71,7 +71,7 @@ async fn the_cookie_reads_everywhere_and_changes_only_from_our_own_pages() {
     // Nor does another site's page order with this browser.
     let form = [("content-type", "application/x-www-form-urlencoded"), ("sec-fetch-site", "cross-site")];
     let elsewhere = visitor.send(Method::POST, "/checkout", &form, Some("key=abc".to_owned())).await;
-    assert_eq!(elsewhere.status, 404);
+    assert_eq!(elsewhere.status, 403);
     assert_eq!(watching(&visitor, &id, Some("https://evil.example")).await, 404);
     assert_eq!(watching(&visitor, &id, None).await, 404);
     assert_eq!(watching(&visitor, &id, Some(PUBLIC_URL)).await, 101);

@@ -8,7 +8,7 @@ use actix_web::{
 };
 use askama::Template;
 
-use super::{Frame, done, page, to};
+use super::{Frame, done, page, to, words};
 use crate::{
     ops::dlq::sending::Pace,
     web::{

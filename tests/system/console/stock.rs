@@ -1,0 +1,80 @@
+//! Setting stock on the console's page.
+
+use orderflow_tests::Shop;
+use reqwest::StatusCode;
+use serde_json::json;
+
+use super::{logged_in, page, post};
+use crate::{
+    admin::{ADA, start_web_for_operators},
+    pages::statuses::is_a_page,
+};
+
+/// The page showed a number and orders took some of it: what is set on that number would bring back pieces that were sold.
+#[tokio::test(flavor = "multi_thread")]
+async fn stock_is_set_only_if_it_is_still_what_the_page_showed() {
+    let mut shop = Shop::open().await;
+    let (_, operators) = start_web_for_operators(&mut shop, &[]).await;
+    let mut ada = logged_in(&operators, ADA).await;
+    let path = "/ops/products/MUG-BLUE/stock";
+    let shown = page(&mut ada, "/ops/products").await;
+    let form = shown.text.split(&format!("action=\"{path}\"")).nth(1).expect("its form");
+    assert!(form.split("</form>").next().is_some_and(|form| form.contains("name=\"expected\" value=\"1000000\"")));
+    sell_five(&shop).await;
+    let available = async || shop.number("SELECT available FROM inventory.stock WHERE sku = 'MUG-BLUE'").await;
+
+    // Pressed without a change, and with one.
+    let unchanged = post(&mut ada, path, &[("available", "1000000"), ("expected", "1000000")]).await;
+    is_a_page(&unchanged, 409, "You changed nothing");
+    assert!(unchanged.text.contains("showed 1000000") && unchanged.text.contains("there are 999995"), "{unchanged:?}");
+    let changed = post(&mut ada, path, &[("available", "1000012"), ("expected", "1000000")]).await;
+    is_a_page(&changed, 409, "Nothing was set");
+    assert!(changed.text.contains("5 fewer") && changed.text.contains("Set it to 1000007"), "{changed:?}");
+    let old = post(&mut ada, path, &[("available", "3")]).await;
+    is_a_page(&old, 422, "This page was too old");
+    assert_eq!(available().await, 999_995);
+    let refused = page(&mut ada, "/ops/audit").await;
+    assert!(!refused.text.contains("Set the stock"), "what was not done is not told: {}", refused.text);
+
+    // What the page offers is based on what it shows, and may be past again.
+    let same = [("expected", "999995"), ("available", "1000007")];
+    assert!(same.iter().all(|(name, value)| changed.text.contains(&format!("name=\"{name}\" value=\"{value}\""))));
+    sell_five(&shop).await;
+    is_a_page(&post(&mut ada, path, &same).await, 409, "there are 999990");
+    let set = post(&mut ada, path, &[("expected", "999990"), ("available", "1000000")]).await;
+    assert_eq!(set.status, StatusCode::SEE_OTHER, "{set:?}");
+    assert_eq!(available().await, 1_000_000);
+    let details = &operators.get("/admin/audit").await["items"][0]["details"];
+    assert_eq!(*details, json!({ "before": 999_990, "available": 1_000_000, "expected": 999_990 }));
+    shop.close().await;
+}
+
+/// As an order does: the stock and the movement that it follows from.
+async fn sell_five(shop: &Shop) {
+    shop.execute("UPDATE inventory.stock SET available = available - 5 WHERE sku = 'MUG-BLUE'").await;
+    shop.execute("INSERT INTO inventory.movements (sku, kind, quantity) VALUES ('MUG-BLUE', 'adjusted', -5)").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_thousand_products_are_shown_in_parts_and_searched() {
+    let mut shop = Shop::open().await;
+    let (_, operators) = start_web_for_operators(&mut shop, &[]).await;
+    shop.execute(
+        "INSERT INTO catalogue.products (sku, name, price, currency, position)
+         SELECT 'THING-' || n, 'Thing number ' || n, 100, 'EUR', 100 + n FROM generate_series(1, 3000) AS n",
+    )
+    .await;
+    let mut ada = logged_in(&operators, ADA).await;
+    let first = page(&mut ada, "/ops/products").await;
+    assert!(first.text.contains("Page 1 of 31") && first.text.len() < 150_000, "{} bytes", first.text.len());
+    let last = page(&mut ada, "/ops/products?page=31").await;
+    assert!(last.text.contains("THING-3000") && !last.text.contains(">Next<"), "{}", last.text);
+    let found = page(&mut ada, "/ops/products?q=thing+number+2999").await;
+    assert!(found.text.contains("THING-2999") && !found.text.contains("MUG-BLUE"), "{}", found.text);
+    assert!(page(&mut ada, "/ops/products?q=elephant").await.text.contains("No product is like that"));
+    // Whoever sets one there comes back to the same part.
+    let fields = [("available", "3"), ("expected", "0"), ("q", "number"), ("page", "2")];
+    let set = post(&mut ada, "/ops/products/THING-150/stock", &fields).await;
+    assert_eq!(set.header("location"), "/ops/products?set=THING-150&q=number&page=2", "{set:?}");
+    shop.close().await;
+}
