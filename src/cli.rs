@@ -10,7 +10,8 @@ use orderflow::ops::{
 /// Orderflow: orders are accepted at once; payment, stock, shipment and mails follow by events on RabbitMQ.
 ///
 /// Settings come from the environment; `orderflow config` lists them.
-/// Exit status: 0 ok, 1 what was checked is not so or was not found, 2 wrong use or settings, 3 something cannot be reached.
+/// Exit status: 0 ok, 1 what was checked is not so or was not found, 2 wrong use or settings, 3 something cannot be reached,
+/// 141 the output's reader stopped reading.
 #[derive(Debug, Parser)]
 #[command(name = "orderflow", version, propagate_version = true)]
 pub struct Arguments {

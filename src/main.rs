@@ -14,6 +14,10 @@ use orderflow::{
     ops::{self, Exit, Failed, stock::Change},
 };
 
+/// The exit status of a command whose reader left: the one that a shell gives a program killed by SIGPIPE (128 + 13), so
+/// that `set -o pipefail` sees of ours what it sees of others. Not 0: what a check found was not all read.
+const READER_LEFT: u8 = 141;
+
 /// How long what nobody waits for any more may take to end.
 const LAST_TASKS: Duration = Duration::from_secs(1);
 
@@ -24,7 +28,11 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return end(Err(error.into())),
     };
-    let outcome = runtime.block_on(run(arguments.command, &source));
+    let outcome = runtime.block_on(run(arguments.command, &source)).and_then(|exit| {
+        // Standard output is buffered, and what it cannot write at the end of a process is lost without a word.
+        io::stdout().flush()?;
+        Ok(exit)
+    });
     // A name that is still being looked up keeps nobody waiting.
     runtime.shutdown_timeout(LAST_TASKS);
     end(outcome)
@@ -58,15 +66,20 @@ async fn run(command: cli::Command, source: &Source) -> Result<Exit, Failed> {
     }
 }
 
-/// Says what went wrong, a line each, and gives the exit status of the contract.
+/// Says what went wrong, a line each, and gives the exit status of the contract. Says nothing where the reader of the
+/// output left (`orderflow doctor | head -1`): they have what they wanted.
 fn end(outcome: Result<Exit, Failed>) -> ExitCode {
     use std::process::Termination as _;
-    let exit = outcome.unwrap_or_else(|failed| {
-        for line in failed.to_string().lines() {
-            // Where even standard error is closed there is nobody to tell.
-            drop(writeln!(io::stderr(), "orderflow: {line}"));
+    let exit = match outcome {
+        Ok(exit) => exit,
+        Err(failed) if failed.is_closed_pipe() => return ExitCode::from(READER_LEFT),
+        Err(failed) => {
+            for line in failed.to_string().lines() {
+                // Where even standard error is closed there is nobody to tell.
+                drop(writeln!(io::stderr(), "orderflow: {line}"));
+            }
+            failed.exit()
         }
-        failed.exit()
-    });
+    };
     exit.report()
 }

@@ -105,6 +105,6 @@ impl<'s> Ledger<'s> {
         let ids: Vec<Uuid> = rows.into_iter().map(|(id, _)| id).collect();
         let outgoing = event_log::outgoing(&mut self.connection, &ids).await;
         let outgoing = outgoing.expect("the log can be read");
-        outgoing.into_iter().map(|event| (event.kind.routing_key().to_owned(), event.body)).collect()
+        outgoing.into_iter().map(|event| (event.event, event.body)).collect()
     }
 }

@@ -169,7 +169,7 @@ fn publishing(event: &Outgoing) -> Step {
         order: event.order_id,
         correlation: event.correlation_id,
     });
-    step.routing_key(event.kind.routing_key());
+    step.routing_key(&event.event);
     step
 }
 

@@ -85,7 +85,7 @@ pub enum Failed {
     /// The front end.
     #[error("{}", crate::telemetry::chain(.0))]
     Serve(#[from] crate::web::RunError),
-    /// Output could not be written, as to a closed pipe.
+    /// Output could not be written, as to a full disk.
     #[error("the output could not be written: {0}")]
     Output(#[from] std::io::Error),
     /// Output could not be turned into JSON.
@@ -94,6 +94,18 @@ pub enum Failed {
 }
 
 impl Failed {
+    /// Whether the output could not be written because its reader is gone. No other failure to write is meant.
+    #[must_use]
+    pub fn is_closed_pipe(&self) -> bool {
+        let kind = match self {
+            Self::Output(error) => Some(error.kind()),
+            // JSON is written as it is made, and its error has the writer's inside.
+            Self::Json(error) => error.io_error_kind(),
+            _ => None,
+        };
+        kind == Some(std::io::ErrorKind::BrokenPipe)
+    }
+
     /// The exit status that fits.
     #[must_use]
     pub fn exit(&self) -> Exit {

@@ -148,7 +148,8 @@ fn as_outgoing(kind: EventKind, envelope: &Envelope<serde_json::Value>) -> Resul
     Ok(Outgoing {
         event_id: envelope.id,
         order_id: envelope.order_id,
-        kind,
+        event: kind.routing_key().to_owned(),
+        cloud_type: Some(kind.cloud_type().to_owned()),
         source: envelope.source.clone(),
         occurred_at: envelope.time,
         correlation_id: envelope.correlation_id,

@@ -10,7 +10,6 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{Connection, StoreError, schema::messaging::outbox};
-use crate::events::EventKind;
 
 /// How long a fresh row belongs to the process that wrote it, which publishes it at once. After that any process's
 /// relay takes it, so this is how much later an event arrives when its process died between commit and confirm.
@@ -26,8 +25,11 @@ pub struct Outgoing {
     pub event_id: Uuid,
     /// The order it happened to.
     pub order_id: Uuid,
-    /// What happened: gives type and routing key.
-    pub kind: EventKind,
+    /// What happened, as the routing key: `payment.completed`. A text, since a row of a newer version may be of a kind
+    /// that this one does not know.
+    pub event: String,
+    /// The CloudEvents type, as in `body`; absent where `body` has none.
+    pub cloud_type: Option<String>,
     /// Who says so: `/orderflow/payment`.
     pub source: String,
     /// When it happened.
@@ -67,40 +69,42 @@ WHERE event_id IN (
 RETURNING event_id, order_id, event, source, occurred_at, correlation_id, body";
 
 /// Takes up to `limit` rows that are due, so that no other relay does for a minute. Publish them after this
-/// statement's transaction, and [`delete`] what was confirmed; the rest becomes due again by itself.
+/// statement's transaction, and [`delete`] what was confirmed; the rest becomes due again after that minute.
 ///
 /// # Errors
 /// Those of the database.
 pub async fn lease_due(connection: &mut Connection, limit: i64) -> Result<Vec<Outgoing>, StoreError> {
     let rows: Vec<Row> =
         diesel::sql_query(LEASE_DUE).bind::<BigInt, _>(limit).bind::<Text, _>(LEASE).load(connection).await?;
-    rows.into_iter()
-        .map(|row| {
-            let kind = row
-                .event
-                .parse()
-                .map_err(|_| StoreError::Corrupt(format!("outbox row {} is a {:?}", row.event_id, row.event)))?;
-            Ok(Outgoing {
-                event_id: row.event_id,
-                order_id: row.order_id,
-                kind,
-                source: row.source,
-                occurred_at: row.occurred_at,
-                correlation_id: row.correlation_id,
-                traceparent: traceparent(&row.body),
-                body: row.body,
-            })
-        })
-        .collect()
+    Ok(rows.into_iter().map(Outgoing::from).collect())
 }
 
-/// The trace context in an event's JSON, for which the outbox has no column: it is only asked for on the slow path.
-fn traceparent(body: &str) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Head {
-        traceparent: Option<String>,
+impl From<Row> for Outgoing {
+    /// Never fails: one row that this version does not understand must not keep back the others of its lease.
+    fn from(row: Row) -> Self {
+        let Head { cloud_type, traceparent } = serde_json::from_str(&row.body).unwrap_or_default();
+        Self {
+            event_id: row.event_id,
+            order_id: row.order_id,
+            event: row.event,
+            cloud_type,
+            source: row.source,
+            occurred_at: row.occurred_at,
+            correlation_id: row.correlation_id,
+            traceparent,
+            body: row.body,
+        }
     }
-    serde_json::from_str::<Head>(body).ok()?.traceparent
+}
+
+/// What the message's properties and its trace need of an event's JSON. The outbox has no column for these: they are
+/// read only on the slow path.
+#[derive(Default, Deserialize)]
+struct Head {
+    #[serde(default, rename = "type")]
+    cloud_type: Option<String>,
+    #[serde(default)]
+    traceparent: Option<String>,
 }
 
 /// Forgets rows that the broker confirmed.
@@ -140,4 +144,30 @@ pub async fn depth(connection: &mut Connection, limit: i64) -> Result<Depth, Sto
     .get_result(connection)
     .await?;
     Ok(Depth { rows: row.rows, oldest_seconds: row.oldest_seconds.unwrap_or(0.0) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn row_of_an_unknown_kind_or_without_json_still_leaves() {
+        let row = |body: &str| Row {
+            event_id: Uuid::nil(),
+            order_id: Uuid::nil(),
+            event: "order.gift-wrapped".to_owned(),
+            source: "/orderflow/order".to_owned(),
+            occurred_at: DateTime::UNIX_EPOCH,
+            correlation_id: Uuid::nil(),
+            body: body.to_owned(),
+        };
+        let newer = Outgoing::from(row(r#"{"type": "orders.order-gift-wrapped.v1", "traceparent": "00-a-b-01"}"#));
+        assert_eq!(newer.event, "order.gift-wrapped");
+        assert_eq!(newer.cloud_type.as_deref(), Some("orders.order-gift-wrapped.v1"));
+        assert_eq!(newer.traceparent.as_deref(), Some("00-a-b-01"));
+        for body in ["", "no JSON", "[]", r#"{"type": 1}"#] {
+            let bare = Outgoing::from(row(body));
+            assert_eq!((bare.body.as_str(), bare.cloud_type, bare.traceparent), (body, None, None));
+        }
+    }
 }
