@@ -95,6 +95,7 @@ check "lints" cargo clippy --workspace --all-targets -- -D warnings
 check "documentation" documentation
 check "documentation tests" cargo test --workspace --doc --quiet
 check "definitions.json" definitions
+check "what ships" scripts/check_shipped.sh
 licences
 
 [ "${#FAILED[@]}" = 0 ] || die "check: failed: $(printf '%s; ' "${FAILED[@]}" | sed 's/; $//')"

@@ -35,8 +35,8 @@ esac
 
 cd "$ROOT"
 PROFILE=${PROFILE:-dev}
-# With every program, because the run starts them.
-cargo build --workspace --bins --profile "$PROFILE"
+# With every program, because the run starts them. build.rs refuses an optimised build with faults to everybody else.
+ORDERFLOW_FAULTS_BUILD=1 cargo build --workspace --bins --profile "$PROFILE"
 
 SEED=${SEED:-$RANDOM}
 COMMIT=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)

@@ -48,6 +48,11 @@ else
     cargo test --workspace --all-targets "$@" 8>&-
 fi
 
+# The programs that a shop runs, built as README.md says.
+if [ "$FULL" = yes ]; then
+    "$HERE/check_shipped.sh" --release 8>&-
+fi
+
 # Everything that can break, always in the same order, against each broker that is supported.
 if [ "$FULL" = yes ]; then
     release_services

@@ -282,15 +282,33 @@ fn the_image_is_built_as_the_workspace_says() {
     }
 }
 
+/// Cargo unites the features of all packages that it builds together, and the fault runs' package wants faults. So what is
+/// built for production must be the default members alone, and no optimised build can have the feature unasked: build.rs
+/// refuses it. `make check` and `make test-full` look into the programs.
 #[test]
 fn no_build_for_production_has_faults_on_request() {
-    let dockerfile = read("Dockerfile");
-    let build = dockerfile.split("cargo build").nth(1).and_then(|rest| rest.split("&&").next()).expect("a build");
-    // A whole workspace has the fault runs in it, and with them their features.
-    assert!(build.contains("--package orderflow ") && !build.contains("--workspace"), "{build}");
-    assert!(!build.contains("features"), "{build}");
+    let build = "cargo build --locked --release";
+    assert!(read("Dockerfile").lines().any(|line| line.trim_end_matches(['\\', ' ']).trim() == build), "another build");
+    assert!(read("README.md").contains("Build it with `cargo build --release`"));
+    let manifest = read("Cargo.toml");
+    assert!(manifest.contains("\ndefault-members = [\".\", \"workers\"]\n"), "what ships is built by default");
     for manifest in ["Cargo.toml", "workers/Cargo.toml"] {
         assert!(!read(manifest).contains("default = ["), "{manifest} has features that nobody asked for");
+    }
+    assert!(read("build.rs").contains("CARGO_FEATURE_FAULT_INJECTION"));
+}
+
+/// The tests' own programs have the switches. So the words that scripts/check_shipped.sh looks for are the right ones.
+#[test]
+fn switches_for_faults_are_found_in_programs_that_have_them() {
+    let script = read("scripts/check_shipped.sh");
+    let words = script.lines().find_map(|line| line.strip_prefix("SWITCHES='")).expect("it names them");
+    for program in ["orderflow", "orderflow-worker"] {
+        let bytes = fs::read(orderflow_tests::program_path(program)).expect("it is built");
+        for word in words.trim_end_matches('\'').split('|') {
+            let found = bytes.windows(word.len()).any(|window| window == word.as_bytes());
+            assert!(found, "{word} is not in {program}");
+        }
     }
 }
 
