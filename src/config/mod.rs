@@ -17,7 +17,8 @@ pub use database::DatabaseConfig;
 pub use log::{LogConfig, LogFormat};
 pub use operators::{OperatorToken, OperatorsConfig, Role, TRACE_ID};
 pub use providers::{
-    CarrierChoice, CarrierConfig, LineConfig, MailConfig, MailTransport, PaymentChoice, PaymentConfig, StripeConfig,
+    CarrierChoice, CarrierConfig, LineConfig, MailConfig, MailTransport, PaymentChoice, PaymentConfig, PaymentKind,
+    StripeConfig,
 };
 pub use setting::{ConfigError, Setting, Source};
 pub use trace::TraceConfig;

@@ -11,12 +11,13 @@ use super::{
     DatabaseConfig, database,
     setting::{self, Setting, Source},
 };
+use crate::domain::stripe::{self, NotChargeable};
 
 pub(super) const PAYMENT_PROVIDER: Setting = Setting {
     name: "PAYMENT_PROVIDER",
     default: Some("simulated"),
     secret: false,
-    meaning: "who takes the money: simulated, or stripe with STRIPE_SECRET_KEY",
+    meaning: "who takes the money: simulated, or stripe with STRIPE_SECRET_KEY; the front end refuses orders that it cannot charge, so it needs the same value",
 };
 pub(super) const PAYMENT_TIMEOUT: Setting = Setting {
     name: "PAYMENT_TIMEOUT",
@@ -117,6 +118,43 @@ impl LineConfig {
     }
 }
 
+/// Which payment provider it is, for the front end, which never calls it and has no key.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PaymentKind {
+    /// Our own stand-in, which charges any amount.
+    #[default]
+    Simulated,
+    /// Stripe.
+    Stripe,
+}
+
+impl PaymentKind {
+    /// Reads its variable; problems stay with `source`.
+    #[must_use]
+    pub fn read(source: &Source) -> Option<Self> {
+        source.parse(&PAYMENT_PROVIDER, Self::parse)
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "simulated" => Ok(Self::Simulated),
+            "stripe" => Ok(Self::Stripe),
+            _ => Err("expected simulated or stripe".to_owned()),
+        }
+    }
+
+    /// Whether an order of this total can be paid. A total of 0 always can: no provider is asked for nothing.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(self, total: i64, currency: &str) -> Result<(), NotChargeable> {
+        match self {
+            Self::Stripe if total != 0 => stripe::check(total, currency),
+            Self::Simulated | Self::Stripe => Ok(()),
+        }
+    }
+}
+
 /// The payment provider.
 #[derive(Debug, Clone)]
 pub struct PaymentConfig {
@@ -185,12 +223,11 @@ impl PaymentConfig {
     pub fn read(source: &Source) -> Option<Self> {
         let ledger = source.parse(&SIMULATOR_DATABASE_URL, database::postgres_url).map(|url| DatabaseConfig { url });
         let stripe = StripeConfig::read(source);
-        let provider = source.parse(&PAYMENT_PROVIDER, |text| match text {
-            "simulated" => Ok(PaymentChoice::Simulated { ledger }),
-            "stripe" => {
+        let provider = source.parse(&PAYMENT_PROVIDER, |text| match PaymentKind::parse(text)? {
+            PaymentKind::Simulated => Ok(PaymentChoice::Simulated { ledger }),
+            PaymentKind::Stripe => {
                 stripe.map(PaymentChoice::Stripe).ok_or_else(|| "with it STRIPE_SECRET_KEY has to be set".to_owned())
             }
-            _ => Err("expected simulated or stripe".to_owned()),
         });
         let line = LineConfig::read(source, &PAYMENT_TIMEOUT, &PAYMENT_CONCURRENCY);
         Some(Self { provider: provider?, line: line? })

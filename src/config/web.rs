@@ -10,7 +10,10 @@ use std::{
 use secrecy::SecretString;
 use url::Url;
 
-use super::setting::{self, Setting, Source};
+use super::{
+    PaymentKind,
+    setting::{self, Setting, Source},
+};
 use crate::listen::Listen;
 
 pub(super) const LISTEN: Setting = Setting {
@@ -103,6 +106,8 @@ pub struct WebConfig {
     pub live_watchers: usize,
     /// Whose X-Forwarded-For is believed.
     pub trusted_proxies: Vec<IpAddr>,
+    /// Who charges the orders.
+    pub charged_by: PaymentKind,
 }
 
 impl Admission {
@@ -155,6 +160,7 @@ impl WebConfig {
                     .collect()
             }),
         };
+        let charged_by = PaymentKind::read(source);
         Some(Self {
             listen: listen?,
             ops_listen: ops_listen?,
@@ -163,6 +169,7 @@ impl WebConfig {
             rate_limit: NonZeroU32::new(rate_limit?),
             live_watchers: live_watchers?,
             trusted_proxies: trusted_proxies?,
+            charged_by: charged_by?,
         })
     }
 }

@@ -3,6 +3,7 @@
 mod money;
 mod number;
 mod status;
+pub mod stripe;
 
 pub use money::{Overflow, decimals, format as format_money, total};
 pub use number::{NotANumber, OrderNumber};

@@ -11,6 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::background;
 use crate::{
+    config::PaymentKind,
+    domain::stripe::NotChargeable,
     store::{
         ANSWER_WITHIN, Database, StoreError,
         catalogue::{self, Product},
@@ -26,6 +28,7 @@ const REFRESH: Duration = Duration::from_secs(1);
 pub struct Catalogue {
     products: Vec<Product>,
     places: HashMap<String, usize>,
+    charged_by: PaymentKind,
 }
 
 impl Catalogue {
@@ -33,7 +36,21 @@ impl Catalogue {
     #[must_use]
     pub fn new(products: Vec<Product>) -> Self {
         let places = products.iter().enumerate().map(|(place, product)| (product.sku.clone(), place)).collect();
-        Self { products, places }
+        Self { products, places, charged_by: PaymentKind::default() }
+    }
+
+    /// The same, sold by this provider.
+    #[must_use]
+    pub fn charged_by(self, charged_by: PaymentKind) -> Self {
+        Self { charged_by, ..self }
+    }
+
+    /// Whether the provider can charge this total.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn can_charge(&self, total: i64, currency: &str) -> Result<(), NotChargeable> {
+        self.charged_by.check(total, currency)
     }
 
     /// The product of this name.
@@ -56,9 +73,9 @@ pub struct CatalogueCache(watch::Receiver<Option<Arc<Catalogue>>>);
 impl CatalogueCache {
     /// Starts to refresh, on the current runtime, until `stop`.
     #[must_use]
-    pub fn start(database: Database, stop: CancellationToken) -> Self {
+    pub fn start(database: Database, charged_by: PaymentKind, stop: CancellationToken) -> Self {
         let (sender, receiver) = watch::channel(None);
-        tokio::spawn(refresh(database, sender, stop));
+        tokio::spawn(refresh(database, charged_by, sender, stop));
         Self(receiver)
     }
 
@@ -69,13 +86,18 @@ impl CatalogueCache {
     }
 }
 
-async fn refresh(database: Database, current: watch::Sender<Option<Arc<Catalogue>>>, stop: CancellationToken) {
+async fn refresh(
+    database: Database,
+    charged_by: PaymentKind,
+    current: watch::Sender<Option<Arc<Catalogue>>>,
+    stop: CancellationToken,
+) {
     let mut failing = false;
     loop {
         match read(&database).await {
             Ok(products) => {
                 failing = false;
-                current.send_replace(Some(Arc::new(Catalogue::new(products))));
+                current.send_replace(Some(Arc::new(Catalogue::new(products).charged_by(charged_by))));
             }
             Err(error) => {
                 // That the database is away is said by the gate already.

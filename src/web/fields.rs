@@ -88,6 +88,10 @@ error_codes! {
     TotalTooLarge => "total_too_large";
     /// It costs something else than its customer was shown.
     TotalChanged => "total_changed";
+    /// The sum is below what the payment provider charges.
+    TotalTooSmall => "total_too_small";
+    /// The payment provider cannot charge such a fraction of the currency, or does not take the currency.
+    TotalNotChargeable => "total_not_chargeable";
     /// Not an order of the same customer whose payment was declined.
     NotReplaceable => "not_replaceable";
 }

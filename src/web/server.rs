@@ -146,7 +146,7 @@ fn start(
     let committing = intake.clone();
     App {
         links: OrderLinks::new(&config.links),
-        catalogue: CatalogueCache::start(database.clone(), background.clone()),
+        catalogue: CatalogueCache::start(database.clone(), config.charged_by, background.clone()),
         gate: Gate::start(database.clone(), config.admission, background.clone()),
         rate_limit: config.rate_limit.map(|limit| RateLimit::start(limit, &config.trusted_proxies, background.clone())),
         orders: GroupCommit::start(intake::LIMITS, move |batch| committing.clone().commit(batch)),

@@ -13,7 +13,10 @@ use super::{
     order_request::{Address, Customer, OrderRequest, Payment},
     problem::FieldError,
 };
-use crate::{domain, store::orders::Line};
+use crate::{
+    domain::{self, stripe::NotChargeable},
+    store::orders::Line,
+};
 
 /// What is said of an order that cannot be replaced, whatever the reason: nobody learns whether it exists.
 pub const NOT_REPLACEABLE: &str =
@@ -221,10 +224,38 @@ fn price(wanted: &[Wanted<'_>], catalogue: &Catalogue, errors: &mut Errors) -> O
         lines.push(Line { sku: product.sku.clone(), name: product.name.clone(), quantity, price: product.price });
     }
     let Ok(total) = domain::total(lines.iter().map(|line| (line.price, line.quantity))) else {
-        errors.add("#/items", ErrorCode::TotalTooLarge, "Costs more than can be charged at once.");
+        errors.add("#/items", ErrorCode::TotalTooLarge, TOO_LARGE);
         return None;
     };
-    Some((lines, total, currency?.to_owned()))
+    let currency = currency?;
+    // The total of an order with mistakes is not the one that would be charged.
+    if errors.is_empty()
+        && let Err(why) = catalogue.can_charge(total, currency)
+    {
+        not_chargeable(why, currency, errors);
+    }
+    Some((lines, total, currency.to_owned()))
+}
+
+const TOO_LARGE: &str = "Costs more than can be charged at once.";
+
+fn not_chargeable(why: NotChargeable, currency: &str, errors: &mut Errors) {
+    let shown = |amount| domain::format_money(amount, currency).unwrap_or_else(|| currency.to_owned());
+    let (code, detail) = match why {
+        NotChargeable::TooLarge => (ErrorCode::TotalTooLarge, TOO_LARGE.to_owned()),
+        NotChargeable::TooSmall { least } => {
+            (ErrorCode::TotalTooSmall, format!("Costs less than can be charged: the least is {}.", shown(least)))
+        }
+        NotChargeable::Fraction { step } => {
+            let detail = format!("Cannot be charged: the total has to be a multiple of {}.", shown(step));
+            (ErrorCode::TotalNotChargeable, detail)
+        }
+        NotChargeable::Currency => (
+            ErrorCode::TotalNotChargeable,
+            "Cannot be charged: the shop takes no payments in this currency.".to_owned(),
+        ),
+    };
+    errors.add("#/items", code, detail);
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::store::catalogue::Product;
+use crate::{config::PaymentKind, store::catalogue::Product};
 
 fn catalogue() -> Catalogue {
     let product = |sku: &str, price, currency: &str, available| Product {
@@ -19,6 +19,8 @@ fn catalogue() -> Catalogue {
         product("LAMP", 8900, "EUR", 0),
         product("FOREIGN", 100, "USD", 10),
         product("DEAR", i64::MAX, "EUR", 10),
+        product("CHEAP", 10, "EUR", 10),
+        product("FREE", 0, "EUR", 1_000),
     ])
 }
 
@@ -197,4 +199,22 @@ fn everything_is_said_at_once() {
         ("#/shipping_address", "required"),
     ];
     assert_eq!(found, expected.map(|(pointer, code)| (pointer.to_owned(), code)));
+}
+
+/// Only a total that is right otherwise can be too small: one that leaves out what is wrong is not what would be charged.
+#[test]
+fn total_is_one_that_the_provider_can_charge() {
+    let sold_by = |provider| catalogue().charged_by(provider);
+    let body = changed("/items", json!([{ "sku": "CHEAP", "quantity": 1 }]));
+    let found = |body: &Value, provider| match order(body, &sold_by(provider)) {
+        Ok(priced) => Ok(priced.total),
+        Err(errors) => Err((errors[0].code, errors[0].detail.clone())),
+    };
+    let detail = "Costs less than can be charged: the least is 0.50 EUR.";
+    assert_eq!(found(&body, PaymentKind::Stripe), Err(("total_too_small", detail.into())));
+    assert_eq!(found(&body, PaymentKind::Simulated), Ok(10), "the minimum is Stripe's own");
+    let free = changed("/items", json!([{ "sku": "FREE", "quantity": 99 }]));
+    assert_eq!(found(&free, PaymentKind::Stripe), Ok(0), "nobody is asked for nothing");
+    let unknown = changed("/items", json!([{ "sku": "CHEAP", "quantity": 1 }, { "sku": "NOPE", "quantity": 1 }]));
+    assert!(matches!(found(&unknown, PaymentKind::Stripe), Err(("unknown_sku", ..))));
 }

@@ -39,7 +39,7 @@ pub const SIMULATED_MONEY: &[(&str, &str)] = &[
     ),
     (
         "an order past payment has no charge of its total",
-        "SELECT count(*) FROM orders.orders AS o WHERE status IN ('paid', 'reserved', 'shipped') AND NOT EXISTS (SELECT FROM simulator.charges AS c WHERE c.reference = o.id::text AND c.outcome = 'succeeded' AND c.amount = o.total AND c.currency = o.currency)",
+        "SELECT count(*) FROM orders.orders AS o WHERE status IN ('paid', 'reserved', 'shipped') AND total <> 0 AND NOT EXISTS (SELECT FROM simulator.charges AS c WHERE c.reference = o.id::text AND c.outcome = 'succeeded' AND c.amount = o.total AND c.currency = o.currency)",
     ),
     (
         "an order before payment has a charge",

@@ -7,6 +7,7 @@ use diesel::{
     sql_types::{BigInt, Nullable, Text},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
+use orderflow::domain::stripe;
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -28,6 +29,7 @@ struct Ledger {
     intents: Vec<Intent>,
     refunds: Vec<Refund>,
     replays: usize,
+    requests: u64,
     faults: HashMap<String, u64>,
 }
 
@@ -125,6 +127,41 @@ impl Stripe {
         assert!(answer.status.is_success(), "{answer:?}");
     }
 
+    /// From now on calls of this kind (`confirm`) have this answer, and nothing happens.
+    ///
+    /// # Panics
+    /// When it does not take that.
+    pub async fn answer(&self, call: &str, status: u16, body: &Value) {
+        self.answers(json!({ call: { "status": status, "body": body } })).await;
+    }
+
+    /// From now on every call is carried out again.
+    pub async fn answer_all(&self) {
+        self.answers(json!({})).await;
+    }
+
+    async fn answers(&self, answers: Value) {
+        let (headers, body) = ([("content-type", "application/json")], answers.to_string().into_bytes());
+        let answer = Web::new(self.address).send(Method::POST, "/answers", &headers, Some(body)).await;
+        assert!(answer.status.is_success(), "{answer:?}");
+    }
+
+    /// What each charged intent is of, in the provider's own units: amount and currency.
+    pub async fn amounts(&self) -> Vec<(i64, String)> {
+        let intents = self.ledger().await.intents.into_iter().filter(|intent| intent.charged > 0);
+        intents.map(|intent| (intent.amount, intent.currency)).collect()
+    }
+
+    /// What each refund is of, in the provider's own units.
+    pub async fn refunded(&self) -> Vec<i64> {
+        self.ledger().await.refunds.into_iter().map(|refund| refund.amount).collect()
+    }
+
+    /// How many requests to the API there were.
+    pub async fn requests(&self) -> u64 {
+        self.ledger().await.requests
+    }
+
     /// Waits until this has gone wrong so often.
     pub async fn until_failed(&self, mode: &str, times: u64) {
         until(&format!("{mode} has struck {times} times"), async || {
@@ -206,8 +243,11 @@ fn check_order(
         found("what was charged is not what is remembered");
     }
     let refunds: Vec<_> = charged.iter().filter_map(|intent| refunds.get(intent.id.as_str())).flatten().collect();
-    let is_whole = |amount: i64| amount == order.total;
+    // The provider's units are not always ours: 4998 ISK are 499800 there.
+    let is_whole = |amount: i64| stripe::from_units(amount, &order.currency) == Some(order.total);
     let right = match (order.status.as_str(), charged.as_slice(), refunds.as_slice()) {
+        // Nobody is asked for nothing.
+        ("paid" | "reserved" | "shipped", charges, []) if order.total == 0 => charges.is_empty(),
         ("paid" | "reserved" | "shipped", [charge], []) => {
             is_whole(charge.amount) && charge.currency.eq_ignore_ascii_case(&order.currency)
         }

@@ -143,6 +143,8 @@ async fn wrong_and_missing_settings_are_all_named_before_anything_starts() {
                 "ADMISSION_MAX_OUTBOX_AGE",
                 "ADMISSION_MAX_OUTBOX_ROWS",
                 "LIVE_WATCHERS",
+                // Not the provider's key: the front end only has to know what cannot be charged.
+                "PAYMENT_PROVIDER",
                 "OPERATOR_TOKENS",
                 "RABBITMQ_UI_URL",
             ][..],

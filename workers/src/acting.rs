@@ -82,7 +82,7 @@ pub async fn act<H: Handler>(
     leave: CancellationToken,
 ) -> Acted<H> {
     let Ready { delivery, event, input } = ready;
-    let line = recorder.handler.line().cloned();
+    let line = recorder.handler.line().filter(|_| recorder.handler.calls(&input)).cloned();
     let turn = match (&line, probing) {
         (Some(line), Some(held)) => tokio::select! {
             biased;

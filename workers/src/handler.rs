@@ -91,6 +91,12 @@ pub trait Handler: Send + Sync + 'static {
         None
     }
 
+    /// Whether `act` calls the provider for this event. One that does not is handled while the provider is unavailable,
+    /// without waiting for a turn to try it.
+    fn calls(&self, _input: &Self::Input) -> bool {
+        true
+    }
+
     /// Step 1. Returns one result per event, in the same order; a failure there is that event's alone.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! The provider over HTTP: who may ask, what a key is good for, and what goes wrong on purpose.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io,
     net::SocketAddr,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -36,6 +36,8 @@ pub struct Provider {
 struct State {
     books: Books,
     dice: Dice,
+    /// What calls of a kind are answered instead of being carried out.
+    instead: BTreeMap<String, Answer>,
     /// The keys of requests that are being carried out.
     running: BTreeSet<String>,
     requests: u64,
@@ -45,7 +47,14 @@ struct State {
 impl Provider {
     /// One that has these books.
     pub fn new(books: Books, ledger: Journal, seed: u64) -> Self {
-        let state = State { books, dice: Dice::new(seed), running: BTreeSet::new(), requests: 0, replays: 0 };
+        let state = State {
+            books,
+            dice: Dice::new(seed),
+            instead: BTreeMap::new(),
+            running: BTreeSet::new(),
+            requests: 0,
+            replays: 0,
+        };
         Self { state: Mutex::new(state), ledger }
     }
 
@@ -62,6 +71,7 @@ pub async fn serve(listen: SocketAddr, provider: Provider) -> io::Result<()> {
             .app_data(Data::clone(&provider))
             .route("/ledger", web::get().to(show))
             .route("/faults", web::post().to(set))
+            .route("/answers", web::post().to(answer_instead))
             .default_service(web::to(call))
     })
     .workers(2)
@@ -99,6 +109,13 @@ async fn set(provider: Data<Provider>, setting: Json<Setting>) -> HttpResponse {
     HttpResponse::Ok().json(*setting)
 }
 
+/// `POST /answers`: from now on every call of these kinds (`create`, `read`, `confirm`, `cancel`, `refunds`, `refund`) has
+/// this answer, and nothing happens; `{}` ends that.
+async fn answer_instead(provider: Data<Provider>, answers: Json<BTreeMap<String, Answer>>) -> HttpResponse {
+    provider.state().instead = answers.into_inner();
+    HttpResponse::Ok().json(json!({}))
+}
+
 /// A request to the API.
 struct Asked {
     method: String,
@@ -121,6 +138,20 @@ impl Asked {
         }
     }
 
+    /// What kind of call it is.
+    fn kind(&self) -> &'static str {
+        let segments: Vec<&str> = self.path.trim_matches('/').split('/').collect();
+        match (self.method.as_str(), segments.as_slice()) {
+            ("POST", ["v1", "payment_intents"]) => "create",
+            ("GET", ["v1", "payment_intents", _]) => "read",
+            ("POST", ["v1", "payment_intents", _, "confirm"]) => "confirm",
+            ("POST", ["v1", "payment_intents", _, "cancel"]) => "cancel",
+            ("POST", ["v1", "refunds"]) => "refund",
+            ("GET", ["v1", "refunds"]) => "refunds",
+            _ => "other",
+        }
+    }
+
     /// What has to be the same when the key comes again.
     fn fingerprint(&self) -> String {
         format!("{} {:?}", self.path, self.parameters)
@@ -135,11 +166,14 @@ async fn call(provider: Data<Provider>, request: HttpRequest, body: Bytes) -> Ht
         return respond(&Answer { status: 401, body }, false);
     }
     let asked = Asked::of(&request, &body);
-    let fault = {
+    let (fault, instead) = {
         let mut state = provider.state();
         state.requests = state.requests.saturating_add(1);
-        state.dice.throw()
+        (state.dice.throw(), state.instead.get(asked.kind()).cloned())
     };
+    if let Some(answer) = instead {
+        return respond(&answer, false);
+    }
     match fault {
         Mode::ErrorBefore => return respond(&Answer::broken(), false),
         Mode::RateLimited => {

@@ -29,7 +29,7 @@ pub use line::{Line, Turn};
 pub use simulated_carrier::SimulatedCarrier;
 pub use simulated_payment::SimulatedPayment;
 pub use smtp_mailer::SmtpMailer;
-pub use stripe::{IntentMemory, NoMemory, Stripe};
+pub use stripe::{IntentMemory, NoMemory, Stripe, given_up};
 
 use carrier::Carrier;
 use mail::Mailer;

@@ -98,4 +98,10 @@ pub trait PaymentProvider: Send + Sync {
     /// # Errors
     /// See [`ProviderError`]. For good where there is no such charge of that amount.
     fn refund(&self, request: RefundRequest) -> BoxFuture<'_, Result<String, ProviderError>>;
+
+    /// Whether an order that the provider was asked to charge has an intent that is remembered first. One without can then
+    /// be voided by remembering that, and the provider need not be called.
+    fn remembers(&self) -> bool {
+        false
+    }
 }

@@ -8,8 +8,8 @@ use tokio::time::Duration;
 use url::Url;
 use uuid::Uuid;
 
-use super::{intent::Intent, refusal::Refusal};
-use crate::providers::{ProviderError, ProviderSetupError};
+use super::{answers::Call, intent::Intent, refusal::Refusal};
+use crate::providers::ProviderSetupError;
 
 /// The version of the API that this is written for. Without it answers have the form of whatever version the account has.
 const VERSION: &str = "2024-06-20";
@@ -32,8 +32,9 @@ pub(super) struct NewIntent<'n> {
     /// The usual idempotency key.
     pub key: &'n str,
     pub order: Uuid,
-    /// Minor units.
-    pub amount: i64,
+    /// In Stripe's units.
+    pub units: i64,
+    /// ISO 4217.
     pub currency: &'n str,
 }
 
@@ -41,7 +42,7 @@ pub(super) struct NewIntent<'n> {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(super) struct Refund {
     pub id: String,
-    /// Minor units.
+    /// In Stripe's units.
     pub amount: i64,
     /// Stripe has refunds without one.
     #[serde(default)]
@@ -82,7 +83,7 @@ impl Api {
 
     /// Makes an intent without confirming it.
     pub async fn create(&self, new: &NewIntent<'_>, key: &str) -> Result<Intent, Refusal> {
-        let (amount, order) = (new.amount.to_string(), new.order.to_string());
+        let (amount, order) = (new.units.to_string(), new.order.to_string());
         let fields = [
             ("amount", amount.as_str()),
             ("currency", &new.currency.to_lowercase()),
@@ -90,38 +91,39 @@ impl Api {
             ("payment_method_types[]", "card"),
             ("metadata[order_id]", &order),
         ];
-        self.answer(self.post(&["payment_intents"], &fields, Some(key))).await
+        self.answer(Call::Create, self.post(&["payment_intents"], &fields, Some(key))).await
     }
 
     /// The intent as it is now.
     pub async fn look(&self, intent: &str) -> Result<Intent, Refusal> {
-        self.answer(self.request(Method::GET, &["payment_intents", intent], &[])).await
+        self.answer(Call::Read, self.request(Method::GET, &["payment_intents", intent], &[])).await
     }
 
     /// Charges the intent, unless that is done already. Without an idempotency key: the intent itself succeeds once at
     /// most, and a stored error could not be got around.
     pub async fn confirm(&self, intent: &str, card: &str) -> Result<Intent, Refusal> {
-        self.answer(self.post(&["payment_intents", intent, "confirm"], &[("payment_method", card)], None)).await
+        let request = self.post(&["payment_intents", intent, "confirm"], &[("payment_method", card)], None);
+        self.answer(Call::Confirm, request).await
     }
 
     /// Cancels the intent, which then can never be charged.
     pub async fn cancel(&self, intent: &str, reason: &str) -> Result<Intent, Refusal> {
         let path = ["payment_intents", intent, "cancel"];
-        self.answer(self.post(&path, &[("cancellation_reason", reason)], None)).await
+        self.answer(Call::Cancel, self.post(&path, &[("cancellation_reason", reason)], None)).await
     }
 
     /// The refunds of an intent; a hundred at most, where one is expected.
     pub async fn refunds(&self, intent: &str) -> Result<Vec<Refund>, Refusal> {
         let query = [("payment_intent", intent), ("limit", "100")];
-        let list: List<Refund> = self.answer(self.request(Method::GET, &["refunds"], &query)).await?;
+        let list: List<Refund> = self.answer(Call::Refunds, self.request(Method::GET, &["refunds"], &query)).await?;
         Ok(list.data)
     }
 
-    /// Gives back that much of what an intent was charged.
-    pub async fn refund(&self, intent: &str, amount: i64, key: &str) -> Result<Refund, Refusal> {
-        let amount = amount.to_string();
-        let fields = [("payment_intent", intent), ("amount", &amount)];
-        self.answer(self.post(&["refunds"], &fields, Some(key))).await
+    /// Gives back that much, in Stripe's units, of what an intent was charged.
+    pub async fn refund(&self, intent: &str, units: i64, key: &str) -> Result<Refund, Refusal> {
+        let units = units.to_string();
+        let fields = [("payment_intent", intent), ("amount", &units)];
+        self.answer(Call::Refund, self.post(&["refunds"], &fields, Some(key))).await
     }
 
     fn post(&self, path: &[&str], fields: &Fields<'_>, key: Option<&str>) -> RequestBuilder {
@@ -144,7 +146,7 @@ impl Api {
         request.bearer_auth(self.key.expose_secret())
     }
 
-    async fn answer<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Refusal> {
+    async fn answer<T: DeserializeOwned>(&self, call: Call, request: RequestBuilder) -> Result<T, Refusal> {
         let mut response = request.send().await.map_err(|error| unreachable(&error))?;
         let (status, headers) = (response.status(), response.headers().clone());
         let body = bounded(&mut response).await?;
@@ -153,7 +155,7 @@ impl Api {
         }
         let replayed = text(&headers, "idempotent-replayed") == Some("true");
         let retry_after = text(&headers, "retry-after").and_then(|text| text.parse().ok()).map(Duration::from_secs);
-        Err(Refusal::of(status, retry_after, replayed, &body))
+        Err(Refusal::of(call, status, retry_after, replayed, &body))
     }
 }
 
@@ -182,5 +184,5 @@ fn unreachable(error: &reqwest::Error) -> Refusal {
     } else {
         "the connection to the payment provider broke"
     };
-    Refusal::Failed(ProviderError::away(why))
+    Refusal::unreachable(why)
 }

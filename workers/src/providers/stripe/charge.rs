@@ -1,7 +1,11 @@
 //! Charging an order's intent, and giving it up.
 
+use orderflow::domain::stripe;
+
 use super::{
-    NewIntent, Stripe,
+    NewIntent, Of, Stripe,
+    answers::{AMOUNT, Verdict},
+    given_up,
     intent::{AFTER_DECLINE, Intent, Standing},
     refusal::Refusal,
 };
@@ -16,8 +20,16 @@ const GIVEN_UP: &str = "requested_by_customer";
 impl Stripe {
     pub(super) async fn charge_once(&self, request: ChargeRequest) -> Result<ChargeOutcome, ProviderError> {
         let ChargeRequest { idempotency_key: key, reference, method, amount, currency } = &request;
-        let new = NewIntent { key, order: *reference, amount: *amount, currency };
-        let intent = self.intent_of(*reference, &new).await?;
+        // The front end refuses such an order, so this is one of before the shop changed to Stripe.
+        let Ok(units) = stripe::to_units(*amount, currency) else {
+            return Ok(ChargeOutcome::Declined { reason: AMOUNT.to_owned() });
+        };
+        let new = NewIntent { key, order: *reference, units, currency };
+        let intent = match self.intent_of(*reference, &new).await? {
+            Of::Order(intent) => intent,
+            Of::GivenUp => return Ok(ChargeOutcome::Voided),
+            Of::Refused(reason) => return Ok(ChargeOutcome::Declined { reason }),
+        };
         intent.is_of(*amount, currency)?;
         if intent.standing() != Standing::Open {
             return self.conclude(&intent).await;
@@ -28,23 +40,24 @@ impl Stripe {
         }
     }
 
-    /// What a confirmation that was refused comes to.
+    /// The outcome of a confirmation that was refused.
     async fn not_confirmed(&self, intent: &Intent, refusal: Refusal) -> Result<ChargeOutcome, ProviderError> {
-        if let Some(error) = refusal.card() {
-            return self.decline(intent, error.reason()).await;
+        if let (Some(reason), true) = (refusal.declined(), refusal.is_tried) {
+            return self.decline(intent, reason.to_owned()).await;
         }
-        // It was not even tried, and never can be: the intent may stay as it is.
-        if refusal.is_unknown_card() {
-            return Ok(ChargeOutcome::Declined { reason: "unknown_payment_method".to_owned() });
+        if matches!(refusal.verdict, Verdict::Paused | Verdict::Retried | Verdict::NewKey) {
+            return Err(refusal.into());
         }
-        if refusal.is_bad_request() {
-            // Most likely somebody else has confirmed or cancelled it since we looked.
-            let now = self.api.look(&intent.id).await?;
-            if now.standing() != Standing::Open {
-                return self.conclude(&now).await;
-            }
+        // The refusal may be because of what another confirmation of ours, or a cancel, has done meanwhile.
+        let now = self.api.look(&intent.id).await?;
+        if now.standing() != Standing::Open {
+            return self.conclude(&now).await;
         }
-        Err(refusal.into())
+        match refusal.declined() {
+            // It was not even tried, and never can be: the intent may stay as it is, and gives this reason again if asked.
+            Some(reason) => Ok(ChargeOutcome::Declined { reason: reason.to_owned() }),
+            None => Err(refusal.into()),
+        }
     }
 
     /// The outcome that an intent stands for.
@@ -71,11 +84,17 @@ impl Stripe {
     }
 
     pub(super) async fn void_for_good(&self, request: VoidRequest) -> Result<VoidOutcome, ProviderError> {
-        let VoidRequest { idempotency_key: key, reference, amount, currency } = &request;
-        let new = NewIntent { key, order: *reference, amount: *amount, currency };
-        // An order without an intent gets one, cancelled: that is what a charge that is late on its way will find.
-        let intent = self.intent_of(*reference, &new).await?;
-        let now = self.cancelled(&intent.id, GIVEN_UP).await?;
+        let order = request.reference;
+        let known = match self.memory.recall(order).await? {
+            Some(known) => known,
+            // Never asked for, so there is nothing to ask Stripe. A charge that is late on its way finds this instead of
+            // its intent.
+            None => self.memory.remember(order, given_up(order)).await?,
+        };
+        if known == given_up(order) {
+            return Ok(VoidOutcome::NotCharged);
+        }
+        let now = self.cancelled(&known, GIVEN_UP).await?;
         match now.standing() {
             Standing::Charged => Ok(VoidOutcome::Charged { charge_id: now.id }),
             Standing::Voided | Standing::DeclinedForGood(_) => Ok(VoidOutcome::NotCharged),
@@ -86,7 +105,7 @@ impl Stripe {
     /// Cancels an intent, and returns how it then is: one that was charged or cancelled before stays so.
     async fn cancelled(&self, intent: &str, reason: &str) -> Result<Intent, ProviderError> {
         match self.api.cancel(intent, reason).await {
-            Err(refusal) if refusal.is_bad_request() => Ok(self.api.look(intent).await?),
+            Err(refusal) if refusal.verdict == Verdict::LookedUp => Ok(self.api.look(intent).await?),
             cancelled => Ok(cancelled?),
         }
     }

@@ -1,5 +1,6 @@
 //! A payment intent, as far as we look at it.
 
+use orderflow::domain::stripe;
 use serde::Deserialize;
 
 use super::refusal::word;
@@ -15,7 +16,7 @@ const AUTHENTICATION_REQUIRED: &str = "authentication_required";
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(super) struct Intent {
     pub id: String,
-    /// Minor units.
+    /// In Stripe's units.
     pub amount: i64,
     /// ISO 4217, in lower case.
     pub currency: String,
@@ -91,9 +92,10 @@ impl Intent {
         }
     }
 
-    /// Fails unless this is an intent of that much money.
+    /// Fails unless this is an intent of that much money, in our minor units.
     pub fn is_of(&self, amount: i64, currency: &str) -> Result<(), ProviderError> {
-        if self.amount == amount && self.currency.eq_ignore_ascii_case(currency) {
+        let is_amount = stripe::from_units(self.amount, &self.currency) == Some(amount);
+        if is_amount && self.currency.eq_ignore_ascii_case(currency) {
             return Ok(());
         }
         Err(ProviderError::for_good("the order's payment intent is of another amount or currency"))
@@ -152,6 +154,15 @@ mod tests {
         assert_eq!(error("expired_card", "").reason(), "expired_card");
         assert_eq!(error("Your card, Ada, was declined", "").reason(), "card_declined");
         assert_eq!(CardError::default().reason(), "card_declined");
+    }
+
+    #[test]
+    fn an_intent_counts_money_as_stripe_does() {
+        let intent: Intent =
+            serde_json::from_str(r#"{"id": "pi_1", "amount": 499800, "currency": "isk", "status": "succeeded"}"#)
+                .expect("an intent");
+        assert_eq!(intent.is_of(4998, "ISK"), Ok(()));
+        assert!(intent.is_of(499_800, "ISK").is_err(), "a hundred times too much");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! that intent and never by another. Idempotency keys could not do that: Stripe forgets them after a day, and repeats a
 //! stored 500 until then.
 
+mod answers;
 mod api;
 mod charge;
 mod intent;
@@ -21,8 +22,10 @@ use super::{
     ProviderError, ProviderSetupError,
     payment::{ChargeOutcome, ChargeRequest, PaymentProvider, RefundRequest, VoidOutcome, VoidRequest},
 };
+use answers::Verdict;
 use api::{Api, NewIntent};
 use intent::Intent;
+use refusal::Refusal;
 
 /// What remembers which payment intent is an order's.
 pub trait IntentMemory: Send + Sync {
@@ -32,7 +35,7 @@ pub trait IntentMemory: Send + Sync {
     /// When nobody knows at the moment.
     fn recall(&self, order: Uuid) -> BoxFuture<'_, Result<Option<String>, NoMemory>>;
 
-    /// Remembers this intent unless the order has one already, durably, and returns the one that it has.
+    /// Remembers this intent, or what [`given_up`] names, unless the order has one already, durably; returns what it has.
     ///
     /// # Errors
     /// When it may or may not be remembered.
@@ -67,32 +70,59 @@ impl Stripe {
     }
 
     /// The order's intent, as it is at the moment; made and remembered where there was none.
-    async fn intent_of(&self, order: Uuid, new: &NewIntent<'_>) -> Result<Intent, ProviderError> {
+    async fn intent_of(&self, order: Uuid, new: &NewIntent<'_>) -> Result<Of, ProviderError> {
         if let Some(known) = self.memory.recall(order).await? {
-            return Ok(self.api.look(&known).await?);
+            return self.known(order, &known).await;
         }
-        let made = self.make(new).await?;
+        let made = match self.make(new).await {
+            Ok(made) => made,
+            Err(refusal) => match refusal.declined() {
+                Some(reason) => return Ok(Of::Refused(reason.to_owned())),
+                None => return Err(refusal.into()),
+            },
+        };
         let remembered = self.memory.remember(order, made.id.clone()).await?;
         if remembered == made.id {
-            return Ok(made);
+            return Ok(Of::Order(made));
         }
         // Somebody else was faster. Ours is not confirmed, so it is untidy at worst.
         drop(self.api.cancel(&made.id, "duplicate").await);
-        Ok(self.api.look(&remembered).await?)
+        self.known(order, &remembered).await
+    }
+
+    async fn known(&self, order: Uuid, intent: &str) -> Result<Of, ProviderError> {
+        if intent == given_up(order) { Ok(Of::GivenUp) } else { Ok(Of::Order(self.api.look(intent).await?)) }
     }
 
     /// A new intent, not confirmed. The usual key keeps attempts from making many; where it is of no use any more (a
     /// stored error, other parameters, a request that still runs) the intent gets a key of its own. An intent too many
     /// is harmless as long as nobody confirms it.
-    async fn make(&self, new: &NewIntent<'_>) -> Result<Intent, ProviderError> {
+    async fn make(&self, new: &NewIntent<'_>) -> Result<Intent, Refusal> {
         match self.api.create(new, new.key).await {
-            Err(refused) if refused.is_about_the_key() => {
+            Err(refused) if refused.verdict == Verdict::NewKey => {
                 let key = format!("{}-{}", new.key, Uuid::now_v7().simple());
-                Ok(self.api.create(new, &key).await?)
+                self.api.create(new, &key).await
             }
-            made => Ok(made?),
+            made => made,
         }
     }
+}
+
+/// What an order has at Stripe.
+enum Of {
+    /// This intent.
+    Order(Intent),
+    /// Nothing, and it never will: the order was cancelled before Stripe was asked.
+    GivenUp,
+    /// Nothing: Stripe cannot make an intent of this amount, for this reason.
+    Refused(String),
+}
+
+/// What is remembered instead of an intent where an order was cancelled before it had one. Stripe's own names begin
+/// with `pi_`.
+#[must_use]
+pub fn given_up(order: Uuid) -> String {
+    format!("voided-{order}")
 }
 
 impl PaymentProvider for Stripe {
@@ -106,5 +136,9 @@ impl PaymentProvider for Stripe {
 
     fn refund(&self, request: RefundRequest) -> BoxFuture<'_, Result<String, ProviderError>> {
         self.refund_once(request).boxed()
+    }
+
+    fn remembers(&self) -> bool {
+        true
     }
 }

@@ -41,6 +41,15 @@ fn in_words(reason: &str) -> &'static str {
         "expired_card" => "The card has expired.",
         "incorrect_cvc" | "invalid_cvc" => "The card's security code was not right.",
         "unknown_payment_method" => "We do not know this means of payment.",
+        "payment_method_unusable" => "This means of payment cannot be used, or not a second time.",
+        "amount_not_chargeable" => "Our payment provider cannot charge this amount.",
+        "authentication_required" => {
+            "Your bank asks you to confirm the payment, which our shop cannot do yet. Another card may work."
+        }
+        // Stripe's codes for what the provider could not do, at another time or with another card.
+        "processing_error" | "try_again_later" | "issuer_not_available" | "reenter_transaction" => {
+            "Your bank could not be reached. You may try the same card again."
+        }
         _ => "Your bank declined the payment. It can tell you why; we are not told.",
     }
 }

@@ -39,8 +39,9 @@ pub trait Reversed: EventData {
 impl Reversed for PaymentRefunded {
     const SUBSCRIPTION: Subscription = Subscription::OrderPaymentRefunded;
 
+    /// None for an order that cost nothing: its customer has not been charged, and expects no money.
     fn refunded(&self) -> Option<Refunded> {
-        Some(Refunded { amount: self.amount, currency: self.currency.clone() })
+        (self.amount != 0).then(|| Refunded { amount: self.amount, currency: self.currency.clone() })
     }
 }
 

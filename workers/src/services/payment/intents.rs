@@ -1,7 +1,10 @@
 //! Which of the provider's payment intents is an order's. Rows of their own, committed by themselves: they are written
 //! while the provider is being asked, and not with what follows from its answer.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use diesel::{
     QueryableByName,
@@ -17,7 +20,7 @@ use orderflow::{
 };
 use uuid::Uuid;
 
-use crate::providers::{IntentMemory, NoMemory};
+use crate::providers::{self, IntentMemory, NoMemory};
 
 /// Sixty-four charges at once need two connections this way and not sixty-four. What waits is far above what the payment
 /// service has under way.
@@ -88,8 +91,27 @@ struct Row {
 }
 
 async fn remember_and_read(connection: &mut Connection, asked: &[Asked]) -> Result<HashMap<Uuid, String>, StoreError> {
-    let (orders, intents): (Vec<Uuid>, Vec<&String>) =
-        asked.iter().filter_map(|(order, intent)| Some((*order, intent.as_ref()?))).unzip();
+    let new: Vec<(Uuid, &str)> =
+        asked.iter().filter_map(|(order, intent)| Some((*order, intent.as_deref()?))).collect();
+    remember(connection, &new).await?;
+    read(connection, &asked.iter().map(|(order, _)| *order).collect::<Vec<_>>()).await
+}
+
+/// Keeps each of these orders from ever having an intent, unless it has one; returns those that have none.
+///
+/// # Errors
+/// Those of the database.
+pub(super) async fn give_up(connection: &mut Connection, orders: &[Uuid]) -> Result<HashSet<Uuid>, StoreError> {
+    let given_up: Vec<(Uuid, String)> = orders.iter().map(|order| (*order, providers::given_up(*order))).collect();
+    let new: Vec<(Uuid, &str)> = given_up.iter().map(|(order, instead)| (*order, instead.as_str())).collect();
+    remember(connection, &new).await?;
+    let known = read(connection, orders).await?;
+    Ok(given_up.into_iter().filter(|(order, instead)| known.get(order) == Some(instead)).map(|(id, _)| id).collect())
+}
+
+/// Remembers these intents where the order has none yet.
+async fn remember(connection: &mut Connection, new: &[(Uuid, &str)]) -> Result<(), StoreError> {
+    let (orders, intents): (Vec<Uuid>, Vec<&str>) = new.iter().copied().unzip();
     if !orders.is_empty() {
         // By the orders' ids, so that two workers wait for each other one way only.
         diesel::sql_query(
@@ -102,9 +124,14 @@ async fn remember_and_read(connection: &mut Connection, asked: &[Asked]) -> Resu
         .execute(connection)
         .await?;
     }
-    // A statement of its own, and not RETURNING, which says nothing of the rows that were there.
+    Ok(())
+}
+
+/// What is remembered of these orders. A statement of its own, and not RETURNING, which says nothing of the rows that were
+/// there.
+async fn read(connection: &mut Connection, orders: &[Uuid]) -> Result<HashMap<Uuid, String>, StoreError> {
     let rows: Vec<Row> = diesel::sql_query("SELECT order_id, intent_id FROM payment.intents WHERE order_id = ANY($1)")
-        .bind::<Array<SqlUuid>, _>(asked.iter().map(|(order, _)| *order).collect::<Vec<_>>())
+        .bind::<Array<SqlUuid>, _>(orders)
         .load(connection)
         .await?;
     Ok(rows.into_iter().map(|row| (row.order_id, row.intent_id)).collect())

@@ -31,3 +31,6 @@ fn refund_key(order: Uuid) -> String {
 fn payment_id(order: Uuid) -> String {
     format!("pay_{}", order.simple())
 }
+
+/// What is written down as charge and as refund of an order that costs nothing: nobody was asked for either.
+const NOTHING: &str = "nothing";

@@ -10,7 +10,7 @@ use orderflow::{
 use uuid::Uuid;
 
 use super::{
-    charge_key, payment_id,
+    NOTHING, charge_key, payment_id,
     store::{self, Charge, Due},
 };
 use crate::{
@@ -59,6 +59,10 @@ impl Handler for ChargeOrder {
         Some(&self.provider.line)
     }
 
+    fn calls(&self, task: &Task) -> bool {
+        matches!(task, Task::Charge(due) if due.total != 0)
+    }
+
     async fn prepare(
         &self,
         connection: &mut Connection,
@@ -78,6 +82,10 @@ impl Handler for ChargeOrder {
 
     async fn act(&self, event: &Envelope<OrderCreated>, task: Task) -> Result<Option<Charged>, Failure> {
         let Task::Charge(due) = task else { return Ok(None) };
+        if due.total == 0 {
+            // Providers refuse a charge of nothing, and there is nothing that could be declined.
+            return Ok(Some(Charged { outcome: ChargeOutcome::Succeeded { charge_id: NOTHING.to_owned() }, due }));
+        }
         let request = ChargeRequest {
             idempotency_key: charge_key(event.order_id),
             reference: event.order_id,

@@ -1,7 +1,7 @@
 //! `inventory.released` or `inventory.rejected` → give the money back → `payment.refunded` or `payment.voided`
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     marker::PhantomData,
     sync::Arc,
 };
@@ -14,7 +14,7 @@ use orderflow::{
 use uuid::Uuid;
 
 use super::{
-    charge_key, payment_id, refund_key,
+    NOTHING, charge_key, intents, payment_id, refund_key,
     store::{self, Due, Payment, Reversing},
 };
 use crate::{
@@ -53,11 +53,38 @@ impl EndsUnshipped for InventoryRejected {
     const SUBSCRIPTION: Subscription = Subscription::PaymentInventoryRejected;
 }
 
-/// What is known of a payment before the provider is asked.
+/// What there is to do about a payment.
 #[derive(Debug)]
-pub struct ToReverse {
-    due: Due,
-    payment: Option<Payment>,
+pub enum ToReverse {
+    /// Nothing: it is reversed already.
+    Done,
+    /// To give back what was charged; 0 where the order cost nothing.
+    Refund {
+        /// The provider's name for the charge.
+        charge_id: String,
+        /// Minor units.
+        amount: i64,
+        /// ISO 4217.
+        currency: String,
+    },
+    /// Nothing was charged and nothing will be, as our own rows say.
+    NotCharged(Due),
+    /// Not charged as far as we know. The charge may be on its way to the provider at this moment, so the provider settles
+    /// that.
+    Void(Due),
+}
+
+impl ToReverse {
+    /// `is_unasked`: the provider was never asked for a charge, and no longer can be.
+    fn of(due: Due, payment: Option<Payment>, is_unasked: bool) -> Self {
+        match payment {
+            Some(Payment::Reversed) => Self::Done,
+            Some(Payment::Succeeded { charge_id, amount, currency }) => Self::Refund { charge_id, amount, currency },
+            Some(Payment::Declined) => Self::NotCharged(due),
+            None if is_unasked || due.total == 0 => Self::NotCharged(due),
+            None => Self::Void(due),
+        }
+    }
 }
 
 /// What became of a payment.
@@ -74,6 +101,14 @@ impl<E: EndsUnshipped> Handler for ReversePayment<E> {
         Some(&self.provider.line)
     }
 
+    fn calls(&self, to_reverse: &ToReverse) -> bool {
+        match to_reverse {
+            ToReverse::Done | ToReverse::NotCharged(_) => false,
+            ToReverse::Refund { amount, .. } => *amount != 0,
+            ToReverse::Void(_) => true,
+        }
+    }
+
     async fn prepare(
         &self,
         connection: &mut Connection,
@@ -82,35 +117,42 @@ impl<E: EndsUnshipped> Handler for ReversePayment<E> {
         let orders: Vec<Uuid> = batch.iter().map(|event| event.order_id).collect();
         let payments: HashMap<Uuid, Payment> = store::payments(connection, &orders).await?;
         let due: HashMap<Uuid, Due> = store::due(connection, &orders).await?;
+        // A cancel must not wait for a provider that was never asked, least of all for one whose settings are wrong.
+        let unasked = if self.provider.remembers() {
+            let open: Vec<Uuid> = orders.iter().filter(|order| !payments.contains_key(*order)).copied().collect();
+            intents::give_up(connection, &open).await?
+        } else {
+            HashSet::new()
+        };
         let to_reverse = |order: &Uuid| {
             let due = due.get(order).cloned().ok_or_else(|| Failure::reject("there is no such order"))?;
-            Ok(ToReverse { due, payment: payments.get(order).cloned() })
+            Ok(ToReverse::of(due, payments.get(order).cloned(), unasked.contains(order)))
         };
         Ok(orders.iter().map(to_reverse).collect())
     }
 
     async fn act(&self, event: &Envelope<E>, to_reverse: ToReverse) -> Result<Reversal, Failure> {
-        let ToReverse { due, payment } = to_reverse;
         let order = event.order_id;
-        let (charge_id, amount, currency) = match payment {
-            Some(Payment::Reversed) => return Ok(Reversal(None)),
-            Some(Payment::Declined) => (None, due.total, due.currency),
-            Some(Payment::Succeeded { charge_id, amount, currency }) => (Some(charge_id), amount, currency),
-            // Not charged as far as we know. The charge may be on its way to the provider at this moment, so it is the
-            // provider who settles that.
-            None => (self.void(order, &due).await?, due.total, due.currency),
+        let (charge_id, amount, currency) = match to_reverse {
+            ToReverse::Done => return Ok(Reversal(None)),
+            ToReverse::Refund { charge_id, amount, currency } => (Some(charge_id), amount, currency),
+            ToReverse::NotCharged(due) => (None, due.total, due.currency),
+            ToReverse::Void(due) => (self.void(order, &due).await?, due.total, due.currency),
         };
-        let Some(charge_id) = charge_id else {
-            return Ok(Reversal(Some(Reversing { amount, currency, refund: None })));
+        let refund = match charge_id {
+            None => None,
+            Some(charge_id) if amount == 0 => Some((charge_id, NOTHING.to_owned())),
+            Some(charge_id) => {
+                let request = RefundRequest {
+                    idempotency_key: refund_key(order),
+                    charge_id: charge_id.clone(),
+                    amount,
+                    currency: currency.clone(),
+                };
+                Some((charge_id, self.provider.line.call(self.provider.refund(request)).await?))
+            }
         };
-        let request = RefundRequest {
-            idempotency_key: refund_key(order),
-            charge_id: charge_id.clone(),
-            amount,
-            currency: currency.clone(),
-        };
-        let refund_id = self.provider.line.call(self.provider.refund(request)).await?;
-        Ok(Reversal(Some(Reversing { amount, currency, refund: Some((charge_id, refund_id)) })))
+        Ok(Reversal(Some(Reversing { amount, currency, refund })))
     }
 
     async fn record(

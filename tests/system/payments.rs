@@ -1,0 +1,179 @@
+//! Payments with an outcome whatever the provider says, and amounts as it counts them.
+
+use std::{fs, path::Path};
+
+use orderflow::broker::Subscription;
+use orderflow_tests::{Answer, Charged, Order, Shop, VISA, Visitor, Web, body, key, until};
+use serde_json::{Value, json};
+
+/// What a product costs from now on. A front end that is started afterwards sells it so.
+async fn price(shop: &Shop, sku: &str, price: i64, currency: &str) {
+    shop.execute(&format!(
+        "UPDATE catalogue.products SET price = {price}, currency = '{currency}' WHERE sku = '{sku}'"
+    ))
+    .await;
+}
+
+/// The texts of all mails to customers, one after the other.
+fn mails(shop: &Shop) -> String {
+    let files = fs::read_dir(shop.mail_directory()).expect("there are mails").flatten();
+    let text = |path: &Path| {
+        let content = fs::read(path).expect("a mail");
+        let mail = mailparse::parse_mail(&content).expect("it is a mail");
+        mail.parts().filter_map(|part| part.get_body().ok()).collect::<String>()
+    };
+    files.map(|file| text(&file.path())).collect()
+}
+
+fn refused(answer: &Answer) -> (u16, Value) {
+    (answer.status.as_u16(), answer.body["errors"].clone())
+}
+
+async fn amounts(shop: &Shop, event: &str) -> i64 {
+    let sum = "SELECT coalesce(sum((data ->> 'amount')::bigint), -1) FROM messaging.event_log";
+    shop.number(&format!("{sum} WHERE event = '{event}'")).await
+}
+
+/// Stripe refuses a charge of nothing, and so the order would hang. There is nothing to ask anybody for: it is paid, and
+/// given back, by our own books alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn order_that_costs_nothing_is_paid_and_refunded_without_the_provider() {
+    let mut shop = Shop::open_with_stripe().await;
+    price(&shop, "MUG-BLUE", 0, "EUR").await;
+    price(&shop, "BATTERY-BULK", 0, "EUR").await;
+    let web = shop.start_web().await;
+    shop.start_worker(&[]).await;
+    let (shipped, refused) = (web.order("MUG-BLUE", 2, VISA).await, web.order("BATTERY-BULK", 1, VISA).await);
+    web.until_status(&shipped, "shipped").await;
+    web.until_status(&refused, "cancelled").await;
+    shop.until_quiet().await;
+    assert_eq!(shop.stripe().requests().await, 0, "Stripe was asked for nothing");
+    assert_eq!((amounts(&shop, "payment.completed").await, amounts(&shop, "payment.refunded").await), (0, 0));
+    assert!(mails(&shop).contains("You have not been charged"), "{}", mails(&shop));
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn order_that_costs_nothing_is_paid_without_the_simulated_provider_too() {
+    let mut shop = Shop::open().await;
+    price(&shop, "MUG-BLUE", 0, "EUR").await;
+    let web = shop.start_web().await;
+    shop.start_worker(&[]).await;
+    let order = web.order("MUG-BLUE", 1, VISA).await;
+    web.until_status(&order, "shipped").await;
+    assert_eq!(shop.number("SELECT count(*) FROM simulator.charges").await, 0);
+    shop.close().await;
+}
+
+/// What can never be charged is refused while the customer is still there to change it. Only with Stripe: the minimum is
+/// Stripe's own.
+#[tokio::test(flavor = "multi_thread")]
+async fn order_that_stripe_cannot_charge_is_refused_when_it_is_placed() {
+    let mut shop = Shop::open_with_stripe().await;
+    price(&shop, "MUG-BLUE", 49, "EUR").await;
+    price(&shop, "MUG-SAND", 5_124, "KWD").await;
+    let web = shop.start_web().await;
+    let place = async |sku: &str, quantity| web.place(&key(), &body(sku, quantity, VISA)).await;
+    let error = |code: &str, detail: &str| (422, json!([{ "pointer": "#/items", "code": code, "detail": detail }]));
+    let least = "Costs less than can be charged: the least is 0.50 EUR.";
+    assert_eq!(refused(&place("MUG-BLUE", 1).await), error("total_too_small", least));
+    let step = "Cannot be charged: the total has to be a multiple of 0.010 KWD.";
+    assert_eq!(refused(&place("MUG-SAND", 1).await), error("total_not_chargeable", step));
+    // The total counts: two of the first cost enough, and five of the other end in 0.
+    drop(place("MUG-BLUE", 2).await.accepted());
+    drop(place("MUG-SAND", 5).await.accepted());
+    let simulated = shop.start_web_with(&[("PAYMENT_PROVIDER", "simulated")]).await;
+    drop(simulated.place(&key(), &body("MUG-BLUE", 1, VISA)).await.accepted());
+    // Nobody works here, so there is nothing to settle.
+}
+
+/// The customer's card, so the customer's to change: they are told at once, in words, and can pay by another card. Stripe
+/// says this with 400, without a code, and means it for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn card_that_was_used_before_is_a_declined_payment_and_the_customer_is_told() {
+    let mut shop = Shop::open_with_stripe().await;
+    let web = shop.start_web().await;
+    shop.start_worker(&[]).await;
+    let message = "The provided PaymentMethod was previously used with a PaymentIntent without Customer attachment.";
+    let error = json!({ "error": { "type": "invalid_request_error", "message": message } });
+    shop.stripe().answer("confirm", 400, &error).await;
+    let order = web.order("MUG-BLUE", 1, VISA).await;
+    web.until_status(&order, "payment_failed").await;
+    shop.until_quiet().await;
+    let reason = "SELECT count(*) FROM messaging.event_log WHERE data ->> 'reason' = 'payment_method_unusable'";
+    assert_eq!(shop.number(reason).await, 1);
+    assert!(mails(&shop).contains("This means of payment cannot be used"), "{}", mails(&shop));
+    shop.stripe().answer_all().await;
+    assert_eq!(shop.stripe().charged().await, Charged { intents: 1, charges: 0, refunds: 0 });
+    shop.close().await;
+}
+
+/// What is wrong with the request itself is nobody's card: a person has to look, and the customer is told so on the page.
+/// A cancel still goes through.
+#[tokio::test(flavor = "multi_thread")]
+async fn answer_that_nobody_knows_ends_as_a_dead_letter_that_the_customer_is_told_of() {
+    let mut shop = Shop::open_with_stripe().await;
+    let web = shop.start_web().await;
+    shop.start_worker(&[]).await;
+    let error = json!({ "error": { "type": "invalid_request_error", "code": "of_next_year" } });
+    shop.stripe().answer("create", 400, &error).await;
+    let order = web.order("MUG-BLUE", 1, VISA).await;
+    let mut visitor = Visitor::new(&web);
+    visitor.get(&format!("/track/{}?t={}", order.id, order.token)).await;
+    until("the page says that a person has to look", async || {
+        let page = visitor.get(&format!("/track/{}", order.id)).await;
+        if page.text.contains("One of us has to look at your order") { Ok(()) } else { Err(page) }
+    })
+    .await;
+    // The provider was never asked for a charge of it, so nothing of it has to be undone there.
+    let before = shop.stripe().requests().await;
+    web.cancel(&order).await;
+    web.until_status(&order, "cancelled").await;
+    assert_eq!(shop.stripe().requests().await, before);
+    assert!(mails(&shop).contains("You have not been charged"), "{}", mails(&shop));
+    shop.stripe().answer_all().await;
+    shop.close_with_dead_letters(&[(Subscription::PaymentOrderCreated, 1)]).await;
+}
+
+/// Without a key that works nothing can be charged, and nothing has to be undone at Stripe either.
+#[tokio::test(flavor = "multi_thread")]
+async fn cancel_needs_no_provider_that_was_never_asked() {
+    let mut shop = Shop::open_with_stripe().await;
+    let web = shop.start_web().await;
+    let orders: Vec<Order> = web.orders(20, "MUG-BLUE", VISA).await;
+    shop.start_worker_with(&[], &[("STRIPE_SECRET_KEY", "sk_live_hush")]).await;
+    shop.workers().last_mut().expect("it runs").until_logged("the payment provider is away").await;
+    cancel_all(&web, &orders).await;
+    shop.until_orders("cancelled", 20).await;
+    shop.workers().pop().expect("it runs").stop().await;
+    shop.start_worker(&[]).await;
+    shop.until_quiet().await;
+    assert_eq!(shop.stripe().charged().await, Charged { intents: 0, charges: 0, refunds: 0 });
+    shop.close().await;
+}
+
+async fn cancel_all(web: &Web, orders: &[Order]) {
+    for order in orders {
+        web.cancel(order).await;
+    }
+}
+
+/// "To charge 5 ISK, provide an amount value of 500": 4998 would have charged 49.98 ISK.
+#[tokio::test(flavor = "multi_thread")]
+async fn amounts_are_charged_and_refunded_as_stripe_counts_them() {
+    let mut shop = Shop::open_with_stripe().await;
+    price(&shop, "MUG-BLUE", 4_998, "ISK").await;
+    price(&shop, "BATTERY-BULK", 4_998, "ISK").await;
+    let web = shop.start_web().await;
+    shop.start_worker(&[]).await;
+    let (shipped, refused) = (web.order("MUG-BLUE", 1, VISA).await, web.order("BATTERY-BULK", 1, VISA).await);
+    web.until_status(&shipped, "shipped").await;
+    web.until_status(&refused, "cancelled").await;
+    let charge = (499_800, "isk".to_owned());
+    assert_eq!(shop.stripe().amounts().await, [charge.clone(), charge]);
+    assert_eq!(shop.stripe().refunded().await, [499_800]);
+    // Ours are whole crowns: in the log, in mails and on pages.
+    assert_eq!(amounts(&shop, "payment.refunded").await, 4_998);
+    assert!(mails(&shop).contains("4998 ISK"), "{}", mails(&shop));
+    shop.close().await;
+}
