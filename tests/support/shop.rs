@@ -10,7 +10,7 @@ use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl as _};
 use orderflow::{
     broker::{Management, Subscription, Topology},
     config::{AdminConfig, DatabaseConfig},
-    store::migrations,
+    store::{Connection, migrations},
 };
 use orderflow_worker::Registry;
 use reqwest::{Client, Method};
@@ -272,8 +272,8 @@ impl Shop {
     ///
     /// # Panics
     /// When it cannot be reached.
-    pub async fn database(&self) -> AsyncPgConnection {
-        AsyncPgConnection::establish(self.database_url().as_str()).await.expect("the database can be reached")
+    pub async fn database(&self) -> Connection {
+        Connection::establish(self.database_url().as_str()).await.expect("the database can be reached")
     }
 
     /// Runs a statement.
