@@ -57,7 +57,7 @@ pub async fn database(database: &Database, stop: &CancellationToken) -> Result<(
         match ask().await {
             Ok(verdict) => return verdict,
             Err(error) => {
-                if let Some(pooler) = Pooler::refusing(&error) {
+                if let Some(pooler) = Pooler::behind(&error) {
                     return Err(pooler.into());
                 }
                 if !std::mem::replace(&mut told, true) {

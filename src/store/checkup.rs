@@ -8,8 +8,12 @@ use diesel::{
 };
 use diesel_async::{AsyncConnection as _, RunQueryDsl as _};
 use tokio_postgres::error::SqlState;
+use uuid::Uuid;
 
-use super::{ANSWER_WITHIN, Connection, Database, StoreError};
+use super::{
+    ANSWER_WITHIN, Connection, Database, StoreError,
+    idempotency::{self, Claim},
+};
 
 /// What a server says of itself.
 #[derive(Debug, Clone, QueryableByName)]
@@ -53,12 +57,9 @@ const TRIAL: &str =
 pub async fn try_writing(connection: &mut Connection) -> Result<(), StoreError> {
     let tried = connection
         .transaction::<(), StoreError, _>(async |connection| {
-            diesel::sql_query(
-                "INSERT INTO orders.idempotency_keys (key, fingerprint, order_id, created_at)
-                 VALUES ('orderflow doctor ' || gen_random_uuid(), decode(repeat('00', 32), 'hex'), gen_random_uuid(), now())",
-            )
-            .execute(connection)
-            .await?;
+            let key = format!("orderflow doctor {}", Uuid::now_v7());
+            let trial = Claim { key: &key, fingerprint: &[0; 32], order_id: Uuid::now_v7(), created_at: Utc::now() };
+            idempotency::claim(connection, &[trial]).await?;
             diesel::sql_query(TRIAL).execute(connection).await?;
             Err(DieselError::RollbackTransaction.into())
         })
@@ -81,7 +82,8 @@ pub enum Pooler {
     /// It accepts connections and drops the settings.
     #[error(
         "a pooler at DATABASE_URL drops the time-outs that every connection asks for (statement_timeout, lock_timeout, \
-         idle_in_transaction_session_timeout): connect to PostgreSQL itself, or set them by ALTER ROLE ... SET"
+         idle_in_transaction_session_timeout): connect to PostgreSQL itself, or use the pooler's session mode and set \
+         them by ALTER ROLE ... SET"
     )]
     DropsSettings,
     /// Two connections to it are one session.
@@ -93,11 +95,15 @@ pub enum Pooler {
 }
 
 impl Pooler {
-    /// The pooler that this refusal to connect comes from: PostgreSQL itself takes all that we ask for.
+    /// The pooler that this error comes from. PostgreSQL itself takes all settings that we ask for, and a session of its
+    /// own has exactly the statements that we prepared in it.
     #[must_use]
-    pub fn refusing(error: &StoreError) -> Option<Self> {
-        let refused = matches!(error, StoreError::Pool(_)) && error.state() == Some(&SqlState::PROTOCOL_VIOLATION);
-        refused.then_some(Self::RefusesSettings)
+    pub fn behind(error: &StoreError) -> Option<Self> {
+        match *error.state()? {
+            SqlState::PROTOCOL_VIOLATION if matches!(error, StoreError::Pool(_)) => Some(Self::RefusesSettings),
+            SqlState::UNDEFINED_PSTATEMENT | SqlState::DUPLICATE_PSTATEMENT => Some(Self::MixesSessions),
+            _ => None,
+        }
     }
 }
 
@@ -106,16 +112,17 @@ impl Pooler {
 /// # Errors
 /// Those of the database.
 pub async fn find_pooler(database: &Database) -> Result<Option<Pooler>, StoreError> {
-    let (one, other) = database
+    let (one, other, again) = database
         .run(ANSWER_WITHIN, async |first: &mut Connection| {
             let one = Session::of(first).await?;
             // While the first is in use, so this is another connection.
             let second = async |second: &mut Connection| Session::of(second).await;
-            Ok::<_, StoreError>((one, database.run(ANSWER_WITHIN, second).await?))
+            let other = database.run(ANSWER_WITHIN, second).await?;
+            Ok::<_, StoreError>((one, other, Session::of(first).await?))
         })
         .await?;
-    // PostgreSQL has a process for each connection.
-    Ok(if one.process == other.process {
+    // PostgreSQL has a process for each connection, and the same one for as long as it lives.
+    Ok(if one.process == other.process || one.process != again.process {
         Some(Pooler::MixesSessions)
     } else if !one.has_timeouts {
         Some(Pooler::DropsSettings)

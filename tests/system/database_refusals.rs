@@ -149,7 +149,7 @@ async fn no_state_that_time_mends_makes_a_dead_letter() {
         if moving == 0 { Ok(()) } else { Err(moving) }
     })
     .await;
-    place(&web).await.accepted();
+    drop(place(&web).await.accepted());
     shop.until_settled().await;
     no_attempt_was_used(&shop).await;
     shop.close().await;

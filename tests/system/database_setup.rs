@@ -112,8 +112,16 @@ async fn a_pooler_that_cannot_be_worked_with_is_named_at_the_start() {
     for (settings, says) in [
         ("pool_mode = session".to_owned(), "refuses the time-outs"),
         (format!("pool_mode = session\n{ignoring}"), "drops the time-outs"),
+        // It may show by either.
+        (format!("pool_mode = transaction\n{ignoring}"), "pooler at DATABASE_URL"),
         (format!("pool_mode = transaction\n{ignoring}"), "works in transaction mode"),
     ] {
+        if says == "works in transaction mode" {
+            let name = shop.name();
+            let given = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"]
+                .map(|setting| format!("ALTER DATABASE {name} SET {setting} = '10s'"));
+            execute(&shop, &given.join("; ")).await;
+        }
         let (_child, url, _directory) = bouncer(&shop, &settings).await;
         let url = url.to_string();
         let there = [("DATABASE_URL", url.as_str())];

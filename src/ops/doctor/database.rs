@@ -42,7 +42,7 @@ pub async fn check(found: &mut Checkup, config: &DatabaseConfig) -> Option<Index
     let mut connection = match database.connection().await {
         Ok(connection) => connection,
         Err(error) => {
-            if let Some(pooler) = checkup::Pooler::refusing(&error) {
+            if let Some(pooler) = checkup::Pooler::behind(&error) {
                 found.found("database", pooler.to_string(), "`orderflow config` shows DATABASE_URL");
                 return None;
             }
