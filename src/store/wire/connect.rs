@@ -1,4 +1,4 @@
-//! Opens a connection on a socket that is read along. tokio-postgres connects by itself too, but only over a socket of
+//! Opens a connection on a socket that is read along. tokio-postgres can connect too, but only over a socket of
 //! its own, in which nothing can be read.
 
 use std::{io, path::Path, sync::Arc, time::Duration};
