@@ -51,6 +51,13 @@ install_servers() {
     install_stopped "${packages[@]}"
 }
 
+# The pooler that a test of the start puts between us and PostgreSQL.
+install_pooler() {
+    local packages=()
+    [ -x /usr/sbin/pgbouncer ] || packages+=(pgbouncer)
+    install_stopped "${packages[@]}"
+}
+
 # promtool comes with the first of them, amtool with the second.
 install_monitoring() {
     local packages=()

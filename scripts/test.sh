@@ -24,6 +24,7 @@ need_command cc gcc libc6-dev
 if [ "$FULL" = yes ]; then
     # Its tests run the real ones, with the rules of monitoring/.
     install_monitoring
+    install_pooler
     "$HERE/browser.sh" --full
 else
     "$HERE/browser.sh"

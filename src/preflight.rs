@@ -5,7 +5,11 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     broker::{Backoff, BrokerCheck, NotReady, names},
     config::RetryDelays,
-    store::{ANSWER_WITHIN, Database, StoreError, migrations},
+    store::{
+        ANSWER_WITHIN, Database, StoreError,
+        checkup::{self, Pooler},
+        migrations,
+    },
     telemetry,
 };
 
@@ -15,6 +19,9 @@ pub enum NotSetUp {
     /// Tables are missing or old.
     #[error("the database is not up to date: run `orderflow migrate`")]
     Database,
+    /// What answers is no PostgreSQL that we can work with.
+    #[error(transparent)]
+    Pooler(#[from] Pooler),
     /// An exchange or queue is missing.
     #[error("RabbitMQ is not set up: {0}")]
     Broker(NotReady),
@@ -31,28 +38,35 @@ pub enum NotSetUp {
     },
 }
 
-/// Waits until the database answers, and checks that its tables are up to date. Returns early when `stop` is cancelled.
+/// Waits until the database answers, and checks that its tables are up to date and that no pooler is in between that
+/// cannot be worked with. Returns early when `stop` is cancelled.
 ///
 /// # Errors
-/// [`NotSetUp::Database`].
+/// [`NotSetUp::Database`] and [`NotSetUp::Pooler`].
 pub async fn database(database: &Database, stop: &CancellationToken) -> Result<(), NotSetUp> {
-    let ask = async || -> Result<bool, StoreError> {
-        database.run(ANSWER_WITHIN, async |connection| migrations::are_current(connection).await).await
+    let ask = async || -> Result<Result<(), NotSetUp>, StoreError> {
+        if let Some(pooler) = checkup::find_pooler(database).await? {
+            return Ok(Err(pooler.into()));
+        }
+        let current = database.run(ANSWER_WITHIN, async |connection| migrations::are_current(connection).await).await?;
+        Ok(if current { Ok(()) } else { Err(NotSetUp::Database) })
     };
     let mut backoff = Backoff::default();
     let mut told = false;
     while !stop.is_cancelled() {
         match ask().await {
-            Ok(true) => return Ok(()),
-            Ok(false) => return Err(NotSetUp::Database),
-            Err(error) if !told => {
-                told = true;
-                tracing::warn!(
-                    error = telemetry::chain(&error),
-                    "PostgreSQL cannot be reached; trying again. Is it running, and is DATABASE_URL right?"
-                );
+            Ok(verdict) => return verdict,
+            Err(error) => {
+                if let Some(pooler) = Pooler::behind(&error) {
+                    return Err(pooler.into());
+                }
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!(
+                        error = telemetry::chain(&error),
+                        "PostgreSQL cannot be reached; trying again. Is it running, and is DATABASE_URL right?"
+                    );
+                }
             }
-            Err(_) => {}
         }
         wait(&mut backoff, stop).await;
     }

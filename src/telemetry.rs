@@ -2,18 +2,29 @@
 
 use std::io::IsTerminal as _;
 
-use tracing::Subscriber;
+use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::{
-    EnvFilter, Layer, fmt, layer::SubscriberExt as _, registry::LookupSpan, util::SubscriberInitExt as _,
+    EnvFilter, Layer, filter::filter_fn, fmt, layer::SubscriberExt as _, registry::LookupSpan,
+    util::SubscriberInitExt as _,
 };
 
 use crate::config::{LogConfig, LogFormat};
+
+/// Our own code, which logs no personal data. Below `info` every library logs what passes through it: tokio-postgres the
+/// parameters of statements, lapin whole frames, lettre the dialogue with a mail server, hyper headers.
+const OWN: &[&str] = &["orderflow", "orderflow_worker"];
+
+/// Whether a line may be written at all, whatever `RUST_LOG` asks for.
+fn may_be_logged(metadata: &Metadata<'_>) -> bool {
+    let library = metadata.target().split("::").next().unwrap_or_default();
+    *metadata.level() <= Level::INFO || OWN.contains(&library)
+}
 
 /// Starts logging to standard error, once for the process. A second call changes nothing.
 pub fn init(config: &LogConfig) {
     // The filter was checked when the settings were read.
     let filter = EnvFilter::try_new(&config.filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let registry = tracing_subscriber::registry().with(filter);
+    let registry = tracing_subscriber::registry().with(filter).with(filter_fn(may_be_logged));
     // Colours are for people at a terminal who did not decline them (https://no-color.org).
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let layer = fmt::layer().with_writer(std::io::stderr).with_ansi(colours);

@@ -6,15 +6,15 @@ use diesel::{
     QueryableByName,
     sql_types::{BigInt, Text, Uuid as SqlUuid},
 };
-use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
-use orderflow::store::event_log;
+use diesel_async::RunQueryDsl as _;
+use orderflow::store::{Connection, event_log};
 use orderflow_tests::{Left, Shop};
 use uuid::Uuid;
 
 /// A look into a shop.
 pub struct Ledger<'s> {
     shop: &'s Shop,
-    connection: AsyncPgConnection,
+    connection: Connection,
 }
 
 #[derive(QueryableByName)]

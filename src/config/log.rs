@@ -7,7 +7,7 @@ pub(super) const RUST_LOG: Setting = Setting {
     name: "RUST_LOG",
     default: Some("info,lapin=off,actix_server=warn"),
     secret: false,
-    meaning: "what is logged, as a tracing filter such as info or orderflow=debug,warn",
+    meaning: "what is logged, as a tracing filter such as info or orderflow=debug,warn; libraries log at info at most",
 };
 pub(super) const LOG_FORMAT: Setting =
     Setting { name: "LOG_FORMAT", default: Some("text"), secret: false, meaning: "text for people, json for machines" };

@@ -2,16 +2,20 @@
 
 use std::{
     ops::{Deref, DerefMut},
+    sync::Arc,
     time::Duration,
 };
 
-use deadpool::{Runtime, managed::Timeouts};
+use deadpool::{
+    Runtime,
+    managed::{TimeoutType, Timeouts},
+};
 use diesel::ConnectionError;
 use diesel_async::{
-    AsyncConnection as _, AsyncPgConnection, RunQueryDsl as _,
+    RunQueryDsl as _,
     pooled_connection::{
         AsyncDieselConnectionManager, ManagerConfig, PoolableConnection as _, RecyclingMethod,
-        deadpool::{Object, Pool},
+        deadpool::{Object, Pool, PoolError},
     },
 };
 use futures::FutureExt as _;
@@ -19,23 +23,16 @@ use secrecy::ExposeSecret as _;
 use tokio::{runtime::Handle, time::Instant};
 use url::Url;
 
-use super::StoreError;
-use crate::{config::DatabaseConfig, metrics};
+use super::{
+    StoreError,
+    wire::{Condition, Connection, Sightings},
+};
+use crate::{config::DatabaseConfig, metrics, telemetry};
 
-/// A connection on which statements run; whoever holds it owns the transaction.
-pub type Connection = AsyncPgConnection;
-
-/// A connection that goes back to its pool, unless a transaction on it was left open by a panic or a time-out: then it is
-/// closed. In the pool it would keep its locks until somebody is given it, which may be long, and the next attempt would
-/// wait for them in vain.
-pub struct PooledConnection(Option<Object<AsyncPgConnection>>);
-
-impl PooledConnection {
-    /// Closes it.
-    fn give_up(mut self) {
-        drop(self.0.take().map(Object::take));
-    }
-}
+/// A connection that goes back to its pool, unless it is broken: then it is closed. Broken is one whose transaction was
+/// left open by a panic or a time-out, which would keep its locks in the pool; one that the server has ended; and one
+/// whose session is read-only, which it stays when the database is not any more.
+pub struct PooledConnection(Option<Object<Connection>>);
 
 impl Drop for PooledConnection {
     fn drop(&mut self) {
@@ -48,9 +45,9 @@ impl Drop for PooledConnection {
 }
 
 impl Deref for PooledConnection {
-    type Target = AsyncPgConnection;
+    type Target = Connection;
 
-    fn deref(&self) -> &AsyncPgConnection {
+    fn deref(&self) -> &Connection {
         match &self.0 {
             Some(connection) => connection,
             None => unreachable!("only dropping takes it"),
@@ -59,7 +56,7 @@ impl Deref for PooledConnection {
 }
 
 impl DerefMut for PooledConnection {
-    fn deref_mut(&mut self) -> &mut AsyncPgConnection {
+    fn deref_mut(&mut self) -> &mut Connection {
         match &mut self.0 {
             Some(connection) => connection,
             None => unreachable!("only dropping takes it"),
@@ -86,7 +83,8 @@ const SOCKET_OPTIONS: [(&str, &str); 4] =
 /// A bounded pool of connections. Cheap to clone.
 #[derive(Clone)]
 pub struct Database {
-    pool: Pool<AsyncPgConnection>,
+    pool: Pool<Connection>,
+    sightings: Arc<Sightings>,
 }
 
 impl std::fmt::Debug for Database {
@@ -106,28 +104,35 @@ impl Database {
     /// When the URL cannot be read.
     pub fn new(config: &DatabaseConfig, program: &str, size: usize) -> Result<Self, ConnectionError> {
         let runtime = Handle::current();
+        let sightings = Arc::new(Sightings::default());
+        let seen = Arc::clone(&sightings);
+        let settings = parsed(&with_options(config, program)?)?;
         let mut manager = ManagerConfig::default();
         // A dead connection shows at its first statement, and every caller has to cope with that anyway.
         manager.recycling_method = RecyclingMethod::Fast;
-        manager.custom_setup = Box::new(move |url| {
-            let url = url.to_owned();
-            let establishing = runtime.spawn(async move { AsyncPgConnection::establish(&url).await });
-            async move { establishing.await.map_err(|error| ConnectionError::BadConnection(error.to_string()))? }
-                .boxed()
+        manager.custom_setup = Box::new(move |_| {
+            let (settings, seen) = (settings.clone(), Arc::clone(&seen));
+            let opening = runtime.spawn(async move { Connection::open(&settings, seen).await });
+            async move { opening.await.map_err(|error| ConnectionError::BadConnection(error.to_string()))? }.boxed()
         });
-        let url = with_options(config, program)?;
         let timeouts = Timeouts {
             wait: Some(WAIT_FOR_CONNECTION),
             create: Some(WAIT_FOR_CONNECTION),
             recycle: Some(WAIT_FOR_CONNECTION),
         };
-        let pool = Pool::builder(AsyncDieselConnectionManager::new_with_config(url, manager))
+        let pool = Pool::builder(AsyncDieselConnectionManager::new_with_config("", manager))
             .max_size(size)
             .timeouts(timeouts)
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(|error| ConnectionError::BadConnection(error.to_string()))?;
-        Ok(Self { pool })
+        Ok(Self { pool, sightings })
+    }
+
+    /// What the database lately showed to be unable to do. Costs no statement.
+    #[must_use]
+    pub fn condition(&self) -> Condition {
+        self.sightings.condition()
     }
 
     /// Tells the metrics how the pool is now.
@@ -154,7 +159,7 @@ impl Database {
         match tokio::time::timeout_at(deadline, work(&mut connection)).await {
             Ok(outcome) => outcome,
             Err(_) => {
-                connection.give_up();
+                connection.spoil();
                 Err(late().into())
             }
         }
@@ -173,7 +178,7 @@ impl Database {
     /// # Errors
     /// As for [`Database::connection`].
     pub async fn own_connection(&self) -> Result<Connection, StoreError> {
-        Ok(Object::take(self.pool.get().await?))
+        Ok(Object::take(self.pooled().await?))
     }
 
     /// A connection, after at most ten seconds. Who takes one bounds what they do with it, in a transaction, so that it is
@@ -182,8 +187,24 @@ impl Database {
     /// # Errors
     /// When none is free or can be made in time.
     pub async fn connection(&self) -> Result<PooledConnection, StoreError> {
-        Ok(PooledConnection(Some(self.pool.get().await?)))
+        Ok(PooledConnection(Some(self.pooled().await?)))
     }
+
+    async fn pooled(&self) -> Result<Object<Connection>, StoreError> {
+        let got = self.pool.get().await;
+        match &got {
+            Ok(_) => self.sightings.reached(),
+            // That all connections are busy says nothing about the server.
+            Err(PoolError::Timeout(TimeoutType::Wait)) => {}
+            Err(_) => self.sightings.note(Condition::Unavailable),
+        }
+        Ok(got?)
+    }
+}
+
+/// A URL as the driver reads it.
+fn parsed(url: &str) -> Result<tokio_postgres::Config, ConnectionError> {
+    url.parse().map_err(|error| ConnectionError::InvalidConnectionUrl(telemetry::chain(&error)))
 }
 
 fn with_options(config: &DatabaseConfig, program: &str) -> Result<String, ConnectionError> {

@@ -1,17 +1,25 @@
 //! What can go wrong between us and PostgreSQL, sorted by what helps.
+//!
+//! The one place that decides by SQLSTATE. Never by a message: that is in the server's language.
 
-use diesel::result::{DatabaseErrorKind, Error as DieselError};
-use diesel_async::pooled_connection::deadpool::PoolError;
+use diesel::result::{ConnectionError, DatabaseErrorKind, Error as DieselError};
+use diesel_async::pooled_connection::{PoolError as SetupError, deadpool::PoolError};
+use tokio_postgres::error::SqlState;
+
+use super::wire::Refusal;
 
 /// A failure of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// No connection could be had: the database is away, or all connections were busy for too long.
+    /// No connection could be had: the database is unavailable, or all connections were busy for too long.
     #[error("no database connection")]
-    Pool(#[from] PoolError),
-    /// A statement failed.
+    Pool(#[source] PoolError),
+    /// PostgreSQL answered with an error.
     #[error("the database refused a statement")]
-    Query(#[from] DieselError),
+    Refused(#[source] Refusal),
+    /// A statement failed otherwise.
+    #[error("a statement failed")]
+    Query(#[source] DieselError),
     /// A transaction took longer than it may.
     #[error("the database did not answer within {0:?}")]
     TimedOut(std::time::Duration),
@@ -23,42 +31,192 @@ pub enum StoreError {
     Corrupt(String),
 }
 
+impl From<DieselError> for StoreError {
+    fn from(error: DieselError) -> Self {
+        match Refusal::from_diesel(error) {
+            Ok(refusal) => Self::Refused(refusal),
+            Err(other) => Self::Query(other),
+        }
+    }
+}
+
+impl From<PoolError> for StoreError {
+    fn from(error: PoolError) -> Self {
+        Self::Pool(error)
+    }
+}
+
+/// What helps against an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    /// The transaction is tried again at once: it met another one. A batch that keeps failing succeeds in parts.
+    Retry,
+    /// Time, or an operator: the database or the installation cannot do it now, whatever is asked. No data is at fault.
+    Wait,
+    /// Nothing: the data itself is refused.
+    None,
+}
+
 impl StoreError {
-    /// The database cannot be reached or is going down: the same work will succeed once it is back.
+    /// Its SQLSTATE, where PostgreSQL gave one.
+    #[must_use]
+    pub fn state(&self) -> Option<&SqlState> {
+        match self {
+            Self::Refused(refusal) => Some(refusal.state()),
+            Self::Pool(PoolError::Backend(SetupError::ConnectionError(
+                ConnectionError::CouldntSetupConfiguration(error),
+            ))) => Refusal::state_in(error),
+            _ => None,
+        }
+    }
+
+    /// What helps.
+    #[must_use]
+    pub fn remedy(&self) -> Remedy {
+        match self {
+            Self::Pool(_) | Self::TimedOut(_) => Remedy::Wait,
+            Self::Refused(refusal) => remedy(refusal.state()),
+            Self::Query(error) => match error {
+                // The connection went away in the middle.
+                DieselError::BrokenTransactionManager
+                | DieselError::RollbackErrorOnCommit { .. }
+                | DieselError::DatabaseError(
+                    DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand,
+                    _,
+                ) => Remedy::Wait,
+                _ => Remedy::None,
+            },
+            Self::Json(_) | Self::Corrupt(_) => Remedy::None,
+        }
+    }
+
+    /// The same work will succeed later, as it is.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
-        match self {
-            Self::Pool(_) | Self::TimedOut(_) => true,
-            Self::Query(DieselError::DatabaseError(kind, information)) => {
-                matches!(kind, DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand)
-                    // Diesel has no kinds for these: PostgreSQL's messages for 57P01, 57P02 and 57P03.
-                    || ["terminating connection", "the database system is", "connection closed", "error communicating with the server"]
-                        .iter()
-                        .any(|text| information.message().contains(text))
-            }
-            // The transaction manager is broken: the connection went away in the middle.
-            Self::Query(DieselError::BrokenTransactionManager | DieselError::RollbackErrorOnCommit { .. }) => true,
-            Self::Query(_) | Self::Json(_) | Self::Corrupt(_) => false,
-        }
+        self.remedy() != Remedy::None
+    }
+
+    /// Another transaction was in the way: the same work may succeed at once.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        self.remedy() == Remedy::Retry
     }
 
     /// A unique key was taken.
     #[must_use]
     pub fn is_unique_violation(&self) -> bool {
-        matches!(self, Self::Query(DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, _)))
+        self.state() == Some(&SqlState::UNIQUE_VIOLATION)
     }
 
     /// A statement took longer than it may.
     #[must_use]
     pub fn is_statement_timeout(&self) -> bool {
-        matches!(self, Self::Query(DieselError::DatabaseError(_, information))
-            if information.message().contains("due to statement timeout"))
+        self.state() == Some(&SqlState::QUERY_CANCELED)
     }
 
     /// Another transaction held a lock for longer than we wait for one.
     #[must_use]
     pub fn is_lock_timeout(&self) -> bool {
-        matches!(self, Self::Query(DieselError::DatabaseError(_, information))
-            if information.message().contains("due to lock timeout"))
+        self.state() == Some(&SqlState::LOCK_NOT_AVAILABLE)
+    }
+
+    /// An error of PostgreSQL, for tests.
+    #[cfg(test)]
+    pub fn refused(state: SqlState) -> Self {
+        Self::Refused(Refusal::new(state, Box::new(String::from("made for a test"))))
+    }
+}
+
+/// What helps against an error with this state. PostgreSQL's appendix "Error Codes" lists them all.
+fn remedy(state: &SqlState) -> Remedy {
+    match *state {
+        // A commit whose outcome is unknown: the keys of the next attempt find out.
+        SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN => return Remedy::Wait,
+        // Cancelled by a time-out or by an operator; a smaller batch takes less time.
+        SqlState::QUERY_CANCELED | SqlState::LOCK_NOT_AVAILABLE | SqlState::OBJECT_IN_USE => return Remedy::Retry,
+        SqlState::T_R_INTEGRITY_CONSTRAINT_VIOLATION => return Remedy::None,
+        SqlState::READ_ONLY_SQL_TRANSACTION | SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT => return Remedy::Wait,
+        // A right, table or column is missing, or a prepared statement behind a pooler: the installation is at fault.
+        SqlState::INSUFFICIENT_PRIVILEGE
+        | SqlState::UNDEFINED_TABLE
+        | SqlState::UNDEFINED_COLUMN
+        | SqlState::UNDEFINED_FUNCTION
+        | SqlState::DUPLICATE_PSTATEMENT
+        | SqlState::UNDEFINED_PSTATEMENT => return Remedy::Wait,
+        _ => {}
+    }
+    match state.code().get(..2) {
+        // Transaction rollback: serialization failure, deadlock.
+        Some("40") => Remedy::Retry,
+        // Connection exception; invalid authorization; invalid catalogue or schema name; insufficient resources (disk,
+        // memory, connections); operator intervention; system error (input and output).
+        Some("08" | "26" | "28" | "3D" | "3F" | "53" | "57" | "58") => Remedy::Wait,
+        _ => Remedy::None,
+    }
+}
+
+/// Whether a connection on which this was said fails again at whatever it is used for next, while a new one may not.
+pub(super) fn spoils(state: &SqlState) -> bool {
+    match *state {
+        // A session stays read-only, whatever the database becomes.
+        SqlState::READ_ONLY_SQL_TRANSACTION
+        // A prepared statement whose table has changed ("cached plan must not change result type"), or is not there.
+        | SqlState::FEATURE_NOT_SUPPORTED
+        | SqlState::UNDEFINED_PSTATEMENT
+        | SqlState::DUPLICATE_PSTATEMENT
+        | SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT => true,
+        SqlState::QUERY_CANCELED => false,
+        _ => matches!(state.code().get(..2), Some("08" | "26" | "57" | "58" | "XX")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every state of the trial, and its neighbours in PostgreSQL's appendix.
+    #[test]
+    fn states_are_sorted_by_what_helps() {
+        for (remedy, states) in [
+            (Remedy::Retry, "40000 40001 40P01 55P03 55006 57014"),
+            (
+                Remedy::Wait,
+                "08000 08001 08003 08006 08P01 25006 25P03 26000 28000 28P01 3D000 3F000 40003 42501 42P01 42703 42P05 \
+                 53000 53100 53200 53300 53400 57000 57P01 57P02 57P03 57P04 57P05 58000 58030 58P01",
+            ),
+            (Remedy::None, "22001 22003 22P02 22P05 23502 23503 23505 23514 23P01 25P02 40002 42601 P0001 XX001"),
+        ] {
+            for state in states.split_ascii_whitespace() {
+                let error = StoreError::refused(SqlState::from_code(state));
+                assert_eq!(error.remedy(), remedy, "{state}");
+                assert_eq!(error.is_unavailable(), remedy != Remedy::None, "{state}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_connection_is_spoiled_by_what_will_be_so_the_next_time() {
+        for (spoiled, states) in
+            [(true, "08P01 0A000 25006 26000 42P05 57P01 58030 XX000"), (false, "23505 40001 40P01 53100 55P03 57014")]
+        {
+            for state in states.split_ascii_whitespace() {
+                assert_eq!(spoils(&SqlState::from_code(state)), spoiled, "{state}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_sorted_by_a_state_is_sorted_by_its_kind() {
+        let closed = DatabaseErrorKind::UnableToSendCommand;
+        for (error, remedy) in [
+            (StoreError::from(DieselError::DatabaseError(closed, Box::new("x".to_owned()))), Remedy::Wait),
+            (DieselError::BrokenTransactionManager.into(), Remedy::Wait),
+            (StoreError::TimedOut(std::time::Duration::ZERO), Remedy::Wait),
+            (StoreError::Pool(PoolError::Closed), Remedy::Wait),
+            (DieselError::NotFound.into(), Remedy::None),
+            (StoreError::Corrupt(String::new()), Remedy::None),
+        ] {
+            assert_eq!(error.remedy(), remedy, "{error}");
+        }
     }
 }

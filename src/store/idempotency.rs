@@ -116,6 +116,15 @@ pub async fn wait_briefly(connection: &mut Connection) -> Result<(), StoreError>
     Ok(())
 }
 
+/// Takes the lock on the table that claiming takes: where this succeeds, a later wait is for a key.
+///
+/// # Errors
+/// Those of the database.
+pub async fn lock_table(connection: &mut Connection) -> Result<(), StoreError> {
+    diesel::sql_query("LOCK TABLE orders.idempotency_keys IN ROW EXCLUSIVE MODE").execute(connection).await?;
+    Ok(())
+}
+
 /// Forgets up to `limit` keys that are older than 24 hours, the oldest first; returns how many it forgot. Several
 /// processes may do so at once: none waits for another.
 ///

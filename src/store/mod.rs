@@ -33,6 +33,8 @@ pub mod search;
 pub mod stock;
 pub mod story;
 mod text;
+mod wire;
 
-pub use database::{ANSWER_WITHIN, Connection, Database, PooledConnection};
-pub use error::StoreError;
+pub use database::{ANSWER_WITHIN, Database, PooledConnection};
+pub use error::{Remedy, StoreError};
+pub use wire::{Condition, Connection};

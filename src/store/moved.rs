@@ -3,17 +3,13 @@
 //! It is a hint: what is said after a commit may be lost, with the process that was to say it for example. Whoever listens
 //! also looks by itself now and then. Never said in a business transaction, since commits with a NOTIFY wait for one another.
 
-use std::{
-    pin::pin,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use diesel::{
     result::{DatabaseErrorKind, Error as DieselError},
     sql_types::{Array, Text},
 };
-use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
-use futures::StreamExt as _;
+use diesel_async::RunQueryDsl as _;
 use tokio::{
     sync::mpsc::{self, error::TryRecvError},
     time::timeout,
@@ -122,7 +118,7 @@ fn ids(payload: &str) -> impl Iterator<Item = Uuid> {
 }
 
 /// Hears which orders have moved, on a connection of its own.
-pub struct Listener(AsyncPgConnection);
+pub struct Listener(Connection);
 
 impl Listener {
     /// Begins to listen: what is said from now on is heard.
@@ -142,15 +138,11 @@ impl Listener {
     pub async fn listen(mut self, heard: impl Fn(&mut dyn Iterator<Item = Uuid>)) -> StoreError {
         loop {
             let asked = Instant::now();
-            {
-                let mut notes = pin!(self.0.notifications_stream());
-                while let Some(left) = ASK_EVERY.checked_sub(asked.elapsed()) {
-                    match timeout(left, notes.next()).await {
-                        Ok(Some(Ok(note))) => heard(&mut ids(&note.payload)),
-                        Ok(Some(Err(error))) => return error.into(),
-                        Ok(None) => return closed(),
-                        Err(_) => break,
-                    }
+            while let Some(left) = ASK_EVERY.checked_sub(asked.elapsed()) {
+                match timeout(left, self.0.notification()).await {
+                    Ok(Some(note)) => heard(&mut ids(note.payload())),
+                    Ok(None) => return closed(),
+                    Err(_) => break,
                 }
             }
             let asking = diesel::sql_query("SELECT 1").execute(&mut self.0);

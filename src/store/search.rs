@@ -5,7 +5,7 @@ use diesel::{
     QueryableByName,
     sql_types::{BigInt, Bool, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
-use diesel_async::RunQueryDsl as _;
+use diesel_async::{AsyncConnection as _, RunQueryDsl as _};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -84,9 +84,8 @@ const COLUMNS: &str =
 /// Those of the database; that a statement took too long is one ([`StoreError::is_statement_timeout`]).
 pub async fn orders(connection: &mut Connection, search: &Search) -> Result<Part, StoreError> {
     connection
-        .build_transaction()
-        .read_only()
-        .run::<_, StoreError, _>(async |connection| {
+        .transaction::<_, StoreError, _>(async |connection| {
+            diesel::sql_query("SET TRANSACTION READ ONLY").execute(connection).await?;
             diesel::sql_query(BOUND).execute(connection).await?;
             // There is no index on the status, since each order's changes some three times.
             let floor = match (&search.wanted, &search.status) {

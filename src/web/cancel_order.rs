@@ -90,7 +90,7 @@ async fn cancel(database: &Database, relay: &Relay, id: Uuid) -> Result<CancelRe
                 relay.submit(events);
                 return Ok(CancelRequest::Requested(Vec::new()));
             }
-            Err(error) if error.is_unique_violation() && tries < TRIES => {
+            Err(error) if (error.is_unique_violation() || error.is_passing()) && tries < TRIES => {
                 let pause = Duration::from_millis(rand::rng().random_range(2..20));
                 tokio::time::sleep(pause).await;
             }

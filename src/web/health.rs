@@ -68,7 +68,9 @@ pub async fn ready(app: Data<App>) -> Result<HttpResponse, Problem> {
     if app.catalogue.current().is_none() || !app.gate.is_measured() {
         return Err(Problem::new(Code::NotReady, "Starting: the database has not been reached yet."));
     }
-    Ok(HttpResponse::Ok()
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .json(json!({ "status": "ready", "broker": app.broker.as_str() })))
+    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(json!({
+        "status": "ready",
+        "broker": app.broker.as_str(),
+        "database": app.database.condition().as_str(),
+    })))
 }

@@ -56,8 +56,35 @@ pub struct Intake {
 struct Batch {
     orders: Vec<Placement>,
     redraws: u8,
-    /// Whether to wait only briefly for a key that another transaction holds.
+    /// Whether to wait only briefly for a lock that another transaction holds.
     briefly: bool,
+}
+
+/// Why a batch is not stored.
+enum Refused {
+    /// Another transaction holds one of the keys.
+    KeyHeld(StoreError),
+    /// Anything else.
+    Store(StoreError),
+}
+
+impl Refused {
+    fn error(&self) -> &StoreError {
+        let (Self::KeyHeld(error) | Self::Store(error)) = self;
+        error
+    }
+}
+
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<diesel::result::Error> for Refused {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Store(error.into())
+    }
 }
 
 /// What is known of each key once its batch is through.
@@ -127,16 +154,16 @@ impl Intake {
         while let Some(batch) = work.pop() {
             match self.attempt(&batch).await {
                 Ok(stored) => known.extend(stored.into_iter().map(|stored| (stored.key.clone(), Ok(stored)))),
-                Err(error) => match after(&error, batch, deadline) {
+                Err(refused) => match after(&refused, batch, deadline) {
                     Next::Again(batch) => {
-                        if error.is_unavailable() {
+                        if refused.error().is_unavailable() {
                             tokio::time::sleep(PAUSE).await;
                         }
                         work.push(batch);
                     }
                     Next::Halves(one, other) => work.extend([one, other]),
                     Next::GiveUp(batch, why) => {
-                        report(&error, &batch, why);
+                        report(refused.error(), &batch, why);
                         known.extend(batch.orders.into_iter().map(|order| (order.key, Err(why))));
                     }
                 },
@@ -146,11 +173,11 @@ impl Intake {
     }
 
     /// One transaction. An error says nothing about what is stored: the commit itself may have failed on its way back.
-    async fn attempt(&self, batch: &Batch) -> Result<Vec<Stored>, StoreError> {
+    async fn attempt(&self, batch: &Batch) -> Result<Vec<Stored>, Refused> {
         use diesel_async::AsyncConnection as _;
 
         let mut connection = self.database.connection().await?;
-        let storing = connection.transaction::<_, StoreError, _>(async |connection| store(connection, batch).await);
+        let storing = connection.transaction::<_, Refused, _>(async |connection| store(connection, batch).await);
         match tokio::time::timeout(TRANSACTION, storing).await {
             Ok(done) => {
                 let (stored, outgoing) = done?;
@@ -158,7 +185,7 @@ impl Intake {
                 self.relay.submit(outgoing);
                 Ok(stored)
             }
-            Err(_) => Err(StoreError::TimedOut(TRANSACTION)),
+            Err(_) => Err(StoreError::TimedOut(TRANSACTION).into()),
         }
     }
 }
@@ -170,8 +197,12 @@ enum Next {
     GiveUp(Batch, NotPlaced),
 }
 
-fn after(error: &StoreError, mut batch: Batch, deadline: Instant) -> Next {
-    if error.is_unavailable() {
+fn after(refused: &Refused, mut batch: Batch, deadline: Instant) -> Next {
+    let error = refused.error();
+    let key_held = matches!(refused, Refused::KeyHeld(_));
+    if error.is_unavailable() && !key_held {
+        // A lock that was not had may be a key's: the next attempt finds out.
+        batch.briefly |= error.is_lock_timeout();
         let again = Instant::now() + PAUSE < deadline;
         return if again { Next::Again(batch) } else { Next::GiveUp(batch, NotPlaced::Unavailable) };
     }
@@ -188,8 +219,7 @@ fn after(error: &StoreError, mut batch: Batch, deadline: Instant) -> Next {
         let part = |orders| Batch { orders, redraws: 0, briefly: true };
         return Next::Halves(part(batch.orders), part(other));
     }
-    let why = if error.is_lock_timeout() { NotPlaced::InProgress } else { NotPlaced::Failed };
-    Next::GiveUp(batch, why)
+    Next::GiveUp(batch, if key_held { NotPlaced::InProgress } else { NotPlaced::Failed })
 }
 
 fn report(error: &StoreError, batch: &Batch, why: NotPlaced) {
@@ -205,17 +235,21 @@ fn report(error: &StoreError, batch: &Batch, why: NotPlaced) {
 }
 
 /// The rows of a batch, in the caller's transaction. Locks are taken in one order: the keys first, sorted.
-async fn store(connection: &mut Connection, batch: &Batch) -> Result<(Vec<Stored>, Vec<Outgoing>), StoreError> {
+async fn store(connection: &mut Connection, batch: &Batch) -> Result<(Vec<Stored>, Vec<Outgoing>), Refused> {
     if batch.briefly {
         idempotency::wait_briefly(connection).await?;
+        // From here on a lock that is not had while claiming is a key's, and not the table's.
+        idempotency::lock_table(connection).await?;
     }
     let claims: Vec<Claim<'_>> = batch.orders.iter().map(Placement::claim).collect();
-    let claimed = idempotency::claim(connection, &claims).await?;
+    let claimed = idempotency::claim(connection, &claims).await.map_err(|error| {
+        if batch.briefly && error.is_lock_timeout() { Refused::KeyHeld(error) } else { Refused::Store(error) }
+    })?;
     let (fresh, known): (Vec<&Placement>, Vec<&Placement>) =
         batch.orders.iter().partition(|placement| claimed.contains(&placement.key));
     let rows: Vec<&NewOrder> = fresh.iter().map(|placement| &placement.order).collect();
     orders::insert(connection, &rows).await?;
-    let events = fresh.iter().map(|placement| placement.event()).collect::<Result<_, _>>()?;
+    let events = fresh.iter().map(|placement| placement.event()).collect::<Result<_, _>>().map_err(StoreError::from)?;
     let outgoing = event_log::append_first(connection, SOURCE, events).await?;
     let known: Vec<&str> = known.iter().map(|placement| placement.key.as_str()).collect();
     let mut stored = idempotency::find(connection, &known).await?;
@@ -227,7 +261,7 @@ async fn store(connection: &mut Connection, batch: &Batch) -> Result<(Vec<Stored
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
-    use diesel::result::{DatabaseErrorKind, Error as DieselError};
+    use tokio_postgres::error::SqlState;
 
     use super::*;
 
@@ -258,8 +292,8 @@ mod tests {
         Batch { orders: (0..size).map(placement).collect(), redraws: 0, briefly: false }
     }
 
-    fn refused(kind: DatabaseErrorKind, message: &str) -> StoreError {
-        StoreError::Query(DieselError::DatabaseError(kind, Box::new(message.to_owned())))
+    fn refused(state: SqlState) -> Refused {
+        StoreError::refused(state).into()
     }
 
     fn later() -> Instant {
@@ -267,15 +301,23 @@ mod tests {
     }
 
     #[test]
-    fn while_the_database_is_away_a_batch_is_tried_until_its_deadline() {
-        let away = StoreError::TimedOut(TRANSACTION);
-        assert!(matches!(after(&away, batch(2), later()), Next::Again(batch) if batch.orders.len() == 2));
-        assert!(matches!(after(&away, batch(2), Instant::now()), Next::GiveUp(_, NotPlaced::Unavailable)));
+    fn while_the_database_is_unavailable_a_batch_is_tried_until_its_deadline() {
+        let away = [
+            StoreError::TimedOut(TRANSACTION).into(),
+            refused(SqlState::DISK_FULL),
+            refused(SqlState::READ_ONLY_SQL_TRANSACTION),
+            refused(SqlState::T_R_DEADLOCK_DETECTED),
+            refused(SqlState::LOCK_NOT_AVAILABLE),
+        ];
+        for away in away {
+            assert!(matches!(after(&away, batch(2), later()), Next::Again(batch) if batch.orders.len() == 2));
+            assert!(matches!(after(&away, batch(2), Instant::now()), Next::GiveUp(_, NotPlaced::Unavailable)));
+        }
     }
 
     #[test]
     fn a_number_that_is_taken_is_drawn_again_but_not_for_ever() {
-        let taken = refused(DatabaseErrorKind::UniqueViolation, "orders_number_key");
+        let taken = refused(SqlState::UNIQUE_VIOLATION);
         let mut batch = batch(1);
         for _ in 0..REDRAWS {
             let number = batch.orders[0].order.number.clone();
@@ -288,7 +330,7 @@ mod tests {
 
     #[test]
     fn a_batch_is_halved_until_only_the_bad_order_is_left() {
-        let bad = refused(DatabaseErrorKind::CheckViolation, "bad");
+        let bad = refused(SqlState::CHECK_VIOLATION);
         let Next::Halves(one, other) = after(&bad, batch(3), later()) else { panic!("it is halved") };
         assert_eq!((one.orders.len(), other.orders.len()), (1, 2));
         // One key that is stuck must not make all parts wait as long as the whole did.
@@ -298,7 +340,11 @@ mod tests {
 
     #[test]
     fn a_key_that_another_transaction_holds_is_in_progress() {
-        let held = refused(DatabaseErrorKind::Unknown, "canceling statement due to lock timeout");
-        assert!(matches!(after(&held, batch(1), later()), Next::GiveUp(_, NotPlaced::InProgress)));
+        // At first it is unknown whose lock was not had: a key's or a table's. A table's is an outage for every key.
+        let unknown = refused(SqlState::LOCK_NOT_AVAILABLE);
+        assert!(matches!(after(&unknown, batch(1), later()), Next::Again(batch) if batch.briefly));
+        let held = || Refused::KeyHeld(StoreError::refused(SqlState::LOCK_NOT_AVAILABLE));
+        assert!(matches!(after(&held(), batch(2), later()), Next::Halves(..)));
+        assert!(matches!(after(&held(), batch(1), later()), Next::GiveUp(_, NotPlaced::InProgress)));
     }
 }

@@ -314,7 +314,7 @@ impl Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         if error.is_unavailable() {
-            tracing::warn!(error = telemetry::chain(&error), "a request needs the database, which cannot be reached");
+            tracing::warn!(error = telemetry::chain(&error), "a request needs the database, which cannot serve it now");
             return Self::new(Code::DatabaseUnavailable, "Try again soon.").retry_after(DATABASE_RETRY_SECONDS);
         }
         tracing::error!(error = telemetry::chain(&error), "a request failed in the database");

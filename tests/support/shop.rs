@@ -6,11 +6,11 @@ mod waiting;
 use std::path::PathBuf;
 
 use diesel::{QueryableByName, sql_types::BigInt};
-use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl as _};
+use diesel_async::{AsyncConnection as _, RunQueryDsl as _};
 use orderflow::{
     broker::{Management, Subscription, Topology},
     config::{AdminConfig, DatabaseConfig},
-    store::migrations,
+    store::{Connection, migrations},
 };
 use orderflow_worker::Registry;
 use reqwest::{Client, Method};
@@ -39,7 +39,7 @@ pub struct Shop {
     pub admin: AdminConfig,
     name: String,
     /// One for all questions: they are asked often, and connecting costs the server more than most of them.
-    connection: Mutex<AsyncPgConnection>,
+    connection: Mutex<Connection>,
     directory: TempDir,
     web: Vec<Child>,
     workers: Vec<Child>,
@@ -73,7 +73,7 @@ impl Shop {
         execute(servers.database_url.as_str(), &format!("CREATE DATABASE {name}")).await;
         let config = DatabaseConfig { url: servers.database(&name).to_string().into() };
         migrations::run(&config).await.expect("the database can be migrated");
-        let connection = AsyncPgConnection::establish(config.url.expose_secret()).await.expect("it can be reached");
+        let connection = Connection::establish(config.url.expose_secret()).await.expect("it can be reached");
         let admin = servers.admin(&name, retry_delays);
         let topology = Topology::new(admin.retry_delays.as_slice());
         let management = Management::new(admin.clone()).expect("a client");
@@ -272,8 +272,8 @@ impl Shop {
     ///
     /// # Panics
     /// When it cannot be reached.
-    pub async fn database(&self) -> AsyncPgConnection {
-        AsyncPgConnection::establish(self.database_url().as_str()).await.expect("the database can be reached")
+    pub async fn database(&self) -> Connection {
+        Connection::establish(self.database_url().as_str()).await.expect("the database can be reached")
     }
 
     /// Runs a statement.
@@ -323,7 +323,7 @@ impl Drop for Shop {
 }
 
 async fn execute(url: &str, sql: &str) {
-    let mut connection = AsyncPgConnection::establish(url).await.expect("the database can be reached");
+    let mut connection = Connection::establish(url).await.expect("the database can be reached");
     diesel::sql_query(sql).execute(&mut connection).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
 }
 

@@ -6,8 +6,8 @@ use diesel::{
     QueryableByName,
     sql_types::{BigInt, Nullable, Text},
 };
-use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
-use orderflow::domain::stripe;
+use diesel_async::RunQueryDsl as _;
+use orderflow::{domain::stripe, store::Connection};
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -194,7 +194,7 @@ impl Stripe {
     ///
     /// # Panics
     /// When one of the two cannot be read.
-    pub async fn violations(&self, connection: &mut AsyncPgConnection) -> Vec<String> {
+    pub async fn violations(&self, connection: &mut Connection) -> Vec<String> {
         let query = "SELECT id::text, status, total, currency, intent_id
                      FROM orders.orders LEFT JOIN payment.intents ON intents.order_id = orders.id";
         let orders: Vec<Order> = diesel::sql_query(query).load(connection).await.expect("orders can be read");

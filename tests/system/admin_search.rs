@@ -1,9 +1,8 @@
 //! Where there are many orders, or many messages that were thrown away, what is asked for is found by an index.
 
 use diesel::{QueryableByName, sql_types::BigInt};
-use diesel_async::AsyncPgConnection;
 use orderflow::store::{
-    discarded,
+    Connection, discarded,
     search::{self, Search},
     story::{self, Wanted},
 };
@@ -40,7 +39,7 @@ fn search(wanted: Option<Wanted>) -> Search {
 }
 
 /// How many rows were read so far of orders, of events and of what was thrown away.
-async fn rows_read(connection: &mut AsyncPgConnection) -> i64 {
+async fn rows_read(connection: &mut Connection) -> i64 {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = BigInt)]
@@ -54,7 +53,7 @@ async fn rows_read(connection: &mut AsyncPgConnection) -> i64 {
 }
 
 /// The id of an order's only event.
-async fn event(connection: &mut AsyncPgConnection, order: Uuid) -> Uuid {
+async fn event(connection: &mut Connection, order: Uuid) -> Uuid {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = diesel::sql_types::Uuid)]
@@ -65,7 +64,7 @@ async fn event(connection: &mut AsyncPgConnection, order: Uuid) -> Uuid {
     row.event_id
 }
 
-async fn execute(sql: &str, connection: &mut AsyncPgConnection) {
+async fn execute(sql: &str, connection: &mut Connection) {
     diesel_async::RunQueryDsl::execute(diesel::sql_query(sql), connection).await.expect("it can be done");
 }
 

@@ -63,7 +63,10 @@ async fn orders_are_refused_while_too_many_events_wait_for_the_broker_or_for_too
         (child, web)
     };
     let (rows_child, web) = start(("ADMISSION_MAX_OUTBOX_ROWS", "5")).await;
-    assert_eq!(web.get("/readyz", &[]).await.body, json!({ "status": "ready", "broker": "degraded" }));
+    assert_eq!(
+        web.get("/readyz", &[]).await.body,
+        json!({ "status": "ready", "broker": "degraded", "database": "ok" })
+    );
     let order = body("MUG-BLUE", 1, VISA);
     let mut accepted = Vec::new();
     let mut refusal = None;

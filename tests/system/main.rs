@@ -14,6 +14,8 @@ mod cancels;
 mod commands;
 mod console;
 mod dashboards;
+mod database_refusals;
+mod database_setup;
 mod dead_letters;
 mod deployment;
 mod dlq;

@@ -63,7 +63,7 @@ async fn a_database_that_goes_away_is_waited_for() {
     wire.cut().await;
     web.orders(20, "MUG-BLUE", VISA).await;
     let worker = shop.workers().last_mut().expect("it runs");
-    worker.until_logged("the database is away").await;
+    worker.until_logged("the database is unavailable").await;
     wire.mend().await;
     shop.until_orders("shipped", 40).await;
     shop.close().await;

@@ -1,9 +1,58 @@
 //! Who orders, and what opens things, is in the database and in mails, and nowhere else.
 
-use orderflow_tests::{DECLINED, Shop, VISA, key};
+use orderflow_tests::{DECLINED, Shop, SmtpSink, VISA, key};
 use serde_json::json;
 
 use crate::bad_input::EVERYTHING;
+
+/// As much as `RUST_LOG` can ask for, of libraries too: below info they log what passes through them.
+const ALL_LEVELS: (&str, &str) = (
+    "RUST_LOG",
+    "trace,tokio_postgres=trace,lapin=trace,lettre=trace,hyper=trace,h2=trace,reqwest=trace,actix_http=trace",
+);
+
+/// Bytes that a line writes as a list of numbers, `[65, 100, 97]`, as text.
+fn decoded(line: &str) -> String {
+    let lists = line.split('[').skip(1).filter_map(|rest| rest.split(']').next());
+    let bytes = lists.map(|list| list.split(", ").map_while(|number| number.parse::<u8>().ok()).collect::<Vec<_>>());
+    bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn a_list_of_numbers_is_read() {
+    assert_eq!(decoded("parameters: [[88, 101, 110, 105, 97], [1, 300]]"), " Xenia \u{1}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn personal_data_is_in_no_log_of_any_level() {
+    let mut shop = Shop::open().await;
+    let smtp = SmtpSink::start(0).await;
+    let web = shop.start_web_with(&[ALL_LEVELS]).await;
+    let mail = [ALL_LEVELS, ("MAIL", "smtp"), ("SMTP_URL", smtp.url.as_str())];
+    shop.start_worker_with(&[], &mail).await;
+    let order_key = key();
+    let order = json!({
+        "customer": { "name": "Xenia Quibble", "email": "xenia.quibble@private.example" },
+        "shipping_address": {
+            "line1": "77 Whisper Lane", "line2": "Attic Q", "city": "Hushford", "postal_code": "ZZ9 9ZZ", "country": "GB"
+        },
+        "items": [{ "sku": "MUG-BLUE", "quantity": 1 }],
+        "payment": { "method": VISA },
+    });
+    let order = web.place(&order_key, &order).await.accepted();
+    web.until_status(&order, "shipped").await;
+    shop.until_quiet().await;
+    let secrets = ["Xenia", "Quibble", "private.example", "Whisper", "Hushford", "ZZ9 9ZZ", &order_key, &order.token];
+    let log: Vec<String> = shop.webs()[0].log().into_iter().chain(shop.workers()[0].log()).collect();
+    assert!(log.iter().any(|line| line.contains("DEBUG") || line.contains("TRACE")), "our own lines are there");
+    for line in &log {
+        let numbers = decoded(line);
+        for secret in secrets {
+            assert!(!line.contains(secret) && !numbers.contains(secret), "{secret:?} is in the log: {line}");
+        }
+    }
+    shop.close().await;
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn personal_data_and_secrets_are_in_no_log_and_in_no_event() {

@@ -197,7 +197,8 @@ async fn the_catalogue_the_health_and_the_description_are_for_everybody() {
     let alive = web.get("/healthz", &[]).await;
     assert_eq!((alive.status, &alive.body), (StatusCode::OK, &json!({ "status": "alive" })));
     let ready = web.get("/readyz", &[]).await;
-    assert_eq!((ready.status, &ready.body), (StatusCode::OK, &json!({ "status": "ready", "broker": "ok" })));
+    let all_well = json!({ "status": "ready", "broker": "ok", "database": "ok" });
+    assert_eq!((ready.status, &ready.body), (StatusCode::OK, &all_well));
     for path in ["/healthz", "/readyz"] {
         assert_eq!(web.get(path, &[]).await.headers["cache-control"], "no-store");
     }

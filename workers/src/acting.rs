@@ -13,6 +13,7 @@ use tracing::Instrument as _;
 
 use crate::{
     handler::{Done, Failure, Handler},
+    persist::Pause,
     prepare::{Arrived, Ready},
     record::{Finished, Recorder},
 };
@@ -27,16 +28,18 @@ const TRIES: u32 = 8;
 /// How a queue is worked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// As many at once as may be. When the provider goes away the actor ends.
+    /// As many at once as may be. When the provider or the database becomes unavailable the actor ends.
     Working,
-    /// The provider is away: one message is held and tried again, when it is its turn, until there is an answer.
+    /// The provider or the database is unavailable: one message is held and tried again, when it is its turn, until
+    /// there is an answer.
     Probing,
 }
 
 impl Mode {
     /// How this handler's queue is to be worked now.
-    pub fn of<H: Handler>(handler: &H) -> Self {
-        if handler.line().is_some_and(|line| line.is_away()) { Self::Probing } else { Self::Working }
+    pub fn of<H: Handler>(handler: &H, pause: &Pause) -> Self {
+        let is_away = handler.line().is_some_and(|line| line.is_away());
+        if is_away || pause.is_on() { Self::Probing } else { Self::Working }
     }
 }
 

@@ -50,7 +50,8 @@ const UNBATCHED_TRANSACTIONS: usize = 16;
 /// Why an actor ended.
 #[derive(Debug)]
 pub enum Ended {
-    /// It was told to, or its provider went away, and everything begun is settled or left to the broker.
+    /// It was told to, or its provider or the database became unavailable, and everything begun is settled or left to the
+    /// broker.
     Drained,
     /// Its deliveries stopped coming: the connection broke or the broker cancelled the consumer.
     Lost(String),
@@ -121,7 +122,9 @@ impl<H: Handler> QueueActor<H> {
     /// Takes every step that can be taken now. Called after whatever changed something.
     fn pump(&mut self, context: &mut Context<Self>) {
         // Seen here and not only by the shell: between two calls that find the provider away nothing more is begun.
-        if self.work.mode == Mode::Working && Mode::of(&*self.work.recorder.handler) == Mode::Probing {
+        if self.work.mode == Mode::Working
+            && Mode::of(&*self.work.recorder.handler, &self.work.recorder.pause) == Mode::Probing
+        {
             self.put_down(context);
         }
         self.start_preparing(context);
@@ -148,8 +151,9 @@ impl<H: Handler> QueueActor<H> {
         self.preparing = true;
         let recorder = Arc::clone(&self.work.recorder);
         let ids: Vec<Uuid> = batch.iter().map(|arrived| arrived.event.id).collect();
-        self.run(context, async move { prepare(&recorder, batch).await }, move |actor, ready, _| {
+        self.run(context, async move { prepare(&recorder, batch).await }, move |actor, (ready, left), context| {
             actor.preparing = false;
+            actor.wait_for_database(context, left);
             let going_on: HashSet<Uuid> = ready.iter().map(|ready| ready.event.id).collect();
             if going_on.is_empty() {
                 actor.held = None;
@@ -208,10 +212,7 @@ impl<H: Handler> QueueActor<H> {
             return;
         }
         self.let_go(&[arrived.event.id]);
-        self.settling += 1;
-        let recorder = Arc::clone(&self.work.recorder);
-        let putting_back = async move { recorder.settle.put_back(&arrived.delivery).await };
-        self.run(context, putting_back, |actor, (), _| actor.settling -= 1);
+        self.put_back(context, vec![arrived.delivery]);
     }
 
     /// Begins nothing more, interrupts whoever waits for a turn, and ends when what was begun has ended. What is not
@@ -229,9 +230,13 @@ impl<H: Handler> QueueActor<H> {
     /// Leaves deliveries to the end of their channel.
     fn leave(&mut self, context: &mut Context<Self>, mut deliveries: Vec<Delivery>) {
         deliveries.retain(Settle::is_left_too_often);
-        if deliveries.is_empty() {
-            return;
+        if !deliveries.is_empty() {
+            self.put_back(context, deliveries);
         }
+    }
+
+    /// Puts deliveries at the end of their queue.
+    fn put_back(&mut self, context: &mut Context<Self>, deliveries: Vec<Delivery>) {
         self.settling += 1;
         let recorder = Arc::clone(&self.work.recorder);
         let putting_back = async move {
@@ -249,10 +254,27 @@ impl<H: Handler> QueueActor<H> {
             self.recording += 1;
             let recorder = Arc::clone(&self.work.recorder);
             let ids: Vec<Uuid> = batch.iter().map(|finished| finished.done.event.id).collect();
-            self.run(context, async move { recorder.record(batch).await }, move |actor, (), _| {
+            self.run(context, async move { recorder.record(batch).await }, move |actor, left, context| {
                 actor.recording -= 1;
+                actor.wait_for_database(context, left);
                 actor.let_go(&ids);
             });
+        }
+    }
+
+    /// The database is unavailable, and these are not settled. The queue is paused: what is in hand goes back to the
+    /// broker with all its attempts. While one message at a time is tried, the next try is another one's, since it may
+    /// be this message that the database chokes on.
+    fn wait_for_database(&mut self, context: &mut Context<Self>, left: Vec<Delivery>) {
+        if left.is_empty() {
+            return;
+        }
+        self.work.recorder.pause.set(true);
+        if self.work.mode == Mode::Probing && !self.draining {
+            self.put_back(context, left);
+        } else {
+            self.leave(context, left);
+            self.put_down(context);
         }
     }
 

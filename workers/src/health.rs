@@ -3,7 +3,7 @@
 use std::{io, net::TcpListener, sync::atomic::Ordering, time::Duration};
 
 use actix_web::{App, HttpResponse, HttpServer, dev::Server, web};
-use orderflow::{broker::BrokerCheck, metrics};
+use orderflow::{broker::BrokerCheck, metrics, store::Condition};
 use serde_json::json;
 
 use crate::{providers::Providers, shell::Process};
@@ -51,14 +51,15 @@ async fn healthz() -> HttpResponse {
 /// ready: it consumes, a message at a time, and another worker would fare the same.
 async fn readyz(health: web::Data<Health>) -> HttpResponse {
     let draining = health.process.stop.is_cancelled();
-    let database = health.process.database.answers(PATIENCE).await;
+    let answers = health.process.database.answers(PATIENCE).await;
+    let database = if answers { health.process.database.condition() } else { Condition::Unavailable };
     let broker = health.process.publisher.is_connected() && health.check.exchange_exists().await.is_ok();
     let consuming = health.process.consuming.load(Ordering::Relaxed);
-    let ready = !draining && database && broker && consuming == health.queues;
+    let ready = !draining && database == Condition::Ok && broker && consuming == health.queues;
     let ok = |good: bool| if good { "ok" } else { "unavailable" };
     let body = json!({
         "status": if draining { "draining" } else if ready { "ready" } else { "not_ready" },
-        "database": ok(database),
+        "database": database.as_str(),
         "broker": ok(broker),
         "paused": health.providers.away(),
         "queues": { "consumed": consuming, "wanted": health.queues },

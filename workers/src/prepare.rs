@@ -38,16 +38,18 @@ pub struct Ready<H: Handler> {
 /// What came of preparing a batch: for each event a result, or none where it is applied already.
 type Prepared<H> = Vec<Option<Result<<H as Handler>::Input, Failure>>>;
 
-/// Prepares a batch and returns what can be acted on; the rest is settled. When it fails on data it is split, so that
-/// only the bad message fails.
-pub async fn prepare<H: Handler>(recorder: &Recorder<H>, batch: Vec<Arrived<H>>) -> Vec<Ready<H>> {
+/// Prepares a batch and returns what can be acted on, and what is not settled because the database is unavailable; the
+/// rest is settled. When it fails on data it is split, so that only the bad message fails.
+pub async fn prepare<H: Handler>(recorder: &Recorder<H>, batch: Vec<Arrived<H>>) -> (Vec<Ready<H>>, Vec<Delivery>) {
     let queue = H::SUBSCRIPTION.queue();
     let mut all_ready = Vec::with_capacity(batch.len());
+    let mut left = Vec::new();
     let mut pending = vec![batch];
     while let Some(batch) = pending.pop() {
         let (deliveries, events): (Vec<_>, Vec<_>) = batch.into_iter().map(|one| (one.delivery, one.event)).unzip();
         let events = Arc::new(events);
-        let prepared = persistently(&queue, &recorder.stop, || {
+        let alone = deliveries.len() == 1;
+        let prepared = persistently(&queue, &recorder.stop, alone, || {
             let (handler, database, events) =
                 (Arc::clone(&recorder.handler), recorder.database.clone(), Arc::clone(&events));
             async move { transaction(&*handler, &database, &events).await }
@@ -59,7 +61,11 @@ pub async fn prepare<H: Handler>(recorder: &Recorder<H>, batch: Vec<Arrived<H>>)
         let batch = deliveries.into_iter().zip(events);
         match prepared {
             Ok(prepared) => all_ready.extend(sort(recorder, batch.zip(prepared)).await),
-            Err(error) if error.is_unavailable() || batch.len() == 1 => fail(recorder, batch, &error).await,
+            Err(error) if error.is_unavailable(alone) => {
+                left.extend(batch.map(|(delivery, _)| delivery));
+                left.extend(pending.drain(..).flatten().map(|one: Arrived<H>| one.delivery));
+            }
+            Err(error) if alone => fail(recorder, batch, &error).await,
             Err(_) => {
                 let mut first: Vec<_> = batch.map(|(delivery, event)| Arrived { delivery, event }).collect();
                 let second = first.split_off(first.len() / 2);
@@ -67,7 +73,7 @@ pub async fn prepare<H: Handler>(recorder: &Recorder<H>, batch: Vec<Arrived<H>>)
             }
         }
     }
-    all_ready
+    (all_ready, left)
 }
 
 /// Keeps what can be acted on and settles the rest.
@@ -94,10 +100,6 @@ async fn fail<H: Handler>(
     batch: impl Iterator<Item = (Delivery, Envelope<H::Event>)>,
     error: &PersistError,
 ) {
-    // A process that stops leaves its deliveries to the broker, which gives them to another.
-    if recorder.stop.is_cancelled() && error.is_unavailable() {
-        return;
-    }
     let failure = Failure::retry(telemetry::chain(error));
     for (delivery, event) in batch {
         recorder.settle.fail(&delivery, &failure, event.traceparent.as_deref()).await;

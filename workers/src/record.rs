@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::{
     handler::{Done, Failure, Handler},
     head::{Head, log_span},
-    persist::{PersistError, persistently},
+    persist::{Pause, PersistError, persistently},
     settle::{Settle, is_sent_again},
 };
 
@@ -41,6 +41,8 @@ pub struct Recorder<H> {
     pub relay: Relay,
     /// Where deliveries end.
     pub settle: Settle,
+    /// Whether the queue is paused because the database is unavailable.
+    pub pause: Pause,
     /// Cancelled when the process is to stop.
     pub stop: CancellationToken,
 }
@@ -54,10 +56,12 @@ enum Outcome {
 }
 
 impl<H: Handler> Recorder<H> {
-    /// Records and settles a batch. When it fails on data it is split, so that only the bad message fails.
-    pub async fn record(&self, batch: Vec<Finished<H>>) {
+    /// Records and settles a batch. When it fails on data it is split, so that only the bad message fails. Returns what
+    /// is not settled, because the database is unavailable.
+    pub async fn record(&self, batch: Vec<Finished<H>>) -> Vec<Delivery> {
         self.relay.room().await;
         let mut pending = vec![batch];
+        let mut left = Vec::new();
         while let Some(batch) = pending.pop() {
             let (deliveries, done): (Vec<_>, Vec<_>) = batch.into_iter().map(|one| (one.delivery, one.done)).unzip();
             if fault::without(Safeguard::AckAfterCommit) {
@@ -65,7 +69,8 @@ impl<H: Handler> Recorder<H> {
             }
             let done = Arc::new(done);
             let steps = recording::<H>(&done);
-            let outcome = persistently(&self.settle.queue, &self.stop, || {
+            let alone = deliveries.len() == 1;
+            let outcome = persistently(&self.settle.queue, &self.stop, alone, || {
                 let (handler, database, done) = (Arc::clone(&self.handler), self.database.clone(), Arc::clone(&done));
                 async move { transaction(&*handler, &database, &done).await }
             })
@@ -73,6 +78,7 @@ impl<H: Handler> Recorder<H> {
             drop(steps);
             match outcome {
                 Ok(Outcome::Recorded(events)) => {
+                    self.pause.set(false);
                     // Acknowledged after the commit and not after the confirm: the outbox is durable.
                     self.log(&deliveries, &done, events.len());
                     self.relay.submit(events);
@@ -81,15 +87,18 @@ impl<H: Handler> Recorder<H> {
                     self.settle.acknowledge(&deliveries).await;
                 }
                 Ok(Outcome::Repeated(events)) => {
+                    self.pause.set(false);
                     let (repeated, fresh): (Vec<_>, Vec<_>) =
                         rejoin(deliveries, done).partition(|one: &Finished<H>| events.contains(&one.done.event.id));
                     let repeated: Vec<_> = repeated.into_iter().map(|one| one.delivery).collect();
                     self.acknowledge_repeated(&repeated).await;
                     pending.push(fresh);
                 }
-                Err(error) if error.is_unavailable() || deliveries.len() == 1 => {
-                    self.fail(&deliveries, &done, &error).await;
+                Err(error) if error.is_unavailable(alone) => {
+                    left.extend(deliveries);
+                    left.extend(pending.drain(..).flatten().map(|one| one.delivery));
                 }
+                Err(error) if alone => self.fail(&deliveries, &done, &error).await,
                 Err(_) => {
                     let mut first: Vec<_> = rejoin(deliveries, done).collect();
                     let second = first.split_off(first.len() / 2);
@@ -98,6 +107,7 @@ impl<H: Handler> Recorder<H> {
             }
             pending.retain(|batch| !batch.is_empty());
         }
+        left
     }
 
     /// A line for each event, for those who ask for them.
@@ -138,10 +148,6 @@ impl<H: Handler> Recorder<H> {
     }
 
     async fn fail(&self, deliveries: &[Delivery], done: &[Done<H::Event, H::Effect>], error: &PersistError) {
-        // A process that stops leaves its deliveries to the broker, which gives them to another.
-        if self.stop.is_cancelled() && error.is_unavailable() {
-            return;
-        }
         let failure = Failure::retry(telemetry::chain(error));
         for (delivery, one) in deliveries.iter().zip(done) {
             self.settle.fail(delivery, &failure, one.event.traceparent.as_deref()).await;

@@ -30,6 +30,7 @@ use crate::{
     actor::{Drain, Ended, QueueActor, Work},
     failure_log::FailureLog,
     handler::Handler,
+    persist::Pause,
     record::Recorder,
     settle::Settle,
 };
@@ -78,19 +79,23 @@ pub async fn keep_consuming<H: Handler>(process: Process, handler: Arc<H>, arbit
     let mut backoff = Backoff::default();
     let mut was_away = false;
     let mut consumed = None;
+    let pause = Pause::default();
     while !process.stop.is_cancelled() {
-        let mode = Mode::of(&*handler);
+        let mode = Mode::of(&*handler, &pause);
         match open(&process, &queue, mode).await {
             Ok(open) => {
                 match mode {
                     Mode::Working => tracing::info!(queue, "consuming"),
+                    Mode::Probing if pause.is_on() => {
+                        tracing::info!(queue, "paused: one message at a time tries the database");
+                    }
                     Mode::Probing => tracing::info!(queue, "paused: one message at a time tries the provider"),
                 }
                 (backoff, was_away) = (Backoff::default(), false);
                 let counted = consumed.take().unwrap_or_else(|| Consumed::count(&process.consuming, &measured));
                 // A paused queue is not helped by more processes, and what it measures is no pace.
                 measured.slots(if mode == Mode::Working { process.config.prefetch } else { 0 });
-                let end = consume(&process, &handler, &arbiter, &open, mode).await;
+                let end = consume(&process, &handler, &arbiter, &open, (mode, &pause)).await;
                 drop(tokio::time::timeout(Duration::from_secs(2), open.connection.close(200, "done".into())).await);
                 match end {
                     // A queue that is paused or worked again has not stopped being consumed.
@@ -188,7 +193,7 @@ fn hint(error: &BrokerError) -> &'static str {
 enum End {
     /// The process stops.
     Stopped,
-    /// The provider went away or came back: the queue is to be worked in the other mode.
+    /// The provider or the database became unavailable or recovered: the queue is to be worked in the other mode.
     ModeOver,
     /// For another reason.
     Lost(String),
@@ -200,7 +205,7 @@ async fn consume<H: Handler>(
     handler: &Arc<H>,
     arbiter: &ArbiterHandle,
     open: &Open,
-    mode: Mode,
+    (mode, pause): (Mode, &Pause),
 ) -> End {
     let recorder = Recorder {
         handler: Arc::clone(handler),
@@ -212,6 +217,7 @@ async fn consume<H: Handler>(
             process.config.retry_delays.clone(),
             process.failures.clone(),
         ),
+        pause: pause.clone(),
         stop: process.stop.clone(),
     };
     let (recorder, batch_size) = (Arc::new(recorder), process.config.batch_size);
@@ -228,7 +234,7 @@ async fn consume<H: Handler>(
             Ok(Ended::Drained) => End::ModeOver,
             Err(_) => End::Lost("the actor panicked".to_owned()),
         },
-        call = mode_over(&**handler, mode) => {
+        call = mode_over(&**handler, pause, mode) => {
             // The last calls that were begun have their own time-out.
             let draining = drain(open, &actor, &mut ended, DRAIN_TIMEOUT + call);
             tokio::select! {
@@ -243,14 +249,27 @@ async fn consume<H: Handler>(
 }
 
 /// Waits until the queue is to be worked in the other mode; returns how long a call to its provider may take.
-async fn mode_over<H: Handler>(handler: &H, mode: Mode) -> Duration {
-    match handler.line() {
-        Some(line) => {
-            line.until_away_is(mode == Mode::Working).await;
-            line.time_out()
+async fn mode_over<H: Handler>(handler: &H, pause: &Pause, mode: Mode) -> Duration {
+    let line = handler.line();
+    let provider_is_away = async |away| match line {
+        Some(line) => line.until_away_is(away).await,
+        None if away => std::future::pending().await,
+        None => {}
+    };
+    match mode {
+        Mode::Working => tokio::select! {
+            () = provider_is_away(true) => {}
+            () = pause.until(true) => {}
+        },
+        // Either may become unavailable again while the other is waited for.
+        Mode::Probing => {
+            while Mode::of(handler, pause) == Mode::Probing {
+                provider_is_away(false).await;
+                pause.until(false).await;
+            }
         }
-        None => std::future::pending().await,
     }
+    line.map_or(Duration::ZERO, |line| line.time_out())
 }
 
 /// No new deliveries, then the end of those begun, within `limit`; the rest goes back to the broker.

@@ -53,13 +53,12 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
-    use diesel::result::{DatabaseErrorKind, Error};
+    use tokio_postgres::error::SqlState;
 
     use super::*;
 
     fn too_slow() -> StoreError {
-        let message = "canceling statement due to statement timeout".to_owned();
-        StoreError::Query(Error::DatabaseError(DatabaseErrorKind::Unknown, Box::new(message)))
+        StoreError::refused(SqlState::QUERY_CANCELED)
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,7 +8,7 @@ use super::report::Checkup;
 use crate::{
     config::DatabaseConfig,
     ops::words::{count, span},
-    store::{Connection, Database, StoreError, checkup, failures, migrations, outbox},
+    store::{Condition, Connection, Database, StoreError, checkup, failures, migrations, outbox},
     telemetry,
 };
 
@@ -42,6 +42,10 @@ pub async fn check(found: &mut Checkup, config: &DatabaseConfig) -> Option<Index
     let mut connection = match database.connection().await {
         Ok(connection) => connection,
         Err(error) => {
+            if let Some(pooler) = checkup::Pooler::behind(&error) {
+                found.found("database", pooler.to_string(), "`orderflow config` shows DATABASE_URL");
+                return None;
+            }
             let why = telemetry::chain(&error);
             found.cannot("database", format!("{why}. Is PostgreSQL up, and is DATABASE_URL right?"));
             return None;
@@ -68,6 +72,7 @@ async fn look(found: &mut Checkup, connection: &mut Connection) -> Result<Option
         );
         return Ok(None);
     }
+    writing(found, connection).await;
     let depth = outbox::depth(connection, OUTBOX_ROWS).await?;
     let age = TimeDelta::try_milliseconds(milliseconds(depth.oldest_seconds)).unwrap_or_default();
     let rows = count(depth.rows, "event");
@@ -94,7 +99,41 @@ async fn clock(found: &mut Checkup, connection: &mut Connection) -> Result<(), S
     let apart = server.clock - (before + (Utc::now() - before) / 2);
     found.saw("database", format!("PostgreSQL {}, its clock {} from ours", server.version, span(apart.abs())));
     compare_clocks(found, apart);
+    if server.is_read_only {
+        let (why, remedy) = if server.is_standby {
+            ("a standby answers at DATABASE_URL", "let DATABASE_URL name the primary, or promote the standby")
+        } else {
+            (
+                "default_transaction_read_only is on",
+                "find out why it was set (a failover, a nearly full disk), then `ALTER DATABASE ... RESET \
+                 default_transaction_read_only`",
+            )
+        };
+        found.found(
+            "database",
+            format!("The database is read-only ({why}): orders are refused and all queues paused."),
+            remedy,
+        );
+    }
     Ok(())
+}
+
+/// Tries what an order needs. That the database is read-only is found already.
+async fn writing(found: &mut Checkup, connection: &mut Connection) {
+    let Err(error) = checkup::try_writing(connection).await else { return };
+    match Condition::of(&error) {
+        Some(Condition::ReadOnly) => {}
+        Some(Condition::Full) => found.found(
+            "database",
+            format!("The database is full: {}.", telemetry::chain(&error)),
+            "make room on its disk, or give it a larger one; orders and queues recover without a restart",
+        ),
+        _ => found.found(
+            "database",
+            format!("An order could not be stored: {}.", telemetry::chain(&error)),
+            "the log of PostgreSQL has the details",
+        ),
+    }
 }
 
 fn compare_clocks(found: &mut Checkup, apart: TimeDelta) {

@@ -38,10 +38,8 @@ pub async fn snapshot<T: Send>(
 ) -> Result<T, StoreError> {
     let mut result = None;
     let ended = connection
-        .build_transaction()
-        .repeatable_read()
-        .read_only()
-        .run::<_, StoreError, _>(async |connection| {
+        .transaction::<_, StoreError, _>(async |connection| {
+            diesel::sql_query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY").execute(connection).await?;
             let moment = begin(connection).await?;
             result = Some(read(connection, moment).await);
             Ok(())

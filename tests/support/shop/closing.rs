@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use diesel_async::AsyncPgConnection;
 use orderflow::{
     broker::{Subscription, names},
-    store::inbox,
+    store::{Connection, inbox},
 };
 use uuid::Uuid;
 
@@ -64,7 +63,7 @@ impl Shop {
     }
 
     /// Looks into every queue, when nothing is on its way any more.
-    pub async fn left_in_queues(&self, connection: &mut AsyncPgConnection) -> Left {
+    pub async fn left_in_queues(&self, connection: &mut Connection) -> Left {
         let (probe, mut left) = (self.probe().await, Left::default());
         for subscription in Subscription::ALL {
             left.wrong.extend(left_to_do(&probe, connection, &subscription.queue()).await);
@@ -102,7 +101,7 @@ impl Shop {
 
 /// What is in a work queue, but for repetitions of what is applied: after an outage events come twice, and the worker is
 /// stopped once everything is applied and not once every repetition is recognised.
-async fn left_to_do(probe: &Probe, connection: &mut AsyncPgConnection, queue: &str) -> Vec<String> {
+async fn left_to_do(probe: &Probe, connection: &mut Connection, queue: &str) -> Vec<String> {
     let mut left = Vec::new();
     if probe.waiting(queue).await == 0 {
         return left;

@@ -1,0 +1,165 @@
+//! A connection whose errors have their SQLSTATE, and which knows when it must not be pooled again.
+
+use std::{future::poll_fn, sync::Arc};
+
+use diesel::{
+    ConnectionError, ConnectionResult, QueryResult,
+    connection::{CacheSize, Instrumentation},
+    pg::Pg,
+    query_builder::{AsQuery, QueryFragment, QueryId},
+    result::{DatabaseErrorKind, Error as DieselError},
+};
+use diesel_async::{
+    AnsiTransactionManager, AsyncConnection, AsyncConnectionCore, AsyncPgConnection, SimpleAsyncConnection,
+    TransactionManager as _, pooled_connection::PoolableConnection,
+};
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::BoxStream};
+use tokio::sync::mpsc;
+use tokio_postgres::{AsyncMessage, Config, Notification, error::SqlState};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{
+    connect::{self, Driver},
+    refusal::Refusal,
+    session::{Session, Sightings},
+};
+
+/// Notifications that wait for who listens. They are hints: one beyond is dropped.
+const NOTIFICATIONS: usize = 1_024;
+
+/// A connection to PostgreSQL on which statements run; its holder owns the transaction. Dropped, it is closed at once,
+/// whatever the server is doing.
+pub struct Connection {
+    inner: AsyncPgConnection,
+    session: Arc<Session>,
+    notifications: mpsc::Receiver<Notification>,
+    driver: AbortOnDropHandle<()>,
+}
+
+impl Connection {
+    /// Connects, on the current runtime. What the server shows is noted in `sightings`.
+    ///
+    /// # Errors
+    /// When no server takes us.
+    pub(in crate::store) async fn open(config: &Config, sightings: Arc<Sightings>) -> ConnectionResult<Self> {
+        let session = Arc::new(Session::new(sightings));
+        let (client, driver) = connect::connect(config, &session).await?;
+        if connect::is_read_only(&driver) {
+            session.begun_read_only();
+        }
+        let (heard, notifications) = mpsc::channel(NOTIFICATIONS);
+        let driver = AbortOnDropHandle::new(tokio::spawn(drive(driver, heard)));
+        let inner = AsyncPgConnection::try_from(client).await?;
+        Ok(Self { inner, session, notifications, driver })
+    }
+
+    /// The next notification of a channel that this session listens to; `None` when the connection has ended.
+    pub async fn notification(&mut self) -> Option<Notification> {
+        self.notifications.recv().await
+    }
+
+    /// This connection must not be pooled again.
+    pub(in crate::store) fn spoil(&self) {
+        self.session.spoil();
+    }
+}
+
+async fn drive(mut driver: Driver, heard: mpsc::Sender<Notification>) {
+    while let Some(Ok(message)) = poll_fn(|context| driver.poll_message(context)).await {
+        if let AsyncMessage::Notification(notification) = message {
+            // Nobody listens on most connections, and a listener that lags looks for itself.
+            drop(heard.try_send(notification));
+        }
+    }
+}
+
+/// Attaches its SQLSTATE to an error.
+fn with_state(error: DieselError, session: &Session) -> DieselError {
+    match error {
+        DieselError::DatabaseError(kind, information) => match session.take().or_else(|| lost(&kind)) {
+            Some(state) => Refusal::new(state, information).into_diesel(),
+            None => DieselError::DatabaseError(kind, information),
+        },
+        other => other,
+    }
+}
+
+/// The state of a connection that broke without an answer from the server.
+fn lost(kind: &DatabaseErrorKind) -> Option<SqlState> {
+    matches!(kind, DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand)
+        .then_some(SqlState::CONNECTION_FAILURE)
+}
+
+impl SimpleAsyncConnection for Connection {
+    async fn batch_execute(&mut self, query: &str) -> QueryResult<()> {
+        self.inner.batch_execute(query).await.map_err(|error| with_state(error, &self.session))
+    }
+}
+
+impl AsyncConnectionCore for Connection {
+    type ExecuteFuture<'conn, 'query> = BoxFuture<'conn, QueryResult<usize>>;
+    type LoadFuture<'conn, 'query> = BoxFuture<'conn, QueryResult<Self::Stream<'conn, 'query>>>;
+    type Stream<'conn, 'query> = BoxStream<'static, QueryResult<Self::Row<'conn, 'query>>>;
+    type Row<'conn, 'query> = <AsyncPgConnection as AsyncConnectionCore>::Row<'conn, 'query>;
+    type Backend = Pg;
+
+    fn load<'conn, 'query, T>(&'conn mut self, source: T) -> Self::LoadFuture<'conn, 'query>
+    where
+        T: AsQuery + 'query,
+        T::Query: QueryFragment<Self::Backend> + QueryId + 'query,
+    {
+        let session = Arc::clone(&self.session);
+        let loading = self.inner.load(source);
+        let named = async move {
+            match loading.await {
+                Ok(rows) => Ok(rows.map(move |row| row.map_err(|error| with_state(error, &session))).boxed()),
+                Err(error) => Err(with_state(error, &session)),
+            }
+        };
+        named.boxed()
+    }
+
+    fn execute_returning_count<'conn, 'query, T>(&'conn mut self, source: T) -> Self::ExecuteFuture<'conn, 'query>
+    where
+        T: QueryFragment<Self::Backend> + QueryId + 'query,
+    {
+        let session = Arc::clone(&self.session);
+        let executing = self.inner.execute_returning_count(source);
+        executing.map(move |outcome| outcome.map_err(|error| with_state(error, &session))).boxed()
+    }
+}
+
+impl AsyncConnection for Connection {
+    type TransactionManager = AnsiTransactionManager;
+
+    async fn establish(url: &str) -> ConnectionResult<Self> {
+        let invalid =
+            |error: tokio_postgres::Error| ConnectionError::InvalidConnectionUrl(crate::telemetry::chain(&error));
+        Self::open(&url.parse().map_err(invalid)?, Arc::default()).await
+    }
+
+    fn transaction_state(&mut self) -> &mut AnsiTransactionManager {
+        self.inner.transaction_state()
+    }
+
+    fn instrumentation(&mut self) -> &mut dyn Instrumentation {
+        self.inner.instrumentation()
+    }
+
+    fn set_instrumentation(&mut self, instrumentation: impl Instrumentation) {
+        self.inner.set_instrumentation(instrumentation);
+    }
+
+    fn set_prepared_statement_cache_size(&mut self, size: CacheSize) {
+        self.inner.set_prepared_statement_cache_size(size);
+    }
+}
+
+impl PoolableConnection for Connection {
+    /// Also one that the server has ended, or that said what [`spoils`](crate::store::error::spoils) it.
+    fn is_broken(&mut self) -> bool {
+        self.session.is_spoiled()
+            || self.driver.is_finished()
+            || AnsiTransactionManager::is_broken_transaction_manager(self)
+    }
+}

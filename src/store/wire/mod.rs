@@ -1,0 +1,16 @@
+//! The connection to PostgreSQL, with what Diesel does not hand on: an error's SQLSTATE, and a read-only session.
+//!
+//! Diesel's errors carry a message, in the server's language, and no code. So the stream between the driver and its
+//! socket is read along: `errors` finds the SQLSTATE of every error in it, `session` keeps what it means for the
+//! connection, `connection` attaches it to Diesel's error. `connect` opens the socket, which tokio-postgres would keep to itself.
+
+mod connect;
+mod connection;
+mod errors;
+mod refusal;
+mod session;
+
+pub use connection::Connection;
+pub(super) use refusal::Refusal;
+pub use session::Condition;
+pub(super) use session::Sightings;

@@ -1,0 +1,190 @@
+//! What a connection, and a database as a whole, have shown to be unable to do.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use tokio_postgres::error::SqlState;
+
+use crate::{
+    metrics,
+    store::{StoreError, error::spoils},
+};
+
+/// A read-only session or a lost connection shows again with the next outbox poll or measurement, about once a second:
+/// after this time without one it is over.
+const SEEN_EVERY: Duration = Duration::from_secs(5);
+
+/// A full disk shows only when something is written.
+const WRITTEN_EVERY: Duration = Duration::from_secs(30);
+
+/// The state of a database as its clients last saw it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// Reads and writes succeed.
+    Ok,
+    /// It accepts reads only: a standby, or `default_transaction_read_only`.
+    ReadOnly,
+    /// It has no room on its disk, or no memory.
+    Full,
+    /// It cannot be reached, or is starting or stopping.
+    Unavailable,
+}
+
+impl Condition {
+    /// The word in `/readyz`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::ReadOnly => "read_only",
+            Self::Full => "full",
+            Self::Unavailable => "unavailable",
+        }
+    }
+
+    /// What an error of the store says about the whole database; `None` where it concerns a statement alone.
+    #[must_use]
+    pub fn of(error: &StoreError) -> Option<Self> {
+        error.state().and_then(Self::shown_by)
+    }
+
+    /// What an error says about the whole database; `None` where it concerns a statement alone.
+    fn shown_by(state: &SqlState) -> Option<Self> {
+        match *state {
+            SqlState::READ_ONLY_SQL_TRANSACTION => Some(Self::ReadOnly),
+            SqlState::DISK_FULL | SqlState::OUT_OF_MEMORY => Some(Self::Full),
+            _ if state.code().starts_with("08") => Some(Self::Unavailable),
+            SqlState::ADMIN_SHUTDOWN
+            | SqlState::CRASH_SHUTDOWN
+            | SqlState::CANNOT_CONNECT_NOW
+            | SqlState::TOO_MANY_CONNECTIONS => Some(Self::Unavailable),
+            _ => None,
+        }
+    }
+
+    fn lasts(self) -> Duration {
+        match self {
+            Self::Full => WRITTEN_EVERY,
+            Self::Ok | Self::ReadOnly | Self::Unavailable => SEEN_EVERY,
+        }
+    }
+}
+
+/// When a database last showed each trouble. Shared by all connections of a pool.
+#[derive(Debug, Default)]
+pub struct Sightings(Mutex<Vec<(Condition, Instant)>>);
+
+impl Sightings {
+    /// The trouble that was seen lately; of several the one that explains most.
+    pub fn condition(&self) -> Condition {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let lately = |wanted: Condition| {
+            seen.iter().any(|(condition, at)| *condition == wanted && at.elapsed() < wanted.lasts())
+        };
+        [Condition::Full, Condition::ReadOnly, Condition::Unavailable]
+            .into_iter()
+            .find(|one| lately(*one))
+            .unwrap_or(Condition::Ok)
+    }
+
+    /// A trouble showed just now.
+    pub fn note(&self, condition: Condition) {
+        metrics::get().database.refused(condition.as_str());
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // One entry for each condition.
+        seen.retain(|(other, _)| *other != condition);
+        seen.push((condition, Instant::now()));
+    }
+
+    /// The database was reached.
+    pub fn reached(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|(other, _)| *other != Condition::Unavailable);
+    }
+}
+
+/// What one connection's stream has shown.
+#[derive(Debug, Default)]
+pub(super) struct Session {
+    last: Mutex<Option<SqlState>>,
+    spoiled: AtomicBool,
+    sightings: Arc<Sightings>,
+}
+
+impl Session {
+    pub(super) fn new(sightings: Arc<Sightings>) -> Self {
+        Self { sightings, ..Self::default() }
+    }
+
+    /// An error came. It is noted before the driver reads it, so that who gets the error finds its state here.
+    pub(super) fn note(&self, state: &SqlState) {
+        if let Some(condition) = Condition::shown_by(state) {
+            self.sightings.note(condition);
+        }
+        if spoils(state) {
+            self.spoil();
+        }
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(state.clone());
+    }
+
+    /// The state of the last error, once.
+    pub(super) fn take(&self) -> Option<SqlState> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The server has begun this session read-only, and it will stay so.
+    pub(super) fn begun_read_only(&self) {
+        self.sightings.note(Condition::ReadOnly);
+        self.spoil();
+    }
+
+    /// The connection must not be used again after its present use.
+    pub(super) fn spoil(&self) {
+        self.spoiled.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_spoiled(&self) -> bool {
+        self.spoiled.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trouble_is_over_when_it_has_not_shown_for_a_while() {
+        let sightings = Arc::new(Sightings::default());
+        let session = Session::new(Arc::clone(&sightings));
+        session.note(&SqlState::READ_ONLY_SQL_TRANSACTION);
+        assert_eq!(sightings.condition(), Condition::ReadOnly);
+        // Who writes learns that it is full; that it cannot be read from either would be the reason for more.
+        session.note(&SqlState::DISK_FULL);
+        assert_eq!(sightings.condition(), Condition::Full);
+        tokio::time::advance(SEEN_EVERY + Duration::from_secs(1)).await;
+        assert_eq!(sightings.condition(), Condition::Full);
+        tokio::time::advance(WRITTEN_EVERY).await;
+        assert_eq!(sightings.condition(), Condition::Ok);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_database_that_is_reached_again_is_available_at_once() {
+        let sightings = Sightings::default();
+        sightings.note(Condition::Unavailable);
+        sightings.note(Condition::ReadOnly);
+        sightings.reached();
+        assert_eq!(sightings.condition(), Condition::ReadOnly);
+    }
+
+    #[test]
+    fn errors_of_a_statement_say_nothing_about_the_database() {
+        for state in [SqlState::UNIQUE_VIOLATION, SqlState::QUERY_CANCELED, SqlState::T_R_DEADLOCK_DETECTED] {
+            assert_eq!(Condition::shown_by(&state), None, "{state:?}");
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The database says no: nothing is lost, no attempt is used up, and all recovers without a restart. What helps against an
+//! error is decided by its SQLSTATE; messages are in the server's language.
+
+use std::time::Duration;
+
+use diesel_async::{AsyncConnection as _, SimpleAsyncConnection as _};
+use orderflow::store::Connection;
+use orderflow_tests::{Answer, Scrape, Shop, VISA, Web, body, key, run, until, until_within};
+use reqwest::StatusCode;
+
+use crate::{alerts::asked_at, commands::ended};
+
+/// Within this a mended database is used again. A wait for it is two seconds at most; one for the simulated payment
+/// provider, whose ledger is in it, 15 s.
+const RECOVERED: Duration = Duration::from_secs(40);
+
+/// Runs statements outside of the shop's database, where nothing is read-only.
+async fn beside(shop: &Shop, sql: &str) {
+    let mut connection = Connection::establish(shop.servers.database_url.as_str()).await.expect("it can be reached");
+    connection.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+}
+
+async fn place(web: &Web) -> Answer {
+    web.place(&key(), &body("MUG-BLUE", 1, VISA)).await
+}
+
+/// 503, which clients come again after, and not 500 or 409, which they give up at.
+fn is_refused(answer: &Answer) {
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
+    assert_eq!(answer.body["type"], "/problems/database-unavailable", "{answer:?}");
+    assert!(answer.headers.contains_key("retry-after"), "{answer:?}");
+}
+
+/// What the workers have to do waits in their hands, since a table of theirs is locked.
+async fn hold_workers(shop: &Shop) -> Connection {
+    let mut holding = shop.database().await;
+    holding.batch_execute("BEGIN; LOCK TABLE messaging.inbox IN ACCESS EXCLUSIVE MODE").await.expect("it is free");
+    holding
+}
+
+/// The simulated payment provider is another company, which answers that it is unavailable: the first five of its calls
+/// cost an attempt each.
+async fn no_attempt_was_used(shop: &Shop) {
+    let used = "SELECT count(*) FROM messaging.attempts WHERE subscription <> 'payment.order-created'";
+    assert_eq!(shop.number(used).await, 0, "no attempt is used up");
+    assert_eq!(shop.number("SELECT count(*) FROM messaging.dead_letters").await, 0, "nothing died");
+}
+
+/// As after a failover to a standby, or at a managed service whose disk is nearly full. Connections that were opened
+/// meanwhile stay read-only for as long as they live, so none of them may be used any longer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_only_database_refuses_orders_uses_no_attempt_and_recovers_without_a_restart() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    shop.start_worker(&[]).await;
+    let at = asked_at(&mut shop.webs()[0], "answering operators").await;
+    web.orders(5, "MUG-BLUE", VISA).await;
+    shop.until_orders("shipped", 5).await;
+
+    let holding = hold_workers(&shop).await;
+    web.orders(10, "MUG-BLUE", VISA).await;
+    shop.until_published().await;
+    let name = shop.name().to_owned();
+    let read_only = format!(
+        "ALTER DATABASE {name} SET default_transaction_read_only = on;
+         SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE datname = '{name}' AND application_name LIKE 'orderflow%'"
+    );
+    beside(&shop, &read_only).await;
+    drop(holding);
+
+    is_refused(&place(&web).await);
+    until("the front end reports it and stays ready", async || {
+        let ready = web.get("/readyz", &[]).await;
+        let says_so = ready.status == StatusCode::OK && ready.body["database"] == "read_only";
+        if says_so { Ok(()) } else { Err(ready) }
+    })
+    .await;
+    assert!(Scrape::of(at).await.sum("orderflow_database_refusals_total", &[("condition", "read_only")]) > 0.0);
+    let found = run("orderflow", &["doctor"], &shop.operator_settings()).await;
+    ended(&found, 1, &["The database is read-only", "default_transaction_read_only"]);
+    let worker = shop.workers().last_mut().expect("it runs");
+    worker.until_logged("paused: one message at a time tries the database").await;
+
+    beside(&shop, &format!("ALTER DATABASE {name} RESET default_transaction_read_only")).await;
+    until_within(RECOVERED, "three orders in a row are accepted", async || {
+        for _ in 0..3 {
+            let answer = place(&web).await;
+            if answer.status != StatusCode::ACCEPTED {
+                return Err(answer);
+            }
+        }
+        Ok(())
+    })
+    .await;
+    until_within(RECOVERED, "everything that waited is shipped", async || {
+        let moving = shop.number("SELECT count(*) FROM orders.orders WHERE status <> 'shipped'").await;
+        if moving == 0 { Ok(()) } else { Err(moving) }
+    })
+    .await;
+    until_within(RECOVERED, "the front end reports that it is over", async || {
+        let ready = web.get("/readyz", &[]).await;
+        if ready.body["database"] == "ok" { Ok(()) } else { Err(ready) }
+    })
+    .await;
+    no_attempt_was_used(&shop).await;
+    shop.close().await;
+}
+
+/// Disk full, out of memory, input/output error, too many connections, a limit, cancelled, serialization failure, deadlock,
+/// read-only, a lock that was not had, a missing right, a shutdown: none is a message's fault, and time mends all. They
+/// take turns, in a language that is not English.
+const STATES: &str = "{53100,53200,58030,53300,53400,57014,40001,40P01,25006,55P03,42501,57P01}";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_state_that_time_mends_makes_a_dead_letter() {
+    let mut shop = Shop::open().await;
+    let mut connection = shop.database().await;
+    let fault = format!(
+        "CREATE SEQUENCE public.turn; CREATE TABLE public.fault ();
+         CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             IF EXISTS (SELECT FROM pg_class WHERE relname = 'fault' AND relnamespace = 'public'::regnamespace) THEN
+                 RAISE EXCEPTION 'kein Platz auf dem Gerät'
+                     USING ERRCODE = ('{STATES}'::text[])[1 + nextval('public.turn') % array_length('{STATES}'::text[], 1)];
+             END IF;
+             RETURN NEW;
+         END $$"
+    );
+    connection.batch_execute(&fault).await.expect("it is ours");
+    let web = shop.start_web().await;
+    shop.start_worker(&[]).await;
+    let holding = hold_workers(&shop).await;
+    web.orders(10, "MUG-BLUE", VISA).await;
+    shop.until_published().await;
+    let trigger =
+        "CREATE TRIGGER refuse BEFORE INSERT ON messaging.event_log FOR EACH ROW EXECUTE FUNCTION public.refuse()";
+    connection.batch_execute(trigger).await.expect("it is ours");
+    drop(holding);
+
+    is_refused(&place(&web).await);
+    let worker = shop.workers().last_mut().expect("it runs");
+    worker.until_logged("paused: one message at a time tries the database").await;
+    assert!(shop.number("SELECT last_value FROM public.turn").await > 24, "each had its turn at least twice");
+    no_attempt_was_used(&shop).await;
+
+    connection.batch_execute("DROP TABLE public.fault").await.expect("it is ours");
+    until_within(RECOVERED, "everything that waited is shipped", async || {
+        let moving = shop.number("SELECT count(*) FROM orders.orders WHERE status <> 'shipped'").await;
+        if moving == 0 { Ok(()) } else { Err(moving) }
+    })
+    .await;
+    drop(place(&web).await.accepted());
+    shop.until_settled().await;
+    no_attempt_was_used(&shop).await;
+    shop.close().await;
+}
+
+/// A full disk, as doctor sees it. What time does not mend is still a message's own fault.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_database_is_named_and_a_refused_value_still_dies() {
+    let mut shop = Shop::open().await;
+    let mut connection = shop.database().await;
+    let refuse = |state: &str| {
+        format!(
+            "CREATE OR REPLACE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 RAISE EXCEPTION 'nein' USING ERRCODE = '{state}'; END $$"
+        )
+    };
+    connection.batch_execute(&refuse("53100")).await.expect("it is ours");
+    let full =
+        "CREATE TRIGGER full BEFORE INSERT ON orders.idempotency_keys FOR EACH ROW EXECUTE FUNCTION public.refuse()";
+    connection.batch_execute(&full.replace(" full ", " refuse ")).await.expect("it is ours");
+    let found = run("orderflow", &["doctor"], &shop.operator_settings()).await;
+    ended(&found, 1, &["The database is full", "53100"]);
+    let web = shop.start_web().await;
+    is_refused(&place(&web).await);
+    assert_eq!(web.get("/readyz", &[]).await.body["database"], "full");
+
+    connection.batch_execute("DROP TRIGGER refuse ON orders.idempotency_keys").await.expect("it is ours");
+    connection.batch_execute(&refuse("22003")).await.expect("it is ours");
+    let charged =
+        "CREATE TRIGGER refuse BEFORE INSERT ON payment.payments FOR EACH ROW EXECUTE FUNCTION public.refuse()";
+    connection.batch_execute(charged).await.expect("it is ours");
+    shop.start_worker(&["payment.order-created"]).await;
+    web.order("MUG-BLUE", 1, VISA).await;
+    until("it is a dead letter", async || {
+        let died = shop.number("SELECT count(*) FROM messaging.dead_letters").await;
+        if died == 1 { Ok(()) } else { Err(died) }
+    })
+    .await;
+}
+
+/// A table that VACUUM FULL holds, say, is an outage for every key. 409 would tell the client that an order is being made.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_locked_table_is_an_outage_and_no_key_in_progress() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    for table in ["orders.orders", "orders.idempotency_keys", "messaging.event_log"] {
+        let mut holding = shop.database().await;
+        let lock = format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE");
+        holding.batch_execute(&lock).await.expect("it is free");
+        is_refused(&place(&web).await);
+        drop(holding);
+        until_within(RECOVERED, "orders are accepted again", async || {
+            let answer = place(&web).await;
+            if answer.status == StatusCode::ACCEPTED { Ok(()) } else { Err(answer) }
+        })
+        .await;
+    }
+    shop.until_published().await;
+}

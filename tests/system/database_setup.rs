@@ -1,0 +1,131 @@
+//! Databases that are set up in other ways than ours: what works, works; for the rest a sentence says what to change.
+
+use std::{fs, net::SocketAddr};
+
+use diesel_async::SimpleAsyncConnection as _;
+use orderflow_tests::{Child, Shop, VISA, run, until};
+use tokio::net::TcpStream;
+use url::Url;
+
+use crate::{
+    commands::{ended, with},
+    monitoring::free_address,
+};
+
+/// As before the first migration.
+const EMPTY: &str = "
+DO $$ DECLARE name text; BEGIN
+    FOR name IN SELECT nspname FROM pg_namespace WHERE nspname !~ '^(pg_|information_schema$|public$)'
+    LOOP EXECUTE format('DROP SCHEMA %I CASCADE', name); END LOOP;
+    DROP TABLE IF EXISTS public.__diesel_schema_migrations;
+END $$";
+
+async fn execute(shop: &Shop, sql: &str) {
+    shop.database().await.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+}
+
+/// The default search_path begins with a schema that has the role's name. Hosters make one for each user.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_search_path_does_not_matter() {
+    let mut shop = Shop::open().await;
+    execute(&shop, EMPTY).await;
+    execute(&shop, "CREATE SCHEMA AUTHORIZATION CURRENT_USER; CREATE SCHEMA other").await;
+    let operator = shop.operator_settings();
+    ended(&run("orderflow", &["migrate"], &operator).await, 0, &["migrated"]);
+    ended(&run("orderflow", &["migrate"], &operator).await, 0, &["up to date"]);
+    let name = shop.name().to_owned();
+    execute(&shop, &format!("ALTER DATABASE {name} SET search_path = other")).await;
+    ended(&run("orderflow", &["migrate"], &operator).await, 0, &["up to date"]);
+    let web = shop.start_web().await;
+    shop.start_worker(&[]).await;
+    web.order("MUG-BLUE", 1, VISA).await;
+    shop.until_orders("shipped", 1).await;
+    shop.close().await;
+}
+
+/// An earlier version made its list of migrations in the role's own schema; another program's list may be in `public`.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_list_of_migrations_is_found_where_it_is() {
+    let mut shop = Shop::open().await;
+    execute(
+        &shop,
+        "CREATE SCHEMA AUTHORIZATION CURRENT_USER;
+         DO $$ BEGIN EXECUTE format('ALTER TABLE public.__diesel_schema_migrations SET SCHEMA %I', current_user); END $$;
+         CREATE TABLE public.__diesel_schema_migrations (version text PRIMARY KEY);
+         INSERT INTO public.__diesel_schema_migrations VALUES ('20200101000000')",
+    )
+    .await;
+    ended(&run("orderflow", &["migrate"], &shop.operator_settings()).await, 0, &["up to date"]);
+    shop.start_web().await;
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_without_rights_is_told_which_to_ask_for() {
+    let shop = Shop::open().await;
+    execute(&shop, EMPTY).await;
+    execute(&shop, "REVOKE ALL ON SCHEMA public FROM PUBLIC, pg_database_owner, CURRENT_USER").await;
+    let refused = run("orderflow", &["migrate"], &shop.operator_settings()).await;
+    ended(&refused, 3, &["may not set the database up", "GRANT USAGE, CREATE ON SCHEMA public TO"]);
+    // The statement as it stands there is the remedy.
+    let begin = refused.err.find("GRANT").expect("it is named");
+    execute(&shop, refused.err[begin..].trim()).await;
+    ended(&run("orderflow", &["migrate"], &shop.operator_settings()).await, 0, &["migrated"]);
+}
+
+/// A PgBouncer in front of a shop's database.
+async fn bouncer(shop: &Shop, settings: &str) -> (Child, Url, tempfile::TempDir) {
+    let (target, address): (Url, SocketAddr) = (shop.database_url(), free_address());
+    let directory = tempfile::tempdir().expect("a directory");
+    let password = percent_encoding::percent_decode_str(target.password().unwrap_or_default()).decode_utf8_lossy();
+    let file = directory.path().join("pgbouncer.ini");
+    let text = format!(
+        "[databases]\n{name} = host={host} port={port} user={user} password='{password}'\n\
+         [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {listen}\nauth_type = any\nunix_socket_dir =\n{settings}\n",
+        name = shop.name(),
+        host = target.host_str().expect("a host"),
+        port = target.port().unwrap_or(5432),
+        user = target.username(),
+        listen = address.port(),
+    );
+    fs::write(&file, text).expect("it can be written");
+    let path = file.to_str().expect("text").to_owned();
+    let mut arguments = vec![path.as_str()];
+    if nix::unistd::Uid::effective().is_root() {
+        // It refuses to run as root.
+        std::os::unix::fs::chown(directory.path(), Some(65_534), None).expect("root may give files away");
+        arguments.extend(["-u", "nobody"]);
+    }
+    let child = Child::start_installed("pgbouncer", &arguments);
+    until("PgBouncer listens", async || TcpStream::connect(address).await.map(drop)).await;
+    let mut url = target;
+    url.set_port(Some(address.port())).expect("it has a host");
+    (child, url, directory)
+}
+
+/// Taken for an outage, each of these would be waited for without end; taken for PostgreSQL, orders would be lost in it.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PgBouncer: `make test-full` installs it"]
+async fn a_pooler_that_cannot_be_worked_with_is_named_at_the_start() {
+    let shop = Shop::open().await;
+    let ignoring = "ignore_startup_parameters = options,extra_float_digits";
+    for (settings, says) in [
+        ("pool_mode = session".to_owned(), "refuses the time-outs"),
+        (format!("pool_mode = session\n{ignoring}"), "drops the time-outs"),
+        // It may show by either.
+        (format!("pool_mode = transaction\n{ignoring}"), "pooler at DATABASE_URL"),
+        (format!("pool_mode = transaction\n{ignoring}"), "works in transaction mode"),
+    ] {
+        if says == "works in transaction mode" {
+            let name = shop.name();
+            let given = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"]
+                .map(|setting| format!("ALTER DATABASE {name} SET {setting} = '10s'"));
+            execute(&shop, &given.join("; ")).await;
+        }
+        let (_child, url, _directory) = bouncer(&shop, &settings).await;
+        let url = url.to_string();
+        let there = [("DATABASE_URL", url.as_str())];
+        ended(&run("orderflow", &["serve"], &with(shop.settings("orderflow-web"), &there)).await, 2, &[says]);
+        ended(&run("orderflow-worker", &[], &with(shop.settings("orderflow-worker"), &there)).await, 2, &[says]);
+    }
+}
