@@ -6,7 +6,7 @@ use url::Url;
 
 use super::{
     AdminConfig, BrokerConfig,
-    broker::http_url,
+    broker::link,
     setting::{Setting, Source},
 };
 
@@ -102,14 +102,14 @@ impl OperatorsConfig {
             false => Some(None),
             true => BrokerConfig::read_admin(source).zip(AdminConfig::read(source)).map(Some),
         };
-        let ui_url = source.parse(&RABBITMQ_UI_URL, http_url);
+        let ui_url = source.parse(&RABBITMQ_UI_URL, link);
         let trace_viewer = source.parse(&TRACE_VIEWER_URL, trace_viewer);
         Some(Self { tokens: tokens?, broker: broker?, ui_url, trace_viewer })
     }
 }
 
 fn trace_viewer(text: &str) -> Result<String, String> {
-    match http_url(text) {
+    match link(text) {
         Ok(_) if text.contains(TRACE_ID) => Ok(text.to_owned()),
         _ => Err(format!("expected the form http://HOST:16686/trace/{TRACE_ID}")),
     }

@@ -23,7 +23,7 @@ struct Row {
 /// Writes all settings to `out`; secrets are masked.
 ///
 /// # Errors
-/// When `out` cannot be written to.
+/// When a setting cannot work, after all are written; and when `out` cannot be written to.
 pub fn run(source: &Source, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
     let rows = config::ALL.iter().map(|setting| Row {
         name: setting.name,
@@ -35,7 +35,7 @@ pub fn run(source: &Source, json: bool, out: &mut impl Write) -> Result<Exit, Fa
     if json {
         serde_json::to_writer_pretty(&mut *out, &rows.collect::<Vec<_>>())?;
         writeln!(out)?;
-        return Ok(Exit::Ok);
+        return Ok(source.finish(Some(Exit::Ok))?);
     }
     for row in rows {
         writeln!(out, "{} = {}", row.name, row.value.as_deref().unwrap_or("(not set)"))?;
@@ -45,7 +45,7 @@ pub fn run(source: &Source, json: bool, out: &mut impl Write) -> Result<Exit, Fa
         writeln!(out, "    {}", row.meaning)?;
     }
     writeln!(out, "\nA secret NAME may also be given by NAME_FILE, the path of a file that holds it.")?;
-    Ok(Exit::Ok)
+    Ok(source.finish(Some(Exit::Ok))?)
 }
 
 #[cfg(test)]

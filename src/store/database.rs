@@ -8,18 +8,16 @@ use std::{
 use deadpool::{Runtime, managed::Timeouts};
 use diesel::ConnectionError;
 use diesel_async::{
-    AsyncConnection as _, AsyncPgConnection, RunQueryDsl as _,
+    AsyncPgConnection, RunQueryDsl as _,
     pooled_connection::{
         AsyncDieselConnectionManager, ManagerConfig, PoolableConnection as _, RecyclingMethod,
         deadpool::{Object, Pool},
     },
 };
 use futures::FutureExt as _;
-use secrecy::ExposeSecret as _;
 use tokio::{runtime::Handle, time::Instant};
-use url::Url;
 
-use super::StoreError;
+use super::{StoreError, connecting};
 use crate::{config::DatabaseConfig, metrics};
 
 /// A connection on which statements run; whoever holds it owns the transaction.
@@ -74,15 +72,6 @@ const WAIT_FOR_CONNECTION: Duration = Duration::from_secs(5);
 /// database is away.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// What every connection asks of the server. A statement of ours takes milliseconds: these bounds only end what is stuck.
-/// `lock_timeout` is shorter than `statement_timeout` so that we learn that it was a lock.
-const SERVER_OPTIONS: &str = "-c statement_timeout=30s -c lock_timeout=5s -c idle_in_transaction_session_timeout=30s";
-
-/// What the client asks of its socket: a server that vanished without a word is noticed after 15 s (all values in
-/// seconds but the last, milliseconds).
-const SOCKET_OPTIONS: [(&str, &str); 4] =
-    [("connect_timeout", "5"), ("keepalives_idle", "10"), ("keepalives_interval", "5"), ("tcp_user_timeout", "15000")];
-
 /// A bounded pool of connections. Cheap to clone.
 #[derive(Clone)]
 pub struct Database {
@@ -109,24 +98,25 @@ impl Database {
         let mut manager = ManagerConfig::default();
         // A dead connection shows at its first statement, and every caller has to cope with that anyway.
         manager.recycling_method = RecyclingMethod::Fast;
-        manager.custom_setup = Box::new(move |url| {
-            let url = url.to_owned();
-            let establishing = runtime.spawn(async move { AsyncPgConnection::establish(&url).await });
+        let driver = connecting::bounded(config, program)?;
+        manager.custom_setup = Box::new(move |_| {
+            let driver = driver.clone();
+            let establishing = runtime.spawn(async move { connecting::connect(&driver).await });
             async move { establishing.await.map_err(|error| ConnectionError::BadConnection(error.to_string()))? }
                 .boxed()
         });
-        let url = with_options(config, program)?;
         let timeouts = Timeouts {
             wait: Some(WAIT_FOR_CONNECTION),
             create: Some(WAIT_FOR_CONNECTION),
             recycle: Some(WAIT_FOR_CONNECTION),
         };
-        let pool = Pool::builder(AsyncDieselConnectionManager::new_with_config(url, manager))
-            .max_size(size)
-            .timeouts(timeouts)
-            .runtime(Runtime::Tokio1)
-            .build()
-            .map_err(|error| ConnectionError::BadConnection(error.to_string()))?;
+        let pool =
+            Pool::builder(AsyncDieselConnectionManager::new_with_config("the driver's own configuration", manager))
+                .max_size(size)
+                .timeouts(timeouts)
+                .runtime(Runtime::Tokio1)
+                .build()
+                .map_err(|error| ConnectionError::BadConnection(error.to_string()))?;
         Ok(Self { pool })
     }
 
@@ -184,24 +174,4 @@ impl Database {
     pub async fn connection(&self) -> Result<PooledConnection, StoreError> {
         Ok(PooledConnection(Some(self.pool.get().await?)))
     }
-}
-
-fn with_options(config: &DatabaseConfig, program: &str) -> Result<String, ConnectionError> {
-    let mut url = Url::parse(config.url.expose_secret())
-        .map_err(|error| ConnectionError::InvalidConnectionUrl(error.to_string()))?;
-    let given: Vec<String> = url.query_pairs().map(|(name, _)| name.into_owned()).collect();
-    // tokio-postgres takes %20 for a space, and not the + of a web form.
-    let options = SERVER_OPTIONS.replace(' ', "%20").replace('=', "%3D");
-    let program = percent_encoding::utf8_percent_encode(program, percent_encoding::NON_ALPHANUMERIC).to_string();
-    let mut query = url.query().unwrap_or_default().to_owned();
-    let ours = [("options", options.as_str()), ("application_name", program.as_str())];
-    for (name, value) in ours.into_iter().chain(SOCKET_OPTIONS) {
-        // Whoever wrote the URL knows better.
-        if !given.iter().any(|known| known == name) {
-            query.push_str(if query.is_empty() { "" } else { "&" });
-            query.push_str(&format!("{name}={value}"));
-        }
-    }
-    url.set_query(Some(&query));
-    Ok(url.into())
 }

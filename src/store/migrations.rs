@@ -1,10 +1,10 @@
 //! Brings a database's tables up to date.
 
 use diesel::{QueryableByName, sql_types::Text};
-use diesel_async::{AsyncConnection as _, AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl as _};
+use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl as _};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
-use secrecy::ExposeSecret as _;
 
+use super::connecting;
 use crate::config::DatabaseConfig;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
@@ -33,7 +33,8 @@ pub enum MigrateError {
 /// # Errors
 /// See [`MigrateError`].
 pub async fn run(config: &DatabaseConfig) -> Result<Vec<String>, MigrateError> {
-    let mut connection = AsyncPgConnection::establish(config.url.expose_secret()).await?;
+    let driver = connecting::unbounded(config, "orderflow migrate")?;
+    let mut connection = connecting::connect(&driver).await?;
     // The lock is the session's: it goes with the connection, however this function ends.
     diesel::sql_query("SELECT pg_advisory_lock($1)")
         .bind::<diesel::sql_types::BigInt, _>(LOCK)

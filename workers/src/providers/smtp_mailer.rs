@@ -14,12 +14,12 @@ use lettre::{
     message::Mailbox,
     transport::smtp::{Error as SmtpError, client::AsyncSmtpConnection},
 };
-use secrecy::SecretString;
+use orderflow::config::SmtpServerConfig;
 
 use super::{
     ProviderError, ProviderSetupError,
     mail::{Mail, Mailer, compose},
-    smtp_server::SmtpServer,
+    smtp_server::{ConnectError, SmtpServer},
 };
 
 /// A connection that was idle for longer is not trusted: servers and firewalls close theirs after some minutes.
@@ -48,9 +48,9 @@ impl SmtpMailer {
     /// A mailer for this server, to which it connects when the first mail is sent.
     ///
     /// # Errors
-    /// When the URL is of none of the forms that `SMTP_URL` may have.
-    pub fn new(url: &SecretString, from: Mailbox) -> Result<Self, ProviderSetupError> {
-        let server = SmtpServer::parse(url)?;
+    /// When no certificate can name the server's host.
+    pub fn new(config: &SmtpServerConfig, from: Mailbox) -> Result<Self, ProviderSetupError> {
+        let server = SmtpServer::new(config)?;
         Ok(Self { server, from, time_out: TIME_OUT, idle: Mutex::default() })
     }
 
@@ -80,7 +80,10 @@ impl SmtpMailer {
         match tokio::time::timeout(self.time_out, connecting).await {
             Ok(Ok(connection)) => Ok(connection),
             // Whatever it is, it is about the server and not about the mail.
-            Ok(Err(error)) => Err(ProviderError::away(format!("no connection to the mail server: {}", shown(&error)))),
+            Ok(Err(ConnectError::Smtp(error))) => {
+                Err(ProviderError::away(format!("no connection to the mail server: {}", shown(&error))))
+            }
+            Ok(Err(error)) => Err(ProviderError::away(format!("no connection to the mail server: {error}"))),
             Err(_) => Err(ProviderError::away("no connection to the mail server in time")),
         }
     }
@@ -157,14 +160,21 @@ mod tests {
         net::{TcpListener, TcpStream},
     };
 
+    use orderflow::config::SmtpEncryption;
+
     use super::*;
     use crate::providers::mail::mailbox;
 
     /// A mail server that takes everything, but says so of a mail to `slow` only when it is too late. Returns its URL
     /// and the number of connections that were made to it.
-    async fn server() -> (String, Arc<AtomicUsize>) {
+    async fn server() -> (SmtpServerConfig, Arc<AtomicUsize>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let url = format!("smtp://{}", listener.local_addr().expect("it is bound"));
+        let config = SmtpServerConfig {
+            host: url::Host::Ipv4(std::net::Ipv4Addr::LOCALHOST),
+            port: listener.local_addr().expect("it is bound").port(),
+            encryption: SmtpEncryption::WhereOffered,
+            credentials: None,
+        };
         let connections = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&connections);
         tokio::spawn(async move {
@@ -173,7 +183,7 @@ mod tests {
                 tokio::spawn(converse(stream));
             }
         });
-        (url, connections)
+        (config, connections)
     }
 
     async fn converse(stream: TcpStream) -> std::io::Result<()> {
@@ -212,9 +222,9 @@ mod tests {
 
     #[tokio::test]
     async fn connections_are_used_again_but_never_one_that_still_owes_an_answer() {
-        let (url, connections) = server().await;
+        let (config, connections) = server().await;
         let from = mailbox("orders@shop.example").expect("a mailbox");
-        let mut mailer = SmtpMailer::new(&SecretString::from(url), from).expect("a usable URL");
+        let mut mailer = SmtpMailer::new(&config, from).expect("a usable server");
         mailer.send(mail("ada@example.com")).await.expect("it is taken");
         mailer.send(mail("ada@example.com")).await.expect("it is taken");
         assert_eq!(connections.load(Ordering::SeqCst), 1);
