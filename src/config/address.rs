@@ -105,11 +105,18 @@ pub(super) fn host(text: &str) -> Result<Host<String>, String> {
         return Err("it has no host".to_owned());
     }
     match Host::parse(text) {
-        // The longest name that DNS has, and no list of names.
-        Ok(Host::Domain(name)) if name.len() > 253 || name.contains(',') => Err("it has no usable host".to_owned()),
+        // DNS has no longer names, and nothing resolves others: a pattern, or a list.
+        Ok(Host::Domain(name)) if name.len() > 253 || !name.bytes().all(is_of_name) => {
+            Err("it has no usable host".to_owned())
+        }
         Ok(host) => Ok(host),
         Err(_) => Err("its host is neither a name nor an IP address".to_owned()),
     }
+}
+
+/// With the underscore that names of containers have.
+const fn is_of_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')
 }
 
 /// A host without the brackets of an IPv6 address.

@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn an_address_that_is_shown_has_no_password_and_a_wrong_one_is_not_quoted() {
         let read = |name: &str, value: &str| {
-            let broker = ("AMQP_ADMIN_URL", "amqp://admin:s@rabbit:5672/shop");
+            let broker = ("AMQP_ADMIN_URL", "amqps://admin:s@rabbit/shop");
             let all = [broker, ("RETRY_DELAYS", "1s"), (name, value)];
             let source: Source = all.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect();
             let read = OperatorsConfig::read(&source);

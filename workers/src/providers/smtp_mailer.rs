@@ -141,11 +141,17 @@ fn shown(error: &SmtpError) -> String {
     match error.status() {
         Some(code) => format!("it replied {code}"),
         None if error.is_timeout() => "it took too long".to_owned(),
-        None if error.is_tls() => "the encryption could not be agreed on".to_owned(),
+        None if error.is_tls() || is_of_encryption(error) => "the encryption could not be agreed on".to_owned(),
         None if error.is_client() => "it cannot do what is needed".to_owned(),
         None if error.is_response() => "its reply could not be understood".to_owned(),
         None => "the connection failed".to_owned(),
     }
+}
+
+/// A handshake that fails comes as an error of the connection, of this kind (rustls and tokio-rustls, `io::ErrorKind`).
+fn is_of_encryption(error: &SmtpError) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
+    source.is_some_and(|source| source.kind() == std::io::ErrorKind::InvalidData)
 }
 
 #[cfg(test)]
