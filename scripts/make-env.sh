@@ -28,6 +28,7 @@ TOKEN_SECRET=$(random_hex 32)
 
 # The shop's address as customers see it; with another WEB_PORT it has to be set too.
 #PUBLIC_URL=https://shop.example
+#PLAINTEXT_HOSTS=postgres,rabbitmq,mailpit,jaeger,mail.lan
 # A real mail server, instead of the one that only shows mails.
 #SMTP_URL=smtps://USER:PASSWORD@mail.example:465
 #MAIL_FROM=Shop <orders@shop.example>

@@ -10,7 +10,7 @@ use std::{
 
 use clap::Parser as _;
 use orderflow::{
-    config::Source,
+    config::{self, Source},
     ops::{self, Exit, Failed, stock::Change},
 };
 
@@ -39,6 +39,8 @@ fn main() -> ExitCode {
 }
 
 async fn run(command: cli::Command, source: &Source) -> Result<Exit, Failed> {
+    // Every command reads its own settings, and then ends with whatever is wrong with any.
+    config::check(source);
     use cli::{Command, DlqCommand, StockCommand, TopologyCommand};
     // Not locked: `orderflow top` gives the terminal back from whichever thread panics.
     let out = &mut io::stdout();

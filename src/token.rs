@@ -4,10 +4,10 @@ use chrono::{DateTime, Duration, Utc};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::Sha256;
-use url::{Host, Url};
+use url::Url;
 use uuid::Uuid;
 
-use crate::config::LinkConfig;
+use crate::config::{LinkConfig, is_loopback};
 
 /// How long a token opens its order.
 pub const LIFETIME: Duration = Duration::days(90);
@@ -55,22 +55,30 @@ impl OrderLinks {
         format!("{}?t={}", self.absolute(&format!("/track/{order_id}")), self.token(order_id, placed_at))
     }
 
-    /// Whether a browser reaches us by plain HTTP and on its own machine: a demonstration, or somebody at work on the shop.
+    /// Whether browsers reach us by plain HTTP: on their own machine, or at a host that `PLAINTEXT_HOSTS` names.
     #[must_use]
-    pub fn is_on_loopback_without_tls(&self) -> bool {
-        let is_loopback = match self.public_url.host() {
-            Some(Host::Domain(name)) => name == "localhost",
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        };
-        is_loopback && self.public_url.scheme() == "http"
+    pub fn is_without_tls(&self) -> bool {
+        self.public_url.scheme() == "http"
+    }
+
+    /// What browsers may say of a page of ours to others: nothing. By plain HTTP from another machine they say nothing of where
+    /// a form comes from but this (`Sec-Fetch-Site` is only for what they trust), so there it goes to ourselves.
+    #[must_use]
+    pub fn referrer_policy(&self) -> &'static str {
+        let is_loopback = self.public_url.host().is_some_and(|host| is_loopback(&host.to_owned()));
+        if self.is_without_tls() && !is_loopback { "same-origin" } else { "no-referrer" }
+    }
+
+    /// Where the shop's own pages come from, as a browser's `Origin` says it.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        self.public_url.origin().ascii_serialization()
     }
 
     /// Whether this is where the shop's own pages come from: the value of a browser's `Origin`.
     #[must_use]
     pub fn is_own_origin(&self, origin: &str) -> bool {
-        self.public_url.origin().ascii_serialization() == origin
+        self.origin() == origin
     }
 
     /// A path below the shop's public address.

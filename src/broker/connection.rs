@@ -10,7 +10,6 @@ use std::{
 
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use lapin::{Connection, ConnectionProperties, uri::AMQPUri};
-use secrecy::ExposeSecret as _;
 
 use crate::config::BrokerConfig;
 
@@ -38,33 +37,38 @@ pub enum BrokerError {
     /// A message that was to be settled is not held any more.
     #[error("RabbitMQ has taken the message back: it was held for too long, or the connection broke")]
     NotHeld,
-    /// `AMQP_URL` cannot be read.
-    #[error("AMQP_URL is not of the form amqp://USER:PASSWORD@HOST:5672/VHOST: {0}")]
-    Url(String),
+    /// There is no node to connect to.
+    #[error("AMQP_URL names no node")]
+    NoNode,
 }
 
 /// Knows the nodes of the broker and the name by which a process is known there. Cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Connector {
     uris: Arc<[AMQPUri]>,
     program: Arc<str>,
     next: Arc<AtomicUsize>,
 }
 
+/// Without the URIs, which hold passwords.
+impl std::fmt::Debug for Connector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connector").field("program", &self.program).finish_non_exhaustive()
+    }
+}
+
 impl Connector {
     /// `program` is what the management UI shows first: `orderflow-worker`.
-    ///
-    /// # Errors
-    /// When a URL cannot be read.
-    pub fn new(config: &BrokerConfig, program: &str) -> Result<Self, BrokerError> {
+    #[must_use]
+    pub fn new(config: &BrokerConfig, program: &str) -> Self {
         crate::tls::install();
-        let uris = config.urls.iter().map(|url| {
-            let mut uri: AMQPUri = url.expose_secret().parse().map_err(BrokerError::Url)?;
+        let uris = config.nodes.iter().map(|node| {
+            let mut uri = node.uri().clone();
             uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
             uri.query.frame_max.get_or_insert(FRAME_MAX);
-            Ok(uri)
+            uri
         });
-        Ok(Self { uris: uris.collect::<Result<_, BrokerError>>()?, program: program.into(), next: Arc::default() })
+        Self { uris: uris.collect(), program: program.into(), next: Arc::default() }
     }
 
     /// Connects to one node, the next time to the next. `purpose` tells a person what the connection is for:
@@ -76,10 +80,8 @@ impl Connector {
     /// When the node refuses or does not answer within ten seconds.
     pub async fn connect(&self, purpose: &str) -> Result<Connection, BrokerError> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        let uri = turn
-            .checked_rem(self.uris.len())
-            .and_then(|index| self.uris.get(index))
-            .ok_or_else(|| BrokerError::Url("no URL at all".to_owned()))?;
+        let uri =
+            turn.checked_rem(self.uris.len()).and_then(|index| self.uris.get(index)).ok_or(BrokerError::NoNode)?;
         let properties = ConnectionProperties::default().with_connection_name(self.name(purpose).into());
         let connecting = Connection::connect_uri(uri.clone(), properties);
         match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {

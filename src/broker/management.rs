@@ -80,8 +80,14 @@ impl Management {
     /// As [`Management::new`].
     pub fn within(config: AdminConfig, timeout: Duration) -> Result<Self, ManagementError> {
         crate::tls::install();
-        let client = Client::builder()
-            .timeout(timeout)
+        let mut client = Client::builder().timeout(timeout);
+        // The administrator's password goes along: where it is encrypted it stays so, whatever we are redirected to, and where
+        // it is not it goes straight to the host that was permitted and through no proxy.
+        client = match config.management_url.scheme() {
+            "https" => client.https_only(true),
+            _ => client.no_proxy().redirect(reqwest::redirect::Policy::none()),
+        };
+        let client = client
             .build()
             .map_err(|source| ManagementError::Unreachable { url: config.management_url.to_string(), source })?;
         Ok(Self { client, config })

@@ -13,7 +13,9 @@ use lapin::{
     Channel, ErrorKind, ExchangeKind,
     options::{ExchangeDeclareOptions, QueueDeclareOptions},
     types::FieldTable,
+    uri::AMQPUri,
 };
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{Connector, names};
 use crate::telemetry;
@@ -84,7 +86,7 @@ impl BrokerCheck {
                 )
                 .map_err(|error| NotReady::Unreachable(error.to_string()))
         };
-        let nodes = connector.uris().iter().map(|uri| pool(uri.to_string())).collect::<Result<_, _>>()?;
+        let nodes = connector.uris().iter().map(|uri| pool(url(uri))).collect::<Result<_, _>>()?;
         Ok(Self { nodes, answered: Arc::default() })
     }
 
@@ -140,6 +142,14 @@ impl BrokerCheck {
     }
 }
 
+/// The URL of this node for deadpool-lapin, which takes nothing else. The library that reads it (amq-protocol-uri 10.6) knows
+/// only names of hosts, takes `localhost` for an IPv6 address in brackets, and decodes a name: so this is one, percent-encoded.
+fn url(uri: &AMQPUri) -> String {
+    let mut uri = uri.clone();
+    uri.authority.host = utf8_percent_encode(&uri.authority.host, NON_ALPHANUMERIC).to_string();
+    uri.to_string()
+}
+
 /// What is asked: whether it is there, and of a queue what is in it.
 #[derive(Debug, Clone, Copy)]
 enum Question<'q> {
@@ -185,6 +195,27 @@ impl Question<'_> {
                 let queue = channel.queue_declare(name.into(), passive, table).await?;
                 Ok(Look { ready: queue.message_count(), consumers: queue.consumer_count() })
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{BrokerConfig, Source};
+
+    /// The pool reads its URL again: what it then connects to is what the setting says.
+    #[test]
+    fn the_pool_means_the_node_that_the_setting_means() {
+        for url_given in [
+            "amqp://u%40:p%2F%3A@[::1]:5673/%2Fshop?heartbeat=7",
+            "amqps://u:p@rabbit_1.example/v",
+            "amqp://u:p@127.0.0.1",
+        ] {
+            let source: Source = [("AMQP_URL".to_owned(), url_given.to_owned())].into_iter().collect();
+            let connector = Connector::new(&BrokerConfig::read(&source).expect("a URL"), "test");
+            let uri = connector.uris().first().expect("a node");
+            assert_eq!(url(uri).parse().as_ref(), Ok(uri), "{url_given}");
         }
     }
 }

@@ -3,16 +3,22 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
+use lapin::uri::AMQPUri;
 use secrecy::SecretString;
 use url::Url;
 
-use super::setting::{self, Setting, Source};
+use super::{
+    address::{Address, Form, Query, Scheme},
+    amqp::{self, BrokerNode},
+    plaintext::PlaintextHosts,
+    setting::{self, Setting, Source},
+};
 
 pub(super) const AMQP_URL: Setting = Setting {
     name: "AMQP_URL",
     default: None,
     secret: true,
-    meaning: "RabbitMQ, such as amqp://USER:PASSWORD@HOST:5672/VHOST; several, with commas between, are the nodes of one cluster and tried in turn",
+    meaning: "RabbitMQ, such as amqps://USER:PASSWORD@HOST:5671/VHOST, or amqp://… for a host in PLAINTEXT_HOSTS; no path means the virtual host /; ?heartbeat=SECONDS, frame_max=BYTES and auth_mechanism=plain|amqplain may follow; several, with commas between, are the nodes of one cluster and tried in turn",
 };
 pub(super) const AMQP_ADMIN_URL: Setting = Setting {
     name: "AMQP_ADMIN_URL",
@@ -24,7 +30,7 @@ pub(super) const RABBITMQ_MANAGEMENT_URL: Setting = Setting {
     name: "RABBITMQ_MANAGEMENT_URL",
     default: None,
     secret: false,
-    meaning: "RabbitMQ's management API, such as http://HOST:15672; unset: port 15672 of the host in AMQP_ADMIN_URL",
+    meaning: "RabbitMQ's management API, such as https://HOST:15671; unset: on the host of AMQP_ADMIN_URL https and port 15671 beside amqps://, http and port 15672 beside amqp://",
 };
 pub(super) const AMQP_WEB_PASSWORD: Setting = Setting {
     name: "AMQP_WEB_PASSWORD",
@@ -51,29 +57,64 @@ pub(super) const RETRY_DELAYS: Setting = Setting {
     meaning: "how long a message waits before each further attempt; `orderflow topology apply` makes one queue for each, and workers have to have the same list",
 };
 
+const MANAGEMENT: Form =
+    Form { schemes: HTTP, shown: "http://HOST:15672", credentials: false, path: true, query: Query::Only(&[]) };
+
+/// An address that browsers open.
+pub(super) const LINK: Form =
+    Form { schemes: HTTP, shown: "http://HOST:15672", credentials: false, path: true, query: Query::Any };
+
+pub(super) const HTTP: &[Scheme] =
+    &[Scheme { name: "http", port: 80, encrypted: false }, Scheme { name: "https", port: 443, encrypted: true }];
+
+/// The management plugin's ports for http and for https, by its documentation.
+const MANAGEMENT_PORTS: [u16; 2] = [15672, 15671];
+
 /// Where the broker is, for applications.
 #[derive(Debug, Clone)]
 pub struct BrokerConfig {
     /// The nodes, tried in turn; never empty.
-    pub urls: Vec<SecretString>,
+    pub nodes: Vec<BrokerNode>,
 }
 
 impl BrokerConfig {
     /// Reads its variable; problems stay with `source`.
     #[must_use]
     pub fn read(source: &Source) -> Option<Self> {
-        let urls = source.require(&AMQP_URL, |text| {
-            text.split(',').map(|one| amqp_url(one.trim()).map(|url| SecretString::from(url.to_string()))).collect()
-        })?;
-        Some(Self { urls })
+        let permitted = PlaintextHosts::read(source);
+        source.require(&AMQP_URL, |text| {
+            let nodes = text.split(',').map(|one| Ok(node(source, &permitted, &AMQP_URL, one.trim())?.1));
+            let nodes = nodes.collect::<Result<Vec<_>, String>>()?;
+            let differ = nodes.iter().zip(nodes.iter().skip(1)).any(|(one, next)| one.uri().vhost != next.uri().vhost);
+            if differ {
+                return Err("expected the nodes of one cluster, with the same virtual host in each".to_owned());
+            }
+            Ok(Self { nodes })
+        })
     }
 
     /// As an administrator: reads `AMQP_ADMIN_URL` instead.
     #[must_use]
     pub fn read_admin(source: &Source) -> Option<Self> {
-        let url = source.require(&AMQP_ADMIN_URL, amqp_url)?;
-        Some(Self { urls: vec![SecretString::from(url.to_string())] })
+        Some(Self { nodes: vec![admin(source)?.1] })
     }
+}
+
+fn admin(source: &Source) -> Option<(Address, BrokerNode)> {
+    let permitted = PlaintextHosts::read(source);
+    source.require(&AMQP_ADMIN_URL, |text| node(source, &permitted, &AMQP_ADMIN_URL, text))
+}
+
+fn node(
+    source: &Source,
+    permitted: &PlaintextHosts,
+    by: &Setting,
+    text: &str,
+) -> Result<(Address, BrokerNode), String> {
+    let address = Address::parse(text, &amqp::FORM)?;
+    let node = BrokerNode::new(&address)?;
+    permitted.permit(source, by, &address, "amqps://")?;
+    Ok((address, node))
 }
 
 /// Passwords for the users that `orderflow topology apply` makes; `None` leaves a user as it is.
@@ -115,60 +156,42 @@ impl AdminConfig {
     #[must_use]
     pub fn read(source: &Source) -> Option<Self> {
         let retry_delays = RetryDelays::read(source);
-        let admin = source.require(&AMQP_ADMIN_URL, amqp_url);
-        let management = source.parse(&RABBITMQ_MANAGEMENT_URL, http_url);
+        let admin = admin(source);
+        let permitted = PlaintextHosts::read(source);
+        let management = source.parse(&RABBITMQ_MANAGEMENT_URL, |text| {
+            let address = Address::parse(text, &MANAGEMENT)?;
+            permitted.permit(source, &RABBITMQ_MANAGEMENT_URL, &address, "https://")?;
+            Ok(address.url)
+        });
         let secret = |setting: &Setting| source.text(setting).map(SecretString::from);
         let users = Users {
             web: secret(&AMQP_WEB_PASSWORD),
             worker: secret(&AMQP_WORKER_PASSWORD),
             viewer: secret(&AMQP_VIEWER_PASSWORD),
         };
-        let admin = admin?;
+        let (address, node) = admin?;
+        let AMQPUri { authority, vhost, .. } = node.uri().clone();
         Some(Self {
-            management_url: management.or_else(|| management_beside(&admin))?,
-            user: decoded(admin.username()),
-            password: decoded(admin.password().unwrap_or_default()).into(),
-            vhost: vhost(&admin),
+            management_url: management.or_else(|| management_beside(&address))?,
+            user: authority.userinfo.username,
+            password: authority.userinfo.password.into(),
+            vhost,
             users,
             retry_delays: retry_delays?,
         })
     }
 }
 
-fn amqp_url(text: &str) -> Result<Url, String> {
-    match Url::parse(text) {
-        Ok(url) if matches!(url.scheme(), "amqp" | "amqps") && url.has_host() => Ok(url),
-        _ => Err("expected the form amqp://USER:PASSWORD@HOST:5672/VHOST".to_owned()),
-    }
+/// An address that browsers open, without credentials: anyone may be shown it.
+pub(super) fn link(text: &str) -> Result<Url, String> {
+    Ok(Address::parse(text, &LINK)?.url)
 }
 
-/// An address of web pages, without credentials: it is shown to whoever may look.
-pub(super) fn http_url(text: &str) -> Result<Url, String> {
-    let is_public = |url: &Url| {
-        matches!(url.scheme(), "http" | "https")
-            && url.has_host()
-            && url.username().is_empty()
-            && url.password().is_none()
-    };
-    let wrong = || "expected the form http://HOST:15672, without user and password".to_owned();
-    Url::parse(text).ok().filter(is_public).ok_or_else(wrong)
-}
-
-/// The management plugin's usual place: the same host, port 15672 (its documented default).
-fn management_beside(admin: &Url) -> Option<Url> {
-    Url::parse(&format!("http://{}:15672", admin.host_str()?)).ok()
-}
-
-/// The URL's path is the virtual host; none means `/` (AMQP URI specification).
-fn vhost(url: &Url) -> String {
-    match url.path().trim_start_matches('/') {
-        "" => "/".to_owned(),
-        path => decoded(path),
-    }
-}
-
-fn decoded(text: &str) -> String {
-    percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
+/// The management plugin's usual place on the same host: what is encrypted there stays encrypted here.
+fn management_beside(admin: &Address) -> Option<Url> {
+    let [plain, encrypted] = MANAGEMENT_PORTS;
+    let (scheme, port) = if admin.encrypted { ("https", encrypted) } else { ("http", plain) };
+    Url::parse(&format!("{scheme}://{}:{port}", admin.host)).ok()
 }
 
 /// The waits before each further attempt, shortest first: at least one, at most twelve, all different.
@@ -222,6 +245,8 @@ impl fmt::Display for RetryDelays {
 
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret as _;
+
     use super::*;
 
     #[test]
@@ -241,15 +266,106 @@ mod tests {
         }
     }
 
+    fn source(settings: &[(&str, &str)]) -> Source {
+        settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    /// What both AMQP and the management API mean by this URL; both come from one reading, so that they cannot differ.
+    fn means(url: &str) -> Result<(String, u16, String, String, String), String> {
+        let source =
+            source(&[("AMQP_ADMIN_URL", url), ("RETRY_DELAYS", "1s"), ("PLAINTEXT_HOSTS", "rabbit,2001:db8::1")]);
+        let (broker, admin) = (BrokerConfig::read_admin(&source), AdminConfig::read(&source));
+        let (broker, admin) = source.finish(broker.zip(admin)).map_err(|error| error.to_string())?;
+        let uri = broker.nodes[0].uri();
+        assert_eq!((&uri.vhost, &uri.authority.userinfo.username), (&admin.vhost, &admin.user), "{url}");
+        assert_eq!(uri.authority.userinfo.password, admin.password.expose_secret(), "{url}");
+        let (host, port) = (uri.authority.host.clone(), uri.authority.port);
+        Ok((host, port, admin.user, admin.vhost, admin.management_url.into()))
+    }
+
+    /// Virtual hosts as RabbitMQ's URI specification has them, and the management API's documented ports: encrypted beside
+    /// what is encrypted, since the administrator's password goes there too.
     #[test]
-    fn the_admin_url_gives_user_password_vhost_and_the_usual_management_port() {
-        let source: Source = [("AMQP_ADMIN_URL", "amqp://admin:s%40t@rabbit:5672/shop"), ("RETRY_DELAYS", "1s")]
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .into_iter()
-            .collect();
-        let admin = AdminConfig::read(&source).unwrap();
-        assert_eq!((admin.user.as_str(), admin.vhost.as_str()), ("admin", "shop"));
-        assert_eq!(admin.management_url.as_str(), "http://rabbit:15672/");
-        assert_eq!(secrecy::ExposeSecret::expose_secret(&admin.password), "s@t");
+    fn amqp_and_management_mean_the_same_server_and_virtual_host() {
+        for (url, host, port, user, vhost, management) in [
+            ("amqp://admin:s%40t@rabbit:5672/shop", "rabbit", 5672, "admin", "shop", "http://rabbit:15672/"),
+            (
+                "amqps://admin:x@rabbit.example/shop",
+                "rabbit.example",
+                5671,
+                "admin",
+                "shop",
+                "https://rabbit.example:15671/",
+            ),
+            ("amqp://u:x@[2001:db8::1]:5673/v", "2001:db8::1", 5673, "u", "v", "http://[2001:db8::1]:15672/"),
+            ("amqps://u:x@[2001:db8::2]/v", "2001:db8::2", 5671, "u", "v", "https://[2001:db8::2]:15671/"),
+            ("amqp://u:x@localhost", "localhost", 5672, "u", "/", "http://localhost:15672/"),
+            ("amqp://u:x@localhost/%2F", "localhost", 5672, "u", "/", "http://localhost:15672/"),
+            ("amqp://u:x@localhost/%2Fshop", "localhost", 5672, "u", "/shop", "http://localhost:15672/"),
+            ("amqp://u:x@localhost/sh%C3%B6p", "localhost", 5672, "u", "shöp", "http://localhost:15672/"),
+            ("amqp://localhost/v", "localhost", 5672, "guest", "v", "http://localhost:15672/"),
+        ] {
+            let expected = (host.to_owned(), port, user.to_owned(), vhost.to_owned(), management.to_owned());
+            assert_eq!(means(url), Ok(expected), "{url}");
+        }
+    }
+
+    #[test]
+    fn what_could_mean_two_things_or_cannot_work_is_refused() {
+        for (url, why) in [
+            ("amqp://u:hush@rabbit/", "a / alone"),
+            ("amqp://u:hush@rabbit//shop", "%2F"),
+            ("amqp://u:hush@rabbit/shop/", "%2F"),
+            ("amqp://u:hush@rabbit/a/b", "%2F"),
+            ("amqp://u:hush@rabbit/%ff", "not UTF-8"),
+            ("amqp://hush@rabbit/shop", "user without a password"),
+            ("amqp://u:hush@rabbit/shop?connection_timeout=3", "connection_timeout is no parameter"),
+            ("amqps://u:hush@rabbit/shop?verify=verify_none", "verify is no parameter"),
+            ("amqp://u:hush@rabbit/shop?frame_max=4096", "frame_max"),
+            ("amqp://u:hush@rabbit/shop?heartbeat=soon", "heartbeat"),
+            ("amqp://u:hush@rabbit/shop?auth_mechanism=external", "auth_mechanism"),
+            ("amqp://u:hush@elsewhere/shop", "PLAINTEXT_HOSTS"),
+            ("amqp://u:hush@[2001:db8::3]/shop", "add 2001:db8::3 to PLAINTEXT_HOSTS"),
+        ] {
+            let refused = means(url).expect_err(url);
+            assert!(refused.starts_with("AMQP_ADMIN_URL: ") && refused.contains(why), "{url}: {refused}");
+            assert!(
+                !refused.contains("hush") && !refused.contains('\n') && refused.contains("expected"),
+                "{url}: {refused}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_nodes_of_a_cluster_have_one_virtual_host() {
+        let read = |urls: &str| {
+            let source = source(&[("AMQP_URL", urls)]);
+            let read = BrokerConfig::read(&source);
+            source.finish(read).map(|broker| broker.nodes.len()).map_err(|error| error.to_string())
+        };
+        assert_eq!(read("amqp://u:x@127.0.0.1:1/v, amqp://u:x@[::1]:2/v"), Ok(2));
+        assert!(
+            read("amqp://u:x@127.0.0.1:1/v,amqp://u:x@127.0.0.1:2/w")
+                .is_err_and(|why| why.contains("same virtual host"))
+        );
+        assert!(read("amqp://u:x@127.0.0.1:1/v,").is_err());
+    }
+
+    #[test]
+    fn the_management_api_is_spoken_to_in_clear_only_where_that_is_permitted() {
+        let read = |management: &str| {
+            let settings = [("AMQP_ADMIN_URL", "amqps://u:hush@rabbit/v"), ("RABBITMQ_MANAGEMENT_URL", management)];
+            let source = source(&settings);
+            let read = AdminConfig::read(&source);
+            source.finish(read).map(|admin| admin.management_url.to_string()).map_err(|error| error.to_string())
+        };
+        assert_eq!(read("https://rabbit/prefix"), Ok("https://rabbit/prefix".to_owned()));
+        assert_eq!(read("http://127.0.0.1:15672"), Ok("http://127.0.0.1:15672/".to_owned()));
+        for refused in
+            ["http://rabbit:15672", "https://rabbit?a=b", "https://rabbit#a", "https://u:hush@rabbit", "rabbit:15672"]
+        {
+            let why = read(refused).expect_err(refused);
+            assert!(why.starts_with("RABBITMQ_MANAGEMENT_URL") && !why.contains("hush"), "{why}");
+        }
     }
 }

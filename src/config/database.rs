@@ -1,14 +1,18 @@
 //! `DATABASE_URL`
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
-use super::setting::{Setting, Source};
+use super::{
+    plaintext::PlaintextHosts,
+    postgres,
+    setting::{Setting, Source},
+};
 
 pub(super) const DATABASE_URL: Setting = Setting {
     name: "DATABASE_URL",
     default: None,
     secret: true,
-    meaning: "PostgreSQL, such as postgres://USER:PASSWORD@HOST:5432/DATABASE",
+    meaning: "PostgreSQL, such as postgres://USER:PASSWORD@HOST:5432/DATABASE, several HOST:PORT with commas between, postgres:///DATABASE?host=/var/run/postgresql, or key=value as libpq has it; hosts other than this machine have to be in PLAINTEXT_HOSTS",
 };
 
 /// Where the database is.
@@ -22,14 +26,16 @@ impl DatabaseConfig {
     /// Reads its variable; problems stay with `source`.
     #[must_use]
     pub fn read(source: &Source) -> Option<Self> {
-        Some(Self { url: source.require(&DATABASE_URL, postgres_url)? })
+        let permitted = PlaintextHosts::read(source);
+        let url = source.require(&DATABASE_URL, |text| postgres::url(text, &permitted, source, &DATABASE_URL))?;
+        Some(Self { url })
     }
-}
 
-/// The URL of a PostgreSQL database.
-pub(super) fn postgres_url(text: &str) -> Result<SecretString, String> {
-    match url::Url::parse(text) {
-        Ok(url) if matches!(url.scheme(), "postgres" | "postgresql") && url.has_host() => Ok(text.into()),
-        _ => Err("expected the form postgres://USER:PASSWORD@HOST:5432/DATABASE".to_owned()),
+    /// As the driver takes it.
+    ///
+    /// # Errors
+    /// What is wrong with the URL; of one that was read, nothing is.
+    pub fn driver(&self) -> Result<tokio_postgres::Config, String> {
+        postgres::parse(self.url.expose_secret())
     }
 }

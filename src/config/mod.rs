@@ -2,28 +2,48 @@
 //!
 //! Every struct's file names its variables. [`ALL`] is the whole list, from which `orderflow config` prints.
 
+mod address;
+mod amqp;
 mod broker;
 mod database;
 mod log;
 mod operators;
+mod plaintext;
+mod postgres;
 mod providers;
 mod setting;
+mod smtp;
 mod trace;
 mod web;
 mod worker;
 
+pub(crate) use address::is_loopback;
+pub use amqp::BrokerNode;
 pub use broker::{AdminConfig, BrokerConfig, RetryDelays, Users};
 pub use database::DatabaseConfig;
 pub use log::{LogConfig, LogFormat};
 pub use operators::{OperatorToken, OperatorsConfig, Role, TRACE_ID};
+pub(crate) use postgres::set_by;
 pub use providers::{
     CarrierChoice, CarrierConfig, LineConfig, MailConfig, MailTransport, PaymentChoice, PaymentConfig, PaymentKind,
     StripeConfig,
 };
 pub use setting::{ConfigError, Setting, Source};
+pub use smtp::{SmtpEncryption, SmtpServerConfig};
 pub use trace::TraceConfig;
 pub use web::{Admission, LinkConfig, WebConfig};
 pub use worker::{WorkerConfig, reconcile_after};
+
+/// Notes every setting that is given and cannot work, whether or not this program needs it: a shop's programs are commonly
+/// started with one list of settings, and each says at its start what is wrong with that.
+pub fn check(source: &Source) {
+    source.only_given(|source| {
+        drop((LogConfig::read(source), TraceConfig::read(source)));
+        drop((DatabaseConfig::read(source), BrokerConfig::read(source), AdminConfig::read(source)));
+        drop((WebConfig::read(source), OperatorsConfig::read(source), WorkerConfig::read(source)));
+        drop((PaymentConfig::read(source), CarrierConfig::read(source), MailConfig::read(source)));
+    });
+}
 
 /// Every setting there is, in the order in which a person would set them.
 pub const ALL: &[&Setting] = &[
@@ -35,6 +55,7 @@ pub const ALL: &[&Setting] = &[
     &broker::AMQP_WORKER_PASSWORD,
     &broker::AMQP_VIEWER_PASSWORD,
     &broker::RETRY_DELAYS,
+    &plaintext::PLAINTEXT_HOSTS,
     &web::LISTEN,
     &web::OPS_LISTEN,
     &operators::OPERATOR_TOKENS,

@@ -6,7 +6,7 @@ use url::Url;
 
 use super::{
     AdminConfig, BrokerConfig,
-    broker::http_url,
+    broker::link,
     setting::{Setting, Source},
 };
 
@@ -102,14 +102,14 @@ impl OperatorsConfig {
             false => Some(None),
             true => BrokerConfig::read_admin(source).zip(AdminConfig::read(source)).map(Some),
         };
-        let ui_url = source.parse(&RABBITMQ_UI_URL, http_url);
+        let ui_url = source.parse(&RABBITMQ_UI_URL, link);
         let trace_viewer = source.parse(&TRACE_VIEWER_URL, trace_viewer);
         Some(Self { tokens: tokens?, broker: broker?, ui_url, trace_viewer })
     }
 }
 
 fn trace_viewer(text: &str) -> Result<String, String> {
-    match http_url(text) {
+    match link(text) {
         Ok(_) if text.contains(TRACE_ID) => Ok(text.to_owned()),
         _ => Err(format!("expected the form http://HOST:16686/trace/{TRACE_ID}")),
     }
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn an_address_that_is_shown_has_no_password_and_a_wrong_one_is_not_quoted() {
         let read = |name: &str, value: &str| {
-            let broker = ("AMQP_ADMIN_URL", "amqp://admin:s@rabbit:5672/shop");
+            let broker = ("AMQP_ADMIN_URL", "amqps://admin:s@rabbit/shop");
             let all = [broker, ("RETRY_DELAYS", "1s"), (name, value)];
             let source: Source = all.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect();
             let read = OperatorsConfig::read(&source);

@@ -5,10 +5,14 @@
 use std::{path::PathBuf, time::Duration};
 
 use secrecy::SecretString;
-use url::{Host, Url};
+use url::Url;
 
 use super::{
-    DatabaseConfig, database,
+    DatabaseConfig, SmtpEncryption, SmtpServerConfig,
+    address::{Address, Form, Query},
+    broker::HTTP,
+    plaintext::PlaintextHosts,
+    postgres,
     setting::{self, Setting, Source},
 };
 use crate::domain::stripe::{self, NotChargeable};
@@ -41,7 +45,7 @@ pub(super) const STRIPE_API_BASE: Setting = Setting {
     name: "STRIPE_API_BASE",
     default: Some("https://api.stripe.com"),
     secret: false,
-    meaning: "where PAYMENT_PROVIDER=stripe finds the API; http:// only on this machine, since the key would be readable",
+    meaning: "where PAYMENT_PROVIDER=stripe finds the API; http:// only for this machine and hosts in PLAINTEXT_HOSTS, since the key would be readable",
 };
 pub(super) const SIMULATOR_DATABASE_URL: Setting = Setting {
     name: "SIMULATOR_DATABASE_URL",
@@ -73,7 +77,7 @@ pub(super) const SMTP_URL: Setting = Setting {
     name: "SMTP_URL",
     default: None,
     secret: true,
-    meaning: "the mail server for MAIL=smtp, such as smtps://USER:PASSWORD@HOST:465 or smtp://HOST:1025",
+    meaning: "the mail server for MAIL=smtp: smtps://USER:PASSWORD@HOST (port 465, encrypted from the start) or smtp://USER:PASSWORD@HOST:587 (encrypted by STARTTLS where the server offers it, and without only for this machine and hosts in PLAINTEXT_HOSTS); smtp://HOST?tls=required (port 587) never goes without STARTTLS and a valid certificate, ?tls=opportunistic is the same as leaving it out but for the port (587 instead of 25)",
 };
 pub(super) const MAIL_FROM: Setting = Setting {
     name: "MAIL_FROM",
@@ -187,8 +191,12 @@ pub struct StripeConfig {
 
 impl StripeConfig {
     /// Reads its variables; problems stay with `source`.
-    fn read(source: &Source) -> Option<Self> {
-        let base = source.parse(&STRIPE_API_BASE, api_base);
+    fn read(source: &Source, permitted: &PlaintextHosts) -> Option<Self> {
+        let base = source.parse(&STRIPE_API_BASE, |text| {
+            let address = Address::parse(text, &API)?;
+            permitted.permit(source, &STRIPE_API_BASE, &address, "https://")?;
+            Ok(address.url)
+        });
         let key = source.parse(&STRIPE_SECRET_KEY, |text| {
             // A publishable key (pk_…) is what people mistake for it.
             let is_secret = text.starts_with("sk_") || text.starts_with("rk_");
@@ -203,34 +211,26 @@ impl StripeConfig {
 }
 
 /// The root of an API to which a secret is sent with every request.
-fn api_base(text: &str) -> Result<Url, String> {
-    let is_here = |url: &Url| match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    };
-    match Url::parse(text) {
-        Ok(url) if url.scheme() == "https" && url.query().is_none() => Ok(url),
-        Ok(url) if url.scheme() == "http" && url.query().is_none() && is_here(&url) => Ok(url),
-        _ => Err("expected the form https://HOST, or http://127.0.0.1:PORT".to_owned()),
-    }
-}
+const API: Form =
+    Form { schemes: HTTP, shown: "https://HOST", credentials: false, path: true, query: Query::Only(&[]) };
 
 impl PaymentConfig {
     /// Reads its variables; problems stay with `source`.
     #[must_use]
     pub fn read(source: &Source) -> Option<Self> {
-        let ledger = source.parse(&SIMULATOR_DATABASE_URL, database::postgres_url).map(|url| DatabaseConfig { url });
-        let stripe = StripeConfig::read(source);
-        let provider = source.parse(&PAYMENT_PROVIDER, |text| match PaymentKind::parse(text)? {
-            PaymentKind::Simulated => Ok(PaymentChoice::Simulated { ledger }),
-            PaymentKind::Stripe => {
-                stripe.map(PaymentChoice::Stripe).ok_or_else(|| "with it STRIPE_SECRET_KEY has to be set".to_owned())
-            }
+        let permitted = PlaintextHosts::read(source);
+        let ledger = source.parse(&SIMULATOR_DATABASE_URL, |text| {
+            postgres::url(text, &permitted, source, &SIMULATOR_DATABASE_URL).map(|url| DatabaseConfig { url })
+        });
+        let stripe = StripeConfig::read(source, &permitted);
+        let kind = source.parse(&PAYMENT_PROVIDER, PaymentKind::parse);
         });
         let line = LineConfig::read(source, &PAYMENT_TIMEOUT, &PAYMENT_CONCURRENCY);
-        Some(Self { provider: provider?, line: line? })
+        let provider = match kind? {
+            PaymentKind::Simulated => PaymentChoice::Simulated { ledger },
+            PaymentKind::Stripe => PaymentChoice::Stripe(source.needed(stripe, &PAYMENT_PROVIDER, &STRIPE_SECRET_KEY)?),
+        };
+        Some(Self { provider, line: line? })
     }
 }
 
@@ -269,7 +269,7 @@ pub enum MailTransport {
     /// One `.eml` file a mail in this directory.
     Files(PathBuf),
     /// A mail server.
-    Smtp(SecretString),
+    Smtp(SmtpServerConfig),
 }
 
 /// Mails.
@@ -287,18 +287,24 @@ impl MailConfig {
     /// Reads its variables; problems stay with `source`.
     #[must_use]
     pub fn read(source: &Source) -> Option<Self> {
-        let smtp_url = source.parse(&SMTP_URL, |text| match Url::parse(text) {
-            Ok(url) if matches!(url.scheme(), "smtp" | "smtps") && url.has_host() => Ok(SecretString::from(text)),
-            _ => Err("expected the form smtps://USER:PASSWORD@HOST:465 or smtp://HOST:1025".to_owned()),
-        });
-        let transport = source.require(&MAIL, |text| match text.strip_prefix("file:") {
-            Some(directory) if !directory.is_empty() => Ok(MailTransport::Files(directory.into())),
-            _ if text == "smtp" => {
-                smtp_url.map(MailTransport::Smtp).ok_or_else(|| "with it SMTP_URL has to be set".to_owned())
+        let permitted = PlaintextHosts::read(source);
+        let server = source.parse(&SMTP_URL, |text| {
+            let server = SmtpServerConfig::parse(text, &permitted)?;
+            if let SmtpEncryption::WhereOffered = server.encryption {
+                source.goes_in_clear(&SMTP_URL, &server.host, false);
             }
+            Ok(server)
+        });
+        let files = source.require(&MAIL, |text| match text.strip_prefix("file:") {
+            Some(directory) if !directory.is_empty() => Ok(Some(directory.into())),
+            _ if text == "smtp" => Ok(None),
             _ => Err("expected file:DIRECTORY or smtp".to_owned()),
         });
         let line = LineConfig::read(source, &MAIL_TIMEOUT, &MAIL_CONCURRENCY);
-        Some(Self { transport: transport?, from: source.text(&MAIL_FROM)?, line: line? })
+        let transport = match files? {
+            Some(directory) => MailTransport::Files(directory),
+            None => MailTransport::Smtp(source.needed(server, &MAIL, &SMTP_URL)?),
+        };
+        Some(Self { transport, from: source.text(&MAIL_FROM)?, line: line? })
     }
 }

@@ -1,9 +1,14 @@
 //! Where settings come from, and the collection of everything that is wrong with them.
 
-use std::{cell::RefCell, collections::BTreeMap, fmt};
+use std::{
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
-use url::Url;
+use url::Host;
 
+use super::address;
 use crate::listen::Listen;
 
 /// One environment variable: what `orderflow config` prints and what the documentation says of it.
@@ -37,6 +42,9 @@ impl std::error::Error for ConfigError {}
 pub struct Source {
     values: BTreeMap<String, String>,
     problems: RefCell<Vec<String>>,
+    /// Only what is given is read: what is absent may be another program's.
+    only_given: Cell<bool>,
+    in_clear: RefCell<BTreeSet<(&'static str, String)>>,
 }
 
 impl Source {
@@ -75,8 +83,8 @@ impl Source {
         match parse(&text) {
             Ok(value) => Some(value),
             Err(expected) => {
-                // A secret's text stays out of every message, and so does an address with a password where none belongs.
-                let is_secret = setting.secret || Url::parse(&text).is_ok_and(|url| url.password().is_some());
+                // A secret's text stays out of every message, and so does what may have a password where none belongs.
+                let is_secret = setting.secret || text.contains('@');
                 let shown = if is_secret { ": ".to_owned() } else { format!(" is {text:?}; ") };
                 self.problem(format!("{}{shown}{expected}", setting.name));
                 None
@@ -89,7 +97,7 @@ impl Source {
         if self.text(setting).is_none() {
             let file = format!("{}_FILE", setting.name);
             // A file that was named but could not be read has its own line already.
-            if !self.values.contains_key(&file) {
+            if !self.values.contains_key(&file) && !self.only_given.get() {
                 self.problem(format!("{} is not set: {}", setting.name, setting.meaning));
             }
             return None;
@@ -97,9 +105,42 @@ impl Source {
         self.parse(setting, parse)
     }
 
-    /// Remembers a problem that `parse` cannot see, such as two settings that contradict each other.
+    /// `value`, which the setting `by` needs and `needed` gives; that it is not set is a problem.
+    pub(super) fn needed<T>(&self, value: Option<T>, by: &Setting, needed: &Setting) -> Option<T> {
+        if value.is_none() && self.given(needed).is_none() && !self.only_given.get() {
+            let chosen = self.text(by).unwrap_or_default();
+            self.problem(format!("{} is {chosen:?}; with it {} has to be set", by.name, needed.name));
+        }
+        value
+    }
+
+    /// Remembers a problem that `parse` cannot see, such as two settings that contradict each other. A setting that several
+    /// read has one line all the same.
     pub fn problem(&self, line: String) {
-        self.problems.borrow_mut().push(line);
+        let mut problems = self.problems.borrow_mut();
+        if !problems.contains(&line) {
+            problems.push(line);
+        }
+    }
+
+    /// Calls `read`, for which a setting that is not there is no problem, and one that is wrong is.
+    pub(super) fn only_given(&self, read: impl FnOnce(&Self)) {
+        self.only_given.set(true);
+        read(self);
+        self.only_given.set(false);
+    }
+
+    /// Remembers that the setting `by` leads to this host, unless that is encrypted or stays on this machine.
+    pub(super) fn goes_in_clear(&self, by: &Setting, host: &Host<String>, encrypted: bool) {
+        if !encrypted && !address::is_loopback(host) {
+            self.in_clear.borrow_mut().insert((by.name, address::name(host)));
+        }
+    }
+
+    /// What has been read so far and leads to another machine without encryption: the setting's name and the host.
+    #[must_use]
+    pub fn in_clear(&self) -> Vec<(&'static str, String)> {
+        self.in_clear.borrow().iter().cloned().collect()
     }
 
     /// `value` if everything was right.
@@ -117,7 +158,7 @@ impl Source {
 
 impl FromIterator<(String, String)> for Source {
     fn from_iter<I: IntoIterator<Item = (String, String)>>(values: I) -> Self {
-        Self { values: values.into_iter().collect(), problems: RefCell::default() }
+        Self { values: values.into_iter().collect(), ..Self::default() }
     }
 }
 
@@ -150,5 +191,5 @@ pub fn listen(source: &Source, setting: &Setting) -> Option<Listen> {
 
 /// An address to listen on.
 pub fn address(text: &str) -> Result<std::net::SocketAddr, String> {
-    text.parse().map_err(|_| "expected an address and a port such as 127.0.0.1:8080".to_owned())
+    text.parse().map_err(|_| "expected an IP address and a port such as 127.0.0.1:8080 or [::1]:8080".to_owned())
 }

@@ -2,14 +2,19 @@
 
 use url::Url;
 
-use super::setting::{Setting, Source};
+use super::{
+    address::{Address, Form, Query},
+    broker::HTTP,
+    plaintext::PlaintextHosts,
+    setting::{Setting, Source},
+};
 
 /// OpenTelemetry's own name, and its form: the base of the address, without `/v1/traces`.
 pub(super) const OTEL_EXPORTER_OTLP_ENDPOINT: Setting = Setting {
     name: "OTEL_EXPORTER_OTLP_ENDPOINT",
     default: None,
     secret: false,
-    meaning: "where traces are sent, by OTLP over HTTP, such as http://127.0.0.1:4318; not set: they are not recorded",
+    meaning: "where traces are sent, by OTLP over HTTP, such as http://127.0.0.1:4318; http:// only for this machine and hosts in PLAINTEXT_HOSTS; not set: they are not recorded",
 };
 /// OpenTelemetry's own name, for the ratio of its samplers. A tenth costs no throughput that can be measured, all of them
 /// cost a tenth of it (docs/TRACES.md, "What it costs").
@@ -19,6 +24,9 @@ pub(super) const OTEL_TRACES_SAMPLER_ARG: Setting = Setting {
     secret: false,
     meaning: "which part of the orders is traced, from 0 to 1; whether an order is, its first request decides for all",
 };
+
+const COLLECTOR: Form =
+    Form { schemes: HTTP, shown: "http://collector:4318", credentials: false, path: true, query: Query::Only(&[]) };
 
 /// What is traced and where it is sent.
 #[derive(Debug, Clone)]
@@ -35,9 +43,10 @@ impl TraceConfig {
     pub fn read(source: &Source) -> Option<Self> {
         let endpoint = match source.given(&OTEL_EXPORTER_OTLP_ENDPOINT) {
             None => Some(None),
-            Some(_) => source.parse(&OTEL_EXPORTER_OTLP_ENDPOINT, |text| match Url::parse(text) {
-                Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(Some(url)),
-                _ => Err("expected the form http://collector:4318".to_owned()),
+            Some(_) => source.parse(&OTEL_EXPORTER_OTLP_ENDPOINT, |text| {
+                let address = Address::parse(text, &COLLECTOR)?;
+                PlaintextHosts::read(source).permit(source, &OTEL_EXPORTER_OTLP_ENDPOINT, &address, "https://")?;
+                Ok(Some(address.url))
             }),
         };
         let ratio = source.parse(&OTEL_TRACES_SAMPLER_ARG, |text| match text.parse() {

@@ -12,6 +12,9 @@ use url::Url;
 
 use super::{
     PaymentKind,
+    address::{Address, Form, Query},
+    broker::HTTP,
+    plaintext::PlaintextHosts,
     setting::{self, Setting, Source},
 };
 use crate::listen::Listen;
@@ -32,7 +35,7 @@ pub(super) const PUBLIC_URL: Setting = Setting {
     name: "PUBLIC_URL",
     default: Some("http://127.0.0.1:8080"),
     secret: false,
-    meaning: "the shop's address as customers see it; the links in answers and mails begin with it",
+    meaning: "the shop's address as customers see it, such as https://shop.example, without a path; the links in answers and mails begin with it; http:// only for this machine and hosts in PLAINTEXT_HOSTS",
 };
 pub(super) const TOKEN_SECRET: Setting = Setting {
     name: "TOKEN_SECRET",
@@ -70,6 +73,10 @@ pub(super) const LIVE_WATCHERS: Setting = Setting {
     secret: false,
     meaning: "the most who may watch orders at /orders/{id}/live of one `orderflow serve`; each takes a connection and some 17 kB",
 };
+
+/// Pages, cookies and links have paths from the root, so there is none below a path.
+const SHOP: Form =
+    Form { schemes: HTTP, shown: "https://shop.example", credentials: false, path: false, query: Query::Only(&[]) };
 
 /// When new orders are refused because those before them are not getting away.
 #[derive(Debug, Clone, Copy)]
@@ -124,9 +131,11 @@ impl LinkConfig {
     /// Reads its variables; problems stay with `source`.
     #[must_use]
     pub fn read(source: &Source) -> Option<Self> {
-        let public_url = source.parse(&PUBLIC_URL, |text| match Url::parse(text) {
-            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
-            _ => Err("expected the form https://shop.example".to_owned()),
+        let permitted = PlaintextHosts::read(source);
+        let public_url = source.parse(&PUBLIC_URL, |text| {
+            let address = Address::parse(text, &SHOP)?;
+            permitted.permit(source, &PUBLIC_URL, &address, "https://")?;
+            Ok(address.url)
         });
         // 32 characters: the output size of HMAC-SHA256, the least key length that RFC 2104 recommends.
         let token_secrets = source.require(&TOKEN_SECRET, |text| {
@@ -171,5 +180,59 @@ impl WebConfig {
             trusted_proxies: trusted_proxies?,
             charged_by: charged_by?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(url: &str) -> Result<String, String> {
+        let settings = [
+            ("PUBLIC_URL", url),
+            ("TOKEN_SECRET", "a secret of 32 characters or more"),
+            ("PLAINTEXT_HOSTS", "shop.lan"),
+        ];
+        let source: Source = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect();
+        let read = LinkConfig::read(&source);
+        source.finish(read).map(|links| links.public_url.to_string()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_shop_s_address_is_one_that_its_links_can_begin_with() {
+        for (url, expected) in [
+            ("https://shop.example", "https://shop.example/"),
+            ("https://shop.example/", "https://shop.example/"),
+            ("https://Müller.example:8443", "https://xn--mller-kva.example:8443/"),
+            ("http://127.0.0.1:8080", "http://127.0.0.1:8080/"),
+            ("http://localhost", "http://localhost/"),
+            ("http://[::1]:8080", "http://[::1]:8080/"),
+            ("http://shop.lan:8080", "http://shop.lan:8080/"),
+        ] {
+            assert_eq!(read(url).as_deref(), Ok(expected), "{url}");
+        }
+    }
+
+    /// Below a path, and with a query, all links would be broken. Over plain HTTP browsers keep no `Secure` cookie, and without
+    /// one a customer does not see the order that was just charged.
+    #[test]
+    fn an_address_under_which_the_shop_would_not_work_is_refused() {
+        for (url, why) in [
+            ("https://shop.example/shop", "path"),
+            ("https://shop.example?a=b", "a is no parameter"),
+            ("https://shop.example/#a", "#"),
+            ("https://ada:hush@shop.example", "without user and password"),
+            ("https://hush@shop.example", "user without a password"),
+            ("https://shop.example:0", "port 0"),
+            ("http://shop.example", "add shop.example to PLAINTEXT_HOSTS"),
+            ("http://10.0.0.1:8080", "add 10.0.0.1 to PLAINTEXT_HOSTS"),
+            ("https:\\\\shop.example", "percent-encoded"),
+            ("shop.example", "https://shop.example"),
+            ("ftp://shop.example", "https://shop.example"),
+        ] {
+            let refused = read(url).expect_err(url);
+            assert!(refused.starts_with("PUBLIC_URL") && refused.contains("expected"), "{url}: {refused}");
+            assert!(refused.contains(why) && !refused.contains("hush"), "{url}: {refused}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::{Exit, Failed};
-use crate::config::{self, Source};
+use crate::config::{self, Setting, Source};
 
 /// What stands for a secret that is set.
 const MASK: &str = "********";
@@ -20,14 +20,19 @@ struct Row {
     meaning: &'static str,
 }
 
+/// An address may have a password where none belongs.
+fn is_secret(setting: &Setting, value: &str) -> bool {
+    setting.secret || (value.contains("://") && value.contains('@'))
+}
+
 /// Writes all settings to `out`; secrets are masked.
 ///
 /// # Errors
-/// When `out` cannot be written to.
+/// When a setting cannot work, after all are written; and when `out` cannot be written to.
 pub fn run(source: &Source, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
     let rows = config::ALL.iter().map(|setting| Row {
         name: setting.name,
-        value: source.text(setting).map(|value| if setting.secret { MASK.to_owned() } else { value }),
+        value: source.text(setting).map(|value| if is_secret(setting, &value) { MASK.to_owned() } else { value }),
         default: setting.default,
         secret: setting.secret,
         meaning: setting.meaning,
@@ -35,7 +40,7 @@ pub fn run(source: &Source, json: bool, out: &mut impl Write) -> Result<Exit, Fa
     if json {
         serde_json::to_writer_pretty(&mut *out, &rows.collect::<Vec<_>>())?;
         writeln!(out)?;
-        return Ok(Exit::Ok);
+        return Ok(source.finish(Some(Exit::Ok))?);
     }
     for row in rows {
         writeln!(out, "{} = {}", row.name, row.value.as_deref().unwrap_or("(not set)"))?;
@@ -45,7 +50,7 @@ pub fn run(source: &Source, json: bool, out: &mut impl Write) -> Result<Exit, Fa
         writeln!(out, "    {}", row.meaning)?;
     }
     writeln!(out, "\nA secret NAME may also be given by NAME_FILE, the path of a file that holds it.")?;
-    Ok(Exit::Ok)
+    Ok(source.finish(Some(Exit::Ok))?)
 }
 
 #[cfg(test)]
@@ -54,10 +59,12 @@ mod tests {
 
     #[test]
     fn secrets_are_masked_and_everything_else_is_shown() {
-        let source: Source = [("DATABASE_URL", "postgres://u:geheim@h/d"), ("LISTEN", "0.0.0.0:80")]
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .into_iter()
-            .collect();
+        let given = [
+            ("DATABASE_URL", "postgres://u:geheim@h/d"),
+            ("LISTEN", "0.0.0.0:80"),
+            ("PUBLIC_URL", "http://u:geheim@h"),
+        ];
+        let source: Source = given.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect();
         for json in [false, true] {
             let mut out = Vec::new();
             assert_eq!(run(&source, json, &mut out).expect("a Vec can be written to"), Exit::Ok);

@@ -111,7 +111,7 @@ impl Failed {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Config(_) | Self::DatabaseUrl(_) | Self::Serve(_) | Self::Usage(_) | Self::File { .. } => Exit::Usage,
-            Self::Broker(BrokerError::Url(_)) => Exit::Usage,
+            Self::Broker(BrokerError::NoNode) => Exit::Usage,
             Self::Output(_) | Self::Json(_) | Self::NotFound(_) => Exit::No,
             Self::Management(ManagementError::Refused { .. }) => Exit::Usage,
             Self::Store(_) | Self::Migrate(_) | Self::Management(_) => Exit::Unreachable,

@@ -19,15 +19,13 @@ use diesel_async::{
     },
 };
 use futures::FutureExt as _;
-use secrecy::ExposeSecret as _;
 use tokio::{runtime::Handle, time::Instant};
-use url::Url;
 
 use super::{
-    StoreError,
+    StoreError, connecting,
     wire::{Condition, Connection, Sightings},
 };
-use crate::{config::DatabaseConfig, metrics, telemetry};
+use crate::{config::DatabaseConfig, metrics};
 
 /// A connection that goes back to its pool, unless it is broken: then it is closed. Broken is one whose transaction was
 /// left open by a panic or a time-out, which would keep its locks in the pool; one that the server has ended; and one
@@ -71,15 +69,6 @@ const WAIT_FOR_CONNECTION: Duration = Duration::from_secs(5);
 /// database is away.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// What every connection asks of the server. A statement of ours takes milliseconds: these bounds only end what is stuck.
-/// `lock_timeout` is shorter than `statement_timeout` so that we learn that it was a lock.
-const SERVER_OPTIONS: &str = "-c statement_timeout=30s -c lock_timeout=5s -c idle_in_transaction_session_timeout=30s";
-
-/// What the client asks of its socket: a server that vanished without a word is noticed after 15 s (all values in
-/// seconds but the last, milliseconds).
-const SOCKET_OPTIONS: [(&str, &str); 4] =
-    [("connect_timeout", "5"), ("keepalives_idle", "10"), ("keepalives_interval", "5"), ("tcp_user_timeout", "15000")];
-
 /// A bounded pool of connections. Cheap to clone.
 #[derive(Clone)]
 pub struct Database {
@@ -106,13 +95,13 @@ impl Database {
         let runtime = Handle::current();
         let sightings = Arc::new(Sightings::default());
         let seen = Arc::clone(&sightings);
-        let settings = parsed(&with_options(config, program)?)?;
+        let driver = connecting::bounded(config, program)?;
         let mut manager = ManagerConfig::default();
         // A dead connection shows at its first statement, and every caller has to cope with that anyway.
         manager.recycling_method = RecyclingMethod::Fast;
         manager.custom_setup = Box::new(move |_| {
-            let (settings, seen) = (settings.clone(), Arc::clone(&seen));
-            let opening = runtime.spawn(async move { Connection::open(&settings, seen).await });
+            let (driver, seen) = (driver.clone(), Arc::clone(&seen));
+            let opening = runtime.spawn(async move { Connection::open(&driver, seen).await });
             async move { opening.await.map_err(|error| ConnectionError::BadConnection(error.to_string()))? }.boxed()
         });
         let timeouts = Timeouts {
@@ -120,12 +109,13 @@ impl Database {
             create: Some(WAIT_FOR_CONNECTION),
             recycle: Some(WAIT_FOR_CONNECTION),
         };
-        let pool = Pool::builder(AsyncDieselConnectionManager::new_with_config("", manager))
-            .max_size(size)
-            .timeouts(timeouts)
-            .runtime(Runtime::Tokio1)
-            .build()
-            .map_err(|error| ConnectionError::BadConnection(error.to_string()))?;
+        let pool =
+            Pool::builder(AsyncDieselConnectionManager::new_with_config("the driver's own configuration", manager))
+                .max_size(size)
+                .timeouts(timeouts)
+                .runtime(Runtime::Tokio1)
+                .build()
+                .map_err(|error| ConnectionError::BadConnection(error.to_string()))?;
         Ok(Self { pool, sightings })
     }
 
@@ -200,29 +190,4 @@ impl Database {
         }
         Ok(got?)
     }
-}
-
-/// A URL as the driver reads it.
-fn parsed(url: &str) -> Result<tokio_postgres::Config, ConnectionError> {
-    url.parse().map_err(|error| ConnectionError::InvalidConnectionUrl(telemetry::chain(&error)))
-}
-
-fn with_options(config: &DatabaseConfig, program: &str) -> Result<String, ConnectionError> {
-    let mut url = Url::parse(config.url.expose_secret())
-        .map_err(|error| ConnectionError::InvalidConnectionUrl(error.to_string()))?;
-    let given: Vec<String> = url.query_pairs().map(|(name, _)| name.into_owned()).collect();
-    // tokio-postgres takes %20 for a space, and not the + of a web form.
-    let options = SERVER_OPTIONS.replace(' ', "%20").replace('=', "%3D");
-    let program = percent_encoding::utf8_percent_encode(program, percent_encoding::NON_ALPHANUMERIC).to_string();
-    let mut query = url.query().unwrap_or_default().to_owned();
-    let ours = [("options", options.as_str()), ("application_name", program.as_str())];
-    for (name, value) in ours.into_iter().chain(SOCKET_OPTIONS) {
-        // Whoever wrote the URL knows better.
-        if !given.iter().any(|known| known == name) {
-            query.push_str(if query.is_empty() { "" } else { "&" });
-            query.push_str(&format!("{name}={value}"));
-        }
-    }
-    url.set_query(Some(&query));
-    Ok(url.into())
 }

@@ -1,14 +1,15 @@
 //! Brings a database's tables up to date.
 
+use std::sync::Arc;
+
 use diesel::{
     QueryableByName,
     sql_types::{Bool, Text},
 };
-use diesel_async::{AsyncConnection as _, AsyncMigrationHarness, RunQueryDsl as _};
+use diesel_async::{AsyncMigrationHarness, RunQueryDsl as _};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
-use secrecy::ExposeSecret as _;
 
-use super::{Connection, StoreError};
+use super::{Connection, StoreError, connecting};
 use crate::config::DatabaseConfig;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
@@ -55,7 +56,8 @@ impl From<diesel::result::Error> for MigrateError {
 /// # Errors
 /// See [`MigrateError`].
 pub async fn run(config: &DatabaseConfig) -> Result<Vec<String>, MigrateError> {
-    let mut connection = Connection::establish(config.url.expose_secret()).await?;
+    let driver = connecting::unbounded(config, "orderflow migrate")?;
+    let mut connection = Connection::open(&driver, Arc::default()).await?;
     // The lock is the session's: it goes with the connection, however this function ends.
     diesel::sql_query("SELECT pg_advisory_lock($1)")
         .bind::<diesel::sql_types::BigInt, _>(LOCK)

@@ -9,6 +9,7 @@ pub mod audits;
 pub mod cancel;
 pub mod catalogue;
 pub mod checkup;
+mod connecting;
 mod database;
 pub mod discarded;
 mod error;

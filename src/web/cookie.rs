@@ -20,8 +20,8 @@ const PREFIX: &str = "__Host-";
 
 /// The cookie's name begins with this.
 fn prefix(links: &OrderLinks) -> String {
-    // Browsers do not keep `Secure` cookies that came by plain HTTP. On the machine itself nobody is in between.
-    if links.is_on_loopback_without_tls() { NAME.to_owned() } else { format!("{PREFIX}{NAME}") }
+    // Browsers do not keep `Secure` cookies that came by plain HTTP. The settings permit that only where nobody is in between.
+    if links.is_without_tls() { NAME.to_owned() } else { format!("{PREFIX}{NAME}") }
 }
 
 /// The token that the request has for this order.
@@ -39,7 +39,7 @@ fn opened(request: &HttpRequest, links: &OrderLinks) -> Vec<(Uuid, String)> {
 
 /// What to set so that this browser opens the order from now on: its cookie, and an end to the oldest of too many.
 pub fn open(request: &HttpRequest, links: &OrderLinks, order: Uuid, token: &str) -> Vec<String> {
-    let attributes = if links.is_on_loopback_without_tls() { "" } else { "; Secure" };
+    let attributes = if links.is_without_tls() { "" } else { "; Secure" };
     let set = |order: Uuid, token: &str, seconds: i64| {
         let prefix = prefix(links);
         format!("{prefix}{order}={token}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{attributes}")
@@ -70,13 +70,14 @@ mod tests {
     }
 
     #[test]
-    fn only_on_the_machine_itself_it_goes_without_tls() {
+    fn it_is_secure_wherever_the_shop_is_reached_by_tls() {
         let order = Uuid::now_v7();
         let rest = format!("order-{order}=t; Path=/; Max-Age=7776000; HttpOnly; SameSite=Lax");
-        for local in ["http://127.0.0.1:8080", "http://localhost", "http://[::1]:1"] {
-            assert_eq!(open(&with(""), &links(local), order, "t").concat(), rest, "{local}");
+        // Browsers drop a `Secure` cookie that comes by plain HTTP, and their owners would not see what they have just paid for.
+        for plain in ["http://127.0.0.1:8080", "http://localhost", "http://[::1]:1", "http://shop.lan:8080"] {
+            assert_eq!(open(&with(""), &links(plain), order, "t").concat(), rest, "{plain}");
         }
-        for public in ["https://shop.example", "http://shop.example", "https://127.0.0.1"] {
+        for public in ["https://shop.example", "https://127.0.0.1"] {
             assert_eq!(
                 open(&with(""), &links(public), order, "t").concat(),
                 format!("__Host-{rest}; Secure"),

@@ -101,7 +101,7 @@ pub async fn run(source: &Source) -> Result<(), RunError> {
     let operators = settings.web.ops_listen.bind()?;
     let program = format!("orderflow {}", Connector::place());
     let database = Database::new(&settings.database, &program, DATABASE_CONNECTIONS)?;
-    let connector = Connector::new(&settings.broker, "orderflow")?;
+    let connector = Connector::new(&settings.broker, "orderflow");
     // The publisher goes on until the relay is drained, after everything else has stopped.
     let publishing = CancellationToken::new();
     let publisher = Publisher::start(connector.clone(), publishing.clone());

@@ -11,16 +11,18 @@ use actix_web::{
         header::{HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS},
     },
     middleware::Next,
+    web::Data,
 };
 use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::{
-    people,
+    App, people,
     problem::{Code, Problem},
 };
 use crate::{
     metrics,
+    token::OrderLinks,
     trace::{Kind, Step, trace_id},
 };
 
@@ -69,9 +71,11 @@ pub async fn around(request: ServiceRequest, next: Next<BoxBody>) -> Result<Serv
     let outer = span.clone();
     let response = async move {
         let mut response = with_answer(next.call(request).await?, id);
+        let links = response.request().app_data::<Data<App>>().map(|app| &app.links);
+        let policy = links.map_or("no-referrer", OrderLinks::referrer_policy);
         let headers = response.headers_mut();
         if !headers.contains_key(REFERRER_POLICY) {
-            headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+            headers.insert(REFERRER_POLICY, HeaderValue::from_static(policy));
         }
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         if let Ok(value) = HeaderValue::from_str(&id.to_string()) {

@@ -144,8 +144,10 @@ fn start(
     tokio::spawn(last_audit::run(database.clone(), background.clone()));
     let intake = Intake::new(database.clone(), relay.clone());
     let committing = intake.clone();
+    let links = OrderLinks::new(&config.links);
+    pages::live_at(&links);
     App {
-        links: OrderLinks::new(&config.links),
+        links,
         catalogue: CatalogueCache::start(database.clone(), config.charged_by, background.clone()),
         gate: Gate::start(database.clone(), config.admission, background.clone()),
         rate_limit: config.rate_limit.map(|limit| RateLimit::start(limit, &config.trusted_proxies, background.clone())),

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -63,7 +63,15 @@ impl Proxy {
     /// # Panics
     /// When no port can be had.
     pub async fn to(url: &Url) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        Self::on(Ipv4Addr::LOCALHOST.into(), url).await
+    }
+
+    /// As [`Proxy::to`], at this address of this machine.
+    ///
+    /// # Panics
+    /// When no port can be had there.
+    pub async fn on(address: IpAddr, url: &Url) -> Self {
+        let listener = TcpListener::bind((address, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("a bound address");
         let target = format!("{}:{}", url.host_str().expect("a host"), url.port().expect("a port"));
         let (weather, end) = (watch::Sender::default(), watch::Sender::default());

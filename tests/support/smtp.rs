@@ -9,12 +9,10 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
-    net::{
-        TcpListener, TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufStream},
+    net::{TcpListener, TcpStream},
 };
+use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 
 /// The longest mail that is taken, in bytes: far more than any of ours.
 const LONGEST: usize = 1_000_000;
@@ -36,6 +34,14 @@ pub trait Postbox: Send + Sync + 'static {
     fn command(&self, _: &str) -> Option<&'static str> {
         None
     }
+
+    /// Its certificate and key, where it offers STARTTLS now.
+    fn starttls(&self) -> Option<Arc<ServerConfig>> {
+        None
+    }
+
+    /// A command as it came, and whether that was encrypted.
+    fn hear(&self, _line: &str, _encrypted: bool) {}
 }
 
 /// Serves for ever.
@@ -51,42 +57,67 @@ pub async fn serve_mail(listener: TcpListener, postbox: Arc<impl Postbox>) -> io
     }
 }
 
+/// Both ways of a conversation, encrypted or not.
+trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+
+type Conversation = BufStream<Box<dyn Wire>>;
+
 async fn converse(postbox: &impl Postbox, stream: TcpStream) -> io::Result<()> {
-    let (reader, mut writer) = stream.into_split();
-    let mut lines = BufReader::new(reader).lines();
+    let mut with: Conversation = BufStream::new(Box::new(stream));
     if let Some(refusal) = postbox.refusal() {
-        return say(&mut writer, refusal).await;
+        return say(&mut with, refusal).await;
     }
-    say(&mut writer, "220 a mail server for tests").await?;
-    let mut recipient = String::new();
-    while let Some(line) = lines.next_line().await? {
-        let reply = match line.get(..4).unwrap_or(&line).to_ascii_uppercase().as_str() {
-            "RCPT" => {
+    say(&mut with, "220 a mail server for tests").await?;
+    let (mut recipient, mut encrypted) = (String::new(), false);
+    while let Some(line) = hear(&mut with).await? {
+        postbox.hear(&line, encrypted);
+        let offer = postbox.starttls().filter(|_| !encrypted);
+        let reply = match (line.get(..4).unwrap_or(&line).to_ascii_uppercase().as_str(), offer) {
+            ("EHLO", Some(_)) => "250-fine\r\n250-AUTH PLAIN LOGIN\r\n250 STARTTLS",
+            ("EHLO", None) if encrypted => "250-fine\r\n250 AUTH PLAIN LOGIN",
+            ("STAR", Some(config)) => {
+                say(&mut with, "220 go on").await?;
+                with = BufStream::new(Box::new(TlsAcceptor::from(config).accept(with.into_inner()).await?));
+                encrypted = true;
+                continue;
+            }
+            ("RCPT", _) => {
                 recipient =
                     line.split_once('<').and_then(|(_, rest)| rest.split_once('>')).unwrap_or_default().0.to_owned();
                 postbox.recipient(&line)
             }
-            "DATA" => {
-                say(&mut writer, "354 go on").await?;
-                let Some(mail) = content(&mut lines).await? else { return Ok(()) };
+            ("DATA", _) => {
+                say(&mut with, "354 go on").await?;
+                let Some(mail) = content(&mut with).await? else { return Ok(()) };
                 postbox.mail(std::mem::take(&mut recipient), mail).await
             }
-            "QUIT" => return say(&mut writer, "221 good bye").await,
+            ("AUTH", _) => "235 welcome",
+            ("QUIT", _) => return say(&mut with, "221 good bye").await,
             _ => postbox.command(&line).unwrap_or("250 fine"),
         };
-        say(&mut writer, reply).await?;
+        say(&mut with, reply).await?;
     }
     Ok(())
 }
 
-async fn say(writer: &mut OwnedWriteHalf, what: &str) -> io::Result<()> {
-    writer.write_all(format!("{what}\r\n").as_bytes()).await
+async fn say(to: &mut Conversation, what: &str) -> io::Result<()> {
+    to.write_all(format!("{what}\r\n").as_bytes()).await?;
+    to.flush().await
+}
+
+/// A line without its end; `None` when nothing more comes.
+async fn hear(from: &mut Conversation) -> io::Result<Option<String>> {
+    let mut line = String::new();
+    let length = from.read_line(&mut line).await?;
+    Ok((length > 0).then(|| line.trim_end_matches(['\r', '\n']).to_owned()))
 }
 
 /// The mail up to the line with a dot; `None` if the client went away before it.
-async fn content(lines: &mut Lines<BufReader<OwnedReadHalf>>) -> io::Result<Option<String>> {
+async fn content(from: &mut Conversation) -> io::Result<Option<String>> {
     let mut content = String::new();
-    while let Some(line) = lines.next_line().await? {
+    while let Some(line) = hear(from).await? {
         if line == "." {
             return Ok(Some(content));
         }
@@ -109,6 +140,8 @@ pub struct SmtpSink {
     refusals: Arc<AtomicU32>,
     recipients: Arc<Mutex<Vec<String>>>,
     mails: Arc<Mutex<Vec<Vec<u8>>>>,
+    starttls: Arc<Mutex<Option<Arc<ServerConfig>>>>,
+    heard: Arc<Mutex<Vec<(String, bool)>>>,
 }
 
 impl SmtpSink {
@@ -120,9 +153,35 @@ impl SmtpSink {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("smtp://{}", listener.local_addr().expect("it is bound"));
         let refusals = Arc::new(AtomicU32::new(refusals));
-        let sink = Self { url, refusals, recipients: Arc::default(), mails: Arc::default() };
+        let (recipients, mails) = Default::default();
+        let sink = Self { url, refusals, recipients, mails, starttls: Arc::default(), heard: Arc::default() };
         tokio::spawn(serve_mail(listener, Arc::new(sink.clone())));
         sink
+    }
+
+    /// Offers STARTTLS from now on, with a certificate for `localhost` that is made here. Returns what it is signed by, in PEM,
+    /// for who is to trust it.
+    ///
+    /// # Panics
+    /// When no certificate can be made.
+    pub fn offer_starttls(&self) -> String {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
+        let key = made.signing_key.serialize_der().try_into().expect("a key");
+        let config =
+            ServerConfig::builder_with_provider(Arc::new(tokio_rustls::rustls::crypto::ring::default_provider()))
+                .with_safe_default_protocol_versions()
+                .expect("some versions of TLS")
+                .with_no_client_auth()
+                .with_single_cert(vec![made.cert.der().clone()], key)
+                .expect("the certificate's own key");
+        *self.starttls.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(config));
+        made.cert.pem()
+    }
+
+    /// Every command that it was given outside of mails, in order, and whether it came encrypted.
+    #[must_use]
+    pub fn heard(&self) -> Vec<(String, bool)> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Every `RCPT TO` that it was asked, in order.
@@ -148,5 +207,13 @@ impl Postbox for SmtpSink {
     async fn mail(&self, _: String, content: String) -> &'static str {
         self.mails.lock().unwrap_or_else(PoisonError::into_inner).push(content.into_bytes());
         "250 taken"
+    }
+
+    fn starttls(&self) -> Option<Arc<ServerConfig>> {
+        self.starttls.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn hear(&self, line: &str, encrypted: bool) {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).push((line.to_owned(), encrypted));
     }
 }

@@ -3,6 +3,7 @@
 mod console;
 mod harness;
 mod mails;
+mod names;
 mod orders;
 mod outages;
 mod pictures;

@@ -159,7 +159,7 @@ async fn each_look_finds_all_that_the_one_before_has_put_back() {
     let (shop, _, _, probe) = with_dead_orders(3).await;
     let settings: Source = shop.operator_settings().into_iter().collect();
     let broker = BrokerConfig::read_admin(&settings).expect("an operator's settings");
-    let connector = Connector::new(&broker, "a test").expect("a URL");
+    let connector = Connector::new(&broker, "a test");
     for number in 0..20 {
         // Both are connected already, so that nothing is between the end of the one and the beginning of the other.
         for mut look in [open(&connector).await, open(&connector).await] {

@@ -1,5 +1,6 @@
 //! Tests of the whole system: real processes on real PostgreSQL and RabbitMQ.
 
+mod addresses;
 mod admin;
 mod admin_replays;
 mod admin_search;
@@ -34,6 +35,7 @@ mod live;
 mod live_bounds;
 mod live_outages;
 mod logs;
+mod mail_encryption;
 mod mails;
 mod metrics;
 mod monitoring;

@@ -8,7 +8,6 @@ use orderflow::{
     ops::topology::EXPORTED_VHOST,
 };
 use orderflow_tests::Shop;
-use secrecy::SecretString;
 use serde_json::Value;
 use url::Url;
 
@@ -61,8 +60,9 @@ async fn of_several_nodes_one_that_answers_is_asked() {
     // Nobody listens on the port of "tcpmux".
     away.set_port(Some(1)).expect("it has a port");
     let check = |urls: &[&Url]| {
-        let urls = urls.iter().map(|url| SecretString::from(url.to_string())).collect();
-        let connector = Connector::new(&BrokerConfig { urls }, "a test").expect("they are URLs");
+        let urls = urls.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        let source: Source = [("AMQP_URL".to_owned(), urls)].into_iter().collect();
+        let connector = Connector::new(&BrokerConfig::read(&source).expect("they are URLs"), "a test");
         BrokerCheck::new(&connector).expect("a pool")
     };
     for order in [[&away, &real], [&real, &away]] {

@@ -123,7 +123,7 @@ async fn assemble(settings: &Settings) -> Result<(Process, Services, BrokerCheck
     // Before anything connects: what is wrong here is a setting.
     let intents = Arc::new(Intents::start(database.clone(), settings.payment.line.time_out));
     let providers = Providers::new(&settings.payment, &settings.carrier, &settings.mail, &database, intents)?;
-    let connector = Connector::new(&settings.broker, "orderflow-worker")?;
+    let connector = Connector::new(&settings.broker, "orderflow-worker");
     // The publisher goes on until the relay is drained, after everything else has stopped.
     let publishing = CancellationToken::new();
     let publisher = Publisher::start(connector.clone(), publishing.clone());

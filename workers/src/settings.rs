@@ -1,8 +1,8 @@
 //! The settings of a worker process, all read and checked before anything starts.
 
 use orderflow::config::{
-    BrokerConfig, CarrierConfig, ConfigError, DatabaseConfig, LinkConfig, LogConfig, MailConfig, PaymentConfig, Source,
-    TraceConfig, WorkerConfig,
+    self, BrokerConfig, CarrierConfig, ConfigError, DatabaseConfig, LinkConfig, LogConfig, MailConfig, PaymentConfig,
+    Source, TraceConfig, WorkerConfig,
 };
 
 /// Everything that a worker is set up with.
@@ -34,6 +34,7 @@ impl Settings {
     /// # Errors
     /// Everything that is wrong, together.
     pub fn read(source: &Source) -> Result<Self, ConfigError> {
+        config::check(source);
         // Each is read before any is unwrapped, so that all problems are found.
         let log = LogConfig::read(source);
         let trace = TraceConfig::read(source);

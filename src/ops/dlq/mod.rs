@@ -55,7 +55,7 @@ impl Desk {
     async fn open(source: &Source) -> Result<Self, Failed> {
         let (broker, database) = (BrokerConfig::read_admin(source), DatabaseConfig::read(source));
         let (broker, database) = source.finish(broker.zip(database))?;
-        let connector = Connector::new(&broker, "orderflow dlq")?;
+        let connector = Connector::new(&broker, "orderflow dlq");
         Ok(Self::at(connector, Database::new(&database, "orderflow dlq", 1)?).await?)
     }
 

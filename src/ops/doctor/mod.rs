@@ -39,6 +39,11 @@ pub async fn run(source: &Source, json: bool, out: &mut impl Write) -> Result<Ex
         Ok(()) => checkup.saw("settings", "those of these checks are complete"),
         Err(ConfigError(lines)) => lines.iter().for_each(|line| checkup.setting(line)),
     }
+    let in_clear = source.in_clear();
+    if !in_clear.is_empty() {
+        let named = in_clear.iter().map(|(setting, host)| format!("{setting} to {host}")).collect::<Vec<_>>();
+        checkup.saw("plaintext", format!("PLAINTEXT_HOSTS permits what goes in clear text: {}", named.join(", ")));
+    }
     let indexed = match &database {
         Some(config) => database::check(&mut checkup, config).await,
         None => {

@@ -25,8 +25,7 @@ pub async fn check(found: &mut Checkup, config: &BrokerConfig, topology: &Topolo
     if vhost == Vhost::Absent {
         return None;
     }
-    let connected = Connector::new(config, "orderflow doctor").map_err(|error| error.to_string());
-    let broker = connected.and_then(|connector| BrokerCheck::new(&connector).map_err(|error| error.to_string()));
+    let broker = BrokerCheck::new(&Connector::new(config, "orderflow doctor")).map_err(|error| error.to_string());
     let looked = match &broker {
         Ok(broker) => look(broker, topology.queues.iter().map(|queue| queue.name.as_str())).await,
         Err(error) => Err(error.clone()),

@@ -73,7 +73,7 @@ pub async fn run(source: &Source, options: &RepublishOptions, out: &mut impl Wri
     let arrival = config::reconcile_after(source);
     let all = broker.zip(database).zip(arrival);
     let ((broker, database), arrival) = source.finish(all)?;
-    let connector = Connector::new(&broker, "orderflow republish")?;
+    let connector = Connector::new(&broker, "orderflow republish");
     let database = Database::new(&database, "orderflow republish", 1)?;
     let mut connection = database.connection().await?;
     let check = BrokerCheck::new(&connector)?;

@@ -76,9 +76,10 @@ impl Console {
         stop: CancellationToken,
     ) -> Result<Self, ConsoleError> {
         let program = format!("orderflow console {}", Connector::place());
-        let broker = config.broker.as_ref().map(|(urls, admin)| {
-            Connector::new(urls, "orderflow console").map(|connector| Broker { connector, admin: admin.clone() })
-        });
+        let broker = config
+            .broker
+            .as_ref()
+            .map(|(urls, admin)| Broker { connector: Connector::new(urls, "orderflow console"), admin: admin.clone() });
         let console = Self {
             database: Database::new(database, &program, DATABASE_CONNECTIONS)?,
             tokens: config.tokens.clone().into(),
@@ -86,7 +87,7 @@ impl Console {
             secrets: secrets.into(),
             flow: Flow::default(),
             links: Links::new(config),
-            broker: broker.transpose()?,
+            broker,
             runtime: Handle::current(),
             looking: Arc::default(),
         };

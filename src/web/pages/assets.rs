@@ -40,6 +40,7 @@ macro_rules! assets {
 /// Everything that there is; a test holds it against the folder.
 const ASSETS: &[Asset] = assets! {
     "cart.js"
+    "home.js"
     "mark.svg"
     "money.js"
     "ops.js"

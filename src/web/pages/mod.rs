@@ -15,6 +15,8 @@ mod steps;
 mod track;
 mod words;
 
+use std::sync::OnceLock;
+
 use actix_web::{
     HttpResponse,
     http::{StatusCode, header},
@@ -22,7 +24,7 @@ use actix_web::{
 use askama::Template;
 
 use super::{Endpoint, people::ForPeople};
-use crate::telemetry;
+use crate::{telemetry, token::OrderLinks};
 
 /// What the shop is called on its pages.
 pub const SHOP: &str = "Slow Pour";
@@ -44,6 +46,19 @@ pub const FOR_PEOPLE: ForPeople = ForPeople { pages: PAGES, page: problem::page 
 /// connect-src is also the WebSocket of the same host.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
      form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+static HOME: OnceLock<String> = OnceLock::new();
+
+/// Says once, before there are pages, which origin is the shop's own.
+pub fn live_at(links: &OrderLinks) {
+    // Settings are read once, so a second time it is the same.
+    drop(HOME.set(links.origin()));
+}
+
+/// The shop's own origin, which every page holds against where it was opened.
+pub fn home() -> &'static str {
+    HOME.get().map_or("", String::as_str)
+}
 
 /// A page as an answer. It is in no cache: it shows an order, or holds the key of one that is about to be placed.
 pub fn html(status: StatusCode, page: &impl Template) -> HttpResponse {

@@ -81,7 +81,8 @@ impl Chromedriver {
             "--force-color-profile=srgb".to_owned(),
             "--lang=en-GB".to_owned(),
             // Whatever names another host fails at once and is seen in the console.
-            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1".to_owned(),
+            "--host-resolver-rules=MAP shop.lan 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"
+                .to_owned(),
         ];
         if fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0) {
             // Chromium refuses to start for root with its sandbox.

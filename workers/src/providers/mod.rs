@@ -111,7 +111,7 @@ impl Providers {
         };
         let takes_mails: Arc<dyn Mailer> = match &mail.transport {
             MailTransport::Files(directory) => Arc::new(FileMailer::new(directory.clone(), from)?),
-            MailTransport::Smtp(url) => Arc::new(SmtpMailer::new(url, from)?),
+            MailTransport::Smtp(server) => Arc::new(SmtpMailer::new(server, from)?),
         };
         Ok(Self {
             payment: Reached::by(Line::new("payment", "payment provider", payment.line), takes_money),

@@ -14,12 +14,12 @@ use lettre::{
     message::Mailbox,
     transport::smtp::{Error as SmtpError, client::AsyncSmtpConnection},
 };
-use secrecy::SecretString;
+use orderflow::config::SmtpServerConfig;
 
 use super::{
     ProviderError, ProviderSetupError,
     mail::{Mail, Mailer, compose},
-    smtp_server::SmtpServer,
+    smtp_server::{ConnectError, SmtpServer},
 };
 
 /// A connection that was idle for longer is not trusted: servers and firewalls close theirs after some minutes.
@@ -48,9 +48,9 @@ impl SmtpMailer {
     /// A mailer for this server, to which it connects when the first mail is sent.
     ///
     /// # Errors
-    /// When the URL is of none of the forms that `SMTP_URL` may have.
-    pub fn new(url: &SecretString, from: Mailbox) -> Result<Self, ProviderSetupError> {
-        let server = SmtpServer::parse(url)?;
+    /// When no certificate can name the server's host.
+    pub fn new(config: &SmtpServerConfig, from: Mailbox) -> Result<Self, ProviderSetupError> {
+        let server = SmtpServer::new(config)?;
         Ok(Self { server, from, time_out: TIME_OUT, idle: Mutex::default() })
     }
 
@@ -80,7 +80,10 @@ impl SmtpMailer {
         match tokio::time::timeout(self.time_out, connecting).await {
             Ok(Ok(connection)) => Ok(connection),
             // Whatever it is, it is about the server and not about the mail.
-            Ok(Err(error)) => Err(ProviderError::away(format!("no connection to the mail server: {}", shown(&error)))),
+            Ok(Err(ConnectError::Smtp(error))) => {
+                Err(ProviderError::away(format!("no connection to the mail server: {}", shown(&error))))
+            }
+            Ok(Err(error)) => Err(ProviderError::away(format!("no connection to the mail server: {error}"))),
             Err(_) => Err(ProviderError::away("no connection to the mail server in time")),
         }
     }
@@ -138,11 +141,17 @@ fn shown(error: &SmtpError) -> String {
     match error.status() {
         Some(code) => format!("it replied {code}"),
         None if error.is_timeout() => "it took too long".to_owned(),
-        None if error.is_tls() => "the encryption could not be agreed on".to_owned(),
+        None if error.is_tls() || is_of_encryption(error) => "the encryption could not be agreed on".to_owned(),
         None if error.is_client() => "it cannot do what is needed".to_owned(),
         None if error.is_response() => "its reply could not be understood".to_owned(),
         None => "the connection failed".to_owned(),
     }
+}
+
+/// A handshake that fails comes as an error of the connection, of this kind (rustls and tokio-rustls, `io::ErrorKind`).
+fn is_of_encryption(error: &SmtpError) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
+    source.is_some_and(|source| source.kind() == std::io::ErrorKind::InvalidData)
 }
 
 #[cfg(test)]
@@ -157,14 +166,21 @@ mod tests {
         net::{TcpListener, TcpStream},
     };
 
+    use orderflow::config::SmtpEncryption;
+
     use super::*;
     use crate::providers::mail::mailbox;
 
     /// A mail server that takes everything, but says so of a mail to `slow` only when it is too late. Returns its URL
     /// and the number of connections that were made to it.
-    async fn server() -> (String, Arc<AtomicUsize>) {
+    async fn server() -> (SmtpServerConfig, Arc<AtomicUsize>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let url = format!("smtp://{}", listener.local_addr().expect("it is bound"));
+        let config = SmtpServerConfig {
+            host: url::Host::Ipv4(std::net::Ipv4Addr::LOCALHOST),
+            port: listener.local_addr().expect("it is bound").port(),
+            encryption: SmtpEncryption::WhereOffered,
+            credentials: None,
+        };
         let connections = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&connections);
         tokio::spawn(async move {
@@ -173,7 +189,7 @@ mod tests {
                 tokio::spawn(converse(stream));
             }
         });
-        (url, connections)
+        (config, connections)
     }
 
     async fn converse(stream: TcpStream) -> std::io::Result<()> {
@@ -212,9 +228,9 @@ mod tests {
 
     #[tokio::test]
     async fn connections_are_used_again_but_never_one_that_still_owes_an_answer() {
-        let (url, connections) = server().await;
+        let (config, connections) = server().await;
         let from = mailbox("orders@shop.example").expect("a mailbox");
-        let mut mailer = SmtpMailer::new(&SecretString::from(url), from).expect("a usable URL");
+        let mut mailer = SmtpMailer::new(&config, from).expect("a usable server");
         mailer.send(mail("ada@example.com")).await.expect("it is taken");
         mailer.send(mail("ada@example.com")).await.expect("it is taken");
         assert_eq!(connections.load(Ordering::SeqCst), 1);

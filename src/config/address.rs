@@ -1,0 +1,280 @@
+//! One parser for the addresses in all settings, so that every part of a program means the same server by the same text.
+//!
+//! Client libraries read URLs each in their own way: amq-protocol-uri 10.6 replaces an IPv6 host by `localhost`, and others
+//! skip what they do not know. What comes out of here is what is connected to.
+
+use std::net::IpAddr;
+
+use secrecy::SecretString;
+use url::{Host, Url};
+
+/// A scheme, its default port, and whether what goes over it is encrypted.
+#[derive(Debug)]
+pub(super) struct Scheme {
+    pub name: &'static str,
+    pub port: u16,
+    pub encrypted: bool,
+}
+
+/// What may follow the `?`.
+#[derive(Debug)]
+pub(super) enum Query {
+    /// Only these parameters, each once.
+    Only(&'static [&'static str]),
+    /// Anything, and a fragment too: a link for people.
+    Any,
+}
+
+/// What an address may consist of.
+#[derive(Debug)]
+pub(super) struct Form {
+    pub schemes: &'static [Scheme],
+    /// The form as a person is shown it.
+    pub shown: &'static str,
+    pub credentials: bool,
+    pub path: bool,
+    pub query: Query,
+}
+
+/// A server as a setting names it.
+#[derive(Debug, Clone)]
+pub(super) struct Address {
+    pub encrypted: bool,
+    pub host: Host<String>,
+    pub port: u16,
+    /// User and password, decoded.
+    pub credentials: Option<(String, SecretString)>,
+    /// Decoded parameters.
+    pub parameters: Vec<(String, String)>,
+    /// The whole, as the `url` crate writes it.
+    pub url: Url,
+}
+
+impl Address {
+    /// Reads `text`.
+    ///
+    /// # Errors
+    /// What is wrong and what would be right, without anything secret.
+    pub fn parse(text: &str, form: &Form) -> Result<Self, String> {
+        Self::read(text, form).map_err(|why| format!("expected the form {}{why}", form.shown))
+    }
+
+    fn read(text: &str, form: &Form) -> Result<Self, String> {
+        let because = |why: &str| format!(": {why}");
+        // `Url` drops tabs and line breaks, and reads a backslash as a slash where it knows the scheme.
+        if text.chars().any(|one| one.is_whitespace() || one.is_control() || one == '\\') {
+            return Err(because("spaces and backslashes have to be percent-encoded"));
+        }
+        let url = Url::parse(text).map_err(|_| String::new())?;
+        let scheme = form.schemes.iter().find(|scheme| scheme.name == url.scheme()).ok_or_else(String::new)?;
+        let host = host(url.host_str().unwrap_or_default()).map_err(|why| because(&why))?;
+        let port = url.port().unwrap_or(scheme.port);
+        if port == 0 {
+            return Err(because("nothing listens on port 0"));
+        }
+        let credentials = credentials(&url).map_err(because)?;
+        if credentials.is_some() && !form.credentials {
+            return Err(", without user and password".to_owned());
+        }
+        if !form.path && !matches!(url.path(), "" | "/") {
+            return Err(because("a path is of no use here"));
+        }
+        let parameters = parameters(&url, &form.query).map_err(|why| because(&why))?;
+        Ok(Self { encrypted: scheme.encrypted, host, port, credentials, parameters, url })
+    }
+
+    /// The host as resolvers and client libraries take it: an IPv6 address without its brackets.
+    #[must_use]
+    pub fn host_name(&self) -> String {
+        name(&self.host)
+    }
+
+    /// The value of a parameter.
+    #[must_use]
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters.iter().find(|(one, _)| one == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// A host as it stands in a URL, percent-encoded perhaps, an IPv6 address in brackets. International names become ASCII.
+///
+/// # Errors
+/// When no server can have that name.
+pub(super) fn host(text: &str) -> Result<Host<String>, String> {
+    if text.is_empty() {
+        return Err("it has no host".to_owned());
+    }
+    match Host::parse(text) {
+        // DNS has no longer names, and nothing resolves others: a pattern, or a list.
+        Ok(Host::Domain(name)) if name.len() > 253 || !name.bytes().all(is_of_name) => {
+            Err("it has no usable host".to_owned())
+        }
+        Ok(host) => Ok(host),
+        Err(_) => Err("its host is neither a name nor an IP address".to_owned()),
+    }
+}
+
+/// With the underscore that names of containers have.
+const fn is_of_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')
+}
+
+/// A host without the brackets of an IPv6 address.
+pub(super) fn name(host: &Host<String>) -> String {
+    match host {
+        Host::Domain(name) => name.clone(),
+        Host::Ipv4(address) => address.to_string(),
+        Host::Ipv6(address) => address.to_string(),
+    }
+}
+
+/// Whether what is sent to this host stays on this machine. `localhost` does by RFC 6761.
+pub(crate) fn is_loopback(host: &Host<String>) -> bool {
+    match host {
+        Host::Domain(name) => {
+            let name = name.trim_end_matches('.');
+            name.eq_ignore_ascii_case("localhost") || name.to_ascii_lowercase().ends_with(".localhost")
+        }
+        Host::Ipv4(address) => address.is_loopback(),
+        Host::Ipv6(address) => IpAddr::V6(*address).to_canonical().is_loopback(),
+    }
+}
+
+/// `text` without its percent-encoding.
+pub(super) fn decoded(text: &str) -> Result<String, &'static str> {
+    let decoded = percent_encoding::percent_decode_str(text).decode_utf8();
+    decoded.map(std::borrow::Cow::into_owned).map_err(|_| "what is percent-encoded in it is not UTF-8")
+}
+
+fn credentials(url: &Url) -> Result<Option<(String, SecretString)>, &'static str> {
+    match (url.username(), url.password()) {
+        ("", None) => Ok(None),
+        ("", Some(_)) => Err("it has a password without a user"),
+        (_, None) => Err("it has a user without a password"),
+        (user, Some(password)) => Ok(Some((decoded(user)?, decoded(password)?.into()))),
+    }
+}
+
+fn parameters(url: &Url, allowed: &Query) -> Result<Vec<(String, String)>, String> {
+    let Query::Only(known) = allowed else { return Ok(Vec::new()) };
+    if url.fragment().is_some() {
+        return Err("a # has to be percent-encoded".to_owned());
+    }
+    let mut found: Vec<(String, String)> = Vec::new();
+    for (name, value) in url.query_pairs() {
+        if !known.contains(&name.as_ref()) {
+            return Err(format!("{} is no parameter that it can have", shown(&name)));
+        }
+        if found.iter().any(|(one, _)| *one == name) {
+            return Err(format!("{} is there twice", shown(&name)));
+        }
+        found.push((name.into_owned(), value.into_owned()));
+    }
+    Ok(found)
+}
+
+/// A parameter's name for a message. What looks like no name may be a part of a password.
+pub(super) fn shown(name: &str) -> &str {
+    let is_name =
+        !name.is_empty() && name.len() <= 40 && name.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+    if is_name { name } else { "what follows the ?" }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret as _;
+
+    use super::*;
+
+    const FORM: Form = Form {
+        schemes: &[
+            Scheme { name: "amqp", port: 5672, encrypted: false },
+            Scheme { name: "https", port: 443, encrypted: true },
+        ],
+        shown: "amqp://HOST",
+        credentials: true,
+        path: true,
+        query: Query::Only(&["heartbeat"]),
+    };
+
+    /// The same host for schemes that the URL standard calls special and for others, in the form in which it is connected to.
+    #[test]
+    fn a_host_is_what_is_connected_to() {
+        for (text, host, port) in [
+            ("amqp://[2001:db8::1]:5673/v", "2001:db8::1", 5673),
+            ("amqp://[2001:DB8:0::1]", "2001:db8::1", 5672),
+            ("https://[::1]/", "::1", 443),
+            ("amqp://127.0.0.1/v", "127.0.0.1", 5672),
+            ("amqp://RABBIT.example", "rabbit.example", 5672),
+            ("amqp://rab%62it_1:1/v", "rabbit_1", 1),
+            ("amqp://müller.example", "xn--mller-kva.example", 5672),
+            ("https://shop.example:8443", "shop.example", 8443),
+        ] {
+            let address = Address::parse(text, &FORM).expect(text);
+            assert_eq!((address.host_name().as_str(), address.port), (host, port), "{text}");
+        }
+    }
+
+    #[test]
+    fn user_and_password_are_decoded() {
+        let address = Address::parse("amqp://us%40er:p%2Fw%3A%2C%C3%BC@h", &FORM).expect("a URL");
+        let (user, password) = address.credentials.expect("there are some");
+        assert_eq!((user.as_str(), password.expose_secret()), ("us@er", "p/w:,ü"));
+    }
+
+    #[test]
+    fn what_cannot_be_connected_to_is_refused_without_quoting_it() {
+        for (text, why) in [
+            ("", "amqp://HOST"),
+            ("hush", "amqp://HOST"),
+            ("ftp://u:hush@h", "amqp://HOST"),
+            ("amqp:h", "no host"),
+            ("amqp://", "no host"),
+            ("amqp://u:hush@/v", "amqp://HOST"),
+            ("amqp:///v", "no host"),
+            ("amqp://u:hush@h:0/v", "port 0"),
+            ("amqp://u:hush@h:65536/v", "amqp://HOST"),
+            ("amqp://u:hush@[::1", "amqp://HOST"),
+            ("amqp://u:hush@[fe80::1%25eth0]/v", "amqp://HOST"),
+            ("amqp://hush@h", "user without a password"),
+            ("amqp://:hush@h", "password without a user"),
+            ("amqp://u:hush%ff@h", "not UTF-8"),
+            ("amqp://u:hu sh@h", "percent-encoded"),
+            ("amqp://u:hush\\@h", "percent-encoded"),
+            ("amqp://u:hush@h%20x", "neither a name"),
+            ("amqp://u:hush@h,i", "no usable host"),
+            ("amqp://u:hush@h?hartbeat=3", "hartbeat is no parameter"),
+            ("amqp://u:hush@h?hush%21=3", "what follows the ? is no parameter"),
+            ("amqp://u:hush@h?heartbeat=3&heartbeat=4", "heartbeat is there twice"),
+            ("amqp://u:p@h/v#hush", "#"),
+        ] {
+            let refused = Address::parse(text, &FORM).expect_err(text);
+            assert!(
+                refused.starts_with("expected the form amqp://HOST") && refused.contains(why),
+                "{text:?}: {refused}"
+            );
+            assert!(!refused.contains("hush"), "{text:?}: {refused}");
+        }
+    }
+
+    #[test]
+    fn only_this_machine_is_loopback() {
+        for (text, expected) in [
+            ("localhost", true),
+            ("Shop.LocalHost.", true),
+            ("127.0.0.1", true),
+            ("127.9.9.9", true),
+            ("[::1]", true),
+            ("[::ffff:127.0.0.1]", true),
+            ("0x7f.1", true),
+            ("localhost.example", false),
+            ("notlocalhost", false),
+            ("0.0.0.0", false),
+            ("[::]", false),
+            ("[::ffff:10.0.0.1]", false),
+            ("10.0.0.1", false),
+        ] {
+            assert_eq!(is_loopback(&host(text).expect(text)), expected, "{text}");
+        }
+    }
+}

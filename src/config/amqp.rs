@@ -1,0 +1,96 @@
+//! What an address of RabbitMQ says beside its host.
+
+use std::fmt;
+
+use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo, SASLMechanism};
+use secrecy::ExposeSecret as _;
+use url::Url;
+
+use super::{
+    address::{self, Address, Form, Query, Scheme},
+    setting,
+};
+
+/// RabbitMQ's URI specification has `amqp://HOST` mean the virtual host `/`, and `amqp://HOST/` the one whose name is empty.
+pub(super) const FORM: Form = Form {
+    schemes: &[
+        Scheme { name: "amqp", port: 5672, encrypted: false },
+        Scheme { name: "amqps", port: 5671, encrypted: true },
+    ],
+    shown: "amqp://USER:PASSWORD@HOST:5672/VHOST",
+    credentials: true,
+    path: true,
+    // What lapin really uses. It also reads connection_timeout, and then never looks at it.
+    query: Query::Only(&["frame_max", "heartbeat", "auth_mechanism"]),
+};
+
+/// The smallest frame that RabbitMQ takes since 4.1 (AMQP itself allows 4096).
+const LEAST_FRAME: u32 = 8192;
+
+/// A node of the broker, and who we are there.
+#[derive(Clone)]
+pub struct BrokerNode(AMQPUri);
+
+/// Without the password.
+impl fmt::Debug for BrokerNode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = &self.0.authority;
+        f.debug_struct("BrokerNode").field("host", &at.host).field("port", &at.port).finish_non_exhaustive()
+    }
+}
+
+impl BrokerNode {
+    /// What lapin connects to.
+    #[must_use]
+    pub const fn uri(&self) -> &AMQPUri {
+        &self.0
+    }
+
+    pub(super) fn new(address: &Address) -> Result<Self, String> {
+        let number = |name: &str| address.parameter(name);
+        let frame_max = number("frame_max").map(|text| match setting::number(text, 0, u32::MAX) {
+            Ok(bytes) if bytes == 0 || bytes >= LEAST_FRAME => Ok(bytes),
+            _ => Err(format!("expected frame_max to be 0 or at least {LEAST_FRAME}")),
+        });
+        let heartbeat = number("heartbeat").map(|text| {
+            setting::number(text, 0, u16::MAX).map_err(|expected| format!("heartbeat: {expected} (seconds)"))
+        });
+        let auth_mechanism = number("auth_mechanism").map(|text| match text.to_ascii_lowercase().as_str() {
+            "plain" => Ok(SASLMechanism::Plain),
+            "amqplain" => Ok(SASLMechanism::AMQPlain),
+            _ => Err("expected auth_mechanism to be plain or amqplain".to_owned()),
+        });
+        let query = AMQPQueryString {
+            frame_max: frame_max.transpose()?,
+            heartbeat: heartbeat.transpose()?,
+            auth_mechanism: auth_mechanism.transpose()?,
+            ..AMQPQueryString::default()
+        };
+        let userinfo = match &address.credentials {
+            Some((username, password)) => {
+                AMQPUserInfo { username: username.clone(), password: password.expose_secret().to_owned() }
+            }
+            // The specification leaves that to the client; RabbitMQ's own take its only user, which may come from its host alone.
+            None => AMQPUserInfo::default(),
+        };
+        Ok(Self(AMQPUri {
+            scheme: if address.encrypted { AMQPScheme::AMQPS } else { AMQPScheme::AMQP },
+            vhost: vhost(&address.url)?,
+            authority: AMQPAuthority { userinfo, host: address.host_name(), port: address.port },
+            query,
+        }))
+    }
+}
+
+/// The virtual host that the path names.
+fn vhost(url: &Url) -> Result<String, String> {
+    let Some(name) = url.path().strip_prefix('/') else { return Ok("/".to_owned()) };
+    let expected = "as the path expected the name of a virtual host";
+    match name {
+        "" => Err(format!(
+            "{expected}: a / alone means the one without a name; leave it out, or write %2F, for the one named /"
+        )),
+        _ if name.contains('/') => Err(format!("{expected}, in which a / is written %2F")),
+        _ => address::decoded(name).map_err(|why| format!("{expected}: {why}")),
+    }
+}

@@ -1,0 +1,327 @@
+//! What an address of PostgreSQL says: read by the driver itself, and then held against what can work.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use secrecy::SecretString;
+use tokio_postgres::{
+    Config,
+    config::{ChannelBinding, Host, SslMode, SslNegotiation, TargetSessionAttrs},
+};
+
+use super::{
+    address,
+    plaintext::PlaintextHosts,
+    setting::{Setting, Source},
+};
+
+/// The driver's configuration for this URL, or for this list of `key=value`.
+///
+/// # Errors
+/// What is wrong, without anything secret.
+pub(super) fn parse(text: &str) -> Result<Config, String> {
+    let form = "expected the form postgres://USER:PASSWORD@HOST:5432/DATABASE";
+    let (scheme, rest) = text.split_once("://").unwrap_or_default();
+    match scheme {
+        "postgres" | "postgresql" => each_once(rest)?,
+        // The driver reads everything else as a list of key=value, and would name a password as an unknown key.
+        _ if is_list(text) => {}
+        _ => return Err(form.to_owned()),
+    }
+    let mut config: Config = text.parse().map_err(|error| match std::error::Error::source(&error) {
+        Some(why) => format!("{form}: {why}"),
+        None => format!("{form}: {error}"),
+    })?;
+    // PostgreSQL's documentation has milliseconds; the driver (tokio-postgres 0.7.18) takes the number for seconds.
+    if let Some(given) = config.get_tcp_user_timeout() {
+        let given = Duration::from_millis(given.as_secs());
+        config.tcp_user_timeout(given);
+    }
+    check(&config)?;
+    Ok(config)
+}
+
+/// Refuses what the driver accepts and cannot do, or does only when it connects.
+fn check(config: &Config) -> Result<(), String> {
+    let unencrypted =
+        "connections to PostgreSQL are not encrypted by this program: use a tunnel that ends on this machine, or";
+    if config.get_ssl_mode() == SslMode::Require {
+        return Err(format!(
+            "sslmode: expected disable or prefer, because {unencrypted} name the host in PLAINTEXT_HOSTS"
+        ));
+    }
+    if config.get_ssl_negotiation() == SslNegotiation::Direct {
+        return Err(format!(
+            "sslnegotiation: expected postgres, because {unencrypted} name the host in PLAINTEXT_HOSTS"
+        ));
+    }
+    if config.get_channel_binding() == ChannelBinding::Require {
+        return Err("channel_binding: expected disable or prefer, because connections are not encrypted".to_owned());
+    }
+    if config.get_target_session_attrs() == TargetSessionAttrs::ReadOnly {
+        return Err(
+            "target_session_attrs: expected read-write or any, because nothing here works on a replica".to_owned()
+        );
+    }
+    let (hosts, addresses, ports) = (config.get_hosts(), config.get_hostaddrs(), config.get_ports());
+    if hosts.is_empty() && addresses.is_empty() {
+        return Err("expected a host: HOST, or a socket's directory as ?host=/var/run/postgresql".to_owned());
+    }
+    if !hosts.is_empty() && !addresses.is_empty() && hosts.len() != addresses.len() {
+        return Err("hostaddr: expected as many as there are hosts".to_owned());
+    }
+    if ports.len() > 1 && ports.len() != hosts.len().max(addresses.len()) {
+        return Err("port: expected one, or as many as there are hosts".to_owned());
+    }
+    if ports.contains(&0) {
+        return Err("port: expected 1 to 65535".to_owned());
+    }
+    for host in hosts {
+        match host {
+            Host::Tcp(name) => drop(tcp(name)?),
+            Host::Unix(_) => {}
+        }
+    }
+    set_by(config.get_options().unwrap_or_default()).map(drop)
+}
+
+/// A host as the driver has it: an IPv6 address without its brackets.
+fn tcp(name: &str) -> Result<url::Host<String>, String> {
+    let in_brackets = if name.contains(':') { format!("[{name}]") } else { name.to_owned() };
+    let wrong = |why| {
+        format!(
+            "expected the form postgres://USER:PASSWORD@HOST:5432/DATABASE: {why}; write @, / and : of a password as %40, %2F and %3A"
+        )
+    };
+    address::host(&in_brackets).map_err(wrong)
+}
+
+/// Refuses servers to which everything would go in clear, unless they are this machine or named.
+///
+/// # Errors
+/// What to change.
+pub(super) fn permit(config: &Config, permitted: &PlaintextHosts, source: &Source, by: &Setting) -> Result<(), String> {
+    let (hosts, addresses) = (config.get_hosts(), config.get_hostaddrs());
+    for index in 0..hosts.len().max(addresses.len()) {
+        let named = match hosts.get(index) {
+            Some(Host::Unix(_)) if addresses.is_empty() => continue,
+            Some(Host::Tcp(name)) => Some(tcp(name)?),
+            _ => None,
+        };
+        // With both, the address is what is connected to, and the name is how people know it.
+        let reached = match addresses.get(index) {
+            Some(std::net::IpAddr::V4(address)) => Some(url::Host::Ipv4(*address)),
+            Some(std::net::IpAddr::V6(address)) => Some(url::Host::Ipv6(*address)),
+            None => named.clone(),
+        };
+        let Some(reached) = reached else { continue };
+        let by_name = named.is_some_and(|name| !address::is_loopback(&name) && permitted.takes(&name));
+        if !by_name && !permitted.takes(&reached) {
+            let host = address::name(&reached);
+            return Err(format!(
+                "expected {host} in PLAINTEXT_HOSTS, because connections to PostgreSQL are not encrypted by this program and the \
+                 network to {host} could read and change everything; add it there if you trust everyone on that network, or use a \
+                 tunnel that ends on this machine"
+            ));
+        }
+        source.goes_in_clear(by, &reached, false);
+    }
+    Ok(())
+}
+
+/// The driver adds a second host or port to the first, and of other parameters takes the last one.
+fn each_once(rest: &str) -> Result<(), String> {
+    let (before, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let mut seen = BTreeSet::new();
+    let (authority, database) = before.split_once('/').unwrap_or((before, ""));
+    let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+    for (name, is_given) in [
+        ("user", !user.is_empty()),
+        ("password", user.contains(':')),
+        ("host", !host.is_empty()),
+        ("port", !host.is_empty()),
+        ("dbname", !database.is_empty()),
+    ] {
+        if is_given {
+            seen.insert(name.to_owned());
+        }
+    }
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let name = pair.split_once('=').map_or(pair, |(name, _)| name).to_owned();
+        if seen.contains(&name) {
+            return Err(format!("{} is there twice; expected it once", address::shown(&name)));
+        }
+        seen.insert(name);
+    }
+    Ok(())
+}
+
+/// Whether this begins as a list of `key=value` does.
+fn is_list(text: &str) -> bool {
+    let key = text.split_once('=').map_or("", |(key, _)| key.trim());
+    !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+}
+
+/// The names of the server's parameters that `options` sets, in lower case with underscores.
+///
+/// # Errors
+/// When it is no list of `-c NAME=VALUE` or `--NAME=VALUE`: the server would refuse every connection.
+pub(crate) fn set_by(options: &str) -> Result<BTreeSet<String>, String> {
+    let expected = || "options: expected -c NAME=VALUE or --NAME=VALUE, with spaces between as %20".to_owned();
+    let mut words = words(options).into_iter();
+    let mut names = BTreeSet::new();
+    while let Some(word) = words.next() {
+        let pair = match (word.strip_prefix("--"), word.strip_prefix("-c")) {
+            (Some(pair), _) => pair.to_owned(),
+            (None, Some("")) => words.next().ok_or_else(expected)?,
+            (None, Some(pair)) => pair.to_owned(),
+            (None, None) => return Err(expected()),
+        };
+        let name = pair.split_once('=').ok_or_else(expected)?.0.to_ascii_lowercase().replace('-', "_");
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_.".contains(&byte);
+        if name.is_empty() || !name.bytes().all(is_name) {
+            return Err(expected());
+        }
+        names.insert(name);
+    }
+    Ok(names)
+}
+
+/// As the server splits `options`: at spaces, unless a backslash is before them.
+fn words(options: &str) -> Vec<String> {
+    let (mut words, mut word, mut escaped) = (Vec::new(), String::new(), false);
+    for letter in options.chars() {
+        match letter {
+            _ if escaped => {
+                word.push(letter);
+                escaped = false;
+            }
+            '\\' => escaped = true,
+            _ if letter.is_ascii_whitespace() => words.push(std::mem::take(&mut word)),
+            _ => word.push(letter),
+        }
+    }
+    words.push(word);
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// The password of this database, with the URL that it stands in.
+pub(super) fn url(
+    text: &str,
+    permitted: &PlaintextHosts,
+    source: &Source,
+    by: &Setting,
+) -> Result<SecretString, String> {
+    permit(&parse(text)?, permitted, source, by)?;
+    Ok(text.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Config, String> {
+        let permitted =
+            PlaintextHosts::read(&[("PLAINTEXT_HOSTS".to_owned(), "db,10.0.0.5".to_owned())].into_iter().collect());
+        let config = parse(text)?;
+        permit(&config, &permitted, &Source::default(), &super::super::database::DATABASE_URL)?;
+        Ok(config)
+    }
+
+    /// What tokio-postgres can do, works: several servers tried in turn, sockets, and the list form of libpq.
+    #[test]
+    fn what_the_driver_can_do_is_taken() {
+        let socket = || Host::Unix("/var/run/postgresql".into());
+        let tcp = |name: &str| Host::Tcp(name.to_owned());
+        for (text, hosts, ports) in [
+            ("postgres://u:p@db:5433/d", vec![tcp("db")], vec![5433]),
+            ("postgresql://u:p@db/d", vec![tcp("db")], vec![5432]),
+            (
+                "postgres://u:p@db:1,127.0.0.1:2/d?target_session_attrs=read-write",
+                vec![tcp("db"), tcp("127.0.0.1")],
+                vec![1, 2],
+            ),
+            ("postgres://u:p@[::1]:2,localhost/d", vec![tcp("::1"), tcp("localhost")], vec![2, 5432]),
+            ("postgres://u:p@%2Fvar%2Frun%2Fpostgresql/d", vec![socket()], vec![5432]),
+            ("postgres:///d?host=/var/run/postgresql", vec![socket()], vec![]),
+            ("postgres:///d?host=%2Fvar%2Frun%2Fpostgresql&port=5433&user=u", vec![socket()], vec![5433]),
+            ("host=/var/run/postgresql user=u dbname=d", vec![socket()], vec![]),
+            (
+                "host=db,127.0.0.1 port=1,2 user=u password='p w' dbname=d",
+                vec![tcp("db"), tcp("127.0.0.1")],
+                vec![1, 2],
+            ),
+            (
+                "postgres://u:p%40w@db/d?sslmode=prefer&connect_timeout=3&application_name=x&keepalives=0",
+                vec![tcp("db")],
+                vec![5432],
+            ),
+        ] {
+            let config = read(text).unwrap_or_else(|why| panic!("{text}: {why}"));
+            assert_eq!((config.get_hosts(), config.get_ports()), (&hosts[..], &ports[..]), "{text}");
+        }
+        // Milliseconds, as PostgreSQL's documentation has it.
+        let config = read("postgres://u:p@db/d?tcp_user_timeout=2500").expect("it is right");
+        assert_eq!(config.get_tcp_user_timeout(), Some(&Duration::from_millis(2500)));
+        // The name is how people know the server, the address where it is.
+        read("host=db hostaddr=10.9.9.9 user=u").expect("db is named");
+        read("host=elsewhere hostaddr=10.0.0.5 user=u").expect("10.0.0.5 is named");
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_by_name_and_without_the_password() {
+        for (text, why) in [
+            ("mysql://u:hush@db/d", "postgres://USER"),
+            ("mysql://u:hush@db/d?a=b", "postgres://USER"),
+            ("postgres:/u:hush@db/d?a=b", "postgres://USER"),
+            ("u:hush@db/d", "postgres://USER"),
+            ("postgres://u:hush@db/d?conect_timeout=3", "conect_timeout"),
+            ("postgres://u:hush@db/d?sslrootcert=/ca.pem", "sslrootcert"),
+            ("postgres://u:hush@db/d?pgbouncer=true", "pgbouncer"),
+            ("postgres://u:hush@db/d?connect_timeout=soon", "connect_timeout"),
+            ("postgres://u:hush@db/d?sslmode=require", "sslmode"),
+            ("postgres://u:hush@db/d?sslmode=verify-full", "sslmode"),
+            ("postgres://u:hush@db/d?sslmode=allow", "sslmode"),
+            ("postgres://u:hush@db/d?sslnegotiation=direct", "sslnegotiation"),
+            ("postgres://u:hush@db/d?channel_binding=require", "channel_binding"),
+            ("postgres://u:hush@db/d?target_session_attrs=read-only", "target_session_attrs"),
+            ("postgres://u:hush@db/d?target_session_attrs=primary", "target_session_attrs"),
+            ("postgres://u:hush@db/d?host=/var/run/postgresql", "host is there twice"),
+            ("postgres://u:hush@db/d?port=5433", "port is there twice"),
+            ("postgres://u:hush@db/d?connect_timeout=3&connect_timeout=4", "connect_timeout is there twice"),
+            ("postgres://u:hush@db/d?options=statement_timeout%3D1s", "options"),
+            ("postgres://u:hush@db/d?options=-c+statement_timeout%3D1s", "options"),
+            ("postgres://u:hush@db:0/d", "port"),
+            ("postgres://u:hush@db:70000/d", "port"),
+            ("postgres:///d", "expected a host"),
+            ("postgres://u:h@ush@db/d", "%40"),
+            ("dbname=d user=u", "expected a host"),
+            ("host=db,db port=1,2,3", "port"),
+            ("host=db hostaddr=10.0.0.5,10.0.0.6", "hostaddr"),
+            ("host=db sslrootcert=x", "sslrootcert"),
+            ("postgres://u:hush@elsewhere/d", "elsewhere in PLAINTEXT_HOSTS"),
+            ("postgres://u:hush@db,elsewhere/d", "elsewhere in PLAINTEXT_HOSTS"),
+            ("host=localhost hostaddr=10.9.9.9 user=u", "10.9.9.9 in PLAINTEXT_HOSTS"),
+        ] {
+            let refused = read(text).err().unwrap_or_else(|| panic!("{text} was taken"));
+            assert!(refused.contains(why) && !refused.contains("hush"), "{text}: {refused}");
+            assert!(refused.contains("expected"), "{text}: {refused}");
+        }
+    }
+
+    #[test]
+    fn options_are_split_as_the_server_splits_them() {
+        let set = |options: &str| set_by(options).map(|names| names.into_iter().collect::<Vec<_>>().join(" "));
+        for (options, expected) in [
+            ("", ""),
+            ("-c lock_timeout=1s", "lock_timeout"),
+            ("-clock_timeout=1s  --Statement-Timeout=2s", "lock_timeout statement_timeout"),
+            (r"-c search_path=a\ b,c -c app.x=1", "app.x search_path"),
+        ] {
+            assert_eq!(set(options), Ok(expected.to_owned()), "{options}");
+        }
+        for wrong in ["-c", "-e", "x", "-c a", "--a", "-c =1", r"-c a\ b=1"] {
+            assert!(set(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! What `SMTP_URL` says.
+
+use secrecy::SecretString;
+use url::Host;
+
+use super::{
+    address::{self, Address, Form, Query, Scheme},
+    plaintext::PlaintextHosts,
+};
+
+/// How a connection to a mail server is encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SmtpEncryption {
+    /// From the first byte.
+    FromTheStart,
+    /// By STARTTLS, without which nothing is sent.
+    Required,
+    /// By STARTTLS where the server offers it. The host is this machine or may be sent everything in clear, so the certificate
+    /// is not checked: whatever encryption there is comes on top.
+    WhereOffered,
+}
+
+/// A mail server, and who we are there.
+#[derive(Debug, Clone)]
+pub struct SmtpServerConfig {
+    /// Where it is.
+    pub host: Host<String>,
+    /// Its port.
+    pub port: u16,
+    /// How the way there is encrypted.
+    pub encryption: SmtpEncryption,
+    /// User and password, where it wants some.
+    pub credentials: Option<(String, SecretString)>,
+}
+
+/// RFC 8314 has 465 for what is encrypted from the start, RFC 6409 has 587 for handing mails in, RFC 5321 has 25.
+const FORM: Form = Form {
+    schemes: &[
+        Scheme { name: "smtp", port: 25, encrypted: false },
+        Scheme { name: "smtps", port: 465, encrypted: true },
+    ],
+    shown: "smtps://USER:PASSWORD@HOST:465 or smtp://USER:PASSWORD@HOST:587",
+    credentials: true,
+    path: false,
+    query: Query::Only(&["tls"]),
+};
+
+const SUBMISSION: u16 = 587;
+
+impl SmtpServerConfig {
+    /// Reads the forms that lettre's own `from_url` has: `smtps://`, `smtp://`, `smtp://…?tls=required|opportunistic`.
+    pub(super) fn parse(text: &str, permitted: &PlaintextHosts) -> Result<Self, String> {
+        let address = Address::parse(text, &FORM)?;
+        let where_offered = || match permitted.takes(&address.host) {
+            true => SmtpEncryption::WhereOffered,
+            false => SmtpEncryption::Required,
+        };
+        let (encryption, port) = match (address.encrypted, address.parameter("tls")) {
+            (true, None) => (SmtpEncryption::FromTheStart, address.port),
+            (false, None) => (where_offered(), address.port),
+            (false, Some("opportunistic")) => (where_offered(), address.url.port().unwrap_or(SUBMISSION)),
+            (false, Some("required")) => (SmtpEncryption::Required, address.url.port().unwrap_or(SUBMISSION)),
+            (true, Some(_)) => return Err("tls: expected none with smtps://".to_owned()),
+            (false, Some(_)) => return Err("tls: expected required or opportunistic".to_owned()),
+        };
+        Ok(Self { host: address.host, port, encryption, credentials: address.credentials })
+    }
+
+    /// The host as a resolver or a certificate has it.
+    #[must_use]
+    pub fn host_name(&self) -> String {
+        address::name(&self.host)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret as _;
+
+    use super::{SmtpEncryption::*, *};
+    use crate::config::Source;
+
+    fn read(text: &str) -> Result<SmtpServerConfig, String> {
+        let source: Source = [("PLAINTEXT_HOSTS".to_owned(), "mailpit".to_owned())].into_iter().collect();
+        SmtpServerConfig::parse(text, &PlaintextHosts::read(&source))
+    }
+
+    /// Without a parameter a mail server on another machine is one that has to offer STARTTLS: who stands between could take
+    /// the offer away, and read the password.
+    #[test]
+    fn only_where_that_is_permitted_a_server_may_do_without_encryption() {
+        for (url, host, port, encryption) in [
+            ("smtp://localhost:1025", "localhost", 1025, WhereOffered),
+            ("smtp://[::1]", "::1", 25, WhereOffered),
+            ("smtp://mailpit:1025", "mailpit", 1025, WhereOffered),
+            ("smtp://mailpit?tls=opportunistic", "mailpit", 587, WhereOffered),
+            ("smtp://localhost?tls=required", "localhost", 587, Required),
+            ("smtp://mail.example", "mail.example", 25, Required),
+            ("smtp://u:p@mail.example:587", "mail.example", 587, Required),
+            ("smtp://mail.example?tls=opportunistic", "mail.example", 587, Required),
+            ("smtp://mail.example:25?tls=required", "mail.example", 25, Required),
+            ("smtps://us%40er:p%2Fw@mail.example", "mail.example", 465, FromTheStart),
+        ] {
+            let server = read(url).expect(url);
+            assert_eq!(
+                (server.host_name().as_str(), server.port, server.encryption),
+                (host, port, encryption),
+                "{url}"
+            );
+        }
+        let (user, password) = read("smtps://us%40er:p%2Fw@mail.example").expect("a URL").credentials.expect("some");
+        assert_eq!((user.as_str(), password.expose_secret()), ("us@er", "p/w"));
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named_without_the_password() {
+        for (url, why) in [
+            ("http://u:hush@mail.example", "smtps://USER"),
+            ("smtp://u:hush@mail.example?tls=maybe", "tls"),
+            ("smtps://u:hush@mail.example?tls=required", "tls"),
+            ("smtp://u:hush@mail.example?starttls=true", "starttls is no parameter"),
+            ("smtp://u:hush@mail.example/me.example", "path"),
+            ("smtp://hush@mail.example", "user without a password"),
+            ("hush", "smtps://USER"),
+        ] {
+            let refused = read(url).expect_err(url);
+            assert!(
+                refused.contains(why) && refused.contains("expected") && !refused.contains("hush"),
+                "{url}: {refused}"
+            );
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! How connections to PostgreSQL are made: what they ask of the server and of their socket.
+
+use std::time::Duration;
+
+use diesel::ConnectionError;
+use tokio_postgres::Config;
+
+use crate::config::{DatabaseConfig, set_by};
+
+/// What every connection asks of the server. A statement of ours takes milliseconds: these bounds only end what is stuck.
+/// `lock_timeout` is shorter than `statement_timeout` so that we learn that it was a lock.
+const SERVER_BOUNDS: [(&str, &str); 3] =
+    [("statement_timeout", "30s"), ("lock_timeout", "5s"), ("idle_in_transaction_session_timeout", "30s")];
+
+/// The most that connecting may take, for all servers that are named together: the pool gives up after a second more.
+const CONNECT: Duration = Duration::from_secs(4);
+
+/// A server that vanished without a word is noticed after 15 s.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The driver's own default for `keepalives_idle`, by which we see that nobody has set it.
+const DRIVERS_KEEPALIVE_IDLE: Duration = Duration::from_secs(2 * 60 * 60);
+
+/// The configuration of a long-lived program's connections: with our bounds wherever the URL does not set its own. `program` is
+/// what `pg_stat_activity` shows as their application name.
+///
+/// # Errors
+/// When the URL cannot be read.
+pub(super) fn bounded(config: &DatabaseConfig, program: &str) -> Result<Config, ConnectionError> {
+    let mut driver = unbounded(config, program)?;
+    let own = driver.get_options().unwrap_or_default().to_owned();
+    let set = set_by(&own).map_err(ConnectionError::InvalidConnectionUrl)?;
+    let ours = SERVER_BOUNDS.iter().filter(|(name, _)| !set.contains(*name));
+    let ours = ours.map(|(name, value)| format!(" -c {name}={value}")).collect::<String>();
+    driver.options(format!("{own}{ours}").trim_start());
+    Ok(driver)
+}
+
+/// As [`bounded`], without bounds on what the server does: a migration may take its time.
+///
+/// # Errors
+/// When the URL cannot be read.
+pub(super) fn unbounded(config: &DatabaseConfig, program: &str) -> Result<Config, ConnectionError> {
+    let mut driver = config.driver().map_err(ConnectionError::InvalidConnectionUrl)?;
+    if driver.get_application_name().is_none() {
+        driver.application_name(program);
+    }
+    // Of several servers each has its part of the time, or one that does not answer would keep us from the next.
+    let servers = driver.get_hosts().len().max(driver.get_hostaddrs().len()).max(1);
+    let each = CONNECT / u32::try_from(servers).unwrap_or(u32::MAX);
+    let given = driver.get_connect_timeout().copied().unwrap_or(each);
+    driver.connect_timeout(given.min(each));
+    if driver.get_keepalives_idle() == DRIVERS_KEEPALIVE_IDLE {
+        driver.keepalives_idle(KEEPALIVE_IDLE);
+    }
+    if driver.get_keepalives_interval().is_none() {
+        driver.keepalives_interval(KEEPALIVE_INTERVAL);
+    }
+    if driver.get_tcp_user_timeout().is_none() {
+        driver.tcp_user_timeout(TCP_USER_TIMEOUT);
+    }
+    Ok(driver)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(url: &str) -> Config {
+        bounded(&DatabaseConfig { url: url.to_owned().into() }, "orderflow @host 1").expect("a usable URL")
+    }
+
+    /// What people set themselves holds, and all else is bounded: our bounds go only where theirs are not.
+    #[test]
+    fn options_of_ones_own_are_joined_with_our_bounds() {
+        let ours = "-c statement_timeout=30s -c lock_timeout=5s -c idle_in_transaction_session_timeout=30s";
+        for (url, expected) in [
+            ("postgres://localhost/d", ours.to_owned()),
+            ("postgres://localhost/d?options=-c%20work_mem%3D8MB", format!("-c work_mem=8MB {ours}")),
+            (
+                "postgres://localhost/d?options=--statement-timeout=1min",
+                "--statement-timeout=1min -c lock_timeout=5s -c idle_in_transaction_session_timeout=30s".to_owned(),
+            ),
+        ] {
+            assert_eq!(of(url).get_options(), Some(expected.as_str()), "{url}");
+        }
+    }
+
+    #[test]
+    fn sockets_are_bounded_in_the_units_that_are_meant() {
+        let seconds = Duration::from_secs;
+        let config = of("postgres://localhost/d");
+        assert_eq!(config.get_tcp_user_timeout(), Some(&seconds(15)));
+        assert_eq!((config.get_keepalives_idle(), config.get_keepalives_interval()), (seconds(10), Some(seconds(5))));
+        assert_eq!(config.get_application_name(), Some("orderflow @host 1"));
+        let config = of("postgres://localhost/d?tcp_user_timeout=2000&keepalives_idle=7&application_name=mine");
+        assert_eq!((config.get_tcp_user_timeout(), config.get_keepalives_idle()), (Some(&seconds(2)), seconds(7)));
+        assert_eq!(config.get_application_name(), Some("mine"));
+    }
+
+    /// A server that takes packets and never answers leaves the next one its time.
+    #[test]
+    fn several_servers_share_the_time_for_connecting() {
+        for (url, expected) in [
+            ("postgres://localhost/d", 4),
+            ("postgres://localhost/d?connect_timeout=1", 1),
+            ("postgres://localhost/d?connect_timeout=60", 4),
+            ("postgres://localhost:1,localhost:2/d", 2),
+        ] {
+            assert_eq!(of(url).get_connect_timeout(), Some(&Duration::from_secs(expected)), "{url}");
+        }
+    }
+}

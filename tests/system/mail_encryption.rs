@@ -1,0 +1,73 @@
+//! The way to the mail server: the password and customers' mails are encrypted wherever that can be had, and never go in clear
+//! to a server that has to be encrypted to.
+
+use orderflow_tests::{Shop, SmtpSink, VISA};
+
+/// The server's URL by a name that its certificate has, with a password.
+fn url(sink: &SmtpSink, parameters: &str) -> String {
+    let port = sink.url.rsplit_once(':').expect("a port").1;
+    format!("smtp://shop:hush@localhost:{port}{parameters}")
+}
+
+/// What came before encryption: nothing that a listener could use (RFC 3207).
+#[track_caller]
+fn nothing_came_in_clear(sink: &SmtpSink) {
+    let in_clear: Vec<_> = sink.heard().into_iter().filter(|(_, encrypted)| !encrypted).map(|(line, _)| line).collect();
+    let is_harmless = |line: &String| ["EHLO ", "STARTTLS", "QUIT"].iter().any(|one| line.starts_with(one));
+    assert!(in_clear.iter().all(is_harmless), "{in_clear:?}");
+}
+
+/// `SMTP_URL=smtp://USER:PASSWORD@HOST:587` is what providers of mail tell people to set, and what every mail program means by
+/// it is STARTTLS. With `tls=required` the certificate is checked besides.
+#[tokio::test(flavor = "multi_thread")]
+async fn starttls_comes_before_the_password() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    let trusted = shop.mail_directory().with_extension("pem");
+    for parameters in ["", "?tls=required"] {
+        let sink = SmtpSink::start(0).await;
+        std::fs::write(&trusted, sink.offer_starttls()).expect("the certificate is written");
+        let (url, trusted) = (url(&sink, parameters), trusted.to_str().expect("text"));
+        shop.start_worker_with(&[], &[("MAIL", "smtp"), ("SMTP_URL", &url), ("SSL_CERT_FILE", trusted)]).await;
+        web.order("MUG-BLUE", 1, VISA).await;
+        shop.until_settled().await;
+        shop.until_quiet().await;
+        assert_eq!(sink.mails().len(), 2, "{parameters:?}: received and shipped");
+        assert!(sink.heard().iter().any(|(line, encrypted)| *encrypted && line.starts_with("AUTH PLAIN ")));
+        nothing_came_in_clear(&sink);
+        shop.workers().remove(0).stop().await;
+    }
+    shop.close().await;
+}
+
+/// Somebody in between can take the offer of STARTTLS away, and present a certificate of their own. Neither gets a password or a
+/// mail, and no mail is given up: they wait as for a server that is away, with all their attempts.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_encryption_that_can_be_trusted_mails_wait() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    let sink = SmtpSink::start(0).await;
+    let trusted = shop.mail_directory().with_extension("pem");
+    let url = url(&sink, "?tls=required");
+    let settings = [("MAIL", "smtp"), ("SMTP_URL", url.as_str()), ("SSL_CERT_FILE", trusted.to_str().expect("text"))];
+    // Nobody is trusted yet, so that what the server will present is not either.
+    let stranger = SmtpSink::start(0).await.offer_starttls();
+    std::fs::write(&trusted, stranger).expect("a certificate is written");
+    shop.start_worker_with(&[], &settings).await;
+    web.order("MUG-BLUE", 1, VISA).await;
+    shop.workers()[0].until_logged("it does not offer STARTTLS").await;
+    let good = sink.offer_starttls();
+    shop.workers()[0].until_logged("the encryption could not be agreed on").await;
+    shop.workers().remove(0).stop().await;
+    assert!(sink.mails().is_empty());
+    nothing_came_in_clear(&sink);
+
+    std::fs::write(&trusted, good).expect("the certificate is written");
+    shop.start_worker_with(&[], &settings).await;
+    shop.until_settled().await;
+    shop.until_quiet().await;
+    assert_eq!(sink.mails().len(), 2, "received and shipped");
+    nothing_came_in_clear(&sink);
+    // No dead letter: it closes clean.
+    shop.close().await;
+}
