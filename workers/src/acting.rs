@@ -29,12 +29,14 @@ const TRIES: u32 = 8;
 pub enum Mode {
     /// As many at once as may be. When the provider goes away the actor ends.
     Working,
+    /// One message at a time, because some came back often: see [`crate::isolation`].
+    Alone,
     /// The provider is away: one message is held and tried again, when it is its turn, until there is an answer.
     Probing,
 }
 
 impl Mode {
-    /// How this handler's queue is to be worked now.
+    /// How this handler's queue is to be worked now, as far as its provider says.
     pub fn of<H: Handler>(handler: &H) -> Self {
         if handler.line().is_some_and(|line| line.is_away()) { Self::Probing } else { Self::Working }
     }
