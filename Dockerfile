@@ -3,9 +3,11 @@
 #   docker build --tag orderflow:local .
 
 # RUST_VERSION: the compiler that the tests are run with; `rust-version` in Cargo.toml is the oldest that will do.
-# DEBIAN: one release for both stages, because the programs need the C library that they were linked with, or a newer.
-ARG RUST_VERSION=1.95
+# DEBIAN: one release for both stages, because the programs need the C library that they were linked with, or a newer;
+# DEBIAN_VERSION is its point release.
+ARG RUST_VERSION=1.95.0
 ARG DEBIAN=trixie
+ARG DEBIAN_VERSION=13.8
 
 FROM rust:${RUST_VERSION}-slim-${DEBIAN} AS build
 WORKDIR /src
@@ -20,7 +22,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     && ! grep --quiet --text ORDERFLOW_WITHOUT target/release/orderflow target/release/orderflow-worker \
     && install -D -t /out target/release/orderflow target/release/orderflow-worker
 
-FROM debian:${DEBIAN}-slim
+FROM debian:${DEBIAN_VERSION}-slim
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="Orderflow" \

@@ -1,6 +1,8 @@
 # Every target is a script: read scripts/ for what happens.
 
 .DEFAULT_GOAL := help
+# Versions of the servers, for every target that starts some: scripts/debian.sh.
+export RABBITMQ POSTGRES
 .PHONY: help demo test test-full services services-down bench faults check pictures schema env
 
 help: ## lists the targets
@@ -9,7 +11,7 @@ help: ## lists the targets
 demo: ## three orders, shown all the way; stays until Ctrl-C (ONCE=1: ends by itself; MONITORING=1: with Prometheus; MAIL_VIEW=1: mails in a mail program)
 	@ONCE=$(ONCE) MONITORING=$(MONITORING) MAIL_VIEW=$(MAIL_VIEW) scripts/demo.sh
 
-test: ## the tests, on a PostgreSQL and a RabbitMQ of their own (ARGS="..." goes to the test runner)
+test: ## the tests, on a PostgreSQL and a RabbitMQ of their own (ARGS="..." goes to the test runner; RABBITMQ=4.3 POSTGRES=18)
 	@scripts/test.sh $(ARGS)
 
 test-full: ## also the tests that take too long for every day
@@ -24,8 +26,8 @@ services-down: ## stops them
 bench: ## the measurements, into bench/out/
 	@scripts/bench.sh $(ARGS)
 
-faults: ## breaks everything on a seeded schedule and checks that nothing is lost (SEED=7 MINUTES=5 FAULTS=kill,cut RABBITMQ=4)
-	@SEED=$(SEED) MINUTES=$(MINUTES) FAULTS=$(FAULTS) RABBITMQ=$(RABBITMQ) PROFILE=$(PROFILE) scripts/faults.sh $(ARGS)
+faults: ## breaks everything on a seeded schedule and checks that nothing is lost (SEED=7 MINUTES=5 FAULTS=kill,cut RABBITMQ=4.3 POSTGRES=18)
+	@SEED=$(SEED) MINUTES=$(MINUTES) FAULTS=$(FAULTS) PROFILE=$(PROFILE) scripts/faults.sh $(ARGS)
 
 check: ## format, lints, documentation, licences, generated files
 	@scripts/check.sh

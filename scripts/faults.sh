@@ -2,7 +2,7 @@
 # A fault run on servers of its own: SEED, MINUTES and FAULTS say which; see `orderflow-faults run --help`.
 #
 #   SEED=7 MINUTES=5 FAULTS=kill,cut scripts/faults.sh [ARGUMENT...]
-#   RABBITMQ=4 scripts/faults.sh              against the RabbitMQ of a newer Debian, below .dev/
+#   RABBITMQ=4.3 POSTGRES=18 scripts/faults.sh    against those of a newer Debian, below .dev/: see debian.sh
 #   PROFILE=faults scripts/faults.sh          with optimised programs
 #
 # The result is kept in faults/results/, with the commit, or in the file that RESULTS names.
@@ -13,25 +13,21 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 . "$HERE/lib.sh"
 # shellcheck source=scripts/install.sh
 . "$HERE/install.sh"
-# shellcheck source=scripts/debian13.sh
-. "$HERE/debian13.sh"
+# shellcheck source=scripts/debian.sh
+. "$HERE/debian.sh"
 
 need_cargo
 need_command cc gcc libc6-dev
-"$HERE/services.sh" install
+RABBITMQ_IN=$(debian_with_rabbitmq)
+POSTGRES_IN=$(debian_with_postgres)
+env -u RABBITMQ -u POSTGRES "$HERE/services.sh" install
 # Not a command but a library, which gives a process another time of day.
 compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || install_packages libfaketime
 
-BROKER=3
-case ${RABBITMQ:-} in
-'') ;;
-4)
-    need_debian13
-    BROKER=4
-    set -- --debian "$DEBIAN13" "$@"
-    ;;
-*) die "RABBITMQ is 4 or not set." ;;
-esac
+need_debian "$RABBITMQ_IN"
+need_debian "$POSTGRES_IN"
+[ -z "$RABBITMQ_IN" ] || set -- --rabbitmq "$(debian_root "$RABBITMQ_IN")" "$@"
+[ -z "$POSTGRES_IN" ] || set -- --postgres "$(debian_root "$POSTGRES_IN")" "$@"
 
 cd "$ROOT"
 PROFILE=${PROFILE:-dev}
@@ -40,7 +36,7 @@ ORDERFLOW_FAULTS_BUILD=1 cargo build --workspace --bins --profile "$PROFILE"
 
 SEED=${SEED:-$RANDOM}
 COMMIT=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
-RESULTS=${RESULTS:-faults/results/$COMMIT-rabbitmq$BROKER-seed-$SEED.json}
+RESULTS=${RESULTS:-faults/results/$COMMIT-rabbitmq${RABBITMQ:-3.10}${POSTGRES:+-postgres$POSTGRES}-seed-$SEED.json}
 mkdir -p "${RESULTS%/*}"
 set -- --seed "$SEED" --seconds "$((${MINUTES:-2} * 60))" --commit "$COMMIT" --results "$RESULTS" ${FAULTS:+--faults "$FAULTS"} "$@"
 exec "$(target_dir)/${PROFILE/dev/debug}/orderflow-faults" run "$@"

@@ -82,6 +82,14 @@ wait_until() {
 # proof: after a reboot, or in a copied directory, its number is somebody else's process.
 INSTANCE_MARK=ORDERFLOW_INSTANCE=$DEV
 
+# Servers of a version that RABBITMQ or POSTGRES names have a directory of their own, with data, ports, passwords and logs:
+# an older server cannot read what a newer one wrote.
+use_versions() {
+    local versions=${RABBITMQ:+-rabbitmq-$RABBITMQ}${POSTGRES:+-postgres-$POSTGRES}
+    DEV=$ROOT/.dev${versions:+/on$versions}
+    INSTANCE_MARK=ORDERFLOW_INSTANCE=$DEV
+}
+
 is_own() { grep -qzxF -- "$INSTANCE_MARK" "/proc/$1/environ" 2>/dev/null; }
 
 # own_pid FILE: the pid in the first line of FILE if that process lives and is ours; else it fails.
@@ -119,6 +127,7 @@ load_env() {
 # out stops them, unless a person has started them. The kernel drops the lock of whoever dies.
 # Children must not inherit the descriptor (8>&-), or a leaked one would hold the lock for ever.
 use_services() {
+    use_versions
     mkdir -p "$DEV"
     exec 8>"$DEV/in-use.lock"
     flock -s 8

@@ -7,6 +7,7 @@
 #   services.sh install monitoring the same of Prometheus and Alertmanager
 #
 # Ports, passwords and data survive a restart; to begin anew: down, then delete .dev.
+# RABBITMQ=4.3 and POSTGRES=18 (or 4, 17) are servers of another Debian, with everything of their own: see debian.sh.
 # `up --for-run` is for scripts that share the services: see use_services in lib.sh.
 set -euo pipefail
 # Everything below .dev holds secrets or data.
@@ -17,6 +18,9 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 . "$HERE/lib.sh"
 # shellcheck source=scripts/install.sh
 . "$HERE/install.sh"
+# shellcheck source=scripts/debian.sh
+. "$HERE/debian.sh"
+use_versions
 # shellcheck source=scripts/services/settings.sh
 . "$HERE/services/settings.sh"
 # shellcheck source=scripts/services/postgres.sh
@@ -43,7 +47,7 @@ open_dev() {
     mkdir -p "$DEV"
     [ -O "$DEV" ] || die "$DEV belongs to another user: run this as that user, or delete it."
     # Others may pass through, because root's PostgreSQL runs as another user; its files stay private.
-    chmod 711 "$DEV"
+    chmod 711 "$ROOT/.dev" "$DEV"
     mkdir -p "$STATE" "$DEV/log"
     lock
     [ "$(remembered directory printf '%s' "$ROOT")" = "$ROOT" ] ||
@@ -57,6 +61,8 @@ up() {
     # Before anything starts: a run that is interrupted halfway stops what is there by then.
     mark_owner "$for_run" "$ran"
     if ! own_database || ! own_broker; then
+        need_debian "$RABBITMQ_IN"
+        [ "$POSTGRES_IN" = "$RABBITMQ_IN" ] || need_debian "$POSTGRES_IN"
         install_servers
     fi
     postgres_up

@@ -4,6 +4,7 @@
 #   test.sh [--full] [ARGUMENT...]
 #
 # --full adds the tests that are marked `#[ignore]` because they take too long for every day.
+# RABBITMQ=4.3 POSTGRES=18 (or 4, 17) runs them on these versions: see debian.sh.
 # Arguments go to cargo nextest, or to cargo test where that is not installed.
 set -euo pipefail
 
@@ -12,6 +13,8 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 . "$HERE/lib.sh"
 # shellcheck source=scripts/install.sh
 . "$HERE/install.sh"
+# shellcheck source=scripts/debian.sh
+. "$HERE/debian.sh"
 
 FULL=no
 if [ "${1:-}" = --full ]; then
@@ -30,6 +33,11 @@ else
     "$HERE/browser.sh"
 fi
 cd "$ROOT"
+if [ "$FULL" = yes ] && [ "$(id -u)" = 0 ]; then
+    # For tests on servers of their own.
+    need_debian trixie
+    need_debian sid
+fi
 trap release_services EXIT
 use_services
 
@@ -54,10 +62,11 @@ if [ "$FULL" = yes ]; then
     "$HERE/check_shipped.sh" --release 8>&-
 fi
 
-# Everything that can break, always in the same order, against each broker that is supported.
+# Everything that can break, always in the same order, against each broker and database that is promised.
 if [ "$FULL" = yes ]; then
     release_services
     export SEED=7 MINUTES=3
-    RESULTS=$DEV/log/faults.json scripts/faults.sh --rate 8
-    RESULTS=$DEV/log/faults-cluster.json RABBITMQ=4 scripts/faults.sh --rate 5 --nodes 3
+    RESULTS=$DEV/log/faults.json RABBITMQ='' POSTGRES='' scripts/faults.sh --rate 8
+    RESULTS=$DEV/log/faults-4.json RABBITMQ=4 POSTGRES=17 scripts/faults.sh --rate 5 --nodes 3
+    RESULTS=$DEV/log/faults-4.3.json RABBITMQ=4.3 POSTGRES=18 scripts/faults.sh --rate 8
 fi

@@ -55,6 +55,9 @@ pub struct Made {
     pub rabbitmq: String,
     /// How many nodes of it.
     pub nodes: usize,
+    /// PostgreSQL's version; results from before it was written have none.
+    #[serde(default)]
+    pub postgres: String,
 }
 
 /// What came of a run.

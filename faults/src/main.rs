@@ -77,9 +77,12 @@ struct RunOptions {
     /// RabbitMQ's nodes; three are a cluster
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=5))]
     nodes: u8,
-    /// A directory with a Debian whose RabbitMQ is used instead of this machine's, as scripts/debian13.sh makes it
+    /// A directory with a Debian whose RabbitMQ is used instead of this machine's, as scripts/debian.sh makes it
     #[arg(long, value_name = "DIRECTORY")]
-    debian: Option<PathBuf>,
+    rabbitmq: Option<PathBuf>,
+    /// The same for PostgreSQL
+    #[arg(long, value_name = "DIRECTORY")]
+    postgres: Option<PathBuf>,
     /// A directory for the processes' logs, kept; without it they are kept where something was wrong
     #[arg(long, value_name = "DIRECTORY")]
     logs: Option<PathBuf>,
@@ -162,15 +165,18 @@ async fn run(options: &RunOptions) -> ExitCode {
         scarce: (8, 30),
         logs: options.logs.clone(),
     };
+    let installed = |debian: &Option<PathBuf>| debian.clone().map_or(Installed::Here, Installed::Below);
     let wanted = Wanted {
-        installed: options.debian.clone().map_or(Installed::Here, Installed::Below),
+        rabbitmq: installed(&options.rabbitmq),
+        postgres: installed(&options.postgres),
         nodes: options.nodes.into(),
         small_disks: common.kinds.iter().any(|kind| matches!(kind, Kind::DatabaseDiskFull | Kind::BrokerDiskFull)),
     };
     let mut own = Own::start(&wanted).await;
     let rabbitmq = own.rabbitmq.first().version().await;
-    let made = Made { commit: options.commit.clone(), rabbitmq, nodes: wanted.nodes };
-    println!("RabbitMQ {}, {} node(s)", made.rabbitmq, made.nodes);
+    let postgres = own.postgres.version().await;
+    let made = Made { commit: options.commit.clone(), rabbitmq, nodes: wanted.nodes, postgres };
+    println!("RabbitMQ {}, {} node(s); PostgreSQL {}", made.rabbitmq, made.nodes, made.postgres);
     let mut outcomes = Vec::new();
     for Without(without) in options.without.iter().copied() {
         let plan = match without {

@@ -37,17 +37,20 @@ pub fn run(options: &Options) -> ExitCode {
 }
 
 fn print(outcomes: &[Outcome]) {
-    println!("| commit | RabbitMQ | nodes | seed | orders | unknown | faults | crashes | minutes | violations |");
-    println!("|---|---|---:|---:|---:|---:|---:|---:|---:|---:|");
+    println!(
+        "| commit | RabbitMQ | nodes | PostgreSQL | seed | orders | unknown | faults | crashes | minutes | violations |"
+    );
+    println!("|---|---|---:|---|---:|---:|---:|---:|---:|---:|---:|");
     let mut kinds: BTreeMap<&str, Row> = BTreeMap::new();
     let mut absorbed: BTreeMap<&str, usize> = BTreeMap::new();
     for one in outcomes {
         let faults: u32 = one.faults.values().sum();
         println!(
-            "| {} | {} | {} | {} | {} | {} | {faults} | {} | {:.0} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} | {faults} | {} | {:.0} | {} |",
             one.made.commit.as_deref().unwrap_or_default(),
             one.made.rabbitmq,
             one.made.nodes,
+            one.made.postgres,
             one.seed,
             one.orders,
             one.unknown,
@@ -67,7 +70,7 @@ fn print(outcomes: &[Outcome]) {
     let (orders, unknown): (usize, usize) =
         outcomes.iter().fold((0, 0), |(orders, unknown), one| (orders + one.orders, unknown + one.unknown));
     let faults: u32 = kinds.values().map(|row| row.faults).sum();
-    println!("| all | | | | {orders} | {unknown} | {faults} | | | |");
+    println!("| all | | | | | {orders} | {unknown} | {faults} | | | |");
     println!("\n| fault | times | worst recovery, s |\n|---|---:|---:|");
     for (kind, row) in kinds {
         println!("| {kind} | {} | {:.0} |", row.faults, row.worst_seconds);

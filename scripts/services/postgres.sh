@@ -3,19 +3,34 @@
 
 # Resolved, because PostgreSQL's user may be unable to follow the link: see postgres_directory.
 PG=$(readlink -m "$DEV/postgres")
+# The Debian that it is taken from; nothing: this machine.
+POSTGRES_IN=$(debian_with_postgres)
+POSTGRES_ROOT=${POSTGRES_IN:+$(debian_root "$POSTGRES_IN")}
 
 # The directory of the server's programs: of the version that made the data, else the newest.
 postgres_bin() {
     local version
     version=$(cat "$PG/data/PG_VERSION" 2>/dev/null || true)
-    find /usr/lib/postgresql -path "*/${version:-*}/bin/pg_ctl" 2>/dev/null |
-        sort -V | tail -n 1 | sed 's|/pg_ctl$||'
+    find "$POSTGRES_ROOT/usr/lib/postgresql" -path "*/${version:-*}/bin/pg_ctl" 2>/dev/null |
+        sort -V | tail -n 1 | sed "s|^$POSTGRES_ROOT||; s|/pg_ctl$||"
+}
+
+# with_postgres COMMAND...: where its programs are.
+with_postgres() {
+    if [ -n "$POSTGRES_ROOT" ]; then
+        "$HERE/in-debian.sh" "$POSTGRES_ROOT" "$DEV" "$@"
+    else
+        "$@"
+    fi
 }
 
 # PostgreSQL refuses to run as root, so root runs it as the package's own user.
 # The directory is changed because that user may not enter the caller's.
 as_postgres() (
     cd /
+    if [ -n "$POSTGRES_ROOT" ]; then
+        exec "$HERE/in-debian.sh" "$POSTGRES_ROOT" "$DEV" --user postgres "$@"
+    fi
     if [ "$(id -u)" = 0 ]; then
         exec runuser -u postgres -- "$@"
     fi
@@ -24,7 +39,7 @@ as_postgres() (
 
 # psql as the superuser. A clean environment, because PGOPTIONS and its kin would change what is asked.
 superuser_psql() {
-    env -i "PGPASSWORD=$(secret postgres-superuser-password)" "PGCONNECT_TIMEOUT=5" \
+    with_postgres env -i "PGPASSWORD=$(secret postgres-superuser-password)" "PGCONNECT_TIMEOUT=5" \
         "$(postgres_bin)/psql" -X -q -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$(port postgres-port)" -U postgres "$@"
 }
 
@@ -56,7 +71,7 @@ postgres_start() {
         postgres_spawn >"$DEV/log/pg_ctl.log" 2>&1 8>&- 9>&- &
         POSTGRES_STARTER=$!
     fi
-    printf 'PostgreSQL: starting on 127.0.0.1:%s ' "$(port postgres-port)"
+    printf 'PostgreSQL %s: starting on 127.0.0.1:%s ' "$(cat "$PG/data/PG_VERSION")" "$(port postgres-port)"
     wait_until 90 postgres_starts postgres_answers ||
         fail_with_log "PostgreSQL ended while it started, or was not ready within 90 s." "$PG/log"
 }
@@ -115,7 +130,7 @@ postgres_directory() {
         say "PostgreSQL: its user cannot enter $DEV, so the data is kept in $PG"
         ln -s "$PG" "$DEV/postgres"
     fi
-    install -d -m 700 -o postgres -g postgres "$PG"
+    with_postgres install -d -m 700 -o postgres -g postgres "$PG"
 }
 
 postgres_configure() {

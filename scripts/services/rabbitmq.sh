@@ -5,8 +5,15 @@ RABBIT=$DEV/rabbitmq
 # Not the wrappers in /usr/sbin: those switch to the user rabbitmq and that user's files.
 RABBIT_PROGRAMS=/usr/lib/rabbitmq/bin
 
+# The Debian that it is taken from; nothing: this machine.
+RABBITMQ_IN=$(debian_with_rabbitmq)
+RABBITMQ_ROOT=${RABBITMQ_IN:+$(debian_root "$RABBITMQ_IN")}
+# Before each of its programs.
+RABBITMQ_RUN=()
+[ -z "$RABBITMQ_ROOT" ] || RABBITMQ_RUN=("$HERE/in-debian.sh" "$RABBITMQ_ROOT" "$DEV")
+
 rabbitmq_version() {
-    find /usr/lib/rabbitmq/lib -maxdepth 1 -name 'rabbitmq_server-*' 2>/dev/null |
+    find "$RABBITMQ_ROOT/usr/lib/rabbitmq/lib" -maxdepth 1 -name 'rabbitmq_server-*' 2>/dev/null |
         sed 's/.*rabbitmq_server-//' | sort -V | tail -n 1
 }
 
@@ -163,7 +170,7 @@ rabbitmqctl_write() {
 # Runs rabbitmqctl on the private node of this directory.
 set -a
 . "\$(dirname "\$0")/rabbitmqctl-env"
-exec $RABBIT_PROGRAMS/rabbitmqctl "\$@"
+exec ${RABBITMQ_RUN[@]@Q} $RABBIT_PROGRAMS/rabbitmqctl "\$@"
 WRAPPER
     chmod 700 "$DEV/rabbitmqctl"
 }
@@ -171,7 +178,7 @@ WRAPPER
 # Started by us and in the foreground, because then its pid is known and it can be stopped again;
 # the one that Erlang starts by itself stays for ever.
 epmd_start() {
-    (in_rabbitmq_environment setsid epmd -address 127.0.0.1 -port "$(port epmd-port)") \
+    (in_rabbitmq_environment setsid "${RABBITMQ_RUN[@]}" epmd -address 127.0.0.1 -port "$(port epmd-port)") \
         >"$RABBIT/log/epmd.log" 2>&1 </dev/null 8>&- 9>&- &
     echo $! >"$RABBIT/epmd.pid"
 }
@@ -180,7 +187,7 @@ epmd_start() {
 rabbitmq_spawn() {
     (
         raise_file_limit
-        in_rabbitmq_environment setsid "$RABBIT_PROGRAMS/rabbitmq-server"
+        in_rabbitmq_environment setsid "${RABBITMQ_RUN[@]}" "$RABBIT_PROGRAMS/rabbitmq-server"
     ) >"$RABBIT/log/startup.log" 2>&1 </dev/null 8>&- 9>&- &
     echo $! >"$RABBIT/server.pid"
     # Until the environment of the new process is in place its pid does not count as ours.

@@ -16,9 +16,9 @@ remembered() {
 
 secret() { remembered "$1" random_hex 24; }
 
-# The checkout's path gives the node its name and its ports their place, so that two checkouts
-# are told apart in `ps` and seldom want the same port.
-checkout_hash() { printf '%s' "$ROOT" | sha256sum | cut -c1-8; }
+# The path gives the node its name and its ports their place, so that two checkouts
+# (and two versions in one) are told apart in `ps` and seldom want the same port.
+checkout_hash() { printf '%s' "${DEV%/.dev}" | sha256sum | cut -c1-8; }
 
 # Below 32768, where Linux hands out no outgoing ports: a port taken while we are down would
 # otherwise be a matter of luck. Steps of ten keep the ports of one instance distinct.

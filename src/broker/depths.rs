@@ -45,8 +45,8 @@ struct Rates {
     avg_rate: Option<f64>,
 }
 
-/// A figure, or its default where the broker writes something else in its place: `null`, `[]` and `"undefined"` all mean that it does
-/// not know. One figure that is unknown must not hide those of all other queues.
+/// A figure, or its default where the broker writes something else in its place (`null`, `[]` or `"undefined"`). One unknown
+/// figure must not hide those of all other queues.
 fn known<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(deserializer: D) -> Result<T, D::Error> {
     Ok(serde_json::from_value(Value::deserialize(deserializer)?).unwrap_or_default())
 }

@@ -13,9 +13,14 @@ pub const WORKER: &str = "x-orderflow-worker";
 /// When it failed.
 pub const FAILED_AT: &str = "x-orderflow-failed-at";
 
+/// On a message that is to be handled alone: how often it came back from that before.
+pub const ALONE: &str = "x-orderflow-alone";
+
 const OURS: &str = "x-orderflow-";
-const OF_THE_BROKER: [&str; 2] = ["x-death", "x-delivery-count"];
-const OF_THE_BROKER_PREFIXES: [&str; 2] = ["x-first-death-", "x-last-death-"];
+/// RabbitMQ adds `x-acquired-count` from 4.3 on, and `x-last-death-` from 3.13 on.
+const OF_THE_BROKER: [&str; 3] = ["x-death", "x-delivery-count", "x-acquired-count"];
+/// `x-opt-` is what it calls the annotations of AMQP 1.0, its own among them, on messages that it hands to our protocol.
+const OF_THE_BROKER_PREFIXES: [&str; 3] = ["x-first-death-", "x-last-death-", "x-opt-"];
 
 /// The headers without what RabbitMQ added when it moved the message. A copy of ours starts without: the broker would
 /// otherwise count its own deaths on, and detects cycles by them.
@@ -65,5 +70,34 @@ pub fn number(headers: &FieldTable, name: &str) -> Option<u32> {
         AMQPValue::ShortShortUInt(number) => Some((*number).into()),
         AMQPValue::ShortUInt(number) => Some((*number).into()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All that RabbitMQ 3.10.8, 4.0.5 and 4.3.6 were seen to add to a message that was given back, rejected and dead-lettered.
+    #[test]
+    fn a_copy_has_none_of_the_brokers_headers_of_any_version() {
+        let added = [
+            "x-death",
+            "x-first-death-exchange",
+            "x-first-death-queue",
+            "x-first-death-reason",
+            "x-last-death-exchange",
+            "x-last-death-queue",
+            "x-last-death-reason",
+            "x-delivery-count",
+            "x-acquired-count",
+            "x-opt-annotation",
+        ];
+        let mut table = FieldTable::default();
+        for name in added.iter().chain(&[ATTEMPT, "x-shop"]) {
+            table.insert((*name).into(), AMQPValue::LongUInt(1));
+        }
+        let names = |table: &FieldTable| table.inner().keys().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(names(&without_the_brokers(&table)), [ATTEMPT, "x-shop"]);
+        assert_eq!(names(&before_any_failure(&table)), ["x-shop"]);
     }
 }

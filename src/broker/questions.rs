@@ -1,7 +1,7 @@
 //! What the operator's commands read from the management API. Changes nothing.
 //!
-//! Each query names the fields that we need, and what a version may leave out has a default (4.3 leaves out of an export what is
-//! `false`): an answer that is read too strictly stops `topology apply` on the next version.
+//! Each query names the fields that we need, and each field that a version may leave out has a default: 4.3 leaves `false`
+//! out of an export, and reading that strictly stopped `topology apply`.
 
 use reqwest::{Method, StatusCode};
 use serde::{Deserialize, de::DeserializeOwned};

@@ -1,6 +1,8 @@
-//! The worker, but its handler for payment.order-created panics for one order: what a mistake in a service looks like.
+//! The worker, but its handler for payment.order-created panics for one order, or ends the process as an overflowing stack
+//! does: what a mistake in a service looks like.
 //!
-//! `FAULT_STEP` (`prepare`, `act` or `record`), `FAULT_ORDER` (an order's id) and `FAULT_TIMES` say when and how often.
+//! `FAULT_STEP` (`prepare`, `act` or `record`; with `abort-` before it the process ends), `FAULT_ORDER` (an order's id) and
+//! `FAULT_TIMES` say when and how often. With `hang` it never finishes acting for the order.
 
 use std::{
     env,
@@ -26,6 +28,9 @@ use orderflow_worker::{
 };
 use uuid::Uuid;
 
+/// What it logs each time it begins to hang.
+const HANGS: &str = "hangs, as the test asked";
+
 struct Faulty {
     inner: ChargeOrder,
     step: String,
@@ -35,8 +40,12 @@ struct Faulty {
 
 impl Faulty {
     fn step(&self, step: &str, mut orders: impl Iterator<Item = Uuid>) {
-        if self.step == step && orders.any(|order| order == self.order) {
+        let (abort, at) = self.step.split_once('-').map_or((false, self.step.as_str()), |(_, at)| (true, at));
+        if at == step && orders.any(|order| order == self.order) {
             let left = self.times.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+            if abort && left.is_ok() {
+                std::process::abort();
+            }
             assert!(left.is_err(), "the fault that the test asked for");
         }
     }
@@ -63,6 +72,10 @@ impl Handler for Faulty {
     }
 
     async fn act(&self, event: &Envelope<OrderCreated>, input: Self::Input) -> Result<Self::Effect, Failure> {
+        if self.step == "hang" && event.order_id == self.order {
+            eprintln!("{HANGS}");
+            std::future::pending::<()>().await;
+        }
         let effect = self.inner.act(event, input).await;
         self.step("act", std::iter::once(event.order_id));
         effect

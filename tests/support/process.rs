@@ -231,6 +231,14 @@ impl Child {
         self.process.kill().await.expect("it can be killed");
     }
 
+    /// Whether it has ended.
+    ///
+    /// # Panics
+    /// When nobody knows.
+    pub fn has_ended(&mut self) -> bool {
+        self.process.try_wait().expect("it can be waited for").is_some()
+    }
+
     /// Waits until it ends by itself.
     ///
     /// # Panics

@@ -63,6 +63,7 @@ mod stripe_calls;
 mod top;
 mod topology;
 mod traces;
+mod versions;
 mod why;
 mod why_dead_letters;
 mod wires;

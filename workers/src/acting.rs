@@ -30,13 +30,15 @@ const TRIES: u32 = 8;
 pub enum Mode {
     /// As many at once as may be. When the provider or the database becomes unavailable the actor ends.
     Working,
+    /// One message at a time, because some came back often: see [`crate::isolation`].
+    Alone,
     /// The provider or the database is unavailable: one message is held and tried again, when it is its turn, until
     /// there is an answer.
     Probing,
 }
 
 impl Mode {
-    /// How this handler's queue is to be worked now.
+    /// How this handler's queue is to be worked now, as far as its provider and the database say.
     pub fn of<H: Handler>(handler: &H, pause: &Pause) -> Self {
         let is_away = handler.line().is_some_and(|line| line.is_away());
         if is_away || pause.is_on() { Self::Probing } else { Self::Working }

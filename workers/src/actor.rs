@@ -27,7 +27,7 @@ use orderflow::{
     telemetry,
     trace::{Kind, Step},
 };
-use tokio::{runtime::Handle, sync::oneshot};
+use tokio::{runtime::Handle, sync::oneshot, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 use uuid::Uuid;
@@ -36,9 +36,10 @@ use crate::{
     acting::{Acted, Held, Mode, act},
     handler::{Done, Failure, Handler},
     head::{Head, log_span},
+    isolation::{self, Handling, LINGER},
     prepare::{Arrived, Ready, prepare},
     record::{Finished, Recorder},
-    settle::{Settle, attempt},
+    settle::attempt,
 };
 
 /// How many calls of `act` are under way at once where no line to a provider says it.
@@ -67,6 +68,8 @@ pub struct Work<H> {
     pub batch_size: usize,
     /// How the queue is worked.
     pub mode: Mode,
+    /// Cancelled by the actor when it is to be worked in another mode: no more deliveries then.
+    pub enough: CancellationToken,
 }
 
 /// An event in hand.
@@ -91,6 +94,12 @@ pub struct QueueActor<H: Handler> {
     recording: usize,
     settling: usize,
     draining: bool,
+    /// The deliveries have ended, as it wanted; what is in hand is finished.
+    over: bool,
+    /// Messages to put back once the deliveries have ended. Put back sooner, they would be delivered here again.
+    aside: Option<Vec<Delivery>>,
+    /// When the last suspect came, in mode [`Mode::Alone`].
+    suspected: Instant,
     /// Cancelled with the first sign that it is to end.
     interrupted: CancellationToken,
     /// While probing: about the message that it is done with.
@@ -113,6 +122,9 @@ impl<H: Handler> QueueActor<H> {
             recording: 0,
             settling: 0,
             draining: false,
+            over: false,
+            aside: None,
+            suspected: Instant::now(),
             interrupted: CancellationToken::new(),
             held: None,
             ended: Some(ended),
@@ -122,7 +134,7 @@ impl<H: Handler> QueueActor<H> {
     /// Takes every step that can be taken now. Called after whatever changed something.
     fn pump(&mut self, context: &mut Context<Self>) {
         // Seen here and not only by the shell: between two calls that find the provider away nothing more is begun.
-        if self.work.mode == Mode::Working
+        if self.work.mode != Mode::Probing
             && Mode::of(&*self.work.recorder.handler, &self.work.recorder.pause) == Mode::Probing
         {
             self.put_down(context);
@@ -131,7 +143,8 @@ impl<H: Handler> QueueActor<H> {
         self.start_acting(context);
         self.start_recording(context);
         let idle = !self.preparing && self.acting == 0 && self.recording == 0 && self.settling == 0;
-        if self.draining && idle && self.finished.is_empty() {
+        let ending = self.draining || (self.over && self.in_hand.is_empty());
+        if ending && idle && self.finished.is_empty() && self.aside.is_none() {
             self.end(context, Ended::Drained);
         }
     }
@@ -229,14 +242,18 @@ impl<H: Handler> QueueActor<H> {
 
     /// Leaves deliveries to the end of their channel.
     fn leave(&mut self, context: &mut Context<Self>, mut deliveries: Vec<Delivery>) {
-        deliveries.retain(Settle::is_left_too_often);
-        if !deliveries.is_empty() {
-            self.put_back(context, deliveries);
+        if let Some(aside) = &mut self.aside {
+            aside.append(&mut deliveries);
         }
+        deliveries.retain(isolation::is_not_left);
+        self.put_back(context, deliveries);
     }
 
     /// Puts deliveries at the end of their queue.
     fn put_back(&mut self, context: &mut Context<Self>, deliveries: Vec<Delivery>) {
+        if deliveries.is_empty() {
+            return;
+        }
         self.settling += 1;
         let recorder = Arc::clone(&self.work.recorder);
         let putting_back = async move {
@@ -316,6 +333,46 @@ impl<H: Handler> QueueActor<H> {
         &self.work.recorder.settle.metrics
     }
 
+    /// Puts a message that came back often at the end of the queue. Beside it nothing more is begun: a neighbour may be the one
+    /// that kills its workers, which would count against all that are in hand.
+    fn set_aside(&mut self, context: &mut Context<Self>, delivery: Delivery) {
+        self.suspected = Instant::now();
+        if self.work.mode != Mode::Working {
+            self.put_back(context, vec![delivery]);
+            return;
+        }
+        tracing::warn!(
+            queue = %H::SUBSCRIPTION,
+            "messages came back often, from workers that ended or lost their connections; handling one at a time"
+        );
+        self.aside = Some(vec![delivery]);
+        self.work.enough.cancel();
+        self.put_down(context);
+    }
+
+    /// Takes a delivery in hand, or settles it where it cannot be handled or must not be.
+    fn receive(&mut self, context: &mut Context<Self>, delivery: Delivery) {
+        self.metrics().delivered();
+        match Handling::of(&delivery, self.work.mode != Mode::Working) {
+            Handling::Usual => {
+                // The suspects are done: back to a whole prefetch.
+                if self.work.mode == Mode::Alone && self.suspected.elapsed() > LINGER {
+                    self.work.enough.cancel();
+                }
+            }
+            Handling::Alone => self.suspected = Instant::now(),
+            Handling::SetAside => return self.set_aside(context, delivery),
+            Handling::GiveUp(ends) => {
+                self.suspected = Instant::now();
+                return self.start_rejecting(context, delivery, isolation::reason(ends));
+            }
+        }
+        match Envelope::decode(&delivery.data) {
+            Ok(event) => self.take(delivery, event),
+            Err(error) => self.start_rejecting(context, delivery, telemetry::chain(&error)),
+        }
+    }
+
     /// Settles a delivery that cannot be handled at all.
     fn start_rejecting(&mut self, context: &mut Context<Self>, delivery: Delivery, why: String) {
         self.settling += 1;
@@ -377,11 +434,7 @@ impl<H: Handler> StreamHandler<lapin::Result<Delivery>> for QueueActor<H> {
             // What comes while the actor drains goes back to the broker with the channel.
             Ok(delivery) if self.draining => self.leave(context, vec![delivery]),
             Ok(delivery) => {
-                self.metrics().delivered();
-                match Envelope::decode(&delivery.data) {
-                    Ok(event) => self.take(delivery, event),
-                    Err(error) => self.start_rejecting(context, delivery, telemetry::chain(&error)),
-                }
+                self.receive(context, delivery);
                 self.pump(context);
             }
             Err(error) => self.end(context, Ended::Lost(telemetry::chain(&error))),
@@ -390,9 +443,14 @@ impl<H: Handler> StreamHandler<lapin::Result<Delivery>> for QueueActor<H> {
 
     /// The deliveries have ended. The default would stop the actor, and with it what is in hand, even in a drain.
     fn finished(&mut self, context: &mut Self::Context) {
-        if !self.draining {
-            self.end(context, Ended::Lost("RabbitMQ cancelled the consumer".to_owned()));
+        if let Some(aside) = self.aside.take() {
+            self.put_back(context, aside);
+        } else if self.work.enough.is_cancelled() {
+            self.over = true;
+        } else if !self.draining {
+            return self.end(context, Ended::Lost("RabbitMQ cancelled the consumer".to_owned()));
         }
+        self.pump(context);
     }
 }
 

@@ -9,6 +9,7 @@ mod failure_log;
 pub mod handler;
 mod head;
 mod health;
+mod isolation;
 mod pace;
 mod persist;
 mod prepare;

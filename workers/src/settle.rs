@@ -7,13 +7,13 @@ use chrono::{SubsecRound as _, Utc};
 use futures::future::join_all;
 use lapin::{
     message::Delivery,
-    options::{BasicAckOptions, BasicNackOptions},
+    options::{BasicAckOptions, BasicRejectOptions},
     types::{AMQPValue, FieldTable},
 };
 use orderflow::{
     broker::{
         Backoff, Connector, Message, Publisher,
-        headers::{self, ATTEMPT, FAILED_AT, QUEUE, REASON, WORKER},
+        headers::{self, ALONE, ATTEMPT, FAILED_AT, QUEUE, REASON, WORKER},
         names,
     },
     config::RetryDelays,
@@ -28,20 +28,18 @@ use crate::{
     failure_log::FailureLog,
     handler::Failure,
     head::{Head, event_id, log_span},
+    isolation,
 };
-
-/// How often the broker took a message back from a consumer that did not settle it.
-const RETURNS: &str = "x-delivery-count";
-
-/// From so many returns on a message that a paused queue leaves is put back by a copy: well below the queue's delivery
-/// limit of 50, which is there for messages that kill their workers.
-const MANY_RETURNS: u32 = 20;
 
 /// A reason is read in a table of the management UI: longer ones are cut, in characters.
 const LONGEST_REASON: usize = 500;
 
 /// How long a failed delivery's copy is tried to be published before the delivery goes back to its queue instead.
-const PUBLISH_DEADLINE: Duration = Duration::from_secs(60);
+///
+/// Giving back counts, so this is minutes: a broker that accepts nothing for an hour must not drive messages to the queue's
+/// delivery limit (50). With a call's own five minutes and twenty of waiting for a provider it stays below the 30 minutes
+/// after which RabbitMQ closes the channel that holds a message.
+const PUBLISH_DEADLINE: Duration = Duration::from_secs(4 * 60);
 
 /// Settles the deliveries of one queue.
 #[derive(Debug, Clone)]
@@ -80,15 +78,8 @@ impl Settle {
         }
     }
 
-    /// Whether a delivery that is left to the end of its channel was left so often that it should be put back instead.
-    /// The broker counts how often a message goes back with a channel, and a copy's count starts anew: so a provider
-    /// that comes and goes does not drive it towards the queue's delivery limit.
-    #[must_use]
-    pub fn is_left_too_often(delivery: &Delivery) -> bool {
-        returns(delivery) >= MANY_RETURNS
-    }
-
-    /// Puts a delivery at the end of its queue, as a copy of the same attempt.
+    /// Puts a delivery at the end of its queue, as a copy of the same attempt whose count of returns starts anew. What came
+    /// back often is marked, to be handled alone.
     pub async fn put_back(&self, delivery: &Delivery) {
         if self.replace(delivery, self.again(delivery)).await {
             self.metrics.settled(Outcome::PutBack, 1);
@@ -152,10 +143,13 @@ impl Settle {
     }
 
     /// Returns a delivery to its queue untouched, for another worker.
+    ///
+    /// Uses `basic.reject`, which every version of RabbitMQ counts. From 4.3 on a `basic.nack` does not count: a message whose
+    /// copy can never be published would come back for ever.
     pub async fn give_back(&self, delivery: &Delivery) {
         self.metrics.settled(Outcome::PutBack, 1);
         // Where even this fails the channel is gone, and with it the broker gives the message back by itself.
-        drop(delivery.acker.nack(BasicNackOptions { requeue: true, ..BasicNackOptions::default() }).await);
+        drop(delivery.acker.reject(BasicRejectOptions { requeue: true }).await);
     }
 
     /// How long to wait for the next attempt; `None` where there is none.
@@ -176,6 +170,7 @@ impl Settle {
         let mut headers = own_headers(delivery);
         // What comes by this exchange is believed its attempt, and not everything came by it.
         headers.insert(ATTEMPT.into(), AMQPValue::LongUInt(attempt(delivery)));
+        isolation::mark(delivery, &mut headers);
         self.message(delivery, names::RETURN.to_owned(), headers)
     }
 
@@ -263,18 +258,19 @@ pub fn is_sent_again(delivery: &Delivery) -> bool {
     delivery.exchange.as_str() != names::EVENTS && attempt(delivery) == 1
 }
 
-/// How often the broker has taken this delivery back, as it counts for the queue's delivery limit.
-fn returns(delivery: &Delivery) -> u32 {
-    number(delivery, RETURNS).unwrap_or(0)
-}
-
 fn number(delivery: &Delivery, name: &str) -> Option<u32> {
     delivery.properties.headers().as_ref().and_then(|table| headers::number(table, name))
 }
 
-/// The delivery's headers without what the broker added.
+/// The delivery's headers without what the broker added, and without the mark: an ordinary failure clears a suspect.
 fn own_headers(delivery: &Delivery) -> FieldTable {
-    delivery.properties.headers().as_ref().map(headers::without_the_brokers).unwrap_or_default()
+    let table = delivery.properties.headers().as_ref();
+    let kept = table.map(headers::without_the_brokers).unwrap_or_default();
+    let mut own = FieldTable::default();
+    for (name, value) in kept.inner().iter().filter(|(name, _)| name.as_str() != ALONE) {
+        own.insert(name.clone(), value.clone());
+    }
+    own
 }
 
 #[cfg(test)]
@@ -354,15 +350,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_suspect_is_marked_when_it_is_put_back_and_no_longer_once_it_fails_like_any_other() {
+        let suspect = delivery(names::EVENTS, &[("x-delivery-count", AMQPValue::LongLongInt(3))]);
+        let put_back = settle().again(&suspect);
+        let headers = put_back.properties.headers().clone().expect("it has headers");
+        assert_eq!(headers.inner().get(ALONE), Some(&AMQPValue::LongUInt(0)));
+        let marked = delivery(names::RETURN, &[(ALONE, AMQPValue::LongUInt(0))]);
+        let (settle, failure) = (settle(), Failure::retry("busy"));
+        let copy = settle.copy(&marked, "x".to_owned(), 2, &settle.failed(&marked, 1, &failure, None));
+        assert_eq!(copy.properties.headers().as_ref().and_then(|table| table.inner().get(ALONE)), None);
+    }
+
+    #[tokio::test]
     async fn what_is_put_back_is_the_same_attempt_with_a_new_count_of_returns() {
         for (exchange, header, attempt_now) in [(names::RETURN, 3, 3), ("", 7, 1)] {
-            let returned = (RETURNS, AMQPValue::LongLongInt(20));
-            let delivery = delivery(exchange, &[returned, (ATTEMPT, AMQPValue::LongUInt(header))]);
-            assert_eq!((returns(&delivery), attempt(&delivery)), (20, attempt_now));
+            // As RabbitMQ 4.3 has them; older ones know the first only.
+            let counts = ["x-delivery-count", "x-acquired-count"].map(|name| (name, AMQPValue::LongLongInt(2)));
+            let attempt_header = [(ATTEMPT, AMQPValue::LongUInt(header))];
+            let delivery = delivery(exchange, &[&counts[..], &attempt_header].concat());
+            assert_eq!(attempt(&delivery), attempt_now);
             let copy = settle().again(&delivery);
             let headers = copy.properties.headers().clone().expect("it has headers");
             assert_eq!(headers.inner().get(ATTEMPT), Some(&AMQPValue::LongUInt(attempt_now)));
-            assert_eq!(headers.inner().get(RETURNS), None);
+            assert_eq!(headers.inner().len(), 1, "{headers:?}");
             assert_eq!((copy.exchange.as_str(), copy.routing_key.as_str()), (names::RETURN, "payment.order-created"));
         }
     }

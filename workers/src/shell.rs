@@ -80,12 +80,18 @@ pub async fn keep_consuming<H: Handler>(process: Process, handler: Arc<H>, arbit
     let mut was_away = false;
     let mut consumed = None;
     let pause = Pause::default();
+    // Some of its messages came back often. Known beyond the connection, which may be what they broke.
+    let mut alone = false;
     while !process.stop.is_cancelled() {
-        let mode = Mode::of(&*handler, &pause);
+        let mode = match Mode::of(&*handler, &pause) {
+            Mode::Working if alone => Mode::Alone,
+            mode => mode,
+        };
         match open(&process, &queue, mode).await {
             Ok(open) => {
                 match mode {
                     Mode::Working => tracing::info!(queue, "consuming"),
+                    Mode::Alone => tracing::info!(queue, "consuming one message at a time"),
                     Mode::Probing if pause.is_on() => {
                         tracing::info!(queue, "paused: one message at a time tries the database");
                     }
@@ -94,8 +100,16 @@ pub async fn keep_consuming<H: Handler>(process: Process, handler: Arc<H>, arbit
                 (backoff, was_away) = (Backoff::default(), false);
                 let counted = consumed.take().unwrap_or_else(|| Consumed::count(&process.consuming, &measured));
                 // A paused queue is not helped by more processes, and what it measures is no pace.
-                measured.slots(if mode == Mode::Working { process.config.prefetch } else { 0 });
-                let end = consume(&process, &handler, &arbiter, &open, (mode, &pause)).await;
+                measured.slots(match mode {
+                    Mode::Working => process.config.prefetch,
+                    Mode::Alone => 1,
+                    Mode::Probing => 0,
+                });
+                let enough = CancellationToken::new();
+                let end = consume(&process, &handler, &arbiter, &open, (mode, &pause), enough.clone()).await;
+                if enough.is_cancelled() {
+                    alone = mode == Mode::Working;
+                }
                 drop(tokio::time::timeout(Duration::from_secs(2), open.connection.close(200, "done".into())).await);
                 match end {
                     // A queue that is paused or worked again has not stopped being consumed.
@@ -157,7 +171,7 @@ struct Open {
 async fn open(process: &Process, queue: &str, mode: Mode) -> Result<Open, BrokerError> {
     let prefetch = match mode {
         Mode::Working => process.config.prefetch,
-        Mode::Probing => 1,
+        Mode::Alone | Mode::Probing => 1,
     };
     let connection = process.connector.connect(queue).await?;
     let opening = async {
@@ -206,6 +220,7 @@ async fn consume<H: Handler>(
     arbiter: &ArbiterHandle,
     open: &Open,
     (mode, pause): (Mode, &Pause),
+    enough: CancellationToken,
 ) -> End {
     let recorder = Recorder {
         handler: Arc::clone(handler),
@@ -221,7 +236,7 @@ async fn consume<H: Handler>(
         stop: process.stop.clone(),
     };
     let (recorder, batch_size) = (Arc::new(recorder), process.config.batch_size);
-    let work = Work { recorder, runtime: process.runtime.clone(), batch_size, mode };
+    let work = Work { recorder, runtime: process.runtime.clone(), batch_size, mode, enough: enough.clone() };
     let (tell, mut ended) = oneshot::channel();
     let deliveries = open.consumer.clone();
     let actor = QueueActor::start_in_arbiter(arbiter, move |context| {
@@ -242,10 +257,34 @@ async fn consume<H: Handler>(
                 () = process.stop.cancelled() => {}
             }
         }
+        () = enough.cancelled() => {
+            // What is in hand may be waiting for its provider, which has its own time-out.
+            let limit = DRAIN_TIMEOUT + handler.line().map_or(Duration::ZERO, |line| line.time_out());
+            tokio::select! {
+                finished = tokio::time::timeout(limit, finish(open, &mut ended)) => match finished {
+                    Ok(end) => return end,
+                    Err(_) => {
+                        drain(open, &actor, &mut ended, DRAIN_TIMEOUT).await;
+                        return End::ModeOver;
+                    }
+                },
+                () = process.stop.cancelled() => {}
+            }
+        }
         () = process.stop.cancelled() => {}
     }
     drain(open, &actor, &mut ended, DRAIN_TIMEOUT).await;
     End::Stopped
+}
+
+/// No new deliveries, then the end of an actor that wants none.
+async fn finish(open: &Open, ended: &mut oneshot::Receiver<Ended>) -> End {
+    drop(open.channel.basic_cancel(open.consumer.tag(), BasicCancelOptions::default()).await);
+    match ended.await {
+        Ok(Ended::Drained) => End::ModeOver,
+        Ok(Ended::Lost(why)) => End::Lost(why),
+        Err(_) => End::Lost("the actor panicked".to_owned()),
+    }
 }
 
 /// Waits until the queue is to be worked in the other mode; returns how long a call to its provider may take.
@@ -257,7 +296,7 @@ async fn mode_over<H: Handler>(handler: &H, pause: &Pause, mode: Mode) -> Durati
         None => {}
     };
     match mode {
-        Mode::Working => tokio::select! {
+        Mode::Working | Mode::Alone => tokio::select! {
             () = provider_is_away(true) => {}
             () = pause.until(true) => {}
         },

@@ -12,9 +12,8 @@ use nix::sys::signal::Signal;
 use tokio::process::Child;
 
 use super::{
-    free_port,
-    mounts::Bound,
-    rabbitmq::{Common, Installed, RabbitMq},
+    Installed, free_port,
+    rabbitmq::{Common, RabbitMq},
     random_password, signal_group,
 };
 
@@ -23,8 +22,6 @@ pub struct Broker {
     common: Common,
     nodes: Vec<RabbitMq>,
     epmd: Option<Child>,
-    /// Ends after the nodes.
-    _bound: Option<Bound>,
 }
 
 impl Broker {
@@ -32,10 +29,6 @@ impl Broker {
     pub fn create(directory: &Path, installed: &Installed, nodes: usize) -> Self {
         let home = directory.join("home");
         fs::create_dir_all(&home).expect("a directory of our own");
-        let bound = match installed {
-            Installed::Here => None,
-            Installed::Below(root) => Some(Bound::below(root, directory)),
-        };
         let cookie = home.join(".erlang.cookie");
         fs::write(&cookie, random_password()).expect("a file of our own");
         fs::set_permissions(&cookie, fs::Permissions::from_mode(0o400)).expect("our own file");
@@ -46,7 +39,7 @@ impl Broker {
         for node in &nodes {
             node.configure(&names);
         }
-        Self { common, nodes, epmd: None, _bound: bound }
+        Self { common, nodes, epmd: None }
     }
 
     /// Starts all nodes, at once since those of a cluster wait for each other, and waits until they answer.

@@ -1,6 +1,7 @@
 //! A PostgreSQL and a RabbitMQ of a test's or a fault run's own, which may be killed without asking anybody.
 
 mod broker;
+mod installed;
 mod mounts;
 mod postgres;
 mod rabbitmq;
@@ -23,11 +24,12 @@ use tokio::{
 };
 
 use crate::Servers;
+use mounts::Bound;
 
 pub use broker::Broker;
+pub use installed::Installed;
 pub use mounts::{Disk, can_mount, enter_own_mounts};
 pub use postgres::Postgres;
-pub use rabbitmq::Installed;
 
 /// How long a server may take to start. A killed node of a RabbitMQ 4.0.5 cluster was seen to take 45 s on a machine with
 /// two cores and nothing else to do, and more than 120 s at a load of 25.
@@ -36,9 +38,11 @@ const START: Duration = Duration::from_secs(300);
 /// What servers a run wants.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
-    /// Where RabbitMQ is.
-    pub installed: Installed,
-    /// How many nodes of it.
+    /// Where RabbitMQ is. With [`Installed::Below`] the process needs mounts of its own: [`enter_own_mounts`].
+    pub rabbitmq: Installed,
+    /// The same of PostgreSQL.
+    pub postgres: Installed,
+    /// How many nodes of RabbitMQ.
     pub nodes: usize,
     /// Whether their disks are to be filled: then they are small ones of their own.
     pub small_disks: bool,
@@ -50,6 +54,8 @@ pub struct Own {
     pub postgres: Postgres,
     /// The broker.
     pub rabbitmq: Broker,
+    /// End after the servers.
+    _bound: Vec<Bound>,
     disks: Option<[Disk; 2]>,
     _directory: TempDir,
 }
@@ -64,11 +70,15 @@ impl Own {
         let disks =
             wanted.small_disks.then(|| ["database", "broker"].map(|name| Disk::mount(&directory.path().join(name))));
         let on = |number: usize| disks.as_ref().map_or(directory.path(), |disks| disks[number].path());
-        let mut postgres = Postgres::create(&on(0).join("postgres")).await;
-        let mut rabbitmq = Broker::create(&on(1).join("rabbitmq"), &wanted.installed, wanted.nodes);
+        // After the disks, which have to be seen there too; once, where both servers are in the same place.
+        let mut roots: Vec<_> = [&wanted.rabbitmq, &wanted.postgres].into_iter().filter_map(Installed::root).collect();
+        roots.dedup();
+        let bound = roots.into_iter().map(|root| Bound::below(root, directory.path())).collect();
+        let mut postgres = Postgres::create(&on(0).join("postgres"), &wanted.postgres).await;
+        let mut rabbitmq = Broker::create(&on(1).join("rabbitmq"), &wanted.rabbitmq, wanted.nodes);
         tokio::join!(postgres.start(), rabbitmq.start());
         postgres.make_role().await;
-        Self { postgres, rabbitmq, disks, _directory: directory }
+        Self { postgres, rabbitmq, _bound: bound, disks, _directory: directory }
     }
 
     /// What PostgreSQL writes to, of a run that fills it.

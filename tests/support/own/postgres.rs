@@ -8,14 +8,11 @@ use std::{
 };
 
 use diesel_async::{AsyncConnection as _, AsyncPgConnection, SimpleAsyncConnection as _};
-use nix::{
-    sys::signal::Signal,
-    unistd::{Uid, User},
-};
+use nix::{sys::signal::Signal, unistd::Uid};
 use tokio::process::{Child, Command};
 use url::Url;
 
-use super::{free_port, random_password, signal_group, until_ready};
+use super::{Installed, free_port, random_password, signal_group, until_ready};
 
 /// The user that Debian's package makes; PostgreSQL refuses to run as root.
 const USER: &str = "postgres";
@@ -25,6 +22,8 @@ const ROLE: &str = "orderflow";
 
 /// The server, running or not.
 pub struct Postgres {
+    installed: Installed,
+    /// The directory of its programs, as they see it.
     programs: PathBuf,
     directory: PathBuf,
     port: u16,
@@ -35,10 +34,11 @@ pub struct Postgres {
 
 impl Postgres {
     /// Makes an empty database cluster in this directory, which must not be there yet.
-    pub async fn create(directory: &Path) -> Self {
+    pub async fn create(directory: &Path, installed: &Installed) -> Self {
         fs::create_dir(directory).expect("a directory of our own");
         let postgres = Self {
-            programs: programs(),
+            installed: installed.clone(),
+            programs: programs(installed),
             directory: directory.to_owned(),
             port: free_port(),
             superuser_password: random_password(),
@@ -47,9 +47,9 @@ impl Postgres {
         };
         let password_file = directory.join("password");
         fs::write(&password_file, &postgres.superuser_password).expect("a file of our own");
-        if let Some(user) = other_user() {
+        if let Some((user, group)) = postgres.other_user() {
             for path in [directory, &password_file] {
-                chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).expect("root may give files away");
+                chown(path, Some(user), Some(group)).expect("root may give files away");
             }
         }
         let made = postgres
@@ -143,14 +143,23 @@ impl Postgres {
     }
 
     fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(self.programs.join(program));
+        let mut command = self.installed.command(self.programs.join(program), self.other_user());
         // Nothing of ours may point it to another server, and its user may not enter our directory.
         command.env_clear().env("LANG", "C.UTF-8").env("PATH", "/usr/bin:/bin").current_dir("/");
         command.stdin(Stdio::null()).process_group(0).kill_on_drop(true);
-        if let Some(user) = other_user() {
-            command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
-        }
         command
+    }
+
+    /// Whom it runs as, where that is not us.
+    fn other_user(&self) -> Option<(u32, u32)> {
+        Uid::effective().is_root().then(|| self.installed.ids_of(USER))
+    }
+
+    /// Its version, such as `15.14`.
+    pub async fn version(&self) -> String {
+        let printed = self.command("postgres").arg("--version").output().await.expect("it can be started");
+        let printed = String::from_utf8_lossy(&printed.stdout).into_owned();
+        printed.split_whitespace().nth(2).unwrap_or_default().to_owned()
     }
 
     fn data(&self) -> PathBuf {
@@ -170,14 +179,10 @@ impl Drop for Postgres {
     }
 }
 
-/// Whom it runs as, where that is not us.
-fn other_user() -> Option<User> {
-    Uid::effective().is_root().then(|| User::from_name(USER).ok().flatten().expect("the package made its user"))
-}
-
 /// The programs of the newest version that is installed.
-fn programs() -> PathBuf {
-    let versions = fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL is installed: run this by `make faults`");
+fn programs(installed: &Installed) -> PathBuf {
+    let versions =
+        fs::read_dir(installed.at("/usr/lib/postgresql")).expect("PostgreSQL is installed: run this by `make faults`");
     let newest = versions
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
         .max()

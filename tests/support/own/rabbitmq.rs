@@ -14,7 +14,7 @@ use nix::{
 use tokio::process::{Child, Command};
 use url::Url;
 
-use super::{free_port, signal_group, until_ready};
+use super::{Installed, free_port, signal_group, until_ready};
 
 /// Not the wrappers in /usr/sbin: those switch to another user and that user's files.
 const PROGRAMS: &str = "/usr/lib/rabbitmq/bin";
@@ -34,30 +34,6 @@ const STOP: Duration = Duration::from_secs(60);
 /// How long an operator's command may take. RabbitMQ 4 collects garbage first when it is told that it has too little
 /// memory, which was seen to take a minute on a busy machine.
 const CONTROL: Duration = Duration::from_secs(240);
-
-/// Where RabbitMQ is installed.
-#[derive(Debug, Clone, Default)]
-pub enum Installed {
-    /// On this machine.
-    #[default]
-    Here,
-    /// In a whole Debian below this directory, as scripts/debian13.sh makes it.
-    Below(PathBuf),
-}
-
-impl Installed {
-    /// A command that runs one of its programs, which find our files where they are.
-    fn command(&self, program: &str) -> Command {
-        match self {
-            Self::Here => Command::new(program),
-            Self::Below(root) => {
-                let mut command = Command::new("/usr/sbin/chroot");
-                command.arg(root).arg(program);
-                command
-            }
-        }
-    }
-}
 
 /// What the nodes of one cluster have in common.
 #[derive(Debug, Clone)]
@@ -238,7 +214,7 @@ disk_free_limit.absolute = 500MB
 impl Common {
     /// A program with nothing of the environment but what every node and tool has to agree on.
     pub(super) fn command(&self, program: &str) -> Command {
-        let mut command = self.installed.command(program);
+        let mut command = self.installed.command(program, None);
         command
             .env_clear()
             .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")

@@ -1,0 +1,268 @@
+//! What depends on the version of RabbitMQ, on each that is promised: the tests that `make test` runs on the shared servers,
+//! and `make test-full` also on servers of their own, with the RabbitMQ and PostgreSQL of newer Debians.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command, time::Duration};
+
+use lapin::message::Delivery;
+use nix::unistd::Uid;
+use orderflow::broker::Subscription;
+use orderflow_tests::{
+    Child, DECLINED, Proxy, Servers, Shop, VISA,
+    own::{Installed, Own, Wanted, enter_own_mounts},
+    run, until, until_within,
+};
+use serde_json::Value;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use crate::commands::ended;
+
+const PAYMENT: Subscription = Subscription::PaymentOrderCreated;
+
+/// All of them are in one worker's hand at a time: the default prefetch is 512.
+const ORDERS: usize = 64;
+
+/// RabbitMQ puts back all that a dead worker held, so three deaths make suspects of all; five more are the killer's alone.
+const DEATHS: usize = 3 + 5;
+
+/// A few more, should messages come back in another order: a worker may die before it has set all suspects aside.
+const MOST_DEATHS: usize = DEATHS + 3;
+
+const RETRY_DELAYS: &str = "200ms,1s";
+
+/// Set-up, its check, the doctor and orders of each kind work on this version: RabbitMQ 4.3 writes an export without what is
+/// `false`, on which reading it strictly failed.
+async fn sets_up_and_works(servers: Servers) {
+    let mut shop = Shop::open_on(servers, RETRY_DELAYS).await;
+    let operator = shop.operator_settings();
+    for command in [["topology", "apply"], ["topology", "check"]] {
+        ended(&run("orderflow", &command, &operator).await, 0, &["as they should be"]);
+    }
+    let web = shop.start_web().await;
+    shop.start_worker(&[]).await;
+    for card in [VISA, "pm_card_flaky", DECLINED] {
+        web.order("MUG-BLUE", 1, card).await;
+    }
+    shop.until_orders("shipped", 2).await;
+    shop.until_orders("payment_failed", 1).await;
+    let doctor = run("orderflow", &["doctor"], &operator).await;
+    assert_eq!(doctor.code, Some(0), "{doctor:?}");
+    ended(&run("orderflow", &["queues"], &operator).await, 0, &["payment.order-created"]);
+    shop.close().await;
+}
+
+/// The worker that dies of this order, as the machine's supervisor would start it: again and again.
+struct Supervised {
+    settings: Vec<(String, String)>,
+    running: Child,
+    deaths: usize,
+}
+
+impl Supervised {
+    fn start(shop: &Shop, step: &str, order: Uuid) -> Self {
+        let mut settings = shop.settings("orderflow-worker");
+        let fault = [("FAULT_STEP", step), ("FAULT_ORDER", &order.to_string()), ("FAULT_TIMES", "1000000")];
+        settings.extend(fault.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let running = Child::start("faulty-worker", &[], &settings);
+        Self { settings, running, deaths: 0 }
+    }
+
+    fn keep_running(&mut self) {
+        if self.running.has_ended() {
+            self.deaths += 1;
+            self.running = Child::start("faulty-worker", &[], &self.settings);
+        }
+    }
+}
+
+/// One of the messages that a worker has in hand ends its process, in this step. It must become a dead letter, since no further
+/// attempt helps, and the queue must be worked again. Its neighbours did nothing, but RabbitMQ counts the worker's death
+/// against them too, and would dead-letter them all at its limit.
+async fn a_killer_dies_alone(servers: Servers, step: &str) {
+    let mut shop = Shop::open_on(servers, RETRY_DELAYS).await;
+    let web = shop.start_web().await;
+    let orders = web.orders(ORDERS, "MUG-BLUE", VISA).await;
+    shop.until_published().await;
+    let killer = orders[ORDERS / 2].id;
+    let probe = shop.probe().await;
+    let mut worker = Supervised::start(&shop, step, killer);
+    let dead = PAYMENT.dead_letter_queue();
+    until_within(Duration::from_secs(200), "the killer is a dead letter", async || {
+        worker.keep_running();
+        let found = (probe.waiting(&dead).await, worker.deaths);
+        if found.0 > 0 { Ok(()) } else { Err(found) }
+    })
+    .await;
+    assert!((DEATHS..=MOST_DEATHS).contains(&worker.deaths), "{} deaths", worker.deaths);
+    let shipped = i64::try_from(ORDERS - 1).expect("small");
+    until("all others ship", async || {
+        worker.keep_running();
+        let count = shop.number("SELECT count(*) FROM orders.orders WHERE status = 'shipped'").await;
+        if count == shipped { Ok(()) } else { Err(count) }
+    })
+    .await;
+    let letters = probe.take_all(&dead).await;
+    assert_eq!(letters.len(), 1, "an innocent neighbour died with it");
+    let event: Value = serde_json::from_slice(&letters[0].data).expect("an event");
+    assert_eq!(event["subject"], killer.to_string());
+    only_our_headers(&letters[0]);
+    let reason = headers(&letters[0]).find(|(name, _)| name == "x-orderflow-reason").map(|(_, value)| value);
+    assert!(reason.as_ref().is_some_and(|reason| reason.contains("alone")), "{reason:?}");
+    shop.workers().push(worker.running);
+    // With something expected, the end does not wait for the killed order to be applied.
+    shop.close_with_dead_letters(&[(PAYMENT, 0)]).await;
+}
+
+/// The worker lives, but each time it has one of the messages in hand its connection breaks. To RabbitMQ that is the same. The
+/// worker has to remember across connections that it handles one message at a time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_breaks_its_workers_connection_dies_alone() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    let orders = web.orders(ORDERS, "MUG-BLUE", VISA).await;
+    shop.until_published().await;
+    let url = shop.broker_url("orderflow-worker");
+    let wire = Proxy::to(&url).await;
+    let breaker = orders[ORDERS / 2].id.to_string();
+    let settings = [("FAULT_STEP", "hang"), ("FAULT_ORDER", breaker.as_str()), ("FAULT_TIMES", "0")];
+    let through = wire.through(&url).to_string();
+    let mut all = shop.settings("orderflow-worker");
+    all.extend(
+        [&settings[..], &[("AMQP_URL", through.as_str())]]
+            .concat()
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string())),
+    );
+    let worker = Child::start("faulty-worker", &[], &all);
+    let (probe, dead) = (shop.probe().await, PAYMENT.dead_letter_queue());
+    for broken in 0.. {
+        let mut is_dead = false;
+        until("the message is in hand, or dead", async || {
+            is_dead = probe.waiting(&dead).await > 0;
+            let in_hand = worker.log().iter().filter(|line| line.contains("hangs, as the test asked")).count();
+            if is_dead || in_hand > broken { Ok(()) } else { Err(in_hand) }
+        })
+        .await;
+        if is_dead {
+            assert!((DEATHS..=MOST_DEATHS).contains(&broken), "{broken} connections broke");
+            break;
+        }
+        wire.reset();
+    }
+    shop.until_orders("shipped", i64::try_from(ORDERS - 1).expect("small")).await;
+    let letters = probe.take_all(&dead).await;
+    let event: Value = serde_json::from_slice(&letters[0].data).expect("an event");
+    assert_eq!((letters.len(), event["subject"].as_str()), (1, Some(breaker.as_str())));
+    shop.workers().push(worker);
+    shop.close_with_dead_letters(&[(PAYMENT, 0)]).await;
+}
+
+fn headers(message: &Delivery) -> impl Iterator<Item = (String, String)> {
+    let table = message.properties.headers().clone().unwrap_or_default();
+    let all: Vec<_> = table.inner().iter().map(|(name, value)| (name.to_string(), format!("{value:?}"))).collect();
+    all.into_iter()
+}
+
+/// A copy of ours starts anew on the broker: with the broker's own headers it would inherit another message's history.
+fn only_our_headers(message: &Delivery) {
+    // A queue adds its own count when it is read by `basic.get`: 0, since nobody gave this message back to it.
+    let own_count = ("x-delivery-count".to_owned(), "LongLongInt(0)".to_owned());
+    let is_ours = |header: &(String, String)| header.0.starts_with("x-orderflow-") || *header == own_count;
+    let foreign: Vec<_> = headers(message).filter(|header| !is_ours(header)).collect();
+    assert_eq!(foreign, [], "the broker's headers were copied");
+    assert!(headers(message).all(|(name, _)| name != "x-orderflow-alone"), "a dead letter starts anew");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_kills_its_worker_while_it_acts_dies_alone() {
+    a_killer_dies_alone(Servers::from_env(), "abort-act").await;
+}
+
+/// Before acting a whole batch is prepared, so each of its messages may be the one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_kills_its_worker_while_a_batch_is_prepared_dies_alone() {
+    a_killer_dies_alone(Servers::from_env(), "abort-prepare").await;
+}
+
+/// On servers of the test's own, of this release of Debian.
+fn on(release: &str, test: impl AsyncFnOnce(Servers)) {
+    enter_own_mounts().expect("mounts of its own: run this as root, by `make test-full`");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let debian = Installed::below_dev(release);
+        let own = Own::start(&Wanted { rabbitmq: debian.clone(), postgres: debian, ..Wanted::default() }).await;
+        println!("RabbitMQ {}, PostgreSQL {}", own.rabbitmq.first().version().await, own.postgres.version().await);
+        test(own.servers()).await;
+    });
+}
+
+/// RabbitMQ 4.0 and PostgreSQL 17.
+const DEBIAN_13: &str = "trixie";
+
+/// RabbitMQ 4.3 and PostgreSQL 18.
+const SID: &str = "sid";
+
+/// Runs a few lines with what scripts/debian.sh defines, for a checkout in this directory; returns status and standard error.
+fn with_debian_sh(checkout: &Path, path: &str, lines: &str) -> (Option<i32>, String) {
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts");
+    let sourced = ["lib", "install", "debian"].map(|name| format!(". '{}/{name}.sh'\n", scripts.display())).concat();
+    let script = format!("set -euo pipefail\n{sourced}ROOT='{0}' DEV='{0}/.dev'\n{lines}", checkout.display());
+    let path = format!("{path}:{}", std::env::var("PATH").unwrap_or_default());
+    let done = Command::new("bash").args(["-c", &script]).env("PATH", path).env_remove("RABBITMQ").output();
+    let done = done.expect("bash is installed");
+    (done.status.code(), String::from_utf8_lossy(&done.stderr).into_owned())
+}
+
+/// Sid's index moves and is at times out of date or between two states. A person has to read that it is Debian's state and not
+/// theirs, and what to do; a half-made tree must not pass for a whole one the next time.
+#[test]
+fn release_of_debian_that_cannot_be_installed_is_one_clear_sentence() {
+    let (checkout, programs) = (TempDir::new().expect("a directory"), TempDir::new().expect("a directory"));
+    let debootstrap = programs.path().join("debootstrap");
+    fs::write(&debootstrap, "#!/bin/sh\necho 'E: the index is expired'\nexit 1\n").expect("it can be written");
+    fs::set_permissions(&debootstrap, fs::Permissions::from_mode(0o755)).expect("our own file");
+    let path = programs.path().to_str().expect("text");
+    for _ in 0..2 {
+        let (code, said) = with_debian_sh(checkout.path(), path, "need_debian sid");
+        assert_eq!(code, Some(1), "{said}");
+        let expected =
+            if Uid::effective().is_root() { "it moves, and its index may be out of date" } else { "needs root" };
+        assert!(said.lines().next().is_some_and(|line| line.contains(expected)), "{said}");
+    }
+}
+
+#[test]
+fn unknown_version_is_refused_with_those_that_there_are() {
+    let checkout = TempDir::new().expect("a directory");
+    for (setting, function, expected) in [
+        ("RABBITMQ=4.1", "debian_with_rabbitmq", "RABBITMQ is 3.10, 4 or 4.3, or not set.\n"),
+        ("POSTGRES=16", "debian_with_postgres", "POSTGRES is 15, 17 or 18, or not set.\n"),
+    ] {
+        let (code, said) = with_debian_sh(checkout.path(), "/usr/bin", &format!("{setting}\nFOUND=$({function})"));
+        assert_eq!((code, said.as_str()), (Some(1), expected));
+    }
+}
+
+#[test]
+#[ignore = "servers of its own in another Debian: for the long run"]
+fn rabbitmq_4_0_and_postgresql_17_are_set_up_and_work() {
+    on(DEBIAN_13, sets_up_and_works);
+}
+
+#[test]
+#[ignore = "servers of its own in another Debian: for the long run"]
+fn rabbitmq_4_3_and_postgresql_18_are_set_up_and_work() {
+    on(SID, sets_up_and_works);
+}
+
+#[test]
+#[ignore = "servers of its own in another Debian: for the long run"]
+fn a_message_that_kills_its_worker_dies_alone_on_rabbitmq_4_0() {
+    on(DEBIAN_13, async |servers| a_killer_dies_alone(servers, "abort-act").await);
+}
+
+#[test]
+#[ignore = "servers of its own in another Debian: for the long run"]
+fn a_message_that_kills_its_worker_dies_alone_on_rabbitmq_4_3() {
+    on(SID, async |servers| a_killer_dies_alone(servers, "abort-act").await);
+}

@@ -1,0 +1,163 @@
+//! Which messages are handled alone, so that one that kills its worker takes no neighbour with it.
+//!
+//! When a channel ends, RabbitMQ counts that against every message that the worker had in hand, up to a whole prefetch.
+//! Without this module the neighbours of a message that kills its workers reach the queue's delivery limit together with it.
+//!
+//! A message that came back [`SUSPECT_FROM`] times is put at the end of its queue as a marked copy, whose count starts anew.
+//! A worker that receives a marked message takes one message at a time ([`Mode::Alone`](crate::acting::Mode::Alone)). From
+//! then on the count is the message's own.
+//!
+//! What raises the count (`x-delivery-count`) depends on RabbitMQ's version: in 3.10 and 4.0 every return to the queue, in 4.3
+//! `basic.reject` and the end of a channel, but not `basic.nack`.
+
+use std::time::Duration;
+
+use lapin::{
+    message::Delivery,
+    types::{AMQPValue, FieldTable},
+};
+use orderflow::broker::{
+    headers::{self, ALONE},
+    names,
+};
+
+/// How many returns make a message a suspect. More than one: a broken connection or a restart of the broker is no sign yet.
+pub const SUSPECT_FROM: u32 = 3;
+
+/// How often a message may come back from being handled alone before it is dead-lettered. More than once, since workers end for
+/// other reasons too. With the three before them that is eight deaths, which Kubernetes' back-off between restarts (up to five
+/// minutes) stretches to half an hour.
+const ENDS_ALONE: u32 = 5;
+
+/// How long a worker keeps taking one message at a time after the last suspect. Those of one batch follow each other.
+pub const LINGER: Duration = Duration::from_secs(2);
+
+/// How often the broker took a message back from a consumer that did not settle it.
+const RETURNS: &str = "x-delivery-count";
+
+/// What to do with a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handling {
+    /// Handle it.
+    Usual,
+    /// Handle it, with nothing else in hand.
+    Alone,
+    /// Put it back as a marked copy.
+    SetAside,
+    /// Dead-letter it: it came back this often from being handled alone.
+    GiveUp(u32),
+}
+
+impl Handling {
+    /// Of this delivery; `alone` says that the consumer has one message in hand at a time.
+    #[must_use]
+    pub fn of(delivery: &Delivery, alone: bool) -> Self {
+        match ends_alone(delivery) {
+            Some(ends) if ends >= ENDS_ALONE => Self::GiveUp(ends),
+            Some(_) if alone => Self::Alone,
+            Some(_) => Self::SetAside,
+            None if returns(delivery) >= SUSPECT_FROM => Self::SetAside,
+            None => Self::Usual,
+        }
+    }
+}
+
+/// Why a message is given up.
+#[must_use]
+pub fn reason(ends: u32) -> String {
+    format!("its worker ended, or lost its connection, {ends} times while it handled this message alone")
+}
+
+/// Whether a delivery must be put back as a copy rather than be left to the end of its channel, which would count: that its
+/// provider is unavailable is no fault of the message.
+#[must_use]
+pub fn is_not_left(delivery: &Delivery) -> bool {
+    ends_alone(delivery).is_some() || returns(delivery).saturating_add(1) >= SUSPECT_FROM
+}
+
+/// Marks the headers of a copy, where the delivery is marked or a suspect.
+pub fn mark(delivery: &Delivery, headers: &mut FieldTable) {
+    let suspect = || (returns(delivery) >= SUSPECT_FROM).then_some(0);
+    if let Some(ends) = ends_alone(delivery).or_else(suspect) {
+        headers.insert(ALONE.into(), AMQPValue::LongUInt(ends));
+    }
+}
+
+/// How often a marked message came back from being handled alone; `None` where it has no mark. Trusts the mark only on messages
+/// from `orders.return`: a dead letter that a person moved to its queue still has the header, but starts anew.
+fn ends_alone(delivery: &Delivery) -> Option<u32> {
+    let marked = delivery.exchange.as_str() == names::RETURN;
+    let before = marked.then(|| number(delivery, ALONE)).flatten()?;
+    Some(before.saturating_add(returns(delivery)))
+}
+
+/// How often the broker has taken this delivery back, as it counts for the queue's delivery limit.
+fn returns(delivery: &Delivery) -> u32 {
+    number(delivery, RETURNS).unwrap_or(0)
+}
+
+fn number(delivery: &Delivery, name: &str) -> Option<u32> {
+    delivery.properties.headers().as_ref().and_then(|table| headers::number(table, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use lapin::BasicProperties;
+
+    use super::*;
+
+    fn delivery(exchange: &str, returns: u32, mark: Option<u32>) -> Delivery {
+        let mut table = FieldTable::default();
+        table.insert(RETURNS.into(), AMQPValue::LongLongInt(returns.into()));
+        if let Some(mark) = mark {
+            table.insert(ALONE.into(), AMQPValue::LongUInt(mark));
+        }
+        let mut delivery = Delivery::mock(1, exchange.into(), "payment.order-created".into(), true, b"{}".to_vec());
+        delivery.properties = BasicProperties::default().with_headers(table);
+        delivery
+    }
+
+    fn marked(delivery: &Delivery) -> Option<u32> {
+        let mut table = FieldTable::default();
+        mark(delivery, &mut table);
+        headers::number(&table, ALONE)
+    }
+
+    #[test]
+    fn message_that_came_back_often_is_set_aside_before_it_is_handled_alone() {
+        let fresh = delivery(names::EVENTS, SUSPECT_FROM - 1, None);
+        assert_eq!((Handling::of(&fresh, false), marked(&fresh)), (Handling::Usual, None));
+        let suspect = delivery(names::EVENTS, SUSPECT_FROM, None);
+        for alone in [false, true] {
+            assert_eq!(Handling::of(&suspect, alone), Handling::SetAside, "its count is its neighbours' too");
+        }
+        assert_eq!(marked(&suspect), Some(0), "its own count starts here");
+        let copy = delivery(names::RETURN, 0, Some(0));
+        assert_eq!(Handling::of(&copy, false), Handling::SetAside);
+        assert_eq!(Handling::of(&copy, true), Handling::Alone);
+    }
+
+    #[test]
+    fn message_that_ends_its_worker_alone_is_given_up_however_it_is_put_back_between() {
+        let once = delivery(names::RETURN, 1, Some(0));
+        assert_eq!((Handling::of(&once, true), marked(&once)), (Handling::Alone, Some(1)));
+        let last = delivery(names::RETURN, 2, Some(ENDS_ALONE - 2));
+        for alone in [false, true] {
+            assert_eq!(Handling::of(&last, alone), Handling::GiveUp(ENDS_ALONE));
+        }
+    }
+
+    #[test]
+    fn dead_letter_that_a_person_moves_back_starts_anew() {
+        assert_eq!(Handling::of(&delivery("", 0, Some(ENDS_ALONE)), false), Handling::Usual);
+    }
+
+    #[test]
+    fn provider_that_comes_and_goes_makes_no_message_a_suspect() {
+        assert!(!is_not_left(&delivery(names::EVENTS, SUSPECT_FROM - 2, None)));
+        let last = delivery(names::EVENTS, SUSPECT_FROM - 1, None);
+        assert!(is_not_left(&last), "one more end of a channel would make it one");
+        assert_eq!(marked(&last), None, "its copy's count starts anew");
+        assert!(is_not_left(&delivery(names::RETURN, 0, Some(0))), "its count must be its own");
+    }
+}
