@@ -215,6 +215,8 @@ mod tests {
             ("line2", 200),
             ("city", 100),
             ("postal_code", 20),
+            ("state", 100),
+            ("phone", 40),
             ("key", 36),
             ("method", 67),
             ("country", 2),
