@@ -1,10 +1,17 @@
-//! The rules of an order that need no IO: its states, its money, its names.
+//! The rules of an order that need no IO: its states, its money, its numbers, and what people type.
 
+mod mail_address;
 mod money;
 mod number;
+mod phone;
+pub mod postal_code;
 mod status;
 pub mod stripe;
+mod text;
 
+pub use mail_address::{NotMailable, mailable};
 pub use money::{Overflow, decimals, format as format_money, total};
 pub use number::{NotANumber, OrderNumber};
+pub use phone::normalize as normalize_phone;
 pub use status::{OrderStatus, UnknownStatus, is_final};
+pub use text::{Flaw, greetable, tidy};

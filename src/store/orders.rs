@@ -36,10 +36,14 @@ pub struct NewOrder {
     pub address_line2: Option<String>,
     /// Town.
     pub city: String,
-    /// Postal code.
-    pub postal_code: String,
+    /// Postal code, where the country has them.
+    pub postal_code: Option<String>,
     /// ISO 3166-1 alpha-2.
     pub country: String,
+    /// State, province or region, where it was given.
+    pub state: Option<String>,
+    /// Where the carrier calls, where it was given.
+    pub phone: Option<String>,
     /// The payment provider's name for how it is paid.
     pub payment_method: String,
     /// When it was placed; whole milliseconds, so that it reads back as it was written.
@@ -77,13 +81,13 @@ pub async fn insert(connection: &mut Connection, fresh: &[&NewOrder]) -> Result<
 
 const INSERT_ORDERS: &str = "
 INSERT INTO orders.orders (id, number, status, version, total, currency, customer_name, customer_email, address_line1,
-                           address_line2, city, postal_code, country, payment_method, created_at, updated_at)
-SELECT id, number, $14, 1, total, currency, customer_name, customer_email, address_line1,
-       address_line2, city, postal_code, country, payment_method, created_at, created_at
+                           address_line2, city, postal_code, country, state, phone, payment_method, created_at, updated_at)
+SELECT id, number, $16, 1, total, currency, customer_name, customer_email, address_line1,
+       address_line2, city, postal_code, country, state, phone, payment_method, created_at, created_at
 FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-            $9::text[], $10::text[], $11::text[], $12::text[], $13::timestamptz[])
+            $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::timestamptz[])
     AS row (id, number, total, currency, customer_name, customer_email, address_line1,
-            address_line2, city, postal_code, country, payment_method, created_at)";
+            address_line2, city, postal_code, country, state, phone, payment_method, created_at)";
 
 async fn insert_orders(connection: &mut Connection, fresh: &[&NewOrder]) -> Result<(), StoreError> {
     fn column<'o, T>(fresh: &[&'o NewOrder], of: impl Fn(&'o NewOrder) -> T) -> Vec<T> {
@@ -99,8 +103,11 @@ async fn insert_orders(connection: &mut Connection, fresh: &[&NewOrder]) -> Resu
         .bind::<Array<Text>, _>(column(fresh, |order| order.address_line1.as_str()))
         .bind::<Array<Nullable<Text>>, _>(column(fresh, |order| order.address_line2.as_deref()))
         .bind::<Array<Text>, _>(column(fresh, |order| order.city.as_str()))
-        .bind::<Array<Text>, _>(column(fresh, |order| order.postal_code.as_str()))
+        // Programs of before version 0.2 read a text here, never a null.
+        .bind::<Array<Text>, _>(column(fresh, |order| order.postal_code.as_deref().unwrap_or_default()))
         .bind::<Array<Text>, _>(column(fresh, |order| order.country.as_str()))
+        .bind::<Array<Nullable<Text>>, _>(column(fresh, |order| order.state.as_deref()))
+        .bind::<Array<Nullable<Text>>, _>(column(fresh, |order| order.phone.as_deref()))
         .bind::<Array<Text>, _>(column(fresh, |order| order.payment_method.as_str()))
         .bind::<Array<Timestamptz>, _>(column(fresh, |order| order.created_at))
         .bind::<Text, _>(OrderStatus::Pending.as_str())

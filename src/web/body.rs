@@ -6,7 +6,11 @@ use actix_web::{HttpRequest, http::header, web::Payload};
 use futures::StreamExt as _;
 use serde_json::Value;
 
-use super::problem::{Code, Problem};
+use super::{
+    fields::ErrorCode,
+    json::{self, DEEPEST, Unreadable},
+    problem::{Code, FieldError, Problem},
+};
 
 /// The largest body.
 pub const LARGEST: usize = 64 * 1024;
@@ -17,14 +21,30 @@ const TIME: Duration = Duration::from_secs(10);
 /// The request's body as JSON.
 ///
 /// # Errors
-/// 415 for anything that is not declared as plain JSON, 413 above 64 KiB, 408 after ten seconds, 400 for what is not JSON.
+/// 415 for anything that is not declared as plain JSON, 413 above 64 KiB, 408 after ten seconds, 400 for what
+/// is not JSON, names a key twice or lies too deep.
 pub async fn json(request: &HttpRequest, payload: Payload) -> Result<Value, Problem> {
     let body = whole(request, payload, "application/json").await?;
-    serde_json::from_slice(&body).map_err(|error| {
+    json::parse(&body).map_err(unreadable)
+}
+
+fn unreadable(why: Unreadable) -> Problem {
+    let (code, error, pointer, detail) = match why {
         // Line and column, not the parser's words: they may repeat what it read.
-        let detail = format!("Not JSON from line {}, column {} on.", error.line(), error.column());
-        Problem::new(Code::MalformedJson, detail)
-    })
+        Unreadable::Malformed { line, column } => {
+            return Problem::new(Code::MalformedJson, format!("Not JSON from line {line}, column {column} on."));
+        }
+        Unreadable::DuplicateKey { pointer } => {
+            let detail = format!("The key {pointer} is given twice: give it once.");
+            (Code::DuplicateKey, ErrorCode::DuplicateKey, pointer, detail)
+        }
+        Unreadable::TooDeep { pointer } => {
+            let detail = format!("Lists and objects may lie {DEEPEST} deep in one another: leave out what is deeper.");
+            (Code::TooDeep, ErrorCode::TooDeep, pointer, detail)
+        }
+    };
+    let field = FieldError { pointer, code: error.as_str(), detail: detail.clone().into() };
+    Problem::new(code, detail).with_errors(vec![field])
 }
 
 /// The fields of the form that is the request's body, in their order.

@@ -5,13 +5,20 @@ use std::borrow::Cow;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::{Map, Value};
 
-use super::{card, problem::FieldError};
+use super::{
+    card,
+    problem::{FieldError, MOST_ERRORS},
+};
+use crate::domain::{self, Flaw};
 
-/// The most errors that one answer names; a body of 64 KiB could have thousands.
-const MOST: usize = 100;
+/// The longest pointer, in bytes. Names of the client's own are shortened so that it fits.
+const LONGEST_POINTER: usize = 256;
 
-/// The longest part of a pointer that is repeated from the body.
-const LONGEST_NAME: usize = 64;
+/// The most bytes of a pointer that one name of the client's own takes.
+const LONGEST_NAME: usize = 96;
+
+/// Stands for what is left out of a pointer: `…` as a URI fragment has it.
+const LEFT_OUT: &str = "%E2%80%A6";
 
 /// What a URI fragment cannot hold as it is (RFC 3986), and `%`.
 const FRAGMENT: &AsciiSet = &CONTROLS
@@ -58,24 +65,36 @@ error_codes! {
     UnknownField => "unknown_field";
     /// Not the JSON type that is expected.
     WrongType => "wrong_type";
-    /// Only white space.
+    /// Nothing that can be seen.
     Blank => "blank";
     /// Too many characters.
     TooLong => "too_long";
     /// A line break, a tab, or another control character.
     ControlCharacter => "control_character";
+    /// A character that nobody sees, or one that turns other text around.
+    InvisibleCharacter => "invisible_character";
     /// A number outside its bounds.
     OutOfRange => "out_of_range";
     /// A list with too few or too many elements.
     WrongCount => "wrong_count";
     /// Not an e-mail address.
     InvalidEmail => "invalid_email";
+    /// An e-mail address that many mail servers cannot take.
+    UnmailableEmail => "unmailable_email";
+    /// Not a phone number.
+    InvalidPhone => "invalid_phone";
+    /// Not a postal code of the country.
+    InvalidPostalCode => "invalid_postal_code";
     /// Not an ISO 3166-1 alpha-2 code in upper case.
     InvalidCountry => "invalid_country";
     /// Not the name of a payment method.
     InvalidMethod => "invalid_method";
     /// Looks like a card number.
     CardNumberRefused => "card_number_refused";
+    /// A key that its object has twice.
+    DuplicateKey => "duplicate_key";
+    /// Nested too deeply.
+    TooDeep => "too_deep";
     /// The same product twice.
     DuplicateSku => "duplicate_sku";
     /// The shop has no such product.
@@ -103,9 +122,9 @@ pub struct Errors {
 }
 
 impl Errors {
-    /// Remembers a mistake, unless this field has one already or there are a hundred.
+    /// Remembers a mistake, unless this field has one already or there are [`MOST_ERRORS`].
     pub fn add(&mut self, pointer: &str, code: ErrorCode, detail: impl Into<Cow<'static, str>>) {
-        if self.list.len() < MOST && self.list.iter().all(|error| error.pointer != pointer) {
+        if self.list.len() < MOST_ERRORS && self.list.iter().all(|error| error.pointer != pointer) {
             self.list.push(FieldError { pointer: pointer.to_owned(), code: code.as_str(), detail: detail.into() });
         }
     }
@@ -126,16 +145,46 @@ impl Errors {
 /// The pointer to a field of an object. A name that the client made up is shortened, and hidden if it looks like a card number.
 #[must_use]
 pub fn child(pointer: &str, name: &str) -> String {
-    let shown: String =
-        if card::looks_like_one(name) { "…".to_owned() } else { name.chars().take(LONGEST_NAME).collect() };
-    let escaped = shown.replace('~', "~0").replace('/', "~1");
-    format!("{pointer}/{}", utf8_percent_encode(&escaped, FRAGMENT))
+    let mut shown = String::new();
+    if card::looks_like_one(name) {
+        LEFT_OUT.clone_into(&mut shown);
+    } else {
+        // Character by character: an escape must not be cut in two.
+        for character in name.chars() {
+            let escaped = escaped(character);
+            if shown.len() + escaped.len() > LONGEST_NAME {
+                shown.push_str(LEFT_OUT);
+                break;
+            }
+            shown.push_str(&escaped);
+        }
+    }
+    bounded(pointer, &shown)
 }
 
 /// The pointer to an element of a list.
 #[must_use]
 pub fn element(pointer: &str, index: usize) -> String {
-    format!("{pointer}/{index}")
+    bounded(pointer, &index.to_string())
+}
+
+fn escaped(character: char) -> String {
+    match character {
+        '~' => "~0".to_owned(),
+        '/' => "~1".to_owned(),
+        _ => utf8_percent_encode(character.encode_utf8(&mut [0; 4]), FRAGMENT).to_string(),
+    }
+}
+
+/// `pointer/part`, or where that is too long the pointer with a sign that something is left out.
+fn bounded(pointer: &str, part: &str) -> String {
+    if pointer.len() + 1 + part.len() <= LONGEST_POINTER - 1 - LEFT_OUT.len() {
+        format!("{pointer}/{part}")
+    } else if pointer.ends_with(LEFT_OUT) && pointer.len() > LONGEST_POINTER - LONGEST_NAME {
+        pointer.to_owned()
+    } else {
+        format!("{pointer}/{LEFT_OUT}")
+    }
 }
 
 /// A value and where it stands.
@@ -148,25 +197,27 @@ pub struct Found<'v> {
 }
 
 impl<'v> Found<'v> {
-    /// A text of 1 to `longest` characters, not only white space, without control characters.
-    pub fn text(&self, longest: usize, errors: &mut Errors) -> Option<&'v str> {
+    /// A text of 1 to `longest` characters as it is stored; see [`domain::tidy`].
+    pub fn text(&self, longest: usize, errors: &mut Errors) -> Option<String> {
         let Some(text) = self.value.as_str() else {
             errors.add(&self.pointer, ErrorCode::WrongType, "Must be a text.");
             return None;
         };
         if text.chars().count() > longest {
             errors.add(&self.pointer, ErrorCode::TooLong, format!("Must have at most {longest} characters."));
-        } else if text.trim().is_empty() {
-            errors.add(&self.pointer, ErrorCode::Blank, "Must not be empty.");
-        } else if text.chars().any(char::is_control) {
-            errors.add(
-                &self.pointer,
-                ErrorCode::ControlCharacter,
-                "Must not contain line breaks or control characters.",
-            );
-        } else {
-            return Some(text);
+            return None;
         }
+        let (code, detail) = match domain::tidy(text) {
+            Ok(tidy) => return Some(tidy),
+            Err(Flaw::Blank) => (ErrorCode::Blank, "Must not be empty."),
+            Err(Flaw::ControlCharacter) => {
+                (ErrorCode::ControlCharacter, "Must not contain line breaks or control characters.")
+            }
+            Err(Flaw::InvisibleCharacter) => {
+                (ErrorCode::InvisibleCharacter, "Contains an invisible character: type it again instead of pasting it.")
+            }
+        };
+        errors.add(&self.pointer, code, detail);
         None
     }
 
@@ -256,8 +307,16 @@ impl<'v> Object<'v> {
     }
 
     /// A text that has to be there.
-    pub fn text(&mut self, name: &'static str, longest: usize, errors: &mut Errors) -> Option<&'v str> {
+    pub fn text(&mut self, name: &'static str, longest: usize, errors: &mut Errors) -> Option<String> {
         self.required(name, errors)?.text(longest, errors)
+    }
+
+    /// A text that may be absent or null; the outer `None` where it is wrong.
+    pub fn optional_text(&mut self, name: &'static str, longest: usize, errors: &mut Errors) -> Option<Option<String>> {
+        match self.optional(name) {
+            None => Some(None),
+            Some(found) => found.text(longest, errors).map(Some),
+        }
     }
 
     /// Every field has been asked for: the others do not belong here.
@@ -275,10 +334,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pointer_is_escaped_shortened_and_hides_a_card_number() {
+    fn pointer_is_escaped_and_hides_a_card_number() {
         assert_eq!(child("#", "a/b~c d"), "#/a~1b~0c%20d");
-        assert_eq!(child("#", &"x".repeat(500)).len(), "#/".len() + LONGEST_NAME);
-        assert!(!child("#", "4242424242424242").contains("4242"));
+        assert!(!child("#", "4242.4242.4242.4242").contains("4242"));
+    }
+
+    #[test]
+    fn pointer_is_bounded_whatever_the_names_are() {
+        assert_eq!(child("#", &"x".repeat(96)), format!("#/{}", "x".repeat(96)));
+        assert_eq!(child("#", &"x".repeat(97)), format!("#/{}{LEFT_OUT}", "x".repeat(96)));
+        assert_eq!(child("#", &"😀".repeat(64)), format!("#/{}{LEFT_OUT}", "%F0%9F%98%80".repeat(8)));
+        let (mut deep, mut wide) = ("#".to_owned(), "#".to_owned());
+        for index in 0..500 {
+            deep = child(&deep, &"😀".repeat(index % 20));
+            wide = element(&wide, index);
+            assert!(deep.len() <= LONGEST_POINTER && wide.len() <= LONGEST_POINTER, "{deep} {wide}");
+        }
+        assert!(deep.contains(LEFT_OUT), "{deep}");
     }
 
     #[test]
@@ -290,6 +362,6 @@ mod tests {
         for number in 0..500 {
             errors.add(&element("#", number), ErrorCode::Blank, "");
         }
-        assert_eq!(errors.into_list().len(), MOST);
+        assert_eq!(errors.into_list().len(), MOST_ERRORS);
     }
 }

@@ -18,6 +18,7 @@ mod get_order;
 mod health;
 mod housekeeping;
 mod intake;
+mod json;
 mod last_audit;
 mod live;
 mod open_files;

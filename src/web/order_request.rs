@@ -32,10 +32,14 @@ pub struct Address {
     pub line2: Option<String>,
     /// 1 to 100 characters.
     pub city: String,
-    /// 1 to 20 characters.
-    pub postal_code: String,
+    /// 1 to 20 characters, where the country has them.
+    pub postal_code: Option<String>,
     /// ISO 3166-1 alpha-2.
     pub country: String,
+    /// State, province or region: 1 to 100 characters, where it was given.
+    pub state: Option<String>,
+    /// For the carrier: 1 to 40 characters, where it was given.
+    pub phone: Option<String>,
 }
 
 /// How an order is paid.

@@ -158,6 +158,8 @@ fn placement(key: String, fingerprint: Fingerprint, priced: Priced, request: &Ht
         city: request.shipping_address.city,
         postal_code: request.shipping_address.postal_code,
         country: request.shipping_address.country,
+        state: request.shipping_address.state,
+        phone: request.shipping_address.phone,
         payment_method: request.payment.method,
         created_at: Utc::now().trunc_subsecs(3),
         lines,

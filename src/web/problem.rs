@@ -24,6 +24,10 @@ const CONTENT_TYPE: &str = "application/problem+json";
 /// Seconds after which it is worth asking again when the database is away: about what a restart takes.
 const DATABASE_RETRY_SECONDS: u64 = 2;
 
+/// The most errors that one answer names. A pointer has at most 256 bytes and a detail less, so that an answer stays
+/// below 64 KiB whatever the body was.
+pub const MOST_ERRORS: usize = 100;
+
 /// Declares [`Code`] so that a code's name, status and title stand beside each other and no list can miss one.
 macro_rules! problems {
     ($($(#[$doc:meta])* $variant:ident => $code:literal, $status:ident, $title:literal;)+) => {
@@ -60,6 +64,10 @@ macro_rules! problems {
 problems! {
     /// The body is not JSON.
     MalformedJson => "malformed-json", BAD_REQUEST, "The body is not JSON";
+    /// An object of the body has a key twice.
+    DuplicateKey => "duplicate-key", BAD_REQUEST, "The body has a key twice";
+    /// Lists and objects of the body lie too deep in one another.
+    TooDeep => "too-deep", BAD_REQUEST, "The body is nested too deeply";
     /// A parameter of the query is not what it should be.
     InvalidParameter => "invalid-parameter", BAD_REQUEST, "A parameter is not valid";
     /// The header Idempotency-Key is missing or is not 16 to 255 printable ASCII characters.
@@ -223,9 +231,17 @@ impl Problem {
     pub fn invalid_order(errors: Vec<FieldError>) -> Self {
         let detail = match errors.len() {
             1 => "One field has to be corrected.".to_owned(),
+            MOST_ERRORS => format!("{MOST_ERRORS} fields that have to be corrected are listed; there may be more."),
             count => format!("{count} fields have to be corrected."),
         };
-        Self { errors, ..Self::new(Code::InvalidOrder, detail) }
+        Self::new(Code::InvalidOrder, detail).with_errors(errors)
+    }
+
+    /// Says what is wrong with each field.
+    #[must_use]
+    pub fn with_errors(mut self, errors: Vec<FieldError>) -> Self {
+        self.errors = errors;
+        self
     }
 
     /// The order costs `total`, in minor units of this currency, and its customer was shown something else.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use email_address::{EmailAddress, Options};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -14,7 +13,11 @@ use super::{
     problem::FieldError,
 };
 use crate::{
-    domain::{self, stripe::NotChargeable},
+    domain::{
+        self, NotMailable,
+        postal_code::{self, Need},
+        stripe::NotChargeable,
+    },
     store::orders::Line,
 };
 
@@ -100,39 +103,80 @@ fn customer(mut fields: Object<'_>, errors: &mut Errors) -> Option<Customer> {
     let name = fields.text("name", 200, errors);
     let email = fields.required("email", errors).and_then(|found| email(&found, errors));
     fields.finish(errors);
-    Some(Customer { name: name?.to_owned(), email: email? })
+    Some(Customer { name: name?, email: email? })
 }
 
 fn email(found: &Found<'_>, errors: &mut Errors) -> Option<String> {
+    // A mail to it fails where it is longer than the standard has it, which `mailable` checks by bytes.
     let text = found.text(254, errors)?;
-    // A mailbox on the internet: no display name, no bare host, no address in brackets.
-    let options = Options::default().without_display_text().without_domain_literal().with_required_tld();
-    match EmailAddress::parse_with_options(text, options) {
-        Ok(_) => Some(text.to_owned()),
-        Err(_) => {
-            errors.add(&found.pointer, ErrorCode::InvalidEmail, "Must be an e-mail address such as ada@example.com.");
-            None
+    let (code, detail) = match domain::mailable(&text) {
+        Ok(_) => return Some(text),
+        Err(NotMailable::NotAnAddress) => {
+            (ErrorCode::InvalidEmail, "Must be an e-mail address such as ada@example.com.")
         }
-    }
+        Err(NotMailable::LocalPart) => (
+            ErrorCode::UnmailableEmail,
+            "Many mail servers cannot take quotes or letters beyond a to z before the @: give another address.",
+        ),
+    };
+    errors.add(&found.pointer, code, detail);
+    None
 }
 
 fn address(mut fields: Object<'_>, errors: &mut Errors) -> Option<Address> {
     let line1 = fields.text("line1", 200, errors);
-    let line2 = match fields.optional("line2") {
-        None => Some(None),
-        Some(found) => found.text(200, errors).map(Some),
-    };
+    let line2 = fields.optional_text("line2", 200, errors);
     let city = fields.text("city", 100, errors);
-    let postal_code = fields.text("postal_code", 20, errors);
+    let state = fields.optional_text("state", 100, errors);
     let country = fields.required("country", errors).and_then(|found| country(&found, errors));
+    let postal_code = postal_code(&mut fields, country.as_deref(), errors);
+    let phone = match fields.optional("phone") {
+        None => Some(None),
+        Some(found) => phone(&found, errors).map(Some),
+    };
     fields.finish(errors);
     Some(Address {
-        line1: line1?.to_owned(),
-        line2: line2?.map(str::to_owned),
-        city: city?.to_owned(),
-        postal_code: postal_code?.to_owned(),
+        line1: line1?,
+        line2: line2?,
+        city: city?,
+        postal_code: postal_code?,
         country: country?,
+        state: state?,
+        phone: phone?,
     })
+}
+
+/// The outer `None` where it is wrong, or missing in a country that has postal codes.
+fn postal_code(fields: &mut Object<'_>, country: Option<&str>, errors: &mut Errors) -> Option<Option<String>> {
+    // Without its country nobody knows whether it is missing, or wrong.
+    let is_needed = country.is_some_and(|country| postal_code::need(country) == Need::Required);
+    let found = if is_needed { fields.required("postal_code", errors) } else { fields.optional("postal_code") };
+    let Some(found) = found else { return (!is_needed).then_some(None) };
+    let text = found.text(20, errors)?;
+    let Some(country) = country else { return Some(Some(text)) };
+    let code = postal_code::normalize(country, &text);
+    if code.is_none() {
+        let detail = format!("Must be a postal code of {country}, such as {}.", postal_code::example(country));
+        errors.add(&found.pointer, ErrorCode::InvalidPostalCode, detail);
+    }
+    code.map(Some)
+}
+
+fn phone(found: &Found<'_>, errors: &mut Errors) -> Option<String> {
+    let Some(text) = found.value.as_str() else {
+        errors.add(&found.pointer, ErrorCode::WrongType, "Must be a text.");
+        return None;
+    };
+    let phone = domain::normalize_phone(text);
+    if phone.is_none() {
+        let (code, detail) = if card::looks_like_one(text) {
+            (ErrorCode::CardNumberRefused, card::REFUSED)
+        } else {
+            (ErrorCode::InvalidPhone, "Must be a phone number such as +49 30 1234567.")
+        };
+        errors.add(&found.pointer, code, detail);
+    }
+    phone
 }
 
 fn country(found: &Found<'_>, errors: &mut Errors) -> Option<String> {

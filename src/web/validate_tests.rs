@@ -18,6 +18,7 @@ fn catalogue() -> Catalogue {
         product("TEA", 450, "EUR", 3),
         product("LAMP", 8900, "EUR", 0),
         product("FOREIGN", 100, "USD", 10),
+        product("5449000000996", 100, "EUR", 10),
         product("DEAR", i64::MAX, "EUR", 10),
         product("CHEAP", 10, "EUR", 10),
         product("FREE", 0, "EUR", 1_000),
@@ -101,13 +102,15 @@ fn texts_have_bounds() {
         ("/shipping_address/line1", 200),
         ("/shipping_address/line2", 200),
         ("/shipping_address/city", 100),
-        ("/shipping_address/postal_code", 20),
+        ("/shipping_address/state", 100),
     ] {
         assert_eq!(mistakes(&changed(pointer, json!("ä".repeat(longest)))), []);
         fails(pointer, json!("ä".repeat(longest + 1)), "too_long");
         fails(pointer, json!(" "), "blank");
         fails(pointer, json!("a\u{0}b"), "control_character");
         fails(pointer, json!("a\nb"), "control_character");
+        fails(pointer, json!("a\u{202e}b"), "invisible_character");
+        fails(pointer, json!("\u{200b}"), "invisible_character");
     }
     fails("/customer/email", json!(format!("{}@example.com", "a".repeat(250))), "too_long");
 }
@@ -142,6 +145,10 @@ fn e_mail_country_and_method_have_their_forms() {
     {
         fails("/customer/email", json!(email), "invalid_email");
     }
+    for email in ["\"a b\"@example.org", "zoë@example.org"] {
+        fails("/customer/email", json!(email), "unmailable_email");
+    }
+    assert_eq!(mistakes(&changed("/customer/email", json!("ada@müller.example"))), []);
     for country in [json!("de"), json!("XX"), json!("DEU"), json!(""), json!(49)] {
         fails("/shipping_address/country", country, "invalid_country");
     }
@@ -157,6 +164,9 @@ fn a_card_number_is_refused_wherever_it_is_and_never_repeated() {
         ("/payment/method", json!("4242 4242 4242 4242")),
         ("/payment/method", json!("pm_4242424242424242")),
         ("/shipping_address/line2", json!("card 4242-4242-4242-4242")),
+        ("/shipping_address/line2", json!("4111.1111.1111.1111")),
+        ("/shipping_address/phone", json!("4111 1111 1111 1111")),
+        ("/customer/name", json!("４１１１１１１１１１１１１１１１")),
         ("/items/0/quantity", json!(4_242_424_242_424_242_u64)),
         ("/customer/card", json!("4242424242424242")),
     ] {
@@ -165,6 +175,82 @@ fn a_card_number_is_refused_wherever_it_is_and_never_repeated() {
     let body = changed("/4242424242424242", json!({"4242424242424242": 4_242_424_242_424_242_u64}));
     let Err(refused) = order(&body, &catalogue()) else { panic!("it is refused") };
     assert!(refused.iter().all(|error| !error.pointer.contains("4242") && !error.detail.contains("4242")));
+}
+
+/// Long numbers stand by right in a SKU, which must be in the catalogue, in a phone number and in an address.
+#[test]
+fn numbers_that_are_no_card_numbers_are_accepted() {
+    fails("/items/0/sku", json!("4242424242424242"), "unknown_sku");
+    for (pointer, value) in [
+        ("/items/0/sku", json!("5449000000996")),
+        ("/shipping_address/line2", json!("c/o Kim, tel. 0049 30 12345 03")),
+        ("/shipping_address/phone", json!("378282246310005")),
+    ] {
+        assert_eq!(mistakes(&changed(pointer, value)), [], "{pointer}");
+    }
+}
+
+#[test]
+fn addresses_follow_the_rules_of_their_country() {
+    let address = |country: &str, code: Option<&str>| {
+        let mut body = changed("/shipping_address/country", json!(country));
+        body["shipping_address"]["postal_code"] = json!(code);
+        let code = |(pointer, code): (String, &'static str)| {
+            assert!(pointer.starts_with("#/shipping_address/"), "{pointer}");
+            code
+        };
+        mistakes(&body).into_iter().map(code).collect::<Vec<_>>()
+    };
+    for (country, code) in [
+        ("HK", None),
+        ("QA", None),
+        ("AE", None),
+        ("QA", Some("00000")),
+        ("IE", None),
+        ("IE", Some("D02 X285")),
+        ("GB", Some("sw1y4jh")),
+        ("US", Some("22162-1010")),
+        ("JP", Some("１５４－００２３")),
+    ] {
+        assert!(address(country, code).is_empty(), "{country} {code:?}");
+    }
+    for (country, code, mistake) in [
+        ("DE", None, "required"),
+        ("US", None, "required"),
+        ("DE", Some("1011"), "invalid_postal_code"),
+        ("IE", Some("D02"), "invalid_postal_code"),
+        ("DE", Some("\u{200b}"), "invisible_character"),
+        ("DE", Some("123456789012345678901"), "too_long"),
+        // Without a country nobody knows whether a code is missing.
+        ("XX", None, "invalid_country"),
+    ] {
+        assert_eq!(address(country, code), [mistake], "{country} {code:?}");
+    }
+    let Err(errors) = order(&changed("/shipping_address/postal_code", json!("1011")), &catalogue()) else {
+        panic!("Germany's have five digits")
+    };
+    assert_eq!(errors[0].detail, "Must be a postal code of DE, such as 26133.");
+
+    for phone in [json!("+49 30 1234567"), Value::Null] {
+        assert_eq!(mistakes(&changed("/shipping_address/phone", phone)), []);
+    }
+    for phone in [json!("none"), json!("")] {
+        fails("/shipping_address/phone", phone, "invalid_phone");
+    }
+}
+
+#[test]
+fn what_is_stored_is_normalized() {
+    let mut body = good();
+    body["customer"]["name"] = json!(" Zoe\u{308}\u{a0} Müller ");
+    body["shipping_address"]["postal_code"] = json!(" １０１１５ ");
+    body["shipping_address"]["phone"] = json!("\u{202a}+49 30 1234567\u{202c}");
+    body["shipping_address"]["state"] = json!("Berlin");
+    let Ok(Priced { request, .. }) = order(&body, &catalogue()) else { panic!("it is right") };
+    assert_eq!(request.customer.name, "Zoë Müller");
+    assert_eq!(request.shipping_address.postal_code.as_deref(), Some("10115"));
+    assert_eq!(request.shipping_address.phone.as_deref(), Some("+49 30 1234567"));
+    assert_eq!(request.shipping_address.state.as_deref(), Some("Berlin"));
 }
 
 #[test]

@@ -168,6 +168,7 @@ async fn order_of_an_older_version_gets_its_stored_answer_though_it_is_refused_t
     shop.start_worker(&[]).await;
     let mut old = body("MUG-BLUE", 2, VISA);
     old["customer"] = json!({ "name": "\u{200b}", "email": "\"a b\"@example.org" });
+    refused(&web.place(&key(), &old).await, 422, "invalid-order");
     let key = key();
     let first = web.place(&key, &body("MUG-BLUE", 2, VISA)).await;
     let mut connection = shop.database().await;
@@ -181,6 +182,44 @@ async fn order_of_an_older_version_gets_its_stored_answer_though_it_is_refused_t
     refused(&web.place(&key, &old).await, 422, "idempotency-key-reused");
     refused(&web.place(&key, &body("MUG-BLUE", 2, VISA)).await, 422, "idempotency-key-reused");
     assert_eq!(orders(&shop).await, 1);
+    shop.close().await;
+}
+
+/// Hong Kong has no postal codes, the USA have states, and carriers call: all of it reaches the carrier's rows.
+#[tokio::test(flavor = "multi_thread")]
+async fn address_has_what_its_country_has() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    shop.start_worker(&[]).await;
+    let mut hong_kong = body("MUG-BLUE", 1, VISA);
+    hong_kong["shipping_address"] =
+        json!({ "line1": "1 Nathan Road", "city": "Kowloon", "country": "HK", "phone": "+852 2123 4567" });
+    let mut texas = body("MUG-BLUE", 1, VISA);
+    texas["shipping_address"] =
+        json!({ "line1": "1 Main Street", "city": "Austin", "state": "TX", "postal_code": "78701", "country": "US" });
+    for order in [&hong_kong, &texas] {
+        let placed = web.place(&key(), order).await.accepted();
+        web.until_status(&placed, "shipped").await;
+    }
+    let shipping = |what: &str| format!("SELECT count(*) FROM orders.v_shipping WHERE {what}");
+    let to_hong_kong = "country = 'HK' AND postal_code = '' AND state IS NULL AND phone = '+852 2123 4567'";
+    assert_eq!(shop.number(&shipping(to_hong_kong)).await, 1);
+    let to_texas = "country = 'US' AND postal_code = '78701' AND state = 'TX' AND phone IS NULL";
+    assert_eq!(shop.number(&shipping(to_texas)).await, 1);
+
+    // A program of before, which knows neither column, still runs beside this one during an upgrade.
+    shop.execute(
+        "INSERT INTO orders.orders (id, number, status, version, total, currency, customer_name, customer_email,
+             address_line1, city, postal_code, country, payment_method, created_at, updated_at)
+         VALUES ('0198f1c2-7c1e-7d30-9b8a-2f6d1c0e4a11', 'OLDPROGRAM', 'payment_failed', 1, 1, 'EUR', 'Ada', 'ada@example.org',
+             'x', 'y', 'z', 'GB', 'pm_card_visa', now(), now())",
+    )
+    .await;
+    let old = "SELECT count(*) FROM (SELECT order_id, name, address_line1, address_line2, city, postal_code, country
+               FROM orders.v_shipping) AS row WHERE postal_code IS NOT NULL";
+    assert_eq!(shop.number(old).await, 3);
+    shop.execute("DELETE FROM orders.orders WHERE number = 'OLDPROGRAM'").await;
+    shop.until_quiet().await;
     shop.close().await;
 }
 

@@ -65,7 +65,7 @@ async fn personal_data_and_secrets_are_in_no_log_and_in_no_event() {
         json!({
             "customer": { "name": "Xenia Quibble", "email": "xenia.quibble@private.example" },
             "shipping_address": {
-                "line1": "77 Whisper Lane", "line2": "Attic Q", "city": "Hushford", "postal_code": "ZZ9 9ZZ", "country": "GB"
+                "line1": "77 Whisper Lane", "line2": "Attic Q", "city": "Hushford", "state": "Quietshire", "postal_code": "SW9 9ZZ", "country": "GB", "phone": "+44 20 7946 0958"
             },
             "items": [{ "sku": "MUG-BLUE", "quantity": 1 }],
             "payment": { "method": method },
@@ -83,10 +83,20 @@ async fn personal_data_and_secrets_are_in_no_log_and_in_no_event() {
 
     let settings = shop.settings("orderflow-web");
     let value = |name: &str| settings.iter().find(|(one, _)| one == name).expect("it is set").1.clone();
-    let mut secrets: Vec<String> =
-        ["Xenia", "Quibble", "xenia.quibble", "private.example", "Whisper", "Attic Q", "Hushford", "ZZ9 9ZZ"]
-            .map(str::to_owned)
-            .to_vec();
+    let mut secrets: Vec<String> = [
+        "Xenia",
+        "Quibble",
+        "xenia.quibble",
+        "private.example",
+        "Whisper",
+        "Attic Q",
+        "Hushford",
+        "SW9 9ZZ",
+        "Quietshire",
+        "7946 0958",
+    ]
+    .map(str::to_owned)
+    .to_vec();
     secrets.extend([shipped.token, order_key, value("TOKEN_SECRET"), shop.servers.password("orderflow-web")]);
     let (web_log, worker_log) = (shop.webs()[0].log(), shop.workers()[0].log());
     assert!(worker_log.iter().any(|line| line.contains("DEBUG") || line.contains("TRACE")), "the log is a full one");

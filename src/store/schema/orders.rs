@@ -40,6 +40,8 @@ pub mod orders {
             payment_method -> Text,
             created_at -> Timestamptz,
             updated_at -> Timestamptz,
+            state -> Nullable<Text>,
+            phone -> Nullable<Text>,
         }
     }
 

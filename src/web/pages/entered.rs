@@ -27,8 +27,12 @@ pub struct Entered {
     pub city: String,
     /// Postal code.
     pub postal_code: String,
+    /// State, province or region.
+    pub state: String,
     /// Two letters.
     pub country: String,
+    /// For the carrier.
+    pub phone: String,
     /// `pm_card_visa`.
     pub method: String,
     /// SKU and quantity of what is in the cart, in the order of the form.
@@ -85,7 +89,9 @@ impl Entered {
             "line2" => &mut self.line2,
             "city" => &mut self.city,
             "postal_code" => &mut self.postal_code,
+            "state" => &mut self.state,
             "country" => &mut self.country,
+            "phone" => &mut self.phone,
             "method" => &mut self.method,
             "q" => &mut self.search,
             "total" => &mut self.total,
@@ -121,7 +127,9 @@ impl Entered {
             ("line2", &self.line2),
             ("city", &self.city),
             ("postal_code", &self.postal_code),
+            ("state", &self.state),
             ("country", &self.country),
+            ("phone", &self.phone),
         ];
         order.insert("shipping_address".to_owned(), object(&address));
         order.insert("items".to_owned(), Value::Array(self.quantities.iter().map(item).collect()));
@@ -207,6 +215,8 @@ mod tests {
             ("line2", 200),
             ("city", 100),
             ("postal_code", 20),
+            ("state", 100),
+            ("phone", 40),
             ("key", 36),
             ("method", 67),
             ("country", 2),

@@ -178,7 +178,7 @@ impl ShopPage {
     }
 
     fn is_optional(&self, field: &str) -> bool {
-        field == "line2"
+        matches!(field, "line2" | "postal_code" | "state" | "phone")
     }
 
     fn is_email(&self, field: &str) -> bool {

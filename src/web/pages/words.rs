@@ -56,6 +56,14 @@ pub fn mistake(field: Option<String>, error: &FieldError, chosen: usize) -> Mist
             missing(field.as_deref().unwrap_or_default()).to_owned()
         }
         (Some("email"), "invalid_email") => WRONG_EMAIL.to_owned(),
+        (Some("email"), "unmailable_email") => {
+            "Many mail servers cannot send to this address: enter one with only a to z, digits and signs before the @."
+                .to_owned()
+        }
+        (Some("phone"), "invalid_phone") => "Enter a phone number such as +49 30 1234567, or none.".to_owned(),
+        (Some("postal_code"), "invalid_postal_code") => "Enter a postal code of the country that you chose.".to_owned(),
+        (Some(_), "invisible_character") => "Type this again: it contains a character that cannot be seen.".to_owned(),
+        (Some(_), "control_character") => "Type this again, in one line.".to_owned(),
         (Some(_), "wrong_type" | "out_of_range") => "Choose a whole number from 1 to 99.".to_owned(),
         (Some(_), "unknown_sku") => "We do not sell this any more: it was taken out of your cart.".to_owned(),
         (Some("replaces"), _) => {

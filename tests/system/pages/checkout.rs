@@ -148,6 +148,39 @@ async fn mistakes_are_told_beside_their_fields_and_what_was_entered_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn form_asks_for_what_the_country_has() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    shop.start_worker(&[]).await;
+    let mut visitor = Visitor::new(&web);
+    let page = visitor.get("/").await;
+    assert!(page.text.contains("autocomplete=\"tel\"") && page.text.contains("autocomplete=\"address-level1\""));
+    let key = page.field("key");
+    let entered = |country: &'static str, code: &'static str, phone: &'static str| {
+        let mut fields = form(&key, VISA);
+        fields.retain(|(name, _)| !["country", "postal_code"].contains(name));
+        fields.extend([("country", country), ("postal_code", code), ("phone", phone), ("state", "")]);
+        fields
+    };
+    for (country, code, phone, field, text) in [
+        ("GB", "", "", "postal_code", "Enter your postal code."),
+        ("GB", "10115", "", "postal_code", "Enter a postal code of the country that you chose."),
+        ("GB", "SW1Y 4JH", "none", "phone", "Enter a phone number"),
+        ("GB", "SW1Y 4JH", "4242 4242 4242 4242", "phone", "This looks like a card number."),
+    ] {
+        let page = visitor.post("/checkout", &entered(country, code, phone)).await;
+        assert_eq!(page.status, 422);
+        assert!(page.element(&format!("{field}-error")).starts_with(text), "{page:?}");
+        assert!(!page.text.contains("4242 4242"), "what looks like a card number is not repeated");
+    }
+    leads_to_an_order(&visitor.post("/checkout", &entered("HK", "", "+852 2123 4567")).await);
+    assert_eq!(orders(&shop).await, 1);
+    shop.until_settled().await;
+    shop.until_quiet().await;
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_shop_that_is_too_busy_says_so_and_keeps_the_cart() {
     let mut shop = Shop::open().await;
     let web = shop.start_web_with(&[("RATE_LIMIT", "1")]).await;

@@ -31,10 +31,14 @@ pub struct Address {
     pub line2: Option<String>,
     /// The town.
     pub city: String,
-    /// As the country writes it.
-    pub postal_code: String,
+    /// As the country writes it; some countries have none.
+    pub postal_code: Option<String>,
     /// ISO 3166-1 alpha-2.
     pub country: String,
+    /// State, province or region.
+    pub state: Option<String>,
+    /// Where to call when nobody opens.
+    pub phone: Option<String>,
 }
 
 impl fmt::Debug for Address {

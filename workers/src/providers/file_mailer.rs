@@ -86,7 +86,7 @@ mod tests {
             .expect("a directory that can be made");
         let mail = Mail {
             message_id: "1.received@shop.example".to_owned(),
-            to_name: "Ada".to_owned(),
+            to_name: Some("Ada".to_owned()),
             to_address: "ada@example.com".to_owned(),
             subject: "We have your order".to_owned(),
             text: "text".to_owned(),

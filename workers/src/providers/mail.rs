@@ -11,6 +11,8 @@ use lettre::{
     },
 };
 
+use orderflow::domain;
+
 use super::{ProviderError, ProviderSetupError};
 
 /// One mail, in text and HTML. Its personal parts do not show in logs.
@@ -18,8 +20,8 @@ use super::{ProviderError, ProviderSetupError};
 pub struct Mail {
     /// Without angle brackets. Two mails with the same one are the same mail to every mail program.
     pub message_id: String,
-    /// The recipient's name as people wrote it.
-    pub to_name: String,
+    /// The recipient's name, where it is to be shown.
+    pub to_name: Option<String>,
     /// The recipient's address.
     pub to_address: String,
     /// One line.
@@ -54,7 +56,14 @@ pub trait Mailer: Send + Sync {
 /// # Errors
 /// When it is no mailbox.
 pub fn mailbox(from: &str) -> Result<Mailbox, ProviderSetupError> {
-    from.parse().map_err(|_| ProviderSetupError::MailFrom { given: from.to_owned() })
+    let wrong = || ProviderSetupError::MailFrom { given: from.to_owned() };
+    let Mailbox { name, email } = from.parse().map_err(|_| wrong())?;
+    let text = email.to_string();
+    if text.is_ascii() {
+        return Ok(Mailbox::new(name, email));
+    }
+    // For mail servers without SMTPUTF8.
+    Ok(Mailbox::new(name, domain::mailable(&text).map_err(|_| wrong())?))
 }
 
 /// The mail as it travels.
@@ -62,9 +71,11 @@ pub fn mailbox(from: &str) -> Result<Mailbox, ProviderSetupError> {
 /// # Errors
 /// For good, when the recipient's address cannot be one.
 pub(super) fn compose(from: &Mailbox, mail: Mail) -> Result<Message, ProviderError> {
-    let to = mail.to_address.parse().map_err(|_| ProviderError::for_good("the recipient's address is not one"))?;
+    // The rule by which the address was accepted, so that whatever is accepted can be sent to.
+    let to = domain::mailable(&mail.to_address)
+        .map_err(|_| ProviderError::for_good("no mail can be sent to the recipient's address"))?;
     // A name that is nothing but blanks or control characters is none.
-    let name = Some(tidy(&mail.to_name)).filter(|name| !name.is_empty());
+    let name = mail.to_name.map(|name| tidy(&name)).filter(|name| !name.is_empty());
     Message::builder()
         .from(from.clone())
         .to(Mailbox::new(name, to))
@@ -91,7 +102,7 @@ mod tests {
     fn mail() -> Mail {
         Mail {
             message_id: "1.received@shop.example".to_owned(),
-            to_name: "Zoë Müller".to_owned(),
+            to_name: Some("Zoë Müller".to_owned()),
             to_address: "zoe@example.com".to_owned(),
             subject: "We have your order".to_owned(),
             text: "Grüße".to_owned(),
@@ -115,7 +126,7 @@ mod tests {
 
     #[test]
     fn what_people_type_cannot_become_a_header() {
-        let text = composed(Mail { to_name: "Eve\r\nBcc: all@example.com".to_owned(), ..mail() });
+        let text = composed(Mail { to_name: Some("Eve\r\nBcc: all@example.com".to_owned()), ..mail() });
         assert!(!text.lines().any(|line| line.starts_with("Bcc")), "{text}");
     }
 
@@ -124,6 +135,16 @@ mod tests {
         let from = mailbox("orders@shop.example").expect("a mailbox");
         let error = compose(&from, Mail { to_address: "zoe at example".to_owned(), ..mail() }).expect_err("no address");
         assert!(matches!(&error, ProviderError::ForGood { why } if !why.contains("zoe")), "{error}");
+    }
+
+    #[test]
+    fn domain_beyond_ascii_is_sent_to_in_ascii() {
+        let to = "ada@müller.example".to_owned();
+        let from = mailbox("orders@bücher.example").expect("a mailbox");
+        let message = compose(&from, Mail { to_address: to, ..mail() }).expect("a mail");
+        assert_eq!(message.envelope().to()[0].to_string(), "ada@xn--mller-kva.example");
+        assert_eq!(message.envelope().from().expect("a sender").to_string(), "orders@xn--bcher-kva.example");
+        assert!(message.formatted().is_ascii());
     }
 
     #[test]

@@ -218,7 +218,7 @@ mod tests {
     fn mail(to: &str) -> Mail {
         Mail {
             message_id: "1.received@shop.example".to_owned(),
-            to_name: "Ada".to_owned(),
+            to_name: Some("Ada".to_owned()),
             to_address: to.to_owned(),
             subject: "We have received your order".to_owned(),
             text: "text".to_owned(),

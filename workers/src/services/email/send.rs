@@ -4,6 +4,7 @@ use std::{marker::PhantomData, sync::Arc};
 
 use orderflow::{
     broker::Subscription,
+    domain,
     events::{Envelope, NewEvent},
     store::{Connection, StoreError},
     token::OrderLinks,
@@ -91,7 +92,8 @@ impl<L: Letter> Handler for SendMail<L> {
             .map_err(|error| Failure::reject(error.to_string()))?;
         let mail = Mail {
             message_id: draft.order.message_id,
-            to_name: draft.order.name,
+            // It is shown beside the address, and so as public as the greeting.
+            to_name: domain::greetable(&draft.order.name).map(str::to_owned),
             to_address: draft.order.email,
             subject: words.subject,
             text: words.text,

@@ -3,6 +3,7 @@
 //! `.html` templates escape whatever is put into them; `.txt` ones have nothing to escape.
 
 use askama::Template;
+use orderflow::domain;
 
 use super::{
     letter::Written,
@@ -26,8 +27,8 @@ pub enum Unwritable {
 pub struct View {
     /// What people read out on the phone.
     pub number: String,
-    /// The customer's name.
-    pub name: String,
+    /// `Hello Ada,`, or without the name where it does not look like one.
+    pub greeting: String,
     /// What was ordered.
     pub lines: Vec<Line>,
     /// `49.98 EUR`
@@ -61,12 +62,16 @@ impl View {
         };
         Ok(Self {
             number: order.number.clone(),
-            name: order.name.clone(),
+            greeting: greeting(&order.name),
             lines: items.iter().map(line).collect::<Result<_, Unwritable>>()?,
             total: money::format(order.total, &order.currency)?,
             page,
         })
     }
+}
+
+fn greeting(name: &str) -> String {
+    domain::greetable(name).map_or_else(|| "Hello,".to_owned(), |name| format!("Hello {name},"))
 }
 
 /// Fills in both forms of a mail.
@@ -84,7 +89,7 @@ mod tests {
     fn view() -> View {
         View {
             number: "K7Q2M9XB4T".to_owned(),
-            name: "Ada <script>alert('x')</script> & Co.".to_owned(),
+            greeting: "Hello Ada <script>alert('x')</script> & Co.,".to_owned(),
             lines: vec![
                 Line { name: "Blue stoneware mug".to_owned(), quantity: 2, amount: "29.98 EUR".to_owned() },
                 Line { name: "Teapot, one litre".to_owned(), quantity: 1, amount: "39.90 EUR".to_owned() },
@@ -185,6 +190,13 @@ mod tests {
 
         The link opens your order for whoever has it, so please do not pass it on.
         ");
+    }
+
+    /// Anybody may order in a stranger's name: the first mail must not be an advertisement of theirs under our sender.
+    #[test]
+    fn greeting_repeats_only_what_looks_like_a_name() {
+        assert_eq!(greeting("Ada Lovelace"), "Hello Ada Lovelace,");
+        assert_eq!(greeting("WIN 1000 EUR: https://evil.example"), "Hello,");
     }
 
     #[test]

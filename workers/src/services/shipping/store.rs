@@ -37,6 +37,10 @@ struct AddressRow {
     postal_code: String,
     #[diesel(sql_type = Text)]
     country: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    state: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    phone: Option<String>,
 }
 
 #[derive(QueryableByName)]
@@ -58,7 +62,7 @@ pub async fn consignments(
     orders: &[Uuid],
 ) -> Result<HashMap<Uuid, Consignment>, StoreError> {
     let addresses: Vec<AddressRow> = diesel::sql_query(
-        "SELECT order_id, name, address_line1, address_line2, city, postal_code, country
+        "SELECT order_id, name, address_line1, address_line2, city, postal_code, country, state, phone
          FROM orders.v_shipping WHERE order_id = ANY($1)",
     )
     .bind::<Array<SqlUuid>, _>(orders)
@@ -85,8 +89,10 @@ fn consignment(row: AddressRow) -> (Uuid, Consignment) {
         line1: row.address_line1,
         line2: row.address_line2,
         city: row.city,
-        postal_code: row.postal_code,
+        postal_code: Some(row.postal_code).filter(|code| !code.is_empty()),
         country: row.country,
+        state: row.state,
+        phone: row.phone,
     };
     (row.order_id, Consignment { address, contents: Vec::new() })
 }

@@ -1,0 +1,137 @@
+//! E-mail addresses that our mailer can send to: the one rule of the order's form and of the mailer.
+
+use lettre::Address;
+use url::Host;
+
+/// The longest address, in bytes: 256 with its angle brackets in RFC 5321, 4.5.3.1.3.
+const LONGEST: usize = 254;
+
+/// The longest part before the @, in bytes (RFC 5321, 4.5.3.1.1).
+const LONGEST_LOCAL: usize = 64;
+
+/// Why no mail can be sent to an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotMailable {
+    /// It is no address on the internet.
+    NotAnAddress,
+    /// It may exist, but many mail servers on the way cannot take it: it has quotes or characters beyond ASCII before
+    /// the @, for which all of them would need SMTPUTF8 (RFC 6531).
+    LocalPart,
+}
+
+/// Reads an address and returns it as it is sent to: with its domain in ASCII, for servers without SMTPUTF8.
+///
+/// # Errors
+/// See [`NotMailable`].
+pub fn mailable(text: &str) -> Result<Address, NotMailable> {
+    let (local, domain) = text.rsplit_once('@').ok_or(NotMailable::NotAnAddress)?;
+    let domain = ascii_domain(domain).ok_or(NotMailable::NotAnAddress)?;
+    if local.starts_with('"') || !local.is_ascii() {
+        return Err(NotMailable::LocalPart);
+    }
+    if !is_dot_atom(local) || local.len() > LONGEST_LOCAL || local.len() + 1 + domain.len() > LONGEST {
+        return Err(NotMailable::NotAnAddress);
+    }
+    Address::new(local, domain).map_err(|_| NotMailable::NotAnAddress)
+}
+
+/// RFC 5322, 3.2.3: words of these characters with single dots between them.
+fn is_dot_atom(local: &str) -> bool {
+    let is_text = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte);
+    local.split('.').all(|word| !word.is_empty() && word.bytes().all(is_text))
+}
+
+/// A name in the public DNS, in ASCII (IDNA, UTS 46).
+fn ascii_domain(domain: &str) -> Option<String> {
+    // A URL's host may be percent-encoded, a mail's may not.
+    let Ok(Host::Domain(ascii)) = Host::parse(domain) else { return None };
+    let is_label = |label: &str| {
+        let is_text = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        (1..=63).contains(&label.len()) && is_text && !label.starts_with('-') && !label.ends_with('-')
+    };
+    let (_, top) = ascii.rsplit_once('.')?;
+    let is_name = ascii.split('.').all(is_label) && top.bytes().any(|byte| byte.is_ascii_alphabetic());
+    (is_name && !domain.contains('%')).then_some(ascii)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent_to(text: &str) -> Result<String, NotMailable> {
+        mailable(text).map(|address| address.to_string())
+    }
+
+    #[test]
+    fn ordinary_addresses_are_mailable_as_they_are() {
+        for text in [
+            "ada@example.com",
+            "ada.lovelace+shop@mail.example.co.uk",
+            "o'brien@example.org",
+            "a/b=c?d{e}|f~g!#$%&*^_`@example.org",
+            "Ada@example.com",
+            "1@2.example",
+            "ada@xn--mller-kva.example",
+        ] {
+            assert_eq!(sent_to(text).as_deref(), Ok(text));
+        }
+    }
+
+    #[test]
+    fn domain_beyond_ascii_is_sent_to_in_ascii() {
+        assert_eq!(sent_to("ada@müller.example").as_deref(), Ok("ada@xn--mller-kva.example"));
+        assert_eq!(sent_to("ada@mu\u{308}ller.example").as_deref(), Ok("ada@xn--mller-kva.example"));
+        assert_eq!(sent_to("ada@例え.テスト").as_deref(), Ok("ada@xn--r8jz45g.xn--zckzah"));
+        assert_eq!(sent_to("ada@Example。org").as_deref(), Ok("ada@example.org"));
+    }
+
+    #[test]
+    fn what_needs_smtputf8_or_quotes_before_the_at_is_refused() {
+        for text in ["\"a b\"@example.org", "\"ada\"@example.org", "zoë@example.org", "用户@例え.テスト"] {
+            assert_eq!(sent_to(text), Err(NotMailable::LocalPart), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        let label = format!("ada@{}.example", "a".repeat(64));
+        let local = format!("{}@example.com", "a".repeat(65));
+        let long = format!("ada@{}example.com", "a234567890.".repeat(23));
+        for text in [
+            "",
+            "ada",
+            "ada@",
+            "@example.com",
+            "ada@localhost",
+            "Ada <ada@example.com>",
+            "ada@[192.0.2.1]",
+            "ada@192.0.2.1",
+            "ada@[IPv6:2001:db8::1]",
+            "a b@c.de",
+            "a@b@c.org",
+            ".a@c.org",
+            "a.@c.org",
+            "a..b@c.org",
+            "a@.org",
+            "a@b..org",
+            "a@b.org.",
+            "a@-b.org",
+            "a@b-.org",
+            "a@b_c.org",
+            "a@b.123",
+            "a@ex%61mple.org",
+            "a@b.org\r\nDATA",
+            "a\r\n@b.org",
+            " a@b.org",
+            "a@b.org ",
+            "a@b .org",
+            "a,b@c.org",
+            "a<b@c.org",
+            &label,
+            &local,
+            &long,
+        ] {
+            assert_eq!(sent_to(text), Err(NotMailable::NotAnAddress), "{text:?}");
+        }
+    }
+}
