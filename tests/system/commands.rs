@@ -107,7 +107,7 @@ async fn every_setting_is_shown_and_no_secret() {
         "DATABASE_URL AMQP_URL AMQP_ADMIN_URL AMQP_WEB_PASSWORD AMQP_WORKER_PASSWORD AMQP_VIEWER_PASSWORD LISTEN",
         "WORKER_LISTEN PUBLIC_URL TRUSTED_PROXIES TOKEN_SECRET RUST_LOG LOG_FORMAT PAYMENT_PROVIDER CARRIER MAIL SMTP_URL",
         "MAIL_FROM BATCH_SIZE PREFETCH RECONCILE_AFTER RETRY_DELAYS RATE_LIMIT ADMISSION_MAX_OUTBOX_AGE ADMISSION_MAX_OUTBOX_ROWS",
-        "PAYMENT_TIMEOUT PAYMENT_CONCURRENCY CARRIER_TIMEOUT CARRIER_CONCURRENCY MAIL_TIMEOUT MAIL_CONCURRENCY SIMULATOR_DATABASE_URL",
+        "PAYMENT_TIMEOUT PAYMENT_CONCURRENCY CARRIER_TIMEOUT CARRIER_CONCURRENCY MAIL_TIMEOUT MAIL_CONCURRENCY MAIL_LIMIT SIMULATOR_DATABASE_URL",
         "STRIPE_SECRET_KEY STRIPE_API_BASE LIVE_WATCHERS",
     ]
     .iter()
@@ -170,6 +170,7 @@ async fn wrong_and_missing_settings_are_all_named_before_anything_starts() {
                 "SMTP_URL",
                 "MAIL_TIMEOUT",
                 "MAIL_CONCURRENCY",
+                "MAIL_LIMIT",
             ],
         ),
     ];
@@ -202,6 +203,7 @@ async fn wrong_and_missing_settings_are_all_named_before_anything_starts() {
         ("CARRIER_CONCURRENCY", "1001"),
         ("MAIL_TIMEOUT", "1ms"),
         ("MAIL_CONCURRENCY", "few"),
+        ("MAIL_LIMIT", "few"),
         ("MAIL", "carrier pigeon"),
         ("SMTP_URL", "http://shop:hush@mail"),
         ("RUST_LOG", "a=b=c"),
