@@ -47,7 +47,7 @@ def before_call(context, case, kwargs):
 def adapt(order):
     """
     A product that is well-formed becomes one that there is, and a country with its postal code a pair that fits; what looks
-    like a card number becomes letters; an order that would be replaced is left out.
+    like a card number becomes letters; an order that would be replaced and a total that was shown are left out.
     """
     items = order.get("items")
     for item, sku in zip(items if isinstance(items, list) else [], PRODUCTS):
@@ -55,6 +55,9 @@ def adapt(order):
             item["sku"] = sku
     if is_id(order.get("replaces")):
         del order["replaces"]
+    shown = order.get("expected_total")
+    if isinstance(shown, int) and not isinstance(shown, bool) and shown >= 0:
+        del order["expected_total"]
     address = order.get("shipping_address")
     if isinstance(address, dict):
         if is_country(address.get("country")) and is_postal_code(address.get("postal_code")):
