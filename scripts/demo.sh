@@ -50,6 +50,8 @@ choose_settings() {
     export OPERATOR_TOKENS
     OPERATOR_TOKENS=demo:operate:$(printf %s "$CONSOLE_TOKEN" | sha256sum | cut -d ' ' -f 1)
     export PUBLIC_URL=http://127.0.0.1:$SERVE_PORT MAIL=file:$DEMO/mail
+    # A demo has no strangers.
+    export RATE_LIMIT=0 MAIL_LIMIT=0
     rm -rf "$DEMO/mail"
     mkdir -p "$DEMO/mail"
 }

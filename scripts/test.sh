@@ -15,6 +15,8 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 . "$HERE/install.sh"
 # shellcheck source=scripts/debian.sh
 . "$HERE/debian.sh"
+# shellcheck source=scripts/python_tools.sh
+. "$HERE/python_tools.sh"
 
 FULL=no
 if [ "${1:-}" = --full ]; then
@@ -32,6 +34,10 @@ if [ "$FULL" = yes ]; then
 else
     "$HERE/browser.sh"
 fi
+# It tries the interface by its description. Where it cannot be had, only the tests that need it fail.
+python3 -c 'import ensurepip' 2>/dev/null || install_packages python3-venv
+python_tools schemathesis "$HERE/schemathesis.txt" ||
+    say "schemathesis could not be installed, so the tests that need it will fail. Log file: $DEV/log/schemathesis-tools.log"
 cd "$ROOT"
 if [ "$FULL" = yes ] && [ "$(id -u)" = 0 ]; then
     # For tests on servers of their own.
@@ -44,6 +50,11 @@ use_services
 # Built first, so that the build's time is not taken for a test's, and with every target, because the
 # tests start the programs. Descriptor 8 is not for children: see use_services.
 cargo build --workspace --all-targets 8>&-
+
+# Made-up input: 256 cases of each kind are for every day.
+if [ "$FULL" = yes ]; then
+    export PROPTEST_CASES=20000
+fi
 
 if command -v cargo-nextest >/dev/null; then
     if [ "$FULL" = yes ]; then

@@ -9,6 +9,7 @@ pub mod domain;
 pub mod events;
 pub mod fault;
 pub mod group_commit;
+pub mod http;
 pub mod listen;
 pub mod metrics;
 pub mod ops;

@@ -114,6 +114,8 @@ fn sign(secret: &SecretString, order_id: Uuid, expiry: i64) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn links(secrets: &[&str]) -> OrderLinks {
@@ -159,5 +161,24 @@ mod tests {
         assert!(
             links(&["one"]).page(order, Utc::now()).starts_with(&format!("https://shop.example/track/{order}?t=v1."))
         );
+    }
+
+    proptest! {
+        /// No text but the order's own token opens it, and none makes us fail. A signature's letters may be large.
+        #[test]
+        fn nothing_else_opens_an_order(
+            text in prop_oneof![any::<String>(), "v1\\.[0-9+-]{0,20}\\.[0-9a-fA-F]{0,80}"],
+            (at, byte) in (any::<prop::sample::Index>(), any::<u8>()),
+        ) {
+            let (links, order, now) = (links(&["first", "second"]), Uuid::from_u128(7), DateTime::UNIX_EPOCH);
+            let token = links.token(order, now);
+            prop_assert!(links.opens(&token, order, now));
+            prop_assert!(!links.opens(&text, order, now), "{text:?}");
+            let mut changed = token.clone().into_bytes();
+            changed[at.index(token.len())] = byte;
+            if let Ok(changed) = String::from_utf8(changed) {
+                prop_assert_eq!(links.opens(&changed, order, now), changed.eq_ignore_ascii_case(&token) && changed.starts_with('v'));
+            }
+        }
     }
 }

@@ -75,7 +75,73 @@ pub fn number(headers: &FieldTable, name: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*};
+
     use super::*;
+
+    fn name() -> impl Strategy<Value = String> {
+        let known =
+            [ATTEMPT, REASON, QUEUE, "x-death", "x-delivery-count", "x-first-death-queue", "x-last-death-reason"];
+        prop_oneof![prop::sample::select(known.to_vec()).prop_map(str::to_owned), "[ -~]{0,40}"]
+    }
+
+    fn value() -> impl Strategy<Value = AMQPValue> {
+        prop_oneof![
+            any::<u8>().prop_map(AMQPValue::ShortShortUInt),
+            any::<u16>().prop_map(AMQPValue::ShortUInt),
+            any::<i32>().prop_map(AMQPValue::LongInt),
+            any::<u32>().prop_map(AMQPValue::LongUInt),
+            any::<i64>().prop_map(AMQPValue::LongLongInt),
+            any::<bool>().prop_map(AMQPValue::Boolean),
+            any::<f64>().prop_map(AMQPValue::Double),
+            vec(any::<u8>(), 0..64).prop_map(|bytes| AMQPValue::LongString(bytes.into())),
+            Just(AMQPValue::Void),
+        ]
+    }
+
+    /// Headers as anybody can send them.
+    fn headers() -> impl Strategy<Value = FieldTable> {
+        vec((name(), value()), 0..12).prop_map(|all| {
+            let mut table = FieldTable::default();
+            for (name, value) in all {
+                table.insert(name.into(), value);
+            }
+            table
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_headers_say_the_brokers_go_and_others_stay(headers in headers()) {
+            let kept = without_the_brokers(&headers);
+            prop_assert_eq!(&without_the_brokers(&kept), &kept);
+            for (name, value) in headers.inner() {
+                let text = name.as_str();
+                let is_the_brokers = ["x-death", "x-delivery-count", "x-acquired-count"].contains(&text)
+                    || ["x-first-death-", "x-last-death-", "x-opt-"].iter().any(|prefix| text.starts_with(prefix));
+                let expected = (!is_the_brokers).then_some(value);
+                prop_assert_eq!(kept.inner().get(text), expected);
+            }
+            prop_assert!(before_any_failure(&headers).inner().keys().all(|name| !name.as_str().starts_with(OURS)));
+        }
+
+        #[test]
+        fn a_number_is_what_was_sent_or_nothing(value in value()) {
+            let mut headers = FieldTable::default();
+            headers.insert(ATTEMPT.into(), value.clone());
+            let sent = match value {
+                AMQPValue::ShortShortUInt(number) => Some(i64::from(number)),
+                AMQPValue::ShortUInt(number) => Some(number.into()),
+                AMQPValue::LongInt(number) => Some(number.into()),
+                AMQPValue::LongUInt(number) => Some(number.into()),
+                AMQPValue::LongLongInt(number) => Some(number),
+                _ => None,
+            };
+            let expected = sent.filter(|number| (0..=i64::from(u32::MAX)).contains(number));
+            prop_assert_eq!(number(&headers, ATTEMPT).map(i64::from), expected);
+            drop(text(&headers, ATTEMPT));
+        }
+    }
 
     /// All that RabbitMQ 3.10.8, 4.0.5 and 4.3.6 were seen to add to a message that was given back, rejected and dead-lettered.
     #[test]

@@ -86,6 +86,7 @@ pub const ALL: &[&Setting] = &[
     &providers::MAIL_FROM,
     &providers::MAIL_TIMEOUT,
     &providers::MAIL_CONCURRENCY,
+    &providers::MAIL_LIMIT,
     &log::RUST_LOG,
     &log::LOG_FORMAT,
     &trace::OTEL_EXPORTER_OTLP_ENDPOINT,

@@ -1,8 +1,8 @@
 //! `PAYMENT_PROVIDER`, `PAYMENT_TIMEOUT`, `PAYMENT_CONCURRENCY`, `STRIPE_SECRET_KEY`, `STRIPE_API_BASE`,
 //! `SIMULATOR_DATABASE_URL`, `CARRIER`, `CARRIER_TIMEOUT`, `CARRIER_CONCURRENCY`, `MAIL`, `SMTP_URL`, `MAIL_FROM`,
-//! `MAIL_TIMEOUT`, `MAIL_CONCURRENCY`
+//! `MAIL_TIMEOUT`, `MAIL_CONCURRENCY`, `MAIL_LIMIT`
 
-use std::{path::PathBuf, time::Duration};
+use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
 use secrecy::SecretString;
 use url::Url;
@@ -98,6 +98,15 @@ pub(super) const MAIL_CONCURRENCY: Setting = Setting {
     default: Some("10"),
     secret: false,
     meaning: "how many mails a worker hands over at once, each on a connection of its own, 1 to 1000",
+};
+
+pub(super) const MAIL_LIMIT: Setting = Setting {
+    name: "MAIL_LIMIT",
+    // Anybody can order in anybody's name. Who orders more often than this within an hour has the answers on the shop's page,
+    // and a mail for each order that is shipped or fails.
+    default: Some("5"),
+    secret: false,
+    meaning: "mails about received orders that one address is sent within an hour; further ones are held back, other mails are not; 0: no limit",
 };
 
 /// The bounds of what is asked of a provider.
@@ -279,6 +288,8 @@ pub struct MailConfig {
     pub transport: MailTransport,
     /// Whom they come from, as a mailbox (`Name <address>`).
     pub from: String,
+    /// Mails about received orders that one address is sent within an hour; `None`: no limit.
+    pub limit: Option<NonZeroU32>,
     /// How many at once, and how long each may take.
     pub line: LineConfig,
 }
@@ -301,10 +312,11 @@ impl MailConfig {
             _ => Err("expected file:DIRECTORY or smtp".to_owned()),
         });
         let line = LineConfig::read(source, &MAIL_TIMEOUT, &MAIL_CONCURRENCY);
+        let limit = NonZeroU32::new(source.parse(&MAIL_LIMIT, |text| setting::number(text, 0, 1_000_000))?);
         let transport = match files? {
             Some(directory) => MailTransport::Files(directory),
             None => MailTransport::Smtp(source.needed(server, &MAIL, &SMTP_URL)?),
         };
-        Some(Self { transport, from: source.text(&MAIL_FROM)?, line: line? })
+        Some(Self { transport, from: source.text(&MAIL_FROM)?, limit, line: line? })
     }
 }

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
 use secrecy::SecretString;
 use url::Url;
 
@@ -45,15 +46,17 @@ pub(super) const TOKEN_SECRET: Setting = Setting {
 };
 pub(super) const RATE_LIMIT: Setting = Setting {
     name: "RATE_LIMIT",
-    default: Some("0"),
+    // A person places one order in some minutes. Thirty at once leave room for an office or a mobile network behind one
+    // address; what places orders for many people, such as a shop's own server, needs more.
+    default: Some("30"),
     secret: false,
-    meaning: "orders that one client address may place a minute, with bursts up to that number; 0: no limit",
+    meaning: "new orders that one client address (of IPv6: one /64) may place a minute at one `orderflow serve`, with bursts up to that number; further ones are answered 429; 0: no limit",
 };
 pub(super) const TRUSTED_PROXIES: Setting = Setting {
     name: "TRUSTED_PROXIES",
     default: None,
     secret: false,
-    meaning: "addresses of the proxies, with commas between, whose X-Forwarded-For says who the client is",
+    meaning: "addresses and ranges, with commas between, of the proxies whose X-Forwarded-For says who the client is: 10.0.0.0/8,2001:db8::7",
 };
 pub(super) const ADMISSION_MAX_OUTBOX_AGE: Setting = Setting {
     name: "ADMISSION_MAX_OUTBOX_AGE",
@@ -112,7 +115,7 @@ pub struct WebConfig {
     /// Watchers of orders at most.
     pub live_watchers: usize,
     /// Whose X-Forwarded-For is believed.
-    pub trusted_proxies: Vec<IpAddr>,
+    pub trusted_proxies: Vec<IpNet>,
     /// Who charges the orders.
     pub charged_by: PaymentKind,
 }
@@ -163,11 +166,7 @@ impl WebConfig {
         let rate_limit = source.parse(&RATE_LIMIT, |text| setting::number(text, 0, 1_000_000));
         let trusted_proxies = match source.text(&TRUSTED_PROXIES) {
             None => Some(Vec::new()),
-            Some(_) => source.parse(&TRUSTED_PROXIES, |text| {
-                text.split(',')
-                    .map(|one| one.trim().parse().map_err(|_| "expected IP addresses with commas between".to_owned()))
-                    .collect()
-            }),
+            Some(_) => source.parse(&TRUSTED_PROXIES, |text| text.split(',').map(network).collect()),
         };
         let charged_by = PaymentKind::read(source);
         Some(Self {
@@ -180,6 +179,19 @@ impl WebConfig {
             trusted_proxies: trusted_proxies?,
             charged_by: charged_by?,
         })
+    }
+}
+
+/// An address or a range. A range of all addresses would let every client say who it is.
+fn network(text: &str) -> Result<IpNet, String> {
+    let text = text.trim();
+    let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    match network {
+        Ok(IpNet::V6(network)) if network.addr().to_ipv4_mapped().is_some() => {
+            Err("expected addresses of version 4 as such: 10.0.0.0/8".to_owned())
+        }
+        Ok(network) if network.prefix_len() > 0 => Ok(network.trunc()),
+        _ => Err("expected IP addresses or ranges such as 10.0.0.0/8 with commas between".to_owned()),
     }
 }
 
@@ -233,6 +245,18 @@ mod tests {
             let refused = read(url).expect_err(url);
             assert!(refused.starts_with("PUBLIC_URL") && refused.contains("expected"), "{url}: {refused}");
             assert!(refused.contains(why) && !refused.contains("hush"), "{url}: {refused}");
+        }
+    }
+
+    #[test]
+    fn proxies_are_addresses_or_ranges() {
+        let read = |text: &str| network(text).map(|network| network.to_string());
+        assert_eq!(read(" 192.0.2.7"), Ok("192.0.2.7/32".to_owned()));
+        assert_eq!(read("10.1.2.3/8"), Ok("10.0.0.0/8".to_owned()));
+        assert_eq!(read("2001:db8::7"), Ok("2001:db8::7/128".to_owned()));
+        assert_eq!(read("fd00::/8"), Ok("fd00::/8".to_owned()));
+        for wrong in ["", "proxy", "10.0.0.0/33", "10.0.0.0/", "192.0.2.7:80", "0.0.0.0/0", "::/0", "::ffff:10.0.0.1"] {
+            assert!(read(wrong).is_err(), "{wrong}");
         }
     }
 }

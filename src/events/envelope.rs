@@ -186,3 +186,77 @@ impl<T: EventData> Envelope<T> {
         Ok(serde_json::from_slice(body)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::events::PaymentFailed;
+
+    fn sent() -> Value {
+        let data = json!({"reason": "the bank declined it"});
+        let envelope = NewEvent {
+            order_id: Uuid::from_u128(1),
+            kind: EventKind::PaymentFailed,
+            correlation_id: Uuid::from_u128(2),
+            causation_id: Some(Uuid::from_u128(3)),
+            traceparent: None,
+            data,
+        }
+        .identified(Uuid::from_u128(4), DateTime::UNIX_EPOCH, "/orderflow/payment", 2);
+        serde_json::to_value(envelope).expect("JSON")
+    }
+
+    fn any_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 4, |inner| {
+            prop_oneof![
+                vec(inner.clone(), 0..4).prop_map(Value::from),
+                vec((any::<String>(), inner), 0..4).prop_map(|fields| Value::Object(fields.into_iter().collect())),
+            ]
+        })
+    }
+
+    /// What is decoded says the same when it is written again.
+    fn decodes_to_itself(body: &[u8]) -> Result<(), TestCaseError> {
+        if let Ok(event) = Envelope::<PaymentFailed>::decode(body) {
+            prop_assert_eq!(&event.cloud_type, EventKind::PaymentFailed.cloud_type());
+            let again = serde_json::to_vec(&event).expect("JSON");
+            prop_assert_eq!(Envelope::<PaymentFailed>::decode(&again).ok(), Some(event));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_sent_is_decoded() {
+        let body = serde_json::to_vec(&sent()).expect("JSON");
+        assert!(Envelope::<PaymentFailed>::decode(&body).is_ok_and(|event| event.order_version == 2));
+    }
+
+    proptest! {
+        #[test]
+        fn no_message_is_taken_for_what_it_is_not(
+            body in vec(any::<u8>(), 0..400),
+            field in prop::sample::select(vec!["id", "type", "subject", "time", "orderversion", "data", "specversion", "causationid", "more"]),
+            value in any_value(),
+            (at, byte) in (any::<prop::sample::Index>(), any::<u8>()),
+        ) {
+            decodes_to_itself(&body)?;
+            let mut changed = sent();
+            changed[field] = value;
+            decodes_to_itself(&serde_json::to_vec(&changed).expect("JSON"))?;
+            let mut bytes = serde_json::to_vec(&sent()).expect("JSON");
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            decodes_to_itself(&bytes)?;
+        }
+    }
+}

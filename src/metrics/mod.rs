@@ -9,6 +9,7 @@ mod buckets;
 mod database;
 mod http;
 mod live;
+mod operators;
 mod orders;
 mod outbox;
 mod process;
@@ -27,8 +28,9 @@ pub use self::{
     answer::answer,
     audit::AuditMetrics,
     database::DatabaseMetrics,
-    http::HttpMetrics,
+    http::{CutOff, HttpMetrics},
     live::LiveMetrics,
+    operators::OperatorMetrics,
     orders::OrderMetrics,
     outbox::OutboxMetrics,
     providers::{Answer, ProviderMetrics},
@@ -51,6 +53,8 @@ pub struct Metrics {
     pub http: HttpMetrics,
     /// Orders, as customers watch them.
     pub live: LiveMetrics,
+    /// Who tries to be an operator.
+    pub operators: OperatorMetrics,
     /// Orders, as customers meet them.
     pub orders: OrderMetrics,
     /// The way from the outbox to the broker.
@@ -103,6 +107,7 @@ impl Metrics {
             http: HttpMetrics::register(&mut registry),
             orders: OrderMetrics::register(&mut registry),
             live: LiveMetrics::register(&mut registry),
+            operators: OperatorMetrics::register(&mut registry),
             outbox: OutboxMetrics::register(&mut registry),
             providers: ProviderMetrics::register(&mut registry),
             database: DatabaseMetrics::register(&mut registry),
@@ -125,6 +130,7 @@ mod tests {
         let second = Duration::from_secs(1);
         metrics.audit.ended(chrono::Utc::now(), 0);
         metrics.http.answered("GET", "/orders/{id}", 200, second);
+        metrics.http.cut_off(CutOff::Unread);
         metrics.orders.accepted(false);
         metrics.orders.accepted(true);
         metrics.orders.rejected("overloaded");
@@ -135,6 +141,7 @@ mod tests {
         metrics.live.closed("final");
         metrics.live.lag(second);
         metrics.live.looked(second);
+        metrics.operators.refused(true);
         metrics.outbox.depth(1, 1.0);
         metrics.outbox.relayed(1);
         metrics.outbox.published("confirmed", second);

@@ -24,6 +24,8 @@ pub enum What {
     Republish,
     /// Somebody opened the console with their token.
     LogIn,
+    /// Somebody ended their session.
+    LogOut,
 }
 
 impl What {
@@ -36,6 +38,7 @@ impl What {
             Self::Discard => "dead-letters.discard",
             Self::Republish => "events.republish",
             Self::LogIn => "console.log-in",
+            Self::LogOut => "console.log-out",
         }
     }
 }

@@ -31,6 +31,7 @@ pub mod purged;
 pub mod replays;
 pub mod schema;
 pub mod search;
+pub mod sessions;
 pub mod stock;
 pub mod story;
 mod text;

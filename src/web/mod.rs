@@ -9,6 +9,7 @@ mod body;
 mod cancel_order;
 mod card;
 mod catalogue;
+mod client;
 mod cookie;
 #[cfg(test)]
 mod description;

@@ -41,6 +41,19 @@ mod tests {
         assert_eq!(texts(&problem["errors"]["items"]["properties"]["code"]["enum"]), codes);
     }
 
+    /// A client that checks a request by the description finds what can never be accepted.
+    #[test]
+    fn it_takes_the_countries_and_the_skus_that_there_can_be() {
+        let document = document(DOCUMENT);
+        let request = &document["components"]["schemas"]["OrderRequest"]["properties"];
+        let countries = &request["shipping_address"]["properties"]["country"]["enum"];
+        let known: BTreeSet<_> = rust_iso3166::ALL_ALPHA2.iter().map(ToString::to_string).collect();
+        assert_eq!(texts(countries), known);
+        let sku = request["items"]["items"]["properties"]["sku"]["pattern"].as_str().expect("a pattern");
+        let catalogue = include_str!("../../migrations/2026-11-22-000002_catalogue/up.sql");
+        assert!(catalogue.contains(&format!("CHECK (sku ~ '{sku}')")), "{sku}");
+    }
+
     #[test]
     fn every_reference_leads_somewhere() {
         references_lead_somewhere(&document(DOCUMENT));

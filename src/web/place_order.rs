@@ -16,6 +16,7 @@ use super::{
     fingerprint,
     placement::{NotPlaced, Placed, Placement},
     problem::{Code, Problem},
+    rate_limit::{Allowance, too_many},
     request_id,
     validate::{self, Priced},
 };
@@ -38,10 +39,10 @@ use crate::{
 /// A 4xx stores nothing and leaves the key unused. After a 5xx the order may exist; the same key finds out.
 pub async fn handle(request: HttpRequest, app: Data<App>, payload: Payload) -> Result<HttpResponse, Problem> {
     let placing = async {
-        admit(&request, &app)?;
+        let allowance = admit(&request, &app)?;
         let key = idempotency_key(&request)?;
         let body = body::json(&request, payload).await?;
-        place(&request, &app, key, &body, None).await
+        place(&request, &app, allowance, key, &body, None).await
     };
     let placed = counted(&request, placing.await)?;
     Ok(accepted(&app.links, &placed))
@@ -60,9 +61,9 @@ pub async fn handle_form(
     shown: i64,
 ) -> Result<Placed, Problem> {
     let placing = async {
-        admit(request, app)?;
+        let allowance = admit(request, app)?;
         let key = Some(key).filter(|key| is_key(key)).ok_or_else(no_key)?;
-        place(request, app, key.to_owned(), body, Some(shown)).await
+        place(request, app, allowance, key.to_owned(), body, Some(shown)).await
     };
     counted(request, placing.await)
 }
@@ -78,18 +79,38 @@ fn counted(request: &HttpRequest, outcome: Result<Placed, Problem>) -> Result<Pl
     outcome
 }
 
-fn admit(request: &HttpRequest, app: &App) -> Result<(), Problem> {
-    app.rate_limit.as_ref().map_or(Ok(()), |limit| limit.admit(request))
+fn admit(request: &HttpRequest, app: &App) -> Result<Allowance, Problem> {
+    app.rate_limit.as_ref().map_or(Ok(Allowance::Order(None)), |limit| limit.admit(request))
 }
 
+/// Places the order, as far as the client may at the moment. What turns out to be a repetition takes nothing from its rate.
 async fn place(
     request: &HttpRequest,
     app: &App,
+    allowance: Allowance,
     key: String,
     body: &Value,
     shown: Option<i64>,
 ) -> Result<Placed, Problem> {
-    let judged = judge(request, app, body, shown).await;
+    let placed = place_or_repeat(request, app, allowance, key, body, shown).await?;
+    if let Some(limit) = app.rate_limit.as_ref().filter(|_| placed.replayed) {
+        limit.give_back(allowance);
+    }
+    Ok(placed)
+}
+
+async fn place_or_repeat(
+    request: &HttpRequest,
+    app: &App,
+    allowance: Allowance,
+    key: String,
+    body: &Value,
+    shown: Option<i64>,
+) -> Result<Placed, Problem> {
+    let judged = match allowance {
+        Allowance::Order(_) => judge(request, app, body, shown).await,
+        Allowance::Repetition { retry_after } => Err(too_many(retry_after)),
+    };
     let Some(fingerprint) = fingerprint::of(body) else {
         return Err(judged.err().unwrap_or_else(|| Problem::new(Code::Internal, "The order has no fingerprint.")));
     };

@@ -102,6 +102,8 @@ problems! {
     OperatorsOff => "operators-off", FORBIDDEN, "Nobody may use this, since no operator is named";
     /// The request carries no operator's token.
     Unauthorized => "unauthorized", UNAUTHORIZED, "An operator's token is needed";
+    /// Too many wrong tokens came before this one.
+    TooManyAttempts => "too-many-attempts", TOO_MANY_REQUESTS, "Too many wrong tokens";
     /// The operator may look and not act.
     Forbidden => "forbidden", FORBIDDEN, "This operator may only look";
     /// A form came from another site.
@@ -143,6 +145,7 @@ impl Code {
             self,
             Self::OperatorsOff
                 | Self::Unauthorized
+                | Self::TooManyAttempts
                 | Self::Forbidden
                 | Self::ForeignOrigin
                 | Self::ProductNotFound

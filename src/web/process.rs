@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     ServeError, bind,
+    client::Clients,
     ops::{self, Console, ConsoleError},
     serve,
 };
@@ -107,8 +108,9 @@ pub async fn run(source: &Source) -> Result<(), RunError> {
     let publisher = Publisher::start(connector.clone(), publishing.clone());
     let relay = Relay::start(database.clone(), publisher.clone(), stop.clone());
     let check = BrokerCheck::new(&connector)?;
-    let console =
-        Console::new(&settings.operators, &settings.web.links.token_secrets, &settings.database, stop.clone())?;
+    let clients = Clients::new(&settings.web.trusted_proxies);
+    let secrets = &settings.web.links.token_secrets;
+    let console = Console::new(&settings.operators, secrets, &settings.database, clients, stop.clone())?;
     let operators = tokio::spawn(ops::answer(ops::server(operators, database.clone(), console)?));
     let serving = serve(listener, settings.web, database.clone(), relay.clone(), publisher, check, stop.clone());
     let outcome = tokio::select! {

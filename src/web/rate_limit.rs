@@ -1,9 +1,14 @@
 //! How fast one client address may place orders.
+//!
+//! Only new orders count. A client that repeats a request gets its stored answer however fast it is: what the repetition had
+//! taken is given back; and where nothing is left to take, the answer is looked up first. Lookups have a limit of their own,
+//! or they would be the way around this one.
 
 use std::{
-    net::{IpAddr, Ipv6Addr},
+    collections::HashMap,
+    net::IpAddr,
     num::NonZeroU32,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -13,94 +18,177 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     background,
+    client::Clients,
     problem::{Code, Problem},
 };
 
-/// How often addresses that have not ordered for a while are forgotten: it bounds the memory that they take.
+/// How often addresses that have not ordered for a while are forgotten: it bounds the memory that they take. After a minute
+/// without an order an address has its whole measure again, so what was given back to it counts no longer than that.
 const FORGET: Duration = Duration::from_secs(60);
+
+/// Looked up for each order that may be placed: a client that has lost its connection repeats a few times each.
+const LOOKUPS: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
+
+type Limiter = DefaultKeyedRateLimiter<IpAddr>;
 
 /// The limiter. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct RateLimit {
-    limiter: Arc<DefaultKeyedRateLimiter<IpAddr>>,
-    trusted: Arc<[IpAddr]>,
+pub struct RateLimit(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    most: u32,
+    orders: Limiter,
+    lookups: Limiter,
+    /// What was taken for requests that turned out to be repetitions; at most `most` for each client.
+    given_back: Mutex<HashMap<IpAddr, u32>>,
+    clients: Clients,
+}
+
+/// What a request may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Allowance {
+    /// Place an order. What it took is given back if it turns out to be a repetition; `None`: there is no limit.
+    Order(Option<IpAddr>),
+    /// Get the answer of an order that is placed already. A new one is taken after so many seconds.
+    Repetition {
+        /// Seconds.
+        retry_after: u64,
+    },
 }
 
 impl RateLimit {
     /// At most `per_minute` orders a minute from one address. Starts a task on the current runtime that ends with `stop`.
     #[must_use]
-    pub fn start(per_minute: NonZeroU32, trusted: &[IpAddr], stop: CancellationToken) -> Self {
-        let limiter = Arc::new(DefaultKeyedRateLimiter::keyed(Quota::per_minute(per_minute)));
-        let forgetting = Arc::clone(&limiter);
+    pub fn start(per_minute: NonZeroU32, clients: Clients, stop: CancellationToken) -> Self {
+        let limit = Self::new(per_minute, clients);
+        let forgetting = limit.clone();
         tokio::spawn(async move {
             while background::pause(FORGET, &stop).await {
-                forgetting.retain_recent();
+                forgetting.forget();
             }
         });
-        Self { limiter, trusted: trusted.into() }
+        limit
+    }
+
+    fn new(per_minute: NonZeroU32, clients: Clients) -> Self {
+        Self(Arc::new(Shared {
+            most: per_minute.get(),
+            orders: Limiter::keyed(Quota::per_minute(per_minute)),
+            lookups: Limiter::keyed(Quota::per_minute(per_minute.saturating_mul(LOOKUPS))),
+            given_back: Mutex::default(),
+            clients,
+        }))
     }
 
     /// Counts a request.
     ///
     /// # Errors
     /// 429, with the time after which the next one is taken.
-    pub fn admit(&self, request: &HttpRequest) -> Result<(), Problem> {
-        let Some(peer) = request.peer_addr() else { return Ok(()) };
-        let forwarded = request.headers().get_all("x-forwarded-for").filter_map(|value| value.to_str().ok());
-        let client = client(peer.ip(), forwarded, &self.trusted);
-        self.limiter.check_key(&client).map_err(|refused| {
-            let wait = refused.wait_time_from(self.limiter.clock().now());
-            Problem::new(Code::TooManyRequests, "Nothing was stored. Try again later.")
-                .retry_after(wait.as_secs().saturating_add(1))
-        })
+    pub fn admit(&self, request: &HttpRequest) -> Result<Allowance, Problem> {
+        self.admit_client(self.0.clients.of(request))
+    }
+
+    fn admit_client(&self, client: IpAddr) -> Result<Allowance, Problem> {
+        if self.take_back(client) {
+            return Ok(Allowance::Order(Some(client)));
+        }
+        let Err(refused) = self.0.orders.check_key(&client) else { return Ok(Allowance::Order(Some(client))) };
+        let retry_after = refused.wait_time_from(self.0.orders.clock().now()).as_secs().saturating_add(1);
+        match self.0.lookups.check_key(&client) {
+            Ok(()) => Ok(Allowance::Repetition { retry_after }),
+            Err(_) => Err(too_many(retry_after)),
+        }
+    }
+
+    /// The request was a repetition: it has cost nothing.
+    pub fn give_back(&self, allowance: Allowance) {
+        let Allowance::Order(Some(client)) = allowance else { return };
+        let mut given_back = self.given_back();
+        let credit = given_back.entry(client).or_default();
+        *credit = credit.saturating_add(1).min(self.0.most);
+    }
+
+    fn take_back(&self, client: IpAddr) -> bool {
+        let mut given_back = self.given_back();
+        let Some(credit) = given_back.get_mut(&client) else { return false };
+        *credit = credit.saturating_sub(1);
+        if *credit == 0 {
+            given_back.remove(&client);
+        }
+        true
+    }
+
+    fn forget(&self) {
+        self.0.orders.retain_recent();
+        self.0.lookups.retain_recent();
+        self.given_back().clear();
+    }
+
+    fn given_back(&self) -> MutexGuard<'_, HashMap<IpAddr, u32>> {
+        self.0.given_back.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Who asks: the last address of the chain that is not one of our proxies. What stands before it, anybody can make up.
-fn client<'a>(peer: IpAddr, forwarded: impl Iterator<Item = &'a str>, trusted: &[IpAddr]) -> IpAddr {
-    let mut client = peer.to_canonical();
-    let chain: Vec<&str> = forwarded.flat_map(|header| header.split(',')).collect();
-    for hop in chain.iter().rev() {
-        if !trusted.contains(&client) {
-            break;
-        }
-        let Ok(address) = hop.trim().parse::<IpAddr>() else { break };
-        client = address.to_canonical();
-    }
-    match client {
-        IpAddr::V4(_) => client,
-        // A household or a server has a /64: its single addresses cost nothing.
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
-    }
+/// The answer to a client that is too fast.
+#[must_use]
+pub fn too_many(retry_after: u64) -> Problem {
+    Problem::new(Code::TooManyRequests, "Nothing was stored. Try again later.").retry_after(retry_after)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn seen(peer: &str, forwarded: &[&str], trusted: &[&str]) -> String {
-        let address = |text: &&str| text.parse().expect("an address");
-        let trusted: Vec<IpAddr> = trusted.iter().map(address).collect();
-        client(address(&peer), forwarded.iter().copied(), &trusted).to_string()
+    const ORDER: fn(IpAddr) -> Allowance = |client| Allowance::Order(Some(client));
+
+    fn limit(per_minute: u32) -> RateLimit {
+        RateLimit::new(NonZeroU32::new(per_minute).expect("a number"), Clients::new(&[]))
+    }
+
+    fn client(last: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, last])
+    }
+
+    fn may_order(limit: &RateLimit, client: IpAddr) -> bool {
+        limit.admit_client(client).is_ok_and(|allowance| allowance == ORDER(client))
     }
 
     #[test]
-    fn a_forwarded_address_is_believed_only_from_a_trusted_proxy() {
-        assert_eq!(seen("192.0.2.1", &["203.0.113.9"], &[]), "192.0.2.1");
-        assert_eq!(seen("192.0.2.1", &["203.0.113.9"], &["192.0.2.1"]), "203.0.113.9");
+    fn a_repetition_costs_nothing() {
+        let limit = limit(2);
+        for _ in 0..50 {
+            let allowance = limit.admit_client(client(1)).expect("it is admitted");
+            assert_eq!(allowance, ORDER(client(1)));
+            limit.give_back(allowance);
+        }
+        assert!(may_order(&limit, client(1)) && may_order(&limit, client(1)));
+        // However often it repeated, at most its measure was given back.
+        assert!((0..3).filter(|_| may_order(&limit, client(1))).count() <= 2);
     }
 
     #[test]
-    fn what_a_client_put_before_its_own_address_is_not_believed() {
-        let trusted = ["192.0.2.1", "192.0.2.2"];
-        assert_eq!(seen("192.0.2.1", &["1.1.1.1, 203.0.113.9, 192.0.2.2"], &trusted), "203.0.113.9");
-        assert_eq!(seen("192.0.2.1", &["1.1.1.1", "203.0.113.9"], &trusted), "203.0.113.9");
-        assert_eq!(seen("192.0.2.1", &["nonsense"], &trusted), "192.0.2.1");
+    fn whose_measure_is_spent_gets_stored_answers_only_and_these_not_without_end() {
+        let limit = limit(2);
+        assert!(may_order(&limit, client(1)) && may_order(&limit, client(1)));
+        for _ in 0..20 {
+            let allowance = limit.admit_client(client(1)).expect("it may look");
+            assert!(matches!(allowance, Allowance::Repetition { retry_after: 1..=31 }), "{allowance:?}");
+            // Nothing was taken, so nothing comes back.
+            limit.give_back(allowance);
+        }
+        let refused = limit.admit_client(client(1)).expect_err("it is refused");
+        assert_eq!(refused.code(), Code::TooManyRequests);
+        assert!(refused.retry_seconds().is_some_and(|seconds| (1..=31).contains(&seconds)));
+        assert!(may_order(&limit, client(2)), "others have measures of their own");
     }
 
     #[test]
-    fn a_64_of_version_6_is_one_client_and_a_mapped_address_is_version_4() {
-        assert_eq!(seen("2001:db8:1:2:3:4:5:6", &[], &[]), "2001:db8:1:2::");
-        assert_eq!(seen("::ffff:192.0.2.1", &[], &[]), "192.0.2.1");
+    fn what_was_given_back_is_forgotten_with_the_rest() {
+        let limit = limit(1);
+        let allowance = limit.admit_client(client(1)).expect("it is admitted");
+        limit.give_back(allowance);
+        limit.forget();
+        assert!(limit.given_back().is_empty());
     }
 }

@@ -7,13 +7,14 @@ use std::{
     time::Duration,
 };
 
-use actix_web::{App as ActixApp, HttpServer, dev::Server, middleware, web::Data};
+use actix_web::{App as ActixApp, dev::Server, middleware, web::Data};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     App,
     admission::Gate,
     catalogue::CatalogueCache,
+    client::Clients,
     health::BrokerHealth,
     housekeeping,
     intake::{self, Intake},
@@ -29,6 +30,7 @@ use crate::{
     broker::{BrokerCheck, Publisher, Relay},
     config::WebConfig,
     group_commit::GroupCommit,
+    http::{self, Bounds},
     store::Database,
     token::OrderLinks,
 };
@@ -39,13 +41,12 @@ const LAME_DUCK: Duration = Duration::from_millis(500);
 /// How long what is in flight may take once no more is accepted.
 const FINISH: Duration = Duration::from_secs(10);
 
-/// How long an idle connection is kept: longer than proxies keep theirs (60 s, mostly), so that they close first.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// Connections besides those of watchers: each takes some 10 kB, and a proxy in front of the shop needs a few dozen.
+const CONNECTIONS: usize = 4_096;
 
-/// How long a new connection may take for its first request. When this has passed it is answered 408, which a client
-/// that opened the connection in advance takes for the answer to the request it is just sending: so it is longer than
-/// clients keep unused connections (90 s in hyper, Go and most browsers).
-const FIRST_REQUEST: Duration = Duration::from_secs(120);
+/// What clients may make the process hold. 4,096 orders that wait are some 6 MiB, a page of a thousand products is half a
+/// megabyte; buffers grow by doubling, so it may be twice as much in memory.
+const MEMORY: usize = 32 * 1024 * 1024;
 
 /// Why the front end could not run.
 #[derive(Debug, thiserror::Error)]
@@ -94,9 +95,11 @@ pub async fn serve(
     // What is only for this server ends with it, however it ends.
     let background = stop.child_token();
     let _ends_with_us = background.clone().drop_guard();
+    let watchers = open_files::bounded(config.live_watchers);
+    let config = WebConfig { live_watchers: watchers, ..config };
     let app = Data::new(start(&config, database, relay, publisher, check, &stop, &background));
     let intake = app.intake.clone();
-    let server = listen(listener, app).map_err(ServeError::Failed)?;
+    let server = listen(listener, watchers.saturating_add(CONNECTIONS), app).map_err(ServeError::Failed)?;
     let handle = server.handle();
     let stopping = tokio::spawn(async move {
         stop.cancelled().await;
@@ -110,24 +113,18 @@ pub async fn serve(
 }
 
 /// Logs the address. The server runs when it is awaited.
-fn listen(listener: TcpListener, app: Data<App>) -> io::Result<Server> {
-    let server = HttpServer::new(move || {
+fn listen(listener: TcpListener, connections: usize, app: Data<App>) -> io::Result<Server> {
+    let bounds = Bounds { threads: workers(), connections, memory: MEMORY, finish: FINISH };
+    let address = listener.local_addr()?;
+    let server = http::server(listener, bounds, move || {
         ActixApp::new()
             .app_data(app.clone())
             .app_data(pages::FOR_PEOPLE)
             .wrap(middleware::from_fn(request_id::around))
             .configure(routes)
-    })
-    .workers(workers())
-    .keep_alive(KEEP_ALIVE)
-    .client_request_timeout(FIRST_REQUEST)
-    .shutdown_timeout(FINISH.as_secs())
-    .disable_signals()
-    .listen(listener)?;
-    for address in server.addrs() {
-        tracing::info!(%address, "listening");
-    }
-    Ok(server.run())
+    })?;
+    tracing::info!(%address, "listening");
+    Ok(server)
 }
 
 /// Starts everything that a request needs, on the current runtime.
@@ -150,11 +147,13 @@ fn start(
         links,
         catalogue: CatalogueCache::start(database.clone(), config.charged_by, background.clone()),
         gate: Gate::start(database.clone(), config.admission, background.clone()),
-        rate_limit: config.rate_limit.map(|limit| RateLimit::start(limit, &config.trusted_proxies, background.clone())),
+        rate_limit: config
+            .rate_limit
+            .map(|limit| RateLimit::start(limit, Clients::new(&config.trusted_proxies), background.clone())),
         orders: GroupCommit::start(intake::LIMITS, move |batch| committing.clone().commit(batch)),
         outlook: Outlook::start(database.clone(), check.clone(), background.clone()),
         broker: BrokerHealth::start(publisher, check, background.clone()),
-        live: Live::start(database.clone(), open_files::bounded(config.live_watchers), background.clone()),
+        live: Live::start(database.clone(), config.live_watchers, background.clone()),
         intake,
         relay,
         database,

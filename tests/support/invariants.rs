@@ -27,7 +27,10 @@ pub const INVARIANTS: &[(&str, &str)] = &[
         "an order's status is behind its log",
         "SELECT count(*) FROM orders.orders AS o WHERE version <> (SELECT max(version) FROM messaging.event_log AS l WHERE l.order_id = o.id)",
     ),
-    ("a mail was planned and not sent", "SELECT count(*) FROM email.mails WHERE sent_at IS NULL"),
+    (
+        "a mail was planned and not sent",
+        "SELECT count(*) FROM email.mails WHERE sent_at IS NULL AND held_back_at IS NULL",
+    ),
 ];
 
 /// The same of the money, as the simulated payment provider's ledger has it; [`Stripe::check`](crate::Stripe::check) has

@@ -128,7 +128,7 @@ async fn orders_are_refused_while_too_many_events_wait_for_the_broker_or_for_too
 async fn a_client_that_is_too_fast_waits_and_only_a_trusted_proxy_speaks_for_others() {
     let mut shop = Shop::open().await;
     let direct = shop.start_web_with(&[("RATE_LIMIT", "2")]).await;
-    let proxied = shop.start_web_with(&[("RATE_LIMIT", "2"), ("TRUSTED_PROXIES", "192.0.2.7, 127.0.0.1")]).await;
+    let proxied = shop.start_web_with(&[("RATE_LIMIT", "2"), ("TRUSTED_PROXIES", "192.0.2.7, 127.0.0.0/8")]).await;
     let open = shop.start_web().await;
     shop.start_worker(&[]).await;
     let order = body("MUG-BLUE", 1, VISA).to_string();
@@ -143,11 +143,15 @@ async fn a_client_that_is_too_fast_waits_and_only_a_trusted_proxy_speaks_for_oth
         taken(&place(&direct, forwarded).await);
     }
     refused(&place(&direct, "203.0.113.3").await, 429, "too-many-requests");
+    // One warning for all of them that the header is ignored.
+    shop.webs()[0].until_logged("X-Forwarded-For is ignored").await;
+    let said = shop.webs()[0].log().iter().filter(|line| line.contains("X-Forwarded-For is ignored")).count();
+    assert_eq!(said, 1);
     assert_eq!(direct.get("/products", &[]).await.status, StatusCode::OK, "only orders are counted");
 
     // From the proxy: each client has its own measure, and what a client wrote before itself does not count.
     for _ in 0..2 {
-        taken(&place(&proxied, "203.0.113.1").await);
+        taken(&place(&proxied, "203.0.113.1:4711").await);
         taken(&place(&proxied, "203.0.113.2, 192.0.2.7").await);
     }
     for spent in ["203.0.113.1", "198.51.100.9, 203.0.113.1", "203.0.113.2", "198.51.100.9, 203.0.113.2, 192.0.2.7"] {
@@ -159,5 +163,93 @@ async fn a_client_that_is_too_fast_waits_and_only_a_trusted_proxy_speaks_for_oth
         taken(&place(&open, "203.0.113.1").await);
     }
     assert_eq!(shop.number("SELECT count(*) FROM orders.orders").await, 2 + 4 + 1 + 10);
+    shop.close().await;
+}
+
+/// Right is: thirty, for an office behind one address, and 429 with the time to wait beyond that; before, there was no limit
+/// by default, and forty orders in a second made eighty mails to one address.
+#[tokio::test(flavor = "multi_thread")]
+async fn by_default_one_client_places_thirty_orders_at_once_and_one_address_is_sent_five_mails_about_them() {
+    let mut shop = Shop::open().await;
+    // As where nobody has set them: an empty value is none.
+    let web = shop.start_web_with(&[("RATE_LIMIT", "")]).await;
+    shop.start_worker_with(&[], &[("MAIL_LIMIT", "")]).await;
+    let order = body("MUG-BLUE", 1, VISA);
+    let answers = futures::future::join_all((0..40).map(async |_| web.place(&key(), &order).await)).await;
+    let accepted: Vec<_> = answers.iter().filter(|answer| answer.status == StatusCode::ACCEPTED).collect();
+    // One more is taken every two seconds, and this may have taken that long.
+    assert!((30..=35).contains(&accepted.len()), "{}", accepted.len());
+    for answer in answers.iter().filter(|answer| answer.status != StatusCode::ACCEPTED) {
+        refused(answer, 429, "too-many-requests");
+    }
+
+    // Every order ships and its customer gets that mail; only mails about received orders are held back.
+    shop.until_settled().await;
+    shop.until_quiet().await;
+    let mails = async |kind: &str, state: &str| {
+        let query = format!("SELECT count(*) FROM email.mails WHERE kind = '{kind}' AND {state} IS NOT NULL");
+        usize::try_from(shop.number(&query).await).expect("a number")
+    };
+    let (received, held_back) = (mails("received", "sent_at").await, mails("received", "held_back_at").await);
+    assert_eq!(received + held_back, accepted.len());
+    // Five, and a few more where a worker has two batches of them under way at once.
+    assert!((5..=15).contains(&received), "{received}");
+    assert_eq!((mails("shipped", "sent_at").await, mails("shipped", "held_back_at").await), (accepted.len(), 0));
+    let sent = std::fs::read_dir(shop.mail_directory()).expect("mails").count();
+    assert_eq!(sent, received + accepted.len());
+
+    // Neither the audit nor `orderflow why` takes them for lost, however old they are.
+    shop.execute("UPDATE email.mails SET created_at = created_at - interval '2 hours'").await;
+    let audit = orderflow_tests::run("orderflow", &["audit"], &shop.operator_settings()).await;
+    assert_eq!(audit.code, Some(0), "{audit:?}");
+    let mut told = false;
+    for answer in &accepted {
+        let id = answer.accepted().id.to_string();
+        let why = orderflow_tests::run("orderflow", &["why", &id], &shop.operator_settings()).await;
+        told |= why.out.contains("received held back") && why.out.contains("MAIL_LIMIT");
+        assert!(!why.out.contains("never sent"), "{}", why.out);
+        if told {
+            break;
+        }
+    }
+    assert!(told, "`orderflow why` names a mail that was held back");
+    shop.close().await;
+}
+
+/// Right is: 202 with the stored answer, since nothing is placed anew. A client repeats a request when it has lost the
+/// connection, and a 429 would make it order again later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_order_is_answered_however_many_were_placed_and_takes_nothing_from_the_measure() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web_with(&[("RATE_LIMIT", "2")]).await;
+    shop.start_worker(&[]).await;
+    let (order, first) = (body("MUG-BLUE", 1, VISA), key());
+    let placed = web.place(&first, &order).await;
+    taken(&placed);
+    let again = async || {
+        let again = web.place(&first, &order).await;
+        taken(&again);
+        assert_eq!(again.headers["idempotent-replayed"], "true");
+        assert_eq!(again.body["order_id"], placed.body["order_id"]);
+    };
+    for _ in 0..5 {
+        again().await;
+    }
+    taken(&web.place(&key(), &order).await);
+    // The measure is spent: the answer is looked up, whatever else is refused.
+    let other = key();
+    for _ in 0..3 {
+        refused(&web.place(&other, &order).await, 429, "too-many-requests");
+        again().await;
+    }
+    // The same key for another order is a mistake as ever.
+    assert_eq!(web.place(&first, &body("MUG-BLUE", 2, VISA)).await.body["type"], "/problems/idempotency-key-reused");
+    // Lookups end too: twenty a minute, of which ten and more are used.
+    let mut refusals = 0;
+    for _ in 0..20 {
+        refusals += u32::from(web.place(&first, &order).await.status == StatusCode::TOO_MANY_REQUESTS);
+    }
+    assert!(refusals > 0);
+    shop.until_settled().await;
     shop.close().await;
 }

@@ -14,6 +14,16 @@ fn root() -> PathBuf {
 
 /// The Rust files below a folder, by their path from the root, with their code: comments and unit tests left out.
 fn sources(folder: &str) -> Vec<(String, String)> {
+    let code = |text: String| {
+        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+        let code: Vec<_> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        code.join("\n")
+    };
+    files(folder).into_iter().map(|(name, text)| (name, code(text))).collect()
+}
+
+/// The same with everything that is in them.
+fn files(folder: &str) -> Vec<(String, String)> {
     fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).expect("the folder is there").flatten() {
             let path = entry.path();
@@ -28,10 +38,7 @@ fn sources(folder: &str) -> Vec<(String, String)> {
     walk(&root().join(folder), &mut found);
     let read = |path: PathBuf| {
         let text = fs::read_to_string(&path).expect("it can be read");
-        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
-        let code: Vec<_> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
-        let name = path.strip_prefix(root()).expect("it is below the root").display().to_string();
-        (name, code.join("\n"))
+        (path.strip_prefix(root()).expect("it is below the root").display().to_string(), text)
     };
     let all: Vec<_> = found.into_iter().map(read).collect();
     assert!(!all.is_empty(), "nothing was looked at in {folder}");
@@ -159,7 +166,9 @@ fn owners(schema: &str) -> Vec<String> {
             "src/store/purged.rs",
             "src/store/audits.rs",
         ],
-        "operations" => &["src/store/actions.rs", "src/store/replays.rs", "src/store/discarded.rs"],
+        "operations" => {
+            &["src/store/actions.rs", "src/store/replays.rs", "src/store/discarded.rs", "src/store/sessions.rs"]
+        }
         "inventory" => &["workers/src/services/inventory/", "src/store/stock.rs"],
         "simulator" => &["workers/src/providers/simulated_payment.rs", "workers/src/providers/simulated_refund.rs"],
         service => return vec![format!("workers/src/services/{service}/")],
@@ -240,4 +249,22 @@ fn everything_that_people_rely_on_is_documented() {
     }
     assert!(config::ALL.iter().all(|setting| !setting.meaning.is_empty()));
     assert!(readme.contains("make demo") && readme.contains("make test"));
+}
+
+#[test]
+fn every_bound_of_the_security_page_has_a_test() {
+    let page = fs::read_to_string(root().join("docs/SECURITY.md")).expect("it can be read");
+    let code = [files("src"), files("workers/src"), files("tests")].concat();
+    let exists = |name: &str| code.iter().any(|(_, code)| code.contains(&format!("fn {name}(")));
+    let is_test = |text: &&str| {
+        let is_name = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+        is_name && text.matches('_').count() > 2 && !text.starts_with("orderflow_")
+    };
+    let (table, rest) = page.split_once("## Why these numbers").expect("two parts");
+    for row in table.lines().filter(|line| line.starts_with("| ")).skip(2) {
+        let named: Vec<_> = row.rsplit('|').nth(1).expect("a last column").split('`').filter(is_test).collect();
+        assert!(!named.is_empty(), "no test holds this: {row}");
+        named.iter().for_each(|name| assert!(exists(name), "there is no test {name}"));
+    }
+    rest.split('`').filter(is_test).for_each(|name| assert!(exists(name), "there is no test {name}"));
 }

@@ -2,14 +2,23 @@
 
 use std::{io, net::TcpListener, sync::atomic::Ordering, time::Duration};
 
-use actix_web::{App, HttpResponse, HttpServer, dev::Server, web};
-use orderflow::{broker::BrokerCheck, metrics, store::Condition};
+use actix_web::{App, HttpResponse, dev::Server, web};
+use orderflow::{
+    broker::BrokerCheck,
+    http::{self, Bounds},
+    metrics,
+    store::Condition,
+};
 use serde_json::json;
 
 use crate::{providers::Providers, shell::Process};
 
 /// How long the database may take to say that it is there. Whoever asks for our health waits for some seconds too.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// One thread answers health checks and Prometheus.
+const BOUNDS: Bounds =
+    Bounds { threads: 1, connections: 128, memory: 8 * 1024 * 1024, finish: Duration::from_secs(30) };
 
 /// What the answers are made from.
 #[derive(Clone)]
@@ -39,8 +48,7 @@ pub fn server(listener: TcpListener, health: Health) -> io::Result<Server> {
             .route("/healthz", web::get().to(healthz))
             .route("/readyz", web::get().to(readyz))
     };
-    // Signals are the process's business, and one thread answers a health check.
-    Ok(HttpServer::new(app).workers(1).disable_signals().listen(listener)?.run())
+    http::server(listener, BOUNDS, app)
 }
 
 async fn healthz() -> HttpResponse {

@@ -128,8 +128,12 @@ async fn assemble(settings: &Settings) -> Result<(Process, Services, BrokerCheck
     let publishing = CancellationToken::new();
     let publisher = Publisher::start(connector.clone(), publishing.clone());
     let relay = Relay::start(database.clone(), publisher.clone(), stop.clone());
-    let services =
-        Services { providers, links: OrderLinks::new(&settings.links), announcer: Announcer::start(database.clone()) };
+    let services = Services {
+        providers,
+        links: OrderLinks::new(&settings.links),
+        mail_limit: settings.mail.limit,
+        announcer: Announcer::start(database.clone()),
+    };
     let check = BrokerCheck::new(&connector)?;
     let failures = FailureLog::start(database.clone());
     let process = Process {

@@ -1,6 +1,6 @@
 //! Which handler takes which subscription. The match is exhaustive: a subscription without a handler does not compile.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, num::NonZeroU32, sync::Arc};
 
 use actix_rt::ArbiterHandle;
 use futures::{FutureExt as _, future::BoxFuture};
@@ -35,6 +35,8 @@ pub struct Services {
     pub providers: Providers,
     /// Links into the shop, for mails.
     pub links: OrderLinks,
+    /// Mails about received orders that one address is sent within an hour.
+    pub mail_limit: Option<NonZeroU32>,
     /// Says which orders have moved.
     pub announcer: Announcer,
 }
@@ -103,7 +105,7 @@ fn complete<E: Reversed>(services: &Services) -> CompleteCancel<E> {
 }
 
 fn mail<L: Letter>(services: &Services) -> SendMail<L> {
-    SendMail::new(services.providers.mailer.clone(), services.links.clone())
+    SendMail::new(services.providers.mailer.clone(), services.links.clone(), services.mail_limit)
 }
 
 fn reverse<E: EndsUnshipped>(services: &Services) -> ReversePayment<E> {

@@ -249,7 +249,8 @@ pub fn attempt(delivery: &Delivery) -> u32 {
     if delivery.exchange.as_str() != names::RETURN {
         return 1;
     }
-    number(delivery, ATTEMPT).unwrap_or(1)
+    // The first one is 1, whatever somebody wrote: with 0 there would be no next one.
+    number(delivery, ATTEMPT).unwrap_or(1).max(1)
 }
 
 /// Whether it begins anew: a dead letter that was replayed, or something that the reconciler missed. The first delivery of an
@@ -306,6 +307,11 @@ mod tests {
     fn only_what_comes_back_from_a_retry_tier_is_a_further_attempt() {
         let header = [(ATTEMPT, AMQPValue::LongUInt(3))];
         assert_eq!(attempt(&delivery(names::RETURN, &header)), 3);
+        assert_eq!(
+            attempt(&delivery(names::RETURN, &[(ATTEMPT, AMQPValue::LongUInt(0))])),
+            1,
+            "there is always a next one"
+        );
         assert_eq!(attempt(&delivery("", &header)), 1, "moved back by hand");
         assert_eq!(attempt(&delivery(names::EVENTS, &[])), 1);
         assert!(!is_sent_again(&delivery(names::RETURN, &header)));

@@ -206,5 +206,5 @@ pub fn movement(kind: &str, quantity: i64) -> Movement {
 /// A mail.
 pub fn mail(kind: &str, sent_at: Option<DateTime<Utc>>) -> Mail {
     let message_id = format!("{kind}@example.org");
-    Mail { kind: kind.to_owned(), message_id, created_at: ago(77), sent_at }
+    Mail { kind: kind.to_owned(), message_id, created_at: ago(77), sent_at, held_back_at: None }
 }

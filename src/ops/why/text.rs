@@ -173,9 +173,13 @@ fn services(out: &mut impl Write, report: &Report) -> io::Result<()> {
         rows.push(["shipment".to_owned(), one.status.clone(), at(&one.created_at), what]);
     }
     for one in report.mails.iter().flatten() {
-        let sent = one.sent_at.map_or("planned, not sent".to_owned(), |_| "sent".to_owned());
-        let when = at(&one.sent_at.unwrap_or(one.created_at));
-        rows.push(["mail".to_owned(), format!("{} {sent}", one.kind), when, String::new()]);
+        let (state, why) = match (one.sent_at, one.held_back_at) {
+            (Some(_), _) => ("sent", ""),
+            (None, Some(_)) => ("held back", "its address had as many within the hour as MAIL_LIMIT allows"),
+            (None, None) => ("planned, not sent", ""),
+        };
+        let when = at(&one.sent_at.or(one.held_back_at).unwrap_or(one.created_at));
+        rows.push(["mail".to_owned(), format!("{} {state}", one.kind), when, why.to_owned()]);
     }
     if rows.is_empty() {
         return Ok(());

@@ -9,7 +9,11 @@ use super::{
     facts::{Facts, Order},
     pending::Pending,
 };
-use crate::{domain::OrderStatus, ops::words::money, store::story::Event};
+use crate::{
+    domain::OrderStatus,
+    ops::words::money,
+    store::story::{Event, Mail},
+};
 
 /// Events of which an order has one at most.
 pub(in crate::ops) const ONCE: [&str; 12] = [
@@ -186,7 +190,8 @@ fn unsent(facts: &Facts, pending: &[Pending<'_>], found: &mut Vec<String>) {
     if pending.iter().any(|one| one.subscription.service() == "email") {
         return;
     }
-    for mail in facts.mails.iter().flatten().filter(|mail| mail.sent_at.is_none()) {
+    let is_open = |mail: &&Mail| mail.sent_at.is_none() && mail.held_back_at.is_none();
+    for mail in facts.mails.iter().flatten().filter(is_open) {
         found.push(format!("the mail {:?} was planned and never sent, though its event is applied", mail.kind));
     }
 }

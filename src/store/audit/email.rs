@@ -1,4 +1,4 @@
-//! Mails: each that was planned is sent.
+//! Mails: each that was planned is sent, but for those that are held back (`MAIL_LIMIT`).
 
 use super::check::{Check, ORPHAN, Rule, Subject};
 
@@ -15,7 +15,7 @@ pub const UNSENT: Check = Check {
 
 pub const SUBJECT: Subject = Subject {
     from: "said FULL JOIN (
-               SELECT order_id, bool_or(sent_at IS NULL AND created_at < $3) AS unsent FROM email.v_mails
+               SELECT order_id, bool_or(sent_at IS NULL AND held_back_at IS NULL AND created_at < $3) AS unsent FROM email.v_mails
                WHERE order_id > $1 AND order_id <= $2 GROUP BY order_id
            ) AS mail USING (order_id)
            FULL JOIN placed USING (order_id)",

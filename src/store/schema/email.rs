@@ -8,6 +8,7 @@ pub mod email {
             message_id -> Text,
             created_at -> Timestamptz,
             sent_at -> Nullable<Timestamptz>,
+            held_back_at -> Nullable<Timestamptz>,
         }
     }
 }

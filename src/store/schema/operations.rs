@@ -25,6 +25,13 @@ pub mod operations {
     }
 
     diesel::table! {
+        operations.ended_sessions (session_id) {
+            session_id -> Uuid,
+            expires_at -> Timestamptz,
+        }
+    }
+
+    diesel::table! {
         operations.replays (replay_id) {
             replay_id -> Uuid,
             queue -> Text,
@@ -43,5 +50,5 @@ pub mod operations {
         }
     }
 
-    diesel::allow_tables_to_appear_in_same_query!(actions, discarded, replays,);
+    diesel::allow_tables_to_appear_in_same_query!(actions, discarded, ended_sessions, replays,);
 }

@@ -172,6 +172,10 @@ pub struct Mail {
     #[diesel(sql_type = Nullable<Timestamptz>)]
     #[serde(with = "timestamp::optional")]
     pub sent_at: Option<DateTime<Utc>>,
+    /// Since when it is not to be sent, because its address had many of them (`MAIL_LIMIT`).
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    #[serde(with = "timestamp::optional", skip_serializing_if = "Option::is_none")]
+    pub held_back_at: Option<DateTime<Utc>>,
 }
 
 /// The mails to the customer, oldest first.
@@ -180,7 +184,8 @@ pub struct Mail {
 /// Those of the database.
 pub async fn mails(connection: &mut Connection, order: Uuid) -> Result<Vec<Mail>, StoreError> {
     Ok(diesel::sql_query(
-        "SELECT kind, message_id, created_at, sent_at FROM email.v_mails WHERE order_id = $1 ORDER BY created_at, kind",
+        "SELECT kind, message_id, created_at, sent_at, held_back_at FROM email.v_mails
+         WHERE order_id = $1 ORDER BY created_at, kind",
     )
     .bind::<SqlUuid, _>(order)
     .load(connection)

@@ -3,6 +3,7 @@
 //! A watcher is told what the database says, whichever process it is connected to: first all that it does not know, then
 //! each step as it is committed. Where it was, it says itself (`after`), so nothing is kept of it when it is gone.
 
+mod frames;
 mod hub;
 mod look;
 mod message;
@@ -73,6 +74,7 @@ impl Live {
 pub async fn handle(request: HttpRequest, app: Data<App>, payload: Payload) -> Result<HttpResponse, Problem> {
     let id = auth::order(&request, &app.links)?;
     let after = timeline::after(request.query_string())?;
+    let payload = frames::bounded(&request, payload).await.map_err(|_| Problem::upgrade_required())?;
     let (response, socket, incoming) = actix_ws::handle(&request, payload).map_err(|_| Problem::upgrade_required())?;
     if app.stop.is_cancelled() {
         let problem = Problem::new(Code::NotReady, "Stopping: connect again, another process takes over.");

@@ -1,8 +1,9 @@
 //! One watcher's socket, from the handshake to its end.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
-use actix_ws::{CloseCode, CloseReason, Closed, Message as Frame, MessageStream, Session as Socket};
+use actix_web::error::PayloadError;
+use actix_ws::{CloseCode, CloseReason, Closed, Message as Frame, MessageStream, ProtocolError, Session as Socket};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -20,8 +21,12 @@ const SEND_WITHIN: Duration = Duration::from_secs(5);
 /// How long saying why a socket is closed may take: a process that stops has ten seconds for all.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
-/// A watcher has nothing to say but pongs: a frame that is larger than any control frame is refused unread.
+/// A watcher has nothing to say but pongs: a frame that is larger than any control frame is refused unread, by
+/// [`super::frames`].
 const LARGEST_FRAME: usize = 125;
+
+/// Frames that a watcher may send from one of our pings to the next: a pong, and whatever pings of its own it likes.
+const FRAMES: u32 = 100;
 
 /// Why a socket ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,7 +124,8 @@ impl Session {
 
     async fn tell_until(&mut self, stop: CancellationToken) -> End {
         let mut pings = pings();
-        let mut heard = true;
+        // So many frames since the last ping; at the first ping nothing was to be heard yet.
+        let mut heard = 1;
         if let Err(end) = self.tell().await {
             return end;
         }
@@ -130,11 +136,11 @@ impl Session {
                 () = stop.cancelled() => Err(End::Restart),
                 () = self.watcher.changed() => self.tell_news().await,
                 _ = pings.tick() => {
-                    if heard { heard = false; self.ping().await } else { Err(End::Silent) }
+                    if heard > 0 { heard = 0; self.ping().await } else { Err(End::Silent) }
                 }
                 frame = self.incoming.recv() => {
-                    heard = true;
-                    self.hear(frame.and_then(Result::ok)).await
+                    heard += 1;
+                    if heard > FRAMES { Err(End::Unasked) } else { self.hear(frame).await }
                 }
             };
             if let Err(end) = next {
@@ -184,15 +190,22 @@ impl Session {
         sent(timeout(SEND_WITHIN, self.socket.ping(b"")).await)
     }
 
-    async fn hear(&mut self, frame: Option<Frame>) -> Result<(), End> {
+    async fn hear(&mut self, frame: Option<Result<Frame, ProtocolError>>) -> Result<(), End> {
         match frame {
-            Some(Frame::Ping(payload)) => sent(timeout(SEND_WITHIN, self.socket.pong(&payload)).await),
-            Some(Frame::Pong(_) | Frame::Nop) => Ok(()),
-            Some(Frame::Text(_) | Frame::Binary(_) | Frame::Continuation(_)) => Err(End::Unasked),
-            // Its word that it leaves, what is no frame, or the end of the connection.
-            Some(Frame::Close(_)) | None => Err(End::Left),
+            Some(Ok(Frame::Ping(payload))) => sent(timeout(SEND_WITHIN, self.socket.pong(&payload)).await),
+            Some(Ok(Frame::Pong(_) | Frame::Nop)) => Ok(()),
+            Some(Ok(Frame::Text(_) | Frame::Binary(_) | Frame::Continuation(_))) => Err(End::Unasked),
+            // Its word that it leaves, or the end of the connection.
+            Some(Ok(Frame::Close(_))) | None => Err(End::Left),
+            Some(Err(ProtocolError::Io(error))) if !is_too_large(&error) => Err(End::Left),
+            // A frame that is too large, or none at all.
+            Some(Err(_)) => Err(End::Unasked),
         }
     }
+}
+
+fn is_too_large(error: &io::Error) -> bool {
+    matches!(error.get_ref().and_then(|inner| inner.downcast_ref()), Some(PayloadError::Overflow))
 }
 
 fn pings() -> Interval {

@@ -1,5 +1,7 @@
 //! Who may: whoever has a token of `OPERATOR_TOKENS`.
 
+use std::time::Instant;
+
 use actix_web::{HttpRequest, http::header::AUTHORIZATION};
 use hmac::digest::CtOutput;
 use sha2::{Digest as _, Sha256};
@@ -7,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 use super::Console;
 use crate::{
     config::{OperatorToken, Role},
+    metrics,
     ops::Actor,
     web::{
         problem::{Code, Problem},
@@ -48,13 +51,14 @@ impl Operator {
 /// The operator whose token the request carries, if they may do that much.
 ///
 /// # Errors
-/// 403 where there are no operators at all, 401 without a token of one, 403 where the role is not enough.
+/// 403 where there are no operators at all, 401 without a token of one, 429 after too many wrong ones, 403 where the role is
+/// not enough.
 pub fn operator(request: &HttpRequest, console: &Console, role: Role) -> Result<Operator, Problem> {
     are_on(console)?;
     let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token =
         header.and_then(|text| text.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    let known = token.and_then(|(_, token)| known(request, console, token.trim()));
+    let known = token.map(|(_, token)| known(request, console, token.trim())).transpose()?.flatten();
     let known = known.ok_or_else(|| Problem::new(Code::Unauthorized, "Send Authorization: Bearer TOKEN."))?;
     Operator { name: known.name.clone(), role: known.role }.needs(role)
 }
@@ -68,9 +72,23 @@ pub fn are_on(console: &Console) -> Result<(), Problem> {
 }
 
 /// Whose token this is. All are compared, each in the same time whatever is wrong, so that nobody learns by the clock how
-/// much of a hash they have guessed. Who guesses is logged, without what they guessed: it may be all but right.
-#[must_use]
-pub fn known<'c>(request: &HttpRequest, console: &'c Console, token: &str) -> Option<&'c OperatorToken> {
+/// much of a hash they have guessed. Who guesses is logged, without what they guessed: it may be all but right; and waits,
+/// see [`Guard`](super::guesses::Guard).
+///
+/// # Errors
+/// 429 after too many wrong ones, with the time after which the next one is compared.
+pub fn known<'c>(
+    request: &HttpRequest,
+    console: &'c Console,
+    token: &str,
+) -> Result<Option<&'c OperatorToken>, Problem> {
+    let (client, now) = (console.clients.of(request), Instant::now());
+    console.guard.may_try(client, now).map_err(|wait| {
+        metrics::get().operators.refused(false);
+        let seconds = wait.as_secs().saturating_add(1);
+        let detail = format!("Too many wrong tokens came before. Try again in {seconds} s.");
+        Problem::new(Code::TooManyAttempts, detail).retry_after(seconds)
+    })?;
     let hash = CtOutput::<Sha256>::new(Sha256::digest(token.as_bytes()));
     let mut found = None;
     for one in console.tokens.iter() {
@@ -78,9 +96,12 @@ pub fn known<'c>(request: &HttpRequest, console: &'c Console, token: &str) -> Op
             found = Some(one);
         }
     }
-    if found.is_none() {
-        let peer = request.peer_addr().map(|address| address.ip().to_string());
-        tracing::warn!(client.address = peer, "a token was refused that is no operator's");
+    if found.is_some() {
+        console.guard.right(client, now);
+    } else {
+        console.guard.wrong(client, now);
+        metrics::get().operators.refused(true);
+        tracing::warn!(client.address = %client, "a token was refused that is no operator's");
     }
-    found
+    Ok(found)
 }

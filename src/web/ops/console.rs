@@ -9,12 +9,15 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{flow::Flow, links::Links};
+use super::{flow::Flow, guesses::Guard, links::Links, session::Ended};
 use crate::{
     broker::{BrokerError, Connector},
     config::{AdminConfig, DatabaseConfig, OperatorToken, OperatorsConfig},
     store::Database,
-    web::problem::{Code, Problem},
+    web::{
+        client::Clients,
+        problem::{Code, Problem},
+    },
 };
 
 /// Connections to the database: of its own, so that customers who take all theirs do not keep operators out.
@@ -30,6 +33,12 @@ pub struct Console {
     pub database: Database,
     /// Who may.
     pub tokens: Arc<[OperatorToken]>,
+    /// Tells clients apart.
+    pub clients: Clients,
+    /// Who may try a token.
+    pub guard: Guard,
+    /// Sessions that were ended here.
+    pub ended: Ended,
     /// Cancelled when the process stops.
     pub stop: CancellationToken,
     /// Sign sessions: the first signs, all verify.
@@ -73,6 +82,7 @@ impl Console {
         config: &OperatorsConfig,
         secrets: &[SecretString],
         database: &DatabaseConfig,
+        clients: Clients,
         stop: CancellationToken,
     ) -> Result<Self, ConsoleError> {
         let program = format!("orderflow console {}", Connector::place());
@@ -83,6 +93,9 @@ impl Console {
         let console = Self {
             database: Database::new(database, &program, DATABASE_CONNECTIONS)?,
             tokens: config.tokens.clone().into(),
+            clients,
+            guard: Guard::default(),
+            ended: Ended::default(),
             stop,
             secrets: secrets.into(),
             flow: Flow::default(),

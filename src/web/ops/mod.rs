@@ -11,6 +11,7 @@ mod dead_letters;
 mod discards;
 mod failed;
 mod flow;
+mod guesses;
 mod links;
 mod list;
 mod openapi;
@@ -22,10 +23,10 @@ mod replay_run;
 mod replays;
 mod session;
 
-use std::{io, net::TcpListener};
+use std::{io, net::TcpListener, time::Duration};
 
 use actix_web::{
-    App, HttpServer,
+    App,
     dev::Server,
     guard, middleware,
     web::{self, Data, ServiceConfig},
@@ -37,7 +38,16 @@ use super::{
     problem::{Code, Problem},
     request_id,
 };
-use crate::{metrics, store::Database, telemetry};
+use crate::{
+    http::{self, Bounds},
+    metrics,
+    store::Database,
+    telemetry,
+};
+
+/// One thread answers a few people and Prometheus.
+const BOUNDS: Bounds =
+    Bounds { threads: 1, connections: 256, memory: 16 * 1024 * 1024, finish: Duration::from_secs(30) };
 
 /// Every path of the API that there is.
 const ROUTES: &[Endpoint] = &[
@@ -71,12 +81,10 @@ pub fn server(listener: TcpListener, database: Database, console: Console) -> io
             .route("/metrics", web::get().to(metrics::answer))
             .service(people)
     };
-    // Signals are the process's business, and one thread answers whoever asks.
-    let server = HttpServer::new(app).workers(1).disable_signals().listen(listener)?;
-    for address in server.addrs() {
-        tracing::info!(at = %address, "answering operators");
-    }
-    Ok(server.run())
+    let address = listener.local_addr()?;
+    let server = http::server(listener, BOUNDS, app)?;
+    tracing::info!(at = %address, "answering operators");
+    Ok(server)
 }
 
 /// Runs the server. Orders do not depend on it: where it ends by itself, which it has no reason to, that is logged, and

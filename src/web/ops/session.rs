@@ -1,17 +1,30 @@
-//! The cookie that keeps an operator logged in: `name.expiry.HMAC-SHA256`. Nothing of it is stored.
+//! The cookie that keeps an operator logged in: `name.session.expiry.HMAC-SHA256`. Nothing is stored of it but that it was
+//! ended, by logging out: then it opens nothing any more, at no front end.
 //!
 //! The signature covers the hash of the operator's token, so whoever's token is taken out of `OPERATOR_TOKENS`, or changed,
 //! is logged out with that.
 
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
 use actix_web::{HttpRequest, http::header};
 use chrono::{DateTime, Duration, Utc};
 use hmac::Mac as _;
+use serde_json::json;
+use uuid::Uuid;
 
 use super::{Console, auth::Operator};
 use crate::{
     config::OperatorToken,
-    token,
-    web::problem::{Code, Problem},
+    ops::What,
+    store::{ANSWER_WITHIN, Connection, actions::Outcome, sessions},
+    telemetry, token,
+    web::{
+        auth::canonical,
+        problem::{Code, Problem},
+    },
 };
 
 /// How long one is logged in: a working day with its night.
@@ -22,34 +35,113 @@ const NAME: &str = "orderflow-console";
 /// What the signature says it is for: an order's token signs an id, and can never be this.
 const PURPOSE: &str = "orderflow console session";
 
-/// Whoever the request's cookie says, if it is one of ours, has not expired, and they are still an operator.
+/// How long the database may take to answer whether a session was ended. Without an answer the session counts as valid: the
+/// console has to open during an outage of the database, which it shows.
+const KNOWN_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Sessions that were ended at this process, each until it would have expired. They stay ended while the database is
+/// unavailable. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Ended(Arc<Mutex<HashMap<Uuid, DateTime<Utc>>>>);
+
+impl Ended {
+    fn add(&self, session: &Session) {
+        let mut ended = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.retain(|_, expires| *expires > Utc::now());
+        ended.insert(session.id, session.expires);
+    }
+
+    fn contains(&self, session: Uuid) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&session)
+    }
+}
+
+/// Somebody who is logged in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Session {
+    operator: Operator,
+    id: Uuid,
+    expires: DateTime<Utc>,
+}
+
+/// Returns the operator of the request's session. `None` without a session, and for one that is forged, expired, ended, or
+/// of somebody who is no operator any more.
+pub async fn operator(request: &HttpRequest, console: &Console) -> Option<Operator> {
+    let session = of(request, console)?;
+    if console.ended.contains(session.id) {
+        return None;
+    }
+    let asking = async |connection: &mut Connection| sessions::is_ended(connection, session.id).await;
+    match console.database.run(KNOWN_WITHIN, asking).await {
+        Ok(true) => None,
+        Ok(false) => Some(session.operator),
+        Err(error) => {
+            tracing::debug!(error = telemetry::chain(&error), "whether a session was ended is not known");
+            Some(session.operator)
+        }
+    }
+}
+
+/// Returns whose name the page of a problem shows, which opens nothing: that a session was ended elsewhere is not looked up
+/// for it.
 #[must_use]
-pub fn operator(request: &HttpRequest, console: &Console) -> Option<Operator> {
+pub fn shown(request: &HttpRequest, console: &Console) -> Option<Operator> {
+    of(request, console).filter(|session| !console.ended.contains(session.id)).map(|session| session.operator)
+}
+
+/// Ends the request's session, here at once and everywhere by the database.
+///
+/// # Errors
+/// 503 where the database cannot be told.
+pub async fn end(request: &HttpRequest, console: &Console) -> Result<(), Problem> {
+    let Some(session) = of(request, console) else { return Ok(()) };
+    console.ended.add(&session);
+    let (database, actor) = (console.database.clone(), session.operator.actor(request));
+    let ending = async move {
+        let ending = async |connection: &mut Connection| {
+            sessions::end(connection, session.id, session.expires).await?;
+            actor.note(connection, (What::LogOut, "/ops"), &json!({}), Outcome::Done).await
+        };
+        Ok(database.run(ANSWER_WITHIN, ending).await?)
+    };
+    console.finish(ending).await.map_err(|_| {
+        Problem::new(
+            Code::DatabaseUnavailable,
+            "This browser is logged out. At other front ends the session lasts until it expires, since the database \
+             cannot be told: to end it there, take the token out of OPERATOR_TOKENS.",
+        )
+    })
+}
+
+/// The request's session, whether or not it was ended.
+fn of(request: &HttpRequest, console: &Console) -> Option<Session> {
     let headers = request.headers().get_all(header::COOKIE).filter_map(|value| value.to_str().ok());
     let mut cookies = headers.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
     cookies.find_map(|(name, value)| (name == NAME).then(|| opened(console, value, Utc::now())).flatten())
 }
 
-fn opened(console: &Console, value: &str, now: DateTime<Utc>) -> Option<Operator> {
+fn opened(console: &Console, value: &str, now: DateTime<Utc>) -> Option<Session> {
     // The name may have dots.
-    let mut parts = value.rsplitn(3, '.');
-    let (signature, expiry, name) = (parts.next()?, parts.next()?, parts.next()?);
+    let mut parts = value.rsplitn(4, '.');
+    let (signature, expiry, id, name) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     let (signature, expiry) = (hex::decode(signature).ok()?, expiry.parse::<i64>().ok()?);
+    let id = canonical(id)?;
     let known = console.tokens.iter().find(|one| one.name == name)?;
-    let text = signed(known, expiry);
+    let text = signed(known, id, expiry);
     let is_ours = console.secrets.iter().any(|secret| token::mac(secret, &text).verify_slice(&signature).is_ok());
-    (is_ours && expiry > now.timestamp()).then(|| Operator { name: known.name.clone(), role: known.role })
+    let expires = DateTime::from_timestamp(expiry, 0).filter(|expires| is_ours && *expires > now)?;
+    Some(Session { operator: Operator { name: known.name.clone(), role: known.role }, id, expires })
 }
 
 /// What to set when somebody has logged in.
 #[must_use]
 pub fn open(request: &HttpRequest, console: &Console, known: &OperatorToken) -> String {
-    let expiry = (Utc::now() + LIFETIME).timestamp();
-    let text = signed(known, expiry);
+    let (id, expiry) = (Uuid::now_v7(), (Utc::now() + LIFETIME).timestamp());
+    let text = signed(known, id, expiry);
     // The configuration has at least one secret.
     let signature =
         console.secrets.first().map(|secret| hex::encode(token::mac(secret, &text).finalize().into_bytes()));
-    cookie(request, &format!("{}.{expiry}.{}", known.name, signature.unwrap_or_default()), LIFETIME.num_seconds())
+    cookie(request, &format!("{}.{id}.{expiry}.{}", known.name, signature.unwrap_or_default()), LIFETIME.num_seconds())
 }
 
 /// What to set when somebody has logged out.
@@ -65,8 +157,8 @@ fn cookie(request: &HttpRequest, value: &str, seconds: i64) -> String {
     format!("{NAME}={value}; Path=/ops; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}")
 }
 
-fn signed(known: &OperatorToken, expiry: i64) -> String {
-    format!("{PURPOSE}|{}|{expiry}|{}", known.name, hex::encode(known.hash))
+fn signed(known: &OperatorToken, id: Uuid, expiry: i64) -> String {
+    format!("{PURPOSE}|{}|{id}|{expiry}|{}", known.name, hex::encode(known.hash))
 }
 
 fn origin(request: &HttpRequest) -> Option<&str> {
@@ -105,7 +197,10 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::config::{DatabaseConfig, OperatorsConfig, Role};
+    use crate::{
+        config::{DatabaseConfig, OperatorsConfig, Role},
+        web::client::Clients,
+    };
 
     fn ada(hash: u8) -> OperatorToken {
         OperatorToken { name: "ada.l".to_owned(), role: Role::Operate, hash: [hash; 32] }
@@ -115,7 +210,8 @@ mod tests {
         let config = OperatorsConfig { tokens, broker: None, ui_url: None, trace_viewer: None };
         let database = DatabaseConfig { url: SecretString::from("postgres://nobody@127.0.0.1:1/nothing") };
         let secrets: Vec<_> = secrets.iter().map(|secret| SecretString::from(*secret)).collect();
-        Console::new(&config, &secrets, &database, CancellationToken::new()).expect("nothing is connected to")
+        let clients = Clients::new(&[]);
+        Console::new(&config, &secrets, &database, clients, CancellationToken::new()).expect("nothing is connected to")
     }
 
     fn value(console: &Console, known: &OperatorToken) -> String {
@@ -130,6 +226,7 @@ mod tests {
         let one = console(vec![ada(1)], &["first"]);
         let cookie = value(&one, &ada(1));
         let now = Utc::now();
+        let opened = |console: &Console, value: &str, now| opened(console, value, now).map(|session| session.operator);
         let expected = Some(Operator { name: "ada.l".to_owned(), role: Role::Operate });
         assert_eq!(opened(&one, &cookie, now), expected);
         assert_eq!(opened(&one, &cookie, now + Duration::hours(13)), None);
@@ -138,8 +235,19 @@ mod tests {
         assert_eq!(opened(&console(vec![ada(1)], &["new", "first"]), &cookie, now), expected, "a secret was added");
         assert_eq!(opened(&console(vec![ada(1)], &["new"]), &cookie, now), None, "and the old one removed");
         let signature = cookie.rsplit('.').next().expect("a signature");
-        let later = format!("ada.l.{}.{signature}", (now + Duration::days(9)).timestamp());
-        for wrong in ["", "ada.l", "ada.l..", later.as_str(), &format!("{cookie}00"), &cookie.replace("ada", "eve")] {
+        let parts: Vec<_> = cookie.rsplitn(4, '.').collect();
+        let later = format!("ada.l.{}.{}.{signature}", parts[2], (now + Duration::days(9)).timestamp());
+        let another = format!("ada.l.{}.{}.{signature}", Uuid::now_v7(), parts[1]);
+        for wrong in [
+            "",
+            "ada.l",
+            "ada.l..",
+            "ada.l...",
+            later.as_str(),
+            &another,
+            &format!("{cookie}00"),
+            &cookie.replace("ada", "eve"),
+        ] {
             assert_eq!(opened(&one, wrong, now), None, "{wrong}");
         }
     }

@@ -15,6 +15,7 @@ pub fn deed(action: &Action) -> String {
         what if what == What::Discard.as_str() => told.discard(target),
         what if what == What::Republish.as_str() => told.republish(target),
         what if what == What::LogIn.as_str() => Some("Logged in to the console.".to_owned()),
+        what if what == What::LogOut.as_str() => Some("Logged out of the console.".to_owned()),
         _ => None,
     };
     let sentence = sentence.unwrap_or_else(|| format!("{}: {target}.", action.what));
@@ -176,6 +177,7 @@ mod tests {
             ),
             ("stock.set", "MUG", "done", json!({ "before": 12, "available": 12 }), "Left the stock of MUG at 12."),
             ("console.log-in", "/ops", "done", json!({}), "Logged in to the console."),
+            ("console.log-out", "/ops", "done", json!({}), "Logged out of the console."),
             (
                 "dead-letters.replay",
                 queue,

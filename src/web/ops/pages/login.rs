@@ -35,7 +35,7 @@ pub async fn form(request: HttpRequest, console: Data<Console>) -> HttpResponse 
         return sorry(&off, None);
     }
     let next = next(&Query::of(&request));
-    if session::operator(&request, &console).is_some() {
+    if session::operator(&request, &console).await.is_some() {
         return to(next);
     }
     html(StatusCode::OK, &LoginPage { frame: None, next, wrong: false })
@@ -67,7 +67,8 @@ async fn try_log_in(request: &HttpRequest, payload: Payload, console: &Console) 
     session::is_own_form(request)?;
     let fields = Query::from_pairs(body::form(request, payload).await?);
     let next = next(&fields);
-    let Some(known) = fields.text("token").and_then(|token| auth::known(request, console, token)) else {
+    let known = fields.text("token").map(|token| auth::known(request, console, token)).transpose()?.flatten();
+    let Some(known) = known else {
         return Ok(html(StatusCode::UNAUTHORIZED, &LoginPage { frame: None, next, wrong: true }));
     };
     let (database, actor) =
@@ -87,16 +88,18 @@ async fn try_log_in(request: &HttpRequest, payload: Payload, console: &Console) 
         .finish())
 }
 
-/// Closes the console.
-pub async fn log_out(request: HttpRequest) -> HttpResponse {
+/// Closes the console: the session is ended at the server, and the browser forgets its cookie.
+pub async fn log_out(request: HttpRequest, console: Data<Console>) -> HttpResponse {
     if let Err(foreign) = session::is_own_form(&request) {
         return sorry(&foreign, None);
     }
-    let cookie = session::close(&request);
-    HttpResponse::SeeOther()
-        .insert_header((header::LOCATION, "/ops/login"))
-        .insert_header((header::SET_COOKIE, cookie))
-        .finish()
+    let ended = session::end(&request, &console).await;
+    let mut answer = ended.map_or_else(|problem| sorry(&problem, None), |()| to("/ops/login"));
+    // What we make has no bytes that a header cannot have.
+    if let Ok(cookie) = header::HeaderValue::from_str(&session::close(&request)) {
+        answer.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+    answer
 }
 
 #[cfg(test)]

@@ -112,7 +112,7 @@ fn told(problem: &Problem, frame: Option<Frame>, request: Option<Uuid>) -> HttpR
 /// A problem of a path that has no page of its own for it.
 fn problem_page(request: &HttpRequest, problem: &Problem, id: Uuid) -> HttpResponse {
     let console = request.app_data::<Data<Console>>();
-    let operator = console.and_then(|console| session::operator(request, console));
+    let operator = console.and_then(|console| session::shown(request, console));
     told(problem, operator.map(|operator| Frame::of(&operator, "")), Some(id))
 }
 
@@ -126,7 +126,7 @@ async fn shown(
     if let Err(off) = auth::are_on(console) {
         return sorry(&off, None);
     }
-    let Some(operator) = session::operator(request, console) else { return login::first(request) };
+    let Some(operator) = session::operator(request, console).await else { return login::first(request) };
     let shown = show(&operator, Frame::of(&operator, at)).await;
     shown.unwrap_or_else(|problem| told(&problem, Some(Frame::of(&operator, at)), Some(request_id::of(request))))
 }

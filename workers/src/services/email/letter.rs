@@ -10,6 +10,8 @@ pub trait Letter: EventData {
     const SUBSCRIPTION: Subscription;
     /// What this kind of mail is called in rows and Message-IDs: `received`. An order gets one of each.
     const NAME: &'static str;
+    /// Whether it is held back once its address had many within an hour: where a stranger can make us write it.
+    const IS_LIMITED: bool = false;
 
     /// Writes the mail.
     ///

@@ -23,6 +23,8 @@ struct Html<'a> {
 impl Letter for OrderCreated {
     const SUBSCRIPTION: Subscription = Subscription::EmailOrderCreated;
     const NAME: &'static str = "received";
+    /// It takes no payment to get it.
+    const IS_LIMITED: bool = true;
 
     fn write(&self, order: &View) -> Result<Written, Unwritable> {
         written(format!("We have received your order {}", order.number), &Text { order }, &Html { order })

@@ -1,6 +1,6 @@
 //! How every mail is sent: the intent is written down, then it is sent, then that is written down.
 
-use std::{marker::PhantomData, sync::Arc};
+use std::{marker::PhantomData, num::NonZeroU32, sync::Arc};
 
 use orderflow::{
     broker::Subscription,
@@ -30,21 +30,23 @@ use crate::{
 pub struct SendMail<L> {
     mailer: Reached<dyn Mailer>,
     links: OrderLinks,
+    limit: Option<NonZeroU32>,
     letter: PhantomData<fn() -> L>,
 }
 
-impl<L> SendMail<L> {
-    /// Sends by this mailer; `links` makes the links to the status page.
+impl<L: Letter> SendMail<L> {
+    /// Sends by this mailer; `links` makes the links to the status page. Of mails that are limited, one address is sent at
+    /// most `limit` within an hour.
     #[must_use]
-    pub fn new(mailer: Reached<dyn Mailer>, links: OrderLinks) -> Self {
-        Self { mailer, links, letter: PhantomData }
+    pub fn new(mailer: Reached<dyn Mailer>, links: OrderLinks, limit: Option<NonZeroU32>) -> Self {
+        Self { mailer, links, limit: limit.filter(|_| L::IS_LIMITED), letter: PhantomData }
     }
 }
 
 /// What there is to do about a mail.
 pub enum Task {
-    /// Nothing: an earlier delivery of the event got as far as sending it.
-    SentAlready,
+    /// Nothing: an earlier delivery of the event got as far as sending it, or its address had enough of them.
+    Nothing,
     /// To send it.
     Send(Box<Draft>),
 }
@@ -71,11 +73,18 @@ impl<L: Letter> Handler for SendMail<L> {
         batch: &[Envelope<L>],
     ) -> Result<Vec<Result<Task, Failure>>, StoreError> {
         let orders: Vec<Uuid> = batch.iter().map(|event| event.order_id).collect();
-        let intents = store::intend(connection, L::NAME, self.mailer.domain(), &orders).await?;
+        let planned = store::plan(connection, L::NAME, self.mailer.domain(), &orders).await?;
+        if let Some(limit) = self.limit {
+            let held_back = store::hold_back(connection, L::NAME, &planned, limit).await?;
+            if held_back > 0 {
+                tracing::info!(mails = held_back, "mails are held back: MAIL_LIMIT is reached for their addresses");
+            }
+        }
+        let intents = store::intents(connection, L::NAME, &orders).await?;
         let items = store::items(connection, &orders).await?;
         let task = |order: &Uuid| match intents.get(order) {
             None => Err(Failure::reject("there is no such order")),
-            Some(intent) if intent.sent_at.is_some() => Ok(Task::SentAlready),
+            Some(intent) if intent.is_done => Ok(Task::Nothing),
             Some(intent) => {
                 let items = items.get(order).cloned().unwrap_or_default();
                 Ok(Task::Send(Box::new(Draft { order: intent.clone(), items })))

@@ -1,12 +1,12 @@
 //! The email service's rows, and what it reads of orders.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, num::NonZeroU32};
 
 use chrono::{DateTime, Utc};
 use diesel::{
     ExpressionMethods as _, QueryableByName,
     dsl::now,
-    sql_types::{Array, BigInt, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Bool, Integer, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
 use orderflow::store::{Connection, StoreError, schema::email::mails};
@@ -21,9 +21,9 @@ pub struct Intent {
     /// Without angle brackets.
     #[diesel(sql_type = Text)]
     pub message_id: String,
-    /// When it was sent, if it was.
-    #[diesel(sql_type = Nullable<Timestamptz>)]
-    pub sent_at: Option<DateTime<Utc>>,
+    /// It was sent, or it is held back.
+    #[diesel(sql_type = Bool)]
+    pub is_done: bool,
     /// What people read out on the phone.
     #[diesel(sql_type = Text)]
     pub number: String,
@@ -68,35 +68,91 @@ impl Item {
     }
 }
 
-/// Writes down that each of these orders is to get a mail of this kind, unless that is written already, and returns
-/// what stands there now. An order that does not exist is left out.
+/// Writes down that each of these orders is to get a mail of this kind, and returns those for which that was not written
+/// yet. An order that does not exist is left out.
 ///
 /// The Message-ID follows from order and kind. The one that was written first is the one that counts, even if the
 /// sender's domain has changed since.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn intend(
+pub async fn plan(
     connection: &mut Connection,
     kind: &str,
     domain: &str,
     orders: &[Uuid],
-) -> Result<HashMap<Uuid, Intent>, StoreError> {
+) -> Result<Vec<Uuid>, StoreError> {
+    #[derive(QueryableByName)]
+    struct Planned {
+        #[diesel(sql_type = SqlUuid)]
+        order_id: Uuid,
+    }
     // By the orders' ids, so that two workers wait for each other one way only.
-    diesel::sql_query(
+    let planned: Vec<Planned> = diesel::sql_query(
         "INSERT INTO email.mails (order_id, kind, message_id)
          SELECT order_id, $2, order_id || '.' || $2 || '@' || $3
          FROM orders.v_contact WHERE order_id = ANY($1) ORDER BY order_id
-         ON CONFLICT (order_id, kind) DO NOTHING",
+         ON CONFLICT (order_id, kind) DO NOTHING RETURNING order_id",
     )
     .bind::<Array<SqlUuid>, _>(orders)
     .bind::<Text, _>(kind)
     .bind::<Text, _>(domain)
+    .load(connection)
+    .await?;
+    Ok(planned.into_iter().map(|row| row.order_id).collect())
+}
+
+/// Holds back those of these mails, planned just now, with which their address would have had more than `most` of the kind
+/// within an hour; returns how many. Workers that plan at the same moment do not see each other's mails, so it may be a few
+/// more.
+///
+/// # Errors
+/// Those of the database.
+pub async fn hold_back(
+    connection: &mut Connection,
+    kind: &str,
+    planned: &[Uuid],
+    most: NonZeroU32,
+) -> Result<usize, StoreError> {
+    if planned.is_empty() {
+        return Ok(0);
+    }
+    // Case makes no difference in an address, as for mail programs. What each had is counted once, not for each order.
+    let held_back = diesel::sql_query(
+        "WITH fresh AS (
+             SELECT order_id, lower(email) AS address,
+                    row_number() OVER (PARTITION BY lower(email) ORDER BY order_id) AS nth
+             FROM orders.v_contact WHERE order_id = ANY($1)
+         ), had AS (
+             SELECT address, (
+                 SELECT count(*) FROM orders.v_contact AS contact JOIN email.mails USING (order_id)
+                 WHERE lower(contact.email) = address AND kind = $2 AND mails.created_at > now() - interval '1 hour'
+                   AND held_back_at IS NULL AND order_id <> ALL($1)
+             ) AS mails FROM (SELECT DISTINCT address FROM fresh) AS addresses
+         )
+         UPDATE email.mails SET held_back_at = now() FROM fresh JOIN had USING (address)
+         WHERE mails.order_id = fresh.order_id AND kind = $2 AND had.mails + fresh.nth > $3",
+    )
+    .bind::<Array<SqlUuid>, _>(planned)
+    .bind::<Text, _>(kind)
+    .bind::<BigInt, _>(i64::from(most.get()))
     .execute(connection)
     .await?;
-    // Not by RETURNING, which says nothing of the rows that were there.
+    Ok(held_back)
+}
+
+/// What is planned of this kind for these orders. An order that has no such mail is left out.
+///
+/// # Errors
+/// Those of the database.
+pub async fn intents(
+    connection: &mut Connection,
+    kind: &str,
+    orders: &[Uuid],
+) -> Result<HashMap<Uuid, Intent>, StoreError> {
     let intents: Vec<Intent> = diesel::sql_query(
-        "SELECT order_id, message_id, sent_at, number, name, email, total, currency, contact.created_at
+        "SELECT order_id, message_id, sent_at IS NOT NULL OR held_back_at IS NOT NULL AS is_done,
+                number, name, email, total, currency, contact.created_at
          FROM email.mails JOIN orders.v_contact AS contact USING (order_id)
          WHERE order_id = ANY($1) AND kind = $2",
     )
@@ -135,6 +191,7 @@ pub async fn mark_sent(connection: &mut Connection, kind: &str, orders: &[Uuid])
         .filter(mails::order_id.eq_any(orders))
         .filter(mails::kind.eq(kind))
         .filter(mails::sent_at.is_null())
+        .filter(mails::held_back_at.is_null())
         .set(mails::sent_at.eq(now))
         .execute(connection)
         .await?;

@@ -210,7 +210,7 @@ mod tests {
         let order = Intent {
             order_id: uuid::Uuid::nil(),
             message_id: String::new(),
-            sent_at: None,
+            is_done: false,
             number: "K7Q2M9XB4T".to_owned(),
             name: "Ada".to_owned(),
             email: "ada@example.com".to_owned(),

@@ -1,0 +1,33 @@
+//! What strangers send, and what they do not take, is bounded: docs/SECURITY.md has the list.
+
+mod frames;
+mod reading;
+mod writing;
+
+use std::net::SocketAddr;
+
+use orderflow_tests::{Child, memory};
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::{TcpSocket, TcpStream},
+};
+
+/// What a front end may take at its peak, whatever strangers do, in KiB (issue "Bounds").
+const PEAK: u64 = 128 * 1024;
+
+/// Connects as a client that has little room for answers, so that what it does not read stays with the server.
+async fn connect(address: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4_096).expect("a small buffer");
+    socket.connect(address).await.expect("it is taken")
+}
+
+async fn send(connection: &mut TcpStream, text: &str) {
+    connection.write_all(text.as_bytes()).await.expect("the connection is open");
+}
+
+#[track_caller]
+fn stays_small(front_end: &Child) {
+    let peak = memory(front_end.id(), "VmHWM").expect("it runs");
+    assert!(peak < PEAK, "the front end took {peak} KiB at its peak");
+}

@@ -1,0 +1,75 @@
+//! Clients that do not read their answers.
+
+use std::time::Duration;
+
+use orderflow_tests::{Scrape, Shop, memory, until, until_within};
+use reqwest::StatusCode;
+use tokio::net::TcpStream;
+
+use super::{connect, send, stays_small};
+
+/// Clients that do not read.
+const CLIENTS: usize = 100;
+
+/// More than any shop here has, so that an answer of two megabytes is an honest one.
+const PRODUCTS: &str = "INSERT INTO catalogue.products (sku, name, price, currency, position)
+    SELECT 'SPARE-' || n, 'A spare part of which there are many, number ' || n, 100, 'EUR', 1000 + n
+    FROM generate_series(1, 15000) AS n";
+
+/// Asks for more than the system's buffers hold, and reads nothing of it.
+async fn greedy(address: std::net::SocketAddr) -> TcpStream {
+    let mut connection = connect(address).await;
+    let asks = format!("GET /products HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    send(&mut connection, &asks.repeat(8)).await;
+    connection
+}
+
+/// Right is: unread answers are bounded for all clients together, so some connections are closed at once, and the others
+/// after 30 s. A client that reads is served meanwhile, and afterwards the memory is released. Before, sixty such clients
+/// held 600 MB for as long as they liked.
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_do_not_read_are_cut_off_and_the_memory_comes_back() {
+    let mut shop = Shop::open().await;
+    shop.execute(PRODUCTS).await;
+    let web = shop.start_web().await;
+    let address = shop.webs()[0].address().await;
+    let operators = shop.webs()[0].logged_address("at").await;
+    until("the catalogue is there", async || {
+        let listed = web.get("/products", &[]).await.body["items"].as_array().map_or(0, Vec::len);
+        if listed > 15_000 { Ok(()) } else { Err(listed) }
+    })
+    .await;
+    let before = Scrape::of(operators).await.sum("process_open_fds", &[]);
+
+    let silent = futures::future::join_all((0..CLIENTS).map(|_| greedy(address))).await;
+    let cut_off = async |reasons: &[&str]| {
+        let scrape = Scrape::of(operators).await;
+        reasons.iter().map(|reason| scrape.sum("orderflow_http_cut_off_total", &[("reason", reason)])).sum::<f64>()
+    };
+    until("they hold too much together", async || {
+        let cut_off = cut_off(&["memory"]).await;
+        if cut_off > 0.0 { Ok(()) } else { Err(cut_off) }
+    })
+    .await;
+    assert_eq!(web.get("/products", &[]).await.status, StatusCode::OK, "a client that reads is served");
+    stays_small(&shop.webs()[0]);
+
+    until_within(Duration::from_secs(90), "all of them are cut off", async || {
+        let cut_off = cut_off(&["memory", "unread"]).await;
+        let open = Scrape::of(operators).await.sum("process_open_fds", &[]);
+        #[expect(clippy::cast_precision_loss, reason = "a hundred")]
+        let all = CLIENTS as f64;
+        if cut_off >= all && open <= before + 5.0 { Ok(()) } else { Err((cut_off, open)) }
+    })
+    .await;
+    assert!(cut_off(&["unread"]).await > 0.0, "some had only to be waited for");
+    stays_small(&shop.webs()[0]);
+    let id = shop.webs()[0].id();
+    until("the memory is given back", async || {
+        let held = memory(id, "RssAnon").expect("it runs");
+        if held < 64 * 1024 { Ok(()) } else { Err(held) }
+    })
+    .await;
+    drop(silent);
+    shop.close().await;
+}
