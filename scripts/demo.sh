@@ -113,7 +113,8 @@ shop          $PUBLIC_URL/
 console       http://$OPS_LISTEN/ops
               token $CONSOLE_TOKEN
 RabbitMQ      ${RABBITMQ_MANAGEMENT_URL:-not known, because AMQP_URL was given without RABBITMQ_MANAGEMENT_URL}
-              user orderflow-viewer, password ${AMQP_VIEWER_PASSWORD:-not known}
+              user orderflow-inspector, password ${AMQP_INSPECTOR_PASSWORD:-not known}
+              Get messages opens on queues named ….dlq and on orders.unrouted alone
 mail          $(mail_link)
 metrics       http://$OPS_LISTEN/metrics and http://$WORKER_LISTEN/metrics
 logs          $DEMO/serve.log

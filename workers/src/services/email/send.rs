@@ -73,7 +73,7 @@ impl<L: Letter> Handler for SendMail<L> {
         let intents = store::intend(connection, L::NAME, self.mailer.domain(), &orders).await?;
         let items = store::items(connection, &orders).await?;
         let task = |order: &Uuid| match intents.get(order) {
-            None => Err(Failure::reject("there is no such order")),
+            None => Err(Failure::no_such_order()),
             Some(intent) if intent.sent_at.is_some() => Ok(Task::SentAlready),
             Some(intent) => {
                 let items = items.get(order).cloned().unwrap_or_default();

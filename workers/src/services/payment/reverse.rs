@@ -83,7 +83,7 @@ impl<E: EndsUnshipped> Handler for ReversePayment<E> {
         let payments: HashMap<Uuid, Payment> = store::payments(connection, &orders).await?;
         let due: HashMap<Uuid, Due> = store::due(connection, &orders).await?;
         let to_reverse = |order: &Uuid| {
-            let due = due.get(order).cloned().ok_or_else(|| Failure::reject("there is no such order"))?;
+            let due = due.get(order).cloned().ok_or_else(Failure::no_such_order)?;
             Ok(ToReverse { due, payment: payments.get(order).cloned() })
         };
         Ok(orders.iter().map(to_reverse).collect())
