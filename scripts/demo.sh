@@ -114,7 +114,8 @@ console       http://$OPS_LISTEN/ops
               token $CONSOLE_TOKEN
 RabbitMQ      ${RABBITMQ_MANAGEMENT_URL:-not known, because AMQP_URL was given without RABBITMQ_MANAGEMENT_URL}
               user orderflow-inspector, password ${AMQP_INSPECTOR_PASSWORD:-not known}
-              Get messages opens on queues named ….dlq and on orders.unrouted alone
+              it may read ….dlq and orders.unrouted; Get messages puts back what it
+              takes, and with Automatic ack it does not
 mail          $(mail_link)
 metrics       http://$OPS_LISTEN/metrics and http://$WORKER_LISTEN/metrics
 logs          $DEMO/serve.log

@@ -74,6 +74,16 @@ impl BrokerConfig {
         Some(Self { urls })
     }
 
+    /// As whoever there is, for who only looks and can do without: the administrator, else as [`BrokerConfig::read`].
+    #[must_use]
+    pub fn read_any(source: &Source) -> Option<Self> {
+        if source.given(&AMQP_ADMIN_URL).is_some() {
+            return Self::read_admin(source);
+        }
+        source.given(&AMQP_URL)?;
+        Self::read(source)
+    }
+
     /// As an administrator: reads `AMQP_ADMIN_URL` instead.
     #[must_use]
     pub fn read_admin(source: &Source) -> Option<Self> {

@@ -44,6 +44,7 @@ mod privacy;
 mod purged;
 mod queries;
 mod queues;
+mod readable;
 mod reading;
 mod republish;
 mod rights;

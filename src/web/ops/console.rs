@@ -11,8 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{flow::Flow, links::Links};
 use crate::{
-    broker::{BrokerError, Connector},
-    config::{AdminConfig, DatabaseConfig, OperatorToken, OperatorsConfig},
+    broker::{BrokerError, Connector, NotReady},
+    config::{DatabaseConfig, OperatorToken, OperatorsConfig},
+    ops::queues::look,
     store::Database,
     web::problem::{Code, Problem},
 };
@@ -48,8 +49,8 @@ pub struct Console {
 pub struct Broker {
     /// By AMQP: messages.
     pub connector: Connector,
-    /// By HTTP: figures.
-    pub admin: AdminConfig,
+    /// By both: figures of queues.
+    pub queues: look::Broker,
 }
 
 /// Why there is no console.
@@ -61,6 +62,9 @@ pub enum ConsoleError {
     /// `AMQP_ADMIN_URL`.
     #[error(transparent)]
     Broker(#[from] BrokerError),
+    /// The same.
+    #[error(transparent)]
+    Queues(#[from] NotReady),
 }
 
 impl Console {
@@ -77,7 +81,9 @@ impl Console {
     ) -> Result<Self, ConsoleError> {
         let program = format!("orderflow console {}", Connector::place());
         let broker = config.broker.as_ref().map(|(urls, admin)| {
-            Connector::new(urls, "orderflow console").map(|connector| Broker { connector, admin: admin.clone() })
+            let connector = Connector::new(urls, "orderflow console")?;
+            let queues = look::Broker::new(&connector, admin.clone())?;
+            Ok::<_, ConsoleError>(Broker { connector, queues })
         });
         let console = Self {
             database: Database::new(database, &program, DATABASE_CONNECTIONS)?,
@@ -90,15 +96,15 @@ impl Console {
             runtime: Handle::current(),
             looking: Arc::default(),
         };
-        let (flow, admin) = (console.flow.clone(), console.management().cloned());
-        console.start(flow.run(console.database.clone(), admin, console.stop.clone()));
+        let (flow, queues) = (console.flow.clone(), console.queues().cloned());
+        console.start(flow.run(console.database.clone(), queues, console.stop.clone()));
         Ok(console)
     }
 
-    /// The broker's management API, where there is an administrator.
+    /// The broker's queues, where there is an administrator.
     #[must_use]
-    pub fn management(&self) -> Option<&AdminConfig> {
-        self.broker.as_ref().map(|broker| &broker.admin)
+    pub fn queues(&self) -> Option<&look::Broker> {
+        self.broker.as_ref().map(|broker| &broker.queues)
     }
 
     /// The broker.
