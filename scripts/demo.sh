@@ -115,7 +115,9 @@ shop          $PUBLIC_URL/
 console       http://$OPS_LISTEN/ops
               token $CONSOLE_TOKEN
 RabbitMQ      ${RABBITMQ_MANAGEMENT_URL:-not known, because AMQP_URL was given without RABBITMQ_MANAGEMENT_URL}
-              user orderflow-viewer, password ${AMQP_VIEWER_PASSWORD:-not known}
+              user orderflow-inspector, password ${AMQP_INSPECTOR_PASSWORD:-not known}
+              it may read ….dlq and orders.unrouted; Get messages puts back what it
+              takes, and with Automatic ack it does not
 mail          $(mail_link)
 metrics       http://$OPS_LISTEN/metrics and http://$WORKER_LISTEN/metrics
 logs          $DEMO/serve.log

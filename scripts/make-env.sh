@@ -18,11 +18,13 @@ settings() {
 
 # PostgreSQL's user orderflow.
 POSTGRES_PASSWORD=$(random_hex 24)
-# RabbitMQ's users: orderflow-admin (set-up and operator's commands), -web, -worker, and -viewer (people).
+# RabbitMQ's users: orderflow-admin (set-up and operator's commands), -web, -worker; for people -viewer (no messages)
+# and -inspector (dead letters and unrouted messages too).
 AMQP_ADMIN_PASSWORD=$(random_hex 24)
 AMQP_WEB_PASSWORD=$(random_hex 24)
 AMQP_WORKER_PASSWORD=$(random_hex 24)
 AMQP_VIEWER_PASSWORD=$(random_hex 24)
+AMQP_INSPECTOR_PASSWORD=$(random_hex 24)
 # Signs the tokens that open an order.
 TOKEN_SECRET=$(random_hex 32)
 

@@ -64,8 +64,9 @@ pub enum Command {
     },
     /// Each queue: what waits, how fast it is worked, how many processes it needs, when its backlog is gone
     ///
-    /// Depths and arrivals come from RabbitMQ's management API, the rest from what workers wrote to the database in the last
-    /// minute. `-` is not known: nothing was measured yet, or nobody works the queue.
+    /// `ready`, `procs` and `dead` are of this moment; `held` and `in/s` come from RabbitMQ's statistics and are up to five
+    /// seconds old; the rest is what workers write to the database every ten seconds.
+    /// `-` is not known: nothing was measured yet, or nobody works the queue.
     /// Exit status: 0 told; 3 something could not be read, and what could is told.
     Queues {
         /// Answer in JSON; what is not known is null

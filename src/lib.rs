@@ -21,4 +21,5 @@ pub mod timestamp;
 pub mod tls;
 pub mod token;
 pub mod trace;
+pub mod way;
 pub mod web;

@@ -86,7 +86,7 @@ env_broker() {
         # Passwords are passed on but not made up: `topology apply` sets them, and on a broker
         # that is not ours that would lock out whoever uses the old ones.
         for name in AMQP_URL AMQP_ADMIN_URL RABBITMQ_MANAGEMENT_URL RABBITMQ_PROMETHEUS_URL \
-            AMQP_WEB_PASSWORD AMQP_WORKER_PASSWORD AMQP_VIEWER_PASSWORD; do
+            AMQP_WEB_PASSWORD AMQP_WORKER_PASSWORD AMQP_VIEWER_PASSWORD AMQP_INSPECTOR_PASSWORD; do
             if [ -n "${!name:-}" ]; then
                 echo "$name=${!name}"
             fi
@@ -101,4 +101,5 @@ env_broker() {
     echo "AMQP_WEB_PASSWORD=$(secret amqp-web-password)"
     echo "AMQP_WORKER_PASSWORD=$(secret amqp-worker-password)"
     echo "AMQP_VIEWER_PASSWORD=$(secret amqp-viewer-password)"
+    echo "AMQP_INSPECTOR_PASSWORD=$(secret amqp-inspector-password)"
 }

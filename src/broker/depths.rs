@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Management, ManagementError};
+use super::{Look, Management, ManagementError};
 
 /// What is asked for: without it the answer has some hundred figures for each queue.
 const COLUMNS: &str = "columns=name,messages_ready,messages_unacknowledged,consumers,message_stats.publish_details.rate,\
@@ -52,6 +52,13 @@ fn known<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(deserializer:
 }
 
 impl QueueDepth {
+    /// With what the broker itself says of the queue at this moment, in place of the statistics, which may be older than a
+    /// worker's connection.
+    #[must_use]
+    pub fn now(self, name: &str, look: Look) -> Self {
+        Self { name: name.to_owned(), ready: Some(look.ready), consumers: Some(look.consumers), ..self }
+    }
+
     /// Messages a second that were published to it in the last seconds. What comes back from a retry tier is not among
     /// them: the broker moves that by itself and does not count it.
     #[must_use]

@@ -5,15 +5,17 @@ use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Client, Method, StatusCode};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{Subscription, Topology, names};
 use crate::{config::AdminConfig, telemetry};
 
 /// An import of some thirty quorum queues takes a few seconds on a busy node.
 const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What is told of an answer that is not the API's own.
+const REASON_CHARS: usize = 200;
 
 /// Why the management API did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -27,14 +29,14 @@ pub enum ManagementError {
         source: reqwest::Error,
     },
     /// It answered, but not with success.
-    #[error("RabbitMQ's management API answered {status} to {path}: {body}")]
+    #[error("RabbitMQ's management API answered {status} to {path}: {reason}")]
     Refused {
         /// Its status.
         status: StatusCode,
         /// What was asked for.
         path: String,
         /// Its words.
-        body: String,
+        reason: String,
     },
     /// Its answer is not what the API's documentation says.
     #[error("RabbitMQ's management API gave an answer that cannot be read")]
@@ -50,11 +52,40 @@ impl ManagementError {
             Self::Unreachable { .. } => {
                 format!("{why}. Is RabbitMQ up, is its management plugin on, and is RABBITMQ_MANAGEMENT_URL right?")
             }
-            Self::Refused { .. } => {
+            Self::Refused { .. } if self.is_forbidden() => {
                 format!("{why}. Is AMQP_ADMIN_URL's user an administrator, and its password right?")
             }
-            Self::Unreadable(_) => why,
+            Self::Refused { .. } | Self::Unreadable(_) => why,
         }
+    }
+
+    /// Whether the user may not do that. RabbitMQ says so with 401 as well, which is also its answer to a wrong password.
+    #[must_use]
+    pub fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Refused { status: StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, .. })
+    }
+}
+
+/// What people read of an answer such as `{"error":"bad_request","reason":["user_already_exists","orderflow-web"]}`.
+fn reason(body: &str) -> String {
+    let words = match serde_json::from_str::<Value>(body) {
+        Ok(Value::Object(answer)) => {
+            answer.get("reason").or_else(|| answer.get("error")).map(words).unwrap_or_default()
+        }
+        // A proxy's page, perhaps.
+        _ => body.chars().take(REASON_CHARS).collect(),
+    };
+    if words.trim().is_empty() { "it gave no reason".to_owned() } else { words.trim().to_owned() }
+}
+
+fn words(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => parts.iter().map(words).collect::<Vec<_>>().join(", "),
+        Value::Object(parts) => {
+            parts.iter().map(|(name, part)| format!("{name} {}", words(part))).collect::<Vec<_>>().join(", ")
+        }
+        other => other.to_string(),
     }
 }
 
@@ -93,91 +124,17 @@ impl Management {
         Ok(Self { client, config })
     }
 
-    /// Makes the virtual host, the users and everything of [`Topology`]. What exists is left as it is, so this is safe
-    /// to repeat and from many hosts at once. An object that exists with other arguments is *not* changed: see
-    /// [`Management::live`].
-    ///
-    /// # Errors
-    /// See [`ManagementError`]; what was made before it stays.
-    pub async fn apply(&self, topology: &Topology) -> Result<(), ManagementError> {
-        self.put(&format!("vhosts/{}", self.vhost()), &json!({})).await?;
-        let permitted = self.permitted().await?;
-        for user in self.users() {
-            self.apply_user(&user, &permitted).await?;
-        }
-        self.request(Method::POST, &format!("definitions/{}", self.vhost()), Some(topology)).await?;
-        Ok(())
-    }
-
-    /// What the virtual host has now.
-    ///
-    /// # Errors
-    /// See [`ManagementError`].
-    pub async fn live(&self) -> Result<Topology, ManagementError> {
-        let body = self.request(Method::GET, &format!("definitions/{}", self.vhost()), None::<&Value>).await?;
-        Ok(serde_json::from_str(&body)?)
-    }
-
-    /// Makes the user where a password is set. What a user may do follows the services that there are, so who is
-    /// permitted anything here is brought up to date even without: a worker could not read a new service's queues.
-    async fn apply_user(&self, user: &User, permitted: &[String]) -> Result<(), ManagementError> {
-        if let Some(password) = &user.password {
-            let body = json!({ "password": password.expose_secret(), "tags": user.tags });
-            self.put_user(user.name, &body).await?;
-        }
-        if user.password.is_some() || permitted.iter().any(|one| one == user.name) {
-            let body = json!({ "configure": "^$", "write": user.write, "read": user.read });
-            self.put(&format!("permissions/{}/{}", self.vhost(), user.name), &body).await?;
-        }
-        Ok(())
-    }
-
-    /// Where two make a user at once, RabbitMQ refuses all but the first instead of bringing it up to date
-    /// (seen with 3.10.8: 8 of 64 at once). It exists then, so that asking once more does.
-    async fn put_user(&self, name: &str, body: &Value) -> Result<(), ManagementError> {
-        let path = format!("users/{name}");
-        match self.put(&path, body).await {
-            Err(ManagementError::Refused { body: words, .. }) if words.contains("user_already_exists") => {
-                self.put(&path, body).await
-            }
-            done => done,
-        }
-    }
-
-    /// Least privilege: nobody but the administrator may declare anything.
-    fn users(&self) -> [User; 3] {
-        let services = Subscription::services().join("|");
-        [
-            User {
-                name: "orderflow-web",
-                password: self.config.users.web.clone(),
-                tags: "",
-                write: format!("^{}$", names::EVENTS.replace('.', "\\.")),
-                read: "^$".to_owned(),
-            },
-            User {
-                name: "orderflow-worker",
-                password: self.config.users.worker.clone(),
-                tags: "",
-                write: "^orders\\.(events|dlx|return|retry\\..+)$".to_owned(),
-                read: format!("^({services})\\.[a-z-]+$"),
-            },
-            User {
-                name: "orderflow-viewer",
-                password: self.config.users.viewer.clone(),
-                // May look at everything in the management UI, and at messages too.
-                tags: "monitoring",
-                write: "^$".to_owned(),
-                read: ".*".to_owned(),
-            },
-        ]
+    /// The settings that it works by.
+    #[must_use]
+    pub fn config(&self) -> &AdminConfig {
+        &self.config
     }
 
     pub(super) fn vhost(&self) -> String {
         utf8_percent_encode(&self.config.vhost, NON_ALPHANUMERIC).to_string()
     }
 
-    async fn put(&self, path: &str, body: &Value) -> Result<(), ManagementError> {
+    pub(super) async fn put(&self, path: &str, body: &Value) -> Result<(), ManagementError> {
         self.request(Method::PUT, path, Some(body)).await?;
         Ok(())
     }
@@ -205,68 +162,28 @@ impl Management {
         if status.is_success() {
             Ok(body)
         } else {
-            Err(ManagementError::Refused { status, path: path.to_owned(), body })
+            Err(ManagementError::Refused { status, path: path.to_owned(), reason: reason(&body) })
         }
     }
 }
 
-struct User {
-    name: &'static str,
-    password: Option<SecretString>,
-    tags: &'static str,
-    write: String,
-    read: String,
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use actix_web::{App, HttpResponse, HttpServer, web};
-
     use super::*;
-    use crate::config::Source;
 
-    /// A management API that says `refusal` to the first that makes a user, and takes everything else.
-    async fn refusing_once(refusal: &'static str) -> (Management, web::Data<AtomicUsize>) {
-        let asked = web::Data::new(AtomicUsize::new(0));
-        let (seen, counted) = (asked.clone(), asked.clone());
-        let server = HttpServer::new(move || {
-            let users = web::put().to(move |asked: web::Data<AtomicUsize>| async move {
-                match asked.fetch_add(1, Ordering::SeqCst) {
-                    0 => HttpResponse::BadRequest().body(refusal),
-                    _ => HttpResponse::NoContent().finish(),
-                }
-            });
-            App::new().app_data(counted.clone()).route("/api/users/{name}", users)
-        })
-        .workers(1)
-        .disable_signals()
-        .bind(("127.0.0.1", 0))
-        .expect("a port is free");
-        let address = server.addrs().first().copied().expect("it listens");
-        tokio::spawn(server.run());
-        let settings = [
-            ("AMQP_ADMIN_URL", "amqp://admin:secret@127.0.0.1:1/shop".to_owned()),
-            ("RABBITMQ_MANAGEMENT_URL", format!("http://{address}")),
-        ];
-        let source: Source = settings.map(|(name, value)| (name.to_owned(), value)).into_iter().collect();
-        (Management::new(AdminConfig::read(&source).expect("complete")).expect("a client"), seen)
-    }
-
-    #[actix_web::test]
-    async fn whoever_comes_second_with_a_user_brings_it_up_to_date() {
-        let raced = r#"{"error":"bad_request","reason":["user_already_exists","orderflow-web"]}"#;
-        let (management, asked) = refusing_once(raced).await;
-        management.put_user("orderflow-web", &json!({})).await.expect("it is there now");
-        assert_eq!(asked.load(Ordering::SeqCst), 2);
-    }
-
-    #[actix_web::test]
-    async fn any_other_refusal_of_a_user_is_told() {
-        let (management, asked) = refusing_once(r#"{"error":"bad_request","reason":"tags_not_atoms"}"#).await;
-        let refused = management.put_user("orderflow-web", &json!({})).await.expect_err("it was refused");
-        assert!(refused.to_string().contains("tags_not_atoms"), "{refused}");
-        assert_eq!(asked.load(Ordering::SeqCst), 1);
+    /// An operator reads the reason, not the JSON that it came in.
+    #[test]
+    fn a_refusal_is_told_in_words() {
+        for (body, told) in [
+            (r#"{"error":"not_authorised","reason":"Not administrator user"}"#, "Not administrator user"),
+            (r#"{"error":"bad_request","reason":["user_already_exists","shop"]}"#, "user_already_exists, shop"),
+            (r#"{"error":"Object Not Found"}"#, "Object Not Found"),
+            (r#"{"reason":{"limit":5}}"#, "limit 5"),
+            ("<html>502</html>", "<html>502</html>"),
+            ("", "it gave no reason"),
+            ("[]", "[]"),
+        ] {
+            assert_eq!(reason(body), told);
+        }
     }
 }

@@ -3,11 +3,11 @@
 //! Each query names the fields that we need, and each field that a version may leave out has a default: 4.3 leaves `false`
 //! out of an export, and reading that strictly stopped `topology apply`.
 
-use reqwest::{Method, StatusCode};
+use reqwest::Method;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Management, ManagementError};
+use super::{Management, ManagementError, Topology, setup::User, topology::Policy};
 
 /// What a broker says of itself. Fields as in its own documentation: `http://HOST:15672/api/index.html`.
 #[derive(Debug, Clone, Deserialize)]
@@ -45,9 +45,50 @@ struct Named {
     name: String,
 }
 
+/// Whom the broker takes us for.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Who {
+    /// Its name.
+    pub name: String,
+    #[serde(default)]
+    tags: Vec<String>,
+}
+
+impl Who {
+    fn has(&self, tag: &str) -> bool {
+        self.tags.iter().any(|one| one == tag)
+    }
+
+    /// Whether it may do everything: virtual hosts and users too.
+    #[must_use]
+    pub fn is_administrator(&self) -> bool {
+        self.has("administrator")
+    }
+
+    /// Whether it sees nodes.
+    #[must_use]
+    pub fn sees_nodes(&self) -> bool {
+        self.is_administrator() || self.has("monitoring")
+    }
+}
+
+/// What a user may do in a virtual host: patterns of names.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Rights {
+    /// What it may declare and delete.
+    pub configure: String,
+    /// What it may publish to.
+    pub write: String,
+    /// What it may get messages of, and purge.
+    pub read: String,
+}
+
 #[derive(Deserialize)]
 struct Permission {
     user: String,
+    #[serde(flatten)]
+    rights: Rights,
 }
 
 impl Management {
@@ -75,25 +116,67 @@ impl Management {
         Ok(self.get::<Vec<Named>>("users?columns=name").await?.into_iter().map(|user| user.name).collect())
     }
 
-    /// Whether the virtual host exists: questions about one that does not are answered differently by each version.
+    /// Whom the broker takes us for; the first question, since what else may be asked follows from it.
+    ///
+    /// # Errors
+    /// See [`ManagementError`]. A user who may use no part of this API is refused.
+    pub async fn whoami(&self) -> Result<Who, ManagementError> {
+        self.get("whoami").await
+    }
+
+    /// Whether the virtual host exists, and we may enter it. Questions about one that does not are answered differently
+    /// by each version, and to others than administrators like those about one that they may not enter.
     ///
     /// # Errors
     /// See [`ManagementError`].
     pub async fn has_vhost(&self) -> Result<bool, ManagementError> {
-        match self.get::<Value>(&format!("vhosts/{}", self.vhost())).await {
-            Ok(_) => Ok(true),
-            Err(ManagementError::Refused { status: StatusCode::NOT_FOUND, .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
+        let vhosts: Vec<Named> = self.get("vhosts?columns=name").await?;
+        Ok(vhosts.iter().any(|vhost| vhost.name == self.config().vhost))
     }
 
-    /// Who may do anything at all in the virtual host.
+    /// What each user may do in the virtual host; only an administrator may ask.
     ///
     /// # Errors
     /// See [`ManagementError`].
-    pub async fn permitted(&self) -> Result<Vec<String>, ManagementError> {
-        let path = format!("vhosts/{}/permissions?columns=user", self.vhost());
-        Ok(self.get::<Vec<Permission>>(&path).await?.into_iter().map(|permission| permission.user).collect())
+    pub async fn rights(&self) -> Result<Vec<(String, Rights)>, ManagementError> {
+        let path = format!("vhosts/{}/permissions?columns=user,configure,write,read", self.vhost());
+        let permissions: Vec<Permission> = self.get(&path).await?;
+        Ok(permissions.into_iter().map(|one| (one.user, one.rights)).collect())
+    }
+
+    /// Those of our users who have other rights than they should, of those with these rights.
+    #[must_use]
+    pub fn wrongly_permitted(&self, rights: &[(String, Rights)]) -> Vec<&'static str> {
+        let is_wrong = |user: &User| rights.iter().any(|(name, rights)| name == user.name && *rights != user.rights);
+        self.users().iter().filter(|user| is_wrong(user)).map(|user| user.name).collect()
+    }
+
+    /// What the virtual host has now, as the broker itself holds it: none of this is a statistic, which would be some
+    /// seconds old. Any user of the management API may ask, unlike for the virtual host's definitions.
+    ///
+    /// # Errors
+    /// See [`ManagementError`].
+    pub async fn live(&self) -> Result<Topology, ManagementError> {
+        let vhost = self.vhost();
+        let mut live = Topology {
+            policies: self.get(&format!("policies/{vhost}")).await?,
+            operator_policies: self.operator_policies().await?,
+            exchanges: self
+                .get(&format!("exchanges/{vhost}?columns=name,type,durable,auto_delete,internal,arguments"))
+                .await?,
+            queues: self.get(&format!("queues/{vhost}?columns=name,durable,auto_delete,arguments")).await?,
+            bindings: self.get(&format!("bindings/{vhost}")).await?,
+        };
+        live.leave_out_what_is_built_in();
+        Ok(live)
+    }
+
+    async fn operator_policies(&self) -> Result<Option<Vec<Policy>>, ManagementError> {
+        match self.get(&format!("operator-policies/{}", self.vhost())).await {
+            Ok(policies) => Ok(Some(policies)),
+            Err(error) if error.is_forbidden() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ManagementError> {

@@ -7,10 +7,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Subscription, names};
+use super::{Altered, Subscription, names, policies, setup::encoded};
 
 /// Objects of one virtual host.
 ///
@@ -21,6 +22,9 @@ use super::{Subscription, names};
 pub struct Topology {
     /// Tunables by name pattern.
     pub policies: Vec<Policy>,
+    /// Limits that others set on top of them; `None` where we may not see these. None are ours.
+    #[serde(skip)]
+    pub operator_policies: Option<Vec<Policy>>,
     /// Where messages are published.
     pub exchanges: Vec<Exchange>,
     /// Where they wait.
@@ -52,7 +56,7 @@ pub struct Queue {
     pub name: String,
     durable: bool,
     auto_delete: bool,
-    arguments: BTreeMap<String, Value>,
+    pub(super) arguments: BTreeMap<String, Value>,
 }
 
 /// A binding of a queue to an exchange.
@@ -72,11 +76,11 @@ pub struct Binding {
 pub struct Policy {
     /// Its name.
     pub name: String,
-    pattern: String,
+    pub(super) pattern: String,
     #[serde(rename = "apply-to")]
-    apply_to: String,
-    definition: BTreeMap<String, Value>,
-    priority: i32,
+    pub(super) apply_to: String,
+    pub(super) definition: BTreeMap<String, Value>,
+    pub(super) priority: i32,
 }
 
 /// A worker's death counts against everything that it had prefetched, and RabbitMQ 4 drops or dead-letters at 20 by
@@ -91,7 +95,8 @@ impl Topology {
     #[must_use]
     pub fn new(retry_delays: &[Duration]) -> Self {
         let mut topology = Self {
-            policies: policies(),
+            policies: our_policies(),
+            operator_policies: None,
             exchanges: vec![
                 // Nothing that is published is dropped: what no queue is bound for is kept where doctor looks.
                 exchange(names::EVENTS, "topic", Some(names::UNROUTED)),
@@ -163,6 +168,12 @@ impl Topology {
         Ok(file)
     }
 
+    /// Leaves out what every virtual host has: exchanges of AMQP's own, and each queue's binding to the default one.
+    pub(super) fn leave_out_what_is_built_in(&mut self) {
+        self.exchanges.retain(|exchange| !exchange.name.is_empty() && !exchange.name.starts_with("amq."));
+        self.bindings.retain(|binding| !binding.source.is_empty());
+    }
+
     /// What `live` lacks or has differently, one line each. What it has besides is its owner's business.
     #[must_use]
     pub fn missing_from(&self, live: &Self) -> Vec<String> {
@@ -170,9 +181,73 @@ impl Topology {
         compare("exchange", &self.exchanges, &live.exchanges, |one| one.name.clone(), &mut lines);
         compare("queue", &self.queues, &live.queues, |one| one.name.clone(), &mut lines);
         compare("policy", &self.policies, &live.policies, |one| one.name.clone(), &mut lines);
-        let name = |one: &Binding| format!("{} -> {} ({})", one.source, one.destination, one.routing_key);
-        compare("binding", &self.bindings, &live.bindings, name, &mut lines);
+        compare("binding", &self.bindings, &live.bindings, Binding::name, &mut lines);
         lines
+    }
+
+    /// Other people's policies of `live` by which a queue is not what it has to be: they may drop or expire messages,
+    /// though every object is there.
+    #[must_use]
+    pub fn altered_by(&self, live: &Self) -> Vec<Altered> {
+        let operators = live.operator_policies.as_deref().unwrap_or_default();
+        policies::altered(&self.queues, &self.policies, &live.policies, operators)
+    }
+
+    /// What can be made of what `live` lacks, in the order in which it has to be made. Of what differs only a policy is
+    /// among it, since nothing else can be changed.
+    pub(super) fn lacking_in<'t>(&'t self, live: &Self) -> Vec<Object<'t>> {
+        let policies = self.policies.iter().filter(|one| !live.policies.contains(one)).map(Object::Policy);
+        let is_missing = |one: &&Exchange| !live.exchanges.iter().any(|other| other.name == one.name);
+        let exchanges = self.exchanges.iter().filter(is_missing).map(Object::Exchange);
+        let is_missing = |one: &&Queue| !live.queues.iter().any(|other| other.name == one.name);
+        let queues = self.queues.iter().filter(is_missing).map(Object::Queue);
+        let bindings = self.bindings.iter().filter(|one| !live.bindings.contains(one)).map(Object::Binding);
+        policies.chain(exchanges).chain(queues).chain(bindings).collect()
+    }
+}
+
+/// Something that is made by a request of its own.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(untagged)]
+pub(super) enum Object<'t> {
+    Policy(&'t Policy),
+    Exchange(&'t Exchange),
+    Queue(&'t Queue),
+    Binding(&'t Binding),
+}
+
+impl Object<'_> {
+    /// How the management API makes one: a binding has no name that could be put.
+    pub(super) fn method(self) -> Method {
+        if matches!(self, Self::Binding(_)) { Method::POST } else { Method::PUT }
+    }
+
+    /// Where, in this virtual host.
+    pub(super) fn path(self, vhost: &str) -> String {
+        match self {
+            Self::Policy(Policy { name, .. }) => format!("policies/{vhost}/{}", encoded(name)),
+            Self::Exchange(Exchange { name, .. }) => format!("exchanges/{vhost}/{}", encoded(name)),
+            Self::Queue(Queue { name, .. }) => format!("queues/{vhost}/{}", encoded(name)),
+            Self::Binding(Binding { source, destination, .. }) => {
+                format!("bindings/{vhost}/e/{}/q/{}", encoded(source), encoded(destination))
+            }
+        }
+    }
+
+    /// What a user needs who makes one, as people read it: the kind of object, then the right.
+    pub(super) fn needs(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Policy(_) => ("Policies", "the tag policymaker"),
+            Self::Exchange(_) => ("Exchanges", "the right to configure orders.* in this virtual host"),
+            Self::Queue(_) => ("Queues", "the right to configure them in this virtual host"),
+            Self::Binding(_) => ("Bindings", "the right to read exchanges and to write to queues in this virtual host"),
+        }
+    }
+}
+
+impl Binding {
+    fn name(&self) -> String {
+        format!("{} -> {} ({})", self.source, self.destination, self.routing_key)
     }
 }
 
@@ -221,7 +296,7 @@ fn binding(source: &str, destination: &str, routing_key: &str) -> Binding {
     }
 }
 
-fn policies() -> Vec<Policy> {
+fn our_policies() -> Vec<Policy> {
     let services = Subscription::services().join("|");
     // At-least-once dead-lettering (a message leaves its queue only when the next one has it) needs reject-publish:
     // https://www.rabbitmq.com/docs/quorum-queues#activating-at-least-once-dead-lettering

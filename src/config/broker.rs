@@ -1,5 +1,5 @@
 //! `AMQP_URL`, and for the operator's commands also `AMQP_ADMIN_URL`, `RABBITMQ_MANAGEMENT_URL`, `AMQP_WEB_PASSWORD`,
-//! `AMQP_WORKER_PASSWORD`, `AMQP_VIEWER_PASSWORD` and `RETRY_DELAYS`
+//! `AMQP_WORKER_PASSWORD`, `AMQP_VIEWER_PASSWORD`, `AMQP_INSPECTOR_PASSWORD` and `RETRY_DELAYS`
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -48,7 +48,13 @@ pub(super) const AMQP_VIEWER_PASSWORD: Setting = Setting {
     name: "AMQP_VIEWER_PASSWORD",
     default: None,
     secret: true,
-    meaning: "the same for the user orderflow-viewer, with whom people look at the management UI",
+    meaning: "the same for the user orderflow-viewer, who sees queues, rates and connections in the management UI, and no messages",
+};
+pub(super) const AMQP_INSPECTOR_PASSWORD: Setting = Setting {
+    name: "AMQP_INSPECTOR_PASSWORD",
+    default: None,
+    secret: true,
+    meaning: "the same for the user orderflow-inspector, who may also read dead letters and unrouted messages; what may be read may be purged",
 };
 pub(super) const RETRY_DELAYS: Setting = Setting {
     name: "RETRY_DELAYS",
@@ -93,6 +99,16 @@ impl BrokerConfig {
         })
     }
 
+    /// As whoever there is, for who only looks and can do without: the administrator, else as [`BrokerConfig::read`].
+    #[must_use]
+    pub fn read_any(source: &Source) -> Option<Self> {
+        if source.given(&AMQP_ADMIN_URL).is_some() {
+            return Self::read_admin(source);
+        }
+        source.given(&AMQP_URL)?;
+        Self::read(source)
+    }
+
     /// As an administrator: reads `AMQP_ADMIN_URL` instead.
     #[must_use]
     pub fn read_admin(source: &Source) -> Option<Self> {
@@ -126,6 +142,8 @@ pub struct Users {
     pub worker: Option<SecretString>,
     /// For `orderflow-viewer`.
     pub viewer: Option<SecretString>,
+    /// For `orderflow-inspector`.
+    pub inspector: Option<SecretString>,
 }
 
 /// What `orderflow topology` needs to reach the broker's management API and to know what belongs there.
@@ -168,6 +186,7 @@ impl AdminConfig {
             web: secret(&AMQP_WEB_PASSWORD),
             worker: secret(&AMQP_WORKER_PASSWORD),
             viewer: secret(&AMQP_VIEWER_PASSWORD),
+            inspector: secret(&AMQP_INSPECTOR_PASSWORD),
         };
         let (address, node) = admin?;
         let AMQPUri { authority, vhost, .. } = node.uri().clone();

@@ -54,6 +54,7 @@ pub const ALL: &[&Setting] = &[
     &broker::AMQP_WEB_PASSWORD,
     &broker::AMQP_WORKER_PASSWORD,
     &broker::AMQP_VIEWER_PASSWORD,
+    &broker::AMQP_INSPECTOR_PASSWORD,
     &broker::RETRY_DELAYS,
     &plaintext::PLAINTEXT_HOSTS,
     &web::LISTEN,

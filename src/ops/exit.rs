@@ -54,7 +54,7 @@ pub enum Failed {
     #[error("{}", .0.join("\n"))]
     Incomplete(Vec<String>),
     /// RabbitMQ's management API.
-    #[error("{}", crate::telemetry::chain(.0))]
+    #[error("{}", .0.explained())]
     Management(#[from] ManagementError),
     /// RabbitMQ.
     #[error("{}", crate::telemetry::chain(.0))]

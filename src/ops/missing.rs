@@ -63,3 +63,24 @@ pub async fn find(connection: &mut Connection, search: Search) -> Result<Missing
     }
     Ok(missing)
 }
+
+/// How many deliveries of what is younger than `arrival` are neither applied nor anywhere that the database knows: on their
+/// way, or lost. Counts `at_most`, give or take a statement's rows.
+///
+/// # Errors
+/// Those of the database.
+pub async fn younger(
+    connection: &mut Connection,
+    taken: Taken,
+    arrival: Duration,
+    at_most: usize,
+) -> Result<usize, StoreError> {
+    let now = Utc::now();
+    let mut scan = Scan::new(taken, now - TimeDelta::from_std(arrival).unwrap_or(TimeDelta::days(1)));
+    let mut count = 0;
+    while count < at_most && !scan.has_reached(now) {
+        let unapplied = scan.step(connection, now, arrival, AT_ONCE).await?;
+        count += unapplied.iter().filter(|one| one.whereabouts == Whereabouts::Unknown).count();
+    }
+    Ok(count)
+}

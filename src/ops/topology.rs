@@ -4,14 +4,21 @@ use std::io::Write;
 
 use serde_json::json;
 
-use super::{Exit, Failed};
+use super::{
+    Exit, Failed,
+    words::{some, wrapped},
+};
 use crate::{
-    broker::{Management, Topology},
+    broker::{Altered, Applied, Management, Topology, Who},
     config::{AdminConfig, RetryDelays, Source},
 };
 
 /// The virtual host of the exported file; `topology apply` takes that of `AMQP_ADMIN_URL`.
 pub const EXPORTED_VHOST: &str = "orderflow";
+
+/// Of a broker that shows operator policies to administrators alone.
+pub(super) const NOT_SEEN: &str =
+    "Operator policies were not looked at: AMQP_ADMIN_URL's user may not see them, an administrator may.";
 
 /// Makes what is missing, then checks. Safe to repeat, and from many hosts at once.
 ///
@@ -19,9 +26,15 @@ pub const EXPORTED_VHOST: &str = "orderflow";
 /// See [`Failed`].
 pub async fn apply(source: &Source, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
     let (management, topology) = open(source)?;
-    management.apply(&topology).await?;
+    let who = management.whoami().await?;
+    if !who.is_administrator() && !management.has_vhost().await? {
+        return no_vhost(&management, &who, json, out);
+    }
+    let Applied { notes, is_short } = management.apply(&topology).await?;
     // An object that exists with other arguments is left as it is by the import, so only a look tells.
-    report(&topology, &management.live().await?, json, out)
+    let report = Report::new(&topology, &management.live().await?, notes);
+    report.write(json, out)?;
+    Ok(if report.ok && !is_short { Exit::Ok } else { Exit::No })
 }
 
 /// Compares the broker with what has to exist.
@@ -30,7 +43,50 @@ pub async fn apply(source: &Source, json: bool, out: &mut impl Write) -> Result<
 /// See [`Failed`].
 pub async fn check(source: &Source, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
     let (management, topology) = open(source)?;
-    report(&topology, &management.live().await?, json, out)
+    let who = management.whoami().await?;
+    if !management.has_vhost().await? {
+        return no_vhost(&management, &who, json, out);
+    }
+    let report = Report::new(&topology, &management.live().await?, Vec::new());
+    report.write(json, out)?;
+    Ok(if report.ok { Exit::Ok } else { Exit::No })
+}
+
+/// What is wrong where the virtual host is missing, and what to do about it.
+pub(super) fn absent(vhost: &str, who: &Who) -> (String, String) {
+    if who.is_administrator() {
+        let remedy =
+            "`orderflow topology apply` makes it and all that belongs into it; or AMQP_ADMIN_URL names another";
+        return (format!("RabbitMQ has no virtual host {vhost}."), remedy.to_owned());
+    }
+    let me = &who.name;
+    let what = format!("RabbitMQ has no virtual host {vhost}, or none that AMQP_ADMIN_URL's user ({me}) may enter.");
+    let remedy = format!(
+        "an administrator of RabbitMQ makes it (`rabbitmqctl add_vhost {vhost}`) and lets the user in (`rabbitmqctl \
+         set_permissions -p {vhost} {me} '.*' '.*' '.*'`), then `orderflow topology apply`; or AMQP_ADMIN_URL names another"
+    );
+    (what, remedy)
+}
+
+fn no_vhost(management: &Management, who: &Who, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
+    let (what, remedy) = absent(&management.config().vhost, who);
+    if json {
+        writeln!(out, "{}", json!({ "ok": false, "differences": [what], "remedy": remedy }))?;
+    } else {
+        wrapped(out, "", &what)?;
+        wrapped(out, "-> ", &remedy)?;
+    }
+    Ok(Exit::No)
+}
+
+/// What to do about policies of others.
+pub(super) const POLICY_REMEDY: &str = "messages may be dropped, expire or be delivered too often: change the pattern of \
+    that policy so that it leaves these queues alone, or delete it (management UI, Admin, Policies)";
+
+/// One alteration as people read it.
+pub(super) fn described(altered: &Altered) -> String {
+    let is = if altered.policies.len() == 1 { "alters" } else { "alter" };
+    format!("{} {is} {}: {}", altered.policies.join(" and "), some(&altered.queues), altered.changes.join(", "))
 }
 
 /// Writes what has to exist as a boot file for RabbitMQ (`load_definitions`).
@@ -51,24 +107,63 @@ fn open(source: &Source) -> Result<(Management, Topology), Failed> {
     Ok((Management::new(config)?, topology))
 }
 
-fn report(wanted: &Topology, live: &Topology, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
-    let differences = wanted.missing_from(live);
-    let exit = if differences.is_empty() { Exit::Ok } else { Exit::No };
-    if json {
-        let counts = json!({ "exchanges": wanted.exchanges.len(), "queues": wanted.queues.len() });
-        writeln!(out, "{}", json!({ "ok": differences.is_empty(), "wanted": counts, "differences": differences }))?;
-    } else if differences.is_empty() {
-        let (exchanges, queues) = (wanted.exchanges.len(), wanted.queues.len());
-        writeln!(out, "RabbitMQ has all {exchanges} exchanges and {queues} queues as they should be.")?;
-    } else {
+/// What was found.
+struct Report {
+    ok: bool,
+    exchanges: usize,
+    queues: usize,
+    differences: Vec<String>,
+    altered: Vec<Altered>,
+    notes: Vec<String>,
+}
+
+impl Report {
+    fn new(wanted: &Topology, live: &Topology, mut notes: Vec<String>) -> Self {
+        if live.operator_policies.is_none() {
+            notes.push(NOT_SEEN.to_owned());
+        }
+        let (differences, altered) = (wanted.missing_from(live), wanted.altered_by(live));
+        Self {
+            ok: differences.is_empty() && altered.is_empty(),
+            exchanges: wanted.exchanges.len(),
+            queues: wanted.queues.len(),
+            differences,
+            altered,
+            notes,
+        }
+    }
+
+    fn write(&self, json: bool, out: &mut impl Write) -> Result<(), Failed> {
+        let Self { ok, exchanges, queues, differences, altered, notes } = self;
+        if json {
+            let counts = json!({ "exchanges": exchanges, "queues": queues });
+            let report = json!({
+                "ok": ok, "wanted": counts, "differences": differences, "policies": altered, "notes": notes,
+            });
+            return Ok(writeln!(out, "{report}")?);
+        }
+        for note in notes {
+            wrapped(out, "", note)?;
+        }
+        if *ok {
+            writeln!(out, "RabbitMQ has all {exchanges} exchanges and {queues} queues as they should be.")?;
+        }
         for difference in differences {
             writeln!(out, "{difference}")?;
         }
-        writeln!(
-            out,
-            "What is missing, `orderflow topology apply` makes. What differs cannot be changed while it exists: \
-             empty it, delete it in the management UI, then apply again."
-        )?;
+        if !differences.is_empty() {
+            writeln!(
+                out,
+                "What is missing, `orderflow topology apply` makes. What differs cannot be changed while it exists: \
+                 empty it, delete it in the management UI, then apply again."
+            )?;
+        }
+        for one in altered {
+            wrapped(out, "", &described(one))?;
+        }
+        if !altered.is_empty() {
+            wrapped(out, "-> ", POLICY_REMEDY)?;
+        }
+        Ok(())
     }
-    Ok(exit)
 }

@@ -50,6 +50,17 @@ pub fn count(number: impl Into<i64>, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
+/// How many things are named in one sentence.
+const NAMED: usize = 8;
+
+/// `a, b and 3 more`.
+#[must_use]
+pub fn some(names: &[String]) -> String {
+    let more = names.len().saturating_sub(NAMED);
+    let named = names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+    if more == 0 { named } else { format!("{named} and {more} more") }
+}
+
 /// `once`, `twice`, `3 times`.
 #[must_use]
 pub fn times(number: i32) -> String {

@@ -143,7 +143,8 @@ async fn insert(
     Ok(outgoing)
 }
 
-/// How an event leaves: the one place where its message's body is made.
+/// How an event leaves: the one place where its message's body is made. It is indented, since people read it as it lies in a
+/// queue; what that costs is in docs/EVENTS.md.
 fn as_outgoing(kind: EventKind, envelope: &Envelope<serde_json::Value>) -> Result<Outgoing, StoreError> {
     Ok(Outgoing {
         event_id: envelope.id,
@@ -154,7 +155,7 @@ fn as_outgoing(kind: EventKind, envelope: &Envelope<serde_json::Value>) -> Resul
         occurred_at: envelope.time,
         correlation_id: envelope.correlation_id,
         traceparent: envelope.traceparent.clone(),
-        body: serde_json::to_string(envelope)?,
+        body: serde_json::to_string_pretty(envelope)?,
     })
 }
 

@@ -11,12 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::background;
 use crate::{
-    broker::{BrokerCheck, Look, Subscription},
-    store::{
-        ANSWER_WITHIN, Connection, Database, StoreError, flow,
-        pace::{self, Pace},
-    },
+    broker::{BrokerCheck, Subscription},
+    store::{ANSWER_WITHIN, Connection, Database, StoreError, flow},
     telemetry,
+    way::{self, NotKnown, Queue},
 };
 
 /// Between two readings while pages are looked at.
@@ -46,19 +44,6 @@ pub const WATCHED: &[Subscription] = &[
     Subscription::OrderPaymentVoided,
     Subscription::OrderOrderCancelled,
 ];
-
-/// One queue at one moment.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Queue {
-    /// Messages that wait in the broker.
-    pub ready: u32,
-    /// Whether anybody works it.
-    pub is_worked: bool,
-    /// Events a second with all slots in use; `None` where it was not measured.
-    pub capacity: Option<f64>,
-    /// The mean time of an event in hand, in seconds.
-    pub processing: Option<f64>,
-}
 
 /// How things go.
 #[derive(Debug, Clone)]
@@ -136,39 +121,14 @@ fn unreadable(error: &StoreError) {
 
 /// Both or nothing: how much waits says little without how fast it goes.
 async fn queues(database: &Database, check: &BrokerCheck) -> HashMap<Subscription, Queue> {
-    let reading = async |connection: &mut Connection| pace::believed(connection).await;
-    let paces = match database.run(ANSWER_WITHIN, reading).await {
-        Ok(measured) => measured.into_iter().map(|measured| measured.pace).collect::<Vec<_>>(),
-        Err(error) => {
+    match way::queues(database, check, WATCHED).await {
+        Ok(queues) => queues,
+        Err(NotKnown::Database(error)) => {
             unreadable(&error);
-            return HashMap::new();
+            HashMap::new()
         }
-    };
-    let mut queues = HashMap::new();
-    for subscription in WATCHED {
-        // A broker that does not answer once does not answer twelve times; readiness says that it is away.
-        let Ok(look) = check.look(&subscription.queue()).await else { return HashMap::new() };
-        queues.insert(*subscription, Queue::new(look, &paces, *subscription));
-    }
-    queues
-}
-
-impl Queue {
-    fn new(look: Look, paces: &[Pace], subscription: Subscription) -> Self {
-        let name = subscription.queue();
-        let working = paces.iter().filter(|pace| pace.queue == name && pace.slots > 0);
-        // Slots ÷ time in hand is the throughput at saturation, see `advice`. A time of zero is none.
-        let measured = working
-            .filter_map(|pace| Some((f64::from(pace.slots), pace.processing_seconds.filter(|time| *time > 0.0)?)));
-        let (capacity, slots, weighted) = measured.fold((0.0, 0.0, 0.0), |(capacity, all, weighted), (slots, time)| {
-            (capacity + slots / time, all + slots, weighted + slots * time)
-        });
-        Self {
-            ready: look.ready,
-            is_worked: look.consumers > 0,
-            capacity: (capacity > 0.0).then_some(capacity),
-            processing: (slots > 0.0).then(|| weighted / slots),
-        }
+        // Readiness says that it is away.
+        Err(NotKnown::Broker(_)) => HashMap::new(),
     }
 }
 
@@ -183,25 +143,14 @@ impl Picture {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn pace(slots: i32, processing_seconds: Option<f64>) -> Pace {
-        Pace {
-            queue: "payment.order-created".to_owned(),
-            slots,
-            in_hand: 0,
-            events_per_second: 1.0,
-            failures_per_second: 0.0,
-            processing_seconds,
-            lag_seconds: None,
-        }
-    }
+    use crate::domain::OrderStatus;
 
     #[test]
-    fn processes_add_up_and_those_that_are_paused_do_not_count() {
-        let paces = [pace(100, Some(2.0)), pace(300, Some(1.0)), pace(0, Some(9.0)), pace(10, None)];
-        let queue = Queue::new(Look { ready: 7, consumers: 2 }, &paces, Subscription::PaymentOrderCreated);
-        assert_eq!(queue, Queue { ready: 7, is_worked: true, capacity: Some(350.0), processing: Some(1.25) });
-        let other = Queue::new(Look { ready: 0, consumers: 0 }, &paces, Subscription::OrderShipmentCreated);
-        assert_eq!(other, Queue { ready: 0, is_worked: false, capacity: None, processing: None });
+    fn what_is_before_an_order_is_watched() {
+        let ways = [way::path(OrderStatus::Pending, false), way::path(OrderStatus::Pending, true)].concat();
+        // Each kind of event alone, none, and all: every branch of the way back.
+        let undoings = crate::events::EventKind::ALL.iter().map(|one| way::undoing(|kind| kind == *one));
+        let undoings = undoings.chain([way::undoing(|_| false), way::undoing(|_| true)]).flatten();
+        assert!(ways.into_iter().chain(undoings).all(|queue| WATCHED.contains(&queue)));
     }
 }

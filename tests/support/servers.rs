@@ -86,6 +86,7 @@ impl Servers {
         let password = match user {
             "orderflow-web" => users.web,
             "orderflow-worker" => users.worker,
+            "orderflow-inspector" => users.inspector,
             _ => users.viewer,
         };
         password.expect("AMQP_…_PASSWORD is set: run the tests by `make test`").expose_secret().to_owned()

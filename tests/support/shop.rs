@@ -13,8 +13,9 @@ use orderflow::{
     store::{Connection, migrations},
 };
 use orderflow_worker::Registry;
-use reqwest::{Client, Method};
+use reqwest::{Client, Method, StatusCode};
 use secrecy::ExposeSecret as _;
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 use url::Url;
@@ -261,14 +262,40 @@ impl Shop {
     ///
     /// # Panics
     /// When the answer is not a success.
-    pub async fn manage(&self, method: Method, path: &str) -> serde_json::Value {
+    pub async fn manage(&self, method: Method, path: &str) -> Value {
+        self.manage_with(method, path, &Value::Null).await
+    }
+
+    /// As [`Shop::manage`], with a body.
+    ///
+    /// # Panics
+    /// When the answer is not a success.
+    pub async fn manage_with(&self, method: Method, path: &str, body: &Value) -> Value {
+        let administrator = (self.admin.user.as_str(), self.admin.password.expose_secret());
+        let (status, answer) = self.manage_as(administrator, method, path, body).await;
+        assert!(status.is_success(), "{path}: {status} {answer}");
+        answer
+    }
+
+    /// Asks the broker's management API as somebody, and returns whatever it answers.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub async fn manage_as(
+        &self,
+        (user, password): (&str, &str),
+        method: Method,
+        path: &str,
+        body: &Value,
+    ) -> (StatusCode, Value) {
         let url = format!("{}api/{}", self.servers.management_url, path.replace("{vhost}", &self.name));
-        let request = Client::new().request(method, url);
-        let response = request.basic_auth(&self.admin.user, Some(self.admin.password.expose_secret())).send().await;
-        let response = response.expect("the management API answers");
+        let mut request = Client::new().request(method, url).basic_auth(user, Some(password));
+        if !body.is_null() {
+            request = request.json(body);
+        }
+        let response = request.send().await.expect("the management API answers");
         let (status, body) = (response.status(), response.text().await.expect("it has a body"));
-        assert!(status.is_success(), "{path}: {status} {body}");
-        serde_json::from_str(&body).unwrap_or_default()
+        (status, serde_json::from_str(&body).unwrap_or_default())
     }
 
     /// A connection to its database.

@@ -99,8 +99,9 @@ pub(super) fn complete(name: &str, given: &Source) -> Result<(), ConfigError> {
         "setup" | "orderflow" | "operator" => {
             let (admin, database) = (AdminConfig::read(given), DatabaseConfig::read(given));
             let users = admin.as_ref().map(|admin| &admin.users);
-            let all =
-                users.is_some_and(|users| users.web.is_some() && users.worker.is_some() && users.viewer.is_some());
+            let all = users.is_some_and(|users| {
+                [&users.web, &users.worker, &users.viewer, &users.inspector].into_iter().all(Option::is_some)
+            });
             assert!(all, "{name} does not set every user's password");
             given.finish(admin.and(database).map(drop))
         }

@@ -36,7 +36,14 @@ pub fn scrubbed(text: &str) -> String {
         Some("users") => "  users  USERS".to_owned(),
         _ => line.to_owned(),
     };
-    let text = text.lines().map(vague).collect::<Vec<_>>().join("\n");
+    // Who else is on the broker may take a second line.
+    let mut users = false;
+    let further = |line: &&str| {
+        let is_further = users && line.starts_with("                ");
+        users = line.starts_with("  users  ") || is_further;
+        !is_further
+    };
+    let text = text.lines().filter(further).map(vague).collect::<Vec<_>>().join("\n");
     text.replace(&format!("{queues} queues"), "QUEUES queues")
         .replace(&format!("{work} of {work} have"), "ALL of ALL have")
         .replace(&format!("{} of {work} have", work - 1), "ALL BUT ONE have")

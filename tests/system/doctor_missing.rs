@@ -34,6 +34,13 @@ async fn what_went_missing_is_found_and_the_remedy_works_as_it_is_written() {
     ended(&lost, 1, &["3 deliveries are missing", "3 of email.order-created."]);
     insta::with_settings!({filters => FILTERS}, { insta::assert_snapshot!("missing", scrubbed(&lost.out)) });
     ended(&doctor(&shop).await, 1, &["1 finding:", "Nobody consumes"]);
+    // Trial C9: "Nothing is missing." was said of what it had not looked at.
+    let young = run("orderflow", &["republish", "--missing", "--yes"], &shop.operator_settings()).await;
+    let says = ["Nothing is missing.", "of the last 5m (RECONCILE_AFTER): 3 deliveries are not applied yet"];
+    ended(&young, 0, &says);
+    let young = run("orderflow", &["republish", "--missing", "--yes", "--json"], &shop.operator_settings()).await;
+    let report: serde_json::Value = serde_json::from_str(&young.out).expect("JSON");
+    assert_eq!((&report["younger"], &report["younger_than_seconds"]), (&3.into(), &300.0.into()), "{report}");
     let text = lost.out.split_whitespace().collect::<Vec<_>>().join(" ");
     let remedy = text.split('`').find(|part| part.starts_with("orderflow republish")).expect("a command");
     let remedy: Vec<&str> = remedy.split(' ').chain(["--yes"]).collect();

@@ -2,6 +2,8 @@
 
 use orderflow::broker::{Subscription, names};
 use orderflow_tests::{Ended, Proxy, Servers, Shop, VISA, run, until};
+use reqwest::Method;
+use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
 use crate::commands::{NOWHERE, ended, settings, with};
@@ -41,6 +43,52 @@ async fn until_told(shop: &Shop, what: &str, queue: &str, so: impl Fn(&Value) ->
     })
     .await;
     last
+}
+
+/// What the management API's statistics say of the consumers of payment's queue: some seconds old.
+async fn until_counted(shop: &Shop, consumers: u32) {
+    until(&format!("RabbitMQ's statistics have {consumers} consumers"), async || {
+        let queue = shop.manage(Method::GET, &format!("queues/{{vhost}}/{PAYMENT}")).await;
+        if queue["consumers"] == consumers { Ok(()) } else { Err(queue["consumers"].clone()) }
+    })
+    .await;
+}
+
+/// Trial G1: two seconds after a worker had started it said that none was connected, by statistics from before.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_of_workers_and_messages_is_of_this_moment() {
+    let mut shop = Shop::open().await;
+    let probe = shop.probe().await;
+    until_counted(&shop, 0).await;
+    probe.publish(names::RETURN, PAYMENT, b"{}").await;
+    let idle = queues(&shop).await;
+    ended(&idle, 0, &["No worker is connected"]);
+    assert_eq!(told(&shop.operator_settings(), 0, PAYMENT).await["ready"], 1);
+    probe.take(PAYMENT).await;
+    assert_eq!(told(&shop.operator_settings(), 0, PAYMENT).await["ready"], 0);
+
+    shop.start_worker(&[]).await;
+    let working = queues(&shop).await;
+    ended(&working, 0, &[]);
+    assert!(!working.out.contains("No worker") && !working.out.contains("nobody consumes"), "{}", working.out);
+    until_counted(&shop, 1).await;
+    for worker in shop.workers().drain(..) {
+        worker.stop().await;
+    }
+    ended(&queues(&shop).await, 0, &["No worker is connected"]);
+
+    // The port of AMQP is closed: what cannot be known is not concluded from.
+    let closed = with(
+        shop.operator_settings(),
+        &[(
+            "AMQP_ADMIN_URL",
+            &format!("amqp://{}:{}@{NOWHERE}/{}", shop.admin.user, shop.admin.password.expose_secret(), shop.name()),
+        )],
+    );
+    let partly = run("orderflow", &["queues"], &closed).await;
+    ended(&partly, 3, &["who consumes is not known", "up to five seconds old"]);
+    assert!(!partly.out.contains("No worker"), "{}", partly.out);
+    shop.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,9 +7,16 @@ use orderflow::{
     config::{BrokerConfig, RetryDelays, Source},
     ops::topology::EXPORTED_VHOST,
 };
-use orderflow_tests::Shop;
-use serde_json::Value;
+use orderflow_tests::{Shop, run};
+use reqwest::Method;
+use secrecy::SecretString;
+use serde_json::{Value, json};
 use url::Url;
+
+use crate::{
+    commands::{ended, with},
+    doctor::doctor,
+};
 
 fn defaults() -> RetryDelays {
     RetryDelays::read(&Source::default()).expect("there is a default")
@@ -38,6 +45,60 @@ async fn the_live_broker_is_what_the_source_says_and_applying_again_changes_noth
     assert_eq!(live.missing_from(&wanted), Vec::<String>::new(), "the broker has something that the source does not");
     let queues = |topology: &Topology| sorted(topology.queues.iter().map(|queue| queue.name.clone()).collect());
     assert_eq!(queues(&live), queues(&wanted));
+}
+
+/// Trial C9: with `{"max-length": 50}` on every queue 50 of 150 orders were dropped, and all was said to be well.
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_of_others_that_alter_our_queues_are_named_with_the_queues() {
+    let mut shop = Shop::open().await;
+    shop.start_worker(&[]).await;
+    let policy =
+        |definition: Value| json!({ "pattern": ".*", "apply-to": "queues", "priority": 10, "definition": definition });
+    let check = async || run("orderflow", &["topology", "check"], &shop.operator_settings()).await;
+    shop.manage_with(Method::PUT, "policies/{vhost}/fifty", &policy(json!({ "max-length": 50 }))).await;
+    // At once: RabbitMQ's own report of each queue's policy is a statistic, five seconds old.
+    let says =
+        ["policy fifty (priority 10) alters", "payment.order-created", "max-length is 50", "overflow is not set", "->"];
+    ended(&check().await, 1, &says);
+    let found = doctor(&shop).await;
+    ended(&found, 1, &["policy fifty (priority 10)", "max-length is 50", "change the pattern"]);
+    let json = run("orderflow", &["topology", "check", "--json"], &shop.operator_settings()).await;
+    let report: Value = serde_json::from_str(&json.out).expect("JSON");
+    let queues: Vec<_> = report["policies"].as_array().expect("a list").iter().map(|one| &one["queues"]).collect();
+    assert!(
+        queues.iter().any(|queues| queues.as_array().is_some_and(|all| all.contains(&"email.order-created".into())))
+    );
+    ended(&run("orderflow", &["topology", "apply"], &shop.operator_settings()).await, 1, &["policy fifty"]);
+    shop.manage(Method::DELETE, "policies/{vhost}/fifty").await;
+    ended(&check().await, 0, &[]);
+
+    shop.manage_with(Method::PUT, "operator-policies/{vhost}/cap", &policy(json!({ "message-ttl": 60_000 }))).await;
+    ended(&check().await, 1, &["operator policy cap alters", "message-ttl is 60000"]);
+    ended(&doctor(&shop).await, 1, &["operator policy cap alters", "message-ttl is 60000"]);
+    shop.manage(Method::DELETE, "operator-policies/{vhost}/cap").await;
+    // What takes nothing from us is none of our business.
+    let harmless = json!({ "pattern": ".*", "apply-to": "queues", "priority": 0, "definition": { "max-length": 50 } });
+    shop.manage_with(Method::PUT, "policies/{vhost}/lower", &harmless).await;
+    ended(&check().await, 0, &[]);
+    ended(&doctor(&shop).await, 0, &["Nothing is wrong."]);
+    shop.close().await;
+}
+
+/// Trial G10: it answered with raw JSON of the management API.
+#[tokio::test(flavor = "multi_thread")]
+async fn missing_virtual_host_is_a_finding_with_its_remedy() {
+    let shop = Shop::open().await;
+    let elsewhere = shop.servers.broker(None, "no_such_vhost");
+    let elsewhere = with(shop.operator_settings(), &[("AMQP_ADMIN_URL", elsewhere.as_str())]);
+    let says = ["RabbitMQ has no virtual host no_such_vhost.", "`orderflow topology apply` makes it"];
+    for command in [&["topology", "check"][..], &["doctor"]] {
+        let told = run("orderflow", command, &elsewhere).await;
+        ended(&told, 1, &says);
+        assert!(!told.out.contains('{') && told.err.is_empty(), "{told:?}");
+    }
+    let json = run("orderflow", &["topology", "check", "--json"], &elsewhere).await;
+    let report: Value = serde_json::from_str(&json.out).expect("JSON");
+    assert_eq!((json.code, &report["ok"]), (Some(1), &false.into()), "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

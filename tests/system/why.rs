@@ -144,6 +144,20 @@ async fn an_order_whose_worker_is_stopped_names_the_queue() {
     let order = place(&mut shop, "MUG-BLUE", VISA).await;
     let text = told(&shop, &order).await;
     insta::with_settings!({filters => FILTERS}, { insta::assert_snapshot!("waiting", text) });
+    // Trial G2: "nothing to do yet", while the customer's page said that a step stood still. Both are read from one source.
+    let waits = json(&shop, &order).await["waiting_for"].clone();
+    let states: Vec<_> =
+        waits.as_array().expect("a list").iter().map(|wait| (&wait["state"], &wait["subscription"])).collect();
+    let queues = ["payment.order-created", "inventory.payment-completed"].map(Value::from);
+    assert_eq!(states, queues.iter().map(|queue| (&waits[0]["state"], queue)).collect::<Vec<_>>());
+    assert_eq!(waits[0]["state"], "late");
+    let away = with(
+        shop.operator_settings(),
+        &[("AMQP_ADMIN_URL", &format!("amqp://orderflow-admin:hush@{NOWHERE}/orderflow"))],
+    );
+    let unknown = run("orderflow", &["why", &order.id.to_string()], &away).await;
+    ended(&unknown, 0, &["whether a worker is there is not known"]);
+    assert!(!unknown.out.contains("nothing to do"), "{unknown:?}");
     let missing = json(&shop, &order).await["missing_deliveries"].clone();
     assert_eq!((&missing[0]["subscription"], &missing[0]["retry_at"]), (&"payment.order-created".into(), &Value::Null));
     assert_eq!(missing.as_array().map(Vec::len), Some(1));

@@ -44,6 +44,13 @@ impl Failure {
         Self::Retry { why: why.into(), after: None }
     }
 
+    /// Its order is not in this database: it was placed after the backup that was restored, or is none of ours. Known before
+    /// anything is done about it.
+    #[must_use]
+    pub fn no_such_order() -> Self {
+        Self::reject("there is no such order")
+    }
+
     /// A failure for good.
     pub fn reject(why: impl Into<String>) -> Self {
         Self::Reject { why: why.into() }
@@ -66,6 +73,8 @@ pub struct Done<E, F> {
 /// 2. `act`: reach outside. One call an event, many at once, no transaction open.
 /// 3. `record`: write what came of it, and say what follows. One transaction for all that finished together, in which
 ///    the inbox has already told repeated events apart.
+///
+/// No step sees an event of an order that does not exist: such an event is rejected before.
 ///
 /// A step may run again after a crash: `prepare` and `act` have to be idempotent by the event's id, `record` is made so
 /// by the inbox.

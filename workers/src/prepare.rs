@@ -6,7 +6,7 @@ use diesel_async::AsyncConnection as _;
 use lapin::message::Delivery;
 use orderflow::{
     events::Envelope,
-    store::{Database, StoreError, inbox},
+    store::{Database, StoreError, inbox, orders},
     telemetry,
 };
 use uuid::Uuid;
@@ -112,23 +112,56 @@ async fn transaction<H: Handler>(
     events: &[Envelope<H::Event>],
 ) -> Result<Prepared<H>, StoreError> {
     let ids: Vec<Uuid> = events.iter().map(|event| event.id).collect();
+    let orders: Vec<Uuid> = events.iter().map(|event| event.order_id).collect();
     let subscription = H::SUBSCRIPTION.queue();
     let mut connection = database.connection().await?;
     connection
         .transaction::<_, StoreError, _>(async |connection| {
             let applied = inbox::applied(connection, &subscription, &ids).await?;
-            if applied.is_empty() {
-                return Ok(handler.prepare(connection, events).await?.into_iter().map(Some).collect());
-            }
-            let fresh: Vec<_> = events.iter().filter(|event| !applied.contains(&event.id)).cloned().collect();
-            let prepared = handler.prepare(connection, &fresh).await?;
-            Ok(spread(&ids, &applied, prepared))
+            let existing = orders::existing(connection, &orders).await?;
+            let kinds: Vec<Kind> = events.iter().map(|event| Kind::of(event, &applied, &existing)).collect();
+            let prepared = if kinds.iter().all(|kind| *kind == Kind::Fresh) {
+                handler.prepare(connection, events).await?
+            } else {
+                let fresh = events.iter().zip(&kinds).filter(|(_, kind)| **kind == Kind::Fresh);
+                let fresh: Vec<_> = fresh.map(|(event, _)| event.clone()).collect();
+                handler.prepare(connection, &fresh).await?
+            };
+            Ok(spread(&kinds, prepared))
         })
         .await
 }
 
+/// What an event is to this subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// To be handled.
+    Fresh,
+    /// Applied already.
+    Repeated,
+    /// Of an order that does not exist.
+    Strange,
+}
+
+impl Kind {
+    fn of<E>(event: &Envelope<E>, applied: &HashSet<Uuid>, existing: &HashSet<Uuid>) -> Self {
+        if applied.contains(&event.id) {
+            Self::Repeated
+        } else if existing.contains(&event.order_id) {
+            Self::Fresh
+        } else {
+            Self::Strange
+        }
+    }
+}
+
 /// Puts the results of the fresh events back to their places among all.
-fn spread<T>(ids: &[Uuid], applied: &HashSet<Uuid>, fresh: Vec<T>) -> Vec<Option<T>> {
+fn spread<T>(kinds: &[Kind], fresh: Vec<Result<T, Failure>>) -> Vec<Option<Result<T, Failure>>> {
     let mut fresh = fresh.into_iter();
-    ids.iter().map(|id| if applied.contains(id) { None } else { fresh.next() }).collect()
+    let result = |kind: &Kind| match kind {
+        Kind::Fresh => fresh.next(),
+        Kind::Repeated => None,
+        Kind::Strange => Some(Err(Failure::no_such_order())),
+    };
+    kinds.iter().map(result).collect()
 }

@@ -9,7 +9,7 @@ use orderflow::{
     broker::Relay,
     fault::{self, CrashPoint, Safeguard},
     metrics,
-    store::{Database, StoreError, event_log, inbox, outbox::Outgoing},
+    store::{Database, StoreError, event_log, inbox, orders, outbox::Outgoing},
     telemetry,
     trace::{Kind, Step, is_sampled},
 };
@@ -53,6 +53,8 @@ enum Outcome {
     Recorded(Vec<Outgoing>),
     /// Not committed, because these events are applied already.
     Repeated(HashSet<Uuid>),
+    /// Not committed, because only these orders exist.
+    Strange(HashSet<Uuid>),
 }
 
 impl<H: Handler> Recorder<H> {
@@ -92,6 +94,15 @@ impl<H: Handler> Recorder<H> {
                         rejoin(deliveries, done).partition(|one: &Finished<H>| events.contains(&one.done.event.id));
                     let repeated: Vec<_> = repeated.into_iter().map(|one| one.delivery).collect();
                     self.acknowledge_repeated(&repeated).await;
+                    pending.push(fresh);
+                }
+                Ok(Outcome::Strange(existing)) => {
+                    let (fresh, strange): (Vec<_>, Vec<_>) = rejoin(deliveries, done)
+                        .partition(|one: &Finished<H>| existing.contains(&one.done.event.order_id));
+                    for Finished { delivery, done } in &strange {
+                        let failure = Failure::no_such_order();
+                        self.settle.fail(delivery, &failure, done.event.traceparent.as_deref()).await;
+                    }
                     pending.push(fresh);
                 }
                 Err(error) if error.is_unavailable(alone) => {
@@ -199,6 +210,14 @@ async fn transaction<H: Handler>(
                 let repeated = ids.iter().copied().filter(|id| !fresh.contains(id)).collect();
                 return Err(Abort::Repeated(repeated));
             }
+            // Who reaches outside was prepared, and has asked before.
+            if H::without_reaching_outside().is_some() {
+                let orders: HashSet<Uuid> = done.iter().map(|one| one.event.order_id).collect();
+                let existing = orders::existing(connection, &orders.iter().copied().collect::<Vec<_>>()).await?;
+                if existing.len() < orders.len() {
+                    return Err(Abort::Strange(existing));
+                }
+            }
             let follow = handler.record(connection, done).await?;
             let follow = event_log::append(connection, &source, follow).await?;
             fault::crash_here(CrashPoint::BeforeCommit);
@@ -211,6 +230,7 @@ async fn transaction<H: Handler>(
             Ok(Outcome::Recorded(events))
         }
         Err(Abort::Repeated(events)) => Ok(Outcome::Repeated(events)),
+        Err(Abort::Strange(existing)) => Ok(Outcome::Strange(existing)),
         Err(Abort::Store(error)) => Err(error),
     }
 }
@@ -218,6 +238,7 @@ async fn transaction<H: Handler>(
 /// Why a transaction is rolled back.
 enum Abort {
     Repeated(HashSet<Uuid>),
+    Strange(HashSet<Uuid>),
     Store(StoreError),
 }
 

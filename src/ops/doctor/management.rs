@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::{report::Checkup, some};
+use super::report::Checkup;
 use crate::{
-    broker::{Management, ManagementError, Node, Topology},
+    broker::{Management, ManagementError, Node, Topology, Who},
     config::AdminConfig,
+    ops::{topology, words::some},
     telemetry,
 };
 
@@ -29,7 +30,7 @@ pub enum Vhost {
     Unknown,
 }
 
-/// Looks at nodes, users and topology.
+/// Looks at nodes, users and topology, as far as the administrator's tags let it.
 pub async fn check(found: &mut Checkup, config: &AdminConfig, topology: &Topology) -> Vhost {
     let management = match Management::within(config.clone(), TIMEOUT) {
         Ok(management) => management,
@@ -38,12 +39,19 @@ pub async fn check(found: &mut Checkup, config: &AdminConfig, topology: &Topolog
             return Vhost::Unknown;
         }
     };
-    if let Err(error) = nodes(found, &management).await {
-        // The rest would be answered the same.
+    let who = match management.whoami().await {
+        Ok(who) => who,
+        Err(error) => {
+            // The rest would be answered the same.
+            found.cannot("broker", error.explained());
+            return Vhost::Unknown;
+        }
+    };
+    if let Err(error) = nodes(found, &management, &who).await {
         found.cannot("broker", error.explained());
         return Vhost::Unknown;
     }
-    match vhost(found, &management, config, topology).await {
+    match vhost(found, &management, &who, topology).await {
         Ok(vhost) => vhost,
         Err(error) => {
             found.cannot("topology", error.explained());
@@ -55,23 +63,31 @@ pub async fn check(found: &mut Checkup, config: &AdminConfig, topology: &Topolog
 async fn vhost(
     found: &mut Checkup,
     management: &Management,
-    config: &AdminConfig,
+    who: &Who,
     wanted: &Topology,
 ) -> Result<Vhost, ManagementError> {
     if !management.has_vhost().await? {
-        let what = format!("RabbitMQ has no virtual host {}; its queues and users were not looked at.", config.vhost);
-        let remedy =
-            "`orderflow topology apply` makes it and all that belongs into it; or AMQP_ADMIN_URL names another";
-        found.found("topology", what, remedy);
+        let (what, remedy) = topology::absent(&management.config().vhost, who);
+        found.found("topology", format!("{what} Its queues and users were not looked at."), remedy);
         return Ok(Vhost::Absent);
     }
-    users(found, management).await?;
+    users(found, management, who).await?;
     compare(found, wanted, &management.live().await?);
     Ok(Vhost::Compared)
 }
 
-async fn nodes(found: &mut Checkup, management: &Management) -> Result<(), ManagementError> {
+async fn nodes(found: &mut Checkup, management: &Management, who: &Who) -> Result<(), ManagementError> {
     let version = management.overview().await?.rabbitmq_version;
+    if !who.sees_nodes() {
+        found.saw("broker", format!("RabbitMQ {version}"));
+        let why = format!(
+            "AMQP_ADMIN_URL's user ({}) does not see RabbitMQ's nodes, their memory and disks: it needs the tag monitoring \
+             or administrator",
+            who.name
+        );
+        found.cannot("nodes", why);
+        return Ok(());
+    }
     let nodes = management.nodes().await?;
     let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
     found.saw("broker", format!("RabbitMQ {version}: {}", names.join(", ")));
@@ -110,15 +126,31 @@ fn ailments(node: &Node) -> Vec<(String, &'static str)> {
     ailments
 }
 
-async fn users(found: &mut Checkup, management: &Management) -> Result<(), ManagementError> {
+async fn users(found: &mut Checkup, management: &Management, who: &Who) -> Result<(), ManagementError> {
+    if !who.is_administrator() {
+        let why = format!(
+            "AMQP_ADMIN_URL's user ({}) does not see RabbitMQ's users and their rights: it needs the tag administrator",
+            who.name
+        );
+        found.cannot("users", why);
+        return Ok(());
+    }
     let users = management.user_names().await?;
-    let permitted = management.permitted().await?;
-    who(found, &users, &permitted);
+    let rights = management.rights().await?;
+    let permitted: Vec<String> = rights.iter().map(|(user, _)| user.clone()).collect();
+    needed(found, &users, &permitted);
+    for user in management.wrongly_permitted(&rights) {
+        found.found(
+            "users",
+            format!("The user {user} has other rights in this virtual host than it should have."),
+            "`orderflow topology apply` sets them; who may read a queue may also purge it",
+        );
+    }
     Ok(())
 }
 
 /// Those who are needed exist and may do their work, and nobody is there whose password everybody knows.
-fn who(found: &mut Checkup, users: &[String], permitted: &[String]) {
+fn needed(found: &mut Checkup, users: &[String], permitted: &[String]) {
     found.saw("users", users.join(", "));
     for user in USERS {
         let (exists, may) = (users.iter().any(|one| one == user), permitted.iter().any(|one| one == user));
@@ -140,15 +172,23 @@ fn who(found: &mut Checkup, users: &[String], permitted: &[String]) {
 }
 
 fn compare(found: &mut Checkup, wanted: &Topology, live: &Topology) {
-    let differences = wanted.missing_from(live);
+    let (differences, altered) = (wanted.missing_from(live), wanted.altered_by(live));
     let (exchanges, queues) = (wanted.exchanges.len(), wanted.queues.len());
-    if differences.is_empty() {
-        found.saw("topology", format!("all {exchanges} exchanges and {queues} queues as they should be"));
-        return;
+    if live.operator_policies.is_none() {
+        found.cannot("policies", topology::NOT_SEEN);
     }
-    found.saw("topology", format!("differs from what it should be in {} places", differences.len()));
-    let remedy = "`orderflow topology apply` makes what is missing, and says what to do about what differs";
-    found.found("topology", format!("RabbitMQ is not set up as it should be: {}.", some(&differences)), remedy);
+    match differences.len() + altered.len() {
+        0 => found.saw("topology", format!("all {exchanges} exchanges and {queues} queues as they should be")),
+        places => found.saw("topology", format!("differs from what it should be in {places} places")),
+    }
+    if !differences.is_empty() {
+        let remedy = "`orderflow topology apply` makes what is missing, and says what to do about what differs";
+        found.found("topology", format!("RabbitMQ is not set up as it should be: {}.", some(&differences)), remedy);
+    }
+    for one in &altered {
+        let what = format!("RabbitMQ is not set up as it should be: {}.", topology::described(one));
+        found.found("topology", what, topology::POLICY_REMEDY);
+    }
 }
 
 #[cfg(test)]
@@ -191,7 +231,7 @@ mod tests {
         let found = |users: &[&str], permitted: &[&str]| {
             let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
             let mut checkup = Checkup::new();
-            who(&mut checkup, &names(users), &names(permitted));
+            needed(&mut checkup, &names(users), &names(permitted));
             let mut told = Vec::new();
             checkup.tell(&mut told).expect("a Vec can be written to");
             String::from_utf8(told).expect("it is text")

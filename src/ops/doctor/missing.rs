@@ -5,16 +5,16 @@ use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{SECOND_LOOK, database::Indexed, queues::Queues, report::Checkup, some};
+use super::{SECOND_LOOK, database::Indexed, queues::Queues, report::Checkup};
 use crate::{
     broker::{NotReady, Subscription},
     ops::{
-        missing::{Missing, Search, find},
-        words::clock,
+        missing::{self, Missing, Search, find},
+        words::{clock, some},
     },
     store::{
         StoreError,
-        missing::{Pair, Whereabouts, look_again},
+        missing::{Pair, Taken, Whereabouts, look_again},
     },
     telemetry,
 };
@@ -39,6 +39,10 @@ struct Seen {
     unnamed: Vec<String>,
     /// Where the look at the log ended too early.
     ended_at: Option<DateTime<Utc>>,
+    /// Deliveries of events that are too young to be missed.
+    younger: usize,
+    /// How young that is.
+    arrival: Duration,
 }
 
 /// Looks for them, where both database and broker could be read; `arrival` is how long an event may take to arrive.
@@ -53,12 +57,14 @@ pub async fn check(found: &mut Checkup, indexed: Option<&Indexed>, queues: Optio
 async fn look(indexed: &Indexed, queues: &Queues, arrival: Duration) -> Result<Seen, StoreError> {
     let (backlogs, others): (Vec<Subscription>, Vec<Subscription>) =
         Subscription::ALL.iter().partition(|one| queues.work.get(&one.queue()).is_some_and(|ready| *ready > 0));
-    let taken = others.iter().map(|one| (one.kind().routing_key(), one.queue())).collect();
+    let taken: Taken = others.iter().map(|one| (one.kind().routing_key(), one.queue())).collect();
     let since = Utc::now() - TimeDelta::hours(HOURS_BACK);
     let mut connection = indexed.database.connection().await?;
+    let younger = missing::younger(&mut connection, taken.clone(), arrival, AT_MOST).await?;
     let search = Search { taken, since, arrival, at_most: AT_MOST, within: WITHIN };
     let Missing { mut by_queue, ended_at } = find(&mut connection, search).await?;
-    let mut seen = Seen { backlogs: backlogs.iter().map(|one| one.queue()).collect(), ended_at, ..Seen::default() };
+    let backlogs = backlogs.iter().map(|one| one.queue()).collect();
+    let mut seen = Seen { backlogs, ended_at, younger, arrival, ..Seen::default() };
     if !by_queue.is_empty() {
         // What was in a worker's hands, or on its way from one queue to another, is applied or somewhere by then.
         tokio::time::sleep(SECOND_LOOK).await;
@@ -92,6 +98,10 @@ fn tell(found: &mut Checkup, seen: &Seen) {
     let mut saw = if all == 0 { format!("none in the last {HOURS_BACK} h") } else { deliveries.clone() };
     if let Some(ended_at) = seen.ended_at {
         saw.push_str(&format!("; looked no further than {}, since it took too long", clock(&ended_at, &Utc::now())));
+    }
+    if seen.younger > 0 {
+        let young = humantime::format_duration(seen.arrival);
+        saw.push_str(&format!("; {} of the last {young} not applied yet, which may be on the way", seen.younger));
     }
     if !seen.backlogs.is_empty() {
         saw.push_str(&format!("; not looked for where messages wait: {}", some(&seen.backlogs)));
@@ -161,6 +171,10 @@ mod tests {
         assert!(told(&partly).contains("1 delivery; looked no further than"));
         let nothing_yet = Seen { ended_at: Some(Utc::now()), ..seen(&[]) };
         assert!(told(&nothing_yet).contains("none in the last 24 h; looked no further than"));
+        let young = Seen { younger: 2, arrival: Duration::from_secs(300), ..seen(&[]) };
+        assert!(
+            told(&young).ends_with("none in the last 24 h; 2 of the last 5m not applied yet, which may be on the way")
+        );
         let unnamed = Seen { unnamed: vec!["a".to_owned()], ..seen(&[("a", 1)]) };
         assert!(told(&unnamed).contains("among the dead letters of a, of which nothing was written down"));
     }

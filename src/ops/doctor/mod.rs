@@ -18,9 +18,6 @@ use crate::{
 };
 use report::Checkup;
 
-/// How many things are named in one sentence.
-const NAMED: usize = 8;
-
 /// What is moving may show anywhere or nowhere at a first look: what is still so after this long is no delay.
 const SECOND_LOOK: Duration = Duration::from_secs(3);
 
@@ -69,11 +66,4 @@ pub async fn run(source: &Source, json: bool, out: &mut impl Write) -> Result<Ex
         checkup.tell(out)?;
     }
     Ok(checkup.exit())
-}
-
-/// `a, b and 3 more`.
-fn some(names: &[String]) -> String {
-    let more = names.len().saturating_sub(NAMED);
-    let named = names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-    if more == 0 { named } else { format!("{named} and {more} more") }
 }

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{management::Vhost, report::Checkup, some};
+use super::{management::Vhost, report::Checkup};
 use crate::{
     broker::{BrokerCheck, Connector, Look, NotReady, Subscription, Topology, names},
     config::BrokerConfig,
-    ops::words::count,
+    ops::words::{count, some},
 };
 
 /// What waits in the queues now, by subscription, and how to look again. Queues that do not exist are left out.

@@ -4,7 +4,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use crate::{
-    broker::{Management, ManagementError, QueueDepth},
+    broker::{BrokerCheck, Connector, Look, Management, ManagementError, NotReady, QueueDepth, Subscription},
     config::AdminConfig,
     store::{
         Connection, Database, StoreError, failures,
@@ -32,10 +32,81 @@ impl Known {
     }
 }
 
-/// Asks the broker, for at most `bound`; or why it does not say.
-pub async fn broker(config: &AdminConfig, bound: Duration) -> Result<Vec<QueueDepth>, String> {
-    let asking = async { Management::within(config.clone(), bound)?.depths().await };
-    asking.await.map_err(|error: ManagementError| error.explained())
+/// RabbitMQ as an administrator. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Broker {
+    admin: AdminConfig,
+    check: BrokerCheck,
+}
+
+/// What the broker said.
+#[derive(Debug, Default)]
+pub struct Depths {
+    /// Its queues; `None` where it said nothing.
+    pub queues: Option<Vec<QueueDepth>>,
+    /// What it did not say, and why.
+    pub unavailable: Vec<String>,
+}
+
+impl Broker {
+    /// Connects only when asked something.
+    ///
+    /// # Errors
+    /// When there can be no connection.
+    pub fn new(connector: &Connector, admin: AdminConfig) -> Result<Self, NotReady> {
+        Ok(Self { admin, check: BrokerCheck::new(connector)? })
+    }
+
+    /// The same over AMQP alone, for what is there at this moment.
+    #[must_use]
+    pub fn check(&self) -> &BrokerCheck {
+        &self.check
+    }
+
+    /// Asks for at most `bound`. Rates come from the management API; how much waits and who consumes, from which people
+    /// draw conclusions, from the queues themselves, since the API's figures are up to five seconds old.
+    pub async fn depths(&self, bound: Duration) -> Depths {
+        let names: Vec<String> =
+            Subscription::ALL.iter().flat_map(|one| [one.queue(), one.dead_letter_queue()]).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let statistics = async { Management::within(self.admin.clone(), bound)?.depths().await };
+        let looking = tokio::time::timeout(bound, self.check.look_at_all(&names));
+        let (statistics, looks) = tokio::join!(statistics, looking);
+        let looks = looks.unwrap_or_else(|_| Err(NotReady::Unreachable(format!("no answer within {bound:?}"))));
+        together(&names, statistics, looks)
+    }
+}
+
+/// Statistics of queues that exist, with what was just looked up in place of what is older.
+fn together(
+    names: &[&str],
+    statistics: Result<Vec<QueueDepth>, ManagementError>,
+    looks: Result<HashMap<&str, Look>, NotReady>,
+) -> Depths {
+    let mut unavailable = Vec::new();
+    let mut known: Option<HashMap<String, QueueDepth>> = match statistics {
+        Ok(depths) => Some(depths.into_iter().map(|depth| (depth.name.clone(), depth)).collect()),
+        Err(error) => {
+            unavailable.push(error.explained());
+            None
+        }
+    };
+    match looks {
+        Ok(looks) => {
+            let mut now = |name: &&str| {
+                let before = known.as_mut().and_then(|known| known.remove(*name)).unwrap_or_default();
+                looks.get(name).map(|look| before.now(name, *look))
+            };
+            Depths { queues: Some(names.iter().filter_map(&mut now).collect()), unavailable }
+        }
+        Err(error) => {
+            let older = "so how much waits is up to five seconds old, and who consumes is not known";
+            unavailable.push(format!("{error}, {older}. Is AMQP_ADMIN_URL right, and its port open?"));
+            let queues =
+                known.map(|known| known.into_values().map(|depth| QueueDepth { consumers: None, ..depth }).collect());
+            Depths { queues, unavailable }
+        }
+    }
 }
 
 /// Asks the database, for at most `bound`; or why it does not say.

@@ -7,11 +7,15 @@ pub(super) mod report;
 
 use std::{io::Write, time::Duration};
 
-use self::{figures::Figures, report::Report};
+use self::{
+    figures::Figures,
+    look::{Broker, Depths},
+    report::Report,
+};
 use super::{Exit, Failed};
 use crate::{
-    broker::Subscription,
-    config::{AdminConfig, DatabaseConfig, Source},
+    broker::{Connector, Subscription},
+    config::{AdminConfig, BrokerConfig, DatabaseConfig, Source},
     store::Database,
 };
 
@@ -26,9 +30,11 @@ pub(crate) const WITHIN: Duration = Duration::from_secs(10);
 /// See [`Failed`].
 pub async fn run(source: &Source, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
     let (admin, database) = (AdminConfig::read(source), DatabaseConfig::read(source));
-    let (admin, database) = source.finish(admin.zip(database))?;
+    let all = admin.zip(BrokerConfig::read_admin(source)).zip(database);
+    let ((admin, broker), database) = source.finish(all)?;
+    let broker = Broker::new(&Connector::new(&broker, "orderflow queues")?, admin)?;
     let database = Database::new(&database, "orderflow queues", 1)?;
-    let (figures, unavailable) = read(Some(&admin), &database, WITHIN).await;
+    let (figures, unavailable) = read(Some(&broker), &database, WITHIN).await;
     let report = Report::new(figures, unavailable);
     if json {
         serde_json::to_writer_pretty(&mut *out, &report)?;
@@ -42,25 +48,26 @@ pub async fn run(source: &Source, json: bool, out: &mut impl Write) -> Result<Ex
 /// Every work queue's figures as far as they can be read, and what could not be, with why. Without an administrator the
 /// broker is not asked. Each is asked for at most `within`.
 pub(crate) async fn read(
-    admin: Option<&AdminConfig>,
+    broker: Option<&Broker>,
     database: &Database,
     within: Duration,
 ) -> (Vec<Figures>, Vec<String>) {
     let asking = async {
-        match admin {
-            Some(admin) => look::broker(admin, within).await,
-            None => Err("AMQP_ADMIN_URL is not set, so RabbitMQ cannot be asked what is in its queues".to_owned()),
+        match broker {
+            Some(broker) => broker.depths(within).await,
+            None => {
+                let why = "AMQP_ADMIN_URL is not set, so RabbitMQ cannot be asked what is in its queues";
+                Depths { queues: None, unavailable: vec![why.to_owned()] }
+            }
         }
     };
-    let (depths, known) = tokio::join!(asking, look::database(database, within));
-    let mut unavailable: Vec<String> =
-        [depths.as_ref().err(), known.as_ref().err()].into_iter().flatten().cloned().collect();
-    let (depths, known) = (depths.ok(), known.ok());
+    let (Depths { queues: depths, mut unavailable }, known) = tokio::join!(asking, look::database(database, within));
+    unavailable.extend(known.as_ref().err().cloned());
     if let Some(depths) = &depths {
         let missing = Subscription::ALL.iter().flat_map(|one| [one.queue(), one.dead_letter_queue()]);
         let missing = missing.filter(|queue| !depths.iter().any(|depth| depth.name == *queue));
         unavailable
             .extend(missing.map(|queue| format!("{queue} does not exist in RabbitMQ: run `orderflow topology apply`")));
     }
-    (figures::figures(depths.as_deref(), known.as_ref()), unavailable)
+    (figures::figures(depths.as_deref(), known.ok().as_ref()), unavailable)
 }

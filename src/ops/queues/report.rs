@@ -111,7 +111,8 @@ fn notes(queues: &[Figures]) -> Vec<String> {
     let paused: Vec<_> = queues.iter().filter(|one| one.paused == Some(true)).map(|one| one.queue.as_str()).collect();
     if !paused.is_empty() {
         notes.push(format!(
-            "Paused, because the provider is away, or not connected yet; more workers do not help: {}.",
+            "Paused when their workers last wrote, up to ten seconds ago, because the provider is away, or not connected yet; \
+             more workers do not help: {}.",
             paused.join(", ")
         ));
     }

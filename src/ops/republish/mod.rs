@@ -23,7 +23,7 @@ use crate::{
         purged::{self, Became, Listed},
     },
 };
-use plan::{Plan, Plans};
+use plan::{Found, Plan, Plans};
 use report::Report;
 
 /// Messages that are under way at once.
@@ -79,11 +79,11 @@ pub async fn run(source: &Source, options: &RepublishOptions, out: &mut impl Wri
     let check = BrokerCheck::new(&connector)?;
     check.exchange_exists().await?;
 
-    let (mut plans, complete) = plan::find(&mut connection, options, arrival).await?;
+    let Found { mut plans, complete, younger } = plan::find(&mut connection, options, arrival).await?;
     for (queue, plan) in &mut plans {
         plan.ask(&check, queue, options.force).await?;
     }
-    let mut report = Report { plans, complete, dry_run: options.dry_run };
+    let mut report = Report { plans, complete, younger, arrival, dry_run: options.dry_run };
     if !options.json {
         report.print_found(out)?;
     }

@@ -14,7 +14,7 @@ use crate::{
     },
     store::{
         Connection,
-        missing::Pair,
+        missing::{Pair, Taken},
         purged::{self, Listed},
     },
 };
@@ -74,21 +74,30 @@ impl Plan {
     }
 }
 
-/// What is missing, by queue; and whether that is all.
-pub async fn find(
-    connection: &mut Connection,
-    options: &RepublishOptions,
-    arrival: Duration,
-) -> Result<(Plans, bool), Failed> {
+/// What was found.
+pub struct Found {
+    /// What is missing.
+    pub plans: Plans,
+    /// Whether that is all of what was looked for.
+    pub complete: bool,
+    /// Deliveries of what is too young to count as missing: they are on their way, or lost.
+    pub younger: usize,
+}
+
+/// What is missing, by queue.
+pub async fn find(connection: &mut Connection, options: &RepublishOptions, arrival: Duration) -> Result<Found, Failed> {
     let far = || Failed::Usage("--since goes further back than there is time".to_owned());
     let since = TimeDelta::from_std(options.since).ok().and_then(|since| Utc::now().checked_sub_signed(since));
     let chosen = |one: &&Subscription| options.queue.as_ref().is_none_or(|pattern| pattern.matches(**one));
     let chosen: Vec<Subscription> = Subscription::ALL.iter().filter(chosen).copied().collect();
+    let taken: Taken = chosen.iter().map(|one| (one.kind().routing_key(), one.queue())).collect();
+    let at_most = usize::try_from(AT_MOST).unwrap_or(usize::MAX);
+    let younger = missing::younger(connection, taken.clone(), arrival, at_most).await?;
     let search = Search {
-        taken: chosen.iter().map(|one| (one.kind().routing_key(), one.queue())).collect(),
+        taken,
         since: since.ok_or_else(far)?,
         arrival,
-        at_most: usize::try_from(AT_MOST).unwrap_or(usize::MAX),
+        at_most,
         // However long it takes: every statement has its bound, and whoever does not want to wait ends it.
         within: Duration::MAX,
     };
@@ -103,7 +112,7 @@ pub async fn find(
             plans.entry(one.subscription.clone()).or_default().listed.push(one);
         }
     }
-    Ok((plans, complete))
+    Ok(Found { plans, complete, younger })
 }
 
 async fn refusal(check: &BrokerCheck, queue: &str, force: bool) -> Result<Option<String>, Failed> {

@@ -1,13 +1,13 @@
 //! What was found and what came of it, for people and for machines.
 
-use std::io::Write;
+use std::{io::Write, time::Duration};
 
 use chrono::Utc;
 use serde_json::json;
 
 use super::plan::{AT_MOST, Plan, Plans};
 use crate::{
-    ops::{Exit, Failed},
+    ops::{Exit, Failed, words::wrapped},
     timestamp,
 };
 
@@ -15,8 +15,12 @@ use crate::{
 pub struct Report {
     /// What is to be done, and then what was.
     pub plans: Plans,
-    /// Whether that is all.
+    /// Whether that is all of what was looked for.
     pub complete: bool,
+    /// Deliveries that are not applied and too young to count as missing.
+    pub younger: usize,
+    /// How young that is.
+    pub arrival: Duration,
     /// Nothing is to be sent.
     pub dry_run: bool,
 }
@@ -46,6 +50,14 @@ impl Report {
         }
         if !self.complete {
             writeln!(out, "There may be more: only the first {AT_MOST} or so were looked for. Run this again.")?;
+        }
+        if self.younger > 0 {
+            let (is, young) = (deliveries(self.younger), humantime::format_duration(self.arrival));
+            let note = format!(
+                "Not looked for among the events of the last {young} (RECONCILE_AFTER): {is} not applied yet, and may be on \
+                 the way or lost. Run this again in {young}."
+            );
+            wrapped(out, "", &note)?;
         }
         Ok(())
     }
@@ -83,11 +95,15 @@ impl Report {
         };
         let report = json!({
             "schema_version": 1, "generated_at": timestamp::format(&Utc::now()), "dry_run": self.dry_run,
-            "complete": self.complete, "queues": self.plans.iter().map(queue).collect::<Vec<_>>(),
+            "complete": self.complete, "younger": self.younger, "younger_than_seconds": self.arrival.as_secs_f64(), "queues": self.plans.iter().map(queue).collect::<Vec<_>>(),
         });
         serde_json::to_writer_pretty(&mut *out, &report)?;
         Ok(writeln!(out)?)
     }
+}
+
+fn deliveries(number: usize) -> String {
+    if number == 1 { "1 delivery is".to_owned() } else { format!("{number} deliveries are") }
 }
 
 fn print(queue: &str, plan: &Plan, out: &mut impl Write) -> Result<(), Failed> {

@@ -10,8 +10,7 @@ use tokio::{
 
 use crate::{
     broker::QueueDepth,
-    config::AdminConfig,
-    ops::queues::look::{self, Known},
+    ops::queues::look::{self, Broker, Depths, Known},
     store::{
         Connection, Database, StoreError, failures,
         failures::RecentFailure,
@@ -52,12 +51,14 @@ pub enum Said {
 }
 
 /// Asks the broker until nobody listens any more.
-pub async fn broker(config: AdminConfig, listener: mpsc::Sender<Said>) {
+pub async fn broker(broker: Broker, listener: mpsc::Sender<Said>) {
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !listener.is_closed() {
         ticks.tick().await;
-        let said = Said::Broker(look::broker(&config, WITHIN).await);
+        let Depths { queues, unavailable } = broker.depths(WITHIN).await;
+        // What only the management API says is shown as not known.
+        let said = Said::Broker(queues.ok_or_else(|| unavailable.join("; ")));
         if listener.send(said).await.is_err() {
             return;
         }

@@ -22,7 +22,9 @@ use tokio::{
 use self::{model::Model, screen::Screen};
 use super::{Exit, Failed};
 use crate::{
-    config::{AdminConfig, Admission, DatabaseConfig, Source},
+    broker::Connector,
+    config::{AdminConfig, Admission, BrokerConfig, DatabaseConfig, Source},
+    ops::queues::look::Broker,
     shutdown,
     store::Database,
 };
@@ -41,8 +43,9 @@ const ANSWERS: usize = 4;
 /// [`Failed::Usage`] where standard input or output is no terminal; see [`Failed`].
 pub async fn run(source: &Source) -> Result<Exit, Failed> {
     let (admin, database) = (AdminConfig::read(source), DatabaseConfig::read(source));
-    let settings = admin.zip(database).zip(Admission::read(source));
-    let ((admin, database), limits) = source.finish(settings)?;
+    let settings = admin.zip(BrokerConfig::read_admin(source)).zip(database).zip(Admission::read(source));
+    let (((admin, broker), database), limits) = source.finish(settings)?;
+    let broker = Broker::new(&Connector::new(&broker, "orderflow top")?, admin)?;
     if !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
         return Err(Failed::Usage(
             "`orderflow top` needs a terminal; `orderflow queues` tells the same once".to_owned(),
@@ -52,7 +55,7 @@ pub async fn run(source: &Source) -> Result<Exit, Failed> {
     let (listener, answers) = mpsc::channel(ANSWERS);
     let count_up_to = limits.max_outbox_rows.saturating_add(1);
     let mut asking = JoinSet::new();
-    asking.spawn(gather::broker(admin, listener.clone()));
+    asking.spawn(gather::broker(broker, listener.clone()));
     asking.spawn(gather::database(database, count_up_to, listener));
     watch(Model::new(limits, Utc::now()), answers, asking).await?;
     Ok(Exit::Ok)

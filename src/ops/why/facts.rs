@@ -1,11 +1,14 @@
 //! Everything that is read of one order, part by part.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use futures::FutureExt as _;
 use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
+    broker::Subscription,
     store::{
         Connection, StoreError, orders,
         story::{
@@ -13,6 +16,7 @@ use crate::{
         },
     },
     telemetry, timestamp,
+    way::Queue,
 };
 
 /// The order's own row, without who ordered: operators read that elsewhere.
@@ -87,6 +91,9 @@ pub struct Facts {
     pub shipments: Option<Vec<Shipment>>,
     /// What was written to the customer.
     pub mails: Option<Vec<Mail>>,
+    /// How each queue goes; `None` where RabbitMQ was not asked or does not say. It is no part of the story, so that it is not
+    /// missed in it.
+    pub queues: Option<HashMap<Subscription, Queue>>,
     /// Which parts could not be read, by their names in the report, and why.
     pub unreadable: Vec<(&'static str, String)>,
 }
@@ -107,6 +114,7 @@ impl Facts {
             stock: None,
             shipments: None,
             mails: None,
+            queues: None,
             unreadable: Vec::new(),
         }
     }
@@ -140,6 +148,12 @@ impl Facts {
                 None
             }
         }
+    }
+
+    /// Whether anybody consumes this queue, where that is known.
+    #[must_use]
+    pub fn is_worked(&self, subscription: Subscription) -> Option<bool> {
+        Some(self.queues.as_ref()?.get(&subscription)?.is_worked)
     }
 
     /// The order's number where it is known, else its id: both are understood by every command.

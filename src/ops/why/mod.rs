@@ -9,18 +9,20 @@ mod text;
 pub(super) mod violations;
 pub(crate) mod waiting;
 
-use std::{io::Write, time::Duration};
+use std::{collections::HashMap, io::Write, time::Duration};
 
 use futures::FutureExt as _;
 use serde_json::json;
 
 use super::{Exit, Failed};
 use crate::{
-    config::{DatabaseConfig, Source},
+    broker::{BrokerCheck, Connector, Subscription},
+    config::{BrokerConfig, DatabaseConfig, Source},
     store::{
         Connection, Database, StoreError,
         story::{self, Found, Wanted},
     },
+    way,
 };
 use facts::Facts;
 pub use report::Report;
@@ -30,6 +32,9 @@ const MOST_ORDERS: usize = 20;
 
 /// How long all of an order may take to be read: each statement has a bound of its own.
 const WITHIN: Duration = Duration::from_secs(60);
+
+/// How each queue goes, where that is known.
+type Queues = Option<HashMap<Subscription, way::Queue>>;
 
 /// What was found.
 pub(crate) enum Answer {
@@ -51,10 +56,13 @@ pub(crate) enum Answer {
 /// # Errors
 /// See [`Failed`].
 pub async fn run(source: &Source, asked: &str, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
-    let config = source.finish(DatabaseConfig::read(source))?;
+    let (config, broker) = (DatabaseConfig::read(source), BrokerConfig::read_any(source));
+    let config = source.finish(config)?;
     let database = Database::new(&config, "orderflow why", 1)?;
+    let check = broker.map(|broker| Ok::<_, Failed>(BrokerCheck::new(&Connector::new(&broker, "orderflow why")?)?));
+    let check = check.transpose()?;
     let answer = match wanted(asked) {
-        Some(wanted) => look(&database, &wanted).await,
+        Some(wanted) => look(&database, check.as_ref(), &wanted).await,
         None => Ok(Answer::Nothing),
     };
     match answer {
@@ -112,17 +120,25 @@ pub(crate) fn wanted(asked: &str) -> Option<Wanted> {
     asked.parse().map(Wanted::Id).or_else(|_| asked.parse().map(Wanted::Number)).ok()
 }
 
-/// Looks it up.
+/// Looks it up. Without a broker, or where that does not answer, it is not known whether anybody works the queues.
 ///
 /// # Errors
 /// Those of the database.
-pub(crate) async fn look(database: &Database, wanted: &Wanted) -> Result<Answer, StoreError> {
+pub(crate) async fn look(
+    database: &Database,
+    check: Option<&BrokerCheck>,
+    wanted: &Wanted,
+) -> Result<Answer, StoreError> {
+    let queues = match check {
+        Some(check) => way::queues(database, check, Subscription::ALL).await.ok(),
+        None => None,
+    };
     let wanted = wanted.clone();
-    let reading = async |connection: &mut Connection| read(connection, wanted).await;
+    let reading = async |connection: &mut Connection| read(connection, wanted, queues).await;
     database.run(WITHIN, reading).await
 }
 
-async fn read(connection: &mut Connection, wanted: Wanted) -> Result<Answer, StoreError> {
+async fn read(connection: &mut Connection, wanted: Wanted, queues: Queues) -> Result<Answer, StoreError> {
     story::snapshot(connection, |connection, moment| {
         async move {
             let limit = i64::try_from(MOST_ORDERS).unwrap_or(i64::MAX).saturating_add(1);
@@ -131,17 +147,16 @@ async fn read(connection: &mut Connection, wanted: Wanted) -> Result<Answer, Sto
             orders.truncate(MOST_ORDERS);
             Ok(match orders.as_slice() {
                 [] => Answer::Nothing,
-                [order] => Answer::Story(Box::new(of(connection, order, moment).await)),
+                [order] => {
+                    let facts = Facts::read(connection, order.order_id, moment).await;
+                    Answer::Story(Box::new(Report::new(Facts { queues, ..facts })))
+                }
                 _ => Answer::Several { orders, more },
             })
         }
         .boxed()
     })
     .await
-}
-
-async fn of(connection: &mut Connection, order: &Found, moment: chrono::DateTime<chrono::Utc>) -> Report {
-    Report::new(Facts::read(connection, order.order_id, moment).await)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use super::facts::{Facts, Item, Order, Stock};
 use crate::{
     broker::Subscription,
     store::story::{Applied, Attempt, DeadLetter, Event, Mail, Movement, Payment, Reservation, Shipment, Waiting},
+    way::Queue,
 };
 
 /// The moment of every sample.
@@ -18,6 +19,10 @@ pub fn now() -> DateTime<Utc> {
 /// This many seconds before it.
 fn ago(seconds: i64) -> DateTime<Utc> {
     now() - TimeDelta::seconds(seconds)
+}
+
+fn queue(is_worked: bool) -> Queue {
+    Queue { ready: 0, is_worked, capacity: None, processing: None }
 }
 
 /// An order under construction.
@@ -48,6 +53,7 @@ impl Sample {
         facts.stock = Some(Stock { reservation: None, movements: Vec::new() });
         facts.shipments = Some(Vec::new());
         facts.mails = Some(Vec::new());
+        facts.queues = Some(Subscription::ALL.iter().map(|one| (*one, queue(true))).collect());
         Self(facts).said("order.created", "web", 80, json!({}))
     }
 
@@ -68,6 +74,21 @@ impl Sample {
             traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned()),
             data,
         });
+        self
+    }
+
+    /// Nobody consumes these queues.
+    pub fn stopped(mut self, queues: &[&str]) -> Self {
+        for name in queues {
+            let subscription = Subscription::of_queue(name).expect("a queue");
+            self.0.queues.get_or_insert_default().insert(subscription, queue(false));
+        }
+        self
+    }
+
+    /// RabbitMQ was not asked.
+    pub fn without_broker(mut self) -> Self {
+        self.0.queues = None;
         self
     }
 

@@ -6,8 +6,10 @@ use serde::Serialize;
 use super::{facts::Facts, pending::Pending};
 use crate::{
     domain::OrderStatus,
+    events::EventKind,
     ops::words::{clock, span, times},
     store::story::Attempt,
+    way,
 };
 
 /// Up to here a delivery is simply on its way: on a busy system, queues hold some seconds of work.
@@ -58,14 +60,21 @@ pub fn waiting_for(facts: &Facts, pending: &[Pending<'_>]) -> Option<Vec<Wait>> 
     let order = facts.order.as_ref()?.as_ref();
     let name = facts.name().unwrap_or("ORDER");
     let mut sorted: Vec<&Pending<'_>> = pending.iter().collect();
-    let rank = |one: &Pending<'_>| (one.subscription.service() == "email", describe(one, facts.moment, name).state);
+    let describe = |one: &Pending<'_>| describe(one, facts.moment, name, facts.is_worked(one.subscription));
+    let rank = |one: &Pending<'_>| (one.subscription.service() == "email", describe(one).state);
     sorted.sort_by_key(|one| rank(one));
     let mut waits: Vec<Wait> = Vec::new();
-    for wait in sorted.into_iter().map(|one| describe(one, facts.moment, name)) {
+    for wait in sorted.into_iter().map(describe) {
         // An event in the outbox is one thing to wait for, however many take it.
         if !waits.iter().any(|known| known.what == wait.what) {
             waits.push(wait);
         }
+    }
+    if !waits.is_empty() {
+        let next = waits.iter().filter_map(|wait| wait.subscription.clone()).collect::<Vec<_>>();
+        let is_mail = |wait: &Wait| wait.subscription.as_deref().is_some_and(|queue| queue.starts_with("email."));
+        let mails = waits.iter().position(is_mail).unwrap_or(waits.len());
+        waits.splice(mails..mails, stopped_ahead(facts, &next));
     }
     match order.map(|order| order.status.parse::<OrderStatus>()) {
         Some(Ok(OrderStatus::ActionRequired)) if waits.is_empty() => waits.push(Wait {
@@ -86,7 +95,28 @@ pub fn waiting_for(facts: &Facts, pending: &[Pending<'_>]) -> Option<Vec<Wait>> 
     Some(waits)
 }
 
-fn describe(pending: &Pending<'_>, now: DateTime<Utc>, order: &str) -> Wait {
+/// Queues that the order has still to come to and that nobody consumes: its customer is told at once that a step stands
+/// still, and so are we. `next` are those that it waits for already.
+fn stopped_ahead(facts: &Facts, next: &[String]) -> Option<Wait> {
+    let order = facts.order.as_ref()?.as_ref()?;
+    let status: OrderStatus = order.status.parse().ok()?;
+    let happened = |kind: EventKind| facts.events.iter().flatten().any(|event| event.event == kind.routing_key());
+    let ahead = match status {
+        OrderStatus::Cancelling => way::undoing(happened),
+        _ => way::path(status, order.cancel_requested).to_vec(),
+    };
+    let stopped = ahead.into_iter().filter(|one| facts.is_worked(*one) == Some(false));
+    let stopped: Vec<String> = stopped.map(|one| one.queue()).filter(|queue| !next.contains(queue)).collect();
+    let first = stopped.first()?.clone();
+    Some(Wait {
+        state: State::Late,
+        what: format!("{}: the order has still to come there, and nobody consumes it", stopped.join(", ")),
+        remedy: no_worker(&stopped),
+        subscription: Some(first),
+    })
+}
+
+fn describe(pending: &Pending<'_>, now: DateTime<Utc>, order: &str, is_worked: Option<bool>) -> Wait {
     let queue = pending.subscription.queue();
     let event = &pending.event.event;
     if let Some(waiting) = pending.outbox {
@@ -108,6 +138,15 @@ fn describe(pending: &Pending<'_>, now: DateTime<Utc>, order: &str) -> Wait {
         subscription: Some(queue.clone()),
         what: format!("{queue}: {what}"),
         remedy: remedy.to_owned(),
+    };
+    // What should be handled since then.
+    let due = |since: TimeDelta, what: String| match is_worked {
+        Some(false) => {
+            wait(State::Late, format!("{what}; nobody consumes this queue"), &no_worker(std::slice::from_ref(&queue)))
+        }
+        _ if since > ON_ITS_WAY => wait(State::Late, what, LATE),
+        Some(true) => wait(State::UnderWay, what, "nothing to do yet: this usually takes a second or two"),
+        None => wait(State::UnderWay, what, UNKNOWN),
     };
     let message = pending.event.event_id;
     let replay = format!(
@@ -134,18 +173,23 @@ fn describe(pending: &Pending<'_>, now: DateTime<Utc>, order: &str) -> Wait {
                 _ => "replayed",
             };
             let what = format!("its dead letter was {how} {} ago and is not handled yet", span(since));
-            wait(lateness(since), what, remedy(lateness(since)))
+            due(since, what)
         }
-        (None, Some(last)) => retrying(last, now, &replay, wait),
+        (None, Some(last)) => retrying(last, now, &replay, wait, due),
         (None, None) => {
             let age = pending.age(now);
-            let what = format!("has not handled {event}, which was said {} ago", span(age));
-            wait(lateness(age), what, remedy(lateness(age)))
+            due(age, format!("has not handled {event}, which was said {} ago", span(age)))
         }
     }
 }
 
-fn retrying(last: &Attempt, now: DateTime<Utc>, replay: &str, wait: impl Fn(State, String, &str) -> Wait) -> Wait {
+fn retrying(
+    last: &Attempt,
+    now: DateTime<Utc>,
+    replay: &str,
+    wait: impl Fn(State, String, &str) -> Wait,
+    due_since: impl Fn(TimeDelta, String) -> Wait,
+) -> Wait {
     let (failed, reason) = (format!("failed {}", times(last.attempt)), &last.reason);
     match last.retry_at {
         Some(due) if due > now => {
@@ -154,8 +198,7 @@ fn retrying(last: &Attempt, now: DateTime<Utc>, replay: &str, wait: impl Fn(Stat
         }
         Some(due) => {
             let late = now - due;
-            let what = format!("{failed}; the next attempt was due {} ago: {reason}", span(late));
-            wait(lateness(late), what, remedy(lateness(late)))
+            due_since(late, format!("{failed}; the next attempt was due {} ago: {reason}", span(late)))
         }
         None => {
             let died = clock(&last.failed_at, &now);
@@ -166,19 +209,16 @@ fn retrying(last: &Attempt, now: DateTime<Utc>, replay: &str, wait: impl Fn(Stat
     }
 }
 
-fn lateness(since: TimeDelta) -> State {
-    if since > ON_ITS_WAY { State::Late } else { State::UnderWay }
+fn no_worker(queues: &[String]) -> String {
+    let queues: String = queues.iter().map(|queue| format!(" --queue {queue}")).collect();
+    format!("start a worker: `orderflow-worker{queues}`; where one runs, its log says why it does not consume")
 }
 
-fn remedy(state: State) -> &'static str {
-    match state {
-        State::Late => {
-            "is a worker running for that queue, and is its provider up? `orderflow doctor` says; what got lost on the \
-             way is sent again after some minutes, or at once by `orderflow republish --missing`"
-        }
-        _ => "nothing to do yet: this usually takes a second or two",
-    }
-}
+const LATE: &str = "is a worker running for that queue, and is its provider up? `orderflow doctor` says; what got lost on the \
+                    way is sent again after some minutes, or at once by `orderflow republish --missing`";
+
+const UNKNOWN: &str = "usually this takes a second or two; whether a worker is there is not known, since RabbitMQ was not \
+                       asked (AMQP_ADMIN_URL) or did not answer: `orderflow doctor` says";
 
 #[cfg(test)]
 mod tests {
@@ -252,6 +292,33 @@ mod tests {
             let waits = waits(sample);
             assert!(matches!(waits.as_slice(), [(is, what)] if *is == state && what.contains(says)), "{waits:?}");
         }
+    }
+
+    /// Trial G2: 20 s into an outage without a consumer it said that there was nothing to do yet, while the customer's page
+    /// said that a step stood still.
+    #[test]
+    fn queue_that_nobody_consumes_is_told_at_once() {
+        let placed = || Sample::placed().said("payment.completed", "payment", 1, serde_json::json!({}));
+        let paid = || placed().is("paid", 2).applied_by_all_but(&["inventory"]);
+        let told = |sample: Sample| {
+            let facts = sample.facts();
+            let pending = pending(&facts).expect("everything could be read");
+            waiting_for(&facts, &pending).expect("everything could be read")
+        };
+        let [idle] = &told(paid().stopped(&["inventory.payment-completed"]))[..] else { panic!("one wait") };
+        assert_eq!(idle.state, State::Late);
+        assert!(idle.what.ends_with("said 1 s ago; nobody consumes this queue"), "{idle:?}");
+        assert!(idle.remedy.contains("`orderflow-worker --queue inventory.payment-completed`"), "{idle:?}");
+
+        let ahead = told(paid().stopped(&["shipping.inventory-reserved"]));
+        let states: Vec<_> = ahead.iter().map(|wait| (wait.state, wait.subscription.as_deref())).collect();
+        let queues = ["inventory.payment-completed", "shipping.inventory-reserved"].map(Some);
+        assert_eq!(states, [(State::UnderWay, queues[0]), (State::Late, queues[1])]);
+        let behind = told(paid().stopped(&["payment.order-created"]));
+        assert_eq!(behind.iter().map(|wait| wait.state).collect::<Vec<_>>(), [State::UnderWay]);
+
+        let unknown = told(paid().without_broker());
+        assert!(unknown.iter().all(|wait| !wait.remedy.contains("nothing to do")), "{unknown:?}");
     }
 
     #[test]

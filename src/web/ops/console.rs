@@ -11,8 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{flow::Flow, guesses::Guard, links::Links, session::Ended};
 use crate::{
-    broker::{BrokerError, Connector},
-    config::{AdminConfig, DatabaseConfig, OperatorToken, OperatorsConfig},
+    broker::{BrokerError, Connector, NotReady},
+    config::{DatabaseConfig, OperatorToken, OperatorsConfig},
+    ops::queues::look,
     store::Database,
     web::{
         client::Clients,
@@ -57,8 +58,8 @@ pub struct Console {
 pub struct Broker {
     /// By AMQP: messages.
     pub connector: Connector,
-    /// By HTTP: figures.
-    pub admin: AdminConfig,
+    /// By both: figures of queues.
+    pub queues: look::Broker,
 }
 
 /// Why there is no console.
@@ -70,6 +71,9 @@ pub enum ConsoleError {
     /// `AMQP_ADMIN_URL`.
     #[error(transparent)]
     Broker(#[from] BrokerError),
+    /// The same.
+    #[error(transparent)]
+    Queues(#[from] NotReady),
 }
 
 impl Console {
@@ -86,10 +90,11 @@ impl Console {
         stop: CancellationToken,
     ) -> Result<Self, ConsoleError> {
         let program = format!("orderflow console {}", Connector::place());
-        let broker = config
-            .broker
-            .as_ref()
-            .map(|(urls, admin)| Broker { connector: Connector::new(urls, "orderflow console"), admin: admin.clone() });
+        let broker = config.broker.as_ref().map(|(urls, admin)| {
+            let connector = Connector::new(urls, "orderflow console");
+            let queues = look::Broker::new(&connector, admin.clone())?;
+            Ok::<_, ConsoleError>(Broker { connector, queues })
+        });
         let console = Self {
             database: Database::new(database, &program, DATABASE_CONNECTIONS)?,
             tokens: config.tokens.clone().into(),
@@ -104,15 +109,15 @@ impl Console {
             runtime: Handle::current(),
             looking: Arc::default(),
         };
-        let (flow, admin) = (console.flow.clone(), console.management().cloned());
-        console.start(flow.run(console.database.clone(), admin, console.stop.clone()));
+        let (flow, queues) = (console.flow.clone(), console.queues().cloned());
+        console.start(flow.run(console.database.clone(), queues, console.stop.clone()));
         Ok(console)
     }
 
-    /// The broker's management API, where there is an administrator.
+    /// The broker's queues, where there is an administrator.
     #[must_use]
-    pub fn management(&self) -> Option<&AdminConfig> {
-        self.broker.as_ref().map(|broker| &broker.admin)
+    pub fn queues(&self) -> Option<&look::Broker> {
+        self.broker.as_ref().map(|broker| &broker.queues)
     }
 
     /// The broker.

@@ -11,8 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::AdminConfig,
-    ops::queues::{self, figures::Figures},
+    ops::queues::{self, figures::Figures, look::Broker},
     store::{
         Connection, Database, StoreError,
         flow::{self, OrderRates},
@@ -68,7 +67,7 @@ impl Flow {
     }
 
     /// Looks as long as somebody watches, until `stop`.
-    pub async fn run(self, database: Database, admin: Option<AdminConfig>, stop: CancellationToken) {
+    pub async fn run(self, database: Database, broker: Option<Broker>, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -77,7 +76,7 @@ impl Flow {
                 () = stop.cancelled() => return,
             }
             if self.state().watched.is_some_and(|watched| watched.elapsed() < WATCHED_FOR) {
-                self.add(take(&database, admin.as_ref()).await);
+                self.add(take(&database, broker.as_ref()).await);
             }
         }
     }
@@ -95,24 +94,24 @@ impl Flow {
     }
 
     /// What is known now, the oldest first; never empty. Looks itself where nobody has for a while.
-    pub async fn watch(&self, database: &Database, admin: Option<&AdminConfig>) -> Vec<Sample> {
+    pub async fn watch(&self, database: &Database, broker: Option<&Broker>) -> Vec<Sample> {
         let is_fresh = {
             let mut state = self.state();
             state.watched = Some(Instant::now());
-            state.samples.back().is_some_and(|last| last.at.elapsed() < 3 * EVERY)
+            state.samples.back().is_some_and(|last| last.at.elapsed() < 3 * EVERY / 2)
         };
         if !is_fresh {
-            self.add(take(database, admin).await);
+            self.add(take(database, broker).await);
         }
         self.state().samples.iter().cloned().collect()
     }
 }
 
-async fn take(database: &Database, admin: Option<&AdminConfig>) -> Sample {
+async fn take(database: &Database, broker: Option<&Broker>) -> Sample {
     let asking = async |connection: &mut Connection| flow::rates(connection).await;
     let at = Instant::now();
     let (orders, (queues, unavailable)) =
-        tokio::join!(database.run(WITHIN, asking), queues::read(admin, database, WITHIN));
+        tokio::join!(database.run(WITHIN, asking), queues::read(broker, database, WITHIN));
     // What is wrong with the database the queues say already.
     let orders: Result<OrderRates, StoreError> = orders;
     Sample { at, orders: orders.ok(), queues, unavailable }

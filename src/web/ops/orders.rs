@@ -96,7 +96,9 @@ pub async fn story(console: &Console, id: &str) -> Result<Box<Report>, Problem> 
     let unknown =
         || Problem::new(Code::OrderNotFound, "Give its id or its number; /admin/orders finds it by e-mail address.");
     let wanted = why::wanted(id).filter(|wanted| !matches!(wanted, Wanted::Email(_))).ok_or_else(unknown)?;
-    match why::look(&console.database, &wanted).await? {
+    let (database, check) = (console.database.clone(), console.queues().map(|queues| queues.check().clone()));
+    let looking = async move { Ok(why::look(&database, check.as_ref(), &wanted).await?) };
+    match console.finish(looking).await? {
         Answer::Story(report) => Ok(report),
         Answer::Several { .. } | Answer::Nothing => Err(unknown()),
     }

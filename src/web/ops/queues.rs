@@ -29,6 +29,8 @@ struct Queues {
 /// 401 and 403 as everywhere. That broker or database are away is none.
 pub async fn list(request: HttpRequest, console: Data<Console>) -> Result<HttpResponse, Problem> {
     auth::operator(&request, &console, Role::Read)?;
-    let (items, unavailable) = queues::read(console.management(), &console.database, queues::WITHIN).await;
+    let (broker, database) = (console.queues().cloned(), console.database.clone());
+    let reading = async move { Ok(queues::read(broker.as_ref(), &database, queues::WITHIN).await) };
+    let (items, unavailable) = console.finish(reading).await?;
     Ok(answer(&Queues { generated_at: Utc::now(), items, next_cursor: None, unavailable }))
 }

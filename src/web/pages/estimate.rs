@@ -3,13 +3,7 @@
 
 use std::time::Duration;
 
-use crate::{
-    broker::Subscription,
-    domain::OrderStatus,
-    events::EventKind,
-    store::{hold::Hold, progress::Step},
-    web::outlook::{Picture, Queue},
-};
+use crate::{broker::Subscription, store::hold::Hold, way::Queue, web::outlook::Picture};
 
 /// An order that has waited this long at one step without a reason that we see is said to take at least as long again: an
 /// estimate that stays at two seconds for a minute is no honest one.
@@ -26,51 +20,6 @@ pub enum Estimate {
     Person,
     /// Nobody knows.
     Unknown,
-}
-
-/// The queues that an order still passes. Several services take an event at the same time; these are the ones whose turn
-/// decides when the next thing happens, and at the end the one that moves the status. Of an order that is being undone
-/// see [`undoing`].
-pub fn path(status: OrderStatus, cancel_requested: bool) -> &'static [Subscription] {
-    use Subscription::*;
-    const FORWARD: &[Subscription] =
-        &[PaymentOrderCreated, InventoryPaymentCompleted, ShippingInventoryReserved, OrderShipmentCreated];
-    const BACKWARD: &[Subscription] = &[
-        ShippingOrderCancelRequested,
-        InventoryShipmentCancelled,
-        PaymentInventoryReleased,
-        OrderPaymentRefunded,
-        OrderOrderCancelled,
-    ];
-    const NONE: &[Subscription] = &[];
-    let (path, passed) = match status {
-        OrderStatus::Pending | OrderStatus::Paid | OrderStatus::Reserved if cancel_requested => (BACKWARD, 0),
-        OrderStatus::Pending => (FORWARD, 0),
-        OrderStatus::Paid => (FORWARD, 1),
-        OrderStatus::Reserved => (FORWARD, 2),
-        _ => (NONE, 0),
-    };
-    path.get(passed..).unwrap_or_default()
-}
-
-/// The queues that an order still passes which is being undone: which they are depends on where it turned back.
-pub fn undoing(history: &[Step]) -> Vec<Subscription> {
-    use Subscription::*;
-    let happened = |kind: EventKind| history.iter().any(|step| step.event == kind.routing_key());
-    if happened(EventKind::PaymentRefunded) || happened(EventKind::PaymentVoided) {
-        return vec![OrderOrderCancelled];
-    }
-    let reversed = if happened(EventKind::PaymentCompleted) { OrderPaymentRefunded } else { OrderPaymentVoided };
-    let first: &[Subscription] = if happened(EventKind::InventoryReleased) {
-        &[PaymentInventoryReleased]
-    } else if happened(EventKind::InventoryRejected) {
-        &[PaymentInventoryRejected]
-    } else if happened(EventKind::ShipmentFailed) {
-        &[InventoryShipmentFailed, PaymentInventoryReleased]
-    } else {
-        &[InventoryShipmentCancelled, PaymentInventoryReleased]
-    };
-    [first, &[reversed, OrderOrderCancelled]].concat()
 }
 
 /// The estimate for an order that has these queues before it and has been where it is for `waited`.
@@ -152,7 +101,7 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use crate::web::outlook::WATCHED;
+    use crate::{domain::OrderStatus, way::path, web::outlook::WATCHED};
 
     const IDLE: Queue = Queue { ready: 0, is_worked: true, capacity: Some(1_000.0), processing: Some(0.5) };
 
@@ -206,47 +155,6 @@ mod tests {
         let dead = Hold { again_in: None, waits_for_a_person: true };
         assert_eq!(of_pending(&idle, 0, dead), Estimate::Person);
         assert_eq!(of_pending(&Picture::of(HashMap::new(), None), 0, Hold::default()), Estimate::Unknown);
-    }
-
-    #[test]
-    fn the_way_back_has_queues_of_its_own() {
-        assert_eq!(path(OrderStatus::Paid, true).first(), Some(&Subscription::ShippingOrderCancelRequested));
-        assert!(path(OrderStatus::Shipped, false).is_empty());
-        let queues = [path(OrderStatus::Pending, false), path(OrderStatus::Pending, true)].concat();
-        assert!(queues.iter().all(|queue| WATCHED.contains(queue)), "what is on a path is watched");
-    }
-
-    fn undone_after(events: &[&str]) -> Vec<String> {
-        let step = |(event, version): (&&str, i32)| Step {
-            version,
-            event_id: uuid::Uuid::nil(),
-            event: (*event).to_owned(),
-            occurred_at: chrono::DateTime::UNIX_EPOCH,
-        };
-        let queues = undoing(&events.iter().zip(1..).map(step).collect::<Vec<_>>());
-        assert!(queues.iter().all(|queue| WATCHED.contains(queue)), "what is on a path is watched");
-        queues.iter().map(ToString::to_string).collect()
-    }
-
-    #[test]
-    fn an_order_is_undone_from_where_it_turned_back() {
-        let paid = ["order.created", "payment.completed"];
-        let end = ["order.payment-refunded", "order.order-cancelled"];
-        let after = |events: &[&str]| undone_after(&[&paid, events].concat());
-        assert_eq!(after(&["inventory.rejected"]), [&["payment.inventory-rejected"], &end[..]].concat());
-        let refused = ["inventory.shipment-failed", "payment.inventory-released"];
-        assert_eq!(after(&["inventory.reserved", "shipment.failed"]), [&refused, &end[..]].concat());
-        let stopped = ["inventory.shipment-cancelled", "payment.inventory-released"];
-        assert_eq!(after(&["shipment.cancelled"]), [&stopped, &end[..]].concat());
-        assert_eq!(
-            after(&["inventory.reserved", "shipment.failed", "inventory.released"]),
-            [&["payment.inventory-released"], &end[..]].concat()
-        );
-        assert_eq!(after(&["inventory.rejected", "payment.refunded"]), ["order.order-cancelled"]);
-        assert_eq!(
-            undone_after(&["order.created", "shipment.cancelled"]),
-            [&stopped[..], &["order.payment-voided", "order.order-cancelled"]].concat()
-        );
     }
 
     #[test]

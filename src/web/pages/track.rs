@@ -25,6 +25,7 @@ use crate::{
         orders::{self, Line, Order},
         progress::{self, Progress},
     },
+    way,
     web::{
         App, auth, cancel_order, cookie,
         problem::{Code, Problem},
@@ -218,8 +219,10 @@ impl Shown {
 async fn expected(app: &App, status: OrderStatus, progress: &Progress, hold: Hold) -> String {
     let Some(picture) = app.outlook.now().await else { return estimate::Estimate::Unknown.sentence(None) };
     let path = match status {
-        OrderStatus::Cancelling => estimate::undoing(&progress.steps),
-        _ => estimate::path(status, progress.cancel_requested).to_vec(),
+        OrderStatus::Cancelling => {
+            way::undoing(|kind| progress.steps.iter().any(|step| step.event == kind.routing_key()))
+        }
+        _ => way::path(status, progress.cancel_requested).to_vec(),
     };
     // Below zero where the clock was set back.
     let waited = Duration::try_from_secs_f64(progress.age).unwrap_or_default();

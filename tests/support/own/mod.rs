@@ -99,7 +99,9 @@ impl Own {
             database_url: self.postgres.url(),
             amqp_admin_url: self.rabbitmq.first().url(),
             management_url: self.rabbitmq.first().management_url(),
-            settings: ["AMQP_WEB_PASSWORD", "AMQP_WORKER_PASSWORD", "AMQP_VIEWER_PASSWORD"].map(password).to_vec(),
+            settings: ["AMQP_WEB_PASSWORD", "AMQP_WORKER_PASSWORD", "AMQP_VIEWER_PASSWORD", "AMQP_INSPECTOR_PASSWORD"]
+                .map(password)
+                .to_vec(),
         }
     }
 }

@@ -39,7 +39,8 @@ struct Row {
 /// The flow, and every queue.
 pub async fn handle(request: HttpRequest, console: Data<Console>) -> HttpResponse {
     shown(&request, &console, "overview", async |_, frame| {
-        let samples = console.flow.watch(&console.database, console.management()).await;
+        let (flow, database, broker) = (console.flow.clone(), console.database.clone(), console.queues().cloned());
+        let samples = console.finish(async move { Ok(flow.watch(&database, broker.as_ref()).await) }).await?;
         let now = samples.last().cloned().unwrap_or_default();
         let rows: Vec<_> = now.queues.iter().map(|figures| row(&console, figures, &samples)).collect();
         let dead_letters = now.queues.iter().map(|one| one.dead_letters).sum();

@@ -83,7 +83,7 @@ impl<L: Letter> Handler for SendMail<L> {
         let intents = store::intents(connection, L::NAME, &orders).await?;
         let items = store::items(connection, &orders).await?;
         let task = |order: &Uuid| match intents.get(order) {
-            None => Err(Failure::reject("there is no such order")),
+            None => Err(Failure::no_such_order()),
             Some(intent) if intent.is_done => Ok(Task::Nothing),
             Some(intent) => {
                 let items = items.get(order).cloned().unwrap_or_default();

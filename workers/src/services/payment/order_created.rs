@@ -73,7 +73,7 @@ impl Handler for ChargeOrder {
         let mut due: HashMap<Uuid, Due> = store::due(connection, &orders).await?;
         let mut task = |order: &Uuid| match due.remove(order) {
             None if payments.contains_key(order) => Ok(Task::Decided),
-            None => Err(Failure::reject("there is no such order")),
+            None => Err(Failure::no_such_order()),
             Some(_) if payments.contains_key(order) => Ok(Task::Decided),
             Some(due) => Ok(Task::Charge(due)),
         };

@@ -125,7 +125,7 @@ impl<E: EndsUnshipped> Handler for ReversePayment<E> {
             HashSet::new()
         };
         let to_reverse = |order: &Uuid| {
-            let due = due.get(order).cloned().ok_or_else(|| Failure::reject("there is no such order"))?;
+            let due = due.get(order).cloned().ok_or_else(Failure::no_such_order)?;
             Ok(ToReverse::of(due, payments.get(order).cloned(), unasked.contains(order)))
         };
         Ok(orders.iter().map(to_reverse).collect())

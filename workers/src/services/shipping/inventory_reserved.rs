@@ -64,7 +64,7 @@ impl Handler for ShipOrder {
         let mut task = |order: &Uuid| match (bookings.get(order), consignments.remove(order)) {
             (Some(Booking::Ours), Some(consignment)) => Ok(Task::Ship(Box::new(consignment))),
             (Some(_), _) => Ok(Task::Decided),
-            (None, _) => Err(Failure::reject("there is no such order")),
+            (None, _) => Err(Failure::no_such_order()),
         };
         Ok(orders.iter().map(&mut task).collect())
     }

@@ -1,0 +1,212 @@
+//! Makes what has to exist on the broker: virtual host, users, and everything of [`Topology`].
+
+use std::collections::BTreeSet;
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::Method;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::{Value, json};
+
+use super::{Management, ManagementError, Subscription, Topology, names, questions::Rights};
+
+/// What [`Management::apply`] could not do, or left out on purpose.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// A sentence each, with what to do about it.
+    pub notes: Vec<String>,
+    /// Whether something that the settings ask for was not done.
+    pub is_short: bool,
+}
+
+/// One of our users, and what it may do in the virtual host.
+pub(super) struct User {
+    pub(super) name: &'static str,
+    password: Option<SecretString>,
+    tags: &'static str,
+    pub(super) rights: Rights,
+}
+
+impl Management {
+    /// Makes the virtual host, the users and everything of [`Topology`]. What exists is left as it is, so this is safe
+    /// to repeat and from many hosts at once. An object that exists with other arguments is *not* changed: see
+    /// [`Management::live`].
+    ///
+    /// A user of RabbitMQ without the tag `administrator` makes what it may in a virtual host that exists, and the rest
+    /// is told.
+    ///
+    /// # Errors
+    /// See [`ManagementError`]; what was made before it stays.
+    pub async fn apply(&self, topology: &Topology) -> Result<Applied, ManagementError> {
+        let who = self.whoami().await?;
+        if !who.is_administrator() {
+            return self.apply_without_administrator(&who.name, topology).await;
+        }
+        self.put(&format!("vhosts/{}", self.vhost()), &json!({})).await?;
+        let permitted = self.rights().await?;
+        let mut applied = Applied::default();
+        for user in self.users() {
+            let is_permitted = permitted.iter().any(|(name, _)| name == user.name);
+            if user.name == INSPECTOR && user.password.is_none() && !is_permitted {
+                applied.notes.push(format!(
+                    "AMQP_INSPECTOR_PASSWORD is not set, so there is no user {INSPECTOR}: only administrators can read \
+                     dead letters in RabbitMQ's management UI."
+                ));
+            }
+            self.apply_user(&user, is_permitted).await?;
+        }
+        self.request(Method::POST, &format!("definitions/{}", self.vhost()), Some(topology)).await?;
+        Ok(applied)
+    }
+
+    /// Makes the user where a password is set. What a user may do follows the services that there are, so who is
+    /// permitted anything here is brought up to date even without: a worker could not read a new service's queues.
+    async fn apply_user(&self, user: &User, is_permitted: bool) -> Result<(), ManagementError> {
+        if let Some(password) = &user.password {
+            let body = json!({ "password": password.expose_secret(), "tags": user.tags });
+            self.put_user(user.name, &body).await?;
+        }
+        if user.password.is_some() || is_permitted {
+            let Rights { configure, write, read } = &user.rights;
+            let body = json!({ "configure": configure, "write": write, "read": read });
+            self.put(&format!("permissions/{}/{}", self.vhost(), user.name), &body).await?;
+        }
+        Ok(())
+    }
+
+    /// Where two make a user at once, RabbitMQ refuses all but the first instead of bringing it up to date
+    /// (seen with 3.10.8: 8 of 64 at once). It exists then, so that asking once more does.
+    async fn put_user(&self, name: &str, body: &Value) -> Result<(), ManagementError> {
+        let path = format!("users/{name}");
+        match self.put(&path, body).await {
+            Err(ManagementError::Refused { reason, .. }) if reason.contains("user_already_exists") => {
+                self.put(&path, body).await
+            }
+            done => done,
+        }
+    }
+
+    /// Definitions can be imported by an administrator alone, so what is missing is made one by one. The virtual host
+    /// has to exist.
+    async fn apply_without_administrator(&self, me: &str, topology: &Topology) -> Result<Applied, ManagementError> {
+        let asked: Vec<&str> =
+            self.users().iter().filter(|user| user.password.is_some()).map(|user| user.name).collect();
+        let mut applied = Applied { is_short: !asked.is_empty(), ..Applied::default() };
+        let users = if asked.is_empty() { "users and their rights".to_owned() } else { asked.join(", ") };
+        applied.notes.push(format!(
+            "Not made or brought up to date: {users}. For this AMQP_ADMIN_URL's user ({me}) needs the tag administrator; \
+             or an administrator makes them, or every program uses a user that there is."
+        ));
+        let mut refused = BTreeSet::new();
+        for object in topology.lacking_in(&self.live().await?) {
+            let path = object.path(&self.vhost());
+            match self.request(object.method(), &path, Some(&object)).await {
+                Ok(_) => {}
+                Err(error) if error.is_forbidden() => drop(refused.insert(object.needs())),
+                Err(error) => return Err(error),
+            }
+        }
+        applied.notes.extend(refused.into_iter().map(|(what, needs)| {
+            format!("{what} could not be made: for this AMQP_ADMIN_URL's user ({me}) needs {needs}.")
+        }));
+        Ok(applied)
+    }
+
+    /// Least privilege: nobody but the administrator may declare anything.
+    ///
+    /// RabbitMQ's right to read a queue is the right to get its messages, acknowledge them, and purge it. So who only
+    /// looks may read nothing, and who reads dead letters may read nothing else.
+    pub(super) fn users(&self) -> [User; 4] {
+        let services = Subscription::services().join("|");
+        let users = &self.config().users;
+        let user = |name, password: &Option<SecretString>, tags, write: &str, read: String| User {
+            name,
+            password: password.clone(),
+            tags,
+            rights: Rights { configure: NOTHING.to_owned(), write: write.to_owned(), read },
+        };
+        let events = format!("^{}$", names::EVENTS.replace('.', "\\."));
+        [
+            user("orderflow-web", &users.web, "", &events, NOTHING.to_owned()),
+            user(
+                "orderflow-worker",
+                &users.worker,
+                "",
+                "^orders\\.(events|dlx|return|retry\\..+)$",
+                format!("^({services})\\.[a-z-]+$"),
+            ),
+            // The tag shows queues, rates and connections, whatever the user may read.
+            user("orderflow-viewer", &users.viewer, "monitoring", NOTHING, NOTHING.to_owned()),
+            user(
+                INSPECTOR,
+                &users.inspector,
+                "monitoring",
+                NOTHING,
+                format!("^({services})\\.[a-z-]+\\.dlq$|^{}$", names::UNROUTED.replace('.', "\\.")),
+            ),
+        ]
+    }
+}
+
+/// Who may read what was not handled.
+const INSPECTOR: &str = "orderflow-inspector";
+
+/// A pattern that matches no name.
+const NOTHING: &str = "^$";
+
+/// Percent-encoded for a path.
+pub(super) fn encoded(name: &str) -> String {
+    utf8_percent_encode(name, NON_ALPHANUMERIC).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use actix_web::{App, HttpResponse, HttpServer, web};
+
+    use super::*;
+    use crate::config::{AdminConfig, Source};
+
+    /// A management API that says `refusal` to the first that makes a user, and takes everything else.
+    async fn refusing_once(refusal: &'static str) -> (Management, web::Data<AtomicUsize>) {
+        let asked = web::Data::new(AtomicUsize::new(0));
+        let (seen, counted) = (asked.clone(), asked.clone());
+        let server = HttpServer::new(move || {
+            let users = web::put().to(move |asked: web::Data<AtomicUsize>| async move {
+                match asked.fetch_add(1, Ordering::SeqCst) {
+                    0 => HttpResponse::BadRequest().body(refusal),
+                    _ => HttpResponse::NoContent().finish(),
+                }
+            });
+            App::new().app_data(counted.clone()).route("/api/users/{name}", users)
+        })
+        .workers(1)
+        .disable_signals()
+        .bind(("127.0.0.1", 0))
+        .expect("a port is free");
+        let address = server.addrs().first().copied().expect("it listens");
+        tokio::spawn(server.run());
+        let settings = [
+            ("AMQP_ADMIN_URL", "amqp://admin:secret@127.0.0.1:1/shop".to_owned()),
+            ("RABBITMQ_MANAGEMENT_URL", format!("http://{address}")),
+        ];
+        let source: Source = settings.map(|(name, value)| (name.to_owned(), value)).into_iter().collect();
+        (Management::new(AdminConfig::read(&source).expect("complete")).expect("a client"), seen)
+    }
+
+    #[actix_web::test]
+    async fn whoever_comes_second_with_a_user_brings_it_up_to_date() {
+        let raced = r#"{"error":"bad_request","reason":["user_already_exists","orderflow-web"]}"#;
+        let (management, asked) = refusing_once(raced).await;
+        management.put_user("orderflow-web", &json!({})).await.expect("it is there now");
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
+    }
+
+    #[actix_web::test]
+    async fn any_other_refusal_of_a_user_is_told() {
+        let (management, asked) = refusing_once(r#"{"error":"bad_request","reason":"tags_not_atoms"}"#).await;
+        let refused = management.put_user("orderflow-web", &json!({})).await.expect_err("it was refused");
+        assert!(refused.to_string().contains("tags_not_atoms"), "{refused}");
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
+    }
+}

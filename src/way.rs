@@ -1,0 +1,183 @@
+//! The way that is still before an order: which queues it passes, and how these go at the moment. The one source for what
+//! customers' pages and `orderflow why` say of it, so that both say the same.
+
+use std::collections::HashMap;
+
+use crate::{
+    broker::{BrokerCheck, Look, NotReady, Subscription},
+    domain::OrderStatus,
+    events::EventKind,
+    store::{
+        ANSWER_WITHIN, Connection, Database, StoreError,
+        pace::{self, Pace},
+    },
+};
+
+/// One queue at one moment.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Queue {
+    /// Messages that wait in the broker.
+    pub ready: u32,
+    /// Whether anybody works it.
+    pub is_worked: bool,
+    /// Events a second with all slots in use; `None` where it was not measured.
+    pub capacity: Option<f64>,
+    /// The mean time of an event in hand, in seconds.
+    pub processing: Option<f64>,
+}
+
+/// Why nobody knows how the queues go.
+#[derive(Debug, thiserror::Error)]
+pub enum NotKnown {
+    /// How fast they are worked is in the database.
+    #[error(transparent)]
+    Database(StoreError),
+    /// What waits, and whether anybody consumes, only the broker knows.
+    #[error(transparent)]
+    Broker(NotReady),
+}
+
+/// How these queues go at this moment; those that do not exist are left out.
+///
+/// # Errors
+/// See [`NotKnown`].
+pub async fn queues(
+    database: &Database,
+    check: &BrokerCheck,
+    of: &[Subscription],
+) -> Result<HashMap<Subscription, Queue>, NotKnown> {
+    let reading = async |connection: &mut Connection| pace::believed(connection).await;
+    let paces = database.run(ANSWER_WITHIN, reading).await.map_err(NotKnown::Database)?;
+    let paces: Vec<Pace> = paces.into_iter().map(|measured| measured.pace).collect();
+    let names: Vec<String> = of.iter().map(|one| one.queue()).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let looks = check.look_at_all(&names).await.map_err(NotKnown::Broker)?;
+    let queue = |(subscription, name): (&Subscription, &&str)| {
+        Some((*subscription, Queue::new(*looks.get(name)?, &paces, *subscription)))
+    };
+    Ok(of.iter().zip(&names).filter_map(queue).collect())
+}
+
+impl Queue {
+    fn new(look: Look, paces: &[Pace], subscription: Subscription) -> Self {
+        let name = subscription.queue();
+        let working = paces.iter().filter(|pace| pace.queue == name && pace.slots > 0);
+        // Slots ÷ time in hand is the throughput at saturation, see `advice`. A time of zero is none.
+        let measured = working
+            .filter_map(|pace| Some((f64::from(pace.slots), pace.processing_seconds.filter(|time| *time > 0.0)?)));
+        let (capacity, slots, weighted) = measured.fold((0.0, 0.0, 0.0), |(capacity, all, weighted), (slots, time)| {
+            (capacity + slots / time, all + slots, weighted + slots * time)
+        });
+        Self {
+            ready: look.ready,
+            is_worked: look.consumers > 0,
+            capacity: (capacity > 0.0).then_some(capacity),
+            processing: (slots > 0.0).then(|| weighted / slots),
+        }
+    }
+}
+
+/// The queues that an order still passes. Several services take an event at the same time; these are the ones whose turn
+/// decides when the next thing happens, and at the end the one that moves the status. Of an order that is being undone
+/// see [`undoing`].
+#[must_use]
+pub fn path(status: OrderStatus, cancel_requested: bool) -> &'static [Subscription] {
+    use Subscription::*;
+    const FORWARD: &[Subscription] =
+        &[PaymentOrderCreated, InventoryPaymentCompleted, ShippingInventoryReserved, OrderShipmentCreated];
+    const BACKWARD: &[Subscription] = &[
+        ShippingOrderCancelRequested,
+        InventoryShipmentCancelled,
+        PaymentInventoryReleased,
+        OrderPaymentRefunded,
+        OrderOrderCancelled,
+    ];
+    const NONE: &[Subscription] = &[];
+    let (path, passed) = match status {
+        OrderStatus::Pending | OrderStatus::Paid | OrderStatus::Reserved if cancel_requested => (BACKWARD, 0),
+        OrderStatus::Pending => (FORWARD, 0),
+        OrderStatus::Paid => (FORWARD, 1),
+        OrderStatus::Reserved => (FORWARD, 2),
+        _ => (NONE, 0),
+    };
+    path.get(passed..).unwrap_or_default()
+}
+
+/// The queues that an order still passes which is being undone: which they are depends on where it turned back, so on what
+/// has happened.
+#[must_use]
+pub fn undoing(happened: impl Fn(EventKind) -> bool) -> Vec<Subscription> {
+    use Subscription::*;
+    if happened(EventKind::PaymentRefunded) || happened(EventKind::PaymentVoided) {
+        return vec![OrderOrderCancelled];
+    }
+    let reversed = if happened(EventKind::PaymentCompleted) { OrderPaymentRefunded } else { OrderPaymentVoided };
+    let first: &[Subscription] = if happened(EventKind::InventoryReleased) {
+        &[PaymentInventoryReleased]
+    } else if happened(EventKind::InventoryRejected) {
+        &[PaymentInventoryRejected]
+    } else if happened(EventKind::ShipmentFailed) {
+        &[InventoryShipmentFailed, PaymentInventoryReleased]
+    } else {
+        &[InventoryShipmentCancelled, PaymentInventoryReleased]
+    };
+    [first, &[reversed, OrderOrderCancelled]].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pace(slots: i32, processing_seconds: Option<f64>) -> Pace {
+        Pace {
+            queue: "payment.order-created".to_owned(),
+            slots,
+            in_hand: 0,
+            events_per_second: 1.0,
+            failures_per_second: 0.0,
+            processing_seconds,
+            lag_seconds: None,
+        }
+    }
+
+    #[test]
+    fn processes_add_up_and_those_that_are_paused_do_not_count() {
+        let paces = [pace(100, Some(2.0)), pace(300, Some(1.0)), pace(0, Some(9.0)), pace(10, None)];
+        let queue = Queue::new(Look { ready: 7, consumers: 2 }, &paces, Subscription::PaymentOrderCreated);
+        assert_eq!(queue, Queue { ready: 7, is_worked: true, capacity: Some(350.0), processing: Some(1.25) });
+        let other = Queue::new(Look { ready: 0, consumers: 0 }, &paces, Subscription::OrderShipmentCreated);
+        assert_eq!(other, Queue { ready: 0, is_worked: false, capacity: None, processing: None });
+    }
+
+    #[test]
+    fn the_way_back_has_queues_of_its_own() {
+        assert_eq!(path(OrderStatus::Paid, true).first(), Some(&Subscription::ShippingOrderCancelRequested));
+        assert!(path(OrderStatus::Shipped, false).is_empty());
+    }
+
+    fn undone_after(events: &[&str]) -> Vec<String> {
+        let queues = undoing(|kind| events.contains(&kind.routing_key()));
+        queues.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn an_order_is_undone_from_where_it_turned_back() {
+        let paid = ["order.created", "payment.completed"];
+        let end = ["order.payment-refunded", "order.order-cancelled"];
+        let after = |events: &[&str]| undone_after(&[&paid, events].concat());
+        assert_eq!(after(&["inventory.rejected"]), [&["payment.inventory-rejected"], &end[..]].concat());
+        let refused = ["inventory.shipment-failed", "payment.inventory-released"];
+        assert_eq!(after(&["inventory.reserved", "shipment.failed"]), [&refused, &end[..]].concat());
+        let stopped = ["inventory.shipment-cancelled", "payment.inventory-released"];
+        assert_eq!(after(&["shipment.cancelled"]), [&stopped, &end[..]].concat());
+        assert_eq!(
+            after(&["inventory.reserved", "shipment.failed", "inventory.released"]),
+            [&["payment.inventory-released"], &end[..]].concat()
+        );
+        assert_eq!(after(&["inventory.rejected", "payment.refunded"]), ["order.order-cancelled"]);
+        assert_eq!(
+            undone_after(&["order.created", "shipment.cancelled"]),
+            [&stopped[..], &["order.payment-voided", "order.order-cancelled"]].concat()
+        );
+    }
+}

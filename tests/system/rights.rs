@@ -1,0 +1,267 @@
+//! Who may do what on RabbitMQ. Its right to read a queue is the right to get its messages, to acknowledge them, and to
+//! purge it: there is none to look without being able to take away.
+
+use lapin::{
+    Connection, ConnectionProperties,
+    options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueuePurgeOptions},
+};
+use orderflow::broker::{Subscription, names};
+use orderflow_tests::{Ended, Order, Shop, VISA, run};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::{
+    commands::{ended, with},
+    dead_letters::{PAYMENT, mend_payments, until_dead, with_dead_orders},
+    doctor::doctor,
+    republish::{EMAIL, topology_apply, until_waiting},
+};
+
+const VIEWER: &str = "orderflow-viewer";
+const INSPECTOR: &str = "orderflow-inspector";
+
+/// How the management UI gets messages: they go back to the queue, or they do not.
+const REQUEUE: &str = "ack_requeue_true";
+const REMOVE: &str = "ack_requeue_false";
+
+/// *Get messages* in the management UI, as one of our users.
+async fn get(shop: &Shop, user: &str, queue: &str, mode: &str) -> (StatusCode, Value) {
+    let password = shop.servers.password(user);
+    let body = json!({ "count": 10, "ackmode": mode, "encoding": "auto" });
+    shop.manage_as((user, &password), Method::POST, &format!("queues/{{vhost}}/{queue}/get"), &body).await
+}
+
+/// *Purge messages* in the management UI.
+async fn purge(shop: &Shop, user: &str, queue: &str) -> StatusCode {
+    let password = shop.servers.password(user);
+    let path = format!("queues/{{vhost}}/{queue}/contents");
+    shop.manage_as((user, &password), Method::DELETE, &path, &Value::Null).await.0
+}
+
+/// A message in each kind of queue, and these queues' names.
+async fn with_messages_everywhere() -> (Shop, [String; 4]) {
+    let shop = Shop::open().await;
+    let probe = shop.probe().await;
+    let (work, dead) = (PAYMENT.queue(), PAYMENT.dead_letter_queue());
+    probe.publish(names::RETURN, &work, b"{}").await;
+    probe.publish(names::DEAD_LETTERS, &work, b"{}").await;
+    probe.publish(names::EVENTS, "order.teleported", b"{}").await;
+    // It waits there for a second, and comes back to a queue that is not there.
+    probe.publish("orders.retry.1s", "gone", b"{}").await;
+    until_waiting(&probe, names::UNROUTED, 2).await;
+    (shop, [work, dead, names::UNROUTED.to_owned(), "orders.retry.1s".to_owned()])
+}
+
+/// Trial F6: it emptied a dead-letter queue by `DELETE …/contents`, and by getting with acknowledgement.
+#[tokio::test(flavor = "multi_thread")]
+async fn viewer_sees_queues_and_connections_and_no_message() {
+    let (shop, queues) = with_messages_everywhere().await;
+    let password = shop.servers.password(VIEWER);
+    for queue in &queues {
+        for mode in [REQUEUE, REMOVE] {
+            let (status, answer) = get(&shop, VIEWER, queue, mode).await;
+            assert_eq!(status, StatusCode::UNAUTHORIZED, "{queue} {mode}: {answer}");
+        }
+        assert_eq!(purge(&shop, VIEWER, queue).await, StatusCode::UNAUTHORIZED, "{queue}");
+    }
+    let connection =
+        Connection::connect(shop.broker_url(VIEWER).as_str(), ConnectionProperties::default()).await.expect("it may");
+    for queue in &queues {
+        let channel = connection.create_channel().await.expect("a channel");
+        let got = channel.basic_get(queue.as_str().into(), BasicGetOptions::default()).await;
+        assert!(got.is_err(), "{queue}: {got:?}");
+    }
+    let probe = shop.probe().await;
+    assert_eq!(probe.waiting(&queues[1]).await, 1);
+
+    for seen in ["queues/{vhost}", "connections", "nodes", "overview", "exchanges/{vhost}", "policies/{vhost}"] {
+        let (status, answer) = shop.manage_as((VIEWER, &password), Method::GET, seen, &Value::Null).await;
+        assert_eq!(status, StatusCode::OK, "{seen}: {answer}");
+    }
+    let (_, listed) = shop.manage_as((VIEWER, &password), Method::GET, "queues/{vhost}", &Value::Null).await;
+    assert!(listed.as_array().expect("a list").iter().any(|queue| queue["name"] == *queues[1]), "{listed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn inspector_reads_dead_letters_and_unrouted_messages_and_nothing_else() {
+    let (shop, [work, dead, unrouted, retry]) = with_messages_everywhere().await;
+    for queue in [&dead, &unrouted] {
+        let (status, messages) = get(&shop, INSPECTOR, queue, REQUEUE).await;
+        assert_eq!((status, messages[0]["payload"].as_str()), (StatusCode::OK, Some("{}")), "{queue}");
+    }
+    for queue in [&work, &retry] {
+        assert_eq!(get(&shop, INSPECTOR, queue, REQUEUE).await.0, StatusCode::UNAUTHORIZED, "{queue}");
+        assert_eq!(purge(&shop, INSPECTOR, queue).await, StatusCode::UNAUTHORIZED, "{queue}");
+    }
+    let connection = Connection::connect(shop.broker_url(INSPECTOR).as_str(), ConnectionProperties::default())
+        .await
+        .expect("it may");
+    for exchange in [names::EVENTS, names::RETURN, names::DEAD_LETTERS, ""] {
+        let channel = connection.create_channel().await.expect("a channel");
+        channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms can be had");
+        let options = BasicPublishOptions::default();
+        let sent =
+            channel.basic_publish(exchange.into(), work.as_str().into(), options, b"{}", Default::default()).await;
+        let refused = match sent {
+            Ok(confirm) => confirm.await.is_err(),
+            Err(_) => true,
+        };
+        assert!(refused, "it published to {exchange:?}");
+    }
+    let channel = connection.create_channel().await.expect("a channel");
+    assert!(channel.queue_purge(work.as_str().into(), QueuePurgeOptions::default()).await.is_err());
+    let probe = shop.probe().await;
+    assert_eq!((probe.waiting(&work).await, probe.waiting(&dead).await, probe.waiting(&unrouted).await), (1, 1, 2));
+}
+
+/// As if every event were old enough to be missed.
+async fn impatient(shop: &Shop, arguments: &[&str]) -> Ended {
+    run("orderflow", arguments, &with(shop.operator_settings(), &[("RECONCILE_AFTER", "1ms")])).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_that_the_inspector_takes_are_noticed_and_can_be_brought_back() {
+    let (shop, web, orders, probe) = with_dead_orders(2).await;
+    let dead = PAYMENT.dead_letter_queue();
+    let password = shop.servers.password(INSPECTOR);
+    let one = json!({ "count": 1, "ackmode": REMOVE, "encoding": "auto" });
+    let path = format!("queues/{{vhost}}/{dead}/get");
+    let (status, _) = shop.manage_as((INSPECTOR, &password), Method::POST, &path, &one).await;
+    assert_eq!(status, StatusCode::OK);
+    until_dead(&probe, PAYMENT, 1).await;
+    ended(&doctor(&shop).await, 1, &["The index names 1 dead letter that payment.order-created.dlq does not hold."]);
+
+    assert_eq!(purge(&shop, INSPECTOR, &dead).await, StatusCode::NO_CONTENT);
+    until_dead(&probe, PAYMENT, 0).await;
+    ended(&doctor(&shop).await, 1, &["The index names 2 dead letters that payment.order-created.dlq does not hold."]);
+    mend_payments(&shop).await;
+    ended(&impatient(&shop, &["republish", "--missing", "--purged", "--yes"]).await, 0, &["2 sent."]);
+    for order in &orders {
+        web.until_status(order, "shipped").await;
+    }
+    shop.until_quiet().await;
+    ended(&doctor(&shop).await, 0, &["Nothing is wrong."]);
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unrouted_events_that_the_inspector_takes_are_noticed_and_can_be_brought_back() {
+    let mut shop = Shop::open().await;
+    let (web, probe) = (shop.start_web().await, shop.probe().await);
+    for queue in [PAYMENT.queue(), EMAIL.queue()] {
+        probe.delete_queue(&queue).await;
+    }
+    let order: Order = web.order("MUG-BLUE", 1, VISA).await;
+    shop.until_published().await;
+    until_waiting(&probe, names::UNROUTED, 1).await;
+    let (status, taken) = get(&shop, INSPECTOR, names::UNROUTED, REMOVE).await;
+    assert_eq!((status, taken.as_array().map(Vec::len)), (StatusCode::OK, Some(1)), "{taken}");
+    until_waiting(&probe, names::UNROUTED, 0).await;
+
+    topology_apply(&shop).await;
+    let found = impatient(&shop, &["doctor"]).await;
+    ended(&found, 1, &["2 deliveries are missing", "1 of email.order-created, 1 of payment.order-created"]);
+    ended(&impatient(&shop, &["republish", "--missing", "--yes"]).await, 0, &["2 sent."]);
+    shop.start_worker(&[]).await;
+    web.until_status(&order, "shipped").await;
+    shop.close().await;
+}
+
+/// An installation of before there was an inspector has no password for it. Its viewer could read everything.
+#[tokio::test(flavor = "multi_thread")]
+async fn existing_installation_is_narrowed_without_new_settings() {
+    let mut shop = Shop::open().await;
+    shop.start_worker(&[]).await;
+    let as_before = json!({ "configure": "^$", "write": "^$", "read": ".*" });
+    shop.manage_with(Method::PUT, "permissions/{vhost}/orderflow-viewer", &as_before).await;
+    shop.manage(Method::DELETE, "permissions/{vhost}/orderflow-inspector").await;
+    let found = doctor(&shop).await;
+    ended(&found, 1, &["1 finding:", "The user orderflow-viewer has other rights", "`orderflow topology apply`"]);
+
+    // Without any password in the settings: rights follow the program, users are left as they are.
+    let applied = run("orderflow", &["topology", "apply"], &shop.operator_settings()).await;
+    ended(&applied, 0, &["AMQP_INSPECTOR_PASSWORD is not set", "as they should be"]);
+    let viewer = shop.manage(Method::GET, "permissions/{vhost}/orderflow-viewer").await;
+    assert_eq!((&viewer["read"], &viewer["write"]), (&"^$".into(), &"^$".into()));
+    ended(&doctor(&shop).await, 0, &["Nothing is wrong."]);
+    let queue = PAYMENT.dead_letter_queue();
+    assert_eq!(get(&shop, INSPECTOR, &queue, REQUEUE).await.0, StatusCode::UNAUTHORIZED);
+
+    let password = shop.servers.password(INSPECTOR);
+    let given = with(shop.operator_settings(), &[("AMQP_INSPECTOR_PASSWORD", &password)]);
+    let applied = run("orderflow", &["topology", "apply"], &given).await;
+    ended(&applied, 0, &["as they should be"]);
+    assert!(!applied.out.contains("INSPECTOR"), "{applied:?}");
+    assert_eq!(get(&shop, INSPECTOR, &queue, REQUEUE).await.0, StatusCode::OK);
+    shop.close().await;
+}
+
+/// What `orderflow` says to a user who administers one virtual host, as at a provider of RabbitMQ: never JSON.
+async fn said(shop: &Shop, url: &str, arguments: &[&str]) -> Ended {
+    let told = run("orderflow", arguments, &with(shop.operator_settings(), &[("AMQP_ADMIN_URL", url)])).await;
+    assert!(!told.out.contains('{') && !told.err.contains('{'), "{told:?}");
+    told
+}
+
+/// Trial C10: `topology check` answered such a user with raw JSON.
+#[tokio::test(flavor = "multi_thread")]
+async fn administrator_of_one_virtual_host_uses_what_exists_and_reads_what_may_not_be_done() {
+    let mut shop = Shop::open().await;
+    shop.start_worker(&[]).await;
+    let name = format!("only_{}", shop.name());
+    let user = format!("users/{name}");
+    let tagged = async |tags: &str| {
+        shop.manage_with(Method::PUT, &user, &json!({ "password": "theirs", "tags": tags })).await;
+    };
+    tagged("management,policymaker").await;
+    let all = json!({ "configure": ".*", "write": ".*", "read": ".*" });
+    shop.manage_with(Method::PUT, &format!("permissions/{{vhost}}/{name}"), &all).await;
+    let url = shop.servers.broker(Some((&name, "theirs")), shop.name()).to_string();
+    let delete = async |what: &str| drop(shop.manage(Method::DELETE, what).await);
+
+    ended(&said(&shop, &url, &["topology", "check"]).await, 0, &["as they should be"]);
+    ended(&said(&shop, &url, &["queues"]).await, 0, &["payment.order-created"]);
+    ended(&said(&shop, &url, &["dlq", "list"]).await, 0, &[]);
+    let found = said(&shop, &url, &["doctor"]).await;
+    let says = [
+        "Nothing wrong was found, but not everything could be checked",
+        "does not see RabbitMQ's nodes",
+        "does not see RabbitMQ's users",
+        "needs the tag administrator",
+        "queues as they should be",
+        "have a consumer",
+    ];
+    ended(&found, 3, &says);
+
+    let unused = Subscription::EmailOrderCancelled.dead_letter_queue();
+    delete(&format!("queues/{{vhost}}/{unused}")).await;
+    delete("policies/{vhost}/orderflow-retry").await;
+    ended(&said(&shop, &url, &["topology", "check"]).await, 1, &[&format!("queue {unused} is missing"), "policy"]);
+    let applied = said(&shop, &url, &["topology", "apply"]).await;
+    ended(
+        &applied,
+        0,
+        &["Not made or brought up to date: users and their rights", "administrator", "as they should be"],
+    );
+    ended(&said(&shop, &url, &["topology", "check"]).await, 0, &["as they should be"]);
+    // What the settings ask for was not done.
+    let asked = [("AMQP_ADMIN_URL", url.as_str()), ("AMQP_WEB_PASSWORD", "new")];
+    let applied = run("orderflow", &["topology", "apply"], &with(shop.operator_settings(), &asked)).await;
+    ended(&applied, 1, &["Not made or brought up to date: orderflow-web."]);
+
+    tagged("management").await;
+    delete("policies/{vhost}/orderflow-retry").await;
+    let applied = said(&shop, &url, &["topology", "apply"]).await;
+    ended(&applied, 1, &["Policies could not be made", "policymaker", "policy orderflow-retry is missing"]);
+    topology_apply(&shop).await;
+    let elsewhere = shop.servers.broker(Some((&name, "theirs")), "no_such_vhost").to_string();
+    for command in ["check", "apply"] {
+        let absent = said(&shop, &elsewhere, &["topology", command]).await;
+        ended(&absent, 1, &["no virtual host no_such_vhost", "-> an administrator of RabbitMQ makes it"]);
+    }
+    tagged("").await;
+    let refused = said(&shop, &url, &["topology", "check"]).await;
+    ended(&refused, 2, &["401", "Is AMQP_ADMIN_URL's user an administrator"]);
+    shop.manage(Method::DELETE, &user).await;
+    shop.close().await;
+}

@@ -1,0 +1,63 @@
+//! Messages of orders that are not in this database: it was restored to an earlier time while RabbitMQ kept what was on its
+//! way.
+
+use std::fs;
+
+use orderflow::{
+    broker::{Subscription, names},
+    events::EventKind,
+};
+use orderflow_tests::{Shop, VISA, run, until};
+
+use crate::{
+    commands::ended,
+    dead_letters::{dlq, until_dead, until_number},
+    doctor::doctor,
+};
+
+/// As documented: of an order that no test has.
+fn sample(kind: EventKind) -> Vec<u8> {
+    let path = format!("{}/../docs/events/{}.json", env!("CARGO_MANIFEST_DIR"), kind.cloud_type());
+    fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Trial G8: inventory reserved stock for such an order, only shipping rejected it, and after `dlq discard` the audit kept
+/// five violations. Rejected everywhere before any effect, nothing of it is left.
+#[tokio::test(flavor = "multi_thread")]
+async fn events_of_an_order_that_does_not_exist_are_rejected_by_every_service_before_any_effect() {
+    let mut shop = Shop::open().await;
+    let (web, probe) = (shop.start_web().await, shop.probe().await);
+    // They wait when the worker starts, and among them one that is to be handled.
+    for kind in EventKind::ALL {
+        probe.publish(names::EVENTS, kind.routing_key(), &sample(*kind)).await;
+    }
+    let order = web.order("MUG-BLUE", 1, VISA).await;
+    shop.start_worker(&[]).await;
+    for subscription in Subscription::ALL {
+        until_dead(&probe, *subscription, 1).await;
+    }
+    web.until_status(&order, "shipped").await;
+    let all = i64::try_from(Subscription::ALL.len()).expect("a few");
+    let rejected = "SELECT count(*) FROM messaging.dead_letters
+                    WHERE reason = 'there is no such order' AND attempt = 1 AND left_at IS NULL";
+    until_number(&shop, all, rejected).await;
+    for effect in [
+        "SELECT count(*) FROM payment.payments",
+        "SELECT count(*) FROM simulator.charges",
+        "SELECT count(*) FROM inventory.reservations",
+        "SELECT count(*) FROM shipping.shipments",
+    ] {
+        assert_eq!(shop.number(effect).await, 1, "{effect}: only the order that exists");
+    }
+
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("kept.jsonl");
+    ended(&dlq(&shop, &["discard", "--all", "--yes", "--file", file.to_str().expect("text")]).await, 0, &[]);
+    until("nothing is found any more", async || {
+        let found = doctor(&shop).await;
+        if found.code == Some(0) { Ok(()) } else { Err(found) }
+    })
+    .await;
+    ended(&run("orderflow", &["audit", "--stuck-after", "1ms"], &shop.operator_settings()).await, 0, &[]);
+    shop.close().await;
+}
