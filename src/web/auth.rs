@@ -70,7 +70,7 @@ pub fn is_own_form(request: &HttpRequest, links: &OrderLinks) -> bool {
     match (text(request, ORIGIN.as_str()), text(request, SITE)) {
         (None | Some("null"), Some("none")) | (None, None | Some(SAME_ORIGIN)) => true,
         // Browsers leave the second one out where there is neither TLS nor loopback, and before 2023 some did everywhere.
-        (_, Some(site)) if site != SAME_ORIGIN => false,
+        (_, Some(site)) if ![SAME_ORIGIN, "none"].contains(&site) => false,
         _ => is_from_own_page(request, links),
     }
 }
@@ -180,6 +180,7 @@ mod tests {
             (None, None, true),
             (None, Some("none"), true),
             (Some(null), Some("none"), true),
+            (Some(own), Some("none"), true),
             (Some(null), None, false),
             (Some(null), Some("same-site"), false),
             (Some(null), Some("cross-site"), false),

@@ -219,7 +219,7 @@ async fn stock_is_set_and_who_did_it_is_written_down_for_good() {
         (path, json!({ "available": "7" }), 422, "invalid-request"),
         (path, json!({ "available": 7, "why": "x" }), 422, "invalid-request"),
         (path, json!({ "available": 7, "expected": -1 }), 422, "invalid-request"),
-        // Seven, not eight: orders or somebody else changed it since whoever asks looked.
+        // Seven, not eight: orders or somebody else changed it since the client read it.
         (path, json!({ "available": 9, "expected": 8 }), 409, "stock-changed"),
         ("/admin/products/NO-SUCH/stock", json!({ "available": 7 }), 404, "product-not-found"),
         ("/admin/products/%00/stock", json!({ "available": 7 }), 404, "product-not-found"),

@@ -105,7 +105,7 @@ impl Console {
             secrets: secrets.into(),
             flow: Flow::default(),
             links: Links::new(config),
-            broker,
+            broker: broker.transpose()?,
             runtime: Handle::current(),
             looking: Arc::default(),
         };

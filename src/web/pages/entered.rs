@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 /// A quantity field is called `quantity-MUG-BLUE`.
 pub const QUANTITY: &str = "quantity-";
 
-/// Products that one form may choose. An order has at most 50; who has chosen more is told so and loses none of them.
+/// Products that one form may choose. An order has at most 50; the page says so and keeps the others.
 const MOST_PRODUCTS: usize = 100;
 
 /// What was entered; white space around it left out. It has no `Debug`: it holds personal data, which has no place in a log.

@@ -55,8 +55,10 @@ impl Shelves {
     pub fn new(catalogue: &Catalogue, entered: &Entered) -> Self {
         let words: Vec<String> = entered.search.split_whitespace().map(str::to_lowercase).collect();
         let is_like = |product: &&Product| {
-            let text = format!("{} {}", product.name, product.sku).to_lowercase();
-            words.iter().all(|word| text.contains(word.as_str()))
+            words.is_empty() || {
+                let text = format!("{} {}", product.name, product.sku).to_lowercase();
+                words.iter().all(|word| text.contains(word.as_str()))
+            }
         };
         let all = catalogue.products();
         let found: Vec<&Product> = all.iter().filter(is_like).collect();

@@ -89,7 +89,7 @@ async fn an_operator_finds_an_order_and_sends_its_dead_letter_again_in_pictures(
     browser.until_text("MUG-BLUE").await;
     show(&browser, "console-stock").await;
     browser.click("link", "Who did what").await;
-    browser.until_text("console.log-in").await;
+    browser.until_text("Logged in to the console.").await;
     show(&browser, "console-audit").await;
     browser.no_errors().await;
     browser.click("button", "Log out").await;

@@ -166,6 +166,11 @@ async fn without_scripts_people_buy_watch_and_cancel_all_the_same() {
     }
     browser.fill(&format!("Quantity of {MUG}"), "1").await;
     fill_in_address(&browser).await;
+    // Without a script nothing has shown the total yet: nobody is charged what they were not shown.
+    browser.click("button", "Place order").await;
+    browser.until_text("Your order costs 14.99 EUR.").await;
+    let refused = browser.errors().await;
+    assert!(refused.iter().all(|error| error.contains("/checkout") && error.contains("422")), "{refused:?}");
     place(&browser).await;
     browser.click("button", "Cancel this order").await;
     browser.until_text("We are looking whether it can still be cancelled").await;

@@ -97,7 +97,7 @@ async fn one_mug_of_three_thousand_products_is_bought_without_a_script() {
     shop.close().await;
 }
 
-/// An order has at most 50 different things. Who has chosen more is told so, and not that the cart is empty.
+/// An order has at most 50 different things. Where more are chosen, the page says so, and not that the cart is empty.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cart_with_too_many_different_things_is_not_called_empty() {
     let mut shop = Shop::open().await;

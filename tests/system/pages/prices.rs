@@ -72,7 +72,7 @@ async fn a_price_that_changed_after_the_page_was_shown_is_asked_about() {
 /// The same for programs, where they say what they have shown. A request that was accepted keeps its answer: its key is
 /// looked up before the total is compared, and a refusal uses no key up.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_program_that_says_what_it_has_shown_is_told_the_new_total() {
+async fn another_total_than_expected_total_is_refused_with_the_new_one() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     shop.start_worker(&[]).await;

@@ -59,7 +59,7 @@ async fn whatever_goes_wrong_people_read_a_page_and_programs_a_document() {
             assert!(!page.header("allow").is_empty(), "{method} {path}");
         }
     }
-    // Programs, and the API whoever asks.
+    // Programs, and the API for any client.
     for (method, path, headers, status) in [
         (Method::GET, "/nowhere", &[][..], 404),
         (Method::GET, "/nowhere", &[("accept", "*/*")], 404),

@@ -4,32 +4,32 @@ use serde_json::{Map, Value};
 
 use crate::{ops::What, store::actions::Action};
 
-/// What was done, in one or two sentences. What this version has no words for is told as it is written down.
+/// What was done, in one or two sentences. An action or a detail that this version does not know is shown as recorded.
 pub fn deed(action: &Action) -> String {
     let details = action.details.as_object().cloned().unwrap_or_default();
-    let mut told = Told { details, begun: action.outcome == "begun" };
+    let mut record = Record { details, begun: action.outcome == "begun" };
     let target = action.target.as_str();
     let sentence = match action.what.as_str() {
-        what if what == What::SetStock.as_str() => told.stock(target),
-        what if what == What::Replay.as_str() => told.replay(target),
-        what if what == What::Discard.as_str() => told.discard(target),
-        what if what == What::Republish.as_str() => told.republish(target),
+        what if what == What::SetStock.as_str() => record.stock(target),
+        what if what == What::Replay.as_str() => record.replay(target),
+        what if what == What::Discard.as_str() => record.discard(target),
+        what if what == What::Republish.as_str() => record.republish(target),
         what if what == What::LogIn.as_str() => Some("Logged in to the console.".to_owned()),
         what if what == What::LogOut.as_str() => Some("Logged out of the console.".to_owned()),
         _ => None,
     };
     let sentence = sentence.unwrap_or_else(|| format!("{}: {target}.", action.what));
-    let rest = told.rest();
+    let rest = record.rest();
     if rest.is_empty() { sentence } else { format!("{sentence} {rest}") }
 }
 
 /// The details that no sentence has used yet.
-struct Told {
+struct Record {
     details: Map<String, Value>,
     begun: bool,
 }
 
-impl Told {
+impl Record {
     fn number(&mut self, name: &str) -> Option<i64> {
         self.details.remove(name)?.as_i64()
     }
@@ -150,7 +150,7 @@ mod tests {
 
     use super::*;
 
-    fn told(what: &str, target: &str, outcome: &str, details: Value) -> String {
+    fn sentence(what: &str, target: &str, outcome: &str, details: Value) -> String {
         deed(&Action {
             action_id: 1,
             at: DateTime::UNIX_EPOCH,
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn every_action_is_told_in_sentences() {
+    fn every_action_has_a_sentence() {
         let queue = "payment.order-created";
         for (what, target, outcome, details, expected) in [
             (
@@ -222,17 +222,18 @@ mod tests {
             ),
             ("events.republish", "*", "done", json!({ "sent": 4 }), "Republished 4 events for all queues."),
         ] {
-            assert_eq!(told(what, target, outcome, details), expected);
+            assert_eq!(sentence(what, target, outcome, details), expected);
         }
     }
 
     /// Another version may write what this one does not know: nothing of it is lost, and none of it looks like JSON.
     #[test]
-    fn what_is_unknown_is_told_as_it_is_written_down() {
-        let unknown = told("order.hold", "4Z8K2M9Q10", "done", json!({ "until": "noon", "by_phone": true, "n": 2 }));
+    fn unknown_actions_and_details_are_shown_as_recorded() {
+        let unknown =
+            sentence("order.hold", "4Z8K2M9Q10", "done", json!({ "until": "noon", "by_phone": true, "n": 2 }));
         assert_eq!(unknown, "order.hold: 4Z8K2M9Q10. by phone yes; n 2; until noon");
-        let more = told("stock.set", "MUG", "done", json!({ "before": 1, "available": 2, "shelf": "B" }));
+        let more = sentence("stock.set", "MUG", "done", json!({ "before": 1, "available": 2, "shelf": "B" }));
         assert_eq!(more, "Set the stock of MUG from 1 to 2 (+1). shelf B");
-        assert_eq!(told("stock.set", "MUG", "done", json!({})), "stock.set: MUG.");
+        assert_eq!(sentence("stock.set", "MUG", "done", json!({})), "stock.set: MUG.");
     }
 }

@@ -96,10 +96,10 @@ struct ProblemPage {
 
 /// A problem as a page.
 fn sorry(problem: &Problem, frame: Option<Frame>) -> HttpResponse {
-    told(problem, frame, None)
+    problem_answer(problem, frame, None)
 }
 
-fn told(problem: &Problem, frame: Option<Frame>, request: Option<Uuid>) -> HttpResponse {
+fn problem_answer(problem: &Problem, frame: Option<Frame>, request: Option<Uuid>) -> HttpResponse {
     let (code, detail) = (problem.code(), problem.detail().to_owned());
     let status = code.status();
     let reference = request.filter(|_| status.is_server_error());
@@ -113,7 +113,7 @@ fn told(problem: &Problem, frame: Option<Frame>, request: Option<Uuid>) -> HttpR
 fn problem_page(request: &HttpRequest, problem: &Problem, id: Uuid) -> HttpResponse {
     let console = request.app_data::<Data<Console>>();
     let operator = console.and_then(|console| session::shown(request, console));
-    told(problem, operator.map(|operator| Frame::of(&operator, "")), Some(id))
+    problem_answer(problem, operator.map(|operator| Frame::of(&operator, "")), Some(id))
 }
 
 /// What a page shows to whom may look; to others the login form, or why there is none.
@@ -128,7 +128,9 @@ async fn shown(
     }
     let Some(operator) = session::operator(request, console).await else { return login::first(request) };
     let shown = show(&operator, Frame::of(&operator, at)).await;
-    shown.unwrap_or_else(|problem| told(&problem, Some(Frame::of(&operator, at)), Some(request_id::of(request))))
+    shown.unwrap_or_else(|problem| {
+        problem_answer(&problem, Some(Frame::of(&operator, at)), Some(request_id::of(request)))
+    })
 }
 
 /// What a form does for whom may act, if it came from our own pages.
