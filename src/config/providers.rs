@@ -233,7 +233,6 @@ impl PaymentConfig {
         });
         let stripe = StripeConfig::read(source, &permitted);
         let kind = source.parse(&PAYMENT_PROVIDER, PaymentKind::parse);
-        });
         let line = LineConfig::read(source, &PAYMENT_TIMEOUT, &PAYMENT_CONCURRENCY);
         let provider = match kind? {
             PaymentKind::Simulated => PaymentChoice::Simulated { ledger },

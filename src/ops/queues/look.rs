@@ -102,8 +102,11 @@ fn together(
         Err(error) => {
             let older = "so how much waits is up to five seconds old, and who consumes is not known";
             unavailable.push(format!("{error}, {older}. Is AMQP_ADMIN_URL right, and its port open?"));
-            let queues =
-                known.map(|known| known.into_values().map(|depth| QueueDepth { consumers: None, ..depth }).collect());
+            let without = |mut depth: QueueDepth| {
+                depth.consumers = None;
+                depth
+            };
+            let queues = known.map(|known| known.into_values().map(without).collect());
             Depths { queues, unavailable }
         }
     }

@@ -32,7 +32,7 @@ pub async fn run(source: &Source, json: bool, out: &mut impl Write) -> Result<Ex
     let (admin, database) = (AdminConfig::read(source), DatabaseConfig::read(source));
     let all = admin.zip(BrokerConfig::read_admin(source)).zip(database);
     let ((admin, broker), database) = source.finish(all)?;
-    let broker = Broker::new(&Connector::new(&broker, "orderflow queues")?, admin)?;
+    let broker = Broker::new(&Connector::new(&broker, "orderflow queues"), admin)?;
     let database = Database::new(&database, "orderflow queues", 1)?;
     let (figures, unavailable) = read(Some(&broker), &database, WITHIN).await;
     let report = Report::new(figures, unavailable);

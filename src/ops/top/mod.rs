@@ -45,7 +45,7 @@ pub async fn run(source: &Source) -> Result<Exit, Failed> {
     let (admin, database) = (AdminConfig::read(source), DatabaseConfig::read(source));
     let settings = admin.zip(BrokerConfig::read_admin(source)).zip(database).zip(Admission::read(source));
     let (((admin, broker), database), limits) = source.finish(settings)?;
-    let broker = Broker::new(&Connector::new(&broker, "orderflow top")?, admin)?;
+    let broker = Broker::new(&Connector::new(&broker, "orderflow top"), admin)?;
     if !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
         return Err(Failed::Usage(
             "`orderflow top` needs a terminal; `orderflow queues` tells the same once".to_owned(),

@@ -59,7 +59,7 @@ pub async fn run(source: &Source, asked: &str, json: bool, out: &mut impl Write)
     let (config, broker) = (DatabaseConfig::read(source), BrokerConfig::read_any(source));
     let config = source.finish(config)?;
     let database = Database::new(&config, "orderflow why", 1)?;
-    let check = broker.map(|broker| Ok::<_, Failed>(BrokerCheck::new(&Connector::new(&broker, "orderflow why")?)?));
+    let check = broker.map(|broker| Ok::<_, Failed>(BrokerCheck::new(&Connector::new(&broker, "orderflow why"))?));
     let check = check.transpose()?;
     let answer = match wanted(asked) {
         Some(wanted) => look(&database, check.as_ref(), &wanted).await,
