@@ -233,11 +233,12 @@ impl PaymentConfig {
         });
         let stripe = StripeConfig::read(source, &permitted);
         let kind = source.parse(&PAYMENT_PROVIDER, PaymentKind::parse);
-        });
         let line = LineConfig::read(source, &PAYMENT_TIMEOUT, &PAYMENT_CONCURRENCY);
         let provider = match kind? {
             PaymentKind::Simulated => PaymentChoice::Simulated { ledger },
-            PaymentKind::Stripe => PaymentChoice::Stripe(source.needed(stripe, &PAYMENT_PROVIDER, &STRIPE_SECRET_KEY)?),
+            PaymentKind::Stripe => {
+                PaymentChoice::Stripe(source.needed(stripe, &PAYMENT_PROVIDER, &STRIPE_SECRET_KEY)?)
+            }
         };
         Some(Self { provider, line: line? })
     }
