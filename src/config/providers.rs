@@ -236,7 +236,9 @@ impl PaymentConfig {
         let line = LineConfig::read(source, &PAYMENT_TIMEOUT, &PAYMENT_CONCURRENCY);
         let provider = match kind? {
             PaymentKind::Simulated => PaymentChoice::Simulated { ledger },
-            PaymentKind::Stripe => PaymentChoice::Stripe(source.needed(stripe, &PAYMENT_PROVIDER, &STRIPE_SECRET_KEY)?),
+            PaymentKind::Stripe => {
+                PaymentChoice::Stripe(source.needed(stripe, &PAYMENT_PROVIDER, &STRIPE_SECRET_KEY)?)
+            }
         };
         Some(Self { provider, line: line? })
     }

@@ -6,6 +6,8 @@ mod admission;
 mod auth;
 mod background;
 mod body;
+#[cfg(test)]
+mod body_fuzz;
 mod cancel_order;
 mod card;
 mod catalogue;
