@@ -9,7 +9,6 @@ use orderflow::{
 };
 use orderflow_tests::{Shop, run};
 use reqwest::Method;
-use secrecy::SecretString;
 use serde_json::{Value, json};
 use url::Url;
 
