@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use orderflow::broker::{Subscription, names};
-use orderflow_tests::{Order, Shop, body, key};
+use orderflow_tests::{Order, Shop, body, key, until};
 use serde_json::{Map, Value};
 
 use crate::dead_letters::{PAYMENT, STRANGER, until_dead};
@@ -89,8 +89,15 @@ async fn a_dead_letter_is_one_line_that_says_which_and_why_as_far_as_can_be_read
     probe.publish(names::RETURN, &PAYMENT.queue(), STRANGER).await;
     probe.publish(names::RETURN, &PAYMENT.queue(), b"no event").await;
     until_dead(&probe, PAYMENT, 2).await;
-    let errors: Vec<_> =
-        read(&shop.workers()[0].log()).into_iter().filter(|line| text(line, "level") == "ERROR").collect();
+    // A line is written after its dead letter is safe.
+    let worker = &shop.workers()[0];
+    let mut errors = Vec::new();
+    until("both are logged", async || {
+        errors = read(&worker.log());
+        errors.retain(|line| text(line, "level") == "ERROR");
+        if errors.len() == 2 { Ok(()) } else { Err(errors.len()) }
+    })
+    .await;
     let stranger: Value = serde_json::from_slice(STRANGER).expect("it is JSON");
     let (known, unknown): (Vec<_>, Vec<_>) = errors.iter().partition(|line| line.contains_key("event.id"));
     let ([known], [unknown]) = (known.as_slice(), unknown.as_slice()) else { panic!("{errors:#?}") };

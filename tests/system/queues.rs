@@ -156,7 +156,14 @@ async fn a_queue_whose_provider_is_away_is_paused_and_needs_no_more_workers() {
     })
     .await;
     assert_eq!((&paused["processes_needed"], &paused["drains"]), (&Value::Null, &Value::Null), "{paused}");
-    ended(&queues(&shop).await, 0, &["Paused, because the provider is away", "payment.order-created"]);
+    ended(
+        &queues(&shop).await,
+        0,
+        &[
+            "Paused when their workers last wrote, up to ten seconds ago, because the provider is away",
+            "payment.order-created",
+        ],
+    );
     assert_eq!(told(&shop.operator_settings(), 0, "email.order-created").await["paused"], false, "mail goes on");
     wire.mend().await;
     shop.until_settled().await;
