@@ -87,7 +87,7 @@ async fn order_that_stripe_cannot_charge_is_refused_when_it_is_placed() {
     // Nobody works here, so there is nothing to settle.
 }
 
-/// The customer's card, so the customer's to change: they are told at once, in words, and can pay by another card. Stripe
+/// The customer's card, so the customer's to change: the mail gives the reason in words, and they can pay by another card. Stripe
 /// says this with 400, without a code, and means it for ever.
 #[tokio::test(flavor = "multi_thread")]
 async fn card_that_was_used_before_is_a_declined_payment_and_the_customer_is_told() {
@@ -108,7 +108,7 @@ async fn card_that_was_used_before_is_a_declined_payment_and_the_customer_is_tol
     shop.close().await;
 }
 
-/// What is wrong with the request itself is nobody's card: a person has to look, and the customer is told so on the page.
+/// What is wrong with the request itself is nobody's card: a person has to look, and the page says so.
 /// A cancel still goes through.
 #[tokio::test(flavor = "multi_thread")]
 async fn answer_that_nobody_knows_ends_as_a_dead_letter_that_the_customer_is_told_of() {
