@@ -37,10 +37,10 @@ fn value() -> impl Strategy<Value = Value> {
         any::<f64>().prop_map(Value::from),
         text().prop_map(Value::from),
     ];
-    leaf.prop_recursive(6, 64, 6, |inner| {
+    leaf.prop_recursive(4, 32, 6, |inner| {
         prop_oneof![
-            vec(inner.clone(), 0..60).prop_map(Value::from),
-            vec((text(), inner), 0..60).prop_map(|fields| Value::Object(fields.into_iter().collect())),
+            vec(inner.clone(), 0..8).prop_map(Value::from),
+            vec((text(), inner), 0..8).prop_map(|fields| Value::Object(fields.into_iter().collect())),
         ]
     })
 }
