@@ -5,6 +5,7 @@
 //! answers that were meant for the one before: we saw one count as sent that the server had refused.
 
 use std::{
+    io::ErrorKind,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -148,10 +149,10 @@ fn shown(error: &SmtpError) -> String {
     }
 }
 
-/// A handshake that fails comes as an error of the connection, of this kind (rustls and tokio-rustls, `io::ErrorKind`).
+/// A handshake that fails comes as an error of the connection, and somewhere below it is one of this kind (tokio-rustls).
 fn is_of_encryption(error: &SmtpError) -> bool {
-    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
-    source.is_some_and(|source| source.kind() == std::io::ErrorKind::InvalidData)
+    let chain = std::iter::successors(std::error::Error::source(error), |error| error.source());
+    chain.filter_map(|error| error.downcast_ref::<std::io::Error>()).any(|error| error.kind() == ErrorKind::InvalidData)
 }
 
 #[cfg(test)]
