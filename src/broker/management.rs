@@ -14,7 +14,7 @@ use crate::{config::AdminConfig, telemetry};
 /// An import of some thirty quorum queues takes a few seconds on a busy node.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What is told of an answer that is not the API's own.
+/// The text for an answer that is not the API's own.
 const REASON_CHARS: usize = 200;
 
 /// Why the management API did not do what was asked.

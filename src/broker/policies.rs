@@ -62,7 +62,7 @@ pub(super) fn altered(queues: &[Queue], ours: &[Policy], live: &[Policy], operat
         let wanted = Holding { policy: highest(&ours, queue), operator: None };
         let holding = Holding { policy: highest(&live, queue), operator: highest(&operators, queue) };
         let policies = holding.strangers(&wanted);
-        // That one of ours is missing or differs is told of the policy itself.
+        // The check of the policies themselves reports one of ours that is missing or differs.
         if policies.is_empty() {
             continue;
         }
@@ -74,7 +74,7 @@ pub(super) fn altered(queues: &[Queue], ours: &[Policy], live: &[Policy], operat
     found.into_iter().map(|((policies, changes), queues)| Altered { policies, changes, queues }).collect()
 }
 
-/// Each with its pattern; a pattern that cannot be read here is taken for one that matches, so that it is told.
+/// Each with its pattern; a pattern that cannot be read here counts as one that matches, so that it is reported.
 fn compiled(policies: &[Policy]) -> Vec<(&Policy, Option<Regex>)> {
     policies.iter().map(|policy| (policy, Regex::new(&policy.pattern).ok())).collect()
 }

@@ -99,7 +99,7 @@ impl BrokerConfig {
         })
     }
 
-    /// As whoever there is, for who only looks and can do without: the administrator, else as [`BrokerConfig::read`].
+    /// As the administrator where one is set, else as [`BrokerConfig::read`]: for commands that only read and can do without.
     #[must_use]
     pub fn read_any(source: &Source) -> Option<Self> {
         if source.given(&AMQP_ADMIN_URL).is_some() {

@@ -95,7 +95,7 @@ pub fn waiting_for(facts: &Facts, pending: &[Pending<'_>]) -> Option<Vec<Wait>> 
     Some(waits)
 }
 
-/// Queues that the order has still to come to and that nobody consumes: its customer is told at once that a step stands
+/// Queues that the order has still to come to and that nobody consumes: the customer's page says at once that a step stands
 /// still, and so are we. `next` are those that it waits for already.
 fn stopped_ahead(facts: &Facts, next: &[String]) -> Option<Wait> {
     let order = facts.order.as_ref()?.as_ref()?;
