@@ -46,7 +46,7 @@ const CONNECTIONS: usize = 4_096;
 
 /// What clients may make the process hold. 4,096 orders that wait are some 6 MiB, a page of a thousand products is half a
 /// megabyte; buffers grow by doubling, so it may be twice as much in memory.
-const MEMORY: usize = 32 * 1024 * 1024;
+const MEMORY: usize = 24 * 1024 * 1024;
 
 /// Why the front end could not run.
 #[derive(Debug, thiserror::Error)]
