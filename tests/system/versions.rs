@@ -106,7 +106,8 @@ async fn a_killer_dies_alone(servers: Servers, step: &str) {
     let event: Value = serde_json::from_slice(&letters[0].data).expect("an event");
     assert_eq!(event["subject"], killer.to_string());
     only_our_headers(&letters[0]);
-    let reason = headers(&letters[0]).find(|(name, _)| name == "x-orderflow-reason").map(|(_, value)| value);
+    let table = letters[0].properties.headers().clone().unwrap_or_default();
+    let reason = orderflow::broker::headers::text(&table, "x-orderflow-reason");
     assert!(reason.as_ref().is_some_and(|reason| reason.contains("alone")), "{reason:?}");
     shop.workers().push(worker.running);
     // With something expected, the end does not wait for the killed order to be applied.
