@@ -1,7 +1,7 @@
 //! The HTTP servers of our programs: actix-web's, over connections that are bounded in time and memory.
 //!
 //! actix-web has no time-out for clients that do not read their answers, and none for a head that never ends after the first
-//! request of a connection. [`bounded`] adds both below it, at the connection. docs/SECURITY.md lists every
+//! request of a connection. `bounded` adds both below it, at the connection. docs/SECURITY.md lists every
 //! bound and the test that holds it.
 
 mod bounded;
@@ -34,7 +34,7 @@ pub struct Bounds {
     pub threads: usize,
     /// Open connections, altogether. Further clients wait in the system's queue.
     pub connections: usize,
-    /// Bytes of requests that are not answered and of answers that are not taken, altogether. See [`budget`].
+    /// Bytes of requests that are not answered and of answers that are not taken, altogether. See `budget`.
     pub memory: usize,
     /// How long what is in flight may take once the server stops.
     pub finish: Duration,

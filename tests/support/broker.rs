@@ -34,10 +34,22 @@ impl Probe {
     /// # Panics
     /// When there is no such queue.
     pub async fn waiting(&self, queue: &str) -> u32 {
+        self.inspect(queue).await.message_count()
+    }
+
+    /// How many consumers a queue has.
+    ///
+    /// # Panics
+    /// When there is no such queue.
+    pub async fn consumers(&self, queue: &str) -> u32 {
+        self.inspect(queue).await.consumer_count()
+    }
+
+    async fn inspect(&self, queue: &str) -> lapin::Queue {
         let options = QueueDeclareOptions { passive: true, durable: true, ..QueueDeclareOptions::default() };
         let channel = self.channel().await;
         let declared = channel.queue_declare(queue.into(), options, FieldTable::default()).await;
-        declared.unwrap_or_else(|error| panic!("there is no queue {queue}: {error}")).message_count()
+        declared.unwrap_or_else(|error| panic!("there is no queue {queue}: {error}"))
     }
 
     /// Publishes a body as an event would be, and waits until the broker has it.

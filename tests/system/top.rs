@@ -6,6 +6,7 @@ use nix::{
 };
 use orderflow::broker::Subscription;
 use orderflow_tests::{Proxy, Shop, Terminal, VISA, Way, run};
+use url::Url;
 
 use crate::commands::{ended, with};
 
@@ -13,6 +14,12 @@ use crate::commands::{ended, with};
 const LARGE: (u16, u16) = (40, 130);
 
 const BOTH_ANSWER: &str = "RabbitMQ ok  PostgreSQL ok";
+
+fn admin_url(shop: &Shop) -> Url {
+    let settings = shop.operator_settings();
+    let (_, url) = settings.iter().find(|(name, _)| name == "AMQP_ADMIN_URL").expect("operators have one");
+    Url::parse(url).expect("a URL")
+}
 
 fn top(settings: &[(String, String)], size: (u16, u16)) -> Terminal {
     Terminal::start("orderflow", &["top"], settings, size)
@@ -72,15 +79,20 @@ async fn servers_that_are_away_or_hang_are_named_and_it_goes_on() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     let (database, management) = (Proxy::to(&shop.database_url()).await, Proxy::to(&shop.servers.management_url).await);
+    let broker_url = admin_url(&shop);
+    let broker = Proxy::to(&broker_url).await;
     let wired = [
         ("DATABASE_URL", database.through(&shop.database_url()).to_string()),
+        ("AMQP_ADMIN_URL", broker.through(&broker_url).to_string()),
         ("RABBITMQ_MANAGEMENT_URL", management.through(&shop.servers.management_url).to_string()),
     ];
     let wired: Vec<_> = wired.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let mut top = top(&with(shop.operator_settings(), &wired), LARGE);
     top.until(&[BOTH_ANSWER]).await;
     database.stall(Way::ToClient);
+    // How much waits comes from the queues themselves, so RabbitMQ is unavailable only without both.
     management.cut().await;
+    broker.cut().await;
     top.until(&[
         "RabbitMQ AWAY  PostgreSQL AWAY",
         "orders: nobody can tell",
@@ -89,6 +101,7 @@ async fn servers_that_are_away_or_hang_are_named_and_it_goes_on() {
     ])
     .await;
     management.mend().await;
+    broker.mend().await;
     top.until(&["RabbitMQ ok  PostgreSQL AWAY"]).await;
     // A server that hangs does not hold the keys up: all queues, scrolled, and a new screen.
     top.press("a");
