@@ -1,12 +1,27 @@
 //! A message as we publish it.
 
-use lapin::{BasicProperties, types::FieldTable};
+use lapin::{
+    BasicProperties,
+    types::{FieldTable, ShortString},
+};
 
 use super::names;
 use crate::{events::CONTENT_TYPE, store::outbox::Outgoing};
 
 /// RabbitMQ's delivery mode for messages that survive a restart.
 const PERSISTENT: u8 = 2;
+
+/// The longest text that AMQP 0-9-1 carries in an address or a property, in bytes: its short string.
+const LONGEST_TEXT: usize = 255;
+
+/// The largest body, in bytes: what RabbitMQ takes since 4.0 unless its `max_message_size` is raised.
+const LARGEST_BODY: usize = 16 * 1024 * 1024;
+
+/// An event that RabbitMQ cannot carry. Its client panics at a longer text, and a larger body closes its channel, which
+/// fails every message that is not confirmed yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too large for RabbitMQ: at most 255 bytes of kind, type and source, at most 16 MiB of body")]
+pub struct TooLarge;
 
 /// What is published where.
 #[derive(Debug, Clone)]
@@ -24,28 +39,33 @@ pub struct Message {
 impl Message {
     /// An event for every queue that is bound to its kind. The body is the stored one, byte for byte: of a kind that this
     /// version does not know, too. Such a message ends in `orders.unrouted` where no queue is bound to it.
-    #[must_use]
-    pub fn event(event: &Outgoing) -> Self {
+    ///
+    /// # Errors
+    /// [`TooLarge`]; no later attempt can succeed.
+    pub fn event(event: &Outgoing) -> Result<Self, TooLarge> {
+        if event.event.len() > LONGEST_TEXT || event.body.len() > LARGEST_BODY {
+            return Err(TooLarge);
+        }
         // AMQP counts whole seconds since 1970.
         let seconds = u64::try_from(event.occurred_at.timestamp()).unwrap_or(0);
         let properties = BasicProperties::default()
             .with_content_type(CONTENT_TYPE.into())
             .with_delivery_mode(PERSISTENT)
             .with_message_id(event.event_id.to_string().into())
-            .with_app_id(event.source.clone().into())
+            .with_app_id(short(&event.source)?)
             .with_timestamp(seconds)
             .with_correlation_id(event.correlation_id.to_string().into())
             .with_headers(FieldTable::default());
         let properties = match &event.cloud_type {
-            Some(cloud_type) => properties.with_type(cloud_type.clone().into()),
+            Some(cloud_type) => properties.with_type(short(cloud_type)?),
             None => properties,
         };
-        Self {
+        Ok(Self {
             exchange: names::EVENTS.to_owned(),
             routing_key: event.event.clone(),
             properties,
             body: event.body.clone().into_bytes(),
-        }
+        })
     }
 
     /// The same message for one queue alone, as a first attempt: it goes by `orders.return`, where every work queue is
@@ -54,4 +74,11 @@ impl Message {
     pub fn to_queue(self, queue: &str) -> Self {
         Self { exchange: names::RETURN.to_owned(), routing_key: queue.to_owned(), ..self }
     }
+}
+
+fn short(text: &str) -> Result<ShortString, TooLarge> {
+    if text.len() > LONGEST_TEXT {
+        return Err(TooLarge);
+    }
+    Ok(text.into())
 }

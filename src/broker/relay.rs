@@ -89,13 +89,23 @@ impl Relay {
     }
 
     async fn publish(self, event: Outgoing, permit: OwnedSemaphorePermit) {
+        let message = match Message::event(&event) {
+            Ok(message) => message,
+            Err(error) => {
+                tracing::warn!(
+                    event.id = %event.event_id, order.id = %event.order_id, %error,
+                    "an event cannot be published: correct or delete its row in messaging.outbox"
+                );
+                return;
+            }
+        };
         if fault::without(Safeguard::MarkAfterConfirm) {
             drop(self.confirmed.send((event.event_id, permit)).await);
-            let _ = self.publisher.publish(Message::event(&event)).await;
+            let _ = self.publisher.publish(message).await;
             return;
         }
         let mut step = publishing(&event);
-        match self.publisher.publish(Message::event(&event)).await {
+        match self.publisher.publish(message).await {
             Ok(()) => {
                 drop(step);
                 fault::crash_here(CrashPoint::AfterConfirm);

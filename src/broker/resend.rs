@@ -26,8 +26,8 @@ pub async fn resend(connection: &mut Connection, publisher: &Publisher, pairs: &
     let events = event_log::outgoing(connection, &ids).await?;
     let events: HashMap<_, _> = events.iter().map(|event| (event.event_id, event)).collect();
     let confirmed = join_all(pairs.iter().map(async |pair| {
-        let Some(event) = events.get(&pair.event_id) else { return false };
-        publisher.publish(Message::event(event).to_queue(&pair.subscription)).await.is_ok()
+        let Some(Ok(message)) = events.get(&pair.event_id).map(|event| Message::event(event)) else { return false };
+        publisher.publish(message.to_queue(&pair.subscription)).await.is_ok()
     }))
     .await;
     let mut resent = Resent::default();

@@ -55,3 +55,43 @@ async fn outbox_row_of_an_unknown_kind_is_published_with_its_neighbours() {
     shop.until_orders("shipped", 3).await;
     shop.close().await;
 }
+
+/// AMQP carries at most 255 bytes in a routing key, a type or a source, and RabbitMQ 4 at most 16 MiB in a body. A
+/// longer one closes the channel, and up to 4,096 neighbours on the wire would wait for another lease, every minute.
+#[tokio::test(flavor = "multi_thread")]
+async fn outbox_row_that_rabbitmq_cannot_carry_stays_alone_and_is_named() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    let too_long = format!("'{}'", "x".repeat(256));
+    let typed = format!(r#"'{{"type":"orders.{}.v1"}}'"#, "x".repeat(256));
+    let rows = [
+        (Uuid::now_v7(), too_long.as_str(), "'/orderflow/order'", "'{}'"),
+        (Uuid::now_v7(), "'order.created'", too_long.as_str(), "'{}'"),
+        (Uuid::now_v7(), "'order.created'", "'/orderflow/order'", typed.as_str()),
+        (Uuid::now_v7(), "'order.created'", "'/orderflow/order'", "repeat('x', 16 * 1024 * 1024 + 1)"),
+    ];
+    for (id, event, source, body) in &rows {
+        shop.execute(&format!(
+            "INSERT INTO messaging.outbox
+                 (event_id, order_id, event, source, occurred_at, correlation_id, body, created_at, available_at)
+             VALUES ('{id}', '{id}', {event}, {source}, now(), '{id}', {body}, now(), '-infinity')"
+        ))
+        .await;
+    }
+    for (id, ..) in &rows {
+        let line = shop.webs()[0].until_logged(&id.to_string()).await;
+        assert!(line.contains("WARN") && line.contains("correct or delete its row in messaging.outbox"), "{line}");
+    }
+    web.orders(3, "MUG-BLUE", VISA).await;
+    until("the events that can be published are", async || {
+        let rows = shop.number("SELECT count(*) FROM messaging.outbox").await;
+        if rows == 4 { Ok(()) } else { Err(rows) }
+    })
+    .await;
+    let log = shop.webs()[0].log();
+    assert!(!log.iter().any(|line| line.contains("the publishing connection to RabbitMQ broke")), "{log:#?}");
+    shop.execute("DELETE FROM messaging.outbox").await;
+    shop.start_worker(&[]).await;
+    shop.until_orders("shipped", 3).await;
+    shop.close().await;
+}

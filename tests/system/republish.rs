@@ -173,7 +173,7 @@ async fn an_event_that_is_sent_again_is_byte_for_byte_what_it_was() {
     for first in published {
         let id: Uuid = first.properties.message_id().as_ref().expect("an id").as_str().parse().expect("a UUID");
         let again = event_log::outgoing(&mut connection, &[id]).await.expect("the log can be read");
-        let again = Message::event(again.first().expect("it is in the log"));
+        let again = Message::event(again.first().expect("it is in the log")).expect("it was published before");
         assert_eq!((again.body, again.properties), (first.data, first.properties));
         assert_eq!(again.routing_key, first.routing_key.as_str());
     }
