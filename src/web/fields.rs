@@ -289,6 +289,11 @@ impl<'v> Object<'v> {
         Some(Found { pointer: child(&self.pointer, name), value })
     }
 
+    /// A field that may be absent, null or an empty text: forms send the fields that nobody filled in as `""`.
+    pub fn optional_entry(&mut self, name: &'static str) -> Option<Found<'v>> {
+        self.optional(name).filter(|found| found.value.as_str().is_none_or(|text| !text.trim().is_empty()))
+    }
+
     /// A field that has to be there.
     pub fn required(&mut self, name: &'static str, errors: &mut Errors) -> Option<Found<'v>> {
         let found = self.optional(name);
@@ -311,9 +316,9 @@ impl<'v> Object<'v> {
         self.required(name, errors)?.text(longest, errors)
     }
 
-    /// A text that may be absent or null; the outer `None` where it is wrong.
+    /// A text that may be absent, null or empty; the outer `None` where it is wrong.
     pub fn optional_text(&mut self, name: &'static str, longest: usize, errors: &mut Errors) -> Option<Option<String>> {
-        match self.optional(name) {
+        match self.optional_entry(name) {
             None => Some(None),
             Some(found) => found.text(longest, errors).map(Some),
         }

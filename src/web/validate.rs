@@ -130,7 +130,7 @@ fn address(mut fields: Object<'_>, errors: &mut Errors) -> Option<Address> {
     let state = fields.optional_text("state", 100, errors);
     let country = fields.required("country", errors).and_then(|found| country(&found, errors));
     let postal_code = postal_code(&mut fields, country.as_deref(), errors);
-    let phone = match fields.optional("phone") {
+    let phone = match fields.optional_entry("phone") {
         None => Some(None),
         Some(found) => phone(&found, errors).map(Some),
     };
@@ -150,7 +150,7 @@ fn address(mut fields: Object<'_>, errors: &mut Errors) -> Option<Address> {
 fn postal_code(fields: &mut Object<'_>, country: Option<&str>, errors: &mut Errors) -> Option<Option<String>> {
     // Without its country nobody knows whether it is missing, or wrong.
     let is_needed = country.is_some_and(|country| postal_code::need(country) == Need::Required);
-    let found = if is_needed { fields.required("postal_code", errors) } else { fields.optional("postal_code") };
+    let found = if is_needed { fields.required("postal_code", errors) } else { fields.optional_entry("postal_code") };
     let Some(found) = found else { return (!is_needed).then_some(None) };
     let text = found.text(20, errors)?;
     let Some(country) = country else { return Some(Some(text)) };
