@@ -3,6 +3,7 @@
 //! docs/ARCHITECTURE.md follows one order through these modules.
 
 pub mod advice;
+mod backoff;
 pub mod broker;
 pub mod config;
 pub mod domain;
@@ -13,9 +14,12 @@ pub mod http;
 pub mod listen;
 pub mod metrics;
 pub mod ops;
+pub mod periodic;
 pub mod preflight;
+pub mod process_identity;
 pub mod shutdown;
 pub mod store;
+mod subscription;
 pub mod telemetry;
 pub mod timestamp;
 pub mod tls;
@@ -23,3 +27,6 @@ pub mod token;
 pub mod trace;
 pub mod way;
 pub mod web;
+
+pub use backoff::Backoff;
+pub use subscription::Subscription;

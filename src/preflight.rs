@@ -3,7 +3,8 @@
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    broker::{Backoff, BrokerCheck, NotReady, names},
+    Backoff,
+    broker::{BrokerCheck, NotReady, names},
     config::RetryDelays,
     store::{
         ANSWER_WITHIN, Database, StoreError,

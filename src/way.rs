@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 
 use crate::{
-    broker::{BrokerCheck, Look, NotReady, Subscription},
+    Subscription,
+    broker::{BrokerCheck, Look, NotReady},
     domain::OrderStatus,
     events::EventKind,
     store::{

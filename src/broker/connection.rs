@@ -8,10 +8,9 @@ use std::{
     time::Duration,
 };
 
-use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use lapin::{Connection, ConnectionProperties, uri::AMQPUri};
 
-use crate::config::BrokerConfig;
+use crate::{config::BrokerConfig, process_identity};
 
 /// A peer that went away without a word is noticed after two of these; RabbitMQ's documentation advises 5 to 20 s.
 const HEARTBEAT_SECONDS: u16 = 10;
@@ -93,46 +92,10 @@ impl Connector {
     /// The name of a connection of this process with this purpose.
     #[must_use]
     pub fn name(&self, purpose: &str) -> String {
-        format!("{} {purpose} {}", self.program, Self::place())
-    }
-
-    /// Which process on which host this is, as a person finds it: `@host 4711`.
-    #[must_use]
-    pub fn place() -> String {
-        let host = hostname::get().map_or_else(|_| "unknown".to_owned(), |name| name.to_string_lossy().into_owned());
-        format!("@{host} {}", std::process::id())
+        format!("{} {purpose} {}", self.program, process_identity::place())
     }
 
     pub(super) fn uris(&self) -> &[AMQPUri] {
         &self.uris
-    }
-}
-
-/// The waits between attempts to connect: from 100 ms, doubling up to 10 s, with jitter, without end.
-#[derive(Debug)]
-pub struct Backoff(ExponentialBackoff);
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self(
-            ExponentialBuilder::default()
-                .with_min_delay(Duration::from_millis(100))
-                .with_max_delay(Duration::from_secs(10))
-                .with_jitter()
-                .without_max_times()
-                .build(),
-        )
-    }
-}
-
-impl Backoff {
-    /// How long to wait now.
-    pub fn next_delay(&mut self) -> Duration {
-        self.0.next().unwrap_or(Duration::from_secs(10))
-    }
-
-    /// Waits until the next attempt is due.
-    pub async fn wait(&mut self) {
-        tokio::time::sleep(self.next_delay()).await;
     }
 }

@@ -26,8 +26,8 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::{BrokerError, Connector, Message, NotReady, Subscription, headers, names};
-use crate::telemetry;
+use super::{BrokerError, Connector, Message, NotReady, headers, names};
+use crate::{Subscription, telemetry};
 
 /// How long the broker may take for one answer, and for the next message of those that it said are there.
 const TIMEOUT: Duration = Duration::from_secs(10);

@@ -14,10 +14,9 @@ mod readiness;
 mod relay;
 mod resend;
 mod setup;
-mod subscription;
 mod topology;
 
-pub use connection::{Backoff, BrokerError, Connector};
+pub use connection::{BrokerError, Connector};
 pub use dead_letters::{DeadLetter, DeadLetters, Found};
 pub use depths::QueueDepth;
 pub use management::{Management, ManagementError};
@@ -29,5 +28,4 @@ pub use readiness::{BrokerCheck, Look, NotReady};
 pub use relay::Relay;
 pub use resend::{Resent, resend};
 pub use setup::Applied;
-pub use subscription::Subscription;
 pub use topology::Topology;

@@ -16,8 +16,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Backoff, BrokerError, Connector, Message};
+use super::{BrokerError, Connector, Message};
 use crate::{
+    Backoff,
     fault::{self, CrashPoint, Safeguard},
     metrics, telemetry,
 };

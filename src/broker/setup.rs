@@ -7,7 +7,8 @@ use reqwest::Method;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
-use super::{Management, ManagementError, Subscription, Topology, names, questions::Rights};
+use super::{Management, ManagementError, Topology, names, questions::Rights};
+use crate::Subscription;
 
 /// What [`Management::apply`] could not do, or left out on purpose.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -11,7 +11,8 @@ use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Altered, Subscription, names, policies, setup::encoded};
+use super::{Altered, names, policies, setup::encoded};
+use crate::Subscription;
 
 /// Objects of one virtual host.
 ///

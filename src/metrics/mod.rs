@@ -122,8 +122,6 @@ mod tests {
     use std::{fmt::Write as _, time::Duration};
 
     use super::*;
-    use crate::domain::OrderStatus;
-
     /// A set of its own in which everything has happened once.
     fn with_everything() -> Metrics {
         let metrics = Metrics::new();
@@ -134,7 +132,7 @@ mod tests {
         metrics.orders.accepted(false);
         metrics.orders.accepted(true);
         metrics.orders.rejected("overloaded");
-        metrics.orders.settled(OrderStatus::Shipped, second);
+        metrics.orders.settled("shipped", second);
         metrics.orders.admitting(true);
         metrics.live.watching(1);
         metrics.live.told("entry");

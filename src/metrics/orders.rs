@@ -9,7 +9,6 @@ use prometheus_client::{
 };
 
 use super::{Histograms, buckets};
-use crate::domain::OrderStatus;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Rejection {
@@ -67,9 +66,9 @@ impl OrderMetrics {
         self.rejected.get_or_create(&Rejection { reason }).inc();
     }
 
-    /// An order has come to a status after which nothing more happens by itself.
-    pub fn settled(&self, status: OrderStatus, after: Duration) {
-        self.settled.get_or_create(&Settlement { status: status.as_str() }).observe(after.as_secs_f64());
+    /// Records that an order reached a settled status, by that status's name.
+    pub fn settled(&self, status: &'static str, after: Duration) {
+        self.settled.get_or_create(&Settlement { status }).observe(after.as_secs_f64());
     }
 
     /// Whether new orders are taken.

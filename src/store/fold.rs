@@ -9,16 +9,13 @@ use std::{
 };
 
 use diesel::{
-    ExpressionMethods as _, JoinOnDsl as _, QueryDsl as _,
+    ExpressionMethods as _, QueryDsl as _, QueryableByName,
     sql_types::{Array, Bool, Integer, Text, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
 use uuid::Uuid;
 
-use super::{
-    Connection, StoreError,
-    schema::{messaging::event_log, orders::orders},
-};
+use super::{Connection, StoreError, schema::orders::orders};
 use crate::{domain::OrderStatus, events::EventKind, metrics};
 
 /// Where an order stands before and after the fold.
@@ -26,6 +23,17 @@ struct Place {
     status: OrderStatus,
     version: i32,
     cancel_requested: bool,
+}
+
+/// An event above an order's version.
+#[derive(QueryableByName)]
+struct News {
+    #[diesel(sql_type = SqlUuid)]
+    order_id: Uuid,
+    #[diesel(sql_type = Integer)]
+    version: i32,
+    #[diesel(sql_type = Text)]
+    event: String,
 }
 
 /// Folds what the log holds above each order's version into its status, and returns where each of them stands then;
@@ -56,17 +64,18 @@ pub async fn fold(connection: &mut Connection, ids: &[Uuid]) -> Result<BTreeMap<
 
 /// Applies the log's newer events to `places`; returns the orders that moved.
 async fn advance(connection: &mut Connection, places: &mut BTreeMap<Uuid, Place>) -> Result<Vec<Uuid>, StoreError> {
-    let ids: Vec<Uuid> = places.keys().copied().collect();
-    let news: Vec<(Uuid, i32, String)> = event_log::table
-        .inner_join(orders::table.on(orders::id.eq(event_log::order_id)))
-        .filter(orders::id.eq_any(ids))
-        .filter(event_log::version.gt(orders::version))
-        .order((event_log::order_id, event_log::version))
-        .select((event_log::order_id, event_log::version, event_log::event))
-        .load(connection)
-        .await?;
+    let news: Vec<News> = diesel::sql_query(
+        "SELECT log.order_id, log.version, log.event
+         FROM unnest($1::uuid[], $2::int[]) AS place (id, version)
+         JOIN messaging.event_log AS log ON log.order_id = place.id AND log.version > place.version
+         ORDER BY log.order_id, log.version",
+    )
+    .bind::<Array<SqlUuid>, _>(places.keys().copied().collect::<Vec<_>>())
+    .bind::<Array<Integer>, _>(places.values().map(|place| place.version).collect::<Vec<_>>())
+    .load(connection)
+    .await?;
     let mut moved = Vec::new();
-    for (id, version, event) in news {
+    for News { order_id: id, version, event } in news {
         let Some(place) = places.get_mut(&id) else { continue };
         let kind: EventKind = event
             .parse()
@@ -74,7 +83,7 @@ async fn advance(connection: &mut Connection, places: &mut BTreeMap<Uuid, Place>
         match place.status.after(kind) {
             Some(status) => {
                 if status.is_settled() && !place.status.is_settled() {
-                    metrics::get().orders.settled(status, age(id));
+                    metrics::get().orders.settled(status.as_str(), age(id));
                 }
                 place.status = status;
             }

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{Connection, StoreError};
+use crate::Subscription;
 
 /// One event for one subscription.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -56,9 +57,12 @@ pub struct Taken {
     pub(super) subscriptions: Vec<String>,
 }
 
-impl FromIterator<(&'static str, String)> for Taken {
-    fn from_iter<I: IntoIterator<Item = (&'static str, String)>>(pairs: I) -> Self {
-        let (events, subscriptions) = pairs.into_iter().unzip();
+impl Taken {
+    /// Returns what these subscriptions take.
+    #[must_use]
+    pub fn of(subscriptions: &[Subscription]) -> Self {
+        let pairs = subscriptions.iter().map(|subscription| (subscription.kind().routing_key(), subscription.queue()));
+        let (events, subscriptions) = pairs.unzip();
         Self { events, subscriptions }
     }
 }

@@ -17,7 +17,7 @@ use opentelemetry_sdk::{
 };
 
 use super::step::TRACER;
-use crate::{broker::Connector, config::TraceConfig, telemetry, tls};
+use crate::{config::TraceConfig, process_identity, telemetry, tls};
 
 /// Spans that wait to be sent; more are dropped. Some seconds of a whole process at full load, in a few MiB.
 const WAITING: usize = 16_384;
@@ -94,7 +94,7 @@ fn resource(service: &str) -> Resource {
         .with_attributes([
             KeyValue::new("service.namespace", "orderflow"),
             KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
-            KeyValue::new("service.instance.id", Connector::place().trim_start_matches('@').replace(' ', ":")),
+            KeyValue::new("service.instance.id", process_identity::place().trim_start_matches('@').replace(' ', ":")),
         ])
         .build()
 }

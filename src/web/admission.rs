@@ -5,13 +5,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    background,
-    problem::{Code, Problem},
-};
+use super::problem::{Code, Problem};
 use crate::{
     config::Admission,
-    metrics,
+    metrics, periodic,
     store::{ANSWER_WITHIN, Connection, Database, StoreError, outbox},
     telemetry,
 };
@@ -90,7 +87,7 @@ async fn watch_outbox(database: Database, limits: Admission, state: watch::Sende
         reported = now;
         metrics::get().orders.admitting(now == State::Open);
         state.send_replace(now);
-        if !background::pause(INTERVAL, &stop).await {
+        if !periodic::pause(INTERVAL, &stop).await {
             return;
         }
     }

@@ -9,10 +9,10 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::background;
 use crate::{
     config::PaymentKind,
     domain::stripe::NotChargeable,
+    periodic,
     store::{
         ANSWER_WITHIN, Database, StoreError,
         catalogue::{self, Product},
@@ -110,7 +110,7 @@ async fn refresh(
                 failing = true;
             }
         }
-        if !background::pause(REFRESH, &stop).await {
+        if !periodic::pause(REFRESH, &stop).await {
             return;
         }
     }

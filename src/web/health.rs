@@ -8,10 +8,13 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    App, background,
+    App,
     problem::{Code, Problem},
 };
-use crate::broker::{BrokerCheck, NotReady, Publisher};
+use crate::{
+    broker::{BrokerCheck, NotReady, Publisher},
+    periodic,
+};
 
 /// How often the broker is asked whether the exchange is there.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -39,7 +42,7 @@ impl BrokerHealth {
                 }
                 sender.send_replace(found.is_ok());
                 reported = Some(found);
-                if !background::pause(INTERVAL, &stop).await {
+                if !periodic::pause(INTERVAL, &stop).await {
                     return;
                 }
             }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::background;
 use crate::{
+    periodic,
     store::{ANSWER_WITHIN, Connection, Database, StoreError, discarded, failures, idempotency},
     telemetry,
 };
@@ -22,7 +22,7 @@ const BREATH: Duration = Duration::from_millis(200);
 
 /// Runs until `stop`. Every front end does so; they do not wait for each other.
 pub async fn run(database: Database, stop: CancellationToken) {
-    while background::pause(INTERVAL, &stop).await {
+    while periodic::pause(INTERVAL, &stop).await {
         loop {
             match forget(&database).await {
                 Ok(true) => {}
@@ -32,7 +32,7 @@ pub async fn run(database: Database, stop: CancellationToken) {
                     break;
                 }
             }
-            if !background::pause(BREATH, &stop).await {
+            if !periodic::pause(BREATH, &stop).await {
                 return;
             }
         }

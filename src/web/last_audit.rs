@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::background;
 use crate::{
-    metrics,
+    metrics, periodic,
     store::{ANSWER_WITHIN, Connection, Database, audits},
 };
 
@@ -20,7 +19,7 @@ pub async fn run(database: Database, stop: CancellationToken) {
         if let Ok(Some(last)) = database.run(ANSWER_WITHIN, asking).await {
             metrics::get().audit.ended(last.finished_at, last.violations);
         }
-        if !background::pause(INTERVAL, &stop).await {
+        if !periodic::pause(INTERVAL, &stop).await {
             return;
         }
     }

@@ -4,7 +4,6 @@
 
 mod admission;
 mod auth;
-mod background;
 mod body;
 #[cfg(test)]
 mod body_fuzz;

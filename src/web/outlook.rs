@@ -9,9 +9,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::background;
 use crate::{
-    broker::{BrokerCheck, Subscription},
+    Subscription,
+    broker::BrokerCheck,
+    periodic,
     store::{ANSWER_WITHIN, Connection, Database, StoreError, flow},
     telemetry,
     way::{self, NotKnown, Queue},
@@ -106,7 +107,7 @@ async fn read_when_asked(
         let queues = queues(&database, &check).await;
         let usual = usual.and_then(|(_, seconds)| seconds);
         picture.send_replace(Some(Arc::new(Picture { queues, usual, read: Instant::now() })));
-        if !background::pause(EVERY, &stop).await {
+        if !periodic::pause(EVERY, &stop).await {
             return;
         }
     }

@@ -15,7 +15,7 @@ use crate::{
     config::{BrokerConfig, ConfigError, DatabaseConfig, LogConfig, OperatorsConfig, Source, TraceConfig, WebConfig},
     listen::ListenError,
     preflight::{self, NotSetUp},
-    shutdown,
+    process_identity, shutdown,
     store::Database,
     telemetry,
     trace::{Exporting, TraceError},
@@ -100,7 +100,7 @@ pub async fn run(source: &Source) -> Result<(), RunError> {
     let stop = shutdown::on_signal()?;
     let listener = bind(settings.web.listen)?;
     let operators = settings.web.ops_listen.bind()?;
-    let program = format!("orderflow {}", Connector::place());
+    let program = format!("orderflow {}", process_identity::place());
     let database = Database::new(&settings.database, &program, DATABASE_CONNECTIONS)?;
     let connector = Connector::new(&settings.broker, "orderflow");
     // The publisher goes on until the relay is drained, after everything else has stopped.

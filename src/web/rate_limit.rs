@@ -17,10 +17,11 @@ use governor::{DefaultKeyedRateLimiter, Quota, clock::Clock as _};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    background,
     client::Clients,
     problem::{Code, Problem},
 };
+
+use crate::periodic;
 
 /// How often addresses that have not ordered for a while are forgotten: it bounds the memory that they take. After a minute
 /// without an order an address has its whole measure again, so what was given back to it counts no longer than that.
@@ -64,7 +65,7 @@ impl RateLimit {
         let limit = Self::new(per_minute, clients);
         let forgetting = limit.clone();
         tokio::spawn(async move {
-            while background::pause(FORGET, &stop).await {
+            while periodic::pause(FORGET, &stop).await {
                 forgetting.forget();
             }
         });

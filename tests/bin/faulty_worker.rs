@@ -13,7 +13,7 @@ use std::{
 };
 
 use orderflow::{
-    broker::Subscription,
+    Subscription,
     config::Source,
     events::{Envelope, NewEvent, OrderCreated},
     store::{Connection, StoreError},

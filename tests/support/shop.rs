@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use diesel::{QueryableByName, sql_types::BigInt};
 use diesel_async::{AsyncConnection as _, RunQueryDsl as _};
 use orderflow::{
-    broker::{Management, Subscription, Topology},
+    Subscription,
+    broker::{Management, Topology},
     config::{AdminConfig, DatabaseConfig},
     store::{Connection, migrations},
 };

@@ -1,7 +1,8 @@
 //! What fails is remembered, and forgotten when it is old; and what tests of dead letters need.
 
 use orderflow::{
-    broker::{Connector, DeadLetters, Subscription, names},
+    Subscription,
+    broker::{Connector, DeadLetters, names},
     config::{BrokerConfig, Source},
     store::{failures, hold},
 };

@@ -11,7 +11,7 @@ use std::{
 };
 
 use orderflow::{
-    broker::Subscription,
+    Subscription,
     config::{self, AdminConfig, BrokerConfig, ConfigError, DatabaseConfig, OperatorsConfig, Source, WebConfig},
 };
 use orderflow_worker::{Registry, Settings};

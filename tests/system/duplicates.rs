@@ -2,10 +2,7 @@
 
 use std::collections::HashSet;
 
-use orderflow::{
-    broker::{Subscription, names},
-    events::EventKind,
-};
+use orderflow::{Subscription, broker::names, events::EventKind};
 use orderflow_tests::{Child, DECLINED, Probe, Shop, VISA, until};
 
 const SHIPPED: usize = 20;

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use orderflow::{broker::Subscription, config, events::EventKind};
+use orderflow::{Subscription, config, events::EventKind};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")

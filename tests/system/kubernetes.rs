@@ -8,7 +8,7 @@ use std::{
 };
 
 use orderflow::{
-    broker::Subscription,
+    Subscription,
     config::{self, Source},
 };
 use serde::Deserialize as _;

@@ -2,7 +2,8 @@
 
 use lapin::BasicProperties;
 use orderflow::{
-    broker::{Subscription, names},
+    Subscription,
+    broker::names,
     events::{Envelope, OrderCreated},
 };
 use orderflow_tests::{Shop, VISA};

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use diesel_async::AsyncConnection as _;
 use orderflow::{
-    broker::{Message, Subscription, names},
+    Subscription,
+    broker::{Message, names},
     store::{
         StoreError, event_log, failures,
         missing::{self, Claimed, Limits, Pair},

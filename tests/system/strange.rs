@@ -3,10 +3,7 @@
 
 use std::fs;
 
-use orderflow::{
-    broker::{Subscription, names},
-    events::EventKind,
-};
+use orderflow::{Subscription, broker::names, events::EventKind};
 use orderflow_tests::{Shop, VISA, run, until};
 
 use crate::{

@@ -4,7 +4,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use orderflow::broker::Subscription;
+use orderflow::Subscription;
 use orderflow_tests::{Proxy, Shop, Terminal, VISA, Way, run};
 use url::Url;
 

@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command, t
 
 use lapin::message::Delivery;
 use nix::unistd::Uid;
-use orderflow::broker::Subscription;
+use orderflow::Subscription;
 use orderflow_tests::{
     Child, DECLINED, Proxy, Servers, Shop, VISA,
     own::{Installed, Own, Wanted, enter_own_mounts},

@@ -10,8 +10,11 @@ use std::{
 };
 
 use orderflow::{
-    broker::Backoff,
-    store::{ANSWER_WITHIN, Database, StoreError, failures, failures::FailedAttempt},
+    Backoff,
+    store::{
+        ANSWER_WITHIN, Database, StoreError,
+        failures::{self, FailedAttempt},
+    },
     telemetry,
 };
 use tokio::{sync::mpsc, time::Instant};

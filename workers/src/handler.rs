@@ -3,7 +3,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use orderflow::{
-    broker::Subscription,
+    Subscription,
     events::{Envelope, EventData, NewEvent},
     store::{Connection, StoreError},
 };

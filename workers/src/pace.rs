@@ -4,8 +4,8 @@
 use std::{collections::VecDeque, time::Duration};
 
 use orderflow::{
-    broker::Connector,
     metrics::{self, QueueMetrics, Tally},
+    process_identity,
     store::{
         Connection, Database, StoreError,
         pace::{self, Pace},
@@ -96,7 +96,7 @@ impl Reporter {
 
 /// This process among all that there ever were: in containers they all have the same process id.
 fn name() -> String {
-    format!("{} {:08x}", Connector::place(), rand::rng().random::<u32>())
+    format!("{} {:08x}", process_identity::place(), rand::rng().random::<u32>())
 }
 
 impl Queue {

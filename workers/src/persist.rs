@@ -3,7 +3,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use orderflow::{
-    broker::Backoff,
+    Backoff,
     store::{Remedy, StoreError},
     telemetry,
 };

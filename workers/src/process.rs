@@ -8,7 +8,7 @@ use orderflow::{
     broker::{BrokerCheck, BrokerError, Connector, NotReady, Publisher, Relay},
     listen::ListenError,
     preflight::{self, NotSetUp},
-    shutdown,
+    process_identity, shutdown,
     store::{Database, moved::Announcer},
     token::OrderLinks,
     trace::{Exporting, TraceError},
@@ -118,7 +118,7 @@ fn service(registry: &Registry) -> String {
 
 async fn assemble(settings: &Settings) -> Result<(Process, Services, BrokerCheck, CancellationToken), RunError> {
     let stop = shutdown::on_signal()?;
-    let program = format!("orderflow-worker {}", Connector::place());
+    let program = format!("orderflow-worker {}", process_identity::place());
     let database = Database::new(&settings.database, &program, DATABASE_CONNECTIONS)?;
     // Before anything connects: what is wrong here is a setting.
     let intents = Arc::new(Intents::start(database.clone(), settings.payment.line.time_out));

@@ -13,7 +13,9 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel_async::AsyncConnection as _;
 use orderflow::{
-    broker::{BrokerCheck, NotReady, Publisher, Subscription, resend},
+    Subscription,
+    broker::{BrokerCheck, NotReady, Publisher, resend},
+    store::missing::Taken,
     store::{
         Connection, Database, StoreError, failures,
         missing::{self, Claimed, Limits, Pair, Scan, Unapplied, Whereabouts},
@@ -82,7 +84,7 @@ impl Reconciler {
             check: check.clone(),
             patience: Patience::new(process.config.reconcile_after),
             stop: process.stop.clone(),
-            scan: Scan::new(Subscription::taken(), Utc::now() - FIRST_LOOK),
+            scan: Scan::new(Taken::of(Subscription::ALL), Utc::now() - FIRST_LOOK),
             suspects: Suspects::default(),
         }
     }

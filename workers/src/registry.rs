@@ -6,7 +6,7 @@ use actix_rt::ArbiterHandle;
 use futures::{FutureExt as _, future::BoxFuture};
 use globset::{Glob, GlobSetBuilder};
 use orderflow::{
-    broker::Subscription,
+    Subscription,
     events::{
         InventoryRejected, InventoryReleased, InventoryReserved, OrderCancelled, OrderCreated, PaymentCompleted,
         PaymentFailed, PaymentRefunded, PaymentVoided, ShipmentCancelled, ShipmentCreated, ShipmentFailed,

@@ -11,14 +11,16 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use orderflow::{
+    Backoff,
     broker::{
-        Backoff, Connector, Message, Publisher,
+        Message, Publisher,
         headers::{self, ALONE, ATTEMPT, FAILED_AT, QUEUE, REASON, WORKER},
         names,
     },
     config::RetryDelays,
     fault::{self, CrashPoint},
     metrics::{self, Outcome, QueueMetrics, WhyDead},
+    process_identity,
     store::failures::FailedAttempt,
     timestamp,
     trace::{Kind, Step},
@@ -182,7 +184,7 @@ impl Settle {
             subscription: self.queue.clone(),
             attempt: i32::try_from(attempt).unwrap_or(i32::MAX),
             reason: failure.to_string().chars().take(LONGEST_REASON).collect(),
-            worker: format!("orderflow-worker {}", Connector::place()),
+            worker: format!("orderflow-worker {}", process_identity::place()),
             failed_at,
             retry_at: delay.map(|delay| failed_at + delay),
         }

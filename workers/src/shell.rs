@@ -16,9 +16,11 @@ use lapin::{
     types::FieldTable,
 };
 use orderflow::{
-    broker::{Backoff, BrokerError, Connector, Publisher, Relay},
+    Backoff,
+    broker::{BrokerError, Connector, Publisher, Relay},
     config::WorkerConfig,
     metrics::{self, QueueMetrics},
+    process_identity,
     store::Database,
     telemetry,
 };
@@ -177,7 +179,7 @@ async fn open(process: &Process, queue: &str, mode: Mode) -> Result<Open, Broker
     let opening = async {
         let channel = connection.create_channel().await?;
         channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
-        let tag = format!("{queue} {}", Connector::place());
+        let tag = format!("{queue} {}", process_identity::place());
         let options = BasicConsumeOptions::default();
         let consumer = channel.basic_consume(queue.into(), tag.into(), options, FieldTable::default()).await?;
         Ok::<_, lapin::Error>((channel, consumer))

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use orderflow::broker::{Subscription, names};
+use orderflow::{Subscription, broker::names};
 use orderflow_tests::{Way, own::Own};
 use tokio::time::sleep;
 

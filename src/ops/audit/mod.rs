@@ -33,9 +33,10 @@ use uuid::Uuid;
 
 use super::{Exit, Failed};
 use crate::{
-    broker::Subscription,
+    Subscription,
     config::{DatabaseConfig, Source},
     domain::OrderNumber,
+    store::missing::Taken,
     store::{
         Connection, Database, StoreError,
         audit::{self, Picture, Range, Scope},
@@ -169,7 +170,7 @@ async fn step(connection: &mut Connection, rest: Range, patience: TimeDelta, lim
             let range = audit::next(connection, rest, limit).await?;
             let before = moment.checked_sub_signed(patience).unwrap_or(DateTime::<Utc>::MIN_UTC);
             let scope = Scope { range, before, patience: patience.as_seconds_f64() };
-            let picture = audit::look(connection, &scope, &Subscription::taken()).await?;
+            let picture = audit::look(connection, &scope, &Taken::of(Subscription::ALL)).await?;
             Ok(Step { picture, before, upto: range.upto })
         }
         .boxed()

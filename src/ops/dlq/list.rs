@@ -8,7 +8,7 @@ use super::{
     not_from_database,
 };
 use crate::{
-    broker::Subscription,
+    Subscription,
     config::Source,
     ops::{Exit, Failed},
     store::{ANSWER_WITHIN, Connection, StoreError, failures},

@@ -23,7 +23,8 @@ use uuid::Uuid;
 
 use super::{Actor, Failed, What};
 use crate::{
-    broker::{BrokerError, Connector, DeadLetter, DeadLetters, NotReady, Subscription},
+    Subscription,
+    broker::{BrokerError, Connector, DeadLetter, DeadLetters, NotReady},
     config::{BrokerConfig, DatabaseConfig, Source},
     store::{ANSWER_WITHIN, Connection, Database, StoreError, actions::Outcome, failures::DeadLetterKey, orders},
     telemetry, timestamp,

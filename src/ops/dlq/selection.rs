@@ -6,7 +6,8 @@ use uuid::Uuid;
 
 use super::{Desk, Look, group::pattern, report};
 use crate::{
-    broker::{DeadLetter, Subscription},
+    Subscription,
+    broker::DeadLetter,
     domain::OrderNumber,
     ops::Failed,
     store::{ANSWER_WITHIN, Connection, orders},

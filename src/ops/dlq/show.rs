@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use super::{Desk, Head, at, body_of, not_from_database, selection::QueuePattern};
 use crate::{
-    broker::{DeadLetter, Subscription, headers},
+    Subscription,
+    broker::{DeadLetter, headers},
     config::Source,
     ops::{Exit, Failed},
     timestamp,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::{SECOND_LOOK, database::Indexed, queues::Queues, report::Checkup};
-use crate::{broker::Subscription, ops::words::count, store::failures};
+use crate::{Subscription, ops::words::count, store::failures};
 
 /// Compares both, where both could be read; where they differ, a second time: the index is written just after a
 /// message is safe, or taken out.

@@ -7,7 +7,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{SECOND_LOOK, database::Indexed, queues::Queues, report::Checkup};
 use crate::{
-    broker::{NotReady, Subscription},
+    Subscription,
+    broker::NotReady,
     ops::{
         missing::{self, Missing, Search, find},
         words::{clock, some},
@@ -57,7 +58,7 @@ pub async fn check(found: &mut Checkup, indexed: Option<&Indexed>, queues: Optio
 async fn look(indexed: &Indexed, queues: &Queues, arrival: Duration) -> Result<Seen, StoreError> {
     let (backlogs, others): (Vec<Subscription>, Vec<Subscription>) =
         Subscription::ALL.iter().partition(|one| queues.work.get(&one.queue()).is_some_and(|ready| *ready > 0));
-    let taken: Taken = others.iter().map(|one| (one.kind().routing_key(), one.queue())).collect();
+    let taken = Taken::of(&others);
     let since = Utc::now() - TimeDelta::hours(HOURS_BACK);
     let mut connection = indexed.database.connection().await?;
     let younger = missing::younger(&mut connection, taken.clone(), arrival, AT_MOST).await?;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use super::{management::Vhost, report::Checkup};
 use crate::{
-    broker::{BrokerCheck, Connector, Look, NotReady, Subscription, Topology, names},
+    Subscription,
+    broker::{BrokerCheck, Connector, Look, NotReady, Topology, names},
     config::BrokerConfig,
     ops::words::{count, some},
 };

@@ -4,8 +4,9 @@ use serde::Serialize;
 
 use super::look::Known;
 use crate::{
+    Subscription,
     advice::{self, Drain},
-    broker::{QueueDepth, Subscription},
+    broker::QueueDepth,
     store::pace::{Measured, Pace},
 };
 

@@ -4,7 +4,8 @@
 use std::{collections::HashMap, time::Duration};
 
 use crate::{
-    broker::{BrokerCheck, Connector, Look, Management, ManagementError, NotReady, QueueDepth, Subscription},
+    Subscription,
+    broker::{BrokerCheck, Connector, Look, Management, ManagementError, NotReady, QueueDepth},
     config::AdminConfig,
     store::{
         Connection, Database, StoreError, failures,

@@ -14,7 +14,8 @@ use self::{
 };
 use super::{Exit, Failed};
 use crate::{
-    broker::{Connector, Subscription},
+    Subscription,
+    broker::Connector,
     config::{AdminConfig, BrokerConfig, DatabaseConfig, Source},
     store::Database,
 };

@@ -6,7 +6,8 @@ use chrono::{TimeDelta, Utc};
 
 use super::RepublishOptions;
 use crate::{
-    broker::{BrokerCheck, NotReady, Subscription},
+    Subscription,
+    broker::{BrokerCheck, NotReady},
     ops::{
         Failed,
         missing::{self, Missing, Search},
@@ -90,7 +91,7 @@ pub async fn find(connection: &mut Connection, options: &RepublishOptions, arriv
     let since = TimeDelta::from_std(options.since).ok().and_then(|since| Utc::now().checked_sub_signed(since));
     let chosen = |one: &&Subscription| options.queue.as_ref().is_none_or(|pattern| pattern.matches(**one));
     let chosen: Vec<Subscription> = Subscription::ALL.iter().filter(chosen).copied().collect();
-    let taken: Taken = chosen.iter().map(|one| (one.kind().routing_key(), one.queue())).collect();
+    let taken = Taken::of(&chosen);
     let at_most = usize::try_from(AT_MOST).unwrap_or(usize::MAX);
     let younger = missing::younger(connection, taken.clone(), arrival, at_most).await?;
     let search = Search {

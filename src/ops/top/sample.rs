@@ -10,7 +10,8 @@ use super::{
     model::Model,
 };
 use crate::{
-    broker::{QueueDepth, Subscription},
+    Subscription,
+    broker::QueueDepth,
     config::Admission,
     ops::queues::look::Known,
     store::{

@@ -8,7 +8,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
-    broker::Subscription,
+    Subscription,
     store::{
         Connection, StoreError, orders,
         story::{

@@ -16,7 +16,8 @@ use serde_json::json;
 
 use super::{Exit, Failed};
 use crate::{
-    broker::{BrokerCheck, Connector, Subscription},
+    Subscription,
+    broker::{BrokerCheck, Connector},
     config::{BrokerConfig, DatabaseConfig, Source},
     store::{
         Connection, Database, StoreError,

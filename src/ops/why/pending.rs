@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::facts::Facts;
 use crate::{
-    broker::Subscription,
+    Subscription,
     store::story::{Attempt, DeadLetter, Event, Waiting},
     timestamp,
 };

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::facts::{Facts, Item, Order, Stock};
 use crate::{
-    broker::Subscription,
+    Subscription,
     store::story::{Applied, Attempt, DeadLetter, Event, Mail, Movement, Payment, Reservation, Shipment, Waiting},
     way::Queue,
 };

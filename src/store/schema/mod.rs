@@ -11,10 +11,3 @@ include!("orders.rs");
 include!("payment.rs");
 include!("shipping.rs");
 include!("simulator.rs");
-
-/// Joins across schemas, which the generated files cannot know of.
-mod joins {
-    use super::{messaging::event_log, orders::orders};
-
-    diesel::allow_tables_to_appear_in_same_query!(event_log, orders);
-}

@@ -14,8 +14,7 @@ use uuid::Uuid;
 
 use super::{hub::Hub, message::State};
 use crate::{
-    broker::Backoff,
-    metrics,
+    Backoff, metrics,
     store::{ANSWER_WITHIN, Connection, Database, StoreError, moved::Listener, progress},
     telemetry,
 };

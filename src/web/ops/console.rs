@@ -14,6 +14,7 @@ use crate::{
     broker::{BrokerError, Connector, NotReady},
     config::{DatabaseConfig, OperatorToken, OperatorsConfig},
     ops::queues::look,
+    process_identity,
     store::Database,
     web::{
         client::Clients,
@@ -89,7 +90,7 @@ impl Console {
         clients: Clients,
         stop: CancellationToken,
     ) -> Result<Self, ConsoleError> {
-        let program = format!("orderflow console {}", Connector::place());
+        let program = format!("orderflow console {}", process_identity::place());
         let broker = config.broker.as_ref().map(|(urls, admin)| {
             let connector = Connector::new(urls, "orderflow console");
             let queues = look::Broker::new(&connector, admin.clone())?;

@@ -10,7 +10,7 @@ use super::{
     list::{Query, answer},
 };
 use crate::{
-    broker::Subscription,
+    Subscription,
     config::Role,
     domain::OrderNumber,
     ops::{

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use orderflow::{
-    broker::{Subscription, names},
+    Subscription,
+    broker::names,
     store::{Connection, inbox},
 };
 use uuid::Uuid;

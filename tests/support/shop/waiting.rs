@@ -1,6 +1,6 @@
 //! Waiting for what a shop does by itself.
 
-use orderflow::broker::Subscription;
+use orderflow::Subscription;
 
 use super::Shop;
 use crate::until;

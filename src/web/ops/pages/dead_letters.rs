@@ -5,7 +5,7 @@ use askama::Template;
 
 use super::{Frame, html, query_string, shown, words};
 use crate::{
-    broker::Subscription,
+    Subscription,
     ops::dlq::{Shown, group::Group},
     store::replays::Replay,
     web::{

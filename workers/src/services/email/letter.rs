@@ -1,6 +1,6 @@
 //! What sets one kind of mail apart from another.
 
-use orderflow::{broker::Subscription, events::EventData};
+use orderflow::{Subscription, events::EventData};
 
 use super::templates::{Unwritable, View};
 

@@ -4,7 +4,7 @@
 //! better for people than two that each say half, and might come in either order.
 
 use askama::Template;
-use orderflow::{broker::Subscription, events::OrderCancelled};
+use orderflow::{Subscription, events::OrderCancelled};
 
 use super::{
     letter::{Letter, Written},

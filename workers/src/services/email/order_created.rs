@@ -1,7 +1,7 @@
 //! `order.created` → the mail "received"
 
 use askama::Template;
-use orderflow::{broker::Subscription, events::OrderCreated};
+use orderflow::{Subscription, events::OrderCreated};
 
 use super::{
     letter::{Letter, Written},

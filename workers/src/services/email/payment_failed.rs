@@ -1,7 +1,7 @@
 //! `payment.failed` → the mail "declined"
 
 use askama::Template;
-use orderflow::{broker::Subscription, events::PaymentFailed};
+use orderflow::{Subscription, events::PaymentFailed};
 
 use super::{
     letter::{Letter, Written},

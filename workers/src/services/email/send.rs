@@ -3,8 +3,7 @@
 use std::{marker::PhantomData, num::NonZeroU32, sync::Arc};
 
 use orderflow::{
-    broker::Subscription,
-    domain,
+    Subscription, domain,
     events::{Envelope, NewEvent},
     store::{Connection, StoreError},
     token::OrderLinks,

@@ -1,7 +1,7 @@
 //! `shipment.created` → the mail "shipped"
 
 use askama::Template;
-use orderflow::{broker::Subscription, events::ShipmentCreated};
+use orderflow::{Subscription, events::ShipmentCreated};
 
 use super::{
     letter::{Letter, Written},

@@ -1,7 +1,7 @@
 //! `payment.completed` → set the order's items aside → `inventory.reserved` or `inventory.rejected`
 
 use orderflow::{
-    broker::Subscription,
+    Subscription,
     events::{InventoryRejected, InventoryReserved, NewEvent, PaymentCompleted, ShortItem},
     store::{Connection, StoreError},
 };

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use orderflow::{
-    broker::Subscription,
+    Subscription,
     events::{EventData, InventoryReleased, NewEvent, ShipmentCancelled, ShipmentFailed},
     store::{Connection, StoreError},
 };

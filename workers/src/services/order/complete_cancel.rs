@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use orderflow::{
-    broker::Subscription,
+    Subscription,
     domain::OrderStatus,
     events::{EventData, NewEvent, OrderCancelled, PaymentRefunded, PaymentVoided, Refunded},
     store::{Connection, StoreError, fold::fold, moved::Announcer},

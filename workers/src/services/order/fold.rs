@@ -4,7 +4,7 @@
 use std::marker::PhantomData;
 
 use orderflow::{
-    broker::Subscription,
+    Subscription,
     events::{
         EventData, InventoryRejected, InventoryReleased, InventoryReserved, NewEvent, OrderCancelled, PaymentCompleted,
         PaymentFailed, ShipmentCancelled, ShipmentCreated, ShipmentFailed,

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use orderflow::{
-    broker::Subscription,
+    Subscription,
     events::{Envelope, NewEvent, OrderCreated, PaymentCompleted, PaymentFailed},
     store::{Connection, StoreError},
 };

@@ -7,7 +7,7 @@ use std::{
 };
 
 use orderflow::{
-    broker::Subscription,
+    Subscription,
     events::{Envelope, EventData, InventoryRejected, InventoryReleased, NewEvent, PaymentRefunded, PaymentVoided},
     store::{Connection, StoreError},
 };

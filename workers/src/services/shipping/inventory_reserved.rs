@@ -6,7 +6,7 @@ use std::{
 };
 
 use orderflow::{
-    broker::Subscription,
+    Subscription,
     events::{Envelope, InventoryReserved, NewEvent, ShipmentCreated, ShipmentFailed},
     store::{Connection, StoreError},
 };

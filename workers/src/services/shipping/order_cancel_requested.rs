@@ -1,7 +1,7 @@
 //! `order.cancel-requested` → may it still be cancelled? → `shipment.cancelled`, or nothing
 
 use orderflow::{
-    broker::Subscription,
+    Subscription,
     events::{NewEvent, OrderCancelRequested, ShipmentCancelled},
     store::{Connection, StoreError},
 };

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{events::EventKind, store::missing::Taken};
+use crate::events::EventKind;
 
 /// Declares [`Subscription`], so that a new one is a line here and the compiler then asks for its handler.
 macro_rules! subscriptions {
@@ -74,12 +74,6 @@ impl Subscription {
     #[must_use]
     pub fn of_queue(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|subscription| subscription.queue() == name)
-    }
-
-    /// For each subscription the routing key of its event and its own name.
-    #[must_use]
-    pub fn taken() -> Taken {
-        Self::ALL.iter().map(|subscription| (subscription.kind().routing_key(), subscription.queue())).collect()
     }
 
     /// The services, each once, in alphabetical order.

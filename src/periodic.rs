@@ -1,4 +1,4 @@
-//! What the front end's background tasks have in common.
+//! The pause of what is done again and again.
 
 use std::time::Duration;
 
