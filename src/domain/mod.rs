@@ -1,5 +1,7 @@
 //! The rules of an order that need no IO: its states, its money, its numbers, and what people type.
 
+mod card_number;
+mod id;
 mod mail_address;
 mod money;
 mod number;
@@ -9,6 +11,8 @@ mod status;
 pub mod stripe;
 mod text;
 
+pub use card_number::looks_like_card_number;
+pub use id::canonical_id;
 pub use mail_address::{NotMailable, mailable};
 pub use money::{Overflow, decimals, format as format_money, total};
 pub use number::{NotANumber, OrderNumber};

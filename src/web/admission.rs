@@ -5,7 +5,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::problem::{Code, Problem};
 use crate::{
     config::Admission,
     metrics, periodic,
@@ -28,6 +27,18 @@ enum State {
     DatabaseAway,
 }
 
+/// Why a new order may not come in now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotAdmitted {
+    /// Too much waits in the outbox.
+    Overloaded {
+        /// When the client may ask again.
+        retry_seconds: u64,
+    },
+    /// The database is unavailable, or was not reached yet.
+    DatabaseUnavailable,
+}
+
 /// The present answer. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Gate(watch::Receiver<State>);
@@ -42,19 +53,15 @@ impl Gate {
         Self(receiver)
     }
 
-    /// Whether a new order may come in.
+    /// Checks whether a new order may come in.
     ///
     /// # Errors
-    /// 503, with the time after which to ask again.
-    pub fn admit(&self) -> Result<(), Problem> {
+    /// [`NotAdmitted`]; nothing was stored.
+    pub fn admit(&self) -> Result<(), NotAdmitted> {
         match *self.0.borrow() {
             State::Open => Ok(()),
-            State::Overloaded => Err(Problem::new(
-                Code::Overloaded,
-                "Too many orders wait to be worked on. Nothing was stored. Try again later.",
-            )
-            .retry_after(RETRY_SECONDS)),
-            State::Unknown | State::DatabaseAway => Err(Problem::database_unavailable()),
+            State::Overloaded => Err(NotAdmitted::Overloaded { retry_seconds: RETRY_SECONDS }),
+            State::Unknown | State::DatabaseAway => Err(NotAdmitted::DatabaseUnavailable),
         }
     }
 

@@ -15,20 +15,15 @@ use chrono::Utc;
 use uuid::Uuid;
 
 use super::{cookie, problem::Problem};
-use crate::token::OrderLinks;
+use crate::{domain, token::OrderLinks};
 
 /// The order that the path names, if the request carries the token that opens it.
 ///
 /// # Errors
 /// Always the same 404, whatever is wrong: nobody learns whether an order exists.
 pub fn order(request: &HttpRequest, links: &OrderLinks) -> Result<Uuid, Problem> {
-    let named = request.match_info().get("id").and_then(canonical);
+    let named = request.match_info().get("id").and_then(domain::canonical_id);
     named.filter(|id| opens(request, links, *id)).ok_or_else(Problem::order_not_found)
-}
-
-/// The order of this id. One order has one address: other spellings of a UUID that parse all the same are not it.
-pub fn canonical(text: &str) -> Option<Uuid> {
-    text.parse::<Uuid>().ok().filter(|id| id.to_string() == text)
 }
 
 /// Whether the request carries the token that opens this order.

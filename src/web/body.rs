@@ -7,9 +7,9 @@ use futures::StreamExt as _;
 use serde_json::Value;
 
 use super::{
-    fields::ErrorCode,
+    fields::{ErrorCode, FieldError},
     json::{self, DEEPEST, Unreadable},
-    problem::{Code, FieldError, Problem},
+    problem::{Code, Problem},
 };
 
 /// The largest body.

@@ -3,13 +3,14 @@
 use std::borrow::Cow;
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{
-    card,
-    problem::{FieldError, MOST_ERRORS},
-};
 use crate::domain::{self, Flaw};
+
+/// The most errors that one answer names. A pointer has at most 256 bytes and a detail less, so that an answer stays
+/// below 64 KiB whatever the body was.
+pub const MOST_ERRORS: usize = 100;
 
 /// The longest pointer, in bytes. Names of the client's own are shortened so that it fits.
 const LONGEST_POINTER: usize = 256;
@@ -45,8 +46,7 @@ macro_rules! error_codes {
         pub enum ErrorCode { $($(#[$doc])* $variant,)+ }
 
         impl ErrorCode {
-            /// Every code, for the tests of the public description.
-            #[cfg(test)]
+            /// Every code.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
             /// The name in a problem.
@@ -115,6 +115,17 @@ error_codes! {
     NotReplaceable => "not_replaceable";
 }
 
+/// One thing that is wrong with a body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    /// Where: a JSON pointer as a URI fragment, `#/items/0/quantity`.
+    pub pointer: String,
+    /// What kind of mistake, for programs: `out_of_range`.
+    pub code: &'static str,
+    /// A sentence for people; nothing personal in it.
+    pub detail: Cow<'static, str>,
+}
+
 /// What is wrong so far: the first mistake of each field.
 #[derive(Debug, Default)]
 pub struct Errors {
@@ -146,7 +157,7 @@ impl Errors {
 #[must_use]
 pub fn child(pointer: &str, name: &str) -> String {
     let mut shown = String::new();
-    if card::looks_like_one(name) {
+    if domain::looks_like_card_number(name) {
         LEFT_OUT.clone_into(&mut shown);
     } else {
         // Character by character: an escape must not be cut in two.

@@ -15,7 +15,10 @@ use actix_web::{
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::fields::ErrorCode;
+use super::{
+    admission::NotAdmitted,
+    fields::{ErrorCode, FieldError, MOST_ERRORS},
+};
 use crate::{store::StoreError, telemetry};
 
 /// The media type of a problem.
@@ -23,10 +26,6 @@ const CONTENT_TYPE: &str = "application/problem+json";
 
 /// Seconds after which it is worth asking again when the database is away: about what a restart takes.
 const DATABASE_RETRY_SECONDS: u64 = 2;
-
-/// The most errors that one answer names. A pointer has at most 256 bytes and a detail less, so that an answer stays
-/// below 64 KiB whatever the body was.
-pub const MOST_ERRORS: usize = 100;
 
 /// Declares [`Code`] so that a code's name, status and title stand beside each other and no list can miss one.
 macro_rules! problems {
@@ -159,17 +158,6 @@ impl Code {
                 | Self::SearchTooSlow
         )
     }
-}
-
-/// One thing that is wrong with a body.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct FieldError {
-    /// Where: a JSON pointer as a URI fragment, `#/items/0/quantity`.
-    pub pointer: String,
-    /// What kind of mistake, for programs: `out_of_range`.
-    pub code: &'static str,
-    /// A sentence for people; nothing personal in it.
-    pub detail: Cow<'static, str>,
 }
 
 /// A problem on its way to the client. The middleware of [`super::request_id`] turns it into a document.
@@ -357,6 +345,18 @@ impl ResponseError for Problem {
     /// Only the status: the document needs the request's id, which the middleware knows.
     fn error_response(&self) -> HttpResponse {
         HttpResponse::new(self.code.status())
+    }
+}
+
+impl From<NotAdmitted> for Problem {
+    fn from(refusal: NotAdmitted) -> Self {
+        match refusal {
+            NotAdmitted::Overloaded { retry_seconds } => {
+                let detail = "Too many orders wait to be worked on. Nothing was stored. Try again later.";
+                Self::new(Code::Overloaded, detail).retry_after(retry_seconds)
+            }
+            NotAdmitted::DatabaseUnavailable => Self::database_unavailable(),
+        }
     }
 }
 

@@ -6,11 +6,10 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    auth, card,
+    card,
     catalogue::Catalogue,
-    fields::{ErrorCode, Errors, Found, Object, child},
+    fields::{ErrorCode, Errors, FieldError, Found, Object, child},
     order_request::{Address, Customer, OrderRequest, Payment},
-    problem::FieldError,
 };
 use crate::{
     domain::{
@@ -92,7 +91,7 @@ fn expected_total(found: &Found<'_>, errors: &mut Errors) -> Option<i64> {
 
 /// Whose order it is and whether it was declined is asked where the token is known.
 fn replaces(found: &Found<'_>, errors: &mut Errors) -> Option<Uuid> {
-    let id = found.value.as_str().and_then(auth::canonical);
+    let id = found.value.as_str().and_then(domain::canonical_id);
     if id.is_none() {
         errors.add(&found.pointer, ErrorCode::NotReplaceable, NOT_REPLACEABLE);
     }
@@ -169,7 +168,7 @@ fn phone(found: &Found<'_>, errors: &mut Errors) -> Option<String> {
     };
     let phone = domain::normalize_phone(text);
     if phone.is_none() {
-        let (code, detail) = if card::looks_like_one(text) {
+        let (code, detail) = if domain::looks_like_card_number(text) {
             (ErrorCode::CardNumberRefused, card::REFUSED)
         } else {
             (ErrorCode::InvalidPhone, "Must be a phone number such as +49 30 1234567.")

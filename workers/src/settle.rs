@@ -285,7 +285,7 @@ mod tests {
     fn settle() -> Settle {
         let source = [("AMQP_URL".to_owned(), "amqp://127.0.0.1:1/none".to_owned())].into_iter().collect();
         let config = orderflow::config::BrokerConfig::read(&source).expect("the URL is well-formed");
-        let connector = Connector::new(&config, "test");
+        let connector = orderflow::broker::Connector::new(&config, "test");
         let stopped = tokio_util::sync::CancellationToken::new();
         stopped.cancel();
         let publisher = Publisher::start(connector, stopped);

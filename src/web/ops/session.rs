@@ -18,13 +18,11 @@ use uuid::Uuid;
 use super::{Console, auth::Operator};
 use crate::{
     config::OperatorToken,
+    domain,
     ops::What,
     store::{ANSWER_WITHIN, Connection, actions::Outcome, sessions},
     telemetry, token,
-    web::{
-        auth::canonical,
-        problem::{Code, Problem},
-    },
+    web::problem::{Code, Problem},
 };
 
 /// How long one is logged in: a working day with its night.
@@ -125,7 +123,7 @@ fn opened(console: &Console, value: &str, now: DateTime<Utc>) -> Option<Session>
     let mut parts = value.rsplitn(4, '.');
     let (signature, expiry, id, name) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     let (signature, expiry) = (hex::decode(signature).ok()?, expiry.parse::<i64>().ok()?);
-    let id = canonical(id)?;
+    let id = domain::canonical_id(id)?;
     let known = console.tokens.iter().find(|one| one.name == name)?;
     let text = signed(known, id, expiry);
     let is_ours = console.secrets.iter().any(|secret| token::mac(secret, &text).verify_slice(&signature).is_ok());

@@ -18,12 +18,13 @@ use super::{
     words::{self, Mistake, Notice},
 };
 use crate::{
-    domain::OrderStatus,
+    domain::{self, OrderStatus},
     store::{ANSWER_WITHIN, Connection, StoreError, orders},
     web::{
         App, auth,
         catalogue::Catalogue,
-        problem::{Code, FieldError, Problem},
+        fields::FieldError,
+        problem::{Code, Problem},
     },
 };
 
@@ -88,7 +89,7 @@ pub async fn handle(request: HttpRequest, app: Data<App>) -> HttpResponse {
 /// What is bought again; nothing where no order is named, or not one that can be.
 async fn declined(request: &HttpRequest, app: &App) -> Result<Entered, Problem> {
     let mut query = url::form_urlencoded::parse(request.query_string().as_bytes());
-    let named = query.find(|(name, _)| name == "replaces").and_then(|(_, id)| auth::canonical(&id));
+    let named = query.find(|(name, _)| name == "replaces").and_then(|(_, id)| domain::canonical_id(&id));
     let Some(id) = named.filter(|id| auth::opens(request, &app.links, *id)) else { return Ok(Entered::default()) };
     let reading = async |connection: &mut Connection| {
         Ok::<_, StoreError>((orders::find(connection, id).await?, orders::lines(connection, id).await?))

@@ -18,7 +18,7 @@ use super::{
     steps::{self, Headline, Step},
 };
 use crate::{
-    domain::OrderStatus,
+    domain::{self, OrderStatus},
     store::{
         ANSWER_WITHIN, Connection,
         hold::{self, Hold},
@@ -123,7 +123,7 @@ pub async fn cancel(request: HttpRequest, app: Data<App>) -> HttpResponse {
     };
     match asking.await {
         Ok(id) => see(id),
-        Err(problem) => trouble(&problem, request.match_info().get("id").and_then(auth::canonical)),
+        Err(problem) => trouble(&problem, request.match_info().get("id").and_then(domain::canonical_id)),
     }
 }
 
@@ -145,7 +145,7 @@ pub fn opened(request: &HttpRequest, app: &App, id: Uuid, token: &str) -> HttpRe
 }
 
 fn open(request: &HttpRequest, app: &App, token: &str) -> Result<HttpResponse, Problem> {
-    let named = request.match_info().get("id").and_then(auth::canonical);
+    let named = request.match_info().get("id").and_then(domain::canonical_id);
     let id = named.filter(|id| app.links.opens(token, *id, Utc::now())).ok_or_else(Problem::order_not_found)?;
     Ok(opened(request, app, id, token))
 }

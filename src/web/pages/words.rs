@@ -4,7 +4,10 @@
 use std::borrow::Cow;
 
 use super::cart::Cart;
-use crate::web::problem::{Code, FieldError, Problem};
+use crate::web::{
+    fields::FieldError,
+    problem::{Code, Problem},
+};
 
 /// What to say of a field, and which the summary leads to.
 pub struct Mistake {

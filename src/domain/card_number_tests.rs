@@ -2,7 +2,7 @@
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
-use super::{ISSUERS, looks_like_one, luhn};
+use super::{ISSUERS, looks_like_card_number, luhn};
 
 /// Published test numbers of the issuers, from Stripe's and Adyen's documentation.
 const CARDS: [&str; 15] = [
@@ -52,7 +52,7 @@ fn card_numbers_are_found_however_they_are_written() {
         "4242 4242 4242 4242 12/27 123",
         "Visa4242424242424242exp",
     ] {
-        assert!(looks_like_one(text), "{text}");
+        assert!(looks_like_card_number(text), "{text}");
     }
 }
 
@@ -74,20 +74,20 @@ fn card_numbers_are_found_whatever_separates_their_digits() {
             text.push(if full_width { wide } else { digit });
         }
         text.push_str(["", " 123", ", 12/27", " Kim"][random.random_range(0..4)]);
-        assert!(looks_like_one(&text), "{text:?}");
+        assert!(looks_like_card_number(&text), "{text:?}");
     }
 }
 
 #[test]
 fn every_issuer_is_known_by_prefix_length_and_check_digit() {
     for card in CARDS {
-        assert!(looks_like_one(card), "{card}");
+        assert!(looks_like_card_number(card), "{card}");
         let other = if card.ends_with('0') { "1" } else { "0" };
-        assert!(!looks_like_one(&format!("{}{other}", &card[..card.len() - 1])), "a wrong check digit: {card}");
+        assert!(!looks_like_card_number(&format!("{}{other}", &card[..card.len() - 1])), "a wrong check digit: {card}");
     }
     // A right check digit and a length of cards, and no issuer's prefix.
     for text in ["1234567890123452", "9999999999999995", "7000000000000005"] {
-        assert!(luhn(text) && !looks_like_one(text), "{text}");
+        assert!(luhn(text) && !looks_like_card_number(text), "{text}");
     }
     assert!(ISSUERS.iter().flat_map(|issuer| issuer.lengths).all(|length| (14..=19).contains(length)));
 }
@@ -161,17 +161,17 @@ fn other_numbers_are_accepted() {
         "- -",
         "123456789012",
     ] {
-        assert!(!looks_like_one(text), "{text}");
+        assert!(!looks_like_card_number(text), "{text}");
     }
 }
 
 #[test]
 fn sign_in_front_makes_no_iban_of_a_card() {
-    assert!(looks_like_one("DE4242 4242 4242 4242") && looks_like_one("DE 4242 4242 4242 4242"));
+    assert!(looks_like_card_number("DE4242 4242 4242 4242") && looks_like_card_number("DE 4242 4242 4242 4242"));
 }
 
 #[test]
 fn numbers_far_apart_are_two_numbers() {
-    assert!(!looks_like_one("4242 4242 .... 4242 4242"));
-    assert!(!looks_like_one("4242 4242 or 4242 4242"));
+    assert!(!looks_like_card_number("4242 4242 .... 4242 4242"));
+    assert!(!looks_like_card_number("4242 4242 or 4242 4242"));
 }
