@@ -9,7 +9,7 @@ mod status;
 pub mod stripe;
 mod text;
 
-pub use mail_address::{NotMailable, mailable};
+pub use mail_address::{NotMailable, mailable, sender};
 pub use money::{Overflow, decimals, format as format_money, total};
 pub use number::{NotANumber, OrderNumber};
 pub use phone::normalize as normalize_phone;
