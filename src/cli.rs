@@ -53,7 +53,7 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// What is wrong with this installation, each finding with its remedy; reads only, safe to run at any time
+    /// What is wrong with this installation, each finding with its remedy; leaves nothing behind, safe to run at any time
     ///
     /// Exit status: 0 nothing is wrong; 1 there are findings; 2 a setting is missing or wrong; 3 something could not be
     /// checked. What could be found is told in each case.

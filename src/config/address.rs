@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 
 use secrecy::SecretString;
+use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 use url::{Host, Url};
 
 /// A scheme, its default port, and whether what goes over it is encrypted.
@@ -61,12 +62,12 @@ impl Address {
 
     fn read(text: &str, form: &Form) -> Result<Self, String> {
         let because = |why: &str| format!(": {why}");
-        // `Url` drops tabs and line breaks, and reads a backslash as a slash where it knows the scheme.
-        if text.chars().any(|one| one.is_whitespace() || one.is_control() || one == '\\') {
-            return Err(because("spaces and backslashes have to be percent-encoded"));
+        if text.chars().any(is_changed) {
+            return Err(because("spaces, invisible characters and backslashes have to be percent-encoded"));
         }
         let url = Url::parse(text).map_err(|_| String::new())?;
         let scheme = form.schemes.iter().find(|scheme| scheme.name == url.scheme()).ok_or_else(String::new)?;
+        check_literally(text, &url).map_err(because)?;
         let host = host(url.host_str().unwrap_or_default()).map_err(|why| because(&why))?;
         let port = url.port().unwrap_or(scheme.port);
         if port == 0 {
@@ -96,6 +97,31 @@ impl Address {
     }
 }
 
+/// Whether `Url` reads an address as if this character were not there, or were another one: it drops tabs, line breaks and
+/// what is invisible in a host, and takes a backslash for a slash where it knows the scheme.
+fn is_changed(one: char) -> bool {
+    one.is_whitespace() || one.is_control() || one == '\\' || one.general_category() == GeneralCategory::Format
+}
+
+/// Refuses what `Url` repairs without a word. It takes `https:///x`, `https:/x` and `https:x` for `https://x`, and resolves
+/// dots in a path.
+fn check_literally(text: &str, url: &Url) -> Result<(), &'static str> {
+    let rest = text.get(url.scheme().len()..).and_then(|rest| rest.strip_prefix("://")).unwrap_or_default();
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.is_empty() {
+        return Err("it has no host after its ://");
+    }
+    if authority.contains('@') && url.username().is_empty() && url.password().is_none() {
+        return Err("it has an @ without user and password");
+    }
+    let path = rest.split(['?', '#']).next().unwrap_or_default();
+    let is_dots = |segment: &str| matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..");
+    if path.split('/').skip(1).any(is_dots) {
+        return Err("its path has . or .. in it");
+    }
+    Ok(())
+}
+
 /// A host as it stands in a URL, percent-encoded perhaps, an IPv6 address in brackets. International names become ASCII.
 ///
 /// # Errors
@@ -106,17 +132,23 @@ pub(super) fn host(text: &str) -> Result<Host<String>, String> {
     }
     match Host::parse(text) {
         // DNS has no longer names, and nothing resolves others: a pattern, or a list.
-        Ok(Host::Domain(name)) if name.len() > 253 || !name.bytes().all(is_of_name) => {
-            Err("it has no usable host".to_owned())
-        }
+        Ok(Host::Domain(name)) if name.len() > 253 || !is_name(&name) => Err("it has no usable host".to_owned()),
         Ok(host) => Ok(host),
         Err(_) => Err("its host is neither a name nor an IP address".to_owned()),
     }
 }
 
-/// With the underscore that names of containers have.
-const fn is_of_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')
+/// Whether DNS and certificates can have this name (RFC 1035, 2.3.4: 63 bytes between two dots); with the underscore that
+/// names of containers have.
+fn is_name(name: &str) -> bool {
+    let is_of_label = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(is_of_label)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    name.strip_suffix('.').unwrap_or(name).split('.').all(is_label)
 }
 
 /// A host without the brackets of an IPv6 address.
@@ -170,6 +202,9 @@ fn parameters(url: &Url, allowed: &Query) -> Result<Vec<(String, String)>, Strin
         }
         found.push((name.into_owned(), value.into_owned()));
     }
+    if url.query().is_some() && found.is_empty() {
+        return Err("nothing follows its ?".to_owned());
+    }
     Ok(found)
 }
 
@@ -209,6 +244,8 @@ mod tests {
             ("amqp://rab%62it_1:1/v", "rabbit_1", 1),
             ("amqp://müller.example", "xn--mller-kva.example", 5672),
             ("https://shop.example:8443", "shop.example", 8443),
+            ("HTTPS://shop.example.", "shop.example.", 443),
+            ("https://shop.example/a.b/..c?heartbeat=../3", "shop.example", 443),
         ] {
             let address = Address::parse(text, &FORM).expect(text);
             assert_eq!((address.host_name().as_str(), address.port), (host, port), "{text}");
@@ -241,6 +278,28 @@ mod tests {
             ("amqp://u:hush%ff@h", "not UTF-8"),
             ("amqp://u:hu sh@h", "percent-encoded"),
             ("amqp://u:hush\\@h", "percent-encoded"),
+            ("amqp://u:hush@h\t", "percent-encoded"),
+            ("amqp://u:hush@h/\nv", "percent-encoded"),
+            ("https://u:hush@ex\rample", "percent-encoded"),
+            ("https://u:hush@ex\u{200b}ample", "percent-encoded"),
+            ("https://u:hush@ex\u{ad}ample", "percent-encoded"),
+            ("https:///example/hush", "no host"),
+            ("https:////example/hush", "no host"),
+            ("https:/example/hush", "no host"),
+            ("https:example/hush", "no host"),
+            ("https:example://hush", "no host"),
+            ("https://@example/hush", "an @ without"),
+            ("https://:@example/hush", "an @ without"),
+            ("amqp://@h/hush", "an @ without"),
+            ("https://example/hush/../v", ". or .."),
+            ("https://example/hush/%2E/v", ". or .."),
+            ("amqp://h/hush/..", ". or .."),
+            ("https://example/hush?", "nothing follows its ?"),
+            ("https://example/hush?&", "nothing follows its ?"),
+            ("https://u:hush@ex..ample", "no usable host"),
+            ("https://u:hush@-example", "no usable host"),
+            ("amqp://u:hush@example-.lan", "no usable host"),
+            ("amqp://u:hush@aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.lan", "no usable host"),
             ("amqp://u:hush@h%20x", "neither a name"),
             ("amqp://u:hush@h,i", "no usable host"),
             ("amqp://u:hush@h?hartbeat=3", "hartbeat is no parameter"),

@@ -45,6 +45,24 @@ pub fn check(source: &Source) {
     });
 }
 
+/// Refuses a choice without the setting that it needs, such as `MAIL=smtp` without `SMTP_URL`, in a list that [`check`] has
+/// read. Only workers need both, and only they and `orderflow config` refuse it: other programs share the choice and are not
+/// given the secret.
+pub fn check_choices(source: &Source) {
+    if !source.only_given(is_without_workers) {
+        source.refuse_unmet();
+    }
+}
+
+/// Whether this list is the front end's own, or that of the operator's commands: complete for these, and without `MAIL`,
+/// which every worker needs.
+fn is_without_workers(source: &Source) -> bool {
+    let (database, broker) = (DatabaseConfig::read(source), BrokerConfig::read(source));
+    let for_front_end = broker.is_some() && WebConfig::read(source).is_some();
+    let for_commands = broker.is_none() && AdminConfig::read(source).is_some();
+    source.given(&providers::MAIL).is_none() && database.is_some() && (for_front_end || for_commands)
+}
+
 /// Every setting there is, in the order in which a person would set them.
 pub const ALL: &[&Setting] = &[
     &database::DATABASE_URL,

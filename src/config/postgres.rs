@@ -92,7 +92,14 @@ fn tcp(name: &str) -> Result<url::Host<String>, String> {
             "expected the form postgres://USER:PASSWORD@HOST:5432/DATABASE: {why}; write @, / and : of a password as %40, %2F and %3A"
         )
     };
-    address::host(&in_brackets).map_err(wrong)
+    let host = address::host(&in_brackets).map_err(wrong)?;
+    // The driver looks the name up as it stands here, also where the `url` crate reads another one.
+    match &host {
+        url::Host::Domain(read) if !read.eq_ignore_ascii_case(name) => {
+            Err("expected a host in ASCII, as DNS has it: xn--mller-kva.example instead of müller.example".to_owned())
+        }
+        _ => Ok(host),
+    }
 }
 
 /// Refuses servers to which everything would go in clear, unless they are this machine or named.
@@ -295,6 +302,12 @@ mod tests {
             ("postgres://u:hush@db:70000/d", "port"),
             ("postgres:///d", "expected a host"),
             ("postgres://u:h@ush@db/d", "%40"),
+            ("postgres://u:hush@müller.example/d", "in ASCII"),
+            ("postgres://u:hush@d\u{200b}b/d", "in ASCII"),
+            ("postgres://u:hush@d%2562/d", "in ASCII"),
+            ("postgres://u:hush@d\tb/d", "neither a name"),
+            ("postgres://u:hush@d b/d", "neither a name"),
+            ("postgres://u:hush@db\\x/d", "neither a name"),
             ("dbname=d user=u", "expected a host"),
             ("host=db,db port=1,2,3", "port"),
             ("host=db hostaddr=10.0.0.5,10.0.0.6", "hostaddr"),

@@ -4,6 +4,7 @@
 
 use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
+use lettre::message::Mailbox;
 use secrecy::SecretString;
 use url::Url;
 
@@ -15,7 +16,10 @@ use super::{
     postgres,
     setting::{self, Setting, Source},
 };
-use crate::domain::stripe::{self, NotChargeable};
+use crate::domain::{
+    self,
+    stripe::{self, NotChargeable},
+};
 
 pub(super) const PAYMENT_PROVIDER: Setting = Setting {
     name: "PAYMENT_PROVIDER",
@@ -83,7 +87,7 @@ pub(super) const MAIL_FROM: Setting = Setting {
     name: "MAIL_FROM",
     default: Some("Orderflow <orders@localhost>"),
     secret: false,
-    meaning: "whom mails come from",
+    meaning: "whom mails come from: an address, or a name and an address such as Orderflow <orders@shop.example>",
 };
 
 pub(super) const MAIL_TIMEOUT: Setting = Setting {
@@ -287,8 +291,8 @@ pub enum MailTransport {
 pub struct MailConfig {
     /// How they leave.
     pub transport: MailTransport,
-    /// Whom they come from, as a mailbox (`Name <address>`).
-    pub from: String,
+    /// Whom they come from.
+    pub from: Mailbox,
     /// Mails about received orders that one address is sent within an hour; `None`: no limit.
     pub limit: Option<NonZeroU32>,
     /// How many at once, and how long each may take.
@@ -313,11 +317,14 @@ impl MailConfig {
             _ => Err("expected file:DIRECTORY or smtp".to_owned()),
         });
         let line = LineConfig::read(source, &MAIL_TIMEOUT, &MAIL_CONCURRENCY);
-        let limit = NonZeroU32::new(source.parse(&MAIL_LIMIT, |text| setting::number(text, 0, 1_000_000))?);
+        let limit = source.parse(&MAIL_LIMIT, |text| setting::number(text, 0, 1_000_000));
+        let from = source.parse(&MAIL_FROM, |text| {
+            domain::sender(text).ok_or_else(|| "expected the form Orderflow <orders@shop.example>".to_owned())
+        });
         let transport = match files? {
             Some(directory) => MailTransport::Files(directory),
             None => MailTransport::Smtp(source.needed(server, &MAIL, &SMTP_URL)?),
         };
-        Some(Self { transport, from: source.text(&MAIL_FROM)?, limit, line: line? })
+        Some(Self { transport, from: from?, limit: NonZeroU32::new(limit?), line: line? })
     }
 }

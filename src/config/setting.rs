@@ -41,7 +41,11 @@ impl std::error::Error for ConfigError {}
 #[derive(Debug, Default)]
 pub struct Source {
     values: BTreeMap<String, String>,
+    /// Variables whose value is no text.
+    no_text: BTreeSet<String>,
     problems: RefCell<Vec<String>>,
+    /// Choices without the setting that they need, where only what is given is read.
+    unmet: RefCell<Vec<String>>,
     /// Only what is given is read: what is absent may be another program's.
     only_given: Cell<bool>,
     in_clear: RefCell<BTreeSet<(&'static str, String)>>,
@@ -51,9 +55,16 @@ impl Source {
     /// Reads the process's environment. A variable that is set but empty counts as not set.
     #[must_use]
     pub fn from_env() -> Self {
-        std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect()
+        let mut source = Self::default();
+        for (name, value) in std::env::vars_os() {
+            // Names of ours are text.
+            let Ok(name) = name.into_string() else { continue };
+            match value.into_string() {
+                Ok(value) => drop(source.values.insert(name, value)),
+                Err(_) => drop(source.no_text.insert(name)),
+            }
+        }
+        source
     }
 
     /// The setting's text, from its variable, its file or its default.
@@ -63,11 +74,10 @@ impl Source {
 
     /// The setting's text where someone set it.
     pub fn given(&self, setting: &Setting) -> Option<String> {
-        let not_empty = |value: &&String| !value.trim().is_empty();
-        if let Some(value) = self.values.get(setting.name).filter(not_empty) {
-            return Some(value.trim().to_owned());
+        if let Some(value) = self.variable(setting.name) {
+            return Some(value.to_owned());
         }
-        let path = self.values.get(&format!("{}_FILE", setting.name)).filter(not_empty).filter(|_| setting.secret)?;
+        let path = self.variable(&file_of(setting)?)?;
         match std::fs::read_to_string(path) {
             Ok(text) => Some(text.trim().to_owned()),
             Err(error) => {
@@ -75,6 +85,20 @@ impl Source {
                 None
             }
         }
+    }
+
+    /// The variable's text; one that is empty is not set.
+    fn variable(&self, name: &str) -> Option<&str> {
+        if self.no_text.contains(name) {
+            self.problem(format!("{name}: expected text in UTF-8"));
+        }
+        self.values.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
+    }
+
+    /// Whether there is anything to read the setting from, readable or not: what cannot be read has a line of its own.
+    fn is_named(&self, setting: &Setting) -> bool {
+        let is_named = |name: &str| self.no_text.contains(name) || self.variable(name).is_some();
+        is_named(setting.name) || file_of(setting).is_some_and(|file| is_named(&file))
     }
 
     /// The setting's value as `parse` reads it; `None` where it is absent or wrong, and wrong is remembered.
@@ -95,9 +119,7 @@ impl Source {
     /// As [`Source::parse`], and absence is a problem too.
     pub fn require<T>(&self, setting: &Setting, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         if self.text(setting).is_none() {
-            let file = format!("{}_FILE", setting.name);
-            // A file that was named but could not be read has its own line already.
-            if !self.values.contains_key(&file) && !self.only_given.get() {
+            if !self.is_named(setting) && !self.only_given.get() {
                 self.problem(format!("{} is not set: {}", setting.name, setting.meaning));
             }
             return None;
@@ -107,11 +129,22 @@ impl Source {
 
     /// `value`, which the setting `by` needs and `needed` gives; that it is not set is a problem.
     pub(super) fn needed<T>(&self, value: Option<T>, by: &Setting, needed: &Setting) -> Option<T> {
-        if value.is_none() && self.given(needed).is_none() && !self.only_given.get() {
+        if value.is_none() && !self.is_named(needed) {
             let chosen = self.text(by).unwrap_or_default();
-            self.problem(format!("{} is {chosen:?}; with it {} has to be set", by.name, needed.name));
+            let line = format!("{} is {chosen:?}; with it {} has to be set", by.name, needed.name);
+            if self.only_given.get() {
+                self.unmet.borrow_mut().push(line);
+            } else {
+                self.problem(line);
+            }
         }
         value
+    }
+
+    /// Makes a problem of each choice without the setting that it needs, as [`Source::needed`] found them in
+    /// [`Source::only_given`].
+    pub(super) fn refuse_unmet(&self) {
+        self.unmet.take().into_iter().for_each(|line| self.problem(line));
     }
 
     /// Remembers a problem that `parse` cannot see, such as two settings that contradict each other. A setting that several
@@ -124,10 +157,11 @@ impl Source {
     }
 
     /// Calls `read`, for which a setting that is not there is no problem, and one that is wrong is.
-    pub(super) fn only_given(&self, read: impl FnOnce(&Self)) {
+    pub(super) fn only_given<T>(&self, read: impl FnOnce(&Self) -> T) -> T {
         self.only_given.set(true);
-        read(self);
+        let value = read(self);
         self.only_given.set(false);
+        value
     }
 
     /// Remembers that the setting `by` leads to this host, unless that is encrypted or stays on this machine.
@@ -160,6 +194,11 @@ impl FromIterator<(String, String)> for Source {
     fn from_iter<I: IntoIterator<Item = (String, String)>>(values: I) -> Self {
         Self { values: values.into_iter().collect(), ..Self::default() }
     }
+}
+
+/// The variable that names a secret's file.
+fn file_of(setting: &Setting) -> Option<String> {
+    setting.secret.then(|| format!("{}_FILE", setting.name))
 }
 
 /// A whole number between two bounds.

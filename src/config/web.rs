@@ -160,6 +160,7 @@ impl WebConfig {
     pub fn read(source: &Source) -> Option<Self> {
         let listen = source.parse(&LISTEN, setting::address);
         let ops_listen = setting::listen(source, &OPS_LISTEN);
+        refuse_one_address_for_both(source, listen, ops_listen);
         let links = LinkConfig::read(source);
         let admission = Admission::read(source);
         let live_watchers = source.parse(&LIVE_WATCHERS, |text| setting::number(text, 1, 100_000));
@@ -179,6 +180,18 @@ impl WebConfig {
             trusted_proxies: trusted_proxies?,
             charged_by: charged_by?,
         })
+    }
+}
+
+/// Only one of two listeners can have an address, and the second ends `orderflow serve`.
+fn refuse_one_address_for_both(source: &Source, listen: Option<SocketAddr>, ops_listen: Option<Listen>) {
+    let (Some(listen), Some(Listen { address: ops, is_chosen: true, .. })) = (listen, ops_listen) else { return };
+    let is_all = |one: SocketAddr, other: SocketAddr| one.ip().is_unspecified() && one.is_ipv4() == other.is_ipv4();
+    if listen.port() == ops.port()
+        && ops.port() != 0
+        && (listen.ip() == ops.ip() || is_all(listen, ops) || is_all(ops, listen))
+    {
+        source.problem(format!("{} is \"{ops}\"; expected another port than that of {}", OPS_LISTEN.name, LISTEN.name));
     }
 }
 
@@ -239,12 +252,44 @@ mod tests {
             ("http://shop.example", "add shop.example to PLAINTEXT_HOSTS"),
             ("http://10.0.0.1:8080", "add 10.0.0.1 to PLAINTEXT_HOSTS"),
             ("https:\\\\shop.example", "percent-encoded"),
+            ("https:///shop.example", "no host"),
+            ("https:/shop.example", "no host"),
+            ("https:shop.example", "no host"),
+            ("https://shop.example/.", ". or .."),
+            ("https://shop.example?", "nothing follows its ?"),
             ("shop.example", "https://shop.example"),
             ("ftp://shop.example", "https://shop.example"),
         ] {
             let refused = read(url).expect_err(url);
             assert!(refused.starts_with("PUBLIC_URL") && refused.contains("expected"), "{url}: {refused}");
             assert!(refused.contains(why) && !refused.contains("hush"), "{url}: {refused}");
+        }
+    }
+
+    #[test]
+    fn customers_and_operators_are_answered_at_different_ports() {
+        let read = |listen: &str, ops: &str| {
+            let settings =
+                [("TOKEN_SECRET", "a secret of 32 characters or more"), ("LISTEN", listen), ("OPS_LISTEN", ops)];
+            let source: Source =
+                settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect();
+            let read = WebConfig::read(&source);
+            source.finish(read).map(drop).map_err(|error| error.to_string())
+        };
+        for (listen, ops) in [
+            ("127.0.0.1:8080", "127.0.0.1:8081"),
+            ("127.0.0.1:8080", "127.0.0.2:8080"),
+            ("127.0.0.1:0", "127.0.0.1:0"),
+            // Nobody chose the usual one, and then any free one will do.
+            ("127.0.0.1:8082", ""),
+        ] {
+            assert_eq!(read(listen, ops), Ok(()), "{listen} {ops}");
+        }
+        for (listen, ops) in
+            [("127.0.0.1:8080", "127.0.0.1:8080"), ("0.0.0.0:8080", "127.0.0.1:8080"), ("[::1]:8080", "[::]:8080")]
+        {
+            let refused = read(listen, ops).expect_err(ops);
+            assert!(refused.starts_with("OPS_LISTEN") && refused.contains("expected"), "{refused}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! E-mail addresses that our mailer can send to: the one rule of the order's form and of the mailer.
 
-use lettre::Address;
+use lettre::{Address, message::Mailbox};
 use url::Host;
 
 /// The longest address, in bytes: 256 with its angle brackets in RFC 5321, 4.5.3.1.3.
@@ -35,6 +35,20 @@ pub fn mailable(text: &str) -> Result<Address, NotMailable> {
     Address::new(local, domain).map_err(|_| NotMailable::NotAnAddress)
 }
 
+/// Reads a sender, such as `Orderflow <orders@shop.example>`, and returns it with its domain in ASCII.
+///
+/// Unlike [`mailable`] it takes addresses outside of the public DNS, such as `orders@localhost`.
+#[must_use]
+pub fn sender(text: &str) -> Option<Mailbox> {
+    if text.contains(char::is_control) {
+        return None;
+    }
+    let Mailbox { name, email } = text.parse().ok()?;
+    let address = email.to_string();
+    let email = if address.is_ascii() { email } else { mailable(&address).ok()? };
+    Some(Mailbox::new(name, email))
+}
+
 /// RFC 5322, 3.2.3: words of these characters with single dots between them.
 fn is_dot_atom(local: &str) -> bool {
     let is_text = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte);
@@ -57,6 +71,30 @@ fn ascii_domain(domain: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sender_is_one_mailbox() {
+        let read = |text: &str| sender(text).map(|mailbox| mailbox.to_string());
+        for (text, expected) in [
+            ("orders@localhost", "orders@localhost"),
+            ("Orderflow <orders@shop.example>", "Orderflow <orders@shop.example>"),
+            ("orders@bücher.example", "orders@xn--bcher-kva.example"),
+        ] {
+            assert_eq!(read(text).as_deref(), Some(expected), "{text}");
+        }
+        for wrong in [
+            "x",
+            "Orderflow",
+            "@shop.example",
+            "orders@",
+            "<orders@shop.example",
+            "orders@shop.example, more@shop.example",
+            "bestellungen-für@shop.example",
+            "Shop\r\nBcc: all <orders@shop.example>",
+        ] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
 
     fn sent_to(text: &str) -> Result<String, NotMailable> {
         mailable(text).map(|address| address.to_string())

@@ -13,7 +13,7 @@ mod text;
 
 pub use card_number::looks_like_card_number;
 pub use id::canonical_id;
-pub use mail_address::{NotMailable, mailable};
+pub use mail_address::{NotMailable, mailable, sender};
 pub use money::{Overflow, decimals, format as format_money, total};
 pub use number::{NotANumber, OrderNumber};
 pub use phone::normalize as normalize_phone;

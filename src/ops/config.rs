@@ -28,8 +28,9 @@ fn is_secret(setting: &Setting, value: &str) -> bool {
 /// Writes all settings to `out`; secrets are masked.
 ///
 /// # Errors
-/// When a setting cannot work, after all are written; and when `out` cannot be written to.
+/// When a setting cannot work, or a choice lacks the setting that it needs, after all are written; and when `out` cannot be written to.
 pub fn run(source: &Source, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
+    config::check_choices(source);
     let rows = config::ALL.iter().map(|setting| Row {
         name: setting.name,
         value: source.text(setting).map(|value| if is_secret(setting, &value) { MASK.to_owned() } else { value }),
@@ -67,7 +68,8 @@ mod tests {
         let source: Source = given.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect();
         for json in [false, true] {
             let mut out = Vec::new();
-            assert_eq!(run(&source, json, &mut out).expect("a Vec can be written to"), Exit::Ok);
+            let refused = run(&source, json, &mut out).expect_err("h is not in PLAINTEXT_HOSTS").to_string();
+            assert!(!refused.contains("geheim"), "{refused}");
             let text = String::from_utf8(out).expect("it is text");
             assert!(!text.contains("geheim"), "{text}");
             assert!(text.contains(MASK) && text.contains("0.0.0.0:80"), "{text}");

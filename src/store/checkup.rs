@@ -1,19 +1,14 @@
-//! What `orderflow doctor` and a program's start ask the database about itself. Nothing of it stays in the database.
+//! What `orderflow doctor` and a program's start ask the database about itself.
 
 use chrono::{DateTime, Utc};
 use diesel::{
     QueryableByName,
-    result::Error as DieselError,
     sql_types::{Bool, Integer, Text, Timestamptz},
 };
-use diesel_async::{AsyncConnection as _, RunQueryDsl as _};
+use diesel_async::RunQueryDsl as _;
 use tokio_postgres::error::SqlState;
-use uuid::Uuid;
 
-use super::{
-    ANSWER_WITHIN, Connection, Database, StoreError,
-    idempotency::{self, Claim},
-};
+use super::{ANSWER_WITHIN, Connection, Database, StoreError};
 
 /// What a server says of itself.
 #[derive(Debug, Clone, QueryableByName)]
@@ -43,32 +38,6 @@ pub async fn server(connection: &mut Connection) -> Result<Server, StoreError> {
     )
     .get_result(connection)
     .await?)
-}
-
-/// About a megabyte in rows: more than the free room in a table that exists, so that the disk is asked for some.
-const TRIAL: &str =
-    "CREATE TEMPORARY TABLE orderflow_trial ON COMMIT DROP AS SELECT md5(i::text) FROM generate_series(1, 20000) AS i";
-
-/// Whether an order could be written: tries it, and rolls back. A role that may not write is none that takes orders, and
-/// is not tried with.
-///
-/// # Errors
-/// Why it could not.
-pub async fn try_writing(connection: &mut Connection) -> Result<(), StoreError> {
-    let tried = connection
-        .transaction::<(), StoreError, _>(async |connection| {
-            let key = format!("orderflow doctor {}", Uuid::now_v7());
-            let trial = Claim { key: &key, fingerprint: &[0; 32], order_id: Uuid::now_v7(), created_at: Utc::now() };
-            idempotency::claim(connection, &[trial]).await?;
-            diesel::sql_query(TRIAL).execute(connection).await?;
-            Err(DieselError::RollbackTransaction.into())
-        })
-        .await;
-    match tried {
-        Err(StoreError::Query(DieselError::RollbackTransaction)) | Ok(()) => Ok(()),
-        Err(error) if error.state() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => Ok(()),
-        Err(error) => Err(error),
-    }
 }
 
 /// What a connection pooler between us and PostgreSQL, such as PgBouncer, spoils.

@@ -35,6 +35,7 @@ pub mod sessions;
 pub mod stock;
 pub mod story;
 mod text;
+pub mod trial;
 mod wire;
 
 pub use database::{ANSWER_WITHIN, Database, PooledConnection};

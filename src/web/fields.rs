@@ -46,7 +46,8 @@ macro_rules! error_codes {
         pub enum ErrorCode { $($(#[$doc])* $variant,)+ }
 
         impl ErrorCode {
-            /// Every code.
+            /// Every code, for the tests of the public description.
+            #[cfg(test)]
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
             /// The name in a problem.

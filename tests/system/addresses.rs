@@ -154,7 +154,76 @@ const WRONG: &[(&str, &str)] = &[
     ("STRIPE_API_BASE", "http://stripe.example"),
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector.example:4318"),
     ("RABBITMQ_UI_URL", "http://u:hush@rabbit.example"),
+    // What the `url` crate reads as if it were right: hosts where none is, dots that it resolves.
+    ("PUBLIC_URL", "https:///x"),
+    ("PUBLIC_URL", "https:example.org"),
+    ("PUBLIC_URL", "https://example.org/."),
+    ("PUBLIC_URL", "https://exam\tple.org"),
+    ("AMQP_URL", "amqp:///shop"),
+    ("AMQP_URL", "amqp://u:hush@127.0.0.1/a/../shop"),
+    ("AMQP_ADMIN_URL", "amqp://u:hush@127.0.0.1/sh\nop"),
+    ("RABBITMQ_MANAGEMENT_URL", "https:////rabbit.example"),
+    ("RABBITMQ_UI_URL", "https:/rabbit.example"),
+    ("TRACE_VIEWER_URL", "https:///traces.example/{trace_id}"),
+    ("SMTP_URL", "smtps:///mail.example"),
+    ("SMTP_URL", "smtps://u:hush@mail\\example"),
+    ("STRIPE_API_BASE", "https:///api.stripe.com"),
+    ("STRIPE_API_BASE", "https://api..stripe.com"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "https:///collector.example"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector.example/v1/../x"),
+    ("DATABASE_URL", "postgres:////d"),
+    ("DATABASE_URL", "postgres://u:hush@d\tb/d"),
+    ("MAIL_FROM", "x"),
 ];
+
+/// What serve and commands, and what workers need.
+const SERVE: &[(&str, &str)] = &[
+    ("DATABASE_URL", "postgres://u:hush@127.0.0.1/d"),
+    ("AMQP_URL", "amqp://u:hush@127.0.0.1/shop"),
+    ("TOKEN_SECRET", "hush-hush-hush-hush-hush-hush-hush"),
+];
+const COMMANDS: &[(&str, &str)] =
+    &[("DATABASE_URL", "postgres://u:hush@127.0.0.1/d"), ("AMQP_ADMIN_URL", "amqp://u:hush@127.0.0.1/shop")];
+
+/// Each choice is right, and the setting that it needs is not there. `orderflow config` refuses what a worker refuses, but not
+/// the lists of programs that share the choice and are not given the secret.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_choice_without_what_it_needs_is_refused_where_a_worker_would_refuse_it() {
+    let (smtp, stripe) = (("MAIL", "smtp"), ("PAYMENT_PROVIDER", "stripe"));
+    let files = ("MAIL", "file:/tmp");
+    for (given, choices, missing) in [
+        (&[][..], &[smtp][..], "SMTP_URL"),
+        (SERVE, &[smtp], "SMTP_URL"),
+        (COMMANDS, &[smtp], "SMTP_URL"),
+        (&[], &[stripe], "STRIPE_SECRET_KEY"),
+        (SERVE, &[files, stripe], "STRIPE_SECRET_KEY"),
+    ] {
+        let list = with(settings(given), choices);
+        let (name, value) = choices.last().expect("there is one");
+        let line = format!("orderflow: {name} is {value:?}; with it {missing} has to be set");
+        let refused = run("orderflow", &["config"], &list).await;
+        assert_eq!((refused.code, refused.err.trim()), (Some(2), line.as_str()), "{list:?}");
+        assert!(refused.out.contains("PUBLIC_URL = "), "all is shown all the same: {refused:?}");
+        let worker = run("orderflow-worker", &[], &list).await;
+        ended(&worker, 2, &[line.trim_start_matches("orderflow: ")]);
+    }
+    let none: &[(&str, &str)] = &[];
+    for (given, choices) in
+        [(none, none), (SERVE, none), (SERVE, &[stripe]), (COMMANDS, &[stripe]), (COMMANDS, &[files])]
+    {
+        let shown = run("orderflow", &["config"], &with(settings(given), choices)).await;
+        assert_eq!((shown.code, shown.err.as_str()), (Some(0), ""), "{given:?} {choices:?}");
+    }
+    // A command does not ask for what only workers need.
+    let topology = run("orderflow", &["topology", "export"], &settings(&[smtp, stripe])).await;
+    assert_eq!(topology.code, Some(0), "{topology:?}");
+    // A file that is named by nothing is not named.
+    ended(
+        &run("orderflow", &["serve"], &settings(&[("TOKEN_SECRET_FILE", "")])).await,
+        2,
+        &["TOKEN_SECRET is not set"],
+    );
+}
 
 /// Programs are started with one list of settings, so each says what is wrong with any, before it does anything: what nobody needs
 /// today is needed at night, by the worker that is started then.

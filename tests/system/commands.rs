@@ -168,6 +168,7 @@ async fn wrong_and_missing_settings_are_all_named_before_anything_starts() {
         ("MAIL_CONCURRENCY", "few"),
         ("MAIL_LIMIT", "few"),
         ("MAIL", "carrier pigeon"),
+        ("MAIL_FROM", "x"),
         ("SMTP_URL", "http://shop:hush@mail"),
         ("RUST_LOG", "a=b=c"),
         ("LOG_FORMAT", "xml"),

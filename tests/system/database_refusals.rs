@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use diesel_async::{AsyncConnection as _, SimpleAsyncConnection as _};
+use diesel::{QueryableByName, sql_types::Text};
+use diesel_async::{AsyncConnection as _, RunQueryDsl as _, SimpleAsyncConnection as _};
 use orderflow::store::Connection;
 use orderflow_tests::{Answer, Scrape, Shop, VISA, Web, body, key, run, until, until_within};
 use reqwest::StatusCode;
@@ -78,7 +79,8 @@ async fn a_read_only_database_refuses_orders_uses_no_attempt_and_recovers_withou
     .await;
     assert!(Scrape::of(at).await.sum("orderflow_database_refusals_total", &[("condition", "read_only")]) > 0.0);
     let found = run("orderflow", &["doctor"], &shop.operator_settings()).await;
-    ended(&found, 1, &["The database is read-only", "default_transaction_read_only"]);
+    ended(&found, 1, &["The database is read-only", "default_transaction_read_only", "opened since"]);
+    assert!(!found.out.contains("paused"), "doctor cannot know that: {found:?}");
     let worker = shop.workers().last_mut().expect("it runs");
     worker.until_logged("paused: one message at a time tries the database").await;
 
@@ -177,6 +179,16 @@ async fn a_full_database_is_named_and_a_refused_value_still_dies() {
     assert_eq!(web.get("/readyz", &[]).await.body["database"], "full");
 
     connection.batch_execute("DROP TRIGGER refuse ON orders.idempotency_keys").await.expect("it is ours");
+    // What orders need is not all in one table.
+    let log =
+        "CREATE TRIGGER refuse BEFORE INSERT ON messaging.event_log FOR EACH ROW EXECUTE FUNCTION public.refuse()";
+    connection.batch_execute(log).await.expect("it is ours");
+    let found = run("orderflow", &["doctor"], &shop.operator_settings()).await;
+    ended(&found, 1, &["The database is full", "messaging.event_log", "53100"]);
+    is_refused(&place(&web).await);
+    assert_eq!(web.get("/readyz", &[]).await.body["database"], "full");
+    connection.batch_execute("DROP TRIGGER refuse ON messaging.event_log").await.expect("it is ours");
+
     connection.batch_execute(&refuse("22003")).await.expect("it is ours");
     let charged =
         "CREATE TRIGGER refuse BEFORE INSERT ON payment.payments FOR EACH ROW EXECUTE FUNCTION public.refuse()";
@@ -188,6 +200,58 @@ async fn a_full_database_is_named_and_a_refused_value_still_dies() {
         if died == 1 { Ok(()) } else { Err(died) }
     })
     .await;
+}
+
+/// Tables that no order on its way writes to: the catalogue, the record of what operators do, the simulated payment
+/// provider's own, and the migrations'.
+const NOT_TRIED: &str = "'catalogue', 'operations', 'simulator', 'public', 'pg_catalog', 'information_schema'";
+
+#[derive(QueryableByName)]
+struct Table {
+    #[diesel(sql_type = Text)]
+    name: String,
+}
+
+/// Which tables the front end and the workers have to write to.
+async fn written(connection: &mut Connection) -> Vec<String> {
+    let query = format!(
+        "SELECT format('%I.%I', table_schema, table_name) AS name FROM information_schema.tables
+         WHERE table_type = 'BASE TABLE' AND table_schema NOT IN ({NOT_TRIED}) AND table_name <> 'audits' ORDER BY 1"
+    );
+    let tables: Vec<Table> = diesel::sql_query(query).load(connection).await.expect("it answers");
+    tables.into_iter().map(|table| table.name).collect()
+}
+
+/// How many rows there are in all tables, and what every sequence gave out last.
+const LEFT_BEHIND: &str = "SELECT (SELECT sum((xpath('/row/c/text()', query_to_xml(format(
+         'SELECT count(*) AS c FROM %I.%I', schemaname, tablename), false, true, '')))[1]::text::bigint) FROM pg_tables
+         WHERE schemaname NOT IN ('pg_catalog', 'information_schema'))::bigint
+     + (SELECT coalesce(sum(last_value), 0) FROM pg_sequences)::bigint";
+
+/// A table may be alone on its disk, and a quota may hold for one. Doctor tries them all, and leaves nothing behind: no row and
+/// no number of a sequence.
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_tries_every_table_that_orders_need_and_leaves_nothing_behind() {
+    let shop = Shop::open().await;
+    let mut connection = shop.database().await;
+    let before = shop.number(LEFT_BEHIND).await;
+    let refuse = "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                      RAISE EXCEPTION 'nein' USING ERRCODE = '53100'; END $$";
+    connection.batch_execute(refuse).await.expect("it is ours");
+    let tables = written(&mut connection).await;
+    assert!(tables.len() > 15, "{tables:?}");
+    for table in tables {
+        let full =
+            format!("CREATE TRIGGER full_disk BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION public.refuse()");
+        connection.batch_execute(&full).await.expect("it is ours");
+        let found = run("orderflow", &["doctor"], &shop.operator_settings()).await;
+        ended(&found, 1, &["The database is full", &table, "53100"]);
+        connection.batch_execute(&format!("DROP TRIGGER full_disk ON {table}")).await.expect("it is ours");
+    }
+    let found = run("orderflow", &["doctor"], &shop.operator_settings()).await;
+    assert!(!found.out.contains("cannot be written to"), "{found:?}");
+    assert_eq!(shop.number(LEFT_BEHIND).await, before, "nothing is left behind");
+    shop.close().await;
 }
 
 /// A table that VACUUM FULL holds, say, is an outage for every key. 409 would tell the client that an order is being made.

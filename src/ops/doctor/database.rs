@@ -8,7 +8,7 @@ use super::report::Checkup;
 use crate::{
     config::DatabaseConfig,
     ops::words::{count, span},
-    store::{Condition, Connection, Database, StoreError, checkup, failures, migrations, outbox},
+    store::{Condition, Connection, Database, StoreError, checkup, failures, migrations, outbox, trial},
     telemetry,
 };
 
@@ -100,37 +100,39 @@ async fn clock(found: &mut Checkup, connection: &mut Connection) -> Result<(), S
     found.saw("database", format!("PostgreSQL {}, its clock {} from ours", server.version, span(apart.abs())));
     compare_clocks(found, apart);
     if server.is_read_only {
-        let (why, remedy) = if server.is_standby {
-            ("a standby answers at DATABASE_URL", "let DATABASE_URL name the primary, or promote the standby")
+        // Whether a queue is paused by now only its worker knows, and it cannot write it down here.
+        let (why, since, remedy) = if server.is_standby {
+            ("a standby answers at DATABASE_URL", "", "let DATABASE_URL name the primary, or promote the standby")
         } else {
             (
                 "default_transaction_read_only is on",
+                " on connections that were opened since",
                 "find out why it was set (a failover, a nearly full disk), then `ALTER DATABASE ... RESET \
                  default_transaction_read_only`",
             )
         };
         found.found(
             "database",
-            format!("The database is read-only ({why}): orders are refused and all queues paused."),
+            format!("The database is read-only ({why}): orders are refused and workers can do nothing{since}."),
             remedy,
         );
     }
     Ok(())
 }
 
-/// Tries what an order needs. That the database is read-only is found already.
+/// Tries what an order on its way needs. That the database is read-only is found already.
 async fn writing(found: &mut Checkup, connection: &mut Connection) {
-    let Err(error) = checkup::try_writing(connection).await else { return };
-    match Condition::of(&error) {
+    let Err(refused) = trial::try_writing(connection).await else { return };
+    match Condition::of(&refused.error) {
         Some(Condition::ReadOnly) => {}
         Some(Condition::Full) => found.found(
             "database",
-            format!("The database is full: {}.", telemetry::chain(&error)),
+            format!("The database is full: {refused}."),
             "make room on its disk, or give it a larger one; orders and queues recover without a restart",
         ),
         _ => found.found(
             "database",
-            format!("An order could not be stored: {}.", telemetry::chain(&error)),
+            format!("Not every order can be handled: {refused}."),
             "the log of PostgreSQL has the details",
         ),
     }

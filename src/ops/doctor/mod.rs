@@ -1,6 +1,7 @@
 //! `orderflow doctor`: what is wrong with the installation, each finding with its remedy.
 //!
-//! It only reads, and every question has a time-out of seconds, so it may be run at any time.
+//! It leaves nothing behind: what it writes, to see whether that is possible, it rolls back. Every question has a time-out of
+//! seconds, so it may be run at any time.
 
 mod database;
 mod letters;

@@ -63,12 +63,6 @@ impl From<ProviderError> for Failure {
 /// A setting that no provider can be made from.
 #[derive(Debug, thiserror::Error)]
 pub enum ProviderSetupError {
-    /// The sender's address.
-    #[error("MAIL_FROM: expected the form Orderflow <orders@shop.example>; got {given:?}")]
-    MailFrom {
-        /// What was set.
-        given: String,
-    },
     /// The directory for mails.
     #[error("MAIL: the directory {} cannot be made: {source}", directory.display())]
     MailDirectory {

@@ -77,12 +77,12 @@ fn write(directory: &Path, name: &str, content: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::providers::mail::mailbox;
+    use orderflow::domain::sender;
 
     #[tokio::test]
     async fn a_repeated_mail_replaces_itself_and_nothing_else_is_left() {
         let directory = std::env::temp_dir().join(format!("orderflow-mails-{}", Uuid::now_v7()));
-        let mailer = FileMailer::new(directory.clone(), mailbox("orders@shop.example").expect("a mailbox"))
+        let mailer = FileMailer::new(directory.clone(), sender("orders@shop.example").expect("a mailbox"))
             .expect("a directory that can be made");
         let mail = Mail {
             message_id: "1.received@shop.example".to_owned(),

@@ -13,7 +13,7 @@ use lettre::{
 
 use orderflow::domain;
 
-use super::{ProviderError, ProviderSetupError};
+use super::ProviderError;
 
 /// One mail, in text and HTML. Its personal parts do not show in logs.
 #[derive(Clone, PartialEq, Eq)]
@@ -51,21 +51,6 @@ pub trait Mailer: Send + Sync {
     fn send(&self, mail: Mail) -> BoxFuture<'_, Result<(), ProviderError>>;
 }
 
-/// Reads `MAIL_FROM`.
-///
-/// # Errors
-/// When it is no mailbox.
-pub fn mailbox(from: &str) -> Result<Mailbox, ProviderSetupError> {
-    let wrong = || ProviderSetupError::MailFrom { given: from.to_owned() };
-    let Mailbox { name, email } = from.parse().map_err(|_| wrong())?;
-    let text = email.to_string();
-    if text.is_ascii() {
-        return Ok(Mailbox::new(name, email));
-    }
-    // For mail servers without SMTPUTF8.
-    Ok(Mailbox::new(name, domain::mailable(&text).map_err(|_| wrong())?))
-}
-
 /// The mail as it travels.
 ///
 /// # Errors
@@ -97,6 +82,8 @@ fn tidy(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use orderflow::domain::sender;
+
     use super::*;
 
     fn mail() -> Mail {
@@ -111,7 +98,7 @@ mod tests {
     }
 
     fn composed(mail: Mail) -> String {
-        let message = compose(&mailbox("Shop <orders@shop.example>").expect("a mailbox"), mail).expect("a mail");
+        let message = compose(&sender("Shop <orders@shop.example>").expect("a mailbox"), mail).expect("a mail");
         String::from_utf8(message.formatted()).expect("mails are ASCII")
     }
 
@@ -132,7 +119,7 @@ mod tests {
 
     #[test]
     fn an_address_that_is_none_is_refused_without_being_shown() {
-        let from = mailbox("orders@shop.example").expect("a mailbox");
+        let from = sender("orders@shop.example").expect("a mailbox");
         let error = compose(&from, Mail { to_address: "zoe at example".to_owned(), ..mail() }).expect_err("no address");
         assert!(matches!(&error, ProviderError::ForGood { why } if !why.contains("zoe")), "{error}");
     }
@@ -140,17 +127,11 @@ mod tests {
     #[test]
     fn domain_beyond_ascii_is_sent_to_in_ascii() {
         let to = "ada@müller.example".to_owned();
-        let from = mailbox("orders@bücher.example").expect("a mailbox");
+        let from = sender("orders@bücher.example").expect("a mailbox");
         let message = compose(&from, Mail { to_address: to, ..mail() }).expect("a mail");
         assert_eq!(message.envelope().to()[0].to_string(), "ada@xn--mller-kva.example");
         assert_eq!(message.envelope().from().expect("a sender").to_string(), "orders@xn--bcher-kva.example");
         assert!(message.formatted().is_ascii());
-    }
-
-    #[test]
-    fn a_sender_that_is_no_mailbox_is_named_by_its_variable() {
-        let error = mailbox("Orderflow").expect_err("no address");
-        assert!(error.to_string().starts_with("MAIL_FROM: "), "{error}");
     }
 
     #[test]

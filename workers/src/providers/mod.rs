@@ -96,7 +96,7 @@ impl Providers {
         database: &Database,
         intents: Arc<dyn IntentMemory>,
     ) -> Result<Self, ProviderSetupError> {
-        let from = mail::mailbox(&mail.from)?;
+        let from = mail.from.clone();
         let takes_money: Arc<dyn PaymentProvider> = match &payment.provider {
             PaymentChoice::Simulated { ledger: None } => Arc::new(SimulatedPayment::start(database.clone())),
             PaymentChoice::Simulated { ledger: Some(elsewhere) } => {

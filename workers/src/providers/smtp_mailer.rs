@@ -170,7 +170,7 @@ mod tests {
     use orderflow::config::SmtpEncryption;
 
     use super::*;
-    use crate::providers::mail::mailbox;
+    use orderflow::domain::sender;
 
     /// A mail server that takes everything, but says so of a mail to `slow` only when it is too late. Returns its URL
     /// and the number of connections that were made to it.
@@ -230,7 +230,7 @@ mod tests {
     #[tokio::test]
     async fn connections_are_used_again_but_never_one_that_still_owes_an_answer() {
         let (config, connections) = server().await;
-        let from = mailbox("orders@shop.example").expect("a mailbox");
+        let from = sender("orders@shop.example").expect("a mailbox");
         let mut mailer = SmtpMailer::new(&config, from).expect("a usable server");
         mailer.send(mail("ada@example.com")).await.expect("it is taken");
         mailer.send(mail("ada@example.com")).await.expect("it is taken");

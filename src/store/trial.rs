@@ -1,0 +1,138 @@
+//! Tries, for `orderflow doctor`, whether the database takes what front end and workers write. Nothing of it stays.
+
+use diesel::{result::Error as DieselError, sql_types::Uuid as SqlUuid};
+use diesel_async::{AsyncConnection as _, RunQueryDsl as _};
+use tokio_postgres::error::SqlState;
+use uuid::Uuid;
+
+use super::{Connection, StoreError};
+use crate::telemetry;
+
+/// A row for each table that an order on its way writes to, with a new id at `$1`, so that none meets a row of an order.
+/// Numbers that a sequence gives are given here: a sequence does not take back what it gave.
+const ROWS: &[(&str, &str)] = &[
+    (
+        "orders.idempotency_keys",
+        "INSERT INTO orders.idempotency_keys (key, fingerprint, order_id, created_at)
+         VALUES ('orderflow doctor ' || $1::text, '\\x00', $1, now())",
+    ),
+    // In one statement, since an item needs its order.
+    (
+        "orders.orders or orders.items",
+        "WITH placed AS (
+             INSERT INTO orders.orders (id, number, status, version, total, currency, customer_name, customer_email,
+                                        address_line1, city, postal_code, country, payment_method, created_at, updated_at)
+             VALUES ($1, 'orderflow doctor ' || $1::text, 'pending', 1, 0, 'EUR', '', '', '', '', '', '', '', now(), now())
+         )
+         INSERT INTO orders.items (order_id, line, sku, name, quantity, price) VALUES ($1, 1, '', '', 1, 0)",
+    ),
+    (
+        "messaging.event_log",
+        "INSERT INTO messaging.event_log (order_id, version, event_id, event, source, occurred_at, correlation_id, data)
+         VALUES ($1, 1, $1, 'order.created', '', now(), $1, '{}')",
+    ),
+    (
+        "messaging.outbox",
+        "INSERT INTO messaging.outbox (event_id, order_id, event, source, occurred_at, correlation_id, body, available_at)
+         VALUES ($1, $1, 'order.created', '', now(), $1, '', now())",
+    ),
+    ("messaging.inbox", "INSERT INTO messaging.inbox (event_id, subscription) VALUES ($1, '')"),
+    (
+        "messaging.attempts",
+        "INSERT INTO messaging.attempts (id, event_id, subscription, attempt, reason, worker, failed_at)
+         OVERRIDING SYSTEM VALUE VALUES (-hashtext($1::text)::bigint - 2147483649, $1, '', 1, '', '', now())",
+    ),
+    (
+        "messaging.dead_letters",
+        "INSERT INTO messaging.dead_letters (id, event_id, subscription, attempt, reason, worker, died_at)
+         OVERRIDING SYSTEM VALUE VALUES (-hashtext($1::text)::bigint - 2147483649, $1, '', 1, '', '', now())",
+    ),
+    ("messaging.resent", "INSERT INTO messaging.resent (event_id, subscription) VALUES ($1, '')"),
+    (
+        "messaging.queue_pace",
+        "INSERT INTO messaging.queue_pace (worker, queue, measured_at, slots, in_hand, events_per_second,
+                                           failures_per_second)
+         VALUES ('orderflow doctor ' || $1::text, '', now(), 0, 0, 0, 0)",
+    ),
+    ("payment.intents", "INSERT INTO payment.intents (order_id, intent_id) VALUES ($1, 'orderflow doctor ' || $1::text)"),
+    (
+        "payment.payments",
+        "INSERT INTO payment.payments (order_id, payment_id, status, amount, currency, charge_id)
+         VALUES ($1, 'orderflow doctor ' || $1::text, 'succeeded', 0, 'EUR', '')",
+    ),
+    (
+        "inventory.stock",
+        "INSERT INTO inventory.stock (sku, available) VALUES ('orderflow doctor ' || $1::text, 0)",
+    ),
+    (
+        "inventory.movements",
+        "INSERT INTO inventory.movements (id, sku, kind, quantity, order_id)
+         OVERRIDING SYSTEM VALUE VALUES (-hashtext($1::text)::bigint - 2147483649, '', 'reserved', 0, $1)",
+    ),
+    ("inventory.reservations", "INSERT INTO inventory.reservations (order_id, outcome) VALUES ($1, 'reserved')"),
+    ("shipping.shipments", "INSERT INTO shipping.shipments (order_id, status) VALUES ($1, 'booking')"),
+    (
+        "email.mails",
+        "INSERT INTO email.mails (order_id, kind, message_id) VALUES ($1, '', 'orderflow doctor ' || $1::text)",
+    ),
+];
+
+/// About a megabyte in rows: more than the free room in a table that exists, so that the disk is asked for some.
+const ROOM: (&str, &str) = (
+    "a temporary table of a megabyte",
+    "CREATE TEMPORARY TABLE orderflow_trial ON COMMIT DROP AS SELECT md5(i::text) FROM generate_series(1, 20000) AS i",
+);
+
+/// Who holds a whole table for longer keeps orders waiting too.
+const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '2s'";
+
+/// What could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} cannot be written to: {}", telemetry::chain(error))]
+pub struct NotWritable {
+    what: &'static str,
+    /// Why.
+    pub error: StoreError,
+}
+
+/// Whether what an order's way writes could be written: tries it in one transaction, and rolls back. Locks no row of
+/// others, and of their tables only what every insert does. What this role may not write, it is not tried with.
+///
+/// # Errors
+/// The first that could not, and why.
+pub async fn try_writing(connection: &mut Connection) -> Result<(), NotWritable> {
+    let mut what = "the database";
+    let tried = connection
+        .transaction::<(), StoreError, _>(async |connection| {
+            diesel::sql_query(LOCK_TIMEOUT).execute(connection).await?;
+            for (table, row) in ROWS {
+                what = table;
+                insert(connection, row).await?;
+            }
+            what = ROOM.0;
+            if_permitted(diesel::sql_query(ROOM.1).execute(connection).await.map_err(StoreError::from))?;
+            Err(DieselError::RollbackTransaction.into())
+        })
+        .await;
+    match tried {
+        Err(StoreError::Query(DieselError::RollbackTransaction)) | Ok(()) => Ok(()),
+        Err(error) => Err(NotWritable { what, error }),
+    }
+}
+
+/// Inserts one row behind a savepoint: the transaction goes on where this role may not.
+async fn insert(connection: &mut Connection, row: &str) -> Result<(), StoreError> {
+    let inserted = connection
+        .transaction::<usize, StoreError, _>(async |connection| {
+            Ok(diesel::sql_query(row).bind::<SqlUuid, _>(Uuid::now_v7()).execute(connection).await?)
+        })
+        .await;
+    if_permitted(inserted)
+}
+
+fn if_permitted(outcome: Result<usize, StoreError>) -> Result<(), StoreError> {
+    match outcome {
+        Err(error) if error.state() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => Ok(()),
+        other => other.map(drop),
+    }
+}
