@@ -12,6 +12,7 @@ pub mod fault;
 pub mod group_commit;
 pub mod http;
 pub mod listen;
+pub mod mail_address;
 pub mod metrics;
 pub mod ops;
 pub mod periodic;

@@ -7,9 +7,8 @@ use crate::{
     broker::{BrokerCheck, NotReady, names},
     config::RetryDelays,
     store::{
-        ANSWER_WITHIN, Database, StoreError,
-        checkup::{self, Pooler},
-        migrations,
+        ANSWER_WITHIN, Database, StoreError, migrations,
+        pooler::{self, Pooler},
     },
     telemetry,
 };
@@ -46,7 +45,7 @@ pub enum NotSetUp {
 /// [`NotSetUp::Database`] and [`NotSetUp::Pooler`].
 pub async fn database(database: &Database, stop: &CancellationToken) -> Result<(), NotSetUp> {
     let ask = async || -> Result<Result<(), NotSetUp>, StoreError> {
-        if let Some(pooler) = checkup::find_pooler(database).await? {
+        if let Some(pooler) = pooler::find_pooler(database).await? {
             return Ok(Err(pooler.into()));
         }
         let current = database.run(ANSWER_WITHIN, async |connection| migrations::are_current(connection).await).await?;

@@ -16,10 +16,7 @@ use super::{
     postgres,
     setting::{self, Setting, Source},
 };
-use crate::domain::{
-    self,
-    stripe::{self, NotChargeable},
-};
+use crate::mail_address;
 
 pub(super) const PAYMENT_PROVIDER: Setting = Setting {
     name: "PAYMENT_PROVIDER",
@@ -157,17 +154,6 @@ impl PaymentKind {
             "simulated" => Ok(Self::Simulated),
             "stripe" => Ok(Self::Stripe),
             _ => Err("expected simulated or stripe".to_owned()),
-        }
-    }
-
-    /// Whether an order of this total can be paid. A total of 0 always can: no provider is asked for nothing.
-    ///
-    /// # Errors
-    /// Why not.
-    pub fn check(self, total: i64, currency: &str) -> Result<(), NotChargeable> {
-        match self {
-            Self::Stripe if total != 0 => stripe::check(total, currency),
-            Self::Simulated | Self::Stripe => Ok(()),
         }
     }
 }
@@ -319,7 +305,7 @@ impl MailConfig {
         let line = LineConfig::read(source, &MAIL_TIMEOUT, &MAIL_CONCURRENCY);
         let limit = source.parse(&MAIL_LIMIT, |text| setting::number(text, 0, 1_000_000));
         let from = source.parse(&MAIL_FROM, |text| {
-            domain::sender(text).ok_or_else(|| "expected the form Orderflow <orders@shop.example>".to_owned())
+            mail_address::sender(text).ok_or_else(|| "expected the form Orderflow <orders@shop.example>".to_owned())
         });
         let transport = match files? {
             Some(directory) => MailTransport::Files(directory),

@@ -2,7 +2,6 @@
 
 mod card_number;
 mod id;
-mod mail_address;
 mod money;
 mod number;
 mod phone;
@@ -13,7 +12,6 @@ mod text;
 
 pub use card_number::looks_like_card_number;
 pub use id::canonical_id;
-pub use mail_address::{NotMailable, mailable, sender};
 pub use money::{Overflow, decimals, format as format_money, total};
 pub use number::{NotANumber, OrderNumber};
 pub use phone::normalize as normalize_phone;

@@ -4,6 +4,7 @@
 //! currencies", "Special cases", "Minimum and maximum charge amounts".
 
 use super::money;
+use crate::config::PaymentKind;
 
 /// Stripe has no decimals for these. The Malagasy ariary (MGA) has two by ISO 4217.
 const ZERO_DECIMAL: &[&str] =
@@ -79,6 +80,18 @@ pub enum NotChargeable {
     /// Nobody knows how Stripe counts this currency.
     #[error("Stripe does not take this currency")]
     Currency,
+}
+
+/// Checks whether an order of this total can be paid to this provider. A total of 0 always can: no provider is asked for
+/// nothing.
+///
+/// # Errors
+/// Why not.
+pub fn can_be_paid(provider: PaymentKind, total: i64, currency: &str) -> Result<(), NotChargeable> {
+    match provider {
+        PaymentKind::Stripe if total != 0 => check(total, currency),
+        PaymentKind::Simulated | PaymentKind::Stripe => Ok(()),
+    }
 }
 
 /// Whether Stripe can charge this amount, given in our minor units.

@@ -1,11 +1,10 @@
 //! Orders as customers see them: written once by the front end, moved on by the order service.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use diesel::{
-    ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, Queryable, QueryableByName, Selectable,
-    SelectableHelper as _,
+    ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, Queryable, Selectable, SelectableHelper as _,
     sql_types::{Array, BigInt, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
@@ -65,23 +64,6 @@ pub struct Line {
     pub quantity: i32,
     /// The price of one piece, in minor units.
     pub price: i64,
-}
-
-/// Which of these orders there are. Reads a view, as every service may.
-///
-/// # Errors
-/// Those of the database.
-pub async fn existing(connection: &mut Connection, orders: &[Uuid]) -> Result<HashSet<Uuid>, StoreError> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = SqlUuid)]
-        order_id: Uuid,
-    }
-    let rows: Vec<Row> = diesel::sql_query("SELECT order_id FROM orders.v_payment WHERE order_id = ANY($1)")
-        .bind::<Array<SqlUuid>, _>(orders)
-        .load(connection)
-        .await?;
-    Ok(rows.into_iter().map(|row| row.order_id).collect())
 }
 
 /// Stores new orders as pending, at version 1: that of the event `order.created`, which the caller appends in the

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::PaymentKind,
-    domain::stripe::NotChargeable,
+    domain::stripe::{self, NotChargeable},
     periodic,
     store::{
         ANSWER_WITHIN, Database, StoreError,
@@ -50,7 +50,7 @@ impl Catalogue {
     /// # Errors
     /// Why not.
     pub fn can_charge(&self, total: i64, currency: &str) -> Result<(), NotChargeable> {
-        self.charged_by.check(total, currency)
+        stripe::can_be_paid(self.charged_by, total, currency)
     }
 
     /// The product of this name.

@@ -13,10 +13,11 @@ use super::{
 };
 use crate::{
     domain::{
-        self, NotMailable,
+        self,
         postal_code::{self, Need},
         stripe::NotChargeable,
     },
+    mail_address::{self, NotMailable},
     store::orders::Line,
 };
 
@@ -108,7 +109,7 @@ fn customer(mut fields: Object<'_>, errors: &mut Errors) -> Option<Customer> {
 fn email(found: &Found<'_>, errors: &mut Errors) -> Option<String> {
     // A mail to it fails where it is longer than the standard has it, which `mailable` checks by bytes.
     let text = found.text(254, errors)?;
-    let (code, detail) = match domain::mailable(&text) {
+    let (code, detail) = match mail_address::mailable(&text) {
         Ok(_) => return Some(text),
         Err(NotMailable::NotAnAddress) => {
             (ErrorCode::InvalidEmail, "Must be an e-mail address such as ada@example.com.")

@@ -6,7 +6,7 @@ use diesel_async::AsyncConnection as _;
 use lapin::message::Delivery;
 use orderflow::{
     events::Envelope,
-    store::{Database, StoreError, inbox, orders},
+    store::{Database, StoreError, existing, inbox},
     telemetry,
 };
 use uuid::Uuid;
@@ -118,7 +118,7 @@ async fn transaction<H: Handler>(
     connection
         .transaction::<_, StoreError, _>(async |connection| {
             let applied = inbox::applied(connection, &subscription, &ids).await?;
-            let existing = orders::existing(connection, &orders).await?;
+            let existing = existing::orders(connection, &orders).await?;
             let kinds: Vec<Kind> = events.iter().map(|event| Kind::of(event, &applied, &existing)).collect();
             let prepared = if kinds.iter().all(|kind| *kind == Kind::Fresh) {
                 handler.prepare(connection, events).await?

@@ -9,7 +9,7 @@ use orderflow::{
     broker::Relay,
     fault::{self, CrashPoint, Safeguard},
     metrics,
-    store::{Database, StoreError, event_log, inbox, orders, outbox::Outgoing},
+    store::{Database, StoreError, event_log, existing, inbox, outbox::Outgoing},
     telemetry,
     trace::{Kind, Step, is_sampled},
 };
@@ -213,7 +213,7 @@ async fn transaction<H: Handler>(
             // Who reaches outside was prepared, and has asked before.
             if H::without_reaching_outside().is_some() {
                 let orders: HashSet<Uuid> = done.iter().map(|one| one.event.order_id).collect();
-                let existing = orders::existing(connection, &orders.iter().copied().collect::<Vec<_>>()).await?;
+                let existing = existing::orders(connection, &orders.iter().copied().collect::<Vec<_>>()).await?;
                 if existing.len() < orders.len() {
                     return Err(Abort::Strange(existing));
                 }

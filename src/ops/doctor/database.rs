@@ -8,6 +8,7 @@ use super::report::Checkup;
 use crate::{
     config::DatabaseConfig,
     ops::words::{count, span},
+    store::pooler,
     store::{Condition, Connection, Database, StoreError, checkup, failures, migrations, outbox, trial},
     telemetry,
 };
@@ -42,7 +43,7 @@ pub async fn check(found: &mut Checkup, config: &DatabaseConfig) -> Option<Index
     let mut connection = match database.connection().await {
         Ok(connection) => connection,
         Err(error) => {
-            if let Some(pooler) = checkup::Pooler::behind(&error) {
+            if let Some(pooler) = pooler::Pooler::behind(&error) {
                 found.found("database", pooler.to_string(), "`orderflow config` shows DATABASE_URL");
                 return None;
             }

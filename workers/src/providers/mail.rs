@@ -11,7 +11,7 @@ use lettre::{
     },
 };
 
-use orderflow::domain;
+use orderflow::mail_address;
 
 use super::ProviderError;
 
@@ -57,7 +57,7 @@ pub trait Mailer: Send + Sync {
 /// For good, when the recipient's address cannot be one.
 pub(super) fn compose(from: &Mailbox, mail: Mail) -> Result<Message, ProviderError> {
     // The rule by which the address was accepted, so that whatever is accepted can be sent to.
-    let to = domain::mailable(&mail.to_address)
+    let to = mail_address::mailable(&mail.to_address)
         .map_err(|_| ProviderError::for_good("no mail can be sent to the recipient's address"))?;
     // A name that is nothing but blanks or control characters is none.
     let name = mail.to_name.map(|name| tidy(&name)).filter(|name| !name.is_empty());
@@ -82,7 +82,7 @@ fn tidy(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use orderflow::domain::sender;
+    use orderflow::mail_address::sender;
 
     use super::*;
 

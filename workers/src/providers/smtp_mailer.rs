@@ -170,7 +170,7 @@ mod tests {
     use orderflow::config::SmtpEncryption;
 
     use super::*;
-    use orderflow::domain::sender;
+    use orderflow::mail_address::sender;
 
     /// A mail server that takes everything, but says so of a mail to `slow` only when it is too late. Returns its URL
     /// and the number of connections that were made to it.
