@@ -16,6 +16,7 @@ mod resend;
 mod setup;
 mod subscription;
 mod topology;
+mod vhost;
 
 pub use connection::{Backoff, BrokerError, Connector};
 pub use dead_letters::{DeadLetter, DeadLetters, Found};
@@ -31,3 +32,4 @@ pub use resend::{Resent, resend};
 pub use setup::Applied;
 pub use subscription::Subscription;
 pub use topology::Topology;
+pub use vhost::NoVhost;

@@ -7,7 +7,10 @@ use chrono::{TimeDelta, Utc};
 use super::report::Checkup;
 use crate::{
     config::DatabaseConfig,
-    ops::words::{count, span},
+    ops::{
+        lack::{Lack, explained},
+        words::{count, span},
+    },
     store::{Condition, Connection, Database, StoreError, checkup, failures, migrations, outbox},
     telemetry,
 };
@@ -46,15 +49,14 @@ pub async fn check(found: &mut Checkup, config: &DatabaseConfig) -> Option<Index
                 found.found("database", pooler.to_string(), "`orderflow config` shows DATABASE_URL");
                 return None;
             }
-            let why = telemetry::chain(&error);
-            found.cannot("database", format!("{why}. Is PostgreSQL up, and is DATABASE_URL right?"));
+            found.cannot("database", explained(&error));
             return None;
         }
     };
     let letters = match look(found, &mut connection).await {
         Ok(letters) => letters?,
         Err(error) => {
-            found.cannot("database", telemetry::chain(&error));
+            found.cannot("database", explained(&error));
             return None;
         }
     };
@@ -65,11 +67,8 @@ pub async fn check(found: &mut Checkup, config: &DatabaseConfig) -> Option<Index
 async fn look(found: &mut Checkup, connection: &mut Connection) -> Result<Option<HashMap<String, i64>>, StoreError> {
     clock(found, connection).await?;
     if !migrations::are_current(connection).await? {
-        found.found(
-            "database",
-            "The database's tables are missing or older than this program; the outbox was not looked at.",
-            "`orderflow migrate`",
-        );
+        let Lack { what, remedy } = Lack::migration();
+        found.found("database", format!("{what}; the outbox was not looked at."), remedy);
         return Ok(None);
     }
     writing(found, connection).await;
