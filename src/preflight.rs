@@ -100,12 +100,14 @@ async fn ask_broker(check: &BrokerCheck, delays: &RetryDelays) -> Result<Result<
     match check.exchange_exists().await {
         Ok(()) => {}
         Err(NotReady::Unreachable(why)) => return Err(why),
+        Err(NotReady::NoVhost(no)) => return Err(no.to_string()),
         Err(missing) => return Ok(Err(NotSetUp::Broker(missing))),
     }
     for delay in delays.as_slice() {
         match check.queue_exists(&names::retry(*delay)).await {
             Ok(()) => {}
             Err(NotReady::Unreachable(why)) => return Err(why),
+            Err(NotReady::NoVhost(no)) => return Err(no.to_string()),
             Err(NotReady::Missing(missing)) => {
                 return Ok(Err(NotSetUp::RetryDelays { wanted: delays.clone(), missing }));
             }

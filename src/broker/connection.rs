@@ -10,6 +10,7 @@ use std::{
 
 use lapin::{Connection, ConnectionProperties, uri::AMQPUri};
 
+use super::NoVhost;
 use crate::{config::BrokerConfig, process_identity};
 
 /// A peer that went away without a word is noticed after two of these; RabbitMQ's documentation advises 5 to 20 s.
@@ -30,6 +31,9 @@ pub enum BrokerError {
     /// The client library's error.
     #[error("RabbitMQ: {0}")]
     Client(#[from] lapin::Error),
+    /// The virtual host is missing, or closed to the user.
+    #[error(transparent)]
+    NoVhost(#[from] NoVhost),
     /// No answer in time.
     #[error("RabbitMQ did not answer within {0:?}")]
     TimedOut(Duration),
@@ -84,7 +88,8 @@ impl Connector {
         let properties = ConnectionProperties::default().with_connection_name(self.name(purpose).into());
         let connecting = Connection::connect_uri(uri.clone(), properties);
         match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
-            Ok(connection) => Ok(connection?),
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(error)) => Err(NoVhost::behind(&error, uri).map_or_else(|| error.into(), BrokerError::from)),
             Err(_) => Err(BrokerError::TimedOut(CONNECT_TIMEOUT)),
         }
     }

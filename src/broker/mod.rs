@@ -15,6 +15,7 @@ mod relay;
 mod resend;
 mod setup;
 mod topology;
+mod vhost;
 
 pub use connection::{BrokerError, Connector};
 pub use dead_letters::{DeadLetter, DeadLetters, Found};
@@ -29,3 +30,4 @@ pub use relay::Relay;
 pub use resend::{Resent, resend};
 pub use setup::Applied;
 pub use topology::Topology;
+pub use vhost::NoVhost;

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use deadpool_lapin::{Config, Pool, PoolConfig, Timeouts};
+use deadpool_lapin::{Config, Pool, PoolConfig, PoolError, Timeouts};
 use lapin::{
     Channel, Connection, ErrorKind, ExchangeKind,
     options::{ExchangeDeclareOptions, QueueDeclareOptions},
@@ -18,7 +18,7 @@ use lapin::{
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{Connector, names};
+use super::{Connector, NoVhost, names};
 use crate::telemetry;
 
 /// For each of connecting, the wait for a connection, and an answer.
@@ -39,6 +39,9 @@ pub enum NotReady {
     /// Not reached, or no answer in time.
     #[error("RabbitMQ cannot be reached: {0}")]
     Unreachable(String),
+    /// Reached, but the virtual host is missing, or closed to the user.
+    #[error(transparent)]
+    NoVhost(#[from] NoVhost),
     /// Reached, but something does not exist there.
     #[error("{0} does not exist in RabbitMQ: run `orderflow topology apply`")]
     Missing(String),
@@ -58,8 +61,14 @@ pub struct Look {
 /// away. Cheap to clone.
 #[derive(Clone)]
 pub struct BrokerCheck {
-    nodes: Vec<Pool>,
+    nodes: Vec<Node>,
     answered: Arc<AtomicUsize>,
+}
+
+#[derive(Clone)]
+struct Node {
+    uri: AMQPUri,
+    pool: Pool,
 }
 
 impl std::fmt::Debug for BrokerCheck {
@@ -90,8 +99,9 @@ impl BrokerCheck {
                 )
                 .map_err(|error| NotReady::Unreachable(error.to_string()))
         };
-        let nodes = connector.uris().iter().map(|uri| pool(url(uri))).collect::<Result<_, _>>()?;
-        Ok(Self { nodes, answered: Arc::default() })
+        let nodes: Result<_, NotReady> =
+            connector.uris().iter().map(|uri| Ok(Node { uri: uri.clone(), pool: pool(url(uri))? })).collect();
+        Ok(Self { nodes: nodes?, answered: Arc::default() })
     }
 
     /// The broker answers and has the exchange that events are published to.
@@ -177,9 +187,14 @@ enum Question<'q> {
 
 impl Question<'_> {
     /// An answer for each that is asked for; `None` for what does not exist.
-    async fn to(self, node: &Pool) -> Result<Vec<Option<Look>>, NotReady> {
+    async fn to(self, node: &Node) -> Result<Vec<Option<Look>>, NotReady> {
         let unreachable = |error: &dyn std::error::Error| NotReady::Unreachable(telemetry::chain(error));
-        let connection = node.get().await.map_err(|error| unreachable(&error))?;
+        let connection = node.pool.get().await.map_err(|error| match &error {
+            PoolError::Backend(refused) => {
+                NoVhost::behind(refused, &node.uri).map_or_else(|| unreachable(&error), NotReady::from)
+            }
+            _ => unreachable(&error),
+        })?;
         let within = match self {
             Self::Exchange(_) => TIMEOUT,
             Self::Queues(queues) => TIMEOUT.max(EACH_WITHIN * u32::try_from(queues.len()).unwrap_or(u32::MAX)),

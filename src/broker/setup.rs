@@ -32,8 +32,7 @@ impl Management {
     /// to repeat and from many hosts at once. An object that exists with other arguments is *not* changed: see
     /// [`Management::live`].
     ///
-    /// A user of RabbitMQ without the tag `administrator` makes what it may in a virtual host that exists, and the rest
-    /// is told.
+    /// Without the tag `administrator`, our user makes what it may in a virtual host that exists; the notes name the rest.
     ///
     /// # Errors
     /// See [`ManagementError`]; what was made before it stays.
@@ -43,30 +42,31 @@ impl Management {
             return self.apply_without_administrator(&who.name, topology).await;
         }
         self.put(&format!("vhosts/{}", self.vhost()), &json!({})).await?;
-        let permitted = self.rights().await?;
+        let exist = self.user_names().await?;
         let mut applied = Applied::default();
         for user in self.users() {
-            let is_permitted = permitted.iter().any(|(name, _)| name == user.name);
-            if user.name == INSPECTOR && user.password.is_none() && !is_permitted {
+            let exists = exist.iter().any(|name| name == user.name);
+            if user.name == INSPECTOR && user.password.is_none() && !exists {
                 applied.notes.push(format!(
-                    "AMQP_INSPECTOR_PASSWORD is not set, so there is no user {INSPECTOR}: only administrators can read \
-                     dead letters in RabbitMQ's management UI."
+                    "RabbitMQ has no user {INSPECTOR}, and AMQP_INSPECTOR_PASSWORD is not set to make it: only \
+                     administrators can read dead letters in RabbitMQ's management UI."
                 ));
             }
-            self.apply_user(&user, is_permitted).await?;
+            self.apply_user(&user, exists).await?;
         }
         self.request(Method::POST, &format!("definitions/{}", self.vhost()), Some(topology)).await?;
         Ok(applied)
     }
 
-    /// Makes the user where a password is set. What a user may do follows the services that there are, so who is
-    /// permitted anything here is brought up to date even without: a worker could not read a new service's queues.
-    async fn apply_user(&self, user: &User, is_permitted: bool) -> Result<(), ManagementError> {
+    /// Makes the user where a password is set, and sets the rights in this virtual host of every user that exists. Users
+    /// are the whole broker's: in a further virtual host they exist, with passwords that these settings need not have. Rights
+    /// follow the services that there are: with old ones a worker could not read a new service's queues.
+    async fn apply_user(&self, user: &User, exists: bool) -> Result<(), ManagementError> {
         if let Some(password) = &user.password {
             let body = json!({ "password": password.expose_secret(), "tags": user.tags });
             self.put_user(user.name, &body).await?;
         }
-        if user.password.is_some() || is_permitted {
+        if user.password.is_some() || exists {
             let Rights { configure, write, read } = &user.rights;
             let body = json!({ "configure": configure, "write": write, "read": read });
             self.put(&format!("permissions/{}/{}", self.vhost(), user.name), &body).await?;

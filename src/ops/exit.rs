@@ -2,6 +2,7 @@
 
 use std::process::{ExitCode, Termination};
 
+use super::lack::explained;
 use crate::{
     broker::{BrokerError, ManagementError, NotReady, PublishError},
     config::ConfigError,
@@ -39,16 +40,16 @@ pub enum Failed {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The database.
-    #[error("{}", crate::telemetry::chain(.0))]
+    #[error("{}", explained(.0))]
     Store(#[from] StoreError),
     /// A migration.
     #[error("{}", crate::telemetry::chain(.0))]
     Migrate(#[from] crate::store::migrations::MigrateError),
     /// An order's story.
-    #[error("the order cannot be read: {}\n`orderflow doctor` says what is wrong with the installation", crate::telemetry::chain(.0))]
+    #[error("the order cannot be read: {}\n`orderflow doctor` says what is wrong with the installation", explained(.0))]
     Why(StoreError),
     /// Not everything could be audited; what was found until then is written.
-    #[error("not everything could be checked: {}\n`orderflow doctor` says what is wrong with the installation", crate::telemetry::chain(.0))]
+    #[error("not everything could be checked: {}\n`orderflow doctor` says what is wrong with the installation", explained(.0))]
     Audit(StoreError),
     /// Parts of what was asked for; what could be had is written.
     #[error("{}", .0.join("\n"))]

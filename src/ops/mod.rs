@@ -8,6 +8,7 @@ pub mod config;
 pub mod dlq;
 pub mod doctor;
 mod exit;
+mod lack;
 pub mod migrate;
 mod missing;
 pub mod queues;
@@ -15,6 +16,7 @@ pub mod republish;
 pub mod stock;
 pub mod top;
 pub mod topology;
+mod users;
 pub mod why;
 pub(crate) mod words;
 

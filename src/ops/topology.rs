@@ -6,10 +6,12 @@ use serde_json::json;
 
 use super::{
     Exit, Failed,
+    lack::Lack,
+    users,
     words::{some, wrapped},
 };
 use crate::{
-    broker::{Altered, Applied, Management, Topology, Who},
+    broker::{Altered, Applied, Management, ManagementError, NoVhost, Topology, Who},
     config::{AdminConfig, RetryDelays, Source},
 };
 
@@ -32,7 +34,7 @@ pub async fn apply(source: &Source, json: bool, out: &mut impl Write) -> Result<
     }
     let Applied { notes, is_short } = management.apply(&topology).await?;
     // An object that exists with other arguments is left as it is by the import, so only a look tells.
-    let report = Report::new(&topology, &management.live().await?, notes);
+    let report = Report::look(&management, &topology, &who, notes).await?;
     report.write(json, out)?;
     Ok(if report.ok && !is_short { Exit::Ok } else { Exit::No })
 }
@@ -47,29 +49,22 @@ pub async fn check(source: &Source, json: bool, out: &mut impl Write) -> Result<
     if !management.has_vhost().await? {
         return no_vhost(&management, &who, json, out);
     }
-    let report = Report::new(&topology, &management.live().await?, Vec::new());
+    let notes = if who.is_administrator() { Vec::new() } else { vec![rights_not_seen(&who)] };
+    let report = Report::look(&management, &topology, &who, notes).await?;
     report.write(json, out)?;
     Ok(if report.ok { Exit::Ok } else { Exit::No })
 }
 
-/// What is wrong where the virtual host is missing, and what to do about it.
-pub(super) fn absent(vhost: &str, who: &Who) -> (String, String) {
-    if who.is_administrator() {
-        let remedy =
-            "`orderflow topology apply` makes it and all that belongs into it; or AMQP_ADMIN_URL names another";
-        return (format!("RabbitMQ has no virtual host {vhost}."), remedy.to_owned());
-    }
+fn rights_not_seen(who: &Who) -> String {
     let me = &who.name;
-    let what = format!("RabbitMQ has no virtual host {vhost}, or none that AMQP_ADMIN_URL's user ({me}) may enter.");
-    let remedy = format!(
-        "an administrator of RabbitMQ makes it (`rabbitmqctl add_vhost {vhost}`) and lets the user in (`rabbitmqctl \
-         set_permissions -p {vhost} {me} '.*' '.*' '.*'`), then `orderflow topology apply`; or AMQP_ADMIN_URL names another"
-    );
-    (what, remedy)
+    format!(
+        "Users and their rights were not looked at: for this AMQP_ADMIN_URL's user ({me}) needs the tag administrator."
+    )
 }
 
 fn no_vhost(management: &Management, who: &Who, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
-    let (what, remedy) = absent(&management.config().vhost, who);
+    let no = NoVhost::unlisted(&management.config().vhost, who);
+    let (what, remedy) = (format!("{}.", no.what()), no.remedy());
     if json {
         writeln!(out, "{}", json!({ "ok": false, "differences": [what], "remedy": remedy }))?;
     } else {
@@ -114,38 +109,51 @@ struct Report {
     queues: usize,
     differences: Vec<String>,
     altered: Vec<Altered>,
+    users: Vec<Lack>,
     notes: Vec<String>,
 }
 
 impl Report {
-    fn new(wanted: &Topology, live: &Topology, mut notes: Vec<String>) -> Self {
+    /// Compares what is there now, users and their rights as far as `who` may see them.
+    async fn look(
+        management: &Management,
+        wanted: &Topology,
+        who: &Who,
+        mut notes: Vec<String>,
+    ) -> Result<Self, ManagementError> {
+        let live = management.live().await?;
+        let users = match who.is_administrator() {
+            true => users::lacks(management, &management.user_names().await?).await?,
+            false => Vec::new(),
+        };
         if live.operator_policies.is_none() {
             notes.push(NOT_SEEN.to_owned());
         }
-        let (differences, altered) = (wanted.missing_from(live), wanted.altered_by(live));
-        Self {
-            ok: differences.is_empty() && altered.is_empty(),
+        let (differences, altered) = (wanted.missing_from(&live), wanted.altered_by(&live));
+        Ok(Self {
+            ok: differences.is_empty() && altered.is_empty() && users.is_empty(),
             exchanges: wanted.exchanges.len(),
             queues: wanted.queues.len(),
             differences,
             altered,
+            users,
             notes,
-        }
+        })
     }
 
     fn write(&self, json: bool, out: &mut impl Write) -> Result<(), Failed> {
-        let Self { ok, exchanges, queues, differences, altered, notes } = self;
+        let Self { ok, exchanges, queues, differences, altered, users, notes } = self;
         if json {
             let counts = json!({ "exchanges": exchanges, "queues": queues });
             let report = json!({
-                "ok": ok, "wanted": counts, "differences": differences, "policies": altered, "notes": notes,
+                "ok": ok, "wanted": counts, "differences": differences, "policies": altered, "users": users, "notes": notes,
             });
             return Ok(writeln!(out, "{report}")?);
         }
         for note in notes {
             wrapped(out, "", note)?;
         }
-        if *ok {
+        if differences.is_empty() && altered.is_empty() {
             writeln!(out, "RabbitMQ has all {exchanges} exchanges and {queues} queues as they should be.")?;
         }
         for difference in differences {
@@ -163,6 +171,10 @@ impl Report {
         }
         if !altered.is_empty() {
             wrapped(out, "-> ", POLICY_REMEDY)?;
+        }
+        for Lack { what, remedy } in users {
+            wrapped(out, "", &format!("{what}."))?;
+            wrapped(out, "-> ", remedy)?;
         }
         Ok(())
     }

@@ -108,6 +108,20 @@ impl StoreError {
         self.state() == Some(&SqlState::UNIQUE_VIOLATION)
     }
 
+    /// What a statement names does not exist: the tables are missing, or older than this program.
+    #[must_use]
+    pub fn lacks_tables(&self) -> bool {
+        matches!(
+            self.state(),
+            Some(
+                &SqlState::UNDEFINED_TABLE
+                    | &SqlState::UNDEFINED_COLUMN
+                    | &SqlState::UNDEFINED_FUNCTION
+                    | &SqlState::INVALID_SCHEMA_NAME
+            )
+        )
+    }
+
     /// A statement took longer than it may.
     #[must_use]
     pub fn is_statement_timeout(&self) -> bool {

@@ -35,7 +35,7 @@ impl BrokerHealth {
             let mut reported = None;
             loop {
                 let found = check.exchange_exists().await;
-                if let Err(missing @ NotReady::Missing(_)) = &found
+                if let Err(missing @ (NotReady::Missing(_) | NotReady::NoVhost(_))) = &found
                     && reported.as_ref() != Some(&found)
                 {
                     tracing::warn!("{missing}");

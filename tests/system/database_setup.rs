@@ -10,6 +10,7 @@ use url::Url;
 use crate::{
     commands::{ended, with},
     monitoring::free_address,
+    topology::said,
 };
 
 /// As before the first migration.
@@ -41,6 +42,27 @@ async fn the_search_path_does_not_matter() {
     web.order("MUG-BLUE", 1, VISA).await;
     shop.until_orders("shipped", 1).await;
     shop.close().await;
+}
+
+/// They quoted PostgreSQL, and asked whether it is up.
+#[tokio::test(flavor = "multi_thread")]
+async fn command_that_finds_no_tables_names_the_remedy() {
+    let shop = Shop::open().await;
+    execute(&shop, EMPTY).await;
+    let says = "The database's tables are missing or older than this program: run `orderflow migrate`";
+    let commands: [&[&str]; 8] = [
+        &["queues"],
+        &["dlq", "list"],
+        &["dlq", "replay", "--all", "--yes"],
+        &["republish", "--missing", "--yes"],
+        &["why", "4Z8K2M9Q10"],
+        &["audit"],
+        &["stock", "list"],
+        &["stock", "set", "MUG-BLUE", "1"],
+    ];
+    for command in commands {
+        said(command, &shop.operator_settings(), says).await;
+    }
 }
 
 /// An earlier version made its list of migrations in the role's own schema; another program's list may be in `public`.

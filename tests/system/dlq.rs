@@ -181,5 +181,5 @@ async fn what_cannot_be_reached_or_is_not_there_is_said() {
     ended(&run("orderflow", &["dlq", "replay", "--all", "--yes"], &no_database).await, 3, &[]);
     until_dead(&probe, PAYMENT, 1).await;
     probe.delete_queue("email.order-created.dlq").await;
-    ended(&dlq(&shop, &["list"]).await, 3, &["email.order-created.dlq does not exist", "1 dead letter"]);
+    ended(&dlq(&shop, &["list"]).await, 3, &["RabbitMQ has no queue email.order-created.dlq: run", "1 dead letter"]);
 }

@@ -93,7 +93,7 @@ async fn what_is_not_set_up_is_named() {
         &format!("queue {queue} is missing"),
         "`orderflow topology apply` makes what is missing",
         "The user orderflow-web may do nothing in this virtual host.",
-        "AMQP_WEB_PASSWORD",
+        "gives it its rights, and needs no password for that",
     ];
     ended(&findings, 1, &says);
     let passwords = ["orderflow-web", "orderflow-worker"].map(|user| shop.servers.password(user));

@@ -230,7 +230,8 @@ async fn what_cannot_be_read_is_named_and_the_rest_is_told() {
     probe.delete_queue("email.order-created").await;
     until("the queue is missed", async || {
         let found = run("orderflow", &["queues"], &operator).await;
-        let named = found.out.contains("not read: email.order-created does not exist in RabbitMQ");
+        let named =
+            found.out.contains("not read: RabbitMQ has no queue email.order-created: run `orderflow topology apply`");
         if found.code == Some(3) && named { Ok(()) } else { Err(found) }
     })
     .await;

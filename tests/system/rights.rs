@@ -167,7 +167,7 @@ async fn unrouted_events_that_the_inspector_takes_are_noticed_and_can_be_brought
     shop.close().await;
 }
 
-/// An installation of before there was an inspector has no password for it. Its viewer could read everything.
+/// In an installation of before there was an inspector the viewer could read everything.
 #[tokio::test(flavor = "multi_thread")]
 async fn existing_installation_is_narrowed_without_new_settings() {
     let mut shop = Shop::open().await;
@@ -180,19 +180,41 @@ async fn existing_installation_is_narrowed_without_new_settings() {
 
     // Without any password in the settings: rights follow the program, users are left as they are.
     let applied = run("orderflow", &["topology", "apply"], &shop.operator_settings()).await;
-    ended(&applied, 0, &["AMQP_INSPECTOR_PASSWORD is not set", "as they should be"]);
+    ended(&applied, 0, &["as they should be"]);
     let viewer = shop.manage(Method::GET, "permissions/{vhost}/orderflow-viewer").await;
     assert_eq!((&viewer["read"], &viewer["write"]), (&"^$".into(), &"^$".into()));
     ended(&doctor(&shop).await, 0, &["Nothing is wrong."]);
-    let queue = PAYMENT.dead_letter_queue();
-    assert_eq!(get(&shop, INSPECTOR, &queue, REQUEUE).await.0, StatusCode::UNAUTHORIZED);
+    // The inspector exists on this broker, and reads here again with the password that it has.
+    assert_eq!(get(&shop, INSPECTOR, &PAYMENT.dead_letter_queue(), REQUEUE).await.0, StatusCode::OK);
+    shop.close().await;
+}
 
-    let password = shop.servers.password(INSPECTOR);
-    let given = with(shop.operator_settings(), &[("AMQP_INSPECTOR_PASSWORD", &password)]);
-    let applied = run("orderflow", &["topology", "apply"], &given).await;
-    ended(&applied, 0, &["as they should be"]);
-    assert!(!applied.out.contains("INSPECTOR"), "{applied:?}");
-    assert_eq!(get(&shop, INSPECTOR, &queue, REQUEUE).await.0, StatusCode::OK);
+/// Users are the whole broker's: in a further virtual host they exist already, with passwords that the settings need not
+/// have. `topology apply` reported success there, and no program could connect.
+#[tokio::test(flavor = "multi_thread")]
+async fn existing_users_get_their_rights_in_a_new_virtual_host_without_passwords() {
+    let mut shop = Shop::open().await;
+    shop.manage(Method::DELETE, "vhosts/{vhost}").await;
+    ended(&run("orderflow", &["topology", "apply"], &shop.operator_settings()).await, 0, &["as they should be"]);
+    shop.manage(Method::DELETE, "permissions/{vhost}/orderflow-worker").await;
+    let wider = json!({ "configure": "^$", "write": ".*", "read": ".*" });
+    shop.manage_with(Method::PUT, "permissions/{vhost}/orderflow-web", &wider).await;
+    let says = [
+        "The user orderflow-worker may do nothing in this virtual host.",
+        "The user orderflow-web has other rights in this virtual host than it should have.",
+    ];
+    ended(&run("orderflow", &["topology", "check"], &shop.operator_settings()).await, 1, &says);
+    ended(&doctor(&shop).await, 1, &says);
+    let json = run("orderflow", &["topology", "check", "--json"], &shop.operator_settings()).await;
+    let report: Value = serde_json::from_str(&json.out).expect("JSON");
+    assert_eq!((&report["ok"], report["users"].as_array().map(Vec::len)), (&false.into(), Some(2)), "{report}");
+
+    topology_apply(&shop).await;
+    ended(&run("orderflow", &["topology", "check"], &shop.operator_settings()).await, 0, &["as they should be"]);
+    let web = shop.start_web().await;
+    shop.start_worker(&[]).await;
+    let order = web.order("MUG-BLUE", 1, VISA).await;
+    web.until_status(&order, "shipped").await;
     shop.close().await;
 }
 
@@ -219,7 +241,8 @@ async fn administrator_of_one_virtual_host_uses_what_exists_and_reads_what_may_n
     let url = shop.servers.broker(Some((&name, "theirs")), shop.name()).to_string();
     let delete = async |what: &str| drop(shop.manage(Method::DELETE, what).await);
 
-    ended(&said(&shop, &url, &["topology", "check"]).await, 0, &["as they should be"]);
+    let seen = ["Users and their rights were not looked at", "as they should be"];
+    ended(&said(&shop, &url, &["topology", "check"]).await, 0, &seen);
     ended(&said(&shop, &url, &["queues"]).await, 0, &["payment.order-created"]);
     ended(&said(&shop, &url, &["dlq", "list"]).await, 0, &[]);
     let found = said(&shop, &url, &["doctor"]).await;

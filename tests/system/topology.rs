@@ -100,6 +100,49 @@ async fn missing_virtual_host_is_a_finding_with_its_remedy() {
     assert_eq!((json.code, &report["ok"]), (Some(1), &false.into()), "{report}");
 }
 
+/// Commands that read RabbitMQ and are no check of it.
+const READERS: [&[&str]; 6] = [
+    &["queues"],
+    &["dlq", "list"],
+    &["dlq", "show", "nothing"],
+    &["dlq", "replay", "--all", "--yes"],
+    &["dlq", "discard", "--all", "--yes"],
+    &["republish", "--missing", "--yes"],
+];
+
+/// What such a command says, on one line: it could not look, and neither guesses nor quotes the protocol.
+pub async fn said(command: &[&str], settings: &[(String, String)], says: &str) {
+    let told = run("orderflow", command, settings).await;
+    let text = format!("{} {}", told.out, told.err).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(told.code, Some(3), "{command:?}: {text}");
+    assert_eq!(text.matches(says).count(), 1, "{command:?} does not say once {says:?}: {text}");
+    for foreign in ["404", "NOT_ALLOWED", "SQLSTATE", "Is PostgreSQL up", "its port open", "up to five seconds old"] {
+        assert!(!text.contains(foreign), "{command:?}: {text}");
+    }
+}
+
+/// The neighbours of trial G10: they answered with RabbitMQ's own text and asked whether the port is open.
+#[tokio::test(flavor = "multi_thread")]
+async fn command_that_finds_no_virtual_host_names_it_and_its_remedy() {
+    let shop = Shop::open().await;
+    let elsewhere = shop.servers.broker(None, "no_such_vhost");
+    let elsewhere = with(shop.operator_settings(), &[("AMQP_ADMIN_URL", elsewhere.as_str())]);
+    let says = "RabbitMQ has no virtual host no_such_vhost: `orderflow topology apply` makes it";
+    for command in READERS {
+        said(command, &elsewhere, says).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn command_that_finds_an_empty_virtual_host_says_so_in_one_sentence() {
+    let shop = Shop::open().await;
+    shop.manage(Method::DELETE, "vhosts/{vhost}").await;
+    shop.manage_with(Method::PUT, "vhosts/{vhost}", &json!({})).await;
+    for command in READERS {
+        said(command, &shop.operator_settings(), "run `orderflow topology apply`").await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_for_no_queue_is_kept_and_not_dropped() {
     let shop = Shop::open().await;

@@ -201,6 +201,7 @@ fn hint(error: &BrokerError) -> &'static str {
             ErrorKind::ProtocolError(amqp) if amqp.get_id() == 403 => "check the user and password in AMQP_URL",
             _ => "is RabbitMQ running, and is AMQP_URL right?",
         },
+        BrokerError::NoVhost(_) => "run `orderflow topology apply`",
         _ => "is RabbitMQ running, and is AMQP_URL right?",
     }
 }

@@ -31,7 +31,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt as _;
 use uuid::Uuid;
 
-use super::{Exit, Failed};
+use super::{Exit, Failed, lack::Lack};
 use crate::{
     Subscription,
     config::{DatabaseConfig, Source},
@@ -83,8 +83,7 @@ pub async fn run(source: &Source, options: &AuditOptions, out: &mut impl Write) 
     let database = Database::new(&config, "orderflow audit", 1)?;
     let mut connection = database.connection().await?;
     if !migrations::are_current(&mut connection).await? {
-        let why = "the database's tables are missing or older than this program: `orderflow migrate`";
-        return Err(Failed::Incomplete(vec![why.to_owned()]));
+        return Err(Failed::Incomplete(vec![Lack::migration().to_string()]));
     }
     let range = range(&mut connection, options).await?;
     let mut report = Report::new(usize::try_from(options.limit).unwrap_or(usize::MAX));

@@ -21,13 +21,16 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Actor, Failed, What};
+use super::{
+    Actor, Failed, What,
+    lack::{Lack, explained},
+};
 use crate::{
     Subscription,
     broker::{BrokerError, Connector, DeadLetter, DeadLetters, NotReady},
     config::{BrokerConfig, DatabaseConfig, Source},
     store::{ANSWER_WITHIN, Connection, Database, StoreError, actions::Outcome, failures::DeadLetterKey, orders},
-    telemetry, timestamp,
+    timestamp,
 };
 
 pub use ask::{Answer, ask};
@@ -83,7 +86,7 @@ impl Desk {
 
     /// Takes the dead letters of these subscriptions in hand.
     pub(crate) async fn read(&mut self, subscriptions: &[Subscription]) -> Result<Look, Failed> {
-        let mut look = Look::default();
+        let (mut look, mut missing) = (Look::default(), Vec::new());
         for subscription in subscriptions {
             match self.letters.read(*subscription, left(look.letters.len())).await {
                 Ok(found) => {
@@ -93,10 +96,11 @@ impl Desk {
                     }
                     look.letters.extend(found.letters);
                 }
-                Err(missing @ NotReady::Missing(_)) => look.unavailable.push(missing.to_string()),
+                Err(NotReady::Missing(queue)) => missing.push(queue),
                 Err(unreachable) => return Err(unreachable.into()),
             }
         }
+        look.unavailable.extend(Lack::queues(&missing).map(|lack| lack.to_string()));
         Ok(look)
     }
 
@@ -166,7 +170,7 @@ impl Head {
 }
 
 fn not_from_database(error: &StoreError) -> String {
-    format!("the database cannot be asked: {}", telemetry::chain(error))
+    format!("the database cannot be asked: {}", explained(error))
 }
 
 /// A body as a person reads it: JSON where it is, else text where it is, else hexadecimal digits.

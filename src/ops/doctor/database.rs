@@ -7,10 +7,11 @@ use chrono::{TimeDelta, Utc};
 use super::report::Checkup;
 use crate::{
     config::DatabaseConfig,
-    ops::words::{count, span},
-    store::pooler,
-    store::{Condition, Connection, Database, StoreError, checkup, failures, migrations, outbox, trial},
-    telemetry,
+    ops::{
+        lack::{Lack, explained},
+        words::{count, span},
+    },
+    store::{Condition, Connection, Database, StoreError, checkup, failures, migrations, outbox, pooler, trial},
 };
 
 /// Two hosts that use NTP are milliseconds apart. Beyond this, times in the log contradict each other to the eye.
@@ -47,15 +48,14 @@ pub async fn check(found: &mut Checkup, config: &DatabaseConfig) -> Option<Index
                 found.found("database", pooler.to_string(), "`orderflow config` shows DATABASE_URL");
                 return None;
             }
-            let why = telemetry::chain(&error);
-            found.cannot("database", format!("{why}. Is PostgreSQL up, and is DATABASE_URL right?"));
+            found.cannot("database", explained(&error));
             return None;
         }
     };
     let letters = match look(found, &mut connection).await {
         Ok(letters) => letters?,
         Err(error) => {
-            found.cannot("database", telemetry::chain(&error));
+            found.cannot("database", explained(&error));
             return None;
         }
     };
@@ -66,11 +66,8 @@ pub async fn check(found: &mut Checkup, config: &DatabaseConfig) -> Option<Index
 async fn look(found: &mut Checkup, connection: &mut Connection) -> Result<Option<HashMap<String, i64>>, StoreError> {
     clock(found, connection).await?;
     if !migrations::are_current(connection).await? {
-        found.found(
-            "database",
-            "The database's tables are missing or older than this program; the outbox was not looked at.",
-            "`orderflow migrate`",
-        );
+        let Lack { what, remedy } = Lack::migration();
+        found.found("database", format!("{what}; the outbox was not looked at."), remedy);
         return Ok(None);
     }
     writing(found, connection).await;

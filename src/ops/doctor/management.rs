@@ -4,17 +4,14 @@ use std::time::Duration;
 
 use super::report::Checkup;
 use crate::{
-    broker::{Management, ManagementError, Node, Topology, Who},
+    broker::{Management, ManagementError, NoVhost, Node, Topology, Who},
     config::AdminConfig,
-    ops::{topology, words::some},
+    ops::{lack::Lack, topology, users, words::some},
     telemetry,
 };
 
 /// Enough for a busy node to list its definitions.
 const TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Without these two, nothing runs; the third is for people.
-const USERS: [&str; 2] = ["orderflow-web", "orderflow-worker"];
 
 /// RabbitMQ's own default user, with a known password.
 const GUEST: &str = "guest";
@@ -67,11 +64,12 @@ async fn vhost(
     wanted: &Topology,
 ) -> Result<Vhost, ManagementError> {
     if !management.has_vhost().await? {
-        let (what, remedy) = topology::absent(&management.config().vhost, who);
-        found.found("topology", format!("{what} Its queues and users were not looked at."), remedy);
+        let no = NoVhost::unlisted(&management.config().vhost, who);
+        let what = format!("{}. Its queues and users were not looked at.", no.what());
+        found.found("topology", what, no.remedy());
         return Ok(Vhost::Absent);
     }
-    users(found, management, who).await?;
+    rights(found, management, who).await?;
     compare(found, wanted, &management.live().await?);
     Ok(Vhost::Compared)
 }
@@ -126,7 +124,7 @@ fn ailments(node: &Node) -> Vec<(String, &'static str)> {
     ailments
 }
 
-async fn users(found: &mut Checkup, management: &Management, who: &Who) -> Result<(), ManagementError> {
+async fn rights(found: &mut Checkup, management: &Management, who: &Who) -> Result<(), ManagementError> {
     if !who.is_administrator() {
         let why = format!(
             "AMQP_ADMIN_URL's user ({}) does not see RabbitMQ's users and their rights: it needs the tag administrator",
@@ -135,34 +133,18 @@ async fn users(found: &mut Checkup, management: &Management, who: &Who) -> Resul
         found.cannot("users", why);
         return Ok(());
     }
-    let users = management.user_names().await?;
-    let rights = management.rights().await?;
-    let permitted: Vec<String> = rights.iter().map(|(user, _)| user.clone()).collect();
-    needed(found, &users, &permitted);
-    for user in management.wrongly_permitted(&rights) {
-        found.found(
-            "users",
-            format!("The user {user} has other rights in this virtual host than it should have."),
-            "`orderflow topology apply` sets them; who may read a queue may also purge it",
-        );
+    let exist = management.user_names().await?;
+    found.saw("users", exist.join(", "));
+    for Lack { what, remedy } in users::lacks(management, &exist).await? {
+        found.found("users", format!("{what}."), remedy);
     }
+    default_user(found, &exist);
     Ok(())
 }
 
-/// Those who are needed exist and may do their work, and nobody is there whose password everybody knows.
-fn needed(found: &mut Checkup, users: &[String], permitted: &[String]) {
-    found.saw("users", users.join(", "));
-    for user in USERS {
-        let (exists, may) = (users.iter().any(|one| one == user), permitted.iter().any(|one| one == user));
-        let name = user.trim_start_matches("orderflow-").to_uppercase();
-        let remedy = format!("set AMQP_{name}_PASSWORD to its password, then `orderflow topology apply`");
-        if !exists {
-            found.found("users", format!("RabbitMQ has no user {user}."), remedy);
-        } else if !may {
-            found.found("users", format!("The user {user} may do nothing in this virtual host."), remedy);
-        }
-    }
-    if users.iter().any(|one| one == GUEST) {
+/// Nobody is there whose password everybody knows.
+fn default_user(found: &mut Checkup, exist: &[String]) {
+    if exist.iter().any(|one| one == GUEST) {
         found.found(
             "users",
             "RabbitMQ still has its default user guest, whose password everybody knows.",
@@ -227,19 +209,16 @@ mod tests {
     }
 
     #[test]
-    fn missing_users_and_the_default_user_are_found() {
-        let found = |users: &[&str], permitted: &[&str]| {
-            let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    fn default_user_is_found() {
+        let found = |users: &[&str]| {
             let mut checkup = Checkup::new();
-            needed(&mut checkup, &names(users), &names(permitted));
+            default_user(&mut checkup, &users.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
             let mut told = Vec::new();
             checkup.tell(&mut told).expect("a Vec can be written to");
             String::from_utf8(told).expect("it is text")
         };
-        assert!(found(&USERS, &USERS).starts_with("Nothing is wrong."));
-        assert!(found(&USERS[..1], &USERS).contains("RabbitMQ has no user orderflow-worker."));
-        assert!(found(&USERS, &USERS[1..]).contains("The user orderflow-web may do nothing in this virtual host."));
-        let guest = found(&[USERS[0], USERS[1], GUEST], &USERS);
+        assert!(found(&["orderflow-web"]).starts_with("Nothing is wrong."));
+        let guest = found(&["orderflow-web", GUEST]);
         assert!(guest.contains("default user guest") && guest.contains("rabbitmqctl delete_user guest"), "{guest}");
     }
 }

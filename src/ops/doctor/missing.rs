@@ -81,7 +81,7 @@ async fn look(indexed: &Indexed, queues: &Queues, arrival: Duration) -> Result<S
         match queues.broker.ready_messages(&queue).await {
             Ok(ready) if ready > 0 => seen.backlogs.push(queue),
             // A queue that does not exist has nothing; where the broker went away meanwhile, the first look counts.
-            Ok(_) | Err(NotReady::Missing(_) | NotReady::Unreachable(_)) => {
+            Ok(_) | Err(NotReady::Missing(_) | NotReady::NoVhost(_) | NotReady::Unreachable(_)) => {
                 let known = indexed.letters.get(&queue).copied().unwrap_or(0);
                 if queues.dead.get(&queue).is_some_and(|there| i64::from(*there) > known) {
                     seen.unnamed.push(queue.clone());

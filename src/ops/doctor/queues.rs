@@ -8,7 +8,10 @@ use crate::{
     Subscription,
     broker::{BrokerCheck, Connector, Look, NotReady, Topology, names},
     config::BrokerConfig,
-    ops::words::{count, some},
+    ops::{
+        lack::Lack,
+        words::{count, some},
+    },
 };
 
 /// What waits in the queues now, by subscription, and how to look again. Queues that do not exist are left out.
@@ -26,42 +29,43 @@ pub async fn check(found: &mut Checkup, config: &BrokerConfig, topology: &Topolo
     if vhost == Vhost::Absent {
         return None;
     }
-    let broker = BrokerCheck::new(&Connector::new(config, "orderflow doctor")).map_err(|error| error.to_string());
-    let looked = match &broker {
-        Ok(broker) => look(broker, topology.queues.iter().map(|queue| queue.name.as_str())).await,
-        Err(error) => Err(error.clone()),
-    };
-    let (Ok(broker), Ok((looks, missing))) = (&broker, &looked) else {
-        let why = broker.err().or(looked.err()).unwrap_or_default();
-        found.cannot("queues", format!("{why}. Is AMQP_ADMIN_URL right, and its port open?"));
-        return None;
+    let (broker, looks, missing) = match look(config, topology).await {
+        Ok(looked) => looked,
+        Err(NotReady::NoVhost(no)) => {
+            found.found("topology", format!("{}.", no.what()), no.remedy());
+            return None;
+        }
+        Err(error) => {
+            found.cannot("queues", format!("{error}. Is AMQP_ADMIN_URL right, and its port open?"));
+            return None;
+        }
     };
     // What was compared has been named already.
-    if vhost == Vhost::Unknown && !missing.is_empty() {
-        let what = format!("RabbitMQ has no queue {}.", some(missing));
-        found.found("topology", what, "`orderflow topology apply`");
+    if let Some(Lack { what, remedy }) = Lack::queues(&missing).filter(|_| vhost == Vhost::Unknown) {
+        found.found("topology", format!("{what}."), remedy);
     }
-    consumers(found, looks);
-    unrouted(found, looks);
-    let dead = dead_letters(found, looks);
+    consumers(found, &looks);
+    unrouted(found, &looks);
+    let dead = dead_letters(found, &looks);
     let ready = |one: &Subscription| looks.get(&one.queue()).map(|look| (one.queue(), look.ready));
-    Some(Queues { broker: broker.clone(), work: Subscription::ALL.iter().filter_map(ready).collect(), dead })
+    Some(Queues { broker, work: Subscription::ALL.iter().filter_map(ready).collect(), dead })
 }
 
 type Looks = BTreeMap<String, Look>;
 
 /// What is in each queue, and which do not exist.
-async fn look<'q>(broker: &BrokerCheck, queues: impl Iterator<Item = &'q str>) -> Result<(Looks, Vec<String>), String> {
+async fn look(config: &BrokerConfig, topology: &Topology) -> Result<(BrokerCheck, Looks, Vec<String>), NotReady> {
+    let broker = BrokerCheck::new(&Connector::new(config, "orderflow doctor"))?;
     let (mut looks, mut missing) = (Looks::new(), Vec::new());
-    for queue in queues {
-        match broker.look(queue).await {
-            Ok(look) => drop(looks.insert(queue.to_owned(), look)),
+    for queue in &topology.queues {
+        match broker.look(&queue.name).await {
+            Ok(look) => drop(looks.insert(queue.name.clone(), look)),
             Err(NotReady::Missing(name)) => missing.push(name),
             // The other queues would be answered the same.
-            Err(error @ NotReady::Unreachable(_)) => return Err(error.to_string()),
+            Err(error) => return Err(error),
         }
     }
-    Ok((looks, missing))
+    Ok((broker, looks, missing))
 }
 
 fn consumers(found: &mut Checkup, looks: &Looks) {

@@ -5,13 +5,13 @@ use std::{collections::HashMap, time::Duration};
 
 use crate::{
     Subscription,
-    broker::{BrokerCheck, Connector, Look, Management, ManagementError, NotReady, QueueDepth},
+    broker::{BrokerCheck, Connector, Look, Management, ManagementError, NoVhost, NotReady, QueueDepth},
     config::AdminConfig,
+    ops::lack::{Lack, explained},
     store::{
         Connection, Database, StoreError, failures,
         pace::{self, Measured},
     },
-    telemetry,
 };
 
 /// What the database knows of queues.
@@ -70,12 +70,50 @@ impl Broker {
         let names: Vec<String> =
             Subscription::ALL.iter().flat_map(|one| [one.queue(), one.dead_letter_queue()]).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let statistics = async { Management::within(self.admin.clone(), bound)?.depths().await };
+        let statistics = self.statistics(bound);
         let looking = tokio::time::timeout(bound, self.check.look_at_all(&names));
         let (statistics, looks) = tokio::join!(statistics, looking);
         let looks = looks.unwrap_or_else(|_| Err(NotReady::Unreachable(format!("no answer within {bound:?}"))));
-        together(&names, statistics, looks)
+        match (statistics, looks) {
+            (Err(Unanswered::NoVhost(no)), _) | (_, Err(NotReady::NoVhost(no))) => {
+                Depths { queues: None, unavailable: vec![no.to_string()] }
+            }
+            (Err(Unanswered::Api(error)), looks) => with_missing(&names, together(&names, Err(error), looks)),
+            (Ok(statistics), looks) => with_missing(&names, together(&names, Ok(statistics), looks)),
+        }
     }
+
+    /// A refusal may mean that there is no virtual host: each version of RabbitMQ answers otherwise then.
+    async fn statistics(&self, bound: Duration) -> Result<Vec<QueueDepth>, Unanswered> {
+        let management = Management::within(self.admin.clone(), bound)?;
+        match management.depths().await {
+            Err(ManagementError::Refused { .. }) if !management.has_vhost().await? => {
+                Err(Unanswered::NoVhost(NoVhost::unlisted(&self.admin.vhost, &management.whoami().await?)))
+            }
+            answer => Ok(answer?),
+        }
+    }
+}
+
+/// Why the management API has no statistics.
+#[derive(Debug, thiserror::Error)]
+enum Unanswered {
+    #[error(transparent)]
+    NoVhost(NoVhost),
+    #[error(transparent)]
+    Api(#[from] ManagementError),
+}
+
+/// With the queues that do not exist, in one sentence. Where none exists nothing is known of any.
+fn with_missing(names: &[&str], mut depths: Depths) -> Depths {
+    let Some(queues) = &depths.queues else { return depths };
+    let is_missing = |name: &&&str| !queues.iter().any(|queue| queue.name == **name);
+    let missing: Vec<String> = names.iter().filter(is_missing).map(|name| (*name).to_owned()).collect();
+    depths.unavailable.extend(Lack::queues(&missing).map(|lack| lack.to_string()));
+    if missing.len() == names.len() {
+        depths.queues = None;
+    }
+    depths
 }
 
 /// Statistics of queues that exist, with what was just looked up in place of what is older.
@@ -116,10 +154,4 @@ fn together(
 /// Asks the database, for at most `bound`; or why it does not say.
 pub async fn database(database: &Database, bound: Duration) -> Result<Known, String> {
     database.run(bound, Known::read).await.map_err(|error| explained(&error))
-}
-
-/// What a person reads of a database that does not answer.
-pub fn explained(error: &StoreError) -> String {
-    let why = telemetry::chain(error);
-    if error.is_unavailable() { format!("{why}. Is PostgreSQL up, and is DATABASE_URL right?") } else { why }
 }

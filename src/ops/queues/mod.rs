@@ -14,7 +14,6 @@ use self::{
 };
 use super::{Exit, Failed};
 use crate::{
-    Subscription,
     broker::Connector,
     config::{AdminConfig, BrokerConfig, DatabaseConfig, Source},
     store::Database,
@@ -64,11 +63,5 @@ pub(crate) async fn read(
     };
     let (Depths { queues: depths, mut unavailable }, known) = tokio::join!(asking, look::database(database, within));
     unavailable.extend(known.as_ref().err().cloned());
-    if let Some(depths) = &depths {
-        let missing = Subscription::ALL.iter().flat_map(|one| [one.queue(), one.dead_letter_queue()]);
-        let missing = missing.filter(|queue| !depths.iter().any(|depth| depth.name == *queue));
-        unavailable
-            .extend(missing.map(|queue| format!("{queue} does not exist in RabbitMQ: run `orderflow topology apply`")));
-    }
     (figures::figures(depths.as_deref(), known.ok().as_ref()), unavailable)
 }

@@ -10,7 +10,10 @@ use tokio::{
 
 use crate::{
     broker::QueueDepth,
-    ops::queues::look::{self, Broker, Depths, Known},
+    ops::{
+        lack::explained,
+        queues::look::{Broker, Depths, Known},
+    },
     store::{
         Connection, Database, StoreError, failures,
         failures::RecentFailure,
@@ -72,7 +75,7 @@ pub async fn database(database: Database, count_up_to: i64, listener: mpsc::Send
     while !listener.is_closed() {
         ticks.tick().await;
         let viewing = async |connection: &mut Connection| view(connection, count_up_to).await;
-        let viewed = database.run(WITHIN, viewing).await.map_err(|error| look::explained(&error));
+        let viewed = database.run(WITHIN, viewing).await.map_err(|error| explained(&error));
         if listener.send(Said::Database(Box::new(viewed))).await.is_err() {
             return;
         }

@@ -9,13 +9,14 @@ use uuid::Uuid;
 
 use crate::{
     Subscription,
+    ops::lack::explained,
     store::{
         Connection, StoreError, orders,
         story::{
             self, Applied, Attempt, DeadLetter, Event, Mail, Movement, Payment, Reading, Reservation, Shipment, Waiting,
         },
     },
-    telemetry, timestamp,
+    timestamp,
     way::Queue,
 };
 
@@ -144,7 +145,7 @@ impl Facts {
         match story::part(connection, read).await {
             Ok(part) => Some(part),
             Err(error) => {
-                self.unreadable.push((name, telemetry::chain(&error)));
+                self.unreadable.push((name, explained(&error)));
                 None
             }
         }

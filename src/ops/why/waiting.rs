@@ -214,8 +214,8 @@ fn no_worker(queues: &[String]) -> String {
     format!("start a worker: `orderflow-worker{queues}`; where one runs, its log says why it does not consume")
 }
 
-const LATE: &str = "is a worker running for that queue, and is its provider up? `orderflow doctor` says; what got lost on the \
-                    way is sent again after some minutes, or at once by `orderflow republish --missing`";
+const LATE: &str = "is a worker running for that queue, and is its provider up? `orderflow doctor` says; the \
+                    workers republish a lost event after some minutes, `orderflow republish --missing` does so at once";
 
 const UNKNOWN: &str = "usually this takes a second or two; whether a worker is there is not known, since RabbitMQ was not \
                        asked (AMQP_ADMIN_URL) or did not answer: `orderflow doctor` says";

@@ -1,0 +1,68 @@
+//! What an installation lacks, in the same words in every command.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::words::some;
+use crate::{store::StoreError, telemetry};
+
+/// Something that is missing, and what to do about it. Its text is one sentence of both.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Lack {
+    /// What is missing, without the full stop.
+    pub what: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+impl Lack {
+    /// The tables of this version.
+    pub fn migration() -> Self {
+        let what = "The database's tables are missing or older than this program";
+        Self { what: what.to_owned(), remedy: "run `orderflow migrate`".to_owned() }
+    }
+
+    /// These queues; `None` where the list is empty.
+    pub fn queues(missing: &[String]) -> Option<Self> {
+        let what = || format!("RabbitMQ has no queue {}", some(missing));
+        (!missing.is_empty()).then(|| Self { what: what(), remedy: "run `orderflow topology apply`".to_owned() })
+    }
+}
+
+impl fmt::Display for Lack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.remedy)
+    }
+}
+
+/// What a person reads of a database that does not do what was asked.
+pub fn explained(error: &StoreError) -> String {
+    if error.lacks_tables() {
+        return Lack::migration().to_string();
+    }
+    let why = telemetry::chain(error);
+    // One that refused a statement is up.
+    let is_silent = error.is_unavailable() && !matches!(error, StoreError::Refused(_));
+    if is_silent { format!("{why}. Is PostgreSQL up, and is DATABASE_URL right?") } else { why }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_postgres::error::SqlState;
+
+    use super::*;
+
+    #[test]
+    fn remedy_fits_what_the_database_said() {
+        let of = |state| explained(&StoreError::refused(SqlState::from_code(state)));
+        for missing in ["42P01", "42703", "42883", "3F000"] {
+            assert_eq!(of(missing), Lack::migration().to_string(), "{missing}");
+        }
+        for other in ["53100", "42501", "22001"] {
+            assert!(!of(other).contains("migrate") && !of(other).contains("Is PostgreSQL up"), "{other}");
+        }
+        let late = StoreError::TimedOut(std::time::Duration::from_secs(1));
+        assert!(explained(&late).ends_with("Is PostgreSQL up, and is DATABASE_URL right?"));
+    }
+}
