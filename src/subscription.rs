@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::events::EventKind;
+use orderflow_events::EventKind;
 
 /// Declares [`Subscription`], so that a new one is a line here and the compiler then asks for its handler.
 macro_rules! subscriptions {

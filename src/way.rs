@@ -7,12 +7,13 @@ use crate::{
     Subscription,
     broker::{BrokerCheck, Look, NotReady},
     domain::OrderStatus,
-    events::EventKind,
     store::{
         ANSWER_WITHIN, Connection, Database, StoreError,
         pace::{self, Pace},
     },
 };
+
+use orderflow_events::EventKind;
 
 /// One queue at one moment.
 #[derive(Debug, Clone, Copy, PartialEq)]

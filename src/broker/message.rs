@@ -4,9 +4,10 @@ use lapin::{
     BasicProperties,
     types::{FieldTable, ShortString},
 };
+use orderflow_events::CONTENT_TYPE;
 
 use super::names;
-use crate::{events::CONTENT_TYPE, store::outbox::Outgoing};
+use crate::store::outbox::Outgoing;
 
 /// RabbitMQ's delivery mode for messages that survive a restart.
 const PERSISTENT: u8 = 2;

@@ -2,9 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use orderflow_events::EventKind;
 use serde::{Deserialize, Serialize};
-
-use crate::events::EventKind;
 
 /// Where an order stands. It never moves backwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -2,6 +2,7 @@
 
 use diesel::{OptionalExtension as _, QueryDsl as _};
 use diesel_async::RunQueryDsl as _;
+use orderflow_events::{NewEvent, OrderCancelRequested};
 use uuid::Uuid;
 
 use super::{
@@ -10,10 +11,7 @@ use super::{
     outbox::Outgoing,
     schema::{messaging, orders::orders},
 };
-use crate::{
-    domain::OrderStatus,
-    events::{NewEvent, OrderCancelRequested},
-};
+use crate::domain::OrderStatus;
 
 /// What became of a request to cancel.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,12 +6,12 @@ use diesel::{
     sql_types::{BigInt, Text},
 };
 use diesel_async::RunQueryDsl as _;
+use orderflow_events::timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::{Connection, StoreError, schema::operations::discarded, text};
-use crate::timestamp;
 
 /// How long they are kept.
 const KEPT: &str = "90 days";

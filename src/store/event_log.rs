@@ -7,14 +7,12 @@ use diesel::{
     sql_types::{Array, Integer, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
+use orderflow_events::{Envelope, EventKind, NewEvent};
 use std::collections::HashMap;
 use uuid::Uuid;
 
 use super::{Connection, StoreError, outbox::Outgoing, schema::messaging::event_log};
-use crate::{
-    events::{Envelope, EventKind, NewEvent},
-    fault::{self, Safeguard},
-};
+use crate::fault::{self, Safeguard};
 
 /// Appends events to their orders' histories and puts them into the outbox, in the caller's transaction.
 ///

@@ -5,9 +5,10 @@ use diesel::{
     sql_types::{Array, BigInt, Double, Nullable, Text},
 };
 use diesel_async::RunQueryDsl as _;
+use orderflow_events::EventKind;
 
 use super::{Connection, StoreError};
-use crate::{domain::OrderStatus, events::EventKind};
+use crate::domain::OrderStatus;
 
 /// The seconds that [`QUERY`] looks at.
 const WINDOW: u32 = 5;

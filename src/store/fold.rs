@@ -13,10 +13,11 @@ use diesel::{
     sql_types::{Array, Bool, Integer, Text, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
+use orderflow_events::EventKind;
 use uuid::Uuid;
 
 use super::{Connection, StoreError, schema::orders::orders};
-use crate::{domain::OrderStatus, events::EventKind, metrics};
+use crate::{domain::OrderStatus, metrics};
 
 /// Where an order stands before and after the fold.
 struct Place {

@@ -9,12 +9,12 @@ use diesel::{
     sql_types::{Bool, Nullable, Timestamptz},
 };
 use diesel_async::RunQueryDsl as _;
+use orderflow_events::timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::{Connection, StoreError, schema::operations::replays};
-use crate::timestamp;
 
 /// One that was not written for so long has ended with its process, which writes once a second.
 const BELIEVED: &str = "1 minute";

@@ -6,11 +6,11 @@ use diesel::{
     sql_types::{BigInt, Bool, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::{AsyncConnection as _, RunQueryDsl as _};
+use orderflow_events::timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::{Connection, StoreError, story::Wanted};
-use crate::timestamp;
 
 /// An order, without who ordered.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName, Serialize)]

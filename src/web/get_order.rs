@@ -6,16 +6,14 @@ use actix_web::{
     web::Data,
 };
 use chrono::{DateTime, Utc};
+use orderflow_events::timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::{App, auth, problem::Problem};
-use crate::{
-    store::{
-        ANSWER_WITHIN, Connection,
-        orders::{self, Line, Order},
-    },
-    timestamp,
+use crate::store::{
+    ANSWER_WITHIN, Connection,
+    orders::{self, Line, Order},
 };
 
 /// Kept by the customer's browser only, and asked about each time.

@@ -150,7 +150,7 @@ mod tests {
     fn what_is_before_an_order_is_watched() {
         let ways = [way::path(OrderStatus::Pending, false), way::path(OrderStatus::Pending, true)].concat();
         // Each kind of event alone, none, and all: every branch of the way back.
-        let undoings = crate::events::EventKind::ALL.iter().map(|one| way::undoing(|kind| kind == *one));
+        let undoings = orderflow_events::EventKind::ALL.iter().map(|one| way::undoing(|kind| kind == *one));
         let undoings = undoings.chain([way::undoing(|_| false), way::undoing(|_| true)]).flatten();
         assert!(ways.into_iter().chain(undoings).all(|queue| WATCHED.contains(&queue)));
     }

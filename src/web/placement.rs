@@ -1,14 +1,12 @@
 //! An accepted order on its way into the database, and what its client is answered.
 
 use chrono::{DateTime, Utc};
+use orderflow_events::{NewEvent, OrderCreated, OrderedItem};
 use uuid::Uuid;
 
-use crate::{
-    events::{NewEvent, OrderCreated, OrderedItem},
-    store::{
-        idempotency::{Claim, Fingerprint, Stored},
-        orders::{Line, NewOrder},
-    },
+use crate::store::{
+    idempotency::{Claim, Fingerprint, Stored},
+    orders::{Line, NewOrder},
 };
 
 /// An order that is ready to be stored.

@@ -2,6 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, http::header, web::Data};
 use chrono::{DateTime, Utc};
+use orderflow_events::{EventKind, timestamp};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -11,12 +12,10 @@ use super::{
 };
 use crate::{
     domain::OrderStatus,
-    events::EventKind,
     store::{
         ANSWER_WITHIN, Connection,
         progress::{self, Step},
     },
-    timestamp,
 };
 
 #[derive(Serialize)]

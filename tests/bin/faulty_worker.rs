@@ -15,10 +15,10 @@ use std::{
 use orderflow::{
     Subscription,
     config::Source,
-    events::{Envelope, NewEvent, OrderCreated},
     store::{Connection, StoreError},
     telemetry,
 };
+use orderflow_events::{Envelope, NewEvent, OrderCreated};
 use orderflow_worker::{
     Registry, Settings,
     handler::{Done, Failure, Handler},

@@ -6,7 +6,8 @@ use lapin::{
     },
     types::FieldTable,
 };
-use orderflow::{broker::names, events::CONTENT_TYPE};
+use orderflow::broker::names;
+use orderflow_events::CONTENT_TYPE;
 use url::Url;
 
 /// A look into one virtual host, as an administrator.

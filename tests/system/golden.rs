@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use chrono::DateTime;
-use orderflow::events::{
+use orderflow_events::{
     Envelope, EventData, EventKind, InventoryRejected, InventoryReleased, InventoryReserved, NewEvent,
     OrderCancelRequested, OrderCancelled, OrderCreated, OrderedItem, PaymentCompleted, PaymentFailed, PaymentRefunded,
     PaymentVoided, Refunded, ShipmentCancelled, ShipmentCreated, ShipmentFailed, ShortItem,

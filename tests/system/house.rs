@@ -6,7 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use orderflow::{Subscription, config, events::EventKind};
+use orderflow::{Subscription, config};
+use orderflow_events::EventKind;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use orderflow::{
-    events::Envelope,
     fault::{self, CrashPoint},
     trace::{Kind, Step},
 };
+use orderflow_events::Envelope;
 use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;

@@ -22,11 +22,11 @@ use futures::future::join_all;
 use lapin::message::Delivery;
 use orderflow::{
     broker::names,
-    events::Envelope,
     metrics::{InHand, QueueMetrics},
     telemetry,
     trace::{Kind, Step},
 };
+use orderflow_events::Envelope;
 use tokio::{runtime::Handle, sync::oneshot, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;

@@ -4,9 +4,9 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use orderflow::{
     Subscription,
-    events::{Envelope, EventData, NewEvent},
     store::{Connection, StoreError},
 };
+use orderflow_events::{Envelope, EventData, NewEvent};
 
 use crate::providers::Line;
 

@@ -1,10 +1,8 @@
 //! Which order and event a delivery is about, for the log and the trace.
 
 use lapin::message::Delivery;
-use orderflow::{
-    events::Envelope,
-    trace::{About, trace_id},
-};
+use orderflow::trace::{About, trace_id};
+use orderflow_events::Envelope;
 use serde::Deserialize;
 use tracing::Span;
 use uuid::Uuid;

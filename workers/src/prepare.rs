@@ -5,10 +5,10 @@ use std::{collections::HashSet, sync::Arc};
 use diesel_async::AsyncConnection as _;
 use lapin::message::Delivery;
 use orderflow::{
-    events::Envelope,
     store::{Database, StoreError, existing, inbox},
     telemetry,
 };
+use orderflow_events::Envelope;
 use uuid::Uuid;
 
 use crate::{

@@ -22,9 +22,9 @@ use orderflow::{
     metrics::{self, Outcome, QueueMetrics, WhyDead},
     process_identity,
     store::failures::FailedAttempt,
-    timestamp,
     trace::{Kind, Step},
 };
+use orderflow_events::timestamp;
 
 use crate::{
     failure_log::FailureLog,

@@ -73,7 +73,7 @@ pub async fn keep_consuming<H: Handler>(process: Process, handler: Arc<H>, arbit
     // The handler's event and its subscription's are the same, or this does not compile.
     const {
         #[allow(clippy::as_conversions, reason = "comparing enums in a constant takes their numbers")]
-        let same = H::SUBSCRIPTION.kind() as u8 == <H::Event as orderflow::events::EventData>::KIND as u8;
+        let same = H::SUBSCRIPTION.kind() as u8 == <H::Event as orderflow_events::EventData>::KIND as u8;
         assert!(same, "the handler's event is not of its subscription's kind");
     }
     let queue = H::SUBSCRIPTION.queue();

@@ -193,7 +193,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::events::PaymentFailed;
+    use crate::PaymentFailed;
 
     fn sent() -> Value {
         let data = json!({"reason": "the bank declined it"});

@@ -17,6 +17,7 @@ mod payment_voided;
 mod shipment_cancelled;
 mod shipment_created;
 mod shipment_failed;
+pub mod timestamp;
 
 pub use envelope::{CONTENT_TYPE, DecodeError, Envelope, EventData, NewEvent};
 pub use inventory_rejected::{InventoryRejected, ShortItem};

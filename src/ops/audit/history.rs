@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 
+use orderflow_events::EventKind;
+
 use super::catalogue::{CAUSE, CONTRADICTION, ILLEGAL_STEP, LOG_GAP, LOG_ORPHAN, STATUS, TWICE};
 use crate::{
     domain::OrderStatus,
-    events::EventKind,
     ops::why::violations::{NOT_BOTH, ONCE},
     store::audit::{Entry, Placed, Rule},
 };

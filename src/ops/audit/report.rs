@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, io::Write};
 
 use chrono::Utc;
+use orderflow_events::timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -18,7 +19,6 @@ use crate::{
         words::{count, span},
     },
     store::audit::Rule,
-    timestamp,
 };
 
 /// The version of the JSON. A further key does not change it, a changed or missing one does.

@@ -171,7 +171,7 @@ fn said(look: &Look, file: &Path, json: bool, out: &mut impl Write) -> Result<Ex
 fn write_json(look: &Look, file: Option<&Path>, out: &mut impl Write) -> Result<(), Failed> {
     let head = Head::now();
     let report = json!({
-        "schema_version": head.schema_version, "generated_at": crate::timestamp::format(&head.generated_at),
+        "schema_version": head.schema_version, "generated_at": orderflow_events::timestamp::format(&head.generated_at),
         "discarded": look.letters.len(), "groups": groups(&look.letters), "file": file, "unavailable": look.unavailable,
     });
     serde_json::to_writer_pretty(&mut *out, &report)?;

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, Utc};
+use orderflow_events::timestamp;
 use serde::Serialize;
 
-use crate::{broker::DeadLetter, timestamp};
+use crate::broker::DeadLetter;
 
 /// What stands for the parts of a reason that differ from message to message.
 const DIFFERS: char = '…';

@@ -17,6 +17,7 @@ pub(crate) mod tracker;
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
+use orderflow_events::timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
@@ -30,7 +31,6 @@ use crate::{
     broker::{BrokerError, Connector, DeadLetter, DeadLetters, NotReady},
     config::{BrokerConfig, DatabaseConfig, Source},
     store::{ANSWER_WITHIN, Connection, Database, StoreError, actions::Outcome, failures::DeadLetterKey, orders},
-    timestamp,
 };
 
 pub use ask::{Answer, ask};

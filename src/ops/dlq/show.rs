@@ -1,6 +1,7 @@
 use std::{collections::HashMap, io::Write};
 
 use lapin::types::{AMQPValue, FieldTable};
+use orderflow_events::timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -11,7 +12,6 @@ use crate::{
     broker::{DeadLetter, headers},
     config::Source,
     ops::{Exit, Failed},
-    timestamp,
 };
 
 /// Which dead letters to show.

@@ -3,14 +3,12 @@
 use std::io::{self, Write};
 
 use chrono::{DateTime, Utc};
+use orderflow_events::timestamp;
 use serde::Serialize;
 
-use crate::{
-    ops::{
-        Exit,
-        words::{count, wrapped},
-    },
-    timestamp,
+use crate::ops::{
+    Exit,
+    words::{count, wrapped},
 };
 
 /// The version of [`Checkup`]'s JSON form. A further key does not change it, a changed or missing one does.

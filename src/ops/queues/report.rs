@@ -3,13 +3,11 @@
 use std::io::{self, Write};
 
 use chrono::{DateTime, Utc};
+use orderflow_events::timestamp;
 use serde::Serialize;
 
 use super::figures::Figures;
-use crate::{
-    ops::words::{count, numbers, short_span, wrapped},
-    timestamp,
-};
+use crate::ops::words::{count, numbers, short_span, wrapped};
 
 /// The version of [`Report`]'s JSON form. A further key does not change it, a changed or missing one does.
 const SCHEMA_VERSION: u32 = 1;

@@ -3,13 +3,11 @@
 use std::{io::Write, time::Duration};
 
 use chrono::Utc;
+use orderflow_events::timestamp;
 use serde_json::json;
 
 use super::plan::{AT_MOST, Plan, Plans};
-use crate::{
-    ops::{Exit, Failed, words::wrapped},
-    timestamp,
-};
+use crate::ops::{Exit, Failed, words::wrapped};
 
 /// A run of the command.
 pub struct Report {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use futures::FutureExt as _;
+use orderflow_events::timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -16,7 +17,6 @@ use crate::{
             self, Applied, Attempt, DeadLetter, Event, Mail, Movement, Payment, Reading, Reservation, Shipment, Waiting,
         },
     },
-    timestamp,
     way::Queue,
 };
 

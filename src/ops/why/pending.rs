@@ -1,6 +1,7 @@
 //! Which subscription has still to apply which event of the order, and what is known of each.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use orderflow_events::timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -8,7 +9,6 @@ use super::facts::Facts;
 use crate::{
     Subscription,
     store::story::{Attempt, DeadLetter, Event, Waiting},
-    timestamp,
 };
 
 /// An event that a subscription takes and has not applied.

@@ -1,6 +1,7 @@
 //! One order's whole story, in the form of the contract.
 
 use chrono::{DateTime, Utc};
+use orderflow_events::timestamp;
 use serde::Serialize;
 
 use super::{
@@ -9,10 +10,7 @@ use super::{
     violations,
     waiting::{self, Wait},
 };
-use crate::{
-    store::story::{Attempt, DeadLetter, Event, Mail, Payment, Shipment, Waiting},
-    timestamp,
-};
+use crate::store::story::{Attempt, DeadLetter, Event, Mail, Payment, Shipment, Waiting};
 
 /// The version of [`Report`]'s form. A further key does not change it, a changed or missing one does.
 const SCHEMA_VERSION: u32 = 1;

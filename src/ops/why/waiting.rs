@@ -1,12 +1,12 @@
 //! What the order is waiting for, in one sentence each, and what there is to do about it.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use orderflow_events::EventKind;
 use serde::Serialize;
 
 use super::{facts::Facts, pending::Pending};
 use crate::{
     domain::OrderStatus,
-    events::EventKind,
     ops::words::{clock, span, times},
     store::story::Attempt,
     way,

@@ -7,13 +7,11 @@ use diesel::{
     sql_types::{Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
+use orderflow_events::EventKind;
 use uuid::Uuid;
 
 use super::{Broken, SUBJECTS, Scope};
-use crate::{
-    events::EventKind,
-    store::{Connection, StoreError},
-};
+use crate::store::{Connection, StoreError};
 
 /// Something that must hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,13 +6,13 @@ use diesel::{
     sql_types::{BigInt, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
+use orderflow_events::timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
     domain::OrderNumber,
     store::{Connection, StoreError},
-    timestamp,
 };
 
 /// How a person names an order. It has no `Debug`: it may be an e-mail address.

@@ -6,14 +6,12 @@ use diesel::{
     sql_types::{BigInt, Integer, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
+use orderflow_events::timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::MOST;
-use crate::{
-    store::{Connection, StoreError},
-    timestamp,
-};
+use crate::store::{Connection, StoreError};
 
 /// One event of the order's history.
 #[derive(Debug, Clone, QueryableByName, Serialize)]

@@ -6,13 +6,11 @@ use diesel::{
     sql_types::{BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
+use orderflow_events::timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::{
-    store::{Connection, StoreError},
-    timestamp,
-};
+use crate::store::{Connection, StoreError};
 
 /// What the payment service did.
 #[derive(Debug, Clone, QueryableByName, Serialize)]

@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use orderflow_events::timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
     domain, metrics,
     store::progress::Progress,
-    timestamp,
     web::timeline::{self, Entry},
 };
 

@@ -2,13 +2,13 @@
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use chrono::{DateTime, Utc};
+use orderflow_events::timestamp;
 use serde::Serialize;
 
 use super::{Console, auth, list::answer};
 use crate::{
     config::Role,
     ops::queues::{self, figures::Figures},
-    timestamp,
     web::problem::Problem,
 };
 

@@ -1,8 +1,9 @@
 //! An order's steps as its page lists them: what happened, where it is, and what is still to come.
 
 use chrono::{DateTime, Utc};
+use orderflow_events::{EventKind, timestamp};
 
-use crate::{domain::OrderStatus, events::EventKind, store::progress, timestamp, web::timeline};
+use crate::{domain::OrderStatus, store::progress, web::timeline};
 
 /// One step.
 pub struct Step {

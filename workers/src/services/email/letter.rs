@@ -1,6 +1,7 @@
 //! What sets one kind of mail apart from another.
 
-use orderflow::{Subscription, events::EventData};
+use orderflow::Subscription;
+use orderflow_events::EventData;
 
 use super::templates::{Unwritable, View};
 

@@ -4,7 +4,8 @@
 //! better for people than two that each say half, and might come in either order.
 
 use askama::Template;
-use orderflow::{Subscription, events::OrderCancelled};
+use orderflow::Subscription;
+use orderflow_events::OrderCancelled;
 
 use super::{
     letter::{Letter, Written},

@@ -1,7 +1,8 @@
 //! `order.created` → the mail "received"
 
 use askama::Template;
-use orderflow::{Subscription, events::OrderCreated};
+use orderflow::Subscription;
+use orderflow_events::OrderCreated;
 
 use super::{
     letter::{Letter, Written},

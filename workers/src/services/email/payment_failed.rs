@@ -1,7 +1,8 @@
 //! `payment.failed` → the mail "declined"
 
 use askama::Template;
-use orderflow::{Subscription, events::PaymentFailed};
+use orderflow::Subscription;
+use orderflow_events::PaymentFailed;
 
 use super::{
     letter::{Letter, Written},

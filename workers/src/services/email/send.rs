@@ -4,10 +4,10 @@ use std::{marker::PhantomData, num::NonZeroU32, sync::Arc};
 
 use orderflow::{
     Subscription, domain,
-    events::{Envelope, NewEvent},
     store::{Connection, StoreError},
     token::OrderLinks,
 };
+use orderflow_events::{Envelope, NewEvent};
 use uuid::Uuid;
 
 use super::{

@@ -1,7 +1,8 @@
 //! `shipment.created` → the mail "shipped"
 
 use askama::Template;
-use orderflow::{Subscription, events::ShipmentCreated};
+use orderflow::Subscription;
+use orderflow_events::ShipmentCreated;
 
 use super::{
     letter::{Letter, Written},

@@ -81,7 +81,7 @@ pub(super) fn written(subject: String, text: &impl Template, html: &impl Templat
 
 #[cfg(test)]
 mod tests {
-    use orderflow::events::{OrderCancelled, OrderCreated, PaymentFailed, Refunded, ShipmentCreated};
+    use orderflow_events::{OrderCancelled, OrderCreated, PaymentFailed, Refunded, ShipmentCreated};
 
     use super::*;
     use crate::services::email::Letter;

@@ -2,9 +2,9 @@
 
 use orderflow::{
     Subscription,
-    events::{InventoryRejected, InventoryReserved, NewEvent, PaymentCompleted, ShortItem},
     store::{Connection, StoreError},
 };
+use orderflow_events::{InventoryRejected, InventoryReserved, NewEvent, PaymentCompleted, ShortItem};
 
 use super::store::{self, Decision};
 use crate::handler::{Done, Recorder};

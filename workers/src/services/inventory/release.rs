@@ -4,9 +4,9 @@ use std::marker::PhantomData;
 
 use orderflow::{
     Subscription,
-    events::{EventData, InventoryReleased, NewEvent, ShipmentCancelled, ShipmentFailed},
     store::{Connection, StoreError},
 };
+use orderflow_events::{EventData, InventoryReleased, NewEvent, ShipmentCancelled, ShipmentFailed};
 use uuid::Uuid;
 
 use super::store;

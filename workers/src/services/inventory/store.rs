@@ -8,13 +8,13 @@ use diesel::{
 };
 use diesel_async::RunQueryDsl as _;
 use orderflow::{
-    events::ShortItem,
     fault::{self, Safeguard},
     store::{
         Connection, StoreError,
         schema::inventory::{reservations, stock},
     },
 };
+use orderflow_events::ShortItem;
 use uuid::Uuid;
 
 /// What was decided for an order.

@@ -5,9 +5,9 @@ use std::marker::PhantomData;
 use orderflow::{
     Subscription,
     domain::OrderStatus,
-    events::{EventData, NewEvent, OrderCancelled, PaymentRefunded, PaymentVoided, Refunded},
     store::{Connection, StoreError, fold::fold, moved::Announcer},
 };
+use orderflow_events::{EventData, NewEvent, OrderCancelled, PaymentRefunded, PaymentVoided, Refunded};
 use uuid::Uuid;
 
 use super::store;

@@ -5,11 +5,11 @@ use std::marker::PhantomData;
 
 use orderflow::{
     Subscription,
-    events::{
-        EventData, InventoryRejected, InventoryReleased, InventoryReserved, NewEvent, OrderCancelled, PaymentCompleted,
-        PaymentFailed, ShipmentCancelled, ShipmentCreated, ShipmentFailed,
-    },
     store::{Connection, StoreError, fold::fold, moved::Announcer},
+};
+use orderflow_events::{
+    EventData, InventoryRejected, InventoryReleased, InventoryReserved, NewEvent, OrderCancelled, PaymentCompleted,
+    PaymentFailed, ShipmentCancelled, ShipmentCreated, ShipmentFailed,
 };
 use uuid::Uuid;
 

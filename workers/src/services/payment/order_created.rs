@@ -4,9 +4,9 @@ use std::{collections::HashMap, sync::Arc};
 
 use orderflow::{
     Subscription,
-    events::{Envelope, NewEvent, OrderCreated, PaymentCompleted, PaymentFailed},
     store::{Connection, StoreError},
 };
+use orderflow_events::{Envelope, NewEvent, OrderCreated, PaymentCompleted, PaymentFailed};
 use uuid::Uuid;
 
 use super::{

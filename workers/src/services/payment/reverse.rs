@@ -8,8 +8,10 @@ use std::{
 
 use orderflow::{
     Subscription,
-    events::{Envelope, EventData, InventoryRejected, InventoryReleased, NewEvent, PaymentRefunded, PaymentVoided},
     store::{Connection, StoreError},
+};
+use orderflow_events::{
+    Envelope, EventData, InventoryRejected, InventoryReleased, NewEvent, PaymentRefunded, PaymentVoided,
 };
 use uuid::Uuid;
 

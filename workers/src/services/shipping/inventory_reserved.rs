@@ -7,9 +7,9 @@ use std::{
 
 use orderflow::{
     Subscription,
-    events::{Envelope, InventoryReserved, NewEvent, ShipmentCreated, ShipmentFailed},
     store::{Connection, StoreError},
 };
+use orderflow_events::{Envelope, InventoryReserved, NewEvent, ShipmentCreated, ShipmentFailed};
 use uuid::Uuid;
 
 use super::store::{self, Booking, Consignment};

@@ -2,9 +2,9 @@
 
 use orderflow::{
     Subscription,
-    events::{NewEvent, OrderCancelRequested, ShipmentCancelled},
     store::{Connection, StoreError},
 };
+use orderflow_events::{NewEvent, OrderCancelRequested, ShipmentCancelled};
 use uuid::Uuid;
 
 use super::store;
