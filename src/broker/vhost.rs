@@ -4,8 +4,6 @@ use std::fmt;
 
 use lapin::{ErrorKind, uri::AMQPUri};
 
-use super::Who;
-
 /// AMQP's reply code for a virtual host that is missing or closed to the user; RabbitMQ's text says which.
 const NOT_ALLOWED: u16 = 530;
 
@@ -26,11 +24,11 @@ enum Why {
 }
 
 impl NoVhost {
-    /// Of a virtual host that the management API did not list for `who`.
+    /// Names a virtual host that the management API did not list for `user`.
     #[must_use]
-    pub fn unlisted(vhost: &str, who: &Who) -> Self {
-        let why = if who.is_administrator() { Why::Missing } else { Why::MissingOrClosed };
-        Self { vhost: vhost.to_owned(), user: who.name.clone(), why }
+    pub fn unlisted(vhost: &str, user: &str, is_administrator: bool) -> Self {
+        let why = if is_administrator { Why::Missing } else { Why::MissingOrClosed };
+        Self { vhost: vhost.to_owned(), user: user.to_owned(), why }
     }
 
     /// Why RabbitMQ refused this connection, if it was for the virtual host. A limit on connections has the same code.

@@ -63,7 +63,7 @@ fn rights_not_seen(who: &Who) -> String {
 }
 
 fn no_vhost(management: &Management, who: &Who, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
-    let no = NoVhost::unlisted(&management.config().vhost, who);
+    let no = NoVhost::unlisted(&management.config().vhost, &who.name, who.is_administrator());
     let (what, remedy) = (format!("{}.", no.what()), no.remedy());
     if json {
         writeln!(out, "{}", json!({ "ok": false, "differences": [what], "remedy": remedy }))?;

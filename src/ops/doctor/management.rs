@@ -64,7 +64,7 @@ async fn vhost(
     wanted: &Topology,
 ) -> Result<Vhost, ManagementError> {
     if !management.has_vhost().await? {
-        let no = NoVhost::unlisted(&management.config().vhost, who);
+        let no = NoVhost::unlisted(&management.config().vhost, &who.name, who.is_administrator());
         let what = format!("{}. Its queues and users were not looked at.", no.what());
         found.found("topology", what, no.remedy());
         return Ok(Vhost::Absent);

@@ -88,7 +88,8 @@ impl Broker {
         let management = Management::within(self.admin.clone(), bound)?;
         match management.depths().await {
             Err(ManagementError::Refused { .. }) if !management.has_vhost().await? => {
-                Err(Unanswered::NoVhost(NoVhost::unlisted(&self.admin.vhost, &management.whoami().await?)))
+                let who = management.whoami().await?;
+                Err(Unanswered::NoVhost(NoVhost::unlisted(&self.admin.vhost, &who.name, who.is_administrator())))
             }
             answer => Ok(answer?),
         }
