@@ -64,7 +64,7 @@ def adapt(order):
     customer, address = order.get("customer"), order.get("shipping_address")
     if isinstance(address, dict):
         code = address.get("postal_code")
-        if is_country(address.get("country")) and (code is None or is_text(code, 20)):
+        if is_country(address.get("country")) and (code in (None, "") or is_text(code, 20)):
             address.update(country="DE", postal_code="10115")
         if is_text(address.get("phone"), 40):
             address["phone"] = "+49 30 1234567"
