@@ -35,7 +35,7 @@ check: ## format, lints, documentation, licences, generated files
 pictures: ## docs/pictures/ of the pages and mails as they are now
 	@scripts/pictures.sh
 
-schema: ## writes src/store/schema/*.rs from the migrations
+schema: ## writes the files that diesel.toml names from the migrations
 	@scripts/schema.sh
 
 env: ## passwords for docker-compose.yml, into .env

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds what ships as README.md says, and looks for the switches of src/fault.rs in the programs: a feature that slipped in
+# Builds what ships as README.md says, and looks for the switches of crates/service/src/fault.rs in the programs: a feature that slipped in
 # by another package's wish shows there and nowhere else. With --release the very programs that a shop runs.
 set -euo pipefail
 

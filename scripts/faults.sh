@@ -31,7 +31,7 @@ need_debian "$POSTGRES_IN"
 
 cd "$ROOT"
 PROFILE=${PROFILE:-dev}
-# With every program, because the run starts them. build.rs refuses an optimised build with faults to everybody else.
+# With every program, because the run starts them. crates/service/build.rs refuses an optimised build with faults to everybody else.
 ORDERFLOW_FAULTS_BUILD=1 cargo build --workspace --bins --profile "$PROFILE"
 
 SEED=${SEED:-$RANDOM}

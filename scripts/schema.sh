@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes src/store/schema/*.rs from a freshly migrated database, by diesel's own command, which is
+# Writes the files that diesel.toml names from a freshly migrated database, by diesel's own command, which is
 # installed below .dev/tools where it is missing. `make test` fails while a file is out of date.
 set -euo pipefail
 

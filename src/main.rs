@@ -9,10 +9,8 @@ use std::{
 };
 
 use clap::Parser as _;
-use orderflow::{
-    config::{self, Source},
-    ops::{self, Exit, Failed, stock::Change},
-};
+use orderflow::ops::{self, Exit, Failed, stock::Change};
+use orderflow_service::config::{self, Source};
 
 /// The exit status of a command whose reader left: the one that a shell gives a program killed by SIGPIPE (128 + 13), so
 /// that `set -o pipefail` sees of ours what it sees of others. Not 0: what a check found was not all read.

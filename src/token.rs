@@ -2,12 +2,11 @@
 
 use chrono::{DateTime, Duration, Utc};
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use orderflow_service::config::{LinkConfig, is_loopback};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::Sha256;
 use url::Url;
 use uuid::Uuid;
-
-use crate::config::{LinkConfig, is_loopback};
 
 /// How long a token opens its order.
 pub const LIFETIME: Duration = Duration::days(90);

@@ -3,17 +3,17 @@
 
 use std::collections::HashMap;
 
-use crate::{
+use orderflow_events::EventKind;
+use orderflow_service::{
     Subscription,
     broker::{BrokerCheck, Look, NotReady},
-    domain::OrderStatus,
     store::{
         ANSWER_WITHIN, Connection, Database, StoreError,
         pace::{self, Pace},
     },
 };
 
-use orderflow_events::EventKind;
+use crate::domain::OrderStatus;
 
 /// One queue at one moment.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use orderflow::fault::Safeguard;
+use orderflow_service::fault::Safeguard;
 use orderflow_tests::own::Own;
 use rand::{SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use serde::{Deserialize, Serialize};

@@ -7,7 +7,7 @@ use diesel::{
     sql_types::{BigInt, Text, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
-use orderflow::store::{Connection, event_log};
+use orderflow_service::store::{Connection, event_log};
 use orderflow_tests::{Left, Shop};
 use uuid::Uuid;
 

@@ -22,7 +22,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand, ValueEnum as _};
-use orderflow::fault::Safeguard;
+use orderflow_service::fault::Safeguard;
 use orderflow_tests::own::{self, Installed, Own, Wanted};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -117,7 +117,7 @@ fn main() -> ExitCode {
 /// Runs it on mounts of our own, until it has ended or somebody ends us: servers are killed when they are dropped, and so
 /// they are then.
 fn until_told(work: impl Future<Output = ExitCode>) -> ExitCode {
-    orderflow::tls::install();
+    orderflow_service::tls::install();
     if own::can_mount()
         && let Err(error) = own::enter_own_mounts()
     {

@@ -1,6 +1,6 @@
 //! A check counts only if it can fail: each safeguard left out, with the faults that should show it.
 
-use orderflow::fault::{CrashPoint, Safeguard};
+use orderflow_service::fault::{CrashPoint, Safeguard};
 
 use crate::{
     breakage::{Focus, Kind},

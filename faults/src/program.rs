@@ -17,7 +17,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use orderflow::fault::CrashPoint;
+use orderflow_service::fault::CrashPoint;
 use orderflow_tests::{memory, program_path};
 use tokio::{
     process::{Child, Command},

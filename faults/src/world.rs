@@ -7,7 +7,7 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
-use orderflow::fault::Safeguard;
+use orderflow_service::fault::Safeguard;
 use orderflow_tests::{
     Proxy, Shop, Stripe, Web,
     own::{Own, free_port},

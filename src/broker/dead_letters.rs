@@ -22,12 +22,14 @@ use lapin::{
     },
     types::{AMQPValue, FieldTable, ShortString},
 };
+use orderflow_service::{
+    Subscription,
+    broker::{BrokerError, Connector, Message, NotReady, headers, names},
+    telemetry,
+};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
-
-use super::{BrokerError, Connector, Message, NotReady, headers, names};
-use crate::{Subscription, telemetry};
 
 /// How long the broker may take for one answer, and for the next message of those that it said are there.
 const TIMEOUT: Duration = Duration::from_secs(10);

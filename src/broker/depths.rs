@@ -1,9 +1,10 @@
 //! How much is in each queue and how much comes into it, by the management API. Its figures are up to five seconds old.
 
+use orderflow_service::broker::Look;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Look, Management, ManagementError};
+use super::{Management, ManagementError};
 
 /// What is asked for: without it the answer has some hundred figures for each queue.
 const COLUMNS: &str = "columns=name,messages_ready,messages_unacknowledged,consumers,message_stats.publish_details.rate,\

@@ -3,13 +3,12 @@
 
 use std::time::Duration;
 
+use orderflow_service::{config::AdminConfig, telemetry};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Client, Method, StatusCode};
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
 use serde_json::Value;
-
-use crate::{config::AdminConfig, telemetry};
 
 /// An import of some thirty quorum queues takes a few seconds on a busy node.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -110,7 +109,7 @@ impl Management {
     /// # Errors
     /// As [`Management::new`].
     pub fn within(config: AdminConfig, timeout: Duration) -> Result<Self, ManagementError> {
-        crate::tls::install();
+        orderflow_service::tls::install();
         let mut client = Client::builder().timeout(timeout);
         // The administrator's password goes along: where it is encrypted it stays so, whatever we are redirected to, and where
         // it is not it goes straight to the host that was permitted and through no proxy.

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use orderflow_service::{Subscription, broker::names};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
-use super::{Management, ManagementError, Topology, names, questions::Rights};
-use crate::Subscription;
+use super::{Management, ManagementError, Topology, questions::Rights};
 
 /// What [`Management::apply`] could not do, or left out on purpose.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -166,7 +166,7 @@ mod tests {
     use actix_web::{App, HttpResponse, HttpServer, web};
 
     use super::*;
-    use crate::config::{AdminConfig, Source};
+    use orderflow_service::config::{AdminConfig, Source};
 
     /// A management API that says `refusal` to the first that makes a user, and takes everything else.
     async fn refusing_once(refusal: &'static str) -> (Management, web::Data<AtomicUsize>) {

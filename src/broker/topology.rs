@@ -7,12 +7,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use orderflow_service::{Subscription, broker::names};
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Altered, names, policies, setup::encoded};
-use crate::Subscription;
+use super::{Altered, policies, setup::encoded};
 
 /// Objects of one virtual host.
 ///

@@ -3,8 +3,9 @@
 //! Every number here is from <https://docs.stripe.com/currencies>: "Zero-decimal currencies", "Three-decimal
 //! currencies", "Special cases", "Minimum and maximum charge amounts".
 
+use orderflow_service::config::PaymentKind;
+
 use super::money;
-use crate::config::PaymentKind;
 
 /// Stripe has no decimals for these. The Malagasy ariary (MGA) has two by ISO 4217.
 const ZERO_DECIMAL: &[&str] =

@@ -1,15 +1,13 @@
 //! Who does something, for the list of what was done.
 
+use orderflow_service::{
+    config::Role,
+    store::{Connection, StoreError},
+};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::{
-    config::Role,
-    store::{
-        Connection, StoreError,
-        actions::{self, NewAction, Outcome},
-    },
-};
+use crate::store::actions::{self, NewAction, Outcome};
 
 /// What can be done that is written down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,10 +2,10 @@
 
 use std::io::Write;
 
+use orderflow_service::config::{self, Setting, Source};
 use serde::Serialize;
 
 use super::{Exit, Failed};
-use crate::config::{self, Setting, Source};
 
 /// What stands for a secret that is set.
 const MASK: &str = "********";

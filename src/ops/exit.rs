@@ -2,12 +2,14 @@
 
 use std::process::{ExitCode, Termination};
 
-use super::lack::explained;
-use crate::{
-    broker::{BrokerError, ManagementError, NotReady, PublishError},
+use orderflow_service::{
+    broker::{BrokerError, NotReady, PublishError},
     config::ConfigError,
     store::StoreError,
 };
+
+use super::lack::explained;
+use crate::broker::ManagementError;
 
 /// What a command's exit status says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,8 +45,8 @@ pub enum Failed {
     #[error("{}", explained(.0))]
     Store(#[from] StoreError),
     /// A migration.
-    #[error("{}", crate::telemetry::chain(.0))]
-    Migrate(#[from] crate::store::migrations::MigrateError),
+    #[error("{}", orderflow_service::telemetry::chain(.0))]
+    Migrate(#[from] orderflow_service::store::migrations::MigrateError),
     /// An order's story.
     #[error("the order cannot be read: {}\n`orderflow doctor` says what is wrong with the installation", explained(.0))]
     Why(StoreError),
@@ -58,7 +60,7 @@ pub enum Failed {
     #[error("{}", .0.explained())]
     Management(#[from] ManagementError),
     /// RabbitMQ.
-    #[error("{}", crate::telemetry::chain(.0))]
+    #[error("{}", orderflow_service::telemetry::chain(.0))]
     Broker(#[from] BrokerError),
     /// RabbitMQ, or something that should exist there.
     #[error(transparent)]
@@ -84,7 +86,7 @@ pub enum Failed {
     #[error("DATABASE_URL cannot be used: {0}")]
     DatabaseUrl(#[from] diesel::ConnectionError),
     /// The front end.
-    #[error("{}", crate::telemetry::chain(.0))]
+    #[error("{}", orderflow_service::telemetry::chain(.0))]
     Serve(#[from] crate::web::RunError),
     /// Output could not be written, as to a full disk.
     #[error("the output could not be written: {0}")]

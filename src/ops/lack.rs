@@ -2,10 +2,10 @@
 
 use std::fmt;
 
+use orderflow_service::{store::StoreError, telemetry};
 use serde::Serialize;
 
 use super::words::some;
-use crate::{store::StoreError, telemetry};
 
 /// Something that is missing, and what to do about it. Its text is one sentence of both.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

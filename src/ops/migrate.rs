@@ -2,13 +2,13 @@
 
 use std::io::Write;
 
-use serde_json::json;
-
-use super::{Exit, Failed};
-use crate::{
+use orderflow_service::{
     config::{DatabaseConfig, Source},
     store::migrations,
 };
+use serde_json::json;
+
+use super::{Exit, Failed};
 
 /// Runs what has not run yet. Safe to repeat, and from many hosts at once.
 ///

@@ -3,12 +3,11 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::time::Instant;
-
-use crate::store::{
+use orderflow_service::store::{
     Connection, StoreError,
     missing::{Pair, Scan, Taken, Whereabouts},
 };
+use tokio::time::Instant;
 
 /// Rows that one statement returns.
 const AT_ONCE: u16 = 5_000;

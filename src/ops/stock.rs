@@ -3,19 +3,19 @@
 use std::io::Write;
 
 use diesel_async::AsyncConnection as _;
+use orderflow_service::{
+    config::{DatabaseConfig, Source},
+    store::{ANSWER_WITHIN, Connection, Database, StoreError},
+};
 use serde_json::{Value, json};
 
 use super::{
     Exit, Failed,
     actor::{Actor, What},
 };
-use crate::{
-    config::{DatabaseConfig, Source},
-    store::{
-        ANSWER_WITHIN, Connection, Database, StoreError,
-        actions::Outcome,
-        stock::{self, Set},
-    },
+use crate::store::{
+    actions::Outcome,
+    stock::{self, Set},
 };
 
 /// The most pieces that a product can be said to have.

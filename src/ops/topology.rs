@@ -2,6 +2,10 @@
 
 use std::io::Write;
 
+use orderflow_service::{
+    broker::NoVhost,
+    config::{AdminConfig, RetryDelays, Source},
+};
 use serde_json::json;
 
 use super::{
@@ -10,10 +14,7 @@ use super::{
     users,
     words::{some, wrapped},
 };
-use crate::{
-    broker::{Altered, Applied, Management, ManagementError, NoVhost, Topology, Who},
-    config::{AdminConfig, RetryDelays, Source},
-};
+use crate::broker::{Altered, Applied, Management, ManagementError, Topology, Who};
 
 /// The virtual host of the exported file; `topology apply` takes that of `AMQP_ADMIN_URL`.
 pub const EXPORTED_VHOST: &str = "orderflow";

@@ -4,11 +4,12 @@ use chrono::{DateTime, Utc};
 use diesel::{ExpressionMethods as _, Insertable, QueryDsl as _, Queryable, Selectable, SelectableHelper as _};
 use diesel_async::RunQueryDsl as _;
 use orderflow_events::timestamp;
+use orderflow_service::store::{Connection, StoreError};
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Connection, StoreError, schema::operations::actions};
+use super::schema::operations::actions;
 
 /// How something that was done stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,14 +3,10 @@
 use diesel::{OptionalExtension as _, QueryDsl as _};
 use diesel_async::RunQueryDsl as _;
 use orderflow_events::{NewEvent, OrderCancelRequested};
+use orderflow_service::store::{Connection, StoreError, event_log, outbox::Outgoing, schema::messaging};
 use uuid::Uuid;
 
-use super::{
-    Connection, StoreError, event_log,
-    fold::fold,
-    outbox::Outgoing,
-    schema::{messaging, orders::orders},
-};
+use super::{fold::fold, schema::orders::orders};
 use crate::domain::OrderStatus;
 
 /// What became of a request to cancel.

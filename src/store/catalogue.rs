@@ -5,8 +5,7 @@ use diesel::{
     sql_types::{BigInt, Text},
 };
 use diesel_async::RunQueryDsl as _;
-
-use super::{Connection, StoreError};
+use orderflow_service::store::{Connection, StoreError};
 
 /// A product of the shop.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]

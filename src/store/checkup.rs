@@ -6,8 +6,7 @@ use diesel::{
     sql_types::{Bool, Text, Timestamptz},
 };
 use diesel_async::RunQueryDsl as _;
-
-use super::{Connection, StoreError};
+use orderflow_service::store::{Connection, StoreError};
 
 /// What a server says of itself.
 #[derive(Debug, Clone, QueryableByName)]

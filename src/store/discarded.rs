@@ -7,11 +7,12 @@ use diesel::{
 };
 use diesel_async::RunQueryDsl as _;
 use orderflow_events::timestamp;
+use orderflow_service::store::{Connection, StoreError, text};
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Connection, StoreError, schema::operations::discarded, text};
+use super::schema::operations::discarded;
 
 /// How long they are kept.
 const KEPT: &str = "90 days";

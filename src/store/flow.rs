@@ -6,8 +6,8 @@ use diesel::{
 };
 use diesel_async::RunQueryDsl as _;
 use orderflow_events::EventKind;
+use orderflow_service::store::{Connection, StoreError};
 
-use super::{Connection, StoreError};
 use crate::domain::OrderStatus;
 
 /// The seconds that [`QUERY`] looks at.

@@ -14,10 +14,14 @@ use diesel::{
 };
 use diesel_async::RunQueryDsl as _;
 use orderflow_events::EventKind;
+use orderflow_service::{
+    metrics,
+    store::{Connection, StoreError},
+};
 use uuid::Uuid;
 
-use super::{Connection, StoreError, schema::orders::orders};
-use crate::{domain::OrderStatus, metrics};
+use super::schema::orders::orders;
+use crate::domain::OrderStatus;
 
 /// Where an order stands before and after the fold.
 struct Place {

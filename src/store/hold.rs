@@ -5,9 +5,8 @@ use diesel::{
     sql_types::{Array, Bool, Double, Nullable, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
+use orderflow_service::store::{Connection, StoreError};
 use uuid::Uuid;
-
-use super::{Connection, StoreError};
 
 /// What holds an order up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, QueryableByName)]

@@ -10,9 +10,8 @@ use diesel::{
     sql_types::{Array, BigInt, Binary, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
+use orderflow_service::store::{Connection, StoreError};
 use uuid::Uuid;
-
-use super::{Connection, StoreError};
 
 /// How long a key is kept at least.
 const KEPT: &str = "24 hours";

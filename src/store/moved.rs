@@ -10,14 +10,15 @@ use diesel::{
     sql_types::{Array, Text},
 };
 use diesel_async::RunQueryDsl as _;
+use orderflow_service::{
+    store::{Connection, Database, StoreError},
+    telemetry,
+};
 use tokio::{
     sync::mpsc::{self, error::TryRecvError},
     time::timeout,
 };
 use uuid::Uuid;
-
-use super::{Connection, Database, StoreError};
-use crate::telemetry;
 
 /// The channel's name in the database.
 const CHANNEL: &str = "orders_moved";

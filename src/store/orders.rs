@@ -8,12 +8,10 @@ use diesel::{
     sql_types::{Array, BigInt, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
+use orderflow_service::store::{Connection, StoreError};
 use uuid::Uuid;
 
-use super::{
-    Connection, StoreError,
-    schema::orders::{items, orders},
-};
+use super::schema::orders::{items, orders};
 use crate::domain::{OrderNumber, OrderStatus};
 
 /// An order that is about to be stored. It has no `Debug`: it holds personal data, which has no place in a log.

@@ -6,9 +6,8 @@ use diesel::{
     sql_types::{Array, Bool, Double, Integer, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
+use orderflow_service::store::{Connection, StoreError};
 use uuid::Uuid;
-
-use super::{Connection, StoreError};
 
 /// How far an order is.
 #[derive(Debug, Clone, PartialEq)]

@@ -10,11 +10,12 @@ use diesel::{
 };
 use diesel_async::RunQueryDsl as _;
 use orderflow_events::timestamp;
+use orderflow_service::store::{Connection, StoreError};
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Connection, StoreError, schema::operations::replays};
+use super::schema::operations::replays;
 
 /// One that was not written for so long has ended with its process, which writes once a second.
 const BELIEVED: &str = "1 minute";

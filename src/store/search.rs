@@ -7,10 +7,11 @@ use diesel::{
 };
 use diesel_async::{AsyncConnection as _, RunQueryDsl as _};
 use orderflow_events::timestamp;
+use orderflow_service::store::{Connection, StoreError};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{Connection, StoreError, story::Wanted};
+use super::story::Wanted;
 
 /// An order, without who ordered.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName, Serialize)]

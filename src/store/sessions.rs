@@ -6,9 +6,10 @@ use diesel::{
     dsl::{exists, now, select},
 };
 use diesel_async::RunQueryDsl as _;
+use orderflow_service::store::{Connection, StoreError};
 use uuid::Uuid;
 
-use super::{Connection, StoreError, schema::operations::ended_sessions};
+use super::schema::operations::ended_sessions;
 
 /// Ends a session that would expire then. Those that have expired by now are forgotten.
 ///

@@ -5,14 +5,12 @@ use diesel::{
     sql_types::{BigInt, Nullable, Text},
 };
 use diesel_async::{AsyncConnection as _, RunQueryDsl as _};
+use orderflow_service::store::{Connection, StoreError};
 use serde::Serialize;
 
-use super::{
-    Connection, StoreError,
-    schema::{
-        catalogue::products,
-        inventory::{movements, stock},
-    },
+use super::schema::{
+    catalogue::products,
+    inventory::{movements, stock},
 };
 
 /// A product and how much of it there is.

@@ -2,11 +2,12 @@
 
 use diesel::{result::Error as DieselError, sql_types::Uuid as SqlUuid};
 use diesel_async::{AsyncConnection as _, RunQueryDsl as _};
+use orderflow_service::{
+    store::{Connection, StoreError},
+    telemetry,
+};
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
-
-use super::{Connection, StoreError};
-use crate::telemetry;
 
 /// A row for each table that an order on its way writes to, with a new id at `$1`, so that none meets a row of an order.
 /// Numbers that a sequence gives are given here: a sequence does not take back what it gave.

@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
-
-use crate::{
+use orderflow_service::{
     config::Admission,
     metrics, periodic,
     store::{ANSWER_WITHIN, Connection, Database, StoreError, outbox},
     telemetry,
 };
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// How often the outbox is measured.
 const INTERVAL: Duration = Duration::from_secs(1);

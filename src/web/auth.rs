@@ -84,7 +84,8 @@ mod tests {
     use url::Url;
 
     use super::*;
-    use crate::{config::LinkConfig, web::problem::Code};
+    use crate::web::problem::Code;
+    use orderflow_service::config::LinkConfig;
 
     fn links() -> OrderLinks {
         let public_url = Url::parse("http://127.0.0.1:8080").expect("a URL");

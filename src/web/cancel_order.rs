@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use diesel_async::AsyncConnection as _;
+use orderflow_service::{
+    broker::Relay,
+    store::{ANSWER_WITHIN, Connection, Database, StoreError},
+};
 use rand::RngExt as _;
 use uuid::Uuid;
 
@@ -12,10 +16,8 @@ use super::{
     problem::{Code, Problem},
 };
 use crate::{
-    broker::Relay,
     domain::OrderStatus,
     store::{
-        ANSWER_WITHIN, Connection, Database, StoreError,
         cancel::{self, CancelRequest},
         orders,
     },

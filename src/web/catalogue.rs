@@ -6,18 +6,18 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use orderflow_service::{
+    config::PaymentKind,
+    periodic,
+    store::{ANSWER_WITHIN, Database, StoreError},
+    telemetry,
+};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::PaymentKind,
     domain::stripe::{self, NotChargeable},
-    periodic,
-    store::{
-        ANSWER_WITHIN, Database, StoreError,
-        catalogue::{self, Product},
-    },
-    telemetry,
+    store::catalogue::{self, Product},
 };
 
 /// How old the copy may get, apart from the time that reading takes.

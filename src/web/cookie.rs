@@ -58,7 +58,7 @@ mod tests {
     use actix_web::test::TestRequest;
 
     use super::*;
-    use crate::config::LinkConfig;
+    use orderflow_service::config::LinkConfig;
 
     fn links(public_url: &str) -> OrderLinks {
         let token_secrets = vec!["a secret of 32 characters or more".into()];

@@ -3,6 +3,10 @@
 use std::time::Duration;
 
 use actix_web::{HttpResponse, http::header, web::Data};
+use orderflow_service::{
+    broker::{BrokerCheck, NotReady, Publisher},
+    periodic,
+};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -10,10 +14,6 @@ use tokio_util::sync::CancellationToken;
 use super::{
     App,
     problem::{Code, Problem},
-};
-use crate::{
-    broker::{BrokerCheck, NotReady, Publisher},
-    periodic,
 };
 
 /// How often the broker is asked whether the exchange is there.

@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-
-use crate::{
+use orderflow_service::{
     periodic,
-    store::{ANSWER_WITHIN, Connection, Database, StoreError, discarded, failures, idempotency},
+    store::{ANSWER_WITHIN, Connection, Database, StoreError, failures},
     telemetry,
 };
+use tokio_util::sync::CancellationToken;
+
+use crate::store::{discarded, idempotency};
 
 /// How often we look.
 const INTERVAL: Duration = Duration::from_secs(600);

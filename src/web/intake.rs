@@ -6,23 +6,24 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use orderflow_service::{
+    broker::Relay,
+    fault::{self, CrashPoint},
+    group_commit::Limits,
+    store::{ANSWER_WITHIN, Connection, Database, StoreError, event_log, outbox::Outgoing},
+    telemetry,
+};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::placement::{NotPlaced, Outcome, Placement, answer};
 use crate::{
-    broker::Relay,
     domain::OrderNumber,
-    fault::{self, CrashPoint},
-    group_commit::Limits,
     store::{
-        ANSWER_WITHIN, Connection, Database, StoreError, event_log,
         idempotency::{self, Claim, Fingerprint, Stored},
         orders::{self, NewOrder},
-        outbox::Outgoing,
     },
-    telemetry,
 };
 
 /// Three transactions at once keep the database busy while one waits for its disk; more only compete for it. A batch

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-
-use crate::{
+use orderflow_service::{
     metrics, periodic,
     store::{ANSWER_WITHIN, Connection, Database, audits},
 };
+use tokio_util::sync::CancellationToken;
 
 /// How often we look: a person is called some minutes later anyway.
 const INTERVAL: Duration = Duration::from_secs(30);

@@ -45,6 +45,7 @@ use actix_web::{
     Route, guard,
     web::{self, ServiceConfig},
 };
+use orderflow_service::{broker::Relay, group_commit::GroupCommit, store::Database};
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
@@ -63,7 +64,7 @@ use self::{
     problem::{Code, Problem},
     rate_limit::RateLimit,
 };
-use crate::{broker::Relay, group_commit::GroupCommit, store::Database, token::OrderLinks};
+use crate::token::OrderLinks;
 
 /// What every handler can use; one for the process.
 struct App {

@@ -3,6 +3,13 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use orderflow_service::{
+    Subscription,
+    broker::BrokerCheck,
+    periodic,
+    store::{ANSWER_WITHIN, Connection, Database, StoreError},
+    telemetry,
+};
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
@@ -10,11 +17,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Subscription,
-    broker::BrokerCheck,
-    periodic,
-    store::{ANSWER_WITHIN, Connection, Database, StoreError, flow},
-    telemetry,
+    store::flow,
     way::{self, NotKnown, Queue},
 };
 

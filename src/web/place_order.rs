@@ -6,6 +6,12 @@ use actix_web::{
     web::{Data, Payload},
 };
 use chrono::{SubsecRound as _, Utc};
+use orderflow_service::{
+    group_commit::NoAnswer,
+    metrics,
+    store::{ANSWER_WITHIN, Connection},
+    trace::{Kind, Step},
+};
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
@@ -22,15 +28,11 @@ use super::{
 };
 use crate::{
     domain::{OrderNumber, OrderStatus},
-    group_commit::NoAnswer,
-    metrics,
     store::{
-        ANSWER_WITHIN, Connection,
         idempotency::Fingerprint,
         orders::{self, NewOrder},
     },
     token::OrderLinks,
-    trace::{Kind, Step},
 };
 
 /// Accepts an order, or says everything that keeps it from being accepted.

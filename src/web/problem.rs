@@ -12,6 +12,7 @@ use actix_web::{
         header::{self, HeaderMap, HeaderValue},
     },
 };
+use orderflow_service::{store::StoreError, telemetry};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -19,7 +20,6 @@ use super::{
     admission::NotAdmitted,
     fields::{ErrorCode, FieldError, MOST_ERRORS},
 };
-use crate::{store::StoreError, telemetry};
 
 /// The media type of a problem.
 const CONTENT_TYPE: &str = "application/problem+json";

@@ -2,15 +2,7 @@
 
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-
-use super::{
-    ServeError, bind,
-    client::Clients,
-    ops::{self, Console, ConsoleError},
-    serve,
-};
-use crate::{
+use orderflow_service::{
     broker::{BrokerCheck, BrokerError, Connector, NotReady, Publisher, Relay},
     config::{BrokerConfig, ConfigError, DatabaseConfig, LogConfig, OperatorsConfig, Source, TraceConfig, WebConfig},
     listen::ListenError,
@@ -19,6 +11,14 @@ use crate::{
     store::Database,
     telemetry,
     trace::{Exporting, TraceError},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    ServeError, bind,
+    client::Clients,
+    ops::{self, Console, ConsoleError},
+    serve,
 };
 
 /// Connections to the database: the committers, the relay, and reads, of which each takes well under a millisecond.

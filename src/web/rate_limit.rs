@@ -14,14 +14,13 @@ use std::{
 
 use actix_web::HttpRequest;
 use governor::{DefaultKeyedRateLimiter, Quota, clock::Clock as _};
+use orderflow_service::periodic;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     client::Clients,
     problem::{Code, Problem},
 };
-
-use crate::periodic;
 
 /// How often addresses that have not ordered for a while are forgotten: it bounds the memory that they take. After a minute
 /// without an order an address has its whole measure again, so what was given back to it counts no longer than that.

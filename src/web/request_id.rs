@@ -13,6 +13,10 @@ use actix_web::{
     middleware::Next,
     web::Data,
 };
+use orderflow_service::{
+    metrics,
+    trace::{Kind, Step, trace_id},
+};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
@@ -20,11 +24,7 @@ use super::{
     App, people,
     problem::{Code, Problem},
 };
-use crate::{
-    metrics,
-    token::OrderLinks,
-    trace::{Kind, Step, trace_id},
-};
+use crate::token::OrderLinks;
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 

@@ -8,6 +8,13 @@ use std::{
 };
 
 use actix_web::{App as ActixApp, dev::Server, middleware, web::Data};
+use orderflow_service::{
+    broker::{BrokerCheck, Publisher, Relay},
+    config::WebConfig,
+    group_commit::GroupCommit,
+    http::{self, Bounds},
+    store::Database,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -26,14 +33,7 @@ use super::{
     rate_limit::RateLimit,
     request_id, routes,
 };
-use crate::{
-    broker::{BrokerCheck, Publisher, Relay},
-    config::WebConfig,
-    group_commit::GroupCommit,
-    http::{self, Bounds},
-    store::Database,
-    token::OrderLinks,
-};
+use crate::token::OrderLinks;
 
 /// How long a stopping process still takes requests while `/readyz` sends load balancers elsewhere.
 const LAME_DUCK: Duration = Duration::from_millis(500);

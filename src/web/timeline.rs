@@ -3,6 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, http::header, web::Data};
 use chrono::{DateTime, Utc};
 use orderflow_events::{EventKind, timestamp};
+use orderflow_service::store::{ANSWER_WITHIN, Connection};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -12,10 +13,7 @@ use super::{
 };
 use crate::{
     domain::OrderStatus,
-    store::{
-        ANSWER_WITHIN, Connection,
-        progress::{self, Step},
-    },
+    store::progress::{self, Step},
 };
 
 #[derive(Serialize)]

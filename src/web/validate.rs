@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use orderflow_service::mail_address::{self, NotMailable};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -17,7 +18,6 @@ use crate::{
         postal_code::{self, Need},
         stripe::NotChargeable,
     },
-    mail_address::{self, NotMailable},
     store::orders::Line,
 };
 

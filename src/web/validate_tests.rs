@@ -1,9 +1,10 @@
 //! Every mistake that a body can have.
 
+use orderflow_service::config::PaymentKind;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{config::PaymentKind, store::catalogue::Product};
+use crate::store::catalogue::Product;
 
 fn catalogue() -> Catalogue {
     let product = |sku: &str, price, currency: &str, available| Product {

@@ -12,13 +12,13 @@ use std::{
     },
 };
 
-use orderflow::{
+use orderflow_events::{Envelope, NewEvent, OrderCreated};
+use orderflow_service::{
     Subscription,
     config::Source,
     store::{Connection, StoreError},
     telemetry,
 };
-use orderflow_events::{Envelope, NewEvent, OrderCreated};
 use orderflow_worker::{
     Registry, Settings,
     handler::{Done, Failure, Handler},

@@ -6,8 +6,8 @@ use lapin::{
     },
     types::FieldTable,
 };
-use orderflow::broker::names;
 use orderflow_events::CONTENT_TYPE;
+use orderflow_service::broker::names;
 use url::Url;
 
 /// A look into one virtual host, as an administrator.

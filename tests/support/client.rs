@@ -62,7 +62,7 @@ impl Web {
     /// When no client can be made.
     #[must_use]
     pub fn new(address: std::net::SocketAddr) -> Self {
-        orderflow::tls::install();
+        orderflow_service::tls::install();
         let client = Client::builder().timeout(std::time::Duration::from_secs(30)).build().expect("a client");
         Self { root: format!("http://{address}"), client }
     }

@@ -1,6 +1,6 @@
 use std::env;
 
-use orderflow::config::{AdminConfig, Source};
+use orderflow_service::config::{AdminConfig, Source};
 use secrecy::ExposeSecret as _;
 use url::Url;
 

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 
 use diesel::{QueryableByName, sql_types::BigInt};
 use diesel_async::{AsyncConnection as _, RunQueryDsl as _};
-use orderflow::{
+use orderflow::broker::{Management, Topology};
+use orderflow_service::{
     Subscription,
-    broker::{Management, Topology},
     config::{AdminConfig, DatabaseConfig},
     store::{Connection, migrations},
 };

@@ -7,7 +7,7 @@ use std::{
 
 use diesel::{QueryableByName, sql_types::Text};
 use diesel_async::RunQueryDsl as _;
-use orderflow::{
+use orderflow_service::{
     config::DatabaseConfig,
     store::{Connection, Database, StoreError},
 };

@@ -161,7 +161,7 @@ async fn a_process_that_stops_ends_its_replay_and_one_that_is_gone_does_not_bloc
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_thrown_away_is_kept_and_written_down() {
     let (shop, operators, _, probe) = with_operators(2).await;
-    probe.publish(orderflow::broker::names::RETURN, &PAYMENT.queue(), STRANGER).await;
+    probe.publish(orderflow_service::broker::names::RETURN, &PAYMENT.queue(), STRANGER).await;
     until_dead(&probe, PAYMENT, 3).await;
     let asked = json!({ "queue": QUEUE, "reason": "no such order" });
     let mut dry = asked.clone();

@@ -2,10 +2,11 @@
 
 use diesel::{QueryableByName, sql_types::BigInt};
 use orderflow::store::{
-    Connection, discarded,
+    discarded,
     search::{self, Search},
     story::{self, Wanted},
 };
+use orderflow_service::store::Connection;
 use orderflow_tests::Shop;
 use uuid::Uuid;
 

@@ -10,7 +10,7 @@ mod watch;
 
 use std::{env, net::SocketAddr, sync::Arc, time::Duration};
 
-use orderflow::broker::names;
+use orderflow_service::broker::names;
 use orderflow_tests::{Child, Proxy, Shop, VISA, Way, Web, body, key, run};
 use reqwest::Method;
 use tokio::{

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use orderflow::Subscription;
+use orderflow_service::Subscription;
 use orderflow_tests::{Child, Proxy, Shop, SmtpSink, VISA, Way, Web, until};
 use url::Url;
 

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt as _;
-use orderflow::config::LineConfig;
 use orderflow_events::{Envelope, InventoryReserved};
+use orderflow_service::config::LineConfig;
 use orderflow_tests::{Answer, DECLINED, Order, Shop, VISA, Web, body, key, until};
 use orderflow_worker::{
     handler::Handler as _,

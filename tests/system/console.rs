@@ -3,7 +3,7 @@
 mod answers;
 mod stock;
 
-use orderflow::broker::names;
+use orderflow_service::broker::names;
 use orderflow_tests::{Page, Proxy, Shop, VISA, Visitor, until};
 use reqwest::{Method, StatusCode};
 use serde_json::json;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, path::PathBuf, time::Duration};
 
-use orderflow::Subscription;
+use orderflow_service::Subscription;
 use orderflow_tests::{DECLINED, Shop, VISA, until_within};
 use reqwest::Method;
 use serde::Deserialize;

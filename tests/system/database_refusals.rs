@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use diesel::{QueryableByName, sql_types::Text};
 use diesel_async::{AsyncConnection as _, RunQueryDsl as _, SimpleAsyncConnection as _};
-use orderflow::store::Connection;
+use orderflow_service::store::Connection;
 use orderflow_tests::{Answer, Scrape, Shop, VISA, Web, body, key, run, until, until_within};
 use reqwest::StatusCode;
 

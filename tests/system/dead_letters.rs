@@ -1,10 +1,11 @@
 //! What fails is remembered, and forgotten when it is old; and what tests of dead letters need.
 
-use orderflow::{
+use orderflow::{broker::DeadLetters, store::hold};
+use orderflow_service::{
     Subscription,
-    broker::{Connector, DeadLetters, names},
+    broker::{Connector, names},
     config::{BrokerConfig, Source},
-    store::{failures, hold},
+    store::failures,
 };
 use orderflow_tests::{Ended, Order, Probe, Proxy, Shop, VISA, Web, run, until};
 use serde_json::Value;

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use orderflow::{
+use orderflow_service::{
     Subscription,
     config::{self, AdminConfig, BrokerConfig, ConfigError, DatabaseConfig, OperatorsConfig, Source, WebConfig},
 };
@@ -318,7 +318,7 @@ fn the_image_is_built_as_the_workspace_says() {
 }
 
 /// Cargo unites the features of all packages that it builds together, and the fault runs' package wants faults. So what is
-/// built for production must be the default members alone, and no optimised build can have the feature unasked: build.rs
+/// built for production must be the default members alone, and no optimised build can have the feature unasked: crates/service/build.rs
 /// refuses it. `make check` and `make test-full` look into the programs.
 #[test]
 fn no_build_for_production_has_faults_on_request() {
@@ -330,7 +330,7 @@ fn no_build_for_production_has_faults_on_request() {
     for manifest in ["Cargo.toml", "workers/Cargo.toml"] {
         assert!(!read(manifest).contains("default = ["), "{manifest} has features that nobody asked for");
     }
-    assert!(read("build.rs").contains("CARGO_FEATURE_FAULT_INJECTION"));
+    assert!(read("crates/service/build.rs").contains("CARGO_FEATURE_FAULT_INJECTION"));
 }
 
 /// The tests' own programs have the switches. So the words that scripts/check_shipped.sh looks for are the right ones.

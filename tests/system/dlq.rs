@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
-use orderflow::broker::{headers, names};
+use orderflow_service::broker::{headers, names};
 use orderflow_tests::{Shop, run};
 use serde_json::Value;
 

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use lapin::{BasicProperties, types::AMQPValue};
-use orderflow::broker::{headers, names};
+use orderflow_service::broker::{headers, names};
 use orderflow_tests::Child;
 use serde_json::Value;
 

@@ -1,7 +1,7 @@
 //! `orderflow doctor`: what it finds in an installation that has one thing wrong, and that it finds nothing in one that
 //! has not.
 
-use orderflow::{Subscription, broker::names};
+use orderflow_service::{Subscription, broker::names};
 use orderflow_tests::{Ended, Shop, VISA, run, until};
 use reqwest::{Client, Method};
 use secrecy::ExposeSecret as _;

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use orderflow::{Subscription, broker::names};
 use orderflow_events::EventKind;
+use orderflow_service::{Subscription, broker::names};
 use orderflow_tests::{Child, DECLINED, Probe, Shop, VISA, until};
 
 const SHIPPED: usize = 20;

@@ -1,7 +1,7 @@
 //! What cannot be handled is tried again, and then kept where a person sees it.
 
 use lapin::types::AMQPValue;
-use orderflow::{Subscription, broker::names};
+use orderflow_service::{Subscription, broker::names};
 use orderflow_tests::{Shop, VISA, until};
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use orderflow::fault::Safeguard;
+use orderflow_service::fault::Safeguard;
 use orderflow_tests::run_for;
 use serde_json::Value;
 

@@ -6,8 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use orderflow::{Subscription, config};
 use orderflow_events::EventKind;
+use orderflow_service::{Subscription, config};
+
+use crate::schema::schema_files;
+
+/// Where the code is that ships.
+const CODE: [&str; 3] = ["crates", "src", "workers/src"];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -21,6 +26,11 @@ fn sources(folder: &str) -> Vec<(String, String)> {
         code.join("\n")
     };
     files(folder).into_iter().map(|(name, text)| (name, code(text))).collect()
+}
+
+/// The code of everything that ships.
+fn all_sources() -> Vec<(String, String)> {
+    CODE.iter().flat_map(|folder| sources(folder)).collect()
 }
 
 /// The same with everything that is in them.
@@ -68,11 +78,16 @@ fn the_domain_does_no_io() {
 #[test]
 fn whoever_asks_the_database_says_how_long_they_wait() {
     // A time-out of their own around a transaction; a pool of its own; a look at whether there are connections.
-    let bounded = ["src/store/database.rs", "src/web/intake.rs", "workers/src/prepare.rs", "workers/src/record.rs"];
+    let bounded = [
+        "crates/service/src/store/database.rs",
+        "src/web/intake.rs",
+        "workers/src/prepare.rs",
+        "workers/src/record.rs",
+    ];
     let other = ["workers/src/providers/smtp_mailer.rs", "workers/src/health.rs"];
     let allowed = |name: &str| bounded.contains(&name) || other.contains(&name);
     only_in(
-        &["src/broker", "src/web", "src/store", "workers/src"],
+        &["crates", "src/broker", "src/web", "src/store", "workers/src"],
         &[".connection().await"],
         allowed,
         "use Database::run, which has a bound",
@@ -106,13 +121,13 @@ fn sql_is_in_stores() {
     let words = ["sql_query", "diesel::insert_into", "diesel::update", "diesel::delete", "::table"];
     let store = |name: &str| {
         // The simulated provider stands for another company and keeps its own ledger.
-        name.starts_with("src/store/")
+        name.contains("src/store/")
             || name.ends_with("/store.rs")
             // The payment service's other store: rows that it writes while it asks the provider.
             || name == "workers/src/services/payment/intents.rs"
             || name.starts_with("workers/src/providers/simulated_")
     };
-    only_in(&["src", "workers/src"], &words, store, "SQL is in src/store and in each service's store.rs");
+    only_in(&CODE, &words, store, "SQL is in src/store of each crate and in each service's store.rs");
 }
 
 #[test]
@@ -120,35 +135,33 @@ fn one_place_settles_and_one_publishes() {
     let settling = [".ack(", ".nack(", ".reject(", "basic_ack", "basic_nack", "basic_reject"];
     // Dead letters are settled on a person's word, by `orderflow dlq`.
     let places = |name: &str| name == "workers/src/settle.rs" || name == "src/broker/dead_letters.rs";
-    only_in(&["src", "workers/src"], &settling, places, "settle.rs alone settles, and dead_letters.rs for a person");
+    only_in(&CODE, &settling, places, "settle.rs alone settles, and dead_letters.rs for a person");
     let publishing = ["basic_publish"];
     only_in(
-        &["src", "workers/src"],
+        &CODE,
         &publishing,
-        |name| name == "src/broker/publisher.rs",
+        |name| name == "crates/service/src/broker/publisher.rs",
         "publisher.rs alone publishes",
     );
 }
 
 /// Who asks whether something exists, which AMQP calls a passive declaration.
-const PASSIVE: [&str; 2] = ["src/broker/readiness.rs", "src/broker/dead_letters.rs"];
+const PASSIVE: [&str; 2] = ["crates/service/src/broker/readiness.rs", "src/broker/dead_letters.rs"];
 
 #[test]
 fn applications_declare_nothing() {
     for word in ["queue_declare", "exchange_declare", "queue_bind"] {
         let passive = |name: &str| name.is_empty() || PASSIVE.contains(&name);
-        only_in(&["src", "workers/src"], &[word], passive, "what exists is the operator's; applications only ask");
+        only_in(&CODE, &[word], passive, "what exists is the operator's; applications only ask");
     }
-    for (name, code) in sources("src/broker").into_iter().filter(|(name, _)| PASSIVE.contains(&name.as_str())) {
+    for (name, code) in all_sources().into_iter().filter(|(name, _)| PASSIVE.contains(&name.as_str())) {
         assert_eq!(code.matches("_declare(").count(), code.matches("passive: true").count(), "{name}");
     }
 }
 
-/// The schemas that the code knows: one generated file each.
+/// The schemas that the code knows.
 fn schemas() -> Vec<String> {
-    let files = fs::read_dir(root().join("src/store/schema")).expect("it is there").flatten();
-    let names = files.filter_map(|file| Some(file.file_name().to_str()?.strip_suffix(".rs")?.to_owned()));
-    names.filter(|name| name != "mod").collect()
+    schema_files().into_iter().map(|(schema, _)| schema).collect()
 }
 
 /// Who writes a schema: the service of its name, unless it is said here.
@@ -158,14 +171,14 @@ fn owners(schema: &str) -> Vec<String> {
             &["src/store/orders.rs", "src/store/fold.rs", "src/store/idempotency.rs", "workers/src/services/order/"]
         }
         "messaging" => &[
-            "src/store/event_log.rs",
-            "src/store/outbox.rs",
-            "src/store/inbox.rs",
-            "src/store/failures.rs",
-            "src/store/missing.rs",
-            "src/store/pace.rs",
-            "src/store/purged.rs",
-            "src/store/audits.rs",
+            "crates/service/src/store/event_log.rs",
+            "crates/service/src/store/outbox.rs",
+            "crates/service/src/store/inbox.rs",
+            "crates/service/src/store/failures.rs",
+            "crates/service/src/store/missing.rs",
+            "crates/service/src/store/pace.rs",
+            "crates/service/src/store/purged.rs",
+            "crates/service/src/store/audits.rs",
         ],
         "operations" => {
             &["src/store/actions.rs", "src/store/replays.rs", "src/store/discarded.rs", "src/store/sessions.rs"]
@@ -192,7 +205,7 @@ fn a_schema_is_written_by_its_own_service() {
             && code.contains(&format!("schema::{schema}"));
         statement || dsl
     };
-    let mut code = [sources("src"), sources("workers/src")].concat();
+    let mut code = all_sources();
     code.retain(|(name, _)| name != TRIAL);
     for schema in schemas() {
         let writers: Vec<_> = code.iter().filter(|(_, code)| written(code, &schema)).map(|(name, _)| name).collect();
@@ -217,8 +230,7 @@ fn every_file_of_tests_is_run() {
 #[test]
 fn what_a_service_writes_is_looked_at_by_a_test() {
     let tests = sources("tests");
-    for schema in schemas() {
-        let file = root().join(format!("src/store/schema/{schema}.rs"));
+    for (schema, file) in schema_files() {
         let file = fs::read_to_string(file).expect("it can be read");
         // As the generated file has them: `shipping.shipments (order_id) {`.
         let tables: Vec<_> = file.lines().filter_map(|line| line.strip_suffix(") {")?.split_once(" (")).collect();
@@ -259,7 +271,7 @@ fn everything_that_people_rely_on_is_documented() {
 #[test]
 fn every_bound_of_the_security_page_has_a_test() {
     let page = fs::read_to_string(root().join("docs/SECURITY.md")).expect("it can be read");
-    let code = [files("src"), files("workers/src"), files("tests")].concat();
+    let code: Vec<_> = CODE.iter().chain(&["tests"]).flat_map(|folder| files(folder)).collect();
     let exists = |name: &str| code.iter().any(|(_, code)| code.contains(&format!("fn {name}(")));
     let is_test = |text: &&str| {
         let is_name = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');

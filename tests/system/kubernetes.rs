@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use orderflow::{
+use orderflow_service::{
     Subscription,
     config::{self, Source},
 };

@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use orderflow::{
-    config::DatabaseConfig,
-    store::{Database, fold::fold, moved::Listener},
-};
+use orderflow::store::{fold::fold, moved::Listener};
+use orderflow_service::{config::DatabaseConfig, store::Database};
 use orderflow_tests::{DECLINED, Order, Said, Shop, VISA, Watcher, Web};
 use reqwest::StatusCode;
 use serde_json::{Value, json};

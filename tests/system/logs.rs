@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use orderflow::{Subscription, broker::names};
+use orderflow_service::{Subscription, broker::names};
 use orderflow_tests::{Order, Shop, body, key, until};
 use serde_json::{Map, Value};
 

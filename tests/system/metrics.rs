@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use orderflow::Subscription;
+use orderflow_service::Subscription;
 use orderflow_tests::{DECLINED, Scrape, Shop, VISA, run, until};
 use reqwest::Method;
 

@@ -1,6 +1,6 @@
 //! What dies comes back, and nothing is lost or done twice.
 
-use orderflow::Subscription;
+use orderflow_service::Subscription;
 use orderflow_tests::{Proxy, Shop, VISA, Way, Web, run, until};
 use reqwest::Method;
 use serde_json::Value;

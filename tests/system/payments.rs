@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use orderflow::Subscription;
+use orderflow_service::Subscription;
 use orderflow_tests::{Answer, Charged, Order, Shop, VISA, Visitor, Web, body, key, until};
 use serde_json::{Value, json};
 

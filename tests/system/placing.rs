@@ -296,7 +296,7 @@ async fn of_many_requests_with_one_key_at_once_one_makes_the_order() {
     shop.close().await;
 }
 
-async fn execute(connection: &mut orderflow::store::Connection, sql: &str) {
+async fn execute(connection: &mut orderflow_service::store::Connection, sql: &str) {
     use diesel_async::RunQueryDsl as _;
     diesel::sql_query(sql).execute(connection).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
 }

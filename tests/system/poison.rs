@@ -1,7 +1,7 @@
 //! One of 256 messages that arrive together is poison: it fails, and only it.
 
 use lapin::{message::Delivery, types::AMQPValue};
-use orderflow::Subscription;
+use orderflow_service::Subscription;
 use orderflow_tests::{Order, Shop, VISA, until};
 use serde_json::Value;
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use diesel_async::AsyncConnection as _;
-use orderflow::{
+use orderflow_service::{
     config::DatabaseConfig,
     store::{Connection, Database, StoreError, inbox},
 };

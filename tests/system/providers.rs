@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use orderflow::config::StripeConfig;
+use orderflow_service::config::StripeConfig;
 use orderflow_tests::{Stripe as Fake, VISA};
 use orderflow_worker::providers::{
     ProviderError, Stripe,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use orderflow::{
+use orderflow_service::{
     broker::names,
     store::{
         missing::{self, Pair, Whereabouts},

@@ -1,6 +1,6 @@
 //! `orderflow queues`: what waits, how fast it is worked, and how many processes it needs.
 
-use orderflow::{Subscription, broker::names};
+use orderflow_service::{Subscription, broker::names};
 use orderflow_tests::{Ended, Proxy, Servers, Shop, VISA, run, until};
 use reqwest::Method;
 use secrecy::ExposeSecret as _;

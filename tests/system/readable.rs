@@ -1,8 +1,8 @@
 //! Messages as people find them in RabbitMQ's management UI.
 
 use lapin::BasicProperties;
-use orderflow::{Subscription, broker::names};
 use orderflow_events::{Envelope, OrderCreated};
+use orderflow_service::{Subscription, broker::names};
 use orderflow_tests::{Shop, VISA};
 
 use crate::republish::until_waiting;

@@ -1,6 +1,6 @@
 //! The relay publishes what the outbox holds, whichever version wrote it.
 
-use orderflow::broker::names;
+use orderflow_service::broker::names;
 use orderflow_tests::{Proxy, Shop, VISA, until};
 use uuid::Uuid;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use diesel_async::AsyncConnection as _;
-use orderflow::{
+use orderflow_service::{
     Subscription,
     broker::{Message, names},
     store::{

@@ -5,7 +5,7 @@ use lapin::{
     Connection, ConnectionProperties,
     options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueuePurgeOptions},
 };
-use orderflow::{Subscription, broker::names};
+use orderflow_service::{Subscription, broker::names};
 use orderflow_tests::{Ended, Order, Shop, VISA, run};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};

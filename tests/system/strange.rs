@@ -3,8 +3,8 @@
 
 use std::fs;
 
-use orderflow::{Subscription, broker::names};
 use orderflow_events::EventKind;
+use orderflow_service::{Subscription, broker::names};
 use orderflow_tests::{Shop, VISA, run, until};
 
 use crate::{

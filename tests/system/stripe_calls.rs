@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures::{FutureExt as _, future::BoxFuture};
-use orderflow::config::StripeConfig;
+use orderflow_service::config::StripeConfig;
 use orderflow_tests::{Charged, DECLINED, Stripe as Fake, VISA};
 use orderflow_worker::providers::{
     IntentMemory, NoMemory, ProviderError, Stripe,

@@ -4,7 +4,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use orderflow::Subscription;
+use orderflow_service::Subscription;
 use orderflow_tests::{Proxy, Shop, Terminal, VISA, Way, run};
 use url::Url;
 

@@ -3,9 +3,12 @@
 use std::{fs, path::PathBuf};
 
 use orderflow::{
-    broker::{BrokerCheck, Connector, Management, NotReady, Topology, names},
-    config::{BrokerConfig, RetryDelays, Source},
+    broker::{Management, Topology},
     ops::topology::EXPORTED_VHOST,
+};
+use orderflow_service::{
+    broker::{BrokerCheck, Connector, NotReady, names},
+    config::{BrokerConfig, RetryDelays, Source},
 };
 use orderflow_tests::{Shop, run};
 use reqwest::Method;

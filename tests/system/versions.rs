@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command, t
 
 use lapin::message::Delivery;
 use nix::unistd::Uid;
-use orderflow::Subscription;
+use orderflow_service::Subscription;
 use orderflow_tests::{
     Child, DECLINED, Proxy, Servers, Shop, VISA,
     own::{Installed, Own, Wanted, enter_own_mounts},
@@ -107,7 +107,7 @@ async fn a_killer_dies_alone(servers: Servers, step: &str) {
     assert_eq!(event["subject"], killer.to_string());
     only_our_headers(&letters[0]);
     let table = letters[0].properties.headers().clone().unwrap_or_default();
-    let reason = orderflow::broker::headers::text(&table, "x-orderflow-reason");
+    let reason = orderflow_service::broker::headers::text(&table, "x-orderflow-reason");
     assert!(reason.as_ref().is_some_and(|reason| reason.contains("alone")), "{reason:?}");
     shop.workers().push(worker.running);
     // With something expected, the end does not wait for the killed order to be applied.

@@ -1,7 +1,7 @@
 //! `orderflow why`: what an operator reads of one order, in each state that it can be in.
 
 use diesel_async::SimpleAsyncConnection as _;
-use orderflow::Subscription;
+use orderflow_service::Subscription;
 use orderflow_tests::{DECLINED, Ended, Order, Shop, VISA, body, key, run, until};
 use serde_json::Value;
 

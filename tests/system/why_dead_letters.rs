@@ -1,6 +1,6 @@
 //! Which dead letters `orderflow why` calls waiting: those that their own subscription has not applied since.
 
-use orderflow::Subscription;
+use orderflow_service::Subscription;
 use orderflow_tests::{Shop, VISA};
 
 use crate::why::{json, place, work};

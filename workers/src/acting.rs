@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use orderflow::{
+use orderflow_events::Envelope;
+use orderflow_service::{
     fault::{self, CrashPoint},
     trace::{Kind, Step},
 };
-use orderflow_events::Envelope;
 use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;

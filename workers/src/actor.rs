@@ -20,13 +20,13 @@ use actix::{
 use chrono::Utc;
 use futures::future::join_all;
 use lapin::message::Delivery;
-use orderflow::{
+use orderflow_events::Envelope;
+use orderflow_service::{
     broker::names,
     metrics::{InHand, QueueMetrics},
     telemetry,
     trace::{Kind, Step},
 };
-use orderflow_events::Envelope;
 use tokio::{runtime::Handle, sync::oneshot, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;

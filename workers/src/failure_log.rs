@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use orderflow::{
+use orderflow_service::{
     Backoff,
     store::{
         ANSWER_WITHIN, Database, StoreError,

@@ -2,11 +2,11 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use orderflow::{
+use orderflow_events::{Envelope, EventData, NewEvent};
+use orderflow_service::{
     Subscription,
     store::{Connection, StoreError},
 };
-use orderflow_events::{Envelope, EventData, NewEvent};
 
 use crate::providers::Line;
 

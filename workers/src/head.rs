@@ -1,8 +1,8 @@
 //! Which order and event a delivery is about, for the log and the trace.
 
 use lapin::message::Delivery;
-use orderflow::trace::{About, trace_id};
 use orderflow_events::Envelope;
+use orderflow_service::trace::{About, trace_id};
 use serde::Deserialize;
 use tracing::Span;
 use uuid::Uuid;

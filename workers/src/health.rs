@@ -3,10 +3,9 @@
 use std::{io, net::TcpListener, sync::atomic::Ordering, time::Duration};
 
 use actix_web::{App, HttpResponse, dev::Server, web};
-use orderflow::{
+use orderflow_service::{
     broker::BrokerCheck,
     http::{self, Bounds},
-    metrics,
     store::Condition,
 };
 use serde_json::json;
@@ -44,7 +43,7 @@ pub fn server(listener: TcpListener, health: Health) -> io::Result<Server> {
         App::new()
             .app_data(health.clone())
             .app_data(database.clone())
-            .route("/metrics", web::get().to(metrics::answer))
+            .route("/metrics", web::get().to(http::metrics))
             .route("/healthz", web::get().to(healthz))
             .route("/readyz", web::get().to(readyz))
     };

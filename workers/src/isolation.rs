@@ -16,7 +16,7 @@ use lapin::{
     message::Delivery,
     types::{AMQPValue, FieldTable},
 };
-use orderflow::broker::{
+use orderflow_service::broker::{
     headers::{self, ALONE},
     names,
 };

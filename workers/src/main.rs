@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use orderflow::{config::Source, telemetry};
+use orderflow_service::{config::Source, telemetry};
 use orderflow_worker::{Registry, RunError, Settings};
 
 /// Handles the events of orders: one actor for each queue.

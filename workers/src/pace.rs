@@ -3,7 +3,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use orderflow::{
+use orderflow_service::{
     metrics::{self, QueueMetrics, Tally},
     process_identity,
     store::{

@@ -2,7 +2,7 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use orderflow::{
+use orderflow_service::{
     Backoff,
     store::{Remedy, StoreError},
     telemetry,

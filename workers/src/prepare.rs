@@ -4,11 +4,11 @@ use std::{collections::HashSet, sync::Arc};
 
 use diesel_async::AsyncConnection as _;
 use lapin::message::Delivery;
-use orderflow::{
+use orderflow_events::Envelope;
+use orderflow_service::{
     store::{Database, StoreError, existing, inbox},
     telemetry,
 };
-use orderflow_events::Envelope;
 use uuid::Uuid;
 
 use crate::{

@@ -4,13 +4,13 @@ use std::{collections::BTreeSet, io, sync::Arc, time::Duration};
 
 use actix_rt::{Arbiter, System};
 use futures::future::join_all;
-use orderflow::{
+use orderflow::{store::moved::Announcer, token::OrderLinks};
+use orderflow_service::{
     broker::{BrokerCheck, BrokerError, Connector, NotReady, Publisher, Relay},
     listen::ListenError,
     preflight::{self, NotSetUp},
     process_identity, shutdown,
-    store::{Database, moved::Announcer},
-    token::OrderLinks,
+    store::Database,
     trace::{Exporting, TraceError},
 };
 use tokio_util::sync::CancellationToken;

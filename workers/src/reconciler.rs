@@ -1,5 +1,5 @@
 //! Sends again what went missing: events that a subscription never applied and that are nowhere, as after a queue was
-//! deleted and made again. See `orderflow::store::missing`.
+//! deleted and made again. See `orderflow_service::store::missing`.
 //!
 //! A backlog looks much the same to the database, so the broker is asked too: only to a queue that was empty at two
 //! looks, while the delivery was missing at both, is anything sent. A delivery that was not missing after all is
@@ -12,13 +12,12 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel_async::AsyncConnection as _;
-use orderflow::{
+use orderflow_service::{
     Subscription,
     broker::{BrokerCheck, NotReady, Publisher, resend},
-    store::missing::Taken,
     store::{
         Connection, Database, StoreError, failures,
-        missing::{self, Claimed, Limits, Pair, Scan, Unapplied, Whereabouts},
+        missing::{self, Claimed, Limits, Pair, Scan, Taken, Unapplied, Whereabouts},
     },
     telemetry,
 };

@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use chrono::Utc;
 use diesel_async::AsyncConnection as _;
 use lapin::message::Delivery;
-use orderflow::{
+use orderflow_service::{
     broker::Relay,
     fault::{self, CrashPoint, Safeguard},
     metrics,

@@ -1,6 +1,6 @@
 //! The settings of a worker process, all read and checked before anything starts.
 
-use orderflow::config::{
+use orderflow_service::config::{
     self, BrokerConfig, CarrierConfig, ConfigError, DatabaseConfig, LinkConfig, LogConfig, MailConfig, PaymentConfig,
     Source, TraceConfig, WorkerConfig,
 };

@@ -10,7 +10,8 @@ use lapin::{
     options::{BasicAckOptions, BasicRejectOptions},
     types::{AMQPValue, FieldTable},
 };
-use orderflow::{
+use orderflow_events::timestamp;
+use orderflow_service::{
     Backoff,
     broker::{
         Message, Publisher,
@@ -24,7 +25,6 @@ use orderflow::{
     store::failures::FailedAttempt,
     trace::{Kind, Step},
 };
-use orderflow_events::timestamp;
 
 use crate::{
     failure_log::FailureLog,
@@ -284,13 +284,14 @@ mod tests {
 
     fn settle() -> Settle {
         let source = [("AMQP_URL".to_owned(), "amqp://127.0.0.1:1/none".to_owned())].into_iter().collect();
-        let config = orderflow::config::BrokerConfig::read(&source).expect("the URL is well-formed");
-        let connector = orderflow::broker::Connector::new(&config, "test");
+        let config = orderflow_service::config::BrokerConfig::read(&source).expect("the URL is well-formed");
+        let connector = orderflow_service::broker::Connector::new(&config, "test");
         let stopped = tokio_util::sync::CancellationToken::new();
         stopped.cancel();
         let publisher = Publisher::start(connector, stopped);
-        let nowhere = orderflow::config::DatabaseConfig { url: "postgres://127.0.0.1:1/none".to_owned().into() };
-        let database = orderflow::store::Database::new(&nowhere, "test", 1).expect("the URL is well-formed");
+        let nowhere =
+            orderflow_service::config::DatabaseConfig { url: "postgres://127.0.0.1:1/none".to_owned().into() };
+        let database = orderflow_service::store::Database::new(&nowhere, "test", 1).expect("the URL is well-formed");
         let delays = "1s,10s,1m".parse().expect("a list");
         Settle::new("payment.order-created".to_owned(), publisher, delays, FailureLog::start(database))
     }

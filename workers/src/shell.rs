@@ -15,7 +15,7 @@ use lapin::{
     options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
     types::FieldTable,
 };
-use orderflow::{
+use orderflow_service::{
     Backoff,
     broker::{BrokerError, Connector, Publisher, Relay},
     config::WorkerConfig,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use orderflow::{Subscription, broker::names};
+use orderflow_service::{Subscription, broker::names};
 use orderflow_tests::{Way, own::Own};
 use tokio::time::sleep;
 

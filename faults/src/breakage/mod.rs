@@ -5,7 +5,7 @@ mod happen;
 use std::time::Duration;
 
 use clap::ValueEnum as _;
-use orderflow::fault::CrashPoint;
+use orderflow_service::fault::CrashPoint;
 use orderflow_tests::own;
 use rand::{RngExt as _, rngs::StdRng, seq::IndexedRandom as _};
 

@@ -1,6 +1,7 @@
 //! What has not happened yet: on its way, parked, or lost.
 
 use chrono::{DateTime, Utc};
+use orderflow_service::store::missing::Whereabouts;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -8,10 +9,7 @@ use super::{
     catalogue::{STUCK, UNAPPLIED},
     history::{self, Wrong},
 };
-use crate::store::{
-    audit::{Entry, Unapplied},
-    missing::Whereabouts,
-};
+use crate::store::audit::{Entry, Unapplied};
 
 /// A dead letter that an order waits behind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

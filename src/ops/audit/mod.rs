@@ -29,18 +29,19 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt as _;
+use orderflow_service::{
+    Subscription,
+    config::{DatabaseConfig, Source},
+    store::{Connection, Database, StoreError, audits, migrations, missing::Taken},
+};
 use uuid::Uuid;
 
 use super::{Exit, Failed, lack::Lack};
 use crate::{
-    Subscription,
-    config::{DatabaseConfig, Source},
     domain::OrderNumber,
-    store::missing::Taken,
     store::{
-        Connection, Database, StoreError,
         audit::{self, Picture, Range, Scope},
-        audits, migrations, orders,
+        orders,
     },
 };
 use pace::Pace;

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
+use orderflow_service::store::StoreError;
 use tokio::time::Instant;
-
-use crate::store::StoreError;
 
 /// More would hold a snapshot, and rows in memory, for no gain.
 const MOST: i64 = 5_000;

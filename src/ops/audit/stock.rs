@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures::FutureExt as _;
+use orderflow_service::store::{Connection, StoreError};
 
 use super::{
     catalogue::{STOCK_BELOW_ZERO, STOCK_SUM},
@@ -11,7 +12,7 @@ use super::{
 };
 use crate::{
     ops::words::count,
-    store::{Connection, StoreError, audit::glance, stock},
+    store::{audit::glance, stock},
 };
 
 /// Movements that are summed by one statement.

@@ -8,6 +8,10 @@ use std::{
 
 use chrono::Utc;
 use diesel_async::AsyncConnection as _;
+use orderflow_service::{
+    config::Source,
+    store::{ANSWER_WITHIN, Connection, StoreError, failures},
+};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -17,9 +21,8 @@ use super::{
 };
 use crate::{
     broker::DeadLetter,
-    config::Source,
     ops::{Actor, Exit, Failed, What, actor},
-    store::{ANSWER_WITHIN, Connection, StoreError, actions::Outcome, discarded, failures},
+    store::{actions::Outcome, discarded},
 };
 
 /// How to discard.

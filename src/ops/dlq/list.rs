@@ -1,5 +1,10 @@
 use std::{collections::HashMap, io::Write};
 
+use orderflow_service::{
+    Subscription,
+    config::Source,
+    store::{ANSWER_WITHIN, Connection, StoreError, failures},
+};
 use serde::Serialize;
 
 use super::{
@@ -7,12 +12,7 @@ use super::{
     group::{Group, groups},
     not_from_database,
 };
-use crate::{
-    Subscription,
-    config::Source,
-    ops::{Exit, Failed},
-    store::{ANSWER_WITHIN, Connection, StoreError, failures},
-};
+use crate::ops::{Exit, Failed};
 
 #[derive(Serialize)]
 struct Report {

@@ -18,6 +18,12 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use orderflow_events::timestamp;
+use orderflow_service::{
+    Subscription,
+    broker::{BrokerError, Connector, NotReady},
+    config::{BrokerConfig, DatabaseConfig, Source},
+    store::{ANSWER_WITHIN, Connection, Database, StoreError, failures::DeadLetterKey},
+};
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
@@ -27,10 +33,8 @@ use super::{
     lack::{Lack, explained},
 };
 use crate::{
-    Subscription,
-    broker::{BrokerError, Connector, DeadLetter, DeadLetters, NotReady},
-    config::{BrokerConfig, DatabaseConfig, Source},
-    store::{ANSWER_WITHIN, Connection, Database, StoreError, actions::Outcome, failures::DeadLetterKey, orders},
+    broker::{DeadLetter, DeadLetters},
+    store::{actions::Outcome, orders},
 };
 
 pub use ask::{Answer, ask};

@@ -3,6 +3,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use orderflow_service::config::Source;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -15,7 +16,6 @@ use super::{
 };
 use crate::{
     broker::DeadLetter,
-    config::Source,
     ops::{Actor, Exit, Failed, What, actor},
     store::actions::Outcome,
 };

@@ -1,17 +1,15 @@
 use std::{str::FromStr, sync::Arc};
 
 use globset::{Glob, GlobMatcher};
+use orderflow_service::{
+    Subscription,
+    store::{ANSWER_WITHIN, Connection},
+};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{Desk, Look, group::pattern, report};
-use crate::{
-    Subscription,
-    broker::DeadLetter,
-    domain::OrderNumber,
-    ops::Failed,
-    store::{ANSWER_WITHIN, Connection, orders},
-};
+use crate::{broker::DeadLetter, domain::OrderNumber, ops::Failed, store::orders};
 
 /// A queue's name or a pattern such as `payment.*`; its dead-letter queue's name means the same.
 #[derive(Debug, Clone)]

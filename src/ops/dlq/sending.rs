@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use orderflow_service::broker::{BrokerCheck, BrokerError, Publisher};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -10,10 +11,7 @@ use super::{
     Desk, LOOKED_AT, Look, count,
     tracker::{Fate, Tracker},
 };
-use crate::{
-    broker::{BrokerCheck, BrokerError, DeadLetter, Publisher},
-    ops::Failed,
-};
+use crate::{broker::DeadLetter, ops::Failed};
 
 /// RabbitMQ takes back what is held for 30 minutes (its consumer time-out), so a replay has to be over before: all is sent
 /// then, the wait for the first ones included.

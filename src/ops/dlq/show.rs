@@ -2,15 +2,14 @@ use std::{collections::HashMap, io::Write};
 
 use lapin::types::{AMQPValue, FieldTable};
 use orderflow_events::timestamp;
+use orderflow_service::{Subscription, broker::headers, config::Source};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::{Desk, Head, at, body_of, not_from_database, selection::QueuePattern};
 use crate::{
-    Subscription,
-    broker::{DeadLetter, headers},
-    config::Source,
+    broker::DeadLetter,
     ops::{Exit, Failed},
 };
 

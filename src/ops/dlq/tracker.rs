@@ -6,19 +6,16 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use orderflow_service::store::{
+    ANSWER_WITHIN, Connection, StoreError,
+    failures::{self, DeadLetterKey, LeftBy},
+    inbox,
+};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::{Desk, at, count, key};
-use crate::{
-    broker::DeadLetter,
-    ops::Failed,
-    store::{
-        ANSWER_WITHIN, Connection, StoreError,
-        failures::{self, DeadLetterKey, LeftBy},
-        inbox,
-    },
-};
+use crate::{broker::DeadLetter, ops::Failed};
 
 /// Messages of which each has a line for people; of more, those that are well are only counted.
 const LINES: usize = 50;
@@ -59,7 +56,7 @@ struct Tracked {
 
 /// Follows the messages of one replay, in their order.
 pub struct Tracker<'a> {
-    desk: crate::store::Database,
+    desk: orderflow_service::store::Database,
     letters: &'a [DeadLetter],
     tracked: Vec<Tracked>,
     numbers: HashMap<Uuid, String>,

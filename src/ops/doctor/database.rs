@@ -3,15 +3,18 @@
 use std::collections::HashMap;
 
 use chrono::{TimeDelta, Utc};
+use orderflow_service::{
+    config::DatabaseConfig,
+    store::{Condition, Connection, Database, StoreError, failures, migrations, outbox, pooler},
+};
 
 use super::report::Checkup;
 use crate::{
-    config::DatabaseConfig,
     ops::{
         lack::{Lack, explained},
         words::{count, span},
     },
-    store::{Condition, Connection, Database, StoreError, checkup, failures, migrations, outbox, pooler, trial},
+    store::{checkup, trial},
 };
 
 /// Two hosts that use NTP are milliseconds apart. Beyond this, times in the log contradict each other to the eye.

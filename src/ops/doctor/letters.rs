@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use orderflow_service::{Subscription, store::failures};
+
 use super::{SECOND_LOOK, database::Indexed, queues::Queues, report::Checkup};
-use crate::{Subscription, ops::words::count, store::failures};
+use crate::ops::words::count;
 
 /// Compares both, where both could be read; where they differ, a second time: the index is written just after a
 /// message is safe, or taken out.

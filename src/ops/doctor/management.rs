@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use orderflow_service::{broker::NoVhost, config::AdminConfig, telemetry};
+
 use super::report::Checkup;
 use crate::{
-    broker::{Management, ManagementError, NoVhost, Node, Topology, Who},
-    config::AdminConfig,
+    broker::{Management, ManagementError, Node, Topology, Who},
     ops::{lack::Lack, topology, users, words::some},
-    telemetry,
 };
 
 /// Enough for a busy node to list its definitions.

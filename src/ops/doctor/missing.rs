@@ -4,20 +4,20 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
-
-use super::{SECOND_LOOK, database::Indexed, queues::Queues, report::Checkup};
-use crate::{
+use orderflow_service::{
     Subscription,
     broker::NotReady,
-    ops::{
-        missing::{self, Missing, Search, find},
-        words::{clock, some},
-    },
     store::{
         StoreError,
         missing::{Pair, Taken, Whereabouts, look_again},
     },
     telemetry,
+};
+
+use super::{SECOND_LOOK, database::Indexed, queues::Queues, report::Checkup};
+use crate::ops::{
+    missing::{self, Missing, Search, find},
+    words::{clock, some},
 };
 
 /// As far back as workers look; `orderflow republish` looks further.

@@ -13,10 +13,8 @@ mod report;
 use std::{io::Write, time::Duration};
 
 use super::{Exit, Failed};
-use crate::{
-    broker::Topology,
-    config::{self, AdminConfig, BrokerConfig, ConfigError, DatabaseConfig, Source},
-};
+use crate::broker::Topology;
+use orderflow_service::config::{self, AdminConfig, BrokerConfig, ConfigError, DatabaseConfig, Source};
 use report::Checkup;
 
 /// What is moving may show anywhere or nowhere at a first look: what is still so after this long is no delay.

@@ -3,11 +3,15 @@
 
 use std::collections::BTreeMap;
 
+use orderflow_service::{
+    Subscription,
+    broker::{BrokerCheck, Connector, Look, NotReady, names},
+    config::BrokerConfig,
+};
+
 use super::{management::Vhost, report::Checkup};
 use crate::{
-    Subscription,
-    broker::{BrokerCheck, Connector, Look, NotReady, Topology, names},
-    config::BrokerConfig,
+    broker::Topology,
     ops::{
         lack::Lack,
         words::{count, some},

@@ -1,13 +1,15 @@
 //! What follows for each queue from what was read.
 
+use orderflow_service::{
+    Subscription,
+    store::pace::{Measured, Pace},
+};
 use serde::Serialize;
 
 use super::look::Known;
 use crate::{
-    Subscription,
     advice::{self, Drain},
     broker::QueueDepth,
-    store::pace::{Measured, Pace},
 };
 
 /// One work queue. What could not be read, or is not known yet, is `None`.

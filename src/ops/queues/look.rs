@@ -4,10 +4,14 @@
 use std::{collections::HashMap, time::Duration};
 
 use crate::{
-    Subscription,
-    broker::{BrokerCheck, Connector, Look, Management, ManagementError, NoVhost, NotReady, QueueDepth},
-    config::AdminConfig,
+    broker::{Management, ManagementError, QueueDepth},
     ops::lack::{Lack, explained},
+};
+
+use orderflow_service::{
+    Subscription,
+    broker::{BrokerCheck, Connector, Look, NoVhost, NotReady},
+    config::AdminConfig,
     store::{
         Connection, Database, StoreError, failures,
         pace::{self, Measured},

@@ -7,17 +7,18 @@ pub(super) mod report;
 
 use std::{io::Write, time::Duration};
 
+use orderflow_service::{
+    broker::Connector,
+    config::{AdminConfig, BrokerConfig, DatabaseConfig, Source},
+    store::Database,
+};
+
 use self::{
     figures::Figures,
     look::{Broker, Depths},
     report::Report,
 };
 use super::{Exit, Failed};
-use crate::{
-    broker::Connector,
-    config::{AdminConfig, BrokerConfig, DatabaseConfig, Source},
-    store::Database,
-};
 
 /// Enough for a busy broker to list its queues; the database needs milliseconds.
 pub(crate) const WITHIN: Duration = Duration::from_secs(10);

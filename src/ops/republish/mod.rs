@@ -5,6 +5,15 @@ mod report;
 
 use std::{collections::HashSet, io::Write, time::Duration};
 
+use orderflow_service::{
+    broker::{BrokerCheck, BrokerError, Connector, Publisher, resend},
+    config::{self, BrokerConfig, DatabaseConfig, Source},
+    store::{
+        Connection, Database,
+        missing::{self, Pair},
+        purged::{self, Became, Listed},
+    },
+};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -12,17 +21,7 @@ use super::{
     Actor, Exit, Failed, What, actor,
     dlq::{Answer, QueuePattern, ask},
 };
-use crate::{
-    broker::{BrokerCheck, BrokerError, Connector, Publisher, resend},
-    config::{self, BrokerConfig, DatabaseConfig, Source},
-    store::{
-        Connection, Database,
-        actions::Outcome,
-        missing,
-        missing::Pair,
-        purged::{self, Became, Listed},
-    },
-};
+use crate::store::actions::Outcome;
 use plan::{Found, Plan, Plans};
 use report::Report;
 

@@ -3,21 +3,21 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{TimeDelta, Utc};
-
-use super::RepublishOptions;
-use crate::{
+use orderflow_service::{
     Subscription,
     broker::{BrokerCheck, NotReady},
-    ops::{
-        Failed,
-        missing::{self, Missing, Search},
-        words::count,
-    },
     store::{
         Connection,
         missing::{Pair, Taken},
         purged::{self, Listed},
     },
+};
+
+use super::RepublishOptions;
+use crate::ops::{
+    Failed,
+    missing::{self, Missing, Search},
+    words::count,
 };
 
 /// Deliveries that one run sends: more are there for the next one.

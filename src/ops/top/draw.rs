@@ -1,5 +1,6 @@
 //! Puts the model on the screen. What is wrong is said by a word or a mark, and only then by a colour.
 
+use orderflow_service::store::failures::RecentFailure;
 use ratatui::{
     Frame,
     layout::{Constraint, Layout, Rect},
@@ -9,10 +10,7 @@ use ratatui::{
 };
 
 use super::model::{Model, Row, Server};
-use crate::{
-    ops::{queues::report::rate, words::short_span},
-    store::failures::RecentFailure,
-};
+use crate::ops::{queues::report::rate, words::short_span};
 
 /// Rows of the screen that are always taken: two of the head, an empty one, the table's head, an empty one, the headline of
 /// the failures, the keys.

@@ -3,6 +3,11 @@
 
 use std::time::Duration;
 
+use orderflow_service::store::{
+    Connection, Database, StoreError,
+    failures::{self, RecentFailure},
+    outbox,
+};
 use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval},
@@ -14,12 +19,7 @@ use crate::{
         lack::explained,
         queues::look::{Broker, Depths, Known},
     },
-    store::{
-        Connection, Database, StoreError, failures,
-        failures::RecentFailure,
-        flow::{self, OrderRates},
-        outbox,
-    },
+    store::flow::{self, OrderRates},
 };
 
 /// Between two questions.

@@ -13,6 +13,12 @@ use std::{
 };
 
 use chrono::Utc;
+use orderflow_service::{
+    broker::Connector,
+    config::{AdminConfig, Admission, BrokerConfig, DatabaseConfig, Source},
+    shutdown,
+    store::Database,
+};
 use tokio::{
     sync::mpsc,
     task::JoinSet,
@@ -21,13 +27,7 @@ use tokio::{
 
 use self::{model::Model, screen::Screen};
 use super::{Exit, Failed};
-use crate::{
-    broker::Connector,
-    config::{AdminConfig, Admission, BrokerConfig, DatabaseConfig, Source},
-    ops::queues::look::Broker,
-    shutdown,
-    store::Database,
-};
+use crate::ops::queues::look::Broker;
 
 /// Between two drawings, unless a key is pressed.
 const REFRESH: Duration = Duration::from_secs(1);

@@ -3,11 +3,11 @@
 use std::collections::{HashMap, VecDeque};
 
 use chrono::{DateTime, Utc};
+use orderflow_service::config::Admission;
 
 use super::gather::{Said, View};
 use crate::{
     broker::QueueDepth,
-    config::Admission,
     ops::queues::figures::{Figures, figures},
 };
 
@@ -223,7 +223,7 @@ mod tests {
         let mut model = sample::busy();
         assert_eq!(model.refusing(), Some(false));
         for (rows, oldest_seconds) in [(200_001, 1.0), (1, 901.0)] {
-            let outbox = Some(crate::store::outbox::Depth { rows, oldest_seconds });
+            let outbox = Some(orderflow_service::store::outbox::Depth { rows, oldest_seconds });
             model.hear(Said::Database(Box::new(Ok(View { outbox, ..View::default() }))));
             assert_eq!(model.refusing(), Some(true));
         }

@@ -3,24 +3,22 @@
 use std::{collections::HashMap, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use orderflow_service::{
+    Subscription,
+    config::Admission,
+    store::{
+        failures::RecentFailure,
+        outbox::Depth,
+        pace::{Measured, Pace},
+    },
+};
 use serde_json::json;
 
 use super::{
     gather::{Said, View},
     model::Model,
 };
-use crate::{
-    Subscription,
-    broker::QueueDepth,
-    config::Admission,
-    ops::queues::look::Known,
-    store::{
-        failures::RecentFailure,
-        flow::OrderRates,
-        outbox::Depth,
-        pace::{Measured, Pace},
-    },
-};
+use crate::{broker::QueueDepth, ops::queues::look::Known, store::flow::OrderRates};
 
 /// The moment at which all of it is.
 pub fn moment() -> DateTime<Utc> {

@@ -5,14 +5,17 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use futures::FutureExt as _;
 use orderflow_events::timestamp;
+use orderflow_service::{
+    Subscription,
+    store::{Connection, StoreError},
+};
 use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
-    Subscription,
     ops::lack::explained,
     store::{
-        Connection, StoreError, orders,
+        orders,
         story::{
             self, Applied, Attempt, DeadLetter, Event, Mail, Movement, Payment, Reading, Reservation, Shipment, Waiting,
         },

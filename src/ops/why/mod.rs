@@ -12,17 +12,17 @@ pub(crate) mod waiting;
 use std::{collections::HashMap, io::Write, time::Duration};
 
 use futures::FutureExt as _;
+use orderflow_service::{
+    Subscription,
+    broker::{BrokerCheck, Connector},
+    config::{BrokerConfig, DatabaseConfig, Source},
+    store::{Connection, Database, StoreError},
+};
 use serde_json::json;
 
 use super::{Exit, Failed};
 use crate::{
-    Subscription,
-    broker::{BrokerCheck, Connector},
-    config::{BrokerConfig, DatabaseConfig, Source},
-    store::{
-        Connection, Database, StoreError,
-        story::{self, Found, Wanted},
-    },
+    store::story::{self, Found, Wanted},
     way,
 };
 use facts::Facts;

@@ -2,14 +2,12 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use orderflow_events::timestamp;
+use orderflow_service::Subscription;
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::facts::Facts;
-use crate::{
-    Subscription,
-    store::story::{Attempt, DeadLetter, Event, Waiting},
-};
+use crate::store::story::{Attempt, DeadLetter, Event, Waiting};
 
 /// An event that a subscription takes and has not applied.
 #[derive(Debug, Clone, Copy)]

@@ -1,12 +1,12 @@
 //! Orders for the tests of this command, each part as the services leave it.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use orderflow_service::Subscription;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::facts::{Facts, Item, Order, Stock};
 use crate::{
-    Subscription,
     store::story::{Applied, Attempt, DeadLetter, Event, Mail, Movement, Payment, Reservation, Shipment, Waiting},
     way::Queue,
 };

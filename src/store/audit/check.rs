@@ -8,10 +8,10 @@ use diesel::{
 };
 use diesel_async::RunQueryDsl as _;
 use orderflow_events::EventKind;
+use orderflow_service::store::{Connection, StoreError};
 use uuid::Uuid;
 
 use super::{Broken, SUBJECTS, Scope};
-use crate::store::{Connection, StoreError};
 
 /// Something that must hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

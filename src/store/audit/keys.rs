@@ -5,13 +5,13 @@ use diesel::{
     sql_types::{BigInt, Text, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
+use orderflow_service::store::{Connection, StoreError};
 use uuid::Uuid;
 
 use super::{
     check::{FILE_IT, Rule},
     walk::Range,
 };
-use crate::store::{Connection, StoreError};
 
 /// What must hold of keys.
 pub const KEYS: [Rule; 2] = [

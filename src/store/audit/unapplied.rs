@@ -6,13 +6,13 @@ use diesel::{
     sql_types::{Array, Double, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
-use uuid::Uuid;
-
-use super::Scope;
-use crate::store::{
+use orderflow_service::store::{
     Connection, StoreError,
     missing::{Taken, WHEREABOUTS, Whereabouts},
 };
+use uuid::Uuid;
+
+use super::Scope;
 
 /// An event of an order for a subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,10 +4,10 @@ use chrono::{DateTime, Utc};
 use diesel::{ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, QueryableByName, sql_types::BigInt};
 use diesel_async::RunQueryDsl as _;
 use futures::FutureExt as _;
+use orderflow_service::store::{Connection, StoreError};
 use uuid::Uuid;
 
 use crate::store::{
-    Connection, StoreError,
     schema::orders::orders,
     story::{Reading, snapshot},
 };

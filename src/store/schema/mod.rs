@@ -5,7 +5,6 @@
 include!("catalogue.rs");
 include!("email.rs");
 include!("inventory.rs");
-include!("messaging.rs");
 include!("operations.rs");
 include!("orders.rs");
 include!("payment.rs");

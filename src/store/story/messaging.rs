@@ -7,11 +7,11 @@ use diesel::{
 };
 use diesel_async::RunQueryDsl as _;
 use orderflow_events::timestamp;
+use orderflow_service::store::{Connection, StoreError};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::MOST;
-use crate::store::{Connection, StoreError};
 
 /// One event of the order's history.
 #[derive(Debug, Clone, QueryableByName, Serialize)]

@@ -11,14 +11,13 @@ use chrono::{DateTime, Utc};
 use diesel::{QueryableByName, sql_types::Timestamptz};
 use diesel_async::{AsyncConnection as _, RunQueryDsl as _};
 use futures::future::BoxFuture;
+use orderflow_service::store::{Connection, StoreError};
 
 pub use find::{Found, Wanted, find};
 pub use messaging::{Applied, Attempt, DeadLetter, Event, Waiting, applied, attempts, dead_letters, events, outbox};
 pub use services::{
     Mail, Movement, Payment, Reservation, Shipment, mails, movements, payments, reservation, shipments,
 };
-
-use super::{Connection, StoreError};
 
 /// How much of one list is read. An order has some ten events; a log that says more is itself the finding.
 const MOST: i64 = 1_000;

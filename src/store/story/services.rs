@@ -7,10 +7,9 @@ use diesel::{
 };
 use diesel_async::RunQueryDsl as _;
 use orderflow_events::timestamp;
+use orderflow_service::store::{Connection, StoreError};
 use serde::Serialize;
 use uuid::Uuid;
-
-use crate::store::{Connection, StoreError};
 
 /// What the payment service did.
 #[derive(Debug, Clone, QueryableByName, Serialize)]

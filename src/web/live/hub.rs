@@ -5,11 +5,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use orderflow_service::metrics;
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
 use super::message::State;
-use crate::metrics;
 
 /// Watchers of one order at most: a customer with a few devices, each with a few tabs. More are a mistake or worse, and
 /// the process's places are for all.

@@ -5,6 +5,11 @@
 
 use std::time::Duration;
 
+use orderflow_service::{
+    Backoff, metrics,
+    store::{ANSWER_WITHIN, Connection, Database, StoreError},
+    telemetry,
+};
 use tokio::{
     sync::watch,
     time::{Instant, sleep, timeout},
@@ -13,11 +18,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{hub::Hub, message::State};
-use crate::{
-    Backoff, metrics,
-    store::{ANSWER_WITHIN, Connection, Database, StoreError, moved::Listener, progress},
-    telemetry,
-};
+use crate::store::{moved::Listener, progress};
 
 /// The wait before a look, so that one look is for all that moves in that time: a tenth of what a person takes to notice.
 const GATHER: Duration = Duration::from_millis(20);

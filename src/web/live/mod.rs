@@ -18,6 +18,10 @@ use actix_web::{
     HttpRequest, HttpResponse, rt,
     web::{Data, Payload},
 };
+use orderflow_service::{
+    group_commit::{GroupCommit, Limits, NoAnswer},
+    store::{ANSWER_WITHIN, Database},
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -27,10 +31,7 @@ use super::{
     problem::{Code, Problem},
     request_id, timeline,
 };
-use crate::{
-    group_commit::{GroupCommit, Limits, NoAnswer},
-    store::{ANSWER_WITHIN, Database, moved::Announcer},
-};
+use crate::store::moved::Announcer;
 
 /// After a restart all watchers of another process may come at once: they are read together, and two looks under way at a
 /// time leave the other connections to the orders.

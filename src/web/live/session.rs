@@ -4,12 +4,12 @@ use std::{io, time::Duration};
 
 use actix_web::error::PayloadError;
 use actix_ws::{CloseCode, CloseReason, Closed, Message as Frame, MessageStream, ProtocolError, Session as Socket};
+use orderflow_service::metrics;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{hub::Watcher, message::Message};
-use crate::metrics;
 
 /// How often a watcher is pinged: what stands between us closes a connection on which nothing passes, most after a
 /// minute. Whoever has said nothing at all from one ping to the next is gone.

@@ -1,17 +1,17 @@
 //! `GET /admin/audit`: who did what.
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
+use orderflow_service::{
+    config::Role,
+    store::{ANSWER_WITHIN, Connection},
+};
 
 use super::{
     Console, auth,
     list::{Page, Query, answer},
 };
 use crate::{
-    config::Role,
-    store::{
-        ANSWER_WITHIN, Connection,
-        actions::{self, Action},
-    },
+    store::actions::{self, Action},
     web::problem::Problem,
 };
 

@@ -4,12 +4,14 @@ use std::time::Instant;
 
 use actix_web::{HttpRequest, http::header::AUTHORIZATION};
 use hmac::digest::CtOutput;
+use orderflow_service::{
+    config::{OperatorToken, Role},
+    metrics,
+};
 use sha2::{Digest as _, Sha256};
 
 use super::Console;
 use crate::{
-    config::{OperatorToken, Role},
-    metrics,
     ops::Actor,
     web::{
         problem::{Code, Problem},

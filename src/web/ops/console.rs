@@ -2,6 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
+use orderflow_service::{
+    broker::{BrokerError, Connector, NotReady},
+    config::{DatabaseConfig, OperatorToken, OperatorsConfig},
+    process_identity,
+    store::Database,
+};
 use secrecy::SecretString;
 use tokio::{
     runtime::Handle,
@@ -11,11 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{flow::Flow, guesses::Guard, links::Links, session::Ended};
 use crate::{
-    broker::{BrokerError, Connector, NotReady},
-    config::{DatabaseConfig, OperatorToken, OperatorsConfig},
     ops::queues::look,
-    process_identity,
-    store::Database,
     web::{
         client::Clients,
         problem::{Code, Problem},

@@ -4,6 +4,10 @@ use actix_web::{
     HttpRequest, HttpResponse,
     web::{Data, Payload},
 };
+use orderflow_service::{
+    config::Role,
+    store::{ANSWER_WITHIN, Connection, StoreError},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
@@ -14,7 +18,6 @@ use super::{
     list::{self, Page, Query, answer},
 };
 use crate::{
-    config::Role,
     ops::{
         Actor,
         dlq::{
@@ -23,10 +26,7 @@ use crate::{
             group::{Group, groups},
         },
     },
-    store::{
-        ANSWER_WITHIN, Connection, StoreError,
-        discarded::{self, Discarded},
-    },
+    store::discarded::{self, Discarded},
     web::problem::{Code, Problem},
 };
 

@@ -1,11 +1,11 @@
 //! What a command would say, as a problem.
 
+use orderflow_service::telemetry;
+
 use crate::{
     ops::Failed,
-    telemetry,
     web::problem::{Code, Problem},
 };
-
 /// Seconds after which it is worth asking again when the broker is away: about what a restart takes.
 const BROKER_RETRY_SECONDS: u64 = 5;
 

@@ -7,15 +7,13 @@ use std::{
     time::Duration,
 };
 
+use orderflow_service::store::{Connection, Database, StoreError};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     ops::queues::{self, figures::Figures, look::Broker},
-    store::{
-        Connection, Database, StoreError,
-        flow::{self, OrderRates},
-    },
+    store::flow::{self, OrderRates},
 };
 
 /// Between two looks.

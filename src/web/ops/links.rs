@@ -1,8 +1,7 @@
 //! Where else something can be looked at: RabbitMQ's own pages, the trace viewer.
 
+use orderflow_service::config::{AdminConfig, OperatorsConfig, TRACE_ID};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-
-use crate::config::{AdminConfig, OperatorsConfig, TRACE_ID};
 
 /// Makes links, as far as somebody has said where these programs are.
 #[derive(Debug, Clone, Default)]

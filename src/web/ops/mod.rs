@@ -31,18 +31,17 @@ use actix_web::{
     guard, middleware,
     web::{self, Data, ServiceConfig},
 };
+use orderflow_service::{
+    http::{self, Bounds},
+    store::Database,
+    telemetry,
+};
 
 pub use self::console::{Console, ConsoleError};
 use super::{
     Endpoint,
     problem::{Code, Problem},
     request_id,
-};
-use crate::{
-    http::{self, Bounds},
-    metrics,
-    store::Database,
-    telemetry,
 };
 
 /// One thread answers a few people and Prometheus.
@@ -78,7 +77,7 @@ pub fn server(listener: TcpListener, database: Database, console: Console) -> io
             .app_data(database.clone())
             .app_data(console.clone())
             .app_data(pages::FOR_PEOPLE)
-            .route("/metrics", web::get().to(metrics::answer))
+            .route("/metrics", web::get().to(http::metrics))
             .service(people)
     };
     let address = listener.local_addr()?;

@@ -4,16 +4,18 @@ use actix_web::{
     HttpRequest, HttpResponse,
     web::{Data, Path},
 };
+use orderflow_service::{
+    config::Role,
+    store::{ANSWER_WITHIN, Connection, StoreError},
+};
 
 use super::{
     Console, auth,
     list::{Page, Query, answer},
 };
 use crate::{
-    config::Role,
     ops::why::{self, Answer, Report},
     store::{
-        ANSWER_WITHIN, Connection, StoreError,
         search::{self, Listed, Search},
         story::Wanted,
     },

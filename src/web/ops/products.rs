@@ -4,6 +4,10 @@ use actix_web::{
     HttpRequest, HttpResponse,
     web::{Data, Path, Payload},
 };
+use orderflow_service::{
+    config::Role,
+    store::{ANSWER_WITHIN, Connection},
+};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -12,15 +16,11 @@ use super::{
     list::{self, Page, answer},
 };
 use crate::{
-    config::Role,
     ops::{
         Actor,
         stock::{self, Change},
     },
-    store::{
-        ANSWER_WITHIN, Connection,
-        stock::{self as store, Set},
-    },
+    store::stock::{self as store, Set},
     web::problem::{Code, Problem},
 };
 

@@ -3,11 +3,11 @@
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use chrono::{DateTime, Utc};
 use orderflow_events::timestamp;
+use orderflow_service::config::Role;
 use serde::Serialize;
 
 use super::{Console, auth, list::answer};
 use crate::{
-    config::Role,
     ops::queues::{self, figures::Figures},
     web::problem::Problem,
 };

@@ -6,6 +6,10 @@ use std::{
 };
 
 use diesel_async::AsyncConnection as _;
+use orderflow_service::{
+    store::{ANSWER_WITHIN, Connection, StoreError},
+    telemetry,
+};
 use serde_json::json;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -22,11 +26,9 @@ use crate::{
         },
     },
     store::{
-        ANSWER_WITHIN, Connection, StoreError,
         actions::Outcome,
         replays::{self, Counts},
     },
-    telemetry,
     web::problem::Problem,
 };
 

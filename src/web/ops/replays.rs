@@ -8,6 +8,10 @@ use actix_web::{
     web::{Data, Path, Payload},
 };
 use diesel_async::AsyncConnection as _;
+use orderflow_service::{
+    config::Role,
+    store::{ANSWER_WITHIN, Connection, StoreError},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -19,7 +23,6 @@ use super::{
     replay_run::{self, Job},
 };
 use crate::{
-    config::Role,
     ops::{
         Actor, What,
         dlq::{
@@ -29,7 +32,6 @@ use crate::{
         },
     },
     store::{
-        ANSWER_WITHIN, Connection, StoreError,
         actions::Outcome,
         replays::{self, NewReplay, Replay},
     },

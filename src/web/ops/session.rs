@@ -12,16 +12,20 @@ use std::{
 use actix_web::{HttpRequest, http::header};
 use chrono::{DateTime, Duration, Utc};
 use hmac::Mac as _;
+use orderflow_service::{
+    config::OperatorToken,
+    store::{ANSWER_WITHIN, Connection},
+    telemetry,
+};
 use serde_json::json;
 use uuid::Uuid;
 
 use super::{Console, auth::Operator};
 use crate::{
-    config::OperatorToken,
     domain,
     ops::What,
-    store::{ANSWER_WITHIN, Connection, actions::Outcome, sessions},
-    telemetry, token,
+    store::{actions::Outcome, sessions},
+    token,
     web::problem::{Code, Problem},
 };
 
@@ -195,10 +199,8 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::{
-        config::{DatabaseConfig, OperatorsConfig, Role},
-        web::client::Clients,
-    };
+    use crate::web::client::Clients;
+    use orderflow_service::config::{DatabaseConfig, OperatorsConfig, Role};
 
     fn ada(hash: u8) -> OperatorToken {
         OperatorToken { name: "ada.l".to_owned(), role: Role::Operate, hash: [hash; 32] }

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use crate::{Subscription, store::hold::Hold, way::Queue, web::outlook::Picture};
+use crate::{store::hold::Hold, way::Queue, web::outlook::Picture};
+
+use orderflow_service::Subscription;
 
 /// An order that has waited this long at one step without a reason that we see is said to take at least as long again: an
 /// estimate that stays at two seconds for a minute is no honest one.

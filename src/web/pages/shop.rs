@@ -8,6 +8,7 @@ use actix_web::{
     web::Data,
 };
 use askama::Template;
+use orderflow_service::store::{ANSWER_WITHIN, Connection, StoreError};
 use uuid::Uuid;
 
 use super::{
@@ -19,7 +20,7 @@ use super::{
 };
 use crate::{
     domain::{self, OrderStatus},
-    store::{ANSWER_WITHIN, Connection, StoreError, orders},
+    store::orders,
     web::{
         App, auth,
         catalogue::Catalogue,

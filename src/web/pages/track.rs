@@ -10,6 +10,7 @@ use actix_web::{
 };
 use askama::Template;
 use chrono::Utc;
+use orderflow_service::store::{ANSWER_WITHIN, Connection};
 use uuid::Uuid;
 
 use super::{
@@ -20,7 +21,6 @@ use super::{
 use crate::{
     domain::{self, OrderStatus},
     store::{
-        ANSWER_WITHIN, Connection,
         hold::{self, Hold},
         orders::{self, Line, Order},
         progress::{self, Progress},

@@ -47,7 +47,7 @@ impl Session {
     /// # Errors
     /// When the browser does not start.
     pub async fn new(driver: &str, capabilities: Value) -> Result<Self, Refused> {
-        orderflow::tls::install();
+        orderflow_service::tls::install();
         let client = Client::builder().timeout(COMMAND).no_proxy().build()?;
         let driver = Self { root: driver.to_owned(), client };
         let wanted = json!({ "capabilities": { "alwaysMatch": capabilities } });

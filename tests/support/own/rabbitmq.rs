@@ -112,7 +112,7 @@ disk_free_limit.absolute = 500MB
 
     /// Starts it and waits until it answers.
     pub async fn start(&mut self) {
-        orderflow::tls::install();
+        orderflow_service::tls::install();
         self.process = Some(self.spawn());
         let url = format!("{}api/health/checks/port-listener/{}", self.management_url(), self.amqp_port);
         let (client, password) = (reqwest::Client::new(), self.common.password.clone());

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use orderflow::{
+use orderflow_service::{
     Subscription,
     broker::names,
     store::{Connection, inbox},

@@ -1,6 +1,6 @@
 //! Waiting for what a shop does by itself.
 
-use orderflow::Subscription;
+use orderflow_service::Subscription;
 
 use super::Shop;
 use crate::until;

@@ -59,7 +59,7 @@ INSERT INTO email.mails (order_id, kind, message_id, sent_at)
 
 /// Which subscription took which event, as the workers would have written it.
 fn applied() -> String {
-    let takes: Vec<_> = orderflow::Subscription::ALL
+    let takes: Vec<_> = orderflow_service::Subscription::ALL
         .iter()
         .map(|subscription| format!("('{}', '{}')", subscription.kind(), subscription.queue()))
         .collect();

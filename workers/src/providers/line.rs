@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use orderflow::{
+use orderflow_service::{
     config::LineConfig,
     metrics::{self, Answer},
 };

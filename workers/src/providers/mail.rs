@@ -10,8 +10,7 @@ use lettre::{
         header::{HeaderName, HeaderValue},
     },
 };
-
-use orderflow::mail_address;
+use orderflow_service::mail_address;
 
 use super::ProviderError;
 
@@ -82,7 +81,7 @@ fn tidy(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use orderflow::mail_address::sender;
+    use orderflow_service::mail_address::sender;
 
     use super::*;
 

@@ -18,11 +18,6 @@ mod stripe;
 
 use std::{ops::Deref, sync::Arc};
 
-use orderflow::{
-    config::{CarrierChoice, CarrierConfig, MailConfig, MailTransport, PaymentChoice, PaymentConfig},
-    store::Database,
-};
-
 pub use error::{ProviderError, ProviderSetupError};
 pub use file_mailer::FileMailer;
 pub use line::{Line, Turn};
@@ -33,6 +28,10 @@ pub use stripe::{IntentMemory, NoMemory, Stripe, given_up};
 
 use carrier::Carrier;
 use mail::Mailer;
+use orderflow_service::{
+    config::{CarrierChoice, CarrierConfig, MailConfig, MailTransport, PaymentChoice, PaymentConfig},
+    store::Database,
+};
 use payment::PaymentProvider;
 
 /// A provider with the line to it, on which every call to it that can fail is made:

@@ -16,7 +16,7 @@ use diesel::{
 };
 use diesel_async::RunQueryDsl as _;
 use futures::{FutureExt as _, future::BoxFuture};
-use orderflow::{
+use orderflow_service::{
     group_commit::{GroupCommit, Limits},
     store::{ANSWER_WITHIN, Connection, Database, StoreError},
     telemetry,

@@ -7,7 +7,7 @@ use diesel::{
     sql_types::{BigInt, Bool, Text},
 };
 use diesel_async::RunQueryDsl as _;
-use orderflow::store::{ANSWER_WITHIN, Connection, Database, StoreError};
+use orderflow_service::store::{ANSWER_WITHIN, Connection, Database, StoreError};
 use uuid::Uuid;
 
 use super::{

@@ -15,7 +15,7 @@ use lettre::{
     message::Mailbox,
     transport::smtp::{Error as SmtpError, client::AsyncSmtpConnection},
 };
-use orderflow::config::SmtpServerConfig;
+use orderflow_service::config::SmtpServerConfig;
 
 use super::{
     ProviderError, ProviderSetupError,
@@ -167,10 +167,10 @@ mod tests {
         net::{TcpListener, TcpStream},
     };
 
-    use orderflow::config::SmtpEncryption;
+    use orderflow_service::config::SmtpEncryption;
 
     use super::*;
-    use orderflow::mail_address::sender;
+    use orderflow_service::mail_address::sender;
 
     /// A mail server that takes everything, but says so of a mail to `slow` only when it is too late. Returns its URL
     /// and the number of connections that were made to it.

@@ -8,7 +8,7 @@ use lettre::transport::smtp::{
     client::{AsyncSmtpConnection, TlsParameters},
     extension::ClientId,
 };
-use orderflow::config::{SmtpEncryption, SmtpServerConfig};
+use orderflow_service::config::{SmtpEncryption, SmtpServerConfig};
 use secrecy::ExposeSecret as _;
 
 use super::ProviderSetupError;

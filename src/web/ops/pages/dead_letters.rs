@@ -2,10 +2,10 @@
 
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web::Data};
 use askama::Template;
+use orderflow_service::Subscription;
 
 use super::{Frame, html, query_string, shown, words};
 use crate::{
-    Subscription,
     ops::dlq::{Shown, group::Group},
     store::replays::Replay,
     web::{

@@ -6,12 +6,13 @@ use actix_web::{
     web::{Data, Payload},
 };
 use askama::Template;
+use orderflow_service::store::{ANSWER_WITHIN, Connection};
 use serde_json::json;
 
 use super::{Frame, html, sorry, to};
 use crate::{
     ops::{Actor, What},
-    store::{ANSWER_WITHIN, Connection, actions::Outcome},
+    store::actions::Outcome,
     web::{
         body,
         ops::{Console, auth, list::Query, session},

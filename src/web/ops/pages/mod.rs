@@ -22,6 +22,7 @@ use actix_web::{
     web::{Data, Payload},
 };
 use askama::Template;
+use orderflow_service::config::Role;
 use uuid::Uuid;
 
 use super::{
@@ -30,15 +31,12 @@ use super::{
     list::Query,
     session,
 };
-use crate::{
-    config::Role,
-    web::{
-        Endpoint, body,
-        pages::{self as shop, assets},
-        people::ForPeople,
-        problem::Problem,
-        request_id,
-    },
+use crate::web::{
+    Endpoint, body,
+    pages::{self as shop, assets},
+    people::ForPeople,
+    problem::Problem,
+    request_id,
 };
 
 /// Every path of a page. They are for people, so `/admin/openapi.json` does not describe them.

@@ -1,7 +1,9 @@
 //! The flow as a picture: who works on an order, one after the other, and what waits for each.
 
+use orderflow_service::Subscription;
+
 use super::words;
-use crate::{Subscription, ops::queues::figures::Figures, store::flow::OrderRates};
+use crate::{ops::queues::figures::Figures, store::flow::OrderRates};
 
 /// The way of an order that goes well, from left to right. Services that are not on it are drawn below.
 const WAY: [&str; 3] = ["payment", "inventory", "shipping"];

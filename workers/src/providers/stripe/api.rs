@@ -1,6 +1,6 @@
 //! The requests that we make, one function each.
 
-use orderflow::config::StripeConfig;
+use orderflow_service::config::StripeConfig;
 use reqwest::{Client, Method, RequestBuilder, Response, header::HeaderMap, redirect};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -70,7 +70,7 @@ pub(super) struct Api {
 
 impl Api {
     pub fn new(config: &StripeConfig) -> Result<Self, ProviderSetupError> {
-        orderflow::tls::install();
+        orderflow_service::tls::install();
         let client = Client::builder()
             .connect_timeout(CONNECTING)
             .pool_idle_timeout(MAX_IDLE)

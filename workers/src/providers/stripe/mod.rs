@@ -15,7 +15,7 @@ mod refusal;
 use std::sync::Arc;
 
 use futures::{FutureExt as _, future::BoxFuture};
-use orderflow::config::StripeConfig;
+use orderflow_service::config::StripeConfig;
 use uuid::Uuid;
 
 use super::{

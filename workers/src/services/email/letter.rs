@@ -1,7 +1,7 @@
 //! What sets one kind of mail apart from another.
 
-use orderflow::Subscription;
 use orderflow_events::EventData;
+use orderflow_service::Subscription;
 
 use super::templates::{Unwritable, View};
 

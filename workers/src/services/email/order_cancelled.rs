@@ -4,8 +4,8 @@
 //! better for people than two that each say half, and might come in either order.
 
 use askama::Template;
-use orderflow::Subscription;
 use orderflow_events::OrderCancelled;
+use orderflow_service::Subscription;
 
 use super::{
     letter::{Letter, Written},

@@ -1,8 +1,8 @@
 //! `order.created` → the mail "received"
 
 use askama::Template;
-use orderflow::Subscription;
 use orderflow_events::OrderCreated;
+use orderflow_service::Subscription;
 
 use super::{
     letter::{Letter, Written},

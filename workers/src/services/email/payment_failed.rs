@@ -1,8 +1,8 @@
 //! `payment.failed` → the mail "declined"
 
 use askama::Template;
-use orderflow::Subscription;
 use orderflow_events::PaymentFailed;
+use orderflow_service::Subscription;
 
 use super::{
     letter::{Letter, Written},

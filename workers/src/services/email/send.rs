@@ -2,12 +2,12 @@
 
 use std::{marker::PhantomData, num::NonZeroU32, sync::Arc};
 
-use orderflow::{
-    Subscription, domain,
-    store::{Connection, StoreError},
-    token::OrderLinks,
-};
+use orderflow::{domain, token::OrderLinks};
 use orderflow_events::{Envelope, NewEvent};
+use orderflow_service::{
+    Subscription,
+    store::{Connection, StoreError},
+};
 use uuid::Uuid;
 
 use super::{

@@ -1,8 +1,8 @@
 //! `shipment.created` → the mail "shipped"
 
 use askama::Template;
-use orderflow::Subscription;
 use orderflow_events::ShipmentCreated;
+use orderflow_service::Subscription;
 
 use super::{
     letter::{Letter, Written},

@@ -1,10 +1,10 @@
 //! `payment.completed` → set the order's items aside → `inventory.reserved` or `inventory.rejected`
 
-use orderflow::{
+use orderflow_events::{InventoryRejected, InventoryReserved, NewEvent, PaymentCompleted, ShortItem};
+use orderflow_service::{
     Subscription,
     store::{Connection, StoreError},
 };
-use orderflow_events::{InventoryRejected, InventoryReserved, NewEvent, PaymentCompleted, ShortItem};
 
 use super::store::{self, Decision};
 use crate::handler::{Done, Recorder};

@@ -2,11 +2,11 @@
 
 use std::marker::PhantomData;
 
-use orderflow::{
+use orderflow_events::{EventData, InventoryReleased, NewEvent, ShipmentCancelled, ShipmentFailed};
+use orderflow_service::{
     Subscription,
     store::{Connection, StoreError},
 };
-use orderflow_events::{EventData, InventoryReleased, NewEvent, ShipmentCancelled, ShipmentFailed};
 use uuid::Uuid;
 
 use super::store;

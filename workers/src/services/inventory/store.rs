@@ -7,14 +7,12 @@ use diesel::{
     sql_types::{Array, BigInt, Text, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
-use orderflow::{
-    fault::{self, Safeguard},
-    store::{
-        Connection, StoreError,
-        schema::inventory::{reservations, stock},
-    },
-};
+use orderflow::store::schema::inventory::{reservations, stock};
 use orderflow_events::ShortItem;
+use orderflow_service::{
+    fault::{self, Safeguard},
+    store::{Connection, StoreError},
+};
 use uuid::Uuid;
 
 /// What was decided for an order.

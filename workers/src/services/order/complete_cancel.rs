@@ -3,11 +3,14 @@
 use std::marker::PhantomData;
 
 use orderflow::{
-    Subscription,
     domain::OrderStatus,
-    store::{Connection, StoreError, fold::fold, moved::Announcer},
+    store::{fold::fold, moved::Announcer},
 };
 use orderflow_events::{EventData, NewEvent, OrderCancelled, PaymentRefunded, PaymentVoided, Refunded};
+use orderflow_service::{
+    Subscription,
+    store::{Connection, StoreError},
+};
 use uuid::Uuid;
 
 use super::store;

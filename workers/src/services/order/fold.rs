@@ -3,13 +3,14 @@
 
 use std::marker::PhantomData;
 
-use orderflow::{
-    Subscription,
-    store::{Connection, StoreError, fold::fold, moved::Announcer},
-};
+use orderflow::store::{fold::fold, moved::Announcer};
 use orderflow_events::{
     EventData, InventoryRejected, InventoryReleased, InventoryReserved, NewEvent, OrderCancelled, PaymentCompleted,
     PaymentFailed, ShipmentCancelled, ShipmentCreated, ShipmentFailed,
+};
+use orderflow_service::{
+    Subscription,
+    store::{Connection, StoreError},
 };
 use uuid::Uuid;
 

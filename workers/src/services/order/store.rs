@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use diesel::{ExpressionMethods as _, QueryDsl as _};
 use diesel_async::RunQueryDsl as _;
-use orderflow::store::{Connection, StoreError, schema::messaging::event_log};
 use orderflow_events::{EventKind, OrderCancelled};
+use orderflow_service::store::{Connection, StoreError, schema::messaging::event_log};
 use uuid::Uuid;
 
 /// The event that turned an order back, and the word for it.

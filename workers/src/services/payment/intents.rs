@@ -12,7 +12,7 @@ use diesel::{
 };
 use diesel_async::RunQueryDsl as _;
 use futures::{FutureExt as _, future::BoxFuture};
-use orderflow::{
+use orderflow_service::{
     fault::{self, Safeguard},
     group_commit::{GroupCommit, Limits},
     store::{Connection, Database, StoreError},

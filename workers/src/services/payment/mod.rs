@@ -5,7 +5,7 @@ mod order_created;
 mod reverse;
 mod store;
 
-use orderflow::fault::{self, Safeguard};
+use orderflow_service::fault::{self, Safeguard};
 use uuid::Uuid;
 
 pub use intents::Intents;

@@ -2,11 +2,11 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use orderflow::{
+use orderflow_events::{Envelope, NewEvent, OrderCreated, PaymentCompleted, PaymentFailed};
+use orderflow_service::{
     Subscription,
     store::{Connection, StoreError},
 };
-use orderflow_events::{Envelope, NewEvent, OrderCreated, PaymentCompleted, PaymentFailed};
 use uuid::Uuid;
 
 use super::{

@@ -6,12 +6,12 @@ use std::{
     sync::Arc,
 };
 
-use orderflow::{
-    Subscription,
-    store::{Connection, StoreError},
-};
 use orderflow_events::{
     Envelope, EventData, InventoryRejected, InventoryReleased, NewEvent, PaymentRefunded, PaymentVoided,
+};
+use orderflow_service::{
+    Subscription,
+    store::{Connection, StoreError},
 };
 use uuid::Uuid;
 

@@ -7,7 +7,7 @@ use diesel::{
     sql_types::{Array, BigInt, Bool, Nullable, Text, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
-use orderflow::store::{Connection, StoreError};
+use orderflow_service::store::{Connection, StoreError};
 use uuid::Uuid;
 
 use super::payment_id;

@@ -5,11 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use orderflow::{
+use orderflow_events::{Envelope, InventoryReserved, NewEvent, ShipmentCreated, ShipmentFailed};
+use orderflow_service::{
     Subscription,
     store::{Connection, StoreError},
 };
-use orderflow_events::{Envelope, InventoryReserved, NewEvent, ShipmentCreated, ShipmentFailed};
 use uuid::Uuid;
 
 use super::store::{self, Booking, Consignment};

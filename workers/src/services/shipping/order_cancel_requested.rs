@@ -1,10 +1,10 @@
 //! `order.cancel-requested` → may it still be cancelled? → `shipment.cancelled`, or nothing
 
-use orderflow::{
+use orderflow_events::{NewEvent, OrderCancelRequested, ShipmentCancelled};
+use orderflow_service::{
     Subscription,
     store::{Connection, StoreError},
 };
-use orderflow_events::{NewEvent, OrderCancelRequested, ShipmentCancelled};
 use uuid::Uuid;
 
 use super::store;

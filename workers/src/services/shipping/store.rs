@@ -7,7 +7,8 @@ use diesel::{
     sql_types::{Array, Integer, Nullable, Text, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
-use orderflow::store::{Connection, StoreError, schema::shipping::shipments};
+use orderflow::store::schema::shipping::shipments;
+use orderflow_service::store::{Connection, StoreError};
 use uuid::Uuid;
 
 use crate::providers::carrier::{Address, Content, ShipOutcome};

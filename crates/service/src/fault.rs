@@ -1,6 +1,6 @@
 //! Faults on request, for the fault runs and in their builds only: a crash at a named place, or a safeguard left out.
 //!
-//! Without the feature `fault-injection` everything here is empty and compiled away. No build for production has it: build.rs
+//! Without the feature `fault-injection` everything here is empty and compiled away. No build for production has it: crates/service/build.rs
 //! refuses it in optimised builds, and scripts/check_shipped.sh searches the built programs.
 //! With it nothing happens either, until the environment asks for it:
 //!

@@ -2,7 +2,7 @@
 
 use actix_web::{HttpResponse, http::header::CONTENT_TYPE, web::Data};
 
-use crate::store::Database;
+use crate::{metrics, store::Database};
 
 /// OpenMetrics 1.0, which Prometheus reads as it does its own format.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -10,5 +10,5 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 /// Everything that the process measures. The pool is looked at now; all else was counted as it happened.
 pub async fn answer(database: Data<Database>) -> HttpResponse {
     database.measure();
-    HttpResponse::Ok().insert_header((CONTENT_TYPE, OPEN_METRICS)).body(super::text())
+    HttpResponse::Ok().insert_header((CONTENT_TYPE, OPEN_METRICS)).body(metrics::text())
 }

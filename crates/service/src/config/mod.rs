@@ -17,13 +17,13 @@ mod trace;
 mod web;
 mod worker;
 
-pub(crate) use address::is_loopback;
+pub use address::is_loopback;
 pub use amqp::BrokerNode;
 pub use broker::{AdminConfig, BrokerConfig, RetryDelays, Users};
 pub use database::DatabaseConfig;
 pub use log::{LogConfig, LogFormat};
 pub use operators::{OperatorToken, OperatorsConfig, Role, TRACE_ID};
-pub(crate) use postgres::set_by;
+pub use postgres::set_by;
 pub use providers::{
     CarrierChoice, CarrierConfig, LineConfig, MailConfig, MailTransport, PaymentChoice, PaymentConfig, PaymentKind,
     StripeConfig,

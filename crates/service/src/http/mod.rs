@@ -6,6 +6,7 @@
 
 mod bounded;
 mod budget;
+mod metrics;
 
 use std::{fmt, io, net::TcpListener, sync::Arc, time::Duration};
 
@@ -15,6 +16,7 @@ use actix_service::{IntoServiceFactory, ServiceFactory, ServiceFactoryExt as _, 
 use actix_web::{Error, body::MessageBody, dev::AppConfig, rt::net::TcpStream};
 
 use self::{bounded::Bounded, budget::Budget};
+pub use metrics::answer as metrics;
 
 /// How long an idle connection is kept: longer than proxies keep theirs (60 s, mostly), so that they close first.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);

@@ -161,7 +161,7 @@ pub(super) fn name(host: &Host<String>) -> String {
 }
 
 /// Whether what is sent to this host stays on this machine. `localhost` does by RFC 6761.
-pub(crate) fn is_loopback(host: &Host<String>) -> bool {
+pub fn is_loopback(host: &Host<String>) -> bool {
     match host {
         Host::Domain(name) => {
             let name = name.trim_end_matches('.');

@@ -10,7 +10,7 @@ use std::env;
 const WANTED: &str = "ORDERFLOW_FAULTS_BUILD";
 
 fn main() {
-    println!("cargo::rerun-if-changed=migrations");
+    println!("cargo::rerun-if-changed=../../migrations");
     println!("cargo::rerun-if-env-changed={WANTED}");
     let has_faults = env::var_os("CARGO_FEATURE_FAULT_INJECTION").is_some();
     // Also in profiles that inherit from it.

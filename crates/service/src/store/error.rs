@@ -134,8 +134,8 @@ impl StoreError {
         self.state() == Some(&SqlState::LOCK_NOT_AVAILABLE)
     }
 
-    /// An error of PostgreSQL, for tests.
-    #[cfg(test)]
+    /// Returns PostgreSQL's error of this state, as tests need it.
+    #[must_use]
     pub fn refused(state: SqlState) -> Self {
         Self::Refused(Refusal::new(state, Box::new(String::from("made for a test"))))
     }

@@ -12,7 +12,7 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrati
 use super::{Connection, StoreError, connecting};
 use crate::config::DatabaseConfig;
 
-const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations");
 
 /// Any number will do that nothing else in the database uses: this one spells "orderflo".
 const LOCK: i64 = 0x6f72_6465_7266_6c6f;

@@ -172,7 +172,7 @@ fn is_list(text: &str) -> bool {
 ///
 /// # Errors
 /// When it is no list of `-c NAME=VALUE` or `--NAME=VALUE`: the server would refuse every connection.
-pub(crate) fn set_by(options: &str) -> Result<BTreeSet<String>, String> {
+pub fn set_by(options: &str) -> Result<BTreeSet<String>, String> {
     let expected = || "options: expected -c NAME=VALUE or --NAME=VALUE, with spaces between as %20".to_owned();
     let mut words = words(options).into_iter();
     let mut names = BTreeSet::new();
@@ -231,7 +231,7 @@ mod tests {
         let permitted =
             PlaintextHosts::read(&[("PLAINTEXT_HOSTS".to_owned(), "db,10.0.0.5".to_owned())].into_iter().collect());
         let config = parse(text)?;
-        permit(&config, &permitted, &Source::default(), &super::super::database::DATABASE_URL)?;
+        permit(&config, &permitted, &Source::default(), &crate::config::database::DATABASE_URL)?;
         Ok(config)
     }
 

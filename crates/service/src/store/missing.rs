@@ -53,8 +53,10 @@ pub struct Unapplied {
 /// What takes what: for each subscription its name and the routing key of its event.
 #[derive(Debug, Clone, Default)]
 pub struct Taken {
-    pub(super) events: Vec<&'static str>,
-    pub(super) subscriptions: Vec<String>,
+    /// The routing key of each subscription's event.
+    pub events: Vec<&'static str>,
+    /// The subscriptions, in the same order.
+    pub subscriptions: Vec<String>,
 }
 
 impl Taken {
@@ -81,7 +83,8 @@ struct Row {
 
 impl Whereabouts {
     /// As [`WHEREABOUTS`] names it.
-    pub(super) fn named(name: &str) -> Self {
+    #[must_use]
+    pub fn named(name: &str) -> Self {
         match name {
             "outbox" => Self::Outbox,
             "dead" => Self::Dead,
@@ -100,7 +103,7 @@ impl From<Row> for Unapplied {
 }
 
 /// Of each row of `pair`, where it is. `$1` is how long an event may take to arrive, in seconds.
-pub(super) const WHEREABOUTS: &str = "
+pub const WHEREABOUTS: &str = "
 SELECT pair.*, CASE
     WHEN EXISTS (SELECT FROM messaging.outbox WHERE outbox.event_id = pair.event_id) THEN 'outbox'
     WHEN EXISTS (SELECT FROM messaging.dead_letters AS dead

@@ -1,0 +1,19 @@
+//! Connections to RabbitMQ, and how events leave.
+
+mod connection;
+pub mod headers;
+mod message;
+pub mod names;
+mod publisher;
+mod readiness;
+mod relay;
+mod resend;
+mod vhost;
+
+pub use connection::{BrokerError, Connector};
+pub use message::{Message, TooLarge};
+pub use publisher::{PublishError, Publisher};
+pub use readiness::{BrokerCheck, Look, NotReady};
+pub use relay::Relay;
+pub use resend::{Resent, resend};
+pub use vhost::NoVhost;

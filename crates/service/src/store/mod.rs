@@ -1,0 +1,25 @@
+//! The database: its pool, its errors, and the SQL of the event log, the outbox, the inbox and what was tried.
+//!
+//! Functions take a connection, so that callers own the transaction.
+
+pub mod audits;
+mod connecting;
+mod database;
+mod error;
+pub mod event_log;
+pub mod existing;
+pub mod failures;
+pub mod inbox;
+pub mod migrations;
+pub mod missing;
+pub mod outbox;
+pub mod pace;
+pub mod pooler;
+pub mod purged;
+pub mod schema;
+pub mod text;
+mod wire;
+
+pub use database::{ANSWER_WITHIN, Database, PooledConnection};
+pub use error::{Remedy, StoreError};
+pub use wire::{Condition, Connection};
