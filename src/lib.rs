@@ -4,9 +4,7 @@
 
 pub mod advice;
 pub mod broker;
-pub mod domain;
 pub mod ops;
 pub mod store;
-pub mod token;
 pub mod way;
 pub mod web;

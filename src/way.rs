@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use orderflow_events::EventKind;
+use orderflow_order::domain::OrderStatus;
 use orderflow_service::{
     Subscription,
     broker::{BrokerCheck, Look, NotReady},
@@ -12,8 +13,6 @@ use orderflow_service::{
         pace::{self, Pace},
     },
 };
-
-use crate::domain::OrderStatus;
 
 /// One queue at one moment.
 #[derive(Debug, Clone, Copy, PartialEq)]

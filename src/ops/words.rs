@@ -6,8 +6,7 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-
-use crate::domain;
+use orderflow_order::domain;
 
 /// How wide a line may get, in characters: what fits two windows side by side.
 const WIDTH: usize = 100;

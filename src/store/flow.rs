@@ -6,9 +6,8 @@ use diesel::{
 };
 use diesel_async::RunQueryDsl as _;
 use orderflow_events::EventKind;
+use orderflow_order::domain::OrderStatus;
 use orderflow_service::store::{Connection, StoreError};
-
-use crate::domain::OrderStatus;
 
 /// The seconds that [`QUERY`] looks at.
 const WINDOW: u32 = 5;

@@ -1,20 +1,14 @@
 //! The SQL of the front end and of the operator's commands. That of the event log, the outbox and the inbox is in
-//! `orderflow_service::store`, a service's own in `workers/src/services/<service>/store.rs`.
+//! `orderflow_service::store`, that of orders in `orderflow_order::store`, a service's own in `workers/src/services/<service>/store.rs`.
 //!
 //! Functions take a connection, so that callers own the transaction.
 
 pub mod actions;
 pub mod audit;
-pub mod cancel;
-pub mod catalogue;
 pub mod checkup;
 pub mod discarded;
 pub mod flow;
-pub mod fold;
 pub mod hold;
-pub mod idempotency;
-pub mod moved;
-pub mod orders;
 pub mod progress;
 pub mod replays;
 pub mod schema;

@@ -5,13 +5,11 @@ use diesel::{
     sql_types::{BigInt, Nullable, Text},
 };
 use diesel_async::{AsyncConnection as _, RunQueryDsl as _};
+use orderflow_order::store::schema::catalogue::products;
 use orderflow_service::store::{Connection, StoreError};
 use serde::Serialize;
 
-use super::schema::{
-    catalogue::products,
-    inventory::{movements, stock},
-};
+use super::schema::inventory::{movements, stock};
 
 /// A product and how much of it there is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Queryable)]

@@ -12,10 +12,10 @@ use actix_web::{
     },
 };
 use chrono::Utc;
+use orderflow_order::{domain, token::OrderLinks};
 use uuid::Uuid;
 
 use super::{cookie, problem::Problem};
-use crate::{domain, token::OrderLinks};
 
 /// The order that the path names, if the request carries the token that opens it.
 ///

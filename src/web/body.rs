@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use actix_web::{HttpRequest, http::header, web::Payload};
 use futures::StreamExt as _;
-use serde_json::Value;
-
-use super::{
+use orderflow_order::placing::{
     fields::{ErrorCode, FieldError},
     json::{self, DEEPEST, Unreadable},
-    problem::{Code, Problem},
 };
+use serde_json::Value;
+
+use super::problem::{Code, Problem};
 
 /// The largest body.
 pub const LARGEST: usize = 64 * 1024;

@@ -1,11 +1,12 @@
 //! Bodies as nobody but an attacker, or a broken program, sends them: whatever they are, the answer is bounded.
 
 use actix_web::body::MessageBody as _;
+use orderflow_order::placing::{catalogue::Catalogue, fingerprint, json, validate};
 use proptest::{collection::vec, prelude::*};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{catalogue::Catalogue, fingerprint, json, problem::Problem, validate};
+use super::problem::Problem;
 
 /// What an answer to a body of 64 KiB may take at most: half as much again.
 const LARGEST_ANSWER: usize = 96 * 1024;

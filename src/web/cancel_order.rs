@@ -4,6 +4,14 @@ use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use diesel_async::AsyncConnection as _;
+use orderflow_order::{
+    domain::OrderStatus,
+    placing::intake,
+    store::{
+        cancel::{self, CancelRequest},
+        orders,
+    },
+};
 use orderflow_service::{
     broker::Relay,
     store::{ANSWER_WITHIN, Connection, Database, StoreError},
@@ -12,15 +20,8 @@ use rand::RngExt as _;
 use uuid::Uuid;
 
 use super::{
-    App, auth, get_order, intake,
+    App, auth, get_order,
     problem::{Code, Problem},
-};
-use crate::{
-    domain::OrderStatus,
-    store::{
-        cancel::{self, CancelRequest},
-        orders,
-    },
 };
 
 /// A service may write to the order's log at the same moment, at most one after the other: four steps and their undoing.

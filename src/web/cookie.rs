@@ -4,9 +4,8 @@
 //! that is malformed must not hide ours.
 
 use actix_web::{HttpRequest, http::header};
+use orderflow_order::token::{LIFETIME, OrderLinks};
 use uuid::Uuid;
-
-use crate::token::{LIFETIME, OrderLinks};
 
 /// Orders that one browser keeps open at most: a header of some 1,300 bytes, far below what servers and proxies take.
 /// The mail's link opens an older one again.

@@ -7,12 +7,12 @@ use actix_web::{
 };
 use chrono::{DateTime, Utc};
 use orderflow_events::timestamp;
+use orderflow_order::store::orders::{self, Line, Order};
 use orderflow_service::store::{ANSWER_WITHIN, Connection};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::{App, auth, problem::Problem};
-use crate::store::orders::{self, Line, Order};
 
 /// Kept by the customer's browser only, and asked about each time.
 pub const CACHE_CONTROL: &str = "private, no-cache";

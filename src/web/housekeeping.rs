@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use orderflow_order::store::idempotency;
 use orderflow_service::{
     periodic,
     store::{ANSWER_WITHIN, Connection, Database, StoreError, failures},
@@ -10,7 +11,7 @@ use orderflow_service::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::store::{discarded, idempotency};
+use crate::store::discarded;
 
 /// How often we look.
 const INTERVAL: Duration = Duration::from_secs(600);

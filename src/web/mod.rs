@@ -2,36 +2,27 @@
 //!
 //! One file per endpoint; `ROUTES` is the list. An order is stored by `intake`, many at a time.
 
-mod admission;
 mod auth;
 mod body;
 #[cfg(test)]
 mod body_fuzz;
 mod cancel_order;
-mod card;
-mod catalogue;
 mod client;
 mod cookie;
 #[cfg(test)]
 mod description;
-mod fields;
-mod fingerprint;
 mod get_order;
 mod health;
 mod housekeeping;
-mod intake;
-mod json;
 mod last_audit;
 mod live;
 mod open_files;
 mod openapi;
 mod ops;
-mod order_request;
 mod outlook;
 mod pages;
 mod people;
 mod place_order;
-mod placement;
 mod problem;
 mod process;
 mod products;
@@ -39,32 +30,35 @@ mod rate_limit;
 mod request_id;
 mod server;
 mod timeline;
-mod validate;
 
 use actix_web::{
     Route, guard,
     web::{self, ServiceConfig},
 };
+use orderflow_order::{
+    placing::{
+        admission::Gate,
+        catalogue::CatalogueCache,
+        intake::Intake,
+        placement::{Outcome, Placement},
+    },
+    token::OrderLinks,
+};
 use orderflow_service::{broker::Relay, group_commit::GroupCommit, store::Database};
 use tokio_util::sync::CancellationToken;
+
+use self::{
+    health::BrokerHealth,
+    live::Live,
+    outlook::Outlook,
+    problem::{Code, Problem},
+    rate_limit::RateLimit,
+};
 
 pub use self::{
     process::{RunError, run},
     server::{ServeError, bind, serve},
 };
-
-use self::{
-    admission::Gate,
-    catalogue::CatalogueCache,
-    health::BrokerHealth,
-    intake::Intake,
-    live::Live,
-    outlook::Outlook,
-    placement::{Outcome, Placement},
-    problem::{Code, Problem},
-    rate_limit::RateLimit,
-};
-use crate::token::OrderLinks;
 
 /// What every handler can use; one for the process.
 struct App {

@@ -19,9 +19,9 @@ mod tests {
     use crate::web::{
         ROUTES,
         description::{describes, document, references_lead_somewhere, texts},
-        fields::ErrorCode,
         problem::Code,
     };
+    use orderflow_order::placing::fields::ErrorCode;
 
     #[test]
     fn it_describes_every_route_and_no_other() {

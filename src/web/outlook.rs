@@ -147,7 +147,7 @@ impl Picture {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::OrderStatus;
+    use orderflow_order::domain::OrderStatus;
 
     #[test]
     fn what_is_before_an_order_is_watched() {

@@ -6,6 +6,20 @@ use actix_web::{
     web::{Data, Payload},
 };
 use chrono::{SubsecRound as _, Utc};
+use orderflow_order::{
+    domain::{OrderNumber, OrderStatus},
+    placing::{
+        fields::{ErrorCode, Errors},
+        fingerprint,
+        placement::{NotPlaced, Placed, Placement},
+        validate::{self, Priced},
+    },
+    store::{
+        idempotency::Fingerprint,
+        orders::{self, NewOrder},
+    },
+    token::OrderLinks,
+};
 use orderflow_service::{
     group_commit::NoAnswer,
     metrics,
@@ -18,21 +32,9 @@ use uuid::Uuid;
 
 use super::{
     App, auth, body,
-    fields::{ErrorCode, Errors},
-    fingerprint,
-    placement::{NotPlaced, Placed, Placement},
     problem::{Code, Problem},
     rate_limit::{Allowance, too_many},
     request_id,
-    validate::{self, Priced},
-};
-use crate::{
-    domain::{OrderNumber, OrderStatus},
-    store::{
-        idempotency::Fingerprint,
-        orders::{self, NewOrder},
-    },
-    token::OrderLinks,
 };
 
 /// Accepts an order, or says everything that keeps it from being accepted.

@@ -12,14 +12,13 @@ use actix_web::{
         header::{self, HeaderMap, HeaderValue},
     },
 };
-use orderflow_service::{store::StoreError, telemetry};
-use serde::Serialize;
-use uuid::Uuid;
-
-use super::{
+use orderflow_order::placing::{
     admission::NotAdmitted,
     fields::{ErrorCode, FieldError, MOST_ERRORS},
 };
+use orderflow_service::{store::StoreError, telemetry};
+use serde::Serialize;
+use uuid::Uuid;
 
 /// The media type of a problem.
 const CONTENT_TYPE: &str = "application/problem+json";

@@ -1,13 +1,13 @@
 //! `GET /products`
 
 use actix_web::{HttpResponse, http::header, web::Data};
+use orderflow_order::store::catalogue::Product;
 use serde::Serialize;
 
 use super::{
     App,
     problem::{Code, Problem},
 };
-use crate::store::catalogue::Product;
 
 #[derive(Serialize)]
 struct Answer<'a> {

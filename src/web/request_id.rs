@@ -13,6 +13,7 @@ use actix_web::{
     middleware::Next,
     web::Data,
 };
+use orderflow_order::token::OrderLinks;
 use orderflow_service::{
     metrics,
     trace::{Kind, Step, trace_id},
@@ -24,7 +25,6 @@ use super::{
     App, people,
     problem::{Code, Problem},
 };
-use crate::token::OrderLinks;
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 

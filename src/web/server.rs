@@ -8,6 +8,14 @@ use std::{
 };
 
 use actix_web::{App as ActixApp, dev::Server, middleware, web::Data};
+use orderflow_order::{
+    placing::{
+        admission::Gate,
+        catalogue::CatalogueCache,
+        intake::{self, Intake},
+    },
+    token::OrderLinks,
+};
 use orderflow_service::{
     broker::{BrokerCheck, Publisher, Relay},
     config::WebConfig,
@@ -18,22 +26,9 @@ use orderflow_service::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    App,
-    admission::Gate,
-    catalogue::CatalogueCache,
-    client::Clients,
-    health::BrokerHealth,
-    housekeeping,
-    intake::{self, Intake},
-    last_audit,
-    live::Live,
-    open_files,
-    outlook::Outlook,
-    pages,
-    rate_limit::RateLimit,
-    request_id, routes,
+    App, client::Clients, health::BrokerHealth, housekeeping, last_audit, live::Live, open_files, outlook::Outlook,
+    pages, rate_limit::RateLimit, request_id, routes,
 };
-use crate::token::OrderLinks;
 
 /// How long a stopping process still takes requests while `/readyz` sends load balancers elsewhere.
 const LAME_DUCK: Duration = Duration::from_millis(500);

@@ -3,6 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, http::header, web::Data};
 use chrono::{DateTime, Utc};
 use orderflow_events::{EventKind, timestamp};
+use orderflow_order::domain::OrderStatus;
 use orderflow_service::store::{ANSWER_WITHIN, Connection};
 use serde::Serialize;
 use uuid::Uuid;
@@ -11,10 +12,7 @@ use super::{
     App, auth, get_order,
     problem::{Code, Problem},
 };
-use crate::{
-    domain::OrderStatus,
-    store::progress::{self, Step},
-};
+use crate::store::progress::{self, Step};
 
 #[derive(Serialize)]
 struct Answer {

@@ -7,7 +7,7 @@ use diesel::{
     sql_types::{BigInt, Nullable, Text},
 };
 use diesel_async::RunQueryDsl as _;
-use orderflow::domain::stripe;
+use orderflow_order::domain::stripe;
 use orderflow_service::store::Connection;
 use reqwest::Method;
 use serde::Deserialize;

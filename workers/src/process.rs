@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, io, sync::Arc, time::Duration};
 
 use actix_rt::{Arbiter, System};
 use futures::future::join_all;
-use orderflow::{store::moved::Announcer, token::OrderLinks};
+use orderflow_order::{store::moved::Announcer, token::OrderLinks};
 use orderflow_service::{
     broker::{BrokerCheck, BrokerError, Connector, NotReady, Publisher, Relay},
     listen::ListenError,

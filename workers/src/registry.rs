@@ -5,11 +5,11 @@ use std::{fmt, num::NonZeroU32, sync::Arc};
 use actix_rt::ArbiterHandle;
 use futures::{FutureExt as _, future::BoxFuture};
 use globset::{Glob, GlobSetBuilder};
-use orderflow::{store::moved::Announcer, token::OrderLinks};
 use orderflow_events::{
     InventoryRejected, InventoryReleased, InventoryReserved, OrderCancelled, OrderCreated, PaymentCompleted,
     PaymentFailed, PaymentRefunded, PaymentVoided, ShipmentCancelled, ShipmentCreated, ShipmentFailed,
 };
+use orderflow_order::{store::moved::Announcer, token::OrderLinks};
 use orderflow_service::Subscription;
 
 use crate::{

@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 
 use orderflow_events::EventKind;
+use orderflow_order::domain::OrderStatus;
 
 use super::catalogue::{CAUSE, CONTRADICTION, ILLEGAL_STEP, LOG_GAP, LOG_ORPHAN, STATUS, TWICE};
 use crate::{
-    domain::OrderStatus,
     ops::why::violations::{NOT_BOTH, ONCE},
     store::audit::{Entry, Placed, Rule},
 };

@@ -29,6 +29,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt as _;
+use orderflow_order::{domain::OrderNumber, store::orders};
 use orderflow_service::{
     Subscription,
     config::{DatabaseConfig, Source},
@@ -37,13 +38,7 @@ use orderflow_service::{
 use uuid::Uuid;
 
 use super::{Exit, Failed, lack::Lack};
-use crate::{
-    domain::OrderNumber,
-    store::{
-        audit::{self, Picture, Range, Scope},
-        orders,
-    },
-};
+use crate::store::audit::{self, Picture, Range, Scope};
 use pace::Pace;
 use progress::Progress;
 use report::Report;

@@ -18,6 +18,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use orderflow_events::timestamp;
+use orderflow_order::store::orders;
 use orderflow_service::{
     Subscription,
     broker::{BrokerError, Connector, NotReady},
@@ -34,7 +35,7 @@ use super::{
 };
 use crate::{
     broker::{DeadLetter, DeadLetters},
-    store::{actions::Outcome, orders},
+    store::actions::Outcome,
 };
 
 pub use ask::{Answer, ask};

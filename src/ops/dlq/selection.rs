@@ -1,6 +1,7 @@
 use std::{str::FromStr, sync::Arc};
 
 use globset::{Glob, GlobMatcher};
+use orderflow_order::{domain::OrderNumber, store::orders};
 use orderflow_service::{
     Subscription,
     store::{ANSWER_WITHIN, Connection},
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{Desk, Look, group::pattern, report};
-use crate::{broker::DeadLetter, domain::OrderNumber, ops::Failed, store::orders};
+use crate::{broker::DeadLetter, ops::Failed};
 
 /// A queue's name or a pattern such as `payment.*`; its dead-letter queue's name means the same.
 #[derive(Debug, Clone)]

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use futures::FutureExt as _;
 use orderflow_events::timestamp;
+use orderflow_order::store::orders;
 use orderflow_service::{
     Subscription,
     store::{Connection, StoreError},
@@ -14,11 +15,8 @@ use uuid::Uuid;
 
 use crate::{
     ops::lack::explained,
-    store::{
-        orders,
-        story::{
-            self, Applied, Attempt, DeadLetter, Event, Mail, Movement, Payment, Reading, Reservation, Shipment, Waiting,
-        },
+    store::story::{
+        self, Applied, Attempt, DeadLetter, Event, Mail, Movement, Payment, Reading, Reservation, Shipment, Waiting,
     },
     way::Queue,
 };

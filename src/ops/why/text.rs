@@ -3,11 +3,11 @@
 use std::io::{self, Write};
 
 use chrono::TimeDelta;
+use orderflow_order::domain::OrderStatus;
 use serde_json::Value;
 
 use super::{facts::Order, report::Report, waiting::Wait};
 use crate::{
-    domain::OrderStatus,
     ops::words::{at, money, span, table, wrapped},
     store::story::{DeadLetter, Event, Found},
 };

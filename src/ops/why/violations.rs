@@ -5,12 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use orderflow_order::domain::OrderStatus;
+
 use super::{
     facts::{Facts, Order},
     pending::Pending,
 };
 use crate::{
-    domain::OrderStatus,
     ops::words::money,
     store::story::{Event, Mail},
 };

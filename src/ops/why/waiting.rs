@@ -2,11 +2,11 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use orderflow_events::EventKind;
+use orderflow_order::domain::OrderStatus;
 use serde::Serialize;
 
 use super::{facts::Facts, pending::Pending};
 use crate::{
-    domain::OrderStatus,
     ops::words::{clock, span, times},
     store::story::Attempt,
     way,

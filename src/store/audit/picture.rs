@@ -6,11 +6,11 @@ use diesel::{
     sql_types::{Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
+use orderflow_order::store::schema::orders::orders;
 use orderflow_service::store::{Connection, StoreError, missing::Taken, schema::messaging::event_log};
 use uuid::Uuid;
 
 use super::{Broken, KeyRow, Scope, Unapplied, check::broken, keys::troubles, unapplied::unapplied, walk::Range};
-use crate::store::schema::orders::orders;
 
 /// An order's row.
 #[derive(Debug, Clone, Queryable)]

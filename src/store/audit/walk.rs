@@ -4,13 +4,11 @@ use chrono::{DateTime, Utc};
 use diesel::{ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, QueryableByName, sql_types::BigInt};
 use diesel_async::RunQueryDsl as _;
 use futures::FutureExt as _;
+use orderflow_order::store::schema::orders::orders;
 use orderflow_service::store::{Connection, StoreError};
 use uuid::Uuid;
 
-use crate::store::{
-    schema::orders::orders,
-    story::{Reading, snapshot},
-};
+use crate::store::story::{Reading, snapshot};
 
 /// Orders whose ids are above `after` and not above `upto`. Ids grow with time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

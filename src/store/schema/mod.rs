@@ -2,11 +2,9 @@
 #![allow(missing_docs, reason = "the files are generated; the migrations say what each table is for")]
 
 // Each file is one module of the schema's name, which is why they are included and not declared.
-include!("catalogue.rs");
 include!("email.rs");
 include!("inventory.rs");
 include!("operations.rs");
-include!("orders.rs");
 include!("payment.rs");
 include!("shipping.rs");
 include!("simulator.rs");

@@ -7,11 +7,10 @@ use diesel::{
 };
 use diesel_async::RunQueryDsl as _;
 use orderflow_events::timestamp;
+use orderflow_order::domain::OrderNumber;
 use orderflow_service::store::{Connection, StoreError};
 use serde::Serialize;
 use uuid::Uuid;
-
-use crate::domain::OrderNumber;
 
 /// How a person names an order. It has no `Debug`: it may be an e-mail address.
 #[derive(Clone, PartialEq, Eq)]

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use orderflow_order::store::moved::Listener;
 use orderflow_service::{
     Backoff, metrics,
     store::{ANSWER_WITHIN, Connection, Database, StoreError},
@@ -18,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{hub::Hub, message::State};
-use crate::store::{moved::Listener, progress};
+use crate::store::progress;
 
 /// The wait before a look, so that one look is for all that moves in that time: a tenth of what a person takes to notice.
 const GATHER: Duration = Duration::from_millis(20);

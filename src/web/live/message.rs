@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use orderflow_events::timestamp;
+use orderflow_order::domain;
 use orderflow_service::metrics;
 use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
-    domain,
     store::progress::Progress,
     web::timeline::{self, Entry},
 };

@@ -18,6 +18,7 @@ use actix_web::{
     HttpRequest, HttpResponse, rt,
     web::{Data, Payload},
 };
+use orderflow_order::store::moved::Announcer;
 use orderflow_service::{
     group_commit::{GroupCommit, Limits, NoAnswer},
     store::{ANSWER_WITHIN, Database},
@@ -31,7 +32,6 @@ use super::{
     problem::{Code, Problem},
     request_id, timeline,
 };
-use crate::store::moved::Announcer;
 
 /// After a restart all watchers of another process may come at once: they are read together, and two looks under way at a
 /// time leave the other connections to the orders.

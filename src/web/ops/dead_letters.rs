@@ -1,6 +1,7 @@
 //! `GET /admin/dead-letters`, and which dead letters a request means.
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
+use orderflow_order::domain::OrderNumber;
 use orderflow_service::{Subscription, config::Role};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -11,7 +12,6 @@ use super::{
     list::{Query, answer},
 };
 use crate::{
-    domain::OrderNumber,
     ops::{
         Failed,
         dlq::{

@@ -12,6 +12,7 @@ use std::{
 use actix_web::{HttpRequest, http::header};
 use chrono::{DateTime, Duration, Utc};
 use hmac::Mac as _;
+use orderflow_order::{domain, token};
 use orderflow_service::{
     config::OperatorToken,
     store::{ANSWER_WITHIN, Connection},
@@ -22,10 +23,8 @@ use uuid::Uuid;
 
 use super::{Console, auth::Operator};
 use crate::{
-    domain,
     ops::What,
     store::{actions::Outcome, sessions},
-    token,
     web::problem::{Code, Problem},
 };
 

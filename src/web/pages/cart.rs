@@ -1,11 +1,8 @@
 //! The cart as the shop's page shows it.
 
-use crate::{
-    domain,
-    store::catalogue::Product,
-    web::{catalogue::Catalogue, pages::entered::Entered},
-};
+use orderflow_order::{domain, placing::catalogue::Catalogue, store::catalogue::Product};
 
+use crate::web::pages::entered::Entered;
 /// What is in the cart, as far as it can be priced.
 #[derive(Default)]
 pub struct Cart {

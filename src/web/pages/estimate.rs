@@ -103,7 +103,8 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use crate::{domain::OrderStatus, way::path, web::outlook::WATCHED};
+    use crate::{way::path, web::outlook::WATCHED};
+    use orderflow_order::domain::OrderStatus;
 
     const IDLE: Queue = Queue { ready: 0, is_worked: true, capacity: Some(1_000.0), processing: Some(0.5) };
 

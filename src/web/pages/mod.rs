@@ -22,10 +22,10 @@ use actix_web::{
     http::{StatusCode, header},
 };
 use askama::Template;
+use orderflow_order::token::OrderLinks;
 use orderflow_service::telemetry;
 
 use super::{Endpoint, people::ForPeople};
-use crate::token::OrderLinks;
 
 /// What the shop is called on its pages.
 pub const SHOP: &str = "Slow Pour";

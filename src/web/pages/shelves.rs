@@ -1,8 +1,9 @@
 //! The products that the shop's page shows: a part of the catalogue, so that a page and its form stay small however much the
 //! shop has. What was chosen on other pages is in the cart, with its field.
 
+use orderflow_order::{domain, placing::catalogue::Catalogue, store::catalogue::Product};
+
 use super::{assets, cart::money, entered::Entered};
-use crate::{domain, store::catalogue::Product, web::catalogue::Catalogue};
 
 /// Products on one page. With 24 the page weighs about as much as its stylesheet and scripts.
 pub const PER_PAGE: usize = 24;

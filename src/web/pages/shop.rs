@@ -8,6 +8,11 @@ use actix_web::{
     web::Data,
 };
 use askama::Template;
+use orderflow_order::{
+    domain::{self, OrderStatus},
+    placing::{catalogue::Catalogue, fields::FieldError},
+    store::orders,
+};
 use orderflow_service::store::{ANSWER_WITHIN, Connection, StoreError};
 use uuid::Uuid;
 
@@ -18,15 +23,9 @@ use super::{
     shelves::Shelves,
     words::{self, Mistake, Notice},
 };
-use crate::{
-    domain::{self, OrderStatus},
-    store::orders,
-    web::{
-        App, auth,
-        catalogue::Catalogue,
-        fields::FieldError,
-        problem::{Code, Problem},
-    },
+use crate::web::{
+    App, auth,
+    problem::{Code, Problem},
 };
 
 /// The shop's page. Its form is one order: the key in it makes that so, however often it is sent.

@@ -2,8 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use orderflow_events::{EventKind, timestamp};
+use orderflow_order::domain::OrderStatus;
 
-use crate::{domain::OrderStatus, store::progress, web::timeline};
+use crate::{store::progress, web::timeline};
 
 /// One step.
 pub struct Step {

@@ -10,6 +10,10 @@ use actix_web::{
 };
 use askama::Template;
 use chrono::Utc;
+use orderflow_order::{
+    domain::{self, OrderStatus},
+    store::orders::{self, Line, Order},
+};
 use orderflow_service::store::{ANSWER_WITHIN, Connection};
 use uuid::Uuid;
 
@@ -19,10 +23,8 @@ use super::{
     steps::{self, Headline, Step},
 };
 use crate::{
-    domain::{self, OrderStatus},
     store::{
         hold::{self, Hold},
-        orders::{self, Line, Order},
         progress::{self, Progress},
     },
     way,

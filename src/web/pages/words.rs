@@ -3,11 +3,10 @@
 
 use std::borrow::Cow;
 
+use orderflow_order::placing::fields::FieldError;
+
 use super::cart::Cart;
-use crate::web::{
-    fields::FieldError,
-    problem::{Code, Problem},
-};
+use crate::web::problem::{Code, Problem};
 
 /// What to say of a field, and which the summary leads to.
 pub struct Mistake {

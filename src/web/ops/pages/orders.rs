@@ -2,10 +2,10 @@
 
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web::Data};
 use askama::Template;
+use orderflow_order::domain::OrderStatus;
 
 use super::{Frame, html, query_string, shown, words};
 use crate::{
-    domain::OrderStatus,
     store::search::Listed,
     web::{
         ops::{Console, list::Query, orders},

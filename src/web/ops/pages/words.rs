@@ -1,11 +1,9 @@
 //! How figures, times and states are written on pages. Templates hand over references, whatever it is.
 
 use chrono::{DateTime, Utc};
+use orderflow_order::domain::{OrderStatus, format_money};
 
-use crate::{
-    domain::{OrderStatus, format_money},
-    ops::why::waiting::State,
-};
+use crate::ops::why::waiting::State;
 
 /// What stands for what is not known.
 pub const UNKNOWN: &str = "–";

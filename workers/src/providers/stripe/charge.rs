@@ -1,6 +1,6 @@
 //! Charging an order's intent, and giving it up.
 
-use orderflow::domain::stripe;
+use orderflow_order::domain::stripe;
 
 use super::{
     NewIntent, Of, Stripe,

@@ -1,6 +1,6 @@
 //! A payment intent, as far as we look at it.
 
-use orderflow::domain::stripe;
+use orderflow_order::domain::stripe;
 use serde::Deserialize;
 
 use super::refusal::word;

@@ -1,6 +1,6 @@
 //! Giving a charge back.
 
-use orderflow::domain::stripe;
+use orderflow_order::domain::stripe;
 use uuid::Uuid;
 
 use super::{Stripe, answers::Verdict, api::Refund};

@@ -1,6 +1,6 @@
 //! Money as people read it.
 
-use orderflow::domain::format_money;
+use orderflow_order::domain::format_money;
 
 use super::templates::Unwritable;
 

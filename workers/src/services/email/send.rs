@@ -2,8 +2,8 @@
 
 use std::{marker::PhantomData, num::NonZeroU32, sync::Arc};
 
-use orderflow::{domain, token::OrderLinks};
 use orderflow_events::{Envelope, NewEvent};
+use orderflow_order::{domain, token::OrderLinks};
 use orderflow_service::{
     Subscription,
     store::{Connection, StoreError},

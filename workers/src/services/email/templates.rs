@@ -3,7 +3,7 @@
 //! `.html` templates escape whatever is put into them; `.txt` ones have nothing to escape.
 
 use askama::Template;
-use orderflow::domain;
+use orderflow_order::domain;
 
 use super::{
     letter::Written,

@@ -2,11 +2,11 @@
 
 use std::marker::PhantomData;
 
-use orderflow::{
+use orderflow_events::{EventData, NewEvent, OrderCancelled, PaymentRefunded, PaymentVoided, Refunded};
+use orderflow_order::{
     domain::OrderStatus,
     store::{fold::fold, moved::Announcer},
 };
-use orderflow_events::{EventData, NewEvent, OrderCancelled, PaymentRefunded, PaymentVoided, Refunded};
 use orderflow_service::{
     Subscription,
     store::{Connection, StoreError},

@@ -3,11 +3,11 @@
 
 use std::marker::PhantomData;
 
-use orderflow::store::{fold::fold, moved::Announcer};
 use orderflow_events::{
     EventData, InventoryRejected, InventoryReleased, InventoryReserved, NewEvent, OrderCancelled, PaymentCompleted,
     PaymentFailed, ShipmentCancelled, ShipmentCreated, ShipmentFailed,
 };
+use orderflow_order::store::{fold::fold, moved::Announcer};
 use orderflow_service::{
     Subscription,
     store::{Connection, StoreError},

@@ -46,8 +46,7 @@ macro_rules! error_codes {
         pub enum ErrorCode { $($(#[$doc])* $variant,)+ }
 
         impl ErrorCode {
-            /// Every code, for the tests of the public description.
-            #[cfg(test)]
+            /// Every code.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
             /// The name in a problem.

@@ -88,7 +88,7 @@ impl OrderLinks {
 }
 
 /// What signs this text with this secret. Each purpose has texts of its own form, so that no signature is of use for another.
-pub(crate) fn mac(secret: &SecretString, text: &str) -> Hmac<Sha256> {
+pub fn mac(secret: &SecretString, text: &str) -> Hmac<Sha256> {
     let secret = secret.expose_secret().as_bytes();
     let mut block = hmac::digest::Key::<Hmac<Sha256>>::default();
     // As RFC 2104 makes a key of any length into a block: a longer one is hashed, a shorter one is filled up with zeros.

@@ -1,0 +1,11 @@
+//! The SQL of orders, their idempotency keys and the catalogue.
+//!
+//! Functions take a connection, so that callers own the transaction.
+
+pub mod cancel;
+pub mod catalogue;
+pub mod fold;
+pub mod idempotency;
+pub mod moved;
+pub mod orders;
+pub mod schema;
