@@ -38,10 +38,12 @@ impl fmt::Display for Lack {
 
 /// What a person reads of a database that does not do what was asked.
 pub fn explained(error: &StoreError) -> String {
-    let why = telemetry::chain(error);
     if error.lacks_tables() {
-        return format!("{} ({why})", Lack::migration());
+        // Which: a single view may be missing from an installation that is otherwise complete.
+        let named = if let StoreError::Refused(refusal) = error { refusal.message() } else { "a table is missing" };
+        return format!("{} ({named})", Lack::migration());
     }
+    let why = telemetry::chain(error);
     // One that refused a statement is up.
     let is_silent = error.is_unavailable() && !matches!(error, StoreError::Refused(_));
     if is_silent { format!("{why}. Is PostgreSQL up, and is DATABASE_URL right?") } else { why }
