@@ -7,16 +7,14 @@ use orderflow_service::{
     config::{DatabaseConfig, Source},
     store::{ANSWER_WITHIN, Connection, Database, StoreError},
 };
+use orderflow_worker::services::inventory::stock::{self, Set};
 use serde_json::{Value, json};
 
 use super::{
     Exit, Failed,
     actor::{Actor, What},
 };
-use crate::store::{
-    actions::Outcome,
-    stock::{self, Set},
-};
+use crate::store::actions::Outcome;
 
 /// The most pieces that a product can be said to have.
 pub const MOST: i64 = 1_000_000_000;

@@ -14,6 +14,5 @@ pub mod replays;
 pub mod schema;
 pub mod search;
 pub mod sessions;
-pub mod stock;
 pub mod story;
 pub mod trial;

@@ -4,16 +4,14 @@ use std::collections::BTreeMap;
 
 use futures::FutureExt as _;
 use orderflow_service::store::{Connection, StoreError};
+use orderflow_worker::services::inventory::stock;
 
 use super::{
     catalogue::{STOCK_BELOW_ZERO, STOCK_SUM},
     finding::{Finding, Named},
     report::Report,
 };
-use crate::{
-    ops::words::count,
-    store::{audit::glance, stock},
-};
+use crate::{ops::words::count, store::audit::glance};
 
 /// Movements that are summed by one statement.
 const AT_ONCE: i64 = 100_000;

@@ -1,5 +1,5 @@
 //! Stock: what each order holds, against what was said of it. The sum of all movements is looked at apart, in
-//! [`store::stock`](crate::store::stock).
+//! [`store::stock`](orderflow_worker::services::inventory::stock).
 
 use super::check::{Check, FILE_IT, ORPHAN, Rule, Subject};
 

@@ -8,6 +8,7 @@ use orderflow_service::{
     config::Role,
     store::{ANSWER_WITHIN, Connection},
 };
+use orderflow_worker::services::inventory::stock::{self as store, Set};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -20,7 +21,6 @@ use crate::{
         Actor,
         stock::{self, Change},
     },
-    store::stock::{self as store, Set},
     web::problem::{Code, Problem},
 };
 

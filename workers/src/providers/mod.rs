@@ -12,6 +12,7 @@ pub mod payment;
 mod simulated_carrier;
 mod simulated_payment;
 mod simulated_refund;
+mod simulated_schema;
 mod smtp_mailer;
 mod smtp_server;
 mod stripe;

@@ -6,11 +6,11 @@ use actix_web::{
     web::{Data, Path, Payload},
 };
 use askama::Template;
+use orderflow_worker::services::inventory::stock::Level;
 
 use super::{Frame, done, html, page, query_string, shown, to};
 use crate::{
     ops::stock::{self, Change},
-    store::stock::Level,
     web::{
         ops::{
             Console,

@@ -7,6 +7,7 @@ mod money;
 mod order_cancelled;
 mod order_created;
 mod payment_failed;
+mod schema;
 mod send;
 mod shipment_created;
 mod store;

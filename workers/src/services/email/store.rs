@@ -9,9 +9,10 @@ use diesel::{
     sql_types::{Array, BigInt, Bool, Integer, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
-use orderflow::store::schema::email::mails;
 use orderflow_service::store::{Connection, StoreError};
 use uuid::Uuid;
+
+use crate::services::email::schema::email::mails;
 
 /// A mail that is meant to be sent, and what it needs to know of its order. It does not show in logs.
 #[derive(Clone, QueryableByName)]

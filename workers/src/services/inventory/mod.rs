@@ -2,6 +2,8 @@
 
 mod payment_completed;
 mod release;
+mod schema;
+pub mod stock;
 mod store;
 
 pub use payment_completed::ReserveStock;

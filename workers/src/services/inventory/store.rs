@@ -7,13 +7,14 @@ use diesel::{
     sql_types::{Array, BigInt, Text, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
-use orderflow::store::schema::inventory::{reservations, stock};
 use orderflow_events::ShortItem;
 use orderflow_service::{
     fault::{self, Safeguard},
     store::{Connection, StoreError},
 };
 use uuid::Uuid;
+
+use crate::services::inventory::schema::inventory::{reservations, stock};
 
 /// What was decided for an order.
 #[derive(Debug, Clone, PartialEq, Eq)]

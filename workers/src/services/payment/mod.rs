@@ -3,6 +3,7 @@
 mod intents;
 mod order_created;
 mod reverse;
+mod schema;
 mod store;
 
 use orderflow_service::fault::{self, Safeguard};

@@ -2,6 +2,7 @@
 
 mod inventory_reserved;
 mod order_cancel_requested;
+mod schema;
 mod store;
 
 pub use inventory_reserved::{ShipOrder, Task};

@@ -7,11 +7,13 @@ use diesel::{
     sql_types::{Array, Integer, Nullable, Text, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
-use orderflow::store::schema::shipping::shipments;
 use orderflow_service::store::{Connection, StoreError};
 use uuid::Uuid;
 
-use crate::providers::carrier::{Address, Content, ShipOutcome};
+use crate::{
+    providers::carrier::{Address, Content, ShipOutcome},
+    services::shipping::schema::shipping::shipments,
+};
 
 /// What is to be shipped, and where.
 #[derive(Debug, Clone)]
