@@ -35,11 +35,10 @@ use uuid::Uuid;
 use crate::{
     acting::{Acted, Held, Mode, act},
     handler::{Done, Failure, Handler},
-    head::{Head, log_span},
+    head::{Head, attempt, log_span},
     isolation::{self, Handling, LINGER},
     prepare::{Arrived, Ready, prepare},
     record::{Finished, Recorder},
-    settle::attempt,
 };
 
 /// How many calls of `act` are under way at once where no line to a provider says it.

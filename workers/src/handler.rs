@@ -1,6 +1,6 @@
 //! What a service writes to handle one kind of event. It sees neither RabbitMQ nor actix.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc};
 
 use orderflow_events::{Envelope, EventData, NewEvent};
 use orderflow_service::{
@@ -8,54 +8,8 @@ use orderflow_service::{
     store::{Connection, StoreError},
 };
 
-use crate::providers::Line;
-
-/// Why an event could not be handled.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
-    /// Passing: the event is handled again later, and dead-lettered when no attempt is left.
-    #[error("{why}")]
-    Retry {
-        /// For the log and the dead letter's header; no personal data.
-        why: String,
-        /// At least how long to wait, where the other side said so.
-        after: Option<Duration>,
-    },
-    /// The provider is away, and this event's own matter was not looked at. Once that shows to be no coincidence the
-    /// queue is paused and the event waits for the provider; until then it is handled as [`Failure::Retry`].
-    #[error("{why}")]
-    Away {
-        /// For the log and the dead letter's header; no personal data.
-        why: String,
-        /// At least how long to wait, where the other side said so.
-        after: Option<Duration>,
-    },
-    /// For good: trying again cannot help, so it is dead-lettered at once.
-    #[error("{why}")]
-    Reject {
-        /// For the log and the dead letter's header; no personal data.
-        why: String,
-    },
-}
-
-impl Failure {
-    /// A passing failure with the usual wait.
-    pub fn retry(why: impl Into<String>) -> Self {
-        Self::Retry { why: why.into(), after: None }
-    }
-
-    /// Its order is not in this database: it was placed after the backup that was restored, or is none of ours. Known before
-    /// anything is done about it.
-    #[must_use]
-    pub fn no_such_order() -> Self {
-        Self::reject("there is no such order")
-    }
-
-    /// A failure for good.
-    pub fn reject(why: impl Into<String>) -> Self {
-        Self::Reject { why: why.into() }
-    }
-}
+pub use crate::failure::Failure;
+use crate::line::Line;
 
 /// An event and what came of acting on it.
 #[derive(Debug)]

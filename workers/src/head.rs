@@ -2,12 +2,16 @@
 
 use lapin::message::Delivery;
 use orderflow_events::Envelope;
-use orderflow_service::trace::{About, trace_id};
+use orderflow_service::{
+    broker::{
+        headers::{self, ATTEMPT},
+        names,
+    },
+    trace::{About, trace_id},
+};
 use serde::Deserialize;
 use tracing::Span;
 use uuid::Uuid;
-
-use crate::settle::attempt;
 
 /// What every event says of itself, also one that cannot be handled.
 #[derive(Debug, Clone, Deserialize)]
@@ -71,6 +75,27 @@ pub fn event_id(delivery: &Delivery) -> Option<Uuid> {
     }
     let by_property = delivery.properties.message_id().as_ref().and_then(|id| id.as_str().parse().ok());
     by_property.or_else(|| serde_json::from_slice::<Id>(&delivery.data).ok().map(|body| body.id))
+}
+
+/// Which attempt this delivery is. Only what comes back from a retry tier is a further attempt: a dead letter that a
+/// person moved back to its queue still has the header, but starts anew.
+pub fn attempt(delivery: &Delivery) -> u32 {
+    if delivery.exchange.as_str() != names::RETURN {
+        return 1;
+    }
+    // The first one is 1, whatever somebody wrote: with 0 there would be no next one.
+    number(delivery, ATTEMPT).unwrap_or(1).max(1)
+}
+
+/// Whether it begins anew: a dead letter that was replayed, or something that the reconciler missed. The first delivery of an
+/// event comes from the exchange of events.
+pub fn is_sent_again(delivery: &Delivery) -> bool {
+    delivery.exchange.as_str() != names::EVENTS && attempt(delivery) == 1
+}
+
+/// The number in a header.
+pub fn number(delivery: &Delivery, name: &str) -> Option<u32> {
+    delivery.properties.headers().as_ref().and_then(|table| headers::number(table, name))
 }
 
 #[cfg(test)]

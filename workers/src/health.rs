@@ -1,6 +1,11 @@
 //! `/healthz`, `/readyz` and `/metrics` of a worker.
 
-use std::{io, net::TcpListener, sync::atomic::Ordering, time::Duration};
+use std::{
+    io,
+    net::TcpListener,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use actix_web::{App, HttpResponse, dev::Server, web};
 use orderflow_service::{
@@ -10,7 +15,7 @@ use orderflow_service::{
 };
 use serde_json::json;
 
-use crate::{providers::Providers, shell::Process};
+use crate::{line::Line, shell::Process};
 
 /// How long the database may take to say that it is there. Whoever asks for our health waits for some seconds too.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -26,8 +31,8 @@ pub struct Health {
     pub process: Process,
     /// Asks the broker.
     pub check: BrokerCheck,
-    /// Knows which of them are away.
-    pub providers: Providers,
+    /// The lines to the providers.
+    pub lines: Vec<Arc<Line>>,
     /// How many queues are to be consumed.
     pub queues: usize,
 }
@@ -63,12 +68,13 @@ async fn readyz(health: web::Data<Health>) -> HttpResponse {
     let broker = health.process.publisher.is_connected() && health.check.exchange_exists().await.is_ok();
     let consuming = health.process.consuming.load(Ordering::Relaxed);
     let ready = !draining && database == Condition::Ok && broker && consuming == health.queues;
+    let paused: Vec<_> = health.lines.iter().filter(|line| line.is_away()).map(|line| line.name()).collect();
     let ok = |good: bool| if good { "ok" } else { "unavailable" };
     let body = json!({
         "status": if draining { "draining" } else if ready { "ready" } else { "not_ready" },
         "database": database.as_str(),
         "broker": ok(broker),
-        "paused": health.providers.away(),
+        "paused": paused,
         "queues": { "consumed": consuming, "wanted": health.queues },
     });
     if ready { HttpResponse::Ok().json(body) } else { HttpResponse::ServiceUnavailable().json(body) }

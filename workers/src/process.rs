@@ -4,9 +4,10 @@ use std::{collections::BTreeSet, io, sync::Arc, time::Duration};
 
 use actix_rt::{Arbiter, System};
 use futures::future::join_all;
-use orderflow_order::{store::moved::Announcer, token::OrderLinks};
 use orderflow_service::{
+    Subscription,
     broker::{BrokerCheck, BrokerError, Connector, NotReady, Publisher, Relay},
+    config::{BrokerConfig, DatabaseConfig, TraceConfig, WorkerConfig},
     listen::ListenError,
     preflight::{self, NotSetUp},
     process_identity, shutdown,
@@ -16,14 +17,12 @@ use orderflow_service::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Registry, Settings,
+    consumers::Consumer,
     failure_log::FailureLog,
     health::{self, Health},
+    line::Line,
     pace::Reporter,
-    providers::{ProviderSetupError, Providers},
     reconciler::Reconciler,
-    registry::{Services, Start},
-    services::payment::Intents,
     shell::Process,
 };
 
@@ -39,6 +38,31 @@ const FAILURES_DRAIN: Duration = Duration::from_secs(2);
 
 /// How long the process may take to take its pace back at the end; it would be out of date in a minute anyway.
 const PACE_DRAIN: Duration = Duration::from_secs(2);
+
+/// Why handlers could not be made: a setting, which the error names.
+pub type SetupError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What a worker process is set up with, whatever its services are.
+#[derive(Debug, Clone)]
+pub struct ProcessConfig {
+    /// Traces.
+    pub trace: TraceConfig,
+    /// PostgreSQL.
+    pub database: DatabaseConfig,
+    /// RabbitMQ.
+    pub broker: BrokerConfig,
+    /// The process itself.
+    pub worker: WorkerConfig,
+}
+
+/// What a worker process does.
+#[derive(Debug)]
+pub struct Work {
+    /// A consumer for each queue.
+    pub consumers: Vec<Consumer>,
+    /// The lines to the providers that their handlers call.
+    pub lines: Vec<Arc<Line>>,
+}
 
 /// Why a worker did not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
@@ -61,37 +85,41 @@ pub enum RunError {
     /// `AMQP_URL`.
     #[error(transparent)]
     Check(#[from] NotReady),
-    /// A provider's settings.
+    /// What the handlers are made from.
     #[error(transparent)]
-    Providers(#[from] ProviderSetupError),
+    Handlers(SetupError),
     /// Database or broker are there, but not set up for us.
     #[error(transparent)]
     NotSetUp(#[from] NotSetUp),
 }
 
-/// Runs a worker until SIGTERM or Ctrl-C: consumes the registry's queues, answers health checks, and drains at the end.
+/// Runs a worker until SIGTERM or Ctrl-C: consumes these queues by what `make` returns for them, answers health checks, and
+/// drains at the end.
 ///
 /// Two kinds of runtime, on purpose: actors live on actix arbiters, one thread each; connections and transactions live
 /// on one multi-threaded tokio runtime, which outlives them all.
 ///
 /// # Errors
 /// See [`RunError`]. That database or broker are away is none: the worker waits for them.
-pub fn run(registry: Registry, settings: Settings) -> Result<(), RunError> {
-    let exporting = Exporting::start(&settings.trace, &service(&registry))?;
+pub fn run(
+    config: &ProcessConfig,
+    queues: &[Subscription],
+    make: impl FnOnce(&Database) -> Result<Work, SetupError>,
+) -> Result<(), RunError> {
+    let exporting = Exporting::start(&config.trace, &service(queues))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let system = System::new();
-    let listener = settings.worker.listen.bind()?;
-    let (process, services, check, publishing) = runtime.block_on(assemble(&settings))?;
-    tracing::info!(address = %listener.local_addr()?, queues = registry.entries.len(), "worker started");
+    let listener = config.worker.listen.bind()?;
+    let Assembled { process, work, check, publishing } = runtime.block_on(assemble(config, make))?;
+    tracing::info!(address = %listener.local_addr()?, queues = queues.len(), "worker started");
     let server = {
-        let (providers, queues) = (services.providers.clone(), registry.entries.len());
-        let health = Health { process: process.clone(), check: check.clone(), providers, queues };
+        let health = Health { process: process.clone(), check: check.clone(), lines: work.lines, queues: queues.len() };
         system.block_on(async { health::server(listener, health) })?
     };
     let handle = server.handle();
     let outcome = system.block_on(async {
         actix_rt::spawn(server);
-        let outcome = set_up_then_consume(registry, &process, &services, &check).await;
+        let outcome = set_up_then_consume(work.consumers, &process, &check).await;
         process.stop.cancel();
         outcome
     });
@@ -108,36 +136,39 @@ pub fn run(registry: Registry, settings: Settings) -> Result<(), RunError> {
 }
 
 /// What a trace viewer calls this process: its service, where it works for one alone.
-fn service(registry: &Registry) -> String {
-    let services: BTreeSet<_> = registry.entries.iter().map(|(subscription, _)| subscription.service()).collect();
+fn service(queues: &[Subscription]) -> String {
+    let services: BTreeSet<_> = queues.iter().map(|queue| queue.service()).collect();
     match (services.first(), services.len()) {
         (Some(only), 1) => format!("orderflow-{only}"),
         _ => "orderflow-worker".to_owned(),
     }
 }
 
-async fn assemble(settings: &Settings) -> Result<(Process, Services, BrokerCheck, CancellationToken), RunError> {
+struct Assembled {
+    process: Process,
+    work: Work,
+    check: BrokerCheck,
+    /// The publisher's, which goes on until the relay is drained, after everything else has stopped.
+    publishing: CancellationToken,
+}
+
+async fn assemble(
+    config: &ProcessConfig,
+    make: impl FnOnce(&Database) -> Result<Work, SetupError>,
+) -> Result<Assembled, RunError> {
     let stop = shutdown::on_signal()?;
     let program = format!("orderflow-worker {}", process_identity::place());
-    let database = Database::new(&settings.database, &program, DATABASE_CONNECTIONS)?;
+    let database = Database::new(&config.database, &program, DATABASE_CONNECTIONS)?;
     // Before anything connects: what is wrong here is a setting.
-    let intents = Arc::new(Intents::start(database.clone(), settings.payment.line.time_out));
-    let providers = Providers::new(&settings.payment, &settings.carrier, &settings.mail, &database, intents)?;
-    let connector = Connector::new(&settings.broker, "orderflow-worker");
-    // The publisher goes on until the relay is drained, after everything else has stopped.
+    let work = make(&database).map_err(RunError::Handlers)?;
+    let connector = Connector::new(&config.broker, "orderflow-worker");
     let publishing = CancellationToken::new();
     let publisher = Publisher::start(connector.clone(), publishing.clone());
     let relay = Relay::start(database.clone(), publisher.clone(), stop.clone());
-    let services = Services {
-        providers,
-        links: OrderLinks::new(&settings.links),
-        mail_limit: settings.mail.limit,
-        announcer: Announcer::start(database.clone()),
-    };
     let check = BrokerCheck::new(&connector)?;
     let failures = FailureLog::start(database.clone());
     let process = Process {
-        config: Arc::new(settings.worker.clone()),
+        config: Arc::new(config.worker.clone()),
         database,
         connector,
         publisher,
@@ -147,15 +178,10 @@ async fn assemble(settings: &Settings) -> Result<(Process, Services, BrokerCheck
         consuming: Arc::default(),
         stop,
     };
-    Ok((process, services, check, publishing))
+    Ok(Assembled { process, work, check, publishing })
 }
 
-async fn set_up_then_consume(
-    registry: Registry,
-    process: &Process,
-    services: &Services,
-    check: &BrokerCheck,
-) -> Result<(), RunError> {
+async fn set_up_then_consume(consumers: Vec<Consumer>, process: &Process, check: &BrokerCheck) -> Result<(), RunError> {
     let (its, its_check) = (process.clone(), check.clone());
     let preflight = process.runtime.spawn(async move {
         preflight::database(&its.database, &its.stop).await?;
@@ -166,19 +192,19 @@ async fn set_up_then_consume(
         checked?;
     }
     process.runtime.spawn(Reconciler::new(process, check).run());
-    let queues = registry.entries.iter().map(|(subscription, _)| subscription.queue());
+    let queues = consumers.iter().map(|consumer| consumer.subscription.queue());
     let pace = process.runtime.spawn(Reporter::new(process, queues).run());
-    let running: Vec<_> = registry.entries.into_iter().map(|(_, start)| begin(start, process, services)).collect();
+    let running: Vec<_> = consumers.into_iter().map(|consumer| begin(consumer, process)).collect();
     join_all(running).await;
     drop(process.runtime.spawn(tokio::time::timeout(PACE_DRAIN, pace)).await);
     Ok(())
 }
 
 /// Starts one queue's actor on a thread of its own, so that no queue's counting waits for another's.
-async fn begin(start: Start, process: &Process, services: &Services) {
+async fn begin(consumer: Consumer, process: &Process) {
     let arbiter = Arbiter::new();
     // Connections belong to the runtime that opens them, so the actor's shell runs there.
-    let shell = process.runtime.spawn(start(process.clone(), services, arbiter.handle()));
+    let shell = process.runtime.spawn(consumer.start(process.clone(), arbiter.handle()));
     if let Err(error) = shell.await {
         tracing::error!(%error, "a queue's shell ended by a fault; its queue is not consumed any more");
     }

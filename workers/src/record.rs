@@ -18,9 +18,9 @@ use uuid::Uuid;
 
 use crate::{
     handler::{Done, Failure, Handler},
-    head::{Head, log_span},
+    head::{Head, is_sent_again, log_span},
     persist::{Pause, PersistError, persistently},
-    settle::{Settle, is_sent_again},
+    settle::Settle,
 };
 
 /// A delivery whose event has been acted on.

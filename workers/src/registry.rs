@@ -2,27 +2,26 @@
 
 use std::{fmt, num::NonZeroU32, sync::Arc};
 
-use actix_rt::ArbiterHandle;
-use futures::{FutureExt as _, future::BoxFuture};
-use globset::{Glob, GlobSetBuilder};
 use orderflow_events::{
     InventoryRejected, InventoryReleased, InventoryReserved, OrderCancelled, OrderCreated, PaymentCompleted,
     PaymentFailed, PaymentRefunded, PaymentVoided, ShipmentCancelled, ShipmentCreated, ShipmentFailed,
 };
 use orderflow_order::{store::moved::Announcer, token::OrderLinks};
-use orderflow_service::Subscription;
+use orderflow_service::{Subscription, store::Database};
 
 use crate::{
+    Settings,
+    consumers::Consumer,
     handler::Handler,
-    providers::Providers,
+    providers::{ProviderSetupError, Providers},
+    selection::{SelectError, select},
     services::{
         email::{Letter, SendMail},
         inventory::{ReleaseStock, ReserveStock},
         order::{CompleteCancel, FoldLog, MovesStatus, Reversed},
-        payment::{ChargeOrder, EndsUnshipped, ReversePayment},
+        payment::{ChargeOrder, EndsUnshipped, Intents, ReversePayment},
         shipping::{JudgeCancel, ShipOrder},
     },
-    shell::{Process, keep_consuming},
 };
 
 /// What handlers are made from.
@@ -38,15 +37,31 @@ pub struct Services {
     pub announcer: Announcer,
 }
 
-/// Starts consuming a queue, and runs until the process stops.
-pub type Start = Box<dyn FnOnce(Process, &Services, ArbiterHandle) -> BoxFuture<'static, ()> + Send>;
+impl Services {
+    /// Sets them up; needs a tokio runtime. Nobody is spoken to yet.
+    ///
+    /// # Errors
+    /// When a provider's setting cannot be used; the error names it.
+    pub fn new(settings: &Settings, database: &Database) -> Result<Self, ProviderSetupError> {
+        let intents = Arc::new(Intents::start(database.clone(), settings.payment.line.time_out));
+        Ok(Self {
+            providers: Providers::new(&settings.payment, &settings.carrier, &settings.mail, database, intents)?,
+            links: OrderLinks::new(&settings.links),
+            mail_limit: settings.mail.limit,
+            announcer: Announcer::start(database.clone()),
+        })
+    }
+}
 
-/// A subscription and what starts its handler.
-pub type Entry = (Subscription, Start);
+/// Makes a queue's consumer from what handlers are made from.
+pub type Make = Box<dyn FnOnce(&Services) -> Consumer + Send>;
+
+/// A subscription and what makes its consumer.
+pub type Entry = (Subscription, Make);
 
 /// The queues that a worker process consumes.
 pub struct Registry {
-    /// Each with what starts it.
+    /// Each with what makes its consumer.
     pub entries: Vec<Entry>,
 }
 
@@ -56,7 +71,7 @@ impl Registry {
     /// # Errors
     /// When a pattern is malformed or matches nothing, since that is a typing error.
     pub fn select(patterns: &[String]) -> Result<Self, SelectError> {
-        Ok(Self { entries: select(patterns)?.into_iter().map(entry).collect() })
+        Ok(Self { entries: select(patterns, Subscription::ALL)?.into_iter().map(entry).collect() })
     }
 }
 
@@ -112,9 +127,7 @@ fn reverse<E: EndsUnshipped>(services: &Services) -> ReversePayment<E> {
 /// This handler, made from what the process has, for its own subscription. The tests use it to put a handler of their own
 /// into a registry.
 pub fn handled_by<H: Handler>(make: impl FnOnce(&Services) -> H + Send + 'static) -> Entry {
-    let start: Start =
-        Box::new(move |process, services, arbiter| keep_consuming(process, Arc::new(make(services)), arbiter).boxed());
-    (H::SUBSCRIPTION, start)
+    (H::SUBSCRIPTION, Box::new(move |services| Consumer::of(make(services))))
 }
 
 impl fmt::Debug for Registry {
@@ -123,46 +136,9 @@ impl fmt::Debug for Registry {
     }
 }
 
-/// `--queue` that means nothing.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SelectError {
-    /// Not a glob.
-    #[error("--queue {0:?} is neither a queue's name nor a pattern such as 'payment.*'")]
-    Malformed(String),
-    /// A glob that no queue matches.
-    #[error("--queue {pattern:?} matches no queue; there are: {}", known.join(", "))]
-    NoMatch {
-        /// What was asked for.
-        pattern: String,
-        /// What there is.
-        known: Vec<String>,
-    },
-}
-
-fn select(patterns: &[String]) -> Result<Vec<Subscription>, SelectError> {
-    let mut set = GlobSetBuilder::new();
-    for pattern in patterns {
-        let glob = Glob::new(pattern).map_err(|_| SelectError::Malformed(pattern.clone()))?;
-        let matcher = glob.compile_matcher();
-        if !Subscription::ALL.iter().any(|subscription| matcher.is_match(subscription.queue())) {
-            let known = Subscription::ALL.iter().map(|subscription| subscription.queue()).collect();
-            return Err(SelectError::NoMatch { pattern: pattern.clone(), known });
-        }
-        set.add(glob);
-    }
-    let set = set.build().map_err(|error| SelectError::Malformed(error.to_string()))?;
-    let chosen = |subscription: &Subscription| patterns.is_empty() || set.is_match(subscription.queue());
-    Ok(Subscription::ALL.iter().copied().filter(chosen).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn selected(patterns: &[&str]) -> Result<Vec<String>, SelectError> {
-        let patterns: Vec<_> = patterns.iter().map(ToString::to_string).collect();
-        Ok(select(&patterns)?.into_iter().map(Subscription::queue).collect())
-    }
 
     #[test]
     fn every_subscription_has_its_own_handler() {
@@ -170,20 +146,5 @@ mod tests {
             let (handled, _) = entry(*subscription);
             assert_eq!(handled, *subscription, "the registry gives {subscription} the handler of {handled}");
         }
-    }
-
-    #[test]
-    fn names_and_globs_choose_queues_and_none_chooses_all() {
-        let of_payment = ["payment.order-created", "payment.inventory-released", "payment.inventory-rejected"];
-        assert_eq!(selected(&["payment.*"]), Ok(of_payment.map(str::to_owned).to_vec()));
-        let two = selected(&["payment.order-created", "email.p*"]);
-        assert_eq!(two, Ok(vec!["payment.order-created".to_owned(), "email.payment-failed".to_owned()]));
-        assert_eq!(selected(&[]).map(|all| all.len()), Ok(Subscription::ALL.len()));
-    }
-
-    #[test]
-    fn a_pattern_that_chooses_nothing_is_a_mistake() {
-        assert!(matches!(selected(&["payments.*"]), Err(SelectError::NoMatch { .. })));
-        assert!(matches!(selected(&["payment.["]), Err(SelectError::Malformed(_))));
     }
 }

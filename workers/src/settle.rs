@@ -29,7 +29,7 @@ use orderflow_service::{
 use crate::{
     failure_log::FailureLog,
     handler::Failure,
-    head::{Head, event_id, log_span},
+    head::{Head, attempt, event_id, log_span},
     isolation,
 };
 
@@ -245,26 +245,6 @@ fn log(failure: &Failure, delay: Option<Duration>) {
     }
 }
 
-/// Which attempt this delivery is. Only what comes back from a retry tier is a further attempt: a dead letter that a
-/// person moved back to its queue still has the header, but starts anew.
-pub fn attempt(delivery: &Delivery) -> u32 {
-    if delivery.exchange.as_str() != names::RETURN {
-        return 1;
-    }
-    // The first one is 1, whatever somebody wrote: with 0 there would be no next one.
-    number(delivery, ATTEMPT).unwrap_or(1).max(1)
-}
-
-/// Whether it begins anew: a dead letter that was replayed, or something that the reconciler missed. The first delivery of an
-/// event comes from the exchange of events.
-pub fn is_sent_again(delivery: &Delivery) -> bool {
-    delivery.exchange.as_str() != names::EVENTS && attempt(delivery) == 1
-}
-
-fn number(delivery: &Delivery, name: &str) -> Option<u32> {
-    delivery.properties.headers().as_ref().and_then(|table| headers::number(table, name))
-}
-
 /// The delivery's headers without what the broker added, and without the mark: an ordinary failure clears a suspect.
 fn own_headers(delivery: &Delivery) -> FieldTable {
     let table = delivery.properties.headers().as_ref();
@@ -281,6 +261,7 @@ mod tests {
     use lapin::{BasicProperties, types::FieldTable};
 
     use super::*;
+    use crate::head::is_sent_again;
 
     fn settle() -> Settle {
         let source = [("AMQP_URL".to_owned(), "amqp://127.0.0.1:1/none".to_owned())].into_iter().collect();

@@ -4,11 +4,10 @@
 //! and promises that a call with the same key has its effect once.
 
 pub mod carrier;
-mod error;
 mod file_mailer;
-mod line;
 pub mod mail;
 pub mod payment;
+mod setup_error;
 mod simulated_carrier;
 mod simulated_payment;
 mod simulated_refund;
@@ -17,11 +16,14 @@ mod smtp_mailer;
 mod smtp_server;
 mod stripe;
 
-use std::{ops::Deref, sync::Arc};
+use std::sync::Arc;
 
-pub use error::{ProviderError, ProviderSetupError};
+pub use crate::{
+    line::{Line, Reached, Turn},
+    provider_error::ProviderError,
+};
 pub use file_mailer::FileMailer;
-pub use line::{Line, Turn};
+pub use setup_error::ProviderSetupError;
 pub use simulated_carrier::SimulatedCarrier;
 pub use simulated_payment::SimulatedPayment;
 pub use smtp_mailer::SmtpMailer;
@@ -34,36 +36,6 @@ use orderflow_service::{
     store::Database,
 };
 use payment::PaymentProvider;
-
-/// A provider with the line to it, on which every call to it that can fail is made:
-/// `self.provider.line.call(self.provider.charge(request))`. Cheap to clone.
-pub struct Reached<P: ?Sized> {
-    /// The line.
-    pub line: Arc<Line>,
-    provider: Arc<P>,
-}
-
-impl<P: ?Sized> Reached<P> {
-    /// This provider, by this line.
-    #[must_use]
-    pub fn by(line: Line, provider: Arc<P>) -> Self {
-        Self { line: Arc::new(line), provider }
-    }
-}
-
-impl<P: ?Sized> Clone for Reached<P> {
-    fn clone(&self) -> Self {
-        Self { line: Arc::clone(&self.line), provider: Arc::clone(&self.provider) }
-    }
-}
-
-impl<P: ?Sized> Deref for Reached<P> {
-    type Target = P;
-
-    fn deref(&self) -> &P {
-        &self.provider
-    }
-}
 
 /// Every provider, as the settings choose them. Cheap to clone.
 #[derive(Clone)]
@@ -120,10 +92,9 @@ impl Providers {
         })
     }
 
-    /// The names of the providers that are being left alone because they are away.
+    /// The line to each.
     #[must_use]
-    pub fn away(&self) -> Vec<&'static str> {
-        let lines = [&self.payment.line, &self.carrier.line, &self.mailer.line];
-        lines.into_iter().filter(|line| line.is_away()).map(|line| line.name()).collect()
+    pub fn lines(&self) -> Vec<Arc<Line>> {
+        [&self.payment.line, &self.carrier.line, &self.mailer.line].map(Arc::clone).to_vec()
     }
 }

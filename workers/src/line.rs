@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    ops::Deref,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -15,11 +16,41 @@ use tokio::{
     time::{Duration, Instant},
 };
 
-use super::ProviderError;
 use crate::{
     breaker::{Breaker, Change, Next, Ticket},
-    handler::Failure,
+    failure::Failure,
+    provider_error::ProviderError,
 };
+
+/// A provider with the line to it, on which every call to it that can fail is made:
+/// `self.provider.line.call(self.provider.charge(request))`. Cheap to clone.
+pub struct Reached<P: ?Sized> {
+    /// The line.
+    pub line: Arc<Line>,
+    provider: Arc<P>,
+}
+
+impl<P: ?Sized> Reached<P> {
+    /// This provider, by this line.
+    #[must_use]
+    pub fn by(line: Line, provider: Arc<P>) -> Self {
+        Self { line: Arc::new(line), provider }
+    }
+}
+
+impl<P: ?Sized> Clone for Reached<P> {
+    fn clone(&self) -> Self {
+        Self { line: Arc::clone(&self.line), provider: Arc::clone(&self.provider) }
+    }
+}
+
+impl<P: ?Sized> Deref for Reached<P> {
+    type Target = P;
+
+    fn deref(&self) -> &P {
+        &self.provider
+    }
+}
 
 /// The line to one provider; a process has one for each.
 #[derive(Debug)]

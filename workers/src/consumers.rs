@@ -1,0 +1,42 @@
+//! A queue's consumer, whatever its handler is.
+
+use std::{fmt, sync::Arc};
+
+use actix_rt::ArbiterHandle;
+use futures::{FutureExt as _, future::BoxFuture};
+use orderflow_service::Subscription;
+
+use crate::{
+    handler::Handler,
+    shell::{Process, keep_consuming},
+};
+
+type Start = Box<dyn FnOnce(Process, ArbiterHandle) -> BoxFuture<'static, ()> + Send>;
+
+/// Consumes one queue with one handler.
+pub struct Consumer {
+    /// Whose queue it is.
+    pub subscription: Subscription,
+    start: Start,
+}
+
+impl Consumer {
+    /// Consumes the queue of this handler's subscription.
+    #[must_use]
+    pub fn of<H: Handler>(handler: H) -> Self {
+        let start: Start =
+            Box::new(move |process, arbiter| keep_consuming(process, Arc::new(handler), arbiter).boxed());
+        Self { subscription: H::SUBSCRIPTION, start }
+    }
+
+    /// Starts it; the returned future ends when the process stops.
+    pub fn start(self, process: Process, arbiter: ArbiterHandle) -> BoxFuture<'static, ()> {
+        (self.start)(process, arbiter)
+    }
+}
+
+impl fmt::Debug for Consumer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Consumer").field(&self.subscription).finish()
+    }
+}

@@ -1,0 +1,65 @@
+//! Which queues a process consumes, by `--queue`.
+
+use globset::{Glob, GlobSetBuilder};
+use orderflow_service::Subscription;
+
+/// `--queue` that means nothing.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SelectError {
+    /// Not a glob.
+    #[error("--queue {0:?} is neither a queue's name nor a pattern such as 'payment.*'")]
+    Malformed(String),
+    /// A glob that no queue matches.
+    #[error("--queue {pattern:?} matches no queue; there are: {}", known.join(", "))]
+    NoMatch {
+        /// What was asked for.
+        pattern: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+}
+
+/// Returns those of `all` queues with these names, or matching these globs; all of them where there is no pattern.
+///
+/// # Errors
+/// When a pattern is malformed or matches nothing, since that is a typing error.
+pub fn select(patterns: &[String], all: &[Subscription]) -> Result<Vec<Subscription>, SelectError> {
+    let mut set = GlobSetBuilder::new();
+    for pattern in patterns {
+        let glob = Glob::new(pattern).map_err(|_| SelectError::Malformed(pattern.clone()))?;
+        let matcher = glob.compile_matcher();
+        if !all.iter().any(|subscription| matcher.is_match(subscription.queue())) {
+            let known = all.iter().map(|subscription| subscription.queue()).collect();
+            return Err(SelectError::NoMatch { pattern: pattern.clone(), known });
+        }
+        set.add(glob);
+    }
+    let set = set.build().map_err(|error| SelectError::Malformed(error.to_string()))?;
+    let chosen = |subscription: &Subscription| patterns.is_empty() || set.is_match(subscription.queue());
+    Ok(all.iter().copied().filter(chosen).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn selected(patterns: &[&str]) -> Result<Vec<String>, SelectError> {
+        let patterns: Vec<_> = patterns.iter().map(ToString::to_string).collect();
+        Ok(select(&patterns, Subscription::ALL)?.into_iter().map(Subscription::queue).collect())
+    }
+
+    #[test]
+    fn names_and_globs_choose_queues_and_none_chooses_all() {
+        let of_payment = ["payment.order-created", "payment.inventory-released", "payment.inventory-rejected"];
+        assert_eq!(selected(&["payment.*"]), Ok(of_payment.map(str::to_owned).to_vec()));
+        let two = selected(&["payment.order-created", "email.p*"]);
+        assert_eq!(two, Ok(vec!["payment.order-created".to_owned(), "email.payment-failed".to_owned()]));
+        assert_eq!(selected(&[]).map(|all| all.len()), Ok(Subscription::ALL.len()));
+    }
+
+    #[test]
+    fn a_pattern_that_chooses_nothing_is_a_mistake() {
+        assert!(matches!(selected(&["payments.*"]), Err(SelectError::NoMatch { .. })));
+        assert!(matches!(selected(&["payment.["]), Err(SelectError::Malformed(_))));
+    }
+}
