@@ -34,7 +34,7 @@ pub enum Observed {
 
 /// Nothing but the lines by which the processes' addresses are known.
 pub const QUIET: [(&str, &str); 1] =
-    [("RUST_LOG", "warn,orderflow::web::server=info,orderflow::web::ops=info,orderflow_worker::process=info")];
+    [("RUST_LOG", "warn,orderflow::web::server=info,orderflow::web::ops=info,orderflow_service::process=info")];
 
 /// A batch of spans takes some hundred kilobytes.
 const LARGEST: usize = 64 * 1024 * 1024;

@@ -14,18 +14,14 @@ use std::{
 
 use orderflow_events::{Envelope, NewEvent, OrderCreated};
 use orderflow_service::{
-    Subscription,
+    Failure, Subscription,
     config::Source,
+    handler::{Done, Handler},
+    line::Line,
     store::{Connection, StoreError},
     telemetry,
 };
-use orderflow_worker::{
-    Registry, Settings,
-    handler::{Done, Failure, Handler},
-    providers::Line,
-    registry::handled_by,
-    services::payment::ChargeOrder,
-};
+use orderflow_worker::{Registry, Settings, registry::handled_by, services::payment::ChargeOrder};
 use uuid::Uuid;
 
 /// What it logs each time it begins to hang.

@@ -4,11 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt as _;
 use orderflow_events::{Envelope, InventoryReserved};
-use orderflow_service::config::LineConfig;
+use orderflow_service::{
+    config::LineConfig,
+    handler::Handler as _,
+    line::{Line, Reached},
+};
 use orderflow_tests::{Answer, DECLINED, Order, Shop, VISA, Web, body, key, until};
 use orderflow_worker::{
-    handler::Handler as _,
-    providers::{Line, Reached, SimulatedCarrier},
+    providers::SimulatedCarrier,
     services::shipping::{ShipOrder, Task},
 };
 use reqwest::StatusCode;

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use orderflow_service::config::StripeConfig;
+use orderflow_service::{config::StripeConfig, provider_error::ProviderError};
 use orderflow_tests::{Stripe as Fake, VISA};
 use orderflow_worker::providers::{
-    ProviderError, Stripe,
+    Stripe,
     payment::{ChargeOutcome, ChargeRequest, PaymentProvider as _, RefundRequest, VoidRequest},
 };
 use serde_json::{Value, json};

@@ -6,10 +6,10 @@ use std::{
 };
 
 use futures::{FutureExt as _, future::BoxFuture};
-use orderflow_service::config::StripeConfig;
+use orderflow_service::{config::StripeConfig, provider_error::ProviderError};
 use orderflow_tests::{Charged, DECLINED, Stripe as Fake, VISA};
 use orderflow_worker::providers::{
-    IntentMemory, NoMemory, ProviderError, Stripe,
+    IntentMemory, NoMemory, Stripe,
     payment::{ChargeOutcome, ChargeRequest, PaymentProvider as _, RefundRequest, VoidOutcome, VoidRequest},
 };
 use uuid::Uuid;

@@ -1,38 +1,18 @@
-//! The workers: for each queue one actix actor that runs a [`handler::Handler`].
+//! The services of a shop, the providers that they call, and the list of which handler takes which subscription.
 //!
-//! [`run`] is the whole process; `main.rs` only reads the command line and the settings.
+//! [`run`] is the whole process; `main.rs` only reads the command line and the settings. The pipeline is in
+//! `orderflow_service`.
 
-mod acting;
-mod actor;
-mod breaker;
-mod consumers;
-mod failure;
-mod failure_log;
-pub mod handler;
-mod head;
-mod health;
-mod isolation;
-mod line;
-mod pace;
-mod persist;
-mod prepare;
-mod process;
-mod provider_error;
 pub mod providers;
-mod reconciler;
-mod record;
 pub mod registry;
-mod selection;
 pub mod services;
 mod settings;
-mod settle;
-mod shell;
 
-pub use process::RunError;
+use orderflow_service::process::{self, ProcessConfig, RunError, Work};
+
 pub use registry::Registry;
 pub use settings::Settings;
 
-use process::{ProcessConfig, Work};
 use registry::Services;
 
 /// Runs a worker process until SIGTERM or Ctrl-C.

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use orderflow_service::{config::Source, telemetry};
-use orderflow_worker::{Registry, RunError, Settings};
+use orderflow_service::{config::Source, process::RunError, telemetry};
+use orderflow_worker::{Registry, Settings};
 
 /// Handles the events of orders: one actor for each queue.
 ///

@@ -7,14 +7,16 @@ use orderflow_events::{
     PaymentFailed, PaymentRefunded, PaymentVoided, ShipmentCancelled, ShipmentCreated, ShipmentFailed,
 };
 use orderflow_order::{store::moved::Announcer, token::OrderLinks};
-use orderflow_service::{Subscription, store::Database};
+use orderflow_service::{
+    Consumer, Subscription,
+    handler::Handler,
+    selection::{SelectError, select},
+    store::Database,
+};
 
 use crate::{
     Settings,
-    consumers::Consumer,
-    handler::Handler,
     providers::{ProviderSetupError, Providers},
-    selection::{SelectError, select},
     services::{
         email::{Letter, SendMail},
         inventory::{ReleaseStock, ReserveStock},

@@ -3,9 +3,8 @@
 use std::fmt;
 
 use futures::future::BoxFuture;
+use orderflow_service::provider_error::ProviderError;
 use uuid::Uuid;
-
-use super::ProviderError;
 
 /// A parcel that the carrier is to fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]

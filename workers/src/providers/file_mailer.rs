@@ -7,11 +7,12 @@ use std::{
 
 use futures::{FutureExt as _, future::BoxFuture};
 use lettre::message::Mailbox;
+use orderflow_service::provider_error::ProviderError;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::{
-    ProviderError, ProviderSetupError,
+    ProviderSetupError,
     mail::{Mail, Mailer, compose},
 };
 

@@ -10,9 +10,7 @@ use lettre::{
         header::{HeaderName, HeaderValue},
     },
 };
-use orderflow_service::mail_address;
-
-use super::ProviderError;
+use orderflow_service::{mail_address, provider_error::ProviderError};
 
 /// One mail, in text and HTML. Its personal parts do not show in logs.
 #[derive(Clone, PartialEq, Eq)]

@@ -18,11 +18,11 @@ mod stripe;
 
 use std::sync::Arc;
 
-pub use crate::{
+pub use file_mailer::FileMailer;
+pub use orderflow_service::{
     line::{Line, Reached, Turn},
     provider_error::ProviderError,
 };
-pub use file_mailer::FileMailer;
 pub use setup_error::ProviderSetupError;
 pub use simulated_carrier::SimulatedCarrier;
 pub use simulated_payment::SimulatedPayment;

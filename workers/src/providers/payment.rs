@@ -1,9 +1,8 @@
 //! Whoever takes the money.
 
 use futures::future::BoxFuture;
+use orderflow_service::provider_error::ProviderError;
 use uuid::Uuid;
-
-use super::ProviderError;
 
 /// What is to be charged.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,12 +1,10 @@
 //! Our own stand-in for a carrier.
 
 use futures::{FutureExt as _, future::BoxFuture};
+use orderflow_service::provider_error::ProviderError;
 use uuid::{Uuid, uuid};
 
-use super::{
-    ProviderError,
-    carrier::{Carrier, Parcel, ShipOutcome},
-};
+use super::carrier::{Carrier, Parcel, ShipOutcome};
 
 /// The product that it does not carry.
 const REFUSED_SKU: &str = "BATTERY-BULK";

@@ -18,13 +18,13 @@ use diesel_async::RunQueryDsl as _;
 use futures::{FutureExt as _, future::BoxFuture};
 use orderflow_service::{
     group_commit::{GroupCommit, Limits},
+    provider_error::ProviderError,
     store::{ANSWER_WITHIN, Connection, Database, StoreError},
     telemetry,
 };
 use uuid::Uuid;
 
 use super::{
-    ProviderError,
     payment::{ChargeOutcome, ChargeRequest, PaymentProvider, RefundRequest, VoidOutcome, VoidRequest},
     simulated_refund,
 };

@@ -7,11 +7,13 @@ use diesel::{
     sql_types::{BigInt, Bool, Text},
 };
 use diesel_async::RunQueryDsl as _;
-use orderflow_service::store::{ANSWER_WITHIN, Connection, Database, StoreError};
+use orderflow_service::{
+    provider_error::ProviderError,
+    store::{ANSWER_WITHIN, Connection, Database, StoreError},
+};
 use uuid::Uuid;
 
 use super::{
-    ProviderError,
     payment::{RefundRequest, VoidOutcome, VoidRequest},
     simulated_payment::ledger_failed,
 };

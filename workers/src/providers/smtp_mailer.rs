@@ -15,10 +15,10 @@ use lettre::{
     message::Mailbox,
     transport::smtp::{Error as SmtpError, client::AsyncSmtpConnection},
 };
-use orderflow_service::config::SmtpServerConfig;
+use orderflow_service::{config::SmtpServerConfig, provider_error::ProviderError};
 
 use super::{
-    ProviderError, ProviderSetupError,
+    ProviderSetupError,
     mail::{Mail, Mailer, compose},
     smtp_server::{ConnectError, SmtpServer},
 };

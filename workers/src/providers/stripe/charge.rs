@@ -1,6 +1,7 @@
 //! Charging an order's intent, and giving it up.
 
 use orderflow_order::domain::stripe;
+use orderflow_service::provider_error::ProviderError;
 
 use super::{
     NewIntent, Of, Stripe,
@@ -9,10 +10,7 @@ use super::{
     intent::{AFTER_DECLINE, Intent, Standing},
     refusal::Refusal,
 };
-use crate::providers::{
-    ProviderError,
-    payment::{ChargeOutcome, ChargeRequest, VoidOutcome, VoidRequest},
-};
+use crate::providers::payment::{ChargeOutcome, ChargeRequest, VoidOutcome, VoidRequest};
 
 /// Why we cancel an intent that is not to be charged any more.
 const GIVEN_UP: &str = "requested_by_customer";

@@ -1,10 +1,10 @@
 //! A payment intent, as far as we look at it.
 
 use orderflow_order::domain::stripe;
+use orderflow_service::provider_error::ProviderError;
 use serde::Deserialize;
 
 use super::refusal::word;
-use crate::providers::ProviderError;
 
 /// Why we cancel an intent after a decline: Stripe keeps the word, and so the intent itself says that it was declined and
 /// not given up by the customer.

@@ -15,17 +15,18 @@ mod refusal;
 use std::sync::Arc;
 
 use futures::{FutureExt as _, future::BoxFuture};
-use orderflow_service::config::StripeConfig;
+use orderflow_service::{config::StripeConfig, provider_error::ProviderError};
 use uuid::Uuid;
 
-use super::{
-    ProviderError, ProviderSetupError,
-    payment::{ChargeOutcome, ChargeRequest, PaymentProvider, RefundRequest, VoidOutcome, VoidRequest},
-};
 use answers::Verdict;
 use api::{Api, NewIntent};
 use intent::Intent;
 use refusal::Refusal;
+
+use super::{
+    ProviderSetupError,
+    payment::{ChargeOutcome, ChargeRequest, PaymentProvider, RefundRequest, VoidOutcome, VoidRequest},
+};
 
 /// What remembers which payment intent is an order's.
 pub trait IntentMemory: Send + Sync {

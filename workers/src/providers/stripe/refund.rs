@@ -1,10 +1,11 @@
 //! Giving a charge back.
 
 use orderflow_order::domain::stripe;
+use orderflow_service::provider_error::ProviderError;
 use uuid::Uuid;
 
 use super::{Stripe, answers::Verdict, api::Refund};
-use crate::providers::{ProviderError, payment::RefundRequest};
+use crate::providers::payment::RefundRequest;
 
 impl Stripe {
     /// Looks first: Stripe forgets keys after a day, and a refund may wait for longer than that. What keeps it from being

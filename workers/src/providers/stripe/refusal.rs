@@ -1,5 +1,6 @@
 //! An answer of Stripe's that is no success: what it says, and what follows from it by the table in `answers.rs`.
 
+use orderflow_service::provider_error::ProviderError;
 use reqwest::StatusCode;
 use serde::Deserialize;
 use tokio::time::Duration;
@@ -8,7 +9,6 @@ use super::{
     answers::{self, Call, Verdict},
     intent::CardError,
 };
-use crate::providers::ProviderError;
 
 /// Why a request did not have its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]

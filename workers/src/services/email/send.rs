@@ -5,7 +5,9 @@ use std::{marker::PhantomData, num::NonZeroU32, sync::Arc};
 use orderflow_events::{Envelope, NewEvent};
 use orderflow_order::{domain, token::OrderLinks};
 use orderflow_service::{
-    Subscription,
+    Failure, Subscription,
+    handler::{Done, Handler},
+    line::{Line, Reached},
     store::{Connection, StoreError},
 };
 use uuid::Uuid;
@@ -15,13 +17,7 @@ use super::{
     store::{self, Intent, Item},
     templates::View,
 };
-use crate::{
-    handler::{Done, Failure, Handler},
-    providers::{
-        Line, Reached,
-        mail::{Mail, Mailer},
-    },
-};
+use crate::providers::mail::{Mail, Mailer};
 
 /// Sends the mail of one kind of event.
 ///

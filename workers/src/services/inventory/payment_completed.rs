@@ -3,11 +3,11 @@
 use orderflow_events::{InventoryRejected, InventoryReserved, NewEvent, PaymentCompleted, ShortItem};
 use orderflow_service::{
     Subscription,
+    handler::{Done, Recorder},
     store::{Connection, StoreError},
 };
 
 use super::store::{self, Decision};
-use crate::handler::{Done, Recorder};
 
 /// Sets the items of paid orders aside.
 #[derive(Debug, Default)]

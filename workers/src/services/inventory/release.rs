@@ -5,12 +5,12 @@ use std::marker::PhantomData;
 use orderflow_events::{EventData, InventoryReleased, NewEvent, ShipmentCancelled, ShipmentFailed};
 use orderflow_service::{
     Subscription,
+    handler::{Done, Recorder},
     store::{Connection, StoreError},
 };
 use uuid::Uuid;
 
 use super::store;
-use crate::handler::{Done, Recorder};
 
 /// Lets go of what was set aside for orders that will not ship. Where nothing was yet, nothing will be.
 #[derive(Debug)]

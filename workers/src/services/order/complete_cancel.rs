@@ -9,12 +9,12 @@ use orderflow_order::{
 };
 use orderflow_service::{
     Subscription,
+    handler::{Done, Recorder},
     store::{Connection, StoreError},
 };
 use uuid::Uuid;
 
 use super::store;
-use crate::handler::{Done, Recorder};
 
 /// The last step of the backward chain: says that the order is cancelled.
 #[derive(Debug)]

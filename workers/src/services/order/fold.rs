@@ -10,11 +10,10 @@ use orderflow_events::{
 use orderflow_order::store::{fold::fold, moved::Announcer};
 use orderflow_service::{
     Subscription,
+    handler::{Done, Recorder},
     store::{Connection, StoreError},
 };
 use uuid::Uuid;
-
-use crate::handler::{Done, Recorder};
 
 /// Takes an event as a wake-up: whatever the log holds above the order's version is folded into its status, in the
 /// log's order. So the status does not depend on the order in which deliveries come.

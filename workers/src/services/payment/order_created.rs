@@ -4,7 +4,9 @@ use std::{collections::HashMap, sync::Arc};
 
 use orderflow_events::{Envelope, NewEvent, OrderCreated, PaymentCompleted, PaymentFailed};
 use orderflow_service::{
-    Subscription,
+    Failure, Subscription,
+    handler::{Done, Handler},
+    line::{Line, Reached},
     store::{Connection, StoreError},
 };
 use uuid::Uuid;
@@ -13,13 +15,7 @@ use super::{
     NOTHING, charge_key, payment_id,
     store::{self, Charge, Due},
 };
-use crate::{
-    handler::{Done, Failure, Handler},
-    providers::{
-        Line, Reached,
-        payment::{ChargeOutcome, ChargeRequest, PaymentProvider},
-    },
-};
+use crate::providers::payment::{ChargeOutcome, ChargeRequest, PaymentProvider};
 
 /// Charges new orders.
 pub struct ChargeOrder {

@@ -10,7 +10,9 @@ use orderflow_events::{
     Envelope, EventData, InventoryRejected, InventoryReleased, NewEvent, PaymentRefunded, PaymentVoided,
 };
 use orderflow_service::{
-    Subscription,
+    Failure, Subscription,
+    handler::{Done, Handler},
+    line::{Line, Reached},
     store::{Connection, StoreError},
 };
 use uuid::Uuid;
@@ -19,13 +21,7 @@ use super::{
     NOTHING, charge_key, intents, payment_id, refund_key,
     store::{self, Due, Payment, Reversing},
 };
-use crate::{
-    handler::{Done, Failure, Handler},
-    providers::{
-        Line, Reached,
-        payment::{PaymentProvider, RefundRequest, VoidOutcome, VoidRequest},
-    },
-};
+use crate::providers::payment::{PaymentProvider, RefundRequest, VoidOutcome, VoidRequest};
 
 /// Gives back what orders that do not ship were charged; keeps those from being charged that were not yet.
 pub struct ReversePayment<E> {

@@ -7,19 +7,15 @@ use std::{
 
 use orderflow_events::{Envelope, InventoryReserved, NewEvent, ShipmentCreated, ShipmentFailed};
 use orderflow_service::{
-    Subscription,
+    Failure, Subscription,
+    handler::{Done, Handler},
+    line::{Line, Reached},
     store::{Connection, StoreError},
 };
 use uuid::Uuid;
 
 use super::store::{self, Booking, Consignment};
-use crate::{
-    handler::{Done, Failure, Handler},
-    providers::{
-        Line, Reached,
-        carrier::{Carrier, Parcel, ShipOutcome},
-    },
-};
+use crate::providers::carrier::{Carrier, Parcel, ShipOutcome};
 
 /// Ships orders whose items are set aside.
 pub struct ShipOrder {

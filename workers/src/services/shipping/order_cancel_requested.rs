@@ -3,12 +3,12 @@
 use orderflow_events::{NewEvent, OrderCancelRequested, ShipmentCancelled};
 use orderflow_service::{
     Subscription,
+    handler::{Done, Recorder},
     store::{Connection, StoreError},
 };
 use uuid::Uuid;
 
 use super::store;
-use crate::handler::{Done, Recorder};
 
 /// Judges requests to cancel: one that comes before the parcel is handed over is granted, at whatever stage the order
 /// is. Otherwise the order ships, or the carrier's refusal ends it.

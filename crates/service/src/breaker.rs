@@ -3,7 +3,7 @@
 //! Closed, everybody may ask. After [`ENOUGH`] calls in a row that it was away for, it opens: nobody asks. When its wait is
 //! over one caller gets the turn to ask, the probe. An answer closes it; without one it opens again for longer.
 //!
-//! Time is handed in, so that tests need no clock. Waiting, locking and logging are [`Line`](crate::providers::Line)'s.
+//! Time is handed in, so that tests need no clock. Waiting, locking and logging are [`Line`](crate::line::Line)'s.
 
 use std::time::Duration;
 

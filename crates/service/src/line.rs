@@ -6,10 +6,6 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use orderflow_service::{
-    config::LineConfig,
-    metrics::{self, Answer},
-};
 use rand::RngExt as _;
 use tokio::{
     sync::{Semaphore, watch},
@@ -18,7 +14,9 @@ use tokio::{
 
 use crate::{
     breaker::{Breaker, Change, Next, Ticket},
+    config::LineConfig,
     failure::Failure,
+    metrics::{self, Answer},
     provider_error::ProviderError,
 };
 

@@ -5,16 +5,17 @@ use std::{collections::HashSet, sync::Arc};
 use diesel_async::AsyncConnection as _;
 use lapin::message::Delivery;
 use orderflow_events::Envelope;
-use orderflow_service::{
-    store::{Database, StoreError, existing, inbox},
-    telemetry,
-};
 use uuid::Uuid;
 
 use crate::{
-    handler::{Failure, Handler},
-    persist::{PersistError, persistently},
-    record::Recorder,
+    failure::Failure,
+    handler::Handler,
+    pipeline::{
+        persist::{PersistError, persistently},
+        record::Recorder,
+    },
+    store::{Database, StoreError, existing, inbox},
+    telemetry,
 };
 
 /// A delivery whose body is the event that it should be.

@@ -2,16 +2,17 @@
 
 use lapin::message::Delivery;
 use orderflow_events::Envelope;
-use orderflow_service::{
+use serde::Deserialize;
+use tracing::Span;
+use uuid::Uuid;
+
+use crate::{
     broker::{
         headers::{self, ATTEMPT},
         names,
     },
     trace::{About, trace_id},
 };
-use serde::Deserialize;
-use tracing::Span;
-use uuid::Uuid;
 
 /// What every event says of itself, also one that cannot be handled.
 #[derive(Debug, Clone, Deserialize)]

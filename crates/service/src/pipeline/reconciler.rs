@@ -1,5 +1,5 @@
 //! Sends again what went missing: events that a subscription never applied and that are nowhere, as after a queue was
-//! deleted and made again. See `orderflow_service::store::missing`.
+//! deleted and made again. See `crate::store::missing`.
 //!
 //! A backlog looks much the same to the database, so the broker is asked too: only to a queue that was empty at two
 //! looks, while the delivery was missing at both, is anything sent. A delivery that was not missing after all is
@@ -12,20 +12,20 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel_async::AsyncConnection as _;
-use orderflow_service::{
+use rand::RngExt as _;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
     Subscription,
     broker::{BrokerCheck, NotReady, Publisher, resend},
+    pipeline::shell::Process,
     store::{
         Connection, Database, StoreError, failures,
         missing::{self, Claimed, Limits, Pair, Scan, Taken, Unapplied, Whereabouts},
     },
     telemetry,
 };
-use rand::RngExt as _;
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-
-use crate::shell::Process;
 
 /// How far back a worker looks that has just started.
 const FIRST_LOOK: TimeDelta = TimeDelta::hours(24);

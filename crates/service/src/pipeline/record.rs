@@ -5,23 +5,27 @@ use std::{collections::HashSet, sync::Arc};
 use chrono::Utc;
 use diesel_async::AsyncConnection as _;
 use lapin::message::Delivery;
-use orderflow_service::{
-    broker::Relay,
-    fault::{self, CrashPoint, Safeguard},
-    metrics,
-    store::{Database, StoreError, event_log, existing, inbox, outbox::Outgoing},
-    telemetry,
-    trace::{Kind, Step, is_sampled},
-};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    handler::{Done, Failure, Handler},
-    head::{Head, is_sent_again, log_span},
-    persist::{Pause, PersistError, persistently},
-    settle::Settle,
+    broker::Relay,
+    failure::Failure,
+    fault::{self, CrashPoint, Safeguard},
+    handler::{Done, Handler},
+    metrics,
+    pipeline::{
+        head::{Head, is_sent_again, log_span},
+        persist::{Pause, PersistError, persistently},
+        settle::Settle,
+    },
+    store::{Database, StoreError, event_log, existing, inbox, outbox::Outgoing},
+    telemetry,
+    trace::{Kind, Step, is_sampled},
 };
+
+/// What `RUST_LOG` calls the lines about single events (docs/LOGGING.md): a name that outlives the move of a module.
+const EACH_EVENT: &str = "orderflow_worker";
 
 /// A delivery whose event has been acted on.
 pub struct Finished<H: Handler> {
@@ -123,12 +127,12 @@ impl<H: Handler> Recorder<H> {
 
     /// A line for each event, for those who ask for them.
     fn log(&self, deliveries: &[Delivery], done: &[Done<H::Event, H::Effect>], follow: usize) {
-        if !tracing::enabled!(tracing::Level::DEBUG) {
+        if !tracing::enabled!(target: EACH_EVENT, tracing::Level::DEBUG) {
             return;
         }
         for (delivery, one) in deliveries.iter().zip(done) {
             log_span(&self.settle.queue, delivery, Some(&Head::from(&one.event))).in_scope(|| {
-                tracing::debug!(batch.events = done.len(), batch.follow = follow, "an event is applied");
+                tracing::debug!(target: EACH_EVENT, { batch.events = done.len(), batch.follow = follow }, "an event is applied");
             });
         }
     }

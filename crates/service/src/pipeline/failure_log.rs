@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use orderflow_service::{
+use tokio::{sync::mpsc, time::Instant};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
     Backoff,
     store::{
         ANSWER_WITHIN, Database, StoreError,
@@ -17,8 +20,6 @@ use orderflow_service::{
     },
     telemetry,
 };
-use tokio::{sync::mpsc, time::Instant};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Records that may wait to be written: some ten seconds of a whole system failing at full load.
 const WAITING: usize = 10_000;

@@ -21,24 +21,25 @@ use chrono::Utc;
 use futures::future::join_all;
 use lapin::message::Delivery;
 use orderflow_events::Envelope;
-use orderflow_service::{
-    broker::names,
-    metrics::{InHand, QueueMetrics},
-    telemetry,
-    trace::{Kind, Step},
-};
 use tokio::{runtime::Handle, sync::oneshot, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::{
-    acting::{Acted, Held, Mode, act},
-    handler::{Done, Failure, Handler},
-    head::{Head, attempt, log_span},
-    isolation::{self, Handling, LINGER},
-    prepare::{Arrived, Ready, prepare},
-    record::{Finished, Recorder},
+    broker::names,
+    failure::Failure,
+    handler::{Done, Handler},
+    metrics::{InHand, QueueMetrics},
+    pipeline::{
+        acting::{Acted, Held, Mode, act},
+        head::{Head, attempt, log_span},
+        isolation::{self, Handling, LINGER},
+        prepare::{Arrived, Ready, prepare},
+        record::{Finished, Recorder},
+    },
+    telemetry,
+    trace::{Kind, Step},
 };
 
 /// How many calls of `act` are under way at once where no line to a provider says it.

@@ -11,7 +11,8 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use orderflow_events::timestamp;
-use orderflow_service::{
+
+use crate::{
     Backoff,
     broker::{
         Message, Publisher,
@@ -19,18 +20,17 @@ use orderflow_service::{
         names,
     },
     config::RetryDelays,
+    failure::Failure,
     fault::{self, CrashPoint},
     metrics::{self, Outcome, QueueMetrics, WhyDead},
+    pipeline::{
+        failure_log::FailureLog,
+        head::{Head, attempt, event_id, log_span},
+        isolation,
+    },
     process_identity,
     store::failures::FailedAttempt,
     trace::{Kind, Step},
-};
-
-use crate::{
-    failure_log::FailureLog,
-    handler::Failure,
-    head::{Head, attempt, event_id, log_span},
-    isolation,
 };
 
 /// A reason is read in a table of the management UI: longer ones are cut, in characters.
@@ -261,18 +261,17 @@ mod tests {
     use lapin::{BasicProperties, types::FieldTable};
 
     use super::*;
-    use crate::head::is_sent_again;
+    use crate::pipeline::head::is_sent_again;
 
     fn settle() -> Settle {
         let source = [("AMQP_URL".to_owned(), "amqp://127.0.0.1:1/none".to_owned())].into_iter().collect();
-        let config = orderflow_service::config::BrokerConfig::read(&source).expect("the URL is well-formed");
-        let connector = orderflow_service::broker::Connector::new(&config, "test");
+        let config = crate::config::BrokerConfig::read(&source).expect("the URL is well-formed");
+        let connector = crate::broker::Connector::new(&config, "test");
         let stopped = tokio_util::sync::CancellationToken::new();
         stopped.cancel();
         let publisher = Publisher::start(connector, stopped);
-        let nowhere =
-            orderflow_service::config::DatabaseConfig { url: "postgres://127.0.0.1:1/none".to_owned().into() };
-        let database = orderflow_service::store::Database::new(&nowhere, "test", 1).expect("the URL is well-formed");
+        let nowhere = crate::config::DatabaseConfig { url: "postgres://127.0.0.1:1/none".to_owned().into() };
+        let database = crate::store::Database::new(&nowhere, "test", 1).expect("the URL is well-formed");
         let delays = "1s,10s,1m".parse().expect("a list");
         Settle::new("payment.order-created".to_owned(), publisher, delays, FailureLog::start(database))
     }

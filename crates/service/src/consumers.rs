@@ -4,11 +4,11 @@ use std::{fmt, sync::Arc};
 
 use actix_rt::ArbiterHandle;
 use futures::{FutureExt as _, future::BoxFuture};
-use orderflow_service::Subscription;
 
 use crate::{
+    Subscription,
     handler::Handler,
-    shell::{Process, keep_consuming},
+    pipeline::shell::{Process, keep_consuming},
 };
 
 type Start = Box<dyn FnOnce(Process, ArbiterHandle) -> BoxFuture<'static, ()> + Send>;

@@ -2,14 +2,15 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use orderflow_service::{
+use rand::RngExt as _;
+use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
     Backoff,
     store::{Remedy, StoreError},
     telemetry,
 };
-use rand::RngExt as _;
-use tokio::{sync::watch, time::Instant};
-use tokio_util::sync::CancellationToken;
 
 /// A transaction of a full batch takes some 20 ms; beyond this its connection is given up.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(40);

@@ -8,14 +8,15 @@ use std::{
 };
 
 use actix_web::{App, HttpResponse, dev::Server, web};
-use orderflow_service::{
-    broker::BrokerCheck,
-    http::{self, Bounds},
-    store::Condition,
-};
 use serde_json::json;
 
-use crate::{line::Line, shell::Process};
+use crate::{
+    broker::BrokerCheck,
+    http::{self, Bounds},
+    line::Line,
+    pipeline::shell::Process,
+    store::Condition,
+};
 
 /// How long the database may take to say that it is there. Whoever asks for our health waits for some seconds too.
 const PATIENCE: Duration = Duration::from_secs(3);

@@ -4,7 +4,7 @@
 //! Without this module the neighbours of a message that kills its workers reach the queue's delivery limit together with it.
 //!
 //! A message that came back [`SUSPECT_FROM`] times is put at the end of its queue as a marked copy, whose count starts anew.
-//! A worker that receives a marked message takes one message at a time ([`Mode::Alone`](crate::acting::Mode::Alone)). From
+//! A worker that receives a marked message takes one message at a time ([`Mode::Alone`](crate::pipeline::acting::Mode::Alone)). From
 //! then on the count is the message's own.
 //!
 //! What raises the count (`x-delivery-count`) depends on RabbitMQ's version: in 3.10 and 4.0 every return to the queue, in 4.3
@@ -16,10 +16,9 @@ use lapin::{
     message::Delivery,
     types::{AMQPValue, FieldTable},
 };
-use orderflow_service::broker::{
-    headers::{self, ALONE},
-    names,
-};
+
+use super::head::number;
+use crate::broker::{headers::ALONE, names};
 
 /// How many returns make a message a suspect. More than one: a broken connection or a restart of the broker is no sign yet.
 pub const SUSPECT_FROM: u32 = 3;
@@ -96,15 +95,12 @@ fn returns(delivery: &Delivery) -> u32 {
     number(delivery, RETURNS).unwrap_or(0)
 }
 
-fn number(delivery: &Delivery, name: &str) -> Option<u32> {
-    delivery.properties.headers().as_ref().and_then(|table| headers::number(table, name))
-}
-
 #[cfg(test)]
 mod tests {
     use lapin::BasicProperties;
 
     use super::*;
+    use crate::broker::headers;
 
     fn delivery(exchange: &str, returns: u32, mark: Option<u32>) -> Delivery {
         let mut table = FieldTable::default();

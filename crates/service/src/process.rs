@@ -4,26 +4,21 @@ use std::{collections::BTreeSet, io, sync::Arc, time::Duration};
 
 use actix_rt::{Arbiter, System};
 use futures::future::join_all;
-use orderflow_service::{
+use tokio_util::sync::CancellationToken;
+
+use crate::{
     Subscription,
     broker::{BrokerCheck, BrokerError, Connector, NotReady, Publisher, Relay},
     config::{BrokerConfig, DatabaseConfig, TraceConfig, WorkerConfig},
+    consumers::Consumer,
+    health::{self, Health},
+    line::Line,
     listen::ListenError,
+    pipeline::{failure_log::FailureLog, pace::Reporter, reconciler::Reconciler, shell::Process},
     preflight::{self, NotSetUp},
     process_identity, shutdown,
     store::Database,
     trace::{Exporting, TraceError},
-};
-use tokio_util::sync::CancellationToken;
-
-use crate::{
-    consumers::Consumer,
-    failure_log::FailureLog,
-    health::{self, Health},
-    line::Line,
-    pace::Reporter,
-    reconciler::Reconciler,
-    shell::Process,
 };
 
 /// Connections to the database, for transactions of all queues together and the relay. So many queues rarely all commit in

@@ -15,26 +15,26 @@ use lapin::{
     options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
     types::FieldTable,
 };
-use orderflow_service::{
-    Backoff,
-    broker::{BrokerError, Connector, Publisher, Relay},
-    config::WorkerConfig,
-    metrics::{self, QueueMetrics},
-    process_identity,
-    store::Database,
-    telemetry,
-};
 use tokio::{runtime::Handle, sync::oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    acting::Mode,
-    actor::{Drain, Ended, QueueActor, Work},
-    failure_log::FailureLog,
+    Backoff,
+    broker::{BrokerError, Connector, Publisher, Relay},
+    config::WorkerConfig,
     handler::Handler,
-    persist::Pause,
-    record::Recorder,
-    settle::Settle,
+    metrics::{self, QueueMetrics},
+    pipeline::{
+        acting::Mode,
+        actor::{Drain, Ended, QueueActor, Work},
+        failure_log::FailureLog,
+        persist::Pause,
+        record::Recorder,
+        settle::Settle,
+    },
+    process_identity,
+    store::Database,
+    telemetry,
 };
 
 /// How long opening a channel and starting to consume may take.

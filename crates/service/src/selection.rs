@@ -1,7 +1,8 @@
 //! Which queues a process consumes, by `--queue`.
 
 use globset::{Glob, GlobSetBuilder};
-use orderflow_service::Subscription;
+
+use crate::Subscription;
 
 /// `--queue` that means nothing.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]

@@ -3,13 +3,14 @@
 use std::{future::Future, sync::Arc};
 
 use orderflow_events::{Envelope, EventData, NewEvent};
-use orderflow_service::{
+
+use crate::{
     Subscription,
+    line::Line,
     store::{Connection, StoreError},
 };
 
-pub use crate::failure::Failure;
-use crate::line::Line;
+use crate::failure::Failure;
 
 /// An event and what came of acting on it.
 #[derive(Debug)]

@@ -3,8 +3,13 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use orderflow_service::{
+use rand::RngExt as _;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
     metrics::{self, QueueMetrics, Tally},
+    pipeline::shell::Process,
     process_identity,
     store::{
         Connection, Database, StoreError,
@@ -12,11 +17,6 @@ use orderflow_service::{
     },
     telemetry,
 };
-use rand::RngExt as _;
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-
-use crate::shell::Process;
 
 /// Between two reports, give or take a tenth.
 const INTERVAL: Duration = Duration::from_secs(10);

@@ -3,19 +3,20 @@
 use std::sync::Arc;
 
 use orderflow_events::Envelope;
-use orderflow_service::{
-    fault::{self, CrashPoint},
-    trace::{Kind, Step},
-};
 use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::{
-    handler::{Done, Failure, Handler},
-    persist::Pause,
-    prepare::{Arrived, Ready},
-    record::{Finished, Recorder},
+    failure::Failure,
+    fault::{self, CrashPoint},
+    handler::{Done, Handler},
+    pipeline::{
+        persist::Pause,
+        prepare::{Arrived, Ready},
+        record::{Finished, Recorder},
+    },
+    trace::{Kind, Step},
 };
 
 /// How long a message may be in hand while its provider is away. RabbitMQ closes the channel of whoever holds one for 30
@@ -30,7 +31,7 @@ const TRIES: u32 = 8;
 pub enum Mode {
     /// As many at once as may be. When the provider or the database becomes unavailable the actor ends.
     Working,
-    /// One message at a time, because some came back often: see [`crate::isolation`].
+    /// One message at a time, because some came back often: see [`crate::pipeline::isolation`].
     Alone,
     /// The provider or the database is unavailable: one message is held and tried again, when it is its turn, until
     /// there is an answer.

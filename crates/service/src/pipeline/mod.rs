@@ -1,0 +1,16 @@
+//! From a delivery to its settlement: one actor for each queue, which prepares, acts, records and settles in batches.
+//!
+//! It knows handlers by their trait alone.
+
+pub mod acting;
+pub mod actor;
+pub mod failure_log;
+pub mod head;
+pub mod isolation;
+pub mod pace;
+pub mod persist;
+pub mod prepare;
+pub mod reconciler;
+pub mod record;
+pub mod settle;
+pub mod shell;
