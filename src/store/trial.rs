@@ -121,7 +121,7 @@ pub async fn try_writing(connection: &mut Connection) -> Result<(), NotWritable>
     }
 }
 
-/// Inserts one row behind a savepoint: the transaction goes on where this role may not.
+/// Inserts one row behind a savepoint, so that a missing right does not end the transaction.
 async fn insert(connection: &mut Connection, row: &str) -> Result<(), StoreError> {
     let inserted = connection
         .transaction::<usize, StoreError, _>(async |connection| {

@@ -143,7 +143,7 @@ struct Assembled {
     process: Process,
     work: Work,
     check: BrokerCheck,
-    /// The publisher's, which goes on until the relay is drained, after everything else has stopped.
+    /// Stops the publisher: last, because the relay needs it to drain.
     publishing: CancellationToken,
 }
 

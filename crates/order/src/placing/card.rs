@@ -1,6 +1,6 @@
 //! Refuses what looks like a card number, wherever in an order someone put it.
 //!
-//! Whoever stores or logs a card number falls under PCI DSS; we refuse it and never repeat it.
+//! Storing or logging a card number brings a shop under PCI DSS: it is refused, and never quoted in an answer.
 
 use serde_json::Value;
 
