@@ -10,7 +10,8 @@ use std::{
 
 use clap::Parser as _;
 use orderflow::ops::{self, Exit, Failed, stock::Change};
-use orderflow_service::config::{self, Source};
+use orderflow_service::config::Source;
+use orderflow_worker::roster;
 
 /// The exit status of a command whose reader left: the one that a shell gives a program killed by SIGPIPE (128 + 13), so
 /// that `set -o pipefail` sees of ours what it sees of others. Not 0: what a check found was not all read.
@@ -38,7 +39,7 @@ fn main() -> ExitCode {
 
 async fn run(command: cli::Command, source: &Source) -> Result<Exit, Failed> {
     // Every command reads its own settings, and then ends with whatever is wrong with any.
-    config::check(source);
+    roster().check_settings(source);
     use cli::{Command, DlqCommand, StockCommand, TopologyCommand};
     // Not locked: `orderflow top` gives the terminal back from whichever thread panics.
     let out = &mut io::stdout();

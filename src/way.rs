@@ -14,6 +14,37 @@ use orderflow_service::{
     },
 };
 
+/// The first queue of an order.
+pub const PAYMENT_ORDER_CREATED: Subscription = Subscription::new("payment", EventKind::OrderCreated);
+const INVENTORY_PAYMENT_COMPLETED: Subscription = Subscription::new("inventory", EventKind::PaymentCompleted);
+/// The queue to the carrier.
+pub const SHIPPING_INVENTORY_RESERVED: Subscription = Subscription::new("shipping", EventKind::InventoryReserved);
+const ORDER_SHIPMENT_CREATED: Subscription = Subscription::new("order", EventKind::ShipmentCreated);
+const SHIPPING_ORDER_CANCEL_REQUESTED: Subscription = Subscription::new("shipping", EventKind::OrderCancelRequested);
+const INVENTORY_SHIPMENT_CANCELLED: Subscription = Subscription::new("inventory", EventKind::ShipmentCancelled);
+const INVENTORY_SHIPMENT_FAILED: Subscription = Subscription::new("inventory", EventKind::ShipmentFailed);
+const PAYMENT_INVENTORY_RELEASED: Subscription = Subscription::new("payment", EventKind::InventoryReleased);
+const PAYMENT_INVENTORY_REJECTED: Subscription = Subscription::new("payment", EventKind::InventoryRejected);
+const ORDER_PAYMENT_REFUNDED: Subscription = Subscription::new("order", EventKind::PaymentRefunded);
+const ORDER_PAYMENT_VOIDED: Subscription = Subscription::new("order", EventKind::PaymentVoided);
+const ORDER_ORDER_CANCELLED: Subscription = Subscription::new("order", EventKind::OrderCancelled);
+
+/// The queues that an order's status waits for, forward and backward.
+pub const WATCHED: &[Subscription] = &[
+    PAYMENT_ORDER_CREATED,
+    INVENTORY_PAYMENT_COMPLETED,
+    SHIPPING_INVENTORY_RESERVED,
+    ORDER_SHIPMENT_CREATED,
+    SHIPPING_ORDER_CANCEL_REQUESTED,
+    INVENTORY_SHIPMENT_CANCELLED,
+    INVENTORY_SHIPMENT_FAILED,
+    PAYMENT_INVENTORY_RELEASED,
+    PAYMENT_INVENTORY_REJECTED,
+    ORDER_PAYMENT_REFUNDED,
+    ORDER_PAYMENT_VOIDED,
+    ORDER_ORDER_CANCELLED,
+];
+
 /// One queue at one moment.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Queue {
@@ -83,15 +114,14 @@ impl Queue {
 /// see [`undoing`].
 #[must_use]
 pub fn path(status: OrderStatus, cancel_requested: bool) -> &'static [Subscription] {
-    use Subscription::*;
     const FORWARD: &[Subscription] =
-        &[PaymentOrderCreated, InventoryPaymentCompleted, ShippingInventoryReserved, OrderShipmentCreated];
+        &[PAYMENT_ORDER_CREATED, INVENTORY_PAYMENT_COMPLETED, SHIPPING_INVENTORY_RESERVED, ORDER_SHIPMENT_CREATED];
     const BACKWARD: &[Subscription] = &[
-        ShippingOrderCancelRequested,
-        InventoryShipmentCancelled,
-        PaymentInventoryReleased,
-        OrderPaymentRefunded,
-        OrderOrderCancelled,
+        SHIPPING_ORDER_CANCEL_REQUESTED,
+        INVENTORY_SHIPMENT_CANCELLED,
+        PAYMENT_INVENTORY_RELEASED,
+        ORDER_PAYMENT_REFUNDED,
+        ORDER_ORDER_CANCELLED,
     ];
     const NONE: &[Subscription] = &[];
     let (path, passed) = match status {
@@ -108,21 +138,20 @@ pub fn path(status: OrderStatus, cancel_requested: bool) -> &'static [Subscripti
 /// has happened.
 #[must_use]
 pub fn undoing(happened: impl Fn(EventKind) -> bool) -> Vec<Subscription> {
-    use Subscription::*;
     if happened(EventKind::PaymentRefunded) || happened(EventKind::PaymentVoided) {
-        return vec![OrderOrderCancelled];
+        return vec![ORDER_ORDER_CANCELLED];
     }
-    let reversed = if happened(EventKind::PaymentCompleted) { OrderPaymentRefunded } else { OrderPaymentVoided };
+    let reversed = if happened(EventKind::PaymentCompleted) { ORDER_PAYMENT_REFUNDED } else { ORDER_PAYMENT_VOIDED };
     let first: &[Subscription] = if happened(EventKind::InventoryReleased) {
-        &[PaymentInventoryReleased]
+        &[PAYMENT_INVENTORY_RELEASED]
     } else if happened(EventKind::InventoryRejected) {
-        &[PaymentInventoryRejected]
+        &[PAYMENT_INVENTORY_REJECTED]
     } else if happened(EventKind::ShipmentFailed) {
-        &[InventoryShipmentFailed, PaymentInventoryReleased]
+        &[INVENTORY_SHIPMENT_FAILED, PAYMENT_INVENTORY_RELEASED]
     } else {
-        &[InventoryShipmentCancelled, PaymentInventoryReleased]
+        &[INVENTORY_SHIPMENT_CANCELLED, PAYMENT_INVENTORY_RELEASED]
     };
-    [first, &[reversed, OrderOrderCancelled]].concat()
+    [first, &[reversed, ORDER_ORDER_CANCELLED]].concat()
 }
 
 #[cfg(test)]
@@ -144,15 +173,21 @@ mod tests {
     #[test]
     fn processes_add_up_and_those_that_are_paused_do_not_count() {
         let paces = [pace(100, Some(2.0)), pace(300, Some(1.0)), pace(0, Some(9.0)), pace(10, None)];
-        let queue = Queue::new(Look { ready: 7, consumers: 2 }, &paces, Subscription::PaymentOrderCreated);
+        let queue = Queue::new(Look { ready: 7, consumers: 2 }, &paces, PAYMENT_ORDER_CREATED);
         assert_eq!(queue, Queue { ready: 7, is_worked: true, capacity: Some(350.0), processing: Some(1.25) });
-        let other = Queue::new(Look { ready: 0, consumers: 0 }, &paces, Subscription::OrderShipmentCreated);
+        let other = Queue::new(Look { ready: 0, consumers: 0 }, &paces, ORDER_SHIPMENT_CREATED);
         assert_eq!(other, Queue { ready: 0, is_worked: false, capacity: None, processing: None });
     }
 
     #[test]
+    fn orders_wait_for_steps_of_the_roster_alone() {
+        let steps = orderflow_worker::roster().steps();
+        assert!(WATCHED.iter().all(|one| steps.contains(&one.queue())), "{WATCHED:?}");
+    }
+
+    #[test]
     fn the_way_back_has_queues_of_its_own() {
-        assert_eq!(path(OrderStatus::Paid, true).first(), Some(&Subscription::ShippingOrderCancelRequested));
+        assert_eq!(path(OrderStatus::Paid, true).first(), Some(&SHIPPING_ORDER_CANCEL_REQUESTED));
         assert!(path(OrderStatus::Shipped, false).is_empty());
     }
 

@@ -27,6 +27,7 @@ use orderflow_service::{
     broker::{BrokerError, Connector, Message, NotReady, headers, names},
     telemetry,
 };
+use orderflow_worker::roster;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
@@ -216,7 +217,7 @@ impl DeadLetter {
         let body: Value = serde_json::from_slice(&delivery.data).unwrap_or_default();
         let uuid = |name: &str| body.get(name).and_then(Value::as_str).and_then(|text| text.parse().ok());
         let message_id = delivery.properties.message_id().as_ref().map(ShortString::as_str);
-        let home = text(headers::QUEUE).and_then(|queue| Subscription::of_queue(&queue)).unwrap_or(subscription);
+        let home = text(headers::QUEUE).and_then(|queue| roster().of_queue(&queue)).unwrap_or(subscription);
         Self {
             subscription,
             id: message_id.map_or_else(|| hash(&delivery.data), str::to_owned),

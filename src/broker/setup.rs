@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use orderflow_service::{Subscription, broker::names};
+use orderflow_service::broker::names;
+use orderflow_worker::roster;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -117,7 +118,7 @@ impl Management {
     /// RabbitMQ's right to read a queue is the right to get its messages, acknowledge them, and purge it. So who only
     /// looks may read nothing, and who reads dead letters may read nothing else.
     pub(super) fn users(&self) -> [User; 4] {
-        let services = Subscription::services().join("|");
+        let services = roster().names().join("|");
         let users = &self.config().users;
         let user = |name, password: &Option<SecretString>, tags, write: &str, read: String| User {
             name,

@@ -8,6 +8,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use orderflow_service::{Subscription, broker::names};
+use orderflow_worker::roster;
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -110,7 +111,7 @@ impl Topology {
             queues: vec![queue(names::UNROUTED, [])],
             bindings: vec![binding(names::UNROUTED, names::UNROUTED, "")],
         };
-        for subscription in Subscription::ALL {
+        for subscription in roster().subscriptions() {
             topology.add_subscription(*subscription);
         }
         for delay in retry_delays {
@@ -298,7 +299,7 @@ fn binding(source: &str, destination: &str, routing_key: &str) -> Binding {
 }
 
 fn our_policies() -> Vec<Policy> {
-    let services = Subscription::services().join("|");
+    let services = roster().names().join("|");
     // At-least-once dead-lettering (a message leaves its queue only when the next one has it) needs reject-publish:
     // https://www.rabbitmq.com/docs/quorum-queues#activating-at-least-once-dead-lettering
     let at_least_once = [("dead-letter-strategy", json!("at-least-once")), ("overflow", json!("reject-publish"))];

@@ -2,7 +2,9 @@
 
 use std::io::Write;
 
-use orderflow_service::config::{self, Setting, Source};
+use orderflow_order::payment_kind::PAYMENT_PROVIDER;
+use orderflow_service::config::{Setting, Source};
+use orderflow_worker::roster;
 use serde::Serialize;
 
 use super::{Exit, Failed};
@@ -30,8 +32,14 @@ fn is_secret(setting: &Setting, value: &str) -> bool {
 /// # Errors
 /// When a setting cannot work, or a choice lacks the setting that it needs, after all are written; and when `out` cannot be written to.
 pub fn run(source: &Source, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
-    config::check_choices(source);
-    let rows = config::ALL.iter().map(|setting| Row {
+    roster().check_settings(source);
+    // Only workers have the secrets: the front end shares one choice with them, other programs share none.
+    let is_of_workers = |setting: &&Setting| setting.name != PAYMENT_PROVIDER.name;
+    let of_services = roster().services().iter().flat_map(|service| service.settings).copied();
+    if of_services.filter(is_of_workers).any(|setting| source.given(setting).is_some()) {
+        source.refuse_unmet();
+    }
+    let rows = roster().settings().map(|setting| Row {
         name: setting.name,
         value: source.text(setting).map(|value| if is_secret(setting, &value) { MASK.to_owned() } else { value }),
         default: setting.default,

@@ -2,10 +2,11 @@
 
 use diesel::{
     QueryableByName,
-    sql_types::{Array, Bool, Double, Nullable, Uuid as SqlUuid},
+    sql_types::{Array, Bool, Double, Nullable, Text, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
 use orderflow_service::store::{Connection, StoreError};
+use orderflow_worker::roster;
 use uuid::Uuid;
 
 /// What holds an order up.
@@ -19,13 +20,13 @@ pub struct Hold {
     pub waits_for_a_person: bool,
 }
 
-/// Mails are left out: no step of an order waits for them. So is what was applied after it died: a person moved it by hand,
+/// Only of the queues that orders wait for, at `$2`. What was applied after it died is left out: a person moved it by hand,
 /// which nobody wrote down.
 const QUERY: &str = "
 SELECT (SELECT extract(epoch FROM max(retry_at) - now())::float8 FROM messaging.attempts
-        WHERE event_id = ANY($1) AND retry_at > now() AND subscription NOT LIKE 'email.%') AS again_in,
+        WHERE event_id = ANY($1) AND retry_at > now() AND subscription = ANY($2)) AS again_in,
        EXISTS (SELECT FROM messaging.dead_letters AS dead
-               WHERE event_id = ANY($1) AND left_at IS NULL AND subscription NOT LIKE 'email.%' AND NOT EXISTS (
+               WHERE event_id = ANY($1) AND left_at IS NULL AND subscription = ANY($2) AND NOT EXISTS (
                    SELECT FROM messaging.inbox AS inbox
                    WHERE inbox.event_id = dead.event_id AND inbox.subscription = dead.subscription
                )) AS waits_for_a_person";
@@ -35,5 +36,6 @@ SELECT (SELECT extract(epoch FROM max(retry_at) - now())::float8 FROM messaging.
 /// # Errors
 /// Those of the database.
 pub async fn of(connection: &mut Connection, events: &[Uuid]) -> Result<Hold, StoreError> {
-    Ok(diesel::sql_query(QUERY).bind::<Array<SqlUuid>, _>(events).get_result(connection).await?)
+    let query = diesel::sql_query(QUERY).bind::<Array<SqlUuid>, _>(events).bind::<Array<Text>, _>(roster().steps());
+    Ok(query.get_result(connection).await?)
 }

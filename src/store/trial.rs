@@ -6,11 +6,11 @@ use orderflow_service::{
     store::{Connection, StoreError},
     telemetry,
 };
+use orderflow_worker::roster;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
-/// A row for each table that an order on its way writes to, with a new id at `$1`, so that none meets a row of an order.
-/// Numbers that a sequence gives are given here: a sequence does not take back what it gave.
+/// A row for each table that an order on its way writes to, but those of the services, which bring theirs ([`TrialRow`](orderflow_service::service::TrialRow)).
 const ROWS: &[(&str, &str)] = &[
     (
         "orders.idempotency_keys",
@@ -55,27 +55,6 @@ const ROWS: &[(&str, &str)] = &[
                                            failures_per_second)
          VALUES ('orderflow doctor ' || $1::text, '', now(), 0, 0, 0, 0)",
     ),
-    ("payment.intents", "INSERT INTO payment.intents (order_id, intent_id) VALUES ($1, 'orderflow doctor ' || $1::text)"),
-    (
-        "payment.payments",
-        "INSERT INTO payment.payments (order_id, payment_id, status, amount, currency, charge_id)
-         VALUES ($1, 'orderflow doctor ' || $1::text, 'succeeded', 0, 'EUR', '')",
-    ),
-    (
-        "inventory.stock",
-        "INSERT INTO inventory.stock (sku, available) VALUES ('orderflow doctor ' || $1::text, 0)",
-    ),
-    (
-        "inventory.movements",
-        "INSERT INTO inventory.movements (id, sku, kind, quantity, order_id)
-         OVERRIDING SYSTEM VALUE VALUES (-hashtext($1::text)::bigint - 2147483649, '', 'reserved', 0, $1)",
-    ),
-    ("inventory.reservations", "INSERT INTO inventory.reservations (order_id, outcome) VALUES ($1, 'reserved')"),
-    ("shipping.shipments", "INSERT INTO shipping.shipments (order_id, status) VALUES ($1, 'booking')"),
-    (
-        "email.mails",
-        "INSERT INTO email.mails (order_id, kind, message_id) VALUES ($1, '', 'orderflow doctor ' || $1::text)",
-    ),
 ];
 
 /// About a megabyte in rows: more than the free room in a table that exists, so that the disk is asked for some.
@@ -106,7 +85,8 @@ pub async fn try_writing(connection: &mut Connection) -> Result<(), NotWritable>
     let tried = connection
         .transaction::<(), StoreError, _>(async |connection| {
             diesel::sql_query(LOCK_TIMEOUT).execute(connection).await?;
-            for (table, row) in ROWS {
+            let of_services = roster().services().iter().flat_map(|service| service.writes);
+            for (table, row) in ROWS.iter().copied().chain(of_services.map(|one| (one.table, one.insert))) {
                 what = table;
                 insert(connection, row).await?;
             }

@@ -33,26 +33,10 @@ const WAIT: Duration = Duration::from_millis(600);
 /// How often is looked what an order usually takes, once that is known.
 const USUAL_EVERY: Duration = Duration::from_secs(60);
 
-/// The queues that an order's status waits for, forward and backward.
-pub const WATCHED: &[Subscription] = &[
-    Subscription::PaymentOrderCreated,
-    Subscription::InventoryPaymentCompleted,
-    Subscription::ShippingInventoryReserved,
-    Subscription::OrderShipmentCreated,
-    Subscription::ShippingOrderCancelRequested,
-    Subscription::InventoryShipmentCancelled,
-    Subscription::InventoryShipmentFailed,
-    Subscription::PaymentInventoryReleased,
-    Subscription::PaymentInventoryRejected,
-    Subscription::OrderPaymentRefunded,
-    Subscription::OrderPaymentVoided,
-    Subscription::OrderOrderCancelled,
-];
-
 /// How things go.
 #[derive(Debug, Clone)]
 pub struct Picture {
-    /// Of each of [`WATCHED`]; empty while the broker does not answer.
+    /// Of each of [`way::WATCHED`]; empty while the broker does not answer.
     pub queues: HashMap<Subscription, Queue>,
     /// What an order usually takes until it is with the carrier, in seconds.
     pub usual: Option<f64>,
@@ -125,7 +109,7 @@ fn unreadable(error: &StoreError) {
 
 /// Both or nothing: how much waits says little without how fast it goes.
 async fn queues(database: &Database, check: &BrokerCheck) -> HashMap<Subscription, Queue> {
-    match way::queues(database, check, WATCHED).await {
+    match way::queues(database, check, way::WATCHED).await {
         Ok(queues) => queues,
         Err(NotKnown::Database(error)) => {
             unreadable(&error);
@@ -155,6 +139,6 @@ mod tests {
         // Each kind of event alone, none, and all: every branch of the way back.
         let undoings = orderflow_events::EventKind::ALL.iter().map(|one| way::undoing(|kind| kind == *one));
         let undoings = undoings.chain([way::undoing(|_| false), way::undoing(|_| true)]).flatten();
-        assert!(ways.into_iter().chain(undoings).all(|queue| WATCHED.contains(&queue)));
+        assert!(ways.into_iter().chain(undoings).all(|queue| way::WATCHED.contains(&queue)));
     }
 }

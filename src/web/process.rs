@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use orderflow_order::payment_kind::PaymentKind;
 use orderflow_service::{
     broker::{BrokerCheck, BrokerError, Connector, NotReady, Publisher, Relay},
     config::{BrokerConfig, ConfigError, DatabaseConfig, LogConfig, OperatorsConfig, Source, TraceConfig, WebConfig},
@@ -68,6 +69,7 @@ struct Settings {
     database: DatabaseConfig,
     broker: BrokerConfig,
     web: WebConfig,
+    charged_by: PaymentKind,
     operators: OperatorsConfig,
 }
 
@@ -79,10 +81,12 @@ impl Settings {
         let database = DatabaseConfig::read(source);
         let broker = BrokerConfig::read(source);
         let web = WebConfig::read(source);
+        let charged_by = PaymentKind::read(source);
         let operators = OperatorsConfig::read(source);
         let all = || {
             let (log, trace, database) = (log?, trace?, database?);
-            Some(Self { log, trace, database, broker: broker?, web: web?, operators: operators? })
+            let (broker, web, operators) = (broker?, web?, operators?);
+            Some(Self { log, trace, database, broker, web, charged_by: charged_by?, operators })
         };
         source.finish(all())
     }
@@ -112,7 +116,8 @@ pub async fn run(source: &Source) -> Result<(), RunError> {
     let secrets = &settings.web.links.token_secrets;
     let console = Console::new(&settings.operators, secrets, &settings.database, clients, stop.clone())?;
     let operators = tokio::spawn(ops::answer(ops::server(operators, database.clone(), console)?));
-    let serving = serve(listener, settings.web, database.clone(), relay.clone(), publisher, check, stop.clone());
+    let web = (settings.web, settings.charged_by);
+    let serving = serve(listener, web, database.clone(), relay.clone(), publisher, check, stop.clone());
     let outcome = tokio::select! {
         served = serving => served.map_err(RunError::from),
         Err(not_set_up) = preflight::database(&database, &stop) => Err(not_set_up.into()),

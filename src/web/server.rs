@@ -9,6 +9,7 @@ use std::{
 
 use actix_web::{App as ActixApp, dev::Server, middleware, web::Data};
 use orderflow_order::{
+    payment_kind::PaymentKind,
     placing::{
         admission::Gate,
         catalogue::CatalogueCache,
@@ -71,7 +72,8 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
     TcpListener::bind(address).map_err(|why| ServeError::Listen { address, why })
 }
 
-/// Serves until `stop`, then finishes what is in flight, for at most ten seconds. Logs its address once it listens.
+/// Serves until `stop`, then finishes what is in flight, for at most ten seconds. Refuses orders that this payment provider
+/// cannot charge. Logs its address once it listens.
 ///
 /// Has to be called on a multi-threaded tokio runtime: transactions and background tasks run there, whatever becomes
 /// of the request or of the server's own threads. Events of the last orders may still be with `relay` when this returns.
@@ -80,7 +82,7 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
 /// See [`ServeError`].
 pub async fn serve(
     listener: TcpListener,
-    config: WebConfig,
+    (config, charged_by): (WebConfig, PaymentKind),
     database: Database,
     relay: Relay,
     publisher: Publisher,
@@ -92,7 +94,7 @@ pub async fn serve(
     let _ends_with_us = background.clone().drop_guard();
     let watchers = open_files::bounded(config.live_watchers);
     let config = WebConfig { live_watchers: watchers, ..config };
-    let app = Data::new(start(&config, database, relay, publisher, check, &stop, &background));
+    let app = Data::new(start((&config, charged_by), database, relay, publisher, check, &stop, &background));
     let intake = app.intake.clone();
     let server = listen(listener, watchers.saturating_add(CONNECTIONS), app).map_err(ServeError::Failed)?;
     let handle = server.handle();
@@ -124,7 +126,7 @@ fn listen(listener: TcpListener, connections: usize, app: Data<App>) -> io::Resu
 
 /// Starts everything that a request needs, on the current runtime.
 fn start(
-    config: &WebConfig,
+    (config, charged_by): (&WebConfig, PaymentKind),
     database: Database,
     relay: Relay,
     publisher: Publisher,
@@ -140,7 +142,7 @@ fn start(
     pages::live_at(&links);
     App {
         links,
-        catalogue: CatalogueCache::start(database.clone(), config.charged_by, background.clone()),
+        catalogue: CatalogueCache::start(database.clone(), charged_by, background.clone()),
         gate: Gate::start(database.clone(), config.admission, background.clone()),
         rate_limit: config
             .rate_limit

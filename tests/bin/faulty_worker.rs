@@ -14,14 +14,15 @@ use std::{
 
 use orderflow_events::{Envelope, NewEvent, OrderCreated};
 use orderflow_service::{
-    Failure, Subscription,
+    Failure, Roster,
     config::Source,
     handler::{Done, Handler},
     line::Line,
+    process::{self, Settings},
     store::{Connection, StoreError},
     telemetry,
 };
-use orderflow_worker::{Registry, Settings, registry::handled_by, services::payment::ChargeOrder};
+use orderflow_worker::services::{self, payment::ChargeOrder};
 use uuid::Uuid;
 
 /// What it logs each time it begins to hang.
@@ -48,7 +49,6 @@ impl Faulty {
 }
 
 impl Handler for Faulty {
-    const SUBSCRIPTION: Subscription = ChargeOrder::SUBSCRIPTION;
     type Event = OrderCreated;
     type Input = <ChargeOrder as Handler>::Input;
     type Effect = <ChargeOrder as Handler>::Effect;
@@ -91,19 +91,17 @@ impl Handler for Faulty {
 fn main() {
     let variable = |name: &str| env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
     let (step, order) = (variable("FAULT_STEP"), variable("FAULT_ORDER").parse().expect("an order's id"));
-    let times = AtomicU32::new(variable("FAULT_TIMES").parse().expect("a number"));
-    let settings = Settings::read(&Source::from_env()).expect("settings");
+    let times = variable("FAULT_TIMES").parse().expect("a number");
+    let charging = services::payment::handlers().on("charge", move |needed| Faulty {
+        inner: ChargeOrder::new(needed.provider.clone()),
+        step: step.clone(),
+        order,
+        times: AtomicU32::new(times),
+    });
+    let others = services::all().into_iter().filter(|service| service.name != "payment");
+    let roster = Roster::new(others.chain([charging.done()]).collect());
+    let queues = roster.subscriptions().to_vec();
+    let settings = Settings::read(&Source::from_env(), &roster, queues).expect("settings");
     telemetry::init(&settings.log);
-    let mut registry = Registry::select(&[]).expect("all queues");
-    for entry in &mut registry.entries {
-        if entry.0 == ChargeOrder::SUBSCRIPTION {
-            let step = step.clone();
-            let times = AtomicU32::new(times.load(Ordering::SeqCst));
-            *entry = handled_by(move |services| {
-                let inner = ChargeOrder::new(services.providers.payment.clone());
-                Faulty { inner, step, order, times }
-            });
-        }
-    }
-    orderflow_worker::run(registry, settings).expect("it runs until it is told to stop");
+    process::run(settings).expect("it runs until it is told to stop");
 }

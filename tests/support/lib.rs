@@ -21,6 +21,7 @@ mod maildev;
 pub mod own;
 mod process;
 mod proxy;
+pub mod queues;
 mod scrape;
 mod servers;
 mod shop;

@@ -9,11 +9,10 @@ use diesel::{QueryableByName, sql_types::BigInt};
 use diesel_async::{AsyncConnection as _, RunQueryDsl as _};
 use orderflow::broker::{Management, Topology};
 use orderflow_service::{
-    Subscription,
     config::{AdminConfig, DatabaseConfig},
     store::{Connection, migrations},
 };
-use orderflow_worker::Registry;
+use orderflow_worker::roster;
 use reqwest::{Client, Method, StatusCode};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
@@ -210,8 +209,8 @@ impl Shop {
     /// When it does not start, or one of these is no queue.
     pub async fn start_worker_without(&mut self, left_out: &[&str], settings: &[(&str, &str)]) {
         let patterns: Vec<String> = left_out.iter().map(ToString::to_string).collect();
-        let left_out = Registry::select(&patterns).unwrap_or_else(|error| panic!("{error}")).entries;
-        let others = Subscription::ALL.iter().filter(|one| left_out.iter().all(|(other, _)| other != *one));
+        let left_out = roster().select(&patterns).unwrap_or_else(|error| panic!("{error}"));
+        let others = roster().subscriptions().iter().filter(|one| !left_out.contains(one));
         let queues: Vec<String> = others.map(|one| one.queue()).collect();
         let queues: Vec<&str> = queues.iter().map(String::as_str).collect();
         self.start_worker_with(&queues, settings).await;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use orderflow_tests::{Answer, Proxy, Shop, VISA, Web, run, until};
+use orderflow_worker::roster;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -198,7 +199,7 @@ async fn queues_are_told_as_the_command_tells_them() {
     shop.start_worker(&[]).await;
     let queues = until_known(&operators, "consumers", 1).await;
     let names = texts(&queues, "queue");
-    let all: Vec<_> = orderflow_service::Subscription::ALL.iter().map(|one| one.queue()).collect();
+    let all: Vec<_> = roster().subscriptions().iter().map(|one| one.queue()).collect();
     assert_eq!((names, &queues["unavailable"]), (all, &json!([])));
     shop.close().await;
 }

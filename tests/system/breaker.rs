@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use orderflow_service::Subscription;
-use orderflow_tests::{Child, Proxy, Shop, SmtpSink, VISA, Way, Web, until};
+use orderflow_tests::{Child, Proxy, Shop, SmtpSink, VISA, Way, Web, queues, until};
 use url::Url;
 
 /// Messages that may lose an attempt before an outage is seen: five in a row open the breaker, and some that fail in the
@@ -76,7 +75,7 @@ async fn while_the_payment_provider_is_away_its_messages_wait_and_all_others_go_
     // One, two and four seconds after each other; the retry tiers would have ended in the dead-letter queue after 1.2 s.
     until_probed(shop.workers().last().expect("it runs"), 3).await;
     let probe = shop.probe().await;
-    let queue = Subscription::PaymentOrderCreated.queue();
+    let queue = queues::PAYMENT_ORDER_CREATED.queue();
     assert_eq!(probe.waiting(&queue).await, 199, "all wait on the broker but the one that is tried with");
     let worker = shop.workers().last_mut().expect("it runs");
     assert_eq!(logged(worker, "it is tried again"), attempts, "a probe used up an attempt");

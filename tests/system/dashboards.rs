@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeSet, fs, path::PathBuf, time::Duration};
 
-use orderflow_service::Subscription;
 use orderflow_tests::{DECLINED, Shop, VISA, until_within};
+use orderflow_worker::roster;
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::Value;
@@ -183,7 +183,7 @@ async fn every_panel_shows_something_of_a_shop_in_which_everything_happens() {
     .await;
     let advice = monitoring.query("orderflow:service_processes_needed >= 1").await;
     let advised: BTreeSet<_> = advice.iter().filter_map(|(labels, _)| labels["service"].as_str()).collect();
-    assert_eq!(advised, Subscription::services().into_iter().collect(), "each service is told how many it needs");
+    assert_eq!(advised, roster().names().into_iter().collect(), "each service is told how many it needs");
     let capacity = monitoring.query("orderflow:queue_process_capacity{queue=\"payment.order-created\"} > 0").await;
     assert_eq!(capacity.len(), 1, "a process that works a queue says how many it takes in hand");
     until_dead(&probe, PAYMENT, strangers).await;

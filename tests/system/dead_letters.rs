@@ -7,12 +7,12 @@ use orderflow_service::{
     config::{BrokerConfig, Source},
     store::failures,
 };
-use orderflow_tests::{Ended, Order, Probe, Proxy, Shop, VISA, Web, run, until};
+use orderflow_tests::{Ended, Order, Probe, Proxy, Shop, VISA, Web, queues, run, until};
 use serde_json::Value;
 
 use crate::commands::ended;
 
-pub const PAYMENT: Subscription = Subscription::PaymentOrderCreated;
+pub const PAYMENT: Subscription = queues::PAYMENT_ORDER_CREATED;
 
 /// An event of an order that does not exist, which payment rejects at once.
 pub const STRANGER: &[u8] = include_bytes!("../../docs/events/orders.order-created.v1.json");

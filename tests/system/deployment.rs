@@ -12,9 +12,10 @@ use std::{
 
 use orderflow_service::{
     Subscription,
-    config::{self, AdminConfig, BrokerConfig, ConfigError, DatabaseConfig, OperatorsConfig, Source, WebConfig},
+    config::{AdminConfig, BrokerConfig, ConfigError, DatabaseConfig, OperatorsConfig, Source, WebConfig},
+    process::Settings,
 };
-use orderflow_worker::{Registry, Settings};
+use orderflow_worker::roster;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
@@ -47,7 +48,7 @@ fn services() -> BTreeMap<String, Value> {
 pub(super) fn programs() -> BTreeMap<String, Value> {
     let ours = |service: &Value| service["image"].as_str() == Some("orderflow:local");
     let found: BTreeMap<_, _> = services().into_iter().filter(|(_, service)| ours(service)).collect();
-    assert!(found.len() > Subscription::services().len(), "{:?}", found.keys());
+    assert!(found.len() > roster().names().len(), "{:?}", found.keys());
     found
 }
 
@@ -111,7 +112,10 @@ pub(super) fn complete(name: &str, given: &Source) -> Result<(), ConfigError> {
             let operators = OperatorsConfig::read(given);
             given.finish(BrokerConfig::read(given).and(web).and(database).and(operators).map(drop))
         }
-        _ => Settings::read(given).map(drop),
+        service => {
+            let queues = roster().select(&[format!("{service}.*")]).expect("it has queues");
+            Settings::read(given, roster(), queues).map(drop)
+        }
     }
 }
 
@@ -128,7 +132,7 @@ async fn every_program_starts_with_the_settings_that_it_is_given() {
 
 #[test]
 fn every_setting_named_exists_and_no_secret_stands_in_a_file() {
-    let known = |name: &str| config::ALL.iter().find(|setting| setting.name == name);
+    let known = |name: &str| roster().settings().find(|setting| setting.name == name);
     for (service, given) in programs() {
         for (name, value) in environment(&given) {
             let setting = known(&name).unwrap_or_else(|| panic!("{service} is given {name}, which is no setting"));
@@ -152,8 +156,7 @@ pub(super) fn consumed_by(service: &str, command: &[String]) -> Vec<Subscription
         assert_eq!(pair[0], "--queue", "{service}");
         pair[1].clone()
     });
-    let chosen = Registry::select(&patterns.collect::<Vec<_>>()).unwrap_or_else(|error| panic!("{service}: {error}"));
-    let chosen: Vec<_> = chosen.entries.into_iter().map(|(subscription, _)| subscription).collect();
+    let chosen = roster().select(&patterns.collect::<Vec<_>>()).unwrap_or_else(|error| panic!("{service}: {error}"));
     assert!(chosen.iter().all(|subscription| subscription.service() == service), "{service}: {chosen:?}");
     chosen
 }
@@ -162,7 +165,7 @@ pub(super) fn consumed_by(service: &str, command: &[String]) -> Vec<Subscription
 fn each_service_has_its_workers_and_all_queues_are_consumed_once() {
     let programs = programs();
     let mut consumed = Vec::new();
-    for service in Subscription::services() {
+    for service in roster().names() {
         let worker = programs.get(service).unwrap_or_else(|| panic!("docker-compose.yml has no service {service}"));
         let command = words(&worker["command"]);
         consumed.extend(consumed_by(service, &command));
@@ -170,7 +173,7 @@ fn each_service_has_its_workers_and_all_queues_are_consumed_once() {
         assert!(worker["container_name"].is_null() && worker["ports"].is_null(), "{service} cannot be scaled");
     }
     consumed.sort_unstable();
-    let mut all = Subscription::ALL.to_vec();
+    let mut all = roster().subscriptions().to_vec();
     all.sort_unstable();
     assert_eq!(consumed, all);
 }
@@ -182,7 +185,7 @@ fn prometheus_asks_every_service() {
     let worker = jobs.iter().find(|job| job["job_name"] == "worker").expect("a job");
     let mut asked = words(&worker["dns_sd_configs"][0]["names"]);
     asked.sort_unstable();
-    let mut services: Vec<_> = Subscription::services().into_iter().map(str::to_owned).collect();
+    let mut services: Vec<_> = roster().names().into_iter().map(str::to_owned).collect();
     services.sort_unstable();
     assert_eq!(asked, services);
 }
@@ -190,7 +193,7 @@ fn prometheus_asks_every_service() {
 #[test]
 fn a_service_is_scaled_by_a_variable_that_people_are_told_of() {
     let (compose, programs, written) = (read("docker-compose.yml"), programs(), read("scripts/make-env.sh"));
-    for service in Subscription::services() {
+    for service in roster().names() {
         let variable = format!("{}_WORKERS", service.to_uppercase());
         let scale = programs.get(service).map(|worker| text(&worker["scale"]));
         assert_eq!(scale, Some(format!("${{{variable}:-1}}")), "the scale of {service} in docker-compose.yml");
@@ -205,7 +208,7 @@ fn the_runbook_stops_everything_that_writes() {
     let runbook = read("docs/RUNBOOK.md");
     let stop = runbook.split("docker compose stop ").nth(1).and_then(|rest| rest.split('`').next());
     let stopped: BTreeSet<_> = stop.expect("it says what to stop").split_whitespace().collect();
-    let writers: BTreeSet<_> = Subscription::services().into_iter().chain(["web"]).collect();
+    let writers: BTreeSet<_> = roster().names().into_iter().chain(["web"]).collect();
     assert_eq!(stopped, writers, "what docs/RUNBOOK.md stops before a database is restored, and what writes");
 }
 
@@ -216,7 +219,7 @@ pub(super) const FIXED: [&str; 5] = ["LISTEN", "OPS_LISTEN", "WORKER_LISTEN", "R
 #[test]
 fn what_a_shop_tunes_is_a_variable() {
     let given: Vec<_> = programs().values().map(environment).collect();
-    for setting in config::ALL.iter().filter(|setting| setting.default.is_some() && !FIXED.contains(&setting.name)) {
+    for setting in roster().settings().filter(|setting| setting.default.is_some() && !FIXED.contains(&setting.name)) {
         let variable = format!("${{{}:-", setting.name);
         let taken = given.iter().filter_map(|one| one.get(setting.name)).collect::<Vec<_>>();
         assert!(!taken.is_empty(), "docker-compose.yml has no variable for {}", setting.name);

@@ -1,8 +1,9 @@
 //! `orderflow doctor`: what it finds in an installation that has one thing wrong, and that it finds nothing in one that
 //! has not.
 
-use orderflow_service::{Subscription, broker::names};
-use orderflow_tests::{Ended, Shop, VISA, run, until};
+use orderflow_service::broker::names;
+use orderflow_tests::{Ended, Shop, VISA, queues, run, until};
+use orderflow_worker::roster;
 use reqwest::{Client, Method};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
@@ -27,7 +28,7 @@ async fn delete(shop: &Shop, what: &str) {
 /// As [`FILTERS`], and the servers' versions and names; and how many queues there are, which every new subscription
 /// changes.
 pub fn scrubbed(text: &str) -> String {
-    let work = Subscription::ALL.len();
+    let work = roster().subscriptions().len();
     // A dead-letter queue for each, two retry tiers, and what was not routed.
     let queues = 2 * work + 3;
     let vague = |line: &str| match line.trim_start().split("  ").next() {
@@ -85,7 +86,7 @@ async fn what_is_not_set_up_is_named() {
     let mut shop = Shop::open().await;
     shop.start_worker(&[]).await;
     let vhost = shop.admin.vhost.clone();
-    let queue = Subscription::EmailOrderCreated.dead_letter_queue();
+    let queue = queues::EMAIL_ORDER_CREATED.dead_letter_queue();
     delete(&shop, &format!("queues/{vhost}/{queue}")).await;
     delete(&shop, &format!("permissions/{vhost}/orderflow-web")).await;
     let findings = doctor(&shop).await;
@@ -116,7 +117,7 @@ async fn messages_that_lie_where_none_should_are_named() {
     shop.start_worker(&[]).await;
     let probe = shop.probe().await;
     probe.publish(names::EVENTS, "order.teleported", b"{}").await;
-    let queue = Subscription::PaymentOrderCreated.queue();
+    let queue = queues::PAYMENT_ORDER_CREATED.queue();
     probe.publish(names::DEAD_LETTERS, &queue, b"{}").await;
     shop.execute(
         "INSERT INTO messaging.dead_letters (event_id, subscription, attempt, reason, worker, died_at)
@@ -143,7 +144,7 @@ async fn messages_that_lie_where_none_should_are_named() {
     // All that was put there by hand goes again.
     shop.execute("TRUNCATE messaging.outbox, messaging.dead_letters").await;
     probe.take(names::UNROUTED).await;
-    probe.take(&Subscription::PaymentOrderCreated.dead_letter_queue()).await;
+    probe.take(&queues::PAYMENT_ORDER_CREATED.dead_letter_queue()).await;
     until("nothing is found any more", async || {
         let found = doctor(&shop).await;
         if found.code == Some(0) { Ok(()) } else { Err(found) }

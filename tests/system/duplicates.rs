@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 
 use orderflow_events::EventKind;
-use orderflow_service::{Subscription, broker::names};
+use orderflow_service::broker::names;
 use orderflow_tests::{Child, DECLINED, Probe, Shop, VISA, until};
+use orderflow_worker::roster;
 
 const SHIPPED: usize = 20;
 const FAILED: usize = 5;
@@ -25,7 +26,7 @@ const REFUSED: [EventKind; 7] = [
 
 /// How often one each of these events is delivered: once to each subscription that takes it.
 fn deliveries(kinds: &[EventKind]) -> usize {
-    let takers = |kind: &EventKind| Subscription::ALL.iter().filter(|one| one.kind() == *kind).count();
+    let takers = |kind: &EventKind| roster().subscriptions().iter().filter(|one| one.kind() == *kind).count();
     kinds.iter().map(takers).sum()
 }
 

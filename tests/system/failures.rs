@@ -1,8 +1,8 @@
 //! What cannot be handled is tried again, and then kept where a person sees it.
 
 use lapin::types::AMQPValue;
-use orderflow_service::{Subscription, broker::names};
-use orderflow_tests::{Shop, VISA, until};
+use orderflow_service::broker::names;
+use orderflow_tests::{Shop, VISA, queues, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_passing_failure_is_tried_again_until_it_has_passed() {
@@ -19,7 +19,7 @@ async fn a_passing_failure_is_tried_again_until_it_has_passed() {
 async fn a_message_that_is_no_event_is_dead_lettered_and_its_neighbours_go_on() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
-    let queue = Subscription::PaymentOrderCreated.queue();
+    let queue = queues::PAYMENT_ORDER_CREATED.queue();
     let probe = shop.probe().await;
     web.orders(10, "MUG-BLUE", VISA).await;
     // Through the exchange for one queue alone, so that only payment gets it.
@@ -27,7 +27,7 @@ async fn a_message_that_is_no_event_is_dead_lettered_and_its_neighbours_go_on() 
     web.orders(10, "MUG-BLUE", VISA).await;
     shop.start_worker(&[]).await;
     shop.until_orders("shipped", 20).await;
-    let dead = Subscription::PaymentOrderCreated.dead_letter_queue();
+    let dead = queues::PAYMENT_ORDER_CREATED.dead_letter_queue();
     until("it is dead-lettered", async || {
         let count = probe.waiting(&dead).await;
         if count == 1 { Ok(()) } else { Err(count) }
@@ -53,12 +53,12 @@ async fn an_event_of_an_order_that_does_not_exist_is_dead_lettered_at_once() {
     shop.start_worker(&["payment.*"]).await;
     let sample = include_bytes!("../../docs/events/orders.order-created.v1.json");
     let probe = shop.probe().await;
-    probe.publish(names::RETURN, &Subscription::PaymentOrderCreated.queue(), sample).await;
-    let dead = Subscription::PaymentOrderCreated.dead_letter_queue();
+    probe.publish(names::RETURN, &queues::PAYMENT_ORDER_CREATED.queue(), sample).await;
+    let dead = queues::PAYMENT_ORDER_CREATED.dead_letter_queue();
     until("it is dead-lettered", async || {
         let count = probe.waiting(&dead).await;
         if count == 1 { Ok(()) } else { Err(count) }
     })
     .await;
-    shop.close_with_dead_letters(&[(Subscription::PaymentOrderCreated, 1)]).await;
+    shop.close_with_dead_letters(&[(queues::PAYMENT_ORDER_CREATED, 1)]).await;
 }

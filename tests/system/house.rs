@@ -7,7 +7,7 @@ use std::{
 };
 
 use orderflow_events::EventKind;
-use orderflow_service::{Subscription, config};
+use orderflow_worker::roster;
 
 use crate::schema::schema_files;
 
@@ -130,15 +130,17 @@ fn handlers_see_neither_the_broker_nor_actix() {
 
 #[test]
 fn providers_are_called_by_their_line_and_queues_that_call_one_are_paused_with_it() {
-    let callers: Vec<_> =
-        sources("workers/src/services").into_iter().filter(|(_, code)| code.contains("Reached<")).collect();
+    // There they are set up.
+    let services =
+        || sources("workers/src/services").into_iter().filter(|(name, _)| !name.ends_with("/dependencies.rs"));
+    let callers: Vec<_> = services().filter(|(_, code)| code.contains("Reached<")).collect();
     assert!(!callers.is_empty(), "nobody calls a provider: this check looks for the wrong words");
     for (name, code) in callers {
         assert!(code.contains(".line.call("), "{name}: a call without its line has no time-out and no breaker");
         assert!(code.contains("fn line(&self)"), "{name}: without its line the queue is not paused with the provider");
     }
     let providers = ["dyn PaymentProvider", "dyn Carrier", "dyn Mailer"];
-    for (name, code) in sources("workers/src/services") {
+    for (name, code) in services() {
         let without = code.replace("Reached<dyn ", "");
         assert!(!providers.iter().any(|word| without.contains(word)), "{name} has a provider without its line");
     }
@@ -224,7 +226,7 @@ fn owners(schema: &str) -> Vec<String> {
     named.iter().map(ToString::to_string).collect()
 }
 
-/// Writes what it rolls back.
+/// Writes what it rolls back. Services bring rows of their own schema alone.
 const TRIAL: &str = "src/store/trial.rs";
 
 /// Filled by a migration, and only read.
@@ -291,10 +293,10 @@ fn everything_that_people_rely_on_is_documented() {
         // The last column: `payment: charge · email: "received"`.
         let takers = row.trim_end_matches([' ', '|']).rsplit('|').next().unwrap_or_default().split('·');
         let named: BTreeSet<_> = takers.filter_map(|taker| taker.split(':').next()).map(str::trim).collect();
-        let subscribed = Subscription::ALL.iter().filter(|one| one.kind() == *kind).map(|one| one.service());
+        let subscribed = roster().subscriptions().iter().filter(|one| one.kind() == *kind).map(|one| one.service());
         assert_eq!(named, subscribed.collect(), "who takes {kind}: docs/EVENTS.md, and the code");
     }
-    for service in Subscription::services() {
+    for service in roster().names() {
         assert!(root().join(format!("workers/src/services/{service}")).is_dir(), "{service} has no folder");
     }
     let dependencies = read("docs/DEPENDENCIES.md");
@@ -305,7 +307,7 @@ fn everything_that_people_rely_on_is_documented() {
         let own = name.starts_with("orderflow");
         assert!(own || dependencies.contains(&format!("`{name}`")), "docs/DEPENDENCIES.md lacks {name}");
     }
-    assert!(config::ALL.iter().all(|setting| !setting.meaning.is_empty()));
+    assert!(roster().settings().all(|setting| !setting.meaning.is_empty()));
     assert!(readme.contains("make demo") && readme.contains("make test"));
 }
 

@@ -7,10 +7,8 @@ use std::{
     time::Duration,
 };
 
-use orderflow_service::{
-    Subscription,
-    config::{self, Source},
-};
+use orderflow_service::config::Source;
+use orderflow_worker::roster;
 use serde::Deserialize as _;
 use yaml_serde::Value;
 
@@ -51,7 +49,7 @@ fn pods() -> BTreeMap<String, Value> {
     };
     let kinds = ["Deployment", "Job", "CronJob"].into_iter().flat_map(|kind| of_kind("base", kind));
     let found: BTreeMap<_, _> = kinds.map(|(name, one)| (name, template(&one))).collect();
-    let mut expected: BTreeSet<_> = Subscription::services().into_iter().collect();
+    let mut expected: BTreeSet<_> = roster().names().into_iter().collect();
     expected.extend(["web", "setup", "audit", "operator"]);
     assert_eq!(found.keys().map(String::as_str).collect::<BTreeSet<_>>(), expected);
     found
@@ -133,7 +131,7 @@ fn every_program_starts_with_the_settings_that_it_is_given() {
 
 #[test]
 fn every_setting_named_exists_and_no_secret_stands_in_a_file() {
-    let known = |name: &str| config::ALL.iter().find(|setting| setting.name == name);
+    let known = |name: &str| roster().settings().find(|setting| setting.name == name);
     for name in settings().keys() {
         assert!(known(name).is_some_and(|setting| !setting.secret), "{name} is in the ConfigMap");
     }
@@ -152,7 +150,7 @@ fn every_setting_named_exists_and_no_secret_stands_in_a_file() {
 #[test]
 fn what_a_shop_tunes_is_in_the_config_map() {
     let settings = settings();
-    for setting in config::ALL.iter().filter(|setting| setting.default.is_some() && !FIXED.contains(&setting.name)) {
+    for setting in roster().settings().filter(|setting| setting.default.is_some() && !FIXED.contains(&setting.name)) {
         assert!(settings.contains_key(setting.name), "base/settings.yaml does not tell of {}", setting.name);
     }
 }
@@ -161,7 +159,7 @@ fn what_a_shop_tunes_is_in_the_config_map() {
 fn each_service_has_its_workers_and_all_queues_are_consumed_once() {
     let deployments = of_kind("base", "Deployment");
     let mut consumed = Vec::new();
-    for service in Subscription::services() {
+    for service in roster().names() {
         let worker = deployments.get(service);
         let worker = worker.unwrap_or_else(|| panic!("deploy/kubernetes/base has no Deployment orderflow-{service}"));
         consumed.extend(consumed_by(service, &words(&container(&worker["spec"]["template"])["command"])));
@@ -169,7 +167,7 @@ fn each_service_has_its_workers_and_all_queues_are_consumed_once() {
         assert!(worker["spec"]["replicas"].is_null(), "{service} has a number of processes");
     }
     consumed.sort_unstable();
-    let mut all = Subscription::ALL.to_vec();
+    let mut all = roster().subscriptions().to_vec();
     all.sort_unstable();
     assert_eq!(consumed, all);
 }
@@ -187,7 +185,7 @@ fn nameless(file: &Value, service: &str) -> String {
 fn services_differ_in_nothing_but_their_name() {
     for (part, kind) in [("base", "Deployment"), ("scaling", "ScaledObject")] {
         let all = of_kind(part, kind);
-        let bare: BTreeSet<_> = Subscription::services().iter().map(|one| nameless(&all[*one], one)).collect();
+        let bare: BTreeSet<_> = roster().names().iter().map(|one| nameless(&all[*one], one)).collect();
         assert_eq!(bare.len(), 1, "the files of {part} are not alike: {bare:#?}");
     }
 }
@@ -196,7 +194,7 @@ fn services_differ_in_nothing_but_their_name() {
 #[test]
 fn each_service_is_scaled_by_the_processes_that_it_needs() {
     let scaled = of_kind("scaling", "ScaledObject");
-    assert_eq!(scaled.keys().map(String::as_str).collect::<Vec<_>>(), Subscription::services());
+    assert_eq!(scaled.keys().map(String::as_str).collect::<Vec<_>>(), roster().names());
     for (service, object) in scaled {
         let spec = &object["spec"];
         assert_eq!(spec["scaleTargetRef"]["name"], format!("orderflow-{service}").as_str());
@@ -276,7 +274,7 @@ fn commands_are_those_of_compose() {
 /// Everything that Kubernetes and Prometheus ask is asked where the program answers it.
 #[test]
 fn probes_and_metrics_go_where_the_programs_listen() {
-    let services = Subscription::services().into_iter().map(|service| (service, "WORKER_LISTEN", "metrics"));
+    let services = roster().names().into_iter().map(|service| (service, "WORKER_LISTEN", "metrics"));
     for (name, metrics, probed) in services.chain([("web", "OPS_LISTEN", "http")]) {
         let pod = &pods()[name];
         let (container, environment) = (container(pod), environment(pod));

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use orderflow_service::{Subscription, broker::names};
-use orderflow_tests::{Order, Shop, body, key, until};
+use orderflow_service::broker::names;
+use orderflow_tests::{Order, Shop, body, key, queues, until};
 use serde_json::{Map, Value};
 
 use crate::dead_letters::{PAYMENT, STRANGER, until_dead};
@@ -47,7 +47,7 @@ async fn every_line_of_an_order_names_it_and_its_trace_in_every_process() {
     let order = web.place(&key(), &body("MUG-BLUE", 1, "pm_card_flaky")).await.accepted();
     web.until_status(&order, "shipped").await;
     shop.until_quiet().await;
-    let shipped = Subscription::EmailShipmentCreated.queue();
+    let shipped = queues::EMAIL_SHIPMENT_CREATED.queue();
     shop.workers()[0].until_logged(&format!("\"queue\":\"{shipped}\"")).await;
 
     let worker = of_order(&shop.workers()[0].log(), &order);
@@ -68,7 +68,7 @@ async fn every_line_of_an_order_names_it_and_its_trace_in_every_process() {
         .filter(|line| text(line, "message") == "an event is applied")
         .map(|line| text(line, "queue"))
         .collect();
-    for subscription in [PAYMENT, Subscription::InventoryPaymentCompleted, Subscription::EmailOrderCreated] {
+    for subscription in [PAYMENT, queues::INVENTORY_PAYMENT_COMPLETED, queues::EMAIL_ORDER_CREATED] {
         assert!(applied.contains(subscription.queue().as_str()), "{subscription} in {applied:?}");
     }
 

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use orderflow_service::Subscription;
-use orderflow_tests::{DECLINED, Scrape, Shop, VISA, run, until};
+use orderflow_tests::{DECLINED, Scrape, Shop, VISA, queues, run, until};
 use reqwest::Method;
 
 const FLAKY: &str = "pm_card_flaky";
@@ -95,7 +94,7 @@ async fn failed_attempts_and_dead_letters_are_counted_by_tier_and_reason() {
     assert_eq!(seen.sum("orderflow_queue_settled_total", &[queue, ("outcome", "dead_lettered")]), 1.0);
     assert_eq!(seen.sum("orderflow_queue_retries_total", &[queue]), 2.0);
     shop.until_quiet().await;
-    shop.close_with_dead_letters(&[(Subscription::PaymentOrderCreated, 1)]).await;
+    shop.close_with_dead_letters(&[(queues::PAYMENT_ORDER_CREATED, 1)]).await;
 }
 
 /// The audit is gone when Prometheus asks: whoever schedules it has it write down how it ended.

@@ -1,7 +1,7 @@
 //! What dies comes back, and nothing is lost or done twice.
 
-use orderflow_service::Subscription;
 use orderflow_tests::{Proxy, Shop, VISA, Way, Web, run, until};
+use orderflow_worker::roster;
 use reqwest::Method;
 use serde_json::Value;
 
@@ -137,7 +137,7 @@ async fn connections_that_an_operator_closes_are_made_again() {
         let listed = shop.manage(Method::GET, "vhosts/{vhost}/connections").await;
         let name = |one: &Value| Some(one["name"].as_str()?.to_owned());
         open = listed.as_array().into_iter().flatten().filter_map(name).collect();
-        if open.len() >= Subscription::ALL.len() + 2 { Ok(()) } else { Err(listed) }
+        if open.len() >= roster().subscriptions().len() + 2 { Ok(()) } else { Err(listed) }
     })
     .await;
     for name in &open {

@@ -2,8 +2,7 @@
 
 use std::{fs, path::Path};
 
-use orderflow_service::Subscription;
-use orderflow_tests::{Answer, Charged, Order, Shop, VISA, Visitor, Web, body, key, until};
+use orderflow_tests::{Answer, Charged, Order, Shop, VISA, Visitor, Web, body, key, queues, until};
 use serde_json::{Value, json};
 
 /// What a product costs from now on. A front end that is started afterwards sells it so.
@@ -132,7 +131,7 @@ async fn answer_that_nobody_knows_ends_as_a_dead_letter_that_the_customer_is_tol
     assert_eq!(shop.stripe().requests().await, before);
     assert!(mails(&shop).contains("You have not been charged"), "{}", mails(&shop));
     shop.stripe().answer_all().await;
-    shop.close_with_dead_letters(&[(Subscription::PaymentOrderCreated, 1)]).await;
+    shop.close_with_dead_letters(&[(queues::PAYMENT_ORDER_CREATED, 1)]).await;
 }
 
 /// Without a key that works nothing can be charged, and nothing has to be undone at Stripe either.

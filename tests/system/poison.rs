@@ -2,11 +2,11 @@
 
 use lapin::{message::Delivery, types::AMQPValue};
 use orderflow_service::Subscription;
-use orderflow_tests::{Order, Shop, VISA, until};
+use orderflow_tests::{Order, Shop, VISA, queues, until};
 use serde_json::Value;
 
 const ORDERS: usize = 256;
-const PAYMENT: Subscription = Subscription::PaymentOrderCreated;
+const PAYMENT: Subscription = queues::PAYMENT_ORDER_CREATED;
 
 /// Waits until this many dead letters are in payment's queue, and returns them; they are put back, not taken.
 async fn dead_letters(shop: &Shop, wanted: u32) -> Vec<Delivery> {

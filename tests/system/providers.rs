@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use orderflow_service::{config::StripeConfig, provider_error::ProviderError};
+use orderflow_service::provider_error::ProviderError;
 use orderflow_tests::{Stripe as Fake, VISA};
-use orderflow_worker::providers::{
-    Stripe,
-    payment::{ChargeOutcome, ChargeRequest, PaymentProvider as _, RefundRequest, VoidRequest},
+use orderflow_worker::{
+    providers::StripeConfig,
+    providers::{
+        Stripe,
+        payment::{ChargeOutcome, ChargeRequest, PaymentProvider as _, RefundRequest, VoidRequest},
+    },
 };
 use serde_json::{Value, json};
 use uuid::Uuid;

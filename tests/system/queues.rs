@@ -1,7 +1,8 @@
 //! `orderflow queues`: what waits, how fast it is worked, and how many processes it needs.
 
-use orderflow_service::{Subscription, broker::names};
+use orderflow_service::broker::names;
 use orderflow_tests::{Ended, Proxy, Servers, Shop, VISA, run, until};
+use orderflow_worker::roster;
 use reqwest::Method;
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
@@ -20,7 +21,7 @@ async fn asked(settings: &[(String, String)], queue: &str) -> (Option<i32>, Valu
     let report: Value = serde_json::from_str(&told.out).expect("JSON");
     assert_eq!(report["schema_version"], 1);
     let all = report["queues"].as_array().expect("a list");
-    assert_eq!(all.len(), Subscription::ALL.len());
+    assert_eq!(all.len(), roster().subscriptions().len());
     let found =
         all.iter().find(|one| one["queue"] == queue).unwrap_or_else(|| panic!("{queue} is not there: {report}"));
     (told.code, found.clone())
@@ -131,10 +132,14 @@ async fn what_waits_is_told_and_with_a_worker_how_fast_it_goes() {
     assert_eq!((&busy["consumers"], &busy["processes_needed"]), (&1.into(), &1.into()), "{busy}");
     assert_eq!((&busy["drains"], &busy["paused"]), (&true.into(), &false.into()), "{busy}");
     assert_eq!(shop.number("SELECT count(*) FROM messaging.queue_pace WHERE worker = '@gone 1 0'").await, 0);
-    let rows = i64::try_from(Subscription::ALL.len()).expect("few");
+    let rows = i64::try_from(roster().subscriptions().len()).expect("few");
     assert_eq!(shop.number("SELECT count(*) FROM messaging.queue_pace").await, rows);
     let text = queues(&shop).await;
-    assert!(!text.out.contains("nobody") && text.out.lines().count() == Subscription::ALL.len() + 1, "{}", text.out);
+    assert!(
+        !text.out.contains("nobody") && text.out.lines().count() == roster().subscriptions().len() + 1,
+        "{}",
+        text.out
+    );
 
     shop.workers().remove(0).stop().await;
     assert_eq!(shop.number("SELECT count(*) FROM messaging.queue_pace").await, 0, "it has taken it back");

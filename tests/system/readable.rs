@@ -2,8 +2,8 @@
 
 use lapin::BasicProperties;
 use orderflow_events::{Envelope, OrderCreated};
-use orderflow_service::{Subscription, broker::names};
-use orderflow_tests::{Shop, VISA};
+use orderflow_service::broker::names;
+use orderflow_tests::{Shop, VISA, queues};
 
 use crate::republish::until_waiting;
 
@@ -12,7 +12,7 @@ use crate::republish::until_waiting;
 async fn event_is_indented_as_it_lies_in_its_queue_and_one_line_is_handled_too() {
     let mut shop = Shop::open().await;
     let (web, probe) = (shop.start_web().await, shop.probe().await);
-    let queue = Subscription::PaymentOrderCreated.queue();
+    let queue = queues::PAYMENT_ORDER_CREATED.queue();
     let order = web.order("MUG-BLUE", 1, VISA).await;
     until_waiting(&probe, &queue, 1).await;
     let message = probe.take(&queue).await;

@@ -11,13 +11,13 @@ use orderflow_service::{
         missing::{self, Claimed, Limits, Pair},
     },
 };
-use orderflow_tests::{Ended, Probe, Shop, VISA, run, until};
+use orderflow_tests::{Ended, Probe, Shop, VISA, queues, run, until};
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::commands::{ended, with};
 
-pub const EMAIL: Subscription = Subscription::EmailOrderCreated;
+pub const EMAIL: Subscription = queues::EMAIL_ORDER_CREATED;
 
 /// Short enough that a test sees it, long enough that nothing under way counts as missing.
 const AFTER: (&str, &str) = ("RECONCILE_AFTER", "3s");

@@ -5,8 +5,8 @@ use lapin::{
     Connection, ConnectionProperties,
     options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueuePurgeOptions},
 };
-use orderflow_service::{Subscription, broker::names};
-use orderflow_tests::{Ended, Order, Shop, VISA, run};
+use orderflow_service::broker::names;
+use orderflow_tests::{Ended, Order, Shop, VISA, queues, run};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -256,7 +256,7 @@ async fn administrator_of_one_virtual_host_uses_what_exists_and_reads_what_may_n
     ];
     ended(&found, 3, &says);
 
-    let unused = Subscription::EmailOrderCancelled.dead_letter_queue();
+    let unused = queues::EMAIL_ORDER_CANCELLED.dead_letter_queue();
     delete(&format!("queues/{{vhost}}/{unused}")).await;
     delete("policies/{vhost}/orderflow-retry").await;
     ended(&said(&shop, &url, &["topology", "check"]).await, 1, &[&format!("queue {unused} is missing"), "policy"]);

@@ -4,8 +4,9 @@
 use std::fs;
 
 use orderflow_events::EventKind;
-use orderflow_service::{Subscription, broker::names};
+use orderflow_service::broker::names;
 use orderflow_tests::{Shop, VISA, run, until};
+use orderflow_worker::roster;
 
 use crate::{
     commands::ended,
@@ -31,11 +32,11 @@ async fn events_of_an_order_that_does_not_exist_are_rejected_by_every_service_be
     }
     let order = web.order("MUG-BLUE", 1, VISA).await;
     shop.start_worker(&[]).await;
-    for subscription in Subscription::ALL {
+    for subscription in roster().subscriptions() {
         until_dead(&probe, *subscription, 1).await;
     }
     web.until_status(&order, "shipped").await;
-    let all = i64::try_from(Subscription::ALL.len()).expect("a few");
+    let all = i64::try_from(roster().subscriptions().len()).expect("a few");
     let rejected = "SELECT count(*) FROM messaging.dead_letters
                     WHERE reason = 'there is no such order' AND attempt = 1 AND left_at IS NULL";
     until_number(&shop, all, rejected).await;

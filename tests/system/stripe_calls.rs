@@ -6,11 +6,14 @@ use std::{
 };
 
 use futures::{FutureExt as _, future::BoxFuture};
-use orderflow_service::{config::StripeConfig, provider_error::ProviderError};
+use orderflow_service::provider_error::ProviderError;
 use orderflow_tests::{Charged, DECLINED, Stripe as Fake, VISA};
-use orderflow_worker::providers::{
-    IntentMemory, NoMemory, Stripe,
-    payment::{ChargeOutcome, ChargeRequest, PaymentProvider as _, RefundRequest, VoidOutcome, VoidRequest},
+use orderflow_worker::{
+    providers::StripeConfig,
+    providers::{
+        IntentMemory, NoMemory, Stripe,
+        payment::{ChargeOutcome, ChargeRequest, PaymentProvider as _, RefundRequest, VoidOutcome, VoidRequest},
+    },
 };
 use uuid::Uuid;
 

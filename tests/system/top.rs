@@ -4,8 +4,8 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use orderflow_service::Subscription;
 use orderflow_tests::{Proxy, Shop, Terminal, VISA, Way, run};
+use orderflow_worker::roster;
 use url::Url;
 
 use crate::commands::{ended, with};
@@ -60,9 +60,9 @@ async fn every_way_out_gives_the_terminal_back() {
     for leave in ["\u{1b}", "\u{3}", "SIGTERM"] {
         let mut top = top(&shop.operator_settings(), (24, 80));
         let before = top.modes();
-        top.until(&[BOTH_ANSWER, &format!("0 of {} queues", Subscription::ALL.len())]).await;
+        top.until(&[BOTH_ANSWER, &format!("0 of {} queues", roster().subscriptions().len())]).await;
         top.press("a");
-        top.until(&["payment.order-created", &format!("of {} queues", Subscription::ALL.len())]).await;
+        top.until(&["payment.order-created", &format!("of {} queues", roster().subscriptions().len())]).await;
         match leave {
             "SIGTERM" => kill(Pid::from_raw(i32::try_from(top.id()).expect("an id")), Signal::SIGTERM).expect("sent"),
             keys => top.press(keys),

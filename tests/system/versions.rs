@@ -9,7 +9,7 @@ use orderflow_service::Subscription;
 use orderflow_tests::{
     Child, DECLINED, Proxy, Servers, Shop, VISA,
     own::{Installed, Own, Wanted, enter_own_mounts},
-    run, until, until_within,
+    queues, run, until, until_within,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::commands::{ended, with};
 
-const PAYMENT: Subscription = Subscription::PaymentOrderCreated;
+const PAYMENT: Subscription = queues::PAYMENT_ORDER_CREATED;
 
 /// All of them are in one worker's hand at a time: the default prefetch is 512.
 const ORDERS: usize = 64;

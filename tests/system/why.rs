@@ -1,8 +1,7 @@
 //! `orderflow why`: what an operator reads of one order, in each state that it can be in.
 
 use diesel_async::SimpleAsyncConnection as _;
-use orderflow_service::Subscription;
-use orderflow_tests::{DECLINED, Ended, Order, Shop, VISA, body, key, run, until};
+use orderflow_tests::{DECLINED, Ended, Order, Shop, VISA, body, key, queues, run, until};
 use serde_json::Value;
 
 use crate::commands::{NOWHERE, ended, with};
@@ -170,7 +169,7 @@ async fn an_order_whose_worker_is_stopped_names_the_queue() {
 async fn what_failed_is_told_with_its_reason_and_what_to_do() {
     let mut shop = Shop::open().await;
     let order = place(&mut shop, "MUG-BLUE", VISA).await;
-    let queue = Subscription::PaymentOrderCreated.queue();
+    let queue = queues::PAYMENT_ORDER_CREATED.queue();
     let event = format!("(SELECT event_id FROM messaging.event_log WHERE order_id = '{}')", order.id);
     // Short, so that no line breaks elsewhere when the day changes.
     let reason = "busy";

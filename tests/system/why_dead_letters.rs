@@ -1,7 +1,6 @@
 //! Which dead letters `orderflow why` calls waiting: those that their own subscription has not applied since.
 
-use orderflow_service::Subscription;
-use orderflow_tests::{Shop, VISA};
+use orderflow_tests::{Shop, VISA, queues};
 
 use crate::why::{json, place, work};
 
@@ -10,7 +9,7 @@ async fn a_dead_letter_parks_the_order_until_its_own_subscription_has_applied_th
     let mut shop = Shop::open().await;
     let order = place(&mut shop, "MUG-BLUE", VISA).await;
     // The first mail is sent, and the payment is not done: of both there is a dead letter, of the same event.
-    let (mail, payment) = (Subscription::EmailOrderCreated.queue(), Subscription::PaymentOrderCreated.queue());
+    let (mail, payment) = (queues::EMAIL_ORDER_CREATED.queue(), queues::PAYMENT_ORDER_CREATED.queue());
     shop.execute(&format!(
         "INSERT INTO messaging.dead_letters (event_id, subscription, attempt, reason, worker, died_at)
          SELECT event_id, subscription, 1, 'busy', 'orderflow-worker @h 1', now()
@@ -23,7 +22,7 @@ async fn a_dead_letter_parks_the_order_until_its_own_subscription_has_applied_th
     };
     assert_eq!(of("dead_letters"), [&payment], "{report}");
     // And where the order has still to come, nobody works here.
-    assert_eq!(of("waiting_for"), [&payment, &Subscription::InventoryPaymentCompleted.queue()], "{report}");
+    assert_eq!(of("waiting_for"), [&payment, &queues::INVENTORY_PAYMENT_COMPLETED.queue()], "{report}");
     assert_eq!(report["waiting_for"][0]["state"], "parked", "{report}");
     work(&mut shop).await;
     shop.close().await;

@@ -1,35 +1,56 @@
-//! The services of a shop, the providers that they call, and the list of which handler takes which subscription.
+//! The services of a shop, the providers that they call, and the one list of the services.
 //!
-//! [`run`] is the whole process; `main.rs` only reads the command line and the settings. The pipeline is in
-//! `orderflow_service`.
+//! What runs them is `orderflow_service::process`; `main.rs` only reads the command line and the settings.
 
 pub mod providers;
-pub mod registry;
 pub mod services;
-mod settings;
 
-use orderflow_service::process::{self, ProcessConfig, RunError, Work};
+use std::sync::LazyLock;
 
-pub use registry::Registry;
-pub use settings::Settings;
+use orderflow_service::Roster;
 
-use registry::Services;
+/// Returns the services that this installation is built with.
+#[must_use]
+pub fn roster() -> &'static Roster {
+    static ROSTER: LazyLock<Roster> = LazyLock::new(|| Roster::new(services::all()));
+    &ROSTER
+}
 
-/// Runs a worker process until SIGTERM or Ctrl-C.
-///
-/// # Errors
-/// See [`RunError`].
-pub fn run(registry: Registry, settings: Settings) -> Result<(), RunError> {
-    let config = ProcessConfig {
-        trace: settings.trace.clone(),
-        database: settings.database.clone(),
-        broker: settings.broker.clone(),
-        worker: settings.worker.clone(),
-    };
-    let queues: Vec<_> = registry.entries.iter().map(|(subscription, _)| *subscription).collect();
-    process::run(&config, &queues, |database| {
-        let services = Services::new(&settings, database)?;
-        let consumers = registry.entries.into_iter().map(|(_, make)| make(&services)).collect();
-        Ok(Work { consumers, lines: services.providers.lines() })
-    })
+#[cfg(test)]
+mod tests {
+    use orderflow_events::EventKind;
+
+    use super::*;
+
+    #[test]
+    fn roster_has_no_mistake() {
+        assert_eq!(roster().check(), Ok(()));
+    }
+
+    #[test]
+    fn every_event_is_taken_so_that_none_is_unroutable() {
+        for kind in EventKind::ALL {
+            assert!(roster().subscriptions().iter().any(|one| one.kind() == *kind), "nobody takes {kind}");
+        }
+    }
+
+    /// An order's version is that of its log, and whoever takes the event brings it there.
+    #[test]
+    fn order_service_takes_every_event_but_those_that_the_front_end_writes_with_the_order() {
+        let by_front_end = [EventKind::OrderCreated, EventKind::OrderCancelRequested];
+        for kind in EventKind::ALL.iter().filter(|kind| !by_front_end.contains(kind)) {
+            let taken = roster().subscriptions().iter().any(|one| one.service() == "order" && one.kind() == *kind);
+            assert!(taken, "the order service does not take {kind}: orders would stay behind their logs");
+        }
+    }
+
+    /// What a handler says wakes nobody up unless somebody publishes it, and a row of the table of events has one author.
+    #[test]
+    fn every_event_has_one_author() {
+        for kind in EventKind::ALL {
+            let authors = roster().services().iter().filter(|service| service.publishes.contains(kind)).count();
+            let by_front_end = [EventKind::OrderCreated, EventKind::OrderCancelRequested].contains(kind);
+            assert_eq!(authors, usize::from(!by_front_end), "services that publish {kind}");
+        }
+    }
 }

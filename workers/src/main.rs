@@ -3,8 +3,12 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use orderflow_service::{config::Source, process::RunError, telemetry};
-use orderflow_worker::{Registry, Settings};
+use orderflow_service::{
+    config::Source,
+    process::{self, RunError, Settings},
+    telemetry,
+};
+use orderflow_worker::roster;
 
 /// Handles the events of orders: one actor for each queue.
 ///
@@ -24,16 +28,16 @@ const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let registry = match Registry::select(&arguments.queues) {
-        Ok(registry) => registry,
+    let queues = match roster().select(&arguments.queues) {
+        Ok(queues) => queues,
         Err(error) => return wrong(&error),
     };
-    let settings = match Settings::read(&Source::from_env()) {
+    let settings = match Settings::read(&Source::from_env(), roster(), queues) {
         Ok(settings) => settings,
         Err(error) => return wrong(&error),
     };
     telemetry::init(&settings.log);
-    match orderflow_worker::run(registry, settings) {
+    match process::run(settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error @ (RunError::Io(_) | RunError::Check(_))) => {
             tracing::error!(error = telemetry::chain(&error), "the worker could not start");

@@ -21,12 +21,11 @@ pub struct Consumer {
 }
 
 impl Consumer {
-    /// Consumes the queue of this handler's subscription.
-    #[must_use]
-    pub fn of<H: Handler>(handler: H) -> Self {
+    /// Returns a consumer of this subscription's queue.
+    pub(crate) fn new<H: Handler>(subscription: Subscription, handler: H) -> Self {
         let start: Start =
-            Box::new(move |process, arbiter| keep_consuming(process, Arc::new(handler), arbiter).boxed());
-        Self { subscription: H::SUBSCRIPTION, start }
+            Box::new(move |process, arbiter| keep_consuming(process, subscription, Arc::new(handler), arbiter).boxed());
+        Self { subscription, start }
     }
 
     /// Starts it; the returned future ends when the process stops.

@@ -5,7 +5,6 @@ use std::{future::Future, sync::Arc};
 use orderflow_events::{Envelope, EventData, NewEvent};
 
 use crate::{
-    Subscription,
     line::Line,
     store::{Connection, StoreError},
 };
@@ -21,7 +20,7 @@ pub struct Done<E, F> {
     pub effect: F,
 }
 
-/// Handles the events of one subscription, in three steps that are batched where that is cheaper:
+/// Handles the events of one kind for one service, in three steps that are batched where that is cheaper:
 ///
 /// 1. `prepare`: read what `act` needs, and write down what has to be known before it (an intent). One transaction
 ///    for all events that arrived together.
@@ -34,9 +33,7 @@ pub struct Done<E, F> {
 /// A step may run again after a crash: `prepare` and `act` have to be idempotent by the event's id, `record` is made so
 /// by the inbox.
 pub trait Handler: Send + Sync + 'static {
-    /// Which events, and on whose behalf. Its kind has to be that of [`Handler::Event`]; the compiler checks it.
-    const SUBSCRIPTION: Subscription;
-    /// The data of the events.
+    /// The data of the events. Its kind names the queue.
     type Event: EventData;
     /// What `prepare` hands to `act`.
     type Input: Send + 'static;
@@ -97,8 +94,6 @@ pub trait Handler: Send + Sync + 'static {
 
 /// A handler that only writes rows: it has nothing to do with the outside world.
 pub trait Recorder: Send + Sync + 'static {
-    /// See [`Handler::SUBSCRIPTION`].
-    const SUBSCRIPTION: Subscription;
     /// See [`Handler::Event`].
     type Event: EventData;
 
@@ -117,7 +112,6 @@ pub trait Recorder: Send + Sync + 'static {
 }
 
 impl<R: Recorder> Handler for R {
-    const SUBSCRIPTION: Subscription = R::SUBSCRIPTION;
     type Event = R::Event;
     type Input = ();
     type Effect = ();

@@ -2,6 +2,7 @@
 //! and inbox, the pipeline from a delivery to its settlement, metrics, traces, HTTP servers. It knows no order and no
 //! service.
 
+pub mod audit;
 mod backoff;
 mod breaker;
 pub mod broker;
@@ -15,7 +16,6 @@ mod health;
 pub mod http;
 pub mod line;
 pub mod listen;
-pub mod mail_address;
 pub mod metrics;
 pub mod periodic;
 mod pipeline;
@@ -23,7 +23,9 @@ pub mod preflight;
 pub mod process;
 pub mod process_identity;
 pub mod provider_error;
+mod roster;
 pub mod selection;
+pub mod service;
 pub mod shutdown;
 pub mod store;
 mod subscription;
@@ -32,6 +34,7 @@ pub mod tls;
 pub mod trace;
 
 pub use backoff::Backoff;
-pub use consumers::Consumer;
 pub use failure::Failure;
+pub use roster::{Roster, RosterError};
+pub use service::Service;
 pub use subscription::Subscription;

@@ -7,16 +7,17 @@ use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Subscription,
+    Roster, Service, Subscription,
     broker::{BrokerCheck, BrokerError, Connector, NotReady, Publisher, Relay},
-    config::{BrokerConfig, DatabaseConfig, TraceConfig, WorkerConfig},
+    config::{BrokerConfig, ConfigError, DatabaseConfig, LogConfig, Source, TraceConfig, WorkerConfig},
     consumers::Consumer,
     health::{self, Health},
-    line::Line,
     listen::ListenError,
     pipeline::{failure_log::FailureLog, pace::Reporter, reconciler::Reconciler, shell::Process},
     preflight::{self, NotSetUp},
-    process_identity, shutdown,
+    process_identity,
+    service::{SetUp, SetupError, Work},
+    shutdown,
     store::Database,
     trace::{Exporting, TraceError},
 };
@@ -34,29 +35,50 @@ const FAILURES_DRAIN: Duration = Duration::from_secs(2);
 /// How long the process may take to take its pace back at the end; it would be out of date in a minute anyway.
 const PACE_DRAIN: Duration = Duration::from_secs(2);
 
-/// Why handlers could not be made: a setting, which the error names.
-pub type SetupError = Box<dyn std::error::Error + Send + Sync>;
-
-/// What a worker process is set up with, whatever its services are.
-#[derive(Debug, Clone)]
-pub struct ProcessConfig {
-    /// Traces.
-    pub trace: TraceConfig,
-    /// PostgreSQL.
-    pub database: DatabaseConfig,
-    /// RabbitMQ.
-    pub broker: BrokerConfig,
-    /// The process itself.
-    pub worker: WorkerConfig,
+/// Everything that a worker process is set up with.
+pub struct Settings {
+    /// Logging.
+    pub log: LogConfig,
+    trace: TraceConfig,
+    database: DatabaseConfig,
+    broker: BrokerConfig,
+    worker: WorkerConfig,
+    /// The queues to consume, and what sets their services up.
+    queues: Vec<Subscription>,
+    set_ups: Vec<SetUp>,
+    /// All queues there are.
+    known: Vec<Subscription>,
 }
 
-/// What a worker process does.
-#[derive(Debug)]
-pub struct Work {
-    /// A consumer for each queue.
-    pub consumers: Vec<Consumer>,
-    /// The lines to the providers that their handlers call.
-    pub lines: Vec<Arc<Line>>,
+impl Settings {
+    /// Reads what a process needs that consumes these queues. What only other services need may be absent, but what is given
+    /// has to be right.
+    ///
+    /// # Errors
+    /// Everything that is wrong, together.
+    pub fn read(source: &Source, roster: &Roster, queues: Vec<Subscription>) -> Result<Self, ConfigError> {
+        roster.check_settings(source);
+        // Each is read before any is unwrapped, so that all problems are found.
+        let log = LogConfig::read(source);
+        let trace = TraceConfig::read(source);
+        let database = DatabaseConfig::read(source);
+        let broker = BrokerConfig::read(source);
+        let worker = WorkerConfig::read(source);
+        let chosen = |service: &&Service| queues.iter().any(|queue| queue.service() == service.name);
+        let set_ups: Vec<_> = roster.services().iter().filter(chosen).map(|service| service.read(source)).collect();
+        source.finish((|| {
+            Some(Self {
+                log: log?,
+                trace: trace?,
+                database: database?,
+                broker: broker?,
+                worker: worker?,
+                queues,
+                set_ups: set_ups.into_iter().collect::<Option<_>>()?,
+                known: roster.subscriptions().to_vec(),
+            })
+        })())
+    }
 }
 
 /// Why a worker did not start, or stopped by itself.
@@ -88,33 +110,29 @@ pub enum RunError {
     NotSetUp(#[from] NotSetUp),
 }
 
-/// Runs a worker until SIGTERM or Ctrl-C: consumes these queues by what `make` returns for them, answers health checks, and
-/// drains at the end.
+/// Runs a worker until SIGTERM or Ctrl-C: consumes its queues, answers health checks, and drains at the end.
 ///
 /// Two kinds of runtime, on purpose: actors live on actix arbiters, one thread each; connections and transactions live
 /// on one multi-threaded tokio runtime, which outlives them all.
 ///
 /// # Errors
 /// See [`RunError`]. That database or broker are away is none: the worker waits for them.
-pub fn run(
-    config: &ProcessConfig,
-    queues: &[Subscription],
-    make: impl FnOnce(&Database) -> Result<Work, SetupError>,
-) -> Result<(), RunError> {
-    let exporting = Exporting::start(&config.trace, &service(queues))?;
+pub fn run(settings: Settings) -> Result<(), RunError> {
+    let exporting = Exporting::start(&settings.trace, &service(&settings.queues))?;
+    let queues = settings.queues.len();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let system = System::new();
-    let listener = config.worker.listen.bind()?;
-    let Assembled { process, work, check, publishing } = runtime.block_on(assemble(config, make))?;
-    tracing::info!(address = %listener.local_addr()?, queues = queues.len(), "worker started");
+    let listener = settings.worker.listen.bind()?;
+    let Assembled { process, work, known, check, publishing } = runtime.block_on(assemble(settings))?;
+    tracing::info!(address = %listener.local_addr()?, queues, "worker started");
     let server = {
-        let health = Health { process: process.clone(), check: check.clone(), lines: work.lines, queues: queues.len() };
+        let health = Health { process: process.clone(), check: check.clone(), lines: work.lines, queues };
         system.block_on(async { health::server(listener, health) })?
     };
     let handle = server.handle();
     let outcome = system.block_on(async {
         actix_rt::spawn(server);
-        let outcome = set_up_then_consume(work.consumers, &process, &check).await;
+        let outcome = set_up_then_consume(work.consumers, known, &process, &check).await;
         process.stop.cancel();
         outcome
     });
@@ -142,28 +160,26 @@ fn service(queues: &[Subscription]) -> String {
 struct Assembled {
     process: Process,
     work: Work,
+    known: Vec<Subscription>,
     check: BrokerCheck,
     /// Stops the publisher: last, because the relay needs it to drain.
     publishing: CancellationToken,
 }
 
-async fn assemble(
-    config: &ProcessConfig,
-    make: impl FnOnce(&Database) -> Result<Work, SetupError>,
-) -> Result<Assembled, RunError> {
+async fn assemble(settings: Settings) -> Result<Assembled, RunError> {
     let stop = shutdown::on_signal()?;
     let program = format!("orderflow-worker {}", process_identity::place());
-    let database = Database::new(&config.database, &program, DATABASE_CONNECTIONS)?;
+    let database = Database::new(&settings.database, &program, DATABASE_CONNECTIONS)?;
     // Before anything connects: what is wrong here is a setting.
-    let work = make(&database).map_err(RunError::Handlers)?;
-    let connector = Connector::new(&config.broker, "orderflow-worker");
+    let work = set_up(settings.set_ups, &database, &settings.queues).map_err(RunError::Handlers)?;
+    let connector = Connector::new(&settings.broker, "orderflow-worker");
     let publishing = CancellationToken::new();
     let publisher = Publisher::start(connector.clone(), publishing.clone());
     let relay = Relay::start(database.clone(), publisher.clone(), stop.clone());
     let check = BrokerCheck::new(&connector)?;
     let failures = FailureLog::start(database.clone());
     let process = Process {
-        config: Arc::new(config.worker.clone()),
+        config: Arc::new(settings.worker),
         database,
         connector,
         publisher,
@@ -173,10 +189,25 @@ async fn assemble(
         consuming: Arc::default(),
         stop,
     };
-    Ok(Assembled { process, work, check, publishing })
+    Ok(Assembled { process, work, known: settings.known, check, publishing })
 }
 
-async fn set_up_then_consume(consumers: Vec<Consumer>, process: &Process, check: &BrokerCheck) -> Result<(), RunError> {
+fn set_up(set_ups: Vec<SetUp>, database: &Database, queues: &[Subscription]) -> Result<Work, SetupError> {
+    let mut all = Work::default();
+    for set_up in set_ups {
+        let Work { consumers, lines } = set_up(database, queues)?;
+        all.consumers.extend(consumers);
+        all.lines.extend(lines);
+    }
+    Ok(all)
+}
+
+async fn set_up_then_consume(
+    consumers: Vec<Consumer>,
+    known: Vec<Subscription>,
+    process: &Process,
+    check: &BrokerCheck,
+) -> Result<(), RunError> {
     let (its, its_check) = (process.clone(), check.clone());
     let preflight = process.runtime.spawn(async move {
         preflight::database(&its.database, &its.stop).await?;
@@ -186,7 +217,7 @@ async fn set_up_then_consume(consumers: Vec<Consumer>, process: &Process, check:
     if let Ok(checked) = preflight.await {
         checked?;
     }
-    process.runtime.spawn(Reconciler::new(process, check).run());
+    process.runtime.spawn(Reconciler::new(process, check, known).run());
     let queues = consumers.iter().map(|consumer| consumer.subscription.queue());
     let pace = process.runtime.spawn(Reporter::new(process, queues).run());
     let running: Vec<_> = consumers.into_iter().map(|consumer| begin(consumer, process)).collect();

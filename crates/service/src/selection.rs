@@ -42,20 +42,29 @@ pub fn select(patterns: &[String], all: &[Subscription]) -> Result<Vec<Subscript
 
 #[cfg(test)]
 mod tests {
+    use orderflow_events::EventKind;
+
     use super::*;
+
+    const ALL: [Subscription; 4] = [
+        Subscription::new("payment", EventKind::OrderCreated),
+        Subscription::new("payment", EventKind::InventoryReleased),
+        Subscription::new("email", EventKind::OrderCreated),
+        Subscription::new("email", EventKind::PaymentFailed),
+    ];
 
     fn selected(patterns: &[&str]) -> Result<Vec<String>, SelectError> {
         let patterns: Vec<_> = patterns.iter().map(ToString::to_string).collect();
-        Ok(select(&patterns, Subscription::ALL)?.into_iter().map(Subscription::queue).collect())
+        Ok(select(&patterns, &ALL)?.into_iter().map(Subscription::queue).collect())
     }
 
     #[test]
     fn names_and_globs_choose_queues_and_none_chooses_all() {
-        let of_payment = ["payment.order-created", "payment.inventory-released", "payment.inventory-rejected"];
+        let of_payment = ["payment.order-created", "payment.inventory-released"];
         assert_eq!(selected(&["payment.*"]), Ok(of_payment.map(str::to_owned).to_vec()));
         let two = selected(&["payment.order-created", "email.p*"]);
         assert_eq!(two, Ok(vec!["payment.order-created".to_owned(), "email.payment-failed".to_owned()]));
-        assert_eq!(selected(&[]).map(|all| all.len()), Ok(Subscription::ALL.len()));
+        assert_eq!(selected(&[]).map(|all| all.len()), Ok(ALL.len()));
     }
 
     #[test]

@@ -3,14 +3,12 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use orderflow_service::{
-    Subscription,
-    broker::{
-        headers::{self, QUEUE},
-        names,
-    },
+use orderflow_service::broker::{
+    headers::{self, QUEUE},
+    names,
 };
 use orderflow_tests::{Way, own::Own};
+use orderflow_worker::roster;
 use tokio::time::sleep;
 
 use super::{Aftermath, Fault, Kind};
@@ -221,7 +219,7 @@ impl Fault {
     }
 
     async fn delete_queue(&self, world: &World) {
-        let queue = Subscription::ALL[self.which % Subscription::ALL.len()].queue();
+        let queue = roster().subscriptions()[self.which % roster().subscriptions().len()].queue();
         world.shop.probe().await.delete_queue(&queue).await;
         sleep(self.lasts.min(Duration::from_secs(1))).await;
         world.operate(&["topology", "apply"]).await;
@@ -235,7 +233,7 @@ impl Fault {
         }
         sleep(self.lasts).await;
         let probe = world.shop.probe().await;
-        for subscription in Subscription::ALL {
+        for subscription in roster().subscriptions() {
             let queue = subscription.queue();
             for delivery in probe.take_all(&queue).await.into_iter().rev() {
                 probe.publish_with(names::RETURN, &queue, &delivery.data, delivery.properties).await;
@@ -247,7 +245,7 @@ impl Fault {
     }
 
     async fn garbage(&self, world: &World) -> u32 {
-        let queue = Subscription::ALL[self.which % Subscription::ALL.len()].queue();
+        let queue = roster().subscriptions()[self.which % roster().subscriptions().len()].queue();
         let probe = world.shop.probe().await;
         let bodies: [&[u8]; 3] = [b"", b"{\"specversion\":", b"\xff\xfe\x00 no event"];
         for body in bodies {

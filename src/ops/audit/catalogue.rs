@@ -1,6 +1,8 @@
 //! Every rule by its name. Those that are one condition on a service's rows are in [`store::audit`](crate::store::audit).
 
-use crate::store::audit::{FILE_IT, KEYS, ORPHAN, Rule, checks};
+use orderflow_service::audit::{FILE_IT, ORPHAN, Rule};
+
+use crate::store::audit::{KEYS, checks};
 
 /// The log has events of an order that does not exist.
 pub const LOG_ORPHAN: Rule = Rule { name: "log-orphan", remedy: ORPHAN };

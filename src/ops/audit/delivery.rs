@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use orderflow_service::store::missing::Whereabouts;
+use orderflow_worker::roster;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -54,10 +55,10 @@ fn stuck(log: &[Entry], unapplied: &[Unapplied], before: DateTime<Utc>, found: &
     if status.is_settled() || last >= before {
         return;
     }
-    // A mail moves no order.
-    let mut pending = unapplied.iter().filter(|one| !is_mail(one));
+    let is_side = |one: &Unapplied| roster().is_side(one.service());
+    let mut pending = unapplied.iter().filter(|one| !is_side(one));
     let since = at(&last);
-    if unapplied.iter().all(is_mail) {
+    if unapplied.iter().all(is_side) {
         let what = format!("it is {status}, nothing has happened to it since {since}, and nothing is under way");
         found.push((STUCK, what));
     } else if let Some(one) = pending.find(|one| one.whereabouts == Whereabouts::Discarded) {
@@ -67,12 +68,6 @@ fn stuck(log: &[Entry], unapplied: &[Unapplied], before: DateTime<Utc>, found: &
         );
         found.push((STUCK, what));
     }
-}
-
-/// Whether it is the email service's.
-#[must_use]
-pub fn is_mail(one: &Unapplied) -> bool {
-    one.subscription.starts_with("email.")
 }
 
 /// A time within a line that may be kept: with its day.

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
+use orderflow_service::audit::Rule;
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::delivery::Parked;
-use crate::store::audit::Rule;
 
 /// Of what something is found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

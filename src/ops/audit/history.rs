@@ -4,11 +4,12 @@ use std::collections::HashSet;
 
 use orderflow_events::EventKind;
 use orderflow_order::domain::OrderStatus;
+use orderflow_service::audit::Rule;
 
 use super::catalogue::{CAUSE, CONTRADICTION, ILLEGAL_STEP, LOG_GAP, LOG_ORPHAN, STATUS, TWICE};
 use crate::{
     ops::why::violations::{NOT_BOTH, ONCE},
-    store::audit::{Entry, Placed, Rule},
+    store::audit::{Entry, Placed},
 };
 
 /// What is wrong: the rule that is broken, and how.

@@ -31,7 +31,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt as _;
 use orderflow_order::{domain::OrderNumber, store::orders};
 use orderflow_service::{
-    Subscription,
     config::{DatabaseConfig, Source},
     store::{Connection, Database, StoreError, audits, migrations, missing::Taken},
 };
@@ -39,6 +38,7 @@ use uuid::Uuid;
 
 use super::{Exit, Failed, lack::Lack};
 use crate::store::audit::{self, Picture, Range, Scope};
+use orderflow_worker::roster;
 use pace::Pace;
 use progress::Progress;
 use report::Report;
@@ -165,7 +165,7 @@ async fn step(connection: &mut Connection, rest: Range, patience: TimeDelta, lim
             let range = audit::next(connection, rest, limit).await?;
             let before = moment.checked_sub_signed(patience).unwrap_or(DateTime::<Utc>::MIN_UTC);
             let scope = Scope { range, before, patience: patience.as_seconds_f64() };
-            let picture = audit::look(connection, &scope, &Taken::of(Subscription::ALL)).await?;
+            let picture = audit::look(connection, &scope, &Taken::of(roster().subscriptions())).await?;
             Ok(Step { picture, before, upto: range.upto })
         }
         .boxed()

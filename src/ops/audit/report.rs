@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, io::Write};
 
 use chrono::Utc;
 use orderflow_events::timestamp;
+use orderflow_service::audit::Rule;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -13,12 +14,9 @@ use super::{
     delivery::Parked,
     finding::{Finding, Named},
 };
-use crate::{
-    ops::{
-        Exit, Failed,
-        words::{count, span},
-    },
-    store::audit::Rule,
+use crate::ops::{
+    Exit, Failed,
+    words::{count, span},
 };
 
 /// The version of the JSON. A further key does not change it, a changed or missing one does.

@@ -11,7 +11,7 @@ use super::{
     finding::{Finding, Named},
     history::{self, Wrong},
 };
-use crate::store::audit::{Check, Entry, KEYS, Picture, Placed, Trouble, UNSENT, Unapplied};
+use crate::store::audit::{Entry, KEYS, Picture, Placed, Trouble, Unapplied};
 
 /// All that is known of one order.
 #[derive(Default)]
@@ -29,11 +29,10 @@ pub fn of(picture: &Picture, before: DateTime<Utc>) -> Vec<Finding> {
         history::check(one.placed, one.log, &mut one.wrong);
         delivery::check(one.log, one.unapplied, before, &mut one.wrong);
     }
-    let unsent: BTreeSet<Uuid> =
-        picture.unapplied.iter().filter(|one| delivery::is_mail(one)).map(|one| one.order_id).collect();
+    let behind: BTreeSet<(Uuid, &str)> = picture.unapplied.iter().map(|one| (one.order_id, one.service())).collect();
     for broken in &picture.broken {
-        // A mail whose event is not applied is told as that.
-        if !(is_mail(broken.check) && unsent.contains(&broken.order_id)) {
+        let is_behind = |service| behind.contains(&(broken.order_id, service));
+        if !broken.once_applied.is_some_and(is_behind) {
             let wrong = (broken.check.rule, broken.check.what.to_owned());
             seen.entry(broken.order_id).or_default().wrong.push(wrong);
         }
@@ -50,10 +49,6 @@ pub fn of(picture: &Picture, before: DateTime<Utc>) -> Vec<Finding> {
         });
     }
     seen.into_iter().flat_map(|(id, one)| findings(id, one)).collect()
-}
-
-fn is_mail(check: &Check) -> bool {
-    check.rule == UNSENT.rule
 }
 
 fn by_order(picture: &Picture) -> BTreeMap<Uuid, Seen<'_>> {

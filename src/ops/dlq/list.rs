@@ -5,6 +5,7 @@ use orderflow_service::{
     config::Source,
     store::{ANSWER_WITHIN, Connection, StoreError, failures},
 };
+use orderflow_worker::roster;
 use serde::Serialize;
 
 use super::{
@@ -32,8 +33,8 @@ struct Report {
 /// See [`Failed`].
 pub async fn list(source: &Source, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
     let mut desk = Desk::open(source).await?;
-    let mut look = desk.read(Subscription::ALL).await?;
-    let notes = notes(&desk, Subscription::ALL, &mut look).await;
+    let mut look = desk.read(roster().subscriptions()).await?;
+    let notes = notes(&desk, roster().subscriptions(), &mut look).await;
     desk.letters.close().await?;
     let exit = if look.unavailable.is_empty() { Exit::Ok } else { Exit::Unreachable };
     let (groups, messages) = (groups(&look.letters), look.letters.len());

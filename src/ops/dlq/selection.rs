@@ -6,6 +6,7 @@ use orderflow_service::{
     Subscription,
     store::{ANSWER_WITHIN, Connection},
 };
+use orderflow_worker::roster;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -22,11 +23,12 @@ impl FromStr for QueuePattern {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let known = || Subscription::ALL.iter().map(|subscription| subscription.queue()).collect::<Vec<_>>().join(", ");
+        let known =
+            || roster().subscriptions().iter().map(|subscription| subscription.queue()).collect::<Vec<_>>().join(", ");
         let glob = Glob::new(text.strip_suffix(".dlq").unwrap_or(text))
             .map_err(|_| "neither a queue's name nor a pattern such as 'payment.*'".to_owned())?;
         let pattern = Self { matcher: Arc::new(glob.compile_matcher()) };
-        if Subscription::ALL.iter().any(|subscription| pattern.matches(*subscription)) {
+        if roster().subscriptions().iter().any(|subscription| pattern.matches(*subscription)) {
             Ok(pattern)
         } else {
             Err(format!("no queue is called so; there are: {}", known()))
@@ -110,7 +112,7 @@ impl Selection {
     /// The queues.
     pub(crate) fn subscriptions(&self) -> Vec<Subscription> {
         let chosen = |one: &Subscription| self.queue.as_ref().is_none_or(|pattern| pattern.matches(*one));
-        Subscription::ALL.iter().copied().filter(chosen).collect()
+        roster().subscriptions().iter().copied().filter(chosen).collect()
     }
 
     /// The dead letters that are chosen now. They are held until the desk is closed, so what arrives later is not

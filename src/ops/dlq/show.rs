@@ -3,6 +3,7 @@ use std::{collections::HashMap, io::Write};
 use lapin::types::{AMQPValue, FieldTable};
 use orderflow_events::timestamp;
 use orderflow_service::{Subscription, broker::headers, config::Source};
+use orderflow_worker::roster;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -97,7 +98,7 @@ impl Shown {
 pub async fn show(source: &Source, options: &ShowOptions, out: &mut impl Write) -> Result<Exit, Failed> {
     let mut desk = Desk::open(source).await?;
     let wanted = |one: &Subscription| options.queue.as_ref().is_none_or(|pattern| pattern.matches(*one));
-    let subscriptions: Vec<_> = Subscription::ALL.iter().copied().filter(wanted).collect();
+    let subscriptions: Vec<_> = roster().subscriptions().iter().copied().filter(wanted).collect();
     let mut look = desk.read(&subscriptions).await?;
     look.letters.retain(|letter| options.message.as_ref().is_none_or(|id| *id == letter.id));
     look.letters.truncate(usize::try_from(options.limit).unwrap_or(usize::MAX));

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use orderflow_service::{Subscription, store::failures};
+use orderflow_service::store::failures;
+use orderflow_worker::roster;
 
 use super::{SECOND_LOOK, database::Indexed, queues::Queues, report::Checkup};
 use crate::ops::words::count;
@@ -22,7 +23,7 @@ pub async fn check(found: &mut Checkup, indexed: Option<&Indexed>, queues: Optio
     let again = async {
         let index = failures::waiting(&mut *database.connection().await.ok()?).await.ok()?;
         let mut now_waiting = BTreeMap::new();
-        for subscription in Subscription::ALL.iter().filter(|one| waiting.contains_key(&one.queue())) {
+        for subscription in roster().subscriptions().iter().filter(|one| waiting.contains_key(&one.queue())) {
             let look = broker.look(&subscription.dead_letter_queue()).await.ok()?;
             now_waiting.insert(subscription.queue(), look.ready);
         }

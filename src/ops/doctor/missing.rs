@@ -13,6 +13,7 @@ use orderflow_service::{
     },
     telemetry,
 };
+use orderflow_worker::roster;
 
 use super::{SECOND_LOOK, database::Indexed, queues::Queues, report::Checkup};
 use crate::ops::{
@@ -57,7 +58,7 @@ pub async fn check(found: &mut Checkup, indexed: Option<&Indexed>, queues: Optio
 
 async fn look(indexed: &Indexed, queues: &Queues, arrival: Duration) -> Result<Seen, StoreError> {
     let (backlogs, others): (Vec<Subscription>, Vec<Subscription>) =
-        Subscription::ALL.iter().partition(|one| queues.work.get(&one.queue()).is_some_and(|ready| *ready > 0));
+        roster().subscriptions().iter().partition(|one| queues.work.get(&one.queue()).is_some_and(|ready| *ready > 0));
     let taken = Taken::of(&others);
     let since = Utc::now() - TimeDelta::hours(HOURS_BACK);
     let mut connection = indexed.database.connection().await?;

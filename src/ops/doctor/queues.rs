@@ -8,6 +8,7 @@ use orderflow_service::{
     broker::{BrokerCheck, Connector, Look, NotReady, names},
     config::BrokerConfig,
 };
+use orderflow_worker::roster;
 
 use super::{management::Vhost, report::Checkup};
 use crate::{
@@ -52,7 +53,7 @@ pub async fn check(found: &mut Checkup, config: &BrokerConfig, topology: &Topolo
     unrouted(found, &looks);
     let dead = dead_letters(found, &looks);
     let ready = |one: &Subscription| looks.get(&one.queue()).map(|look| (one.queue(), look.ready));
-    Some(Queues { broker, work: Subscription::ALL.iter().filter_map(ready).collect(), dead })
+    Some(Queues { broker, work: roster().subscriptions().iter().filter_map(ready).collect(), dead })
 }
 
 type Looks = BTreeMap<String, Look>;
@@ -73,8 +74,11 @@ async fn look(config: &BrokerConfig, topology: &Topology) -> Result<(BrokerCheck
 }
 
 fn consumers(found: &mut Checkup, looks: &Looks) {
-    let work: Vec<(String, Look)> =
-        Subscription::ALL.iter().filter_map(|one| looks.get(&one.queue()).map(|look| (one.queue(), *look))).collect();
+    let work: Vec<(String, Look)> = roster()
+        .subscriptions()
+        .iter()
+        .filter_map(|one| looks.get(&one.queue()).map(|look| (one.queue(), *look)))
+        .collect();
     let idle: Vec<_> = work.iter().filter(|(_, look)| look.consumers == 0).collect();
     let waiting: u32 = work.iter().map(|(_, look)| look.ready).sum();
     let (all, consumed) = (work.len(), work.len() - idle.len());
@@ -121,7 +125,8 @@ fn unrouted(found: &mut Checkup, looks: &Looks) {
 }
 
 fn dead_letters(found: &mut Checkup, looks: &Looks) -> BTreeMap<String, u32> {
-    let waiting: BTreeMap<String, u32> = Subscription::ALL
+    let waiting: BTreeMap<String, u32> = roster()
+        .subscriptions()
         .iter()
         .filter_map(|one| looks.get(&one.dead_letter_queue()).map(|look| (one.queue(), look.ready)))
         .collect();

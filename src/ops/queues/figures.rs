@@ -4,6 +4,7 @@ use orderflow_service::{
     Subscription,
     store::pace::{Measured, Pace},
 };
+use orderflow_worker::roster;
 use serde::Serialize;
 
 use super::look::Known;
@@ -50,7 +51,7 @@ pub struct Figures {
 /// Each work queue, in the order in which an order meets them, of what could be read.
 #[must_use]
 pub fn figures(depths: Option<&[QueueDepth]>, known: Option<&Known>) -> Vec<Figures> {
-    Subscription::ALL.iter().map(|subscription| of_one(*subscription, depths, known)).collect()
+    roster().subscriptions().iter().map(|subscription| of_one(*subscription, depths, known)).collect()
 }
 
 fn of_one(subscription: Subscription, depths: Option<&[QueueDepth]>, known: Option<&Known>) -> Figures {

@@ -9,7 +9,6 @@ use crate::{
 };
 
 use orderflow_service::{
-    Subscription,
     broker::{BrokerCheck, Connector, Look, NoVhost, NotReady},
     config::AdminConfig,
     store::{
@@ -17,6 +16,7 @@ use orderflow_service::{
         pace::{self, Measured},
     },
 };
+use orderflow_worker::roster;
 
 /// What the database knows of queues.
 #[derive(Debug, Clone, Default)]
@@ -72,7 +72,7 @@ impl Broker {
     /// draw conclusions, from the queues themselves, since the API's figures are up to five seconds old.
     pub async fn depths(&self, bound: Duration) -> Depths {
         let names: Vec<String> =
-            Subscription::ALL.iter().flat_map(|one| [one.queue(), one.dead_letter_queue()]).collect();
+            roster().subscriptions().iter().flat_map(|one| [one.queue(), one.dead_letter_queue()]).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let statistics = self.statistics(bound);
         let looking = tokio::time::timeout(bound, self.check.look_at_all(&names));

@@ -12,6 +12,7 @@ use orderflow_service::{
         purged::{self, Listed},
     },
 };
+use orderflow_worker::roster;
 
 use super::RepublishOptions;
 use crate::ops::{
@@ -90,7 +91,7 @@ pub async fn find(connection: &mut Connection, options: &RepublishOptions, arriv
     let far = || Failed::Usage("--since goes further back than there is time".to_owned());
     let since = TimeDelta::from_std(options.since).ok().and_then(|since| Utc::now().checked_sub_signed(since));
     let chosen = |one: &&Subscription| options.queue.as_ref().is_none_or(|pattern| pattern.matches(**one));
-    let chosen: Vec<Subscription> = Subscription::ALL.iter().filter(chosen).copied().collect();
+    let chosen: Vec<Subscription> = roster().subscriptions().iter().filter(chosen).copied().collect();
     let taken = Taken::of(&chosen);
     let at_most = usize::try_from(AT_MOST).unwrap_or(usize::MAX);
     let younger = missing::younger(connection, taken.clone(), arrival, at_most).await?;

@@ -4,7 +4,6 @@ use std::{collections::HashMap, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use orderflow_service::{
-    Subscription,
     config::Admission,
     store::{
         failures::RecentFailure,
@@ -12,6 +11,7 @@ use orderflow_service::{
         pace::{Measured, Pace},
     },
 };
+use orderflow_worker::roster;
 use serde_json::json;
 
 use super::{
@@ -50,18 +50,18 @@ fn depths(waiting: u32) -> Vec<QueueDepth> {
         }))
         .expect("it is as the API answers")
     };
-    let work = Subscription::ALL.iter().map(|subscription| {
+    let work = roster().subscriptions().iter().map(|subscription| {
         let name = subscription.queue();
-        match subscription {
-            Subscription::PaymentOrderCreated => one(&name, waiting, 512, 1, 180.4),
-            Subscription::EmailOrderCreated => one(&name, 731, 1, 1, 180.4),
-            Subscription::OrderPaymentCompleted => one(&name, 3, 40, 2, 97.0),
-            Subscription::OrderPaymentFailed => one(&name, 12, 0, 0, 0.05),
+        match name.as_str() {
+            "payment.order-created" => one(&name, waiting, 512, 1, 180.4),
+            "email.order-created" => one(&name, 731, 1, 1, 180.4),
+            "order.payment-completed" => one(&name, 3, 40, 2, 97.0),
+            "order.payment-failed" => one(&name, 12, 0, 0, 0.05),
             _ => one(&name, 0, 0, 1, 0.0),
         }
     });
-    let dead = Subscription::ALL.iter().map(|subscription| {
-        let letters = u32::from(*subscription == Subscription::EmailOrderCreated) * 7;
+    let dead = roster().subscriptions().iter().map(|subscription| {
+        let letters = u32::from(subscription.queue() == "email.order-created") * 7;
         one(&subscription.dead_letter_queue(), letters, 0, 0, 0.0)
     });
     work.chain(dead).collect()

@@ -26,6 +26,7 @@ use crate::{
     way,
 };
 use facts::Facts;
+use orderflow_worker::roster;
 pub use report::Report;
 
 /// How many orders of one e-mail address are listed.
@@ -131,7 +132,7 @@ pub(crate) async fn look(
     wanted: &Wanted,
 ) -> Result<Answer, StoreError> {
     let queues = match check {
-        Some(check) => way::queues(database, check, Subscription::ALL).await.ok(),
+        Some(check) => way::queues(database, check, roster().subscriptions()).await.ok(),
         None => None,
     };
     let wanted = wanted.clone();

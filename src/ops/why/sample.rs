@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use orderflow_service::Subscription;
+use orderflow_worker::roster;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -53,7 +54,7 @@ impl Sample {
         facts.stock = Some(Stock { reservation: None, movements: Vec::new() });
         facts.shipments = Some(Vec::new());
         facts.mails = Some(Vec::new());
-        facts.queues = Some(Subscription::ALL.iter().map(|one| (*one, queue(true))).collect());
+        facts.queues = Some(roster().subscriptions().iter().map(|one| (*one, queue(true))).collect());
         Self(facts).said("order.created", "web", 80, json!({}))
     }
 
@@ -80,7 +81,7 @@ impl Sample {
     /// Nobody consumes these queues.
     pub fn stopped(mut self, queues: &[&str]) -> Self {
         for name in queues {
-            let subscription = Subscription::of_queue(name).expect("a queue");
+            let subscription = roster().of_queue(name).expect("a queue");
             self.0.queues.get_or_insert_default().insert(subscription, queue(false));
         }
         self
@@ -112,7 +113,7 @@ impl Sample {
     pub fn applied_by_all_but(self, services: &[&str]) -> Self {
         let events: Vec<String> = self.0.events.iter().flatten().map(|event| event.event.clone()).collect();
         let said = |one: &Subscription| events.iter().any(|event| one.kind().routing_key() == event);
-        let done = Subscription::ALL.iter().filter(|one| said(one) && !services.contains(&one.service()));
+        let done = roster().subscriptions().iter().filter(|one| said(one) && !services.contains(&one.service()));
         let queues: Vec<String> = done.map(|one| one.queue()).collect();
         self.applied(&queues.iter().map(String::as_str).collect::<Vec<_>>())
     }

@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use orderflow_events::EventKind;
 use orderflow_order::domain::OrderStatus;
+use orderflow_worker::roster;
 use serde::Serialize;
 
 use super::{facts::Facts, pending::Pending};
@@ -53,7 +54,7 @@ pub struct Wait {
     pub remedy: String,
 }
 
-/// What the order waits for, the most important first: what moves the order before its mails, and the worst before
+/// What the order waits for, the most important first: what moves the order before what nobody waits for, and the worst before
 /// what passes by itself.
 #[must_use]
 pub fn waiting_for(facts: &Facts, pending: &[Pending<'_>]) -> Option<Vec<Wait>> {
@@ -61,7 +62,7 @@ pub fn waiting_for(facts: &Facts, pending: &[Pending<'_>]) -> Option<Vec<Wait>> 
     let name = facts.name().unwrap_or("ORDER");
     let mut sorted: Vec<&Pending<'_>> = pending.iter().collect();
     let describe = |one: &Pending<'_>| describe(one, facts.moment, name, facts.is_worked(one.subscription));
-    let rank = |one: &Pending<'_>| (one.subscription.service() == "email", describe(one).state);
+    let rank = |one: &Pending<'_>| (roster().is_side(one.subscription.service()), describe(one).state);
     sorted.sort_by_key(|one| rank(one));
     let mut waits: Vec<Wait> = Vec::new();
     for wait in sorted.into_iter().map(describe) {
@@ -72,9 +73,9 @@ pub fn waiting_for(facts: &Facts, pending: &[Pending<'_>]) -> Option<Vec<Wait>> 
     }
     if !waits.is_empty() {
         let next = waits.iter().filter_map(|wait| wait.subscription.clone()).collect::<Vec<_>>();
-        let is_mail = |wait: &Wait| wait.subscription.as_deref().is_some_and(|queue| queue.starts_with("email."));
-        let mails = waits.iter().position(is_mail).unwrap_or(waits.len());
-        waits.splice(mails..mails, stopped_ahead(facts, &next));
+        let is_side = |wait: &Wait| wait.subscription.as_deref().is_some_and(|queue| roster().is_side_queue(queue));
+        let beside = waits.iter().position(is_side).unwrap_or(waits.len());
+        waits.splice(beside..beside, stopped_ahead(facts, &next));
     }
     match order.map(|order| order.status.parse::<OrderStatus>()) {
         Some(Ok(OrderStatus::ActionRequired)) if waits.is_empty() => waits.push(Wait {

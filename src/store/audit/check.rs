@@ -1,4 +1,4 @@
-//! A check as data: its name, the condition in SQL under which it fails, and what to do then.
+//! What services must hold as queries, one for each subject.
 
 use std::sync::LazyLock;
 
@@ -8,52 +8,15 @@ use diesel::{
 };
 use diesel_async::RunQueryDsl as _;
 use orderflow_events::EventKind;
-use orderflow_service::store::{Connection, StoreError};
+use orderflow_service::{
+    Service,
+    audit::{Check, Subject},
+    store::{Connection, StoreError},
+};
+use orderflow_worker::roster;
 use uuid::Uuid;
 
-use super::{Broken, SUBJECTS, Scope};
-
-/// Something that must hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rule {
-    /// Its name in what is printed, and in the runbook.
-    pub name: &'static str,
-    /// What to do where it does not hold; `ORDER` stands for the order.
-    pub remedy: &'static str,
-}
-
-/// A rule that is a condition on one service's rows beside the log.
-#[derive(Debug, Clone, Copy)]
-pub struct Check {
-    /// The rule.
-    pub rule: Rule,
-    /// True, in SQL, where it is broken. `$3` is the time before which nothing is on its way any more.
-    pub broken: &'static str,
-    /// What is wrong then.
-    pub what: &'static str,
-}
-
-/// What to do about a violation for which no command of an operator's is the remedy.
-pub const FILE_IT: &str = "a mistake in a program: keep the output of `orderflow why ORDER --json` and file it";
-
-/// What to do about rows of an order that does not exist.
-pub const ORPHAN: &str = "the order was deleted by hand, or restored from a backup in part: `orderflow why ORDER` shows \
-                          what there is of it, and whoever restored it has to settle the rest";
-
-/// What one query looks at.
-#[derive(Debug)]
-pub struct Subject {
-    /// Rows with an `order_id`: of the service, of `said` (a column for each kind of event that is in the order's log,
-    /// such as `payment_completed`; `last`, its last version; `refunded`, the sum of its refunds) and of `placed` (the
-    /// order's row). `$1` and `$2` are the range: of a list of orders those that do not exist would be left out.
-    ///
-    /// They are joined by nothing but `FULL JOIN`. PostgreSQL takes a range of UUIDs that is narrower than a step of its
-    /// statistics for one row, and joined 1,000 orders of 300,000 to their logs row by row, in 4.7 s. A `FULL JOIN` it can
-    /// only hash or merge: 0.04 s.
-    pub from: &'static str,
-    /// What must hold of them.
-    pub checks: &'static [Check],
-}
+use super::{Broken, Scope};
 
 /// `$3` is in a query of its own, since each statement has to know its type.
 static PRELUDE: LazyLock<String> = LazyLock::new(|| {
@@ -74,19 +37,17 @@ static PRELUDE: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-impl Subject {
-    /// One query for all of its checks: a row for each that an order breaks.
-    fn query(&self) -> String {
-        let broken: Vec<String> =
-            self.checks.iter().map(|check| format!("('{}', ({}))", check.rule.name, check.broken)).collect();
-        format!(
-            "{} SELECT order_id, broken.name FROM {}
-             CROSS JOIN LATERAL (VALUES {}) AS broken (name, is_so) WHERE broken.is_so",
-            *PRELUDE,
-            self.from,
-            broken.join(", ")
-        )
-    }
+/// One query for all checks of a subject: a row for each that an order breaks.
+fn query(subject: &Subject) -> String {
+    let checks = subject.checks.iter().chain(subject.once_applied);
+    let broken: Vec<String> = checks.map(|check| format!("('{}', ({}))", check.rule.name, check.broken)).collect();
+    format!(
+        "{} SELECT order_id, broken.name FROM {}
+         CROSS JOIN LATERAL (VALUES {}) AS broken (name, is_so) WHERE broken.is_so",
+        *PRELUDE,
+        subject.from,
+        broken.join(", ")
+    )
 }
 
 #[derive(QueryableByName)]
@@ -97,8 +58,19 @@ struct Row {
     name: String,
 }
 
+/// What one service has to hold, and the query that looks for it.
+struct Looking {
+    service: &'static str,
+    subject: &'static Subject,
+    query: String,
+}
+
 /// The queries, each made once.
-static QUERIES: LazyLock<Vec<String>> = LazyLock::new(|| SUBJECTS.iter().map(|subject| subject.query()).collect());
+static QUERIES: LazyLock<Vec<Looking>> = LazyLock::new(|| {
+    let subjects = |service: &'static Service| service.audit.iter().map(move |subject| (service.name, *subject));
+    let looking = |(service, subject): (_, &'static Subject)| Looking { service, subject, query: query(subject) };
+    roster().services().iter().flat_map(subjects).map(looking).collect()
+});
 
 /// What is broken within the range.
 ///
@@ -106,7 +78,7 @@ static QUERIES: LazyLock<Vec<String>> = LazyLock::new(|| SUBJECTS.iter().map(|su
 /// Those of the database.
 pub async fn broken(connection: &mut Connection, scope: &Scope) -> Result<Vec<Broken>, StoreError> {
     let mut found = Vec::new();
-    for (subject, query) in SUBJECTS.iter().zip(QUERIES.iter()) {
+    for Looking { service, subject, query } in QUERIES.iter() {
         let rows: Vec<Row> = diesel::sql_query(query)
             .bind::<SqlUuid, _>(scope.range.after)
             .bind::<SqlUuid, _>(scope.range.upto)
@@ -114,8 +86,11 @@ pub async fn broken(connection: &mut Connection, scope: &Scope) -> Result<Vec<Br
             .load(connection)
             .await?;
         found.extend(rows.into_iter().filter_map(|row| {
-            let check = subject.checks.iter().find(|check| check.rule.name == row.name)?;
-            Some(Broken { order_id: row.order_id, check })
+            let named = |check: &&Check| check.rule.name == row.name;
+            let check = subject.checks.iter().find(named);
+            let once_applied = check.is_none().then_some(*service);
+            let check = check.or_else(|| subject.once_applied.iter().find(named))?;
+            Some(Broken { order_id: row.order_id, check, once_applied })
         }));
     }
     Ok(found)

@@ -5,13 +5,13 @@ use diesel::{
     sql_types::{BigInt, Text, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
-use orderflow_service::store::{Connection, StoreError};
+use orderflow_service::{
+    audit::{FILE_IT, Rule},
+    store::{Connection, StoreError},
+};
 use uuid::Uuid;
 
-use super::{
-    check::{FILE_IT, Rule},
-    walk::Range,
-};
+use super::walk::Range;
 
 /// What must hold of keys.
 pub const KEYS: [Rule; 2] = [

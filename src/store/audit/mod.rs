@@ -5,35 +5,28 @@
 //! of a row and its event no check has to wait for anything. Every table is read by an index, within the range.
 
 mod check;
-mod email;
-mod inventory;
 mod keys;
-mod orders;
-mod payment;
 mod picture;
-mod shipping;
 mod unapplied;
 mod walk;
 
 use chrono::{DateTime, Utc};
+use orderflow_service::audit::Check;
+use orderflow_worker::roster;
 use uuid::Uuid;
 
-pub use check::{Check, FILE_IT, ORPHAN, Rule};
-pub use email::UNSENT;
 pub use keys::{KEYS, KeyRow, Trouble};
 pub use picture::{Entry, Picture, Placed, Unpublished, look};
 pub use unapplied::Unapplied;
 pub use walk::{Range, estimated_orders, glance, next};
 
-use check::Subject;
-
-/// What is looked at with one query: a service's rows beside the events that were logged. A new service adds its own.
-const SUBJECTS: [&Subject; 5] =
-    [&orders::SUBJECT, &payment::SUBJECT, &inventory::SUBJECT, &shipping::SUBJECT, &email::SUBJECT];
-
 /// Every check that is a condition in SQL, in the order of looking.
 pub fn checks() -> impl Iterator<Item = &'static Check> {
-    SUBJECTS.iter().flat_map(|subject| subject.checks)
+    roster()
+        .services()
+        .iter()
+        .flat_map(|service| service.audit)
+        .flat_map(|subject| subject.checks.iter().chain(subject.once_applied))
 }
 
 /// What to look at, and what is too old to be still on its way.
@@ -54,4 +47,6 @@ pub struct Broken {
     pub order_id: Uuid,
     /// Which.
     pub check: &'static Check,
+    /// The service that breaks it only if it has applied all events of the order.
+    pub once_applied: Option<&'static str>,
 }

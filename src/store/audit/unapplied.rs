@@ -33,6 +33,14 @@ pub struct Unapplied {
     pub reason: Option<String>,
 }
 
+impl Unapplied {
+    /// Returns the name of the service that has not applied it.
+    #[must_use]
+    pub fn service(&self) -> &str {
+        self.subscription.split('.').next().unwrap_or_default()
+    }
+}
+
 #[derive(QueryableByName)]
 struct Row {
     #[diesel(sql_type = SqlUuid)]

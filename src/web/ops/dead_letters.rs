@@ -2,7 +2,8 @@
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use orderflow_order::domain::OrderNumber;
-use orderflow_service::{Subscription, config::Role};
+use orderflow_service::config::Role;
+use orderflow_worker::roster;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -54,7 +55,7 @@ impl Chosen {
     /// or a text has a zero byte. What is refused here is not written down.
     pub fn selection(&self) -> Result<Selection, Problem> {
         let invalid = |detail: &str| Problem::new(Code::InvalidRequest, detail.to_owned());
-        if Subscription::of_queue(&self.queue).is_none() {
+        if roster().of_queue(&self.queue).is_none() {
             return Err(invalid("queue has to be a work queue's whole name; /admin/queues lists them."));
         }
         if self.messages.len() > NAMED {

@@ -103,7 +103,7 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use crate::{way::path, web::outlook::WATCHED};
+    use crate::way::{self, WATCHED, path};
     use orderflow_order::domain::OrderStatus;
 
     const IDLE: Queue = Queue { ready: 0, is_worked: true, capacity: Some(1_000.0), processing: Some(0.5) };
@@ -130,10 +130,10 @@ mod tests {
     #[test]
     fn what_waits_goes_first() {
         let backlog = Queue { ready: 4_000, capacity: Some(100.0), ..IDLE };
-        let busy = picture(&[(Subscription::ShippingInventoryReserved, backlog)]);
+        let busy = picture(&[(way::SHIPPING_INVENTORY_RESERVED, backlog)]);
         assert_eq!(of_pending(&busy, 0, Hold::default()), Estimate::About(42.0));
         let unmeasured = Queue { capacity: None, ..backlog };
-        let busy = picture(&[(Subscription::ShippingInventoryReserved, unmeasured)]);
+        let busy = picture(&[(way::SHIPPING_INVENTORY_RESERVED, unmeasured)]);
         assert_eq!(of_pending(&busy, 0, Hold::default()), Estimate::Unknown);
     }
 
@@ -143,7 +143,7 @@ mod tests {
         for step in path(OrderStatus::Pending, false) {
             assert_eq!(of_pending(&picture(&[(*step, stopped)]), 0, Hold::default()), Estimate::Waits, "{step}");
         }
-        let behind_us = picture(&[(Subscription::PaymentOrderCreated, stopped)]);
+        let behind_us = picture(&[(way::PAYMENT_ORDER_CREATED, stopped)]);
         let found = estimate(&behind_us, path(OrderStatus::Paid, false), Duration::ZERO, Hold::default());
         assert_eq!(found, Estimate::About(1.5));
     }

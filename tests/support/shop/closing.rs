@@ -7,6 +7,7 @@ use orderflow_service::{
     broker::names,
     store::{Connection, inbox},
 };
+use orderflow_worker::roster;
 use uuid::Uuid;
 
 use super::Shop;
@@ -66,7 +67,7 @@ impl Shop {
     /// Looks into every queue, when nothing is on its way any more.
     pub async fn left_in_queues(&self, connection: &mut Connection) -> Left {
         let (probe, mut left) = (self.probe().await, Left::default());
-        for subscription in Subscription::ALL {
+        for subscription in roster().subscriptions() {
             left.wrong.extend(left_to_do(&probe, connection, &subscription.queue()).await);
             let dead = probe.waiting(&subscription.dead_letter_queue()).await;
             if dead > 0 {

@@ -1,6 +1,6 @@
 //! Waiting for what a shop does by itself.
 
-use orderflow_service::Subscription;
+use orderflow_worker::roster;
 
 use super::Shop;
 use crate::until;
@@ -53,7 +53,8 @@ impl Shop {
     /// A query that counts the events that a subscription takes and has not applied, `but` for what it leaves out.
     #[must_use]
     pub fn not_applied(but: &str) -> String {
-        let subscriptions: Vec<_> = Subscription::ALL
+        let subscriptions: Vec<_> = roster()
+            .subscriptions()
             .iter()
             .map(|subscription| format!("('{}', '{}')", subscription.kind(), subscription.queue()))
             .collect();

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use diesel_async::SimpleAsyncConnection as _;
 use orderflow_tests::{Shop, run_for, until};
+use orderflow_worker::roster;
 
 use crate::commands::ended;
 
@@ -59,7 +60,8 @@ INSERT INTO email.mails (order_id, kind, message_id, sent_at)
 
 /// Which subscription took which event, as the workers would have written it.
 fn applied() -> String {
-    let takes: Vec<_> = orderflow_service::Subscription::ALL
+    let takes: Vec<_> = roster()
+        .subscriptions()
         .iter()
         .map(|subscription| format!("('{}', '{}')", subscription.kind(), subscription.queue()))
         .collect();

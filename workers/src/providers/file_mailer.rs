@@ -78,7 +78,7 @@ fn write(directory: &Path, name: &str, content: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use orderflow_service::mail_address::sender;
+    use orderflow_order::domain::mail_address::sender;
 
     #[tokio::test]
     async fn a_repeated_mail_replaces_itself_and_nothing_else_is_left() {

@@ -10,7 +10,8 @@ use lettre::{
         header::{HeaderName, HeaderValue},
     },
 };
-use orderflow_service::{mail_address, provider_error::ProviderError};
+use orderflow_order::domain::mail_address;
+use orderflow_service::provider_error::ProviderError;
 
 /// One mail, in text and HTML. Its personal parts do not show in logs.
 #[derive(Clone, PartialEq, Eq)]
@@ -79,7 +80,7 @@ fn tidy(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use orderflow_service::mail_address::sender;
+    use orderflow_order::domain::mail_address::sender;
 
     use super::*;
 

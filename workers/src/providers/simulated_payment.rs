@@ -34,7 +34,7 @@ use super::{
 const LIMITS: Limits = Limits { committers: 2, batch: 256, waiting: 4096, deadline: Duration::from_secs(8) };
 
 /// Connections to a ledger in a database of its own: one for each committer, and some for voids and refunds.
-pub(super) const CONNECTIONS: usize = 8;
+pub const LEDGER_CONNECTIONS: usize = 8;
 
 /// How often `pm_card_flaky` fails before it succeeds, for each idempotency key.
 const FLAKY_FAILURES: i32 = 2;

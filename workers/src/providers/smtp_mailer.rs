@@ -15,10 +15,10 @@ use lettre::{
     message::Mailbox,
     transport::smtp::{Error as SmtpError, client::AsyncSmtpConnection},
 };
-use orderflow_service::{config::SmtpServerConfig, provider_error::ProviderError};
+use orderflow_service::provider_error::ProviderError;
 
 use super::{
-    ProviderSetupError,
+    ProviderSetupError, SmtpServerConfig,
     mail::{Mail, Mailer, compose},
     smtp_server::{ConnectError, SmtpServer},
 };
@@ -167,10 +167,10 @@ mod tests {
         net::{TcpListener, TcpStream},
     };
 
-    use orderflow_service::config::SmtpEncryption;
+    use crate::providers::SmtpEncryption;
 
     use super::*;
-    use orderflow_service::mail_address::sender;
+    use orderflow_order::domain::mail_address::sender;
 
     /// A mail server that takes everything, but says so of a mail to `slow` only when it is too late. Returns its URL
     /// and the number of connections that were made to it.

@@ -8,10 +8,9 @@ use lettre::transport::smtp::{
     client::{AsyncSmtpConnection, TlsParameters},
     extension::ClientId,
 };
-use orderflow_service::config::{SmtpEncryption, SmtpServerConfig};
 use secrecy::ExposeSecret as _;
 
-use super::ProviderSetupError;
+use super::{ProviderSetupError, SmtpEncryption, SmtpServerConfig};
 
 /// How long a TCP connection may take to be made. Whoever connects bounds the whole conversation.
 const CONNECT: Duration = Duration::from_secs(5);

@@ -1,7 +1,24 @@
-//! The services: a folder each, with one file per event handled and the service's own store.
+//! The services, one folder each, and the one list of them.
 
-pub mod email;
-pub mod inventory;
-pub mod order;
-pub mod payment;
-pub mod shipping;
+use orderflow_service::Service;
+
+/// Declares the modules and the list, so that a new service is one line here.
+macro_rules! services {
+    ($($name:ident),+ $(,)?) => {
+        $(pub mod $name;)+
+
+        /// Returns every service, in the order in which people see them.
+        #[must_use]
+        pub fn all() -> Vec<Service> {
+            vec![$($name::service()),+]
+        }
+    };
+}
+
+services! {
+    payment,
+    inventory,
+    shipping,
+    email,
+    order,
+}

@@ -2,6 +2,7 @@
 
 mod card_number;
 mod id;
+pub mod mail_address;
 mod money;
 mod number;
 mod phone;

@@ -3,7 +3,7 @@
 //! Every number here is from <https://docs.stripe.com/currencies>: "Zero-decimal currencies", "Three-decimal
 //! currencies", "Special cases", "Minimum and maximum charge amounts".
 
-use orderflow_service::config::PaymentKind;
+use crate::payment_kind::PaymentKind;
 
 use super::money;
 

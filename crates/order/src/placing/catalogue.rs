@@ -7,7 +7,6 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use orderflow_service::{
-    config::PaymentKind,
     periodic,
     store::{ANSWER_WITHIN, Database, StoreError},
     telemetry,
@@ -17,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     domain::stripe::{self, NotChargeable},
+    payment_kind::PaymentKind,
     store::catalogue::{self, Product},
 };
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use orderflow_service::mail_address::{self, NotMailable};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -15,6 +14,7 @@ use super::{
 use crate::{
     domain::{
         self,
+        mail_address::{self, NotMailable},
         postal_code::{self, Need},
         stripe::NotChargeable,
     },

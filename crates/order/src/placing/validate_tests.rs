@@ -1,6 +1,6 @@
 //! Every mistake that a body can have.
 
-use orderflow_service::config::PaymentKind;
+use crate::payment_kind::PaymentKind;
 use serde_json::{Value, json};
 
 use super::*;

@@ -11,15 +11,22 @@ use url::{Host, Url};
 
 /// A scheme, its default port, and whether what goes over it is encrypted.
 #[derive(Debug)]
-pub(super) struct Scheme {
+pub struct Scheme {
+    /// Without `://`.
     pub name: &'static str,
+    /// Where a server listens by default.
     pub port: u16,
+    /// Whether nobody on the way can read what is sent.
     pub encrypted: bool,
 }
 
+/// HTTP, in clear or encrypted.
+pub const HTTP: &[Scheme] =
+    &[Scheme { name: "http", port: 80, encrypted: false }, Scheme { name: "https", port: 443, encrypted: true }];
+
 /// What may follow the `?`.
 #[derive(Debug)]
-pub(super) enum Query {
+pub enum Query {
     /// Only these parameters, each once.
     Only(&'static [&'static str]),
     /// Anything, and a fragment too: a link for people.
@@ -28,20 +35,27 @@ pub(super) enum Query {
 
 /// What an address may consist of.
 #[derive(Debug)]
-pub(super) struct Form {
+pub struct Form {
+    /// Any of these.
     pub schemes: &'static [Scheme],
     /// The form as a person is shown it.
     pub shown: &'static str,
+    /// Whether it may have user and password.
     pub credentials: bool,
+    /// Whether it may have a path.
     pub path: bool,
+    /// What it may have after a `?`.
     pub query: Query,
 }
 
 /// A server as a setting names it.
 #[derive(Debug, Clone)]
-pub(super) struct Address {
+pub struct Address {
+    /// By its scheme.
     pub encrypted: bool,
+    /// A name or an address.
     pub host: Host<String>,
+    /// The given one, or its scheme's.
     pub port: u16,
     /// User and password, decoded.
     pub credentials: Option<(String, SecretString)>,
@@ -152,7 +166,7 @@ fn is_name(name: &str) -> bool {
 }
 
 /// A host without the brackets of an IPv6 address.
-pub(super) fn name(host: &Host<String>) -> String {
+pub fn name(host: &Host<String>) -> String {
     match host {
         Host::Domain(name) => name.clone(),
         Host::Ipv4(address) => address.to_string(),

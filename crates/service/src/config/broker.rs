@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::{
-    address::{Address, Form, Query, Scheme},
+    address::{Address, Form, HTTP, Query},
     amqp::{self, BrokerNode},
     plaintext::PlaintextHosts,
     setting::{self, Setting, Source},
@@ -69,9 +69,6 @@ const MANAGEMENT: Form =
 /// An address that browsers open.
 pub(super) const LINK: Form =
     Form { schemes: HTTP, shown: "http://HOST:15672", credentials: false, path: true, query: Query::Any };
-
-pub(super) const HTTP: &[Scheme] =
-    &[Scheme { name: "http", port: 80, encrypted: false }, Scheme { name: "https", port: 443, encrypted: true }];
 
 /// The management plugin's ports for http and for https, by its documentation.
 const MANAGEMENT_PORTS: [u16; 2] = [15672, 15671];

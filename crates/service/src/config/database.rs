@@ -31,6 +31,14 @@ impl DatabaseConfig {
         Some(Self { url })
     }
 
+    /// Reads another variable with a database's URL, where it is given; problems stay with `source`.
+    #[must_use]
+    pub fn read_from(source: &Source, setting: &Setting) -> Option<Self> {
+        let permitted = PlaintextHosts::read(source);
+        let url = source.parse(setting, |text| postgres::url(text, &permitted, source, setting))?;
+        Some(Self { url })
+    }
+
     /// As the driver takes it.
     ///
     /// # Errors

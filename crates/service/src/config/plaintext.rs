@@ -16,7 +16,7 @@ pub(super) const PLAINTEXT_HOSTS: Setting = Setting {
 
 /// The hosts that passwords and customers' data may be sent to in clear text.
 #[derive(Debug, Default)]
-pub(super) struct PlaintextHosts(Vec<Host<String>>);
+pub struct PlaintextHosts(Vec<Host<String>>);
 
 impl PlaintextHosts {
     /// Reads its variable; a problem stays with `source`, and then no host is named.

@@ -128,7 +128,7 @@ impl Source {
     }
 
     /// `value`, which the setting `by` needs and `needed` gives; that it is not set is a problem.
-    pub(super) fn needed<T>(&self, value: Option<T>, by: &Setting, needed: &Setting) -> Option<T> {
+    pub fn needed<T>(&self, value: Option<T>, by: &Setting, needed: &Setting) -> Option<T> {
         if value.is_none() && !self.is_named(needed) {
             let chosen = self.text(by).unwrap_or_default();
             let line = format!("{} is {chosen:?}; with it {} has to be set", by.name, needed.name);
@@ -143,7 +143,7 @@ impl Source {
 
     /// Makes a problem of each choice without the setting that it needs, as [`Source::needed`] found them in
     /// [`Source::only_given`].
-    pub(super) fn refuse_unmet(&self) {
+    pub fn refuse_unmet(&self) {
         self.unmet.take().into_iter().for_each(|line| self.problem(line));
     }
 
@@ -157,7 +157,7 @@ impl Source {
     }
 
     /// Calls `read`, for which a setting that is not there is no problem, and one that is wrong is.
-    pub(super) fn only_given<T>(&self, read: impl FnOnce(&Self) -> T) -> T {
+    pub(crate) fn only_given<T>(&self, read: impl FnOnce(&Self) -> T) -> T {
         self.only_given.set(true);
         let value = read(self);
         self.only_given.set(false);
@@ -165,7 +165,7 @@ impl Source {
     }
 
     /// Remembers that the setting `by` leads to this host, unless that is encrypted or stays on this machine.
-    pub(super) fn goes_in_clear(&self, by: &Setting, host: &Host<String>, encrypted: bool) {
+    pub fn goes_in_clear(&self, by: &Setting, host: &Host<String>, encrypted: bool) {
         if !encrypted && !address::is_loopback(host) {
             self.in_clear.borrow_mut().insert((by.name, address::name(host)));
         }

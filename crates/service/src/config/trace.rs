@@ -3,8 +3,7 @@
 use url::Url;
 
 use super::{
-    address::{Address, Form, Query},
-    broker::HTTP,
+    address::{Address, Form, HTTP, Query},
     plaintext::PlaintextHosts,
     setting::{Setting, Source},
 };

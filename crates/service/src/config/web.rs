@@ -12,9 +12,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::{
-    PaymentKind,
-    address::{Address, Form, Query},
-    broker::HTTP,
+    address::{Address, Form, HTTP, Query},
     plaintext::PlaintextHosts,
     setting::{self, Setting, Source},
 };
@@ -116,8 +114,6 @@ pub struct WebConfig {
     pub live_watchers: usize,
     /// Whose X-Forwarded-For is believed.
     pub trusted_proxies: Vec<IpNet>,
-    /// Who charges the orders.
-    pub charged_by: PaymentKind,
 }
 
 impl Admission {
@@ -169,7 +165,6 @@ impl WebConfig {
             None => Some(Vec::new()),
             Some(_) => source.parse(&TRUSTED_PROXIES, |text| text.split(',').map(network).collect()),
         };
-        let charged_by = PaymentKind::read(source);
         Some(Self {
             listen: listen?,
             ops_listen: ops_listen?,
@@ -178,7 +173,6 @@ impl WebConfig {
             rate_limit: NonZeroU32::new(rate_limit?),
             live_watchers: live_watchers?,
             trusted_proxies: trusted_proxies?,
-            charged_by: charged_by?,
         })
     }
 }

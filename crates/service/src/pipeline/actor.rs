@@ -302,7 +302,7 @@ impl<H: Handler> QueueActor<H> {
             counted.settled();
             drop(step);
             if let Some(mut next) = others.pop() {
-                let step = processing::<H>(&next.delivery, &mut next.event);
+                let step = processing(&self.work.recorder.settle.queue, &next.delivery, &mut next.event);
                 self.in_hand.insert(*event, Taken { others, counted: self.metrics().take(), step });
                 self.arrived.push(next);
             }
@@ -321,7 +321,7 @@ impl<H: Handler> QueueActor<H> {
                     // Below zero where clocks differ.
                     metrics.lag((Utc::now() - event.time).to_std().unwrap_or_default());
                 }
-                let step = processing::<H>(&delivery, &mut event);
+                let step = processing(&self.work.recorder.settle.queue, &delivery, &mut event);
                 vacant.insert(Taken { others: Vec::new(), counted: metrics.take(), step });
                 self.arrived.push(Arrived { delivery, event });
             }
@@ -342,7 +342,7 @@ impl<H: Handler> QueueActor<H> {
             return;
         }
         tracing::warn!(
-            queue = %H::SUBSCRIPTION,
+            queue = %self.work.recorder.subscription,
             "messages came back often, from workers that ended or lost their connections; handling one at a time"
         );
         self.aside = Some(vec![delivery]);
@@ -411,10 +411,9 @@ impl<H: Handler> QueueActor<H> {
 }
 
 /// A delivery in hand as a step of its order's trace. What is done with the event from now on follows from that step.
-fn processing<H: Handler>(delivery: &Delivery, event: &mut Envelope<H::Event>) -> Step {
-    let queue = H::SUBSCRIPTION.queue();
+fn processing<E>(queue: &str, delivery: &Delivery, event: &mut Envelope<E>) -> Step {
     let mut step = Step::after(Kind::Consumer, format!("process {queue}"), event.traceparent.as_deref());
-    step.message(Head::from(&*event).about("process", &queue));
+    step.message(Head::from(&*event).about("process", queue));
     step.attempt(attempt(delivery));
     event.traceparent = Some(step.traceparent());
     step

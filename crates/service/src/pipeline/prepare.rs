@@ -42,7 +42,6 @@ type Prepared<H> = Vec<Option<Result<<H as Handler>::Input, Failure>>>;
 /// Prepares a batch and returns what can be acted on, and what is not settled because the database is unavailable; the
 /// rest is settled. When it fails on data it is split, so that only the bad message fails.
 pub async fn prepare<H: Handler>(recorder: &Recorder<H>, batch: Vec<Arrived<H>>) -> (Vec<Ready<H>>, Vec<Delivery>) {
-    let queue = H::SUBSCRIPTION.queue();
     let mut all_ready = Vec::with_capacity(batch.len());
     let mut left = Vec::new();
     let mut pending = vec![batch];
@@ -50,10 +49,11 @@ pub async fn prepare<H: Handler>(recorder: &Recorder<H>, batch: Vec<Arrived<H>>)
         let (deliveries, events): (Vec<_>, Vec<_>) = batch.into_iter().map(|one| (one.delivery, one.event)).unzip();
         let events = Arc::new(events);
         let alone = deliveries.len() == 1;
-        let prepared = persistently(&queue, &recorder.stop, alone, || {
+        let prepared = persistently(&recorder.settle.queue, &recorder.stop, alone, || {
             let (handler, database, events) =
                 (Arc::clone(&recorder.handler), recorder.database.clone(), Arc::clone(&events));
-            async move { transaction(&*handler, &database, &events).await }
+            let subscription = recorder.settle.queue.clone();
+            async move { transaction(&*handler, &subscription, &database, &events).await }
         })
         .await;
         // Every attempt's task has ended, so nobody else holds the events. Were it not so, the deliveries would go
@@ -109,16 +109,16 @@ async fn fail<H: Handler>(
 
 async fn transaction<H: Handler>(
     handler: &H,
+    subscription: &str,
     database: &Database,
     events: &[Envelope<H::Event>],
 ) -> Result<Prepared<H>, StoreError> {
     let ids: Vec<Uuid> = events.iter().map(|event| event.id).collect();
     let orders: Vec<Uuid> = events.iter().map(|event| event.order_id).collect();
-    let subscription = H::SUBSCRIPTION.queue();
     let mut connection = database.connection().await?;
     connection
         .transaction::<_, StoreError, _>(async |connection| {
-            let applied = inbox::applied(connection, &subscription, &ids).await?;
+            let applied = inbox::applied(connection, subscription, &ids).await?;
             let existing = existing::orders(connection, &orders).await?;
             let kinds: Vec<Kind> = events.iter().map(|event| Kind::of(event, &applied, &existing)).collect();
             let prepared = if kinds.iter().all(|kind| *kind == Kind::Fresh) {

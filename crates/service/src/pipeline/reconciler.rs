@@ -71,20 +71,23 @@ pub struct Reconciler {
     stop: CancellationToken,
     scan: Scan,
     suspects: Suspects,
+    /// All queues there are.
+    known: Vec<Subscription>,
 }
 
 impl Reconciler {
     /// For this process.
     #[must_use]
-    pub fn new(process: &Process, check: &BrokerCheck) -> Self {
+    pub fn new(process: &Process, check: &BrokerCheck, known: Vec<Subscription>) -> Self {
         Self {
             database: process.database.clone(),
             publisher: process.publisher.clone(),
             check: check.clone(),
             patience: Patience::new(process.config.reconcile_after),
             stop: process.stop.clone(),
-            scan: Scan::new(Taken::of(Subscription::ALL), Utc::now() - FIRST_LOOK),
+            scan: Scan::new(Taken::of(&known), Utc::now() - FIRST_LOOK),
             suspects: Suspects::default(),
+            known,
         }
     }
 
@@ -114,7 +117,7 @@ impl Reconciler {
         if !self.publisher.is_connected() {
             return Ok(());
         }
-        let queues = look_at_queues(&self.check).await.map_err(|error| error.to_string())?;
+        let queues = look_at_queues(&self.check, &self.known).await.map_err(|error| error.to_string())?;
         let Some(unapplied) = self.look_at_log().await.map_err(|error| telemetry::chain(&error))? else {
             return Ok(());
         };
@@ -214,9 +217,9 @@ impl LogLook {
 }
 
 /// How many messages wait in each work queue; those that do not exist are left out.
-async fn look_at_queues(check: &BrokerCheck) -> Result<HashMap<String, u32>, NotReady> {
+async fn look_at_queues(check: &BrokerCheck, known: &[Subscription]) -> Result<HashMap<String, u32>, NotReady> {
     let mut queues = HashMap::new();
-    for subscription in Subscription::ALL {
+    for subscription in known {
         let queue = subscription.queue();
         match check.ready_messages(&queue).await {
             Ok(ready) => drop(queues.insert(queue, ready)),

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
+    Subscription,
     broker::Relay,
     failure::Failure,
     fault::{self, CrashPoint, Safeguard},
@@ -37,6 +38,8 @@ pub struct Finished<H: Handler> {
 
 /// Everything that recording takes; one for each queue.
 pub struct Recorder<H> {
+    /// Whose queue it is.
+    pub subscription: Subscription,
     /// The handler.
     pub handler: Arc<H>,
     /// The database.
@@ -74,11 +77,12 @@ impl<H: Handler> Recorder<H> {
                 self.settle.acknowledge(&deliveries).await;
             }
             let done = Arc::new(done);
-            let steps = recording::<H>(&done);
+            let steps = recording::<H>(self.subscription, &done);
             let alone = deliveries.len() == 1;
             let outcome = persistently(&self.settle.queue, &self.stop, alone, || {
                 let (handler, database, done) = (Arc::clone(&self.handler), self.database.clone(), Arc::clone(&done));
-                async move { transaction(&*handler, &database, &done).await }
+                let subscription = self.subscription;
+                async move { transaction(&*handler, subscription, &database, &done).await }
             })
             .await;
             drop(steps);
@@ -172,8 +176,8 @@ impl<H: Handler> Recorder<H> {
 
 /// The batch's transaction as a step in the trace of each of its orders that is recorded. The first has links to all the
 /// others, and they to the first.
-fn recording<H: Handler>(done: &[Done<H::Event, H::Effect>]) -> Vec<Step> {
-    let name = format!("record {}", H::SUBSCRIPTION);
+fn recording<H: Handler>(subscription: Subscription, done: &[Done<H::Event, H::Effect>]) -> Vec<Step> {
+    let name = format!("record {subscription}");
     let sampled = |one: &&Done<H::Event, H::Effect>| one.event.traceparent.as_deref().is_some_and(is_sampled);
     let traced: Vec<_> = done.iter().filter(sampled).collect();
     let contexts: Vec<&str> = traced.iter().filter_map(|one| one.event.traceparent.as_deref()).collect();
@@ -200,16 +204,16 @@ fn rejoin<H: Handler>(
 
 async fn transaction<H: Handler>(
     handler: &H,
+    subscription: Subscription,
     database: &Database,
     done: &[Done<H::Event, H::Effect>],
 ) -> Result<Outcome, StoreError> {
-    let subscription = H::SUBSCRIPTION.queue();
-    let source = format!("/orderflow/{}", H::SUBSCRIPTION.service());
+    let (queue, source) = (subscription.queue(), format!("/orderflow/{}", subscription.service()));
     let ids: Vec<Uuid> = done.iter().map(|one| one.event.id).collect();
     let mut connection = database.connection().await?;
     let recorded = connection
         .transaction::<_, Abort, _>(async |connection| {
-            let fresh = inbox::claim(connection, &subscription, &ids).await?;
+            let fresh = inbox::claim(connection, &queue, &ids).await?;
             if fresh.len() < ids.len() {
                 let repeated = ids.iter().copied().filter(|id| !fresh.contains(id)).collect();
                 return Err(Abort::Repeated(repeated));

@@ -19,7 +19,7 @@ use tokio::{runtime::Handle, sync::oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Backoff,
+    Backoff, Subscription,
     broker::{BrokerError, Connector, Publisher, Relay},
     config::WorkerConfig,
     handler::Handler,
@@ -69,14 +69,13 @@ pub struct Process {
 
 /// Keeps one queue consumed until the process stops: connects again for ever, with a new actor each time. An actor
 /// that panics is replaced too, which actix's own supervisor does not do.
-pub async fn keep_consuming<H: Handler>(process: Process, handler: Arc<H>, arbiter: ArbiterHandle) {
-    // The handler's event and its subscription's are the same, or this does not compile.
-    const {
-        #[allow(clippy::as_conversions, reason = "comparing enums in a constant takes their numbers")]
-        let same = H::SUBSCRIPTION.kind() as u8 == <H::Event as orderflow_events::EventData>::KIND as u8;
-        assert!(same, "the handler's event is not of its subscription's kind");
-    }
-    let queue = H::SUBSCRIPTION.queue();
+pub async fn keep_consuming<H: Handler>(
+    process: Process,
+    subscription: Subscription,
+    handler: Arc<H>,
+    arbiter: ArbiterHandle,
+) {
+    let queue = subscription.queue();
     let measured = metrics::of_queue(&queue);
     let mut backoff = Backoff::default();
     let mut was_away = false;
@@ -89,7 +88,7 @@ pub async fn keep_consuming<H: Handler>(process: Process, handler: Arc<H>, arbit
             Mode::Working if alone => Mode::Alone,
             mode => mode,
         };
-        match open(&process, &queue, mode).await {
+        match open(&process, subscription, mode).await {
             Ok(open) => {
                 match mode {
                     Mode::Working => tracing::info!(queue, "consuming"),
@@ -165,29 +164,31 @@ impl Drop for Consumed {
 }
 
 struct Open {
+    subscription: Subscription,
     connection: Connection,
     channel: lapin::Channel,
     consumer: Consumer,
 }
 
-async fn open(process: &Process, queue: &str, mode: Mode) -> Result<Open, BrokerError> {
+async fn open(process: &Process, subscription: Subscription, mode: Mode) -> Result<Open, BrokerError> {
     let prefetch = match mode {
         Mode::Working => process.config.prefetch,
         Mode::Alone | Mode::Probing => 1,
     };
-    let connection = process.connector.connect(queue).await?;
+    let queue = subscription.queue();
+    let connection = process.connector.connect(&queue).await?;
     let opening = async {
         let channel = connection.create_channel().await?;
         channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
         let tag = format!("{queue} {}", process_identity::place());
         let options = BasicConsumeOptions::default();
-        let consumer = channel.basic_consume(queue.into(), tag.into(), options, FieldTable::default()).await?;
+        let consumer = channel.basic_consume(queue.as_str().into(), tag.into(), options, FieldTable::default()).await?;
         Ok::<_, lapin::Error>((channel, consumer))
     };
     match tokio::time::timeout(OPEN_TIMEOUT, opening).await {
         Ok(opened) => {
             let (channel, consumer) = opened?;
-            Ok(Open { connection, channel, consumer })
+            Ok(Open { subscription, connection, channel, consumer })
         }
         Err(_) => Err(BrokerError::TimedOut(OPEN_TIMEOUT)),
     }
@@ -229,8 +230,9 @@ async fn consume<H: Handler>(
         handler: Arc::clone(handler),
         database: process.database.clone(),
         relay: process.relay.clone(),
+        subscription: open.subscription,
         settle: Settle::new(
-            H::SUBSCRIPTION.queue(),
+            open.subscription.queue(),
             process.publisher.clone(),
             process.config.retry_delays.clone(),
             process.failures.clone(),
@@ -328,6 +330,6 @@ async fn drain<H: Handler>(
         drop(ended.await);
     };
     if tokio::time::timeout(limit, draining).await.is_err() {
-        tracing::warn!(queue = %H::SUBSCRIPTION, "what was begun did not finish in time; it goes back to the queue");
+        tracing::warn!(queue = %open.subscription, "what was begun did not finish in time; it goes back to the queue");
     }
 }

@@ -2,7 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web::Data};
 use askama::Template;
-use orderflow_service::Subscription;
+use orderflow_worker::roster;
 
 use super::{Frame, html, query_string, shown, words};
 use crate::{
@@ -78,7 +78,7 @@ impl DeadLetters {
     }
 
     fn queues(&self) -> Vec<String> {
-        Subscription::ALL.iter().map(|one| one.queue()).collect()
+        roster().subscriptions().iter().map(|one| one.queue()).collect()
     }
 
     fn body(&self, letter: &Shown) -> String {

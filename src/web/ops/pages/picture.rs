@@ -1,6 +1,6 @@
 //! The flow as a picture: who works on an order, one after the other, and what waits for each.
 
-use orderflow_service::Subscription;
+use orderflow_worker::roster;
 
 use super::words;
 use crate::{ops::queues::figures::Figures, store::flow::OrderRates};
@@ -69,7 +69,7 @@ pub fn picture(orders: Option<OrderRates>, queues: &[Figures]) -> Picture {
     }
     let end = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
     nodes.push(Node { follows: true, ..node(end, 0, "settled", vec![format!("{settled}/s")], kind) });
-    let others = Subscription::services().into_iter().filter(|service| !WAY.contains(service));
+    let others = roster().names().into_iter().filter(|service| !WAY.contains(service));
     for (place, service) in (1..).zip(others) {
         nodes.push(of_service(place, 1, service, queues));
     }
@@ -117,9 +117,9 @@ mod tests {
             handled_per_second: Some(1.5),
             ..Figures::default()
         };
-        let mut queues: Vec<_> = Subscription::ALL.iter().map(|one| queue(one.queue())).collect();
+        let mut queues: Vec<_> = roster().subscriptions().iter().map(|one| queue(one.queue())).collect();
         let drawn = picture(None, &queues);
-        for service in Subscription::services() {
+        for service in roster().names() {
             let node = drawn.nodes.iter().find(|node| node.name == service).expect(service);
             assert!(node.kind == "good" && node.lines.iter().any(|line| line.ends_with("/s")), "{node:?}");
         }

@@ -1,6 +1,5 @@
 //! The requests that we make, one function each.
 
-use orderflow_service::config::StripeConfig;
 use reqwest::{Client, Method, RequestBuilder, Response, header::HeaderMap, redirect};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -8,7 +7,7 @@ use tokio::time::Duration;
 use url::Url;
 use uuid::Uuid;
 
-use super::{answers::Call, intent::Intent, refusal::Refusal};
+use super::{answers::Call, intent::Intent, refusal::Refusal, settings::StripeConfig};
 use crate::providers::ProviderSetupError;
 
 /// The version of the API that this is written for. Without it answers have the form of whatever version the account has.

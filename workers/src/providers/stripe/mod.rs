@@ -11,12 +11,15 @@ mod charge;
 mod intent;
 mod refund;
 mod refusal;
+mod settings;
 
 use std::sync::Arc;
 
 use futures::{FutureExt as _, future::BoxFuture};
-use orderflow_service::{config::StripeConfig, provider_error::ProviderError};
+use orderflow_service::provider_error::ProviderError;
 use uuid::Uuid;
+
+pub use settings::{STRIPE_API_BASE, STRIPE_SECRET_KEY, StripeConfig};
 
 use answers::Verdict;
 use api::{Api, NewIntent};

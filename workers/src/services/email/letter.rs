@@ -1,14 +1,11 @@
 //! What sets one kind of mail apart from another.
 
 use orderflow_events::EventData;
-use orderflow_service::Subscription;
 
 use super::templates::{Unwritable, View};
 
 /// An event that the customer gets a mail about.
 pub trait Letter: EventData {
-    /// The subscription by which the email service learns of it.
-    const SUBSCRIPTION: Subscription;
     /// What this kind of mail is called in rows and Message-IDs: `received`. An order gets one of each.
     const NAME: &'static str;
     /// Whether it is held back once its address had many within an hour: where a stranger can make us write it.

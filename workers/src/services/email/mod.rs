@@ -2,6 +2,11 @@
 //!
 //! The mails are sent alike ([`SendMail`]); what each says, and when, is in the file of its event.
 
+use orderflow_events::{OrderCancelled, OrderCreated, PaymentFailed, ShipmentCreated};
+use orderflow_service::Service;
+
+mod audit;
+mod dependencies;
 mod letter;
 mod money;
 mod order_cancelled;
@@ -9,10 +14,28 @@ mod order_created;
 mod payment_failed;
 mod schema;
 mod send;
+mod settings;
 mod shipment_created;
 mod store;
 mod templates;
+mod trial;
 
 pub use letter::{Letter, Written};
 pub use send::{Draft, SendMail, Task};
 pub use templates::{Line, Unwritable, View};
+
+use dependencies::EmailDependencies;
+
+/// Returns the service.
+#[must_use]
+pub fn service() -> Service {
+    Service::side("email", "Tells customers what became of their order, each thing once.")
+        .audit(&[&audit::SUBJECT])
+        .writes(trial::ROWS)
+        .needs::<EmailDependencies>()
+        .on("\"received\"", SendMail::<OrderCreated>::new)
+        .on("\"declined\"", SendMail::<PaymentFailed>::new)
+        .on("\"shipped\"", SendMail::<ShipmentCreated>::new)
+        .on("\"cancelled\"", SendMail::<OrderCancelled>::new)
+        .done()
+}

@@ -5,7 +5,6 @@
 
 use askama::Template;
 use orderflow_events::OrderCancelled;
-use orderflow_service::Subscription;
 
 use super::{
     letter::{Letter, Written},
@@ -30,7 +29,6 @@ struct Html<'a> {
 }
 
 impl Letter for OrderCancelled {
-    const SUBSCRIPTION: Subscription = Subscription::EmailOrderCancelled;
     const NAME: &'static str = "cancelled";
 
     fn write(&self, order: &View) -> Result<Written, Unwritable> {

@@ -2,7 +2,6 @@
 
 use askama::Template;
 use orderflow_events::OrderCreated;
-use orderflow_service::Subscription;
 
 use super::{
     letter::{Letter, Written},
@@ -22,7 +21,6 @@ struct Html<'a> {
 }
 
 impl Letter for OrderCreated {
-    const SUBSCRIPTION: Subscription = Subscription::EmailOrderCreated;
     const NAME: &'static str = "received";
     /// It takes no payment to get it.
     const IS_LIMITED: bool = true;

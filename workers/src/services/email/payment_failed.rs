@@ -2,7 +2,6 @@
 
 use askama::Template;
 use orderflow_events::PaymentFailed;
-use orderflow_service::Subscription;
 
 use super::{
     letter::{Letter, Written},
@@ -24,7 +23,6 @@ struct Html<'a> {
 }
 
 impl Letter for PaymentFailed {
-    const SUBSCRIPTION: Subscription = Subscription::EmailPaymentFailed;
     const NAME: &'static str = "declined";
 
     fn write(&self, order: &View) -> Result<Written, Unwritable> {

@@ -5,7 +5,7 @@ use std::{marker::PhantomData, num::NonZeroU32, sync::Arc};
 use orderflow_events::{Envelope, NewEvent};
 use orderflow_order::{domain, token::OrderLinks};
 use orderflow_service::{
-    Failure, Subscription,
+    Failure,
     handler::{Done, Handler},
     line::{Line, Reached},
     store::{Connection, StoreError},
@@ -13,6 +13,7 @@ use orderflow_service::{
 use uuid::Uuid;
 
 use super::{
+    dependencies::EmailDependencies,
     letter::Letter,
     store::{self, Intent, Item},
     templates::View,
@@ -30,11 +31,15 @@ pub struct SendMail<L> {
 }
 
 impl<L: Letter> SendMail<L> {
-    /// Sends by this mailer; `links` makes the links to the status page. Of mails that are limited, one address is sent at
-    /// most `limit` within an hour.
+    /// Sends by the mailer that this has. Of mails that are limited, one address is sent at most its limit within an hour.
     #[must_use]
-    pub fn new(mailer: Reached<dyn Mailer>, links: OrderLinks, limit: Option<NonZeroU32>) -> Self {
-        Self { mailer, links, limit: limit.filter(|_| L::IS_LIMITED), letter: PhantomData }
+    pub fn new(needed: &EmailDependencies) -> Self {
+        Self {
+            mailer: needed.mailer.clone(),
+            links: needed.links.clone(),
+            limit: needed.limit.filter(|_| L::IS_LIMITED),
+            letter: PhantomData,
+        }
     }
 }
 
@@ -53,7 +58,6 @@ pub struct Draft {
 }
 
 impl<L: Letter> Handler for SendMail<L> {
-    const SUBSCRIPTION: Subscription = L::SUBSCRIPTION;
     type Event = L;
     type Input = Task;
     type Effect = ();

@@ -2,7 +2,6 @@
 
 use askama::Template;
 use orderflow_events::ShipmentCreated;
-use orderflow_service::Subscription;
 
 use super::{
     letter::{Letter, Written},
@@ -24,7 +23,6 @@ struct Html<'a> {
 }
 
 impl Letter for ShipmentCreated {
-    const SUBSCRIPTION: Subscription = Subscription::EmailShipmentCreated;
     const NAME: &'static str = "shipped";
 
     fn write(&self, order: &View) -> Result<Written, Unwritable> {

@@ -2,7 +2,6 @@
 
 use orderflow_events::{InventoryRejected, InventoryReserved, NewEvent, PaymentCompleted, ShortItem};
 use orderflow_service::{
-    Subscription,
     handler::{Done, Recorder},
     store::{Connection, StoreError},
 };
@@ -14,7 +13,6 @@ use super::store::{self, Decision};
 pub struct ReserveStock;
 
 impl Recorder for ReserveStock {
-    const SUBSCRIPTION: Subscription = Subscription::InventoryPaymentCompleted;
     type Event = PaymentCompleted;
 
     async fn record(

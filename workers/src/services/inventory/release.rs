@@ -2,9 +2,8 @@
 
 use std::marker::PhantomData;
 
-use orderflow_events::{EventData, InventoryReleased, NewEvent, ShipmentCancelled, ShipmentFailed};
+use orderflow_events::{EventData, InventoryReleased, NewEvent};
 use orderflow_service::{
-    Subscription,
     handler::{Done, Recorder},
     store::{Connection, StoreError},
 };
@@ -22,22 +21,7 @@ impl<E> Default for ReleaseStock<E> {
     }
 }
 
-/// An event that says that an order will not ship.
-pub trait WillNotShip: EventData {
-    /// The inventory service's subscription to it.
-    const SUBSCRIPTION: Subscription;
-}
-
-impl WillNotShip for ShipmentCancelled {
-    const SUBSCRIPTION: Subscription = Subscription::InventoryShipmentCancelled;
-}
-
-impl WillNotShip for ShipmentFailed {
-    const SUBSCRIPTION: Subscription = Subscription::InventoryShipmentFailed;
-}
-
-impl<E: WillNotShip> Recorder for ReleaseStock<E> {
-    const SUBSCRIPTION: Subscription = E::SUBSCRIPTION;
+impl<E: EventData> Recorder for ReleaseStock<E> {
     type Event = E;
 
     async fn record(&self, connection: &mut Connection, batch: &[Done<E, ()>]) -> Result<Vec<NewEvent>, StoreError> {

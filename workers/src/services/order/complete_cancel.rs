@@ -8,13 +8,12 @@ use orderflow_order::{
     store::{fold::fold, moved::Announcer},
 };
 use orderflow_service::{
-    Subscription,
     handler::{Done, Recorder},
     store::{Connection, StoreError},
 };
 use uuid::Uuid;
 
-use super::store;
+use super::{dependencies::OrderDependencies, store};
 
 /// The last step of the backward chain: says that the order is cancelled.
 #[derive(Debug)]
@@ -26,22 +25,18 @@ pub struct CompleteCancel<E> {
 impl<E> CompleteCancel<E> {
     /// What moves is announced to whoever watches.
     #[must_use]
-    pub fn new(announcer: Announcer) -> Self {
-        Self { announcer, event: PhantomData }
+    pub fn new(needed: &OrderDependencies) -> Self {
+        Self { announcer: needed.announcer.clone(), event: PhantomData }
     }
 }
 
 /// An event that says that no money of the customer is left here.
 pub trait Reversed: EventData {
-    /// The order service's subscription to it.
-    const SUBSCRIPTION: Subscription;
     /// What was given back.
     fn refunded(&self) -> Option<Refunded>;
 }
 
 impl Reversed for PaymentRefunded {
-    const SUBSCRIPTION: Subscription = Subscription::OrderPaymentRefunded;
-
     /// None for an order that cost nothing: its customer has not been charged, and expects no money.
     fn refunded(&self) -> Option<Refunded> {
         (self.amount != 0).then(|| Refunded { amount: self.amount, currency: self.currency.clone() })
@@ -49,15 +44,12 @@ impl Reversed for PaymentRefunded {
 }
 
 impl Reversed for PaymentVoided {
-    const SUBSCRIPTION: Subscription = Subscription::OrderPaymentVoided;
-
     fn refunded(&self) -> Option<Refunded> {
         None
     }
 }
 
 impl<E: Reversed> Recorder for CompleteCancel<E> {
-    const SUBSCRIPTION: Subscription = E::SUBSCRIPTION;
     type Event = E;
 
     async fn record(&self, connection: &mut Connection, batch: &[Done<E, ()>]) -> Result<Vec<NewEvent>, StoreError> {

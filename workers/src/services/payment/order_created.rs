@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use orderflow_events::{Envelope, NewEvent, OrderCreated, PaymentCompleted, PaymentFailed};
 use orderflow_service::{
-    Failure, Subscription,
+    Failure,
     handler::{Done, Handler},
     line::{Line, Reached},
     store::{Connection, StoreError},
@@ -46,7 +46,6 @@ pub struct Charged {
 }
 
 impl Handler for ChargeOrder {
-    const SUBSCRIPTION: Subscription = Subscription::PaymentOrderCreated;
     type Event = OrderCreated;
     type Input = Task;
     type Effect = Option<Charged>;

@@ -6,11 +6,9 @@ use std::{
     sync::Arc,
 };
 
-use orderflow_events::{
-    Envelope, EventData, InventoryRejected, InventoryReleased, NewEvent, PaymentRefunded, PaymentVoided,
-};
+use orderflow_events::{Envelope, EventData, NewEvent, PaymentRefunded, PaymentVoided};
 use orderflow_service::{
-    Failure, Subscription,
+    Failure,
     handler::{Done, Handler},
     line::{Line, Reached},
     store::{Connection, StoreError},
@@ -35,20 +33,6 @@ impl<E> ReversePayment<E> {
     pub fn new(provider: Reached<dyn PaymentProvider>) -> Self {
         Self { provider, event: PhantomData }
     }
-}
-
-/// An event that says that an order does not ship and that nothing is set aside for it.
-pub trait EndsUnshipped: EventData {
-    /// The payment service's subscription to it.
-    const SUBSCRIPTION: Subscription;
-}
-
-impl EndsUnshipped for InventoryReleased {
-    const SUBSCRIPTION: Subscription = Subscription::PaymentInventoryReleased;
-}
-
-impl EndsUnshipped for InventoryRejected {
-    const SUBSCRIPTION: Subscription = Subscription::PaymentInventoryRejected;
 }
 
 /// What there is to do about a payment.
@@ -89,8 +73,7 @@ impl ToReverse {
 #[derive(Debug)]
 pub struct Reversal(Option<Reversing>);
 
-impl<E: EndsUnshipped> Handler for ReversePayment<E> {
-    const SUBSCRIPTION: Subscription = E::SUBSCRIPTION;
+impl<E: EventData> Handler for ReversePayment<E> {
     type Event = E;
     type Input = ToReverse;
     type Effect = Reversal;

@@ -7,7 +7,7 @@ use std::{
 
 use orderflow_events::{Envelope, InventoryReserved, NewEvent, ShipmentCreated, ShipmentFailed};
 use orderflow_service::{
-    Failure, Subscription,
+    Failure,
     handler::{Done, Handler},
     line::{Line, Reached},
     store::{Connection, StoreError},
@@ -39,7 +39,6 @@ pub enum Task {
 }
 
 impl Handler for ShipOrder {
-    const SUBSCRIPTION: Subscription = Subscription::ShippingInventoryReserved;
     type Event = InventoryReserved;
     type Input = Task;
     type Effect = Option<ShipOutcome>;

@@ -2,7 +2,6 @@
 
 use orderflow_events::{NewEvent, OrderCancelRequested, ShipmentCancelled};
 use orderflow_service::{
-    Subscription,
     handler::{Done, Recorder},
     store::{Connection, StoreError},
 };
@@ -16,7 +15,6 @@ use super::store;
 pub struct JudgeCancel;
 
 impl Recorder for JudgeCancel {
-    const SUBSCRIPTION: Subscription = Subscription::ShippingOrderCancelRequested;
     type Event = OrderCancelRequested;
 
     async fn record(

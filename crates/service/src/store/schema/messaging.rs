@@ -99,6 +99,13 @@ pub mod messaging {
     }
 
     diesel::allow_tables_to_appear_in_same_query!(
-        attempts, audits, dead_letters, event_log, inbox, outbox, queue_pace, resent,
+        attempts,
+        audits,
+        dead_letters,
+        event_log,
+        inbox,
+        outbox,
+        queue_pace,
+        resent,
     );
 }

@@ -1,6 +1,6 @@
 //! Money: what the payment service's rows have, against what was said of each order.
 
-use super::check::{Check, FILE_IT, ORPHAN, Rule, Subject};
+use orderflow_service::audit::{Check, FILE_IT, ORPHAN, Rule, Subject};
 
 /// Before anybody touches the money by hand.
 const MONEY: &str = "look at what the provider has of it (the charge's and the refund's ids are in `orderflow why ORDER`) and \
@@ -62,4 +62,5 @@ pub const SUBJECT: Subject = Subject {
             what: "the payment service has said what its rows do not have",
         },
     ],
+    once_applied: &[],
 };

@@ -1,7 +1,7 @@
 //! Stock: what each order holds, against what was said of it. The sum of all movements is looked at apart, in
-//! [`store::stock`](orderflow_worker::services::inventory::stock).
+//! [`stock`](super::stock).
 
-use super::check::{Check, FILE_IT, ORPHAN, Rule, Subject};
+use orderflow_service::audit::{Check, FILE_IT, ORPHAN, Rule, Subject};
 
 /// What to do about pieces that nobody has and nobody can buy.
 const HELD: &str = "`orderflow why ORDER` names the pieces: count them, make that many orderable with `orderflow stock set`, \
@@ -64,4 +64,5 @@ pub const SUBJECT: Subject = Subject {
             what: "the inventory service has said what its rows do not have",
         },
     ],
+    once_applied: &[],
 };

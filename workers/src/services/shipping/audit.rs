@@ -1,6 +1,6 @@
 //! Parcels: what the shipping service's rows have, against what was said of each order.
 
-use super::check::{Check, FILE_IT, ORPHAN, Rule, Subject};
+use orderflow_service::audit::{Check, FILE_IT, ORPHAN, Rule, Subject};
 
 pub const SUBJECT: Subject = Subject {
     from: "said FULL JOIN (SELECT * FROM shipping.v_shipments WHERE order_id > $1 AND order_id <= $2) AS shipment
@@ -36,4 +36,5 @@ pub const SUBJECT: Subject = Subject {
             what: "the shipping service has said what its rows do not have",
         },
     ],
+    once_applied: &[],
 };

@@ -1,11 +1,18 @@
 //! What `SMTP_URL` says.
 
+use orderflow_service::config::{
+    PlaintextHosts, Setting, Source,
+    address::{self, Address, Form, Query, Scheme},
+};
 use secrecy::SecretString;
 use url::Host;
 
-use super::{
-    address::{self, Address, Form, Query, Scheme},
-    plaintext::PlaintextHosts,
+/// The variable.
+pub const SMTP_URL: Setting = Setting {
+    name: "SMTP_URL",
+    default: None,
+    secret: true,
+    meaning: "the mail server for MAIL=smtp: smtps://USER:PASSWORD@HOST (port 465, encrypted from the start) or smtp://USER:PASSWORD@HOST:587 (encrypted by STARTTLS where the server offers it, and without only for this machine and hosts in PLAINTEXT_HOSTS); smtp://HOST?tls=required (port 587) never goes without STARTTLS and a valid certificate, ?tls=opportunistic is the same as leaving it out but for the port (587 instead of 25)",
 };
 
 /// How a connection to a mail server is encrypted.
@@ -48,8 +55,21 @@ const FORM: Form = Form {
 const SUBMISSION: u16 = 587;
 
 impl SmtpServerConfig {
+    /// Reads its variable, if it is set; problems stay with `source`.
+    #[must_use]
+    pub fn read(source: &Source) -> Option<Self> {
+        let permitted = PlaintextHosts::read(source);
+        source.parse(&SMTP_URL, |text| {
+            let server = Self::parse(text, &permitted)?;
+            if let SmtpEncryption::WhereOffered = server.encryption {
+                source.goes_in_clear(&SMTP_URL, &server.host, false);
+            }
+            Ok(server)
+        })
+    }
+
     /// Reads the forms that lettre's own `from_url` has: `smtps://`, `smtp://`, `smtp://…?tls=required|opportunistic`.
-    pub(super) fn parse(text: &str, permitted: &PlaintextHosts) -> Result<Self, String> {
+    fn parse(text: &str, permitted: &PlaintextHosts) -> Result<Self, String> {
         let address = Address::parse(text, &FORM)?;
         let where_offered = || match permitted.takes(&address.host) {
             true => SmtpEncryption::WhereOffered,
@@ -78,7 +98,6 @@ mod tests {
     use secrecy::ExposeSecret as _;
 
     use super::{SmtpEncryption::*, *};
-    use crate::config::Source;
 
     fn read(text: &str) -> Result<SmtpServerConfig, String> {
         let source: Source = [("PLAINTEXT_HOSTS".to_owned(), "mailpit".to_owned())].into_iter().collect();

@@ -1,6 +1,6 @@
 //! The order's own rows.
 
-use super::check::{Check, FILE_IT, Rule, Subject};
+use orderflow_service::audit::{Check, FILE_IT, Rule, Subject};
 
 pub const SUBJECT: Subject = Subject {
     from: "placed FULL JOIN said USING (order_id)
@@ -26,4 +26,5 @@ pub const SUBJECT: Subject = Subject {
             what: "its status is behind its log, though the order service has applied what came after",
         },
     ],
+    once_applied: &[],
 };

@@ -1,17 +1,6 @@
 //! Mails: each that was planned is sent, but for those that are held back (`MAIL_LIMIT`).
 
-use super::check::{Check, ORPHAN, Rule, Subject};
-
-/// A mail that was planned long ago. Whether it is still to be sent (its event is not applied yet) is known to whoever
-/// knows what is not applied: such an order is named with that instead.
-pub const UNSENT: Check = Check {
-    rule: Rule {
-        name: "mail-unsent",
-        remedy: "the customer does not know: write to them by hand, and file the output of `orderflow why ORDER --json`",
-    },
-    broken: "mail.unsent",
-    what: "a mail was planned and never sent, though its event is applied",
-};
+use orderflow_service::audit::{Check, ORPHAN, Rule, Subject};
 
 pub const SUBJECT: Subject = Subject {
     from: "said FULL JOIN (
@@ -25,6 +14,15 @@ pub const SUBJECT: Subject = Subject {
             broken: "mail.unsent IS NOT NULL AND placed.number IS NULL",
             what: "there are mails of an order that does not exist",
         },
-        UNSENT,
+    ],
+    once_applied: &[
+        Check {
+            rule: Rule {
+                name: "mail-unsent",
+                remedy: "the customer does not know: write to them by hand, and file the output of `orderflow why ORDER --json`",
+            },
+            broken: "mail.unsent",
+            what: "a mail was planned and never sent, though its event is applied",
+        },
     ],
 };

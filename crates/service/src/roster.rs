@@ -1,0 +1,223 @@
+//! The services of an installation, each once.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    Subscription,
+    config::{self, Setting, Source},
+    selection::{SelectError, select},
+    service::{Role, Service},
+};
+
+/// The services of an installation. What there is to consume, to measure, to audit follows from it.
+#[derive(Debug)]
+pub struct Roster {
+    services: Vec<Service>,
+    subscriptions: Vec<Subscription>,
+}
+
+/// A service that cannot be on a roster.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RosterError {
+    /// Queues, a schema, users and containers are named after it, so it has to be usable in all of their names.
+    #[error(
+        "a service is called {0:?}; expected 2 to 30 lower-case letters, digits and hyphens, the first a letter, such as \
+         \"loyalty\""
+    )]
+    Name(String),
+    /// Something else of ours is named so.
+    #[error("a service is called {0:?}, which is reserved; choose another name")]
+    Reserved(String),
+    /// Two would share their queues.
+    #[error("two services are called {0:?}; choose another name for one of them")]
+    Twice(String),
+    /// It would consume nothing.
+    #[error("the service {0:?} takes no event; add `.on(…)` for each handler")]
+    TakesNothing(String),
+}
+
+/// Schemas, users, programs and addresses that are not a service's.
+const RESERVED: &[&str] = &[
+    "admin",
+    "catalogue",
+    "faults",
+    "inspector",
+    "messaging",
+    "operations",
+    "ops",
+    "orderflow",
+    "orders",
+    "public",
+    "setup",
+    "simulator",
+    "viewer",
+    "web",
+    "worker",
+];
+
+impl Roster {
+    /// Returns the roster of these services, in the order in which people see them.
+    #[must_use]
+    pub fn new(services: Vec<Service>) -> Self {
+        let taken = services.iter().flat_map(|service| service.takes.iter().map(|takes| takes.subscription));
+        Self { subscriptions: taken.collect(), services }
+    }
+
+    /// Checks the services' names, and that each takes something.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn check(&self) -> Result<(), RosterError> {
+        let mut names = BTreeSet::new();
+        for Service { name, takes, .. } in &self.services {
+            if !is_name(name) {
+                return Err(RosterError::Name((*name).to_owned()));
+            }
+            if RESERVED.contains(name) {
+                return Err(RosterError::Reserved((*name).to_owned()));
+            }
+            if !names.insert(*name) {
+                return Err(RosterError::Twice((*name).to_owned()));
+            }
+            if takes.is_empty() {
+                return Err(RosterError::TakesNothing((*name).to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the services, in the order in which people see them.
+    #[must_use]
+    pub fn services(&self) -> &[Service] {
+        &self.services
+    }
+
+    /// Returns the names of the services, in alphabetical order.
+    #[must_use]
+    pub fn names(&self) -> Vec<&'static str> {
+        let mut names: Vec<_> = self.services.iter().map(|service| service.name).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Returns every subscription, those of one service together.
+    #[must_use]
+    pub fn subscriptions(&self) -> &[Subscription] {
+        &self.subscriptions
+    }
+
+    /// Returns the subscription whose work queue has this name.
+    #[must_use]
+    pub fn of_queue(&self, name: &str) -> Option<Subscription> {
+        self.subscriptions.iter().copied().find(|subscription| subscription.queue() == name)
+    }
+
+    /// Returns the names of the queues that orders wait for.
+    #[must_use]
+    pub fn steps(&self) -> Vec<String> {
+        let steps = self.services.iter().filter(|service| service.role == Role::Step);
+        steps.flat_map(|service| &service.takes).map(|takes| takes.subscription.queue()).collect()
+    }
+
+    /// Whether no order waits for the queue with this name.
+    #[must_use]
+    pub fn is_side_queue(&self, queue: &str) -> bool {
+        self.is_side(queue.split('.').next().unwrap_or_default())
+    }
+
+    /// Whether no order waits for the service with this name. One that is not on the roster counts as such.
+    #[must_use]
+    pub fn is_side(&self, service: &str) -> bool {
+        !self.services.iter().any(|one| one.name == service && one.role == Role::Step)
+    }
+
+    /// Returns every setting there is, in the order in which a person would set them.
+    pub fn settings(&self) -> impl Iterator<Item = &'static Setting> {
+        let of_services = self.services.iter().flat_map(|service| service.settings);
+        config::SHARED.iter().chain(of_services).chain(config::DIAGNOSTICS).copied()
+    }
+
+    /// Notes every setting that is given and cannot work, see [`config::check`].
+    pub fn check_settings(&self, source: &Source) {
+        config::check(source, |source| self.services.iter().for_each(|service| drop(service.read(source))));
+    }
+
+    /// Returns the subscriptions whose queues have these names, or match these globs; all of them where there is no pattern.
+    ///
+    /// # Errors
+    /// When a pattern is malformed or matches nothing, since that is a typing error.
+    pub fn select(&self, patterns: &[String]) -> Result<Vec<Subscription>, SelectError> {
+        select(patterns, &self.subscriptions)
+    }
+}
+
+/// RabbitMQ, PostgreSQL (63 bytes), Docker and Kubernetes (63) take such a name as it is or with `_` for the hyphen, also
+/// with what is appended to it.
+fn is_name(name: &str) -> bool {
+    let mut characters = name.chars();
+    characters.next().is_some_and(|first| first.is_ascii_lowercase())
+        && (2..=30).contains(&name.len())
+        && characters.all(|one| one.is_ascii_lowercase() || one.is_ascii_digit() || one == '-')
+}
+
+#[cfg(test)]
+mod tests {
+    use orderflow_events::{NewEvent, OrderCreated};
+
+    use super::*;
+    use crate::{
+        handler::{Done, Recorder},
+        store::{Connection, StoreError},
+    };
+
+    struct Nothing;
+
+    impl Recorder for Nothing {
+        type Event = OrderCreated;
+
+        async fn record(&self, _: &mut Connection, _: &[Done<OrderCreated, ()>]) -> Result<Vec<NewEvent>, StoreError> {
+            Ok(Vec::new())
+        }
+    }
+
+    fn step(name: &'static str) -> Service {
+        Service::step(name, "Does nothing.").needs::<()>().on("nothing", |()| Nothing).done()
+    }
+
+    #[test]
+    fn names_that_cannot_name_everything_are_refused() {
+        let check = |name| Roster::new(vec![step(name)]).check();
+        for name in ["loyalty", "gift-cards", "ab", "a23456789012345678901234567890"] {
+            assert_eq!(check(name), Ok(()), "{name}");
+        }
+        for name in
+            ["", "a", "Loyalty", "2loyalty", "-a", "gift_cards", "gift.cards", "a234567890123456789012345678901"]
+        {
+            assert_eq!(check(name), Err(RosterError::Name(name.to_owned())), "{name}");
+        }
+        assert_eq!(check("orders"), Err(RosterError::Reserved("orders".to_owned())));
+    }
+
+    #[test]
+    fn two_services_cannot_share_a_name_and_one_without_events_is_no_service() {
+        let twice = Roster::new(vec![step("loyalty"), step("loyalty")]);
+        assert_eq!(twice.check(), Err(RosterError::Twice("loyalty".to_owned())));
+        let idle = Service::side("loyalty", "Does nothing.").needs::<()>().done();
+        assert_eq!(Roster::new(vec![idle]).check(), Err(RosterError::TakesNothing("loyalty".to_owned())));
+    }
+
+    #[test]
+    fn second_handler_for_one_kind_replaces_the_first() {
+        let service = Service::side("loyalty", "Does nothing.").needs::<()>();
+        let service = service.on("first", |()| Nothing).on("second", |()| Nothing).done();
+        assert_eq!(service.takes.iter().map(|one| one.what).collect::<Vec<_>>(), ["second"]);
+    }
+
+    #[test]
+    fn only_steps_are_waited_for() {
+        let side = Service::side("loyalty", "Does nothing.").needs::<()>().on("nothing", |()| Nothing).done();
+        let roster = Roster::new(vec![step("payment"), side]);
+        assert_eq!(roster.steps(), ["payment.order-created"]);
+        assert!(roster.is_side("loyalty") && roster.is_side("unknown") && !roster.is_side("payment"));
+    }
+}

@@ -1,0 +1,60 @@
+//! `STRIPE_SECRET_KEY`, `STRIPE_API_BASE`
+
+use orderflow_service::config::{
+    PlaintextHosts, Setting, Source,
+    address::{Address, Form, HTTP, Query},
+};
+use secrecy::SecretString;
+use url::Url;
+
+/// The variable of the key.
+pub const STRIPE_SECRET_KEY: Setting = Setting {
+    name: "STRIPE_SECRET_KEY",
+    default: None,
+    secret: true,
+    meaning: "the key for PAYMENT_PROVIDER=stripe, sk_… or a restricted rk_… that may write PaymentIntents, charges and refunds",
+};
+
+/// The variable of the API's address.
+pub const STRIPE_API_BASE: Setting = Setting {
+    name: "STRIPE_API_BASE",
+    default: Some("https://api.stripe.com"),
+    secret: false,
+    meaning: "where PAYMENT_PROVIDER=stripe finds the API; http:// only for this machine and hosts in PLAINTEXT_HOSTS, since the key would be readable",
+};
+
+/// The root of an API to which a secret is sent with every request.
+const API: Form =
+    Form { schemes: HTTP, shown: "https://HOST", credentials: false, path: true, query: Query::Only(&[]) };
+
+/// Stripe's API, and who we are there.
+#[derive(Debug, Clone)]
+pub struct StripeConfig {
+    /// Without `/v1`.
+    pub base: Url,
+    /// Never shown.
+    pub key: SecretString,
+}
+
+impl StripeConfig {
+    /// Reads its variables; problems stay with `source`.
+    #[must_use]
+    pub fn read(source: &Source) -> Option<Self> {
+        let permitted = PlaintextHosts::read(source);
+        let base = source.parse(&STRIPE_API_BASE, |text| {
+            let address = Address::parse(text, &API)?;
+            permitted.permit(source, &STRIPE_API_BASE, &address, "https://")?;
+            Ok(address.url)
+        });
+        let key = source.parse(&STRIPE_SECRET_KEY, |text| {
+            // A publishable key (pk_…) is what people mistake for it.
+            let is_secret = text.starts_with("sk_") || text.starts_with("rk_");
+            if is_secret && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+                Ok(SecretString::from(text))
+            } else {
+                Err("expected a secret key, which begins with sk_ or rk_".to_owned())
+            }
+        });
+        Some(Self { base: base?, key: key? })
+    }
+}

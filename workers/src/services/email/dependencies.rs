@@ -1,0 +1,47 @@
+//! Who takes the mails, and what is in their links.
+
+use std::{num::NonZeroU32, sync::Arc};
+
+use orderflow_order::token::OrderLinks;
+use orderflow_service::{
+    config::{Setting, Source},
+    line::{Line, Reached},
+    service::{Dependencies, SetupError},
+    store::Database,
+};
+
+use super::settings::{MailConfig, MailTransport, SETTINGS};
+use crate::providers::{FileMailer, SmtpMailer, mail::Mailer};
+
+/// What the email service's handlers are made from.
+pub struct EmailDependencies {
+    /// Who takes the mails.
+    pub mailer: Reached<dyn Mailer>,
+    /// Links into the shop.
+    pub links: OrderLinks,
+    /// Mails about received orders that one address is sent within an hour.
+    pub limit: Option<NonZeroU32>,
+}
+
+impl Dependencies for EmailDependencies {
+    type Settings = MailConfig;
+
+    const SETTINGS: &'static [&'static Setting] = SETTINGS;
+
+    fn read(source: &Source) -> Option<MailConfig> {
+        MailConfig::read(source)
+    }
+
+    fn connect(config: MailConfig, _: &Database) -> Result<Self, SetupError> {
+        let mailer: Arc<dyn Mailer> = match config.transport {
+            MailTransport::Files(directory) => Arc::new(FileMailer::new(directory, config.from)?),
+            MailTransport::Smtp(server) => Arc::new(SmtpMailer::new(&server, config.from)?),
+        };
+        let mailer = Reached::by(Line::new("mail", "mail server", config.line), mailer);
+        Ok(Self { mailer, links: OrderLinks::new(&config.links), limit: config.limit })
+    }
+
+    fn lines(&self) -> Vec<Arc<Line>> {
+        vec![Arc::clone(&self.mailer.line)]
+    }
+}

@@ -1,0 +1,94 @@
+//! `MAIL`, `SMTP_URL`, `MAIL_FROM`, `MAIL_TIMEOUT`, `MAIL_CONCURRENCY`, `MAIL_LIMIT`
+
+use std::{num::NonZeroU32, path::PathBuf};
+
+use lettre::message::Mailbox;
+use orderflow_order::domain::mail_address;
+use orderflow_service::config::{LineConfig, LinkConfig, Setting, Source, setting};
+
+use crate::providers::{SMTP_URL, SmtpServerConfig};
+
+const MAIL: Setting = Setting {
+    name: "MAIL",
+    default: None,
+    secret: false,
+    meaning: "where mails go: file:DIRECTORY writes each to a file, smtp sends them by SMTP_URL",
+};
+const MAIL_FROM: Setting = Setting {
+    name: "MAIL_FROM",
+    default: Some("Orderflow <orders@localhost>"),
+    secret: false,
+    meaning: "whom mails come from: an address, or a name and an address such as Orderflow <orders@shop.example>",
+};
+const MAIL_TIMEOUT: Setting = Setting {
+    name: "MAIL_TIMEOUT",
+    default: Some("60s"),
+    secret: false,
+    meaning: "how long handing a mail over may take, 100ms to 5m; then it is sent again, with the same Message-ID",
+};
+const MAIL_CONCURRENCY: Setting = Setting {
+    name: "MAIL_CONCURRENCY",
+    // Mail servers commonly take about this many connections from one client.
+    default: Some("10"),
+    secret: false,
+    meaning: "how many mails a worker hands over at once, each on a connection of its own, 1 to 1000",
+};
+const MAIL_LIMIT: Setting = Setting {
+    name: "MAIL_LIMIT",
+    // Anybody can order in anybody's name. Who orders more often than this within an hour has the answers on the shop's page,
+    // and a mail for each order that is shipped or fails.
+    default: Some("5"),
+    secret: false,
+    meaning: "mails about received orders that one address is sent within an hour; further ones are held back, other mails are not; 0: no limit",
+};
+
+/// What this service alone reads.
+pub const SETTINGS: &[&Setting] = &[&MAIL, &SMTP_URL, &MAIL_FROM, &MAIL_TIMEOUT, &MAIL_CONCURRENCY, &MAIL_LIMIT];
+
+/// How mails leave.
+#[derive(Debug, Clone)]
+pub enum MailTransport {
+    /// One `.eml` file a mail in this directory.
+    Files(PathBuf),
+    /// A mail server.
+    Smtp(SmtpServerConfig),
+}
+
+/// Mails.
+#[derive(Debug, Clone)]
+pub struct MailConfig {
+    /// Links to orders' pages.
+    pub links: LinkConfig,
+    /// How they leave.
+    pub transport: MailTransport,
+    /// Whom they come from.
+    pub from: Mailbox,
+    /// Mails about received orders that one address is sent within an hour; `None`: no limit.
+    pub limit: Option<NonZeroU32>,
+    /// How many at once, and how long each may take.
+    pub line: LineConfig,
+}
+
+impl MailConfig {
+    /// Reads its variables; problems stay with `source`.
+    #[must_use]
+    pub fn read(source: &Source) -> Option<Self> {
+        let links = LinkConfig::read(source);
+        let server = SmtpServerConfig::read(source);
+        let files = source.require(&MAIL, |text| match text.strip_prefix("file:") {
+            Some(directory) if !directory.is_empty() => Ok(Some(directory.into())),
+            _ if text == "smtp" => Ok(None),
+            _ => Err("expected file:DIRECTORY or smtp".to_owned()),
+        });
+        let line = LineConfig::read(source, &MAIL_TIMEOUT, &MAIL_CONCURRENCY);
+        let limit = source.parse(&MAIL_LIMIT, |text| setting::number(text, 0, 1_000_000));
+        let from = source.parse(&MAIL_FROM, |text| {
+            mail_address::sender(text).ok_or_else(|| "expected the form Orderflow <orders@shop.example>".to_owned())
+        });
+        let transport = match files? {
+            Some(directory) => MailTransport::Files(directory),
+            None => MailTransport::Smtp(source.needed(server, &MAIL, &SMTP_URL)?),
+        };
+        Some(Self { links: links?, transport, from: from?, limit: NonZeroU32::new(limit?), line: line? })
+    }
+}
