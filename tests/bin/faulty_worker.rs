@@ -60,7 +60,7 @@ impl Handler for Faulty {
     async fn prepare(
         &self,
         connection: &mut Connection,
-        batch: &[Envelope<OrderCreated>],
+        batch: &[Arc<Envelope<OrderCreated>>],
     ) -> Result<Vec<Result<Self::Input, Failure>>, StoreError> {
         let prepared = self.inner.prepare(connection, batch).await;
         self.step("prepare", batch.iter().map(|event| event.order_id));
@@ -80,7 +80,7 @@ impl Handler for Faulty {
     async fn record(
         &self,
         connection: &mut Connection,
-        batch: &[Done<OrderCreated, Self::Effect>],
+        batch: &[Arc<Done<OrderCreated, Self::Effect>>],
     ) -> Result<Vec<NewEvent>, StoreError> {
         let follow = self.inner.record(connection, batch).await;
         self.step("record", batch.iter().map(|done| done.event.order_id));

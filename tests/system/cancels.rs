@@ -33,7 +33,7 @@ async fn prepared(shop: &Shop, order: &Order) -> Task {
     let config = LineConfig { time_out: Duration::from_secs(1), concurrency: 1 };
     let line = Line::new("carrier", "carrier", config);
     let shipping = ShipOrder::new(Reached::by(line, Arc::new(SimulatedCarrier)));
-    let mut tasks = shipping.prepare(&mut shop.database().await, &[event]).await.expect("it can be prepared");
+    let mut tasks = shipping.prepare(&mut shop.database().await, &[event.into()]).await.expect("it can be prepared");
     tasks.pop().expect("one task").expect("no failure")
 }
 

@@ -15,7 +15,7 @@ use crate::failure::Failure;
 #[derive(Debug)]
 pub struct Done<E, F> {
     /// The event.
-    pub event: Envelope<E>,
+    pub event: Arc<Envelope<E>>,
     /// What the outside world answered.
     pub effect: F,
 }
@@ -65,7 +65,7 @@ pub trait Handler: Send + Sync + 'static {
     fn prepare(
         &self,
         connection: &mut Connection,
-        batch: &[Envelope<Self::Event>],
+        batch: &[Arc<Envelope<Self::Event>>],
     ) -> impl Future<Output = Result<Vec<Result<Self::Input, Failure>>, StoreError>> + Send;
 
     /// Step 2.
@@ -85,11 +85,11 @@ pub trait Handler: Send + Sync + 'static {
     fn record(
         &self,
         connection: &mut Connection,
-        batch: &[Done<Self::Event, Self::Effect>],
+        batch: &[Arc<Done<Self::Event, Self::Effect>>],
     ) -> impl Future<Output = Result<Vec<NewEvent>, StoreError>> + Send;
 
     /// Step 3 is committed. What is done here may be lost with the process, so nothing may depend on it.
-    fn committed(&self, _batch: &[Done<Self::Event, Self::Effect>]) {}
+    fn committed(&self, _batch: &[Arc<Done<Self::Event, Self::Effect>>]) {}
 }
 
 /// A handler that only writes rows: it has nothing to do with the outside world.
@@ -104,11 +104,11 @@ pub trait Recorder: Send + Sync + 'static {
     fn record(
         &self,
         connection: &mut Connection,
-        batch: &[Done<Self::Event, ()>],
+        batch: &[Arc<Done<Self::Event, ()>>],
     ) -> impl Future<Output = Result<Vec<NewEvent>, StoreError>> + Send;
 
     /// See [`Handler::committed`].
-    fn committed(&self, _batch: &[Done<Self::Event, ()>]) {}
+    fn committed(&self, _batch: &[Arc<Done<Self::Event, ()>>]) {}
 }
 
 impl<R: Recorder> Handler for R {
@@ -123,7 +123,7 @@ impl<R: Recorder> Handler for R {
     async fn prepare(
         &self,
         _connection: &mut Connection,
-        batch: &[Envelope<Self::Event>],
+        batch: &[Arc<Envelope<Self::Event>>],
     ) -> Result<Vec<Result<(), Failure>>, StoreError> {
         Ok(batch.iter().map(|_| Ok(())).collect())
     }
@@ -135,12 +135,12 @@ impl<R: Recorder> Handler for R {
     async fn record(
         &self,
         connection: &mut Connection,
-        batch: &[Done<Self::Event, ()>],
+        batch: &[Arc<Done<Self::Event, ()>>],
     ) -> Result<Vec<NewEvent>, StoreError> {
         Recorder::record(self, connection, batch).await
     }
 
-    fn committed(&self, batch: &[Done<Self::Event, ()>]) {
+    fn committed(&self, batch: &[Arc<Done<Self::Event, ()>>]) {
         Recorder::committed(self, batch);
     }
 }

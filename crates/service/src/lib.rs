@@ -27,6 +27,7 @@ mod roster;
 pub mod selection;
 pub mod service;
 pub mod shutdown;
+pub mod split;
 pub mod store;
 mod subscription;
 pub mod telemetry;

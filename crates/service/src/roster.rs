@@ -162,6 +162,8 @@ fn is_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use orderflow_events::{NewEvent, OrderCreated};
 
     use super::*;
@@ -175,7 +177,11 @@ mod tests {
     impl Recorder for Nothing {
         type Event = OrderCreated;
 
-        async fn record(&self, _: &mut Connection, _: &[Done<OrderCreated, ()>]) -> Result<Vec<NewEvent>, StoreError> {
+        async fn record(
+            &self,
+            _: &mut Connection,
+            _: &[Arc<Done<OrderCreated, ()>>],
+        ) -> Result<Vec<NewEvent>, StoreError> {
             Ok(Vec::new())
         }
     }

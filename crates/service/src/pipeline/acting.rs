@@ -10,12 +10,8 @@ use tracing::Instrument as _;
 use crate::{
     failure::Failure,
     fault::{self, CrashPoint},
-    handler::{Done, Handler},
-    pipeline::{
-        persist::Pause,
-        prepare::{Arrived, Ready},
-        record::{Finished, Recorder},
-    },
+    handler::Handler,
+    pipeline::{persist::Pause, queue_context::QueueContext},
     trace::{Kind, Step},
 };
 
@@ -71,74 +67,64 @@ impl Held {
 }
 
 /// What came of acting.
-pub enum Acted<H: Handler> {
-    /// To be recorded.
-    Finished(Finished<H>),
-    /// Not to be recorded: its delivery is settled.
-    Settled,
-    /// The provider is being left alone; the delivery is not settled and no attempt is used up.
-    Away(Arrived<H>),
+#[derive(Debug)]
+pub enum Acted<F> {
+    /// This, to be recorded.
+    Done(F),
+    /// It failed.
+    Failed(Failure),
+    /// The provider is being left alone; no attempt is used up.
+    Away,
 }
 
 /// Acts on one event. While probing it first waits for its turn, which `leave` interrupts.
 pub async fn act<H: Handler>(
-    recorder: Arc<Recorder<H>>,
-    ready: Ready<H>,
+    queue: Arc<QueueContext<H>>,
+    event: Arc<Envelope<H::Event>>,
+    input: H::Input,
     probing: Option<Held>,
     leave: CancellationToken,
-) -> Acted<H> {
-    let Ready { delivery, event, input } = ready;
-    let line = recorder.handler.line().filter(|_| recorder.handler.calls(&input)).cloned();
+) -> Acted<H::Effect> {
+    let line = queue.handler.line().filter(|_| queue.handler.calls(&input)).cloned();
     let turn = match (&line, probing) {
         (Some(line), Some(held)) => tokio::select! {
             biased;
             turn = line.turn() => Some(turn),
-            () = leave.cancelled() => return Acted::Away(Arrived { delivery, event }),
-            () = tokio::time::sleep_until(held.deadline()) => return Acted::Away(Arrived { delivery, event }),
+            () = leave.cancelled() => return Acted::Away,
+            () = tokio::time::sleep_until(held.deadline()) => return Acted::Away,
         },
         _ => None,
     };
-    let event = Arc::new(event);
-    let cause = event.traceparent.clone();
     let mut call = line.as_ref().map(|line| {
-        let mut call = Step::after(Kind::Client, format!("call {}", line.name()), cause.as_deref());
+        let mut call = Step::after(Kind::Client, format!("call {}", line.name()), event.traceparent.as_deref());
         call.provider(line.name());
         call
     });
-    let outcome = once(&recorder.handler, &event, input).await;
+    let outcome = once(&queue.handler, event, input).await;
     if let (Some(call), Err(failure)) = (&mut call, &outcome) {
         call.failed(&failure.to_string());
     }
     drop(call);
     fault::crash_here(CrashPoint::AfterAct);
-    let away = line.is_some_and(|line| line.is_away());
-    match (outcome, Arc::try_unwrap(event)) {
-        (Ok(effect), Ok(event)) => Acted::Finished(Finished { delivery, done: Done { event, effect } }),
-        (Err(Failure::Away { why, .. }), Ok(event)) if away => {
+    match outcome {
+        Ok(effect) => Acted::Done(effect),
+        Err(Failure::Away { why, .. }) if line.is_some_and(|line| line.is_away()) => {
             if let Some(turn) = turn {
                 turn.failed(&why);
             }
-            Acted::Away(Arrived { delivery, event })
+            Acted::Away
         }
-        (Err(failure), _) => {
-            recorder.settle.fail(&delivery, &failure, cause.as_deref()).await;
-            Acted::Settled
-        }
-        // The task has ended, so nobody else holds the event.
-        (Ok(_), Err(_)) => {
-            recorder.settle.give_back(&delivery).await;
-            Acted::Settled
-        }
+        Err(failure) => Acted::Failed(failure),
     }
 }
 
 /// Acts in a task of its own, so that a panic costs this event an attempt and nothing else.
 async fn once<H: Handler>(
     handler: &Arc<H>,
-    event: &Arc<Envelope<H::Event>>,
+    event: Arc<Envelope<H::Event>>,
     input: H::Input,
 ) -> Result<H::Effect, Failure> {
-    let (handler, event) = (Arc::clone(handler), Arc::clone(event));
+    let handler = Arc::clone(handler);
     let acting = tokio::spawn(async move { handler.act(&event, input).await }.in_current_span());
     acting.await.unwrap_or_else(|_| Err(Failure::retry("the handler panicked while it acted")))
 }

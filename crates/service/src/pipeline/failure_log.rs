@@ -14,6 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Backoff,
+    split::Parts,
     store::{
         ANSWER_WITHIN, Database, StoreError,
         failures::{self, FailedAttempt},
@@ -86,8 +87,7 @@ impl Writer {
             if batch.is_empty() && waiting.is_closed() {
                 return;
             }
-            self.write(&batch).await;
-            batch.clear();
+            self.write(std::mem::take(&mut batch)).await;
             let dropped = self.dropped.swap(0, Ordering::Relaxed);
             if dropped > 0 {
                 tracing::warn!(records = dropped, "failed attempts were not written down; RabbitMQ has their messages");
@@ -95,27 +95,24 @@ impl Writer {
         }
     }
 
-    /// Writes a batch as soon as the database can be reached; where its data is refused, each record by itself.
-    async fn write(&self, batch: &[FailedAttempt]) {
-        if batch.is_empty() {
-            return;
-        }
+    /// Writes a batch as soon as the database can be reached; where its data is refused, in ever smaller parts.
+    async fn write(&self, batch: Vec<FailedAttempt>) {
         let given_up = Instant::now() + PATIENCE;
         let mut backoff = Backoff::default();
-        loop {
-            match self.remember(batch).await {
-                Ok(()) => return,
-                Err(error) if error.is_unavailable() && Instant::now() < given_up => backoff.wait().await,
-                Err(error) if error.is_unavailable() || batch.len() == 1 => {
-                    tracing::warn!(error = telemetry::chain(&error), "failed attempts could not be written down");
-                    self.dropped.fetch_add(u64::try_from(batch.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
-                    return;
+        let mut parts = Parts::of(batch);
+        while let Some(part) = parts.take() {
+            match self.remember(&part).await {
+                Ok(()) => {}
+                Err(error) if error.is_unavailable() && Instant::now() < given_up => {
+                    backoff.wait().await;
+                    parts.again(part);
                 }
-                Err(_) => break,
+                Err(error) if error.is_unavailable() || part.len() == 1 => {
+                    tracing::warn!(error = telemetry::chain(&error), "failed attempts could not be written down");
+                    self.dropped.fetch_add(u64::try_from(part.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
+                }
+                Err(_) => parts.split(part),
             }
-        }
-        for record in batch {
-            Box::pin(self.write(std::slice::from_ref(record))).await;
         }
     }
 

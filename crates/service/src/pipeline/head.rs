@@ -54,13 +54,13 @@ impl<E> From<&Envelope<E>> for Head {
 
 /// What every log line about one delivery carries (docs/LOGGING.md). It has no parent: inside another delivery's span, or
 /// its own, each of these would be said twice.
-pub fn log_span(queue: &str, delivery: &Delivery, head: Option<&Head>) -> Span {
-    let event = head.map(|head| head.id).or_else(|| event_id(delivery));
+pub fn log_span(queue: &str, delivery: Option<&Delivery>, head: Option<&Head>) -> Span {
+    let event = head.map(|head| head.id).or_else(|| event_id(delivery?));
     tracing::info_span!(
         parent: None,
         "delivery",
         queue,
-        attempt = attempt(delivery),
+        attempt = delivery.map(attempt),
         order.id = head.map(|head| tracing::field::display(head.order_id)),
         event.id = event.map(tracing::field::display),
         correlation.id = head.map(|head| tracing::field::display(head.correlation_id)),

@@ -4,12 +4,14 @@
 
 pub mod acting;
 pub mod actor;
+pub mod deliveries;
 pub mod failure_log;
 pub mod head;
 pub mod isolation;
 pub mod pace;
 pub mod persist;
 pub mod prepare;
+pub mod queue_context;
 pub mod reconciler;
 pub mod record;
 pub mod settle;

@@ -104,7 +104,7 @@ impl Settle {
         let copy = self.copy(delivery, exchange, next_attempt, &failed);
         // Only what is safe is said to be where it is to go: a broker that takes nothing gets this message back.
         let is_safe = self.replace(delivery, copy).await;
-        let line = log_span(&self.queue, delivery, head.as_ref());
+        let line = log_span(&self.queue, Some(delivery), head.as_ref());
         if !is_safe {
             line.in_scope(
                 || tracing::warn!(reason = %failure, "a failed event could not be moved on; it is back in its queue"),

@@ -29,7 +29,7 @@ use crate::{
         actor::{Drain, Ended, QueueActor, Work},
         failure_log::FailureLog,
         persist::Pause,
-        record::Recorder,
+        queue_context::QueueContext,
         settle::Settle,
     },
     process_identity,
@@ -226,7 +226,7 @@ async fn consume<H: Handler>(
     (mode, pause): (Mode, &Pause),
     enough: CancellationToken,
 ) -> End {
-    let recorder = Recorder {
+    let context = QueueContext {
         handler: Arc::clone(handler),
         database: process.database.clone(),
         relay: process.relay.clone(),
@@ -240,8 +240,8 @@ async fn consume<H: Handler>(
         pause: pause.clone(),
         stop: process.stop.clone(),
     };
-    let (recorder, batch_size) = (Arc::new(recorder), process.config.batch_size);
-    let work = Work { recorder, runtime: process.runtime.clone(), batch_size, mode, enough: enough.clone() };
+    let (queue, batch_size) = (Arc::new(context), process.config.batch_size);
+    let work = Work { queue, runtime: process.runtime.clone(), batch_size, mode, enough: enough.clone() };
     let (tell, mut ended) = oneshot::channel();
     let deliveries = open.consumer.clone();
     let actor = QueueActor::start_in_arbiter(arbiter, move |context| {

@@ -69,7 +69,7 @@ impl<L: Letter> Handler for SendMail<L> {
     async fn prepare(
         &self,
         connection: &mut Connection,
-        batch: &[Envelope<L>],
+        batch: &[Arc<Envelope<L>>],
     ) -> Result<Vec<Result<Task, Failure>>, StoreError> {
         let orders: Vec<Uuid> = batch.iter().map(|event| event.order_id).collect();
         let planned = store::plan(connection, L::NAME, self.mailer.domain(), &orders).await?;
@@ -110,7 +110,11 @@ impl<L: Letter> Handler for SendMail<L> {
         self.mailer.line.call(self.mailer.send(mail)).await
     }
 
-    async fn record(&self, connection: &mut Connection, batch: &[Done<L, ()>]) -> Result<Vec<NewEvent>, StoreError> {
+    async fn record(
+        &self,
+        connection: &mut Connection,
+        batch: &[Arc<Done<L, ()>>],
+    ) -> Result<Vec<NewEvent>, StoreError> {
         let orders: Vec<Uuid> = batch.iter().map(|done| done.event.order_id).collect();
         store::mark_sent(connection, L::NAME, &orders).await?;
         Ok(Vec::new())

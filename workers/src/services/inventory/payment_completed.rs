@@ -1,5 +1,7 @@
 //! `payment.completed` → set the order's items aside → `inventory.reserved` or `inventory.rejected`
 
+use std::sync::Arc;
+
 use orderflow_events::{InventoryRejected, InventoryReserved, NewEvent, PaymentCompleted, ShortItem};
 use orderflow_service::{
     handler::{Done, Recorder},
@@ -18,7 +20,7 @@ impl Recorder for ReserveStock {
     async fn record(
         &self,
         connection: &mut Connection,
-        batch: &[Done<PaymentCompleted, ()>],
+        batch: &[Arc<Done<PaymentCompleted, ()>>],
     ) -> Result<Vec<NewEvent>, StoreError> {
         let orders: Vec<_> = batch.iter().map(|done| done.event.order_id).collect();
         let decisions = store::reserve(connection, &orders).await?;

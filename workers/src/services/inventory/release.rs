@@ -1,6 +1,6 @@
 //! `shipment.cancelled` or `shipment.failed` → put the order's items back into stock → `inventory.released`
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, sync::Arc};
 
 use orderflow_events::{EventData, InventoryReleased, NewEvent};
 use orderflow_service::{
@@ -24,7 +24,11 @@ impl<E> Default for ReleaseStock<E> {
 impl<E: EventData> Recorder for ReleaseStock<E> {
     type Event = E;
 
-    async fn record(&self, connection: &mut Connection, batch: &[Done<E, ()>]) -> Result<Vec<NewEvent>, StoreError> {
+    async fn record(
+        &self,
+        connection: &mut Connection,
+        batch: &[Arc<Done<E, ()>>],
+    ) -> Result<Vec<NewEvent>, StoreError> {
         let orders: Vec<Uuid> = batch.iter().map(|done| done.event.order_id).collect();
         let mut released = store::release(connection, &orders).await?;
         let mut follow = Vec::with_capacity(batch.len());

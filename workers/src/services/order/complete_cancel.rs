@@ -1,6 +1,6 @@
 //! `payment.refunded` or `payment.voided` → everything is undone → `order.cancelled`
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, sync::Arc};
 
 use orderflow_events::{EventData, NewEvent, OrderCancelled, PaymentRefunded, PaymentVoided, Refunded};
 use orderflow_order::{
@@ -52,7 +52,11 @@ impl Reversed for PaymentVoided {
 impl<E: Reversed> Recorder for CompleteCancel<E> {
     type Event = E;
 
-    async fn record(&self, connection: &mut Connection, batch: &[Done<E, ()>]) -> Result<Vec<NewEvent>, StoreError> {
+    async fn record(
+        &self,
+        connection: &mut Connection,
+        batch: &[Arc<Done<E, ()>>],
+    ) -> Result<Vec<NewEvent>, StoreError> {
         let orders: Vec<Uuid> = batch.iter().map(|done| done.event.order_id).collect();
         let statuses = fold(connection, &orders).await?;
         let reasons = store::reasons(connection, &orders).await?;
@@ -72,7 +76,7 @@ impl<E: Reversed> Recorder for CompleteCancel<E> {
         Ok(follow)
     }
 
-    fn committed(&self, batch: &[Done<E, ()>]) {
+    fn committed(&self, batch: &[Arc<Done<E, ()>>]) {
         self.announcer.moved(batch.iter().map(|done| done.event.order_id).collect());
     }
 }

@@ -1,7 +1,7 @@
 //! Every event that moves an order's status is handled alike, so one generic handler does all of them but the last of
 //! the backward chain.
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, sync::Arc};
 
 use orderflow_events::{EventData, NewEvent};
 use orderflow_order::store::{fold::fold, moved::Announcer};
@@ -32,13 +32,17 @@ impl<E> FoldLog<E> {
 impl<E: EventData> Recorder for FoldLog<E> {
     type Event = E;
 
-    async fn record(&self, connection: &mut Connection, batch: &[Done<E, ()>]) -> Result<Vec<NewEvent>, StoreError> {
+    async fn record(
+        &self,
+        connection: &mut Connection,
+        batch: &[Arc<Done<E, ()>>],
+    ) -> Result<Vec<NewEvent>, StoreError> {
         let orders: Vec<Uuid> = batch.iter().map(|done| done.event.order_id).collect();
         fold(connection, &orders).await?;
         Ok(Vec::new())
     }
 
-    fn committed(&self, batch: &[Done<E, ()>]) {
+    fn committed(&self, batch: &[Arc<Done<E, ()>>]) {
         self.announcer.moved(batch.iter().map(|done| done.event.order_id).collect());
     }
 }

@@ -61,7 +61,7 @@ impl Handler for ChargeOrder {
     async fn prepare(
         &self,
         connection: &mut Connection,
-        batch: &[Envelope<OrderCreated>],
+        batch: &[Arc<Envelope<OrderCreated>>],
     ) -> Result<Vec<Result<Task, Failure>>, StoreError> {
         let orders: Vec<Uuid> = batch.iter().map(|event| event.order_id).collect();
         let payments = store::payments(connection, &orders).await?;
@@ -95,9 +95,9 @@ impl Handler for ChargeOrder {
     async fn record(
         &self,
         connection: &mut Connection,
-        batch: &[Done<OrderCreated, Option<Charged>>],
+        batch: &[Arc<Done<OrderCreated, Option<Charged>>>],
     ) -> Result<Vec<NewEvent>, StoreError> {
-        let charges: HashMap<Uuid, (&Envelope<OrderCreated>, Charge)> = batch
+        let charges: HashMap<Uuid, (&Arc<Envelope<OrderCreated>>, Charge)> = batch
             .iter()
             .filter_map(|done| Some((done.event.order_id, (&done.event, charge(done.effect.as_ref()?)?))))
             .collect();

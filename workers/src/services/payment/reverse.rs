@@ -93,7 +93,7 @@ impl<E: EventData> Handler for ReversePayment<E> {
     async fn prepare(
         &self,
         connection: &mut Connection,
-        batch: &[Envelope<E>],
+        batch: &[Arc<Envelope<E>>],
     ) -> Result<Vec<Result<ToReverse, Failure>>, StoreError> {
         let orders: Vec<Uuid> = batch.iter().map(|event| event.order_id).collect();
         let payments: HashMap<Uuid, Payment> = store::payments(connection, &orders).await?;
@@ -139,7 +139,7 @@ impl<E: EventData> Handler for ReversePayment<E> {
     async fn record(
         &self,
         connection: &mut Connection,
-        batch: &[Done<E, Reversal>],
+        batch: &[Arc<Done<E, Reversal>>],
     ) -> Result<Vec<NewEvent>, StoreError> {
         // One an order, in the order of their ids, which is how rows are locked everywhere.
         let mut first = BTreeMap::new();

@@ -50,7 +50,7 @@ impl Handler for ShipOrder {
     async fn prepare(
         &self,
         connection: &mut Connection,
-        batch: &[Envelope<InventoryReserved>],
+        batch: &[Arc<Envelope<InventoryReserved>>],
     ) -> Result<Vec<Result<Task, Failure>>, StoreError> {
         let orders: Vec<Uuid> = batch.iter().map(|event| event.order_id).collect();
         let mut consignments: HashMap<Uuid, Consignment> = store::consignments(connection, &orders).await?;
@@ -76,7 +76,7 @@ impl Handler for ShipOrder {
     async fn record(
         &self,
         connection: &mut Connection,
-        batch: &[Done<InventoryReserved, Option<ShipOutcome>>],
+        batch: &[Arc<Done<InventoryReserved, Option<ShipOutcome>>>],
     ) -> Result<Vec<NewEvent>, StoreError> {
         // One an order, in the order of their ids, which is how rows are locked everywhere.
         let mut first = BTreeMap::new();

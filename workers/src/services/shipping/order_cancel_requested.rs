@@ -1,5 +1,7 @@
 //! `order.cancel-requested` → may it still be cancelled? → `shipment.cancelled`, or nothing
 
+use std::sync::Arc;
+
 use orderflow_events::{NewEvent, OrderCancelRequested, ShipmentCancelled};
 use orderflow_service::{
     handler::{Done, Recorder},
@@ -20,7 +22,7 @@ impl Recorder for JudgeCancel {
     async fn record(
         &self,
         connection: &mut Connection,
-        batch: &[Done<OrderCancelRequested, ()>],
+        batch: &[Arc<Done<OrderCancelRequested, ()>>],
     ) -> Result<Vec<NewEvent>, StoreError> {
         let orders: Vec<Uuid> = batch.iter().map(|done| done.event.order_id).collect();
         let mut cancelled = store::cancel(connection, &orders).await?;

@@ -1,0 +1,228 @@
+//! The one generic actor: a bounded pipeline behind one queue.
+//!
+//! deliveries → decode → prepare → act, many at once → **whatever has finished is recorded together** → acknowledge
+//!
+//! It never waits for a batch to fill: while one batch is being recorded, the next one gathers. A slow `act` holds back
+//! nobody but itself. Everything that waits or runs here is a delivery in hand, and the prefetch count bounds those.
+//!
+//! The actor itself only keeps count; the work runs on the process's multi-threaded runtime, so that a connection's or
+//! a transaction's life never depends on an actor's, and a panic in a handler is an error and not the actor's end.
+
+mod settling;
+mod steps;
+
+use std::{collections::VecDeque, future::Future, sync::Arc};
+
+use actix::{
+    Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, StreamHandler, WrapFuture as _,
+};
+use lapin::message::Delivery;
+use orderflow_events::Envelope;
+use tokio::{runtime::Handle, sync::oneshot, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    handler::Handler,
+    pipeline::{
+        acting::{Held, Mode},
+        deliveries::Deliveries,
+        isolation::{self, Handling, LINGER},
+        queue_context::{Event, Finished, QueueContext},
+    },
+    telemetry,
+};
+
+/// Why an actor ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// It was told to, or its provider or the database became unavailable, and everything begun is settled or left to the
+    /// broker.
+    Drained,
+    /// Its deliveries stopped coming: the connection broke or the broker cancelled the consumer.
+    Lost(String),
+}
+
+/// What an actor needs besides its deliveries.
+pub struct Work<H> {
+    /// What the steps of the pipeline take.
+    pub queue: Arc<QueueContext<H>>,
+    /// Where the work runs.
+    pub runtime: Handle,
+    /// The most events in one transaction.
+    pub batch_size: usize,
+    /// How the queue is worked.
+    pub mode: Mode,
+    /// Cancelled by the actor when it is to be worked in another mode: no more deliveries then.
+    pub enough: CancellationToken,
+}
+
+/// Handles the deliveries of one queue until they end or it is told to stop.
+pub struct QueueActor<H: Handler> {
+    work: Work<H>,
+    deliveries: Deliveries<H::Event>,
+    arrived: Vec<Event<H>>,
+    preparing: bool,
+    ready: VecDeque<(Event<H>, H::Input)>,
+    acting: usize,
+    acted: Vec<Finished<H>>,
+    recording: usize,
+    settling: usize,
+    draining: bool,
+    /// The deliveries have ended, as it wanted; what is in hand is finished.
+    over: bool,
+    /// Messages to put back once the deliveries have ended. Put back sooner, they would be delivered here again.
+    aside: Option<Vec<Delivery>>,
+    /// When the last suspect came, in mode [`Mode::Alone`].
+    suspected: Instant,
+    /// Cancelled with the first sign that it is to end.
+    interrupted: CancellationToken,
+    /// While probing: about the message that it is done with.
+    held: Option<Held>,
+    ended: Option<oneshot::Sender<Ended>>,
+}
+
+impl<H: Handler> QueueActor<H> {
+    /// Returns an actor with nothing in hand. `ended` is told why it ends; that it is dropped untold means a panic.
+    #[must_use]
+    pub fn new(work: Work<H>, ended: oneshot::Sender<Ended>) -> Self {
+        let settle = &work.queue.settle;
+        Self {
+            deliveries: Deliveries::new(settle.queue.clone(), settle.metrics.clone()),
+            work,
+            arrived: Vec::new(),
+            preparing: false,
+            ready: VecDeque::new(),
+            acting: 0,
+            acted: Vec::new(),
+            recording: 0,
+            settling: 0,
+            draining: false,
+            over: false,
+            aside: None,
+            suspected: Instant::now(),
+            interrupted: CancellationToken::new(),
+            held: None,
+            ended: Some(ended),
+        }
+    }
+
+    /// Takes every step that can be taken now. Called after whatever changed something.
+    fn pump(&mut self, context: &mut Context<Self>) {
+        // Seen here and not only by the shell: between two calls that find the provider away nothing more is begun.
+        if self.work.mode != Mode::Probing
+            && Mode::of(&*self.work.queue.handler, &self.work.queue.pause) == Mode::Probing
+        {
+            self.put_down(context);
+        }
+        self.start_preparing(context);
+        self.start_acting(context);
+        self.start_recording(context);
+        let idle = !self.preparing && self.acting == 0 && self.recording == 0 && self.settling == 0;
+        let ending = self.draining || (self.over && self.deliveries.is_empty());
+        if ending && idle && self.acted.is_empty() && self.aside.is_none() {
+            self.end(context, Ended::Drained);
+        }
+    }
+
+    /// Takes a delivery in hand, or settles it where it cannot be handled or must not be.
+    fn receive(&mut self, context: &mut Context<Self>, delivery: Delivery) {
+        self.work.queue.settle.metrics.delivered();
+        match Handling::of(&delivery, self.work.mode != Mode::Working) {
+            Handling::Usual => {
+                // The suspects are done: back to a whole prefetch.
+                if self.work.mode == Mode::Alone && self.suspected.elapsed() > LINGER {
+                    self.work.enough.cancel();
+                }
+            }
+            Handling::Alone => self.suspected = Instant::now(),
+            Handling::SetAside => return self.set_aside(context, delivery),
+            Handling::GiveUp(ends) => {
+                self.suspected = Instant::now();
+                return self.start_rejecting(context, delivery, isolation::reason(ends));
+            }
+        }
+        match Envelope::decode(&delivery.data) {
+            Ok(event) => self.arrived.extend(self.deliveries.take(delivery, event)),
+            Err(error) => self.start_rejecting(context, delivery, telemetry::chain(&error)),
+        }
+    }
+
+    /// Runs `work` on the process's runtime and then `after` here, followed by whatever has become possible.
+    fn run<F, R>(&self, context: &mut Context<Self>, work: F, after: R)
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+        R: FnOnce(&mut Self, F::Output, &mut Context<Self>) + 'static,
+    {
+        let task = self.work.runtime.spawn(work);
+        let then = task.into_actor(self).map(|outcome, actor, context| match outcome {
+            Ok(output) => {
+                after(actor, output, context);
+                actor.pump(context);
+            }
+            // Handlers run in tasks of their own, so this is a fault of this pipeline. The deliveries concerned are
+            // unsettled: a new channel gets them again.
+            Err(error) => actor.end(context, Ended::Lost(error.to_string())),
+        });
+        context.spawn(then);
+    }
+
+    fn end(&mut self, context: &mut Context<Self>, ended: Ended) {
+        if let Some(told) = self.ended.take() {
+            // The shell may itself be gone at the end of the process.
+            let _ = told.send(ended);
+        }
+        context.stop();
+    }
+}
+
+/// Nothing here is ever pinned; without this line every event and effect would have to say so of itself.
+impl<H: Handler> Unpin for QueueActor<H> {}
+
+impl<H: Handler> Actor for QueueActor<H> {
+    type Context = Context<Self>;
+}
+
+/// A delivery, or the end of them.
+impl<H: Handler> StreamHandler<lapin::Result<Delivery>> for QueueActor<H> {
+    fn handle(&mut self, delivery: lapin::Result<Delivery>, context: &mut Self::Context) {
+        match delivery {
+            // What comes while the actor drains goes back to the broker with the channel.
+            Ok(delivery) if self.draining => self.leave(context, vec![delivery]),
+            Ok(delivery) => {
+                self.receive(context, delivery);
+                self.pump(context);
+            }
+            Err(error) => self.end(context, Ended::Lost(telemetry::chain(&error))),
+        }
+    }
+
+    /// The deliveries have ended. The default would stop the actor, and with it what is in hand, even in a drain.
+    fn finished(&mut self, context: &mut Self::Context) {
+        if let Some(aside) = self.aside.take() {
+            self.put_back(context, aside);
+        } else if self.work.enough.is_cancelled() {
+            self.over = true;
+        } else if !self.draining {
+            return self.end(context, Ended::Lost("RabbitMQ cancelled the consumer".to_owned()));
+        }
+        self.pump(context);
+    }
+}
+
+/// Asks an actor to finish what it has begun and to end.
+#[derive(Debug, Clone, Copy)]
+pub struct Drain;
+
+impl actix::Message for Drain {
+    type Result = ();
+}
+
+impl<H: Handler> actix::Handler<Drain> for QueueActor<H> {
+    type Result = ();
+
+    fn handle(&mut self, _: Drain, context: &mut Self::Context) {
+        self.put_down(context);
+        self.pump(context);
+    }
+}

@@ -1,0 +1,139 @@
+//! Where deliveries leave the actor: acknowledged, failed, put back, or left to the end of their channel.
+
+use std::{future::Future, sync::Arc};
+
+use actix::Context;
+use futures::future::join_all;
+use lapin::message::Delivery;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::QueueActor;
+use crate::{
+    failure::Failure,
+    handler::Handler,
+    metrics::Outcome,
+    pipeline::{acting::Mode, isolation, settle::Settle},
+};
+
+impl<H: Handler> QueueActor<H> {
+    pub(super) fn acknowledge_repeated(&mut self, context: &mut Context<Self>, events: Vec<Uuid>) {
+        if !events.is_empty() {
+            let settle = &self.work.queue.settle;
+            let deliveries = events.len();
+            tracing::info!(queue = settle.queue, deliveries, "events that are applied already came again");
+            settle.metrics.settled(Outcome::Repeated, deliveries);
+            self.acknowledge(context, events);
+        }
+    }
+
+    pub(super) fn acknowledge(&mut self, context: &mut Context<Self>, events: Vec<Uuid>) {
+        if !events.is_empty() {
+            self.settle(context, events, async move |settle, deliveries| settle.acknowledge(&deliveries).await);
+        }
+    }
+
+    pub(super) fn fail(&mut self, context: &mut Context<Self>, event: Uuid, failure: Failure) {
+        let cause = self.deliveries.get(event).and_then(|(_, event)| event.traceparent.clone());
+        self.settle(context, vec![event], async move |settle, deliveries| {
+            for delivery in &deliveries {
+                settle.fail(delivery, &failure, cause.as_deref()).await;
+            }
+        });
+    }
+
+    /// Settles the deliveries of these events, then forgets them and takes up those that came meanwhile.
+    fn settle<F>(
+        &mut self,
+        context: &mut Context<Self>,
+        events: Vec<Uuid>,
+        how: impl FnOnce(Settle, Vec<Delivery>) -> F,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let settling = how(self.work.queue.settle.clone(), self.deliveries.settling(&events));
+        self.settling += 1;
+        self.run(context, settling, move |actor, (), _| {
+            actor.settling -= 1;
+            let next = events.into_iter().filter_map(|event| actor.deliveries.settled(event));
+            actor.arrived.extend(next);
+        });
+    }
+
+    /// The database is unavailable, and these are not settled. The queue is paused: what is in hand goes back to the
+    /// broker with all its attempts. While one message at a time is tried, the next try is another one's, since it may
+    /// be this message that the database chokes on.
+    pub(super) fn wait_for_database(&mut self, context: &mut Context<Self>, events: Vec<Uuid>) {
+        if events.is_empty() {
+            return;
+        }
+        self.work.queue.pause.set(true);
+        let unsettled = self.deliveries.forget(events);
+        if self.work.mode == Mode::Probing && !self.draining {
+            self.put_back(context, unsettled);
+        } else {
+            self.leave(context, unsettled);
+            self.put_down(context);
+        }
+    }
+
+    /// Begins nothing more, interrupts whoever waits for a turn, and ends when what was begun has ended. What is not
+    /// begun goes back to the broker with the channel, and so to another worker at once.
+    pub(super) fn put_down(&mut self, context: &mut Context<Self>) {
+        if !self.draining {
+            self.draining = true;
+            self.interrupted.cancel();
+            let arrived = self.arrived.drain(..).map(|event| event.id);
+            let mut unsettled = self.deliveries.forget(arrived);
+            unsettled.extend(self.deliveries.forget_repeats());
+            self.leave(context, unsettled);
+        }
+    }
+
+    /// Leaves deliveries to the end of their channel.
+    pub(super) fn leave(&mut self, context: &mut Context<Self>, mut deliveries: Vec<Delivery>) {
+        if let Some(aside) = &mut self.aside {
+            aside.append(&mut deliveries);
+        }
+        deliveries.retain(isolation::is_not_left);
+        self.put_back(context, deliveries);
+    }
+
+    /// Puts deliveries at the end of their queue.
+    pub(super) fn put_back(&mut self, context: &mut Context<Self>, deliveries: Vec<Delivery>) {
+        if deliveries.is_empty() {
+            return;
+        }
+        self.settling += 1;
+        let queue = Arc::clone(&self.work.queue);
+        let putting_back = async move {
+            join_all(deliveries.iter().map(|delivery| queue.settle.put_back(delivery))).await;
+        };
+        self.run(context, putting_back, |actor, (), _| actor.settling -= 1);
+    }
+
+    /// Puts a message that came back often at the end of the queue. Beside it nothing more is begun: a neighbour may be the one
+    /// that kills its workers, which would count against all that are in hand.
+    pub(super) fn set_aside(&mut self, context: &mut Context<Self>, delivery: Delivery) {
+        self.suspected = Instant::now();
+        if self.work.mode != Mode::Working {
+            self.put_back(context, vec![delivery]);
+            return;
+        }
+        tracing::warn!(
+            queue = %self.work.queue.subscription,
+            "messages came back often, from workers that ended or lost their connections; handling one at a time"
+        );
+        self.aside = Some(vec![delivery]);
+        self.work.enough.cancel();
+        self.put_down(context);
+    }
+
+    /// Settles a delivery that cannot be handled at all.
+    pub(super) fn start_rejecting(&mut self, context: &mut Context<Self>, delivery: Delivery, why: String) {
+        self.settling += 1;
+        let queue = Arc::clone(&self.work.queue);
+        let rejecting = async move { queue.settle.fail(&delivery, &Failure::reject(why), None).await };
+        self.run(context, rejecting, |actor, (), _| actor.settling -= 1);
+    }
+}

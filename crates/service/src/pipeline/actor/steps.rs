@@ -1,0 +1,178 @@
+//! The steps of the pipeline: prepare, act, record. Each begins what can be begun, and sorts what came of it.
+
+use std::sync::Arc;
+
+use actix::Context;
+use chrono::Utc;
+use lapin::message::Delivery;
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use super::QueueActor;
+use crate::{
+    fault::{self, Safeguard},
+    handler::{Done, Handler},
+    pipeline::{
+        acting::{Acted, Held, Mode, act},
+        head::{Head, is_sent_again, log_span},
+        prepare::prepare,
+        queue_context::{Event, Finished, Verdict},
+        record::{Committed, record},
+    },
+};
+
+/// How many calls of `act` are under way at once where no line to a provider says it.
+const AT_ONCE: usize = 64;
+
+/// Batches at once where a batch is one event: as many as the other frameworks we compare with run by default.
+const UNBATCHED_TRANSACTIONS: usize = 16;
+
+/// What `RUST_LOG` calls the lines about single events (docs/LOGGING.md): a name that outlives the move of a module.
+const EACH_EVENT: &str = "orderflow_worker";
+
+impl<H: Handler> QueueActor<H> {
+    pub(super) fn start_preparing(&mut self, context: &mut Context<Self>) {
+        if self.preparing || self.arrived.is_empty() {
+            return;
+        }
+        let batch = std::mem::take(&mut self.arrived);
+        if H::without_reaching_outside().is_some() {
+            let done = |event| Some(Arc::new(Done { event, effect: H::without_reaching_outside()? }));
+            self.acted.extend(batch.into_iter().filter_map(done));
+            return;
+        }
+        self.preparing = true;
+        let queue = Arc::clone(&self.work.queue);
+        self.run(context, async move { prepare(&queue, batch).await }, |actor, prepared, context| {
+            actor.preparing = false;
+            let mut ready = Vec::new();
+            let verdicts = prepared.into_iter().map(|(event, verdict)| (event.id, verdict.map(|input| (event, input))));
+            actor.sort(context, verdicts, |_, _, passed| ready.push(passed));
+            if ready.is_empty() {
+                actor.held = None;
+            }
+            actor.ready.extend(ready);
+        });
+    }
+
+    pub(super) fn start_acting(&mut self, context: &mut Context<Self>) {
+        if self.draining {
+            let ready = self.ready.drain(..).map(|(event, _)| event.id);
+            let unsettled = self.deliveries.forget(ready);
+            self.leave(context, unsettled);
+        }
+        let at_once = self.work.queue.handler.line().map_or(AT_ONCE, |line| line.concurrency());
+        while self.acting < at_once {
+            let Some((event, input)) = self.ready.pop_front() else { return };
+            self.acting += 1;
+            let delivery = self.deliveries.get(event.id).map(|(delivery, _)| delivery);
+            let span = log_span(&self.work.queue.settle.queue, delivery, Some(&Head::from(&*event)));
+            let probing = (self.work.mode == Mode::Probing).then(|| *self.held.get_or_insert_with(Held::now));
+            let acting =
+                act(Arc::clone(&self.work.queue), Arc::clone(&event), input, probing, self.interrupted.clone());
+            self.run(context, acting.instrument(span), move |actor, acted, context| {
+                actor.acting -= 1;
+                if !matches!(acted, Acted::Away) {
+                    actor.held = None;
+                }
+                match acted {
+                    Acted::Done(effect) => actor.acted.push(Arc::new(Done { event, effect })),
+                    Acted::Failed(failure) => actor.fail(context, event.id, failure),
+                    Acted::Away => actor.keep_or_leave(context, event),
+                }
+            });
+        }
+    }
+
+    /// The provider is away. A message to probe with is prepared anew, since much may have happened meanwhile, and tried
+    /// again; any other stays with the broker.
+    fn keep_or_leave(&mut self, context: &mut Context<Self>, event: Event<H>) {
+        let probing = self.work.mode == Mode::Probing && !self.draining;
+        if probing {
+            self.held = self.held.and_then(Held::tried_again);
+            if self.held.is_some() {
+                self.arrived.push(event);
+                return;
+            }
+        }
+        let unsettled = self.deliveries.forget([event.id]);
+        if probing {
+            self.put_back(context, unsettled);
+        } else {
+            self.leave(context, unsettled);
+            // Not settled and not in hand any more: it comes again with the next channel, so this one has to end.
+            self.put_down(context);
+        }
+    }
+
+    pub(super) fn start_recording(&mut self, context: &mut Context<Self>) {
+        // More than one batch at a time would only fight over locks, unless a batch is a single event.
+        let at_once = (UNBATCHED_TRANSACTIONS / self.work.batch_size).max(1);
+        while self.recording < at_once && !self.acted.is_empty() {
+            let rest = self.acted.split_off(self.acted.len().min(self.work.batch_size));
+            let batch = std::mem::replace(&mut self.acted, rest);
+            self.recording += 1;
+            let queue = Arc::clone(&self.work.queue);
+            let too_soon = self.acknowledged_too_soon(&batch);
+            let recording = async move {
+                if let Some(deliveries) = too_soon {
+                    queue.settle.acknowledge(&deliveries).await;
+                }
+                record(&queue, batch).await
+            };
+            self.run(context, recording, |actor, verdicts, context| {
+                actor.recording -= 1;
+                let mut committed = Vec::with_capacity(verdicts.len());
+                actor.sort(context, verdicts, |actor, event, transaction| {
+                    actor.measure(event, transaction);
+                    committed.push(event);
+                });
+                // After the commit and not after the confirm: the outbox is durable.
+                actor.acknowledge(context, committed);
+            });
+        }
+    }
+
+    /// The deliveries of a batch that a test wants to be acknowledged before it is committed: what the fault runs have to find.
+    fn acknowledged_too_soon(&mut self, batch: &[Finished<H>]) -> Option<Vec<Delivery>> {
+        let events: Vec<_> = batch.iter().map(|done| done.event.id).collect();
+        fault::without(Safeguard::AckAfterCommit).then(|| self.deliveries.settling(&events))
+    }
+
+    /// Hands on what passed a step, and settles the rest.
+    fn sort<T>(
+        &mut self,
+        context: &mut Context<Self>,
+        verdicts: impl IntoIterator<Item = (Uuid, Verdict<T>)>,
+        mut passed: impl FnMut(&mut Self, Uuid, T),
+    ) {
+        let (mut applied, mut unavailable) = (Vec::new(), Vec::new());
+        for (event, verdict) in verdicts {
+            match verdict {
+                Verdict::Passed(outcome) => passed(self, event, outcome),
+                Verdict::Applied => applied.push(event),
+                Verdict::Failed(failure) => self.fail(context, event, failure),
+                Verdict::Unavailable => unavailable.push(event),
+            }
+        }
+        self.acknowledge_repeated(context, applied);
+        self.wait_for_database(context, unavailable);
+    }
+
+    /// Counts an event that is committed, with a line for those who ask for them. How long a step took is not measured of what
+    /// was sent again, by a person or by the reconciler: that would be how long it lay there.
+    fn measure(&self, event: Uuid, transaction: Committed) {
+        let Some((delivery, event)) = self.deliveries.get(event) else { return };
+        let settle = &self.work.queue.settle;
+        if !is_sent_again(delivery) {
+            // Below zero where clocks differ.
+            settle.metrics.step((Utc::now() - event.time).to_std().unwrap_or_default());
+        }
+        if tracing::enabled!(target: EACH_EVENT, tracing::Level::DEBUG) {
+            let Committed { events, follow } = transaction;
+            log_span(&settle.queue, Some(delivery), Some(&Head::from(event))).in_scope(|| {
+                tracing::debug!(target: EACH_EVENT, { batch.events = events, batch.follow = follow }, "an event is applied");
+            });
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The deliveries in hand, each known by its event from its arrival until it is settled.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
+
+use chrono::Utc;
+use lapin::message::Delivery;
+use orderflow_events::Envelope;
+use uuid::Uuid;
+
+use crate::{
+    broker::names,
+    metrics::{InHand, QueueMetrics},
+    pipeline::head::{Head, attempt},
+    trace::{Kind, Step},
+};
+
+/// The deliveries of one queue that are in hand. Each is here and nowhere else until its settlement begins.
+pub struct Deliveries<E> {
+    queue: String,
+    metrics: QueueMetrics,
+    held: HashMap<Uuid, Held<E>>,
+}
+
+struct Held<E> {
+    /// Moved out when its settlement begins.
+    delivery: Option<Delivery>,
+    event: Arc<Envelope<E>>,
+    /// Further deliveries of the event, which wait for what becomes of this one.
+    repeats: Vec<(Delivery, Envelope<E>)>,
+    in_hand: InHand,
+    /// The step of the order's trace that it is.
+    step: Step,
+}
+
+impl<E> Deliveries<E> {
+    /// Returns those of a queue of which none is in hand.
+    #[must_use]
+    pub fn new(queue: String, metrics: QueueMetrics) -> Self {
+        Self { queue, metrics, held: HashMap::new() }
+    }
+
+    /// Whether none is in hand.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// Takes a delivery in hand and returns its event.
+    ///
+    /// Returns `None` where the event is in hand already; its delivery then waits for what becomes of that. It may be a mere
+    /// repetition, which the inbox then recognises, but also the retry of the first, which comes back while the batch that
+    /// the first was in is still being recorded.
+    pub fn take(&mut self, delivery: Delivery, event: Envelope<E>) -> Option<Arc<Envelope<E>>> {
+        match self.held.entry(event.id) {
+            Entry::Occupied(mut first) => {
+                first.get_mut().repeats.push((delivery, event));
+                None
+            }
+            Entry::Vacant(vacant) => {
+                // Only for the first time: what a paused worker gave back has waited for its provider.
+                if delivery.exchange.as_str() == names::EVENTS && !delivery.redelivered {
+                    // Below zero where clocks differ.
+                    self.metrics.lag((Utc::now() - event.time).to_std().unwrap_or_default());
+                }
+                let held = vacant.insert(Held::begin(&self.queue, &self.metrics, delivery, event));
+                Some(Arc::clone(&held.event))
+            }
+        }
+    }
+
+    /// Returns the delivery of an event and the event; `None` where its settlement has begun.
+    #[must_use]
+    pub fn get(&self, event: Uuid) -> Option<(&Delivery, &Envelope<E>)> {
+        let held = self.held.get(&event)?;
+        Some((held.delivery.as_ref()?, &held.event))
+    }
+
+    /// Hands the deliveries of these events over to be settled. Further deliveries of them wait until [`Deliveries::settled`].
+    pub fn settling(&mut self, events: &[Uuid]) -> Vec<Delivery> {
+        events.iter().filter_map(|event| self.held.get_mut(event)?.delivery.take()).collect()
+    }
+
+    /// Forgets an event whose delivery is settled, and returns it again where a further delivery of it waits.
+    pub fn settled(&mut self, event: Uuid) -> Option<Arc<Envelope<E>>> {
+        let Held { mut repeats, in_hand, step, .. } = self.held.remove(&event)?;
+        in_hand.settled();
+        drop(step);
+        let (delivery, event) = repeats.pop()?;
+        let next = Held { repeats, ..Held::begin(&self.queue, &self.metrics, delivery, event) };
+        let event = Arc::clone(&next.event);
+        self.held.insert(event.id, next);
+        Some(event)
+    }
+
+    /// Forgets these events and returns all of their deliveries, unsettled.
+    pub fn forget(&mut self, events: impl IntoIterator<Item = Uuid>) -> Vec<Delivery> {
+        let mut unsettled = Vec::new();
+        for held in events.into_iter().filter_map(|event| self.held.remove(&event)) {
+            held.in_hand.settled();
+            unsettled.extend(held.delivery);
+            unsettled.extend(held.repeats.into_iter().map(|(delivery, _)| delivery));
+        }
+        unsettled
+    }
+
+    /// Returns every delivery that waits for an earlier one of the same event, unsettled.
+    pub fn forget_repeats(&mut self) -> Vec<Delivery> {
+        self.held.values_mut().flat_map(|held| held.repeats.drain(..)).map(|(delivery, _)| delivery).collect()
+    }
+}
+
+impl<E> Held<E> {
+    /// Begins the step of the order's trace that this delivery is. What is done with the event follows from that step.
+    fn begin(queue: &str, metrics: &QueueMetrics, delivery: Delivery, mut event: Envelope<E>) -> Self {
+        let mut step = Step::after(Kind::Consumer, format!("process {queue}"), event.traceparent.as_deref());
+        step.message(Head::from(&event).about("process", queue));
+        step.attempt(attempt(&delivery));
+        event.traceparent = Some(step.traceparent());
+        Self { delivery: Some(delivery), event: Arc::new(event), repeats: Vec::new(), in_hand: metrics.take(), step }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use orderflow_events::OrderCancelRequested;
+    use serde_json::json;
+
+    use super::*;
+    use crate::metrics;
+
+    type Taken = Deliveries<OrderCancelRequested>;
+
+    fn deliveries() -> Taken {
+        let queue = "shipping.order-cancel-requested".to_owned();
+        let metrics = metrics::of_queue(&queue);
+        Deliveries::new(queue, metrics)
+    }
+
+    /// Takes the delivery with this tag of the event with this id.
+    fn take(deliveries: &mut Taken, event: u128, tag: u64) -> bool {
+        let id = Uuid::from_u128(event);
+        let event = json!({
+            "specversion": "1.0", "id": id, "source": "/test", "type": "orders.order-cancel-requested.v1", "subject": id,
+            "time": "2026-01-01T00:00:00.000Z", "datacontenttype": "application/json", "orderversion": 2,
+            "correlationid": id, "data": { "by": "customer" }
+        });
+        let event = serde_json::from_value(event).expect("an event");
+        deliveries.take(Delivery::mock(tag, "".into(), "".into(), false, Vec::new()), event).is_some()
+    }
+
+    fn tags(deliveries: &[Delivery]) -> Vec<u64> {
+        deliveries.iter().map(|delivery| delivery.delivery_tag).collect()
+    }
+
+    #[test]
+    fn repeated_event_waits_until_the_first_delivery_is_settled() {
+        let (mut held, id) = (deliveries(), Uuid::from_u128(1));
+        assert!(take(&mut held, 1, 11));
+        assert!(!take(&mut held, 1, 12), "it is in hand");
+        assert_eq!(tags(&held.settling(&[id])), [11]);
+        assert!(held.get(id).is_none() && !take(&mut held, 1, 13), "it is in hand until it is settled");
+        assert!(held.settled(id).is_some(), "a further delivery takes its place");
+        assert!(held.get(id).is_some_and(|(delivery, _)| delivery.delivery_tag == 13));
+        assert_eq!(tags(&held.settling(&[id])), [13]);
+        assert!(held.settled(id).is_some() && held.get(id).is_some_and(|(delivery, _)| delivery.delivery_tag == 12));
+        held.settling(&[id]);
+        assert!(held.settled(id).is_none() && held.is_empty());
+    }
+
+    #[test]
+    fn forgotten_events_return_every_delivery_that_is_not_settled() {
+        let mut held = deliveries();
+        for (event, tag) in [(1, 11), (1, 12), (2, 21), (2, 22), (3, 31)] {
+            take(&mut held, event, tag);
+        }
+        assert_eq!(tags(&held.settling(&[Uuid::from_u128(2)])), [21]);
+        assert_eq!(tags(&held.forget([1, 2].map(Uuid::from_u128))), [11, 12, 22]);
+        assert_eq!(tags(&held.forget_repeats()), Vec::<u64>::new());
+        assert!(take(&mut held, 1, 13), "it is not in hand any more");
+        assert_eq!(tags(&held.settling(&[Uuid::from_u128(3)])), [31]);
+    }
+
+    #[test]
+    fn repeats_alone_are_forgotten_at_the_end() {
+        let mut held = deliveries();
+        for (event, tag) in [(1, 11), (1, 12), (1, 13)] {
+            take(&mut held, event, tag);
+        }
+        assert_eq!(tags(&held.forget_repeats()), [12, 13]);
+        assert_eq!(tags(&held.settling(&[Uuid::from_u128(1)])), [11]);
+        assert!(held.settled(Uuid::from_u128(1)).is_none());
+    }
+}
