@@ -8,7 +8,7 @@ use futures::{FutureExt as _, future::BoxFuture};
 use crate::{
     Subscription,
     handler::Handler,
-    pipeline::shell::{Process, keep_consuming},
+    pipeline::supervise::{Process, supervise},
 };
 
 type Start = Box<dyn FnOnce(Process, ArbiterHandle) -> BoxFuture<'static, ()> + Send>;
@@ -24,7 +24,7 @@ impl Consumer {
     /// Returns a consumer of this subscription's queue.
     pub(crate) fn new<H: Handler>(subscription: Subscription, handler: H) -> Self {
         let start: Start =
-            Box::new(move |process, arbiter| keep_consuming(process, subscription, Arc::new(handler), arbiter).boxed());
+            Box::new(move |process, arbiter| supervise(process, subscription, Arc::new(handler), arbiter).boxed());
         Self { subscription, start }
     }
 

@@ -14,7 +14,7 @@ use crate::{
     broker::BrokerCheck,
     http::{self, Bounds},
     line::Line,
-    pipeline::shell::Process,
+    pipeline::supervise::Process,
     store::Condition,
 };
 

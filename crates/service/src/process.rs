@@ -8,12 +8,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Roster, Service, Subscription,
-    broker::{BrokerCheck, BrokerError, Connector, NotReady, Publisher, Relay},
+    broker::{BrokerCheck, BrokerError, Connector, NotReady, Publisher, Relay, SharedConnection},
     config::{BrokerConfig, ConfigError, DatabaseConfig, LogConfig, Source, TraceConfig, WorkerConfig},
     consumers::Consumer,
     health::{self, Health},
     listen::ListenError,
-    pipeline::{failure_log::FailureLog, pace::Reporter, reconciler::Reconciler, shell::Process},
+    pipeline::{failure_log::FailureLog, pace::Reporter, reconciler::Reconciler, supervise::Process},
     preflight::{self, NotSetUp},
     process_identity,
     service::{SetUp, SetupError, Work},
@@ -173,6 +173,7 @@ async fn assemble(settings: Settings) -> Result<Assembled, RunError> {
     // Before anything connects: what is wrong here is a setting.
     let work = set_up(settings.set_ups, &database, &settings.queues).map_err(RunError::Handlers)?;
     let connector = Connector::new(&settings.broker, "orderflow-worker");
+    let connection = SharedConnection::new(connector.clone(), "consuming");
     let publishing = CancellationToken::new();
     let publisher = Publisher::start(connector.clone(), publishing.clone());
     let relay = Relay::start(database.clone(), publisher.clone(), stop.clone());
@@ -182,6 +183,7 @@ async fn assemble(settings: Settings) -> Result<Assembled, RunError> {
         config: Arc::new(settings.worker),
         database,
         connector,
+        connection,
         publisher,
         relay,
         failures,

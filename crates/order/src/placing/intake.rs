@@ -10,6 +10,7 @@ use orderflow_service::{
     broker::Relay,
     fault::{self, CrashPoint},
     group_commit::Limits,
+    split::{self, Parts},
     store::{ANSWER_WITHIN, Connection, Database, StoreError, event_log, outbox::Outgoing},
     telemetry,
 };
@@ -59,6 +60,18 @@ struct Batch {
     redraws: u8,
     /// Whether to wait only briefly for a lock that another transaction holds.
     briefly: bool,
+}
+
+impl split::Batch for Batch {
+    fn is_empty(&self) -> bool {
+        self.orders.is_empty()
+    }
+
+    fn halves(self) -> (Self, Self) {
+        let (first, second) = split::Batch::halves(self.orders);
+        let part = |orders| Self { orders, redraws: 0, briefly: true };
+        (part(first), part(second))
+    }
 }
 
 /// Why a batch is not stored.
@@ -151,8 +164,8 @@ impl Intake {
     async fn place(&self, orders: Vec<Placement>) -> Known {
         let deadline = Instant::now() + TRYING;
         let mut known = Known::new();
-        let mut work = vec![Batch { orders, redraws: 0, briefly: false }];
-        while let Some(batch) = work.pop() {
+        let mut parts = Parts::of(Batch { orders, redraws: 0, briefly: false });
+        while let Some(batch) = parts.take() {
             match self.attempt(&batch).await {
                 Ok(stored) => known.extend(stored.into_iter().map(|stored| (stored.key.clone(), Ok(stored)))),
                 Err(refused) => match after(&refused, batch, deadline) {
@@ -160,9 +173,9 @@ impl Intake {
                         if refused.error().is_unavailable() {
                             tokio::time::sleep(PAUSE).await;
                         }
-                        work.push(batch);
+                        parts.again(batch);
                     }
-                    Next::Halves(one, other) => work.extend([one, other]),
+                    Next::Split(batch) => parts.split(batch),
                     Next::GiveUp(batch, why) => {
                         report(refused.error(), &batch, why);
                         known.extend(batch.orders.into_iter().map(|order| (order.key, Err(why))));
@@ -194,7 +207,7 @@ impl Intake {
 /// What to do with a batch that failed.
 enum Next {
     Again(Batch),
-    Halves(Batch, Batch),
+    Split(Batch),
     GiveUp(Batch, NotPlaced),
 }
 
@@ -216,9 +229,7 @@ fn after(refused: &Refused, mut batch: Batch, deadline: Instant) -> Next {
         return Next::Again(batch);
     }
     if batch.orders.len() > 1 {
-        let other = batch.orders.split_off(batch.orders.len() / 2);
-        let part = |orders| Batch { orders, redraws: 0, briefly: true };
-        return Next::Halves(part(batch.orders), part(other));
+        return Next::Split(batch);
     }
     Next::GiveUp(batch, if key_held { NotPlaced::InProgress } else { NotPlaced::Failed })
 }
@@ -334,7 +345,8 @@ mod tests {
     #[test]
     fn a_batch_is_halved_until_only_the_bad_order_is_left() {
         let bad = refused(SqlState::CHECK_VIOLATION);
-        let Next::Halves(one, other) = after(&bad, batch(3), later()) else { panic!("it is halved") };
+        let Next::Split(whole) = after(&bad, batch(3), later()) else { panic!("it is halved") };
+        let (one, other) = split::Batch::halves(whole);
         assert_eq!((one.orders.len(), other.orders.len()), (1, 2));
         // One key that is stuck must not make all parts wait as long as the whole did.
         assert!(one.briefly && other.briefly);
@@ -347,7 +359,7 @@ mod tests {
         let unknown = refused(SqlState::LOCK_NOT_AVAILABLE);
         assert!(matches!(after(&unknown, batch(1), later()), Next::Again(batch) if batch.briefly));
         let held = || Refused::KeyHeld(StoreError::refused(SqlState::LOCK_NOT_AVAILABLE));
-        assert!(matches!(after(&held(), batch(2), later()), Next::Halves(..)));
+        assert!(matches!(after(&held(), batch(2), later()), Next::Split(_)));
         assert!(matches!(after(&held(), batch(1), later()), Next::GiveUp(_, NotPlaced::InProgress)));
     }
 }

@@ -17,7 +17,7 @@ use crate::{config::BrokerConfig, process_identity};
 const HEARTBEAT_SECONDS: u16 = 10;
 
 /// The largest frame, in bytes, unless `AMQP_URL` says `frame_max=`. lapin 4.12 holds 32 frames of this size for each way
-/// of each connection: with RabbitMQ's default of 128 KiB a worker's 25 connections took 210 MiB before the first message.
+/// of each connection: 8 MiB with RabbitMQ's default of 128 KiB.
 /// A body that is larger goes in several frames; headers have to fit into one, and all of ours together take less than
 /// 4 KiB.
 const FRAME_MAX: u32 = 32 * 1024;
@@ -34,6 +34,9 @@ pub enum BrokerError {
     /// The virtual host is missing, or closed to the user.
     #[error(transparent)]
     NoVhost(#[from] NoVhost),
+    /// Another caller's attempt to make the connection that they share.
+    #[error(transparent)]
+    Shared(Arc<BrokerError>),
     /// No answer in time.
     #[error("RabbitMQ did not answer within {0:?}")]
     TimedOut(Duration),

@@ -8,6 +8,7 @@ mod publisher;
 mod readiness;
 mod relay;
 mod resend;
+mod shared_connection;
 mod vhost;
 
 pub use connection::{BrokerError, Connector};
@@ -16,4 +17,5 @@ pub use publisher::{PublishError, Publisher};
 pub use readiness::{BrokerCheck, Look, NotReady};
 pub use relay::Relay;
 pub use resend::{Resent, resend};
+pub use shared_connection::SharedConnection;
 pub use vhost::NoVhost;

@@ -4,6 +4,7 @@
 
 pub mod acting;
 pub mod actor;
+pub mod consuming;
 pub mod deliveries;
 pub mod failure_log;
 pub mod head;
@@ -15,4 +16,4 @@ pub mod queue_context;
 pub mod reconciler;
 pub mod record;
 pub mod settle;
-pub mod shell;
+pub mod supervise;

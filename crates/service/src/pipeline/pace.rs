@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     metrics::{self, QueueMetrics, Tally},
-    pipeline::shell::Process,
+    pipeline::supervise::Process,
     process_identity,
     store::{
         Connection, Database, StoreError,

@@ -1,4 +1,4 @@
-//! Around each actor: connects, starts it, starts a new one when it ended, and drains it when the process stops.
+//! Around each actor: opens a channel, starts it, starts a new one when it ended, and drains it when the process stops.
 
 use std::{
     sync::{
@@ -10,35 +10,27 @@ use std::{
 
 use actix::{Actor as _, Addr, AsyncContext as _};
 use actix_rt::ArbiterHandle;
-use lapin::{
-    Connection, Consumer, ErrorKind,
-    options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
-    types::FieldTable,
-};
 use tokio::{runtime::Handle, sync::oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Backoff, Subscription,
-    broker::{BrokerError, Connector, Publisher, Relay},
+    broker::{Connector, Publisher, Relay, SharedConnection},
     config::WorkerConfig,
     handler::Handler,
     metrics::{self, QueueMetrics},
     pipeline::{
         acting::Mode,
         actor::{Drain, Ended, QueueActor, Work},
+        consuming::{self, Consuming},
         failure_log::FailureLog,
         persist::Pause,
         queue_context::QueueContext,
         settle::Settle,
     },
-    process_identity,
     store::Database,
     telemetry,
 };
-
-/// How long opening a channel and starting to consume may take.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long an actor may take to finish what it has begun. With what follows a process ends in 32 s at most: pace 2, relay 5,
 /// failures 2, runtime 2, traces 1.
@@ -51,8 +43,10 @@ pub struct Process {
     pub config: Arc<WorkerConfig>,
     /// The database.
     pub database: Database,
-    /// Makes consuming connections.
+    /// Makes connections for queues that need one of their own.
     pub connector: Connector,
+    /// The connection on which all other queues are consumed, a channel for each.
+    pub connection: SharedConnection,
     /// For retries and dead letters.
     pub publisher: Publisher,
     /// For the events that follow.
@@ -67,9 +61,9 @@ pub struct Process {
     pub stop: CancellationToken,
 }
 
-/// Keeps one queue consumed until the process stops: connects again for ever, with a new actor each time. An actor
+/// Keeps one queue consumed until the process stops: opens a channel again for ever, with a new actor each time. An actor
 /// that panics is replaced too, which actix's own supervisor does not do.
-pub async fn keep_consuming<H: Handler>(
+pub async fn supervise<H: Handler>(
     process: Process,
     subscription: Subscription,
     handler: Arc<H>,
@@ -88,8 +82,8 @@ pub async fn keep_consuming<H: Handler>(
             Mode::Working if alone => Mode::Alone,
             mode => mode,
         };
-        match open(&process, subscription, mode).await {
-            Ok(open) => {
+        match Consuming::open(&process, subscription, mode).await {
+            Ok(consuming) => {
                 match mode {
                     Mode::Working => tracing::info!(queue, "consuming"),
                     Mode::Alone => tracing::info!(queue, "consuming one message at a time"),
@@ -107,11 +101,11 @@ pub async fn keep_consuming<H: Handler>(
                     Mode::Probing => 0,
                 });
                 let enough = CancellationToken::new();
-                let end = consume(&process, &handler, &arbiter, &open, (mode, &pause), enough.clone()).await;
+                let end = consume(&process, &handler, &arbiter, &consuming, (mode, &pause), enough.clone()).await;
                 if enough.is_cancelled() {
                     alone = mode == Mode::Working;
                 }
-                drop(tokio::time::timeout(Duration::from_secs(2), open.connection.close(200, "done".into())).await);
+                consuming.close().await;
                 match end {
                     // A queue that is paused or worked again has not stopped being consumed.
                     End::ModeOver => {
@@ -130,7 +124,7 @@ pub async fn keep_consuming<H: Handler>(
                     tracing::warn!(
                         queue,
                         error = telemetry::chain(&error),
-                        hint = hint(&error),
+                        hint = consuming::hint(&error),
                         "the queue cannot be consumed; trying again"
                     );
                 }
@@ -163,50 +157,6 @@ impl Drop for Consumed {
     }
 }
 
-struct Open {
-    subscription: Subscription,
-    connection: Connection,
-    channel: lapin::Channel,
-    consumer: Consumer,
-}
-
-async fn open(process: &Process, subscription: Subscription, mode: Mode) -> Result<Open, BrokerError> {
-    let prefetch = match mode {
-        Mode::Working => process.config.prefetch,
-        Mode::Alone | Mode::Probing => 1,
-    };
-    let queue = subscription.queue();
-    let connection = process.connector.connect(&queue).await?;
-    let opening = async {
-        let channel = connection.create_channel().await?;
-        channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
-        let tag = format!("{queue} {}", process_identity::place());
-        let options = BasicConsumeOptions::default();
-        let consumer = channel.basic_consume(queue.as_str().into(), tag.into(), options, FieldTable::default()).await?;
-        Ok::<_, lapin::Error>((channel, consumer))
-    };
-    match tokio::time::timeout(OPEN_TIMEOUT, opening).await {
-        Ok(opened) => {
-            let (channel, consumer) = opened?;
-            Ok(Open { subscription, connection, channel, consumer })
-        }
-        Err(_) => Err(BrokerError::TimedOut(OPEN_TIMEOUT)),
-    }
-}
-
-/// What to do about it, where we know.
-fn hint(error: &BrokerError) -> &'static str {
-    match error {
-        BrokerError::Client(error) => match error.kind() {
-            ErrorKind::ProtocolError(amqp) if amqp.get_id() == 404 => "run `orderflow topology apply`",
-            ErrorKind::ProtocolError(amqp) if amqp.get_id() == 403 => "check the user and password in AMQP_URL",
-            _ => "is RabbitMQ running, and is AMQP_URL right?",
-        },
-        BrokerError::NoVhost(_) => "run `orderflow topology apply`",
-        _ => "is RabbitMQ running, and is AMQP_URL right?",
-    }
-}
-
 /// Why a consumer ended.
 enum End {
     /// The process stops.
@@ -222,7 +172,7 @@ async fn consume<H: Handler>(
     process: &Process,
     handler: &Arc<H>,
     arbiter: &ArbiterHandle,
-    open: &Open,
+    consuming: &Consuming,
     (mode, pause): (Mode, &Pause),
     enough: CancellationToken,
 ) -> End {
@@ -230,9 +180,9 @@ async fn consume<H: Handler>(
         handler: Arc::clone(handler),
         database: process.database.clone(),
         relay: process.relay.clone(),
-        subscription: open.subscription,
+        subscription: consuming.subscription,
         settle: Settle::new(
-            open.subscription.queue(),
+            consuming.subscription.queue(),
             process.publisher.clone(),
             process.config.retry_delays.clone(),
             process.failures.clone(),
@@ -243,7 +193,7 @@ async fn consume<H: Handler>(
     let (queue, batch_size) = (Arc::new(context), process.config.batch_size);
     let work = Work { queue, runtime: process.runtime.clone(), batch_size, mode, enough: enough.clone() };
     let (tell, mut ended) = oneshot::channel();
-    let deliveries = open.consumer.clone();
+    let deliveries = consuming.deliveries();
     let actor = QueueActor::start_in_arbiter(arbiter, move |context| {
         context.add_stream(deliveries);
         QueueActor::new(work, tell)
@@ -256,7 +206,7 @@ async fn consume<H: Handler>(
         },
         call = mode_over(&**handler, pause, mode) => {
             // The last calls that were begun have their own time-out.
-            let draining = drain(open, &actor, &mut ended, DRAIN_TIMEOUT + call);
+            let draining = drain(consuming, &actor, &mut ended, DRAIN_TIMEOUT + call);
             tokio::select! {
                 () = draining => return End::ModeOver,
                 () = process.stop.cancelled() => {}
@@ -266,10 +216,10 @@ async fn consume<H: Handler>(
             // What is in hand may be waiting for its provider, which has its own time-out.
             let limit = DRAIN_TIMEOUT + handler.line().map_or(Duration::ZERO, |line| line.time_out());
             tokio::select! {
-                finished = tokio::time::timeout(limit, finish(open, &mut ended)) => match finished {
+                finished = tokio::time::timeout(limit, finish(consuming, &mut ended)) => match finished {
                     Ok(end) => return end,
                     Err(_) => {
-                        drain(open, &actor, &mut ended, DRAIN_TIMEOUT).await;
+                        drain(consuming, &actor, &mut ended, DRAIN_TIMEOUT).await;
                         return End::ModeOver;
                     }
                 },
@@ -278,13 +228,13 @@ async fn consume<H: Handler>(
         }
         () = process.stop.cancelled() => {}
     }
-    drain(open, &actor, &mut ended, DRAIN_TIMEOUT).await;
+    drain(consuming, &actor, &mut ended, DRAIN_TIMEOUT).await;
     End::Stopped
 }
 
 /// No new deliveries, then the end of an actor that wants none.
-async fn finish(open: &Open, ended: &mut oneshot::Receiver<Ended>) -> End {
-    drop(open.channel.basic_cancel(open.consumer.tag(), BasicCancelOptions::default()).await);
+async fn finish(consuming: &Consuming, ended: &mut oneshot::Receiver<Ended>) -> End {
+    consuming.cancel().await;
     match ended.await {
         Ok(Ended::Drained) => End::ModeOver,
         Ok(Ended::Lost(why)) => End::Lost(why),
@@ -318,7 +268,7 @@ async fn mode_over<H: Handler>(handler: &H, pause: &Pause, mode: Mode) -> Durati
 
 /// No new deliveries, then the end of those begun, within `limit`; the rest goes back to the broker.
 async fn drain<H: Handler>(
-    open: &Open,
+    consuming: &Consuming,
     actor: &Addr<QueueActor<H>>,
     ended: &mut oneshot::Receiver<Ended>,
     limit: Duration,
@@ -326,10 +276,10 @@ async fn drain<H: Handler>(
     let draining = async {
         // An error of either means that there is nothing to drain any more.
         let _ = actor.send(Drain).await;
-        drop(open.channel.basic_cancel(open.consumer.tag(), BasicCancelOptions::default()).await);
+        consuming.cancel().await;
         drop(ended.await);
     };
     if tokio::time::timeout(limit, draining).await.is_err() {
-        tracing::warn!(queue = %open.subscription, "what was begun did not finish in time; it goes back to the queue");
+        tracing::warn!(queue = %consuming.subscription, "what was begun did not finish in time; it goes back to the queue");
     }
 }

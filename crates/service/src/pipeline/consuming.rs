@@ -1,0 +1,107 @@
+//! A queue's consumer: a channel on the connection that all queues share, or on one of its own.
+
+use std::{sync::Arc, time::Duration};
+
+use lapin::{
+    Channel, Connection, Consumer, ErrorKind,
+    options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
+    types::FieldTable,
+};
+
+use crate::{
+    Subscription,
+    broker::{BrokerError, SharedConnection},
+    pipeline::{acting::Mode, supervise::Process},
+    process_identity,
+};
+
+/// How long starting to consume may take.
+const CONSUME_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long closing a channel may take. Until it is closed, RabbitMQ counts what was delivered on it as being worked on.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A queue that is consumed.
+pub struct Consuming {
+    /// Whose queue it is.
+    pub subscription: Subscription,
+    shared: SharedConnection,
+    is_own: bool,
+    connection: Arc<Connection>,
+    channel: Channel,
+    consumer: Consumer,
+}
+
+impl Consuming {
+    /// Begins to consume.
+    ///
+    /// A queue that is worked [`Mode::Alone`] has a connection of its own: a message that breaks its connection must break
+    /// nobody else's.
+    ///
+    /// # Errors
+    /// When the broker refuses, or does not answer in time.
+    pub async fn open(process: &Process, subscription: Subscription, mode: Mode) -> Result<Self, BrokerError> {
+        let (queue, is_own) = (subscription.queue(), mode == Mode::Alone);
+        let shared = match is_own {
+            true => SharedConnection::new(process.connector.clone(), &queue),
+            false => process.connection.clone(),
+        };
+        let (connection, channel) = shared.channel().await?;
+        let prefetch = match mode {
+            Mode::Working => process.config.prefetch,
+            Mode::Alone | Mode::Probing => 1,
+        };
+        let beginning = async {
+            channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+            let tag = format!("{queue} {}", process_identity::place());
+            let options = BasicConsumeOptions::default();
+            channel.basic_consume(queue.as_str().into(), tag.into(), options, FieldTable::default()).await
+        };
+        match tokio::time::timeout(CONSUME_TIMEOUT, beginning).await {
+            Ok(consumer) => {
+                let consumer = consumer?;
+                Ok(Self { subscription, shared, is_own, connection, channel, consumer })
+            }
+            Err(_) => {
+                shared.abandon(&connection).await;
+                Err(BrokerError::TimedOut(CONSUME_TIMEOUT))
+            }
+        }
+    }
+
+    /// Returns the stream of deliveries.
+    #[must_use]
+    pub fn deliveries(&self) -> Consumer {
+        self.consumer.clone()
+    }
+
+    /// Asks for no more deliveries; those on their way still come.
+    pub async fn cancel(&self) {
+        // An error means that there is nothing to cancel any more.
+        drop(self.channel.basic_cancel(self.consumer.tag(), BasicCancelOptions::default()).await);
+    }
+
+    /// Gives back to the broker whatever was delivered and not settled. Where the channel cannot be closed the whole connection
+    /// is, or those messages would be invisible until RabbitMQ's own time-out, 30 minutes.
+    pub async fn close(self) {
+        let closing = self.channel.close(200, "done".into());
+        let closed = tokio::time::timeout(CLOSE_TIMEOUT, closing).await;
+        if closed.is_err() || self.is_own {
+            self.shared.abandon(&self.connection).await;
+        }
+    }
+}
+
+/// What to do about it, where we know.
+pub fn hint(error: &BrokerError) -> &'static str {
+    match error {
+        BrokerError::Shared(error) => hint(error),
+        BrokerError::Client(error) => match error.kind() {
+            ErrorKind::ProtocolError(amqp) if amqp.get_id() == 404 => "run `orderflow topology apply`",
+            ErrorKind::ProtocolError(amqp) if amqp.get_id() == 403 => "check the user and password in AMQP_URL",
+            _ => "is RabbitMQ running, and is AMQP_URL right?",
+        },
+        BrokerError::NoVhost(_) => "run `orderflow topology apply`",
+        _ => "is RabbitMQ running, and is AMQP_URL right?",
+    }
+}
