@@ -1,7 +1,8 @@
 //! The front end, `orderflow serve`: takes orders and shows what became of them.
 //!
-//! One file per endpoint; `ROUTES` is the list. An order is stored by `intake`, many at a time.
+//! One file per endpoint; `ROUTES` is the list. An order is placed and cancelled by the library of orders.
 
+mod app;
 mod auth;
 mod body;
 #[cfg(test)]
@@ -35,46 +36,13 @@ use actix_web::{
     Route, guard,
     web::{self, ServiceConfig},
 };
-use orderflow_order::{
-    placing::{
-        admission::Gate,
-        catalogue::CatalogueCache,
-        intake::Intake,
-        placement::{Outcome, Placement},
-    },
-    token::OrderLinks,
-};
-use orderflow_service::{broker::Relay, group_commit::GroupCommit, store::Database};
-use tokio_util::sync::CancellationToken;
 
-use self::{
-    health::BrokerHealth,
-    live::Live,
-    outlook::Outlook,
-    problem::{Code, Problem},
-    rate_limit::RateLimit,
-};
+use self::problem::{Code, Problem};
 
 pub use self::{
     process::{RunError, run},
     server::{ServeError, bind, serve},
 };
-
-/// What every handler can use; one for the process.
-struct App {
-    links: OrderLinks,
-    database: Database,
-    catalogue: CatalogueCache,
-    gate: Gate,
-    rate_limit: Option<RateLimit>,
-    intake: Intake,
-    relay: Relay,
-    orders: GroupCommit<Placement, Outcome>,
-    broker: BrokerHealth,
-    live: Live,
-    outlook: Outlook,
-    stop: CancellationToken,
-}
 
 /// One path and what answers there.
 struct Endpoint {
