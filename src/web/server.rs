@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     app::App, client::Clients, health::BrokerHealth, housekeeping, last_audit, live::Live, open_files,
-    outlook::Outlook, pages, rate_limit::RateLimit, request_id, routes,
+    outlook::Outlook, pages, rate_limit::RateLimit, request_id, routes::routes,
 };
 
 /// How long a stopping process still takes requests while `/readyz` sends load balancers elsewhere.
