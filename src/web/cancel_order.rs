@@ -1,34 +1,19 @@
 //! `POST /orders/{id}/cancel`
 
-use std::time::Duration;
-
 use actix_web::{HttpRequest, HttpResponse, web::Data};
-use diesel_async::AsyncConnection as _;
 use orderflow_order::{
+    cancelling::{self, Refused},
     domain::OrderStatus,
-    placing::intake,
-    store::{
-        cancel::{self, CancelRequest},
-        orders,
-    },
+    store::orders,
 };
-use orderflow_service::{
-    broker::Relay,
-    store::{ANSWER_WITHIN, Connection, Database, StoreError},
-};
-use rand::RngExt as _;
+use orderflow_service::store::{ANSWER_WITHIN, Connection};
 use uuid::Uuid;
 
 use super::{
-    App, auth, get_order,
+    app::App,
+    auth, get_order,
     problem::{Code, Problem},
 };
-
-/// A service may write to the order's log at the same moment, at most one after the other: four steps and their undoing.
-const TRIES: u32 = 10;
-
-/// How long the transaction may take before the customer is told to try again.
-const DEADLINE: Duration = Duration::from_secs(10);
 
 /// 202 and the order: it is written down that the customer wants it cancelled, and whether it still can be is decided
 /// by the shipping service. Asked again, the answer is the same.
@@ -51,53 +36,20 @@ pub async fn handle(request: HttpRequest, app: Data<App>) -> Result<HttpResponse
 /// # Errors
 /// See [`handle`].
 pub async fn write_down(app: &App, id: Uuid) -> Result<(), Problem> {
-    let (database, relay) = (app.database.clone(), app.relay.clone());
-    // A task of its own: a customer who goes away leaves no transaction open.
-    let cancelling = tokio::spawn(async move { cancel(&database, &relay, id).await });
-    let outcome = match tokio::time::timeout(DEADLINE, cancelling).await {
-        Ok(Ok(outcome)) => outcome?,
-        Ok(Err(panicked)) => {
-            tracing::error!(%panicked, order.id = %id, "a request to cancel was given up");
-            return Err(Problem::new(
-                Code::Internal,
-                "The request failed and the cause is logged under this request_id.",
-            ));
-        }
-        // It may be written down all the same; asking again is safe.
-        Err(_) => return Err(StoreError::TimedOut(DEADLINE).into()),
-    };
-    match outcome {
-        CancelRequest::Unknown => Err(Problem::order_not_found()),
-        CancelRequest::TooLate(status) => Err(Problem::new(Code::OrderNotCancellable, why_not(status))),
-        CancelRequest::Requested(_) => {
-            app.live.moved(id);
-            Ok(())
-        }
-    }
+    cancelling::request(&app.database, &app.relay, id).await?;
+    app.live.moved(id);
+    Ok(())
 }
 
-async fn cancel(database: &Database, relay: &Relay, id: Uuid) -> Result<CancelRequest, StoreError> {
-    let mut tries = 0;
-    loop {
-        let asking = async |connection: &mut Connection| {
-            connection
-                .transaction::<_, StoreError, _>(async |connection| {
-                    cancel::request(connection, intake::SOURCE, id).await
-                })
-                .await
-        };
-        let outcome = database.run(DEADLINE, asking).await;
-        tries += 1;
-        match outcome {
-            Ok(CancelRequest::Requested(events)) => {
-                relay.submit(events);
-                return Ok(CancelRequest::Requested(Vec::new()));
+impl From<Refused> for Problem {
+    fn from(why: Refused) -> Self {
+        match why {
+            Refused::Unknown => Self::order_not_found(),
+            Refused::TooLate(status) => Self::new(Code::OrderNotCancellable, why_not(status)),
+            Refused::GivenUp => {
+                Self::new(Code::Internal, "The request failed and the cause is logged under this request_id.")
             }
-            Err(error) if (error.is_unique_violation() || error.is_passing()) && tries < TRIES => {
-                let pause = Duration::from_millis(rand::rng().random_range(2..20));
-                tokio::time::sleep(pause).await;
-            }
-            other => return other,
+            Refused::Store(error) => error.into(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::Endpoint;
+use super::endpoint::Endpoint;
 
 /// A description, as it is kept.
 pub fn document(text: &str) -> Value {

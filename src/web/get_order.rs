@@ -12,7 +12,7 @@ use orderflow_service::store::{ANSWER_WITHIN, Connection};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{App, auth, problem::Problem};
+use super::{app::App, auth, problem::Problem};
 
 /// Kept by the customer's browser only, and asked about each time.
 pub const CACHE_CONTROL: &str = "private, no-cache";

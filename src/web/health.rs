@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    App,
+    app::App,
     problem::{Code, Problem},
 };
 
@@ -68,7 +68,7 @@ pub async fn ready(app: Data<App>) -> Result<HttpResponse, Problem> {
     if app.stop.is_cancelled() {
         return Err(Problem::new(Code::NotReady, "Stopping: what was begun is being finished."));
     }
-    if app.catalogue.current().is_none() || !app.gate.is_measured() {
+    if !app.placing.is_ready() {
         return Err(Problem::new(Code::NotReady, "Starting: the database has not been reached yet."));
     }
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(json!({

@@ -17,9 +17,9 @@ mod tests {
 
     use super::DOCUMENT;
     use crate::web::{
-        ROUTES,
         description::{describes, document, references_lead_somewhere, texts},
         problem::Code,
+        routes::ROUTES,
     };
     use orderflow_order::placing::fields::ErrorCode;
 

@@ -6,7 +6,7 @@ use actix_web::{
 };
 use uuid::Uuid;
 
-use super::{Endpoint, problem::Problem};
+use super::{endpoint::Endpoint, problem::Problem};
 
 /// Which paths of a server are for people, and how it shows them a problem. App data of the server.
 #[derive(Clone, Copy)]

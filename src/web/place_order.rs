@@ -5,33 +5,19 @@ use actix_web::{
     http::header,
     web::{Data, Payload},
 };
-use chrono::{SubsecRound as _, Utc};
 use orderflow_order::{
-    domain::{OrderNumber, OrderStatus},
-    placing::{
-        fields::{ErrorCode, Errors},
-        fingerprint,
-        placement::{NotPlaced, Placed, Placement},
-        validate::{self, Priced},
-    },
-    store::{
-        idempotency::Fingerprint,
-        orders::{self, NewOrder},
-    },
+    domain::OrderStatus,
+    placing::{NotPlaced, Placed, Refused, Wish},
     token::OrderLinks,
 };
-use orderflow_service::{
-    group_commit::NoAnswer,
-    metrics,
-    store::{ANSWER_WITHIN, Connection},
-    trace::{Kind, Step},
-};
+use orderflow_service::metrics;
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    App, auth, body,
+    app::App,
+    auth, body,
     problem::{Code, Problem},
     rate_limit::{Allowance, too_many},
     request_id,
@@ -46,7 +32,7 @@ pub async fn handle(request: HttpRequest, app: Data<App>, payload: Payload) -> R
         let allowance = admit(&request, &app)?;
         let key = idempotency_key(&request)?;
         let body = body::json(&request, payload).await?;
-        place(&request, &app, allowance, key, &body, None).await
+        place(&request, &app, allowance, &key, &body, None).await
     };
     let placed = counted(&request, placing.await)?;
     Ok(accepted(&app.links, &placed))
@@ -67,7 +53,7 @@ pub async fn handle_form(
     let placing = async {
         let allowance = admit(request, app)?;
         let key = Some(key).filter(|key| is_key(key)).ok_or_else(no_key)?;
-        place(request, app, allowance, key.to_owned(), body, Some(shown)).await
+        place(request, app, allowance, key, body, Some(shown)).await
     };
     counted(request, placing.await)
 }
@@ -92,60 +78,27 @@ async fn place(
     request: &HttpRequest,
     app: &App,
     allowance: Allowance,
-    key: String,
+    key: &str,
     body: &Value,
     shown: Option<i64>,
 ) -> Result<Placed, Problem> {
-    let placed = place_or_repeat(request, app, allowance, key, body, shown).await?;
+    let wish = Wish {
+        key,
+        body,
+        shown,
+        retry_seconds: match allowance {
+            Allowance::Order(_) => None,
+            Allowance::Repetition { retry_after } => Some(retry_after),
+        },
+        owns: &|order| auth::opens(request, &app.links, order),
+        correlation_id: request_id::of(request),
+        traceparent: request_id::traceparent(request),
+    };
+    let placed = app.placing.place(wish).await?;
     if let Some(limit) = app.rate_limit.as_ref().filter(|_| placed.replayed) {
         limit.give_back(allowance);
     }
     Ok(placed)
-}
-
-async fn place_or_repeat(
-    request: &HttpRequest,
-    app: &App,
-    allowance: Allowance,
-    key: String,
-    body: &Value,
-    shown: Option<i64>,
-) -> Result<Placed, Problem> {
-    let judged = match allowance {
-        Allowance::Order(_) => judge(request, app, body, shown).await,
-        Allowance::Repetition { retry_after } => Err(too_many(retry_after)),
-    };
-    let Some(fingerprint) = fingerprint::of(body) else {
-        return Err(judged.err().unwrap_or_else(|| Problem::new(Code::Internal, "The order has no fingerprint.")));
-    };
-    let outcome = match judged {
-        Ok(priced) => {
-            // Asked last: what can never be accepted is told so even at a bad time, or it would be sent again.
-            app.gate.admit()?;
-            let placement = placement(key, fingerprint, priced, request);
-            let mut storing = Step::after(Kind::Client, "store order", Some(&placement.traceparent));
-            storing.order(placement.order.id);
-            app.orders.submit(placement).await.map_err(unanswered)?
-        }
-        // The rules, the catalogue or the replaced order may have changed since the same request was accepted. Its
-        // repetition gets the stored answer: a refusal would make its customer order, and pay, again.
-        Err(refusal) => app.intake.placed_before(&key, &fingerprint).await?.ok_or(refusal)?,
-    };
-    outcome.map_err(not_placed)
-}
-
-/// Returns the priced order, or why it is refused today.
-async fn judge(request: &HttpRequest, app: &App, body: &Value, shown: Option<i64>) -> Result<Priced, Problem> {
-    let catalogue = app.catalogue.current().ok_or_else(Problem::database_unavailable)?;
-    let priced = validate::order(body, &catalogue).map_err(Problem::invalid_order)?;
-    if let Some(replaced) = priced.request.replaces {
-        replaceable(request, app, replaced).await?;
-    }
-    // What is charged is what the customer was shown, or they are asked again.
-    if shown.or(priced.request.expected_total).is_some_and(|expected| expected != priced.total) {
-        return Err(Problem::total_changed(priced.total, &priced.currency));
-    }
-    Ok(priced)
 }
 
 fn idempotency_key(request: &HttpRequest) -> Result<String, Problem> {
@@ -167,52 +120,20 @@ fn is_key(text: &str) -> bool {
     (16..=255).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
-fn placement(key: String, fingerprint: Fingerprint, priced: Priced, request: &HttpRequest) -> Placement {
-    let (correlation_id, traceparent) = (request_id::of(request), request_id::traceparent(request));
-    let Priced { request, lines, total, currency } = priced;
-    let replaces = request.replaces;
-    let order = NewOrder {
-        id: Uuid::now_v7(),
-        number: OrderNumber::random(),
-        total,
-        currency,
-        customer_name: request.customer.name,
-        customer_email: request.customer.email,
-        address_line1: request.shipping_address.line1,
-        address_line2: request.shipping_address.line2,
-        city: request.shipping_address.city,
-        postal_code: request.shipping_address.postal_code,
-        country: request.shipping_address.country,
-        state: request.shipping_address.state,
-        phone: request.shipping_address.phone,
-        payment_method: request.payment.method,
-        created_at: Utc::now().trunc_subsecs(3),
-        lines,
-    };
-    Placement { key, fingerprint, correlation_id, traceparent, order, replaces }
-}
-
-/// Whether the customer may pay again for this order: it is theirs, by its token, and its payment was declined.
-async fn replaceable(request: &HttpRequest, app: &App, replaced: Uuid) -> Result<(), Problem> {
-    if auth::opens(request, &app.links, replaced) {
-        let finding = async |connection: &mut Connection| orders::find(connection, replaced).await;
-        let found = app.database.run(ANSWER_WITHIN, finding).await?;
-        if found.is_some_and(|order| order.status == OrderStatus::PaymentFailed.as_str()) {
-            return Ok(());
+impl From<Refused> for Problem {
+    fn from(why: Refused) -> Self {
+        match why {
+            Refused::Invalid(errors) => Self::invalid_order(errors),
+            Refused::TotalChanged { total, currency } => Self::total_changed(total, &currency),
+            Refused::TooFast { retry_seconds } => too_many(retry_seconds),
+            Refused::NotAdmitted(why) => why.into(),
+            Refused::QueueFull => {
+                Self::new(Code::Overloaded, "Too many orders arrive at once. Nothing was stored. Try again soon.")
+                    .retry_after(1)
+            }
+            Refused::NotPlaced(why) => not_placed(why),
+            Refused::Store(error) => error.into(),
         }
-    }
-    let mut errors = Errors::default();
-    errors.add("#/replaces", ErrorCode::NotReplaceable, validate::NOT_REPLACEABLE);
-    Err(Problem::invalid_order(errors.into_list()))
-}
-
-fn unanswered(why: NoAnswer) -> Problem {
-    match why {
-        NoAnswer::Full => {
-            Problem::new(Code::Overloaded, "Too many orders arrive at once. Nothing was stored. Try again soon.")
-                .retry_after(1)
-        }
-        NoAnswer::Late | NoAnswer::Gone => not_placed(NotPlaced::Unavailable),
     }
 }
 

@@ -13,7 +13,7 @@ use actix_web::{
     },
 };
 use orderflow_order::placing::{
-    admission::NotAdmitted,
+    NotAdmitted,
     fields::{ErrorCode, FieldError, MOST_ERRORS},
 };
 use orderflow_service::{store::StoreError, telemetry};

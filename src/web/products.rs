@@ -5,7 +5,7 @@ use orderflow_order::store::catalogue::Product;
 use serde::Serialize;
 
 use super::{
-    App,
+    app::App,
     problem::{Code, Problem},
 };
 
@@ -29,8 +29,8 @@ struct Item<'a> {
 /// 503 as long as the database was never reached.
 pub async fn handle(app: Data<App>) -> Result<HttpResponse, Problem> {
     let catalogue = app
-        .catalogue
-        .current()
+        .placing
+        .catalogue()
         .ok_or_else(|| Problem::new(Code::DatabaseUnavailable, "Try again soon.").retry_after(2))?;
     let items = catalogue.products().iter().map(item).collect();
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-cache")).json(Answer { items }))

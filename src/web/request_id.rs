@@ -22,7 +22,8 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::{
-    App, people,
+    app::App,
+    people,
     problem::{Code, Problem},
 };
 

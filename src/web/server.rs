@@ -8,27 +8,18 @@ use std::{
 };
 
 use actix_web::{App as ActixApp, dev::Server, middleware, web::Data};
-use orderflow_order::{
-    payment_kind::PaymentKind,
-    placing::{
-        admission::Gate,
-        catalogue::CatalogueCache,
-        intake::{self, Intake},
-    },
-    token::OrderLinks,
-};
+use orderflow_order::{payment_kind::PaymentKind, placing::Placing, token::OrderLinks};
 use orderflow_service::{
     broker::{BrokerCheck, Publisher, Relay},
     config::WebConfig,
-    group_commit::GroupCommit,
     http::{self, Bounds},
     store::Database,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    App, client::Clients, health::BrokerHealth, housekeeping, last_audit, live::Live, open_files, outlook::Outlook,
-    pages, rate_limit::RateLimit, request_id, routes,
+    app::App, client::Clients, health::BrokerHealth, housekeeping, last_audit, live::Live, open_files,
+    outlook::Outlook, pages, rate_limit::RateLimit, request_id, routes::routes,
 };
 
 /// How long a stopping process still takes requests while `/readyz` sends load balancers elsewhere.
@@ -95,7 +86,7 @@ pub async fn serve(
     let watchers = open_files::bounded(config.live_watchers);
     let config = WebConfig { live_watchers: watchers, ..config };
     let app = Data::new(start((&config, charged_by), database, relay, publisher, check, &stop, &background));
-    let intake = app.intake.clone();
+    let placing = app.placing.clone();
     let server = listen(listener, watchers.saturating_add(CONNECTIONS), app).map_err(ServeError::Failed)?;
     let handle = server.handle();
     let stopping = tokio::spawn(async move {
@@ -105,7 +96,7 @@ pub async fn serve(
     });
     let ended = server.await.map_err(ServeError::Failed);
     stopping.abort();
-    intake.drain(FINISH).await;
+    placing.drain(FINISH).await;
     ended
 }
 
@@ -136,22 +127,17 @@ fn start(
 ) -> App {
     tokio::spawn(housekeeping::run(database.clone(), background.clone()));
     tokio::spawn(last_audit::run(database.clone(), background.clone()));
-    let intake = Intake::new(database.clone(), relay.clone());
-    let committing = intake.clone();
     let links = OrderLinks::new(&config.links);
     pages::live_at(&links);
     App {
         links,
-        catalogue: CatalogueCache::start(database.clone(), charged_by, background.clone()),
-        gate: Gate::start(database.clone(), config.admission, background.clone()),
+        placing: Placing::start(database.clone(), relay.clone(), charged_by, config.admission, background),
         rate_limit: config
             .rate_limit
             .map(|limit| RateLimit::start(limit, Clients::new(&config.trusted_proxies), background.clone())),
-        orders: GroupCommit::start(intake::LIMITS, move |batch| committing.clone().commit(batch)),
         outlook: Outlook::start(database.clone(), check.clone(), background.clone()),
         broker: BrokerHealth::start(publisher, check, background.clone()),
         live: Live::start(database.clone(), config.live_watchers, background.clone()),
-        intake,
         relay,
         database,
         stop: stop.clone(),

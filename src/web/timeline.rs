@@ -9,7 +9,8 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
-    App, auth, get_order,
+    app::App,
+    auth, get_order,
     problem::{Code, Problem},
 };
 use crate::store::progress::{self, Step};

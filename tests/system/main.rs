@@ -73,3 +73,4 @@ mod versions;
 mod why;
 mod why_dead_letters;
 mod wires;
+mod without_http;

@@ -28,7 +28,8 @@ use uuid::Uuid;
 
 use self::{hub::Hub, message::State, session::Session};
 use super::{
-    App, auth,
+    app::App,
+    auth,
     problem::{Code, Problem},
     request_id, timeline,
 };

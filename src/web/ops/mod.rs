@@ -39,7 +39,7 @@ use orderflow_service::{
 
 pub use self::console::{Console, ConsoleError};
 use super::{
-    Endpoint,
+    endpoint::Endpoint,
     problem::{Code, Problem},
     request_id,
 };

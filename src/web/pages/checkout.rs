@@ -8,7 +8,8 @@ use actix_web::{
 
 use super::{entered::Entered, shop, track};
 use crate::web::{
-    App, auth, body, place_order,
+    app::App,
+    auth, body, place_order,
     problem::{Code, Problem},
 };
 
@@ -23,7 +24,7 @@ pub async fn handle(request: HttpRequest, app: Data<App>, payload: Payload) -> R
     }
     let mut entered = Entered::read(body::form(&request, payload).await?);
     if entered.only_update {
-        return Ok(shop::page(StatusCode::OK, app.catalogue.current().as_deref(), entered, None));
+        return Ok(shop::page(StatusCode::OK, app.placing.catalogue().as_deref(), entered, None));
     }
     let (order, shown) = (entered.order(), entered.shown_total());
     let placed = match place_order::handle_form(&request, &app, &entered.key, &order, shown).await {
@@ -33,7 +34,7 @@ pub async fn handle(request: HttpRequest, app: Data<App>, payload: Payload) -> R
                 // With another key it is another order, which the customer is asked about.
                 entered.key.clear();
             }
-            let catalogue = app.catalogue.current();
+            let catalogue = app.placing.catalogue();
             return Ok(shop::page(problem.code().status(), catalogue.as_deref(), entered, Some(&problem)));
         }
     };

@@ -25,7 +25,7 @@ use askama::Template;
 use orderflow_order::token::OrderLinks;
 use orderflow_service::telemetry;
 
-use super::{Endpoint, people::ForPeople};
+use super::{endpoint::Endpoint, people::ForPeople};
 
 /// What the shop is called on its pages.
 pub const SHOP: &str = "Slow Pour";

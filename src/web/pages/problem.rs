@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{html, track::NotFoundPage, words};
 use crate::web::{
-    App,
+    app::App,
     problem::{Code, Problem},
 };
 

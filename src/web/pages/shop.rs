@@ -24,7 +24,8 @@ use super::{
     words::{self, Mistake, Notice},
 };
 use crate::web::{
-    App, auth,
+    app::App,
+    auth,
     problem::{Code, Problem},
 };
 
@@ -83,7 +84,7 @@ const CARDS: [Card; 3] = [
 pub async fn handle(request: HttpRequest, app: Data<App>) -> HttpResponse {
     // The shop is open all the same, whatever that order was.
     let entered = declined(&request, &app).await.unwrap_or_default();
-    page(StatusCode::OK, app.catalogue.current().as_deref(), entered, None)
+    page(StatusCode::OK, app.placing.catalogue().as_deref(), entered, None)
 }
 
 /// What is bought again; nothing where no order is named, or not one that can be.

@@ -29,7 +29,8 @@ use crate::{
     },
     way,
     web::{
-        App, auth, cancel_order, cookie,
+        app::App,
+        auth, cancel_order, cookie,
         problem::{Code, Problem},
     },
 };

@@ -27,14 +27,16 @@ enum State {
 }
 
 /// Why a new order may not come in now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotAdmitted {
     /// Too much waits in the outbox.
+    #[error("too much waits in the outbox")]
     Overloaded {
         /// When the client may ask again.
         retry_seconds: u64,
     },
     /// The database is unavailable, or was not reached yet.
+    #[error("the database is unavailable, or was not reached yet")]
     DatabaseUnavailable,
 }
 

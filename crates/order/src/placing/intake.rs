@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use super::placement::{NotPlaced, Outcome, Placement, answer};
 use crate::{
+    SOURCE,
     domain::OrderNumber,
     store::{
         idempotency::{self, Claim, Fingerprint, Stored},
@@ -42,9 +43,6 @@ const PAUSE: Duration = Duration::from_millis(250);
 
 /// How often new numbers are drawn because one was taken. Once is rare enough.
 const REDRAWS: u8 = 3;
-
-/// The source of the front end's events.
-pub const SOURCE: &str = "/orderflow/web";
 
 /// Stores batches of orders. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -1,12 +1,19 @@
 //! From the body of a request to a stored order: read, judged, priced, and stored many at a time.
 
-pub mod admission;
-pub mod card;
+mod admission;
+mod card;
 pub mod catalogue;
 pub mod fields;
 pub mod fingerprint;
-pub mod intake;
+mod intake;
 pub mod json;
 pub mod order_request;
-pub mod placement;
+mod place;
+mod placement;
 pub mod validate;
+
+pub use self::{
+    admission::NotAdmitted,
+    place::{Placing, Refused, Wish},
+    placement::{NotPlaced, Placed},
+};

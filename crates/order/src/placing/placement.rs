@@ -42,16 +42,20 @@ pub struct Placed {
     pub replayed: bool,
 }
 
-/// Why an order is not placed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why an order is not stored under its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotPlaced {
     /// The key belongs to another request.
+    #[error("the key belongs to another request")]
     KeyReused,
     /// Another transaction holds the key.
+    #[error("another transaction holds the key")]
     InProgress,
     /// The database could not be reached in time. The order may exist: the same key finds out.
+    #[error("the database could not be reached in time; the order may or may not be stored")]
     Unavailable,
     /// The database refused it; the cause is logged. Nothing is stored.
+    #[error("the database refused the order")]
     Failed,
 }
 

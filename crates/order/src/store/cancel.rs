@@ -1,4 +1,4 @@
-//! A customer's wish to cancel, as far as the front end decides it.
+//! A customer's wish to cancel, as far as it is decided when it is written down.
 
 use diesel::{OptionalExtension as _, QueryDsl as _};
 use diesel_async::RunQueryDsl as _;
@@ -7,7 +7,7 @@ use orderflow_service::store::{Connection, StoreError, event_log, outbox::Outgoi
 use uuid::Uuid;
 
 use super::{fold::fold, schema::orders::orders};
-use crate::domain::OrderStatus;
+use crate::{SOURCE, domain::OrderStatus};
 
 /// What became of a request to cancel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +29,7 @@ const CUSTOMER: &str = "customer";
 /// # Errors
 /// Those of the database; a unique violation means that a service wrote to the order's log at the same moment: the
 /// whole transaction is to be tried again.
-pub async fn request(connection: &mut Connection, source: &str, id: Uuid) -> Result<CancelRequest, StoreError> {
+pub async fn request(connection: &mut Connection, id: Uuid) -> Result<CancelRequest, StoreError> {
     // Locked and brought up to date first, so that the answer is about how things stand now.
     let Some(status) = fold(connection, &[id]).await?.get(&id).copied() else { return Ok(CancelRequest::Unknown) };
     if matches!(status, OrderStatus::Cancelling | OrderStatus::Cancelled) {
@@ -42,7 +42,7 @@ pub async fn request(connection: &mut Connection, source: &str, id: Uuid) -> Res
         return Ok(CancelRequest::Requested(Vec::new()));
     }
     let Some(event) = event(connection, id).await? else { return Ok(CancelRequest::Unknown) };
-    let outgoing = event_log::append(connection, source, vec![event]).await?;
+    let outgoing = event_log::append(connection, SOURCE, vec![event]).await?;
     fold(connection, &[id]).await?;
     Ok(CancelRequest::Requested(outgoing))
 }

@@ -2,7 +2,7 @@
 //!
 //! Functions take a connection, so that callers own the transaction.
 
-pub mod cancel;
+pub(crate) mod cancel;
 pub mod catalogue;
 pub mod fold;
 pub mod idempotency;

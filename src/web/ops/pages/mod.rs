@@ -32,7 +32,8 @@ use super::{
     session,
 };
 use crate::web::{
-    Endpoint, body,
+    body,
+    endpoint::Endpoint,
     pages::{self as shop, assets},
     people::ForPeople,
     problem::Problem,

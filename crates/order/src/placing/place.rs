@@ -1,0 +1,229 @@
+//! The way of an order from what somebody asks for to what is stored, the same for every way in.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{SubsecRound as _, Utc};
+use orderflow_service::{
+    broker::Relay,
+    config::Admission,
+    group_commit::{GroupCommit, NoAnswer},
+    store::{ANSWER_WITHIN, Connection, Database, StoreError},
+    trace::{Kind, Step},
+};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::{
+    admission::{Gate, NotAdmitted},
+    catalogue::{Catalogue, CatalogueCache},
+    fields::{ErrorCode, Errors, FieldError},
+    fingerprint,
+    intake::{self, Intake},
+    placement::{NotPlaced, Outcome, Placed, Placement},
+    validate::{self, Priced},
+};
+use crate::{
+    domain::{OrderNumber, OrderStatus},
+    payment_kind::PaymentKind,
+    store::{
+        idempotency::Fingerprint,
+        orders::{self, NewOrder},
+    },
+};
+
+/// Places orders. Cheap to clone.
+#[derive(Clone)]
+pub struct Placing {
+    database: Database,
+    catalogue: CatalogueCache,
+    gate: Gate,
+    intake: Intake,
+    queue: GroupCommit<Placement, Outcome>,
+}
+
+/// An order that somebody asks for. It has no `Debug`: it holds personal data, which has no place in a log.
+pub struct Wish<'a> {
+    /// The idempotency key: new for each order, the same for its repetitions.
+    pub key: &'a str,
+    /// The order as it was sent; nothing of it has been checked.
+    pub body: &'a Value,
+    /// The total that the customer was shown, in minor units, where the body does not say it.
+    pub shown: Option<i64>,
+    /// After how many seconds this client may place a new order. Until then only a repetition is answered. `None`: now.
+    pub retry_seconds: Option<u64>,
+    /// Whether the client has proved that this order is its own.
+    pub owns: &'a dyn Fn(Uuid) -> bool,
+    /// The request's id.
+    pub correlation_id: Uuid,
+    /// The trace that everything that follows belongs to.
+    pub traceparent: String,
+}
+
+/// Why an order is not placed.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// Everything that is wrong with it.
+    #[error("the order is not valid: {0:?}")]
+    Invalid(Vec<FieldError>),
+    /// Its customer was shown another total.
+    #[error("the order costs {total} {currency} now, which is not what its customer was shown")]
+    TotalChanged {
+        /// In minor units.
+        total: i64,
+        /// ISO 4217.
+        currency: String,
+    },
+    /// It is not a repetition, and the client may not place a new order yet.
+    #[error("the client places orders too fast; it may place the next one in {retry_seconds} s")]
+    TooFast {
+        /// When it may.
+        retry_seconds: u64,
+    },
+    /// No new order may come in now.
+    #[error(transparent)]
+    NotAdmitted(#[from] NotAdmitted),
+    /// Too many orders wait to be stored. Nothing was stored.
+    #[error("too many orders wait to be stored")]
+    QueueFull,
+    /// It could not be stored under its key.
+    #[error(transparent)]
+    NotPlaced(#[from] NotPlaced),
+    /// The database failed before anything was stored.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<NoAnswer> for Refused {
+    fn from(why: NoAnswer) -> Self {
+        match why {
+            NoAnswer::Full => Self::QueueFull,
+            NoAnswer::Late | NoAnswer::Gone => NotPlaced::Unavailable.into(),
+        }
+    }
+}
+
+impl Placing {
+    /// Starts what placing needs, on the current runtime, until `stop`. Orders that this payment provider cannot charge
+    /// are refused. Events go to `relay`.
+    #[must_use]
+    pub fn start(
+        database: Database,
+        relay: Relay,
+        charged_by: PaymentKind,
+        limits: Admission,
+        stop: &CancellationToken,
+    ) -> Self {
+        let intake = Intake::new(database.clone(), relay);
+        let committing = intake.clone();
+        Self {
+            catalogue: CatalogueCache::start(database.clone(), charged_by, stop.clone()),
+            gate: Gate::start(database.clone(), limits, stop.clone()),
+            queue: GroupCommit::start(intake::LIMITS, move |batch| committing.clone().commit(batch)),
+            intake,
+            database,
+        }
+    }
+
+    /// The catalogue that orders are priced from, or `None` as long as the database was never reached.
+    #[must_use]
+    pub fn catalogue(&self) -> Option<Arc<Catalogue>> {
+        self.catalogue.current()
+    }
+
+    /// Whether the database was reached, so that orders can be judged and admitted.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.catalogue().is_some() && self.gate.is_measured()
+    }
+
+    /// Waits until no transaction is under way, for at most `deadline`.
+    pub async fn drain(&self, deadline: Duration) {
+        self.intake.drain(deadline).await;
+    }
+
+    /// Places the order, or returns what was placed with the same key before.
+    ///
+    /// # Errors
+    /// See [`Refused`]. After [`NotPlaced::Unavailable`] the order may exist: the same key finds out. After any other, this
+    /// wish has stored nothing.
+    pub async fn place(&self, wish: Wish<'_>) -> Result<Placed, Refused> {
+        let judged = match wish.retry_seconds {
+            None => self.judge(&wish).await,
+            Some(retry_seconds) => Err(Refused::TooFast { retry_seconds }),
+        };
+        let Some(fingerprint) = fingerprint::of(wish.body) else {
+            return Err(judged.err().unwrap_or_else(|| {
+                tracing::error!(request.id = %wish.correlation_id, "a valid order has no fingerprint");
+                NotPlaced::Failed.into()
+            }));
+        };
+        let outcome = match judged {
+            Ok(priced) => {
+                // Asked last: what can never be accepted is told so even at a bad time, or it would be sent again.
+                self.gate.admit()?;
+                let placement = placement(wish, fingerprint, priced);
+                let mut storing = Step::after(Kind::Client, "store order", Some(&placement.traceparent));
+                storing.order(placement.order.id);
+                self.queue.submit(placement).await?
+            }
+            // The rules, the catalogue or the replaced order may have changed since the same request was accepted. Its
+            // repetition gets the stored answer: a refusal would make its customer order, and pay, again.
+            Err(refusal) => self.intake.placed_before(wish.key, &fingerprint).await?.ok_or(refusal)?,
+        };
+        Ok(outcome?)
+    }
+
+    /// Returns the priced order, or why it is refused today.
+    async fn judge(&self, wish: &Wish<'_>) -> Result<Priced, Refused> {
+        let catalogue = self.catalogue().ok_or(NotAdmitted::DatabaseUnavailable)?;
+        let priced = validate::order(wish.body, &catalogue).map_err(Refused::Invalid)?;
+        if let Some(replaced) = priced.request.replaces {
+            self.replaceable(wish, replaced).await?;
+        }
+        // What is charged is what the customer was shown, or they are asked again.
+        if wish.shown.or(priced.request.expected_total).is_some_and(|expected| expected != priced.total) {
+            return Err(Refused::TotalChanged { total: priced.total, currency: priced.currency });
+        }
+        Ok(priced)
+    }
+
+    /// Whether the customer may pay again for this order: it is theirs, and its payment was declined.
+    async fn replaceable(&self, wish: &Wish<'_>, replaced: Uuid) -> Result<(), Refused> {
+        if (wish.owns)(replaced) {
+            let finding = async |connection: &mut Connection| orders::find(connection, replaced).await;
+            let found = self.database.run(ANSWER_WITHIN, finding).await?;
+            if found.is_some_and(|order| order.status == OrderStatus::PaymentFailed.as_str()) {
+                return Ok(());
+            }
+        }
+        let mut errors = Errors::default();
+        errors.add("#/replaces", ErrorCode::NotReplaceable, validate::NOT_REPLACEABLE);
+        Err(Refused::Invalid(errors.into_list()))
+    }
+}
+
+fn placement(wish: Wish<'_>, fingerprint: Fingerprint, priced: Priced) -> Placement {
+    let Wish { key, correlation_id, traceparent, .. } = wish;
+    let Priced { request, lines, total, currency } = priced;
+    let replaces = request.replaces;
+    let order = NewOrder {
+        id: Uuid::now_v7(),
+        number: OrderNumber::random(),
+        total,
+        currency,
+        customer_name: request.customer.name,
+        customer_email: request.customer.email,
+        address_line1: request.shipping_address.line1,
+        address_line2: request.shipping_address.line2,
+        city: request.shipping_address.city,
+        postal_code: request.shipping_address.postal_code,
+        country: request.shipping_address.country,
+        state: request.shipping_address.state,
+        phone: request.shipping_address.phone,
+        payment_method: request.payment.method,
+        created_at: Utc::now().trunc_subsecs(3),
+        lines,
+    };
+    Placement { key: key.to_owned(), fingerprint, correlation_id, traceparent, order, replaces }
+}
