@@ -40,6 +40,7 @@ mod logs;
 mod mail_encryption;
 mod mails;
 mod metrics;
+mod migrations;
 mod monitoring;
 mod outages;
 mod pages;
