@@ -29,6 +29,7 @@ mod duplicates;
 mod failures;
 mod faults;
 mod forward;
+mod generated;
 mod golden;
 mod guessing;
 mod house;
@@ -37,7 +38,6 @@ mod live;
 mod live_bounds;
 mod live_outages;
 mod logs;
-mod mail_encryption;
 mod mails;
 mod metrics;
 mod migrations;
@@ -74,3 +74,6 @@ mod versions;
 mod why;
 mod why_dead_letters;
 mod wires;
+
+// The tests that services keep in their own folders: build.rs finds them.
+include!(concat!(env!("OUT_DIR"), "/services.rs"));
