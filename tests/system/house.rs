@@ -6,7 +6,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use orderflow_events::EventKind;
 use orderflow_service::store::migrations::MigrationSet;
 use orderflow_worker::roster;
 
@@ -59,6 +58,12 @@ fn files(folder: &str) -> Vec<(String, String)> {
     let all: Vec<_> = found.into_iter().map(read).collect();
     assert!(!all.is_empty(), "nothing was looked at in {folder}");
     all
+}
+
+/// The folders of the services.
+fn service_folders() -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(root().join("workers/src/services")).expect("there are services").flatten();
+    entries.map(|entry| entry.path()).filter(|path| path.is_dir())
 }
 
 /// Fails when a file outside `allowed` has one of `words`.
@@ -286,9 +291,9 @@ fn a_service_brings_its_migrations_from_its_own_folder() {
             );
         }
     }
-    let services = fs::read_dir(root().join("workers/src/services")).expect("there are services").flatten();
-    let with_folder = services.filter(|service| service.path().join("migrations").is_dir());
-    let folders: BTreeSet<_> = with_folder.filter_map(|service| service.file_name().into_string().ok()).collect();
+    let with_migrations = service_folders().filter(|folder| folder.join("migrations").is_dir());
+    let folders: BTreeSet<_> =
+        with_migrations.filter_map(|folder| Some(folder.file_name()?.to_str()?.to_owned())).collect();
     let brought = roster().migrations().iter().map(MigrationSet::schema).collect();
     assert_eq!(folders, brought, "services with a folder of migrations, and those that say `.migrations(…)`");
 }
@@ -305,14 +310,18 @@ fn every_file_of_tests_is_run() {
 
 #[test]
 fn what_a_service_writes_is_looked_at_by_a_test() {
-    let services = fs::read_dir(root().join("workers/src/services")).expect("there are services").flatten();
-    let beside = services.filter_map(|service| fs::read_to_string(service.path().join(SERVICES_TESTS)).ok());
+    let beside = service_folders().filter_map(|folder| fs::read_to_string(folder.join(SERVICES_TESTS)).ok());
     let tests: Vec<_> = sources("tests").into_iter().map(|(_, code)| code).chain(beside).collect();
     for (schema, file) in schema_files() {
         let file = fs::read_to_string(file).expect("it can be read");
         // As the generated file has them: `shipping.shipments (order_id) {`.
-        let tables: Vec<_> = file.lines().filter_map(|line| line.strip_suffix(") {")?.split_once(" (")).collect();
-        let asks = |code: &str| tables.iter().any(|(table, _)| code.contains(table.trim()));
+        let tables = file.lines().filter_map(|line| line.strip_suffix(") {")?.split_once(" ("));
+        let tables: Vec<_> = tables.map(|(table, _)| table.trim()).collect();
+        if let Some(service) = roster().services().iter().find(|service| service.name.replace('-', "_") == schema) {
+            let untried = tables.iter().find(|table| !service.writes.iter().any(|row| row.table == **table));
+            assert_eq!(untried, None, "a table that `.writes(…)` of {schema} gives no row for");
+        }
+        let asks = |code: &str| tables.iter().any(|table| code.contains(table));
         let looked_at = tests.iter().any(|code| asks(code));
         assert!(looked_at || schema == READ_ONLY, "no test looks at a table of the schema {schema}");
     }
@@ -321,20 +330,11 @@ fn what_a_service_writes_is_looked_at_by_a_test() {
 #[test]
 fn everything_that_people_rely_on_is_documented() {
     let read = |path: &str| fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
-    let (events, readme) = (read("docs/EVENTS.md"), read("README.md"));
-    for kind in EventKind::ALL {
-        let row = events.lines().find(|line| line.starts_with(&format!("| [`{kind}`]")));
-        let row = row.unwrap_or_else(|| panic!("docs/EVENTS.md lacks {kind}"));
-        // The last column: `payment: charge · email: "received"`.
-        let takers = row.trim_end_matches([' ', '|']).rsplit('|').next().unwrap_or_default().split('·');
-        let named: BTreeSet<_> = takers.filter_map(|taker| taker.split(':').next()).map(str::trim).collect();
-        let subscribed = roster().subscriptions().iter().filter(|one| one.kind() == *kind).map(|one| one.service());
-        assert_eq!(named, subscribed.collect(), "who takes {kind}: docs/EVENTS.md, and the code");
-    }
-    for service in roster().names() {
-        let folder = format!("workers/src/services/{}", service.replace('-', "_"));
-        assert!(root().join(&folder).is_dir(), "{service} has no folder {folder}");
-    }
+    let readme = read("README.md");
+    let listed = roster().names().iter().map(|service| service.replace('-', "_")).collect();
+    let folders: BTreeSet<_> =
+        service_folders().filter_map(|folder| Some(folder.file_name()?.to_str()?.to_owned())).collect();
+    assert_eq!(folders, listed, "the folders in workers/src/services, and the list in its mod.rs");
     let dependencies = read("docs/DEPENDENCIES.md");
     let manifest = read("Cargo.toml");
     let table =
