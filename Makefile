@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 # Versions of the servers, for every target that starts some: scripts/debian.sh.
 export RABBITMQ POSTGRES
-.PHONY: help demo test test-full services services-down bench faults check pictures schema env
+.PHONY: help demo test test-full services services-down bench faults check generate pictures schema env
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ faults: ## breaks everything on a seeded schedule and checks that nothing is los
 
 check: ## format, lints, documentation, licences, generated files
 	@scripts/check.sh
+
+generate: ## writes what follows from the list of services: compose, Kubernetes, monitoring, definitions.json, tables in docs
+	@cargo run --quiet --package orderflow-generate -- write
 
 pictures: ## docs/pictures/ of the pages and mails as they are now
 	@scripts/pictures.sh

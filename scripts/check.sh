@@ -34,12 +34,8 @@ scripts() {
     git ls-files -z --cached --others --exclude-standard '*.sh' .ci/run | xargs -0 shellcheck -x
 }
 
-# The file is what a person imports or reads, the source is what `topology apply` does.
-definitions() {
-    cargo run --quiet --package orderflow -- topology export | diff -u rabbitmq/definitions.json - && return
-    say "rabbitmq/definitions.json is out of date: cargo run -p orderflow -- topology export >rabbitmq/definitions.json"
-    return 1
-}
+# What follows from the list of services, and is kept in files.
+generated() { cargo run --quiet --package orderflow-generate -- check; }
 
 # The queries of the dashboards, with what Grafana fills in, as rules: those promtool can read.
 dashboards_as_rules() {
@@ -99,7 +95,7 @@ check "kubernetes" scripts/check_kubernetes.sh
 check "lints" cargo clippy --workspace --all-targets -- -D warnings
 check "documentation" documentation
 check "documentation tests" cargo test --workspace --doc --quiet
-check "definitions.json" definitions
+check "generated files" generated
 check "what ships" scripts/check_shipped.sh
 licences
 

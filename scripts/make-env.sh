@@ -9,6 +9,11 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 
 FILE=$ROOT/.env
 
+# Written by `make generate`.
+# generated: services
+WORKERS=(PAYMENT_WORKERS INVENTORY_WORKERS SHIPPING_WORKERS EMAIL_WORKERS ORDER_WORKERS)
+# end
+
 # Hexadecimal, so that a password can stand in a URL and a $ in it cannot confuse Docker Compose.
 settings() {
     cat <<ENV
@@ -51,12 +56,8 @@ TOKEN_SECRET=$(random_hex 32)
 #JAEGER_PORT=16686
 # Workers of each service. Other settings (docker compose run --rm orderflow config lists them) that docker-compose.yml
 # has as a variable go here too, the rest into a docker-compose.override.yml.
-#PAYMENT_WORKERS=1
-#INVENTORY_WORKERS=1
-#SHIPPING_WORKERS=1
-#EMAIL_WORKERS=1
-#ORDER_WORKERS=1
 ENV
+    printf '#%s=1\n' "${WORKERS[@]}"
 }
 
 [ ! -e "$FILE" ] || die "$FILE exists and is left as it is: its passwords are those of your volumes. To begin anew: docker compose down --volumes (this deletes all orders), then delete it."

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Writes the files that diesel.toml names from a freshly migrated database, by diesel's own command, which is
-# installed below .dev/tools where it is missing. `make test` fails while a file is out of date.
+# installed below .dev/tools where it is missing. `make test` fails while a file is out of date. Nothing of ours is
+# compiled for it: a new service is not complete before its file exists.
 set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
@@ -12,8 +13,30 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 # The version of diesel in Cargo.lock.
 DIESEL_CLI=2.3.14
 
+# A section for every service that has tables: the folder's name is its schema's.
+sections() {
+    local folder schema
+    for folder in workers/src/services/*; do
+        [ -d "$folder/migrations" ] || [ -e "$folder/schema.rs" ] || continue
+        schema=$(basename "$folder")
+        printf '[print_schema.%s]\nfile = "%s/schema.rs"\nschema = "%s"\n\n' "$schema" "$folder" "$schema"
+    done
+}
+
+# The services' migrations run as by `orderflow migrate`: each in its own schema, which keeps its own list.
+migrate_services() {
+    local folder schema
+    for folder in workers/src/services/*/migrations; do
+        [ -d "$folder" ] || continue
+        schema=$(basename "$(dirname "$folder")")
+        psql --quiet --set ON_ERROR_STOP=1 --command "SET client_min_messages = warning; CREATE SCHEMA IF NOT EXISTS $schema" "$url"
+        DATABASE_URL="$url?options=-csearch_path%3D$schema" .dev/tools/bin/diesel migration run --migration-dir "$folder"
+    done
+}
+
 need_cargo
 need_command cc gcc libc6-dev
+need_command psql postgresql-client
 cd "$ROOT"
 trap release_services EXIT
 use_services
@@ -22,10 +45,17 @@ if ! [ -x .dev/tools/bin/diesel ]; then
     cargo install diesel_cli --version "$DIESEL_CLI" --locked --root .dev/tools \
         --no-default-features --features postgres 8>&-
 fi
-# A database of its own, whatever is in the usual one. Its set-up migrates it and writes the files.
+{
+    sed '/^# generated: services$/q' diesel.toml
+    sections
+    echo '# end'
+} >diesel.toml.new
+mv diesel.toml.new diesel.toml
+# A database of its own, whatever is in the usual one. Its set-up and each migration write the files.
 url="${DATABASE_URL%/*}/orderflow_schema"
 DATABASE_URL=$url .dev/tools/bin/diesel database reset
+migrate_services
 DATABASE_URL=$url .dev/tools/bin/diesel database drop
 # A reset writes diesel's own first migration beside ours, which need none of it.
 rm -rf migrations/00000000000000_diesel_initial_setup
-cargo fmt --all 8>&-
+git ls-files -z --cached --others --exclude-standard '*/schema*.rs' '*/schema/*.rs' | xargs -0 rustfmt --edition 2024

@@ -6,6 +6,7 @@ use orderflow_service::{
     config::{DatabaseConfig, Source},
     store::migrations,
 };
+use orderflow_worker::roster;
 use serde_json::json;
 
 use super::{Exit, Failed};
@@ -16,7 +17,7 @@ use super::{Exit, Failed};
 /// See [`Failed`].
 pub async fn run(source: &Source, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
     let config = source.finish(DatabaseConfig::read(source))?;
-    let done = migrations::run(&config).await?;
+    let done = migrations::run(&config, &roster().migrations()).await?;
     if json {
         writeln!(out, "{}", json!({ "migrated": done }))?;
     } else if done.is_empty() {

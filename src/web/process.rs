@@ -13,6 +13,7 @@ use orderflow_service::{
     telemetry,
     trace::{Exporting, TraceError},
 };
+use orderflow_worker::roster;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -118,9 +119,10 @@ pub async fn run(source: &Source) -> Result<(), RunError> {
     let operators = tokio::spawn(ops::answer(ops::server(operators, database.clone(), console)?));
     let web = (settings.web, settings.charged_by);
     let serving = serve(listener, web, database.clone(), relay.clone(), publisher, check, stop.clone());
+    let migrations = roster().migrations();
     let outcome = tokio::select! {
         served = serving => served.map_err(RunError::from),
-        Err(not_set_up) = preflight::database(&database, &stop) => Err(not_set_up.into()),
+        Err(not_set_up) = preflight::database(&database, &migrations, &stop) => Err(not_set_up.into()),
     };
     stop.cancel();
     operators.abort();

@@ -73,7 +73,7 @@ impl Shop {
         let name = format!("test_{}", Uuid::now_v7().simple());
         execute(servers.database_url.as_str(), &format!("CREATE DATABASE {name}")).await;
         let config = DatabaseConfig { url: servers.database(&name).to_string().into() };
-        migrations::run(&config).await.expect("the database can be migrated");
+        migrations::run(&config, &roster().migrations()).await.expect("the database can be migrated");
         let connection = Connection::establish(config.url.expose_secret()).await.expect("it can be reached");
         let admin = servers.admin(&name, retry_delays);
         let topology = Topology::new(admin.retry_delays.as_slice());

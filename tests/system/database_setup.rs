@@ -14,14 +14,14 @@ use crate::{
 };
 
 /// As before the first migration.
-const EMPTY: &str = "
+pub const EMPTY: &str = "
 DO $$ DECLARE name text; BEGIN
     FOR name IN SELECT nspname FROM pg_namespace WHERE nspname !~ '^(pg_|information_schema$|public$)'
     LOOP EXECUTE format('DROP SCHEMA %I CASCADE', name); END LOOP;
     DROP TABLE IF EXISTS public.__diesel_schema_migrations;
 END $$";
 
-async fn execute(shop: &Shop, sql: &str) {
+pub async fn execute(shop: &Shop, sql: &str) {
     shop.database().await.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
 }
 

@@ -71,12 +71,17 @@ async fn make_env(directory: &Path) -> Output {
     Command::new(directory.join("scripts/make-env.sh")).output().await.expect("it can be run")
 }
 
-/// What scripts/make-env.sh makes up.
-async fn made_up() -> BTreeMap<String, String> {
+/// The file that scripts/make-env.sh writes.
+async fn written_env() -> String {
     let directory = tempfile::tempdir().expect("a directory");
     let made = make_env(directory.path()).await;
     assert!(made.status.success(), "{made:?}");
-    let file = fs::read_to_string(directory.path().join(".env")).expect("it was written");
+    fs::read_to_string(directory.path().join(".env")).expect("it was written")
+}
+
+/// What scripts/make-env.sh makes up.
+async fn made_up() -> BTreeMap<String, String> {
+    let file = written_env().await;
     let lines = file.lines().filter(|line| !line.starts_with('#'));
     lines.filter_map(|line| line.split_once('=')).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
@@ -190,11 +195,11 @@ fn prometheus_asks_every_service() {
     assert_eq!(asked, services);
 }
 
-#[test]
-fn a_service_is_scaled_by_a_variable_that_people_are_told_of() {
-    let (compose, programs, written) = (read("docker-compose.yml"), programs(), read("scripts/make-env.sh"));
+#[tokio::test]
+async fn a_service_is_scaled_by_a_variable_that_people_are_told_of() {
+    let (compose, programs, written) = (read("docker-compose.yml"), programs(), written_env().await);
     for service in roster().names() {
-        let variable = format!("{}_WORKERS", service.to_uppercase());
+        let variable = format!("{}_WORKERS", service.to_uppercase().replace('-', "_"));
         let scale = programs.get(service).map(|worker| text(&worker["scale"]));
         assert_eq!(scale, Some(format!("${{{variable}:-1}}")), "the scale of {service} in docker-compose.yml");
         assert_eq!(compose.matches(&variable).count(), if service == "payment" { 2 } else { 1 }, "{variable}");

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use orderflow_events::EventKind;
+use orderflow_service::store::migrations::MigrationSet;
 use orderflow_worker::roster;
 
 use crate::schema::schema_files;
@@ -14,18 +14,22 @@ use crate::schema::schema_files;
 /// Where the code is that ships.
 const CODE: [&str; 3] = ["crates", "src", "workers/src"];
 
+/// Tests of the whole system, beside the service that they are about.
+const SERVICES_TESTS: &str = "system_tests.rs";
+
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The Rust files below a folder, by their path from the root, with their code: comments and unit tests left out.
+/// The Rust files below a folder, by their path from the root, with their code: comments and tests beside it left out.
 fn sources(folder: &str) -> Vec<(String, String)> {
     let code = |text: String| {
         let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
         let code: Vec<_> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
         code.join("\n")
     };
-    files(folder).into_iter().map(|(name, text)| (name, code(text))).collect()
+    let is_code = |(name, _): &(String, String)| !name.ends_with(SERVICES_TESTS);
+    files(folder).into_iter().filter(is_code).map(|(name, text)| (name, code(text))).collect()
 }
 
 /// The code of everything that ships.
@@ -54,6 +58,12 @@ fn files(folder: &str) -> Vec<(String, String)> {
     let all: Vec<_> = found.into_iter().map(read).collect();
     assert!(!all.is_empty(), "nothing was looked at in {folder}");
     all
+}
+
+/// The folders of the services.
+fn service_folders() -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(root().join("workers/src/services")).expect("there are services").flatten();
+    entries.map(|entry| entry.path()).filter(|path| path.is_dir())
 }
 
 /// Fails when a file outside `allowed` has one of `words`.
@@ -260,6 +270,34 @@ fn a_schema_is_written_by_its_own_service() {
     }
 }
 
+/// The last shared migration of the time when those of services were shared too.
+const LAST_OF_ALL: &str = "2026-11-28-000102_ended_sessions";
+
+/// In the shared folder it would be in the way of a service's own migrations, and left out without a word where no program is
+/// told of the folder.
+#[test]
+fn a_service_brings_its_migrations_from_its_own_folder() {
+    for entry in fs::read_dir(root().join("migrations")).expect("there are migrations").flatten() {
+        let name = entry.file_name().into_string().expect("text");
+        let later = (name.as_str() > LAST_OF_ALL).then(|| fs::read_to_string(entry.path().join("up.sql")));
+        for schema in roster().names().iter().map(|service| service.replace('-', "_")) {
+            let is_shared = |sql: &String| {
+                !["TABLE", "VIEW", "INTO", "INDEX"].iter().any(|word| sql.contains(&format!("{word} {schema}.")))
+            };
+            let is_shared = later.as_ref().is_none_or(|sql| sql.as_ref().is_ok_and(is_shared));
+            assert!(
+                is_shared,
+                "migrations/{name} is about {schema}: it belongs to workers/src/services/{schema}/migrations"
+            );
+        }
+    }
+    let with_migrations = service_folders().filter(|folder| folder.join("migrations").is_dir());
+    let folders: BTreeSet<_> =
+        with_migrations.filter_map(|folder| Some(folder.file_name()?.to_str()?.to_owned())).collect();
+    let brought = roster().migrations().iter().map(MigrationSet::schema).collect();
+    assert_eq!(folders, brought, "services with a folder of migrations, and those that say `.migrations(…)`");
+}
+
 #[test]
 fn every_file_of_tests_is_run() {
     let main = fs::read_to_string(root().join("tests/system/main.rs")).expect("it can be read");
@@ -272,33 +310,31 @@ fn every_file_of_tests_is_run() {
 
 #[test]
 fn what_a_service_writes_is_looked_at_by_a_test() {
-    let tests = sources("tests");
+    let beside = service_folders().filter_map(|folder| fs::read_to_string(folder.join(SERVICES_TESTS)).ok());
+    let tests: Vec<_> = sources("tests").into_iter().map(|(_, code)| code).chain(beside).collect();
     for (schema, file) in schema_files() {
         let file = fs::read_to_string(file).expect("it can be read");
         // As the generated file has them: `shipping.shipments (order_id) {`.
-        let tables: Vec<_> = file.lines().filter_map(|line| line.strip_suffix(") {")?.split_once(" (")).collect();
-        let asks = |code: &str| tables.iter().any(|(table, _)| code.contains(table.trim()));
-        let looked_at = tests.iter().any(|(_, code)| asks(code));
-        assert!(looked_at || schema == READ_ONLY, "no test in tests/system looks at a table of the schema {schema}");
+        let tables = file.lines().filter_map(|line| line.strip_suffix(") {")?.split_once(" ("));
+        let tables: Vec<_> = tables.map(|(table, _)| table.trim()).collect();
+        if let Some(service) = roster().services().iter().find(|service| service.name.replace('-', "_") == schema) {
+            let untried = tables.iter().find(|table| !service.writes.iter().any(|row| row.table == **table));
+            assert_eq!(untried, None, "a table that `.writes(…)` of {schema} gives no row for");
+        }
+        let asks = |code: &str| tables.iter().any(|table| code.contains(table));
+        let looked_at = tests.iter().any(|code| asks(code));
+        assert!(looked_at || schema == READ_ONLY, "no test looks at a table of the schema {schema}");
     }
 }
 
 #[test]
 fn everything_that_people_rely_on_is_documented() {
     let read = |path: &str| fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
-    let (events, readme) = (read("docs/EVENTS.md"), read("README.md"));
-    for kind in EventKind::ALL {
-        let row = events.lines().find(|line| line.starts_with(&format!("| [`{kind}`]")));
-        let row = row.unwrap_or_else(|| panic!("docs/EVENTS.md lacks {kind}"));
-        // The last column: `payment: charge · email: "received"`.
-        let takers = row.trim_end_matches([' ', '|']).rsplit('|').next().unwrap_or_default().split('·');
-        let named: BTreeSet<_> = takers.filter_map(|taker| taker.split(':').next()).map(str::trim).collect();
-        let subscribed = roster().subscriptions().iter().filter(|one| one.kind() == *kind).map(|one| one.service());
-        assert_eq!(named, subscribed.collect(), "who takes {kind}: docs/EVENTS.md, and the code");
-    }
-    for service in roster().names() {
-        assert!(root().join(format!("workers/src/services/{service}")).is_dir(), "{service} has no folder");
-    }
+    let readme = read("README.md");
+    let listed = roster().names().iter().map(|service| service.replace('-', "_")).collect();
+    let folders: BTreeSet<_> =
+        service_folders().filter_map(|folder| Some(folder.file_name()?.to_str()?.to_owned())).collect();
+    assert_eq!(folders, listed, "the folders in workers/src/services, and the list in its mod.rs");
     let dependencies = read("docs/DEPENDENCIES.md");
     let manifest = read("Cargo.toml");
     let table =

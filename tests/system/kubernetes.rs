@@ -172,24 +172,6 @@ fn each_service_has_its_workers_and_all_queues_are_consumed_once() {
     assert_eq!(consumed, all);
 }
 
-/// A file as it would be for a service without a name.
-fn nameless(file: &Value, service: &str) -> String {
-    let written = yaml_serde::to_string(file).expect("it is YAML");
-    let named = [("orderflow-", ""), ("component: ", ""), ("", ".*"), ("service=\"", "\"")];
-    named.iter().fold(written, |written, (before, after)| {
-        written.replace(&format!("{before}{service}{after}"), &format!("{before}SERVICE{after}"))
-    })
-}
-
-#[test]
-fn services_differ_in_nothing_but_their_name() {
-    for (part, kind) in [("base", "Deployment"), ("scaling", "ScaledObject")] {
-        let all = of_kind(part, kind);
-        let bare: BTreeSet<_> = roster().names().iter().map(|one| nameless(&all[*one], one)).collect();
-        assert_eq!(bare.len(), 1, "the files of {part} are not alike: {bare:#?}");
-    }
-}
-
 /// The figure is a number of processes. Divided by 1 and by nothing else it is how many KEDA wants.
 #[test]
 fn each_service_is_scaled_by_the_processes_that_it_needs() {

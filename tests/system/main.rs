@@ -29,6 +29,7 @@ mod duplicates;
 mod failures;
 mod faults;
 mod forward;
+mod generated;
 mod golden;
 mod guessing;
 mod house;
@@ -37,9 +38,9 @@ mod live;
 mod live_bounds;
 mod live_outages;
 mod logs;
-mod mail_encryption;
 mod mails;
 mod metrics;
+mod migrations;
 mod monitoring;
 mod outages;
 mod pages;
@@ -74,3 +75,6 @@ mod why;
 mod why_dead_letters;
 mod wires;
 mod without_http;
+
+// The tests that services keep in their own folders: build.rs finds them.
+include!(concat!(env!("OUT_DIR"), "/services.rs"));

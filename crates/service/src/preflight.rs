@@ -7,7 +7,8 @@ use crate::{
     broker::{BrokerCheck, NotReady, names},
     config::RetryDelays,
     store::{
-        ANSWER_WITHIN, Database, StoreError, migrations,
+        ANSWER_WITHIN, Database, StoreError,
+        migrations::{self, MigrationSet},
         pooler::{self, Pooler},
     },
     telemetry,
@@ -38,17 +39,22 @@ pub enum NotSetUp {
     },
 }
 
-/// Waits until the database answers, and checks that its tables are up to date and that no pooler is in between that
-/// cannot be worked with. Returns early when `stop` is cancelled.
+/// Waits until the database answers, and checks that the tables that are shared and those of these services are up to date,
+/// and that no pooler is in between that cannot be worked with. Returns early when `stop` is cancelled.
 ///
 /// # Errors
 /// [`NotSetUp::Database`] and [`NotSetUp::Pooler`].
-pub async fn database(database: &Database, stop: &CancellationToken) -> Result<(), NotSetUp> {
+pub async fn database(
+    database: &Database,
+    services: &[MigrationSet],
+    stop: &CancellationToken,
+) -> Result<(), NotSetUp> {
     let ask = async || -> Result<Result<(), NotSetUp>, StoreError> {
         if let Some(pooler) = pooler::find_pooler(database).await? {
             return Ok(Err(pooler.into()));
         }
-        let current = database.run(ANSWER_WITHIN, async |connection| migrations::are_current(connection).await).await?;
+        let look = async |connection: &mut _| migrations::are_current(connection, services).await;
+        let current = database.run(ANSWER_WITHIN, look).await?;
         Ok(if current { Ok(()) } else { Err(NotSetUp::Database) })
     };
     let mut backoff = Backoff::default();

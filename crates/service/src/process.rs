@@ -18,7 +18,7 @@ use crate::{
     process_identity,
     service::{SetUp, SetupError, Work},
     shutdown,
-    store::Database,
+    store::{Database, migrations::MigrationSet},
     trace::{Exporting, TraceError},
 };
 
@@ -46,6 +46,8 @@ pub struct Settings {
     /// The queues to consume, and what sets their services up.
     queues: Vec<Subscription>,
     set_ups: Vec<SetUp>,
+    /// What these services bring.
+    migrations: Vec<MigrationSet>,
     /// All queues there are.
     known: Vec<Subscription>,
 }
@@ -65,7 +67,9 @@ impl Settings {
         let broker = BrokerConfig::read(source);
         let worker = WorkerConfig::read(source);
         let chosen = |service: &&Service| queues.iter().any(|queue| queue.service() == service.name);
-        let set_ups: Vec<_> = roster.services().iter().filter(chosen).map(|service| service.read(source)).collect();
+        let services = || roster.services().iter().filter(chosen);
+        let set_ups: Vec<_> = services().map(|service| service.read(source)).collect();
+        let migrations = services().filter_map(|service| service.migrations).collect();
         source.finish((|| {
             Some(Self {
                 log: log?,
@@ -75,6 +79,7 @@ impl Settings {
                 worker: worker?,
                 queues,
                 set_ups: set_ups.into_iter().collect::<Option<_>>()?,
+                migrations,
                 known: roster.subscriptions().to_vec(),
             })
         })())
@@ -123,7 +128,7 @@ pub fn run(settings: Settings) -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let system = System::new();
     let listener = settings.worker.listen.bind()?;
-    let Assembled { process, work, known, check, publishing } = runtime.block_on(assemble(settings))?;
+    let Assembled { process, work, migrations, known, check, publishing } = runtime.block_on(assemble(settings))?;
     tracing::info!(address = %listener.local_addr()?, queues, "worker started");
     let server = {
         let health = Health { process: process.clone(), check: check.clone(), lines: work.lines, queues };
@@ -132,7 +137,7 @@ pub fn run(settings: Settings) -> Result<(), RunError> {
     let handle = server.handle();
     let outcome = system.block_on(async {
         actix_rt::spawn(server);
-        let outcome = set_up_then_consume(work.consumers, known, &process, &check).await;
+        let outcome = set_up_then_consume(work.consumers, migrations, known, &process, &check).await;
         process.stop.cancel();
         outcome
     });
@@ -160,6 +165,7 @@ fn service(queues: &[Subscription]) -> String {
 struct Assembled {
     process: Process,
     work: Work,
+    migrations: Vec<MigrationSet>,
     known: Vec<Subscription>,
     check: BrokerCheck,
     /// Stops the publisher: last, because the relay needs it to drain.
@@ -191,7 +197,7 @@ async fn assemble(settings: Settings) -> Result<Assembled, RunError> {
         consuming: Arc::default(),
         stop,
     };
-    Ok(Assembled { process, work, known: settings.known, check, publishing })
+    Ok(Assembled { process, work, migrations: settings.migrations, known: settings.known, check, publishing })
 }
 
 fn set_up(set_ups: Vec<SetUp>, database: &Database, queues: &[Subscription]) -> Result<Work, SetupError> {
@@ -206,13 +212,14 @@ fn set_up(set_ups: Vec<SetUp>, database: &Database, queues: &[Subscription]) -> 
 
 async fn set_up_then_consume(
     consumers: Vec<Consumer>,
+    migrations: Vec<MigrationSet>,
     known: Vec<Subscription>,
     process: &Process,
     check: &BrokerCheck,
 ) -> Result<(), RunError> {
     let (its, its_check) = (process.clone(), check.clone());
     let preflight = process.runtime.spawn(async move {
-        preflight::database(&its.database, &its.stop).await?;
+        preflight::database(&its.database, &migrations, &its.stop).await?;
         preflight::broker(&its_check, &its.config.retry_delays, &its.stop).await
     });
     // A panic there would be a fault of ours; consuming then fails with its own message.

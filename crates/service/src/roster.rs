@@ -7,6 +7,7 @@ use crate::{
     config::{self, Setting, Source},
     selection::{SelectError, select},
     service::{Role, Service},
+    store::migrations::MigrationSet,
 };
 
 /// The services of an installation. What there is to consume, to measure, to audit follows from it.
@@ -129,6 +130,12 @@ impl Roster {
     #[must_use]
     pub fn is_side(&self, service: &str) -> bool {
         !self.services.iter().any(|one| one.name == service && one.role == Role::Step)
+    }
+
+    /// Returns the migrations that services bring.
+    #[must_use]
+    pub fn migrations(&self) -> Vec<MigrationSet> {
+        self.services.iter().filter_map(|service| service.migrations).collect()
     }
 
     /// Returns every setting there is, in the order in which a person would set them.

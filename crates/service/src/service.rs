@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use diesel_migrations::EmbeddedMigrations;
 use orderflow_events::{EventData, EventKind};
 
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
     consumers::Consumer,
     handler::Handler,
     line::Line,
-    store::Database,
+    store::{Database, migrations::MigrationSet},
 };
 
 /// Whether orders wait for a service.
@@ -44,6 +45,8 @@ pub struct Service {
     pub publishes: &'static [EventKind],
     /// What it takes, in the order in which people see it.
     pub takes: Vec<Takes>,
+    /// The migrations that it brings.
+    pub migrations: Option<MigrationSet>,
     /// What must hold of its rows.
     pub audit: &'static [&'static Subject],
     /// A row for each table that it writes to, see [`Draft::writes`].
@@ -126,6 +129,7 @@ pub struct Draft {
     about: &'static str,
     role: Role,
     publishes: &'static [EventKind],
+    migrations: Option<MigrationSet>,
     audit: &'static [&'static Subject],
     writes: &'static [TrialRow],
 }
@@ -161,13 +165,21 @@ impl Service {
 
 impl Draft {
     const fn new(name: &'static str, about: &'static str, role: Role) -> Self {
-        Self { name, about, role, publishes: &[], audit: &[], writes: &[] }
+        Self { name, about, role, publishes: &[], migrations: None, audit: &[], writes: &[] }
     }
 
     /// Says which events its handlers return.
     #[must_use]
     pub const fn publishes(mut self, kinds: &'static [EventKind]) -> Self {
         self.publishes = kinds;
+        self
+    }
+
+    /// Brings migrations, which run with its schema as the `search_path`: `|| MIGRATIONS`, where that constant is
+    /// `embed_migrations!("src/services/loyalty/migrations")`.
+    #[must_use]
+    pub const fn migrations(mut self, migrations: fn() -> EmbeddedMigrations) -> Self {
+        self.migrations = Some(MigrationSet::new(self.name, migrations));
         self
     }
 
@@ -215,7 +227,7 @@ impl<D: Dependencies> Handlers<D> {
     /// Completes the service.
     #[must_use]
     pub fn done(self) -> Service {
-        let Draft { name, about, role, publishes, audit, writes } = self.draft;
+        let Draft { name, about, role, publishes, migrations, audit, writes } = self.draft;
         let takes = self.takes.clone();
         let makers: Arc<[_]> = self.takes.iter().map(|one| one.subscription).zip(self.makers).collect();
         let read: Read = Box::new(move |source| {
@@ -229,7 +241,7 @@ impl<D: Dependencies> Handlers<D> {
             });
             Some(set_up)
         });
-        Service { name, about, role, publishes, takes, audit, writes, settings: D::SETTINGS, read }
+        Service { name, about, role, publishes, takes, migrations, audit, writes, settings: D::SETTINGS, read }
     }
 }
 

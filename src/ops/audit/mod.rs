@@ -78,7 +78,7 @@ pub async fn run(source: &Source, options: &AuditOptions, out: &mut impl Write) 
     let patience = patience.ok_or_else(|| too_far("--stuck-after"))?;
     let database = Database::new(&config, "orderflow audit", 1)?;
     let mut connection = database.connection().await?;
-    if !migrations::are_current(&mut connection).await? {
+    if !migrations::are_current(&mut connection, &roster().migrations()).await? {
         return Err(Failed::Incomplete(vec![Lack::migration().to_string()]));
     }
     let range = range(&mut connection, options).await?;

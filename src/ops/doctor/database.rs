@@ -7,6 +7,7 @@ use orderflow_service::{
     config::DatabaseConfig,
     store::{Condition, Connection, Database, StoreError, failures, migrations, outbox, pooler},
 };
+use orderflow_worker::roster;
 
 use super::report::Checkup;
 use crate::{
@@ -68,7 +69,7 @@ pub async fn check(found: &mut Checkup, config: &DatabaseConfig) -> Option<Index
 
 async fn look(found: &mut Checkup, connection: &mut Connection) -> Result<Option<HashMap<String, i64>>, StoreError> {
     clock(found, connection).await?;
-    if !migrations::are_current(connection).await? {
+    if !migrations::are_current(connection, &roster().migrations()).await? {
         let Lack { what, remedy } = Lack::migration();
         found.found("database", format!("{what}; the outbox was not looked at."), remedy);
         return Ok(None);

@@ -1,6 +1,6 @@
-//! Brings a database's tables up to date.
+//! Brings a database's tables up to date: those that are shared, and then each service's own.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use diesel::{
     QueryableByName,
@@ -12,7 +12,37 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrati
 use super::{Connection, StoreError, connecting};
 use crate::config::DatabaseConfig;
 
-const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations");
+/// Today's tables of all services, and what they share later. A service's later migrations are in its own folder.
+const SHARED: EmbeddedMigrations = embed_migrations!("../../migrations");
+
+/// The migrations that a service brings. They run in its schema, which keeps its own list of what has run: the version of
+/// another set's migration is no conflict.
+#[derive(Clone, Copy)]
+pub struct MigrationSet {
+    /// The service.
+    pub service: &'static str,
+    migrations: fn() -> EmbeddedMigrations,
+}
+
+impl MigrationSet {
+    /// Returns the set of this service.
+    #[must_use]
+    pub const fn new(service: &'static str, migrations: fn() -> EmbeddedMigrations) -> Self {
+        Self { service, migrations }
+    }
+
+    /// Returns the schema that the migrations run in: the service's name, with `_` for `-`.
+    #[must_use]
+    pub fn schema(&self) -> String {
+        self.service.replace('-', "_")
+    }
+}
+
+impl fmt::Debug for MigrationSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MigrationSet").field("service", &self.service).finish_non_exhaustive()
+    }
+}
 
 /// Any number will do that nothing else in the database uses: this one spells "orderflo".
 const LOCK: i64 = 0x6f72_6465_7266_6c6f;
@@ -48,14 +78,14 @@ impl From<diesel::result::Error> for MigrateError {
     }
 }
 
-/// Runs what has not run yet and returns its names. Many hosts may call this at once: one does it, the others wait.
-/// The role's search_path does not matter.
+/// Runs what has not run yet and returns its names: the shared migrations first, then those of each service, with its name
+/// before them. Many hosts may call this at once: one does it, the others wait. The role's search_path does not matter.
 ///
 /// Needs a multi-threaded runtime, since diesel's migrations block.
 ///
 /// # Errors
 /// See [`MigrateError`].
-pub async fn run(config: &DatabaseConfig) -> Result<Vec<String>, MigrateError> {
+pub async fn run(config: &DatabaseConfig, services: &[MigrationSet]) -> Result<Vec<String>, MigrateError> {
     let driver = connecting::unbounded(config, "orderflow migrate")?;
     let mut connection = Connection::open(&driver, Arc::default()).await?;
     // The lock is the session's: it goes with the connection, however this function ends.
@@ -63,45 +93,110 @@ pub async fn run(config: &DatabaseConfig) -> Result<Vec<String>, MigrateError> {
         .bind::<diesel::sql_types::BigInt, _>(LOCK)
         .execute(&mut connection)
         .await?;
-    let schema = match schema_of_list(&mut connection).await? {
+    let schema = match schema_of_list(&mut connection, services).await? {
         Some(schema) => schema,
         None => {
-            check_rights(&mut connection).await?;
+            Rights::look(&mut connection, SCHEMA).await?.check_shared()?;
             SCHEMA.to_owned()
         }
     };
+    let (mut connection, mut done) = run_pending(connection, &schema, SHARED).await?;
+    for set in services {
+        let schema = set.schema();
+        if !has_list(&mut connection, &schema).await? {
+            make_schema(&mut connection, &schema).await?;
+        }
+        let (returned, of_service) = run_pending(connection, &schema, (set.migrations)()).await?;
+        connection = returned;
+        done.extend(of_service.into_iter().map(|name| format!("{}/{name}", set.service)));
+    }
+    Ok(done)
+}
+
+/// Runs what has not run yet by the list in this schema; returns the connection and the names.
+async fn run_pending(
+    mut connection: Connection,
+    schema: &str,
+    migrations: EmbeddedMigrations,
+) -> Result<(Connection, Vec<String>), MigrateError> {
     // Diesel names its list without a schema: it would be made in the first one of the search_path, such as the role's own.
     diesel::sql_query("SELECT set_config('search_path', quote_ident($1), false)")
         .bind::<Text, _>(schema)
         .execute(&mut connection)
         .await?;
     let mut harness = AsyncMigrationHarness::new(connection);
-    tokio::task::block_in_place(|| {
+    let done = tokio::task::block_in_place(|| {
         let done =
-            harness.run_pending_migrations(MIGRATIONS).map_err(|error| MigrateError::Migrate(error.to_string()))?;
-        Ok(done.iter().map(ToString::to_string).collect())
-    })
+            harness.run_pending_migrations(migrations).map_err(|error| MigrateError::Migrate(error.to_string()))?;
+        Ok::<_, MigrateError>(done.iter().map(ToString::to_string).collect())
+    })?;
+    Ok((harness.into_inner(), done))
 }
 
-/// Whether every migration that this program knows has run.
+/// Makes a service's schema, unless an earlier migration has.
+async fn make_schema(connection: &mut Connection, schema: &str) -> Result<(), MigrateError> {
+    let rights = Rights::look(connection, schema).await?;
+    rights.check_service()?;
+    if !rights.has_schema {
+        diesel::sql_query(format!("CREATE SCHEMA {}", quoted(schema))).execute(connection).await?;
+    }
+    Ok(())
+}
+
+/// Whether every shared migration that this program knows has run, and every one of these services.
 ///
 /// # Errors
 /// When the database cannot be asked.
-pub async fn are_current(connection: &mut Connection) -> Result<bool, StoreError> {
-    let Some(schema) = schema_of_list(connection).await? else { return Ok(false) };
-    let applied = applied(connection, &schema).await?;
-    Ok(known()?.iter().all(|version| applied.contains(version)))
+pub async fn are_current(connection: &mut Connection, services: &[MigrationSet]) -> Result<bool, StoreError> {
+    let Some(schema) = schema_of_list(connection, services).await? else { return Ok(false) };
+    if !have_run(connection, &schema, &SHARED).await? {
+        return Ok(false);
+    }
+    for set in services {
+        let schema = set.schema();
+        if !has_list(connection, &schema).await? || !have_run(connection, &schema, &(set.migrations)()).await? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
-/// The schema whose list of migrations has ours: `public`, unless an earlier version found another one first in its
-/// search_path. Another program's list, which Diesel names the same, is left alone.
-async fn schema_of_list(connection: &mut Connection) -> Result<Option<String>, StoreError> {
+async fn have_run(
+    connection: &mut Connection,
+    schema: &str,
+    migrations: &EmbeddedMigrations,
+) -> Result<bool, StoreError> {
+    let applied = applied(connection, schema).await?;
+    Ok(versions(migrations)?.iter().all(|version| applied.contains(version)))
+}
+
+/// The schema whose list has the shared migrations: `public`, unless an earlier version found another one first in its
+/// search_path. Another program's list, which Diesel names the same, is left alone. So is a service's, although it may have
+/// versions of ours: a list has to begin where ours does, and of several the one with most of ours counts.
+async fn schema_of_list(connection: &mut Connection, services: &[MigrationSet]) -> Result<Option<String>, StoreError> {
+    let of_services: Vec<_> = services.iter().map(MigrationSet::schema).collect();
+    let known = versions(&SHARED)?;
+    let mut found: Option<(usize, String)> = None;
+    for schema in schemas_with_list(connection).await? {
+        let applied = applied(connection, &schema).await?;
+        let is_ours =
+            known.as_slice().first().is_some_and(|first| applied.contains(first)) && !of_services.contains(&schema);
+        let count = known.iter().filter(|version| applied.contains(version)).count();
+        if is_ours && found.as_ref().is_none_or(|(most, _)| count > *most) {
+            found = Some((count, schema));
+        }
+    }
+    Ok(found.map(|(_, schema)| schema))
+}
+
+/// The schemas in which Diesel keeps a list of migrations, `public` first.
+async fn schemas_with_list(connection: &mut Connection) -> Result<Vec<String>, StoreError> {
     #[derive(QueryableByName)]
     struct Schema {
         #[diesel(sql_type = Text)]
         name: String,
     }
-    let lists: Vec<Schema> = diesel::sql_query(
+    let schemas: Vec<Schema> = diesel::sql_query(
         "SELECT nspname::text AS name FROM pg_catalog.pg_class AS list
          JOIN pg_catalog.pg_namespace AS schema ON schema.oid = relnamespace
          WHERE relname = '__diesel_schema_migrations' AND relkind = 'r' AND has_schema_privilege(schema.oid, 'USAGE')
@@ -110,14 +205,11 @@ async fn schema_of_list(connection: &mut Connection) -> Result<Option<String>, S
     .bind::<Text, _>(SCHEMA)
     .load(connection)
     .await?;
-    let known = known()?;
-    for list in lists {
-        let applied = applied(connection, &list.name).await?;
-        if known.iter().any(|version| applied.contains(version)) {
-            return Ok(Some(list.name));
-        }
-    }
-    Ok(None)
+    Ok(schemas.into_iter().map(|schema| schema.name).collect())
+}
+
+async fn has_list(connection: &mut Connection, schema: &str) -> Result<bool, StoreError> {
+    Ok(schemas_with_list(connection).await?.iter().any(|name| name == schema))
 }
 
 /// What has run, by the list in this schema.
@@ -127,55 +219,89 @@ async fn applied(connection: &mut Connection, schema: &str) -> Result<Vec<String
         #[diesel(sql_type = Text)]
         version: String,
     }
-    let schema = schema.replace('"', "\"\"");
-    let query = format!("SELECT version::text AS version FROM \"{schema}\".__diesel_schema_migrations");
+    let query = format!("SELECT version::text AS version FROM {}.__diesel_schema_migrations", quoted(schema));
     let applied: Vec<Applied> = diesel::sql_query(query).load(connection).await?;
     Ok(applied.into_iter().map(|row| row.version).collect())
 }
 
-/// The versions of all migrations of this program.
-fn known() -> Result<Vec<String>, StoreError> {
-    let known = diesel::migration::MigrationSource::<diesel::pg::Pg>::migrations(&MIGRATIONS)
+fn quoted(schema: &str) -> String {
+    format!("\"{}\"", schema.replace('"', "\"\""))
+}
+
+/// The versions of these migrations, in their order.
+fn versions(migrations: &EmbeddedMigrations) -> Result<Vec<String>, StoreError> {
+    let known = diesel::migration::MigrationSource::<diesel::pg::Pg>::migrations(migrations)
         .map_err(|error| StoreError::Corrupt(error.to_string()))?;
     Ok(known.iter().map(|migration| migration.name().version().to_string()).collect())
 }
 
-/// Whether an empty database can be set up: the schemas are ours, the list of migrations is in `public`.
-async fn check_rights(connection: &mut Connection) -> Result<(), MigrateError> {
-    #[derive(QueryableByName)]
-    struct Rights {
-        #[diesel(sql_type = Text)]
-        role: String,
-        #[diesel(sql_type = Text)]
-        quoted_role: String,
-        #[diesel(sql_type = Text)]
-        quoted_database: String,
-        #[diesel(sql_type = Bool)]
-        makes_schemas: bool,
-        #[diesel(sql_type = Bool)]
-        makes_tables: bool,
-        #[diesel(sql_type = Bool)]
-        has_public: bool,
+/// What the role may do before the first migration of a set.
+#[derive(QueryableByName)]
+struct Rights {
+    #[diesel(sql_type = Text)]
+    role: String,
+    #[diesel(sql_type = Text)]
+    quoted_role: String,
+    #[diesel(sql_type = Text)]
+    quoted_database: String,
+    #[diesel(sql_type = Text)]
+    quoted_schema: String,
+    #[diesel(sql_type = Bool)]
+    makes_schemas: bool,
+    #[diesel(sql_type = Bool)]
+    makes_tables: bool,
+    /// Of the schema in which the list is to be.
+    #[diesel(sql_type = Bool)]
+    has_schema: bool,
+}
+
+impl Rights {
+    async fn look(connection: &mut Connection, schema: &str) -> Result<Self, StoreError> {
+        let rights = diesel::sql_query(
+            "SELECT current_user::text AS role, quote_ident(current_user) AS quoted_role,
+                    quote_ident(current_database()) AS quoted_database, quote_ident($1) AS quoted_schema,
+                    has_database_privilege(current_database(), 'CREATE') AS makes_schemas,
+                    to_regnamespace(quote_ident($1)) IS NOT NULL AS has_schema,
+                    coalesce(has_schema_privilege(to_regnamespace(quote_ident($1))::oid, 'CREATE')
+                             AND has_schema_privilege(to_regnamespace(quote_ident($1))::oid, 'USAGE'),
+                             false) AS makes_tables",
+        );
+        Ok(rights.bind::<Text, _>(schema).get_result(connection).await?)
     }
-    let has: Rights = diesel::sql_query(
-        "SELECT current_user::text AS role, quote_ident(current_user) AS quoted_role,
-                quote_ident(current_database()) AS quoted_database,
-                has_database_privilege(current_database(), 'CREATE') AS makes_schemas,
-                to_regnamespace('public') IS NOT NULL AS has_public,
-                coalesce(has_schema_privilege(to_regnamespace('public')::oid, 'CREATE')
-                         AND has_schema_privilege(to_regnamespace('public')::oid, 'USAGE'), false) AS makes_tables",
-    )
-    .get_result(connection)
-    .await?;
-    let mut grants = Vec::new();
-    if !has.makes_schemas {
-        grants.push(format!("GRANT CREATE ON DATABASE {} TO {}", has.quoted_database, has.quoted_role));
+
+    /// Whether an empty database can be set up: the schemas are ours, the list of migrations is in `public`.
+    fn check_shared(&self) -> Result<(), MigrateError> {
+        let mut grants = Vec::new();
+        if !self.makes_schemas {
+            grants.push(self.grant_schemas());
+        }
+        if !self.has_schema {
+            grants.push(format!("CREATE SCHEMA {}", self.quoted_schema));
+        }
+        if !self.makes_tables {
+            grants.push(self.grant_tables());
+        }
+        self.refused_without(grants)
     }
-    if !has.has_public {
-        grants.push("CREATE SCHEMA public".to_owned());
+
+    /// Whether a service's schema can be made, or tables in the one that there is.
+    fn check_service(&self) -> Result<(), MigrateError> {
+        self.refused_without(match (self.has_schema, self.makes_tables, self.makes_schemas) {
+            (true, true, _) | (false, _, true) => Vec::new(),
+            (true, false, _) => vec![self.grant_tables()],
+            (false, _, false) => vec![self.grant_schemas()],
+        })
     }
-    if !has.makes_tables {
-        grants.push(format!("GRANT USAGE, CREATE ON SCHEMA {SCHEMA} TO {}", has.quoted_role));
+
+    fn grant_schemas(&self) -> String {
+        format!("GRANT CREATE ON DATABASE {} TO {}", self.quoted_database, self.quoted_role)
     }
-    if grants.is_empty() { Ok(()) } else { Err(MigrateError::Rights { role: has.role, grants }) }
+
+    fn grant_tables(&self) -> String {
+        format!("GRANT USAGE, CREATE ON SCHEMA {} TO {}", self.quoted_schema, self.quoted_role)
+    }
+
+    fn refused_without(&self, grants: Vec<String>) -> Result<(), MigrateError> {
+        if grants.is_empty() { Ok(()) } else { Err(MigrateError::Rights { role: self.role.clone(), grants }) }
+    }
 }

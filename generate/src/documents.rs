@@ -1,0 +1,35 @@
+//! Parts of the documentation.
+
+use orderflow_events::EventKind;
+use orderflow_service::Roster;
+
+/// What to stop before a database is restored.
+pub fn stop(roster: &Roster, _: &str) -> String {
+    let names: Vec<_> = roster.services().iter().map(|service| service.name).collect();
+    format!("```sh\ndocker compose stop web {}\n```\n", names.join(" "))
+}
+
+/// The table of all events: who publishes and who takes each.
+pub fn events(roster: &Roster, _: &str) -> String {
+    let rows = EventKind::ALL.iter().map(|kind| {
+        let sample = format!("events/{}.json", kind.cloud_type());
+        format!("| [`{kind}`]({sample}) | {} | {} |\n", publisher(roster, *kind), takers(roster, *kind))
+    });
+    format!("| event | said by | taken by |\n|---|---|---|\n{}", rows.collect::<String>())
+}
+
+fn publisher(roster: &Roster, kind: EventKind) -> &'static str {
+    let service = roster.services().iter().find(|service| service.publishes.contains(&kind));
+    match (service, kind) {
+        (Some(service), _) => service.name,
+        (None, EventKind::OrderCancelRequested) => "front end, when a customer asks for it",
+        (None, _) => "front end, when an order is accepted",
+    }
+}
+
+fn takers(roster: &Roster, kind: EventKind) -> String {
+    let takes = roster.services().iter().flat_map(|service| &service.takes);
+    let of_kind = takes.filter(|takes| takes.subscription.kind() == kind);
+    let named: Vec<_> = of_kind.map(|takes| format!("{}: {}", takes.subscription.service(), takes.what)).collect();
+    named.join(" · ")
+}

@@ -1,0 +1,112 @@
+//! What follows from the list of services and is kept in files: for people to read, and for programs that do not know the list.
+
+mod compose;
+mod documents;
+mod kubernetes;
+mod region;
+
+use std::{fs, io, path::Path};
+
+use orderflow::ops::topology;
+use orderflow_service::{Roster, config::Source};
+
+use crate::region::with_region;
+
+/// Why nothing was generated.
+#[derive(Debug, thiserror::Error)]
+pub enum GenerateError {
+    /// A file cannot be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// Which, from the root of the repository.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file has lost the lines between which something is generated.
+    #[error("{path} needs a line `{begin}`, and below it `{end}`")]
+    NoRegion {
+        /// Which, from the root of the repository.
+        path: String,
+        /// The line before what is generated.
+        begin: &'static str,
+        /// The line after it.
+        end: &'static str,
+    },
+    /// The broker's objects cannot be written down.
+    #[error("rabbitmq/definitions.json cannot be made: {0}")]
+    Definitions(String),
+}
+
+/// A file as it has to be.
+struct Generated {
+    /// Its path from the root of the repository.
+    path: String,
+    text: String,
+}
+
+/// Writes the files that are out of date below `root`, and returns their paths.
+///
+/// # Errors
+/// See [`GenerateError`].
+pub fn write(root: &Path, roster: &Roster) -> Result<Vec<String>, GenerateError> {
+    let stale = stale(root, roster)?;
+    for Generated { path, text } in &stale {
+        fs::write(root.join(path), text).map_err(|source| GenerateError::File { path: path.clone(), source })?;
+    }
+    Ok(paths(stale))
+}
+
+/// Returns the paths of the files below `root` that are out of date.
+///
+/// # Errors
+/// See [`GenerateError`].
+pub fn outdated(root: &Path, roster: &Roster) -> Result<Vec<String>, GenerateError> {
+    stale(root, roster).map(paths)
+}
+
+fn paths(files: Vec<Generated>) -> Vec<String> {
+    files.into_iter().map(|file| file.path).collect()
+}
+
+fn stale(root: &Path, roster: &Roster) -> Result<Vec<Generated>, GenerateError> {
+    let differs = |file: &Generated| fs::read_to_string(root.join(&file.path)).ok().as_ref() != Some(&file.text);
+    Ok(all(root, roster)?.into_iter().filter(differs).collect())
+}
+
+/// What stands between the marks of a file, made from the services and from the file as it is.
+type Region = fn(&Roster, &str) -> String;
+
+/// Files of which a part is generated.
+const REGIONS: [(&str, Region); 8] = [
+    ("docker-compose.yml", compose::services),
+    ("scripts/make-env.sh", compose::variables),
+    ("monitoring/prometheus.yml", compose::targets),
+    ("docs/RUNBOOK.md", documents::stop),
+    ("docs/EVENTS.md", documents::events),
+    ("deploy/kubernetes/base/settings.yaml", kubernetes::settings),
+    ("deploy/kubernetes/base/kustomization.yaml", kubernetes::files),
+    ("deploy/kubernetes/scaling/kustomization.yaml", kubernetes::files),
+];
+
+fn all(root: &Path, roster: &Roster) -> Result<Vec<Generated>, GenerateError> {
+    let mut files = vec![Generated { path: "rabbitmq/definitions.json".to_owned(), text: definitions()? }];
+    for (path, region) in REGIONS {
+        let text = fs::read_to_string(root.join(path));
+        let text = text.map_err(|source| GenerateError::File { path: path.to_owned(), source })?;
+        files.push(Generated { path: path.to_owned(), text: with_region(path, &text, &region(roster, &text))? });
+    }
+    for service in roster.services() {
+        let path = |part: &str| format!("deploy/kubernetes/{part}/{}.yaml", service.name);
+        files.push(Generated { path: path("base"), text: kubernetes::deployment(service) });
+        files.push(Generated { path: path("scaling"), text: kubernetes::scaled_object(service) });
+    }
+    Ok(files)
+}
+
+fn definitions() -> Result<String, GenerateError> {
+    let mut file = Vec::new();
+    let failed = |error: &dyn ToString| GenerateError::Definitions(error.to_string());
+    topology::export(&Source::default(), &mut file).map_err(|error| failed(&error))?;
+    String::from_utf8(file).map_err(|error| failed(&error))
+}
