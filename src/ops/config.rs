@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use orderflow_order::payment_kind::PAYMENT_PROVIDER;
-use orderflow_service::config::{Setting, Source};
+use orderflow_service::config::{AdminConfig, BrokerConfig, DatabaseConfig, Setting, Source, WebConfig};
 use orderflow_worker::roster;
 use serde::Serialize;
 
@@ -27,16 +27,24 @@ fn is_secret(setting: &Setting, value: &str) -> bool {
     setting.secret || (value.contains("://") && value.contains('@'))
 }
 
+/// Whether this list is the front end's own, or that of the operator's commands: complete for these, and without what only
+/// workers read. They share the choice of the payment provider and are not given the secret that it needs.
+fn is_without_workers(source: &Source) -> bool {
+    let of_services = roster().services().iter().flat_map(|service| service.settings);
+    let mut of_workers = of_services.filter(|setting| setting.name != PAYMENT_PROVIDER.name);
+    let (database, broker) = (DatabaseConfig::read(source), BrokerConfig::read(source));
+    let for_front_end = broker.is_some() && WebConfig::read(source).is_some();
+    let for_commands = broker.is_none() && AdminConfig::read(source).is_some();
+    of_workers.all(|setting| source.given(setting).is_none()) && database.is_some() && (for_front_end || for_commands)
+}
+
 /// Writes all settings to `out`; secrets are masked.
 ///
 /// # Errors
 /// When a setting cannot work, or a choice lacks the setting that it needs, after all are written; and when `out` cannot be written to.
 pub fn run(source: &Source, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
     roster().check_settings(source);
-    // Only workers have the secrets: the front end shares one choice with them, other programs share none.
-    let is_of_workers = |setting: &&Setting| setting.name != PAYMENT_PROVIDER.name;
-    let of_services = roster().services().iter().flat_map(|service| service.settings).copied();
-    if of_services.filter(is_of_workers).any(|setting| source.given(setting).is_some()) {
+    if !source.only_given(is_without_workers) {
         source.refuse_unmet();
     }
     let rows = roster().settings().map(|setting| Row {

@@ -157,7 +157,7 @@ impl Source {
     }
 
     /// Calls `read`, for which a setting that is not there is no problem, and one that is wrong is.
-    pub(crate) fn only_given<T>(&self, read: impl FnOnce(&Self) -> T) -> T {
+    pub fn only_given<T>(&self, read: impl FnOnce(&Self) -> T) -> T {
         self.only_given.set(true);
         let value = read(self);
         self.only_given.set(false);
