@@ -15,9 +15,9 @@ use std::{
 use orderflow_events::{Envelope, NewEvent, OrderCreated};
 use orderflow_service::{
     Failure, Roster,
+    call_guard::CallGuard,
     config::Source,
     handler::{Done, Handler},
-    line::Line,
     process::{self, Settings},
     store::{Connection, StoreError},
     telemetry,
@@ -53,8 +53,8 @@ impl Handler for Faulty {
     type Input = <ChargeOrder as Handler>::Input;
     type Effect = <ChargeOrder as Handler>::Effect;
 
-    fn line(&self) -> Option<&Arc<Line>> {
-        self.inner.line()
+    fn guard(&self) -> Option<&Arc<CallGuard>> {
+        self.inner.guard()
     }
 
     async fn prepare(

@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 use futures::StreamExt as _;
 use orderflow_events::{Envelope, InventoryReserved};
 use orderflow_service::{
-    config::LineConfig,
+    call_guard::{CallGuard, Guarded},
+    config::GuardConfig,
     handler::Handler as _,
-    line::{Line, Reached},
 };
 use orderflow_tests::{Answer, DECLINED, Order, Shop, VISA, Web, body, key, until};
 use orderflow_worker::{
@@ -30,9 +30,9 @@ async fn prepared(shop: &Shop, order: &Order) -> Task {
         serde_json::from_str(include_str!("../../docs/events/orders.inventory-reserved.v1.json")).expect("JSON");
     event["subject"] = order.id.to_string().into();
     let event: Envelope<InventoryReserved> = Envelope::decode(event.to_string().as_bytes()).expect("an event");
-    let config = LineConfig { time_out: Duration::from_secs(1), concurrency: 1 };
-    let line = Line::new("carrier", "carrier", config);
-    let shipping = ShipOrder::new(Reached::by(line, Arc::new(SimulatedCarrier)));
+    let config = GuardConfig { time_out: Duration::from_secs(1), concurrency: 1 };
+    let line = CallGuard::new("carrier", "carrier", config);
+    let shipping = ShipOrder::new(Guarded::by(line, Arc::new(SimulatedCarrier)));
     let mut tasks = shipping.prepare(&mut shop.database().await, &[event.into()]).await.expect("it can be prepared");
     tasks.pop().expect("one task").expect("no failure")
 }

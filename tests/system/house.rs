@@ -143,16 +143,19 @@ fn providers_are_called_by_their_line_and_queues_that_call_one_are_paused_with_i
     // There they are set up.
     let services =
         || sources("workers/src/services").into_iter().filter(|(name, _)| !name.ends_with("/dependencies.rs"));
-    let callers: Vec<_> = services().filter(|(_, code)| code.contains("Reached<")).collect();
+    let callers: Vec<_> = services().filter(|(_, code)| code.contains("Guarded<")).collect();
     assert!(!callers.is_empty(), "nobody calls a provider: this check looks for the wrong words");
     for (name, code) in callers {
-        assert!(code.contains(".line.call("), "{name}: a call without its line has no time-out and no breaker");
-        assert!(code.contains("fn line(&self)"), "{name}: without its line the queue is not paused with the provider");
+        assert!(code.contains(".guard.call("), "{name}: a call without its guard has no time-out and no breaker");
+        assert!(
+            code.contains("fn guard(&self)"),
+            "{name}: without its guard the queue is not paused with the provider"
+        );
     }
     let providers = ["dyn PaymentProvider", "dyn Carrier", "dyn Mailer"];
     for (name, code) in services() {
-        let without = code.replace("Reached<dyn ", "");
-        assert!(!providers.iter().any(|word| without.contains(word)), "{name} has a provider without its line");
+        let without = code.replace("Guarded<dyn ", "");
+        assert!(!providers.iter().any(|word| without.contains(word)), "{name} has a provider without its guard");
     }
 }
 

@@ -100,7 +100,7 @@ impl<'f> Order<'f> {
             Ok(Some(ChargeOutcome::Declined { reason })) => ("declined", Some(reason)),
             Ok(Some(ChargeOutcome::Voided)) => ("voided", None),
             Ok(None) => ("done", None),
-            Err(ProviderError::Away { .. }) => ("paused", None),
+            Err(ProviderError::Unavailable { .. }) => ("paused", None),
             Err(ProviderError::Passing { .. }) => ("retried", None),
             Err(ProviderError::ForGood { .. }) => ("dead letter", None),
         }

@@ -93,7 +93,7 @@ impl Scene {
     async fn remembered(&self) -> String {
         // No answer of the confirmation is one that says anything.
         let unknown = self.charge("pm_card_flaky").await;
-        assert!(matches!(unknown, Err(ProviderError::Away { .. })), "{unknown:?}");
+        assert!(matches!(unknown, Err(ProviderError::Unavailable { .. })), "{unknown:?}");
         self.memory.of(self.order).expect("it is remembered")
     }
 }
@@ -244,14 +244,17 @@ async fn a_provider_that_is_away_or_refuses_our_key_is_away() {
     let mut scene = Scene::new().await;
     let wrong = client(&scene.fake, "sk_live_hush", &scene.memory).charge(scene.request(VISA)).await;
     let said = format!("{wrong:?}");
-    assert!(matches!(wrong, Err(ProviderError::Away { .. })) && !said.contains("hush"), "{said}");
+    assert!(matches!(wrong, Err(ProviderError::Unavailable { .. })) && !said.contains("hush"), "{said}");
     scene.fake.fail("rate_limited", 1.0).await;
     let limited = scene.charge(VISA).await;
     let second = Some(std::time::Duration::from_secs(1));
-    assert!(matches!(&limited, Err(ProviderError::Away { retry_after, .. }) if *retry_after == second), "{limited:?}");
+    assert!(
+        matches!(&limited, Err(ProviderError::Unavailable { retry_after, .. }) if *retry_after == second),
+        "{limited:?}"
+    );
     scene.fake.kill().await;
     let nobody = scene.charge(VISA).await;
-    assert!(matches!(nobody, Err(ProviderError::Away { .. })), "{nobody:?}");
+    assert!(matches!(nobody, Err(ProviderError::Unavailable { .. })), "{nobody:?}");
     scene.fake.restart().await;
     assert!(matches!(scene.charge(VISA).await, Ok(ChargeOutcome::Succeeded { .. })));
 }

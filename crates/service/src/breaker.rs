@@ -3,7 +3,7 @@
 //! Closed, everybody may ask. After [`ENOUGH`] calls in a row that it was away for, it opens: nobody asks. When its wait is
 //! over one caller gets the turn to ask, the probe. An answer closes it; without one it opens again for longer.
 //!
-//! Time is handed in, so that tests need no clock. Waiting, locking and logging are [`Line`](crate::line::Line)'s.
+//! Time is handed in, so that tests need no clock. Waiting, locking and logging are [`CallGuard`](crate::call_guard::CallGuard)'s.
 
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ pub enum Change {
 enum State {
     Closed { in_a_row: u32 },
     Open { until: Instant },
-    Probing { asked: bool },
+    HalfOpen { asked: bool },
 }
 
 /// A breaker, closed at first.
@@ -96,11 +96,11 @@ impl Breaker {
     pub fn enter(&mut self) -> Option<Ticket> {
         match &mut self.state {
             State::Closed { .. } => Some(Ticket(self.epoch)),
-            State::Probing { asked } if !*asked => {
+            State::HalfOpen { asked } if !*asked => {
                 *asked = true;
                 Some(Ticket(self.epoch))
             }
-            State::Probing { .. } | State::Open { .. } => None,
+            State::HalfOpen { .. } | State::Open { .. } => None,
         }
     }
 
@@ -109,7 +109,7 @@ impl Breaker {
         if ticket != Ticket(self.epoch) {
             return None;
         }
-        let was_probing = matches!(self.state, State::Probing { .. });
+        let was_probing = matches!(self.state, State::HalfOpen { .. });
         if !was_probing {
             self.state = State::Closed { in_a_row: 0 };
             return None;
@@ -138,7 +138,7 @@ impl Breaker {
                 self.open(now, wish);
                 Some(Change::Opened)
             }
-            State::Probing { .. } => {
+            State::HalfOpen { .. } => {
                 self.open(now, wish);
                 Some(Change::StillAway)
             }
@@ -150,10 +150,10 @@ impl Breaker {
     pub fn next(&mut self, now: Instant) -> Next {
         match self.state {
             State::Closed { .. } => Next::All,
-            State::Probing { .. } => Next::Taken,
+            State::HalfOpen { .. } => Next::Taken,
             State::Open { until } if until > now => Next::NotBefore { at: until, wait: self.wait },
             State::Open { .. } => {
-                self.change(State::Probing { asked: false });
+                self.change(State::HalfOpen { asked: false });
                 Next::Yours(Ticket(self.epoch))
             }
         }
@@ -161,7 +161,7 @@ impl Breaker {
 
     /// Whoever had the turn did not need it, or went away: it is the next one's at once.
     pub fn give_up(&mut self, ticket: Ticket, now: Instant) -> bool {
-        let had_it = ticket == Ticket(self.epoch) && matches!(self.state, State::Probing { .. });
+        let had_it = ticket == Ticket(self.epoch) && matches!(self.state, State::HalfOpen { .. });
         if had_it {
             self.change(State::Open { until: now });
         }

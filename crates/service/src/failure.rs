@@ -16,7 +16,7 @@ pub enum Failure {
     /// The provider is away, and this event's own matter was not looked at. Once that shows to be no coincidence the
     /// queue is paused and the event waits for the provider; until then it is handled as [`Failure::Retry`].
     #[error("{why}")]
-    Away {
+    ProviderUnavailable {
         /// For the log and the dead letter's header; no personal data.
         why: String,
         /// At least how long to wait, where the other side said so.

@@ -5,7 +5,7 @@ use std::{future::Future, sync::Arc};
 use orderflow_events::{Envelope, EventData, NewEvent};
 
 use crate::{
-    line::Line,
+    call_guard::CallGuard,
     store::{Connection, StoreError},
 };
 
@@ -46,9 +46,9 @@ pub trait Handler: Send + Sync + 'static {
         None
     }
 
-    /// The line to the provider that `act` calls. While that is away the queue is paused, and as many calls of `act` are
-    /// under way at once as the line takes. None where `act` calls nobody.
-    fn line(&self) -> Option<&Arc<Line>> {
+    /// Returns the guard of the provider that `act` calls, `None` where it calls nobody. While its breaker is open the queue is
+    /// paused, and at most as many calls of `act` are under way as the guard takes.
+    fn guard(&self) -> Option<&Arc<CallGuard>> {
         None
     }
 

@@ -12,8 +12,8 @@ use serde_json::json;
 
 use crate::{
     broker::BrokerCheck,
+    call_guard::CallGuard,
     http::{self, Bounds},
-    line::Line,
     pipeline::supervise::Process,
     store::Condition,
 };
@@ -32,8 +32,8 @@ pub struct Health {
     pub process: Process,
     /// Asks the broker.
     pub check: BrokerCheck,
-    /// The lines to the providers.
-    pub lines: Vec<Arc<Line>>,
+    /// The guards of the providers.
+    pub guards: Vec<Arc<CallGuard>>,
     /// How many queues are to be consumed.
     pub queues: usize,
 }
@@ -69,7 +69,8 @@ async fn readyz(health: web::Data<Health>) -> HttpResponse {
     let broker = health.process.publisher.is_connected() && health.check.exchange_exists().await.is_ok();
     let consuming = health.process.consuming.load(Ordering::Relaxed);
     let ready = !draining && database == Condition::Ok && broker && consuming == health.queues;
-    let paused: Vec<_> = health.lines.iter().filter(|line| line.is_away()).map(|line| line.name()).collect();
+    let paused: Vec<_> =
+        health.guards.iter().filter(|guard| guard.is_unavailable()).map(|guard| guard.name()).collect();
     let ok = |good: bool| if good { "ok" } else { "unavailable" };
     let body = json!({
         "status": if draining { "draining" } else if ready { "ready" } else { "not_ready" },

@@ -131,7 +131,7 @@ pub fn run(settings: Settings) -> Result<(), RunError> {
     let Assembled { process, work, migrations, known, check, publishing } = runtime.block_on(assemble(settings))?;
     tracing::info!(address = %listener.local_addr()?, queues, "worker started");
     let server = {
-        let health = Health { process: process.clone(), check: check.clone(), lines: work.lines, queues };
+        let health = Health { process: process.clone(), check: check.clone(), guards: work.guards, queues };
         system.block_on(async { health::server(listener, health) })?
     };
     let handle = server.handle();
@@ -203,9 +203,9 @@ async fn assemble(settings: Settings) -> Result<Assembled, RunError> {
 fn set_up(set_ups: Vec<SetUp>, database: &Database, queues: &[Subscription]) -> Result<Work, SetupError> {
     let mut all = Work::default();
     for set_up in set_ups {
-        let Work { consumers, lines } = set_up(database, queues)?;
+        let Work { consumers, guards } = set_up(database, queues)?;
         all.consumers.extend(consumers);
-        all.lines.extend(lines);
+        all.guards.extend(guards);
     }
     Ok(all)
 }

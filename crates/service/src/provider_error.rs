@@ -11,7 +11,7 @@ pub enum ProviderError {
     /// The provider itself cannot be reached, does not answer in time, or answers that it cannot serve anybody now
     /// (5xx, 429, SMTP's 421): every other call would fare the same.
     #[error("{why}")]
-    Away {
+    Unavailable {
         /// For the log; no personal data, and so no text that the other side wrote.
         why: String,
         /// At least how long to leave it alone, where the provider said so.
@@ -35,8 +35,8 @@ pub enum ProviderError {
 
 impl ProviderError {
     /// The provider is away, and does not say for how long.
-    pub fn away(why: impl Into<String>) -> Self {
-        Self::Away { why: why.into(), retry_after: None }
+    pub fn unavailable(why: impl Into<String>) -> Self {
+        Self::Unavailable { why: why.into(), retry_after: None }
     }
 
     /// A passing failure with the usual wait.
@@ -53,7 +53,7 @@ impl ProviderError {
 impl From<ProviderError> for Failure {
     fn from(error: ProviderError) -> Self {
         match error {
-            ProviderError::Away { why, retry_after } => Self::Away { why, after: retry_after },
+            ProviderError::Unavailable { why, retry_after } => Self::ProviderUnavailable { why, after: retry_after },
             ProviderError::Passing { why, retry_after } => Self::Retry { why, after: retry_after },
             ProviderError::ForGood { why } => Self::Reject { why },
         }

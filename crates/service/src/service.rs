@@ -8,10 +8,10 @@ use orderflow_events::{EventData, EventKind};
 use crate::{
     Subscription,
     audit::Subject,
+    call_guard::CallGuard,
     config::{Setting, Source},
     consumers::Consumer,
     handler::Handler,
-    line::Line,
     store::{Database, migrations::MigrationSet},
 };
 
@@ -84,8 +84,8 @@ pub trait Dependencies: Sized + 'static {
     /// When a setting cannot be used; the error names it.
     fn connect(settings: Self::Settings, database: &Database) -> Result<Self, SetupError>;
 
-    /// Returns the lines to the providers that handlers call, for the health check.
-    fn lines(&self) -> Vec<Arc<Line>> {
+    /// Returns the guards of the providers that handlers call, for the health check.
+    fn guards(&self) -> Vec<Arc<CallGuard>> {
         Vec::new()
     }
 }
@@ -113,8 +113,8 @@ pub type SetupError = Box<dyn std::error::Error + Send + Sync>;
 pub struct Work {
     /// A consumer for each queue.
     pub consumers: Vec<Consumer>,
-    /// The lines to the providers that their handlers call.
-    pub lines: Vec<Arc<Line>>,
+    /// The guards of the providers that their handlers call.
+    pub guards: Vec<Arc<CallGuard>>,
 }
 
 /// Sets a service up and returns its consumers of the chosen queues.
@@ -237,7 +237,7 @@ impl<D: Dependencies> Handlers<D> {
                 let dependencies = D::connect(settings, database)?;
                 let chosen = makers.iter().filter(|(subscription, _)| chosen.contains(subscription));
                 let consumers = chosen.map(|(_, make)| make(&dependencies)).collect();
-                Ok(Work { consumers, lines: dependencies.lines() })
+                Ok(Work { consumers, guards: dependencies.guards() })
             });
             Some(set_up)
         });

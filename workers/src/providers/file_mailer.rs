@@ -57,7 +57,7 @@ impl Mailer for FileMailer {
             match tokio::task::spawn_blocking(move || write(&directory, &name, &content)).await {
                 Ok(Ok(())) => Ok(()),
                 // The disk is full or the directory is not ours: that is no mail's own matter.
-                Ok(Err(error)) => Err(ProviderError::away(format!("a mail cannot be written: {error}"))),
+                Ok(Err(error)) => Err(ProviderError::unavailable(format!("a mail cannot be written: {error}"))),
                 Err(_) => Err(ProviderError::passing("a mail was not written: the runtime is stopping")),
             }
         }

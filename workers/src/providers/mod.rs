@@ -19,7 +19,7 @@ mod stripe;
 
 pub use file_mailer::FileMailer;
 pub use orderflow_service::{
-    line::{Line, Reached, Turn},
+    call_guard::{CallGuard, Guarded, ProbePermit},
     provider_error::ProviderError,
 };
 pub use setup_error::ProviderSetupError;

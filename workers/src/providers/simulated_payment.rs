@@ -64,7 +64,7 @@ impl PaymentProvider for SimulatedPayment {
     fn charge(&self, request: ChargeRequest) -> BoxFuture<'_, Answer> {
         async move {
             self.ledger.submit(request).await.unwrap_or_else(|no_answer| {
-                Err(ProviderError::away(format!("the simulated payment provider: {no_answer}")))
+                Err(ProviderError::unavailable(format!("the simulated payment provider: {no_answer}")))
             })
         }
         .boxed()
@@ -95,7 +95,7 @@ async fn charge_all(database: Arc<Database>, requests: Vec<ChargeRequest>) -> Ve
 pub(super) fn ledger_failed(error: &StoreError) -> ProviderError {
     tracing::warn!(error = telemetry::chain(error), "the simulated payment provider's ledger failed");
     if error.is_unavailable() {
-        ProviderError::away("the simulated payment provider is away")
+        ProviderError::unavailable("the simulated payment provider is away")
     } else {
         // Something about these requests; others would be answered.
         ProviderError::passing("the simulated payment provider could not write this down")

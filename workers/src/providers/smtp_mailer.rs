@@ -63,7 +63,7 @@ impl SmtpMailer {
             // Only now is it certain that no answer is outstanding; in every other case the connection is dropped.
             Ok(Ok(_)) => self.put_back(connection),
             Ok(Err(error)) => return Err(sorted(&error)),
-            Err(_) => return Err(ProviderError::away("the mail server did not take the mail in time")),
+            Err(_) => return Err(ProviderError::unavailable("the mail server did not take the mail in time")),
         }
         Ok(())
     }
@@ -82,10 +82,10 @@ impl SmtpMailer {
             Ok(Ok(connection)) => Ok(connection),
             // Whatever it is, it is about the server and not about the mail.
             Ok(Err(ConnectError::Smtp(error))) => {
-                Err(ProviderError::away(format!("no connection to the mail server: {}", shown(&error))))
+                Err(ProviderError::unavailable(format!("no connection to the mail server: {}", shown(&error))))
             }
-            Ok(Err(error)) => Err(ProviderError::away(format!("no connection to the mail server: {error}"))),
-            Err(_) => Err(ProviderError::away("no connection to the mail server in time")),
+            Ok(Err(error)) => Err(ProviderError::unavailable(format!("no connection to the mail server: {error}"))),
+            Err(_) => Err(ProviderError::unavailable("no connection to the mail server in time")),
         }
     }
 
@@ -120,9 +120,9 @@ fn sorted(error: &SmtpError) -> ProviderError {
         // An address with letters beyond ASCII, and a server that does not take such.
         None if error.is_client() => ProviderError::for_good(why),
         // The connection broke, or what came over it was no reply.
-        None => ProviderError::away(why),
+        None => ProviderError::unavailable(why),
         // RFC 5321 3.8: the server is closing down or takes nobody's mail now.
-        Some(code) if u16::from(code) == 421 => ProviderError::away(why),
+        Some(code) if u16::from(code) == 421 => ProviderError::unavailable(why),
         Some(_) => ProviderError::passing(why),
     }
 }
@@ -238,7 +238,7 @@ mod tests {
 
         mailer.time_out = Duration::from_millis(100);
         let error = mailer.send(mail("slow@example.com")).await.expect_err("no answer in time");
-        assert!(matches!(error, ProviderError::Away { .. }), "{error}");
+        assert!(matches!(error, ProviderError::Unavailable { .. }), "{error}");
 
         mailer.time_out = TIME_OUT;
         mailer.send(mail("ada@example.com")).await.expect("it is taken");

@@ -29,33 +29,33 @@ pub enum Mode {
     Working,
     /// One message at a time, because some came back often: see [`crate::pipeline::isolation`].
     Alone,
-    /// The provider or the database is unavailable: one message is held and tried again, when it is its turn, until
+    /// The provider or the database is unavailable: one message is budget and tried again, when it is its permit, until
     /// there is an answer.
-    Probing,
+    HalfOpen,
 }
 
 impl Mode {
     /// How this handler's queue is to be worked now, as far as its provider and the database say.
     pub fn of<H: Handler>(handler: &H, pause: &Pause) -> Self {
-        let is_away = handler.line().is_some_and(|line| line.is_away());
-        if is_away || pause.is_on() { Self::Probing } else { Self::Working }
+        let is_unavailable = handler.guard().is_some_and(|guard| guard.is_unavailable());
+        if is_unavailable || pause.is_on() { Self::HalfOpen } else { Self::Working }
     }
 }
 
 /// How long and how often one message was tried while probing.
 #[derive(Debug, Clone, Copy)]
-pub struct Held {
+pub struct ProbeBudget {
     since: Instant,
     tries: u32,
 }
 
-impl Held {
+impl ProbeBudget {
     /// From now on.
     pub fn now() -> Self {
         Self { since: Instant::now(), tries: 0 }
     }
 
-    /// After another try, or `None` when it is another message's turn.
+    /// After another try, or `None` when it is another message's permit.
     pub fn tried_again(self) -> Option<Self> {
         let tries = self.tries.saturating_add(1);
         (tries < TRIES && self.since.elapsed() < LONGEST_HOLD).then_some(Self { tries, ..self })
@@ -74,30 +74,30 @@ pub enum Acted<F> {
     /// It failed.
     Failed(Failure),
     /// The provider is being left alone; no attempt is used up.
-    Away,
+    ProviderUnavailable,
 }
 
-/// Acts on one event. While probing it first waits for its turn, which `leave` interrupts.
+/// Acts on one event. While probing it first waits for its permit, which `leave` interrupts.
 pub async fn act<H: Handler>(
     queue: Arc<QueueContext<H>>,
     event: Arc<Envelope<H::Event>>,
     input: H::Input,
-    probing: Option<Held>,
+    probing: Option<ProbeBudget>,
     leave: CancellationToken,
 ) -> Acted<H::Effect> {
-    let line = queue.handler.line().filter(|_| queue.handler.calls(&input)).cloned();
-    let turn = match (&line, probing) {
-        (Some(line), Some(held)) => tokio::select! {
+    let guard = queue.handler.guard().filter(|_| queue.handler.calls(&input)).cloned();
+    let permit = match (&guard, probing) {
+        (Some(guard), Some(budget)) => tokio::select! {
             biased;
-            turn = line.turn() => Some(turn),
-            () = leave.cancelled() => return Acted::Away,
-            () = tokio::time::sleep_until(held.deadline()) => return Acted::Away,
+            permit = guard.probe_permit() => Some(permit),
+            () = leave.cancelled() => return Acted::ProviderUnavailable,
+            () = tokio::time::sleep_until(budget.deadline()) => return Acted::ProviderUnavailable,
         },
         _ => None,
     };
-    let mut call = line.as_ref().map(|line| {
-        let mut call = Step::after(Kind::Client, format!("call {}", line.name()), event.traceparent.as_deref());
-        call.provider(line.name());
+    let mut call = guard.as_ref().map(|guard| {
+        let mut call = Step::after(Kind::Client, format!("call {}", guard.name()), event.traceparent.as_deref());
+        call.provider(guard.name());
         call
     });
     let outcome = once(&queue.handler, event, input).await;
@@ -108,11 +108,11 @@ pub async fn act<H: Handler>(
     fault::crash_here(CrashPoint::AfterAct);
     match outcome {
         Ok(effect) => Acted::Done(effect),
-        Err(Failure::Away { why, .. }) if line.is_some_and(|line| line.is_away()) => {
-            if let Some(turn) = turn {
-                turn.failed(&why);
+        Err(Failure::ProviderUnavailable { why, .. }) if guard.is_some_and(|guard| guard.is_unavailable()) => {
+            if let Some(permit) = permit {
+                permit.failed(&why);
             }
-            Acted::Away
+            Acted::ProviderUnavailable
         }
         Err(failure) => Acted::Failed(failure),
     }

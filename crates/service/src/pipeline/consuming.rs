@@ -49,7 +49,7 @@ impl Consuming {
         let (connection, channel) = shared.channel().await?;
         let prefetch = match mode {
             Mode::Working => process.config.prefetch,
-            Mode::Alone | Mode::Probing => 1,
+            Mode::Alone | Mode::HalfOpen => 1,
         };
         let beginning = async {
             channel.basic_qos(prefetch, BasicQosOptions::default()).await?;

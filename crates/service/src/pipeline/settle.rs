@@ -158,7 +158,7 @@ impl Settle {
     fn delay(&self, attempt: u32, failure: &Failure) -> Option<Duration> {
         match failure {
             Failure::Reject { .. } => None,
-            Failure::Retry { after, .. } | Failure::Away { after, .. } => {
+            Failure::Retry { after, .. } | Failure::ProviderUnavailable { after, .. } => {
                 let usual = self.retry_delays.after_attempt(attempt)?;
                 let least = after.unwrap_or_default().max(usual);
                 // The first tier that is long enough; a wish beyond the last tier gets the last.
@@ -231,7 +231,7 @@ impl Settle {
 fn why_dead(failure: &Failure) -> WhyDead {
     match failure {
         Failure::Reject { .. } => WhyDead::Rejected,
-        Failure::Retry { .. } | Failure::Away { .. } => WhyDead::Exhausted,
+        Failure::Retry { .. } | Failure::ProviderUnavailable { .. } => WhyDead::Exhausted,
     }
 }
 

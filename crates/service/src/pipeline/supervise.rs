@@ -87,10 +87,10 @@ pub async fn supervise<H: Handler>(
                 match mode {
                     Mode::Working => tracing::info!(queue, "consuming"),
                     Mode::Alone => tracing::info!(queue, "consuming one message at a time"),
-                    Mode::Probing if pause.is_on() => {
+                    Mode::HalfOpen if pause.is_on() => {
                         tracing::info!(queue, "paused: one message at a time tries the database");
                     }
-                    Mode::Probing => tracing::info!(queue, "paused: one message at a time tries the provider"),
+                    Mode::HalfOpen => tracing::info!(queue, "paused: one message at a time tries the provider"),
                 }
                 (backoff, was_away) = (Backoff::default(), false);
                 let counted = consumed.take().unwrap_or_else(|| Consumed::count(&process.consuming, &measured));
@@ -98,7 +98,7 @@ pub async fn supervise<H: Handler>(
                 measured.slots(match mode {
                     Mode::Working => process.config.prefetch,
                     Mode::Alone => 1,
-                    Mode::Probing => 0,
+                    Mode::HalfOpen => 0,
                 });
                 let enough = CancellationToken::new();
                 let end = consume(&process, &handler, &arbiter, &consuming, (mode, &pause), enough.clone()).await;
@@ -214,7 +214,7 @@ async fn consume<H: Handler>(
         }
         () = enough.cancelled() => {
             // What is in hand may be waiting for its provider, which has its own time-out.
-            let limit = DRAIN_TIMEOUT + handler.line().map_or(Duration::ZERO, |line| line.time_out());
+            let limit = DRAIN_TIMEOUT + handler.guard().map_or(Duration::ZERO, |guard| guard.time_out());
             tokio::select! {
                 finished = tokio::time::timeout(limit, finish(consuming, &mut ended)) => match finished {
                     Ok(end) => return end,
@@ -244,26 +244,26 @@ async fn finish(consuming: &Consuming, ended: &mut oneshot::Receiver<Ended>) -> 
 
 /// Waits until the queue is to be worked in the other mode; returns how long a call to its provider may take.
 async fn mode_over<H: Handler>(handler: &H, pause: &Pause, mode: Mode) -> Duration {
-    let line = handler.line();
-    let provider_is_away = async |away| match line {
-        Some(line) => line.until_away_is(away).await,
+    let guard = handler.guard();
+    let provider_is_unavailable = async |away| match guard {
+        Some(guard) => guard.until_unavailable_is(away).await,
         None if away => std::future::pending().await,
         None => {}
     };
     match mode {
         Mode::Working | Mode::Alone => tokio::select! {
-            () = provider_is_away(true) => {}
+            () = provider_is_unavailable(true) => {}
             () = pause.until(true) => {}
         },
         // Either may become unavailable again while the other is waited for.
-        Mode::Probing => {
-            while Mode::of(handler, pause) == Mode::Probing {
-                provider_is_away(false).await;
+        Mode::HalfOpen => {
+            while Mode::of(handler, pause) == Mode::HalfOpen {
+                provider_is_unavailable(false).await;
                 pause.until(false).await;
             }
         }
     }
-    line.map_or(Duration::ZERO, |line| line.time_out())
+    guard.map_or(Duration::ZERO, |guard| guard.time_out())
 }
 
 /// No new deliveries, then the end of those begun, within `limit`; the rest goes back to the broker.

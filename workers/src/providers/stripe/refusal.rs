@@ -108,7 +108,7 @@ impl From<Refusal> for ProviderError {
     fn from(refusal: Refusal) -> Self {
         let Refusal { verdict, why, retry_after, .. } = refusal;
         match verdict {
-            Verdict::Paused => Self::Away { why, retry_after },
+            Verdict::Paused => Self::Unavailable { why, retry_after },
             Verdict::DeadLetter => Self::ForGood { why },
             Verdict::Declined | Verdict::DeclinedAs(_) | Verdict::NewKey | Verdict::LookedUp | Verdict::Retried => {
                 Self::Passing { why, retry_after }
@@ -136,7 +136,9 @@ mod tests {
     fn wish_to_be_left_alone_is_passed_on() {
         let wish = Some(Duration::from_secs(7));
         let limited = Refusal::of(Call::Confirm, StatusCode::TOO_MANY_REQUESTS, wish, false, b"");
-        assert!(matches!(ProviderError::from(limited), ProviderError::Away { retry_after, .. } if retry_after == wish));
+        assert!(
+            matches!(ProviderError::from(limited), ProviderError::Unavailable { retry_after, .. } if retry_after == wish)
+        );
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::{num::NonZeroU32, sync::Arc};
 
 use orderflow_order::token::OrderLinks;
 use orderflow_service::{
+    call_guard::{CallGuard, Guarded},
     config::{Setting, Source},
-    line::{Line, Reached},
     service::{Dependencies, SetupError},
     store::Database,
 };
@@ -16,7 +16,7 @@ use crate::providers::{FileMailer, SmtpMailer, mail::Mailer};
 /// What the email service's handlers are made from.
 pub struct EmailDependencies {
     /// Who takes the mails.
-    pub mailer: Reached<dyn Mailer>,
+    pub mailer: Guarded<dyn Mailer>,
     /// Links into the shop.
     pub links: OrderLinks,
     /// Mails about received orders that one address is sent within an hour.
@@ -37,11 +37,11 @@ impl Dependencies for EmailDependencies {
             MailTransport::Files(directory) => Arc::new(FileMailer::new(directory, config.from)?),
             MailTransport::Smtp(server) => Arc::new(SmtpMailer::new(&server, config.from)?),
         };
-        let mailer = Reached::by(Line::new("mail", "mail server", config.line), mailer);
+        let mailer = Guarded::by(CallGuard::new("mail", "mail server", config.guard), mailer);
         Ok(Self { mailer, links: OrderLinks::new(&config.links), limit: config.limit })
     }
 
-    fn lines(&self) -> Vec<Arc<Line>> {
-        vec![Arc::clone(&self.mailer.line)]
+    fn guards(&self) -> Vec<Arc<CallGuard>> {
+        vec![Arc::clone(&self.mailer.guard)]
     }
 }

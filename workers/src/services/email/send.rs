@@ -6,8 +6,8 @@ use orderflow_events::{Envelope, NewEvent};
 use orderflow_order::{domain, token::OrderLinks};
 use orderflow_service::{
     Failure,
+    call_guard::{CallGuard, Guarded},
     handler::{Done, Handler},
-    line::{Line, Reached},
     store::{Connection, StoreError},
 };
 use uuid::Uuid;
@@ -24,7 +24,7 @@ use crate::providers::mail::{Mail, Mailer};
 ///
 /// A crash between sending and writing that down can at worst repeat the mail, with the same Message-ID.
 pub struct SendMail<L> {
-    mailer: Reached<dyn Mailer>,
+    mailer: Guarded<dyn Mailer>,
     links: OrderLinks,
     limit: Option<NonZeroU32>,
     letter: PhantomData<fn() -> L>,
@@ -62,8 +62,8 @@ impl<L: Letter> Handler for SendMail<L> {
     type Input = Task;
     type Effect = ();
 
-    fn line(&self) -> Option<&Arc<Line>> {
-        Some(&self.mailer.line)
+    fn guard(&self) -> Option<&Arc<CallGuard>> {
+        Some(&self.mailer.guard)
     }
 
     async fn prepare(
@@ -107,7 +107,7 @@ impl<L: Letter> Handler for SendMail<L> {
             text: words.text,
             html: words.html,
         };
-        self.mailer.line.call(self.mailer.send(mail)).await
+        self.mailer.guard.call(self.mailer.send(mail)).await
     }
 
     async fn record(

@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, path::PathBuf};
 
 use lettre::message::Mailbox;
 use orderflow_order::domain::mail_address;
-use orderflow_service::config::{LineConfig, LinkConfig, Setting, Source, setting};
+use orderflow_service::config::{GuardConfig, LinkConfig, Setting, Source, setting};
 
 use crate::providers::{SMTP_URL, SmtpServerConfig};
 
@@ -66,7 +66,7 @@ pub struct MailConfig {
     /// Mails about received orders that one address is sent within an hour; `None`: no limit.
     pub limit: Option<NonZeroU32>,
     /// How many at once, and how long each may take.
-    pub line: LineConfig,
+    pub guard: GuardConfig,
 }
 
 impl MailConfig {
@@ -80,7 +80,7 @@ impl MailConfig {
             _ if text == "smtp" => Ok(None),
             _ => Err("expected file:DIRECTORY or smtp".to_owned()),
         });
-        let line = LineConfig::read(source, &MAIL_TIMEOUT, &MAIL_CONCURRENCY);
+        let guard = GuardConfig::read(source, &MAIL_TIMEOUT, &MAIL_CONCURRENCY);
         let limit = source.parse(&MAIL_LIMIT, |text| setting::number(text, 0, 1_000_000));
         let from = source.parse(&MAIL_FROM, |text| {
             mail_address::sender(text).ok_or_else(|| "expected the form Orderflow <orders@shop.example>".to_owned())
@@ -89,6 +89,6 @@ impl MailConfig {
             Some(directory) => MailTransport::Files(directory),
             None => MailTransport::Smtp(source.needed(server, &MAIL, &SMTP_URL)?),
         };
-        Some(Self { links: links?, transport, from: from?, limit: NonZeroU32::new(limit?), line: line? })
+        Some(Self { links: links?, transport, from: from?, limit: NonZeroU32::new(limit?), guard: guard? })
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use orderflow_service::{
+    call_guard::{CallGuard, Guarded},
     config::{Setting, Source},
-    line::{Line, Reached},
     service::{Dependencies, SetupError},
     store::Database,
 };
@@ -18,7 +18,7 @@ use crate::providers::{LEDGER_CONNECTIONS, ProviderSetupError, SimulatedPayment,
 /// What the payment service's handlers are made from.
 pub struct PaymentDependencies {
     /// Who takes the money.
-    pub provider: Reached<dyn PaymentProvider>,
+    pub provider: Guarded<dyn PaymentProvider>,
 }
 
 impl Dependencies for PaymentDependencies {
@@ -39,13 +39,13 @@ impl Dependencies for PaymentDependencies {
                 Arc::new(SimulatedPayment::start(ledger))
             }
             PaymentChoice::Stripe(stripe) => {
-                Arc::new(Stripe::new(stripe, Arc::new(Intents::start(database.clone(), config.line.time_out)))?)
+                Arc::new(Stripe::new(stripe, Arc::new(Intents::start(database.clone(), config.guard.time_out)))?)
             }
         };
-        Ok(Self { provider: Reached::by(Line::new("payment", "payment provider", config.line), provider) })
+        Ok(Self { provider: Guarded::by(CallGuard::new("payment", "payment provider", config.guard), provider) })
     }
 
-    fn lines(&self) -> Vec<Arc<Line>> {
-        vec![Arc::clone(&self.provider.line)]
+    fn guards(&self) -> Vec<Arc<CallGuard>> {
+        vec![Arc::clone(&self.provider.guard)]
     }
 }

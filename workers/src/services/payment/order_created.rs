@@ -5,8 +5,8 @@ use std::{collections::HashMap, sync::Arc};
 use orderflow_events::{Envelope, NewEvent, OrderCreated, PaymentCompleted, PaymentFailed};
 use orderflow_service::{
     Failure,
+    call_guard::{CallGuard, Guarded},
     handler::{Done, Handler},
-    line::{Line, Reached},
     store::{Connection, StoreError},
 };
 use uuid::Uuid;
@@ -19,13 +19,13 @@ use crate::providers::payment::{ChargeOutcome, ChargeRequest, PaymentProvider};
 
 /// Charges new orders.
 pub struct ChargeOrder {
-    provider: Reached<dyn PaymentProvider>,
+    provider: Guarded<dyn PaymentProvider>,
 }
 
 impl ChargeOrder {
     /// Charges by this provider.
     #[must_use]
-    pub fn new(provider: Reached<dyn PaymentProvider>) -> Self {
+    pub fn new(provider: Guarded<dyn PaymentProvider>) -> Self {
         Self { provider }
     }
 }
@@ -50,8 +50,8 @@ impl Handler for ChargeOrder {
     type Input = Task;
     type Effect = Option<Charged>;
 
-    fn line(&self) -> Option<&Arc<Line>> {
-        Some(&self.provider.line)
+    fn guard(&self) -> Option<&Arc<CallGuard>> {
+        Some(&self.provider.guard)
     }
 
     fn calls(&self, task: &Task) -> bool {
@@ -88,7 +88,7 @@ impl Handler for ChargeOrder {
             amount: due.total,
             currency: due.currency.clone(),
         };
-        let outcome = self.provider.line.call(self.provider.charge(request)).await?;
+        let outcome = self.provider.guard.call(self.provider.charge(request)).await?;
         Ok(Some(Charged { outcome, due }))
     }
 

@@ -9,8 +9,8 @@ use std::{
 use orderflow_events::{Envelope, EventData, NewEvent, PaymentRefunded, PaymentVoided};
 use orderflow_service::{
     Failure,
+    call_guard::{CallGuard, Guarded},
     handler::{Done, Handler},
-    line::{Line, Reached},
     store::{Connection, StoreError},
 };
 use uuid::Uuid;
@@ -23,14 +23,14 @@ use crate::providers::payment::{PaymentProvider, RefundRequest, VoidOutcome, Voi
 
 /// Gives back what orders that do not ship were charged; keeps those from being charged that were not yet.
 pub struct ReversePayment<E> {
-    provider: Reached<dyn PaymentProvider>,
+    provider: Guarded<dyn PaymentProvider>,
     event: PhantomData<fn() -> E>,
 }
 
 impl<E> ReversePayment<E> {
     /// Refunds by this provider.
     #[must_use]
-    pub fn new(provider: Reached<dyn PaymentProvider>) -> Self {
+    pub fn new(provider: Guarded<dyn PaymentProvider>) -> Self {
         Self { provider, event: PhantomData }
     }
 }
@@ -78,8 +78,8 @@ impl<E: EventData> Handler for ReversePayment<E> {
     type Input = ToReverse;
     type Effect = Reversal;
 
-    fn line(&self) -> Option<&Arc<Line>> {
-        Some(&self.provider.line)
+    fn guard(&self) -> Option<&Arc<CallGuard>> {
+        Some(&self.provider.guard)
     }
 
     fn calls(&self, to_reverse: &ToReverse) -> bool {
@@ -130,7 +130,7 @@ impl<E: EventData> Handler for ReversePayment<E> {
                     amount,
                     currency: currency.clone(),
                 };
-                Some((charge_id, self.provider.line.call(self.provider.refund(request)).await?))
+                Some((charge_id, self.provider.guard.call(self.provider.refund(request)).await?))
             }
         };
         Ok(Reversal(Some(Reversing { amount, currency, refund })))
@@ -164,7 +164,7 @@ impl<E> ReversePayment<E> {
             amount: due.total,
             currency: due.currency.clone(),
         };
-        Ok(match self.provider.line.call(self.provider.void(request)).await? {
+        Ok(match self.provider.guard.call(self.provider.void(request)).await? {
             VoidOutcome::NotCharged => None,
             VoidOutcome::Charged { charge_id } => Some(charge_id),
         })

@@ -2,7 +2,7 @@
 //! `SIMULATOR_DATABASE_URL`
 
 use orderflow_order::payment_kind::{PAYMENT_PROVIDER, PaymentKind};
-use orderflow_service::config::{DatabaseConfig, LineConfig, Setting, Source};
+use orderflow_service::config::{DatabaseConfig, GuardConfig, Setting, Source};
 
 use crate::providers::{STRIPE_API_BASE, STRIPE_SECRET_KEY, StripeConfig};
 
@@ -41,7 +41,7 @@ pub struct PaymentConfig {
     /// Who it is.
     pub provider: PaymentChoice,
     /// What is asked of it.
-    pub line: LineConfig,
+    pub guard: GuardConfig,
 }
 
 /// Who takes the money.
@@ -63,13 +63,13 @@ impl PaymentConfig {
         let ledger = DatabaseConfig::read_from(source, &SIMULATOR_DATABASE_URL);
         let stripe = StripeConfig::read(source);
         let kind = PaymentKind::read(source);
-        let line = LineConfig::read(source, &PAYMENT_TIMEOUT, &PAYMENT_CONCURRENCY);
+        let guard = GuardConfig::read(source, &PAYMENT_TIMEOUT, &PAYMENT_CONCURRENCY);
         let provider = match kind? {
             PaymentKind::Simulated => PaymentChoice::Simulated { ledger },
             PaymentKind::Stripe => {
                 PaymentChoice::Stripe(source.needed(stripe, &PAYMENT_PROVIDER, &STRIPE_SECRET_KEY)?)
             }
         };
-        Some(Self { provider, line: line? })
+        Some(Self { provider, guard: guard? })
     }
 }

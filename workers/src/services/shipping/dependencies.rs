@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use orderflow_service::{
+    call_guard::{CallGuard, Guarded},
     config::{Setting, Source},
-    line::{Line, Reached},
     service::{Dependencies, SetupError},
     store::Database,
 };
@@ -15,7 +15,7 @@ use crate::providers::{SimulatedCarrier, carrier::Carrier};
 /// What the shipping service's handlers are made from.
 pub struct ShippingDependencies {
     /// Who takes the parcels.
-    pub carrier: Reached<dyn Carrier>,
+    pub carrier: Guarded<dyn Carrier>,
 }
 
 impl Dependencies for ShippingDependencies {
@@ -31,10 +31,10 @@ impl Dependencies for ShippingDependencies {
         let carrier: Arc<dyn Carrier> = match config.carrier {
             CarrierChoice::Simulated => Arc::new(SimulatedCarrier),
         };
-        Ok(Self { carrier: Reached::by(Line::new("carrier", "carrier", config.line), carrier) })
+        Ok(Self { carrier: Guarded::by(CallGuard::new("carrier", "carrier", config.guard), carrier) })
     }
 
-    fn lines(&self) -> Vec<Arc<Line>> {
-        vec![Arc::clone(&self.carrier.line)]
+    fn guards(&self) -> Vec<Arc<CallGuard>> {
+        vec![Arc::clone(&self.carrier.guard)]
     }
 }

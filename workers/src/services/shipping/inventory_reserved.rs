@@ -8,8 +8,8 @@ use std::{
 use orderflow_events::{Envelope, InventoryReserved, NewEvent, ShipmentCreated, ShipmentFailed};
 use orderflow_service::{
     Failure,
+    call_guard::{CallGuard, Guarded},
     handler::{Done, Handler},
-    line::{Line, Reached},
     store::{Connection, StoreError},
 };
 use uuid::Uuid;
@@ -19,13 +19,13 @@ use crate::providers::carrier::{Carrier, Parcel, ShipOutcome};
 
 /// Ships orders whose items are set aside.
 pub struct ShipOrder {
-    carrier: Reached<dyn Carrier>,
+    carrier: Guarded<dyn Carrier>,
 }
 
 impl ShipOrder {
     /// Ships by this carrier.
     #[must_use]
-    pub fn new(carrier: Reached<dyn Carrier>) -> Self {
+    pub fn new(carrier: Guarded<dyn Carrier>) -> Self {
         Self { carrier }
     }
 }
@@ -43,8 +43,8 @@ impl Handler for ShipOrder {
     type Input = Task;
     type Effect = Option<ShipOutcome>;
 
-    fn line(&self) -> Option<&Arc<Line>> {
-        Some(&self.carrier.line)
+    fn guard(&self) -> Option<&Arc<CallGuard>> {
+        Some(&self.carrier.guard)
     }
 
     async fn prepare(
@@ -70,7 +70,7 @@ impl Handler for ShipOrder {
         // An order has one parcel, so the key follows from the order, as the payment's does.
         let idempotency_key = format!("parcel-{}", event.order_id);
         let parcel = Parcel { idempotency_key, reference: event.order_id, address, contents };
-        self.carrier.line.call(self.carrier.ship(parcel)).await.map(Some)
+        self.carrier.guard.call(self.carrier.ship(parcel)).await.map(Some)
     }
 
     async fn record(

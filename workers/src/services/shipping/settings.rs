@@ -1,6 +1,6 @@
 //! `CARRIER`, `CARRIER_TIMEOUT`, `CARRIER_CONCURRENCY`
 
-use orderflow_service::config::{LineConfig, Setting, Source};
+use orderflow_service::config::{GuardConfig, Setting, Source};
 
 const CARRIER: Setting =
     Setting { name: "CARRIER", default: Some("simulated"), secret: false, meaning: "who takes the parcels: simulated" };
@@ -26,7 +26,7 @@ pub struct CarrierConfig {
     /// Who it is.
     pub carrier: CarrierChoice,
     /// What is asked of it.
-    pub line: LineConfig,
+    pub guard: GuardConfig,
 }
 
 /// Who takes the parcels.
@@ -44,7 +44,7 @@ impl CarrierConfig {
             "simulated" => Ok(CarrierChoice::Simulated),
             _ => Err("expected simulated".to_owned()),
         });
-        let line = LineConfig::read(source, &CARRIER_TIMEOUT, &CARRIER_CONCURRENCY);
-        Some(Self { carrier: carrier?, line: line? })
+        let guard = GuardConfig::read(source, &CARRIER_TIMEOUT, &CARRIER_CONCURRENCY);
+        Some(Self { carrier: carrier?, guard: guard? })
     }
 }

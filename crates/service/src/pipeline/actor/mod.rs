@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     handler::Handler,
     pipeline::{
-        acting::{Held, Mode},
+        acting::{Mode, ProbeBudget},
         deliveries::Deliveries,
         isolation::{self, Handling, LINGER},
         queue_context::{Event, Finished, QueueContext},
@@ -77,7 +77,7 @@ pub struct QueueActor<H: Handler> {
     /// Cancelled with the first sign that it is to end.
     interrupted: CancellationToken,
     /// While probing: about the message that it is done with.
-    held: Option<Held>,
+    probe: Option<ProbeBudget>,
     ended: Option<oneshot::Sender<Ended>>,
 }
 
@@ -101,7 +101,7 @@ impl<H: Handler> QueueActor<H> {
             aside: None,
             suspected: Instant::now(),
             interrupted: CancellationToken::new(),
-            held: None,
+            probe: None,
             ended: Some(ended),
         }
     }
@@ -109,8 +109,8 @@ impl<H: Handler> QueueActor<H> {
     /// Takes every step that can be taken now. Called after whatever changed something.
     fn pump(&mut self, context: &mut Context<Self>) {
         // Seen here and not only by the shell: between two calls that find the provider away nothing more is begun.
-        if self.work.mode != Mode::Probing
-            && Mode::of(&*self.work.queue.handler, &self.work.queue.pause) == Mode::Probing
+        if self.work.mode != Mode::HalfOpen
+            && Mode::of(&*self.work.queue.handler, &self.work.queue.pause) == Mode::HalfOpen
         {
             self.put_down(context);
         }

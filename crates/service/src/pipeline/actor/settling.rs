@@ -69,7 +69,7 @@ impl<H: Handler> QueueActor<H> {
         }
         self.work.queue.pause.set(true);
         let unsettled = self.deliveries.forget(events);
-        if self.work.mode == Mode::Probing && !self.draining {
+        if self.work.mode == Mode::HalfOpen && !self.draining {
             self.put_back(context, unsettled);
         } else {
             self.leave(context, unsettled);

@@ -13,7 +13,7 @@ use crate::{
     fault::{self, Safeguard},
     handler::{Done, Handler},
     pipeline::{
-        acting::{Acted, Held, Mode, act},
+        acting::{Acted, Mode, ProbeBudget, act},
         head::{Head, is_sent_again, log_span},
         prepare::prepare,
         queue_context::{Event, Finished, Verdict},
@@ -49,7 +49,7 @@ impl<H: Handler> QueueActor<H> {
             let verdicts = prepared.into_iter().map(|(event, verdict)| (event.id, verdict.map(|input| (event, input))));
             actor.sort(context, verdicts, |_, _, passed| ready.push(passed));
             if ready.is_empty() {
-                actor.held = None;
+                actor.probe = None;
             }
             actor.ready.extend(ready);
         });
@@ -61,24 +61,24 @@ impl<H: Handler> QueueActor<H> {
             let unsettled = self.deliveries.forget(ready);
             self.leave(context, unsettled);
         }
-        let at_once = self.work.queue.handler.line().map_or(AT_ONCE, |line| line.concurrency());
+        let at_once = self.work.queue.handler.guard().map_or(AT_ONCE, |guard| guard.concurrency());
         while self.acting < at_once {
             let Some((event, input)) = self.ready.pop_front() else { return };
             self.acting += 1;
             let delivery = self.deliveries.get(event.id).map(|(delivery, _)| delivery);
             let span = log_span(&self.work.queue.settle.queue, delivery, Some(&Head::from(&*event)));
-            let probing = (self.work.mode == Mode::Probing).then(|| *self.held.get_or_insert_with(Held::now));
+            let probing = (self.work.mode == Mode::HalfOpen).then(|| *self.probe.get_or_insert_with(ProbeBudget::now));
             let acting =
                 act(Arc::clone(&self.work.queue), Arc::clone(&event), input, probing, self.interrupted.clone());
             self.run(context, acting.instrument(span), move |actor, acted, context| {
                 actor.acting -= 1;
-                if !matches!(acted, Acted::Away) {
-                    actor.held = None;
+                if !matches!(acted, Acted::ProviderUnavailable) {
+                    actor.probe = None;
                 }
                 match acted {
                     Acted::Done(effect) => actor.acted.push(Arc::new(Done { event, effect })),
                     Acted::Failed(failure) => actor.fail(context, event.id, failure),
-                    Acted::Away => actor.keep_or_leave(context, event),
+                    Acted::ProviderUnavailable => actor.keep_or_leave(context, event),
                 }
             });
         }
@@ -87,10 +87,10 @@ impl<H: Handler> QueueActor<H> {
     /// The provider is away. A message to probe with is prepared anew, since much may have happened meanwhile, and tried
     /// again; any other stays with the broker.
     fn keep_or_leave(&mut self, context: &mut Context<Self>, event: Event<H>) {
-        let probing = self.work.mode == Mode::Probing && !self.draining;
+        let probing = self.work.mode == Mode::HalfOpen && !self.draining;
         if probing {
-            self.held = self.held.and_then(Held::tried_again);
-            if self.held.is_some() {
+            self.probe = self.probe.and_then(ProbeBudget::tried_again);
+            if self.probe.is_some() {
                 self.arrived.push(event);
                 return;
             }

@@ -6,14 +6,14 @@ use super::setting::{self, Setting, Source};
 
 /// The bounds of what is asked of a provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LineConfig {
+pub struct GuardConfig {
     /// How long one call may take.
     pub time_out: Duration,
     /// How many calls one process has under way at once; not zero.
     pub concurrency: usize,
 }
 
-impl LineConfig {
+impl GuardConfig {
     /// Reads its two variables; problems stay with `source`.
     #[must_use]
     pub fn read(source: &Source, time_out: &Setting, concurrency: &Setting) -> Option<Self> {
