@@ -12,7 +12,7 @@ use orderflow_events::{NewEvent, OrderCreated};
 use orderflow_service::{
     Roster, Service,
     config::{DatabaseConfig, Source},
-    handler::{Done, Recorder},
+    handler::{Done, TransactionalHandler},
     preflight::NotSetUp,
     process::{self, RunError, Settings},
     store::{
@@ -167,7 +167,7 @@ async fn role_without_rights_is_told_which_to_ask_for() {
 
 struct Nothing;
 
-impl Recorder for Nothing {
+impl TransactionalHandler for Nothing {
     type Event = OrderCreated;
 
     async fn record(&self, _: &mut Connection, _: &[Arc<Done<OrderCreated, ()>>]) -> Result<Vec<NewEvent>, StoreError> {

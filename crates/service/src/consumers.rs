@@ -8,10 +8,10 @@ use futures::{FutureExt as _, future::BoxFuture};
 use crate::{
     Subscription,
     handler::Handler,
-    pipeline::supervise::{Process, supervise},
+    pipeline::supervise::{WorkerContext, supervise},
 };
 
-type Start = Box<dyn FnOnce(Process, ArbiterHandle) -> BoxFuture<'static, ()> + Send>;
+type Start = Box<dyn FnOnce(WorkerContext, ArbiterHandle) -> BoxFuture<'static, ()> + Send>;
 
 /// Consumes one queue with one handler.
 pub struct Consumer {
@@ -29,7 +29,7 @@ impl Consumer {
     }
 
     /// Starts it; the returned future ends when the process stops.
-    pub fn start(self, process: Process, arbiter: ArbiterHandle) -> BoxFuture<'static, ()> {
+    pub fn start(self, process: WorkerContext, arbiter: ArbiterHandle) -> BoxFuture<'static, ()> {
         (self.start)(process, arbiter)
     }
 }

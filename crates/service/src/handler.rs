@@ -42,7 +42,7 @@ pub trait Handler: Send + Sync + 'static {
 
     /// The effect of every event where there is nothing to reach outside for: steps 1 and 2 are then left out.
     #[must_use]
-    fn without_reaching_outside() -> Option<Self::Effect> {
+    fn no_external_effect() -> Option<Self::Effect> {
         None
     }
 
@@ -93,7 +93,7 @@ pub trait Handler: Send + Sync + 'static {
 }
 
 /// A handler that only writes rows: it has nothing to do with the outside world.
-pub trait Recorder: Send + Sync + 'static {
+pub trait TransactionalHandler: Send + Sync + 'static {
     /// See [`Handler::Event`].
     type Event: EventData;
 
@@ -111,12 +111,12 @@ pub trait Recorder: Send + Sync + 'static {
     fn committed(&self, _batch: &[Arc<Done<Self::Event, ()>>]) {}
 }
 
-impl<R: Recorder> Handler for R {
+impl<R: TransactionalHandler> Handler for R {
     type Event = R::Event;
     type Input = ();
     type Effect = ();
 
-    fn without_reaching_outside() -> Option<()> {
+    fn no_external_effect() -> Option<()> {
         Some(())
     }
 
@@ -137,10 +137,10 @@ impl<R: Recorder> Handler for R {
         connection: &mut Connection,
         batch: &[Arc<Done<Self::Event, ()>>],
     ) -> Result<Vec<NewEvent>, StoreError> {
-        Recorder::record(self, connection, batch).await
+        TransactionalHandler::record(self, connection, batch).await
     }
 
     fn committed(&self, batch: &[Arc<Done<Self::Event, ()>>]) {
-        Recorder::committed(self, batch);
+        TransactionalHandler::committed(self, batch);
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     broker::BrokerCheck,
     call_guard::CallGuard,
     http::{self, Bounds},
-    pipeline::supervise::Process,
+    pipeline::supervise::WorkerContext,
     store::Condition,
 };
 
@@ -29,7 +29,7 @@ const BOUNDS: Bounds =
 #[derive(Clone)]
 pub struct Health {
     /// The process.
-    pub process: Process,
+    pub process: WorkerContext,
     /// Asks the broker.
     pub check: BrokerCheck,
     /// The guards of the providers.

@@ -13,7 +13,7 @@ use crate::{
     consumers::Consumer,
     health::{self, Health},
     listen::ListenError,
-    pipeline::{failure_log::FailureLog, pace::Reporter, reconciler::Reconciler, supervise::Process},
+    pipeline::{failure_log::FailureLog, pace::Reporter, reconciler::Reconciler, supervise::WorkerContext},
     preflight::{self, NotSetUp},
     process_identity,
     service::{SetUp, SetupError, Work},
@@ -163,7 +163,7 @@ fn service(queues: &[Subscription]) -> String {
 }
 
 struct Assembled {
-    process: Process,
+    process: WorkerContext,
     work: Work,
     migrations: Vec<MigrationSet>,
     known: Vec<Subscription>,
@@ -185,7 +185,7 @@ async fn assemble(settings: Settings) -> Result<Assembled, RunError> {
     let relay = Relay::start(database.clone(), publisher.clone(), stop.clone());
     let check = BrokerCheck::new(&connector)?;
     let failures = FailureLog::start(database.clone());
-    let process = Process {
+    let process = WorkerContext {
         config: Arc::new(settings.worker),
         database,
         connector,
@@ -214,7 +214,7 @@ async fn set_up_then_consume(
     consumers: Vec<Consumer>,
     migrations: Vec<MigrationSet>,
     known: Vec<Subscription>,
-    process: &Process,
+    process: &WorkerContext,
     check: &BrokerCheck,
 ) -> Result<(), RunError> {
     let (its, its_check) = (process.clone(), check.clone());
@@ -236,12 +236,12 @@ async fn set_up_then_consume(
 }
 
 /// Starts one queue's actor on a thread of its own, so that no queue's counting waits for another's.
-async fn begin(consumer: Consumer, process: &Process) {
+async fn begin(consumer: Consumer, process: &WorkerContext) {
     let arbiter = Arbiter::new();
-    // Connections belong to the runtime that opens them, so the actor's shell runs there.
-    let shell = process.runtime.spawn(consumer.start(process.clone(), arbiter.handle()));
-    if let Err(error) = shell.await {
-        tracing::error!(%error, "a queue's shell ended by a fault; its queue is not consumed any more");
+    // Connections belong to the runtime that opens them, so the actor's supervisor runs there.
+    let supervisor = process.runtime.spawn(consumer.start(process.clone(), arbiter.handle()));
+    if let Err(error) = supervisor.await {
+        tracing::error!(%error, "a queue's supervisor ended by a fault; its queue is not consumed any more");
     }
     arbiter.stop();
 }

@@ -175,13 +175,13 @@ mod tests {
 
     use super::*;
     use crate::{
-        handler::{Done, Recorder},
+        handler::{Done, TransactionalHandler},
         store::{Connection, StoreError},
     };
 
     struct Nothing;
 
-    impl Recorder for Nothing {
+    impl TransactionalHandler for Nothing {
         type Event = OrderCreated;
 
         async fn record(

@@ -11,7 +11,7 @@ use crate::{
     failure::Failure,
     fault::{self, CrashPoint},
     handler::Handler,
-    pipeline::{persist::Pause, queue_context::QueueContext},
+    pipeline::{queue_context::QueueContext, retry_transaction::Pause},
     trace::{Kind, Step},
 };
 

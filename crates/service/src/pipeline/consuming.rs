@@ -11,7 +11,7 @@ use lapin::{
 use crate::{
     Subscription,
     broker::{BrokerError, SharedConnection},
-    pipeline::{acting::Mode, supervise::Process},
+    pipeline::{acting::Mode, supervise::WorkerContext},
     process_identity,
 };
 
@@ -40,7 +40,7 @@ impl Consuming {
     ///
     /// # Errors
     /// When the broker refuses, or does not answer in time.
-    pub async fn open(process: &Process, subscription: Subscription, mode: Mode) -> Result<Self, BrokerError> {
+    pub async fn open(process: &WorkerContext, subscription: Subscription, mode: Mode) -> Result<Self, BrokerError> {
         let (queue, is_own) = (subscription.queue(), mode == Mode::Alone);
         let shared = match is_own {
             true => SharedConnection::new(process.connector.clone(), &queue),

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::{
     broker::names,
     metrics::{InHand, QueueMetrics},
-    pipeline::head::{Head, attempt},
+    pipeline::event_metadata::{EventMetadata, attempt},
     trace::{Kind, Step},
 };
 
@@ -116,7 +116,7 @@ impl<E> Held<E> {
     /// Begins the step of the order's trace that this delivery is. What is done with the event follows from that step.
     fn begin(queue: &str, metrics: &QueueMetrics, delivery: Delivery, mut event: Envelope<E>) -> Self {
         let mut step = Step::after(Kind::Consumer, format!("process {queue}"), event.traceparent.as_deref());
-        step.message(Head::from(&event).about("process", queue));
+        step.message(EventMetadata::from(&event).about("process", queue));
         step.attempt(attempt(&delivery));
         event.traceparent = Some(step.traceparent());
         Self { delivery: Some(delivery), event: Arc::new(event), repeats: Vec::new(), in_hand: metrics.take(), step }

@@ -17,7 +17,7 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 
-use super::head::number;
+use super::event_metadata::number;
 use crate::broker::{headers::ALONE, names};
 
 /// How many returns make a message a suspect. More than one: a broken connection or a restart of the broker is no sign yet.

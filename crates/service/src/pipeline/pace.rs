@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     metrics::{self, QueueMetrics, Tally},
-    pipeline::supervise::Process,
+    pipeline::supervise::WorkerContext,
     process_identity,
     store::{
         Connection, Database, StoreError,
@@ -44,7 +44,7 @@ struct Queue {
 impl Reporter {
     /// For this process and these queues.
     #[must_use]
-    pub fn new(process: &Process, queues: impl Iterator<Item = String>) -> Self {
+    pub fn new(process: &WorkerContext, queues: impl Iterator<Item = String>) -> Self {
         let queue = |name: String| {
             let metrics = metrics::of_queue(&name);
             let window = Window::new(Instant::now(), metrics.tally());

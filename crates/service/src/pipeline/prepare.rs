@@ -10,8 +10,8 @@ use crate::{
     failure::Failure,
     handler::Handler,
     pipeline::{
-        persist::persistently,
         queue_context::{Event, QueueContext, Verdict},
+        retry_transaction::retry_transaction,
     },
     split::Parts,
     store::{Database, StoreError, existing, inbox},
@@ -32,7 +32,7 @@ pub async fn prepare<H: Handler>(queue: &QueueContext<H>, batch: Vec<Event<H>>) 
             continue;
         }
         let alone = part.len() == 1;
-        let outcome = persistently(&queue.settle.queue, &queue.stop, alone, || {
+        let outcome = retry_transaction(&queue.settle.queue, &queue.stop, alone, || {
             let (handler, database, events) = (Arc::clone(&queue.handler), queue.database.clone(), part.clone());
             let subscription = queue.settle.queue.clone();
             async move { transaction(&*handler, &subscription, &database, &events).await }

@@ -10,7 +10,7 @@ use crate::{
     broker::Relay,
     failure::Failure,
     handler::{Done, Handler},
-    pipeline::{persist::Pause, settle::Settle},
+    pipeline::{retry_transaction::Pause, settle::Settle},
     store::Database,
 };
 

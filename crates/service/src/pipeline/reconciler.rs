@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Subscription,
     broker::{BrokerCheck, NotReady, Publisher, resend},
-    pipeline::supervise::Process,
+    pipeline::supervise::WorkerContext,
     store::{
         Connection, Database, StoreError, failures,
         missing::{self, Claimed, Limits, Pair, Scan, Taken, Unapplied, Whereabouts},
@@ -78,7 +78,7 @@ pub struct Reconciler {
 impl Reconciler {
     /// For this process.
     #[must_use]
-    pub fn new(process: &Process, check: &BrokerCheck, known: Vec<Subscription>) -> Self {
+    pub fn new(process: &WorkerContext, check: &BrokerCheck, known: Vec<Subscription>) -> Self {
         Self {
             database: process.database.clone(),
             publisher: process.publisher.clone(),

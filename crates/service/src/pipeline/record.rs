@@ -12,8 +12,8 @@ use crate::{
     handler::Handler,
     metrics,
     pipeline::{
-        persist::persistently,
         queue_context::{Finished, QueueContext, Verdict},
+        retry_transaction::retry_transaction,
     },
     split::Parts,
     store::{Database, StoreError, event_log, existing, inbox, outbox::Outgoing},
@@ -53,7 +53,7 @@ pub async fn record<H: Handler>(queue: &QueueContext<H>, batch: Vec<Finished<H>>
         }
         let alone = part.len() == 1;
         let steps = recording::<H>(queue.subscription, &part);
-        let outcome = persistently(&queue.settle.queue, &queue.stop, alone, || {
+        let outcome = retry_transaction(&queue.settle.queue, &queue.stop, alone, || {
             let (handler, database, done) = (Arc::clone(&queue.handler), queue.database.clone(), part.clone());
             let subscription = queue.subscription;
             async move { transaction(&*handler, subscription, &database, &done).await }
@@ -140,7 +140,7 @@ async fn transaction<H: Handler>(
                 return Err(Abort::Repeated(repeated));
             }
             // Who reaches outside was prepared, and has asked before.
-            if H::without_reaching_outside().is_some() {
+            if H::no_external_effect().is_some() {
                 let orders: HashSet<Uuid> = done.iter().map(|one| one.event.order_id).collect();
                 let existing = existing::orders(connection, &orders.iter().copied().collect::<Vec<_>>()).await?;
                 if existing.len() < orders.len() {

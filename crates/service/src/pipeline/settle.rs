@@ -24,8 +24,8 @@ use crate::{
     fault::{self, CrashPoint},
     metrics::{self, Outcome, QueueMetrics, WhyDead},
     pipeline::{
+        event_metadata::{EventMetadata, attempt, event_id, log_span},
         failure_log::FailureLog,
-        head::{Head, attempt, event_id, log_span},
         isolation,
     },
     process_identity,
@@ -82,7 +82,7 @@ impl Settle {
 
     /// Puts a delivery at the end of its queue, as a copy of the same attempt whose count of returns starts anew. What came
     /// back often is marked, to be handled alone.
-    pub async fn put_back(&self, delivery: &Delivery) {
+    pub async fn republish_copy(&self, delivery: &Delivery) {
         if self.replace(delivery, self.again(delivery)).await {
             self.metrics.settled(Outcome::PutBack, 1);
         }
@@ -97,7 +97,7 @@ impl Settle {
             Some(delay) => (names::retry(delay), attempt.saturating_add(1)),
             None => (names::DEAD_LETTERS.to_owned(), attempt),
         };
-        let head = Head::of(delivery);
+        let head = EventMetadata::of(delivery);
         let failed = self.failed(delivery, attempt, failure, delay);
         let mut step = self.settling(head.as_ref(), cause);
         step.attempt(attempt);
@@ -123,7 +123,7 @@ impl Settle {
     }
 
     /// A delivery's settlement as a step of its order's trace.
-    fn settling(&self, head: Option<&Head>, cause: Option<&str>) -> Step {
+    fn settling(&self, head: Option<&EventMetadata>, cause: Option<&str>) -> Step {
         let cause = cause.or_else(|| head?.traceparent.as_deref());
         let mut step = Step::after(Kind::Client, format!("settle {}", self.queue), cause);
         if let Some(head) = head {
@@ -139,7 +139,7 @@ impl Settle {
         if safe {
             self.acknowledge(std::slice::from_ref(delivery)).await;
         } else {
-            self.give_back(delivery).await;
+            self.requeue(delivery).await;
         }
         safe
     }
@@ -148,7 +148,7 @@ impl Settle {
     ///
     /// Uses `basic.reject`, which every version of RabbitMQ counts. From 4.3 on a `basic.nack` does not count: a message whose
     /// copy can never be published would come back for ever.
-    pub async fn give_back(&self, delivery: &Delivery) {
+    pub async fn requeue(&self, delivery: &Delivery) {
         self.metrics.settled(Outcome::PutBack, 1);
         // Where even this fails the channel is gone, and with it the broker gives the message back by itself.
         drop(delivery.acker.reject(BasicRejectOptions { requeue: true }).await);
@@ -261,7 +261,7 @@ mod tests {
     use lapin::{BasicProperties, types::FieldTable};
 
     use super::*;
-    use crate::pipeline::head::is_sent_again;
+    use crate::pipeline::event_metadata::is_sent_again;
 
     fn settle() -> Settle {
         let source = [("AMQP_URL".to_owned(), "amqp://127.0.0.1:1/none".to_owned())].into_iter().collect();

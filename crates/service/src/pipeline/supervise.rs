@@ -24,8 +24,8 @@ use crate::{
         actor::{Drain, Ended, QueueActor, Work},
         consuming::{self, Consuming},
         failure_log::FailureLog,
-        persist::Pause,
         queue_context::QueueContext,
+        retry_transaction::Pause,
         settle::Settle,
     },
     store::Database,
@@ -38,7 +38,7 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What all actors of a process share. Cheap to clone.
 #[derive(Clone)]
-pub struct Process {
+pub struct WorkerContext {
     /// Settings.
     pub config: Arc<WorkerConfig>,
     /// The database.
@@ -64,7 +64,7 @@ pub struct Process {
 /// Keeps one queue consumed until the process stops: opens a channel again for ever, with a new actor each time. An actor
 /// that panics is replaced too, which actix's own supervisor does not do.
 pub async fn supervise<H: Handler>(
-    process: Process,
+    process: WorkerContext,
     subscription: Subscription,
     handler: Arc<H>,
     arbiter: ArbiterHandle,
@@ -169,7 +169,7 @@ enum End {
 
 /// Runs one actor until it ends, and says why it did.
 async fn consume<H: Handler>(
-    process: &Process,
+    process: &WorkerContext,
     handler: &Arc<H>,
     arbiter: &ArbiterHandle,
     consuming: &Consuming,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use orderflow_events::{InventoryRejected, InventoryReserved, NewEvent, PaymentCompleted, ShortItem};
 use orderflow_service::{
-    handler::{Done, Recorder},
+    handler::{Done, TransactionalHandler},
     store::{Connection, StoreError},
 };
 
@@ -14,7 +14,7 @@ use super::store::{self, Decision};
 #[derive(Debug, Default)]
 pub struct ReserveStock;
 
-impl Recorder for ReserveStock {
+impl TransactionalHandler for ReserveStock {
     type Event = PaymentCompleted;
 
     async fn record(

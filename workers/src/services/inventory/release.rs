@@ -4,7 +4,7 @@ use std::{marker::PhantomData, sync::Arc};
 
 use orderflow_events::{EventData, InventoryReleased, NewEvent};
 use orderflow_service::{
-    handler::{Done, Recorder},
+    handler::{Done, TransactionalHandler},
     store::{Connection, StoreError},
 };
 use uuid::Uuid;
@@ -21,7 +21,7 @@ impl<E> Default for ReleaseStock<E> {
     }
 }
 
-impl<E: EventData> Recorder for ReleaseStock<E> {
+impl<E: EventData> TransactionalHandler for ReleaseStock<E> {
     type Event = E;
 
     async fn record(

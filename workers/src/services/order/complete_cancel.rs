@@ -8,7 +8,7 @@ use orderflow_order::{
     store::{fold::fold, moved::Announcer},
 };
 use orderflow_service::{
-    handler::{Done, Recorder},
+    handler::{Done, TransactionalHandler},
     store::{Connection, StoreError},
 };
 use uuid::Uuid;
@@ -49,7 +49,7 @@ impl Reversed for PaymentVoided {
     }
 }
 
-impl<E: Reversed> Recorder for CompleteCancel<E> {
+impl<E: Reversed> TransactionalHandler for CompleteCancel<E> {
     type Event = E;
 
     async fn record(

@@ -6,7 +6,7 @@ use std::{marker::PhantomData, sync::Arc};
 use orderflow_events::{EventData, NewEvent};
 use orderflow_order::store::{fold::fold, moved::Announcer};
 use orderflow_service::{
-    handler::{Done, Recorder},
+    handler::{Done, TransactionalHandler},
     store::{Connection, StoreError},
 };
 use uuid::Uuid;
@@ -29,7 +29,7 @@ impl<E> FoldLog<E> {
     }
 }
 
-impl<E: EventData> Recorder for FoldLog<E> {
+impl<E: EventData> TransactionalHandler for FoldLog<E> {
     type Event = E;
 
     async fn record(

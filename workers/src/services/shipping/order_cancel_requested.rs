@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use orderflow_events::{NewEvent, OrderCancelRequested, ShipmentCancelled};
 use orderflow_service::{
-    handler::{Done, Recorder},
+    handler::{Done, TransactionalHandler},
     store::{Connection, StoreError},
 };
 use uuid::Uuid;
@@ -16,7 +16,7 @@ use super::store;
 #[derive(Debug, Default)]
 pub struct JudgeCancel;
 
-impl Recorder for JudgeCancel {
+impl TransactionalHandler for JudgeCancel {
     type Event = OrderCancelRequested;
 
     async fn record(

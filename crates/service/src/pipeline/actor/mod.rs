@@ -108,11 +108,11 @@ impl<H: Handler> QueueActor<H> {
 
     /// Takes every step that can be taken now. Called after whatever changed something.
     fn pump(&mut self, context: &mut Context<Self>) {
-        // Seen here and not only by the shell: between two calls that find the provider away nothing more is begun.
+        // Seen here and not only by the supervisor: between two calls that find the provider away nothing more is begun.
         if self.work.mode != Mode::HalfOpen
             && Mode::of(&*self.work.queue.handler, &self.work.queue.pause) == Mode::HalfOpen
         {
-            self.put_down(context);
+            self.begin_drain(context);
         }
         self.start_preparing(context);
         self.start_acting(context);
@@ -169,7 +169,7 @@ impl<H: Handler> QueueActor<H> {
 
     fn end(&mut self, context: &mut Context<Self>, ended: Ended) {
         if let Some(told) = self.ended.take() {
-            // The shell may itself be gone at the end of the process.
+            // The supervisor may itself be gone at the end of the process.
             let _ = told.send(ended);
         }
         context.stop();
@@ -188,7 +188,7 @@ impl<H: Handler> StreamHandler<lapin::Result<Delivery>> for QueueActor<H> {
     fn handle(&mut self, delivery: lapin::Result<Delivery>, context: &mut Self::Context) {
         match delivery {
             // What comes while the actor drains goes back to the broker with the channel.
-            Ok(delivery) if self.draining => self.leave(context, vec![delivery]),
+            Ok(delivery) if self.draining => self.leave_unacked(context, vec![delivery]),
             Ok(delivery) => {
                 self.receive(context, delivery);
                 self.pump(context);
@@ -200,7 +200,7 @@ impl<H: Handler> StreamHandler<lapin::Result<Delivery>> for QueueActor<H> {
     /// The deliveries have ended. The default would stop the actor, and with it what is in hand, even in a drain.
     fn finished(&mut self, context: &mut Self::Context) {
         if let Some(aside) = self.aside.take() {
-            self.put_back(context, aside);
+            self.republish_copy(context, aside);
         } else if self.work.enough.is_cancelled() {
             self.over = true;
         } else if !self.draining {
@@ -222,7 +222,7 @@ impl<H: Handler> actix::Handler<Drain> for QueueActor<H> {
     type Result = ();
 
     fn handle(&mut self, _: Drain, context: &mut Self::Context) {
-        self.put_down(context);
+        self.begin_drain(context);
         self.pump(context);
     }
 }

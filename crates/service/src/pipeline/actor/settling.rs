@@ -70,44 +70,44 @@ impl<H: Handler> QueueActor<H> {
         self.work.queue.pause.set(true);
         let unsettled = self.deliveries.forget(events);
         if self.work.mode == Mode::HalfOpen && !self.draining {
-            self.put_back(context, unsettled);
+            self.republish_copy(context, unsettled);
         } else {
-            self.leave(context, unsettled);
-            self.put_down(context);
+            self.leave_unacked(context, unsettled);
+            self.begin_drain(context);
         }
     }
 
     /// Begins nothing more, interrupts whoever waits for a turn, and ends when what was begun has ended. What is not
     /// begun goes back to the broker with the channel, and so to another worker at once.
-    pub(super) fn put_down(&mut self, context: &mut Context<Self>) {
+    pub(super) fn begin_drain(&mut self, context: &mut Context<Self>) {
         if !self.draining {
             self.draining = true;
             self.interrupted.cancel();
             let arrived = self.arrived.drain(..).map(|event| event.id);
             let mut unsettled = self.deliveries.forget(arrived);
             unsettled.extend(self.deliveries.forget_repeats());
-            self.leave(context, unsettled);
+            self.leave_unacked(context, unsettled);
         }
     }
 
     /// Leaves deliveries to the end of their channel.
-    pub(super) fn leave(&mut self, context: &mut Context<Self>, mut deliveries: Vec<Delivery>) {
+    pub(super) fn leave_unacked(&mut self, context: &mut Context<Self>, mut deliveries: Vec<Delivery>) {
         if let Some(aside) = &mut self.aside {
             aside.append(&mut deliveries);
         }
         deliveries.retain(isolation::is_not_left);
-        self.put_back(context, deliveries);
+        self.republish_copy(context, deliveries);
     }
 
     /// Puts deliveries at the end of their queue.
-    pub(super) fn put_back(&mut self, context: &mut Context<Self>, deliveries: Vec<Delivery>) {
+    pub(super) fn republish_copy(&mut self, context: &mut Context<Self>, deliveries: Vec<Delivery>) {
         if deliveries.is_empty() {
             return;
         }
         self.settling += 1;
         let queue = Arc::clone(&self.work.queue);
         let putting_back = async move {
-            join_all(deliveries.iter().map(|delivery| queue.settle.put_back(delivery))).await;
+            join_all(deliveries.iter().map(|delivery| queue.settle.republish_copy(delivery))).await;
         };
         self.run(context, putting_back, |actor, (), _| actor.settling -= 1);
     }
@@ -117,7 +117,7 @@ impl<H: Handler> QueueActor<H> {
     pub(super) fn set_aside(&mut self, context: &mut Context<Self>, delivery: Delivery) {
         self.suspected = Instant::now();
         if self.work.mode != Mode::Working {
-            self.put_back(context, vec![delivery]);
+            self.republish_copy(context, vec![delivery]);
             return;
         }
         tracing::warn!(
@@ -126,7 +126,7 @@ impl<H: Handler> QueueActor<H> {
         );
         self.aside = Some(vec![delivery]);
         self.work.enough.cancel();
-        self.put_down(context);
+        self.begin_drain(context);
     }
 
     /// Settles a delivery that cannot be handled at all.

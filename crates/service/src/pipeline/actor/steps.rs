@@ -14,7 +14,7 @@ use crate::{
     handler::{Done, Handler},
     pipeline::{
         acting::{Acted, Mode, ProbeBudget, act},
-        head::{Head, is_sent_again, log_span},
+        event_metadata::{EventMetadata, is_sent_again, log_span},
         prepare::prepare,
         queue_context::{Event, Finished, Verdict},
         record::{Committed, record},
@@ -36,8 +36,8 @@ impl<H: Handler> QueueActor<H> {
             return;
         }
         let batch = std::mem::take(&mut self.arrived);
-        if H::without_reaching_outside().is_some() {
-            let done = |event| Some(Arc::new(Done { event, effect: H::without_reaching_outside()? }));
+        if H::no_external_effect().is_some() {
+            let done = |event| Some(Arc::new(Done { event, effect: H::no_external_effect()? }));
             self.acted.extend(batch.into_iter().filter_map(done));
             return;
         }
@@ -59,14 +59,14 @@ impl<H: Handler> QueueActor<H> {
         if self.draining {
             let ready = self.ready.drain(..).map(|(event, _)| event.id);
             let unsettled = self.deliveries.forget(ready);
-            self.leave(context, unsettled);
+            self.leave_unacked(context, unsettled);
         }
         let at_once = self.work.queue.handler.guard().map_or(AT_ONCE, |guard| guard.concurrency());
         while self.acting < at_once {
             let Some((event, input)) = self.ready.pop_front() else { return };
             self.acting += 1;
             let delivery = self.deliveries.get(event.id).map(|(delivery, _)| delivery);
-            let span = log_span(&self.work.queue.settle.queue, delivery, Some(&Head::from(&*event)));
+            let span = log_span(&self.work.queue.settle.queue, delivery, Some(&EventMetadata::from(&*event)));
             let probing = (self.work.mode == Mode::HalfOpen).then(|| *self.probe.get_or_insert_with(ProbeBudget::now));
             let acting =
                 act(Arc::clone(&self.work.queue), Arc::clone(&event), input, probing, self.interrupted.clone());
@@ -97,11 +97,11 @@ impl<H: Handler> QueueActor<H> {
         }
         let unsettled = self.deliveries.forget([event.id]);
         if probing {
-            self.put_back(context, unsettled);
+            self.republish_copy(context, unsettled);
         } else {
-            self.leave(context, unsettled);
+            self.leave_unacked(context, unsettled);
             // Not settled and not in hand any more: it comes again with the next channel, so this one has to end.
-            self.put_down(context);
+            self.begin_drain(context);
         }
     }
 
@@ -170,7 +170,7 @@ impl<H: Handler> QueueActor<H> {
         }
         if tracing::enabled!(target: EACH_EVENT, tracing::Level::DEBUG) {
             let Committed { events, follow } = transaction;
-            log_span(&settle.queue, Some(delivery), Some(&Head::from(event))).in_scope(|| {
+            log_span(&settle.queue, Some(delivery), Some(&EventMetadata::from(event))).in_scope(|| {
                 tracing::debug!(target: EACH_EVENT, { batch.events = events, batch.follow = follow }, "an event is applied");
             });
         }

@@ -57,7 +57,7 @@ impl Pause {
 
 /// Why the work could not be done.
 #[derive(Debug, thiserror::Error)]
-pub enum PersistError {
+pub enum TransactionError {
     /// The database's reason.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -66,7 +66,7 @@ pub enum PersistError {
     Panicked,
 }
 
-impl PersistError {
+impl TransactionError {
     /// What helps against it.
     #[must_use]
     pub fn remedy(&self) -> Remedy {
@@ -95,12 +95,12 @@ impl PersistError {
 ///
 /// # Errors
 /// Those of the last attempt.
-pub async fn persistently<T, F, Fut>(
+pub async fn retry_transaction<T, F, Fut>(
     queue: &str,
     stop: &CancellationToken,
     alone: bool,
     attempt: F,
-) -> Result<T, PersistError>
+) -> Result<T, TransactionError>
 where
     T: Send + 'static,
     F: Fn() -> Fut,
@@ -116,7 +116,7 @@ where
             Ok(Ok(Ok(value))) => return Ok(value),
             Ok(Ok(Err(error))) => error.into(),
             Ok(Err(_)) => StoreError::TimedOut(TRANSACTION_TIMEOUT).into(),
-            Err(_) => PersistError::Panicked,
+            Err(_) => TransactionError::Panicked,
         };
         let remedy = error.remedy();
         if remedy != Remedy::Wait {

@@ -16,7 +16,7 @@ use crate::{
 
 /// What every event says of itself, also one that cannot be handled.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Head {
+pub struct EventMetadata {
     /// The event.
     pub id: Uuid,
     /// The order.
@@ -29,7 +29,7 @@ pub struct Head {
     pub traceparent: Option<String>,
 }
 
-impl Head {
+impl EventMetadata {
     /// `None` where the message is no event.
     pub fn of(delivery: &Delivery) -> Option<Self> {
         serde_json::from_slice(&delivery.data).ok()
@@ -41,7 +41,7 @@ impl Head {
     }
 }
 
-impl<E> From<&Envelope<E>> for Head {
+impl<E> From<&Envelope<E>> for EventMetadata {
     fn from(event: &Envelope<E>) -> Self {
         Self {
             id: event.id,
@@ -54,7 +54,7 @@ impl<E> From<&Envelope<E>> for Head {
 
 /// What every log line about one delivery carries (docs/LOGGING.md). It has no parent: inside another delivery's span, or
 /// its own, each of these would be said twice.
-pub fn log_span(queue: &str, delivery: Option<&Delivery>, head: Option<&Head>) -> Span {
+pub fn log_span(queue: &str, delivery: Option<&Delivery>, head: Option<&EventMetadata>) -> Span {
     let event = head.map(|head| head.id).or_else(|| event_id(delivery?));
     tracing::info_span!(
         parent: None,
