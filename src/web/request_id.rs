@@ -16,7 +16,7 @@ use actix_web::{
 use orderflow_order::token::OrderLinks;
 use orderflow_service::{
     metrics,
-    trace::{Kind, Step, trace_id},
+    trace::{Kind, Span, trace_id},
 };
 use tracing::Instrument as _;
 use uuid::Uuid;
@@ -46,7 +46,7 @@ pub fn of(request: &HttpRequest) -> Uuid {
 #[must_use]
 pub fn traceparent(request: &HttpRequest) -> String {
     let known = request.extensions().get::<RequestId>().map(|known| known.traceparent.clone());
-    known.unwrap_or_else(|| Step::first(Kind::Server, "request", None).traceparent())
+    known.unwrap_or_else(|| Span::first(Kind::Server, "request", None).traceparent())
 }
 
 /// The order that this request placed, for its line in the log.
@@ -65,7 +65,7 @@ pub fn placed(request: &HttpRequest, order: Uuid) {
 pub async fn around(request: ServiceRequest, next: Next<BoxBody>) -> Result<ServiceResponse<BoxBody>, Error> {
     let id = Uuid::now_v7();
     let mut step = step(&request, id);
-    let traceparent = step.as_ref().map_or_else(String::new, Step::traceparent);
+    let traceparent = step.as_ref().map_or_else(String::new, Span::traceparent);
     let span = tracing::info_span!("request", request.id = %id, trace.id = trace_id(&traceparent));
     request.extensions_mut().insert(RequestId { id, traceparent });
     let began = Instant::now();
@@ -99,7 +99,7 @@ pub async fn around(request: ServiceRequest, next: Next<BoxBody>) -> Result<Serv
 
 /// The request as the first step of a trace. Whoever asks whether we are well is no customer, nor is an operator, whose
 /// console asks again and again; and pictures are no orders.
-fn step(request: &ServiceRequest, id: Uuid) -> Option<Step> {
+fn step(request: &ServiceRequest, id: Uuid) -> Option<Span> {
     let path = request.path();
     let is_ours = ["/admin", "/ops", "/assets/"].iter().any(|prefix| path.starts_with(prefix));
     if is_ours || matches!(path, "/healthz" | "/readyz") {
@@ -108,7 +108,7 @@ fn step(request: &ServiceRequest, id: Uuid) -> Option<Step> {
     let client = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
     let (method, route) = (method(request.method()), request.match_pattern());
     let route = route.as_deref().unwrap_or("unknown");
-    let mut step = Step::first(Kind::Server, format!("{method} {route}"), client);
+    let mut step = Span::first(Kind::Server, format!("{method} {route}"), client);
     step.request(method, route, id);
     Some(step)
 }

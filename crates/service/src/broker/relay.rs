@@ -21,7 +21,7 @@ use crate::{
         outbox::{self, Outgoing},
     },
     telemetry,
-    trace::{About, Kind, Step},
+    trace::{About, Kind, Span},
 };
 
 /// Rows that this process has handed over and that are not confirmed yet. Beyond it the fast path takes no more, and
@@ -170,8 +170,8 @@ impl Relay {
 }
 
 /// An event's publication as a step of its order's trace.
-fn publishing(event: &Outgoing) -> Step {
-    let mut step = Step::after(Kind::Producer, "publish orders.events", event.traceparent.as_deref());
+fn publishing(event: &Outgoing) -> Span {
+    let mut step = Span::after(Kind::Producer, "publish orders.events", event.traceparent.as_deref());
     step.message(About {
         operation: "publish",
         destination: names::EVENTS,

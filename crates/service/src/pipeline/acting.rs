@@ -12,7 +12,7 @@ use crate::{
     fault::{self, CrashPoint},
     handler::Handler,
     pipeline::{queue_context::QueueContext, retry_transaction::Pause},
-    trace::{Kind, Step},
+    trace::{Kind, Span},
 };
 
 /// How long a message may be in hand while its provider is away. RabbitMQ closes the channel of whoever holds one for 30
@@ -96,7 +96,7 @@ pub async fn act<H: Handler>(
         _ => None,
     };
     let mut call = guard.as_ref().map(|guard| {
-        let mut call = Step::after(Kind::Client, format!("call {}", guard.name()), event.traceparent.as_deref());
+        let mut call = Span::after(Kind::Client, format!("call {}", guard.name()), event.traceparent.as_deref());
         call.provider(guard.name());
         call
     });

@@ -14,7 +14,7 @@ use crate::{
     broker::names,
     metrics::{InHand, QueueMetrics},
     pipeline::event_metadata::{EventMetadata, attempt},
-    trace::{Kind, Step},
+    trace::{Kind, Span},
 };
 
 /// The deliveries of one queue that are in hand. Each is here and nowhere else until its settlement begins.
@@ -32,7 +32,7 @@ struct Held<E> {
     repeats: Vec<(Delivery, Envelope<E>)>,
     in_hand: InHand,
     /// The step of the order's trace that it is.
-    step: Step,
+    step: Span,
 }
 
 impl<E> Deliveries<E> {
@@ -115,7 +115,7 @@ impl<E> Deliveries<E> {
 impl<E> Held<E> {
     /// Begins the step of the order's trace that this delivery is. What is done with the event follows from that step.
     fn begin(queue: &str, metrics: &QueueMetrics, delivery: Delivery, mut event: Envelope<E>) -> Self {
-        let mut step = Step::after(Kind::Consumer, format!("process {queue}"), event.traceparent.as_deref());
+        let mut step = Span::after(Kind::Consumer, format!("process {queue}"), event.traceparent.as_deref());
         step.message(EventMetadata::from(&event).about("process", queue));
         step.attempt(attempt(&delivery));
         event.traceparent = Some(step.traceparent());

@@ -18,7 +18,7 @@ use crate::{
     split::Parts,
     store::{Database, StoreError, event_log, existing, inbox, outbox::Outgoing},
     telemetry,
-    trace::{Kind, Step, is_sampled},
+    trace::{Kind, Span, is_sampled},
 };
 
 /// The transaction that an event was committed in.
@@ -108,19 +108,19 @@ fn committed<H: Handler>(queue: &QueueContext<H>, batch: &[Finished<H>], follow:
 
 /// The batch's transaction as a step in the trace of each of its orders that is recorded. The first has links to all the
 /// others, and they to the first.
-fn recording<H: Handler>(subscription: Subscription, done: &[Finished<H>]) -> Vec<Step> {
+fn recording<H: Handler>(subscription: Subscription, done: &[Finished<H>]) -> Vec<Span> {
     let name = format!("record {subscription}");
     let sampled = |one: &&Finished<H>| one.event.traceparent.as_deref().is_some_and(is_sampled);
     let traced: Vec<_> = done.iter().filter(sampled).collect();
     let contexts: Vec<&str> = traced.iter().filter_map(|one| one.event.traceparent.as_deref()).collect();
     let step = |(number, one): (usize, &Finished<H>)| {
         let others = if number == 0 { contexts.get(1..) } else { contexts.get(..1) }.unwrap_or_default();
-        let mut step = Step::linked(Kind::Client, name.clone(), one.event.traceparent.as_deref(), others);
+        let mut step = Span::linked(Kind::Client, name.clone(), one.event.traceparent.as_deref(), others);
         step.transaction(done.len());
         step.order(one.event.order_id);
         step
     };
-    traced.into_iter().enumerate().map(step).filter(Step::is_recorded).collect()
+    traced.into_iter().enumerate().map(step).filter(Span::is_recorded).collect()
 }
 
 async fn transaction<H: Handler>(

@@ -30,7 +30,7 @@ use crate::{
     },
     process_identity,
     store::failures::FailedAttempt,
-    trace::{Kind, Step},
+    trace::{Kind, Span},
 };
 
 /// A reason is read in a table of the management UI: longer ones are cut, in characters.
@@ -123,9 +123,9 @@ impl Settle {
     }
 
     /// A delivery's settlement as a step of its order's trace.
-    fn settling(&self, head: Option<&EventMetadata>, cause: Option<&str>) -> Step {
+    fn settling(&self, head: Option<&EventMetadata>, cause: Option<&str>) -> Span {
         let cause = cause.or_else(|| head?.traceparent.as_deref());
-        let mut step = Step::after(Kind::Client, format!("settle {}", self.queue), cause);
+        let mut step = Span::after(Kind::Client, format!("settle {}", self.queue), cause);
         if let Some(head) = head {
             step.message(head.about("settle", &self.queue));
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use opentelemetry_semantic_conventions::attribute;
 use uuid::Uuid;
 
-use super::Step;
+use super::Span;
 
 /// `order.id`: ours, as in the log.
 const ORDER: &str = "order.id";
@@ -33,7 +33,7 @@ pub struct About<'a> {
     pub correlation: Uuid,
 }
 
-impl Step {
+impl Span {
     /// Says which message it is about.
     pub fn message(&mut self, about: About<'_>) {
         if !self.is_recorded() {

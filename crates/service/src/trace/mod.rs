@@ -10,10 +10,10 @@
 
 mod attributes;
 mod export;
-mod step;
+mod span;
 
 pub use self::{
     attributes::About,
     export::{Exporting, TraceError},
-    step::{Kind, Step, is_sampled, trace_id},
+    span::{Kind, Span, is_sampled, trace_id},
 };

@@ -40,13 +40,13 @@ impl From<Kind> for SpanKind {
 }
 
 /// A step of a trace. It ends when it is dropped.
-pub struct Step {
+pub struct Span {
     context: SpanContext,
     /// Only where it is recorded.
     span: Option<Span>,
 }
 
-impl Step {
+impl Span {
     /// The first step of a new trace. What the client says of its own trace becomes a link: anybody could send it, so it
     /// decides neither to which trace an order belongs nor whether that is recorded.
     #[must_use]
@@ -61,7 +61,7 @@ impl Step {
         Self::linked(kind, name, cause, &[])
     }
 
-    /// As [`Step::after`], together with steps of other traces: one transaction for many messages.
+    /// As [`Span::after`], together with steps of other traces: one transaction for many messages.
     #[must_use]
     pub fn linked(kind: Kind, name: impl Into<Cow<'static, str>>, cause: Option<&str>, others: &[&str]) -> Self {
         let Some(context) = cause.and_then(parse) else { return Self::first(kind, name, None) };
@@ -107,9 +107,9 @@ impl Step {
     }
 }
 
-impl fmt::Debug for Step {
+impl fmt::Debug for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Step").field(&self.traceparent()).finish()
+        f.debug_tuple("Span").field(&self.traceparent()).finish()
     }
 }
 
@@ -162,7 +162,7 @@ mod tests {
     fn a_trace_context_is_read_as_the_standard_says() {
         let context = parse(EXAMPLE).expect("the standard's own example");
         assert!(context.is_sampled() && context.is_remote());
-        assert_eq!(Step { context, span: None }.traceparent(), EXAMPLE);
+        assert_eq!(Span { context, span: None }.traceparent(), EXAMPLE);
         assert_eq!(trace_id(EXAMPLE), Some("4bf92f3577b34da6a3ce929d0e0e4736"));
         assert_eq!(trace_id("nonsense-4bf92f3577b34da6a3ce929d0e0e4736"), None);
         let later = EXAMPLE.replacen("00", "cc", 1) + "-what-comes-later";
@@ -183,13 +183,13 @@ mod tests {
 
     #[test]
     fn without_a_collector_ids_go_on_and_each_trace_has_its_own() {
-        let first = Step::first(Kind::Server, "POST /orders", Some(EXAMPLE));
+        let first = Span::first(Kind::Server, "POST /orders", Some(EXAMPLE));
         assert!(!first.is_recorded());
         let text = first.traceparent();
         assert!(parse(&text).is_some(), "{text}");
         assert_ne!(text, EXAMPLE, "a client's trace is not gone on with");
-        assert_ne!(text, Step::first(Kind::Server, "POST /orders", None).traceparent());
-        assert_eq!(Step::after(Kind::Consumer, "process", Some(&text)).traceparent(), text);
-        assert!(parse(&Step::after(Kind::Consumer, "process", Some("nonsense")).traceparent()).is_some());
+        assert_ne!(text, Span::first(Kind::Server, "POST /orders", None).traceparent());
+        assert_eq!(Span::after(Kind::Consumer, "process", Some(&text)).traceparent(), text);
+        assert!(parse(&Span::after(Kind::Consumer, "process", Some("nonsense")).traceparent()).is_some());
     }
 }
