@@ -114,7 +114,7 @@ fn whoever_asks_the_database_says_how_long_they_wait() {
     // A time-out of their own around a transaction; a pool of its own; a look at whether there are connections.
     let bounded = [
         "crates/service/src/store/database.rs",
-        "crates/order/src/placing/intake.rs",
+        "crates/order/src/placing/order_writer.rs",
         "crates/service/src/pipeline/prepare.rs",
         "crates/service/src/pipeline/record.rs",
     ];

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use orderflow_order::store::{fold::fold, moved::Listener};
+use orderflow_order::store::{fold::fold, order_changes::Listener};
 use orderflow_service::{config::DatabaseConfig, store::Database};
 use orderflow_tests::{DECLINED, Order, Said, Shop, VISA, Watcher, Web};
 use reqwest::StatusCode;

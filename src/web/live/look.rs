@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use orderflow_order::store::moved::Listener;
+use orderflow_order::store::order_changes::Listener;
 use orderflow_service::{
     Backoff, metrics,
     store::{ANSWER_WITHIN, Connection, Database, StoreError},

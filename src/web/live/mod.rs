@@ -18,7 +18,7 @@ use actix_web::{
     HttpRequest, HttpResponse, rt,
     web::{Data, Payload},
 };
-use orderflow_order::store::moved::Announcer;
+use orderflow_order::store::order_changes::ChangeNotifier;
 use orderflow_service::{
     group_commit::{GroupCommit, Limits, NoAnswer},
     store::{ANSWER_WITHIN, Database},
@@ -45,7 +45,7 @@ const RETRY_SECONDS: u64 = 2;
 #[derive(Debug)]
 pub struct Live {
     hub: Hub,
-    announcer: Announcer,
+    notifier: ChangeNotifier,
     fresh: GroupCommit<Uuid, Result<Option<Arc<State>>, Code>>,
 }
 
@@ -55,14 +55,14 @@ impl Live {
     pub fn start(database: Database, most: usize, stop: CancellationToken) -> Self {
         let hub = Hub::new(most);
         tokio::spawn(look::run(hub.clone(), database.clone(), stop));
-        let announcer = Announcer::start(database.clone());
+        let notifier = ChangeNotifier::start(database.clone());
         let fresh = GroupCommit::start(READING, move |orders| fresh(database.clone(), orders));
-        Self { hub, announcer, fresh }
+        Self { hub, notifier, fresh }
     }
 
     /// This order has just been moved by this process: whoever watches it, here or elsewhere, is told soon.
     pub fn moved(&self, order: Uuid) {
-        self.announcer.moved(vec![order]);
+        self.notifier.moved(vec![order]);
     }
 }
 

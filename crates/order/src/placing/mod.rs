@@ -5,15 +5,15 @@ mod card;
 pub mod catalogue;
 pub mod fields;
 pub mod fingerprint;
-mod intake;
 pub mod json;
 pub mod order_request;
+mod order_writer;
+mod pending_order;
 mod place;
-mod placement;
 pub mod validate;
 
 pub use self::{
     admission::NotAdmitted,
+    pending_order::{NotPlaced, Placed},
     place::{Placing, Refused, Wish},
-    placement::{NotPlaced, Placed},
 };

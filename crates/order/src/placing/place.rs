@@ -19,8 +19,8 @@ use super::{
     catalogue::{Catalogue, CatalogueCache},
     fields::{ErrorCode, Errors, FieldError},
     fingerprint,
-    intake::{self, Intake},
-    placement::{NotPlaced, Outcome, Placed, Placement},
+    order_writer::{self, OrderWriter},
+    pending_order::{NotPlaced, Outcome, PendingOrder, Placed},
     validate::{self, Priced},
 };
 use crate::{
@@ -38,8 +38,8 @@ pub struct Placing {
     database: Database,
     catalogue: CatalogueCache,
     gate: Gate,
-    intake: Intake,
-    queue: GroupCommit<Placement, Outcome>,
+    order_writer: OrderWriter,
+    queue: GroupCommit<PendingOrder, Outcome>,
 }
 
 /// An order that somebody asks for. It has no `Debug`: it holds personal data, which has no place in a log.
@@ -114,13 +114,13 @@ impl Placing {
         limits: Admission,
         stop: &CancellationToken,
     ) -> Self {
-        let intake = Intake::new(database.clone(), relay);
-        let committing = intake.clone();
+        let order_writer = OrderWriter::new(database.clone(), relay);
+        let committing = order_writer.clone();
         Self {
             catalogue: CatalogueCache::start(database.clone(), charged_by, stop.clone()),
             gate: Gate::start(database.clone(), limits, stop.clone()),
-            queue: GroupCommit::start(intake::LIMITS, move |batch| committing.clone().commit(batch)),
-            intake,
+            queue: GroupCommit::start(order_writer::LIMITS, move |batch| committing.clone().commit(batch)),
+            order_writer,
             database,
         }
     }
@@ -139,7 +139,7 @@ impl Placing {
 
     /// Waits until no transaction is under way, for at most `deadline`.
     pub async fn drain(&self, deadline: Duration) {
-        self.intake.drain(deadline).await;
+        self.order_writer.drain(deadline).await;
     }
 
     /// Places the order, or returns what was placed with the same key before.
@@ -169,7 +169,7 @@ impl Placing {
             }
             // The rules, the catalogue or the replaced order may have changed since the same request was accepted. Its
             // repetition gets the stored answer: a refusal would make its customer order, and pay, again.
-            Err(refusal) => self.intake.placed_before(wish.key, &fingerprint).await?.ok_or(refusal)?,
+            Err(refusal) => self.order_writer.placed_before(wish.key, &fingerprint).await?.ok_or(refusal)?,
         };
         Ok(outcome?)
     }
@@ -203,7 +203,7 @@ impl Placing {
     }
 }
 
-fn placement(wish: Wish<'_>, fingerprint: Fingerprint, priced: Priced) -> Placement {
+fn placement(wish: Wish<'_>, fingerprint: Fingerprint, priced: Priced) -> PendingOrder {
     let Wish { key, correlation_id, traceparent, .. } = wish;
     let Priced { request, lines, total, currency } = priced;
     let replaces = request.replaces;
@@ -225,5 +225,5 @@ fn placement(wish: Wish<'_>, fingerprint: Fingerprint, priced: Priced) -> Placem
         created_at: Utc::now().trunc_subsecs(3),
         lines,
     };
-    Placement { key: key.to_owned(), fingerprint, correlation_id, traceparent, order, replaces }
+    PendingOrder { key: key.to_owned(), fingerprint, correlation_id, traceparent, order, replaces }
 }

@@ -6,6 +6,6 @@ pub(crate) mod cancel;
 pub mod catalogue;
 pub mod fold;
 pub mod idempotency;
-pub mod moved;
+pub mod order_changes;
 pub mod orders;
 pub mod schema;

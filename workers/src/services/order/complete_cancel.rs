@@ -5,7 +5,7 @@ use std::{marker::PhantomData, sync::Arc};
 use orderflow_events::{EventData, NewEvent, OrderCancelled, PaymentRefunded, PaymentVoided, Refunded};
 use orderflow_order::{
     domain::OrderStatus,
-    store::{fold::fold, moved::Announcer},
+    store::{fold::fold, order_changes::ChangeNotifier},
 };
 use orderflow_service::{
     handler::{Done, TransactionalHandler},
@@ -18,7 +18,7 @@ use super::{dependencies::OrderDependencies, store};
 /// The last step of the backward chain: says that the order is cancelled.
 #[derive(Debug)]
 pub struct CompleteCancel<E> {
-    announcer: Announcer,
+    notifier: ChangeNotifier,
     event: PhantomData<E>,
 }
 
@@ -26,7 +26,7 @@ impl<E> CompleteCancel<E> {
     /// What moves is announced to whoever watches.
     #[must_use]
     pub fn new(needed: &OrderDependencies) -> Self {
-        Self { announcer: needed.announcer.clone(), event: PhantomData }
+        Self { notifier: needed.notifier.clone(), event: PhantomData }
     }
 }
 
@@ -77,6 +77,6 @@ impl<E: Reversed> TransactionalHandler for CompleteCancel<E> {
     }
 
     fn committed(&self, batch: &[Arc<Done<E, ()>>]) {
-        self.announcer.moved(batch.iter().map(|done| done.event.order_id).collect());
+        self.notifier.moved(batch.iter().map(|done| done.event.order_id).collect());
     }
 }

@@ -1,6 +1,6 @@
 //! Who is told which orders have moved.
 
-use orderflow_order::store::moved::Announcer;
+use orderflow_order::store::order_changes::ChangeNotifier;
 use orderflow_service::{
     config::{Setting, Source},
     service::{Dependencies, SetupError},
@@ -10,7 +10,7 @@ use orderflow_service::{
 /// What the order service's handlers are made from.
 pub struct OrderDependencies {
     /// Says which orders have moved.
-    pub announcer: Announcer,
+    pub notifier: ChangeNotifier,
 }
 
 impl Dependencies for OrderDependencies {
@@ -23,6 +23,6 @@ impl Dependencies for OrderDependencies {
     }
 
     fn connect((): (), database: &Database) -> Result<Self, SetupError> {
-        Ok(Self { announcer: Announcer::start(database.clone()) })
+        Ok(Self { notifier: ChangeNotifier::start(database.clone()) })
     }
 }

@@ -4,7 +4,7 @@
 use std::{marker::PhantomData, sync::Arc};
 
 use orderflow_events::{EventData, NewEvent};
-use orderflow_order::store::{fold::fold, moved::Announcer};
+use orderflow_order::store::{fold::fold, order_changes::ChangeNotifier};
 use orderflow_service::{
     handler::{Done, TransactionalHandler},
     store::{Connection, StoreError},
@@ -17,7 +17,7 @@ use super::dependencies::OrderDependencies;
 /// log's order. So the status does not depend on the order in which deliveries come.
 #[derive(Debug)]
 pub struct FoldLog<E> {
-    announcer: Announcer,
+    notifier: ChangeNotifier,
     event: PhantomData<E>,
 }
 
@@ -25,7 +25,7 @@ impl<E> FoldLog<E> {
     /// What moves is announced to whoever watches.
     #[must_use]
     pub fn new(needed: &OrderDependencies) -> Self {
-        Self { announcer: needed.announcer.clone(), event: PhantomData }
+        Self { notifier: needed.notifier.clone(), event: PhantomData }
     }
 }
 
@@ -43,6 +43,6 @@ impl<E: EventData> TransactionalHandler for FoldLog<E> {
     }
 
     fn committed(&self, batch: &[Arc<Done<E, ()>>]) {
-        self.announcer.moved(batch.iter().map(|done| done.event.order_id).collect());
+        self.notifier.moved(batch.iter().map(|done| done.event.order_id).collect());
     }
 }

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use super::placement::{NotPlaced, Outcome, Placement, answer};
+use super::pending_order::{NotPlaced, Outcome, PendingOrder, answer};
 use crate::{
     SOURCE,
     domain::OrderNumber,
@@ -46,7 +46,7 @@ const REDRAWS: u8 = 3;
 
 /// Stores batches of orders. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Intake {
+pub struct OrderWriter {
     database: Database,
     relay: Relay,
     tasks: TaskTracker,
@@ -54,7 +54,7 @@ pub struct Intake {
 
 /// Orders that are tried together.
 struct Batch {
-    orders: Vec<Placement>,
+    orders: Vec<PendingOrder>,
     redraws: u8,
     /// Whether to wait only briefly for a lock that another transaction holds.
     briefly: bool,
@@ -102,8 +102,8 @@ impl From<diesel::result::Error> for Refused {
 /// What is known of each key once its batch is through.
 type Known = BTreeMap<String, Result<Stored, NotPlaced>>;
 
-impl Intake {
-    /// An intake that hands its events to `relay`.
+impl OrderWriter {
+    /// An order_writer that hands its events to `relay`.
     #[must_use]
     pub fn new(database: Database, relay: Relay) -> Self {
         Self { database, relay, tasks: TaskTracker::new() }
@@ -111,7 +111,7 @@ impl Intake {
 
     /// Stores a batch and answers each of its requests, in the same order. Runs in a task of its own, so that
     /// neither a caller that goes away nor a panic leaves a transaction open or a committer dead.
-    pub async fn commit(self, requests: Vec<Placement>) -> Vec<Outcome> {
+    pub async fn commit(self, requests: Vec<PendingOrder>) -> Vec<Outcome> {
         let asked = requests.len();
         let tasks = self.tasks.clone();
         tasks.spawn(async move { self.answer(requests).await }).await.unwrap_or_else(|error| {
@@ -138,7 +138,7 @@ impl Intake {
         Ok(stored.into_iter().next().map(|stored| answer(&stored, fingerprint, None)))
     }
 
-    async fn answer(&self, requests: Vec<Placement>) -> Vec<Outcome> {
+    async fn answer(&self, requests: Vec<PendingOrder>) -> Vec<Outcome> {
         let asked: Vec<(String, Fingerprint, Uuid)> =
             requests.iter().map(|request| (request.key.clone(), request.fingerprint, request.order.id)).collect();
         // Of equal keys the first makes the order; the others get its answer, or learn that theirs is another request.
@@ -159,7 +159,7 @@ impl Intake {
     }
 
     /// Stores these orders, whose keys differ: together if that goes, else in ever smaller parts.
-    async fn place(&self, orders: Vec<Placement>) -> Known {
+    async fn place(&self, orders: Vec<PendingOrder>) -> Known {
         let deadline = Instant::now() + TRYING;
         let mut known = Known::new();
         let mut parts = Parts::of(Batch { orders, redraws: 0, briefly: false });
@@ -251,11 +251,11 @@ async fn store(connection: &mut Connection, batch: &Batch) -> Result<(Vec<Stored
         // From here on a lock that is not had while claiming is a key's, and not the table's.
         idempotency::lock_table(connection).await?;
     }
-    let claims: Vec<Claim<'_>> = batch.orders.iter().map(Placement::claim).collect();
+    let claims: Vec<Claim<'_>> = batch.orders.iter().map(PendingOrder::claim).collect();
     let claimed = idempotency::claim(connection, &claims).await.map_err(|error| {
         if batch.briefly && error.is_lock_timeout() { Refused::KeyHeld(error) } else { Refused::Store(error) }
     })?;
-    let (fresh, known): (Vec<&Placement>, Vec<&Placement>) =
+    let (fresh, known): (Vec<&PendingOrder>, Vec<&PendingOrder>) =
         batch.orders.iter().partition(|placement| claimed.contains(&placement.key));
     let rows: Vec<&NewOrder> = fresh.iter().map(|placement| &placement.order).collect();
     orders::insert(connection, &rows).await?;
@@ -263,7 +263,7 @@ async fn store(connection: &mut Connection, batch: &Batch) -> Result<(Vec<Stored
     let outgoing = event_log::append_first(connection, SOURCE, events).await?;
     let known: Vec<&str> = known.iter().map(|placement| placement.key.as_str()).collect();
     let mut stored = idempotency::find(connection, &known).await?;
-    stored.extend(fresh.into_iter().map(Placement::stored));
+    stored.extend(fresh.into_iter().map(PendingOrder::stored));
     fault::crash_here(CrashPoint::BeforeCommit);
     Ok((stored, outgoing))
 }
@@ -276,7 +276,7 @@ mod tests {
     use super::*;
 
     fn batch(size: usize) -> Batch {
-        let placement = |key: usize| Placement {
+        let placement = |key: usize| PendingOrder {
             key: key.to_string(),
             fingerprint: [0; 32],
             correlation_id: Uuid::nil(),

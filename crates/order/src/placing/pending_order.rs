@@ -10,7 +10,7 @@ use crate::store::{
 };
 
 /// An order that is ready to be stored.
-pub struct Placement {
+pub struct PendingOrder {
     /// The client's Idempotency-Key.
     pub key: String,
     /// Of the request.
@@ -62,7 +62,7 @@ pub enum NotPlaced {
 /// What a request gets.
 pub type Outcome = Result<Placed, NotPlaced>;
 
-impl Placement {
+impl PendingOrder {
     /// What it claims its key with.
     #[must_use]
     pub fn claim(&self) -> Claim<'_> {

@@ -51,9 +51,9 @@ FROM (SELECT set_config('synchronous_commit', 'off', true)) AS hint, unnest($2::
 
 /// Says which orders have moved, without keeping whoever moved them. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Announcer(mpsc::Sender<Vec<Uuid>>);
+pub struct ChangeNotifier(mpsc::Sender<Vec<Uuid>>);
 
-impl Announcer {
+impl ChangeNotifier {
     /// Starts the task that speaks, on the current runtime; it ends with the last clone.
     #[must_use]
     pub fn start(database: Database) -> Self {
