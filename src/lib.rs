@@ -2,8 +2,8 @@
 //!
 //! docs/ARCHITECTURE.md follows one order through these modules.
 
-pub mod advice;
 pub mod broker;
+pub mod capacity;
 pub mod ops;
 pub mod store;
 pub mod way;

@@ -2,7 +2,6 @@
 //!
 //! Each says what it did in one line or a table, or as JSON for machines, and ends with an [`Exit`].
 
-mod actor;
 pub mod audit;
 pub mod config;
 pub mod dlq;
@@ -11,6 +10,7 @@ mod exit;
 mod lack;
 pub mod migrate;
 mod missing;
+mod principal;
 pub mod queues;
 pub mod republish;
 pub mod stock;
@@ -20,5 +20,5 @@ mod users;
 pub mod why;
 pub(crate) mod words;
 
-pub use actor::{Actor, What};
 pub use exit::{Exit, Failed};
+pub use principal::{Principal, What};

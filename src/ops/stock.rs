@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     Exit, Failed,
-    actor::{Actor, What},
+    principal::{Principal, What},
 };
 use crate::store::actions::Outcome;
 
@@ -56,7 +56,7 @@ pub struct Change {
 ///
 /// # Errors
 /// Those of the database; nothing is changed then.
-pub async fn change(database: &Database, actor: &Actor, sku: &str, change: Change) -> Result<Set, StoreError> {
+pub async fn change(database: &Database, actor: &Principal, sku: &str, change: Change) -> Result<Set, StoreError> {
     let Change { available, expected } = change;
     database
         .run(ANSWER_WITHIN, async |connection: &mut Connection| {
@@ -83,7 +83,7 @@ pub async fn change(database: &Database, actor: &Actor, sku: &str, change: Chang
 /// See [`Failed`].
 pub async fn set(source: &Source, sku: &str, wanted: Change, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
     let Change { available, expected } = wanted;
-    let (exit, said) = match change(&database(source)?, &Actor::system_user(), sku, wanted).await? {
+    let (exit, said) = match change(&database(source)?, &Principal::system_user(), sku, wanted).await? {
         Set::Done { before } if json => {
             (Exit::Ok, json!({ "sku": sku, "before": before, "available": available }).to_string())
         }

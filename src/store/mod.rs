@@ -8,7 +8,7 @@ pub mod audit;
 pub mod checkup;
 pub mod discarded;
 pub mod flow;
-pub mod hold;
+pub mod order_blockers;
 pub mod progress;
 pub mod replays;
 pub mod schema;

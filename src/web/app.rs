@@ -4,7 +4,7 @@ use orderflow_order::{placing::Placing, token::OrderLinks};
 use orderflow_service::{broker::Relay, store::Database};
 use tokio_util::sync::CancellationToken;
 
-use super::{health::BrokerHealth, live::Live, outlook::Outlook, rate_limit::RateLimit};
+use super::{health::BrokerHealth, live::Live, queue_forecast::QueueForecast, rate_limit::RateLimit};
 
 /// One for the process.
 pub struct App {
@@ -23,7 +23,7 @@ pub struct App {
     /// Those who watch orders.
     pub live: Live,
     /// How things go, for estimates.
-    pub outlook: Outlook,
+    pub queue_forecast: QueueForecast,
     /// Cancelled when the process stops.
     pub stop: CancellationToken,
 }

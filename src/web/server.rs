@@ -18,8 +18,8 @@ use orderflow_service::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    app::App, client::Clients, health::BrokerHealth, housekeeping, last_audit, live::Live, open_files,
-    outlook::Outlook, pages, rate_limit::RateLimit, request_id, routes::routes,
+    app::App, client::Clients, health::BrokerHealth, housekeeping, last_audit, live::Live, open_files, pages,
+    queue_forecast::QueueForecast, rate_limit::RateLimit, request_id, routes::routes,
 };
 
 /// How long a stopping process still takes requests while `/readyz` sends load balancers elsewhere.
@@ -135,7 +135,7 @@ fn start(
         rate_limit: config
             .rate_limit
             .map(|limit| RateLimit::start(limit, Clients::new(&config.trusted_proxies), background.clone())),
-        outlook: Outlook::start(database.clone(), check.clone(), background.clone()),
+        queue_forecast: QueueForecast::start(database.clone(), check.clone(), background.clone()),
         broker: BrokerHealth::start(publisher, check, background.clone()),
         live: Live::start(database.clone(), config.live_watchers, background.clone()),
         relay,

@@ -138,7 +138,8 @@ async fn an_order_whose_dead_letter_was_applied_after_all_does_not_wait_for_a_pe
     let shop = Shop::open().await;
     let mut connection = shop.database().await;
     let event = "0198f1c2-7c00-7000-8000-000000000001".parse().expect("an id");
-    let mut waits = async || hold::of(&mut connection, &[event]).await.expect("it is known").waits_for_a_person;
+    let mut waits =
+        async || order_blockers::of(&mut connection, &[event]).await.expect("it is known").waits_for_a_person;
     assert!(!waits().await);
     for queue in ["payment.order-created", "email.order-created"] {
         shop.execute(&format!(

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use orderflow::advice;
+use orderflow::capacity;
 use yaml_serde::Value as Yaml;
 
 use crate::{
@@ -227,7 +227,7 @@ fn every_alert_is_listed_with_its_severity_and_with_how_long_it_waits() {
 #[test]
 fn the_advice_is_the_one_that_our_programs_give() {
     let rules = read("monitoring/advice.yml");
-    let (within, share) = (advice::DRAIN_WITHIN, advice::TARGET_UTILISATION);
+    let (within, share) = (capacity::DRAIN_WITHIN, capacity::TARGET_UTILISATION);
     assert!(rules.contains(&format!("orderflow:queue_ready / {within})")), "{within}");
     assert!(rules.contains(&format!("orderflow:queue_process_capacity / {share} - 1e-9)")), "{share}");
 }

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     broker::DeadLetter,
-    ops::{Actor, Exit, Failed, What, actor},
+    ops::{Exit, Failed, Principal, What, actor},
     store::{actions::Outcome, discarded},
 };
 
@@ -69,7 +69,7 @@ pub async fn discard(source: &Source, options: &DiscardOptions, out: &mut impl W
     keep(&file, &look, &numbers).map_err(|error| Failed::File { path: file.display().to_string(), source: error })?;
     let mut details = options.selection.details();
     put(&mut details, "file", json!(file));
-    throw_away(desk, &mut look, &Actor::system_user(), (&options.selection.target(), details), &[]).await?;
+    throw_away(desk, &mut look, &Principal::system_user(), (&options.selection.target(), details), &[]).await?;
     said(&look, &file, options.json, out)
 }
 
@@ -82,7 +82,7 @@ pub async fn discard(source: &Source, options: &DiscardOptions, out: &mut impl W
 pub(crate) async fn throw_away(
     desk: Desk,
     look: &mut Look,
-    actor: &Actor,
+    actor: &Principal,
     (target, mut details): (&str, Value),
     kept: &[Value],
 ) -> Result<(), Failed> {
@@ -94,7 +94,7 @@ pub(crate) async fn throw_away(
     let (gone, thrown_away) = remove(desk, look).await;
     let (outcome, mut details) = match &thrown_away {
         Ok(()) => (Outcome::Done, json!({})),
-        Err(error) => (Outcome::Failed, actor::because(error)),
+        Err(error) => (Outcome::Failed, principal::because(error)),
     };
     put(&mut details, "discarded", gone.into());
     let noting = async |connection: &mut Connection| actor.note(connection, what, &details, outcome).await;
@@ -110,7 +110,7 @@ pub(crate) async fn throw_away(
 /// What is kept and who throws it away, both or neither.
 async fn write_beginning(
     connection: &mut Connection,
-    actor: &Actor,
+    actor: &Principal,
     what: (What, &str),
     details: &Value,
     kept: &[Value],

@@ -30,7 +30,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    Actor, Failed, What,
+    Failed, Principal, What,
     lack::{Lack, explained},
 };
 use crate::{
@@ -80,7 +80,7 @@ impl Desk {
     /// Writes down what somebody does.
     async fn note(
         &self,
-        actor: &Actor,
+        actor: &Principal,
         what: (What, &str),
         details: &Value,
         outcome: Outcome,

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     broker::DeadLetter,
-    ops::{Actor, Exit, Failed, What, actor},
+    ops::{Exit, Failed, Principal, What, actor},
     store::actions::Outcome,
 };
 
@@ -140,7 +140,7 @@ async fn send<'a>(
     options: &ReplayOptions,
     out: &mut impl Write,
 ) -> Result<Option<String>, Failed> {
-    let (actor, target) = (Actor::system_user(), options.selection.target());
+    let (actor, target) = (Principal::system_user(), options.selection.target());
     let mut details = options.selection.details();
     put(&mut details, "selected", look.letters.len().into());
     let what = (What::Replay, target.as_str());
@@ -151,8 +151,8 @@ async fn send<'a>(
     let so_far = json!({ "sent": tracker.sent(), "applied": applied, "died_again": died_again });
     let (outcome, mut details) = match &sent {
         Ok(None) => (Outcome::Done, json!({})),
-        Ok(Some(why)) => (Outcome::Stopped, actor::because(why)),
-        Err(error) => (Outcome::Failed, actor::because(error)),
+        Ok(Some(why)) => (Outcome::Stopped, principal::because(why)),
+        Err(error) => (Outcome::Failed, principal::because(error)),
     };
     merge(&mut details, so_far);
     let noted = desk.note(&actor, what, &details, outcome).await;

@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use super::look::Known;
 use crate::{
-    advice::{self, Drain},
     broker::QueueDepth,
+    capacity::{self, Drain},
 };
 
 /// One work queue. What could not be read, or is not known yet, is `None`.
@@ -119,7 +119,7 @@ impl Figures {
         // Paused ones consume too, now and then, and do nothing for what waits.
         let paused = u32::try_from(paces.len().saturating_sub(working.len())).unwrap_or(u32::MAX);
         let processes = self.consumers.map_or(number, |all| all.saturating_sub(paused));
-        let measured = advice::Measured { ready, arrivals, processes, slots, processing };
+        let measured = capacity::Measured { ready, arrivals, processes, slots, processing };
         self.processes_needed = Some(measured.processes_needed());
         (self.drains, self.drain_seconds) = match measured.drain() {
             Drain::Within(seconds) => (Some(true), Some(seconds)),

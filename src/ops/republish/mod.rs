@@ -18,7 +18,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Actor, Exit, Failed, What, actor,
+    Exit, Failed, Principal, What, actor,
     dlq::{Answer, QueuePattern, ask},
 };
 use crate::store::actions::Outcome;
@@ -103,7 +103,7 @@ async fn send_noted(
     plans: &mut Plans,
     options: &RepublishOptions,
 ) -> Result<(), Failed> {
-    let (actor, target) = (Actor::system_user(), options.queue.as_ref().map_or("*", QueuePattern::as_str));
+    let (actor, target) = (Principal::system_user(), options.queue.as_ref().map_or("*", QueuePattern::as_str));
     let what = (What::Republish, target);
     let found: usize = plans.values().map(Plan::sendable).sum();
     let asked = json!({ "purged": options.purged, "force": options.force, "found": found });
@@ -111,7 +111,7 @@ async fn send_noted(
     let sent = send(connection, connector, plans).await;
     let (outcome, details) = match &sent {
         Ok(()) => (Outcome::Done, json!({ "sent": plans.values().map(|plan| plan.sent).sum::<usize>() })),
-        Err(error) => (Outcome::Failed, actor::because(error)),
+        Err(error) => (Outcome::Failed, principal::because(error)),
     };
     let noted = actor.note(connection, what, &details, outcome).await;
     sent?;

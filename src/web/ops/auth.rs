@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Console;
 use crate::{
-    ops::Actor,
+    ops::Principal,
     web::{
         problem::{Code, Problem},
         request_id,
@@ -34,8 +34,8 @@ pub struct Operator {
 impl Operator {
     /// As who does what this request asks for.
     #[must_use]
-    pub fn actor(&self, request: &HttpRequest) -> Actor {
-        Actor::operator(&self.name, self.role, request_id::of(request))
+    pub fn actor(&self, request: &HttpRequest) -> Principal {
+        Principal::operator(&self.name, self.role, request_id::of(request))
     }
 
     /// That they may.

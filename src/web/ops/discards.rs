@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     ops::{
-        Actor,
+        Principal,
         dlq::{
             Shown,
             discard::throw_away,
@@ -91,7 +91,7 @@ pub async fn discard(request: HttpRequest, payload: Payload, console: Data<Conso
 ///
 /// # Errors
 /// As of [`discard`].
-pub async fn throw(console: &Console, actor: Actor, mut chosen: Chosen, dry_run: bool) -> Result<Thrown, Problem> {
+pub async fn throw(console: &Console, actor: Principal, mut chosen: Chosen, dry_run: bool) -> Result<Thrown, Problem> {
     if *chosen.limit.get_or_insert(MOST) > MOST {
         return Err(Problem::new(Code::InvalidRequest, format!("limit is at most {MOST}.")));
     }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     ops::{
-        Actor,
+        Principal,
         stock::{self, Change},
     },
     web::problem::{Code, Problem},
@@ -91,7 +91,7 @@ pub enum Changed {
 ///
 /// # Errors
 /// As of [`set_stock`], but for the 409.
-pub async fn change(console: &Console, actor: Actor, sku: String, wanted: Change) -> Result<Changed, Problem> {
+pub async fn change(console: &Console, actor: Principal, sku: String, wanted: Change) -> Result<Changed, Problem> {
     for (name, pieces) in [("available", Some(wanted.available)), ("expected", wanted.expected)] {
         if pieces.is_some_and(|pieces| !(0..=stock::MOST).contains(&pieces)) {
             let detail = format!("{name} has to be from 0 to {}.", stock::MOST);

@@ -18,7 +18,7 @@ use super::{Console, console::Broker, dead_letters};
 use crate::{
     broker::DeadLetter,
     ops::{
-        Actor, Failed, What,
+        Failed, Principal, What,
         dlq::{
             Selection,
             sending::{self, Pace, Watch},
@@ -55,7 +55,7 @@ pub struct Job {
     /// The work queue.
     pub queue: String,
     /// Who asked for it.
-    pub actor: Actor,
+    pub actor: Principal,
     /// What is to be sent.
     pub selection: Selection,
     /// How carefully.

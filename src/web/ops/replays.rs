@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     ops::{
-        Actor, What,
+        Principal, What,
         dlq::{
             group::{Group, groups},
             sending::Pace,
@@ -174,7 +174,7 @@ pub async fn plan(console: &Console, chosen: &Chosen) -> Result<Plan, Problem> {
 ///
 /// # Errors
 /// As of [`begin`].
-pub async fn start(console: &Console, actor: Actor, chosen: &Chosen, pace: Pace) -> Result<Uuid, Problem> {
+pub async fn start(console: &Console, actor: Principal, chosen: &Chosen, pace: Pace) -> Result<Uuid, Problem> {
     let (selection, broker, own) = (chosen.selection()?, console.broker()?, console.clone());
     let (replay_id, queue) = (Uuid::now_v7(), chosen.queue.clone());
     let mut details = selection.details();
@@ -202,7 +202,7 @@ async fn write_beginning(
     connection: &mut Connection,
     replay_id: Uuid,
     queue: &str,
-    actor: &Actor,
+    actor: &Principal,
     selection: &Value,
 ) -> Result<Result<(), Uuid>, StoreError> {
     let (who, request_id) = (actor.who(), actor.request_id());

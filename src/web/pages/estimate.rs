@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::{store::hold::Hold, way::Queue, web::outlook::Picture};
+use crate::{store::order_blockers::Blockers, way::Queue, web::queue_forecast::Picture};
 
 use orderflow_service::Subscription;
 
@@ -25,7 +25,7 @@ pub enum Estimate {
 }
 
 /// The estimate for an order that has these queues before it and has been where it is for `waited`.
-pub fn estimate(picture: &Picture, path: &[Subscription], waited: Duration, hold: Hold) -> Estimate {
+pub fn estimate(picture: &Picture, path: &[Subscription], waited: Duration, hold: Blockers) -> Estimate {
     if hold.waits_for_a_person {
         return Estimate::Person;
     }
@@ -114,7 +114,7 @@ mod tests {
         Picture::of(queues, Some(2.0))
     }
 
-    fn of_pending(picture: &Picture, waited: u64, hold: Hold) -> Estimate {
+    fn of_pending(picture: &Picture, waited: u64, hold: Blockers) -> Estimate {
         estimate(picture, path(OrderStatus::Pending, false), Duration::from_secs(waited), hold)
     }
 
@@ -122,7 +122,7 @@ mod tests {
     fn each_step_that_is_still_to_come_counts() {
         let idle = picture(&[]);
         for (status, steps) in [(OrderStatus::Pending, 4.0), (OrderStatus::Paid, 3.0), (OrderStatus::Reserved, 2.0)] {
-            let found = estimate(&idle, path(status, false), Duration::ZERO, Hold::default());
+            let found = estimate(&idle, path(status, false), Duration::ZERO, Blockers::default());
             assert_eq!(found, Estimate::About(steps * 0.5), "{status}");
         }
     }
@@ -131,33 +131,33 @@ mod tests {
     fn what_waits_goes_first() {
         let backlog = Queue { ready: 4_000, capacity: Some(100.0), ..IDLE };
         let busy = picture(&[(way::SHIPPING_INVENTORY_RESERVED, backlog)]);
-        assert_eq!(of_pending(&busy, 0, Hold::default()), Estimate::About(42.0));
+        assert_eq!(of_pending(&busy, 0, Blockers::default()), Estimate::About(42.0));
         let unmeasured = Queue { capacity: None, ..backlog };
         let busy = picture(&[(way::SHIPPING_INVENTORY_RESERVED, unmeasured)]);
-        assert_eq!(of_pending(&busy, 0, Hold::default()), Estimate::Unknown);
+        assert_eq!(of_pending(&busy, 0, Blockers::default()), Estimate::Unknown);
     }
 
     #[test]
     fn a_step_that_nobody_works_is_told_wherever_it_is() {
         let stopped = Queue { is_worked: false, ..IDLE };
         for step in path(OrderStatus::Pending, false) {
-            assert_eq!(of_pending(&picture(&[(*step, stopped)]), 0, Hold::default()), Estimate::Waits, "{step}");
+            assert_eq!(of_pending(&picture(&[(*step, stopped)]), 0, Blockers::default()), Estimate::Waits, "{step}");
         }
         let behind_us = picture(&[(way::PAYMENT_ORDER_CREATED, stopped)]);
-        let found = estimate(&behind_us, path(OrderStatus::Paid, false), Duration::ZERO, Hold::default());
+        let found = estimate(&behind_us, path(OrderStatus::Paid, false), Duration::ZERO, Blockers::default());
         assert_eq!(found, Estimate::About(1.5));
     }
 
     #[test]
     fn an_order_that_waits_without_a_reason_is_not_promised_two_seconds() {
         let idle = picture(&[]);
-        assert_eq!(of_pending(&idle, 3, Hold::default()), Estimate::About(2.0));
-        assert_eq!(of_pending(&idle, 40, Hold::default()), Estimate::About(40.0));
-        let again = Hold { again_in: Some(9.0), waits_for_a_person: false };
+        assert_eq!(of_pending(&idle, 3, Blockers::default()), Estimate::About(2.0));
+        assert_eq!(of_pending(&idle, 40, Blockers::default()), Estimate::About(40.0));
+        let again = Blockers { again_in: Some(9.0), waits_for_a_person: false };
         assert_eq!(of_pending(&idle, 40, again), Estimate::About(11.0), "the reason is known");
-        let dead = Hold { again_in: None, waits_for_a_person: true };
+        let dead = Blockers { again_in: None, waits_for_a_person: true };
         assert_eq!(of_pending(&idle, 0, dead), Estimate::Person);
-        assert_eq!(of_pending(&Picture::of(HashMap::new(), None), 0, Hold::default()), Estimate::Unknown);
+        assert_eq!(of_pending(&Picture::of(HashMap::new(), None), 0, Blockers::default()), Estimate::Unknown);
     }
 
     #[test]

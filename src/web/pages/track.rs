@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     store::{
-        hold::{self, Hold},
+        order_blockers::{self, Blockers},
         progress::{self, Progress},
     },
     way,
@@ -175,13 +175,13 @@ async fn show(request: &HttpRequest, app: &App) -> Result<HttpResponse, Problem>
     Ok(html(StatusCode::OK, &page))
 }
 
-async fn read(app: &App, id: Uuid) -> Result<(Order, Progress, Hold), Problem> {
+async fn read(app: &App, id: Uuid) -> Result<(Order, Progress, Blockers), Problem> {
     let reading = async |connection: &mut Connection| {
         let order = orders::find(connection, id).await?.ok_or_else(Problem::order_not_found)?;
         let progress = progress::beyond(connection, &[(id, 0)]).await?.pop().ok_or_else(Problem::order_not_found)?;
         let events: Vec<Uuid> = progress.steps.iter().map(|step| step.event_id).collect();
         let settled = status(&progress).is_some_and(OrderStatus::is_settled);
-        let hold = if settled { Hold::default() } else { hold::of(connection, &events).await? };
+        let hold = if settled { Blockers::default() } else { order_blockers::of(connection, &events).await? };
         Ok::<_, Problem>((order, progress, hold))
     };
     app.database.run(ANSWER_WITHIN, reading).await
@@ -193,7 +193,7 @@ fn status(progress: &Progress) -> Option<OrderStatus> {
 }
 
 impl Shown {
-    async fn new(app: &App, order: &Order, progress: &Progress, hold: Hold) -> Self {
+    async fn new(app: &App, order: &Order, progress: &Progress, hold: Blockers) -> Self {
         let (status, cancel_requested) = (status(progress), progress.cancel_requested);
         let is_settled = status.is_some_and(OrderStatus::is_settled);
         let estimate = match status {
@@ -219,8 +219,8 @@ impl Shown {
     }
 }
 
-async fn expected(app: &App, status: OrderStatus, progress: &Progress, hold: Hold) -> String {
-    let Some(picture) = app.outlook.now().await else { return estimate::Estimate::Unknown.sentence(None) };
+async fn expected(app: &App, status: OrderStatus, progress: &Progress, hold: Blockers) -> String {
+    let Some(picture) = app.queue_forecast.now().await else { return estimate::Estimate::Unknown.sentence(None) };
     let path = match status {
         OrderStatus::Cancelling => {
             way::undoing(|kind| progress.steps.iter().any(|step| step.event == kind.routing_key()))

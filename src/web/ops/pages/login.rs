@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::{Frame, html, sorry, to};
 use crate::{
-    ops::{Actor, What},
+    ops::{Principal, What},
     store::actions::Outcome,
     web::{
         body,
@@ -73,7 +73,7 @@ async fn try_log_in(request: &HttpRequest, payload: Payload, console: &Console) 
         return Ok(html(StatusCode::UNAUTHORIZED, &LoginPage { frame: None, next, wrong: true }));
     };
     let (database, actor) =
-        (console.database.clone(), Actor::operator(&known.name, known.role, request_id::of(request)));
+        (console.database.clone(), Principal::operator(&known.name, known.role, request_id::of(request)));
     // Where the database is away the console opens all the same: it is what shows that.
     let noting = async move {
         let noting = async |connection: &mut Connection| {

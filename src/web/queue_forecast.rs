@@ -45,12 +45,12 @@ pub struct Picture {
 
 /// The newest picture. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Outlook {
+pub struct QueueForecast {
     picture: watch::Receiver<Option<Arc<Picture>>>,
     asked: Arc<Notify>,
 }
 
-impl Outlook {
+impl QueueForecast {
     /// Starts to read on the current runtime, whenever somebody asks, until `stop`.
     #[must_use]
     pub fn start(database: Database, check: BrokerCheck, stop: CancellationToken) -> Self {

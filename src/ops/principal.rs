@@ -43,13 +43,13 @@ impl What {
 
 /// Somebody who does one thing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Actor {
+pub struct Principal {
     who: String,
     role: &'static str,
     request_id: Uuid,
 }
 
-impl Actor {
+impl Principal {
     /// Whoever runs this command, by the name of the system's user. `sudo` and containers make that another one than the
     /// person: the system's own log knows who that is.
     #[must_use]

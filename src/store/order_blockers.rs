@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 /// What holds an order up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, QueryableByName)]
-pub struct Hold {
+pub struct Blockers {
     /// The next attempt at a step that failed, in seconds from now.
     #[diesel(sql_type = Nullable<Double>)]
     pub again_in: Option<f64>,
@@ -35,7 +35,7 @@ SELECT (SELECT extract(epoch FROM max(retry_at) - now())::float8 FROM messaging.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn of(connection: &mut Connection, events: &[Uuid]) -> Result<Hold, StoreError> {
+pub async fn of(connection: &mut Connection, events: &[Uuid]) -> Result<Blockers, StoreError> {
     let query = diesel::sql_query(QUERY).bind::<Array<SqlUuid>, _>(events).bind::<Array<Text>, _>(roster().steps());
     Ok(query.get_result(connection).await?)
 }
