@@ -1,6 +1,6 @@
 //! What fails is remembered, and forgotten when it is old; and what tests of dead letters need.
 
-use orderflow::{broker::DeadLetters, store::hold};
+use orderflow::{broker::DeadLetters, store::order_blockers};
 use orderflow_service::{
     Subscription,
     broker::{Connector, names},

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     broker::DeadLetter,
-    ops::{Exit, Failed, Principal, What, actor},
+    ops::{Exit, Failed, Principal, What, principal},
     store::actions::Outcome,
 };
 

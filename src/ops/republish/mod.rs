@@ -18,8 +18,9 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Exit, Failed, Principal, What, actor,
+    Exit, Failed, Principal, What,
     dlq::{Answer, QueuePattern, ask},
+    principal,
 };
 use crate::store::actions::Outcome;
 use plan::{Found, Plan, Plans};

@@ -8,7 +8,7 @@ use orderflow_service::{
     config::Admission,
     group_commit::{GroupCommit, NoAnswer},
     store::{ANSWER_WITHIN, Connection, Database, StoreError},
-    trace::{Kind, Step},
+    trace::{Kind, Span},
 };
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -163,7 +163,7 @@ impl Placing {
                 // Asked last: what can never be accepted is told so even at a bad time, or it would be sent again.
                 self.gate.admit()?;
                 let placement = placement(wish, fingerprint, priced);
-                let mut storing = Step::after(Kind::Client, "store order", Some(&placement.traceparent));
+                let mut storing = Span::after(Kind::Client, "store order", Some(&placement.traceparent));
                 storing.order(placement.order.id);
                 self.queue.submit(placement).await?
             }

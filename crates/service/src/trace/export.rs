@@ -16,7 +16,7 @@ use opentelemetry_sdk::{
     trace::{BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider, SpanData, SpanExporter},
 };
 
-use super::step::TRACER;
+use super::span::TRACER;
 use crate::{config::TraceConfig, process_identity, telemetry, tls};
 
 /// Spans that wait to be sent; more are dropped. Some seconds of a whole process at full load, in a few MiB.

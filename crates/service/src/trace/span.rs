@@ -9,7 +9,7 @@ use opentelemetry::{
         Tracer as _,
     },
 };
-use opentelemetry_sdk::trace::{SdkTracer, Span};
+use opentelemetry_sdk::trace::{SdkTracer, Span as SdkSpan};
 use rand::RngExt as _;
 
 /// Where steps are recorded; empty where nobody wants them.
@@ -43,7 +43,7 @@ impl From<Kind> for SpanKind {
 pub struct Span {
     context: SpanContext,
     /// Only where it is recorded.
-    span: Option<Span>,
+    span: Option<SdkSpan>,
 }
 
 impl Span {
