@@ -49,7 +49,7 @@ impl SharedConnection {
     /// # Errors
     /// When the broker refuses, or does not answer within twenty seconds: ten to connect and ten for the channel.
     pub async fn channel(&self) -> Result<(Arc<Connection>, Channel), BrokerError> {
-        let connection = self.connection().await?;
+        let connection = self.current().await?;
         match tokio::time::timeout(OPEN_TIMEOUT, connection.create_channel()).await {
             Ok(channel) => Ok((connection, channel?)),
             Err(_) => {
@@ -59,7 +59,7 @@ impl SharedConnection {
         }
     }
 
-    async fn connection(&self) -> Result<Arc<Connection>, BrokerError> {
+    async fn current(&self) -> Result<Arc<Connection>, BrokerError> {
         let asked = Instant::now();
         let mut state = self.state.lock().await;
         if let Some(current) = state.current.as_ref().filter(|current| current.status().connected()) {
