@@ -8,7 +8,7 @@ mod region;
 use std::{fs, io, path::Path};
 
 use orderflow::ops::topology;
-use orderflow_service::{Roster, config::Source};
+use orderflow_service::{Roster, RosterError, config::Source};
 
 use crate::region::with_region;
 
@@ -33,6 +33,9 @@ pub enum GenerateError {
         /// The line after it.
         end: &'static str,
     },
+    /// A service cannot be called so, or takes nothing.
+    #[error(transparent)]
+    Roster(#[from] RosterError),
     /// The broker's objects cannot be written down.
     #[error("rabbitmq/definitions.json cannot be made: {0}")]
     Definitions(String),
@@ -70,6 +73,7 @@ fn paths(files: Vec<Generated>) -> Vec<String> {
 }
 
 fn stale(root: &Path, roster: &Roster) -> Result<Vec<Generated>, GenerateError> {
+    roster.check()?;
     let differs = |file: &Generated| fs::read_to_string(root.join(&file.path)).ok().as_ref() != Some(&file.text);
     Ok(all(root, roster)?.into_iter().filter(differs).collect())
 }

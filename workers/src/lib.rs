@@ -24,7 +24,7 @@ mod tests {
 
     #[test]
     fn roster_has_no_mistake() {
-        assert_eq!(roster().check(), Ok(()));
+        roster().check().unwrap_or_else(|mistake| panic!("{mistake}"));
     }
 
     #[test]
