@@ -103,7 +103,7 @@ impl From<diesel::result::Error> for Refused {
 type Known = BTreeMap<String, Result<Stored, NotPlaced>>;
 
 impl OrderWriter {
-    /// An order_writer that hands its events to `relay`.
+    /// Returns a writer that hands its events to `relay`.
     #[must_use]
     pub fn new(database: Database, relay: Relay) -> Self {
         Self { database, relay, tasks: TaskTracker::new() }

@@ -39,10 +39,10 @@ pub enum NotReady {
     /// Not reached, or no answer in time.
     #[error("RabbitMQ cannot be reached: {0}")]
     Unreachable(String),
-    /// Guarded, but the virtual host is missing, or closed to the user.
+    /// Reached, but the virtual host is missing, or closed to the user.
     #[error(transparent)]
     NoVhost(#[from] NoVhost),
-    /// Guarded, but something does not exist there.
+    /// Reached, but something does not exist there.
     #[error("{0} does not exist in RabbitMQ: run `orderflow topology apply`")]
     Missing(String),
 }

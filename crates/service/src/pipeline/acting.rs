@@ -29,8 +29,7 @@ pub enum Mode {
     Working,
     /// One message at a time, because some came back often: see [`crate::pipeline::isolation`].
     Alone,
-    /// The provider or the database is unavailable: one message is budget and tried again, when it is its permit, until
-    /// there is an answer.
+    /// The provider or the database is unavailable: one message at a time is held and tried again until one of them answers.
     HalfOpen,
 }
 
@@ -55,7 +54,7 @@ impl ProbeBudget {
         Self { since: Instant::now(), tries: 0 }
     }
 
-    /// After another try, or `None` when it is another message's permit.
+    /// Returns what is left after another try, or `None` when another message is to be tried.
     pub fn tried_again(self) -> Option<Self> {
         let tries = self.tries.saturating_add(1);
         (tries < TRIES && self.since.elapsed() < LONGEST_HOLD).then_some(Self { tries, ..self })
@@ -77,7 +76,7 @@ pub enum Acted<F> {
     ProviderUnavailable,
 }
 
-/// Acts on one event. While probing it first waits for its permit, which `leave` interrupts.
+/// Acts on one event. In mode [`Mode::HalfOpen`] it first waits for a permit to probe; `leave` ends that wait.
 pub async fn act<H: Handler>(
     queue: Arc<QueueContext<H>>,
     event: Arc<Envelope<H::Event>>,
