@@ -18,7 +18,7 @@ use crate::{
 /// A service may write to the order's log at the same moment, at most one after the other: four steps and their undoing.
 const TRIES: u32 = 10;
 
-/// How long the transaction may take before the customer is told to try again.
+/// How long the transaction may take. After that the customer is asked to try again.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Why a wish to cancel is not written down.

@@ -43,4 +43,4 @@ pub const FILE_IT: &str = "a mistake in a program: keep the output of `orderflow
 
 /// What to do about rows of an order that does not exist.
 pub const ORPHAN: &str = "the order was deleted by hand, or restored from a backup in part: `orderflow why ORDER` shows \
-                          what there is of it, and whoever restored it has to settle the rest";
+                          what there is of it, and the person who restored it has to settle the rest";

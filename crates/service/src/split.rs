@@ -41,6 +41,12 @@ impl<B: Batch> Parts<B> {
         self.0.push(part);
     }
 
+    /// Returns the parts that are not tried any more.
+    #[must_use]
+    pub fn rest(self) -> Vec<B> {
+        self.0
+    }
+
     /// Gives back a part to be tried by halves. Of one thing that fails alone, the loop has to give up instead.
     pub fn split(&mut self, part: B) {
         let (first, second) = part.halves();
@@ -80,5 +86,14 @@ mod tests {
         parts.again(Vec::new());
         assert_eq!((parts.take(), parts.take()), (Some(vec![3, 4]), None));
         assert_eq!(Parts::of(Vec::<u8>::new()).take(), None);
+    }
+
+    #[test]
+    fn rest_is_what_was_not_taken() {
+        let mut parts = Parts::of(vec![1, 2, 3, 4]);
+        let whole = parts.take().expect("the batch");
+        parts.split(whole);
+        assert_eq!(parts.take(), Some(vec![1, 2]));
+        assert_eq!(parts.rest(), [vec![3, 4]]);
     }
 }

@@ -33,13 +33,13 @@ impl Subscription {
     /// Returns the name of its queue, which is also its name in the inbox: `payment.order-created`.
     #[must_use]
     pub fn queue(self) -> String {
-        format!("{}.{}", self.service, self.kind.dashed())
+        self.to_string()
     }
 
     /// Returns the name of the queue for what could not be handled: `payment.order-created.dlq`.
     #[must_use]
     pub fn dead_letter_queue(self) -> String {
-        format!("{}.dlq", self.queue())
+        format!("{self}.dlq")
     }
 }
 

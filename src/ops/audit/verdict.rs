@@ -76,3 +76,40 @@ fn findings(id: Uuid, seen: Seen<'_>) -> Vec<Finding> {
         seen.wrong.iter().map(|(rule, what)| Finding::Violation { rule: *rule, of: named(), what: what.clone() });
     violations.chain(parked).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use orderflow_service::{
+        audit::{Check, FILE_IT, Rule},
+        store::missing::Whereabouts,
+    };
+
+    use super::*;
+    use crate::store::audit::Broken;
+
+    const UNSENT: Check = Check { rule: Rule { name: "unsent", remedy: FILE_IT }, broken: "", what: "" };
+
+    /// Whether the rule is reported of an order of which this queue has not applied an event.
+    fn is_reported(queue: &str) -> bool {
+        let order_id = Uuid::from_u128(1);
+        let unapplied = Unapplied {
+            order_id,
+            event_id: Uuid::from_u128(2),
+            event: "shipment.created".to_owned(),
+            occurred_at: DateTime::UNIX_EPOCH,
+            subscription: queue.to_owned(),
+            whereabouts: Whereabouts::Outbox,
+            reason: None,
+        };
+        let broken = Broken { order_id, check: &UNSENT, once_applied: Some("email") };
+        let picture = Picture { broken: vec![broken], unapplied: vec![unapplied], ..Picture::default() };
+        let is_it = |one: &Finding| matches!(one, Finding::Violation { rule, .. } if *rule == UNSENT.rule);
+        of(&picture, DateTime::UNIX_EPOCH).iter().any(is_it)
+    }
+
+    #[test]
+    fn what_an_event_on_its_way_explains_is_not_reported() {
+        assert!(!is_reported("email.shipment-created"));
+        assert!(is_reported("payment.order-created"), "another service's event explains nothing");
+    }
+}

@@ -160,7 +160,7 @@ impl Placing {
         };
         let outcome = match judged {
             Ok(priced) => {
-                // Asked last: what can never be accepted is told so even at a bad time, or it would be sent again.
+                // Last: an order that can never be accepted is refused for that reason at any time, or its client would try again.
                 self.gate.admit()?;
                 let placement = placement(wish, fingerprint, priced);
                 let mut storing = Span::after(Kind::Client, "store order", Some(&placement.traceparent));

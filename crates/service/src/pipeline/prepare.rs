@@ -7,6 +7,7 @@ use orderflow_events::Envelope;
 use uuid::Uuid;
 
 use crate::{
+    Subscription,
     failure::Failure,
     handler::Handler,
     pipeline::{
@@ -25,24 +26,19 @@ pub type Prepared<H> = Vec<(Event<H>, Verdict<<H as Handler>::Input>)>;
 pub async fn prepare<H: Handler>(queue: &QueueContext<H>, batch: Vec<Event<H>>) -> Prepared<H> {
     let mut prepared = Vec::with_capacity(batch.len());
     let mut parts = Parts::of(batch);
-    let mut is_unavailable = false;
     while let Some(part) = parts.take() {
-        if is_unavailable {
-            prepared.extend(part.into_iter().map(|event| (event, Verdict::Unavailable)));
-            continue;
-        }
         let alone = part.len() == 1;
         let outcome = retry_transaction(&queue.settle.queue, &queue.stop, alone, || {
             let (handler, database, events) = (Arc::clone(&queue.handler), queue.database.clone(), part.clone());
-            let subscription = queue.settle.queue.clone();
-            async move { transaction(&*handler, &subscription, &database, &events).await }
+            let subscription = queue.subscription;
+            async move { transaction(&*handler, subscription, &database, &events).await }
         })
         .await;
         match outcome {
             Ok(verdicts) => prepared.extend(part.into_iter().zip(verdicts)),
             Err(error) if error.is_unavailable(alone) => {
-                is_unavailable = true;
                 parts.again(part);
+                break;
             }
             Err(error) if alone => {
                 let failed = || Verdict::Failed(Failure::retry(telemetry::chain(&error)));
@@ -51,21 +47,23 @@ pub async fn prepare<H: Handler>(queue: &QueueContext<H>, batch: Vec<Event<H>>) 
             Err(_) => parts.split(part),
         }
     }
+    prepared.extend(parts.rest().into_iter().flatten().map(|event| (event, Verdict::Unavailable)));
     prepared
 }
 
 async fn transaction<H: Handler>(
     handler: &H,
-    subscription: &str,
+    subscription: Subscription,
     database: &Database,
     events: &[Event<H>],
 ) -> Result<Vec<Verdict<H::Input>>, StoreError> {
+    let queue = subscription.queue();
     let ids: Vec<Uuid> = events.iter().map(|event| event.id).collect();
     let orders: Vec<Uuid> = events.iter().map(|event| event.order_id).collect();
     let mut connection = database.connection().await?;
     connection
         .transaction::<_, StoreError, _>(async |connection| {
-            let applied = inbox::applied(connection, subscription, &ids).await?;
+            let applied = inbox::applied(connection, &queue, &ids).await?;
             let existing = existing::orders(connection, &orders).await?;
             let kinds: Vec<Kind> = events.iter().map(|event| Kind::of(event, &applied, &existing)).collect();
             let fresh = events.iter().zip(&kinds).filter(|(_, kind)| **kind == Kind::Fresh);
@@ -111,4 +109,20 @@ fn spread<T>(kinds: &[Kind], fresh: Vec<Result<T, Failure>>) -> Vec<Verdict<T>> 
         Kind::Strange => Verdict::Failed(Failure::no_such_order()),
     };
     kinds.iter().map(verdict).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Acknowledged as applied, the events without a result would be lost.
+    #[test]
+    fn event_without_a_result_of_its_handler_is_rejected() {
+        let kinds = [Kind::Fresh, Kind::Repeated, Kind::Strange, Kind::Fresh];
+        let verdicts = spread(&kinds, vec![Ok(1)]);
+        assert!(matches!(
+            verdicts.as_slice(),
+            [Verdict::Passed(1), Verdict::Applied, Verdict::Failed(_), Verdict::Failed(Failure::Reject { .. })]
+        ));
+    }
 }

@@ -45,12 +45,7 @@ pub async fn record<H: Handler>(queue: &QueueContext<H>, batch: Vec<Finished<H>>
     queue.relay.room().await;
     let mut verdicts = Vec::with_capacity(batch.len());
     let mut parts = Parts::of(batch);
-    let mut is_unavailable = false;
     while let Some(part) = parts.take() {
-        if is_unavailable {
-            verdicts.extend(part.iter().map(|done| (done.event.id, Verdict::Unavailable)));
-            continue;
-        }
         let alone = part.len() == 1;
         let steps = recording::<H>(queue.subscription, &part);
         let outcome = retry_transaction(&queue.settle.queue, &queue.stop, alone, || {
@@ -78,8 +73,8 @@ pub async fn record<H: Handler>(queue: &QueueContext<H>, batch: Vec<Finished<H>>
                 parts.again(only(part, |done| existing.contains(&done.event.order_id)));
             }
             Err(error) if error.is_unavailable(alone) => {
-                is_unavailable = true;
                 parts.again(part);
+                break;
             }
             Err(error) if alone => {
                 let failed = || Verdict::Failed(Failure::retry(telemetry::chain(&error)));
@@ -88,6 +83,8 @@ pub async fn record<H: Handler>(queue: &QueueContext<H>, batch: Vec<Finished<H>>
             Err(_) => parts.split(part),
         }
     }
+    let rest = parts.rest().into_iter().flatten();
+    verdicts.extend(rest.map(|done| (done.event.id, Verdict::Unavailable)));
     verdicts
 }
 

@@ -56,7 +56,7 @@ pub struct Work<H> {
     pub enough: CancellationToken,
 }
 
-/// Handles the deliveries of one queue until they end or it is told to stop.
+/// Handles the deliveries of one queue until they end or [`Drain`] arrives.
 pub struct QueueActor<H: Handler> {
     work: Work<H>,
     deliveries: Deliveries<H::Event>,
