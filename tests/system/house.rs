@@ -131,7 +131,7 @@ fn whoever_asks_the_database_says_how_long_they_wait() {
 #[test]
 fn handlers_see_neither_the_broker_nor_actix() {
     let words = ["lapin", "actix", "Delivery", "Publisher", "Relay"];
-    only_in(&["workers/src/services"], &words, str::is_empty, "handlers decide, the shell acts");
+    only_in(&["workers/src/services"], &words, str::is_empty, "handlers decide, the pipeline acts");
     let manifest = fs::read_to_string(root().join("workers/Cargo.toml")).expect("it can be read");
     for library in ["actix", "lapin"] {
         assert!(!manifest.contains(&format!("\n{library}")), "the services' crate depends on {library}");
@@ -139,7 +139,7 @@ fn handlers_see_neither_the_broker_nor_actix() {
 }
 
 #[test]
-fn providers_are_called_by_their_line_and_queues_that_call_one_are_paused_with_it() {
+fn providers_are_called_through_their_guard_and_queues_that_call_one_are_paused_with_it() {
     // There they are set up.
     let services =
         || sources("workers/src/services").into_iter().filter(|(name, _)| !name.ends_with("/dependencies.rs"));

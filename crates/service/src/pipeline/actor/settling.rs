@@ -77,7 +77,7 @@ impl<H: Handler> QueueActor<H> {
         }
     }
 
-    /// Begins nothing more, interrupts whoever waits for a turn, and ends when what was begun has ended. What is not
+    /// Begins nothing more, ends every wait for a permit to probe, and ends when what was begun has ended. What is not
     /// begun goes back to the broker with the channel, and so to another worker at once.
     pub(super) fn begin_drain(&mut self, context: &mut Context<Self>) {
         if !self.draining {
