@@ -7,7 +7,7 @@ use orderflow_events::EventKind;
 use orderflow_order::domain::OrderStatus;
 use orderflow_service::{
     Subscription,
-    broker::{BrokerCheck, Look, NotReady},
+    broker::{BrokerCheck, NotReady, QueueState},
     store::{
         ANSWER_WITHIN, Connection, Database, StoreError,
         pace::{self, Pace},
@@ -83,15 +83,15 @@ pub async fn queues(
     let paces: Vec<Pace> = paces.into_iter().map(|measured| measured.pace).collect();
     let names: Vec<String> = of.iter().map(|one| one.queue()).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let looks = check.look_at_all(&names).await.map_err(NotKnown::Broker)?;
+    let states = check.inspect_queues(&names).await.map_err(NotKnown::Broker)?;
     let queue = |(subscription, name): (&Subscription, &&str)| {
-        Some((*subscription, Queue::new(*looks.get(name)?, &paces, *subscription)))
+        Some((*subscription, Queue::new(*states.get(name)?, &paces, *subscription)))
     };
     Ok(of.iter().zip(&names).filter_map(queue).collect())
 }
 
 impl Queue {
-    fn new(look: Look, paces: &[Pace], subscription: Subscription) -> Self {
+    fn new(state: QueueState, paces: &[Pace], subscription: Subscription) -> Self {
         let name = subscription.queue();
         let working = paces.iter().filter(|pace| pace.queue == name && pace.slots > 0);
         // Slots ÷ time in hand is the throughput at saturation, see `advice`. A time of zero is none.
@@ -101,8 +101,8 @@ impl Queue {
             (capacity + slots / time, all + slots, weighted + slots * time)
         });
         Self {
-            ready: look.ready,
-            is_worked: look.consumers > 0,
+            ready: state.ready,
+            is_worked: state.consumers > 0,
             capacity: (capacity > 0.0).then_some(capacity),
             processing: (slots > 0.0).then(|| weighted / slots),
         }
@@ -173,9 +173,9 @@ mod tests {
     #[test]
     fn processes_add_up_and_those_that_are_paused_do_not_count() {
         let paces = [pace(100, Some(2.0)), pace(300, Some(1.0)), pace(0, Some(9.0)), pace(10, None)];
-        let queue = Queue::new(Look { ready: 7, consumers: 2 }, &paces, PAYMENT_ORDER_CREATED);
+        let queue = Queue::new(QueueState { ready: 7, consumers: 2 }, &paces, PAYMENT_ORDER_CREATED);
         assert_eq!(queue, Queue { ready: 7, is_worked: true, capacity: Some(350.0), processing: Some(1.25) });
-        let other = Queue::new(Look { ready: 0, consumers: 0 }, &paces, ORDER_SHIPMENT_CREATED);
+        let other = Queue::new(QueueState { ready: 0, consumers: 0 }, &paces, ORDER_SHIPMENT_CREATED);
         assert_eq!(other, Queue { ready: 0, is_worked: false, capacity: None, processing: None });
     }
 

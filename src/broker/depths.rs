@@ -1,6 +1,6 @@
 //! How much is in each queue and how much comes into it, by the management API. Its figures are up to five seconds old.
 
-use orderflow_service::broker::Look;
+use orderflow_service::broker::QueueState;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -56,8 +56,8 @@ impl QueueDepth {
     /// With what the broker itself says of the queue at this moment, in place of the statistics, which may be older than a
     /// worker's connection.
     #[must_use]
-    pub fn now(self, name: &str, look: Look) -> Self {
-        Self { name: name.to_owned(), ready: Some(look.ready), consumers: Some(look.consumers), ..self }
+    pub fn now(self, name: &str, state: QueueState) -> Self {
+        Self { name: name.to_owned(), ready: Some(state.ready), consumers: Some(state.consumers), ..self }
     }
 
     /// Messages a second that were published to it in the last seconds. What comes back from a retry tier is not among

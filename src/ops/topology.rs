@@ -35,7 +35,7 @@ pub async fn apply(source: &Source, json: bool, out: &mut impl Write) -> Result<
     }
     let Applied { notes, is_short } = management.apply(&topology).await?;
     // An object that exists with other arguments is left as it is by the import, so only a look tells.
-    let report = Report::look(&management, &topology, &who, notes).await?;
+    let report = Report::inspect(&management, &topology, &who, notes).await?;
     report.write(json, out)?;
     Ok(if report.ok && !is_short { Exit::Ok } else { Exit::No })
 }
@@ -51,7 +51,7 @@ pub async fn check(source: &Source, json: bool, out: &mut impl Write) -> Result<
         return no_vhost(&management, &who, json, out);
     }
     let notes = if who.is_administrator() { Vec::new() } else { vec![rights_not_seen(&who)] };
-    let report = Report::look(&management, &topology, &who, notes).await?;
+    let report = Report::inspect(&management, &topology, &who, notes).await?;
     report.write(json, out)?;
     Ok(if report.ok { Exit::Ok } else { Exit::No })
 }
@@ -116,7 +116,7 @@ struct Report {
 
 impl Report {
     /// Compares what is there now, users and their rights as far as `who` may see them.
-    async fn look(
+    async fn inspect(
         management: &Management,
         wanted: &Topology,
         who: &Who,

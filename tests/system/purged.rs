@@ -170,7 +170,7 @@ async fn of_what_is_listed_only_that_counts_as_purged_which_nobody_dealt_with() 
     assert_eq!(elsewhere.expect("it can be asked"), []);
 
     let pairs = WAYS.map(|way| Pair { event_id: event(way), subscription: PAYMENT.queue() });
-    let looked = missing::look_again(&mut connection, &pairs, arrival).await.expect("it can be asked");
+    let looked = missing::recheck(&mut connection, &pairs, arrival).await.expect("it can be asked");
     let is = |way: &str| looked.iter().find(|one| one.pair.event_id == event(way)).map(|one| one.whereabouts);
     assert_eq!(
         WAYS.map(is),

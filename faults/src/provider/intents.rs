@@ -72,7 +72,7 @@ fn not_chargeable(amount: u64, currency: &str) -> Option<Answer> {
 }
 
 /// `GET /v1/payment_intents/{id}`
-pub fn look(books: &Books, id: &str) -> Done {
+pub fn retrieve(books: &Books, id: &str) -> Done {
     let answer = books.intents.get(id).map(|intent| Answer { status: 200, body: intent.shown() });
     Done::refused(answer.unwrap_or_else(|| Answer::missing(404, "payment_intent", id)))
 }

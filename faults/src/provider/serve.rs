@@ -230,7 +230,7 @@ fn decide(books: &Books, asked: &Asked) -> Done {
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
     match (method.as_str(), segments.as_slice()) {
         ("POST", ["v1", "payment_intents"]) => intents::create(parameters),
-        ("GET", ["v1", "payment_intents", id]) => intents::look(books, id),
+        ("GET", ["v1", "payment_intents", id]) => intents::retrieve(books, id),
         ("POST", ["v1", "payment_intents", id, "confirm"]) => intents::confirm(books, id, parameters),
         ("POST", ["v1", "payment_intents", id, "cancel"]) => intents::cancel(books, id, parameters),
         ("POST", ["v1", "refunds"]) => refunds::create(books, parameters),

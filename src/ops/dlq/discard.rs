@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    Answer, Desk, Head, Look, Selection, ask, count, group::groups, key, not_from_database, replay::put, report,
+    Answer, Desk, Head, Selection, Snapshot, ask, count, group::groups, key, not_from_database, replay::put, report,
     show::Shown,
 };
 use crate::{
@@ -50,27 +50,28 @@ pub struct DiscardOptions {
 pub async fn discard(source: &Source, options: &DiscardOptions, out: &mut impl Write) -> Result<Exit, Failed> {
     options.selection.check()?;
     let mut desk = Desk::open(source).await?;
-    let mut look = options.selection.freeze(&mut desk).await?;
+    let mut snapshot = options.selection.freeze(&mut desk).await?;
     if !options.json {
-        report::selected(&look, out)?;
+        report::selected(&snapshot, out)?;
     }
-    if look.letters.is_empty() {
+    if snapshot.letters.is_empty() {
         desk.letters.close().await?;
-        return nothing(&look, options.json, out);
+        return nothing(&snapshot, options.json, out);
     }
-    let question = format!("Throw away {}?", count(look.letters.len(), "dead letter"));
+    let question = format!("Throw away {}?", count(snapshot.letters.len(), "dead letter"));
     if ask(&question, options.yes, out).await? == Answer::No {
         desk.letters.close().await?;
         writeln!(out, "Nothing was thrown away.")?;
         return Ok(Exit::No);
     }
     let file = options.file.clone().unwrap_or_else(default_file);
-    let numbers = desk.numbers(look.letters.iter().filter_map(|letter| letter.order_id)).await.unwrap_or_default();
-    keep(&file, &look, &numbers).map_err(|error| Failed::File { path: file.display().to_string(), source: error })?;
+    let numbers = desk.numbers(snapshot.letters.iter().filter_map(|letter| letter.order_id)).await.unwrap_or_default();
+    keep(&file, &snapshot, &numbers)
+        .map_err(|error| Failed::File { path: file.display().to_string(), source: error })?;
     let mut details = options.selection.details();
     put(&mut details, "file", json!(file));
-    throw_away(desk, &mut look, &Principal::system_user(), (&options.selection.target(), details), &[]).await?;
-    said(&look, &file, options.json, out)
+    throw_away(desk, &mut snapshot, &Principal::system_user(), (&options.selection.target(), details), &[]).await?;
+    said(&snapshot, &file, options.json, out)
 }
 
 /// Takes dead letters out of their queues for good. What is kept of them in the database (nothing, where they are safe
@@ -81,17 +82,17 @@ pub async fn discard(source: &Source, options: &DiscardOptions, out: &mut impl W
 /// See [`Failed`]. Messages that were not thrown away then are in their queues; the list of actions says how many were.
 pub(crate) async fn throw_away(
     desk: Desk,
-    look: &mut Look,
+    snapshot: &mut Snapshot,
     actor: &Principal,
     (target, mut details): (&str, Value),
     kept: &[Value],
 ) -> Result<(), Failed> {
     let what = (What::Discard, target);
-    put(&mut details, "selected", look.letters.len().into());
+    put(&mut details, "selected", snapshot.letters.len().into());
     let beginning = async |connection: &mut Connection| write_beginning(connection, actor, what, &details, kept).await;
     desk.database.run(ANSWER_WITHIN, beginning).await?;
     let database = desk.database.clone();
-    let (gone, thrown_away) = remove(desk, look).await;
+    let (gone, thrown_away) = remove(desk, snapshot).await;
     let (outcome, mut details) = match &thrown_away {
         Ok(()) => (Outcome::Done, json!({})),
         Err(error) => (Outcome::Failed, principal::because(error)),
@@ -101,7 +102,8 @@ pub(crate) async fn throw_away(
     let noted: Result<(), StoreError> = database.run(ANSWER_WITHIN, noting).await;
     thrown_away?;
     if let Err(error) = noted {
-        look.unavailable
+        snapshot
+            .unavailable
             .push(format!("{}: the list of actions does not say that it is done", not_from_database(&error)));
     }
     Ok(())
@@ -124,13 +126,13 @@ async fn write_beginning(
 }
 
 /// How many went, and what kept the others where it broke off.
-async fn remove(desk: Desk, look: &mut Look) -> (usize, Result<(), Failed>) {
+async fn remove(desk: Desk, snapshot: &mut Snapshot) -> (usize, Result<(), Failed>) {
     // What dies from now on is another death.
     let last = last_death(&desk).await;
-    let (gone, removed) = each(&look.letters, async |letter| letter.remove().await).await;
-    let noted = note(&desk, look.letters.get(..gone).unwrap_or_default(), last).await;
+    let (gone, removed) = each(&snapshot.letters, async |letter| letter.remove().await).await;
+    let noted = note(&desk, snapshot.letters.get(..gone).unwrap_or_default(), last).await;
     if let Err(error) = noted {
-        look.unavailable.push(format!(
+        snapshot.unavailable.push(format!(
             "{}: it still counts them as dead letters, which `orderflow republish --missing --purged` would send again",
             not_from_database(&error)
         ));
@@ -150,32 +152,32 @@ async fn each<T, E>(all: &[T], act: impl AsyncFn(&T) -> Result<(), E>) -> (usize
     (all.len(), Ok(()))
 }
 
-fn nothing(look: &Look, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
+fn nothing(snapshot: &Snapshot, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
     if json {
-        write_json(look, None, out)?;
+        write_json(snapshot, None, out)?;
     } else {
         writeln!(out, "{}", report::NOTHING)?;
     }
-    Ok(if look.unavailable.is_empty() { Exit::No } else { Exit::Unreachable })
+    Ok(if snapshot.unavailable.is_empty() { Exit::No } else { Exit::Unreachable })
 }
 
-fn said(look: &Look, file: &Path, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
+fn said(snapshot: &Snapshot, file: &Path, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
     if json {
-        write_json(look, Some(file), out)?;
+        write_json(snapshot, Some(file), out)?;
     } else {
-        writeln!(out, "{} thrown away; kept in {}", count(look.letters.len(), "dead letter"), file.display())?;
-        for note in &look.unavailable {
+        writeln!(out, "{} thrown away; kept in {}", count(snapshot.letters.len(), "dead letter"), file.display())?;
+        for note in &snapshot.unavailable {
             writeln!(out, "note: {note}")?;
         }
     }
-    Ok(if look.unavailable.is_empty() { Exit::Ok } else { Exit::Unreachable })
+    Ok(if snapshot.unavailable.is_empty() { Exit::Ok } else { Exit::Unreachable })
 }
 
-fn write_json(look: &Look, file: Option<&Path>, out: &mut impl Write) -> Result<(), Failed> {
+fn write_json(snapshot: &Snapshot, file: Option<&Path>, out: &mut impl Write) -> Result<(), Failed> {
     let head = Head::now();
     let report = json!({
         "schema_version": head.schema_version, "generated_at": orderflow_events::timestamp::format(&head.generated_at),
-        "discarded": look.letters.len(), "groups": groups(&look.letters), "file": file, "unavailable": look.unavailable,
+        "discarded": snapshot.letters.len(), "groups": groups(&snapshot.letters), "file": file, "unavailable": snapshot.unavailable,
     });
     serde_json::to_writer_pretty(&mut *out, &report)?;
     writeln!(out)?;
@@ -187,10 +189,10 @@ fn default_file() -> PathBuf {
 }
 
 /// Writes every message to a new file that only its owner may read, and waits until it is on the disk.
-fn keep(path: &Path, look: &Look, numbers: &HashMap<Uuid, String>) -> std::io::Result<()> {
+fn keep(path: &Path, snapshot: &Snapshot, numbers: &HashMap<Uuid, String>) -> std::io::Result<()> {
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     let mut writer = BufWriter::new(&file);
-    for letter in &look.letters {
+    for letter in &snapshot.letters {
         serde_json::to_writer(&mut writer, &Shown::new(letter, numbers))?;
         writer.write_all(b"\n")?;
     }

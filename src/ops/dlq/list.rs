@@ -9,7 +9,7 @@ use orderflow_worker::roster;
 use serde::Serialize;
 
 use super::{
-    Desk, Head, Look, More, at, count,
+    Desk, Head, More, Snapshot, at, count,
     group::{Group, groups},
     not_from_database,
 };
@@ -33,12 +33,12 @@ struct Report {
 /// See [`Failed`].
 pub async fn list(source: &Source, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
     let mut desk = Desk::open(source).await?;
-    let mut look = desk.read(roster().subscriptions()).await?;
-    let notes = notes(&desk, roster().subscriptions(), &mut look).await;
+    let mut snapshot = desk.read(roster().subscriptions()).await?;
+    let notes = notes(&desk, roster().subscriptions(), &mut snapshot).await;
     desk.letters.close().await?;
-    let exit = if look.unavailable.is_empty() { Exit::Ok } else { Exit::Unreachable };
-    let (groups, messages) = (groups(&look.letters), look.letters.len());
-    let report = Report { head: Head::now(), messages, groups, notes, unavailable: look.unavailable };
+    let exit = if snapshot.unavailable.is_empty() { Exit::Ok } else { Exit::Unreachable };
+    let (groups, messages) = (groups(&snapshot.letters), snapshot.letters.len());
+    let report = Report { head: Head::now(), messages, groups, notes, unavailable: snapshot.unavailable };
     if json {
         serde_json::to_writer_pretty(&mut *out, &report)?;
         writeln!(out)?;
@@ -50,17 +50,17 @@ pub async fn list(source: &Source, json: bool, out: &mut impl Write) -> Result<E
 
 /// What to know besides: what was not looked at, and what should be there and is not. That the database cannot be asked is
 /// added to what is unavailable.
-pub(crate) async fn notes(desk: &Desk, of: &[Subscription], look: &mut Look) -> Vec<String> {
+pub(crate) async fn notes(desk: &Desk, of: &[Subscription], snapshot: &mut Snapshot) -> Vec<String> {
     let more = |More { queue, looked_at, more }: &More| {
         let most = super::LOOKED_AT;
         format!(
             "{queue} has {more} more: only the first {looked_at} were looked at, since one look takes {most} of all queues"
         )
     };
-    let mut notes: Vec<String> = look.more.iter().map(more).collect();
+    let mut notes: Vec<String> = snapshot.more.iter().map(more).collect();
     match known_to_the_index(desk).await {
-        Ok(known) => notes.extend(elsewhere(of, look, &known)),
-        Err(error) => look.unavailable.push(not_from_database(&error)),
+        Ok(known) => notes.extend(elsewhere(of, snapshot, &known)),
+        Err(error) => snapshot.unavailable.push(not_from_database(&error)),
     }
     notes
 }
@@ -70,14 +70,14 @@ async fn known_to_the_index(desk: &Desk) -> Result<HashMap<String, i64>, StoreEr
 }
 
 /// What the index has and the queues do not.
-fn elsewhere(of: &[Subscription], look: &Look, known: &HashMap<String, i64>) -> Vec<String> {
+fn elsewhere(of: &[Subscription], snapshot: &Snapshot, known: &HashMap<String, i64>) -> Vec<String> {
     let mut notes = Vec::new();
     for subscription in of {
         let queue = subscription.dead_letter_queue();
-        let here = look.letters.iter().filter(|letter| letter.subscription == *subscription).count();
+        let here = snapshot.letters.iter().filter(|letter| letter.subscription == *subscription).count();
         let known = known.get(&subscription.queue()).copied().unwrap_or(0);
         let here = i64::try_from(here).unwrap_or(i64::MAX);
-        if known > here && !look.more.iter().any(|one| one.queue == queue) {
+        if known > here && !snapshot.more.iter().any(|one| one.queue == queue) {
             notes.push(format!(
                 "{queue}: {known} died and were not sent again by a command, but {here} are here. The others were \
                  moved or purged by hand, or someone is looking at them now."

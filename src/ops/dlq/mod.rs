@@ -90,23 +90,23 @@ impl Desk {
     }
 
     /// Takes the dead letters of these subscriptions in hand.
-    pub(crate) async fn read(&mut self, subscriptions: &[Subscription]) -> Result<Look, Failed> {
-        let (mut look, mut missing) = (Look::default(), Vec::new());
+    pub(crate) async fn read(&mut self, subscriptions: &[Subscription]) -> Result<Snapshot, Failed> {
+        let (mut snapshot, mut missing) = (Snapshot::default(), Vec::new());
         for subscription in subscriptions {
-            match self.letters.read(*subscription, left(look.letters.len())).await {
+            match self.letters.read(*subscription, left(snapshot.letters.len())).await {
                 Ok(found) => {
                     if found.more > 0 {
                         let (queue, looked_at) = (subscription.dead_letter_queue(), found.letters.len());
-                        look.more.push(More { queue, looked_at, more: found.more });
+                        snapshot.more.push(More { queue, looked_at, more: found.more });
                     }
-                    look.letters.extend(found.letters);
+                    snapshot.letters.extend(found.letters);
                 }
                 Err(NotReady::Missing(queue)) => missing.push(queue),
                 Err(unreachable) => return Err(unreachable.into()),
             }
         }
-        look.unavailable.extend(Lack::queues(&missing).map(|lack| lack.to_string()));
-        Ok(look)
+        snapshot.unavailable.extend(Lack::queues(&missing).map(|lack| lack.to_string()));
+        Ok(snapshot)
     }
 
     /// The numbers of these orders, as far as the database can be asked.
@@ -124,7 +124,7 @@ impl Desk {
 
 /// What was found in dead-letter queues.
 #[derive(Default)]
-pub(crate) struct Look {
+pub(crate) struct Snapshot {
     pub(crate) letters: Vec<DeadLetter>,
     /// Queues that were not looked at as a whole.
     pub(crate) more: Vec<More>,

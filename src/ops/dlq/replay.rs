@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Desk, Head, Look, Selection, ask, count,
+    Answer, Desk, Head, Selection, Snapshot, ask, count,
     group::{Group, groups},
     report,
     sending::{self, Pace, Watch},
@@ -89,7 +89,7 @@ impl<W: Write> Watch for Teller<'_, W> {
         Ok(())
     }
 
-    fn looked(&mut self, tracker: &Tracker<'_>) -> Result<(), Failed> {
+    fn polled(&mut self, tracker: &Tracker<'_>) -> Result<(), Failed> {
         if !self.quiet && self.told.elapsed() >= TELL_EVERY && tracker.sent() < self.of {
             writeln!(self.out, "{} of {} sent", tracker.sent(), self.of)?;
             self.told = Instant::now();
@@ -112,41 +112,41 @@ impl<W: Write> Watch for Teller<'_, W> {
 pub async fn replay(source: &Source, options: &ReplayOptions, out: &mut impl Write) -> Result<Exit, Failed> {
     options.selection.check()?;
     let mut desk = Desk::open(source).await?;
-    let look = options.selection.freeze(&mut desk).await?;
-    let mut tracker = Tracker::new(&desk, &look.letters).await?;
+    let snapshot = options.selection.freeze(&mut desk).await?;
+    let mut tracker = Tracker::new(&desk, &snapshot.letters).await?;
     if !options.json {
-        plan(&look, &tracker, options, out)?;
+        plan(&snapshot, &tracker, options, out)?;
     }
     let mut stopped = None;
-    if !look.letters.is_empty() && !options.dry_run {
-        sending::too_long(&look, options.pace())?;
-        let question = format!("Send {} again?", count(look.letters.len(), "dead letter"));
+    if !snapshot.letters.is_empty() && !options.dry_run {
+        sending::too_long(&snapshot, options.pace())?;
+        let question = format!("Send {} again?", count(snapshot.letters.len(), "dead letter"));
         if ask(&question, options.yes, out).await? == Answer::No {
             desk.letters.close().await?;
             writeln!(out, "Nothing was sent.")?;
             return Ok(Exit::No);
         }
-        stopped = send(&desk, &look, &mut tracker, options, out).await?;
+        stopped = send(&desk, &snapshot, &mut tracker, options, out).await?;
     }
     desk.letters.close().await?;
-    conclude(&look, &tracker, stopped, options, out)
+    conclude(&snapshot, &tracker, stopped, options, out)
 }
 
 /// Sends them, and writes down who did so: before, and how it ended.
 async fn send<'a>(
     desk: &Desk,
-    look: &'a Look,
+    snapshot: &'a Snapshot,
     tracker: &mut Tracker<'a>,
     options: &ReplayOptions,
     out: &mut impl Write,
 ) -> Result<Option<String>, Failed> {
     let (actor, target) = (Principal::system_user(), options.selection.target());
     let mut details = options.selection.details();
-    put(&mut details, "selected", look.letters.len().into());
+    put(&mut details, "selected", snapshot.letters.len().into());
     let what = (What::Replay, target.as_str());
     desk.note(&actor, what, &details, Outcome::Begun).await?;
-    let mut watch = Teller { out, quiet: options.json, of: look.letters.len(), told: Instant::now() };
-    let sent = sending::send_all(desk, look, tracker, options.pace(), &mut watch).await;
+    let mut watch = Teller { out, quiet: options.json, of: snapshot.letters.len(), told: Instant::now() };
+    let sent = sending::send_all(desk, snapshot, tracker, options.pace(), &mut watch).await;
     let (applied, died_again) = tracker.ended();
     let so_far = json!({ "sent": tracker.sent(), "applied": applied, "died_again": died_again });
     let (outcome, mut details) = match &sent {
@@ -175,50 +175,55 @@ pub(super) fn merge(object: &mut Value, other: Value) {
     }
 }
 
-fn plan(look: &Look, tracker: &Tracker<'_>, options: &ReplayOptions, out: &mut impl Write) -> Result<(), Failed> {
-    report::selected(look, out)?;
+fn plan(
+    snapshot: &Snapshot,
+    tracker: &Tracker<'_>,
+    options: &ReplayOptions,
+    out: &mut impl Write,
+) -> Result<(), Failed> {
+    report::selected(snapshot, out)?;
     let applied = tracker.applied();
     if applied > 0 {
         writeln!(out, "{} of them applied already, and will only be taken out of the way.", report::is_are(applied))?;
     }
-    if options.dry_run && !look.letters.is_empty() {
-        writeln!(out, "{} would be sent to their queues again.", count(look.letters.len(), "message"))?;
+    if options.dry_run && !snapshot.letters.is_empty() {
+        writeln!(out, "{} would be sent to their queues again.", count(snapshot.letters.len(), "message"))?;
     }
     Ok(())
 }
 
 /// Says what came of it.
 fn conclude(
-    look: &Look,
+    snapshot: &Snapshot,
     tracker: &Tracker<'_>,
     stopped: Option<String>,
     options: &ReplayOptions,
     out: &mut impl Write,
 ) -> Result<Exit, Failed> {
     let exit = match () {
-        () if !look.unavailable.is_empty() => Exit::Unreachable,
-        () if look.letters.is_empty() || stopped.is_some() || tracker.death().is_some() => Exit::No,
+        () if !snapshot.unavailable.is_empty() => Exit::Unreachable,
+        () if snapshot.letters.is_empty() || stopped.is_some() || tracker.death().is_some() => Exit::No,
         () => Exit::Ok,
     };
     if options.json {
         let report = Report {
             head: Head::now(),
             dry_run: options.dry_run,
-            selected: look.letters.len(),
-            groups: &groups(&look.letters),
+            selected: snapshot.letters.len(),
+            groups: &groups(&snapshot.letters),
             stopped,
             messages: tracker.lines(),
-            unavailable: &look.unavailable,
+            unavailable: &snapshot.unavailable,
         };
         serde_json::to_writer_pretty(&mut *out, &report)?;
         writeln!(out)?;
-    } else if look.letters.is_empty() {
+    } else if snapshot.letters.is_empty() {
         writeln!(out, "{}", report::NOTHING)?;
     } else if !options.dry_run {
         tracker.print(out)?;
         if let Some(stopped) = stopped {
             writeln!(out, "Stopped: {stopped}.")?;
-            let left = look.letters.len() - tracker.sent();
+            let left = snapshot.letters.len() - tracker.sent();
             if left > 0 {
                 writeln!(
                     out,

@@ -2,24 +2,24 @@
 
 use std::io::Write;
 
-use super::{Look, More, count, group::groups};
+use super::{More, Snapshot, count, group::groups};
 use crate::ops::Failed;
 
 /// What is chosen, by queue and reason.
-pub fn selected(look: &Look, out: &mut impl Write) -> Result<(), Failed> {
-    for group in groups(&look.letters) {
+pub fn selected(snapshot: &Snapshot, out: &mut impl Write) -> Result<(), Failed> {
+    for group in groups(&snapshot.letters) {
         writeln!(out, "{:>6} × {}: {}", group.messages, group.queue, group.reason)?;
     }
-    notes(look, out)
+    notes(snapshot, out)
 }
 
 /// What was not looked at.
-pub fn notes(look: &Look, out: &mut impl Write) -> Result<(), Failed> {
-    for More { queue, more, .. } in &look.more {
+pub fn notes(snapshot: &Snapshot, out: &mut impl Write) -> Result<(), Failed> {
+    for More { queue, more, .. } in &snapshot.more {
         let more = usize::try_from(*more).unwrap_or(usize::MAX);
         writeln!(out, "note: {queue} has {} more that were not looked at: run this again", count(more, "message"))?;
     }
-    for note in &look.unavailable {
+    for note in &snapshot.unavailable {
         writeln!(out, "note: {note}")?;
     }
     Ok(())

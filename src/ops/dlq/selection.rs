@@ -10,7 +10,7 @@ use orderflow_worker::roster;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Desk, Look, group::pattern, report};
+use super::{Desk, Snapshot, group::pattern, report};
 use crate::{broker::DeadLetter, ops::Failed};
 
 /// A queue's name or a pattern such as `payment.*`; its dead-letter queue's name means the same.
@@ -117,15 +117,15 @@ impl Selection {
 
     /// The dead letters that are chosen now. They are held until the desk is closed, so what arrives later is not
     /// among them; those that are not chosen go back at once.
-    pub(crate) async fn freeze(&self, desk: &mut Desk) -> Result<Look, Failed> {
+    pub(crate) async fn freeze(&self, desk: &mut Desk) -> Result<Snapshot, Failed> {
         let order = match &self.order {
             Some(order) => Some(order_id(desk, order).await?),
             None => None,
         };
-        let mut look = desk.read(&self.subscriptions()).await?;
+        let mut snapshot = desk.read(&self.subscriptions()).await?;
         let limit = self.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
         let (mut chosen, mut others) = (Vec::new(), Vec::new());
-        for letter in std::mem::take(&mut look.letters) {
+        for letter in std::mem::take(&mut snapshot.letters) {
             if chosen.len() < limit && self.matches(&letter, order) {
                 chosen.push(letter);
             } else {
@@ -135,8 +135,8 @@ impl Selection {
         for other in others {
             other.put_back().await;
         }
-        look.letters = chosen;
-        Ok(look)
+        snapshot.letters = chosen;
+        Ok(snapshot)
     }
 
     fn matches(&self, letter: &DeadLetter, order: Option<Uuid>) -> bool {

@@ -8,7 +8,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Desk, LOOKED_AT, Look, count,
+    Desk, LOOKED_AT, Snapshot, count,
     tracker::{Fate, Tracker},
 };
 use crate::{broker::DeadLetter, ops::Failed};
@@ -46,15 +46,15 @@ pub trait Watch {
     ///
     /// # Errors
     /// Whatever should end the replay.
-    fn looked(&mut self, tracker: &Tracker<'_>) -> Result<(), Failed>;
+    fn polled(&mut self, tracker: &Tracker<'_>) -> Result<(), Failed>;
 }
 
 /// That it will be over in time.
 ///
 /// # Errors
 /// [`Failed::Usage`] where it would not.
-pub fn too_long(look: &Look, pace: Pace) -> Result<(), Failed> {
-    let (letters, at_most, rate) = (look.letters.len(), at_most(pace), pace.rate);
+pub fn too_long(snapshot: &Snapshot, pace: Pace) -> Result<(), Failed> {
+    let (letters, at_most, rate) = (snapshot.letters.len(), at_most(pace), pace.rate);
     if letters <= at_most {
         return Ok(());
     }
@@ -78,14 +78,14 @@ fn at_most(pace: Pace) -> usize {
 /// See [`Failed`]. Messages that were not sent then are in their dead-letter queues.
 pub async fn send_all<'a>(
     desk: &Desk,
-    look: &'a Look,
+    snapshot: &'a Snapshot,
     tracker: &mut Tracker<'a>,
     pace: Pace,
     watch: &mut impl Watch,
 ) -> Result<Option<String>, Failed> {
     // Where a queue is missing, the message would land among what could not be routed.
     let check = BrokerCheck::new(&desk.connector)?;
-    let mut homes: Vec<_> = look.letters.iter().map(|letter| letter.home).collect();
+    let mut homes: Vec<_> = snapshot.letters.iter().map(|letter| letter.home).collect();
     homes.sort_unstable();
     homes.dedup();
     for home in homes {
@@ -95,7 +95,7 @@ pub async fn send_all<'a>(
     let publisher = Publisher::start(desk.connector.clone(), stop.clone());
     let _stop = stop.drop_guard();
     tokio::time::timeout(TIMEOUT, publisher.connected()).await.map_err(|_| BrokerError::TimedOut(TIMEOUT))?;
-    let mut sending = Sending { publisher, letters: &look.letters, tracker, watch, pace };
+    let mut sending = Sending { publisher, letters: &snapshot.letters, tracker, watch, pace };
     if let Some(stopped) = sending.canaries().await? {
         return Ok(Some(stopped));
     }
@@ -124,7 +124,7 @@ impl<W: Watch> Sending<'_, '_, W> {
             several => format!("one of the first {several}, {},", letter.id),
         };
         while began.elapsed() < self.pace.patience {
-            self.look().await?;
+            self.poll().await?;
             let mut waits = false;
             for (index, letter) in &first {
                 match self.tracker.fate_of(*index) {
@@ -164,7 +164,7 @@ impl<W: Watch> Sending<'_, '_, W> {
             }
             ticks.tick().await;
             if looked.elapsed() >= LOOK_EVERY {
-                self.look().await?;
+                self.poll().await?;
                 looked = Instant::now();
             }
             if let Some(death) = self.tracker.death() {
@@ -174,7 +174,7 @@ impl<W: Watch> Sending<'_, '_, W> {
         }
         let sent = Instant::now();
         loop {
-            self.look().await?;
+            self.poll().await?;
             if !self.tracker.is_anything_under_way() || sent.elapsed() >= self.pace.patience {
                 return Ok(None);
             }
@@ -182,9 +182,9 @@ impl<W: Watch> Sending<'_, '_, W> {
         }
     }
 
-    async fn look(&mut self) -> Result<(), Failed> {
-        self.tracker.look().await?;
-        self.watch.looked(self.tracker)
+    async fn poll(&mut self) -> Result<(), Failed> {
+        self.tracker.poll().await?;
+        self.watch.polled(self.tracker)
     }
 
     /// The copy first, and only when it is safe the message goes.
@@ -192,7 +192,7 @@ impl<W: Watch> Sending<'_, '_, W> {
         self.publisher.publish(letter.again()).await?;
         letter.remove().await?;
         self.tracker.sent_now(index);
-        self.watch.looked(self.tracker)
+        self.watch.polled(self.tracker)
     }
 }
 

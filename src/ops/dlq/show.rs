@@ -99,30 +99,30 @@ pub async fn show(source: &Source, options: &ShowOptions, out: &mut impl Write) 
     let mut desk = Desk::open(source).await?;
     let wanted = |one: &Subscription| options.queue.as_ref().is_none_or(|pattern| pattern.matches(*one));
     let subscriptions: Vec<_> = roster().subscriptions().iter().copied().filter(wanted).collect();
-    let mut look = desk.read(&subscriptions).await?;
-    look.letters.retain(|letter| options.message.as_ref().is_none_or(|id| *id == letter.id));
-    look.letters.truncate(usize::try_from(options.limit).unwrap_or(usize::MAX));
-    let numbers = match desk.numbers(look.letters.iter().filter_map(|letter| letter.order_id)).await {
+    let mut snapshot = desk.read(&subscriptions).await?;
+    snapshot.letters.retain(|letter| options.message.as_ref().is_none_or(|id| *id == letter.id));
+    snapshot.letters.truncate(usize::try_from(options.limit).unwrap_or(usize::MAX));
+    let numbers = match desk.numbers(snapshot.letters.iter().filter_map(|letter| letter.order_id)).await {
         Ok(numbers) => numbers,
         Err(error) => {
-            look.unavailable.push(not_from_database(&error));
+            snapshot.unavailable.push(not_from_database(&error));
             HashMap::new()
         }
     };
-    let messages: Vec<_> = look.letters.iter().map(|letter| Shown::new(letter, &numbers)).collect();
+    let messages: Vec<_> = snapshot.letters.iter().map(|letter| Shown::new(letter, &numbers)).collect();
     desk.letters.close().await?;
-    let exit = match (messages.is_empty(), look.unavailable.is_empty()) {
+    let exit = match (messages.is_empty(), snapshot.unavailable.is_empty()) {
         (_, false) => Exit::Unreachable,
         (true, true) => Exit::No,
         (false, true) => Exit::Ok,
     };
-    let report = Report { head: Head::now(), messages, unavailable: look.unavailable };
+    let report = Report { head: Head::now(), messages, unavailable: snapshot.unavailable };
     if options.json {
         serde_json::to_writer_pretty(&mut *out, &report)?;
         writeln!(out)?;
         return Ok(exit);
     }
-    for (shown, letter) in report.messages.iter().zip(&look.letters) {
+    for (shown, letter) in report.messages.iter().zip(&snapshot.letters) {
         print(shown, letter, out)?;
     }
     if report.messages.is_empty() {

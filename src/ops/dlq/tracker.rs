@@ -149,7 +149,7 @@ impl<'a> Tracker<'a> {
     }
 
     /// Asks what became of everything under way, and notes what was sent in the index.
-    pub async fn look(&mut self) -> Result<(), StoreError> {
+    pub async fn poll(&mut self) -> Result<(), StoreError> {
         self.note_sent().await?;
         for index in self.applied_among(|tracked| tracked.fate == Fate::UnderWay).await? {
             if let Some(tracked) = self.tracked.get_mut(index) {

@@ -56,7 +56,7 @@ pub async fn check(found: &mut Checkup, config: &DatabaseConfig) -> Option<Index
             return None;
         }
     };
-    let letters = match look(found, &mut connection).await {
+    let letters = match inspect(found, &mut connection).await {
         Ok(letters) => letters?,
         Err(error) => {
             found.cannot("database", explained(&error));
@@ -67,7 +67,7 @@ pub async fn check(found: &mut Checkup, config: &DatabaseConfig) -> Option<Index
     Some(Indexed { database, letters })
 }
 
-async fn look(found: &mut Checkup, connection: &mut Connection) -> Result<Option<HashMap<String, i64>>, StoreError> {
+async fn inspect(found: &mut Checkup, connection: &mut Connection) -> Result<Option<HashMap<String, i64>>, StoreError> {
     clock(found, connection).await?;
     if !migrations::are_current(connection, &roster().migrations()).await? {
         let Lack { what, remedy } = Lack::migration();

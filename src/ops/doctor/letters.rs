@@ -24,8 +24,8 @@ pub async fn check(found: &mut Checkup, indexed: Option<&Indexed>, queues: Optio
         let index = failures::waiting(&mut *database.connection().await.ok()?).await.ok()?;
         let mut now_waiting = BTreeMap::new();
         for subscription in roster().subscriptions().iter().filter(|one| waiting.contains_key(&one.queue())) {
-            let look = broker.look(&subscription.dead_letter_queue()).await.ok()?;
-            now_waiting.insert(subscription.queue(), look.ready);
+            let state = broker.inspect_queue(&subscription.dead_letter_queue()).await.ok()?;
+            now_waiting.insert(subscription.queue(), state.ready);
         }
         Some(differences(&index, &now_waiting))
     };

@@ -9,7 +9,7 @@ use orderflow_service::{
     broker::NotReady,
     store::{
         StoreError,
-        missing::{Pair, Taken, Whereabouts, look_again},
+        missing::{Pair, Taken, Whereabouts, recheck},
     },
     telemetry,
 };
@@ -50,13 +50,13 @@ struct Seen {
 /// Looks for them, where both database and broker could be read; `arrival` is how long an event may take to arrive.
 pub async fn check(found: &mut Checkup, indexed: Option<&Indexed>, queues: Option<&Queues>, arrival: Option<Duration>) {
     let (Some(indexed), Some(queues), Some(arrival)) = (indexed, queues, arrival) else { return };
-    match look(indexed, queues, arrival).await {
+    match scan(indexed, queues, arrival).await {
         Ok(seen) => tell(found, &seen),
         Err(error) => found.cannot("missing", telemetry::chain(&error)),
     }
 }
 
-async fn look(indexed: &Indexed, queues: &Queues, arrival: Duration) -> Result<Seen, StoreError> {
+async fn scan(indexed: &Indexed, queues: &Queues, arrival: Duration) -> Result<Seen, StoreError> {
     let (backlogs, others): (Vec<Subscription>, Vec<Subscription>) =
         roster().subscriptions().iter().partition(|one| queues.work.get(&one.queue()).is_some_and(|ready| *ready > 0));
     let taken = Taken::of(&others);
@@ -72,7 +72,7 @@ async fn look(indexed: &Indexed, queues: &Queues, arrival: Duration) -> Result<S
         tokio::time::sleep(SECOND_LOOK).await;
         let pairs: Vec<Pair> = by_queue.into_values().flatten().collect();
         by_queue = BTreeMap::new();
-        for one in look_again(&mut connection, &pairs, arrival).await? {
+        for one in recheck(&mut connection, &pairs, arrival).await? {
             if one.whereabouts == Whereabouts::Unknown {
                 by_queue.entry(one.pair.subscription.clone()).or_default().push(one.pair);
             }

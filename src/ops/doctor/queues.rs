@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use orderflow_service::{
     Subscription,
-    broker::{BrokerCheck, Connector, Look, NotReady, names},
+    broker::{BrokerCheck, Connector, NotReady, QueueState, names},
     config::BrokerConfig,
 };
 use orderflow_worker::roster;
@@ -34,7 +34,7 @@ pub async fn check(found: &mut Checkup, config: &BrokerConfig, topology: &Topolo
     if vhost == Vhost::Absent {
         return None;
     }
-    let (broker, looks, missing) = match look(config, topology).await {
+    let (broker, states, missing) = match inspect(config, topology).await {
         Ok(looked) => looked,
         Err(NotReady::NoVhost(no)) => {
             found.found("topology", format!("{}.", no.what()), no.remedy());
@@ -49,41 +49,44 @@ pub async fn check(found: &mut Checkup, config: &BrokerConfig, topology: &Topolo
     if let Some(Lack { what, remedy }) = Lack::queues(&missing).filter(|_| vhost == Vhost::Unknown) {
         found.found("topology", format!("{what}."), remedy);
     }
-    consumers(found, &looks);
-    unrouted(found, &looks);
-    let dead = dead_letters(found, &looks);
-    let ready = |one: &Subscription| looks.get(&one.queue()).map(|look| (one.queue(), look.ready));
+    consumers(found, &states);
+    unrouted(found, &states);
+    let dead = dead_letters(found, &states);
+    let ready = |one: &Subscription| states.get(&one.queue()).map(|state| (one.queue(), state.ready));
     Some(Queues { broker, work: roster().subscriptions().iter().filter_map(ready).collect(), dead })
 }
 
-type Looks = BTreeMap<String, Look>;
+type QueueStates = BTreeMap<String, QueueState>;
 
 /// What is in each queue, and which do not exist.
-async fn look(config: &BrokerConfig, topology: &Topology) -> Result<(BrokerCheck, Looks, Vec<String>), NotReady> {
+async fn inspect(
+    config: &BrokerConfig,
+    topology: &Topology,
+) -> Result<(BrokerCheck, QueueStates, Vec<String>), NotReady> {
     let broker = BrokerCheck::new(&Connector::new(config, "orderflow doctor"))?;
-    let (mut looks, mut missing) = (Looks::new(), Vec::new());
+    let (mut states, mut missing) = (QueueStates::new(), Vec::new());
     for queue in &topology.queues {
-        match broker.look(&queue.name).await {
-            Ok(look) => drop(looks.insert(queue.name.clone(), look)),
+        match broker.inspect_queue(&queue.name).await {
+            Ok(state) => drop(states.insert(queue.name.clone(), state)),
             Err(NotReady::Missing(name)) => missing.push(name),
             // The other queues would be answered the same.
             Err(error) => return Err(error),
         }
     }
-    Ok((broker, looks, missing))
+    Ok((broker, states, missing))
 }
 
-fn consumers(found: &mut Checkup, looks: &Looks) {
-    let work: Vec<(String, Look)> = roster()
+fn consumers(found: &mut Checkup, states: &QueueStates) {
+    let work: Vec<(String, QueueState)> = roster()
         .subscriptions()
         .iter()
-        .filter_map(|one| looks.get(&one.queue()).map(|look| (one.queue(), *look)))
+        .filter_map(|one| states.get(&one.queue()).map(|state| (one.queue(), *state)))
         .collect();
-    let idle: Vec<_> = work.iter().filter(|(_, look)| look.consumers == 0).collect();
-    let waiting: u32 = work.iter().map(|(_, look)| look.ready).sum();
+    let idle: Vec<_> = work.iter().filter(|(_, state)| state.consumers == 0).collect();
+    let waiting: u32 = work.iter().map(|(_, state)| state.ready).sum();
     let (all, consumed) = (work.len(), work.len() - idle.len());
     found.saw("queues", format!("{consumed} of {all} have a consumer; messages waiting: {waiting}"));
-    let with_messages = |(queue, look): &&(String, Look)| match look.ready {
+    let with_messages = |(queue, state): &&(String, QueueState)| match state.ready {
         0 => queue.clone(),
         ready => format!("{queue} ({})", count(ready, "message")),
     };
@@ -104,15 +107,15 @@ fn consumers(found: &mut Checkup, looks: &Looks) {
     }
 }
 
-fn unrouted(found: &mut Checkup, looks: &Looks) {
-    let Some(look) = looks.get(names::UNROUTED) else { return };
-    found.saw("unrouted", if look.ready == 0 { "none".to_owned() } else { count(look.ready, "message") });
-    if look.ready > 0 {
+fn unrouted(found: &mut Checkup, states: &QueueStates) {
+    let Some(state) = states.get(names::UNROUTED) else { return };
+    found.saw("unrouted", if state.ready == 0 { "none".to_owned() } else { count(state.ready, "message") });
+    if state.ready > 0 {
         found.found(
             "unrouted",
             format!(
                 "{} in {}: published, and no queue was bound for it.",
-                count(look.ready, "message"),
+                count(state.ready, "message"),
                 names::UNROUTED
             ),
             format!(
@@ -124,11 +127,11 @@ fn unrouted(found: &mut Checkup, looks: &Looks) {
     }
 }
 
-fn dead_letters(found: &mut Checkup, looks: &Looks) -> BTreeMap<String, u32> {
+fn dead_letters(found: &mut Checkup, states: &QueueStates) -> BTreeMap<String, u32> {
     let waiting: BTreeMap<String, u32> = roster()
         .subscriptions()
         .iter()
-        .filter_map(|one| looks.get(&one.dead_letter_queue()).map(|look| (one.queue(), look.ready)))
+        .filter_map(|one| states.get(&one.dead_letter_queue()).map(|state| (one.queue(), state.ready)))
         .collect();
     let full: Vec<_> = waiting.iter().filter(|(_, letters)| **letters > 0).collect();
     let total: u32 = waiting.values().sum();

@@ -7,7 +7,7 @@ use orderflow_service::{
 use orderflow_worker::roster;
 use serde::Serialize;
 
-use super::look::Known;
+use super::inspect::Known;
 use crate::{
     broker::QueueDepth,
     capacity::{self, Drain},

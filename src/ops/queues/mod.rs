@@ -2,7 +2,7 @@
 //! backlog is gone.
 
 pub(crate) mod figures;
-pub(crate) mod look;
+pub(crate) mod inspect;
 pub(super) mod report;
 
 use std::{io::Write, time::Duration};
@@ -15,7 +15,7 @@ use orderflow_service::{
 
 use self::{
     figures::Figures,
-    look::{Broker, Depths},
+    inspect::{Broker, Depths},
     report::Report,
 };
 use super::{Exit, Failed};
@@ -62,7 +62,7 @@ pub(crate) async fn read(
             }
         }
     };
-    let (Depths { queues: depths, mut unavailable }, known) = tokio::join!(asking, look::database(database, within));
+    let (Depths { queues: depths, mut unavailable }, known) = tokio::join!(asking, inspect::database(database, within));
     unavailable.extend(known.as_ref().err().cloned());
     (figures::figures(depths.as_deref(), known.ok().as_ref()), unavailable)
 }

@@ -17,7 +17,7 @@ use crate::{
     broker::QueueDepth,
     ops::{
         lack::explained,
-        queues::look::{Broker, Depths, Known},
+        queues::inspect::{Broker, Depths, Known},
     },
     store::flow::{self, OrderRates},
 };

@@ -27,7 +27,7 @@ use tokio::{
 
 use self::{model::Model, screen::Screen};
 use super::{Exit, Failed};
-use crate::ops::queues::look::Broker;
+use crate::ops::queues::inspect::Broker;
 
 /// Between two drawings, unless a key is pressed.
 const REFRESH: Duration = Duration::from_secs(1);

@@ -18,7 +18,7 @@ use super::{
     gather::{Said, View},
     model::Model,
 };
-use crate::{broker::QueueDepth, ops::queues::look::Known, store::flow::OrderRates};
+use crate::{broker::QueueDepth, ops::queues::inspect::Known, store::flow::OrderRates};
 
 /// The moment at which all of it is.
 pub fn moment() -> DateTime<Utc> {

@@ -64,7 +64,7 @@ pub async fn run(source: &Source, asked: &str, json: bool, out: &mut impl Write)
     let check = broker.map(|broker| Ok::<_, Failed>(BrokerCheck::new(&Connector::new(&broker, "orderflow why"))?));
     let check = check.transpose()?;
     let answer = match wanted(asked) {
-        Some(wanted) => look(&database, check.as_ref(), &wanted).await,
+        Some(wanted) => inspect(&database, check.as_ref(), &wanted).await,
         None => Ok(Answer::Nothing),
     };
     match answer {
@@ -126,7 +126,7 @@ pub(crate) fn wanted(asked: &str) -> Option<Wanted> {
 ///
 /// # Errors
 /// Those of the database.
-pub(crate) async fn look(
+pub(crate) async fn inspect(
     database: &Database,
     check: Option<&BrokerCheck>,
     wanted: &Wanted,

@@ -16,7 +16,7 @@ use orderflow_worker::roster;
 use uuid::Uuid;
 
 pub use keys::{KEYS, KeyRow, Trouble};
-pub use picture::{Entry, Picture, Placed, Unpublished, look};
+pub use picture::{Entry, Picture, Placed, Unpublished, read};
 pub use unapplied::Unapplied;
 pub use walk::{Range, estimated_orders, glance, next};
 

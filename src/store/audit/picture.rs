@@ -79,7 +79,7 @@ pub struct Picture {
 ///
 /// # Errors
 /// Those of the database.
-pub async fn look(connection: &mut Connection, scope: &Scope, taken: &Taken) -> Result<Picture, StoreError> {
+pub async fn read(connection: &mut Connection, scope: &Scope, taken: &Taken) -> Result<Picture, StoreError> {
     let Range { after, upto } = scope.range;
     let orders = orders::table
         .filter(orders::id.gt(after))

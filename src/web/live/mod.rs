@@ -5,8 +5,8 @@
 
 mod frames;
 mod hub;
-mod look;
 mod message;
+mod poll;
 mod session;
 
 use std::{
@@ -54,7 +54,7 @@ impl Live {
     #[must_use]
     pub fn start(database: Database, most: usize, stop: CancellationToken) -> Self {
         let hub = Hub::new(most);
-        tokio::spawn(look::run(hub.clone(), database.clone(), stop));
+        tokio::spawn(poll::run(hub.clone(), database.clone(), stop));
         let notifier = ChangeNotifier::start(database.clone());
         let fresh = GroupCommit::start(READING, move |orders| fresh(database.clone(), orders));
         Self { hub, notifier, fresh }
@@ -112,7 +112,7 @@ fn unreadable(code: Code) -> Problem {
 async fn fresh(database: Database, orders: Vec<Uuid>) -> Vec<Result<Option<Arc<State>>, Code>> {
     let differing: BTreeSet<_> = orders.iter().map(|order| (*order, 0)).collect();
     let differing: Vec<_> = differing.into_iter().collect();
-    match look::read(&database, &differing).await {
+    match poll::read(&database, &differing).await {
         Ok(found) => {
             let found: HashMap<_, _> = found.into_iter().map(|state| (state.order_id, Arc::new(state))).collect();
             orders.iter().map(|order| Ok(found.get(order).cloned())).collect()

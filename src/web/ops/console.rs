@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{flow::Flow, guesses::Guard, links::Links, session::Ended};
 use crate::{
-    ops::queues::look,
+    ops::queues::inspect,
     web::{
         client::Clients,
         problem::{Code, Problem},
@@ -62,7 +62,7 @@ pub struct Broker {
     /// By AMQP: messages.
     pub connector: Connector,
     /// By both: figures of queues.
-    pub queues: look::Broker,
+    pub queues: inspect::Broker,
 }
 
 /// Why there is no console.
@@ -95,7 +95,7 @@ impl Console {
         let program = format!("orderflow console {}", process_identity::place());
         let broker = config.broker.as_ref().map(|(urls, admin)| {
             let connector = Connector::new(urls, "orderflow console");
-            let queues = look::Broker::new(&connector, admin.clone())?;
+            let queues = inspect::Broker::new(&connector, admin.clone())?;
             Ok::<_, ConsoleError>(Broker { connector, queues })
         });
         let console = Self {
@@ -119,7 +119,7 @@ impl Console {
 
     /// The broker's queues, where there is an administrator.
     #[must_use]
-    pub fn queues(&self) -> Option<&look::Broker> {
+    pub fn queues(&self) -> Option<&inspect::Broker> {
         self.broker.as_ref().map(|broker| &broker.queues)
     }
 

@@ -16,7 +16,7 @@ use crate::{
     ops::{
         Failed,
         dlq::{
-            Desk, Look, QueuePattern, Selection, Shown,
+            Desk, QueuePattern, Selection, Shown, Snapshot,
             group::{Group, groups},
             notes,
         },
@@ -134,22 +134,22 @@ pub async fn found(console: &Console, query: &Query) -> Result<Letters, Problem>
     let held = console.clone();
     let looking = async move {
         let _turn = held.turn().await?;
-        let (desk, mut look) = hold(&held, broker, &selection).await?;
+        let (desk, mut snapshot) = hold(&held, broker, &selection).await?;
         let whole = selection.reason.is_none() && selection.order.is_none() && selection.messages.is_empty();
         // Of a part of them nobody can say what is missing.
-        let notes = if whole { notes(&desk, &selection.subscriptions(), &mut look).await } else { Vec::new() };
-        let page: Vec<_> = look.letters.iter().skip(skip).take(limit).collect();
+        let notes = if whole { notes(&desk, &selection.subscriptions(), &mut snapshot).await } else { Vec::new() };
+        let page: Vec<_> = snapshot.letters.iter().skip(skip).take(limit).collect();
         // Without the database they have no numbers, and the notes say why.
         let numbers = desk.numbers(page.iter().filter_map(|letter| letter.order_id)).await.unwrap_or_default();
         let items: Vec<_> = page.into_iter().map(|letter| Shown::new(letter, &numbers)).collect();
-        let (messages, end) = (look.letters.len(), skip.saturating_add(items.len()));
+        let (messages, end) = (snapshot.letters.len(), skip.saturating_add(items.len()));
         let letters = Letters {
             messages,
-            groups: groups(&look.letters),
+            groups: groups(&snapshot.letters),
             items,
             next_cursor: (end < messages).then(|| end.to_string()),
             notes,
-            unavailable: look.unavailable,
+            unavailable: snapshot.unavailable,
         };
         put_back(desk).await?;
         Ok(letters)
@@ -162,11 +162,11 @@ pub async fn found(console: &Console, query: &Query) -> Result<Letters, Problem>
 ///
 /// # Errors
 /// 503 while the broker is away, 404 for an order that there is not.
-pub async fn hold(console: &Console, broker: Broker, selection: &Selection) -> Result<(Desk, Look), Problem> {
+pub async fn hold(console: &Console, broker: Broker, selection: &Selection) -> Result<(Desk, Snapshot), Problem> {
     let opening = Desk::at(broker.connector, console.database.clone());
     let mut desk = opening.await.map_err(Failed::from)?;
-    let look = selection.freeze(&mut desk).await?;
-    Ok((desk, look))
+    let snapshot = selection.freeze(&mut desk).await?;
+    Ok((desk, snapshot))
 }
 
 /// Puts everything back that is still held.

@@ -98,30 +98,30 @@ pub async fn throw(console: &Console, actor: Principal, mut chosen: Chosen, dry_
     let (selection, broker, held) = (chosen.selection()?, console.broker()?, console.clone());
     let throwing = async move {
         let _turn = held.turn().await?;
-        let (desk, mut look) = dead_letters::hold(&held, broker, &selection).await?;
+        let (desk, mut snapshot) = dead_letters::hold(&held, broker, &selection).await?;
         let mut thrown = Thrown {
             dry_run,
             request_id: actor.request_id(),
-            selected: look.letters.len(),
-            groups: groups(&look.letters),
+            selected: snapshot.letters.len(),
+            groups: groups(&snapshot.letters),
             discarded: 0,
             unavailable: Vec::new(),
         };
-        if look.letters.is_empty() || dry_run {
+        if snapshot.letters.is_empty() || dry_run {
             dead_letters::put_back(desk).await?;
-            thrown.unavailable = look.unavailable;
+            thrown.unavailable = snapshot.unavailable;
             return if dry_run { Ok(thrown) } else { Err(none()) };
         }
-        let numbers = desk.numbers(look.letters.iter().filter_map(|letter| letter.order_id)).await?;
-        let letters: Vec<Value> = look
+        let numbers = desk.numbers(snapshot.letters.iter().filter_map(|letter| letter.order_id)).await?;
+        let letters: Vec<Value> = snapshot
             .letters
             .iter()
             .map(|letter| serde_json::to_value(Shown::new(letter, &numbers)))
             .collect::<Result<_, _>>()
             .map_err(StoreError::from)?;
-        throw_away(desk, &mut look, &actor, (&selection.target(), selection.details()), &letters).await?;
-        thrown.discarded = look.letters.len();
-        thrown.unavailable = look.unavailable;
+        throw_away(desk, &mut snapshot, &actor, (&selection.target(), selection.details()), &letters).await?;
+        thrown.discarded = snapshot.letters.len();
+        thrown.unavailable = snapshot.unavailable;
         Ok(thrown)
     };
     console.finish(throwing).await

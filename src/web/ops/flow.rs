@@ -12,7 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    ops::queues::{self, figures::Figures, look::Broker},
+    ops::queues::{self, figures::Figures, inspect::Broker},
     store::flow::{self, OrderRates},
 };
 

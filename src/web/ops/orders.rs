@@ -99,7 +99,7 @@ pub async fn story(console: &Console, id: &str) -> Result<Box<Report>, Problem> 
         || Problem::new(Code::OrderNotFound, "Give its id or its number; /admin/orders finds it by e-mail address.");
     let wanted = why::wanted(id).filter(|wanted| !matches!(wanted, Wanted::Email(_))).ok_or_else(unknown)?;
     let (database, check) = (console.database.clone(), console.queues().map(|queues| queues.check().clone()));
-    let looking = async move { Ok(why::look(&database, check.as_ref(), &wanted).await?) };
+    let looking = async move { Ok(why::inspect(&database, check.as_ref(), &wanted).await?) };
     match console.finish(looking).await? {
         Answer::Story(report) => Ok(report),
         Answer::Several { .. } | Answer::Nothing => Err(unknown()),

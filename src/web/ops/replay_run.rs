@@ -104,7 +104,7 @@ impl Watch for Watching {
         Ok(())
     }
 
-    fn looked(&mut self, tracker: &Tracker<'_>) -> Result<(), Failed> {
+    fn polled(&mut self, tracker: &Tracker<'_>) -> Result<(), Failed> {
         self.progress.of(tracker, self.selected);
         Ok(())
     }
@@ -156,19 +156,19 @@ async fn send(job: &Job, progress: &Progress) -> Ended {
 /// Why it stopped before all were sent, or that something died again.
 async fn try_to_send(job: &Job, progress: &Progress) -> Result<Option<String>, Problem> {
     let turn = job.console.turn().await?;
-    let (desk, look) = dead_letters::hold(&job.console, job.broker.clone(), &job.selection).await?;
+    let (desk, snapshot) = dead_letters::hold(&job.console, job.broker.clone(), &job.selection).await?;
     // They are ours from now on; others may look at what is left.
     drop(turn);
-    let mut tracker = Tracker::new(&desk, &look.letters).await?;
-    let selected = look.letters.len();
+    let mut tracker = Tracker::new(&desk, &snapshot.letters).await?;
+    let selected = snapshot.letters.len();
     progress.of(&tracker, selected);
     if selected == 0 {
         dead_letters::put_back(desk).await?;
         return Ok(Some("no dead letter is like that".to_owned()));
     }
-    sending::too_long(&look, job.pace)?;
+    sending::too_long(&snapshot, job.pace)?;
     let mut watch = Watching { progress: progress.clone(), selected };
-    let stopped = sending::send_all(&desk, &look, &mut tracker, job.pace, &mut watch).await?;
+    let stopped = sending::send_all(&desk, &snapshot, &mut tracker, job.pace, &mut watch).await?;
     progress.of(&tracker, selected);
     let stopped = stopped.or_else(|| tracker.death());
     dead_letters::put_back(desk).await?;

@@ -161,11 +161,11 @@ pub async fn plan(console: &Console, chosen: &Chosen) -> Result<Plan, Problem> {
     let (selection, broker, held) = (chosen.selection()?, console.broker()?, console.clone());
     let planning = async move {
         let _turn = held.turn().await?;
-        let (desk, look) = dead_letters::hold(&held, broker, &selection).await?;
-        let already_applied = Tracker::new(&desk, &look.letters).await?.applied();
+        let (desk, snapshot) = dead_letters::hold(&held, broker, &selection).await?;
+        let already_applied = Tracker::new(&desk, &snapshot.letters).await?.applied();
         dead_letters::put_back(desk).await?;
-        let (selected, groups) = (look.letters.len(), groups(&look.letters));
-        Ok(Plan { dry_run: true, selected, already_applied, groups, unavailable: look.unavailable })
+        let (selected, groups) = (snapshot.letters.len(), groups(&snapshot.letters));
+        Ok(Plan { dry_run: true, selected, already_applied, groups, unavailable: snapshot.unavailable })
     };
     console.finish(planning).await
 }

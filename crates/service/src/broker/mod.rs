@@ -14,7 +14,7 @@ mod vhost;
 pub use connection::{BrokerError, Connector};
 pub use message::{Message, TooLarge};
 pub use publisher::{PublishError, Publisher};
-pub use readiness::{BrokerCheck, Look, NotReady};
+pub use readiness::{BrokerCheck, NotReady, QueueState};
 pub use relay::Relay;
 pub use resend::{Resent, resend};
 pub use shared_connection::SharedConnection;

@@ -49,7 +49,7 @@ pub enum NotReady {
 
 /// What was in a queue at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Look {
+pub struct QueueState {
     /// Messages that wait; those that a consumer holds are not among them.
     pub ready: u32,
     /// Who consumes it.
@@ -117,7 +117,7 @@ impl BrokerCheck {
     /// # Errors
     /// See [`NotReady`].
     pub async fn queue_exists(&self, queue: &str) -> Result<(), NotReady> {
-        self.look(queue).await.map(drop)
+        self.inspect_queue(queue).await.map(drop)
     }
 
     /// How many messages of this queue wait for a consumer; those that a consumer has in hand are not among them.
@@ -125,14 +125,14 @@ impl BrokerCheck {
     /// # Errors
     /// See [`NotReady`].
     pub async fn ready_messages(&self, queue: &str) -> Result<u32, NotReady> {
-        Ok(self.look(queue).await?.ready)
+        Ok(self.inspect_queue(queue).await?.ready)
     }
 
     /// What is in this queue at this moment. The management API's figures are up to five seconds old.
     ///
     /// # Errors
     /// See [`NotReady`].
-    pub async fn look(&self, queue: &str) -> Result<Look, NotReady> {
+    pub async fn inspect_queue(&self, queue: &str) -> Result<QueueState, NotReady> {
         self.one(Question::Queues(&[queue]), queue).await
     }
 
@@ -140,17 +140,17 @@ impl BrokerCheck {
     ///
     /// # Errors
     /// [`NotReady::Unreachable`].
-    pub async fn look_at_all<'q>(&self, queues: &[&'q str]) -> Result<HashMap<&'q str, Look>, NotReady> {
-        let looks = self.ask(Question::Queues(queues)).await?;
-        Ok(queues.iter().zip(looks).filter_map(|(queue, look)| Some((*queue, look?))).collect())
+    pub async fn inspect_queues<'q>(&self, queues: &[&'q str]) -> Result<HashMap<&'q str, QueueState>, NotReady> {
+        let states = self.ask(Question::Queues(queues)).await?;
+        Ok(queues.iter().zip(states).filter_map(|(queue, state)| Some((*queue, state?))).collect())
     }
 
-    async fn one(&self, question: Question<'_>, name: &str) -> Result<Look, NotReady> {
-        let looks = self.ask(question).await?;
-        looks.into_iter().next().flatten().ok_or_else(|| NotReady::Missing(name.to_owned()))
+    async fn one(&self, question: Question<'_>, name: &str) -> Result<QueueState, NotReady> {
+        let states = self.ask(question).await?;
+        states.into_iter().next().flatten().ok_or_else(|| NotReady::Missing(name.to_owned()))
     }
 
-    async fn ask(&self, question: Question<'_>) -> Result<Vec<Option<Look>>, NotReady> {
+    async fn ask(&self, question: Question<'_>) -> Result<Vec<Option<QueueState>>, NotReady> {
         let asking = async {
             let mut last = NotReady::Unreachable("no node is named".to_owned());
             let first = self.answered.load(Ordering::Relaxed);
@@ -187,7 +187,7 @@ enum Question<'q> {
 
 impl Question<'_> {
     /// An answer for each that is asked for; `None` for what does not exist.
-    async fn to(self, node: &Node) -> Result<Vec<Option<Look>>, NotReady> {
+    async fn to(self, node: &Node) -> Result<Vec<Option<QueueState>>, NotReady> {
         let unreachable = |error: &dyn std::error::Error| NotReady::Unreachable(telemetry::chain(error));
         let connection = node.pool.get().await.map_err(|error| match &error {
             PoolError::Backend(refused) => {
@@ -206,7 +206,7 @@ impl Question<'_> {
         }
     }
 
-    async fn over(self, connection: &Connection) -> lapin::Result<Vec<Option<Look>>> {
+    async fn over(self, connection: &Connection) -> lapin::Result<Vec<Option<QueueState>>> {
         let names = match &self {
             Self::Exchange(name) => std::slice::from_ref(name),
             Self::Queues(names) => names,
@@ -215,7 +215,7 @@ impl Question<'_> {
         let mut channel = connection.create_channel().await?;
         for name in names {
             match self.about(name, &channel).await {
-                Ok(look) => answers.push(Some(look)),
+                Ok(state) => answers.push(Some(state)),
                 Err(error) if is_not_found(&error) => {
                     answers.push(None);
                     // The broker closes the channel of a question that it answers with no.
@@ -228,19 +228,19 @@ impl Question<'_> {
         Ok(answers)
     }
 
-    async fn about(self, name: &str, channel: &Channel) -> lapin::Result<Look> {
+    async fn about(self, name: &str, channel: &Channel) -> lapin::Result<QueueState> {
         let table = FieldTable::default();
         match self {
             Self::Exchange(_) => {
                 let passive =
                     ExchangeDeclareOptions { passive: true, durable: true, ..ExchangeDeclareOptions::default() };
                 channel.exchange_declare(name.into(), ExchangeKind::Topic, passive, table).await?;
-                Ok(Look { ready: 0, consumers: 0 })
+                Ok(QueueState { ready: 0, consumers: 0 })
             }
             Self::Queues(_) => {
                 let passive = QueueDeclareOptions { passive: true, durable: true, ..QueueDeclareOptions::default() };
                 let queue = channel.queue_declare(name.into(), passive, table).await?;
-                Ok(Look { ready: queue.message_count(), consumers: queue.consumer_count() })
+                Ok(QueueState { ready: queue.message_count(), consumers: queue.consumer_count() })
             }
         }
     }

@@ -76,7 +76,7 @@ impl LiveMetrics {
     }
 
     /// A look took so long.
-    pub fn looked(&self, took: Duration) {
+    pub fn polled(&self, took: Duration) {
         self.look.observe(took.as_secs_f64());
     }
 }

@@ -136,7 +136,7 @@ mod tests {
         metrics.live.told("entry");
         metrics.live.closed("final");
         metrics.live.lag(second);
-        metrics.live.looked(second);
+        metrics.live.polled(second);
         metrics.operators.refused(true);
         metrics.outbox.depth(1, 1.0);
         metrics.outbox.relayed(1);

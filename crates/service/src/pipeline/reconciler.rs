@@ -117,8 +117,8 @@ impl Reconciler {
         if !self.publisher.is_connected() {
             return Ok(());
         }
-        let queues = look_at_queues(&self.check, &self.known).await.map_err(|error| error.to_string())?;
-        let Some(unapplied) = self.look_at_log().await.map_err(|error| telemetry::chain(&error))? else {
+        let queues = inspect_queues(&self.check, &self.known).await.map_err(|error| error.to_string())?;
+        let Some(unapplied) = self.scan_log().await.map_err(|error| telemetry::chain(&error))? else {
             return Ok(());
         };
         let found = unapplied.len();
@@ -128,9 +128,9 @@ impl Reconciler {
     }
 
     /// What is not applied of the suspects and of what the log has besides; `None`: another process is looking.
-    async fn look_at_log(&mut self) -> Result<Option<Vec<Unapplied>>, StoreError> {
+    async fn scan_log(&mut self) -> Result<Option<Vec<Unapplied>>, StoreError> {
         let until = Utc::now() - TimeDelta::from_std(self.patience.arrival).unwrap_or(FIRST_LOOK);
-        let look = LogLook { scan: self.scan.clone(), until, patience: self.patience, known: self.suspects.pairs() };
+        let look = LogScan { scan: self.scan.clone(), until, patience: self.patience, known: self.suspects.pairs() };
         let database = self.database.clone();
         // In a task of its own, so that a process that stops leaves no transaction open.
         let looking = tokio::spawn(async move {
@@ -194,19 +194,19 @@ impl Reconciler {
 }
 
 /// What a pass asks the database, in one transaction of which only one runs at a time.
-struct LogLook {
+struct LogScan {
     scan: Scan,
     until: DateTime<Utc>,
     patience: Patience,
     known: Vec<Pair>,
 }
 
-impl LogLook {
+impl LogScan {
     async fn run(mut self, connection: &mut Connection) -> Result<Option<(Scan, Vec<Unapplied>)>, StoreError> {
         if !missing::be_the_only_one(connection).await? {
             return Ok(None);
         }
-        let mut unapplied = missing::look_again(connection, &self.known, self.patience.arrival).await?;
+        let mut unapplied = missing::recheck(connection, &self.known, self.patience.arrival).await?;
         let began = Instant::now();
         while !self.scan.has_reached(self.until) && unapplied.len() < SUSPECTS && began.elapsed() < WALK {
             let found = self.scan.step(connection, self.until, self.patience.arrival, AT_ONCE).await?;
@@ -217,7 +217,7 @@ impl LogLook {
 }
 
 /// How many messages wait in each work queue; those that do not exist are left out.
-async fn look_at_queues(check: &BrokerCheck, known: &[Subscription]) -> Result<HashMap<String, u32>, NotReady> {
+async fn inspect_queues(check: &BrokerCheck, known: &[Subscription]) -> Result<HashMap<String, u32>, NotReady> {
     let mut queues = HashMap::new();
     for subscription in known {
         let queue = subscription.queue();

@@ -96,7 +96,7 @@ pub async fn run(config: &DatabaseConfig, services: &[MigrationSet]) -> Result<V
     let schema = match schema_of_list(&mut connection, services).await? {
         Some(schema) => schema,
         None => {
-            Rights::look(&mut connection, SCHEMA).await?.check_shared()?;
+            Rights::read(&mut connection, SCHEMA).await?.check_shared()?;
             SCHEMA.to_owned()
         }
     };
@@ -135,7 +135,7 @@ async fn run_pending(
 
 /// Makes a service's schema, unless an earlier migration has.
 async fn make_schema(connection: &mut Connection, schema: &str) -> Result<(), MigrateError> {
-    let rights = Rights::look(connection, schema).await?;
+    let rights = Rights::read(connection, schema).await?;
     rights.check_service()?;
     if !rights.has_schema {
         diesel::sql_query(format!("CREATE SCHEMA {}", quoted(schema))).execute(connection).await?;
@@ -256,7 +256,7 @@ struct Rights {
 }
 
 impl Rights {
-    async fn look(connection: &mut Connection, schema: &str) -> Result<Self, StoreError> {
+    async fn read(connection: &mut Connection, schema: &str) -> Result<Self, StoreError> {
         let rights = diesel::sql_query(
             "SELECT current_user::text AS role, quote_ident(current_user) AS quoted_role,
                     quote_ident(current_database()) AS quoted_database, quote_ident($1) AS quoted_schema,

@@ -218,7 +218,7 @@ impl Scan {
 ///
 /// # Errors
 /// Those of the database.
-pub async fn look_again(
+pub async fn recheck(
     connection: &mut Connection,
     pairs: &[Pair],
     arrival: Duration,

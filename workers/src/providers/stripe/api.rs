@@ -95,7 +95,7 @@ impl Api {
     }
 
     /// The intent as it is now.
-    pub async fn look(&self, intent: &str) -> Result<Intent, Refusal> {
+    pub async fn retrieve(&self, intent: &str) -> Result<Intent, Refusal> {
         self.answer(Call::Read, self.request(Method::GET, &["payment_intents", intent], &[])).await
     }
 

@@ -47,7 +47,7 @@ impl Stripe {
             return Err(refusal.into());
         }
         // The refusal may be because of what another confirmation of ours, or a cancel, has done meanwhile.
-        let now = self.api.look(&intent.id).await?;
+        let now = self.api.retrieve(&intent.id).await?;
         if now.standing() != Standing::Open {
             return self.conclude(&now).await;
         }
@@ -103,7 +103,7 @@ impl Stripe {
     /// Cancels an intent, and returns how it then is: one that was charged or cancelled before stays so.
     async fn cancelled(&self, intent: &str, reason: &str) -> Result<Intent, ProviderError> {
         match self.api.cancel(intent, reason).await {
-            Err(refusal) if refusal.verdict == Verdict::LookedUp => Ok(self.api.look(intent).await?),
+            Err(refusal) if refusal.verdict == Verdict::LookedUp => Ok(self.api.retrieve(intent).await?),
             cancelled => Ok(cancelled?),
         }
     }

@@ -95,7 +95,7 @@ impl Stripe {
     }
 
     async fn known(&self, order: Uuid, intent: &str) -> Result<Of, ProviderError> {
-        if intent == given_up(order) { Ok(Of::GivenUp) } else { Ok(Of::Order(self.api.look(intent).await?)) }
+        if intent == given_up(order) { Ok(Of::GivenUp) } else { Ok(Of::Order(self.api.retrieve(intent).await?)) }
     }
 
     /// A new intent, not confirmed. The usual key keeps attempts from making many; where it is of no use any more (a

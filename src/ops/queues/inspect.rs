@@ -9,7 +9,7 @@ use crate::{
 };
 
 use orderflow_service::{
-    broker::{BrokerCheck, Connector, Look, NoVhost, NotReady},
+    broker::{BrokerCheck, Connector, NoVhost, NotReady, QueueState},
     config::AdminConfig,
     store::{
         Connection, Database, StoreError, failures,
@@ -75,15 +75,15 @@ impl Broker {
             roster().subscriptions().iter().flat_map(|one| [one.queue(), one.dead_letter_queue()]).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let statistics = self.statistics(bound);
-        let looking = tokio::time::timeout(bound, self.check.look_at_all(&names));
-        let (statistics, looks) = tokio::join!(statistics, looking);
-        let looks = looks.unwrap_or_else(|_| Err(NotReady::Unreachable(format!("no answer within {bound:?}"))));
-        match (statistics, looks) {
+        let looking = tokio::time::timeout(bound, self.check.inspect_queues(&names));
+        let (statistics, states) = tokio::join!(statistics, looking);
+        let states = states.unwrap_or_else(|_| Err(NotReady::Unreachable(format!("no answer within {bound:?}"))));
+        match (statistics, states) {
             (Err(Unanswered::NoVhost(no)), _) | (_, Err(NotReady::NoVhost(no))) => {
                 Depths { queues: None, unavailable: vec![no.to_string()] }
             }
-            (Err(Unanswered::Api(error)), looks) => with_missing(&names, together(&names, Err(error), looks)),
-            (Ok(statistics), looks) => with_missing(&names, together(&names, Ok(statistics), looks)),
+            (Err(Unanswered::Api(error)), states) => with_missing(&names, together(&names, Err(error), states)),
+            (Ok(statistics), states) => with_missing(&names, together(&names, Ok(statistics), states)),
         }
     }
 
@@ -125,7 +125,7 @@ fn with_missing(names: &[&str], mut depths: Depths) -> Depths {
 fn together(
     names: &[&str],
     statistics: Result<Vec<QueueDepth>, ManagementError>,
-    looks: Result<HashMap<&str, Look>, NotReady>,
+    states: Result<HashMap<&str, QueueState>, NotReady>,
 ) -> Depths {
     let mut unavailable = Vec::new();
     let mut known: Option<HashMap<String, QueueDepth>> = match statistics {
@@ -135,11 +135,11 @@ fn together(
             None
         }
     };
-    match looks {
-        Ok(looks) => {
+    match states {
+        Ok(states) => {
             let mut now = |name: &&str| {
                 let before = known.as_mut().and_then(|known| known.remove(*name)).unwrap_or_default();
-                looks.get(name).map(|look| before.now(name, *look))
+                states.get(name).map(|state| before.now(name, *state))
             };
             Depths { queues: Some(names.iter().filter_map(&mut now).collect()), unavailable }
         }

@@ -47,7 +47,7 @@ pub async fn run(hub: Hub, database: Database, stop: CancellationToken) {
     tokio::select! {
         () = hear(&hub, &database, &hearing) => {}
         () = sweep(&hub, is_hearing) => {}
-        () = look(&hub, &database) => {}
+        () = poll(&hub, &database) => {}
         () = stop.cancelled() => {}
     }
 }
@@ -86,7 +86,7 @@ async fn sweep(hub: &Hub, mut is_hearing: watch::Receiver<bool>) {
 
 /// For ever: looks at suspects, and at nothing while there are none. It takes half of one connection at most, however many
 /// watch and however slow the database is.
-async fn look(hub: &Hub, database: &Database) {
+async fn poll(hub: &Hub, database: &Database) {
     let mut reporting = Reporting::default();
     loop {
         let known = hub.suspects();
@@ -98,7 +98,7 @@ async fn look(hub: &Hub, database: &Database) {
         let began = Instant::now();
         let found = read(database, &known).await;
         let took = began.elapsed();
-        metrics::get().live.looked(took);
+        metrics::get().live.polled(took);
         reporting.report(&found);
         match found {
             Ok(news) => {
