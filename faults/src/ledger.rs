@@ -87,6 +87,12 @@ impl<'s> Ledger<'s> {
         self.named(mails).await.into_iter().map(|(_, id)| id).collect()
     }
 
+    /// The latest orders with this status, at most so many.
+    pub async fn recent_orders(&mut self, status: &str, limit: u32) -> Vec<Uuid> {
+        let latest = format!("SELECT id, status AS name FROM orders.orders WHERE status = '{status}' ORDER BY id DESC LIMIT {limit}");
+        self.named(&latest).await.into_iter().map(|(id, _)| id).collect()
+    }
+
     /// What lies in a queue though nothing is on its way, a sentence each; `garbage` dead letters are as they should be.
     pub async fn left_in_queues(&mut self, garbage: u32) -> Vec<String> {
         let Left { mut wrong, dead } = self.shop.left_in_queues(&mut self.connection).await;

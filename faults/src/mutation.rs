@@ -24,6 +24,7 @@ pub fn against(safeguard: Safeguard, common: &Plan) -> Plan {
         Safeguard::StockLock => vec![Kind::DatabaseLock],
         // A cancel that overtakes: what the other way goes waits in the outbox.
         Safeguard::Tombstone => vec![Kind::Crash, Kind::BrokerClose],
+        Safeguard::EventLogMatch => vec![Kind::Forgery],
     };
     plan.focus = match safeguard {
         Safeguard::AckAfterCommit => Focus { points: &[CrashPoint::BeforeCommit], workers: true, ..Focus::default() },

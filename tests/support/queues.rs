@@ -3,13 +3,15 @@
 use orderflow_events::EventKind;
 use orderflow_service::Subscription;
 
-/// `payment.payment-rder-reated`
+/// `payment.order-created`
 pub const PAYMENT_ORDER_CREATED: Subscription = Subscription::new("payment", EventKind::OrderCreated);
-/// `inventory.inventory-ayment-ompleted`
+/// `payment.inventory-released`
+pub const PAYMENT_INVENTORY_RELEASED: Subscription = Subscription::new("payment", EventKind::InventoryReleased);
+/// `inventory.payment-completed`
 pub const INVENTORY_PAYMENT_COMPLETED: Subscription = Subscription::new("inventory", EventKind::PaymentCompleted);
-/// `email.email-rder-reated`
+/// `email.order-created`
 pub const EMAIL_ORDER_CREATED: Subscription = Subscription::new("email", EventKind::OrderCreated);
-/// `email.email-hipment-reated`
+/// `email.shipment-created`
 pub const EMAIL_SHIPMENT_CREATED: Subscription = Subscription::new("email", EventKind::ShipmentCreated);
-/// `email.email-rder-ancelled`
+/// `email.order-cancelled`
 pub const EMAIL_ORDER_CANCELLED: Subscription = Subscription::new("email", EventKind::OrderCancelled);

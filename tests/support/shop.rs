@@ -5,7 +5,10 @@ mod waiting;
 
 use std::path::PathBuf;
 
-use diesel::{QueryableByName, sql_types::BigInt};
+use diesel::{
+    QueryableByName,
+    sql_types::{BigInt, Text},
+};
 use diesel_async::{AsyncConnection as _, RunQueryDsl as _};
 use orderflow::broker::{Management, Topology};
 use orderflow_service::{
@@ -312,6 +315,23 @@ impl Shop {
     /// When the database refuses it.
     pub async fn execute(&self, sql: &str) {
         execute(self.database_url().as_str(), sql).await;
+    }
+
+    /// Returns the text that a query gives.
+    ///
+    /// # Panics
+    /// When it gives none.
+    pub async fn text(&self, sql: &str) -> String {
+        #[derive(QueryableByName)]
+        struct Row {
+            #[diesel(sql_type = Text)]
+            text: String,
+        }
+        let row: Row = diesel::sql_query(format!("SELECT ({sql})::text AS text"))
+            .get_result(&mut *self.connection.lock().await)
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error}"));
+        row.text
     }
 
     /// The number that a query gives.

@@ -163,7 +163,7 @@ async fn what_is_thrown_away_is_kept_and_written_down() {
     let (shop, operators, _, probe) = with_operators(2).await;
     probe.publish(orderflow_service::broker::names::RETURN, &PAYMENT.queue(), STRANGER).await;
     until_dead(&probe, PAYMENT, 3).await;
-    let asked = json!({ "queue": QUEUE, "reason": "no such order" });
+    let asked = json!({ "queue": QUEUE, "reason": "no such event" });
     let mut dry = asked.clone();
     dry["dry_run"] = true.into();
     let plan = operators.act(Method::POST, "/admin/discards", dry).await;

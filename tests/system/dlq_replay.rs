@@ -36,7 +36,7 @@ async fn a_replay_touches_only_what_was_there_keeps_its_rate_and_stops_at_a_deat
 
     // The stranger dies again at once: nothing is sent after that. It is the first, or the newcomer is.
     let stopped = dlq(&shop, &["replay", "--all", "--rate", "1", "--yes"]).await;
-    ended(&stopped, 1, &["Stopped: the first one", "died again", "no such order", "1 was not sent"]);
+    ended(&stopped, 1, &["Stopped: the first one", "died again", "the event log has no such event", "1 was not sent"]);
     until_dead(&probe, PAYMENT, 2).await;
     shop.close_with_dead_letters(&[(PAYMENT, 2)]).await;
 }

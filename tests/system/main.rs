@@ -28,6 +28,7 @@ mod documented;
 mod duplicates;
 mod failures;
 mod faults;
+mod forgeries;
 mod forward;
 mod generated;
 mod golden;

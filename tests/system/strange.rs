@@ -1,24 +1,17 @@
 //! Messages of orders that are not in this database: it was restored to an earlier time while RabbitMQ kept what was on its
 //! way.
 
-use std::fs;
-
 use orderflow_events::EventKind;
 use orderflow_service::broker::names;
-use orderflow_tests::{Shop, VISA, run, until};
+use orderflow_tests::{Shop, VISA, run, sample, until};
 use orderflow_worker::roster;
+use uuid::Uuid;
 
 use crate::{
     commands::ended,
     dead_letters::{dlq, until_dead, until_number},
     doctor::doctor,
 };
-
-/// As documented: of an order that no test has.
-fn sample(kind: EventKind) -> Vec<u8> {
-    let path = format!("{}/../docs/events/{}.json", env!("CARGO_MANIFEST_DIR"), kind.cloud_type());
-    fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
 
 /// Trial G8: inventory reserved stock for such an order, only shipping rejected it, and after `dlq discard` the audit kept
 /// five violations. Rejected everywhere before any effect, nothing of it is left.
@@ -27,8 +20,10 @@ async fn events_of_an_order_that_does_not_exist_are_rejected_by_every_service_be
     let mut shop = Shop::open().await;
     let (web, probe) = (shop.start_web().await, shop.probe().await);
     // They wait when the worker starts, and among them one that is to be handled.
+    let stranger = Uuid::now_v7();
     for kind in EventKind::ALL {
-        probe.publish(names::EVENTS, kind.routing_key(), &sample(*kind)).await;
+        let event = sample(*kind, Uuid::now_v7(), stranger).to_string();
+        probe.publish(names::EVENTS, kind.routing_key(), event.as_bytes()).await;
     }
     let order = web.order("MUG-BLUE", 1, VISA).await;
     shop.start_worker(&[]).await;
@@ -38,7 +33,7 @@ async fn events_of_an_order_that_does_not_exist_are_rejected_by_every_service_be
     web.until_status(&order, "shipped").await;
     let all = i64::try_from(roster().subscriptions().len()).expect("a few");
     let rejected = "SELECT count(*) FROM messaging.dead_letters
-                    WHERE reason = 'there is no such order' AND attempt = 1 AND left_at IS NULL";
+                    WHERE reason LIKE 'the event log has no such event%' AND attempt = 2 AND left_at IS NULL";
     until_number(&shop, all, rejected).await;
     for effect in [
         "SELECT count(*) FROM payment.payments",

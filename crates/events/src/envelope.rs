@@ -5,6 +5,7 @@
 
 use chrono::{DateTime, SubsecRound, Utc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::EventKind;
@@ -79,7 +80,7 @@ pub struct NewEvent {
     /// The trace context to go on with.
     pub traceparent: Option<String>,
     /// The kind's data as JSON.
-    pub data: serde_json::Value,
+    pub data: Value,
 }
 
 impl NewEvent {
@@ -120,7 +121,7 @@ impl NewEvent {
 
     /// Gives the event its identity: a fresh id, `source`, the present time and its place in the order's history.
     #[must_use]
-    pub fn into_envelope(self, source: &str, order_version: i32) -> Envelope<serde_json::Value> {
+    pub fn into_envelope(self, source: &str, order_version: i32) -> Envelope<Value> {
         self.identified(Uuid::now_v7(), Utc::now().trunc_subsecs(3), source, order_version)
     }
 
@@ -132,7 +133,7 @@ impl NewEvent {
         time: DateTime<Utc>,
         source: &str,
         order_version: i32,
-    ) -> Envelope<serde_json::Value> {
+    ) -> Envelope<Value> {
         Envelope {
             specversion: SpecVersion::V1,
             id,
@@ -172,25 +173,56 @@ impl<T: EventData> Envelope<T> {
     /// # Errors
     /// When the body is no such event: see [`DecodeError`]. Trying again cannot help.
     pub fn decode(body: &[u8]) -> Result<Self, DecodeError> {
-        // The type is looked at first, so that an event of a foreign kind is called that and not malformed.
+        Ok(Envelope::of_kind(T::KIND, body)?.typed()?)
+    }
+}
+
+impl Envelope<Value> {
+    /// Reads a message's body as an event of this kind and leaves its data as it is.
+    ///
+    /// # Errors
+    /// When the body is no such event: see [`DecodeError`]. Trying again cannot help.
+    pub fn of_kind(kind: EventKind, body: &[u8]) -> Result<Self, DecodeError> {
+        // Check the type first, so that an event of another kind is reported as that and not as malformed.
         #[derive(Deserialize)]
-        struct Head {
+        struct Type {
             #[serde(rename = "type")]
             cloud_type: String,
         }
-        let head: Head = serde_json::from_slice(body)?;
-        let expected = T::KIND.cloud_type();
-        if head.cloud_type != expected {
-            return Err(DecodeError::WrongType { expected, found: head.cloud_type });
+        let Type { cloud_type: found } = serde_json::from_slice(body)?;
+        let expected = kind.cloud_type();
+        if found != expected {
+            return Err(DecodeError::WrongType { expected, found });
         }
         Ok(serde_json::from_slice(body)?)
+    }
+
+    /// Returns the event with its data read as that of `T`. The kind is not checked.
+    ///
+    /// # Errors
+    /// When the data is not that of `T`.
+    pub fn typed<T: EventData>(self) -> serde_json::Result<Envelope<T>> {
+        Ok(Envelope {
+            specversion: self.specversion,
+            id: self.id,
+            source: self.source,
+            cloud_type: self.cloud_type,
+            order_id: self.order_id,
+            time: self.time,
+            datacontenttype: self.datacontenttype,
+            order_version: self.order_version,
+            correlation_id: self.correlation_id,
+            causation_id: self.causation_id,
+            traceparent: self.traceparent,
+            data: serde_json::from_value(self.data)?,
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::{collection::vec, prelude::*};
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
     use crate::PaymentFailed;

@@ -28,6 +28,10 @@ pub enum Failure {
         /// For the log and the dead letter's header; no personal data.
         why: String,
     },
+    /// The event log has no event of this id and kind for this order. Handled once more after the shortest retry delay, since
+    /// a database that has just failed over may lag behind the broker; then dead-lettered.
+    #[error("the event log has no such event for this order: it was lost when the database was restored, or never happened")]
+    NotInLog,
 }
 
 impl Failure {

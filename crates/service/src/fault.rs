@@ -75,6 +75,8 @@ pub enum Safeguard {
     StockLock,
     /// A cancel that overtakes a reservation leaves a row that keeps it from being made. Without: no row.
     Tombstone,
+    /// A message is matched with the event log before anything is done about it. Without: it is believed.
+    EventLogMatch,
 }
 
 impl Safeguard {
@@ -88,6 +90,7 @@ impl Safeguard {
         Self::IdempotencyKey,
         Self::StockLock,
         Self::Tombstone,
+        Self::EventLogMatch,
     ];
 
     /// Its name in `ORDERFLOW_WITHOUT`.
@@ -102,6 +105,7 @@ impl Safeguard {
             Self::IdempotencyKey => "idempotency-key",
             Self::StockLock => "stock-lock",
             Self::Tombstone => "tombstone",
+            Self::EventLogMatch => "event-log-match",
         }
     }
 }

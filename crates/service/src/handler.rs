@@ -28,7 +28,7 @@ pub struct Done<E, F> {
 /// 3. `record`: write what came of it, and say what follows. One transaction for all that finished together, in which
 ///    the inbox has already told repeated events apart.
 ///
-/// No step sees an event of an order that does not exist: such an event is rejected before.
+/// Every step sees events as the event log has them, whatever their messages state, and none that the log has not.
 ///
 /// A step may run again after a crash: `prepare` and `act` have to be idempotent by the event's id, `record` is made so
 /// by the inbox.
@@ -40,9 +40,9 @@ pub trait Handler: Send + Sync + 'static {
     /// What `act` hands to `record`.
     type Effect: Send + Sync + 'static;
 
-    /// The effect of every event where there is nothing to reach outside for: steps 1 and 2 are then left out.
+    /// Returns how to make the effect of an event where there is nothing to reach outside for: steps 1 and 2 are then left out.
     #[must_use]
-    fn no_external_effect() -> Option<Self::Effect> {
+    fn no_external_effect() -> Option<fn() -> Self::Effect> {
         None
     }
 
@@ -116,8 +116,8 @@ impl<R: TransactionalHandler> Handler for R {
     type Input = ();
     type Effect = ();
 
-    fn no_external_effect() -> Option<()> {
-        Some(())
+    fn no_external_effect() -> Option<fn()> {
+        Some(|| ())
     }
 
     async fn prepare(

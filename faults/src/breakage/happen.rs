@@ -7,9 +7,10 @@ use orderflow_service::broker::{
     headers::{self, QUEUE},
     names,
 };
-use orderflow_tests::{Way, own::Own};
+use orderflow_tests::{Way, own::Own, queues, sample};
 use orderflow_worker::roster;
 use tokio::time::sleep;
+use uuid::Uuid;
 
 use super::{Aftermath, Fault, Kind};
 use crate::{
@@ -86,6 +87,7 @@ impl Fault {
             Kind::Duplicate => duplicate(world).await,
             Kind::Reorder => self.reorder(world).await,
             Kind::Garbage => aftermath.garbage = self.garbage(world).await,
+            Kind::Forgery => aftermath.garbage = forge(world).await,
         }
         aftermath
     }
@@ -253,6 +255,24 @@ impl Fault {
         }
         u32::try_from(bodies.len()).expect("a few")
     }
+}
+
+/// Publishes a payment of each of some declined orders and a release of each of some that have shipped, straight to the queues
+/// that they would lead to. Returns how many: each ends as a dead letter.
+async fn forge(world: &World) -> u32 {
+    let mut ledger = Ledger::open(&world.shop).await;
+    let probe = world.shop.probe().await;
+    let mut forged = 0;
+    for (status, subscription) in
+        [("payment_failed", queues::INVENTORY_PAYMENT_COMPLETED), ("shipped", queues::PAYMENT_INVENTORY_RELEASED)]
+    {
+        for order in ledger.recent_orders(status, 5).await {
+            let event = sample(subscription.kind(), Uuid::now_v7(), order).to_string();
+            probe.publish(names::RETURN, &subscription.queue(), event.as_bytes()).await;
+            forged += 1;
+        }
+    }
+    forged
 }
 
 /// What was applied already, and what is about to be, once more and the newest first.

@@ -94,6 +94,8 @@ pub enum Kind {
     Reorder,
     /// Messages arrive that are no events.
     Garbage,
+    /// Messages arrive that name events which never happened: payments that were declined, releases of what has shipped.
+    Forgery,
 }
 
 impl Kind {

@@ -20,7 +20,7 @@ use Of::{Cancelled, Nobody, Pending, Product, Shipped};
 type Case = (&'static str, Of, &'static str);
 
 /// What a broken safeguard, or a hand in the database, would leave behind, and the rule by which it has to be found.
-const CASES: [Case; 37] = [
+const CASES: [Case; 41] = [
     (
         "log-orphan",
         Nobody,
@@ -80,6 +80,7 @@ const CASES: [Case; 37] = [
         "UPDATE messaging.event_log SET data = data || '{\"amount\": 1}' WHERE order_id = 'ORDER' AND event = 'payment.refunded'",
     ),
     ("payment-amount", Shipped, "UPDATE payment.payments SET amount = amount + 1 WHERE order_id = 'ORDER'"),
+    ("refund-uncaused", Shipped, "UPDATE payment.payments SET status = 'refunded', refund_id = 're_1' WHERE order_id = 'ORDER'"),
     (
         "payment-unsaid",
         Pending,
@@ -108,15 +109,26 @@ const CASES: [Case; 37] = [
         Pending,
         "INSERT INTO inventory.reservations (order_id, outcome) VALUES ('ORDER', 'rejected')",
     ),
+    (
+        "reservation-uncaused",
+        Pending,
+        "INSERT INTO inventory.reservations (order_id, outcome) VALUES ('ORDER', 'reserved')",
+    ),
     ("reservation-lost", Shipped, "DELETE FROM inventory.reservations WHERE order_id = 'ORDER'"),
     ("parcel-orphan", Nobody, "INSERT INTO shipping.shipments (order_id, status) VALUES ('ORDER', 'booking')"),
     ("parcel", Cancelled, "UPDATE shipping.shipments SET status = 'booking', reason = NULL WHERE order_id = 'ORDER'"),
+    ("parcel-uncaused", Pending, "INSERT INTO shipping.shipments (order_id, status) VALUES ('ORDER', 'booking')"),
     ("shipment-unsaid", Pending, "INSERT INTO shipping.shipments (order_id, status) VALUES ('ORDER', 'cancelled')"),
     ("shipment-lost", Shipped, "DELETE FROM shipping.shipments WHERE order_id = 'ORDER'"),
     (
         "mail-orphan",
         Nobody,
         "INSERT INTO email.mails (order_id, kind, message_id, sent_at) VALUES ('ORDER', 'received', 'ORDER', now())",
+    ),
+    (
+        "mail-uncaused",
+        Pending,
+        "INSERT INTO email.mails (order_id, kind, message_id, sent_at) VALUES ('ORDER', 'shipped', 'ORDER', now())",
     ),
     (
         "mail-unsent",

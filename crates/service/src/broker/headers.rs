@@ -19,18 +19,20 @@ pub const ALONE: &str = "x-orderflow-alone";
 const OURS: &str = "x-orderflow-";
 /// RabbitMQ adds `x-acquired-count` from 4.3 on, and `x-last-death-` from 3.13 on.
 const OF_THE_BROKER: [&str; 3] = ["x-death", "x-delivery-count", "x-acquired-count"];
+/// Routes a message to further queues as well. A copy of ours belongs to one queue.
+const FURTHER_ROUTES: [&str; 2] = ["CC", "BCC"];
 /// `x-opt-` is what it calls the annotations of AMQP 1.0, its own among them, on messages that it hands to our protocol.
 const OF_THE_BROKER_PREFIXES: [&str; 3] = ["x-first-death-", "x-last-death-", "x-opt-"];
 
-/// The headers without what RabbitMQ added when it moved the message. A copy of ours starts without: the broker would
-/// otherwise count its own deaths on, and detects cycles by them.
+/// The headers without what RabbitMQ added when it moved the message, and without routes to other queues. A copy of ours
+/// starts without: the broker would otherwise count its own deaths on, and detects cycles by them.
 #[must_use]
 pub fn without_the_brokers(headers: &FieldTable) -> FieldTable {
     let mut kept = FieldTable::default();
     for (name, value) in headers.inner() {
         let text = name.as_str();
         let foreign =
-            OF_THE_BROKER.contains(&text) || OF_THE_BROKER_PREFIXES.iter().any(|prefix| text.starts_with(prefix));
+            OF_THE_BROKER.contains(&text) || FURTHER_ROUTES.contains(&text) || OF_THE_BROKER_PREFIXES.iter().any(|prefix| text.starts_with(prefix));
         if !foreign {
             kept.insert(name.clone(), value.clone());
         }

@@ -45,6 +45,8 @@ pub enum WhyDead {
     Rejected,
     /// No attempt is left.
     Exhausted,
+    /// The event log has no such event.
+    NotInLog,
 }
 
 impl WhyDead {
@@ -52,6 +54,7 @@ impl WhyDead {
         match self {
             Self::Rejected => "rejected",
             Self::Exhausted => "attempts_exhausted",
+            Self::NotInLog => "not_in_log",
         }
     }
 }
@@ -87,6 +90,7 @@ pub(super) struct QueuesMetrics {
     settled: Family<Settled, Counter>,
     retries: Family<Retried, Counter>,
     dead_letters: Family<Dead, Counter>,
+    altered: Family<Queue, Counter>,
     in_hand: Family<Queue, Gauge>,
     slots: Family<Queue, Gauge>,
     lag: Histograms<Queue>,
@@ -106,6 +110,7 @@ impl QueuesMetrics {
             settled: Family::default(),
             retries: Family::default(),
             dead_letters: Family::default(),
+            altered: Family::default(),
             in_hand: Family::default(),
             slots: Family::default(),
             lag: times(),
@@ -128,8 +133,10 @@ impl QueuesMetrics {
         registry.register("orderflow_queue_settled", help, self.settled.clone());
         let help = "Failed attempts, by the delay of the retry tier that they went into";
         registry.register("orderflow_queue_retries", help, self.retries.clone());
-        let help = "Dead letters: rejected (trying again cannot help) or attempts_exhausted";
+        let help = "Dead letters: rejected (trying again cannot help), attempts_exhausted or not_in_log (the event log has no such event)";
         registry.register("orderflow_queue_dead_letters", help, self.dead_letters.clone());
+        let help = "Messages that differ from their event in the log, whose word was taken";
+        registry.register("orderflow_queue_altered_messages", help, self.altered.clone());
         let help = "Events that this process has in hand: delivered, and not settled yet";
         registry.register("orderflow_queue_in_hand", help, self.in_hand.clone());
         let help = "Events that this process has in hand at most (PREFETCH); 0 while it does not work the queue: not connected, or paused because its provider is away";
@@ -159,6 +166,7 @@ impl QueuesMetrics {
             dead_letters: self.dead_letters.clone(),
             consumed: self.consumed.get_or_create_owned(&queue),
             deliveries: self.deliveries.get_or_create_owned(&queue),
+            altered: self.altered.get_or_create_owned(&queue),
             recorded: settled(Outcome::Recorded),
             repeated: settled(Outcome::Repeated),
             in_hand: self.in_hand.get_or_create_owned(&queue),
@@ -214,6 +222,7 @@ pub struct QueueMetrics {
     deliveries: Counter,
     recorded: Counter,
     repeated: Counter,
+    altered: Counter,
     in_hand: Gauge,
     slots: Gauge,
     lag: Histogram,
@@ -251,6 +260,11 @@ impl QueueMetrics {
     /// The broker delivered a message.
     pub fn delivered(&self) {
         self.deliveries.inc();
+    }
+
+    /// A message differed from its event in the log.
+    pub fn altered(&self) {
+        self.altered.inc();
     }
 
     /// An event is in hand, until the returned guard is dropped.

@@ -7,35 +7,34 @@ use std::{
 
 use chrono::Utc;
 use lapin::message::Delivery;
-use orderflow_events::Envelope;
 use uuid::Uuid;
 
 use crate::{
     broker::names,
     metrics::{InHand, QueueMetrics},
-    pipeline::event_metadata::{EventMetadata, attempt},
+    pipeline::{event_metadata::attempt, received::Received},
     trace::{Kind, Span},
 };
 
 /// The deliveries of one queue that are in hand. Each is here and nowhere else until its settlement begins.
-pub struct Deliveries<E> {
+pub struct Deliveries {
     queue: String,
     metrics: QueueMetrics,
-    held: HashMap<Uuid, Held<E>>,
+    held: HashMap<Uuid, Held>,
 }
 
-struct Held<E> {
+struct Held {
     /// Moved out when its settlement begins.
     delivery: Option<Delivery>,
-    event: Arc<Envelope<E>>,
+    event: Arc<Received>,
     /// Further deliveries of the event, which wait for what becomes of this one.
-    repeats: Vec<(Delivery, Envelope<E>)>,
+    repeats: Vec<(Delivery, Received)>,
     in_hand: InHand,
     /// The step of the order's trace that it is.
     step: Span,
 }
 
-impl<E> Deliveries<E> {
+impl Deliveries {
     /// Returns those of a queue of which none is in hand.
     #[must_use]
     pub fn new(queue: String, metrics: QueueMetrics) -> Self {
@@ -53,8 +52,8 @@ impl<E> Deliveries<E> {
     /// Returns `None` where the event is in hand already; its delivery then waits for what becomes of that. It may be a mere
     /// repetition, which the inbox then recognises, but also the retry of the first, which comes back while the batch that
     /// the first was in is still being recorded.
-    pub fn take(&mut self, delivery: Delivery, event: Envelope<E>) -> Option<Arc<Envelope<E>>> {
-        match self.held.entry(event.id) {
+    pub fn take(&mut self, delivery: Delivery, event: Received) -> Option<Arc<Received>> {
+        match self.held.entry(event.id()) {
             Entry::Occupied(mut first) => {
                 first.get_mut().repeats.push((delivery, event));
                 None
@@ -63,7 +62,7 @@ impl<E> Deliveries<E> {
                 // Only for the first time: what a paused worker gave back has waited for its provider.
                 if delivery.exchange.as_str() == names::EVENTS && !delivery.redelivered {
                     // Below zero where clocks differ.
-                    self.metrics.lag((Utc::now() - event.time).to_std().unwrap_or_default());
+                    self.metrics.lag((Utc::now() - event.time()).to_std().unwrap_or_default());
                 }
                 let held = vacant.insert(Held::begin(&self.queue, &self.metrics, delivery, event));
                 Some(Arc::clone(&held.event))
@@ -73,7 +72,7 @@ impl<E> Deliveries<E> {
 
     /// Returns the delivery of an event and the event; `None` where its settlement has begun.
     #[must_use]
-    pub fn get(&self, event: Uuid) -> Option<(&Delivery, &Envelope<E>)> {
+    pub fn get(&self, event: Uuid) -> Option<(&Delivery, &Arc<Received>)> {
         let held = self.held.get(&event)?;
         Some((held.delivery.as_ref()?, &held.event))
     }
@@ -84,14 +83,14 @@ impl<E> Deliveries<E> {
     }
 
     /// Forgets an event whose delivery is settled, and returns it again where a further delivery of it waits.
-    pub fn settled(&mut self, event: Uuid) -> Option<Arc<Envelope<E>>> {
+    pub fn settled(&mut self, event: Uuid) -> Option<Arc<Received>> {
         let Held { mut repeats, in_hand, step, .. } = self.held.remove(&event)?;
         in_hand.settled();
         drop(step);
         let (delivery, event) = repeats.pop()?;
         let next = Held { repeats, ..Held::begin(&self.queue, &self.metrics, delivery, event) };
         let event = Arc::clone(&next.event);
-        self.held.insert(event.id, next);
+        self.held.insert(event.id(), next);
         Some(event)
     }
 
@@ -112,42 +111,40 @@ impl<E> Deliveries<E> {
     }
 }
 
-impl<E> Held<E> {
+impl Held {
     /// Begins the step of the order's trace that this delivery is. What is done with the event follows from that step.
-    fn begin(queue: &str, metrics: &QueueMetrics, delivery: Delivery, mut event: Envelope<E>) -> Self {
-        let mut step = Span::after(Kind::Consumer, format!("process {queue}"), event.traceparent.as_deref());
-        step.message(EventMetadata::from(&event).about("process", queue));
+    fn begin(queue: &str, metrics: &QueueMetrics, delivery: Delivery, mut event: Received) -> Self {
+        let mut step = Span::after(Kind::Consumer, format!("process {queue}"), event.trace_context());
+        step.message(event.metadata().about("process", queue));
         step.attempt(attempt(&delivery));
-        event.traceparent = Some(step.traceparent());
+        event.begin(step.traceparent());
         Self { delivery: Some(delivery), event: Arc::new(event), repeats: Vec::new(), in_hand: metrics.take(), step }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use orderflow_events::OrderCancelRequested;
+    use orderflow_events::EventKind;
     use serde_json::json;
 
     use super::*;
     use crate::metrics;
 
-    type Taken = Deliveries<OrderCancelRequested>;
-
-    fn deliveries() -> Taken {
+    fn deliveries() -> Deliveries {
         let queue = "shipping.order-cancel-requested".to_owned();
         let metrics = metrics::of_queue(&queue);
         Deliveries::new(queue, metrics)
     }
 
     /// Takes the delivery with this tag of the event with this id.
-    fn take(deliveries: &mut Taken, event: u128, tag: u64) -> bool {
+    fn take(deliveries: &mut Deliveries, event: u128, tag: u64) -> bool {
         let id = Uuid::from_u128(event);
         let event = json!({
             "specversion": "1.0", "id": id, "source": "/test", "type": "orders.order-cancel-requested.v1", "subject": id,
             "time": "2026-01-01T00:00:00.000Z", "datacontenttype": "application/json", "orderversion": 2,
             "correlationid": id, "data": { "by": "customer" }
         });
-        let event = serde_json::from_value(event).expect("an event");
+        let event = Received::decode(EventKind::OrderCancelRequested, event.to_string().as_bytes()).expect("an event");
         deliveries.take(Delivery::mock(tag, "".into(), "".into(), false, Vec::new()), event).is_some()
     }
 

@@ -1,6 +1,9 @@
 //! Records a batch: inbox, the service's rows, log and outbox in one transaction; then what follows is published.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use diesel_async::AsyncConnection as _;
 use uuid::Uuid;
@@ -9,14 +12,15 @@ use crate::{
     Subscription,
     failure::Failure,
     fault::{self, CrashPoint},
-    handler::Handler,
-    metrics,
+    handler::{Done, Handler},
+    metrics::{self, QueueMetrics},
     pipeline::{
-        queue_context::{Finished, QueueContext, Verdict},
+        queue_context::{Finished, QueueContext, Recordable, Verdict},
         retry_transaction::retry_transaction,
+        verify::verify,
     },
     split::Parts,
-    store::{Database, StoreError, event_log, existing, inbox, outbox::Outgoing},
+    store::{Connection, Database, StoreError, event_log, inbox, outbox::Outgoing},
     telemetry,
     trace::{Kind, Span, is_sampled},
 };
@@ -31,17 +35,17 @@ pub struct Committed {
 }
 
 /// What a transaction came to.
-enum Outcome {
-    /// Committed, with these events to publish.
-    Recorded(Vec<Outgoing>),
+enum Outcome<H: Handler> {
+    /// These are committed, with those to publish.
+    Recorded(Vec<Finished<H>>, Vec<Outgoing>),
     /// Not committed, because these events are applied already.
     Repeated(HashSet<Uuid>),
-    /// Not committed, because only these orders exist.
-    Strange(HashSet<Uuid>),
+    /// Not committed, because these events cannot be verified.
+    Unverified(HashMap<Uuid, Failure>),
 }
 
 /// Records a batch and returns a verdict on each event. When it fails on data it is split, so that only the bad event fails.
-pub async fn record<H: Handler>(queue: &QueueContext<H>, batch: Vec<Finished<H>>) -> Vec<(Uuid, Verdict<Committed>)> {
+pub async fn record<H: Handler>(queue: &QueueContext<H>, batch: Vec<Recordable<H>>) -> Vec<(Uuid, Verdict<Committed>)> {
     queue.relay.room().await;
     let mut verdicts = Vec::with_capacity(batch.len());
     let mut parts = Parts::of(batch);
@@ -49,9 +53,9 @@ pub async fn record<H: Handler>(queue: &QueueContext<H>, batch: Vec<Finished<H>>
         let alone = part.len() == 1;
         let steps = recording::<H>(queue.subscription, &part);
         let outcome = retry_transaction(&queue.settle.queue, &queue.stop, alone, || {
-            let (handler, database, done) = (Arc::clone(&queue.handler), queue.database.clone(), part.clone());
-            let subscription = queue.subscription;
-            async move { transaction(&*handler, subscription, &database, &done).await }
+            let (handler, database, batch) = (Arc::clone(&queue.handler), queue.database.clone(), part.clone());
+            let (subscription, metrics) = (queue.subscription, queue.settle.metrics.clone());
+            async move { transaction(&*handler, subscription, &metrics, &database, batch).await }
         })
         .await;
         drop(steps);
@@ -59,18 +63,17 @@ pub async fn record<H: Handler>(queue: &QueueContext<H>, batch: Vec<Finished<H>>
             queue.pause.set(false);
         }
         match outcome {
-            Ok(Outcome::Recorded(follow)) => {
-                let committed = committed(queue, &part, follow);
-                verdicts.extend(part.iter().map(|done| (done.event.id, Verdict::Passed(committed))));
+            Ok(Outcome::Recorded(done, follow)) => {
+                let committed = committed(queue, &done, follow);
+                verdicts.extend(done.iter().map(|done| (done.event.id, Verdict::Passed(committed))));
             }
             Ok(Outcome::Repeated(events)) => {
                 verdicts.extend(events.iter().map(|event| (*event, Verdict::Applied)));
-                parts.again(only(part, |done| !events.contains(&done.event.id)));
+                parts.again(only(part, |event| !events.contains(&event.id())));
             }
-            Ok(Outcome::Strange(existing)) => {
-                let strange = part.iter().filter(|done| !existing.contains(&done.event.order_id));
-                verdicts.extend(strange.map(|done| (done.event.id, Verdict::Failed(Failure::no_such_order()))));
-                parts.again(only(part, |done| existing.contains(&done.event.order_id)));
+            Ok(Outcome::Unverified(failures)) => {
+                parts.again(only(part, |event| !failures.contains_key(&event.id())));
+                verdicts.extend(failures.into_iter().map(|(event, failure)| (event, Verdict::Failed(failure))));
             }
             Err(error) if error.is_unavailable(alone) => {
                 parts.again(part);
@@ -78,13 +81,13 @@ pub async fn record<H: Handler>(queue: &QueueContext<H>, batch: Vec<Finished<H>>
             }
             Err(error) if alone => {
                 let failed = || Verdict::Failed(Failure::retry(telemetry::chain(&error)));
-                verdicts.extend(part.iter().map(|done| (done.event.id, failed())));
+                verdicts.extend(part.iter().map(|event| (event.id(), failed())));
             }
             Err(_) => parts.split(part),
         }
     }
     let rest = parts.rest().into_iter().flatten();
-    verdicts.extend(rest.map(|done| (done.event.id, Verdict::Unavailable)));
+    verdicts.extend(rest.map(|event| (event.id(), Verdict::Unavailable)));
     verdicts
 }
 
@@ -105,16 +108,19 @@ fn committed<H: Handler>(queue: &QueueContext<H>, batch: &[Finished<H>], follow:
 
 /// The batch's transaction as a step in the trace of each of its orders that is recorded. The first has links to all the
 /// others, and they to the first.
-fn recording<H: Handler>(subscription: Subscription, done: &[Finished<H>]) -> Vec<Span> {
+fn recording<H: Handler>(subscription: Subscription, batch: &[Recordable<H>]) -> Vec<Span> {
     let name = format!("record {subscription}");
-    let sampled = |one: &&Finished<H>| one.event.traceparent.as_deref().is_some_and(is_sampled);
-    let traced: Vec<_> = done.iter().filter(sampled).collect();
-    let contexts: Vec<&str> = traced.iter().filter_map(|one| one.event.traceparent.as_deref()).collect();
-    let step = |(number, one): (usize, &Finished<H>)| {
+    let traced: Vec<(Uuid, &str)> = batch
+        .iter()
+        .map(Recordable::order_and_trace)
+        .filter_map(|(order, context)| Some((order, context.filter(|context| is_sampled(context))?)))
+        .collect();
+    let contexts: Vec<&str> = traced.iter().map(|(_, context)| *context).collect();
+    let step = |(number, (order, context)): (usize, (Uuid, &str))| {
         let others = if number == 0 { contexts.get(1..) } else { contexts.get(..1) }.unwrap_or_default();
-        let mut step = Span::linked(Kind::Client, name.clone(), one.event.traceparent.as_deref(), others);
-        step.transaction(done.len());
-        step.order(one.event.order_id);
+        let mut step = Span::linked(Kind::Client, name.clone(), Some(context), others);
+        step.transaction(batch.len());
+        step.order(order);
         step
     };
     traced.into_iter().enumerate().map(step).filter(Span::is_recorded).collect()
@@ -123,11 +129,12 @@ fn recording<H: Handler>(subscription: Subscription, done: &[Finished<H>]) -> Ve
 async fn transaction<H: Handler>(
     handler: &H,
     subscription: Subscription,
+    metrics: &QueueMetrics,
     database: &Database,
-    done: &[Finished<H>],
-) -> Result<Outcome, StoreError> {
+    batch: Vec<Recordable<H>>,
+) -> Result<Outcome<H>, StoreError> {
     let (queue, source) = (subscription.queue(), format!("/orderflow/{}", subscription.service()));
-    let ids: Vec<Uuid> = done.iter().map(|one| one.event.id).collect();
+    let ids: Vec<Uuid> = batch.iter().map(Recordable::id).collect();
     let mut connection = database.connection().await?;
     let recorded = connection
         .transaction::<_, Abort, _>(async |connection| {
@@ -136,35 +143,58 @@ async fn transaction<H: Handler>(
                 let repeated = ids.iter().copied().filter(|id| !fresh.contains(id)).collect();
                 return Err(Abort::Repeated(repeated));
             }
-            // Who reaches outside was prepared, and has asked before.
-            if H::no_external_effect().is_some() {
-                let orders: HashSet<Uuid> = done.iter().map(|one| one.event.order_id).collect();
-                let existing = existing::orders(connection, &orders.iter().copied().collect::<Vec<_>>()).await?;
-                if existing.len() < orders.len() {
-                    return Err(Abort::Strange(existing));
-                }
-            }
-            let follow = handler.record(connection, done).await?;
+            let done = verified(connection, metrics, batch).await?;
+            let follow = handler.record(connection, &done).await?;
             let follow = event_log::append(connection, &source, follow).await?;
             fault::crash_here(CrashPoint::BeforeCommit);
-            Ok(follow)
+            Ok((done, follow))
         })
         .await;
     match recorded {
-        Ok(events) => {
+        Ok((done, follow)) => {
             fault::crash_here(CrashPoint::AfterCommit);
-            Ok(Outcome::Recorded(events))
+            Ok(Outcome::Recorded(done, follow))
         }
         Err(Abort::Repeated(events)) => Ok(Outcome::Repeated(events)),
-        Err(Abort::Strange(existing)) => Ok(Outcome::Strange(existing)),
+        Err(Abort::Unverified(failures)) => Ok(Outcome::Unverified(failures)),
         Err(Abort::Store(error)) => Err(error),
     }
+}
+
+/// Returns the events as the log has them. What was acted on was verified before that.
+async fn verified<H: Handler>(
+    connection: &mut Connection,
+    metrics: &QueueMetrics,
+    batch: Vec<Recordable<H>>,
+) -> Result<Vec<Finished<H>>, Abort> {
+    let (mut done, mut received, mut effects) = (Vec::with_capacity(batch.len()), Vec::new(), Vec::new());
+    for event in batch {
+        match event {
+            Recordable::Acted(acted) => done.push(acted),
+            Recordable::Received(event, effect) => {
+                received.push(event);
+                effects.push(effect);
+            }
+        }
+    }
+    if received.is_empty() {
+        return Ok(done);
+    }
+    let verified = verify::<H>(connection, metrics, &received).await?;
+    let mut failures = HashMap::new();
+    for ((received, effect), event) in received.iter().zip(effects).zip(verified) {
+        match event {
+            Ok(event) => done.push(Arc::new(Done { event, effect: effect() })),
+            Err(failure) => drop(failures.insert(received.id(), failure)),
+        }
+    }
+    if failures.is_empty() { Ok(done) } else { Err(Abort::Unverified(failures)) }
 }
 
 /// Why a transaction is rolled back.
 enum Abort {
     Repeated(HashSet<Uuid>),
-    Strange(HashSet<Uuid>),
+    Unverified(HashMap<Uuid, Failure>),
     Store(StoreError),
 }
 

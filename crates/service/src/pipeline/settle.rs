@@ -158,6 +158,8 @@ impl Settle {
     fn delay(&self, attempt: u32, failure: &Failure) -> Option<Duration> {
         match failure {
             Failure::Reject { .. } => None,
+            Failure::NotInLog if attempt > 1 => None,
+            Failure::NotInLog => self.retry_delays.after_attempt(1),
             Failure::Retry { after, .. } | Failure::ProviderUnavailable { after, .. } => {
                 let usual = self.retry_delays.after_attempt(attempt)?;
                 let least = after.unwrap_or_default().max(usual);
@@ -231,6 +233,7 @@ impl Settle {
 fn why_dead(failure: &Failure) -> WhyDead {
     match failure {
         Failure::Reject { .. } => WhyDead::Rejected,
+        Failure::NotInLog => WhyDead::NotInLog,
         Failure::Retry { .. } | Failure::ProviderUnavailable { .. } => WhyDead::Exhausted,
     }
 }

@@ -157,6 +157,23 @@ fn as_outgoing(kind: EventKind, envelope: &Envelope<serde_json::Value>) -> Resul
     })
 }
 
+/// Returns the events of this kind that have these ids, by id.
+///
+/// # Errors
+/// Those of the database.
+pub async fn find(
+    connection: &mut Connection,
+    kind: EventKind,
+    events: &[Uuid],
+) -> Result<HashMap<Uuid, Envelope<serde_json::Value>>, StoreError> {
+    let rows: Vec<WholeRow> = event_log::table
+        .filter(event_log::event_id.eq_any(events))
+        .filter(event_log::event.eq(kind.routing_key()))
+        .load(connection)
+        .await?;
+    Ok(rows.into_iter().map(|row| (row.event_id, row.envelope(kind))).collect())
+}
+
 /// A whole row of the log.
 #[derive(Queryable)]
 struct WholeRow {
@@ -172,6 +189,21 @@ struct WholeRow {
     data: serde_json::Value,
 }
 
+impl WholeRow {
+    /// Returns the event as it first left. `kind` is that of the column `event`.
+    fn envelope(self, kind: EventKind) -> Envelope<serde_json::Value> {
+        let event = NewEvent {
+            order_id: self.order_id,
+            kind,
+            correlation_id: self.correlation_id,
+            causation_id: self.causation_id,
+            traceparent: self.traceparent,
+            data: self.data,
+        };
+        event.identified(self.event_id, self.occurred_at, &self.source, self.version)
+    }
+}
+
 /// These events as they first left, byte for byte, for sending them again. One that is not in the log is left out.
 ///
 /// # Errors
@@ -181,15 +213,7 @@ pub async fn outgoing(connection: &mut Connection, events: &[Uuid]) -> Result<Ve
     rows.into_iter()
         .map(|row| {
             let kind = parsed(row.event_id, &row.event)?;
-            let event = NewEvent {
-                order_id: row.order_id,
-                kind,
-                correlation_id: row.correlation_id,
-                causation_id: row.causation_id,
-                traceparent: row.traceparent,
-                data: row.data,
-            };
-            as_outgoing(kind, &event.identified(row.event_id, row.occurred_at, &row.source, row.version))
+            as_outgoing(kind, &row.envelope(kind))
         })
         .collect()
 }

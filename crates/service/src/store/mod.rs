@@ -7,7 +7,6 @@ mod connecting;
 mod database;
 mod error;
 pub mod event_log;
-pub mod existing;
 pub mod failures;
 pub mod inbox;
 pub mod migrations;

@@ -4,7 +4,10 @@ use orderflow_service::audit::{Check, ORPHAN, Rule, Subject};
 
 pub const SUBJECT: Subject = Subject {
     from: "said FULL JOIN (
-               SELECT order_id, bool_or(sent_at IS NULL AND held_back_at IS NULL AND created_at < $3) AS unsent FROM email.v_mails
+               SELECT order_id, bool_or(sent_at IS NULL AND held_back_at IS NULL AND created_at < $3) AS unsent,
+                      bool_or(kind = 'declined') AS declined, bool_or(kind = 'shipped') AS shipped,
+                      bool_or(kind = 'cancelled') AS cancelled
+               FROM email.v_mails
                WHERE order_id > $1 AND order_id <= $2 GROUP BY order_id
            ) AS mail USING (order_id)
            FULL JOIN placed USING (order_id)",
@@ -13,6 +16,15 @@ pub const SUBJECT: Subject = Subject {
             rule: Rule { name: "mail-orphan", remedy: ORPHAN },
             broken: "mail.unsent IS NOT NULL AND placed.number IS NULL",
             what: "there are mails of an order that does not exist",
+        },
+        Check {
+            rule: Rule {
+                name: "mail-uncaused",
+                remedy: "its customer was told what did not happen: write to them by hand, and file the output of `orderflow why ORDER --json`",
+            },
+            broken: "(mail.declined AND NOT coalesce(payment_failed, false)) OR (mail.shipped AND NOT coalesce(shipment_created, false))
+                     OR (mail.cancelled AND NOT coalesce(order_cancelled, false))",
+            what: "a mail was planned that no logged event caused",
         },
     ],
     once_applied: &[

@@ -57,6 +57,12 @@ pub const SUBJECT: Subject = Subject {
             what: "the inventory service has decided what it never said",
         },
         Check {
+            rule: Rule { name: "reservation-uncaused", remedy: HELD },
+            broken: "placed.number IS NOT NULL AND reservation.outcome IN ('reserved', 'rejected')
+                     AND NOT coalesce(payment_completed, false)",
+            what: "stock was set aside, or was to be, though no payment was logged",
+        },
+        Check {
             rule: Rule { name: "reservation-lost", remedy: FILE_IT },
             broken: "(inventory_reserved AND coalesce(reservation.outcome NOT IN ('reserved', 'released'), true))
                      OR (inventory_rejected AND reservation.outcome IS DISTINCT FROM 'rejected')

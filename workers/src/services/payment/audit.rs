@@ -48,6 +48,11 @@ pub const SUBJECT: Subject = Subject {
             what: "the payment is not of the order's total",
         },
         Check {
+            rule: Rule { name: "refund-uncaused", remedy: MONEY },
+            broken: "payment.refund_id IS NOT NULL AND NOT coalesce(inventory_released OR inventory_rejected, false)",
+            what: "its customer was refunded, though nothing was logged that a refund follows from",
+        },
+        Check {
             rule: Rule { name: "payment-unsaid", remedy: FILE_IT },
             broken: "NOT CASE payment.status
                          WHEN 'succeeded' THEN payment_completed WHEN 'declined' THEN payment_failed

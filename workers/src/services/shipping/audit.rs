@@ -2,6 +2,10 @@
 
 use orderflow_service::audit::{Check, FILE_IT, ORPHAN, Rule, Subject};
 
+/// What to do about a parcel that should not be on its way.
+const STOP_PARCEL: &str = "ask the carrier whether it has the parcel (its tracking number is in `orderflow why ORDER`) and \
+                           stop it, then file the output of `orderflow why ORDER --json`";
+
 pub const SUBJECT: Subject = Subject {
     from: "said FULL JOIN (SELECT * FROM shipping.v_shipments WHERE order_id > $1 AND order_id <= $2) AS shipment
                USING (order_id)
@@ -13,13 +17,15 @@ pub const SUBJECT: Subject = Subject {
             what: "there is a shipment of an order that does not exist",
         },
         Check {
-            rule: Rule {
-                name: "parcel",
-                remedy: "ask the carrier whether it has the parcel (its tracking number is in `orderflow why ORDER`) and \
-                         stop it, then file the output of `orderflow why ORDER --json`",
-            },
+            rule: Rule { name: "parcel", remedy: STOP_PARCEL },
             broken: "(order_cancelled OR payment_failed) AND shipment.status IN ('booking', 'created')",
             what: "the carrier has its parcel or was asked to take it, though it has ended without shipping",
+        },
+        Check {
+            rule: Rule { name: "parcel-uncaused", remedy: STOP_PARCEL },
+            broken: "placed.number IS NOT NULL AND shipment.status IN ('booking', 'created', 'refused')
+                     AND NOT coalesce(inventory_reserved, false)",
+            what: "the carrier has its parcel or was asked to take it, though no reservation was logged",
         },
         Check {
             rule: Rule { name: "shipment-unsaid", remedy: FILE_IT },

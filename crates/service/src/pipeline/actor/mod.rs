@@ -17,7 +17,7 @@ use actix::{
     Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, StreamHandler, WrapFuture as _,
 };
 use lapin::message::Delivery;
-use orderflow_events::Envelope;
+use orderflow_events::EventData as _;
 use tokio::{runtime::Handle, sync::oneshot, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -27,7 +27,8 @@ use crate::{
         acting::{Mode, ProbeBudget},
         deliveries::Deliveries,
         isolation::{self, Handling, LINGER},
-        queue_context::{Event, Finished, QueueContext},
+        queue_context::{Event, QueueContext, Recordable},
+        received::Received,
     },
     telemetry,
 };
@@ -59,12 +60,12 @@ pub struct Work<H> {
 /// Handles the deliveries of one queue until they end or [`Drain`] arrives.
 pub struct QueueActor<H: Handler> {
     work: Work<H>,
-    deliveries: Deliveries<H::Event>,
-    arrived: Vec<Event<H>>,
+    deliveries: Deliveries,
+    arrived: Vec<Arc<Received>>,
     preparing: bool,
     ready: VecDeque<(Event<H>, H::Input)>,
     acting: usize,
-    acted: Vec<Finished<H>>,
+    acted: Vec<Recordable<H>>,
     recording: usize,
     settling: usize,
     draining: bool,
@@ -141,7 +142,7 @@ impl<H: Handler> QueueActor<H> {
                 return self.start_rejecting(context, delivery, isolation::reason(ends));
             }
         }
-        match Envelope::decode(&delivery.data) {
+        match Received::decode(H::Event::KIND, &delivery.data) {
             Ok(event) => self.arrived.extend(self.deliveries.take(delivery, event)),
             Err(error) => self.start_rejecting(context, delivery, telemetry::chain(&error)),
         }

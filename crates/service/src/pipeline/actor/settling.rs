@@ -34,7 +34,7 @@ impl<H: Handler> QueueActor<H> {
     }
 
     pub(super) fn fail(&mut self, context: &mut Context<Self>, event: Uuid, failure: Failure) {
-        let cause = self.deliveries.get(event).and_then(|(_, event)| event.traceparent.clone());
+        let cause = self.deliveries.get(event).and_then(|(_, event)| event.trace_context().map(str::to_owned));
         self.settle(context, vec![event], async move |settle, deliveries| {
             for delivery in &deliveries {
                 settle.fail(delivery, &failure, cause.as_deref()).await;
@@ -83,7 +83,7 @@ impl<H: Handler> QueueActor<H> {
         if !self.draining {
             self.draining = true;
             self.interrupted.cancel();
-            let arrived = self.arrived.drain(..).map(|event| event.id);
+            let arrived = self.arrived.drain(..).map(|event| event.id());
             let mut unsettled = self.deliveries.forget(arrived);
             unsettled.extend(self.deliveries.forget_repeats());
             self.leave_unacked(context, unsettled);

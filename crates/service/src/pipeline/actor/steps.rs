@@ -16,7 +16,7 @@ use crate::{
         acting::{Acted, Mode, ProbeBudget, act},
         event_metadata::{EventMetadata, is_sent_again, log_span},
         prepare::prepare,
-        queue_context::{Event, Finished, Verdict},
+        queue_context::{Recordable, Verdict},
         record::{Committed, record},
     },
 };
@@ -36,9 +36,8 @@ impl<H: Handler> QueueActor<H> {
             return;
         }
         let batch = std::mem::take(&mut self.arrived);
-        if H::no_external_effect().is_some() {
-            let done = |event| Some(Arc::new(Done { event, effect: H::no_external_effect()? }));
-            self.acted.extend(batch.into_iter().filter_map(done));
+        if let Some(effect) = H::no_external_effect() {
+            self.acted.extend(batch.into_iter().map(|event| Recordable::Received(event, effect)));
             return;
         }
         self.preparing = true;
@@ -46,8 +45,7 @@ impl<H: Handler> QueueActor<H> {
         self.run(context, async move { prepare(&queue, batch).await }, |actor, prepared, context| {
             actor.preparing = false;
             let mut ready = Vec::new();
-            let verdicts = prepared.into_iter().map(|(event, verdict)| (event.id, verdict.map(|input| (event, input))));
-            actor.sort(context, verdicts, |_, _, passed| ready.push(passed));
+            actor.sort(context, prepared, |_, _, passed| ready.push(passed));
             if ready.is_empty() {
                 actor.probe = None;
             }
@@ -76,9 +74,9 @@ impl<H: Handler> QueueActor<H> {
                     actor.probe = None;
                 }
                 match acted {
-                    Acted::Done(effect) => actor.acted.push(Arc::new(Done { event, effect })),
+                    Acted::Done(effect) => actor.acted.push(Recordable::Acted(Arc::new(Done { event, effect }))),
                     Acted::Failed(failure) => actor.fail(context, event.id, failure),
-                    Acted::ProviderUnavailable => actor.keep_or_leave(context, event),
+                    Acted::ProviderUnavailable => actor.keep_or_leave(context, event.id),
                 }
             });
         }
@@ -86,16 +84,16 @@ impl<H: Handler> QueueActor<H> {
 
     /// The provider is away. A message to probe with is prepared anew, since much may have happened meanwhile, and tried
     /// again; any other stays with the broker.
-    fn keep_or_leave(&mut self, context: &mut Context<Self>, event: Event<H>) {
+    fn keep_or_leave(&mut self, context: &mut Context<Self>, event: Uuid) {
         let probing = self.work.mode == Mode::HalfOpen && !self.draining;
         if probing {
             self.probe = self.probe.and_then(ProbeBudget::tried_again);
             if self.probe.is_some() {
-                self.arrived.push(event);
+                self.arrived.extend(self.deliveries.get(event).map(|(_, received)| Arc::clone(received)));
                 return;
             }
         }
-        let unsettled = self.deliveries.forget([event.id]);
+        let unsettled = self.deliveries.forget([event]);
         if probing {
             self.republish_copy(context, unsettled);
         } else {
@@ -134,8 +132,8 @@ impl<H: Handler> QueueActor<H> {
     }
 
     /// The deliveries of a batch that a test wants to be acknowledged before it is committed: what the fault runs have to find.
-    fn acknowledged_too_soon(&mut self, batch: &[Finished<H>]) -> Option<Vec<Delivery>> {
-        let events: Vec<_> = batch.iter().map(|done| done.event.id).collect();
+    fn acknowledged_too_soon(&mut self, batch: &[Recordable<H>]) -> Option<Vec<Delivery>> {
+        let events: Vec<_> = batch.iter().map(Recordable::id).collect();
         fault::without(Safeguard::AckAfterCommit).then(|| self.deliveries.settling(&events))
     }
 
@@ -166,11 +164,11 @@ impl<H: Handler> QueueActor<H> {
         let settle = &self.work.queue.settle;
         if !is_sent_again(delivery) {
             // Below zero where clocks differ.
-            settle.metrics.step((Utc::now() - event.time).to_std().unwrap_or_default());
+            settle.metrics.step((Utc::now() - event.time()).to_std().unwrap_or_default());
         }
         if tracing::enabled!(target: EACH_EVENT, tracing::Level::DEBUG) {
             let Committed { events, follow } = transaction;
-            log_span(&settle.queue, Some(delivery), Some(&EventMetadata::from(event))).in_scope(|| {
+            log_span(&settle.queue, Some(delivery), Some(&event.metadata())).in_scope(|| {
                 tracing::debug!(target: EACH_EVENT, { batch.events = events, batch.follow = follow }, "an event is applied");
             });
         }

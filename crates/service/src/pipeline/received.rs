@@ -1,0 +1,62 @@
+//! An event as a message states it, before anybody has checked that it happened.
+
+use chrono::{DateTime, Utc};
+use orderflow_events::{DecodeError, Envelope, EventKind};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::pipeline::event_metadata::EventMetadata;
+
+/// An event as its message states it. Whoever may publish can have written that, so it says which event to handle and no
+/// more: handlers get the event log's word ([`verify`](super::verify)).
+#[derive(Debug)]
+pub struct Received {
+    stated: Envelope<Value>,
+    /// The trace context of the step of the order's trace that this delivery is.
+    step: Option<String>,
+}
+
+impl Received {
+    /// Reads a message's body.
+    ///
+    /// # Errors
+    /// When it is no event of this kind. Trying again cannot help.
+    pub fn decode(kind: EventKind, body: &[u8]) -> Result<Self, DecodeError> {
+        Ok(Self { stated: Envelope::of_kind(kind, body)?, step: None })
+    }
+
+    /// Returns the event's id.
+    #[must_use]
+    pub fn id(&self) -> Uuid {
+        self.stated.id
+    }
+
+    /// Returns when it happened, by what the message states.
+    #[must_use]
+    pub fn time(&self) -> DateTime<Utc> {
+        self.stated.time
+    }
+
+    /// Returns what the message states.
+    #[must_use]
+    pub fn stated(&self) -> &Envelope<Value> {
+        &self.stated
+    }
+
+    /// Returns the trace context to go on with: the delivery's own step, or what the message states before that has begun.
+    #[must_use]
+    pub fn trace_context(&self) -> Option<&str> {
+        self.step.as_deref().or(self.stated.traceparent.as_deref())
+    }
+
+    /// Sets the trace context of the step that its delivery is.
+    pub fn begin(&mut self, step: String) {
+        self.step = Some(step);
+    }
+
+    /// Returns what the log and the trace say about it.
+    #[must_use]
+    pub fn metadata(&self) -> EventMetadata {
+        EventMetadata { traceparent: self.trace_context().map(str::to_owned), ..EventMetadata::from(&self.stated) }
+    }
+}

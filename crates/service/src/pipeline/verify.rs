@@ -1,0 +1,51 @@
+//! The fence against forged messages: a message is matched with the event log before anything is done about it.
+//!
+//! RabbitMQ's rights alone cannot keep a stolen password from publishing an event that never happened: every worker has to
+//! write to the retry, return and dead-letter exchanges. So a message only says which event to handle. Its id, order and
+//! kind must be those of an event in the log, and handlers get the log's data, never the message's.
+
+use std::sync::Arc;
+
+use orderflow_events::EventData as _;
+use uuid::Uuid;
+
+use crate::{
+    failure::Failure,
+    fault::{self, Safeguard},
+    handler::Handler,
+    metrics::QueueMetrics,
+    pipeline::{queue_context::Event, received::Received},
+    store::{Connection, StoreError, event_log},
+    telemetry,
+};
+
+/// Returns the log's word on each of these events, in the same order; a [`Failure`] where the log has no such event or its
+/// data cannot be read.
+///
+/// # Errors
+/// Those of the database.
+pub async fn verify<H: Handler>(
+    connection: &mut Connection,
+    metrics: &QueueMetrics,
+    received: &[Arc<Received>],
+) -> Result<Vec<Result<Event<H>, Failure>>, StoreError> {
+    let ids: Vec<Uuid> = received.iter().map(|event| event.id()).collect();
+    let kind = H::Event::KIND;
+    let mut logged = event_log::find(connection, kind, &ids).await?;
+    let one = |event: &Arc<Received>| {
+        let stated = event.stated();
+        let found = logged.remove(&stated.id).filter(|logged| logged.order_id == stated.order_id);
+        let found = if fault::without(Safeguard::EventLogMatch) { Some(stated.clone()) } else { found };
+        let mut logged = found.ok_or(Failure::NotInLog)?;
+        // Compared as JSON: the order of keys says nothing.
+        if *stated != logged {
+            tracing::error!(event.id = %logged.id, order.id = %logged.order_id, event = %kind, "a message differs from its event in the log; the log's word is taken");
+            metrics.altered();
+        } else {
+            logged.traceparent = event.trace_context().map(str::to_owned);
+        }
+        let unreadable = |error| Failure::reject(format!("the event log's data cannot be read: {}", telemetry::chain(&error)));
+        logged.typed().map(Arc::new).map_err(unreadable)
+    };
+    Ok(received.iter().map(one).collect())
+}

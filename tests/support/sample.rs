@@ -1,0 +1,21 @@
+//! The documented example of each kind of event.
+
+use std::fs;
+
+use orderflow_events::EventKind;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// Returns the documented event of this kind, but with this id and of this order.
+///
+/// # Panics
+/// When it is not documented.
+#[must_use]
+pub fn sample(kind: EventKind, event: Uuid, order: Uuid) -> Value {
+    let path = format!("{}/../docs/events/{}.json", env!("CARGO_MANIFEST_DIR"), kind.cloud_type());
+    let documented = fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let mut sample: Value = serde_json::from_slice(&documented).expect("JSON");
+    sample["id"] = json!(event);
+    sample["subject"] = json!(order);
+    sample
+}

@@ -1,0 +1,167 @@
+//! Messages that no service of ours wrote: whoever has one password of the broker can publish them.
+
+use std::fs;
+
+use lapin::{
+    BasicProperties,
+    types::{AMQPValue, FieldTable},
+};
+use orderflow_events::EventKind;
+use orderflow_service::{
+    Subscription,
+    broker::{headers, names},
+};
+use orderflow_tests::{DECLINED, Order, Probe, Shop, VISA, queues, sample, until};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{
+    commands::ended,
+    dead_letters::{dlq, until_dead, until_number},
+};
+
+/// Publishes it by every way that leads to a work queue. Returns how many those are.
+async fn by_every_way(probe: &Probe, kind: EventKind, queue: &str, event: &Value) -> u32 {
+    let body = event.to_string().into_bytes();
+    let properties = || BasicProperties::default().with_content_type("application/cloudevents+json".into());
+    let mut copied = FieldTable::default();
+    copied.insert("CC".into(), AMQPValue::FieldArray(vec![AMQPValue::LongString(kind.routing_key().into())].into()));
+    let ways = [
+        (names::EVENTS, kind.routing_key(), properties()),
+        (names::EVENTS, "order.cancelled", properties().with_headers(copied)),
+        (names::RETURN, queue, properties()),
+        ("orders.retry.200ms", queue, properties()),
+    ];
+    for (exchange, routing_key, properties) in ways.clone() {
+        probe.publish_with(exchange, routing_key, &body, properties).await;
+    }
+    u32::try_from(ways.len()).expect("a few")
+}
+
+/// Returns the id of an order's event of this kind.
+async fn logged(shop: &Shop, order: &Order, kind: EventKind) -> Uuid {
+    let sql = format!("SELECT event_id FROM messaging.event_log WHERE order_id = '{}' AND event = '{kind}'", order.id);
+    shop.text(&sql).await.parse().expect("an id")
+}
+
+/// Publishes lies about an order by every way, and waits until each is dead-lettered; then as dead letters, and replays those.
+/// `applied` is the id of an event of another order, which the subscription has applied: such a message is a repetition.
+async fn lie(shop: &Shop, subscription: Subscription, order: &Order, unknown: [Uuid; 2], applied: Uuid) {
+    let (probe, kind, queue) = (shop.probe().await, subscription.kind(), subscription.queue());
+    by_every_way(&probe, kind, &queue, &sample(kind, applied, order.id)).await;
+    let mut published = 0;
+    for id in unknown {
+        published += by_every_way(&probe, kind, &queue, &sample(kind, id, order.id)).await;
+    }
+    until_dead(&probe, subscription, published).await;
+    recognised(&probe, subscription).await;
+    for id in [applied, unknown[0], unknown[1]] {
+        let (lie, named) = (sample(kind, id, order.id), BasicProperties::default().with_message_id(id.to_string().into()));
+        probe.publish_with(names::DEAD_LETTERS, &queue, lie.to_string().as_bytes(), named).await;
+    }
+    let replayed = dlq(shop, &["replay", "--message", &applied.to_string(), "--yes"]).await;
+    ended(&replayed, 0, &["applied already"]);
+    for id in unknown {
+        let replayed = dlq(shop, &["replay", "--message", &id.to_string(), "--yes"]).await;
+        ended(&replayed, 1, &["died again", "the event log has no such event"]);
+        until_dead(&probe, subscription, 2).await;
+    }
+    recognised(&probe, subscription).await;
+}
+
+/// Takes the dead letters, each of which says why it is one.
+async fn recognised(probe: &Probe, subscription: Subscription) {
+    for letter in probe.take_all(&subscription.dead_letter_queue()).await {
+        let headers = letter.properties.headers().clone().expect("it has headers");
+        let reason = headers::text(&headers, headers::REASON).expect("a reason");
+        assert!(reason.starts_with("the event log has no such event"), "{reason}");
+        assert_eq!(headers::number(&headers, headers::ATTEMPT), Some(2), "a database that lags gets a second");
+        assert!(!headers.contains_key("CC"), "a copy is for one queue");
+    }
+}
+
+/// Tried before there was the fence: stock was reserved, a parcel made and a mail sent, and nobody was charged.
+#[tokio::test(flavor = "multi_thread")]
+async fn payment_that_never_happened_ships_nothing() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    shop.start_worker(&[]).await;
+    let paid = web.order("MUG-BLUE", 1, VISA).await;
+    let declined = web.order("MUG-BLUE", 1, DECLINED).await;
+    web.until_status(&paid, "shipped").await;
+    web.until_status(&declined, "payment_failed").await;
+    shop.until_quiet().await;
+    let unknown = [Uuid::now_v7(), logged(&shop, &declined, EventKind::OrderCreated).await];
+    let applied = logged(&shop, &paid, EventKind::PaymentCompleted).await;
+    lie(&shop, queues::INVENTORY_PAYMENT_COMPLETED, &declined, unknown, applied).await;
+    let of_declined = |table: &str| format!("SELECT count(*) FROM {table} WHERE order_id = '{}'", declined.id);
+    for table in ["inventory.reservations", "shipping.shipments"] {
+        assert_eq!(shop.number(&of_declined(table)).await, 0, "{table}");
+    }
+    assert_eq!(shop.number(&of_declined("messaging.event_log")).await, 2, "nothing followed");
+    assert_eq!(shop.number(&of_declined("email.mails")).await, 2, "received and declined");
+    assert_eq!(web.status(&declined).await, "payment_failed");
+    forget_dead_letters(shop).await;
+}
+
+/// Tried before there was the fence: a shipped order was refunded.
+#[tokio::test(flavor = "multi_thread")]
+async fn release_that_never_happened_refunds_nothing() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    shop.start_worker(&[]).await;
+    let (order, refused) = (web.order("MUG-BLUE", 1, VISA).await, web.order("BATTERY-BULK", 1, VISA).await);
+    web.until_status(&order, "shipped").await;
+    web.until_status(&refused, "cancelled").await;
+    shop.until_quiet().await;
+    let unknown = [Uuid::now_v7(), logged(&shop, &order, EventKind::PaymentCompleted).await];
+    let applied = logged(&shop, &refused, EventKind::InventoryReleased).await;
+    lie(&shop, queues::PAYMENT_INVENTORY_RELEASED, &order, unknown, applied).await;
+    assert_eq!(shop.number("SELECT count(*) FROM simulator.refunds").await, 1, "that of the refused parcel");
+    assert_eq!(web.status(&order).await, "shipped");
+    forget_dead_letters(shop).await;
+}
+
+/// An event that did happen, with other data, arrives before the message that the outbox sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn altered_message_has_the_effect_of_the_event_that_happened() {
+    let mut shop = Shop::open().await;
+    let (web, probe) = (shop.start_web().await, shop.probe().await);
+    shop.start_worker_without(&["email.*"], &[]).await;
+    let order = web.order("MUG-BLUE", 1, VISA).await;
+    web.until_status(&order, "shipped").await;
+    shop.until_published().await;
+    let queue = queues::EMAIL_SHIPMENT_CREATED.queue();
+    let genuine = probe.take(&queue).await;
+    let mut altered: Value = serde_json::from_slice(&genuine.data).expect("an event");
+    let number = altered["data"]["tracking_number"].as_str().expect("a number").to_owned();
+    altered["data"]["tracking_number"] = json!("FORGED0000000");
+    altered["correlationid"] = json!(Uuid::now_v7());
+    altered["traceparent"] = json!("00-11111111111111111111111111111111-2222222222222222-01");
+    probe.publish(names::EVENTS, "shipment.created", altered.to_string().as_bytes()).await;
+    probe.publish_with(names::RETURN, &queue, &genuine.data, genuine.properties).await;
+    shop.start_worker(&["email.*"]).await;
+    until_number(&shop, 1, "SELECT count(*) FROM email.mails WHERE kind = 'shipped' AND sent_at IS NOT NULL").await;
+    let mails = mails(&shop);
+    assert!(mails.iter().any(|mail| mail.contains(&number)), "{mails:?}");
+    assert!(!mails.iter().any(|mail| mail.contains("FORGED0000000")), "{mails:?}");
+    let worker = shop.workers().last_mut().expect("it runs");
+    until("it is said that a message was altered", async || {
+        let log = worker.log();
+        if log.iter().any(|line| line.contains("a message differs from its event in the log")) { Ok(()) } else { Err(log) }
+    })
+    .await;
+    shop.close().await;
+}
+
+fn mails(shop: &Shop) -> Vec<String> {
+    let files = fs::read_dir(shop.mail_directory()).expect("a directory").map(|file| file.expect("a file").path());
+    files.filter_map(|path| fs::read_to_string(path).ok()).collect()
+}
+
+async fn forget_dead_letters(shop: Shop) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("kept.jsonl");
+    ended(&dlq(&shop, &["discard", "--all", "--yes", "--file", file.to_str().expect("text")]).await, 0, &[]);
+    shop.close().await;
+}
