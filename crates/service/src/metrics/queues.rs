@@ -160,6 +160,8 @@ impl QueuesMetrics {
         let settled = |outcome: Outcome| {
             self.settled.get_or_create_owned(&Settled { queue: name.to_owned(), outcome: outcome.as_str() })
         };
+        // From the start, since an alert counts from zero.
+        drop(self.dead_letters.get_or_create(&Dead { queue: name.to_owned(), reason: WhyDead::NotInLog.as_str() }));
         QueueMetrics {
             settled: self.settled.clone(),
             retries: self.retries.clone(),
