@@ -17,3 +17,4 @@ pub mod record;
 pub mod retry_transaction;
 pub mod settle;
 pub mod supervise;
+pub mod worker_context;
