@@ -10,7 +10,7 @@ use std::{
 
 use clap::Parser as _;
 use orderflow::ops::{self, Exit, Failed, stock::Change};
-use orderflow_service::config::Source;
+use orderflow_service::{config::Source, telemetry};
 use orderflow_worker::roster;
 
 /// The exit status of a command whose reader left: the one that a shell gives a program killed by SIGPIPE (128 + 13), so
@@ -44,7 +44,10 @@ async fn run(command: cli::Command, source: &Source) -> Result<Exit, Failed> {
     // Not locked: `orderflow top` gives the terminal back from whichever thread panics.
     let out = &mut io::stdout();
     match command {
-        Command::Serve => Ok(orderflow::web::run(source).await.map(|()| Exit::Ok)?),
+        Command::Serve => {
+            orderflow::web::run(source).await.map_err(|error| Failed::Serve(telemetry::chain(&error)))?;
+            Ok(Exit::Ok)
+        }
         Command::Migrate { json } => ops::migrate::run(source, json, out).await,
         Command::Config { json } => ops::config::run(source, json, out),
         Command::Topology(TopologyCommand::Apply { json }) => ops::topology::apply(source, json, out).await,

@@ -2,44 +2,17 @@
 
 mod compose;
 mod documents;
+mod error;
 mod kubernetes;
 mod region;
 
-use std::{fs, io, path::Path};
+use std::{fs, path::Path};
 
 use orderflow::ops::topology;
-use orderflow_service::{Roster, RosterError, config::Source};
+use orderflow_service::{Roster, config::Source};
 
+pub use crate::error::GenerateError;
 use crate::region::with_region;
-
-/// Why nothing was generated.
-#[derive(Debug, thiserror::Error)]
-pub enum GenerateError {
-    /// A file cannot be read or written.
-    #[error("{path}: {source}")]
-    File {
-        /// Which, from the root of the repository.
-        path: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// A file has lost the lines between which something is generated.
-    #[error("{path} needs a line `{begin}`, and below it `{end}`")]
-    NoRegion {
-        /// Which, from the root of the repository.
-        path: String,
-        /// The line before what is generated.
-        begin: &'static str,
-        /// The line after it.
-        end: &'static str,
-    },
-    /// A service cannot be called so, or takes nothing.
-    #[error(transparent)]
-    Roster(#[from] RosterError),
-    /// The broker's objects cannot be written down.
-    #[error("rabbitmq/definitions.json cannot be made: {0}")]
-    Definitions(String),
-}
 
 /// A file as it has to be.
 struct Generated {

@@ -1,6 +1,6 @@
 //! The part of a file that is generated, between two comments.
 
-use crate::GenerateError;
+use crate::error::GenerateError;
 
 /// The two lines, in files where a comment begins with `#`, and in Markdown.
 const MARKS: [(&str, &str); 2] = [("# generated: services", "# end"), ("<!-- generated: services -->", "<!-- end -->")];

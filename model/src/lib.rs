@@ -12,6 +12,7 @@
 )]
 
 pub mod order;
+mod record;
 pub mod safeguard;
 pub mod step;
 pub mod stock;

@@ -3,7 +3,8 @@
 use crate::{
     Safeguard,
     order::OrderModel,
-    step::{Effect, Request, Step, record},
+    record::record,
+    step::{Effect, Request, Step},
     world::{Hand, Order, Payment, Row, Shipment},
 };
 

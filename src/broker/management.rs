@@ -130,7 +130,7 @@ impl Management {
     }
 
     pub(super) fn vhost(&self) -> String {
-        utf8_percent_encode(&self.config.vhost, NON_ALPHANUMERIC).to_string()
+        encoded(&self.config.vhost)
     }
 
     pub(super) async fn put(&self, path: &str, body: &Value) -> Result<(), ManagementError> {
@@ -164,6 +164,11 @@ impl Management {
             Err(ManagementError::Refused { status, path: path.to_owned(), reason: reason(&body) })
         }
     }
+}
+
+/// Returns the name percent-encoded, for a path.
+pub(super) fn encoded(name: &str) -> String {
+    utf8_percent_encode(name, NON_ALPHANUMERIC).to_string()
 }
 
 #[cfg(test)]

@@ -7,11 +7,13 @@ mod policies;
 mod questions;
 mod setup;
 mod topology;
+mod users;
 
 pub use dead_letters::{DeadLetter, DeadLetters, Found};
 pub use depths::QueueDepth;
 pub use management::{Management, ManagementError};
 pub use policies::Altered;
-pub use questions::{Node, Overview, Rights, Who};
+pub use questions::{Node, Overview, Who};
 pub use setup::Applied;
 pub use topology::Topology;
+pub use users::Rights;

@@ -11,7 +11,7 @@ use fancy_regex::Regex;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::topology::{Policy, Queue};
+use super::topology::{Policy, Queue, Topology};
 
 /// Keys by which messages are dropped, expire, are moved or delivered less often: all of them are to be as we set them, or
 /// not set.
@@ -53,25 +53,29 @@ struct Holding<'p> {
     operator: Option<&'p Policy>,
 }
 
-/// The queues for which other policies hold than `ours` with another effect; together where policies and effect are the
-/// same.
-pub(super) fn altered(queues: &[Queue], ours: &[Policy], live: &[Policy], operators: &[Policy]) -> Vec<Altered> {
-    let [ours, live, operators] = [ours, live, operators].map(compiled);
-    let mut found: BTreeMap<(Vec<String>, Vec<String>), Vec<String>> = BTreeMap::new();
-    for queue in queues {
-        let wanted = Holding { policy: highest(&ours, queue), operator: None };
-        let holding = Holding { policy: highest(&live, queue), operator: highest(&operators, queue) };
-        let policies = holding.strangers(&wanted);
-        // The check of the policies themselves reports one of ours that is missing or differs.
-        if policies.is_empty() {
-            continue;
+impl Topology {
+    /// Returns our queues that other people's policies of `live` make other than they have to be: these may drop or expire
+    /// messages, though every object is there. Queues with the same policies and changes are reported together.
+    #[must_use]
+    pub fn altered_by(&self, live: &Self) -> Vec<Altered> {
+        let operators = live.operator_policies.as_deref().unwrap_or_default();
+        let [ours, theirs, operators] = [&*self.policies, &*live.policies, operators].map(compiled);
+        let mut found: BTreeMap<(Vec<String>, Vec<String>), Vec<String>> = BTreeMap::new();
+        for queue in &self.queues {
+            let wanted = Holding { policy: highest(&ours, queue), operator: None };
+            let holding = Holding { policy: highest(&theirs, queue), operator: highest(&operators, queue) };
+            let policies = holding.strangers(&wanted);
+            // The check of the policies themselves reports one of ours that is missing or differs.
+            if policies.is_empty() {
+                continue;
+            }
+            let changes = holding.changes(&wanted, queue);
+            if !changes.is_empty() {
+                found.entry((policies, changes)).or_default().push(queue.name.clone());
+            }
         }
-        let changes = holding.changes(&wanted, queue);
-        if !changes.is_empty() {
-            found.entry((policies, changes)).or_default().push(queue.name.clone());
-        }
+        found.into_iter().map(|((policies, changes), queues)| Altered { policies, changes, queues }).collect()
     }
-    found.into_iter().map(|((policies, changes), queues)| Altered { policies, changes, queues }).collect()
 }
 
 /// Each with its pattern; a pattern that cannot be read here counts as one that matches, so that it is reported.
@@ -145,7 +149,7 @@ mod tests {
 
     use serde_json::json;
 
-    use super::{super::Topology, *};
+    use super::*;
 
     fn policy(name: &str, pattern: &str, priority: i32, definition: Value) -> Policy {
         let policy = json!({

@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Management, ManagementError, Topology, setup::User, topology::Policy};
+use super::{Management, ManagementError, Topology, topology::Policy, users::Rights};
 
 /// What a broker says of itself. Fields as in its own documentation: `http://HOST:15672/api/index.html`.
 #[derive(Debug, Clone, Deserialize)]
@@ -72,18 +72,6 @@ impl Who {
     }
 }
 
-/// What a user may do in a virtual host: patterns of names.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub struct Rights {
-    /// What it may declare and delete.
-    pub configure: String,
-    /// What it may publish to.
-    pub write: String,
-    /// What it may get messages of, and purge.
-    pub read: String,
-}
-
 #[derive(Deserialize)]
 struct Permission {
     user: String,
@@ -142,13 +130,6 @@ impl Management {
         let path = format!("vhosts/{}/permissions?columns=user,configure,write,read", self.vhost());
         let permissions: Vec<Permission> = self.get(&path).await?;
         Ok(permissions.into_iter().map(|one| (one.user, one.rights)).collect())
-    }
-
-    /// Those of our users who have other rights than they should, of those with these rights.
-    #[must_use]
-    pub fn wrongly_permitted(&self, rights: &[(String, Rights)]) -> Vec<&'static str> {
-        let is_wrong = |user: &User| rights.iter().any(|(name, rights)| name == user.name && *rights != user.rights);
-        self.users().iter().filter(|user| is_wrong(user)).map(|user| user.name).collect()
     }
 
     /// What the virtual host has now, as the broker itself holds it: none of this is a statistic, which would be some

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use orderflow_service::broker::names;
-use orderflow_worker::roster;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
-use super::{Management, ManagementError, Topology, questions::Rights};
+use super::{
+    Management, ManagementError, Topology,
+    users::{INSPECTOR, Rights, User},
+};
 
 /// What [`Management::apply`] could not do, or left out on purpose.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,14 +18,6 @@ pub struct Applied {
     pub notes: Vec<String>,
     /// Whether something that the settings ask for was not done.
     pub is_short: bool,
-}
-
-/// One of our users, and what it may do in the virtual host.
-pub(super) struct User {
-    pub(super) name: &'static str,
-    password: Option<SecretString>,
-    tags: &'static str,
-    pub(super) rights: Rights,
 }
 
 impl Management {
@@ -112,52 +104,6 @@ impl Management {
         }));
         Ok(applied)
     }
-
-    /// Least privilege: nobody but the administrator may declare anything.
-    ///
-    /// RabbitMQ's right to read a queue is the right to get its messages, acknowledge them, and purge it. So who only
-    /// looks may read nothing, and who reads dead letters may read nothing else.
-    pub(super) fn users(&self) -> [User; 4] {
-        let services = roster().names().join("|");
-        let users = &self.config().users;
-        let user = |name, password: &Option<SecretString>, tags, write: &str, read: String| User {
-            name,
-            password: password.clone(),
-            tags,
-            rights: Rights { configure: NOTHING.to_owned(), write: write.to_owned(), read },
-        };
-        let events = format!("^{}$", names::EVENTS.replace('.', "\\."));
-        [
-            user("orderflow-web", &users.web, "", &events, NOTHING.to_owned()),
-            user(
-                "orderflow-worker",
-                &users.worker,
-                "",
-                "^orders\\.(events|dlx|return|retry\\..+)$",
-                format!("^({services})\\.[a-z-]+$"),
-            ),
-            // The tag shows queues, rates and connections, whatever the user may read.
-            user("orderflow-viewer", &users.viewer, "monitoring", NOTHING, NOTHING.to_owned()),
-            user(
-                INSPECTOR,
-                &users.inspector,
-                "monitoring",
-                NOTHING,
-                format!("^({services})\\.[a-z-]+\\.dlq$|^{}$", names::UNROUTED.replace('.', "\\.")),
-            ),
-        ]
-    }
-}
-
-/// Who may read what was not handled.
-const INSPECTOR: &str = "orderflow-inspector";
-
-/// A pattern that matches no name.
-const NOTHING: &str = "^$";
-
-/// Percent-encoded for a path.
-pub(super) fn encoded(name: &str) -> String {
-    utf8_percent_encode(name, NON_ALPHANUMERIC).to_string()
 }
 
 #[cfg(test)]

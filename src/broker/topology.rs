@@ -13,7 +13,7 @@ use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Altered, policies, setup::encoded};
+use super::management::encoded;
 
 /// Objects of one virtual host.
 ///
@@ -185,14 +185,6 @@ impl Topology {
         compare("policy", &self.policies, &live.policies, |one| one.name.clone(), &mut lines);
         compare("binding", &self.bindings, &live.bindings, Binding::name, &mut lines);
         lines
-    }
-
-    /// Other people's policies of `live` by which a queue is not what it has to be: they may drop or expire messages,
-    /// though every object is there.
-    #[must_use]
-    pub fn altered_by(&self, live: &Self) -> Vec<Altered> {
-        let operators = live.operator_policies.as_deref().unwrap_or_default();
-        policies::altered(&self.queues, &self.policies, &live.policies, operators)
     }
 
     /// What can be made of what `live` lacks, in the order in which it has to be made. Of what differs only a policy is

@@ -85,9 +85,9 @@ pub enum Failed {
     /// The database's URL.
     #[error("DATABASE_URL cannot be used: {0}")]
     DatabaseUrl(#[from] diesel::ConnectionError),
-    /// The front end.
-    #[error("{}", orderflow_service::telemetry::chain(.0))]
-    Serve(#[from] crate::web::RunError),
+    /// The front end did not start, or stopped by itself.
+    #[error("{0}")]
+    Serve(String),
     /// Output could not be written, as to a full disk.
     #[error("the output could not be written: {0}")]
     Output(#[from] std::io::Error),

@@ -4,7 +4,7 @@ use orderflow_order::{placing::Placing, token::OrderLinks};
 use orderflow_service::{broker::Relay, store::Database};
 use tokio_util::sync::CancellationToken;
 
-use super::{health::BrokerHealth, live::Live, queue_forecast::QueueForecast, rate_limit::RateLimit};
+use super::{broker_health::BrokerHealth, live::Live, queue_forecast::QueueForecast, rate_limit::RateLimit};
 
 /// One for the process.
 pub struct App {

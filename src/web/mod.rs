@@ -7,12 +7,14 @@ mod auth;
 mod body;
 #[cfg(test)]
 mod body_fuzz;
+mod broker_health;
 mod cancel_order;
 mod client;
 mod cookie;
 #[cfg(test)]
 mod description;
 mod endpoint;
+mod entry;
 mod get_order;
 mod health;
 mod housekeeping;
@@ -33,6 +35,7 @@ mod request_id;
 mod routes;
 mod server;
 mod timeline;
+mod watch_order;
 
 pub use self::{
     process::{RunError, run},

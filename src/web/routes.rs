@@ -8,9 +8,9 @@ use actix_web::{
 use super::{
     cancel_order,
     endpoint::Endpoint,
-    get_order, health, live, openapi, pages, place_order,
+    get_order, health, openapi, pages, place_order,
     problem::{Code, Problem},
-    products, timeline,
+    products, timeline, watch_order,
 };
 
 /// Every path but those of pages.
@@ -19,7 +19,7 @@ pub const ROUTES: &[Endpoint] = &[
     Endpoint { method: "POST", path: "/orders", handler: |route| route.to(place_order::handle) },
     Endpoint { method: "GET", path: "/orders/{id}", handler: |route| route.to(get_order::handle) },
     Endpoint { method: "GET", path: "/orders/{id}/timeline", handler: |route| route.to(timeline::handle) },
-    Endpoint { method: "GET", path: "/orders/{id}/live", handler: |route| route.to(live::handle) },
+    Endpoint { method: "GET", path: "/orders/{id}/live", handler: |route| route.to(watch_order::handle) },
     Endpoint { method: "POST", path: "/orders/{id}/cancel", handler: |route| route.to(cancel_order::handle) },
     Endpoint { method: "GET", path: "/healthz", handler: |route| route.to(health::alive) },
     Endpoint { method: "GET", path: "/readyz", handler: |route| route.to(health::ready) },

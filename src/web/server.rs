@@ -18,7 +18,7 @@ use orderflow_service::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    app::App, client::Clients, health::BrokerHealth, housekeeping, last_audit, live::Live, open_files, pages,
+    app::App, broker_health::BrokerHealth, client::Clients, housekeeping, last_audit, live::Live, open_files, pages,
     queue_forecast::QueueForecast, rate_limit::RateLimit, request_id, routes::routes,
 };
 

@@ -1,38 +1,24 @@
-//! `GET /orders/{id}/timeline?after=N`, and what an order's customer is told of each event.
+//! `GET /orders/{id}/timeline?after=N`
 
 use actix_web::{HttpRequest, HttpResponse, http::header, web::Data};
-use chrono::{DateTime, Utc};
-use orderflow_events::{EventKind, timestamp};
-use orderflow_order::domain::OrderStatus;
 use orderflow_service::store::{ANSWER_WITHIN, Connection};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
     app::App,
-    auth, get_order,
+    auth,
+    entry::{Entry, entries},
+    get_order,
     problem::{Code, Problem},
 };
-use crate::store::progress::{self, Step};
+use crate::store::progress;
 
 #[derive(Serialize)]
 struct Answer {
     order_id: Uuid,
     version: i32,
     entries: Vec<Entry>,
-}
-
-/// One thing that happened to an order, as its customer is told.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct Entry {
-    /// Its place in the order's history, from 1 without gaps.
-    pub version: i32,
-    event: String,
-    event_id: Uuid,
-    status: OrderStatus,
-    #[serde(with = "timestamp")]
-    at: DateTime<Utc>,
-    detail: Option<&'static str>,
 }
 
 /// What happened to the order after version N, oldest first, and never ahead of its status.
@@ -66,71 +52,9 @@ pub fn after(query: &str) -> Result<Option<i32>, Problem> {
     })
 }
 
-/// What the customer is told of a history, which has to be whole: each entry has the status after it.
-pub fn entries(history: &[Step]) -> Vec<Entry> {
-    let mut status = OrderStatus::Pending;
-    let told = history.iter().map(|step| {
-        // A newer program may have written what this one does not know: clients are told its name.
-        let kind = step.event.parse::<EventKind>().ok();
-        // As the order service folds it: an event that has no place moves nothing.
-        status = kind.and_then(|kind| status.after(kind)).unwrap_or(status);
-        Entry {
-            version: step.version,
-            event: step.event.clone(),
-            event_id: step.event_id,
-            status,
-            at: step.occurred_at,
-            detail: kind.map(detail),
-        }
-    });
-    told.collect()
-}
-
-/// What a customer is told of an event: no ids and no reasons of providers.
-pub const fn detail(kind: EventKind) -> &'static str {
-    match kind {
-        EventKind::OrderCreated => "We have received your order.",
-        EventKind::PaymentCompleted => "Your payment is complete.",
-        EventKind::PaymentFailed => "Your payment was declined. Nothing was charged.",
-        EventKind::InventoryReserved => "Everything you ordered is set aside for you.",
-        EventKind::InventoryRejected => "Something you ordered is no longer in stock.",
-        EventKind::ShipmentCreated => "Your parcel is with the carrier.",
-        EventKind::ShipmentFailed => "The carrier cannot take your parcel.",
-        EventKind::OrderCancelRequested => "You asked us to cancel your order.",
-        EventKind::ShipmentCancelled => "Your order will not be sent.",
-        EventKind::InventoryReleased => "Nothing is set aside for you any more.",
-        EventKind::PaymentRefunded => "Your payment was returned to you.",
-        EventKind::PaymentVoided => "Nothing was charged.",
-        EventKind::OrderCancelled => "Your order is cancelled.",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn told(events: &[&str]) -> Vec<(i32, &'static str, bool)> {
-        let step = |(event, version): (&&str, i32)| Step {
-            version,
-            event_id: Uuid::nil(),
-            event: (*event).to_owned(),
-            occurred_at: DateTime::UNIX_EPOCH,
-        };
-        let history: Vec<_> = events.iter().zip(1..).map(step).collect();
-        entries(&history).iter().map(|entry| (entry.version, entry.status.as_str(), entry.detail.is_some())).collect()
-    }
-
-    #[test]
-    fn each_entry_has_the_status_after_it() {
-        let told = told(&["order.created", "payment.completed", "inventory.reserved"]);
-        assert_eq!(told, [(1, "pending", true), (2, "paid", true), (3, "reserved", true)]);
-    }
-
-    #[test]
-    fn an_event_of_a_newer_program_is_told_by_its_name() {
-        let told = told(&["order.created", "order.gift-wrapped", "payment.completed"]);
-        assert_eq!(told, [(1, "pending", true), (2, "pending", false), (3, "paid", true)]);
-    }
 
     #[test]
     fn after_is_a_version() {

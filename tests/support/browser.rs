@@ -157,6 +157,15 @@ impl Browser {
         let answer = self.session.devtools(command, parameters).await;
         answer.unwrap_or_else(|error| panic!("{command}: {error}"))
     }
+
+    /// Writes a picture of the whole page as `NAME.png` into the folder that the variable `PICTURES` names; without it
+    /// into `.dev/log/browser/`.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub async fn picture(&self, name: &str) {
+        pictures::of_page(&self.session, name).await;
+    }
 }
 
 impl Drop for Browser {

@@ -8,7 +8,7 @@ use futures::{FutureExt as _, future::BoxFuture};
 use crate::{
     Subscription,
     handler::Handler,
-    pipeline::supervise::{WorkerContext, supervise},
+    pipeline::{supervise::supervise, worker_context::WorkerContext},
 };
 
 type Start = Box<dyn FnOnce(WorkerContext, ArbiterHandle) -> BoxFuture<'static, ()> + Send>;

@@ -14,7 +14,7 @@ use crate::{
     broker::BrokerCheck,
     call_guard::CallGuard,
     http::{self, Bounds},
-    pipeline::supervise::WorkerContext,
+    pipeline::worker_context::WorkerContext,
     store::Condition,
 };
 

@@ -13,7 +13,7 @@ use crate::{
     consumers::Consumer,
     health::{self, Health},
     listen::ListenError,
-    pipeline::{failure_log::FailureLog, pace::Reporter, reconciler::Reconciler, supervise::WorkerContext},
+    pipeline::{failure_log::FailureLog, pace::Reporter, reconciler::Reconciler, worker_context::WorkerContext},
     preflight::{self, NotSetUp},
     process_identity,
     service::{SetUp, SetupError, Work},

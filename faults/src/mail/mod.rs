@@ -5,38 +5,11 @@ mod serve;
 
 use std::io;
 
-use serde::{Deserialize, Serialize};
-
 pub use process::MailServer;
+pub use serve::Mode;
 
+use self::serve::Taken;
 use crate::{journal::Journal, stand_in::Options};
-
-/// A mail that was taken: one line of the ledger.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Taken {
-    /// Without the angle brackets.
-    pub message_id: String,
-    /// Whom the envelope names.
-    pub to: String,
-}
-
-/// A way to fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum Mode {
-    /// All is well.
-    #[default]
-    None,
-    /// 421 instead of a greeting.
-    Refuse,
-    /// 451 for the recipient.
-    Greylist,
-    /// The mail is not taken, and no answer comes.
-    HangBefore,
-    /// The mail is taken, and no answer comes.
-    HangAfter,
-    /// The mail is taken, and the answer is 451.
-    ErrorAfter,
-}
 
 /// Serves until it is told to end.
 pub fn run(options: &Options) -> io::Result<()> {

@@ -10,7 +10,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{Mode, Taken};
+use super::serve::{Mode, Taken};
 
 /// The server, and where it keeps its ledger. It is killed when this is dropped.
 pub struct MailServer {

@@ -10,13 +10,40 @@ use std::{
 use clap::ValueEnum as _;
 use orderflow_tests::{Postbox, serve_mail};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use serde::{Deserialize, Serialize};
 use tokio::{net::TcpListener, time::sleep};
 
-use super::{Mode, Taken};
 use crate::journal::Journal;
 
 /// How long an answer that hangs is held at most.
 const HANG: Duration = Duration::from_secs(600);
+
+/// A mail that was taken: one line of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Taken {
+    /// Without the angle brackets.
+    pub message_id: String,
+    /// Whom the envelope names.
+    pub to: String,
+}
+
+/// A way to fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Mode {
+    /// All is well.
+    #[default]
+    None,
+    /// 421 instead of a greeting.
+    Refuse,
+    /// 451 for the recipient.
+    Greylist,
+    /// The mail is not taken, and no answer comes.
+    HangBefore,
+    /// The mail is taken, and no answer comes.
+    HangAfter,
+    /// The mail is taken, and the answer is 451.
+    ErrorAfter,
+}
 
 /// What every conversation shares.
 struct Server {

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    Answer, Desk, Head, Selection, Snapshot, ask, count, group::groups, key, not_from_database, replay::put, report,
+    Answer, Desk, Head, Selection, Snapshot, ask, count, group::groups, key, not_from_database, report, selection::put,
     show::Shown,
 };
 use crate::{

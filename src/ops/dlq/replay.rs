@@ -11,6 +11,7 @@ use super::{
     Answer, Desk, Head, Selection, Snapshot, ask, count,
     group::{Group, groups},
     report,
+    selection::put,
     sending::{self, Pace, Watch},
     tracker::Tracker,
 };
@@ -161,15 +162,8 @@ async fn send<'a>(
     Ok(sent)
 }
 
-/// Adds a field to an object.
-pub(super) fn put(object: &mut Value, name: &str, value: Value) {
-    if let Value::Object(fields) = object {
-        fields.insert(name.to_owned(), value);
-    }
-}
-
 /// Adds all fields of another object.
-pub(super) fn merge(object: &mut Value, other: Value) {
+fn merge(object: &mut Value, other: Value) {
     if let (Value::Object(fields), Value::Object(more)) = (object, other) {
         fields.extend(more);
     }

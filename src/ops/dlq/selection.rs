@@ -95,16 +95,16 @@ impl Selection {
     /// What was chosen besides the queues.
     pub(crate) fn details(&self) -> Value {
         let mut details = json!({});
-        let mut put = |name: &str, value: Value| {
+        let mut given = |name: &str, value: Value| {
             if !value.is_null() {
-                super::replay::put(&mut details, name, value);
+                put(&mut details, name, value);
             }
         };
-        put("reason", json!(self.reason));
-        put("order", json!(self.order));
-        put("limit", json!(self.limit));
+        given("reason", json!(self.reason));
+        given("order", json!(self.order));
+        given("limit", json!(self.limit));
         if !self.messages.is_empty() {
-            put("messages", json!(self.messages));
+            given("messages", json!(self.messages));
         }
         details
     }
@@ -145,6 +145,13 @@ impl Selection {
         self.reason.as_ref().is_none_or(says)
             && (order.is_none() || letter.order_id == order)
             && (self.messages.is_empty() || self.messages.contains(&letter.id))
+    }
+}
+
+/// Adds a field to an object.
+pub(super) fn put(object: &mut Value, name: &str, value: Value) {
+    if let Value::Object(fields) = object {
+        fields.insert(name.to_owned(), value);
     }
 }
 

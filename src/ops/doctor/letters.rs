@@ -5,7 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 use orderflow_service::store::failures;
 use orderflow_worker::roster;
 
-use super::{SECOND_LOOK, database::Indexed, queues::Queues, report::Checkup};
+use super::{
+    database::Indexed,
+    queues::{Queues, SECOND_LOOK},
+    report::Checkup,
+};
 use crate::ops::words::count;
 
 /// Compares both, where both could be read; where they differ, a second time: the index is written just after a

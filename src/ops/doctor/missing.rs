@@ -15,7 +15,11 @@ use orderflow_service::{
 };
 use orderflow_worker::roster;
 
-use super::{SECOND_LOOK, database::Indexed, queues::Queues, report::Checkup};
+use super::{
+    database::Indexed,
+    queues::{Queues, SECOND_LOOK},
+    report::Checkup,
+};
 use crate::ops::{
     missing::{self, Missing, Search, find},
     words::{clock, some},

@@ -10,15 +10,12 @@ mod missing;
 mod queues;
 mod report;
 
-use std::{io::Write, time::Duration};
+use std::io::Write;
 
 use super::{Exit, Failed};
 use crate::broker::Topology;
 use orderflow_service::config::{self, AdminConfig, BrokerConfig, ConfigError, DatabaseConfig, Source};
 use report::Checkup;
-
-/// What is moving may show anywhere or nowhere at a first look: what is still so after this long is no delay.
-const SECOND_LOOK: Duration = Duration::from_secs(3);
 
 /// Looks at settings, database and broker, and tells what is wrong with them.
 ///

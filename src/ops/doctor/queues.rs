@@ -1,7 +1,7 @@
 //! Is every queue consumed, and does anything lie where nothing should? Asked over AMQP, as the programs connect, since
 //! the management API's figures are some seconds old.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use orderflow_service::{
     Subscription,
@@ -18,6 +18,9 @@ use crate::{
         words::{count, some},
     },
 };
+
+/// What is moving may show anywhere or nowhere at a first look: what is still so after this long is no delay.
+pub const SECOND_LOOK: Duration = Duration::from_secs(3);
 
 /// What waits in the queues now, by subscription, and how to look again. Queues that do not exist are left out.
 pub struct Queues {

@@ -14,7 +14,7 @@ use orderflow_service::{
 };
 use orderflow_worker::roster;
 
-use super::RepublishOptions;
+use super::options::RepublishOptions;
 use crate::ops::{
     Failed,
     missing::{self, Missing, Search},

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::{
     store::progress::Progress,
-    web::timeline::{self, Entry},
+    web::entry::{Entry, entries},
 };
 
 /// All that there is to tell of an order. Its watchers share one.
@@ -75,7 +75,7 @@ impl State {
             status: order.status,
             cancel_requested: order.cancel_requested,
             at: order.updated_at,
-            entries: timeline::entries(&order.steps),
+            entries: entries(&order.steps),
             // Below zero where the clock was set back.
             age: Duration::try_from_secs_f64(order.age).unwrap_or_default(),
             read: Instant::now(),

@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{flow::Flow, guesses::Guard, links::Links, session::Ended};
+use super::{ended::Ended, flow::Flow, guesses::Guard, links::Links};
 use crate::{
     ops::queues::inspect,
     web::{

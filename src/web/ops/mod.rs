@@ -9,6 +9,7 @@ mod auth;
 mod console;
 mod dead_letters;
 mod discards;
+mod ended;
 mod failed;
 mod flow;
 mod guesses;

@@ -4,11 +4,6 @@
 //! The signature covers the hash of the operator's token, so whoever's token is taken out of `OPERATOR_TOKENS`, or changed,
 //! is logged out with that.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
-
 use actix_web::{HttpRequest, http::header};
 use chrono::{DateTime, Duration, Utc};
 use hmac::Mac as _;
@@ -39,23 +34,6 @@ const PURPOSE: &str = "orderflow console session";
 /// How long the database may take to answer whether a session was ended. Without an answer the session counts as valid: the
 /// console has to open during an outage of the database, which it shows.
 const KNOWN_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
-
-/// Sessions that were ended at this process, each until it would have expired. They stay ended while the database is
-/// unavailable. Cheap to clone.
-#[derive(Debug, Clone, Default)]
-pub struct Ended(Arc<Mutex<HashMap<Uuid, DateTime<Utc>>>>);
-
-impl Ended {
-    fn add(&self, session: &Session) {
-        let mut ended = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        ended.retain(|_, expires| *expires > Utc::now());
-        ended.insert(session.id, session.expires);
-    }
-
-    fn contains(&self, session: Uuid) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&session)
-    }
-}
 
 /// Somebody who is logged in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,7 +74,7 @@ pub fn shown(request: &HttpRequest, console: &Console) -> Option<Operator> {
 /// 503 where the database cannot be told.
 pub async fn end(request: &HttpRequest, console: &Console) -> Result<(), Problem> {
     let Some(session) = of(request, console) else { return Ok(()) };
-    console.ended.add(&session);
+    console.ended.add(session.id, session.expires);
     let (database, actor) = (console.database.clone(), session.operator.actor(request));
     let ending = async move {
         let ending = async |connection: &mut Connection| {

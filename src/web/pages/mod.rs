@@ -3,6 +3,7 @@
 //!
 //! Templates are in `templates/`, what they have in common with the console in `base.html` and `assets/style.css`.
 
+mod answer;
 pub mod assets;
 mod cart;
 mod checkout;
@@ -17,14 +18,9 @@ mod words;
 
 use std::sync::OnceLock;
 
-use actix_web::{
-    HttpResponse,
-    http::{StatusCode, header},
-};
-use askama::Template;
 use orderflow_order::token::OrderLinks;
-use orderflow_service::telemetry;
 
+pub use self::answer::html;
 use super::{endpoint::Endpoint, people::ForPeople};
 
 /// What the shop is called on its pages.
@@ -43,11 +39,6 @@ pub const PAGES: &[Endpoint] = &[
 /// Who gets problems as pages here.
 pub const FOR_PEOPLE: ForPeople = ForPeople { pages: PAGES, page: problem::page };
 
-/// Everything from ourselves and nothing inline; nobody may show a page of ours in a frame of theirs. `'self'` of
-/// connect-src is also the WebSocket of the same host.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
-     form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
-
 static HOME: OnceLock<String> = OnceLock::new();
 
 /// Says once, before there are pages, which origin is the shop's own.
@@ -59,23 +50,4 @@ pub fn live_at(links: &OrderLinks) {
 /// The shop's own origin, which every page holds against where it was opened.
 pub fn home() -> &'static str {
     HOME.get().map_or("", String::as_str)
-}
-
-/// A page as an answer. It is in no cache: it shows an order, or holds the key of one that is about to be placed.
-pub fn html(status: StatusCode, page: &impl Template) -> HttpResponse {
-    match page.render() {
-        Ok(text) => HttpResponse::build(status)
-            .content_type("text/html; charset=utf-8")
-            .insert_header((header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY))
-            .insert_header((header::X_FRAME_OPTIONS, "DENY"))
-            .insert_header(("cross-origin-opener-policy", "same-origin"))
-            .insert_header((header::CACHE_CONTROL, "no-store"))
-            .body(text),
-        Err(error) => {
-            tracing::error!(error = telemetry::chain(&error), "a page could not be written");
-            HttpResponse::InternalServerError()
-                .content_type("text/plain; charset=utf-8")
-                .body("Something went wrong.\n")
-        }
-    }
 }

@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web::Data};
 use askama::Template;
 use uuid::Uuid;
 
-use super::{html, track::NotFoundPage, words};
+use super::{answer::html, track::NotFoundPage, words};
 use crate::web::{
     app::App,
     problem::{Code, Problem},

@@ -17,9 +17,9 @@ use orderflow_service::store::{ANSWER_WITHIN, Connection, StoreError};
 use uuid::Uuid;
 
 use super::{
+    answer::html,
     cart::Cart,
     entered::Entered,
-    html,
     shelves::Shelves,
     words::{self, Mistake, Notice},
 };

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use orderflow_events::{EventKind, timestamp};
 use orderflow_order::domain::OrderStatus;
 
-use crate::{store::progress, web::timeline};
+use crate::{store::progress, web::entry};
 
 /// One step.
 pub struct Step {
@@ -29,7 +29,7 @@ impl Step {
         Self {
             state: if failed { "failed" } else { "done" },
             name: kind.map_or_else(|| step.event.clone(), |kind| done(kind).to_owned()),
-            detail: kind.map(timeline::detail).unwrap_or_default(),
+            detail: kind.map(entry::detail).unwrap_or_default(),
             at: timestamp::format(&step.occurred_at),
             clock: clock(step.occurred_at),
         }

@@ -18,8 +18,9 @@ use orderflow_service::store::{ANSWER_WITHIN, Connection};
 use uuid::Uuid;
 
 use super::{
+    answer::html,
     cart::money,
-    estimate, html,
+    estimate,
     steps::{self, Headline, Step},
 };
 use crate::{

@@ -5,7 +5,7 @@ use std::{env, fs, path::PathBuf, process, thread, time::Duration};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use super::{Browser, wire::Session};
+use super::wire::Session;
 
 /// A page that is longer than this, in CSS pixels, is cut in pictures.
 const LONGEST: f64 = 4000.0;
@@ -16,16 +16,10 @@ const LARGEST: (f64, f64) = (640.0, 2400.0);
 /// How long the picture of a failure may take.
 const OF_FAILURE: Duration = Duration::from_secs(20);
 
-impl Browser {
-    /// Writes a picture of the whole page as `NAME.png` into the folder that the variable `PICTURES` names; without it
-    /// into `.dev/log/browser/`.
-    ///
-    /// # Panics
-    /// When it cannot be written.
-    pub async fn picture(&self, name: &str) {
-        let folder = env::var_os("PICTURES").map_or_else(log_folder, PathBuf::from);
-        write(&self.session, &folder, name, LARGEST).await.unwrap_or_else(|error| panic!("no picture {name}: {error}"));
-    }
+/// For the documentation.
+pub(super) async fn of_page(session: &Session, name: &str) {
+    let folder = env::var_os("PICTURES").map_or_else(log_folder, PathBuf::from);
+    write(session, &folder, name, LARGEST).await.unwrap_or_else(|error| panic!("no picture {name}: {error}"));
 }
 
 fn log_folder() -> PathBuf {

@@ -12,9 +12,9 @@ use nix::sys::signal::Signal;
 use tokio::process::Child;
 
 use super::{
-    Installed, free_port,
+    installed::Installed,
     rabbitmq::{Common, RabbitMq},
-    random_password, signal_group,
+    server::{free_port, random_password, signal_group},
 };
 
 /// The nodes, and the port mapper by which they find each other.

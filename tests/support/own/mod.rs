@@ -5,23 +5,11 @@ mod installed;
 mod mounts;
 mod postgres;
 mod rabbitmq;
+mod server;
 
-use std::{
-    net::{SocketAddr, TcpListener},
-    os::unix::fs::PermissionsExt as _,
-    path::Path,
-    time::Duration,
-};
+use std::os::unix::fs::PermissionsExt as _;
 
-use nix::{
-    sys::signal::{Signal, killpg},
-    unistd::Pid,
-};
 use tempfile::TempDir;
-use tokio::{
-    process::Child,
-    time::{Instant, sleep},
-};
 
 use crate::Servers;
 use mounts::Bound;
@@ -30,10 +18,7 @@ pub use broker::Broker;
 pub use installed::Installed;
 pub use mounts::{Disk, can_mount, enter_own_mounts};
 pub use postgres::Postgres;
-
-/// How long a server may take to start. A killed node of a RabbitMQ 4.0.5 cluster was seen to take 45 s on a machine with
-/// two cores and nothing else to do, and more than 120 s at a load of 25.
-const START: Duration = Duration::from_secs(300);
+pub use server::{free_port, random_password};
 
 /// What servers a run wants.
 #[derive(Debug, Clone, Default)]
@@ -103,37 +88,5 @@ impl Own {
                 .map(password)
                 .to_vec(),
         }
-    }
-}
-
-/// A port that nobody has at this moment.
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
-    listener.local_addr().expect("it is bound").port()
-}
-
-/// Something nobody guesses.
-pub fn random_password() -> String {
-    format!("{:032x}", rand::random::<u128>())
-}
-
-/// Signals a process and all that it has started: each server leads a group of its own.
-fn signal_group(leader: &Child, signal: Signal) {
-    if let Some(id) = leader.id() {
-        // It may have ended by itself meanwhile.
-        let _ = killpg(Pid::from_raw(i32::try_from(id).expect("a process id")), signal);
-    }
-}
-
-/// Waits until a server answers.
-async fn until_ready(what: &str, log: &Path, mut ready: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + START;
-    while !ready().await {
-        assert!(
-            Instant::now() < deadline,
-            "{what} was not ready within {START:?}: {}",
-            std::fs::read_to_string(log).unwrap_or_default()
-        );
-        sleep(Duration::from_millis(200)).await;
     }
 }

@@ -12,7 +12,10 @@ use nix::{sys::signal::Signal, unistd::Uid};
 use tokio::process::{Child, Command};
 use url::Url;
 
-use super::{Installed, free_port, random_password, signal_group, until_ready};
+use super::{
+    installed::Installed,
+    server::{free_port, random_password, signal_group, until_ready},
+};
 
 /// The user that Debian's package makes; PostgreSQL refuses to run as root.
 const USER: &str = "postgres";

@@ -14,7 +14,10 @@ use nix::{
 use tokio::process::{Child, Command};
 use url::Url;
 
-use super::{Installed, free_port, signal_group, until_ready};
+use super::{
+    installed::Installed,
+    server::{free_port, signal_group, until_ready},
+};
 
 /// Not the wrappers in /usr/sbin: those switch to another user and that user's files.
 const PROGRAMS: &str = "/usr/lib/rabbitmq/bin";

@@ -9,6 +9,7 @@ pub mod mail;
 pub mod payment;
 mod setup_error;
 mod simulated_carrier;
+mod simulated_ledger;
 mod simulated_payment;
 mod simulated_refund;
 mod simulated_schema;

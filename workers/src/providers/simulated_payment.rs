@@ -20,12 +20,12 @@ use orderflow_service::{
     group_commit::{GroupCommit, Limits},
     provider_error::ProviderError,
     store::{ANSWER_WITHIN, Connection, Database, StoreError},
-    telemetry,
 };
 use uuid::Uuid;
 
 use super::{
     payment::{ChargeOutcome, ChargeRequest, PaymentProvider, RefundRequest, VoidOutcome, VoidRequest},
+    simulated_ledger::ledger_failed,
     simulated_refund,
 };
 
@@ -88,17 +88,6 @@ async fn charge_all(database: Arc<Database>, requests: Vec<ChargeRequest>) -> Ve
             let failed = ledger_failed(&error);
             requests.iter().map(|_| Err(failed.clone())).collect()
         }
-    }
-}
-
-/// What the provider says when its ledger could not be written.
-pub(super) fn ledger_failed(error: &StoreError) -> ProviderError {
-    tracing::warn!(error = telemetry::chain(error), "the simulated payment provider's ledger failed");
-    if error.is_unavailable() {
-        ProviderError::unavailable("the simulated payment provider is away")
-    } else {
-        // Something about these requests; others would be answered.
-        ProviderError::passing("the simulated payment provider could not write this down")
     }
 }
 

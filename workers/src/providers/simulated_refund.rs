@@ -1,6 +1,6 @@
 //! The simulated payment provider's way back: charges that are given up, and refunds. Each is one durable statement.
 
-use std::{future::Future, sync::Arc};
+use std::sync::Arc;
 
 use diesel::{
     OptionalExtension as _, QueryableByName,
@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::{
     payment::{RefundRequest, VoidOutcome, VoidRequest},
-    simulated_payment::ledger_failed,
+    simulated_ledger::ledger,
 };
 
 #[derive(QueryableByName)]
@@ -82,15 +82,4 @@ pub(super) async fn refund(database: Arc<Database>, request: RefundRequest) -> R
     let refund = ledger(refunding).await?;
     let refund = refund.ok_or_else(|| ProviderError::for_good("there is no such charge of that amount to refund"))?;
     Ok(refund.refund_id)
-}
-
-/// The ledger's answer. It runs in a task of its own, so that a caller that goes away leaves no connection half-way.
-async fn ledger<T: Send + 'static>(
-    statement: impl Future<Output = Result<T, StoreError>> + Send + 'static,
-) -> Result<T, ProviderError> {
-    match tokio::spawn(statement).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(ledger_failed(&error)),
-        Err(_) => Err(ProviderError::passing("the simulated payment provider was interrupted")),
-    }
 }

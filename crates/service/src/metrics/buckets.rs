@@ -1,6 +1,9 @@
-//! The bounds of the histograms' buckets: few, since each is a series for each set of labels.
+//! The histograms, and the bounds of their buckets: few, since each is a series for each set of labels.
 
-use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::{family::Family, histogram::Histogram};
+
+/// A histogram for each set of labels.
+pub type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// From a millisecond, which a step takes at best, to all the retries there are by default (some seven hours), in seconds.
 const TIMES: [f64; 19] = [

@@ -11,7 +11,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::{Histograms, buckets};
+use super::buckets::{self, Histograms};
 
 /// Named as OpenTelemetry's conventions for HTTP metrics have it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

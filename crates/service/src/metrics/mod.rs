@@ -19,7 +19,7 @@ use std::sync::LazyLock;
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
-    metrics::{family::Family, gauge::Gauge, histogram::Histogram, info::Info},
+    metrics::{gauge::Gauge, info::Info},
     registry::{Registry, Unit},
 };
 
@@ -37,9 +37,6 @@ pub use self::{
 use self::{process::ProcessCollector, queues::QueuesMetrics};
 
 static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
-
-/// A histogram for each set of labels.
-type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// Everything that a process measures.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::{Histograms, buckets};
+use super::buckets::{self, Histograms};
 
 /// What a call to a provider came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -9,7 +9,7 @@ use prometheus_client::{
 };
 use tokio::time::Instant;
 
-use super::{Histograms, buckets};
+use super::buckets::{self, Histograms};
 
 /// Where a delivery ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

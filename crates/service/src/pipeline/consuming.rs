@@ -11,7 +11,7 @@ use lapin::{
 use crate::{
     Subscription,
     broker::{BrokerError, SharedConnection},
-    pipeline::{acting::Mode, supervise::WorkerContext},
+    pipeline::{acting::Mode, worker_context::WorkerContext},
     process_identity,
 };
 

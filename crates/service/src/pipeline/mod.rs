@@ -19,3 +19,4 @@ pub mod retry_transaction;
 pub mod settle;
 pub mod supervise;
 pub mod verify;
+pub mod worker_context;

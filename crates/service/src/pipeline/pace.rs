@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     metrics::{self, QueueMetrics, Tally},
-    pipeline::supervise::WorkerContext,
+    pipeline::worker_context::WorkerContext,
     process_identity,
     store::{
         Connection, Database, StoreError,

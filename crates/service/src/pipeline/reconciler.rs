@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Subscription,
     broker::{BrokerCheck, NotReady, Publisher, resend},
-    pipeline::supervise::WorkerContext,
+    pipeline::worker_context::WorkerContext,
     store::{
         Connection, Database, StoreError, failures,
         missing::{self, Claimed, Limits, Pair, Scan, Taken, Unapplied, Whereabouts},

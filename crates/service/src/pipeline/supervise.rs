@@ -10,56 +10,28 @@ use std::{
 
 use actix::{Actor as _, Addr, AsyncContext as _};
 use actix_rt::ArbiterHandle;
-use tokio::{runtime::Handle, sync::oneshot};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Backoff, Subscription,
-    broker::{Connector, Publisher, Relay, SharedConnection},
-    config::WorkerConfig,
     handler::Handler,
     metrics::{self, QueueMetrics},
     pipeline::{
         acting::Mode,
         actor::{Drain, Ended, QueueActor, Work},
         consuming::{self, Consuming},
-        failure_log::FailureLog,
         queue_context::QueueContext,
         retry_transaction::Pause,
         settle::Settle,
+        worker_context::WorkerContext,
     },
-    store::Database,
     telemetry,
 };
 
 /// How long an actor may take to finish what it has begun. With what follows a process ends in 32 s at most: pace 2, relay 5,
 /// failures 2, runtime 2, traces 1.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// What all actors of a process share. Cheap to clone.
-#[derive(Clone)]
-pub struct WorkerContext {
-    /// Settings.
-    pub config: Arc<WorkerConfig>,
-    /// The database.
-    pub database: Database,
-    /// Makes connections for queues that need one of their own.
-    pub connector: Connector,
-    /// The connection on which all other queues are consumed, a channel for each.
-    pub connection: SharedConnection,
-    /// For retries and dead letters.
-    pub publisher: Publisher,
-    /// For the events that follow.
-    pub relay: Relay,
-    /// Where failed attempts are written down.
-    pub failures: FailureLog,
-    /// The multi-threaded runtime on which connections and transactions live.
-    pub runtime: Handle,
-    /// How many queues are consumed now; one that is paused because its provider is away is among them.
-    pub consuming: Arc<AtomicUsize>,
-    /// Cancelled when the process is to stop.
-    pub stop: CancellationToken,
-}
 
 /// Keeps one queue consumed until the process stops: opens a channel again for ever, with a new actor each time. An actor
 /// that panics is replaced too, which actix's own supervisor does not do.

@@ -4,7 +4,12 @@ use actix_web::{HttpRequest, HttpResponse, web::Data};
 use askama::Template;
 use uuid::Uuid;
 
-use super::{Frame, deeds::deed, page, query_string, shown, words};
+use super::{
+    access::shown,
+    answer::{Frame, page, query_string},
+    deeds::deed,
+    words,
+};
 use crate::{
     store::actions::Action,
     web::ops::{Console, actions, list::Query},

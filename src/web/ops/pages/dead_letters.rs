@@ -4,7 +4,11 @@ use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web::Data};
 use askama::Template;
 use orderflow_worker::roster;
 
-use super::{Frame, html, query_string, shown, words};
+use super::{
+    access::shown,
+    answer::{Frame, html, query_string},
+    words,
+};
 use crate::{
     ops::dlq::{Shown, group::Group},
     store::replays::Replay,

@@ -8,7 +8,11 @@ use actix_web::{
 };
 use askama::Template;
 
-use super::{Frame, done, page, to, words};
+use super::{
+    access::done,
+    answer::{Frame, page, to},
+    words,
+};
 use crate::{
     ops::dlq::sending::Pace,
     web::{

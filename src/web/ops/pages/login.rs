@@ -9,7 +9,7 @@ use askama::Template;
 use orderflow_service::store::{ANSWER_WITHIN, Connection};
 use serde_json::json;
 
-use super::{Frame, html, sorry, to};
+use super::answer::{Frame, html, query_string, sorry, to};
 use crate::{
     ops::{Principal, What},
     store::actions::Outcome,
@@ -46,7 +46,7 @@ pub async fn form(request: HttpRequest, console: Data<Console>) -> HttpResponse 
 pub fn first(request: &HttpRequest) -> HttpResponse {
     // A form that was sent too late is not sent again by itself.
     let path = if request.method().is_safe() { request.path() } else { "/ops" };
-    to(format!("/ops/login?{}", super::query_string(&[("next", path)])))
+    to(format!("/ops/login?{}", query_string(&[("next", path)])))
 }
 
 /// Only to a page of ours.

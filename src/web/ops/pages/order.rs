@@ -6,7 +6,11 @@ use actix_web::{
 };
 use askama::Template;
 
-use super::{Frame, page, shown, words};
+use super::{
+    access::shown,
+    answer::{Frame, page},
+    words,
+};
 use crate::{
     ops::why::{
         Report,

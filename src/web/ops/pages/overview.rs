@@ -4,9 +4,9 @@ use actix_web::{HttpRequest, HttpResponse, web::Data};
 use askama::Template;
 
 use super::{
-    Frame, page,
+    access::shown,
+    answer::{Frame, page},
     picture::{Picture, picture},
-    shown,
     spark::{Spark, spark},
     words,
 };

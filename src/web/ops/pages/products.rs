@@ -8,7 +8,10 @@ use actix_web::{
 use askama::Template;
 use orderflow_worker::services::inventory::stock::Level;
 
-use super::{Frame, done, html, page, query_string, shown, to};
+use super::{
+    access::{done, shown},
+    answer::{Frame, html, page, query_string, to},
+};
 use crate::{
     ops::stock::{self, Change},
     web::{

@@ -6,7 +6,11 @@ use actix_web::{
 };
 use askama::Template;
 
-use super::{Frame, page, shown, words};
+use super::{
+    access::shown,
+    answer::{Frame, page},
+    words,
+};
 use crate::{
     store::replays::Replay,
     web::ops::{Console, replays},

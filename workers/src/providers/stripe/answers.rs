@@ -6,7 +6,7 @@
 
 use reqwest::StatusCode;
 
-use super::refusal::ApiError;
+use super::api_error::ApiError;
 
 /// What Stripe was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use orderflow_order::domain::stripe;
 use orderflow_service::provider_error::ProviderError;
 use serde::Deserialize;
 
-use super::refusal::word;
+use super::api_error::CardError;
 
 /// Why we cancel an intent after a decline: Stripe keeps the word, and so the intent itself says that it was declined and
 /// not given up by the customer.
@@ -40,23 +40,6 @@ pub(super) enum Status {
     /// One that our intents do not have.
     #[serde(other)]
     Other,
-}
-
-/// What the bank said of a card.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-pub(super) struct CardError {
-    #[serde(default)]
-    pub code: Option<String>,
-    #[serde(default)]
-    pub decline_code: Option<String>,
-}
-
-impl CardError {
-    /// As a word for the event. `generic_decline` says less than the code that it comes with.
-    pub fn reason(&self) -> String {
-        let telling = self.decline_code.as_deref().filter(|code| *code != "generic_decline");
-        telling.or(self.code.as_deref()).and_then(word).unwrap_or("card_declined").to_owned()
-    }
 }
 
 /// What an intent has come to.
@@ -141,19 +124,6 @@ mod tests {
         ] {
             assert_eq!(intent(&more).standing(), standing, "{more}");
         }
-    }
-
-    #[test]
-    fn a_reason_is_a_word_and_the_most_telling_one() {
-        let error = |code: &str, decline: &str| CardError {
-            code: Some(code.to_owned()),
-            decline_code: Some(decline.to_owned()).filter(|text| !text.is_empty()),
-        };
-        assert_eq!(error("card_declined", "generic_decline").reason(), "card_declined");
-        assert_eq!(error("card_declined", "lost_card").reason(), "lost_card");
-        assert_eq!(error("expired_card", "").reason(), "expired_card");
-        assert_eq!(error("Your card, Ada, was declined", "").reason(), "card_declined");
-        assert_eq!(CardError::default().reason(), "card_declined");
     }
 
     #[test]

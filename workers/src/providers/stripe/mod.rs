@@ -7,6 +7,7 @@
 
 mod answers;
 mod api;
+mod api_error;
 mod charge;
 mod intent;
 mod refund;

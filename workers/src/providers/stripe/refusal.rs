@@ -7,7 +7,7 @@ use tokio::time::Duration;
 
 use super::{
     answers::{self, Call, Verdict},
-    intent::CardError,
+    api_error::{ApiError, word},
 };
 
 /// Why a request did not have its answer.
@@ -24,31 +24,9 @@ pub(super) struct Refusal {
     retry_after: Option<Duration>,
 }
 
-/// The error object of the API; without its message, which may repeat what a customer has typed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-pub(super) struct ApiError {
-    #[serde(default, rename = "type")]
-    pub kind: String,
-    #[serde(default)]
-    param: Option<String>,
-    #[serde(flatten)]
-    pub card: CardError,
-}
-
 #[derive(Debug, Default, Deserialize)]
 struct Body {
     error: ApiError,
-}
-
-impl ApiError {
-    pub fn code(&self) -> Option<&str> {
-        self.card.code.as_deref()
-    }
-
-    /// The parameter that the error is about.
-    pub fn param(&self) -> Option<&str> {
-        self.param.as_deref()
-    }
 }
 
 impl Refusal {
@@ -117,13 +95,6 @@ impl From<Refusal> for ProviderError {
     }
 }
 
-/// The text if it is a word such as Stripe's codes are: whatever else it is has no place in our log and events.
-pub(super) fn word(text: &str) -> Option<&str> {
-    let is_word = (1..=64).contains(&text.len())
-        && text.bytes().all(|one| one.is_ascii_lowercase() || one.is_ascii_digit() || one == b'_');
-    is_word.then_some(text)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,13 +128,5 @@ mod tests {
         let used = of(Call::Confirm, 400, r#"{"error": {"type": "invalid_request_error", "message": "was used"}}"#);
         assert_eq!(used.declined(), Some("payment_method_unusable"));
         assert_eq!(of(Call::Cancel, 402, r#"{"error": {"type": "card_error"}}"#).declined(), None);
-    }
-
-    #[test]
-    fn only_words_pass() {
-        assert_eq!(word("card_declined"), Some("card_declined"));
-        for text in ["", "Ada Lovelace", "a\nb", &"x".repeat(65)] {
-            assert_eq!(word(text), None, "{text:?}");
-        }
     }
 }

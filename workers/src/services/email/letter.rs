@@ -2,7 +2,7 @@
 
 use orderflow_events::EventData;
 
-use super::templates::{Unwritable, View};
+use super::templates::{Unwritable, View, Written};
 
 /// An event that the customer gets a mail about.
 pub trait Letter: EventData {
@@ -16,15 +16,4 @@ pub trait Letter: EventData {
     /// # Errors
     /// When a template cannot be filled in; trying again cannot help.
     fn write(&self, order: &View) -> Result<Written, Unwritable>;
-}
-
-/// A mail's words.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Written {
-    /// One line.
-    pub subject: String,
-    /// The text form.
-    pub text: String,
-    /// The HTML form.
-    pub html: String,
 }

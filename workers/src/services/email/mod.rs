@@ -8,7 +8,6 @@ use orderflow_service::Service;
 mod audit;
 mod dependencies;
 mod letter;
-mod money;
 mod order_cancelled;
 mod order_created;
 mod payment_failed;
@@ -20,9 +19,9 @@ mod store;
 mod templates;
 mod trial;
 
-pub use letter::{Letter, Written};
+pub use letter::Letter;
 pub use send::{Draft, SendMail, Task};
-pub use templates::{Line, Unwritable, View};
+pub use templates::{Line, Unwritable, View, Written};
 
 use dependencies::EmailDependencies;
 

@@ -7,9 +7,8 @@ use askama::Template;
 use orderflow_events::OrderCancelled;
 
 use super::{
-    letter::{Letter, Written},
-    money,
-    templates::{Unwritable, View, written},
+    letter::Letter,
+    templates::{Unwritable, View, Written, money, written},
 };
 
 #[derive(Template)]
@@ -33,7 +32,7 @@ impl Letter for OrderCancelled {
 
     fn write(&self, order: &View) -> Result<Written, Unwritable> {
         let reason = in_words(&self.reason);
-        let refunded = self.refunded.as_ref().map(|money| money::format(money.amount, &money.currency)).transpose()?;
+        let refunded = self.refunded.as_ref().map(|refund| money(refund.amount, &refund.currency)).transpose()?;
         let refunded = refunded.as_deref();
         let and_refunded = if refunded.is_some() { " and refunded" } else { "" };
         let subject = format!("Your order {} is cancelled{and_refunded}", order.number);

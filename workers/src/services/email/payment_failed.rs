@@ -4,8 +4,8 @@ use askama::Template;
 use orderflow_events::PaymentFailed;
 
 use super::{
-    letter::{Letter, Written},
-    templates::{Unwritable, View, written},
+    letter::Letter,
+    templates::{Unwritable, View, Written, written},
 };
 
 #[derive(Template)]

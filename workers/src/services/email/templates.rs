@@ -1,15 +1,11 @@
-//! What the templates in `workers/templates/` are filled with.
+//! What the templates in `workers/templates/` are filled with, and what comes of it.
 //!
 //! `.html` templates escape whatever is put into them; `.txt` ones have nothing to escape.
 
 use askama::Template;
 use orderflow_order::domain;
 
-use super::{
-    letter::Written,
-    money,
-    store::{Intent, Item},
-};
+use super::store::{Intent, Item};
 
 /// Why a mail cannot be written; trying again cannot help.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +44,17 @@ pub struct Line {
     pub amount: String,
 }
 
+/// A mail's words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// One line.
+    pub subject: String,
+    /// The text form.
+    pub text: String,
+    /// The HTML form.
+    pub html: String,
+}
+
 impl View {
     /// The order as a mail shows it.
     ///
@@ -57,14 +64,14 @@ impl View {
         let line = |item: &Item| {
             // It cannot overflow: the sum of all lines was found to fit when the order was placed.
             let amount = item.price.saturating_mul(item.quantity.into());
-            let amount = money::format(amount, &order.currency)?;
+            let amount = money(amount, &order.currency)?;
             Ok(Line { name: item.name.clone(), quantity: item.quantity, amount })
         };
         Ok(Self {
             number: order.number.clone(),
             greeting: greeting(&order.name),
             lines: items.iter().map(line).collect::<Result<_, Unwritable>>()?,
-            total: money::format(order.total, &order.currency)?,
+            total: money(order.total, &order.currency)?,
             page,
         })
     }
@@ -72,6 +79,14 @@ impl View {
 
 fn greeting(name: &str) -> String {
     domain::greetable(name).map_or_else(|| "Hello,".to_owned(), |name| format!("Hello {name},"))
+}
+
+/// Returns an amount as people read it: `49.98 EUR`.
+///
+/// # Errors
+/// For a currency of unknown decimals: a mail with a wrong amount is worse than none.
+pub(super) fn money(minor_units: i64, currency: &str) -> Result<String, Unwritable> {
+    domain::format_money(minor_units, currency).ok_or_else(|| Unwritable::Currency(currency.to_owned()))
 }
 
 /// Fills in both forms of a mail.
@@ -203,6 +218,12 @@ mod tests {
     fn reasons_that_we_do_not_know_are_put_into_general_words() {
         let mail = PaymentFailed { reason: "stolen_card".to_owned() }.write(&view()).expect("a mail");
         assert!(!mail.text.contains("stolen"), "{}", mail.text);
+    }
+
+    #[test]
+    fn a_currency_of_unknown_decimals_is_refused() {
+        assert_eq!(money(4998, "EUR").expect("a currency"), "49.98 EUR");
+        assert!(matches!(money(1, "ZZZ"), Err(Unwritable::Currency(_))));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod audit;
 mod dependencies;
 mod intents;
+mod keys;
 mod order_created;
 mod reverse;
 mod schema;
@@ -11,12 +12,7 @@ mod store;
 mod trial;
 
 use orderflow_events::{EventKind, InventoryRejected, InventoryReleased};
-use orderflow_service::{
-    Service,
-    fault::{self, Safeguard},
-    service::Handlers,
-};
-use uuid::Uuid;
+use orderflow_service::{Service, service::Handlers};
 
 pub use dependencies::PaymentDependencies;
 pub use intents::Intents;
@@ -47,25 +43,3 @@ pub fn handlers() -> Handlers<PaymentDependencies> {
         .on("give back, or never charge", |needed| ReversePayment::<InventoryReleased>::new(needed.provider.clone()))
         .on("give back", |needed| ReversePayment::<InventoryRejected>::new(needed.provider.clone()))
 }
-
-/// The provider's idempotency key for an order's charge. An order has one charge, so the key follows from the order:
-/// whatever asks for it, however often, asks for the same one; and whoever is to give it back can name it.
-fn charge_key(order: Uuid) -> String {
-    if fault::without(Safeguard::IdempotencyKey) {
-        return format!("charge-{}", Uuid::now_v7());
-    }
-    format!("charge-{order}")
-}
-
-/// The provider's idempotency key for the refund of an order's charge.
-fn refund_key(order: Uuid) -> String {
-    format!("refund-{order}")
-}
-
-/// Our own id of an order's payment.
-fn payment_id(order: Uuid) -> String {
-    format!("pay_{}", order.simple())
-}
-
-/// What is written down as charge and as refund of an order that costs nothing: nobody was asked for either.
-const NOTHING: &str = "nothing";

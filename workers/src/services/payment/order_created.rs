@@ -12,7 +12,7 @@ use orderflow_service::{
 use uuid::Uuid;
 
 use super::{
-    NOTHING, charge_key, payment_id,
+    keys::{NOTHING, charge_key, payment_id},
     store::{self, Charge, Due},
 };
 use crate::providers::payment::{ChargeOutcome, ChargeRequest, PaymentProvider};

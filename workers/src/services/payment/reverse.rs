@@ -16,7 +16,8 @@ use orderflow_service::{
 use uuid::Uuid;
 
 use super::{
-    NOTHING, charge_key, intents, payment_id, refund_key,
+    intents,
+    keys::{NOTHING, charge_key, payment_id, refund_key},
     store::{self, Due, Payment, Reversing},
 };
 use crate::providers::payment::{PaymentProvider, RefundRequest, VoidOutcome, VoidRequest};

@@ -10,7 +10,7 @@ use diesel_async::RunQueryDsl as _;
 use orderflow_service::store::{Connection, StoreError};
 use uuid::Uuid;
 
-use super::payment_id;
+use super::keys::payment_id;
 
 /// What an order costs, and how it is to be paid.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]

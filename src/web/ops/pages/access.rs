@@ -1,0 +1,54 @@
+//! Who may see a page, and who may send a form.
+
+use actix_web::{HttpRequest, HttpResponse, web::Payload};
+use orderflow_service::config::Role;
+
+use super::{
+    answer::{Frame, problem_answer, sorry},
+    login,
+};
+use crate::web::{
+    body,
+    ops::{
+        Console,
+        auth::{self, Operator},
+        list::Query,
+        session,
+    },
+    problem::Problem,
+    request_id,
+};
+
+/// What a page shows to whom may look; to others the login form, or why there is none.
+pub async fn shown(
+    request: &HttpRequest,
+    console: &Console,
+    at: &'static str,
+    show: impl AsyncFnOnce(&Operator, Frame) -> Result<HttpResponse, Problem>,
+) -> HttpResponse {
+    if let Err(off) = auth::are_on(console) {
+        return sorry(&off, None);
+    }
+    let Some(operator) = session::operator(request, console).await else { return login::first(request) };
+    let shown = show(&operator, Frame::of(&operator, at)).await;
+    shown.unwrap_or_else(|problem| {
+        problem_answer(&problem, Some(Frame::of(&operator, at)), Some(request_id::of(request)))
+    })
+}
+
+/// What a form does for whom may act, if it came from our own pages.
+pub async fn done(
+    request: &HttpRequest,
+    payload: Payload,
+    console: &Console,
+    at: &'static str,
+    act: impl AsyncFnOnce(&Operator, Query, Frame) -> Result<HttpResponse, Problem>,
+) -> HttpResponse {
+    shown(request, console, at, async |operator, frame| {
+        session::is_own_form(request)?;
+        let operator = operator.clone().needs(Role::Operate)?;
+        let fields = Query::from_pairs(body::form(request, payload).await?);
+        act(&operator, fields, frame).await
+    })
+    .await
+}
