@@ -21,6 +21,8 @@ pub enum Action {
     Confirm(Step),
     /// The broker's confirm is lost, or the relay's process dies before it sees it.
     LoseConfirm(Step),
+    /// Somebody publishes the message of an event that has not happened.
+    Forge(Step),
     /// The broker delivers a message to a worker.
     Deliver(usize, Step),
     /// A worker takes its next step.
@@ -61,6 +63,7 @@ impl Model for OrderModel {
         }
         for step in Step::ALL {
             match order.outbox[step as usize] {
+                Row::None if fault && !order.log[step as usize] => actions.push(Action::Forge(step)),
                 Row::None => {}
                 Row::Waiting => {
                     actions.push(Action::Publish(step));
@@ -103,7 +106,7 @@ impl Model for OrderModel {
         match action {
             Action::Cancel => {
                 order.cancel_requested = true;
-                order.outbox[Step::Judge as usize] = Row::Waiting;
+                order.append(Step::Judge);
             }
             Action::Publish(step) => {
                 let confirmed = if self.has(Safeguard::Confirm) { Row::Sent } else { Row::None };
@@ -118,6 +121,10 @@ impl Model for OrderModel {
             Action::LoseConfirm(step) => {
                 order.faults_left -= 1;
                 order.outbox[step as usize] = Row::Waiting;
+            }
+            Action::Forge(step) => {
+                order.faults_left -= 1;
+                order.put(step);
             }
             Action::Deliver(worker, step) => {
                 order.queues[step as usize] -= 1;

@@ -20,6 +20,8 @@ pub enum Safeguard {
     /// Whether a charge of which nothing is known has happened is settled by the provider. Without: it is taken for not
     /// charged.
     Void,
+    /// A message is matched with the event log before anything is done about it. Without: it is believed.
+    EventLogMatch,
     /// The stock is locked from looking to writing. Without: it is not.
     StockLock,
 }

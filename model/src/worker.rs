@@ -5,7 +5,7 @@ use crate::{
     order::OrderModel,
     record::record,
     step::{Effect, Request, Step},
-    world::{Hand, Order, Payment, Row, Shipment},
+    world::{Hand, Order, Payment, Shipment},
 };
 
 impl OrderModel {
@@ -24,6 +24,10 @@ impl OrderModel {
     }
 
     fn prepare(&self, order: &mut Order, step: Step) -> Hand {
+        if self.has(Safeguard::EventLogMatch) && !order.log[step as usize] {
+            // Dead-lettered.
+            return Hand::Committed(step, None);
+        }
         if self.has(Safeguard::Inbox) && order.inbox[step as usize] {
             return Hand::Committed(step, None);
         }
@@ -54,10 +58,13 @@ impl OrderModel {
         let Ok(follow) = record(order, step, effect, self.without) else { return Hand::Taken(step) };
         order.inbox[step as usize] = true;
         if !self.has(Safeguard::Outbox) {
+            if let Some(follow) = follow {
+                order.log[follow as usize] = true;
+            }
             return Hand::Committed(step, follow);
         }
         if let Some(follow) = follow {
-            order.outbox[follow as usize] = Row::Waiting;
+            order.append(follow);
         }
         Hand::Committed(step, None)
     }

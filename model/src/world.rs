@@ -74,6 +74,8 @@ pub struct Order {
     pub in_stock: bool,
     /// Whether the customer has asked to cancel.
     pub cancel_requested: bool,
+    /// The event log: which events happened.
+    pub log: [bool; STEPS],
     /// The outbox.
     pub outbox: [Row; STEPS],
     /// What waits in the queues.
@@ -113,6 +115,7 @@ impl Order {
             refused_by_carrier,
             in_stock,
             cancel_requested: false,
+            log: [false; STEPS],
             outbox: [Row::None; STEPS],
             queues: [0; STEPS],
             workers: [Hand::Empty; 2],
@@ -129,7 +132,7 @@ impl Order {
             stray: [0; 4],
             faults_left: faults,
         };
-        order.outbox[Step::Charge as usize] = Row::Waiting;
+        order.append(Step::Charge);
         order
     }
 
@@ -165,6 +168,12 @@ impl Order {
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.is_shipped() || self.is_undone()
+    }
+
+    /// A transaction appends an event to the log and the outbox.
+    pub(crate) fn append(&mut self, step: Step) {
+        self.log[step as usize] = true;
+        self.outbox[step as usize] = Row::Waiting;
     }
 
     /// The broker takes a message.

@@ -85,6 +85,11 @@ fn without_the_void_a_cancelled_order_stays_charged() {
 }
 
 #[test]
+fn believing_messages_an_order_is_shipped_unpaid() {
+    harm(order_without(Safeguard::EventLogMatch), "shipped only when paid");
+}
+
+#[test]
 fn without_the_lock_the_last_piece_is_sold_twice() {
     StockModel { without: None }.checker().spawn_bfs().join().assert_properties();
     harm(StockModel { without: Some(Safeguard::StockLock) }, "nothing is oversold");

@@ -43,6 +43,7 @@ mod mails;
 mod metrics;
 mod migrations;
 mod monitoring;
+mod open_kinds;
 mod outages;
 mod pages;
 mod payments;

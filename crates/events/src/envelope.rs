@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::EventKind;
+use super::{EventKind, EventName};
 use crate::timestamp;
 
 /// The media type of a message's body.
@@ -72,7 +72,7 @@ pub struct NewEvent {
     /// The order that it happened to.
     pub order_id: Uuid,
     /// What happened.
-    pub kind: EventKind,
+    pub name: EventName,
     /// The placing request's id.
     pub correlation_id: Uuid,
     /// The event that led here.
@@ -96,7 +96,7 @@ impl NewEvent {
     ) -> serde_json::Result<Self> {
         Ok(Self {
             order_id,
-            kind: T::KIND,
+            name: T::KIND.into(),
             correlation_id,
             causation_id: None,
             traceparent,
@@ -111,7 +111,7 @@ impl NewEvent {
     pub fn caused_by<C, T: EventData>(cause: &Envelope<C>, data: &T) -> serde_json::Result<Self> {
         Ok(Self {
             order_id: cause.order_id,
-            kind: T::KIND,
+            name: T::KIND.into(),
             correlation_id: cause.correlation_id,
             causation_id: Some(cause.id),
             traceparent: cause.traceparent.clone(),
@@ -138,7 +138,7 @@ impl NewEvent {
             specversion: SpecVersion::V1,
             id,
             source: source.to_owned(),
-            cloud_type: self.kind.cloud_type().to_owned(),
+            cloud_type: self.name.cloud_type().into_owned(),
             order_id: self.order_id,
             time,
             datacontenttype: ContentType::Json,
@@ -231,7 +231,7 @@ mod tests {
         let data = json!({"reason": "the bank declined it"});
         let envelope = NewEvent {
             order_id: Uuid::from_u128(1),
-            kind: EventKind::PaymentFailed,
+            name: EventKind::PaymentFailed.into(),
             correlation_id: Uuid::from_u128(2),
             causation_id: Some(Uuid::from_u128(3)),
             traceparent: None,

@@ -3,6 +3,7 @@
 //! No event carries a name, an address or an e-mail: personal data stays in the database, where it can be erased.
 
 mod envelope;
+mod event_name;
 mod inventory_rejected;
 mod inventory_released;
 mod inventory_reserved;
@@ -20,6 +21,7 @@ mod shipment_failed;
 pub mod timestamp;
 
 pub use envelope::{CONTENT_TYPE, DecodeError, Envelope, EventData, NewEvent};
+pub use event_name::EventName;
 pub use inventory_rejected::{InventoryRejected, ShortItem};
 pub use inventory_released::InventoryReleased;
 pub use inventory_reserved::InventoryReserved;

@@ -82,22 +82,22 @@ async fn advance(connection: &mut Connection, places: &mut BTreeMap<Uuid, Place>
     let mut moved = Vec::new();
     for News { order_id: id, version, event } in news {
         let Some(place) = places.get_mut(&id) else { continue };
-        let kind: EventKind = event
-            .parse()
-            .map_err(|_| StoreError::Corrupt(format!("version {version} of order {id} is a {event:?}")))?;
-        match place.status.after(kind) {
-            Some(status) => {
+        let kind = event.parse::<EventKind>().ok();
+        match kind.map(|kind| place.status.after(kind)) {
+            // Of another version or of a service elsewhere: such a kind never moves the status.
+            None => {}
+            Some(Some(status)) => {
                 if status.is_settled() && !place.status.is_settled() {
                     metrics::get().orders.settled(status.as_str(), age(id));
                 }
                 place.status = status;
             }
             // The log is the truth and is never rewritten: the version goes on, the status stays, a person is told.
-            None => {
+            Some(None) => {
                 tracing::error!(order.id = %id, version, %event, status = %place.status, "the log has an event that has no place after this status")
             }
         }
-        place.cancel_requested |= kind == EventKind::OrderCancelRequested;
+        place.cancel_requested |= kind == Some(EventKind::OrderCancelRequested);
         place.version = version;
         moved.push(id);
     }

@@ -6,7 +6,8 @@
 
 use std::sync::Arc;
 
-use orderflow_events::EventData as _;
+use orderflow_events::Envelope;
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
@@ -30,16 +31,16 @@ pub async fn verify<H: Handler>(
     received: &[Arc<Received>],
 ) -> Result<Vec<Result<Event<H>, Failure>>, StoreError> {
     let ids: Vec<Uuid> = received.iter().map(|event| event.id()).collect();
-    let kind = H::Event::KIND;
-    let mut logged = event_log::find(connection, kind, &ids).await?;
+    let mut logged = event_log::find(connection, &ids).await?;
     let one = |event: &Arc<Received>| {
         let stated = event.stated();
-        let found = logged.remove(&stated.id).filter(|logged| logged.order_id == stated.order_id);
+        let is_it = |logged: &Envelope<Value>| logged.order_id == stated.order_id && logged.cloud_type == stated.cloud_type;
+        let found = logged.remove(&stated.id).filter(is_it);
         let found = if fault::without(Safeguard::EventLogMatch) { Some(stated.clone()) } else { found };
         let mut logged = found.ok_or(Failure::NotInLog)?;
         // Compared as JSON: the order of keys says nothing.
         if *stated != logged {
-            tracing::error!(event.id = %logged.id, order.id = %logged.order_id, event = %kind, "a message differs from its event in the log; the log's word is taken");
+            tracing::error!(event.id = %logged.id, order.id = %logged.order_id, event = %logged.cloud_type, "a message differs from its event in the log; the log's word is taken");
             metrics.altered();
         } else {
             logged.traceparent = event.trace_context().map(str::to_owned);

@@ -7,7 +7,7 @@ use diesel::{
     sql_types::{Array, Integer, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
-use orderflow_events::{Envelope, EventKind, NewEvent};
+use orderflow_events::{Envelope, EventName, NewEvent};
 use std::collections::HashMap;
 use uuid::Uuid;
 
@@ -43,7 +43,7 @@ pub async fn append(
         .map(|event| {
             let version = versions.entry(event.order_id).or_insert(0);
             *version += 1;
-            (event.kind, event.into_envelope(source, *version))
+            (event.name.clone(), event.into_envelope(source, *version))
         })
         .collect();
     insert(connection, envelopes).await
@@ -61,7 +61,7 @@ pub async fn append_first(
     if events.is_empty() {
         return Ok(Vec::new());
     }
-    let envelopes = events.into_iter().map(|event| (event.kind, event.into_envelope(source, 1))).collect();
+    let envelopes = events.into_iter().map(|event| (event.name.clone(), event.into_envelope(source, 1))).collect();
     insert(connection, envelopes).await
 }
 
@@ -71,7 +71,7 @@ struct Columns {
     order_id: Vec<Uuid>,
     version: Vec<i32>,
     event_id: Vec<Uuid>,
-    event: Vec<&'static str>,
+    event: Vec<String>,
     source: Vec<String>,
     occurred_at: Vec<DateTime<Utc>>,
     correlation_id: Vec<Uuid>,
@@ -99,25 +99,24 @@ SELECT event_id, order_id, event, source, occurred_at, correlation_id, body, now
 
 async fn insert(
     connection: &mut Connection,
-    envelopes: Vec<(EventKind, Envelope<serde_json::Value>)>,
+    envelopes: Vec<(EventName, Envelope<serde_json::Value>)>,
 ) -> Result<Vec<Outgoing>, StoreError> {
     let mut columns = Columns::default();
     let mut outgoing = Vec::with_capacity(envelopes.len());
-    for (kind, envelope) in envelopes {
-        let event = as_outgoing(kind, &envelope)?;
-        let body = event.body.clone();
+    for (name, envelope) in envelopes {
+        let event = as_outgoing(&name, &envelope)?;
+        columns.event.push(event.event.clone());
+        columns.body.push(event.body.clone());
         outgoing.push(event);
         columns.order_id.push(envelope.order_id);
         columns.version.push(envelope.order_version);
         columns.event_id.push(envelope.id);
-        columns.event.push(kind.routing_key());
         columns.source.push(envelope.source);
         columns.occurred_at.push(envelope.time);
         columns.correlation_id.push(envelope.correlation_id);
         columns.causation_id.push(envelope.causation_id);
         columns.traceparent.push(envelope.traceparent);
         columns.data.push(envelope.data);
-        columns.body.push(body);
     }
     diesel::sql_query(INSERT)
         .bind::<Array<SqlUuid>, _>(columns.order_id)
@@ -143,12 +142,12 @@ async fn insert(
 
 /// How an event leaves: the one place where its message's body is made. It is indented, since people read it as it lies in a
 /// queue; what that costs is in docs/EVENTS.md.
-fn as_outgoing(kind: EventKind, envelope: &Envelope<serde_json::Value>) -> Result<Outgoing, StoreError> {
+fn as_outgoing(name: &EventName, envelope: &Envelope<serde_json::Value>) -> Result<Outgoing, StoreError> {
     Ok(Outgoing {
         event_id: envelope.id,
         order_id: envelope.order_id,
-        event: kind.routing_key().to_owned(),
-        cloud_type: Some(kind.cloud_type().to_owned()),
+        event: name.as_str().to_owned(),
+        cloud_type: Some(envelope.cloud_type.clone()),
         source: envelope.source.clone(),
         occurred_at: envelope.time,
         correlation_id: envelope.correlation_id,
@@ -157,21 +156,16 @@ fn as_outgoing(kind: EventKind, envelope: &Envelope<serde_json::Value>) -> Resul
     })
 }
 
-/// Returns the events of this kind that have these ids, by id.
+/// Returns the events that have these ids, by id.
 ///
 /// # Errors
 /// Those of the database.
 pub async fn find(
     connection: &mut Connection,
-    kind: EventKind,
     events: &[Uuid],
 ) -> Result<HashMap<Uuid, Envelope<serde_json::Value>>, StoreError> {
-    let rows: Vec<WholeRow> = event_log::table
-        .filter(event_log::event_id.eq_any(events))
-        .filter(event_log::event.eq(kind.routing_key()))
-        .load(connection)
-        .await?;
-    Ok(rows.into_iter().map(|row| (row.event_id, row.envelope(kind))).collect())
+    let rows: Vec<WholeRow> = event_log::table.filter(event_log::event_id.eq_any(events)).load(connection).await?;
+    Ok(rows.into_iter().map(|row| (row.event_id, row.envelope())).collect())
 }
 
 /// A whole row of the log.
@@ -190,11 +184,11 @@ struct WholeRow {
 }
 
 impl WholeRow {
-    /// Returns the event as it first left. `kind` is that of the column `event`.
-    fn envelope(self, kind: EventKind) -> Envelope<serde_json::Value> {
+    /// Returns the event as it first left.
+    fn envelope(self) -> Envelope<serde_json::Value> {
         let event = NewEvent {
             order_id: self.order_id,
-            kind,
+            name: self.event.into(),
             correlation_id: self.correlation_id,
             causation_id: self.causation_id,
             traceparent: self.traceparent,
@@ -212,12 +206,8 @@ pub async fn outgoing(connection: &mut Connection, events: &[Uuid]) -> Result<Ve
     let rows: Vec<WholeRow> = event_log::table.filter(event_log::event_id.eq_any(events)).load(connection).await?;
     rows.into_iter()
         .map(|row| {
-            let kind = parsed(row.event_id, &row.event)?;
-            as_outgoing(kind, &row.envelope(kind))
+            let name = row.event.clone().into();
+            as_outgoing(&name, &row.envelope())
         })
         .collect()
-}
-
-fn parsed(event_id: Uuid, event: &str) -> Result<EventKind, StoreError> {
-    event.parse().map_err(|_| StoreError::Corrupt(format!("event {event_id} is a {event:?}")))
 }

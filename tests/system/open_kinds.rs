@@ -1,0 +1,48 @@
+//! Events of kinds that this version does not know: of a newer version, or of a service elsewhere.
+
+use orderflow_tests::{Shop, VISA, run, until};
+
+use crate::commands::ended;
+
+/// Appends an event to an order's log and the outbox, as a service elsewhere does.
+const BOOKED: &str = "WITH booked AS (
+    SELECT order_id, version + 1 AS version, gen_random_uuid() AS event_id, correlation_id, event_id AS causation_id
+    FROM messaging.event_log WHERE order_id = 'ORDER' ORDER BY version DESC LIMIT 1
+), logged AS (
+    INSERT INTO messaging.event_log
+           (order_id, version, event_id, event, source, occurred_at, correlation_id, causation_id, data)
+    SELECT order_id, version, event_id, 'loyalty.points-booked', '/orderflow/loyalty', now(), correlation_id, causation_id,
+           '{\"points\": 7}' FROM booked
+)
+INSERT INTO messaging.outbox (event_id, order_id, event, source, occurred_at, correlation_id, body, available_at)
+SELECT event_id, order_id, 'loyalty.points-booked', '/orderflow/loyalty', now(), correlation_id, '{\"data\": {}}', now()
+FROM booked";
+
+/// Seen before: the order service could not fold past such an event, so every later event of the order failed.
+#[tokio::test(flavor = "multi_thread")]
+async fn order_passes_events_of_unknown_kinds_and_every_reader_shows_them() {
+    let mut shop = Shop::open().await;
+    let (web, probe) = (shop.start_web().await, shop.probe().await);
+    let order = web.order("MUG-BLUE", 1, VISA).await;
+    shop.until_published().await;
+    shop.execute(&BOOKED.replace("ORDER", &order.id.to_string())).await;
+    shop.start_worker(&[]).await;
+    web.until_status(&order, "shipped").await;
+    let expected = "order.created loyalty.points-booked payment.completed inventory.reserved shipment.created";
+    assert_eq!(web.events(&order).await.join(" "), expected);
+    let seen = web.get_of(&order, "").await;
+    assert_eq!((seen.body["version"].as_i64(), seen.body["status"].as_str()), (Some(5), Some("shipped")));
+    shop.until_quiet().await;
+    let (id, settings) = (order.id.to_string(), shop.operator_settings());
+    ended(&run("orderflow", &["why", &id], &settings).await, 0, &["loyalty.points-booked"]);
+    ended(&run("orderflow", &["audit", "--stuck-after", "1ms"], &settings).await, 0, &[]);
+    // No service here takes it, so the broker keeps it where mistakes are seen.
+    until("it was relayed", async || {
+        let kept = probe.waiting("orders.unrouted").await;
+        if kept == 1 { Ok(()) } else { Err(kept) }
+    })
+    .await;
+    probe.take_all("orders.unrouted").await;
+    ended(&run("orderflow", &["republish", "--missing"], &settings).await, 0, &["Nothing is missing."]);
+    shop.close().await;
+}
