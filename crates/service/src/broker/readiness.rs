@@ -136,7 +136,8 @@ impl BrokerCheck {
         self.one(Question::Queues(&[queue]), queue).await
     }
 
-    /// As [`BrokerCheck::look`], for several at little more than the cost of one; those that do not exist are left out.
+    /// Returns the same as [`BrokerCheck::inspect_queue`] for several queues, in little more time. Leaves out those that do
+    /// not exist.
     ///
     /// # Errors
     /// [`NotReady::Unreachable`].
