@@ -43,7 +43,7 @@ async fn a_run_with_faults_finds_nothing_wrong_and_one_without_a_safeguard_does(
 }
 
 #[tokio::test]
-#[ignore = "eight runs of a minute: for the long run"]
+#[ignore = "nine runs of a minute: for the long run"]
 async fn every_missing_safeguard_is_found() {
     let all: Vec<_> = Safeguard::ALL.iter().map(|one| one.as_str()).collect();
     let outcomes = outcomes(Duration::from_secs(1_100), &["--seed", "3", "--seconds", "20"], &all).await;

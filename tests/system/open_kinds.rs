@@ -25,7 +25,7 @@ async fn order_passes_events_of_unknown_kinds_and_every_reader_shows_them() {
     let (web, probe) = (shop.start_web().await, shop.probe().await);
     let order = web.order("MUG-BLUE", 1, VISA).await;
     shop.until_published().await;
-    shop.execute(&BOOKED.replace("ORDER", &order.id.to_string())).await;
+    shop.execute(&BOOKED.replace("'ORDER'", &format!("'{}'", order.id))).await;
     shop.start_worker(&[]).await;
     web.until_status(&order, "shipped").await;
     let expected = "order.created loyalty.points-booked payment.completed inventory.reserved shipment.created";

@@ -104,7 +104,7 @@ mod tests {
         let verdicts = vec![
             Verdict::Passed('a'),
             Verdict::Applied,
-            Verdict::Failed(Failure::NotInLog),
+            Verdict::Failed(Failure::NotInLog { names_another: false }),
             Verdict::Passed('b'),
         ];
         assert!(matches!(
@@ -112,7 +112,7 @@ mod tests {
             [
                 Verdict::Passed(('a', 1)),
                 Verdict::Applied,
-                Verdict::Failed(Failure::NotInLog),
+                Verdict::Failed(Failure::NotInLog { .. }),
                 Verdict::Failed(Failure::Reject { .. })
             ]
         ));

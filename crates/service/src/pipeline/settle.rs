@@ -158,8 +158,8 @@ impl Settle {
     fn delay(&self, attempt: u32, failure: &Failure) -> Option<Duration> {
         match failure {
             Failure::Reject { .. } => None,
-            Failure::NotInLog if attempt > 1 => None,
-            Failure::NotInLog => self.retry_delays.after_attempt(1),
+            Failure::NotInLog { .. } if attempt > 1 => None,
+            Failure::NotInLog { .. } => self.retry_delays.after_attempt(1),
             Failure::Retry { after, .. } | Failure::ProviderUnavailable { after, .. } => {
                 let usual = self.retry_delays.after_attempt(attempt)?;
                 let least = after.unwrap_or_default().max(usual);
@@ -181,8 +181,10 @@ impl Settle {
     fn failed(&self, delivery: &Delivery, attempt: u32, failure: &Failure, delay: Option<Duration>) -> FailedAttempt {
         // As exact as it is written in the header, so that message and record can be told to belong together.
         let failed_at = Utc::now().trunc_subsecs(3);
+        // Written down under its id, a made-up message would count as a failure of the event that really has that id.
+        let names_another = matches!(failure, Failure::NotInLog { names_another: true });
         FailedAttempt {
-            event_id: event_id(delivery),
+            event_id: event_id(delivery).filter(|_| !names_another),
             subscription: self.queue.clone(),
             attempt: i32::try_from(attempt).unwrap_or(i32::MAX),
             reason: failure.to_string().chars().take(LONGEST_REASON).collect(),
@@ -233,7 +235,7 @@ impl Settle {
 fn why_dead(failure: &Failure) -> WhyDead {
     match failure {
         Failure::Reject { .. } => WhyDead::Rejected,
-        Failure::NotInLog => WhyDead::NotInLog,
+        Failure::NotInLog { .. } => WhyDead::NotInLog,
         Failure::Retry { .. } | Failure::ProviderUnavailable { .. } => WhyDead::Exhausted,
     }
 }

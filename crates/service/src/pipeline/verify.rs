@@ -6,8 +6,6 @@
 
 use std::sync::Arc;
 
-use orderflow_events::Envelope;
-use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
@@ -34,10 +32,12 @@ pub async fn verify<H: Handler>(
     let mut logged = event_log::find(connection, &ids).await?;
     let one = |event: &Arc<Received>| {
         let stated = event.stated();
-        let is_it = |logged: &Envelope<Value>| logged.order_id == stated.order_id && logged.cloud_type == stated.cloud_type;
-        let found = logged.remove(&stated.id).filter(is_it);
+        let found = logged.remove(&stated.id);
         let found = if fault::without(Safeguard::EventLogMatch) { Some(stated.clone()) } else { found };
-        let mut logged = found.ok_or(Failure::NotInLog)?;
+        let Some(mut logged) = found else { return Err(Failure::NotInLog { names_another: false }) };
+        if (logged.order_id, &logged.cloud_type) != (stated.order_id, &stated.cloud_type) {
+            return Err(Failure::NotInLog { names_another: true });
+        }
         // Compared as JSON: the order of keys says nothing.
         if *stated != logged {
             tracing::error!(event.id = %logged.id, order.id = %logged.order_id, event = %logged.cloud_type, "a message differs from its event in the log; the log's word is taken");
