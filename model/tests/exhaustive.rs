@@ -18,7 +18,7 @@ fn an_order_ends_well_whatever_happens_once() {
 }
 
 #[test]
-#[ignore = "7.5 million states: for the long run"]
+#[ignore = "15 million states: for the long run"]
 fn an_order_ends_well_whatever_happens_twice() {
     holds(2);
 }

