@@ -89,7 +89,9 @@ impl<'s> Ledger<'s> {
 
     /// The latest orders with this status, at most so many.
     pub async fn recent_orders(&mut self, status: &str, limit: u32) -> Vec<Uuid> {
-        let latest = format!("SELECT id, status AS name FROM orders.orders WHERE status = '{status}' ORDER BY id DESC LIMIT {limit}");
+        let latest = format!(
+            "SELECT id, status AS name FROM orders.orders WHERE status = '{status}' ORDER BY id DESC LIMIT {limit}"
+        );
         self.named(&latest).await.into_iter().map(|(id, _)| id).collect()
     }
 

@@ -63,6 +63,12 @@ impl ManagementError {
     pub fn is_forbidden(&self) -> bool {
         matches!(self, Self::Refused { status: StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, .. })
     }
+
+    /// Whether there is no such object.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Refused { status: StatusCode::NOT_FOUND, .. })
+    }
 }
 
 /// What people read of an answer such as `{"error":"bad_request","reason":["user_already_exists","orderflow-web"]}`.

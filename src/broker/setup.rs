@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     Management, ManagementError, Topology,
+    topology::{POLICY_NEEDS, RETIRED_POLICIES},
     users::{INSPECTOR, Rights, User},
 };
 
@@ -48,7 +49,25 @@ impl Management {
             self.apply_user(&user, exists).await?;
         }
         self.request(Method::POST, &format!("definitions/{}", self.vhost()), Some(topology)).await?;
+        for policy in self.retired_policies().await? {
+            self.delete_policy(&policy).await?;
+        }
         Ok(applied)
+    }
+
+    /// Returns the names of the policies of earlier versions that there still are.
+    async fn retired_policies(&self) -> Result<Vec<String>, ManagementError> {
+        let names = self.live().await?.policies.into_iter().map(|policy| policy.name);
+        Ok(names.filter(|name| RETIRED_POLICIES.contains(&name.as_str())).collect())
+    }
+
+    /// Deletes a policy, unless another host has just done so.
+    async fn delete_policy(&self, name: &str) -> Result<(), ManagementError> {
+        let path = format!("policies/{}/{name}", self.vhost());
+        match self.request(Method::DELETE, &path, None::<&()>).await {
+            Err(error) if error.is_not_found() => Ok(()),
+            done => done.map(drop),
+        }
     }
 
     /// Makes the user where a password is set, and sets the rights in this virtual host of every user that exists. Users
@@ -97,6 +116,12 @@ impl Management {
                 Ok(_) => {}
                 Err(error) if error.is_forbidden() => drop(refused.insert(object.needs())),
                 Err(error) => return Err(error),
+            }
+        }
+        for policy in self.retired_policies().await? {
+            match self.delete_policy(&policy).await {
+                Err(error) if error.is_forbidden() => drop(refused.insert(POLICY_NEEDS)),
+                done => done?,
             }
         }
         applied.notes.extend(refused.into_iter().map(|(what, needs)| {

@@ -92,6 +92,10 @@ const WORK_DELIVERY_LIMIT: i64 = 50;
 /// Looking at a dead letter in the management UI and putting it back is a delivery: practically no limit.
 const KEPT_DELIVERY_LIMIT: i64 = 1_000_000_000;
 
+/// Policies of earlier versions, each for the queues of all services. `topology apply` deletes them once each service has its
+/// own, which say the same.
+pub(super) const RETIRED_POLICIES: [&str; 2] = ["orderflow-work", "orderflow-kept"];
+
 impl Topology {
     /// What has to exist for these retry delays.
     #[must_use]
@@ -200,6 +204,9 @@ impl Topology {
     }
 }
 
+/// What a user needs who makes or deletes a policy, as people read it.
+pub(super) const POLICY_NEEDS: (&str, &str) = ("Policies", "the tag policymaker");
+
 /// Something that is made by a request of its own.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(untagged)]
@@ -231,7 +238,7 @@ impl Object<'_> {
     /// What a user needs who makes one, as people read it: the kind of object, then the right.
     pub(super) fn needs(self) -> (&'static str, &'static str) {
         match self {
-            Self::Policy(_) => ("Policies", "the tag policymaker"),
+            Self::Policy(_) => POLICY_NEEDS,
             Self::Exchange(_) => ("Exchanges", "the right to configure orders.* in this virtual host"),
             Self::Queue(_) => ("Queues", "the right to configure them in this virtual host"),
             Self::Binding(_) => ("Bindings", "the right to read exchanges and to write to queues in this virtual host"),
@@ -290,24 +297,23 @@ fn binding(source: &str, destination: &str, routing_key: &str) -> Binding {
     }
 }
 
+/// A policy for the queues of each service, so that a program with another list of services leaves those of the rest alone.
 fn our_policies() -> Vec<Policy> {
-    let services = roster().names().join("|");
     // At-least-once dead-lettering (a message leaves its queue only when the next one has it) needs reject-publish:
     // https://www.rabbitmq.com/docs/quorum-queues#activating-at-least-once-dead-lettering
     let at_least_once = [("dead-letter-strategy", json!("at-least-once")), ("overflow", json!("reject-publish"))];
-    vec![
-        policy(
-            "orderflow-work",
-            &format!("^({services})\\.[a-z-]+$"),
-            at_least_once.iter().cloned().chain([("delivery-limit", json!(WORK_DELIVERY_LIMIT))]),
-        ),
-        policy("orderflow-retry", "^orders\\.retry\\.", at_least_once.iter().cloned()),
-        policy(
-            "orderflow-kept",
-            &format!("^({services})\\.[a-z-]+\\.dlq$|^orders\\.unrouted$"),
-            [("delivery-limit", json!(KEPT_DELIVERY_LIMIT))],
-        ),
-    ]
+    let kept = [("delivery-limit", json!(KEPT_DELIVERY_LIMIT))];
+    let mut policies = vec![
+        policy("orderflow-retry", "^orders\\.retry\\.", at_least_once.clone()),
+        policy("orderflow-unrouted", "^orders\\.unrouted$", kept.clone()),
+    ];
+    for service in roster().names() {
+        let work = at_least_once.iter().cloned().chain([("delivery-limit", json!(WORK_DELIVERY_LIMIT))]);
+        policies.push(policy(&format!("orderflow-work-{service}"), &format!("^{service}\\.[a-z0-9-]+$"), work));
+        let pattern = format!("^{service}\\.[a-z0-9-]+\\.dlq$");
+        policies.push(policy(&format!("orderflow-kept-{service}"), &pattern, kept.clone()));
+    }
+    policies
 }
 
 fn policy<'a>(name: &str, pattern: &str, definition: impl IntoIterator<Item = (&'a str, Value)>) -> Policy {

@@ -56,7 +56,8 @@ async fn lie(shop: &Shop, subscription: Subscription, order: &Order, unknown: [U
     until_dead(&probe, subscription, published).await;
     recognised(&probe, subscription).await;
     for id in [applied, unknown[0], unknown[1]] {
-        let (lie, named) = (sample(kind, id, order.id), BasicProperties::default().with_message_id(id.to_string().into()));
+        let (lie, named) =
+            (sample(kind, id, order.id), BasicProperties::default().with_message_id(id.to_string().into()));
         probe.publish_with(names::DEAD_LETTERS, &queue, lie.to_string().as_bytes(), named).await;
     }
     let replayed = dlq(shop, &["replay", "--message", &applied.to_string(), "--yes"]).await;
@@ -153,7 +154,11 @@ async fn altered_message_has_the_effect_of_the_event_that_happened() {
     let worker = shop.workers().last_mut().expect("it runs");
     until("it is said that a message was altered", async || {
         let log = worker.log();
-        if log.iter().any(|line| line.contains("a message differs from its event in the log")) { Ok(()) } else { Err(log) }
+        if log.iter().any(|line| line.contains("a message differs from its event in the log")) {
+            Ok(())
+        } else {
+            Err(log)
+        }
     })
     .await;
     shop.close().await;

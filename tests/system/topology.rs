@@ -49,6 +49,30 @@ async fn the_live_broker_is_what_the_source_says_and_applying_again_changes_noth
     assert_eq!(queues(&live), queues(&wanted));
 }
 
+/// An older version's `topology apply` makes its policies for the queues of all services again; it changes no queue.
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_of_earlier_versions_alter_nothing_and_are_deleted() {
+    let shop = Shop::open().await;
+    let names = async || {
+        let policies = shop.manage(Method::GET, "policies/{vhost}").await;
+        let policies: Vec<Value> = serde_json::from_value(policies).expect("a list");
+        policies.iter().filter_map(|policy| policy["name"].as_str().map(str::to_owned)).collect::<Vec<_>>()
+    };
+    let ours = names().await;
+    let policy = |pattern: &str, definition: Value| json!({ "pattern": pattern, "apply-to": "queues", "priority": 1, "definition": definition });
+    let work = json!({ "dead-letter-strategy": "at-least-once", "overflow": "reject-publish", "delivery-limit": 50 });
+    let work = policy("^(email|inventory|order|payment|shipping)\\.[a-z-]+$", work);
+    shop.manage_with(Method::PUT, "policies/{vhost}/orderflow-work", &work).await;
+    let kept = json!({ "delivery-limit": 1_000_000_000 });
+    let kept = policy("^(email|inventory|order|payment|shipping)\\.[a-z-]+\\.dlq$|^orders\\.unrouted$", kept);
+    shop.manage_with(Method::PUT, "policies/{vhost}/orderflow-kept", &kept).await;
+    ended(&run("orderflow", &["topology", "check"], &shop.operator_settings()).await, 0, &[]);
+    ended(&run("orderflow", &["topology", "apply"], &shop.operator_settings()).await, 0, &[]);
+    assert_eq!(names().await, ours);
+    assert!(ours.iter().any(|name| name == "orderflow-work-payment"), "{ours:?}");
+    shop.close().await;
+}
+
 /// Trial C9: with `{"max-length": 50}` on every queue 50 of 150 orders were dropped, and all was said to be well.
 #[tokio::test(flavor = "multi_thread")]
 async fn policies_of_others_that_alter_our_queues_are_named_with_the_queues() {

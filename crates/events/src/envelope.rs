@@ -127,13 +127,7 @@ impl NewEvent {
 
     /// The envelope of an event that has its identity already, as when it is read back from the log.
     #[must_use]
-    pub fn identified(
-        self,
-        id: Uuid,
-        time: DateTime<Utc>,
-        source: &str,
-        order_version: i32,
-    ) -> Envelope<Value> {
+    pub fn identified(self, id: Uuid, time: DateTime<Utc>, source: &str, order_version: i32) -> Envelope<Value> {
         Envelope {
             specversion: SpecVersion::V1,
             id,

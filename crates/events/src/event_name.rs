@@ -25,10 +25,8 @@ impl EventName {
     /// Returns the CloudEvents `type`: `orders.payment-completed.v1`, and in the same way for a kind that is not known.
     #[must_use]
     pub fn cloud_type(&self) -> Cow<'static, str> {
-        self.kind().map_or_else(
-            || format!("orders.{}.v1", self.0.replace('.', "-")).into(),
-            |kind| kind.cloud_type().into(),
-        )
+        self.kind()
+            .map_or_else(|| format!("orders.{}.v1", self.0.replace('.', "-")).into(), |kind| kind.cloud_type().into())
     }
 }
 

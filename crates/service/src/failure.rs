@@ -30,7 +30,9 @@ pub enum Failure {
     },
     /// The event log has no event of this id and kind for this order. Handled once more after the shortest retry delay, since
     /// a database that has just failed over may lag behind the broker; then dead-lettered.
-    #[error("the event log has no such event for this order: it was lost when the database was restored, or never happened")]
+    #[error(
+        "the event log has no such event for this order: it was lost when the database was restored, or never happened"
+    )]
     NotInLog {
         /// Whether its id is that of an event of another kind or order, which is then none of the dead letter's business.
         names_another: bool,

@@ -80,7 +80,11 @@ const CASES: [Case; 41] = [
         "UPDATE messaging.event_log SET data = data || '{\"amount\": 1}' WHERE order_id = 'ORDER' AND event = 'payment.refunded'",
     ),
     ("payment-amount", Shipped, "UPDATE payment.payments SET amount = amount + 1 WHERE order_id = 'ORDER'"),
-    ("refund-uncaused", Shipped, "UPDATE payment.payments SET status = 'refunded', refund_id = 're_1' WHERE order_id = 'ORDER'"),
+    (
+        "refund-uncaused",
+        Shipped,
+        "UPDATE payment.payments SET status = 'refunded', refund_id = 're_1' WHERE order_id = 'ORDER'",
+    ),
     (
         "payment-unsaid",
         Pending,

@@ -31,8 +31,9 @@ pub fn without_the_brokers(headers: &FieldTable) -> FieldTable {
     let mut kept = FieldTable::default();
     for (name, value) in headers.inner() {
         let text = name.as_str();
-        let foreign =
-            OF_THE_BROKER.contains(&text) || FURTHER_ROUTES.contains(&text) || OF_THE_BROKER_PREFIXES.iter().any(|prefix| text.starts_with(prefix));
+        let foreign = OF_THE_BROKER.contains(&text)
+            || FURTHER_ROUTES.contains(&text)
+            || OF_THE_BROKER_PREFIXES.iter().any(|prefix| text.starts_with(prefix));
         if !foreign {
             kept.insert(name.clone(), value.clone());
         }

@@ -48,7 +48,8 @@ pub async fn verify<H: Handler>(
         } else {
             logged.traceparent = event.trace_context().map(str::to_owned);
         }
-        let unreadable = |error| Failure::reject(format!("the event log's data cannot be read: {}", telemetry::chain(&error)));
+        let unreadable =
+            |error| Failure::reject(format!("the event log's data cannot be read: {}", telemetry::chain(&error)));
         logged.typed().map(Arc::new).map_err(unreadable)
     };
     Ok(received.iter().map(one).collect())
