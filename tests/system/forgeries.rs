@@ -69,10 +69,8 @@ async fn lie(shop: &Shop, subscription: Subscription, order: &Order, unknown: [U
     dlq(shop, &["replay", "--message", &another, "--yes", "--patience", "1ms"]).await;
     until_dead(&probe, subscription, 2).await;
     recognised(&probe, subscription).await;
-    let blamed = format!(
-        "SELECT count(*) FROM messaging.attempts JOIN messaging.event_log USING (event_id) WHERE subscription = '{queue}'"
-    );
-    assert_eq!(shop.number(&blamed).await, 0, "events that happened have failed at nothing");
+    let blamed = "SELECT count(*) FROM messaging.attempts JOIN messaging.event_log USING (event_id)";
+    assert_eq!(shop.number(blamed).await, 0, "events that happened have failed at nothing");
 }
 
 /// Takes the dead letters, each of which says why it is one.

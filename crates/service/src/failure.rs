@@ -28,6 +28,12 @@ pub enum Failure {
         /// For the log and the dead letter's header; no personal data.
         why: String,
     },
+    /// For good: the message is of another kind than its queue's, so that it says nothing of the event that it names.
+    #[error("{why}")]
+    Misdirected {
+        /// For the log and the dead letter's header; no personal data.
+        why: String,
+    },
     /// The event log has no event of this id and kind for this order. Handled once more after the shortest retry delay, since
     /// a database that has just failed over may lag behind the broker; then dead-lettered.
     #[error(
@@ -40,6 +46,12 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Whether it is one of the event that the message names. Where it is none, it is not written down as that.
+    #[must_use]
+    pub fn is_of_the_named_event(&self) -> bool {
+        !matches!(self, Self::Misdirected { .. } | Self::NotInLog { names_another: true })
+    }
+
     /// A passing failure with the usual wait.
     pub fn retry(why: impl Into<String>) -> Self {
         Self::Retry { why: why.into(), after: None }

@@ -157,7 +157,7 @@ impl Settle {
     /// How long to wait for the next attempt; `None` where there is none.
     fn delay(&self, attempt: u32, failure: &Failure) -> Option<Duration> {
         match failure {
-            Failure::Reject { .. } => None,
+            Failure::Reject { .. } | Failure::Misdirected { .. } => None,
             Failure::NotInLog { .. } if attempt > 1 => None,
             Failure::NotInLog { .. } => self.retry_delays.after_attempt(1),
             Failure::Retry { after, .. } | Failure::ProviderUnavailable { after, .. } => {
@@ -181,10 +181,8 @@ impl Settle {
     fn failed(&self, delivery: &Delivery, attempt: u32, failure: &Failure, delay: Option<Duration>) -> FailedAttempt {
         // As exact as it is written in the header, so that message and record can be told to belong together.
         let failed_at = Utc::now().trunc_subsecs(3);
-        // Written down under its id, a made-up message would count as a failure of the event that really has that id.
-        let names_another = matches!(failure, Failure::NotInLog { names_another: true });
         FailedAttempt {
-            event_id: event_id(delivery).filter(|_| !names_another),
+            event_id: event_id(delivery).filter(|_| failure.is_of_the_named_event()),
             subscription: self.queue.clone(),
             attempt: i32::try_from(attempt).unwrap_or(i32::MAX),
             reason: failure.to_string().chars().take(LONGEST_REASON).collect(),
@@ -234,7 +232,7 @@ impl Settle {
 
 fn why_dead(failure: &Failure) -> WhyDead {
     match failure {
-        Failure::Reject { .. } => WhyDead::Rejected,
+        Failure::Reject { .. } | Failure::Misdirected { .. } => WhyDead::Rejected,
         Failure::NotInLog { .. } => WhyDead::NotInLog,
         Failure::Retry { .. } | Failure::ProviderUnavailable { .. } => WhyDead::Exhausted,
     }

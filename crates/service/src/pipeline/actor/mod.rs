@@ -17,11 +17,12 @@ use actix::{
     Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, StreamHandler, WrapFuture as _,
 };
 use lapin::message::Delivery;
-use orderflow_events::EventData as _;
+use orderflow_events::{DecodeError, EventData as _};
 use tokio::{runtime::Handle, sync::oneshot, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    failure::Failure,
     handler::Handler,
     pipeline::{
         acting::{Mode, ProbeBudget},
@@ -139,12 +140,15 @@ impl<H: Handler> QueueActor<H> {
             Handling::SetAside => return self.set_aside(context, delivery),
             Handling::GiveUp(ends) => {
                 self.suspected = Instant::now();
-                return self.start_rejecting(context, delivery, isolation::reason(ends));
+                return self.start_rejecting(context, delivery, Failure::reject(isolation::reason(ends)));
             }
         }
         match Received::decode(H::Event::KIND, &delivery.data) {
             Ok(event) => self.arrived.extend(self.deliveries.take(delivery, event)),
-            Err(error) => self.start_rejecting(context, delivery, telemetry::chain(&error)),
+            Err(error @ DecodeError::WrongType { .. }) => {
+                self.start_rejecting(context, delivery, Failure::Misdirected { why: telemetry::chain(&error) });
+            }
+            Err(error) => self.start_rejecting(context, delivery, Failure::reject(telemetry::chain(&error))),
         }
     }
 

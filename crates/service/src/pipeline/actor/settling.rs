@@ -130,10 +130,10 @@ impl<H: Handler> QueueActor<H> {
     }
 
     /// Settles a delivery that cannot be handled at all.
-    pub(super) fn start_rejecting(&mut self, context: &mut Context<Self>, delivery: Delivery, why: String) {
+    pub(super) fn start_rejecting(&mut self, context: &mut Context<Self>, delivery: Delivery, failure: Failure) {
         self.settling += 1;
         let queue = Arc::clone(&self.work.queue);
-        let rejecting = async move { queue.settle.fail(&delivery, &Failure::reject(why), None).await };
+        let rejecting = async move { queue.settle.fail(&delivery, &failure, None).await };
         self.run(context, rejecting, |actor, (), _| actor.settling -= 1);
     }
 }
