@@ -1,6 +1,6 @@
 //! Parts of the documentation.
 
-use orderflow_events::EventKind;
+use orderflow_events::{EventKind, EventName};
 use orderflow_service::Roster;
 
 /// What to stop before a database is restored.
@@ -19,7 +19,7 @@ pub fn events(roster: &Roster, _: &str) -> String {
 }
 
 fn publisher(roster: &Roster, kind: EventKind) -> &'static str {
-    let service = roster.services().iter().find(|service| service.publishes.contains(&kind));
+    let service = roster.services().iter().find(|service| service.publishes.contains(&EventName::of(kind)));
     match (service, kind) {
         (Some(service), _) => service.name,
         (None, EventKind::OrderCancelRequested) => "front end, when a customer asks for it",
@@ -29,7 +29,7 @@ fn publisher(roster: &Roster, kind: EventKind) -> &'static str {
 
 fn takers(roster: &Roster, kind: EventKind) -> String {
     let takes = roster.services().iter().flat_map(|service| &service.takes);
-    let of_kind = takes.filter(|takes| takes.subscription.kind() == kind);
+    let of_kind = takes.filter(|takes| takes.subscription.event() == kind);
     let named: Vec<_> = of_kind.map(|takes| format!("{}: {}", takes.subscription.service(), takes.what)).collect();
     named.join(" · ")
 }

@@ -135,7 +135,7 @@ impl Topology {
             ],
         ));
         self.queues.push(queue(&dead, []));
-        self.bindings.push(binding(names::EVENTS, &work, subscription.kind().routing_key()));
+        self.bindings.push(binding(names::EVENTS, &work, subscription.event().as_str()));
         self.bindings.push(binding(names::RETURN, &work, &work));
         self.bindings.push(binding(names::DEAD_LETTERS, &dead, &work));
     }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use orderflow_events::EventKind;
+use orderflow_events::EventName;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -11,7 +11,7 @@ use uuid::Uuid;
 /// # Panics
 /// When it is not documented.
 #[must_use]
-pub fn sample(kind: EventKind, event: Uuid, order: Uuid) -> Value {
+pub fn sample(kind: EventName, event: Uuid, order: Uuid) -> Value {
     let path = format!("{}/../docs/events/{}.json", env!("CARGO_MANIFEST_DIR"), kind.cloud_type());
     let documented = fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
     let mut sample: Value = serde_json::from_slice(&documented).expect("JSON");

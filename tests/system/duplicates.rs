@@ -26,7 +26,7 @@ const REFUSED: [EventKind; 7] = [
 
 /// How often one each of these events is delivered: once to each subscription that takes it.
 fn deliveries(kinds: &[EventKind]) -> usize {
-    let takers = |kind: &EventKind| roster().subscriptions().iter().filter(|one| one.kind() == *kind).count();
+    let takers = |kind: &EventKind| roster().subscriptions().iter().filter(|one| one.event() == *kind).count();
     kinds.iter().map(takers).sum()
 }
 

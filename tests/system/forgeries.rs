@@ -6,7 +6,7 @@ use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable},
 };
-use orderflow_events::EventKind;
+use orderflow_events::{EventKind, EventName};
 use orderflow_service::{
     Subscription,
     broker::{headers, names},
@@ -21,13 +21,13 @@ use crate::{
 };
 
 /// Publishes it by every way that leads to a work queue. Returns how many those are.
-async fn by_every_way(probe: &Probe, kind: EventKind, queue: &str, event: &Value) -> u32 {
+async fn by_every_way(probe: &Probe, kind: EventName, queue: &str, event: &Value) -> u32 {
     let body = event.to_string().into_bytes();
     let properties = || BasicProperties::default().with_content_type("application/cloudevents+json".into());
     let mut copied = FieldTable::default();
-    copied.insert("CC".into(), AMQPValue::FieldArray(vec![AMQPValue::LongString(kind.routing_key().into())].into()));
+    copied.insert("CC".into(), AMQPValue::FieldArray(vec![AMQPValue::LongString(kind.as_str().into())].into()));
     let ways = [
-        (names::EVENTS, kind.routing_key(), properties()),
+        (names::EVENTS, kind.as_str(), properties()),
         (names::EVENTS, "order.cancelled", properties().with_headers(copied)),
         (names::RETURN, queue, properties()),
         ("orders.retry.200ms", queue, properties()),
@@ -47,7 +47,7 @@ async fn logged(shop: &Shop, order: &Order, kind: EventKind) -> Uuid {
 /// Publishes lies about an order by every way, and waits until each is dead-lettered; then as dead letters, and replays those.
 /// `applied` is the id of an event of another order, which the subscription has applied: such a message is a repetition.
 async fn lie(shop: &Shop, subscription: Subscription, order: &Order, unknown: [Uuid; 2], applied: Uuid) {
-    let (probe, kind, queue) = (shop.probe().await, subscription.kind(), subscription.queue());
+    let (probe, kind, queue) = (shop.probe().await, subscription.event(), subscription.queue());
     by_every_way(&probe, kind, &queue, &sample(kind, applied, order.id)).await;
     let mut published = 0;
     for id in unknown {

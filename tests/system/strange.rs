@@ -22,7 +22,7 @@ async fn events_of_an_order_that_does_not_exist_are_rejected_by_every_service_be
     // They wait when the worker starts, and among them one that is to be handled.
     let stranger = Uuid::now_v7();
     for kind in EventKind::ALL {
-        let event = sample(*kind, Uuid::now_v7(), stranger).to_string();
+        let event = sample((*kind).into(), Uuid::now_v7(), stranger).to_string();
         probe.publish(names::EVENTS, kind.routing_key(), event.as_bytes()).await;
     }
     let order = web.order("MUG-BLUE", 1, VISA).await;

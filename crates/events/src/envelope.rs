@@ -3,12 +3,14 @@
 //! Source of the attribute names and rules: CloudEvents specification 1.0.2. `orderversion`, `correlationid`,
 //! `causationid` and `traceparent` are extension attributes, which is why they carry no separators.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, SubsecRound, Utc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{EventKind, EventName};
+use super::{EventName, event_name::cloud_type};
 use crate::timestamp;
 
 /// The media type of a message's body.
@@ -17,7 +19,7 @@ pub const CONTENT_TYPE: &str = "application/cloudevents+json";
 /// The data of one kind of event. Its JSON is public: a change needs a new version of the type.
 pub trait EventData: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Which kind this is the data of.
-    const KIND: EventKind;
+    const EVENT: EventName;
 }
 
 /// One event as it travels.
@@ -28,7 +30,7 @@ pub struct Envelope<T> {
     pub id: Uuid,
     /// Who says so: `/orderflow/payment`.
     pub source: String,
-    /// The CloudEvents type, see [`EventKind::cloud_type`].
+    /// The CloudEvents type, see [`EventName::cloud_type`].
     #[serde(rename = "type")]
     pub cloud_type: String,
     /// The order's id.
@@ -96,7 +98,7 @@ impl NewEvent {
     ) -> serde_json::Result<Self> {
         Ok(Self {
             order_id,
-            name: T::KIND.into(),
+            name: T::EVENT,
             correlation_id,
             causation_id: None,
             traceparent,
@@ -111,7 +113,7 @@ impl NewEvent {
     pub fn caused_by<C, T: EventData>(cause: &Envelope<C>, data: &T) -> serde_json::Result<Self> {
         Ok(Self {
             order_id: cause.order_id,
-            name: T::KIND.into(),
+            name: T::EVENT,
             correlation_id: cause.correlation_id,
             causation_id: Some(cause.id),
             traceparent: cause.traceparent.clone(),
@@ -122,25 +124,62 @@ impl NewEvent {
     /// Gives the event its identity: a fresh id, `source`, the present time and its place in the order's history.
     #[must_use]
     pub fn into_envelope(self, source: &str, order_version: i32) -> Envelope<Value> {
-        self.identified(Uuid::now_v7(), Utc::now().trunc_subsecs(3), source, order_version)
-    }
-
-    /// The envelope of an event that has its identity already, as when it is read back from the log.
-    #[must_use]
-    pub fn identified(self, id: Uuid, time: DateTime<Utc>, source: &str, order_version: i32) -> Envelope<Value> {
-        Envelope {
-            specversion: SpecVersion::V1,
-            id,
-            source: source.to_owned(),
-            cloud_type: self.name.cloud_type().into_owned(),
+        let logged = Logged {
+            id: Uuid::now_v7(),
             order_id: self.order_id,
-            time,
-            datacontenttype: ContentType::Json,
             order_version,
+            name: self.name.as_str().into(),
+            source: source.to_owned(),
+            time: Utc::now().trunc_subsecs(3),
             correlation_id: self.correlation_id,
             causation_id: self.causation_id,
             traceparent: self.traceparent,
             data: self.data,
+        };
+        logged.into()
+    }
+}
+
+/// An event as the event log has it. Its kind may be one that this version does not know.
+#[derive(Debug, Clone)]
+pub struct Logged {
+    /// See [`Envelope::id`].
+    pub id: Uuid,
+    /// See [`Envelope::order_id`].
+    pub order_id: Uuid,
+    /// See [`Envelope::order_version`].
+    pub order_version: i32,
+    /// The kind's name.
+    pub name: Cow<'static, str>,
+    /// See [`Envelope::source`].
+    pub source: String,
+    /// See [`Envelope::time`].
+    pub time: DateTime<Utc>,
+    /// See [`Envelope::correlation_id`].
+    pub correlation_id: Uuid,
+    /// See [`Envelope::causation_id`].
+    pub causation_id: Option<Uuid>,
+    /// See [`Envelope::traceparent`].
+    pub traceparent: Option<String>,
+    /// See [`Envelope::data`].
+    pub data: Value,
+}
+
+impl From<Logged> for Envelope<Value> {
+    fn from(logged: Logged) -> Self {
+        Self {
+            specversion: SpecVersion::V1,
+            id: logged.id,
+            source: logged.source,
+            cloud_type: cloud_type(&logged.name).into_owned(),
+            order_id: logged.order_id,
+            time: logged.time,
+            datacontenttype: ContentType::Json,
+            order_version: logged.order_version,
+            correlation_id: logged.correlation_id,
+            causation_id: logged.causation_id,
+            traceparent: logged.traceparent,
+            data: logged.data,
         }
     }
 }
@@ -155,7 +194,7 @@ pub enum DecodeError {
     #[error("the type is {found:?} where {expected:?} was expected")]
     WrongType {
         /// What the subscription takes.
-        expected: &'static str,
+        expected: Cow<'static, str>,
         /// What came.
         found: String,
     },
@@ -167,7 +206,7 @@ impl<T: EventData> Envelope<T> {
     /// # Errors
     /// When the body is no such event: see [`DecodeError`]. Trying again cannot help.
     pub fn decode(body: &[u8]) -> Result<Self, DecodeError> {
-        Ok(Envelope::of_kind(T::KIND, body)?.typed()?)
+        Ok(Envelope::named(T::EVENT, body)?.typed()?)
     }
 }
 
@@ -176,7 +215,7 @@ impl Envelope<Value> {
     ///
     /// # Errors
     /// When the body is no such event: see [`DecodeError`]. Trying again cannot help.
-    pub fn of_kind(kind: EventKind, body: &[u8]) -> Result<Self, DecodeError> {
+    pub fn named(name: EventName, body: &[u8]) -> Result<Self, DecodeError> {
         // Check the type first, so that an event of another kind is reported as that and not as malformed.
         #[derive(Deserialize)]
         struct Type {
@@ -184,7 +223,7 @@ impl Envelope<Value> {
             cloud_type: String,
         }
         let Type { cloud_type: found } = serde_json::from_slice(body)?;
-        let expected = kind.cloud_type();
+        let expected = name.cloud_type();
         if found != expected {
             return Err(DecodeError::WrongType { expected, found });
         }
@@ -223,16 +262,19 @@ mod tests {
 
     fn sent() -> Value {
         let data = json!({"reason": "the bank declined it"});
-        let envelope = NewEvent {
+        let logged = Logged {
+            id: Uuid::from_u128(4),
             order_id: Uuid::from_u128(1),
-            name: EventKind::PaymentFailed.into(),
+            order_version: 2,
+            name: PaymentFailed::EVENT.as_str().into(),
+            source: "/orderflow/payment".to_owned(),
+            time: DateTime::UNIX_EPOCH,
             correlation_id: Uuid::from_u128(2),
             causation_id: Some(Uuid::from_u128(3)),
             traceparent: None,
             data,
-        }
-        .identified(Uuid::from_u128(4), DateTime::UNIX_EPOCH, "/orderflow/payment", 2);
-        serde_json::to_value(envelope).expect("JSON")
+        };
+        serde_json::to_value(Envelope::from(logged)).expect("JSON")
     }
 
     fn any_value() -> impl Strategy<Value = Value> {
@@ -254,7 +296,7 @@ mod tests {
     /// What is decoded says the same when it is written again.
     fn decodes_to_itself(body: &[u8]) -> Result<(), TestCaseError> {
         if let Ok(event) = Envelope::<PaymentFailed>::decode(body) {
-            prop_assert_eq!(&event.cloud_type, EventKind::PaymentFailed.cloud_type());
+            prop_assert_eq!(&event.cloud_type, &PaymentFailed::EVENT.cloud_type());
             let again = serde_json::to_vec(&event).expect("JSON");
             prop_assert_eq!(Envelope::<PaymentFailed>::decode(&again).ok(), Some(event));
         }

@@ -4,47 +4,94 @@ use std::{borrow::Cow, fmt};
 
 use crate::EventKind;
 
-/// The name of a kind of event, as the event log, the outbox and routing keys have it: `payment.completed`. Whoever reads the
-/// log may meet a name that this version does not know.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct EventName(Cow<'static, str>);
+/// The name of a kind of event, as the event log, the outbox and routing keys have it: `payment.completed`. It begins with the
+/// name of the service that publishes it; the kinds of [`EventKind`] are older than this rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EventName(&'static str);
 
 impl EventName {
-    /// Returns it as text.
+    /// Names a kind of a service elsewhere: `loyalty.points-booked`.
+    ///
+    /// # Panics
+    /// When it is not two parts of lower-case letters, digits and hyphens with a full stop between them. In a constant that is
+    /// an error of the compiler.
     #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
+    pub const fn new(name: &'static str) -> Self {
+        assert!(is_name(name.as_bytes()), "an event is named like loyalty.points-booked");
+        Self(name)
     }
 
-    /// Returns the kind; `None` where this version does not know it.
+    /// Returns the name of a kind of this version.
     #[must_use]
-    pub fn kind(&self) -> Option<EventKind> {
-        self.0.parse().ok()
+    pub const fn of(kind: EventKind) -> Self {
+        Self(kind.routing_key())
     }
 
-    /// Returns the CloudEvents `type`: `orders.payment-completed.v1`, and in the same way for a kind that is not known.
+    /// Returns it as the log and routing keys have it.
     #[must_use]
-    pub fn cloud_type(&self) -> Cow<'static, str> {
-        self.kind()
-            .map_or_else(|| format!("orders.{}.v1", self.0.replace('.', "-")).into(), |kind| kind.cloud_type().into())
+    pub const fn as_str(self) -> &'static str {
+        self.0
     }
+
+    /// Returns the part of a queue's name that says which event it holds: `payment-completed`.
+    #[must_use]
+    pub fn dashed(self) -> String {
+        self.0.replace('.', "-")
+    }
+
+    /// Returns the CloudEvents `type`: `orders.payment-completed.v1`.
+    #[must_use]
+    pub fn cloud_type(self) -> Cow<'static, str> {
+        cloud_type(self.0)
+    }
+}
+
+/// Returns the CloudEvents `type` of the kind with this name: `orders.payment-completed.v1`, and in the same way where this
+/// version does not know it.
+#[must_use]
+pub fn cloud_type(name: &str) -> Cow<'static, str> {
+    match name.parse::<EventKind>() {
+        Ok(kind) => kind.cloud_type().into(),
+        Err(_) => format!("orders.{}.v1", name.replace('.', "-")).into(),
+    }
+}
+
+const fn is_name(name: &[u8]) -> bool {
+    let (mut at, mut stops, mut length) = (0, 0, 0);
+    while at < name.len() {
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "constant functions have no iterators, and the bound is the line above"
+        )]
+        let byte = name[at];
+        if byte == b'.' && length > 0 {
+            stops += 1;
+            length = 0;
+        } else if byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' {
+            length += 1;
+        } else {
+            return false;
+        }
+        at += 1;
+    }
+    stops == 1 && length > 0
 }
 
 impl From<EventKind> for EventName {
     fn from(kind: EventKind) -> Self {
-        Self(kind.routing_key().into())
+        Self::of(kind)
     }
 }
 
-impl From<String> for EventName {
-    fn from(name: String) -> Self {
-        Self(name.into())
+impl PartialEq<EventKind> for EventName {
+    fn eq(&self, kind: &EventKind) -> bool {
+        self.0 == kind.routing_key()
     }
 }
 
 impl fmt::Display for EventName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.0)
     }
 }
 
@@ -56,9 +103,30 @@ mod tests {
     fn types_of_known_and_unknown_kinds_follow_from_their_names_alike() {
         for kind in EventKind::ALL {
             let by_rule = format!("orders.{}.v1", kind.dashed());
-            assert_eq!(EventName::from(*kind).cloud_type(), by_rule, "consumers elsewhere derive it");
+            assert_eq!(EventName::of(*kind).cloud_type(), by_rule, "consumers elsewhere derive it");
         }
-        let unknown = EventName::from("loyalty.points-booked".to_owned());
-        assert_eq!((unknown.kind(), unknown.cloud_type().as_ref()), (None, "orders.loyalty-points-booked.v1"));
+        assert_eq!(EventName::new("loyalty.points-booked").cloud_type(), "orders.loyalty-points-booked.v1");
+    }
+
+    #[test]
+    fn name_has_two_parts_that_queues_and_routing_keys_can_have() {
+        for name in ["loyalty.points-booked", "gift-cards.sold2"]
+            .into_iter()
+            .chain(EventKind::ALL.iter().map(|kind| kind.routing_key()))
+        {
+            assert!(is_name(name.as_bytes()), "{name}");
+        }
+        for name in [
+            "",
+            "loyalty",
+            ".points",
+            "loyalty.",
+            "loyalty.points.booked",
+            "Loyalty.points",
+            "loyalty.points booked",
+            "loyalty.*",
+        ] {
+            assert!(!is_name(name.as_bytes()), "{name}");
+        }
     }
 }

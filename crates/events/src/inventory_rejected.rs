@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{EventData, EventKind};
+use super::{EventData, EventKind, EventName};
 
 /// At least one item could not be set aside, so none was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,7 +12,7 @@ pub struct InventoryRejected {
 }
 
 impl EventData for InventoryRejected {
-    const KIND: EventKind = EventKind::InventoryRejected;
+    const EVENT: EventName = EventName::of(EventKind::InventoryRejected);
 }
 
 /// A product of which there was not enough.

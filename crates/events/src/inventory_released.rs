@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{EventData, EventKind};
+use super::{EventData, EventKind, EventName};
 
 /// Nothing is set aside for the order any more, and nothing will be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,5 +12,5 @@ pub struct InventoryReleased {
 }
 
 impl EventData for InventoryReleased {
-    const KIND: EventKind = EventKind::InventoryReleased;
+    const EVENT: EventName = EventName::of(EventKind::InventoryReleased);
 }

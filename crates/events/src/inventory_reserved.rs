@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{EventData, EventKind};
+use super::{EventData, EventKind, EventName};
 
 /// Every item of the order is set aside.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,5 +12,5 @@ pub struct InventoryReserved {
 }
 
 impl EventData for InventoryReserved {
-    const KIND: EventKind = EventKind::InventoryReserved;
+    const EVENT: EventName = EventName::of(EventKind::InventoryReserved);
 }

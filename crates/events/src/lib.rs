@@ -20,7 +20,7 @@ mod shipment_created;
 mod shipment_failed;
 pub mod timestamp;
 
-pub use envelope::{CONTENT_TYPE, DecodeError, Envelope, EventData, NewEvent};
+pub use envelope::{CONTENT_TYPE, DecodeError, Envelope, EventData, Logged, NewEvent};
 pub use event_name::EventName;
 pub use inventory_rejected::{InventoryRejected, ShortItem};
 pub use inventory_released::InventoryReleased;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{EventData, EventKind};
+use super::{EventData, EventKind, EventName};
 
 /// Someone asked for the order to be cancelled. It may still ship: the shipping service decides.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,5 +12,5 @@ pub struct OrderCancelRequested {
 }
 
 impl EventData for OrderCancelRequested {
-    const KIND: EventKind = EventKind::OrderCancelRequested;
+    const EVENT: EventName = EventName::of(EventKind::OrderCancelRequested);
 }

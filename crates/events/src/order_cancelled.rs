@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{EventData, EventKind};
+use super::{EventData, EventKind, EventName};
 
 /// The order has ended without shipping: nothing is set aside, nothing is charged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +24,7 @@ impl OrderCancelled {
 }
 
 impl EventData for OrderCancelled {
-    const KIND: EventKind = EventKind::OrderCancelled;
+    const EVENT: EventName = EventName::of(EventKind::OrderCancelled);
 }
 
 /// Money that was given back.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{EventData, EventKind};
+use super::{EventData, EventKind, EventName};
 
 /// The front end accepted an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,7 +22,7 @@ pub struct OrderCreated {
 }
 
 impl EventData for OrderCreated {
-    const KIND: EventKind = EventKind::OrderCreated;
+    const EVENT: EventName = EventName::of(EventKind::OrderCreated);
 }
 
 /// One line of an order.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{EventData, EventKind};
+use super::{EventData, EventKind, EventName};
 
 /// The customer was charged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,5 +16,5 @@ pub struct PaymentCompleted {
 }
 
 impl EventData for PaymentCompleted {
-    const KIND: EventKind = EventKind::PaymentCompleted;
+    const EVENT: EventName = EventName::of(EventKind::PaymentCompleted);
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{EventData, EventKind};
+use super::{EventData, EventKind, EventName};
 
 /// The payment was declined for good.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,5 +12,5 @@ pub struct PaymentFailed {
 }
 
 impl EventData for PaymentFailed {
-    const KIND: EventKind = EventKind::PaymentFailed;
+    const EVENT: EventName = EventName::of(EventKind::PaymentFailed);
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{EventData, EventKind};
+use super::{EventData, EventKind, EventName};
 
 /// The whole charge was given back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,5 +16,5 @@ pub struct PaymentRefunded {
 }
 
 impl EventData for PaymentRefunded {
-    const KIND: EventKind = EventKind::PaymentRefunded;
+    const EVENT: EventName = EventName::of(EventKind::PaymentRefunded);
 }

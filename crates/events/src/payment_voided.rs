@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{EventData, EventKind};
+use super::{EventData, EventKind, EventName};
 
 /// Nothing was charged, and nothing will be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaymentVoided {}
 
 impl EventData for PaymentVoided {
-    const KIND: EventKind = EventKind::PaymentVoided;
+    const EVENT: EventName = EventName::of(EventKind::PaymentVoided);
 }

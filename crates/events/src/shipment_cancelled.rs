@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{EventData, EventKind};
+use super::{EventData, EventKind, EventName};
 
 /// The request to cancel came before the parcel was handed over: the order will not ship.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShipmentCancelled {}
 
 impl EventData for ShipmentCancelled {
-    const KIND: EventKind = EventKind::ShipmentCancelled;
+    const EVENT: EventName = EventName::of(EventKind::ShipmentCancelled);
 }

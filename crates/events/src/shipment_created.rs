@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{EventData, EventKind};
+use super::{EventData, EventKind, EventName};
 
 /// The carrier took the parcel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,5 +12,5 @@ pub struct ShipmentCreated {
 }
 
 impl EventData for ShipmentCreated {
-    const KIND: EventKind = EventKind::ShipmentCreated;
+    const EVENT: EventName = EventName::of(EventKind::ShipmentCreated);
 }

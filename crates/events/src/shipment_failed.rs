@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{EventData, EventKind};
+use super::{EventData, EventKind, EventName};
 
 /// The carrier refused the parcel for good.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,5 +12,5 @@ pub struct ShipmentFailed {
 }
 
 impl EventData for ShipmentFailed {
-    const KIND: EventKind = EventKind::ShipmentFailed;
+    const EVENT: EventName = EventName::of(EventKind::ShipmentFailed);
 }

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use diesel_migrations::EmbeddedMigrations;
-use orderflow_events::{EventData, EventKind};
+use orderflow_events::{EventData, EventName};
 
 use crate::{
     Subscription,
@@ -42,7 +42,7 @@ pub struct Service {
     /// Whether orders wait for it.
     pub role: Role,
     /// What it publishes.
-    pub publishes: &'static [EventKind],
+    pub publishes: &'static [EventName],
     /// What it takes, in the order in which people see it.
     pub takes: Vec<Takes>,
     /// The migrations that it brings.
@@ -128,7 +128,7 @@ pub struct Draft {
     name: &'static str,
     about: &'static str,
     role: Role,
-    publishes: &'static [EventKind],
+    publishes: &'static [EventName],
     migrations: Option<MigrationSet>,
     audit: &'static [&'static Subject],
     writes: &'static [TrialRow],
@@ -170,8 +170,8 @@ impl Draft {
 
     /// Says which events its handlers return.
     #[must_use]
-    pub const fn publishes(mut self, kinds: &'static [EventKind]) -> Self {
-        self.publishes = kinds;
+    pub const fn publishes(mut self, events: &'static [EventName]) -> Self {
+        self.publishes = events;
         self
     }
 
@@ -208,7 +208,7 @@ impl<D: Dependencies> Handlers<D> {
     /// Takes the events of this handler's kind. A second handler for one kind replaces the first.
     #[must_use]
     pub fn on<H: Handler>(mut self, what: &'static str, make: impl Fn(&D) -> H + Send + Sync + 'static) -> Self {
-        let subscription = Subscription::new(self.draft.name, <H::Event as EventData>::KIND);
+        let subscription = Subscription::to(self.draft.name, <H::Event as EventData>::EVENT);
         let maker: Maker<D> = Box::new(move |dependencies| Consumer::new(subscription, make(dependencies)));
         let takes = Takes { subscription, what };
         match self.takes.iter().position(|one| one.subscription == subscription) {

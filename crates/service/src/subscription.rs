@@ -2,20 +2,26 @@
 
 use std::fmt;
 
-use orderflow_events::EventKind;
+use orderflow_events::{EventKind, EventName};
 
 /// One service's interest in one kind of event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Subscription {
     service: &'static str,
-    kind: EventKind,
+    event: EventName,
 }
 
 impl Subscription {
     /// Returns this service's subscription to this kind of event. Only a [`Roster`](crate::Roster) says whether there is one.
     #[must_use]
     pub const fn new(service: &'static str, kind: EventKind) -> Self {
-        Self { service, kind }
+        Self::to(service, EventName::of(kind))
+    }
+
+    /// As [`Subscription::new`], also to a kind that this version does not know.
+    #[must_use]
+    pub const fn to(service: &'static str, event: EventName) -> Self {
+        Self { service, event }
     }
 
     /// Returns the name of the service whose handler it is.
@@ -24,10 +30,10 @@ impl Subscription {
         self.service
     }
 
-    /// Returns the kind of event.
+    /// Returns the kind of event, which is also the routing key that its queue is bound by.
     #[must_use]
-    pub const fn kind(self) -> EventKind {
-        self.kind
+    pub const fn event(self) -> EventName {
+        self.event
     }
 
     /// Returns the name of its queue, which is also its name in the inbox: `payment.order-created`.
@@ -45,7 +51,7 @@ impl Subscription {
 
 impl fmt::Display for Subscription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.service, self.kind.dashed())
+        write!(f, "{}.{}", self.service, self.event.dashed())
     }
 }
 

@@ -267,7 +267,7 @@ async fn forge(world: &World) -> u32 {
         [("payment_failed", queues::INVENTORY_PAYMENT_COMPLETED), ("shipped", queues::PAYMENT_INVENTORY_RELEASED)]
     {
         for order in ledger.recent_orders(status, 5).await {
-            let event = sample(subscription.kind(), Uuid::now_v7(), order).to_string();
+            let event = sample(subscription.event(), Uuid::now_v7(), order).to_string();
             probe.publish(names::RETURN, &subscription.queue(), event.as_bytes()).await;
             forged += 1;
         }

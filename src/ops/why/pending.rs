@@ -48,7 +48,7 @@ pub fn pending(facts: &Facts) -> Option<Vec<Pending<'_>>> {
     let mut pending = Vec::new();
     for event in facts.events.as_ref()? {
         // An event that this program does not know is taken by nobody that it knows.
-        let takers = roster().subscriptions().iter().filter(|one| one.kind().routing_key() == event.event);
+        let takers = roster().subscriptions().iter().filter(|one| one.event().as_str() == event.event);
         for subscription in takers.copied() {
             let queue = subscription.queue();
             if applied.iter().any(|row| row.event_id == event.event_id && row.subscription == queue) {

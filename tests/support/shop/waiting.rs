@@ -56,7 +56,7 @@ impl Shop {
         let subscriptions: Vec<_> = roster()
             .subscriptions()
             .iter()
-            .map(|subscription| format!("('{}', '{}')", subscription.kind(), subscription.queue()))
+            .map(|subscription| format!("('{}', '{}')", subscription.event(), subscription.queue()))
             .collect();
         format!(
             "SELECT count(*) FROM messaging.event_log AS log

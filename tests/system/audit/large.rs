@@ -63,7 +63,7 @@ fn applied() -> String {
     let takes: Vec<_> = roster()
         .subscriptions()
         .iter()
-        .map(|subscription| format!("('{}', '{}')", subscription.kind(), subscription.queue()))
+        .map(|subscription| format!("('{}', '{}')", subscription.event(), subscription.queue()))
         .collect();
     format!(
         "INSERT INTO messaging.inbox (event_id, subscription)

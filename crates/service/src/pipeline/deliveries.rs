@@ -124,7 +124,7 @@ impl Held {
 
 #[cfg(test)]
 mod tests {
-    use orderflow_events::EventKind;
+    use orderflow_events::{EventData as _, OrderCancelRequested};
     use serde_json::json;
 
     use super::*;
@@ -144,7 +144,7 @@ mod tests {
             "time": "2026-01-01T00:00:00.000Z", "datacontenttype": "application/json", "orderversion": 2,
             "correlationid": id, "data": { "by": "customer" }
         });
-        let event = Received::decode(EventKind::OrderCancelRequested, event.to_string().as_bytes()).expect("an event");
+        let event = Received::decode(OrderCancelRequested::EVENT, event.to_string().as_bytes()).expect("an event");
         deliveries.take(Delivery::mock(tag, "".into(), "".into(), false, Vec::new()), event).is_some()
     }
 

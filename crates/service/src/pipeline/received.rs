@@ -1,7 +1,7 @@
 //! An event as a message states it, before anybody has checked that it happened.
 
 use chrono::{DateTime, Utc};
-use orderflow_events::{DecodeError, Envelope, EventKind};
+use orderflow_events::{DecodeError, Envelope, EventName};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -21,8 +21,8 @@ impl Received {
     ///
     /// # Errors
     /// When it is no event of this kind. Trying again cannot help.
-    pub fn decode(kind: EventKind, body: &[u8]) -> Result<Self, DecodeError> {
-        Ok(Self { stated: Envelope::of_kind(kind, body)?, step: None })
+    pub fn decode(name: EventName, body: &[u8]) -> Result<Self, DecodeError> {
+        Ok(Self { stated: Envelope::named(name, body)?, step: None })
     }
 
     /// Returns the event's id.

@@ -7,7 +7,7 @@ use diesel::{
     sql_types::{Array, Integer, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
-use orderflow_events::{Envelope, EventName, NewEvent};
+use orderflow_events::{Envelope, EventName, Logged, NewEvent};
 use std::collections::HashMap;
 use uuid::Uuid;
 
@@ -43,7 +43,7 @@ pub async fn append(
         .map(|event| {
             let version = versions.entry(event.order_id).or_insert(0);
             *version += 1;
-            (event.name.clone(), event.into_envelope(source, *version))
+            (event.name, event.into_envelope(source, *version))
         })
         .collect();
     insert(connection, envelopes).await
@@ -61,7 +61,7 @@ pub async fn append_first(
     if events.is_empty() {
         return Ok(Vec::new());
     }
-    let envelopes = events.into_iter().map(|event| (event.name.clone(), event.into_envelope(source, 1))).collect();
+    let envelopes = events.into_iter().map(|event| (event.name, event.into_envelope(source, 1))).collect();
     insert(connection, envelopes).await
 }
 
@@ -104,7 +104,7 @@ async fn insert(
     let mut columns = Columns::default();
     let mut outgoing = Vec::with_capacity(envelopes.len());
     for (name, envelope) in envelopes {
-        let event = as_outgoing(&name, &envelope)?;
+        let event = as_outgoing(name.as_str(), &envelope)?;
         columns.event.push(event.event.clone());
         columns.body.push(event.body.clone());
         outgoing.push(event);
@@ -142,11 +142,11 @@ async fn insert(
 
 /// How an event leaves: the one place where its message's body is made. It is indented, since people read it as it lies in a
 /// queue; what that costs is in docs/EVENTS.md.
-fn as_outgoing(name: &EventName, envelope: &Envelope<serde_json::Value>) -> Result<Outgoing, StoreError> {
+fn as_outgoing(name: &str, envelope: &Envelope<serde_json::Value>) -> Result<Outgoing, StoreError> {
     Ok(Outgoing {
         event_id: envelope.id,
         order_id: envelope.order_id,
-        event: name.as_str().to_owned(),
+        event: name.to_owned(),
         cloud_type: Some(envelope.cloud_type.clone()),
         source: envelope.source.clone(),
         occurred_at: envelope.time,
@@ -186,15 +186,19 @@ struct WholeRow {
 impl WholeRow {
     /// Returns the event as it first left.
     fn envelope(self) -> Envelope<serde_json::Value> {
-        let event = NewEvent {
+        let logged = Logged {
+            id: self.event_id,
             order_id: self.order_id,
+            order_version: self.version,
             name: self.event.into(),
+            source: self.source,
+            time: self.occurred_at,
             correlation_id: self.correlation_id,
             causation_id: self.causation_id,
             traceparent: self.traceparent,
             data: self.data,
         };
-        event.identified(self.event_id, self.occurred_at, &self.source, self.version)
+        logged.into()
     }
 }
 
@@ -206,7 +210,7 @@ pub async fn outgoing(connection: &mut Connection, events: &[Uuid]) -> Result<Ve
     let rows: Vec<WholeRow> = event_log::table.filter(event_log::event_id.eq_any(events)).load(connection).await?;
     rows.into_iter()
         .map(|row| {
-            let name = row.event.clone().into();
+            let name = row.event.clone();
             as_outgoing(&name, &row.envelope())
         })
         .collect()

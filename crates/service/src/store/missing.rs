@@ -63,7 +63,7 @@ impl Taken {
     /// Returns what these subscriptions take.
     #[must_use]
     pub fn of(subscriptions: &[Subscription]) -> Self {
-        let pairs = subscriptions.iter().map(|subscription| (subscription.kind().routing_key(), subscription.queue()));
+        let pairs = subscriptions.iter().map(|subscription| (subscription.event().as_str(), subscription.queue()));
         let (events, subscriptions) = pairs.unzip();
         Self { events, subscriptions }
     }

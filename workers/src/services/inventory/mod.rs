@@ -1,6 +1,8 @@
 //! The inventory service: sets stock aside, all items of an order or none, and takes it back from orders that end.
 
-use orderflow_events::{EventKind, ShipmentCancelled, ShipmentFailed};
+use orderflow_events::{
+    EventData as _, InventoryRejected, InventoryReleased, InventoryReserved, ShipmentCancelled, ShipmentFailed,
+};
 use orderflow_service::Service;
 
 mod audit;
@@ -21,7 +23,7 @@ pub fn service() -> Service {
         "inventory",
         "Sets stock aside, all items of an order or none, and takes it back from orders that end.",
     )
-    .publishes(&[EventKind::InventoryReserved, EventKind::InventoryRejected, EventKind::InventoryReleased])
+    .publishes(&[InventoryReserved::EVENT, InventoryRejected::EVENT, InventoryReleased::EVENT])
     .audit(&[&audit::SUBJECT])
     .writes(trial::ROWS)
     .needs::<()>()

@@ -1,7 +1,7 @@
 //! The order service: keeps each order's status in step with the event log, and says when a cancelled order is done.
 
 use orderflow_events::{
-    EventKind, InventoryRejected, InventoryReleased, InventoryReserved, OrderCancelled, PaymentCompleted,
+    EventData as _, InventoryRejected, InventoryReleased, InventoryReserved, OrderCancelled, PaymentCompleted,
     PaymentFailed, PaymentRefunded, PaymentVoided, ShipmentCancelled, ShipmentCreated, ShipmentFailed,
 };
 use orderflow_service::Service;
@@ -23,7 +23,7 @@ pub fn service() -> Service {
         "order",
         "Keeps each order's status in step with the event log, and says when a cancelled order is done.",
     )
-    .publishes(&[EventKind::OrderCancelled])
+    .publishes(&[OrderCancelled::EVENT])
     .audit(&[&audit::SUBJECT])
     .needs::<OrderDependencies>()
     .on("`paid`", FoldLog::<PaymentCompleted>::new)

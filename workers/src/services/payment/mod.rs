@@ -11,7 +11,10 @@ mod settings;
 mod store;
 mod trial;
 
-use orderflow_events::{EventKind, InventoryRejected, InventoryReleased};
+use orderflow_events::{
+    EventData as _, InventoryRejected, InventoryReleased, PaymentCompleted, PaymentFailed, PaymentRefunded,
+    PaymentVoided,
+};
 use orderflow_service::{Service, service::Handlers};
 
 pub use dependencies::PaymentDependencies;
@@ -30,12 +33,7 @@ pub fn service() -> Service {
 #[must_use]
 pub fn handlers() -> Handlers<PaymentDependencies> {
     Service::step("payment", "Charges each order once, and gives the money back when it ends without shipping.")
-        .publishes(&[
-            EventKind::PaymentCompleted,
-            EventKind::PaymentFailed,
-            EventKind::PaymentRefunded,
-            EventKind::PaymentVoided,
-        ])
+        .publishes(&[PaymentCompleted::EVENT, PaymentFailed::EVENT, PaymentRefunded::EVENT, PaymentVoided::EVENT])
         .audit(&[&audit::SUBJECT])
         .writes(trial::ROWS)
         .needs::<PaymentDependencies>()

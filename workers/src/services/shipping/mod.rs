@@ -1,6 +1,6 @@
 //! The shipping service: hands each order to the carrier once, and decides whether it may still be cancelled.
 
-use orderflow_events::EventKind;
+use orderflow_events::{EventData as _, ShipmentCancelled, ShipmentCreated, ShipmentFailed};
 use orderflow_service::Service;
 
 mod audit;
@@ -22,7 +22,7 @@ use dependencies::ShippingDependencies;
 #[must_use]
 pub fn service() -> Service {
     Service::step("shipping", "Hands each order to the carrier once, and decides whether it may still be cancelled.")
-        .publishes(&[EventKind::ShipmentCreated, EventKind::ShipmentFailed, EventKind::ShipmentCancelled])
+        .publishes(&[ShipmentCreated::EVENT, ShipmentFailed::EVENT, ShipmentCancelled::EVENT])
         .audit(&[&audit::SUBJECT])
         .writes(trial::ROWS)
         .needs::<ShippingDependencies>()

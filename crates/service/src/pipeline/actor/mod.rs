@@ -143,7 +143,7 @@ impl<H: Handler> QueueActor<H> {
                 return self.start_rejecting(context, delivery, Failure::reject(isolation::reason(ends)));
             }
         }
-        match Received::decode(H::Event::KIND, &delivery.data) {
+        match Received::decode(H::Event::EVENT, &delivery.data) {
             Ok(event) => self.arrived.extend(self.deliveries.take(delivery, event)),
             Err(error @ DecodeError::WrongType { .. }) => {
                 self.start_rejecting(context, delivery, Failure::Misdirected { why: telemetry::chain(&error) });
