@@ -55,7 +55,7 @@ impl Management {
                 &users.worker,
                 "",
                 "^orders\\.(events|dlx|return|retry\\..+)$",
-                format!("^({services})\\.[a-z-]+$"),
+                format!("^({services})\\.[a-z0-9-]+$"),
             ),
             // The tag shows queues, rates and connections, whatever the user may read.
             user("orderflow-viewer", &users.viewer, "monitoring", NOTHING, NOTHING.to_owned()),
@@ -64,7 +64,7 @@ impl Management {
                 &users.inspector,
                 "monitoring",
                 NOTHING,
-                format!("^({services})\\.[a-z-]+\\.dlq$|^{}$", names::UNROUTED.replace('.', "\\.")),
+                format!("^({services})\\.[a-z0-9-]+\\.dlq$|^{}$", names::UNROUTED.replace('.', "\\.")),
             ),
         ]
     }

@@ -85,7 +85,7 @@ pub enum Failed {
     /// The database's URL.
     #[error("DATABASE_URL cannot be used: {0}")]
     DatabaseUrl(#[from] diesel::ConnectionError),
-    /// The front end did not start, or stopped by itself.
+    /// The front end failed to start, or stopped unexpectedly.
     #[error("{0}")]
     Serve(String),
     /// Output could not be written, as to a full disk.

@@ -102,8 +102,8 @@ mod tests {
     #[test]
     fn types_of_known_and_unknown_kinds_follow_from_their_names_alike() {
         for kind in EventKind::ALL {
-            let by_rule = format!("orders.{}.v1", kind.dashed());
-            assert_eq!(EventName::of(*kind).cloud_type(), by_rule, "consumers elsewhere derive it");
+            let by_rule = format!("orders.{}.v1", EventName::of(*kind).dashed());
+            assert_eq!(kind.cloud_type(), by_rule, "consumers elsewhere derive it");
         }
         assert_eq!(EventName::new("loyalty.points-booked").cloud_type(), "orders.loyalty-points-booked.v1");
     }

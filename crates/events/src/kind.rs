@@ -58,12 +58,6 @@ event_kinds! {
 }
 
 impl EventKind {
-    /// The part of a queue's name that says which event it holds: `payment-completed`.
-    #[must_use]
-    pub fn dashed(self) -> String {
-        self.routing_key().replace('.', "-")
-    }
-
     /// The kind whose CloudEvents `type` this is.
     #[must_use]
     pub fn from_cloud_type(cloud_type: &str) -> Option<Self> {

@@ -28,7 +28,7 @@ pub enum Failure {
         /// For the log and the dead letter's header; no personal data.
         why: String,
     },
-    /// For good: the message is of another kind than its queue's, so that it says nothing of the event that it names.
+    /// For good: the message's kind is not its queue's, so the event that it names has not failed.
     #[error("{why}")]
     Misdirected {
         /// For the log and the dead letter's header; no personal data.
@@ -40,13 +40,13 @@ pub enum Failure {
         "the event log has no such event for this order: it was lost when the database was restored, or never happened"
     )]
     NotInLog {
-        /// Whether its id is that of an event of another kind or order, which is then none of the dead letter's business.
+        /// Whether the log has the id for another kind or order. That event has not failed.
         names_another: bool,
     },
 }
 
 impl Failure {
-    /// Whether it is one of the event that the message names. Where it is none, it is not written down as that.
+    /// Whether the event that the message names has failed. If not, the failure is recorded without that event's id.
     #[must_use]
     pub fn is_of_the_named_event(&self) -> bool {
         !matches!(self, Self::Misdirected { .. } | Self::NotInLog { names_another: true })

@@ -28,7 +28,7 @@ pub struct Done<E, F> {
 /// 3. `record`: write what came of it, and say what follows. One transaction for all that finished together, in which
 ///    the inbox has already told repeated events apart.
 ///
-/// Every step sees events as the event log has them, whatever their messages state, and none that the log has not.
+/// Every step gets the event log's data, never the message's. Messages of events that are not in the log reach no handler.
 ///
 /// A step may run again after a crash: `prepare` and `act` have to be idempotent by the event's id, `record` is made so
 /// by the inbox.

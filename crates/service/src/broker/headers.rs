@@ -24,10 +24,10 @@ const FURTHER_ROUTES: [&str; 2] = ["CC", "BCC"];
 /// `x-opt-` is what it calls the annotations of AMQP 1.0, its own among them, on messages that it hands to our protocol.
 const OF_THE_BROKER_PREFIXES: [&str; 3] = ["x-first-death-", "x-last-death-", "x-opt-"];
 
-/// The headers without what RabbitMQ added when it moved the message, and without routes to other queues. A copy of ours
-/// starts without: the broker would otherwise count its own deaths on, and detects cycles by them.
+/// Returns the headers that a copy of ours starts with: without those that RabbitMQ added when it moved the message, since it
+/// would count its own deaths on and detects cycles by them, and without routes to other queues.
 #[must_use]
-pub fn without_the_brokers(headers: &FieldTable) -> FieldTable {
+pub fn for_copy(headers: &FieldTable) -> FieldTable {
     let mut kept = FieldTable::default();
     for (name, value) in headers.inner() {
         let text = name.as_str();
@@ -45,7 +45,7 @@ pub fn without_the_brokers(headers: &FieldTable) -> FieldTable {
 #[must_use]
 pub fn before_any_failure(headers: &FieldTable) -> FieldTable {
     let mut kept = FieldTable::default();
-    for (name, value) in without_the_brokers(headers).inner() {
+    for (name, value) in for_copy(headers).inner() {
         if !name.as_str().starts_with(OURS) {
             kept.insert(name.clone(), value.clone());
         }
@@ -84,7 +84,7 @@ mod tests {
 
     fn name() -> impl Strategy<Value = String> {
         let known =
-            [ATTEMPT, REASON, QUEUE, "x-death", "x-delivery-count", "x-first-death-queue", "x-last-death-reason"];
+            [ATTEMPT, REASON, QUEUE, "x-death", "x-delivery-count", "x-first-death-queue", "x-last-death-reason", "CC"];
         prop_oneof![prop::sample::select(known.to_vec()).prop_map(str::to_owned), "[ -~]{0,40}"]
     }
 
@@ -115,14 +115,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_headers_say_the_brokers_go_and_others_stay(headers in headers()) {
-            let kept = without_the_brokers(&headers);
-            prop_assert_eq!(&without_the_brokers(&kept), &kept);
+        fn whatever_headers_say_the_brokers_and_further_routes_go_and_others_stay(headers in headers()) {
+            let kept = for_copy(&headers);
+            prop_assert_eq!(&for_copy(&kept), &kept);
             for (name, value) in headers.inner() {
                 let text = name.as_str();
-                let is_the_brokers = ["x-death", "x-delivery-count", "x-acquired-count"].contains(&text)
+                let goes = ["x-death", "x-delivery-count", "x-acquired-count", "CC", "BCC"].contains(&text)
                     || ["x-first-death-", "x-last-death-", "x-opt-"].iter().any(|prefix| text.starts_with(prefix));
-                let expected = (!is_the_brokers).then_some(value);
+                let expected = (!goes).then_some(value);
                 prop_assert_eq!(kept.inner().get(text), expected);
             }
             prop_assert!(before_any_failure(&headers).inner().keys().all(|name| !name.as_str().starts_with(OURS)));
@@ -166,7 +166,7 @@ mod tests {
             table.insert((*name).into(), AMQPValue::LongUInt(1));
         }
         let names = |table: &FieldTable| table.inner().keys().map(ToString::to_string).collect::<Vec<_>>();
-        assert_eq!(names(&without_the_brokers(&table)), [ATTEMPT, "x-shop"]);
+        assert_eq!(names(&for_copy(&table)), [ATTEMPT, "x-shop"]);
         assert_eq!(names(&before_any_failure(&table)), ["x-shop"]);
     }
 }

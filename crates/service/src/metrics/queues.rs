@@ -135,7 +135,7 @@ impl QueuesMetrics {
         registry.register("orderflow_queue_retries", help, self.retries.clone());
         let help = "Dead letters: rejected (trying again cannot help), attempts_exhausted or not_in_log (the event log has no such event)";
         registry.register("orderflow_queue_dead_letters", help, self.dead_letters.clone());
-        let help = "Messages that differ from their event in the log, whose word was taken";
+        let help = "Messages that differ from their event in the log, whose data was used";
         registry.register("orderflow_queue_altered_messages", help, self.altered.clone());
         let help = "Events that this process has in hand: delivered, and not settled yet";
         registry.register("orderflow_queue_in_hand", help, self.in_hand.clone());
@@ -160,7 +160,7 @@ impl QueuesMetrics {
         let settled = |outcome: Outcome| {
             self.settled.get_or_create_owned(&Settled { queue: name.to_owned(), outcome: outcome.as_str() })
         };
-        // From the start, since an alert counts from zero.
+        // Exists from the start: the alert needs the increase from zero.
         drop(self.dead_letters.get_or_create(&Dead { queue: name.to_owned(), reason: WhyDead::NotInLog.as_str() }));
         QueueMetrics {
             settled: self.settled.clone(),

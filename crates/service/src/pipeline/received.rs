@@ -1,4 +1,4 @@
-//! An event as a message states it, before anybody has checked that it happened.
+//! An event as a message states it, before it is matched with the event log.
 
 use chrono::{DateTime, Utc};
 use orderflow_events::{DecodeError, Envelope, EventName};
@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use crate::pipeline::event_metadata::EventMetadata;
 
-/// An event as its message states it. Whoever may publish can have written that, so it says which event to handle and no
-/// more: handlers get the event log's word ([`verify`](super::verify)).
+/// An event as its message states it. Anyone with the right to publish can write a message, so it only selects the event:
+/// handlers get the event log's data ([`verify`](super::verify)).
 #[derive(Debug)]
 pub struct Received {
     stated: Envelope<Value>,

@@ -251,7 +251,7 @@ fn log(failure: &Failure, delay: Option<Duration>) {
 /// The delivery's headers without what the broker added, and without the mark: an ordinary failure clears a suspect.
 fn own_headers(delivery: &Delivery) -> FieldTable {
     let table = delivery.properties.headers().as_ref();
-    let kept = table.map(headers::without_the_brokers).unwrap_or_default();
+    let kept = table.map(headers::for_copy).unwrap_or_default();
     let mut own = FieldTable::default();
     for (name, value) in kept.inner().iter().filter(|(name, _)| name.as_str() != ALONE) {
         own.insert(name.clone(), value.clone());

@@ -1,8 +1,8 @@
-//! The fence against forged messages: a message is matched with the event log before anything is done about it.
+//! Protects against forged messages: each message is matched with the event log before the service acts on it.
 //!
-//! RabbitMQ's rights alone cannot keep a stolen password from publishing an event that never happened: every worker has to
-//! write to the retry, return and dead-letter exchanges. So a message only says which event to handle. Its id, order and
-//! kind must be those of an event in the log, and handlers get the log's data, never the message's.
+//! RabbitMQ's permissions cannot do this: every worker must write to the retry, return and dead-letter exchanges, so anyone
+//! with a worker's password can publish to any queue. Therefore a message only selects an event. Its id, order and kind must
+//! be those of an event in the log, and handlers get the log's data, never the message's.
 //!
 //! Comparing a digest instead would save little: of a batch of 50 in a log of 400,000 events, reading whole rows took 10 µs an
 //! event and reading a stored digest 8.4 µs (PostgreSQL 15, two connections, medians of three runs).
@@ -21,7 +21,7 @@ use crate::{
     telemetry,
 };
 
-/// Returns the log's word on each of these events, in the same order; a [`Failure`] where the log has no such event or its
+/// Returns each of these events as the log has it, in the same order; a [`Failure`] where the log has no such event or its
 /// data cannot be read.
 ///
 /// # Errors
@@ -43,7 +43,7 @@ pub async fn verify<H: Handler>(
         }
         // Compared as JSON: the order of keys says nothing.
         if *stated != logged {
-            tracing::error!(event.id = %logged.id, order.id = %logged.order_id, event = %logged.cloud_type, "a message differs from its event in the log; the log's word is taken");
+            tracing::error!(event.id = %logged.id, order.id = %logged.order_id, event = %logged.cloud_type, "a message differs from its event in the log; the log's data is used");
             metrics.altered();
         } else {
             logged.traceparent = event.trace_context().map(str::to_owned);

@@ -71,7 +71,7 @@ struct Columns {
     order_id: Vec<Uuid>,
     version: Vec<i32>,
     event_id: Vec<Uuid>,
-    event: Vec<String>,
+    event: Vec<&'static str>,
     source: Vec<String>,
     occurred_at: Vec<DateTime<Utc>>,
     correlation_id: Vec<Uuid>,
@@ -105,7 +105,7 @@ async fn insert(
     let mut outgoing = Vec::with_capacity(envelopes.len());
     for (name, envelope) in envelopes {
         let event = as_outgoing(name.as_str(), &envelope)?;
-        columns.event.push(event.event.clone());
+        columns.event.push(name.as_str());
         columns.body.push(event.body.clone());
         outgoing.push(event);
         columns.order_id.push(envelope.order_id);
