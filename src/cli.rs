@@ -5,6 +5,7 @@ use orderflow::ops::{
     audit::AuditOptions,
     dlq::{DiscardOptions, ReplayOptions, ShowOptions},
     republish::RepublishOptions,
+    service::RegisterOptions,
 };
 
 /// Orderflow: orders are accepted at once; payment, stock, shipment and mails follow by events on RabbitMQ.
@@ -34,6 +35,9 @@ pub enum Command {
     /// Everything that has to exist in RabbitMQ
     #[command(subcommand)]
     Topology(TopologyCommand),
+    /// Services that run outside these programs, in any language
+    #[command(subcommand)]
+    Service(ServiceCommand),
     /// Every setting: name, value (secrets masked), default, meaning
     Config {
         /// Answer in JSON
@@ -95,6 +99,28 @@ pub enum Command {
     Republish(RepublishOptions),
 }
 
+impl Command {
+    /// Whether it shows or makes something for each service, also for those that run outside these programs.
+    pub const fn names_services(&self) -> bool {
+        match self {
+            Self::Topology(TopologyCommand::Apply { .. } | TopologyCommand::Check { .. })
+            | Self::Why { .. }
+            | Self::Doctor { .. }
+            | Self::Queues { .. }
+            | Self::Top
+            | Self::Audit(_)
+            | Self::Dlq(_)
+            | Self::Republish(_) => true,
+            Self::Serve
+            | Self::Migrate { .. }
+            | Self::Topology(TopologyCommand::Export)
+            | Self::Service(_)
+            | Self::Config { .. }
+            | Self::Stock(_) => false,
+        }
+    }
+}
+
 /// `orderflow dlq …`
 #[derive(Debug, Subcommand)]
 pub enum DlqCommand {
@@ -138,6 +164,32 @@ pub enum TopologyCommand {
     },
     /// Write what has to exist in the form that RabbitMQ loads at its start (rabbitmq/definitions.json)
     Export,
+}
+
+/// `orderflow service …`
+#[derive(Debug, Subcommand)]
+pub enum ServiceCommand {
+    /// Write a service down: its queues, and what commands and console show of it, follow; safe to repeat
+    ///
+    /// What was registered by the same name is replaced. `orderflow topology apply` then makes its queues.
+    /// Exit status: 0 it is so; 2 a name is wrong or taken.
+    Register(RegisterOptions),
+    /// Every service: those that these programs are built with, and those that are registered
+    List {
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Forget a service that was registered; its queues stay
+    ///
+    /// Exit status: 0 it is so; 1 no such service is registered.
+    Remove {
+        /// Its name
+        name: String,
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// `orderflow stock …`

@@ -5,6 +5,7 @@
 pub mod broker;
 pub mod capacity;
 pub mod ops;
+pub mod services;
 pub mod store;
 pub mod way;
 pub mod web;

@@ -10,8 +10,8 @@ use std::{
 
 use clap::Parser as _;
 use orderflow::ops::{self, Exit, Failed, stock::Change};
+use orderflow::services::{self, roster};
 use orderflow_service::{config::Source, telemetry};
-use orderflow_worker::roster;
 
 /// The exit status of a command whose reader left: the one that a shell gives a program killed by SIGPIPE (128 + 13), so
 /// that `set -o pipefail` sees of ours what it sees of others. Not 0: what a check found was not all read.
@@ -40,7 +40,19 @@ fn main() -> ExitCode {
 async fn run(command: cli::Command, source: &Source) -> Result<Exit, Failed> {
     // Every command reads its own settings, and then ends with whatever is wrong with any.
     roster().check_settings(source);
-    use cli::{Command, DlqCommand, StockCommand, TopologyCommand};
+    let left_out = if command.names_services() { services::load().await } else { None };
+    let outcome = execute(command, source).await;
+    if let Some(note) = left_out
+        && !matches!(outcome, Err(Failed::Config(_)))
+    {
+        // Standard output may be read by a program.
+        drop(writeln!(io::stderr(), "orderflow: {note}"));
+    }
+    outcome
+}
+
+async fn execute(command: cli::Command, source: &Source) -> Result<Exit, Failed> {
+    use cli::{Command, DlqCommand, ServiceCommand, StockCommand, TopologyCommand};
     // Not locked: `orderflow top` gives the terminal back from whichever thread panics.
     let out = &mut io::stdout();
     match command {
@@ -53,6 +65,9 @@ async fn run(command: cli::Command, source: &Source) -> Result<Exit, Failed> {
         Command::Topology(TopologyCommand::Apply { json }) => ops::topology::apply(source, json, out).await,
         Command::Topology(TopologyCommand::Check { json }) => ops::topology::check(source, json, out).await,
         Command::Topology(TopologyCommand::Export) => ops::topology::export(source, out),
+        Command::Service(ServiceCommand::Register(options)) => ops::service::register(source, &options, out).await,
+        Command::Service(ServiceCommand::List { json }) => ops::service::list(source, json, out).await,
+        Command::Service(ServiceCommand::Remove { name, json }) => ops::service::remove(source, &name, json, out).await,
         Command::Stock(StockCommand::List { json }) => ops::stock::list(source, json, out).await,
         Command::Stock(StockCommand::Set { sku, available, expected, json }) => {
             ops::stock::set(source, &sku, Change { available, expected }, json, out).await

@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn orders_wait_for_steps_of_the_roster_alone() {
-        let steps = orderflow_worker::roster().steps();
+        let steps = crate::services::roster().steps();
         assert!(WATCHED.iter().all(|one| steps.contains(&one.queue())), "{WATCHED:?}");
     }
 

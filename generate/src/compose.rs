@@ -7,7 +7,7 @@ use crate::region::is_by_hand;
 /// A container for each service. What the file gives a service by hand has the anchor `&payment_settings`; a setting that has
 /// a line there or is shared gets no second one.
 pub fn services(roster: &Roster, text: &str) -> String {
-    roster.services().iter().map(|service| container(service, text)).collect()
+    roster.services().map(|service| container(service, text)).collect()
 }
 
 fn container(service: &Service, text: &str) -> String {
@@ -33,11 +33,11 @@ fn variable(service: &Service) -> String {
 }
 
 pub fn variables(roster: &Roster, _: &str) -> String {
-    let names: Vec<_> = roster.services().iter().map(variable).collect();
+    let names: Vec<_> = roster.services().map(variable).collect();
     format!("WORKERS=({})\n", names.join(" "))
 }
 
 pub fn targets(roster: &Roster, _: &str) -> String {
-    let names: Vec<_> = roster.services().iter().map(|service| service.name).collect();
+    let names: Vec<_> = roster.services().map(|service| service.name).collect();
     format!("- {{names: [{}], type: A, port: 8081, refresh_interval: 15s}}\n", names.join(", "))
 }

@@ -5,7 +5,7 @@ use orderflow_service::Roster;
 
 /// What to stop before a database is restored.
 pub fn stop(roster: &Roster, _: &str) -> String {
-    let names: Vec<_> = roster.services().iter().map(|service| service.name).collect();
+    let names: Vec<_> = roster.services().map(|service| service.name).collect();
     format!("```sh\ndocker compose stop web {}\n```\n", names.join(" "))
 }
 
@@ -19,7 +19,7 @@ pub fn events(roster: &Roster, _: &str) -> String {
 }
 
 fn publisher(roster: &Roster, kind: EventKind) -> &'static str {
-    let service = roster.services().iter().find(|service| service.publishes.contains(&EventName::of(kind)));
+    let service = roster.services().find(|service| service.publishes.contains(&EventName::of(kind)));
     match (service, kind) {
         (Some(service), _) => service.name,
         (None, EventKind::OrderCancelRequested) => "front end, when a customer asks for it",
@@ -28,7 +28,7 @@ fn publisher(roster: &Roster, kind: EventKind) -> &'static str {
 }
 
 fn takers(roster: &Roster, kind: EventKind) -> String {
-    let takes = roster.services().iter().flat_map(|service| &service.takes);
+    let takes = roster.services().flat_map(|service| &service.takes);
     let of_kind = takes.filter(|takes| takes.subscription.event() == kind);
     let named: Vec<_> = of_kind.map(|takes| format!("{}: {}", takes.subscription.service(), takes.what)).collect();
     named.join(" · ")

@@ -23,12 +23,12 @@ pub fn scaled_object(service: &Service) -> String {
 
 /// What a kustomization lists.
 pub fn files(roster: &Roster, _: &str) -> String {
-    roster.services().iter().map(|service| format!("- {}.yaml\n", service.name)).collect()
+    roster.services().map(|service| format!("- {}.yaml\n", service.name)).collect()
 }
 
 /// What can be tuned of services and has no line by hand.
 pub fn settings(roster: &Roster, text: &str) -> String {
-    let settings = roster.services().iter().flat_map(|service| service.settings);
+    let settings = roster.services().flat_map(|service| service.settings);
     let missing = settings.filter(|setting| !setting.secret && !is_by_hand(text, setting.name));
     missing.map(|setting| format!("{}: \"\"\n", setting.name)).collect()
 }

@@ -27,10 +27,11 @@ use orderflow_service::{
     broker::{BrokerError, Connector, Message, NotReady, headers, names},
     telemetry,
 };
-use orderflow_worker::roster;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
+
+use crate::services::roster;
 
 /// How long the broker may take for one answer, and for the next message of those that it said are there.
 const TIMEOUT: Duration = Duration::from_secs(10);

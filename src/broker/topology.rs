@@ -8,12 +8,12 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use orderflow_service::{Subscription, broker::names};
-use orderflow_worker::roster;
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::management::encoded;
+use crate::services::roster;
 
 /// Objects of one virtual host.
 ///
@@ -135,7 +135,9 @@ impl Topology {
             ],
         ));
         self.queues.push(queue(&dead, []));
-        self.bindings.push(binding(names::EVENTS, &work, subscription.event().as_str()));
+        for event in roster().events_of(subscription) {
+            self.bindings.push(binding(names::EVENTS, &work, event.as_str()));
+        }
         self.bindings.push(binding(names::RETURN, &work, &work));
         self.bindings.push(binding(names::DEAD_LETTERS, &dead, &work));
     }

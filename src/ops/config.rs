@@ -4,10 +4,10 @@ use std::io::Write;
 
 use orderflow_order::payment_kind::PAYMENT_PROVIDER;
 use orderflow_service::config::{AdminConfig, BrokerConfig, DatabaseConfig, Setting, Source, WebConfig};
-use orderflow_worker::roster;
 use serde::Serialize;
 
 use super::{Exit, Failed};
+use crate::services::roster;
 
 /// What stands for a secret that is set.
 const MASK: &str = "********";
@@ -30,7 +30,7 @@ fn is_secret(setting: &Setting, value: &str) -> bool {
 /// Whether this list is the front end's own, or that of the operator's commands: complete for these, and without what only
 /// workers read. They share the choice of the payment provider and are not given the secret that it needs.
 fn is_without_workers(source: &Source) -> bool {
-    let of_services = roster().services().iter().flat_map(|service| service.settings);
+    let of_services = roster().services().flat_map(|service| service.settings);
     let mut of_workers = of_services.filter(|setting| setting.name != PAYMENT_PROVIDER.name);
     let (database, broker) = (DatabaseConfig::read(source), BrokerConfig::read(source));
     let for_front_end = broker.is_some() && WebConfig::read(source).is_some();

@@ -6,10 +6,10 @@ use orderflow_service::{
     config::{DatabaseConfig, Source},
     store::migrations,
 };
-use orderflow_worker::roster;
 use serde_json::json;
 
 use super::{Exit, Failed};
+use crate::services::roster;
 
 /// Runs what has not run yet. Safe to repeat, and from many hosts at once.
 ///

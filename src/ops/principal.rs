@@ -20,6 +20,10 @@ pub enum What {
     Discard,
     /// Events were sent again that subscriptions never got.
     Republish,
+    /// A service that runs outside these programs was registered.
+    RegisterService,
+    /// Such a service was removed.
+    RemoveService,
     /// Somebody opened the console with their token.
     LogIn,
     /// Somebody ended their session.
@@ -35,6 +39,8 @@ impl What {
             Self::Replay => "dead-letters.replay",
             Self::Discard => "dead-letters.discard",
             Self::Republish => "events.republish",
+            Self::RegisterService => "services.register",
+            Self::RemoveService => "services.remove",
             Self::LogIn => "console.log-in",
             Self::LogOut => "console.log-out",
         }

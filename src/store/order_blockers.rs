@@ -6,8 +6,9 @@ use diesel::{
 };
 use diesel_async::RunQueryDsl as _;
 use orderflow_service::store::{Connection, StoreError};
-use orderflow_worker::roster;
 use uuid::Uuid;
+
+use crate::services::roster;
 
 /// What holds an order up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, QueryableByName)]

@@ -6,9 +6,10 @@ use orderflow_service::{
     store::{Connection, StoreError},
     telemetry,
 };
-use orderflow_worker::roster;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
+
+use crate::services::roster;
 
 /// A row for each table that an order on its way writes to, but those of the services, which bring theirs ([`TrialRow`](orderflow_service::service::TrialRow)).
 const ROWS: &[(&str, &str)] = &[
@@ -85,7 +86,7 @@ pub async fn try_writing(connection: &mut Connection) -> Result<(), NotWritable>
     let tried = connection
         .transaction::<(), StoreError, _>(async |connection| {
             diesel::sql_query(LOCK_TIMEOUT).execute(connection).await?;
-            let of_services = roster().services().iter().flat_map(|service| service.writes);
+            let of_services = roster().services().flat_map(|service| service.writes);
             for (table, row) in ROWS.iter().copied().chain(of_services.map(|one| (one.table, one.insert))) {
                 what = table;
                 insert(connection, row).await?;

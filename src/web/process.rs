@@ -13,8 +13,9 @@ use orderflow_service::{
     telemetry,
     trace::{Exporting, TraceError},
 };
-use orderflow_worker::roster;
 use tokio_util::sync::CancellationToken;
+
+use crate::services::{self, roster};
 
 use super::{
     ServeError, bind,
@@ -119,6 +120,7 @@ pub async fn run(source: &Source) -> Result<(), RunError> {
     let operators = tokio::spawn(ops::answer(ops::server(operators, database.clone(), console)?));
     let web = (settings.web, settings.charged_by);
     let serving = serve(listener, web, database.clone(), relay.clone(), publisher, check, stop.clone());
+    tokio::spawn(services::keep_reading(database.clone(), stop.clone()));
     let migrations = roster().migrations();
     let outcome = tokio::select! {
         served = serving => served.map_err(RunError::from),

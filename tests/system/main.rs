@@ -58,6 +58,7 @@ mod queries;
 mod queues;
 mod readable;
 mod reading;
+mod registered;
 mod relay;
 mod republish;
 mod rights;

@@ -154,7 +154,7 @@ async fn the_number_of_series_does_not_grow_with_orders_and_paths() {
         sizes.push((of_web.len(), of_worker.len()));
     }
     assert_eq!(sizes[0], sizes[1]);
-    // 23 queues with four histograms of 20 buckets, sum and count, and some numbers each.
+    // 24 queues with four histograms of 20 buckets, sum and count, and some numbers each.
     assert!(sizes[1].0 < 300 && sizes[1].1 < 3_000, "{sizes:?}");
     shop.close().await;
 }

@@ -5,17 +5,22 @@ use orderflow_tests::{Shop, VISA, run, until};
 use crate::commands::ended;
 
 /// Appends an event to an order's log and the outbox, as a service elsewhere does.
-const BOOKED: &str = "WITH booked AS (
-    SELECT order_id, version + 1 AS version, gen_random_uuid() AS event_id, correlation_id, event_id AS causation_id
+pub const BOOKED: &str = "WITH booked AS (
+    SELECT order_id, version + 1 AS version, gen_random_uuid() AS event_id, correlation_id, event_id AS causation_id,
+           date_trunc('milliseconds', now()) AS occurred_at
     FROM messaging.event_log WHERE order_id = 'ORDER' ORDER BY version DESC LIMIT 1
 ), logged AS (
     INSERT INTO messaging.event_log
            (order_id, version, event_id, event, source, occurred_at, correlation_id, causation_id, data)
-    SELECT order_id, version, event_id, 'loyalty.points-booked', '/orderflow/loyalty', now(), correlation_id, causation_id,
+    SELECT order_id, version, event_id, 'loyalty.points-booked', '/orderflow/loyalty', occurred_at, correlation_id, causation_id,
            '{\"points\": 7}' FROM booked
 )
 INSERT INTO messaging.outbox (event_id, order_id, event, source, occurred_at, correlation_id, body, available_at)
-SELECT event_id, order_id, 'loyalty.points-booked', '/orderflow/loyalty', now(), correlation_id, '{\"data\": {}}', now()
+SELECT event_id, order_id, 'loyalty.points-booked', '/orderflow/loyalty', occurred_at, correlation_id, jsonb_build_object(
+           'specversion', '1.0', 'id', event_id, 'source', '/orderflow/loyalty', 'type', 'orders.loyalty-points-booked.v1',
+           'subject', order_id, 'time', to_char(occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), 'datacontenttype', 'application/json',
+           'orderversion', version, 'correlationid', correlation_id, 'causationid', causation_id, 'data', '{\"points\": 7}'::jsonb)::text,
+       now()
 FROM booked";
 
 /// Seen before: the order service could not fold past such an event, so every later event of the order failed.

@@ -211,9 +211,10 @@ async fn a_delivery_is_sent_again_five_times_with_growing_waits_and_by_one_proce
 
     let alone = one
         .transaction::<_, StoreError, _>(async |connection| {
-            let first = missing::be_the_only_one(connection).await?;
-            let second =
-                other.transaction::<_, StoreError, _>(async |other| missing::be_the_only_one(other).await).await?;
+            let first = missing::be_the_only_one(connection, "email").await?;
+            let second = other
+                .transaction::<_, StoreError, _>(async |other| missing::be_the_only_one(other, "email").await)
+                .await?;
             Ok((first, second))
         })
         .await;

@@ -49,7 +49,7 @@ mod tests {
     fn every_event_has_one_author() {
         for kind in EventKind::ALL {
             let authors =
-                roster().services().iter().filter(|service| service.publishes.contains(&EventName::of(*kind))).count();
+                roster().services().filter(|service| service.publishes.contains(&EventName::of(*kind))).count();
             let by_front_end = [EventKind::OrderCreated, EventKind::OrderCancelRequested].contains(kind);
             assert_eq!(authors, usize::from(!by_front_end), "services that publish {kind}");
         }

@@ -10,6 +10,10 @@ use crate::EventKind;
 pub struct EventName(&'static str);
 
 impl EventName {
+    /// Stands for every kind that services publish and [`EventKind`] does not list. Events are never named so: it names the
+    /// queue that takes them all.
+    pub const OTHER: Self = Self("other");
+
     /// Names a kind of a service elsewhere: `loyalty.points-booked`.
     ///
     /// # Panics
@@ -19,6 +23,12 @@ impl EventName {
     pub const fn new(name: &'static str) -> Self {
         assert!(is_name(name.as_bytes()), "an event is named like loyalty.points-booked");
         Self(name)
+    }
+
+    /// Names a kind by what was read; `None` where [`EventName::new`] would panic.
+    #[must_use]
+    pub const fn parse(name: &'static str) -> Option<Self> {
+        if is_name(name.as_bytes()) { Some(Self(name)) } else { None }
     }
 
     /// Returns the name of a kind of this version.
@@ -31,6 +41,12 @@ impl EventName {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         self.0
+    }
+
+    /// Whether it begins with the name of this service.
+    #[must_use]
+    pub fn is_of(self, service: &str) -> bool {
+        self.0.strip_prefix(service).is_some_and(|rest| rest.starts_with('.'))
     }
 
     /// Returns the part of a queue's name that says which event it holds: `payment-completed`.

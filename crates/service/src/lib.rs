@@ -15,6 +15,7 @@ pub mod group_commit;
 pub mod handler;
 mod health;
 pub mod http;
+mod interned;
 pub mod listen;
 pub mod metrics;
 pub mod periodic;
@@ -36,6 +37,6 @@ pub mod trace;
 
 pub use backoff::Backoff;
 pub use failure::Failure;
-pub use roster::{Roster, RosterError};
+pub use roster::{Roster, RosterError, check_name};
 pub use service::Service;
 pub use subscription::Subscription;

@@ -48,8 +48,7 @@ pub struct Settings {
     set_ups: Vec<SetUp>,
     /// What these services bring.
     migrations: Vec<MigrationSet>,
-    /// All queues there are.
-    known: Vec<Subscription>,
+    roster: Roster,
 }
 
 impl Settings {
@@ -67,7 +66,7 @@ impl Settings {
         let broker = BrokerConfig::read(source);
         let worker = WorkerConfig::read(source);
         let chosen = |service: &&Service| queues.iter().any(|queue| queue.service() == service.name);
-        let services = || roster.services().iter().filter(chosen);
+        let services = || roster.services().filter(chosen);
         let set_ups: Vec<_> = services().map(|service| service.read(source)).collect();
         let migrations = services().filter_map(|service| service.migrations).collect();
         source.finish((|| {
@@ -80,7 +79,7 @@ impl Settings {
                 queues,
                 set_ups: set_ups.into_iter().collect::<Option<_>>()?,
                 migrations,
-                known: roster.subscriptions().to_vec(),
+                roster: roster.clone(),
             })
         })())
     }
@@ -128,7 +127,7 @@ pub fn run(settings: Settings) -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let system = System::new();
     let listener = settings.worker.listen.bind()?;
-    let Assembled { process, work, migrations, known, check, publishing } = runtime.block_on(assemble(settings))?;
+    let Assembled { process, work, migrations, roster, check, publishing } = runtime.block_on(assemble(settings))?;
     tracing::info!(address = %listener.local_addr()?, queues, "worker started");
     let server = {
         let health = Health { process: process.clone(), check: check.clone(), guards: work.guards, queues };
@@ -137,7 +136,7 @@ pub fn run(settings: Settings) -> Result<(), RunError> {
     let handle = server.handle();
     let outcome = system.block_on(async {
         actix_rt::spawn(server);
-        let outcome = set_up_then_consume(work.consumers, migrations, known, &process, &check).await;
+        let outcome = set_up_then_consume(work.consumers, migrations, roster, &process, &check).await;
         process.stop.cancel();
         outcome
     });
@@ -166,7 +165,7 @@ struct Assembled {
     process: WorkerContext,
     work: Work,
     migrations: Vec<MigrationSet>,
-    known: Vec<Subscription>,
+    roster: Roster,
     check: BrokerCheck,
     /// Stops the publisher: last, because the relay needs it to drain.
     publishing: CancellationToken,
@@ -197,7 +196,7 @@ async fn assemble(settings: Settings) -> Result<Assembled, RunError> {
         consuming: Arc::default(),
         stop,
     };
-    Ok(Assembled { process, work, migrations: settings.migrations, known: settings.known, check, publishing })
+    Ok(Assembled { process, work, migrations: settings.migrations, roster: settings.roster, check, publishing })
 }
 
 fn set_up(set_ups: Vec<SetUp>, database: &Database, queues: &[Subscription]) -> Result<Work, SetupError> {
@@ -213,7 +212,7 @@ fn set_up(set_ups: Vec<SetUp>, database: &Database, queues: &[Subscription]) -> 
 async fn set_up_then_consume(
     consumers: Vec<Consumer>,
     migrations: Vec<MigrationSet>,
-    known: Vec<Subscription>,
+    roster: Roster,
     process: &WorkerContext,
     check: &BrokerCheck,
 ) -> Result<(), RunError> {
@@ -226,8 +225,9 @@ async fn set_up_then_consume(
     if let Ok(checked) = preflight.await {
         checked?;
     }
-    process.runtime.spawn(Reconciler::new(process, check, known).run());
-    let queues = consumers.iter().map(|consumer| consumer.subscription.queue());
+    let consumed: Vec<_> = consumers.iter().map(|consumer| consumer.subscription).collect();
+    process.runtime.spawn(Reconciler::new(process, check, roster, &consumed).run());
+    let queues = consumed.iter().map(|subscription| subscription.queue());
     let pace = process.runtime.spawn(Reporter::new(process, queues).run());
     let running: Vec<_> = consumers.into_iter().map(|consumer| begin(consumer, process)).collect();
     join_all(running).await;

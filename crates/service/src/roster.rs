@@ -1,19 +1,24 @@
 //! The services of an installation, each once.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
+
+use orderflow_events::{EventKind, EventName};
 
 use crate::{
     Subscription,
     config::{self, Setting, Source},
     selection::{SelectError, select},
     service::{Role, Service},
-    store::migrations::MigrationSet,
+    store::{
+        migrations::MigrationSet,
+        registered::{RegisteredService, Tracks},
+    },
 };
 
 /// The services of an installation. What there is to consume, to measure, to audit follows from it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Roster {
-    services: Vec<Service>,
+    services: Vec<Arc<Service>>,
     subscriptions: Vec<Subscription>,
 }
 
@@ -32,6 +37,16 @@ pub enum RosterError {
     /// Two would share their queues.
     #[error("two services are called {0:?}; choose another name for one of them")]
     Twice(String),
+    /// Two services could publish the same.
+    #[error(
+        "the service {service:?} publishes {event:?}; its events have to begin with its name, as in \"{service}.done\""
+    )]
+    Event {
+        /// Which service.
+        service: String,
+        /// What it publishes.
+        event: String,
+    },
     /// It would consume nothing.
     #[error("the service {0:?} takes no event; add `.on(…)` for each handler")]
     TakesNothing(String),
@@ -61,7 +76,39 @@ impl Roster {
     #[must_use]
     pub fn new(services: Vec<Service>) -> Self {
         let taken = services.iter().flat_map(|service| service.takes.iter().map(|takes| takes.subscription));
-        Self { subscriptions: taken.collect(), services }
+        Self { subscriptions: taken.collect(), services: services.into_iter().map(Arc::new).collect() }
+    }
+
+    /// Returns this roster with the services that run outside these programs after its own. A row that cannot be used, or has the
+    /// name of a service that is on the roster, is left out and logged.
+    #[must_use]
+    pub fn with(&self, registered: &[RegisteredService]) -> Self {
+        let mut all = self.clone();
+        for row in registered {
+            let service = if self.has(&row.name) { None } else { Service::registered(row) };
+            let Some(service) = service else {
+                tracing::warn!(
+                    service = row.name,
+                    "a registered service is left out: its name is one of ours, or its row is wrong"
+                );
+                continue;
+            };
+            all.subscriptions.extend(service.takes.iter().map(|takes| takes.subscription));
+            all.services.push(Arc::new(service));
+        }
+        all
+    }
+
+    /// Whether a service with this name is on the roster.
+    #[must_use]
+    pub fn has(&self, service: &str) -> bool {
+        self.services.iter().any(|one| one.name == service)
+    }
+
+    /// Whether one sees in the inbox what this subscription has applied. Where not, nobody can tell what it misses.
+    #[must_use]
+    pub fn is_tracked(&self, subscription: Subscription) -> bool {
+        self.services.iter().any(|one| one.name == subscription.service() && one.tracks == Tracks::Inbox)
     }
 
     /// Checks the services' names, and that each takes something.
@@ -70,12 +117,12 @@ impl Roster {
     /// The first thing that is wrong.
     pub fn check(&self) -> Result<(), RosterError> {
         let mut names = BTreeSet::new();
-        for Service { name, takes, .. } in &self.services {
-            if !is_name(name) {
-                return Err(RosterError::Name((*name).to_owned()));
-            }
-            if RESERVED.contains(name) {
-                return Err(RosterError::Reserved((*name).to_owned()));
+        for service in &self.services {
+            let Service { name, takes, publishes, .. } = &**service;
+            check_name(name)?;
+            let of_others = |event: &&EventName| event.as_str().parse::<EventKind>().is_err() && !event.is_of(name);
+            if let Some(event) = publishes.iter().find(of_others) {
+                return Err(RosterError::Event { service: (*name).to_owned(), event: event.to_string() });
             }
             if !names.insert(*name) {
                 return Err(RosterError::Twice((*name).to_owned()));
@@ -88,9 +135,8 @@ impl Roster {
     }
 
     /// Returns the services, in the order in which people see them.
-    #[must_use]
-    pub fn services(&self) -> &[Service] {
-        &self.services
+    pub fn services(&self) -> impl Iterator<Item = &Service> + Clone {
+        self.services.iter().map(|service| &**service)
     }
 
     /// Returns the names of the services, in alphabetical order.
@@ -105,6 +151,24 @@ impl Roster {
     #[must_use]
     pub fn subscriptions(&self) -> &[Subscription] {
         &self.subscriptions
+    }
+
+    /// Returns the kinds of event that this subscription takes: one, or for [`EventName::OTHER`] all kinds that services publish
+    /// and [`EventKind`] does not list.
+    #[must_use]
+    pub fn events_of(&self, subscription: Subscription) -> Vec<EventName> {
+        if subscription.event() != EventName::OTHER {
+            return vec![subscription.event()];
+        }
+        let published = self.services.iter().flat_map(|service| service.publishes.iter().copied());
+        published.filter(|event| event.as_str().parse::<EventKind>().is_err()).collect()
+    }
+
+    /// Returns the subscriptions that take events of the kind with this name: none for one that no service publishes.
+    #[must_use]
+    pub fn takers(&self, event: &str) -> Vec<Subscription> {
+        let takes = |one: &Subscription| self.events_of(*one).iter().any(|taken| taken.as_str() == event);
+        self.subscriptions.iter().copied().filter(takes).collect()
     }
 
     /// Returns the subscription whose work queue has this name.
@@ -156,6 +220,20 @@ impl Roster {
     pub fn select(&self, patterns: &[String]) -> Result<Vec<Subscription>, SelectError> {
         select(patterns, &self.subscriptions)
     }
+}
+
+/// Checks that a service can have this name.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_name(name: &str) -> Result<(), RosterError> {
+    if !is_name(name) {
+        return Err(RosterError::Name(name.to_owned()));
+    }
+    if RESERVED.contains(&name) {
+        return Err(RosterError::Reserved(name.to_owned()));
+    }
+    Ok(())
 }
 
 /// RabbitMQ, PostgreSQL (63 bytes), Docker and Kubernetes (63) take such a name as it is or with `_` for the hyphen, also

@@ -12,7 +12,12 @@ use crate::{
     config::{Setting, Source},
     consumers::Consumer,
     handler::Handler,
-    store::{Database, migrations::MigrationSet},
+    interned::interned,
+    store::{
+        Database,
+        migrations::MigrationSet,
+        registered::{RegisteredService, Tracks},
+    },
 };
 
 /// Whether orders wait for a service.
@@ -41,8 +46,10 @@ pub struct Service {
     pub about: &'static str,
     /// Whether orders wait for it.
     pub role: Role,
+    /// Where one sees what it has applied.
+    pub tracks: Tracks,
     /// What it publishes.
-    pub publishes: &'static [EventName],
+    pub publishes: Vec<EventName>,
     /// What it takes, in the order in which people see it.
     pub takes: Vec<Takes>,
     /// The migrations that it brings.
@@ -156,6 +163,30 @@ impl Service {
         Draft::new(name, about, Role::Side)
     }
 
+    /// Returns a service that runs outside these programs, as a side service without handlers; `None` where a name in its row is
+    /// none, or this process has as many names as it can keep.
+    #[must_use]
+    pub fn registered(row: &RegisteredService) -> Option<Self> {
+        let name = interned(&row.name)?;
+        let events = |names: &[String]| -> Option<Vec<EventName>> {
+            names.iter().map(|event| EventName::parse(interned(event)?)).collect()
+        };
+        let takes = events(&row.takes)?.into_iter();
+        Some(Self {
+            name,
+            about: "Runs outside these programs.",
+            role: Role::Side,
+            tracks: row.tracks,
+            publishes: events(&row.publishes)?,
+            takes: takes.map(|event| Takes { subscription: Subscription::to(name, event), what: "takes it" }).collect(),
+            migrations: None,
+            audit: &[],
+            writes: &[],
+            settings: &[],
+            read: Box::new(|_| None),
+        })
+    }
+
     /// Reads its settings and returns what sets it up; problems stay with `source`.
     #[must_use]
     pub fn read(&self, source: &Source) -> Option<SetUp> {
@@ -241,7 +272,19 @@ impl<D: Dependencies> Handlers<D> {
             });
             Some(set_up)
         });
-        Service { name, about, role, publishes, takes, migrations, audit, writes, settings: D::SETTINGS, read }
+        Service {
+            name,
+            about,
+            role,
+            tracks: Tracks::Inbox,
+            publishes: publishes.to_vec(),
+            takes,
+            migrations,
+            audit,
+            writes,
+            settings: D::SETTINGS,
+            read,
+        }
     }
 }
 

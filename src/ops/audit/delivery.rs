@@ -2,7 +2,6 @@
 
 use chrono::{DateTime, Utc};
 use orderflow_service::store::missing::Whereabouts;
-use orderflow_worker::roster;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -10,6 +9,7 @@ use super::{
     catalogue::{STUCK, UNAPPLIED},
     history::{self, Wrong},
 };
+use crate::services::roster;
 use crate::store::audit::{Entry, Unapplied};
 
 /// A dead letter that an order waits behind.

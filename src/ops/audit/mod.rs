@@ -37,8 +37,8 @@ use orderflow_service::{
 use uuid::Uuid;
 
 use super::{Exit, Failed, lack::Lack};
+use crate::services::roster;
 use crate::store::audit::{self, Picture, Range, Scope};
-use orderflow_worker::roster;
 use pace::Pace;
 use progress::Progress;
 use report::Report;
@@ -165,7 +165,7 @@ async fn step(connection: &mut Connection, rest: Range, patience: TimeDelta, lim
             let range = audit::next(connection, rest, limit).await?;
             let before = moment.checked_sub_signed(patience).unwrap_or(DateTime::<Utc>::MIN_UTC);
             let scope = Scope { range, before, patience: patience.as_seconds_f64() };
-            let picture = audit::read(connection, &scope, &Taken::of(roster().subscriptions())).await?;
+            let picture = audit::read(connection, &scope, &Taken::of(roster(), roster().subscriptions())).await?;
             Ok(Step { picture, before, upto: range.upto })
         }
         .boxed()

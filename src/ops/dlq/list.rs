@@ -5,7 +5,6 @@ use orderflow_service::{
     config::Source,
     store::{ANSWER_WITHIN, Connection, StoreError, failures},
 };
-use orderflow_worker::roster;
 use serde::Serialize;
 
 use super::{
@@ -14,6 +13,7 @@ use super::{
     not_from_database,
 };
 use crate::ops::{Exit, Failed};
+use crate::services::roster;
 
 #[derive(Serialize)]
 struct Report {

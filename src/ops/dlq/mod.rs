@@ -42,7 +42,7 @@ pub use ask::{Answer, ask};
 pub use discard::{DiscardOptions, discard};
 pub use list::list;
 pub use replay::{ReplayOptions, replay};
-pub use selection::{QueuePattern, Selection};
+pub use selection::{QueuePattern, Selection, check_queue};
 pub use show::{ShowOptions, show};
 pub(crate) use {list::notes, show::Shown};
 

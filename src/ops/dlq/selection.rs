@@ -6,12 +6,11 @@ use orderflow_service::{
     Subscription,
     store::{ANSWER_WITHIN, Connection},
 };
-use orderflow_worker::roster;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{Desk, Snapshot, group::pattern, report};
-use crate::{broker::DeadLetter, ops::Failed};
+use crate::{broker::DeadLetter, ops::Failed, services::roster};
 
 /// A queue's name or a pattern such as `payment.*`; its dead-letter queue's name means the same.
 #[derive(Debug, Clone)]
@@ -23,16 +22,9 @@ impl FromStr for QueuePattern {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let known =
-            || roster().subscriptions().iter().map(|subscription| subscription.queue()).collect::<Vec<_>>().join(", ");
         let glob = Glob::new(text.strip_suffix(".dlq").unwrap_or(text))
             .map_err(|_| "neither a queue's name nor a pattern such as 'payment.*'".to_owned())?;
-        let pattern = Self { matcher: Arc::new(glob.compile_matcher()) };
-        if roster().subscriptions().iter().any(|subscription| pattern.matches(*subscription)) {
-            Ok(pattern)
-        } else {
-            Err(format!("no queue is called so; there are: {}", known()))
-        }
+        Ok(Self { matcher: Arc::new(glob.compile_matcher()) })
     }
 }
 
@@ -43,11 +35,31 @@ impl QueuePattern {
         self.matcher.glob().glob()
     }
 
+    /// That it means a queue: not while the command line is read, since registered services are known only after that.
+    ///
+    /// # Errors
+    /// The queues that there are.
+    pub fn check(&self) -> Result<(), String> {
+        if roster().subscriptions().iter().any(|subscription| self.matches(*subscription)) {
+            return Ok(());
+        }
+        let known: Vec<_> = roster().subscriptions().iter().map(|subscription| subscription.queue()).collect();
+        Err(format!("{:?}: no queue is called so; there are: {}", self.as_str(), known.join(", ")))
+    }
+
     /// Whether it means this subscription's queue.
     #[must_use]
     pub fn matches(&self, subscription: Subscription) -> bool {
         self.matcher.is_match(subscription.queue())
     }
+}
+
+/// That the queue that a command was given exists.
+///
+/// # Errors
+/// [`Failed::Usage`] where not.
+pub fn check_queue(queue: Option<&QueuePattern>) -> Result<(), Failed> {
+    queue.map_or(Ok(()), QueuePattern::check).map_err(|why| Failed::Usage(format!("--queue {why}")))
 }
 
 /// Which dead letters: those to which everything applies that is given.
@@ -74,11 +86,12 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// That something is chosen at all.
+    /// That something is chosen at all, and that there is such a queue.
     ///
     /// # Errors
-    /// [`Failed::Usage`] where nothing is.
+    /// [`Failed::Usage`] where not.
     pub fn check(&self) -> Result<(), Failed> {
+        check_queue(self.queue.as_ref())?;
         let chosen = self.queue.is_some() || self.reason.is_some() || self.order.is_some() || !self.messages.is_empty();
         if chosen || self.all || self.limit.is_some() {
             return Ok(());

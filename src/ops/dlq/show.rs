@@ -3,15 +3,18 @@ use std::{collections::HashMap, io::Write};
 use lapin::types::{AMQPValue, FieldTable};
 use orderflow_events::timestamp;
 use orderflow_service::{Subscription, broker::headers, config::Source};
-use orderflow_worker::roster;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{Desk, Head, at, body_of, not_from_database, selection::QueuePattern};
+use super::{
+    Desk, Head, at, body_of, not_from_database,
+    selection::{QueuePattern, check_queue},
+};
 use crate::{
     broker::DeadLetter,
     ops::{Exit, Failed},
+    services::roster,
 };
 
 /// Which dead letters to show.
@@ -96,6 +99,7 @@ impl Shown {
 /// # Errors
 /// See [`Failed`].
 pub async fn show(source: &Source, options: &ShowOptions, out: &mut impl Write) -> Result<Exit, Failed> {
+    check_queue(options.queue.as_ref())?;
     let mut desk = Desk::open(source).await?;
     let wanted = |one: &Subscription| options.queue.as_ref().is_none_or(|pattern| pattern.matches(*one));
     let subscriptions: Vec<_> = roster().subscriptions().iter().copied().filter(wanted).collect();

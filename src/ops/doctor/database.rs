@@ -7,7 +7,6 @@ use orderflow_service::{
     config::DatabaseConfig,
     store::{Condition, Connection, Database, StoreError, failures, migrations, outbox, pooler},
 };
-use orderflow_worker::roster;
 
 use super::report::Checkup;
 use crate::{
@@ -15,6 +14,7 @@ use crate::{
         lack::{Lack, explained},
         words::{count, span},
     },
+    services::roster,
     store::{checkup, trial},
 };
 

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 
 use orderflow_service::store::failures;
-use orderflow_worker::roster;
 
 use super::{
     database::Indexed,
@@ -11,6 +10,7 @@ use super::{
     report::Checkup,
 };
 use crate::ops::words::count;
+use crate::services::roster;
 
 /// Compares both, where both could be read; where they differ, a second time: the index is written just after a
 /// message is safe, or taken out.

@@ -13,7 +13,6 @@ use orderflow_service::{
     },
     telemetry,
 };
-use orderflow_worker::roster;
 
 use super::{
     database::Indexed,
@@ -24,6 +23,7 @@ use crate::ops::{
     missing::{self, Missing, Search, find},
     words::{clock, some},
 };
+use crate::services::roster;
 
 /// As far back as workers look; `orderflow republish` looks further.
 const HOURS_BACK: i64 = 24;
@@ -45,6 +45,8 @@ struct Seen {
     unnamed: Vec<String>,
     /// Where the look at the log ended too early.
     ended_at: Option<DateTime<Utc>>,
+    /// Queues of services that do not say what they have applied.
+    untracked: Vec<String>,
     /// Deliveries of events that are too young to be missed.
     younger: usize,
     /// How young that is.
@@ -63,14 +65,15 @@ pub async fn check(found: &mut Checkup, indexed: Option<&Indexed>, queues: Optio
 async fn scan(indexed: &Indexed, queues: &Queues, arrival: Duration) -> Result<Seen, StoreError> {
     let (backlogs, others): (Vec<Subscription>, Vec<Subscription>) =
         roster().subscriptions().iter().partition(|one| queues.work.get(&one.queue()).is_some_and(|ready| *ready > 0));
-    let taken = Taken::of(&others);
+    let taken = Taken::of(roster(), &others);
     let since = Utc::now() - TimeDelta::hours(HOURS_BACK);
     let mut connection = indexed.database.connection().await?;
     let younger = missing::younger(&mut connection, taken.clone(), arrival, AT_MOST).await?;
     let search = Search { taken, since, arrival, at_most: AT_MOST, within: WITHIN };
     let Missing { mut by_queue, ended_at } = find(&mut connection, search).await?;
     let backlogs = backlogs.iter().map(|one| one.queue()).collect();
-    let mut seen = Seen { backlogs, ended_at, younger, arrival, ..Seen::default() };
+    let untracked = others.iter().filter(|one| !roster().is_tracked(**one)).map(|one| one.queue()).collect();
+    let mut seen = Seen { backlogs, untracked, ended_at, younger, arrival, ..Seen::default() };
     if !by_queue.is_empty() {
         // What was in a worker's hands, or on its way from one queue to another, is applied or somewhere by then.
         tokio::time::sleep(SECOND_LOOK).await;
@@ -111,6 +114,9 @@ fn tell(found: &mut Checkup, seen: &Seen) {
     }
     if !seen.backlogs.is_empty() {
         saw.push_str(&format!("; not looked for where messages wait: {}", some(&seen.backlogs)));
+    }
+    if !seen.untracked.is_empty() {
+        saw.push_str(&format!("; not tracked: {}", some(&seen.untracked)));
     }
     found.saw("missing", saw);
     if all == 0 {
@@ -181,6 +187,8 @@ mod tests {
         assert!(
             told(&young).ends_with("none in the last 24 h; 2 of the last 5m not applied yet, which may be on the way")
         );
+        let untracked = Seen { untracked: vec!["a".to_owned()], ..seen(&[]) };
+        assert!(told(&untracked).ends_with("none in the last 24 h; not tracked: a"));
         let unnamed = Seen { unnamed: vec!["a".to_owned()], ..seen(&[("a", 1)]) };
         assert!(told(&unnamed).contains("among the dead letters of a, of which nothing was written down"));
     }

@@ -8,7 +8,6 @@ use orderflow_service::{
     broker::{BrokerCheck, Connector, NotReady, QueueState, names},
     config::BrokerConfig,
 };
-use orderflow_worker::roster;
 
 use super::{management::Vhost, report::Checkup};
 use crate::{
@@ -17,6 +16,7 @@ use crate::{
         lack::Lack,
         words::{count, some},
     },
+    services::roster,
 };
 
 /// What is moving may show anywhere or nowhere at a first look: what is still so after this long is no delay.

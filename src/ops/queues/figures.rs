@@ -4,13 +4,13 @@ use orderflow_service::{
     Subscription,
     store::pace::{Measured, Pace},
 };
-use orderflow_worker::roster;
 use serde::Serialize;
 
 use super::inspect::Known;
 use crate::{
     broker::QueueDepth,
     capacity::{self, Drain},
+    services::roster,
 };
 
 /// One work queue. What could not be read, or is not known yet, is `None`.

@@ -6,6 +6,7 @@ use std::{collections::HashMap, time::Duration};
 use crate::{
     broker::{Management, ManagementError, QueueDepth},
     ops::lack::{Lack, explained},
+    services::roster,
 };
 
 use orderflow_service::{
@@ -16,7 +17,6 @@ use orderflow_service::{
         pace::{self, Measured},
     },
 };
-use orderflow_worker::roster;
 
 /// What the database knows of queues.
 #[derive(Debug, Clone, Default)]

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Exit, Failed, Principal, What,
-    dlq::{Answer, QueuePattern, ask},
+    dlq::{Answer, QueuePattern, ask, check_queue},
     principal,
 };
 use crate::store::actions::Outcome;
@@ -40,6 +40,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// # Errors
 /// See [`Failed`].
 pub async fn run(source: &Source, options: &RepublishOptions, out: &mut impl Write) -> Result<Exit, Failed> {
+    check_queue(options.queue.as_ref())?;
     let (broker, database) = (BrokerConfig::read_admin(source), DatabaseConfig::read(source));
     let arrival = config::reconcile_after(source);
     let all = broker.zip(database).zip(arrival);
@@ -50,11 +51,11 @@ pub async fn run(source: &Source, options: &RepublishOptions, out: &mut impl Wri
     let check = BrokerCheck::new(&connector)?;
     check.exchange_exists().await?;
 
-    let Found { mut plans, complete, younger } = plan::find(&mut connection, options, arrival).await?;
+    let Found { mut plans, complete, younger, untracked } = plan::find(&mut connection, options, arrival).await?;
     for (queue, plan) in &mut plans {
         plan.ask(&check, queue, options.force).await?;
     }
-    let mut report = Report { plans, complete, younger, arrival, dry_run: options.dry_run };
+    let mut report = Report { plans, complete, younger, untracked, arrival, dry_run: options.dry_run };
     if !options.json {
         report.print_found(out)?;
     }

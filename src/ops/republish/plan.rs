@@ -12,7 +12,6 @@ use orderflow_service::{
         purged::{self, Listed},
     },
 };
-use orderflow_worker::roster;
 
 use super::options::RepublishOptions;
 use crate::ops::{
@@ -20,6 +19,7 @@ use crate::ops::{
     missing::{self, Missing, Search},
     words::count,
 };
+use crate::services::roster;
 
 /// Deliveries that one run sends: more are there for the next one.
 pub const AT_MOST: u32 = 100_000;
@@ -84,6 +84,8 @@ pub struct Found {
     pub complete: bool,
     /// Deliveries of what is too young to count as missing: they are on their way, or lost.
     pub younger: usize,
+    /// Queues of services that do not say what they have applied: nobody can tell what is missing.
+    pub untracked: Vec<String>,
 }
 
 /// What is missing, by queue.
@@ -92,7 +94,7 @@ pub async fn find(connection: &mut Connection, options: &RepublishOptions, arriv
     let since = TimeDelta::from_std(options.since).ok().and_then(|since| Utc::now().checked_sub_signed(since));
     let chosen = |one: &&Subscription| options.queue.as_ref().is_none_or(|pattern| pattern.matches(**one));
     let chosen: Vec<Subscription> = roster().subscriptions().iter().filter(chosen).copied().collect();
-    let taken = Taken::of(&chosen);
+    let taken = Taken::of(roster(), &chosen);
     let at_most = usize::try_from(AT_MOST).unwrap_or(usize::MAX);
     let younger = missing::younger(connection, taken.clone(), arrival, at_most).await?;
     let search = Search {
@@ -114,7 +116,8 @@ pub async fn find(connection: &mut Connection, options: &RepublishOptions, arriv
             plans.entry(one.subscription.clone()).or_default().listed.push(one);
         }
     }
-    Ok(Found { plans, complete, younger })
+    let untracked = chosen.iter().filter(|one| !roster().is_tracked(**one)).map(|one| one.queue()).collect();
+    Ok(Found { plans, complete, younger, untracked })
 }
 
 async fn refusal(check: &BrokerCheck, queue: &str, force: bool) -> Result<Option<String>, Failed> {

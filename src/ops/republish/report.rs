@@ -7,7 +7,10 @@ use orderflow_events::timestamp;
 use serde_json::json;
 
 use super::plan::{AT_MOST, Plan, Plans};
-use crate::ops::{Exit, Failed, words::wrapped};
+use crate::ops::{
+    Exit, Failed,
+    words::{some, wrapped},
+};
 
 /// A run of the command.
 pub struct Report {
@@ -17,6 +20,8 @@ pub struct Report {
     pub complete: bool,
     /// Deliveries that are not applied and too young to count as missing.
     pub younger: usize,
+    /// Queues of which nobody can tell what is missing.
+    pub untracked: Vec<String>,
     /// How young that is.
     pub arrival: Duration,
     /// Nothing is to be sent.
@@ -48,6 +53,14 @@ impl Report {
         }
         if !self.complete {
             writeln!(out, "There may be more: only the first {AT_MOST} or so were looked for. Run this again.")?;
+        }
+        if !self.untracked.is_empty() {
+            let note = format!(
+                "Not tracked: {}. These services do not say in our inbox what they have applied, so nobody can tell what is missing, \
+                 and nothing is sent again.",
+                some(&self.untracked)
+            );
+            wrapped(out, "", &note)?;
         }
         if self.younger > 0 {
             let (is, young) = (deliveries(self.younger), humantime::format_duration(self.arrival));
@@ -93,7 +106,7 @@ impl Report {
         };
         let report = json!({
             "schema_version": 1, "generated_at": timestamp::format(&Utc::now()), "dry_run": self.dry_run,
-            "complete": self.complete, "younger": self.younger, "younger_than_seconds": self.arrival.as_secs_f64(), "queues": self.plans.iter().map(queue).collect::<Vec<_>>(),
+            "complete": self.complete, "not_tracked": self.untracked, "younger": self.younger, "younger_than_seconds": self.arrival.as_secs_f64(), "queues": self.plans.iter().map(queue).collect::<Vec<_>>(),
         });
         serde_json::to_writer_pretty(&mut *out, &report)?;
         Ok(writeln!(out)?)

@@ -212,7 +212,7 @@ mod tests {
         assert_eq!(model.shown(10).len(), 10);
         assert!(model.wish(Wish::Down(1_000)));
         let last = |model: &Model| model.shown(10).last().map(|row| row.figures.queue.clone());
-        assert_eq!(last(&model).as_deref(), Some("order.order-cancelled"));
+        assert_eq!(last(&model).as_deref(), Some("order.other"));
         assert!(model.wish(Wish::Up(1_000)));
         assert_eq!(model.shown(10)[0].figures.queue, "payment.order-created");
         assert!(!model.wish(Wish::Quit));

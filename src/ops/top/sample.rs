@@ -11,14 +11,13 @@ use orderflow_service::{
         pace::{Measured, Pace},
     },
 };
-use orderflow_worker::roster;
 use serde_json::json;
 
 use super::{
     gather::{Said, View},
     model::Model,
 };
-use crate::{broker::QueueDepth, ops::queues::inspect::Known, store::flow::OrderRates};
+use crate::{broker::QueueDepth, ops::queues::inspect::Known, services::roster, store::flow::OrderRates};
 
 /// The moment at which all of it is.
 pub fn moment() -> DateTime<Utc> {

@@ -22,11 +22,11 @@ use serde_json::json;
 
 use super::{Exit, Failed};
 use crate::{
+    services::roster,
     store::story::{self, Found, Wanted},
     way,
 };
 use facts::Facts;
-use orderflow_worker::roster;
 pub use report::Report;
 
 /// How many orders of one e-mail address are listed.

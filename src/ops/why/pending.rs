@@ -1,13 +1,15 @@
 //! Which subscription has still to apply which event of the order, and what is known of each.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use orderflow_events::timestamp;
 use orderflow_service::Subscription;
-use orderflow_worker::roster;
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::facts::Facts;
+use crate::services::roster;
 use crate::store::story::{Attempt, DeadLetter, Event, Waiting};
 
 /// An event that a subscription takes and has not applied.
@@ -47,9 +49,8 @@ pub fn pending(facts: &Facts) -> Option<Vec<Pending<'_>>> {
     let (outbox, letters) = (facts.outbox.as_ref()?, facts.dead_letters.as_ref()?);
     let mut pending = Vec::new();
     for event in facts.events.as_ref()? {
-        // An event that this program does not know is taken by nobody that it knows.
-        let takers = roster().subscriptions().iter().filter(|one| one.event().as_str() == event.event);
-        for subscription in takers.copied() {
+        let tracked = |one: &Subscription| roster().is_tracked(*one);
+        for subscription in roster().takers(&event.event).into_iter().filter(tracked) {
             let queue = subscription.queue();
             if applied.iter().any(|row| row.event_id == event.event_id && row.subscription == queue) {
                 continue;
@@ -69,6 +70,14 @@ pub fn pending(facts: &Facts) -> Option<Vec<Pending<'_>>> {
         }
     }
     Some(pending)
+}
+
+/// The queues that took events of this order without our being able to tell what was applied, each once.
+#[must_use]
+pub fn untracked(events: &[Event]) -> Vec<String> {
+    let takers = events.iter().flat_map(|event| roster().takers(&event.event));
+    let queues: BTreeSet<String> = takers.filter(|one| !roster().is_tracked(*one)).map(|one| one.queue()).collect();
+    queues.into_iter().collect()
 }
 
 impl Pending<'_> {

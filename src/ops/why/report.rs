@@ -35,6 +35,8 @@ pub struct Report {
     pub outbox: Option<Vec<Waiting>>,
     /// Events that a subscription has not applied and that are nowhere known to be.
     pub missing_deliveries: Option<Vec<Missing>>,
+    /// Queues of services that do not say what they have applied: what they miss is not known.
+    pub not_tracked: Option<Vec<String>>,
     /// What waits for a person.
     pub dead_letters: Option<Vec<DeadLetter>>,
     /// What was paid.
@@ -69,6 +71,7 @@ impl Report {
         let derived = [
             ("waiting_for", waiting_for.is_none()),
             ("missing_deliveries", missing.is_none()),
+            ("not_tracked", facts.events.is_none()),
             ("trace_ids", facts.events.is_none()),
         ];
         for (part, absent) in derived {
@@ -81,6 +84,7 @@ impl Report {
             letters.retain(|letter| letter.left_at.is_none());
             letters
         });
+        let not_tracked = facts.events.as_deref().map(pending::untracked);
         Self {
             schema_version: SCHEMA_VERSION,
             generated_at: facts.moment,
@@ -91,6 +95,7 @@ impl Report {
             attempts: facts.attempts,
             outbox: facts.outbox,
             missing_deliveries: missing,
+            not_tracked,
             dead_letters: letters,
             payments: facts.payments,
             stock: facts.stock,

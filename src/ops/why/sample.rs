@@ -2,12 +2,12 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use orderflow_service::Subscription;
-use orderflow_worker::roster;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::facts::{Facts, Item, Order, Stock};
 use crate::{
+    services::roster,
     store::story::{Applied, Attempt, DeadLetter, Event, Mail, Movement, Payment, Reservation, Shipment, Waiting},
     way::Queue,
 };
@@ -112,7 +112,7 @@ impl Sample {
     /// Every subscription but those of these services has applied the events that were said, whoever takes them.
     pub fn applied_by_all_but(self, services: &[&str]) -> Self {
         let events: Vec<String> = self.0.events.iter().flatten().map(|event| event.event.clone()).collect();
-        let said = |one: &Subscription| events.iter().any(|event| one.event().as_str() == event);
+        let said = |one: &Subscription| events.iter().any(|event| roster().takers(event).contains(one));
         let done = roster().subscriptions().iter().filter(|one| said(one) && !services.contains(&one.service()));
         let queues: Vec<String> = done.map(|one| one.queue()).collect();
         self.applied(&queues.iter().map(String::as_str).collect::<Vec<_>>())

@@ -58,6 +58,10 @@ pub fn story(out: &mut impl Write, report: &Report) -> io::Result<()> {
     events(out, report)?;
     failures(out, report)?;
     services(out, report)?;
+    if let Some(queues) = report.not_tracked.as_deref().filter(|queues| !queues.is_empty()) {
+        writeln!(out, "\nNot tracked, so only these services know what they have applied")?;
+        wrapped(out, "  ", &queues.join(", "))?;
+    }
     match report.trace_ids.as_deref() {
         Some([]) | None => Ok(()),
         Some(ids) => writeln!(out, "\nTraces\n  {}", ids.join("\n  ")),

@@ -3,12 +3,12 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use orderflow_events::EventKind;
 use orderflow_order::domain::OrderStatus;
-use orderflow_worker::roster;
 use serde::Serialize;
 
 use super::{facts::Facts, pending::Pending};
 use crate::{
     ops::words::{clock, span, times},
+    services::roster,
     store::story::Attempt,
     way,
 };

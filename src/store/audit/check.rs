@@ -13,10 +13,10 @@ use orderflow_service::{
     audit::{Check, Subject},
     store::{Connection, StoreError},
 };
-use orderflow_worker::roster;
 use uuid::Uuid;
 
 use super::{Broken, Scope};
+use crate::services::roster;
 
 /// `$3` is in a query of its own, since each statement has to know its type.
 static PRELUDE: LazyLock<String> = LazyLock::new(|| {
@@ -69,7 +69,7 @@ struct Looking {
 static QUERIES: LazyLock<Vec<Looking>> = LazyLock::new(|| {
     let subjects = |service: &'static Service| service.audit.iter().map(move |subject| (service.name, *subject));
     let looking = |(service, subject): (_, &'static Subject)| Looking { service, subject, query: query(subject) };
-    roster().services().iter().flat_map(subjects).map(looking).collect()
+    roster().services().flat_map(subjects).map(looking).collect()
 });
 
 /// What is broken within the range.

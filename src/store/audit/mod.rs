@@ -12,8 +12,9 @@ mod walk;
 
 use chrono::{DateTime, Utc};
 use orderflow_service::audit::Check;
-use orderflow_worker::roster;
 use uuid::Uuid;
+
+use crate::services::roster;
 
 pub use keys::{KEYS, KeyRow, Trouble};
 pub use picture::{Entry, Picture, Placed, Unpublished, read};
@@ -24,7 +25,6 @@ pub use walk::{Range, estimated_orders, glance, next};
 pub fn checks() -> impl Iterator<Item = &'static Check> {
     roster()
         .services()
-        .iter()
         .flat_map(|service| service.audit)
         .flat_map(|subject| subject.checks.iter().chain(subject.once_applied))
 }

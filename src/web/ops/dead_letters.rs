@@ -3,7 +3,6 @@
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use orderflow_order::domain::OrderNumber;
 use orderflow_service::config::Role;
-use orderflow_worker::roster;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -21,6 +20,7 @@ use crate::{
             notes,
         },
     },
+    services::roster,
     web::problem::{Code, Problem},
 };
 
@@ -84,7 +84,8 @@ impl Chosen {
 }
 
 fn pattern(text: &str) -> Result<QueuePattern, Problem> {
-    text.parse().map_err(|why| Problem::new(Code::InvalidParameter, format!("queue: {why}.")))
+    let known = text.parse::<QueuePattern>().and_then(|pattern| pattern.check().map(|()| pattern));
+    known.map_err(|why| Problem::new(Code::InvalidParameter, format!("queue: {why}.")))
 }
 
 /// What was found in dead-letter queues.

@@ -1,5 +1,6 @@
 //! Waiting for what a shop does by itself.
 
+use orderflow_service::store::missing::Taken;
 use orderflow_worker::roster;
 
 use super::Shop;
@@ -53,17 +54,15 @@ impl Shop {
     /// A query that counts the events that a subscription takes and has not applied, `but` for what it leaves out.
     #[must_use]
     pub fn not_applied(but: &str) -> String {
-        let subscriptions: Vec<_> = roster()
-            .subscriptions()
-            .iter()
-            .map(|subscription| format!("('{}', '{}')", subscription.event(), subscription.queue()))
-            .collect();
+        let Taken { events, subscriptions } = Taken::of(roster(), roster().subscriptions());
+        let takes: Vec<_> =
+            events.iter().zip(subscriptions).map(|(event, queue)| format!("('{event}', '{queue}')")).collect();
         format!(
             "SELECT count(*) FROM messaging.event_log AS log
              JOIN (VALUES {}) AS takes (event, subscription) ON takes.event = log.event
              WHERE NOT EXISTS (SELECT FROM messaging.inbox AS inbox
                                WHERE inbox.event_id = log.event_id AND inbox.subscription = takes.subscription) {but}",
-            subscriptions.join(",")
+            takes.join(",")
         )
     }
 

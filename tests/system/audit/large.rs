@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use diesel_async::SimpleAsyncConnection as _;
+use orderflow_service::store::missing::Taken;
 use orderflow_tests::{Shop, run_for, until};
 use orderflow_worker::roster;
 
@@ -60,11 +61,9 @@ INSERT INTO email.mails (order_id, kind, message_id, sent_at)
 
 /// Which subscription took which event, as the workers would have written it.
 fn applied() -> String {
-    let takes: Vec<_> = roster()
-        .subscriptions()
-        .iter()
-        .map(|subscription| format!("('{}', '{}')", subscription.event(), subscription.queue()))
-        .collect();
+    let Taken { events, subscriptions } = Taken::of(roster(), roster().subscriptions());
+    let takes: Vec<_> =
+        events.iter().zip(subscriptions).map(|(event, queue)| format!("('{event}', '{queue}')")).collect();
     format!(
         "INSERT INTO messaging.inbox (event_id, subscription)
          SELECT event_id, subscription FROM messaging.event_log

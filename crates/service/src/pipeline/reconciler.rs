@@ -6,7 +6,7 @@
 //! recognised by the inbox.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     time::Duration,
 };
 
@@ -17,12 +17,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Subscription,
+    Roster, Subscription,
     broker::{BrokerCheck, NotReady, Publisher, resend},
     pipeline::worker_context::WorkerContext,
     store::{
         Connection, Database, StoreError, failures,
         missing::{self, Claimed, Limits, Pair, Scan, Taken, Unapplied, Whereabouts},
+        registered,
     },
     telemetry,
 };
@@ -62,7 +63,8 @@ impl Patience {
     }
 }
 
-/// One for each process; at any time one of all processes looks.
+/// One for each process. It looks for what the services miss that this process works for; of all processes that work for the same
+/// services, one looks at any time.
 pub struct Reconciler {
     database: Database,
     publisher: Publisher,
@@ -71,23 +73,35 @@ pub struct Reconciler {
     stop: CancellationToken,
     scan: Scan,
     suspects: Suspects,
-    /// All queues there are.
-    known: Vec<Subscription>,
+    roster: Roster,
+    own: Own,
+}
+
+/// The services that this process works for.
+#[derive(Debug, Clone)]
+struct Own {
+    names: String,
+    subscriptions: Vec<Subscription>,
 }
 
 impl Reconciler {
-    /// For this process.
+    /// For the services of this process, which consumes some or all of their queues.
     #[must_use]
-    pub fn new(process: &WorkerContext, check: &BrokerCheck, known: Vec<Subscription>) -> Self {
+    pub fn new(process: &WorkerContext, check: &BrokerCheck, roster: Roster, consumed: &[Subscription]) -> Self {
+        let services: BTreeSet<_> = consumed.iter().map(|one| one.service()).collect();
+        let subscriptions: Vec<_> =
+            roster.subscriptions().iter().copied().filter(|one| services.contains(one.service())).collect();
+        let own = Own { names: services.into_iter().collect::<Vec<_>>().join(" "), subscriptions };
         Self {
             database: process.database.clone(),
             publisher: process.publisher.clone(),
             check: check.clone(),
             patience: Patience::new(process.config.reconcile_after),
             stop: process.stop.clone(),
-            scan: Scan::new(Taken::of(&known), Utc::now() - FIRST_LOOK),
+            scan: Scan::new(Taken::of(&roster, &own.subscriptions), Utc::now() - FIRST_LOOK),
             suspects: Suspects::default(),
-            known,
+            roster,
+            own,
         }
     }
 
@@ -117,7 +131,7 @@ impl Reconciler {
         if !self.publisher.is_connected() {
             return Ok(());
         }
-        let queues = inspect_queues(&self.check, &self.known).await.map_err(|error| error.to_string())?;
+        let queues = inspect_queues(&self.check, &self.own.subscriptions).await.map_err(|error| error.to_string())?;
         let Some(unapplied) = self.scan_log().await.map_err(|error| telemetry::chain(&error))? else {
             return Ok(());
         };
@@ -130,7 +144,14 @@ impl Reconciler {
     /// What is not applied of the suspects and of what the log has besides; `None`: another process is looking.
     async fn scan_log(&mut self) -> Result<Option<Vec<Unapplied>>, StoreError> {
         let until = Utc::now() - TimeDelta::from_std(self.patience.arrival).unwrap_or(FIRST_LOOK);
-        let look = LogScan { scan: self.scan.clone(), until, patience: self.patience, known: self.suspects.pairs() };
+        let look = LogScan {
+            scan: self.scan.clone(),
+            until,
+            patience: self.patience,
+            known: self.suspects.pairs(),
+            roster: self.roster.clone(),
+            own: self.own.clone(),
+        };
         let database = self.database.clone();
         // In a task of its own, so that a process that stops leaves no transaction open.
         let looking = tokio::spawn(async move {
@@ -199,13 +220,18 @@ struct LogScan {
     until: DateTime<Utc>,
     patience: Patience,
     known: Vec<Pair>,
+    roster: Roster,
+    own: Own,
 }
 
 impl LogScan {
     async fn run(mut self, connection: &mut Connection) -> Result<Option<(Scan, Vec<Unapplied>)>, StoreError> {
-        if !missing::be_the_only_one(connection).await? {
+        if !missing::be_the_only_one(connection, &self.own.names).await? {
             return Ok(None);
         }
+        // The order service takes what services outside these programs publish, too.
+        let roster = self.roster.with(&registered::list(connection).await?);
+        self.scan.set_taken(Taken::of(&roster, &self.own.subscriptions));
         let mut unapplied = missing::recheck(connection, &self.known, self.patience.arrival).await?;
         let began = Instant::now();
         while !self.scan.has_reached(self.until) && unapplied.len() < SUSPECTS && began.elapsed() < WALK {

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{Connection, StoreError};
-use crate::Subscription;
+use crate::{Roster, Subscription};
 
 /// One event for one subscription.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -50,21 +50,23 @@ pub struct Unapplied {
     pub whereabouts: Whereabouts,
 }
 
-/// What takes what: for each subscription its name and the routing key of its event.
+/// What takes what: for each subscription its name and the routing keys of its events.
 #[derive(Debug, Clone, Default)]
 pub struct Taken {
-    /// The routing key of each subscription's event.
+    /// The routing keys.
     pub events: Vec<&'static str>,
     /// The subscriptions, in the same order.
     pub subscriptions: Vec<String>,
 }
 
 impl Taken {
-    /// Returns what these subscriptions take.
+    /// Returns what these subscriptions take, of those that are tracked.
     #[must_use]
-    pub fn of(subscriptions: &[Subscription]) -> Self {
-        let pairs = subscriptions.iter().map(|subscription| (subscription.event().as_str(), subscription.queue()));
-        let (events, subscriptions) = pairs.unzip();
+    pub fn of(roster: &Roster, subscriptions: &[Subscription]) -> Self {
+        let of_one =
+            |one: Subscription| roster.events_of(one).into_iter().map(move |event| (event.as_str(), one.queue()));
+        let (events, subscriptions) =
+            subscriptions.iter().copied().filter(|one| roster.is_tracked(*one)).flat_map(of_one).unzip();
         Self { events, subscriptions }
     }
 }
@@ -166,6 +168,11 @@ impl Scan {
         Self { taken, reached: from, slice: TimeDelta::minutes(1) }
     }
 
+    /// Looks for what these subscriptions take from now on.
+    pub fn set_taken(&mut self, taken: Taken) {
+        self.taken = taken;
+    }
+
     /// Whether everything up to there has been looked at.
     #[must_use]
     pub fn has_reached(&self, until: DateTime<Utc>) -> bool {
@@ -233,12 +240,12 @@ pub async fn recheck(
     Ok(rows.into_iter().map(Unapplied::from).collect())
 }
 
-/// Takes the one place that there is for whoever looks for missing deliveries, until the caller's transaction ends.
-/// `false`: somebody else has it.
+/// Takes the one place that there is for whoever looks for missing deliveries of these services, until the caller's transaction
+/// ends. `false`: somebody else has it.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn be_the_only_one(connection: &mut Connection) -> Result<bool, StoreError> {
+pub async fn be_the_only_one(connection: &mut Connection, services: &str) -> Result<bool, StoreError> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = Bool)]
@@ -246,8 +253,9 @@ pub async fn be_the_only_one(connection: &mut Connection) -> Result<bool, StoreE
     }
     // Any number that nobody else uses will do.
     let row: Row = diesel::sql_query(
-        "SELECT pg_try_advisory_xact_lock(hashtextextended('orderflow missing deliveries', 0)) AS alone",
+        "SELECT pg_try_advisory_xact_lock(hashtextextended('orderflow missing deliveries ' || $1, 0)) AS alone",
     )
+    .bind::<Text, _>(services)
     .get_result(connection)
     .await?;
     Ok(row.alone)

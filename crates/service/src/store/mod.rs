@@ -15,6 +15,7 @@ pub mod outbox;
 pub mod pace;
 pub mod pooler;
 pub mod purged;
+pub mod registered;
 pub mod schema;
 pub mod text;
 mod wire;

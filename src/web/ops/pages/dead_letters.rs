@@ -2,7 +2,6 @@
 
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web::Data};
 use askama::Template;
-use orderflow_worker::roster;
 
 use super::{
     access::shown,
@@ -11,6 +10,7 @@ use super::{
 };
 use crate::{
     ops::dlq::{Shown, group::Group},
+    services::roster,
     store::replays::Replay,
     web::{
         ops::{

@@ -1,9 +1,7 @@
 //! The flow as a picture: who works on an order, one after the other, and what waits for each.
 
-use orderflow_worker::roster;
-
 use super::words;
-use crate::{ops::queues::figures::Figures, store::flow::OrderRates};
+use crate::{ops::queues::figures::Figures, services::roster, store::flow::OrderRates};
 
 /// The way of an order that goes well, from left to right. Services that are not on it are drawn below.
 const WAY: [&str; 3] = ["payment", "inventory", "shipping"];

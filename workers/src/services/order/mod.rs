@@ -1,8 +1,9 @@
 //! The order service: keeps each order's status in step with the event log, and says when a cancelled order is done.
 
 use orderflow_events::{
-    EventData as _, InventoryRejected, InventoryReleased, InventoryReserved, OrderCancelled, PaymentCompleted,
-    PaymentFailed, PaymentRefunded, PaymentVoided, ShipmentCancelled, ShipmentCreated, ShipmentFailed,
+    EventData as _, InventoryRejected, InventoryReleased, InventoryReserved, OrderCancelled, OtherEvent,
+    PaymentCompleted, PaymentFailed, PaymentRefunded, PaymentVoided, ShipmentCancelled, ShipmentCreated,
+    ShipmentFailed,
 };
 use orderflow_service::Service;
 
@@ -37,5 +38,6 @@ pub fn service() -> Service {
     .on("publishes `order.cancelled`", CompleteCancel::<PaymentRefunded>::new)
     .on("publishes `order.cancelled`", CompleteCancel::<PaymentVoided>::new)
     .on("`cancelled`", FoldLog::<OrderCancelled>::new)
+    .on("keeps up", FoldLog::<OtherEvent>::new)
     .done()
 }

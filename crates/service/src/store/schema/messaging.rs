@@ -98,6 +98,24 @@ pub mod messaging {
         }
     }
 
+    diesel::table! {
+        messaging.service_events (service, direction, event) {
+            service -> Text,
+            direction -> Text,
+            event -> Text,
+        }
+    }
+
+    diesel::table! {
+        messaging.services (name) {
+            name -> Text,
+            tracks -> Text,
+            registered_at -> Timestamptz,
+        }
+    }
+
+    diesel::joinable!(service_events -> services (service));
+
     diesel::allow_tables_to_appear_in_same_query!(
         attempts,
         audits,
@@ -107,5 +125,7 @@ pub mod messaging {
         outbox,
         queue_pace,
         resent,
+        service_events,
+        services,
     );
 }

@@ -1,0 +1,3 @@
+DROP FUNCTION messaging.claim(text, uuid, uuid, text);
+DROP TABLE messaging.service_events;
+DROP TABLE messaging.services;

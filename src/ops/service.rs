@@ -1,0 +1,238 @@
+//! `orderflow service`: services that run outside these programs.
+
+use std::io::Write;
+
+use clap::Args;
+use diesel_async::AsyncConnection as _;
+use orderflow_events::{EventKind, EventName};
+use orderflow_service::{
+    Roster, check_name,
+    config::{DatabaseConfig, Source},
+    service::Role,
+    store::{
+        ANSWER_WITHIN, Connection, Database, StoreError,
+        registered::{self, MOST_EVENTS, MOST_SERVICES, RegisteredService, Tracks},
+    },
+};
+use serde_json::json;
+
+use super::{
+    Exit, Failed,
+    principal::{Principal, What},
+    words::{table, wrapped},
+};
+use crate::{
+    services::{self, roster},
+    store::actions::Outcome,
+};
+
+/// What to do next on the broker, after each change here.
+const NEXT: &str = "`orderflow topology apply` makes its queues, and binds `order.other` to what it publishes";
+
+/// `orderflow service register`
+#[derive(Debug, Args)]
+pub struct RegisterOptions {
+    /// Its name: 2 to 30 lower-case letters, digits and hyphens, the first a letter
+    name: String,
+    /// A kind of event that it takes, such as order.created; may be repeated
+    #[arg(long = "event", value_name = "KIND", required = true)]
+    events: Vec<String>,
+    /// A kind of event that it publishes, such as NAME.done; may be repeated
+    #[arg(long, value_name = "KIND")]
+    publishes: Vec<String>,
+    /// Where it writes down what it has applied: `inbox` is messaging.inbox, so that missing deliveries are found; with `none`
+    /// nobody can tell
+    #[arg(long, value_name = "WHERE", default_value = "none", value_parser = ["inbox", "none"])]
+    tracks: String,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl RegisterOptions {
+    /// Checks that it fits what else there is.
+    fn checked(&self) -> Result<RegisteredService, String> {
+        check_name(&self.name).map_err(|error| error.to_string())?;
+        let ours = orderflow_worker::roster();
+        if ours.has(&self.name) {
+            return Err(format!("{} is a service of these programs; choose another name", self.name));
+        }
+        let known = roster().services().filter(|service| service.name != self.name).count();
+        if known.saturating_sub(ours.services().count()) >= MOST_SERVICES {
+            return Err(format!("{MOST_SERVICES} services are registered already; remove one first"));
+        }
+        for publish in &self.publishes {
+            let part = publish.strip_prefix(self.name.as_str()).and_then(|rest| rest.strip_prefix('.'));
+            if !part.is_some_and(|part| is_event(publish) && !part.is_empty()) {
+                return Err(format!(
+                    "--publishes {publish:?}: the events of {0} are named {0}.WHAT, in lower-case letters, digits and hyphens",
+                    self.name
+                ));
+            }
+        }
+        for event in &self.events {
+            if !self.publishes.contains(event) && !published(roster()).any(|known| known == *event) {
+                let known: Vec<_> = published(roster()).collect();
+                return Err(format!("--event {event:?}: nobody publishes it; there are: {}", known.join(", ")));
+            }
+        }
+        if self.events.len().max(self.publishes.len()) > MOST_EVENTS {
+            return Err(format!("a service can take and publish {MOST_EVENTS} kinds of event each"));
+        }
+        let tracks = if self.tracks == Tracks::Inbox.as_str() { Tracks::Inbox } else { Tracks::Nothing };
+        let (mut takes, mut publishes) = (self.events.clone(), self.publishes.clone());
+        for names in [&mut takes, &mut publishes] {
+            names.sort();
+            names.dedup();
+        }
+        Ok(RegisteredService { name: self.name.clone(), tracks, takes, publishes })
+    }
+}
+
+/// Every kind of event that can be published, as far as this process knows.
+fn published(roster: &Roster) -> impl Iterator<Item = String> {
+    let others = roster.services().flat_map(|service| &service.publishes).map(EventName::to_string);
+    let others = others.filter(|name| name.parse::<EventKind>().is_err());
+    EventKind::ALL.iter().map(|kind| kind.routing_key().to_owned()).chain(others)
+}
+
+/// As the table checks it: bytes, and a length that a queue's name can have after a service's.
+fn is_event(name: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
+    name.len() <= 100 && name.bytes().all(fits) && name.matches('.').count() == 1
+}
+
+/// Writes a service down, in the place of what was registered by its name, with who did so.
+///
+/// # Errors
+/// See [`Failed`].
+pub async fn register(source: &Source, options: &RegisterOptions, out: &mut impl Write) -> Result<Exit, Failed> {
+    let database = read(source).await?;
+    let service = options.checked().map_err(Failed::Usage)?;
+    let details = json!({ "takes": service.takes, "publishes": service.publishes, "tracks": service.tracks.as_str() });
+    let actor = Principal::system_user();
+    let writing = async |connection: &mut Connection| {
+        let both = async |connection: &mut Connection| {
+            registered::write(connection, &service).await?;
+            actor.note(connection, (What::RegisterService, &service.name), &details, Outcome::Done).await
+        };
+        connection.transaction::<_, StoreError, _>(both).await
+    };
+    database.run(ANSWER_WITHIN, writing).await?;
+    if options.json {
+        let queues: Vec<_> = service.takes.iter().map(|event| queue(&service.name, event)).collect();
+        let RegisteredService { name, tracks, takes, publishes } = &service;
+        let said = json!({
+            "name": name, "takes": takes, "publishes": publishes, "tracks": tracks.as_str(), "queues": queues,
+        });
+        writeln!(out, "{said}")?;
+        return Ok(Exit::Ok);
+    }
+    writeln!(out, "{} is registered.", service.name)?;
+    for event in &service.takes {
+        writeln!(out, "  takes      {event}, from the queue {}", queue(&service.name, event))?;
+    }
+    for event in &service.publishes {
+        writeln!(out, "  publishes  {event}")?;
+    }
+    wrapped(out, "-> ", NEXT)?;
+    Ok(Exit::Ok)
+}
+
+fn queue(service: &str, event: &str) -> String {
+    format!("{service}.{}", event.replace('.', "-"))
+}
+
+/// Lists every service, those of these programs first.
+///
+/// # Errors
+/// See [`Failed`].
+pub async fn list(source: &Source, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
+    drop(read(source).await?);
+    let (roster, ours) = (roster(), orderflow_worker::roster());
+    let rows: Vec<_> = roster
+        .services()
+        .map(|service| {
+            let takes: Vec<_> = roster
+                .subscriptions()
+                .iter()
+                .filter(|one| one.service() == service.name)
+                .map(|one| one.event())
+                .collect();
+            (service, ours.has(service.name), takes)
+        })
+        .collect();
+    if json {
+        let services: Vec<_> = rows
+            .iter()
+            .map(|(service, ours, takes)| {
+                let names = |events: &[EventName]| events.iter().map(EventName::to_string).collect::<Vec<_>>();
+                json!({
+                    "name": service.name, "registered": !ours, "step": service.role == Role::Step,
+                    "tracks": service.tracks.as_str(), "takes": names(takes), "publishes": names(&service.publishes),
+                })
+            })
+            .collect();
+        writeln!(out, "{}", json!({ "services": services }))?;
+        return Ok(Exit::Ok);
+    }
+    let rows: Vec<_> = rows
+        .iter()
+        .map(|(service, ours, takes)| {
+            let names = |events: &[EventName]| events.iter().map(EventName::to_string).collect::<Vec<_>>().join(" ");
+            let runs = if *ours { "built in" } else { "registered" };
+            let (tracks, name) = (service.tracks.as_str(), service.name);
+            [name.to_owned(), runs.to_owned(), tracks.to_owned(), names(takes), names(&service.publishes)]
+        })
+        .collect();
+    table(out, ["service", "", "tracks", "takes", "publishes"], &rows)?;
+    Ok(Exit::Ok)
+}
+
+/// Removes a service that was registered, and writes down who did so. What is on the broker stays.
+///
+/// # Errors
+/// See [`Failed`].
+pub async fn remove(source: &Source, name: &str, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
+    let database = read(source).await?;
+    let takes: Vec<_> =
+        roster().subscriptions().iter().filter(|one| one.service() == name).map(|one| one.queue()).collect();
+    let actor = Principal::system_user();
+    let removing = async |connection: &mut Connection| {
+        let both = async |connection: &mut Connection| {
+            let removed = registered::remove(connection, name).await?;
+            if removed {
+                actor.note(connection, (What::RemoveService, name), &json!({}), Outcome::Done).await?;
+            }
+            Ok(removed)
+        };
+        connection.transaction::<_, StoreError, _>(both).await
+    };
+    let removed = database.run(ANSWER_WITHIN, removing).await?;
+    if json {
+        writeln!(out, "{}", json!({ "name": name, "removed": removed, "queues": takes }))?;
+    } else if removed {
+        writeln!(out, "{name} is no longer registered.")?;
+        let queues: Vec<_> = takes.iter().flat_map(|queue| [queue.clone(), format!("{queue}.dlq")]).collect();
+        wrapped(
+            out,
+            "-> ",
+            &format!(
+                "Its queues still get messages: delete {} and the policies orderflow-work-{name} and orderflow-kept-{name} in the \
+                 management UI. What they hold is lost then.",
+                queues.join(", ")
+            ),
+        )?;
+    } else {
+        writeln!(out, "No service {name} is registered: `orderflow service list` shows what there is.")?;
+    }
+    Ok(if removed { Exit::Ok } else { Exit::No })
+}
+
+/// The database, after the roster was read from it.
+async fn read(source: &Source) -> Result<Database, Failed> {
+    let config = source.finish(DatabaseConfig::read(source))?;
+    let database = Database::new(&config, "orderflow service", 1)?;
+    services::refresh(&database).await?;
+    Ok(database)
+}
