@@ -45,6 +45,7 @@ mod migrations;
 mod monitoring;
 mod open_kinds;
 mod outages;
+mod outside;
 mod pages;
 mod payments;
 mod pipes;

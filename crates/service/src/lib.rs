@@ -23,6 +23,7 @@ mod pipeline;
 pub mod preflight;
 pub mod process;
 pub mod process_identity;
+pub mod program;
 pub mod provider_error;
 mod roster;
 pub mod selection;
@@ -34,6 +35,8 @@ mod subscription;
 pub mod telemetry;
 pub mod tls;
 pub mod trace;
+
+pub use orderflow_events as events;
 
 pub use backoff::Backoff;
 pub use failure::Failure;

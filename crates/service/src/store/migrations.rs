@@ -86,13 +86,7 @@ impl From<diesel::result::Error> for MigrateError {
 /// # Errors
 /// See [`MigrateError`].
 pub async fn run(config: &DatabaseConfig, services: &[MigrationSet]) -> Result<Vec<String>, MigrateError> {
-    let driver = connecting::unbounded(config, "orderflow migrate")?;
-    let mut connection = Connection::open(&driver, Arc::default()).await?;
-    // The lock is the session's: it goes with the connection, however this function ends.
-    diesel::sql_query("SELECT pg_advisory_lock($1)")
-        .bind::<diesel::sql_types::BigInt, _>(LOCK)
-        .execute(&mut connection)
-        .await?;
+    let mut connection = alone(config).await?;
     let schema = match schema_of_list(&mut connection, services).await? {
         Some(schema) => schema,
         None => {
@@ -100,7 +94,34 @@ pub async fn run(config: &DatabaseConfig, services: &[MigrationSet]) -> Result<V
             SCHEMA.to_owned()
         }
     };
-    let (mut connection, mut done) = run_pending(connection, &schema, SHARED).await?;
+    let (connection, mut done) = run_pending(connection, &schema, SHARED).await?;
+    done.extend(run_sets(connection, services).await?);
+    Ok(done)
+}
+
+/// As [`run`], of these services alone: for a program with a service that is registered at a shop, whose shared tables are the
+/// shop's.
+///
+/// # Errors
+/// See [`MigrateError`].
+pub async fn run_services(config: &DatabaseConfig, services: &[MigrationSet]) -> Result<Vec<String>, MigrateError> {
+    run_sets(alone(config).await?, services).await
+}
+
+/// Opens a connection that is the only one of all that migrate.
+async fn alone(config: &DatabaseConfig) -> Result<Connection, MigrateError> {
+    let driver = connecting::unbounded(config, "orderflow migrate")?;
+    let mut connection = Connection::open(&driver, Arc::default()).await?;
+    // The lock is the session's: it goes with the connection, however the caller ends.
+    diesel::sql_query("SELECT pg_advisory_lock($1)")
+        .bind::<diesel::sql_types::BigInt, _>(LOCK)
+        .execute(&mut connection)
+        .await?;
+    Ok(connection)
+}
+
+async fn run_sets(mut connection: Connection, services: &[MigrationSet]) -> Result<Vec<String>, MigrateError> {
+    let mut done = Vec::new();
     for set in services {
         let schema = set.schema();
         if !has_list(&mut connection, &schema).await? {
