@@ -38,6 +38,8 @@ fi
 python3 -c 'import ensurepip' 2>/dev/null || install_packages python3-venv
 python_tools schemathesis "$HERE/schemathesis.txt" ||
     say "schemathesis could not be installed, so the tests that need it will fail. Log file: $DEV/log/schemathesis-tools.log"
+python_tools fraud-check "$ROOT/examples/fraud-check/requirements.txt" ||
+    say "examples/fraud-check could not be installed, so its test will fail. Log file: $DEV/log/fraud-check-tools.log"
 cd "$ROOT"
 if [ "$FULL" = yes ] && [ "$(id -u)" = 0 ]; then
     # For tests on servers of their own.

@@ -1,7 +1,7 @@
 use std::{
     env,
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -104,6 +104,16 @@ impl Child {
         let found = env::split_paths(&path).map(|directory| directory.join(program)).find(|path| path.is_file());
         let found = found.unwrap_or_else(|| panic!("{program} is not installed: `make test-full` does it"));
         Self::start_at(program, found, arguments, &[])
+    }
+
+    /// Starts a program at this path.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start_path(path: &Path, arguments: &[&str], settings: &[(String, String)]) -> Self {
+        let program = path.file_name().and_then(|name| name.to_str()).expect("a program");
+        Self::start_at(program, path.to_owned(), arguments, settings)
     }
 
     fn start_at(program: &str, path: PathBuf, arguments: &[&str], settings: &[(String, String)]) -> Self {

@@ -1,8 +1,18 @@
 //! Services in examples/, registered at a shop whose programs do not know them.
 
-use orderflow_tests::{Child, Shop, VISA, Web, run, until};
+use std::{fs, path::Path};
+
+use diesel_async::SimpleAsyncConnection as _;
+use orderflow_events::{EventKind, EventName};
+use orderflow_service::broker::names;
+use orderflow_tests::{
+    Child, Shop, VISA, Web,
+    own::{Own, Wanted},
+    run, sample, until,
+};
 use reqwest::Method;
 use serde_json::json;
+use uuid::Uuid;
 
 use crate::{
     commands::{ended, with},
@@ -77,5 +87,106 @@ async fn service_in_rust_is_added_to_a_running_shop() {
     let impatient = with(operator, &[("RECONCILE_AFTER", "1ms")]);
     ended(&run("orderflow", &["republish", "--missing"], &impatient).await, 0, &["Nothing is missing."]);
     remove_user(&shop, "loyalty").await;
+    shop.close().await;
+}
+
+/// The fraud check's own schema and role: it may call `messaging.claim`, and read and write nothing else of ours.
+async fn own_role(shop: &Shop, own: &Own) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let schema = fs::read_to_string(root.join("examples/fraud-check/schema.sql")).expect("it is there");
+    own.postgres.as_superuser("CREATE ROLE \"fraud-check\" LOGIN PASSWORD 'for this test alone'").await;
+    shop.database().await.batch_execute(&schema).await.expect("it can be made");
+    for grant in [
+        "GRANT USAGE ON SCHEMA messaging, fraud_check TO \"fraud-check\"",
+        "GRANT EXECUTE ON FUNCTION messaging.claim TO \"fraud-check\"",
+        "GRANT SELECT, INSERT ON fraud_check.verdicts TO \"fraud-check\"",
+    ] {
+        shop.execute(grant).await;
+    }
+    let mut url = shop.database_url();
+    url.set_username("fraud-check")
+        .and_then(|()| url.set_password(Some("for this test alone")))
+        .expect("it has a host");
+    url.to_string()
+}
+
+/// Waits until the fraud check has judged so many orders.
+async fn until_judged(shop: &Shop, wanted: i64) {
+    until("all are judged", async || {
+        let judged = shop.number("SELECT count(*) FROM fraud_check.verdicts").await;
+        if judged == wanted { Ok(()) } else { Err(judged) }
+    })
+    .await;
+}
+
+/// The Python service works by registration alone, with a database role that can do nothing but claim: through a restart of the
+/// broker, with a forged and a broken message, and after a replay of what it could not do.
+#[tokio::test(flavor = "multi_thread")]
+async fn service_in_python_is_added_to_a_running_shop() {
+    let mut own = Own::start(&Wanted { nodes: 1, ..Wanted::default() }).await;
+    let mut shop = Shop::open_on(own.servers(), "100ms,200ms").await;
+    let web = shop.start_web().await;
+    shop.start_worker(&[]).await;
+    register(&shop, &["fraud-check", "--event", "order.created", "--tracks", "inbox"]).await;
+    let settings = [
+        ("AMQP_URL", own_user(&shop, "fraud-check").await),
+        ("DATABASE_URL", own_role(&shop, &own).await),
+        ("RETRY_DELAYS", "100ms,200ms".to_owned()),
+        ("FRAUD_LIMIT", "5000".to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let python = root.join(".dev/tools/fraud-check/bin/python");
+    assert!(python.exists(), "what examples/fraud-check needs is not installed: `make test` does it");
+    let program = root.join("examples/fraud-check/fraud_check.py");
+    let service = Child::start_path(&python, &[program.to_str().expect("text")], &settings);
+    web.orders(3, "MUG-BLUE", VISA).await;
+    web.order("MUG-BLUE", 9, VISA).await;
+    until_judged(&shop, 4).await;
+    assert_eq!(shop.number("SELECT count(*) FROM fraud_check.verdicts WHERE suspicious").await, 1);
+
+    own.rabbitmq.node(0).stop().await;
+    web.orders(2, "MUG-BLUE", VISA).await;
+    own.rabbitmq.node(0).start().await;
+    until_judged(&shop, 6).await;
+    let probe = shop.probe().await;
+
+    // Neither of these is judged, and both are readable as dead letters with their reason.
+    let queue = "fraud-check.order-created";
+    let forged = sample(EventName::of(EventKind::OrderCreated), Uuid::now_v7(), Uuid::now_v7()).to_string();
+    probe.publish(names::RETURN, queue, forged.as_bytes()).await;
+    probe.publish(names::RETURN, queue, b"not JSON").await;
+    let operator = shop.operator_settings();
+    let reasons = ["the event log has no such event for this order", "the body is not a CloudEvents 1.0 event"];
+    until("both are dead letters", async || {
+        let list = run("orderflow", &["dlq", "list"], &operator).await;
+        if reasons.iter().all(|reason| list.out.contains(reason)) { Ok(()) } else { Err(list) }
+    })
+    .await;
+    ended(&run("orderflow", &["dlq", "discard", "--queue", "fraud-check.*", "--yes"], &operator).await, 0, &["2"]);
+
+    // What it cannot do is tried again, then dead-lettered, and done after a replay.
+    shop.execute("ALTER TABLE fraud_check.verdicts RENAME TO away").await;
+    let order = web.order("MUG-BLUE", 1, VISA).await;
+    until("it is a dead letter", async || {
+        let waiting = probe.waiting(&format!("{queue}.dlq")).await;
+        if waiting == 1 { Ok(()) } else { Err(waiting) }
+    })
+    .await;
+    web.until_status(&order, "shipped").await;
+    ended(&run("orderflow", &["dlq", "list"], &operator).await, 0, &["UndefinedTable"]);
+    shop.execute("ALTER TABLE fraud_check.away RENAME TO verdicts").await;
+    let replay = ["dlq", "replay", "--queue", "fraud-check.*", "--yes"];
+    ended(&run("orderflow", &replay, &operator).await, 0, &["1 applied"]);
+    until_judged(&shop, 7).await;
+    // The worker's queues come back one after the other, each by its own backoff.
+    until("nothing is wrong", async || {
+        let doctor = run("orderflow", &["doctor"], &operator).await;
+        if doctor.code == Some(0) { Ok(()) } else { Err(doctor) }
+    })
+    .await;
+    let impatient = with(operator, &[("RECONCILE_AFTER", "1ms")]);
+    ended(&run("orderflow", &["republish", "--missing"], &impatient).await, 0, &["Nothing is missing."]);
+    service.stop().await;
     shop.close().await;
 }
