@@ -101,6 +101,25 @@ async fn what_was_in_a_deleted_queue_is_sent_again_and_a_backlog_is_not() {
     shop.close().await;
 }
 
+/// A service may be another team's, with another program: only its own workers know what it should have.
+#[tokio::test(flavor = "multi_thread")]
+async fn worker_sends_again_what_its_own_services_miss_alone() {
+    let mut shop = Shop::open().await;
+    let (web, probe) = (shop.start_web().await, shop.probe().await);
+    shop.start_worker_without(&["email.*"], &[AFTER]).await;
+    web.orders(2, "MUG-BLUE", VISA).await;
+    shop.until_orders("shipped", 2).await;
+    shop.until_published().await;
+    probe.delete_queue(&EMAIL.queue()).await;
+    topology_apply(&shop).await;
+    until_looked(&mut shop, 6, 0).await;
+    assert_eq!(shop.number("SELECT count(*) FROM messaging.resent").await, 0);
+    shop.start_worker_with(&["email.*"], &[AFTER]).await;
+    shop.until_quiet().await;
+    assert_eq!((first_mails(&shop).await, shop.number("SELECT count(*) FROM messaging.resent").await), (2, 2));
+    shop.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_letter_of_which_nothing_was_written_down_is_not_sent_again() {
     let mut shop = Shop::open().await;

@@ -298,6 +298,46 @@ mod tests {
     }
 
     #[test]
+    fn events_that_are_new_begin_with_their_services_name() {
+        const DONE: EventName = EventName::new("loyalty.done");
+        let publishing = |name| {
+            Service::side(name, "Does nothing.").publishes(&[DONE]).needs::<()>().on("nothing", |()| Nothing).done()
+        };
+        assert_eq!(Roster::new(vec![publishing("loyalty")]).check(), Ok(()));
+        let wrong = RosterError::Event { service: "loyal".to_owned(), event: "loyalty.done".to_owned() };
+        assert_eq!(Roster::new(vec![publishing("loyal")]).check(), Err(wrong));
+    }
+
+    #[test]
+    fn registered_services_follow_our_own_and_never_take_a_name_of_ours() {
+        let row = |name: &str, takes: &str, tracks| RegisteredService {
+            name: name.to_owned(),
+            tracks,
+            takes: vec![takes.to_owned()],
+            publishes: vec![format!("{name}.done")],
+        };
+        let ours = Roster::new(vec![Service::step("order", "Folds.").needs::<()>().on("nothing", |()| Nothing).done()]);
+        let other = Subscription::to("order", EventName::OTHER);
+        assert!(ours.events_of(other).is_empty());
+        let all = ours.with(&[
+            row("loyalty", "order.created", Tracks::Inbox),
+            row("order", "order.created", Tracks::Inbox),
+            row("watcher", "loyalty.done", Tracks::Nothing),
+            row("broken", "no event", Tracks::Inbox),
+        ]);
+        assert_eq!(all.names(), ["loyalty", "order", "watcher"]);
+        assert_eq!(
+            all.events_of(other).iter().map(|event| event.as_str()).collect::<Vec<_>>(),
+            ["loyalty.done", "watcher.done"]
+        );
+        let takers: Vec<_> = all.takers("loyalty.done").into_iter().map(Subscription::queue).collect();
+        assert_eq!(takers, ["watcher.loyalty-done"]);
+        assert!(all.is_side("loyalty") && all.steps() == ["order.order-created"]);
+        let tracked = |queue: &str| all.of_queue(queue).is_some_and(|one| all.is_tracked(one));
+        assert!(tracked("loyalty.order-created") && !tracked("watcher.loyalty-done"));
+    }
+
+    #[test]
     fn second_handler_for_one_kind_replaces_the_first() {
         let service = Service::side("loyalty", "Does nothing.").needs::<()>();
         let service = service.on("first", |()| Nothing).on("second", |()| Nothing).done();
