@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the browser tests need: Chromium and its driver from the distribution, axe-core from npm.
+# Installs what the browser tests need: Chromium and its driver from the distribution, axe-core from npm; and AsyncAPI's parser.
 #
 #   browser.sh [--full]
 #
@@ -22,6 +22,7 @@ tools() {
 
 install_browser
 tools axe-core "$ROOT/tests/browser"
+tools asyncapi "$ROOT/tests/asyncapi"
 if [ "${1:-}" = --full ]; then
     tools maildev "$ROOT/scripts/maildev"
 fi

@@ -9,7 +9,7 @@ use std::{
 use orderflow_service::{
     Roster,
     config::{DatabaseConfig, Source},
-    periodic,
+    metrics, periodic,
     store::{ANSWER_WITHIN, Connection, Database, StoreError, registered, registered::RegisteredService},
     telemetry,
 };
@@ -71,7 +71,11 @@ pub async fn keep_reading(database: Database, stop: CancellationToken) {
     let mut failing = false;
     loop {
         match refresh(&database).await {
-            Ok(()) => failing = false,
+            Ok(()) => {
+                failing = false;
+                let names = roster().services().map(|service| service.name);
+                metrics::get().services.registered(names.filter(|name| !orderflow_worker::roster().has(name)));
+            }
             Err(error) => {
                 if !failing {
                     tracing::warn!(

@@ -28,6 +28,9 @@ pub enum GenerateError {
     /// A service cannot be called so, or takes nothing.
     #[error(transparent)]
     Roster(#[from] RosterError),
+    /// The description of the events, or a part of it, cannot be written down.
+    #[error("docs/asyncapi.yaml cannot be made: {0}")]
+    Form(String),
     /// The broker's objects cannot be written down.
     #[error("rabbitmq/definitions.json cannot be made: {0}")]
     Definitions(String),

@@ -1,5 +1,6 @@
 //! What follows from the list of services and is kept in files: for people to read, and for programs that do not know the list.
 
+mod asyncapi;
 mod compose;
 mod documents;
 mod error;
@@ -73,6 +74,7 @@ fn all(root: &Path, roster: &Roster) -> Result<Vec<Generated>, GenerateError> {
         let text = text.map_err(|source| GenerateError::File { path: path.to_owned(), source })?;
         files.push(Generated { path: path.to_owned(), text: with_region(path, &text, &region(roster, &text))? });
     }
+    files.extend(asyncapi::files(root)?);
     for service in roster.services() {
         let path = |part: &str| format!("deploy/kubernetes/{part}/{}.yaml", service.name);
         files.push(Generated { path: path("base"), text: kubernetes::deployment(service) });

@@ -7,6 +7,7 @@ mod admin_search;
 mod admission;
 mod alerts;
 mod asking;
+mod asyncapi;
 mod audit;
 mod bad_input;
 mod breaker;

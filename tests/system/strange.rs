@@ -25,6 +25,10 @@ async fn events_of_an_order_that_does_not_exist_are_rejected_by_every_service_be
         let event = sample((*kind).into(), Uuid::now_v7(), stranger).to_string();
         probe.publish(names::EVENTS, kind.routing_key(), event.as_bytes()).await;
     }
+    // No service is registered that publishes such a kind, so nothing is bound to it.
+    let mut other = sample(EventKind::OrderCreated.into(), Uuid::now_v7(), stranger);
+    other["type"] = "orders.loyalty-points-booked.v1".into();
+    probe.publish(names::RETURN, "order.other", other.to_string().as_bytes()).await;
     let order = web.order("MUG-BLUE", 1, VISA).await;
     shop.start_worker(&[]).await;
     for subscription in roster().subscriptions() {

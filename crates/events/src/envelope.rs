@@ -24,6 +24,7 @@ pub trait EventData: Clone + Serialize + DeserializeOwned + Send + Sync + 'stati
 
 /// One event as it travels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Envelope<T> {
     specversion: SpecVersion,
     /// Unique for ever (UUIDv7); consumers recognise a repetition by it.
@@ -38,6 +39,7 @@ pub struct Envelope<T> {
     pub order_id: Uuid,
     /// When it happened; milliseconds, UTC.
     #[serde(with = "timestamp")]
+    #[cfg_attr(feature = "schema", schemars(with = "DateTime<Utc>"))]
     pub time: DateTime<Utc>,
     datacontenttype: ContentType,
     /// The order's version after this event: 1 for its first event, without gaps.
@@ -57,12 +59,14 @@ pub struct Envelope<T> {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 enum SpecVersion {
     #[serde(rename = "1.0")]
     V1,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 enum ContentType {
     #[serde(rename = "application/json")]
     Json,

@@ -6,6 +6,7 @@ use super::{EventData, EventKind, EventName};
 
 /// At least one item could not be set aside, so none was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct InventoryRejected {
     /// What was short.
     pub short: Vec<ShortItem>,
@@ -17,6 +18,7 @@ impl EventData for InventoryRejected {
 
 /// A product of which there was not enough.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ShortItem {
     /// The product.
     pub sku: String,

@@ -6,6 +6,7 @@ use super::{EventData, EventKind, EventName};
 
 /// Nothing is set aside for the order any more, and nothing will be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct InventoryReleased {
     /// How many different products went back into stock; 0 where none had been set aside yet.
     pub products: usize,

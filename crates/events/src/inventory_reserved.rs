@@ -6,6 +6,7 @@ use super::{EventData, EventKind, EventName};
 
 /// Every item of the order is set aside.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct InventoryReserved {
     /// How many different products were set aside.
     pub products: usize,

@@ -16,6 +16,8 @@ mod payment_completed;
 mod payment_failed;
 mod payment_refunded;
 mod payment_voided;
+#[cfg(feature = "schema")]
+pub mod schema;
 mod shipment_cancelled;
 mod shipment_created;
 mod shipment_failed;

@@ -6,6 +6,7 @@ use super::{EventData, EventKind, EventName};
 
 /// The order has ended without shipping: nothing is set aside, nothing is charged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OrderCancelled {
     /// Why, as a word: one of the constants of this type. Readers take others as "for some reason".
     pub reason: String,
@@ -29,6 +30,7 @@ impl EventData for OrderCancelled {
 
 /// Money that was given back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Refunded {
     /// In minor units.
     pub amount: i64,

@@ -7,6 +7,7 @@ use super::{EventData, EventKind, EventName};
 
 /// The front end accepted an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OrderCreated {
     /// What people read out on the phone.
     pub number: String,
@@ -27,6 +28,7 @@ impl EventData for OrderCreated {
 
 /// One line of an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OrderedItem {
     /// The product.
     pub sku: String,

@@ -6,6 +6,7 @@ use super::{EventData, EventKind, EventName};
 
 /// The payment was declined for good.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PaymentFailed {
     /// The provider's reason as a word: `card_declined`.
     pub reason: String,

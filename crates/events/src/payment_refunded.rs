@@ -6,6 +6,7 @@ use super::{EventData, EventKind, EventName};
 
 /// The whole charge was given back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PaymentRefunded {
     /// The payment, by our own id; the provider's is in the payment service's rows.
     pub payment_id: String,

@@ -6,6 +6,7 @@ use super::{EventData, EventKind, EventName};
 
 /// Nothing was charged, and nothing will be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PaymentVoided {}
 
 impl EventData for PaymentVoided {

@@ -6,6 +6,7 @@ use super::{EventData, EventKind, EventName};
 
 /// The carrier took the parcel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ShipmentCreated {
     /// What the customer can follow the parcel by.
     pub tracking_number: String,

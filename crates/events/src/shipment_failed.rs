@@ -6,6 +6,7 @@ use super::{EventData, EventKind, EventName};
 
 /// The carrier refused the parcel for good.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ShipmentFailed {
     /// The carrier's reason as a word: `not_shippable`.
     pub reason: String,

@@ -14,6 +14,7 @@ mod outbox;
 mod process;
 mod providers;
 mod queues;
+mod services;
 
 use std::sync::LazyLock;
 
@@ -33,6 +34,7 @@ pub use self::{
     outbox::OutboxMetrics,
     providers::{Answer, ProviderMetrics},
     queues::{InHand, Outcome, QueueMetrics, Tally, WhyDead},
+    services::ServiceMetrics,
 };
 use self::{process::ProcessCollector, queues::QueuesMetrics};
 
@@ -56,6 +58,8 @@ pub struct Metrics {
     pub outbox: OutboxMetrics,
     /// Payment, carrier, mail.
     pub providers: ProviderMetrics,
+    /// Services elsewhere.
+    pub services: ServiceMetrics,
     /// The pool of connections.
     pub database: DatabaseMetrics,
     queues: QueuesMetrics,
@@ -105,6 +109,7 @@ impl Metrics {
             operators: OperatorMetrics::register(&mut registry),
             outbox: OutboxMetrics::register(&mut registry),
             providers: ProviderMetrics::register(&mut registry),
+            services: ServiceMetrics::register(&mut registry),
             database: DatabaseMetrics::register(&mut registry),
             queues: QueuesMetrics::register(&mut registry),
             registry,
@@ -140,6 +145,7 @@ mod tests {
         metrics.outbox.published("confirmed", second);
         metrics.providers.available("payment", true);
         metrics.providers.called("payment", Answer::Away, second);
+        metrics.services.registered(["loyalty"].into_iter());
         metrics.database.pool(2, 1, 16, 0);
         let queue = metrics.queues.of("payment.order-created");
         queue.retried(second);

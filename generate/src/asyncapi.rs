@@ -1,0 +1,150 @@
+//! The events for programs in any language: a JSON Schema for each kind, and an `AsyncAPI` document of where they come from and go.
+
+use std::{fs, path::Path};
+
+use orderflow_events::{CONTENT_TYPE, EventKind, schema};
+use orderflow_service::{
+    broker::names,
+    config::{RetryDelays, Source},
+};
+use serde_json::{Map, Value, json};
+
+use crate::{Generated, error::GenerateError};
+
+/// The document's own version: that of its form and of the names in it, not of the programs.
+const VERSION: &str = "1.0.0";
+
+const INTRODUCTION: &str = "What a service needs to know that takes the events of orders. It is registered by `orderflow service \
+    register`, which makes its queues; it declares nothing itself. Delivery is at least once, in no particular order: recognise \
+    repetitions by `id`. Before acting, find the event in the shop's event log, by messaging.claim, and use the log's data. \
+    docs/EVENTS.md has the rules.";
+
+/// Returns the document and the schemas that it refers to.
+///
+/// # Errors
+/// When a sample cannot be read.
+pub fn files(root: &Path) -> Result<Vec<Generated>, GenerateError> {
+    let mut files: Vec<_> = EventKind::ALL
+        .iter()
+        .map(|kind| Ok(Generated { path: schema_path(*kind), text: pretty(&schema::of_event(*kind))? }))
+        .collect::<Result<_, GenerateError>>()?;
+    let document = yaml_serde::to_string(&document(root)?).map_err(|error| GenerateError::Form(error.to_string()))?;
+    let text = format!("# Written by `make generate` from the types of crates/events; not by hand.\n{document}");
+    files.push(Generated { path: "docs/asyncapi.yaml".to_owned(), text });
+    Ok(files)
+}
+
+fn schema_path(kind: EventKind) -> String {
+    format!("docs/events/{}.schema.json", kind.cloud_type())
+}
+
+fn pretty(value: &Value) -> Result<String, GenerateError> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| GenerateError::Form(error.to_string()))?;
+    Ok(text + "\n")
+}
+
+fn document(root: &Path) -> Result<Value, GenerateError> {
+    let (mut channels, mut messages, mut operations) = (Map::new(), Map::new(), Map::new());
+    for kind in EventKind::ALL {
+        let name = kind.routing_key().to_owned();
+        channels.insert(name.clone(), published(*kind));
+        messages.insert(name, message(root, *kind)?);
+    }
+    channels.insert("work-queue".to_owned(), work_queue());
+    operations.insert(
+        "take".to_owned(),
+        operation("receive", "work-queue", "Take the events of one kind from the service's own queue."),
+    );
+    let source = Source::default();
+    let delays = RetryDelays::read(&source);
+    for delay in delays.iter().flat_map(|delays| delays.as_slice()) {
+        let name = names::retry(*delay);
+        operations.insert(
+            format!("try-again-{name}"),
+            operation("send", &name, "Try again later: a copy comes back to the queue that its routing key names."),
+        );
+        channels.insert(name.clone(), copies(&name, "fanout"));
+    }
+    let dead = "Give up: a copy goes to the dead-letter queue of the queue that its routing key names.";
+    operations.insert("give-up".to_owned(), operation("send", names::DEAD_LETTERS, dead));
+    channels.insert(names::DEAD_LETTERS.to_owned(), copies(names::DEAD_LETTERS, "direct"));
+    Ok(json!({
+        "asyncapi": "3.0.0",
+        "info": { "title": "Orderflow: the events of orders", "version": VERSION, "description": INTRODUCTION },
+        "defaultContentType": CONTENT_TYPE,
+        "channels": channels,
+        "operations": operations,
+        "components": { "messages": messages },
+    }))
+}
+
+/// Where events of a kind are published.
+fn published(kind: EventKind) -> Value {
+    let name = kind.routing_key();
+    json!({
+        "address": name,
+        "messages": { name: { "$ref": format!("#/components/messages/{name}") } },
+        "bindings": { "amqp": {
+            "is": "routingKey",
+            "exchange": { "name": names::EVENTS, "type": "topic", "durable": true, "autoDelete": false },
+            "bindingVersion": "0.3.0",
+        } },
+    })
+}
+
+fn of_every_kind() -> Map<String, Value> {
+    let one = |kind: &EventKind| {
+        let name = kind.routing_key();
+        (name.to_owned(), json!({ "$ref": format!("#/components/messages/{name}") }))
+    };
+    EventKind::ALL.iter().map(one).collect()
+}
+
+fn work_queue() -> Value {
+    json!({
+        "address": "{service}.{event}",
+        "description": "The queue of one service for one kind of event: fraud-check.order-created.",
+        "parameters": {
+            "service": { "description": "The service's name." },
+            "event": { "description": "The kind, with a hyphen for its full stop." },
+        },
+        "messages": of_every_kind(),
+        "bindings": { "amqp": {
+            "is": "queue", "queue": { "durable": true, "exclusive": false, "autoDelete": false }, "bindingVersion": "0.3.0",
+        } },
+    })
+}
+
+/// An exchange that takes copies of messages that could not be handled.
+fn copies(exchange: &str, kind: &str) -> Value {
+    json!({
+        "address": "{queue}",
+        "description": "Copies of messages that could not be handled, with the headers x-orderflow-attempt, -reason, -queue, -worker \
+            and -failed-at; confirmed by the broker before the original is acknowledged.",
+        "parameters": { "queue": { "description": "The queue that the message came from." } },
+        "messages": of_every_kind(),
+        "bindings": { "amqp": {
+            "is": "routingKey",
+            "exchange": { "name": exchange, "type": kind, "durable": true, "autoDelete": false },
+            "bindingVersion": "0.3.0",
+        } },
+    })
+}
+
+fn operation(action: &str, channel: &str, summary: &str) -> Value {
+    json!({ "action": action, "channel": { "$ref": format!("#/channels/{channel}") }, "summary": summary })
+}
+
+fn message(root: &Path, kind: EventKind) -> Result<Value, GenerateError> {
+    let path = format!("docs/events/{}.json", kind.cloud_type());
+    let text = fs::read(root.join(&path)).map_err(|source| GenerateError::File { path, source })?;
+    let sample: Value = serde_json::from_slice(&text).map_err(|error| GenerateError::Form(error.to_string()))?;
+    Ok(json!({
+        "name": kind.cloud_type(),
+        "title": kind.routing_key(),
+        "contentType": CONTENT_TYPE,
+        "correlationId": { "location": "$message.payload#/correlationid" },
+        "payload": { "$ref": format!("./events/{}.schema.json", kind.cloud_type()) },
+        "examples": [{ "name": "sample", "payload": sample }],
+    }))
+}
