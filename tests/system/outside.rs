@@ -163,7 +163,10 @@ async fn service_in_python_is_added_to_a_running_shop() {
         if reasons.iter().all(|reason| list.out.contains(reason)) { Ok(()) } else { Err(list) }
     })
     .await;
-    ended(&run("orderflow", &["dlq", "discard", "--queue", "fraud-check.*", "--yes"], &operator).await, 0, &["2"]);
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("kept.jsonl");
+    let discard = ["dlq", "discard", "--queue", "fraud-check.*", "--yes", "--file", file.to_str().expect("text")];
+    ended(&run("orderflow", &discard, &operator).await, 0, &["2"]);
 
     // What it cannot do is tried again, then dead-lettered, and done after a replay.
     shop.execute("ALTER TABLE fraud_check.verdicts RENAME TO away").await;

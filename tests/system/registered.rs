@@ -65,7 +65,9 @@ async fn every_command_knows_a_registered_service_until_it_is_removed() {
     let letter = probe.take("loyalty.shipment-created").await;
     probe.publish_with(names::DEAD_LETTERS, "loyalty.shipment-created", &letter.data, letter.properties).await;
     ended(&run("orderflow", &["dlq", "list"], &settings).await, 0, &["loyalty.shipment-created"]);
-    let discard = ["dlq", "discard", "--queue", "loyalty.*", "--yes"];
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("kept.jsonl");
+    let discard = ["dlq", "discard", "--queue", "loyalty.*", "--yes", "--file", file.to_str().expect("text")];
     ended(&run("orderflow", &discard, &settings).await, 0, &["1"]);
 
     ended(

@@ -56,8 +56,8 @@ impl Report {
         }
         if !self.untracked.is_empty() {
             let note = format!(
-                "Not tracked: {}. These services do not say in our inbox what they have applied, so nobody can tell what is missing, \
-                 and nothing is sent again.",
+                "Not tracked: {}. These services do not record in the inbox what they have applied, so missing deliveries cannot be \
+                 found.",
                 some(&self.untracked)
             );
             wrapped(out, "", &note)?;

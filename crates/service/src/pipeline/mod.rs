@@ -18,5 +18,6 @@ pub mod record;
 pub mod retry_transaction;
 pub mod settle;
 pub mod supervise;
+mod suspects;
 pub mod verify;
 pub mod worker_context;

@@ -19,10 +19,10 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Roster, Subscription,
     broker::{BrokerCheck, NotReady, Publisher, resend},
-    pipeline::worker_context::WorkerContext,
+    pipeline::{suspects::Suspects, worker_context::WorkerContext},
     store::{
         Connection, Database, StoreError, failures,
-        missing::{self, Claimed, Limits, Pair, Scan, Taken, Unapplied, Whereabouts},
+        missing::{self, Claimed, Limits, Pair, Scan, Taken, Unapplied},
         registered,
     },
     telemetry,
@@ -291,113 +291,4 @@ async fn without_unknown_dead_letters(
         }
     }
     Ok(gone.into_iter().filter(|pair| !held_back.contains(&pair.subscription)).collect())
-}
-
-/// What is not applied, and since when it has been missing at every look; and since when queues have been empty.
-#[derive(Debug, Default)]
-struct Suspects {
-    since: HashMap<Pair, Option<Instant>>,
-    empty_since: HashMap<String, Instant>,
-}
-
-impl Suspects {
-    fn pairs(&self) -> Vec<Pair> {
-        self.since.keys().cloned().collect()
-    }
-
-    fn forget(&mut self, pair: &Pair) {
-        self.since.remove(pair);
-    }
-
-    /// Takes a look at the log and the queues in, and returns what was missing at this look and at another one at
-    /// least `apart` before, with its queue empty at every look between.
-    fn observe(
-        &mut self,
-        unapplied: Vec<Unapplied>,
-        queues: &HashMap<String, u32>,
-        now: Instant,
-        apart: Duration,
-    ) -> Vec<Pair> {
-        self.empty_since.retain(|queue, _| queues.get(queue) == Some(&0));
-        for (queue, _) in queues.iter().filter(|(_, ready)| **ready == 0) {
-            self.empty_since.entry(queue.clone()).or_insert(now);
-        }
-        let before = std::mem::take(&mut self.since);
-        let long_enough = |since: Option<&Instant>| since.is_some_and(|since| now.duration_since(*since) >= apart);
-        let mut gone = Vec::new();
-        for Unapplied { pair, whereabouts } in unapplied {
-            let missing_since = match whereabouts {
-                // A person looks after it, or has decided.
-                Whereabouts::Dead | Whereabouts::Discarded => continue,
-                Whereabouts::Outbox | Whereabouts::Retry => None,
-                Whereabouts::Unknown => Some(before.get(&pair).copied().flatten().unwrap_or(now)),
-            };
-            let both = long_enough(missing_since.as_ref()) && long_enough(self.empty_since.get(&pair.subscription));
-            if both {
-                gone.push(pair.clone());
-            }
-            self.since.insert(pair, missing_since);
-        }
-        gone
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use uuid::Uuid;
-
-    use super::*;
-
-    const QUEUE: &str = "email.order-created";
-    const APART: Duration = Duration::from_secs(60);
-
-    fn pair() -> Pair {
-        Pair { event_id: Uuid::from_u128(1), subscription: QUEUE.to_owned() }
-    }
-
-    /// What comes of these looks, a minute after each other: where the event is, and how many messages its queue has.
-    fn looks(looks: &[(Whereabouts, Option<u32>)]) -> Vec<usize> {
-        let (mut suspects, mut now) = (Suspects::default(), Instant::now());
-        let look = |(whereabouts, ready): &(Whereabouts, Option<u32>)| {
-            let queues = ready.iter().map(|ready| (QUEUE.to_owned(), *ready)).collect();
-            let gone =
-                suspects.observe(vec![Unapplied { pair: pair(), whereabouts: *whereabouts }], &queues, now, APART);
-            now += APART;
-            gone.len()
-        };
-        looks.iter().map(look).collect()
-    }
-
-    #[test]
-    fn only_what_was_missing_at_two_looks_at_an_empty_queue_is_sent() {
-        use Whereabouts::{Dead, Discarded, Outbox, Retry, Unknown};
-        assert_eq!(looks(&[(Unknown, Some(0)), (Unknown, Some(0)), (Unknown, Some(0))]), [0, 1, 1]);
-        assert_eq!(looks(&[(Unknown, Some(0)), (Unknown, Some(3)), (Unknown, Some(0))]), [0, 0, 0], "a backlog");
-        assert_eq!(looks(&[(Unknown, Some(9)), (Unknown, Some(9)), (Unknown, Some(9))]), [0, 0, 0], "a stopped worker");
-        assert_eq!(looks(&[(Unknown, None), (Unknown, None), (Unknown, Some(0))]), [0, 0, 0], "no queue");
-        assert_eq!(looks(&[(Retry, Some(0)), (Unknown, Some(0)), (Unknown, Some(0))]), [0, 0, 1], "a retry ended");
-        assert_eq!(looks(&[(Unknown, Some(0)), (Outbox, Some(0)), (Unknown, Some(0))]), [0, 0, 0]);
-        assert_eq!(looks(&[(Dead, Some(0)), (Dead, Some(0))]), [0, 0]);
-        assert_eq!(looks(&[(Discarded, Some(0)), (Discarded, Some(0))]), [0, 0]);
-    }
-
-    #[test]
-    fn two_looks_that_are_too_close_are_one() {
-        let (mut suspects, now) = (Suspects::default(), Instant::now());
-        let queues = HashMap::from([(QUEUE.to_owned(), 0)]);
-        let seen = || vec![Unapplied { pair: pair(), whereabouts: Whereabouts::Unknown }];
-        assert_eq!(suspects.observe(seen(), &queues, now, APART), []);
-        assert_eq!(suspects.observe(seen(), &queues, now + APART / 2, APART), []);
-        assert_eq!(suspects.observe(seen(), &queues, now + APART, APART), [pair()]);
-    }
-
-    #[test]
-    fn what_arrived_is_no_suspect_any_more() {
-        let (mut suspects, now) = (Suspects::default(), Instant::now());
-        let queues = HashMap::from([(QUEUE.to_owned(), 0)]);
-        suspects.observe(vec![Unapplied { pair: pair(), whereabouts: Whereabouts::Unknown }], &queues, now, APART);
-        assert_eq!(suspects.pairs(), [pair()]);
-        suspects.observe(Vec::new(), &queues, now + APART, APART);
-        assert_eq!(suspects.pairs(), []);
-    }
 }

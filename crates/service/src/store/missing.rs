@@ -240,8 +240,8 @@ pub async fn recheck(
     Ok(rows.into_iter().map(Unapplied::from).collect())
 }
 
-/// Takes the one place that there is for whoever looks for missing deliveries of these services, until the caller's transaction
-/// ends. `false`: somebody else has it.
+/// Locks the search for missing deliveries of these services until the caller's transaction ends. Returns `false` where another
+/// process holds the lock.
 ///
 /// # Errors
 /// Those of the database.

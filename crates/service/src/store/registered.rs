@@ -19,7 +19,7 @@ pub const MOST_EVENTS: usize = 100;
 pub enum Tracks {
     /// In our inbox: missing deliveries are found.
     Inbox,
-    /// Nowhere: nobody can tell what is missing, so nothing is sent again.
+    /// Nowhere: missing deliveries cannot be found, so none are republished.
     Nothing,
 }
 
