@@ -15,5 +15,5 @@ mkdir -p bench/out
 trap release_services EXIT
 use_services
 # Also the programs themselves, which the benchmark starts as they would be in production.
-cargo build --release --package orderflow --package orderflow-worker --package orderflow-bench 8>&-
+cargo build --release --package orderflow --package orderflow-worker --package loyalty --package orderflow-bench 8>&-
 "$(target_dir)/release/orderflow-bench" "$@" 8>&-

@@ -6,8 +6,13 @@ use std::{collections::BTreeMap, fs};
 const TICKS: f64 = 100.0;
 
 /// The programs that share the work, as /proc names them (at most 15 characters).
-const PROGRAMS: [(&str, &str); 4] =
-    [("orderflow-worke", "worker"), ("orderflow", "front end"), ("beam.smp", "broker"), ("postgres", "database")];
+const PROGRAMS: [(&str, &str); 5] = [
+    ("orderflow-worke", "worker"),
+    ("orderflow", "front end"),
+    ("loyalty", "loyalty"),
+    ("beam.smp", "broker"),
+    ("postgres", "database"),
+];
 
 /// Seconds of processor time that each program has used since its processes started. Processes that have ended are not
 /// counted, so take the difference of two readings while they run.

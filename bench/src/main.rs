@@ -7,14 +7,14 @@ mod observe;
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fmt, fs,
     path::PathBuf,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use observe::{Observed, Sink};
-use orderflow_tests::{Shop, VISA};
+use orderflow_tests::{Child, Shop, VISA, examples::LOYALTY, run};
 use serde::Serialize;
 
 /// Measures accepted orders/s over HTTP, and orders/s from `payment.order-created` to `shipped` with one worker.
@@ -35,9 +35,37 @@ struct Arguments {
     /// What it costs to be watched: each of these in turn
     #[arg(long, value_delimiter = ',', default_value = "off")]
     observed: Vec<Observed>,
+    /// What a service more costs: without and with examples/loyalty, which publishes an event for each order, in turn
+    #[arg(long, value_delimiter = ',', default_value = "off")]
+    loyalty: Vec<Loyalty>,
     /// Where the results go
     #[arg(long, default_value = "bench/out")]
     out: PathBuf,
+}
+
+/// Whether examples/loyalty works beside the worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Loyalty {
+    /// It does not.
+    Off,
+    /// It does.
+    On,
+}
+
+/// What is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+struct Variant {
+    batch_size: usize,
+    observed: Observed,
+    loyalty: Loyalty,
+}
+
+impl fmt::Display for Variant {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { batch_size, observed, loyalty } = self;
+        write!(to, "BATCH_SIZE {batch_size}, observed {observed:?}, loyalty {loyalty:?}")
+    }
 }
 
 /// Other measurements.
@@ -50,8 +78,8 @@ enum Other {
 /// One round.
 #[derive(Debug, Clone, Serialize)]
 struct Round {
-    batch_size: usize,
-    observed: Observed,
+    #[serde(flatten)]
+    variant: Variant,
     orders: usize,
     accepted_per_second: f64,
     shipped_per_second: f64,
@@ -69,10 +97,10 @@ async fn main() -> std::io::Result<()> {
     }
     let mut rounds = Vec::new();
     for round in 1..=arguments.rounds {
-        for (batch_size, observed) in variants(&arguments) {
-            let measured = measure(batch_size, observed, arguments.orders).await?;
+        for variant in variants(&arguments) {
+            let measured = measure(variant, arguments.orders).await?;
             println!(
-                "round {round}, BATCH_SIZE {batch_size}, observed {observed:?}: accepted {:.0}/s, shipped {:.0}/s, \
+                "round {round}, {variant}: accepted {:.0}/s, shipped {:.0}/s, \
                  processor {}, traces {} KiB",
                 measured.accepted_per_second,
                 measured.shipped_per_second,
@@ -85,12 +113,11 @@ async fn main() -> std::io::Result<()> {
     println!();
     for variant in variants(&arguments) {
         let of = |figure: fn(&Round) -> f64| {
-            let same = rounds.iter().filter(|round| (round.batch_size, round.observed) == variant);
+            let same = rounds.iter().filter(|round| round.variant == variant);
             median(same.map(figure).collect())
         };
-        let (batch_size, observed) = variant;
         println!(
-            "BATCH_SIZE {batch_size}, observed {observed:?}: median {:.0} orders/s accepted, {:.0} orders/s shipped",
+            "{variant}: median {:.0} orders/s accepted, {:.0} orders/s shipped",
             of(|round| round.accepted_per_second),
             of(|round| round.shipped_per_second)
         );
@@ -104,12 +131,29 @@ async fn main() -> std::io::Result<()> {
 }
 
 /// What is compared, in the order in which it is measured.
-fn variants(arguments: &Arguments) -> Vec<(usize, Observed)> {
-    let observed = |size: &usize| arguments.observed.iter().map(|one| (*size, *one)).collect::<Vec<_>>();
-    arguments.batch_sizes.iter().flat_map(observed).collect()
+fn variants(arguments: &Arguments) -> Vec<Variant> {
+    let mut all = Vec::new();
+    for batch_size in arguments.batch_sizes.iter().copied() {
+        for observed in arguments.observed.iter().copied() {
+            all.extend(arguments.loyalty.iter().map(|loyalty| Variant { batch_size, observed, loyalty: *loyalty }));
+        }
+    }
+    all
 }
 
-async fn measure(batch_size: usize, observed: Observed, orders: usize) -> std::io::Result<Round> {
+/// Adds examples/loyalty to the shop and starts it.
+async fn start_loyalty(shop: &mut Shop, settings: &[(&str, &str)]) {
+    LOYALTY.register(shop).await;
+    let mut all = shop.settings("orderflow-worker");
+    all.push(("AMQP_URL".to_owned(), LOYALTY.make_user(shop).await.to_string()));
+    all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    let migrated = run("loyalty", &["migrate"], &all).await;
+    assert_eq!(migrated.code, Some(0), "{}", migrated.err);
+    shop.workers().push(Child::start("loyalty", &[], &all));
+}
+
+async fn measure(variant: Variant, orders: usize) -> std::io::Result<Round> {
+    let Variant { batch_size, observed, loyalty } = variant;
     let mut shop = Shop::open().await;
     let collector = Sink::start()?;
     let settings = observed.settings(&collector);
@@ -123,20 +167,26 @@ async fn measure(batch_size: usize, observed: Observed, orders: usize) -> std::i
     shop.until_published().await;
     let batch = batch_size.to_string();
     settings.push(("BATCH_SIZE", &batch));
+    if loyalty == Loyalty::On {
+        start_loyalty(&mut shop, &settings).await;
+    }
     let (begin, before) = (Instant::now(), cpu::seconds());
     shop.start_worker_with(&[], &settings).await;
-    asking.extend(observed.ask(shop.workers()[0].address().await));
+    asking.extend(observed.ask(shop.workers().last_mut().expect("it is started").address().await));
     shop.until_orders("shipped", i64::try_from(orders).unwrap_or(i64::MAX)).await;
     let shipped_per_second = per_second(orders, begin);
     let after = cpu::seconds();
     asking.iter().for_each(tokio::task::JoinHandle::abort);
+    if loyalty == Loyalty::On {
+        LOYALTY.remove_user(&shop).await;
+    }
     shop.close().await;
     let used: BTreeMap<_, _> =
         after.into_iter().map(|(name, seconds)| (name, seconds - before.get(name).unwrap_or(&0.0))).collect();
     let all: f64 = used.values().sum();
     let cpu_shares = used.into_iter().map(|(name, seconds)| (name, seconds / all)).collect();
     let traced_bytes = collector.taken();
-    Ok(Round { batch_size, observed, orders, accepted_per_second, shipped_per_second, cpu_shares, traced_bytes })
+    Ok(Round { variant, orders, accepted_per_second, shipped_per_second, cpu_shares, traced_bytes })
 }
 
 fn per_second(count: usize, begin: Instant) -> f64 {

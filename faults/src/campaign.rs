@@ -42,6 +42,8 @@ pub struct Plan {
     pub focus: Focus,
     /// How many customers of a hundred want the scarce product, and how many pieces there are.
     pub scarce: (u8, u32),
+    /// Whether the services in examples/ run too.
+    pub examples: bool,
     /// Where the logs go, if somebody wants them.
     pub logs: Option<PathBuf>,
 }
@@ -55,6 +57,9 @@ pub struct Made {
     pub rabbitmq: String,
     /// How many nodes of it.
     pub nodes: usize,
+    /// Whether the services in examples/ ran too.
+    #[serde(default)]
+    pub examples: bool,
     /// PostgreSQL's version; results from before it was written have none.
     #[serde(default)]
     pub postgres: String,
@@ -98,7 +103,8 @@ pub struct Outcome {
 pub async fn run(own: &mut Own, plan: &Plan, made: &Made) -> (Outcome, Option<PathBuf>) {
     let began = Instant::now();
     let reconcile = plan.kinds.contains(&Kind::QueueDelete);
-    let setup = Setup { without: plan.without, reconcile, scarce: plan.scarce.1, admission: None };
+    let setup =
+        Setup { without: plan.without, reconcile, scarce: plan.scarce.1, admission: None, examples: plan.examples };
     let mut world = World::open(own, setup, plan.logs.as_deref()).await;
     let stop = CancellationToken::new();
     let shop = Opened { webs: world.webs.clone(), seed: plan.seed, per_second: plan.per_second, scarce: plan.scarce.0 };

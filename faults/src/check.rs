@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     customers::{Known, SETTLED, Seen, rank},
+    examples::CHECKS,
     ledger::Ledger,
     world::World,
 };
@@ -33,7 +34,7 @@ pub async fn until_quiet(world: &World, within: Duration) -> Result<usize, Strin
     let mut ledger = Ledger::open(&world.shop).await;
     let mut replayed = 0;
     loop {
-        let left = ledger.unfinished().await;
+        let left = ledger.unfinished(&world.roster).await;
         if left == (0, 0) {
             return Ok(replayed);
         }
@@ -61,7 +62,8 @@ pub struct Found {
 pub async fn all(world: &World, seen: &Seen, garbage: u32) -> Found {
     let mut ledger = Ledger::open(&world.shop).await;
     let mut wrong = seen.violations.clone();
-    for (what, query) in INVARIANTS.iter().chain(OWN) {
+    let of_examples = if world.examples { CHECKS } else { &[] };
+    for (what, query) in INVARIANTS.iter().chain(OWN).chain(of_examples) {
         let count = ledger.count(query).await;
         if count > 0 {
             wrong.push(format!("{what} ({count} times)"));
@@ -71,7 +73,7 @@ pub async fn all(world: &World, seen: &Seen, garbage: u32) -> Found {
     let (mails, repeated) = world.mail.violations(&ledger.planned_mails().await);
     wrong.extend(mails);
     wrong.extend(stories(&mut ledger, seen).await);
-    wrong.extend(ledger.left_in_queues(garbage).await);
+    wrong.extend(ledger.left_in_queues(&world.roster, garbage).await);
     wrong.extend(audit(world).await);
     let recognised = ledger.count("SELECT count(*) FROM faults.applied WHERE recognised").await;
     let absorbed = [

@@ -7,7 +7,10 @@ use diesel::{
     sql_types::{BigInt, Text, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
-use orderflow_service::store::{Connection, event_log};
+use orderflow_service::{
+    Roster,
+    store::{Connection, event_log},
+};
 use orderflow_tests::{Left, Shop};
 use uuid::Uuid;
 
@@ -55,10 +58,10 @@ impl<'s> Ledger<'s> {
         rows.into_iter().map(|row| (row.id, row.name)).collect()
     }
 
-    /// How many events are to be published, and how many to be applied.
-    pub async fn unfinished(&mut self) -> (i64, i64) {
+    /// How many events are to be published, and how many to be applied by these services.
+    pub async fn unfinished(&mut self, roster: &Roster) -> (i64, i64) {
         let waiting = self.count("SELECT count(*) FROM messaging.outbox").await;
-        (waiting, self.count(&Shop::not_applied("")).await)
+        (waiting, self.count(&Shop::not_applied(roster, "")).await)
     }
 
     /// The orders that a dead letter holds up, at most a hundred.
@@ -96,8 +99,8 @@ impl<'s> Ledger<'s> {
     }
 
     /// What lies in a queue though nothing is on its way, a sentence each; `garbage` dead letters are as they should be.
-    pub async fn left_in_queues(&mut self, garbage: u32) -> Vec<String> {
-        let Left { mut wrong, dead } = self.shop.left_in_queues(&mut self.connection).await;
+    pub async fn left_in_queues(&mut self, roster: &Roster, garbage: u32) -> Vec<String> {
+        let Left { mut wrong, dead } = self.shop.left_in_queues(roster, &mut self.connection).await;
         if dead.values().sum::<u32>() != garbage {
             wrong.push(format!("{dead:?} are dead instead of the {garbage} that were put in"));
         }

@@ -5,6 +5,7 @@ mod breakage;
 mod campaign;
 mod check;
 mod customers;
+mod examples;
 mod journal;
 mod ledger;
 mod mail;
@@ -74,6 +75,9 @@ struct RunOptions {
     /// The commit that this was built from, for the results
     #[arg(long)]
     commit: Option<String>,
+    /// The services in examples/ run too
+    #[arg(long)]
+    examples: bool,
     /// RabbitMQ's nodes; three are a cluster
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=5))]
     nodes: u8,
@@ -163,6 +167,7 @@ async fn run(options: &RunOptions) -> ExitCode {
         without: None,
         focus: Focus::default(),
         scarce: (8, 30),
+        examples: options.examples,
         logs: options.logs.clone(),
     };
     let installed = |debian: &Option<PathBuf>| debian.clone().map_or(Installed::Here, Installed::Below);
@@ -175,7 +180,8 @@ async fn run(options: &RunOptions) -> ExitCode {
     let mut own = Own::start(&wanted).await;
     let rabbitmq = own.rabbitmq.first().version().await;
     let postgres = own.postgres.version().await;
-    let made = Made { commit: options.commit.clone(), rabbitmq, nodes: wanted.nodes, postgres };
+    let made =
+        Made { commit: options.commit.clone(), rabbitmq, nodes: wanted.nodes, examples: options.examples, postgres };
     println!("RabbitMQ {}, {} node(s); PostgreSQL {}", made.rabbitmq, made.nodes, made.postgres);
     let mut outcomes = Vec::new();
     for Without(without) in options.without.iter().copied() {

@@ -18,7 +18,7 @@ use nix::{
     unistd::Pid,
 };
 use orderflow_service::fault::CrashPoint;
-use orderflow_tests::{memory, program_path};
+use orderflow_tests::memory;
 use tokio::{
     process::{Child, Command},
     sync::Mutex,
@@ -85,10 +85,16 @@ pub struct Program {
 impl Program {
     /// Starts it with exactly these settings; what it says goes to the end of `log`.
     #[must_use]
-    pub fn keep(name: &str, program: &str, arguments: &[&str], settings: Vec<(String, String)>, log: PathBuf) -> Self {
+    pub fn keep(
+        name: &str,
+        program: PathBuf,
+        arguments: &[&str],
+        settings: Vec<(String, String)>,
+        log: PathBuf,
+    ) -> Self {
         let start = Arc::new(Start {
             name: name.to_owned(),
-            program: program_path(program),
+            program,
             arguments: arguments.iter().map(|one| (*one).to_owned()).collect(),
             settings,
             log,

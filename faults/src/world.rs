@@ -2,20 +2,21 @@
 
 use std::{
     net::SocketAddr,
-    ops::Range,
     path::{Path, PathBuf},
 };
 
 use nix::sys::signal::Signal;
-use orderflow_service::fault::Safeguard;
+use orderflow_service::{Roster, fault::Safeguard, store::registered};
 use orderflow_tests::{
     Proxy, Shop, Stripe, Web,
     own::{Own, free_port},
-    run,
+    program_path, run,
 };
+use orderflow_worker::roster;
 use tempfile::TempDir;
+use url::Url;
 
-use crate::{customers::SCARCE, mail::MailServer, program::Program};
+use crate::{customers::SCARCE, examples, mail::MailServer, program::Program};
 
 /// Long enough in all for every outage of a run, and soon enough at first to see many retries.
 const RETRY_DELAYS: &str = "1s,2s,5s,10s,20s,40s";
@@ -34,6 +35,8 @@ pub struct Setup {
     pub scarce: u32,
     /// So many orders may wait before customers are sent away, where that is not as always.
     pub admission: Option<u32>,
+    /// Whether the services in examples/ run too.
+    pub examples: bool,
 }
 
 /// A wire, and what it connects.
@@ -42,6 +45,17 @@ pub struct Wire {
     pub name: String,
     /// What can be broken.
     pub proxy: Proxy,
+    /// Whose wire to the broker it is, if it is one.
+    to_broker_of: Option<Side>,
+}
+
+/// Programs that publish and consume through wires of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Front ends.
+    Web,
+    /// Workers, and what works beside them.
+    Workers,
 }
 
 /// A shop with servers, wires and processes that can be broken.
@@ -54,13 +68,14 @@ pub struct World {
     pub mail: MailServer,
     /// All of them: customers' to the front ends, and our processes' to database, broker, provider and mail server.
     pub wires: Vec<Wire>,
-    /// Which of them lead from the front ends to the broker, and which from the workers.
-    web_broker: Range<usize>,
-    worker_broker: Range<usize>,
-    /// The front ends and then the workers.
+    /// The front ends, the workers, and then what works beside them.
     pub programs: Vec<Program>,
     /// The front ends, as customers see them.
     pub webs: Vec<Web>,
+    /// The services that run.
+    pub roster: Roster,
+    /// Whether those in examples/ are among them.
+    pub examples: bool,
     logs: TempDir,
 }
 
@@ -79,29 +94,34 @@ impl World {
         }
         let (provider, mail) = (Stripe::start().await, MailServer::start().await);
         let (wires, programs, webs) = (Vec::new(), Vec::new(), Vec::new());
-        let mut world =
-            Self { shop, provider, mail, wires, web_broker: 0..0, worker_broker: 0..0, programs, webs, logs };
+        let (roster, examples) = (roster().clone(), setup.examples);
+        let mut world = Self { shop, provider, mail, wires, programs, webs, roster, examples, logs };
         world.operate(&["stock", "set", SCARCE, &setup.scarce.to_string()]).await;
         world.start_front_ends(own, setup).await;
         world.start_workers(own, setup).await;
+        if setup.examples {
+            examples::start(&mut world, own, setup).await;
+            let registered = registered::list(&mut world.shop.database().await).await;
+            world.roster = world.roster.with(&registered.expect("the services can be read"));
+        }
         world
     }
 
     async fn start_front_ends(&mut self, own: &Own, setup: Setup) {
-        let settings = self.settings("orderflow-web", own, setup).await;
+        let settings = self.settings_of("orderflow-web", Side::Web, own, setup).await;
         for number in 1..=EACH {
             let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
             let wire = Proxy::to(&format!("http://{address}").parse().expect("a URL")).await;
             self.webs.push(Web::new(wire.address()));
-            self.add("customers to a front end", wire);
+            self.add("customers to a front end", wire, None);
             let mut settings = settings.clone();
             settings.push(("LISTEN".to_owned(), address.to_string()));
-            self.keep(&format!("orderflow-{number}"), "orderflow", &["serve"], settings);
+            self.keep(&format!("orderflow-{number}"), program_path("orderflow"), &["serve"], settings);
         }
     }
 
     async fn start_workers(&mut self, own: &Own, setup: Setup) {
-        let mut settings = self.settings("orderflow-worker", own, setup).await;
+        let mut settings = self.settings_of("orderflow-worker", Side::Workers, own, setup).await;
         settings.extend(self.provider.settings());
         for (name, url) in
             [("STRIPE_API_BASE", self.provider.base().parse().expect("a URL")), ("SMTP_URL", self.mail.url())]
@@ -109,34 +129,40 @@ impl World {
             let wire = Proxy::to(&url).await;
             // A base has no slash at its end.
             settings.push((name.to_owned(), wire.through(&url).as_str().trim_end_matches('/').to_owned()));
-            self.add(&format!("workers to {name}"), wire);
+            self.add(&format!("workers to {name}"), wire, None);
         }
         settings.push(("MAIL".to_owned(), "smtp".to_owned()));
         for number in 1..=EACH {
-            self.keep(&format!("orderflow-worker-{number}"), "orderflow-worker", &[], settings.clone());
+            self.keep(&format!("orderflow-worker-{number}"), program_path("orderflow-worker"), &[], settings.clone());
         }
     }
 
     /// The settings of the processes that are this user of the broker, and their wires to database and broker.
-    async fn settings(&mut self, user: &str, own: &Own, setup: Setup) -> Vec<(String, String)> {
-        let database = self.shop.database_url();
-        let to_database = Proxy::to(&database).await;
-        let through = to_database.through(&database).to_string();
-        self.add(&format!("{user} to the database"), to_database);
+    async fn settings_of(&mut self, user: &str, side: Side, own: &Own, setup: Setup) -> Vec<(String, String)> {
+        let (database, broker) = (self.shop.database_url(), self.shop.broker_url(user));
+        self.settings(user, side, &database, &broker, own, setup).await
+    }
+
+    /// The settings of processes that reach the servers by these addresses, and their wires to them.
+    pub async fn settings(
+        &mut self,
+        who: &str,
+        side: Side,
+        database: &Url,
+        broker: &Url,
+        own: &Own,
+        setup: Setup,
+    ) -> Vec<(String, String)> {
+        let to_database = Proxy::to(database).await;
+        let through = to_database.through(database).to_string();
+        self.add(&format!("{who} to the database"), to_database, None);
         let mut nodes = Vec::new();
-        let first = self.wires.len();
         for node in own.rabbitmq.urls() {
-            let mut url = self.shop.broker_url(user);
+            let mut url = broker.clone();
             url.set_port(node.port()).expect("the URL has a host");
             let wire = Proxy::to(&url).await;
             nodes.push(wire.through(&url).to_string());
-            self.add(&format!("{user} to the broker"), wire);
-        }
-        let wires = first..self.wires.len();
-        if user == "orderflow-web" {
-            self.web_broker = wires;
-        } else {
-            self.worker_broker = wires;
+            self.add(&format!("{who} to the broker"), wire, Some(side));
         }
         let own = [
             ("DATABASE_URL", through),
@@ -150,31 +176,27 @@ impl World {
         ];
         let own = own.map(|(name, value)| (name.to_owned(), value));
         let admission = setup.admission.map(|rows| ("ADMISSION_MAX_OUTBOX_ROWS".to_owned(), rows.to_string()));
-        self.shop.settings(user).into_iter().chain(own).chain(admission).collect()
+        self.shop.settings("orderflow-worker").into_iter().chain(own).chain(admission).collect()
     }
 
-    fn add(&mut self, name: &str, proxy: Proxy) {
-        self.wires.push(Wire { name: name.to_owned(), proxy });
+    fn add(&mut self, name: &str, proxy: Proxy, to_broker_of: Option<Side>) {
+        self.wires.push(Wire { name: name.to_owned(), proxy, to_broker_of });
     }
 
-    fn keep(&mut self, name: &str, program: &str, arguments: &[&str], settings: Vec<(String, String)>) {
+    /// Keeps a program running until the run is over.
+    pub fn keep(&mut self, name: &str, program: PathBuf, arguments: &[&str], settings: Vec<(String, String)>) {
         let log = self.logs.path().join(format!("{name}.log"));
         self.programs.push(Program::keep(name, program, arguments, settings, log));
     }
 
-    /// The workers.
+    /// The workers, and what works beside them.
     pub fn workers(&self) -> &[Program] {
         &self.programs[EACH..]
     }
 
-    /// The wires from the front ends to the broker.
-    pub fn web_broker_wires(&self) -> &[Wire] {
-        &self.wires[self.web_broker.clone()]
-    }
-
-    /// The wires from the workers to the broker.
-    pub fn worker_broker_wires(&self) -> &[Wire] {
-        &self.wires[self.worker_broker.clone()]
+    /// The wires to the broker of one side.
+    pub fn broker_wires(&self, of: Side) -> impl Iterator<Item = &Wire> {
+        self.wires.iter().filter(move |wire| wire.to_broker_of == Some(of))
     }
 
     /// Where the processes' logs are, for people.

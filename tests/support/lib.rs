@@ -15,6 +15,7 @@ mod broker;
 mod browser;
 mod client;
 mod collector;
+pub mod examples;
 mod invariants;
 mod live;
 mod maildev;

@@ -1,47 +1,16 @@
 //! Services in examples/, registered at a shop whose programs do not know them.
 
-use std::{fs, path::Path};
-
-use diesel_async::SimpleAsyncConnection as _;
 use orderflow_events::{EventKind, EventName};
 use orderflow_service::broker::names;
 use orderflow_tests::{
     Child, Shop, VISA, Web,
+    examples::{FRAUD_CHECK, LOYALTY, fraud_check, make_fraud_check_role},
     own::{Own, Wanted},
     run, sample, until,
 };
-use reqwest::Method;
-use serde_json::json;
 use uuid::Uuid;
 
-use crate::{
-    commands::{ended, with},
-    republish::topology_apply,
-};
-
-/// A user of RabbitMQ for this service alone: it gets its own queues' messages, and publishes where services do.
-async fn own_user(shop: &Shop, service: &str) -> String {
-    let (user, password) = (format!("{}-{service}", shop.name()), "for this test alone");
-    let body = json!({ "password": password, "tags": "" });
-    shop.manage_with(Method::PUT, &format!("users/{user}"), &body).await;
-    let rights = json!({
-        "configure": "^$", "write": "^orders\\.(events|dlx|return|retry\\..+)$", "read": format!("^{service}\\.[a-z0-9-]+$"),
-    });
-    shop.manage_with(Method::PUT, &format!("permissions/{{vhost}}/{user}"), &rights).await;
-    let mut url = shop.broker_url("orderflow-worker");
-    url.set_username(&user).and_then(|()| url.set_password(Some(password))).expect("it has a host");
-    url.to_string()
-}
-
-async fn remove_user(shop: &Shop, service: &str) {
-    shop.manage(Method::DELETE, &format!("users/{}-{service}", shop.name())).await;
-}
-
-async fn register(shop: &Shop, arguments: &[&str]) {
-    let all = [&["service", "register"], arguments].concat();
-    ended(&run("orderflow", &all, &shop.operator_settings()).await, 0, &["is registered"]);
-    topology_apply(shop).await;
-}
+use crate::commands::{ended, with};
 
 /// The loyalty service is built on the library alone. While it is away, no customer and no order notices; when it comes it
 /// catches up, and the event that it publishes is folded by programs that do not know its kind.
@@ -50,17 +19,14 @@ async fn service_in_rust_is_added_to_a_running_shop() {
     let mut shop = Shop::open().await;
     let (web, probe) = (shop.start_web().await, shop.probe().await);
     shop.start_worker(&[]).await;
-    register(
-        &shop,
-        &["loyalty", "--event", "shipment.created", "--publishes", "loyalty.points-booked", "--tracks", "inbox"],
-    )
-    .await;
+    LOYALTY.register(&shop).await;
     let orders = web.orders(5, "MUG-BLUE", VISA).await;
     shop.until_orders("shipped", 5).await;
     let seen = web.get_of(&orders[0], "").await;
     assert_eq!((seen.body["status"].as_str(), seen.body["version"].as_i64()), (Some("shipped"), Some(4)));
 
-    let settings = with(shop.settings("orderflow-worker"), &[("AMQP_URL", &own_user(&shop, "loyalty").await)]);
+    let user = LOYALTY.make_user(&shop).await;
+    let settings = with(shop.settings("orderflow-worker"), &[("AMQP_URL", user.as_str())]);
     let early = run("loyalty", &[], &settings).await;
     ended(&early, 2, &["not up to date"]);
     ended(&run("loyalty", &["migrate"], &settings).await, 0, &["migrated loyalty/20261129000001"]);
@@ -86,28 +52,8 @@ async fn service_in_rust_is_added_to_a_running_shop() {
     ended(&run("orderflow", &["doctor"], &operator).await, 0, &["Nothing is wrong."]);
     let impatient = with(operator, &[("RECONCILE_AFTER", "1ms")]);
     ended(&run("orderflow", &["republish", "--missing"], &impatient).await, 0, &["Nothing is missing."]);
-    remove_user(&shop, "loyalty").await;
+    LOYALTY.remove_user(&shop).await;
     shop.close().await;
-}
-
-/// The fraud check's own schema and role: it may call `messaging.claim`, and read and write nothing else of ours.
-async fn own_role(shop: &Shop, own: &Own) -> String {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let schema = fs::read_to_string(root.join("examples/fraud-check/schema.sql")).expect("it is there");
-    own.postgres.as_superuser("CREATE ROLE \"fraud-check\" LOGIN PASSWORD 'for this test alone'").await;
-    shop.database().await.batch_execute(&schema).await.expect("it can be made");
-    for grant in [
-        "GRANT USAGE ON SCHEMA messaging, fraud_check TO \"fraud-check\"",
-        "GRANT EXECUTE ON FUNCTION messaging.claim TO \"fraud-check\"",
-        "GRANT SELECT, INSERT ON fraud_check.verdicts TO \"fraud-check\"",
-    ] {
-        shop.execute(grant).await;
-    }
-    let mut url = shop.database_url();
-    url.set_username("fraud-check")
-        .and_then(|()| url.set_password(Some("for this test alone")))
-        .expect("it has a host");
-    url.to_string()
 }
 
 /// Waits until the fraud check has judged so many orders.
@@ -127,19 +73,16 @@ async fn service_in_python_is_added_to_a_running_shop() {
     let mut shop = Shop::open_on(own.servers(), "100ms,200ms").await;
     let web = shop.start_web().await;
     shop.start_worker(&[]).await;
-    register(&shop, &["fraud-check", "--event", "order.created", "--tracks", "inbox"]).await;
+    FRAUD_CHECK.register(&shop).await;
     let settings = [
-        ("AMQP_URL", own_user(&shop, "fraud-check").await),
-        ("DATABASE_URL", own_role(&shop, &own).await),
+        ("AMQP_URL", FRAUD_CHECK.make_user(&shop).await.to_string()),
+        ("DATABASE_URL", make_fraud_check_role(&shop, &own.postgres).await.to_string()),
         ("RETRY_DELAYS", "100ms,200ms".to_owned()),
         ("FRAUD_LIMIT", "5000".to_owned()),
     ]
     .map(|(name, value)| (name.to_owned(), value));
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let python = root.join(".dev/tools/fraud-check/bin/python");
-    assert!(python.exists(), "what examples/fraud-check needs is not installed: `make test` does it");
-    let program = root.join("examples/fraud-check/fraud_check.py");
-    let service = Child::start_path(&python, &[program.to_str().expect("text")], &settings);
+    let (python, program) = fraud_check();
+    let service = Child::start_path(&python, &[&program], &settings);
     web.orders(3, "MUG-BLUE", VISA).await;
     web.order("MUG-BLUE", 9, VISA).await;
     until_judged(&shop, 4).await;

@@ -11,6 +11,7 @@ use orderflow_tests::{
     own::{Installed, Own, Wanted, enter_own_mounts},
     queues, run, until, until_within,
 };
+use orderflow_worker::roster;
 use serde_json::Value;
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -161,10 +162,10 @@ async fn a_message_that_breaks_its_workers_connection_dies_alone() {
     let broken = disconnected.broken;
     assert!((DEATHS..=MOST_DEATHS).contains(&broken), "{broken} connections broke");
     // A second copy of the breaker may still come, and would be in the neighbours' way as long as the connection holds.
-    let others = Shop::not_applied(&format!(
-        "AND NOT (log.order_id = '{breaker}' AND takes.subscription = '{}')",
-        PAYMENT.queue()
-    ));
+    let others = Shop::not_applied(
+        roster(),
+        &format!("AND NOT (log.order_id = '{breaker}' AND takes.subscription = '{}')", PAYMENT.queue()),
+    );
     until("all others ship, and their customers have all mails", async || {
         disconnected.keep_breaking();
         let left = (shop.number("SELECT count(*) FROM messaging.outbox").await, shop.number(&others).await);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use orderflow_service::{
-    Subscription,
+    Roster, Subscription,
     broker::names,
     store::{Connection, inbox},
 };
@@ -58,16 +58,16 @@ impl Shop {
     }
 
     async fn check_queues(&self, expected: &[(Subscription, u32)]) {
-        let Left { wrong, dead } = self.left_in_queues(&mut *self.connection.lock().await).await;
+        let Left { wrong, dead } = self.left_in_queues(roster(), &mut *self.connection.lock().await).await;
         assert_eq!(wrong, Vec::<String>::new());
         let expected = expected.iter().copied().filter(|(_, count)| *count > 0).collect();
         assert_eq!(dead, expected, "dead letters");
     }
 
-    /// Looks into every queue, when nothing is on its way any more.
-    pub async fn left_in_queues(&self, connection: &mut Connection) -> Left {
+    /// Looks into every queue of these services, when nothing is on its way any more.
+    pub async fn left_in_queues(&self, roster: &Roster, connection: &mut Connection) -> Left {
         let (probe, mut left) = (self.probe().await, Left::default());
-        for subscription in roster().subscriptions() {
+        for subscription in roster.subscriptions() {
             left.wrong.extend(left_to_do(&probe, connection, &subscription.queue()).await);
             let dead = probe.waiting(&subscription.dead_letter_queue()).await;
             if dead > 0 {

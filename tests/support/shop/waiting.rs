@@ -1,6 +1,6 @@
 //! Waiting for what a shop does by itself.
 
-use orderflow_service::store::missing::Taken;
+use orderflow_service::{Roster, store::missing::Taken};
 use orderflow_worker::roster;
 
 use super::Shop;
@@ -51,10 +51,11 @@ impl Shop {
         .await;
     }
 
-    /// A query that counts the events that a subscription takes and has not applied, `but` for what it leaves out.
+    /// A query that counts the events that a subscription of these services takes and has not applied, `but` for what it leaves
+    /// out.
     #[must_use]
-    pub fn not_applied(but: &str) -> String {
-        let Taken { events, subscriptions } = Taken::of(roster(), roster().subscriptions());
+    pub fn not_applied(roster: &Roster, but: &str) -> String {
+        let Taken { events, subscriptions } = Taken::of(roster, roster.subscriptions());
         let takes: Vec<_> =
             events.iter().zip(subscriptions).map(|(event, queue)| format!("('{event}', '{queue}')")).collect();
         format!(
@@ -67,7 +68,7 @@ impl Shop {
     }
 
     async fn until_applied(&self, but: &str) {
-        let missing = Self::not_applied(but);
+        let missing = Self::not_applied(roster(), but);
         until("every event is published and applied", async || {
             let waiting = self.number("SELECT count(*) FROM messaging.outbox").await;
             let missing = self.number(&missing).await;
