@@ -53,6 +53,10 @@ use_services
 # tests start the programs. Descriptor 8 is not for children: see use_services.
 cargo build --workspace --all-targets 8>&-
 
+if [ "$FULL" = yes ]; then
+    "$HERE/versions.sh" 8>&-
+fi
+
 # Made-up input: 256 cases of each kind are for every day.
 if [ "$FULL" = yes ]; then
     export PROPTEST_CASES=20000
@@ -79,7 +83,7 @@ fi
 if [ "$FULL" = yes ]; then
     release_services
     export SEED=7 MINUTES=3
-    RESULTS=$DEV/log/faults.json RABBITMQ='' POSTGRES='' scripts/faults.sh --rate 8
+    RESULTS=$DEV/log/faults.json RABBITMQ='' POSTGRES='' scripts/faults.sh --rate 8 --examples
     RESULTS=$DEV/log/faults-4.json RABBITMQ=4 POSTGRES=17 scripts/faults.sh --rate 5 --nodes 3
     RESULTS=$DEV/log/faults-4.3.json RABBITMQ=4.3 POSTGRES=18 scripts/faults.sh --rate 8
 fi

@@ -83,6 +83,9 @@ impl World {
     /// Makes a shop on these servers and starts its processes.
     pub async fn open(own: &Own, setup: Setup, kept: Option<&Path>) -> Self {
         let shop = Shop::open_on(own.servers(), RETRY_DELAYS).await;
+        if let Some(kept) = kept {
+            std::fs::create_dir_all(kept).unwrap_or_else(|error| panic!("{}: {error}", kept.display()));
+        }
         let mut logs = tempfile::Builder::new();
         logs.prefix("orderflow-logs-").disable_cleanup(kept.is_some());
         let logs = logs.tempdir_in(kept.unwrap_or(&std::env::temp_dir())).expect("a directory");

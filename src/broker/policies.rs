@@ -149,6 +149,8 @@ mod tests {
 
     use serde_json::json;
 
+    use orderflow_worker::roster;
+
     use super::*;
 
     fn policy(name: &str, pattern: &str, priority: i32, definition: Value) -> Policy {
@@ -160,7 +162,7 @@ mod tests {
 
     /// What these policies of others do to our queues, beside our policies.
     fn found(others: Vec<Policy>, operators: Vec<Policy>) -> Vec<Altered> {
-        let wanted = Topology::new(&[Duration::from_secs(1)]);
+        let wanted = Topology::new(roster(), &[Duration::from_secs(1)]);
         let mut live = wanted.clone();
         live.policies.extend(others);
         live.operator_policies = Some(operators);

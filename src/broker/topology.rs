@@ -7,13 +7,13 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use orderflow_service::{Subscription, broker::names};
+use orderflow_events::EventName;
+use orderflow_service::{Roster, Subscription, broker::names};
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::management::encoded;
-use crate::services::roster;
 
 /// Objects of one virtual host.
 ///
@@ -97,11 +97,11 @@ const KEPT_DELIVERY_LIMIT: i64 = 1_000_000_000;
 pub(super) const RETIRED_POLICIES: [&str; 2] = ["orderflow-work", "orderflow-kept"];
 
 impl Topology {
-    /// What has to exist for these retry delays.
+    /// What has to exist for these services and retry delays.
     #[must_use]
-    pub fn new(retry_delays: &[Duration]) -> Self {
+    pub fn new(roster: &Roster, retry_delays: &[Duration]) -> Self {
         let mut topology = Self {
-            policies: our_policies(),
+            policies: our_policies(roster),
             operator_policies: None,
             exchanges: vec![
                 // Nothing that is published is dropped: what no queue is bound for is kept where doctor looks.
@@ -115,8 +115,8 @@ impl Topology {
             queues: vec![queue(names::UNROUTED, [])],
             bindings: vec![binding(names::UNROUTED, names::UNROUTED, "")],
         };
-        for subscription in roster().subscriptions() {
-            topology.add_subscription(*subscription);
+        for subscription in roster.subscriptions() {
+            topology.add_subscription(*subscription, &roster.events_of(*subscription));
         }
         for delay in retry_delays {
             topology.add_retry_tier(*delay);
@@ -124,7 +124,7 @@ impl Topology {
         topology
     }
 
-    fn add_subscription(&mut self, subscription: Subscription) {
+    fn add_subscription(&mut self, subscription: Subscription, events: &[EventName]) {
         let (work, dead) = (subscription.queue(), subscription.dead_letter_queue());
         self.queues.push(queue(
             &work,
@@ -135,7 +135,7 @@ impl Topology {
             ],
         ));
         self.queues.push(queue(&dead, []));
-        for event in roster().events_of(subscription) {
+        for event in events {
             self.bindings.push(binding(names::EVENTS, &work, event.as_str()));
         }
         self.bindings.push(binding(names::RETURN, &work, &work));
@@ -300,7 +300,7 @@ fn binding(source: &str, destination: &str, routing_key: &str) -> Binding {
 }
 
 /// A policy for the queues of each service, so that a program with another list of services leaves those of the rest alone.
-fn our_policies() -> Vec<Policy> {
+fn our_policies(roster: &Roster) -> Vec<Policy> {
     // At-least-once dead-lettering (a message leaves its queue only when the next one has it) needs reject-publish:
     // https://www.rabbitmq.com/docs/quorum-queues#activating-at-least-once-dead-lettering
     let at_least_once = [("dead-letter-strategy", json!("at-least-once")), ("overflow", json!("reject-publish"))];
@@ -309,7 +309,7 @@ fn our_policies() -> Vec<Policy> {
         policy("orderflow-retry", "^orders\\.retry\\.", at_least_once.clone()),
         policy("orderflow-unrouted", "^orders\\.unrouted$", kept.clone()),
     ];
-    for service in roster().names() {
+    for service in roster.names() {
         let work = at_least_once.iter().cloned().chain([("delivery-limit", json!(WORK_DELIVERY_LIMIT))]);
         policies.push(policy(&format!("orderflow-work-{service}"), &format!("^{service}\\.[a-z0-9-]+$"), work));
         let pattern = format!("^{service}\\.[a-z0-9-]+\\.dlq$");
@@ -330,11 +330,13 @@ fn policy<'a>(name: &str, pattern: &str, definition: impl IntoIterator<Item = (&
 
 #[cfg(test)]
 mod tests {
+    use orderflow_worker::roster;
+
     use super::*;
 
     #[test]
     fn a_missing_and_a_changed_object_are_named() {
-        let wanted = Topology::new(&[Duration::from_secs(1)]);
+        let wanted = Topology::new(roster(), &[Duration::from_secs(1)]);
         let mut live = wanted.clone();
         assert_eq!(wanted.missing_from(&live), Vec::<String>::new());
         live.queues.retain(|queue| queue.name != "orders.retry.1s");
@@ -348,7 +350,7 @@ mod tests {
     /// RabbitMQ 4.3.6 leaves `internal: false` out of an export; 3.10 and 4.0 write it. No other field is certain either.
     #[test]
     fn an_export_that_leaves_out_what_is_false_or_empty_is_the_same() {
-        let wanted = Topology::new(&[Duration::from_secs(1)]);
+        let wanted = Topology::new(roster(), &[Duration::from_secs(1)]);
         let mut export = serde_json::to_value(&wanted).expect("it has a JSON form");
         for object in
             export.as_object_mut().into_iter().flat_map(|all| all.values_mut()).filter_map(Value::as_array_mut)
@@ -366,7 +368,7 @@ mod tests {
 
     #[test]
     fn the_boot_file_has_no_user_and_no_password() {
-        let file = Topology::new(&[]).as_boot_file("shop").expect("it has a JSON form");
+        let file = Topology::new(roster(), &[]).as_boot_file("shop").expect("it has a JSON form");
         let sections: Vec<_> = file.as_object().expect("it is an object").keys().cloned().collect();
         assert_eq!(sections, ["bindings", "exchanges", "policies", "queues", "vhosts"]);
     }

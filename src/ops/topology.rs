@@ -14,7 +14,10 @@ use super::{
     users,
     words::{some, wrapped},
 };
-use crate::broker::{Altered, Applied, Management, ManagementError, Topology, Who};
+use crate::{
+    broker::{Altered, Applied, Management, ManagementError, Topology, Who},
+    services,
+};
 
 /// The virtual host of the exported file; `topology apply` takes that of `AMQP_ADMIN_URL`.
 pub const EXPORTED_VHOST: &str = "orderflow";
@@ -91,7 +94,7 @@ pub(super) fn described(altered: &Altered) -> String {
 /// See [`Failed`].
 pub fn export(source: &Source, out: &mut impl Write) -> Result<Exit, Failed> {
     let delays = source.finish(RetryDelays::read(source))?;
-    let file = Topology::new(delays.as_slice()).as_boot_file(EXPORTED_VHOST)?;
+    let file = Topology::new(services::roster(), delays.as_slice()).as_boot_file(EXPORTED_VHOST)?;
     serde_json::to_writer_pretty(&mut *out, &file)?;
     writeln!(out)?;
     Ok(Exit::Ok)
@@ -99,7 +102,7 @@ pub fn export(source: &Source, out: &mut impl Write) -> Result<Exit, Failed> {
 
 fn open(source: &Source) -> Result<(Management, Topology), Failed> {
     let config = source.finish(AdminConfig::read(source))?;
-    let topology = Topology::new(config.retry_delays.as_slice());
+    let topology = Topology::new(services::roster(), config.retry_delays.as_slice());
     Ok((Management::new(config)?, topology))
 }
 

@@ -16,6 +16,7 @@ mod browser;
 mod client;
 mod collector;
 pub mod examples;
+pub mod grown;
 mod invariants;
 mod live;
 mod maildev;

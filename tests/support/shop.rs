@@ -79,7 +79,7 @@ impl Shop {
         migrations::run(&config, &roster().migrations()).await.expect("the database can be migrated");
         let connection = Connection::establish(config.url.expose_secret()).await.expect("it can be reached");
         let admin = servers.admin(&name, retry_delays);
-        let topology = Topology::new(admin.retry_delays.as_slice());
+        let topology = Topology::new(roster(), admin.retry_delays.as_slice());
         let management = Management::new(admin.clone()).expect("a client");
         management.apply(&topology).await.expect("the broker can be set up");
         let directory = TempDir::new_in(memory_or_disk()).expect("a directory");

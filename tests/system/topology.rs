@@ -11,6 +11,7 @@ use orderflow_service::{
     config::{BrokerConfig, RetryDelays, Source},
 };
 use orderflow_tests::{Shop, run};
+use orderflow_worker::roster;
 use reqwest::Method;
 use serde_json::{Value, json};
 use url::Url;
@@ -28,7 +29,8 @@ fn defaults() -> RetryDelays {
 fn the_definitions_file_is_what_the_source_says() {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../rabbitmq/definitions.json");
     let file: Value = serde_json::from_str(&fs::read_to_string(path).expect("it is there")).expect("it is JSON");
-    let source = Topology::new(defaults().as_slice()).as_boot_file(EXPORTED_VHOST).expect("it has a JSON form");
+    let source =
+        Topology::new(roster(), defaults().as_slice()).as_boot_file(EXPORTED_VHOST).expect("it has a JSON form");
     assert_eq!(file, source, "run `orderflow topology export > rabbitmq/definitions.json`");
 }
 
@@ -36,7 +38,7 @@ fn the_definitions_file_is_what_the_source_says() {
 async fn the_live_broker_is_what_the_source_says_and_applying_again_changes_nothing() {
     let shop = Shop::open().await;
     let management = Management::new(shop.admin.clone()).expect("a client");
-    let wanted = Topology::new(shop.admin.retry_delays.as_slice());
+    let wanted = Topology::new(roster(), shop.admin.retry_delays.as_slice());
     management.apply(&wanted).await.expect("it can be applied again");
     let live = management.live().await.expect("it can be read");
     let sorted = |mut names: Vec<String>| {

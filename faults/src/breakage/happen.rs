@@ -11,6 +11,7 @@ use orderflow_service::{
     },
 };
 use orderflow_tests::{Way, examples::FRAUD_CHECK, own::Own, queues, sample};
+use reqwest::Method;
 use tokio::time::sleep;
 use uuid::Uuid;
 
@@ -56,7 +57,12 @@ impl Fault {
             | Kind::BrokerClose
             | Kind::BrokerAlarm
             | Kind::BrokerSwamped
-            | Kind::BrokerDiskFull => self.broker(own).await,
+            | Kind::BrokerDiskFull => {
+                self.broker(own).await;
+                if self.kind == Kind::BrokerDiskFull {
+                    mend_unreadable(world).await;
+                }
+            }
             Kind::DatabaseStop | Kind::DatabaseKill | Kind::DatabaseTerminate | Kind::DatabaseDiskFull => {
                 self.database(own).await;
             }
@@ -264,6 +270,23 @@ impl Fault {
             probe.publish(names::RETURN, &queue, body).await;
         }
         u32::try_from(bodies.len()).expect("a few")
+    }
+}
+
+/// Deletes the queues that RabbitMQ cannot read any more and makes them again, as docs/RUNBOOK.md says.
+async fn mend_unreadable(world: &World) {
+    let mut any = false;
+    for subscription in world.roster.subscriptions() {
+        let path = format!("queues/{{vhost}}/{}", subscription.queue());
+        let online = &world.shop.manage(Method::GET, &path).await["online"];
+        if online.as_array().is_some_and(Vec::is_empty) {
+            println!("{subscription} cannot be read any more: it is made again");
+            world.shop.manage(Method::DELETE, &path).await;
+            any = true;
+        }
+    }
+    if any {
+        world.operate(&["topology", "apply"]).await;
     }
 }
 

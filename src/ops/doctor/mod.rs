@@ -13,7 +13,7 @@ mod report;
 use std::io::Write;
 
 use super::{Exit, Failed};
-use crate::broker::Topology;
+use crate::{broker::Topology, services};
 use orderflow_service::config::{self, AdminConfig, BrokerConfig, ConfigError, DatabaseConfig, Source};
 use report::Checkup;
 
@@ -47,7 +47,7 @@ pub async fn run(source: &Source, json: bool, out: &mut impl Write) -> Result<Ex
     // The same variable a second time: where it is wrong, that has been said.
     match admin.and_then(|admin| Some((admin, BrokerConfig::read_admin(source)?))) {
         Some((config, broker)) => {
-            let topology = Topology::new(config.retry_delays.as_slice());
+            let topology = Topology::new(services::roster(), config.retry_delays.as_slice());
             let vhost = management::check(&mut checkup, &config, &topology).await;
             let queues = queues::check(&mut checkup, &broker, &topology, vhost).await;
             missing::check(&mut checkup, indexed.as_ref(), queues.as_ref(), arrival).await;

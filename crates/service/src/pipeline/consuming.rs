@@ -1,4 +1,8 @@
 //! A queue's consumer: a channel on the connection that all queues share, or on one of its own.
+//!
+//! A quorum queue whose log RabbitMQ cannot read, after a full disk for example, answers `basic.consume` by closing the whole
+//! connection with 541. Seen on 3.10.8 with `corrupt_log`, and reported of 3.12 to 4.1:
+//! <https://github.com/rabbitmq/rabbitmq-server/issues/10650>, <https://github.com/rabbitmq/rabbitmq-server/issues/11561>.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,6 +22,9 @@ use crate::{
 /// How long starting to consume may take.
 const CONSUME_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// AMQP 0-9-1's reply code for a fault of the server's own.
+const INTERNAL_ERROR: u16 = 541;
+
 /// How long closing a channel may take. Until it is closed, RabbitMQ counts what was delivered on it as being worked on.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -33,15 +40,18 @@ pub struct Consuming {
 }
 
 impl Consuming {
-    /// Begins to consume.
-    ///
-    /// A queue that is worked [`Mode::Alone`] has a connection of its own: a message that breaks its connection must break
-    /// nobody else's.
+    /// Begins to consume, on a connection of the queue's own where it is `apart` or worked [`Mode::Alone`]: a queue or a message
+    /// that breaks its connection must break nobody else's.
     ///
     /// # Errors
     /// When the broker refuses, or does not answer in time.
-    pub async fn open(process: &WorkerContext, subscription: Subscription, mode: Mode) -> Result<Self, BrokerError> {
-        let (queue, is_own) = (subscription.queue(), mode == Mode::Alone);
+    pub async fn open(
+        process: &WorkerContext,
+        subscription: Subscription,
+        mode: Mode,
+        apart: bool,
+    ) -> Result<Self, BrokerError> {
+        let (queue, is_own) = (subscription.queue(), apart || mode == Mode::Alone);
         let shared = match is_own {
             true => SharedConnection::new(process.connector.clone(), &queue),
             false => process.connection.clone(),
@@ -92,12 +102,26 @@ impl Consuming {
     }
 }
 
+/// Whether the broker failed at something that was asked on this connection, and closed it for everybody: 541, `INTERNAL_ERROR`.
+pub fn closed_all(error: &BrokerError) -> bool {
+    match error {
+        BrokerError::Shared(error) => closed_all(error),
+        BrokerError::Client(error) => {
+            matches!(error.kind(), ErrorKind::ProtocolError(amqp) if amqp.get_id() == INTERNAL_ERROR)
+        }
+        _ => false,
+    }
+}
+
 /// What to do about it, where we know.
 pub fn hint(error: &BrokerError) -> &'static str {
     match error {
         BrokerError::Shared(error) => hint(error),
         BrokerError::Client(error) => match error.kind() {
             ErrorKind::ProtocolError(amqp) if amqp.get_id() == 404 => "run `orderflow topology apply`",
+            ErrorKind::ProtocolError(amqp) if amqp.get_id() == INTERNAL_ERROR => {
+                "RabbitMQ's log says what is wrong with the queue; docs/RUNBOOK.md, \"RabbitMQ cannot read a queue\""
+            }
             ErrorKind::ProtocolError(amqp) if amqp.get_id() == 403 => "check the user and password in AMQP_URL",
             _ => "is RabbitMQ running, and is AMQP_URL right?",
         },

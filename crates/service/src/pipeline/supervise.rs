@@ -49,12 +49,14 @@ pub async fn supervise<H: Handler>(
     let pause = Pause::default();
     // Some of its messages came back often. Known beyond the connection, which may be what they broke.
     let mut alone = false;
+    // The broker closed the connection when this queue was to be consumed, or another one at the same moment.
+    let mut apart = false;
     while !process.stop.is_cancelled() {
         let mode = match Mode::of(&*handler, &pause) {
             Mode::Working if alone => Mode::Alone,
             mode => mode,
         };
-        match Consuming::open(&process, subscription, mode).await {
+        match Consuming::open(&process, subscription, mode, apart).await {
             Ok(consuming) => {
                 match mode {
                     Mode::Working => tracing::info!(queue, "consuming"),
@@ -64,7 +66,7 @@ pub async fn supervise<H: Handler>(
                     }
                     Mode::HalfOpen => tracing::info!(queue, "paused: one message at a time tries the provider"),
                 }
-                (backoff, was_away) = (Backoff::default(), false);
+                (backoff, was_away, apart) = (Backoff::default(), false, false);
                 let counted = consumed.take().unwrap_or_else(|| Consumed::count(&process.consuming, &measured));
                 // A paused queue is not helped by more processes, and what it measures is no pace.
                 measured.slots(match mode {
@@ -92,6 +94,7 @@ pub async fn supervise<H: Handler>(
             }
             Err(error) => {
                 consumed = None;
+                apart |= consuming::closed_all(&error);
                 if !was_away {
                     tracing::warn!(
                         queue,

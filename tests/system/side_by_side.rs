@@ -1,0 +1,128 @@
+//! Programs of different versions work side by side, as during every upgrade.
+
+use std::{fs, path::PathBuf};
+
+use orderflow::broker::{Management, Topology};
+use orderflow_tests::{Child, Shop, VISA, Web, examples::LOYALTY, grown, run, until};
+
+use crate::commands::{ended, with};
+
+/// Waits until so many orders have shipped and their status has this version.
+async fn until_folded(shop: &Shop, orders: i64, version: i32) {
+    let folded = format!("SELECT count(*) FROM orders.orders WHERE status = 'shipped' AND version = {version}");
+    until("every order has shipped and is folded to its last event", async || {
+        let count = shop.number(&folded).await;
+        if count == orders { Ok(()) } else { Err(count) }
+    })
+    .await;
+}
+
+/// Starts a worker for all queues and waits until it consumes them.
+async fn start_worker(shop: &mut Shop, mut worker: Child) {
+    let health = Web::new(worker.address().await);
+    until("it is ready", async || {
+        let answer = health.get("/readyz", &[]).await;
+        if answer.status.is_success() { Ok(()) } else { Err(answer) }
+    })
+    .await;
+    shop.workers().push(worker);
+}
+
+async fn stop_workers(shop: &mut Shop) {
+    for worker in std::mem::take(shop.workers()) {
+        worker.stop().await;
+    }
+}
+
+async fn nothing_is_wrong(shop: &Shop) {
+    let operator = shop.operator_settings();
+    ended(&run("orderflow", &["audit", "--stuck-after", "1ms"], &operator).await, 0, &[]);
+    let impatient = with(operator, &[("RECONCILE_AFTER", "1ms")]);
+    ended(&run("orderflow", &["republish", "--missing"], &impatient).await, 0, &["Nothing is missing."]);
+    assert_eq!(shop.probe().await.waiting("orders.unrouted").await, 0);
+}
+
+/// Two builds of this code, of which one has a kind of event that the other does not list. They work on one shop in any order.
+#[tokio::test(flavor = "multi_thread")]
+async fn builds_with_different_lists_of_kinds_share_a_shop() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    let longer = Topology::new(&grown::roster(), shop.admin.retry_delays.as_slice());
+    Management::new(shop.admin.clone()).expect("a client").apply(&longer).await.expect("it can be applied");
+    // Its user has to read the queue of a service that only it has.
+    let administrator = shop.servers.broker(None, shop.name());
+    let settings = with(shop.settings("orderflow-worker"), &[("AMQP_URL", administrator.as_str())]);
+
+    // The shorter list folds what the longer one publishes.
+    shop.start_worker(&[]).await;
+    start_worker(&mut shop, Child::start("grown-worker", &["gifts.*"], &settings)).await;
+    let orders = web.orders(20, "MUG-BLUE", VISA).await;
+    until_folded(&shop, 20, 5).await;
+    assert_eq!(web.events(&orders[0]).await.last().map(String::as_str), Some("gifts.gift-promised"));
+
+    // The longer list alone, behind a front end with the shorter one.
+    stop_workers(&mut shop).await;
+    start_worker(&mut shop, Child::start("grown-worker", &[], &settings)).await;
+    web.orders(20, "MUG-BLUE", VISA).await;
+    until_folded(&shop, 40, 5).await;
+
+    // Back to the shorter list: its `topology apply` takes nothing from the other one.
+    stop_workers(&mut shop).await;
+    ended(&run("orderflow", &["topology", "apply"], &shop.operator_settings()).await, 0, &["as they should be"]);
+    shop.start_worker(&[]).await;
+    web.orders(3, "MUG-BLUE", VISA).await;
+    shop.until_orders("shipped", 43).await;
+    nothing_is_wrong(&shop).await;
+    start_worker(&mut shop, Child::start("grown-worker", &["gifts.*"], &settings)).await;
+    until_folded(&shop, 43, 5).await;
+    shop.close().await;
+}
+
+/// The first version that passes kinds that it does not know, as CHANGELOG.md names it.
+fn first_tolerant() -> PathBuf {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+    let changes = fs::read_to_string(root.join("CHANGELOG.md")).expect("it is there");
+    let (_, after) = changes.split_once("**Since ").expect("it names the version");
+    let commit = after.split_whitespace().next().expect("a commit");
+    let programs = root.join(".dev/versions").join(commit);
+    assert!(programs.is_dir(), "{} is missing: `make test-full` builds it", programs.display());
+    programs
+}
+
+/// Front end and worker of the first version that passes kinds that it does not know, beside those of today, while a service
+/// publishes such a kind for every order.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a build of an earlier version: for the long run"]
+async fn first_tolerant_version_shares_a_shop_with_this_one() {
+    let programs = first_tolerant();
+    let mut shop = Shop::open().await;
+    let today = shop.start_web().await;
+    LOYALTY.register(&shop).await;
+    let user = LOYALTY.make_user(&shop).await;
+    let settings = with(shop.settings("orderflow-worker"), &[("AMQP_URL", user.as_str())]);
+    ended(&run("loyalty", &["migrate"], &settings).await, 0, &[]);
+    start_worker(&mut shop, Child::start("loyalty", &[], &settings)).await;
+
+    let mut earlier = Child::start_path(&programs.join("orderflow"), &["serve"], &shop.settings("orderflow-web"));
+    let web = Web::new(earlier.address().await);
+    shop.webs().push(earlier);
+    let earlier = Child::start_path(&programs.join("orderflow-worker"), &[], &shop.settings("orderflow-worker"));
+    start_worker(&mut shop, earlier).await;
+    // The earlier one alone: nobody folds the new kind, and nobody minds.
+    web.orders(20, "MUG-BLUE", VISA).await;
+    shop.until_orders("shipped", 20).await;
+    // Together, then today's alone.
+    shop.start_worker(&[]).await;
+    let orders = [web.orders(20, "MUG-BLUE", VISA).await, today.orders(20, "MUG-BLUE", VISA).await].concat();
+    until_folded(&shop, 60, 5).await;
+    for order in [&orders[0], &orders[39]] {
+        for front_end in [&web, &today] {
+            let seen = front_end.get_of(order, "").await;
+            assert_eq!((seen.body["status"].as_str(), seen.body["version"].as_i64()), (Some("shipped"), Some(5)));
+            assert_eq!(front_end.events(order).await.last().map(String::as_str), Some("loyalty.points-booked"));
+        }
+    }
+    nothing_is_wrong(&shop).await;
+    LOYALTY.remove_user(&shop).await;
+    shop.close().await;
+}
