@@ -35,6 +35,9 @@ pub enum Command {
     /// Everything that has to exist in RabbitMQ
     #[command(subcommand)]
     Topology(TopologyCommand),
+    /// Roles of PostgreSQL, one for each kind of process
+    #[command(subcommand)]
+    Rights(RightsCommand),
     /// Services that run outside these programs, in any language
     #[command(subcommand)]
     Service(ServiceCommand),
@@ -110,7 +113,8 @@ impl Command {
             | Self::Top
             | Self::Audit(_)
             | Self::Dlq(_)
-            | Self::Republish(_) => true,
+            | Self::Republish(_)
+            | Self::Rights(_) => true,
             Self::Serve
             | Self::Migrate { .. }
             | Self::Topology(TopologyCommand::Export)
@@ -119,6 +123,22 @@ impl Command {
             | Self::Stock(_) => false,
         }
     }
+}
+
+/// `orderflow rights …`
+#[derive(Debug, Subcommand)]
+pub enum RightsCommand {
+    /// Make the roles and give each the rights that its processes need; safe to repeat, while orders flow, and from many hosts at once
+    ///
+    /// DATABASE_URL has to name the owner of the tables, who has to be allowed to make roles (CREATEROLE). Run it again after
+    /// `orderflow migrate` and `orderflow service register`. Nothing is taken away from anybody.
+    Apply {
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write the same as SQL, for a server on which somebody else makes roles
+    Print,
 }
 
 /// `orderflow dlq …`

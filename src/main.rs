@@ -52,7 +52,7 @@ async fn run(command: cli::Command, source: &Source) -> Result<Exit, Failed> {
 }
 
 async fn execute(command: cli::Command, source: &Source) -> Result<Exit, Failed> {
-    use cli::{Command, DlqCommand, ServiceCommand, StockCommand, TopologyCommand};
+    use cli::{Command, DlqCommand, RightsCommand, ServiceCommand, StockCommand, TopologyCommand};
     // Not locked: `orderflow top` gives the terminal back from whichever thread panics.
     let out = &mut io::stdout();
     match command {
@@ -65,6 +65,8 @@ async fn execute(command: cli::Command, source: &Source) -> Result<Exit, Failed>
         Command::Topology(TopologyCommand::Apply { json }) => ops::topology::apply(source, json, out).await,
         Command::Topology(TopologyCommand::Check { json }) => ops::topology::check(source, json, out).await,
         Command::Topology(TopologyCommand::Export) => ops::topology::export(source, out),
+        Command::Rights(RightsCommand::Apply { json }) => ops::rights::apply(source, json, out).await,
+        Command::Rights(RightsCommand::Print) => ops::rights::print(source, out),
         Command::Service(ServiceCommand::Register(options)) => ops::service::register(source, &options, out).await,
         Command::Service(ServiceCommand::List { json }) => ops::service::list(source, json, out).await,
         Command::Service(ServiceCommand::Remove { name, json }) => ops::service::remove(source, &name, json, out).await,

@@ -164,7 +164,7 @@ postgres_database() {
     local log=$DEV/log/psql.log
     superuser_psql -d postgres >"$log" 2>&1 <<SQL || fail_with_log "The role or the database could not be created." "$log"
 SELECT 'CREATE ROLE orderflow' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'orderflow') \gexec
-ALTER ROLE orderflow LOGIN CREATEDB PASSWORD '$(secret postgres-password)';
+ALTER ROLE orderflow LOGIN CREATEDB CREATEROLE PASSWORD '$(secret postgres-password)';
 SELECT 'CREATE DATABASE orderflow OWNER orderflow' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'orderflow') \gexec
 SQL
 }

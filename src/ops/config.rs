@@ -6,7 +6,7 @@ use orderflow_order::payment_kind::PAYMENT_PROVIDER;
 use orderflow_service::config::{AdminConfig, BrokerConfig, DatabaseConfig, Setting, Source, WebConfig};
 use serde::Serialize;
 
-use super::{Exit, Failed};
+use super::{Exit, Failed, rights};
 use crate::services::roster;
 
 /// What stands for a secret that is set.
@@ -47,7 +47,7 @@ pub fn run(source: &Source, json: bool, out: &mut impl Write) -> Result<Exit, Fa
     if !source.only_given(is_without_workers) {
         source.refuse_unmet();
     }
-    let rows = roster().settings().map(|setting| Row {
+    let rows = roster().settings().chain(rights::password_settings()).map(|setting| Row {
         name: setting.name,
         value: source.text(setting).map(|value| if is_secret(setting, &value) { MASK.to_owned() } else { value }),
         default: setting.default,

@@ -13,6 +13,7 @@ mod missing;
 mod principal;
 pub mod queues;
 pub mod republish;
+pub mod rights;
 pub mod service;
 pub mod stock;
 pub mod top;

@@ -1,10 +1,10 @@
 //! The front end's process: its settings, what its parts share, its start and its end.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use orderflow_order::payment_kind::PaymentKind;
 use orderflow_service::{
-    broker::{BrokerCheck, BrokerError, Connector, NotReady, Publisher, Relay},
+    broker::{BrokerCheck, BrokerError, Connector, NotReady, Publisher, Relay, Relayed},
     config::{BrokerConfig, ConfigError, DatabaseConfig, LogConfig, OperatorsConfig, Source, TraceConfig, WebConfig},
     listen::ListenError,
     preflight::{self, NotSetUp},
@@ -112,7 +112,8 @@ pub async fn run(source: &Source) -> Result<(), RunError> {
     // The publisher goes on until the relay is drained, after everything else has stopped.
     let publishing = CancellationToken::new();
     let publisher = Publisher::start(connector.clone(), publishing.clone());
-    let relay = Relay::start(database.clone(), publisher.clone(), stop.clone());
+    let relayed = Relayed::Of(roster().clone(), BTreeSet::from(["order"]));
+    let relay = Relay::start(relayed, database.clone(), publisher.clone(), stop.clone());
     let check = BrokerCheck::new(&connector)?;
     let clients = Clients::new(&settings.web.trusted_proxies);
     let secrets = &settings.web.links.token_secrets;

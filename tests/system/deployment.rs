@@ -217,9 +217,10 @@ fn the_runbook_stops_everything_that_writes() {
     assert_eq!(stopped, writers, "what docs/RUNBOOK.md stops before a database is restored, and what writes");
 }
 
-/// Settings with a default that are nobody's to tune here: where a container listens, by what it reaches RabbitMQ, and
-/// providers of which there is one.
-pub(super) const FIXED: [&str; 5] = ["LISTEN", "OPS_LISTEN", "WORKER_LISTEN", "RABBITMQ_MANAGEMENT_URL", "CARRIER"];
+/// Settings with a default that are nobody's to tune here: where a container listens, by what it reaches RabbitMQ, providers of
+/// which there is one, and what only a command has that containers do not run.
+pub(super) const FIXED: [&str; 6] =
+    ["DATABASE_ROLE_PREFIX", "LISTEN", "OPS_LISTEN", "WORKER_LISTEN", "RABBITMQ_MANAGEMENT_URL", "CARRIER"];
 
 #[test]
 fn what_a_shop_tunes_is_a_variable() {

@@ -65,6 +65,7 @@ mod registered;
 mod relay;
 mod republish;
 mod rights;
+mod roles;
 mod scaling;
 mod schema;
 mod setting_up;

@@ -10,10 +10,14 @@ use orderflow_tests::{
 };
 use uuid::Uuid;
 
-use crate::commands::{ended, with};
+use crate::{
+    commands::{ended, with},
+    roles,
+};
 
-/// The loyalty service is built on the library alone. While it is away, no customer and no order notices; when it comes it
-/// catches up, and the event that it publishes is folded by programs that do not know its kind.
+/// The loyalty service is built on the library alone, and has a user of RabbitMQ and a role of PostgreSQL of its own. While it is
+/// unavailable, no customer and no order notices. When it starts it catches up, and programs that do not know the kind that it
+/// publishes fold its event.
 #[tokio::test(flavor = "multi_thread")]
 async fn service_in_rust_is_added_to_a_running_shop() {
     let mut shop = Shop::open().await;
@@ -31,6 +35,9 @@ async fn service_in_rust_is_added_to_a_running_shop() {
     ended(&early, 2, &["not up to date"]);
     ended(&run("loyalty", &["migrate"], &settings).await, 0, &["migrated loyalty/20261129000001"]);
     ended(&run("loyalty", &["migrate"], &settings).await, 0, &[]);
+    let rights = with(roles::operator(&shop), &[("DATABASE_LOYALTY_PASSWORD", roles::PASSWORD)]);
+    ended(&run("orderflow", &["rights", "apply"], &rights).await, 0, &["_loyalty"]);
+    let settings = with(settings, &[("DATABASE_URL", roles::database_as(&shop, LOYALTY.name).as_str())]);
     let mut loyalty = Child::start("loyalty", &[], &settings);
     let health = Web::new(loyalty.address().await);
     until("it is ready", async || {
@@ -53,7 +60,7 @@ async fn service_in_rust_is_added_to_a_running_shop() {
     let impatient = with(operator, &[("RECONCILE_AFTER", "1ms")]);
     ended(&run("orderflow", &["republish", "--missing"], &impatient).await, 0, &["Nothing is missing."]);
     LOYALTY.remove_user(&shop).await;
-    shop.close().await;
+    roles::close(shop).await;
 }
 
 /// Waits until the fraud check has judged so many orders.

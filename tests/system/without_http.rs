@@ -9,7 +9,7 @@ use orderflow_order::{
     placing::{NotPlaced, Placed, Placing, Refused, Wish},
 };
 use orderflow_service::{
-    broker::{Connector, Publisher, Relay},
+    broker::{Connector, Publisher, Relay, Relayed},
     config::{Admission, BrokerConfig, DatabaseConfig, Source},
     store::Database,
 };
@@ -28,7 +28,7 @@ async fn start(shop: &Shop, stop: &CancellationToken) -> (Placing, Database, Rel
     let database = DatabaseConfig::read(&settings).expect("a database");
     let database = Database::new(&database, "a test", 8).expect("a pool");
     let publisher = Publisher::start(Connector::new(&broker, "a test"), stop.clone());
-    let relay = Relay::start(database.clone(), publisher, stop.clone());
+    let relay = Relay::start(Relayed::Everything, database.clone(), publisher, stop.clone());
     let placing = Placing::start(database.clone(), relay.clone(), PaymentKind::Simulated, WIDE, stop);
     until("orders are taken", async || if placing.is_ready() { Ok(()) } else { Err(()) }).await;
     (placing, database, relay)

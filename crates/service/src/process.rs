@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Roster, Service, Subscription,
-    broker::{BrokerCheck, BrokerError, Connector, NotReady, Publisher, Relay, SharedConnection},
+    broker::{BrokerCheck, BrokerError, Connector, NotReady, Publisher, Relay, Relayed, SharedConnection},
     config::{BrokerConfig, ConfigError, DatabaseConfig, LogConfig, Source, TraceConfig, WorkerConfig},
     consumers::Consumer,
     health::{self, Health},
@@ -181,7 +181,8 @@ async fn assemble(settings: Settings) -> Result<Assembled, RunError> {
     let connection = SharedConnection::new(connector.clone(), "consuming");
     let publishing = CancellationToken::new();
     let publisher = Publisher::start(connector.clone(), publishing.clone());
-    let relay = Relay::start(database.clone(), publisher.clone(), stop.clone());
+    let relayed = Relayed::by(&settings.roster, &settings.queues);
+    let relay = Relay::start(relayed, database.clone(), publisher.clone(), stop.clone());
     let check = BrokerCheck::new(&connector)?;
     let failures = FailureLog::start(database.clone());
     let process = WorkerContext {

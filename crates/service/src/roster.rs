@@ -164,6 +164,23 @@ impl Roster {
         published.filter(|event| event.as_str().parse::<EventKind>().is_err()).collect()
     }
 
+    /// Returns the name of the service that events of this kind belong to: the one that publishes it, or else the one that the kind
+    /// begins with. What customers say, `order.created` for example, is the order service's.
+    #[must_use]
+    pub fn owner<'e>(&self, event: &'e str) -> &'e str {
+        let publishes = |service: &&Arc<Service>| service.publishes.iter().any(|one| one.as_str() == event);
+        match self.services.iter().find(publishes) {
+            Some(service) => service.name,
+            None => event.split('.').next().unwrap_or_default(),
+        }
+    }
+
+    /// Whether a process that consumes these runs all services of a shop, and not some, or some that were added to one.
+    #[must_use]
+    pub fn is_shop(&self, consumed: &[Subscription]) -> bool {
+        consumed.len() == self.subscriptions.len() && !self.steps().is_empty()
+    }
+
     /// Returns the subscriptions that take events of the kind with this name: none for one that no service publishes.
     #[must_use]
     pub fn takers(&self, event: &str) -> Vec<Subscription> {

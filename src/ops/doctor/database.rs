@@ -1,11 +1,15 @@
 //! Is the database there, up to date, of one time with us, and does the outbox drain?
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use chrono::{TimeDelta, Utc};
 use orderflow_service::{
     config::DatabaseConfig,
-    store::{Condition, Connection, Database, StoreError, failures, migrations, outbox, pooler},
+    store::{
+        Condition, Connection, Database, StoreError, failures, migrations,
+        outbox::{self, Depth, Depths},
+        pooler,
+    },
 };
 
 use super::report::Checkup;
@@ -21,8 +25,8 @@ use crate::{
 /// Two hosts that use NTP are milliseconds apart. Beyond this, times in the log contradict each other to the eye.
 const CLOCKS_APART: TimeDelta = TimeDelta::seconds(5);
 
-/// An event is published within milliseconds, by another process's relay ten seconds later, and a relay's lease is a
-/// minute: what is older was not published though somebody tried, or nobody does.
+/// An event is published within milliseconds, by the relay of another process of its service ten seconds later, and a relay's
+/// lease is a minute: what is older was not published though somebody tried, or nobody does.
 const OUTBOX_AGE: TimeDelta = TimeDelta::seconds(60);
 
 /// The outbox is counted up to here.
@@ -75,23 +79,39 @@ async fn inspect(found: &mut Checkup, connection: &mut Connection) -> Result<Opt
         return Ok(None);
     }
     writing(found, connection).await;
-    let depth = outbox::depth(connection, OUTBOX_ROWS).await?;
-    let age = TimeDelta::try_milliseconds(milliseconds(depth.oldest_seconds)).unwrap_or_default();
-    let rows = count(depth.rows, "event");
-    if depth.rows == 0 {
+    unpublished(found, &outbox::depths(connection, OUTBOX_ROWS).await?);
+    Ok(Some(failures::waiting(connection).await?))
+}
+
+/// What waits in the outbox, by the service whose processes publish it.
+fn unpublished(found: &mut Checkup, depths: &Depths) {
+    let age = |depth: Depth| TimeDelta::try_milliseconds(milliseconds(depth.oldest_seconds)).unwrap_or_default();
+    let all = depths.all();
+    if all.rows == 0 {
         found.saw("outbox", "empty");
     } else {
-        found.saw("outbox", format!("{rows}, the oldest {} old", span(age)));
+        found.saw("outbox", format!("{}, the oldest {} old", count(all.rows, "event"), span(age(all))));
     }
-    if age > OUTBOX_AGE {
-        found.found(
-            "outbox",
-            format!("The outbox does not drain: {rows} in it, the oldest written {} ago.", span(age)),
-            "is a front end or a worker running, and does its log say why it cannot publish (no connection, an alarm \
-             of the broker, a user without permission)? what waits is published by itself once one can",
-        );
+    let services: BTreeSet<&str> = depths.0.keys().map(|event| roster().owner(event)).collect();
+    for service in services {
+        let depth = depths.of(|event| roster().owner(event) == service);
+        if age(depth) > OUTBOX_AGE {
+            let (rows, age) = (count(depth.rows, "event"), span(age(depth)));
+            let whose = if service == "order" {
+                "a front end, or a worker of order,".to_owned()
+            } else {
+                format!("a worker of {service}")
+            };
+            found.found(
+                "outbox",
+                format!("{rows} of the service {service} cannot be published, the oldest written {age} ago."),
+                format!(
+                    "is {whose} running, and does its log say why it cannot publish (no connection, an alarm of the broker, a \
+                     user without permission)? `orderflow republish --outbox` publishes what a service that is away has left"
+                ),
+            );
+        }
     }
-    Ok(Some(failures::waiting(connection).await?))
 }
 
 async fn clock(found: &mut Checkup, connection: &mut Connection) -> Result<(), StoreError> {

@@ -194,7 +194,8 @@ mod tests {
     }
 
     fn payment(depths: Option<&[QueueDepth]>, paces: Option<Vec<Measured>>) -> Figures {
-        let known = paces.map(|paces| Known { paces, retrying: HashMap::from([(QUEUE.to_owned(), 2)]) });
+        let known =
+            paces.map(|paces| Known { paces, retrying: HashMap::from([(QUEUE.to_owned(), 2)]), ..Known::default() });
         figures(depths, known.as_ref()).into_iter().find(|one| one.queue == QUEUE).expect("it is a work queue")
     }
 

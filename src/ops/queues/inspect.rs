@@ -13,10 +13,13 @@ use orderflow_service::{
     broker::{BrokerCheck, Connector, NoVhost, NotReady, QueueState},
     config::AdminConfig,
     store::{
-        Connection, Database, StoreError, failures,
+        Connection, Database, StoreError, failures, outbox,
         pace::{self, Measured},
     },
 };
+
+/// Rows of the outbox that are counted of each kind.
+const OUTBOX_ROWS: i64 = 100_000;
 
 /// What the database knows of queues.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +28,8 @@ pub struct Known {
     pub paces: Vec<Measured>,
     /// Messages in retry tiers, by work queue.
     pub retrying: HashMap<String, i64>,
+    /// Events that are not published yet.
+    pub outbox: outbox::Depths,
 }
 
 impl Known {
@@ -33,7 +38,11 @@ impl Known {
     /// # Errors
     /// Those of the database.
     pub async fn read(connection: &mut Connection) -> Result<Self, StoreError> {
-        Ok(Self { paces: pace::believed(connection).await?, retrying: failures::retrying(connection).await? })
+        Ok(Self {
+            paces: pace::believed(connection).await?,
+            retrying: failures::retrying(connection).await?,
+            outbox: outbox::depths(connection, OUTBOX_ROWS).await?,
+        })
     }
 }
 

@@ -4,13 +4,20 @@ use std::io::{self, Write};
 
 use chrono::{DateTime, Utc};
 use orderflow_events::timestamp;
+use orderflow_service::store::outbox::Depth;
 use serde::Serialize;
 
-use super::figures::Figures;
-use crate::ops::words::{count, numbers, short_span, wrapped};
+use super::{Queues, figures::Figures};
+use crate::{
+    ops::words::{count, numbers, short_span, wrapped},
+    services::roster,
+};
 
 /// The version of [`Report`]'s JSON form. A further key does not change it, a changed or missing one does.
 const SCHEMA_VERSION: u32 = 1;
+
+/// Seconds within which an event is published, if need be by another process of its service: the outbox's ten, and some.
+const SOON: f64 = 15.0;
 
 /// What a table says where nothing is known.
 const UNKNOWN: &str = "-";
@@ -22,15 +29,34 @@ pub struct Report {
     #[serde(with = "timestamp")]
     generated_at: DateTime<Utc>,
     queues: Vec<Figures>,
+    /// Events that their services' processes have not published yet.
+    unpublished: Vec<Unpublished>,
     /// What could not be read, and why.
     unavailable: Vec<String>,
 }
 
+#[derive(Debug, Serialize)]
+struct Unpublished {
+    event: String,
+    /// Whose processes publish it.
+    service: String,
+    rows: i64,
+    oldest_seconds: f64,
+}
+
 impl Report {
-    /// Of these queues.
+    /// Of what was read.
     #[must_use]
-    pub fn new(queues: Vec<Figures>, unavailable: Vec<String>) -> Self {
-        Self { schema_version: SCHEMA_VERSION, generated_at: Utc::now(), queues, unavailable }
+    pub fn new(read: Queues) -> Self {
+        let Queues { figures: queues, outbox, unavailable } = read;
+        let unpublished = outbox.0.into_iter().map(|(event, Depth { rows, oldest_seconds })| Unpublished {
+            service: roster().owner(&event).to_owned(),
+            event,
+            rows,
+            oldest_seconds,
+        });
+        let unpublished = unpublished.collect();
+        Self { schema_version: SCHEMA_VERSION, generated_at: Utc::now(), queues, unpublished, unavailable }
     }
 
     /// Whether all of it could be read.
@@ -48,7 +74,15 @@ impl Report {
             ["queue", "ready", "held", "procs", "in/s", "out/s", "takes", "lag", "retry", "dead", "need", "drains in"];
         let rows: Vec<_> = self.queues.iter().map(row).collect();
         numbers(out, heads, &rows)?;
-        let notes: Vec<String> = notes(&self.queues);
+        let mut notes: Vec<String> = notes(&self.queues);
+        let waits = self.unpublished.iter().filter(|one| one.oldest_seconds > SOON);
+        notes.extend(waits.map(|one| {
+            let (rows, age) = (count(one.rows, "event"), short_span(one.oldest_seconds));
+            format!(
+                "{}: {rows} not published, the oldest for {age}; the processes of {} do that.",
+                one.event, one.service
+            )
+        }));
         if !notes.is_empty() || !self.is_complete() {
             writeln!(out)?;
         }
@@ -132,6 +166,8 @@ fn processes(number: u32) -> String {
 
 #[cfg(test)]
 mod tests {
+    use orderflow_service::store::outbox::Depths;
+
     use super::*;
 
     fn told(report: &Report) -> String {
@@ -171,7 +207,8 @@ mod tests {
         };
         let idle = Figures { queue: "email.order-created".to_owned(), consumers: Some(0), ..Figures::default() };
         let why = "RabbitMQ's management API at http://127.0.0.1:1/ cannot be reached".to_owned();
-        let text = told(&Report::new(vec![paused, busy(), idle], vec![why]));
+        let outbox = Depths([("payment.completed".to_owned(), Depth { rows: 3, oldest_seconds: 75.0 })].into());
+        let text = told(&Report::new(Queues { figures: vec![paused, busy(), idle], outbox, unavailable: vec![why] }));
         assert!(text.lines().all(|line| line.chars().count() <= 120 && line.trim_end() == line), "{text}");
         insta::assert_snapshot!(text);
     }
@@ -179,7 +216,10 @@ mod tests {
     #[test]
     fn nothing_to_do_is_nothing_to_read() {
         let fine = Figures { consumers: Some(12), drains: Some(true), drain_seconds: Some(75.0), ..busy() };
-        let text = told(&Report::new(vec![Figures { dead_letters: Some(0), ..fine }], Vec::new()));
+        let text = told(&Report::new(Queues {
+            figures: vec![Figures { dead_letters: Some(0), ..fine }],
+            ..Queues::default()
+        }));
         assert_eq!(text.lines().count(), 2, "{text}");
         assert!(text.trim_end().ends_with("1m15s"), "{text}");
     }

@@ -1,8 +1,9 @@
-//! `orderflow republish --missing`: sends again what subscriptions never got.
+//! `orderflow republish`: sends again what subscriptions never got, or publishes what was never published.
 
 mod options;
 mod plan;
 mod report;
+mod unpublished;
 
 use std::{collections::HashSet, io::Write, time::Duration};
 
@@ -34,12 +35,15 @@ const SENT_AT_ONCE: usize = 500;
 /// How long connecting may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Sends events again, each straight to the queue of the subscription that lacks it. One that was not missing after
-/// all is recognised by the inbox.
+/// With `--missing` sends events again, each straight to the queue of the subscription that lacks it. With `--outbox` publishes what
+/// waits in the outbox. What was there after all is recognised by the inbox.
 ///
 /// # Errors
 /// See [`Failed`].
 pub async fn run(source: &Source, options: &RepublishOptions, out: &mut impl Write) -> Result<Exit, Failed> {
+    if options.outbox {
+        return unpublished::run(source, options, out).await;
+    }
     check_queue(options.queue.as_ref())?;
     let (broker, database) = (BrokerConfig::read_admin(source), DatabaseConfig::read(source));
     let arrival = config::reconcile_after(source);

@@ -2,15 +2,22 @@
 
 use std::time::Duration;
 
+use clap::ArgGroup;
+
 use crate::ops::dlq::QueuePattern;
 
 /// What to send again.
 #[derive(Debug, Clone, clap::Args)]
+#[command(group = ArgGroup::new("what").args(["missing", "outbox"]).required(true))]
 pub struct RepublishOptions {
     /// Events that a subscription has not applied and that are in none of its retry or dead-letter queues, as after its
     /// queue was deleted
-    #[arg(long, required = true)]
+    #[arg(long)]
     pub missing: bool,
+    /// Events that are committed and that nobody has published, of whichever service: for one whose processes stay away. Of those
+    /// that run, the front ends publish what is the order service's, and workers what is their own service's
+    #[arg(long, conflicts_with_all = ["purged", "since", "queue", "force"])]
+    pub outbox: bool,
     /// Also dead letters that were purged by hand: all that are still listed though their dead-letter queue is empty,
     /// however long ago they died. What was discarded by `orderflow dlq discard` is never sent
     #[arg(long)]

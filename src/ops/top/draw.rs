@@ -1,6 +1,6 @@
 //! Puts the model on the screen. What is wrong is said by a word or a mark, and only then by a colour.
 
-use orderflow_service::store::failures::RecentFailure;
+use orderflow_service::store::{failures::RecentFailure, outbox::Depths};
 use ratatui::{
     Frame,
     layout::{Constraint, Layout, Rect},
@@ -75,7 +75,7 @@ fn orders(model: &Model) -> Line<'static> {
         Span::raw(", "),
         Span::raw(format!("{}/s settled", rate(view.orders.settled))).bold(),
     ];
-    if let Some(outbox) = view.outbox {
+    if let Some(outbox) = view.outbox.as_ref().map(Depths::all) {
         spans.push(Span::raw(match outbox.rows {
             0 => "   outbox empty".to_owned(),
             rows => format!("   outbox {rows}, oldest {}", short_span(outbox.oldest_seconds)),

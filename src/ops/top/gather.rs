@@ -37,7 +37,7 @@ pub struct View {
     /// Of queues.
     pub known: Known,
     /// Of the outbox.
-    pub outbox: Option<outbox::Depth>,
+    pub outbox: Option<outbox::Depths>,
     /// Of orders.
     pub orders: OrderRates,
     /// The attempts that failed last, the newest first.
@@ -85,7 +85,7 @@ pub async fn database(database: Database, count_up_to: i64, listener: mpsc::Send
 async fn view(connection: &mut Connection, count_up_to: i64) -> Result<View, StoreError> {
     Ok(View {
         known: Known::read(connection).await?,
-        outbox: Some(outbox::depth(connection, count_up_to).await?),
+        outbox: Some(outbox::depths(connection, count_up_to).await?),
         orders: flow::rates(connection).await?,
         failures: failures::recent(connection, FAILURES).await?,
     })

@@ -154,7 +154,7 @@ impl Model {
     /// Whether front ends refuse orders, by these settings' limits; they look at the same outbox.
     #[must_use]
     pub fn refusing(&self) -> Option<bool> {
-        let outbox = self.view.as_ref()?.outbox?;
+        let outbox = self.view.as_ref()?.outbox.as_ref()?.of_orders();
         let too_old = outbox.oldest_seconds > self.limits.max_outbox_age.as_secs_f64();
         Some(too_old || outbox.rows > self.limits.max_outbox_rows)
     }
@@ -179,6 +179,8 @@ fn heard<T>(answer: Result<T, String>) -> (Server, Option<T>) {
 
 #[cfg(test)]
 mod tests {
+    use orderflow_service::store::outbox::{Depth, Depths};
+
     use super::{super::sample, *};
 
     #[test]
@@ -223,7 +225,11 @@ mod tests {
         let mut model = sample::busy();
         assert_eq!(model.refusing(), Some(false));
         for (rows, oldest_seconds) in [(200_001, 1.0), (1, 901.0)] {
-            let outbox = Some(orderflow_service::store::outbox::Depth { rows, oldest_seconds });
+            let waits = |event: &str| Depths([(event.to_owned(), Depth { rows, oldest_seconds })].into());
+            let of_others = Some(waits("payment.completed"));
+            model.hear(Said::Database(Box::new(Ok(View { outbox: of_others, ..View::default() }))));
+            assert_eq!(model.refusing(), Some(false));
+            let outbox = Some(waits("order.created"));
             model.hear(Said::Database(Box::new(Ok(View { outbox, ..View::default() }))));
             assert_eq!(model.refusing(), Some(true));
         }

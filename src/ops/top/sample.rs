@@ -7,7 +7,7 @@ use orderflow_service::{
     config::Admission,
     store::{
         failures::RecentFailure,
-        outbox::Depth,
+        outbox::{Depth, Depths},
         pace::{Measured, Pace},
     },
 };
@@ -98,8 +98,8 @@ fn view() -> View {
         failure(14, 2, "the mail server is away: connection refused", Some(58)),
     ];
     View {
-        known: Known { paces, retrying: HashMap::from([("email.order-created".to_owned(), 12)]) },
-        outbox: Some(Depth { rows: 34, oldest_seconds: 0.21 }),
+        known: Known { paces, retrying: HashMap::from([("email.order-created".to_owned(), 12)]), ..Known::default() },
+        outbox: Some(Depths([("order.created".to_owned(), Depth { rows: 34, oldest_seconds: 0.21 })].into())),
         orders: OrderRates { accepted: 180.4, settled: 95.8 },
         failures,
     }

@@ -16,7 +16,7 @@ use crate::{
 /// Up to here a delivery is simply on its way: on a busy system, queues hold some seconds of work.
 const ON_ITS_WAY: TimeDelta = TimeDelta::seconds(30);
 
-/// A row of the outbox is published within milliseconds, or by another process's relay ten seconds later.
+/// A row of the outbox is published within milliseconds, or by the relay of another process of its service ten seconds later.
 const PUBLISHED_BY: TimeDelta = TimeDelta::seconds(15);
 
 /// In which way something is waited for, the worst first.
@@ -127,11 +127,13 @@ fn describe(pending: &Pending<'_>, now: DateTime<Utc>, order: &str, is_worked: O
             subscription: None,
             what: format!("its event {event} has been in the outbox for {}, not confirmed by RabbitMQ", span(age)),
             remedy: if age > PUBLISHED_BY {
-                "is RabbitMQ up, and is a front end or a worker running that reaches it? see `orderflow doctor`"
+                format!(
+                    "is RabbitMQ up, and is a process of the service {} running that reaches it? see `orderflow doctor`",
+                    roster().owner(event)
+                )
             } else {
-                "nothing to do yet: it is published within moments"
-            }
-            .to_owned(),
+                "nothing to do yet: it is published within moments".to_owned()
+            },
         };
     }
     let wait = |state, what, remedy: &str| Wait {

@@ -103,7 +103,7 @@ pub struct Waiting {
     #[diesel(sql_type = Timestamptz)]
     #[serde(with = "timestamp")]
     pub created_at: DateTime<Utc>,
-    /// When any process's relay may take it.
+    /// When the relay of any process of its service may take it.
     #[diesel(sql_type = Timestamptz)]
     #[serde(with = "timestamp")]
     pub available_at: DateTime<Utc>,

@@ -108,7 +108,7 @@ impl Flow {
 async fn take(database: &Database, broker: Option<&Broker>) -> Sample {
     let asking = async |connection: &mut Connection| flow::rates(connection).await;
     let at = Instant::now();
-    let (orders, (queues, unavailable)) =
+    let (orders, queues::Queues { figures: queues, unavailable, .. }) =
         tokio::join!(database.run(WITHIN, asking), queues::read(broker, database, WITHIN));
     // What is wrong with the database the queues say already.
     let orders: Result<OrderRates, StoreError> = orders;

@@ -31,6 +31,6 @@ pub async fn list(request: HttpRequest, console: Data<Console>) -> Result<HttpRe
     auth::operator(&request, &console, Role::Read)?;
     let (broker, database) = (console.queues().cloned(), console.database.clone());
     let reading = async move { Ok(queues::read(broker.as_ref(), &database, queues::WITHIN).await) };
-    let (items, unavailable) = console.finish(reading).await?;
+    let queues::Queues { figures: items, unavailable, .. } = console.finish(reading).await?;
     Ok(answer(&Queues { generated_at: Utc::now(), items, next_cursor: None, unavailable }))
 }

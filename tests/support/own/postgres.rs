@@ -100,9 +100,9 @@ impl Postgres {
             .expect("PostgreSQL can be started")
     }
 
-    /// The role and its right to make databases; once.
+    /// The role and its right to make databases and roles; once.
     pub async fn make_role(&self) {
-        let sql = format!("CREATE ROLE {ROLE} LOGIN CREATEDB PASSWORD '{}'", self.role_password);
+        let sql = format!("CREATE ROLE {ROLE} LOGIN CREATEDB CREATEROLE PASSWORD '{}'", self.role_password);
         self.as_superuser(&sql).await;
         self.as_superuser(&format!("CREATE DATABASE {ROLE} OWNER {ROLE}")).await;
     }

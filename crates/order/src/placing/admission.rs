@@ -1,4 +1,5 @@
-//! Whether new orders are taken: not while the database is away, and not while too much waits for the broker.
+//! Whether new orders are taken: not while the database is away, and not while too much of what begins or ends them waits for the
+//! broker.
 
 use std::time::Duration;
 
@@ -104,9 +105,10 @@ async fn watch_outbox(database: Database, limits: Admission, state: watch::Sende
 async fn measure(database: &Database, limits: Admission) -> Result<State, StoreError> {
     let most = limits.max_outbox_rows;
     // One more than the limit is enough to know that there are too many.
-    let measuring = async |connection: &mut Connection| outbox::depth(connection, most.saturating_add(1)).await;
-    let depth = database.run(ANSWER_WITHIN, measuring).await?;
-    metrics::get().outbox.depth(depth.rows, depth.oldest_seconds);
+    let measuring = async |connection: &mut Connection| outbox::depths(connection, most.saturating_add(1)).await;
+    let depths = database.run(ANSWER_WITHIN, measuring).await?;
+    metrics::get().outbox.depths(&depths);
+    let depth = depths.of_orders();
     let too_old = depth.oldest_seconds > limits.max_outbox_age.as_secs_f64();
     Ok(if too_old || depth.rows > most { State::Overloaded } else { State::Open })
 }

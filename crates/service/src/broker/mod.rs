@@ -15,7 +15,7 @@ pub use connection::{BrokerError, Connector};
 pub use message::{Message, TooLarge};
 pub use publisher::{PublishError, Publisher};
 pub use readiness::{BrokerCheck, NotReady, QueueState};
-pub use relay::Relay;
+pub use relay::{Relay, Relayed, Taken};
 pub use resend::{Resent, resend};
 pub use shared_connection::SharedConnection;
 pub use vhost::NoVhost;

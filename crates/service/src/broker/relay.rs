@@ -1,10 +1,10 @@
 //! The way of an event from the outbox to the broker.
 //!
-//! Fast path: whoever committed events hands them over at once. Slow path: a loop in every process takes what is due
-//! because a fast path did not succeed. Both publish with confirms and delete the row only then, so that an event is
-//! published at least once, whatever dies in between; consumers recognise a repetition by the event's id.
+//! Fast path: the process that committed events hands them over at once. Slow path: a loop in every process takes what is due
+//! because a fast path did not succeed, of the services that the process runs. Both publish with confirms and delete the row only
+//! then, so that an event is published at least once, whatever dies in between; consumers recognise a repetition by the event's id.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use rand::RngExt as _;
@@ -14,10 +14,11 @@ use uuid::Uuid;
 
 use super::{Message, Publisher, names};
 use crate::{
+    Roster, Subscription,
     fault::{self, CrashPoint, Safeguard},
     metrics,
     store::{
-        ANSWER_WITHIN, Database, StoreError,
+        ANSWER_WITHIN, Connection, Database, StoreError,
         outbox::{self, Outgoing},
     },
     telemetry,
@@ -37,9 +38,46 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Rows deleted by one statement.
 const DELETE: usize = 2_000;
 
+/// Of which services a process publishes what waits in the outbox: of those that it runs, since it may publish nothing else.
+#[derive(Debug, Clone)]
+pub enum Relayed {
+    /// Of all, also of services that this program does not know.
+    Everything,
+    /// Of these services on this roster.
+    Of(Roster, BTreeSet<&'static str>),
+}
+
+impl Relayed {
+    /// Returns the services that a worker runs which consumes these.
+    #[must_use]
+    pub fn by(roster: &Roster, consumed: &[Subscription]) -> Self {
+        if roster.is_shop(consumed) {
+            return Self::Everything;
+        }
+        Self::Of(roster.clone(), consumed.iter().map(|subscription| subscription.service()).collect())
+    }
+
+    fn includes(&self, event: &str) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Of(roster, services) => services.contains(roster.owner(event)),
+        }
+    }
+}
+
+/// What became of one step of the loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Taken {
+    /// Rows that were taken.
+    pub rows: i64,
+    /// Of these, events that the broker has confirmed.
+    pub confirmed: i64,
+}
+
 /// A handle to this process's way out. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Relay {
+    relayed: Arc<Relayed>,
     publisher: Publisher,
     room: Arc<Semaphore>,
     confirmed: mpsc::Sender<(Uuid, OwnedSemaphorePermit)>,
@@ -49,18 +87,24 @@ pub struct Relay {
 impl Relay {
     /// Starts the loop on the current runtime. It ends when `stop` is cancelled; see [`Relay::drain`] for the rest.
     #[must_use]
-    pub fn start(database: Database, publisher: Publisher, stop: CancellationToken) -> Self {
-        let room = Arc::new(Semaphore::new(UNCONFIRMED));
-        let (confirmed, deletions) = mpsc::channel(UNCONFIRMED);
-        let tasks = TaskTracker::new();
-        let relay = Self { publisher, room, confirmed, tasks };
-        tokio::spawn(delete_confirmed(database.clone(), deletions));
+    pub fn start(relayed: Relayed, database: Database, publisher: Publisher, stop: CancellationToken) -> Self {
+        let relay = Self::without_loop(relayed, database.clone(), publisher);
         tokio::spawn(relay.clone().relay_due(database, stop));
         relay
     }
 
+    /// Returns one that publishes what it is handed, and what is due when [`Relay::relay_once`] is called.
+    #[must_use]
+    pub fn without_loop(relayed: Relayed, database: Database, publisher: Publisher) -> Self {
+        let room = Arc::new(Semaphore::new(UNCONFIRMED));
+        let (confirmed, deletions) = mpsc::channel(UNCONFIRMED);
+        let tasks = TaskTracker::new();
+        tokio::spawn(delete_confirmed(database, deletions));
+        Self { relayed: Arc::new(relayed), publisher, room, confirmed, tasks }
+    }
+
     /// Publishes freshly committed events. Returns at once; what finds no room or fails stays in the outbox, from
-    /// where the loop of some process takes it.
+    /// where the loop of a process of the same service takes it.
     pub fn submit(&self, events: Vec<Outgoing>) {
         for event in events {
             let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else { return };
@@ -88,7 +132,8 @@ impl Relay {
         }
     }
 
-    async fn publish(self, event: Outgoing, permit: OwnedSemaphorePermit) {
+    /// Returns whether the broker has it.
+    async fn publish(self, event: Outgoing, permit: OwnedSemaphorePermit) -> bool {
         let message = match Message::event(&event) {
             Ok(message) => message,
             Err(error) => {
@@ -96,13 +141,12 @@ impl Relay {
                     event.id = %event.event_id, order.id = %event.order_id, %error,
                     "an event cannot be published: correct or delete its row in messaging.outbox"
                 );
-                return;
+                return false;
             }
         };
         if fault::without(Safeguard::MarkAfterConfirm) {
             drop(self.confirmed.send((event.event_id, permit)).await);
-            let _ = self.publisher.publish(message).await;
-            return;
+            return self.publisher.publish(message).await.is_ok();
         }
         let mut step = publishing(&event);
         match self.publisher.publish(message).await {
@@ -110,10 +154,12 @@ impl Relay {
                 drop(step);
                 fault::crash_here(CrashPoint::AfterConfirm);
                 drop(self.confirmed.send((event.event_id, permit)).await);
+                true
             }
             Err(error) => {
                 step.failed(&error.to_string());
                 tracing::debug!(event.id = %event.event_id, order.id = %event.order_id, %error, "an event stays in the outbox");
+                false
             }
         }
     }
@@ -127,7 +173,7 @@ impl Relay {
             }
             match self.relay_once(&database).await {
                 // A full batch means that more is due: an outage's backlog is worked off without a pause.
-                Ok(taken) if taken == LEASE => {
+                Ok(Taken { rows: LEASE, .. }) => {
                     failing = false;
                     continue;
                 }
@@ -147,25 +193,34 @@ impl Relay {
         }
     }
 
-    /// One step of the loop: takes what is due, publishes it, and returns how many rows it took.
+    /// One step of the loop: takes what is due of its services, and publishes it.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn relay_once(&self, database: &Database) -> Result<i64, StoreError> {
-        let due = database.run(ANSWER_WITHIN, async |connection| outbox::lease_due(connection, LEASE).await).await?;
-        let taken = i64::try_from(due.len()).unwrap_or(i64::MAX);
+    pub async fn relay_once(&self, database: &Database) -> Result<Taken, StoreError> {
+        let due = database.run(ANSWER_WITHIN, async |connection| self.lease(connection).await).await?;
+        let rows = i64::try_from(due.len()).unwrap_or(i64::MAX);
         metrics::get().outbox.relayed(due.len());
-        if taken > 0 {
-            tracing::info!(events = taken, "publishing events that waited in the outbox");
+        if rows > 0 {
+            tracing::info!(events = rows, "publishing events that waited in the outbox");
         }
         // Their publication is waited for, so that a backlog is not taken faster than the broker confirms it.
-        join_all(due.into_iter().map(async |event| {
-            if let Ok(permit) = Arc::clone(&self.room).acquire_owned().await {
-                self.clone().publish(event, permit).await;
-            }
-        }))
-        .await;
-        Ok(taken)
+        let published =
+            join_all(due.into_iter().map(async |event| match Arc::clone(&self.room).acquire_owned().await {
+                Ok(permit) => self.clone().publish(event, permit).await,
+                Err(_) => false,
+            }))
+            .await;
+        Ok(Taken { rows, confirmed: published.into_iter().map(i64::from).sum() })
+    }
+
+    async fn lease(&self, connection: &mut Connection) -> Result<Vec<Outgoing>, StoreError> {
+        let mut kinds = outbox::kinds(connection).await?;
+        kinds.retain(|event| self.relayed.includes(event));
+        if kinds.is_empty() {
+            return Ok(Vec::new());
+        }
+        outbox::lease_due(connection, &kinds, LEASE).await
     }
 }
 

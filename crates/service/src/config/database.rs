@@ -15,6 +15,14 @@ pub(super) const DATABASE_URL: Setting = Setting {
     meaning: "PostgreSQL, such as postgres://USER:PASSWORD@HOST:5432/DATABASE, several HOST:PORT with commas between, postgres:///DATABASE?host=/var/run/postgresql, or key=value as libpq has it; hosts other than this machine have to be in PLAINTEXT_HOSTS",
 };
 
+/// What the names of PostgreSQL's roles begin with.
+pub const DATABASE_ROLE_PREFIX: Setting = Setting {
+    name: "DATABASE_ROLE_PREFIX",
+    default: Some("orderflow"),
+    secret: false,
+    meaning: "what the names of the roles begin with that `orderflow rights` makes; roles belong to the whole server, so two shops on one need two",
+};
+
 /// Where the database is.
 #[derive(Debug, Clone)]
 pub struct DatabaseConfig {

@@ -19,7 +19,7 @@ mod worker;
 pub use address::is_loopback;
 pub use amqp::BrokerNode;
 pub use broker::{AdminConfig, BrokerConfig, RetryDelays, Users};
-pub use database::DatabaseConfig;
+pub use database::{DATABASE_ROLE_PREFIX, DatabaseConfig};
 pub use guard::GuardConfig;
 pub use log::{LogConfig, LogFormat};
 pub use operators::{OperatorToken, OperatorsConfig, Role, TRACE_ID};
@@ -45,6 +45,7 @@ pub fn check(source: &Source, services: impl FnOnce(&Source)) {
 /// The settings of everything but services, in the order in which a person would set them.
 pub const SHARED: &[&Setting] = &[
     &database::DATABASE_URL,
+    &database::DATABASE_ROLE_PREFIX,
     &broker::AMQP_URL,
     &broker::AMQP_ADMIN_URL,
     &broker::RABBITMQ_MANAGEMENT_URL,

@@ -60,13 +60,13 @@ pub(super) const ADMISSION_MAX_OUTBOX_AGE: Setting = Setting {
     name: "ADMISSION_MAX_OUTBOX_AGE",
     default: Some("15m"),
     secret: false,
-    meaning: "orders are refused with 503 while an event has waited longer than this for the broker",
+    meaning: "orders are refused with 503 while an event of the order service (`order.*`) has waited longer than this for the broker",
 };
 pub(super) const ADMISSION_MAX_OUTBOX_ROWS: Setting = Setting {
     name: "ADMISSION_MAX_OUTBOX_ROWS",
     default: Some("200000"),
     secret: false,
-    meaning: "orders are refused with 503 while more events than this wait for the broker",
+    meaning: "orders are refused with 503 while more events of the order service (`order.*`) than this wait for the broker",
 };
 pub(super) const LIVE_WATCHERS: Setting = Setting {
     name: "LIVE_WATCHERS",

@@ -122,6 +122,8 @@ mod tests {
     use std::{fmt::Write as _, time::Duration};
 
     use super::*;
+    use crate::store::outbox::Depths;
+
     /// A set of its own in which everything has happened once.
     fn with_everything() -> Metrics {
         let metrics = Metrics::new();
@@ -140,7 +142,7 @@ mod tests {
         metrics.live.lag(second);
         metrics.live.polled(second);
         metrics.operators.refused(true);
-        metrics.outbox.depth(1, 1.0);
+        metrics.outbox.depths(&Depths::default());
         metrics.outbox.relayed(1);
         metrics.outbox.published("confirmed", second);
         metrics.providers.available("payment", true);

@@ -1,14 +1,26 @@
 //! The way of events from the outbox to the broker.
 
-use std::{sync::atomic::AtomicU64, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError, atomic::AtomicU64},
+    time::Duration,
+};
+
+use orderflow_events::EventKind;
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{counter::Counter, gauge::Gauge},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::{Registry, Unit},
 };
 
 use super::buckets::{self, Histograms};
+use crate::store::outbox::Depths;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfKind {
+    event: String,
+}
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Publishing {
@@ -18,8 +30,10 @@ struct Publishing {
 /// The way of events from the outbox to the broker.
 #[derive(Debug)]
 pub struct OutboxMetrics {
-    rows: Gauge,
-    oldest: Gauge<f64, AtomicU64>,
+    rows: Family<OfKind, Gauge>,
+    oldest: Family<OfKind, Gauge<f64, AtomicU64>>,
+    /// Kinds that have a figure: one of which nothing waits any more goes back to 0.
+    kinds: Mutex<BTreeSet<String>>,
     relayed: Counter,
     published: Histograms<Publishing>,
 }
@@ -27,12 +41,13 @@ pub struct OutboxMetrics {
 impl OutboxMetrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
         let metrics = Self {
-            rows: Gauge::default(),
-            oldest: Gauge::default(),
+            rows: Family::default(),
+            oldest: Family::default(),
+            kinds: Mutex::new(EventKind::ALL.iter().map(|kind| kind.routing_key().to_owned()).collect()),
             relayed: Counter::default(),
             published: Histograms::new_with_constructor(buckets::times),
         };
-        let help = "Events that are committed and that the broker has not confirmed yet, counted up to ADMISSION_MAX_OUTBOX_ROWS; measured by front ends";
+        let help = "Events that are committed and that the broker has not confirmed yet, by kind, each counted up to ADMISSION_MAX_OUTBOX_ROWS; measured by front ends";
         registry.register("orderflow_outbox_rows", help, metrics.rows.clone());
         let help = "How long the oldest of them has waited, 0 where there is none";
         registry.register_with_unit("orderflow_outbox_oldest", help, Unit::Seconds, metrics.oldest.clone());
@@ -45,9 +60,15 @@ impl OutboxMetrics {
     }
 
     /// How much waits.
-    pub fn depth(&self, rows: i64, oldest_seconds: f64) {
-        self.rows.set(rows);
-        self.oldest.set(oldest_seconds);
+    pub fn depths(&self, depths: &Depths) {
+        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        kinds.extend(depths.0.keys().cloned());
+        for event in kinds.iter() {
+            let depth = depths.of(|one| one == event);
+            let kind = OfKind { event: event.clone() };
+            self.rows.get_or_create(&kind).set(depth.rows);
+            self.oldest.get_or_create(&kind).set(depth.oldest_seconds);
+        }
     }
 
     /// The relay took so many rows.

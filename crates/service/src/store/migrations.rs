@@ -221,6 +221,7 @@ async fn schemas_with_list(connection: &mut Connection) -> Result<Vec<String>, S
         "SELECT nspname::text AS name FROM pg_catalog.pg_class AS list
          JOIN pg_catalog.pg_namespace AS schema ON schema.oid = relnamespace
          WHERE relname = '__diesel_schema_migrations' AND relkind = 'r' AND has_schema_privilege(schema.oid, 'USAGE')
+           AND has_table_privilege(list.oid, 'SELECT')
          ORDER BY nspname <> $1, nspname",
     )
     .bind::<Text, _>(SCHEMA)

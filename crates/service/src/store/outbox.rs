@@ -1,9 +1,11 @@
 //! The outbox: events that are committed but that the broker has not confirmed yet.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use diesel::{
     ExpressionMethods as _, QueryableByName,
-    sql_types::{BigInt, Double, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Double, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
 use serde::Deserialize;
@@ -11,8 +13,8 @@ use uuid::Uuid;
 
 use super::{Connection, StoreError, schema::messaging::outbox};
 
-/// How long a fresh row belongs to the process that wrote it, which publishes it at once. After that any process's
-/// relay takes it, so this is how much later an event arrives when its process died between commit and confirm.
+/// How long a fresh row belongs to the process that wrote it, which publishes it at once. After that the relay of any process of
+/// its service takes it, so this is how much later an event arrives when its process died between commit and confirm.
 pub const GRACE: &str = "10 seconds";
 
 /// How long a relay that took a row keeps it from the others: longer than any confirm may take.
@@ -60,22 +62,58 @@ struct Row {
     body: String,
 }
 
-const LEASE_DUE: &str = "
-UPDATE messaging.outbox SET available_at = now() + $2::text::interval, attempts = attempts + 1
-WHERE event_id IN (
-    SELECT event_id FROM messaging.outbox WHERE available_at <= now()
-    ORDER BY available_at LIMIT $1 FOR UPDATE SKIP LOCKED
-)
-RETURNING event_id, order_id, event, source, occurred_at, correlation_id, body";
+/// Kinds that are told apart: more than there are, so that rows written by mistake fill no memory.
+const MOST_KINDS: i64 = 200;
 
-/// Takes up to `limit` rows that are due, so that no other relay does for a minute. Publish them after this
+/// Each kind that has a row, found by one step in the index per kind, however many rows there are.
+const KINDS: &str = "
+WITH RECURSIVE kinds AS (
+    (SELECT event FROM messaging.outbox ORDER BY event LIMIT 1)
+    UNION ALL
+    SELECT (SELECT event FROM messaging.outbox WHERE event > kinds.event ORDER BY event LIMIT 1)
+    FROM kinds WHERE kinds.event IS NOT NULL
+)";
+
+/// By kind, so that rows of a service that is away are not read again and again by the relays of all others.
+const LEASE_DUE: &str = "
+WITH due AS MATERIALIZED (
+    SELECT row.event_id FROM unnest($3::text[]) AS kinds (event), LATERAL (
+        SELECT event_id, available_at FROM messaging.outbox
+        WHERE event = kinds.event AND available_at <= now()
+        ORDER BY available_at LIMIT $1 FOR UPDATE SKIP LOCKED
+    ) AS row ORDER BY row.available_at LIMIT $1
+)
+UPDATE messaging.outbox SET available_at = now() + $2::text::interval, attempts = attempts + 1
+FROM due WHERE outbox.event_id = due.event_id
+RETURNING outbox.event_id, order_id, event, source, occurred_at, correlation_id, body";
+
+/// Returns the kinds of event that have rows, at most 200.
+///
+/// # Errors
+/// Those of the database.
+pub async fn kinds(connection: &mut Connection) -> Result<Vec<String>, StoreError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        event: String,
+    }
+    let query = format!("{KINDS} SELECT event FROM kinds WHERE event IS NOT NULL LIMIT $1");
+    let rows: Vec<Row> = diesel::sql_query(query).bind::<BigInt, _>(MOST_KINDS).load(connection).await?;
+    Ok(rows.into_iter().map(|row| row.event).collect())
+}
+
+/// Takes up to `limit` rows of these kinds that are due, so that no other relay does for a minute. Publish them after this
 /// statement's transaction, and [`delete`] what was confirmed; the rest becomes due again after that minute.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn lease_due(connection: &mut Connection, limit: i64) -> Result<Vec<Outgoing>, StoreError> {
-    let rows: Vec<Row> =
-        diesel::sql_query(LEASE_DUE).bind::<BigInt, _>(limit).bind::<Text, _>(LEASE).load(connection).await?;
+pub async fn lease_due(connection: &mut Connection, kinds: &[String], limit: i64) -> Result<Vec<Outgoing>, StoreError> {
+    let rows: Vec<Row> = diesel::sql_query(LEASE_DUE)
+        .bind::<BigInt, _>(limit)
+        .bind::<Text, _>(LEASE)
+        .bind::<Array<Text>, _>(kinds)
+        .load(connection)
+        .await?;
     Ok(rows.into_iter().map(Outgoing::from).collect())
 }
 
@@ -124,26 +162,70 @@ pub struct Depth {
     pub oldest_seconds: f64,
 }
 
-/// Measures the outbox, counting at most `limit` rows so that a huge one costs no more than a large one.
+impl Depth {
+    /// Nothing waits.
+    pub const EMPTY: Self = Self { rows: 0, oldest_seconds: 0.0 };
+
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            rows: self.rows.saturating_add(other.rows),
+            oldest_seconds: self.oldest_seconds.max(other.oldest_seconds),
+        }
+    }
+}
+
+/// How much waits for the broker, by kind of event. Kinds of which nothing waits are not in it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Depths(pub BTreeMap<String, Depth>);
+
+impl Depths {
+    /// What waits of the kinds that `chosen` accepts.
+    pub fn of(&self, chosen: impl Fn(&str) -> bool) -> Depth {
+        let depths = self.0.iter().filter(|(event, _)| chosen(event)).map(|(_, depth)| *depth);
+        depths.fold(Depth::EMPTY, Depth::and)
+    }
+
+    /// What waits of the kinds that front ends publish, and workers of the order service: `order.*`. Where much of that waits, new
+    /// orders do not go on; what waits of other services' kinds is no reason to refuse them.
+    #[must_use]
+    pub fn of_orders(&self) -> Depth {
+        self.of(|event| event.starts_with("order."))
+    }
+
+    /// All that waits.
+    #[must_use]
+    pub fn all(&self) -> Depth {
+        self.of(|_| true)
+    }
+}
+
+/// Measures the outbox, counting at most `limit` rows of each kind, so that a huge one costs no more than a large one.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn depth(connection: &mut Connection, limit: i64) -> Result<Depth, StoreError> {
+pub async fn depths(connection: &mut Connection, limit: i64) -> Result<Depths, StoreError> {
     #[derive(QueryableByName)]
     struct Row {
+        #[diesel(sql_type = Text)]
+        event: String,
         #[diesel(sql_type = BigInt)]
         rows: i64,
-        #[diesel(sql_type = Nullable<Double>)]
-        oldest_seconds: Option<f64>,
+        #[diesel(sql_type = Double)]
+        oldest_seconds: f64,
     }
-    let row: Row = diesel::sql_query(
-        "SELECT (SELECT count(*) FROM (SELECT 1 FROM messaging.outbox LIMIT $1) AS counted) AS rows,
-                (SELECT extract(epoch FROM now() - min(created_at))::float8 FROM messaging.outbox) AS oldest_seconds",
-    )
-    .bind::<BigInt, _>(limit)
-    .get_result(connection)
-    .await?;
-    Ok(Depth { rows: row.rows, oldest_seconds: row.oldest_seconds.unwrap_or(0.0) })
+    let query = format!(
+        "{KINDS}
+         SELECT event, (SELECT count(*) FROM (SELECT 1 FROM messaging.outbox WHERE event = kinds.event LIMIT $1) AS counted) AS rows,
+                coalesce((SELECT extract(epoch FROM now() - min(created_at)) FROM messaging.outbox WHERE event = kinds.event),
+                         0)::float8 AS oldest_seconds
+         FROM kinds WHERE event IS NOT NULL LIMIT $2"
+    );
+    let rows: Vec<Row> =
+        diesel::sql_query(query).bind::<BigInt, _>(limit).bind::<BigInt, _>(MOST_KINDS).load(connection).await?;
+    let depth = |row: &Row| Depth { rows: row.rows, oldest_seconds: row.oldest_seconds };
+    Ok(Depths(rows.into_iter().map(|row| (row.event.clone(), depth(&row))).collect()))
 }
 
 #[cfg(test)]

@@ -1,0 +1,129 @@
+//! `orderflow rights`: roles of PostgreSQL with the rights of one kind of process each.
+
+use std::io::Write;
+
+use orderflow_service::{
+    config::{DATABASE_ROLE_PREFIX, DatabaseConfig, Setting, Source},
+    store::Database,
+};
+use postgres_protocol::password::scram_sha_256;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::json;
+use tokio_postgres::error::SqlState;
+
+use super::{
+    Exit, Failed,
+    lack::explained,
+    words::{some, wrapped},
+};
+use crate::{
+    services::roster,
+    store::rights::{self, Role},
+};
+
+/// The longest prefix: PostgreSQL cuts names after 63 bytes, and a service's name has up to 30.
+const LONGEST_PREFIX: usize = 32;
+
+/// Returns the settings with the roles' passwords: `DATABASE_PAYMENT_PASSWORD`, …. They last as long as the process.
+pub fn password_settings() -> Vec<&'static Setting> {
+    rights::roles(roster(), "").iter().map(password_setting).collect()
+}
+
+fn password_setting(role: &Role) -> &'static Setting {
+    Box::leak(Box::new(Setting {
+        name: Box::leak(format!("DATABASE_{}_PASSWORD", role.setting).into_boxed_str()),
+        default: None,
+        secret: true,
+        meaning: Box::leak(
+            format!("password that `orderflow rights apply` gives PostgreSQL's role for {}", role.about)
+                .into_boxed_str(),
+        ),
+    }))
+}
+
+/// The roles, each with the password that is set for it.
+fn read(source: &Source) -> Option<Vec<(Role, Option<SecretString>)>> {
+    let prefix = source.parse(&DATABASE_ROLE_PREFIX, prefix)?;
+    let roles = rights::roles(roster(), &prefix).into_iter();
+    Some(
+        roles
+            .map(|role| {
+                let password = source.given(password_setting(&role)).map(SecretString::from);
+                (role, password)
+            })
+            .collect(),
+    )
+}
+
+fn prefix(text: &str) -> Result<String, String> {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    let is_prefix = text.starts_with(|first: char| first.is_ascii_lowercase()) && text.bytes().all(fits);
+    if is_prefix && text.len() <= LONGEST_PREFIX && !text.starts_with("pg_") {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "expected 1 to {LONGEST_PREFIX} lower-case letters, digits and underscores, the first a letter, and not pg_"
+    ))
+}
+
+/// Makes the roles that are missing and gives each its rights. Safe to repeat, while orders flow, and from many hosts at once.
+///
+/// # Errors
+/// See [`Failed`].
+pub async fn apply(source: &Source, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
+    let (roles, config) = source.finish(read(source).zip(DatabaseConfig::read(source)))?;
+    let (roles, passwords): (Vec<Role>, Vec<_>) = roles.into_iter().unzip();
+    let mut statements = rights::statements(roster(), &roles);
+    for (role, password) in roles.iter().zip(&passwords) {
+        if let Some(password) = password {
+            // PostgreSQL logs statements, so it gets what the password is checked by and not the password.
+            statements.push(rights::set_password(role, &scram_sha_256(password.expose_secret().as_bytes())));
+        }
+    }
+    let database = Database::new(&config, "orderflow rights", 1)?;
+    let mut connection = database.connection().await?;
+    rights::run(&mut connection, &statements).await.map_err(|error| match error.state() {
+        Some(state) if *state == SqlState::INSUFFICIENT_PRIVILEGE => Failed::Usage(format!(
+            "{}\nDATABASE_URL has to name the owner of the tables, with CREATEROLE; where nobody has both, `orderflow rights print` \
+             writes the statements for whoever may run them",
+            explained(&error)
+        )),
+        _ => error.into(),
+    })?;
+    let names: Vec<String> = roles.iter().map(|role| role.name.clone()).collect();
+    let without: Vec<String> = roles
+        .iter()
+        .zip(&passwords)
+        .filter(|(_, password)| password.is_none())
+        .map(|(role, _)| role.name.clone())
+        .collect();
+    if json {
+        writeln!(out, "{}", json!({ "roles": names, "without_password": without }))?;
+        return Ok(Exit::Ok);
+    }
+    writeln!(out, "{} roles have their rights: {}.", names.len(), names.join(", "))?;
+    if !without.is_empty() {
+        let note = format!(
+            "No password was set here for {}: `DATABASE_<ROLE>_PASSWORD` sets one, or `ALTER ROLE`.",
+            some(&without)
+        );
+        wrapped(out, "", &note)?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// Writes the same as SQL, without passwords, for a server on which somebody else makes roles.
+///
+/// # Errors
+/// See [`Failed`].
+pub fn print(source: &Source, out: &mut impl Write) -> Result<Exit, Failed> {
+    let roles = source.finish(read(source))?;
+    let roles: Vec<Role> = roles.into_iter().map(|(role, _)| role).collect();
+    writeln!(out, "-- To be run in the shop's database, by the owner of its tables, who may also make roles.")?;
+    writeln!(out, "BEGIN;")?;
+    for statement in rights::statements(roster(), &roles) {
+        writeln!(out, "{statement};")?;
+    }
+    writeln!(out, "COMMIT;")?;
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,260 @@
+//! Roles of PostgreSQL for each kind of process, as statements that may be run again: each writes its own service's schema, and of
+//! the tables that all share its own kinds and subscriptions.
+//!
+//! The owner of the tables is none of them and is not held by row security, so that a shop with one role works as before.
+
+use diesel::sql_query;
+use diesel_async::{AsyncConnection as _, RunQueryDsl as _};
+use orderflow_service::{
+    Roster,
+    store::{Connection, StoreError},
+};
+
+/// Tables of the schema `messaging` that services write, with what they may do there, and the column that says whose a row is.
+const SHARED_TABLES: [(&str, &str, Column); 7] = [
+    // Appended to and never changed.
+    ("event_log", "SELECT, INSERT", Column::Event),
+    ("outbox", "SELECT, INSERT, UPDATE, DELETE", Column::Event),
+    ("inbox", "SELECT, INSERT", Column::Queue("subscription")),
+    ("attempts", "SELECT, INSERT, DELETE", Column::Queue("subscription")),
+    ("dead_letters", "SELECT, INSERT, UPDATE", Column::Queue("subscription")),
+    ("resent", "SELECT, INSERT, UPDATE, DELETE", Column::Queue("subscription")),
+    ("queue_pace", "SELECT, INSERT, UPDATE, DELETE", Column::Queue("queue")),
+];
+
+/// Every schema that is not one service's.
+const COMMON_SCHEMAS: [&str; 4] = ["messaging", "orders", "catalogue", "operations"];
+
+/// How long a lock on a table may be waited for: whoever places orders waits behind it.
+const LOCK_TIMEOUT: &str = "3s";
+
+/// Of many hosts that do this at once on one database, one does it and the others wait: "orderrig".
+const LOCK: i64 = 0x6f72_6465_7272_6967;
+
+/// The column by which rows belong to a service.
+#[derive(Debug, Clone, Copy)]
+enum Column {
+    /// A kind of event.
+    Event,
+    /// A queue's name, which begins with its service's.
+    Queue(&'static str),
+}
+
+/// What a role may do.
+#[derive(Debug, Clone)]
+enum May {
+    /// What a front end does: place orders, and publish the order service's events.
+    Serve,
+    /// What the console and the commands do.
+    Operate,
+    /// What a worker of these services does.
+    Work(Vec<&'static str>),
+    /// Read everything.
+    Read,
+}
+
+/// A role.
+#[derive(Debug, Clone)]
+pub struct Role {
+    /// Its name in PostgreSQL.
+    pub name: String,
+    /// What its password's setting is named after: `PAYMENT` in `DATABASE_PAYMENT_PASSWORD`.
+    pub setting: String,
+    /// What it is for.
+    pub about: String,
+    may: May,
+}
+
+/// Returns the roles of these services, named after the prefix.
+#[must_use]
+pub fn roles(roster: &Roster, prefix: &str) -> Vec<Role> {
+    let role = |name: &str, about: String, may| Role {
+        name: format!("{prefix}_{}", name.replace('-', "_")),
+        setting: name.replace('-', "_").to_uppercase(),
+        about,
+        may,
+    };
+    let mut roles = vec![
+        role("web", "front ends".to_owned(), May::Serve),
+        role("ops", "console and commands".to_owned(), May::Operate),
+        role("worker", "workers of all services".to_owned(), May::Work(roster.names())),
+        role("readonly", "looking at everything".to_owned(), May::Read),
+    ];
+    roles
+        .extend(roster.names().into_iter().map(|name| role(name, format!("workers of {name}"), May::Work(vec![name]))));
+    roles
+}
+
+/// Returns the statements that make the roles and give them their rights. They may be run again, also while orders flow, and take
+/// nothing away.
+#[must_use]
+pub fn statements(roster: &Roster, roles: &[Role]) -> Vec<String> {
+    let mut all: Vec<String> = roles.iter().map(create).collect();
+    for (table, ..) in SHARED_TABLES {
+        all.push(policy(table, "orderflow_read", "PUBLIC", "SELECT", "true"));
+    }
+    for role in roles {
+        all.extend(grants(roster, role));
+    }
+    // Last, since before it policies hold nobody.
+    all.extend(SHARED_TABLES.iter().map(|(table, ..)| secure(table)));
+    all
+}
+
+/// Roles belong to the whole server, so another database's set-up may make the same one at this moment.
+fn create(Role { name, .. }: &Role) -> String {
+    format!(
+        "DO $$ BEGIN
+    IF to_regrole('{name}') IS NULL THEN CREATE ROLE {name} LOGIN; END IF;
+EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
+END $$"
+    )
+}
+
+/// The schemas that a service writes.
+fn schemas_of(service: &str) -> Vec<String> {
+    match service {
+        "order" => vec!["orders".to_owned()],
+        // The simulated provider keeps its books in the same database.
+        "payment" => vec!["payment".to_owned(), "simulator".to_owned()],
+        _ => vec![service.replace('-', "_")],
+    }
+}
+
+fn grants(roster: &Roster, role: &Role) -> Vec<String> {
+    let name = &role.name;
+    let schemas: Vec<String> =
+        COMMON_SCHEMAS.map(str::to_owned).into_iter().chain(roster.names().into_iter().flat_map(schemas_of)).collect();
+    let mut all: Vec<String> =
+        schemas.iter().map(|schema| in_schema(schema, &format!("GRANT USAGE ON SCHEMA {schema} TO {name}"))).collect();
+    all.push(read_lists_and_views(name, &schemas));
+    let write = |schema: &str| {
+        let grant = format!("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {name}");
+        [
+            in_schema(schema, &grant),
+            in_schema(schema, &format!("GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {name}")),
+        ]
+    };
+    all.push(format!("GRANT SELECT ON messaging.services, messaging.service_events TO {name}"));
+    match &role.may {
+        May::Serve => {
+            all.extend(write("orders"));
+            all.push(format!("GRANT SELECT ON ALL TABLES IN SCHEMA catalogue TO {name}"));
+            all.push(format!("GRANT SELECT, INSERT ON messaging.event_log TO {name}"));
+            all.push(format!("GRANT SELECT, INSERT, UPDATE, DELETE ON messaging.outbox TO {name}"));
+            let condition = owned(roster, &["order"], Column::Event);
+            all.extend(
+                ["event_log", "outbox"].map(|table| policy(table, &format!("{name}_writes"), name, "ALL", &condition)),
+            );
+        }
+        May::Operate => {
+            all.extend(
+                schemas.iter().map(|schema| {
+                    in_schema(schema, &format!("GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {name}"))
+                }),
+            );
+            all.extend(["messaging", "operations", "inventory"].into_iter().flat_map(write));
+            all.push(format!("REVOKE INSERT, UPDATE, DELETE ON messaging.event_log FROM {name}"));
+            all.extend(
+                SHARED_TABLES.iter().map(|(table, ..)| policy(table, &format!("{name}_writes"), name, "ALL", "true")),
+            );
+        }
+        May::Work(services) => {
+            all.extend(services.iter().flat_map(|service| schemas_of(service)).flat_map(|schema| write(&schema)));
+            for (table, privileges, column) in SHARED_TABLES {
+                all.push(format!("GRANT {privileges} ON messaging.{table} TO {name}"));
+                all.push(policy(table, &format!("{name}_writes"), name, "ALL", &owned(roster, services, column)));
+            }
+        }
+        May::Read => {
+            all.extend(
+                schemas.iter().map(|schema| {
+                    in_schema(schema, &format!("GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {name}"))
+                }),
+            );
+        }
+    }
+    all
+}
+
+/// Runs where there is such a schema: a service without tables has none, and neither has one that did not migrate yet.
+fn in_schema(schema: &str, statement: &str) -> String {
+    format!("DO $$ BEGIN IF to_regnamespace('{schema}') IS NOT NULL THEN {statement}; END IF; END $$")
+}
+
+/// What every process reads: which migrations have run, and what services offer to others as views.
+fn read_lists_and_views(role: &str, schemas: &[String]) -> String {
+    let schemas: Vec<_> = schemas.iter().map(|schema| format!("'{schema}'")).collect();
+    format!(
+        "DO $$ DECLARE relation regclass; BEGIN
+    FOR relation IN SELECT oid FROM pg_catalog.pg_class
+        WHERE (relname = '__diesel_schema_migrations' AND relkind = 'r')
+           OR (relkind = 'v' AND relname LIKE 'v\\_%' AND relnamespace::regnamespace::text IN ({}))
+    LOOP EXECUTE format('GRANT SELECT ON %s TO {role}', relation); END LOOP;
+END $$",
+        schemas.join(", ")
+    )
+}
+
+/// The condition under which a row is one of these services'.
+fn owned(roster: &Roster, services: &[&str], column: Column) -> String {
+    let list = |names: Vec<&str>| format!("'{{{}}}'::text[]", names.join(","));
+    let services_list = list(services.to_vec());
+    match column {
+        Column::Queue(column) => format!("split_part({column}, '.', 1) = ANY ({services_list})"),
+        Column::Event => {
+            let chosen = roster.services().filter(|service| services.contains(&service.name));
+            let kinds = chosen.flat_map(|service| service.publishes.iter().map(|event| event.as_str())).collect();
+            format!("event = ANY ({}) OR split_part(event, '.', 1) = ANY ({services_list})", list(kinds))
+        }
+    }
+}
+
+/// Makes a policy, or makes it anew where it is another one: that takes the table's lock for a moment, so it is not done in vain.
+fn policy(table: &str, name: &str, role: &str, command: &str, condition: &str) -> String {
+    let check = if command == "SELECT" { String::new() } else { format!(" WITH CHECK ({condition})") };
+    let definition = format!("FOR {command} TO {role} USING ({condition}){check}");
+    let quoted = definition.replace('\'', "''");
+    format!(
+        "DO $$ BEGIN
+    IF coalesce((SELECT obj_description(oid, 'pg_policy') FROM pg_catalog.pg_policy
+                 WHERE polname = '{name}' AND polrelid = 'messaging.{table}'::regclass), '') <> '{quoted}' THEN
+        DROP POLICY IF EXISTS {name} ON messaging.{table};
+        CREATE POLICY {name} ON messaging.{table} {definition};
+        COMMENT ON POLICY {name} ON messaging.{table} IS '{quoted}';
+    END IF;
+END $$"
+    )
+}
+
+fn secure(table: &str) -> String {
+    format!(
+        "DO $$ BEGIN
+    IF NOT (SELECT relrowsecurity FROM pg_catalog.pg_class WHERE oid = 'messaging.{table}'::regclass) THEN
+        ALTER TABLE messaging.{table} ENABLE ROW LEVEL SECURITY;
+    END IF;
+END $$"
+    )
+}
+
+/// Returns the statement that sets a role's password to what this verifier belongs to.
+#[must_use]
+pub fn set_password(role: &Role, verifier: &str) -> String {
+    format!("ALTER ROLE {} PASSWORD '{}'", role.name, verifier.replace('\'', "''"))
+}
+
+/// Runs these statements, all or none.
+///
+/// # Errors
+/// Those of the database, such as that the role may make no roles, or that a table's lock could not be had.
+pub async fn run(connection: &mut Connection, statements: &[String]) -> Result<(), StoreError> {
+    let all = async |connection: &mut Connection| {
+        sql_query(format!("SELECT pg_advisory_xact_lock({LOCK})")).execute(connection).await?;
+        sql_query(format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")).execute(connection).await?;
+        for statement in statements {
+            sql_query(statement).execute(connection).await?;
+        }
+        Ok(())
+    };
+    connection.transaction::<_, StoreError, _>(all).await
+}

@@ -1,0 +1,265 @@
+//! Roles of PostgreSQL: each kind of process with the rights that it needs, and no other.
+
+use diesel_async::{AsyncConnection as _, SimpleAsyncConnection as _};
+use orderflow_service::store::Connection;
+use orderflow_tests::{DECLINED, Shop, VISA, examples::LOYALTY, run};
+use orderflow_worker::roster;
+use url::Url;
+
+use crate::commands::{ended, with};
+
+pub const PASSWORD: &str = "of a role for this test";
+
+/// What the roles of this shop are named after, since they belong to the whole server: what is random in its name.
+fn prefix(shop: &Shop) -> String {
+    format!("t{}", &shop.name()[shop.name().len() - 20..])
+}
+
+/// The settings of an operator who makes the roles.
+pub fn operator(shop: &Shop) -> Vec<(String, String)> {
+    let mut settings = with(shop.operator_settings(), &[("DATABASE_ROLE_PREFIX", &prefix(shop))]);
+    let services = roster().names().into_iter().map(str::to_uppercase);
+    let roles = ["WEB", "OPS", "WORKER", "READONLY"].map(str::to_owned).into_iter().chain(services);
+    settings.extend(roles.map(|role| (format!("DATABASE_{role}_PASSWORD"), PASSWORD.to_owned())));
+    settings
+}
+
+/// The database as this role sees it.
+pub fn database_as(shop: &Shop, role: &str) -> Url {
+    let mut url = shop.database_url();
+    url.set_username(&format!("{}_{role}", prefix(shop)))
+        .and_then(|()| url.set_password(Some(PASSWORD)))
+        .expect("a host");
+    url
+}
+
+async fn connect_as(shop: &Shop, role: &str) -> Connection {
+    Connection::establish(database_as(shop, role).as_str()).await.unwrap_or_else(|error| panic!("{role}: {error}"))
+}
+
+async fn shop_with_roles() -> Shop {
+    let shop = Shop::open().await;
+    let names = ["web", "ops", "worker", "readonly"].into_iter().chain(roster().names());
+    let made = run("orderflow", &["rights", "apply"], &operator(&shop)).await;
+    ended(
+        &made,
+        0,
+        &names
+            .map(|name| format!("{}_{name}", prefix(&shop)))
+            .collect::<Vec<_>>()
+            .iter()
+            .map(String::as_str)
+            .collect::<Vec<_>>(),
+    );
+    shop
+}
+
+/// Roles stay when the database goes.
+pub async fn close(shop: Shop) {
+    let (server, name) = (shop.servers.database_url.clone(), prefix(&shop));
+    shop.close().await;
+    let mut connection = Connection::establish(server.as_str()).await.expect("the server can be reached");
+    let names = ["web", "ops", "worker", "readonly", LOYALTY.name].into_iter().chain(roster().names());
+    let drop: Vec<String> = names.map(|role| format!("DROP ROLE IF EXISTS {name}_{role};")).collect();
+    connection.batch_execute(&drop.concat()).await.expect("nothing depends on them any more");
+}
+
+/// Runs a statement and takes it back. Whether the role may run it; anything else that is wrong with it fails the test.
+async fn may(connection: &mut Connection, statement: &str) -> bool {
+    let tried = |refused: &str| {
+        format!(
+            "DO $$ BEGIN {statement}; RAISE EXCEPTION USING ERRCODE = 'ZZ001';
+             EXCEPTION WHEN SQLSTATE 'ZZ001' THEN NULL; WHEN insufficient_privilege THEN {refused}; END $$"
+        )
+    };
+    connection.batch_execute(&tried("NULL")).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
+    connection.batch_execute(&tried("RAISE EXCEPTION 'refused'")).await.is_ok()
+}
+
+fn log(event: &str) -> String {
+    format!(
+        "INSERT INTO messaging.event_log (order_id, version, event_id, event, source, occurred_at, correlation_id, data)
+         VALUES (gen_random_uuid(), 1, gen_random_uuid(), '{event}', '/test', now(), gen_random_uuid(), '{{}}')"
+    )
+}
+
+/// The whole flow, forward and backward, with a role for each process.
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_flow_where_each_process_has_a_role_of_its_own() {
+    let mut shop = shop_with_roles().await;
+    let web = shop.start_web_with(&[("DATABASE_URL", database_as(&shop, "web").as_str())]).await;
+    for service in roster().names() {
+        let url = database_as(&shop, service);
+        shop.start_worker_with(&[&format!("{service}.*")], &[("DATABASE_URL", url.as_str())]).await;
+    }
+    let orders = web.orders(5, "MUG-BLUE", VISA).await;
+    for card in ["pm_card_flaky", DECLINED] {
+        web.order("MUG-BLUE", 1, card).await;
+    }
+    // The simulated carrier refuses it: stock is released and the money given back.
+    let refused = web.order("BATTERY-BULK", 1, VISA).await;
+    web.until_status(&refused, "cancelled").await;
+    shop.until_settled().await;
+    shop.until_orders("shipped", 6).await;
+    assert!(shop.number("SELECT count(*) FROM messaging.attempts").await > 0, "the flaky card's");
+    assert_eq!(shop.number("SELECT count(*) FROM email.mails WHERE sent_at IS NULL").await, 0);
+
+    let commands = with(shop.operator_settings(), &[("DATABASE_URL", database_as(&shop, "ops").as_str())]);
+    let order = orders[0].id.to_string();
+    for command in [
+        &["audit", "--stuck-after", "1ms"][..],
+        &["doctor"],
+        &["queues"],
+        &["why", &order],
+        &["dlq", "list"],
+        &["stock", "list"],
+        &["stock", "set", "MUG-BLUE", "77"],
+        &["service", "list"],
+        &["republish", "--missing"],
+        &["republish", "--outbox"],
+    ] {
+        ended(&run("orderflow", command, &commands).await, 0, &[]);
+    }
+    close(shop).await;
+}
+
+/// One worker may run all services.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_role_for_all_services_carries_orders() {
+    let mut shop = shop_with_roles().await;
+    let web = shop.start_web_with(&[("DATABASE_URL", database_as(&shop, "web").as_str())]).await;
+    let url = database_as(&shop, "worker");
+    shop.start_worker_with(&[], &[("DATABASE_URL", url.as_str())]).await;
+    web.orders(5, "MUG-BLUE", VISA).await;
+    shop.until_orders("shipped", 5).await;
+    close(shop).await;
+}
+
+/// Which schemas a service's role may write, besides what all share.
+fn own_schemas(service: &str) -> &[&str] {
+    match service {
+        "order" => &["orders"],
+        "payment" => &["payment", "simulator"],
+        "inventory" => &["inventory"],
+        "shipping" => &["shipping"],
+        "email" => &["email"],
+        other => panic!("say here which schemas {other} may write"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn role_of_a_service_writes_its_own_rows_alone() {
+    let shop = shop_with_roles().await;
+    let published = || {
+        roster()
+            .services()
+            .flat_map(|service| service.publishes.iter().map(move |event| (service.name, event.as_str())))
+    };
+    for service in roster().names() {
+        let mut connection = connect_as(&shop, service).await;
+        for (owner, event) in published().chain([("order", "order.created"), ("order", "order.cancel-requested")]) {
+            assert_eq!(may(&mut connection, &log(event)).await, owner == service, "{service} logs {event}");
+        }
+        let own_kind = format!("{service}.something-new");
+        assert!(may(&mut connection, &log(&own_kind)).await, "{service} logs a newer kind of its own");
+        for other in roster().names() {
+            for statement in [
+                format!(
+                    "INSERT INTO messaging.inbox (event_id, subscription) VALUES (gen_random_uuid(), '{other}.order-created')"
+                ),
+                format!(
+                    "INSERT INTO messaging.attempts (subscription, attempt, reason, worker, failed_at) VALUES ('{other}.order-created', 1, '', '', now())"
+                ),
+                format!(
+                    "INSERT INTO messaging.dead_letters (subscription, attempt, reason, worker, died_at) VALUES ('{other}.order-created', 1, '', '', now())"
+                ),
+                format!(
+                    "INSERT INTO messaging.resent (event_id, subscription) VALUES (gen_random_uuid(), '{other}.order-created')"
+                ),
+                format!(
+                    "INSERT INTO messaging.queue_pace (worker, queue, measured_at, slots, in_hand, events_per_second, failures_per_second) VALUES ('', '{other}.order-created', now(), 1, 1, 1, 1)"
+                ),
+            ] {
+                assert_eq!(may(&mut connection, &statement).await, other == service, "{service}: {statement}");
+            }
+        }
+        for forbidden in [
+            "UPDATE messaging.event_log SET event = 'payment.completed'",
+            "DELETE FROM messaging.event_log",
+            "TRUNCATE messaging.outbox",
+        ] {
+            assert!(!may(&mut connection, forbidden).await, "{service}: {forbidden}");
+        }
+        let written = format!(
+            "SELECT coalesce(string_agg(DISTINCT schemaname, ' ' ORDER BY schemaname), '') FROM pg_tables
+             WHERE schemaname NOT IN ('messaging', 'pg_catalog', 'information_schema')
+               AND has_table_privilege('{}_{service}', quote_ident(schemaname) || '.' || quote_ident(tablename), 'INSERT, UPDATE, DELETE')",
+            prefix(&shop)
+        );
+        assert_eq!(shop.text(&written).await, own_schemas(service).join(" "), "{service}");
+    }
+    close(shop).await;
+}
+
+/// Rows of the outbox that belong to another service are not taken, and what web, readonly and ops may do.
+#[tokio::test(flavor = "multi_thread")]
+async fn front_end_and_readers_write_little_or_nothing() {
+    let shop = shop_with_roles().await;
+    let mut web = connect_as(&shop, "web").await;
+    assert!(may(&mut web, &log("order.created")).await);
+    for statement in [
+        log("payment.completed"),
+        "UPDATE payment.payments SET status = status".to_owned(),
+        "INSERT INTO messaging.inbox (event_id, subscription) VALUES (gen_random_uuid(), 'payment.order-created')"
+            .to_owned(),
+        "SELECT count(*) FROM payment.payments".replace("SELECT", "PERFORM"),
+        "UPDATE inventory.stock SET available = 1".to_owned(),
+        "UPDATE catalogue.products SET price = 1".to_owned(),
+        "INSERT INTO operations.ended_sessions SELECT".to_owned().replace("SELECT", "DEFAULT VALUES"),
+    ] {
+        assert!(!may(&mut web, &statement).await, "{statement}");
+    }
+    let mut readonly = connect_as(&shop, "readonly").await;
+    let written = format!(
+        "SELECT count(*) FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')
+           AND has_table_privilege('{}_readonly', quote_ident(schemaname) || '.' || quote_ident(tablename), 'INSERT, UPDATE, DELETE, TRUNCATE')",
+        prefix(&shop)
+    );
+    assert_eq!(shop.number(&written).await, 0);
+    assert!(may(&mut readonly, "PERFORM count(*) FROM orders.orders").await);
+    let mut ops = connect_as(&shop, "ops").await;
+    assert!(!may(&mut ops, &log("order.created")).await);
+    assert!(!may(&mut ops, "DELETE FROM messaging.event_log").await);
+    assert!(!may(&mut ops, "DELETE FROM payment.payments").await);
+    drop((web, readonly, ops));
+    close(shop).await;
+}
+
+/// Hosts of a deployment may all do it at once, and again; what is printed is what is done.
+#[tokio::test(flavor = "multi_thread")]
+async fn roles_are_made_by_many_at_once_and_by_the_printed_statements() {
+    let shop = Shop::open().await;
+    let settings = operator(&shop);
+    let together = (0..4).map(|_| run("orderflow", &["rights", "apply"], &settings));
+    for made in futures::future::join_all(together).await {
+        ended(&made, 0, &[]);
+    }
+    let rights = "SELECT string_agg(relname || coalesce(relacl::text, ''), ' ' ORDER BY relname) || (SELECT string_agg(pg_policies::text, ' ' ORDER BY tablename, policyname) FROM pg_policies) FROM pg_class WHERE relkind IN ('r', 'v')";
+    let applied = shop.text(rights).await;
+    let printed = run("orderflow", &["rights", "print"], &settings).await;
+    ended(&printed, 0, &["COMMIT;"]);
+    assert!(!printed.out.contains(PASSWORD));
+    shop.database().await.batch_execute(&printed.out).await.expect("it is SQL, and may be run again");
+    assert_eq!(shop.text(rights).await, applied);
+    close(shop).await;
+}
+
+#[tokio::test]
+async fn prefix_that_cannot_name_a_role_is_refused() {
+    for prefix in ["Shop", "pg_shop", "shop-1", "1shop", &"x".repeat(33)] {
+        let settings = [("DATABASE_ROLE_PREFIX".to_owned(), prefix.to_owned())];
+        let refused = run("orderflow", &["rights", "print"], &settings).await;
+        ended(&refused, 2, &[]);
+        assert!(refused.err.contains("DATABASE_ROLE_PREFIX"), "{refused:?}");
+    }
+}
