@@ -35,8 +35,7 @@ async fn service_in_rust_is_added_to_a_running_shop() {
     ended(&early, 2, &["not up to date"]);
     ended(&run("loyalty", &["migrate"], &settings).await, 0, &["migrated loyalty/20261129000001"]);
     ended(&run("loyalty", &["migrate"], &settings).await, 0, &[]);
-    let rights = with(roles::operator(&shop), &[("DATABASE_LOYALTY_PASSWORD", roles::PASSWORD)]);
-    ended(&run("orderflow", &["rights", "apply"], &rights).await, 0, &["_loyalty"]);
+    roles::make(&shop, &[LOYALTY.name]).await;
     let settings = with(settings, &[("DATABASE_URL", roles::database_as(&shop, LOYALTY.name).as_str())]);
     let mut loyalty = Child::start("loyalty", &[], &settings);
     let health = Web::new(loyalty.address().await);

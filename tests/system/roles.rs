@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::commands::{ended, with};
 
-pub const PASSWORD: &str = "of a role for this test";
+const PASSWORD: &str = "of a role for this test";
 
 /// What the roles of this shop are named after, since they belong to the whole server: what is random in its name.
 fn prefix(shop: &Shop) -> String {
@@ -16,7 +16,7 @@ fn prefix(shop: &Shop) -> String {
 }
 
 /// The settings of an operator who makes the roles.
-pub fn operator(shop: &Shop) -> Vec<(String, String)> {
+fn operator(shop: &Shop) -> Vec<(String, String)> {
     let mut settings = with(shop.operator_settings(), &[("DATABASE_ROLE_PREFIX", &prefix(shop))]);
     let services = roster().names().into_iter().map(str::to_uppercase);
     let roles = ["WEB", "OPS", "WORKER", "READONLY"].map(str::to_owned).into_iter().chain(services);
@@ -37,20 +37,28 @@ async fn connect_as(shop: &Shop, role: &str) -> Connection {
     Connection::establish(database_as(shop, role).as_str()).await.unwrap_or_else(|error| panic!("{role}: {error}"))
 }
 
+/// Makes the roles, also of these services that are registered.
+pub async fn make(shop: &Shop, registered: &[&str]) {
+    let mut settings = operator(shop);
+    settings.extend(
+        registered.iter().map(|name| (format!("DATABASE_{}_PASSWORD", name.to_uppercase()), PASSWORD.to_owned())),
+    );
+    let names: Vec<_> = names(registered).map(|name| format!("{}_{name}", prefix(shop))).collect();
+    let said: Vec<_> = names.iter().map(String::as_str).collect();
+    ended(&run("orderflow", &["rights", "apply"], &settings).await, 0, &said);
+    // So that the database can be dropped while a session of theirs is just ending.
+    for name in names {
+        shop.execute(&format!("GRANT {name} TO CURRENT_USER")).await;
+    }
+}
+
+fn names<'n>(registered: &'n [&'n str]) -> impl Iterator<Item = &'n str> {
+    ["web", "ops", "worker", "readonly"].into_iter().chain(roster().names()).chain(registered.iter().copied())
+}
+
 async fn shop_with_roles() -> Shop {
     let shop = Shop::open().await;
-    let names = ["web", "ops", "worker", "readonly"].into_iter().chain(roster().names());
-    let made = run("orderflow", &["rights", "apply"], &operator(&shop)).await;
-    ended(
-        &made,
-        0,
-        &names
-            .map(|name| format!("{}_{name}", prefix(&shop)))
-            .collect::<Vec<_>>()
-            .iter()
-            .map(String::as_str)
-            .collect::<Vec<_>>(),
-    );
+    make(&shop, &[]).await;
     shop
 }
 
@@ -59,8 +67,7 @@ pub async fn close(shop: Shop) {
     let (server, name) = (shop.servers.database_url.clone(), prefix(&shop));
     shop.close().await;
     let mut connection = Connection::establish(server.as_str()).await.expect("the server can be reached");
-    let names = ["web", "ops", "worker", "readonly", LOYALTY.name].into_iter().chain(roster().names());
-    let drop: Vec<String> = names.map(|role| format!("DROP ROLE IF EXISTS {name}_{role};")).collect();
+    let drop: Vec<String> = names(&[LOYALTY.name]).map(|role| format!("DROP ROLE IF EXISTS {name}_{role};")).collect();
     connection.batch_execute(&drop.concat()).await.expect("nothing depends on them any more");
 }
 
