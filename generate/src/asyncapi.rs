@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use orderflow_events::{CONTENT_TYPE, EventKind, schema};
 use orderflow_service::{
-    broker::names,
+    broker::{headers, names},
     config::{RetryDelays, Source},
 };
 use serde_json::{Map, Value, json};
@@ -16,7 +16,8 @@ const VERSION: &str = "1.0.0";
 
 const INTRODUCTION: &str = "What a service needs to know that takes the events of orders. It is registered by `orderflow service \
     register`, which makes its queues; it declares nothing itself. Delivery is at least once, in no particular order: recognise \
-    repetitions by `id`. Before acting, find the event in the shop's event log, by messaging.claim, and use the log's data. \
+    repetitions by `id`. A service that acts on events is registered with `--tracks inbox`: before it acts, it finds the event in the \
+    shop's event log, by messaging.claim, and uses the log's data. One with `--tracks none` cannot ask the log, and so only watches. \
     docs/EVENTS.md has the rules.";
 
 /// Returns the document and the schemas that it refers to.
@@ -50,6 +51,7 @@ fn document(root: &Path) -> Result<Value, GenerateError> {
         channels.insert(name.clone(), published(*kind));
         messages.insert(name, message(root, *kind)?);
     }
+    messages.insert("copy".to_owned(), copy());
     channels.insert("work-queue".to_owned(), work_queue());
     operations.insert(
         "take".to_owned(),
@@ -119,15 +121,39 @@ fn work_queue() -> Value {
 fn copies(exchange: &str, kind: &str) -> Value {
     json!({
         "address": "{queue}",
-        "description": "Copies of messages that could not be handled, with the headers x-orderflow-attempt, -reason, -queue, -worker \
-            and -failed-at; confirmed by the broker before the original is acknowledged.",
+        "description": "Copies of messages that could not be handled, confirmed by the broker before the original is acknowledged.",
         "parameters": { "queue": { "description": "The queue that the message came from." } },
-        "messages": of_every_kind(),
+        "messages": { "copy": { "$ref": "#/components/messages/copy" } },
         "bindings": { "amqp": {
             "is": "routingKey",
             "exchange": { "name": exchange, "type": kind, "durable": true, "autoDelete": false },
             "bindingVersion": "0.3.0",
         } },
+    })
+}
+
+/// A copy of a message that could not be handled, with what is to be known of the failure.
+fn copy() -> Value {
+    let text = |description: &str| json!({ "type": "string", "description": description });
+    json!({
+        "name": "copy",
+        "title": "A copy of a message that could not be handled",
+        "contentType": CONTENT_TYPE,
+        "headers": {
+            "type": "object",
+            "required": [headers::ATTEMPT, headers::REASON, headers::QUEUE, headers::WORKER, headers::FAILED_AT],
+            "properties": {
+                headers::ATTEMPT: {
+                    "type": "integer", "minimum": 1,
+                    "description": "To a retry exchange: which attempt the next one is. To orders.dlx: which one failed last.",
+                },
+                headers::REASON: text("Why it failed, for people. No personal data."),
+                headers::QUEUE: text("The queue that it came from."),
+                headers::WORKER: text("The process in which it failed: its program, host and process id."),
+                headers::FAILED_AT: { "type": "string", "format": "date-time", "description": "When it failed." },
+            },
+        },
+        "payload": { "type": "object", "description": "The body, unchanged." },
     })
 }
 

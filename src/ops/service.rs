@@ -27,7 +27,8 @@ use crate::{
 };
 
 /// What to do next on the broker, after each change here.
-const NEXT: &str = "`orderflow topology apply` makes its queues, and binds `order.other` to what it publishes";
+const NEXT: &str =
+    "`orderflow topology apply` makes its queues, and binds `order.other` to what it publishes, if anything";
 
 /// `orderflow service register`
 #[derive(Debug, Args)]
@@ -109,6 +110,7 @@ fn is_event(name: &str) -> bool {
 pub async fn register(source: &Source, options: &RegisterOptions, out: &mut impl Write) -> Result<Exit, Failed> {
     let database = read(source).await?;
     let service = options.checked().map_err(Failed::Usage)?;
+    let before = queues_of(&service.name);
     let details = json!({ "takes": service.takes, "publishes": service.publishes, "tracks": service.tracks.as_str() });
     let actor = Principal::system_user();
     let writing = async |connection: &mut Connection| {
@@ -136,7 +138,32 @@ pub async fn register(source: &Source, options: &RegisterOptions, out: &mut impl
         writeln!(out, "  publishes  {event}")?;
     }
     wrapped(out, "-> ", NEXT)?;
+    let left: Vec<_> = before
+        .into_iter()
+        .filter(|old| !service.takes.iter().any(|event| queue(&service.name, event) == *old))
+        .collect();
+    if !left.is_empty() {
+        wrapped(
+            out,
+            "-> ",
+            &format!(
+                "These are no longer its queues, and still get messages until you delete them: {}",
+                still_there(&left)
+            ),
+        )?;
+    }
     Ok(Exit::Ok)
+}
+
+/// The work queues of a service, as far as this process knows.
+fn queues_of(service: &str) -> Vec<String> {
+    roster().subscriptions().iter().filter(|one| one.service() == service).map(|one| one.queue()).collect()
+}
+
+/// Queues that get messages until somebody deletes them, each with that of its dead letters.
+fn still_there(queues: &[String]) -> String {
+    let all: Vec<_> = queues.iter().flat_map(|queue| [queue.clone(), format!("{queue}.dlq")]).collect();
+    all.join(", ")
 }
 
 fn queue(service: &str, event: &str) -> String {
@@ -195,8 +222,7 @@ pub async fn list(source: &Source, json: bool, out: &mut impl Write) -> Result<E
 /// See [`Failed`].
 pub async fn remove(source: &Source, name: &str, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
     let database = read(source).await?;
-    let takes: Vec<_> =
-        roster().subscriptions().iter().filter(|one| one.service() == name).map(|one| one.queue()).collect();
+    let takes = queues_of(name);
     let actor = Principal::system_user();
     let removing = async |connection: &mut Connection| {
         let both = async |connection: &mut Connection| {
@@ -213,14 +239,13 @@ pub async fn remove(source: &Source, name: &str, json: bool, out: &mut impl Writ
         writeln!(out, "{}", json!({ "name": name, "removed": removed, "queues": takes }))?;
     } else if removed {
         writeln!(out, "{name} is no longer registered.")?;
-        let queues: Vec<_> = takes.iter().flat_map(|queue| [queue.clone(), format!("{queue}.dlq")]).collect();
         wrapped(
             out,
             "-> ",
             &format!(
-                "Its queues still get messages: delete {} and the policies orderflow-work-{name} and orderflow-kept-{name} in the \
-                 management UI. What they hold is lost then.",
-                queues.join(", ")
+                "Its queues still get messages: delete {}, the policies orderflow-work-{name} and orderflow-kept-{name}, and its user \
+                 in the management UI. What the queues hold is lost then. Its schema and role in PostgreSQL stay until you drop them.",
+                still_there(&takes)
             ),
         )?;
     } else {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::{commands::ended, republish::topology_apply};
 
 /// No step of an order, so orders can do without it.
-const QUEUE: &str = "email.order-cancelled";
+const QUEUE: &str = "email.order-created";
 
 /// Stops the queue's process, or starts it again.
 async fn let_queue(own: &mut Own, shop: &Shop, call: &str) {

@@ -195,5 +195,5 @@ async fn worker_checks_the_tables_of_its_own_services_alone() {
     let own = refused(&shop, "a-points").await;
     assert!(matches!(own, RunError::NotSetUp(NotSetUp::RetryDelays { .. })), "{own}");
     let lacking = refused(&shop, "other").await;
-    assert!(matches!(lacking, RunError::NotSetUp(NotSetUp::Database)), "{lacking}");
+    assert!(matches!(lacking, RunError::NotSetUp(NotSetUp::Service { service: "other" })), "{lacking}");
 }

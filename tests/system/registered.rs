@@ -62,14 +62,35 @@ async fn every_command_knows_a_registered_service_until_it_is_removed() {
     assert!(apply.err.contains("left out: DATABASE_URL is missing"), "{apply:?}");
     assert_eq!(broker_settings(&shop).await, before);
 
+    ended(&run("orderflow", &["doctor"], &settings).await, 1, &["the program of a service that runs elsewhere"]);
+    ended(&run("orderflow", &["why", &id], &settings).await, 0, &["loyalty.shipment-created"]);
+
+    // Nobody can tell what becomes of them, so all are sent at once; and nobody but the service keeps an index of them.
     let letter = probe.take("loyalty.shipment-created").await;
-    probe.publish_with(names::DEAD_LETTERS, "loyalty.shipment-created", &letter.data, letter.properties).await;
+    for _ in 0..3 {
+        probe
+            .publish_with(names::DEAD_LETTERS, "loyalty.shipment-created", &letter.data, letter.properties.clone())
+            .await;
+    }
     ended(&run("orderflow", &["dlq", "list"], &settings).await, 0, &["loyalty.shipment-created"]);
+    let doctor = run("orderflow", &["doctor"], &settings).await;
+    ended(&doctor, 1, &["3 dead letters wait"]);
+    assert!(!doctor.out.contains("index"), "{doctor:?}");
+    let replay = ["dlq", "replay", "--queue", "loyalty.*", "--yes"];
+    ended(&run("orderflow", &replay, &settings).await, 0, &["3 messages sent: 3 sent, not tracked."]);
+    assert_eq!(probe.waiting("loyalty.shipment-created").await, 3);
+    for _ in 0..3 {
+        let again = probe.take("loyalty.shipment-created").await;
+        probe.publish_with(names::DEAD_LETTERS, "loyalty.shipment-created", &again.data, again.properties).await;
+    }
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("kept.jsonl");
     let discard = ["dlq", "discard", "--queue", "loyalty.*", "--yes", "--file", file.to_str().expect("text")];
-    ended(&run("orderflow", &discard, &settings).await, 0, &["1"]);
+    ended(&run("orderflow", &discard, &settings).await, 0, &["3"]);
 
+    let other = ["service", "register", "loyalty", "--event", "order.created"];
+    ended(&run("orderflow", &other, &settings).await, 0, &["no longer its queues", "loyalty.shipment-created.dlq"]);
+    register_loyalty(&shop, "none").await;
     ended(
         &run("orderflow", &["service", "remove", "loyalty"], &settings).await,
         0,

@@ -8,7 +8,7 @@ use crate::{
     config::RetryDelays,
     store::{
         ANSWER_WITHIN, Database, StoreError,
-        migrations::{self, MigrationSet},
+        migrations::{self, MigrationSet, Outdated},
         pooler::{self, Pooler},
     },
     telemetry,
@@ -17,9 +17,15 @@ use crate::{
 /// What is there but not set up: waiting would not help.
 #[derive(Debug, thiserror::Error)]
 pub enum NotSetUp {
-    /// Tables are missing or old.
+    /// Shared tables are missing or old.
     #[error("the database is not up to date: run `orderflow migrate`")]
     Database,
+    /// Tables of a service are missing or old.
+    #[error("the tables of {service} are not up to date: run `orderflow migrate`, or `migrate` of its own program")]
+    Service {
+        /// Which.
+        service: &'static str,
+    },
     /// What answers is no PostgreSQL that we can work with.
     #[error(transparent)]
     Pooler(#[from] Pooler),
@@ -43,7 +49,7 @@ pub enum NotSetUp {
 /// and that no pooler is in between that cannot be worked with. Returns early when `stop` is cancelled.
 ///
 /// # Errors
-/// [`NotSetUp::Database`] and [`NotSetUp::Pooler`].
+/// [`NotSetUp::Database`], [`NotSetUp::Service`] and [`NotSetUp::Pooler`].
 pub async fn database(
     database: &Database,
     services: &[MigrationSet],
@@ -53,9 +59,12 @@ pub async fn database(
         if let Some(pooler) = pooler::find_pooler(database).await? {
             return Ok(Err(pooler.into()));
         }
-        let look = async |connection: &mut _| migrations::are_current(connection, services).await;
-        let current = database.run(ANSWER_WITHIN, look).await?;
-        Ok(if current { Ok(()) } else { Err(NotSetUp::Database) })
+        let look = async |connection: &mut _| migrations::outdated(connection, services).await;
+        Ok(match database.run(ANSWER_WITHIN, look).await? {
+            None => Ok(()),
+            Some(Outdated::Shared) => Err(NotSetUp::Database),
+            Some(Outdated::Service(service)) => Err(NotSetUp::Service { service }),
+        })
     };
     let mut backoff = Backoff::default();
     let mut told = false;

@@ -173,11 +173,11 @@ struct Assembled {
 
 async fn assemble(settings: Settings) -> Result<Assembled, RunError> {
     let stop = shutdown::on_signal()?;
-    let program = format!("orderflow-worker {}", process_identity::place());
+    let program = format!("{} {}", process_identity::program(), process_identity::place());
     let database = Database::new(&settings.database, &program, DATABASE_CONNECTIONS)?;
     // Before anything connects: what is wrong here is a setting.
     let work = set_up(settings.set_ups, &database, &settings.queues).map_err(RunError::Handlers)?;
-    let connector = Connector::new(&settings.broker, "orderflow-worker");
+    let connector = Connector::new(&settings.broker, process_identity::program());
     let connection = SharedConnection::new(connector.clone(), "consuming");
     let publishing = CancellationToken::new();
     let publisher = Publisher::start(connector.clone(), publishing.clone());

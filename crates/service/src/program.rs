@@ -6,6 +6,7 @@ use crate::{
     Roster,
     config::{DatabaseConfig, Source},
     process::{self, RunError, Settings},
+    process_identity,
     store::migrations,
     telemetry,
 };
@@ -20,6 +21,7 @@ const UNREACHABLE: u8 = 3;
 /// pattern all of the roster's. Returns 0, 1 where the process could not start, 2 where a setting or a pattern is wrong.
 #[must_use]
 pub fn work(program: &str, roster: &Roster, queues: &[String]) -> ExitCode {
+    process_identity::set_program(program);
     let queues = match roster.select(queues) {
         Ok(queues) => queues,
         Err(error) => return wrong(program, &error),

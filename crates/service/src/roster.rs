@@ -28,7 +28,7 @@ pub enum RosterError {
     /// Queues, a schema, users and containers are named after it, so it has to be usable in all of their names.
     #[error(
         "a service is called {0:?}; expected 2 to 30 lower-case letters, digits and hyphens, the first a letter, such as \
-         \"loyalty\""
+         \"gift-cards\""
     )]
     Name(String),
     /// Something else of ours is named so.
@@ -79,18 +79,15 @@ impl Roster {
         Self { subscriptions: taken.collect(), services: services.into_iter().map(Arc::new).collect() }
     }
 
-    /// Returns this roster with the services that run outside these programs after its own. A row that cannot be used, or has the
-    /// name of a service that is on the roster, is left out and logged.
+    /// Returns this roster with the services that run outside these programs after its own. A row with the name of a service that
+    /// is on the roster is left out: a service that was compiled in later, or the program's own. One that cannot be used is left out
+    /// and logged.
     #[must_use]
     pub fn with(&self, registered: &[RegisteredService]) -> Self {
         let mut all = self.clone();
-        for row in registered {
-            let service = if self.has(&row.name) { None } else { Service::registered(row) };
-            let Some(service) = service else {
-                tracing::warn!(
-                    service = row.name,
-                    "a registered service is left out: its name is one of ours, or its row is wrong"
-                );
+        for row in registered.iter().filter(|row| !self.has(&row.name)) {
+            let Some(service) = Service::registered(row) else {
+                tracing::warn!(service = row.name, "a registered service is left out: its row is wrong");
                 continue;
             };
             all.subscriptions.extend(service.takes.iter().map(|takes| takes.subscription));

@@ -113,6 +113,9 @@ struct Sending<'a, 'b, W> {
 impl<W: Watch> Sending<'_, '_, W> {
     /// The first messages: they go alone, and until they are applied no other does.
     async fn canaries(&mut self) -> Result<Option<String>, Failed> {
+        if !self.tracker.is_tracked() {
+            return Ok(None);
+        }
         let first = self.tracker.canaries(self.pace.canaries);
         let began = Instant::now();
         for (index, letter) in &first {
@@ -128,7 +131,7 @@ impl<W: Watch> Sending<'_, '_, W> {
             let mut waits = false;
             for (index, letter) in &first {
                 match self.tracker.fate_of(*index) {
-                    Fate::Applied => {}
+                    Fate::Applied | Fate::Sent => {}
                     Fate::DiedAgain(reason) => return Ok(Some(format!("{} died again: {reason}", name(letter)))),
                     Fate::NotSent | Fate::UnderWay => waits = true,
                 }

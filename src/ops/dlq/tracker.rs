@@ -15,7 +15,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{Desk, at, count, key};
-use crate::{broker::DeadLetter, ops::Failed};
+use crate::{broker::DeadLetter, ops::Failed, services::roster};
 
 /// Messages of which each has a line for people; of more, those that are well are only counted.
 const LINES: usize = 50;
@@ -27,6 +27,8 @@ pub enum Fate {
     NotSent,
     /// It is in its work queue, in a worker or in a retry tier.
     UnderWay,
+    /// It was sent to a service that records nowhere what it has applied, so that nobody can tell more.
+    Sent,
     /// Its event is applied.
     Applied,
     /// It is in its dead-letter queue again, and why.
@@ -48,6 +50,8 @@ struct Tracked {
     key: DeadLetterKey,
     /// The subscription that applies it.
     home: String,
+    /// Whether one can see that it did.
+    is_tracked: bool,
     fate: Fate,
     was_applied: bool,
     is_noted: bool,
@@ -74,6 +78,7 @@ impl<'a> Tracker<'a> {
             .map(|letter| Tracked {
                 key: key(letter),
                 home: letter.home.queue(),
+                is_tracked: roster().is_tracked(letter.home),
                 fate: Fate::NotSent,
                 was_applied: false,
                 is_noted: false,
@@ -97,7 +102,7 @@ impl<'a> Tracker<'a> {
     /// The messages to be sent first, at most so many: such of which the inbox will tell whether they are well now. Where
     /// there are none, whichever is the first.
     pub fn canaries(&self, number: usize) -> Vec<(usize, &'a DeadLetter)> {
-        let telling = |tracked: &Tracked| tracked.key.event_id.is_some() && !tracked.was_applied;
+        let telling = |tracked: &Tracked| tracked.is_tracked && tracked.key.event_id.is_some() && !tracked.was_applied;
         let all = || self.tracked.iter().zip(self.letters).enumerate();
         let mut first: Vec<_> = all().filter(|(_, (tracked, _))| telling(tracked)).take(number).collect();
         if first.is_empty() {
@@ -112,10 +117,15 @@ impl<'a> Tracker<'a> {
         (count(|fate| *fate == Fate::Applied), count(|fate| matches!(fate, Fate::DiedAgain(_))))
     }
 
+    /// Whether one can see of any of them what becomes of it.
+    pub fn is_tracked(&self) -> bool {
+        self.tracked.iter().any(|tracked| tracked.is_tracked)
+    }
+
     /// Notes that a message was sent.
     pub fn sent_now(&mut self, index: usize) {
         if let Some(tracked) = self.tracked.get_mut(index) {
-            tracked.fate = Fate::UnderWay;
+            tracked.fate = if tracked.is_tracked { Fate::UnderWay } else { Fate::Sent };
             tracked.sent_at = Some(Utc::now());
         }
     }
@@ -195,6 +205,7 @@ impl<'a> Tracker<'a> {
             let (outcome, reason) = match &tracked.fate {
                 Fate::NotSent => ("not_sent", None),
                 Fate::UnderWay => ("waiting", None),
+                Fate::Sent => ("sent", None),
                 Fate::Applied => ("applied", None),
                 Fate::DiedAgain(reason) => ("died_again", Some(reason.clone())),
             };
@@ -282,6 +293,7 @@ fn words(outcome: &str) -> &str {
     match outcome {
         "not_sent" => "not sent",
         "waiting" => "still under way",
+        "sent" => "sent, not tracked",
         "died_again" => "died again",
         other => other,
     }

@@ -19,7 +19,11 @@ pub async fn check(found: &mut Checkup, indexed: Option<&Indexed>, queues: Optio
     else {
         return;
     };
-    let first = differences(index, waiting);
+    // The index of a service that runs outside these programs is its own business: in another language it writes none.
+    let ours = |queue: &String| orderflow_worker::roster().of_queue(queue).is_some();
+    let waiting: BTreeMap<String, u32> =
+        waiting.iter().filter(|(queue, _)| ours(queue)).map(|(queue, ready)| (queue.clone(), *ready)).collect();
+    let first = differences(index, &waiting);
     if first.is_empty() {
         return;
     }

@@ -104,8 +104,8 @@ fn consumers(found: &mut Checkup, states: &QueueStates) {
         found.found(
             "queues",
             format!("Nobody consumes {}.", some(&names)),
-            "start a worker for it: `orderflow-worker --queue NAME`; where one runs, its log says why it paused (its \
-             provider is away) or cannot consume",
+            "start a worker for it: `orderflow-worker --queue NAME`, or the program of a service that runs elsewhere; where one \
+             runs, its log says why it paused (its provider is away) or cannot consume",
         );
     }
 }
@@ -123,7 +123,8 @@ fn unrouted(found: &mut Checkup, states: &QueueStates) {
             ),
             format!(
                 "`orderflow topology apply` binds what is missing, then `orderflow republish --missing` sends the \
-                 events again; look at {} in the management UI (Get messages) before you purge it",
+                 events again. What a service elsewhere publishes has to be registered first (`orderflow service register … \
+                 --publishes KIND`). Look at {} in the management UI (Get messages) before you purge it",
                 names::UNROUTED
             ),
         );

@@ -1,5 +1,7 @@
 //! What the order is waiting for, in one sentence each, and what there is to do about it.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use orderflow_events::EventKind;
 use orderflow_order::domain::OrderStatus;
@@ -213,8 +215,25 @@ fn retrying(
 }
 
 fn no_worker(queues: &[String]) -> String {
+    let ours = |queue: &&String| orderflow_worker::roster().of_queue(queue).is_some();
+    let (ours, others): (Vec<_>, Vec<_>) = queues.iter().partition(ours);
+    let start = match (ours.is_empty(), others.is_empty()) {
+        (false, true) => worker_of(&ours),
+        (true, _) => program_of(&others),
+        (false, false) => format!("{}, and {}", worker_of(&ours), program_of(&others)),
+    };
+    format!("start {start}; where one runs, its log says why it does not consume")
+}
+
+fn worker_of(queues: &[&String]) -> String {
     let queues: String = queues.iter().map(|queue| format!(" --queue {queue}")).collect();
-    format!("start a worker: `orderflow-worker{queues}`; where one runs, its log says why it does not consume")
+    format!("a worker: `orderflow-worker{queues}`")
+}
+
+/// `orderflow-worker` does not know services that run outside these programs.
+fn program_of(queues: &[&String]) -> String {
+    let services: BTreeSet<_> = queues.iter().filter_map(|queue| queue.split('.').next()).collect();
+    format!("the program of {}, which runs elsewhere", services.into_iter().collect::<Vec<_>>().join(" and of "))
 }
 
 const LATE: &str = "is a worker running for that queue, and is its provider up? `orderflow doctor` says; the \

@@ -118,11 +118,15 @@ pub fn hint(error: &BrokerError) -> &'static str {
     match error {
         BrokerError::Shared(error) => hint(error),
         BrokerError::Client(error) => match error.kind() {
-            ErrorKind::ProtocolError(amqp) if amqp.get_id() == 404 => "run `orderflow topology apply`",
+            ErrorKind::ProtocolError(amqp) if amqp.get_id() == 404 => {
+                "run `orderflow topology apply`; a service outside the shop's programs has to be registered first"
+            }
             ErrorKind::ProtocolError(amqp) if amqp.get_id() == INTERNAL_ERROR => {
                 "RabbitMQ's log says what is wrong with the queue; docs/RUNBOOK.md, \"RabbitMQ cannot read a queue\""
             }
-            ErrorKind::ProtocolError(amqp) if amqp.get_id() == 403 => "check the user and password in AMQP_URL",
+            ErrorKind::ProtocolError(amqp) if amqp.get_id() == 403 => {
+                "check the user and password in AMQP_URL, and whether that user may read this queue"
+            }
             _ => "is RabbitMQ running, and is AMQP_URL right?",
         },
         BrokerError::NoVhost(_) => "run `orderflow topology apply`",

@@ -186,7 +186,7 @@ impl Settle {
             subscription: self.queue.clone(),
             attempt: i32::try_from(attempt).unwrap_or(i32::MAX),
             reason: failure.to_string().chars().take(LONGEST_REASON).collect(),
-            worker: format!("orderflow-worker {}", process_identity::place()),
+            worker: format!("{} {}", process_identity::program(), process_identity::place()),
             failed_at,
             retry_at: delay.map(|delay| failed_at + delay),
         }

@@ -164,22 +164,39 @@ async fn make_schema(connection: &mut Connection, schema: &str) -> Result<(), Mi
     Ok(())
 }
 
+/// Tables that are missing or old.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outdated {
+    /// Those that all services share.
+    Shared,
+    /// Those of this service.
+    Service(&'static str),
+}
+
 /// Whether every shared migration that this program knows has run, and every one of these services.
 ///
 /// # Errors
 /// When the database cannot be asked.
 pub async fn are_current(connection: &mut Connection, services: &[MigrationSet]) -> Result<bool, StoreError> {
-    let Some(schema) = schema_of_list(connection, services).await? else { return Ok(false) };
+    Ok(outdated(connection, services).await?.is_none())
+}
+
+/// Returns the first tables for which a migration has not run, of the shared ones and those of these services.
+///
+/// # Errors
+/// When the database cannot be asked.
+pub async fn outdated(connection: &mut Connection, services: &[MigrationSet]) -> Result<Option<Outdated>, StoreError> {
+    let Some(schema) = schema_of_list(connection, services).await? else { return Ok(Some(Outdated::Shared)) };
     if !have_run(connection, &schema, &SHARED).await? {
-        return Ok(false);
+        return Ok(Some(Outdated::Shared));
     }
     for set in services {
         let schema = set.schema();
         if !has_list(connection, &schema).await? || !have_run(connection, &schema, &(set.migrations)()).await? {
-            return Ok(false);
+            return Ok(Some(Outdated::Service(set.service)));
         }
     }
-    Ok(true)
+    Ok(None)
 }
 
 async fn have_run(
