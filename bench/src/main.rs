@@ -145,7 +145,7 @@ fn variants(arguments: &Arguments) -> Vec<Variant> {
 async fn start_loyalty(shop: &mut Shop, settings: &[(&str, &str)]) {
     LOYALTY.register(shop).await;
     let mut all = shop.settings("orderflow-worker");
-    all.push(("AMQP_URL".to_owned(), LOYALTY.make_user(shop).await.to_string()));
+    all.push(("AMQP_URL".to_owned(), LOYALTY.broker_url(shop).to_string()));
     all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
     let migrated = run("loyalty", &["migrate"], &all).await;
     assert_eq!(migrated.code, Some(0), "{}", migrated.err);
@@ -177,9 +177,6 @@ async fn measure(variant: Variant, orders: usize) -> std::io::Result<Round> {
     let shipped_per_second = per_second(orders, begin);
     let after = cpu::seconds();
     asking.iter().for_each(tokio::task::JoinHandle::abort);
-    if loyalty == Loyalty::On {
-        LOYALTY.remove_user(&shop).await;
-    }
     shop.close().await;
     let used: BTreeMap<_, _> =
         after.into_iter().map(|(name, seconds)| (name, seconds - before.get(name).unwrap_or(&0.0))).collect();

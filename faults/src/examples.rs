@@ -35,14 +35,14 @@ pub const CHECKS: &[(&str, &str)] = &[
 pub async fn start(world: &mut World, own: &Own, setup: Setup) {
     LOYALTY.register(&world.shop).await;
     FRAUD_CHECK.register(&world.shop).await;
-    let (database, broker) = (world.shop.database_url(), LOYALTY.make_user(&world.shop).await);
+    let (database, broker) = (world.shop.database_url(), LOYALTY.broker_url(&world.shop));
     let settings = world.settings(LOYALTY.name, Side::Workers, &database, &broker, own, setup).await;
     let migrated = run("loyalty", &["migrate"], &settings).await;
     assert_eq!(migrated.code, Some(0), "{}", migrated.err);
     world.keep(LOYALTY.name, program_path("loyalty"), &[], settings);
 
     let (database, broker) =
-        (make_fraud_check_role(&world.shop, &own.postgres).await, FRAUD_CHECK.make_user(&world.shop).await);
+        (make_fraud_check_role(&world.shop, &own.postgres).await, FRAUD_CHECK.broker_url(&world.shop));
     let mut settings = world.settings(FRAUD_CHECK.name, Side::Workers, &database, &broker, own, setup).await;
     // The client that it uses takes one address only.
     let first_node = |(name, value): &mut (String, String)| {

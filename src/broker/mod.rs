@@ -16,4 +16,4 @@ pub use policies::Altered;
 pub use questions::{Node, Overview, Who};
 pub use setup::Applied;
 pub use topology::Topology;
-pub use users::Rights;
+pub use users::{Rights, TopicRights, UserRights, user_of};

@@ -3,11 +3,16 @@
 //! Each query names the fields that we need, and each field that a version may leave out has a default: 4.3 leaves `false`
 //! out of an export, and reading that strictly stopped `topology apply`.
 
+use orderflow_service::broker::names;
 use reqwest::Method;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Management, ManagementError, Topology, topology::Policy, users::Rights};
+use super::{
+    Management, ManagementError, Topology,
+    topology::Policy,
+    users::{Rights, TopicRights, UserRights},
+};
 
 /// What a broker says of itself. Fields as in its own documentation: `http://HOST:15672/api/index.html`.
 #[derive(Debug, Clone, Deserialize)]
@@ -79,6 +84,14 @@ struct Permission {
     rights: Rights,
 }
 
+#[derive(Deserialize)]
+struct TopicPermission {
+    user: String,
+    exchange: String,
+    #[serde(flatten)]
+    rights: TopicRights,
+}
+
 impl Management {
     /// What the broker says of itself.
     ///
@@ -126,10 +139,17 @@ impl Management {
     ///
     /// # Errors
     /// See [`ManagementError`].
-    pub async fn rights(&self) -> Result<Vec<(String, Rights)>, ManagementError> {
+    pub async fn rights(&self) -> Result<Vec<UserRights>, ManagementError> {
         let path = format!("vhosts/{}/permissions?columns=user,configure,write,read", self.vhost());
         let permissions: Vec<Permission> = self.get(&path).await?;
-        Ok(permissions.into_iter().map(|one| (one.user, one.rights)).collect())
+        let path = format!("vhosts/{}/topic-permissions?columns=user,exchange,write,read", self.vhost());
+        let mut topics: Vec<TopicPermission> = self.get(&path).await?;
+        topics.retain(|one| one.exchange == names::EVENTS);
+        let rights = permissions.into_iter().map(|Permission { user, rights }| {
+            let topics = topics.iter().find(|one| one.user == user).map(|one| one.rights.clone());
+            UserRights { user, rights, topics }
+        });
+        Ok(rights.collect())
     }
 
     /// What the virtual host has now, as the broker itself holds it: none of this is a statistic, which would be some

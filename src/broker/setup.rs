@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use orderflow_service::{Roster, broker::names};
 use reqwest::Method;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 use super::{
     Management, ManagementError, Topology,
     topology::{POLICY_NEEDS, RETIRED_POLICIES},
-    users::{INSPECTOR, Rights, User},
+    users::{INSPECTOR, Rights, TopicRights, User},
 };
 
 /// What [`Management::apply`] could not do, or left out on purpose.
@@ -30,16 +31,16 @@ impl Management {
     ///
     /// # Errors
     /// See [`ManagementError`]; what was made before it stays.
-    pub async fn apply(&self, topology: &Topology) -> Result<Applied, ManagementError> {
+    pub async fn apply(&self, roster: &Roster, topology: &Topology) -> Result<Applied, ManagementError> {
         let who = self.whoami().await?;
         if !who.is_administrator() {
-            return self.apply_without_administrator(&who.name, topology).await;
+            return self.apply_without_administrator(&who.name, roster, topology).await;
         }
         self.put(&format!("vhosts/{}", self.vhost()), &json!({})).await?;
         let exist = self.user_names().await?;
         let mut applied = Applied::default();
-        for user in self.users() {
-            let exists = exist.iter().any(|name| name == user.name);
+        for user in self.users(roster) {
+            let exists = exist.contains(&user.name);
             if user.name == INSPECTOR && user.password.is_none() && !exists {
                 applied.notes.push(format!(
                     "RabbitMQ has no user {INSPECTOR}, and AMQP_INSPECTOR_PASSWORD is not set to make it: only \
@@ -76,9 +77,14 @@ impl Management {
     async fn apply_user(&self, user: &User, exists: bool) -> Result<(), ManagementError> {
         if let Some(password) = &user.password {
             let body = json!({ "password": password.expose_secret(), "tags": user.tags });
-            self.put_user(user.name, &body).await?;
+            self.put_user(&user.name, &body).await?;
         }
         if user.password.is_some() || exists {
+            // Before the right to publish at all: without topic rights a user may publish everything.
+            if let Some(TopicRights { write, read }) = &user.topics {
+                let body = json!({ "exchange": names::EVENTS, "write": write, "read": read });
+                self.put(&format!("topic-permissions/{}/{}", self.vhost(), user.name), &body).await?;
+            }
             let Rights { configure, write, read } = &user.rights;
             let body = json!({ "configure": configure, "write": write, "read": read });
             self.put(&format!("permissions/{}/{}", self.vhost(), user.name), &body).await?;
@@ -100,9 +106,14 @@ impl Management {
 
     /// Definitions can be imported by an administrator alone, so what is missing is made one by one. The virtual host
     /// has to exist.
-    async fn apply_without_administrator(&self, me: &str, topology: &Topology) -> Result<Applied, ManagementError> {
-        let asked: Vec<&str> =
-            self.users().iter().filter(|user| user.password.is_some()).map(|user| user.name).collect();
+    async fn apply_without_administrator(
+        &self,
+        me: &str,
+        roster: &Roster,
+        topology: &Topology,
+    ) -> Result<Applied, ManagementError> {
+        let users = self.users(roster).into_iter();
+        let asked: Vec<String> = users.filter(|user| user.password.is_some()).map(|user| user.name).collect();
         let mut applied = Applied { is_short: !asked.is_empty(), ..Applied::default() };
         let users = if asked.is_empty() { "users and their rights".to_owned() } else { asked.join(", ") };
         applied.notes.push(format!(

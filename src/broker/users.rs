@@ -1,6 +1,6 @@
 //! Our users on the broker, and what each may do in the virtual host.
 
-use orderflow_service::broker::names;
+use orderflow_service::{Roster, Service, broker::names};
 use secrecy::SecretString;
 use serde::Deserialize;
 
@@ -8,6 +8,9 @@ use super::Management;
 
 /// Who may read what was not handled.
 pub(super) const INSPECTOR: &str = "orderflow-inspector";
+
+/// Where workers publish: events, retries, dead letters, and back to their queues.
+const WORKERS_WRITE: &str = "^orders\\.(events|dlx|return|retry\\..+)$";
 
 /// A pattern that matches no name.
 const NOTHING: &str = "^$";
@@ -24,12 +27,34 @@ pub struct Rights {
     pub read: String,
 }
 
+/// What a user may publish to `orders.events`, and get of it: patterns of routing keys.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct TopicRights {
+    /// What it may publish.
+    pub write: String,
+    /// What it may bind queues to.
+    pub read: String,
+}
+
+/// What a user may do in a virtual host, and on `orders.events`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserRights {
+    /// Its name.
+    pub user: String,
+    /// In the virtual host.
+    pub rights: Rights,
+    /// On `orders.events`; `None`: nothing is said, so RabbitMQ lets it publish everything that it may publish at all.
+    pub topics: Option<TopicRights>,
+}
+
 /// One of our users, and what it may do in the virtual host.
 pub(super) struct User {
-    pub(super) name: &'static str,
+    pub(super) name: String,
     pub(super) password: Option<SecretString>,
     pub(super) tags: &'static str,
     pub(super) rights: Rights,
+    /// For who publishes events.
+    pub(super) topics: Option<TopicRights>,
 }
 
 impl Management {
@@ -37,26 +62,32 @@ impl Management {
     ///
     /// RabbitMQ's right to read a queue is the right to get its messages, acknowledge them, and purge it. So who only
     /// looks may read nothing, and who reads dead letters may read nothing else.
-    pub(super) fn users(&self) -> [User; 4] {
+    ///
+    /// Topic rights are a second fence, behind the event log (docs/SECURITY.md): with the password of a service's own user one cannot
+    /// even publish other services' kinds of event.
+    pub(super) fn users(&self, roster: &Roster) -> Vec<User> {
         // A service outside these programs has a user of its own.
         let services = orderflow_worker::roster().names().join("|");
         let users = &self.config().users;
-        let user = |name, password: &Option<SecretString>, tags, write: &str, read: String| User {
-            name,
+        let user = |name: &str, password: &Option<SecretString>, tags, write: &str, read: String| User {
+            name: name.to_owned(),
             password: password.clone(),
             tags,
             rights: Rights { configure: NOTHING.to_owned(), write: write.to_owned(), read },
+            topics: None,
         };
         let events = format!("^{}$", names::EVENTS.replace('.', "\\."));
-        [
+        let of_service = |service: &Service| {
+            let (name, password) = (user_of(service.name), users.services.get(service.name).cloned());
+            let read = format!("^{}\\.[a-z0-9-]+$", service.name);
+            let topics = TopicRights { write: kinds_of(service), read: NOTHING.to_owned() };
+            User { topics: Some(topics), ..user(&name, &password, "", WORKERS_WRITE, read) }
+        };
+        let mut all = vec![
+            // Without topic rights: programs of before publish from the outbox whatever is due, and must not be refused that while a
+            // shop is upgraded.
             user("orderflow-web", &users.web, "", &events, NOTHING.to_owned()),
-            user(
-                "orderflow-worker",
-                &users.worker,
-                "",
-                "^orders\\.(events|dlx|return|retry\\..+)$",
-                format!("^({services})\\.[a-z0-9-]+$"),
-            ),
+            user("orderflow-worker", &users.worker, "", WORKERS_WRITE, format!("^({services})\\.[a-z0-9-]+$")),
             // The tag shows queues, rates and connections, whatever the user may read.
             user("orderflow-viewer", &users.viewer, "monitoring", NOTHING, NOTHING.to_owned()),
             user(
@@ -67,13 +98,31 @@ impl Management {
                 // Whatever the service is called, so that a program that does not know it takes nothing away.
                 format!("^[a-z][a-z0-9-]+\\.[a-z0-9-]+\\.dlq$|^{}$", names::UNROUTED.replace('.', "\\.")),
             ),
-        ]
+        ];
+        all.extend(roster.services().map(of_service));
+        all
     }
 
     /// Returns the names of our users whose rights, as the broker has them, are not what they should be.
     #[must_use]
-    pub fn wrongly_permitted(&self, rights: &[(String, Rights)]) -> Vec<&'static str> {
-        let is_wrong = |user: &User| rights.iter().any(|(name, rights)| name == user.name && *rights != user.rights);
-        self.users().iter().filter(|user| is_wrong(user)).map(|user| user.name).collect()
+    pub fn wrongly_permitted(&self, roster: &Roster, found: &[UserRights]) -> Vec<String> {
+        let is_wrong = |user: &User| {
+            found.iter().any(|one| one.user == user.name && (one.rights != user.rights || one.topics != user.topics))
+        };
+        self.users(roster).into_iter().filter(is_wrong).map(|user| user.name).collect()
     }
+}
+
+/// Returns the name of a service's own user.
+#[must_use]
+pub fn user_of(service: &str) -> String {
+    format!("orderflow-{service}")
+}
+
+/// The kinds of event that a service publishes, and further ones of its own that a later version of it has.
+fn kinds_of(service: &Service) -> String {
+    let own = format!("{}\\..+", service.name);
+    let listed = service.publishes.iter().filter(|event| !event.is_of(service.name));
+    let all: Vec<_> = listed.map(|event| event.as_str().replace('.', "\\.")).chain([own]).collect();
+    format!("^({})$", all.join("|"))
 }

@@ -6,7 +6,7 @@ use orderflow_order::payment_kind::PAYMENT_PROVIDER;
 use orderflow_service::config::{AdminConfig, BrokerConfig, DatabaseConfig, Setting, Source, WebConfig};
 use serde::Serialize;
 
-use super::{Exit, Failed, rights};
+use super::{Exit, Failed, rights, users};
 use crate::services::roster;
 
 /// What stands for a secret that is set.
@@ -47,13 +47,14 @@ pub fn run(source: &Source, json: bool, out: &mut impl Write) -> Result<Exit, Fa
     if !source.only_given(is_without_workers) {
         source.refuse_unmet();
     }
-    let rows = roster().settings().chain(rights::password_settings()).map(|setting| Row {
-        name: setting.name,
-        value: source.text(setting).map(|value| if is_secret(setting, &value) { MASK.to_owned() } else { value }),
-        default: setting.default,
-        secret: setting.secret,
-        meaning: setting.meaning,
-    });
+    let rows =
+        roster().settings().chain(users::password_settings()).chain(rights::password_settings()).map(|setting| Row {
+            name: setting.name,
+            value: source.text(setting).map(|value| if is_secret(setting, &value) { MASK.to_owned() } else { value }),
+            default: setting.default,
+            secret: setting.secret,
+            meaning: setting.meaning,
+        });
     if json {
         serde_json::to_writer_pretty(&mut *out, &rows.collect::<Vec<_>>())?;
         writeln!(out)?;

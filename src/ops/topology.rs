@@ -36,7 +36,7 @@ pub async fn apply(source: &Source, json: bool, out: &mut impl Write) -> Result<
     if !who.is_administrator() && !management.has_vhost().await? {
         return no_vhost(&management, &who, json, out);
     }
-    let Applied { notes, is_short } = management.apply(&topology).await?;
+    let Applied { notes, is_short } = management.apply(services::roster(), &topology).await?;
     // An object that exists with other arguments is left as it is by the import, so only a look tells.
     let report = Report::inspect(&management, &topology, &who, notes).await?;
     report.write(json, out)?;
@@ -101,7 +101,8 @@ pub fn export(source: &Source, out: &mut impl Write) -> Result<Exit, Failed> {
 }
 
 fn open(source: &Source) -> Result<(Management, Topology), Failed> {
-    let config = source.finish(AdminConfig::read(source))?;
+    let mut config = source.finish(AdminConfig::read(source))?;
+    users::read_passwords(source, &mut config.users);
     let topology = Topology::new(services::roster(), config.retry_delays.as_slice());
     Ok((Management::new(config)?, topology))
 }

@@ -1,10 +1,49 @@
 //! Which of Orderflow's users on RabbitMQ are missing, or have other rights in the virtual host than they should have.
 
-use super::lack::Lack;
-use crate::broker::{Management, ManagementError, Rights};
+use orderflow_service::{
+    Roster,
+    config::{Setting, Source, Users},
+};
+use secrecy::SecretString;
 
-/// Without these two, nothing runs; the others are for people.
-const NEEDED: [&str; 2] = ["orderflow-web", "orderflow-worker"];
+use super::lack::Lack;
+use crate::{
+    broker::{Management, ManagementError, UserRights, user_of},
+    services::roster,
+};
+
+/// Returns the settings with the passwords of services' own users: `AMQP_PAYMENT_PASSWORD`, …. They last as long as the process.
+pub fn password_settings() -> Vec<&'static Setting> {
+    roster().names().into_iter().map(password_setting).collect()
+}
+
+fn password_setting(service: &str) -> &'static Setting {
+    let meaning = format!(
+        "the password that `orderflow topology apply` gives to {}, the user for workers of that service alone; unset: that user is \
+         left as it is",
+        user_of(service)
+    );
+    Box::leak(Box::new(Setting {
+        name: Box::leak(format!("{}_PASSWORD", variable(&user_of(service))).into_boxed_str()),
+        default: None,
+        secret: true,
+        meaning: Box::leak(meaning.into_boxed_str()),
+    }))
+}
+
+/// `AMQP_GIFT_CARDS` of `orderflow-gift-cards`.
+fn variable(user: &str) -> String {
+    format!("AMQP_{}", user.trim_start_matches("orderflow-").replace('-', "_").to_uppercase())
+}
+
+/// Adds the passwords of services' own users.
+pub fn read_passwords(source: &Source, users: &mut Users) {
+    for name in roster().names() {
+        if let Some(password) = source.given(password_setting(name)) {
+            users.services.insert(name, SecretString::from(password));
+        }
+    }
+}
 
 /// What is wrong with them; only an administrator may ask. `exist` are the names of all users.
 ///
@@ -12,44 +51,60 @@ const NEEDED: [&str; 2] = ["orderflow-web", "orderflow-worker"];
 /// See [`ManagementError`].
 pub async fn lacks(management: &Management, exist: &[String]) -> Result<Vec<Lack>, ManagementError> {
     let rights = management.rights().await?;
-    let mut lacks = needed(exist, &rights);
-    lacks.extend(management.wrongly_permitted(&rights).into_iter().map(|user| Lack {
+    let mut lacks = needed(orderflow_worker::roster(), exist, &rights);
+    lacks.extend(management.wrongly_permitted(roster(), &rights).into_iter().map(|user| Lack {
         what: format!("The user {user} has other rights in this virtual host than it should have"),
-        remedy: "`orderflow topology apply` sets them; who may read a queue may also purge it".to_owned(),
+        remedy: "`orderflow topology apply` sets them; who may read a queue may also purge it, and who has no topic right may \
+                 publish every kind of event"
+            .to_owned(),
     }));
     Ok(lacks)
 }
 
-/// Those who are needed exist and may do their work.
-fn needed(exist: &[String], rights: &[(String, Rights)]) -> Vec<Lack> {
-    let lack = |user: &&str| {
-        if !exist.iter().any(|one| one == user) {
-            let name = user.trim_start_matches("orderflow-").to_uppercase();
-            let remedy = format!("set AMQP_{name}_PASSWORD to its password, then `orderflow topology apply`");
+/// Those who are needed exist and may do their work: front ends' user, and one for all workers or one for each service.
+fn needed(roster: &Roster, exist: &[String], rights: &[UserRights]) -> Vec<Lack> {
+    let there = |user: &String| exist.contains(user);
+    let may = |user: &String| rights.iter().any(|one| one.user == *user);
+    let [front_ends, workers] = ["orderflow-web", "orderflow-worker"].map(str::to_owned);
+    // Where it exists, other virtual hosts may be why there are users for each service.
+    let is_needed = there(&workers) || !roster.names().into_iter().map(user_of).all(|user| may(&user));
+    let mut users = vec![front_ends];
+    users.extend(is_needed.then_some(workers));
+    let lack = |user: &String| {
+        if !there(user) {
+            let remedy = format!("set {}_PASSWORD to its password, then `orderflow topology apply`", variable(user));
             return Some(Lack { what: format!("RabbitMQ has no user {user}"), remedy });
         }
-        let may = rights.iter().any(|(one, _)| one == user);
-        (!may).then(|| Lack {
+        (!may(user)).then(|| Lack {
             what: format!("The user {user} may do nothing in this virtual host"),
             remedy: "`orderflow topology apply` gives it its rights, and needs no password for that".to_owned(),
         })
     };
-    NEEDED.iter().filter_map(lack).collect()
+    users.iter().filter_map(lack).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use crate::broker::Rights;
+
     use super::*;
 
     fn found(exist: &[&str], permitted: &[&str]) -> Vec<String> {
         let exist: Vec<String> = exist.iter().map(|user| (*user).to_owned()).collect();
-        let rights: Vec<_> = permitted.iter().map(|user| ((*user).to_owned(), Rights::default())).collect();
-        needed(&exist, &rights).iter().map(ToString::to_string).collect()
+        let of = |user: &&str| UserRights { user: (*user).to_owned(), rights: Rights::default(), topics: None };
+        needed(orderflow_worker::roster(), &exist, &permitted.iter().map(of).collect::<Vec<_>>())
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     #[test]
     fn users_who_are_missing_or_may_nothing_are_found() {
-        assert_eq!(found(&NEEDED, &NEEDED), Vec::<String>::new());
+        let needed = ["orderflow-web", "orderflow-worker"];
+        assert_eq!(found(&needed, &needed), Vec::<String>::new());
+        let own: Vec<String> = orderflow_worker::roster().names().into_iter().map(user_of).collect();
+        let own: Vec<&str> = own.iter().map(String::as_str).chain(["orderflow-web"]).collect();
+        assert_eq!(found(&own, &own), Vec::<String>::new(), "a user for each service, and none for all");
         assert_eq!(
             found(&["orderflow-web", "root"], &["root"]),
             [

@@ -121,60 +121,91 @@ fn schemas_of(service: &str) -> Vec<String> {
     }
 }
 
-fn grants(roster: &Roster, role: &Role) -> Vec<String> {
-    let name = &role.name;
-    let schemas: Vec<String> =
-        COMMON_SCHEMAS.map(str::to_owned).into_iter().chain(roster.names().into_iter().flat_map(schemas_of)).collect();
-    let mut all: Vec<String> =
-        schemas.iter().map(|schema| in_schema(schema, &format!("GRANT USAGE ON SCHEMA {schema} TO {name}"))).collect();
-    all.push(read_lists_and_views(name, &schemas));
-    let write = |schema: &str| {
-        let grant = format!("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {name}");
-        [
-            in_schema(schema, &grant),
-            in_schema(schema, &format!("GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {name}")),
-        ]
-    };
-    all.push(format!("GRANT SELECT ON messaging.services, messaging.service_events TO {name}"));
-    match &role.may {
-        May::Serve => {
-            all.extend(write("orders"));
-            all.push(format!("GRANT SELECT ON ALL TABLES IN SCHEMA catalogue TO {name}"));
-            all.push(format!("GRANT SELECT, INSERT ON messaging.event_log TO {name}"));
-            all.push(format!("GRANT SELECT, INSERT, UPDATE, DELETE ON messaging.outbox TO {name}"));
-            let condition = owned(roster, &["order"], Column::Event);
-            all.extend(
-                ["event_log", "outbox"].map(|table| policy(table, &format!("{name}_writes"), name, "ALL", &condition)),
-            );
+/// The statements that give a role its rights.
+struct Rights<'r> {
+    roster: &'r Roster,
+    role: &'r str,
+    schemas: Vec<String>,
+    statements: Vec<String>,
+}
+
+fn grants(roster: &Roster, Role { name, may, .. }: &Role) -> Vec<String> {
+    let of_services = roster.names().into_iter().flat_map(schemas_of);
+    let schemas = COMMON_SCHEMAS.map(str::to_owned).into_iter().chain(of_services).collect();
+    let mut rights = Rights { roster, role: name, schemas, statements: Vec::new() };
+    rights.enter();
+    match may {
+        May::Serve => rights.serve(),
+        May::Operate => rights.operate(),
+        May::Work(services) => rights.work(services),
+        May::Read => rights.read_all(),
+    }
+    rights.statements
+}
+
+impl Rights<'_> {
+    /// What every process reads.
+    fn enter(&mut self) {
+        let role = self.role;
+        for schema in self.schemas.clone() {
+            self.statements.push(in_schema(&schema, &format!("GRANT USAGE ON SCHEMA {schema} TO {role}")));
         }
-        May::Operate => {
-            all.extend(
-                schemas.iter().map(|schema| {
-                    in_schema(schema, &format!("GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {name}"))
-                }),
-            );
-            all.extend(["messaging", "operations", "inventory"].into_iter().flat_map(write));
-            all.push(format!("REVOKE INSERT, UPDATE, DELETE ON messaging.event_log FROM {name}"));
-            all.extend(
-                SHARED_TABLES.iter().map(|(table, ..)| policy(table, &format!("{name}_writes"), name, "ALL", "true")),
-            );
-        }
-        May::Work(services) => {
-            all.extend(services.iter().flat_map(|service| schemas_of(service)).flat_map(|schema| write(&schema)));
-            for (table, privileges, column) in SHARED_TABLES {
-                all.push(format!("GRANT {privileges} ON messaging.{table} TO {name}"));
-                all.push(policy(table, &format!("{name}_writes"), name, "ALL", &owned(roster, services, column)));
-            }
-        }
-        May::Read => {
-            all.extend(
-                schemas.iter().map(|schema| {
-                    in_schema(schema, &format!("GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {name}"))
-                }),
-            );
+        self.statements.push(read_lists_and_views(role, &self.schemas));
+        self.statements.push(format!("GRANT SELECT ON messaging.services, messaging.service_events TO {role}"));
+    }
+
+    fn serve(&mut self) {
+        let role = self.role;
+        self.write("orders");
+        self.statements.push(format!("GRANT SELECT ON ALL TABLES IN SCHEMA catalogue TO {role}"));
+        let shared = SHARED_TABLES.into_iter().filter(|(table, ..)| ["event_log", "outbox"].contains(table));
+        for (table, privileges, column) in shared {
+            let condition = owned(self.roster, &["order"], column);
+            self.share(table, privileges, &condition);
         }
     }
-    all
+
+    fn operate(&mut self) {
+        self.read_all();
+        for schema in ["messaging", "operations", "inventory"] {
+            self.write(schema);
+        }
+        self.statements.push(format!("REVOKE INSERT, UPDATE, DELETE ON messaging.event_log FROM {}", self.role));
+        for (table, ..) in SHARED_TABLES {
+            self.share(table, "SELECT", "true");
+        }
+    }
+
+    fn work(&mut self, services: &[&str]) {
+        for schema in services.iter().flat_map(|service| schemas_of(service)) {
+            self.write(&schema);
+        }
+        for (table, privileges, column) in SHARED_TABLES {
+            let condition = owned(self.roster, services, column);
+            self.share(table, privileges, &condition);
+        }
+    }
+
+    fn read_all(&mut self) {
+        for schema in self.schemas.clone() {
+            let grant = format!("GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {}", self.role);
+            self.statements.push(in_schema(&schema, &grant));
+        }
+    }
+
+    fn write(&mut self, schema: &str) {
+        for what in ["SELECT, INSERT, UPDATE, DELETE ON ALL TABLES", "USAGE ON ALL SEQUENCES"] {
+            let grant = format!("GRANT {what} IN SCHEMA {schema} TO {}", self.role);
+            self.statements.push(in_schema(schema, &grant));
+        }
+    }
+
+    /// These privileges on a table that services share, for rows that meet the condition.
+    fn share(&mut self, table: &str, privileges: &str, condition: &str) {
+        let role = self.role;
+        self.statements.push(format!("GRANT {privileges} ON messaging.{table} TO {role}"));
+        self.statements.push(policy(table, &format!("{role}_writes"), role, "ALL", condition));
+    }
 }
 
 /// Runs where there is such a schema: a service without tables has none, and neither has one that did not migrate yet.

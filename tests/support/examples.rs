@@ -6,8 +6,6 @@ use std::{
 };
 
 use diesel_async::SimpleAsyncConnection as _;
-use reqwest::Method;
-use serde_json::json;
 use url::Url;
 
 use crate::{Shop, own, process::run};
@@ -32,45 +30,27 @@ pub const FRAUD_CHECK: Example = Example { name: "fraud-check", takes: "order.cr
 const PASSWORD: &str = "for this test alone";
 
 impl Example {
-    /// Registers it at the shop and makes its queues.
+    /// Registers it at the shop, and makes its queues and its user of RabbitMQ.
     ///
     /// # Panics
     /// When that fails.
     pub async fn register(self, shop: &Shop) {
         let mut arguments = vec!["service", "register", self.name, "--event", self.takes, "--tracks", "inbox"];
         arguments.extend(self.publishes.iter().flat_map(|event| ["--publishes", event]));
+        let mut settings = shop.operator_settings();
+        // Users are the whole broker's, so that every test gives it the same password.
+        let variable = format!("AMQP_{}_PASSWORD", self.name.replace('-', "_").to_uppercase());
+        settings.push((variable, PASSWORD.to_owned()));
         for arguments in [arguments.as_slice(), &["topology", "apply"]] {
-            let ended = run("orderflow", arguments, &shop.operator_settings()).await;
+            let ended = run("orderflow", arguments, &settings).await;
             assert_eq!(ended.code, Some(0), "orderflow {arguments:?}: {} {}", ended.out, ended.err);
         }
     }
 
-    /// Makes a user of RabbitMQ that can get this service's messages, and publish where services do. Returns how it logs in.
-    ///
-    /// # Panics
-    /// When the broker refuses it.
-    pub async fn make_user(self, shop: &Shop) -> Url {
-        let user = self.user(shop);
-        shop.manage_with(Method::PUT, &format!("users/{user}"), &json!({ "password": PASSWORD, "tags": "" })).await;
-        let rights = json!({
-            "configure": "^$",
-            "write": "^orders\\.(events|dlx|return|retry\\..+)$",
-            "read": format!("^{}\\.[a-z0-9-]+$", self.name),
-        });
-        shop.manage_with(Method::PUT, &format!("permissions/{{vhost}}/{user}"), &rights).await;
-        log_in(shop.broker_url("orderflow-worker"), &user)
-    }
-
-    /// Removes that user: RabbitMQ keeps users when a virtual host is deleted.
-    ///
-    /// # Panics
-    /// When the broker refuses it.
-    pub async fn remove_user(self, shop: &Shop) {
-        shop.manage(Method::DELETE, &format!("users/{}", self.user(shop))).await;
-    }
-
-    fn user(self, shop: &Shop) -> String {
-        format!("{}-{}", shop.name(), self.name)
+    /// Returns how its user of RabbitMQ logs in.
+    #[must_use]
+    pub fn broker_url(self, shop: &Shop) -> Url {
+        log_in(shop.broker_url("orderflow-worker"), &format!("orderflow-{}", self.name))
     }
 }
 

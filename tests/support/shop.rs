@@ -81,7 +81,7 @@ impl Shop {
         let admin = servers.admin(&name, retry_delays);
         let topology = Topology::new(roster(), admin.retry_delays.as_slice());
         let management = Management::new(admin.clone()).expect("a client");
-        management.apply(&topology).await.expect("the broker can be set up");
+        management.apply(roster(), &topology).await.expect("the broker can be set up");
         let directory = TempDir::new_in(memory_or_disk()).expect("a directory");
         Self {
             servers,

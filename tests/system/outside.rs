@@ -29,7 +29,7 @@ async fn service_in_rust_is_added_to_a_running_shop() {
     let seen = web.get_of(&orders[0], "").await;
     assert_eq!((seen.body["status"].as_str(), seen.body["version"].as_i64()), (Some("shipped"), Some(4)));
 
-    let user = LOYALTY.make_user(&shop).await;
+    let user = LOYALTY.broker_url(&shop);
     let settings = with(shop.settings("orderflow-worker"), &[("AMQP_URL", user.as_str())]);
     let early = run("loyalty", &[], &settings).await;
     ended(&early, 2, &["not up to date"]);
@@ -58,7 +58,6 @@ async fn service_in_rust_is_added_to_a_running_shop() {
     ended(&run("orderflow", &["doctor"], &operator).await, 0, &["Nothing is wrong."]);
     let impatient = with(operator, &[("RECONCILE_AFTER", "1ms")]);
     ended(&run("orderflow", &["republish", "--missing"], &impatient).await, 0, &["Nothing is missing."]);
-    LOYALTY.remove_user(&shop).await;
     roles::close(shop).await;
 }
 
@@ -81,7 +80,7 @@ async fn service_in_python_is_added_to_a_running_shop() {
     shop.start_worker(&[]).await;
     FRAUD_CHECK.register(&shop).await;
     let settings = [
-        ("AMQP_URL", FRAUD_CHECK.make_user(&shop).await.to_string()),
+        ("AMQP_URL", FRAUD_CHECK.broker_url(&shop).to_string()),
         ("DATABASE_URL", make_fraud_check_role(&shop, &own.postgres).await.to_string()),
         ("RETRY_DELAYS", "100ms,200ms".to_owned()),
         ("FRAUD_LIMIT", "5000".to_owned()),

@@ -5,8 +5,10 @@ use lapin::{
     Connection, ConnectionProperties,
     options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueuePurgeOptions},
 };
+use orderflow_events::EventKind;
 use orderflow_service::broker::names;
-use orderflow_tests::{Ended, Order, Shop, VISA, queues, run};
+use orderflow_tests::{DECLINED, Ended, Order, Shop, VISA, queues, run};
+use orderflow_worker::roster;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -286,5 +288,106 @@ async fn administrator_of_one_virtual_host_uses_what_exists_and_reads_what_may_n
     let refused = said(&shop, &url, &["topology", "check"]).await;
     ended(&refused, 2, &["401", "Is AMQP_ADMIN_URL's user an administrator"]);
     shop.manage(Method::DELETE, &user).await;
+    shop.close().await;
+}
+
+const PASSWORD: &str = "of a user for these tests";
+
+/// Gives each service a user of its own. Users are the whole broker's, so that all tests give them the same password.
+pub async fn make_users(shop: &Shop) {
+    let mut settings = shop.operator_settings();
+    let variables = roster().names().into_iter().map(|name| format!("AMQP_{}_PASSWORD", name.to_uppercase()));
+    settings.extend(variables.map(|variable| (variable, PASSWORD.to_owned())));
+    ended(&run("orderflow", &["topology", "apply"], &settings).await, 0, &["as they should be"]);
+}
+
+/// The broker as a service's own user sees it.
+pub fn broker_as(shop: &Shop, service: &str) -> String {
+    let mut url = shop.broker_url("orderflow-worker");
+    url.set_username(&format!("orderflow-{service}")).and_then(|()| url.set_password(Some(PASSWORD))).expect("a host");
+    url.to_string()
+}
+
+/// Whether this user may publish a message. A refusal closes the channel, so each has its own.
+async fn may_publish(connection: &Connection, exchange: &str, key: &str) -> bool {
+    let channel = connection.create_channel().await.expect("a channel");
+    channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms can be had");
+    let options = BasicPublishOptions::default();
+    match channel.basic_publish(exchange.into(), key.into(), options, b"{}", Default::default()).await {
+        Ok(confirm) => confirm.await.is_ok(),
+        Err(_) => false,
+    }
+}
+
+/// The second fence, behind the event log: a stolen password cannot even publish another service's kinds.
+#[tokio::test(flavor = "multi_thread")]
+async fn user_of_a_service_publishes_its_own_kinds_and_reads_its_own_queues() {
+    let shop = Shop::open().await;
+    make_users(&shop).await;
+    for service in roster().names() {
+        let url = broker_as(&shop, service);
+        let connection = Connection::connect(&url, ConnectionProperties::default()).await.expect("it may");
+        for kind in EventKind::ALL.iter().map(|kind| kind.routing_key()) {
+            let may = may_publish(&connection, names::EVENTS, kind).await;
+            assert_eq!(may, roster().owner(kind) == service, "{service} publishes {kind}");
+        }
+        assert!(may_publish(&connection, names::EVENTS, &format!("{service}.something-new")).await, "{service}");
+        for exchange in ["", "amq.topic"] {
+            assert!(
+                !may_publish(&connection, exchange, "payment.order-created").await,
+                "{service} publishes to {exchange:?}"
+            );
+        }
+        assert!(may_publish(&connection, names::DEAD_LETTERS, "payment.order-created").await, "{service}");
+        for subscription in roster().subscriptions() {
+            let channel = connection.create_channel().await.expect("a channel");
+            let got = channel.basic_get(subscription.queue().as_str().into(), BasicGetOptions::default()).await;
+            assert_eq!(got.is_ok(), subscription.service() == service, "{service} reads {subscription}");
+        }
+    }
+    assert!(doctor(&shop).await.out.contains("orderflow-payment"));
+    let path = "topic-permissions/{vhost}/orderflow-payment";
+    shop.manage(Method::DELETE, path).await;
+    let wrong = "The user orderflow-payment has other rights in this virtual host than it should have";
+    let found = doctor(&shop).await;
+    assert!(found.out.split_whitespace().collect::<Vec<_>>().join(" ").contains(wrong), "{found:?}");
+}
+
+/// A kind that RabbitMQ refuses waits in the outbox, and all others of the same process go on: the channel that each refusal
+/// closes is everybody's.
+#[tokio::test(flavor = "multi_thread")]
+async fn kind_that_may_not_be_published_waits_and_all_others_go_on() {
+    let mut shop = Shop::open().await;
+    make_users(&shop).await;
+    let narrow = json!({ "exchange": names::EVENTS, "write": "^payment\\.failed$", "read": "^$" });
+    shop.manage_with(Method::PUT, "topic-permissions/{vhost}/orderflow-payment", &narrow).await;
+    let web = shop.start_web().await;
+    for service in roster().names() {
+        let url = broker_as(&shop, service);
+        shop.start_worker_with(&[&format!("{service}.*")], &[("AMQP_URL", &url)]).await;
+    }
+    let payment = shop.workers().len()
+        - 1
+        - roster().names().iter().rev().position(|name| *name == "payment").expect("it is one");
+    let paid = web.orders(20, "MUG-BLUE", VISA).await;
+    web.orders(10, "MUG-BLUE", DECLINED).await;
+    shop.until_orders("payment_failed", 10).await;
+    shop.workers()[payment].until_logged("may not publish this").await;
+    // Whatever was on its way beside a refused one is published later, and nothing else is lost.
+    web.orders(10, "MUG-BLUE", DECLINED).await;
+    shop.until_orders("payment_failed", 20).await;
+    assert_eq!(shop.number("SELECT count(*) FROM messaging.outbox WHERE event <> 'payment.completed'").await, 0);
+    assert_eq!(shop.number("SELECT count(*) FROM messaging.outbox").await, 20);
+    let log = shop.workers()[payment].log();
+    let broke = log.iter().filter(|line| line.contains("the publishing connection to RabbitMQ broke")).count();
+    assert!(broke <= 3, "{broke} times: {log:#?}");
+
+    make_users(&shop).await;
+    shop.workers().remove(payment).stop().await;
+    shop.execute("UPDATE messaging.outbox SET available_at = now()").await;
+    shop.start_worker_with(&["payment.*"], &[("AMQP_URL", &broker_as(&shop, "payment"))]).await;
+    for order in &paid {
+        web.until_status(order, "shipped").await;
+    }
     shop.close().await;
 }

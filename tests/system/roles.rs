@@ -6,7 +6,10 @@ use orderflow_tests::{DECLINED, Shop, VISA, examples::LOYALTY, run};
 use orderflow_worker::roster;
 use url::Url;
 
-use crate::commands::{ended, with};
+use crate::{
+    commands::{ended, with},
+    rights,
+};
 
 const PASSWORD: &str = "of a role for this test";
 
@@ -90,14 +93,16 @@ fn log(event: &str) -> String {
     )
 }
 
-/// The whole flow, forward and backward, with a role for each process.
+/// The whole flow, forward and backward, with a role of PostgreSQL and a user of RabbitMQ for each service.
 #[tokio::test(flavor = "multi_thread")]
-async fn orders_flow_where_each_process_has_a_role_of_its_own() {
+async fn orders_flow_where_each_process_has_a_role_and_a_user_of_its_own() {
     let mut shop = shop_with_roles().await;
     let web = shop.start_web_with(&[("DATABASE_URL", database_as(&shop, "web").as_str())]).await;
+    rights::make_users(&shop).await;
     for service in roster().names() {
-        let url = database_as(&shop, service);
-        shop.start_worker_with(&[&format!("{service}.*")], &[("DATABASE_URL", url.as_str())]).await;
+        let (database, broker) = (database_as(&shop, service), rights::broker_as(&shop, service));
+        let own = [("DATABASE_URL", database.as_str()), ("AMQP_URL", broker.as_str())];
+        shop.start_worker_with(&[&format!("{service}.*")], &own).await;
     }
     let orders = web.orders(5, "MUG-BLUE", VISA).await;
     for card in ["pm_card_flaky", DECLINED] {
@@ -108,6 +113,7 @@ async fn orders_flow_where_each_process_has_a_role_of_its_own() {
     web.until_status(&refused, "cancelled").await;
     shop.until_settled().await;
     shop.until_orders("shipped", 6).await;
+    shop.until_quiet().await;
     assert!(shop.number("SELECT count(*) FROM messaging.attempts").await > 0, "the flaky card's");
     assert_eq!(shop.number("SELECT count(*) FROM email.mails WHERE sent_at IS NULL").await, 0);
 

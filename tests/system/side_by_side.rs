@@ -47,8 +47,9 @@ async fn nothing_is_wrong(shop: &Shop) {
 async fn builds_with_different_lists_of_kinds_share_a_shop() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
-    let longer = Topology::new(&grown::roster(), shop.admin.retry_delays.as_slice());
-    Management::new(shop.admin.clone()).expect("a client").apply(&longer).await.expect("it can be applied");
+    let grown = grown::roster();
+    let longer = Topology::new(&grown, shop.admin.retry_delays.as_slice());
+    Management::new(shop.admin.clone()).expect("a client").apply(&grown, &longer).await.expect("it can be applied");
     // Its user has to read the queue of a service that only it has.
     let administrator = shop.servers.broker(None, shop.name());
     let settings = with(shop.settings("orderflow-worker"), &[("AMQP_URL", administrator.as_str())]);
@@ -98,7 +99,7 @@ async fn first_tolerant_version_shares_a_shop_with_this_one() {
     let mut shop = Shop::open().await;
     let today = shop.start_web().await;
     LOYALTY.register(&shop).await;
-    let user = LOYALTY.make_user(&shop).await;
+    let user = LOYALTY.broker_url(&shop);
     let settings = with(shop.settings("orderflow-worker"), &[("AMQP_URL", user.as_str())]);
     ended(&run("loyalty", &["migrate"], &settings).await, 0, &[]);
     start_worker(&mut shop, Child::start("loyalty", &[], &settings)).await;
@@ -123,6 +124,5 @@ async fn first_tolerant_version_shares_a_shop_with_this_one() {
         }
     }
     nothing_is_wrong(&shop).await;
-    LOYALTY.remove_user(&shop).await;
     shop.close().await;
 }

@@ -39,7 +39,7 @@ async fn the_live_broker_is_what_the_source_says_and_applying_again_changes_noth
     let shop = Shop::open().await;
     let management = Management::new(shop.admin.clone()).expect("a client");
     let wanted = Topology::new(roster(), shop.admin.retry_delays.as_slice());
-    management.apply(&wanted).await.expect("it can be applied again");
+    management.apply(roster(), &wanted).await.expect("it can be applied again");
     let live = management.live().await.expect("it can be read");
     let sorted = |mut names: Vec<String>| {
         names.sort_unstable();

@@ -26,6 +26,10 @@ const ORDERS: usize = 64;
 /// RabbitMQ puts back all that a dead worker held, so three deaths make suspects of all; five more are the killer's alone.
 const DEATHS: usize = 3 + 5;
 
+/// One fewer, should the killer come back once without a death: a worker that begins to take one message at a time gives back what it
+/// has in hand, and RabbitMQ 3.10 counts that too (seen on a busy machine).
+const FEWEST_DEATHS: usize = DEATHS - 1;
+
 /// A few more, should messages come back in another order: a worker may die before it has set all suspects aside.
 const MOST_DEATHS: usize = DEATHS + 3;
 
@@ -94,7 +98,7 @@ async fn a_killer_dies_alone(servers: Servers, step: &str) {
         if found.0 > 0 { Ok(()) } else { Err(found) }
     })
     .await;
-    assert!((DEATHS..=MOST_DEATHS).contains(&worker.deaths), "{} deaths", worker.deaths);
+    assert!((FEWEST_DEATHS..=MOST_DEATHS).contains(&worker.deaths), "{} deaths", worker.deaths);
     let shipped = i64::try_from(ORDERS - 1).expect("small");
     until("all others ship", async || {
         worker.keep_running();
@@ -160,7 +164,7 @@ async fn a_message_that_breaks_its_workers_connection_dies_alone() {
     })
     .await;
     let broken = disconnected.broken;
-    assert!((DEATHS..=MOST_DEATHS).contains(&broken), "{broken} connections broke");
+    assert!((FEWEST_DEATHS..=MOST_DEATHS).contains(&broken), "{broken} connections broke");
     // A second copy of the breaker may still come, and would be in the neighbours' way as long as the connection holds.
     let others = Shop::not_applied(
         roster(),

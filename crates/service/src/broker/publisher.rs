@@ -2,12 +2,16 @@
 //!
 //! The owning task is essential: a confirm-mode channel that tasks on different threads share resolves the wrong
 //! confirm (seen with lapin 4.12: 90 to 244 of 32,000).
+//!
+//! RabbitMQ closes the channel when the user may not publish a kind of event, and does not say which message it was. So after a
+//! refusal messages go one at a time until the one that is refused is known. Its kind is then sent once a minute, when nothing else is
+//! on its way, and all others go on.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use lapin::{
-    Channel, Confirmation,
+    Channel, Confirmation, ErrorKind,
     options::{BasicPublishOptions, ConfirmSelectOptions},
 };
 use tokio::{
@@ -37,6 +41,16 @@ const CONFIRM_TIMEOUT: Duration = Duration::from_secs(20);
 /// the next message needs it.
 const LOOK_AFTER: Duration = Duration::from_millis(500);
 
+/// AMQP 0-9-1's reply code for what a user may not do.
+const ACCESS_REFUSED: u16 = 403;
+
+/// How long a kind of event that was refused is not sent, and messages go one at a time after a refusal whose cause is not known yet:
+/// as long as a relay's lease, so that the row that was refused is tried again meanwhile.
+const CAREFUL: Duration = Duration::from_secs(60);
+
+/// Refused kinds that are remembered: far more than there are kinds.
+const MOST_REFUSED: usize = 1_000;
+
 /// Why a message is not known to be with the broker. It may be there all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
@@ -49,6 +63,9 @@ pub enum PublishError {
     /// The broker refused the message.
     #[error("RabbitMQ refused the message")]
     Refused,
+    /// The user may not publish such messages.
+    #[error("the user in AMQP_URL may not publish this")]
+    Forbidden,
     /// The confirm did not come in time.
     #[error("RabbitMQ did not confirm the message in time")]
     TimedOut,
@@ -61,6 +78,7 @@ impl PublishError {
             Self::NotConnected => "not_connected",
             Self::Lost => "lost",
             Self::Refused => "refused",
+            Self::Forbidden => "forbidden",
             Self::TimedOut => "timed_out",
         }
     }
@@ -132,6 +150,7 @@ async fn run(
 ) {
     let mut backoff = Backoff::default();
     let mut was_away = false;
+    let mut care = Care::default();
     while !stop.is_cancelled() {
         match open(&connector).await {
             Ok((connection, channel)) => {
@@ -140,16 +159,23 @@ async fn run(
                 }
                 (backoff, was_away) = (Backoff::default(), false);
                 connected.send_replace(true);
-                let ended = serve(&channel, &mut waiting, &stop).await;
-                connected.send_replace(false);
-                if let Ended::Broken(why) = ended {
+                let ended = serve(&channel, &mut waiting, &mut care, &stop).await;
+                let forbidden = matches!(&ended, Ended::Broken(broken) if broken.forbidden);
+                connected.send_replace(forbidden);
+                if let Ended::Broken(Broken { why, .. }) = ended {
                     was_away = true;
-                    tracing::warn!(%why, "the publishing connection to RabbitMQ broke; connecting again");
+                    tracing::warn!(why, "the publishing connection to RabbitMQ broke; connecting again");
                 }
                 // A connection in an alarm does not even answer to this.
                 drop(tokio::time::timeout(Duration::from_secs(2), connection.close(200, "done".into())).await);
+                if forbidden {
+                    // The broker is well, and what waits behind the refused message goes on at once.
+                    care.refused();
+                    continue;
+                }
             }
             Err(error) => {
+                connected.send_replace(false);
                 if !was_away {
                     tracing::warn!(
                         error = telemetry::chain(&error),
@@ -194,13 +220,116 @@ async fn open(connector: &Connector) -> Result<(lapin::Connection, Channel), Bro
 
 enum Ended {
     Stopped,
-    Broken(String),
+    Broken(Broken),
 }
 
-type Confirming = BoxFuture<'static, Result<(), String>>;
+/// Why a channel can no longer be trusted.
+struct Broken {
+    why: String,
+    /// Whether the broker closed it because the user may not do something.
+    forbidden: bool,
+}
+
+impl Broken {
+    fn because(why: impl Into<String>) -> Self {
+        Self { why: why.into(), forbidden: false }
+    }
+}
+
+impl From<lapin::Error> for Broken {
+    fn from(error: lapin::Error) -> Self {
+        let forbidden = matches!(error.kind(), ErrorKind::ProtocolError(amqp) if amqp.get_id() == ACCESS_REFUSED);
+        Self { why: telemetry::chain(&error), forbidden }
+    }
+}
+
+/// What is known of messages that the user may not publish.
+#[derive(Debug, Default)]
+struct Care {
+    /// Where refused messages go, as exchange and routing key, and when one is tried again.
+    forbidden: HashMap<(String, String), Instant>,
+    /// Until when messages go one at a time.
+    alone_until: Option<Instant>,
+    /// Where the only message on its way goes.
+    alone: Option<(String, String)>,
+}
+
+/// What to do with a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// Nothing is known against it.
+    Send,
+    /// Such a message was refused: to be sent when nothing else is on its way.
+    SendAlone,
+    /// Such a message was refused just now.
+    Refuse,
+}
+
+impl Care {
+    fn verdict(&self, message: &Message) -> Verdict {
+        // Mostly nothing is refused, and then no name is copied.
+        if self.forbidden.is_empty() {
+            return Verdict::Send;
+        }
+        match self.forbidden.get(&destination(message)) {
+            None => Verdict::Send,
+            Some(again) if *again > Instant::now() => Verdict::Refuse,
+            Some(_) => Verdict::SendAlone,
+        }
+    }
+
+    /// The broker has taken a message that was sent alone.
+    fn allowed(&mut self) {
+        if let Some(destination) = self.alone.take() {
+            self.forbidden.remove(&destination);
+        }
+    }
+
+    /// How many messages may be on their way.
+    fn at_most(&self) -> usize {
+        if self.alone_until.is_some_and(|until| until > Instant::now()) { 1 } else { UNCONFIRMED }
+    }
+
+    /// Notes where a message goes that is `alone` on its way.
+    fn sending(&mut self, message: &Message, alone: bool) {
+        self.alone = alone.then(|| destination(message));
+    }
+
+    /// The broker has closed the channel because of a message that was on its way.
+    fn refused(&mut self) {
+        let until = Instant::now() + CAREFUL;
+        match self.alone.take() {
+            Some((exchange, key)) => {
+                tracing::error!(
+                    exchange,
+                    key,
+                    hint = "`orderflow topology apply` sets what each user may publish; `orderflow doctor` names who may not",
+                    "the user in AMQP_URL may not publish this; it waits in the outbox, and all else goes on"
+                );
+                if self.forbidden.len() >= MOST_REFUSED {
+                    self.forbidden.clear();
+                }
+                self.forbidden.insert((exchange, key), until);
+                self.alone_until = None;
+            }
+            None => self.alone_until = Some(until),
+        }
+    }
+}
+
+fn destination(message: &Message) -> (String, String) {
+    (message.exchange.to_string(), message.routing_key.to_string())
+}
+
+type Confirming = BoxFuture<'static, Result<(), Broken>>;
 
 /// Publishes until the channel breaks or the process stops. Whatever is unconfirmed at the end is answered as lost.
-async fn serve(channel: &Channel, waiting: &mut mpsc::Receiver<Job>, stop: &CancellationToken) -> Ended {
+async fn serve(
+    channel: &Channel,
+    waiting: &mut mpsc::Receiver<Job>,
+    care: &mut Care,
+    stop: &CancellationToken,
+) -> Ended {
     let mut confirming: FuturesUnordered<Confirming> = FuturesUnordered::new();
     let mut look_after = tokio::time::interval(LOOK_AFTER);
     let mut stopping = false;
@@ -214,16 +343,26 @@ async fn serve(channel: &Channel, waiting: &mut mpsc::Receiver<Job>, stop: &Canc
                     return Ended::Broken(why);
                 }
             }
-            job = waiting.recv(), if confirming.len() < UNCONFIRMED => {
+            job = waiting.recv(), if confirming.len() < care.at_most() => {
                 let Some(job) = job else { return Ended::Stopped };
-                match publish(channel, job).await {
-                    Ok(confirm) => confirming.push(confirm),
-                    Err(why) => return Ended::Broken(why),
+                let sent = match care.verdict(&job.message) {
+                    Verdict::Refuse => {
+                        let _ = job.done.send(Err(PublishError::Forbidden));
+                        Ok(())
+                    }
+                    Verdict::SendAlone => send_alone(channel, job, &mut confirming, care).await,
+                    Verdict::Send => {
+                        care.sending(&job.message, care.at_most() == 1);
+                        publish(channel, job).await.map(|confirm| confirming.push(confirm))
+                    }
+                };
+                if let Err(broken) = sent {
+                    return Ended::Broken(broken);
                 }
             }
             _ = look_after.tick() => {
                 if !channel.status().connected() {
-                    return Ended::Broken("the connection was closed".to_owned());
+                    return Ended::Broken(Broken::because("the connection was closed"));
                 }
             }
             () = stop.cancelled(), if !stopping => stopping = true,
@@ -231,9 +370,25 @@ async fn serve(channel: &Channel, waiting: &mut mpsc::Receiver<Job>, stop: &Canc
     }
 }
 
+/// Sends a message when nothing else is on its way, and waits for its confirm, so that a refusal concerns nobody else.
+async fn send_alone(
+    channel: &Channel,
+    job: Job,
+    confirming: &mut FuturesUnordered<Confirming>,
+    care: &mut Care,
+) -> Result<(), Broken> {
+    while let Some(confirmed) = confirming.next().await {
+        confirmed?;
+    }
+    care.sending(&job.message, true);
+    publish(channel, job).await?.await?;
+    care.allowed();
+    Ok(())
+}
+
 /// Puts a message on the wire; the returned future answers the caller when the confirm comes, and fails when the
 /// channel can no longer be trusted.
-async fn publish(channel: &Channel, job: Job) -> Result<Confirming, String> {
+async fn publish(channel: &Channel, job: Job) -> Result<Confirming, Broken> {
     let Job { message, done } = job;
     let sending = channel.basic_publish(
         message.exchange.into(),
@@ -246,11 +401,11 @@ async fn publish(channel: &Channel, job: Job) -> Result<Confirming, String> {
         Ok(Ok(confirm)) => confirm,
         Ok(Err(error)) => {
             let _ = done.send(Err(PublishError::Lost));
-            return Err(telemetry::chain(&error));
+            return Err(error.into());
         }
         Err(_) => {
             let _ = done.send(Err(PublishError::TimedOut));
-            return Err(format!("a message could not be sent within {CONFIRM_TIMEOUT:?}"));
+            return Err(Broken::because(format!("a message could not be sent within {CONFIRM_TIMEOUT:?}")));
         }
     };
     fault::crash_here(CrashPoint::AfterPublish);
@@ -263,11 +418,12 @@ async fn publish(channel: &Channel, job: Job) -> Result<Confirming, String> {
             Ok(Ok(Confirmation::Ack(_))) => (Ok(()), Ok(())),
             Ok(Ok(Confirmation::Nack(_))) => (Err(PublishError::Refused), Ok(())),
             Ok(Ok(Confirmation::NotRequested)) => {
-                (Err(PublishError::Lost), Err("the channel is not in confirm mode".to_owned()))
+                (Err(PublishError::Lost), Err(Broken::because("the channel is not in confirm mode")))
             }
-            Ok(Err(error)) => (Err(PublishError::Lost), Err(telemetry::chain(&error))),
+            Ok(Err(error)) => (Err(PublishError::Lost), Err(error.into())),
             Err(_) => {
-                (Err(PublishError::TimedOut), Err(format!("a message was not confirmed within {CONFIRM_TIMEOUT:?}")))
+                let why = format!("a message was not confirmed within {CONFIRM_TIMEOUT:?}");
+                (Err(PublishError::TimedOut), Err(Broken::because(why)))
             }
         };
         // Whoever asked may have gone away.

@@ -1,7 +1,7 @@
 //! `AMQP_URL`, and for the operator's commands also `AMQP_ADMIN_URL`, `RABBITMQ_MANAGEMENT_URL`, `AMQP_WEB_PASSWORD`,
 //! `AMQP_WORKER_PASSWORD`, `AMQP_VIEWER_PASSWORD`, `AMQP_INSPECTOR_PASSWORD` and `RETRY_DELAYS`
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
 
 use lapin::uri::AMQPUri;
 use secrecy::SecretString;
@@ -141,6 +141,8 @@ pub struct Users {
     pub viewer: Option<SecretString>,
     /// For `orderflow-inspector`.
     pub inspector: Option<SecretString>,
+    /// For each service's own user, `orderflow-payment` for example, by the service's name.
+    pub services: BTreeMap<&'static str, SecretString>,
 }
 
 /// What `orderflow topology` needs to reach the broker's management API and to know what belongs there.
@@ -184,6 +186,7 @@ impl AdminConfig {
             worker: secret(&AMQP_WORKER_PASSWORD),
             viewer: secret(&AMQP_VIEWER_PASSWORD),
             inspector: secret(&AMQP_INSPECTOR_PASSWORD),
+            services: BTreeMap::new(),
         };
         let (address, node) = admin?;
         let AMQPUri { authority, vhost, .. } = node.uri().clone();
