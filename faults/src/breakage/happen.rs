@@ -52,16 +52,12 @@ impl Fault {
                 aftermath.violations.extend(self.program(world).end().await.err());
             }
             Kind::Kill | Kind::Freeze | Kind::Crash | Kind::ClockAhead | Kind::ClockBehind => self.process(world).await,
-            Kind::BrokerStop
-            | Kind::BrokerKill
-            | Kind::BrokerClose
-            | Kind::BrokerAlarm
-            | Kind::BrokerSwamped
-            | Kind::BrokerDiskFull => {
+            Kind::BrokerStop | Kind::BrokerKill | Kind::BrokerClose | Kind::BrokerAlarm | Kind::BrokerSwamped => {
+                self.broker(own).await
+            }
+            Kind::BrokerDiskFull => {
                 self.broker(own).await;
-                if self.kind == Kind::BrokerDiskFull {
-                    mend_unreadable(world).await;
-                }
+                mend_unreadable(world).await;
             }
             Kind::DatabaseStop | Kind::DatabaseKill | Kind::DatabaseTerminate | Kind::DatabaseDiskFull => {
                 self.database(own).await;
@@ -234,7 +230,7 @@ impl Fault {
     }
 
     async fn delete_queue(&self, world: &World) {
-        // What a program of its own missed nobody sends again by himself; whatever runs on the library does.
+        // Not of the Python service: it has no reconciler, so nothing republishes what it missed.
         let ours: Vec<_> =
             world.roster.subscriptions().iter().copied().filter(|one| one.service() != FRAUD_CHECK.name).collect();
         let queue = self.queue(&ours);

@@ -169,7 +169,7 @@ async fn run(
                 // A connection in an alarm does not even answer to this.
                 drop(tokio::time::timeout(Duration::from_secs(2), connection.close(200, "done".into())).await);
                 if forbidden {
-                    // The broker is well, and what waits behind the refused message goes on at once.
+                    // RabbitMQ is available: publish what waits behind the refused message at once.
                     care.refused();
                     continue;
                 }
@@ -304,7 +304,7 @@ impl Care {
                     exchange,
                     key,
                     hint = "`orderflow topology apply` sets what each user may publish; `orderflow doctor` names who may not",
-                    "the user in AMQP_URL may not publish this; it waits in the outbox, and all else goes on"
+                    "the user in AMQP_URL may not publish this event; it stays in the outbox, and other events are published"
                 );
                 if self.forbidden.len() >= MOST_REFUSED {
                     self.forbidden.clear();

@@ -24,8 +24,8 @@ impl Suspects {
         self.since.remove(pair);
     }
 
-    /// Takes a look at the log and the queues in, and returns what was missing at this look and at another one at
-    /// least `apart` before, with its queue empty at every look between.
+    /// Records what is unapplied and which queues are empty now. Returns the deliveries that were also missing at least `apart` ago,
+    /// and whose queue was empty at every look since.
     pub fn observe(
         &mut self,
         unapplied: Vec<Unapplied>,

@@ -62,7 +62,7 @@ struct Row {
     body: String,
 }
 
-/// Kinds that are told apart: more than there are, so that rows written by mistake fill no memory.
+/// The most kinds that a query returns. Far more than exist; it bounds memory if somebody writes rows of made-up kinds.
 const MOST_KINDS: i64 = 200;
 
 /// Each kind that has a row, found by one step in the index per kind, however many rows there are.
