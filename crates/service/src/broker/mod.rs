@@ -6,6 +6,7 @@ mod message;
 pub mod names;
 mod publisher;
 mod readiness;
+mod refusals;
 mod relay;
 mod resend;
 mod shared_connection;

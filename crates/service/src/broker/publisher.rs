@@ -7,7 +7,7 @@
 //! refusal messages go one at a time until the one that is refused is known. Its kind is then sent once a minute, when nothing else is
 //! on its way, and all others go on.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use lapin::{
@@ -20,7 +20,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{BrokerError, Connector, Message};
+use super::{
+    BrokerError, Connector, Message,
+    refusals::{Care, Verdict},
+};
 use crate::{
     Backoff,
     fault::{self, CrashPoint, Safeguard},
@@ -43,13 +46,6 @@ const LOOK_AFTER: Duration = Duration::from_millis(500);
 
 /// AMQP 0-9-1's reply code for what a user may not do.
 const ACCESS_REFUSED: u16 = 403;
-
-/// How long a kind of event that was refused is not sent, and messages go one at a time after a refusal whose cause is not known yet:
-/// as long as a relay's lease, so that the row that was refused is tried again meanwhile.
-const CAREFUL: Duration = Duration::from_secs(60);
-
-/// Refused kinds that are remembered: far more than there are kinds.
-const MOST_REFUSED: usize = 1_000;
 
 /// Why a message is not known to be with the broker. It may be there all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -243,84 +239,6 @@ impl From<lapin::Error> for Broken {
     }
 }
 
-/// What is known of messages that the user may not publish.
-#[derive(Debug, Default)]
-struct Care {
-    /// Where refused messages go, as exchange and routing key, and when one is tried again.
-    forbidden: HashMap<(String, String), Instant>,
-    /// Until when messages go one at a time.
-    alone_until: Option<Instant>,
-    /// Where the only message on its way goes.
-    alone: Option<(String, String)>,
-}
-
-/// What to do with a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    /// Nothing is known against it.
-    Send,
-    /// Such a message was refused: to be sent when nothing else is on its way.
-    SendAlone,
-    /// Such a message was refused just now.
-    Refuse,
-}
-
-impl Care {
-    fn verdict(&self, message: &Message) -> Verdict {
-        // Mostly nothing is refused, and then no name is copied.
-        if self.forbidden.is_empty() {
-            return Verdict::Send;
-        }
-        match self.forbidden.get(&destination(message)) {
-            None => Verdict::Send,
-            Some(again) if *again > Instant::now() => Verdict::Refuse,
-            Some(_) => Verdict::SendAlone,
-        }
-    }
-
-    /// The broker has taken a message that was sent alone.
-    fn allowed(&mut self) {
-        if let Some(destination) = self.alone.take() {
-            self.forbidden.remove(&destination);
-        }
-    }
-
-    /// How many messages may be on their way.
-    fn at_most(&self) -> usize {
-        if self.alone_until.is_some_and(|until| until > Instant::now()) { 1 } else { UNCONFIRMED }
-    }
-
-    /// Notes where a message goes that is `alone` on its way.
-    fn sending(&mut self, message: &Message, alone: bool) {
-        self.alone = alone.then(|| destination(message));
-    }
-
-    /// The broker has closed the channel because of a message that was on its way.
-    fn refused(&mut self) {
-        let until = Instant::now() + CAREFUL;
-        match self.alone.take() {
-            Some((exchange, key)) => {
-                tracing::error!(
-                    exchange,
-                    key,
-                    hint = "`orderflow topology apply` sets what each user may publish; `orderflow doctor` names who may not",
-                    "the user in AMQP_URL may not publish this event; it stays in the outbox, and other events are published"
-                );
-                if self.forbidden.len() >= MOST_REFUSED {
-                    self.forbidden.clear();
-                }
-                self.forbidden.insert((exchange, key), until);
-                self.alone_until = None;
-            }
-            None => self.alone_until = Some(until),
-        }
-    }
-}
-
-fn destination(message: &Message) -> (String, String) {
-    (message.exchange.to_string(), message.routing_key.to_string())
-}
-
 type Confirming = BoxFuture<'static, Result<(), Broken>>;
 
 /// Publishes until the channel breaks or the process stops. Whatever is unconfirmed at the end is answered as lost.
@@ -343,7 +261,7 @@ async fn serve(
                     return Ended::Broken(why);
                 }
             }
-            job = waiting.recv(), if confirming.len() < care.at_most() => {
+            job = waiting.recv(), if confirming.len() < care.at_most(UNCONFIRMED) => {
                 let Some(job) = job else { return Ended::Stopped };
                 let sent = match care.verdict(&job.message) {
                     Verdict::Refuse => {
@@ -352,7 +270,7 @@ async fn serve(
                     }
                     Verdict::SendAlone => send_alone(channel, job, &mut confirming, care).await,
                     Verdict::Send => {
-                        care.sending(&job.message, care.at_most() == 1);
+                        care.sending(&job.message, care.at_most(UNCONFIRMED) == 1);
                         publish(channel, job).await.map(|confirm| confirming.push(confirm))
                     }
                 };
