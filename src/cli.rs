@@ -7,6 +7,7 @@ use orderflow::ops::{
     republish::RepublishOptions,
     service::RegisterOptions,
 };
+use orderflow::web::Part;
 
 /// Orderflow: orders are accepted at once; payment, stock, shipment and mails follow by events on RabbitMQ.
 ///
@@ -24,8 +25,13 @@ pub struct Arguments {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run the front end until SIGTERM or Ctrl-C
-    Serve,
+    /// Run the front end until SIGTERM or Ctrl-C: the shop, the console, or both
+    ///
+    /// A process that customers reach needs less rights and secrets where the console is another process.
+    Serve {
+        /// Run this part only
+        part: Option<Part>,
+    },
     /// Bring the database's tables up to date; safe to repeat, and from many hosts at once
     Migrate {
         /// Answer in JSON
@@ -35,7 +41,7 @@ pub enum Command {
     /// Everything that has to exist in RabbitMQ
     #[command(subcommand)]
     Topology(TopologyCommand),
-    /// Roles of PostgreSQL, one for each kind of process
+    /// What each kind of process may do: roles of PostgreSQL, and the front ends' user of RabbitMQ
     #[command(subcommand)]
     Rights(RightsCommand),
     /// Services that run outside these programs, in any language
@@ -115,7 +121,7 @@ impl Command {
             | Self::Dlq(_)
             | Self::Republish(_)
             | Self::Rights(_) => true,
-            Self::Serve
+            Self::Serve { .. }
             | Self::Migrate { .. }
             | Self::Topology(TopologyCommand::Export)
             | Self::Service(_)
@@ -139,6 +145,19 @@ pub enum RightsCommand {
     },
     /// Write the same as SQL, for a server on which somebody else makes roles
     Print,
+    /// Let RabbitMQ's user orderflow-web publish order.* alone, once no older front end is connected
+    ///
+    /// Older front ends publish events of all services. RabbitMQ would refuse them that, so nothing is changed while one of them is
+    /// connected. AMQP_ADMIN_URL has to name an administrator.
+    /// Exit status: 0 done; 1 an older front end is connected.
+    Narrow {
+        /// Give it back, before going back to an older version
+        #[arg(long)]
+        undo: bool,
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// `orderflow dlq …`

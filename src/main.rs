@@ -56,8 +56,8 @@ async fn execute(command: cli::Command, source: &Source) -> Result<Exit, Failed>
     // Not locked: `orderflow top` gives the terminal back from whichever thread panics.
     let out = &mut io::stdout();
     match command {
-        Command::Serve => {
-            orderflow::web::run(source).await.map_err(|error| Failed::Serve(telemetry::chain(&error)))?;
+        Command::Serve { part } => {
+            orderflow::web::run(source, part).await.map_err(|error| Failed::Serve(telemetry::chain(&error)))?;
             Ok(Exit::Ok)
         }
         Command::Migrate { json } => ops::migrate::run(source, json, out).await,
@@ -67,6 +67,7 @@ async fn execute(command: cli::Command, source: &Source) -> Result<Exit, Failed>
         Command::Topology(TopologyCommand::Export) => ops::topology::export(source, out),
         Command::Rights(RightsCommand::Apply { json }) => ops::rights::apply(source, json, out).await,
         Command::Rights(RightsCommand::Print) => ops::rights::print(source, out),
+        Command::Rights(RightsCommand::Narrow { undo, json }) => ops::narrow::run(source, undo, json, out).await,
         Command::Service(ServiceCommand::Register(options)) => ops::service::register(source, &options, out).await,
         Command::Service(ServiceCommand::List { json }) => ops::service::list(source, json, out).await,
         Command::Service(ServiceCommand::Remove { name, json }) => ops::service::remove(source, &name, json, out).await,

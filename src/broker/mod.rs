@@ -3,6 +3,7 @@
 mod dead_letters;
 mod depths;
 mod management;
+mod narrowing;
 mod policies;
 mod questions;
 mod setup;
@@ -13,7 +14,7 @@ pub use dead_letters::{DeadLetter, DeadLetters, Found};
 pub use depths::QueueDepth;
 pub use management::{Management, ManagementError};
 pub use policies::Altered;
-pub use questions::{Node, Overview, Who};
+pub use questions::{ClientConnection, Node, Overview, Who};
 pub use setup::Applied;
 pub use topology::Topology;
 pub use users::{Rights, TopicRights, UserRights, user_of};

@@ -3,7 +3,7 @@
 //! Each query names the fields that we need, and each field that a version may leave out has a default: 4.3 leaves `false`
 //! out of an export, and reading that strictly stopped `topology apply`.
 
-use orderflow_service::broker::names;
+use orderflow_service::broker::{VERSION_PROPERTY, names};
 use reqwest::Method;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -77,6 +77,17 @@ impl Who {
     }
 }
 
+/// A connection to the virtual host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientConnection {
+    /// As whom.
+    pub user: String,
+    /// What the client calls it, or RabbitMQ where it does not.
+    pub name: String,
+    /// The version of Orderflow, where its program says so: since each process publishes what its own services wrote.
+    pub version: Option<String>,
+}
+
 #[derive(Deserialize)]
 struct Permission {
     user: String,
@@ -133,6 +144,31 @@ impl Management {
     pub async fn has_vhost(&self) -> Result<bool, ManagementError> {
         let vhosts: Vec<Named> = self.get("vhosts?columns=name").await?;
         Ok(vhosts.iter().any(|vhost| vhost.name == self.config().vhost))
+    }
+
+    /// Returns the connections to the virtual host; whoever may not see those of others gets their own.
+    ///
+    /// # Errors
+    /// See [`ManagementError`].
+    pub async fn connections(&self) -> Result<Vec<ClientConnection>, ManagementError> {
+        #[derive(Deserialize)]
+        struct Open {
+            // RabbitMQ lists a connection for a moment before it knows more than its name.
+            #[serde(default)]
+            user: String,
+            name: String,
+            #[serde(default)]
+            client_properties: Value,
+        }
+        let path = format!("vhosts/{}/connections?columns=user,name,client_properties", self.vhost());
+        let open: Vec<Open> = self.get(&path).await?;
+        let text = |properties: &Value, name: &str| properties.get(name).and_then(Value::as_str).map(str::to_owned);
+        let all = open.into_iter().map(|Open { user, name, client_properties }| ClientConnection {
+            user,
+            name: text(&client_properties, "connection_name").unwrap_or(name),
+            version: text(&client_properties, VERSION_PROPERTY),
+        });
+        Ok(all.collect())
     }
 
     /// What each user may do in the virtual host; only an administrator may ask.

@@ -12,6 +12,15 @@ pub(super) const INSPECTOR: &str = "orderflow-inspector";
 /// Where workers publish: events, retries, dead letters, and back to their queues.
 const WORKERS_WRITE: &str = "^orders\\.(events|dlx|return|retry\\..+)$";
 
+/// Where operators publish: replays go to a work queue by the return exchange, events of the outbox to all who take them.
+const OPERATORS_WRITE: &str = "^orders\\.(events|return)$";
+
+/// The front ends' user.
+pub(super) const FRONT_ENDS: &str = "orderflow-web";
+
+/// The kinds of event that front ends publish, and later ones of that name.
+const ORDER_KINDS: &str = "^order\\..+$";
+
 /// A pattern that matches no name.
 const NOTHING: &str = "^$";
 
@@ -55,6 +64,8 @@ pub(super) struct User {
     pub(super) rights: Rights,
     /// For who publishes events.
     pub(super) topics: Option<TopicRights>,
+    /// What `orderflow rights narrow` leaves it instead, if it is one of those whose rights that narrows.
+    pub(super) narrowed: Option<TopicRights>,
 }
 
 impl Management {
@@ -75,7 +86,10 @@ impl Management {
             tags,
             rights: Rights { configure: NOTHING.to_owned(), write: write.to_owned(), read },
             topics: None,
+            narrowed: None,
         };
+        // Whatever the service is called, so that a program that does not know it takes nothing away.
+        let dead = format!("^[a-z][a-z0-9-]+\\.[a-z0-9-]+\\.dlq$|^{}$", names::UNROUTED.replace('.', "\\."));
         let events = format!("^{}$", names::EVENTS.replace('.', "\\."));
         let of_service = |service: &Service| {
             let (name, password) = (user_of(service.name), users.services.get(service.name).cloned());
@@ -84,20 +98,16 @@ impl Management {
             User { topics: Some(topics), ..user(&name, &password, "", WORKERS_WRITE, read) }
         };
         let mut all = vec![
-            // Without topic rights: programs of before publish from the outbox whatever is due, and must not be refused that while a
-            // shop is upgraded.
-            user("orderflow-web", &users.web, "", &events, NOTHING.to_owned()),
+            // Older front ends publish from the outbox whatever is due, and must not be refused that during an upgrade.
+            User {
+                narrowed: Some(TopicRights { write: ORDER_KINDS.to_owned(), read: NOTHING.to_owned() }),
+                ..user(FRONT_ENDS, &users.web, "", &events, NOTHING.to_owned())
+            },
             user("orderflow-worker", &users.worker, "", WORKERS_WRITE, format!("^({services})\\.[a-z0-9-]+$")),
+            user("orderflow-ops", &users.ops, "monitoring", OPERATORS_WRITE, dead.clone()),
             // The tag shows queues, rates and connections, whatever the user may read.
             user("orderflow-viewer", &users.viewer, "monitoring", NOTHING, NOTHING.to_owned()),
-            user(
-                INSPECTOR,
-                &users.inspector,
-                "monitoring",
-                NOTHING,
-                // Whatever the service is called, so that a program that does not know it takes nothing away.
-                format!("^[a-z][a-z0-9-]+\\.[a-z0-9-]+\\.dlq$|^{}$", names::UNROUTED.replace('.', "\\.")),
-            ),
+            user(INSPECTOR, &users.inspector, "monitoring", NOTHING, dead),
         ];
         all.extend(roster.services().map(of_service));
         all
@@ -107,7 +117,12 @@ impl Management {
     #[must_use]
     pub fn wrongly_permitted(&self, roster: &Roster, found: &[UserRights]) -> Vec<String> {
         let is_wrong = |user: &User| {
-            found.iter().any(|one| one.user == user.name && (one.rights != user.rights || one.topics != user.topics))
+            let has = found.iter().find(|one| one.user == user.name);
+            has.is_some_and(|has| {
+                let topics = [&user.topics, &user.narrowed];
+                let is_ours = has.topics == user.topics || has.topics.is_some() && topics.contains(&&has.topics);
+                has.rights != user.rights || !is_ours
+            })
         };
         self.users(roster).into_iter().filter(is_wrong).map(|user| user.name).collect()
     }

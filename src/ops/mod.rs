@@ -10,6 +10,7 @@ mod exit;
 mod lack;
 pub mod migrate;
 mod missing;
+pub mod narrow;
 mod principal;
 pub mod queues;
 pub mod republish;

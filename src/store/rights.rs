@@ -16,7 +16,7 @@ const SHARED_TABLES: [(&str, &str, Column); 7] = [
     ("event_log", "SELECT, INSERT", Column::Event),
     ("outbox", "SELECT, INSERT, UPDATE, DELETE", Column::Event),
     ("inbox", "SELECT, INSERT", Column::Queue("subscription")),
-    ("attempts", "SELECT, INSERT, DELETE", Column::Queue("subscription")),
+    ("attempts", "SELECT, INSERT, UPDATE, DELETE", Column::Queue("subscription")),
     ("dead_letters", "SELECT, INSERT, UPDATE", Column::Queue("subscription")),
     ("resent", "SELECT, INSERT, UPDATE, DELETE", Column::Queue("subscription")),
     ("queue_pace", "SELECT, INSERT, UPDATE, DELETE", Column::Queue("queue")),
@@ -158,6 +158,9 @@ impl Rights<'_> {
         let role = self.role;
         self.write("orders");
         self.statements.push(format!("GRANT SELECT ON ALL TABLES IN SCHEMA catalogue TO {role}"));
+        // What an order waits for, and how fast that goes, for its page.
+        let read = "messaging.queue_pace, messaging.attempts, messaging.dead_letters, messaging.inbox";
+        self.statements.push(format!("GRANT SELECT ON {read} TO {role}"));
         let shared = SHARED_TABLES.into_iter().filter(|(table, ..)| ["event_log", "outbox"].contains(table));
         for (table, privileges, column) in shared {
             let condition = owned(self.roster, &["order"], column);

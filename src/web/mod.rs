@@ -17,7 +17,6 @@ mod endpoint;
 mod entry;
 mod get_order;
 mod health;
-mod housekeeping;
 mod last_audit;
 mod live;
 mod open_files;
@@ -38,6 +37,6 @@ mod timeline;
 mod watch_order;
 
 pub use self::{
-    process::{RunError, run},
+    process::{Part, RunError, run},
     server::{ServeError, bind, serve},
 };

@@ -1,11 +1,17 @@
 //! The front end's process: its settings, what its parts share, its start and its end.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, net::TcpListener, time::Duration};
 
+use actix_web::dev::Server;
+use futures::FutureExt as _;
 use orderflow_order::payment_kind::PaymentKind;
 use orderflow_service::{
     broker::{BrokerCheck, BrokerError, Connector, NotReady, Publisher, Relay, Relayed},
-    config::{BrokerConfig, ConfigError, DatabaseConfig, LogConfig, OperatorsConfig, Source, TraceConfig, WebConfig},
+    config::{
+        BrokerConfig, ConfigError, DatabaseConfig, FrontEndConfig, LogConfig, OperatorsConfig, Source, TraceConfig,
+        WebConfig,
+    },
+    housekeeping::{self, Forget},
     listen::ListenError,
     preflight::{self, NotSetUp},
     process_identity, shutdown,
@@ -15,17 +21,24 @@ use orderflow_service::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::services::{self, roster};
+use crate::{
+    services::{self, roster},
+    store::discarded,
+};
 
 use super::{
     ServeError, bind,
     client::Clients,
+    last_audit,
     ops::{self, Console, ConsoleError},
     serve,
 };
 
-/// Connections to the database: the committers, the relay, and reads, of which each takes well under a millisecond.
-const DATABASE_CONNECTIONS: usize = 16;
+/// The shop's connections to the database: the committers, the relay, and reads, of which each takes well under a millisecond.
+const SHOP_CONNECTIONS: usize = 16;
+
+/// A console's beside those of its pages: what is looked at now and then.
+const CONSOLE_CONNECTIONS: usize = 1;
 
 /// How long the last events may take from the outbox to the broker at the end; they stay in the outbox otherwise.
 const RELAY_DRAIN: Duration = Duration::from_secs(5);
@@ -65,73 +78,144 @@ pub enum RunError {
     Serve(#[from] ServeError),
 }
 
+/// A part of the front end that a process can run alone, with less rights and secrets than both need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// What customers reach, at LISTEN; OPS_LISTEN has nothing but its metrics
+    Shop,
+    /// What operators reach, at OPS_LISTEN
+    Console,
+}
+
 struct Settings {
     log: LogConfig,
     trace: TraceConfig,
     database: DatabaseConfig,
+    front_end: FrontEndConfig,
+    shop: Option<ShopSettings>,
+    operators: Option<OperatorsConfig>,
+}
+
+struct ShopSettings {
     broker: BrokerConfig,
     web: WebConfig,
     charged_by: PaymentKind,
-    operators: OperatorsConfig,
 }
 
 impl Settings {
-    fn read(source: &Source) -> Result<Self, ConfigError> {
+    /// Reads what this part needs; without one what both need.
+    fn read(source: &Source, part: Option<Part>) -> Result<Self, ConfigError> {
         // Each is read before any is unwrapped, so that all problems are found.
         let log = LogConfig::read(source);
         let trace = TraceConfig::read(source);
         let database = DatabaseConfig::read(source);
-        let broker = BrokerConfig::read(source);
-        let web = WebConfig::read(source);
-        let charged_by = PaymentKind::read(source);
-        let operators = OperatorsConfig::read(source);
+        let front_end = FrontEndConfig::read(source);
+        let shop = (part != Some(Part::Console)).then(|| ShopSettings::read(source));
+        let operators = (part != Some(Part::Shop)).then(|| OperatorsConfig::read(source));
         let all = || {
-            let (log, trace, database) = (log?, trace?, database?);
-            let (broker, web, operators) = (broker?, web?, operators?);
-            Some(Self { log, trace, database, broker, web, charged_by: charged_by?, operators })
+            let (shop, operators) = (all_or_none(shop)?, all_or_none(operators)?);
+            Some(Self { log: log?, trace: trace?, database: database?, front_end: front_end?, shop, operators })
         };
         source.finish(all())
     }
 }
 
-/// Runs the front end until SIGTERM or Ctrl-C. Has to be called on a multi-threaded runtime.
+/// Returns `None` where something that is wanted could not be read.
+fn all_or_none<T>(wanted: Option<Option<T>>) -> Option<Option<T>> {
+    wanted.map_or(Some(None), |read| read.map(Some))
+}
+
+impl ShopSettings {
+    fn read(source: &Source) -> Option<Self> {
+        let (broker, web) = (BrokerConfig::read(source), WebConfig::read(source));
+        let charged_by = PaymentKind::read(source);
+        Some(Self { broker: broker?, web: web?, charged_by: charged_by? })
+    }
+}
+
+/// Runs the front end, or this part of it, until SIGTERM or Ctrl-C. Has to be called on a multi-threaded runtime.
 ///
 /// # Errors
-/// See [`RunError`]. That database or broker are away is none: orders are refused with 503 without the database, and
-/// accepted without the broker.
-pub async fn run(source: &Source) -> Result<(), RunError> {
-    let settings = Settings::read(source)?;
-    telemetry::init(&settings.log);
-    let exporting = Exporting::start(&settings.trace, "orderflow")?;
+/// See [`RunError`]. An unavailable database or broker is none: orders are refused with 503 without the database, and accepted
+/// without the broker.
+pub async fn run(source: &Source, part: Option<Part>) -> Result<(), RunError> {
+    let Settings { log, trace, database, front_end, shop, operators } = Settings::read(source, part)?;
+    telemetry::init(&log);
+    let exporting = Exporting::start(&trace, "orderflow")?;
     let stop = shutdown::on_signal()?;
-    let listener = bind(settings.web.listen)?;
-    let operators = settings.web.ops_listen.bind()?;
+    // Before anything else is started, so that a port which is taken is all that is said.
+    let listener = shop.as_ref().map(|shop| bind(shop.web.listen)).transpose()?;
+    let inside = front_end.ops_listen.bind()?;
     let program = format!("orderflow {}", process_identity::place());
-    let database = Database::new(&settings.database, &program, DATABASE_CONNECTIONS)?;
-    let connector = Connector::new(&settings.broker, "orderflow");
-    // The publisher goes on until the relay is drained, after everything else has stopped.
-    let publishing = CancellationToken::new();
-    let publisher = Publisher::start(connector.clone(), publishing.clone());
-    let relayed = Relayed::Of(roster().clone(), BTreeSet::from(["order"]));
-    let relay = Relay::start(relayed, database.clone(), publisher.clone(), stop.clone());
-    let check = BrokerCheck::new(&connector)?;
-    let clients = Clients::new(&settings.web.trusted_proxies);
-    let secrets = &settings.web.links.token_secrets;
-    let console = Console::new(&settings.operators, secrets, &settings.database, clients, stop.clone())?;
-    let operators = tokio::spawn(ops::answer(ops::server(operators, database.clone(), console)?));
-    let web = (settings.web, settings.charged_by);
-    let serving = serve(listener, web, database.clone(), relay.clone(), publisher, check, stop.clone());
-    tokio::spawn(services::keep_reading(database.clone(), stop.clone()));
-    let migrations = roster().migrations();
-    let outcome = tokio::select! {
-        served = serving => served.map_err(RunError::from),
-        Err(not_set_up) = preflight::database(&database, &migrations, &stop) => Err(not_set_up.into()),
+    let pool = Database::new(&database, &program, if shop.is_some() { SHOP_CONNECTIONS } else { CONSOLE_CONNECTIONS })?;
+    let console = operators.map(|operators| {
+        let (clients, secrets) = (Clients::new(&front_end.trusted_proxies), &front_end.links.token_secrets);
+        Console::new(&operators, secrets, &database, clients, stop.clone())
+    });
+    let console = console.transpose()?;
+    if console.is_some() {
+        tokio::spawn(last_audit::run(pool.clone(), stop.clone()));
+        let forget_discarded: Forget = |connection, limit| discarded::forget_old(connection, limit).boxed();
+        tokio::spawn(housekeeping::run(pool.clone(), forget_discarded, stop.clone()));
+    }
+    let inside = ops::server(inside, pool.clone(), console, stop.clone())?;
+    tokio::spawn(services::keep_reading(pool.clone(), stop.clone()));
+    let outcome = match listener.zip(shop) {
+        Some((listener, shop)) => run_shop(listener, shop, pool, inside, &stop).await,
+        None => run_console(pool, inside, &stop).await,
     };
-    stop.cancel();
-    operators.abort();
-    relay.drain(RELAY_DRAIN).await;
-    publishing.cancel();
     // It blocks, for at most a second.
     drop(tokio::task::spawn_blocking(|| exporting.finish()).await);
     outcome
+}
+
+/// Runs the shop, and the server for operators and Prometheus beside it.
+async fn run_shop(
+    listener: TcpListener,
+    ShopSettings { broker, web, charged_by }: ShopSettings,
+    database: Database,
+    inside: Server,
+    stop: &CancellationToken,
+) -> Result<(), RunError> {
+    let connector = Connector::new(&broker, "orderflow");
+    let check = BrokerCheck::new(&connector)?;
+    // The publisher goes on until the relay is drained, after everything else has stopped.
+    let publishing = CancellationToken::new();
+    let publisher = Publisher::start(connector, publishing.clone());
+    let relayed = Relayed::Of(roster().clone(), BTreeSet::from(["order"]));
+    let relay = Relay::start(relayed, database.clone(), publisher.clone(), stop.clone());
+    let inside = tokio::spawn(ops::answer(inside));
+    let serving = serve(listener, (web, charged_by), database.clone(), relay.clone(), publisher, check, stop.clone());
+    let outcome = while_set_up(serving, &database, stop).await;
+    stop.cancel();
+    inside.abort();
+    relay.drain(RELAY_DRAIN).await;
+    publishing.cancel();
+    outcome
+}
+
+/// Runs the server for operators alone.
+async fn run_console(database: Database, inside: Server, stop: &CancellationToken) -> Result<(), RunError> {
+    let (handle, stopped) = (inside.handle(), stop.clone());
+    let stopping = tokio::spawn(async move {
+        stopped.cancelled().await;
+        handle.stop(true).await;
+    });
+    let outcome = while_set_up(async { inside.await.map_err(ServeError::Failed) }, &database, stop).await;
+    stop.cancel();
+    stopping.abort();
+    outcome
+}
+
+/// Runs this until it ends, or until the database turns out not to be set up.
+async fn while_set_up(
+    running: impl Future<Output = Result<(), ServeError>>,
+    database: &Database,
+    stop: &CancellationToken,
+) -> Result<(), RunError> {
+    let migrations = roster().migrations();
+    tokio::select! {
+        ended = running => Ok(ended?),
+        Err(not_set_up) = preflight::database(database, &migrations, stop) => Err(not_set_up.into()),
+    }
 }

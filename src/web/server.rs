@@ -8,17 +8,19 @@ use std::{
 };
 
 use actix_web::{App as ActixApp, dev::Server, middleware, web::Data};
-use orderflow_order::{payment_kind::PaymentKind, placing::Placing, token::OrderLinks};
+use futures::FutureExt as _;
+use orderflow_order::{payment_kind::PaymentKind, placing::Placing, store::idempotency, token::OrderLinks};
 use orderflow_service::{
     broker::{BrokerCheck, Publisher, Relay},
     config::WebConfig,
+    housekeeping::{self, Forget},
     http::{self, Bounds},
     store::Database,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    app::App, broker_health::BrokerHealth, client::Clients, housekeeping, last_audit, live::Live, open_files, pages,
+    app::App, broker_health::BrokerHealth, client::Clients, live::Live, open_files, pages,
     queue_forecast::QueueForecast, rate_limit::RateLimit, request_id, routes::routes,
 };
 
@@ -125,16 +127,16 @@ fn start(
     stop: &CancellationToken,
     background: &CancellationToken,
 ) -> App {
-    tokio::spawn(housekeeping::run(database.clone(), background.clone()));
-    tokio::spawn(last_audit::run(database.clone(), background.clone()));
-    let links = OrderLinks::new(&config.links);
+    let forget_keys: Forget = |connection, limit| idempotency::forget_old(connection, limit).boxed();
+    tokio::spawn(housekeeping::run(database.clone(), forget_keys, background.clone()));
+    let links = OrderLinks::new(&config.front_end.links);
     pages::live_at(&links);
     App {
         links,
         placing: Placing::start(database.clone(), relay.clone(), charged_by, config.admission, background),
         rate_limit: config
             .rate_limit
-            .map(|limit| RateLimit::start(limit, Clients::new(&config.trusted_proxies), background.clone())),
+            .map(|limit| RateLimit::start(limit, Clients::new(&config.front_end.trusted_proxies), background.clone())),
         queue_forecast: QueueForecast::start(database.clone(), check.clone(), background.clone()),
         broker: BrokerHealth::start(publisher, check, background.clone()),
         live: Live::start(database.clone(), config.live_watchers, background.clone()),

@@ -41,7 +41,7 @@ pub use collector::{Collector, Traced};
 pub use invariants::INVARIANTS;
 pub use live::{Said, Watcher};
 pub use maildev::{Maildev, Received};
-pub use process::{Child, Ended, memory, program_path, run, run_for};
+pub use process::{Child, Ended, memory, program_path, run, run_for, run_path};
 pub use proxy::{Proxy, Way};
 pub use sample::sample;
 pub use scrape::{Sample, Scrape};

@@ -62,7 +62,25 @@ pub async fn run_for(
     arguments: &[&str],
     settings: &[(String, String)],
 ) -> Ended {
-    let running = tokio::process::Command::new(program_path(program))
+    run_path_for(bound, &program_path(program), arguments, settings).await
+}
+
+/// As [`run`], a program at this path.
+///
+/// # Panics
+/// When it cannot be started, or does not end within a minute.
+pub async fn run_path(path: &Path, arguments: &[&str], settings: &[(String, String)]) -> Ended {
+    run_path_for(std::time::Duration::from_secs(60), path, arguments, settings).await
+}
+
+async fn run_path_for(
+    bound: std::time::Duration,
+    path: &Path,
+    arguments: &[&str],
+    settings: &[(String, String)],
+) -> Ended {
+    let program = path.display();
+    let running = tokio::process::Command::new(path)
         .args(arguments)
         .env_clear()
         .envs(settings.iter().cloned())

@@ -1,7 +1,6 @@
 use std::env;
 
 use orderflow_service::config::{AdminConfig, Source};
-use secrecy::ExposeSecret as _;
 use url::Url;
 
 /// The PostgreSQL and RabbitMQ that the tests share, as `make services` writes them to the environment.
@@ -76,19 +75,12 @@ impl Servers {
         source.finish(read).expect("the broker's settings are complete: run the tests by `make test`")
     }
 
-    /// The password of one of our users, whom `topology apply` makes with it.
-    ///
-    /// # Panics
-    /// When the environment has none.
+    /// The password of one of our users, whom `topology apply` makes with it: that of the environment, since users are the whole
+    /// broker's and others are connected as them.
     #[must_use]
     pub fn password(&self, user: &str) -> String {
-        let users = self.admin("unused", "1s").users;
-        let password = match user {
-            "orderflow-web" => users.web,
-            "orderflow-worker" => users.worker,
-            "orderflow-inspector" => users.inspector,
-            _ => users.viewer,
-        };
-        password.expect("AMQP_…_PASSWORD is set: run the tests by `make test`").expose_secret().to_owned()
+        let name = format!("{}_PASSWORD", user.replace("orderflow-", "amqp-").replace('-', "_").to_uppercase());
+        let found = self.settings.iter().find(|(one, _)| *one == name);
+        found.map_or_else(|| "for these tests".to_owned(), |(_, password)| password.clone())
     }
 }

@@ -197,11 +197,24 @@ impl Shop {
         self.start_worker_with(queues, &[]).await;
     }
 
-    /// As [`Shop::start_worker`], with settings of the test's own.
+    /// As [`Shop::start_worker`], with settings of the test's own. Queues of some services, but not of all, take a worker for each
+    /// service.
     ///
     /// # Panics
-    /// When it does not start.
+    /// When it does not start, or there is no such queue.
     pub async fn start_worker_with(&mut self, queues: &[&str], settings: &[(&str, &str)]) {
+        let patterns: Vec<String> = queues.iter().map(ToString::to_string).collect();
+        if roster().select_for_process(&patterns).is_ok() {
+            return self.start_one_worker(&patterns, settings).await;
+        }
+        let chosen = roster().select(&patterns).unwrap_or_else(|error| panic!("{error}"));
+        for of_service in chosen.chunk_by(|one, next| one.service() == next.service()) {
+            let queues: Vec<String> = of_service.iter().map(|one| one.queue()).collect();
+            self.start_one_worker(&queues, settings).await;
+        }
+    }
+
+    async fn start_one_worker(&mut self, queues: &[String], settings: &[(&str, &str)]) {
         let arguments: Vec<&str> = queues.iter().flat_map(|queue| ["--queue", queue]).collect();
         self.start_as_worker("orderflow-worker", &arguments, settings).await;
     }

@@ -35,13 +35,15 @@ pub fn scrubbed(text: &str) -> String {
         Some("database") => "  database  PostgreSQL VERSION, its clock SPAN from ours".to_owned(),
         Some("broker") => "  broker  RabbitMQ VERSION: NODES".to_owned(),
         Some("users") => "  users  USERS".to_owned(),
+        Some("roles") => "  roles  ROLES".to_owned(),
+        Some("connections") => "  connections  USERS".to_owned(),
         _ => line.to_owned(),
     };
-    // Who else is on the broker may take a second line.
-    let mut users = false;
+    // Who is on the servers may take further lines.
+    let mut names = false;
     let further = |line: &&str| {
-        let is_further = users && line.starts_with("                ");
-        users = line.starts_with("  users  ") || is_further;
+        let is_further = names && line.starts_with("                ");
+        names = ["  users  ", "  roles  ", "  connections  "].iter().any(|one| line.starts_with(one)) || is_further;
         !is_further
     };
     let text = text.lines().filter(further).map(vague).collect::<Vec<_>>().join("\n");

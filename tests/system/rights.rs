@@ -291,25 +291,22 @@ async fn administrator_of_one_virtual_host_uses_what_exists_and_reads_what_may_n
     shop.close().await;
 }
 
-const PASSWORD: &str = "of a user for these tests";
-
 /// Gives each service a user of its own. Users are the whole broker's, so that all tests give them the same password.
 pub async fn make_users(shop: &Shop) {
     let mut settings = shop.operator_settings();
-    let variables = roster().names().into_iter().map(|name| format!("AMQP_{}_PASSWORD", name.to_uppercase()));
-    settings.extend(variables.map(|variable| (variable, PASSWORD.to_owned())));
+    let names = roster().names().into_iter().chain(["ops"]);
+    let password = |name| shop.servers.password(&format!("orderflow-{name}"));
+    settings.extend(names.map(|name| (format!("AMQP_{}_PASSWORD", name.to_uppercase()), password(name))));
     ended(&run("orderflow", &["topology", "apply"], &settings).await, 0, &["as they should be"]);
 }
 
 /// The broker as a service's own user sees it.
 pub fn broker_as(shop: &Shop, service: &str) -> String {
-    let mut url = shop.broker_url("orderflow-worker");
-    url.set_username(&format!("orderflow-{service}")).and_then(|()| url.set_password(Some(PASSWORD))).expect("a host");
-    url.to_string()
+    shop.broker_url(&format!("orderflow-{service}")).to_string()
 }
 
 /// Whether this user may publish a message. A refusal closes the channel, so each has its own.
-async fn may_publish(connection: &Connection, exchange: &str, key: &str) -> bool {
+pub async fn may_publish(connection: &Connection, exchange: &str, key: &str) -> bool {
     let channel = connection.create_channel().await.expect("a channel");
     channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms can be had");
     let options = BasicPublishOptions::default();

@@ -2,7 +2,12 @@
 
 use diesel_async::{AsyncConnection as _, SimpleAsyncConnection as _};
 use orderflow_service::store::Connection;
-use orderflow_tests::{DECLINED, Shop, VISA, examples::LOYALTY, run};
+use orderflow_tests::{
+    DECLINED, Shop, VISA,
+    examples::LOYALTY,
+    own::{Own, Wanted},
+    run,
+};
 use orderflow_worker::roster;
 use url::Url;
 
@@ -59,7 +64,7 @@ fn names<'n>(registered: &'n [&'n str]) -> impl Iterator<Item = &'n str> {
     ["web", "ops", "worker", "readonly"].into_iter().chain(roster().names()).chain(registered.iter().copied())
 }
 
-async fn shop_with_roles() -> Shop {
+pub async fn shop_with_roles() -> Shop {
     let shop = Shop::open().await;
     make(&shop, &[]).await;
     shop
@@ -275,4 +280,46 @@ async fn prefix_that_cannot_name_a_role_is_refused() {
         ended(&refused, 2, &[]);
         assert!(refused.err.contains("DATABASE_ROLE_PREFIX"), "{refused:?}");
     }
+}
+
+/// As docs/RUNBOOK.md has it: the new password is set, then the processes that use it are replaced one after the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn passwords_of_a_service_are_rotated_while_orders_flow() {
+    // RabbitMQ's users are the whole broker's, so this one is the test's own.
+    let own = Own::start(&Wanted { nodes: 1, ..Wanted::default() }).await;
+    let mut shop = Shop::open_on(own.servers(), "200ms,1s").await;
+    make(&shop, &[]).await;
+    let web = shop.start_web().await;
+    rights::make_users(&shop).await;
+    for service in roster().names() {
+        let (database, broker) = (database_as(&shop, service), rights::broker_as(&shop, service));
+        let own = [("DATABASE_URL", database.as_str()), ("AMQP_URL", broker.as_str())];
+        shop.start_worker_with(&[&format!("{service}.*")], &own).await;
+    }
+    let old = (database_as(&shop, "payment"), rights::broker_as(&shop, "payment"));
+    let placing = web.orders(30, "MUG-BLUE", VISA);
+    let rotating = async {
+        let new = "another password";
+        let set = [("DATABASE_PAYMENT_PASSWORD", new), ("AMQP_PAYMENT_PASSWORD", new)];
+        let operator = with(operator(&shop), &set);
+        ended(&run("orderflow", &["rights", "apply"], &operator).await, 0, &[]);
+        ended(&run("orderflow", &["topology", "apply"], &operator).await, 0, &[]);
+        new
+    };
+    let (_, new) = futures::join!(placing, rotating);
+    // Connections that stand go on.
+    shop.until_orders("shipped", 30).await;
+    // A connection that has to be made takes the new password.
+    assert!(Connection::establish(old.0.as_str()).await.is_err(), "the old password opens the database");
+    let with_new = |mut url: Url| {
+        url.set_password(Some(new)).expect("a host");
+        url.to_string()
+    };
+    let (database, broker) = (with_new(old.0), with_new(old.1.parse().expect("a URL")));
+    shop.start_worker_with(&["payment.*"], &[("DATABASE_URL", &database), ("AMQP_URL", &broker)]).await;
+    let payment = roster().names().iter().position(|name| *name == "payment").expect("it is one");
+    shop.workers().remove(payment).stop().await;
+    web.orders(10, "MUG-BLUE", VISA).await;
+    shop.until_orders("shipped", 40).await;
+    close(shop).await;
 }

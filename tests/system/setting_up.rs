@@ -8,21 +8,16 @@ use reqwest::{Client, Method};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
-use crate::commands::{NOWHERE, ended, settings, with};
+use crate::{
+    commands::{NOWHERE, ended, settings, with},
+    database_setup::{EMPTY, execute},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn migrating_is_safe_to_repeat_and_stock_is_listed_and_set() {
     let mut shop = Shop::open().await;
     let operator = shop.operator_settings();
-    // As before the first migration.
-    shop.execute(
-        "DO $$ DECLARE name text; BEGIN
-             FOR name IN SELECT nspname FROM pg_namespace WHERE nspname !~ '^(pg_|information_schema$|public$)'
-             LOOP EXECUTE format('DROP SCHEMA %I CASCADE', name); END LOOP;
-             DROP TABLE IF EXISTS public.__diesel_schema_migrations;
-         END $$",
-    )
-    .await;
+    execute(&shop, EMPTY).await;
     let says = "run `orderflow migrate`";
     ended(&run("orderflow", &["serve"], &shop.settings("orderflow-web")).await, 2, &[says]);
     ended(&run("orderflow-worker", &[], &shop.settings("orderflow-worker")).await, 2, &[says]);

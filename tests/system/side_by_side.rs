@@ -34,7 +34,7 @@ async fn stop_workers(shop: &mut Shop) {
     }
 }
 
-async fn nothing_is_wrong(shop: &Shop) {
+pub async fn nothing_is_wrong(shop: &Shop) {
     let operator = shop.operator_settings();
     ended(&run("orderflow", &["audit", "--stuck-after", "1ms"], &operator).await, 0, &[]);
     let impatient = with(operator, &[("RECONCILE_AFTER", "1ms")]);
@@ -80,7 +80,7 @@ async fn builds_with_different_lists_of_kinds_share_a_shop() {
 }
 
 /// The first version that passes kinds that it does not know, as CHANGELOG.md names it.
-fn first_tolerant() -> PathBuf {
+pub fn first_tolerant() -> PathBuf {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
     let changes = fs::read_to_string(root.join("CHANGELOG.md")).expect("it is there");
     let (_, after) = changes.split_once("**Since ").expect("it names the version");

@@ -14,6 +14,7 @@ pub mod fault;
 pub mod group_commit;
 pub mod handler;
 mod health;
+pub mod housekeeping;
 pub mod http;
 mod interned;
 pub mod listen;

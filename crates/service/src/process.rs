@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, io, sync::Arc, time::Duration};
 
 use actix_rt::{Arbiter, System};
-use futures::future::join_all;
+use futures::{FutureExt as _, future::join_all};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -12,13 +12,14 @@ use crate::{
     config::{BrokerConfig, ConfigError, DatabaseConfig, LogConfig, Source, TraceConfig, WorkerConfig},
     consumers::Consumer,
     health::{self, Health},
+    housekeeping::{self, Forget},
     listen::ListenError,
     pipeline::{failure_log::FailureLog, pace::Reporter, reconciler::Reconciler, worker_context::WorkerContext},
     preflight::{self, NotSetUp},
     process_identity,
     service::{SetUp, SetupError, Work},
     shutdown,
-    store::{Database, migrations::MigrationSet},
+    store::{Database, failures, migrations::MigrationSet},
     trace::{Exporting, TraceError},
 };
 
@@ -229,6 +230,8 @@ async fn set_up_then_consume(
     let consumed: Vec<_> = consumers.iter().map(|consumer| consumer.subscription).collect();
     process.runtime.spawn(Reconciler::new(process, check, roster, &consumed).run());
     let queues = consumed.iter().map(|subscription| subscription.queue());
+    let forget_attempts: Forget = |connection, limit| failures::forget_old(connection, limit).boxed();
+    process.runtime.spawn(housekeeping::run(process.database.clone(), forget_attempts, process.stop.clone()));
     let pace = process.runtime.spawn(Reporter::new(process, queues).run());
     let running: Vec<_> = consumers.into_iter().map(|consumer| begin(consumer, process)).collect();
     join_all(running).await;

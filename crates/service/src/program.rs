@@ -18,11 +18,12 @@ const USAGE: u8 = 2;
 const UNREACHABLE: u8 = 3;
 
 /// Reads the settings from the environment and consumes these queues, by name or pattern, until SIGTERM or Ctrl-C; without a
-/// pattern all of the roster's. Returns 0, 1 where the process could not start, 2 where a setting or a pattern is wrong.
+/// pattern all of the roster's. Returns 0, 1 where the process could not start, 2 where a setting or a pattern is
+/// wrong, or the queues are of some services but not of all.
 #[must_use]
 pub fn work(program: &str, roster: &Roster, queues: &[String]) -> ExitCode {
     process_identity::set_program(program);
-    let queues = match roster.select(queues) {
+    let queues = match roster.select_for_process(queues) {
         Ok(queues) => queues,
         Err(error) => return wrong(program, &error),
     };

@@ -7,7 +7,7 @@ use orderflow_events::{EventKind, EventName};
 use crate::{
     Subscription,
     config::{self, Setting, Source},
-    selection::{SelectError, select},
+    selection::{SelectError, check_process, select},
     service::{Role, Service},
     store::{
         migrations::MigrationSet,
@@ -233,6 +233,16 @@ impl Roster {
     /// When a pattern is malformed or matches nothing, since that is a typing error.
     pub fn select(&self, patterns: &[String]) -> Result<Vec<Subscription>, SelectError> {
         select(patterns, &self.subscriptions)
+    }
+
+    /// As [`Roster::select`], for a process, which works for one service or for all.
+    ///
+    /// # Errors
+    /// Also when the queues are of some services, but not of all.
+    pub fn select_for_process(&self, patterns: &[String]) -> Result<Vec<Subscription>, SelectError> {
+        let chosen = self.select(patterns)?;
+        check_process(&chosen, &self.subscriptions)?;
+        Ok(chosen)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Which queues a process consumes, by `--queue`.
 
+use std::collections::BTreeSet;
+
 use globset::{Glob, GlobSetBuilder};
 
 use crate::Subscription;
@@ -18,6 +20,30 @@ pub enum SelectError {
         /// What there is.
         known: Vec<String>,
     },
+    /// Queues of some services, but not of all.
+    #[error(
+        "--queue selects queues of {}: a process works for one service, or for all, since each service has rights of its own. \
+         Start a process for each of them, or leave --queue out", services.join(" and ")
+    )]
+    SomeServices {
+        /// The services.
+        services: Vec<&'static str>,
+    },
+}
+
+/// Checks that these queues are of one service, or of every service among `all`.
+///
+/// No role of PostgreSQL and no user of RabbitMQ has the rights of some services, but not of all.
+///
+/// # Errors
+/// [`SelectError::SomeServices`].
+pub fn check_process(chosen: &[Subscription], all: &[Subscription]) -> Result<(), SelectError> {
+    let services = |of: &[Subscription]| of.iter().map(|one| one.service()).collect::<BTreeSet<_>>();
+    let (chosen, all) = (services(chosen), services(all));
+    if chosen.len() <= 1 || chosen == all {
+        return Ok(());
+    }
+    Err(SelectError::SomeServices { services: chosen.into_iter().collect() })
 }
 
 /// Returns those of `all` queues with these names, or matching these globs; all of them where there is no pattern.
@@ -65,6 +91,16 @@ mod tests {
         let two = selected(&["payment.order-created", "email.p*"]);
         assert_eq!(two, Ok(vec!["payment.order-created".to_owned(), "email.payment-failed".to_owned()]));
         assert_eq!(selected(&[]).map(|all| all.len()), Ok(ALL.len()));
+    }
+
+    #[test]
+    fn process_works_for_one_service_or_for_all() {
+        let third = Subscription::new("inventory", EventKind::PaymentCompleted);
+        let all = [ALL.as_slice(), &[third]].concat();
+        assert_eq!(check_process(&ALL[..2], &all), Ok(()), "one");
+        assert_eq!(check_process(&[ALL[0], ALL[2], third], &all), Ok(()), "all, though not each queue");
+        let refused = check_process(&ALL, &all).expect_err("two of three").to_string();
+        assert!(refused.starts_with("--queue selects queues of email and payment: "), "{refused}");
     }
 
     #[test]

@@ -60,6 +60,8 @@ pub struct Service {
     pub writes: &'static [TrialRow],
     /// The settings that it alone reads.
     pub settings: &'static [&'static Setting],
+    /// The settings that it reads although most workers do without them.
+    pub also_reads: &'static [&'static Setting],
     read: Read,
 }
 
@@ -80,6 +82,9 @@ pub trait Dependencies: Sized + 'static {
 
     /// The settings that this service alone reads, in the order in which a person would set them.
     const SETTINGS: &'static [&'static Setting];
+
+    /// The settings that it shares with front ends, and that most workers do without: deployments give them to this service too.
+    const ALSO_READS: &'static [&'static Setting] = &[];
 
     /// Reads the settings; problems stay with `source`.
     fn read(source: &Source) -> Option<Self::Settings>;
@@ -183,6 +188,7 @@ impl Service {
             audit: &[],
             writes: &[],
             settings: &[],
+            also_reads: &[],
             read: Box::new(|_| None),
         })
     }
@@ -283,6 +289,7 @@ impl<D: Dependencies> Handlers<D> {
             audit,
             writes,
             settings: D::SETTINGS,
+            also_reads: D::ALSO_READS,
             read,
         }
     }

@@ -12,7 +12,7 @@ use orderflow_service::{
     },
 };
 
-use super::report::Checkup;
+use super::{access, report::Checkup};
 use crate::{
     ops::{
         lack::{Lack, explained},
@@ -78,6 +78,7 @@ async fn inspect(found: &mut Checkup, connection: &mut Connection) -> Result<Opt
         found.found("database", format!("{what}; the outbox was not looked at."), remedy);
         return Ok(None);
     }
+    access::roles(found, connection).await?;
     writing(found, connection).await;
     unpublished(found, &outbox::depths(connection, OUTBOX_ROWS).await?);
     Ok(Some(failures::waiting(connection).await?))

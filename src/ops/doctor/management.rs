@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use orderflow_service::{broker::NoVhost, config::AdminConfig, telemetry};
 
-use super::report::Checkup;
+use super::{access, report::Checkup};
 use crate::{
     broker::{Management, ManagementError, Node, Topology, Who},
     ops::{lack::Lack, topology, users, words::some},
@@ -131,8 +131,10 @@ async fn rights(found: &mut Checkup, management: &Management, who: &Who) -> Resu
             who.name
         );
         found.cannot("users", why);
-        return Ok(());
+        return if who.sees_nodes() { access::users(found, management).await } else { Ok(()) };
     }
+    access::users(found, management).await?;
+    access::narrowing(found, management).await?;
     let exist = management.user_names().await?;
     found.saw("users", exist.join(", "));
     for Lack { what, remedy } in users::lacks(management, &exist).await? {

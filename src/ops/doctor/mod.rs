@@ -3,6 +3,7 @@
 //! It leaves nothing behind: what it writes, to see whether that is possible, it rolls back. Every question has a time-out of
 //! seconds, so it may be run at any time.
 
+mod access;
 mod database;
 mod letters;
 mod management;

@@ -27,9 +27,11 @@ mod session;
 use std::{io, net::TcpListener, time::Duration};
 
 use actix_web::{
-    App,
+    App, HttpResponse,
     dev::Server,
-    guard, middleware,
+    guard,
+    http::header,
+    middleware,
     web::{self, Data, ServiceConfig},
 };
 use orderflow_service::{
@@ -37,10 +39,13 @@ use orderflow_service::{
     store::Database,
     telemetry,
 };
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 pub use self::console::{Console, ConsoleError};
 use super::{
     endpoint::Endpoint,
+    health,
     problem::{Code, Problem},
     request_id,
 };
@@ -66,25 +71,52 @@ const ROUTES: &[Endpoint] = &[
     Endpoint { method: "GET", path: "/admin/openapi.json", handler: |route| route.to(openapi::handle) },
 ];
 
-/// The server, which runs when it is awaited. Logs its address. `database` is the one that customers' requests use.
+/// Returns the server, which runs when it is awaited. Logs its address. `database` is the one that customers' requests use. Without
+/// a console it has the metrics alone.
 ///
 /// # Errors
 /// When the listener cannot be used.
-pub fn server(listener: TcpListener, database: Database, console: Console) -> io::Result<Server> {
-    let (database, console) = (Data::new(database), Data::new(console));
+pub fn server(
+    listener: TcpListener,
+    database: Database,
+    console: Option<Console>,
+    stop: CancellationToken,
+) -> io::Result<Server> {
+    let (database, console, stop) = (Data::new(database), console.map(Data::new), Data::new(stop));
     let app = move || {
-        let people = web::scope("").wrap(middleware::from_fn(request_id::around)).configure(routes);
+        let people = web::scope("").wrap(middleware::from_fn(request_id::around));
+        let people = match &console {
+            Some(console) => people.app_data(console.clone()).app_data(pages::FOR_PEOPLE).configure(routes),
+            None => people.default_service(web::to(no_console)),
+        };
         App::new()
             .app_data(database.clone())
-            .app_data(console.clone())
-            .app_data(pages::FOR_PEOPLE)
+            .app_data(stop.clone())
             .route("/metrics", web::get().to(http::metrics))
+            .route("/healthz", web::get().to(health::alive))
+            .route("/readyz", web::get().to(ready))
             .service(people)
     };
     let address = listener.local_addr()?;
     let server = http::server(listener, BOUNDS, app)?;
     tracing::info!(at = %address, "answering operators");
     Ok(server)
+}
+
+/// Answers that the console takes requests: it opens without database and broker too, and shows that they are unavailable.
+///
+/// # Errors
+/// 503 while stopping.
+async fn ready(stop: Data<CancellationToken>) -> Result<HttpResponse, Problem> {
+    if stop.is_cancelled() {
+        return Err(Problem::new(Code::NotReady, "Stopping: requests that were begun are being finished."));
+    }
+    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(json!({ "status": "ready" })))
+}
+
+async fn no_console() -> Result<&'static str, Problem> {
+    let detail = "This process runs the shop alone; here it has /metrics. The console is `orderflow serve console`.";
+    Err(Problem::new(Code::NotFound, detail))
 }
 
 /// Runs the server. Orders do not depend on it: where it ends by itself, which it has no reason to, that is logged, and

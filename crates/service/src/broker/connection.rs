@@ -22,6 +22,10 @@ const HEARTBEAT_SECONDS: u16 = 10;
 /// 4 KiB.
 const FRAME_MAX: u32 = 32 * 1024;
 
+/// The client property with the version of Orderflow that has opened a connection, which the management API shows. Programs without it
+/// are older than the rule that a process publishes what its own services wrote.
+pub const VERSION_PROPERTY: &str = "orderflow";
+
 /// The whole of connecting: name, TCP, TLS, handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -88,8 +92,7 @@ impl Connector {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         let uri =
             turn.checked_rem(self.uris.len()).and_then(|index| self.uris.get(index)).ok_or(BrokerError::NoNode)?;
-        let properties = ConnectionProperties::default().with_connection_name(self.name(purpose).into());
-        let connecting = Connection::connect_uri(uri.clone(), properties);
+        let connecting = Connection::connect_uri(uri.clone(), introduced(&self.name(purpose)));
         match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(error)) => Err(NoVhost::behind(&error, uri).map_or_else(|| error.into(), BrokerError::from)),
@@ -106,4 +109,11 @@ impl Connector {
     pub(super) fn uris(&self) -> &[AMQPUri] {
         &self.uris
     }
+}
+
+/// What a connection of this name tells RabbitMQ about itself.
+pub(super) fn introduced(name: &str) -> ConnectionProperties {
+    ConnectionProperties::default()
+        .with_connection_name(name.into())
+        .with_client_property(VERSION_PROPERTY.into(), env!("CARGO_PKG_VERSION").into())
 }

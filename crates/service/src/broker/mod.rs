@@ -12,7 +12,7 @@ mod resend;
 mod shared_connection;
 mod vhost;
 
-pub use connection::{BrokerError, Connector};
+pub use connection::{BrokerError, Connector, VERSION_PROPERTY};
 pub use message::{Message, TooLarge};
 pub use publisher::{PublishError, Publisher};
 pub use readiness::{BrokerCheck, NotReady, QueueState};

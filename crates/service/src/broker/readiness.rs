@@ -18,7 +18,7 @@ use lapin::{
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{Connector, NoVhost, names};
+use super::{Connector, NoVhost, connection, names};
 use crate::telemetry;
 
 /// For each of connecting, the wait for a connection, and an answer.
@@ -93,10 +93,7 @@ impl BrokerCheck {
             };
             let name = connector.name("checks");
             config
-                .create_pool(
-                    move || lapin::ConnectionProperties::default().with_connection_name(name.clone().into()),
-                    deadpool_lapin::Runtime::Tokio1,
-                )
+                .create_pool(move || connection::introduced(&name), deadpool_lapin::Runtime::Tokio1)
                 .map_err(|error| NotReady::Unreachable(error.to_string()))
         };
         let nodes: Result<_, NotReady> =

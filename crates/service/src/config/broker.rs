@@ -1,5 +1,5 @@
 //! `AMQP_URL`, and for the operator's commands also `AMQP_ADMIN_URL`, `RABBITMQ_MANAGEMENT_URL`, `AMQP_WEB_PASSWORD`,
-//! `AMQP_WORKER_PASSWORD`, `AMQP_VIEWER_PASSWORD`, `AMQP_INSPECTOR_PASSWORD` and `RETRY_DELAYS`
+//! `AMQP_WORKER_PASSWORD`, `AMQP_OPS_PASSWORD`, `AMQP_VIEWER_PASSWORD`, `AMQP_INSPECTOR_PASSWORD` and `RETRY_DELAYS`
 
 use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
 
@@ -24,7 +24,7 @@ pub(super) const AMQP_ADMIN_URL: Setting = Setting {
     name: "AMQP_ADMIN_URL",
     default: None,
     secret: true,
-    meaning: "RabbitMQ with an administrator's name and password, such as amqp://orderflow-admin:PASSWORD@HOST:5672/VHOST; the operator's commands use it, and /admin and /ops for queues and dead letters",
+    meaning: "RabbitMQ for the operator's commands, /admin and /ops, such as amqp://orderflow-ops:PASSWORD@HOST:5672/VHOST; `orderflow topology apply`, `orderflow rights narrow` and the whole of `orderflow doctor` take an administrator",
 };
 pub(super) const RABBITMQ_MANAGEMENT_URL: Setting = Setting {
     name: "RABBITMQ_MANAGEMENT_URL",
@@ -43,6 +43,12 @@ pub(super) const AMQP_WORKER_PASSWORD: Setting = Setting {
     default: None,
     secret: true,
     meaning: "the same for the user orderflow-worker",
+};
+pub(super) const AMQP_OPS_PASSWORD: Setting = Setting {
+    name: "AMQP_OPS_PASSWORD",
+    default: None,
+    secret: true,
+    meaning: "the same for the user orderflow-ops, with which console and operator's commands replay dead letters, and which may change no user and no queue",
 };
 pub(super) const AMQP_VIEWER_PASSWORD: Setting = Setting {
     name: "AMQP_VIEWER_PASSWORD",
@@ -137,6 +143,8 @@ pub struct Users {
     pub web: Option<SecretString>,
     /// For `orderflow-worker`.
     pub worker: Option<SecretString>,
+    /// For `orderflow-ops`.
+    pub ops: Option<SecretString>,
     /// For `orderflow-viewer`.
     pub viewer: Option<SecretString>,
     /// For `orderflow-inspector`.
@@ -184,6 +192,7 @@ impl AdminConfig {
         let users = Users {
             web: secret(&AMQP_WEB_PASSWORD),
             worker: secret(&AMQP_WORKER_PASSWORD),
+            ops: secret(&AMQP_OPS_PASSWORD),
             viewer: secret(&AMQP_VIEWER_PASSWORD),
             inspector: secret(&AMQP_INSPECTOR_PASSWORD),
             services: BTreeMap::new(),

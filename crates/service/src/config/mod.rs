@@ -27,7 +27,7 @@ pub use plaintext::PlaintextHosts;
 pub use postgres::set_by;
 pub use setting::{ConfigError, Setting, Source};
 pub use trace::TraceConfig;
-pub use web::{Admission, LinkConfig, WebConfig};
+pub use web::{Admission, FrontEndConfig, LinkConfig, WebConfig};
 pub use worker::{WorkerConfig, reconcile_after};
 
 /// Notes every setting of a whole system that is given and cannot work, whether or not this program needs it: a shop's
@@ -51,6 +51,7 @@ pub const SHARED: &[&Setting] = &[
     &broker::RABBITMQ_MANAGEMENT_URL,
     &broker::AMQP_WEB_PASSWORD,
     &broker::AMQP_WORKER_PASSWORD,
+    &broker::AMQP_OPS_PASSWORD,
     &broker::AMQP_VIEWER_PASSWORD,
     &broker::AMQP_INSPECTOR_PASSWORD,
     &broker::RETRY_DELAYS,

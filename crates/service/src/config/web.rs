@@ -97,23 +97,30 @@ pub struct LinkConfig {
     pub token_secrets: Vec<SecretString>,
 }
 
-/// The front end.
+/// What a front end needs, whichever part of it a process runs.
+#[derive(Debug, Clone)]
+pub struct FrontEndConfig {
+    /// Where it answers operators and Prometheus.
+    pub ops_listen: Listen,
+    /// Links and tokens; the secrets also sign operators' sessions.
+    pub links: LinkConfig,
+    /// Whose X-Forwarded-For is believed.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// The shop.
 #[derive(Debug, Clone)]
 pub struct WebConfig {
     /// Where it listens.
     pub listen: SocketAddr,
-    /// Where it answers operators.
-    pub ops_listen: Listen,
-    /// Links and tokens.
-    pub links: LinkConfig,
+    /// What the console needs too.
+    pub front_end: FrontEndConfig,
     /// When to refuse.
     pub admission: Admission,
     /// Orders a client address may place a minute; `None`: no limit.
     pub rate_limit: Option<NonZeroU32>,
     /// Watchers of orders at most.
     pub live_watchers: usize,
-    /// Whose X-Forwarded-For is believed.
-    pub trusted_proxies: Vec<IpNet>,
 }
 
 impl Admission {
@@ -127,6 +134,9 @@ impl Admission {
 }
 
 impl LinkConfig {
+    /// Its variables.
+    pub const SETTINGS: &'static [&'static Setting] = &[&PUBLIC_URL, &TOKEN_SECRET];
+
     /// Reads its variables; problems stay with `source`.
     #[must_use]
     pub fn read(source: &Source) -> Option<Self> {
@@ -150,29 +160,36 @@ impl LinkConfig {
     }
 }
 
+impl FrontEndConfig {
+    /// Reads its variables; problems stay with `source`.
+    #[must_use]
+    pub fn read(source: &Source) -> Option<Self> {
+        let ops_listen = setting::listen(source, &OPS_LISTEN);
+        let links = LinkConfig::read(source);
+        let trusted_proxies = match source.text(&TRUSTED_PROXIES) {
+            None => Some(Vec::new()),
+            Some(_) => source.parse(&TRUSTED_PROXIES, |text| text.split(',').map(network).collect()),
+        };
+        Some(Self { ops_listen: ops_listen?, links: links?, trusted_proxies: trusted_proxies? })
+    }
+}
+
 impl WebConfig {
     /// Reads its variables; problems stay with `source`.
     #[must_use]
     pub fn read(source: &Source) -> Option<Self> {
         let listen = source.parse(&LISTEN, setting::address);
-        let ops_listen = setting::listen(source, &OPS_LISTEN);
-        refuse_one_address_for_both(source, listen, ops_listen);
-        let links = LinkConfig::read(source);
+        let front_end = FrontEndConfig::read(source);
+        refuse_one_address_for_both(source, listen, setting::listen(source, &OPS_LISTEN));
         let admission = Admission::read(source);
         let live_watchers = source.parse(&LIVE_WATCHERS, |text| setting::number(text, 1, 100_000));
         let rate_limit = source.parse(&RATE_LIMIT, |text| setting::number(text, 0, 1_000_000));
-        let trusted_proxies = match source.text(&TRUSTED_PROXIES) {
-            None => Some(Vec::new()),
-            Some(_) => source.parse(&TRUSTED_PROXIES, |text| text.split(',').map(network).collect()),
-        };
         Some(Self {
             listen: listen?,
-            ops_listen: ops_listen?,
-            links: links?,
+            front_end: front_end?,
             admission: admission?,
             rate_limit: NonZeroU32::new(rate_limit?),
             live_watchers: live_watchers?,
-            trusted_proxies: trusted_proxies?,
         })
     }
 }

@@ -201,7 +201,8 @@ impl Depths {
     }
 }
 
-/// Measures the outbox, counting at most `limit` rows of each kind, so that a huge one costs no more than a large one.
+/// Measures the outbox, reading at most `limit` rows of each kind, those that are due first, so that a huge one costs no more than a
+/// large one.
 ///
 /// # Errors
 /// Those of the database.
@@ -217,10 +218,12 @@ pub async fn depths(connection: &mut Connection, limit: i64) -> Result<Depths, S
     }
     let query = format!(
         "{KINDS}
-         SELECT event, (SELECT count(*) FROM (SELECT 1 FROM messaging.outbox WHERE event = kinds.event LIMIT $1) AS counted) AS rows,
-                coalesce((SELECT extract(epoch FROM now() - min(created_at)) FROM messaging.outbox WHERE event = kinds.event),
-                         0)::float8 AS oldest_seconds
-         FROM kinds WHERE event IS NOT NULL LIMIT $2"
+         SELECT kinds.event, counted.rows, coalesce(extract(epoch FROM now() - counted.oldest), 0)::float8 AS oldest_seconds
+         FROM kinds, LATERAL (
+             SELECT count(*) AS rows, min(created_at) AS oldest FROM (
+                 SELECT created_at FROM messaging.outbox WHERE event = kinds.event ORDER BY available_at LIMIT $1
+             ) AS first
+         ) AS counted WHERE kinds.event IS NOT NULL LIMIT $2"
     );
     let rows: Vec<Row> =
         diesel::sql_query(query).bind::<BigInt, _>(limit).bind::<BigInt, _>(MOST_KINDS).load(connection).await?;

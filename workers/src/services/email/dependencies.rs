@@ -5,7 +5,7 @@ use std::{num::NonZeroU32, sync::Arc};
 use orderflow_order::token::OrderLinks;
 use orderflow_service::{
     call_guard::{CallGuard, Guarded},
-    config::{Setting, Source},
+    config::{LinkConfig, Setting, Source},
     service::{Dependencies, SetupError},
     store::Database,
 };
@@ -27,6 +27,9 @@ impl Dependencies for EmailDependencies {
     type Settings = MailConfig;
 
     const SETTINGS: &'static [&'static Setting] = SETTINGS;
+
+    /// Mails have links that open the order.
+    const ALSO_READS: &'static [&'static Setting] = LinkConfig::SETTINGS;
 
     fn read(source: &Source) -> Option<MailConfig> {
         MailConfig::read(source)

@@ -1,0 +1,48 @@
+//! Deletes what is old, in small statements that hold up nobody. Each process deletes what its own role may write.
+
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    periodic,
+    store::{ANSWER_WITHIN, Connection, Database, StoreError},
+    telemetry,
+};
+
+/// How often a process looks for old rows.
+const INTERVAL: Duration = Duration::from_secs(600);
+
+/// Rows that one statement deletes, which takes some milliseconds.
+const AT_ONCE: i64 = 1_000;
+
+/// The wait between two such statements while there is more to delete.
+const BREATH: Duration = Duration::from_millis(200);
+
+/// Deletes up to so many old rows and returns how many those were.
+pub type Forget = for<'c> fn(&'c mut Connection, i64) -> BoxFuture<'c, Result<usize, StoreError>>;
+
+/// Deletes old rows every ten minutes until `stop`. Processes that delete the same do not wait for each other, where `forget` skips
+/// locked rows.
+pub async fn run(database: Database, forget: Forget, stop: CancellationToken) {
+    while periodic::pause(INTERVAL, &stop).await {
+        loop {
+            let forgetting = async |connection: &mut Connection| forget(connection, AT_ONCE).await;
+            match database.run(ANSWER_WITHIN, forgetting).await {
+                Ok(forgotten) if i64::try_from(forgotten).is_ok_and(|forgotten| forgotten < AT_ONCE) => break,
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(
+                        error = telemetry::chain(&error),
+                        "old rows could not be deleted; trying again in ten minutes"
+                    );
+                    break;
+                }
+            }
+            if !periodic::pause(BREATH, &stop).await {
+                return;
+            }
+        }
+    }
+}
