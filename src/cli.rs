@@ -27,7 +27,7 @@ pub struct Arguments {
 pub enum Command {
     /// Run the front end until SIGTERM or Ctrl-C: the shop, the console, or both
     ///
-    /// A process that customers reach needs less rights and secrets where the console is another process.
+    /// A process that customers reach needs fewer rights and secrets where the console is another process.
     Serve {
         /// Run this part only
         part: Option<Part>,

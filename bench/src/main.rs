@@ -14,7 +14,7 @@ use std::{
 
 use clap::{Parser, Subcommand, ValueEnum};
 use observe::{Observed, Sink};
-use orderflow_tests::{Child, Shop, VISA, examples::LOYALTY, run};
+use orderflow_tests::{Child, Shop, VISA, examples::LOYALTY, roles, run};
 use serde::Serialize;
 
 /// Measures accepted orders/s over HTTP, and orders/s from `payment.order-created` to `shipped` with one worker.
@@ -37,19 +37,22 @@ struct Arguments {
     observed: Vec<Observed>,
     /// What a service more costs: without and with examples/loyalty, which publishes an event for each order, in turn
     #[arg(long, value_delimiter = ',', default_value = "off")]
-    loyalty: Vec<Loyalty>,
+    loyalty: Vec<Switch>,
+    /// What it costs that each process has a role of PostgreSQL with row security: without and with, in turn
+    #[arg(long, value_delimiter = ',', default_value = "off")]
+    roles: Vec<Switch>,
     /// Where the results go
     #[arg(long, default_value = "bench/out")]
     out: PathBuf,
 }
 
-/// Whether examples/loyalty works beside the worker.
+/// Whether something is part of a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Loyalty {
-    /// It does not.
+enum Switch {
+    /// It is not.
     Off,
-    /// It does.
+    /// It is.
     On,
 }
 
@@ -58,13 +61,14 @@ enum Loyalty {
 struct Variant {
     batch_size: usize,
     observed: Observed,
-    loyalty: Loyalty,
+    loyalty: Switch,
+    roles: Switch,
 }
 
 impl fmt::Display for Variant {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { batch_size, observed, loyalty } = self;
-        write!(to, "BATCH_SIZE {batch_size}, observed {observed:?}, loyalty {loyalty:?}")
+        let Self { batch_size, observed, loyalty, roles } = self;
+        write!(to, "BATCH_SIZE {batch_size}, observed {observed:?}, loyalty {loyalty:?}, roles {roles:?}")
     }
 }
 
@@ -83,7 +87,9 @@ struct Round {
     orders: usize,
     accepted_per_second: f64,
     shipped_per_second: f64,
-    /// Shares of the processor time that was used while the worker worked.
+    /// Processor time that was used while the worker worked. It varies less than the rates on a machine that others use too.
+    cpu_milliseconds_per_order: f64,
+    /// Shares of it.
     cpu_shares: BTreeMap<&'static str, f64>,
     /// Traces that were sent, in bytes.
     traced_bytes: u64,
@@ -117,9 +123,10 @@ async fn main() -> std::io::Result<()> {
             median(same.map(figure).collect())
         };
         println!(
-            "{variant}: median {:.0} orders/s accepted, {:.0} orders/s shipped",
+            "{variant}: median {:.0} orders/s accepted, {:.0} orders/s shipped, {:.2} ms of processor time an order",
             of(|round| round.accepted_per_second),
-            of(|round| round.shipped_per_second)
+            of(|round| round.shipped_per_second),
+            of(|round| round.cpu_milliseconds_per_order)
         );
     }
     fs::create_dir_all(&arguments.out)?;
@@ -135,7 +142,14 @@ fn variants(arguments: &Arguments) -> Vec<Variant> {
     let mut all = Vec::new();
     for batch_size in arguments.batch_sizes.iter().copied() {
         for observed in arguments.observed.iter().copied() {
-            all.extend(arguments.loyalty.iter().map(|loyalty| Variant { batch_size, observed, loyalty: *loyalty }));
+            for loyalty in arguments.loyalty.iter().copied() {
+                all.extend(arguments.roles.iter().map(|roles| Variant {
+                    batch_size,
+                    observed,
+                    loyalty,
+                    roles: *roles,
+                }));
+            }
         }
     }
     all
@@ -153,11 +167,17 @@ async fn start_loyalty(shop: &mut Shop, settings: &[(&str, &str)]) {
 }
 
 async fn measure(variant: Variant, orders: usize) -> std::io::Result<Round> {
-    let Variant { batch_size, observed, loyalty } = variant;
+    let Variant { batch_size, observed, loyalty, roles } = variant;
     let mut shop = Shop::open().await;
     let collector = Sink::start()?;
     let settings = observed.settings(&collector);
     let mut settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let urls = [roles::database_as(&shop, "web"), roles::database_as(&shop, "worker")];
+    let [for_web, for_worker] = urls.each_ref().map(|url| ("DATABASE_URL", url.as_str()));
+    if roles == Switch::On {
+        roles::make(&shop, &[]).await;
+        settings.push(for_web);
+    }
     let web = shop.start_web_with(&settings).await;
     let operators = shop.webs()[0].logged_address("at").await;
     let mut asking: Vec<_> = observed.ask(operators).into_iter().collect();
@@ -167,7 +187,10 @@ async fn measure(variant: Variant, orders: usize) -> std::io::Result<Round> {
     shop.until_published().await;
     let batch = batch_size.to_string();
     settings.push(("BATCH_SIZE", &batch));
-    if loyalty == Loyalty::On {
+    if roles == Switch::On {
+        settings.push(for_worker);
+    }
+    if loyalty == Switch::On {
         start_loyalty(&mut shop, &settings).await;
     }
     let (begin, before) = (Instant::now(), cpu::seconds());
@@ -177,13 +200,22 @@ async fn measure(variant: Variant, orders: usize) -> std::io::Result<Round> {
     let shipped_per_second = per_second(orders, begin);
     let after = cpu::seconds();
     asking.iter().for_each(tokio::task::JoinHandle::abort);
-    shop.close().await;
+    roles::close(shop).await;
     let used: BTreeMap<_, _> =
         after.into_iter().map(|(name, seconds)| (name, seconds - before.get(name).unwrap_or(&0.0))).collect();
     let all: f64 = used.values().sum();
     let cpu_shares = used.into_iter().map(|(name, seconds)| (name, seconds / all)).collect();
+    let cpu_milliseconds_per_order = 1_000.0 * all / f64::from(u32::try_from(orders).unwrap_or(u32::MAX));
     let traced_bytes = collector.taken();
-    Ok(Round { variant, orders, accepted_per_second, shipped_per_second, cpu_shares, traced_bytes })
+    Ok(Round {
+        variant,
+        orders,
+        accepted_per_second,
+        shipped_per_second,
+        cpu_milliseconds_per_order,
+        cpu_shares,
+        traced_bytes,
+    })
 }
 
 fn per_second(count: usize, begin: Instant) -> f64 {

@@ -100,7 +100,7 @@ struct Held {
 }
 
 impl DeadLetters {
-    /// Connects, as an administrator: nobody else may read these queues.
+    /// Connects as a user that may read these queues: `orderflow-ops`, or an administrator.
     ///
     /// # Errors
     /// When the broker cannot be reached.

@@ -78,7 +78,7 @@ pub enum RunError {
     Serve(#[from] ServeError),
 }
 
-/// A part of the front end that a process can run alone, with less rights and secrets than both need.
+/// A part of the front end that a process can run alone, with fewer rights and secrets than both need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Part {
     /// What customers reach, at LISTEN; OPS_LISTEN has nothing but its metrics

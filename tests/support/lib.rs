@@ -24,6 +24,7 @@ pub mod own;
 mod process;
 mod proxy;
 pub mod queues;
+pub mod roles;
 mod sample;
 mod scrape;
 mod servers;

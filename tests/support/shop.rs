@@ -366,25 +366,6 @@ impl Shop {
     }
 }
 
-impl Drop for Shop {
-    fn drop(&mut self) {
-        // Dropping cannot wait, so the cleaning has a runtime and a thread of its own.
-        self.web.clear();
-        self.workers.clear();
-        let (servers, admin, name) = (self.servers.clone(), self.admin.clone(), self.name.clone());
-        let cleaning = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(async {
-                let url = format!("{}api/vhosts/{name}", servers.management_url);
-                let request = Client::new().request(Method::DELETE, url);
-                drop(request.basic_auth(&admin.user, Some(admin.password.expose_secret())).send().await);
-                execute(servers.database_url.as_str(), &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await;
-            });
-        });
-        drop(cleaning.join());
-    }
-}
-
 async fn execute(url: &str, sql: &str) {
     let mut connection = Connection::establish(url).await.expect("the database can be reached");
     diesel::sql_query(sql).execute(&mut connection).await.unwrap_or_else(|error| panic!("{sql}: {error}"));

@@ -56,6 +56,7 @@ async fn every_command_explains_itself() {
         "topology export",
         "rights",
         "rights apply",
+        "rights narrow",
         "rights print",
         "service",
         "service register",

@@ -4,7 +4,12 @@ use lapin::{Connection, ConnectionProperties};
 use orderflow_service::broker::names;
 use orderflow_tests::{Ended, Shop, VISA, run, until};
 
-use crate::{commands::ended, doctor::doctor, republish::topology_apply, rights::may_publish};
+use crate::{
+    commands::{ended, with},
+    doctor::doctor,
+    republish::topology_apply,
+    rights::may_publish,
+};
 
 async fn narrow(shop: &Shop, arguments: &[&str]) -> Ended {
     run("orderflow", &[&["rights", "narrow"], arguments].concat(), &shop.operator_settings()).await
@@ -38,6 +43,9 @@ async fn front_ends_publish_order_events_alone_once_no_older_one_is_connected() 
     })
     .await;
     ended(&narrow(&shop, &[]).await, 1, &["Nothing was changed", "an older front end"]);
+    let viewer = shop.broker_url("orderflow-viewer");
+    let settings = with(shop.operator_settings(), &[("AMQP_ADMIN_URL", viewer.as_str())]);
+    ended(&run("orderflow", &["rights", "narrow"], &settings).await, 2, &["takes the tag administrator"]);
     assert!(web_may_publish(&shop, "payment").await);
     older.close(200, "it was replaced".into()).await.expect("it can be closed");
     until("no older front end is listed", async || {
@@ -51,6 +59,7 @@ async fn front_ends_publish_order_events_alone_once_no_older_one_is_connected() 
     // Neither set-up nor doctor takes it for a fault, and orders go on.
     topology_apply(&shop).await;
     assert!(!web_may_publish(&shop, "payment").await);
+    shop.probe().await.take_all(names::UNROUTED).await;
     ended(&doctor(&shop).await, 0, &["orderflow-web can publish order.* alone"]);
     for process in shop.webs().drain(..) {
         process.stop().await;

@@ -6,14 +6,11 @@ use orderflow_tests::{
     Child, Shop, VISA, Web,
     examples::{FRAUD_CHECK, LOYALTY, fraud_check, make_fraud_check_role},
     own::{Own, Wanted},
-    run, sample, until,
+    roles, run, sample, until,
 };
 use uuid::Uuid;
 
-use crate::{
-    commands::{ended, with},
-    roles,
-};
+use crate::commands::{ended, with};
 
 /// The loyalty service is built on the library alone, and has a user of RabbitMQ and a role of PostgreSQL of its own. While it is
 /// unavailable, no customer and no order notices. When it starts it catches up, and programs that do not know the kind that it

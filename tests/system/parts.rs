@@ -1,6 +1,10 @@
 //! Shop and console as processes of their own, each with no more rights and secrets than it needs.
 
-use orderflow_tests::{Child, DECLINED, Shop, VISA, Visitor, Web, run, until};
+use orderflow_tests::{
+    Child, DECLINED, Shop, VISA, Visitor, Web,
+    roles::{close, database_as},
+    run, until,
+};
 use orderflow_worker::roster;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
@@ -11,7 +15,7 @@ use crate::{
     commands::{ended, with},
     dead_letters::{PAYMENT, break_payments, mend_payments, until_dead},
     rights,
-    roles::{close, database_as, shop_with_roles},
+    roles::shop_with_roles,
 };
 
 /// These settings without some.

@@ -1,11 +1,13 @@
 //! Roles of PostgreSQL: each kind of process with the rights that it needs, and no other.
 
 use diesel_async::{AsyncConnection as _, SimpleAsyncConnection as _};
-use orderflow_service::store::Connection;
+use orderflow::store::discarded;
+use orderflow_order::store::idempotency;
+use orderflow_service::store::{Connection, failures};
 use orderflow_tests::{
     DECLINED, Shop, VISA,
-    examples::LOYALTY,
     own::{Own, Wanted},
+    roles::{PASSWORD, close, database_as, make, operator, prefix},
     run,
 };
 use orderflow_worker::roster;
@@ -16,67 +18,14 @@ use crate::{
     rights,
 };
 
-const PASSWORD: &str = "of a role for this test";
-
-/// What the roles of this shop are named after, since they belong to the whole server: what is random in its name.
-fn prefix(shop: &Shop) -> String {
-    format!("t{}", &shop.name()[shop.name().len() - 20..])
-}
-
-/// The settings of an operator who makes the roles.
-fn operator(shop: &Shop) -> Vec<(String, String)> {
-    let mut settings = with(shop.operator_settings(), &[("DATABASE_ROLE_PREFIX", &prefix(shop))]);
-    let services = roster().names().into_iter().map(str::to_uppercase);
-    let roles = ["WEB", "OPS", "WORKER", "READONLY"].map(str::to_owned).into_iter().chain(services);
-    settings.extend(roles.map(|role| (format!("DATABASE_{role}_PASSWORD"), PASSWORD.to_owned())));
-    settings
-}
-
-/// The database as this role sees it.
-pub fn database_as(shop: &Shop, role: &str) -> Url {
-    let mut url = shop.database_url();
-    url.set_username(&format!("{}_{role}", prefix(shop)))
-        .and_then(|()| url.set_password(Some(PASSWORD)))
-        .expect("a host");
-    url
-}
-
 async fn connect_as(shop: &Shop, role: &str) -> Connection {
     Connection::establish(database_as(shop, role).as_str()).await.unwrap_or_else(|error| panic!("{role}: {error}"))
-}
-
-/// Makes the roles, also of these services that are registered.
-pub async fn make(shop: &Shop, registered: &[&str]) {
-    let mut settings = operator(shop);
-    settings.extend(
-        registered.iter().map(|name| (format!("DATABASE_{}_PASSWORD", name.to_uppercase()), PASSWORD.to_owned())),
-    );
-    let names: Vec<_> = names(registered).map(|name| format!("{}_{name}", prefix(shop))).collect();
-    let said: Vec<_> = names.iter().map(String::as_str).collect();
-    ended(&run("orderflow", &["rights", "apply"], &settings).await, 0, &said);
-    // So that the database can be dropped while a session of theirs is just ending.
-    for name in names {
-        shop.execute(&format!("GRANT {name} TO CURRENT_USER")).await;
-    }
-}
-
-fn names<'n>(registered: &'n [&'n str]) -> impl Iterator<Item = &'n str> {
-    ["web", "ops", "worker", "readonly"].into_iter().chain(roster().names()).chain(registered.iter().copied())
 }
 
 pub async fn shop_with_roles() -> Shop {
     let shop = Shop::open().await;
     make(&shop, &[]).await;
     shop
-}
-
-/// Roles stay when the database goes.
-pub async fn close(shop: Shop) {
-    let (server, name) = (shop.servers.database_url.clone(), prefix(&shop));
-    shop.close().await;
-    let mut connection = Connection::establish(server.as_str()).await.expect("the server can be reached");
-    let drop: Vec<String> = names(&[LOYALTY.name]).map(|role| format!("DROP ROLE IF EXISTS {name}_{role};")).collect();
-    connection.batch_execute(&drop.concat()).await.expect("nothing depends on them any more");
 }
 
 /// Runs a statement and takes it back. Whether the role may run it; anything else that is wrong with it fails the test.
@@ -321,5 +270,25 @@ async fn passwords_of_a_service_are_rotated_while_orders_flow() {
     shop.workers().remove(payment).stop().await;
     web.orders(10, "MUG-BLUE", VISA).await;
     shop.until_orders("shipped", 40).await;
+    close(shop).await;
+}
+
+/// What is old is deleted by whoever may write it.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_process_deletes_its_own_old_rows() {
+    let shop = shop_with_roles().await;
+    shop.execute(
+        "INSERT INTO messaging.attempts (subscription, attempt, reason, worker, failed_at)
+         SELECT queue, 1, '', '', now() - interval '91 days' FROM unnest('{payment.order-created,email.order-created}'::text[]) AS queue",
+    )
+    .await;
+    let mut payment = connect_as(&shop, "payment").await;
+    assert_eq!(failures::forget_old(&mut payment, 10).await.expect("it may"), 1);
+    assert_eq!(shop.text("SELECT string_agg(subscription, ' ') FROM messaging.attempts").await, "email.order-created");
+    let mut web = connect_as(&shop, "web").await;
+    idempotency::forget_old(&mut web, 10).await.expect("the shop deletes old idempotency keys");
+    let mut ops = connect_as(&shop, "ops").await;
+    discarded::forget_old(&mut ops, 10).await.expect("the console deletes what was discarded long ago");
+    drop((payment, web, ops));
     close(shop).await;
 }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use orderflow_tests::{Child, Shop, VISA, Web, run, run_path, until};
+use orderflow_tests::{Child, Shop, VISA, Web, roles, run, run_path, until};
 use orderflow_worker::roster;
 use reqwest::Method;
 use tokio::{sync::RwLock, task::JoinHandle};
@@ -19,7 +19,7 @@ use crate::{
     commands::ended,
     database_setup::{EMPTY, execute},
     parts::{start_console, start_shop, until_ready},
-    rights, roles,
+    rights,
     side_by_side::{first_tolerant, nothing_is_wrong},
 };
 

@@ -56,6 +56,7 @@ pub enum RosterError {
 const RESERVED: &[&str] = &[
     "admin",
     "catalogue",
+    "console",
     "faults",
     "inspector",
     "messaging",
@@ -64,6 +65,7 @@ const RESERVED: &[&str] = &[
     "orderflow",
     "orders",
     "public",
+    "readonly",
     "setup",
     "simulator",
     "viewer",

@@ -68,7 +68,7 @@ impl Desk {
         Ok(Self::at(connector, Database::new(&database, "orderflow dlq", 1)?).await?)
     }
 
-    /// Connects, as an administrator: nobody else may read these queues.
+    /// Connects as the user of `AMQP_ADMIN_URL`, which has to be one that may read these queues: `orderflow-ops`, or an administrator.
     ///
     /// # Errors
     /// When the broker cannot be reached.

@@ -56,7 +56,7 @@ pub struct Console {
     looking: Arc<Mutex<()>>,
 }
 
-/// RabbitMQ as an administrator.
+/// RabbitMQ as the user of `AMQP_ADMIN_URL`.
 #[derive(Clone)]
 pub struct Broker {
     /// By AMQP: messages.
@@ -117,7 +117,7 @@ impl Console {
         Ok(console)
     }
 
-    /// The broker's queues, where there is an administrator.
+    /// The broker's queues, where `AMQP_ADMIN_URL` is set.
     #[must_use]
     pub fn queues(&self) -> Option<&inspect::Broker> {
         self.broker.as_ref().map(|broker| &broker.queues)
@@ -126,13 +126,12 @@ impl Console {
     /// The broker.
     ///
     /// # Errors
-    /// Where there is no administrator: which setting is missing.
+    /// Where `AMQP_ADMIN_URL` is not set.
     pub fn broker(&self) -> Result<Broker, Problem> {
         self.broker.clone().ok_or_else(|| {
             Problem::new(
                 Code::SettingMissing,
-                "Dead letters need RabbitMQ's administrator: set AMQP_ADMIN_URL for `orderflow serve` too, or use \
-                 `orderflow dlq`.",
+                "Dead letters are read from RabbitMQ: set AMQP_ADMIN_URL for the console, or use `orderflow dlq`.",
             )
         })
     }

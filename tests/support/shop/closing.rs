@@ -2,18 +2,22 @@
 
 use std::collections::BTreeMap;
 
+use diesel_async::{AsyncConnection as _, RunQueryDsl as _};
 use orderflow_service::{
     Roster, Subscription,
     broker::names,
     store::{Connection, inbox},
 };
 use orderflow_worker::roster;
+use reqwest::{Client, Method};
+use secrecy::ExposeSecret as _;
 use uuid::Uuid;
 
 use super::Shop;
 use crate::{
     Probe,
     invariants::{INVARIANTS, SIMULATED_MONEY},
+    until,
 };
 
 /// How long what is not dead may take to finish.
@@ -98,6 +102,34 @@ impl Shop {
         assert_eq!(stripe.violations(&mut self.database().await).await, Vec::<String>::new());
         let simulated = "SELECT (SELECT count(*) FROM simulator.charges) + (SELECT count(*) FROM simulator.refunds)";
         assert_eq!(self.number(simulated).await, 0, "the simulated provider was asked too");
+    }
+}
+
+impl Drop for Shop {
+    fn drop(&mut self) {
+        // Dropping cannot wait, so the cleaning has a runtime and a thread of its own.
+        self.web.clear();
+        self.workers.clear();
+        let (servers, admin, name) = (self.servers.clone(), self.admin.clone(), self.name.clone());
+        let cleaning = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let url = format!("{}api/vhosts/{name}", servers.management_url);
+                let request = Client::new().request(Method::DELETE, url);
+                drop(request.basic_auth(&admin.user, Some(admin.password.expose_secret())).send().await);
+                let drop_database = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
+                // Refused while an autovacuum worker is in the database: it has no role of which somebody could be a member.
+                until("the database is dropped", async || {
+                    let mut connection = Connection::establish(servers.database_url.as_str())
+                        .await
+                        .map_err(|error| error.to_string())?;
+                    let dropped = diesel::sql_query(&drop_database).execute(&mut connection).await;
+                    dropped.map(drop).map_err(|error| error.to_string())
+                })
+                .await;
+            });
+        });
+        drop(cleaning.join());
     }
 }
 
