@@ -21,6 +21,6 @@ fi
 "$TOOLS/bin/hadolint" Dockerfile
 # Where Docker is there, it also resolves variables, anchors and dependencies. The passwords are of no account.
 if docker compose version >/dev/null 2>&1; then
-    env {POSTGRES,AMQP_ADMIN,AMQP_WEB,AMQP_WORKER,AMQP_VIEWER,AMQP_INSPECTOR}_PASSWORD=x TOKEN_SECRET=x \
-        docker compose --profile '*' config --quiet
+    mapfile -t needed < <(sed -n 's/.*${\([A-Z0-9_]*\):?.*/\1=x/p' docker-compose.yml | sort -u)
+    env "${needed[@]}" docker compose --profile '*' config --quiet
 fi

@@ -4,6 +4,18 @@
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 DEV=$ROOT/.dev
 
+# Written by `make generate`: the services, and those that sign links to orders with TOKEN_SECRET.
+# shellcheck disable=SC2034 # Scripts that source this one read it.
+# generated: services
+SERVICES=(payment inventory shipping email order) SIGNERS=(email)
+# end
+
+# setting_name NAME: as it stands in a setting's name: GIFT_CARDS of gift-cards.
+setting_name() {
+    local name=${1//-/_}
+    printf '%s\n' "${name^^}"
+}
+
 say() { printf '%s\n' "$*"; }
 
 die() {

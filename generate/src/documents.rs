@@ -3,10 +3,16 @@
 use orderflow_events::{EventKind, EventName};
 use orderflow_service::Roster;
 
+/// The names of the services, for the commands below.
+pub fn names(roster: &Roster, _: &str) -> String {
+    let names: Vec<_> = roster.services().map(|service| service.name).collect();
+    format!("```sh\nservices='{}'\n```\n", names.join(" "))
+}
+
 /// What to stop before a database is restored.
 pub fn stop(roster: &Roster, _: &str) -> String {
     let names: Vec<_> = roster.services().map(|service| service.name).collect();
-    format!("```sh\ndocker compose stop web {}\n```\n", names.join(" "))
+    format!("```sh\ndocker compose stop web console {}\n```\n", names.join(" "))
 }
 
 /// The table of all events: who publishes and who takes each.

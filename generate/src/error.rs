@@ -21,7 +21,7 @@ pub enum GenerateError {
         /// Which, from the root of the repository.
         path: String,
         /// The line before what is generated.
-        begin: &'static str,
+        begin: String,
         /// The line after it.
         end: &'static str,
     },

@@ -1,20 +1,35 @@
 //! The manifests of the services, and the lists and settings beside them.
 
-use orderflow_service::{Roster, Service};
+use orderflow_service::{Roster, Service, config::Setting};
 
-use crate::region::is_by_hand;
+use crate::region::by_hand;
 
 const DEPLOYMENT: &str = include_str!("../templates/deployment.yaml");
 const SCALED_OBJECT: &str = include_str!("../templates/scaled_object.yaml");
 
 pub fn deployment(service: &Service) -> String {
-    let secrets = service.settings.iter().filter(|setting| setting.secret).map(|setting| {
-        let name = setting.name;
-        let from = format!("{{secretKeyRef: {{name: orderflow, key: {name}, optional: true}}}}");
-        format!("            - name: {name}\n              valueFrom: {from}\n")
-    });
     let named = DEPLOYMENT.replace("NAME", service.name).replace("ABOUT", service.about);
-    named.replace("            # SECRETS\n", &secrets.collect::<String>())
+    named.replace("            # SECRETS\n", &secrets(service))
+}
+
+/// What a service is given from its Secret beside its role and user. What is its own may be absent: whether it needs that is for
+/// the service to say.
+fn secrets(service: &Service) -> String {
+    let shared = service.also_reads.iter().map(|setting| (setting, ""));
+    let own = service.settings.iter().map(|setting| (setting, ", optional: true"));
+    let secrets: Vec<_> = shared.chain(own).filter(|(setting, _)| setting.secret).collect();
+    if secrets.is_empty() {
+        return String::new();
+    }
+    let variable = |(setting, optional): (&&Setting, &str)| {
+        let (secret, name) = (service.name, setting.name);
+        let from = format!("{{secretKeyRef: {{name: orderflow-{secret}, key: {name}{optional}}}}}");
+        format!("            - name: {name}\n              valueFrom: {from}\n")
+    };
+    let variables: String = secrets.into_iter().map(variable).collect();
+    format!(
+        "            # What else this service has to hide. A worker that lacks a setting ends with status 2 and names it.\n{variables}"
+    )
 }
 
 pub fn scaled_object(service: &Service) -> String {
@@ -29,6 +44,6 @@ pub fn files(roster: &Roster, _: &str) -> String {
 /// What can be tuned of services and has no line by hand.
 pub fn settings(roster: &Roster, text: &str) -> String {
     let settings = roster.services().flat_map(|service| service.settings);
-    let missing = settings.filter(|setting| !setting.secret && !is_by_hand(text, setting.name));
+    let missing = settings.filter(|setting| !setting.secret && by_hand(text, setting.name).is_none());
     missing.map(|setting| format!("{}: \"\"\n", setting.name)).collect()
 }

@@ -6,6 +6,7 @@ mod documents;
 mod error;
 mod kubernetes;
 mod region;
+mod scripts;
 
 use std::{fs, path::Path};
 
@@ -55,24 +56,33 @@ fn stale(root: &Path, roster: &Roster) -> Result<Vec<Generated>, GenerateError> 
 /// What stands between the marks of a file, made from the services and from the file as it is.
 type Region = fn(&Roster, &str) -> String;
 
-/// Files of which a part is generated.
-const REGIONS: [(&str, Region); 8] = [
-    ("docker-compose.yml", compose::services),
-    ("scripts/make-env.sh", compose::variables),
-    ("monitoring/prometheus.yml", compose::targets),
-    ("docs/RUNBOOK.md", documents::stop),
-    ("docs/EVENTS.md", documents::events),
-    ("deploy/kubernetes/base/settings.yaml", kubernetes::settings),
-    ("deploy/kubernetes/base/kustomization.yaml", kubernetes::files),
-    ("deploy/kubernetes/scaling/kustomization.yaml", kubernetes::files),
+/// Files of which parts are generated, and what each part is called there.
+const REGIONS: [(&str, &str, Region); 11] = [
+    ("docker-compose.yml", "passwords", compose::passwords),
+    ("docker-compose.yml", "services", compose::services),
+    ("scripts/lib.sh", "services", scripts::services),
+    ("monitoring/prometheus.yml", "services", compose::targets),
+    ("README.md", "services", documents::names),
+    ("docs/RUNBOOK.md", "services", documents::stop),
+    ("docs/EVENTS.md", "services", documents::events),
+    ("deploy/kubernetes/README.md", "services", documents::names),
+    ("deploy/kubernetes/base/settings.yaml", "services", kubernetes::settings),
+    ("deploy/kubernetes/base/kustomization.yaml", "services", kubernetes::files),
+    ("deploy/kubernetes/scaling/kustomization.yaml", "services", kubernetes::files),
 ];
 
 fn all(root: &Path, roster: &Roster) -> Result<Vec<Generated>, GenerateError> {
     let mut files = vec![Generated { path: "rabbitmq/definitions.json".to_owned(), text: definitions()? }];
-    for (path, region) in REGIONS {
-        let text = fs::read_to_string(root.join(path));
-        let text = text.map_err(|source| GenerateError::File { path: path.to_owned(), source })?;
-        files.push(Generated { path: path.to_owned(), text: with_region(path, &text, &region(roster, &text))? });
+    for (path, name, region) in REGIONS {
+        // The file as the region before it has left it.
+        let begun = files.iter().position(|file| file.path == path);
+        let text = match begun {
+            Some(place) => files.remove(place).text,
+            None => fs::read_to_string(root.join(path))
+                .map_err(|source| GenerateError::File { path: path.to_owned(), source })?,
+        };
+        let text = with_region(path, name, &text, &region(roster, &text))?;
+        files.push(Generated { path: path.to_owned(), text });
     }
     files.extend(asyncapi::files(root)?);
     for service in roster.services() {

@@ -12,7 +12,11 @@ use orderflow_worker::roster;
 use serde::Deserialize as _;
 use yaml_serde::Value;
 
-use super::deployment::{FIXED, LONGEST_STOP, complete, consumed_by, image_user, programs, read, root, text, words};
+use super::{
+    deployment::{FIXED, LONGEST_STOP, complete, consumed_by, known_settings, programs, read, root, text, words},
+    images::image_user,
+    secrets::kubernetes_secrets,
+};
 
 /// The documents of one folder, which Kubernetes and KEDA know by kind and name.
 fn documents(part: &str) -> Vec<Value> {
@@ -42,7 +46,7 @@ fn of_kind(part: &str, kind: &str) -> BTreeMap<String, Value> {
 }
 
 /// What runs our image, by name without `orderflow-`: each one's pod, as Kubernetes is told of it.
-fn pods() -> BTreeMap<String, Value> {
+pub(super) fn pods() -> BTreeMap<String, Value> {
     let template = |one: &Value| match one["kind"].as_str() {
         Some("CronJob") => one["spec"]["jobTemplate"]["spec"]["template"].clone(),
         _ => one["spec"]["template"].clone(),
@@ -50,7 +54,7 @@ fn pods() -> BTreeMap<String, Value> {
     let kinds = ["Deployment", "Job", "CronJob"].into_iter().flat_map(|kind| of_kind("base", kind));
     let found: BTreeMap<_, _> = kinds.map(|(name, one)| (name, template(&one))).collect();
     let mut expected: BTreeSet<_> = roster().names().into_iter().collect();
-    expected.extend(["web", "setup", "audit", "operator"]);
+    expected.extend(["web", "console", "setup", "audit", "operator"]);
     assert_eq!(found.keys().map(String::as_str).collect::<BTreeSet<_>>(), expected);
     found
 }
@@ -64,12 +68,13 @@ fn container(pod: &Value) -> &Value {
 
 /// Where a variable's value comes from.
 #[derive(Debug, Clone, PartialEq)]
-enum Given {
+pub(super) enum Given {
     Here(String),
     Secret { name: String, key: String, optional: bool },
 }
 
-fn environment(pod: &Value) -> BTreeMap<String, Given> {
+/// The variables of a pod, but for those of the Secret that it takes as a whole.
+pub(super) fn environment(pod: &Value) -> BTreeMap<String, Given> {
     let read = |variable: &Value| {
         let secret = &variable["valueFrom"]["secretKeyRef"];
         let given = if secret.is_null() {
@@ -80,7 +85,15 @@ fn environment(pod: &Value) -> BTreeMap<String, Given> {
         };
         (text(&variable["name"]), given)
     };
-    container(pod)["env"].as_sequence().expect("it has variables").iter().map(read).collect()
+    container(pod)["env"].as_sequence().into_iter().flatten().map(read).collect()
+}
+
+/// The Secret that a pod takes as a whole. Besides, it takes the ConfigMap.
+pub(super) fn whole_secret(pod: &Value) -> Option<String> {
+    let sources = container(pod)["envFrom"].as_sequence().expect("it takes the settings");
+    assert_eq!(sources[0]["configMapRef"]["name"], "orderflow-settings");
+    assert!(sources.len() <= 2, "{sources:?}");
+    sources.get(1).map(|source| text(&source["secretRef"]["name"]))
 }
 
 fn settings() -> BTreeMap<String, String> {
@@ -88,60 +101,45 @@ fn settings() -> BTreeMap<String, String> {
     yaml_serde::from_value(map["data"].clone()).expect("a mapping from names to text")
 }
 
-/// What is in each Secret after somebody has done as the README says.
-fn secrets() -> BTreeMap<String, BTreeMap<String, String>> {
-    let readme = read("deploy/kubernetes/README.md");
-    let value = |written: &str| match written.split_once("$(openssl rand -hex ") {
-        Some((_, length)) => "ab".repeat(length.trim_end_matches(')').parse().expect("a number of bytes")),
-        None => written.replace("$web", "abab").replace("$worker", "cdcd"),
+/// What each pod is given, with the Secrets that the README makes; a variable that is optional and not there is empty.
+pub(super) async fn given() -> BTreeMap<String, BTreeMap<String, String>> {
+    let (settings, secrets) = (settings(), kubernetes_secrets().await);
+    let resolved = |name: &str, pod: &Value| {
+        let mut given = settings.clone();
+        given.extend(whole_secret(pod).map(|secret| secrets[&secret].clone()).unwrap_or_default());
+        for (variable, source) in environment(pod) {
+            let value = match source {
+                Given::Here(value) => value,
+                Given::Secret { name: secret, key, optional } => {
+                    let value = secrets.get(&secret).and_then(|keys| keys.get(&key)).cloned();
+                    assert!(optional || value.is_some(), "{name}: {secret} of the README has no {key}");
+                    value.unwrap_or_default()
+                }
+            };
+            given.insert(variable, value);
+        }
+        given
     };
-    let made = |(secret, file): (&str, &str)| {
-        let command = format!("kubectl create secret generic {secret} --from-env-file={file}\n");
-        assert!(readme.contains(&command), "the README does not make {secret}");
-        let lines = readme.split(&format!("cat >{file} <<EOF\n")).nth(1).and_then(|rest| rest.split("EOF\n").next());
-        let pairs = lines.expect("the README writes its file").lines().filter_map(|line| line.split_once('='));
-        (secret.to_owned(), pairs.map(|(key, written)| (key.to_owned(), value(written))).collect())
-    };
-    [("orderflow", "programs.env"), ("orderflow-operator", "operator.env")].map(made).into()
+    pods().iter().map(|(name, pod)| (name.clone(), resolved(name, pod))).collect()
 }
 
-#[test]
-fn every_program_starts_with_the_settings_that_it_is_given() {
-    let (settings, secrets) = (settings(), secrets());
-    for (name, pod) in pods() {
-        let map = &container(&pod)["envFrom"];
-        assert_eq!(map[0]["configMapRef"]["name"], "orderflow-settings", "{name}");
-        let mut given = settings.clone();
-        for (variable, source) in environment(&pod) {
-            match source {
-                Given::Here(value) => {
-                    given.insert(variable, value);
-                }
-                Given::Secret { name: secret, key, optional } => match secrets[&secret].get(&key) {
-                    Some(value) => {
-                        given.insert(variable, value.clone());
-                    }
-                    None => assert!(optional, "{name} does not start without {key}, which the README does not make"),
-                },
-            }
-        }
+#[tokio::test]
+async fn every_program_starts_with_the_settings_that_it_is_given() {
+    for (name, given) in given().await {
         assert_eq!(complete(&name, &given.into_iter().collect::<Source>()), Ok(()), "{name}");
     }
 }
 
-#[test]
-fn every_setting_named_exists_and_no_secret_stands_in_a_file() {
-    let known = |name: &str| roster().settings().find(|setting| setting.name == name);
+#[tokio::test]
+async fn every_setting_named_exists_and_no_secret_stands_in_a_file() {
+    let known = known_settings().await;
     for name in settings().keys() {
-        assert!(known(name).is_some_and(|setting| !setting.secret), "{name} is in the ConfigMap");
+        assert_eq!(known.get(name), Some(&false), "{name} is in the ConfigMap");
     }
     for (pod, described) in pods() {
         for (name, given) in environment(&described) {
-            let setting = known(&name).unwrap_or_else(|| panic!("{pod} is given {name}, which is no setting"));
-            assert_eq!(setting.secret, matches!(given, Given::Secret { .. }), "{name} of {pod}");
-            // What may change users and queues is not for programs that customers reach.
-            let administrators = matches!(given, Given::Secret { name, .. } if name != "orderflow");
-            assert!(!administrators || ["setup", "operator"].contains(&pod.as_str()), "{pod} is given {name}");
+            let secret = known.get(&name).unwrap_or_else(|| panic!("{pod} is given {name}, which is no setting"));
+            assert_eq!(*secret, matches!(given, Given::Secret { .. }), "{name} of {pod}");
         }
     }
     assert!(documents("base").iter().all(|document| document["kind"] != "Secret"), "a Secret stands in a file");
@@ -257,7 +255,8 @@ fn commands_are_those_of_compose() {
 #[test]
 fn probes_and_metrics_go_where_the_programs_listen() {
     let services = roster().names().into_iter().map(|service| (service, "WORKER_LISTEN", "metrics"));
-    for (name, metrics, probed) in services.chain([("web", "OPS_LISTEN", "http")]) {
+    let front_ends = [("web", "OPS_LISTEN", "http"), ("console", "OPS_LISTEN", "metrics")];
+    for (name, metrics, probed) in services.chain(front_ends) {
         let pod = &pods()[name];
         let (container, environment) = (container(pod), environment(pod));
         let port = |setting: &str| match &environment[setting] {
@@ -284,9 +283,13 @@ fn probes_and_metrics_go_where_the_programs_listen() {
 #[test]
 fn customers_reach_the_shop_and_nothing_else() {
     let services = of_kind("base", "Service");
-    assert_eq!(services.keys().collect::<Vec<_>>(), ["web"], "something else can be reached by a name");
-    let ports = services["web"]["spec"]["ports"].as_sequence().expect("it has ports").iter();
-    assert_eq!(ports.map(|port| text(&port["targetPort"])).collect::<Vec<_>>(), ["http"]);
+    assert_eq!(services.keys().collect::<Vec<_>>(), ["console", "web"], "something else can be reached by a name");
+    for (service, port) in [("web", "http"), ("console", "metrics")] {
+        let spec = &services[service]["spec"];
+        let ports = spec["ports"].as_sequence().expect("it has ports").iter();
+        assert_eq!(ports.map(|port| text(&port["targetPort"])).collect::<Vec<_>>(), [port], "{service}");
+        assert_eq!(spec["type"].as_str().unwrap_or("ClusterIP"), "ClusterIP", "{service} is reached from outside");
+    }
     let policies = of_kind("base", "NetworkPolicy");
     let labels = |name: &str| -> BTreeMap<String, String> {
         let one = &policies[name]["spec"]["podSelector"]["matchLabels"];
@@ -320,7 +323,7 @@ fn what_selects_pods_finds_them() {
         selectors.extend(spread.iter().map(|each| (name.clone(), labels(&each["labelSelector"]["matchLabels"]))));
     }
     let (services, budgets) = (of_kind("base", "Service"), of_kind("base", "PodDisruptionBudget"));
-    selectors.push(("web".to_owned(), labels(&services["web"]["spec"]["selector"])));
+    selectors.extend(services.iter().map(|(name, one)| (name.clone(), labels(&one["spec"]["selector"]))));
     selectors.push(("web".to_owned(), labels(&budgets["web"]["spec"]["selector"]["matchLabels"])));
     for (name, selector) in selectors {
         assert_eq!(selector, labels(&pods[&name]["metadata"]["labels"]), "{name}");
