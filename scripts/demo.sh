@@ -17,8 +17,8 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 . "$HERE/services/maildev.sh"
 
 DEMO=$DEV/demo
-# In the order in which they are stopped: who looks on goes first, or it would tell of what we stop.
-PROGRAMS=(prometheus alertmanager serve worker maildev)
+# Each is a process of its own, with its own role in PostgreSQL and its own user in RabbitMQ.
+PROCESSES=(shop console "${SERVICES[@]}")
 
 only_one_demo() {
     mkdir -p "$DEMO"
@@ -37,23 +37,51 @@ set_up() {
     say "setting up the database and the broker"
     "$BIN/orderflow" migrate 7>&- 8>&- || die "orderflow migrate failed; what it said is above."
     "$BIN/orderflow" topology apply 7>&- 8>&- || die "orderflow topology apply failed; what it said is above."
+    # A database of your own may not let its owner make roles.
+    [ -z "${DATABASE_WEB_PASSWORD:-}" ] || "$BIN/orderflow" rights apply 7>&- 8>&- ||
+        die "orderflow rights apply failed; what it said is above."
 }
 
 # The usual ports where they are free, else the next ones.
 choose_settings() {
-    SERVE_PORT=$(free_port 8080)
-    WORKER_PORT=$(free_port $((SERVE_PORT + 1)))
-    OPS_PORT=$(free_port $((WORKER_PORT + 1)))
-    export LISTEN=127.0.0.1:$SERVE_PORT WORKER_LISTEN=127.0.0.1:$WORKER_PORT OPS_LISTEN=127.0.0.1:$OPS_PORT
+    local name next=8080
+    # What each listens on, but for shop-metrics, which is the shop's second address.
+    declare -gA ADDRESS
+    for name in shop shop-metrics console "${SERVICES[@]}"; do
+        next=$(free_port "$next")
+        ADDRESS[$name]=127.0.0.1:$next
+        next=$((next + 1))
+    done
     # For whoever opens the console of this demo, and no longer than it lasts.
     CONSOLE_TOKEN=$(random_hex 16)
-    export OPERATOR_TOKENS
-    OPERATOR_TOKENS=demo:operate:$(printf %s "$CONSOLE_TOKEN" | sha256sum | cut -d ' ' -f 1)
-    export PUBLIC_URL=http://127.0.0.1:$SERVE_PORT MAIL=file:$DEMO/mail
+    export PUBLIC_URL=http://${ADDRESS[shop]} MAIL=file:$DEMO/mail
     # A demo has no strangers.
     export RATE_LIMIT=0 MAIL_LIMIT=0
     rm -rf "$DEMO/mail"
     mkdir -p "$DEMO/mail"
+    # .dev/env has what set-up needs: owner, administrator, everybody's password. A process gets none of it but its own.
+    mapfile -t SECRETS < <(sed -n 's/^\([A-Z0-9_]*\)=.*/\1/p' "$DEV/env")
+}
+
+# login URL NAME PASSWORD: the URL with this name and password; without a password, on servers of your own, as it is.
+login() {
+    if [ -n "$1" ] && [ -n "$3" ]; then
+        printf '%s://%s:%s@%s' "${1%%://*}" "$2" "$3" "${1##*@}"
+    else
+        printf '%s' "$1"
+    fi
+}
+
+# database NAME, broker URL NAME: where PostgreSQL and RabbitMQ are, with the role and the user of NAME.
+database() {
+    local password
+    password=DATABASE_$(setting_name "$1")_PASSWORD
+    login "$DATABASE_URL" "${DATABASE_ROLE_PREFIX:-orderflow}_${1//-/_}" "${!password:-}"
+}
+broker() {
+    local password
+    password=AMQP_$(setting_name "$2")_PASSWORD
+    login "$1" "orderflow-$2" "${!password:-}"
 }
 
 # spawn NAME COMMAND...: in a session of its own, so that Ctrl-C reaches this script alone and the
@@ -69,31 +97,77 @@ spawn() {
     done
 }
 
-serve_runs() { kill -0 "$(cat "$DEMO/serve.pid")" 2>/dev/null; }
-worker_runs() { kill -0 "$(cat "$DEMO/worker.pid")" 2>/dev/null; }
-serve_ready() { [ "$(http_status "$SERVE_PORT" /readyz)" = 200 ]; }
-worker_ready() { [ "$(http_status "$WORKER_PORT" /readyz)" = 200 ]; }
-
-start_programs() {
-    spawn serve "$BIN/orderflow" serve
-    spawn worker "$BIN/orderflow-worker"
-    printf 'front end: starting on %s ' "$LISTEN"
-    wait_until 60 serve_runs serve_ready ||
-        fail_with_log "The front end ended while it started, or was not ready within 60 s." "$DEMO/serve.log"
-    printf 'worker: starting on %s ' "$WORKER_LISTEN"
-    wait_until 60 worker_runs worker_ready ||
-        fail_with_log "The worker ended while it started, or was not ready within 60 s." "$DEMO/worker.log"
+# spawn_with NAME SETTING... -- COMMAND...: a process of ours with these settings, and of the secrets with no other.
+spawn_with() {
+    local name=$1 forget=() given=()
+    mapfile -t forget < <(printf -- '-u\n%s\n' "${SECRETS[@]}")
+    shift
+    while [ "$1" != -- ]; do
+        given+=("$1")
+        shift
+    done
+    spawn "$name" env "${forget[@]}" "${given[@]}" "${@:2}"
 }
 
-# Also what an earlier demo left running because it was killed.
-stop_programs() {
-    local name
-    for name in "${PROGRAMS[@]}"; do
-        if own_pid "$DEMO/$name.pid" >/dev/null; then
-            say "stopping $name"
-        fi
-        stop_own "$DEMO/$name.pid" 40 || kill_program "$name"
+spawn_shop() {
+    spawn_with shop "DATABASE_URL=$(database web)" "AMQP_URL=$(broker "$AMQP_URL" web)" "TOKEN_SECRET=$TOKEN_SECRET" \
+        "LISTEN=${ADDRESS[shop]}" "OPS_LISTEN=${ADDRESS[shop-metrics]}" -- "$BIN/orderflow" serve shop
+}
+
+spawn_console() {
+    local hash
+    hash=$(printf %s "$CONSOLE_TOKEN" | sha256sum | cut -d ' ' -f 1)
+    spawn_with console "DATABASE_URL=$(database ops)" "AMQP_ADMIN_URL=$(broker "${AMQP_ADMIN_URL:-}" ops)" \
+        "RABBITMQ_MANAGEMENT_URL=${RABBITMQ_MANAGEMENT_URL:-}" "TOKEN_SECRET=$TOKEN_SECRET" \
+        "OPERATOR_TOKENS=demo:operate:$hash" "OPS_LISTEN=${ADDRESS[console]}" -- "$BIN/orderflow" serve console
+}
+
+# spawn_worker SERVICE: with what signs links to orders where it makes such links.
+spawn_worker() {
+    local own=("DATABASE_URL=$(database "$1")" "AMQP_URL=$(broker "$AMQP_URL" "$1")" "WORKER_LISTEN=${ADDRESS[$1]}")
+    [[ " ${SIGNERS[*]} " != *" $1 "* ]] || own+=("TOKEN_SECRET=$TOKEN_SECRET")
+    spawn_with "$1" "${own[@]}" -- "$BIN/orderflow-worker" --queue "$1.*"
+}
+
+# Of $PROCESS: whether it runs, and whether it is ready.
+runs() { kill -0 "$(cat "$DEMO/$PROCESS.pid")" 2>/dev/null; }
+ready() { [ "$(http_status "${ADDRESS[$PROCESS]##*:}" /readyz)" = 200 ]; }
+
+start_programs() {
+    local service
+    spawn_shop
+    spawn_console
+    for service in "${SERVICES[@]}"; do spawn_worker "$service"; done
+    for PROCESS in "${PROCESSES[@]}"; do
+        printf '%s: starting on %s ' "$PROCESS" "${ADDRESS[$PROCESS]}"
+        wait_until 60 runs ready ||
+            fail_with_log "The process $PROCESS ended while it started, or was not ready within 60 s." "$DEMO/$PROCESS.log"
     done
+}
+
+# Also what an earlier demo left running because it was killed. Who looks on is stopped first, or would tell of what we stop,
+# and who gets mails last.
+stop_programs() {
+    stop_together prometheus alertmanager
+    stop_together "${PROCESSES[@]}"
+    stop_together maildev
+}
+
+stop_together() {
+    local name pid pids=()
+    for name in "$@"; do
+        stop_program "$name" 7>&- 8>&- &
+        pids+=($!)
+    done
+    # Not for all children: the programs are children too.
+    for pid in "${pids[@]}"; do wait "$pid" || true; done
+}
+
+stop_program() {
+    if own_pid "$DEMO/$1.pid" >/dev/null; then
+        say "stopping $1"
+    fi
+    stop_own "$DEMO/$1.pid" 40 || kill_program "$1"
 }
 
 kill_program() {
@@ -104,29 +178,39 @@ kill_program() {
 place_orders() {
     rm -f "$DEMO/summary"
     python3 "$HERE/demo_orders.py" "$PUBLIC_URL" "$DEMO/summary" 7>&- 8>&- && return
-    say "An order did not end as it should. The log of the front end: $DEMO/serve.log"
-    fail_with_log "What the worker says may tell why." "$DEMO/worker.log"
+    say "An order did not end as it should. What the processes say may tell why: $DEMO/*.log"
+    # Only the processes' own logs: those that look on may be there from an earlier demo.
+    for PROCESS in "${PROCESSES[@]}"; do
+        grep -H -E 'WARN|ERROR' "$DEMO/$PROCESS.log" | tail -n 5 >&2 || true
+    done
+    die "Every order's story: orderflow why NUMBER, with the settings of $DEV/env"
 }
 
 print_links() {
     cat <<LINKS
 
 shop          $PUBLIC_URL/
-console       http://$OPS_LISTEN/ops
+console       http://${ADDRESS[console]}/ops
               token $CONSOLE_TOKEN
 RabbitMQ      ${RABBITMQ_MANAGEMENT_URL:-not known, because AMQP_URL was given without RABBITMQ_MANAGEMENT_URL}
               user orderflow-inspector, password ${AMQP_INSPECTOR_PASSWORD:-not known}
               it may read ….dlq and orders.unrouted; Get messages puts back what it
               takes, and with Automatic ack it does not
 mail          $(mail_link)
-metrics       http://$OPS_LISTEN/metrics and http://$WORKER_LISTEN/metrics
-logs          $DEMO/serve.log
-              $DEMO/worker.log
+metrics       /metrics at each of these addresses$(metrics_addresses)
+logs          $DEMO/{$(IFS=, && printf '%s' "${PROCESSES[*]}")}.log
 LINKS
     if on "${MONITORING:-}"; then
         monitoring_links
     fi
     printf '\n'
+}
+
+metrics_addresses() {
+    local name
+    for name in shop-metrics console "${SERVICES[@]}"; do
+        printf '\n              http://%-15s %s' "${ADDRESS[$name]}" "${name%-metrics}"
+    done
 }
 
 mail_link() {
@@ -139,9 +223,12 @@ mail_link() {
 
 stay() {
     say "Ctrl-C ends the demo and stops what it started."
-    while serve_runs && worker_runs; do sleep 1 7>&- 8>&-; done
-    serve_runs || fail_with_log "The front end has ended by itself." "$DEMO/serve.log"
-    fail_with_log "The worker has ended by itself." "$DEMO/worker.log"
+    while true; do
+        for PROCESS in "${PROCESSES[@]}"; do
+            runs || fail_with_log "The process $PROCESS has ended by itself." "$DEMO/$PROCESS.log"
+        done
+        sleep 1 7>&- 8>&-
+    done
 }
 
 # on VALUE: whether a switch such as ONCE is on.

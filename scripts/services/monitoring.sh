@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Prometheus and Alertmanager for the demo, with the rules of monitoring/. Sourced by demo.sh, which says what $DEMO is and
-# how a program is started.
+# Prometheus and Alertmanager for the demo, with the rules of monitoring/. Sourced by demo.sh, which says what $DEMO and
+# $ADDRESS are and how a program is started.
 
 # The usual ports where they are free, else the next ones.
 monitoring_start() {
@@ -54,9 +54,12 @@ alerting:
     - static_configs: [{targets: ["$ALERTMANAGER"]}]
 scrape_configs:
   - job_name: web
-    static_configs: [{targets: ["$OPS_LISTEN"]}]
+    static_configs: [{targets: ["${ADDRESS[shop-metrics]}"]}]
+  - job_name: console
+    static_configs: [{targets: ["${ADDRESS[console]}"]}]
   - job_name: worker
-    static_configs: [{targets: ["$WORKER_LISTEN"]}]
+    static_configs:
+$(for service in "${SERVICES[@]}"; do echo "      - {targets: [\"${ADDRESS[$service]}\"]}"; done)
 CONFIG
     # Of a broker that is not ours only who gave it knows where its figures are.
     [ -z "${RABBITMQ_PROMETHEUS_URL:-}" ] || cat <<CONFIG

@@ -72,25 +72,36 @@ write_env() {
     say "settings: $DEV/env"
 }
 
+# passwords PREFIX NAME...: a line with the password of each of these, of each service's workers, and of operators.
+passwords() {
+    local name prefix=$1
+    for name in "${@:2}" ops "${SERVICES[@]}"; do
+        echo "$(setting_name "$prefix-$name")_PASSWORD=$(secret "$prefix-$name-password")"
+    done
+}
+
+# pass_on PATTERN: the settings of these names that the caller has set. For servers that are not ours no password is made
+# up: `topology apply` and `rights apply` would set it, and lock out whoever uses the old one.
+pass_on() {
+    local name
+    while IFS= read -r name; do
+        [ -z "${!name}" ] || echo "$name=${!name}"
+    done < <(compgen -e | grep -Ex "$1")
+}
+
 env_database() {
     if own_database; then
-        echo "DATABASE_URL=$DATABASE_URL"
-    else
-        echo "DATABASE_URL=postgres://orderflow:$(secret postgres-password)@127.0.0.1:$(port postgres-port)/orderflow"
+        pass_on 'DATABASE_(URL|[A-Z0-9_]+_PASSWORD)'
+        return
     fi
+    echo "DATABASE_URL=postgres://orderflow:$(secret postgres-password)@127.0.0.1:$(port postgres-port)/orderflow"
+    passwords database web
 }
 
 env_broker() {
-    local name at
+    local at
     if own_broker; then
-        # Passwords are passed on but not made up: `topology apply` sets them, and on a broker
-        # that is not ours that would lock out whoever uses the old ones.
-        for name in AMQP_URL AMQP_ADMIN_URL RABBITMQ_MANAGEMENT_URL RABBITMQ_PROMETHEUS_URL \
-            AMQP_WEB_PASSWORD AMQP_WORKER_PASSWORD AMQP_VIEWER_PASSWORD AMQP_INSPECTOR_PASSWORD; do
-            if [ -n "${!name:-}" ]; then
-                echo "$name=${!name}"
-            fi
-        done
+        pass_on 'AMQP_(URL|ADMIN_URL|[A-Z0-9_]+_PASSWORD)|RABBITMQ_(MANAGEMENT|PROMETHEUS)_URL'
         return
     fi
     at=127.0.0.1:$(port amqp-port)/orderflow
@@ -98,8 +109,5 @@ env_broker() {
     echo "AMQP_ADMIN_URL=amqp://orderflow-admin:$(secret amqp-admin-password)@$at"
     echo "RABBITMQ_MANAGEMENT_URL=http://127.0.0.1:$(port management-port)"
     echo "RABBITMQ_PROMETHEUS_URL=http://127.0.0.1:$(port prometheus-port)"
-    echo "AMQP_WEB_PASSWORD=$(secret amqp-web-password)"
-    echo "AMQP_WORKER_PASSWORD=$(secret amqp-worker-password)"
-    echo "AMQP_VIEWER_PASSWORD=$(secret amqp-viewer-password)"
-    echo "AMQP_INSPECTOR_PASSWORD=$(secret amqp-inspector-password)"
+    passwords amqp web worker viewer inspector
 }
