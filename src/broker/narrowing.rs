@@ -1,4 +1,4 @@
-//! The one right that only older programs need: front ends of before published whatever was due, of any service.
+//! The one right that only older front ends need: they publish every due event, of any service.
 
 use orderflow_service::{Roster, broker::names};
 use reqwest::Method;

@@ -37,8 +37,8 @@ use super::{
 /// The shop's connections to the database: the committers, the relay, and reads, of which each takes well under a millisecond.
 const SHOP_CONNECTIONS: usize = 16;
 
-/// A console's beside those of its pages: what is looked at now and then.
-const CONSOLE_CONNECTIONS: usize = 1;
+/// A console's beside those of its pages: for the check at its start, and for what it reads every ten seconds.
+const CONSOLE_CONNECTIONS: usize = 2;
 
 /// How long the last events may take from the outbox to the broker at the end; they stay in the outbox otherwise.
 const RELAY_DRAIN: Duration = Duration::from_secs(5);

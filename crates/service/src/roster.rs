@@ -55,12 +55,14 @@ pub enum RosterError {
 /// Schemas, users, programs and addresses that are not a service's.
 const RESERVED: &[&str] = &[
     "admin",
+    "audit",
     "catalogue",
     "console",
     "faults",
     "inspector",
     "messaging",
     "operations",
+    "operator",
     "ops",
     "orderflow",
     "orders",
