@@ -60,6 +60,15 @@ pub async fn start_console(shop: &mut Shop) -> Operators {
     operators
 }
 
+/// Starts a worker for each service, as its own role and user.
+pub async fn start_workers(shop: &mut Shop) {
+    for service in roster().names() {
+        let (database, broker) = (database_as(shop, service), rights::broker_as(shop, service));
+        let own = [("DATABASE_URL", database.as_str()), ("AMQP_URL", broker.as_str())];
+        shop.start_worker_with(&[&format!("{service}.*")], &own).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn shop_and_console_run_apart_with_their_own_role_and_user_each() {
     let mut shop = shop_with_roles().await;
@@ -87,10 +96,7 @@ async fn shop_and_console_run_apart_with_their_own_role_and_user_each() {
         if text.contains("stands still") { Ok(()) } else { Err(text) }
     })
     .await;
-    for service in roster().names() {
-        let url = rights::broker_as(&shop, service);
-        shop.start_worker_with(&[&format!("{service}.*")], &[("AMQP_URL", &url)]).await;
-    }
+    start_workers(&mut shop).await;
     web.until_status(&waiting, "shipped").await;
     break_payments(&shop).await;
     let orders = web.orders(3, "MUG-BLUE", VISA).await;

@@ -15,6 +15,7 @@ use url::Url;
 
 use crate::{
     commands::{ended, with},
+    parts::start_workers,
     rights,
 };
 
@@ -53,11 +54,7 @@ async fn orders_flow_where_each_process_has_a_role_and_a_user_of_its_own() {
     let mut shop = shop_with_roles().await;
     let web = shop.start_web_with(&[("DATABASE_URL", database_as(&shop, "web").as_str())]).await;
     rights::make_users(&shop).await;
-    for service in roster().names() {
-        let (database, broker) = (database_as(&shop, service), rights::broker_as(&shop, service));
-        let own = [("DATABASE_URL", database.as_str()), ("AMQP_URL", broker.as_str())];
-        shop.start_worker_with(&[&format!("{service}.*")], &own).await;
-    }
+    start_workers(&mut shop).await;
     let orders = web.orders(5, "MUG-BLUE", VISA).await;
     for card in ["pm_card_flaky", DECLINED] {
         web.order("MUG-BLUE", 1, card).await;
@@ -240,11 +237,7 @@ async fn passwords_of_a_service_are_rotated_while_orders_flow() {
     make(&shop, &[]).await;
     let web = shop.start_web().await;
     rights::make_users(&shop).await;
-    for service in roster().names() {
-        let (database, broker) = (database_as(&shop, service), rights::broker_as(&shop, service));
-        let own = [("DATABASE_URL", database.as_str()), ("AMQP_URL", broker.as_str())];
-        shop.start_worker_with(&[&format!("{service}.*")], &own).await;
-    }
+    start_workers(&mut shop).await;
     let old = (database_as(&shop, "payment"), rights::broker_as(&shop, "payment"));
     let placing = web.orders(30, "MUG-BLUE", VISA);
     let rotating = async {

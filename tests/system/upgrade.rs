@@ -11,14 +11,13 @@ use std::{
 };
 
 use orderflow_tests::{Child, Shop, VISA, Web, roles, run, run_path, until};
-use orderflow_worker::roster;
 use reqwest::Method;
 use tokio::{sync::RwLock, task::JoinHandle};
 
 use crate::{
     commands::ended,
     database_setup::{EMPTY, execute},
-    parts::{start_console, start_shop, until_ready},
+    parts::{start_console, start_shop, start_workers, until_ready},
     rights,
     side_by_side::{first_tolerant, nothing_is_wrong},
 };
@@ -128,11 +127,7 @@ async fn shop_moves_to_roles_and_users_of_their_own_and_back_while_orders_flow()
     until_narrowing_ends_with(&shop, 1).await;
     front_end.stop().await;
     customers.see_orders_ship(&shop).await;
-    for service in roster().names() {
-        let (database, broker) = (roles::database_as(&shop, service), rights::broker_as(&shop, service));
-        let own = [("DATABASE_URL", database.as_str()), ("AMQP_URL", broker.as_str())];
-        shop.start_worker_with(&[&format!("{service}.*")], &own).await;
-    }
+    start_workers(&mut shop).await;
     worker.stop().await;
     customers.see_orders_ship(&shop).await;
 
