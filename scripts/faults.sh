@@ -2,8 +2,9 @@
 # A fault run on servers of its own: SEED, MINUTES and FAULTS say which; see `orderflow-faults run --help`.
 #
 #   SEED=7 MINUTES=5 FAULTS=kill,cut scripts/faults.sh [ARGUMENT...]
-#   RABBITMQ=4.3 POSTGRES=18 scripts/faults.sh    against those of a newer Debian, below .dev/: see debian.sh
-#   PROFILE=faults scripts/faults.sh          with optimised programs
+#   MINUTES=25 FAULTS=only-worker-away scripts/faults.sh    a service without a process for 20 minutes
+#   RABBITMQ=4.3 POSTGRES=18 scripts/faults.sh              against those of a newer Debian, below .dev/: see debian.sh
+#   PROFILE=faults scripts/faults.sh                        with optimised programs
 #
 # The result is kept in faults/results/, with the commit, or in the file that RESULTS names.
 set -euo pipefail

@@ -14,9 +14,10 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     check,
+    component::Component,
     customers::{Known, Seen, Story, Wish},
     ledger::Ledger,
-    world::{Setup, Side, World},
+    world::{Setup, World},
 };
 
 /// What every process may take at most, in MiB.
@@ -72,7 +73,7 @@ pub async fn run(options: &Options) -> Outcome {
     let patience = Duration::from_secs(60) + PATIENCE_PER_THOUSAND * options.orders.div_ceil(1_000);
     world.operate(&["stock", "set", "MUG-BLUE", &(options.orders * 2).to_string()]).await;
 
-    for wire in world.broker_wires(Side::Web).chain(world.broker_wires(Side::Workers)) {
+    for wire in world.broker_wires(|_| true) {
         wire.proxy.cut().await;
     }
     let began = Instant::now();
@@ -80,7 +81,7 @@ pub async fn run(options: &Options) -> Outcome {
     let accepting_seconds = began.elapsed().as_secs_f64();
     println!("{} orders are accepted after {accepting_seconds:.0} s, and no more are", seen.stories.len());
 
-    for wire in world.broker_wires(Side::Web) {
+    for wire in world.broker_wires(Component::is_front_end) {
         wire.proxy.mend().await;
     }
     let began = Instant::now();
@@ -88,7 +89,7 @@ pub async fn run(options: &Options) -> Outcome {
     let publishing_seconds = began.elapsed().as_secs_f64();
     println!("all are in queues after {publishing_seconds:.0} s");
 
-    for wire in world.broker_wires(Side::Workers) {
+    for wire in world.broker_wires(Component::is_service) {
         wire.proxy.mend().await;
     }
     let began = Instant::now();

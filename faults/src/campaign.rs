@@ -4,13 +4,12 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use orderflow_service::fault::Safeguard;
 use orderflow_tests::own::Own;
-use rand::{SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    breakage::{self, Card, Fault, Focus, Kind},
+    breakage::{Focus, Kind, Schedule},
     check,
     customers::{self, Known, Opened, Seen},
     world::{Setup, World},
@@ -18,12 +17,6 @@ use crate::{
 
 /// How long after a fault the next order may take until it is settled: beyond it the fault was not recovered from.
 const RECOVERY: Duration = Duration::from_secs(90);
-
-/// No fault lasts longer than this part of its run, or a short one would consist of it.
-const SHARE: u32 = 4;
-
-/// How much longer than planned the first round of a short run may take.
-const FIRST_ROUND: Duration = Duration::from_secs(60);
 
 /// What a run is to be.
 #[derive(Debug, Clone)]
@@ -34,6 +27,8 @@ pub struct Plan {
     pub lasts: Duration,
     /// What breaks.
     pub kinds: Vec<Kind>,
+    /// How long an absence lasts.
+    pub away: Duration,
     /// Customers a second.
     pub per_second: u32,
     /// The safeguard that is left out.
@@ -85,6 +80,9 @@ pub struct Outcome {
     pub answers: BTreeMap<String, u64>,
     /// Faults by kind.
     pub faults: BTreeMap<String, u32>,
+    /// How long an absence lasted; results from before there were any have none.
+    #[serde(default)]
+    pub away_seconds: Option<f64>,
     /// The longest recovery after each kind, in seconds: until an order that was placed then is settled.
     pub recovery_seconds: BTreeMap<String, f64>,
     /// Processes of ours that died at a crash point.
@@ -140,6 +138,7 @@ pub async fn run(own: &mut Own, plan: &Plan, made: &Made) -> (Outcome, Option<Pa
         unknown: count(&seen, |known| matches!(known, Known::Unknown)),
         answers: seen.answers,
         faults: broken.faults,
+        away_seconds: plan.kinds.iter().any(|kind| kind.is_absence()).then_some(plan.away.as_secs_f64()),
         recovery_seconds: broken.recovery,
         crashes,
         absorbed: found.absorbed,
@@ -164,25 +163,10 @@ struct Broken {
 
 /// One fault after the other until the time is over, each followed by an order that shows when the shop works again.
 async fn break_things(own: &mut Own, world: &mut World, plan: &Plan, began: Instant) -> Broken {
-    let mut random = StdRng::seed_from_u64(plan.seed);
     let mut broken = Broken::default();
     tokio::time::timeout(RECOVERY, until_working(world)).await.expect("a shop that nothing was done to works");
-    let end = Instant::now() + plan.lasts;
-    // Every kind once, in an order that the seed says, and then again: a run that is long enough has them all. The first
-    // round is finished even if that takes twice as long, and a minute longer where the run is short: on a busy machine a
-    // single recovery takes longer than such a run.
-    let mut rounds = 0;
-    let mut deck: Vec<Card> = Vec::new();
-    while Instant::now() < end
-        || (rounds == 1 && !deck.is_empty() && Instant::now() < end + plan.lasts.max(FIRST_ROUND))
-    {
-        if deck.is_empty() {
-            deck = breakage::deck(&plan.kinds, &plan.focus);
-            deck.shuffle(&mut random);
-            rounds += 1;
-        }
-        let Some(card) = deck.pop() else { break };
-        let fault = Fault::draw(card, &plan.focus, plan.lasts / SHARE, &mut random);
+    let mut schedule = Schedule::new(plan, Instant::now());
+    while let Some(fault) = schedule.draw(Instant::now()) {
         sleep(fault.before).await;
         let aftermath = fault.happen(own, world).await;
         broken.garbage += aftermath.garbage;
@@ -191,7 +175,7 @@ async fn break_things(own: &mut Own, world: &mut World, plan: &Plan, began: Inst
         let name = fault.name();
         let mended = Instant::now();
         *broken.faults.entry(name.clone()).or_default() += 1;
-        let patience = if plan.without.is_some() { check::QUIET_WITHOUT } else { RECOVERY };
+        let patience = if plan.without.is_some() { check::QUIET_WITHOUT } else { RECOVERY + fault.backlog() };
         if tokio::time::timeout(patience, until_working(world)).await.is_err() {
             broken.violations.push(format!("{patience:?} after {name} no order was settled"));
         }
@@ -199,10 +183,10 @@ async fn break_things(own: &mut Own, world: &mut World, plan: &Plan, began: Inst
         let worst = broken.recovery.entry(name.clone()).or_default();
         *worst = worst.max(took);
         let at = began.elapsed().as_secs_f64();
-        let (lasted, at_what) = (fault.lasts.as_secs_f64(), fault.target(world));
-        println!("{at:7.1} s  {name:<24} lasted {lasted:4.1} s, recovered in {took:4.1} s  {at_what}");
+        let (lasted, target) = (fault.lasts.as_secs_f64(), fault.target(world));
+        println!("{at:7.1} s  {name:<24} lasted {lasted:4.1} s, recovered in {took:4.1} s  {target}");
     }
-    sleep(end.saturating_duration_since(Instant::now())).await;
+    tokio::time::sleep_until(schedule.end()).await;
     broken
 }
 

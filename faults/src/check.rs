@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     customers::{Known, SETTLED, Seen, rank},
-    examples::CHECKS,
+    examples,
     ledger::Ledger,
     world::World,
 };
@@ -62,8 +62,9 @@ pub struct Found {
 pub async fn all(world: &World, seen: &Seen, garbage: u32) -> Found {
     let mut ledger = Ledger::open(&world.shop).await;
     let mut wrong = seen.violations.clone();
-    let of_examples = if world.examples { CHECKS } else { &[] };
-    for (what, query) in INVARIANTS.iter().chain(OWN).chain(of_examples) {
+    let of_examples = if world.examples { Vec::from(examples::checks()) } else { Vec::new() };
+    let of_examples = of_examples.iter().map(|(what, query)| (*what, query.as_str()));
+    for (what, query) in INVARIANTS.iter().chain(OWN).copied().chain(of_examples) {
         let count = ledger.count(query).await;
         if count > 0 {
             wrong.push(format!("{what} ({count} times)"));

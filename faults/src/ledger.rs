@@ -14,6 +14,23 @@ use orderflow_service::{
 use orderflow_tests::{Left, Shop};
 use uuid::Uuid;
 
+/// From one moment to another, in microseconds since 1970 by the database's clock.
+#[derive(Debug, Clone, Copy)]
+pub struct Period {
+    /// The first.
+    pub from: i64,
+    /// The last.
+    pub to: i64,
+}
+
+impl Period {
+    /// The condition that this column is within it.
+    fn includes(self, column: &str) -> String {
+        let Self { from, to } = self;
+        format!("extract(epoch FROM {column}) * 1000000 BETWEEN {from} AND {to}")
+    }
+}
+
 /// A look into a shop.
 pub struct Ledger<'s> {
     shop: &'s Shop,
@@ -62,6 +79,57 @@ impl<'s> Ledger<'s> {
     pub async fn unfinished(&mut self, roster: &Roster) -> (i64, i64) {
         let waiting = self.count("SELECT count(*) FROM messaging.outbox").await;
         (waiting, self.count(&Shop::not_applied(roster, "")).await)
+    }
+
+    /// The moment, as in [`Period`].
+    pub async fn now(&mut self) -> i64 {
+        self.count("SELECT extract(epoch FROM clock_timestamp()) * 1000000").await
+    }
+
+    /// How many sessions a role has.
+    pub async fn sessions(&mut self, role: &str) -> i64 {
+        self.count(&format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename = '{role}'"
+        ))
+        .await
+    }
+
+    /// The events of these kinds that are to be published, and how often a relay took each.
+    pub async fn in_outbox(&mut self, kinds: &[&str]) -> HashMap<Uuid, String> {
+        let kinds = kinds.join(",");
+        let rows = format!(
+            "SELECT event_id AS id, attempts::text AS name FROM messaging.outbox WHERE event = ANY ('{{{kinds}}}')"
+        );
+        self.named(&rows).await.into_iter().collect()
+    }
+
+    /// Of what happened in this period, how many events are to be published, and how many to be applied, where that does not wait
+    /// for a service that is absent: its own events are of these kinds.
+    pub async fn blocked(
+        &mut self,
+        roster: &Roster,
+        absent: Option<&str>,
+        its_kinds: &[&str],
+        period: Period,
+    ) -> (i64, i64) {
+        let of_others = format!("<> ALL ('{{{}}}')", its_kinds.join(","));
+        let unpublished = format!(
+            "SELECT count(*) FROM messaging.outbox WHERE event {of_others} AND {}",
+            period.includes("created_at")
+        );
+        let unapplied = Shop::not_applied(
+            roster,
+            &format!(
+                "AND split_part(takes.subscription, '.', 1) <> '{}' AND {}
+                 AND NOT EXISTS (SELECT FROM messaging.outbox AS waits
+                                 WHERE waits.event_id = log.event_id AND NOT waits.event {of_others})
+                 AND NOT EXISTS (SELECT FROM messaging.dead_letters AS dead
+                                 WHERE dead.event_id = log.event_id AND dead.subscription = takes.subscription)",
+                absent.unwrap_or_default(),
+                period.includes("log.occurred_at")
+            ),
+        );
+        (self.count(&unpublished).await, self.count(&unapplied).await)
     }
 
     /// The orders that a dead letter holds up, at most a hundred.

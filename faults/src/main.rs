@@ -4,6 +4,8 @@ mod bounds;
 mod breakage;
 mod campaign;
 mod check;
+mod component;
+mod credentials;
 mod customers;
 mod examples;
 mod journal;
@@ -23,12 +25,12 @@ use std::{
 };
 
 use clap::{Parser, Subcommand, ValueEnum as _};
-use orderflow_service::fault::Safeguard;
+use orderflow_service::{config::setting::duration, fault::Safeguard};
 use orderflow_tests::own::{self, Installed, Own, Wanted};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    breakage::{Focus, Kind},
+    breakage::{Focus, Kind, length_of_absence},
     campaign::{Made, Outcome, Plan},
 };
 
@@ -66,6 +68,10 @@ struct RunOptions {
     /// What breaks, separated by commas; without it everything, or what shows that a safeguard is missing
     #[arg(long, value_enum, value_delimiter = ',')]
     faults: Vec<Kind>,
+    /// How long only-worker-away and only-front-end-away last, such as 20m. One of each has to fit into the run. Without it:
+    /// 20 minutes where nothing else breaks, otherwise a minute, or a quarter of a shorter run
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    away: Option<Duration>,
     /// Customers a second
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     rate: u32,
@@ -159,10 +165,19 @@ fn ended(results: Option<&Path>, outcome: &impl serde::Serialize, violations: us
 
 async fn run(options: &RunOptions) -> ExitCode {
     let Some(kinds) = kinds(&options.faults) else { return ExitCode::from(2) };
+    let lasts = Duration::from_secs(options.seconds);
+    let away = match length_of_absence(options.away, &kinds, lasts) {
+        Ok(away) => away,
+        Err(why) => {
+            eprintln!("orderflow-faults: {why}");
+            return ExitCode::from(2);
+        }
+    };
     let common = Plan {
         seed: options.seed,
-        lasts: Duration::from_secs(options.seconds),
+        lasts,
         kinds,
+        away,
         per_second: options.rate,
         without: None,
         focus: Focus::default(),

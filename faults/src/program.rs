@@ -8,7 +8,7 @@ use std::{
     process::{ExitStatus, Stdio},
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -24,6 +24,8 @@ use tokio::{
     sync::Mutex,
     task::JoinHandle,
 };
+
+use crate::component::Component;
 
 /// How soon an end is noticed.
 const LOOK: Duration = Duration::from_millis(100);
@@ -67,11 +69,14 @@ pub fn false_clock() -> Option<PathBuf> {
 /// What is started, and how.
 struct Start {
     name: String,
+    component: Component,
     program: PathBuf,
     arguments: Vec<String>,
     settings: Vec<(String, String)>,
     log: PathBuf,
     process: Mutex<Option<Child>>,
+    /// Whether nobody starts it again once it has ended.
+    away: AtomicBool,
     starts: AtomicU32,
     crashes: AtomicU32,
 }
@@ -87,6 +92,7 @@ impl Program {
     #[must_use]
     pub fn keep(
         name: &str,
+        component: Component,
         program: PathBuf,
         arguments: &[&str],
         settings: Vec<(String, String)>,
@@ -94,11 +100,13 @@ impl Program {
     ) -> Self {
         let start = Arc::new(Start {
             name: name.to_owned(),
+            component,
             program,
             arguments: arguments.iter().map(|one| (*one).to_owned()).collect(),
             settings,
             log,
             process: Mutex::new(None),
+            away: AtomicBool::new(false),
             starts: AtomicU32::new(0),
             crashes: AtomicU32::new(0),
         });
@@ -110,6 +118,12 @@ impl Program {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.start.name
+    }
+
+    /// Returns what it runs.
+    #[must_use]
+    pub fn component(&self) -> Component {
+        self.start.component
     }
 
     /// How often it was started.
@@ -163,6 +177,28 @@ impl Program {
         }
     }
 
+    /// As [`Program::end`], and it stays away until [`Program::come_back`].
+    pub async fn leave(&self) -> Result<(), String> {
+        self.start.away.store(true, Ordering::SeqCst);
+        self.end().await
+    }
+
+    /// As [`Program::restart`], and once it has ended it stays away until [`Program::come_back`].
+    pub async fn restart_once(&self, how: Restart) {
+        self.start.away.store(true, Ordering::SeqCst);
+        self.restart(how).await;
+    }
+
+    /// Lets it be started again.
+    pub fn come_back(&self) {
+        self.start.away.store(false, Ordering::SeqCst);
+    }
+
+    /// Whether it has ended and was not started again.
+    pub async fn is_away(&self) -> bool {
+        self.start.process.lock().await.is_none()
+    }
+
     /// As [`Program::end`], for good.
     pub async fn stop(self) -> Result<(), String> {
         self.keeper.abort();
@@ -186,7 +222,8 @@ async fn keep_running(start: Arc<Start>) {
                     if let Some(Ok(Some(status))) = ended {
                         start.is_crash(status);
                     }
-                    *process = Some(start.spawn(Restart::Plain));
+                    let away = start.away.load(Ordering::SeqCst);
+                    *process = (!away).then(|| start.spawn(Restart::Plain));
                 }
             }
         }

@@ -16,13 +16,20 @@ use orderflow_worker::roster;
 use tempfile::TempDir;
 use url::Url;
 
-use crate::{customers::SCARCE, examples, mail::MailServer, program::Program};
+use crate::{
+    component::Component, credentials::Credentials, customers::SCARCE, examples, mail::MailServer, program::Program,
+};
 
 /// Long enough in all for every outage of a run, and soon enough at first to see many retries.
 const RETRY_DELAYS: &str = "1s,2s,5s,10s,20s,40s";
 
-/// Front ends, and workers, of a run.
-const EACH: usize = 2;
+/// A table that only fault runs have, see `ORDERFLOW_NOTE_APPLIED`. Every role adds to it, in the transactions that it witnesses.
+const APPLIED: [&str; 4] = [
+    "CREATE SCHEMA faults",
+    "CREATE TABLE faults.applied (event_id uuid NOT NULL, subscription text NOT NULL, recognised boolean NOT NULL)",
+    "GRANT USAGE ON SCHEMA faults TO PUBLIC",
+    "GRANT INSERT ON faults.applied TO PUBLIC",
+];
 
 /// How a world is set up.
 #[derive(Debug, Clone, Copy, Default)]
@@ -46,16 +53,7 @@ pub struct Wire {
     /// What can be broken.
     pub proxy: Proxy,
     /// Whose wire to the broker it is, if it is one.
-    to_broker_of: Option<Side>,
-}
-
-/// Programs that publish and consume through wires of their own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    /// Front ends.
-    Web,
-    /// Workers, and what works beside them.
-    Workers,
+    to_broker_of: Option<Component>,
 }
 
 /// A shop with servers, wires and processes that can be broken.
@@ -68,7 +66,7 @@ pub struct World {
     pub mail: MailServer,
     /// All of them: customers' to the front ends, and our processes' to database, broker, provider and mail server.
     pub wires: Vec<Wire>,
-    /// The front ends, the workers, and then what works beside them.
+    /// The front ends, the workers of each service, and then the services in examples/.
     pub programs: Vec<Program>,
     /// The front ends, as customers see them.
     pub webs: Vec<Web>,
@@ -76,6 +74,11 @@ pub struct World {
     pub roster: Roster,
     /// Whether those in examples/ are among them.
     pub examples: bool,
+    /// What our processes log in with.
+    pub credentials: Credentials,
+    setup: Setup,
+    /// RabbitMQ's nodes.
+    nodes: Vec<Url>,
     logs: TempDir,
 }
 
@@ -89,83 +92,100 @@ impl World {
         let mut logs = tempfile::Builder::new();
         logs.prefix("orderflow-logs-").disable_cleanup(kept.is_some());
         let logs = logs.tempdir_in(kept.unwrap_or(&std::env::temp_dir())).expect("a directory");
-        shop.execute("CREATE SCHEMA faults").await;
-        shop.execute("CREATE TABLE faults.applied (event_id uuid NOT NULL, subscription text NOT NULL, recognised boolean NOT NULL)").await;
+        for statement in APPLIED {
+            shop.execute(statement).await;
+        }
         if setup.without == Some(Safeguard::StockLock) {
             // The last word against overselling, behind the lock.
             shop.execute("ALTER TABLE inventory.stock DROP CONSTRAINT IF EXISTS stock_available_check").await;
         }
         let (provider, mail) = (Stripe::start().await, MailServer::start().await);
-        let (wires, programs, webs) = (Vec::new(), Vec::new(), Vec::new());
-        let (roster, examples) = (roster().clone(), setup.examples);
-        let mut world = Self { shop, provider, mail, wires, programs, webs, roster, examples, logs };
+        let mut world = Self {
+            credentials: Credentials::make(&shop, roster()).await,
+            shop,
+            provider,
+            mail,
+            wires: Vec::new(),
+            programs: Vec::new(),
+            webs: Vec::new(),
+            roster: roster().clone(),
+            examples: setup.examples,
+            setup,
+            nodes: own.rabbitmq.urls(),
+            logs,
+        };
         world.operate(&["stock", "set", SCARCE, &setup.scarce.to_string()]).await;
-        world.start_front_ends(own, setup).await;
-        world.start_workers(own, setup).await;
+        world.start_front_ends().await;
+        for service in roster().names() {
+            world.start_workers(service).await;
+        }
         if setup.examples {
-            examples::start(&mut world, own, setup).await;
-            let registered = registered::list(&mut world.shop.database().await).await;
-            world.roster = world.roster.with(&registered.expect("the services can be read"));
+            examples::start(&mut world, own).await;
         }
         world
     }
 
-    async fn start_front_ends(&mut self, own: &Own, setup: Setup) {
-        let settings = self.settings_of("orderflow-web", Side::Web, own, setup).await;
-        for number in 1..=EACH {
+    async fn start_front_ends(&mut self) {
+        let settings = self.settings(Component::FrontEnd).await;
+        for number in 1..=Component::FrontEnd.processes() {
             let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
             let wire = Proxy::to(&format!("http://{address}").parse().expect("a URL")).await;
             self.webs.push(Web::new(wire.address()));
             self.add("customers to a front end", wire, None);
             let mut settings = settings.clone();
             settings.push(("LISTEN".to_owned(), address.to_string()));
-            self.keep(&format!("orderflow-{number}"), program_path("orderflow"), &["serve"], settings);
+            let program = program_path("orderflow");
+            self.keep(&format!("orderflow-{number}"), Component::FrontEnd, program, &["serve"], settings);
         }
     }
 
-    async fn start_workers(&mut self, own: &Own, setup: Setup) {
-        let mut settings = self.settings_of("orderflow-worker", Side::Workers, own, setup).await;
-        settings.extend(self.provider.settings());
-        for (name, url) in
-            [("STRIPE_API_BASE", self.provider.base().parse().expect("a URL")), ("SMTP_URL", self.mail.url())]
-        {
-            let wire = Proxy::to(&url).await;
-            // A base has no slash at its end.
-            settings.push((name.to_owned(), wire.through(&url).as_str().trim_end_matches('/').to_owned()));
-            self.add(&format!("workers to {name}"), wire, None);
-        }
-        settings.push(("MAIL".to_owned(), "smtp".to_owned()));
-        for number in 1..=EACH {
-            self.keep(&format!("orderflow-worker-{number}"), program_path("orderflow-worker"), &[], settings.clone());
+    async fn start_workers(&mut self, service: &'static str) {
+        let component = Component::Service(service);
+        let mut settings = self.settings(component).await;
+        settings.extend(self.provider_of(service).await);
+        let queues = format!("{service}.*");
+        for number in 1..=component.processes() {
+            let program = program_path("orderflow-worker");
+            self.keep(&format!("{service}-{number}"), component, program, &["--queue", &queues], settings.clone());
         }
     }
 
-    /// The settings of the processes that are this user of the broker, and their wires to database and broker.
-    async fn settings_of(&mut self, user: &str, side: Side, own: &Own, setup: Setup) -> Vec<(String, String)> {
-        let (database, broker) = (self.shop.database_url(), self.shop.broker_url(user));
-        self.settings(user, side, &database, &broker, own, setup).await
+    /// Returns the settings by which a service reaches the company that it alone calls, by a wire of its own.
+    async fn provider_of(&mut self, service: &str) -> Vec<(String, String)> {
+        let (mut settings, name, url) = match service {
+            "payment" => {
+                let base = self.provider.base().parse().expect("a URL");
+                (self.provider.settings(), "STRIPE_API_BASE", base)
+            }
+            "email" => (vec![("MAIL".to_owned(), "smtp".to_owned())], "SMTP_URL", self.mail.url()),
+            _ => return Vec::new(),
+        };
+        let wire = Proxy::to(&url).await;
+        // A base has no slash at its end.
+        settings.push((name.to_owned(), wire.through(&url).as_str().trim_end_matches('/').to_owned()));
+        self.add(&format!("{service} to {name}"), wire, None);
+        settings
     }
 
-    /// The settings of processes that reach the servers by these addresses, and their wires to them.
-    pub async fn settings(
-        &mut self,
-        who: &str,
-        side: Side,
-        database: &Url,
-        broker: &Url,
-        own: &Own,
-        setup: Setup,
-    ) -> Vec<(String, String)> {
+    /// Returns the settings of a component's processes, and makes their wires to database and broker.
+    pub async fn settings(&mut self, component: Component) -> Vec<(String, String)> {
+        let database = self.credentials.database(&self.shop, component);
+        let broker = self.credentials.broker(&self.shop, component);
+        self.settings_with(component, &database, &broker).await
+    }
+
+    /// As [`World::settings`], of processes that reach the servers by these addresses.
+    pub async fn settings_with(&mut self, component: Component, database: &Url, broker: &Url) -> Vec<(String, String)> {
         let to_database = Proxy::to(database).await;
         let through = to_database.through(database).to_string();
-        self.add(&format!("{who} to the database"), to_database, None);
+        self.add(&format!("{component} to the database"), to_database, None);
         let mut nodes = Vec::new();
-        for node in own.rabbitmq.urls() {
+        for node in self.nodes.clone() {
             let mut url = broker.clone();
             url.set_port(node.port()).expect("the URL has a host");
             let wire = Proxy::to(&url).await;
             nodes.push(wire.through(&url).to_string());
-            self.add(&format!("{who} to the broker"), wire, Some(side));
+            self.add(&format!("{component} to the broker"), wire, Some(component));
         }
         let own = [
             ("DATABASE_URL", through),
@@ -173,33 +193,46 @@ impl World {
             ("RUST_LOG", "info,lapin=error".to_owned()),
             // Soon enough that a provider that hangs is seen to hang, and left alone, within a run.
             ("PAYMENT_TIMEOUT", "3s".to_owned()),
-            ("RECONCILE_AFTER", if setup.reconcile { "15s" } else { "1h" }.to_owned()),
+            ("RECONCILE_AFTER", if self.setup.reconcile { "15s" } else { "1h" }.to_owned()),
             ("ORDERFLOW_NOTE_APPLIED", "1".to_owned()),
-            ("ORDERFLOW_WITHOUT", setup.without.map_or("", Safeguard::as_str).to_owned()),
+            ("ORDERFLOW_WITHOUT", self.setup.without.map_or("", Safeguard::as_str).to_owned()),
         ];
         let own = own.map(|(name, value)| (name.to_owned(), value));
-        let admission = setup.admission.map(|rows| ("ADMISSION_MAX_OUTBOX_ROWS".to_owned(), rows.to_string()));
+        let admission = self.setup.admission.map(|rows| ("ADMISSION_MAX_OUTBOX_ROWS".to_owned(), rows.to_string()));
         self.shop.settings("orderflow-worker").into_iter().chain(own).chain(admission).collect()
     }
 
-    fn add(&mut self, name: &str, proxy: Proxy, to_broker_of: Option<Side>) {
+    fn add(&mut self, name: &str, proxy: Proxy, to_broker_of: Option<Component>) {
         self.wires.push(Wire { name: name.to_owned(), proxy, to_broker_of });
     }
 
     /// Keeps a program running until the run is over.
-    pub fn keep(&mut self, name: &str, program: PathBuf, arguments: &[&str], settings: Vec<(String, String)>) {
+    pub fn keep(
+        &mut self,
+        name: &str,
+        component: Component,
+        program: PathBuf,
+        arguments: &[&str],
+        settings: Vec<(String, String)>,
+    ) {
         let log = self.logs.path().join(format!("{name}.log"));
-        self.programs.push(Program::keep(name, program, arguments, settings, log));
+        self.programs.push(Program::keep(name, component, program, arguments, settings, log));
     }
 
-    /// The workers, and what works beside them.
-    pub fn workers(&self) -> &[Program] {
-        &self.programs[EACH..]
+    /// Reads which services are registered: they run as well from now on.
+    pub async fn read_registered(&mut self) {
+        let registered = registered::list(&mut self.shop.database().await).await;
+        self.roster = self.roster.with(&registered.expect("the services can be read"));
     }
 
-    /// The wires to the broker of one side.
-    pub fn broker_wires(&self, of: Side) -> impl Iterator<Item = &Wire> {
-        self.wires.iter().filter(move |wire| wire.to_broker_of == Some(of))
+    /// Returns the programs of a component.
+    pub fn programs_of(&self, component: Component) -> Vec<&Program> {
+        self.programs.iter().filter(|program| program.component() == component).collect()
+    }
+
+    /// Returns the wires to the broker of the components that `of` accepts.
+    pub fn broker_wires(&self, of: fn(Component) -> bool) -> impl Iterator<Item = &Wire> {
+        self.wires.iter().filter(move |wire| wire.to_broker_of.is_some_and(of))
     }
 
     /// Where the processes' logs are, for people.

@@ -42,6 +42,30 @@ async fn a_run_with_faults_finds_nothing_wrong_and_one_without_a_safeguard_does(
     assert!(found, "{:?}", outcomes[1]);
 }
 
+/// The last process of a service, and of the front ends, dies between commit and confirm and is absent for longer than the grace
+/// after which a relay takes an event.
+#[tokio::test]
+#[ignore = "two runs of a minute: for the long run"]
+async fn components_that_are_absent_block_no_other_and_lose_nothing() {
+    let faults = "only-worker-away,only-front-end-away";
+    let options = ["--seed", "2", "--seconds", "40", "--faults", faults, "--away", "15s"];
+    let outcomes = outcomes(Duration::from_secs(600), &options, &["nothing", "outbox"]).await;
+    assert_eq!(violations(&outcomes[0]), [Value::Null; 0], "with every safeguard");
+    for kind in faults.split(',') {
+        assert!(outcomes[0]["faults"][kind].as_u64() >= Some(1), "{:?}", outcomes[0]);
+    }
+    let found = violations(&outcomes[1]).iter().filter_map(Value::as_str).any(|one| one.starts_with("not quiet after"));
+    assert!(found, "{:?}", outcomes[1]);
+}
+
+#[tokio::test]
+async fn absence_that_does_not_fit_into_the_run_is_refused() {
+    let arguments = ["run", "--seconds", "60", "--faults", "only-worker-away"];
+    let refused = run_for(Duration::from_secs(10), "orderflow-faults", &arguments, &[]).await;
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.err.contains("only-worker-away with --away 1200s need 1200 s"), "{refused:?}");
+}
+
 #[tokio::test]
 #[ignore = "nine runs of a minute: for the long run"]
 async fn every_missing_safeguard_is_found() {

@@ -15,12 +15,13 @@ use reqwest::Method;
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use super::{Aftermath, Fault, Kind};
+use super::{Aftermath, Fault, Kind, absence::Absence};
 use crate::{
+    component::Component,
     ledger::Ledger,
     mail,
     program::{self, Program},
-    world::{Side, World},
+    world::World,
 };
 
 /// Of the calls to a provider, or of the mails, that a fault of theirs strikes.
@@ -36,6 +37,7 @@ impl Fault {
             Kind::Kill | Kind::Stop | Kind::Freeze | Kind::Crash | Kind::ClockAhead | Kind::ClockBehind => {
                 self.program(world).name()
             }
+            Kind::OnlyWorkerAway => Absence::of_worker(world, self.which).component().account(),
             Kind::Cut | Kind::StallRequests | Kind::StallAnswers | Kind::Reset | Kind::HalfOpen | Kind::Latency => {
                 &world.wires[self.which % world.wires.len()].name
             }
@@ -50,6 +52,12 @@ impl Fault {
         match self.kind {
             Kind::Stop => {
                 aftermath.violations.extend(self.program(world).end().await.err());
+            }
+            Kind::OnlyWorkerAway => {
+                aftermath.violations = Absence::of_worker(world, self.which).happen(self.lasts).await;
+            }
+            Kind::OnlyFrontEndAway => {
+                aftermath.violations = Absence::of_front_ends(world, self.which).happen(self.lasts).await;
             }
             Kind::Kill | Kind::Freeze | Kind::Crash | Kind::ClockAhead | Kind::ClockBehind => self.process(world).await,
             Kind::BrokerStop | Kind::BrokerKill | Kind::BrokerClose | Kind::BrokerAlarm | Kind::BrokerSwamped => {
@@ -98,8 +106,12 @@ impl Fault {
 
     /// The process of ours that it strikes: one that comes to where it is to crash.
     fn program<'w>(&self, world: &'w World) -> &'w Program {
-        let programs = if self.worker { world.workers() } else { &world.programs };
-        &programs[self.which % programs.len()]
+        let strikes = |component: Component| {
+            let reaches = self.crash.is_none_or(|(point, _)| component.reaches(point, &world.roster));
+            reaches && (component.is_service() || !self.workers)
+        };
+        let programs: Vec<_> = world.programs.iter().filter(|program| strikes(program.component())).collect();
+        programs[self.which % programs.len()]
     }
 
     async fn process(&self, world: &World) {
@@ -242,7 +254,7 @@ impl Fault {
 
     /// While the workers cannot take it, so that something waits.
     async fn reorder(&self, world: &World) {
-        for wire in world.broker_wires(Side::Workers) {
+        for wire in world.broker_wires(Component::is_service) {
             wire.proxy.cut().await;
         }
         sleep(self.lasts).await;
@@ -253,7 +265,7 @@ impl Fault {
                 probe.publish_with(names::RETURN, &queue, &delivery.data, delivery.properties).await;
             }
         }
-        for wire in world.broker_wires(Side::Workers) {
+        for wire in world.broker_wires(Component::is_service) {
             wire.proxy.mend().await;
         }
     }

@@ -1,6 +1,8 @@
 //! Everything that a run can break.
 
+mod absence;
 mod happen;
+mod schedule;
 
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use orderflow_tests::own;
 use rand::{RngExt as _, rngs::StdRng, seq::IndexedRandom as _};
 
 use crate::program;
+pub use schedule::{Schedule, length_of_absence};
 
 /// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, clap::ValueEnum)]
@@ -22,6 +25,12 @@ pub enum Kind {
     Freeze,
     /// A process of ours dies at a named place.
     Crash,
+    /// The only worker of a service dies between commit and confirm, and nobody restarts it for as long as --away says. A second
+    /// worker is stopped first.
+    OnlyWorkerAway,
+    /// The only front end dies between commit and confirm, and nobody restarts it for as long as --away says. The others are
+    /// stopped first.
+    OnlyFrontEndAway,
     /// RabbitMQ is stopped as an operator would.
     BrokerStop,
     /// RabbitMQ is killed.
@@ -99,6 +108,11 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Whether it lasts as long as --away says.
+    pub fn is_absence(self) -> bool {
+        matches!(self, Self::OnlyWorkerAway | Self::OnlyFrontEndAway)
+    }
+
     /// Why it cannot be had on this machine, if so.
     pub fn is_missing(self) -> Option<&'static str> {
         match self {
@@ -144,9 +158,6 @@ pub struct Aftermath {
     pub violations: Vec<String>,
 }
 
-/// Places that only workers come to.
-const WORKERS_ONLY: &[CrashPoint] = &[CrashPoint::AfterAct, CrashPoint::BeforeAck, CrashPoint::AfterAck];
-
 /// What a run has once a round: a kind, and for a crash its place.
 #[derive(Debug, Clone, Copy)]
 pub struct Card {
@@ -176,7 +187,7 @@ pub struct Fault {
     /// Where a crash happens, and at which time.
     pub crash: Option<(CrashPoint, u32)>,
     /// Whether it strikes a worker, and no front end.
-    pub worker: bool,
+    pub workers: bool,
     /// Which table is locked.
     pub table: &'static str,
     /// How long it lasts.
@@ -186,19 +197,29 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// The next one of this card, drawn from the run's seed; none lasts longer than this.
-    pub fn draw(card: Card, focus: &Focus, longest: Duration, random: &mut StdRng) -> Self {
+    /// Returns the next one of this card, drawn from the run's seed. It lasts `longest` at most, and an absence exactly `away`.
+    pub fn draw(card: Card, focus: &Focus, longest: Duration, away: Duration, random: &mut StdRng) -> Self {
         let times = if random.random_ratio(1, LONG) { 10 } else { 1 };
         let time = random.random_range(1..40);
         Self {
             kind: card.kind,
             which: random.random_range(0..1_000),
-            worker: focus.workers || card.point.is_some_and(|point| WORKERS_ONLY.contains(&point)),
+            workers: focus.workers,
             crash: card.point.map(|point| (point, time)),
             table: focus.tables.choose(random).expect("there are some"),
-            lasts: (Duration::from_millis(random.random_range(300..6_000)) * times).min(longest),
+            lasts: {
+                let drawn = Duration::from_millis(random.random_range(300..6_000)) * times;
+                if card.kind.is_absence() { away } else { drawn.min(longest) }
+            },
             before: Duration::from_millis(random.random_range(500..3_000)),
         }
+    }
+
+    /// Returns how much longer than after any other fault the next order may take: customers went on placing orders during an
+    /// absence, and their orders come first.
+    #[must_use]
+    pub fn backlog(&self) -> Duration {
+        if self.kind.is_absence() { self.lasts / 4 } else { Duration::ZERO }
     }
 
     /// Its name, for people.

@@ -1,0 +1,172 @@
+//! A component of which no process runs for a while, and of which the last one died between commit and confirm.
+//!
+//! Its events wait in the outbox. Those of front ends and of the order service are `order.*`, which both publish: each does it for
+//! the other. Events of every other service wait until a process of that service runs again. All other components go on.
+
+use std::{collections::HashMap, time::Duration};
+
+use orderflow_service::{events::EventKind, fault::CrashPoint, service::Role};
+use tokio::time::{Instant, sleep, timeout};
+use uuid::Uuid;
+
+use crate::{
+    component::Component,
+    credentials::Credentials,
+    ledger::{Ledger, Period},
+    program::{Program, Restart},
+    world::World,
+};
+
+/// How soon a process that customers or queues keep busy comes to the place where it dies.
+const DIES_WITHIN: Duration = Duration::from_secs(60);
+
+/// How often it may die after sending a message that is no event in the outbox but a retry.
+const TRIES: usize = 4;
+
+/// How long the work of other components may take that began in the absence's last moment: all retries together take 78 s.
+const OTHERS: Duration = Duration::from_secs(90);
+
+/// How often to check whether something has happened.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// A component that is about to be absent.
+pub struct Absence<'w> {
+    world: &'w World,
+    component: Component,
+    /// Where its last process dies, and at which time that it comes there.
+    dies: (CrashPoint, u32),
+}
+
+impl<'w> Absence<'w> {
+    /// Returns the absence of one of the services that orders wait for, and that have events to publish.
+    pub fn of_worker(world: &'w World, which: usize) -> Self {
+        let strikes = world.roster.services().filter(|one| one.role == Role::Step && !one.publishes.is_empty());
+        let services: Vec<_> = strikes.map(|one| one.name).collect();
+        Self::of(world, Component::Service(services[which % services.len()]), which)
+    }
+
+    /// Returns the absence of all front ends.
+    pub fn of_front_ends(world: &'w World, which: usize) -> Self {
+        Self::of(world, Component::FrontEnd, which)
+    }
+
+    fn of(world: &'w World, component: Component, which: usize) -> Self {
+        let place = if which.is_multiple_of(2) { CrashPoint::AfterCommit } else { CrashPoint::AfterPublish };
+        let time = u32::try_from(which % 5).unwrap_or_default() + 1;
+        Self { world, component, dies: (place, time) }
+    }
+
+    /// Returns who is absent.
+    pub fn component(&self) -> Component {
+        self.component
+    }
+
+    /// Stops all of its processes but one, which dies between commit and confirm, and starts them again after so long. Returns what
+    /// was wrong meanwhile, a sentence each.
+    pub async fn happen(&self, lasts: Duration) -> Vec<String> {
+        let programs = self.world.programs_of(self.component);
+        let mut wrong = Vec::new();
+        for other in &programs[1..] {
+            wrong.extend(other.leave().await.err());
+        }
+        let mut ledger = Ledger::open(&self.world.shop).await;
+        let began = ledger.now().await;
+        match self.die(programs[0], &mut ledger).await {
+            Ok(left) => {
+                sleep(lasts).await;
+                let period = Period { from: began, to: ledger.now().await };
+                wrong.extend(self.blocked(&mut ledger, period).await);
+                wrong.extend(self.touched(&mut ledger, &left).await);
+            }
+            Err(why) => wrong.push(why),
+        }
+        for program in programs {
+            program.come_back();
+        }
+        wrong
+    }
+
+    /// Lets its last process die, and returns the events of its own that wait in the outbox then, with how often a relay took each.
+    async fn die(&self, last: &Program, ledger: &mut Ledger<'_>) -> Result<HashMap<Uuid, String>, String> {
+        let (place, time) = self.dies;
+        // After a commit there may be nothing to publish.
+        for place in [place].into_iter().chain([CrashPoint::AfterPublish; TRIES]) {
+            last.restart_once(Restart::Crash(place, time)).await;
+            if timeout(DIES_WITHIN, self.until_gone(last, ledger)).await.is_err() {
+                let place = place.as_str();
+                return Err(format!("{} did not come to {place} {time} times and die in {DIES_WITHIN:?}", last.name()));
+            }
+            let left = ledger.in_outbox(&self.publishes()).await;
+            if !left.is_empty() {
+                println!("unconfirmed events of {}: {}", self.component, left.len());
+                return Ok(left);
+            }
+        }
+        Err(format!("{} died again and again, and never left an event in the outbox", last.name()))
+    }
+
+    /// Waits until its last process has ended and PostgreSQL has finished what it sent: a row may be being deleted.
+    async fn until_gone(&self, last: &Program, ledger: &mut Ledger<'_>) {
+        let role = Credentials::role(self.component);
+        while !last.is_away().await || ledger.sessions(&role).await > 0 {
+            sleep(LOOK).await;
+        }
+    }
+
+    /// The kinds of event that it publishes.
+    fn publishes(&self) -> Vec<&'static str> {
+        match self.component {
+            Component::FrontEnd => {
+                [EventKind::OrderCreated, EventKind::OrderCancelRequested].map(EventKind::routing_key).to_vec()
+            }
+            Component::Service(name) => {
+                let service = self.world.roster.services().find(|service| service.name == name);
+                service.map_or(Vec::new(), |service| service.publishes.iter().map(|event| event.as_str()).collect())
+            }
+        }
+    }
+
+    /// The kinds of event that no other component publishes.
+    fn waiting(&self) -> Vec<&'static str> {
+        match self.component {
+            Component::FrontEnd | Component::Service("order") => Vec::new(),
+            Component::Service(_) => self.publishes(),
+        }
+    }
+
+    /// Waits until what happened in this period is published, and applied by all services that run, unless it waits for this
+    /// component. Returns what was left when that took too long.
+    async fn blocked(&self, ledger: &mut Ledger<'_>, period: Period) -> Option<String> {
+        let absent = match self.component {
+            Component::FrontEnd => None,
+            Component::Service(name) => Some(name),
+        };
+        let deadline = Instant::now() + OTHERS;
+        loop {
+            let (unpublished, unapplied) = ledger.blocked(&self.world.roster, absent, &self.waiting(), period).await;
+            if (unpublished, unapplied) == (0, 0) {
+                return None;
+            }
+            if Instant::now() > deadline {
+                return Some(format!(
+                    "in the absence of {}, others left {unpublished} events unpublished and {unapplied} unapplied for {OTHERS:?}",
+                    self.component
+                ));
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Returns whether anybody published, leased or deleted the events that wait for it.
+    async fn touched(&self, ledger: &mut Ledger<'_>, left: &HashMap<Uuid, String>) -> Option<String> {
+        let waiting = self.waiting();
+        if waiting.is_empty() {
+            return None;
+        }
+        let now = ledger.in_outbox(&waiting).await;
+        let touched = left.iter().filter(|(id, attempts)| now.get(*id) != Some(*attempts)).count();
+        (touched > 0).then(|| {
+            format!("{touched} of {} events of {} were touched by others in its absence", left.len(), self.component)
+        })
+    }
+}

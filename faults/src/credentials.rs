@@ -1,0 +1,70 @@
+//! What each component logs in with: a role of PostgreSQL and a user of RabbitMQ of its own, made as an operator makes them.
+
+use orderflow_service::Roster;
+use orderflow_tests::{Shop, own::random_password, run};
+use url::Url;
+
+use crate::component::Component;
+
+/// What the roles' names begin with. The servers are the run's own, so nobody else has such roles.
+const PREFIX: &str = "faults";
+
+/// The roles and users of a shop's components, with one password.
+#[derive(Debug)]
+pub struct Credentials {
+    password: String,
+}
+
+impl Credentials {
+    /// Makes the roles and users of the front ends and of these services.
+    ///
+    /// # Panics
+    /// When one of the commands fails.
+    pub async fn make(shop: &Shop, roster: &Roster) -> Self {
+        let credentials = Self { password: random_password() };
+        credentials.extend(shop, roster).await;
+        credentials
+    }
+
+    /// Makes those of services that were added since, and gives all others the rights to their tables.
+    ///
+    /// # Panics
+    /// When one of the commands fails.
+    pub async fn extend(&self, shop: &Shop, roster: &Roster) {
+        let mut settings = shop.operator_settings();
+        settings.push(("DATABASE_ROLE_PREFIX".to_owned(), PREFIX.to_owned()));
+        let accounts = roster.names().into_iter().map(Component::Service).chain([Component::FrontEnd]);
+        for account in accounts.map(|component| component.account().replace('-', "_").to_uppercase()) {
+            for server in ["DATABASE", "AMQP"] {
+                settings.push((format!("{server}_{account}_PASSWORD"), self.password.clone()));
+            }
+        }
+        for arguments in [["rights", "apply"], ["topology", "apply"]] {
+            let ended = run("orderflow", &arguments, &settings).await;
+            assert_eq!(ended.code, Some(0), "orderflow {arguments:?}: {} {}", ended.out, ended.err);
+        }
+    }
+
+    /// Returns the shop's database as this component reaches it.
+    #[must_use]
+    pub fn database(&self, shop: &Shop, component: Component) -> Url {
+        self.log_in(shop.database_url(), &Self::role(component))
+    }
+
+    /// Returns the name of this component's role.
+    #[must_use]
+    pub fn role(component: Component) -> String {
+        format!("{PREFIX}_{}", component.account().replace('-', "_"))
+    }
+
+    /// Returns the shop's virtual host as this component reaches it.
+    #[must_use]
+    pub fn broker(&self, shop: &Shop, component: Component) -> Url {
+        self.log_in(shop.broker_url("orderflow-web"), &format!("orderflow-{}", component.account()))
+    }
+
+    fn log_in(&self, mut url: Url, user: &str) -> Url {
+        url.set_username(user).and_then(|()| url.set_password(Some(&self.password))).expect("it has a host");
+        url
+    }
+}
