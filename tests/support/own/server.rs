@@ -1,8 +1,10 @@
 //! What both servers need: a port, a password, a signal, and an end to waiting for them.
 
 use std::{
+    collections::BTreeSet,
     net::{SocketAddr, TcpListener},
     path::Path,
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -10,6 +12,7 @@ use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
 };
+use rand::RngExt as _;
 use tokio::{
     process::Child,
     time::{Instant, sleep},
@@ -19,10 +22,24 @@ use tokio::{
 /// two cores and nothing else to do, and more than 120 s at a load of 25.
 const START: Duration = Duration::from_secs(300);
 
-/// A port that nobody has at this moment.
+/// Ports below those that Linux gives to outgoing connections (32768 and up, ip(7)): one of these could take a port between our
+/// choice and the server's start.
+const PORTS: std::ops::Range<u16> = 10_000..30_000;
+
+/// The ports that this process has chosen: a server needs seconds until it listens, and another one must not choose its port meanwhile.
+static CHOSEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+
+/// Returns a port that nobody listens at, and never the same one twice.
+///
+/// # Panics
+/// When none is found.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
-    listener.local_addr().expect("it is bound").port()
+    let mut chosen = CHOSEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_free = |port: &u16| TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], *port))).is_ok();
+    let mut random = std::iter::repeat_with(|| rand::rng().random_range(PORTS)).take(1_000);
+    let port = random.find(|port| !chosen.contains(port) && is_free(port)).expect("a free port");
+    chosen.insert(port);
+    port
 }
 
 /// Something nobody guesses.
