@@ -225,7 +225,7 @@ stay() {
     say "Ctrl-C ends the demo and stops what it started."
     while true; do
         for PROCESS in "${PROCESSES[@]}"; do
-            runs || fail_with_log "The process $PROCESS has ended by itself." "$DEMO/$PROCESS.log"
+            runs || fail_with_log "The process $PROCESS stopped unexpectedly." "$DEMO/$PROCESS.log"
         done
         sleep 1 7>&- 8>&-
     done

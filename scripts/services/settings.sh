@@ -81,7 +81,7 @@ passwords() {
 }
 
 # pass_on PATTERN: the settings of these names that the caller has set. For servers that are not ours no password is made
-# up: `topology apply` and `rights apply` would set it, and lock out whoever uses the old one.
+# up: `topology apply` and `rights apply` would set it, and lock out every program with the old one.
 pass_on() {
     local name
     while IFS= read -r name; do

@@ -146,7 +146,7 @@ impl Management {
         Ok(vhosts.iter().any(|vhost| vhost.name == self.config().vhost))
     }
 
-    /// Returns the connections to the virtual host; whoever may not see those of others gets their own.
+    /// Returns the connections to the virtual host: of all users with the tag monitoring or administrator, otherwise our own alone.
     ///
     /// # Errors
     /// See [`ManagementError`].
