@@ -78,7 +78,7 @@ async fn shop_and_console_run_apart_with_their_own_role_and_user_each() {
 
     // The shop has no console, with or without a token.
     orderflow_tests::Scrape::of(inside.address).await;
-    for path in ["/ops", "/admin/orders", "/admin/no-such"] {
+    for path in ["/ops", "/admin/orders", "/admin/no-such", "/readyz"] {
         let answer = inside.ask(ADA, Method::GET, path, None).await;
         refused(&answer, 404, "not-found", "orderflow serve console");
     }

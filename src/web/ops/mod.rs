@@ -72,7 +72,7 @@ const ROUTES: &[Endpoint] = &[
 ];
 
 /// Returns the server, which runs when it is awaited. Logs its address. `database` is the one that customers' requests use. Without
-/// a console it has the metrics alone.
+/// a console it has only the metrics and `/healthz`; whether the shop is ready is asked at `LISTEN`.
 ///
 /// # Errors
 /// When the listener cannot be used.
@@ -86,7 +86,10 @@ pub fn server(
     let app = move || {
         let people = web::scope("").wrap(middleware::from_fn(request_id::around));
         let people = match &console {
-            Some(console) => people.app_data(console.clone()).app_data(pages::FOR_PEOPLE).configure(routes),
+            Some(console) => {
+                let people = people.app_data(console.clone()).app_data(pages::FOR_PEOPLE);
+                people.route("/readyz", web::get().to(ready)).configure(routes)
+            }
             None => people.default_service(web::to(no_console)),
         };
         App::new()
@@ -94,7 +97,6 @@ pub fn server(
             .app_data(stop.clone())
             .route("/metrics", web::get().to(http::metrics))
             .route("/healthz", web::get().to(health::alive))
-            .route("/readyz", web::get().to(ready))
             .service(people)
     };
     let address = listener.local_addr()?;

@@ -91,3 +91,53 @@ impl Care {
 fn destination(message: &Message) -> (String, String) {
     (message.exchange.to_string(), message.routing_key.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use lapin::BasicProperties;
+
+    use super::*;
+
+    fn event(key: &str) -> Message {
+        Message {
+            exchange: "orders.events".to_owned(),
+            routing_key: key.to_owned(),
+            properties: BasicProperties::default(),
+            body: Vec::new(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refused_kind_is_found_alone_and_tried_once_a_minute_while_others_go_on() {
+        let (mut care, refused, other) = (Care::default(), event("payment.completed"), event("order.created"));
+        assert_eq!((care.verdict(&refused), care.at_most(100)), (Verdict::Send, 100));
+
+        // Many were on their way, so nobody knows yet which one it was.
+        care.refused();
+        assert_eq!((care.verdict(&refused), care.at_most(100)), (Verdict::Send, 1));
+        care.sending(&other, true);
+        care.allowed();
+        care.sending(&refused, true);
+        care.refused();
+        assert_eq!((care.verdict(&refused), care.verdict(&other)), (Verdict::Refuse, Verdict::Send));
+        assert_eq!(care.at_most(100), 100, "the cause is known");
+
+        tokio::time::advance(CAREFUL).await;
+        assert_eq!(care.verdict(&refused), Verdict::SendAlone);
+        care.sending(&refused, true);
+        care.refused();
+        assert_eq!(care.verdict(&refused), Verdict::Refuse, "for another minute");
+        tokio::time::advance(CAREFUL).await;
+        care.sending(&refused, true);
+        care.allowed();
+        assert_eq!(care.verdict(&refused), Verdict::Send, "it may publish it now");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refusal_whose_cause_is_not_found_slows_publishing_for_a_minute_only() {
+        let mut care = Care::default();
+        care.refused();
+        tokio::time::advance(CAREFUL).await;
+        assert_eq!(care.at_most(100), 100);
+    }
+}
