@@ -11,7 +11,7 @@ use diesel_async::RunQueryDsl as _;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{Connection, StoreError, schema::messaging::outbox};
+use super::{Connection, Prepare as _, StoreError, schema::messaging::outbox};
 
 /// How long a fresh row belongs to the process that wrote it, which publishes it at once. After that the relay of any process of
 /// its service takes it, so this is how much later an event arrives when its process died between commit and confirm.
@@ -98,7 +98,7 @@ pub async fn kinds(connection: &mut Connection) -> Result<Vec<String>, StoreErro
         event: String,
     }
     let query = format!("{KINDS} SELECT event FROM kinds WHERE event IS NOT NULL LIMIT $1");
-    let rows: Vec<Row> = diesel::sql_query(query).bind::<BigInt, _>(MOST_KINDS).load(connection).await?;
+    let rows: Vec<Row> = diesel::sql_query(query).bind::<BigInt, _>(MOST_KINDS).prepared().load(connection).await?;
     Ok(rows.into_iter().map(|row| row.event).collect())
 }
 
@@ -112,6 +112,7 @@ pub async fn lease_due(connection: &mut Connection, kinds: &[String], limit: i64
         .bind::<BigInt, _>(limit)
         .bind::<Text, _>(LEASE)
         .bind::<Array<Text>, _>(kinds)
+        .prepared()
         .load(connection)
         .await?;
     Ok(rows.into_iter().map(Outgoing::from).collect())
@@ -225,8 +226,12 @@ pub async fn depths(connection: &mut Connection, limit: i64) -> Result<Depths, S
              ) AS first
          ) AS counted WHERE kinds.event IS NOT NULL LIMIT $2"
     );
-    let rows: Vec<Row> =
-        diesel::sql_query(query).bind::<BigInt, _>(limit).bind::<BigInt, _>(MOST_KINDS).load(connection).await?;
+    let rows: Vec<Row> = diesel::sql_query(query)
+        .bind::<BigInt, _>(limit)
+        .bind::<BigInt, _>(MOST_KINDS)
+        .prepared()
+        .load(connection)
+        .await?;
     let depth = |row: &Row| Depth { rows: row.rows, oldest_seconds: row.oldest_seconds };
     Ok(Depths(rows.into_iter().map(|row| (row.event.clone(), depth(&row))).collect()))
 }
