@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use clap::Args;
 use orderflow_tests::{Shop, VISA, Web};
 use tokio::task::JoinSet;
 
@@ -23,6 +24,27 @@ const NOTE_SHIPPED: [&str; 4] = [
 
 /// Orders before those that count: connections are made and statements prepared with them.
 const WARM_UP: usize = 100;
+
+/// At which rate.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Arguments {
+    /// Orders a second
+    #[arg(long, default_value_t = 100.0)]
+    rate: f64,
+    /// How long orders are placed
+    #[arg(long, default_value_t = 30)]
+    seconds: u32,
+}
+
+/// Measures and prints.
+pub async fn run(Arguments { rate, seconds }: Arguments) -> std::io::Result<()> {
+    let Latency { shipped_p50, shipped_p99, accepted_p99 } = measure(rate, seconds).await;
+    println!(
+        "{rate} orders/s: accepted after {accepted_p99:.1} ms (p99), shipped after {shipped_p50:.1} ms (median) and \
+         {shipped_p99:.1} ms (p99)"
+    );
+    Ok(())
+}
 
 /// Milliseconds, of all orders of a run.
 #[derive(Debug, Clone, Copy)]

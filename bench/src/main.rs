@@ -27,6 +27,8 @@ struct Arguments {
 enum Other {
     /// Compares variants of a setting with each other, in turn
     Compare(compare::Arguments),
+    /// Measures how soon accepted orders are shipped, at one rate
+    Latency(latency::Arguments),
     /// Measures how soon watchers of orders are notified, and what watching costs
     Live(live::Arguments),
 }
@@ -37,6 +39,7 @@ async fn main() -> std::io::Result<()> {
     match arguments.other {
         None => suite::run(arguments.suite).await,
         Some(Other::Compare(arguments)) => compare::run(arguments).await,
+        Some(Other::Latency(arguments)) => latency::run(arguments).await,
         Some(Other::Live(arguments)) => live::run(arguments).await,
     }
 }

@@ -87,6 +87,11 @@ UPDATE messaging.outbox SET available_at = now() + $2::text::interval, attempts 
 FROM due WHERE outbox.event_id = due.event_id
 RETURNING outbox.event_id, order_id, event, source, occurred_at, correlation_id, body";
 
+/// The setting holds for this statement's transaction alone.
+const DELETE_SOON: &str = "
+WITH soon AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
+DELETE FROM messaging.outbox USING soon WHERE event_id = ANY($1)";
+
 /// Returns the kinds of event that have rows, at most 200.
 ///
 /// # Errors
@@ -152,6 +157,16 @@ struct Head {
 /// Those of the database; the rows then become due again, and consumers recognise the repetition.
 pub async fn delete(connection: &mut Connection, confirmed: &[Uuid]) -> Result<usize, StoreError> {
     Ok(diesel::delete(outbox::table).filter(outbox::event_id.eq_any(confirmed)).execute(connection).await?)
+}
+
+/// As [`delete`], without waiting until the disk has it. Rows that a crash of the server brings back are published again, which
+/// consumers recognise; and nothing that matters is ever committed with it.
+///
+/// # Errors
+/// Those of [`delete`].
+pub async fn delete_soon(connection: &mut Connection, confirmed: &[Uuid]) -> Result<(), StoreError> {
+    diesel::sql_query(DELETE_SOON).bind::<Array<SqlUuid>, _>(confirmed).prepared().execute(connection).await?;
+    Ok(())
 }
 
 /// How much waits for the broker.
