@@ -14,14 +14,14 @@ pub struct Prepared<Q>(Q);
 /// Lets a hand-written statement be prepared once.
 pub trait Prepare: Sized {
     /// Keeps the statement prepared on its connection, keyed by its text: later calls save a round trip, parsing and usually
-    /// planning. Diesel does this itself for queries that it builds, but not for `sql_query`, whose text might be made up anew for
+    /// planning. Diesel does this itself for queries that it builds, but not for updates and `sql_query`, whose text might differ at
     /// each call and would then fill the server's memory. So call this only where the text is constant.
     fn prepared(self) -> Prepared<Self> {
         Prepared(self)
     }
 }
 
-impl<Q: QueryFragment<Pg> + Query> Prepare for Q {}
+impl<Q: QueryFragment<Pg>> Prepare for Q {}
 
 impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for Prepared<Q> {
     fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {

@@ -199,6 +199,7 @@ pub async fn mark_sent(connection: &mut Connection, kind: &str, orders: &[Uuid])
         .filter(mails::sent_at.is_null())
         .filter(mails::held_back_at.is_null())
         .set(mails::sent_at.eq(now))
+        .prepared()
         .execute(connection)
         .await?;
     Ok(())
