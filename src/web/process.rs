@@ -147,7 +147,8 @@ pub async fn run(source: &Source, part: Option<Part>) -> Result<(), RunError> {
     let listener = shop.as_ref().map(|shop| bind(shop.web.listen)).transpose()?;
     let inside = front_end.ops_listen.bind()?;
     let program = format!("orderflow {}", process_identity::place());
-    let pool = Database::new(&database, &program, if shop.is_some() { SHOP_CONNECTIONS } else { CONSOLE_CONNECTIONS })?;
+    let pool =
+        Database::by_key(&database, &program, if shop.is_some() { SHOP_CONNECTIONS } else { CONSOLE_CONNECTIONS })?;
     let console = operators.map(|operators| {
         let (clients, secrets) = (Clients::new(&front_end.trusted_proxies), &front_end.links.token_secrets);
         Console::new(&operators, secrets, &database, clients, stop.clone())

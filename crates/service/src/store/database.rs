@@ -92,10 +92,22 @@ impl Database {
     /// # Errors
     /// When the URL cannot be read.
     pub fn new(config: &DatabaseConfig, program: &str, size: usize) -> Result<Self, ConnectionError> {
+        Self::open(connecting::bounded(config, program, &[])?, size)
+    }
+
+    /// As [`Database::new`], for statements that find rows by their keys, however many rows there are: they never read whole tables
+    /// where an index serves. Not for reports over much of a table, which that makes slower.
+    ///
+    /// # Errors
+    /// When the URL cannot be read.
+    pub fn by_key(config: &DatabaseConfig, program: &str, size: usize) -> Result<Self, ConnectionError> {
+        Self::open(connecting::bounded(config, program, &connecting::BY_KEY)?, size)
+    }
+
+    fn open(driver: tokio_postgres::Config, size: usize) -> Result<Self, ConnectionError> {
         let runtime = Handle::current();
         let sightings = Arc::new(Sightings::default());
         let seen = Arc::clone(&sightings);
-        let driver = connecting::bounded(config, program)?;
         let mut manager = ManagerConfig::default();
         // A dead connection shows at its first statement, and every caller has to cope with that anyway.
         manager.recycling_method = RecyclingMethod::Fast;
