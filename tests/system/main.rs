@@ -56,6 +56,7 @@ mod passwords;
 mod payments;
 mod pipes;
 mod placing;
+mod plans;
 mod poison;
 mod pool;
 mod privacy;
