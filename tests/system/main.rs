@@ -58,6 +58,7 @@ mod pipes;
 mod placing;
 mod poison;
 mod pool;
+mod postgres_tls;
 mod privacy;
 mod providers;
 mod purged;

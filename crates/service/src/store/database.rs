@@ -95,13 +95,13 @@ impl Database {
         let runtime = Handle::current();
         let sightings = Arc::new(Sightings::default());
         let seen = Arc::clone(&sightings);
-        let driver = connecting::bounded(config, program)?;
+        let server = connecting::bounded(config, program)?;
         let mut manager = ManagerConfig::default();
         // A dead connection shows at its first statement, and every caller has to cope with that anyway.
         manager.recycling_method = RecyclingMethod::Fast;
         manager.custom_setup = Box::new(move |_| {
-            let (driver, seen) = (driver.clone(), Arc::clone(&seen));
-            let opening = runtime.spawn(async move { Connection::open(&driver, seen).await });
+            let (server, seen) = (server.clone(), Arc::clone(&seen));
+            let opening = runtime.spawn(async move { Connection::open(&server, seen).await });
             async move { opening.await.map_err(|error| ConnectionError::BadConnection(error.to_string()))? }.boxed()
         });
         let timeouts = Timeouts {

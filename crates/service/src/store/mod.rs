@@ -22,4 +22,4 @@ mod wire;
 
 pub use database::{ANSWER_WITHIN, Database, PooledConnection};
 pub use error::{Remedy, StoreError};
-pub use wire::{Condition, Connection};
+pub use wire::{Condition, Connection, Protection};
