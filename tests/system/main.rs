@@ -12,6 +12,7 @@ mod audit;
 mod bad_input;
 mod breaker;
 mod broken_queue;
+mod broker_tls;
 mod browser;
 mod cancels;
 mod commands;

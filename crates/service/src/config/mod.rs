@@ -9,6 +9,7 @@ mod database;
 mod guard;
 mod log;
 mod operators;
+mod own_ca;
 mod plaintext;
 mod postgres;
 mod postgres_tls;
@@ -24,6 +25,7 @@ pub use database::{DATABASE_ROLE_PREFIX, DatabaseConfig};
 pub use guard::GuardConfig;
 pub use log::{LogConfig, LogFormat};
 pub use operators::{OperatorToken, OperatorsConfig, Role, TRACE_ID};
+pub use own_ca::OwnCa;
 pub use plaintext::PlaintextHosts;
 pub use postgres::{PostgresServer, set_by};
 pub use postgres_tls::{PostgresTls, SslMode};
@@ -58,6 +60,7 @@ pub const SHARED: &[&Setting] = &[
     &broker::AMQP_INSPECTOR_PASSWORD,
     &broker::RETRY_DELAYS,
     &plaintext::PLAINTEXT_HOSTS,
+    &own_ca::TLS_CA,
     &web::LISTEN,
     &web::OPS_LISTEN,
     &operators::OPERATOR_TOKENS,

@@ -1,10 +1,13 @@
 //! Certificates and keys in PEM files.
 
-use std::{path::Path, sync::OnceLock};
+use std::{fs, io, path::Path, sync::OnceLock};
 
-use rustls::pki_types::{
-    CertificateDer, PrivateKeyDer,
-    pem::{self, PemObject as _},
+use rustls::{
+    RootCertStore,
+    pki_types::{
+        CertificateDer, PrivateKeyDer,
+        pem::{self, PemObject as _},
+    },
 };
 
 /// Why certificates or a key cannot be used.
@@ -64,6 +67,19 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
         return Err(unreadable(pem::Error::NoItemsFound));
     }
     Ok(certificates)
+}
+
+/// Returns the text of a file whose certificates can all be trusted as CAs.
+///
+/// # Errors
+/// See [`LoadError`].
+pub fn read_authorities(path: &Path) -> Result<String, LoadError> {
+    for root in certificates(path)? {
+        let refused = |source| LoadError::Root { path: path.display().to_string(), source };
+        RootCertStore::empty().add(root).map_err(refused)?;
+    }
+    let unreadable = |error: io::Error| LoadError::File { path: path.display().to_string(), why: error.to_string() };
+    fs::read_to_string(path).map_err(unreadable)
 }
 
 /// Returns the first private key of a file, in any of the usual forms, without a password.

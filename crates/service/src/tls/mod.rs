@@ -7,7 +7,7 @@ mod verifier;
 
 pub use client::{ClientTls, Identity, Roots, Verification};
 pub use failure::explain;
-pub use files::LoadError;
+pub use files::{LoadError, read_authorities};
 
 /// Makes ring the process's cryptography; harmless when called again. Every program calls it before it connects.
 pub fn install() {
