@@ -33,6 +33,7 @@ mod failures;
 mod faults;
 mod forgeries;
 mod forward;
+mod front_end_tls;
 mod generated;
 mod golden;
 mod guessing;

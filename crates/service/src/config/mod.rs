@@ -63,6 +63,8 @@ pub const SHARED: &[&Setting] = &[
     &own_ca::TLS_CA,
     &web::LISTEN,
     &web::OPS_LISTEN,
+    &web::TLS_CERTIFICATE,
+    &web::TLS_KEY,
     &operators::OPERATOR_TOKENS,
     &operators::RABBITMQ_UI_URL,
     &operators::TRACE_VIEWER_URL,

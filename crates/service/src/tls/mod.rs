@@ -3,11 +3,13 @@
 mod client;
 mod failure;
 mod files;
+mod server;
 mod verifier;
 
 pub use client::{ClientTls, Identity, Roots, Verification};
 pub use failure::explain;
 pub use files::{LoadError, read_authorities};
+pub use server::ServerCertificate;
 
 /// Makes ring the process's cryptography; harmless when called again. Every program calls it before it connects.
 pub fn install() {
