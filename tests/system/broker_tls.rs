@@ -68,6 +68,13 @@ async fn orders_flow_and_commands_work_over_tls_with_an_own_ca() {
 
     ended(&run("orderflow", &["topology", "check"], &operator).await, 0, &[]);
     ended(&run("orderflow", &["dlq", "list"], &operator).await, 0, &[]);
+    let doctor = run("orderflow", &["doctor"], &operator).await;
+    let names = "the server's certificate names its host and is issued by one of the CAs that this system or";
+    ended(
+        &doctor,
+        0,
+        &[&format!("AMQP_ADMIN_URL to localhost: TLS; {names}"), "RABBITMQ_MANAGEMENT_URL to localhost: TLS"],
+    );
 
     // Whom nobody named is not trusted.
     let says = ["was not agreed on", "not issued by a CA that is trusted here", "TLS_CA"];
