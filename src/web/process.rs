@@ -159,7 +159,7 @@ pub async fn run(source: &Source, part: Option<Part>) -> Result<(), RunError> {
         let forget_discarded: Forget = |connection, limit| discarded::forget_old(connection, limit).boxed();
         tokio::spawn(housekeeping::run(pool.clone(), forget_discarded, stop.clone()));
     }
-    let inside = ops::server(inside, pool.clone(), console, stop.clone())?;
+    let inside = ops::server(inside, front_end.certificate.as_ref(), pool.clone(), console, stop.clone())?;
     tokio::spawn(services::keep_reading(pool.clone(), stop.clone()));
     let outcome = match listener.zip(shop) {
         Some((listener, shop)) => run_shop(listener, shop, pool, inside, &stop).await,

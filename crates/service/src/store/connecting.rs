@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use diesel::ConnectionError;
-use tokio_postgres::Config;
 
-use crate::config::{DatabaseConfig, set_by};
+use crate::config::{DatabaseConfig, PostgresServer, set_by};
 
 /// What every connection asks of the server. A statement of ours takes milliseconds: these bounds only end what is stuck.
 /// `lock_timeout` is shorter than `statement_timeout` so that we learn that it was a lock.
@@ -46,22 +45,24 @@ pub(super) fn bounded(
     config: &DatabaseConfig,
     program: &str,
     more: &[(&str, &str)],
-) -> Result<Config, ConnectionError> {
-    let mut driver = unbounded(config, program)?;
+) -> Result<PostgresServer, ConnectionError> {
+    let mut server = unbounded(config, program)?;
+    let driver = &mut server.driver;
     let own = driver.get_options().unwrap_or_default().to_owned();
     let set = set_by(&own).map_err(ConnectionError::InvalidConnectionUrl)?;
     let ours = SERVER_BOUNDS.iter().chain(more).filter(|(name, _)| !set.contains(*name));
     let ours = ours.map(|(name, value)| format!(" -c {name}={value}")).collect::<String>();
     driver.options(format!("{own}{ours}").trim_start());
-    Ok(driver)
+    Ok(server)
 }
 
 /// As [`bounded`], without bounds on what the server does: a migration may take its time.
 ///
 /// # Errors
 /// When the URL cannot be read.
-pub(super) fn unbounded(config: &DatabaseConfig, program: &str) -> Result<Config, ConnectionError> {
-    let mut driver = config.driver().map_err(ConnectionError::InvalidConnectionUrl)?;
+pub(super) fn unbounded(config: &DatabaseConfig, program: &str) -> Result<PostgresServer, ConnectionError> {
+    let mut server = config.server().map_err(ConnectionError::InvalidConnectionUrl)?;
+    let driver = &mut server.driver;
     if driver.get_application_name().is_none() {
         driver.application_name(program);
     }
@@ -79,22 +80,24 @@ pub(super) fn unbounded(config: &DatabaseConfig, program: &str) -> Result<Config
     if driver.get_tcp_user_timeout().is_none() {
         driver.tcp_user_timeout(TCP_USER_TIMEOUT);
     }
-    Ok(driver)
+    Ok(server)
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio_postgres::Config;
+
     use super::*;
 
     fn of(url: &str) -> Config {
-        bounded(&DatabaseConfig { url: url.to_owned().into() }, "orderflow @host 1", &[]).expect("a usable URL")
+        bounded(&DatabaseConfig { url: url.to_owned().into() }, "orderflow @host 1", &[]).expect("a usable URL").driver
     }
 
     #[test]
     fn settings_for_planning_are_added_unless_the_url_has_them() {
         let url = "postgres://localhost/d?options=-c%20jit%3Don".to_owned();
         let config = bounded(&DatabaseConfig { url: url.into() }, "orderflow @host 1", &BY_KEY).expect("a usable URL");
-        let options = config.get_options().expect("some");
+        let options = config.driver.get_options().expect("some");
         assert!(
             options.starts_with("-c jit=on ") && options.ends_with(" -c plan_cache_mode=force_generic_plan"),
             "{options}"

@@ -24,4 +24,4 @@ mod wire;
 pub use database::{ANSWER_WITHIN, Database, PooledConnection};
 pub use error::{Remedy, StoreError};
 pub use prepared::{Prepare, Prepared};
-pub use wire::{Condition, Connection};
+pub use wire::{Condition, Connection, Protection};
