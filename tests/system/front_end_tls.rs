@@ -32,6 +32,12 @@ async fn shop_answers_by_tls_and_a_renewed_certificate_is_in_use_without_a_resta
     let given: Vec<_> = given.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let root = shop.start_encrypted_web(&given).await;
     let get = async |client: &Client, path: &str| client.get(root.join(path).expect("a path")).send().await;
+    // It listens before it has reached the database.
+    until("the front end is ready", async || {
+        let status = get(&client(&first), "/readyz").await.expect("it answers").status();
+        if status == StatusCode::OK { Ok(()) } else { Err(status) }
+    })
+    .await;
     let answer = get(&client(&first), "/products").await.expect("it answers");
     assert_eq!(answer.status(), StatusCode::OK);
     assert!(get(&client(&second), "/products").await.is_err(), "nobody trusts it");
