@@ -15,6 +15,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Callable, Iterator
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -83,7 +84,9 @@ class Broker:
     def messages(self) -> dict[str, int]:
         """Returns how many messages each queue that is not empty holds, ready or unacknowledged."""
         queues = self.call("GET", f"/queues/{self.vhost}")
-        return {queue["name"]: queue.get("messages", 0) for queue in queues if queue.get("messages", 0)}
+        # A queue without statistics yet counts as -1, which is not empty.
+        counts = {queue["name"]: queue.get("messages", -1) for queue in queues}
+        return {name: count for name, count in counts.items() if count}
 
 
 class Database:
@@ -97,7 +100,7 @@ class Database:
         return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
-def wait_until(seconds: float, pause: float, what, done) -> None:
+def wait_until(seconds: float, pause: float, what: Callable[[], str], done: Callable[[], bool]) -> None:
     deadline = time.monotonic() + seconds
     while not done():
         if time.monotonic() > deadline:
@@ -106,7 +109,7 @@ def wait_until(seconds: float, pause: float, what, done) -> None:
 
 
 @contextlib.contextmanager
-def working(program: list[str], environment: dict[str, str]):
+def working(program: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen]:
     """Runs the peer in a process group of its own, so that nothing of it stays."""
     process = subprocess.Popen([*program, "work"], env=environment, stdout=sys.stderr, start_new_session=True)
     try:

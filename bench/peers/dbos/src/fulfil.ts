@@ -65,7 +65,6 @@ const reserve = tables.registerTransaction(
   async (order: string, place: Place): Promise<Place> => {
     const [{ products }] = await tables.client`
       SELECT count(DISTINCT sku)::int AS products FROM items WHERE order_id = ${order}`;
-    await tables.client`INSERT INTO reservations (order_id, outcome) VALUES (${order}, 'reserved')`;
     const next = await append(order, place, 'inventory.reserved', 'inventory', { products });
     // Last, so that the product's row is locked as shortly as can be. The check on `available` refuses an overselling.
     await tables.client`
@@ -73,6 +72,8 @@ const reserve = tables.registerTransaction(
         SELECT sku, sum(quantity) AS pieces FROM items WHERE order_id = ${order} GROUP BY sku
       ), locked AS (
         SELECT sku FROM stock WHERE sku IN (SELECT sku FROM wanted) ORDER BY sku FOR UPDATE
+      ), decided AS (
+        INSERT INTO reservations (order_id, outcome) VALUES (${order}, 'reserved')
       ), moved AS (
         INSERT INTO movements (sku, kind, quantity, order_id)
         SELECT sku, 'reserved', -pieces, ${order} FROM wanted

@@ -21,13 +21,12 @@ async def apply(
 ) -> None:
     """Applies the event once, in one transaction, and publishes what follows.
 
-    `record` writes the delivery's rows and returns the event that follows from it, if any.
+    `record` writes the delivery's rows and returns the event that follows from it, if any; it has appended that to the
+    outbox.
     """
     async with connection.transaction():
         if not await connection.fetchval(CLAIM, event.id, subscription):
             return
         following = await record()
-        if following:
-            await outbox.append(connection, following)
     if following:
         await outbox.publish(connection, following)

@@ -4,7 +4,7 @@ import asyncpg
 from faststream.exceptions import RejectMessage
 from faststream.rabbit import RabbitRouter
 
-from . import inbox
+from . import inbox, outbox
 from .event import NewEvent, OrderEvent, follow
 from .infrastructure import database
 from .topology import EVENTS, work_queue
@@ -16,8 +16,6 @@ SELECT count(DISTINCT sku) AS products, (SELECT max(version) FROM event_log WHER
 FROM items WHERE order_id = $1
 """
 
-DECIDE = "INSERT INTO reservations (order_id, outcome) VALUES ($1, 'reserved')"
-
 # Locks the products in the order of their skus, so that two orders cannot deadlock. The check on `available` refuses what
 # would be oversold.
 RESERVE = """
@@ -25,6 +23,8 @@ WITH wanted AS (
     SELECT sku, sum(quantity) AS pieces FROM items WHERE order_id = $1 GROUP BY sku
 ), locked AS (
     SELECT sku FROM stock WHERE sku IN (SELECT sku FROM wanted) ORDER BY sku FOR UPDATE
+), decided AS (
+    INSERT INTO reservations (order_id, outcome) VALUES ($1, 'reserved')
 ), moved AS (
     INSERT INTO movements (sku, kind, quantity, order_id)
     SELECT sku, 'reserved', -pieces, $1 FROM wanted
@@ -41,11 +41,14 @@ async def reserve(event: OrderEvent) -> None:
         products = wanted["products"]
 
         async def record() -> NewEvent:
-            await connection.execute(DECIDE, order)
+            data = {"products": products}
+            following = follow(event, "inventory.reserved", "inventory", wanted["version"] + 1, data)
+            await outbox.append(connection, following)
+            # Last, so that the product's row is locked as shortly as can be.
             tag = await connection.execute(RESERVE, order)
             if tag != f"UPDATE {products}":
                 raise LookupError(f"order {order} wants a product without stock")
-            return follow(event, "inventory.reserved", "inventory", wanted["version"] + 1, {"products": products})
+            return following
 
         try:
             await inbox.apply(connection, "inventory.payment-completed", event, record)

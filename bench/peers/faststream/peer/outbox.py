@@ -29,13 +29,14 @@ RETURNING event, body
 """
 
 
-async def append(connection: asyncpg.Connection, new: NewEvent) -> None:
-    """Appends the event to its order's log and to the outbox, in the caller's transaction."""
+async def append(connection: asyncpg.Connection, new: NewEvent) -> NewEvent:
+    """Appends the event to its order's log and to the outbox, in the caller's transaction, and returns it."""
     event = new.event
     await connection.execute(
         APPEND, event.subject, event.orderversion, event.id, new.kind, event.source, event.time, event.correlationid,
         event.causationid, json.dumps(event.data), new.body,
     )
+    return new
 
 
 async def publish(connection: asyncpg.Connection, new: NewEvent) -> None:

@@ -3,7 +3,7 @@
 from faststream.exceptions import RejectMessage
 from faststream.rabbit import RabbitRouter
 
-from . import inbox
+from . import inbox, outbox
 from .event import NewEvent, OrderEvent, follow, uuid7
 from .infrastructure import database
 from .topology import EVENTS, work_queue
@@ -48,6 +48,6 @@ async def charge(event: OrderEvent) -> None:
         async def record() -> NewEvent:
             await connection.execute(RECORD, order, payment, total, currency, charge_id)
             data = {"payment_id": payment, "amount": total, "currency": currency}
-            return follow(event, "payment.completed", "payment", due["version"] + 1, data)
+            return await outbox.append(connection, follow(event, "payment.completed", "payment", due["version"] + 1, data))
 
         await inbox.apply(connection, subscription, event, record)

@@ -6,7 +6,7 @@ import asyncpg
 from faststream.exceptions import RejectMessage
 from faststream.rabbit import RabbitRouter
 
-from . import inbox
+from . import inbox, outbox
 from .event import NewEvent, OrderEvent, follow
 from .infrastructure import database
 from .topology import EVENTS, work_queue
@@ -41,6 +41,7 @@ async def ship(event: OrderEvent) -> None:
         async def record() -> NewEvent:
             await connection.execute(RECORD, order, tracking)
             data = {"tracking_number": tracking}
-            return follow(event, "shipment.created", "shipping", parcel[0]["version"] + 1, data)
+            following = follow(event, "shipment.created", "shipping", parcel[0]["version"] + 1, data)
+            return await outbox.append(connection, following)
 
         await inbox.apply(connection, subscription, event, record)

@@ -12,7 +12,7 @@ const CLAIM = statement(
 /** Whether an earlier delivery of event $2 to subscription $3 was applied: read it before you act on the outside world. */
 export const APPLIED = 'EXISTS (SELECT FROM inbox WHERE event_id = $2 AND subscription = $3) AS applied';
 
-/** Writes a delivery's rows, and returns the event that follows from it, if any. */
+/** Writes a delivery's rows, and returns the event that follows from it, if any; it has appended that to the outbox. */
 type Record = (client: PoolClient) => Promise<NewEvent | void>;
 
 @Injectable()
@@ -27,9 +27,7 @@ export class Inbox {
     const next = await this.database.transaction(async (client) => {
       const { rowCount } = await client.query(CLAIM(event.id, subscription));
       if (rowCount === 0) return;
-      const next = await record(client);
-      if (next) await this.outbox.append(client, next);
-      return next;
+      return record(client);
     });
     if (next) await this.outbox.publish(next);
   }

@@ -35,12 +35,14 @@ export class Outbox implements OnApplicationBootstrap, OnModuleDestroy {
     private readonly amqp: AmqpConnection,
   ) {}
 
-  /** Appends the event to its order's log and to the outbox, in the caller's transaction. */
-  async append(client: PoolClient, { kind, event }: NewEvent): Promise<void> {
+  /** Appends the event to its order's log and to the outbox, in the caller's transaction, and returns it. */
+  async append(client: PoolClient, next: NewEvent): Promise<NewEvent> {
+    const { kind, event } = next;
     await client.query(
       APPEND(event.subject, event.orderversion, event.id, kind, event.source, event.time, event.correlationid,
         event.causationid, JSON.stringify(event.data), JSON.stringify(event)),
     );
+    return next;
   }
 
   /** Publishes a committed event, waits for the broker's confirm and deletes the outbox row. */

@@ -4,6 +4,7 @@ import { v7 as uuid } from 'uuid';
 import { Database, statement } from './database';
 import { follow, OrderEvent } from './event';
 import { APPLIED, Inbox } from './inbox';
+import { Outbox } from './outbox';
 
 interface Due {
   total: string;
@@ -40,6 +41,7 @@ export class PaymentService {
   constructor(
     private readonly database: Database,
     private readonly inbox: Inbox,
+    private readonly outbox: Outbox,
   ) {}
 
   @RabbitSubscribe({ queue: 'payment.order-created', createQueueIfNotExists: false, queueOptions: { channel: 'consume' } })
@@ -56,7 +58,7 @@ export class PaymentService {
     await this.inbox.apply(subscription, event, async (client) => {
       await client.query(RECORD(order, payment, due.total, due.currency, charge));
       const data = { payment_id: payment, amount: Number(due.total), currency: due.currency };
-      return follow(event, 'payment.completed', 'payment', due.version + 1, data);
+      return this.outbox.append(client, follow(event, 'payment.completed', 'payment', due.version + 1, data));
     });
   }
 }

@@ -4,6 +4,7 @@ import { Injectable } from '@nestjs/common';
 import { Database, statement } from './database';
 import { follow, OrderEvent } from './event';
 import { APPLIED, Inbox } from './inbox';
+import { Outbox } from './outbox';
 
 interface Line {
   name: string;
@@ -40,6 +41,7 @@ export class ShippingService {
   constructor(
     private readonly database: Database,
     private readonly inbox: Inbox,
+    private readonly outbox: Outbox,
   ) {}
 
   @RabbitSubscribe({ queue: 'shipping.inventory-reserved', createQueueIfNotExists: false, queueOptions: { channel: 'consume' } })
@@ -52,7 +54,8 @@ export class ShippingService {
     const tracking = ship(`parcel-${order}`, parcel);
     await this.inbox.apply(subscription, event, async (client) => {
       await client.query(RECORD(order, tracking));
-      return follow(event, 'shipment.created', 'shipping', parcel[0].version + 1, { tracking_number: tracking });
+      const data = { tracking_number: tracking };
+      return this.outbox.append(client, follow(event, 'shipment.created', 'shipping', parcel[0].version + 1, data));
     });
   }
 }
