@@ -1,0 +1,1 @@
+"""The order flow with FastStream and asyncpg: see ../README.md."""

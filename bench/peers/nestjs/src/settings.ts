@@ -1,0 +1,15 @@
+function required(name: string): string {
+  const value = process.env[name];
+  if (!value) throw new Error(`${name} is not set`);
+  return value;
+}
+
+export const settings = {
+  databaseUrl: required('DATABASE_URL'),
+  amqpUrl: required('AMQP_URL'),
+  mailDir: required('MAIL_DIR'),
+  // Per queue and process. The values that were tried are in ../README.md.
+  prefetch: Number(process.env.PREFETCH ?? 16),
+  // Connections per process.
+  databasePool: Number(process.env.DATABASE_POOL ?? 16),
+};
