@@ -296,7 +296,7 @@ async fn serve(
     }
 }
 
-/// Answers what is refused at once, and separates what is to be sent when nothing else is on its way.
+/// Refuses messages of kinds that were refused within the last minute. Returns the others, and apart from them those to send alone.
 fn sort(jobs: &mut Vec<Job>, care: &Care) -> (Vec<Job>, Vec<Job>) {
     let (mut together, mut alone) = (Vec::with_capacity(jobs.len()), Vec::new());
     for job in jobs.drain(..) {
@@ -319,7 +319,7 @@ async fn send_alone(channel: &Channel, job: Job, care: &mut Care) -> Result<(), 
     Ok(())
 }
 
-/// Sends messages of which nothing is known that speaks against them.
+/// Sends messages of kinds that were not refused.
 async fn send(channel: &Channel, jobs: Vec<Job>, care: &mut Care) -> Result<Vec<Sent>, Broken> {
     for job in &jobs {
         care.sending(&job.message, care.at_most(UNCONFIRMED) == 1);
@@ -333,8 +333,8 @@ struct Sent {
     done: Answer,
 }
 
-/// Puts messages on the wire together: each that were waited for by itself would cost a wake-up of lapin's thread and back, and a
-/// write to the socket.
+/// Puts messages on the wire together. Waiting for each one would cost a wake-up of lapin's thread, one back, and a write to the
+/// socket.
 async fn put_on_wire(channel: &Channel, jobs: Vec<Job>) -> Result<Vec<Sent>, Broken> {
     let sending = jobs.into_iter().map(async |Job { message, done }| {
         let Message { exchange, routing_key, properties, body } = message;
@@ -342,7 +342,7 @@ async fn put_on_wire(channel: &Channel, jobs: Vec<Job>) -> Result<Vec<Sent>, Bro
         let sent = channel.basic_publish(exchange.into(), routing_key.into(), options, &body, properties).await;
         sent.map(|confirm| Sent { confirm, done })
     });
-    // Where it fails, every caller whose answer is dropped is told that its message is lost.
+    // On failure the answers are dropped, and each caller gets `PublishError::Lost`.
     let sent = match tokio::time::timeout(CONFIRM_TIMEOUT, try_join_all(sending)).await {
         Ok(sent) => sent?,
         Err(_) => return Err(Broken::because(format!("messages could not be sent within {CONFIRM_TIMEOUT:?}"))),

@@ -11,12 +11,12 @@ use crate::config::{DatabaseConfig, PostgresServer, set_by};
 const SERVER_BOUNDS: [(&str, &str); 3] =
     [("statement_timeout", "30s"), ("lock_timeout", "5s"), ("idle_in_transaction_session_timeout", "30s")];
 
-/// How the server is to plan what finds rows by their keys: by indexes alone.
+/// Settings with which PostgreSQL finds rows by index alone.
 ///
-/// Without statistics, as in a new shop, PostgreSQL plans to read all of a table for each batch of keys: a quarter of its time in a
-/// run of 8,000 orders. With these settings there is one good plan whatever the tables have grown to, so it is made once for each
-/// prepared statement: planning anew for a batch of one key took a fifth of PostgreSQL's time. A sequential scan that cannot be
-/// avoided counts as very costly; unless `jit` is off, PostgreSQL would compile it.
+/// Without statistics, as in a new shop, it plans to read a whole table for each batch of keys: a quarter of its time in a run of 8,000
+/// orders. With these settings one plan is good however large the tables are, so each prepared statement is planned once. Planning
+/// for each batch of one key took a fifth of PostgreSQL's time. `jit` is off because a sequential scan that no index can replace
+/// now counts as very costly, so PostgreSQL would compile it.
 pub(super) const BY_KEY: [(&str, &str); 5] = [
     ("enable_seqscan", "off"),
     ("enable_hashjoin", "off"),

@@ -98,8 +98,8 @@ impl Database {
         Self::open(connecting::bounded(config, program, &[])?, size)
     }
 
-    /// As [`Database::new`], for statements that find rows by their keys, however many rows there are: they never read whole tables
-    /// where an index serves. Not for reports over much of a table, which that makes slower.
+    /// As [`Database::new`], for statements that find rows by key: PostgreSQL uses indexes however large or new the tables are. Do not
+    /// use it for reports over much of a table, which it makes slower.
     ///
     /// # Errors
     /// When the URL cannot be read.

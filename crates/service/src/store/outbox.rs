@@ -159,8 +159,8 @@ pub async fn delete(connection: &mut Connection, confirmed: &[Uuid]) -> Result<u
     Ok(diesel::delete(outbox::table).filter(outbox::event_id.eq_any(confirmed)).execute(connection).await?)
 }
 
-/// As [`delete`], without waiting until the disk has it. Rows that a crash of the server brings back are published again, which
-/// consumers recognise; and nothing that matters is ever committed with it.
+/// As [`delete`], but does not wait for the disk. A crash of PostgreSQL may bring rows back; they are published again, and consumers
+/// recognise the repetition. The transaction contains nothing else.
 ///
 /// # Errors
 /// Those of [`delete`].
