@@ -51,7 +51,7 @@ impl ManagementError {
             Self::Unreachable { source, .. } => {
                 if let Some(why) = tls::explain(source) {
                     return format!(
-                        "{self}: TLS was not agreed on: {why}. Certificates have to name the host and be issued by a CA that this \
+                        "{self}: the TLS handshake failed: {why}. Certificates have to name the host and be issued by a CA that this \
                          system or TLS_CA trusts."
                     );
                 }

@@ -77,7 +77,7 @@ async fn orders_flow_and_commands_work_over_tls_with_an_own_ca() {
     );
 
     // Whom nobody named is not trusted.
-    let says = ["was not agreed on", "not issued by a CA that is trusted here", "TLS_CA"];
+    let says = ["the TLS handshake", "not issued by a CA that is trusted here", "TLS_CA"];
     ended(&run("orderflow", &["topology", "check"], &stranger).await, 3, &says);
     ended(&run("orderflow", &["dlq", "list"], &stranger).await, 3, &says);
     shop.close().await;
@@ -109,7 +109,7 @@ async fn wrong_certificate_of_rabbitmq_is_refused_and_named() {
                 ("TLS_CA", &trusted),
             ],
         );
-        ended(&run("orderflow", &["topology", "check"], &settings).await, 3, &["TLS was not agreed on", why]);
+        ended(&run("orderflow", &["topology", "check"], &settings).await, 3, &["the TLS handshake failed", why]);
         ended(&run("orderflow", &["dlq", "list"], &settings).await, 3, &["TLS", why]);
     }
 }

@@ -220,7 +220,7 @@ async fn server_without_tls_is_refused_unless_it_may_be_spoken_to_in_clear() {
     let server = Server::start().await;
     for mode in ["require", "verify-full"] {
         let outcome = connect(&server.url("db.example", &format!("sslmode={mode}"))).await;
-        refused(outcome, &format!("offers no encryption, and sslmode={mode}"), mode);
+        refused(outcome, &format!("does not offer TLS, which sslmode={mode}"), mode);
     }
     for mode in ["disable", "prefer"] {
         let connection = connect(&server.url("127.0.0.1", &format!("sslmode={mode}"))).await.expect(mode);

@@ -143,8 +143,8 @@ fn shown(error: &SmtpError) -> String {
         Some(code) => format!("it replied {code}"),
         None if error.is_timeout() => "it took too long".to_owned(),
         None if error.is_tls() || is_of_encryption(error) => match tls::explain(error) {
-            Some(why) => format!("the encryption could not be agreed on: {why}"),
-            None => "the encryption could not be agreed on".to_owned(),
+            Some(why) => format!("the TLS handshake failed: {why}"),
+            None => "the TLS handshake failed".to_owned(),
         },
         None if error.is_client() => "it cannot do what is needed".to_owned(),
         None if error.is_response() => "its reply could not be understood".to_owned(),

@@ -38,9 +38,9 @@ pub enum BrokerError {
     /// The client library's error.
     #[error("RabbitMQ: {0}")]
     Client(#[from] lapin::Error),
-    /// The encryption was not agreed on: mostly the server's certificate.
+    /// The TLS handshake failed, mostly because of the server's certificate.
     #[error(
-        "RabbitMQ: TLS with {host} was not agreed on: {why}. Certificates have to name the host and be issued by a CA that this system \
+        "RabbitMQ: the TLS handshake with {host} failed: {why}. Certificates have to name the host and be issued by a CA that this system \
          or TLS_CA trusts"
     )]
     Tls {

@@ -220,7 +220,7 @@ impl Question<'_> {
         let connection = node.pool.get().await.map_err(|error| match &error {
             PoolError::Backend(refused) => match (NoVhost::behind(refused, &node.uri), tls::explain(refused)) {
                 (Some(no), _) => no.into(),
-                (None, Some(why)) => NotReady::Unreachable(format!("TLS was not agreed on: {why}")),
+                (None, Some(why)) => NotReady::Unreachable(format!("the TLS handshake failed: {why}")),
                 (None, None) => unreachable(&error),
             },
             _ => unreachable(&error),

@@ -15,7 +15,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{bounded::Bounded, budget::Budget};
 
-/// How long the encryption may take to be agreed on: two round trips and some milliseconds.
+/// How long a TLS handshake may take. It needs two round trips and some milliseconds.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// What rustls may hold of an answer that the client does not take, in bytes; its own limit is 64 KiB.
@@ -25,7 +25,7 @@ const UNTAKEN: usize = 16 * 1024;
 pub enum Transport {
     /// As they are on the wire.
     Clear(TcpStream),
-    /// Encrypted. What is below has bounds of its own while the encryption is agreed on.
+    /// Encrypted. The layer below has bounds of its own during the handshake.
     Encrypted(Box<TlsStream<Bounded<TcpStream>>>),
 }
 

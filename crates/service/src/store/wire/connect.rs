@@ -187,7 +187,7 @@ fn refused(error: &tokio_postgres::Error, session: &Session) -> ConnectionError 
         }
         // With TLS 1.3 the server looks at the client's certificate when the client has long gone on.
         _ => match crate::tls::explain(error) {
-            Some(why) => ConnectionError::BadConnection(format!("TLS was not agreed on: {why}")),
+            Some(why) => ConnectionError::BadConnection(format!("the TLS handshake failed: {why}")),
             None => ConnectionError::CouldntSetupConfiguration(DieselError::QueryBuilderError(
                 crate::telemetry::chain(error).into(),
             )),

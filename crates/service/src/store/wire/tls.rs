@@ -26,10 +26,10 @@ use crate::{
     tls::{self, LoadError, Roots, Verification},
 };
 
-/// What asks for encryption: a message of eight bytes with the number 80877103 (PostgreSQL's documentation, 54.7).
+/// The request for TLS: a message of eight bytes with the number 80877103 (PostgreSQL's documentation, 54.7).
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
-/// What servers that are spoken to in TLS from the first byte know us by.
+/// The protocol's name for servers that begin with TLS (`sslnegotiation=direct`).
 const ALPN: &[u8] = b"postgresql";
 
 /// A connection's bytes, encrypted or not.
@@ -37,7 +37,7 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-/// Why a connection is not encrypted that has to be.
+/// Why a connection could not be encrypted.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TlsError {
     /// It ended, or nothing came.
@@ -45,12 +45,12 @@ pub(super) enum TlsError {
     Ended(io::Error),
     /// The server has no certificate, or somebody in between says so.
     #[error(
-        "the server offers no encryption, and sslmode={0} sends nothing without: turn on ssl there. In clear goes only what is for this \
-         machine or for hosts in PLAINTEXT_HOSTS"
+        "the server does not offer TLS, which sslmode={0} requires: set ssl = on there. Only this machine and hosts in PLAINTEXT_HOSTS \
+         may be reached without TLS"
     )]
     NotOffered(config::SslMode),
-    /// No server of PostgreSQL answers so.
-    #[error("what answers is no PostgreSQL: its first byte is {0:#04x}")]
+    /// PostgreSQL does not answer like this.
+    #[error("the answer is not PostgreSQL's: its first byte is {0:#04x}")]
     NoPostgres(u8),
     /// One of the files that the address names.
     #[error(transparent)]
@@ -59,7 +59,7 @@ pub(super) enum TlsError {
     #[error("no certificate can name the host {0}")]
     Name(String),
     /// The certificates, mostly.
-    #[error("TLS was not agreed on (sslmode={mode}): {why}")]
+    #[error("the TLS handshake failed (sslmode={mode}): {why}")]
     Handshake {
         /// What was asked for.
         mode: config::SslMode,
@@ -286,13 +286,13 @@ mod tests {
     async fn only_an_offer_is_taken_for_one() {
         assert_eq!(answered(b"N", "sslmode=prefer").await, Ok(Protection::Clear));
         for (answer, parameters, says) in [
-            (b"N".as_slice(), "sslmode=require", "offers no encryption"),
+            (b"N".as_slice(), "sslmode=require", "does not offer TLS"),
             (b"E", "sslmode=prefer", "no PostgreSQL"),
             (b"HTTP", "sslmode=require", "0x48"),
             (b"", "sslmode=require", "ended"),
             // What comes in clear behind the offer is not taken for the server's, encrypted.
-            (b"SR\0\0\0\x08\0\0\0\0", "sslmode=require", "TLS was not agreed on"),
-            (b"SR\0\0\0\x08\0\0\0\0", "sslmode=prefer", "TLS was not agreed on"),
+            (b"SR\0\0\0\x08\0\0\0\0", "sslmode=require", "the TLS handshake failed"),
+            (b"SR\0\0\0\x08\0\0\0\0", "sslmode=prefer", "the TLS handshake failed"),
         ] {
             let refused = answered(answer, parameters).await.expect_err(parameters);
             assert!(refused.contains(says), "{answer:?}: {refused}");
