@@ -8,6 +8,6 @@ AMQP_URL = os.environ["AMQP_URL"]
 MAIL_DIR = pathlib.Path(os.environ["MAIL_DIR"])
 
 # Per queue and process. The values that were tried are in ../../README.md.
-PREFETCH = int(os.environ.get("PREFETCH", "16"))
+PREFETCH = int(os.environ.get("PREFETCH", "8"))
 # Connections per process.
-DATABASE_POOL = int(os.environ.get("DATABASE_POOL", "16"))
+DATABASE_POOL = int(os.environ.get("DATABASE_POOL", "8"))

@@ -9,7 +9,7 @@ export const settings = {
   amqpUrl: required('AMQP_URL'),
   mailDir: required('MAIL_DIR'),
   // Per queue and process. The values that were tried are in ../README.md.
-  prefetch: Number(process.env.PREFETCH ?? 16),
+  prefetch: Number(process.env.PREFETCH ?? 8),
   // Connections per process.
-  databasePool: Number(process.env.DATABASE_POOL ?? 16),
+  databasePool: Number(process.env.DATABASE_POOL ?? 8),
 };
