@@ -23,8 +23,8 @@ services: ## starts the private PostgreSQL and RabbitMQ below .dev/, settings in
 services-down: ## stops them
 	@scripts/services.sh down
 
-bench: ## the measurements, into bench/out/
-	@scripts/bench.sh $(ARGS)
+bench: ## the measurements, into bench/out/ (QUICK=1: one short round)
+	@QUICK=$(QUICK) scripts/bench.sh $(ARGS)
 
 faults: ## breaks everything on a seeded schedule and checks that nothing is lost (SEED=7 MINUTES=5 FAULTS=kill,cut RABBITMQ=4.3 POSTGRES=18)
 	@SEED=$(SEED) MINUTES=$(MINUTES) FAULTS=$(FAULTS) PROFILE=$(PROFILE) scripts/faults.sh $(ARGS)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The measurements, with optimised programs, into bench/out/. Arguments go to the benchmark.
+# The measurements, with optimised programs, into bench/out/. Arguments go to the benchmark; QUICK=1 is one short round.
 set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
@@ -12,6 +12,9 @@ need_cargo
 need_command cc gcc libc6-dev
 cd "$ROOT"
 mkdir -p bench/out
+if [ "${QUICK:-}" = 1 ]; then
+    set -- --quick "$@"
+fi
 trap release_services EXIT
 use_services
 # Also the programs themselves, which the benchmark starts as they would be in production.

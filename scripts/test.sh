@@ -79,6 +79,11 @@ if [ "$FULL" = yes ]; then
     "$HERE/check_shipped.sh" --release 8>&-
 fi
 
+# That the benchmark works; no figure is asserted.
+if [ "$FULL" = yes ]; then
+    QUICK=1 "$HERE/bench.sh" 8>&-
+fi
+
 # Everything that can break, always in the same order, against each broker and database that is promised.
 if [ "$FULL" = yes ]; then
     release_services

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use orderflow_service::{config::AdminConfig, telemetry};
+use orderflow_service::{config::AdminConfig, telemetry, tls};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Client, Method, StatusCode};
 use secrecy::ExposeSecret as _;
@@ -48,7 +48,13 @@ impl ManagementError {
     pub fn explained(&self) -> String {
         let why = telemetry::chain(self);
         match self {
-            Self::Unreachable { .. } => {
+            Self::Unreachable { source, .. } => {
+                if let Some(why) = tls::explain(source) {
+                    return format!(
+                        "{self}: TLS was not agreed on: {why}. Certificates have to name the host and be issued by a CA that this \
+                         system or TLS_CA trusts."
+                    );
+                }
                 format!("{why}. Is RabbitMQ up, is its management plugin on, and is RABBITMQ_MANAGEMENT_URL right?")
             }
             Self::Refused { .. } if self.is_forbidden() => {
@@ -115,7 +121,7 @@ impl Management {
     /// # Errors
     /// As [`Management::new`].
     pub fn within(config: AdminConfig, timeout: Duration) -> Result<Self, ManagementError> {
-        orderflow_service::tls::install();
+        tls::install();
         let mut client = Client::builder().timeout(timeout);
         // The administrator's password goes along: where it is encrypted it stays so, whatever we are redirected to, and where
         // it is not it goes straight to the host that was permitted and through no proxy.
@@ -123,6 +129,11 @@ impl Management {
             "https" => client.https_only(true),
             _ => client.no_proxy().redirect(reqwest::redirect::Policy::none()),
         };
+        if let Some(own_ca) = &config.own_ca {
+            let roots = reqwest::Certificate::from_pem_bundle(own_ca.pem().as_bytes());
+            let unusable = |source| ManagementError::Unreachable { url: config.management_url.to_string(), source };
+            client = client.tls_certs_merge(roots.map_err(unusable)?);
+        }
         let client = client
             .build()
             .map_err(|source| ManagementError::Unreachable { url: config.management_url.to_string(), source })?;

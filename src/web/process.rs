@@ -147,7 +147,8 @@ pub async fn run(source: &Source, part: Option<Part>) -> Result<(), RunError> {
     let listener = shop.as_ref().map(|shop| bind(shop.web.listen)).transpose()?;
     let inside = front_end.ops_listen.bind()?;
     let program = format!("orderflow {}", process_identity::place());
-    let pool = Database::new(&database, &program, if shop.is_some() { SHOP_CONNECTIONS } else { CONSOLE_CONNECTIONS })?;
+    let pool =
+        Database::by_key(&database, &program, if shop.is_some() { SHOP_CONNECTIONS } else { CONSOLE_CONNECTIONS })?;
     let console = operators.map(|operators| {
         let (clients, secrets) = (Clients::new(&front_end.trusted_proxies), &front_end.links.token_secrets);
         Console::new(&operators, secrets, &database, clients, stop.clone())
@@ -158,7 +159,7 @@ pub async fn run(source: &Source, part: Option<Part>) -> Result<(), RunError> {
         let forget_discarded: Forget = |connection, limit| discarded::forget_old(connection, limit).boxed();
         tokio::spawn(housekeeping::run(pool.clone(), forget_discarded, stop.clone()));
     }
-    let inside = ops::server(inside, pool.clone(), console, stop.clone())?;
+    let inside = ops::server(inside, front_end.certificate.as_ref(), pool.clone(), console, stop.clone())?;
     tokio::spawn(services::keep_reading(pool.clone(), stop.clone()));
     let outcome = match listener.zip(shop) {
         Some((listener, shop)) => run_shop(listener, shop, pool, inside, &stop).await,

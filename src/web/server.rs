@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener},
+    sync::Arc,
     thread,
     time::Duration,
 };
@@ -16,6 +17,7 @@ use orderflow_service::{
     housekeeping::{self, Forget},
     http::{self, Bounds},
     store::Database,
+    tls::ServerCertificate,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -89,7 +91,9 @@ pub async fn serve(
     let config = WebConfig { live_watchers: watchers, ..config };
     let app = Data::new(start((&config, charged_by), database, relay, publisher, check, &stop, &background));
     let placing = app.placing.clone();
-    let server = listen(listener, watchers.saturating_add(CONNECTIONS), app).map_err(ServeError::Failed)?;
+    let certificate = config.front_end.certificate.clone();
+    let connections = watchers.saturating_add(CONNECTIONS);
+    let server = listen(listener, certificate.as_ref(), connections, app).map_err(ServeError::Failed)?;
     let handle = server.handle();
     let stopping = tokio::spawn(async move {
         stop.cancelled().await;
@@ -103,10 +107,15 @@ pub async fn serve(
 }
 
 /// Logs the address. The server runs when it is awaited.
-fn listen(listener: TcpListener, connections: usize, app: Data<App>) -> io::Result<Server> {
+fn listen(
+    listener: TcpListener,
+    certificate: Option<&Arc<ServerCertificate>>,
+    connections: usize,
+    app: Data<App>,
+) -> io::Result<Server> {
     let bounds = Bounds { threads: workers(), connections, memory: MEMORY, finish: FINISH };
     let address = listener.local_addr()?;
-    let server = http::server(listener, bounds, move || {
+    let server = http::server(listener, certificate, bounds, move || {
         ActixApp::new()
             .app_data(app.clone())
             .app_data(pages::FOR_PEOPLE)

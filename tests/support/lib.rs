@@ -13,6 +13,7 @@
 
 mod broker;
 mod browser;
+mod certificates;
 mod client;
 mod collector;
 pub mod examples;
@@ -37,6 +38,7 @@ mod wait;
 
 pub use broker::Probe;
 pub use browser::{Browser, DESKTOP, Element, PHONE, Screen, Weight};
+pub use certificates::{Authority, Issued};
 pub use client::{Answer, Order, Web, body, key};
 pub use collector::{Collector, Traced};
 pub use invariants::INVARIANTS;

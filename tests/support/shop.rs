@@ -192,6 +192,19 @@ impl Shop {
         web
     }
 
+    /// Starts a front end that is given a certificate for `localhost`, and returns its address by HTTPS once it listens.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start_encrypted_web(&mut self, settings: &[(&str, &str)]) -> Url {
+        let mut all = self.settings("orderflow-web");
+        all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let mut child = Child::start("orderflow", &["serve"], &all);
+        let port = child.address().await.port();
+        self.web.push(child);
+        format!("https://localhost:{port}/").parse().expect("a URL")
+    }
+
     /// Starts a worker for these queues (none: all) and waits until it consumes them.
     pub async fn start_worker(&mut self, queues: &[&str]) {
         self.start_worker_with(queues, &[]).await;

@@ -12,7 +12,15 @@ use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufStream},
     net::{TcpListener, TcpStream},
 };
-use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        ServerConfig,
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    },
+};
+
+use crate::certificates::{Authority, Issued};
 
 /// The longest mail that is taken, in bytes: far more than any of ours.
 const LONGEST: usize = 1_000_000;
@@ -165,17 +173,26 @@ impl SmtpSink {
     /// # Panics
     /// When no certificate can be made.
     pub fn offer_starttls(&self) -> String {
-        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
-        let key = made.signing_key.serialize_der().try_into().expect("a key");
+        let authority = Authority::new("Of the mail server");
+        self.offer_starttls_with(&authority.server(&["localhost"]));
+        authority.certificate().to_owned()
+    }
+
+    /// Offers STARTTLS with this certificate from now on.
+    ///
+    /// # Panics
+    /// When certificate and key are not each other's.
+    pub fn offer_starttls_with(&self, issued: &Issued) {
+        let certificate = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).expect("a certificate");
+        let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).expect("a key");
         let config =
             ServerConfig::builder_with_provider(Arc::new(tokio_rustls::rustls::crypto::ring::default_provider()))
                 .with_safe_default_protocol_versions()
                 .expect("some versions of TLS")
                 .with_no_client_auth()
-                .with_single_cert(vec![made.cert.der().clone()], key)
+                .with_single_cert(vec![certificate], key)
                 .expect("the certificate's own key");
         *self.starttls.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(config));
-        made.cert.pem()
     }
 
     /// Every command that it was given outside of mails, in order, and whether it came encrypted.

@@ -100,13 +100,7 @@ async fn a_killer_dies_alone(servers: Servers, step: &str) {
     })
     .await;
     assert!((FEWEST_DEATHS..=MOST_DEATHS).contains(&worker.deaths), "{} deaths", worker.deaths);
-    let shipped = i64::try_from(ORDERS - 1).expect("small");
-    until("all others ship", async || {
-        worker.keep_running();
-        let count = shop.number("SELECT count(*) FROM orders.orders WHERE status = 'shipped'").await;
-        if count == shipped { Ok(()) } else { Err(count) }
-    })
-    .await;
+    until_others_are_done(&shop, killer, || worker.keep_running()).await;
     let letters = stop_and_take_copies(worker.running, &probe, killer).await;
     for letter in &letters {
         only_our_headers(letter);
@@ -116,6 +110,22 @@ async fn a_killer_dies_alone(servers: Servers, step: &str) {
     }
     // With something expected, the end does not wait for the killed order to be applied.
     shop.close_with_dead_letters(&[(PAYMENT, 0)]).await;
+}
+
+/// Waits until every other order is shipped and its customer has all mails.
+async fn until_others_are_done(shop: &Shop, order: Uuid, mut keep_going: impl FnMut()) {
+    let others = Shop::not_applied(
+        roster(),
+        &format!("AND NOT (log.order_id = '{order}' AND takes.subscription = '{}')", PAYMENT.queue()),
+    );
+    until("all others ship, and their customers have all mails", async || {
+        // A second copy of the order's message may still come, and would be in the neighbours' way as long as the worker lives.
+        keep_going();
+        let left = (shop.number("SELECT count(*) FROM messaging.outbox").await, shop.number(&others).await);
+        if left == (0, 0) { Ok(()) } else { Err(left) }
+    })
+    .await;
+    shop.until_orders("shipped", i64::try_from(ORDERS - 1).expect("small")).await;
 }
 
 /// Kills the worker and takes what is left of an order's message out of its queue and dead letters. Returns the dead letters: at
@@ -185,18 +195,7 @@ async fn a_message_that_breaks_its_workers_connection_dies_alone() {
     .await;
     let broken = disconnected.broken;
     assert!((FEWEST_DEATHS..=MOST_DEATHS).contains(&broken), "{broken} connections broke");
-    // A second copy of the breaker may still come, and would be in the neighbours' way as long as the connection holds.
-    let others = Shop::not_applied(
-        roster(),
-        &format!("AND NOT (log.order_id = '{breaker}' AND takes.subscription = '{}')", PAYMENT.queue()),
-    );
-    until("all others ship, and their customers have all mails", async || {
-        disconnected.keep_breaking();
-        let left = (shop.number("SELECT count(*) FROM messaging.outbox").await, shop.number(&others).await);
-        if left == (0, 0) { Ok(()) } else { Err(left) }
-    })
-    .await;
-    shop.until_orders("shipped", i64::try_from(ORDERS - 1).expect("small")).await;
+    until_others_are_done(&shop, breaker, || disconnected.keep_breaking()).await;
     stop_and_take_copies(disconnected.worker, &probe, breaker).await;
     shop.close_with_dead_letters(&[(PAYMENT, 0)]).await;
 }

@@ -53,7 +53,7 @@ pub fn server(listener: TcpListener, health: Health) -> io::Result<Server> {
             .route("/healthz", web::get().to(healthz))
             .route("/readyz", web::get().to(readyz))
     };
-    http::server(listener, BOUNDS, app)
+    http::server(listener, None, BOUNDS, app)
 }
 
 async fn healthz() -> HttpResponse {

@@ -175,7 +175,7 @@ struct Assembled {
 async fn assemble(settings: Settings) -> Result<Assembled, RunError> {
     let stop = shutdown::on_signal()?;
     let program = format!("{} {}", process_identity::program(), process_identity::place());
-    let database = Database::new(&settings.database, &program, DATABASE_CONNECTIONS)?;
+    let database = Database::by_key(&settings.database, &program, DATABASE_CONNECTIONS)?;
     // Before anything connects: what is wrong here is a setting.
     let work = set_up(settings.set_ups, &database, &settings.queues).map_err(RunError::Handlers)?;
     let connector = Connector::new(&settings.broker, process_identity::program());

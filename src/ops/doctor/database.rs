@@ -12,7 +12,7 @@ use orderflow_service::{
     },
 };
 
-use super::{access, report::Checkup};
+use super::{access, encryption, report::Checkup};
 use crate::{
     ops::{
         lack::{Lack, explained},
@@ -60,6 +60,7 @@ pub async fn check(found: &mut Checkup, config: &DatabaseConfig) -> Option<Index
             return None;
         }
     };
+    encryption::database(found, &connection);
     let letters = match inspect(found, &mut connection).await {
         Ok(letters) => letters?,
         Err(error) => {

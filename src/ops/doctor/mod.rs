@@ -5,6 +5,7 @@
 
 mod access;
 mod database;
+mod encryption;
 mod letters;
 mod management;
 mod missing;
@@ -48,13 +49,17 @@ pub async fn run(source: &Source, json: bool, out: &mut impl Write) -> Result<Ex
     // The same variable a second time: where it is wrong, that has been said.
     match admin.and_then(|admin| Some((admin, BrokerConfig::read_admin(source)?))) {
         Some((config, broker)) => {
+            encryption::others(&mut checkup, source, Some((&broker, &config)));
             let topology = Topology::new(services::roster(), config.retry_delays.as_slice());
             let vhost = management::check(&mut checkup, &config, &topology).await;
             let queues = queues::check(&mut checkup, &broker, &topology, vhost).await;
             missing::check(&mut checkup, indexed.as_ref(), queues.as_ref(), arrival).await;
             letters::check(&mut checkup, indexed.as_ref(), queues.as_ref()).await;
         }
-        None => checkup.cannot("broker", "AMQP_ADMIN_URL, RABBITMQ_MANAGEMENT_URL or RETRY_DELAYS is missing or wrong"),
+        None => {
+            encryption::others(&mut checkup, source, None);
+            checkup.cannot("broker", "AMQP_ADMIN_URL, RABBITMQ_MANAGEMENT_URL or RETRY_DELAYS is missing or wrong");
+        }
     }
     if json {
         serde_json::to_writer_pretty(&mut *out, &checkup)?;

@@ -24,7 +24,7 @@ mod replay_run;
 mod replays;
 mod session;
 
-use std::{io, net::TcpListener, time::Duration};
+use std::{io, net::TcpListener, sync::Arc, time::Duration};
 
 use actix_web::{
     App, HttpResponse,
@@ -38,6 +38,7 @@ use orderflow_service::{
     http::{self, Bounds},
     store::Database,
     telemetry,
+    tls::ServerCertificate,
 };
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -78,6 +79,7 @@ const ROUTES: &[Endpoint] = &[
 /// When the listener cannot be used.
 pub fn server(
     listener: TcpListener,
+    certificate: Option<&Arc<ServerCertificate>>,
     database: Database,
     console: Option<Console>,
     stop: CancellationToken,
@@ -100,7 +102,7 @@ pub fn server(
             .service(people)
     };
     let address = listener.local_addr()?;
-    let server = http::server(listener, BOUNDS, app)?;
+    let server = http::server(listener, certificate, BOUNDS, app)?;
     tracing::info!(at = %address, "answering operators");
     Ok(server)
 }

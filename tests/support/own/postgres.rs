@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    os::unix::fs::chown,
+    os::unix::fs::{PermissionsExt as _, chown},
     path::{Path, PathBuf},
     process::Stdio,
 };
@@ -13,6 +13,7 @@ use tokio::process::{Child, Command};
 use url::Url;
 
 use super::{
+    super::certificates::Issued,
     installed::Installed,
     server::{free_port, random_password, signal_group, until_ready},
 };
@@ -112,6 +113,35 @@ impl Postgres {
         let mut connection =
             AsyncPgConnection::establish(self.superuser_url().as_str()).await.expect("it can be reached");
         connection.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    /// Turns TLS on with this certificate, from the next connection on; `clients` is the CA of client certificates. `rules` are
+    /// lines of `pg_hba.conf` that come before all others.
+    pub async fn encrypt(&self, server: &Issued, clients: &str, rules: &str) {
+        let rest = "local all all scram-sha-256\nhost all all 127.0.0.1/32 scram-sha-256\n";
+        for (name, content) in [
+            ("server.crt", &server.certificate),
+            ("server.key", &server.key),
+            ("clients.crt", &clients.to_owned()),
+            ("pg_hba.conf", &format!("{rules}\n{rest}")),
+        ] {
+            let path = self.data().join(name);
+            fs::write(&path, content).expect("a directory of our own");
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("our own file");
+            if let Some((user, group)) = self.other_user() {
+                chown(&path, Some(user), Some(group)).expect("root may give files away");
+            }
+        }
+        for setting in ["ssl = on", "ssl_ca_file = 'clients.crt'"] {
+            self.as_superuser(&format!("ALTER SYSTEM SET {setting}")).await;
+        }
+        self.as_superuser("SELECT pg_reload_conf()").await;
+    }
+
+    /// Its port on this machine.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// `pg_ctl stop -m immediate`: ends without a checkpoint, and recovers at the next start.

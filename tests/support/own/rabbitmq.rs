@@ -15,6 +15,7 @@ use tokio::process::{Child, Command};
 use url::Url;
 
 use super::{
+    super::certificates::Issued,
     installed::Installed,
     server::{free_port, signal_group, until_ready},
 };
@@ -55,6 +56,8 @@ pub struct RabbitMq {
     amqp_port: u16,
     management_port: u16,
     distribution_port: u16,
+    /// Where AMQP and the management API are encrypted, if they are.
+    encrypted_ports: Option<[u16; 2]>,
     process: Option<Child>,
 }
 
@@ -67,6 +70,7 @@ impl RabbitMq {
             amqp_port: free_port(),
             management_port: free_port(),
             distribution_port: free_port(),
+            encrypted_ports: None,
             process: None,
         };
         for part in ["data", "log"] {
@@ -111,6 +115,45 @@ disk_free_limit.absolute = 500MB
             }
         }
         fs::write(self.directory.join("rabbitmq.conf"), text).expect("a file of our own");
+    }
+
+    /// Listens with this certificate too, from the next start on: AMQP and the management API, beside their ports in clear.
+    pub fn encrypt(&mut self, server: &Issued) {
+        let ports = [free_port(), free_port()];
+        let [certificate, key] = server.write(&self.directory, "server");
+        let path = self.directory.join("rabbitmq.conf");
+        let before = fs::read_to_string(&path).expect("it is configured");
+        let before = before.split("listeners.ssl").next().unwrap_or_default();
+        let text = format!(
+            "{before}
+listeners.ssl.default = 127.0.0.1:{}
+ssl_options.certfile = {certificate}
+ssl_options.keyfile = {key}
+ssl_options.verify = verify_none
+ssl_options.fail_if_no_peer_cert = false
+management.ssl.ip = 127.0.0.1
+management.ssl.port = {}
+management.ssl.certfile = {certificate}
+management.ssl.keyfile = {key}
+",
+            ports[0],
+            ports[1],
+            certificate = certificate.display(),
+            key = key.display(),
+        );
+        fs::write(path, text).expect("a file of our own");
+        self.encrypted_ports = Some(ports);
+    }
+
+    /// The administrator by TLS, and the management API by TLS, both under this name of the host.
+    ///
+    /// # Panics
+    /// When it listens in clear only.
+    #[must_use]
+    pub fn encrypted_urls(&self, host: &str) -> [Url; 2] {
+        let [amqp, management] = self.encrypted_ports.expect("it was encrypted");
+        let amqp = format!("amqps://{ADMIN}:{}@{host}:{amqp}/orderflow", self.common.password);
+        [amqp, format!("https://{host}:{management}/")].map(|url| url.parse().expect("a URL"))
     }
 
     /// Starts it and waits until it answers.

@@ -68,10 +68,15 @@ impl Mailer for FileMailer {
 /// Writes beside and renames, so that whoever looks sees whole mails only, and a repeated mail replaces itself. The
 /// temporary name is drawn anew each time: two workers may be writing the same mail.
 fn write(directory: &Path, name: &str, content: &[u8]) -> io::Result<()> {
-    // Somebody may have tidied up since the start.
-    fs::create_dir_all(directory)?;
     let beside = directory.join(format!(".{}.tmp", Uuid::now_v7()));
-    fs::write(&beside, content)?;
+    if let Err(error) = fs::write(&beside, content) {
+        if error.kind() != io::ErrorKind::NotFound {
+            return Err(error);
+        }
+        // Somebody has tidied up since the start.
+        fs::create_dir_all(directory)?;
+        fs::write(&beside, content)?;
+    }
     fs::rename(&beside, directory.join(name))
 }
 

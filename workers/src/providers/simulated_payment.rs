@@ -19,7 +19,7 @@ use futures::{FutureExt as _, future::BoxFuture};
 use orderflow_service::{
     group_commit::{GroupCommit, Limits},
     provider_error::ProviderError,
-    store::{ANSWER_WITHIN, Connection, Database, StoreError},
+    store::{ANSWER_WITHIN, Connection, Database, Prepare as _, StoreError},
 };
 use uuid::Uuid;
 
@@ -155,7 +155,8 @@ async fn enter(
         .bind::<Array<Text>, _>(column(|one| one.request.currency.clone()))
         .bind::<Array<Text>, _>(column(|one| Verdict::of(&one.request.method, one.times).as_str().to_owned()))
         .bind::<Array<Integer>, _>(merged.values().map(|one| one.times).collect::<Vec<_>>())
-        .bind::<Integer, _>(FLAKY_FAILURES);
+        .bind::<Integer, _>(FLAKY_FAILURES)
+        .prepared();
     let asking = async |connection: &mut Connection| Ok::<_, StoreError>(entering.load(connection).await?);
     let charges: Vec<Charge> = database.run(ANSWER_WITHIN, asking).await?;
     Ok(charges.into_iter().map(|charge| (charge.idempotency_key.clone(), charge)).collect())

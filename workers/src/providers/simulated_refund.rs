@@ -9,7 +9,7 @@ use diesel::{
 use diesel_async::RunQueryDsl as _;
 use orderflow_service::{
     provider_error::ProviderError,
-    store::{ANSWER_WITHIN, Connection, Database, StoreError},
+    store::{ANSWER_WITHIN, Connection, Database, Prepare as _, StoreError},
 };
 use uuid::Uuid;
 
@@ -42,7 +42,8 @@ pub(super) async fn void(database: Arc<Database>, request: VoidRequest) -> Resul
             .bind::<Text, _>(request.idempotency_key)
             .bind::<Text, _>(format!("ch_sim_{}", Uuid::now_v7().simple()))
             .bind::<Text, _>(request.reference.to_string())
-            .bind::<Text, _>(request.currency);
+            .bind::<Text, _>(request.currency)
+            .prepared();
         let asking = async |connection: &mut Connection| Ok::<_, StoreError>(statement.get_result(connection).await?);
         database.run(ANSWER_WITHIN, asking).await
     };
@@ -73,7 +74,8 @@ pub(super) async fn refund(database: Arc<Database>, request: RefundRequest) -> R
             .bind::<Text, _>(format!("re_sim_{}", Uuid::now_v7().simple()))
             .bind::<Text, _>(request.charge_id)
             .bind::<BigInt, _>(request.amount)
-            .bind::<Text, _>(request.currency);
+            .bind::<Text, _>(request.currency)
+            .prepared();
         let asking = async |connection: &mut Connection| {
             Ok::<Option<Refund>, StoreError>(statement.get_result(connection).await.optional()?)
         };

@@ -15,7 +15,7 @@ use lettre::{
     message::Mailbox,
     transport::smtp::{Error as SmtpError, client::AsyncSmtpConnection},
 };
-use orderflow_service::provider_error::ProviderError;
+use orderflow_service::{provider_error::ProviderError, tls};
 
 use super::{
     ProviderSetupError, SmtpServerConfig,
@@ -142,7 +142,10 @@ fn shown(error: &SmtpError) -> String {
     match error.status() {
         Some(code) => format!("it replied {code}"),
         None if error.is_timeout() => "it took too long".to_owned(),
-        None if error.is_tls() || is_of_encryption(error) => "the encryption could not be agreed on".to_owned(),
+        None if error.is_tls() || is_of_encryption(error) => match tls::explain(error) {
+            Some(why) => format!("the encryption could not be agreed on: {why}"),
+            None => "the encryption could not be agreed on".to_owned(),
+        },
         None if error.is_client() => "it cannot do what is needed".to_owned(),
         None if error.is_response() => "its reply could not be understood".to_owned(),
         None => "the connection failed".to_owned(),
@@ -181,6 +184,7 @@ mod tests {
             port: listener.local_addr().expect("it is bound").port(),
             encryption: SmtpEncryption::WhereOffered,
             credentials: None,
+            own_ca: None,
         };
         let connections = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&connections);

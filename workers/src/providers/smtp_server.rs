@@ -5,7 +5,7 @@ use std::time::Duration;
 use lettre::transport::smtp::{
     Error as SmtpError,
     authentication::{Credentials, Mechanism},
-    client::{AsyncSmtpConnection, TlsParameters},
+    client::{AsyncSmtpConnection, Certificate, TlsParameters},
     extension::ClientId,
 };
 use secrecy::ExposeSecret as _;
@@ -50,7 +50,13 @@ impl SmtpServer {
     pub(super) fn new(config: &SmtpServerConfig) -> Result<Self, ProviderSetupError> {
         let host = config.host_name();
         let unchecked = config.encryption == SmtpEncryption::WhereOffered;
-        let tls = TlsParameters::builder(host.clone()).dangerous_accept_invalid_certs(unchecked).build();
+        let mut tls = TlsParameters::builder(host.clone()).dangerous_accept_invalid_certs(unchecked);
+        if let Some(own_ca) = &config.own_ca {
+            let expected = "expected a file of certificates in TLS_CA";
+            let roots = Certificate::from_pem(own_ca.pem().as_bytes());
+            tls = tls.add_root_certificate(roots.map_err(|_| ProviderSetupError::SmtpUrl { expected })?);
+        }
+        let tls = tls.build();
         let tls =
             tls.map_err(|_| ProviderSetupError::SmtpUrl { expected: "expected a host that a certificate can name" })?;
         let credentials = config.credentials.as_ref();

@@ -1,7 +1,7 @@
 //! What `SMTP_URL` says.
 
 use orderflow_service::config::{
-    PlaintextHosts, Setting, Source,
+    OwnCa, PlaintextHosts, Setting, Source,
     address::{self, Address, Form, Query, Scheme},
 };
 use secrecy::SecretString;
@@ -38,6 +38,8 @@ pub struct SmtpServerConfig {
     pub encryption: SmtpEncryption,
     /// User and password, where it wants some.
     pub credentials: Option<(String, SecretString)>,
+    /// Whom to trust beside the system's CAs.
+    pub own_ca: Option<OwnCa>,
 }
 
 /// RFC 8314 has 465 for what is encrypted from the start, RFC 6409 has 587 for handing mails in, RFC 5321 has 25.
@@ -59,8 +61,9 @@ impl SmtpServerConfig {
     #[must_use]
     pub fn read(source: &Source) -> Option<Self> {
         let permitted = PlaintextHosts::read(source);
+        let own_ca = OwnCa::read(source);
         source.parse(&SMTP_URL, |text| {
-            let server = Self::parse(text, &permitted)?;
+            let server = Self { own_ca: own_ca.clone(), ..Self::parse(text, &permitted)? };
             if let SmtpEncryption::WhereOffered = server.encryption {
                 source.goes_in_clear(&SMTP_URL, &server.host, false);
             }
@@ -83,7 +86,7 @@ impl SmtpServerConfig {
             (true, Some(_)) => return Err("tls: expected none with smtps://".to_owned()),
             (false, Some(_)) => return Err("tls: expected required or opportunistic".to_owned()),
         };
-        Ok(Self { host: address.host, port, encryption, credentials: address.credentials })
+        Ok(Self { host: address.host, port, encryption, credentials: address.credentials, own_ca: None })
     }
 
     /// The host as a resolver or a certificate has it.

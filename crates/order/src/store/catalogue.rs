@@ -5,7 +5,7 @@ use diesel::{
     sql_types::{BigInt, Text},
 };
 use diesel_async::RunQueryDsl as _;
-use orderflow_service::store::{Connection, StoreError};
+use orderflow_service::store::{Connection, Prepare as _, StoreError};
 
 /// A product of the shop.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
@@ -38,6 +38,7 @@ pub async fn products(connection: &mut Connection) -> Result<Vec<Product>, Store
          FROM catalogue.products AS product LEFT JOIN inventory.v_available AS stock USING (sku)
          ORDER BY product.position, product.sku",
     )
+    .prepared()
     .load(connection)
     .await?)
 }

@@ -16,7 +16,7 @@ use diesel_async::RunQueryDsl as _;
 use orderflow_events::EventKind;
 use orderflow_service::{
     metrics,
-    store::{Connection, StoreError},
+    store::{Connection, Prepare as _, StoreError},
 };
 use uuid::Uuid;
 
@@ -77,6 +77,7 @@ async fn advance(connection: &mut Connection, places: &mut BTreeMap<Uuid, Place>
     )
     .bind::<Array<SqlUuid>, _>(places.keys().copied().collect::<Vec<_>>())
     .bind::<Array<Integer>, _>(places.values().map(|place| place.version).collect::<Vec<_>>())
+    .prepared()
     .load(connection)
     .await?;
     let mut moved = Vec::new();
@@ -128,6 +129,7 @@ async fn save(connection: &mut Connection, moved: &[Uuid], places: &BTreeMap<Uui
     .bind::<Array<Text>, _>(rows.iter().map(|(_, place)| place.status.as_str()).collect::<Vec<_>>())
     .bind::<Array<Integer>, _>(rows.iter().map(|(_, place)| place.version).collect::<Vec<_>>())
     .bind::<Array<Bool>, _>(rows.iter().map(|(_, place)| place.cancel_requested).collect::<Vec<_>>())
+    .prepared()
     .execute(connection)
     .await?;
     Ok(())

@@ -10,7 +10,7 @@ use diesel::{
     sql_types::{Array, BigInt, Binary, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
-use orderflow_service::store::{Connection, StoreError};
+use orderflow_service::store::{Connection, Prepare as _, StoreError};
 use uuid::Uuid;
 
 /// How long a key is kept at least.
@@ -56,6 +56,7 @@ pub async fn claim(connection: &mut Connection, claims: &[Claim<'_>]) -> Result<
     .bind::<Array<Binary>, _>(sorted.iter().map(|claim| claim.fingerprint.as_slice()).collect::<Vec<_>>())
     .bind::<Array<SqlUuid>, _>(sorted.iter().map(|claim| claim.order_id).collect::<Vec<_>>())
     .bind::<Array<Timestamptz>, _>(sorted.iter().map(|claim| claim.created_at).collect::<Vec<_>>())
+    .prepared()
     .load(connection)
     .await?;
     Ok(claimed.into_iter().map(|row| row.key).collect())
@@ -101,6 +102,7 @@ pub async fn find(connection: &mut Connection, keys: &[&str]) -> Result<Vec<Stor
          WHERE key = ANY($1)",
     )
     .bind::<Array<Text>, _>(keys)
+    .prepared()
     .load(connection)
     .await?)
 }
@@ -111,7 +113,7 @@ pub async fn find(connection: &mut Connection, keys: &[&str]) -> Result<Vec<Stor
 /// # Errors
 /// Those of the database.
 pub async fn wait_briefly(connection: &mut Connection) -> Result<(), StoreError> {
-    diesel::sql_query("SET LOCAL lock_timeout = '200ms'").execute(connection).await?;
+    diesel::sql_query("SET LOCAL lock_timeout = '200ms'").prepared().execute(connection).await?;
     Ok(())
 }
 
@@ -120,7 +122,10 @@ pub async fn wait_briefly(connection: &mut Connection) -> Result<(), StoreError>
 /// # Errors
 /// Those of the database.
 pub async fn lock_table(connection: &mut Connection) -> Result<(), StoreError> {
-    diesel::sql_query("LOCK TABLE orders.idempotency_keys IN ROW EXCLUSIVE MODE").execute(connection).await?;
+    diesel::sql_query("LOCK TABLE orders.idempotency_keys IN ROW EXCLUSIVE MODE")
+        .prepared()
+        .execute(connection)
+        .await?;
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use diesel::{
 };
 use diesel_async::RunQueryDsl as _;
 use orderflow_service::{
-    store::{Connection, Database, StoreError},
+    store::{Connection, Database, Prepare as _, StoreError},
     telemetry,
 };
 use tokio::{
@@ -98,6 +98,7 @@ async fn notify(connection: &mut Connection, orders: &[Uuid]) -> Result<(), Stor
     diesel::sql_query(NOTIFY)
         .bind::<Text, _>(CHANNEL)
         .bind::<Array<Text>, _>(payloads(orders))
+        .prepared()
         .execute(connection)
         .await?;
     Ok(())

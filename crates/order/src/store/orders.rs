@@ -8,7 +8,7 @@ use diesel::{
     sql_types::{Array, BigInt, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
-use orderflow_service::store::{Connection, StoreError};
+use orderflow_service::store::{Connection, Prepare as _, StoreError};
 use uuid::Uuid;
 
 use super::schema::orders::{items, orders};
@@ -109,6 +109,7 @@ async fn insert_orders(connection: &mut Connection, fresh: &[&NewOrder]) -> Resu
         .bind::<Array<Text>, _>(column(fresh, |order| order.payment_method.as_str()))
         .bind::<Array<Timestamptz>, _>(column(fresh, |order| order.created_at))
         .bind::<Text, _>(OrderStatus::Pending.as_str())
+        .prepared()
         .execute(connection)
         .await?;
     Ok(())
@@ -137,6 +138,7 @@ async fn insert_items(connection: &mut Connection, fresh: &[&NewOrder]) -> Resul
     .bind::<Array<Text>, _>(name)
     .bind::<Array<Integer>, _>(quantity)
     .bind::<Array<BigInt>, _>(price)
+    .prepared()
     .execute(connection)
     .await?;
     Ok(())

@@ -8,10 +8,13 @@ use std::{
     time::Duration,
 };
 
-use lapin::{Connection, ConnectionProperties, uri::AMQPUri};
+use lapin::{Connection, ConnectionProperties, runtime, tcp::OwnedTLSConfig, uri::AMQPUri};
 
 use super::NoVhost;
-use crate::{config::BrokerConfig, process_identity};
+use crate::{
+    config::{BrokerConfig, OwnCa},
+    process_identity, tls,
+};
 
 /// A peer that went away without a word is noticed after two of these; RabbitMQ's documentation advises 5 to 20 s.
 const HEARTBEAT_SECONDS: u16 = 10;
@@ -35,6 +38,17 @@ pub enum BrokerError {
     /// The client library's error.
     #[error("RabbitMQ: {0}")]
     Client(#[from] lapin::Error),
+    /// The encryption was not agreed on: mostly the server's certificate.
+    #[error(
+        "RabbitMQ: TLS with {host} was not agreed on: {why}. Certificates have to name the host and be issued by a CA that this system \
+         or TLS_CA trusts"
+    )]
+    Tls {
+        /// With whom.
+        host: String,
+        /// What failed.
+        why: String,
+    },
     /// The virtual host is missing, or closed to the user.
     #[error(transparent)]
     NoVhost(#[from] NoVhost),
@@ -58,6 +72,7 @@ pub struct Connector {
     uris: Arc<[AMQPUri]>,
     program: Arc<str>,
     next: Arc<AtomicUsize>,
+    own_ca: Option<OwnCa>,
 }
 
 /// Without the URIs, which hold passwords.
@@ -71,14 +86,15 @@ impl Connector {
     /// `program` is what the management UI shows first: `orderflow-worker`.
     #[must_use]
     pub fn new(config: &BrokerConfig, program: &str) -> Self {
-        crate::tls::install();
+        tls::install();
         let uris = config.nodes.iter().map(|node| {
             let mut uri = node.uri().clone();
             uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
             uri.query.frame_max.get_or_insert(FRAME_MAX);
             uri
         });
-        Self { uris: uris.collect(), program: program.into(), next: Arc::default() }
+        let own_ca = config.own_ca.clone();
+        Self { uris: uris.collect(), program: program.into(), next: Arc::default(), own_ca }
     }
 
     /// Connects to one node, the next time to the next. `purpose` tells a person what the connection is for:
@@ -92,12 +108,23 @@ impl Connector {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         let uri =
             turn.checked_rem(self.uris.len()).and_then(|index| self.uris.get(index)).ok_or(BrokerError::NoNode)?;
-        let connecting = Connection::connect_uri(uri.clone(), introduced(&self.name(purpose)));
+        let connecting = self.connect_to(uri, introduced(&self.name(purpose)));
         match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
             Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(error)) => Err(NoVhost::behind(&error, uri).map_or_else(|| error.into(), BrokerError::from)),
+            Ok(Err(error)) => Err(explained(error, uri)),
             Err(_) => Err(BrokerError::TimedOut(CONNECT_TIMEOUT)),
         }
+    }
+
+    /// Connects to this node, on the current runtime, without a bound in time.
+    pub(super) async fn connect_to(
+        &self,
+        uri: &AMQPUri,
+        introduced: ConnectionProperties,
+    ) -> lapin::Result<Connection> {
+        // Without a certificate of our own: RabbitMQ would be told who we are by it, and we have a name and a password.
+        let tls = OwnedTLSConfig { identity: None, cert_chain: self.own_ca.as_ref().map(|ca| ca.pem().to_owned()) };
+        Connection::connect_uri_with_config(uri.clone(), introduced, tls, runtime::default_runtime()?).await
     }
 
     /// The name of a connection of this process with this purpose.
@@ -106,8 +133,24 @@ impl Connector {
         format!("{} {purpose} {}", self.program, process_identity::place())
     }
 
+    /// Whether somebody is trusted beside the system's CAs.
+    pub(super) fn has_own_ca(&self) -> bool {
+        self.own_ca.is_some()
+    }
+
     pub(super) fn uris(&self) -> &[AMQPUri] {
         &self.uris
+    }
+}
+
+/// Says what a failure to connect is about.
+fn explained(error: lapin::Error, uri: &AMQPUri) -> BrokerError {
+    if let Some(no) = NoVhost::behind(&error, uri) {
+        return no.into();
+    }
+    match tls::explain(&error) {
+        Some(why) => BrokerError::Tls { host: uri.authority.host.clone(), why },
+        None => error.into(),
     }
 }
 

@@ -9,9 +9,9 @@
 
 use std::time::Duration;
 
-use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use futures::{StreamExt as _, future::try_join_all, stream::FuturesUnordered};
 use lapin::{
-    Channel, Confirmation, ErrorKind,
+    Channel, Confirmation, ErrorKind, PublisherConfirm,
     options::{BasicPublishOptions, ConfirmSelectOptions},
 };
 use tokio::{
@@ -80,9 +80,11 @@ impl PublishError {
     }
 }
 
+type Answer = oneshot::Sender<Result<(), PublishError>>;
+
 struct Job {
     message: Message,
-    done: oneshot::Sender<Result<(), PublishError>>,
+    done: Answer,
 }
 
 /// A handle to the publishing task. Cheap to clone.
@@ -239,7 +241,8 @@ impl From<lapin::Error> for Broken {
     }
 }
 
-type Confirming = BoxFuture<'static, Result<(), Broken>>;
+/// Messages that are put on the wire together.
+const TOGETHER: usize = 256;
 
 /// Publishes until the channel breaks or the process stops. Whatever is unconfirmed at the end is answered as lost.
 async fn serve(
@@ -248,34 +251,39 @@ async fn serve(
     care: &mut Care,
     stop: &CancellationToken,
 ) -> Ended {
-    let mut confirming: FuturesUnordered<Confirming> = FuturesUnordered::new();
+    let mut confirming = FuturesUnordered::new();
     let mut look_after = tokio::time::interval(LOOK_AFTER);
     let mut stopping = false;
+    let mut jobs = Vec::with_capacity(TOGETHER);
     loop {
         if stopping && confirming.is_empty() && waiting.is_empty() {
             return Ended::Stopped;
         }
+        let room = care.at_most(UNCONFIRMED).saturating_sub(confirming.len()).min(TOGETHER);
         tokio::select! {
             Some(confirmed) = confirming.next() => {
                 if let Err(why) = confirmed {
                     return Ended::Broken(why);
                 }
             }
-            job = waiting.recv(), if confirming.len() < care.at_most(UNCONFIRMED) => {
-                let Some(job) = job else { return Ended::Stopped };
-                let sent = match care.verdict(&job.message) {
-                    Verdict::Refuse => {
-                        let _ = job.done.send(Err(PublishError::Forbidden));
-                        Ok(())
+            count = waiting.recv_many(&mut jobs, room), if room > 0 => {
+                if count == 0 {
+                    return Ended::Stopped;
+                }
+                let (together, alone) = sort(&mut jobs, care);
+                match send(channel, together, care).await {
+                    Ok(sent) => confirming.extend(sent.into_iter().map(confirmed)),
+                    Err(broken) => return Ended::Broken(broken),
+                }
+                for job in alone {
+                    while let Some(confirmed) = confirming.next().await {
+                        if let Err(why) = confirmed {
+                            return Ended::Broken(why);
+                        }
                     }
-                    Verdict::SendAlone => send_alone(channel, job, &mut confirming, care).await,
-                    Verdict::Send => {
-                        care.sending(&job.message, care.at_most(UNCONFIRMED) == 1);
-                        publish(channel, job).await.map(|confirm| confirming.push(confirm))
+                    if let Err(broken) = send_alone(channel, job, care).await {
+                        return Ended::Broken(broken);
                     }
-                };
-                if let Err(broken) = sent {
-                    return Ended::Broken(broken);
                 }
             }
             _ = look_after.tick() => {
@@ -288,51 +296,67 @@ async fn serve(
     }
 }
 
-/// Sends a message when nothing else is on its way, and waits for its confirm, so that a refusal concerns nobody else.
-async fn send_alone(
-    channel: &Channel,
-    job: Job,
-    confirming: &mut FuturesUnordered<Confirming>,
-    care: &mut Care,
-) -> Result<(), Broken> {
-    while let Some(confirmed) = confirming.next().await {
-        confirmed?;
+/// Refuses messages of kinds that were refused within the last minute. Returns the others, and apart from them those to send alone.
+fn sort(jobs: &mut Vec<Job>, care: &Care) -> (Vec<Job>, Vec<Job>) {
+    let (mut together, mut alone) = (Vec::with_capacity(jobs.len()), Vec::new());
+    for job in jobs.drain(..) {
+        match care.verdict(&job.message) {
+            Verdict::Refuse => drop(job.done.send(Err(PublishError::Forbidden))),
+            Verdict::SendAlone => alone.push(job),
+            Verdict::Send => together.push(job),
+        }
     }
+    (together, alone)
+}
+
+/// Sends a message while nothing else is on its way, and waits for its confirm, so that a refusal concerns nobody else.
+async fn send_alone(channel: &Channel, job: Job, care: &mut Care) -> Result<(), Broken> {
     care.sending(&job.message, true);
-    publish(channel, job).await?.await?;
+    for sent in put_on_wire(channel, vec![job]).await? {
+        confirmed(sent).await?;
+    }
     care.allowed();
     Ok(())
 }
 
-/// Puts a message on the wire; the returned future answers the caller when the confirm comes, and fails when the
-/// channel can no longer be trusted.
-async fn publish(channel: &Channel, job: Job) -> Result<Confirming, Broken> {
-    let Job { message, done } = job;
-    let sending = channel.basic_publish(
-        message.exchange.into(),
-        message.routing_key.into(),
-        BasicPublishOptions::default(),
-        &message.body,
-        message.properties,
-    );
-    let confirm = match tokio::time::timeout(CONFIRM_TIMEOUT, sending).await {
-        Ok(Ok(confirm)) => confirm,
-        Ok(Err(error)) => {
-            let _ = done.send(Err(PublishError::Lost));
-            return Err(error.into());
-        }
-        Err(_) => {
-            let _ = done.send(Err(PublishError::TimedOut));
-            return Err(Broken::because(format!("a message could not be sent within {CONFIRM_TIMEOUT:?}")));
-        }
+/// Sends messages of kinds that were not refused.
+async fn send(channel: &Channel, jobs: Vec<Job>, care: &mut Care) -> Result<Vec<Sent>, Broken> {
+    for job in &jobs {
+        care.sending(&job.message, care.at_most(UNCONFIRMED) == 1);
+    }
+    put_on_wire(channel, jobs).await
+}
+
+/// A message on the wire.
+struct Sent {
+    confirm: PublisherConfirm,
+    done: Answer,
+}
+
+/// Puts messages on the wire together. Waiting for each one would cost a wake-up of lapin's thread, one back, and a write to the
+/// socket.
+async fn put_on_wire(channel: &Channel, jobs: Vec<Job>) -> Result<Vec<Sent>, Broken> {
+    let sending = jobs.into_iter().map(async |Job { message, done }| {
+        let Message { exchange, routing_key, properties, body } = message;
+        let options = BasicPublishOptions::default();
+        let sent = channel.basic_publish(exchange.into(), routing_key.into(), options, &body, properties).await;
+        sent.map(|confirm| Sent { confirm, done })
+    });
+    // On failure the answers are dropped, and each caller gets `PublishError::Lost`.
+    let sent = match tokio::time::timeout(CONFIRM_TIMEOUT, try_join_all(sending)).await {
+        Ok(sent) => sent?,
+        Err(_) => return Err(Broken::because(format!("messages could not be sent within {CONFIRM_TIMEOUT:?}"))),
     };
     fault::crash_here(CrashPoint::AfterPublish);
-    if fault::without(Safeguard::Confirm) {
-        let _ = done.send(Ok(()));
-        return Ok(std::future::ready(Ok(())).boxed());
-    }
-    Ok(async move {
-        let (answer, verdict) = match tokio::time::timeout(CONFIRM_TIMEOUT, confirm).await {
+    Ok(sent)
+}
+
+/// Answers the caller when the confirm comes; fails when the channel can no longer be trusted.
+async fn confirmed(Sent { confirm, done }: Sent) -> Result<(), Broken> {
+    let (answer, verdict) = if fault::without(Safeguard::Confirm) {
+        (Ok(()), Ok(()))
+    } else {
+        match tokio::time::timeout(CONFIRM_TIMEOUT, confirm).await {
             Ok(Ok(Confirmation::Ack(_))) => (Ok(()), Ok(())),
             Ok(Ok(Confirmation::Nack(_))) => (Err(PublishError::Refused), Ok(())),
             Ok(Ok(Confirmation::NotRequested)) => {
@@ -343,10 +367,9 @@ async fn publish(channel: &Channel, job: Job) -> Result<Confirming, Broken> {
                 let why = format!("a message was not confirmed within {CONFIRM_TIMEOUT:?}");
                 (Err(PublishError::TimedOut), Err(Broken::because(why)))
             }
-        };
-        // Whoever asked may have gone away.
-        let _ = done.send(answer);
-        verdict
-    }
-    .boxed())
+        }
+    };
+    // Whoever asked may have gone away.
+    let _ = done.send(answer);
+    verdict
 }

@@ -9,17 +9,19 @@ use std::{
     time::Duration,
 };
 
-use deadpool_lapin::{Config, Pool, PoolConfig, PoolError, Timeouts};
+use deadpool::managed::{self, Metrics, RecycleResult};
+use deadpool_lapin::{PoolConfig, PoolError, Timeouts};
 use lapin::{
     Channel, Connection, ErrorKind, ExchangeKind,
     options::{ExchangeDeclareOptions, QueueDeclareOptions},
+    runtime,
     types::FieldTable,
     uri::AMQPUri,
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{Connector, NoVhost, connection, names};
-use crate::telemetry;
+use crate::{telemetry, tls};
 
 /// For each of connecting, the wait for a connection, and an answer.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -29,6 +31,9 @@ const EACH_WITHIN: Duration = Duration::from_millis(100);
 
 /// For a question to all nodes together, one after the other: whoever asks for a health check waits no longer.
 const TIMEOUT_OF_ALL: Duration = Duration::from_secs(10);
+
+/// What these connections are for, in the management UI.
+const PURPOSE: &str = "checks";
 
 /// AMQP's reply code for what does not exist.
 const NOT_FOUND: u16 = 404;
@@ -68,7 +73,31 @@ pub struct BrokerCheck {
 #[derive(Clone)]
 struct Node {
     uri: AMQPUri,
-    pool: Pool,
+    pool: managed::Pool<Checks>,
+}
+
+/// Makes the pool's connections.
+struct Checks {
+    connector: Connector,
+    uri: AMQPUri,
+    /// deadpool-lapin's own (0.14), which cannot be told to trust another CA.
+    usual: deadpool_lapin::Manager,
+}
+
+impl managed::Manager for Checks {
+    type Type = Connection;
+    type Error = lapin::Error;
+
+    async fn create(&self) -> lapin::Result<Connection> {
+        if self.connector.has_own_ca() {
+            return self.connector.connect_to(&self.uri, connection::introduced(&self.connector.name(PURPOSE))).await;
+        }
+        self.usual.create().await
+    }
+
+    async fn recycle(&self, connection: &mut Connection, metrics: &Metrics) -> RecycleResult<lapin::Error> {
+        self.usual.recycle(connection, metrics).await
+    }
 }
 
 impl std::fmt::Debug for BrokerCheck {
@@ -83,21 +112,22 @@ impl BrokerCheck {
     /// # Errors
     /// When the pool cannot be made.
     pub fn new(connector: &Connector) -> Result<Self, NotReady> {
-        let pool = |url: String| {
-            let config = Config {
-                url: Some(url),
-                pool: Some(PoolConfig {
-                    timeouts: Timeouts { wait: Some(TIMEOUT), create: Some(TIMEOUT), recycle: Some(TIMEOUT) },
-                    ..PoolConfig::new(1)
-                }),
+        let pool = |uri: &AMQPUri| {
+            let config = PoolConfig {
+                timeouts: Timeouts { wait: Some(TIMEOUT), create: Some(TIMEOUT), recycle: Some(TIMEOUT) },
+                ..PoolConfig::new(1)
             };
-            let name = connector.name("checks");
-            config
-                .create_pool(move || connection::introduced(&name), deadpool_lapin::Runtime::Tokio1)
-                .map_err(|error| NotReady::Unreachable(error.to_string()))
+            let unusable = |error: &dyn std::error::Error| NotReady::Unreachable(telemetry::chain(error));
+            let name = connector.name(PURPOSE);
+            let introduced = move || connection::introduced(&name);
+            let runtime = runtime::default_runtime().map_err(|error| unusable(&error))?;
+            let usual = deadpool_lapin::Manager::new(url(uri), introduced, runtime);
+            let checks = Checks { connector: connector.clone(), uri: uri.clone(), usual };
+            let building = managed::Pool::builder(checks).config(config).runtime(deadpool::Runtime::Tokio1);
+            building.build().map_err(|error| unusable(&error))
         };
         let nodes: Result<_, NotReady> =
-            connector.uris().iter().map(|uri| Ok(Node { uri: uri.clone(), pool: pool(url(uri))? })).collect();
+            connector.uris().iter().map(|uri| Ok(Node { uri: uri.clone(), pool: pool(uri)? })).collect();
         Ok(Self { nodes: nodes?, answered: Arc::default() })
     }
 
@@ -188,9 +218,11 @@ impl Question<'_> {
     async fn to(self, node: &Node) -> Result<Vec<Option<QueueState>>, NotReady> {
         let unreachable = |error: &dyn std::error::Error| NotReady::Unreachable(telemetry::chain(error));
         let connection = node.pool.get().await.map_err(|error| match &error {
-            PoolError::Backend(refused) => {
-                NoVhost::behind(refused, &node.uri).map_or_else(|| unreachable(&error), NotReady::from)
-            }
+            PoolError::Backend(refused) => match (NoVhost::behind(refused, &node.uri), tls::explain(refused)) {
+                (Some(no), _) => no.into(),
+                (None, Some(why)) => NotReady::Unreachable(format!("TLS was not agreed on: {why}")),
+                (None, None) => unreachable(&error),
+            },
             _ => unreachable(&error),
         })?;
         let within = match self {

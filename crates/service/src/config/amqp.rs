@@ -46,6 +46,12 @@ impl BrokerNode {
         &self.0
     }
 
+    /// Whether what goes there is encrypted.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        self.0.scheme == AMQPScheme::AMQPS
+    }
+
     pub(super) fn new(address: &Address) -> Result<Self, String> {
         let number = |name: &str| address.parameter(name);
         let frame_max = number("frame_max").map(|text| match setting::number(text, 0, u32::MAX) {

@@ -10,6 +10,7 @@ use url::Url;
 use super::{
     address::{Address, Form, HTTP, Query},
     amqp::{self, BrokerNode},
+    own_ca::OwnCa,
     plaintext::PlaintextHosts,
     setting::{self, Setting, Source},
 };
@@ -84,6 +85,8 @@ const MANAGEMENT_PORTS: [u16; 2] = [15672, 15671];
 pub struct BrokerConfig {
     /// The nodes, tried in turn; never empty.
     pub nodes: Vec<BrokerNode>,
+    /// Whom to trust beside the system's CAs, where a node is encrypted.
+    pub own_ca: Option<OwnCa>,
 }
 
 impl BrokerConfig {
@@ -91,6 +94,7 @@ impl BrokerConfig {
     #[must_use]
     pub fn read(source: &Source) -> Option<Self> {
         let permitted = PlaintextHosts::read(source);
+        let own_ca = OwnCa::read(source);
         source.require(&AMQP_URL, |text| {
             let nodes = text.split(',').map(|one| Ok(node(source, &permitted, &AMQP_URL, one.trim())?.1));
             let nodes = nodes.collect::<Result<Vec<_>, String>>()?;
@@ -98,7 +102,7 @@ impl BrokerConfig {
             if differ {
                 return Err("expected the nodes of one cluster, with the same virtual host in each".to_owned());
             }
-            Ok(Self { nodes })
+            Ok(Self { nodes, own_ca })
         })
     }
 
@@ -115,7 +119,8 @@ impl BrokerConfig {
     /// As an administrator: reads `AMQP_ADMIN_URL` instead.
     #[must_use]
     pub fn read_admin(source: &Source) -> Option<Self> {
-        Some(Self { nodes: vec![admin(source)?.1] })
+        let own_ca = OwnCa::read(source);
+        Some(Self { nodes: vec![admin(source)?.1], own_ca })
     }
 }
 
@@ -158,6 +163,8 @@ pub struct Users {
 pub struct AdminConfig {
     /// The API's root, without credentials.
     pub management_url: Url,
+    /// Whom to trust beside the system's CAs, where it is encrypted.
+    pub own_ca: Option<OwnCa>,
     /// The administrator.
     pub user: String,
     /// The administrator's password.
@@ -183,6 +190,7 @@ impl AdminConfig {
         let retry_delays = RetryDelays::read(source);
         let admin = admin(source);
         let permitted = PlaintextHosts::read(source);
+        let own_ca = OwnCa::read(source);
         let management = source.parse(&RABBITMQ_MANAGEMENT_URL, |text| {
             let address = Address::parse(text, &MANAGEMENT)?;
             permitted.permit(source, &RABBITMQ_MANAGEMENT_URL, &address, "https://")?;
@@ -201,6 +209,7 @@ impl AdminConfig {
         let AMQPUri { authority, vhost, .. } = node.uri().clone();
         Some(Self {
             management_url: management.or_else(|| management_beside(&address))?,
+            own_ca,
             user: authority.userinfo.username,
             password: authority.userinfo.password.into(),
             vhost,

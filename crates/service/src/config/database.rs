@@ -4,7 +4,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{
     plaintext::PlaintextHosts,
-    postgres,
+    postgres::{self, PostgresServer},
     setting::{Setting, Source},
 };
 
@@ -12,7 +12,7 @@ pub(super) const DATABASE_URL: Setting = Setting {
     name: "DATABASE_URL",
     default: None,
     secret: true,
-    meaning: "PostgreSQL, such as postgres://USER:PASSWORD@HOST:5432/DATABASE, several HOST:PORT with commas between, postgres:///DATABASE?host=/var/run/postgresql, or key=value as libpq has it; hosts other than this machine have to be in PLAINTEXT_HOSTS",
+    meaning: "PostgreSQL, such as postgres://USER:PASSWORD@HOST:5432/DATABASE, several HOST:PORT with commas between, postgres:///DATABASE?host=/var/run/postgresql, or key=value as libpq has it; for hosts other than this machine with ?sslmode=verify-full and, for an own CA, sslrootcert=FILE (sslmode, sslrootcert, sslcert, sslkey, sslnegotiation and channel_binding as libpq has them), or without where the host is in PLAINTEXT_HOSTS",
 };
 
 /// What the names of PostgreSQL's roles begin with.
@@ -47,11 +47,11 @@ impl DatabaseConfig {
         Some(Self { url })
     }
 
-    /// As the driver takes it.
+    /// What the URL says, for who connects.
     ///
     /// # Errors
-    /// What is wrong with the URL; of one that was read, nothing is.
-    pub fn driver(&self) -> Result<tokio_postgres::Config, String> {
+    /// What is wrong with the URL; of one that was read, nothing is, unless a file that it names has changed.
+    pub fn server(&self) -> Result<PostgresServer, String> {
         postgres::parse(self.url.expose_secret())
     }
 }

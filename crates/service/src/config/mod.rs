@@ -9,8 +9,10 @@ mod database;
 mod guard;
 mod log;
 mod operators;
+mod own_ca;
 mod plaintext;
 mod postgres;
+mod postgres_tls;
 pub mod setting;
 mod trace;
 mod web;
@@ -23,8 +25,10 @@ pub use database::{DATABASE_ROLE_PREFIX, DatabaseConfig};
 pub use guard::GuardConfig;
 pub use log::{LogConfig, LogFormat};
 pub use operators::{OperatorToken, OperatorsConfig, Role, TRACE_ID};
+pub use own_ca::OwnCa;
 pub use plaintext::PlaintextHosts;
-pub use postgres::set_by;
+pub use postgres::{PostgresServer, set_by};
+pub use postgres_tls::{PostgresTls, SslMode};
 pub use setting::{ConfigError, Setting, Source};
 pub use trace::TraceConfig;
 pub use web::{Admission, FrontEndConfig, LinkConfig, WebConfig};
@@ -56,8 +60,11 @@ pub const SHARED: &[&Setting] = &[
     &broker::AMQP_INSPECTOR_PASSWORD,
     &broker::RETRY_DELAYS,
     &plaintext::PLAINTEXT_HOSTS,
+    &own_ca::TLS_CA,
     &web::LISTEN,
     &web::OPS_LISTEN,
+    &web::TLS_CERTIFICATE,
+    &web::TLS_KEY,
     &operators::OPERATOR_TOKENS,
     &operators::RABBITMQ_UI_URL,
     &operators::TRACE_VIEWER_URL,

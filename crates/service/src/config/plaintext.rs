@@ -11,7 +11,7 @@ pub(super) const PLAINTEXT_HOSTS: Setting = Setting {
     name: "PLAINTEXT_HOSTS",
     default: None,
     secret: false,
-    meaning: "hosts, with commas between, that may be reached without encryption because everyone on the network to them is trusted, such as postgres,10.0.0.5; this machine always may; unset: no other, and a setting with amqp://, http://, smtp:// or postgres:// to another host is refused",
+    meaning: "hosts, with commas between, that may be reached without encryption because everyone on the network to them is trusted, such as postgres,10.0.0.5; this machine always may; unset: no other, and a setting with amqp://, http://, or postgres:// without sslmode=require or stricter to another host is refused",
 };
 
 /// The hosts that passwords and customers' data may be sent to in clear text.

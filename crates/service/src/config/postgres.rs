@@ -5,20 +5,30 @@ use std::{collections::BTreeSet, time::Duration};
 use secrecy::SecretString;
 use tokio_postgres::{
     Config,
-    config::{ChannelBinding, Host, SslMode, SslNegotiation, TargetSessionAttrs},
+    config::{Host, TargetSessionAttrs},
 };
 
 use super::{
     address,
     plaintext::PlaintextHosts,
+    postgres_tls::PostgresTls,
     setting::{Setting, Source},
 };
 
-/// The driver's configuration for this URL, or for this list of `key=value`.
+/// What an address of PostgreSQL says.
+#[derive(Debug, Clone)]
+pub struct PostgresServer {
+    /// All but encryption, as the driver takes it.
+    pub driver: Config,
+    /// Encryption, which is not the driver's business here.
+    pub tls: PostgresTls,
+}
+
+/// Reads a URL, or a list of `key=value`.
 ///
 /// # Errors
 /// What is wrong, without anything secret.
-pub(super) fn parse(text: &str) -> Result<Config, String> {
+pub(super) fn parse(text: &str) -> Result<PostgresServer, String> {
     let form = "expected the form postgres://USER:PASSWORD@HOST:5432/DATABASE";
     let (scheme, rest) = text.split_once("://").unwrap_or_default();
     match scheme {
@@ -27,36 +37,23 @@ pub(super) fn parse(text: &str) -> Result<Config, String> {
         _ if is_list(text) => {}
         _ => return Err(form.to_owned()),
     }
-    let mut config: Config = text.parse().map_err(|error| match std::error::Error::source(&error) {
+    let (tls, rest) = PostgresTls::take(text)?;
+    let mut driver: Config = rest.parse().map_err(|error| match std::error::Error::source(&error) {
         Some(why) => format!("{form}: {why}"),
         None => format!("{form}: {error}"),
     })?;
     // PostgreSQL's documentation has milliseconds; the driver (tokio-postgres 0.7.18) takes the number for seconds.
-    if let Some(given) = config.get_tcp_user_timeout() {
+    if let Some(given) = driver.get_tcp_user_timeout() {
         let given = Duration::from_millis(given.as_secs());
-        config.tcp_user_timeout(given);
+        driver.tcp_user_timeout(given);
     }
-    check(&config)?;
-    Ok(config)
+    tls.check(&driver)?;
+    check(&driver)?;
+    Ok(PostgresServer { driver, tls })
 }
 
 /// Refuses what the driver accepts and cannot do, or does only when it connects.
 fn check(config: &Config) -> Result<(), String> {
-    let unencrypted =
-        "connections to PostgreSQL are not encrypted by this program: use a tunnel that ends on this machine, or";
-    if config.get_ssl_mode() == SslMode::Require {
-        return Err(format!(
-            "sslmode: expected disable or prefer, because {unencrypted} name the host in PLAINTEXT_HOSTS"
-        ));
-    }
-    if config.get_ssl_negotiation() == SslNegotiation::Direct {
-        return Err(format!(
-            "sslnegotiation: expected postgres, because {unencrypted} name the host in PLAINTEXT_HOSTS"
-        ));
-    }
-    if config.get_channel_binding() == ChannelBinding::Require {
-        return Err("channel_binding: expected disable or prefer, because connections are not encrypted".to_owned());
-    }
     if config.get_target_session_attrs() == TargetSessionAttrs::ReadOnly {
         return Err(
             "target_session_attrs: expected read-write or any, because nothing here works on a replica".to_owned()
@@ -102,11 +99,20 @@ fn tcp(name: &str) -> Result<url::Host<String>, String> {
     }
 }
 
-/// Refuses servers to which everything would go in clear, unless they are this machine or named.
+/// Refuses servers to which everything may go in clear, unless they are this machine or named.
 ///
 /// # Errors
 /// What to change.
-pub(super) fn permit(config: &Config, permitted: &PlaintextHosts, source: &Source, by: &Setting) -> Result<(), String> {
+pub(super) fn permit(
+    server: &PostgresServer,
+    permitted: &PlaintextHosts,
+    source: &Source,
+    by: &Setting,
+) -> Result<(), String> {
+    if server.tls.is_required() {
+        return Ok(());
+    }
+    let (mode, config) = (server.tls.mode, &server.driver);
     let (hosts, addresses) = (config.get_hosts(), config.get_hostaddrs());
     for index in 0..hosts.len().max(addresses.len()) {
         let named = match hosts.get(index) {
@@ -125,9 +131,9 @@ pub(super) fn permit(config: &Config, permitted: &PlaintextHosts, source: &Sourc
         if !by_name && !permitted.takes(&reached) {
             let host = address::name(&reached);
             return Err(format!(
-                "expected {host} in PLAINTEXT_HOSTS, because connections to PostgreSQL are not encrypted by this program and the \
-                 network to {host} could read and change everything; add it there if you trust everyone on that network, or use a \
-                 tunnel that ends on this machine"
+                "expected sslmode=verify-full for a host that is not this machine: with sslmode={mode}, which holds where none is \
+                 given or is weaker, the connection may be in clear, and the network to {host} could read and change everything. \
+                 With an own CA add sslrootcert=FILE; if you trust everyone on that network, add {host} to PLAINTEXT_HOSTS instead"
             ));
         }
         source.goes_in_clear(by, &reached, false);
@@ -227,12 +233,12 @@ pub(super) fn url(
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<Config, String> {
+    fn read(text: &str) -> Result<PostgresServer, String> {
         let permitted =
             PlaintextHosts::read(&[("PLAINTEXT_HOSTS".to_owned(), "db,10.0.0.5".to_owned())].into_iter().collect());
-        let config = parse(text)?;
-        permit(&config, &permitted, &Source::default(), &crate::config::database::DATABASE_URL)?;
-        Ok(config)
+        let server = parse(text)?;
+        permit(&server, &permitted, &Source::default(), &crate::config::database::DATABASE_URL)?;
+        Ok(server)
     }
 
     /// What tokio-postgres can do, works: several servers tried in turn, sockets, and the list form of libpq.
@@ -264,15 +270,22 @@ mod tests {
                 vec![5432],
             ),
         ] {
-            let config = read(text).unwrap_or_else(|why| panic!("{text}: {why}"));
+            let config = read(text).unwrap_or_else(|why| panic!("{text}: {why}")).driver;
             assert_eq!((config.get_hosts(), config.get_ports()), (&hosts[..], &ports[..]), "{text}");
         }
         // Milliseconds, as PostgreSQL's documentation has it.
-        let config = read("postgres://u:p@db/d?tcp_user_timeout=2500").expect("it is right");
+        let config = read("postgres://u:p@db/d?tcp_user_timeout=2500").expect("it is right").driver;
         assert_eq!(config.get_tcp_user_timeout(), Some(&Duration::from_millis(2500)));
         // The name is how people know the server, the address where it is.
         read("host=db hostaddr=10.9.9.9 user=u").expect("db is named");
         read("host=elsewhere hostaddr=10.0.0.5 user=u").expect("10.0.0.5 is named");
+        // What rented databases are given out as.
+        for parameters in
+            ["sslmode=require", "sslmode=require&channel_binding=require", "sslmode=require&sslnegotiation=direct"]
+        {
+            let server = read(&format!("postgres://u:p@elsewhere/d?{parameters}")).expect(parameters);
+            assert!(server.tls.is_required(), "{parameters}");
+        }
     }
 
     #[test]
@@ -284,13 +297,13 @@ mod tests {
             ("u:hush@db/d", "postgres://USER"),
             ("postgres://u:hush@db/d?conect_timeout=3", "conect_timeout"),
             ("postgres://u:hush@db/d?sslrootcert=/ca.pem", "sslrootcert"),
+            ("postgres://u:hush@db/d?sslcrl=/ca.crl", "sslcrl"),
             ("postgres://u:hush@db/d?pgbouncer=true", "pgbouncer"),
             ("postgres://u:hush@db/d?connect_timeout=soon", "connect_timeout"),
-            ("postgres://u:hush@db/d?sslmode=require", "sslmode"),
-            ("postgres://u:hush@db/d?sslmode=verify-full", "sslmode"),
             ("postgres://u:hush@db/d?sslmode=allow", "sslmode"),
-            ("postgres://u:hush@db/d?sslnegotiation=direct", "sslnegotiation"),
-            ("postgres://u:hush@db/d?channel_binding=require", "channel_binding"),
+            ("postgres://u:hush@db/d?sslmode=require&sslmode=disable", "sslmode is there twice"),
+            ("postgres://u:hush@db/d?sslnegotiation=direct", "sslmode=verify-full"),
+            ("postgres://u:hush@db/d?channel_binding=require&sslmode=prefer", "not prefer"),
             ("postgres://u:hush@db/d?target_session_attrs=read-only", "target_session_attrs"),
             ("postgres://u:hush@db/d?target_session_attrs=primary", "target_session_attrs"),
             ("postgres://u:hush@db/d?host=/var/run/postgresql", "host is there twice"),
@@ -312,9 +325,11 @@ mod tests {
             ("host=db,db port=1,2,3", "port"),
             ("host=db hostaddr=10.0.0.5,10.0.0.6", "hostaddr"),
             ("host=db sslrootcert=x", "sslrootcert"),
-            ("postgres://u:hush@elsewhere/d", "elsewhere in PLAINTEXT_HOSTS"),
-            ("postgres://u:hush@db,elsewhere/d", "elsewhere in PLAINTEXT_HOSTS"),
-            ("host=localhost hostaddr=10.9.9.9 user=u", "10.9.9.9 in PLAINTEXT_HOSTS"),
+            ("postgres://u:hush@elsewhere/d", "add elsewhere to PLAINTEXT_HOSTS"),
+            ("postgres://u:hush@db,elsewhere/d", "add elsewhere to PLAINTEXT_HOSTS"),
+            ("postgres://u:hush@elsewhere/d", "sslmode=prefer, which holds where none is given"),
+            ("postgres://u:hush@elsewhere/d?sslmode=disable", "expected sslmode=verify-full"),
+            ("host=localhost hostaddr=10.9.9.9 user=u", "add 10.9.9.9 to PLAINTEXT_HOSTS"),
         ] {
             let refused = read(text).err().unwrap_or_else(|| panic!("{text} was taken"));
             assert!(refused.contains(why) && !refused.contains("hush"), "{text}: {refused}");

@@ -1,9 +1,11 @@
-//! `LISTEN`, `OPS_LISTEN`, `PUBLIC_URL`, `TOKEN_SECRET`, `RATE_LIMIT`, `TRUSTED_PROXIES`, `ADMISSION_MAX_OUTBOX_AGE`, `ADMISSION_MAX_OUTBOX_ROWS`,
+//! `LISTEN`, `OPS_LISTEN`, `TLS_CERTIFICATE`, `TLS_KEY`, `PUBLIC_URL`, `TOKEN_SECRET`, `RATE_LIMIT`, `TRUSTED_PROXIES`, `ADMISSION_MAX_OUTBOX_AGE`, `ADMISSION_MAX_OUTBOX_ROWS`,
 //! `LIVE_WATCHERS`
 
 use std::{
     net::{IpAddr, SocketAddr},
     num::NonZeroU32,
+    path::Path,
+    sync::Arc,
     time::Duration,
 };
 
@@ -16,7 +18,7 @@ use super::{
     plaintext::PlaintextHosts,
     setting::{self, Setting, Source},
 };
-use crate::listen::Listen;
+use crate::{listen::Listen, tls::ServerCertificate};
 
 pub(super) const LISTEN: Setting = Setting {
     name: "LISTEN",
@@ -29,6 +31,18 @@ pub(super) const OPS_LISTEN: Setting = Setting {
     default: Some("127.0.0.1:8082"),
     secret: false,
     meaning: "where `orderflow serve` answers operators: /metrics, /admin and /ops; not for customers; unset and taken: a free port, which is logged",
+};
+pub(super) const TLS_CERTIFICATE: Setting = Setting {
+    name: "TLS_CERTIFICATE",
+    default: None,
+    secret: false,
+    meaning: "a file of PEM with the certificate that `orderflow serve` shows at LISTEN and OPS_LISTEN, then those that lead from it to the CA; a renewed file is in use ten seconds later, without a restart; unset: both answer in clear, for a proxy that encrypts",
+};
+pub(super) const TLS_KEY: Setting = Setting {
+    name: "TLS_KEY",
+    default: None,
+    secret: false,
+    meaning: "a file of PEM with the key of TLS_CERTIFICATE, without a password",
 };
 pub(super) const PUBLIC_URL: Setting = Setting {
     name: "PUBLIC_URL",
@@ -102,6 +116,8 @@ pub struct LinkConfig {
 pub struct FrontEndConfig {
     /// Where it answers operators and Prometheus.
     pub ops_listen: Listen,
+    /// What it shows to its clients; `None`: it answers in clear.
+    pub certificate: Option<Arc<ServerCertificate>>,
     /// Links and tokens; the secrets also sign operators' sessions.
     pub links: LinkConfig,
     /// Whose X-Forwarded-For is believed.
@@ -161,16 +177,40 @@ impl LinkConfig {
 }
 
 impl FrontEndConfig {
+    /// Reads `TLS_CERTIFICATE` and `TLS_KEY` with both files, if they are set; problems stay with `source`.
+    #[must_use]
+    pub fn certificate(source: &Source) -> Option<Arc<ServerCertificate>> {
+        let key = source.text(&TLS_KEY);
+        if source.text(&TLS_CERTIFICATE).is_none() {
+            if let Some(key) = &key {
+                source.problem(format!("{} is {key:?}; with it {} has to be set", TLS_KEY.name, TLS_CERTIFICATE.name));
+            }
+            return None;
+        }
+        let key = source.needed(key, &TLS_CERTIFICATE, &TLS_KEY)?;
+        source.parse(&TLS_CERTIFICATE, |certificate| {
+            let loaded = ServerCertificate::load(Path::new(certificate), Path::new(&key));
+            loaded.map(Arc::new).map_err(|error| format!("expected a certificate that TLS_KEY belongs to: {error}"))
+        })
+    }
+
     /// Reads its variables; problems stay with `source`.
     #[must_use]
     pub fn read(source: &Source) -> Option<Self> {
         let ops_listen = setting::listen(source, &OPS_LISTEN);
         let links = LinkConfig::read(source);
+        let certificate = Self::certificate(source);
+        if certificate.is_some()
+            && let Some(links) = links.as_ref().filter(|links| links.public_url.scheme() != "https")
+        {
+            let (public, by) = (&links.public_url, TLS_CERTIFICATE.name);
+            source.problem(format!("{} is \"{public}\"; with {by} expected https://", PUBLIC_URL.name));
+        }
         let trusted_proxies = match source.text(&TRUSTED_PROXIES) {
             None => Some(Vec::new()),
             Some(_) => source.parse(&TRUSTED_PROXIES, |text| text.split(',').map(network).collect()),
         };
-        Some(Self { ops_listen: ops_listen?, links: links?, trusted_proxies: trusted_proxies? })
+        Some(Self { ops_listen: ops_listen?, certificate, links: links?, trusted_proxies: trusted_proxies? })
     }
 }
 

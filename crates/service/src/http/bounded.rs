@@ -43,6 +43,8 @@ pub struct Bounded<C> {
     counted: usize,
     asked_at: Option<Instant>,
     blocked_at: Option<Instant>,
+    /// Whether something above bounds the connection, and this does not any more.
+    is_released: bool,
     /// Made when first needed. It may stand for an earlier moment than the next that counts: then it is set anew.
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -58,8 +60,18 @@ impl<C> Bounded<C> {
             counted: 0,
             asked_at: None,
             blocked_at: None,
+            is_released: false,
             timer: None,
         }
+    }
+
+    /// Bounds nothing from here on: something above does.
+    pub fn release(&mut self) {
+        self.is_released = true;
+        (self.unanswered, self.untaken) = (0, 0);
+        // That it holds less is always fine.
+        drop(self.count());
+        (self.asked_at, self.blocked_at, self.timer) = (None, None, None);
     }
 
     /// Counts what the connection holds now.
@@ -108,6 +120,9 @@ fn cut_off(why: CutOff) -> io::Error {
 impl<C: AsyncRead + Unpin> AsyncRead for Bounded<C> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.is_released {
+            return Pin::new(&mut this.connection).poll_read(context, into);
+        }
         let before = into.filled().len();
         if Pin::new(&mut this.connection).poll_read(context, into)?.is_pending() {
             this.check(context)?;
@@ -131,6 +146,9 @@ impl<C: AsyncRead + Unpin> AsyncRead for Bounded<C> {
 impl<C: AsyncWrite + Unpin> AsyncWrite for Bounded<C> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if this.is_released {
+            return Pin::new(&mut this.connection).poll_write(context, bytes);
+        }
         match Pin::new(&mut this.connection).poll_write(context, bytes)? {
             Poll::Ready(written) => {
                 this.unanswered = 0;
@@ -154,13 +172,22 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Bounded<C> {
         }
     }
 
-    /// actix-http flushes once the system has taken everything.
+    /// actix-http flushes once everything is written: into the system's buffer, or into that of the encryption, of which the client
+    /// takes the rest.
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.is_released {
+            return Pin::new(&mut this.connection).poll_flush(context);
+        }
+        if Pin::new(&mut this.connection).poll_flush(context)?.is_pending() {
+            this.blocked_at.get_or_insert_with(Instant::now);
+            this.check(context)?;
+            return Poll::Pending;
+        }
         this.untaken = 0;
         this.blocked_at = None;
         this.count()?;
-        Pin::new(&mut this.connection).poll_flush(context)
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

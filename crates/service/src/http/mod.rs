@@ -7,15 +7,17 @@
 mod bounded;
 mod budget;
 mod metrics;
+mod transport;
 
 use std::{fmt, io, net::TcpListener, sync::Arc, time::Duration};
 
-use actix_http::{HttpService, Request, Response};
+use actix_http::{HttpService, Request, Response, error::DispatchError};
 use actix_server::Server;
 use actix_service::{IntoServiceFactory, ServiceFactory, ServiceFactoryExt as _, fn_service, map_config};
 use actix_web::{Error, body::MessageBody, dev::AppConfig, rt::net::TcpStream};
 
-use self::{bounded::Bounded, budget::Budget};
+use self::{bounded::Bounded, budget::Budget, transport::Transport};
+use crate::tls::ServerCertificate;
 pub use metrics::answer as metrics;
 
 /// How long an idle connection is kept: longer than proxies keep theirs (60 s, mostly), so that they close first.
@@ -42,11 +44,17 @@ pub struct Bounds {
     pub finish: Duration,
 }
 
-/// A server of what `app` makes, on this listener. It runs when it is awaited. Signals are the process's business.
+/// A server of what `app` makes, on this listener, encrypted where there is a certificate. It runs when it is awaited. Signals are the
+/// process's business.
 ///
 /// # Errors
-/// When the listener cannot be used.
-pub fn server<F, I, S, B>(listener: TcpListener, bounds: Bounds, app: F) -> io::Result<Server>
+/// When the listener or the certificate cannot be used.
+pub fn server<F, I, S, B>(
+    listener: TcpListener,
+    certificate: Option<&Arc<ServerCertificate>>,
+    bounds: Bounds,
+    app: F,
+) -> io::Result<Server>
 where
     F: Fn() -> I + Send + Clone + 'static,
     I: IntoServiceFactory<S, Request>,
@@ -58,6 +66,7 @@ where
     S::Service: 'static,
     B: MessageBody + 'static,
 {
+    let tls = certificate.map(ServerCertificate::serve).transpose().map_err(io::Error::other)?.map(Arc::new);
     let builder = Server::build()
         .workers(bounds.threads)
         .max_concurrent_connections(bounds.connections.div_ceil(bounds.threads))
@@ -66,10 +75,10 @@ where
     let stopping = builder.graceful_shutdown_signal();
     let budget = Arc::new(Budget::new(bounds.memory));
     let server = builder.listen("http", listener, move || {
-        let (stopping, budget) = (stopping.clone(), Arc::clone(&budget));
+        let (stopping, budget, tls) = (stopping.clone(), Arc::clone(&budget), tls.clone());
         let app = app().into_factory().map_err(|error| error.into().error_response());
         // What actix-web's own HttpServer does, but for the connection.
-        let http = HttpService::<Bounded<TcpStream>, _, B>::build()
+        let http = HttpService::<Bounded<Transport>, _, B>::build()
             .graceful_shutdown_signal(move || {
                 let stopping = stopping.clone();
                 async move { stopping.notified().await }
@@ -80,8 +89,11 @@ where
             .h1(map_config(app, |()| AppConfig::default()));
         fn_service(move |connection: TcpStream| {
             let peer = connection.peer_addr().ok();
-            let bounded = Bounded::new(connection, Arc::clone(&budget));
-            async move { Ok((bounded, peer)) }
+            let (tls, budget) = (tls.clone(), Arc::clone(&budget));
+            async move {
+                let transport = Transport::open(connection, tls, &budget).await.map_err(DispatchError::Io)?;
+                Ok((Bounded::new(transport, budget), peer))
+            }
         })
         .and_then(http)
     })?;
@@ -117,7 +129,7 @@ mod tests {
         let address = listener.local_addr().expect("an address");
         let bounds = Bounds { threads: 1, connections: 2, memory: 1_000_000, finish: Duration::from_secs(1) };
         let app = || App::new().route("/", web::get().to(async || "here"));
-        let running = server(listener, bounds, app).expect("it can listen");
+        let running = server(listener, None, bounds, app).expect("it can listen");
         let handle = running.handle();
         let running = tokio::spawn(running);
         let mut open = Vec::new();

@@ -130,6 +130,7 @@ pub fn hint(error: &BrokerError) -> &'static str {
             _ => "is RabbitMQ running, and is AMQP_URL right?",
         },
         BrokerError::NoVhost(_) => "run `orderflow topology apply`",
+        BrokerError::Tls { .. } => "look at RabbitMQ's certificate, and at TLS_CA",
         _ => "is RabbitMQ running, and is AMQP_URL right?",
     }
 }

@@ -25,7 +25,10 @@ use super::{
     StoreError, connecting,
     wire::{Condition, Connection, Sightings},
 };
-use crate::{config::DatabaseConfig, metrics};
+use crate::{
+    config::{DatabaseConfig, PostgresServer},
+    metrics,
+};
 
 /// A connection that goes back to its pool, unless it is broken: then it is closed. Broken is one whose transaction was
 /// left open by a panic or a time-out, which would keep its locks in the pool; one that the server has ended; and one
@@ -92,16 +95,28 @@ impl Database {
     /// # Errors
     /// When the URL cannot be read.
     pub fn new(config: &DatabaseConfig, program: &str, size: usize) -> Result<Self, ConnectionError> {
+        Self::open(connecting::bounded(config, program, &[])?, size)
+    }
+
+    /// As [`Database::new`], for statements that find rows by key: PostgreSQL uses indexes however large or new the tables are. Do not
+    /// use it for reports over much of a table, which it makes slower.
+    ///
+    /// # Errors
+    /// When the URL cannot be read.
+    pub fn by_key(config: &DatabaseConfig, program: &str, size: usize) -> Result<Self, ConnectionError> {
+        Self::open(connecting::bounded(config, program, &connecting::BY_KEY)?, size)
+    }
+
+    fn open(server: PostgresServer, size: usize) -> Result<Self, ConnectionError> {
         let runtime = Handle::current();
         let sightings = Arc::new(Sightings::default());
         let seen = Arc::clone(&sightings);
-        let driver = connecting::bounded(config, program)?;
         let mut manager = ManagerConfig::default();
         // A dead connection shows at its first statement, and every caller has to cope with that anyway.
         manager.recycling_method = RecyclingMethod::Fast;
         manager.custom_setup = Box::new(move |_| {
-            let (driver, seen) = (driver.clone(), Arc::clone(&seen));
-            let opening = runtime.spawn(async move { Connection::open(&driver, seen).await });
+            let (server, seen) = (server.clone(), Arc::clone(&seen));
+            let opening = runtime.spawn(async move { Connection::open(&server, seen).await });
             async move { opening.await.map_err(|error| ConnectionError::BadConnection(error.to_string()))? }.boxed()
         });
         let timeouts = Timeouts {

@@ -11,7 +11,7 @@ use orderflow_events::{Envelope, EventName, Logged, NewEvent};
 use std::collections::HashMap;
 use uuid::Uuid;
 
-use super::{Connection, StoreError, outbox::Outgoing, schema::messaging::event_log};
+use super::{Connection, Prepare as _, StoreError, outbox::Outgoing, schema::messaging::event_log};
 use crate::fault::{self, Safeguard};
 
 /// Appends events to their orders' histories and puts them into the outbox, in the caller's transaction.
@@ -131,6 +131,7 @@ async fn insert(
         .bind::<Array<Jsonb>, _>(columns.data)
         .bind::<Array<Text>, _>(columns.body)
         .bind::<Text, _>(super::outbox::GRACE)
+        .prepared()
         .execute(connection)
         .await?;
     if fault::without(Safeguard::Outbox) {

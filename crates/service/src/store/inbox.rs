@@ -9,7 +9,7 @@ use diesel::{
 use diesel_async::RunQueryDsl as _;
 use uuid::Uuid;
 
-use super::{Connection, StoreError, schema::messaging::inbox};
+use super::{Connection, Prepare as _, StoreError, schema::messaging::inbox};
 use crate::fault::{self, Safeguard};
 
 /// Claims events for a subscription in the caller's transaction and returns those that nobody had claimed.
@@ -39,6 +39,7 @@ pub async fn claim(
     )
     .bind::<Array<SqlUuid>, _>(sorted)
     .bind::<Text, _>(subscription)
+    .prepared()
     .load(connection)
     .await?;
     let claimed = if fault::without(Safeguard::Inbox) {

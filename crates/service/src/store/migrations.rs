@@ -110,8 +110,8 @@ pub async fn run_services(config: &DatabaseConfig, services: &[MigrationSet]) ->
 
 /// Opens a connection that is the only one of all that migrate.
 async fn alone(config: &DatabaseConfig) -> Result<Connection, MigrateError> {
-    let driver = connecting::unbounded(config, "orderflow migrate")?;
-    let mut connection = Connection::open(&driver, Arc::default()).await?;
+    let server = connecting::unbounded(config, "orderflow migrate")?;
+    let mut connection = Connection::open(&server, Arc::default()).await?;
     // The lock is the session's: it goes with the connection, however the caller ends.
     diesel::sql_query("SELECT pg_advisory_lock($1)")
         .bind::<diesel::sql_types::BigInt, _>(LOCK)

@@ -14,6 +14,7 @@ pub mod missing;
 pub mod outbox;
 pub mod pace;
 pub mod pooler;
+mod prepared;
 pub mod purged;
 pub mod registered;
 pub mod schema;
@@ -22,4 +23,5 @@ mod wire;
 
 pub use database::{ANSWER_WITHIN, Database, PooledConnection};
 pub use error::{Remedy, StoreError};
-pub use wire::{Condition, Connection};
+pub use prepared::{Prepare, Prepared};
+pub use wire::{Condition, Connection, Protection};

@@ -11,7 +11,7 @@ use diesel_async::RunQueryDsl as _;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{Connection, StoreError, schema::messaging::outbox};
+use super::{Connection, Prepare as _, StoreError, schema::messaging::outbox};
 
 /// How long a fresh row belongs to the process that wrote it, which publishes it at once. After that the relay of any process of
 /// its service takes it, so this is how much later an event arrives when its process died between commit and confirm.
@@ -87,6 +87,11 @@ UPDATE messaging.outbox SET available_at = now() + $2::text::interval, attempts 
 FROM due WHERE outbox.event_id = due.event_id
 RETURNING outbox.event_id, order_id, event, source, occurred_at, correlation_id, body";
 
+/// The setting holds for this statement's transaction alone.
+const DELETE_SOON: &str = "
+WITH soon AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
+DELETE FROM messaging.outbox USING soon WHERE event_id = ANY($1)";
+
 /// Returns the kinds of event that have rows, at most 200.
 ///
 /// # Errors
@@ -98,7 +103,7 @@ pub async fn kinds(connection: &mut Connection) -> Result<Vec<String>, StoreErro
         event: String,
     }
     let query = format!("{KINDS} SELECT event FROM kinds WHERE event IS NOT NULL LIMIT $1");
-    let rows: Vec<Row> = diesel::sql_query(query).bind::<BigInt, _>(MOST_KINDS).load(connection).await?;
+    let rows: Vec<Row> = diesel::sql_query(query).bind::<BigInt, _>(MOST_KINDS).prepared().load(connection).await?;
     Ok(rows.into_iter().map(|row| row.event).collect())
 }
 
@@ -112,6 +117,7 @@ pub async fn lease_due(connection: &mut Connection, kinds: &[String], limit: i64
         .bind::<BigInt, _>(limit)
         .bind::<Text, _>(LEASE)
         .bind::<Array<Text>, _>(kinds)
+        .prepared()
         .load(connection)
         .await?;
     Ok(rows.into_iter().map(Outgoing::from).collect())
@@ -151,6 +157,16 @@ struct Head {
 /// Those of the database; the rows then become due again, and consumers recognise the repetition.
 pub async fn delete(connection: &mut Connection, confirmed: &[Uuid]) -> Result<usize, StoreError> {
     Ok(diesel::delete(outbox::table).filter(outbox::event_id.eq_any(confirmed)).execute(connection).await?)
+}
+
+/// As [`delete`], but does not wait for the disk. A crash of PostgreSQL may bring rows back; they are published again, and consumers
+/// recognise the repetition. The transaction contains nothing else.
+///
+/// # Errors
+/// Those of [`delete`].
+pub async fn delete_soon(connection: &mut Connection, confirmed: &[Uuid]) -> Result<(), StoreError> {
+    diesel::sql_query(DELETE_SOON).bind::<Array<SqlUuid>, _>(confirmed).prepared().execute(connection).await?;
+    Ok(())
 }
 
 /// How much waits for the broker.
@@ -225,8 +241,12 @@ pub async fn depths(connection: &mut Connection, limit: i64) -> Result<Depths, S
              ) AS first
          ) AS counted WHERE kinds.event IS NOT NULL LIMIT $2"
     );
-    let rows: Vec<Row> =
-        diesel::sql_query(query).bind::<BigInt, _>(limit).bind::<BigInt, _>(MOST_KINDS).load(connection).await?;
+    let rows: Vec<Row> = diesel::sql_query(query)
+        .bind::<BigInt, _>(limit)
+        .bind::<BigInt, _>(MOST_KINDS)
+        .prepared()
+        .load(connection)
+        .await?;
     let depth = |row: &Row| Depth { rows: row.rows, oldest_seconds: row.oldest_seconds };
     Ok(Depths(rows.into_iter().map(|row| (row.event.clone(), depth(&row))).collect()))
 }

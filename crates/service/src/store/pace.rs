@@ -8,7 +8,7 @@ use diesel::{
 };
 use diesel_async::RunQueryDsl as _;
 
-use super::{Connection, StoreError};
+use super::{Connection, Prepare as _, StoreError};
 
 /// A row that is older is not believed any more: its process writes six times as often, so it has ended or is cut off.
 const BELIEVED: &str = "1 minute";
@@ -90,6 +90,7 @@ pub async fn write(connection: &mut Connection, worker: &str, paces: &[Pace]) ->
         .bind::<Array<Nullable<Double>>, _>(column(paces, |pace| pace.processing_seconds))
         .bind::<Array<Nullable<Double>>, _>(column(paces, |pace| pace.lag_seconds))
         .bind::<Text, _>(BELIEVED)
+        .prepared()
         .execute(connection)
         .await?;
     Ok(())
@@ -102,6 +103,7 @@ pub async fn write(connection: &mut Connection, worker: &str, paces: &[Pace]) ->
 pub async fn forget(connection: &mut Connection, worker: &str) -> Result<(), StoreError> {
     diesel::sql_query("DELETE FROM messaging.queue_pace WHERE worker = $1")
         .bind::<Text, _>(worker)
+        .prepared()
         .execute(connection)
         .await?;
     Ok(())
@@ -118,6 +120,7 @@ pub async fn believed(connection: &mut Connection) -> Result<Vec<Measured>, Stor
          FROM messaging.queue_pace WHERE measured_at >= now() - $1::text::interval ORDER BY queue, worker",
     )
     .bind::<Text, _>(BELIEVED)
+    .prepared()
     .load(connection)
     .await?)
 }

@@ -9,7 +9,7 @@ use diesel::{
     sql_types::{Array, BigInt, Bool, Integer, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
-use orderflow_service::store::{Connection, StoreError};
+use orderflow_service::store::{Connection, Prepare as _, StoreError};
 use uuid::Uuid;
 
 use crate::services::email::schema::email::mails;
@@ -99,6 +99,7 @@ pub async fn plan(
     .bind::<Array<SqlUuid>, _>(orders)
     .bind::<Text, _>(kind)
     .bind::<Text, _>(domain)
+    .prepared()
     .load(connection)
     .await?;
     Ok(planned.into_iter().map(|row| row.order_id).collect())
@@ -138,6 +139,7 @@ pub async fn hold_back(
     .bind::<Array<SqlUuid>, _>(planned)
     .bind::<Text, _>(kind)
     .bind::<BigInt, _>(i64::from(most.get()))
+    .prepared()
     .execute(connection)
     .await?;
     Ok(held_back)
@@ -160,6 +162,7 @@ pub async fn intents(
     )
     .bind::<Array<SqlUuid>, _>(orders)
     .bind::<Text, _>(kind)
+    .prepared()
     .load(connection)
     .await?;
     Ok(intents.into_iter().map(|intent| (intent.order_id, intent)).collect())
@@ -174,6 +177,7 @@ pub async fn items(connection: &mut Connection, orders: &[Uuid]) -> Result<HashM
         "SELECT order_id, name, quantity, price FROM orders.v_items WHERE order_id = ANY($1) ORDER BY order_id, line",
     )
     .bind::<Array<SqlUuid>, _>(orders)
+    .prepared()
     .load(connection)
     .await?;
     let mut items: HashMap<Uuid, Vec<Item>> = HashMap::new();
@@ -195,6 +199,7 @@ pub async fn mark_sent(connection: &mut Connection, kind: &str, orders: &[Uuid])
         .filter(mails::sent_at.is_null())
         .filter(mails::held_back_at.is_null())
         .set(mails::sent_at.eq(now))
+        .prepared()
         .execute(connection)
         .await?;
     Ok(())

@@ -1,7 +1,7 @@
 //! The way to the mail server: the password and customers' mails are encrypted wherever that can be had, and never go in clear
 //! to a server that has to be encrypted to.
 
-use orderflow_tests::{Shop, SmtpSink, VISA};
+use orderflow_tests::{Authority, Shop, SmtpSink, VISA};
 
 /// The server's URL by a name that its certificate has, with a password.
 fn url(sink: &SmtpSink, parameters: &str) -> String {
@@ -69,5 +69,37 @@ async fn without_encryption_that_can_be_trusted_mails_wait() {
     assert_eq!(sink.mails().len(), 2, "received and shipped");
     nothing_came_in_clear(&sink);
     // No dead letter: it closes clean.
+    shop.close().await;
+}
+
+/// A mail server of one's own, with a certificate of one's own CA, which `TLS_CA` names. Mails wait while it shows a wrong one.
+#[tokio::test(flavor = "multi_thread")]
+async fn mail_server_is_verified_by_an_own_ca() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    let (sink, ours) = (SmtpSink::start(0).await, Authority::new("Ours"));
+    let trusted = shop.mail_directory().with_extension("pem");
+    std::fs::write(&trusted, ours.certificate()).expect("a certificate is written");
+    let url = url(&sink, "?tls=required");
+    let settings = [("MAIL", "smtp"), ("SMTP_URL", url.as_str()), ("TLS_CA", trusted.to_str().expect("text"))];
+    web.order("MUG-BLUE", 1, VISA).await;
+    for (wrong, why) in [
+        (ours.server(&["other.example"]), "is for another host: it names"),
+        (ours.expired(&["localhost"]), "has expired"),
+        (Authority::new("Ours").server(&["localhost"]), "not issued by a CA that is trusted here"),
+    ] {
+        sink.offer_starttls_with(&wrong);
+        shop.start_worker_with(&[], &settings).await;
+        shop.workers()[0].until_logged(why).await;
+        shop.workers().remove(0).stop().await;
+        assert!(sink.mails().is_empty(), "{why}");
+        nothing_came_in_clear(&sink);
+    }
+    sink.offer_starttls_with(&ours.server(&["localhost"]));
+    shop.start_worker_with(&[], &settings).await;
+    shop.until_settled().await;
+    shop.until_quiet().await;
+    assert_eq!(sink.mails().len(), 2, "received and shipped");
+    nothing_came_in_clear(&sink);
     shop.close().await;
 }

@@ -10,7 +10,7 @@ use diesel_async::RunQueryDsl as _;
 use orderflow_events::ShortItem;
 use orderflow_service::{
     fault::{self, Safeguard},
-    store::{Connection, StoreError},
+    store::{Connection, Prepare as _, StoreError},
 };
 use uuid::Uuid;
 
@@ -92,6 +92,7 @@ async fn wanted(connection: &mut Connection, orders: &[Uuid]) -> Result<HashMap<
          WHERE order_id = ANY($1) GROUP BY order_id, sku",
     )
     .bind::<Array<SqlUuid>, _>(orders)
+    .prepared()
     .load(connection)
     .await?;
     let mut wanted: HashMap<Uuid, Wanted> = HashMap::new();
@@ -165,6 +166,7 @@ async fn save(
         .bind::<Array<SqlUuid>, _>(taken_by)
         .bind::<Array<Text>, _>(skus)
         .bind::<Array<BigInt>, _>(pieces)
+        .prepared()
         .execute(connection)
         .await?;
     Ok(())
@@ -201,7 +203,7 @@ pub async fn release(connection: &mut Connection, orders: &[Uuid]) -> Result<Has
         ids.retain(|order| decided.contains_key(order));
     }
     ids.sort_unstable();
-    diesel::sql_query(RELEASE).bind::<Array<SqlUuid>, _>(ids).execute(connection).await?;
+    diesel::sql_query(RELEASE).bind::<Array<SqlUuid>, _>(ids).prepared().execute(connection).await?;
     Ok(released)
 }
 

@@ -34,7 +34,7 @@ impl Dependencies for PaymentDependencies {
         let provider: Arc<dyn PaymentProvider> = match &config.provider {
             PaymentChoice::Simulated { ledger: None } => Arc::new(SimulatedPayment::start(database.clone())),
             PaymentChoice::Simulated { ledger: Some(elsewhere) } => {
-                let ledger = Database::new(elsewhere, "simulated payment provider", LEDGER_CONNECTIONS)
+                let ledger = Database::by_key(elsewhere, "simulated payment provider", LEDGER_CONNECTIONS)
                     .map_err(ProviderSetupError::Ledger)?;
                 Arc::new(SimulatedPayment::start(ledger))
             }

@@ -15,7 +15,7 @@ use futures::{FutureExt as _, future::BoxFuture};
 use orderflow_service::{
     fault::{self, Safeguard},
     group_commit::{GroupCommit, Limits},
-    store::{Connection, Database, StoreError},
+    store::{Connection, Database, Prepare as _, StoreError},
     telemetry,
 };
 use uuid::Uuid;
@@ -121,6 +121,7 @@ async fn remember(connection: &mut Connection, new: &[(Uuid, &str)]) -> Result<(
         )
         .bind::<Array<SqlUuid>, _>(orders)
         .bind::<Array<Text>, _>(intents)
+        .prepared()
         .execute(connection)
         .await?;
     }
@@ -132,6 +133,7 @@ async fn remember(connection: &mut Connection, new: &[(Uuid, &str)]) -> Result<(
 async fn read(connection: &mut Connection, orders: &[Uuid]) -> Result<HashMap<Uuid, String>, StoreError> {
     let rows: Vec<Row> = diesel::sql_query("SELECT order_id, intent_id FROM payment.intents WHERE order_id = ANY($1)")
         .bind::<Array<SqlUuid>, _>(orders)
+        .prepared()
         .load(connection)
         .await?;
     Ok(rows.into_iter().map(|row| (row.order_id, row.intent_id)).collect())

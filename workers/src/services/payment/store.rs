@@ -7,7 +7,7 @@ use diesel::{
     sql_types::{Array, BigInt, Bool, Nullable, Text, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
-use orderflow_service::store::{Connection, StoreError};
+use orderflow_service::store::{Connection, Prepare as _, StoreError};
 use uuid::Uuid;
 
 use super::keys::payment_id;
@@ -37,6 +37,7 @@ pub async fn due(connection: &mut Connection, orders: &[Uuid]) -> Result<HashMap
         "SELECT order_id, payment_method, total, currency FROM orders.v_payment WHERE order_id = ANY($1)",
     )
     .bind::<Array<SqlUuid>, _>(orders)
+    .prepared()
     .load(connection)
     .await?;
     Ok(due.into_iter().map(|due| (due.order_id, due)).collect())
@@ -86,6 +87,7 @@ pub async fn payments(connection: &mut Connection, orders: &[Uuid]) -> Result<Ha
          FROM payment.payments WHERE order_id = ANY($1)",
     )
     .bind::<Array<SqlUuid>, _>(orders)
+    .prepared()
     .load(connection)
     .await?;
     let payment = |row: PaymentRow| match (row.status.as_str(), row.charge_id) {
@@ -127,6 +129,7 @@ pub async fn record(connection: &mut Connection, charges: &[(Uuid, &Charge)]) ->
     .bind::<Array<Text>, _>(charges.iter().map(|(_, one)| one.currency.as_str()).collect::<Vec<_>>())
     .bind::<Array<Nullable<Text>>, _>(charges.iter().map(|(_, one)| one.outcome.as_ref().ok()).collect::<Vec<_>>())
     .bind::<Array<Nullable<Text>>, _>(charges.iter().map(|(_, one)| one.outcome.as_ref().err()).collect::<Vec<_>>())
+    .prepared()
     .load(connection)
     .await?;
     Ok(recorded.into_iter().map(|row| row.order_id).collect())
@@ -180,6 +183,7 @@ pub async fn reverse(
     .bind::<Array<Text>, _>(reversals.iter().map(|(_, one)| one.currency.as_str()).collect::<Vec<_>>())
     .bind::<Array<Nullable<Text>>, _>(names(reversals, |(charge, _)| charge))
     .bind::<Array<Nullable<Text>>, _>(names(reversals, |(_, refund)| refund))
+    .prepared()
     .load(connection)
     .await?;
     let reversed: HashSet<Uuid> = reversed.into_iter().map(|row| row.order_id).collect();

@@ -7,7 +7,7 @@ use diesel::{
     sql_types::{Array, Integer, Nullable, Text, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
-use orderflow_service::store::{Connection, StoreError};
+use orderflow_service::store::{Connection, Prepare as _, StoreError};
 use uuid::Uuid;
 
 use crate::{
@@ -69,12 +69,14 @@ pub async fn consignments(
          FROM orders.v_shipping WHERE order_id = ANY($1)",
     )
     .bind::<Array<SqlUuid>, _>(orders)
+    .prepared()
     .load(connection)
     .await?;
     let items: Vec<ItemRow> = diesel::sql_query(
         "SELECT order_id, sku, quantity FROM orders.v_items WHERE order_id = ANY($1) ORDER BY order_id, line",
     )
     .bind::<Array<SqlUuid>, _>(orders)
+    .prepared()
     .load(connection)
     .await?;
     let mut consignments: HashMap<Uuid, Consignment> = addresses.into_iter().map(consignment).collect();
@@ -150,6 +152,7 @@ async fn insert(connection: &mut Connection, status: &str, orders: &[Uuid]) -> R
     )
     .bind::<Array<SqlUuid>, _>(orders)
     .bind::<Text, _>(status)
+    .prepared()
     .load(connection)
     .await?;
     Ok(written.into_iter().map(|row| row.order_id).collect())
@@ -185,6 +188,7 @@ pub async fn decide(
     .bind::<Array<SqlUuid>, _>(orders)
     .bind::<Array<Nullable<Text>>, _>(tracking_numbers)
     .bind::<Array<Nullable<Text>>, _>(reasons)
+    .prepared()
     .load(connection)
     .await?;
     Ok(decided.into_iter().map(|row| row.order_id).collect())

@@ -6,31 +6,42 @@ use std::{io, path::Path, sync::Arc, time::Duration};
 use diesel::{ConnectionError, result::Error as DieselError};
 use rand::seq::SliceRandom as _;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::{TcpStream, UnixStream, lookup_host},
-};
+use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio_postgres::{
-    Client, Config, NoTls,
+    Client, Config,
     config::{Host, LoadBalanceHosts, TargetSessionAttrs},
-    tls::NoTlsStream,
 };
 
-use super::{errors::Watched, refusal::Refusal, session::Session};
+use super::{
+    errors::Watched,
+    refusal::Refusal,
+    session::Session,
+    tls::{Encrypted, Protection, Secured, Stream, TlsError},
+};
+use crate::config::{PostgresServer, PostgresTls};
 
 /// PostgreSQL's port where none is given.
 const PORT: u16 = 5432;
 
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
-
 /// The driver's end of a connection.
-pub(super) type Driver = tokio_postgres::Connection<Watched<Box<dyn Stream>>, NoTlsStream>;
+pub(super) type Driver = tokio_postgres::Connection<Watched<Box<dyn Stream>>, Encrypted<Watched<Box<dyn Stream>>>>;
+
+/// What connecting gives.
+pub(super) struct Connected {
+    pub(super) client: Client,
+    pub(super) driver: Driver,
+    pub(super) protection: Protection,
+}
 
 /// Where one server is.
 enum Address {
-    Tcp(String, u16),
+    Tcp {
+        /// What is connected to.
+        host: String,
+        port: u16,
+        /// What the server's certificate names.
+        name: String,
+    },
     #[cfg(unix)]
     Unix(std::path::PathBuf),
 }
@@ -39,10 +50,10 @@ enum Address {
 ///
 /// # Errors
 /// Those of the last server.
-pub(super) async fn connect(config: &Config, session: &Arc<Session>) -> Result<(Client, Driver), ConnectionError> {
+pub(super) async fn connect(server: &PostgresServer, session: &Arc<Session>) -> Result<Connected, ConnectionError> {
     let mut last = ConnectionError::BadConnection("the URL names no host".to_owned());
-    for address in addresses(config) {
-        match one(config, &address, session).await {
+    for address in addresses(&server.driver) {
+        match one(server, &address, session).await {
             Ok(connected) => return Ok(connected),
             Err(error) => last = error,
         }
@@ -55,8 +66,14 @@ fn addresses(config: &Config) -> Vec<Address> {
     let address = |number: usize| {
         let port = ports.get(number).or_else(|| ports.first()).copied().unwrap_or(PORT);
         match (fixed.get(number), hosts.get(number)) {
-            (Some(address), _) => Some(Address::Tcp(address.to_string(), port)),
-            (None, Some(Host::Tcp(name))) => Some(Address::Tcp(name.clone(), port)),
+            (Some(address), host) => {
+                let name = match host {
+                    Some(Host::Tcp(name)) => name.clone(),
+                    _ => address.to_string(),
+                };
+                Some(Address::Tcp { host: address.to_string(), port, name })
+            }
+            (None, Some(Host::Tcp(name))) => Some(Address::Tcp { host: name.clone(), port, name: name.clone() }),
             #[cfg(unix)]
             (None, Some(Host::Unix(directory))) => Some(Address::Unix(directory.join(format!(".s.PGSQL.{port}")))),
             (None, None) => None,
@@ -69,16 +86,20 @@ fn addresses(config: &Config) -> Vec<Address> {
     all
 }
 
-async fn one(config: &Config, address: &Address, session: &Arc<Session>) -> Result<(Client, Driver), ConnectionError> {
-    let stream = match address {
-        Address::Tcp(host, port) => tcp(config, host, *port).await,
+async fn one(server: &PostgresServer, address: &Address, session: &Arc<Session>) -> Result<Connected, ConnectionError> {
+    let config = &server.driver;
+    let secured = match address {
+        Address::Tcp { host, port, name } => {
+            let stream = tcp(config, host, *port).await.map_err(unreachable)?;
+            let agreed = within(config.get_connect_timeout(), agree(stream, &server.tls, config, name)).await;
+            agreed.map_err(|error| ConnectionError::BadConnection(format!("{name} port {port}: {error}")))?
+        }
         #[cfg(unix)]
-        Address::Unix(path) => unix(config, path).await,
+        Address::Unix(path) => Secured::plain(unix(config, path).await.map_err(unreachable)?, Protection::Socket),
     };
-    let stream =
-        stream.map_err(|error| ConnectionError::BadConnection(format!("error connecting to server: {error}")))?;
-    let stream = Watched::new(stream, Arc::clone(session));
-    let connected = config.connect_raw(stream, NoTls).await;
+    let (config, bound) = secured.for_driver(config);
+    let Secured { stream, protection, .. } = secured;
+    let connected = config.connect_raw(Watched::new(stream, Arc::clone(session)), bound).await;
     let (client, driver) = connected.map_err(|error| refused(&error, session))?;
     let is_read_only = is_read_only(&driver);
     match config.get_target_session_attrs() {
@@ -88,8 +109,19 @@ async fn one(config: &Config, address: &Address, session: &Arc<Session>) -> Resu
         TargetSessionAttrs::ReadOnly if !is_read_only => {
             Err(ConnectionError::BadConnection("the server is not read-only".to_owned()))
         }
-        _ => Ok((client, driver)),
+        _ => Ok(Connected { client, driver, protection }),
     }
+}
+
+fn unreachable(error: io::Error) -> ConnectionError {
+    ConnectionError::BadConnection(format!("error connecting to server: {error}"))
+}
+
+async fn agree(stream: Box<dyn Stream>, tls: &PostgresTls, config: &Config, name: &str) -> io::Result<Secured> {
+    Secured::agree(stream, tls, config, name).await.map_err(|error| match error {
+        TlsError::Ended(error) => error,
+        other => io::Error::other(other),
+    })
 }
 
 /// Whether the server has begun this session read-only. PostgreSQL reports both since version 14; a pooler may not.
@@ -153,8 +185,12 @@ fn refused(error: &tokio_postgres::Error, session: &Session) -> ConnectionError 
             let refusal = Refusal::new(state, Box::new(said.message().to_owned()));
             ConnectionError::CouldntSetupConfiguration(refusal.into_diesel())
         }
-        _ => ConnectionError::CouldntSetupConfiguration(DieselError::QueryBuilderError(
-            crate::telemetry::chain(error).into(),
-        )),
+        // With TLS 1.3 the server looks at the client's certificate when the client has long gone on.
+        _ => match crate::tls::explain(error) {
+            Some(why) => ConnectionError::BadConnection(format!("TLS was not agreed on: {why}")),
+            None => ConnectionError::CouldntSetupConfiguration(DieselError::QueryBuilderError(
+                crate::telemetry::chain(error).into(),
+            )),
+        },
     }
 }

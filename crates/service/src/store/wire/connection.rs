@@ -15,14 +15,16 @@ use diesel_async::{
 };
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::BoxStream};
 use tokio::sync::mpsc;
-use tokio_postgres::{AsyncMessage, Config, Notification, error::SqlState};
+use tokio_postgres::{AsyncMessage, Notification, error::SqlState};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    connect::{self, Driver},
+    connect::{self, Connected, Driver},
     refusal::Refusal,
     session::{Session, Sightings},
+    tls::Protection,
 };
+use crate::config::{DatabaseConfig, PostgresServer};
 
 /// Notifications that wait for who listens. They are hints: one beyond is dropped.
 const NOTIFICATIONS: usize = 1_024;
@@ -34,6 +36,7 @@ pub struct Connection {
     session: Arc<Session>,
     notifications: mpsc::Receiver<Notification>,
     driver: AbortOnDropHandle<()>,
+    protection: Protection,
 }
 
 impl Connection {
@@ -41,16 +44,21 @@ impl Connection {
     ///
     /// # Errors
     /// When no server takes us.
-    pub(in crate::store) async fn open(config: &Config, sightings: Arc<Sightings>) -> ConnectionResult<Self> {
+    pub(in crate::store) async fn open(server: &PostgresServer, sightings: Arc<Sightings>) -> ConnectionResult<Self> {
         let session = Arc::new(Session::new(sightings));
-        let (client, driver) = connect::connect(config, &session).await?;
+        let Connected { client, driver, protection } = connect::connect(server, &session).await?;
         if connect::is_read_only(&driver) {
             session.begun_read_only();
         }
         let (heard, notifications) = mpsc::channel(NOTIFICATIONS);
         let driver = AbortOnDropHandle::new(tokio::spawn(drive(driver, heard)));
         let inner = AsyncPgConnection::try_from(client).await?;
-        Ok(Self { inner, session, notifications, driver })
+        Ok(Self { inner, session, notifications, driver, protection })
+    }
+
+    /// How this connection is protected from the network.
+    pub fn protection(&self) -> &Protection {
+        &self.protection
     }
 
     /// The next notification of a channel that this session listens to; `None` when the connection has ended.
@@ -133,9 +141,8 @@ impl AsyncConnection for Connection {
     type TransactionManager = AnsiTransactionManager;
 
     async fn establish(url: &str) -> ConnectionResult<Self> {
-        let invalid =
-            |error: tokio_postgres::Error| ConnectionError::InvalidConnectionUrl(crate::telemetry::chain(&error));
-        Self::open(&url.parse().map_err(invalid)?, Arc::default()).await
+        let server = DatabaseConfig { url: url.into() }.server().map_err(ConnectionError::InvalidConnectionUrl)?;
+        Self::open(&server, Arc::default()).await
     }
 
     fn transaction_state(&mut self) -> &mut AnsiTransactionManager {

@@ -29,7 +29,7 @@ pub(super) struct Watched<S> {
 }
 
 impl<S> Watched<S> {
-    /// Watches a stream from the first byte of the protocol: no TLS may be negotiated on it.
+    /// Watches a stream from the first byte of the protocol: TLS is below it.
     pub(super) fn new(stream: S, session: Arc<Session>) -> Self {
         Self { stream, scanner: Scanner::default(), session }
     }

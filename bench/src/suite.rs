@@ -1,0 +1,185 @@
+//! Everything that `make bench` measures: contestants in turn, round by round, so that a machine that gets slower or faster meanwhile
+//! does so for all of them.
+
+use std::{fs, io, path::PathBuf, time::Instant};
+
+use clap::Args;
+use orderflow_tests::{Child, Shop, VISA, memory};
+use serde_json::json;
+
+use crate::{
+    ceiling::{self, Messages},
+    cpu,
+    figures::{Figures, per_second, shown},
+    latency,
+    observe::QUIET,
+    peers::{self, Peer},
+};
+
+/// What to measure.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Rounds
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Orders that ours and the broker alone handle in a round; those who handle one event at a time get a fifth
+    #[arg(long, default_value_t = 10_000)]
+    orders: usize,
+    /// Seconds of orders at each rate of which the latency is measured
+    #[arg(long, default_value_t = 30)]
+    seconds: u32,
+    /// Orders that wait while memory is measured
+    #[arg(long, default_value_t = 100_000)]
+    waiting: usize,
+    /// One short round, to see that all of it works
+    #[arg(long)]
+    quick: bool,
+    /// Leaves out the other frameworks
+    #[arg(long)]
+    without_peers: bool,
+    /// Where the results go
+    #[arg(long, default_value = "bench/out")]
+    out: PathBuf,
+}
+
+impl Arguments {
+    fn shortened(self) -> Self {
+        if self.quick { Self { rounds: 1, orders: 2_000, seconds: 5, waiting: 2_000, ..self } } else { self }
+    }
+}
+
+/// How much of our own maximum the orders are at which the latency is measured, and the figures' names.
+const LOADS: [(f64, [&str; 3]); 2] =
+    [(0.3, ["p50_ms_30", "p99_ms_30", "accept_p99_ms_30"]), (0.7, ["p50_ms_70", "p99_ms_70", "accept_p99_ms_70"])];
+
+/// Measures all and writes `summary.json` and `rounds.csv`.
+///
+/// # Errors
+/// When the results cannot be written.
+pub async fn run(arguments: Arguments) -> io::Result<()> {
+    let arguments = arguments.shortened();
+    let mut figures = Figures::default();
+    let messages = Messages::of_an_order().await;
+    for round in 1..=arguments.rounds {
+        println!("round {round} of {}", arguments.rounds);
+        measure_throughput(&mut figures, &arguments, &messages).await;
+    }
+    for round in 1..=arguments.rounds.div_ceil(2) {
+        println!("latency and memory, {round} of {}", arguments.rounds.div_ceil(2));
+        measure_latency(&mut figures, arguments.seconds).await;
+        measure_memory(&mut figures, arguments.waiting).await;
+    }
+    write(&figures, &arguments)
+}
+
+async fn measure_throughput(figures: &mut Figures, arguments: &Arguments, messages: &Messages) {
+    let (orders, fewer) = (arguments.orders, arguments.orders / 5);
+    let ours = drain(orders, "256").await;
+    figures.add("drain", ours.shipped);
+    figures.add("accept", ours.accepted);
+    figures.add("cpu_ms_per_order", ours.cpu_milliseconds);
+    figures.add("broker_ceiling", ceiling::drain(messages, orders).await);
+    figures.ratio("drain_vs_broker_ceiling", "drain", "broker_ceiling");
+    figures.add("http", while_orders_come_in(orders).await);
+    figures.ratio("http_vs_broker_ceiling", "http", "broker_ceiling");
+    figures.add("single", drain(fewer, "1").await.shipped);
+    if arguments.without_peers {
+        return;
+    }
+    for peer in Peer::ALL {
+        if let Some(rate) = peers::measure(peer, fewer).await {
+            figures.add(peer.as_str(), rate);
+        }
+    }
+    for (name, ours, peer) in [
+        ("vs_nestjs", "drain", "nestjs"),
+        ("vs_faststream", "drain", "faststream"),
+        ("vs_dbos", "drain", "dbos"),
+        ("single_vs_nestjs", "single", "nestjs"),
+    ] {
+        figures.ratio(name, ours, peer);
+    }
+}
+
+struct Drained {
+    accepted: f64,
+    shipped: f64,
+    cpu_milliseconds: f64,
+}
+
+/// Orders accepted a second over HTTP while no worker runs, and then shipped a second by one worker.
+async fn drain(orders: usize, batch_size: &str) -> Drained {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web_with(&QUIET).await;
+    let begin = Instant::now();
+    web.orders(orders, "MUG-BLUE", VISA).await;
+    let accepted = per_second(orders, begin);
+    shop.until_published().await;
+    let (begin, before) = (Instant::now(), all_processors());
+    shop.start_worker_with(&[], &[QUIET[0], ("BATCH_SIZE", batch_size)]).await;
+    shop.until_orders("shipped", i64::try_from(orders).unwrap_or(i64::MAX)).await;
+    let shipped = per_second(orders, begin);
+    let used = all_processors() - before;
+    shop.close().await;
+    Drained { accepted, shipped, cpu_milliseconds: 1e3 * used / f64::from(u32::try_from(orders).unwrap_or(u32::MAX)) }
+}
+
+fn all_processors() -> f64 {
+    cpu::seconds().values().sum()
+}
+
+/// Orders a second from the first one placed to the last one shipped, with the worker running from the start.
+async fn while_orders_come_in(orders: usize) -> f64 {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web_with(&QUIET).await;
+    shop.start_worker_with(&[], &QUIET).await;
+    let begin = Instant::now();
+    web.orders(orders, "MUG-BLUE", VISA).await;
+    shop.until_orders("shipped", i64::try_from(orders).unwrap_or(i64::MAX)).await;
+    let rate = per_second(orders, begin);
+    shop.close().await;
+    rate
+}
+
+async fn measure_latency(figures: &mut Figures, seconds: u32) {
+    let Some(maximum) = figures.median("http") else { return };
+    for (load, [p50, p99, accepted]) in LOADS {
+        let latency = latency::measure(maximum * load, seconds).await;
+        figures.add(p50, latency.shipped_p50);
+        figures.add(p99, latency.shipped_p99);
+        figures.add(accepted, latency.accepted_p99);
+    }
+}
+
+/// The most memory that front end and worker had while this many orders waited in RabbitMQ, in MiB.
+async fn measure_memory(figures: &mut Figures, waiting: usize) {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web_with(&QUIET).await;
+    web.orders(waiting, "MUG-BLUE", VISA).await;
+    shop.until_published().await;
+    figures.add("rss_mib_web", most_memory(shop.webs()));
+    shop.start_worker_with(&[], &QUIET).await;
+    shop.until_orders("shipped", i64::try_from(waiting / 10).unwrap_or(i64::MAX)).await;
+    figures.add("rss_mib_worker", most_memory(shop.workers()));
+}
+
+fn most_memory(processes: &[Child]) -> f64 {
+    let kib = processes.first().and_then(|process| memory(process.id(), "VmHWM")).unwrap_or_default();
+    f64::from(u32::try_from(kib).unwrap_or(u32::MAX)) / 1024.0
+}
+
+fn write(figures: &Figures, arguments: &Arguments) -> io::Result<()> {
+    fs::create_dir_all(&arguments.out)?;
+    let summary = figures.summary();
+    println!("\n{:<26} {:>10} {:>10} {:>10}", "figure", "median", "least", "greatest");
+    for (name, spread) in &summary {
+        let [median, min, max] = [spread.median, spread.min, spread.max].map(shown);
+        println!("{name:<26} {median:>10} {min:>10} {max:>10}");
+    }
+    let path = arguments.out.join("summary.json");
+    let whole = json!({ "rounds": arguments.rounds, "orders": arguments.orders, "figures": summary });
+    fs::write(&path, serde_json::to_string_pretty(&whole)?)?;
+    fs::write(arguments.out.join("rounds.csv"), figures.csv())?;
+    println!("\nwritten: {}", path.display());
+    Ok(())
+}

@@ -1,0 +1,175 @@
+//! The certificate that this process shows to its own clients.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock, Weak},
+    time::Duration,
+};
+
+use chrono::DateTime;
+use rustls::{
+    ServerConfig,
+    crypto::ring,
+    pki_types::CertificateDer,
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
+
+use super::files::{self, LoadError};
+
+/// How often the files are read again. Who renews a certificate does so weeks before the old one ends.
+const RENEWED_EVERY: Duration = Duration::from_secs(10);
+
+/// All that our servers speak.
+const ALPN: &[u8] = b"http/1.1";
+
+/// A certificate in files, read again when they change.
+pub struct ServerCertificate {
+    certificate: PathBuf,
+    key: PathBuf,
+    shown: RwLock<Arc<CertifiedKey>>,
+}
+
+/// Without the key.
+impl fmt::Debug for ServerCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerCertificate").field("certificate", &self.certificate).finish_non_exhaustive()
+    }
+}
+
+impl ServerCertificate {
+    /// Reads both files: the certificate with those that lead from it to the CA, and its key without a password.
+    ///
+    /// # Errors
+    /// See [`LoadError`].
+    pub fn load(certificate: &Path, key: &Path) -> Result<Self, LoadError> {
+        let shown = RwLock::new(read(certificate, key)?);
+        Ok(Self { certificate: certificate.to_owned(), key: key.to_owned(), shown })
+    }
+
+    /// Returns what a server needs to show it. The files are read again every ten seconds, for as long as that is in use, on the
+    /// current tokio runtime.
+    ///
+    /// # Errors
+    /// [`LoadError::Setup`].
+    pub fn serve(self: &Arc<Self>) -> Result<ServerConfig, LoadError> {
+        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(LoadError::Setup)?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(Shown(Arc::clone(self))));
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        tokio::spawn(keep_current(Arc::downgrade(self)));
+        Ok(config)
+    }
+
+    /// The day on which the certificate in use ends.
+    #[must_use]
+    pub fn until(&self) -> String {
+        let current = self.current();
+        let read = current.cert.first().and_then(|certificate| X509Certificate::from_der(certificate).ok());
+        let end = read.and_then(|(_, read)| DateTime::from_timestamp(read.validity().not_after.timestamp(), 0));
+        end.map_or_else(|| "an unreadable day".to_owned(), |end| end.format("%Y-%m-%d").to_string())
+    }
+
+    fn current(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.shown.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads the files again. Returns whether they have changed.
+    fn renew(&self) -> Result<bool, LoadError> {
+        let read = read(&self.certificate, &self.key)?;
+        // A new key has a new certificate.
+        if read.cert == self.current().cert {
+            return Ok(false);
+        }
+        *self.shown.write().unwrap_or_else(PoisonError::into_inner) = read;
+        Ok(true)
+    }
+}
+
+fn read(certificate: &Path, key: &Path) -> Result<Arc<CertifiedKey>, LoadError> {
+    let chain: Vec<CertificateDer<'static>> = files::certificates(certificate)?;
+    let pair = CertifiedKey::from_der(chain, files::key(key)?, &ring::default_provider());
+    pair.map(Arc::new).map_err(|source| LoadError::Pair {
+        certificate: certificate.display().to_string(),
+        key: key.display().to_string(),
+        source,
+    })
+}
+
+/// Files that are wrong, also those of which one is written and the other not yet, leave the old certificate in use.
+async fn keep_current(certificate: Weak<ServerCertificate>) {
+    let mut told = None;
+    loop {
+        tokio::time::sleep(RENEWED_EVERY).await;
+        let Some(certificate) = certificate.upgrade() else { return };
+        match certificate.renew() {
+            Ok(has_changed) => {
+                told = None;
+                if has_changed {
+                    tracing::info!(file = %certificate.certificate.display(), "the renewed certificate is in use");
+                }
+            }
+            Err(error) => {
+                let error = error.to_string();
+                if told.as_ref() != Some(&error) {
+                    tracing::warn!(error, "the certificate was not renewed; the one before stays in use");
+                    told = Some(error);
+                }
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Shown(Arc<ServerCertificate>);
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.current())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::*;
+
+    /// A certificate and its key, in PEM.
+    fn made() -> [String; 2] {
+        let key = KeyPair::generate().expect("a key");
+        let certificate =
+            CertificateParams::new(["shop".to_owned()]).expect("a name").self_signed(&key).expect("signed");
+        [certificate.pem(), key.serialize_pem()]
+    }
+
+    #[test]
+    fn renewed_files_count_as_soon_as_both_fit() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let paths = ["shop.crt", "shop.key"].map(|name| directory.path().join(name));
+        let write = |number: usize, content: &str| fs::write(&paths[number], content).expect("our own directory");
+        let [first, second] = [made(), made()];
+        write(0, &first[0]);
+        write(1, &first[1]);
+        let served = ServerCertificate::load(&paths[0], &paths[1]).expect("a pair");
+        let before = served.current().cert.clone();
+        assert!(!served.renew().expect("they fit"), "nothing has changed");
+        write(0, &second[0]);
+        assert!(served.renew().is_err_and(|why| why.to_string().contains("cannot be used together")));
+        assert_eq!(served.current().cert, before);
+        write(1, "");
+        assert!(served.renew().is_err_and(|why| why.to_string().contains("no private key")));
+        fs::remove_file(&paths[1]).expect("it is there");
+        assert!(served.renew().is_err_and(|why| why.to_string().contains("cannot be read")));
+        assert_eq!(served.current().cert, before);
+        write(1, &second[1]);
+        assert!(served.renew().expect("they fit again"));
+        assert_ne!(served.current().cert, before);
+    }
+}

@@ -1,0 +1,68 @@
+//! Which connections are encrypted, and how their servers are verified.
+
+use orderflow_service::{
+    config::{AdminConfig, BrokerConfig, FrontEndConfig, OwnCa, Source},
+    store::{Connection, Protection},
+    tls::Verification,
+};
+use orderflow_worker::providers::{SmtpEncryption, SmtpServerConfig};
+
+use super::report::Checkup;
+
+const CHECK: &str = "encryption";
+
+/// Tells how the connection to the database is protected that this check-up uses itself.
+pub fn database(found: &mut Checkup, connection: &Connection) {
+    let how = match connection.protection() {
+        Protection::Socket => "not needed on a socket of this machine".to_owned(),
+        Protection::Clear => "in clear".to_owned(),
+        Protection::Tls { version, verification, roots, has_identity } => {
+            let verified = match verification {
+                Verification::Nothing => {
+                    "nobody verified the server, so somebody in between could be it: sslmode=verify-full does"
+                        .to_owned()
+                }
+                Verification::Issuer => {
+                    format!("the server's certificate is issued by one of {roots}, for whatever host")
+                }
+                Verification::IssuerAndHost => {
+                    format!("the server's certificate names its host and is issued by one of {roots}")
+                }
+            };
+            let identity = if *has_identity { "; a client certificate is at hand" } else { "" };
+            format!("{version}; {verified}{identity}")
+        }
+    };
+    found.saw(CHECK, format!("DATABASE_URL: {how}"));
+}
+
+/// Tells the same of the other connections, as their settings demand it: none is made in a weaker way.
+pub fn others(found: &mut Checkup, source: &Source, broker: Option<(&BrokerConfig, &AdminConfig)>) {
+    if let Some((broker, admin)) = broker {
+        for node in &broker.nodes {
+            let how = demanded(node.is_encrypted(), broker.own_ca.as_ref());
+            found.saw(CHECK, format!("AMQP_ADMIN_URL to {}: {how}", node.uri().authority.host));
+        }
+        let url = &admin.management_url;
+        let how = demanded(url.scheme() == "https", admin.own_ca.as_ref());
+        found.saw(CHECK, format!("RABBITMQ_MANAGEMENT_URL to {}: {how}", url.host_str().unwrap_or_default()));
+    }
+    if let Some(mail) = SmtpServerConfig::read(source) {
+        let how = match mail.encryption {
+            SmtpEncryption::FromTheStart | SmtpEncryption::Required => demanded(true, mail.own_ca.as_ref()),
+            SmtpEncryption::WhereOffered => "where the server offers it; nobody verifies the server".to_owned(),
+        };
+        found.saw(CHECK, format!("SMTP_URL to {}: {how}", mail.host_name()));
+    }
+    if let Some(certificate) = source.only_given(FrontEndConfig::certificate) {
+        found.saw(CHECK, format!("LISTEN and OPS_LISTEN: TLS; TLS_CERTIFICATE is valid until {}", certificate.until()));
+    }
+}
+
+fn demanded(is_encrypted: bool, own_ca: Option<&OwnCa>) -> String {
+    if !is_encrypted {
+        return "in clear".to_owned();
+    }
+    let own = own_ca.map(|own_ca| format!(" or {own_ca}")).unwrap_or_default();
+    format!("TLS; the server's certificate names its host and is issued by one of the CAs that this system{own} trusts")
+}
