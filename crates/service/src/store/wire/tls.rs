@@ -287,7 +287,7 @@ mod tests {
         assert_eq!(answered(b"N", "sslmode=prefer").await, Ok(Protection::Clear));
         for (answer, parameters, says) in [
             (b"N".as_slice(), "sslmode=require", "does not offer TLS"),
-            (b"E", "sslmode=prefer", "no PostgreSQL"),
+            (b"E", "sslmode=prefer", "not PostgreSQL's"),
             (b"HTTP", "sslmode=require", "0x48"),
             (b"", "sslmode=require", "ended"),
             // What comes in clear behind the offer is not taken for the server's, encrypted.
