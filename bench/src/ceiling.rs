@@ -158,11 +158,11 @@ impl Publisher {
 async fn handle(consumer: Consumer, publisher: Option<Publisher>, orders: usize, handled: Arc<AtomicUsize>) {
     let (mut runs, mut left) = (consumer.ready_chunks(BATCH), orders);
     while left > 0 {
-        let run = runs.next().await.expect("the consumer goes on");
+        let run = runs.next().await.expect("the consumer still delivers");
         left -= run.len();
         handled.fetch_add(run.len(), Ordering::Relaxed);
         if let Some(Publisher(wanted)) = &publisher {
-            wanted.send(run.len()).await.expect("the publisher goes on");
+            wanted.send(run.len()).await.expect("the publisher still runs");
         }
         let last = run.into_iter().next_back().expect("a run is not empty").expect("a delivery");
         last.acker.ack(BasicAckOptions { multiple: true }).await.expect("it can be acknowledged");

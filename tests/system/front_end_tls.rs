@@ -53,7 +53,7 @@ async fn shop_answers_by_tls_and_a_renewed_certificate_is_in_use_without_a_resta
 
     // Files that do not fit leave it in use.
     std::fs::write(directory.path().join("shop.key"), "nothing").expect("our own file");
-    tokio::time::sleep(Duration::from_secs(11)).await;
+    shop.webs()[0].until_logged("shop.key has no").await;
     get(&client(&second), "/products").await.expect("the one before is in use");
     shop.close().await;
 }

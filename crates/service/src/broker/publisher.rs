@@ -369,7 +369,7 @@ async fn confirmed(Sent { confirm, done }: Sent) -> Result<(), Broken> {
             }
         }
     };
-    // Whoever asked may have gone away.
+    // The caller may have stopped waiting.
     let _ = done.send(answer);
     verdict
 }

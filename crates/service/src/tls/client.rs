@@ -64,8 +64,7 @@ pub struct ClientTls {
 }
 
 impl ClientTls {
-    /// Reads the files, so that a renewed certificate counts from the next connection on. `protocol` is what the server is told
-    /// by ALPN.
+    /// Reads the files for each connection, so that the next one uses a renewed certificate. Offers `protocol` by ALPN.
     ///
     /// # Errors
     /// When a file cannot be used.

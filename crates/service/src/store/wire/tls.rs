@@ -312,7 +312,7 @@ mod tests {
         }
     }
 
-    /// rcgen signs with ECDSA and SHA-256 unless it is told otherwise.
+    /// rcgen signs with ECDSA and SHA-256 by default.
     #[test]
     fn binding_is_the_hash_that_the_certificates_signature_uses() {
         let key = KeyPair::generate().expect("a key");
