@@ -109,11 +109,7 @@ async fn orders_are_refused_while_too_many_events_wait_for_the_broker_or_for_too
     for order in &accepted {
         web.until_status(order, "shipped").await;
     }
-    until("the outbox is empty", async || {
-        let rows = shop.number("SELECT count(*) FROM messaging.outbox").await;
-        if rows == 0 { Ok(()) } else { Err(rows) }
-    })
-    .await;
+    shop.until_published().await;
     until("orders are taken again", async || {
         let answer = web.place(&key(), &order).await;
         if answer.status == StatusCode::ACCEPTED { Ok(()) } else { Err(answer) }
