@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use nix::sys::signal::Signal;
@@ -10,7 +11,7 @@ use orderflow_service::{Roster, fault::Safeguard, store::registered};
 use orderflow_tests::{
     Proxy, Shop, Stripe, Web,
     own::{Own, free_port},
-    program_path, run,
+    program_path, run, until_within,
 };
 use orderflow_worker::roster;
 use tempfile::TempDir;
@@ -22,6 +23,9 @@ use crate::{
 
 /// Long enough in all for every outage of a run, and soon enough at first to see many retries.
 const RETRY_DELAYS: &str = "1s,2s,5s,10s,20s,40s";
+
+/// RabbitMQ accepts queues this long after its start at the latest.
+const STARTS_WITHIN: Duration = Duration::from_secs(60);
 
 /// A table that only fault runs have, see `ORDERFLOW_NOTE_APPLIED`. Every role adds to it, in the transactions that it witnesses.
 const APPLIED: [&str; 4] = [
@@ -251,6 +255,15 @@ impl World {
         let ended = run("orderflow", arguments, &self.shop.operator_settings()).await;
         assert_eq!(ended.code, Some(0), "orderflow {arguments:?}: {} {}", ended.out, ended.err);
         ended.out
+    }
+
+    /// As [`World::operate`], and runs it again while RabbitMQ refuses it because it has not started completely.
+    pub async fn operate_while_starting(&self, arguments: &[&str]) {
+        until_within(STARTS_WITHIN, "RabbitMQ has started completely", async || {
+            let ended = run("orderflow", arguments, &self.shop.operator_settings()).await;
+            if ended.code == Some(0) { Ok(()) } else { Err(ended) }
+        })
+        .await;
     }
 
     /// Lets every stopped process go on.

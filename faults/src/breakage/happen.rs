@@ -301,7 +301,8 @@ async fn mend_unreadable(world: &World) {
         world.shop.manage(Method::DELETE, &queue_path(*subscription)).await;
     }
     if !unreadable.is_empty() {
-        world.operate(&["topology", "apply"]).await;
+        // Right after its start RabbitMQ 3.10.8 may still refuse queues: 400, "noproc" of rabbit_fifo_dlx_sup.
+        world.operate_while_starting(&["topology", "apply"]).await;
     }
 }
 
