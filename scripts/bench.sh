@@ -10,6 +10,7 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 
 need_cargo
 need_command cc gcc libc6-dev
+need_command wrk wrk
 cd "$ROOT"
 mkdir -p bench/out
 if [ "${QUICK:-}" = 1 ]; then

@@ -15,50 +15,55 @@ pub struct Spread {
     pub max: f64,
 }
 
-/// Figures by their names, one for each round.
+/// Figures by their names, at most one for each round.
 #[derive(Debug, Default)]
-pub struct Figures(BTreeMap<&'static str, Vec<f64>>);
+pub struct Figures {
+    round: usize,
+    by_name: BTreeMap<&'static str, BTreeMap<usize, f64>>,
+}
 
 impl Figures {
-    /// Adds a round's figure and shows it.
-    pub fn add(&mut self, name: &'static str, figure: f64) {
-        println!("  {name} {}", shown(figure));
-        self.0.entry(name).or_default().push(figure);
+    /// What is added from now on belongs to this round.
+    pub fn begin_round(&mut self, round: usize) {
+        self.round = round;
     }
 
-    /// Adds the ratio of two figures of the latest round, where both were measured in it.
+    /// Adds a figure of the current round and shows it.
+    pub fn add(&mut self, name: &'static str, figure: f64) {
+        println!("  {name} {}", shown(figure));
+        self.by_name.entry(name).or_default().insert(self.round, figure);
+    }
+
+    /// Adds the ratio of two figures of the current round, where both were measured in it.
     pub fn ratio(&mut self, name: &'static str, of: &str, to: &str) {
-        let rounds = |figure: &str| self.0.get(figure).map_or(0, Vec::len);
-        if let (Some(of), Some(to), true) = (self.latest(of), self.latest(to), rounds(of) == rounds(to)) {
+        let of_round = |figure: &str| self.by_name.get(figure)?.get(&self.round).copied();
+        if let (Some(of), Some(to)) = (of_round(of), of_round(to)) {
             self.add(name, of / to);
         }
     }
 
     /// Returns the median of a figure.
     pub fn median(&self, name: &str) -> Option<f64> {
-        self.0.get(name).map(|rounds| median(rounds.clone()))
+        self.by_name.get(name).map(|rounds| median(rounds.values().copied().collect()))
     }
 
     /// Returns what each figure came to.
     pub fn summary(&self) -> BTreeMap<&'static str, Spread> {
-        let spread = |rounds: &Vec<f64>| Spread {
-            median: median(rounds.clone()),
-            min: rounds.iter().copied().fold(f64::INFINITY, f64::min),
-            max: rounds.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+        let spread = |rounds: &BTreeMap<usize, f64>| Spread {
+            median: median(rounds.values().copied().collect()),
+            min: rounds.values().copied().fold(f64::INFINITY, f64::min),
+            max: rounds.values().copied().fold(f64::NEG_INFINITY, f64::max),
         };
-        self.0.iter().map(|(name, rounds)| (*name, spread(rounds))).collect()
+        self.by_name.iter().map(|(name, rounds)| (*name, spread(rounds))).collect()
     }
 
     /// Returns every round as CSV with a header.
     pub fn csv(&self) -> String {
-        let lines = self.0.iter().flat_map(|(name, rounds)| {
-            rounds.iter().enumerate().map(move |(round, figure)| format!("{name},{},{figure}\n", round + 1))
-        });
+        let lines = self
+            .by_name
+            .iter()
+            .flat_map(|(name, rounds)| rounds.iter().map(move |(round, figure)| format!("{name},{round},{figure}\n")));
         std::iter::once("figure,round,value\n".to_owned()).chain(lines).collect()
-    }
-
-    fn latest(&self, name: &str) -> Option<f64> {
-        self.0.get(name)?.last().copied()
     }
 }
 
@@ -85,16 +90,22 @@ mod tests {
     #[test]
     fn ratio_needs_both_figures_of_one_round() {
         let mut figures = Figures::default();
+        figures.begin_round(1);
         figures.add("ours", 50.0);
         figures.ratio("ratio", "ours", "theirs");
         assert_eq!(figures.summary().get("ratio"), None);
+        figures.begin_round(2);
         figures.add("theirs", 100.0);
         figures.ratio("ratio", "ours", "theirs");
-        figures.add("ours", 90.0);
-        figures.add("theirs", 100.0);
-        figures.ratio("ratio", "ours", "theirs");
+        assert_eq!(figures.summary().get("ratio"), None);
+        for (round, ours) in [(3, 50.0), (4, 90.0)] {
+            figures.begin_round(round);
+            figures.add("ours", ours);
+            figures.add("theirs", 100.0);
+            figures.ratio("ratio", "ours", "theirs");
+        }
         let spread = figures.summary().get("ratio").copied();
         assert_eq!(spread, Some(Spread { median: 0.9, min: 0.5, max: 0.9 }));
-        assert!(figures.csv().contains("ratio,2,0.9\n"), "{}", figures.csv());
+        assert!(figures.csv().contains("ratio,4,0.9\n"), "{}", figures.csv());
     }
 }

@@ -1,5 +1,6 @@
 //! Measurements of a whole shop on real servers, as ratios to what the servers can do and to other programs.
 
+mod accept;
 mod ceiling;
 mod compare;
 mod cpu;

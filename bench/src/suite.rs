@@ -8,6 +8,7 @@ use orderflow_tests::{Child, Shop, VISA, memory};
 use serde_json::json;
 
 use crate::{
+    accept,
     ceiling::{self, Messages},
     cpu,
     figures::{Figures, per_second, shown},
@@ -46,6 +47,11 @@ impl Arguments {
     fn shortened(self) -> Self {
         if self.quick { Self { rounds: 1, orders: 2_000, seconds: 5, waiting: 2_000, ..self } } else { self }
     }
+
+    /// Seconds of each measurement of accepting.
+    fn accepting(&self) -> u32 {
+        self.seconds.div_ceil(3)
+    }
 }
 
 /// How much of our own maximum the orders are at which the latency is measured, and the figures' names.
@@ -62,10 +68,12 @@ pub async fn run(arguments: Arguments) -> io::Result<()> {
     let messages = Messages::of_an_order().await;
     for round in 1..=arguments.rounds {
         println!("round {round} of {}", arguments.rounds);
+        figures.begin_round(round);
         measure_throughput(&mut figures, &arguments, &messages).await;
     }
     for round in 1..=arguments.rounds.div_ceil(2) {
         println!("latency and memory, {round} of {}", arguments.rounds.div_ceil(2));
+        figures.begin_round(round);
         measure_latency(&mut figures, arguments.seconds).await;
         measure_memory(&mut figures, arguments.waiting).await;
     }
@@ -76,13 +84,21 @@ async fn measure_throughput(figures: &mut Figures, arguments: &Arguments, messag
     let (orders, fewer) = (arguments.orders, arguments.orders / 5);
     let ours = drain(orders, "256").await;
     figures.add("drain", ours.shipped);
-    figures.add("accept", ours.accepted);
-    figures.add("cpu_ms_per_order", ours.cpu_milliseconds);
+    for (name, milliseconds) in &ours.cpu_milliseconds {
+        figures.add(name, *milliseconds);
+    }
     figures.add("broker_ceiling", ceiling::drain(messages, orders).await);
     figures.ratio("drain_vs_broker_ceiling", "drain", "broker_ceiling");
     figures.add("http", while_orders_come_in(orders).await);
     figures.ratio("http_vs_broker_ceiling", "http", "broker_ceiling");
     figures.add("single", drain(fewer, "1").await.shipped);
+    if let Some(rate) = accept::over_http(arguments.accepting()).await {
+        figures.add("accept", rate);
+    }
+    if let Some(rate) = accept::by_postgres_alone(arguments.accepting()).await {
+        figures.add("pgbench", rate);
+    }
+    figures.ratio("accept_vs_pgbench", "accept", "pgbench");
     if arguments.without_peers {
         return;
     }
@@ -102,30 +118,37 @@ async fn measure_throughput(figures: &mut Figures, arguments: &Arguments, messag
 }
 
 struct Drained {
-    accepted: f64,
     shipped: f64,
-    cpu_milliseconds: f64,
+    /// Of each program, for an order, by the figure's name.
+    cpu_milliseconds: Vec<(&'static str, f64)>,
 }
 
-/// Orders accepted a second over HTTP while no worker runs, and then shipped a second by one worker.
+/// The figures of processor time for an order, and whose it is.
+const PROCESSORS: [(&str, &str); 4] = [
+    ("cpu_ms_worker", "worker"),
+    ("cpu_ms_front_end", "front end"),
+    ("cpu_ms_broker", "broker"),
+    ("cpu_ms_database", "database"),
+];
+
+/// Orders shipped a second by one worker after many were accepted without one. The clock starts when the worker
+/// consumes, as those of the other frameworks do.
 async fn drain(orders: usize, batch_size: &str) -> Drained {
     let mut shop = Shop::open().await;
     let web = shop.start_web_with(&QUIET).await;
-    let begin = Instant::now();
     web.orders(orders, "MUG-BLUE", VISA).await;
-    let accepted = per_second(orders, begin);
     shop.until_published().await;
-    let (begin, before) = (Instant::now(), all_processors());
+    let before = cpu::seconds();
     shop.start_worker_with(&[], &[QUIET[0], ("BATCH_SIZE", batch_size)]).await;
+    let begin = Instant::now();
     shop.until_orders("shipped", i64::try_from(orders).unwrap_or(i64::MAX)).await;
     let shipped = per_second(orders, begin);
-    let used = all_processors() - before;
+    let used = cpu::seconds();
     shop.close().await;
-    Drained { accepted, shipped, cpu_milliseconds: 1e3 * used / f64::from(u32::try_from(orders).unwrap_or(u32::MAX)) }
-}
-
-fn all_processors() -> f64 {
-    cpu::seconds().values().sum()
+    let of = |program: &str| used.get(program).unwrap_or(&0.0) - before.get(program).unwrap_or(&0.0);
+    let an_order = |seconds: f64| 1e3 * seconds / f64::from(u32::try_from(orders).unwrap_or(u32::MAX));
+    let cpu_milliseconds = PROCESSORS.map(|(name, program)| (name, an_order(of(program)))).to_vec();
+    Drained { shipped, cpu_milliseconds }
 }
 
 /// Orders a second from the first one placed to the last one shipped, with the worker running from the start.
