@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use diesel_async::AsyncConnection as _;
 use uuid::Uuid;
 
 use crate::{
@@ -33,7 +32,7 @@ pub async fn prepare<H: Handler>(queue: &QueueContext<H>, batch: Vec<Arc<Receive
         let outcome = retry_transaction(&queue.settle.queue, &queue.stop, alone, || {
             let (handler, database, events) = (Arc::clone(&queue.handler), queue.database.clone(), part.clone());
             let (subscription, metrics) = (queue.subscription, queue.settle.metrics.clone());
-            async move { transaction(&*handler, subscription, &metrics, &database, &events).await }
+            async move { attempt(&*handler, subscription, &metrics, &database, &events).await }
         })
         .await;
         let ids = part.iter().map(|event| event.id());
@@ -54,31 +53,31 @@ pub async fn prepare<H: Handler>(queue: &QueueContext<H>, batch: Vec<Arc<Receive
     prepared
 }
 
-async fn transaction<H: Handler>(
+/// No transaction: [`Handler::prepare`] is idempotent, so what it has written may stay when it fails half way.
+async fn attempt<H: Handler>(
     handler: &H,
     subscription: Subscription,
     metrics: &QueueMetrics,
     database: &Database,
     received: &[Arc<Received>],
 ) -> Result<Vec<Verdict<(Event<H>, H::Input)>>, StoreError> {
-    let queue = subscription.queue();
     let ids: Vec<Uuid> = received.iter().map(|event| event.id()).collect();
     let mut connection = database.connection().await?;
-    connection
-        .transaction::<_, StoreError, _>(async |connection| {
-            let verified = verify::<H>(connection, metrics, received).await?;
-            let applied = inbox::applied(connection, &queue, &ids).await?;
-            let verdicts = ids.iter().zip(verified).map(|(id, event)| match event {
-                // Whatever its message states: nothing is done about it.
-                _ if applied.contains(id) => Verdict::Applied,
-                Ok(event) => Verdict::Passed(event),
-                Err(failure) => Verdict::Failed(failure),
-            });
-            let verdicts: Vec<Verdict<Event<H>>> = verdicts.collect();
-            let fresh: Vec<Event<H>> = verdicts.iter().filter_map(Verdict::passed).cloned().collect();
-            Ok(spread(verdicts, handler.prepare(connection, &fresh).await?))
-        })
-        .await
+    let mut known = inbox::known(&mut connection, &subscription.queue(), &ids).await?;
+    let verdict = |event: &Arc<Received>| {
+        let known = known.remove(&event.id());
+        // Whatever its message states: nothing is done about it.
+        if known.as_ref().is_some_and(|known| known.is_applied) {
+            return Verdict::Applied;
+        }
+        match verify::<H>(metrics, event, known.and_then(|known| known.logged)) {
+            Ok(event) => Verdict::Passed(event),
+            Err(failure) => Verdict::Failed(failure),
+        }
+    };
+    let verdicts: Vec<Verdict<Event<H>>> = received.iter().map(verdict).collect();
+    let fresh: Vec<Event<H>> = verdicts.iter().filter_map(Verdict::passed).cloned().collect();
+    Ok(spread(verdicts, handler.prepare(&mut connection, &fresh).await?))
 }
 
 /// Joins the results of the events that passed with them.

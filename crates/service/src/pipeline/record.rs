@@ -180,10 +180,11 @@ async fn verified<H: Handler>(
     if received.is_empty() {
         return Ok(done);
     }
-    let verified = verify::<H>(connection, metrics, &received).await?;
+    let ids: Vec<Uuid> = received.iter().map(|event| event.id()).collect();
+    let mut logged = event_log::find(connection, &ids).await?;
     let mut failures = HashMap::new();
-    for ((received, effect), event) in received.iter().zip(effects).zip(verified) {
-        match event {
+    for (received, effect) in received.iter().zip(effects) {
+        match verify::<H>(metrics, received, logged.remove(&received.id())) {
             Ok(event) => done.push(Arc::new(Done { event, effect: effect() })),
             Err(failure) => drop(failures.insert(received.id(), failure)),
         }

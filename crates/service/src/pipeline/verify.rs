@@ -9,48 +9,36 @@
 
 use std::sync::Arc;
 
-use uuid::Uuid;
-
 use crate::{
     failure::Failure,
     fault::{self, Safeguard},
     handler::Handler,
     metrics::QueueMetrics,
     pipeline::{queue_context::Event, received::Received},
-    store::{Connection, StoreError, event_log},
+    store::inbox::Logged,
     telemetry,
 };
 
-/// Returns each of these events as the log has it, in the same order; a [`Failure`] where the log has no such event or its
-/// data cannot be read.
-///
-/// # Errors
-/// Those of the database.
-pub async fn verify<H: Handler>(
-    connection: &mut Connection,
+/// Returns a message's event as the log has it; a [`Failure`] where the log has no such event or its data cannot be read.
+pub fn verify<H: Handler>(
     metrics: &QueueMetrics,
-    received: &[Arc<Received>],
-) -> Result<Vec<Result<Event<H>, Failure>>, StoreError> {
-    let ids: Vec<Uuid> = received.iter().map(|event| event.id()).collect();
-    let mut logged = event_log::find(connection, &ids).await?;
-    let one = |event: &Arc<Received>| {
-        let stated = event.stated();
-        let found = logged.remove(&stated.id);
-        let found = if fault::without(Safeguard::EventLogMatch) { Some(stated.clone()) } else { found };
-        let Some(mut logged) = found else { return Err(Failure::NotInLog { names_another: false }) };
-        if (logged.order_id, &logged.cloud_type) != (stated.order_id, &stated.cloud_type) {
-            return Err(Failure::NotInLog { names_another: true });
-        }
-        // Compared as JSON: the order of keys says nothing.
-        if *stated != logged {
-            tracing::error!(event.id = %logged.id, order.id = %logged.order_id, event = %logged.cloud_type, "a message differs from its event in the log; the log's data is used");
-            metrics.altered();
-        } else {
-            logged.traceparent = event.trace_context().map(str::to_owned);
-        }
-        let unreadable =
-            |error| Failure::reject(format!("the event log's data cannot be read: {}", telemetry::chain(&error)));
-        logged.typed().map(Arc::new).map_err(unreadable)
-    };
-    Ok(received.iter().map(one).collect())
+    received: &Received,
+    logged: Option<Logged>,
+) -> Result<Event<H>, Failure> {
+    let stated = received.stated();
+    let found = if fault::without(Safeguard::EventLogMatch) { Some(stated.clone()) } else { logged };
+    let Some(mut logged) = found else { return Err(Failure::NotInLog { names_another: false }) };
+    if (logged.order_id, &logged.cloud_type) != (stated.order_id, &stated.cloud_type) {
+        return Err(Failure::NotInLog { names_another: true });
+    }
+    // Compared as JSON: the order of keys says nothing.
+    if *stated != logged {
+        tracing::error!(event.id = %logged.id, order.id = %logged.order_id, event = %logged.cloud_type, "a message differs from its event in the log; the log's data is used");
+        metrics.altered();
+    } else {
+        logged.traceparent = received.trace_context().map(str::to_owned);
+    }
+    let unreadable =
+        |error| Failure::reject(format!("the event log's data cannot be read: {}", telemetry::chain(&error)));
+    logged.typed().map(Arc::new).map_err(unreadable)
 }

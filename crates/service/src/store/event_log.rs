@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use diesel::{
-    ExpressionMethods as _, QueryDsl as _, Queryable,
+    ExpressionMethods as _, QueryDsl as _, Queryable, QueryableByName,
     dsl::max,
     sql_types::{Array, Integer, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
@@ -170,8 +170,9 @@ pub async fn find(
 }
 
 /// A whole row of the log.
-#[derive(Queryable)]
-struct WholeRow {
+#[derive(Queryable, QueryableByName)]
+#[diesel(table_name = event_log)]
+pub(super) struct WholeRow {
     order_id: Uuid,
     version: i32,
     event_id: Uuid,
@@ -186,7 +187,7 @@ struct WholeRow {
 
 impl WholeRow {
     /// Returns the event as it first left.
-    fn envelope(self) -> Envelope<serde_json::Value> {
+    pub(super) fn envelope(self) -> Envelope<serde_json::Value> {
         let logged = Logged {
             id: self.event_id,
             order_id: self.order_id,
