@@ -66,12 +66,13 @@ async fn transaction<H: Handler>(
     let mut connection = database.connection().await?;
     connection
         .transaction::<_, StoreError, _>(async |connection| {
-            let verified = verify::<H>(connection, metrics, received).await?;
             let applied = inbox::applied(connection, &queue, &ids).await?;
+            let verified = verify::<H>(connection, metrics, received).await?;
             let verdicts = ids.iter().zip(verified).map(|(id, event)| match event {
                 // Whatever its message states: nothing is done about it.
                 _ if applied.contains(id) => Verdict::Applied,
-                Ok(event) => Verdict::Passed(event),
+                Ok(None) => Verdict::Applied,
+                Ok(Some(event)) => Verdict::Passed(event),
                 Err(failure) => Verdict::Failed(failure),
             });
             let verdicts: Vec<Verdict<Event<H>>> = verdicts.collect();

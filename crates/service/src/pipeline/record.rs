@@ -181,12 +181,16 @@ async fn verified<H: Handler>(
         return Ok(done);
     }
     let verified = verify::<H>(connection, metrics, &received).await?;
-    let mut failures = HashMap::new();
+    let (mut failures, mut archived) = (HashMap::new(), HashSet::new());
     for ((received, effect), event) in received.iter().zip(effects).zip(verified) {
         match event {
-            Ok(event) => done.push(Arc::new(Done { event, effect: effect() })),
+            Ok(Some(event)) => done.push(Arc::new(Done { event, effect: effect() })),
+            Ok(None) => drop(archived.insert(received.id())),
             Err(failure) => drop(failures.insert(received.id(), failure)),
         }
+    }
+    if !archived.is_empty() {
+        return Err(Abort::Repeated(archived));
     }
     if failures.is_empty() { Ok(done) } else { Err(Abort::Unverified(failures)) }
 }

@@ -21,8 +21,10 @@ use crate::{
     telemetry,
 };
 
-/// Returns each of these events as the log has it, in the same order; a [`Failure`] where the log has no such event or its
-/// data cannot be read.
+/// Returns each of these events as the log has it, in the same order; `None` where it is in the archive, so nothing is to be done
+/// about it any more; a [`Failure`] where the log has no such event or its data cannot be read.
+///
+/// Call it after the inbox was read, or an event that is moved to the archive in the moment between passes for a fresh one.
 ///
 /// # Errors
 /// Those of the database.
@@ -30,14 +32,20 @@ pub async fn verify<H: Handler>(
     connection: &mut Connection,
     metrics: &QueueMetrics,
     received: &[Arc<Received>],
-) -> Result<Vec<Result<Event<H>, Failure>>, StoreError> {
+) -> Result<Vec<Result<Option<Event<H>>, Failure>>, StoreError> {
     let ids: Vec<Uuid> = received.iter().map(|event| event.id()).collect();
     let mut logged = event_log::find(connection, &ids).await?;
+    let missing: Vec<Uuid> = ids.into_iter().filter(|id| !logged.contains_key(id)).collect();
+    let archived = event_log::archived(connection, &missing).await?;
     let one = |event: &Arc<Received>| {
         let stated = event.stated();
         let found = logged.remove(&stated.id);
         let found = if fault::without(Safeguard::EventLogMatch) { Some(stated.clone()) } else { found };
-        let Some(mut logged) = found else { return Err(Failure::NotInLog { names_another: false }) };
+        let Some(mut logged) = found else {
+            // Whatever its message states: nothing is done about it.
+            let is_archived = archived.contains(&stated.id);
+            return if is_archived { Ok(None) } else { Err(Failure::NotInLog { names_another: false }) };
+        };
         if (logged.order_id, &logged.cloud_type) != (stated.order_id, &stated.cloud_type) {
             return Err(Failure::NotInLog { names_another: true });
         }
@@ -50,7 +58,7 @@ pub async fn verify<H: Handler>(
         }
         let unreadable =
             |error| Failure::reject(format!("the event log's data cannot be read: {}", telemetry::chain(&error)));
-        logged.typed().map(Arc::new).map_err(unreadable)
+        logged.typed().map(|event| Some(Arc::new(event))).map_err(unreadable)
     };
     Ok(received.iter().map(one).collect())
 }
