@@ -351,7 +351,7 @@ async fn what_is_younger_than_ninety_days_is_refused_by_the_command_and_by_the_d
 #[tokio::test(flavor = "multi_thread")]
 async fn operators_role_archives_and_a_registered_service_is_told_that_it_has_applied() {
     let mut shop = crate::roles::shop_with_roles().await;
-    let (_, orders) = finished(&mut shop).await;
+    let (web, orders) = finished(&mut shop).await;
     let orders = age(&shop, &orders).await;
     let url = roles::database_as(&shop, "ops");
     let settings = crate::commands::with(shop.operator_settings(), &[("DATABASE_URL", url.as_str())]);
@@ -391,6 +391,13 @@ async fn operators_role_archives_and_a_registered_service_is_told_that_it_has_ap
     assert_eq!(shop.text(&claim(&orders[0], &archived)).await, "applied");
     assert_eq!(shop.text(&claim(&orders[0], "gen_random_uuid()")).await, "unknown");
     assert_eq!(shop.number("SELECT count(*) FROM messaging.inbox WHERE subscription LIKE 'loyalty%'").await, 0);
+    let young = web.order("MUG-BLUE", 1, VISA).await;
+    let live = format!("(SELECT event_id FROM messaging.event_log WHERE order_id = '{}' AND version = 1)", young.id);
+    for outcome in ["claimed", "applied"] {
+        assert_eq!(shop.text(&claim(&young, &live)).await, outcome);
+    }
+    assert_eq!(shop.text(&claim(&orders[0], &live)).await, "unknown", "of another order");
+    web.until_status(&young, "shipped").await;
     // It takes what is not in the archive: nothing waits for it of old orders.
     let story = run("orderflow", &["why", &orders[0].id.to_string(), "--json"], &settings).await;
     ended(&story, 0, &["\"missing_deliveries\": []", "\"violations\": []"]);
