@@ -5,6 +5,7 @@ use orderflow::ops::{
     audit::AuditOptions,
     dlq::{DiscardOptions, ReplayOptions, ShowOptions},
     republish::RepublishOptions,
+    retention::RetentionOptions,
     service::RegisterOptions,
 };
 use orderflow::web::Part;
@@ -106,6 +107,13 @@ pub enum Command {
     /// handler ignores an event that it has applied already, so sending too much does no harm.
     /// Exit status: 0 nothing is missing, or all of it was sent; 1 something was not sent; 3 something cannot be reached.
     Republish(RepublishOptions),
+    /// Move the history of finished orders out of the way of those that are under way; without --yes, say what would be moved
+    ///
+    /// The event log's and the inbox's rows of an order go to messaging.event_archive, which `orderflow why`, `orderflow audit` and the
+    /// order's page read too: nothing is lost. An order stays while anything of it waits: an event for being published or applied, a
+    /// dead letter. Safe to run while customers order, to end at any time, and several times at once. Whoever ran it is written down.
+    /// Exit status: 0 told or moved; 3 something cannot be reached, and what was moved until then stays moved.
+    Retention(RetentionOptions),
 }
 
 impl Command {
@@ -120,6 +128,7 @@ impl Command {
             | Self::Audit(_)
             | Self::Dlq(_)
             | Self::Republish(_)
+            | Self::Retention(_)
             | Self::Rights(_) => true,
             Self::Serve { .. }
             | Self::Migrate { .. }

@@ -80,6 +80,7 @@ async fn execute(command: cli::Command, source: &Source) -> Result<Exit, Failed>
         Command::Dlq(DlqCommand::Replay(options)) => ops::dlq::replay(source, &options, out).await,
         Command::Dlq(DlqCommand::Discard(options)) => ops::dlq::discard(source, &options, out).await,
         Command::Republish(options) => ops::republish::run(source, &options, out).await,
+        Command::Retention(options) => ops::retention::run(source, &options, out).await,
         Command::Audit(options) => ops::audit::run(source, &options, out).await,
         Command::Queues { json } => ops::queues::run(source, json, out).await,
         Command::Top => ops::top::run(source).await,

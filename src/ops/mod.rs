@@ -14,6 +14,7 @@ pub mod narrow;
 mod principal;
 pub mod queues;
 pub mod republish;
+pub mod retention;
 pub mod rights;
 pub mod service;
 pub mod stock;

@@ -20,6 +20,8 @@ pub enum What {
     Discard,
     /// Events were sent again that subscriptions never got.
     Republish,
+    /// The history of finished orders was moved to the archive.
+    Archive,
     /// A service that runs outside these programs was registered.
     RegisterService,
     /// Such a service was removed.
@@ -39,6 +41,7 @@ impl What {
             Self::Replay => "dead-letters.replay",
             Self::Discard => "dead-letters.discard",
             Self::Republish => "events.republish",
+            Self::Archive => "orders.archive",
             Self::RegisterService => "services.register",
             Self::RemoveService => "services.remove",
             Self::LogIn => "console.log-in",

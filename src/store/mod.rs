@@ -11,6 +11,7 @@ pub mod flow;
 pub mod order_blockers;
 pub mod progress;
 pub mod replays;
+pub mod retention;
 pub mod rights;
 pub mod schema;
 pub mod search;

@@ -77,8 +77,8 @@ CROSS JOIN LATERAL (
     WHERE orders.id = known.id AND orders.version > known.version LIMIT 1
 ) AS o
 CROSS JOIN LATERAL (
-    SELECT version, event_id, event, occurred_at FROM messaging.event_log
-    WHERE event_log.order_id = o.id AND event_log.version <= o.version ORDER BY version
+    SELECT version, event_id, event, occurred_at FROM messaging.v_event_log AS log
+    WHERE log.order_id = o.id AND log.version <= o.version ORDER BY version
 ) AS log
 ORDER BY order_id, version";
 

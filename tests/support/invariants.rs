@@ -4,7 +4,7 @@
 pub const INVARIANTS: &[(&str, &str)] = &[
     (
         "an order's versions have a gap",
-        "SELECT count(*) FROM (SELECT 1 FROM messaging.event_log GROUP BY order_id HAVING max(version) <> count(*)) AS one",
+        "SELECT count(*) FROM (SELECT 1 FROM messaging.v_event_log GROUP BY order_id HAVING max(version) <> count(*)) AS one",
     ),
     (
         "a product's stock is not the sum of its movements",
@@ -20,12 +20,12 @@ pub const INVARIANTS: &[(&str, &str)] = &[
     ),
     (
         "an order ended twice",
-        "SELECT count(*) FROM (SELECT 1 FROM messaging.event_log WHERE event IN ('shipment.created', 'order.cancelled') GROUP BY order_id HAVING count(*) > 1) AS one",
+        "SELECT count(*) FROM (SELECT 1 FROM messaging.v_event_log WHERE event IN ('shipment.created', 'order.cancelled') GROUP BY order_id HAVING count(*) > 1) AS one",
     ),
     ("stock is below zero", "SELECT count(*) FROM inventory.stock WHERE available < 0"),
     (
         "an order's status is behind its log",
-        "SELECT count(*) FROM orders.orders AS o WHERE version <> (SELECT max(version) FROM messaging.event_log AS l WHERE l.order_id = o.id)",
+        "SELECT count(*) FROM orders.orders AS o WHERE version <> (SELECT max(version) FROM messaging.v_event_log AS l WHERE l.order_id = o.id)",
     ),
     (
         "a mail was planned and not sent",

@@ -73,6 +73,7 @@ async fn every_command_explains_itself() {
         "dlq discard",
         "audit",
         "republish",
+        "retention",
         "why",
         "doctor",
         "queues",

@@ -164,3 +164,22 @@ fn a_command_that_does_not_exist_is_found() {
     }
     assert!(found("docker compose run --rm orderflow stock lst").is_some());
 }
+
+/// Runs docs/scaling.py and returns its output, if it accepts these arguments.
+fn scaling(arguments: &[&str]) -> Option<String> {
+    let program = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/scaling.py");
+    let run = std::process::Command::new("python3").arg(program).args(arguments).output().expect("Python runs");
+    run.status.success().then(|| String::from_utf8(run.stdout).expect("text"))
+}
+
+#[test]
+fn scaling_page_has_the_figures_of_its_program() {
+    let page = read("docs/SCALING.md");
+    let shown = page.split("<!-- scaling.py -->").nth(1).and_then(|rest| rest.split("<!-- end -->").next());
+    let printed = scaling(&[]).expect("it runs");
+    assert_eq!(shown.expect("the page has marks").trim(), printed.trim(), "python3 docs/scaling.py, between the marks");
+    let cells = |text: &str| text.lines().find(|line| line.starts_with("| cells of")).map(str::to_owned);
+    let smaller = scaling(&["--set", "cell=1000"]).expect("it runs");
+    assert!(cells(&smaller).is_some_and(|line| line.ends_with("| 100 |")), "{smaller}");
+    assert_eq!(scaling(&["--set", "nonsense=1"]), None);
+}

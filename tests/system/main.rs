@@ -72,6 +72,7 @@ mod reading;
 mod registered;
 mod relay;
 mod republish;
+mod retention;
 mod rights;
 mod roles;
 mod scaling;

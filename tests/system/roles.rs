@@ -19,7 +19,7 @@ use crate::{
     rights,
 };
 
-async fn connect_as(shop: &Shop, role: &str) -> Connection {
+pub async fn connect_as(shop: &Shop, role: &str) -> Connection {
     Connection::establish(database_as(shop, role).as_str()).await.unwrap_or_else(|error| panic!("{role}: {error}"))
 }
 
@@ -30,7 +30,7 @@ pub async fn shop_with_roles() -> Shop {
 }
 
 /// Runs a statement and takes it back. Whether the role may run it; anything else that is wrong with it fails the test.
-async fn may(connection: &mut Connection, statement: &str) -> bool {
+pub async fn may(connection: &mut Connection, statement: &str) -> bool {
     let tried = |refused: &str| {
         format!(
             "DO $$ BEGIN {statement}; RAISE EXCEPTION USING ERRCODE = 'ZZ001';

@@ -13,7 +13,8 @@ pub fn root() -> PathBuf {
 /// The columns of every table of ours, as the generated files write them: `orders.items.line -> Int2`.
 const COLUMNS: &str = "
 SELECT format('%s.%s.%s -> %s', table_schema, table_name, column_name,
-    CASE WHEN is_nullable = 'YES' THEN format('Nullable<%s>', initcap(udt_name)) ELSE initcap(udt_name) END) AS text
+    CASE WHEN udt_name = '_text' THEN 'Array<Nullable<Text>>'
+         WHEN is_nullable = 'YES' THEN format('Nullable<%s>', initcap(udt_name)) ELSE initcap(udt_name) END) AS text
 FROM information_schema.columns JOIN information_schema.tables USING (table_schema, table_name)
 WHERE table_type = 'BASE TABLE' AND table_schema NOT IN ('public', 'pg_catalog', 'information_schema')
     AND table_name <> '__diesel_schema_migrations'";

@@ -7,7 +7,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use orderflow_service::store::{
-    ANSWER_WITHIN, Connection, StoreError,
+    ANSWER_WITHIN, Connection, StoreError, event_log,
     failures::{self, DeadLetterKey, LeftBy},
     inbox,
 };
@@ -281,7 +281,12 @@ impl<'a> Tracker<'a> {
         }
         for (home, events) in by_home {
             let ids: Vec<_> = events.iter().map(|(_, id)| *id).collect();
-            let asking = async |c: &mut Connection| inbox::applied(c, home, &ids).await;
+            let asking = async |c: &mut Connection| {
+                let mut applied = inbox::applied(c, home, &ids).await?;
+                // Acknowledged without a row in the inbox.
+                applied.extend(event_log::archived(c, &ids).await?);
+                Ok::<_, StoreError>(applied)
+            };
             let found = self.desk.run(ANSWER_WITHIN, asking).await?;
             applied.extend(events.into_iter().filter(|(_, id)| found.contains(id)).map(|(index, _)| index));
         }

@@ -59,12 +59,16 @@ pub fn pending(facts: &Facts) -> Option<Vec<Pending<'_>>> {
             let mut letters = letters.iter().filter(|row| row.event_id == event.event_id && row.subscription == queue);
             // Somebody may move a letter by hand, which its row does not show; that it was tried again since does.
             let moved = |letter: &DeadLetter| last.is_some_and(|last| last.failed_at > letter.died_at);
+            let taken_out = letters.clone().rfind(|letter| letter.left_at.is_some() && !moved(letter));
+            if event.archived && taken_out.is_none() {
+                continue;
+            }
             pending.push(Pending {
                 event,
                 subscription,
                 outbox: outbox.iter().find(|row| row.event_id == event.event_id),
-                parked: letters.clone().rfind(|letter| letter.left_at.is_none() && !moved(letter)),
-                taken_out: letters.rfind(|letter| letter.left_at.is_some() && !moved(letter)),
+                parked: letters.rfind(|letter| letter.left_at.is_none() && !moved(letter)),
+                taken_out,
                 last,
             });
         }

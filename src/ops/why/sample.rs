@@ -74,6 +74,7 @@ impl Sample {
             correlation_id: Uuid::from_u128(2),
             traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned()),
             data,
+            archived: false,
         });
         self
     }

@@ -29,7 +29,7 @@ static PRELUDE: LazyLock<String> = LazyLock::new(|| {
              SELECT order_id, max(version) AS last, {},
                     sum((data ->> 'amount')::numeric)
                         FILTER (WHERE event = 'payment.refunded' AND jsonb_typeof(data -> 'amount') = 'number') AS refunded
-             FROM messaging.event_log WHERE order_id > $1 AND order_id <= $2 GROUP BY order_id
+             FROM messaging.v_event_log WHERE order_id > $1 AND order_id <= $2 GROUP BY order_id
          ), placed AS (
              SELECT id AS order_id, number, version, total, currency FROM orders.orders WHERE id > $1 AND id <= $2
          )",

@@ -3,11 +3,11 @@
 use chrono::{DateTime, Utc};
 use diesel::{
     ExpressionMethods as _, QueryDsl as _, Queryable, QueryableByName,
-    sql_types::{Text, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
 use orderflow_order::store::schema::orders::orders;
-use orderflow_service::store::{Connection, StoreError, missing::Taken, schema::messaging::event_log};
+use orderflow_service::store::{Connection, StoreError, missing::Taken};
 use uuid::Uuid;
 
 use super::{Broken, KeyRow, Scope, Unapplied, check::broken, keys::troubles, unapplied::unapplied, walk::Range};
@@ -28,19 +28,25 @@ pub struct Placed {
 }
 
 /// An event, as far as it says what may come after what.
-#[derive(Debug, Clone, Queryable)]
+#[derive(Debug, Clone, QueryableByName)]
 pub struct Entry {
     /// Whose.
+    #[diesel(sql_type = SqlUuid)]
     pub order_id: Uuid,
     /// Its place in the order's log.
+    #[diesel(sql_type = Integer)]
     pub version: i32,
     /// Its id.
+    #[diesel(sql_type = SqlUuid)]
     pub event_id: Uuid,
     /// What happened.
+    #[diesel(sql_type = Text)]
     pub event: String,
     /// When.
+    #[diesel(sql_type = Timestamptz)]
     pub occurred_at: DateTime<Utc>,
     /// What it followed from.
+    #[diesel(sql_type = Nullable<SqlUuid>)]
     pub causation_id: Option<Uuid>,
 }
 
@@ -88,20 +94,14 @@ pub async fn read(connection: &mut Connection, scope: &Scope, taken: &Taken) -> 
         .select((orders::id, orders::number, orders::status, orders::version, orders::cancel_requested))
         .load(connection)
         .await?;
-    let log = event_log::table
-        .filter(event_log::order_id.gt(after))
-        .filter(event_log::order_id.le(upto))
-        .order((event_log::order_id, event_log::version))
-        .select((
-            event_log::order_id,
-            event_log::version,
-            event_log::event_id,
-            event_log::event,
-            event_log::occurred_at,
-            event_log::causation_id,
-        ))
-        .load(connection)
-        .await?;
+    let log = diesel::sql_query(
+        "SELECT order_id, version, event_id, event, occurred_at, causation_id FROM messaging.v_event_log
+         WHERE order_id > $1 AND order_id <= $2 ORDER BY order_id, version",
+    )
+    .bind::<SqlUuid, _>(after)
+    .bind::<SqlUuid, _>(upto)
+    .load(connection)
+    .await?;
     Ok(Picture {
         orders,
         log,

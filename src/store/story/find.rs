@@ -48,7 +48,7 @@ impl Wanted {
     pub const fn condition(&self) -> &'static str {
         match self {
             Self::Id(_) => {
-                "id = ANY (ARRAY(SELECT order_id FROM messaging.event_log WHERE event_id = $1::uuid) || $1::uuid)"
+                "id = ANY (ARRAY(SELECT order_id FROM messaging.v_event_log WHERE event_id = $1::uuid) || $1::uuid)"
             }
             Self::Number(_) => "number = $1",
             Self::Email(_) => "lower(customer_email) = lower($1)",

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use diesel::{
     QueryableByName,
-    sql_types::{BigInt, Integer, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+    sql_types::{BigInt, Bool, Integer, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
 use orderflow_events::timestamp;
@@ -47,6 +47,10 @@ pub struct Event {
     /// What the event says; nothing personal, by the contract.
     #[diesel(sql_type = Jsonb)]
     pub data: serde_json::Value,
+    /// It is in the archive: nobody has to apply it any more, not even a service that was registered later.
+    #[diesel(sql_type = Bool)]
+    #[serde(skip)]
+    pub archived: bool,
 }
 
 /// The order's history, oldest first.
@@ -55,9 +59,9 @@ pub struct Event {
 /// Those of the database.
 pub async fn events(connection: &mut Connection, order: Uuid) -> Result<Vec<Event>, StoreError> {
     Ok(diesel::sql_query(
-        "SELECT version, event, event_id, occurred_at, source, causation_id, correlation_id, traceparent, data,
+        "SELECT version, event, event_id, occurred_at, source, causation_id, correlation_id, traceparent, data, archived,
                 (extract(epoch FROM occurred_at - lag(occurred_at) OVER (ORDER BY version)) * 1000)::bigint AS gap_ms
-         FROM messaging.event_log WHERE order_id = $1 ORDER BY version LIMIT $2",
+         FROM messaging.v_event_log WHERE order_id = $1 ORDER BY version LIMIT $2",
     )
     .bind::<SqlUuid, _>(order)
     .bind::<BigInt, _>(MOST)
@@ -83,7 +87,7 @@ pub struct Applied {
 pub async fn applied(connection: &mut Connection, order: Uuid) -> Result<Vec<Applied>, StoreError> {
     Ok(diesel::sql_query(
         "SELECT inbox.event_id, inbox.subscription
-         FROM messaging.event_log AS log JOIN messaging.inbox AS inbox USING (event_id) WHERE log.order_id = $1",
+         FROM messaging.v_event_log AS log JOIN messaging.v_inbox AS inbox USING (event_id) WHERE log.order_id = $1",
     )
     .bind::<SqlUuid, _>(order)
     .load(connection)
@@ -120,7 +124,7 @@ pub async fn outbox(connection: &mut Connection, order: Uuid) -> Result<Vec<Wait
     // The outbox has no index by order: it is asked by the ids of the order's events, which is its key.
     Ok(diesel::sql_query(
         "SELECT event_id, event, created_at, available_at, attempts FROM messaging.outbox
-         WHERE event_id IN (SELECT event_id FROM messaging.event_log WHERE order_id = $1)
+         WHERE event_id IN (SELECT event_id FROM messaging.v_event_log WHERE order_id = $1)
          ORDER BY created_at, event_id",
     )
     .bind::<SqlUuid, _>(order)
@@ -167,7 +171,7 @@ pub async fn attempts(connection: &mut Connection, order: Uuid) -> Result<Vec<At
     Ok(diesel::sql_query(
         "SELECT event_id, event, subscription, attempt, reason, worker, failed_at, retry_at FROM (
              SELECT attempts.*, log.event FROM messaging.attempts
-             JOIN messaging.event_log AS log USING (event_id)
+             JOIN messaging.v_event_log AS log USING (event_id)
              WHERE log.order_id = $1 ORDER BY failed_at DESC, id DESC LIMIT $2
          ) AS newest ORDER BY failed_at, id",
     )
@@ -221,9 +225,9 @@ pub async fn dead_letters(connection: &mut Connection, order: Uuid) -> Result<Ve
     Ok(diesel::sql_query(
         "SELECT letter.event_id, log.event, letter.subscription, letter.attempt, letter.reason, letter.worker,
                 letter.died_at, letter.left_at, letter.left_by
-         FROM messaging.dead_letters AS letter JOIN messaging.event_log AS log USING (event_id)
+         FROM messaging.dead_letters AS letter JOIN messaging.v_event_log AS log USING (event_id)
          WHERE log.order_id = $1 AND NOT EXISTS (
-             SELECT FROM messaging.inbox AS inbox
+             SELECT FROM messaging.v_inbox AS inbox
              WHERE inbox.event_id = letter.event_id AND inbox.subscription = letter.subscription)
          ORDER BY letter.died_at, letter.id LIMIT $2",
     )

@@ -16,7 +16,7 @@ use crate::{
         verify::verify,
     },
     split::Parts,
-    store::{Database, StoreError, inbox},
+    store::{Database, StoreError, event_log, inbox},
     telemetry,
 };
 
@@ -64,10 +64,12 @@ async fn attempt<H: Handler>(
     let ids: Vec<Uuid> = received.iter().map(|event| event.id()).collect();
     let mut connection = database.connection().await?;
     let mut known = inbox::known(&mut connection, &subscription.queue(), &ids).await?;
+    let nowhere = known.iter().filter(|(_, known)| !known.is_applied && known.logged.is_none());
+    let archived = event_log::archived(&mut connection, &nowhere.map(|(id, _)| *id).collect::<Vec<_>>()).await?;
     let verdict = |event: &Arc<Received>| {
         let known = known.remove(&event.id());
         // Whatever its message states: nothing is done about it.
-        if known.as_ref().is_some_and(|known| known.is_applied) {
+        if archived.contains(&event.id()) || known.as_ref().is_some_and(|known| known.is_applied) {
             return Verdict::Applied;
         }
         match verify::<H>(metrics, event, known.and_then(|known| known.logged)) {

@@ -181,7 +181,13 @@ async fn verified<H: Handler>(
         return Ok(done);
     }
     let ids: Vec<Uuid> = received.iter().map(|event| event.id()).collect();
+    // After the claim, which waits for whoever moves the events to the archive.
     let mut logged = event_log::find(connection, &ids).await?;
+    let missing: Vec<Uuid> = ids.into_iter().filter(|id| !logged.contains_key(id)).collect();
+    let archived = event_log::archived(connection, &missing).await?;
+    if !archived.is_empty() {
+        return Err(Abort::Repeated(archived));
+    }
     let mut failures = HashMap::new();
     for (received, effect) in received.iter().zip(effects) {
         match verify::<H>(metrics, received, logged.remove(&received.id())) {

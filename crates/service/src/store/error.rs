@@ -29,6 +29,9 @@ pub enum StoreError {
     /// A row holds what no code of ours writes.
     #[error("a row is not as we write it: {0}")]
     Corrupt(String),
+    /// An order's history is in the archive, so nothing can be added to it.
+    #[error("order {0} is finished and archived (`orderflow retention`): nothing can be added to its history")]
+    Archived(uuid::Uuid),
 }
 
 impl From<DieselError> for StoreError {
@@ -86,7 +89,7 @@ impl StoreError {
                 ) => Remedy::Wait,
                 _ => Remedy::None,
             },
-            Self::Json(_) | Self::Corrupt(_) => Remedy::None,
+            Self::Json(_) | Self::Corrupt(_) | Self::Archived(_) => Remedy::None,
         }
     }
 

@@ -2,16 +2,20 @@
 
 use chrono::{DateTime, Utc};
 use diesel::{
-    ExpressionMethods as _, QueryDsl as _, Queryable, QueryableByName,
+    ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, Queryable, QueryableByName,
     dsl::max,
     sql_types::{Array, Integer, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
 use orderflow_events::{Envelope, EventName, Logged, NewEvent};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
-use super::{Connection, Prepare as _, StoreError, outbox::Outgoing, schema::messaging::event_log};
+use super::{
+    Connection, Prepare as _, StoreError,
+    outbox::Outgoing,
+    schema::messaging::{event_archive, event_log},
+};
 use crate::fault::{self, Safeguard};
 
 /// Appends events to their orders' histories and puts them into the outbox, in the caller's transaction.
@@ -20,7 +24,7 @@ use crate::fault::{self, Safeguard};
 /// with a unique violation, and the caller's whole transaction is to be tried again.
 ///
 /// # Errors
-/// Those of the database.
+/// Those of the database; [`StoreError::Archived`] where the order's history is in the archive.
 pub async fn append(
     connection: &mut Connection,
     source: &str,
@@ -31,13 +35,15 @@ pub async fn append(
     }
     let orders: Vec<Uuid> = events.iter().map(|event| event.order_id).collect();
     let last: Vec<(Uuid, Option<i32>)> = event_log::table
-        .filter(event_log::order_id.eq_any(orders))
+        .filter(event_log::order_id.eq_any(&orders))
         .group_by(event_log::order_id)
         .select((event_log::order_id, max(event_log::version)))
         .load(connection)
         .await?;
     let mut versions: HashMap<Uuid, i32> =
         last.into_iter().map(|(order, version)| (order, version.unwrap_or(0))).collect();
+    let unknown = orders.iter().copied().filter(|order| !versions.contains_key(order)).collect();
+    refuse_archived(connection, unknown).await?;
     let envelopes = events
         .into_iter()
         .map(|event| {
@@ -47,6 +53,20 @@ pub async fn append(
         })
         .collect();
     insert(connection, envelopes).await
+}
+
+/// Protects the numbering of histories: with an order's events in the archive, its next would become its first.
+async fn refuse_archived(connection: &mut Connection, without_history: Vec<Uuid>) -> Result<(), StoreError> {
+    if without_history.is_empty() {
+        return Ok(());
+    }
+    let archived: Option<Uuid> = event_archive::table
+        .filter(event_archive::order_id.eq_any(without_history))
+        .select(event_archive::order_id)
+        .first(connection)
+        .await
+        .optional()?;
+    archived.map_or(Ok(()), |order| Err(StoreError::Archived(order)))
 }
 
 /// As [`append`], for orders that have no history yet: every event becomes version 1 of its order.
@@ -167,6 +187,23 @@ pub async fn find(
 ) -> Result<HashMap<Uuid, Envelope<serde_json::Value>>, StoreError> {
     let rows: Vec<WholeRow> = event_log::table.filter(event_log::event_id.eq_any(events)).load(connection).await?;
     Ok(rows.into_iter().map(|row| (row.event_id, row.envelope())).collect())
+}
+
+/// Returns which of these events are in the archive. Their orders have been finished for so long that nothing acts on them any
+/// more: whoever gets one again acknowledges it as applied.
+///
+/// # Errors
+/// Those of the database.
+pub async fn archived(connection: &mut Connection, events: &[Uuid]) -> Result<HashSet<Uuid>, StoreError> {
+    if events.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let rows: Vec<Uuid> = event_archive::table
+        .filter(event_archive::event_id.eq_any(events))
+        .select(event_archive::event_id)
+        .load(connection)
+        .await?;
+    Ok(rows.into_iter().collect())
 }
 
 /// A whole row of the log.

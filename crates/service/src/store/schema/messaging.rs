@@ -38,6 +38,23 @@ pub mod messaging {
     }
 
     diesel::table! {
+        messaging.event_archive (order_id, version) {
+            order_id -> Uuid,
+            version -> Int4,
+            event_id -> Uuid,
+            event -> Text,
+            source -> Text,
+            occurred_at -> Timestamptz,
+            correlation_id -> Uuid,
+            causation_id -> Nullable<Uuid>,
+            traceparent -> Nullable<Text>,
+            data -> Jsonb,
+            applied -> Array<Nullable<Text>>,
+            archived_at -> Timestamptz,
+        }
+    }
+
+    diesel::table! {
         messaging.event_log (order_id, version) {
             order_id -> Uuid,
             version -> Int4,
@@ -120,6 +137,7 @@ pub mod messaging {
         attempts,
         audits,
         dead_letters,
+        event_archive,
         event_log,
         inbox,
         outbox,
