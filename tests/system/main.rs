@@ -16,6 +16,7 @@ mod broken_queue;
 mod broker_tls;
 mod browser;
 mod cancels;
+mod certificates;
 mod commands;
 mod console;
 mod dashboards;
