@@ -3,8 +3,8 @@
 use std::{env, path::Path};
 
 use orderflow_tests::{
-    Shop, VISA, program_path,
-    roles::{close, database_as, make, operator},
+    VISA, program_path,
+    roles::{close, database_as, make, operator, prefix},
 };
 use reqwest::Method;
 use tokio::process::Command;
@@ -15,6 +15,7 @@ use crate::{
     deployment::read,
     parts::start_workers,
     rights,
+    roles::shop_with_roles,
 };
 
 /// The commands of a section of docs/INSTALLING.md, each block by itself.
@@ -37,37 +38,41 @@ async fn in_bash(folder: &Path, commands: &str, settings: &[(String, String)]) -
     String::from_utf8(ended.stdout).expect("text")
 }
 
-/// The database and the broker of another shop stand for servers that are new: its roles do not exist, and it has no queues.
+/// The database and the broker are emptied and the roles dropped, so that they are as new ones.
 #[tokio::test(flavor = "multi_thread")]
 async fn backup_is_restored_to_new_servers_as_the_page_says() {
     let folder = tempfile::tempdir().expect("a directory");
-    let mut first = Shop::open().await;
-    let web = first.start_web().await;
-    first.start_worker(&["payment.*", "order.*"]).await;
+    let mut shop = shop_with_roles().await;
+    let web = shop.start_web().await;
+    shop.start_worker(&["payment.*", "order.*"]).await;
     web.orders(3, "MUG-BLUE", VISA).await;
     // Paid, and the rest of each order is a message that waits for a service that does not run.
-    first.until_orders("paid", 3).await;
-    first.until_published().await;
-    in_bash(folder.path(), &blocks("Backing up")[0], &first.operator_settings()).await;
-    first.start_worker(&[]).await;
-    first.until_orders("shipped", 3).await;
-    first.close().await;
+    shop.until_orders("paid", 3).await;
+    shop.until_published().await;
+    in_bash(folder.path(), &blocks("Backing up")[0], &shop.operator_settings()).await;
 
-    let mut second = Shop::open().await;
-    execute(&second, EMPTY).await;
-    let queues = second.manage(Method::GET, "queues/{vhost}").await;
+    shop.webs().clear();
+    shop.workers().clear();
+    execute(&shop, EMPTY).await;
+    let roles =
+        format!("SELECT string_agg(rolname, ',') FROM pg_roles WHERE starts_with(rolname, '{}')", prefix(&shop));
+    for role in shop.text(&roles).await.split(',') {
+        execute(&shop, &format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
+    }
+    let queues = shop.manage(Method::GET, "queues/{vhost}").await;
     for queue in queues.as_array().expect("a list") {
         let name = queue["name"].as_str().expect("text");
-        second.manage(Method::DELETE, &format!("queues/{{vhost}}/{name}")).await;
+        shop.manage(Method::DELETE, &format!("queues/{{vhost}}/{name}")).await;
     }
+
     // What is some seconds old is missing for a test.
-    let settings = with(operator(&second), &[("RECONCILE_AFTER", "1ms")]);
+    let settings = with(operator(&shop), &[("RECONCILE_AFTER", "1ms")]);
     let printed = in_bash(folder.path(), &blocks("Restoring")[0], &settings).await;
     assert!(printed.contains("inventory.payment-completed"), "it does not say what it sends again: {printed}");
-    make(&second, &[]).await;
-    rights::make_users(&second).await;
-    second.start_web_with(&[("DATABASE_URL", database_as(&second, "web").as_str())]).await;
-    start_workers(&mut second).await;
-    second.until_orders("shipped", 3).await;
-    close(second).await;
+    make(&shop, &[]).await;
+    rights::make_users(&shop).await;
+    shop.start_web_with(&[("DATABASE_URL", database_as(&shop, "web").as_str())]).await;
+    start_workers(&mut shop).await;
+    shop.until_orders("shipped", 3).await;
+    close(shop).await;
 }

@@ -74,7 +74,7 @@ impl Unit {
         let here = |path: &str| etc.join(path.trim_start_matches("/etc/"));
         let handed: BTreeMap<_, _> = self.credentials().into_iter().map(|(name, file)| (name, here(file))).collect();
         let mut given = BTreeMap::new();
-        for (name, value) in self.all("Environment").flat_map(|all| all.split(' ').flat_map(|one| pairs(one))) {
+        for (name, value) in self.all("Environment").flat_map(|all| all.split(' ').flat_map(&pairs)) {
             let path = value.strip_prefix("%d/").map(|credential| {
                 let file = handed.get(credential).unwrap_or_else(|| panic!("{}: no {credential}", self.name));
                 file.display().to_string()
