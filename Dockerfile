@@ -13,6 +13,10 @@ FROM rust:${RUST_VERSION}-slim-${DEBIAN} AS build
 WORKDIR /src
 # .dockerignore lets in what the build needs, and nothing else.
 COPY . .
+# The commit and its day in UTC, for `orderflow --version`: there is no .git here to ask. README.md has the line that names them.
+ARG REVISION
+ARG REVISION_DATE
+ENV ORDERFLOW_REVISION=${REVISION} ORDERFLOW_REVISION_DATE=${REVISION_DATE}
 # --locked: the versions of Cargo.lock, which the tests were run with, or no build at all. Without --workspace it builds
 # what ships, and nothing that breaks itself on request; that is looked for in the programs too.
 # The caches are the builder's and not in the image, so the programs are taken out of them in the same step.
@@ -23,8 +27,10 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     && install -D -t /out target/release/orderflow target/release/orderflow-worker
 
 FROM debian:${DEBIAN_VERSION}-slim
-ARG VERSION=0.1.0
-ARG REVISION=unknown
+# generated: version
+ARG VERSION=0.2.0
+# end
+ARG REVISION
 LABEL org.opencontainers.image.title="Orderflow" \
       org.opencontainers.image.description="Event-driven orders on RabbitMQ and PostgreSQL: front end, workers, operator's commands" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0" \

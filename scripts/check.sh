@@ -92,6 +92,7 @@ else
 fi
 check "containers" scripts/check_containers.sh
 check "kubernetes" scripts/check_kubernetes.sh
+check "systemd" scripts/check_systemd.sh
 check "lints" cargo clippy --workspace --all-targets -- -D warnings
 check "documentation" documentation
 check "documentation tests" cargo test --workspace --doc --quiet

@@ -41,7 +41,7 @@ def mistake(document, keda):
 def kustomization_mistakes(file):
     """What a kustomization forgets, or names and is not there."""
     listed = yaml.safe_load(file.read_text())
-    unknown = set(listed) - {"apiVersion", "kind", "resources"}
+    unknown = set(listed) - {"apiVersion", "kind", "resources", "images"}
     if unknown:
         yield f"{file}: this check does not know {sorted(unknown)}"
     there = {other.name for other in file.parent.iterdir() if other != file}

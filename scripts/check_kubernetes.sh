@@ -22,4 +22,22 @@ if kubectl version --client >/dev/null 2>&1; then
     for part in base scaling; do
         kubectl kustomize "$ROOT/deploy/kubernetes/$part" >/dev/null
     done
+    # The patches that docs/INSTALLING.md has for TLS, each laid over ours, and what comes of it.
+    over=$(mktemp -d)
+    trap 'rm -rf "$over"' EXIT
+    mkdir "$over/base" "$over/made"
+    cp "$ROOT"/deploy/kubernetes/base/* "$over/base/"
+    awk -v over="$over" '
+        /^ *```yaml$/ { block++; match($0, /^ */); cut = RLENGTH; inside = 1; next }
+        /^ *```$/ { inside = 0 }
+        inside { print substr($0, cut + 1) > (over "/patches." block) }
+    ' "$ROOT/docs/INSTALLING.md"
+    for patches in "$over"/patches.*; do
+        part=$over/over.${patches##*.}
+        mkdir "$part"
+        cp -r "$over/base" "$part/base"
+        { printf 'resources: [base]\n' && cat "$patches"; } >"$part/kustomization.yaml"
+        kubectl kustomize "$part" >"$over/made/${patches##*.}.yaml"
+    done
+    "$TOOLS/bin/python" "$HERE/check_kubernetes.py" "$over/made" "$TOOLS"
 fi

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds what ships as README.md says, and looks for the switches of crates/service/src/fault.rs in the programs: a feature that slipped in
+# Builds what ships as docs/INSTALLING.md says, and looks for the switches of crates/service/src/fault.rs in the programs: a feature that slipped in
 # by another package's wish shows there and nowhere else. With --release the very programs that a shop runs.
 set -euo pipefail
 
@@ -15,6 +15,9 @@ cd "$ROOT"
 PROFILE=debug
 if [ "${1:-}" = --release ]; then PROFILE=release; fi
 cargo build --quiet ${1:+"$1"}
+# An optimised build names its commit, a build for development none (crates/service/build.rs).
+BUILD='development build'
+if [ "$PROFILE" = release ]; then BUILD=$(git rev-parse --short=12 HEAD 2>/dev/null) || BUILD='unknown commit'; fi
 
 for program in orderflow orderflow-worker; do
     path=$(target_dir)/$PROFILE/$program
@@ -23,5 +26,10 @@ for program in orderflow orderflow-worker; do
     if grep --quiet --text --extended-regexp "$SWITCHES" "$path"; then
         die "$path has faults on request: it was built with the feature fault-injection."
     fi
+    shown=$("$path" --version)
+    case $shown in
+    "$program "*" ($BUILD"*) ;;
+    *) die "$path --version prints '$shown', which does not name its build: $BUILD" ;;
+    esac
 done
 say "what ships ($PROFILE) has no faults on request"

@@ -64,7 +64,7 @@ make_debian() {
     (umask 022 && install_debian "$release" "$tree" rabbitmq-server "postgresql-$postgres") >"$log" 2>&1 || fail_with_log "$sorry" "$log"
     rabbitmq=$(version_in "$tree" rabbitmq-server)
     [ "$release" != sid ] || [ "${rabbitmq#4.3.}" != "$rabbitmq" ] ||
-        die "Debian sid no longer has RabbitMQ 4.3 but $rabbitmq: what README promises and scripts/debian.sh have to follow."
+        die "Debian sid no longer has RabbitMQ 4.3 but $rabbitmq: what docs/INSTALLING.md promises and scripts/debian.sh have to follow."
     printf 'RabbitMQ %s, PostgreSQL %s\n' "$rabbitmq" "$(version_in "$tree" "postgresql-$postgres")" >"$tree/.complete"
 }
 

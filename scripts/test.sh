@@ -74,7 +74,7 @@ else
     cargo test --workspace --all-targets "$@" 8>&-
 fi
 
-# The programs that a shop runs, built as README.md says.
+# The programs that a shop runs, built as docs/INSTALLING.md says.
 if [ "$FULL" = yes ]; then
     "$HERE/check_shipped.sh" --release 8>&-
 fi

@@ -9,6 +9,7 @@ use orderflow::ops::{
     service::RegisterOptions,
 };
 use orderflow::web::Part;
+use orderflow_service::version::DESCRIPTION;
 
 /// Orderflow: orders are accepted at once; payment, stock, shipment and mails follow by events on RabbitMQ.
 ///
@@ -16,7 +17,7 @@ use orderflow::web::Part;
 /// Exit status: 0 ok, 1 what was checked is not so or was not found, 2 wrong use or settings, 3 something cannot be reached,
 /// 141 the output's reader stopped reading.
 #[derive(Debug, Parser)]
-#[command(name = "orderflow", version, propagate_version = true)]
+#[command(name = "orderflow", version = DESCRIPTION, propagate_version = true)]
 pub struct Arguments {
     /// What to do.
     #[command(subcommand)]

@@ -7,7 +7,23 @@ use crate::region::by_hand;
 const DEPLOYMENT: &str = include_str!("../templates/deployment.yaml");
 const SCALED_OBJECT: &str = include_str!("../templates/scaled_object.yaml");
 
-pub fn deployment(service: &Service) -> String {
+/// A manifest of each service in one file, which says where they come from.
+fn each(roster: &Roster, template: &str, manifest: fn(&Service) -> String) -> String {
+    let manifests: Vec<String> = roster.services().map(manifest).collect();
+    format!("# `make generate` writes this file from generate/templates/{template}.\n{}", manifests.join("---\n"))
+}
+
+/// The workers of every service.
+pub fn workers(roster: &Roster) -> String {
+    each(roster, "deployment.yaml", deployment)
+}
+
+/// How many workers each service has.
+pub fn scaling(roster: &Roster) -> String {
+    each(roster, "scaled_object.yaml", scaled_object)
+}
+
+fn deployment(service: &Service) -> String {
     let named = DEPLOYMENT.replace("NAME", service.name).replace("ABOUT", service.about);
     named.replace("            # SECRETS\n", &secrets(service))
 }
@@ -32,13 +48,8 @@ fn secrets(service: &Service) -> String {
     )
 }
 
-pub fn scaled_object(service: &Service) -> String {
+fn scaled_object(service: &Service) -> String {
     SCALED_OBJECT.replace("NAME", service.name)
-}
-
-/// What a kustomization lists.
-pub fn files(roster: &Roster, _: &str) -> String {
-    roster.services().map(|service| format!("- {}.yaml\n", service.name)).collect()
 }
 
 /// What can be tuned of services and has no line by hand.

@@ -7,6 +7,7 @@ mod error;
 mod kubernetes;
 mod region;
 mod scripts;
+mod version;
 
 use std::{fs, path::Path};
 
@@ -58,17 +59,17 @@ type Region = fn(&Roster, &str) -> String;
 
 /// Files of which parts are generated, and what each part is called there.
 const REGIONS: [(&str, &str, Region); 11] = [
+    ("Dockerfile", "version", version::argument),
     ("docker-compose.yml", "passwords", compose::passwords),
     ("docker-compose.yml", "services", compose::services),
     ("scripts/lib.sh", "services", scripts::services),
     ("monitoring/prometheus.yml", "services", compose::targets),
-    ("README.md", "services", documents::names),
+    ("docs/INSTALLING.md", "services", documents::names),
     ("docs/RUNBOOK.md", "services", documents::stop),
     ("docs/EVENTS.md", "services", documents::events),
     ("deploy/kubernetes/README.md", "services", documents::names),
     ("deploy/kubernetes/base/settings.yaml", "services", kubernetes::settings),
-    ("deploy/kubernetes/base/kustomization.yaml", "services", kubernetes::files),
-    ("deploy/kubernetes/scaling/kustomization.yaml", "services", kubernetes::files),
+    ("deploy/kubernetes/base/kustomization.yaml", "version", version::tag),
 ];
 
 fn all(root: &Path, roster: &Roster) -> Result<Vec<Generated>, GenerateError> {
@@ -85,10 +86,8 @@ fn all(root: &Path, roster: &Roster) -> Result<Vec<Generated>, GenerateError> {
         files.push(Generated { path: path.to_owned(), text });
     }
     files.extend(asyncapi::files(root)?);
-    for service in roster.services() {
-        let path = |part: &str| format!("deploy/kubernetes/{part}/{}.yaml", service.name);
-        files.push(Generated { path: path("base"), text: kubernetes::deployment(service) });
-        files.push(Generated { path: path("scaling"), text: kubernetes::scaled_object(service) });
+    for (part, text) in [("base", kubernetes::workers(roster)), ("scaling", kubernetes::scaling(roster))] {
+        files.push(Generated { path: format!("deploy/kubernetes/{part}/workers.yaml"), text });
     }
     Ok(files)
 }

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use chrono::Datelike as _;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     date_time_ymd,
@@ -59,6 +60,20 @@ impl Authority {
         let mut params = params(hosts, ExtendedKeyUsagePurpose::ServerAuth);
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(2020, 12, 31);
+        self.issue(params)
+    }
+
+    /// As [`Authority::server`], of 90 days of which these are left.
+    #[must_use]
+    pub fn ending(&self, hosts: &[&str], days_left: i64) -> Issued {
+        let mut params = params(hosts, ExtendedKeyUsagePurpose::ServerAuth);
+        let end = chrono::Utc::now() + chrono::TimeDelta::days(days_left);
+        let day = |time: chrono::DateTime<chrono::Utc>| {
+            let number = |digits: u32| u8::try_from(digits).expect("a month and a day are small");
+            date_time_ymd(time.year(), number(time.month()), number(time.day()))
+        };
+        params.not_before = day(end - chrono::TimeDelta::days(90));
+        params.not_after = day(end);
         self.issue(params)
     }
 

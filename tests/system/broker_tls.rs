@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::commands::{ended, with};
 
 /// A RabbitMQ that shows this certificate, beside its ports in clear.
-async fn showing(certificate: &Issued) -> Own {
+pub async fn showing(certificate: &Issued) -> Own {
     let mut own = Own::start(&Wanted { nodes: 1, ..Wanted::default() }).await;
     let node = own.rabbitmq.node(0);
     node.stop().await;
@@ -22,7 +22,7 @@ async fn showing(certificate: &Issued) -> Own {
     own
 }
 
-fn file(directory: &TempDir, content: &str) -> String {
+pub fn file(directory: &TempDir, content: &str) -> String {
     let path = directory.path().join("ca.pem");
     fs::write(&path, content).expect("a directory of our own");
     path.display().to_string()

@@ -2,6 +2,7 @@
 
 use std::{fs, net::TcpListener};
 
+use orderflow_service::version::DESCRIPTION;
 use orderflow_tests::{Child, Ended, run};
 use serde_json::Value;
 
@@ -37,7 +38,7 @@ async fn manual(program: &str, commands: &[&str]) -> String {
             let arguments: Vec<&str> = command.split_whitespace().chain([flag]).collect();
             let shown = run(program, &arguments, &[]).await;
             assert_eq!((shown.code, shown.err.as_str()), (Some(0), ""), "{arguments:?}");
-            let text = shown.out.replace(env!("CARGO_PKG_VERSION"), "VERSION");
+            let text = shown.out.replace(DESCRIPTION, "VERSION");
             manual.push_str(&format!("$ {program} {}\n{text}\n", arguments.join(" ")));
         }
     }

@@ -12,8 +12,8 @@ use self::cli::Arguments;
 #[path = "../../src/cli.rs"]
 mod cli;
 
-const DOCUMENTS: [&str; 4] =
-    ["docs/RUNBOOK.md", "docs/ADDING-A-SERVICE.md", "deploy/kubernetes/README.md", "README.md"];
+const DOCUMENTS: [&str; 5] =
+    ["docs/RUNBOOK.md", "docs/ADDING-A-SERVICE.md", "docs/INSTALLING.md", "deploy/kubernetes/README.md", "README.md"];
 
 /// What stands before a command of ours.
 const PREFIXES: [&str; 5] = [
@@ -125,6 +125,7 @@ fn refused(command: &[String]) -> Option<String> {
         ErrorKind::MissingSubcommand,
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand,
         ErrorKind::DisplayHelp,
+        ErrorKind::DisplayVersion,
     ];
     (!left_out.contains(&error.kind())).then(|| error.to_string())
 }

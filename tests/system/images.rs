@@ -61,14 +61,13 @@ fn no_images_tag_moves() {
         assert!(is_whole, "{image} moves: name a whole version");
     }
     // And it is one that the tests run with.
-    let readme = read("README.md");
-    let tested: Vec<&str> =
-        readme.lines().filter(|line| line.starts_with("| ") && line.contains("make test")).collect();
+    let page = read("docs/INSTALLING.md");
+    let tested: Vec<&str> = page.lines().filter(|line| line.starts_with("| ") && line.contains("make test")).collect();
     for image in images.iter().filter(|image| ["rabbitmq:", "postgres:"].iter().any(|name| image.starts_with(name))) {
         let version = image.split([':', '-']).nth(1).expect("it has a tag");
         assert!(
             tested.iter().any(|line| line.contains(&format!("| {version} |"))),
-            "README knows no tests with {image}"
+            "docs/INSTALLING.md knows no tests with {image}"
         );
     }
 }
@@ -103,7 +102,7 @@ fn the_image_is_built_as_the_workspace_says() {
 fn no_build_for_production_has_faults_on_request() {
     let build = "cargo build --locked --release";
     assert!(read("Dockerfile").lines().any(|line| line.trim_end_matches(['\\', ' ']).trim() == build), "another build");
-    assert!(read("README.md").contains("Build it with `cargo build --release`"));
+    assert!(read("docs/INSTALLING.md").contains("Build it with `cargo build --release`"));
     let manifest = read("Cargo.toml");
     assert!(manifest.contains("\ndefault-members = [\".\", \"workers\"]\n"), "what ships is built by default");
     for manifest in ["Cargo.toml", "workers/Cargo.toml"] {

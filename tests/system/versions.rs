@@ -32,7 +32,7 @@ const FEWEST_DEATHS: usize = DEATHS - 1;
 
 /// More, should messages come back in another order (a worker may die before it has set all suspects aside: 3), or should there be a
 /// second copy of the killer, which may die one time less before the first is given up (4).
-const MOST_DEATHS: usize = DEATHS + 3 + 4;
+pub const MOST_DEATHS: usize = DEATHS + 3 + 4;
 
 const RETRY_DELAYS: &str = "200ms,1s";
 

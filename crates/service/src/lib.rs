@@ -36,6 +36,7 @@ mod subscription;
 pub mod telemetry;
 pub mod tls;
 pub mod trace;
+pub mod version;
 
 pub use orderflow_events as events;
 

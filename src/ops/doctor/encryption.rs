@@ -1,13 +1,14 @@
 //! Which connections are encrypted, and how their servers are verified.
 
 use orderflow_service::{
-    config::{AdminConfig, BrokerConfig, FrontEndConfig, OwnCa, Source},
+    config::{AdminConfig, BrokerConfig, DatabaseConfig, FrontEndConfig, OwnCa, PlaintextHosts, Source},
     store::{Connection, Protection},
     tls::Verification,
 };
 use orderflow_worker::providers::{SmtpEncryption, SmtpServerConfig};
 
 use super::report::Checkup;
+use crate::ops::words::some;
 
 const CHECK: &str = "encryption";
 
@@ -34,6 +35,24 @@ pub fn database(found: &mut Checkup, connection: &Connection) {
         }
     };
     found.saw(CHECK, format!("DATABASE_URL: {how}"));
+}
+
+/// Finds servers to which everything is encrypted, for whoever answers.
+pub fn unverified(found: &mut Checkup, source: &Source, config: &DatabaseConfig) {
+    // Where the address cannot be read, the database's own check says so.
+    let hosts = config.server().map(|server| server.unverified(&PlaintextHosts::read(source))).unwrap_or_default();
+    if !hosts.is_empty() {
+        found.found(
+            CHECK,
+            format!(
+                "DATABASE_URL: nobody verifies that {} is who answers, since sslmode=require only encrypts: somebody on the way \
+                 could read and change everything.",
+                some(&hosts)
+            ),
+            "sslmode=verify-full, with sslrootcert=FILE for a CA that this system does not trust; where the server has no \
+             certificate that can be verified, channel_binding=require",
+        );
+    }
 }
 
 /// Tells the same of the other connections, as their settings demand it: none is made in a weaker way.

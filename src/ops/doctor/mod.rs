@@ -4,6 +4,7 @@
 //! seconds, so it may be run at any time.
 
 mod access;
+mod certificates;
 mod database;
 mod encryption;
 mod letters;
@@ -40,7 +41,10 @@ pub async fn run(source: &Source, json: bool, out: &mut impl Write) -> Result<Ex
         checkup.saw("plaintext", format!("PLAINTEXT_HOSTS permits what goes in clear text: {}", named.join(", ")));
     }
     let indexed = match &database {
-        Some(config) => database::check(&mut checkup, config).await,
+        Some(config) => {
+            encryption::unverified(&mut checkup, source, config);
+            database::check(&mut checkup, config).await
+        }
         None => {
             checkup.cannot("database", "DATABASE_URL is missing or wrong");
             None
@@ -50,6 +54,7 @@ pub async fn run(source: &Source, json: bool, out: &mut impl Write) -> Result<Ex
     match admin.and_then(|admin| Some((admin, BrokerConfig::read_admin(source)?))) {
         Some((config, broker)) => {
             encryption::others(&mut checkup, source, Some((&broker, &config)));
+            certificates::check(&mut checkup, source, database.as_ref(), Some((&broker, &config))).await;
             let topology = Topology::new(services::roster(), config.retry_delays.as_slice());
             let vhost = management::check(&mut checkup, &config, &topology).await;
             let queues = queues::check(&mut checkup, &broker, &topology, vhost).await;
@@ -58,6 +63,7 @@ pub async fn run(source: &Source, json: bool, out: &mut impl Write) -> Result<Ex
         }
         None => {
             encryption::others(&mut checkup, source, None);
+            certificates::check(&mut checkup, source, database.as_ref(), None).await;
             checkup.cannot("broker", "AMQP_ADMIN_URL, RABBITMQ_MANAGEMENT_URL or RETRY_DELAYS is missing or wrong");
         }
     }

@@ -14,6 +14,7 @@ use super::NoVhost;
 use crate::{
     config::{BrokerConfig, OwnCa},
     process_identity, tls,
+    version::VERSION,
 };
 
 /// A peer that went away without a word is noticed after two of these; RabbitMQ's documentation advises 5 to 20 s.
@@ -158,5 +159,5 @@ fn explained(error: lapin::Error, uri: &AMQPUri) -> BrokerError {
 pub(super) fn introduced(name: &str) -> ConnectionProperties {
     ConnectionProperties::default()
         .with_connection_name(name.into())
-        .with_client_property(VERSION_PROPERTY.into(), env!("CARGO_PKG_VERSION").into())
+        .with_client_property(VERSION_PROPERTY.into(), VERSION.into())
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use secrecy::SecretString;
 use tokio_postgres::{
     Config,
-    config::{Host, TargetSessionAttrs},
+    config::{ChannelBinding, Host, TargetSessionAttrs},
 };
 
 use super::{
@@ -14,6 +14,7 @@ use super::{
     postgres_tls::PostgresTls,
     setting::{Setting, Source},
 };
+use crate::tls::Verification;
 
 /// What an address of PostgreSQL says.
 #[derive(Debug, Clone)]
@@ -22,6 +23,59 @@ pub struct PostgresServer {
     pub driver: Config,
     /// Encryption, which is not the driver's business here.
     pub tls: PostgresTls,
+}
+
+impl PostgresServer {
+    /// The hosts to which everything is encrypted and of which none is verified: somebody in between could answer in their place. Not
+    /// those that may be reached in clear anyway, and none where channel binding has the server prove that it knows the
+    /// password's verifier.
+    #[must_use]
+    pub fn unverified(&self, permitted: &PlaintextHosts) -> Vec<String> {
+        let is_bound = self.driver.get_channel_binding() == ChannelBinding::Require;
+        if !self.tls.is_required() || self.tls.client.verification != Verification::Nothing || is_bound {
+            return Vec::new();
+        }
+        // An address was read as one at the start.
+        let hosts = reached(&self.driver).unwrap_or_default();
+        let others = hosts.iter().filter(|host| !host.is_permitted(permitted));
+        others.map(|host| address::name(&host.at)).collect()
+    }
+}
+
+/// A host of an address.
+struct Reached {
+    /// As it is written, where it is.
+    named: Option<url::Host<String>>,
+    /// What is connected to.
+    at: url::Host<String>,
+}
+
+impl Reached {
+    fn is_permitted(&self, permitted: &PlaintextHosts) -> bool {
+        let by_name = self.named.as_ref().is_some_and(|name| !address::is_loopback(name) && permitted.takes(name));
+        by_name || permitted.takes(&self.at)
+    }
+}
+
+/// The hosts of an address, without sockets of this machine.
+fn reached(config: &Config) -> Result<Vec<Reached>, String> {
+    let (hosts, addresses) = (config.get_hosts(), config.get_hostaddrs());
+    let mut found = Vec::new();
+    for index in 0..hosts.len().max(addresses.len()) {
+        let named = match hosts.get(index) {
+            Some(Host::Unix(_)) if addresses.is_empty() => continue,
+            Some(Host::Tcp(name)) => Some(tcp(name)?),
+            _ => None,
+        };
+        // With both, the address is what is connected to, and the name is how people know it.
+        let at = match addresses.get(index) {
+            Some(std::net::IpAddr::V4(address)) => Some(url::Host::Ipv4(*address)),
+            Some(std::net::IpAddr::V6(address)) => Some(url::Host::Ipv6(*address)),
+            None => named.clone(),
+        };
+        found.extend(at.map(|at| Reached { named, at }));
+    }
+    Ok(found)
 }
 
 /// Reads a URL, or a list of `key=value`.
@@ -112,31 +166,17 @@ pub(super) fn permit(
     if server.tls.is_required() {
         return Ok(());
     }
-    let (mode, config) = (server.tls.mode, &server.driver);
-    let (hosts, addresses) = (config.get_hosts(), config.get_hostaddrs());
-    for index in 0..hosts.len().max(addresses.len()) {
-        let named = match hosts.get(index) {
-            Some(Host::Unix(_)) if addresses.is_empty() => continue,
-            Some(Host::Tcp(name)) => Some(tcp(name)?),
-            _ => None,
-        };
-        // With both, the address is what is connected to, and the name is how people know it.
-        let reached = match addresses.get(index) {
-            Some(std::net::IpAddr::V4(address)) => Some(url::Host::Ipv4(*address)),
-            Some(std::net::IpAddr::V6(address)) => Some(url::Host::Ipv6(*address)),
-            None => named.clone(),
-        };
-        let Some(reached) = reached else { continue };
-        let by_name = named.is_some_and(|name| !address::is_loopback(&name) && permitted.takes(&name));
-        if !by_name && !permitted.takes(&reached) {
-            let host = address::name(&reached);
+    let mode = server.tls.mode;
+    for host in reached(&server.driver)? {
+        if !host.is_permitted(permitted) {
+            let host = address::name(&host.at);
             return Err(format!(
                 "expected sslmode=verify-full for a host that is not this machine: with sslmode={mode}, which holds where none is \
                  given or is weaker, the connection may be in clear, and the network to {host} could read and change everything. \
                  With an own CA add sslrootcert=FILE; if you trust everyone on that network, add {host} to PLAINTEXT_HOSTS instead"
             ));
         }
-        source.goes_in_clear(by, &reached, false);
+        source.goes_in_clear(by, &host.at, false);
     }
     Ok(())
 }

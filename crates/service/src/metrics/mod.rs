@@ -37,6 +37,7 @@ pub use self::{
     services::ServiceMetrics,
 };
 use self::{process::ProcessCollector, queues::QueuesMetrics};
+use crate::version;
 
 static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
 
@@ -94,7 +95,7 @@ struct Build {
 impl Metrics {
     fn new() -> Self {
         let mut registry = Registry::default();
-        let build = Info::new(Build { version: env!("CARGO_PKG_VERSION") });
+        let build = Info::new(Build { version: version::VERSION });
         registry.register("orderflow_build", "What is running", build);
         let started = Gauge::<i64>::default();
         started.set(chrono::Utc::now().timestamp());

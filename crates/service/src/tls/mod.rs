@@ -4,12 +4,14 @@ mod client;
 mod failure;
 mod files;
 mod server;
+mod validity;
 mod verifier;
 
 pub use client::{ClientTls, Identity, Roots, Verification};
 pub use failure::explain;
 pub use files::{LoadError, read_authorities};
 pub use server::ServerCertificate;
+pub use validity::{Opening, Validity, shown};
 
 /// Makes ring the process's cryptography; harmless when called again. Every program calls it before it connects.
 pub fn install() {

@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use chrono::DateTime;
+use super::{
+    Validity,
+    files::{self, LoadError},
+};
 use rustls::{
     ServerConfig,
     crypto::ring,
@@ -15,9 +18,6 @@ use rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
-use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
-
-use super::files::{self, LoadError};
 
 /// How often the files are read again. Who renews a certificate does so weeks before the old one ends.
 const RENEWED_EVERY: Duration = Duration::from_secs(10);
@@ -65,13 +65,16 @@ impl ServerCertificate {
         Ok(config)
     }
 
+    /// How long the certificate in use is valid; `None` where it cannot be read.
+    #[must_use]
+    pub fn validity(&self) -> Option<Validity> {
+        self.current().cert.first().and_then(|certificate| Validity::of(certificate))
+    }
+
     /// The day on which the certificate in use ends.
     #[must_use]
     pub fn until(&self) -> String {
-        let current = self.current();
-        let read = current.cert.first().and_then(|certificate| X509Certificate::from_der(certificate).ok());
-        let end = read.and_then(|(_, read)| DateTime::from_timestamp(read.validity().not_after.timestamp(), 0));
-        end.map_or_else(|| "an unreadable day".to_owned(), |end| end.format("%Y-%m-%d").to_string())
+        self.validity().map_or_else(|| "an unreadable day".to_owned(), |validity| validity.last_day())
     }
 
     fn current(&self) -> Arc<CertifiedKey> {

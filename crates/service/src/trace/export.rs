@@ -17,7 +17,7 @@ use opentelemetry_sdk::{
 };
 
 use super::span::TRACER;
-use crate::{config::TraceConfig, process_identity, telemetry, tls};
+use crate::{config::TraceConfig, process_identity, telemetry, tls, version};
 
 /// Spans that wait to be sent; more are dropped. Some seconds of a whole process at full load, in a few MiB.
 const WAITING: usize = 16_384;
@@ -93,7 +93,7 @@ fn resource(service: &str) -> Resource {
         .with_service_name(service.to_owned())
         .with_attributes([
             KeyValue::new("service.namespace", "orderflow"),
-            KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
+            KeyValue::new("service.version", version::VERSION),
             KeyValue::new("service.instance.id", process_identity::place().trim_start_matches('@').replace(' ', ":")),
         ])
         .build()
