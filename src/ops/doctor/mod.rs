@@ -4,6 +4,7 @@
 //! seconds, so it may be run at any time.
 
 mod access;
+mod capacity;
 mod database;
 mod encryption;
 mod letters;
@@ -40,7 +41,7 @@ pub async fn run(source: &Source, json: bool, out: &mut impl Write) -> Result<Ex
         checkup.saw("plaintext", format!("PLAINTEXT_HOSTS permits what goes in clear text: {}", named.join(", ")));
     }
     let indexed = match &database {
-        Some(config) => database::check(&mut checkup, config).await,
+        Some(config) => database::check(&mut checkup, source, config).await,
         None => {
             checkup.cannot("database", "DATABASE_URL is missing or wrong");
             None
