@@ -6,6 +6,7 @@ pub mod broker;
 pub mod capacity;
 pub mod ops;
 pub mod services;
+mod shares;
 pub mod store;
 pub mod way;
 pub mod web;

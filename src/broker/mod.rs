@@ -2,6 +2,7 @@
 
 mod dead_letters;
 mod depths;
+mod limits;
 mod management;
 mod narrowing;
 mod policies;
@@ -12,6 +13,7 @@ mod users;
 
 pub use dead_letters::{DeadLetter, DeadLetters, Found};
 pub use depths::QueueDepth;
+pub use limits::ConnectionLimit;
 pub use management::{Management, ManagementError};
 pub use policies::Altered;
 pub use questions::{ClientConnection, Node, Overview, Who};

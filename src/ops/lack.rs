@@ -7,6 +7,10 @@ use serde::Serialize;
 
 use super::words::some;
 
+/// What to do where PostgreSQL has no connection left.
+pub const MORE_CONNECTIONS: &str = "Raise the CONNECTION LIMIT of the role or database, or max_connections, or lower DATABASE_POOL \
+                                    of the processes that share it";
+
 /// Something that is missing, and what to do about it. Its text is one sentence of both.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Lack {
@@ -44,6 +48,9 @@ pub fn explained(error: &StoreError) -> String {
         return format!("{} ({named})", Lack::migration());
     }
     let why = telemetry::chain(error);
+    if error.is_too_many_connections() {
+        return format!("{why}. {MORE_CONNECTIONS}");
+    }
     // One that refused a statement is up.
     let is_silent = error.is_unavailable() && !matches!(error, StoreError::Refused(_));
     if is_silent { format!("{why}. Is PostgreSQL up, and is DATABASE_URL right?") } else { why }

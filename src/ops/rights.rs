@@ -80,7 +80,7 @@ pub async fn apply(source: &Source, json: bool, out: &mut impl Write) -> Result<
             statements.push(rights::set_password(role, &scram_sha_256(password.expose_secret().as_bytes())));
         }
     }
-    let database = Database::new(&config, "orderflow rights", 1)?;
+    let database = Database::new(&config.directly(), "orderflow rights", 1)?;
     let mut connection = database.connection().await?;
     rights::run(&mut connection, &statements).await.map_err(|error| match error.state() {
         Some(state) if *state == SqlState::INSUFFICIENT_PRIVILEGE => Failed::Usage(format!(

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     services::{self, roster},
+    shares::Shares,
     store::discarded,
 };
 
@@ -33,12 +34,6 @@ use super::{
     ops::{self, Console, ConsoleError},
     serve,
 };
-
-/// The shop's connections to the database: the committers, the relay, and reads, of which each takes well under a millisecond.
-const SHOP_CONNECTIONS: usize = 16;
-
-/// A console's beside those of its pages: for the check at its start, and for what it reads every ten seconds.
-const CONSOLE_CONNECTIONS: usize = 2;
 
 /// How long the last events may take from the outbox to the broker at the end; they stay in the outbox otherwise.
 const RELAY_DRAIN: Duration = Duration::from_secs(5);
@@ -147,11 +142,12 @@ pub async fn run(source: &Source, part: Option<Part>) -> Result<(), RunError> {
     let listener = shop.as_ref().map(|shop| bind(shop.web.listen)).transpose()?;
     let inside = front_end.ops_listen.bind()?;
     let program = format!("orderflow {}", process_identity::place());
-    let pool =
-        Database::by_key(&database, &program, if shop.is_some() { SHOP_CONNECTIONS } else { CONSOLE_CONNECTIONS })?;
+    let shares = Shares::of(&database, part);
+    let connections = shares.all();
+    let pool = Database::by_key(&database, &program, shares.pool)?;
     let console = operators.map(|operators| {
         let (clients, secrets) = (Clients::new(&front_end.trusted_proxies), &front_end.links.token_secrets);
-        Console::new(&operators, secrets, &database, clients, stop.clone())
+        Console::new(&operators, secrets, (&database, shares.console), clients, stop.clone())
     });
     let console = console.transpose()?;
     if console.is_some() {
@@ -162,8 +158,8 @@ pub async fn run(source: &Source, part: Option<Part>) -> Result<(), RunError> {
     let inside = ops::server(inside, front_end.certificate.as_ref(), pool.clone(), console, stop.clone())?;
     tokio::spawn(services::keep_reading(pool.clone(), stop.clone()));
     let outcome = match listener.zip(shop) {
-        Some((listener, shop)) => run_shop(listener, shop, pool, inside, &stop).await,
-        None => run_console(pool, inside, &stop).await,
+        Some((listener, shop)) => run_shop(listener, shop, (pool, connections), inside, &stop).await,
+        None => run_console((pool, connections), inside, &stop).await,
     };
     // It blocks, for at most a second.
     drop(tokio::task::spawn_blocking(|| exporting.finish()).await);
@@ -174,7 +170,7 @@ pub async fn run(source: &Source, part: Option<Part>) -> Result<(), RunError> {
 async fn run_shop(
     listener: TcpListener,
     ShopSettings { broker, web, charged_by }: ShopSettings,
-    database: Database,
+    (database, connections): (Database, usize),
     inside: Server,
     stop: &CancellationToken,
 ) -> Result<(), RunError> {
@@ -187,7 +183,7 @@ async fn run_shop(
     let relay = Relay::start(relayed, database.clone(), publisher.clone(), stop.clone());
     let inside = tokio::spawn(ops::answer(inside));
     let serving = serve(listener, (web, charged_by), database.clone(), relay.clone(), publisher, check, stop.clone());
-    let outcome = while_set_up(serving, &database, stop).await;
+    let outcome = while_set_up(serving, (&database, connections), stop).await;
     stop.cancel();
     inside.abort();
     relay.drain(RELAY_DRAIN).await;
@@ -196,13 +192,18 @@ async fn run_shop(
 }
 
 /// Runs the server for operators alone.
-async fn run_console(database: Database, inside: Server, stop: &CancellationToken) -> Result<(), RunError> {
+async fn run_console(
+    (database, connections): (Database, usize),
+    inside: Server,
+    stop: &CancellationToken,
+) -> Result<(), RunError> {
     let (handle, stopped) = (inside.handle(), stop.clone());
     let stopping = tokio::spawn(async move {
         stopped.cancelled().await;
         handle.stop(true).await;
     });
-    let outcome = while_set_up(async { inside.await.map_err(ServeError::Failed) }, &database, stop).await;
+    let outcome =
+        while_set_up(async { inside.await.map_err(ServeError::Failed) }, (&database, connections), stop).await;
     stop.cancel();
     stopping.abort();
     outcome
@@ -211,12 +212,12 @@ async fn run_console(database: Database, inside: Server, stop: &CancellationToke
 /// Runs this until it ends, or until the database turns out not to be set up.
 async fn while_set_up(
     running: impl Future<Output = Result<(), ServeError>>,
-    database: &Database,
+    (database, connections): (&Database, usize),
     stop: &CancellationToken,
 ) -> Result<(), RunError> {
     let migrations = roster().migrations();
     tokio::select! {
         ended = running => Ok(ended?),
-        Err(not_set_up) = preflight::database(database, &migrations, stop) => Err(not_set_up.into()),
+        Err(not_set_up) = preflight::database(database, connections, &migrations, stop) => Err(not_set_up.into()),
     }
 }

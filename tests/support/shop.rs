@@ -75,7 +75,7 @@ impl Shop {
     pub async fn open_on(servers: Servers, retry_delays: &'static str) -> Self {
         let name = format!("test_{}", Uuid::now_v7().simple());
         execute(servers.database_url.as_str(), &format!("CREATE DATABASE {name}")).await;
-        let config = DatabaseConfig { url: servers.database(&name).to_string().into() };
+        let config = DatabaseConfig::at(servers.database(&name).to_string());
         migrations::run(&config, &roster().migrations()).await.expect("the database can be migrated");
         let connection = Connection::establish(config.url.expose_secret()).await.expect("it can be reached");
         let admin = servers.admin(&name, retry_delays);
@@ -279,6 +279,12 @@ impl Shop {
     #[must_use]
     pub fn webs(&mut self) -> &mut Vec<Child> {
         &mut self.web
+    }
+
+    /// Every process of it that runs now.
+    #[must_use]
+    pub fn all_children(&self) -> Vec<&Child> {
+        self.web.iter().chain(&self.workers).collect()
     }
 
     /// A look into its virtual host.

@@ -113,7 +113,7 @@ async fn databases_are_reached_in_every_way_that_the_driver_knows() {
             format!("{given} options='-c work_mem=7MB -c lock_timeout=1s'")
         };
         ended(&run("orderflow", &["stock", "list"], &settings(&[("DATABASE_URL", &joined)])).await, 0, &["MUG-BLUE"]);
-        let database = Database::new(&DatabaseConfig { url: joined.into() }, "test", 1).expect("a usable URL");
+        let database = Database::new(&DatabaseConfig::at(joined), "test", 1).expect("a usable URL");
         let mut shown = Vec::new();
         for name in ["work_mem", "lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"] {
             let asking = async |connection: &mut Connection| {

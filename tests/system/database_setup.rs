@@ -96,7 +96,7 @@ async fn a_role_without_rights_is_told_which_to_ask_for() {
 }
 
 /// A PgBouncer in front of a shop's database.
-async fn bouncer(shop: &Shop, settings: &str) -> (Child, Url, tempfile::TempDir) {
+pub async fn bouncer(shop: &Shop, settings: &str) -> (Child, Url, tempfile::TempDir) {
     let (target, address): (Url, SocketAddr) = (shop.database_url(), free_address());
     let directory = tempfile::tempdir().expect("a directory");
     let password = percent_encoding::percent_decode_str(target.password().unwrap_or_default()).decode_utf8_lossy();
@@ -118,7 +118,11 @@ async fn bouncer(shop: &Shop, settings: &str) -> (Child, Url, tempfile::TempDir)
         std::os::unix::fs::chown(directory.path(), Some(65_534), None).expect("root may give files away");
         arguments.extend(["-u", "nobody"]);
     }
-    let child = Child::start_installed("pgbouncer", &arguments);
+    // Another one than the machine's, for trying it.
+    let child = match std::env::var_os("PGBOUNCER") {
+        Some(program) => Child::start_path(program.as_ref(), &arguments, &[]),
+        None => Child::start_installed("pgbouncer", &arguments),
+    };
     until("PgBouncer listens", async || TcpStream::connect(address).await.map(drop)).await;
     let mut url = target;
     url.set_port(Some(address.port())).expect("it has a host");

@@ -137,7 +137,7 @@ async fn nobody_is_told_of_an_event_before_the_status_has_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_moves_an_order_announces_it() {
     let mut shop = Shop::open().await;
-    let database = DatabaseConfig { url: shop.database_url().to_string().into() };
+    let database = DatabaseConfig::at(shop.database_url().to_string());
     let database = Database::new(&database, "listener", 1).expect("a pool");
     let listener = Listener::open(&database).await.expect("it listens");
     let (sender, mut heard) = mpsc::unbounded_channel();

@@ -4,6 +4,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use diesel_async::{AsyncMigrationHarness, SimpleAsyncConnection as _};
@@ -16,13 +17,14 @@ use orderflow_service::{
     preflight::NotSetUp,
     process::{self, RunError, Settings},
     store::{
-        Connection, StoreError,
+        Connection, Holders, StoreError,
         migrations::{self, MigrateError, MigrationSet},
     },
 };
-use orderflow_tests::Shop;
+use orderflow_tests::{Shop, VISA, run};
 
 use crate::{
+    commands::ended,
     database_setup::{EMPTY, execute},
     schema::root,
 };
@@ -34,8 +36,13 @@ const FOLDER: &str = "tests/migrations/points";
 
 const EMBEDDED: EmbeddedMigrations = embed_migrations!("migrations/points");
 
+/// Takes the strongest lock on a table that orders need.
+const LOCKING: MigrationSet = MigrationSet::new("locking", || LOCKING_EMBEDDED);
+
+const LOCKING_EMBEDDED: EmbeddedMigrations = embed_migrations!("migrations/locking");
+
 async fn migrate(shop: &Shop, sets: &[MigrationSet]) -> Result<Vec<String>, MigrateError> {
-    migrations::run(&DatabaseConfig { url: shop.database_url().to_string().into() }, sets).await
+    migrations::run(&DatabaseConfig::at(shop.database_url().to_string()), sets).await
 }
 
 async fn is_current(shop: &Shop, sets: &[MigrationSet]) -> bool {
@@ -196,4 +203,44 @@ async fn worker_checks_the_tables_of_its_own_services_alone() {
     assert!(matches!(own, RunError::NotSetUp(NotSetUp::RetryDelays { .. })), "{own}");
     let lacking = refused(&shop, "other").await;
     assert!(matches!(lacking, RunError::NotSetUp(NotSetUp::Service { service: "other" })), "{lacking}");
+}
+
+/// A dump holds its locks for as long as it takes, and whoever places an order would wait behind a migration that waits for one.
+#[tokio::test(flavor = "multi_thread")]
+async fn migration_gives_up_within_seconds_and_names_who_holds_the_lock() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    let mut dump = shop.database().await;
+    dump.batch_execute("SET application_name = 'pg_dump'; BEGIN; LOCK TABLE orders.orders IN ACCESS SHARE MODE")
+        .await
+        .expect("nobody else holds a lock");
+    let began = Instant::now();
+    let refused = migrate(&shop, &[LOCKING]).await.expect_err("the dump holds the lock");
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    let MigrateError::Locked(Holders(holders)) = &refused else { panic!("{refused:?}") };
+    let [holder] = holders.as_slice() else { panic!("{holders:?}") };
+    let pid = shop.number("SELECT pid FROM pg_stat_activity WHERE application_name = 'pg_dump'").await;
+    assert_eq!((i64::from(holder.pid), holder.program.as_str()), (pid, "pg_dump"));
+    assert!(refused.to_string().contains(&format!("pid {pid}: pg_dump, role ")), "{refused}");
+    web.order("MUG-BLUE", 1, VISA).await;
+    dump.batch_execute("COMMIT").await.expect("it is open");
+    assert_eq!(migrate(&shop, &[LOCKING]).await.expect("nobody holds the lock").len(), 1);
+    shop.start_worker(&[]).await;
+    shop.until_orders("shipped", 1).await;
+    shop.close().await;
+}
+
+/// Said by the program, too: of the lock on its own list here.
+#[tokio::test(flavor = "multi_thread")]
+async fn command_that_gets_no_lock_names_who_holds_it() {
+    let shop = Shop::open().await;
+    let mut holder = shop.database().await;
+    let list = "public.__diesel_schema_migrations";
+    holder
+        .batch_execute(&format!("SET application_name = 'somebody'; BEGIN; LOCK TABLE {list} IN ACCESS EXCLUSIVE MODE"))
+        .await
+        .expect("nobody else holds a lock");
+    let refused = run("orderflow", &["migrate"], &shop.operator_settings()).await;
+    ended(&refused, 3, &["a lock could not be had in time", ": somebody, role "]);
 }

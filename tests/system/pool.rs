@@ -33,7 +33,7 @@ async fn claims_and_never_commits(database: Database, event: Uuid, left: Left) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_panic_or_a_time_out_left_open_holds_no_lock() {
     let shop = Shop::open().await;
-    let config = DatabaseConfig { url: shop.database_url().to_string().into() };
+    let config = DatabaseConfig::at(shop.database_url().to_string());
     let database = Database::new(&config, "test", 8).expect("a pool");
     for left in [Left::Panicked, Left::Cancelled] {
         let event = Uuid::now_v7();
@@ -54,7 +54,7 @@ async fn what_a_panic_or_a_time_out_left_open_holds_no_lock() {
 async fn a_question_that_is_never_answered_costs_its_bound_and_the_next_one_nothing() {
     let shop = Shop::open().await;
     let wire = Proxy::to(&shop.database_url()).await;
-    let config = DatabaseConfig { url: wire.through(&shop.database_url()).to_string().into() };
+    let config = DatabaseConfig::at(wire.through(&shop.database_url()).to_string());
     let database = Database::new(&config, "test", 1).expect("a pool");
     let ask = async |bound| {
         let asking = async |connection: &mut Connection| inbox::applied(connection, "payment.order-created", &[]).await;

@@ -8,6 +8,7 @@ use crate::{
     config::RetryDelays,
     store::{
         ANSWER_WITHIN, Database, StoreError,
+        capacity::Capacity,
         migrations::{self, MigrationSet, Outdated},
         pooler::{self, Pooler},
     },
@@ -46,12 +47,14 @@ pub enum NotSetUp {
 }
 
 /// Waits until the database answers, and checks that the tables that are shared and those of these services are up to date,
-/// and that no pooler is in between that cannot be worked with. Returns early when `stop` is cancelled.
+/// and that no pooler is in between that cannot be worked with. Logs a warning where PostgreSQL does not allow the `connections` that
+/// the process may open. Returns early when `stop` is cancelled.
 ///
 /// # Errors
 /// [`NotSetUp::Database`], [`NotSetUp::Service`] and [`NotSetUp::Pooler`].
 pub async fn database(
     database: &Database,
+    connections: usize,
     services: &[MigrationSet],
     stop: &CancellationToken,
 ) -> Result<(), NotSetUp> {
@@ -61,7 +64,13 @@ pub async fn database(
         }
         let look = async |connection: &mut _| migrations::outdated(connection, services).await;
         Ok(match database.run(ANSWER_WITHIN, look).await? {
-            None => Ok(()),
+            None => {
+                // Behind a pooler its own settings say how many there are.
+                if !database.is_pooled() {
+                    compare_capacity(&database.run(ANSWER_WITHIN, Capacity::own).await?, connections);
+                }
+                Ok(())
+            }
             Some(Outdated::Shared) => Err(NotSetUp::Database),
             Some(Outdated::Service(service)) => Err(NotSetUp::Service { service }),
         })
@@ -72,20 +81,45 @@ pub async fn database(
         match ask().await {
             Ok(verdict) => return verdict,
             Err(error) => {
-                if let Some(pooler) = Pooler::behind(&error) {
+                if let Some(pooler) = Pooler::behind(&error, database.is_pooled()) {
                     return Err(pooler.into());
                 }
                 if !std::mem::replace(&mut told, true) {
-                    tracing::warn!(
-                        error = telemetry::chain(&error),
-                        "PostgreSQL cannot be reached; trying again. Is it running, and is DATABASE_URL right?"
-                    );
+                    tell_unreachable(&error, connections);
                 }
             }
         }
         wait(&mut backoff, stop).await;
     }
     Ok(())
+}
+
+fn tell_unreachable(error: &StoreError, wanted: usize) {
+    let why = telemetry::chain(error);
+    if error.is_too_many_connections() {
+        tracing::warn!(
+            error = why,
+            wanted,
+            "PostgreSQL has no connection left for this process; trying again. Raise the CONNECTION LIMIT of the role or database, or \
+             max_connections, or lower DATABASE_POOL of the processes that share it"
+        );
+    } else {
+        tracing::warn!(
+            error = why,
+            "PostgreSQL cannot be reached; trying again. Is it running, and is DATABASE_URL right?"
+        );
+    }
+}
+
+/// Says what the process would like where it gets less. It works with fewer, as fast as these allow.
+fn compare_capacity(capacity: &Capacity, wanted: usize) {
+    if !capacity.allows(wanted) {
+        tracing::warn!(
+            wanted,
+            allowed = capacity.limit,
+            "PostgreSQL allows fewer connections than this process would like ({capacity}): raise that limit, or lower DATABASE_POOL"
+        );
+    }
 }
 
 /// Waits until the broker answers, and checks that the exchange and every retry tier exist. Returns early when `stop`

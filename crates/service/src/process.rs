@@ -23,10 +23,6 @@ use crate::{
     trace::{Exporting, TraceError},
 };
 
-/// Connections to the database, for transactions of all queues together and the relay. So many queues rarely all commit in
-/// the same moment; who finds none free waits.
-const DATABASE_CONNECTIONS: usize = 24;
-
 /// How long the last events may take from the outbox to the broker at the end; they stay in the outbox otherwise.
 const RELAY_DRAIN: Duration = Duration::from_secs(5);
 
@@ -175,7 +171,8 @@ struct Assembled {
 async fn assemble(settings: Settings) -> Result<Assembled, RunError> {
     let stop = shutdown::on_signal()?;
     let program = format!("{} {}", process_identity::program(), process_identity::place());
-    let database = Database::by_key(&settings.database, &program, DATABASE_CONNECTIONS)?;
+    let pool = settings.database.worker_pool(settings.queues.len());
+    let database = Database::by_key(&settings.database, &program, pool)?;
     // Before anything connects: what is wrong here is a setting.
     let work = set_up(settings.set_ups, &database, &settings.queues).map_err(RunError::Handlers)?;
     let connector = Connector::new(&settings.broker, process_identity::program());
@@ -220,7 +217,7 @@ async fn set_up_then_consume(
 ) -> Result<(), RunError> {
     let (its, its_check) = (process.clone(), check.clone());
     let preflight = process.runtime.spawn(async move {
-        preflight::database(&its.database, &migrations, &its.stop).await?;
+        preflight::database(&its.database, its.database.size(), &migrations, &its.stop).await?;
         preflight::broker(&its_check, &its.config.retry_delays, &its.stop).await
     });
     // A panic there would be a fault of ours; consuming then fails with its own message.

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use chrono::{TimeDelta, Utc};
 use orderflow_service::{
-    config::DatabaseConfig,
+    config::{DatabaseConfig, Source},
     store::{
         Condition, Connection, Database, StoreError, failures, migrations,
         outbox::{self, Depth, Depths},
@@ -12,7 +12,7 @@ use orderflow_service::{
     },
 };
 
-use super::{access, encryption, report::Checkup};
+use super::{access, capacity, encryption, report::Checkup};
 use crate::{
     ops::{
         lack::{Lack, explained},
@@ -41,7 +41,7 @@ pub struct Indexed {
 }
 
 /// Looks at the database; what the index has of dead letters is given back for comparison with the broker.
-pub async fn check(found: &mut Checkup, config: &DatabaseConfig) -> Option<Indexed> {
+pub async fn check(found: &mut Checkup, source: &Source, config: &DatabaseConfig) -> Option<Indexed> {
     let database = match Database::new(config, "orderflow doctor", 1) {
         Ok(database) => database,
         Err(error) => {
@@ -52,7 +52,7 @@ pub async fn check(found: &mut Checkup, config: &DatabaseConfig) -> Option<Index
     let mut connection = match database.connection().await {
         Ok(connection) => connection,
         Err(error) => {
-            if let Some(pooler) = pooler::Pooler::behind(&error) {
+            if let Some(pooler) = pooler::Pooler::behind(&error, database.is_pooled()) {
                 found.found("database", pooler.to_string(), "`orderflow config` shows DATABASE_URL");
                 return None;
             }
@@ -61,7 +61,13 @@ pub async fn check(found: &mut Checkup, config: &DatabaseConfig) -> Option<Index
         }
     };
     encryption::database(found, &connection);
-    let letters = match inspect(found, &mut connection).await {
+    let looking = async {
+        if !database.is_pooled() {
+            capacity::database(found, source, config, &mut connection).await?;
+        }
+        inspect(found, &mut connection).await
+    };
+    let letters = match looking.await {
         Ok(letters) => letters?,
         Err(error) => {
             found.cannot("database", explained(&error));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use orderflow_service::{broker::NoVhost, config::AdminConfig, telemetry};
 
-use super::{access, report::Checkup};
+use super::{access, capacity, report::Checkup};
 use crate::{
     broker::{Management, ManagementError, Node, Topology, Who},
     ops::{lack::Lack, topology, users, words::some},
@@ -134,6 +134,7 @@ async fn rights(found: &mut Checkup, management: &Management, who: &Who) -> Resu
         return if who.sees_nodes() { access::users(found, management).await } else { Ok(()) };
     }
     access::users(found, management).await?;
+    capacity::broker(found, management).await?;
     access::narrowing(found, management).await?;
     let exist = management.user_names().await?;
     found.saw("users", exist.join(", "));

@@ -4,6 +4,7 @@
 //! seconds, so it may be run at any time.
 
 mod access;
+mod capacity;
 mod certificates;
 mod database;
 mod encryption;
@@ -43,7 +44,7 @@ pub async fn run(source: &Source, json: bool, out: &mut impl Write) -> Result<Ex
     let indexed = match &database {
         Some(config) => {
             encryption::unverified(&mut checkup, source, config);
-            database::check(&mut checkup, config).await
+            database::check(&mut checkup, source, config).await
         }
         None => {
             checkup.cannot("database", "DATABASE_URL is missing or wrong");

@@ -24,16 +24,13 @@ use crate::{
     },
 };
 
-/// Connections to the database: of its own, so that customers who take all theirs do not keep operators out.
-const DATABASE_CONNECTIONS: usize = 4;
-
 /// How long one look at dead letters waits for another: they hold messages, and two at a time would each see a part.
 const TURN: Duration = Duration::from_secs(20);
 
 /// What every operator's request can use; one for the process. Cheap to clone.
 #[derive(Clone)]
 pub struct Console {
-    /// Of its own.
+    /// Of its own, so that customers who take all their connections do not keep operators out.
     pub database: Database,
     /// Who may.
     pub tokens: Arc<[OperatorToken]>,
@@ -88,7 +85,7 @@ impl Console {
     pub fn new(
         config: &OperatorsConfig,
         secrets: &[SecretString],
-        database: &DatabaseConfig,
+        (database, connections): (&DatabaseConfig, usize),
         clients: Clients,
         stop: CancellationToken,
     ) -> Result<Self, ConsoleError> {
@@ -99,7 +96,7 @@ impl Console {
             Ok::<_, ConsoleError>(Broker { connector, queues })
         });
         let console = Self {
-            database: Database::new(database, &program, DATABASE_CONNECTIONS)?,
+            database: Database::new(database, &program, connections)?,
             tokens: config.tokens.clone().into(),
             clients,
             guard: Guard::default(),

@@ -185,7 +185,7 @@ mod tests {
 
     fn console(tokens: Vec<OperatorToken>, secrets: &[&str]) -> Console {
         let config = OperatorsConfig { tokens, broker: None, ui_url: None, trace_viewer: None };
-        let database = DatabaseConfig { url: SecretString::from("postgres://nobody@127.0.0.1:1/nothing") };
+        let database = DatabaseConfig::at(SecretString::from("postgres://nobody@127.0.0.1:1/nothing"));
         let secrets: Vec<_> = secrets.iter().map(|secret| SecretString::from(*secret)).collect();
         let clients = Clients::new(&[]);
         Console::new(&config, &secrets, &database, clients, CancellationToken::new()).expect("nothing is connected to")

@@ -8,9 +8,9 @@ use std::{
     time::Duration,
 };
 
-use lapin::{Connection, ConnectionProperties, runtime, tcp::OwnedTLSConfig, uri::AMQPUri};
+use lapin::{Connection, ConnectionProperties, ErrorKind, runtime, tcp::OwnedTLSConfig, uri::AMQPUri};
 
-use super::NoVhost;
+use super::{Full, NoVhost};
 use crate::{
     config::{BrokerConfig, OwnCa},
     process_identity, tls,
@@ -53,6 +53,9 @@ pub enum BrokerError {
     /// The virtual host is missing, or closed to the user.
     #[error(transparent)]
     NoVhost(#[from] NoVhost),
+    /// As many connections as there may be.
+    #[error(transparent)]
+    Full(Full),
     /// Another caller's attempt to make the connection that they share.
     #[error(transparent)]
     Shared(Arc<BrokerError>),
@@ -65,6 +68,28 @@ pub enum BrokerError {
     /// There is no node to connect to.
     #[error("AMQP_URL names no node")]
     NoNode,
+}
+
+impl BrokerError {
+    /// Whether RabbitMQ has as many connections as it may. It has one again when another is closed.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Full(_) => true,
+            Self::Shared(error) => error.is_full(),
+            _ => false,
+        }
+    }
+
+    /// Whether the connection has as many channels as RabbitMQ allows on it.
+    #[must_use]
+    pub fn is_out_of_channels(&self) -> bool {
+        match self {
+            Self::Client(error) => matches!(error.kind(), ErrorKind::ChannelsLimitReached),
+            Self::Shared(error) => error.is_out_of_channels(),
+            _ => false,
+        }
+    }
 }
 
 /// Knows the nodes of the broker and the name by which a process is known there. Cheap to clone.
@@ -148,6 +173,9 @@ impl Connector {
 fn explained(error: lapin::Error, uri: &AMQPUri) -> BrokerError {
     if let Some(no) = NoVhost::behind(&error, uri) {
         return no.into();
+    }
+    if let Some(full) = Full::behind(&error) {
+        return BrokerError::Full(full);
     }
     match tls::explain(&error) {
         Some(why) => BrokerError::Tls { host: uri.authority.host.clone(), why },

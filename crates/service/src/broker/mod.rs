@@ -1,6 +1,7 @@
 //! Connections to RabbitMQ, and how events leave.
 
 mod connection;
+mod full;
 pub mod headers;
 mod message;
 pub mod names;
@@ -13,6 +14,7 @@ mod shared_connection;
 mod vhost;
 
 pub use connection::{BrokerError, Connector, VERSION_PROPERTY};
+pub use full::Full;
 pub use message::{Message, TooLarge};
 pub use publisher::{PublishError, Publisher};
 pub use readiness::{BrokerCheck, NotReady, QueueState};

@@ -20,7 +20,7 @@ use lapin::{
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{Connector, NoVhost, connection, names};
+use super::{Connector, Full, NoVhost, connection, names};
 use crate::{telemetry, tls};
 
 /// For each of connecting, the wait for a connection, and an answer.
@@ -218,11 +218,15 @@ impl Question<'_> {
     async fn to(self, node: &Node) -> Result<Vec<Option<QueueState>>, NotReady> {
         let unreachable = |error: &dyn std::error::Error| NotReady::Unreachable(telemetry::chain(error));
         let connection = node.pool.get().await.map_err(|error| match &error {
-            PoolError::Backend(refused) => match (NoVhost::behind(refused, &node.uri), tls::explain(refused)) {
-                (Some(no), _) => no.into(),
-                (None, Some(why)) => NotReady::Unreachable(format!("the TLS handshake failed: {why}")),
-                (None, None) => unreachable(&error),
-            },
+            PoolError::Backend(refused) => {
+                let known = (NoVhost::behind(refused, &node.uri), Full::behind(refused), tls::explain(refused));
+                match known {
+                    (Some(no), ..) => no.into(),
+                    (_, Some(full), _) => NotReady::Unreachable(full.to_string()),
+                    (.., Some(why)) => NotReady::Unreachable(format!("the TLS handshake failed: {why}")),
+                    (None, None, None) => unreachable(&error),
+                }
+            }
             _ => unreachable(&error),
         })?;
         let within = match self {

@@ -24,6 +24,8 @@ pub struct SharedConnection {
 #[derive(Default)]
 struct State {
     current: Option<Arc<Connection>>,
+    /// Whether it has been logged that RabbitMQ has no connection left.
+    told_full: bool,
     /// The last attempt to connect that failed, and when it did.
     failed: Option<(Instant, Arc<BrokerError>)>,
 }
@@ -39,6 +41,13 @@ impl SharedConnection {
     #[must_use]
     pub fn new(connector: Connector, purpose: &str) -> Self {
         Self { connector, purpose: purpose.into(), state: Arc::default() }
+    }
+
+    /// As [`SharedConnection::new`], for a caller who logs each failure.
+    #[must_use]
+    pub fn unlogged(connector: Connector, purpose: &str) -> Self {
+        let state = State { told_full: true, ..State::default() };
+        Self { connector, purpose: purpose.into(), state: Arc::new(Mutex::new(state)) }
     }
 
     /// Opens a channel, and connects before where there is no connection. Of many callers one connects; the others wait for
@@ -71,10 +80,14 @@ impl SharedConnection {
         match self.connector.connect(&self.purpose).await {
             Ok(connection) => {
                 let connection = Arc::new(connection);
+                state.told_full = false;
                 state.current = Some(Arc::clone(&connection));
                 Ok(connection)
             }
             Err(error) => {
+                if error.is_full() && !std::mem::replace(&mut state.told_full, true) {
+                    tracing::warn!(purpose = &*self.purpose, %error, "RabbitMQ refuses a connection; trying again until it has one");
+                }
                 let error = Arc::new(error);
                 state.failed = Some((Instant::now(), Arc::clone(&error)));
                 Err(BrokerError::Shared(error))

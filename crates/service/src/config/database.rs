@@ -1,11 +1,13 @@
-//! `DATABASE_URL`
+//! `DATABASE_URL`, `DATABASE_DIRECT_URL`, `DATABASE_PREPARED`, `DATABASE_POOL`
+
+use std::ops::RangeInclusive;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{
     plaintext::PlaintextHosts,
     postgres::{self, PostgresServer},
-    setting::{Setting, Source},
+    setting::{self, Setting, Source},
 };
 
 pub(super) const DATABASE_URL: Setting = Setting {
@@ -13,6 +15,25 @@ pub(super) const DATABASE_URL: Setting = Setting {
     default: None,
     secret: true,
     meaning: "PostgreSQL, such as postgres://USER:PASSWORD@HOST:5432/DATABASE, several HOST:PORT with commas between, postgres:///DATABASE?host=/var/run/postgresql, or key=value as libpq has it; for hosts other than this machine with ?sslmode=verify-full and, for an own CA, sslrootcert=FILE (sslmode, sslrootcert, sslcert, sslkey, sslnegotiation and channel_binding as libpq has them), or without where the host is in PLAINTEXT_HOSTS",
+};
+
+pub(super) const DATABASE_DIRECT_URL: Setting = Setting {
+    name: "DATABASE_DIRECT_URL",
+    default: None,
+    secret: true,
+    meaning: "PostgreSQL itself, in the same form, where DATABASE_URL leads to a pooler in transaction mode such as PgBouncer: for what needs a session of its own (`migrate`, `rights apply`, listening); unset: DATABASE_URL leads to PostgreSQL itself",
+};
+pub(super) const DATABASE_PREPARED: Setting = Setting {
+    name: "DATABASE_PREPARED",
+    default: None,
+    secret: false,
+    meaning: "only with DATABASE_DIRECT_URL: on where the pooler carries prepared statements (PgBouncer 1.21 or newer with max_prepared_statements above 0), off or unset where it does not",
+};
+pub(super) const DATABASE_POOL: Setting = Setting {
+    name: "DATABASE_POOL",
+    default: None,
+    secret: false,
+    meaning: "the most connections to PostgreSQL that `orderflow serve` or a worker has open, 4 to 500; unset: a worker has two and one for each of its queues, at most 10; `serve` 8, `serve shop` 6, `serve console` 4",
 };
 
 /// What the names of PostgreSQL's roles begin with.
@@ -23,20 +44,61 @@ pub const DATABASE_ROLE_PREFIX: Setting = Setting {
     meaning: "what the names of the roles begin with that `orderflow rights` makes; roles belong to the whole server, so two shops on one need two",
 };
 
+/// The values of `DATABASE_POOL`. The front end needs 4: to listen, for the console, and two for customers.
+const POOL: RangeInclusive<usize> = 4..=500;
+
 /// Where the database is.
 #[derive(Debug, Clone)]
 pub struct DatabaseConfig {
     /// The whole URL, with its password.
     pub url: SecretString,
+    /// PostgreSQL itself, where `url` leads to a pooler in transaction mode.
+    pub direct: Option<SecretString>,
+    /// Whether such a pooler carries prepared statements.
+    pub prepared: bool,
+    /// The most connections of a long-lived process, where somebody chose.
+    pub pool: Option<usize>,
 }
 
+/// A worker's connections for its relay and what it does beside its queues.
+const BESIDE_QUEUES: usize = 2;
+
+/// A worker's connections where nobody chose: transactions take milliseconds and rarely all happen at once, and whoever finds no
+/// connection free waits. A worker for everything and a front end then leave two of twenty to an operator's commands.
+const MOST_OF_A_WORKER: usize = 10;
+
 impl DatabaseConfig {
+    /// The database at this URL, with defaults for all else.
+    pub fn at(url: impl Into<SecretString>) -> Self {
+        Self { url: url.into(), direct: None, prepared: false, pool: None }
+    }
+
+    /// Returns the same database without a pooler in between, for what needs a session of its own.
+    #[must_use]
+    pub fn directly(&self) -> Self {
+        Self { url: self.direct.as_ref().unwrap_or(&self.url).clone(), direct: None, ..self.clone() }
+    }
+
+    /// Returns how many connections a worker of so many queues may have.
+    #[must_use]
+    pub fn worker_pool(&self, queues: usize) -> usize {
+        self.pool.unwrap_or_else(|| queues.saturating_add(BESIDE_QUEUES).clamp(*POOL.start(), MOST_OF_A_WORKER))
+    }
+
     /// Reads its variable; problems stay with `source`.
     #[must_use]
     pub fn read(source: &Source) -> Option<Self> {
         let permitted = PlaintextHosts::read(source);
-        let url = source.require(&DATABASE_URL, |text| postgres::url(text, &permitted, source, &DATABASE_URL))?;
-        Some(Self { url })
+        let url = source.require(&DATABASE_URL, |text| postgres::url(text, &permitted, source, &DATABASE_URL));
+        let direct =
+            source.parse(&DATABASE_DIRECT_URL, |text| postgres::url(text, &permitted, source, &DATABASE_DIRECT_URL));
+        let prepared = source.parse(&DATABASE_PREPARED, |text| match text {
+            "on" => Ok(true),
+            "off" => Ok(false),
+            _ => Err("expected on or off".to_owned()),
+        });
+        let pool = source.parse(&DATABASE_POOL, |text| setting::number(text, *POOL.start(), *POOL.end()));
+        Some(Self { url: url?, direct, prepared: prepared.unwrap_or_default(), pool })
     }
 
     /// Reads another variable with a database's URL, where it is given; problems stay with `source`.
@@ -44,7 +106,7 @@ impl DatabaseConfig {
     pub fn read_from(source: &Source, setting: &Setting) -> Option<Self> {
         let permitted = PlaintextHosts::read(source);
         let url = source.parse(setting, |text| postgres::url(text, &permitted, source, setting))?;
-        Some(Self { url })
+        Some(Self::at(url))
     }
 
     /// What the URL says, for who connects.

@@ -49,6 +49,9 @@ pub fn check(source: &Source, services: impl FnOnce(&Source)) {
 /// The settings of everything but services, in the order in which a person would set them.
 pub const SHARED: &[&Setting] = &[
     &database::DATABASE_URL,
+    &database::DATABASE_DIRECT_URL,
+    &database::DATABASE_PREPARED,
+    &database::DATABASE_POOL,
     &database::DATABASE_ROLE_PREFIX,
     &broker::AMQP_URL,
     &broker::AMQP_ADMIN_URL,

@@ -53,7 +53,7 @@ impl Consuming {
     ) -> Result<Self, BrokerError> {
         let (queue, is_own) = (subscription.queue(), apart || mode == Mode::Alone);
         let shared = match is_own {
-            true => SharedConnection::new(process.connector.clone(), &queue),
+            true => SharedConnection::unlogged(process.connector.clone(), &queue),
             false => process.connection.clone(),
         };
         let (connection, channel) = shared.channel().await?;
@@ -115,6 +115,9 @@ pub fn closed_all(error: &BrokerError) -> bool {
 
 /// What to do about it, where we know.
 pub fn hint(error: &BrokerError) -> &'static str {
+    if error.is_out_of_channels() {
+        return "raise RabbitMQ's channel_max, or give the worker fewer queues by --queue; until then this queue takes a connection of its own";
+    }
     match error {
         BrokerError::Shared(error) => hint(error),
         BrokerError::Client(error) => match error.kind() {
@@ -130,6 +133,7 @@ pub fn hint(error: &BrokerError) -> &'static str {
             _ => "is RabbitMQ running, and is AMQP_URL right?",
         },
         BrokerError::NoVhost(_) => "run `orderflow topology apply`",
+        BrokerError::Full(_) => "raise RabbitMQ's max-connections, or run fewer processes",
         BrokerError::Tls { .. } => "look at RabbitMQ's certificate, and at TLS_CA",
         _ => "is RabbitMQ running, and is AMQP_URL right?",
     }

@@ -273,7 +273,7 @@ mod tests {
         let stopped = tokio_util::sync::CancellationToken::new();
         stopped.cancel();
         let publisher = Publisher::start(connector, stopped);
-        let nowhere = crate::config::DatabaseConfig { url: "postgres://127.0.0.1:1/none".to_owned().into() };
+        let nowhere = crate::config::DatabaseConfig::at("postgres://127.0.0.1:1/none".to_owned());
         let database = crate::store::Database::new(&nowhere, "test", 1).expect("the URL is well-formed");
         let delays = "1s,10s,1m".parse().expect("a list");
         Settle::new("payment.order-created".to_owned(), publisher, delays, FailureLog::start(database))

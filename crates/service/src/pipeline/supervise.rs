@@ -49,7 +49,8 @@ pub async fn supervise<H: Handler>(
     let pause = Pause::default();
     // Some of its messages came back often. Known beyond the connection, which may be what they broke.
     let mut alone = false;
-    // The broker closed the connection when this queue was to be consumed, or another one at the same moment.
+    // The broker closed the connection when this queue was to be consumed, or another one at the same moment; or it allows no more
+    // channels on it.
     let mut apart = false;
     while !process.stop.is_cancelled() {
         let mode = match Mode::of(&*handler, &pause) {
@@ -94,8 +95,10 @@ pub async fn supervise<H: Handler>(
             }
             Err(error) => {
                 consumed = None;
-                apart |= consuming::closed_all(&error);
-                if !was_away {
+                let shares = !apart && mode != Mode::Alone;
+                apart |= consuming::closed_all(&error) || error.is_out_of_channels();
+                // Of a connection that all queues share it is said once.
+                if !was_away && !(shares && error.is_full()) {
                     tracing::warn!(
                         queue,
                         error = telemetry::chain(&error),

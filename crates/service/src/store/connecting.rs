@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use diesel::ConnectionError;
 
+use super::wire::Pooled;
 use crate::config::{DatabaseConfig, PostgresServer, set_by};
 
 /// What every connection asks of the server. A statement of ours takes milliseconds: these bounds only end what is stuck.
@@ -36,8 +37,17 @@ const TCP_USER_TIMEOUT: Duration = Duration::from_secs(15);
 /// The driver's own default for `keepalives_idle`, by which we see that nobody has set it.
 const DRIVERS_KEEPALIVE_IDLE: Duration = Duration::from_secs(2 * 60 * 60);
 
+/// What a pool of connections leads to.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    pub(super) server: PostgresServer,
+    /// How to work with the pooler there, where it is one in transaction mode.
+    pub(super) pooled: Option<Pooled>,
+}
+
 /// The configuration of a long-lived program's connections: with our bounds, and `more` settings, wherever the URL does not set its
-/// own. `program` is what `pg_stat_activity` shows as their application name.
+/// own. `program` is what `pg_stat_activity` shows as their application name. The connection asks for them when it is made; behind a
+/// pooler in transaction mode, where the next transaction may run in another session, each transaction asks for them.
 ///
 /// # Errors
 /// When the URL cannot be read.
@@ -45,15 +55,20 @@ pub(super) fn bounded(
     config: &DatabaseConfig,
     program: &str,
     more: &[(&str, &str)],
-) -> Result<PostgresServer, ConnectionError> {
+) -> Result<Target, ConnectionError> {
     let mut server = unbounded(config, program)?;
     let driver = &mut server.driver;
     let own = driver.get_options().unwrap_or_default().to_owned();
     let set = set_by(&own).map_err(ConnectionError::InvalidConnectionUrl)?;
     let ours = SERVER_BOUNDS.iter().chain(more).filter(|(name, _)| !set.contains(*name));
+    if config.direct.is_some() {
+        let ours = ours.map(|(name, value)| format!("; SET LOCAL {name} = '{value}'")).collect::<String>();
+        let pooled = Pooled { begin: format!("BEGIN{ours}").into(), prepared: config.prepared };
+        return Ok(Target { server, pooled: Some(pooled) });
+    }
     let ours = ours.map(|(name, value)| format!(" -c {name}={value}")).collect::<String>();
     driver.options(format!("{own}{ours}").trim_start());
-    Ok(server)
+    Ok(Target { server, pooled: None })
 }
 
 /// As [`bounded`], without bounds on what the server does: a migration may take its time.
@@ -90,14 +105,14 @@ mod tests {
     use super::*;
 
     fn of(url: &str) -> Config {
-        bounded(&DatabaseConfig { url: url.to_owned().into() }, "orderflow @host 1", &[]).expect("a usable URL").driver
+        bounded(&DatabaseConfig::at(url.to_owned()), "orderflow @host 1", &[]).expect("a usable URL").server.driver
     }
 
     #[test]
     fn settings_for_planning_are_added_unless_the_url_has_them() {
         let url = "postgres://localhost/d?options=-c%20jit%3Don".to_owned();
-        let config = bounded(&DatabaseConfig { url: url.into() }, "orderflow @host 1", &BY_KEY).expect("a usable URL");
-        let options = config.driver.get_options().expect("some");
+        let config = bounded(&DatabaseConfig::at(url), "orderflow @host 1", &BY_KEY).expect("a usable URL");
+        let options = config.server.driver.get_options().expect("some");
         assert!(
             options.starts_with("-c jit=on ") && options.ends_with(" -c plan_cache_mode=force_generic_plan"),
             "{options}"
@@ -118,6 +133,19 @@ mod tests {
         ] {
             assert_eq!(of(url).get_options(), Some(expected.as_str()), "{url}");
         }
+    }
+
+    /// A pooler in transaction mode refuses or mixes up what a connection asks for at its start.
+    #[test]
+    fn transactions_ask_for_the_bounds_where_connections_cannot() {
+        let url = "postgres://localhost/d?options=-c%20jit%3Don";
+        let config = DatabaseConfig { direct: Some(url.into()), ..DatabaseConfig::at(url) };
+        let target = bounded(&config, "orderflow @host 1", &BY_KEY[..4]).expect("a usable URL");
+        assert_eq!(target.server.driver.get_options(), Some("-c jit=on"));
+        let expected = "BEGIN; SET LOCAL statement_timeout = '30s'; SET LOCAL lock_timeout = '5s'; \
+                        SET LOCAL idle_in_transaction_session_timeout = '30s'; SET LOCAL enable_seqscan = 'off'; \
+                        SET LOCAL enable_hashjoin = 'off'; SET LOCAL enable_mergejoin = 'off'";
+        assert_eq!(target.pooled.map(|pooled| pooled.begin), Some(expected.into()));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use diesel::ConnectionError;
 use diesel_async::{
     RunQueryDsl as _,
     pooled_connection::{
-        AsyncDieselConnectionManager, ManagerConfig, PoolableConnection as _, RecyclingMethod,
+        AsyncDieselConnectionManager, ManagerConfig, PoolError as SetupError, PoolableConnection as _, RecyclingMethod,
         deadpool::{Object, Pool, PoolError},
     },
 };
@@ -22,22 +22,30 @@ use futures::FutureExt as _;
 use tokio::{runtime::Handle, time::Instant};
 
 use super::{
-    StoreError, connecting,
+    StoreError,
+    connecting::{self, Target},
+    gate::{Gate, Turn},
     wire::{Condition, Connection, Sightings},
 };
 use crate::{
+    Backoff,
     config::{DatabaseConfig, PostgresServer},
-    metrics,
+    metrics, telemetry,
 };
 
 /// A connection that goes back to its pool, unless it is broken: then it is closed. Broken is one whose transaction was
 /// left open by a panic or a time-out, which would keep its locks in the pool; one that the server has ended; and one
 /// whose session is read-only, which it stays when the database is not any more.
-pub struct PooledConnection(Option<Object<Connection>>);
+///
+/// Its turn ends after that, so that whoever waits finds a connection that is free.
+pub struct PooledConnection {
+    connection: Option<Object<Connection>>,
+    _turn: Turn,
+}
 
 impl Drop for PooledConnection {
     fn drop(&mut self) {
-        if let Some(mut connection) = self.0.take()
+        if let Some(mut connection) = self.connection.take()
             && connection.is_broken()
         {
             drop(Object::take(connection));
@@ -49,7 +57,7 @@ impl Deref for PooledConnection {
     type Target = Connection;
 
     fn deref(&self) -> &Connection {
-        match &self.0 {
+        match &self.connection {
             Some(connection) => connection,
             None => unreachable!("only dropping takes it"),
         }
@@ -58,14 +66,15 @@ impl Deref for PooledConnection {
 
 impl DerefMut for PooledConnection {
     fn deref_mut(&mut self) -> &mut Connection {
-        match &mut self.0 {
+        match &mut self.connection {
             Some(connection) => connection,
             None => unreachable!("only dropping takes it"),
         }
     }
 }
 
-/// How long we wait for a free connection, and for a new one to be made.
+/// How long we wait for a free connection, and for a new one to be made. PostgreSQL may refuse a new one because it has too many:
+/// then we wait for a free one for as long.
 const WAIT_FOR_CONNECTION: Duration = Duration::from_secs(5);
 
 /// What a statement or a few of them may take that usually take milliseconds: whoever asks is answered, if only that the
@@ -76,6 +85,10 @@ pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct Database {
     pool: Pool<Connection>,
+    gate: Arc<Gate>,
+    /// PostgreSQL itself, where the pool leads to a pooler in transaction mode.
+    direct: Option<Arc<PostgresServer>>,
+    runtime: Handle,
     sightings: Arc<Sightings>,
 }
 
@@ -95,7 +108,7 @@ impl Database {
     /// # Errors
     /// When the URL cannot be read.
     pub fn new(config: &DatabaseConfig, program: &str, size: usize) -> Result<Self, ConnectionError> {
-        Self::open(connecting::bounded(config, program, &[])?, size)
+        Self::open(config, program, &[], size)
     }
 
     /// As [`Database::new`], for statements that find rows by key: PostgreSQL uses indexes however large or new the tables are. Do not
@@ -104,19 +117,30 @@ impl Database {
     /// # Errors
     /// When the URL cannot be read.
     pub fn by_key(config: &DatabaseConfig, program: &str, size: usize) -> Result<Self, ConnectionError> {
-        Self::open(connecting::bounded(config, program, &connecting::BY_KEY)?, size)
+        Self::open(config, program, &connecting::BY_KEY, size)
     }
 
-    fn open(server: PostgresServer, size: usize) -> Result<Self, ConnectionError> {
+    fn open(
+        config: &DatabaseConfig,
+        program: &str,
+        more: &[(&str, &str)],
+        size: usize,
+    ) -> Result<Self, ConnectionError> {
+        let Target { server, pooled } = connecting::bounded(config, program, more)?;
+        let direct = match &config.direct {
+            Some(_) => Some(connecting::bounded(&config.directly(), program, more)?.server),
+            None => None,
+        };
         let runtime = Handle::current();
+        let opened_on = runtime.clone();
         let sightings = Arc::new(Sightings::default());
         let seen = Arc::clone(&sightings);
         let mut manager = ManagerConfig::default();
         // A dead connection shows at its first statement, and every caller has to cope with that anyway.
         manager.recycling_method = RecyclingMethod::Fast;
         manager.custom_setup = Box::new(move |_| {
-            let (server, seen) = (server.clone(), Arc::clone(&seen));
-            let opening = runtime.spawn(async move { Connection::open(&server, seen).await });
+            let (server, pooled, seen) = (server.clone(), pooled.clone(), Arc::clone(&seen));
+            let opening = opened_on.spawn(async move { Connection::open_through(&server, pooled, seen).await });
             async move { opening.await.map_err(|error| ConnectionError::BadConnection(error.to_string()))? }.boxed()
         });
         let timeouts = Timeouts {
@@ -131,7 +155,7 @@ impl Database {
                 .runtime(Runtime::Tokio1)
                 .build()
                 .map_err(|error| ConnectionError::BadConnection(error.to_string()))?;
-        Ok(Self { pool, sightings })
+        Ok(Self { pool, gate: Arc::new(Gate::new(size)), direct: direct.map(Arc::new), runtime, sightings })
     }
 
     /// What the database lately showed to be unable to do. Costs no statement.
@@ -140,10 +164,16 @@ impl Database {
         self.sightings.condition()
     }
 
+    /// The most connections of the pool.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.pool.status().max_size
+    }
+
     /// Tells the metrics how the pool is now.
     pub fn measure(&self) {
         let now = self.pool.status();
-        metrics::get().database.pool(now.size, now.available, now.max_size, now.waiting);
+        metrics::get().database.pool(now.size, now.available, now.max_size, self.gate.waiting());
     }
 
     /// Does `work` on a connection, for at most `bound` together with the wait for one. After that the connection is closed
@@ -178,12 +208,25 @@ impl Database {
         self.run(bound, asking).await.is_ok()
     }
 
-    /// A connection that is the caller's own and never goes back to the pool, which may make another one in its place.
+    /// Whether the pool leads to a pooler in transaction mode.
+    #[must_use]
+    pub fn is_pooled(&self) -> bool {
+        self.direct.is_some()
+    }
+
+    /// A connection that is the caller's own, with a session of PostgreSQL of its own, and never goes back to the pool, which may make
+    /// another one in its place.
     ///
     /// # Errors
     /// As for [`Database::connection`].
     pub async fn own_connection(&self) -> Result<Connection, StoreError> {
-        Ok(Object::take(self.pooled().await?))
+        if let Some(direct) = self.direct.clone() {
+            let seen = Arc::clone(&self.sightings);
+            let opening = self.runtime.spawn(async move { Connection::open(&direct, seen).await });
+            let opened = opening.await.map_err(|error| ConnectionError::BadConnection(error.to_string())).flatten();
+            return Ok(opened.map_err(|error| PoolError::Backend(SetupError::ConnectionError(error)))?);
+        }
+        Ok(Object::take(self.pooled().await?.0))
     }
 
     /// A connection, after at most ten seconds. Who takes one bounds what they do with it, in a transaction, so that it is
@@ -192,17 +235,43 @@ impl Database {
     /// # Errors
     /// When none is free or can be made in time.
     pub async fn connection(&self) -> Result<PooledConnection, StoreError> {
-        Ok(PooledConnection(Some(self.pooled().await?)))
+        let (connection, turn) = self.pooled().await?;
+        Ok(PooledConnection { connection: Some(connection), _turn: turn })
     }
 
-    async fn pooled(&self) -> Result<Object<Connection>, StoreError> {
-        let got = self.pool.get().await;
-        match &got {
-            Ok(_) => self.sightings.reached(),
-            // That all connections are busy says nothing about the server.
-            Err(PoolError::Timeout(TimeoutType::Wait)) => {}
-            Err(_) => self.sightings.note(Condition::Unavailable),
+    async fn pooled(&self) -> Result<(Object<Connection>, Turn), StoreError> {
+        let deadline = Instant::now() + WAIT_FOR_CONNECTION;
+        let mut backoff = Backoff::default();
+        loop {
+            let turn = self.gate.turn(deadline).await.ok_or(PoolError::Timeout(TimeoutType::Wait))?;
+            let error = match self.pool.get().await {
+                Ok(connection) => {
+                    self.sightings.reached();
+                    return Ok((connection, turn));
+                }
+                // That all connections are busy says nothing about the server.
+                Err(error @ PoolError::Timeout(TimeoutType::Wait)) => return Err(error.into()),
+                Err(error) => StoreError::from(error),
+            };
+            let pause = backoff.next_delay();
+            if !error.is_too_many_connections() || Instant::now() + pause >= deadline {
+                self.sightings.note(Condition::Unavailable);
+                return Err(error);
+            }
+            let (left, is_news) = self.gate.withhold(turn);
+            if is_news {
+                tracing::warn!(
+                    error = telemetry::chain(&error),
+                    wanted = self.size(),
+                    usable = left,
+                    "PostgreSQL refuses more connections; going on with fewer. Raise the CONNECTION LIMIT of the role or \
+                     database, or max_connections, or lower DATABASE_POOL of the processes that share it"
+                );
+            }
+            // With one left it may be that there is none at all: then nobody will give one back.
+            if left == 1 {
+                tokio::time::sleep(pause).await;
+            }
         }
-        Ok(got?)
     }
 }

@@ -131,6 +131,12 @@ impl StoreError {
         self.state() == Some(&SqlState::QUERY_CANCELED)
     }
 
+    /// PostgreSQL has no connection left for us: its own limit, or that of the role or the database.
+    #[must_use]
+    pub fn is_too_many_connections(&self) -> bool {
+        self.state() == Some(&SqlState::TOO_MANY_CONNECTIONS)
+    }
+
     /// Another transaction held a lock for longer than we wait for one.
     #[must_use]
     pub fn is_lock_timeout(&self) -> bool {

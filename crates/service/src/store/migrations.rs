@@ -2,15 +2,17 @@
 
 use std::{fmt, sync::Arc};
 
-use diesel::{
-    QueryableByName,
-    sql_types::{Bool, Text},
-};
-use diesel_async::{AsyncMigrationHarness, RunQueryDsl as _};
+use diesel::{ConnectionError, QueryableByName, sql_types::Text};
+use diesel_async::{AsyncConnection as _, AsyncMigrationHarness, RunQueryDsl as _};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
+use tokio_postgres::error::SqlState;
 
-use super::{Connection, StoreError, connecting};
-use crate::config::DatabaseConfig;
+use super::{
+    Connection, StoreError, connecting,
+    lock_holders::{self, Holders, Watcher},
+    migration_rights::Rights,
+};
+use crate::config::{DatabaseConfig, set_by};
 
 /// Today's tables of all services, and what they share later. A service's later migrations are in its own folder.
 const SHARED: EmbeddedMigrations = embed_migrations!("../../migrations");
@@ -47,6 +49,13 @@ impl fmt::Debug for MigrationSet {
 /// Any number will do that nothing else in the database uses: this one spells "orderflo".
 const LOCK: i64 = 0x6f72_6465_7266_6c6f;
 
+/// How long a table's lock may be waited for. Whoever uses the table meanwhile waits behind us, so a backup that holds it for an
+/// hour must not make us wait: customers' requests have 5 s for a lock.
+const LOCK_TIMEOUT: &str = "3s";
+
+/// How long another host may take that migrates. Nobody else waits behind us for that.
+const OTHER_HOSTS: &str = "5min";
+
 /// Where the list of what has run is made.
 const SCHEMA: &str = "public";
 
@@ -67,6 +76,12 @@ pub enum MigrateError {
     /// A statement failed before the first migration.
     #[error("the database cannot be prepared for its migrations")]
     Prepare(#[from] StoreError),
+    /// A lock was not to be had in time. What has been migrated until then stands.
+    #[error(
+        "a lock could not be had in time: it is held by {0}. Nothing waits any more; run this again when that session has ended its \
+         transaction"
+    )]
+    Locked(Holders),
     /// A migration failed; it is rolled back, those before it stand.
     #[error("a migration failed: {0}")]
     Migrate(String),
@@ -86,7 +101,12 @@ impl From<diesel::result::Error> for MigrateError {
 /// # Errors
 /// See [`MigrateError`].
 pub async fn run(config: &DatabaseConfig, services: &[MigrationSet]) -> Result<Vec<String>, MigrateError> {
-    let mut connection = alone(config).await?;
+    let (connection, watcher) = connected(config).await?;
+    naming_holders(&watcher, run_all(connection, services)).await
+}
+
+async fn run_all(mut connection: Connection, services: &[MigrationSet]) -> Result<Vec<String>, MigrateError> {
+    be_alone(&mut connection).await?;
     let schema = match schema_of_list(&mut connection, services).await? {
         Some(schema) => schema,
         None => {
@@ -105,19 +125,49 @@ pub async fn run(config: &DatabaseConfig, services: &[MigrationSet]) -> Result<V
 /// # Errors
 /// See [`MigrateError`].
 pub async fn run_services(config: &DatabaseConfig, services: &[MigrationSet]) -> Result<Vec<String>, MigrateError> {
-    run_sets(alone(config).await?, services).await
+    let (mut connection, watcher) = connected(config).await?;
+    let running = async {
+        be_alone(&mut connection).await?;
+        run_sets(connection, services).await
+    };
+    naming_holders(&watcher, running).await
 }
 
-/// Opens a connection that is the only one of all that migrate.
-async fn alone(config: &DatabaseConfig) -> Result<Connection, MigrateError> {
-    let server = connecting::unbounded(config, "orderflow migrate")?;
+/// Opens a connection that waits for no lock longer than [`LOCK_TIMEOUT`], unless the URL says otherwise; and starts to watch who
+/// holds what it waits for, where the server has a connection left for that.
+async fn connected(config: &DatabaseConfig) -> Result<(Connection, Option<Watcher>), MigrateError> {
+    let server = connecting::unbounded(&config.directly(), "orderflow migrate")?;
     let mut connection = Connection::open(&server, Arc::default()).await?;
-    // The lock is the session's: it goes with the connection, however the caller ends.
-    diesel::sql_query("SELECT pg_advisory_lock($1)")
-        .bind::<diesel::sql_types::BigInt, _>(LOCK)
-        .execute(&mut connection)
-        .await?;
-    Ok(connection)
+    let own = set_by(server.driver.get_options().unwrap_or_default()).map_err(ConnectionError::InvalidConnectionUrl)?;
+    if !own.contains("lock_timeout") {
+        diesel::sql_query(format!("SET lock_timeout = '{LOCK_TIMEOUT}'")).execute(&mut connection).await?;
+    }
+    let pid = lock_holders::pid(&mut connection).await?;
+    let looking = Connection::open(&server, Arc::default()).await.ok();
+    Ok((connection, looking.map(|looking| Watcher::start(looking, pid))))
+}
+
+/// Waits until no other host migrates. The lock is the session's: it goes with the connection, however the caller ends.
+async fn be_alone(connection: &mut Connection) -> Result<(), MigrateError> {
+    let locking = async |connection: &mut Connection| {
+        diesel::sql_query(format!("SET LOCAL lock_timeout = '{OTHER_HOSTS}'")).execute(connection).await?;
+        let lock = diesel::sql_query("SELECT pg_advisory_lock($1)").bind::<diesel::sql_types::BigInt, _>(LOCK);
+        lock.execute(connection).await.map(drop)
+    };
+    Ok(connection.transaction::<_, diesel::result::Error, _>(locking).await?)
+}
+
+/// Runs this, and names who was in the way where a lock was not to be had.
+async fn naming_holders<T>(
+    watcher: &Option<Watcher>,
+    running: impl Future<Output = Result<T, MigrateError>>,
+) -> Result<T, MigrateError> {
+    let holders = || watcher.as_ref().map_or(Holders(Vec::new()), Watcher::seen);
+    running.await.map_err(|error| match error {
+        MigrateError::Locked(_) => MigrateError::Locked(holders()),
+        MigrateError::Prepare(error) if error.is_lock_timeout() => MigrateError::Locked(holders()),
+        other => other,
+    })
 }
 
 async fn run_sets(mut connection: Connection, services: &[MigrationSet]) -> Result<Vec<String>, MigrateError> {
@@ -147,11 +197,18 @@ async fn run_pending(
         .await?;
     let mut harness = AsyncMigrationHarness::new(connection);
     let done = tokio::task::block_in_place(|| {
-        let done =
-            harness.run_pending_migrations(migrations).map_err(|error| MigrateError::Migrate(error.to_string()))?;
-        Ok::<_, MigrateError>(done.iter().map(ToString::to_string).collect())
-    })?;
-    Ok((harness.into_inner(), done))
+        let done = harness.run_pending_migrations(migrations);
+        done.map(|done| done.iter().map(ToString::to_string).collect()).map_err(|error| error.to_string())
+    });
+    let connection = harness.into_inner();
+    match done {
+        Ok(done) => Ok((connection, done)),
+        // Diesel hides the error in one of its own, which it does not export.
+        Err(_) if connection.last_state() == Some(SqlState::LOCK_NOT_AVAILABLE) => {
+            Err(MigrateError::Locked(Holders(Vec::new())))
+        }
+        Err(why) => Err(MigrateError::Migrate(why)),
+    }
 }
 
 /// Makes a service's schema, unless an earlier migration has.
@@ -272,75 +329,4 @@ fn versions(migrations: &EmbeddedMigrations) -> Result<Vec<String>, StoreError> 
     let known = diesel::migration::MigrationSource::<diesel::pg::Pg>::migrations(migrations)
         .map_err(|error| StoreError::Corrupt(error.to_string()))?;
     Ok(known.iter().map(|migration| migration.name().version().to_string()).collect())
-}
-
-/// What the role may do before the first migration of a set.
-#[derive(QueryableByName)]
-struct Rights {
-    #[diesel(sql_type = Text)]
-    role: String,
-    #[diesel(sql_type = Text)]
-    quoted_role: String,
-    #[diesel(sql_type = Text)]
-    quoted_database: String,
-    #[diesel(sql_type = Text)]
-    quoted_schema: String,
-    #[diesel(sql_type = Bool)]
-    makes_schemas: bool,
-    #[diesel(sql_type = Bool)]
-    makes_tables: bool,
-    /// Of the schema in which the list is to be.
-    #[diesel(sql_type = Bool)]
-    has_schema: bool,
-}
-
-impl Rights {
-    async fn read(connection: &mut Connection, schema: &str) -> Result<Self, StoreError> {
-        let rights = diesel::sql_query(
-            "SELECT current_user::text AS role, quote_ident(current_user) AS quoted_role,
-                    quote_ident(current_database()) AS quoted_database, quote_ident($1) AS quoted_schema,
-                    has_database_privilege(current_database(), 'CREATE') AS makes_schemas,
-                    to_regnamespace(quote_ident($1)) IS NOT NULL AS has_schema,
-                    coalesce(has_schema_privilege(to_regnamespace(quote_ident($1))::oid, 'CREATE')
-                             AND has_schema_privilege(to_regnamespace(quote_ident($1))::oid, 'USAGE'),
-                             false) AS makes_tables",
-        );
-        Ok(rights.bind::<Text, _>(schema).get_result(connection).await?)
-    }
-
-    /// Whether an empty database can be set up: the schemas are ours, the list of migrations is in `public`.
-    fn check_shared(&self) -> Result<(), MigrateError> {
-        let mut grants = Vec::new();
-        if !self.makes_schemas {
-            grants.push(self.grant_schemas());
-        }
-        if !self.has_schema {
-            grants.push(format!("CREATE SCHEMA {}", self.quoted_schema));
-        }
-        if !self.makes_tables {
-            grants.push(self.grant_tables());
-        }
-        self.refused_without(grants)
-    }
-
-    /// Whether a service's schema can be made, or tables in the one that there is.
-    fn check_service(&self) -> Result<(), MigrateError> {
-        self.refused_without(match (self.has_schema, self.makes_tables, self.makes_schemas) {
-            (true, true, _) | (false, _, true) => Vec::new(),
-            (true, false, _) => vec![self.grant_tables()],
-            (false, _, false) => vec![self.grant_schemas()],
-        })
-    }
-
-    fn grant_schemas(&self) -> String {
-        format!("GRANT CREATE ON DATABASE {} TO {}", self.quoted_database, self.quoted_role)
-    }
-
-    fn grant_tables(&self) -> String {
-        format!("GRANT USAGE, CREATE ON SCHEMA {} TO {}", self.quoted_schema, self.quoted_role)
-    }
-
-    fn refused_without(&self, grants: Vec<String>) -> Result<(), MigrateError> {
-        if grants.is_empty() { Ok(()) } else { Err(MigrateError::Rights { role: self.role.clone(), grants }) }
-    }
 }

@@ -3,12 +3,16 @@
 //! Functions take a connection, so that callers own the transaction.
 
 pub mod audits;
+pub mod capacity;
 mod connecting;
 mod database;
 mod error;
 pub mod event_log;
 pub mod failures;
+mod gate;
 pub mod inbox;
+mod lock_holders;
+mod migration_rights;
 pub mod migrations;
 pub mod missing;
 pub mod outbox;
@@ -23,5 +27,6 @@ mod wire;
 
 pub use database::{ANSWER_WITHIN, Database, PooledConnection};
 pub use error::{Remedy, StoreError};
+pub use lock_holders::{Holder, Holders};
 pub use prepared::{Prepare, Prepared};
 pub use wire::{Condition, Connection, Protection};

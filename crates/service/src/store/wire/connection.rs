@@ -13,13 +13,18 @@ use diesel_async::{
     AnsiTransactionManager, AsyncConnection, AsyncConnectionCore, AsyncPgConnection, SimpleAsyncConnection,
     TransactionManager as _, pooled_connection::PoolableConnection,
 };
-use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::BoxStream};
+use futures::{
+    FutureExt as _, StreamExt as _, TryStreamExt as _,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
 use tokio::sync::mpsc;
 use tokio_postgres::{AsyncMessage, Notification, error::SqlState};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     connect::{self, Connected, Driver},
+    pooled::Pooled,
     refusal::Refusal,
     session::{Session, Sightings},
     tls::Protection,
@@ -34,6 +39,8 @@ const NOTIFICATIONS: usize = 1_024;
 pub struct Connection {
     inner: AsyncPgConnection,
     session: Arc<Session>,
+    /// Set behind a pooler in transaction mode.
+    pooled: Option<Pooled>,
     notifications: mpsc::Receiver<Notification>,
     driver: AbortOnDropHandle<()>,
     protection: Protection,
@@ -45,6 +52,18 @@ impl Connection {
     /// # Errors
     /// When no server takes us.
     pub(in crate::store) async fn open(server: &PostgresServer, sightings: Arc<Sightings>) -> ConnectionResult<Self> {
+        Self::open_through(server, None, sightings).await
+    }
+
+    /// As [`Connection::open`], through a pooler in transaction mode where it is one.
+    ///
+    /// # Errors
+    /// When no server takes us.
+    pub(in crate::store) async fn open_through(
+        server: &PostgresServer,
+        pooled: Option<Pooled>,
+        sightings: Arc<Sightings>,
+    ) -> ConnectionResult<Self> {
         let session = Arc::new(Session::new(sightings));
         let Connected { client, driver, protection } = connect::connect(server, &session).await?;
         if connect::is_read_only(&driver) {
@@ -52,8 +71,11 @@ impl Connection {
         }
         let (heard, notifications) = mpsc::channel(NOTIFICATIONS);
         let driver = AbortOnDropHandle::new(tokio::spawn(drive(driver, heard)));
-        let inner = AsyncPgConnection::try_from(client).await?;
-        Ok(Self { inner, session, notifications, driver, protection })
+        let inner = match &pooled {
+            Some(pooled) => pooled.set_up(client).await?,
+            None => AsyncPgConnection::try_from(client).await?,
+        };
+        Ok(Self { inner, session, pooled, notifications, driver, protection })
     }
 
     /// How this connection is protected from the network.
@@ -64,6 +86,18 @@ impl Connection {
     /// The next notification of a channel that this session listens to; `None` when the connection has ended.
     pub async fn notification(&mut self) -> Option<Notification> {
         self.notifications.recv().await
+    }
+
+    /// How to run a statement that is in no transaction yet and needs one.
+    fn needs_transaction(&mut self) -> Option<Pooled> {
+        let pooled = self.pooled.clone()?;
+        let depth = AnsiTransactionManager::transaction_manager_status_mut(&mut self.inner).transaction_depth();
+        matches!(depth, Ok(None)).then_some(pooled)
+    }
+
+    /// The state of the last error that came on this connection.
+    pub(in crate::store) fn last_state(&self) -> Option<SqlState> {
+        self.session.latest()
     }
 
     /// This connection must not be pooled again.
@@ -82,7 +116,7 @@ async fn drive(mut driver: Driver, heard: mpsc::Sender<Notification>) {
 }
 
 /// Attaches its SQLSTATE to an error.
-fn with_state(error: DieselError, session: &Session) -> DieselError {
+pub(super) fn with_state(error: DieselError, session: &Session) -> DieselError {
     match error {
         DieselError::DatabaseError(kind, information) => match session.take().or_else(|| lost(&kind)) {
             Some(state) => Refusal::new(state, information).into_diesel(),
@@ -100,6 +134,11 @@ fn lost(kind: &DatabaseErrorKind) -> Option<SqlState> {
 
 impl SimpleAsyncConnection for Connection {
     async fn batch_execute(&mut self, query: &str) -> QueryResult<()> {
+        let query = match &self.pooled {
+            // What Diesel begins a transaction with.
+            Some(pooled) if query == "BEGIN" => &pooled.begin,
+            _ => query,
+        };
         self.inner.batch_execute(query).await.map_err(|error| with_state(error, &self.session))
     }
 }
@@ -117,6 +156,16 @@ impl AsyncConnectionCore for Connection {
         T::Query: QueryFragment<Self::Backend> + QueryId + 'query,
     {
         let session = Arc::clone(&self.session);
+        if let Some(pooled) = self.needs_transaction() {
+            let mut inner = &self.inner;
+            let loading = AsyncConnectionCore::load(&mut inner, source);
+            let loading = async move { loading.await?.try_collect::<Vec<_>>().await };
+            let alone = async move {
+                let rows = pooled.alone(inner, &session, loading).await?;
+                Ok(stream::iter(rows.into_iter().map(Ok)).boxed())
+            };
+            return alone.boxed();
+        }
         let loading = self.inner.load(source);
         let named = async move {
             match loading.await {
@@ -132,6 +181,11 @@ impl AsyncConnectionCore for Connection {
         T: QueryFragment<Self::Backend> + QueryId + 'query,
     {
         let session = Arc::clone(&self.session);
+        if let Some(pooled) = self.needs_transaction() {
+            let mut inner = &self.inner;
+            let executing = AsyncConnectionCore::execute_returning_count(&mut inner, source);
+            return async move { pooled.alone(inner, &session, executing).await }.boxed();
+        }
         let executing = self.inner.execute_returning_count(source);
         executing.map(move |outcome| outcome.map_err(|error| with_state(error, &session))).boxed()
     }
@@ -141,7 +195,7 @@ impl AsyncConnection for Connection {
     type TransactionManager = AnsiTransactionManager;
 
     async fn establish(url: &str) -> ConnectionResult<Self> {
-        let server = DatabaseConfig { url: url.into() }.server().map_err(ConnectionError::InvalidConnectionUrl)?;
+        let server = DatabaseConfig::at(url).server().map_err(ConnectionError::InvalidConnectionUrl)?;
         Self::open(&server, Arc::default()).await
     }
 
@@ -166,6 +220,7 @@ impl PoolableConnection for Connection {
     /// Also one that the server has ended, or that said what [`spoils`](crate::store::error::spoils) it.
     fn is_broken(&mut self) -> bool {
         self.session.is_spoiled()
+            || self.session.is_left_open()
             || self.driver.is_finished()
             || AnsiTransactionManager::is_broken_transaction_manager(self)
     }

@@ -8,11 +8,13 @@
 mod connect;
 mod connection;
 mod errors;
+mod pooled;
 mod refusal;
 mod session;
 mod tls;
 
 pub use connection::Connection;
+pub(super) use pooled::Pooled;
 pub(super) use refusal::Refusal;
 pub use session::Condition;
 pub(super) use session::Sightings;

@@ -60,10 +60,10 @@ impl Condition {
             SqlState::READ_ONLY_SQL_TRANSACTION => Some(Self::ReadOnly),
             SqlState::DISK_FULL | SqlState::OUT_OF_MEMORY => Some(Self::Full),
             _ if state.code().starts_with("08") => Some(Self::Unavailable),
-            SqlState::ADMIN_SHUTDOWN
-            | SqlState::CRASH_SHUTDOWN
-            | SqlState::CANNOT_CONNECT_NOW
-            | SqlState::TOO_MANY_CONNECTIONS => Some(Self::Unavailable),
+            // Not one connection too many: those that there are go on. The pool notes when there is none.
+            SqlState::ADMIN_SHUTDOWN | SqlState::CRASH_SHUTDOWN | SqlState::CANNOT_CONNECT_NOW => {
+                Some(Self::Unavailable)
+            }
             _ => None,
         }
     }
@@ -111,8 +111,12 @@ impl Sightings {
 /// What one connection's stream has shown.
 #[derive(Debug, Default)]
 pub(super) struct Session {
+    /// Until it is attached to Diesel's error.
     last: Mutex<Option<SqlState>>,
+    latest: Mutex<Option<SqlState>>,
     spoiled: AtomicBool,
+    /// A transaction of ours that Diesel does not know of.
+    alone: AtomicBool,
     sightings: Arc<Sightings>,
 }
 
@@ -130,6 +134,7 @@ impl Session {
             self.spoil();
         }
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(state.clone());
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(state.clone());
     }
 
     /// The state of the last error, once.
@@ -137,10 +142,30 @@ impl Session {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    /// The state of the last error.
+    pub(super) fn latest(&self) -> Option<SqlState> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The server has begun this session read-only, and it will stay so.
     pub(super) fn begun_read_only(&self) {
         self.sightings.note(Condition::ReadOnly);
         self.spoil();
+    }
+
+    /// A statement begins a transaction of its own.
+    pub(super) fn begin_alone(&self) {
+        self.alone.store(true, Ordering::Relaxed);
+    }
+
+    /// That transaction has ended.
+    pub(super) fn end_alone(&self) {
+        self.alone.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether a statement was given up within its own transaction.
+    pub(super) fn is_left_open(&self) -> bool {
+        self.alone.load(Ordering::Relaxed)
     }
 
     /// The connection must not be used again after its present use.

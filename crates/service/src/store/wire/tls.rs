@@ -264,7 +264,7 @@ mod tests {
 
     async fn agreed(parameters: &str, client: DuplexStream) -> Result<Protection, String> {
         let url = format!("postgres://u:p@db/d?{parameters}");
-        let server = DatabaseConfig { url: url.into() }.server().expect("it is right");
+        let server = DatabaseConfig::at(url).server().expect("it is right");
         let secured = Secured::agree(Box::new(client), &server.tls, &server.driver, "db").await;
         secured.map(|secured| secured.protection).map_err(|error| error.to_string())
     }

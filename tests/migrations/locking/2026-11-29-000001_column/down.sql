@@ -1,0 +1,1 @@
+ALTER TABLE orders.orders DROP COLUMN of_a_test;

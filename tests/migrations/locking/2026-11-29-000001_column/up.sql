@@ -1,0 +1,1 @@
+ALTER TABLE orders.orders ADD COLUMN of_a_test integer;
