@@ -5,7 +5,6 @@ INSERT INTO messaging.event_log (order_id, version, event_id, event, source, occ
                                  traceparent, data)
 SELECT order_id, version, event_id, event, source, occurred_at, correlation_id, causation_id, traceparent, data
 FROM messaging.event_archive;
-DROP VIEW messaging.v_inbox;
 DROP VIEW messaging.v_event_log;
 DROP FUNCTION messaging.archive_orders(uuid[], timestamptz, text[], text[]);
 DROP FUNCTION messaging.kept_in_log(uuid[], timestamptz, text[], text[]);

@@ -30,11 +30,6 @@ CREATE VIEW messaging.v_event_log AS
     SELECT order_id, version, event_id, event, source, occurred_at, correlation_id, causation_id, traceparent, data, true
     FROM messaging.event_archive;
 
-CREATE VIEW messaging.v_inbox AS
-    SELECT event_id, subscription FROM messaging.inbox
-    UNION ALL
-    SELECT event_id, unnest(applied) FROM messaging.event_archive;
-
 -- Why each of these orders stays in the log; null where nothing keeps it. What is younger than `horizon` stays. `takes_event` and
 -- `takes_subscription` are the pairs of what each tracked subscription takes.
 CREATE FUNCTION messaging.kept_in_log(
@@ -186,6 +181,6 @@ DO $$ DECLARE reader text; BEGIN
         SELECT DISTINCT grantee::regrole::text FROM pg_catalog.pg_class, pg_catalog.aclexplode(relacl)
         WHERE oid = 'messaging.event_log'::regclass AND privilege_type = 'SELECT' AND grantee NOT IN (0, relowner)
     LOOP
-        EXECUTE format('GRANT SELECT ON messaging.event_archive, messaging.v_event_log, messaging.v_inbox TO %s', reader);
+        EXECUTE format('GRANT SELECT ON messaging.event_archive, messaging.v_event_log TO %s', reader);
     END LOOP;
 END $$;

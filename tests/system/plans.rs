@@ -1,8 +1,17 @@
-//! What finds rows by their keys never reads a whole table, not even in a new shop whose tables have no statistics yet.
+//! What finds rows by their keys never reads a whole table: neither in a new shop whose tables have no statistics yet, nor in one
+//! with a million events.
 
 use std::collections::BTreeMap;
 
-use orderflow_tests::{DECLINED, Shop, VISA, until};
+use diesel_async::SimpleAsyncConnection as _;
+use orderflow_tests::{DECLINED, Order, Shop, VISA, Web, run, until};
+use reqwest::Method;
+
+use crate::{
+    admin::{ADA, start_web_for_operators},
+    audit::large,
+    commands::ended,
+};
 
 /// Tables that have a row for each product or process, and grow with neither orders nor events.
 const SMALL: &str = "'products', 'stock', 'queue_pace', 'services', 'audits', '__diesel_schema_migrations'";
@@ -22,14 +31,8 @@ async fn scans(shop: &Shop) -> BTreeMap<String, i64> {
     counted.split(',').filter_map(table).collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn orders_that_ship_fail_and_are_cancelled_read_no_whole_table() {
-    let mut shop = Shop::open().await;
-    let web = shop.start_web().await;
-    shop.start_worker(&[]).await;
-    let before = scans(&shop).await;
-    assert!(before.contains_key("messaging.event_log") && before.contains_key("orders.orders"), "{before:?}");
-
+/// Orders that ship, that fail, and that are tried again.
+async fn orders_of_each_end(web: &Web) -> Vec<Order> {
     let (shipped, declined) = (web.orders(40, "MUG-BLUE", VISA).await, web.orders(5, "MUG-BLUE", DECLINED).await);
     let flaky = web.orders(5, "MUG-BLUE", "pm_card_flaky").await;
     for order in shipped.iter().chain(&flaky) {
@@ -38,7 +41,11 @@ async fn orders_that_ship_fail_and_are_cancelled_read_no_whole_table() {
     for order in &declined {
         web.until_status(order, "payment_failed").await;
     }
-    // A process reports what it read when its connections end, if not before.
+    shipped
+}
+
+/// Ends the shop's processes: a process reports what it read when its connections end, if not before.
+async fn until_counted(shop: &mut Shop) {
     for process in shop.webs().drain(..).collect::<Vec<_>>() {
         process.stop().await;
     }
@@ -57,12 +64,138 @@ async fn orders_that_ship_fail_and_are_cancelled_read_no_whole_table() {
         if count == 0 { Ok(()) } else { Err(count) }
     })
     .await;
-    let read: Vec<String> = scans(&shop)
-        .await
-        .into_iter()
-        .filter(|(table, count)| before.get(table).is_none_or(|earlier| count > earlier))
-        .map(|(table, count)| format!("{table} {count} times"))
-        .collect();
+}
+
+/// The tables that were read as a whole since `before`.
+async fn read_since(shop: &Shop, before: &BTreeMap<String, i64>) -> Vec<String> {
+    let more = |(table, count): (String, i64)| {
+        let earlier = before.get(&table).copied().unwrap_or_default();
+        (count > earlier).then(|| format!("{table} {} times", count - earlier))
+    };
+    scans(shop).await.into_iter().filter_map(more).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_that_ship_fail_and_are_cancelled_read_no_whole_table() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    shop.start_worker(&[]).await;
+    let before = scans(&shop).await;
+    assert!(before.contains_key("messaging.event_log") && before.contains_key("orders.orders"), "{before:?}");
+    orders_of_each_end(&web).await;
+    until_counted(&mut shop).await;
+    let read = read_since(&shop, &before).await;
     assert!(read.is_empty(), "whole tables were read: {read:?}");
     shop.close().await;
+}
+
+/// Some four events of each: a million.
+const ORDERS: i64 = 250_000;
+
+/// Rows of one table that may be read by index by all of it together: some times what it takes. An index that is read from one end
+/// to the other has five times as many or more.
+const BY_INDEX: i64 = 50_000;
+
+/// What has an end, and is kept: the archive, failures, and what operators did.
+const PAST: &str = "
+INSERT INTO messaging.event_archive (order_id, version, event_id, event, source, occurred_at, correlation_id, data, applied)
+    SELECT id, 1, id, 'order.created', '/orderflow/test', now() - interval '1 year', id, '{}', '{payment.order-created}'
+    FROM (SELECT ('018e' || substr(md5(n::text), 5))::uuid AS id FROM generate_series(1, 250000) AS n) AS old;
+INSERT INTO messaging.attempts (event_id, subscription, attempt, reason, worker, failed_at)
+    SELECT md5(n::text)::uuid, 'payment.order-created', 1, 'test', 'test', now() - interval '1 day'
+    FROM generate_series(1, 50000) AS n;
+INSERT INTO messaging.dead_letters (event_id, subscription, attempt, reason, worker, died_at, left_at, left_by)
+    SELECT md5(n::text)::uuid, 'payment.order-created', 1, 'test', 'test', now() - interval '2 days', now(), 'replayed'
+    FROM generate_series(1, 50000) AS n;
+INSERT INTO operations.actions (who, role, what, target, details, request_id, outcome)
+    SELECT 'test', 'command', 'test', '', '{}', gen_random_uuid(), 'done' FROM generate_series(1, 50000);
+";
+
+/// How many rows of each table were read by index.
+async fn by_index(shop: &Shop) -> BTreeMap<String, i64> {
+    let counted = shop
+        .text(
+            "SELECT string_agg(name || '=' || rows, ',') FROM (
+                 SELECT schemaname || '.' || relname AS name, sum(idx_tup_read) AS rows FROM pg_stat_user_indexes GROUP BY 1
+             ) AS counted",
+        )
+        .await;
+    counted
+        .split(',')
+        .filter_map(|one| one.split_once('='))
+        .map(|(name, rows)| (name.to_owned(), rows.parse().expect("a number")))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "fills a database with a million events: `make test-full` runs it"]
+async fn with_a_million_events_orders_pages_and_commands_read_what_they_are_about() {
+    let mut shop = Shop::open().await;
+    let mut database = shop.database().await;
+    database.batch_execute(&large::FILL.replace("ORDERS", &ORDERS.to_string())).await.expect("it can be filled");
+    database.batch_execute(&large::applied()).await.expect("it can be filled");
+    database.batch_execute(PAST).await.expect("it can be filled");
+    database.batch_execute("VACUUM (ANALYZE)").await.expect("it can be counted");
+    // Not counted, since what that reads may be reported after the look below.
+    let events = "SELECT reltuples FROM pg_class WHERE oid = 'messaging.event_log'::regclass";
+    assert!(shop.number(events).await >= 1_000_000);
+    drop(database);
+    let (before, rows) = (scans(&shop).await, by_index(&shop).await);
+
+    let (web, operators) = start_web_for_operators(&mut shop, &[]).await;
+    shop.start_worker(&[]).await;
+    let orders = orders_of_each_end(&web).await;
+    for order in &orders[..5] {
+        let mut watcher = web.watch(order, None).await;
+        watcher.until_closed().await;
+        web.get_of(order, "/timeline").await;
+        assert_eq!(web.cancel(order).await.status.as_u16(), 409, "it has shipped");
+    }
+    let (old, number) = (
+        shop.text("SELECT id FROM orders.orders ORDER BY id LIMIT 1").await,
+        shop.text("SELECT number FROM orders.orders ORDER BY id DESC LIMIT 1").await,
+    );
+    for path in [
+        "/admin/orders".to_owned(),
+        format!("/admin/orders?q={number}"),
+        "/admin/orders?q=77@example.org".to_owned(),
+        format!("/admin/orders/{old}"),
+        "/admin/queues".to_owned(),
+        "/admin/dead-letters".to_owned(),
+        "/admin/audit".to_owned(),
+    ] {
+        let answer = operators.ask(ADA, Method::GET, &path, None).await;
+        assert_eq!(answer.status.as_u16(), 200, "{path}: {answer:?}");
+    }
+    let new = orders[0].id.to_string();
+    for command in [
+        &["why", &old][..],
+        &["why", &new],
+        &["why", "77@example.org"],
+        &["audit", "--order", &new],
+        &["audit", "--since", "10m"],
+        &["queues"],
+        &["dlq", "list"],
+        &["stock", "list"],
+        &["republish", "--missing", "--since", "10m", "--dry-run"],
+        &["retention"],
+    ] {
+        let began = std::time::Instant::now();
+        ended(&run("orderflow", command, &shop.operator_settings()).await, 0, &[]);
+        println!("{command:?}: {:?}", began.elapsed());
+    }
+    until_counted(&mut shop).await;
+    let mut read = read_since(&shop, &before).await;
+    // Its rows live for milliseconds: it is empty, or nearly so.
+    read.retain(|table| !table.starts_with("messaging.outbox "));
+    assert!(read.is_empty(), "whole tables were read: {read:?}");
+    // `orderflow audit` sums all movements of stock up, by purpose.
+    let many = |(table, count): (String, i64)| {
+        let read = count - rows.get(&table).copied().unwrap_or_default();
+        println!("{table}: {read} rows by index");
+        (read > BY_INDEX).then(|| format!("{table}: {read} rows"))
+    };
+    let counted = by_index(&shop).await.into_iter().filter(|(table, _)| table != "inventory.movements");
+    let many: Vec<String> = counted.filter_map(many).collect();
+    assert!(many.is_empty(), "whole indexes were read: {many:?}");
 }

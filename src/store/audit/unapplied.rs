@@ -67,12 +67,15 @@ fn query() -> String {
              FROM messaging.v_event_log AS log
              JOIN unnest($4::text[], $5::text[]) AS takes (event, subscription) ON takes.event = log.event
              WHERE log.order_id > $2 AND log.order_id <= $3 AND NOT EXISTS (
-                 SELECT FROM messaging.v_inbox AS inbox
+                 SELECT FROM messaging.inbox
                  WHERE inbox.event_id = log.event_id AND inbox.subscription = takes.subscription OFFSET 0)
                -- Of what is in the archive nobody has to apply anything any more; a person may have decided that somebody never does.
                AND (NOT log.archived OR EXISTS (
                    SELECT FROM messaging.dead_letters AS dead
-                   WHERE dead.event_id = log.event_id AND dead.subscription = takes.subscription AND dead.left_by = 'discarded'))
+                   WHERE dead.event_id = log.event_id AND dead.subscription = takes.subscription AND dead.left_by = 'discarded')
+                 AND NOT EXISTS (
+                   SELECT FROM messaging.event_archive AS archived
+                   WHERE archived.event_id = log.event_id AND takes.subscription = ANY (archived.applied) OFFSET 0))
          ), place AS ({WHEREABOUTS})
          SELECT place.*, (
              SELECT dead.reason FROM messaging.dead_letters AS dead

@@ -87,7 +87,9 @@ pub struct Applied {
 pub async fn applied(connection: &mut Connection, order: Uuid) -> Result<Vec<Applied>, StoreError> {
     Ok(diesel::sql_query(
         "SELECT inbox.event_id, inbox.subscription
-         FROM messaging.v_event_log AS log JOIN messaging.v_inbox AS inbox USING (event_id) WHERE log.order_id = $1",
+         FROM messaging.event_log AS log JOIN messaging.inbox AS inbox USING (event_id) WHERE log.order_id = $1
+         UNION ALL
+         SELECT event_id, unnest(applied) FROM messaging.event_archive WHERE order_id = $1",
     )
     .bind::<SqlUuid, _>(order)
     .load(connection)
@@ -227,8 +229,11 @@ pub async fn dead_letters(connection: &mut Connection, order: Uuid) -> Result<Ve
                 letter.died_at, letter.left_at, letter.left_by
          FROM messaging.dead_letters AS letter JOIN messaging.v_event_log AS log USING (event_id)
          WHERE log.order_id = $1 AND NOT EXISTS (
-             SELECT FROM messaging.v_inbox AS inbox
+             SELECT FROM messaging.inbox AS inbox
              WHERE inbox.event_id = letter.event_id AND inbox.subscription = letter.subscription)
+         AND NOT EXISTS (
+             SELECT FROM messaging.event_archive AS archived
+             WHERE archived.event_id = letter.event_id AND letter.subscription = ANY (archived.applied))
          ORDER BY letter.died_at, letter.id LIMIT $2",
     )
     .bind::<SqlUuid, _>(order)

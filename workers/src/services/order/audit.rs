@@ -18,9 +18,9 @@ pub const SUBJECT: Subject = Subject {
         Check {
             rule: Rule { name: "behind", remedy: FILE_IT },
             broken: "placed.version < said.last AND EXISTS (
-                         SELECT FROM messaging.v_event_log AS log
+                         SELECT FROM messaging.event_log AS log
                          WHERE log.order_id = placed.order_id AND log.version > placed.version AND EXISTS (
-                             SELECT FROM messaging.v_inbox AS inbox
+                             SELECT FROM messaging.inbox
                              WHERE inbox.event_id = log.event_id AND inbox.subscription LIKE 'order.%' OFFSET 0)
                          OFFSET 0)",
             what: "its status is behind its log, though the order service has applied what came after",
