@@ -217,7 +217,7 @@ async fn set_up_then_consume(
 ) -> Result<(), RunError> {
     let (its, its_check) = (process.clone(), check.clone());
     let preflight = process.runtime.spawn(async move {
-        preflight::database(&its.database, its.database.size(), &migrations, &its.stop).await?;
+        preflight::database(&its.database, its.database.most_connections(), &migrations, &its.stop).await?;
         preflight::broker(&its_check, &its.config.retry_delays, &its.stop).await
     });
     // A panic there would be a fault of ours; consuming then fails with its own message.

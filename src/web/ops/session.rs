@@ -188,7 +188,8 @@ mod tests {
         let database = DatabaseConfig::at(SecretString::from("postgres://nobody@127.0.0.1:1/nothing"));
         let secrets: Vec<_> = secrets.iter().map(|secret| SecretString::from(*secret)).collect();
         let clients = Clients::new(&[]);
-        Console::new(&config, &secrets, &database, clients, CancellationToken::new()).expect("nothing is connected to")
+        Console::new(&config, &secrets, (&database, 1), clients, CancellationToken::new())
+            .expect("nothing is connected to")
     }
 
     fn value(console: &Console, known: &OperatorToken) -> String {

@@ -98,7 +98,8 @@ pub async fn supervise<H: Handler>(
                 let shares = !apart && mode != Mode::Alone;
                 apart |= consuming::closed_all(&error) || error.is_out_of_channels();
                 // Of a connection that all queues share it is said once.
-                if !was_away && !(shares && error.is_full()) {
+                let is_told = was_away || (shares && error.is_full());
+                if !is_told {
                     tracing::warn!(
                         queue,
                         error = telemetry::chain(&error),

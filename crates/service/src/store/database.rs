@@ -166,7 +166,7 @@ impl Database {
 
     /// The most connections of the pool.
     #[must_use]
-    pub fn size(&self) -> usize {
+    pub fn most_connections(&self) -> usize {
         self.pool.status().max_size
     }
 
@@ -262,7 +262,7 @@ impl Database {
             if is_news {
                 tracing::warn!(
                     error = telemetry::chain(&error),
-                    wanted = self.size(),
+                    wanted = self.most_connections(),
                     usable = left,
                     "PostgreSQL refuses more connections; going on with fewer. Raise the CONNECTION LIMIT of the role or \
                      database, or max_connections, or lower DATABASE_POOL of the processes that share it"
