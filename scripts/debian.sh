@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Other releases of Debian below .dev/, for their RabbitMQ and PostgreSQL. Sourced, never run.
+# Other releases of Debian below .dev/, for their RabbitMQ, PostgreSQL and PgBouncer. Sourced, never run.
 #
 #   RABBITMQ=4      RabbitMQ 4.0, of Debian 13 (trixie)    POSTGRES=17
 #   RABBITMQ=4.3    RabbitMQ 4.3, of Debian sid            POSTGRES=18
@@ -59,9 +59,9 @@ make_debian() {
     [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || install_packages debian-archive-keyring
     mkdir -p "${log%/*}"
     rm -rf --one-file-system "$tree"
-    say "installing Debian $release with its RabbitMQ and PostgreSQL into $tree (the log is $log)"
+    say "installing Debian $release with its RabbitMQ, PostgreSQL and PgBouncer into $tree (the log is $log)"
     # Others than root run PostgreSQL in it, and what is made in it has to be as in any system.
-    (umask 022 && install_debian "$release" "$tree" rabbitmq-server "postgresql-$postgres") >"$log" 2>&1 || fail_with_log "$sorry" "$log"
+    (umask 022 && install_debian "$release" "$tree" rabbitmq-server "postgresql-$postgres" pgbouncer) >"$log" 2>&1 || fail_with_log "$sorry" "$log"
     rabbitmq=$(version_in "$tree" rabbitmq-server)
     [ "$release" != sid ] || [ "${rabbitmq#4.3.}" != "$rabbitmq" ] ||
         die "Debian sid no longer has RabbitMQ 4.3 but $rabbitmq: what docs/INSTALLING.md promises and scripts/debian.sh have to follow."

@@ -45,6 +45,7 @@ if [ "$FULL" = yes ] && [ "$(id -u)" = 0 ]; then
     # For tests on servers of their own.
     need_debian trixie
     need_debian sid
+    export NEWER_PGBOUNCER=$HERE/newer-pgbouncer.sh
 fi
 trap release_services EXIT
 use_services

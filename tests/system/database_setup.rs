@@ -1,6 +1,6 @@
 //! Databases that are set up in other ways than ours: what works, works; for the rest a sentence says what to change.
 
-use std::{fs, net::SocketAddr};
+use std::{fs, net::SocketAddr, path::Path};
 
 use diesel_async::SimpleAsyncConnection as _;
 use orderflow_tests::{Child, Shop, VISA, run, until};
@@ -95,8 +95,13 @@ async fn a_role_without_rights_is_told_which_to_ask_for() {
     ended(&run("orderflow", &["migrate"], &shop.operator_settings()).await, 0, &["migrated"]);
 }
 
-/// A PgBouncer in front of a shop's database.
+/// The installed PgBouncer in front of a shop's database.
 pub async fn bouncer(shop: &Shop, settings: &str) -> (Child, Url, tempfile::TempDir) {
+    bouncer_of(None, shop, settings).await
+}
+
+/// As [`bouncer`], with this program instead of the installed one.
+pub async fn bouncer_of(program: Option<&Path>, shop: &Shop, settings: &str) -> (Child, Url, tempfile::TempDir) {
     let (target, address): (Url, SocketAddr) = (shop.database_url(), free_address());
     let directory = tempfile::tempdir().expect("a directory");
     let password = percent_encoding::percent_decode_str(target.password().unwrap_or_default()).decode_utf8_lossy();
@@ -118,9 +123,8 @@ pub async fn bouncer(shop: &Shop, settings: &str) -> (Child, Url, tempfile::Temp
         std::os::unix::fs::chown(directory.path(), Some(65_534), None).expect("root may give files away");
         arguments.extend(["-u", "nobody"]);
     }
-    // Another one than the machine's, for trying it.
-    let child = match std::env::var_os("PGBOUNCER") {
-        Some(program) => Child::start_path(program.as_ref(), &arguments, &[]),
+    let child = match program {
+        Some(program) => Child::start_path(program, &arguments, &[]),
         None => Child::start_installed("pgbouncer", &arguments),
     };
     until("PgBouncer listens", async || TcpStream::connect(address).await.map(drop)).await;

@@ -1,19 +1,21 @@
 //! Through PgBouncer in transaction mode, where the next transaction may run in another session of PostgreSQL.
 
+use std::path::Path;
+
 use orderflow_tests::{Child, Shop, VISA, run};
 
 use crate::{
     commands::{ended, with},
     connections::place,
-    database_setup::bouncer,
+    database_setup::{bouncer, bouncer_of},
 };
 
 /// Fewer sessions than connections to it, so that these are mixed.
 const TRANSACTIONS: &str = "pool_mode = transaction\ndefault_pool_size = 4\nmax_client_conn = 200";
 
-async fn orders_flow_through(settings: &str, prepared: &str) {
+async fn orders_flow_through(pooler: Option<&Path>, settings: &str, prepared: &str) {
     let mut shop = Shop::open().await;
-    let (_child, url, _directory) = bouncer(&shop, settings).await;
+    let (_child, url, _directory) = bouncer_of(pooler, &shop, settings).await;
     let (url, direct) = (url.to_string(), shop.database_url().to_string());
     let there =
         [("DATABASE_URL", url.as_str()), ("DATABASE_DIRECT_URL", direct.as_str()), ("DATABASE_PREPARED", prepared)];
@@ -50,19 +52,17 @@ async fn orders_flow_through(settings: &str, prepared: &str) {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs PgBouncer: `make test-full` installs it"]
 async fn orders_flow_through_a_pooler_in_transaction_mode() {
-    orders_flow_through(TRANSACTIONS, "off").await;
+    orders_flow_through(None, TRANSACTIONS, "off").await;
 }
 
 /// PgBouncer since 1.21; older ones do not know the setting.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs PgBouncer 1.21 or newer: PGBOUNCER names its program"]
+#[ignore = "needs PgBouncer 1.21 or newer: `make test-full` as root installs it"]
 async fn orders_flow_through_a_pooler_that_carries_prepared_statements() {
-    if std::env::var_os("PGBOUNCER").is_none() {
-        return;
-    }
-    let settings = format!("{TRANSACTIONS}\nmax_prepared_statements = 200");
-    orders_flow_through(&settings, "on").await;
-    orders_flow_through(&settings, "off").await;
+    let pooler = std::env::var_os("NEWER_PGBOUNCER").expect("NEWER_PGBOUNCER: `make test-full` as root sets it");
+    let (pooler, settings) = (Path::new(&pooler), format!("{TRANSACTIONS}\nmax_prepared_statements = 200"));
+    orders_flow_through(Some(pooler), &settings, "on").await;
+    orders_flow_through(Some(pooler), &settings, "off").await;
 }
 
 /// One that does not carry prepared statements would lose some of them, now and then.
@@ -70,8 +70,10 @@ async fn orders_flow_through_a_pooler_that_carries_prepared_statements() {
 #[ignore = "needs PgBouncer: `make test-full` installs it"]
 async fn pooler_that_was_said_to_carry_prepared_statements_and_does_not_is_refused() {
     let shop = Shop::open().await;
-    // Newer ones carry them unless they are told not to; older ones do not know the setting.
-    let carries_none = if std::env::var_os("PGBOUNCER").is_some() { "max_prepared_statements = 0" } else { "" };
+    // Since 1.24 it carries them unless it is told not to; before 1.21 it does not know the setting.
+    let version = std::process::Command::new("pgbouncer").arg("--version").output().expect("PgBouncer is installed");
+    let is_old = String::from_utf8_lossy(&version.stdout).starts_with("PgBouncer 1.18.");
+    let carries_none = if is_old { "" } else { "max_prepared_statements = 0" };
     let (_child, url, _directory) = bouncer(&shop, &format!("{TRANSACTIONS}\n{carries_none}")).await;
     let (url, direct) = (url.to_string(), shop.database_url().to_string());
     let there = [("DATABASE_URL", url.as_str()), ("DATABASE_DIRECT_URL", direct.as_str()), ("DATABASE_PREPARED", "on")];
