@@ -22,9 +22,8 @@ pub struct Done<E, F> {
 
 /// Handles the events of one kind for one service, in three steps that are batched where that is cheaper:
 ///
-/// 1. `prepare`: read what `act` needs, and write down what has to be known before it (an intent). One call for all events
-///    that arrived together. Each statement is committed by itself; a handler that needs several to hold together begins a
-///    transaction of its own.
+/// 1. `prepare`: read what `act` needs, and write down what has to be known before it (an intent). One transaction
+///    for all events that arrived together.
 /// 2. `act`: reach outside. One call an event, many at once, no transaction open.
 /// 3. `record`: write what came of it, and say what follows. One transaction for all that finished together, in which
 ///    the inbox has already told repeated events apart.

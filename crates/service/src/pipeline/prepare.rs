@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use diesel_async::AsyncConnection as _;
 use uuid::Uuid;
 
 use crate::{
@@ -32,7 +33,7 @@ pub async fn prepare<H: Handler>(queue: &QueueContext<H>, batch: Vec<Arc<Receive
         let outcome = retry_transaction(&queue.settle.queue, &queue.stop, alone, || {
             let (handler, database, events) = (Arc::clone(&queue.handler), queue.database.clone(), part.clone());
             let (subscription, metrics) = (queue.subscription, queue.settle.metrics.clone());
-            async move { attempt(&*handler, subscription, &metrics, &database, &events).await }
+            async move { transaction(&*handler, subscription, &metrics, &database, &events).await }
         })
         .await;
         let ids = part.iter().map(|event| event.id());
@@ -53,8 +54,7 @@ pub async fn prepare<H: Handler>(queue: &QueueContext<H>, batch: Vec<Arc<Receive
     prepared
 }
 
-/// No transaction: [`Handler::prepare`] is idempotent, so what it has written may stay when it fails half way.
-async fn attempt<H: Handler>(
+async fn transaction<H: Handler>(
     handler: &H,
     subscription: Subscription,
     metrics: &QueueMetrics,
@@ -63,23 +63,27 @@ async fn attempt<H: Handler>(
 ) -> Result<Vec<Verdict<(Event<H>, H::Input)>>, StoreError> {
     let ids: Vec<Uuid> = received.iter().map(|event| event.id()).collect();
     let mut connection = database.connection().await?;
-    let mut known = inbox::known(&mut connection, &subscription.queue(), &ids).await?;
-    let nowhere = known.iter().filter(|(_, known)| !known.is_applied && known.logged.is_none());
-    let archived = event_log::archived(&mut connection, &nowhere.map(|(id, _)| *id).collect::<Vec<_>>()).await?;
-    let verdict = |event: &Arc<Received>| {
-        let known = known.remove(&event.id());
-        // Whatever its message states: nothing is done about it.
-        if archived.contains(&event.id()) || known.as_ref().is_some_and(|known| known.is_applied) {
-            return Verdict::Applied;
-        }
-        match verify::<H>(metrics, event, known.and_then(|known| known.logged)) {
-            Ok(event) => Verdict::Passed(event),
-            Err(failure) => Verdict::Failed(failure),
-        }
-    };
-    let verdicts: Vec<Verdict<Event<H>>> = received.iter().map(verdict).collect();
-    let fresh: Vec<Event<H>> = verdicts.iter().filter_map(Verdict::passed).cloned().collect();
-    Ok(spread(verdicts, handler.prepare(&mut connection, &fresh).await?))
+    connection
+        .transaction::<_, StoreError, _>(async |connection| {
+            let mut known = inbox::known(connection, &subscription.queue(), &ids).await?;
+            let nowhere = known.iter().filter(|(_, known)| !known.is_applied && known.logged.is_none());
+            let archived = event_log::archived(connection, &nowhere.map(|(id, _)| *id).collect::<Vec<_>>()).await?;
+            let verdict = |event: &Arc<Received>| {
+                let known = known.remove(&event.id());
+                // Whatever its message states: nothing is done about it.
+                if archived.contains(&event.id()) || known.as_ref().is_some_and(|known| known.is_applied) {
+                    return Verdict::Applied;
+                }
+                match verify::<H>(metrics, event, known.and_then(|known| known.logged)) {
+                    Ok(event) => Verdict::Passed(event),
+                    Err(failure) => Verdict::Failed(failure),
+                }
+            };
+            let verdicts: Vec<Verdict<Event<H>>> = received.iter().map(verdict).collect();
+            let fresh: Vec<Event<H>> = verdicts.iter().filter_map(Verdict::passed).cloned().collect();
+            Ok(spread(verdicts, handler.prepare(connection, &fresh).await?))
+        })
+        .await
 }
 
 /// Joins the results of the events that passed with them.
