@@ -141,8 +141,9 @@ async fn stop_and_take_copies(worker: Child, probe: &Probe, order: Uuid) -> Vec<
     .await;
     let letters = probe.take_all(&PAYMENT.dead_letter_queue()).await;
     assert!(!letters.is_empty());
-    let waiting = probe.take_all(&PAYMENT.queue()).await;
-    for message in letters.iter().chain(&waiting) {
+    // A neighbour that was applied may have a second copy there, where its worker ended before the acknowledgement.
+    drop(probe.take_all(&PAYMENT.queue()).await);
+    for message in &letters {
         let event: Value = serde_json::from_slice(&message.data).expect("an event");
         assert_eq!(event["subject"], order.to_string(), "an innocent neighbour died with it");
     }

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, io, sync::Arc, time::Duration};
 
 use actix_rt::{Arbiter, System};
 use futures::{FutureExt as _, future::join_all};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -193,6 +194,7 @@ async fn assemble(settings: Settings) -> Result<Assembled, RunError> {
         failures,
         runtime: tokio::runtime::Handle::current(),
         consuming: Arc::default(),
+        alone: Arc::new(Semaphore::new(1)),
         stop,
     };
     Ok(Assembled { process, work, migrations: settings.migrations, roster: settings.roster, check, publishing })

@@ -10,7 +10,7 @@ use std::{
 
 use actix::{Actor as _, Addr, AsyncContext as _};
 use actix_rt::ArbiterHandle;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -56,6 +56,10 @@ pub async fn supervise<H: Handler>(
         let mode = match Mode::of(&*handler, &pause) {
             Mode::Working if alone => Mode::Alone,
             mode => mode,
+        };
+        let turn = tokio::select! {
+            turn = turn(&process, mode) => turn,
+            () = process.stop.cancelled() => break,
         };
         match Consuming::open(&process, subscription, mode, apart).await {
             Ok(consuming) => {
@@ -110,10 +114,19 @@ pub async fn supervise<H: Handler>(
                 was_away = true;
             }
         }
+        drop(turn);
         tokio::select! {
             () = backoff.wait() => {}
             () = process.stop.cancelled() => {}
         }
+    }
+}
+
+/// Waits until no other queue of the process is worked one message at a time, where this one is to be.
+async fn turn(process: &WorkerContext, mode: Mode) -> Option<OwnedSemaphorePermit> {
+    match mode {
+        Mode::Alone => Arc::clone(&process.alone).acquire_owned().await.ok(),
+        Mode::Working | Mode::HalfOpen => None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::AtomicUsize};
 
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -33,6 +33,9 @@ pub struct WorkerContext {
     pub runtime: Handle,
     /// How many queues are consumed now; one that is paused because its provider is away is among them.
     pub consuming: Arc<AtomicUsize>,
+    /// The one turn to work a queue one message at a time. A message that kills the process then takes no suspect of another queue
+    /// with it, of which each death would count as one of its own.
+    pub alone: Arc<Semaphore>,
     /// Cancelled when the process is to stop.
     pub stop: CancellationToken,
 }

@@ -186,6 +186,17 @@ impl<H: Handler> Unpin for QueueActor<H> {}
 
 impl<H: Handler> Actor for QueueActor<H> {
     type Context = Context<Self>;
+
+    /// A queue that is empty ends taking one message at a time too: other queues may wait for their turn.
+    fn started(&mut self, context: &mut Self::Context) {
+        if self.work.mode == Mode::Alone {
+            context.run_interval(LINGER, |actor, _| {
+                if actor.suspected.elapsed() > LINGER && actor.deliveries.is_empty() {
+                    actor.work.enough.cancel();
+                }
+            });
+        }
+    }
 }
 
 /// A delivery, or the end of them.
