@@ -36,8 +36,8 @@ pub fn of(root: &Path) -> Option<Revision> {
     Some(Revision { text: described(&commit, date)?, watched })
 }
 
-/// Returns the same text of a commit and a date that whoever builds the program names, in an image without git for example; `None`
-/// where they are not what they should be.
+/// Returns the same text for a commit and a date that the build was given, because its sources have no git (an image). `None` where one
+/// of them has an unexpected form.
 pub fn described(commit: &str, date: &str) -> Option<String> {
     let is_plain = |text: &str| text.chars().all(|letter| letter.is_ascii_alphanumeric() || "-.:+".contains(letter));
     let commit = match commit.len() > SHOWN && commit.chars().all(|digit| digit.is_ascii_hexdigit()) {

@@ -63,8 +63,8 @@ pub struct DatabaseConfig {
 /// A worker's connections for its relay and what it does beside its queues.
 const BESIDE_QUEUES: usize = 2;
 
-/// A worker's connections where nobody chose: transactions take milliseconds and rarely all happen at once, and whoever finds no
-/// connection free waits. A worker for everything and a front end then leave two of twenty to an operator's commands.
+/// The most connections of a worker where `DATABASE_POOL` is not set. Transactions take milliseconds and rarely all happen at once; when
+/// no connection is free, the next one waits. Of 20 connections, a worker for all services and a front end leave two to commands.
 const MOST_OF_A_WORKER: usize = 10;
 
 impl DatabaseConfig {

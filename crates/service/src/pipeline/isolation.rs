@@ -7,6 +7,9 @@
 //! A worker that receives a marked message takes one message at a time ([`Mode::Alone`](crate::pipeline::acting::Mode::Alone)). From
 //! then on the count is the message's own.
 //!
+//! A worker does so with one of its queues at a time. With two, a message that kills the worker would be counted against the other queue's
+//! message too.
+//!
 //! What raises the count (`x-delivery-count`) depends on RabbitMQ's version: in 3.10 and 4.0 every return to the queue, in 4.3
 //! `basic.reject` and the end of a channel, but not `basic.nack`.
 

@@ -181,7 +181,7 @@ async fn verified<H: Handler>(
         return Ok(done);
     }
     let ids: Vec<Uuid> = received.iter().map(|event| event.id()).collect();
-    // After the claim, which waits for whoever moves the events to the archive.
+    // After the claim: the claim waits until a transaction that archives these events has ended.
     let mut logged = event_log::find(connection, &ids).await?;
     let missing: Vec<Uuid> = ids.into_iter().filter(|id| !logged.contains_key(id)).collect();
     let archived = event_log::archived(connection, &missing).await?;

@@ -37,7 +37,7 @@ use crate::{
 /// left open by a panic or a time-out, which would keep its locks in the pool; one that the server has ended; and one
 /// whose session is read-only, which it stays when the database is not any more.
 ///
-/// Its turn ends after that, so that whoever waits finds a connection that is free.
+/// Its turn ends after that: the next task to get a turn finds a free connection.
 pub struct PooledConnection {
     connection: Option<Object<Connection>>,
     _turn: Turn,
