@@ -18,6 +18,7 @@ mod client;
 mod collector;
 pub mod examples;
 pub mod grown;
+pub mod history;
 mod invariants;
 mod live;
 mod maildev;

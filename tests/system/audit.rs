@@ -1,7 +1,7 @@
 //! `orderflow audit`: a shop in which all holds, and one in which every rule is broken once.
 
 mod cases;
-pub mod large;
+mod large;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -4,12 +4,11 @@
 use std::collections::BTreeMap;
 
 use diesel_async::SimpleAsyncConnection as _;
-use orderflow_tests::{DECLINED, Order, Shop, VISA, Web, run, until};
+use orderflow_tests::{DECLINED, Order, Shop, VISA, Web, history, run, until};
 use reqwest::Method;
 
 use crate::{
     admin::{ADA, start_web_for_operators},
-    audit::large,
     commands::ended,
 };
 
@@ -132,8 +131,8 @@ async fn by_index(shop: &Shop) -> BTreeMap<String, i64> {
 async fn with_a_million_events_orders_pages_and_commands_read_what_they_are_about() {
     let mut shop = Shop::open().await;
     let mut database = shop.database().await;
-    database.batch_execute(&large::FILL.replace("ORDERS", &ORDERS.to_string())).await.expect("it can be filled");
-    database.batch_execute(&large::applied()).await.expect("it can be filled");
+    database.batch_execute(&history::of_orders(ORDERS)).await.expect("it can be filled");
+    database.batch_execute(&history::applied()).await.expect("it can be filled");
     database.batch_execute(PAST).await.expect("it can be filled");
     database.batch_execute("VACUUM (ANALYZE)").await.expect("it can be counted");
     // Not counted, since what that reads may be reported after the look below.
