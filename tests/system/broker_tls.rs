@@ -87,17 +87,14 @@ async fn orders_flow_and_commands_work_over_tls_with_an_own_ca() {
 async fn wrong_certificate_of_rabbitmq_is_refused_and_named() {
     let (ours, directory) = (Authority::new("Ours"), TempDir::new().expect("a directory"));
     let trusted = file(&directory, ours.certificate());
-    let mut own = showing(&ours.server(&["other.example"])).await;
+    let own = showing(&ours.server(&["other.example"])).await;
     for (certificate, why) in [
         (None, "for another host: it names"),
         (Some(ours.expired(&["localhost"])), "has expired"),
         (Some(Authority::new("Ours").server(&["localhost"])), "not issued by a CA"),
     ] {
         if let Some(certificate) = certificate {
-            let node = own.rabbitmq.node(0);
-            node.stop().await;
-            node.encrypt(&certificate);
-            node.start().await;
+            own.rabbitmq.first().renew(&certificate).await;
         }
         let [amqp, management] = own.rabbitmq.first().encrypted_urls("localhost");
         let settings = with(

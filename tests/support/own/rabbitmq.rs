@@ -145,6 +145,12 @@ management.ssl.keyfile = {key}
         self.encrypted_ports = Some(ports);
     }
 
+    /// Replaces the certificate of a node that runs with one. New connections get it at once: Erlang's cache of files is cleared.
+    pub async fn renew(&self, server: &Issued) {
+        server.write(&self.directory, "server");
+        self.control(&["eval", "ssl:clear_pem_cache()."]).await;
+    }
+
     /// The administrator by TLS, and the management API by TLS, both under this name of the host.
     ///
     /// # Panics
