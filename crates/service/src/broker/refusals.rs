@@ -127,11 +127,11 @@ mod tests {
         assert_eq!(care.verdict(&refused), Verdict::SendAlone);
         care.sending(&refused, true);
         care.refused();
-        assert_eq!(care.verdict(&refused), Verdict::Refuse, "for another minute");
+        assert_eq!(care.verdict(&refused), Verdict::Refuse, "refused for another minute");
         tokio::time::advance(CAREFUL).await;
         care.sending(&refused, true);
         care.allowed();
-        assert_eq!(care.verdict(&refused), Verdict::Send, "it may publish it now");
+        assert_eq!(care.verdict(&refused), Verdict::Send, "the user may publish it now");
     }
 
     #[tokio::test(start_paused = true)]

@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn operators_are_read_with_their_roles() {
         let hash = "ab".repeat(32);
-        let config = read(&format!("ada:operate:{hash}, night-watch:read:{hash}")).expect("it is right");
+        let config = read(&format!("ada:operate:{hash}, night-watch:read:{hash}")).expect("a valid setting");
         let found: Vec<_> = config.tokens.iter().map(|one| (one.name.as_str(), one.role)).collect();
         assert_eq!(found, [("ada", Role::Operate), ("night-watch", Role::Read)]);
         assert!(config.tokens.iter().all(|one| one.hash == [0xab; 32]) && Role::Operate > Role::Read);

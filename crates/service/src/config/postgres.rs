@@ -315,11 +315,11 @@ mod tests {
             assert_eq!((config.get_hosts(), config.get_ports()), (&hosts[..], &ports[..]), "{text}");
         }
         // PostgreSQL documents milliseconds.
-        let config = read("postgres://u:p@db/d?tcp_user_timeout=2500").expect("it is right").driver;
+        let config = read("postgres://u:p@db/d?tcp_user_timeout=2500").expect("a valid URL").driver;
         assert_eq!(config.get_tcp_user_timeout(), Some(&Duration::from_millis(2500)));
         // People know the server by its name; the client connects to the address.
-        read("host=db hostaddr=10.9.9.9 user=u").expect("db is named");
-        read("host=elsewhere hostaddr=10.0.0.5 user=u").expect("10.0.0.5 is named");
+        read("host=db hostaddr=10.9.9.9 user=u").expect("db is listed");
+        read("host=elsewhere hostaddr=10.0.0.5 user=u").expect("10.0.0.5 is listed");
         // The forms that hosted databases come with.
         for parameters in
             ["sslmode=require", "sslmode=require&channel_binding=require", "sslmode=require&sslnegotiation=direct"]

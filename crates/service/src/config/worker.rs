@@ -30,7 +30,7 @@ pub(super) const RECONCILE_AFTER: Setting = Setting {
     name: "RECONCILE_AFTER",
     default: Some("5m"),
     secret: false,
-    meaning: "how long an event may take to reach a subscription before it counts as missing and is republished, up to 1 day; a worker checks five times within this time, but at most once a minute",
+    meaning: "how long an event may take to reach a subscription before it counts as missing and is republished, up to 1 day; a worker checks five times within this time, and at least once a minute",
 };
 
 /// Reads how long an event may take to arrive before it counts as missing.

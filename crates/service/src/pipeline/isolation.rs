@@ -158,7 +158,7 @@ mod tests {
     fn intermittent_provider_makes_no_message_a_suspect() {
         assert!(!is_not_left(&delivery(names::EVENTS, SUSPECT_FROM - 2, None)));
         let last = delivery(names::EVENTS, SUSPECT_FROM - 1, None);
-        assert!(is_not_left(&last), "one more end of a channel would make it one");
+        assert!(is_not_left(&last), "one more closed channel would make it a suspect");
         assert_eq!(marked(&last), None, "its copy's count starts again");
         assert!(is_not_left(&delivery(names::RETURN, 0, Some(0))), "its count must be its own");
     }

@@ -57,7 +57,7 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// Schedules five passes while an event may still arrive, but at most one a minute.
+    /// Schedules five passes while an event may still arrive, and at least one a minute.
     #[must_use]
     pub fn new(arrival: Duration) -> Self {
         Self { arrival, interval: (arrival / 5).min(Duration::from_secs(60)) }

@@ -1,5 +1,5 @@
-//! The only place that settles deliveries. A delivery is acknowledged once its work is committed, moved to a retry
-//! tier, or dead-lettered. Each is settled once, and only after its work or its copy is safe.
+//! Settles deliveries; nothing else does. Acknowledges a delivery whose work is committed, moves it to a retry tier, or
+//! dead-letters it. Each is settled once, and only after its work or its copy is safe.
 
 use std::time::Duration;
 
@@ -299,7 +299,7 @@ mod tests {
         assert_eq!(
             attempt(&delivery(names::RETURN, &[(ATTEMPT, AMQPValue::LongUInt(0))])),
             1,
-            "there is always a next one"
+            "there is always a next attempt"
         );
         assert_eq!(attempt(&delivery("", &header)), 1, "moved back by hand");
         assert_eq!(attempt(&delivery(names::EVENTS, &[])), 1);

@@ -171,8 +171,8 @@ fn remedy(state: &SqlState) -> Remedy {
     match state.code().get(..2) {
         // Transaction rollback: serialization failure, deadlock.
         Some("40") => Remedy::Retry,
-        // Connection exception; invalid authorization; invalid catalogue or schema name; insufficient resources (disk,
-        // memory, connections); operator intervention; system error (input and output).
+        // Connection exception; invalid statement name; invalid authorization; invalid catalogue or schema name;
+        // insufficient resources (disk, memory, connections); operator intervention; system error (input and output).
         Some("08" | "26" | "28" | "3D" | "3F" | "53" | "57" | "58") => Remedy::Wait,
         _ => Remedy::None,
     }

@@ -240,8 +240,8 @@ pub async fn recheck(
     Ok(rows.into_iter().map(Unapplied::from).collect())
 }
 
-/// Locks the search for missing deliveries of these services until the caller's transaction ends. Returns `false` where another
-/// process holds the lock.
+/// Locks the search for missing deliveries of these services until the caller's transaction ends. Returns `false` if
+/// another process holds the lock.
 ///
 /// # Errors
 /// Those of the database.

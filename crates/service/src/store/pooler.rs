@@ -33,7 +33,7 @@ pub enum Pooler {
          DATABASE_DIRECT_URL to PostgreSQL itself; or its session mode, and set them by ALTER ROLE ... SET"
     )]
     DropsSettings,
-    /// Two connections to it are one session.
+    /// Two connections to it share one session.
     #[error(
         "a pooler at DATABASE_URL works in transaction mode, which mixes up sessions: set DATABASE_DIRECT_URL to \
          PostgreSQL itself, for work that needs its own session, or connect to PostgreSQL itself"

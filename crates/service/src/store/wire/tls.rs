@@ -174,7 +174,8 @@ async fn is_offered(stream: &mut Box<dyn Stream>) -> Result<bool, TlsError> {
 /// (RFC 5929, 4.1). `None` for signatures without one, such as Ed25519; PostgreSQL has no binding for them either.
 fn end_point(certificate: &[u8]) -> Option<Vec<u8>> {
     let (_, read) = X509Certificate::from_der(certificate).ok()?;
-    // Object identifiers of MD5, SHA-1, SHA-256, -384 and -512 with RSA (RFC 8017) and of the latter four with ECDSA (RFC 5758).
+    // Object identifiers of MD5, SHA-1, SHA-256, SHA-384 and SHA-512 with RSA (RFC 8017), and of the last four with
+    // ECDSA (RFC 5758).
     match read.signature_algorithm.algorithm.to_id_string().as_str() {
         "1.2.840.113549.1.1.4"
         | "1.2.840.113549.1.1.5"
@@ -264,7 +265,7 @@ mod tests {
 
     async fn agreed(parameters: &str, client: DuplexStream) -> Result<Protection, String> {
         let url = format!("postgres://u:p@db/d?{parameters}");
-        let server = DatabaseConfig::at(url).server().expect("it is right");
+        let server = DatabaseConfig::at(url).server().expect("a valid URL");
         let secured = Secured::agree(Box::new(client), &server.tls, &server.driver, "db").await;
         secured.map(|secured| secured.protection).map_err(|error| error.to_string())
     }
@@ -274,7 +275,7 @@ mod tests {
         server.write_all(answer).await.expect("there is room");
         let (outcome, asked) = tokio::join!(agreed(parameters, client), async {
             let mut request = [0; 8];
-            server.read_exact(&mut request).await.expect("it asks");
+            server.read_exact(&mut request).await.expect("a TLS request");
             drop(server);
             request
         });
