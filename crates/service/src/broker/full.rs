@@ -1,4 +1,4 @@
-//! The limit of RabbitMQ on our connections: of the virtual host, the user or the node.
+//! RabbitMQ's limit on our connections: of the virtual host, the user or the node.
 
 use std::fmt;
 

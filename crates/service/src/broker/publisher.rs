@@ -168,7 +168,7 @@ async fn run(
                 // During an alarm a connection does not even answer this.
                 drop(tokio::time::timeout(Duration::from_secs(2), connection.close(200, "done".into())).await);
                 if forbidden {
-                    // RabbitMQ is available: publish what waits behind the refused message immediately.
+                    // RabbitMQ is available: immediately publish what waits behind the refused message.
                     care.refused();
                     continue;
                 }

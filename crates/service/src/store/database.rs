@@ -178,10 +178,11 @@ impl Database {
         metrics::get().database.pool(now.size, now.available, now.max_size, self.gate.waiting());
     }
 
-    /// Runs `work` on a connection, for at most `bound` including the wait for the connection. After that, closes the
-    /// connection and does not pool it again: the server may never have received the statement, or its answer was lost,
-    /// and only our own clock notices. The server's bounds (`statement_timeout`) do not help if its answer never
-    /// arrives.
+    /// Runs `work` on a connection, for at most `bound` including the wait for the connection.
+    ///
+    /// If the time runs out, closes the connection instead of pooling it again: the server may never have received the
+    /// statement, or its answer was lost, and only our own clock notices. The server's bounds (`statement_timeout`) do
+    /// not help if its answer never arrives.
     ///
     /// # Errors
     /// Those of the work; [`StoreError::TimedOut`], after which the work may still be done; and when there is no
