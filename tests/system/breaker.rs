@@ -68,7 +68,7 @@ async fn while_the_payment_provider_is_away_its_messages_wait_and_all_others_go_
     let worker = shop.workers().last_mut().expect("it runs");
     worker.until_logged("the payment provider is away").await;
     is_ready_and_paused(worker, &["payment"]).await;
-    worker.until_logged("paused: one message at a time tries the provider queue=\"payment.order-created\"").await;
+    worker.until_logged("paused: trying the provider with one message at a time queue=\"payment.order-created\"").await;
     let attempts = logged(worker, "it is tried again");
     assert!((1..=FEW).contains(&attempts), "{attempts} attempts were used up");
     until_mails(&shop, "received", 220).await;

@@ -42,7 +42,7 @@ async fn queue_that_cannot_be_read_stops_no_other() {
         if closed >= 5 { Ok(()) } else { Err(closed) }
     })
     .await;
-    let lost = said(&worker, "the queue is not consumed any more", "payment.order-created");
+    let lost = said(&worker, "the queue is no longer consumed", "payment.order-created");
     assert!(lost <= 1, "{lost} times");
     assert_eq!(said(&worker, "cannot read a queue", QUEUE), 1, "it is named, with what to do");
     web.orders(10, "MUG-BLUE", VISA).await;

@@ -82,7 +82,7 @@ async fn a_read_only_database_refuses_orders_uses_no_attempt_and_recovers_withou
     ended(&found, 1, &["The database is read-only", "default_transaction_read_only", "opened since"]);
     assert!(!found.out.contains("paused"), "doctor cannot know that: {found:?}");
     let worker = shop.workers().last_mut().expect("it runs");
-    worker.until_logged("paused: one message at a time tries the database").await;
+    worker.until_logged("paused: trying the database with one message at a time").await;
 
     beside(&shop, &format!("ALTER DATABASE {name} RESET default_transaction_read_only")).await;
     until_within(RECOVERED, "three orders in a row are accepted", async || {
@@ -141,7 +141,7 @@ async fn no_state_that_time_mends_makes_a_dead_letter() {
 
     is_refused(&place(&web).await);
     let worker = shop.workers().last_mut().expect("it runs");
-    worker.until_logged("paused: one message at a time tries the database").await;
+    worker.until_logged("paused: trying the database with one message at a time").await;
     assert!(shop.number("SELECT last_value FROM public.turn").await > 24, "each had its turn at least twice");
     no_attempt_was_used(&shop).await;
 

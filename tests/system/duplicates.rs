@@ -53,7 +53,7 @@ async fn repeat_everything(probe: &Probe, tap: &str, events: usize) {
 /// How many deliveries a worker has recognised as repetitions, by its log.
 pub fn recognised(worker: &Child) -> i64 {
     let count = |line: &String| {
-        let deliveries = line.split("came again").nth(1)?.split("deliveries=").nth(1)?;
+        let deliveries = line.split("were delivered again").nth(1)?.split("deliveries=").nth(1)?;
         deliveries.split_whitespace().next()?.parse::<i64>().ok()
     };
     worker.log().iter().filter_map(count).sum()

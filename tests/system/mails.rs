@@ -107,7 +107,7 @@ fn handled(worker: &Child) -> usize {
     let number = |line: &String, name: &str| line.split(name).nth(1)?.split_whitespace().next()?.parse::<usize>().ok();
     let count = |line: &String| match line {
         line if line.contains("an event is applied") => Some(1),
-        line if line.contains("applied already came again") => number(line, "deliveries="),
+        line if line.contains("already applied events were delivered again") => number(line, "deliveries="),
         _ => None,
     };
     worker.log().iter().filter_map(count).sum()

@@ -242,5 +242,5 @@ async fn command_that_gets_no_lock_names_who_holds_it() {
         .await
         .expect("nobody else holds a lock");
     let refused = run("orderflow", &["migrate"], &shop.operator_settings()).await;
-    ended(&refused, 3, &["a lock could not be had in time", ": somebody, role "]);
+    ended(&refused, 3, &["a lock could not be acquired in time", ": somebody, role "]);
 }

@@ -149,7 +149,7 @@ async fn connections_that_an_operator_closes_are_made_again() {
         shop.manage(Method::DELETE, &format!("connections/{name}")).await;
     }
     let worker = shop.workers().last_mut().expect("it runs");
-    worker.until_logged("the queue is not consumed any more; connecting again").await;
+    worker.until_logged("the queue is no longer consumed; reconnecting").await;
     worker.until_logged("the publishing connection to RabbitMQ broke").await;
     web.orders(20, "MUG-BLUE", VISA).await;
     shop.until_orders("shipped", 40).await;

@@ -59,7 +59,7 @@ async fn first_mails(shop: &Shop) -> i64 {
 /// Waits until the last worker has looked for missing deliveries this often, counted from now, and has seen so many.
 async fn until_looked(shop: &mut Shop, times: usize, unapplied: usize) {
     let worker = shop.workers().last_mut().expect("it runs");
-    let said = format!("looked for missing deliveries unapplied={unapplied}");
+    let said = format!("searched for missing deliveries unapplied={unapplied}");
     let looks = |log: Vec<String>| log.iter().filter(|line| line.contains(&said)).count();
     let before = looks(worker.log());
     until(&format!("{times} looks that saw {unapplied}"), async || {

@@ -282,7 +282,7 @@ async fn administrator_of_one_virtual_host_uses_what_exists_and_reads_what_may_n
     let elsewhere = shop.servers.broker(Some((&name, "theirs")), "no_such_vhost").to_string();
     for command in ["check", "apply"] {
         let absent = said(&shop, &elsewhere, &["topology", command]).await;
-        ended(&absent, 1, &["no virtual host no_such_vhost", "-> an administrator of RabbitMQ makes it"]);
+        ended(&absent, 1, &["no virtual host no_such_vhost", "-> a RabbitMQ administrator must create it"]);
     }
     tagged("").await;
     let refused = said(&shop, &url, &["topology", "check"]).await;

@@ -118,7 +118,7 @@ async fn missing_virtual_host_is_a_finding_with_its_remedy() {
     let shop = Shop::open().await;
     let elsewhere = shop.servers.broker(None, "no_such_vhost");
     let elsewhere = with(shop.operator_settings(), &[("AMQP_ADMIN_URL", elsewhere.as_str())]);
-    let says = ["RabbitMQ has no virtual host no_such_vhost.", "`orderflow topology apply` makes it"];
+    let says = ["RabbitMQ has no virtual host no_such_vhost.", "`orderflow topology apply` creates it"];
     for command in [&["topology", "check"][..], &["doctor"]] {
         let told = run("orderflow", command, &elsewhere).await;
         ended(&told, 1, &says);
@@ -156,7 +156,7 @@ async fn command_that_finds_no_virtual_host_names_it_and_its_remedy() {
     let shop = Shop::open().await;
     let elsewhere = shop.servers.broker(None, "no_such_vhost");
     let elsewhere = with(shop.operator_settings(), &[("AMQP_ADMIN_URL", elsewhere.as_str())]);
-    let says = "RabbitMQ has no virtual host no_such_vhost: `orderflow topology apply` makes it";
+    let says = "RabbitMQ has no virtual host no_such_vhost: `orderflow topology apply` creates it";
     for command in READERS {
         said(command, &elsewhere, says).await;
     }

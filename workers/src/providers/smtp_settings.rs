@@ -140,7 +140,7 @@ mod tests {
             ("http://u:hush@mail.example", "smtps://USER"),
             ("smtp://u:hush@mail.example?tls=maybe", "tls"),
             ("smtps://u:hush@mail.example?tls=required", "tls"),
-            ("smtp://u:hush@mail.example?starttls=true", "starttls is no parameter"),
+            ("smtp://u:hush@mail.example?starttls=true", "starttls is not a parameter"),
             ("smtp://u:hush@mail.example/me.example", "path"),
             ("smtp://hush@mail.example", "user without a password"),
             ("hush", "smtps://USER"),
