@@ -145,7 +145,7 @@ async fn cancel_needs_no_provider_that_was_never_asked() {
     let web = shop.start_web().await;
     let orders: Vec<Order> = web.orders(20, "MUG-BLUE", VISA).await;
     shop.start_worker_with(&[], &[("STRIPE_SECRET_KEY", "sk_live_hush")]).await;
-    shop.workers().last_mut().expect("it runs").until_logged("the payment provider is away").await;
+    shop.workers().last_mut().expect("it runs").until_logged("the payment provider is unavailable").await;
     cancel_all(&web, &orders).await;
     shop.until_orders("cancelled", 20).await;
     shop.workers().pop().expect("it runs").stop().await;

@@ -46,9 +46,9 @@ pub enum NotSetUp {
     },
 }
 
-/// Waits until the database answers, and checks that the tables that are shared and those of these services are up to date,
-/// and that no pooler is in between that cannot be worked with. Logs a warning where PostgreSQL does not allow the `connections` that
-/// the process may open. Returns early when `stop` is cancelled.
+/// Waits until the database answers, and checks that the tables that are shared and those of these services are up to
+/// date, and that no pooler is in between that cannot be worked with. Logs a warning where PostgreSQL does not allow
+/// the `connections` that the process may open. Returns early when `stop` is cancelled.
 ///
 /// # Errors
 /// [`NotSetUp::Database`], [`NotSetUp::Service`] and [`NotSetUp::Pooler`].

@@ -50,8 +50,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads what a process needs that consumes these queues. What only other services need may be absent, but what is given
-    /// has to be right.
+    /// Reads what a process needs that consumes these queues. What only other services need may be absent, but what is
+    /// given has to be right.
     ///
     /// # Errors
     /// Everything that is wrong, together.

@@ -17,9 +17,9 @@ const USAGE: u8 = 2;
 /// Something cannot be reached.
 const UNREACHABLE: u8 = 3;
 
-/// Reads the settings from the environment and consumes these queues, by name or pattern, until SIGTERM or Ctrl-C; without a
-/// pattern all of the roster's. Returns 0, 1 where the process could not start, 2 where a setting or a pattern is
-/// wrong, or the queues are of some services but not of all.
+/// Reads the settings from the environment and consumes these queues, by name or pattern, until SIGTERM or Ctrl-C;
+/// without a pattern all of the roster's. Returns 0, 1 where the process could not start, 2 where a setting or a
+/// pattern is wrong, or the queues are of some services but not of all.
 #[must_use]
 pub fn work(program: &str, roster: &Roster, queues: &[String]) -> ExitCode {
     process_identity::set_program(program);
@@ -42,8 +42,8 @@ pub fn work(program: &str, roster: &Roster, queues: &[String]) -> ExitCode {
     }
 }
 
-/// Brings the tables of the roster's services up to date, for a program with services that are registered at a shop; the shared
-/// tables are the shop's. Returns 0, 2 where a setting is wrong, 3 where it could not be done.
+/// Brings the tables of the roster's services up to date, for a program with services that are registered at a shop;
+/// the shared tables are the shop's. Returns 0, 2 where a setting is wrong, 3 where it could not be done.
 #[must_use]
 pub fn migrate(program: &str, roster: &Roster) -> ExitCode {
     let source = Source::from_env();

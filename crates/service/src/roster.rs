@@ -83,9 +83,9 @@ impl Roster {
         Self { subscriptions: taken.collect(), services: services.into_iter().map(Arc::new).collect() }
     }
 
-    /// Returns this roster with the services that run outside these programs after its own. A row with the name of a service that
-    /// is on the roster is left out: a service that was compiled in later, or the program's own. One that cannot be used is left out
-    /// and logged.
+    /// Returns this roster with the services that run outside these programs after its own. A row with the name of a
+    /// service that is on the roster is left out: a service that was compiled in later, or the program's own. One that
+    /// cannot be used is left out and logged.
     #[must_use]
     pub fn with(&self, registered: &[RegisteredService]) -> Self {
         let mut all = self.clone();
@@ -154,8 +154,8 @@ impl Roster {
         &self.subscriptions
     }
 
-    /// Returns the kinds of event that this subscription takes: one, or for [`EventName::OTHER`] all kinds that services publish
-    /// and [`EventKind`] does not list.
+    /// Returns the kinds of event that this subscription takes: one, or for [`EventName::OTHER`] all kinds that
+    /// services publish and [`EventKind`] does not list.
     #[must_use]
     pub fn events_of(&self, subscription: Subscription) -> Vec<EventName> {
         if subscription.event() != EventName::OTHER {
@@ -165,8 +165,8 @@ impl Roster {
         published.filter(|event| event.as_str().parse::<EventKind>().is_err()).collect()
     }
 
-    /// Returns the name of the service that events of this kind belong to: the one that publishes it, or else the one that the kind
-    /// begins with. What customers say, `order.created` for example, is the order service's.
+    /// Returns the name of the service that events of this kind belong to: the one that publishes it, or else the one
+    /// that the kind begins with. What customers say, `order.created` for example, is the order service's.
     #[must_use]
     pub fn owner<'e>(&self, event: &'e str) -> &'e str {
         let publishes = |service: &&Arc<Service>| service.publishes.iter().any(|one| one.as_str() == event);
@@ -231,7 +231,8 @@ impl Roster {
         config::check(source, |source| self.services.iter().for_each(|service| drop(service.read(source))));
     }
 
-    /// Returns the subscriptions whose queues have these names, or match these globs; all of them where there is no pattern.
+    /// Returns the subscriptions whose queues have these names, or match these globs; all of them where there is no
+    /// pattern.
     ///
     /// # Errors
     /// When a pattern is malformed or matches nothing, since that is a typing error.
@@ -264,8 +265,8 @@ pub fn check_name(name: &str) -> Result<(), RosterError> {
     Ok(())
 }
 
-/// RabbitMQ, PostgreSQL (63 bytes), Docker and Kubernetes (63) take such a name as it is or with `_` for the hyphen, also
-/// with what is appended to it.
+/// RabbitMQ, PostgreSQL (63 bytes), Docker and Kubernetes (63) take such a name as it is or with `_` for the hyphen,
+/// also with what is appended to it.
 fn is_name(name: &str) -> bool {
     let mut characters = name.chars();
     characters.next().is_some_and(|first| first.is_ascii_lowercase())

@@ -70,8 +70,8 @@ pub struct Service {
 pub struct TrialRow {
     /// The table, with its schema, as a person is told.
     pub table: &'static str,
-    /// The `INSERT`, with a new id at `$1`, so that it meets no row of an order. It is rolled back, but a sequence does not
-    /// take back what it gave: its numbers are to be given here.
+    /// The `INSERT`, with a new id at `$1`, so that it meets no row of an order. It is rolled back, but a sequence does
+    /// not take back what it gave: its numbers are to be given here.
     pub insert: &'static str,
 }
 
@@ -83,7 +83,8 @@ pub trait Dependencies: Sized + 'static {
     /// The settings that this service alone reads, in the order in which a person would set them.
     const SETTINGS: &'static [&'static Setting];
 
-    /// The settings that it shares with front ends, and that most workers do without: deployments give them to this service too.
+    /// The settings that it shares with front ends, and that most workers do without: deployments give them to this
+    /// service too.
     const ALSO_READS: &'static [&'static Setting] = &[];
 
     /// Reads the settings; problems stay with `source`.
@@ -168,8 +169,8 @@ impl Service {
         Draft::new(name, about, Role::Side)
     }
 
-    /// Returns a service that runs outside these programs, as a side service without handlers; `None` where a name in its row is
-    /// none, or this process has as many names as it can keep.
+    /// Returns a service that runs outside these programs, as a side service without handlers; `None` where a name in
+    /// its row is none, or this process has as many names as it can keep.
     #[must_use]
     pub fn registered(row: &RegisteredService) -> Option<Self> {
         let name = interned(&row.name)?;

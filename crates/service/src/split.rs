@@ -1,4 +1,5 @@
-//! What to do with a batch of which some part cannot be done: ever smaller parts are tried, so that only the bad part fails.
+//! What to do with a batch of which some part cannot be done: ever smaller parts are tried, so that only the bad part
+//! fails.
 
 /// A batch that can be tried in parts.
 pub trait Batch: Sized {
@@ -20,7 +21,8 @@ impl<T> Batch for Vec<T> {
     }
 }
 
-/// The parts of a batch that are still to be tried, in order. A loop takes one after the other and gives back what failed.
+/// The parts of a batch that are still to be tried, in order. A loop takes one after the other and gives back what
+/// failed.
 #[derive(Debug)]
 pub struct Parts<B>(Vec<B>);
 

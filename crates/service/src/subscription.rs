@@ -12,7 +12,8 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// Returns this service's subscription to this kind of event. Only a [`Roster`](crate::Roster) says whether there is one.
+    /// Returns this service's subscription to this kind of event. Only a [`Roster`](crate::Roster) says whether there
+    /// is one.
     #[must_use]
     pub const fn new(service: &'static str, kind: EventKind) -> Self {
         Self::to(service, EventName::of(kind))

@@ -35,8 +35,8 @@ pub fn init(config: &LogConfig) {
     drop(started);
 }
 
-/// One JSON object a line. What a line says and what the spans around it say are beside each other, so that `order.id` has
-/// one name wherever a line comes from.
+/// One JSON object a line. What a line says and what the spans around it say are beside each other, so that `order.id`
+/// has one name wherever a line comes from.
 fn json<S: Subscriber + for<'a> LookupSpan<'a>>() -> impl Layer<S> {
     json_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
