@@ -101,7 +101,7 @@ async fn card_that_was_used_before_is_a_declined_payment_and_the_customer_is_tol
     shop.until_quiet().await;
     let reason = "SELECT count(*) FROM messaging.event_log WHERE data ->> 'reason' = 'payment_method_unusable'";
     assert_eq!(shop.number(reason).await, 1);
-    assert!(mails(&shop).contains("This means of payment cannot be used"), "{}", mails(&shop));
+    assert!(mails(&shop).contains("This payment method cannot be used"), "{}", mails(&shop));
     shop.stripe().answer_all().await;
     assert_eq!(shop.stripe().charged().await, Charged { intents: 1, charges: 0, refunds: 0 });
     shop.close().await;

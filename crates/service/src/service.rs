@@ -68,7 +68,7 @@ pub struct Service {
 /// A row that tests whether a table can be written to.
 #[derive(Debug, Clone, Copy)]
 pub struct TrialRow {
-    /// The table with its schema, for messages.
+    /// The table with its schema, as shown to operators.
     pub table: &'static str,
     /// The `INSERT`. `$1` is a new id, so that the row conflicts with no order's. The statement is rolled back, but
     /// sequences are not: give values for columns that would use one.

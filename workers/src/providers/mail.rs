@@ -118,7 +118,8 @@ mod tests {
     #[test]
     fn invalid_address_is_refused_and_not_shown() {
         let from = sender("orders@shop.example").expect("a mailbox");
-        let error = compose(&from, Mail { to_address: "zoe at example".to_owned(), ..mail() }).expect_err("no address");
+        let error =
+            compose(&from, Mail { to_address: "zoe at example".to_owned(), ..mail() }).expect_err("an invalid address");
         assert!(matches!(&error, ProviderError::ForGood { why } if !why.contains("zoe")), "{error}");
     }
 
