@@ -75,7 +75,7 @@ impl Stripe {
         Ok(Self { api: Api::new(config)?, memory })
     }
 
-    /// Returns the current state of the order's intent. Creates and stores one if there is none.
+    /// Returns the current state of the order's intent. Creates and stores one if needed.
     async fn intent_of(&self, order: Uuid, new: &NewIntent<'_>) -> Result<Of, ProviderError> {
         if let Some(known) = self.memory.recall(order).await? {
             return self.known(order, &known).await;

@@ -101,7 +101,7 @@ pub async fn set(
         .await
 }
 
-/// Returns the id of the last movement up to which no more can appear, or 0 if there is none. Ids are assigned before
+/// Returns the id of the last movement up to which no more can appear, or 0 without movements. Ids are assigned before
 /// their transaction commits, but no transaction of ours takes five minutes.
 ///
 /// # Errors
