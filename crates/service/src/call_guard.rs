@@ -166,7 +166,7 @@ impl CallGuard {
                 tracing::warn!(
                     provider = self.name,
                     reason = why,
-                    "the {} is unavailable; its messages wait on the broker, and one of them probes it",
+                    "the {} is unavailable; its messages wait on the broker, and one at a time probes it",
                     self.whom
                 );
             }

@@ -8,7 +8,8 @@ use std::{
 
 use crate::store::registered::{MOST_EVENTS, MOST_SERVICES};
 
-/// The most names that a process keeps: those of services and their events, twice as many as can be registered together.
+/// The most names that a process keeps: those of services and their events, twice as many as can be registered
+/// together.
 const MOST_NAMES: usize = 2 * MOST_SERVICES * (1 + 2 * MOST_EVENTS);
 
 static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());

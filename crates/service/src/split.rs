@@ -20,7 +20,8 @@ impl<T> Batch for Vec<T> {
     }
 }
 
-/// The parts of a batch that are not tried yet, in order. A loop takes one after another and returns those that failed.
+/// The parts of a batch that are not tried yet, in order. A loop takes one after another and puts back those that
+/// failed.
 #[derive(Debug)]
 pub struct Parts<B>(Vec<B>);
 
@@ -36,7 +37,7 @@ impl<B: Batch> Parts<B> {
         std::iter::from_fn(|| self.0.pop()).find(|part| !part.is_empty())
     }
 
-    /// Returns a part, or the rest of it, to be tried next.
+    /// Puts back a part, or the rest of it, to be tried next.
     pub fn again(&mut self, part: B) {
         self.0.push(part);
     }
@@ -47,7 +48,7 @@ impl<B: Batch> Parts<B> {
         self.0
     }
 
-    /// Returns a part, to be tried in halves. The loop must not split a single item; it has to give that one up.
+    /// Puts back a part, to be tried in halves. The loop must not split a single item; it has to give up on that.
     pub fn split(&mut self, part: B) {
         let (first, second) = part.halves();
         self.0.extend([second, first]);
@@ -76,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn returned_part_comes_next_and_empty_parts_are_skipped() {
+    fn part_that_is_put_back_comes_next_and_empty_parts_are_skipped() {
         let mut parts = Parts::of(vec![1, 2, 3, 4]);
         let whole = parts.take().expect("the batch");
         parts.split(whole);

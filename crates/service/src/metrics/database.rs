@@ -1,4 +1,4 @@
-//! Metrics of the connection pool and of database errors.
+//! Metrics of the connection pool and of refusals by the database.
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -16,7 +16,7 @@ struct Refused {
     condition: &'static str,
 }
 
-/// The state of the connection pool, and errors that affect every query.
+/// The state of the connection pool, and refusals that concern the whole database.
 #[derive(Debug)]
 pub struct DatabaseMetrics {
     connections: Family<State, Gauge>,
@@ -29,9 +29,9 @@ impl DatabaseMetrics {
         let metrics = Self { connections: Family::default(), waiting: Gauge::default(), refusals: Family::default() };
         let help = "Connections to the database, by state: in_use, idle, max (the pool's limit)";
         registry.register("orderflow_database_connections", help, metrics.connections.clone());
-        let help = "Requests that wait for a connection to the database";
+        let help = "Callers waiting for a connection to the database";
         registry.register("orderflow_database_waiting", help, metrics.waiting.clone());
-        let help = "Database errors that affect every query: read_only, full, unavailable";
+        let help = "Refusals that concern the whole database: read_only, full, unavailable";
         registry.register("orderflow_database_refusals", help, metrics.refusals.clone());
         // Alerts compare with the previous value: without an initial 0 they would miss the first refusal.
         for condition in ["read_only", "full", "unavailable"] {
@@ -40,7 +40,7 @@ impl DatabaseMetrics {
         metrics
     }
 
-    /// Counts an error that shows this condition of the database.
+    /// Counts a refusal that shows this condition of the database.
     pub fn refused(&self, condition: &'static str) {
         self.refusals.get_or_create(&Refused { condition }).inc();
     }

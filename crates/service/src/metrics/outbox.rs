@@ -49,7 +49,7 @@ impl OutboxMetrics {
         };
         let help = "Committed events that the broker has not confirmed yet, by event type, each counted up to ADMISSION_MAX_OUTBOX_ROWS; measured by front ends";
         registry.register("orderflow_outbox_rows", help, metrics.rows.clone());
-        let help = "How long the oldest unconfirmed event has waited; 0 without one";
+        let help = "How long the oldest unconfirmed event has waited; 0 when nothing waits";
         registry.register_with_unit("orderflow_outbox_oldest", help, Unit::Seconds, metrics.oldest.clone());
         let help = "Events that the relay took from the outbox because the process that wrote them could not publish them immediately";
         registry.register("orderflow_outbox_relayed", help, metrics.relayed.clone());

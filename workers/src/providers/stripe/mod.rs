@@ -100,7 +100,7 @@ impl Stripe {
         if intent == given_up(order) { Ok(Of::GivenUp) } else { Ok(Of::Order(self.api.retrieve(intent).await?)) }
     }
 
-    /// Creates an intent without confirming it. The first key prevents that attempts create many. If that key is
+    /// Creates an intent without confirming it. The first key keeps retries from creating many. If that key is
     /// unusable (a stored error, other parameters, a request in progress), the intent gets a random one. A superfluous
     /// intent is harmless as long as it is not confirmed.
     async fn make(&self, new: &NewIntent<'_>) -> Result<Intent, Refusal> {

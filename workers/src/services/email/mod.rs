@@ -1,4 +1,4 @@
-//! The email service: mails customers about each step of their order, once.
+//! The email service: sends customers one mail per step of their order.
 //!
 //! All mails are sent in the same way ([`SendMail`]). The content of each is in the file of its event.
 
@@ -28,7 +28,7 @@ use dependencies::EmailDependencies;
 /// Returns the service.
 #[must_use]
 pub fn service() -> Service {
-    Service::side("email", "Mails customers about each step of their order, once.")
+    Service::side("email", "Sends customers one mail per step of their order.")
         .audit(&[&audit::SUBJECT])
         .writes(trial::ROWS)
         .needs::<EmailDependencies>()

@@ -101,8 +101,8 @@ pub async fn set(
         .await
 }
 
-/// Returns the id of the last movement up to which no more can appear, or 0 without movements. Ids are assigned before
-/// their transaction commits, but no transaction of ours takes five minutes.
+/// Returns the id of the last movement up to which no more can appear, or 0 if none is that old. Ids are assigned
+/// before their transaction commits, but no transaction of ours takes five minutes.
 ///
 /// # Errors
 /// Database errors.

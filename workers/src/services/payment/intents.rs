@@ -97,7 +97,7 @@ async fn remember_and_read(connection: &mut Connection, asked: &[Asked]) -> Resu
     read(connection, &asked.iter().map(|(order, _)| *order).collect::<Vec<_>>()).await
 }
 
-/// Prevents that these orders ever get an intent, unless they already have one. Returns the orders without one.
+/// Prevents these orders from ever getting an intent, unless they already have one. Returns the orders without one.
 ///
 /// # Errors
 /// Database errors.
