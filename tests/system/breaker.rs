@@ -25,7 +25,7 @@ fn logged(worker: &Child, text: &str) -> usize {
 /// Waits until the provider was probed this often in vain.
 async fn until_probed(worker: &Child, wanted: usize) {
     until(&format!("the provider was probed {wanted} times"), async || {
-        let probes = logged(worker, "is still away");
+        let probes = logged(worker, "is still unavailable");
         if probes >= wanted { Ok(()) } else { Err(probes) }
     })
     .await;
@@ -66,7 +66,7 @@ async fn while_the_payment_provider_is_away_its_messages_wait_and_all_others_go_
     wire.cut().await;
     web.orders(200, "MUG-BLUE", VISA).await;
     let worker = shop.workers().last_mut().expect("it runs");
-    worker.until_logged("the payment provider is away").await;
+    worker.until_logged("the payment provider is unavailable").await;
     is_ready_and_paused(worker, &["payment"]).await;
     worker.until_logged("paused: trying the provider with one message at a time queue=\"payment.order-created\"").await;
     let attempts = logged(worker, "it is tried again");
@@ -81,7 +81,7 @@ async fn while_the_payment_provider_is_away_its_messages_wait_and_all_others_go_
     assert_eq!(logged(worker, "it is tried again"), attempts, "a probe used up an attempt");
 
     wire.mend().await;
-    worker.until_logged("the payment provider is back").await;
+    worker.until_logged("the payment provider is available again").await;
     shop.until_orders("shipped", 220).await;
     is_ready_and_paused(shop.workers().last_mut().expect("it runs"), &[]).await;
     let worker = shop.workers().last().expect("it runs");
@@ -101,7 +101,7 @@ async fn a_payment_provider_that_hangs_is_one_that_is_away_and_charges_nobody_tw
     wire.stall(Way::ToClient);
     web.orders(200, "MUG-BLUE", VISA).await;
     let worker = shop.workers().last_mut().expect("it runs");
-    let line = worker.until_logged("the payment provider is away").await;
+    let line = worker.until_logged("the payment provider is unavailable").await;
     assert!(line.contains("did not answer within 3s"), "{line}");
     until_probed(worker, 2).await;
     assert!(logged(worker, "it is tried again") <= FEW, "{:#?}", worker.log());
@@ -125,7 +125,7 @@ async fn while_the_mail_server_is_away_orders_ship_and_each_mail_follows_once() 
     web.orders(50, "MUG-BLUE", VISA).await;
     shop.until_orders("shipped", 50).await;
     let worker = shop.workers().last_mut().expect("it runs");
-    worker.until_logged("the mail server is away").await;
+    worker.until_logged("the mail server is unavailable").await;
     until_probed(worker, 1).await;
     is_ready_and_paused(worker, &["mail"]).await;
     assert!(logged(worker, "it is tried again") <= FEW, "{:#?}", worker.log());
@@ -135,7 +135,7 @@ async fn while_the_mail_server_is_away_orders_ship_and_each_mail_follows_once() 
     worker.stop().await;
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
     shop.start_worker_with(&[], &settings).await;
-    shop.workers().last_mut().expect("it runs").until_logged("the mail server is away").await;
+    shop.workers().last_mut().expect("it runs").until_logged("the mail server is unavailable").await;
 
     wire.mend().await;
     until_mails(&shop, "received", 50).await;
@@ -172,7 +172,7 @@ async fn a_payment_provider_that_is_away_for_a_minute_under_load_costs_nothing_b
     }
     let worker = shop.workers().last().expect("it runs");
     let attempts = logged(worker, "it is tried again");
-    println!("{placed} orders, {attempts} attempts used up, {} probes", logged(worker, "is still away"));
+    println!("{placed} orders, {attempts} attempts used up, {} probes", logged(worker, "is still unavailable"));
     assert!(attempts <= FEW, "{attempts} attempts were used up");
     wire.mend().await;
     let mended = Instant::now();

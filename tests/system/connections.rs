@@ -102,7 +102,7 @@ async fn processes_with_fewer_connections_than_they_would_like_say_so_and_work()
     })
     .await;
     shop.start_worker_with(&[], &there).await;
-    let said = shop.workers()[0].until_logged("PostgreSQL allows fewer connections than this process would like").await;
+    let said = shop.workers()[0].until_logged("PostgreSQL allows fewer connections than this process may open").await;
     assert!(said.contains("wanted=10") && said.contains("allowed=6") && said.contains("CONNECTION LIMIT"), "{said}");
     place(&shop, &web).await;
     rented.close(shop).await;

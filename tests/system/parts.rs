@@ -197,6 +197,6 @@ async fn worker_of_a_service_starts_with_its_own_secrets_alone() {
     }
     let two = run("orderflow-worker", &["--queue", "payment.*", "--queue", "email.*"], &[]).await;
     ended(&two, 2, &[]);
-    assert!(two.err.contains("a process works for one service, or for all"), "{two:?}");
+    assert!(two.err.contains("a process runs one service, or all of them"), "{two:?}");
     close(shop).await;
 }

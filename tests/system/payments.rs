@@ -101,7 +101,7 @@ async fn card_that_was_used_before_is_a_declined_payment_and_the_customer_is_tol
     shop.until_quiet().await;
     let reason = "SELECT count(*) FROM messaging.event_log WHERE data ->> 'reason' = 'payment_method_unusable'";
     assert_eq!(shop.number(reason).await, 1);
-    assert!(mails(&shop).contains("This means of payment cannot be used"), "{}", mails(&shop));
+    assert!(mails(&shop).contains("This payment method cannot be used"), "{}", mails(&shop));
     shop.stripe().answer_all().await;
     assert_eq!(shop.stripe().charged().await, Charged { intents: 1, charges: 0, refunds: 0 });
     shop.close().await;
@@ -145,7 +145,7 @@ async fn cancel_needs_no_provider_that_was_never_asked() {
     let web = shop.start_web().await;
     let orders: Vec<Order> = web.orders(20, "MUG-BLUE", VISA).await;
     shop.start_worker_with(&[], &[("STRIPE_SECRET_KEY", "sk_live_hush")]).await;
-    shop.workers().last_mut().expect("it runs").until_logged("the payment provider is away").await;
+    shop.workers().last_mut().expect("it runs").until_logged("the payment provider is unavailable").await;
     cancel_all(&web, &orders).await;
     shop.until_orders("cancelled", 20).await;
     shop.workers().pop().expect("it runs").stop().await;

@@ -167,7 +167,7 @@ async fn a_provider_that_is_killed_goes_on_where_it_was() {
     .await;
     shop.stripe().kill().await;
     for worker in shop.workers() {
-        worker.until_logged("the payment provider is away").await;
+        worker.until_logged("the payment provider is unavailable").await;
     }
     shop.stripe().restart().await;
     shop.until_settled().await;
@@ -196,9 +196,9 @@ async fn a_wrong_key_costs_no_order_anything() {
     web.orders(ORDERS, "MUG-BLUE", VISA).await;
     shop.start_worker_with(&[], &[("STRIPE_SECRET_KEY", "sk_live_hush")]).await;
     let worker = shop.workers().last_mut().expect("it runs");
-    worker.until_logged("the payment provider is away").await;
+    worker.until_logged("the payment provider is unavailable").await;
     worker.until_logged("check STRIPE_SECRET_KEY").await;
-    worker.until_logged("is still away").await;
+    worker.until_logged("is still unavailable").await;
     let worker = shop.workers().pop().expect("it runs");
     // A busy machine's database may be late now and then, which is tried again too.
     assert!(logged(&worker, "it is tried again reason=the payment provider") <= FEW, "{:#?}", worker.log());

@@ -10,7 +10,7 @@ const KINDS: [(&str, &str, &[&str]); 5] = [
     ("declined", "was declined", &["You have not been charged", "nothing will be sent", "order again"]),
     ("shipped", "is on its way", &["with the carrier", "Tracking number: SIM"]),
     ("cancelled", "is cancelled", &["as you asked us to", "You have not been charged."]),
-    ("refunded", "is cancelled and refunded", &["our carrier cannot take the parcel", "We have returned", "79.90 EUR"]),
+    ("refunded", "is cancelled and refunded", &["our carrier cannot take the parcel", "We have refunded", "79.90 EUR"]),
 ];
 
 /// The shop's page is what a mail leads to; any address will do here, since nobody goes there.
