@@ -131,7 +131,7 @@ impl OrderWriter {
     /// What the key made, if it made something.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Returns database errors.
     pub async fn placed_before(&self, key: &str, fingerprint: &Fingerprint) -> Result<Option<Outcome>, StoreError> {
         let finding = async |connection: &mut Connection| idempotency::find(connection, &[key]).await;
         let stored = self.database.run(ANSWER_WITHIN, finding).await?;

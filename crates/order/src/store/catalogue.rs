@@ -30,7 +30,7 @@ pub struct Product {
 /// Every product, in the order of the shop's page. Stock is read through the inventory's view.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn products(connection: &mut Connection) -> Result<Vec<Product>, StoreError> {
     Ok(diesel::sql_query(
         "SELECT product.sku, product.name, product.price, product.currency,

@@ -47,7 +47,7 @@ struct News {
 /// The orders are locked first, in the order of their ids, so that two workers fold one order one after the other.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn fold(connection: &mut Connection, ids: &[Uuid]) -> Result<BTreeMap<Uuid, OrderStatus>, StoreError> {
     let locked: Vec<(Uuid, String, i32, bool)> = orders::table
         .filter(orders::id.eq_any(ids))

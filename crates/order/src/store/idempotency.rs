@@ -38,7 +38,7 @@ pub struct Claim<'a> {
 /// order everywhere, so that two batches that overlap cannot deadlock.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn claim(connection: &mut Connection, claims: &[Claim<'_>]) -> Result<HashSet<String>, StoreError> {
     #[derive(QueryableByName)]
     struct Claimed {
@@ -91,7 +91,7 @@ pub struct Stored {
 /// What is known of these keys; an unknown one is left out.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn find(connection: &mut Connection, keys: &[&str]) -> Result<Vec<Stored>, StoreError> {
     if keys.is_empty() {
         return Ok(Vec::new());
@@ -111,7 +111,7 @@ pub async fn find(connection: &mut Connection, keys: &[&str]) -> Result<Vec<Stor
 /// does not hold up the others for long.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn wait_briefly(connection: &mut Connection) -> Result<(), StoreError> {
     diesel::sql_query("SET LOCAL lock_timeout = '200ms'").prepared().execute(connection).await?;
     Ok(())
@@ -120,7 +120,7 @@ pub async fn wait_briefly(connection: &mut Connection) -> Result<(), StoreError>
 /// Takes the lock on the table that claiming takes: where this succeeds, a later wait is for a key.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn lock_table(connection: &mut Connection) -> Result<(), StoreError> {
     diesel::sql_query("LOCK TABLE orders.idempotency_keys IN ROW EXCLUSIVE MODE")
         .prepared()
@@ -133,7 +133,7 @@ pub async fn lock_table(connection: &mut Connection) -> Result<(), StoreError> {
 /// processes may do so at once: none waits for another.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn forget_old(connection: &mut Connection, limit: i64) -> Result<usize, StoreError> {
     Ok(diesel::sql_query(
         "DELETE FROM orders.idempotency_keys WHERE key IN (

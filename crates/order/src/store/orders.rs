@@ -171,7 +171,7 @@ pub struct Order {
 /// The order with this id, if there is one.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn find(connection: &mut Connection, id: Uuid) -> Result<Option<Order>, StoreError> {
     Ok(orders::table.find(id).select(Order::as_select()).first(connection).await.optional()?)
 }
@@ -179,7 +179,7 @@ pub async fn find(connection: &mut Connection, id: Uuid) -> Result<Option<Order>
 /// What was ordered, in the order of the request.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn lines(connection: &mut Connection, order_id: Uuid) -> Result<Vec<Line>, StoreError> {
     Ok(items::table
         .filter(items::order_id.eq(order_id))
@@ -192,7 +192,7 @@ pub async fn lines(connection: &mut Connection, order_id: Uuid) -> Result<Vec<Li
 /// The numbers of these orders; an unknown one is left out.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn numbers(connection: &mut Connection, ids: &[Uuid]) -> Result<HashMap<Uuid, String>, StoreError> {
     let rows: Vec<(Uuid, String)> =
         orders::table.filter(orders::id.eq_any(ids)).select((orders::id, orders::number)).load(connection).await?;
@@ -202,7 +202,7 @@ pub async fn numbers(connection: &mut Connection, ids: &[Uuid]) -> Result<HashMa
 /// The order with this number.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn id_of_number(connection: &mut Connection, number: &str) -> Result<Option<Uuid>, StoreError> {
     Ok(orders::table.filter(orders::number.eq(number)).select(orders::id).first(connection).await.optional()?)
 }
