@@ -193,8 +193,8 @@ impl Topology {
         lines
     }
 
-    /// Returns the objects that `live` lacks, in the order in which they must be created. It also returns policies that
-    /// differ, but not exchanges or queues, which cannot be changed.
+    /// Returns the objects that `live` lacks, in the order of their creation. It also returns policies that differ, but
+    /// not exchanges or queues, which cannot be changed.
     pub(super) fn lacking_in<'t>(&'t self, live: &Self) -> Vec<Object<'t>> {
         let policies = self.policies.iter().filter(|one| !live.policies.contains(one)).map(Object::Policy);
         let is_missing = |one: &&Exchange| !live.exchanges.iter().any(|other| other.name == one.name);

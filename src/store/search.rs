@@ -28,7 +28,7 @@ pub struct Listed {
     /// The version of the last event folded into the status.
     #[diesel(sql_type = Integer)]
     pub version: i32,
-    /// Whether the customer requested a cancellation that is not decided yet.
+    /// Whether the customer requested a cancellation. It stays true once the request is decided.
     #[diesel(sql_type = Bool)]
     pub cancel_requested: bool,
     /// The total in minor units.

@@ -21,7 +21,7 @@ pub use picture::{Entry, Picture, Placed, Unpublished, read};
 pub use unapplied::Unapplied;
 pub use walk::{Range, estimated_orders, glance, next};
 
-/// Returns every check that is a condition in SQL, in the order in which they run.
+/// Returns every check that is a condition in SQL, in execution order.
 pub fn checks() -> impl Iterator<Item = &'static Check> {
     roster()
         .services()

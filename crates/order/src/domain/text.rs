@@ -8,7 +8,7 @@ use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCa
 pub enum Flaw {
     /// It contains a line break, a tab or another control character.
     ControlCharacter,
-    /// It contains an invisible character, or one that changes the order in which other characters are shown.
+    /// It contains an invisible character, or one that changes the display order of other characters.
     InvisibleCharacter,
     /// It has no visible character.
     Blank,

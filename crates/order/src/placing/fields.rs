@@ -71,7 +71,7 @@ error_codes! {
     TooLong => "too_long";
     /// A line break, a tab, or another control character.
     ControlCharacter => "control_character";
-    /// An invisible character, or one that changes the order in which other characters are shown.
+    /// An invisible character, or one that changes the display order of other characters.
     InvisibleCharacter => "invisible_character";
     /// A number outside its bounds.
     OutOfRange => "out_of_range";

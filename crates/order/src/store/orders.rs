@@ -156,7 +156,7 @@ pub struct Order {
     pub status: String,
     /// The version of the last event folded into the status.
     pub version: i32,
-    /// Whether a cancellation was requested.
+    /// Whether a cancellation was requested. It stays true once the request is decided.
     pub cancel_requested: bool,
     /// Σ price × quantity, in minor units.
     pub total: i64,
