@@ -165,7 +165,7 @@ pub struct Attempt {
     pub retry_at: Option<DateTime<Utc>>,
 }
 
-/// Returns the failed attempts, oldest first. If there are more than [`MOST`], returns the newest.
+/// Returns the failed attempts, oldest first. If there are more than 1,000, returns the newest.
 ///
 /// # Errors
 /// Returns database errors.
