@@ -99,7 +99,7 @@ fn other_numbers_are_accepted() {
         // 13 digits with a valid check digit, but no issuer begins with 0.
         "c/o Kim, tel. 0049 30 12345 03",
         "0049301234503",
-        // EANs and GTINs: Coca-Cola, German, British, Swiss. Some have a check digit that is valid for Luhn as well.
+        // EANs and GTINs: Coca-Cola, German, British, Swiss. Coca-Cola's check digit is valid for Luhn as well.
         "5449000000996",
         "EAN 5449000000996",
         "4006381333931",
