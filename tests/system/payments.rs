@@ -74,9 +74,9 @@ async fn order_that_stripe_cannot_charge_is_refused_when_it_is_placed() {
     let web = shop.start_web().await;
     let place = async |sku: &str, quantity| web.place(&key(), &body(sku, quantity, VISA)).await;
     let error = |code: &str, detail: &str| (422, json!([{ "pointer": "#/items", "code": code, "detail": detail }]));
-    let least = "Costs less than can be charged: the least is 0.50 EUR.";
+    let least = "Costs less than can be charged: the minimum is 0.50 EUR.";
     assert_eq!(refused(&place("MUG-BLUE", 1).await), error("total_too_small", least));
-    let step = "Cannot be charged: the total has to be a multiple of 0.010 KWD.";
+    let step = "Cannot be charged: the total must be a multiple of 0.010 KWD.";
     assert_eq!(refused(&place("MUG-SAND", 1).await), error("total_not_chargeable", step));
     // The total counts: two of the first cost enough, and five of the other end in 0.
     drop(place("MUG-BLUE", 2).await.accepted());

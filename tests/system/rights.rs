@@ -266,18 +266,18 @@ async fn administrator_of_one_virtual_host_uses_what_exists_and_reads_what_may_n
     ended(
         &applied,
         0,
-        &["Not made or brought up to date: users and their rights", "administrator", "as they should be"],
+        &["Not created or updated: users and their rights", "administrator", "as they should be"],
     );
     ended(&said(&shop, &url, &["topology", "check"]).await, 0, &["as they should be"]);
     // What the settings ask for was not done.
     let asked = [("AMQP_ADMIN_URL", url.as_str()), ("AMQP_WEB_PASSWORD", "new")];
     let applied = run("orderflow", &["topology", "apply"], &with(shop.operator_settings(), &asked)).await;
-    ended(&applied, 1, &["Not made or brought up to date: orderflow-web."]);
+    ended(&applied, 1, &["Not created or updated: orderflow-web."]);
 
     tagged("management").await;
     delete("policies/{vhost}/orderflow-retry").await;
     let applied = said(&shop, &url, &["topology", "apply"]).await;
-    ended(&applied, 1, &["Policies could not be made", "policymaker", "policy orderflow-retry is missing"]);
+    ended(&applied, 1, &["Policies could not be created", "policymaker", "policy orderflow-retry is missing"]);
     topology_apply(&shop).await;
     let elsewhere = shop.servers.broker(Some((&name, "theirs")), "no_such_vhost").to_string();
     for command in ["check", "apply"] {
