@@ -35,17 +35,17 @@ const NEXT: &str =
 pub struct RegisterOptions {
     /// Its name: 2 to 30 lower-case letters, digits and hyphens, the first a letter
     name: String,
-    /// A kind of event that it takes, such as order.created; may be repeated
+    /// An event type that it consumes, such as order.created; may be repeated
     #[arg(long = "event", value_name = "KIND", required = true)]
     events: Vec<String>,
-    /// A kind of event that it publishes, such as NAME.done; may be repeated
+    /// An event type that it publishes, such as NAME.done; may be repeated
     #[arg(long, value_name = "KIND")]
     publishes: Vec<String>,
-    /// Where it writes down what it has applied: `inbox` is messaging.inbox, so that missing deliveries are found; with `none`
-    /// nobody can tell
+    /// Where it records the events that it has applied: `inbox` is messaging.inbox, in which missing deliveries can be
+    /// found; with `none` they cannot
     #[arg(long, value_name = "WHERE", default_value = "none", value_parser = ["inbox", "none"])]
     tracks: String,
-    /// Answer in JSON
+    /// Prints JSON
     #[arg(long)]
     json: bool,
 }

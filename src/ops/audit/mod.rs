@@ -46,22 +46,22 @@ use report::Report;
 /// Which orders to look at, and what to say of them.
 #[derive(Debug, Clone, clap::Args)]
 pub struct AuditOptions {
-    /// Only orders that were placed within this time: 7d
+    /// Only orders placed within this time, such as 7d
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, conflicts_with = "order")]
     pub since: Option<Duration>,
     /// Only this order
     #[arg(long, value_name = "ID-OR-NUMBER")]
     pub order: Option<String>,
-    /// How long an order may wait for its next step, an event for being published or applied, and a mail for being sent
+    /// How long an order may wait for its next step, an event to be published or applied, and a mail to be sent
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = humantime::parse_duration)]
     pub stuck_after: Duration,
-    /// At most this many violations are told, and this many parked orders; the others are counted
+    /// Shows at most this many violations and this many parked orders; counts the others
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub limit: u32,
-    /// Write down how it ended, for the metric orderflow_audit_violations and its alert: what a scheduled audit does
+    /// Records the result for the metric orderflow_audit_violations and its alert: for a scheduled audit
     #[arg(long, conflicts_with = "order")]
     pub record: bool,
-    /// Answer in JSON
+    /// Prints JSON
     #[arg(long)]
     pub json: bool,
 }

@@ -31,13 +31,13 @@ pub struct DiscardOptions {
     #[command(flatten)]
     #[allow(missing_docs, reason = "a comment here would become help text")]
     pub selection: Selection,
-    /// The file for what is thrown away; it must not exist yet [default: dead-letters-TIME.jsonl]
+    /// The file for the discarded messages; must not exist yet [default: dead-letters-TIME.jsonl]
     #[arg(long, value_name = "PATH")]
     pub file: Option<PathBuf>,
-    /// Do not ask
+    /// Skips the confirmation
     #[arg(long)]
     pub yes: bool,
-    /// Answer in JSON
+    /// Prints JSON
     #[arg(long)]
     pub json: bool,
 }

@@ -30,22 +30,22 @@ pub struct ReplayOptions {
     #[command(flatten)]
     #[allow(missing_docs, reason = "a comment here would become help text")]
     pub selection: Selection,
-    /// Only say what would be sent
+    /// Only shows what would be sent
     #[arg(long)]
     pub dry_run: bool,
-    /// Messages that go first; the others only when these were applied
+    /// Messages to send first; the others follow once these are applied
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=100))]
     pub canary: u8,
-    /// Messages a second, at most
+    /// At most this many messages a second
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub rate: u32,
     /// How long to wait for the first message, and at the end for the last ones, to be applied
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
     pub patience: Duration,
-    /// Do not ask
+    /// Skips the confirmation
     #[arg(long)]
     pub yes: bool,
-    /// Answer in JSON
+    /// Prints JSON
     #[arg(long)]
     pub json: bool,
 }

@@ -65,22 +65,22 @@ pub fn check_queue(queue: Option<&QueuePattern>) -> Result<(), Failed> {
 /// Which dead letters: those to which everything applies that is given.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Selection {
-    /// Those of this queue, by name or pattern: payment.order-created, or 'payment.*'
+    /// Only this queue, by name or pattern: payment.order-created, or 'payment.*'
     #[arg(long, value_name = "NAME-OR-GLOB")]
     pub queue: Option<QueuePattern>,
-    /// Those whose reason contains this text, as `orderflow dlq list` shows it
+    /// Only messages whose reason contains this text, as `orderflow dlq list` shows it
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
-    /// Those of this order
+    /// Only this order
     #[arg(long, value_name = "ID-OR-NUMBER")]
     pub order: Option<String>,
-    /// This message; may be repeated
+    /// Only this message; may be repeated
     #[arg(long = "message", value_name = "ID")]
     pub messages: Vec<String>,
     /// At most this many: queue by queue, the oldest first
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: Option<u32>,
-    /// All there are: needed where nothing else is chosen
+    /// All dead letters: required if nothing else is selected
     #[arg(long)]
     pub all: bool,
 }

@@ -20,16 +20,16 @@ use crate::{
 /// Which dead letters to show.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ShowOptions {
-    /// The message, by the name that `orderflow dlq list` shows
+    /// The message's id, as `orderflow dlq list` shows it
     #[arg(value_name = "MESSAGE-ID", required_unless_present = "queue")]
     pub message: Option<String>,
-    /// Those of this queue, by name or pattern
+    /// Only this queue, by name or pattern
     #[arg(long, value_name = "NAME-OR-GLOB")]
     pub queue: Option<QueuePattern>,
     /// At most this many: queue by queue, the oldest first
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: u32,
-    /// Answer in JSON
+    /// Prints JSON
     #[arg(long)]
     pub json: bool,
 }

@@ -39,13 +39,13 @@ const LONGEST_BREATH: Duration = Duration::from_secs(1);
 /// What to move.
 #[derive(Debug, Clone, clap::Args)]
 pub struct RetentionOptions {
-    /// Orders that were placed, and to which something last happened, longer ago than this; at least 90d
+    /// Only orders that were placed and last changed longer ago than this; at least 90d
     #[arg(long, value_name = "TIME", default_value = "400d", value_parser = humantime::parse_duration)]
     pub older_than: Duration,
-    /// Move it; without this, only say what would be moved
+    /// Moves it; without this option, only shows what would be moved
     #[arg(long)]
     pub yes: bool,
-    /// Answer in JSON
+    /// Prints JSON
     #[arg(long)]
     pub json: bool,
 }
