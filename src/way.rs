@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn processes_add_up_and_those_that_are_paused_do_not_count() {
+    fn capacity_adds_up_processes_and_ignores_paused_ones() {
         let paces = [pace(100, Some(2.0)), pace(300, Some(1.0)), pace(0, Some(9.0)), pace(10, None)];
         let queue = Queue::new(QueueState { ready: 7, consumers: 2 }, &paces, PAYMENT_ORDER_CREATED);
         assert_eq!(queue, Queue { ready: 7, is_worked: true, capacity: Some(350.0), processing: Some(1.25) });
@@ -181,13 +181,13 @@ mod tests {
     }
 
     #[test]
-    fn orders_wait_for_steps_of_the_roster_alone() {
+    fn watched_queues_belong_to_step_services() {
         let steps = crate::services::roster().steps();
         assert!(WATCHED.iter().all(|one| steps.contains(&one.queue())), "{WATCHED:?}");
     }
 
     #[test]
-    fn the_way_back_has_queues_of_its_own() {
+    fn requested_cancel_takes_the_backward_path() {
         assert_eq!(path(OrderStatus::Paid, true).first(), Some(&SHIPPING_ORDER_CANCEL_REQUESTED));
         assert!(path(OrderStatus::Shipped, false).is_empty());
     }
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_is_undone_from_where_it_turned_back() {
+    fn undoing_starts_where_the_order_turned_back() {
         let paid = ["order.created", "payment.completed"];
         let end = ["order.payment-refunded", "order.order-cancelled"];
         let after = |events: &[&str]| undone_after(&[&paid, events].concat());

@@ -26,7 +26,7 @@ async fn dead_letters_are_thrown_away_or_sent_again_only_on_a_yes() {
     let discard = format!("dlq discard --all --limit 1 --file {}", file.display());
     for typed in NO {
         let refused = type_at(&shop, &discard, "Throw away 1 dead letter?", typed).await;
-        ended(&refused, 1, &["Nothing was thrown away."]);
+        ended(&refused, 1, &["Nothing was discarded."]);
         let refused = type_at(&shop, "dlq replay --all", "Send 2 dead letters again?", typed).await;
         ended(&refused, 1, &["Nothing was sent."]);
         until_dead(&probe, PAYMENT, 2).await;

@@ -133,7 +133,7 @@ async fn what_is_thrown_away_is_kept_in_a_file() {
     ended(&dlq(&shop, &["discard", "--yes"]).await, 2, &["--all"]);
     let no_such = directory.path().join("nowhere/kept.jsonl");
     let refused = dlq(&shop, &["discard", "--all", "--yes", "--file", no_such.to_str().expect("text")]).await;
-    ended(&refused, 2, &["nowhere/kept.jsonl", "nothing was thrown away"]);
+    ended(&refused, 2, &["nowhere/kept.jsonl", "nothing was discarded"]);
     let discarded = dlq(&shop, &["discard", "--all", "--yes", "--file", file]).await;
     assert_eq!(discarded.code, Some(0), "{discarded:?}");
     assert_shown("dlq_discard", &discarded.out);

@@ -95,8 +95,8 @@ async fn what_is_not_set_up_is_named() {
     let says = [
         &format!("queue {queue} is missing"),
         "`orderflow topology apply` makes what is missing",
-        "The user orderflow-web may do nothing in this virtual host.",
-        "gives it its rights, and needs no password for that",
+        "The user orderflow-web has no rights in this virtual host.",
+        "gives it its rights; no password is needed",
     ];
     ended(&findings, 1, &says);
     let passwords = ["orderflow-web", "orderflow-worker"].map(|user| shop.servers.password(user));

@@ -61,7 +61,7 @@ pub async fn discard(source: &Source, options: &DiscardOptions, out: &mut impl W
     let question = format!("Throw away {}?", count(snapshot.letters.len(), "dead letter"));
     if ask(&question, options.yes, out).await? == Answer::No {
         desk.letters.close().await?;
-        writeln!(out, "Nothing was thrown away.")?;
+        writeln!(out, "Nothing was discarded.")?;
         return Ok(Exit::No);
     }
     let file = options.file.clone().unwrap_or_else(default_file);
