@@ -165,7 +165,7 @@ async fn a_queue_whose_provider_is_away_is_paused_and_needs_no_more_workers() {
         &queues(&shop).await,
         0,
         &[
-            "Paused when their workers last wrote, up to ten seconds ago, because the provider is away",
+            "Paused when their workers last reported, up to ten seconds ago, because the provider is unavailable",
             "payment.order-created",
         ],
     );

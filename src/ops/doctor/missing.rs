@@ -113,7 +113,7 @@ fn tell(found: &mut Checkup, seen: &Seen) {
         saw.push_str(&format!("; {} of the last {young} not applied yet, which may be on the way", seen.younger));
     }
     if !seen.backlogs.is_empty() {
-        saw.push_str(&format!("; not searched where messages wait:  {}", some(&seen.backlogs)));
+        saw.push_str(&format!("; not searched where messages wait: {}", some(&seen.backlogs)));
     }
     if !seen.untracked.is_empty() {
         saw.push_str(&format!("; not tracked: {}", some(&seen.untracked)));
@@ -171,7 +171,7 @@ mod tests {
     fn missing_deliveries_are_reported_with_what_was_not_searched() {
         assert!(told(&seen(&[])).contains("Nothing is wrong. Checked: missing none in the last 24 h"));
         let backlog = Seen { backlogs: vec!["a".to_owned()], ..seen(&[]) };
-        assert!(told(&backlog).ends_with("none in the last 24 h; not searched where messages wait:  a"));
+        assert!(told(&backlog).ends_with("none in the last 24 h; not searched where messages wait: a"));
         let one = told(&seen(&[("a", 1)]));
         assert!(one.contains("1 delivery is missing, neither applied nor found anywhere: 1 of a."), "{one}");
         assert!(one.contains("`orderflow republish --missing --queue a`"), "{one}");
