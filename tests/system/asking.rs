@@ -51,12 +51,12 @@ async fn what_is_missing_is_sent_only_on_a_yes() {
     probe.delete_queue(&EMAIL.queue()).await;
     topology_apply(&shop).await;
     for typed in NO {
-        let refused = type_at(&shop, "republish --missing", "Send 3 again?", typed).await;
+        let refused = type_at(&shop, "republish --missing", "Republish 3?", typed).await;
         ended(&refused, 1, &["email.order-created: 3 missing", "Nothing was sent."]);
         assert_eq!(probe.waiting(&EMAIL.queue()).await, 0, "{typed:?}");
     }
     assert_eq!(shop.number("SELECT count(*) FROM messaging.resent").await, 0);
-    ended(&type_at(&shop, "republish --missing", "Send 3 again?", Typed::Line("y")).await, 0, &["3 sent."]);
+    ended(&type_at(&shop, "republish --missing", "Republish 3?", Typed::Line("y")).await, 0, &["3 sent."]);
     assert_eq!(probe.waiting(&EMAIL.queue()).await, 3);
     shop.start_worker(&[&EMAIL.queue()]).await;
     shop.until_quiet().await;
