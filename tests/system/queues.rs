@@ -71,7 +71,7 @@ async fn what_is_said_of_workers_and_messages_is_of_this_moment() {
     shop.start_worker(&[]).await;
     let working = queues(&shop).await;
     ended(&working, 0, &[]);
-    assert!(!working.out.contains("No worker") && !working.out.contains("nobody consumes"), "{}", working.out);
+    assert!(!working.out.contains("No worker") && !working.out.contains("no consumer"), "{}", working.out);
     until_counted(&shop, 1).await;
     for worker in shop.workers().drain(..) {
         worker.stop().await;
