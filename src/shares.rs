@@ -9,8 +9,8 @@ use crate::web::Part;
 pub struct Shares {
     /// For the listener for order changes, which holds one permanently.
     pub listening: usize,
-    /// For customers: the committers, the relay and reads, each of which takes well under a millisecond. A console on
-    /// its own uses them for its start-up check and for the reads that it repeats every ten seconds.
+    /// For customers: the committers, the relay and reads, each taking well under a millisecond. A console on its own
+    /// uses them for its start-up check and for the reads that it repeats every ten seconds.
     pub pool: usize,
     /// For operators' pages.
     pub console: usize,

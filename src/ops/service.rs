@@ -41,7 +41,7 @@ pub struct RegisterOptions {
     /// An event type that it publishes, such as NAME.done; may be repeated
     #[arg(long, value_name = "KIND")]
     publishes: Vec<String>,
-    /// Where it records the events that it has applied: `inbox` is messaging.inbox, in which missing deliveries can be
+    /// Where it records the events that it has applied: `inbox` is messaging.inbox, so that missing deliveries can be
     /// found; with `none` they cannot
     #[arg(long, value_name = "WHERE", default_value = "none", value_parser = ["inbox", "none"])]
     tracks: String,

@@ -15,7 +15,7 @@ use crate::{
 /// A violation: the broken rule, and how it is broken.
 pub type Wrong = (Rule, String);
 
-/// Checks an order's row and its log, either of which may be missing.
+/// Checks an order's row and its log; either may be missing.
 pub fn check(order: Option<&Placed>, log: &[Entry], found: &mut Vec<Wrong>) {
     if order.is_none() {
         let last = log.last().map_or(0, |entry| entry.version);
@@ -116,7 +116,7 @@ fn fold(order: Option<&Placed>, log: &[Entry], found: &mut Vec<Wrong>) {
         }
         Some((_, requested)) if order.cancel_requested != requested => {
             let asked = if requested { "was" } else { "was not" };
-            found.push((STATUS, format!("its row contradicts its log, by which a cancel {asked} requested")));
+            found.push((STATUS, format!("its row contradicts its log: by the log, a cancel {asked} requested")));
         }
         Some(_) => {}
     }
@@ -173,7 +173,7 @@ mod tests {
             (found(&placed("pending", 1), &[]), "log-gap", "the log has no events of it"),
             (found(&placed("paid", 1), &log(&PAID)), "status", "it is paid, but by its log pending at version 1"),
             (found(&placed("paid", 3), &log(&PAID)), "status", "at version 3, which its log, up to 2, does not have"),
-            (found(&cancel, &log(&PAID)), "status", "by which a cancel was not requested"),
+            (found(&cancel, &log(&PAID)), "status", "by the log, a cancel was not requested"),
             (found(&placed("paid", 2), &uncaused), "cause", "payment.completed (version 2) is not an earlier event"),
             (found(&placed("pending", 2), &illegal), "illegal-step", "inventory.reserved (version 2) is not allowed"),
         ] {

@@ -89,7 +89,7 @@ mod tests {
 
     const UNSENT: Check = Check { rule: Rule { name: "unsent", remedy: FILE_IT }, broken: "", what: "" };
 
-    /// Returns whether the rule is reported for an order of which this queue has not applied an event.
+    /// Returns whether the rule is reported for an order with an event that this queue has not applied.
     fn is_reported(queue: &str) -> bool {
         let order_id = Uuid::from_u128(1);
         let unapplied = Unapplied {

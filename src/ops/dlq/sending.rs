@@ -66,7 +66,7 @@ pub fn too_long(snapshot: &Snapshot, pace: Pace) -> Result<(), Failed> {
     )))
 }
 
-/// Returns how many messages can be sent in time. The canaries go at once, and the others after the wait for these.
+/// Returns how many messages can be sent in time. The canaries go together, and the others after the wait for these.
 fn at_most(pace: Pace) -> usize {
     let sending = LONGEST.saturating_sub(pace.patience);
     usize::try_from(u64::from(pace.rate) * sending.as_secs()).unwrap_or(usize::MAX).max(pace.canaries)

@@ -47,7 +47,7 @@ struct Report {
 pub struct Shown {
     /// The dead-letter queue.
     pub queue: String,
-    /// The id by which operators select it.
+    /// The id that selects it.
     pub message_id: String,
     /// The order, if the body names one.
     pub order_id: Option<Uuid>,

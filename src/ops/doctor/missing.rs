@@ -39,7 +39,7 @@ const WITHIN: Duration = Duration::from_secs(10);
 struct Seen {
     /// Missing deliveries by queue.
     missing: BTreeMap<String, usize>,
-    /// Queues in which messages wait.
+    /// Queues with waiting messages.
     backlogs: Vec<String>,
     /// Queues whose dead-letter queue holds more messages than the index names: missing deliveries may be among these.
     unnamed: Vec<String>,

@@ -48,7 +48,7 @@ pub struct Figures {
     pub drain_seconds: Option<f64>,
 }
 
-/// Returns the figures of each work queue from what could be read, in the order in which an order passes the queues.
+/// Returns the figures of each work queue from what could be read, in the sequence of an order's steps.
 #[must_use]
 pub fn figures(depths: Option<&[QueueDepth]>, known: Option<&Known>) -> Vec<Figures> {
     roster().subscriptions().iter().map(|subscription| of_one(*subscription, depths, known)).collect()

@@ -16,8 +16,8 @@ use crate::{
 /// The version of [`Report`]'s JSON form. Adding a key does not change it; changing or removing one does.
 const SCHEMA_VERSION: u32 = 1;
 
-/// Seconds within which an event is published, if necessary by another process of its service: the outbox's ten, and a
-/// margin.
+/// An event is published within this many seconds, if necessary by another process of its service: the outbox's ten,
+/// and a margin.
 const SOON: f64 = 15.0;
 
 /// Stands for an unknown value in a table.

@@ -44,7 +44,7 @@ pub struct View {
     pub failures: Vec<RecentFailure>,
 }
 
-/// An answer, or why there is none.
+/// An answer, or why it is missing.
 #[derive(Debug)]
 pub enum Said {
     /// The broker's.

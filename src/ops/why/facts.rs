@@ -62,7 +62,7 @@ pub struct Item {
 /// What the inventory service did.
 #[derive(Debug, Clone, Serialize)]
 pub struct Stock {
-    /// Its decision; `null` if there is none yet.
+    /// Its decision; `null` while undecided.
     pub reservation: Option<Reservation>,
     /// The stock movements.
     pub movements: Vec<Movement>,
@@ -101,7 +101,7 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Returns facts of which nothing was read.
+    /// Returns empty facts, before anything was read.
     #[must_use]
     pub fn none(moment: DateTime<Utc>) -> Self {
         Self {

@@ -18,7 +18,7 @@ use crate::{
 /// The age up to which a delivery is simply on its way: on a busy system, queues hold some seconds of work.
 const ON_ITS_WAY: TimeDelta = TimeDelta::seconds(30);
 
-/// The age by which an outbox row should be published: usually within milliseconds, or ten seconds later by the relay
+/// An outbox row should be published within this time: usually within milliseconds, or ten seconds later by the relay
 /// of another process of its service.
 const PUBLISHED_BY: TimeDelta = TimeDelta::seconds(15);
 
@@ -49,7 +49,7 @@ pub enum State {
 pub struct Wait {
     /// Its state.
     pub state: State,
-    /// The queue whose turn it is; `null` if it is none's.
+    /// The queue that has to act next; `null` if no queue does.
     pub subscription: Option<String>,
     /// The reason for the wait, in one sentence.
     pub what: String,
