@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn remedy_fits_what_the_database_said() {
+    fn remedy_fits_the_database_error() {
         let of = |state| explained(&StoreError::refused(SqlState::from_code(state)));
         for missing in ["42P01", "42703", "42883", "3F000"] {
             assert!(of(missing).starts_with(&Lack::migration().to_string()), "{missing}");

@@ -133,7 +133,7 @@ pub async fn register(source: &Source, options: &RegisterOptions, out: &mut impl
     }
     writeln!(out, "{} is registered.", service.name)?;
     for event in &service.takes {
-        writeln!(out, "  takes      {event}, from the queue {}", queue(&service.name, event))?;
+        writeln!(out, "  consumes   {event}, from the queue {}", queue(&service.name, event))?;
     }
     for event in &service.publishes {
         writeln!(out, "  publishes  {event}")?;
@@ -213,7 +213,7 @@ pub async fn list(source: &Source, json: bool, out: &mut impl Write) -> Result<E
             [name.to_owned(), runs.to_owned(), tracks.to_owned(), names(takes), names(&service.publishes)]
         })
         .collect();
-    table(out, ["service", "", "tracks", "takes", "publishes"], &rows)?;
+    table(out, ["service", "", "tracks", "consumes", "publishes"], &rows)?;
     Ok(Exit::Ok)
 }
 

@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn users_who_are_missing_or_may_nothing_are_found() {
+    fn missing_users_and_users_without_rights_are_found() {
         let needed = ["orderflow-web", "orderflow-worker"];
         assert_eq!(found(&needed, &needed), Vec::<String>::new());
         let own: Vec<String> = orderflow_worker::roster().names().into_iter().map(user_of).collect();

@@ -60,7 +60,7 @@ async fn front_ends_publish_order_events_alone_once_no_older_one_is_connected() 
     topology_apply(&shop).await;
     assert!(!web_may_publish(&shop, "payment").await);
     shop.probe().await.take_all(names::UNROUTED).await;
-    ended(&doctor(&shop).await, 0, &["orderflow-web can publish order.* alone"]);
+    ended(&doctor(&shop).await, 0, &["orderflow-web can publish only order.*"]);
     for process in shop.webs().drain(..) {
         process.stop().await;
     }

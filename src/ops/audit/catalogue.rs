@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_two_rules_have_one_name() {
+    fn rule_names_are_unique() {
         let (mut names, all) = (names(), names().len());
         names.sort_unstable();
         names.dedup();

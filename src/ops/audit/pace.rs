@@ -69,7 +69,7 @@ mod tests {
                 tokio::time::sleep(Duration::from_secs(seconds)).await;
                 Ok(())
             };
-            pace.next(look).await.expect("it looks");
+            pace.next(look).await.expect("it succeeds");
         }
         assert_eq!(sizes, [1_000, 2_000, 4_000, 5_000, 5_000, 2_500, 2_500]);
     }

@@ -136,7 +136,7 @@ async fn remove(desk: Desk, snapshot: &mut Snapshot) -> (usize, Result<(), Faile
     let noted = note(&desk, snapshot.letters.get(..gone).unwrap_or_default(), last).await;
     if let Err(error) = noted {
         snapshot.unavailable.push(format!(
-            "{}: it still counts them as dead letters, which `orderflow republish --missing --purged` would send again",
+            "{}: it still counts them as dead letters, which `orderflow republish --missing --purged` would republish",
             not_from_database(&error)
         ));
     }

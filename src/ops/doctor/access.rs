@@ -67,7 +67,7 @@ pub async fn users(found: &mut Checkup, management: &Management) -> Result<(), M
 /// See [`ManagementError`].
 pub async fn narrowing(found: &mut Checkup, management: &Management) -> Result<(), ManagementError> {
     if management.is_narrow().await? {
-        found.saw("front ends", "orderflow-web can publish order.* alone");
+        found.saw("front ends", "orderflow-web can publish only order.*");
         return Ok(());
     }
     let older: Vec<String> = management.older_front_ends().await?.into_iter().map(|one| one.name).collect();

@@ -140,7 +140,7 @@ fn explained(reason: &str) -> (&str, &str) {
         "retried" => ("an attempt to handle their events has failed since", ""),
         "not applied" => (
             "a subscription has not applied all of their events",
-            "; `orderflow audit` names them, and `orderflow republish --missing` sends them again",
+            "; `orderflow audit` names them, and `orderflow republish --missing` republishes them",
         ),
         other => (other, ""),
     }

@@ -183,7 +183,7 @@ mod tests {
     use super::{super::sample, *};
 
     #[test]
-    fn the_past_is_bounded() {
+    fn history_is_bounded() {
         let mut model = sample::busy();
         for _ in 0..3 * PAST {
             model.tick(sample::moment());

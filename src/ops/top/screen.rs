@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn three_keys_leave() {
+    fn three_keys_quit() {
         let pressed = |code, modifiers| wish(&Event::Key(KeyEvent::new(code, modifiers)));
         let leave = Some(Wish::Quit);
         assert_eq!(pressed(KeyCode::Char('q'), KeyModifiers::NONE), leave);

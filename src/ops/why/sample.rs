@@ -97,7 +97,7 @@ impl Sample {
     fn event_of(&self, queue: &str) -> (Uuid, String) {
         let name = queue.split('.').nth(1).expect("a queue").replacen('-', ".", 1);
         let events = self.0.events.as_ref().expect("there");
-        let event = events.iter().find(|event| event.event == name).expect("said");
+        let event = events.iter().find(|event| event.event == name).expect("an event");
         (event.event_id, name)
     }
 
@@ -154,14 +154,14 @@ impl Sample {
 
     /// Takes the last dead letter out of its queue this many seconds ago.
     pub fn left(mut self, by: &str, seconds: i64) -> Self {
-        let letter = self.0.dead_letters.as_mut().and_then(|letters| letters.last_mut()).expect("one died");
+        let letter = self.0.dead_letters.as_mut().and_then(|letters| letters.last_mut()).expect("a dead letter");
         (letter.left_at, letter.left_by) = (Some(ago(seconds)), Some(by.to_owned()));
         self
     }
 
     /// Puts the last event into the outbox, this many seconds ago.
     pub fn in_outbox(mut self, seconds: i64) -> Self {
-        let last = self.0.events.as_ref().and_then(|events| events.last()).expect("one was said");
+        let last = self.0.events.as_ref().and_then(|events| events.last()).expect("an event");
         let (event_id, event) = (last.event_id, last.event.clone());
         let waiting =
             Waiting { event_id, event, created_at: ago(seconds), available_at: ago(seconds - 10), attempts: 1 };

@@ -167,7 +167,7 @@ fn describe(pending: &Pending<'_>, now: DateTime<Utc>, order: &str, is_worked: O
         (Some(letter), _) if pending.is_discarded() => {
             let left = letter.left_at.map(|left| format!(" at {}", clock(&left, &now))).unwrap_or_default();
             let what = format!("its dead letter was discarded by a command{left}: {}", letter.reason);
-            let remedy = "nothing will handle it any more: the body is in the file of `orderflow dlq discard`, or in the console; \
+            let remedy = "nothing will handle it any more: its body is in the file of `orderflow dlq discard` or at /admin/discards; \
                           settle the order by hand";
             wait(State::Discarded, what, remedy)
         }
