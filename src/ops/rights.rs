@@ -24,7 +24,8 @@ use crate::{
 /// The longest prefix: PostgreSQL truncates names after 63 bytes, and a service's name has up to 30.
 const LONGEST_PREFIX: usize = 32;
 
-/// Returns the settings of the roles' passwords: `DATABASE_PAYMENT_PASSWORD`, …. Each call leaks its settings, which last as long as the process.
+/// Returns the settings of the roles' passwords: `DATABASE_PAYMENT_PASSWORD`, …. Each call leaks its settings, which
+/// last as long as the process.
 pub fn password_settings() -> Vec<&'static Setting> {
     rights::roles(roster(), "").iter().map(password_setting).collect()
 }

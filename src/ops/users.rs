@@ -13,8 +13,8 @@ use crate::{
     services::roster,
 };
 
-/// Returns the settings of the passwords of services' own users: `AMQP_PAYMENT_PASSWORD`, …. They are leaked, so call
-/// it once.
+/// Returns the settings of the passwords of services' own users: `AMQP_PAYMENT_PASSWORD`, …. Each call leaks its
+/// settings, which last as long as the process.
 pub fn password_settings() -> Vec<&'static Setting> {
     roster().names().into_iter().map(password_setting).collect()
 }
