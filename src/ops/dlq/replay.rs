@@ -182,7 +182,7 @@ fn plan(
     if applied > 0 {
         writeln!(
             out,
-            "{} of them already applied, and will only be removed from the dead-letter queue.",
+            "{} already applied, and will only be removed from the dead-letter queue.",
             report::is_are(applied)
         )?;
     }
