@@ -87,7 +87,7 @@ async fn what_is_said_of_workers_and_messages_is_of_this_moment() {
         )],
     );
     let partly = run("orderflow", &["queues"], &closed).await;
-    ended(&partly, 3, &["who consumes is not known", "up to five seconds old"]);
+    ended(&partly, 3, &["consumers are not known", "up to five seconds old"]);
     assert!(!partly.out.contains("No worker"), "{}", partly.out);
     shop.close().await;
 }
