@@ -231,7 +231,7 @@ async fn stock_is_set_and_who_did_it_is_written_down_for_good() {
     ended(
         &run("orderflow", &stale, &shop.operator_settings()).await,
         1,
-        &["7 available now, and not 8", "nothing is changed"],
+        &["7 available now, not 8", "nothing was changed"],
     );
     let json = run("orderflow", &[&stale[..], &["--json"]].concat(), &shop.operator_settings()).await;
     assert_eq!(

@@ -25,9 +25,9 @@ async fn dead_letters_are_thrown_away_or_sent_again_only_on_a_yes() {
     let file = directory.path().join("kept.jsonl");
     let discard = format!("dlq discard --all --limit 1 --file {}", file.display());
     for typed in NO {
-        let refused = type_at(&shop, &discard, "Throw away 1 dead letter?", typed).await;
-        ended(&refused, 1, &["Nothing was thrown away."]);
-        let refused = type_at(&shop, "dlq replay --all", "Send 2 dead letters again?", typed).await;
+        let refused = type_at(&shop, &discard, "Discard 1 dead letter?", typed).await;
+        ended(&refused, 1, &["Nothing was discarded."]);
+        let refused = type_at(&shop, "dlq replay --all", "Replay 2 dead letters?", typed).await;
         ended(&refused, 1, &["Nothing was sent."]);
         until_dead(&probe, PAYMENT, 2).await;
     }
@@ -35,11 +35,11 @@ async fn dead_letters_are_thrown_away_or_sent_again_only_on_a_yes() {
     assert_eq!(shop.number("SELECT count(*) FROM messaging.dead_letters WHERE left_at IS NOT NULL").await, 0);
 
     mend_payments(&shop).await;
-    let done = type_at(&shop, &discard, "Throw away 1 dead letter?", Typed::Line("y")).await;
-    ended(&done, 0, &["1 dead letter thrown away"]);
+    let done = type_at(&shop, &discard, "Discard 1 dead letter?", Typed::Line("y")).await;
+    ended(&done, 0, &["1 dead letter discarded"]);
     assert!(file.exists());
     until_dead(&probe, PAYMENT, 1).await;
-    let done = type_at(&shop, "dlq replay --all", "Send 1 dead letter again?", Typed::Line("YES")).await;
+    let done = type_at(&shop, "dlq replay --all", "Replay 1 dead letter?", Typed::Line("YES")).await;
     ended(&done, 0, &["1 message sent: 1 applied."]);
     shop.until_orders("shipped", 1).await;
     shop.close_with_dead_letters(&[(PAYMENT, 0)]).await;
@@ -51,12 +51,12 @@ async fn what_is_missing_is_sent_only_on_a_yes() {
     probe.delete_queue(&EMAIL.queue()).await;
     topology_apply(&shop).await;
     for typed in NO {
-        let refused = type_at(&shop, "republish --missing", "Send 3 again?", typed).await;
+        let refused = type_at(&shop, "republish --missing", "Republish 3?", typed).await;
         ended(&refused, 1, &["email.order-created: 3 missing", "Nothing was sent."]);
         assert_eq!(probe.waiting(&EMAIL.queue()).await, 0, "{typed:?}");
     }
     assert_eq!(shop.number("SELECT count(*) FROM messaging.resent").await, 0);
-    ended(&type_at(&shop, "republish --missing", "Send 3 again?", Typed::Line("y")).await, 0, &["3 sent."]);
+    ended(&type_at(&shop, "republish --missing", "Republish 3?", Typed::Line("y")).await, 0, &["3 sent."]);
     assert_eq!(probe.waiting(&EMAIL.queue()).await, 3);
     shop.start_worker(&[&EMAIL.queue()]).await;
     shop.until_quiet().await;

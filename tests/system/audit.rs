@@ -142,7 +142,7 @@ async fn all_holds_in_a_sound_shop_and_each_broken_rule_is_named_with_its_order(
 /// The same shop, looked at in part.
 async fn narrowed(shop: &Shop, broken: &[(&str, String)], parked: Uuid) {
     let few = audit(shop, &["--limit", "2"]).await;
-    ended(&few, 1, &["more violations are not told", "1 unpublished", "parked: "]);
+    ended(&few, 1, &["more violations are not shown", "1 unpublished", "parked: "]);
     assert_eq!(few.out.lines().filter(|line| line.contains(" -> ")).count(), 3, "{few:?}");
     let (_, charged) = broken.iter().find(|(check, _)| *check == "charged").expect("a case");
     let one = json(shop, 1, &["--order", charged]).await;
@@ -180,7 +180,7 @@ async fn what_cannot_be_checked_ends_with_status_three() {
     ended(
         &audit(&shop, &[]).await,
         3,
-        &["Audited 0 orders by", "no violation so far, and it had to stop.", "v_payments", "`orderflow doctor`"],
+        &["Audited 0 orders by", "no violation so far; the audit is incomplete.", "v_payments", "`orderflow doctor`"],
     );
     shop.execute("DELETE FROM public.__diesel_schema_migrations WHERE version = (SELECT max(version) FROM public.__diesel_schema_migrations)").await;
     ended(&audit(&shop, &[]).await, 3, &["`orderflow migrate`"]);

@@ -38,7 +38,7 @@ async fn doctor_names_certificates_that_end_within_three_weeks() {
         &[
             &format!("localhost:{} (AMQP_ADMIN_URL) ends on {}", port(&amqp), last_day(10)),
             &format!("localhost:{} (RABBITMQ_MANAGEMENT_URL) ends on {}", port(&management), last_day(10)),
-            "have it renewed there",
+            "renew it there",
             &format!("TLS_CERTIFICATE is valid until {}", last_day(25)),
         ],
     );
@@ -47,7 +47,7 @@ async fn doctor_names_certificates_that_end_within_three_weeks() {
 /// 192.0.2.1 is nobody's (RFC 5737), so that nobody answers.
 #[tokio::test(flavor = "multi_thread")]
 async fn doctor_finds_a_database_that_is_encrypted_for_whoever_answers() {
-    let says = "nobody verifies that 192.0.2.1 is who answers, since sslmode=require only encrypts";
+    let says = "the identity of 192.0.2.1 is not verified, since sslmode=require only encrypts";
     let doctor = async |parameters: &str, more: &[(&str, &str)]| {
         let url = format!("postgres://orderflow:hush@192.0.2.1/orderflow?connect_timeout=1&{parameters}");
         let broker = format!("amqp://orderflow-ops:hush@{NOWHERE}/orderflow");

@@ -95,7 +95,7 @@ async fn dead_letters_are_listed_shown_and_sent_again_when_their_cause_is_mended
     ended(&dlq(&shop, &["replay", "--yes"]).await, 2, &["--all"]);
     ended(&dlq(&shop, &["replay", "--all"]).await, 2, &["--yes"]);
     ended(&dlq(&shop, &["replay", "--queue", "payments.*"]).await, 2, &["payment.order-created"]);
-    ended(&dlq(&shop, &["replay", "--queue", "email.*", "--yes"]).await, 1, &["No dead letter is like that"]);
+    ended(&dlq(&shop, &["replay", "--queue", "email.*", "--yes"]).await, 1, &["No dead letter matches"]);
     ended(&dlq(&shop, &["replay", "--order", "0000000000", "--yes"]).await, 1, &["there is no order 0000000000"]);
     let dry = dlq(&shop, &["replay", "--queue", "payment.*", "--dry-run"]).await;
     assert_shown("dlq_replay_dry_run", &dry.out);
@@ -133,7 +133,7 @@ async fn what_is_thrown_away_is_kept_in_a_file() {
     ended(&dlq(&shop, &["discard", "--yes"]).await, 2, &["--all"]);
     let no_such = directory.path().join("nowhere/kept.jsonl");
     let refused = dlq(&shop, &["discard", "--all", "--yes", "--file", no_such.to_str().expect("text")]).await;
-    ended(&refused, 2, &["nowhere/kept.jsonl", "nothing was thrown away"]);
+    ended(&refused, 2, &["nowhere/kept.jsonl", "nothing was discarded"]);
     let discarded = dlq(&shop, &["discard", "--all", "--yes", "--file", file]).await;
     assert_eq!(discarded.code, Some(0), "{discarded:?}");
     assert_shown("dlq_discard", &discarded.out);
@@ -149,7 +149,7 @@ async fn what_is_thrown_away_is_kept_in_a_file() {
         assert_eq!(letter["headers"][headers::QUEUE], "payment.order-created");
     }
     // A file that is there is never written over.
-    ended(&dlq(&shop, &["discard", "--all", "--yes", "--file", file]).await, 1, &["No dead letter is like that"]);
+    ended(&dlq(&shop, &["discard", "--all", "--yes", "--file", file]).await, 1, &["No dead letter matches"]);
     assert_eq!(shop.number("SELECT count(*) FROM messaging.dead_letters WHERE left_by = 'discarded'").await, 2);
     ended(&dlq(&shop, &["list"]).await, 0, &["No dead letters."]);
     // What a person threw away is not missing.
@@ -177,7 +177,7 @@ async fn what_cannot_be_reached_or_is_not_there_is_said() {
     let probe = shop.probe().await;
     probe.publish(names::DEAD_LETTERS, &PAYMENT.queue(), b"no event").await;
     // Looking does not need the database; sending again does, since only it knows what was applied.
-    ended(&run("orderflow", &["dlq", "list"], &no_database).await, 3, &["1 dead letter", "database cannot be asked"]);
+    ended(&run("orderflow", &["dlq", "list"], &no_database).await, 3, &["1 dead letter", "database cannot be read"]);
     ended(&run("orderflow", &["dlq", "replay", "--all", "--yes"], &no_database).await, 3, &[]);
     until_dead(&probe, PAYMENT, 1).await;
     probe.delete_queue("email.order-created.dlq").await;

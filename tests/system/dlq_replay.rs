@@ -85,7 +85,7 @@ async fn what_is_neither_applied_nor_dies_is_told_and_the_rest_waits() {
         worker.stop().await;
     }
     let stopped = dlq(&shop, &["replay", "--all", "--yes", "--patience", "1s"]).await;
-    ended(&stopped, 1, &["neither applied nor did it die within 1s", "is a worker running", "1 was not sent"]);
+    ended(&stopped, 1, &["neither applied nor dead-lettered within 1s", "is a worker running", "1 was not sent"]);
     assert_eq!(probe.waiting(&PAYMENT.queue()).await, 1);
     assert_eq!(probe.waiting(&PAYMENT.dead_letter_queue()).await, 1);
     mend_payments(&shop).await;

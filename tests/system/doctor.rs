@@ -94,9 +94,9 @@ async fn what_is_not_set_up_is_named() {
     let findings = doctor(&shop).await;
     let says = [
         &format!("queue {queue} is missing"),
-        "`orderflow topology apply` makes what is missing",
-        "The user orderflow-web may do nothing in this virtual host.",
-        "gives it its rights, and needs no password for that",
+        "`orderflow topology apply` creates what is missing",
+        "The user orderflow-web has no rights in this virtual host.",
+        "gives it its rights; no password is needed",
     ];
     ended(&findings, 1, &says);
     let passwords = ["orderflow-web", "orderflow-worker"].map(|user| shop.servers.password(user));
@@ -137,7 +137,7 @@ async fn messages_that_lie_where_none_should_are_named() {
     let says = [
         "1 event of the service order cannot be published",
         "1 message in orders.unrouted: published, and no queue was bound for it.",
-        "1 dead letter waits for a person: 1 in payment.order-created.dlq.",
+        "1 dead letter needs attention: 1 in payment.order-created.dlq.",
         "payment.order-created.dlq holds 1 dead letter that the index does not name.",
         "The index names 1 dead letter that email.order-created.dlq does not hold.",
     ];

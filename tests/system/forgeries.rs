@@ -61,7 +61,7 @@ async fn lie(shop: &Shop, subscription: Subscription, order: &Order, unknown: [U
         probe.publish_with(names::DEAD_LETTERS, &queue, lie.to_string().as_bytes(), named).await;
     }
     let replayed = dlq(shop, &["replay", "--message", &applied.to_string(), "--yes"]).await;
-    ended(&replayed, 0, &["applied already"]);
+    ended(&replayed, 0, &["already applied"]);
     let [invented, another] = unknown.map(|id| id.to_string());
     let replayed = dlq(shop, &["replay", "--message", &invented, "--yes"]).await;
     ended(&replayed, 1, &["died again", "the event log has no such event"]);

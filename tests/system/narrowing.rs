@@ -45,7 +45,7 @@ async fn front_ends_publish_order_events_alone_once_no_older_one_is_connected() 
     ended(&narrow(&shop, &[]).await, 1, &["Nothing was changed", "an older front end"]);
     let viewer = shop.broker_url("orderflow-viewer");
     let settings = with(shop.operator_settings(), &[("AMQP_ADMIN_URL", viewer.as_str())]);
-    ended(&run("orderflow", &["rights", "narrow"], &settings).await, 2, &["takes the tag administrator"]);
+    ended(&run("orderflow", &["rights", "narrow"], &settings).await, 2, &["requires the tag administrator"]);
     assert!(web_may_publish(&shop, "payment").await);
     older.close(200, "it was replaced".into()).await.expect("it can be closed");
     until("no older front end is listed", async || {
@@ -60,7 +60,7 @@ async fn front_ends_publish_order_events_alone_once_no_older_one_is_connected() 
     topology_apply(&shop).await;
     assert!(!web_may_publish(&shop, "payment").await);
     shop.probe().await.take_all(names::UNROUTED).await;
-    ended(&doctor(&shop).await, 0, &["orderflow-web can publish order.* alone"]);
+    ended(&doctor(&shop).await, 0, &["orderflow-web can publish only order.*"]);
     for process in shop.webs().drain(..) {
         process.stop().await;
     }

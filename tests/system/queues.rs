@@ -71,7 +71,7 @@ async fn what_is_said_of_workers_and_messages_is_of_this_moment() {
     shop.start_worker(&[]).await;
     let working = queues(&shop).await;
     ended(&working, 0, &[]);
-    assert!(!working.out.contains("No worker") && !working.out.contains("nobody consumes"), "{}", working.out);
+    assert!(!working.out.contains("No worker") && !working.out.contains("no consumer"), "{}", working.out);
     until_counted(&shop, 1).await;
     for worker in shop.workers().drain(..) {
         worker.stop().await;
@@ -87,7 +87,7 @@ async fn what_is_said_of_workers_and_messages_is_of_this_moment() {
         )],
     );
     let partly = run("orderflow", &["queues"], &closed).await;
-    ended(&partly, 3, &["who consumes is not known", "up to five seconds old"]);
+    ended(&partly, 3, &["consumers are not known", "up to five seconds old"]);
     assert!(!partly.out.contains("No worker"), "{}", partly.out);
     shop.close().await;
 }
@@ -165,7 +165,7 @@ async fn a_queue_whose_provider_is_away_is_paused_and_needs_no_more_workers() {
         &queues(&shop).await,
         0,
         &[
-            "Paused when their workers last wrote, up to ten seconds ago, because the provider is away",
+            "Paused when their workers last reported, up to ten seconds ago, because the provider is unavailable",
             "payment.order-created",
         ],
     );

@@ -89,7 +89,11 @@ async fn every_command_knows_a_registered_service_until_it_is_removed() {
     ended(&run("orderflow", &discard, &settings).await, 0, &["3"]);
 
     let other = ["service", "register", "loyalty", "--event", "order.created"];
-    ended(&run("orderflow", &other, &settings).await, 0, &["no longer its queues", "loyalty.shipment-created.dlq"]);
+    ended(
+        &run("orderflow", &other, &settings).await,
+        0,
+        &["no longer uses these queues", "loyalty.shipment-created.dlq"],
+    );
     register_loyalty(&shop, "none").await;
     ended(
         &run("orderflow", &["service", "remove", "loyalty"], &settings).await,
@@ -114,8 +118,8 @@ async fn service_that_cannot_be_is_refused_with_what_to_change() {
         (&["Loyalty", "--event", "order.created"][..], "expected 2 to 30 lower-case letters"),
         (&["payment", "--event", "order.created"], "payment is a service of these programs"),
         (&["orders", "--event", "order.created"], "reserved"),
-        (&["loyalty", "--event", "order.creatde"], "nobody publishes it; there are: order.created"),
-        (&["loyalty", "--event", "*"], "nobody publishes it"),
+        (&["loyalty", "--event", "order.creatde"], "no service publishes it; known events: order.created"),
+        (&["loyalty", "--event", "*"], "no service publishes it"),
         (&["loyalty", "--event", "order.created", "--publishes", "payment.completed"], "named loyalty.WHAT"),
         (&["loyalty", "--event", "order.created", "--publishes", "loyalty."], "named loyalty.WHAT"),
         (&["loyalty", "--event", "order.created", "--publishes", "loyalty.a.b"], "named loyalty.WHAT"),

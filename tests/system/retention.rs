@@ -272,7 +272,7 @@ async fn an_order_of_which_anything_waits_stays_until_nothing_does() {
     reasons.sort_by_key(|reason| reason["reason"].to_string());
     assert_eq!((&kept["moved"]["orders"], &kept["kept"]), (&1.into(), &Value::Array(reasons)), "{kept}");
     let words = retention(&shop, &[]).await;
-    ended(&words, 0, &["none can be archived", "1 older order stays: a dead letter of theirs waits"]);
+    ended(&words, 0, &["none can be archived", "1 older order stays: they have a dead letter"]);
     // Whoever came past the command: the database looks by itself.
     for table in ["event_log", "inbox"] {
         let rows = shop.number(&format!("SELECT count(*) FROM messaging.{table} WHERE event_id = '{discarded}'")).await;

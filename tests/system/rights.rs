@@ -202,7 +202,7 @@ async fn existing_users_get_their_rights_in_a_new_virtual_host_without_passwords
     let wider = json!({ "configure": "^$", "write": ".*", "read": ".*" });
     shop.manage_with(Method::PUT, "permissions/{vhost}/orderflow-web", &wider).await;
     let says = [
-        "The user orderflow-worker may do nothing in this virtual host.",
+        "The user orderflow-worker has no rights in this virtual host.",
         "The user orderflow-web has other rights in this virtual host than it should have.",
     ];
     ended(&run("orderflow", &["topology", "check"], &shop.operator_settings()).await, 1, &says);
@@ -243,7 +243,7 @@ async fn administrator_of_one_virtual_host_uses_what_exists_and_reads_what_may_n
     let url = shop.servers.broker(Some((&name, "theirs")), shop.name()).to_string();
     let delete = async |what: &str| drop(shop.manage(Method::DELETE, what).await);
 
-    let seen = ["Users and their rights were not looked at", "as they should be"];
+    let seen = ["Users and their rights were not checked", "as they should be"];
     ended(&said(&shop, &url, &["topology", "check"]).await, 0, &seen);
     ended(&said(&shop, &url, &["queues"]).await, 0, &["payment.order-created"]);
     ended(&said(&shop, &url, &["dlq", "list"]).await, 0, &[]);

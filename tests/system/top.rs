@@ -32,7 +32,7 @@ async fn the_screen_follows_an_order_and_the_terminal_is_given_back() {
     shop.start_worker(&[]).await;
     let mut top = top(&shop.operator_settings(), LARGE);
     let before = top.modes();
-    let quiet = "orders 0/s in, 0/s settled   outbox empty   orders are taken";
+    let quiet = "orders 0/s in, 0/s settled   outbox empty   accepting orders";
     top.until(&[BOTH_ANSWER, quiet, "payment.order-created", "email.order-cancelled", "1/1"]).await;
     assert!(top.screen().alternate_screen() && top.screen().hide_cursor());
     assert_ne!(top.modes(), before, "keys come one by one");
@@ -93,16 +93,11 @@ async fn servers_that_are_away_or_hang_are_named_and_it_goes_on() {
     // How much waits comes from the queues themselves, so RabbitMQ is unavailable only without both.
     management.cut().await;
     broker.cut().await;
-    top.until(&[
-        "RabbitMQ AWAY  PostgreSQL AWAY",
-        "orders: nobody can tell",
-        "cannot be reached",
-        "did not answer within",
-    ])
-    .await;
+    top.until(&["RabbitMQ DOWN  PostgreSQL DOWN", "orders: unknown", "cannot be reached", "did not answer within"])
+        .await;
     management.mend().await;
     broker.mend().await;
-    top.until(&["RabbitMQ ok  PostgreSQL AWAY"]).await;
+    top.until(&["RabbitMQ ok  PostgreSQL DOWN"]).await;
     // A server that hangs does not hold the keys up: all queues, scrolled, and a new screen.
     top.press("a");
     database.flow();
@@ -110,7 +105,7 @@ async fn servers_that_are_away_or_hang_are_named_and_it_goes_on() {
     web.orders(2, "MUG-BLUE", VISA).await;
     top.until(&["none!"]).await;
     database.stall(Way::ToClient);
-    top.until(&["PostgreSQL AWAY"]).await;
+    top.until(&["PostgreSQL DOWN"]).await;
     let asked = std::time::Instant::now();
     top.press("q");
     assert_eq!(top.ended().await, Some(0));

@@ -135,7 +135,7 @@ async fn shop_moves_to_roles_and_users_of_their_own_and_back_while_orders_flow()
     until_narrowing_ends_with(&shop, 0).await;
     customers.see_orders_ship(&shop).await;
     let seen = run("orderflow", &["doctor"], &shop.operator_settings()).await;
-    assert!(seen.out.contains("orderflow-web can publish order.* alone"), "{seen:?}");
+    assert!(seen.out.contains("orderflow-web can publish only order.*"), "{seen:?}");
 
     // And back.
     ended(&run("orderflow", &["rights", "narrow", "--undo"], &shop.operator_settings()).await, 0, &[]);

@@ -157,7 +157,7 @@ async fn an_order_whose_worker_is_stopped_names_the_queue() {
         &[("AMQP_ADMIN_URL", &format!("amqp://orderflow-admin:hush@{NOWHERE}/orderflow"))],
     );
     let unknown = run("orderflow", &["why", &order.id.to_string()], &away).await;
-    ended(&unknown, 0, &["whether a worker is there is not known"]);
+    ended(&unknown, 0, &["whether a worker is running is unknown"]);
     assert!(!unknown.out.contains("nothing to do"), "{unknown:?}");
     let missing = json(&shop, &order).await["missing_deliveries"].clone();
     assert_eq!((&missing[0]["subscription"], &missing[0]["retry_at"]), (&"payment.order-created".into(), &Value::Null));
