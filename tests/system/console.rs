@@ -103,7 +103,7 @@ async fn an_operator_logs_in_sees_everything_and_logs_out() {
     }
     assert!(page(&mut browser, "/ops/orders?status=pending").await.text.contains("No order is like that"));
     let wrong = browser.get("/ops/orders?q=teapot").await;
-    assert!(wrong.status == StatusCode::BAD_REQUEST && wrong.text.contains("q has to be"), "{wrong:?}");
+    assert!(wrong.status == StatusCode::BAD_REQUEST && wrong.text.contains("q must be"), "{wrong:?}");
     assert!(browser.get("/ops/orders/0000000000").await.text.contains("There is no such order"));
     for path in ["/ops/dead-letters", "/ops/products", "/ops/audit"] {
         page(&mut browser, path).await;
