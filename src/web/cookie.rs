@@ -37,8 +37,8 @@ fn opened(request: &HttpRequest, links: &OrderLinks) -> Vec<(Uuid, String)> {
     cookies.filter_map(|(name, value)| Some((name.strip_prefix(&prefix)?.parse().ok()?, value.to_owned()))).collect()
 }
 
-/// Returns the cookies to set so that this browser opens the order: its own, and expired ones for the oldest beyond
-/// [`MOST`].
+/// Returns the cookies to set so that this browser opens the order: its own, and expired ones for the oldest beyond the
+/// limit.
 pub fn open(request: &HttpRequest, links: &OrderLinks, order: Uuid, token: &str) -> Vec<String> {
     let attributes = if links.is_without_tls() { "" } else { "; Secure" };
     let set = |order: Uuid, token: &str, seconds: i64| {
