@@ -310,7 +310,7 @@ form.addEventListener("submit", (event) => {
   send();
 });
 
-// When the customer comes back from the order's page, a browser may restore this page as it was left.
+// When the customer returns from the order's page, a browser may restore this page as it was left.
 addEventListener("pageshow", (event) => {
   if (!event.persisted) return;
   placing.replaceChildren();

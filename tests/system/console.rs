@@ -118,7 +118,7 @@ async fn an_operator_logs_in_sees_everything_and_logs_out() {
     let done = [1, 0].map(|at| done["items"][at]["what"].clone());
     assert_eq!(done, ["console.log-in", "console.log-out"]);
     let log = shop.webs()[0].log().join("\n");
-    assert_eq!(log.matches("a token was refused that is no operator's").count(), 1, "{log}");
+    assert_eq!(log.matches("a token was refused: it is not an operator's").count(), 1, "{log}");
     assert!(!log.contains("token of") && !log.to_lowercase().contains("ada@example"), "{log}");
     shop.close().await;
 }

@@ -103,7 +103,7 @@ pub fn known<'c>(
     } else {
         console.guard.wrong(client, now);
         metrics::get().operators.refused(true);
-        tracing::warn!(client.address = %client, "a token was refused that is no operator's");
+        tracing::warn!(client.address = %client, "a token was refused: it is not an operator's");
     }
     Ok(found)
 }

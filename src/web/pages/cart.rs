@@ -10,7 +10,7 @@ pub struct Cart {
     pub lines: Vec<Line>,
     /// The formatted total; `None` for an empty cart or if the total is out of range.
     pub total: Option<String>,
-    /// The total in minor units; 0 if there is none.
+    /// The total in minor units; 0 without a total.
     pub minor_units: i64,
     /// ISO 4217; `None` for an empty cart.
     currency: Option<String>,

@@ -19,7 +19,7 @@ use crate::web::{
     request_id,
 };
 
-/// Returns the page for a logged-in operator. Others get the login form, or the reason why there is none.
+/// Returns the page for a logged-in operator. Others get the login form, or a problem if no operators are configured.
 pub async fn shown(
     request: &HttpRequest,
     console: &Console,
