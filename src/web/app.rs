@@ -1,4 +1,4 @@
-//! What every handler of the front end can use.
+//! The state that every handler of the front end can use.
 
 use orderflow_order::{placing::Placing, token::OrderLinks};
 use orderflow_service::{broker::Relay, store::Database};

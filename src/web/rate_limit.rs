@@ -45,7 +45,7 @@ struct Shared {
     clients: Clients,
 }
 
-/// What a request may do.
+/// What a client is allowed to do with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Allowance {
     /// Place an order. Its allowance is returned if it turns out to be a repetition; `None`: there is no limit.

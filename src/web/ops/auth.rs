@@ -27,7 +27,7 @@ const OFF: &str = "Set OPERATOR_TOKENS to name:role:sha256hex for each operator,
 pub struct Operator {
     /// The name in `OPERATOR_TOKENS`.
     pub name: String,
-    /// What they may do.
+    /// The role in `OPERATOR_TOKENS`.
     pub role: Role,
 }
 
