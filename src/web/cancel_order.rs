@@ -16,7 +16,7 @@ use super::{
 };
 
 /// Records that the customer wants the order cancelled, and answers 202 with the order. The shipping service decides
-/// whether it can still be cancelled. A repeated request gets the same answer.
+/// whether it can still be cancelled. The request is safe to repeat.
 ///
 /// # Errors
 /// 404 without the order's token, 409 once the order has shipped or failed, 503 while the database is unavailable.

@@ -1,7 +1,7 @@
 //! Errors as clients see them: RFC 9457 problem documents.
 //!
 //! The table below is the only place that maps a code to its HTTP status and title. Causes go to the log. Details are
-//! fixed texts that never quote the request.
+//! texts of our own without personal data.
 
 use std::{borrow::Cow, fmt};
 
@@ -86,8 +86,8 @@ problems! {
     OrderNotCancellable => "order-not-cancellable", CONFLICT, "The order can no longer be cancelled";
     /// The body is larger than 64 KiB.
     BodyTooLarge => "body-too-large", PAYLOAD_TOO_LARGE, "The body is too large";
-    /// The body is not declared as JSON.
-    UnsupportedMediaType => "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "The body must be application/json";
+    /// The body is not declared as the expected media type, or is compressed.
+    UnsupportedMediaType => "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "The body's media type is not supported";
     /// The order has errors, each named in `errors`.
     InvalidOrder => "invalid-order", UNPROCESSABLE_ENTITY, "The order is not valid";
     /// The order's total differs from the one that its customer was shown.

@@ -35,7 +35,7 @@ use super::{
     serve,
 };
 
-/// How long a stopping process publishes events from the outbox. Later events stay in the outbox for the next relay.
+/// How long a stopping process still publishes events. The rest stay in the outbox for another relay.
 const RELAY_DRAIN: Duration = Duration::from_secs(5);
 
 /// Why the front end did not start, or stopped without a signal.

@@ -172,7 +172,7 @@ mod tests {
         let limit = limit(2);
         assert!(may_order(&limit, client(1)) && may_order(&limit, client(1)));
         for _ in 0..20 {
-            let allowance = limit.admit_client(client(1)).expect("it may look");
+            let allowance = limit.admit_client(client(1)).expect("a lookup is allowed");
             assert!(matches!(allowance, Allowance::Repetition { retry_after: 1..=31 }), "{allowance:?}");
             // A repetition took nothing, so nothing is returned.
             limit.give_back(allowance);

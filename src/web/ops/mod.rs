@@ -1,8 +1,8 @@
 //! The console and API for operators, at `OPS_LISTEN`. They have a server of their own, so that a proxy in front of the
 //! shop cannot expose them by mistake, and so that operators can inspect a shop with too many customers.
 //!
-//! `/metrics` and `/healthz` are open; everything else needs a token of `OPERATOR_TOKENS`. Every action here also
-//! exists as a command and runs the same code in `src/ops`. The log of actions records who did it.
+//! `/metrics`, `/healthz` and `/readyz` are open; operators' data and actions need a token of `OPERATOR_TOKENS`. Every
+//! action here also exists as a command and runs the same code in `src/ops`. The log of actions records who did it.
 
 mod actions;
 mod auth;

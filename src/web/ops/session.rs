@@ -193,7 +193,7 @@ mod tests {
         let secrets: Vec<_> = secrets.iter().map(|secret| SecretString::from(*secret)).collect();
         let clients = Clients::new(&[]);
         Console::new(&config, &secrets, (&database, 1), clients, CancellationToken::new())
-            .expect("nothing is connected to")
+            .expect("no connection is opened")
     }
 
     fn value(console: &Console, known: &OperatorToken) -> String {

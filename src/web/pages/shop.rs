@@ -214,7 +214,7 @@ mod tests {
 
     async fn text(problem: Option<&Problem>) -> String {
         let page = page(StatusCode::OK, None, Entered::default(), problem);
-        String::from_utf8(to_bytes(page.into_body()).await.expect("it is all there").to_vec()).expect("text")
+        String::from_utf8(to_bytes(page.into_body()).await.expect("the body is complete").to_vec()).expect("text")
     }
 
     #[actix_web::test]

@@ -253,7 +253,7 @@ mod tests {
     use super::*;
 
     async fn page(problem: &Problem, undecided: Option<Uuid>) -> String {
-        let body = to_bytes(trouble(problem, undecided).into_body()).await.expect("it is all there");
+        let body = to_bytes(trouble(problem, undecided).into_body()).await.expect("the body is complete");
         String::from_utf8(body.to_vec()).expect("text")
     }
 

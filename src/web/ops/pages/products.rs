@@ -154,7 +154,7 @@ mod tests {
         let received = page(100, 95, 112);
         assert_eq!((received.same_change(), received.change().as_str()), (Some(107), "+12"));
         assert_eq!(received.meanwhile(), "5 fewer");
-        assert_eq!(page(100, 95, 100).same_change(), None, "nothing was to be changed");
+        assert_eq!(page(100, 95, 100).same_change(), None, "no change was requested");
         assert_eq!(page(100, 5, 10).same_change(), None, "it would be -85");
         assert_eq!(page(100, 130, 90).meanwhile(), "30 more");
         for page in [page(100, 95, 112), page(100, 95, 100), page(100, 5, 10)] {
