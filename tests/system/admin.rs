@@ -164,7 +164,7 @@ async fn orders_are_found_page_by_page_by_name_and_by_status() {
     }
     for wrong in ["q=teapot", "q=%00@example.org", "status=X'--", "limit=0", "limit=201", "cursor=x"] {
         let answer = operators.ask(RITA, Method::GET, &format!("/admin/orders?{wrong}"), None).await;
-        refused(&answer, 400, "invalid-parameter", "has to be");
+        refused(&answer, 400, "invalid-parameter", "must be");
     }
     // One order, as `orderflow why` tells it, and without the customer's name and address.
     let story = operators.get(&format!("/admin/orders/{}", ids[0])).await;
@@ -176,7 +176,7 @@ async fn orders_are_found_page_by_page_by_name_and_by_status() {
     assert_eq!(operators.get(&format!("/admin/orders/{number}")).await["order"]["order_id"], ids[0]);
     for unknown in ["0000000000", "nonsense", "ada@example.org"] {
         let answer = operators.ask(RITA, Method::GET, &format!("/admin/orders/{unknown}"), None).await;
-        refused(&answer, 404, "order-not-found", "id or its number");
+        refused(&answer, 404, "order-not-found", "id or number");
     }
     shop.close().await;
 }

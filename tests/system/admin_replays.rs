@@ -208,7 +208,7 @@ async fn what_is_asked_wrongly_is_refused_and_does_nothing() {
     let (shop, operators, ..) = with_operators(1).await;
     for (body, says) in [
         (json!({}), "queue"),
-        (json!({ "queue": "payment.*" }), "whole name"),
+        (json!({ "queue": "payment.*" }), "full name"),
         (json!({ "queue": QUEUE, "canary": 0 }), "canary"),
         (json!({ "queue": QUEUE, "rate": 1_001 }), "rate"),
         (json!({ "queue": QUEUE, "patience_seconds": 601 }), "patience_seconds"),
@@ -217,8 +217,7 @@ async fn what_is_asked_wrongly_is_refused_and_does_nothing() {
     ] {
         refused(&operators.act(Method::POST, "/admin/replays", body).await, 422, "invalid-request", says);
     }
-    for (body, says) in [(json!({ "queue": QUEUE, "limit": 1_001 }), "limit"), (json!({ "queue": "x" }), "whole name")]
-    {
+    for (body, says) in [(json!({ "queue": QUEUE, "limit": 1_001 }), "limit"), (json!({ "queue": "x" }), "full name")] {
         refused(&operators.act(Method::POST, "/admin/discards", body).await, 422, "invalid-request", says);
     }
     // An e-mail address would be written down for good; nothing has a zero byte.

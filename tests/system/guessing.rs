@@ -89,7 +89,7 @@ async fn guessing_tokens_is_throttled_and_counted_and_operators_elsewhere_are_no
     let page = guesser.send(Method::POST, "/ops/login", &headers, Some(form)).await;
     assert_eq!(page.status, StatusCode::TOO_MANY_REQUESTS, "{page:?}");
     assert!(
-        page.text.contains("Too many wrong tokens") && page.header("retry-after").parse::<u64>().is_ok(),
+        page.text.contains("Too many invalid tokens") && page.header("retry-after").parse::<u64>().is_ok(),
         "{page:?}"
     );
 

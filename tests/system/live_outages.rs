@@ -42,7 +42,7 @@ async fn while_the_database_is_away_watchers_stay_and_afterwards_they_miss_nothi
     let mut watcher = web.watch(&order, Some(0)).await;
     watcher.until_version(1).await;
     wire.cut().await;
-    shop.webs()[0].until_logged("watchers are told nothing").await;
+    shop.webs()[0].until_logged("watchers get no updates").await;
     let refused = web.try_watch(&order, None).await.err();
     assert_eq!(
         refused.map(|(status, problem)| (status, problem["type"].clone())),

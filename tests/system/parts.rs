@@ -93,7 +93,7 @@ async fn shop_and_console_run_apart_with_their_own_role_and_user_each() {
     visitor.get(&format!("{page}?t={}", waiting.token)).await;
     until("its page says that nobody works on it", async || {
         let text = visitor.get(&page).await.element("estimate");
-        if text.contains("stands still") { Ok(()) } else { Err(text) }
+        if text.contains("is paused") { Ok(()) } else { Err(text) }
     })
     .await;
     start_workers(&mut shop).await;

@@ -121,7 +121,7 @@ async fn answer_that_nobody_knows_ends_as_a_dead_letter_that_the_customer_is_tol
     visitor.get(&format!("/track/{}?t={}", order.id, order.token)).await;
     until("the page says that a person has to look", async || {
         let page = visitor.get(&format!("/track/{}", order.id)).await;
-        if page.text.contains("One of us has to look at your order") { Ok(()) } else { Err(page) }
+        if page.text.contains("Our team has to check your order") { Ok(()) } else { Err(page) }
     })
     .await;
     // The provider was never asked for a charge of it, so nothing of it has to be undone there.

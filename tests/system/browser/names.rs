@@ -51,7 +51,7 @@ async fn in_clear_text_at_a_host_that_is_named_orders_can_be_followed_and_cancel
         }
         place(&browser).await;
         browser.click("button", "Cancel this order").await;
-        browser.until_text("We are looking whether it can still be cancelled").await;
+        browser.until_text("We are checking whether it can still be cancelled").await;
     }
     shop.start_worker(&[]).await;
     shop.until_settled().await;

@@ -80,7 +80,7 @@ async fn an_order_is_cancelled_while_it_can_be() {
     // A button that is replaced while somebody presses it is not pressed.
     assert_eq!(browser.run("return document.getElementById('cancel').dataset.same").await, "yes");
     browser.click("button", "Cancel this order").await;
-    browser.until_text("We are looking whether it can still be cancelled").await;
+    browser.until_text("We are checking whether it can still be cancelled").await;
     assert!(!browser.has("button", "Cancel this order").await, "it is asked once");
     browser.axe().await;
     shop.start_worker(&[]).await;
@@ -173,7 +173,7 @@ async fn without_scripts_people_buy_watch_and_cancel_all_the_same() {
     assert!(refused.iter().all(|error| error.contains("/checkout") && error.contains("422")), "{refused:?}");
     place(&browser).await;
     browser.click("button", "Cancel this order").await;
-    browser.until_text("We are looking whether it can still be cancelled").await;
+    browser.until_text("We are checking whether it can still be cancelled").await;
     shop.start_worker(&[]).await;
     browser.until_texts(&["Your order is cancelled", "Your parcel is with the carrier"]).await;
     browser.no_errors().await;

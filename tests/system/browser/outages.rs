@@ -126,7 +126,7 @@ async fn an_estimate_grows_while_a_worker_hangs_and_says_so_when_there_is_none()
     }
     browser.go_to(&web.root).await;
     buy(&browser, MUG, WORKS).await;
-    browser.until_text("one of our steps stands still at the moment").await;
+    browser.until_text("one of our steps is paused at the moment").await;
     browser.axe().await;
     shop.start_worker(&[]).await;
     browser.until_text("Your parcel is with the carrier").await;
@@ -187,7 +187,7 @@ async fn overload_is_said_and_the_order_is_placed_as_soon_as_there_is_room() {
     let taken = until_full(&web).await;
     browser.click("button", "Place order").await;
     browser.until_text("We are very busy just now.").await;
-    browser.until_text("Trying again by itself").await;
+    browser.until_text("Trying again automatically").await;
     let is_fixed = browser.run("return document.getElementById('products').inert").await;
     assert_eq!(is_fixed, true, "what is on its way is what the page shows");
     browser.axe().await;

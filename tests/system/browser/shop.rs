@@ -167,7 +167,7 @@ async fn one_thing_of_three_thousand_is_found_kept_and_bought_at_the_price_that_
     })
     .await;
     browser.click("button", "Place order").await;
-    browser.until_text("Your order was to cost 15.99 EUR and costs 100.99 EUR now.").await;
+    browser.until_text("The total was 15.99 EUR and is now 100.99 EUR.").await;
     browser.axe().await;
     assert_eq!(shop.number("SELECT count(*) FROM orders.orders").await, 0);
     // The browser notes that the answer was 422.

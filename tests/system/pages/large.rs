@@ -71,7 +71,7 @@ async fn one_mug_of_three_thousand_products_is_bought_without_a_script() {
     let found = send(&mut visitor, &filled_in(&last, &[("q", "number THING-2999"), ("page", "1")])).await;
     assert_eq!(found.element("found"), "1 product");
     let none = send(&mut visitor, &filled_in(&found, &[("q", "elephant"), ("page", "1")])).await;
-    assert_eq!((none.status.as_u16(), none.element("found").as_str()), (200, "No product is like that."));
+    assert_eq!((none.status.as_u16(), none.element("found").as_str()), (200, "No product matches."));
     assert_eq!(none.field("quantity-MUG-BLUE"), "1", "whatever is looked for");
     let all = send(&mut visitor, &filled_in(&none, &[("all", "1")])).await;
     assert_eq!(all.element("found"), "1 to 24 of 3012 products");

@@ -31,7 +31,7 @@ async fn a_price_that_changed_after_the_page_was_shown_is_asked_about() {
     // The page said 14.99 EUR.
     let asked = visitor.post("/checkout", &form(&first, VISA)).await;
     assert_eq!(asked.status, 422);
-    let notice = "Your order was to cost 14.99 EUR and costs 99.99 EUR now. Nothing was ordered yet";
+    let notice = "The total was 14.99 EUR and is now 99.99 EUR. Nothing was ordered yet";
     assert!(asked.text.contains(notice), "{}", asked.text);
     assert_eq!((asked.field("total"), asked.field("key")), ("9999".to_owned(), first.clone()));
     assert_eq!(asked.element("place-total"), "· 99.99 EUR");

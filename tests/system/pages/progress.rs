@@ -69,7 +69,7 @@ async fn an_order_is_cancelled_by_its_button_without_a_script() {
     let asked = visitor.post(&format!("{path}/cancel"), &[]).await;
     assert_eq!((asked.status.as_u16(), asked.header("location")), (303, path.as_str()));
     let page = visitor.get(&path).await;
-    assert_eq!(page.element("headline"), "We are looking whether it can still be cancelled");
+    assert_eq!(page.element("headline"), "We are checking whether it can still be cancelled");
     assert!(!page.text.contains("id=\"cancel\""), "asking once is enough");
     // The judge first, or the parcel may be with the carrier before the wish is heard.
     let judging = ["shipping.order-cancel-requested", "order.*"];
@@ -112,13 +112,13 @@ async fn the_estimate_says_what_is_usual_and_when_a_step_stands_still() {
     worker.stop().await;
     let path = buy(&mut visitor, VISA).await;
     until_estimate(&mut visitor, &path, |text| {
-        text.starts_with("Usually ") && text.contains("one of our steps stands still at the moment")
+        text.starts_with("Usually ") && text.contains("one of our steps is paused at the moment")
     })
     .await;
     // Only the carrier's step: the order gets as far as that, and is said to wait.
     shop.start_worker_without(&["shipping.*"], &[]).await;
     shop.until_orders("reserved", 1).await;
-    until_estimate(&mut visitor, &path, |text| text.contains("stands still")).await;
+    until_estimate(&mut visitor, &path, |text| text.contains("is paused")).await;
     shop.start_worker(&["shipping.*"]).await;
     shop.until_orders("shipped", 2).await;
     shop.until_quiet().await;
