@@ -9,7 +9,7 @@
 //! shop.close().await;          // ends clean, or the test fails
 //! ```
 //!
-//! Nothing here waits for a fixed time: everything waits for a condition, with a time-out that names it.
+//! Nothing here sleeps for a fixed time: everything waits for a condition, and its time-out names that condition.
 
 mod broker;
 mod browser;
@@ -58,5 +58,5 @@ pub use wait::{until, until_within};
 
 /// The test card that succeeds.
 pub const VISA: &str = "pm_card_visa";
-/// The test card that is declined for good.
+/// The test card that is permanently declined.
 pub const DECLINED: &str = "pm_card_visa_chargeDeclined";
