@@ -110,7 +110,7 @@ impl Probe {
     /// Removes the first message from a queue and returns it.
     ///
     /// # Panics
-    /// When there is none.
+    /// When the queue is empty.
     pub async fn take(&self, queue: &str) -> lapin::message::Delivery {
         let options = BasicGetOptions { no_ack: true };
         let message = self.channel().await.basic_get(queue.into(), options).await.expect("the queue can be read");

@@ -25,7 +25,7 @@ pub struct Answer {
     pub status: StatusCode,
     /// The headers, names in lower case.
     pub headers: HashMap<String, String>,
-    /// The JSON body; null where there is none.
+    /// The JSON body; null if it is empty.
     pub body: Value,
 }
 
@@ -101,7 +101,7 @@ impl Web {
     /// As [`Web::try_send`], where an answer is required.
     ///
     /// # Panics
-    /// When there is none.
+    /// When there is no answer.
     pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Option<Vec<u8>>) -> Answer {
         let answer = self.try_send(method, path, headers, body).await;
         answer.unwrap_or_else(|error| panic!("no answer from {path}: {error:?}"))

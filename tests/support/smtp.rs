@@ -86,7 +86,7 @@ async fn converse(postbox: &impl Postbox, stream: TcpStream) -> io::Result<()> {
             ("EHLO", Some(_)) => "250-fine\r\n250-AUTH PLAIN LOGIN\r\n250 STARTTLS",
             ("EHLO", None) if encrypted => "250-fine\r\n250 AUTH PLAIN LOGIN",
             ("STAR", Some(config)) => {
-                say(&mut with, "220 go on").await?;
+                say(&mut with, "220 ready").await?;
                 with = BufStream::new(Box::new(TlsAcceptor::from(config).accept(with.into_inner()).await?));
                 encrypted = true;
                 continue;
@@ -97,7 +97,7 @@ async fn converse(postbox: &impl Postbox, stream: TcpStream) -> io::Result<()> {
                 postbox.recipient(&line)
             }
             ("DATA", _) => {
-                say(&mut with, "354 go on").await?;
+                say(&mut with, "354 send the mail").await?;
                 let Some(mail) = content(&mut with).await? else { return Ok(()) };
                 postbox.mail(std::mem::take(&mut recipient), mail).await
             }

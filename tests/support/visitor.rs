@@ -88,13 +88,13 @@ impl Visitor {
 }
 
 impl Page {
-    /// A header's text; empty where there is none.
+    /// A header's text; empty if it is missing.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
-    /// The value of the form's field of this name; empty where there is none.
+    /// The value of the form's field of this name; empty if it is missing.
     #[must_use]
     pub fn field(&self, name: &str) -> String {
         let tag =
@@ -103,7 +103,7 @@ impl Page {
         value.unwrap_or_default().to_owned()
     }
 
-    /// The text of the element with this id, up to the first element inside it; empty where there is none.
+    /// The text of the element with this id, up to the first element inside it; empty if it is missing.
     #[must_use]
     pub fn element(&self, id: &str) -> String {
         let Some((_, rest)) = self.text.split_once(&format!(" id=\"{id}\"")) else { return String::new() };

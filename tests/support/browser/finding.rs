@@ -89,7 +89,7 @@ impl Browser {
     /// is enough.
     ///
     /// # Panics
-    /// When there is none within a minute, or there are several.
+    /// When no element is found within a minute, or there are several.
     pub async fn find(&self, role: &str, name: &str) -> Element {
         let mut found = None;
         until_within(PATIENCE, &format!("there is a {role} {name:?}"), async || {
@@ -122,7 +122,7 @@ impl Browser {
     /// handled the first.
     ///
     /// # Panics
-    /// When there is none within a minute.
+    /// When no element is found within a minute.
     pub async fn click_twice(&self, role: &str, name: &str) {
         let element = self.find(role, name).await;
         let twice = "arguments[0].click(); arguments[0].click();";
@@ -132,7 +132,7 @@ impl Browser {
     /// Replaces the content of the field with this label.
     ///
     /// # Panics
-    /// When there is none within a minute.
+    /// When no element is found within a minute.
     pub async fn fill(&self, label: &str, text: &str) {
         self.once_possible("textbox", label, async |field| {
             self.session.clear(field).await?;
@@ -144,7 +144,7 @@ impl Browser {
     /// Chooses this option of the list with this label, by typing its first letters.
     ///
     /// # Panics
-    /// When there is none within a minute.
+    /// When no element is found within a minute.
     pub async fn choose(&self, label: &str, option: &str) {
         self.once_possible("combobox", label, async |list| self.session.press(list, option).await).await;
     }
