@@ -1,4 +1,5 @@
-//! Each page as docs/PAGES.md shows it: light and dark, on a desktop and on a phone, without a violation.
+//! Screenshots of each page for docs/PAGES.md: light and dark, on a desktop and on a phone, without axe-core
+//! violations.
 
 use orderflow_tests::{Browser, DECLINED, DESKTOP, Order, PHONE, Screen, Shop, VISA, Web};
 
@@ -11,7 +12,7 @@ const SCREENS: [(Screen, &str); 4] = [
     (Screen { dark: true, ..PHONE }, "-phone-dark"),
 ];
 
-/// Checks what is shown and makes pictures of it, on every screen.
+/// Checks the current page and takes a screenshot of it, on every screen.
 pub async fn show(browser: &Browser, name: &str) {
     for (screen, suffix) in SCREENS {
         browser.set(screen).await;
