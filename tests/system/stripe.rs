@@ -87,7 +87,7 @@ async fn an_order_that_is_cancelled_at_once_keeps_no_money() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn order_cancelled_before_its_charge_is_never_charged() {
+async fn an_order_cancelled_before_it_is_charged_is_never_charged() {
     let mut shop = Shop::open_with_stripe().await;
     let web = shop.start_web().await;
     let order = web.order("MUG-BLUE", 1, VISA).await;
