@@ -68,7 +68,7 @@ impl Probe {
     /// When the broker does not confirm it.
     pub async fn publish_with(&self, exchange: &str, routing_key: &str, body: &[u8], properties: BasicProperties) {
         let channel = self.channel().await;
-        channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms can be had");
+        channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms are available");
         let confirm = channel
             .basic_publish(exchange.into(), routing_key.into(), BasicPublishOptions::default(), body, properties)
             .await
@@ -85,7 +85,7 @@ impl Probe {
     pub async fn tap(&self) -> String {
         let (name, channel) = ("test.tap", self.channel().await);
         let declare = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-        channel.queue_declare(name.into(), declare, FieldTable::default()).await.expect("a queue can be made");
+        channel.queue_declare(name.into(), declare, FieldTable::default()).await.expect("a queue can be created");
         let bind = QueueBindOptions::default();
         let bound =
             channel.queue_bind(name.into(), names::EVENTS.into(), "#".into(), bind, FieldTable::default()).await;
@@ -130,7 +130,7 @@ impl Probe {
             let (last, requeue) = (message.delivery.delivery_tag, message.message_count == 0);
             if requeue {
                 let all = BasicNackOptions { multiple: true, requeue: true };
-                channel.basic_nack(last, all).await.expect("they can be put back");
+                channel.basic_nack(last, all).await.expect("they can be requeued");
                 break;
             }
         }

@@ -5,7 +5,7 @@
 //! browser.fill("E-mail", "ada@example.org").await;
 //! browser.click("button", "Buy").await;
 //! browser.until_text("on its way").await;
-//! browser.axe().await;            // no violation, or the test fails
+//! browser.axe().await;            // fails on any violation
 //! browser.no_errors().await;
 //! ```
 //!

@@ -63,7 +63,7 @@ pub async fn make_fraud_check_role(shop: &Shop, postgres: &own::Postgres) -> Url
     let role = FRAUD_CHECK.name;
     let schema = fs::read_to_string(root().join("examples/fraud-check/schema.sql")).expect("it is there");
     postgres.as_superuser(&format!("CREATE ROLE \"{role}\" LOGIN PASSWORD '{PASSWORD}'")).await;
-    shop.database().await.batch_execute(&schema).await.expect("it can be made");
+    shop.database().await.batch_execute(&schema).await.expect("it can be created");
     for grant in [
         "USAGE ON SCHEMA messaging, fraud_check",
         "EXECUTE ON FUNCTION messaging.claim",

@@ -4,9 +4,9 @@
 //! let mut shop = Shop::open().await;
 //! let web = shop.start_web().await;
 //! shop.start_worker(&[]).await;
-//! let order = web.order("MUG-BLUE", 1, VISA).await;
-//! shop.until_settled(&[order.id]).await;
-//! shop.close().await;          // ends clean, or the test fails
+//! web.order("MUG-BLUE", 1, VISA).await;
+//! shop.until_settled().await;
+//! shop.close().await;          // fails if anything is left over
 //! ```
 //!
 //! Nothing here sleeps for a fixed time: everything waits for a condition, and its time-out names that condition.

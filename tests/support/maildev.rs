@@ -41,10 +41,7 @@ impl Maildev {
     pub async fn start() -> Self {
         let program =
             PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../.dev/tools/maildev/node_modules/maildev/bin/maildev");
-        assert!(
-            program.exists(),
-            "maildev is not installed: `make test-full` does it, and so does scripts/browser.sh --full"
-        );
+        assert!(program.exists(), "maildev is not installed: run `make test-full` or scripts/browser.sh --full");
         // maildev does not report which port it got, so we choose both. Hold both until both are known.
         let ports = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
         let [smtp, http] = ports.map(|port| port.local_addr().expect("it is bound"));

@@ -31,7 +31,7 @@ pub struct Child {
 pub fn program_path(program: &str) -> PathBuf {
     let own = env::current_exe().expect("a running program has a path");
     let found = own.ancestors().skip(1).take(2).map(|directory| directory.join(program)).find(|path| path.exists());
-    found.unwrap_or_else(|| panic!("{program} is not built: run the tests by `make test`"))
+    found.unwrap_or_else(|| panic!("{program} is not built: run the tests with `make test`"))
 }
 
 /// The result of a program that ran until it ended.
@@ -122,7 +122,8 @@ impl Child {
     pub fn start_installed(program: &str, arguments: &[&str]) -> Self {
         let path = env::var_os("PATH").unwrap_or_default();
         let found = env::split_paths(&path).map(|directory| directory.join(program)).find(|path| path.is_file());
-        let found = found.unwrap_or_else(|| panic!("{program} is not installed: `make test-full` does it"));
+        let found =
+            found.unwrap_or_else(|| panic!("{program} is not installed: run `make test-full`, which installs it"));
         Self::start_at(program, found, arguments, &[])
     }
 
@@ -254,7 +255,7 @@ impl Child {
         assert!(status.success(), "{} ended with {status}", self.program);
     }
 
-    /// Ends it without warning.
+    /// Kills it without warning.
     ///
     /// # Panics
     /// When it cannot be killed.

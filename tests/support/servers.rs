@@ -24,7 +24,7 @@ impl Servers {
     #[must_use]
     pub fn from_env() -> Self {
         let url = |name: &str| -> Url {
-            let text = env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the tests by `make test`"));
+            let text = env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the tests with `make test`"));
             text.parse().unwrap_or_else(|error| panic!("{name} is not a URL: {error}"))
         };
         Self {
@@ -72,7 +72,7 @@ impl Servers {
         let overrides = overrides.map(|(name, value)| (name.to_owned(), value));
         let source: Source = self.settings.iter().cloned().chain(overrides).collect();
         let read = AdminConfig::read(&source);
-        source.finish(read).expect("the broker's settings are complete: run the tests by `make test`")
+        source.finish(read).expect("the broker's settings are complete: run the tests with `make test`")
     }
 
     /// The password with which `topology apply` creates one of our users. It is the environment's: users belong to the

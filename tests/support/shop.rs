@@ -124,7 +124,7 @@ impl Shop {
         self.servers.broker(Some((user, &password)), &self.name)
     }
 
-    /// Where its mails are written.
+    /// The directory to which its mails are written.
     #[must_use]
     pub fn mail_directory(&self) -> PathBuf {
         self.directory.path().join("mail")

@@ -110,7 +110,7 @@ impl Stripe {
         self.child.take().expect("it runs").kill().await;
     }
 
-    /// Starts it again after [`Stripe::kill`], on the same port and ledger.
+    /// Restarts it after [`Stripe::kill`], on the same port and ledger.
     pub async fn restart(&mut self) {
         let mut child = serve(&self.ledger_path(), &self.address.to_string());
         child.address().await;

@@ -42,7 +42,7 @@ pub async fn run_on_terminal(
     prompt: &str,
     typed: Typed<'_>,
 ) -> Ended {
-    let OpenptyResult { master, slave } = openpty(None, None).expect("a terminal can be had");
+    let OpenptyResult { master, slave } = openpty(None, None).expect("a terminal is available");
     let mut child = on_terminal(program, arguments, settings, &slave);
     // Now only the program holds this end, so reading ends when the program does.
     drop(slave);
@@ -82,7 +82,7 @@ impl Terminal {
         (rows, columns): (u16, u16),
     ) -> Self {
         let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-        let OpenptyResult { master, slave } = openpty(Some(&size), None).expect("a terminal can be had");
+        let OpenptyResult { master, slave } = openpty(Some(&size), None).expect("a terminal is available");
         let child = on_terminal(program, arguments, settings, &slave);
         let keyboard = File::from(master);
         let written = Screen::of(keyboard.try_clone().expect("it can be shared")).written;

@@ -111,7 +111,7 @@ impl Page {
         inside.split('<').next().unwrap_or_default().trim().to_owned()
     }
 
-    /// The names of the steps, each with its state.
+    /// Returns the names of the steps, each with its state.
     #[must_use]
     pub fn steps(&self) -> Vec<(String, String)> {
         let steps = self.text.split("<li data-state=\"").skip(1);

@@ -156,7 +156,8 @@ const WRONG: &[(&str, &str)] = &[
     ("STRIPE_API_BASE", "http://stripe.example"),
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector.example:4318"),
     ("RABBITMQ_UI_URL", "http://u:hush@rabbit.example"),
-    // Values that the `url` crate accepts silently: missing hosts, which it invents, and dots, which it resolves.
+    // Values that the `url` crate accepts silently: missing hosts, which it takes from the path, and dots, which it
+    // resolves.
     ("PUBLIC_URL", "https:///x"),
     ("PUBLIC_URL", "https:example.org"),
     ("PUBLIC_URL", "https://example.org/."),

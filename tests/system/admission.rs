@@ -56,7 +56,7 @@ async fn orders_are_refused_while_the_outbox_is_too_long_or_too_old() {
         let settings = with(shop.settings("orderflow-web"), &[("AMQP_URL", &broker), limit]);
         let mut child = Child::start("orderflow", &["serve"], &settings);
         let web = Web::new(child.address().await);
-        until("the front end has the database", async || {
+        until("the front end has a database connection", async || {
             let answer = web.get("/readyz", &[]).await;
             if answer.status.is_success() { Ok(()) } else { Err(answer) }
         })

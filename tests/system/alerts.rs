@@ -3,8 +3,8 @@
 //!
 //! By default every duration in monitoring/ (`for`, windows, intervals of scraping and mailing) is divided by ten,
 //! since some alerts wait for minutes; thresholds are unchanged. With `ALERTS_AS_THEY_ARE=1` the files are used
-//! unchanged, which takes twenty minutes: the table of docs/ALERTS.md is from such a run. Print it with `make test-full
-//! ARGS='--no-capture alerts::'`.
+//! unchanged, which takes twenty minutes: the table of docs/ALERTS.md is from such a run. Print it with
+//! `make test-full ARGS='--no-capture alerts::'`.
 
 mod watch;
 

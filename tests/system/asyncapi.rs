@@ -8,7 +8,10 @@ use crate::schema::root;
 #[test]
 fn asyncapi_parser_accepts_the_document_and_its_samples() {
     let tools = root().join(".dev/tools/asyncapi");
-    assert!(tools.join("node_modules").exists(), "AsyncAPI's parser is not installed: `make test` does it");
+    assert!(
+        tools.join("node_modules").exists(),
+        "AsyncAPI's parser is not installed: run `make test`, which installs it"
+    );
     let checked = Command::new("node")
         .args([root().join("tests/asyncapi/check.mjs"), tools, root().join("docs/asyncapi.yaml")])
         .output()

@@ -74,7 +74,8 @@ async fn messages_wait_for_an_unavailable_payment_provider_while_others_continue
     let attempts = logged(worker, "it is tried again");
     assert!((1..=FEW).contains(&attempts), "{attempts} attempts were used up");
     until_mails(&shop, "received", 220).await;
-    // The probes follow after one, two and four seconds. By retries the messages would be dead letters after 1.2 s.
+    // The probes follow after one, two and four seconds. With retries alone, the messages would be dead letters after
+    // 1.2 s.
     until_probed(shop.workers().last().expect("it runs"), 3).await;
     let probe = shop.probe().await;
     let queue = queues::PAYMENT_ORDER_CREATED.queue();

@@ -13,7 +13,7 @@ use crate::{commands::ended, republish::topology_apply};
 /// Not a step of an order, so orders settle without it.
 const QUEUE: &str = "email.order-created";
 
-/// Stops the queue's process, or starts it again.
+/// Stops or restarts the queue's process.
 async fn let_queue(own: &mut Own, shop: &Shop, call: &str) {
     let expression = format!("ra:{call}(quorum_queues, {{'{}_{QUEUE}', node()}}).", shop.name());
     own.rabbitmq.node(0).control(&["eval", &expression]).await;

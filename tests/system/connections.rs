@@ -33,7 +33,7 @@ impl Rented {
             "CREATE ROLE {role} LOGIN PASSWORD 'rented' CONNECTION LIMIT {limit};
              DO $$ BEGIN EXECUTE format('GRANT %I TO {role}', current_user); END $$"
         );
-        shop.database().await.batch_execute(&statements).await.expect("the owner may make roles");
+        shop.database().await.batch_execute(&statements).await.expect("the owner may create roles");
         let mut url = shop.database_url();
         url.set_username(&role).and_then(|()| url.set_password(Some("rented"))).expect("a host");
         Self { role, url }

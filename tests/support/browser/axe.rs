@@ -33,7 +33,7 @@ impl Browser {
     }
 }
 
-/// A sentence for each element that breaks a rule.
+/// Returns a sentence for each element that breaks a rule.
 fn of_rule(rule: &Value) -> Vec<String> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let about = format!("{}: {} ({})", text(&rule["id"]), text(&rule["help"]), text(&rule["helpUrl"]));
@@ -43,7 +43,6 @@ fn of_rule(rule: &Value) -> Vec<String> {
 
 fn axe_core() -> String {
     let tools = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../.dev/tools/axe-core/node_modules/axe-core");
-    fs::read_to_string(tools.join("axe.min.js")).unwrap_or_else(|error| {
-        panic!("axe-core is not installed ({error}): `make test` does it, and so does scripts/browser.sh")
-    })
+    fs::read_to_string(tools.join("axe.min.js"))
+        .unwrap_or_else(|error| panic!("axe-core is not installed ({error}): run `make test` or scripts/browser.sh"))
 }

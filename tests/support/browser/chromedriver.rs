@@ -21,12 +21,12 @@ use tempfile::TempDir;
 /// How long the driver may take to start, and its processes to end after it was killed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A driver with browsers of its own; all of them end when it is dropped.
+/// A driver with its own browsers; dropping it ends all of them.
 #[derive(Debug)]
 pub struct Chromedriver {
     process: Child,
     profile: TempDir,
-    /// Where it answers.
+    /// The URL at which it answers.
     pub root: String,
 }
 

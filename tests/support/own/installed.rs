@@ -28,7 +28,7 @@ impl Installed {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../.dev/debian-{release}"));
         let made = root.canonicalize().ok().filter(|root| root.join(".complete").exists());
         Self::Below(
-            made.unwrap_or_else(|| panic!("{} is missing: run this by `make test-full`, as root", root.display())),
+            made.unwrap_or_else(|| panic!("{} is missing: run this with `make test-full`, as root", root.display())),
         )
     }
 

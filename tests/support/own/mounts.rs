@@ -43,7 +43,7 @@ impl Disk {
         Self { path: path.to_owned() }
     }
 
-    /// Where it is.
+    /// The path at which it is mounted.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -90,7 +90,7 @@ impl Bound {
     pub fn below(root: &Path, directory: &Path) -> Self {
         let at = |path: &Path| root.join(path.strip_prefix("/").expect("an absolute path"));
         let made = at(directory);
-        fs::create_dir_all(&made).expect("root may make directories");
+        fs::create_dir_all(&made).expect("root may create directories");
         let mounted: Vec<PathBuf> = [directory, Path::new("/proc"), Path::new("/dev")]
             .into_iter()
             .map(|from| {

@@ -214,8 +214,8 @@ impl Drop for Postgres {
 
 /// The directory of the newest installed version's programs.
 fn programs(installed: &Installed) -> PathBuf {
-    let versions =
-        fs::read_dir(installed.at("/usr/lib/postgresql")).expect("PostgreSQL is installed: run this by `make faults`");
+    let versions = fs::read_dir(installed.at("/usr/lib/postgresql"))
+        .expect("PostgreSQL is installed: run this with `make faults`");
     let newest = versions
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
         .max()

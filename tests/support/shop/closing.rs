@@ -45,7 +45,7 @@ impl Shop {
     /// As [`Shop::close`], with this many dead letters in these subscriptions' queues.
     ///
     /// # Panics
-    /// When anything else is left.
+    /// When anything else is left over.
     pub async fn close_with_dead_letters(mut self, expected: &[(Subscription, u32)]) {
         if expected.is_empty() {
             self.until_quiet().await;

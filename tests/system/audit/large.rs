@@ -90,7 +90,7 @@ async fn hundred_thousand_orders_are_audited_by_index_in_short_transactions() {
     database.batch_execute(&FILL.replace("ORDERS", &orders.to_string())).await.expect("it can be filled");
     database.batch_execute(&applied()).await.expect("it can be filled");
     // Otherwise autovacuum may run during the audit, and its sequential scans would be counted.
-    database.batch_execute("VACUUM (ANALYZE)").await.expect("it can be counted");
+    database.batch_execute("VACUUM (ANALYZE)").await.expect("it can be analysed");
     drop(database);
     until_counted(&shop).await;
     let before = (shop.number(READS).await, shop.number(BY_INDEX).await);

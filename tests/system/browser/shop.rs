@@ -162,7 +162,7 @@ async fn one_of_three_thousand_products_is_found_kept_and_bought_at_the_shown_pr
     assert_eq!(browser.run(sent).await, chosen);
     fill_in_address(&browser).await;
     shop.execute("UPDATE catalogue.products SET price = 9999 WHERE sku = 'MUG-BLUE'").await;
-    orderflow_tests::until("the front end knows the price", async || {
+    orderflow_tests::until("the front end has the new price", async || {
         let products = web.get("/products", &[]).await.body.to_string();
         if products.contains("9999") { Ok(()) } else { Err("not yet") }
     })
