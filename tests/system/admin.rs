@@ -136,7 +136,7 @@ async fn token_permits_what_its_role_allows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn orders_are_found_page_by_page_by_name_and_by_status() {
+async fn orders_are_paged_and_found_by_identifier_and_status() {
     let mut shop = Shop::open().await;
     let (web, operators) = start_web_for_operators(&mut shop, &[]).await;
     shop.start_worker(&[]).await;

@@ -100,7 +100,7 @@ async fn order_is_cancelled_while_it_can_be() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "the main path is tested every day"]
-async fn a_double_click_is_one_order() {
+async fn double_click_places_one_order() {
     let mut shop = Shop::open().await;
     let web = start_web(&mut shop, &[]).await;
     let browser = Browser::open(&web.root, DESKTOP).await;

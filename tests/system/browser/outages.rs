@@ -103,7 +103,7 @@ async fn page_recovers_after_the_broker_was_killed() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "waits until an estimate grows"]
-async fn estimate_grows_while_a_worker_hangs_and_is_withdrawn_without_workers() {
+async fn estimate_grows_while_a_worker_hangs_and_the_page_reports_when_none_runs() {
     let mut shop = Shop::open().await;
     let web = start_web(&mut shop, &[]).await;
     shop.start_worker(&[]).await;

@@ -32,7 +32,7 @@ async fn open(browser: &Browser, web: &Web, order: &Order) {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "many pictures"]
-async fn the_shop_in_pictures() {
+async fn shop_in_pictures() {
     let mut shop = Shop::open().await;
     let web = start_web(&mut shop, &[]).await;
     let browser = Browser::open(&web.root, DESKTOP).await;
