@@ -3,7 +3,7 @@
 use orderflow_service::store::missing::Taken;
 use orderflow_worker::roster;
 
-/// Orders of the last 30 days: of twenty one is declined, one cancelled, and the others have shipped.
+/// Orders of the last 30 days: of every twenty, one is declined, one is cancelled, and the others have shipped.
 const ORDERS_OF_A_MONTH: &str = "
 CREATE TABLE public.fill AS
     SELECT n, lpad(to_hex(ms), 12, '0') || '70008000' || lpad(to_hex(n), 12, '0') AS id, ms,

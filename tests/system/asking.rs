@@ -1,4 +1,4 @@
-//! What changes something asks first, at a terminal; only a yes is a yes.
+//! On a terminal, commands that change something ask for confirmation first, and accept only a yes.
 
 use orderflow_tests::{Ended, Shop, Typed, run_on_terminal};
 
@@ -8,10 +8,10 @@ use crate::{
     republish::{EMAIL, topology_apply, without_three_first_mails},
 };
 
-/// What is no yes: a no, the return key alone, something else, and the end of input.
+/// Answers that are not a yes: a no, the return key alone, something else, and the end of input.
 const NO: [Typed; 4] = [Typed::Line("n"), Typed::Line(""), Typed::Line("yess"), Typed::End];
 
-/// Types this when the command asks, with every event old enough to be missed.
+/// Types this when the command asks, with `RECONCILE_AFTER` so short that every undelivered event counts as missing.
 async fn type_at(shop: &Shop, command: &str, question: &str, typed: Typed<'_>) -> Ended {
     let settings = with(shop.operator_settings(), &[("RECONCILE_AFTER", "1ms")]);
     let arguments: Vec<&str> = command.split(' ').collect();
@@ -19,7 +19,7 @@ async fn type_at(shop: &Shop, command: &str, question: &str, typed: Typed<'_>) -
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dead_letters_are_thrown_away_or_sent_again_only_on_a_yes() {
+async fn dead_letters_are_discarded_or_replayed_only_after_a_yes() {
     let (shop, _, _, probe) = with_dead_orders(2).await;
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("kept.jsonl");
@@ -46,7 +46,7 @@ async fn dead_letters_are_thrown_away_or_sent_again_only_on_a_yes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_missing_is_sent_only_on_a_yes() {
+async fn missing_deliveries_are_republished_only_after_a_yes() {
     let (mut shop, probe) = without_three_first_mails().await;
     probe.delete_queue(&EMAIL.queue()).await;
     topology_apply(&shop).await;

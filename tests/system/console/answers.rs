@@ -1,4 +1,4 @@
-//! What operators read when something goes wrong, and whose forms are taken.
+//! The console's error pages, and which forms it accepts.
 
 use orderflow_tests::Shop;
 use reqwest::Method;
@@ -10,7 +10,7 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_goes_wrong_operators_read_a_page_and_their_programs_a_document() {
+async fn every_error_is_a_page_for_operators_and_a_document_for_programs() {
     let mut shop = Shop::open().await;
     let (_, operators) = start_web_for_operators(&mut shop, &[]).await;
     let mut ada = logged_in(&operators, ADA).await;
@@ -37,7 +37,7 @@ async fn whatever_goes_wrong_operators_read_a_page_and_their_programs_a_document
     ] {
         is_a_page(&ada.send(method, path, headers, Some(body.to_owned())).await, status, says);
     }
-    // Forms of other sites, at every path that takes a form.
+    // Forms of other sites, at every path that accepts a form.
     let foreign: [&[(&str, &str)]; 5] = [
         &[FORM],
         &[FORM, ("origin", "null")],
