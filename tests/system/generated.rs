@@ -1,4 +1,4 @@
-//! What follows from the list of services is written down as it follows.
+//! Generated files match the list of services.
 
 use orderflow_generate::outdated;
 use orderflow_service::{Roster, Service};
@@ -8,7 +8,7 @@ use crate::schema::root;
 
 #[test]
 fn generated_files_are_those_of_the_list_of_services() {
-    let outdated = outdated(&root(), roster()).expect("they can be made");
+    let outdated = outdated(&root(), roster()).expect("they can be generated");
     assert_eq!(outdated, [""; 0], "run `make generate`");
 }
 
