@@ -304,7 +304,7 @@ async fn an_order_that_is_not_there_and_an_address_with_several() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_read_is_named_and_the_rest_is_told() {
+async fn unreadable_sources_are_named_and_the_rest_is_reported() {
     let mut shop = Shop::open().await;
     let order = place(&mut shop, "MUG-BLUE", VISA).await;
     work(&mut shop).await;
