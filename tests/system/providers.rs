@@ -145,7 +145,7 @@ async fn every_refusal_in_the_document_has_its_outcome() {
     let mut given = 0;
     for (index, line) in lines.iter().enumerate() {
         let [calls, http, error, follows] = line.as_slice() else { panic!("{line:?}") };
-        // `stripe::a_stored_error_is_got_around_and_charges_once` covers the case that only a header reveals.
+        // `stripe::stored_error_is_bypassed_and_the_card_charged_once` covers the case that only a header reveals.
         if error.starts_with("stored") {
             continue;
         }
