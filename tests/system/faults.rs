@@ -12,7 +12,7 @@ const FAULTS: &str = "provider-error-after,duplicate,kill";
 /// Returns the results of a run that must end with this exit status.
 async fn ended(within: Duration, arguments: &[&str], code: i32) -> Value {
     let results = tempfile::NamedTempFile::new().expect("a file");
-    let path = results.path().to_str().expect("a path of text");
+    let path = results.path().to_str().expect("a UTF-8 path");
     let ended = run_for(within, "orderflow-faults", &[arguments, &["--results", path]].concat(), &[]).await;
     println!("{} {}", ended.out, ended.err);
     assert_eq!(ended.code, Some(code), "the exit status reports whether the run found something");
@@ -31,7 +31,7 @@ fn violations(outcome: &Value) -> &[Value] {
 }
 
 #[tokio::test]
-async fn a_run_with_faults_finds_nothing_wrong_and_one_without_a_safeguard_does() {
+async fn run_finds_violations_only_without_a_safeguard() {
     let options = ["--seed", "4", "--seconds", "10", "--faults", FAULTS];
     let outcomes = outcomes(Duration::from_secs(400), &options, &["nothing", "inbox"]).await;
     assert_eq!(violations(&outcomes[0]), [Value::Null; 0], "with every safeguard");
@@ -46,7 +46,7 @@ async fn a_run_with_faults_finds_nothing_wrong_and_one_without_a_safeguard_does(
 /// than the grace period after which a relay leases an outbox row.
 #[tokio::test]
 #[ignore = "two runs of a minute each: only in the full suite"]
-async fn components_that_are_absent_block_no_other_and_lose_nothing() {
+async fn absent_components_block_no_others_and_lose_nothing() {
     let faults = "only-worker-away,only-front-end-away";
     let options = ["--seed", "2", "--seconds", "40", "--faults", faults, "--away", "15s"];
     let outcomes = outcomes(Duration::from_secs(600), &options, &["nothing", "outbox"]).await;
@@ -59,7 +59,7 @@ async fn components_that_are_absent_block_no_other_and_lose_nothing() {
 }
 
 #[tokio::test]
-async fn absence_that_does_not_fit_into_the_run_is_refused() {
+async fn absence_longer_than_the_run_is_refused() {
     let arguments = ["run", "--seconds", "60", "--faults", "only-worker-away"];
     let refused = run_for(Duration::from_secs(10), "orderflow-faults", &arguments, &[]).await;
     assert_eq!(refused.code, Some(2), "{refused:?}");
@@ -68,7 +68,7 @@ async fn absence_that_does_not_fit_into_the_run_is_refused() {
 
 #[tokio::test]
 #[ignore = "nine runs of a minute each: only in the full suite"]
-async fn every_missing_safeguard_is_found() {
+async fn every_missing_safeguard_is_detected() {
     let all: Vec<_> = Safeguard::ALL.iter().map(|one| one.as_str()).collect();
     let outcomes = outcomes(Duration::from_secs(1_100), &["--seed", "3", "--seconds", "20"], &all).await;
     let missed = outcomes.iter().filter(|one| violations(one).is_empty()).map(|one| &one["without"]);
@@ -78,7 +78,7 @@ async fn every_missing_safeguard_is_found() {
 
 #[tokio::test]
 #[ignore = "thousands of orders wait and are then processed: only in the full suite"]
-async fn orders_that_wait_are_bounded_and_then_carried_out() {
+async fn waiting_orders_are_bounded_and_then_processed() {
     let outcome = ended(Duration::from_secs(600), &["bounds", "--orders", "3000"], 0).await;
     assert!(outcome["accepted"].as_u64() >= Some(2_700), "{outcome:?}");
 }

@@ -38,7 +38,7 @@ async fn by_every_way(probe: &Probe, kind: EventName, queue: &str, event: &Value
     u32::try_from(ways.len()).expect("a few")
 }
 
-/// Returns the id of an order's event of this kind.
+/// Returns the id of an order's event of this type.
 async fn logged(shop: &Shop, order: &Order, kind: EventKind) -> Uuid {
     let sql = format!("SELECT event_id FROM messaging.event_log WHERE order_id = '{}' AND event = '{kind}'", order.id);
     shop.text(&sql).await.parse().expect("an id")
@@ -143,7 +143,7 @@ async fn alter(probe: &Probe, subscription: Subscription, data: Value) -> Value 
 
 /// A message with a logged event's id but other data arrives before the one that the outbox published.
 #[tokio::test(flavor = "multi_thread")]
-async fn altered_message_has_the_effect_of_the_event_that_happened() {
+async fn altered_message_has_the_effect_of_the_logged_event() {
     let mut shop = Shop::open().await;
     let (web, probe) = (shop.start_web().await, shop.probe().await);
     shop.start_worker_without(&["email.*", "inventory.*"], &[]).await;

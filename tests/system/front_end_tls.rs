@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::commands::{ended, with};
 
-/// A client that trusts this CA and no other.
+/// Returns a client that trusts only this CA.
 fn client(authority: &Authority) -> Client {
     let root = Certificate::from_pem(authority.certificate().as_bytes()).expect("a certificate");
     Client::builder().tls_certs_only([root]).timeout(Duration::from_secs(30)).build().expect("a client")
@@ -47,7 +47,7 @@ async fn front_end_serves_tls_and_uses_a_renewed_certificate_without_a_restart()
     get(&before, "/products").await.expect("it answers");
     second.server(&["localhost"]).write(directory.path(), "shop");
     let after = client(&second);
-    until("the renewed certificate is shown", async || get(&after, "/products").await.map(drop)).await;
+    until("the front end presents the renewed certificate", async || get(&after, "/products").await.map(drop)).await;
     get(&before, "/products").await.expect("its connection is still open");
     assert!(get(&client(&first), "/products").await.is_err(), "a new connection sees the renewed certificate");
 
@@ -68,7 +68,7 @@ async fn client_without_tls_gets_no_answer() {
     let root = shop.start_encrypted_web(&given).await;
     let address = ("127.0.0.1", root.port().expect("a port"));
     let mut clear = TcpStream::connect(address).await.expect("it listens");
-    clear.write_all(b"GET /products HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("it is taken");
+    clear.write_all(b"GET /products HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("it is sent");
     let mut answer = Vec::new();
     let read = tokio::time::timeout(Duration::from_secs(30), clear.read_to_end(&mut answer)).await.expect("it ends");
     assert!(read.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset) || !answer.starts_with(b"HTTP"));
@@ -77,7 +77,7 @@ async fn client_without_tls_gets_no_answer() {
     let mut slow = TcpStream::connect(address).await.expect("it listens");
     let began = std::time::Instant::now();
     // The header of a 512-byte record that never arrives completely.
-    slow.write_all(&[0x16, 0x03, 0x01, 0x02, 0x00]).await.expect("it is taken");
+    slow.write_all(&[0x16, 0x03, 0x01, 0x02, 0x00]).await.expect("it is sent");
     let ended = async {
         loop {
             if slow.write_all(&[1]).await.is_err() {
@@ -97,7 +97,7 @@ async fn client_without_tls_gets_no_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn certificate_that_cannot_be_used_is_named_at_the_start() {
+async fn unusable_certificate_is_reported_at_start() {
     let directory = TempDir::new().expect("a directory");
     let issued = Authority::new("Ours").server(&["localhost"]);
     let [certificate, key] = issued.write(directory.path(), "right").map(|path| path.display().to_string());

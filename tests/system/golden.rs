@@ -108,7 +108,11 @@ fn every_documented_event_reads_back_as_its_type() {
         let read = Envelope::<T>::decode(&body).unwrap_or_else(|error| panic!("{kind}: {error}"));
         assert_eq!((read.id, read.order_id), (EVENT, ORDER));
         let again: Value = serde_json::to_value(&read).expect("it has a JSON form");
-        assert_eq!(again, serde_json::from_slice::<Value>(&body).expect("it is JSON"), "{kind} loses something");
+        assert_eq!(
+            again,
+            serde_json::from_slice::<Value>(&body).expect("it is JSON"),
+            "{kind} does not survive decoding and encoding"
+        );
     }
     for kind in EventKind::ALL {
         match kind {

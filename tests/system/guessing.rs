@@ -17,7 +17,7 @@ async fn log_in(browser: &mut Visitor, token: &str) -> StatusCode {
 /// After logging out, no copy of the cookie opens the console, at any front end. Without this, a copy worked until it
 /// expired, twelve hours later.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_was_logged_out_opens_nothing_at_any_front_end() {
+async fn logged_out_session_opens_nothing_at_any_front_end() {
     let mut shop = Shop::open().await;
     let (_, here) = start_web_for_operators(&mut shop, &[]).await;
     let (_, there) = start_web_for_operators(&mut shop, &[]).await;
@@ -42,7 +42,7 @@ async fn a_session_that_was_logged_out_opens_nothing_at_any_front_end() {
         assert_eq!(page.status, StatusCode::SEE_OTHER);
         assert!(page.header("location").starts_with("/ops/login"), "{page:?}");
     }
-    assert_eq!(other.get("/ops").await.status, StatusCode::OK, "another session of hers stays open");
+    assert_eq!(other.get("/ops").await.status, StatusCode::OK, "the operator's other session stays open");
     // The log-out is recorded, and its row deleted once the session would have expired.
     assert_eq!(shop.number("SELECT count(*) FROM operations.actions WHERE what = 'console.log-out'").await, 1);
     shop.execute("UPDATE operations.ended_sessions SET expires_at = now() - interval '1 second'").await;
@@ -75,7 +75,7 @@ async fn guessing_tokens_is_throttled_and_counted_and_operators_elsewhere_are_no
         }
     }
     // Five immediately, then one after 1, 2, 4 ... seconds; the loop lasts a few seconds.
-    assert!((5..=10).contains(&compared), "{compared} were compared");
+    assert!((5..=10).contains(&compared), "{compared} tokens were compared");
     // Even a correct token is refused during the wait.
     assert_eq!(ask("203.0.113.6", ADA).await.status, StatusCode::TOO_MANY_REQUESTS);
     let metrics = Scrape::of(operators.address).await;

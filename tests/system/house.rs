@@ -89,7 +89,7 @@ const CRATES: [(&str, &str); 5] = [
 
 /// Cargo refuses cycles. It would accept a worker that depends on the front end and so rebuilds with every page.
 #[test]
-fn a_crate_knows_only_those_below_it() {
+fn crate_depends_only_on_those_below_it() {
     for (place, (name, folder)) in CRATES.iter().enumerate() {
         let manifest = root().join(folder).join("Cargo.toml");
         let manifest = fs::read_to_string(manifest).expect("it can be read");

@@ -26,9 +26,12 @@ fn containers_may_do_no_more_than_they_need() {
         assert_eq!(words(&service["cap_drop"]), ["ALL"], "{name}");
         assert!(service["privileged"].is_null() && service["cap_add"].is_null(), "{name}");
         assert_eq!(words(&service["security_opt"]), ["no-new-privileges:true"], "{name}");
-        assert!(!service["deploy"]["resources"]["limits"]["memory"].is_null(), "{name} may take all memory");
+        assert!(!service["deploy"]["resources"]["limits"]["memory"].is_null(), "{name} has no memory limit");
         let ports = if service["ports"].is_null() { Vec::new() } else { words(&service["ports"]) };
-        assert!(ports.iter().all(|port| port.starts_with("127.0.0.1:")), "{name} is published: {ports:?}");
+        assert!(
+            ports.iter().all(|port| port.starts_with("127.0.0.1:")),
+            "{name} is reachable from other machines: {ports:?}"
+        );
         let image = service["image"].as_str().expect("every service has an image");
         // The Dockerfile sets the user of our own image.
         let user = if image == "orderflow:local" { image_user() } else { text(&service["user"]) };
@@ -74,7 +77,7 @@ fn every_image_has_a_fixed_version() {
 }
 
 #[test]
-fn the_image_is_built_as_the_workspace_says() {
+fn image_build_matches_the_workspace() {
     let (dockerfile, manifest) = (read("Dockerfile"), read("Cargo.toml"));
     let argument = |name: &str| {
         let found = dockerfile.lines().find_map(|line| line.strip_prefix(&format!("ARG {name}=")));
@@ -100,7 +103,7 @@ fn the_image_is_built_as_the_workspace_says() {
 /// So a production build must build the default members only. crates/service/build.rs refuses the feature in an
 /// optimised build unless requested. `make check` and `make test-full` search the built programs.
 #[test]
-fn no_build_for_production_has_faults_on_request() {
+fn production_builds_have_no_fault_injection() {
     let build = "cargo build --locked --release";
     assert!(
         read("Dockerfile").lines().any(|line| line.trim_end_matches(['\\', ' ']).trim() == build),
@@ -121,7 +124,7 @@ fn no_build_for_production_has_faults_on_request() {
 /// The tests' own programs have the switches. Finding the words of scripts/check_shipped.sh there proves that they
 /// are the right ones.
 #[test]
-fn switches_for_faults_are_found_in_programs_that_have_them() {
+fn fault_switches_are_found_in_programs_that_have_them() {
     let script = read("scripts/check_shipped.sh");
     let words = script.lines().find_map(|line| line.strip_prefix("SWITCHES='")).expect("it names them");
     for program in ["orderflow", "orderflow-worker"] {

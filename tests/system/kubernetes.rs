@@ -131,7 +131,7 @@ async fn every_program_starts_with_the_settings_that_it_is_given() {
 }
 
 #[tokio::test]
-async fn every_setting_named_exists_and_no_secret_stands_in_a_file() {
+async fn every_named_setting_exists_and_no_file_contains_a_secret() {
     let known = known_settings().await;
     for name in settings().keys() {
         assert_eq!(known.get(name), Some(&false), "{name} is in the ConfigMap");
@@ -146,7 +146,7 @@ async fn every_setting_named_exists_and_no_secret_stands_in_a_file() {
 }
 
 #[test]
-fn what_a_shop_tunes_is_in_the_config_map() {
+fn config_map_contains_the_settings_that_shops_tune() {
     let settings = settings();
     for setting in roster().settings().filter(|setting| setting.default.is_some() && !FIXED.contains(&setting.name)) {
         assert!(settings.contains_key(setting.name), "base/settings.yaml lacks {}", setting.name);
@@ -195,7 +195,7 @@ fn each_service_is_scaled_by_the_processes_that_it_needs() {
 }
 
 #[test]
-fn the_rule_that_scales_is_recorded() {
+fn scaling_rule_is_recorded() {
     let rules = fs::read_dir(root().join("monitoring")).expect("there is monitoring");
     let written = rules.map(|file| fs::read_to_string(file.expect("a file").path()).unwrap_or_default());
     assert!(written.into_iter().any(|file| file.contains("- record: orderflow:service_processes_needed\n")));
@@ -226,7 +226,7 @@ fn containers_may_do_no_more_than_they_need() {
 }
 
 #[test]
-fn a_program_is_given_the_time_that_it_takes_to_stop() {
+fn programs_have_time_to_stop() {
     let compose = programs();
     // When Kubernetes stops the operator's pod, none of our programs runs in it; and an audit only reads.
     for (name, pod) in pods().into_iter().filter(|(name, _)| !["operator", "audit"].contains(&name.as_str())) {
@@ -240,7 +240,7 @@ fn a_program_is_given_the_time_that_it_takes_to_stop() {
 }
 
 #[test]
-fn commands_are_those_of_compose() {
+fn commands_match_compose() {
     let compose = programs();
     for (name, pod) in pods() {
         if let Some(service) = compose.get(&name) {
@@ -305,14 +305,14 @@ fn customers_reach_the_shop_and_nothing_else() {
         for rule in policy["spec"]["ingress"].as_sequence().expect("it has rules") {
             let ports = rule["ports"].as_sequence().expect("a rule names its ports").iter();
             let inside = ports.map(|port| text(&port["port"])).any(|port| port != "http");
-            assert!(!inside || !rule["from"][0]["podSelector"].is_null(), "{name} opens the inside to all");
+            assert!(!inside || !rule["from"][0]["podSelector"].is_null(), "{name} opens internal ports to all");
         }
     }
 }
 
 /// Kubernetes silently accepts a selector that matches nothing.
 #[test]
-fn what_selects_pods_finds_them() {
+fn selectors_match_their_pods() {
     let pods = pods();
     let labels = |value: &Value| -> BTreeMap<String, String> {
         yaml_serde::from_value(value.clone()).unwrap_or_else(|error| panic!("{value:?}: {error}"))

@@ -17,7 +17,7 @@ use crate::dead_letters::until_number;
 fn place(status: &Value) -> usize {
     let way = ["pending", "paid", "reserved", "cancelling", "shipped", "payment_failed", "cancelled"];
     let place = way.iter().position(|known| status == known);
-    place.unwrap_or_else(|| panic!("what is {status}?"))
+    place.unwrap_or_else(|| panic!("unknown status {status}"))
 }
 
 async fn entries(web: &Web, order: &Order) -> Vec<Value> {

@@ -75,7 +75,7 @@ async fn only_watchers_that_answer_no_ping_are_closed() {
     let mut last = None;
     // A third ping shows that the first answers arrived.
     assert_eq!(reads.said().await, Said::Ping);
-    until("the silent one is closed", async || {
+    until("the silent watcher is closed", async || {
         let scrape = Scrape::of(operators).await;
         let watching = scrape.sum("orderflow_live_watchers", &[]);
         last = Some(scrape);

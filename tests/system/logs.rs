@@ -22,7 +22,7 @@ fn read(log: &[String]) -> Vec<Map<String, Value>> {
         .map(|line| {
             let read: Map<String, Value> = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
             for name in read.keys() {
-                assert_eq!(line.matches(&format!("\"{name}\":")).count(), 1, "{name} is twice in {line}");
+                assert_eq!(line.matches(&format!("\"{name}\":")).count(), 1, "{name} occurs twice in {line}");
             }
             read
         })

@@ -109,7 +109,7 @@ async fn every_migration_can_be_undone_and_done_again() {
     for (schema, folder) in folders.iter().rev() {
         let mut harness = harness(&shop, schema).await;
         let undone = tokio::task::block_in_place(|| harness.revert_all_migrations(in_files(folder)));
-        let undone = undone.expect("they can be undone").len();
+        let undone = undone.expect("they can be reverted").len();
         assert_eq!(undone, std::fs::read_dir(folder).expect("it is there").count(), "{}", folder.display());
         let left = format!(
             "SELECT count(*) FROM pg_tables WHERE schemaname = '{schema}' AND tablename <> '__diesel_schema_migrations'"
@@ -121,7 +121,7 @@ async fn every_migration_can_be_undone_and_done_again() {
     }
     let left = "SELECT count(*) FROM pg_namespace WHERE nspname !~ '^(pg_|information_schema$|public$)'";
     assert_eq!(shop.number(left).await, 0, "a down.sql leaves a schema behind");
-    migrate(&shop, &orderflow_worker::roster().migrations()).await.expect("they can be done again");
+    migrate(&shop, &orderflow_worker::roster().migrations()).await.expect("they can be applied again");
     assert!(is_current(&shop, &orderflow_worker::roster().migrations()).await);
 }
 

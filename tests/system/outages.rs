@@ -37,7 +37,7 @@ async fn orders_are_accepted_during_a_broker_outage_and_ship_afterwards() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wire_that_is_cut_under_load_loses_nothing() {
+async fn connection_cut_under_load_loses_nothing() {
     let mut shop = Shop::open().await;
     let (web, wire) = start_wired(&mut shop).await;
     for round in 1..=3 {
@@ -107,7 +107,7 @@ async fn a_worker_killed_in_the_middle_of_500_orders_charges_nobody_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_that_is_deleted_is_consumed_again_as_soon_as_it_is_applied() {
+async fn deleted_queue_is_consumed_again_once_it_is_recreated() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     shop.start_worker(&[]).await;
@@ -125,7 +125,7 @@ async fn a_queue_that_is_deleted_is_consumed_again_as_soon_as_it_is_applied() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_that_an_operator_closes_are_made_again() {
+async fn connections_closed_by_an_operator_are_reopened() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     shop.start_worker(&[]).await;

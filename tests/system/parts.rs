@@ -70,7 +70,7 @@ pub async fn start_workers(shop: &mut Shop) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn shop_and_console_run_apart_with_their_own_role_and_user_each() {
+async fn shop_and_console_run_separately_with_their_own_role_and_user() {
     let mut shop = shop_with_roles().await;
     rights::make_users(&shop).await;
     let (web, inside) = start_shop(&mut shop).await;
@@ -82,7 +82,7 @@ async fn shop_and_console_run_apart_with_their_own_role_and_user_each() {
         let answer = inside.ask(ADA, Method::GET, path, None).await;
         refused(&answer, 404, "not-found", "orderflow serve console");
     }
-    // The console takes no orders.
+    // The console serves no customers.
     assert_eq!(operators.web.get("/products", &[]).await.status, StatusCode::NOT_FOUND);
 
     // The pages of customers.
@@ -172,7 +172,7 @@ fn own_secrets(service: &str) -> &[(&str, &str)] {
 
 /// Each worker starts with only its own secrets, and names a missing one.
 #[tokio::test(flavor = "multi_thread")]
-async fn worker_of_a_service_starts_with_its_own_secrets_alone() {
+async fn worker_of_a_service_starts_with_only_its_own_secrets() {
     let shop = shop_with_roles().await;
     rights::make_users(&shop).await;
     for service in roster().names() {

@@ -71,7 +71,7 @@ async fn command_without_a_reader_exits_silently_with_141() {
 
 /// A report that a full disk cut off must not look complete.
 #[tokio::test(flavor = "multi_thread")]
-async fn output_that_cannot_be_written_is_still_reported() {
+async fn unwritable_output_is_reported() {
     for arguments in [&["config"][..], &["config", "--json"]] {
         let full = OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
         let ended = run_into(full.into(), arguments, &[]).await;

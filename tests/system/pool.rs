@@ -22,7 +22,7 @@ async fn claims_and_never_commits(database: Database, event: Uuid, left: Left) {
     let claiming = connection.transaction::<(), StoreError, _>(async |connection| {
         inbox::claim(connection, "payment.order-created", &[event]).await?;
         match left {
-            Left::Panicked => panic!("what the test asks for"),
+            Left::Panicked => panic!("as the test demands"),
             Left::Cancelled => std::future::pending().await,
         }
     });

@@ -229,14 +229,14 @@ async fn server_without_tls_is_refused_unless_sslmode_permits_it() {
     }
     // Where the server offers TLS, `prefer` uses it, whatever the certificate.
     server.shows(&Authority::new("Foreign").server(&["other.example"]), "").await;
-    let connection = connect(&server.url("127.0.0.1", "sslmode=prefer")).await.expect("it is taken");
+    let connection = connect(&server.url("127.0.0.1", "sslmode=prefer")).await.expect("the server accepts it");
     assert!(matches!(connection.protection(), Protection::Tls { verification: Verification::Nothing, .. }));
-    let connection = connect(&server.url("127.0.0.1", "sslmode=disable")).await.expect("it is taken");
+    let connection = connect(&server.url("127.0.0.1", "sslmode=disable")).await.expect("the server accepts it");
     assert_eq!(connection.protection(), &Protection::Clear);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn client_certificate_opens_what_it_is_issued_for() {
+async fn client_certificate_authenticates_its_role() {
     let server = Server::start().await;
     let (ours, clients, foreign) = (Authority::new("Ours"), Authority::new("Clients"), Authority::new("Foreign"));
     let trusted = server.file("ca.pem", ours.certificate());
@@ -275,7 +275,7 @@ async fn errors_have_their_sqlstate_over_tls() {
     let ours = Authority::new("Ours");
     server.shows(&ours.server(&["db.example"]), "").await;
     let url = server.url("db.example", "sslmode=require");
-    let mut connection = connect(&url).await.expect("it is taken");
+    let mut connection = connect(&url).await.expect("the server accepts it");
     let error = StoreError::from(connection.batch_execute("SELECT 1 / 0").await.expect_err("it divides by zero"));
     assert_eq!(error.state().map(|state| state.code()), Some("22012"), "{error}");
     let stranger = url.replace("orderflow:", "nobody:");

@@ -161,16 +161,16 @@ async fn only_dead_letters_without_a_later_outcome_count_as_purged() {
     list_one_of_each(&shop).await;
     let mut connection = shop.database().await;
     let (arrival, queues) = (Duration::from_secs(300), [PAYMENT.queue()]);
-    let listed = purged::listed(&mut connection, &queues, arrival, 10).await.expect("it can be asked");
+    let listed = purged::listed(&mut connection, &queues, arrival, 10).await.expect("the query succeeds");
     let events: Vec<_> = listed.iter().filter_map(|one| one.event_id).collect();
     assert_eq!(events, [event("waiting"), event("died again since")]);
-    let first = purged::listed(&mut connection, &queues, arrival, 1).await.expect("it can be asked");
+    let first = purged::listed(&mut connection, &queues, arrival, 1).await.expect("the query succeeds");
     assert_eq!(first.len(), 1);
     let elsewhere = purged::listed(&mut connection, &["email.order-created".to_owned()], arrival, 10).await;
-    assert_eq!(elsewhere.expect("it can be asked"), []);
+    assert_eq!(elsewhere.expect("the query succeeds"), []);
 
     let pairs = WAYS.map(|way| Pair { event_id: event(way), subscription: PAYMENT.queue() });
-    let looked = missing::recheck(&mut connection, &pairs, arrival).await.expect("it can be asked");
+    let looked = missing::recheck(&mut connection, &pairs, arrival).await.expect("the query succeeds");
     let is = |way: &str| looked.iter().find(|one| one.pair.event_id == event(way)).map(|one| one.whereabouts);
     assert_eq!(
         WAYS.map(is),
@@ -186,6 +186,6 @@ async fn only_dead_letters_without_a_later_outcome_count_as_purged() {
     .await;
     let ids: Vec<_> = listed.iter().map(|one| one.id).collect();
     purged::take_off(&mut connection, &ids, Became::Republished).await.expect("it can be written");
-    let listed = purged::listed(&mut connection, &queues, arrival, 10).await.expect("it can be asked");
+    let listed = purged::listed(&mut connection, &queues, arrival, 10).await.expect("the query succeeds");
     assert_eq!(listed.iter().filter_map(|one| one.event_id).collect::<Vec<_>>(), [event("died again since")]);
 }

@@ -232,7 +232,7 @@ async fn unreadable_sources_are_named_and_the_rest_is_reported() {
         assert!(!format!("{said:?}").contains("hush") && !format!("{said:?}").contains("wrong-password"), "{said:?}");
     }
     probe.delete_queue("email.order-created").await;
-    until("the queue is missed", async || {
+    until("the missing queue is reported", async || {
         let found = run("orderflow", &["queues"], &operator).await;
         let named =
             found.out.contains("not read: RabbitMQ has no queue email.order-created: run `orderflow topology apply`");

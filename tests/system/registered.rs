@@ -142,7 +142,7 @@ async fn order_keeps_up_with_events_of_external_services() {
     let order = web.order("MUG-BLUE", 1, VISA).await;
     web.until_status(&order, "shipped").await;
     shop.execute(&BOOKED.replace("'ORDER'", &format!("'{}'", order.id))).await;
-    until("the order has its version", async || {
+    until("the order has reached the event's version", async || {
         let seen = web.get_of(&order, "").await;
         let version = seen.body["version"].as_i64();
         if version == Some(5) && seen.body["status"] == "shipped" { Ok(()) } else { Err(seen.body) }

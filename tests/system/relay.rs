@@ -17,7 +17,7 @@ const NEWER: &str = r#"{ "type": "orders.order-gift-wrapped.v1", "specversion": 
 /// event without a subscription lands in `orders.unrouted`, where `orderflow doctor` reports it. The rows leased with
 /// it, up to 500 events, must not wait for the rest of the upgrade.
 #[tokio::test(flavor = "multi_thread")]
-async fn outbox_row_of_an_unknown_kind_is_published_with_its_neighbours() {
+async fn outbox_row_of_an_unknown_type_is_published_with_the_others() {
     let mut shop = Shop::open().await;
     let url = shop.broker_url("orderflow-web");
     let wire = Proxy::to(&url).await;

@@ -211,17 +211,17 @@ async fn delivery_is_republished_five_times_with_growing_delays_by_one_process()
         shop.execute(&format!("UPDATE messaging.resent SET last_at = last_at - interval '{minutes} minutes'")).await;
     };
     for times in 1..=5 {
-        let claimed = missing::claim(&mut one, &pairs, limits, distance).await.expect("it can be asked");
+        let claimed = missing::claim(&mut one, &pairs, limits, distance).await.expect("the query succeeds");
         assert_eq!(claimed, Claimed { mine: [pair.clone()].into(), ..Claimed::default() });
         back(5 * 2_i32.pow(times) - 1).await;
-        let claimed = missing::claim(&mut other, &pairs, limits, distance).await.expect("it can be asked");
+        let claimed = missing::claim(&mut other, &pairs, limits, distance).await.expect("the query succeeds");
         assert_eq!(claimed, Claimed::default(), "too early after {times} times");
         back(2).await;
     }
-    let claimed = missing::claim(&mut one, &pairs, limits, distance).await.expect("it can be asked");
+    let claimed = missing::claim(&mut one, &pairs, limits, distance).await.expect("the query succeeds");
     assert_eq!(claimed, Claimed { given_up: [pair.clone()].into(), ..Claimed::default() });
     let many: Vec<_> = (2..32).map(|id| Pair { event_id: Uuid::from_u128(id), ..pair.clone() }).collect();
-    let claimed = missing::claim(&mut one, &many, limits, distance).await.expect("it can be asked");
+    let claimed = missing::claim(&mut one, &many, limits, distance).await.expect("the query succeeds");
     assert_eq!(claimed.mine.len(), 10);
     // An attempt that the broker did not accept does not count.
     let unsent: Vec<_> = claimed.mine.into_iter().collect();
@@ -237,6 +237,6 @@ async fn delivery_is_republished_five_times_with_growing_delays_by_one_process()
             Ok((first, second))
         })
         .await;
-    assert_eq!(alone.expect("it can be asked"), (true, false));
-    assert!(failures::waiting(&mut one).await.expect("it can be asked").is_empty());
+    assert_eq!(alone.expect("the query succeeds"), (true, false));
+    assert!(failures::waiting(&mut one).await.expect("the query succeeds").is_empty());
 }

@@ -66,8 +66,9 @@ async fn viewer_sees_queues_and_connections_and_no_message() {
         }
         assert_eq!(purge(&shop, VIEWER, queue).await, StatusCode::UNAUTHORIZED, "{queue}");
     }
-    let connection =
-        Connection::connect(shop.broker_url(VIEWER).as_str(), ConnectionProperties::default()).await.expect("it may");
+    let connection = Connection::connect(shop.broker_url(VIEWER).as_str(), ConnectionProperties::default())
+        .await
+        .expect("the user may connect");
     for queue in &queues {
         let channel = connection.create_channel().await.expect("a channel");
         let got = channel.basic_get(queue.as_str().into(), BasicGetOptions::default()).await;
@@ -97,10 +98,10 @@ async fn inspector_reads_dead_letters_and_unrouted_messages_and_nothing_else() {
     }
     let connection = Connection::connect(shop.broker_url(INSPECTOR).as_str(), ConnectionProperties::default())
         .await
-        .expect("it may");
+        .expect("the user may connect");
     for exchange in [names::EVENTS, names::RETURN, names::DEAD_LETTERS, ""] {
         let channel = connection.create_channel().await.expect("a channel");
-        channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms can be had");
+        channel.confirm_select(ConfirmSelectOptions::default()).await.expect("the broker supports confirms");
         let options = BasicPublishOptions::default();
         let sent =
             channel.basic_publish(exchange.into(), work.as_str().into(), options, b"{}", Default::default()).await;
@@ -309,7 +310,7 @@ pub fn broker_as(shop: &Shop, service: &str) -> String {
 /// Returns whether this user may publish a message. A refusal closes the channel, so each call opens its own.
 pub async fn may_publish(connection: &Connection, exchange: &str, key: &str) -> bool {
     let channel = connection.create_channel().await.expect("a channel");
-    channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms can be had");
+    channel.confirm_select(ConfirmSelectOptions::default()).await.expect("the broker supports confirms");
     let options = BasicPublishOptions::default();
     match channel.basic_publish(exchange.into(), key.into(), options, b"{}", Default::default()).await {
         Ok(confirm) => confirm.await.is_ok(),
@@ -324,7 +325,8 @@ async fn user_of_a_service_publishes_only_its_own_event_types_and_reads_only_its
     make_users(&shop).await;
     for service in roster().names() {
         let url = broker_as(&shop, service);
-        let connection = Connection::connect(&url, ConnectionProperties::default()).await.expect("it may");
+        let connection =
+            Connection::connect(&url, ConnectionProperties::default()).await.expect("the user may connect");
         for kind in EventKind::ALL.iter().map(|kind| kind.routing_key()) {
             let may = may_publish(&connection, names::EVENTS, kind).await;
             assert_eq!(may, roster().owner(kind) == service, "{service} publishes {kind}");

@@ -170,7 +170,7 @@ async fn role_of_a_service_writes_only_its_own_rows() {
 
 /// The roles `web`, `readonly` and `ops` may write only what they need.
 #[tokio::test(flavor = "multi_thread")]
-async fn front_end_and_readers_write_little_or_nothing() {
+async fn front_end_and_readers_write_only_what_they_need() {
     let shop = shop_with_roles().await;
     let mut web = connect_as(&shop, "web").await;
     assert!(may(&mut web, &log("order.created")).await);
@@ -279,7 +279,7 @@ async fn each_process_deletes_its_own_old_rows() {
     )
     .await;
     let mut payment = connect_as(&shop, "payment").await;
-    assert_eq!(failures::forget_old(&mut payment, 10).await.expect("it may"), 1);
+    assert_eq!(failures::forget_old(&mut payment, 10).await.expect("the role may delete its rows"), 1);
     assert_eq!(shop.text("SELECT string_agg(subscription, ' ') FROM messaging.attempts").await, "email.order-created");
     let mut web = connect_as(&shop, "web").await;
     idempotency::forget_old(&mut web, 10).await.expect("the shop deletes old idempotency keys");

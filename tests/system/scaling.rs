@@ -32,7 +32,7 @@ async fn each_of_two_workers_does_at_least_a_quarter_of_a_queue() {
 /// Measures anonymous memory only, because a test build has many pages of code. With frames of RabbitMQ's default
 /// size, an idle worker used 215 MiB.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_with_every_queue_takes_little_memory() {
+async fn worker_with_every_queue_uses_little_memory() {
     let mut shop = Shop::open().await;
     shop.start_worker(&[]).await;
     let taken = memory(shop.workers()[0].id(), "RssAnon").expect("it runs");

@@ -124,7 +124,7 @@ async fn each_pod_has_only_the_secrets_of_its_process() {
 
 /// Set-up creates the roles and users under these names, each with the rights of its process.
 #[test]
-fn set_up_creates_these_roles_and_users() {
+fn set_up_creates_every_role_and_user() {
     let roles: BTreeSet<_> = rights::roles(roster(), "orderflow").into_iter().map(|role| role.name).collect();
     for (process, role, user, _) in PROCESSES {
         assert!(roles.contains(role), "{process}: no role {role} among {roles:?}");

@@ -17,7 +17,7 @@ async fn until_folded(shop: &Shop, orders: i64, version: i32) {
     .await;
 }
 
-/// Starts a worker for all queues and waits until it consumes them.
+/// Waits until a started worker is ready, and adds it to the shop.
 async fn start_worker(shop: &mut Shop, mut worker: Child) {
     let health = Web::new(worker.address().await);
     until("it is ready", async || {

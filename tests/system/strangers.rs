@@ -19,7 +19,7 @@ const PEAK: u64 = 128 * 1024;
 async fn connect(address: SocketAddr) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(4_096).expect("a small buffer");
-    socket.connect(address).await.expect("it is taken")
+    socket.connect(address).await.expect("the server accepts it")
 }
 
 async fn send(connection: &mut TcpStream, text: &str) {

@@ -103,7 +103,7 @@ async fn top_names_unavailable_servers_and_continues() {
     management.mend().await;
     broker.mend().await;
     top.until(&["RabbitMQ ok  PostgreSQL AWAY"]).await;
-    // A hanging server does not block the keys.
+    // Keys still work while a server hangs.
     top.press("a");
     database.flow();
     top.until(&[BOTH_ANSWER, "orders 0/s in"]).await;

@@ -35,7 +35,7 @@ async fn both_ends_of_a_reset_connection_see_it_immediately() {
     let (mut client, mut server) = connect(&wire, &listener).await;
     wire.reset();
     for end in [&mut client, &mut server] {
-        assert_eq!(soon(end.read_u8()).await.expect_err("nothing comes").kind(), ErrorKind::ConnectionReset);
+        assert_eq!(soon(end.read_u8()).await.expect_err("the connection is reset").kind(), ErrorKind::ConnectionReset);
     }
 }
 

@@ -55,7 +55,7 @@ async fn the_shop_is_light_and_loads_nothing_from_elsewhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_form_makes_the_same_order_as_the_api() {
+async fn form_creates_the_same_order_as_the_api() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     shop.start_worker(&[]).await;
@@ -201,7 +201,7 @@ async fn busy_shop_says_so_and_keeps_the_cart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_declined_card_the_cart_is_filled_again_and_the_new_order_says_which_it_replaces() {
+async fn declined_order_refills_the_cart_and_the_new_order_names_it() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     shop.start_worker(&[]).await;

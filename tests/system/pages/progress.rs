@@ -14,7 +14,7 @@ fn refreshes(page: &Page) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_step_is_lit_when_it_has_happened() {
+async fn each_step_is_shown_once_it_has_happened() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     let mut visitor = Visitor::new(&web);
@@ -101,7 +101,7 @@ async fn until_estimate(visitor: &mut Visitor, path: &str, wanted: impl Fn(&str)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_estimate_says_what_is_usual_and_when_a_step_stands_still() {
+async fn estimate_shows_the_usual_time_and_a_stalled_step() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     shop.start_worker(&[]).await;

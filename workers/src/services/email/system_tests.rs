@@ -40,7 +40,7 @@ async fn starttls_comes_before_the_password() {
     shop.close().await;
 }
 
-/// A man in the middle can remove the offer of STARTTLS or present a certificate of their own. Neither yields a
+/// A man in the middle can remove the offer of STARTTLS or present its own certificate. Neither yields a
 /// password or a mail, and no mail is given up: mails wait as for an unavailable server, with all their attempts.
 #[tokio::test(flavor = "multi_thread")]
 async fn mails_wait_without_trusted_encryption() {
