@@ -75,7 +75,7 @@ fn print(outcomes: &[Outcome]) {
     for (kind, row) in kinds {
         println!("| {kind} | {} | {:.0} |", row.faults, row.worst_seconds);
     }
-    println!("\n| came twice, and did nothing the second time | times |\n|---|---:|");
+    println!("\n| arrived twice, without effect the second time | times |\n|---|---:|");
     for (what, count) in absorbed {
         println!("| {what} | {count} |");
     }
