@@ -1,4 +1,4 @@
-// The cart that a browser remembers: { sku: quantity }. Storage may be full or forbidden; the form works without it.
+// The cart in the browser's storage: { sku: quantity }. Storage may be full or blocked; the form works without it.
 
 const CART = "cart";
 const SENT = "cart-sent";
@@ -15,17 +15,17 @@ export function remembered() {
 export function remember(cart) {
   try {
     localStorage.setItem(CART, JSON.stringify(cart));
-  } catch { /* it is kept in the form all the same */ }
+  } catch { /* the form still has it */ }
 }
 
-// The cart is on its way. It is forgotten only where an order's page shows that it has arrived.
+// Marks the cart as sent. It is removed only once an order's page shows that the order has arrived.
 export function sent() {
   try {
     sessionStorage.setItem(SENT, "1");
-  } catch { /* then it is still in the cart next time */ }
+  } catch { /* then the cart keeps its content */ }
 }
 
-// The shop is shown again, so that was no order yet.
+// Clears that mark: the shop is shown again, so no order was placed.
 export function notSent() {
   try {
     sessionStorage.removeItem(SENT);

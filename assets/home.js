@@ -1,6 +1,7 @@
-// The shop's own address is the one that its links, its cookies and its checks go by. Who has opened it by another name is led
-// there; where that may lead nowhere, such as from another machine to this one, they are told instead. Only the browser knows
-// what it has opened: a proxy may give the server any name.
+// The shop's links, cookies and checks depend on its own address. A visitor who opened it at another address is
+// redirected there. If that address may not be reachable, such as this machine's loopback address from another machine,
+// a notice is shown instead. Only the browser knows the address that it opened: a proxy may pass any name to the
+// server.
 
 const notice = document.getElementById("home");
 

@@ -1,4 +1,4 @@
-// Money as the pages write it: "14.99 EUR". Amounts are whole minor units, so adding them up is exact.
+// Formats money as the pages do: "14.99 EUR". Amounts are integers in minor units, so sums are exact.
 
 export function money(minorUnits, currency, decimals) {
   const unit = 10 ** decimals;

@@ -1,5 +1,5 @@
-// The console refreshes what is marked data-live by asking for the same page again: what it shows is the server's word, with
-// this script or without. Nothing is replaced under the keyboard of somebody who is in it, nor while nobody sees it.
+// Refreshes the element marked data-live by requesting the same page again, so the server renders it with or without
+// this script. Does not replace an element that has the focus, nor one in a hidden tab.
 
 const EVERY = 2000;
 
@@ -7,7 +7,7 @@ async function refresh() {
   const live = document.querySelector("[data-live]");
   if (!live || document.hidden || live.contains(document.activeElement)) return;
   const answer = await fetch(location.href, { redirect: "manual", cache: "no-store" });
-  // Nobody is logged in any more: the page itself leads to where one logs in.
+  // The session has ended. Reloading the page redirects to the login.
   if (answer.type === "opaqueredirect") return location.reload();
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const fresh = page.getElementById(live.id);
@@ -17,7 +17,7 @@ async function refresh() {
 async function go() {
   for (;;) {
     await new Promise((done) => setTimeout(done, EVERY));
-    // Where there is no answer the page stays as it is, and the next one is asked for.
+    // Without an answer the page stays unchanged until the next attempt.
     await refresh().catch(() => {});
   }
 }

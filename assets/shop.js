@@ -1,5 +1,5 @@
-// What the shop's page can do beyond its form: add up, remember the cart, say at once what is missing, and try again by
-// itself when the shop is too busy. Every order is the form's, with the key in it: sent twice, it is one order.
+// Enhances the shop's form: adds up the cart, remembers it, reports missing fields immediately, and retries automatically
+// when the shop is overloaded. Every order is sent with the form's idempotency key: sent twice, it is one order.
 
 import { money } from "./money.js";
 import { notSent, remember, remembered, sent } from "./cart.js";
@@ -10,9 +10,9 @@ const at = (id) => document.getElementById(id);
 
 // ---- The cart
 
-// What has a field: the products that are shown, and in the cart those that were chosen among others.
+// The products that have a field: those shown, and in the cart those chosen on other pages.
 let shelves = [];
-// Remembered, and not on this page yet: { sku: quantity }.
+// Products in the stored cart that are not on this page yet: { sku: quantity }.
 let missing = {};
 
 function readShelves() {
@@ -72,7 +72,7 @@ function showCart() {
   at("to-checkout").hidden = chosen.length === 0;
   if (at("cart-amount").textContent !== text) at("cart-amount").textContent = text;
   at("place-total").textContent = text && ` · ${text}`;
-  // What the button says is what the customer agrees to: where it costs something else by then, the shop asks again.
+  // The customer agrees to the total on the button. If the order costs something else by then, the shop asks again.
   at("shown-total").value = total;
   at("cart-count").hidden = pieces === 0;
   at("cart-count").textContent = pieces;
@@ -86,14 +86,14 @@ function changed() {
   showCart();
 }
 
-// Only what was chosen is sent, by this script and by the browser.
+// Only chosen products are sent, whether this script or the browser sends the form.
 form.addEventListener("formdata", (event) => {
   for (const [name, value] of [...event.formData]) {
     if (name.startsWith("quantity-") && ["", "0"].includes(value.trim())) event.formData.delete(name);
   }
 });
 
-// ---- Other products: the same page as without a script, of which only the shelves and the cart are taken.
+// ---- Other products: fetches the same page as without a script, and uses only its products and its cart.
 
 async function showOthers(button) {
   const cart = { ...missing, ...inCart() };
@@ -104,8 +104,8 @@ async function showOthers(button) {
   try {
     const answer = await fetch(form.action, { method: "POST", body, signal: within(20) });
     page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  } catch { /* said below */ }
-  // Where there is a notice, or none of our pages at all, the shelves are not known.
+  } catch { /* reported below */ }
+  // A page with a notice, or a page that is not ours, does not list the products.
   if (!page?.getElementById("cart-elsewhere") || page.getElementById("notice")) {
     if (at("found")) at("found").textContent = "The products could not be loaded. Please try again.";
     return;
@@ -119,7 +119,8 @@ async function showOthers(button) {
   at("found").focus({ preventScroll: true });
 }
 
-// Enter in the search searches, and anywhere else it orders: the first button of the form would be the search's.
+// Enter in the search field searches; in any other field it orders. Browsers would always press the form's first button,
+// which is the search's.
 form.addEventListener("keydown", (event) => {
   if (event.key !== "Enter" || !event.target.matches("input:not([type=radio])")) return;
   event.preventDefault();
@@ -128,7 +129,7 @@ form.addEventListener("keydown", (event) => {
 });
 
 readShelves();
-// What the page came with (a prefilled cart, or one that had mistakes) goes before what was remembered.
+// The page's own cart, prefilled or returned with errors, takes precedence over the stored one.
 if (shelves.length && !Object.keys(inCart()).length) {
   for (const [sku, quantity] of Object.entries(remembered()).filter(([, one]) => isQuantity(one))) {
     const shelf = shelves.find((one) => one.sku === sku);
@@ -136,14 +137,14 @@ if (shelves.length && !Object.keys(inCart()).length) {
     else if (!shelf) missing[sku] = quantity;
   }
 }
-// A page without the catalogue knows nothing of the cart, and has to leave it as it is.
+// A page without the catalogue cannot show the cart and must not change the stored one.
 if (shelves.length) changed();
 else showCart();
 if (Object.keys(missing).length) showOthers();
-// Whatever was sent last has come back to this page, so it has not become an order.
+// The last form sent led back to this page, so it did not become an order.
 notSent();
 
-// ---- What is missing, at once and beside its field. The server has the last word, in the same words.
+// ---- Errors, shown immediately beside their fields. The server validates again, with the same texts.
 
 function tell(input, text) {
   at(`${input.id}-error`).textContent = text;
@@ -163,7 +164,7 @@ function wrong(input) {
   return "";
 }
 
-// In the summary a product's mistake says which product's.
+// In the summary, an error in a quantity names the product.
 function named(field, text) {
   const shelf = shelves.find((one) => one.input === field);
   return shelf ? `${shelf.name}: ${text}` : text;
@@ -172,13 +173,13 @@ function named(field, text) {
 const fields = [...form.querySelectorAll("#checkout .field input:not([type=radio]), #checkout .field select")];
 for (const field of fields) {
   field.addEventListener("blur", () => {
-    // Whoever only passes through is not told off.
+    // No error for a customer who only tabs through an empty field.
     if (field.value || field.getAttribute("aria-invalid")) tell(field, wrong(field));
   });
   field.addEventListener("input", () => field.getAttribute("aria-invalid") && tell(field, wrong(field)));
 }
 
-// The same summary as the server's.
+// Shows the same summary as the server.
 function showSummary(mistakes) {
   const summary = document.createElement("div");
   summary.className = "notice bad";
@@ -201,7 +202,7 @@ function showSummary(mistakes) {
   summary.focus();
 }
 
-// A link to a field goes into it.
+// A link to a field focuses it.
 at("messages").addEventListener("click", (event) => {
   const target = event.target.closest("a[href^='#']") && at(decodeURIComponent(event.target.hash.slice(1)));
   if (!target) return;
@@ -213,9 +214,9 @@ at("error-summary")?.focus();
 
 // ---- Sending
 
-// Tries beyond the first: with the waits below two or three minutes, then a person decides.
+// Retries. With the waits below they take two or three minutes; then the customer decides.
 const TRIES = 7;
-// Seconds. What the shop asks for (Retry-After) goes before the first, and not beyond the second.
+// Seconds. The server's Retry-After may exceed the first limit but not the second.
 const LONGEST_WAIT = 30;
 const LONGEST_ASKED = 120;
 const button = at("place-order");
@@ -226,10 +227,10 @@ const pause = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000
 
 function busy(isBusy) {
   sending = isBusy;
-  // Not disabled: whoever is on the button with a keyboard stays there.
+  // aria-disabled, not disabled: a disabled button would lose the keyboard focus.
   if (isBusy) button.setAttribute("aria-disabled", "true");
   else button.removeAttribute("aria-disabled");
-  // What is on its way is what the page shows: nothing can be changed until that is settled.
+  // The form must keep showing the order that was sent, so nothing can be changed until its outcome is known.
   if (isBusy && form.querySelector("section:focus-within")) button.focus();
   for (const part of form.querySelectorAll("section")) part.inert = isBusy;
   form.setAttribute("aria-busy", String(isBusy));
@@ -246,7 +247,7 @@ function say(kind, title, text) {
   placing.replaceChildren(notice);
 }
 
-// Sends the form as a browser would: the answer is a page, with the customer's mistakes or about ours.
+// Lets the browser send the form: the answer is a page with the customer's errors or about ours.
 function hand() {
   sent();
   form.submit();
@@ -254,7 +255,7 @@ function hand() {
 
 const UNREACHABLE = -1;
 
-// What one try came to: "done", "hand" (the page is to be sent by the browser itself), the seconds to wait, or
+// Returns the outcome of one attempt: "done", "hand" (the browser must send the form itself), the seconds to wait, or
 // UNREACHABLE.
 async function attempt(body) {
   let answer;
@@ -279,10 +280,10 @@ async function send() {
     if (outcome === "done") return;
     if (outcome === "hand") return hand();
     if (number === TRIES) break;
-    // Not all at the same moment, and ever slower.
+    // Exponential back-off with jitter, so that clients do not retry at the same moment.
     const wait = Math.max(Math.min(LONGEST_ASKED, outcome), Math.min(LONGEST_WAIT, 2 ** number)) * (1 + Math.random() / 4);
     const why = outcome === UNREACHABLE ? "We cannot be reached just now." : "We are very busy just now.";
-    say("warn", why, `Your cart is kept. Trying again by itself in ${Math.ceil(wait)} seconds; you need not do anything.`);
+    say("warn", why, `Your cart is kept. Trying again automatically in ${Math.ceil(wait)} seconds; you do not need to do anything.`);
     await pause(wait);
     say("info", "Trying again…", "However often we try, it will be one order.");
   }
@@ -309,7 +310,7 @@ form.addEventListener("submit", (event) => {
   send();
 });
 
-// Back from the order's page a browser may show this page as it was left.
+// When the customer returns from the order's page, a browser may restore this page as it was left.
 addEventListener("pageshow", (event) => {
   if (!event.persisted) return;
   placing.replaceChildren();

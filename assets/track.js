@@ -1,5 +1,5 @@
-// An order's page while the order moves: it listens by WebSocket and asks for the moving part again whenever something has
-// happened. Without a socket it asks now and then; what it shows is the server's word either way.
+// The status page of an order that is not settled. It listens on a WebSocket and fetches the moving part again whenever
+// something has happened. Without a socket it polls. Either way the server renders what the page shows.
 
 import { arrived } from "./cart.js";
 import { within } from "./within.js";
@@ -11,19 +11,19 @@ const connection = document.getElementById("connection");
 const cancelFailed = document.getElementById("cancel-failed");
 const id = order.dataset.id;
 
-// Seconds. The estimate changes while nothing happens, so the page is asked for again all the same, ever more seldom.
+// Seconds. The estimate changes even if nothing happens, so the part is fetched again, less and less often.
 const REFRESH = 4;
 const SELDOM = 15;
 const POLL = 3;
 const FIRST_WAIT = 0.5;
 const LONGEST_WAIT = 20;
-// Where nobody can watch, it is tried again so much later.
+// How long to poll before another attempt to connect, when the server has too many watchers.
 const WHEN_FULL = 15;
 const CLOSED_FULL = 1013;
 
 const state = () => document.getElementById("state");
 const version = () => Number(state()?.dataset.version ?? 0);
-// A wish to cancel is written down before it moves the order.
+// A request to cancel is recorded before it changes the order's version.
 const stand = (of) => `${of?.dataset.version} ${of?.dataset.cancelRequested}`;
 const isSettled = () => state()?.dataset.settled === "true";
 const pause = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
@@ -32,7 +32,7 @@ const jittered = (seconds) => seconds * (0.75 + Math.random() / 2);
 arrived();
 localTimes();
 
-// The customer's own clock instead of UTC.
+// Replaces UTC by the customer's local time.
 function localTimes() {
   for (const time of progress.querySelectorAll("time")) {
     const at = new Date(time.dateTime);
@@ -41,7 +41,7 @@ function localTimes() {
   }
 }
 
-// ---- The moving part, one request at a time: what is asked for meanwhile is asked for once, afterwards.
+// ---- The moving part: one request at a time. Any number of calls during a request cause one more request after it.
 
 let asking = null;
 let again = false;
@@ -51,8 +51,8 @@ function show(html) {
   fresh.innerHTML = html;
   const moved = fresh.content.getElementById("state");
   if (!moved) throw new Error("that is not the moving part");
-  // Where nothing happened only the estimate is written anew: whoever is about to press a button, or is being read to,
-  // is not interrupted.
+  // If nothing happened, only the estimate is replaced. Replacing more would interrupt a customer about to press a button,
+  // or a screen reader.
   if (stand(moved) === stand(state())) return showEstimate(fresh.content);
   const focused = document.activeElement && progress.contains(document.activeElement) ? document.activeElement.id : null;
   const before = document.getElementById("headline")?.textContent;
@@ -63,7 +63,7 @@ function show(html) {
     announcement.textContent = headline.textContent;
     document.title = document.title.replace(/: .* · /, `: ${headline.textContent} · `);
   }
-  // Whoever was on a button that is gone is brought to the headline, and not to the top of the page.
+  // If the focused button no longer exists, the focus moves to the headline rather than to the top of the page.
   if (focused) (document.getElementById(focused) ?? headline).focus({ preventScroll: true });
 }
 
@@ -76,7 +76,7 @@ async function fetchProgress() {
   try {
     const answer = await fetch(`/track/${id}/progress`, { signal: within(10) });
     if (answer.status === 404) {
-      // The browser no longer has the order's cookie: the page says so, and what to do.
+      // The browser no longer has the order's cookie. The reloaded page explains that and says what to do.
       location.reload();
       return true;
     }
@@ -135,7 +135,7 @@ function listen() {
   });
 }
 
-// Asks for the order itself, which costs little: of one that has not moved there is only "304 Not Modified".
+// Fetches the order itself, which is cheap: an unchanged order gets "304 Not Modified".
 let tag = null;
 async function poll() {
   try {
@@ -149,11 +149,11 @@ async function poll() {
       connection.textContent = "";
       return;
     }
-  } catch { /* said below, and tried again by whoever called */ }
+  } catch { /* shown below; the caller tries again */ }
   connection.textContent = "The connection was lost. Connecting again…";
 }
 
-// Asks now and then for so many seconds.
+// Polls for this many seconds.
 async function pollFor(seconds) {
   const until = Date.now() + seconds * 1000;
   do {
@@ -164,7 +164,7 @@ async function pollFor(seconds) {
 }
 
 async function follow() {
-  // An order that has ended may still have something to tell, when it was asked to be cancelled: the socket says "final".
+  // A settled order may still get entries if a cancellation was requested. The socket reports the end as "final".
   for (;;) {
     const code = await listen();
     if (code === 1000) break;
@@ -180,7 +180,7 @@ async function follow() {
   connection.textContent = "";
 }
 
-// The estimate moves while nothing happens, less the longer that is.
+// Refreshes the estimate while nothing happens, at growing intervals.
 async function tick() {
   for (let calm = REFRESH; !isSettled(); ) {
     await pause(jittered(calm));
@@ -203,11 +203,11 @@ progress.addEventListener("submit", async (event) => {
   if (button.getAttribute("aria-disabled")) return;
   const words = button.textContent;
   button.setAttribute("aria-disabled", "true");
-  button.textContent = "Asking…";
+  button.textContent = "Requesting…";
   cancelFailed.textContent = "";
   const isAsked = await askToCancel();
   if (isAsked) await refresh();
-  else cancelFailed.textContent = "We do not know whether your wish to cancel has reached us. Please try again: asking twice does no harm.";
+  else cancelFailed.textContent = "We do not know whether your request to cancel has reached us. Please try again: requesting it twice does no harm.";
   if (button.isConnected) {
     button.removeAttribute("aria-disabled");
     button.textContent = words;
@@ -218,7 +218,7 @@ progress.addEventListener("submit", async (event) => {
 async function askToCancel() {
   try {
     const answer = await fetch(`/orders/${id}/cancel`, { method: "POST", signal: within(15) });
-    // 409: it has shipped, or ended otherwise; the page says so.
+    // 409: the order has shipped or failed; the page shows which.
     return answer.status === 202 || answer.status === 409;
   } catch {
     return false;

@@ -1,5 +1,5 @@
-// A signal that ends a request after so many seconds. Browsers from before 2022 (Safari 15, Chrome 102, Firefox 99) have
-// no AbortSignal.timeout.
+// Returns a signal that aborts a request after this many seconds. Browsers from before 2022 (Safari 15, Chrome 102,
+// Firefox 99) have no AbortSignal.timeout.
 
 export function within(seconds) {
   if (AbortSignal.timeout) return AbortSignal.timeout(seconds * 1000);

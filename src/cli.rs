@@ -11,11 +11,12 @@ use orderflow::ops::{
 use orderflow::web::Part;
 use orderflow_service::version::DESCRIPTION;
 
-/// Orderflow: orders are accepted at once; payment, stock, shipment and mails follow by events on RabbitMQ.
+/// Orderflow: accepts orders immediately; payment, stock, shipment and mails follow as events on RabbitMQ.
 ///
 /// Settings come from the environment; `orderflow config` lists them.
-/// Exit status: 0 ok, 1 what was checked is not so or was not found, 2 wrong use or settings, 3 something cannot be reached,
-/// 141 the output's reader stopped reading.
+///
+/// Exit status: 0 ok; 1 a check failed or something was not found; 2 invalid use or settings; 3 something is
+/// unreachable; 141 the reader of the output stopped reading.
 #[derive(Debug, Parser)]
 #[command(name = "orderflow", version = DESCRIPTION, propagate_version = true)]
 pub struct Arguments {
@@ -27,98 +28,104 @@ pub struct Arguments {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run the front end until SIGTERM or Ctrl-C: the shop, the console, or both
+    /// Runs the front end until SIGTERM or Ctrl-C: the shop, the console, or both
     ///
-    /// A process that customers reach needs fewer rights and secrets where the console is another process.
+    /// If the console runs as a process of its own, the process that customers reach needs fewer rights and secrets.
     Serve {
-        /// Run this part only
+        /// Runs only this part
         part: Option<Part>,
     },
-    /// Bring the database's tables up to date; safe to repeat, and from many hosts at once
+    /// Brings the database schema up to date; safe to repeat, and on several hosts at the same time
     Migrate {
-        /// Answer in JSON
+        /// Prints JSON
         #[arg(long)]
         json: bool,
     },
-    /// Everything that has to exist in RabbitMQ
+    /// Creates, checks or exports what must exist in RabbitMQ
     #[command(subcommand)]
     Topology(TopologyCommand),
-    /// What each kind of process may do: roles of PostgreSQL, and the front ends' user of RabbitMQ
+    /// Manages what each kind of process may do: PostgreSQL roles, and the front ends' RabbitMQ user
     #[command(subcommand)]
     Rights(RightsCommand),
-    /// Services that run outside these programs, in any language
+    /// Manages services that run outside these programs, in any language
     #[command(subcommand)]
     Service(ServiceCommand),
-    /// Every setting: name, value (secrets masked), default, meaning
+    /// Lists every setting: name, value (secrets masked), default, meaning
     Config {
-        /// Answer in JSON
+        /// Prints JSON
         #[arg(long)]
         json: bool,
     },
-    /// What can be ordered
+    /// Lists and sets the stock of products
     #[command(subcommand)]
     Stock(StockCommand),
-    /// One order's whole story: what it waits for, what happened, what failed, what each service did
+    /// Shows one order's whole story: what it waits for, what happened, what failed, what each service did
     ///
-    /// Exit status: 0 told; 1 there is no such order; 3 something could not be read, and what could is told.
+    /// Exit status: 0 shown; 1 there is no such order; 3 a part could not be read, and the rest is shown.
     Why {
-        /// Its id, its number, or the e-mail address that it was placed with; the id of one of its events does too
+        /// Its id or number, its customer's e-mail address, or the id of one of its events
         order: String,
-        /// Answer in JSON; a part that could not be read is null and named in `unavailable`
+        /// Prints JSON
         #[arg(long)]
         json: bool,
     },
-    /// What is wrong with this installation, each finding with its remedy; leaves nothing behind, safe to run at any time
+    /// Diagnoses this installation and names a remedy for each finding; changes nothing, safe to run at any time
     ///
-    /// Exit status: 0 nothing is wrong; 1 there are findings; 2 a setting is missing or wrong; 3 something could not be
-    /// checked. What could be found is told in each case.
+    /// Exit status: 0 no findings; 1 findings; 2 a setting is missing or invalid; 3 something could not be checked. It
+    /// reports what it found in every case.
     Doctor {
-        /// Answer in JSON
+        /// Prints JSON
         #[arg(long)]
         json: bool,
     },
-    /// Each queue: what waits, how fast it is worked, how many processes it needs, when its backlog is gone
+    /// Lists the work queues: backlog, rates, how many processes each needs, and when its backlog is gone
     ///
-    /// `ready`, `procs` and `dead` are of this moment; `held` and `in/s` come from RabbitMQ's statistics and are up to five
-    /// seconds old; the rest is what workers write to the database every ten seconds.
-    /// `-` is not known: nothing was measured yet, or nobody works the queue.
-    /// Exit status: 0 told; 3 something could not be read, and what could is told.
+    /// `ready`, `procs` and `dead` are current. `held` and `in/s` come from RabbitMQ's statistics and are up to five
+    /// seconds old. Workers write the other values to the database every ten seconds. `-` means unknown: nothing was
+    /// measured yet, or the queue has no consumer.
+    ///
+    /// Exit status: 0 all was read; 3 something could not be read, and the rest is shown.
     Queues {
-        /// Answer in JSON; what is not known is null
+        /// Prints JSON
         #[arg(long)]
         json: bool,
     },
-    /// The flow of orders in this terminal, refreshed each second: rates, depths, lag, errors; q quits
+    /// Shows the flow of orders in this terminal, refreshed each second: rates, depths, lag, errors; q quits
     ///
-    /// Exit status: 0 you left; 2 this is no terminal.
+    /// Exit status: 0 you quit; 2 this is not a terminal.
     Top,
-    /// Check that all orders are consistent: money, stock, parcels, mails, the log; each violation with what to do
+    /// Checks that all orders are consistent: money, stock, parcels, mails, the log; names a remedy for each violation
     ///
-    /// It only reads (but for --record), a part of the orders after the other, and may be run while customers order. What is on its way is no
-    /// violation, and neither is an order behind a dead letter: it is named with the command that sends it again.
-    /// Exit status: 0 all holds; 1 there are violations, or there is no such order; 3 something could not be checked, and
-    /// what was found until then is told.
+    /// The audit only reads (except with --record), works in batches, and may run while customers order. An order in
+    /// progress is not a violation, and neither is one behind a dead letter: it is listed with the command that replays
+    /// the message.
+    ///
+    /// Exit status: 0 all checks hold; 1 there are violations, or there is no such order; 3 something could not be
+    /// checked, and what was found until then is shown.
     Audit(AuditOptions),
-    /// What could not be handled: look at it, send it again, throw it away
+    /// Lists, shows, replays and discards dead letters: messages that could not be handled
     #[command(subcommand)]
     Dlq(DlqCommand),
-    /// Send again what subscriptions never got
+    /// Republishes events that subscriptions never got
     ///
-    /// Workers do this by themselves, once a minute and carefully; by hand it is done at once. A queue's
-    /// handler ignores an event that it has applied already, so sending too much does no harm.
-    /// Exit status: 0 nothing is missing, or all of it was sent; 1 something was not sent; 3 something cannot be reached.
+    /// Workers do this automatically, once a minute and within limits; this command does it immediately. A queue's
+    /// handler ignores events that it has already applied, so sending too much does no harm.
+    ///
+    /// Exit status: 0 nothing is missing, or all of it was sent; 1 something was not sent; 3 something is unreachable.
     Republish(RepublishOptions),
-    /// Move the history of finished orders out of the way of those that are under way; without --yes, say what would be moved
+    /// Moves the history of finished orders to the archive; without --yes, only shows what would be moved
     ///
-    /// The event log's and the inbox's rows of an order go to messaging.event_archive, which `orderflow why`, `orderflow audit` and the
-    /// order's page read too: nothing is lost. An order stays while anything of it waits: an event for being published or applied, a
-    /// dead letter. Safe to run while customers order, to end at any time, and several times at once. Whoever ran it is written down.
-    /// Exit status: 0 told or moved; 3 something cannot be reached, and what was moved until then stays moved.
+    /// An order's rows of the event log and the inbox move to messaging.event_archive, which `orderflow why`,
+    /// `orderflow audit` and the order's page also read: nothing is lost. An order stays while one of its events waits
+    /// to be published or applied, or while it has a dead letter. Safe to run while customers order, to interrupt at
+    /// any time, and to run several times concurrently. The list of actions records who ran it.
+    ///
+    /// Exit status: 0 shown or moved; 3 something is unreachable, and what was moved until then stays moved.
     Retention(RetentionOptions),
 }
 
 impl Command {
-    /// Whether it shows or makes something for each service, also for those that run outside these programs.
+    /// Returns whether the command covers each service, including those that run outside these programs.
     pub const fn names_services(&self) -> bool {
         match self {
             Self::Topology(TopologyCommand::Apply { .. } | TopologyCommand::Check { .. })
@@ -144,27 +151,29 @@ impl Command {
 /// `orderflow rights …`
 #[derive(Debug, Subcommand)]
 pub enum RightsCommand {
-    /// Make the roles and give each the rights that its processes need; safe to repeat, while orders flow, and from many hosts at once
+    /// Creates the roles and grants each the rights that its processes need; safe to repeat, while orders flow, and on
+    /// several hosts at the same time
     ///
-    /// DATABASE_URL has to name the owner of the tables, who has to be allowed to make roles (CREATEROLE). Run it again after
-    /// `orderflow migrate` and `orderflow service register`. Nothing is taken away from anybody.
+    /// DATABASE_URL must name the owner of the tables, which needs CREATEROLE. Run it again after `orderflow migrate`
+    /// and `orderflow service register`. It takes no rights from other roles.
     Apply {
-        /// Answer in JSON
+        /// Prints JSON
         #[arg(long)]
         json: bool,
     },
-    /// Write the same as SQL, for a server on which somebody else makes roles
+    /// Prints the same as SQL, for a server on which someone else creates roles
     Print,
-    /// Let RabbitMQ's user orderflow-web publish order.* alone, once no older front end is connected
+    /// Restricts RabbitMQ's user orderflow-web to publishing order.*, once no older front end is connected
     ///
-    /// Older front ends publish events of all services. RabbitMQ would refuse them that, so nothing is changed while one of them is
-    /// connected. AMQP_ADMIN_URL has to name an administrator.
+    /// Older front ends publish events of all services, which RabbitMQ would then refuse. While one of them is
+    /// connected, this command changes nothing. AMQP_ADMIN_URL must name an administrator.
+    ///
     /// Exit status: 0 done; 1 an older front end is connected.
     Narrow {
-        /// Give it back, before going back to an older version
+        /// Lifts the restriction, before a downgrade to an older version
         #[arg(long)]
         undo: bool,
-        /// Answer in JSON
+        /// Prints JSON
         #[arg(long)]
         json: bool,
     },
@@ -173,69 +182,72 @@ pub enum RightsCommand {
 /// `orderflow dlq …`
 #[derive(Debug, Subcommand)]
 pub enum DlqCommand {
-    /// Every dead letter, by queue and reason
+    /// Lists the dead letters by queue and reason
     List {
-        /// Answer in JSON
+        /// Prints JSON
         #[arg(long)]
         json: bool,
     },
-    /// One dead letter, or those of a queue: headers and body
+    /// Shows headers and body of one dead letter, or of those of a queue
     Show(ShowOptions),
-    /// Send dead letters to their queues again: one first, the rest when that was applied
+    /// Replays dead letters to their queues: one first, the rest once that one is applied
     ///
-    /// Mend the cause first. Only what is there now is touched, not what dies meanwhile. When the first one or a later one
-    /// dies again, no more are sent: those stay where they are.
-    /// Exit status: 0 all were sent and none died again (what is still under way is named); 1 nothing was chosen, or it
-    /// stopped, or something died again; 3 something cannot be reached.
+    /// Fix the cause first. Only current dead letters are replayed, not those that arrive meanwhile. If a replayed
+    /// message is dead-lettered again, the replay stops and the remaining messages stay where they are.
+    ///
+    /// Exit status: 0 all were replayed and none was dead-lettered again (messages still in progress are named); 1
+    /// nothing matched, the replay stopped, or a message was dead-lettered again; 3 something is unreachable.
     Replay(ReplayOptions),
-    /// Throw dead letters away, after they are written to a file
+    /// Discards dead letters, after writing them to a file
     ///
-    /// Their events will never be applied: orders may stay where they are for ever. The file has headers and bodies, a
-    /// JSON object a line.
-    /// Exit status: 0 thrown away; 1 nothing was chosen, or you said no; 3 something cannot be reached.
+    /// Their events will never be applied: their orders may never finish. The file holds headers and bodies, one JSON
+    /// object per line.
+    ///
+    /// Exit status: 0 discarded; 1 nothing matched, or you answered no; 3 something is unreachable.
     Discard(DiscardOptions),
 }
 
 /// `orderflow topology …`
 #[derive(Debug, Subcommand)]
 pub enum TopologyCommand {
-    /// Make what is missing (users too, for which a password is set), then check; safe to repeat
+    /// Creates what is missing, including users whose password is set, then checks; safe to repeat
     Apply {
-        /// Answer in JSON
+        /// Prints JSON
         #[arg(long)]
         json: bool,
     },
-    /// Compare RabbitMQ with what has to exist
+    /// Compares RabbitMQ with what must exist
     Check {
-        /// Answer in JSON
+        /// Prints JSON
         #[arg(long)]
         json: bool,
     },
-    /// Write what has to exist in the form that RabbitMQ loads at its start (rabbitmq/definitions.json)
+    /// Prints what must exist, in the form that RabbitMQ loads when it starts (rabbitmq/definitions.json)
     Export,
 }
 
 /// `orderflow service …`
 #[derive(Debug, Subcommand)]
 pub enum ServiceCommand {
-    /// Write a service down: its queues, and what commands and console show of it, follow; safe to repeat
+    /// Registers a service, so that it gets queues and appears in commands and console; safe to repeat
     ///
-    /// What was registered by the same name is replaced. `orderflow topology apply` then makes its queues.
-    /// Exit status: 0 it is so; 2 a name is wrong or taken.
+    /// Replaces an earlier registration of the same name. `orderflow topology apply` then creates its queues.
+    ///
+    /// Exit status: 0 registered; 2 a name is invalid or taken.
     Register(RegisterOptions),
-    /// Every service: those that these programs are built with, and those that are registered
+    /// Lists all services, built-in and registered
     List {
-        /// Answer in JSON
+        /// Prints JSON
         #[arg(long)]
         json: bool,
     },
-    /// Forget a service that was registered; its queues stay
+    /// Removes a registered service; its queues stay
     ///
-    /// Exit status: 0 it is so; 1 no such service is registered.
+    /// Exit status: 0 removed; 1 no such service is registered.
     Remove {
         /// Its name
         name: String,
-        /// Answer in JSON
+        /// Prints JSON
         #[arg(long)]
         json: bool,
     },
@@ -244,25 +256,25 @@ pub enum ServiceCommand {
 /// `orderflow stock …`
 #[derive(Debug, Subcommand)]
 pub enum StockCommand {
-    /// Every product and how many pieces of it can be ordered
+    /// Lists every product and how many pieces of it can be ordered
     List {
-        /// Answer in JSON
+        /// Prints JSON
         #[arg(long)]
         json: bool,
     },
-    /// Make that many pieces orderable from now on
+    /// Sets how many pieces can be ordered from now on
     ///
-    /// Exit status: 0 it is so; 1 there is no such product, or another number than --expected was available.
+    /// Exit status: 0 set; 1 there is no such product, or the available number differs from --expected.
     Set {
         /// The product
         sku: String,
         /// Pieces, 0 or more
         #[arg(value_parser = clap::value_parser!(i64).range(0..=1_000_000_000))]
         available: i64,
-        /// Only if that many are available now; without this, whatever there are
+        /// Sets it only if this many are available now; without this option, always
         #[arg(long, value_name = "M", value_parser = clap::value_parser!(i64).range(0..=1_000_000_000))]
         expected: Option<i64>,
-        /// Answer in JSON
+        /// Prints JSON
         #[arg(long)]
         json: bool,
     },

@@ -1,4 +1,4 @@
-//! Orderflow: an order is accepted over HTTP at once; everything after that happens by events on RabbitMQ.
+//! Orderflow: the front end accepts an order over HTTP immediately; events on RabbitMQ drive everything after that.
 //!
 //! docs/ARCHITECTURE.md follows one order through these modules.
 

@@ -13,11 +13,12 @@ use orderflow::ops::{self, Exit, Failed, stock::Change};
 use orderflow::services::{self, roster};
 use orderflow_service::{config::Source, telemetry};
 
-/// The exit status of a command whose reader left: the one that a shell gives a program killed by SIGPIPE (128 + 13), so
-/// that `set -o pipefail` sees of ours what it sees of others. Not 0: what a check found was not all read.
+/// The exit status when the reader of standard output has left: 128 + 13, as a shell reports a program killed by
+/// SIGPIPE. `set -o pipefail` then treats this program like any other. It is not 0, because the findings were not all
+/// read.
 const READER_LEFT: u8 = 141;
 
-/// How long what nobody waits for any more may take to end.
+/// How long abandoned tasks may take to end.
 const LAST_TASKS: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
@@ -28,24 +29,24 @@ fn main() -> ExitCode {
         Err(error) => return end(Err(error.into())),
     };
     let outcome = runtime.block_on(run(arguments.command, &source)).and_then(|exit| {
-        // Standard output is buffered, and what it cannot write at the end of a process is lost without a word.
+        // Standard output is buffered. Whatever it cannot write when the process ends is lost silently.
         io::stdout().flush()?;
         Ok(exit)
     });
-    // A name that is still being looked up keeps nobody waiting.
+    // Do not wait for a DNS lookup that is still running.
     runtime.shutdown_timeout(LAST_TASKS);
     end(outcome)
 }
 
 async fn run(command: cli::Command, source: &Source) -> Result<Exit, Failed> {
-    // Every command reads its own settings, and then ends with whatever is wrong with any.
+    // Checked for every command, so that an invalid setting ends even a command that does not read it.
     roster().check_settings(source);
     let left_out = if command.names_services() { services::load().await } else { None };
     let outcome = execute(command, source).await;
     if let Some(note) = left_out
         && !matches!(outcome, Err(Failed::Config(_)))
     {
-        // Standard output may be read by a program.
+        // To standard error: a program may be parsing standard output.
         drop(writeln!(io::stderr(), "orderflow: {note}"));
     }
     outcome
@@ -53,7 +54,7 @@ async fn run(command: cli::Command, source: &Source) -> Result<Exit, Failed> {
 
 async fn execute(command: cli::Command, source: &Source) -> Result<Exit, Failed> {
     use cli::{Command, DlqCommand, RightsCommand, ServiceCommand, StockCommand, TopologyCommand};
-    // Not locked: `orderflow top` gives the terminal back from whichever thread panics.
+    // Not locked: `orderflow top` restores the terminal from whichever thread panics.
     let out = &mut io::stdout();
     match command {
         Command::Serve { part } => {
@@ -89,8 +90,8 @@ async fn execute(command: cli::Command, source: &Source) -> Result<Exit, Failed>
     }
 }
 
-/// Says what went wrong, a line each, and gives the exit status of the contract. Says nothing where the reader of the
-/// output left (`orderflow doctor | head -1`): they have what they wanted.
+/// Writes each error on its own line and returns the exit status of the contract. Writes nothing if the reader of the
+/// output left (`orderflow doctor | head -1`): it has what it wanted.
 fn end(outcome: Result<Exit, Failed>) -> ExitCode {
     use std::process::Termination as _;
     let exit = match outcome {
@@ -98,7 +99,7 @@ fn end(outcome: Result<Exit, Failed>) -> ExitCode {
         Err(failed) if failed.is_closed_pipe() => return ExitCode::from(READER_LEFT),
         Err(failed) => {
             for line in failed.to_string().lines() {
-                // Where even standard error is closed there is nobody to tell.
+                // If standard error is closed too, nobody can read the error.
                 drop(writeln!(io::stderr(), "orderflow: {line}"));
             }
             failed.exit()

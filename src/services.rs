@@ -1,5 +1,5 @@
-//! The services of this shop, as far as this process knows: those that it is built with, and those that run outside these
-//! programs, which `orderflow service register` writes down.
+//! The services of this shop that this process knows: the built-in ones, and those that run outside these programs and
+//! were registered with `orderflow service register`.
 
 use std::{
     sync::{PoisonError, RwLock},
@@ -15,22 +15,22 @@ use orderflow_service::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// How soon a front end knows of a service that was registered.
+/// How soon a front end learns of a newly registered service.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// What was read last, and the roster with it.
+/// The registered services that were read last, and the roster that includes them.
 static READ: RwLock<Option<(Vec<RegisteredService>, &'static Roster)>> = RwLock::new(None);
 
-/// Returns the services that this process is built with, then those that were registered when it last looked. Within one
-/// statement it is the same roster; a later call may return another one.
+/// Returns the built-in services, then those that were registered at the last read. Call it once where one consistent
+/// roster is needed: a later call may return a different one.
 #[must_use]
 pub fn roster() -> &'static Roster {
     let read = READ.read().unwrap_or_else(PoisonError::into_inner);
     read.as_ref().map_or_else(|| orderflow_worker::roster(), |(_, roster)| roster)
 }
 
-/// Reads which services are registered. Where that has not changed, nothing is kept; each change keeps a few kilobytes for the
-/// life of the process.
+/// Reads which services are registered. An unchanged list allocates nothing permanent; each change leaks a few
+/// kilobytes for the life of the process.
 ///
 /// # Errors
 /// Those of the database; the roster stays as it was.
@@ -46,13 +46,13 @@ pub async fn refresh(database: &Database) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Reads them once, for a command. Returns what to tell the person where they could not be read: the command then knows only the
-/// services that it is built with.
+/// Reads the registered services once, for a command. Returns a note for the operator if that failed: the command then
+/// knows only the built-in services.
 pub async fn load() -> Option<String> {
     let unknown = |why: &str| Some(format!("services that run outside these programs are left out: {why}"));
-    // The command reads the same settings, and says what is wrong with them.
+    // The command reads the same settings and reports what is wrong with them.
     let Some(config) = DatabaseConfig::read(&Source::from_env()) else {
-        return unknown("DATABASE_URL is missing or wrong");
+        return unknown("DATABASE_URL is missing or invalid");
     };
     let database = match Database::new(&config, "orderflow", 1) {
         Ok(database) => database,
@@ -60,13 +60,13 @@ pub async fn load() -> Option<String> {
     };
     match refresh(&database).await {
         Ok(()) => None,
-        // Before `orderflow migrate` nothing can have been registered.
+        // Before `orderflow migrate`, nothing can be registered.
         Err(error) if error.lacks_tables() => None,
         Err(error) => unknown(&telemetry::chain(&error)),
     }
 }
 
-/// Reads them again and again until `stop`, for a front end.
+/// Reads the registered services periodically until `stop`, for a front end.
 pub async fn keep_reading(database: Database, stop: CancellationToken) {
     let mut failing = false;
     loop {
@@ -80,7 +80,7 @@ pub async fn keep_reading(database: Database, stop: CancellationToken) {
                 if !failing {
                     tracing::warn!(
                         error = telemetry::chain(&error),
-                        "which services are registered cannot be read; trying again"
+                        "cannot read which services are registered; trying again"
                     );
                 }
                 failing = true;

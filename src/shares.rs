@@ -4,25 +4,25 @@ use orderflow_service::config::DatabaseConfig;
 
 use crate::web::Part;
 
-/// Which part has how many of `DATABASE_POOL`.
+/// How many connections of `DATABASE_POOL` each part gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shares {
-    /// What hears which orders have moved keeps one of its own.
+    /// For the listener for order changes, which holds one permanently.
     pub listening: usize,
-    /// Customers: the committers, the relay and reads, of which each takes well under a millisecond. Of a console alone: its check at
-    /// the start, and what it reads every ten seconds.
+    /// For customers: the committers, the relay and reads, each taking well under a millisecond. A console on its own
+    /// uses them for its start-up check and for the reads that it repeats every ten seconds.
     pub pool: usize,
-    /// Operators' pages.
+    /// For operators' pages.
     pub console: usize,
 }
 
-/// What is chosen where nobody does. Three committers take most of what customers need at any one time.
+/// The defaults if `DATABASE_POOL` is not set. Three committers use most of what customers need at any one time.
 const BOTH: usize = 8;
 const SHOP: usize = 6;
 const CONSOLE: usize = 4;
 
 impl Shares {
-    /// Divides the connections of a process that is this part of the front end, or all of it.
+    /// Divides the connections of a process that runs this part of the front end, or all of it.
     #[must_use]
     pub fn of(database: &DatabaseConfig, part: Option<Part>) -> Self {
         let chosen = |usual| database.pool.unwrap_or(usual);
@@ -40,7 +40,7 @@ impl Shares {
         }
     }
 
-    /// Returns how many connections the process may open in all.
+    /// Returns the total number of connections that the process may open.
     #[must_use]
     pub fn all(self) -> usize {
         self.listening + self.pool + self.console
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shares_are_all_that_the_setting_allows() {
+    fn shares_add_up_to_the_setting() {
         for part in [None, Some(Part::Shop), Some(Part::Console)] {
             for pool in [4, 5, 6, 7, 8, 20, 500] {
                 let database = DatabaseConfig { pool: Some(pool), ..DatabaseConfig::at("postgres://localhost/d") };

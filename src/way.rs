@@ -1,5 +1,5 @@
-//! The way that is still before an order: which queues it passes, and how these go at the moment. The one source for what
-//! customers' pages and `orderflow why` say of it, so that both say the same.
+//! The queues that an order still has to pass, and their current state. Customers' pages and `orderflow why` both read
+//! this module, so that they agree.
 
 use std::collections::HashMap;
 
@@ -17,7 +17,7 @@ use orderflow_service::{
 /// The first queue of an order.
 pub const PAYMENT_ORDER_CREATED: Subscription = Subscription::new("payment", EventKind::OrderCreated);
 const INVENTORY_PAYMENT_COMPLETED: Subscription = Subscription::new("inventory", EventKind::PaymentCompleted);
-/// The queue to the carrier.
+/// The queue of the service that calls the carrier.
 pub const SHIPPING_INVENTORY_RESERVED: Subscription = Subscription::new("shipping", EventKind::InventoryReserved);
 const ORDER_SHIPMENT_CREATED: Subscription = Subscription::new("order", EventKind::ShipmentCreated);
 const SHIPPING_ORDER_CANCEL_REQUESTED: Subscription = Subscription::new("shipping", EventKind::OrderCancelRequested);
@@ -48,28 +48,28 @@ pub const WATCHED: &[Subscription] = &[
 /// One queue at one moment.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Queue {
-    /// Messages that wait in the broker.
+    /// Messages waiting in the broker.
     pub ready: u32,
-    /// Whether anybody works it.
+    /// Whether it has a consumer.
     pub is_worked: bool,
-    /// Events a second with all slots in use; `None` where it was not measured.
+    /// Events a second with all slots in use; `None` if not measured.
     pub capacity: Option<f64>,
-    /// The mean time of an event in hand, in seconds.
+    /// The mean processing time of an event, in seconds.
     pub processing: Option<f64>,
 }
 
-/// Why nobody knows how the queues go.
+/// Why the state of the queues is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum NotKnown {
-    /// How fast they are worked is in the database.
+    /// The database, which has the rates, could not be read.
     #[error(transparent)]
     Database(StoreError),
-    /// What waits, and whether anybody consumes, only the broker knows.
+    /// The broker, which has the message and consumer counts, could not be read.
     #[error(transparent)]
     Broker(NotReady),
 }
 
-/// How these queues go at this moment; those that do not exist are left out.
+/// Returns the current state of these queues; omits queues that do not exist.
 ///
 /// # Errors
 /// See [`NotKnown`].
@@ -94,7 +94,7 @@ impl Queue {
     fn new(state: QueueState, paces: &[Pace], subscription: Subscription) -> Self {
         let name = subscription.queue();
         let working = paces.iter().filter(|pace| pace.queue == name && pace.slots > 0);
-        // Slots ÷ time in hand is the throughput at saturation, see `advice`. A time of zero is none.
+        // Slots ÷ processing time is the throughput at saturation, see `capacity`. A time of zero is not a measurement.
         let measured = working
             .filter_map(|pace| Some((f64::from(pace.slots), pace.processing_seconds.filter(|time| *time > 0.0)?)));
         let (capacity, slots, weighted) = measured.fold((0.0, 0.0, 0.0), |(capacity, all, weighted), (slots, time)| {
@@ -109,9 +109,10 @@ impl Queue {
     }
 }
 
-/// The queues that an order still passes. Several services take an event at the same time; these are the ones whose turn
-/// decides when the next thing happens, and at the end the one that moves the status. Of an order that is being undone
-/// see [`undoing`].
+/// Returns the queues that an order still has to pass.
+///
+/// Several services consume an event at the same time. The path names those that decide when the next step happens, and
+/// ends with the one that changes the status. For an order that is being cancelled, see [`undoing`].
 #[must_use]
 pub fn path(status: OrderStatus, cancel_requested: bool) -> &'static [Subscription] {
     const FORWARD: &[Subscription] =
@@ -134,8 +135,8 @@ pub fn path(status: OrderStatus, cancel_requested: bool) -> &'static [Subscripti
     path.get(passed..).unwrap_or_default()
 }
 
-/// The queues that an order still passes which is being undone: which they are depends on where it turned back, so on what
-/// has happened.
+/// Returns the queues that a `cancelling` order still has to pass. They depend on where it turned back, that is, on the
+/// events that have `happened`.
 #[must_use]
 pub fn undoing(happened: impl Fn(EventKind) -> bool) -> Vec<Subscription> {
     if happened(EventKind::PaymentRefunded) || happened(EventKind::PaymentVoided) {
@@ -171,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn processes_add_up_and_those_that_are_paused_do_not_count() {
+    fn capacity_adds_up_processes_and_ignores_paused_ones() {
         let paces = [pace(100, Some(2.0)), pace(300, Some(1.0)), pace(0, Some(9.0)), pace(10, None)];
         let queue = Queue::new(QueueState { ready: 7, consumers: 2 }, &paces, PAYMENT_ORDER_CREATED);
         assert_eq!(queue, Queue { ready: 7, is_worked: true, capacity: Some(350.0), processing: Some(1.25) });
@@ -180,13 +181,13 @@ mod tests {
     }
 
     #[test]
-    fn orders_wait_for_steps_of_the_roster_alone() {
+    fn watched_queues_belong_to_step_services() {
         let steps = crate::services::roster().steps();
         assert!(WATCHED.iter().all(|one| steps.contains(&one.queue())), "{WATCHED:?}");
     }
 
     #[test]
-    fn the_way_back_has_queues_of_its_own() {
+    fn requested_cancel_takes_the_backward_path() {
         assert_eq!(path(OrderStatus::Paid, true).first(), Some(&SHIPPING_ORDER_CANCEL_REQUESTED));
         assert!(path(OrderStatus::Shipped, false).is_empty());
     }
@@ -197,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_is_undone_from_where_it_turned_back() {
+    fn undoing_starts_where_the_order_turned_back() {
         let paid = ["order.created", "payment.completed"];
         let end = ["order.payment-refunded", "order.order-cancelled"];
         let after = |events: &[&str]| undone_after(&[&paid, events].concat());

@@ -1,5 +1,5 @@
-//! Finds the tests that services keep in their own folders, `workers/src/services/NAME/system_tests.rs`, so that none has to be
-//! declared.
+//! Finds the tests that services keep in their own folders, `workers/src/services/NAME/system_tests.rs`, so that nobody
+//! has to declare them.
 
 use std::{env, fmt::Write as _, fs, io, path::Path};
 

@@ -1,5 +1,5 @@
-//! The migrations of services are embedded when this crate is compiled, and the macro that does so is told of no folder: a
-//! new migration has to be noticed here. A service that brings its first one says so in its `mod.rs`.
+//! Rebuilds the crate when a service's migrations change. They are embedded at compile time, but the macro does not
+//! watch the folders. A service's first migration changes its `mod.rs`, which is watched too.
 
 use std::{fs, io};
 

@@ -57,6 +57,15 @@ impl Figures {
         self.by_name.iter().map(|(name, rounds)| (*name, spread(rounds))).collect()
     }
 
+    /// Prints what each figure came to.
+    pub fn print(&self) {
+        println!("\n{:<26} {:>10} {:>10} {:>10}", "figure", "median", "least", "greatest");
+        for (name, spread) in self.summary() {
+            let [median, min, max] = [spread.median, spread.min, spread.max].map(shown);
+            println!("{name:<26} {median:>10} {min:>10} {max:>10}");
+        }
+    }
+
     /// Returns every round as CSV with a header.
     pub fn csv(&self) -> String {
         let lines = self

@@ -5,10 +5,14 @@ mod ceiling;
 mod compare;
 mod cpu;
 mod figures;
+mod growth;
 mod latency;
 mod live;
+mod load;
 mod observe;
 mod peers;
+mod plots;
+mod soak;
 mod suite;
 
 use clap::{Parser, Subcommand};
@@ -28,10 +32,14 @@ struct Arguments {
 enum Other {
     /// Compares variants of a setting with each other, in turn
     Compare(compare::Arguments),
+    /// Compares what an order costs in a small database and in a large one
+    Growth(growth::Arguments),
     /// Measures how soon accepted orders are shipped, at one rate
     Latency(latency::Arguments),
     /// Measures how soon watchers of orders are notified, and what watching costs
     Live(live::Arguments),
+    /// Places orders at a steady rate for an hour and reports each minute's latency, memory, dead rows and disk
+    Soak(soak::Arguments),
 }
 
 #[tokio::main]
@@ -40,7 +48,9 @@ async fn main() -> std::io::Result<()> {
     match arguments.other {
         None => suite::run(arguments.suite).await,
         Some(Other::Compare(arguments)) => compare::run(arguments).await,
+        Some(Other::Growth(arguments)) => growth::run(arguments).await,
         Some(Other::Latency(arguments)) => latency::run(arguments).await,
         Some(Other::Live(arguments)) => live::run(arguments).await,
+        Some(Other::Soak(arguments)) => soak::run(arguments).await,
     }
 }

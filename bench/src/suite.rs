@@ -11,10 +11,11 @@ use crate::{
     accept,
     ceiling::{self, Messages},
     cpu,
-    figures::{Figures, per_second, shown},
+    figures::{Figures, per_second},
     latency,
     observe::QUIET,
     peers::{self, Peer},
+    plots,
 };
 
 /// What to measure.
@@ -54,9 +55,13 @@ impl Arguments {
     }
 }
 
-/// How much of our own maximum the orders are at which the latency is measured, and the figures' names.
-const LOADS: [(f64, [&str; 3]); 2] =
-    [(0.3, ["p50_ms_30", "p99_ms_30", "accept_p99_ms_30"]), (0.7, ["p50_ms_70", "p99_ms_70", "accept_p99_ms_70"])];
+/// The shares of our own maximum at which the latency is measured, and the figures' names.
+const LOADS: [(f64, [&str; 3]); 4] = [
+    (0.1, ["p50_ms_10", "p99_ms_10", "accept_p99_ms_10"]),
+    (0.3, ["p50_ms_30", "p99_ms_30", "accept_p99_ms_30"]),
+    (0.5, ["p50_ms_50", "p99_ms_50", "accept_p99_ms_50"]),
+    (0.7, ["p50_ms_70", "p99_ms_70", "accept_p99_ms_70"]),
+];
 
 /// Measures all and writes `summary.json` and `rounds.csv`.
 ///
@@ -82,7 +87,7 @@ pub async fn run(arguments: Arguments) -> io::Result<()> {
 
 async fn measure_throughput(figures: &mut Figures, arguments: &Arguments, messages: &Messages) {
     let (orders, fewer) = (arguments.orders, arguments.orders / 5);
-    let ours = drain(orders, "256").await;
+    let ours = drain(orders, "256", 1).await;
     figures.add("drain", ours.shipped);
     for (name, milliseconds) in &ours.cpu_milliseconds {
         figures.add(name, *milliseconds);
@@ -91,7 +96,12 @@ async fn measure_throughput(figures: &mut Figures, arguments: &Arguments, messag
     figures.ratio("drain_vs_broker_ceiling", "drain", "broker_ceiling");
     figures.add("http", while_orders_come_in(orders).await);
     figures.ratio("http_vs_broker_ceiling", "http", "broker_ceiling");
-    figures.add("single", drain(fewer, "1").await.shipped);
+    figures.add("single", drain(fewer, "1", 1).await.shipped);
+    for (workers, rate, ratio) in [(2, "drain_2_workers", "scale_2_workers"), (4, "drain_4_workers", "scale_4_workers")]
+    {
+        figures.add(rate, drain(orders, "256", workers).await.shipped);
+        figures.ratio(ratio, rate, "drain");
+    }
     if let Some(rate) = accept::over_http(arguments.accepting()).await {
         figures.add("accept", rate);
     }
@@ -131,16 +141,20 @@ const PROCESSORS: [(&str, &str); 4] = [
     ("cpu_ms_database", "database"),
 ];
 
-/// Orders shipped a second by one worker after many were accepted without one. The clock starts when the worker
+/// Orders shipped a second by this many workers after many were accepted without one. The clock starts when the first worker
 /// consumes, as those of the other frameworks do.
-async fn drain(orders: usize, batch_size: &str) -> Drained {
+async fn drain(orders: usize, batch_size: &str, workers: usize) -> Drained {
     let mut shop = Shop::open().await;
     let web = shop.start_web_with(&QUIET).await;
     web.orders(orders, "MUG-BLUE", VISA).await;
     shop.until_published().await;
     let before = cpu::seconds();
-    shop.start_worker_with(&[], &[QUIET[0], ("BATCH_SIZE", batch_size)]).await;
+    let settings = [QUIET[0], ("BATCH_SIZE", batch_size)];
+    shop.start_worker_with(&[], &settings).await;
     let begin = Instant::now();
+    for _ in 1..workers {
+        shop.start_worker_with(&[], &settings).await;
+    }
     shop.until_orders("shipped", i64::try_from(orders).unwrap_or(i64::MAX)).await;
     let shipped = per_second(orders, begin);
     let used = cpu::seconds();
@@ -194,15 +208,12 @@ fn most_memory(processes: &[Child]) -> f64 {
 fn write(figures: &Figures, arguments: &Arguments) -> io::Result<()> {
     fs::create_dir_all(&arguments.out)?;
     let summary = figures.summary();
-    println!("\n{:<26} {:>10} {:>10} {:>10}", "figure", "median", "least", "greatest");
-    for (name, spread) in &summary {
-        let [median, min, max] = [spread.median, spread.min, spread.max].map(shown);
-        println!("{name:<26} {median:>10} {min:>10} {max:>10}");
-    }
+    figures.print();
     let path = arguments.out.join("summary.json");
     let whole = json!({ "rounds": arguments.rounds, "orders": arguments.orders, "figures": summary });
     fs::write(&path, serde_json::to_string_pretty(&whole)?)?;
     fs::write(arguments.out.join("rounds.csv"), figures.csv())?;
+    plots::draw(figures, &arguments.out)?;
     println!("\nwritten: {}", path.display());
     Ok(())
 }

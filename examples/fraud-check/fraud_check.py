@@ -1,7 +1,8 @@
-"""fraud-check: a service in another language, registered at a shop.
+"""fraud-check: a service in another language, registered with a shop.
 
-It takes order.created and writes down whether the order's total is suspicious. docs/ADDING-A-SERVICE.md registers it, and docs/EVENTS.md
-is the contract that it keeps. Settings: AMQP_URL, DATABASE_URL, RETRY_DELAYS (as the workers have it), FRAUD_LIMIT (minor units).
+It consumes order.created and stores whether the order's total is suspicious. docs/ADDING-A-SERVICE.md explains how to
+register it; docs/EVENTS.md is the contract that it follows. Settings: AMQP_URL, DATABASE_URL, RETRY_DELAYS (the same as
+the workers'), FRAUD_LIMIT (minor units).
 """
 
 import asyncio
@@ -22,11 +23,11 @@ EVENT = "order.created"
 TYPE = "orders.order-created.v1"
 QUEUE = "fraud-check.order-created"
 
-# The order's first attempt of all is one; each tier adds one.
+# The first attempt is 1; each retry tier adds 1.
 ATTEMPT, REASON = "x-orderflow-attempt", "x-orderflow-reason"
 OURS = "x-orderflow-"
 
-# Messages in hand at once, and how long a statement or a confirm may take, in seconds.
+# The most messages in hand, and how long a statement or a confirm may take, in seconds.
 IN_HAND = 16
 WITHIN = 30
 
@@ -34,7 +35,7 @@ log = logging.getLogger("fraud-check")
 
 
 class Rejected(Exception):
-    """No further attempt helps."""
+    """A retry cannot help."""
 
 
 class NotInLog(Exception):
@@ -42,7 +43,7 @@ class NotInLog(Exception):
 
 
 def read(body: bytes) -> tuple[UUID, UUID]:
-    """Returns the ids of the event and of its order. The message's data is not read: the event log has it."""
+    """Returns the ids of the event and of its order. The message's data is ignored: the event log has it."""
     try:
         event = json.loads(body)
         if event["specversion"] != "1.0" or event["type"] != TYPE:
@@ -53,14 +54,14 @@ def read(body: bytes) -> tuple[UUID, UUID]:
 
 
 class FraudCheck:
-    """Judges orders."""
+    """Checks orders."""
 
     def __init__(self, pool: AsyncConnectionPool, channel: aio_pika.abc.AbstractChannel, delays: list[str], limit: int):
         self.pool, self.channel, self.delays, self.limit = pool, channel, delays, limit
         self.worker = f"fraud-check {socket.gethostname()}/{os.getpid()}"
 
     async def judge(self, event_id: UUID, order_id: UUID) -> None:
-        """Claims the event and writes the verdict, both or neither. Does nothing where it was applied before."""
+        """Claims the event and stores the verdict in one transaction. Does nothing if the event was applied before."""
         async with self.pool.connection(timeout=WITHIN) as database:
             claimed = await database.execute(
                 "SELECT outcome, data FROM messaging.claim(%s, %s, %s, %s)", (QUEUE, event_id, order_id, EVENT)
@@ -75,13 +76,13 @@ class FraudCheck:
                 )
 
     async def handle(self, message: aio_pika.abc.AbstractIncomingMessage) -> None:
-        """Settles one message: acknowledged after the commit, or after its copy is safe in the broker."""
+        """Settles one message. Acknowledges it after the commit, or after the broker has confirmed its copy."""
         try:
             try:
                 await self.judge(*read(message.body))
             except psycopg.OperationalError as error:
-                # The database is away: no attempt is counted, and nothing is hurried.
-                log.warning("the database cannot be asked, trying again: %s", type(error).__name__)
+                # The database is unavailable: requeue after a pause, without counting an attempt.
+                log.warning("the database is unavailable, retrying: %s", type(error).__name__)
                 await asyncio.sleep(random.uniform(1, 2))
                 await message.nack(requeue=True)
                 return
@@ -90,15 +91,15 @@ class FraudCheck:
             except NotInLog as error:
                 await self.try_again(message, str(error), self.delays[:1])
             except Exception as error:
-                log.exception("an order could not be judged")
+                log.exception("an order could not be checked")
                 await self.try_again(message, f"{type(error).__name__}: {error}".splitlines()[0], self.delays)
             await message.ack()
         except (aio_pika.exceptions.AMQPError, ConnectionError, RuntimeError, TimeoutError) as error:
-            # RabbitMQ hands the message out again.
+            # RabbitMQ redelivers the message.
             log.warning("a message could not be settled: %s", type(error).__name__)
 
     async def try_again(self, message: aio_pika.abc.AbstractIncomingMessage, reason: str, delays: list[str]) -> None:
-        """Sends a copy to the retry tier of its attempt, or to the dead letters after the last one."""
+        """Publishes a copy to the retry tier of its attempt, or to the dead-letter queue after the last attempt."""
         attempt = attempt_of(message)
         if attempt <= len(delays):
             await self.copy(message, f"orders.retry.{delays[attempt - 1]}", QUEUE, reason, attempt + 1)
@@ -106,7 +107,7 @@ class FraudCheck:
             await self.copy(message, "orders.dlx", QUEUE, reason, attempt)
 
     async def copy(self, message, exchange: str, key: str, reason: str, attempt: int | None = None) -> None:
-        """Publishes a copy and waits until the broker has it. What the broker itself noted on the message is left out."""
+        """Publishes a copy and waits for the broker's confirm. Omits the headers that the broker added."""
         log.info("%s goes to %s: %s", message.message_id, exchange, reason)
         headers = {name: value for name, value in message.headers.items() if name.startswith(OURS)}
         headers |= {
@@ -131,13 +132,13 @@ class FraudCheck:
 
 
 def attempt_of(message: aio_pika.abc.AbstractIncomingMessage) -> int:
-    """Which attempt this is, from 1."""
+    """Returns the number of this attempt, from 1."""
     attempt = message.headers.get(ATTEMPT, 1)
     return attempt if isinstance(attempt, int) and attempt > 0 else 1
 
 
 async def main() -> None:
-    """Works until SIGTERM or Ctrl-C. RabbitMQ gives what is in hand then to another process."""
+    """Runs until SIGTERM or Ctrl-C. RabbitMQ then redelivers the messages in hand to another process."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -151,10 +152,10 @@ async def main() -> None:
     async with pool, await aio_pika.connect_robust(os.environ["AMQP_URL"], timeout=WITHIN) as connection:
         channel = await connection.channel(publisher_confirms=True)
         await channel.set_qos(prefetch_count=IN_HAND)
-        # Declared, so that it is consumed again after a reconnect; passively, so that this needs no right to make queues.
+        # Declared, so that it is consumed again after a reconnect; passively, since that needs no right to create queues.
         queue = await channel.declare_queue(QUEUE, passive=True, durable=True)
         await queue.consume(FraudCheck(pool, channel, delays, limit).handle)
-        log.info("judging orders")
+        log.info("checking orders")
         await stop.wait()
     log.info("stopped")
 

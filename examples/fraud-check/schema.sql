@@ -1,4 +1,4 @@
--- The service's own rows, in a schema of its own.
+-- The service's rows, in its own schema.
 CREATE SCHEMA fraud_check;
 CREATE TABLE fraud_check.verdicts (
     order_id   uuid        PRIMARY KEY,

@@ -1,7 +1,7 @@
-//! Dead letters, read for a person and settled on that person's word: the one place outside the workers that settles.
+//! Reads dead letters for operators, and settles them on request: the only place outside the workers that settles.
 //!
-//! Messages are read with manual acknowledgement, so whatever becomes of this process, those that were not settled go
-//! back to their queue; its delivery limit is practically infinite.
+//! Messages are read with manual acknowledgement. If this process dies, the broker requeues those that were not
+//! settled. The delivery limit of a dead-letter queue is practically infinite.
 
 use std::{
     sync::{
@@ -33,56 +33,56 @@ use uuid::Uuid;
 
 use crate::services::roster;
 
-/// How long the broker may take for one answer, and for the next message of those that it said are there.
+/// How long to wait for one answer of the broker, and for the next message that it has counted.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long is waited at the end until the broker counts again what is put back. It is not, where another look has taken it.
+/// How long to wait for requeued messages to become countable. They never do if another reader consumes them first.
 const COUNTED_WITHIN: Duration = Duration::from_secs(1);
 
-/// Between two looks at the count.
+/// The time between two counts.
 const COUNT_EVERY: Duration = Duration::from_millis(10);
 
-/// AMQP's reply code for what does not exist.
+/// AMQP's reply code for an object that does not exist.
 const NOT_FOUND: u16 = 404;
 
-/// One message in a dead-letter queue. It is held for this process until it is settled or [`DeadLetters`] is closed.
+/// A message in a dead-letter queue. This process holds it until it is settled or [`DeadLetters`] is closed.
 #[derive(Debug)]
 pub struct DeadLetter {
-    /// In whose dead-letter queue it lies.
+    /// The subscription whose dead-letter queue it is in.
     pub subscription: Subscription,
-    /// By which a person names it: the message's id, or `sha256:` and the beginning of its body's hash.
+    /// The name that operators use for it: the message's id, or `sha256:` and the beginning of its body's hash.
     pub id: String,
-    /// The event, where it is one of ours.
+    /// The event's id, if it is one of our events.
     pub event_id: Option<Uuid>,
-    /// The order, where the body names one.
+    /// The order, if the body names one.
     pub order_id: Option<Uuid>,
-    /// The CloudEvents type, where there is one.
+    /// The CloudEvents type, if there is one.
     pub event_type: Option<String>,
-    /// Why it died.
+    /// Why it was dead-lettered.
     pub reason: String,
-    /// Which attempt was the last; none where no worker put it there.
+    /// The number of the last attempt; `None` if no worker dead-lettered it.
     pub attempt: Option<u32>,
-    /// In which process the last attempt failed.
+    /// The process where the last attempt failed.
     pub worker: Option<String>,
-    /// When it died.
+    /// When it was dead-lettered.
     pub died_at: Option<DateTime<Utc>>,
-    /// The work queue that it goes back to.
+    /// The work queue that a replay sends it to.
     pub home: Subscription,
     delivery: Delivery,
-    /// How many of the same look and queue were removed.
+    /// How many messages of the same read were removed, shared with [`Held`].
     removed: Arc<AtomicU32>,
 }
 
-/// What a queue was found to hold.
+/// What a read of a queue returned.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// The messages, the oldest first.
+    /// The messages, oldest first.
     pub letters: Vec<DeadLetter>,
-    /// How many more there were than were looked at.
+    /// How many more messages there were.
     pub more: u32,
 }
 
-/// A look at dead-letter queues, over a connection of its own.
+/// A reader of dead-letter queues, with its own connection.
 #[derive(Debug)]
 pub struct DeadLetters {
     connection: Connection,
@@ -94,7 +94,7 @@ pub struct DeadLetters {
 struct Held {
     channel: Channel,
     queue: String,
-    /// How many it had, ours included.
+    /// How many messages it had, including ours.
     there: u32,
     removed: Arc<AtomicU32>,
 }
@@ -103,16 +103,16 @@ impl DeadLetters {
     /// Connects as a user that may read these queues: `orderflow-ops`, or an administrator.
     ///
     /// # Errors
-    /// When the broker cannot be reached.
+    /// Fails if the broker cannot be reached.
     pub async fn open(connector: &Connector) -> Result<Self, BrokerError> {
         Ok(Self { connection: connector.connect("dead letters").await?, held: Vec::new() })
     }
 
-    /// Takes up to `limit` messages of a subscription's dead-letter queue in hand. What arrives afterwards is not
-    /// touched. A message that another look holds at this moment is not among them.
+    /// Reads and holds up to `limit` messages of a subscription's dead-letter queue. It leaves out messages that arrive
+    /// afterwards or that another reader holds.
     ///
     /// # Errors
-    /// When the queue does not exist or the broker cannot be reached.
+    /// Fails if the queue does not exist or the broker cannot be reached.
     pub async fn read(&mut self, subscription: Subscription, limit: u16) -> Result<Found, NotReady> {
         let queue = subscription.dead_letter_queue();
         match tokio::time::timeout(TIMEOUT, self.start(&queue, limit)).await {
@@ -126,7 +126,7 @@ impl DeadLetters {
         }
     }
 
-    /// Starts to consume as many messages as there are now; `None`: there are none.
+    /// Starts to consume as many messages as there are now, up to `limit`. Returns `None` if there are none.
     async fn start(&mut self, queue: &str, limit: u16) -> lapin::Result<Option<Reading>> {
         let channel = self.connection.create_channel().await?;
         let there = count(&channel, queue).await?;
@@ -135,7 +135,7 @@ impl DeadLetters {
             channel.close(200, "done".into()).await?;
             return Ok(None);
         }
-        // No more than that is ever delivered, since none is acknowledged before the consumer is gone.
+        // The prefetch caps the deliveries, since nothing is acknowledged before the consumer is cancelled.
         channel.basic_qos(wanted, BasicQosOptions::default()).await?;
         let options = BasicConsumeOptions::default();
         let consumer = channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await?;
@@ -148,7 +148,7 @@ impl DeadLetters {
     async fn take(&self, subscription: Subscription, mut reading: Reading) -> Found {
         let mut letters = Vec::new();
         while letters.len() < usize::from(reading.wanted) {
-            // Fewer than were counted: somebody else took some meanwhile.
+            // Fewer than were counted: another consumer received some of them.
             let Ok(Some(Ok(delivery))) = tokio::time::timeout(TIMEOUT, reading.consumer.next()).await else { break };
             letters.push(DeadLetter::new(subscription, delivery, Arc::clone(&reading.removed)));
         }
@@ -157,21 +157,21 @@ impl DeadLetters {
         Found { letters, more: reading.more }
     }
 
-    /// Puts everything back that is still held, and waits a moment until the next look finds it.
+    /// Requeues everything that is still held, and waits up to a second until the next reader can find it.
     ///
     /// # Errors
-    /// When the broker does not confirm the end: then it is not certain either that what was settled is gone.
+    /// Fails if the broker does not confirm the end. Then it is also uncertain whether settled messages have left.
     pub async fn close(self) -> Result<(), BrokerError> {
         let closing = async {
             for held in &self.held {
-                // Number 0 and "multiple" mean all that are held.
+                // Delivery tag 0 with "multiple" means every message that the channel holds.
                 let all = BasicNackOptions { multiple: true, requeue: true };
                 held.channel.basic_nack(0, all).await?;
-                // Answered after everything before it is done.
+                // The broker confirms this only after everything before it.
                 held.channel.close(200, "done".into()).await?;
             }
             for held in &self.held {
-                // What cannot be counted is back all the same.
+                // Messages are requeued even if they cannot be counted.
                 drop(until_counted(&self.connection, held).await);
             }
             self.connection.close(200, "done".into()).await
@@ -183,9 +183,11 @@ impl DeadLetters {
     }
 }
 
-/// A quorum queue has messages back when its log has them, a moment after it was told; until then it counts too few, and a
-/// look that begins meanwhile takes too few. No question is left without its answer when the time is over: a channel that
-/// is half closed keeps its connection from closing.
+/// Waits until the requeued messages are countable.
+///
+/// A quorum queue has requeued messages only once its log has them, a moment after the request. Until then it counts
+/// too few, and a reader that starts then reads too few. The time limit never cuts off a pending request, since a
+/// half-closed channel would keep its connection from closing.
 async fn until_counted(connection: &Connection, held: &Held) -> lapin::Result<()> {
     let channel = connection.create_channel().await?;
     let expected = held.there.saturating_sub(held.removed.load(Ordering::Relaxed));
@@ -196,7 +198,7 @@ async fn until_counted(connection: &Connection, held: &Held) -> lapin::Result<()
     channel.close(200, "done".into()).await
 }
 
-/// How many messages of the queue nobody holds.
+/// Returns the number of messages in the queue that no consumer holds.
 async fn count(channel: &Channel, queue: &str) -> lapin::Result<u32> {
     let passive = QueueDeclareOptions { passive: true, durable: true, ..QueueDeclareOptions::default() };
     Ok(channel.queue_declare(queue.into(), passive, FieldTable::default()).await?.message_count())
@@ -238,25 +240,25 @@ impl DeadLetter {
         }
     }
 
-    /// The message's body.
+    /// Returns the message's body.
     #[must_use]
     pub fn body(&self) -> &[u8] {
         &self.delivery.data
     }
 
-    /// All its headers.
+    /// Returns all headers.
     #[must_use]
     pub fn headers(&self) -> FieldTable {
         self.delivery.properties.headers().clone().unwrap_or_default()
     }
 
-    /// Its content type.
+    /// Returns the content type.
     #[must_use]
     pub fn content_type(&self) -> Option<&str> {
         self.delivery.properties.content_type().as_ref().map(ShortString::as_str)
     }
 
-    /// The message as it first came to its work queue: it starts again at attempt 1, for that queue alone.
+    /// Returns the message as it was first delivered, for its work queue alone. It starts again at attempt 1.
     #[must_use]
     pub fn again(&self) -> Message {
         Message {
@@ -267,10 +269,10 @@ impl DeadLetter {
         }
     }
 
-    /// Takes it out of its queue, for good.
+    /// Removes it permanently from its queue.
     ///
     /// # Errors
-    /// When it is not held any more: it is in its queue again.
+    /// Fails if it is no longer held, since then it is in its queue again.
     pub async fn remove(&self) -> Result<(), BrokerError> {
         match tokio::time::timeout(TIMEOUT, self.delivery.acker.ack(BasicAckOptions::default())).await {
             Ok(Ok(true)) => {
@@ -283,10 +285,10 @@ impl DeadLetter {
         }
     }
 
-    /// Puts it back into its queue, where it was.
+    /// Requeues it at its old position.
     pub async fn put_back(self) {
         let requeue = BasicNackOptions { requeue: true, ..BasicNackOptions::default() };
-        // Where this fails the channel is gone, and with it the broker puts the message back by itself.
+        // If this fails, the channel is closed, and the broker requeues the message itself.
         drop(tokio::time::timeout(TIMEOUT, self.delivery.acker.nack(requeue)).await);
     }
 }
@@ -296,22 +298,21 @@ fn hash(body: &[u8]) -> String {
     format!("sha256:{hex}")
 }
 
-/// Why it died, on one line: by these words people choose, and forms send no line break as it was.
+/// Returns why it was dead-lettered, on one line: operators select by this text, and HTML forms change line breaks.
 fn reason_of(table: &FieldTable) -> String {
     let given = headers::text(table, headers::REASON).unwrap_or_default();
     let words: Vec<_> = given.split_whitespace().collect();
     if words.is_empty() { reason_of_the_broker(table) } else { words.join(" ") }
 }
 
-/// Why a message is in a dead-letter queue that no worker put there.
+/// Returns why a message that no worker dead-lettered is in a dead-letter queue.
 fn reason_of_the_broker(table: &FieldTable) -> String {
     match headers::text(table, "x-first-death-reason").as_deref() {
         Some("delivery_limit") => {
-            "RabbitMQ gave up after too many deliveries: the workers that took it died or lost their connection"
-                .to_owned()
+            "RabbitMQ dead-lettered it after too many deliveries: its workers died or lost their connection".to_owned()
         }
-        Some(reason) => format!("RabbitMQ moved it here: {reason}"),
-        None => "no reason is given: it was put here by hand".to_owned(),
+        Some(reason) => format!("RabbitMQ dead-lettered it: {reason}"),
+        None => "no reason given: it was moved here by hand".to_owned(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! How much is in each queue and how much comes into it, by the management API. Its figures are up to five seconds old.
+//! The depth and arrival rate of each queue, from the management API. Its figures are up to five seconds old.
 
 use orderflow_service::broker::QueueState;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
@@ -6,28 +6,28 @@ use serde_json::Value;
 
 use super::{Management, ManagementError};
 
-/// What is asked for: without it the answer has some hundred figures for each queue.
+/// The requested columns. Without them the response has about a hundred figures for each queue.
 const COLUMNS: &str = "columns=name,messages_ready,messages_unacknowledged,consumers,message_stats.publish_details.rate,\
                        message_stats.publish_details.avg_rate";
 
-/// The mean is that of a minute, by samples of five seconds.
+/// The mean covers a minute, in samples of five seconds.
 const LAST_MINUTE: &str = "msg_rates_age=60&msg_rates_incr=5";
 
-/// One queue, as far as the broker knows: of one that was made a moment ago it knows the name alone.
+/// The figures that the broker has for a queue. Of a queue declared a moment ago it knows only the name.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 pub struct QueueDepth {
     /// The queue.
     pub name: String,
-    /// Messages that wait for a consumer.
+    /// Messages waiting for a consumer.
     #[serde(default, rename = "messages_ready", deserialize_with = "known")]
     pub ready: Option<u32>,
-    /// Messages that consumers have in hand.
+    /// Messages delivered to consumers and not acknowledged yet.
     #[serde(default, rename = "messages_unacknowledged", deserialize_with = "known")]
     pub unacknowledged: Option<u32>,
-    /// Who consumes it.
+    /// The number of consumers.
     #[serde(default, deserialize_with = "known")]
     pub consumers: Option<u32>,
-    /// What was published to it; absent where nothing ever was, or the broker does not count.
+    /// What was published to it; absent if nothing ever was, or if the broker does not count.
     #[serde(default, deserialize_with = "known")]
     message_stats: MessageStats,
 }
@@ -46,28 +46,28 @@ struct Rates {
     avg_rate: Option<f64>,
 }
 
-/// A figure, or its default where the broker writes something else in its place (`null`, `[]` or `"undefined"`). One unknown
-/// figure must not hide those of all other queues.
+/// Reads a figure, or its default if the broker writes `null`, `[]` or `"undefined"` in its place. One unknown figure
+/// must not hide the figures of all other queues.
 fn known<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(deserializer: D) -> Result<T, D::Error> {
     Ok(serde_json::from_value(Value::deserialize(deserializer)?).unwrap_or_default())
 }
 
 impl QueueDepth {
-    /// With what the broker itself says of the queue at this moment, in place of the statistics, which may be older than a
+    /// Replaces statistics with the queue's state as the broker reports it now. The statistics may be older than a
     /// worker's connection.
     #[must_use]
     pub fn now(self, name: &str, state: QueueState) -> Self {
         Self { name: name.to_owned(), ready: Some(state.ready), consumers: Some(state.consumers), ..self }
     }
 
-    /// Messages a second that were published to it in the last seconds. What comes back from a retry tier is not among
-    /// them: the broker moves that by itself and does not count it.
+    /// Returns the messages per second published to it over the last few seconds. It leaves out messages that return
+    /// from a retry tier: the broker moves them itself and does not count them.
     #[must_use]
     pub fn arrivals_now(&self) -> Option<f64> {
         self.message_stats.publish_details.rate
     }
 
-    /// The same as the mean of the last minute.
+    /// Returns the same as a mean over the last minute.
     #[must_use]
     pub fn arrivals(&self) -> Option<f64> {
         self.message_stats.publish_details.avg_rate
@@ -75,7 +75,7 @@ impl QueueDepth {
 }
 
 impl Management {
-    /// Every queue of the virtual host.
+    /// Returns the depth of every queue of the virtual host.
     ///
     /// # Errors
     /// See [`ManagementError`].
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     fn read(json: &str) -> QueueDepth {
-        serde_json::from_str(json).expect("it is as the API answers")
+        serde_json::from_str(json).expect("the JSON has the API's form")
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! How many connections RabbitMQ allows.
+//! RabbitMQ's limits on connections.
 
 use std::collections::BTreeMap;
 
@@ -7,14 +7,14 @@ use serde_json::Value;
 
 use super::{Management, ManagementError};
 
-/// A limit that somebody has set, and how many connections count against it.
+/// A configured limit, and how many connections count against it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectionLimit {
-    /// Whose: `the virtual host v`, or `the user u`.
+    /// What it applies to: `the virtual host v`, or `the user u`.
     pub of: String,
-    /// The most connections.
+    /// The maximum number of connections.
     pub limit: usize,
-    /// Connections to this virtual host now.
+    /// The current number of connections to this virtual host.
     pub in_use: usize,
 }
 
@@ -30,13 +30,13 @@ struct Limits {
 impl Limits {
     fn connections(&self) -> Option<usize> {
         let limit = self.value.get("max-connections")?.as_i64()?;
-        // A negative one is none.
+        // A negative limit means no limit.
         usize::try_from(limit).ok()
     }
 }
 
 impl Management {
-    /// Returns the limits on connections of the virtual host and of the users that are connected to it; only an administrator may ask.
+    /// Returns the connection limits of the virtual host and of the users connected to it. Requires an administrator.
     ///
     /// # Errors
     /// See [`ManagementError`].

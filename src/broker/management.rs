@@ -1,5 +1,5 @@
-//! RabbitMQ's management API: the only way to make users and policies. The operator's commands use it, and
-//! no other program.
+//! A client of RabbitMQ's management API, the only way to create users and policies. Only the operators' commands and
+//! the console use it.
 
 use std::time::Duration;
 
@@ -10,40 +10,40 @@ use secrecy::ExposeSecret as _;
 use serde::Serialize;
 use serde_json::Value;
 
-/// An import of some thirty quorum queues takes a few seconds on a busy node.
+/// The time limit of a request. Importing about thirty quorum queues takes a few seconds on a busy node.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The text for an answer that is not the API's own.
+/// How much to show of a response that does not come from the API itself.
 const REASON_CHARS: usize = 200;
 
-/// Why the management API did not do what was asked.
+/// Why a request to the management API failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ManagementError {
-    /// Not reached, or no answer in time.
+    /// It could not be reached, or did not answer in time.
     #[error("RabbitMQ's management API at {url} cannot be reached")]
     Unreachable {
-        /// Where it was looked for.
+        /// The address tried.
         url: String,
-        /// Why.
+        /// The cause.
         source: reqwest::Error,
     },
-    /// It answered, but not with success.
+    /// It refused the request.
     #[error("RabbitMQ's management API answered {status} to {path}: {reason}")]
     Refused {
-        /// Its status.
+        /// The status of the response.
         status: StatusCode,
-        /// What was asked for.
+        /// The path requested.
         path: String,
-        /// Its words.
+        /// The reason that the API gave.
         reason: String,
     },
-    /// Its answer is not what the API's documentation says.
-    #[error("RabbitMQ's management API gave an answer that cannot be read")]
+    /// The response does not have the documented form.
+    #[error("RabbitMQ's management API returned a response that cannot be read")]
     Unreadable(#[from] serde_json::Error),
 }
 
 impl ManagementError {
-    /// What a person reads of it, with what to look at.
+    /// Returns the error as an operator reads it, with what to check.
     #[must_use]
     pub fn explained(&self) -> String {
         let why = telemetry::chain(self);
@@ -51,42 +51,43 @@ impl ManagementError {
             Self::Unreachable { source, .. } => {
                 if let Some(why) = tls::explain(source) {
                     return format!(
-                        "{self}: the TLS handshake failed: {why}. Certificates have to name the host and be issued by a CA that this \
+                        "{self}: the TLS handshake failed: {why}. The certificate must name the host and be issued by a CA that this \
                          system or TLS_CA trusts."
                     );
                 }
                 format!("{why}. Is RabbitMQ up, is its management plugin on, and is RABBITMQ_MANAGEMENT_URL right?")
             }
             Self::Refused { .. } if self.is_forbidden() => {
-                format!("{why}. Is AMQP_ADMIN_URL's user an administrator, and its password right?")
+                format!("{why}. Is AMQP_ADMIN_URL's user an administrator, and is its password right?")
             }
             Self::Refused { .. } | Self::Unreadable(_) => why,
         }
     }
 
-    /// Whether the user may not do that. RabbitMQ says so with 401 as well, which is also its answer to a wrong password.
+    /// Returns whether the user lacks the permission. RabbitMQ may report this as 401, as it does for a wrong password.
     #[must_use]
     pub fn is_forbidden(&self) -> bool {
         matches!(self, Self::Refused { status: StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, .. })
     }
 
-    /// Whether there is no such object.
+    /// Returns whether the object does not exist.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused { status: StatusCode::NOT_FOUND, .. })
     }
 }
 
-/// What people read of an answer such as `{"error":"bad_request","reason":["user_already_exists","orderflow-web"]}`.
+/// Returns the reason in plain words from a response such as
+/// `{"error":"bad_request","reason":["user_already_exists","orderflow-web"]}`.
 fn reason(body: &str) -> String {
     let words = match serde_json::from_str::<Value>(body) {
         Ok(Value::Object(answer)) => {
             answer.get("reason").or_else(|| answer.get("error")).map(words).unwrap_or_default()
         }
-        // A proxy's page, perhaps.
+        // Perhaps a proxy's error page.
         _ => body.chars().take(REASON_CHARS).collect(),
     };
-    if words.trim().is_empty() { "it gave no reason".to_owned() } else { words.trim().to_owned() }
+    if words.trim().is_empty() { "no reason given".to_owned() } else { words.trim().to_owned() }
 }
 
 fn words(value: &Value) -> String {
@@ -100,7 +101,7 @@ fn words(value: &Value) -> String {
     }
 }
 
-/// A client of one virtual host, as an administrator.
+/// A client for one virtual host, with the credentials of `AMQP_ADMIN_URL`.
 #[derive(Debug)]
 pub struct Management {
     client: Client,
@@ -108,23 +109,23 @@ pub struct Management {
 }
 
 impl Management {
-    /// Nothing is sent yet.
+    /// Creates a client. Sends nothing yet.
     ///
     /// # Errors
-    /// When no HTTP client can be made, as without any TLS roots.
+    /// Fails if no HTTP client can be created, for example without any TLS roots.
     pub fn new(config: AdminConfig) -> Result<Self, ManagementError> {
         Self::within(config, TIMEOUT)
     }
 
-    /// As [`Management::new`], with this long for an answer: who only looks need not wait as long as who imports.
+    /// Creates a client like [`Management::new`], with another time limit: a read need not wait as long as an import.
     ///
     /// # Errors
-    /// As [`Management::new`].
+    /// Fails as [`Management::new`] does.
     pub fn within(config: AdminConfig, timeout: Duration) -> Result<Self, ManagementError> {
         tls::install();
         let mut client = Client::builder().timeout(timeout);
-        // The administrator's password goes along: where it is encrypted it stays so, whatever we are redirected to, and where
-        // it is not it goes straight to the host that was permitted and through no proxy.
+        // Each request carries the administrator's password. Over HTTPS it stays encrypted whatever redirects follow.
+        // In clear it goes only to the permitted host: no redirect, no proxy.
         client = match config.management_url.scheme() {
             "https" => client.https_only(true),
             _ => client.no_proxy().redirect(reqwest::redirect::Policy::none()),
@@ -140,7 +141,7 @@ impl Management {
         Ok(Self { client, config })
     }
 
-    /// The settings that it works by.
+    /// Returns the client's settings.
     #[must_use]
     pub fn config(&self) -> &AdminConfig {
         &self.config
@@ -162,7 +163,7 @@ impl Management {
         body: Option<&B>,
     ) -> Result<String, ManagementError> {
         let root = self.config.management_url.as_str().trim_end_matches('/').to_owned();
-        // It is named already, and with what was asked for it is long.
+        // The error already names the address; the full URL with its query would only make it long.
         let unreachable =
             |source: reqwest::Error| ManagementError::Unreachable { url: root.clone(), source: source.without_url() };
         let mut request = self
@@ -192,16 +193,16 @@ pub(super) fn encoded(name: &str) -> String {
 mod tests {
     use super::*;
 
-    /// An operator reads the reason, not the JSON that it came in.
+    /// Operators read the reason, not the JSON around it.
     #[test]
-    fn a_refusal_is_told_in_words() {
+    fn refusal_reason_is_plain_words() {
         for (body, told) in [
             (r#"{"error":"not_authorised","reason":"Not administrator user"}"#, "Not administrator user"),
             (r#"{"error":"bad_request","reason":["user_already_exists","shop"]}"#, "user_already_exists, shop"),
             (r#"{"error":"Object Not Found"}"#, "Object Not Found"),
             (r#"{"reason":{"limit":5}}"#, "limit 5"),
             ("<html>502</html>", "<html>502</html>"),
-            ("", "it gave no reason"),
+            ("", "no reason given"),
             ("[]", "[]"),
         ] {
             assert_eq!(reason(body), told);

@@ -1,4 +1,4 @@
-//! What exists on RabbitMQ, and what operators do there. Connections and publishing are in `orderflow_service::broker`.
+//! RabbitMQ's objects, and what operators do with them. Connections and publishing are in `orderflow_service::broker`.
 
 mod dead_letters;
 mod depths;

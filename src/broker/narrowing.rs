@@ -1,4 +1,4 @@
-//! The one right that only older front ends need: they publish every due event, of any service.
+//! The one right that only older front ends need: they publish the due events of every service.
 
 use orderflow_service::{Roster, broker::names};
 use reqwest::Method;
@@ -10,18 +10,19 @@ use super::{
 };
 
 impl Management {
-    /// Returns the front ends that are connected now and are older than the rule that a process publishes what its own services
-    /// wrote. RabbitMQ knows of a connection within five seconds.
+    /// Returns the connected front ends that still publish the events of other services.
+    ///
+    /// RabbitMQ lists a new connection within five seconds.
     ///
     /// # Errors
-    /// See [`ManagementError`]; only users who see the connections of others may ask.
+    /// See [`ManagementError`]. Requires a user that sees the connections of others.
     pub async fn older_front_ends(&self) -> Result<Vec<ClientConnection>, ManagementError> {
         let mut connections = self.connections().await?;
         connections.retain(|one| one.user == FRONT_ENDS && one.version.is_none());
         Ok(connections)
     }
 
-    /// Whether the front ends' user may publish the order service's kinds of event alone.
+    /// Returns whether the front ends' user may publish only the order service's events.
     ///
     /// # Errors
     /// See [`ManagementError`].
@@ -30,10 +31,10 @@ impl Management {
         Ok(rights.iter().any(|one| one.user == FRONT_ENDS && one.topics.is_some()))
     }
 
-    /// Lets the front ends' user publish the order service's kinds of event alone.
+    /// Restricts the front ends' user to publishing the order service's events.
     ///
     /// # Errors
-    /// See [`ManagementError`]; also where there is no such user.
+    /// See [`ManagementError`]. It also fails if the user does not exist.
     pub async fn narrow(&self, roster: &Roster) -> Result<(), ManagementError> {
         let narrowed = self.users(roster).into_iter().filter_map(|user| Some((user.name, user.narrowed?)));
         for (name, TopicRights { write, read }) in narrowed {
@@ -43,7 +44,7 @@ impl Management {
         Ok(())
     }
 
-    /// Takes [`Management::narrow`] back.
+    /// Undoes [`Management::narrow`].
     ///
     /// # Errors
     /// See [`ManagementError`].

@@ -1,9 +1,10 @@
-//! Which policies hold for which queue. Of those that match its name the one of the highest priority holds alone, and an
-//! operator's policy limits it further, so that somebody's `max-length` on `.*` makes our queues drop messages though
-//! every object of ours is there.
+//! Computes which policies apply to which queue.
 //!
-//! Reckoned here from the policies themselves: what RabbitMQ reports beside each queue is a statistic, five seconds old.
-//! Source of the rules: <https://www.rabbitmq.com/docs/policies>.
+//! Of the policies that match a queue's name, only the one with the highest priority applies. An operator policy limits
+//! it further. So a foreign `max-length` on `.*` makes our queues drop messages although all our objects exist.
+//!
+//! This is computed from the policies, since the policy that RabbitMQ reports per queue is a statistic up to five
+//! seconds old. Source of the rules: <https://www.rabbitmq.com/docs/policies>.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,8 +14,7 @@ use serde_json::Value;
 
 use super::topology::{Policy, Queue, Topology};
 
-/// Keys by which messages are dropped, expire, are moved or delivered less often: all of them are to be as we set them, or
-/// not set.
+/// Keys that make the broker drop, expire, move or stop delivering messages. Each must be as we set it, or unset.
 const RELIED_ON: [&str; 10] = [
     "max-length",
     "max-length-bytes",
@@ -28,34 +28,34 @@ const RELIED_ON: [&str; 10] = [
     "consumer-timeout",
 ];
 
-/// Of these the smallest of policy, operator policy and the queue's own argument holds; of the others the argument, else
-/// the operator policy, else the policy.
+/// For these keys the smallest value of policy, operator policy and queue argument applies. For all other keys the
+/// argument takes precedence, then the operator policy, then the policy.
 const LIMITS: [&str; 6] =
     ["max-length", "max-length-bytes", "message-ttl", "expires", "delivery-limit", "consumer-timeout"];
 
-/// RabbitMQ's own, 30 minutes: what is longer than that does not alter what workers rely on.
+/// RabbitMQ's default, 30 minutes. Longer time-outs do not alter anything that workers rely on.
 const CONSUMER_TIMEOUT_MILLISECONDS: i64 = 1_800_000;
 
-/// Queues that policies make other than they have to be.
+/// Queues that foreign policies alter.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Altered {
-    /// The policies that hold: somebody's instead of ours, or an operator's beside ours.
+    /// The policies that apply: a foreign policy instead of ours, or an operator policy on top of ours.
     pub policies: Vec<String>,
-    /// What is other than it has to be.
+    /// What they alter.
     pub changes: Vec<String>,
-    /// Where.
+    /// The queues altered.
     pub queues: Vec<String>,
 }
 
-/// What holds for one queue.
+/// The policies that apply to one queue.
 struct Holding<'p> {
     policy: Option<&'p Policy>,
     operator: Option<&'p Policy>,
 }
 
 impl Topology {
-    /// Returns our queues that other people's policies of `live` make other than they have to be: these may drop or expire
-    /// messages, though every object is there. Queues with the same policies and changes are reported together.
+    /// Returns our queues that foreign policies in `live` alter. They may drop or expire messages although every object
+    /// exists. Queues with the same policies and changes are reported together.
     #[must_use]
     pub fn altered_by(&self, live: &Self) -> Vec<Altered> {
         let operators = live.operator_policies.as_deref().unwrap_or_default();
@@ -65,7 +65,7 @@ impl Topology {
             let wanted = Holding { policy: highest(&ours, queue), operator: None };
             let holding = Holding { policy: highest(&theirs, queue), operator: highest(&operators, queue) };
             let policies = holding.strangers(&wanted);
-            // The check of the policies themselves reports one of ours that is missing or differs.
+            // If one of our own policies is missing or differs, the comparison of the policies reports it.
             if policies.is_empty() {
                 continue;
             }
@@ -78,12 +78,12 @@ impl Topology {
     }
 }
 
-/// Each with its pattern; a pattern that cannot be read here counts as one that matches, so that it is reported.
+/// Compiles each policy's pattern. A pattern that cannot be compiled counts as a match, so that it is reported.
 fn compiled(policies: &[Policy]) -> Vec<(&Policy, Option<Regex>)> {
     policies.iter().map(|policy| (policy, Regex::new(&policy.pattern).ok())).collect()
 }
 
-/// The one that holds. The broker does not say which of several with the same priority it takes.
+/// Returns the policy that applies. Of several with the same priority, RabbitMQ does not document which one it chooses.
 fn highest<'p>(policies: &[(&'p Policy, Option<Regex>)], queue: &Queue) -> Option<&'p Policy> {
     // Every queue of ours is a quorum queue.
     let applies = |policy: &Policy| matches!(policy.apply_to.as_str(), "all" | "queues" | "quorum_queues");
@@ -94,7 +94,7 @@ fn highest<'p>(policies: &[(&'p Policy, Option<Regex>)], queue: &Queue) -> Optio
 }
 
 impl Holding<'_> {
-    /// The policies that are not the wanted one, by name.
+    /// Returns the names of the policies that apply and are not the wanted one.
     fn strangers(&self, wanted: &Self) -> Vec<String> {
         let ours = wanted.policy.map(|policy| policy.name.as_str());
         let policy = self.policy.filter(|policy| Some(policy.name.as_str()) != ours);
@@ -113,16 +113,16 @@ impl Holding<'_> {
             let (is, should) = (self.value(&key, queue), wanted.value(&key, queue));
             match (is, should) {
                 (is, should) if is == should => None,
-                (Some(is), Some(should)) => Some(format!("{key} is {} and not {}", shown(&is), shown(&should))),
+                (Some(is), Some(should)) => Some(format!("{key} is {} instead of {}", shown(&is), shown(&should))),
                 (Some(is), None) => Some(format!("{key} is {}", shown(&is))),
-                (None, Some(should)) => Some(format!("{key} is not set and has to be {}", shown(&should))),
+                (None, Some(should)) => Some(format!("{key} is not set but must be {}", shown(&should))),
                 (None, None) => None,
             }
         };
         keys.into_iter().filter_map(change).collect()
     }
 
-    /// What this key comes to for the queue.
+    /// Returns the effective value of this key for the queue.
     fn value(&self, key: &str, queue: &Queue) -> Option<Value> {
         let of = |policy: Option<&Policy>| policy.and_then(|policy| policy.definition.get(key)).cloned();
         let (argument, operator, policy) =
@@ -157,10 +157,10 @@ mod tests {
         let policy = json!({
             "name": name, "pattern": pattern, "apply-to": "queues", "priority": priority, "definition": definition,
         });
-        serde_json::from_value(policy).expect("it is as the API answers")
+        serde_json::from_value(policy).expect("the JSON has the API's form")
     }
 
-    /// What these policies of others do to our queues, beside our policies.
+    /// Returns how these foreign policies alter our queues, next to our own policies.
     fn found(others: Vec<Policy>, operators: Vec<Policy>) -> Vec<Altered> {
         let wanted = Topology::new(roster(), &[Duration::from_secs(1)]);
         let mut live = wanted.clone();
@@ -170,9 +170,9 @@ mod tests {
     }
 
     #[test]
-    fn our_own_policies_and_those_that_match_nothing_of_ours_alter_nothing() {
+    fn our_own_policies_and_policies_that_match_no_queue_of_ours_alter_nothing() {
         assert_eq!(found(vec![], vec![]), []);
-        // Lookaheads are usual in patterns for everything but RabbitMQ's own names.
+        // Patterns that exclude some names often use lookaheads, for example to leave out RabbitMQ's own.
         assert_eq!(
             found(vec![policy("theirs", "^(?!payment|inventory|shipping|email|order)", 9, json!({}))], vec![]),
             []
@@ -185,9 +185,9 @@ mod tests {
         assert_eq!(found(vec![exchanges.expect("a policy")], vec![]), []);
     }
 
-    /// The input of trial C9: what no longer holds is as bad as what holds instead.
+    /// A setting of ours that no longer applies is as harmful as the foreign one that applies instead.
     #[test]
-    fn a_policy_of_higher_priority_is_named_with_what_it_sets_and_what_it_unsets() {
+    fn policy_of_higher_priority_is_reported_with_what_it_sets_and_unsets() {
         let found = found(vec![policy("fifty", ".*", 10, json!({ "max-length": 50 }))], vec![]);
         let of = |queue: &str| {
             let found = found.iter().find(|one| one.queues.iter().any(|name| name == queue)).expect("it is altered");
@@ -198,20 +198,20 @@ mod tests {
         assert_eq!(
             changes,
             [
-                "dead-letter-strategy is not set and has to be at-least-once",
-                "delivery-limit is not set and has to be 50",
+                "dead-letter-strategy is not set but must be at-least-once",
+                "delivery-limit is not set but must be 50",
                 "max-length is 50",
-                "overflow is not set and has to be reject-publish",
+                "overflow is not set but must be reject-publish",
             ]
         );
-        let kept = ["delivery-limit is not set and has to be 1000000000", "max-length is 50"];
+        let kept = ["delivery-limit is not set but must be 1000000000", "max-length is 50"];
         assert_eq!(of("payment.order-created.dlq").1, kept);
         assert_eq!(of("orders.unrouted").1, kept);
         assert_eq!(of("orders.retry.1s").1.len(), 3, "the delay is the queue's own argument");
     }
 
     #[test]
-    fn the_smallest_limit_holds_and_an_argument_of_the_queue_stays() {
+    fn smallest_limit_applies_and_queue_argument_takes_precedence() {
         let delay = |milliseconds: i64| {
             let found = found(vec![], vec![policy("cap", "retry", 1, json!({ "message-ttl": milliseconds }))]);
             found.into_iter().map(|one| (one.policies, one.changes, one.queues)).collect::<Vec<_>>()
@@ -219,16 +219,16 @@ mod tests {
         assert_eq!(delay(5_000), []);
         let owned = |text: &str| vec![text.to_owned()];
         let shorter =
-            (owned("operator policy cap"), owned("message-ttl is 500 and not 1000"), owned("orders.retry.1s"));
+            (owned("operator policy cap"), owned("message-ttl is 500 instead of 1000"), owned("orders.retry.1s"));
         assert_eq!(delay(500), [shorter]);
         let elsewhere = json!({ "dead-letter-exchange": "elsewhere", "consumer-timeout": 3_600_000 });
         let beside = |name: &str| policy(name, "^payment\\.order-created", 1, elsewhere.clone());
         let queues: Vec<_> = found(vec![], vec![beside("odd")]).into_iter().flat_map(|one| one.queues).collect();
-        assert_eq!(queues, ["payment.order-created.dlq"], "the work queue's own dead-letter exchange holds");
+        assert_eq!(queues, ["payment.order-created.dlq"], "the work queue's own dead-letter exchange takes precedence");
     }
 
     #[test]
-    fn a_pattern_that_cannot_be_read_is_told() {
+    fn policy_with_an_unreadable_pattern_is_reported() {
         let found = found(vec![policy("odd", "(", 10, json!({ "expires": 1 }))], vec![]);
         assert!(found.iter().any(|one| one.changes.iter().any(|change| change == "expires is 1")), "{found:?}");
     }

@@ -1,7 +1,7 @@
-//! What the operator's commands read from the management API. Changes nothing.
+//! Read-only queries to the management API, for the operators' commands and the console.
 //!
-//! Each query names the fields that we need, and each field that a version may leave out has a default: 4.3 leaves `false`
-//! out of an export, and reading that strictly stopped `topology apply`.
+//! Each query names the fields that we need, and each field that a version may omit has a default. RabbitMQ 4.3 omits
+//! `false` from an export, and reading that strictly made `topology apply` fail.
 
 use orderflow_service::broker::{VERSION_PROPERTY, names};
 use reqwest::Method;
@@ -14,10 +14,10 @@ use super::{
     users::{Rights, TopicRights, UserRights},
 };
 
-/// What a broker says of itself. Fields as in its own documentation: `http://HOST:15672/api/index.html`.
+/// What the broker reports about itself. The fields are documented at `http://HOST:15672/api/index.html`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Overview {
-    /// `3.10.8`.
+    /// The version, for example `3.10.8`.
     #[serde(default = "unknown")]
     pub rabbitmq_version: String,
 }
@@ -26,21 +26,21 @@ fn unknown() -> String {
     "of an unknown version".to_owned()
 }
 
-/// One node of the cluster.
+/// A node of the cluster.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Node {
     /// `rabbit@host`.
     pub name: String,
-    /// Whether it runs. A node that does not has no further fields.
+    /// Whether it is running. A stopped node has no further fields.
     #[serde(default)]
     pub running: bool,
-    /// It has used up its memory: publishers wait.
+    /// Whether it has used up its memory, so that publishers wait.
     #[serde(default)]
     pub mem_alarm: bool,
-    /// Its disk is nearly full: publishers wait.
+    /// Whether its disk is nearly full, so that publishers wait.
     #[serde(default)]
     pub disk_free_alarm: bool,
-    /// The nodes that it was cut off from.
+    /// The nodes that it is partitioned from.
     #[serde(default)]
     pub partitions: Vec<String>,
 }
@@ -50,7 +50,7 @@ struct Named {
     name: String,
 }
 
-/// Whom the broker takes us for.
+/// The user that we are logged in as.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Who {
     /// Its name.
@@ -64,13 +64,13 @@ impl Who {
         self.tags.iter().any(|one| one == tag)
     }
 
-    /// Whether it may do everything: virtual hosts and users too.
+    /// Returns whether it may do everything, including virtual hosts and users.
     #[must_use]
     pub fn is_administrator(&self) -> bool {
         self.has("administrator")
     }
 
-    /// Whether it sees nodes.
+    /// Returns whether it sees nodes.
     #[must_use]
     pub fn sees_nodes(&self) -> bool {
         self.is_administrator() || self.has("monitoring")
@@ -80,11 +80,12 @@ impl Who {
 /// A connection to the virtual host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientConnection {
-    /// As whom.
+    /// The user.
     pub user: String,
-    /// What the client calls it, or RabbitMQ where it does not.
+    /// The name that the client gave it, or else RabbitMQ's name for it.
     pub name: String,
-    /// The version of Orderflow, where its program says so: since each process publishes what its own services wrote.
+    /// Orderflow's version. Programs report it since each process publishes only the events of its own services; for
+    /// older programs it is `None`.
     pub version: Option<String>,
 }
 
@@ -104,7 +105,7 @@ struct TopicPermission {
 }
 
 impl Management {
-    /// What the broker says of itself.
+    /// Returns what the broker reports about itself.
     ///
     /// # Errors
     /// See [`ManagementError`].
@@ -112,7 +113,7 @@ impl Management {
         self.get("overview?columns=rabbitmq_version").await
     }
 
-    /// The cluster's nodes.
+    /// Returns the cluster's nodes.
     ///
     /// # Errors
     /// See [`ManagementError`].
@@ -120,7 +121,7 @@ impl Management {
         self.get("nodes?columns=name,running,mem_alarm,disk_free_alarm,partitions").await
     }
 
-    /// The names of all users; only an administrator may ask.
+    /// Returns the names of all users. Requires an administrator.
     ///
     /// # Errors
     /// See [`ManagementError`].
@@ -128,16 +129,18 @@ impl Management {
         Ok(self.get::<Vec<Named>>("users?columns=name").await?.into_iter().map(|user| user.name).collect())
     }
 
-    /// Whom the broker takes us for; the first question, since what else may be asked follows from it.
+    /// Returns the user that we are logged in as. This is the first request, since it decides which others are allowed.
     ///
     /// # Errors
-    /// See [`ManagementError`]. A user who may use no part of this API is refused.
+    /// See [`ManagementError`]. A user without access to this API is refused.
     pub async fn whoami(&self) -> Result<Who, ManagementError> {
         self.get("whoami").await
     }
 
-    /// Whether the virtual host exists, and we may enter it. Questions about one that does not are answered differently
-    /// by each version, and to others than administrators like those about one that they may not enter.
+    /// Returns whether the virtual host exists and we may enter it.
+    ///
+    /// Requests for a virtual host that does not exist fail differently in each version. To a user who is not an
+    /// administrator, they look like requests for a virtual host that the user may not enter.
     ///
     /// # Errors
     /// See [`ManagementError`].
@@ -146,14 +149,14 @@ impl Management {
         Ok(vhosts.iter().any(|vhost| vhost.name == self.config().vhost))
     }
 
-    /// Returns the connections to the virtual host: of all users with the tag monitoring or administrator, otherwise our own alone.
+    /// Returns the connections to the virtual host. Without the tag monitoring or administrator, returns only our own.
     ///
     /// # Errors
     /// See [`ManagementError`].
     pub async fn connections(&self) -> Result<Vec<ClientConnection>, ManagementError> {
         #[derive(Deserialize)]
         struct Open {
-            // RabbitMQ lists a connection for a moment before it knows more than its name.
+            // RabbitMQ lists a new connection for a moment with only its name.
             #[serde(default)]
             user: String,
             name: String,
@@ -171,7 +174,7 @@ impl Management {
         Ok(all.collect())
     }
 
-    /// What each user may do in the virtual host; only an administrator may ask.
+    /// Returns what each user may do in the virtual host. Requires an administrator.
     ///
     /// # Errors
     /// See [`ManagementError`].
@@ -188,8 +191,10 @@ impl Management {
         Ok(rights.collect())
     }
 
-    /// What the virtual host has now, as the broker itself holds it: none of this is a statistic, which would be some
-    /// seconds old. Any user of the management API may ask, unlike for the virtual host's definitions.
+    /// Returns the objects that the virtual host has now.
+    ///
+    /// They come from the broker itself, not from its statistics, which are a few seconds old. Any user of the
+    /// management API may read them, unlike the virtual host's definitions.
     ///
     /// # Errors
     /// See [`ManagementError`].

@@ -1,4 +1,4 @@
-//! Makes what has to exist on the broker: virtual host, users, and everything of [`Topology`].
+//! Creates what must exist on the broker: the virtual host, the users, and every object of [`Topology`].
 
 use std::collections::BTreeSet;
 
@@ -13,24 +13,26 @@ use super::{
     users::{INSPECTOR, Rights, TopicRights, User},
 };
 
-/// What [`Management::apply`] could not do, or left out on purpose.
+/// What [`Management::apply`] could not do, or left out deliberately.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Applied {
-    /// A sentence each, with what to do about it.
+    /// One note each, with what to do about it.
     pub notes: Vec<String>,
-    /// Whether something that the settings ask for was not done.
+    /// Whether something that the settings require was not done.
     pub is_short: bool,
 }
 
 impl Management {
-    /// Makes the virtual host, the users and everything of [`Topology`]. What exists is left as it is, so this is safe
-    /// to repeat and from many hosts at once. An object that exists with other arguments is *not* changed: see
-    /// [`Management::live`].
+    /// Creates the virtual host, the users and every object of [`Topology`].
     ///
-    /// Without the tag `administrator`, our user makes what it may in a virtual host that exists; the notes name the rest.
+    /// Existing objects are left as they are, so this is safe to repeat, also from many hosts concurrently. An object
+    /// that exists with other arguments is *not* changed: see [`Management::live`].
+    ///
+    /// Without the tag `administrator`, our user creates what it may in an existing virtual host. The notes name the
+    /// rest.
     ///
     /// # Errors
-    /// See [`ManagementError`]; what was made before it stays.
+    /// See [`ManagementError`]. Objects created before the error stay.
     pub async fn apply(&self, roster: &Roster, topology: &Topology) -> Result<Applied, ManagementError> {
         let who = self.whoami().await?;
         if !who.is_administrator() {
@@ -43,7 +45,7 @@ impl Management {
             let exists = exist.contains(&user.name);
             if user.name == INSPECTOR && user.password.is_none() && !exists {
                 applied.notes.push(format!(
-                    "RabbitMQ has no user {INSPECTOR}, and AMQP_INSPECTOR_PASSWORD is not set to make it: only \
+                    "RabbitMQ has no user {INSPECTOR}, and AMQP_INSPECTOR_PASSWORD is not set, so it was not created: only \
                      administrators can read dead letters in RabbitMQ's management UI."
                 ));
             }
@@ -56,7 +58,7 @@ impl Management {
         Ok(applied)
     }
 
-    /// Returns the names of the policies of earlier versions that there still are.
+    /// Returns the names of the policies of earlier versions that still exist.
     async fn retired_policies(&self) -> Result<Vec<String>, ManagementError> {
         let names = self.live().await?.policies.into_iter().map(|policy| policy.name);
         Ok(names.filter(|name| RETIRED_POLICIES.contains(&name.as_str())).collect())
@@ -71,16 +73,18 @@ impl Management {
         }
     }
 
-    /// Makes the user where a password is set, and sets the rights in this virtual host of every user that exists. Users
-    /// are the whole broker's: in a further virtual host they exist, with passwords that these settings need not have. Rights
-    /// follow the services that there are: with old ones a worker could not read a new service's queues.
+    /// Creates or updates the user if a password is set, and sets the user's rights in this virtual host if it exists.
+    ///
+    /// Users belong to the whole broker. In a further virtual host they already exist, and these settings need not have
+    /// their passwords. Rights depend on the list of services: with old rights a worker could not read a new service's
+    /// queues.
     async fn apply_user(&self, user: &User, exists: bool) -> Result<(), ManagementError> {
         if let Some(password) = &user.password {
             let body = json!({ "password": password.expose_secret(), "tags": user.tags });
             self.put_user(&user.name, &body).await?;
         }
         if user.password.is_some() || exists {
-            // Before the right to publish at all: without topic rights a user may publish everything.
+            // Before the right to publish: without topic rights a user may publish every event.
             if let Some(TopicRights { write, read }) = &user.topics {
                 let body = json!({ "exchange": names::EVENTS, "write": write, "read": read });
                 self.put(&format!("topic-permissions/{}/{}", self.vhost(), user.name), &body).await?;
@@ -92,8 +96,8 @@ impl Management {
         Ok(())
     }
 
-    /// Where two make a user at once, RabbitMQ refuses all but the first instead of bringing it up to date
-    /// (seen with 3.10.8: 8 of 64 at once). It exists then, so that asking once more does.
+    /// If hosts create a user concurrently, RabbitMQ may refuse a later request instead of updating the user (seen with
+    /// 3.10.8: 8 of 64 concurrent requests). The user exists by then, so a second request updates it.
     async fn put_user(&self, name: &str, body: &Value) -> Result<(), ManagementError> {
         let path = format!("users/{name}");
         match self.put(&path, body).await {
@@ -104,8 +108,8 @@ impl Management {
         }
     }
 
-    /// Definitions can be imported by an administrator alone, so what is missing is made one by one. The virtual host
-    /// has to exist.
+    /// Creates missing objects one by one, since only an administrator can import definitions. The virtual host must
+    /// exist.
     async fn apply_without_administrator(
         &self,
         me: &str,
@@ -117,8 +121,8 @@ impl Management {
         let mut applied = Applied { is_short: !asked.is_empty(), ..Applied::default() };
         let users = if asked.is_empty() { "users and their rights".to_owned() } else { asked.join(", ") };
         applied.notes.push(format!(
-            "Not made or brought up to date: {users}. For this AMQP_ADMIN_URL's user ({me}) needs the tag administrator; \
-             or an administrator makes them, or every program uses a user that there is."
+            "Not created or updated: {users}. AMQP_ADMIN_URL's user ({me}) needs the tag administrator for this. \
+             Otherwise an administrator must create them, or every program must use an existing user."
         ));
         let mut refused = BTreeSet::new();
         for object in topology.lacking_in(&self.live().await?) {
@@ -135,9 +139,11 @@ impl Management {
                 done => done?,
             }
         }
-        applied.notes.extend(refused.into_iter().map(|(what, needs)| {
-            format!("{what} could not be made: for this AMQP_ADMIN_URL's user ({me}) needs {needs}.")
-        }));
+        applied.notes.extend(
+            refused.into_iter().map(|(what, needs)| {
+                format!("{what} could not be created: AMQP_ADMIN_URL's user ({me}) needs {needs}.")
+            }),
+        );
         Ok(applied)
     }
 }
@@ -151,7 +157,7 @@ mod tests {
     use super::*;
     use orderflow_service::config::{AdminConfig, Source};
 
-    /// A management API that says `refusal` to the first that makes a user, and takes everything else.
+    /// A management API that refuses the first request for a user with `refusal`, and accepts every later one.
     async fn refusing_once(refusal: &'static str) -> (Management, web::Data<AtomicUsize>) {
         let asked = web::Data::new(AtomicUsize::new(0));
         let (seen, counted) = (asked.clone(), asked.clone());
@@ -179,7 +185,7 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn whoever_comes_second_with_a_user_brings_it_up_to_date() {
+    async fn user_that_another_host_just_created_is_updated() {
         let raced = r#"{"error":"bad_request","reason":["user_already_exists","orderflow-web"]}"#;
         let (management, asked) = refusing_once(raced).await;
         management.put_user("orderflow-web", &json!({})).await.expect("it is there now");
@@ -187,7 +193,7 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn any_other_refusal_of_a_user_is_told() {
+    async fn any_other_refusal_of_a_user_is_an_error() {
         let (management, asked) = refusing_once(r#"{"error":"bad_request","reason":"tags_not_atoms"}"#).await;
         let refused = management.put_user("orderflow-web", &json!({})).await.expect_err("it was refused");
         assert!(refused.to_string().contains("tags_not_atoms"), "{refused}");

@@ -1,9 +1,9 @@
-//! Everything that has to exist on the broker, in the form that RabbitMQ itself exports and imports ("definitions").
+//! Everything that must exist on the broker, in the form that RabbitMQ exports and imports ("definitions").
 //!
-//! This is the one source of it: `orderflow topology apply` imports it, `check` compares a live broker with it, and
-//! `export` writes `rabbitmq/definitions.json`.
+//! This is the only source: `orderflow topology apply` imports it, `check` compares a live broker with it, and `export`
+//! writes `rabbitmq/definitions.json`.
 //!
-//! What a queue *is* stands in its arguments, which cannot change; what can be tuned stands in policies.
+//! A queue's identity is in its arguments, which cannot change. Tunables are in policies.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -15,23 +15,23 @@ use serde_json::{Value, json};
 
 use super::management::encoded;
 
-/// Objects of one virtual host.
+/// The objects of one virtual host.
 ///
-/// Written with every field, read with as few as possible: RabbitMQ 4.3 leaves out of an export what is `false`, and
-/// another version may leave out whatever else has the default that [`Default`] gives here.
+/// Writing includes every field; reading requires as few as possible. RabbitMQ 4.3 omits `false` from an export, and
+/// another version may omit any other field with the value that [`Default`] gives here.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Topology {
-    /// Tunables by name pattern.
+    /// The policies: tunables by name pattern.
     pub policies: Vec<Policy>,
-    /// Limits that others set on top of them; `None` where we may not see these. None are ours.
+    /// Limits that others set on top; `None` if we may not see them. We define no operator policies ourselves.
     #[serde(skip)]
     pub operator_policies: Option<Vec<Policy>>,
-    /// Where messages are published.
+    /// The exchanges that messages are published to.
     pub exchanges: Vec<Exchange>,
-    /// Where they wait.
+    /// The queues that messages wait in.
     pub queues: Vec<Queue>,
-    /// What goes where.
+    /// The routes from exchanges to queues.
     pub bindings: Vec<Binding>,
 }
 
@@ -85,30 +85,30 @@ pub struct Policy {
     pub(super) priority: i32,
 }
 
-/// A worker's death counts against everything that it had prefetched, and RabbitMQ 4 drops or dead-letters at 20 by
-/// default. Our own attempt count ends retries; this limit only catches a message that kills every worker.
+/// A worker's death counts as a delivery of everything that it had prefetched. RabbitMQ 4 drops or dead-letters after
+/// 20 deliveries by default. Our own attempt count ends retries; this limit only catches a message that kills workers.
 const WORK_DELIVERY_LIMIT: i64 = 50;
 
-/// Looking at a dead letter in the management UI and putting it back is a delivery: practically no limit.
+/// Practically no limit, since reading a dead letter in the management UI and requeueing it counts as a delivery.
 const KEPT_DELIVERY_LIMIT: i64 = 1_000_000_000;
 
-/// Policies of earlier versions, each for the queues of all services. `topology apply` deletes them once each service has its
-/// own, which say the same.
+/// Policies of earlier versions, each for the queues of all services. `topology apply` deletes them once each service
+/// has equivalent ones of its own.
 pub(super) const RETIRED_POLICIES: [&str; 2] = ["orderflow-work", "orderflow-kept"];
 
 impl Topology {
-    /// What has to exist for these services and retry delays.
+    /// Returns what must exist for these services and retry delays.
     #[must_use]
     pub fn new(roster: &Roster, retry_delays: &[Duration]) -> Self {
         let mut topology = Self {
             policies: our_policies(roster),
             operator_policies: None,
             exchanges: vec![
-                // Nothing that is published is dropped: what no queue is bound for is kept where doctor looks.
+                // No published message is dropped: one without a bound queue goes where doctor finds it.
                 exchange(names::EVENTS, "topic", Some(names::UNROUTED)),
                 exchange(names::UNROUTED, "fanout", None),
-                // With an alternate exchange here too, a message for a deleted queue lands in orders.unrouted. Without
-                // it, at-least-once dead-lettering keeps what it cannot route and the whole tier stalls.
+                // The alternate exchange takes a message for a deleted queue to orders.unrouted. Without it,
+                // at-least-once dead-lettering keeps what it cannot route and the whole tier stalls.
                 exchange(names::RETURN, "direct", Some(names::UNROUTED)),
                 exchange(names::DEAD_LETTERS, "direct", Some(names::UNROUTED)),
             ],
@@ -130,7 +130,7 @@ impl Topology {
             &work,
             [
                 ("x-dead-letter-exchange", json!(names::DEAD_LETTERS)),
-                // Without it a message would be dead-lettered with the event's routing key, which several queues share.
+                // Otherwise a dead letter would keep the event's routing key, which several queues share.
                 ("x-dead-letter-routing-key", json!(work)),
             ],
         ));
@@ -142,8 +142,8 @@ impl Topology {
         self.bindings.push(binding(names::DEAD_LETTERS, &dead, &work));
     }
 
-    /// One delay per queue, shared by all work queues: messages come out in the order in which they went in, so nothing
-    /// waits behind a longer delay. A message keeps its routing key, the work queue, on its way through.
+    /// Adds a retry tier: one queue per delay, shared by all work queues. A queue is first in, first out, so with one
+    /// delay per queue nothing waits behind a longer one. A message keeps its routing key, the name of its work queue.
     fn add_retry_tier(&mut self, delay: Duration) {
         let name = names::retry(delay);
         self.exchanges.push(exchange(&name, "fanout", None));
@@ -157,12 +157,12 @@ impl Topology {
         self.bindings.push(binding(&name, &name, ""));
     }
 
-    /// The same as a node's boot file (`load_definitions`), which names the virtual host with every object.
+    /// Returns the topology as a node's boot file (`load_definitions`), which names the virtual host in every object.
     ///
-    /// It has no users and so no permissions: those are made by `topology apply`, from settings.
+    /// It has no users and therefore no permissions: `topology apply` creates them from settings.
     ///
     /// # Errors
-    /// Never in practice: all of it has a JSON form.
+    /// Never in practice: every field has a JSON form.
     pub fn as_boot_file(&self, vhost: &str) -> serde_json::Result<Value> {
         let mut file = serde_json::to_value(self)?;
         if let Some(sections) = file.as_object_mut() {
@@ -176,13 +176,13 @@ impl Topology {
         Ok(file)
     }
 
-    /// Leaves out what every virtual host has: exchanges of AMQP's own, and each queue's binding to the default one.
+    /// Removes what every virtual host has: AMQP's own exchanges, and each queue's binding to the default exchange.
     pub(super) fn leave_out_what_is_built_in(&mut self) {
         self.exchanges.retain(|exchange| !exchange.name.is_empty() && !exchange.name.starts_with("amq."));
         self.bindings.retain(|binding| !binding.source.is_empty());
     }
 
-    /// What `live` lacks or has differently, one line each. What it has besides is its owner's business.
+    /// Returns what `live` lacks or has with different settings, one line each. Additional objects are ignored.
     #[must_use]
     pub fn missing_from(&self, live: &Self) -> Vec<String> {
         let mut lines = Vec::new();
@@ -193,8 +193,8 @@ impl Topology {
         lines
     }
 
-    /// What can be made of what `live` lacks, in the order in which it has to be made. Of what differs only a policy is
-    /// among it, since nothing else can be changed.
+    /// Returns the objects that `live` lacks, in the order of their creation. It also returns policies that differ, but
+    /// not exchanges or queues, which cannot be changed.
     pub(super) fn lacking_in<'t>(&'t self, live: &Self) -> Vec<Object<'t>> {
         let policies = self.policies.iter().filter(|one| !live.policies.contains(one)).map(Object::Policy);
         let is_missing = |one: &&Exchange| !live.exchanges.iter().any(|other| other.name == one.name);
@@ -206,10 +206,10 @@ impl Topology {
     }
 }
 
-/// What a user needs who makes or deletes a policy, as people read it.
+/// What a user needs to create or delete a policy, as shown to operators.
 pub(super) const POLICY_NEEDS: (&str, &str) = ("Policies", "the tag policymaker");
 
-/// Something that is made by a request of its own.
+/// An object that one request creates.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(untagged)]
 pub(super) enum Object<'t> {
@@ -220,12 +220,12 @@ pub(super) enum Object<'t> {
 }
 
 impl Object<'_> {
-    /// How the management API makes one: a binding has no name that could be put.
+    /// Returns the HTTP method that creates it: a binding has no name to PUT to.
     pub(super) fn method(self) -> Method {
         if matches!(self, Self::Binding(_)) { Method::POST } else { Method::PUT }
     }
 
-    /// Where, in this virtual host.
+    /// Returns its API path in this virtual host.
     pub(super) fn path(self, vhost: &str) -> String {
         match self {
             Self::Policy(Policy { name, .. }) => format!("policies/{vhost}/{}", encoded(name)),
@@ -237,12 +237,12 @@ impl Object<'_> {
         }
     }
 
-    /// What a user needs who makes one, as people read it: the kind of object, then the right.
+    /// Returns what a user needs to create it, as shown to operators: the kind of object, then the right.
     pub(super) fn needs(self) -> (&'static str, &'static str) {
         match self {
             Self::Policy(_) => POLICY_NEEDS,
             Self::Exchange(_) => ("Exchanges", "the right to configure orders.* in this virtual host"),
-            Self::Queue(_) => ("Queues", "the right to configure them in this virtual host"),
+            Self::Queue(_) => ("Queues", "the right to configure queues in this virtual host"),
             Self::Binding(_) => ("Bindings", "the right to read exchanges and to write to queues in this virtual host"),
         }
     }
@@ -299,9 +299,10 @@ fn binding(source: &str, destination: &str, routing_key: &str) -> Binding {
     }
 }
 
-/// A policy for the queues of each service, so that a program with another list of services leaves those of the rest alone.
+/// Returns our policies. Each service has its own, so that a program with another list of services leaves those of
+/// other services alone.
 fn our_policies(roster: &Roster) -> Vec<Policy> {
-    // At-least-once dead-lettering (a message leaves its queue only when the next one has it) needs reject-publish:
+    // At-least-once dead-lettering (a message leaves its queue only once the next queue has it) needs reject-publish:
     // https://www.rabbitmq.com/docs/quorum-queues#activating-at-least-once-dead-lettering
     let at_least_once = [("dead-letter-strategy", json!("at-least-once")), ("overflow", json!("reject-publish"))];
     let kept = [("delivery-limit", json!(KEPT_DELIVERY_LIMIT))];
@@ -335,7 +336,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_and_a_changed_object_are_named() {
+    fn missing_and_changed_objects_are_named() {
         let wanted = Topology::new(roster(), &[Duration::from_secs(1)]);
         let mut live = wanted.clone();
         assert_eq!(wanted.missing_from(&live), Vec::<String>::new());
@@ -347,9 +348,9 @@ mod tests {
         );
     }
 
-    /// RabbitMQ 4.3.6 leaves `internal: false` out of an export; 3.10 and 4.0 write it. No other field is certain either.
+    /// RabbitMQ 4.3.6 omits `internal: false` from an export; 3.10 and 4.0 write it. Other fields may be omitted too.
     #[test]
-    fn an_export_that_leaves_out_what_is_false_or_empty_is_the_same() {
+    fn export_that_omits_false_and_empty_fields_equals_the_full_one() {
         let wanted = Topology::new(roster(), &[Duration::from_secs(1)]);
         let mut export = serde_json::to_value(&wanted).expect("it has a JSON form");
         for object in
@@ -367,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn the_boot_file_has_no_user_and_no_password() {
+    fn boot_file_has_no_users_and_no_passwords() {
         let file = Topology::new(roster(), &[]).as_boot_file("shop").expect("it has a JSON form");
         let sections: Vec<_> = file.as_object().expect("it is an object").keys().cloned().collect();
         assert_eq!(sections, ["bindings", "exchanges", "policies", "queues", "vhosts"]);

@@ -1,4 +1,4 @@
-//! Our users on the broker, and what each may do in the virtual host.
+//! Our RabbitMQ users, and what each may do in the virtual host.
 
 use orderflow_service::{Roster, Service, broker::names};
 use secrecy::SecretString;
@@ -6,25 +6,26 @@ use serde::Deserialize;
 
 use super::Management;
 
-/// Who may read what was not handled.
+/// The user that may read dead letters and unrouted messages.
 pub(super) const INSPECTOR: &str = "orderflow-inspector";
 
-/// Where workers publish: events, retries, dead letters, and back to their queues.
+/// The exchanges that workers publish to: for events, retries and dead letters, and back to their own queues.
 const WORKERS_WRITE: &str = "^orders\\.(events|dlx|return|retry\\..+)$";
 
-/// Where operators publish: replays go to a work queue by the return exchange, events of the outbox to all who take them.
+/// The exchanges that operators publish to: replays go through the return exchange to one work queue, events of the
+/// outbox to every subscription.
 const OPERATORS_WRITE: &str = "^orders\\.(events|return)$";
 
 /// The front ends' user.
 pub(super) const FRONT_ENDS: &str = "orderflow-web";
 
-/// The kinds of event that front ends publish, and later ones of that name.
+/// The routing keys that front ends publish: all events of the order service, including future ones.
 const ORDER_KINDS: &str = "^order\\..+$";
 
 /// A pattern that matches no name.
 const NOTHING: &str = "^$";
 
-/// What a user may do in a virtual host: patterns of names.
+/// What a user may do in a virtual host, as patterns of object names.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Rights {
@@ -32,16 +33,16 @@ pub struct Rights {
     pub configure: String,
     /// What it may publish to.
     pub write: String,
-    /// What it may get messages of, and purge.
+    /// What it may consume and purge.
     pub read: String,
 }
 
-/// What a user may publish to `orders.events`, and get of it: patterns of routing keys.
+/// What a user may publish to and bind from `orders.events`, as patterns of routing keys.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct TopicRights {
     /// What it may publish.
     pub write: String,
-    /// What it may bind queues to.
+    /// What it may bind queues with.
     pub read: String,
 }
 
@@ -50,9 +51,9 @@ pub struct TopicRights {
 pub struct UserRights {
     /// Its name.
     pub user: String,
-    /// In the virtual host.
+    /// Its rights in the virtual host.
     pub rights: Rights,
-    /// On `orders.events`; `None`: nothing is said, so RabbitMQ lets it publish everything that it may publish at all.
+    /// Its topic rights on `orders.events`. With `None`, RabbitMQ checks no routing keys.
     pub topics: Option<TopicRights>,
 }
 
@@ -62,22 +63,22 @@ pub(super) struct User {
     pub(super) password: Option<SecretString>,
     pub(super) tags: &'static str,
     pub(super) rights: Rights,
-    /// For who publishes events.
+    /// Topic rights, for users that publish events.
     pub(super) topics: Option<TopicRights>,
-    /// What `orderflow rights narrow` leaves it instead, if it is one of those whose rights that narrows.
+    /// Its topic rights after `orderflow rights narrow`; `None` for users that the command does not narrow.
     pub(super) narrowed: Option<TopicRights>,
 }
 
 impl Management {
-    /// Returns our users. Least privilege: nobody but the administrator may declare anything.
+    /// Returns our users. Least privilege: only the administrator may declare anything.
     ///
-    /// RabbitMQ's right to read a queue is the right to get its messages, acknowledge them, and purge it. So who only
-    /// looks may read nothing, and who reads dead letters may read nothing else.
+    /// RabbitMQ's right to read a queue is the right to consume its messages, acknowledge them, and purge it. So a user
+    /// for viewing may read no queue, and a user that reads dead letters may read nothing else.
     ///
-    /// Topic rights are a second fence, behind the event log (docs/SECURITY.md): with the password of a service's own user one cannot
-    /// even publish other services' kinds of event.
+    /// Topic rights are a second defence, behind the event log (docs/SECURITY.md): a service's own user cannot even
+    /// publish the events of other services.
     pub(super) fn users(&self, roster: &Roster) -> Vec<User> {
-        // A service outside these programs has a user of its own.
+        // A service outside these programs has its own user.
         let services = orderflow_worker::roster().names().join("|");
         let users = &self.config().users;
         let user = |name: &str, password: &Option<SecretString>, tags, write: &str, read: String| User {
@@ -88,7 +89,7 @@ impl Management {
             topics: None,
             narrowed: None,
         };
-        // Whatever the service is called, so that a program that does not know it takes nothing away.
+        // Matches every service's name, so that a program that does not know a service takes no right away.
         let dead = format!("^[a-z][a-z0-9-]+\\.[a-z0-9-]+\\.dlq$|^{}$", names::UNROUTED.replace('.', "\\."));
         let events = format!("^{}$", names::EVENTS.replace('.', "\\."));
         let of_service = |service: &Service| {
@@ -98,14 +99,14 @@ impl Management {
             User { topics: Some(topics), ..user(&name, &password, "", WORKERS_WRITE, read) }
         };
         let mut all = vec![
-            // Older front ends publish from the outbox whatever is due, and must not be refused that during an upgrade.
+            // Older front ends publish every due event in the outbox. They must stay able to do so during an upgrade.
             User {
                 narrowed: Some(TopicRights { write: ORDER_KINDS.to_owned(), read: NOTHING.to_owned() }),
                 ..user(FRONT_ENDS, &users.web, "", &events, NOTHING.to_owned())
             },
             user("orderflow-worker", &users.worker, "", WORKERS_WRITE, format!("^({services})\\.[a-z0-9-]+$")),
             user("orderflow-ops", &users.ops, "monitoring", OPERATORS_WRITE, dead.clone()),
-            // The tag shows queues, rates and connections, whatever the user may read.
+            // The tag lets it see queues, rates and connections, independently of what it may read.
             user("orderflow-viewer", &users.viewer, "monitoring", NOTHING, NOTHING.to_owned()),
             user(INSPECTOR, &users.inspector, "monitoring", NOTHING, dead),
         ];
@@ -113,7 +114,7 @@ impl Management {
         all
     }
 
-    /// Returns the names of our users whose rights, as the broker has them, are not what they should be.
+    /// Returns the names of our users whose rights on the broker differ from what they should be.
     #[must_use]
     pub fn wrongly_permitted(&self, roster: &Roster, found: &[UserRights]) -> Vec<String> {
         let is_wrong = |user: &User| {
@@ -134,7 +135,7 @@ pub fn user_of(service: &str) -> String {
     format!("orderflow-{service}")
 }
 
-/// The kinds of event that a service publishes, and further ones of its own that a later version of it has.
+/// Returns the pattern for the events that a service publishes, including future events of its own.
 fn kinds_of(service: &Service) -> String {
     let own = format!("{}\\..+", service.name);
     let listed = service.publishes.iter().filter(|event| !event.is_of(service.name));

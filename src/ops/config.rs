@@ -9,26 +9,28 @@ use serde::Serialize;
 use super::{Exit, Failed, rights, users};
 use crate::services::roster;
 
-/// What stands for a secret that is set.
+/// Replaces the value of a secret.
 const MASK: &str = "********";
 
 #[derive(Serialize)]
 struct Row {
     name: &'static str,
-    /// `null` where it is neither set nor has a default.
+    /// `null` if it is not set and has no default.
     value: Option<String>,
     default: Option<&'static str>,
     secret: bool,
     meaning: &'static str,
 }
 
-/// An address may have a password where none belongs.
+/// Returns whether to mask the value: any URL may contain a password, even in a setting that should not.
 fn is_secret(setting: &Setting, value: &str) -> bool {
     setting.secret || (value.contains("://") && value.contains('@'))
 }
 
-/// Whether this list is the front end's own, or that of the operator's commands: complete for these, and without what only
-/// workers read. They share the choice of the payment provider and are not given the secret that it needs.
+/// Returns whether these are the settings of the front end or of the operator's commands: complete for these programs,
+/// and without the settings that only workers read.
+///
+/// Both read the name of the payment provider but not its secret, which must then not be reported as missing.
 fn is_without_workers(source: &Source) -> bool {
     let of_services = roster().services().flat_map(|service| service.settings);
     let mut of_workers = of_services.filter(|setting| setting.name != PAYMENT_PROVIDER.name);
@@ -41,7 +43,8 @@ fn is_without_workers(source: &Source) -> bool {
 /// Writes all settings to `out`; secrets are masked.
 ///
 /// # Errors
-/// When a setting cannot work, or a choice lacks the setting that it needs, after all are written; and when `out` cannot be written to.
+/// When a setting is invalid, or one that another setting requires is missing; all settings are written first. Also
+/// when `out` cannot be written to.
 pub fn run(source: &Source, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
     roster().check_settings(source);
     if !source.only_given(is_without_workers) {

@@ -11,16 +11,16 @@ use orderflow_service::{
 use super::lack::explained;
 use crate::broker::ManagementError;
 
-/// What a command's exit status says.
+/// The exit status of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// Done, or: what was checked is so.
+    /// Done, or the check holds.
     Ok,
-    /// What was checked is not so, or was not found.
+    /// The check does not hold, or something was not found.
     No,
-    /// Wrong use or settings.
+    /// Invalid use or settings.
     Usage,
-    /// It could not be checked or done: something cannot be reached.
+    /// It could not be checked or done: something is unreachable.
     Unreachable,
 }
 
@@ -35,81 +35,81 @@ impl Termination for Exit {
     }
 }
 
-/// Why a command could not do its work; its text is what the person reads.
+/// Why a command failed; its text is shown to the operator.
 #[derive(Debug, thiserror::Error)]
 pub enum Failed {
-    /// Settings are missing or wrong.
+    /// Settings are missing or invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The database.
+    /// The database failed.
     #[error("{}", explained(.0))]
     Store(#[from] StoreError),
-    /// A migration.
+    /// A migration failed.
     #[error("{}", orderflow_service::telemetry::chain(.0))]
     Migrate(#[from] orderflow_service::store::migrations::MigrateError),
-    /// An order's story.
+    /// The order could not be read.
     #[error("the order cannot be read: {}\n`orderflow doctor` says what is wrong with the installation", explained(.0))]
     Why(StoreError),
-    /// Not everything could be audited; what was found until then is written.
+    /// The audit is incomplete; what was found until then is written.
     #[error("not everything could be checked: {}\n`orderflow doctor` says what is wrong with the installation", explained(.0))]
     Audit(StoreError),
-    /// Parts of what was asked for; what could be had is written.
+    /// Some parts could not be read; the others are written.
     #[error("{}", .0.join("\n"))]
     Incomplete(Vec<String>),
-    /// RabbitMQ's management API.
+    /// RabbitMQ's management API failed.
     #[error("{}", .0.explained())]
     Management(#[from] ManagementError),
-    /// RabbitMQ.
+    /// RabbitMQ failed.
     #[error("{}", orderflow_service::telemetry::chain(.0))]
     Broker(#[from] BrokerError),
-    /// RabbitMQ, or something that should exist there.
+    /// RabbitMQ is not ready, or something is missing there.
     #[error(transparent)]
     NotReady(#[from] NotReady),
-    /// RabbitMQ did not take a message.
+    /// RabbitMQ did not accept a message.
     #[error("a message could not be sent: {0}")]
     Publish(#[from] PublishError),
-    /// What was named does not exist.
+    /// The named thing does not exist.
     #[error("{0}")]
     NotFound(String),
-    /// Wrong use.
+    /// Invalid use.
     #[error("{0}")]
     Usage(String),
     /// A file could not be written.
-    #[error("{path} cannot be written: {source}; nothing was thrown away")]
+    #[error("{path} cannot be written: {source}; nothing was discarded")]
     File {
-        /// Where.
+        /// Its path.
         path: String,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// The database's URL.
+    /// The database's URL is invalid.
     #[error("DATABASE_URL cannot be used: {0}")]
     DatabaseUrl(#[from] diesel::ConnectionError),
     /// The front end failed to start, or stopped unexpectedly.
     #[error("{0}")]
     Serve(String),
-    /// Output could not be written, as to a full disk.
+    /// Output could not be written, for example to a full disk.
     #[error("the output could not be written: {0}")]
     Output(#[from] std::io::Error),
-    /// Output could not be turned into JSON.
-    #[error("the output has no JSON form: {0}")]
+    /// Output could not be serialized.
+    #[error("the output could not be serialized as JSON: {0}")]
     Json(#[from] serde_json::Error),
 }
 
 impl Failed {
-    /// Whether the output could not be written because its reader is gone. No other failure to write is meant.
+    /// Returns whether the output could not be written because its reader has left. Other write errors do not count.
     #[must_use]
     pub fn is_closed_pipe(&self) -> bool {
         let kind = match self {
             Self::Output(error) => Some(error.kind()),
-            // JSON is written as it is made, and its error has the writer's inside.
+            // JSON is written while it is serialized, so its error can contain the writer's.
             Self::Json(error) => error.io_error_kind(),
             _ => None,
         };
         kind == Some(std::io::ErrorKind::BrokenPipe)
     }
 
-    /// The exit status that fits.
+    /// Returns the exit status for this failure.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {

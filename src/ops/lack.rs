@@ -7,27 +7,27 @@ use serde::Serialize;
 
 use super::words::some;
 
-/// What to do where PostgreSQL has no connection left.
+/// The remedy when PostgreSQL has no connection left.
 pub const MORE_CONNECTIONS: &str = "Raise the CONNECTION LIMIT of the role or database, or max_connections, or lower DATABASE_POOL \
                                     of the processes that share it";
 
-/// Something that is missing, and what to do about it. Its text is one sentence of both.
+/// Something that is missing, and its remedy. `Display` writes both as one sentence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Lack {
-    /// What is missing, without the full stop.
+    /// What is missing, without a full stop.
     pub what: String,
-    /// What to do about it.
+    /// How to fix it.
     pub remedy: String,
 }
 
 impl Lack {
-    /// The tables of this version.
+    /// The tables of this version are missing.
     pub fn migration() -> Self {
         let what = "The database's tables are missing or older than this program";
         Self { what: what.to_owned(), remedy: "run `orderflow migrate`".to_owned() }
     }
 
-    /// These queues; `None` where the list is empty.
+    /// These queues are missing; `None` if the list is empty.
     pub fn queues(missing: &[String]) -> Option<Self> {
         let what = || format!("RabbitMQ has no queue {}", some(missing));
         (!missing.is_empty()).then(|| Self { what: what(), remedy: "run `orderflow topology apply`".to_owned() })
@@ -40,10 +40,10 @@ impl fmt::Display for Lack {
     }
 }
 
-/// What a person reads of a database that does not do what was asked.
+/// Returns the operator's message for a database error, with a remedy where one is known.
 pub fn explained(error: &StoreError) -> String {
     if error.lacks_tables() {
-        // Which: a single view may be missing from an installation that is otherwise complete.
+        // Name it: a single view may be missing from an otherwise complete installation.
         let named = if let StoreError::Refused(refusal) = error { refusal.message() } else { "a table is missing" };
         return format!("{} ({named})", Lack::migration());
     }
@@ -51,7 +51,7 @@ pub fn explained(error: &StoreError) -> String {
     if error.is_too_many_connections() {
         return format!("{why}. {MORE_CONNECTIONS}");
     }
-    // One that refused a statement is up.
+    // A database that refused a statement is up.
     let is_silent = error.is_unavailable() && !matches!(error, StoreError::Refused(_));
     if is_silent { format!("{why}. Is PostgreSQL up, and is DATABASE_URL right?") } else { why }
 }
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn remedy_fits_what_the_database_said() {
+    fn remedy_fits_the_database_error() {
         let of = |state| explained(&StoreError::refused(SqlState::from_code(state)));
         for missing in ["42P01", "42703", "42883", "3F000"] {
             assert!(of(missing).starts_with(&Lack::migration().to_string()), "{missing}");

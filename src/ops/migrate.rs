@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{Exit, Failed};
 use crate::services::roster;
 
-/// Runs what has not run yet. Safe to repeat, and from many hosts at once.
+/// Runs pending migrations. Safe to repeat, and on several hosts at the same time.
 ///
 /// # Errors
 /// See [`Failed`].

@@ -1,4 +1,4 @@
-//! What went missing, by queue: `orderflow republish` sends it again, and `orderflow doctor` names it.
+//! Finds missing deliveries by queue: `orderflow republish` sends them again, and `orderflow doctor` reports them.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -12,38 +12,40 @@ use tokio::time::Instant;
 /// Rows that one statement returns.
 const AT_ONCE: u16 = 5_000;
 
-/// Where to look, and how far.
+/// What to search, and how far.
 #[derive(Debug, Clone)]
 pub struct Search {
-    /// Of which subscriptions.
+    /// The subscriptions to search.
     pub taken: Taken,
-    /// At what happened after that.
+    /// Only events after this time.
     pub since: DateTime<Utc>,
-    /// How long an event may take to arrive: what is younger is not looked at.
+    /// How long an event may take to arrive: younger events are skipped.
     pub arrival: Duration,
-    /// Deliveries, give or take a statement's rows; it ends when there are that many.
+    /// The search ends at about this many deliveries; a statement's rows may exceed it.
     pub at_most: usize,
-    /// It ends after that time; a statement that runs then has a bound of its own.
+    /// The search ends after this time; a statement that is running then has a time-out of its own.
     pub within: Duration,
 }
 
-/// What was found.
+/// The result of a search.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Missing {
-    /// By queue; none has an empty list.
+    /// Missing deliveries by queue; no list is empty.
     pub by_queue: BTreeMap<String, Vec<Pair>>,
-    /// Where it ended before everything was looked at: what happened until then was.
+    /// Where the search ended early: only events before this time were searched.
     pub ended_at: Option<DateTime<Utc>>,
 }
 
-/// Walks along the log, and keeps what is not applied and nowhere. What waits in its queue is among it, since the
-/// database cannot tell: the caller has to ask the broker.
+/// Searches the log for events that are neither applied nor known to be anywhere.
+///
+/// Messages waiting in their queue are among the results, because the database does not know the queues: the caller has
+/// to check the broker.
 ///
 /// # Errors
 /// Those of the database.
 pub async fn find(connection: &mut Connection, search: Search) -> Result<Missing, StoreError> {
     let began = Instant::now();
-    // A day at most, as its setting says.
+    // The setting allows a day at most.
     let until = Utc::now() - TimeDelta::from_std(search.arrival).unwrap_or(TimeDelta::days(1));
     let mut scan = Scan::new(search.taken, search.since);
     let (mut missing, mut found) = (Missing::default(), 0);
@@ -53,7 +55,7 @@ pub async fn find(connection: &mut Connection, search: Search) -> Result<Missing
             break;
         }
         for one in scan.step(connection, until, search.arrival, AT_ONCE).await? {
-            // What is elsewhere comes by itself or is a person's to decide.
+            // Deliveries that are elsewhere arrive on their own, or an operator decides about them.
             if one.whereabouts == Whereabouts::Unknown {
                 found += 1;
                 missing.by_queue.entry(one.pair.subscription.clone()).or_default().push(one.pair);
@@ -63,8 +65,8 @@ pub async fn find(connection: &mut Connection, search: Search) -> Result<Missing
     Ok(missing)
 }
 
-/// How many deliveries of what is younger than `arrival` are neither applied nor anywhere that the database knows: on their
-/// way, or lost. Counts `at_most`, give or take a statement's rows.
+/// Counts deliveries younger than `arrival` that are neither applied nor anywhere that the database knows: they are on
+/// their way, or lost. Stops at about `at_most`; a statement's rows may exceed it.
 ///
 /// # Errors
 /// Those of the database.

@@ -1,6 +1,6 @@
-//! The operator's commands: thin, over store and broker.
+//! The operator's commands: a thin layer over store and broker.
 //!
-//! Each says what it did in one line or a table, or as JSON for machines, and ends with an [`Exit`].
+//! Each reports its result as a line, a table or JSON, and returns an [`Exit`].
 
 pub mod audit;
 pub mod config;

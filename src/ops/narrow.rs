@@ -1,4 +1,4 @@
-//! `orderflow rights narrow`: the last step of an upgrade, once nothing older runs.
+//! `orderflow rights narrow`: the last step of an upgrade, once no older program runs.
 
 use std::io::Write;
 
@@ -14,10 +14,10 @@ use crate::{
     services::roster,
 };
 
-/// Lets the front ends' user on RabbitMQ publish the order service's kinds of event alone, or with `undo` every kind again. Safe to
-/// repeat.
+/// Restricts the front ends' RabbitMQ user to publishing the order service's event types, or with `undo` lifts the
+/// restriction. Safe to repeat.
 ///
-/// Ends with [`Exit::No`], and changes nothing, while an older front end is connected.
+/// Returns [`Exit::No`], and changes nothing, while an older front end is connected.
 ///
 /// # Errors
 /// See [`Failed`].
@@ -26,7 +26,7 @@ pub async fn run(source: &Source, undo: bool, json: bool, out: &mut impl Write) 
     let who = management.whoami().await?;
     if !who.is_administrator() {
         return Err(Failed::Usage(format!(
-            "AMQP_ADMIN_URL's user ({}) cannot change rights: that takes the tag administrator",
+            "AMQP_ADMIN_URL's user ({}) cannot change rights: that requires the tag administrator",
             who.name
         )));
     }
@@ -43,7 +43,7 @@ pub async fn run(source: &Source, undo: bool, json: bool, out: &mut impl Write) 
     } else if undo {
         writeln!(out, "orderflow-web may publish every kind of event again.")?;
     } else if is_done {
-        writeln!(out, "orderflow-web may publish order.* alone.")?;
+        writeln!(out, "orderflow-web may publish only order.*.")?;
     } else {
         let what = format!(
             "Nothing was changed: older front ends are connected, which publish events of every service: {}. Replace them \

@@ -1,4 +1,4 @@
-//! Who does something, for the list of what was done.
+//! Who performs an action, for the list of actions.
 
 use orderflow_service::{
     config::Role,
@@ -9,31 +9,31 @@ use uuid::Uuid;
 
 use crate::store::actions::{self, NewAction, Outcome};
 
-/// What can be done that is written down.
+/// The actions that are recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
     /// A product's stock was set.
     SetStock,
-    /// Dead letters were sent again.
+    /// Dead letters were replayed.
     Replay,
-    /// Dead letters were thrown away.
+    /// Dead letters were discarded.
     Discard,
-    /// Events were sent again that subscriptions never got.
+    /// Events that subscriptions never got were republished.
     Republish,
     /// The history of finished orders was moved to the archive.
     Archive,
-    /// A service that runs outside these programs was registered.
+    /// An external service was registered.
     RegisterService,
-    /// Such a service was removed.
+    /// An external service was removed.
     RemoveService,
-    /// Somebody opened the console with their token.
+    /// An operator logged in to the console with their token.
     LogIn,
-    /// Somebody ended their session.
+    /// An operator ended their session.
     LogOut,
 }
 
 impl What {
-    /// As the list has it.
+    /// Returns the name in the list of actions.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -50,7 +50,7 @@ impl What {
     }
 }
 
-/// Somebody who does one thing.
+/// An operator or system user who performs one action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
     who: String,
@@ -59,8 +59,9 @@ pub struct Principal {
 }
 
 impl Principal {
-    /// Whoever runs this command, by the name of the system's user. `sudo` and containers make that another one than the
-    /// person: the system's own log knows who that is.
+    /// Returns the system user that runs this command.
+    ///
+    /// With `sudo` and in containers this is not the human operator: the system's own log names them.
     #[must_use]
     pub fn system_user() -> Self {
         let uid = nix::unistd::getuid();
@@ -68,25 +69,25 @@ impl Principal {
         Self { who: name.unwrap_or_else(|| format!("uid {uid}")), role: "command", request_id: Uuid::now_v7() }
     }
 
-    /// An operator, with the request in which they ask for it.
+    /// Returns an operator, with the id of the request that asks for the action.
     #[must_use]
     pub fn operator(name: &str, role: Role, request_id: Uuid) -> Self {
         Self { who: name.to_owned(), role: role.as_str(), request_id }
     }
 
-    /// Their name.
+    /// Returns their name.
     #[must_use]
     pub fn who(&self) -> &str {
         &self.who
     }
 
-    /// What links the rows of one doing.
+    /// Returns the id that links the recorded rows of one action.
     #[must_use]
     pub const fn request_id(&self) -> Uuid {
         self.request_id
     }
 
-    /// Writes down what they do, or how it ended. The details have no personal data.
+    /// Records the action, or its outcome. The details must not contain personal data.
     ///
     /// # Errors
     /// Those of the database.
@@ -110,7 +111,7 @@ impl Principal {
     }
 }
 
-/// What a failure is called in the details of an action.
+/// Returns a failure in the form used in an action's details.
 #[must_use]
 pub fn because(error: &impl std::fmt::Display) -> Value {
     json!({ "why": error.to_string() })

@@ -1,4 +1,4 @@
-//! `orderflow rights`: roles of PostgreSQL with the rights of one kind of process each.
+//! `orderflow rights`: one PostgreSQL role for each kind of process, with the rights that it needs.
 
 use std::io::Write;
 
@@ -21,10 +21,11 @@ use crate::{
     store::rights::{self, Role},
 };
 
-/// The longest prefix: PostgreSQL cuts names after 63 bytes, and a service's name has up to 30.
+/// The longest prefix: PostgreSQL truncates names after 63 bytes, and a service's name has up to 30.
 const LONGEST_PREFIX: usize = 32;
 
-/// Returns the settings with the roles' passwords: `DATABASE_PAYMENT_PASSWORD`, …. They last as long as the process.
+/// Returns the settings of the roles' passwords: `DATABASE_PAYMENT_PASSWORD`, …. Each call leaks its settings, which
+/// last as long as the process.
 pub fn password_settings() -> Vec<&'static Setting> {
     rights::roles(roster(), "").iter().map(password_setting).collect()
 }
@@ -41,7 +42,7 @@ fn password_setting(role: &Role) -> &'static Setting {
     }))
 }
 
-/// The roles, each with the password that is set for it.
+/// Reads the roles, each with its password if one is set.
 fn read(source: &Source) -> Option<Vec<(Role, Option<SecretString>)>> {
     let prefix = source.parse(&DATABASE_ROLE_PREFIX, prefix)?;
     let roles = rights::roles(roster(), &prefix).into_iter();
@@ -66,7 +67,8 @@ fn prefix(text: &str) -> Result<String, String> {
     ))
 }
 
-/// Makes the roles that are missing and gives each its rights. Safe to repeat, while orders flow, and from many hosts at once.
+/// Creates missing roles and grants each its rights. Safe to repeat, while orders flow, and on several hosts at the
+/// same time.
 ///
 /// # Errors
 /// See [`Failed`].
@@ -76,7 +78,7 @@ pub async fn apply(source: &Source, json: bool, out: &mut impl Write) -> Result<
     let mut statements = rights::statements(roster(), &roles);
     for (role, password) in roles.iter().zip(&passwords) {
         if let Some(password) = password {
-            // PostgreSQL logs statements, so it gets what the password is checked by and not the password.
+            // PostgreSQL logs statements, so send the SCRAM verifier and not the password.
             statements.push(rights::set_password(role, &scram_sha_256(password.expose_secret().as_bytes())));
         }
     }
@@ -84,8 +86,8 @@ pub async fn apply(source: &Source, json: bool, out: &mut impl Write) -> Result<
     let mut connection = database.connection().await?;
     rights::run(&mut connection, &statements).await.map_err(|error| match error.state() {
         Some(state) if *state == SqlState::INSUFFICIENT_PRIVILEGE => Failed::Usage(format!(
-            "{}\nDATABASE_URL has to name the owner of the tables, with CREATEROLE; where nobody has both, `orderflow rights print` \
-             writes the statements for whoever may run them",
+            "{}\nDATABASE_URL must name the owner of the tables, with CREATEROLE; if no role has both, `orderflow rights print` prints \
+             the statements for the roles that may run them",
             explained(&error)
         )),
         _ => error.into(),
@@ -112,14 +114,14 @@ pub async fn apply(source: &Source, json: bool, out: &mut impl Write) -> Result<
     Ok(Exit::Ok)
 }
 
-/// Writes the same as SQL, without passwords, for a server on which somebody else makes roles.
+/// Writes the same as SQL, without passwords, for a server on which someone else creates roles.
 ///
 /// # Errors
 /// See [`Failed`].
 pub fn print(source: &Source, out: &mut impl Write) -> Result<Exit, Failed> {
     let roles = source.finish(read(source))?;
     let roles: Vec<Role> = roles.into_iter().map(|(role, _)| role).collect();
-    writeln!(out, "-- To be run in the shop's database, by the owner of its tables, who may also make roles.")?;
+    writeln!(out, "-- Run this in the shop's database, as the owner of its tables with CREATEROLE.")?;
     writeln!(out, "BEGIN;")?;
     for statement in rights::statements(roster(), &roles) {
         writeln!(out, "{statement};")?;

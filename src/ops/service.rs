@@ -26,32 +26,32 @@ use crate::{
     store::actions::Outcome,
 };
 
-/// What to do next on the broker, after each change here.
+/// The next step on the broker, after each change here.
 const NEXT: &str =
-    "`orderflow topology apply` makes its queues, and binds `order.other` to what it publishes, if anything";
+    "`orderflow topology apply` creates its queues, and binds `order.other` to the events that it publishes";
 
 /// `orderflow service register`
 #[derive(Debug, Args)]
 pub struct RegisterOptions {
     /// Its name: 2 to 30 lower-case letters, digits and hyphens, the first a letter
     name: String,
-    /// A kind of event that it takes, such as order.created; may be repeated
+    /// An event type that it consumes, such as order.created; may be repeated
     #[arg(long = "event", value_name = "KIND", required = true)]
     events: Vec<String>,
-    /// A kind of event that it publishes, such as NAME.done; may be repeated
+    /// An event type that it publishes, such as NAME.done; may be repeated
     #[arg(long, value_name = "KIND")]
     publishes: Vec<String>,
-    /// Where it writes down what it has applied: `inbox` is messaging.inbox, so that missing deliveries are found; with `none`
-    /// nobody can tell
+    /// Where it records the events that it has applied: `inbox` is messaging.inbox, so that missing deliveries can be
+    /// found; with `none` they cannot
     #[arg(long, value_name = "WHERE", default_value = "none", value_parser = ["inbox", "none"])]
     tracks: String,
-    /// Answer in JSON
+    /// Prints JSON
     #[arg(long)]
     json: bool,
 }
 
 impl RegisterOptions {
-    /// Checks that it fits what else there is.
+    /// Validates the options against the existing services.
     fn checked(&self) -> Result<RegisteredService, String> {
         check_name(&self.name).map_err(|error| error.to_string())?;
         let ours = orderflow_worker::roster();
@@ -74,11 +74,11 @@ impl RegisterOptions {
         for event in &self.events {
             if !self.publishes.contains(event) && !published(roster()).any(|known| known == *event) {
                 let known: Vec<_> = published(roster()).collect();
-                return Err(format!("--event {event:?}: nobody publishes it; there are: {}", known.join(", ")));
+                return Err(format!("--event {event:?}: no service publishes it; known events: {}", known.join(", ")));
             }
         }
         if self.events.len().max(self.publishes.len()) > MOST_EVENTS {
-            return Err(format!("a service can take and publish {MOST_EVENTS} kinds of event each"));
+            return Err(format!("a service can consume at most {MOST_EVENTS} event types and publish as many"));
         }
         let tracks = if self.tracks == Tracks::Inbox.as_str() { Tracks::Inbox } else { Tracks::Nothing };
         let (mut takes, mut publishes) = (self.events.clone(), self.publishes.clone());
@@ -90,20 +90,21 @@ impl RegisterOptions {
     }
 }
 
-/// Every kind of event that can be published, as far as this process knows.
+/// Returns every event type that can be published, as far as this process knows.
 fn published(roster: &Roster) -> impl Iterator<Item = String> {
     let others = roster.services().flat_map(|service| &service.publishes).map(EventName::to_string);
     let others = others.filter(|name| name.parse::<EventKind>().is_err());
     EventKind::ALL.iter().map(|kind| kind.routing_key().to_owned()).chain(others)
 }
 
-/// As the table checks it: bytes, and a length that a queue's name can have after a service's.
+/// Applies the same check as the table: allowed bytes, and a length that fits into a queue's name after the service's
+/// name.
 fn is_event(name: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
     name.len() <= 100 && name.bytes().all(fits) && name.matches('.').count() == 1
 }
 
-/// Writes a service down, in the place of what was registered by its name, with who did so.
+/// Registers a service, replacing a registration of the same name, and records who did so.
 ///
 /// # Errors
 /// See [`Failed`].
@@ -132,7 +133,7 @@ pub async fn register(source: &Source, options: &RegisterOptions, out: &mut impl
     }
     writeln!(out, "{} is registered.", service.name)?;
     for event in &service.takes {
-        writeln!(out, "  takes      {event}, from the queue {}", queue(&service.name, event))?;
+        writeln!(out, "  consumes   {event}, from the queue {}", queue(&service.name, event))?;
     }
     for event in &service.publishes {
         writeln!(out, "  publishes  {event}")?;
@@ -147,7 +148,7 @@ pub async fn register(source: &Source, options: &RegisterOptions, out: &mut impl
             out,
             "-> ",
             &format!(
-                "These are no longer its queues, and still get messages until you delete them: {}",
+                "The service no longer uses these queues, which still get messages until you delete them: {}",
                 still_there(&left)
             ),
         )?;
@@ -155,12 +156,12 @@ pub async fn register(source: &Source, options: &RegisterOptions, out: &mut impl
     Ok(Exit::Ok)
 }
 
-/// The work queues of a service, as far as this process knows.
+/// Returns the work queues of a service, as far as this process knows.
 fn queues_of(service: &str) -> Vec<String> {
     roster().subscriptions().iter().filter(|one| one.service() == service).map(|one| one.queue()).collect()
 }
 
-/// Queues that get messages until somebody deletes them, each with that of its dead letters.
+/// Returns the queues that receive messages until an operator deletes them, each followed by its dead-letter queue.
 fn still_there(queues: &[String]) -> String {
     let all: Vec<_> = queues.iter().flat_map(|queue| [queue.clone(), format!("{queue}.dlq")]).collect();
     all.join(", ")
@@ -170,7 +171,7 @@ fn queue(service: &str, event: &str) -> String {
     format!("{service}.{}", event.replace('.', "-"))
 }
 
-/// Lists every service, those of these programs first.
+/// Lists every service, the built-in ones first.
 ///
 /// # Errors
 /// See [`Failed`].
@@ -212,11 +213,11 @@ pub async fn list(source: &Source, json: bool, out: &mut impl Write) -> Result<E
             [name.to_owned(), runs.to_owned(), tracks.to_owned(), names(takes), names(&service.publishes)]
         })
         .collect();
-    table(out, ["service", "", "tracks", "takes", "publishes"], &rows)?;
+    table(out, ["service", "", "tracks", "consumes", "publishes"], &rows)?;
     Ok(Exit::Ok)
 }
 
-/// Removes a service that was registered, and writes down who did so. What is on the broker stays.
+/// Removes a registered service, and records who did so. Its objects on the broker stay.
 ///
 /// # Errors
 /// See [`Failed`].
@@ -244,7 +245,7 @@ pub async fn remove(source: &Source, name: &str, json: bool, out: &mut impl Writ
             "-> ",
             &format!(
                 "Its queues still get messages: delete {}, the policies orderflow-work-{name} and orderflow-kept-{name}, and its user \
-                 in the management UI. What the queues hold is lost then. Its schema and role in PostgreSQL stay until you drop them.",
+                 in the management UI. The messages in the queues are lost then. Its schema and role in PostgreSQL stay until you drop them.",
                 still_there(&takes)
             ),
         )?;
@@ -254,7 +255,7 @@ pub async fn remove(source: &Source, name: &str, json: bool, out: &mut impl Writ
     Ok(if removed { Exit::Ok } else { Exit::No })
 }
 
-/// The database, after the roster was read from it.
+/// Returns the database, after the roster was read from it.
 async fn read(source: &Source) -> Result<Database, Failed> {
     let config = source.finish(DatabaseConfig::read(source))?;
     let database = Database::new(&config, "orderflow service", 1)?;

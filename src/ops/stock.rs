@@ -1,4 +1,4 @@
-//! `orderflow stock`: what is available, and setting it.
+//! `orderflow stock`: lists and sets the available stock.
 
 use std::io::Write;
 
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::store::actions::Outcome;
 
-/// The most pieces that a product can be said to have.
+/// The largest stock that a product can be set to.
 pub const MOST: i64 = 1_000_000_000;
 
 fn database(source: &Source) -> Result<Database, Failed> {
@@ -43,16 +43,16 @@ pub async fn list(source: &Source, json: bool, out: &mut impl Write) -> Result<E
     Ok(Exit::Ok)
 }
 
-/// How many pieces of a product are to be orderable from now on.
+/// The new stock of a product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Change {
     /// Pieces.
     pub available: i64,
-    /// What the change is based on: where another number is available by now, nothing is changed.
+    /// The stock that the change is based on: if the available number differs by now, nothing is changed.
     pub expected: Option<i64>,
 }
 
-/// Changes a product's stock and writes down who did so, both or neither. What is not changed is not written down.
+/// Changes a product's stock and records who did so, both or neither. Without a change nothing is recorded.
 ///
 /// # Errors
 /// Those of the database; nothing is changed then.
@@ -77,7 +77,7 @@ pub async fn change(database: &Database, actor: &Principal, sku: &str, change: C
         .await
 }
 
-/// Makes that many pieces of a product orderable from now on.
+/// Sets how many pieces of a product can be ordered from now on.
 ///
 /// # Errors
 /// See [`Failed`].
@@ -94,7 +94,7 @@ pub async fn set(source: &Source, sku: &str, wanted: Change, json: bool, out: &m
         ),
         Set::Past { available } => {
             let expected = expected.unwrap_or(available);
-            (Exit::No, format!("{sku}: {available} available now, and not {expected}: nothing is changed."))
+            (Exit::No, format!("{sku}: {available} available now, not {expected}: nothing was changed."))
         }
         Set::Unknown if json => (Exit::No, json!({ "sku": sku, "error": "not_found" }).to_string()),
         Set::Unknown => (Exit::No, format!("There is no product {sku}: `orderflow stock list` shows what there is.")),

@@ -1,4 +1,4 @@
-//! `orderflow topology`: what has to exist on the broker.
+//! `orderflow topology`: what must exist on the broker.
 
 use std::io::Write;
 
@@ -19,14 +19,14 @@ use crate::{
     services,
 };
 
-/// The virtual host of the exported file; `topology apply` takes that of `AMQP_ADMIN_URL`.
+/// The virtual host of the exported file; `topology apply` uses the one in `AMQP_ADMIN_URL`.
 pub const EXPORTED_VHOST: &str = "orderflow";
 
-/// Of a broker that shows operator policies to administrators alone.
+/// The note for a broker that shows operator policies only to administrators.
 pub(super) const NOT_SEEN: &str =
-    "Operator policies were not looked at: AMQP_ADMIN_URL's user may not see them, an administrator may.";
+    "Operator policies were not checked: AMQP_ADMIN_URL's user cannot see them; an administrator can.";
 
-/// Makes what is missing, then checks. Safe to repeat, and from many hosts at once.
+/// Creates what is missing, then checks. Safe to repeat, and on several hosts at the same time.
 ///
 /// # Errors
 /// See [`Failed`].
@@ -37,13 +37,13 @@ pub async fn apply(source: &Source, json: bool, out: &mut impl Write) -> Result<
         return no_vhost(&management, &who, json, out);
     }
     let Applied { notes, is_short } = management.apply(services::roster(), &topology).await?;
-    // An object that exists with other arguments is left as it is by the import, so only a look tells.
+    // The import silently skips an object that exists with other arguments, so check the result.
     let report = Report::inspect(&management, &topology, &who, notes).await?;
     report.write(json, out)?;
     Ok(if report.ok && !is_short { Exit::Ok } else { Exit::No })
 }
 
-/// Compares the broker with what has to exist.
+/// Compares the broker with what must exist.
 ///
 /// # Errors
 /// See [`Failed`].
@@ -62,7 +62,7 @@ pub async fn check(source: &Source, json: bool, out: &mut impl Write) -> Result<
 fn rights_not_seen(who: &Who) -> String {
     let me = &who.name;
     format!(
-        "Users and their rights were not looked at: for this AMQP_ADMIN_URL's user ({me}) needs the tag administrator."
+        "Users and their rights were not checked: for that, AMQP_ADMIN_URL's user ({me}) needs the tag administrator."
     )
 }
 
@@ -78,17 +78,17 @@ fn no_vhost(management: &Management, who: &Who, json: bool, out: &mut impl Write
     Ok(Exit::No)
 }
 
-/// What to do about policies of others.
+/// The remedy for policies that alter Orderflow's queues.
 pub(super) const POLICY_REMEDY: &str = "messages may be dropped, expire or be delivered too often: change the pattern of \
     that policy so that it leaves these queues alone, or delete it (management UI, Admin, Policies)";
 
-/// One alteration as people read it.
+/// Returns one alteration as text.
 pub(super) fn described(altered: &Altered) -> String {
     let is = if altered.policies.len() == 1 { "alters" } else { "alter" };
     format!("{} {is} {}: {}", altered.policies.join(" and "), some(&altered.queues), altered.changes.join(", "))
 }
 
-/// Writes what has to exist as a boot file for RabbitMQ (`load_definitions`).
+/// Writes what must exist as a boot file for RabbitMQ (`load_definitions`).
 ///
 /// # Errors
 /// See [`Failed`].
@@ -107,7 +107,7 @@ fn open(source: &Source) -> Result<(Management, Topology), Failed> {
     Ok((Management::new(config)?, topology))
 }
 
-/// What was found.
+/// The result of a check.
 struct Report {
     ok: bool,
     exchanges: usize,
@@ -119,7 +119,7 @@ struct Report {
 }
 
 impl Report {
-    /// Compares what is there now, users and their rights as far as `who` may see them.
+    /// Compares the current state; users and their rights only as far as `who` may see them.
     async fn inspect(
         management: &Management,
         wanted: &Topology,
@@ -167,7 +167,7 @@ impl Report {
         if !differences.is_empty() {
             writeln!(
                 out,
-                "What is missing, `orderflow topology apply` makes. What differs cannot be changed while it exists: \
+                "`orderflow topology apply` creates what is missing. An object that differs cannot be changed while it exists: \
                  empty it, delete it in the management UI, then apply again."
             )?;
         }

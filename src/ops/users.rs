@@ -1,4 +1,5 @@
-//! Which of Orderflow's users on RabbitMQ are missing, or have other rights in the virtual host than they should have.
+//! Finds Orderflow's RabbitMQ users that are missing, or whose rights in the virtual host differ from what they should
+//! be.
 
 use orderflow_service::{
     Roster,
@@ -12,7 +13,8 @@ use crate::{
     services::roster,
 };
 
-/// Returns the settings with the passwords of services' own users: `AMQP_PAYMENT_PASSWORD`, …. They last as long as the process.
+/// Returns the settings of the passwords of services' own users: `AMQP_PAYMENT_PASSWORD`, …. Each call leaks its
+/// settings, which last as long as the process.
 pub fn password_settings() -> Vec<&'static Setting> {
     roster().names().into_iter().map(password_setting).collect()
 }
@@ -31,12 +33,12 @@ fn password_setting(service: &str) -> &'static Setting {
     }))
 }
 
-/// `AMQP_GIFT_CARDS` of `orderflow-gift-cards`.
+/// Returns `AMQP_GIFT_CARDS` for `orderflow-gift-cards`.
 fn variable(user: &str) -> String {
     format!("AMQP_{}", user.trim_start_matches("orderflow-").replace('-', "_").to_uppercase())
 }
 
-/// Adds the passwords of services' own users.
+/// Reads the passwords of services' own users into `users`.
 pub fn read_passwords(source: &Source, users: &mut Users) {
     for name in roster().names() {
         if let Some(password) = source.given(password_setting(name)) {
@@ -45,7 +47,7 @@ pub fn read_passwords(source: &Source, users: &mut Users) {
     }
 }
 
-/// What is wrong with them; only an administrator may ask. `exist` are the names of all users.
+/// Returns what is wrong with the users. Requires an administrator. `exist` are the names of all users.
 ///
 /// # Errors
 /// See [`ManagementError`].
@@ -54,30 +56,32 @@ pub async fn lacks(management: &Management, exist: &[String]) -> Result<Vec<Lack
     let mut lacks = needed(orderflow_worker::roster(), exist, &rights);
     lacks.extend(management.wrongly_permitted(roster(), &rights).into_iter().map(|user| Lack {
         what: format!("The user {user} has other rights in this virtual host than it should have"),
-        remedy: "`orderflow topology apply` sets them; who may read a queue may also purge it, and who has no topic right may \
+        remedy: "`orderflow topology apply` sets them. A user that may read a queue may also purge it, and a user without topic rights may \
                  publish every kind of event"
             .to_owned(),
     }));
     Ok(lacks)
 }
 
-/// Those who are needed exist and may do their work: front ends' user, and one for all workers or one for each service.
+/// Checks that the required users exist and have rights: the front ends' user, and one for all workers or one for each
+/// service.
 fn needed(roster: &Roster, exist: &[String], rights: &[UserRights]) -> Vec<Lack> {
     let there = |user: &String| exist.contains(user);
     let may = |user: &String| rights.iter().any(|one| one.user == *user);
     let [front_ends, workers] = ["orderflow-web", "orderflow-worker"].map(str::to_owned);
-    // Where it exists, other virtual hosts may be why there are users for each service.
+    // If it exists, the users for each service may be there because of other virtual hosts.
     let is_needed = there(&workers) || !roster.names().into_iter().map(user_of).all(|user| may(&user));
     let mut users = vec![front_ends];
     users.extend(is_needed.then_some(workers));
     let lack = |user: &String| {
         if !there(user) {
-            let remedy = format!("set {}_PASSWORD to its password, then `orderflow topology apply`", variable(user));
+            let remedy =
+                format!("set {}_PASSWORD to its password, then run `orderflow topology apply`", variable(user));
             return Some(Lack { what: format!("RabbitMQ has no user {user}"), remedy });
         }
         (!may(user)).then(|| Lack {
-            what: format!("The user {user} may do nothing in this virtual host"),
-            remedy: "`orderflow topology apply` gives it its rights, and needs no password for that".to_owned(),
+            what: format!("The user {user} has no rights in this virtual host"),
+            remedy: "`orderflow topology apply` gives it its rights; no password is needed".to_owned(),
         })
     };
     users.iter().filter_map(lack).collect()
@@ -99,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn users_who_are_missing_or_may_nothing_are_found() {
+    fn missing_users_and_users_without_rights_are_found() {
         let needed = ["orderflow-web", "orderflow-worker"];
         assert_eq!(found(&needed, &needed), Vec::<String>::new());
         let own: Vec<String> = orderflow_worker::roster().names().into_iter().map(user_of).collect();
@@ -108,9 +112,9 @@ mod tests {
         assert_eq!(
             found(&["orderflow-web", "root"], &["root"]),
             [
-                "The user orderflow-web may do nothing in this virtual host: `orderflow topology apply` gives it its \
-                 rights, and needs no password for that",
-                "RabbitMQ has no user orderflow-worker: set AMQP_WORKER_PASSWORD to its password, then `orderflow \
+                "The user orderflow-web has no rights in this virtual host: `orderflow topology apply` gives it its \
+                 rights; no password is needed",
+                "RabbitMQ has no user orderflow-worker: set AMQP_WORKER_PASSWORD to its password, then run `orderflow \
                  topology apply`",
             ]
         );

@@ -1,4 +1,4 @@
-//! Words and tables that several commands use.
+//! Formats text and tables for several commands.
 
 use std::{
     io::{self, Write},
@@ -8,10 +8,10 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use orderflow_order::domain;
 
-/// How wide a line may get, in characters: what fits two windows side by side.
+/// The longest line, in characters: two windows fit side by side.
 const WIDTH: usize = 100;
 
-/// A length of time as people say it, two units at most: `35 ms`, `12 s`, `4 min 10 s`, `3 h 5 min`, `2 d 4 h`.
+/// Formats a duration with two units at most: `35 ms`, `12 s`, `4 min 10 s`, `3 h 5 min`, `2 d 4 h`.
 #[must_use]
 pub fn span(time: TimeDelta) -> String {
     let sign = if time < TimeDelta::zero() { "-" } else { "" };
@@ -29,30 +29,30 @@ pub fn span(time: TimeDelta) -> String {
     }
 }
 
-/// A time as it stands in tables: `2026-11-23 03:12:04.123`, UTC.
+/// Formats a time for tables: `2026-11-23 03:12:04.123`, UTC.
 #[must_use]
 pub fn at(time: &DateTime<Utc>) -> String {
     time.format("%F %T%.3f").to_string()
 }
 
-/// A time within a sentence: `03:12:04 UTC`, with its day where that is not the day of `now`.
+/// Formats a time for a sentence: `03:12:04 UTC`, with the date if it differs from that of `now`.
 #[must_use]
 pub fn clock(time: &DateTime<Utc>, now: &DateTime<Utc>) -> String {
     let today = time.date_naive() == now.date_naive();
     time.format(if today { "%T UTC" } else { "%F %T UTC" }).to_string()
 }
 
-/// `1 message`, `2 messages`.
+/// Formats a count: `1 message`, `2 messages`.
 #[must_use]
 pub fn count(number: impl Into<i64>, what: &str) -> String {
     let number = number.into();
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
-/// How many things are named in one sentence.
+/// The most names in one sentence.
 const NAMED: usize = 8;
 
-/// `a, b and 3 more`.
+/// Formats a list of names: `a, b and 3 more`.
 #[must_use]
 pub fn some(names: &[String]) -> String {
     let more = names.len().saturating_sub(NAMED);
@@ -60,7 +60,7 @@ pub fn some(names: &[String]) -> String {
     if more == 0 { named } else { format!("{named} and {more} more") }
 }
 
-/// `once`, `twice`, `3 times`.
+/// Formats a number of times: `once`, `twice`, `3 times`.
 #[must_use]
 pub fn times(number: i32) -> String {
     match number {
@@ -70,14 +70,13 @@ pub fn times(number: i32) -> String {
     }
 }
 
-/// `29.98 EUR`; minor units where the currency's decimals are not known.
+/// Formats an amount: `29.98 EUR`; in minor units if the currency's decimals are not known.
 #[must_use]
 pub fn money(minor_units: i64, currency: &str) -> String {
     domain::format_money(minor_units, currency).unwrap_or_else(|| format!("{minor_units} {currency} (minor units)"))
 }
 
-/// Writes rows in aligned columns, two characters from the left; the last column is broken over several lines where it
-/// would be too wide.
+/// Writes rows in aligned columns, indented by two characters. Wraps the last column if it would be too wide.
 ///
 /// # Errors
 /// Those of `out`.
@@ -100,7 +99,7 @@ pub fn table<const N: usize>(out: &mut impl Write, heads: [&str; N], rows: &[[St
     Ok(())
 }
 
-/// As [`table`], for numbers: every column but the first is set to the right, and nothing is broken over lines.
+/// Writes rows like [`table`], for numbers: every column but the first is right-aligned, and nothing is wrapped.
 ///
 /// # Errors
 /// Those of `out`.
@@ -126,8 +125,7 @@ pub fn numbers<const N: usize>(out: &mut impl Write, heads: [&str; N], rows: &[[
     Ok(())
 }
 
-/// A length of time in seconds as it stands in tables, six characters at most: `12ms`, `1.2s`, `45s`, `3m20s`, `2h10m`,
-/// `4d`.
+/// Formats a duration in seconds for tables, six characters at most: `12ms`, `1.2s`, `45s`, `3m20s`, `2h10m`, `4d`.
 #[must_use]
 pub fn short_span(seconds: f64) -> String {
     if seconds < 0.9995 {
@@ -147,13 +145,13 @@ pub fn short_span(seconds: f64) -> String {
     }
 }
 
-/// Writes `text` behind `start`, its further lines below its first.
+/// Writes `text` after `start`; continuation lines are aligned with the first.
 ///
 /// # Errors
 /// Those of `out`.
 pub fn wrapped(out: &mut impl Write, start: &str, text: &str) -> io::Result<()> {
     let indent = start.chars().count();
-    // However far to the right it begins, some words fit on a line.
+    // However far right it begins, leave room for some words on each line.
     let room = WIDTH.saturating_sub(indent).max(WIDTH / 3);
     let (mut line, mut lead) = (String::new(), start.to_owned());
     for word in text.split_whitespace() {
@@ -174,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lengths_of_time_have_two_units_at_most() {
+    fn span_has_two_units_at_most() {
         for (milliseconds, expected) in [
             (0, "0 ms"),
             (999, "999 ms"),
@@ -191,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn in_tables_a_length_of_time_is_short() {
+    fn short_span_has_six_characters_at_most() {
         for (seconds, expected) in [
             (0.0, "0ms"),
             (0.0124, "12ms"),
@@ -210,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_last_column_goes_on_below_itself() {
+    fn long_last_column_is_wrapped_and_aligned() {
         let mut out = Vec::new();
         let rows = [["1".to_owned(), "word ".repeat(30)], ["22".to_owned(), String::new()]];
         table(&mut out, ["n", "what"], &rows).expect("a Vec can be written to");

@@ -1,4 +1,4 @@
-//! What operators did: who, what, to what, when, and how it ended. Written once, never changed, never deleted.
+//! The operators' audit trail: who did what, to what, when, and how it ended. Rows are never changed or deleted.
 
 use chrono::{DateTime, Utc};
 use diesel::{ExpressionMethods as _, Insertable, QueryDsl as _, Queryable, Selectable, SelectableHelper as _};
@@ -11,21 +11,21 @@ use uuid::Uuid;
 
 use super::schema::operations::actions;
 
-/// How something that was done stands.
+/// The state of an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is about to be done. Where no other row follows, its process died over it.
+    /// The action is about to start. If no other row follows, its process died before it finished.
     Begun,
     /// Done.
     Done,
-    /// It ended early by itself, as it is meant to; what was done until then is in the details.
+    /// It stopped early, as designed. The details say what was done until then.
     Stopped,
-    /// It could not be done, or not all of it.
+    /// It failed completely or in part.
     Failed,
 }
 
 impl Outcome {
-    /// As the table has it.
+    /// Returns the outcome's name in the table.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -37,64 +37,64 @@ impl Outcome {
     }
 }
 
-/// What is to be written down.
+/// An action to record.
 #[derive(Debug, Clone, Copy, Insertable)]
 #[diesel(table_name = actions)]
 pub struct NewAction<'a> {
-    /// An operator, or the system's user.
+    /// The operator, or the system's user.
     pub who: &'a str,
     /// `read` or `operate`; `command` for a command.
     pub role: &'a str,
-    /// `stock.set`.
+    /// What was done, for example `stock.set`.
     pub what: &'a str,
-    /// A product, a queue.
+    /// What it was done to: a product, a queue.
     pub target: &'a str,
-    /// No personal data.
+    /// Further details, without personal data.
     pub details: &'a Value,
-    /// One for all rows of one doing.
+    /// The same for all rows of one action.
     pub request_id: Uuid,
     /// See [`Outcome`].
     pub outcome: &'a str,
 }
 
-/// What was written down.
+/// A recorded action.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, Serialize)]
 #[diesel(table_name = actions)]
 pub struct Action {
-    /// Rises with each.
+    /// Increases with each row.
     pub action_id: i64,
-    /// By the database's clock.
+    /// When it was recorded, by the database's clock.
     #[serde(with = "timestamp")]
     pub at: DateTime<Utc>,
-    /// An operator, or the system's user.
+    /// The operator, or the system's user.
     pub who: String,
     /// `read` or `operate`; `command` for a command.
     pub role: String,
-    /// What was done.
+    /// What was done, for example `stock.set`.
     pub what: String,
-    /// To what.
+    /// What it was done to.
     pub target: String,
-    /// What else there is to say.
+    /// Further details.
     pub details: Value,
-    /// One for all rows of one doing; the front end's log has it too.
+    /// The same for all rows of one action; the front end's log has it too.
     pub request_id: Uuid,
     /// See [`Outcome`].
     pub outcome: String,
 }
 
-/// Writes it down.
+/// Records an action.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn record(connection: &mut Connection, action: &NewAction<'_>) -> Result<(), StoreError> {
     diesel::insert_into(actions::table).values(action).execute(connection).await?;
     Ok(())
 }
 
-/// What was done, the newest first, at most `limit`; before the action with this number where there is one.
+/// Returns at most `limit` actions, newest first. `before` limits them to actions with a smaller id.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn page(connection: &mut Connection, before: Option<i64>, limit: i64) -> Result<Vec<Action>, StoreError> {
     let older = actions::table.filter(actions::action_id.lt(before.unwrap_or(i64::MAX)));
     Ok(older.order(actions::action_id.desc()).limit(limit).select(Action::as_select()).load(connection).await?)

@@ -1,4 +1,4 @@
-//! What the database's server says of itself, for `orderflow doctor`.
+//! What the database server reports about itself, for `orderflow doctor`.
 
 use chrono::{DateTime, Utc};
 use diesel::{
@@ -8,27 +8,27 @@ use diesel::{
 use diesel_async::RunQueryDsl as _;
 use orderflow_service::store::{Connection, StoreError};
 
-/// What a server says of itself.
+/// What the server reports about itself.
 #[derive(Debug, Clone, QueryableByName)]
 pub struct Server {
-    /// `15.18`, with what its packager added.
+    /// `15.18`, with the packager's suffix.
     #[diesel(sql_type = Text)]
     pub version: String,
-    /// Its clock, now.
+    /// Its current time.
     #[diesel(sql_type = Timestamptz)]
     pub clock: DateTime<Utc>,
-    /// It accepts reads only.
+    /// Whether it accepts only reads.
     #[diesel(sql_type = Bool)]
     pub is_read_only: bool,
-    /// It is a standby, which follows another server.
+    /// Whether it is a standby that follows another server.
     #[diesel(sql_type = Bool)]
     pub is_standby: bool,
 }
 
-/// What the server says of itself.
+/// Returns what the server reports about itself.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn server(connection: &mut Connection) -> Result<Server, StoreError> {
     Ok(diesel::sql_query(
         "SELECT current_setting('server_version') AS version, clock_timestamp() AS clock,
@@ -38,24 +38,24 @@ pub async fn server(connection: &mut Connection) -> Result<Server, StoreError> {
     .await?)
 }
 
-/// The connections of one role to this database, this one left out.
+/// The connections of one role to this database, without our own.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
 pub struct RoleConnections {
     /// The role.
     #[diesel(sql_type = Text)]
     pub role: String,
-    /// How many it has.
+    /// The number of connections.
     #[diesel(sql_type = BigInt)]
     pub connections: i64,
-    /// Whether row security does not hold it: it owns the tables, or is a superuser.
+    /// Whether it bypasses row security: it owns the tables, has BYPASSRLS, or is a superuser.
     #[diesel(sql_type = Bool)]
     pub is_unrestricted: bool,
 }
 
-/// Returns who is connected to this database, at most 100 roles.
+/// Returns the roles connected to this database, at most 100.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn connected_roles(connection: &mut Connection) -> Result<Vec<RoleConnections>, StoreError> {
     Ok(diesel::sql_query(
         "SELECT rolname::text AS role, count(*) AS connections,

@@ -1,4 +1,4 @@
-//! Dead letters that operators have thrown away by /admin or the console, kept for a while in case one is wanted back.
+//! Dead letters that operators discarded through /admin or the console, kept for 90 days in case one is needed again.
 
 use chrono::{DateTime, Utc};
 use diesel::{
@@ -14,28 +14,28 @@ use uuid::Uuid;
 
 use super::schema::operations::discarded;
 
-/// How long they are kept.
+/// How long discarded dead letters are kept.
 const KEPT: &str = "90 days";
 
-/// One that was thrown away.
+/// A discarded dead letter.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, Serialize)]
 #[diesel(table_name = discarded)]
 pub struct Discarded {
-    /// Rises with each.
+    /// Increases with each row.
     pub discarded_id: i64,
-    /// The request that did it; the list of actions has it too.
+    /// The request that discarded it; the action record has the same id.
     pub request_id: Uuid,
-    /// When it was written down, just before it was thrown away.
+    /// When it was recorded, just before it was discarded.
     #[serde(with = "timestamp")]
     pub discarded_at: DateTime<Utc>,
-    /// The message, headers and body.
+    /// The message: headers and body.
     pub letter: Value,
 }
 
-/// Writes these down. Zero bytes, which the database refuses, are replaced.
+/// Records these dead letters. Zero bytes are replaced, since the database rejects them.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn keep(connection: &mut Connection, request_id: Uuid, letters: &[Value]) -> Result<(), StoreError> {
     let rows: Vec<_> = letters
         .iter()
@@ -45,20 +45,20 @@ pub async fn keep(connection: &mut Connection, request_id: Uuid, letters: &[Valu
     Ok(())
 }
 
-/// The newest first, at most `limit`; older than this one where there is one.
+/// Returns at most `limit` discarded dead letters, newest first. `before` limits them to smaller ids.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn page(connection: &mut Connection, before: Option<i64>, limit: i64) -> Result<Vec<Discarded>, StoreError> {
     let older = discarded::table.filter(discarded::discarded_id.lt(before.unwrap_or(i64::MAX)));
     let newest = older.order(discarded::discarded_id.desc()).limit(limit);
     Ok(newest.select(Discarded::as_select()).load(connection).await?)
 }
 
-/// Forgets up to `limit` that were thrown away more than 90 days ago; how many those were.
+/// Deletes up to `limit` dead letters that were discarded more than 90 days ago. Returns how many it deleted.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn forget_old(connection: &mut Connection, limit: i64) -> Result<usize, StoreError> {
     Ok(diesel::sql_query(
         "DELETE FROM operations.discarded WHERE discarded_id IN (

@@ -1,4 +1,4 @@
-//! How many orders come in and settle just now, and how long one takes. Reads only.
+//! The current rates of orders placed and settled, and how long an order takes. Read-only.
 
 use diesel::{
     QueryableByName,
@@ -9,22 +9,22 @@ use orderflow_events::EventKind;
 use orderflow_order::domain::OrderStatus;
 use orderflow_service::store::{Connection, StoreError};
 
-/// The seconds that [`QUERY`] looks at.
+/// The seconds that [`QUERY`] covers.
 const WINDOW: u32 = 5;
 
-/// Orders a second.
+/// Orders per second.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct OrderRates {
-    /// Stored.
+    /// Orders stored.
     pub accepted: f64,
-    /// Shipped, failed or cancelled: an event said so that the customer's status follows.
+    /// Orders shipped, failed or cancelled, counted by the event; the customer's status follows it.
     pub settled: f64,
 }
 
-/// Event ids are UUIDv7, which begin with the milliseconds since 1970, so the newest events are at the end of the index on
-/// them; that of their time is a BRIN, of which everything since the last vacuum is read. For the order's sake the index
-/// is read from its end, however many rows the planner expects: 1,300 events a second among 2 million took 17 ms. The limit
-/// is what five seconds of some thousand orders a second have.
+/// Event ids are UUIDv7 and begin with the milliseconds since 1970, so the newest events are at the end of their index.
+/// The index on the time would be slower: it is a BRIN, and everything since the last vacuum would be read.
+/// `ORDER BY` makes PostgreSQL read the index from its end, however many rows the planner expects: 17 ms with 1,300
+/// events per second among 2 million. The limit covers five seconds of several thousand orders per second.
 const QUERY: &str = "
 SELECT count(*) FILTER (WHERE event = $1) AS accepted, count(*) FILTER (WHERE event = ANY($2)) AS settled
 FROM (
@@ -33,10 +33,10 @@ FROM (
     ORDER BY event_id DESC LIMIT 100000
 ) AS newest";
 
-/// How many orders a second came in and settled during the last five seconds, by the database's clock.
+/// Returns the orders placed and settled per second over the last five seconds, by the database's clock.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn rates(connection: &mut Connection) -> Result<OrderRates, StoreError> {
     #[derive(QueryableByName)]
     struct Row {
@@ -55,10 +55,10 @@ pub async fn rates(connection: &mut Connection) -> Result<OrderRates, StoreError
     Ok(OrderRates { accepted: a_second(row.accepted), settled: a_second(row.settled) })
 }
 
-/// The newest events that [`USUAL`] looks at: some thousand orders.
+/// How many of the newest events [`USUAL`] reads: about a thousand orders.
 const NEWEST: i64 = 5_000;
 
-/// The newest are found at the end of the index on the events' ids, see [`QUERY`]; each order's first event by its key.
+/// The newest events are at the end of the index on their ids, see [`QUERY`]. An order's first event is found by key.
 const USUAL: &str = "
 SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM shipped.occurred_at - placed.occurred_at))::float8 AS seconds
 FROM (
@@ -67,11 +67,11 @@ FROM (
 JOIN messaging.event_log AS placed ON placed.order_id = shipped.order_id AND placed.version = 1
 WHERE shipped.event = $1";
 
-/// What an order usually takes until it is with the carrier, in seconds: the median of those that came there last; none
-/// where there are none.
+/// Returns the median time from placing an order to its shipment, in seconds, over the newest shipped orders. Returns
+/// `None` if there are none.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn usual_seconds(connection: &mut Connection) -> Result<Option<f64>, StoreError> {
     #[derive(QueryableByName)]
     struct Row {

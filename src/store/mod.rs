@@ -1,5 +1,7 @@
-//! The SQL of the front end and of the operator's commands. That of the event log, the outbox and the inbox is in
-//! `orderflow_service::store`, that of orders in `orderflow_order::store`, a service's own in `workers/src/services/<service>/store.rs`.
+//! The SQL of the front end and of the operators' commands.
+//!
+//! The SQL of the event log, the outbox and the inbox is in `orderflow_service::store`, that of orders in
+//! `orderflow_order::store`, and a service's own in `workers/src/services/<service>/store.rs`.
 //!
 //! Functions take a connection, so that callers own the transaction.
 

@@ -1,4 +1,4 @@
-//! What holds up one order, for its customer: an attempt that failed and comes again, or a message that waits for a person.
+//! What delays one order, for its customer: a failed attempt that will be retried, or a message that needs an operator.
 
 use diesel::{
     QueryableByName,
@@ -10,19 +10,19 @@ use uuid::Uuid;
 
 use crate::services::roster;
 
-/// What holds an order up.
+/// What delays an order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, QueryableByName)]
 pub struct Blockers {
-    /// The next attempt at a step that failed, in seconds from now.
+    /// Seconds from now until the next attempt at a step that failed.
     #[diesel(sql_type = Nullable<Double>)]
     pub again_in: Option<f64>,
-    /// A message about it lies in a dead-letter queue, until a person sends it on.
+    /// Whether one of its messages is in a dead-letter queue, until an operator replays it.
     #[diesel(sql_type = Bool)]
     pub waits_for_a_person: bool,
 }
 
-/// Only of the queues that orders wait for, at `$2`. What was applied after it died is left out: a person moved it by hand,
-/// which nobody wrote down.
+/// `$2` are the queues that orders wait for; other queues delay no order. A dead letter whose event was applied is left
+/// out: an operator moved it by hand, which leaves no record.
 const QUERY: &str = "
 SELECT (SELECT extract(epoch FROM max(retry_at) - now())::float8 FROM messaging.attempts
         WHERE event_id = ANY($1) AND retry_at > now() AND subscription = ANY($2)) AS again_in,
@@ -32,10 +32,10 @@ SELECT (SELECT extract(epoch FROM max(retry_at) - now())::float8 FROM messaging.
                    WHERE inbox.event_id = dead.event_id AND inbox.subscription = dead.subscription
                )) AS waits_for_a_person";
 
-/// What holds up an order that has these events.
+/// Returns what delays the order that has these events.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn of(connection: &mut Connection, events: &[Uuid]) -> Result<Blockers, StoreError> {
     let query = diesel::sql_query(QUERY).bind::<Array<SqlUuid>, _>(events).bind::<Array<Text>, _>(roster().steps());
     Ok(query.get_result(connection).await?)

@@ -1,4 +1,4 @@
-//! How far orders are and how they got there: what their customers are told, asked of the database in one look.
+//! The status and history of orders as customers see them, read in one query.
 
 use chrono::{DateTime, Utc};
 use diesel::{
@@ -9,20 +9,21 @@ use diesel_async::RunQueryDsl as _;
 use orderflow_service::store::{Connection, StoreError};
 use uuid::Uuid;
 
-/// How far an order is.
+/// An order's status and history.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Progress {
     /// The order.
     pub order_id: Uuid,
-    /// Where it stands, by the name that the contract gives it.
+    /// Its status, by its name in the contract.
     pub status: String,
-    /// The version of the last event that is folded into the status.
+    /// The version of the last event folded into the status.
     pub version: i32,
-    /// Whether a cancellation was asked for.
+    /// Whether a cancellation was requested.
     pub cancel_requested: bool,
     /// When it last changed, by the database's clock.
     pub updated_at: DateTime<Utc>,
-    /// How long ago that was, in seconds and by the same clock: the transaction that changed it began then.
+    /// How long ago that was, in seconds, by the same clock. It is measured from the start of the transaction that
+    /// changed it.
     pub age: f64,
     /// Its history up to `version`, from 1 without gaps.
     pub steps: Vec<Step>,
@@ -31,13 +32,13 @@ pub struct Progress {
 /// One event of an order's history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// Its place in the history.
+    /// Its position in the history.
     pub version: i32,
     /// The event's id.
     pub event_id: Uuid,
-    /// What happened, by its name: `payment.completed`. Text, since this program may be older than the one that wrote it.
+    /// Its name: `payment.completed`. Text, since a newer program may have written a name that this one does not know.
     pub event: String,
-    /// When.
+    /// When it happened.
     pub occurred_at: DateTime<Utc>,
 }
 
@@ -65,8 +66,8 @@ struct Row {
     occurred_at: DateTime<Utc>,
 }
 
-/// LIMIT and ORDER BY keep the planner from joining these as tables: for some thousand orders it would read both whole.
-/// This way each order is one look at the primary key, and the log is read only of those that moved.
+/// `LIMIT` and `ORDER BY` keep the planner from joining whole tables: for a few thousand orders it would read both in
+/// full. This way each order is one lookup by primary key, and the log is read only for the orders that moved.
 const BEYOND: &str = "
 SELECT o.id AS order_id, o.status, o.version AS order_version, o.cancel_requested, o.updated_at,
        extract(epoch FROM clock_timestamp() - o.updated_at)::float8 AS age,
@@ -82,11 +83,12 @@ CROSS JOIN LATERAL (
 ) AS log
 ORDER BY order_id, version";
 
-/// Those of these orders, which differ, that are beyond the version beside them, with the status and the history of one and
-/// the same moment; 0 is a version that every order is beyond. An order that does not exist is left out.
+/// Returns the orders newer than the given version, with status and history from the same snapshot.
+///
+/// Ids must be unique. Every order is newer than version 0. An order that does not exist is left out.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn beyond(connection: &mut Connection, known: &[(Uuid, i32)]) -> Result<Vec<Progress>, StoreError> {
     let (ids, versions): (Vec<Uuid>, Vec<i32>) = known.iter().copied().unzip();
     let rows: Vec<Row> = diesel::sql_query(BEYOND)

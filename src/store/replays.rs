@@ -1,5 +1,5 @@
-//! Replays of dead letters that operators have asked for, and how far each is: read by any process, written by the one
-//! that does it.
+//! Replays of dead letters that operators requested, and the progress of each. Any process reads a replay; only the
+//! process that runs it writes it.
 
 use chrono::{DateTime, Utc};
 use diesel::{
@@ -17,13 +17,13 @@ use uuid::Uuid;
 
 use super::schema::operations::replays;
 
-/// One that was not written for so long has ended with its process, which writes once a second.
+/// A running replay writes once a second. If it has not written for this long, its process has ended.
 const BELIEVED: &str = "1 minute";
 
-/// Why a replay that nobody wrote any more has ended.
-const GONE: &str = "the process that did it has ended; what it had not sent is in the dead-letter queue";
+/// The reason given for an abandoned replay.
+const GONE: &str = "the process that ran it has ended; messages not yet replayed remain in the dead-letter queue";
 
-/// One that begins.
+/// A replay to start.
 #[derive(Debug, Clone, Copy, Insertable)]
 #[diesel(table_name = replays)]
 pub struct NewReplay<'a> {
@@ -31,30 +31,30 @@ pub struct NewReplay<'a> {
     pub replay_id: Uuid,
     /// The work queue.
     pub queue: &'a str,
-    /// Who asked for it.
+    /// The operator who requested it.
     pub who: &'a str,
-    /// The request that asked for it.
+    /// The HTTP request that started it.
     pub request_id: Uuid,
-    /// What was asked for.
+    /// Which messages were requested.
     pub selection: &'a Value,
     /// `running`.
     pub state: &'a str,
 }
 
-/// How many messages are how far.
+/// The progress of a replay, in messages.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// That were chosen.
+    /// Messages selected.
     pub selected: i32,
-    /// That were sent.
+    /// Messages replayed.
     pub sent: i32,
-    /// That were applied since.
+    /// Messages applied since.
     pub applied: i32,
-    /// That died again since.
+    /// Messages dead-lettered again since.
     pub died_again: i32,
 }
 
-/// One replay.
+/// A replay.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, Serialize)]
 #[diesel(table_name = replays)]
 pub struct Replay {
@@ -62,26 +62,27 @@ pub struct Replay {
     pub replay_id: Uuid,
     /// The work queue.
     pub queue: String,
-    /// Who asked for it.
+    /// The operator who requested it.
     pub who: String,
-    /// The request that asked for it.
+    /// The HTTP request that started it.
     pub request_id: Uuid,
-    /// What was asked for.
+    /// Which messages were requested.
     pub selection: Value,
-    /// `running`; `done`: all were sent and none died again; `stopped`: something died again or was not applied in time;
-    /// `failed`: something could not be reached; `abandoned`: its process ended.
+    /// `running`; `done`: all were replayed and none was dead-lettered again; `stopped`: one was dead-lettered again or
+    /// not applied in time, or the process was shut down; `failed`: RabbitMQ or the database was unreachable;
+    /// `abandoned`: its process ended without writing how the replay ended.
     pub state: String,
-    /// Messages that were chosen.
+    /// Messages selected.
     pub selected: i32,
-    /// Of these, sent.
+    /// Of these, replayed so far.
     pub sent: i32,
     /// Of these, applied so far.
     pub applied: i32,
-    /// Of these, dead again.
+    /// Of these, dead-lettered again.
     pub died_again: i32,
-    /// Why it ended before all were sent.
+    /// Why it ended before all were replayed.
     pub reason: Option<String>,
-    /// By the database's clock, as the others.
+    /// When it started. All times are by the database's clock.
     #[serde(with = "timestamp")]
     pub started_at: DateTime<Utc>,
     /// When it was last written.
@@ -92,15 +93,15 @@ pub struct Replay {
     pub ended_at: Option<DateTime<Utc>>,
 }
 
-/// Whether a running replay of this queue, or of any, is not written any more.
+/// Selects the replays that are marked as running but no longer written.
 fn is_given_up() -> diesel::expression::SqlLiteral<Bool> {
     sql::<Bool>(&format!("state = 'running' AND updated_at < clock_timestamp() - interval '{BELIEVED}'"))
 }
 
-/// Ends those whose process is gone. Whoever looks or begins does so first.
+/// Marks replays as abandoned if their process has ended. Callers do this before they read or begin a replay.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn give_up_the_dead(connection: &mut Connection) -> Result<(), StoreError> {
     diesel::update(replays::table.filter(is_given_up()))
         .set((
@@ -113,10 +114,11 @@ pub async fn give_up_the_dead(connection: &mut Connection) -> Result<(), StoreEr
     Ok(())
 }
 
-/// Begins one, unless one of its queue is running: then that one's id is the answer.
+/// Begins a replay, unless one is already running for its queue: then returns the id of that one, or nil if it has just
+/// ended.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn begin(connection: &mut Connection, replay: &NewReplay<'_>) -> Result<Result<(), Uuid>, StoreError> {
     give_up_the_dead(connection).await?;
     let begun = diesel::insert_into(replays::table).values(replay).on_conflict_do_nothing().execute(connection).await?;
@@ -125,14 +127,15 @@ pub async fn begin(connection: &mut Connection, replay: &NewReplay<'_>) -> Resul
     }
     let running = replays::table.filter(replays::queue.eq(replay.queue)).filter(replays::state.eq("running"));
     let other: Option<Uuid> = running.select(replays::replay_id).first(connection).await.optional()?;
-    // It may just have ended: whoever asks again begins.
+    // The other replay may have ended since the insert; the next attempt succeeds.
     Ok(Err(other.unwrap_or_default()))
 }
 
-/// Writes how far it is. Whether it still is the one that runs: another process may have given it up.
+/// Writes the progress of a replay. Returns false if it is no longer running: another process may have marked it as
+/// abandoned.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn progress(connection: &mut Connection, replay_id: Uuid, counts: Counts) -> Result<bool, StoreError> {
     let running = replays::table.find(replay_id).filter(replays::state.eq("running"));
     let written = diesel::update(running)
@@ -148,10 +151,10 @@ pub async fn progress(connection: &mut Connection, replay_id: Uuid, counts: Coun
     Ok(written == 1)
 }
 
-/// Writes how it ended, after a last [`progress`].
+/// Writes how a replay ended, after a last [`progress`].
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn end(
     connection: &mut Connection,
     replay_id: Uuid,
@@ -169,19 +172,19 @@ pub async fn end(
     Ok(())
 }
 
-/// One.
+/// Returns a replay, or `None` if there is no such replay.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn get(connection: &mut Connection, replay_id: Uuid) -> Result<Option<Replay>, StoreError> {
     give_up_the_dead(connection).await?;
     Ok(replays::table.find(replay_id).select(Replay::as_select()).first(connection).await.optional()?)
 }
 
-/// The newest first, at most `limit`; older than this one where there is one.
+/// Returns at most `limit` replays, newest first. `before` limits them to older replays.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn page(connection: &mut Connection, before: Option<Uuid>, limit: i64) -> Result<Vec<Replay>, StoreError> {
     give_up_the_dead(connection).await?;
     let older = replays::table.filter(replays::replay_id.lt(before.unwrap_or(Uuid::max())));

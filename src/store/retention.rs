@@ -1,4 +1,4 @@
-//! What of finished orders can leave the event log and the inbox for the archive, and moving it there.
+//! Moves the history of finished orders from the event log and the inbox to the archive, and shows how much can go.
 
 use chrono::{DateTime, Utc};
 use diesel::{
@@ -12,27 +12,27 @@ use uuid::Uuid;
 /// A UUIDv7 begins with 48 bits of milliseconds.
 const TIME: u32 = 80;
 
-/// Which orders are looked at: those whose id is of before this time, in the order of their ids.
+/// A walk over the orders placed before a time, by id.
 #[derive(Debug, Clone)]
 pub struct Walk {
-    /// What is younger stays.
+    /// Orders placed after this time stay.
     pub horizon: DateTime<Utc>,
-    /// What subscriptions take: an order of which they have not applied everything stays.
+    /// The events that each subscription consumes. An order stays until they are all applied.
     pub taken: Taken,
     after: Uuid,
 }
 
 impl Walk {
-    /// Begins with the oldest order.
+    /// Creates a walk that begins with the oldest order.
     #[must_use]
     pub fn new(horizon: DateTime<Utc>, taken: Taken) -> Self {
         Self { horizon, taken, after: Uuid::nil() }
     }
 
-    /// Returns the next orders that have a history in the log, at most `limit`; none at the end.
+    /// Returns the next orders that have a history in the log, at most `limit`; an empty list at the end.
     ///
     /// # Errors
-    /// Those of the database; the same orders come next then.
+    /// Returns database errors. The next call then returns the same orders.
     pub async fn next(&mut self, connection: &mut Connection, limit: i64) -> Result<Vec<Uuid>, StoreError> {
         #[derive(QueryableByName)]
         struct Row {
@@ -55,28 +55,28 @@ impl Walk {
     }
 }
 
-/// How much some orders have in the log and the inbox.
+/// How much a group of orders occupies in the log and the inbox.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
 pub struct Share {
-    /// Why these orders stay, as `messaging.kept_in_log` names it; none where they can go.
+    /// Why these orders stay, as `messaging.kept_in_log` names it; `None` if they can go.
     #[diesel(sql_type = Nullable<Text>)]
     pub reason: Option<String>,
-    /// How many orders.
+    /// The number of orders.
     #[diesel(sql_type = BigInt)]
     pub orders: i64,
     /// Their rows in the log.
     #[diesel(sql_type = BigInt)]
     pub events: i64,
-    /// The size of these, without indexes.
+    /// The size of these rows in bytes, without indexes.
     #[diesel(sql_type = BigInt)]
     pub event_bytes: i64,
     /// Their rows in the inbox.
     #[diesel(sql_type = BigInt)]
     pub applied: i64,
-    /// The size of these, without indexes.
+    /// The size of these rows in bytes, without indexes.
     #[diesel(sql_type = BigInt)]
     pub applied_bytes: i64,
-    /// When the first of the events happened.
+    /// When the oldest of these events happened.
     #[diesel(sql_type = Nullable<Timestamptz>)]
     pub oldest: Option<DateTime<Utc>>,
 }
@@ -99,10 +99,10 @@ CROSS JOIN LATERAL (
 ) AS log
 GROUP BY kept.reason";
 
-/// Returns which of these orders can go and which stay, by reason.
+/// Returns how many of these orders can go and how many stay, by reason.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn shares(connection: &mut Connection, walk: &Walk, orders: &[Uuid]) -> Result<Vec<Share>, StoreError> {
     Ok(diesel::sql_query(SHARES)
         .bind::<Array<SqlUuid>, _>(orders)
@@ -127,11 +127,12 @@ pub struct Moved {
     pub applied: i64,
 }
 
-/// Moves the history of those of these orders that nothing keeps to the archive, all or nothing. Safe to repeat, and from several
-/// processes at once: what one of them has in hand, the others leave out.
+/// Moves the history of these orders to the archive, except for orders that have to stay. Moves all of it or none.
+///
+/// It is safe to repeat, and safe from several processes concurrently: each skips the orders that another is moving.
 ///
 /// # Errors
-/// Those of the database, such as that the role may not, or that a lock could not be had within two seconds.
+/// Returns database errors, such as a missing privilege or a lock not obtained within two seconds.
 pub async fn archive(connection: &mut Connection, walk: &Walk, orders: &[Uuid]) -> Result<Moved, StoreError> {
     Ok(diesel::sql_query(
         "SELECT moved_orders AS orders, moved_events AS events, moved_inbox AS applied

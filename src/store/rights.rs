@@ -1,7 +1,8 @@
-//! Roles of PostgreSQL for each kind of process, as statements that may be run again: each writes its own service's schema, and of
-//! the tables that all share its own kinds and subscriptions.
+//! PostgreSQL roles for each kind of process, as repeatable statements.
 //!
-//! The owner of the tables is none of them and is not held by row security, so that a shop with one role works as before.
+//! A role writes its own service's schema, and in the shared tables only rows of its own events and subscriptions.
+//!
+//! The owner of the tables is not among these roles. It bypasses row security, so a shop with one role works as before.
 
 use diesel::sql_query;
 use diesel_async::{AsyncConnection as _, RunQueryDsl as _};
@@ -10,9 +11,9 @@ use orderflow_service::{
     store::{Connection, StoreError},
 };
 
-/// Tables of the schema `messaging` that services write, with what they may do there, and the column that says whose a row is.
+/// The tables in schema `messaging` that services write, their privileges, and the column that shows a row's owner.
 const SHARED_TABLES: [(&str, &str, Column); 7] = [
-    // Appended to and never changed.
+    // Append-only.
     ("event_log", "SELECT, INSERT", Column::Event),
     ("outbox", "SELECT, INSERT, UPDATE, DELETE", Column::Event),
     ("inbox", "SELECT, INSERT", Column::Queue("subscription")),
@@ -22,34 +23,34 @@ const SHARED_TABLES: [(&str, &str, Column); 7] = [
     ("queue_pace", "SELECT, INSERT, UPDATE, DELETE", Column::Queue("queue")),
 ];
 
-/// Every schema that is not one service's.
+/// The schemas that do not belong to a single service.
 const COMMON_SCHEMAS: [&str; 4] = ["messaging", "orders", "catalogue", "operations"];
 
-/// How long a lock on a table may be waited for: whoever places orders waits behind it.
+/// How long to wait for a table lock. New orders queue behind a waiting lock request.
 const LOCK_TIMEOUT: &str = "3s";
 
-/// Of many hosts that do this at once on one database, one does it and the others wait: "orderrig".
+/// The advisory lock that serializes hosts that do this concurrently on one database: "orderrig" in ASCII.
 const LOCK: i64 = 0x6f72_6465_7272_6967;
 
-/// The column by which rows belong to a service.
+/// The column that shows which service owns a row.
 #[derive(Debug, Clone, Copy)]
 enum Column {
-    /// A kind of event.
+    /// An event's name.
     Event,
-    /// A queue's name, which begins with its service's.
+    /// A queue's name, which begins with its service's name.
     Queue(&'static str),
 }
 
 /// What a role may do.
 #[derive(Debug, Clone)]
 enum May {
-    /// What a front end does: place orders, and publish the order service's events.
+    /// Front ends: place orders, and publish the order service's events.
     Serve,
-    /// What the console and the commands do.
+    /// Console and commands.
     Operate,
-    /// What a worker of these services does.
+    /// Workers of these services.
     Work(Vec<&'static str>),
-    /// Read everything.
+    /// Reads everything.
     Read,
 }
 
@@ -58,14 +59,14 @@ enum May {
 pub struct Role {
     /// Its name in PostgreSQL.
     pub name: String,
-    /// What its password's setting is named after: `PAYMENT` in `DATABASE_PAYMENT_PASSWORD`.
+    /// Its part of the name of its password's setting: `PAYMENT` in `DATABASE_PAYMENT_PASSWORD`.
     pub setting: String,
-    /// What it is for.
+    /// Its purpose.
     pub about: String,
     may: May,
 }
 
-/// Returns the roles of these services, named after the prefix.
+/// Returns the roles for these services. Their names begin with the prefix.
 #[must_use]
 pub fn roles(roster: &Roster, prefix: &str) -> Vec<Role> {
     let role = |name: &str, about: String, may| Role {
@@ -78,15 +79,15 @@ pub fn roles(roster: &Roster, prefix: &str) -> Vec<Role> {
         role("web", "front ends".to_owned(), May::Serve),
         role("ops", "console and commands".to_owned(), May::Operate),
         role("worker", "workers of all services".to_owned(), May::Work(roster.names())),
-        role("readonly", "looking at everything".to_owned(), May::Read),
+        role("readonly", "reading everything".to_owned(), May::Read),
     ];
     roles
         .extend(roster.names().into_iter().map(|name| role(name, format!("workers of {name}"), May::Work(vec![name]))));
     roles
 }
 
-/// Returns the statements that make the roles and give them their rights. They may be run again, also while orders flow, and take
-/// nothing away.
+/// Returns the statements that create the roles and grant their rights. They can be repeated, even while orders flow,
+/// and revoke no right that a role needs.
 #[must_use]
 pub fn statements(roster: &Roster, roles: &[Role]) -> Vec<String> {
     let mut all: Vec<String> = roles.iter().map(create).collect();
@@ -96,12 +97,12 @@ pub fn statements(roster: &Roster, roles: &[Role]) -> Vec<String> {
     for role in roles {
         all.extend(grants(roster, role));
     }
-    // Last, since before it policies hold nobody.
+    // Last: policies take effect only now, when all of them exist.
     all.extend(SHARED_TABLES.iter().map(|(table, ..)| secure(table)));
     all
 }
 
-/// Roles belong to the whole server, so another database's set-up may make the same one at this moment.
+/// Roles belong to the whole server, so the set-up of another database may create the same role concurrently.
 fn create(Role { name, .. }: &Role) -> String {
     format!(
         "DO $$ BEGIN
@@ -111,7 +112,7 @@ END $$"
     )
 }
 
-/// The schemas that a service writes.
+/// Returns the schemas that a service writes.
 fn schemas_of(service: &str) -> Vec<String> {
     match service {
         "order" => vec!["orders".to_owned()],
@@ -121,7 +122,7 @@ fn schemas_of(service: &str) -> Vec<String> {
     }
 }
 
-/// The statements that give a role its rights.
+/// Collects the statements that grant a role its rights.
 struct Rights<'r> {
     roster: &'r Roster,
     role: &'r str,
@@ -144,7 +145,7 @@ fn grants(roster: &Roster, Role { name, may, .. }: &Role) -> Vec<String> {
 }
 
 impl Rights<'_> {
-    /// What every process reads.
+    /// Grants what every process needs to read.
     fn enter(&mut self) {
         let role = self.role;
         for schema in self.schemas.clone() {
@@ -159,7 +160,7 @@ impl Rights<'_> {
         let role = self.role;
         self.write("orders");
         self.statements.push(format!("GRANT SELECT ON ALL TABLES IN SCHEMA catalogue TO {role}"));
-        // What an order waits for, and how fast that goes, for its page.
+        // For the order's page: what it waits for, and how fast that queue moves.
         let read = "messaging.queue_pace, messaging.attempts, messaging.dead_letters, messaging.inbox";
         self.statements.push(format!("GRANT SELECT ON {read} TO {role}"));
         let shared = SHARED_TABLES.into_iter().filter(|(table, ..)| ["event_log", "outbox"].contains(table));
@@ -177,7 +178,7 @@ impl Rights<'_> {
         let role = self.role;
         self.statements
             .push(format!("REVOKE INSERT, UPDATE, DELETE ON messaging.event_log, messaging.event_archive FROM {role}"));
-        // The only way in which the log's history is moved: it checks what may.
+        // The only way to move history out of the log: the function checks which orders may go.
         self.statements.push(format!(
             "GRANT EXECUTE ON FUNCTION messaging.archive_orders(uuid[], timestamptz, text[], text[]) TO {role}"
         ));
@@ -210,7 +211,7 @@ impl Rights<'_> {
         }
     }
 
-    /// These privileges on a table that services share, for rows that meet the condition.
+    /// Grants these privileges on a shared table, for rows that meet the condition.
     fn share(&mut self, table: &str, privileges: &str, condition: &str) {
         let role = self.role;
         self.statements.push(format!("GRANT {privileges} ON messaging.{table} TO {role}"));
@@ -218,12 +219,14 @@ impl Rights<'_> {
     }
 }
 
-/// Runs where there is such a schema: a service without tables has none, and neither has one that did not migrate yet.
+/// Guards the statement so that it runs only if the schema exists. A service without tables has no schema, nor does one
+/// whose migrations have not run.
 fn in_schema(schema: &str, statement: &str) -> String {
     format!("DO $$ BEGIN IF to_regnamespace('{schema}') IS NOT NULL THEN {statement}; END IF; END $$")
 }
 
-/// What every process reads: which migrations have run, and what services offer to others as views.
+/// Returns the grants that every process needs: on the lists of applied migrations, and on the views that services
+/// offer.
 fn read_lists_and_views(role: &str, schemas: &[String]) -> String {
     let schemas: Vec<_> = schemas.iter().map(|schema| format!("'{schema}'")).collect();
     format!(
@@ -237,7 +240,7 @@ END $$",
     )
 }
 
-/// The condition under which a row is one of these services'.
+/// Returns the SQL condition under which a row belongs to one of these services.
 fn owned(roster: &Roster, services: &[&str], column: Column) -> String {
     let list = |names: Vec<&str>| format!("'{{{}}}'::text[]", names.join(","));
     let services_list = list(services.to_vec());
@@ -251,7 +254,8 @@ fn owned(roster: &Roster, services: &[&str], column: Column) -> String {
     }
 }
 
-/// Makes a policy, or makes it anew where it is another one: that takes the table's lock for a moment, so it is not done in vain.
+/// Returns the statement that creates a policy, or replaces one that differs. Replacing locks the table for a moment,
+/// so the statement leaves an unchanged policy alone.
 fn policy(table: &str, name: &str, role: &str, command: &str, condition: &str) -> String {
     let check = if command == "SELECT" { String::new() } else { format!(" WITH CHECK ({condition})") };
     let definition = format!("FOR {command} TO {role} USING ({condition}){check}");
@@ -278,7 +282,7 @@ END $$"
     )
 }
 
-/// Returns the statement that sets a role's password to what this verifier belongs to.
+/// Returns the statement that sets a role's password by its SCRAM verifier.
 #[must_use]
 pub fn set_password(role: &Role, verifier: &str) -> String {
     format!("ALTER ROLE {} PASSWORD '{}'", role.name, verifier.replace('\'', "''"))
@@ -287,7 +291,7 @@ pub fn set_password(role: &Role, verifier: &str) -> String {
 /// Runs these statements, all or none.
 ///
 /// # Errors
-/// Those of the database, such as that the role may make no roles, or that a table's lock could not be had.
+/// Returns database errors, such as a role that may not create roles, or a table lock not obtained in time.
 pub async fn run(connection: &mut Connection, statements: &[String]) -> Result<(), StoreError> {
     let all = async |connection: &mut Connection| {
         sql_query(format!("SELECT pg_advisory_xact_lock({LOCK})")).execute(connection).await?;

@@ -1,4 +1,4 @@
-//! Orders as operators look through them.
+//! Searches orders for operators.
 
 use chrono::{DateTime, Utc};
 use diesel::{
@@ -13,25 +13,25 @@ use uuid::Uuid;
 
 use super::story::Wanted;
 
-/// An order, without who ordered.
+/// An order in the list, without personal data.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName, Serialize)]
 pub struct Listed {
     /// Its id.
     #[diesel(sql_type = SqlUuid)]
     pub order_id: Uuid,
-    /// What people read out on the phone.
+    /// The number that customers quote on the phone.
     #[diesel(sql_type = Text)]
     pub number: String,
-    /// Where it stands.
+    /// Its status.
     #[diesel(sql_type = Text)]
     pub status: String,
-    /// The version of the last event that is folded into the status.
+    /// The version of the last event folded into the status.
     #[diesel(sql_type = Integer)]
     pub version: i32,
-    /// Whether the customer asked for it to be cancelled and that is not decided yet.
+    /// Whether the customer requested a cancellation. It stays true once the request is decided.
     #[diesel(sql_type = Bool)]
     pub cancel_requested: bool,
-    /// Minor units.
+    /// The total in minor units.
     #[diesel(sql_type = BigInt)]
     pub total: i64,
     /// ISO 4217.
@@ -47,48 +47,48 @@ pub struct Listed {
     pub updated_at: DateTime<Utc>,
 }
 
-/// Which orders. It has no `Debug`: an e-mail address may be in it.
+/// A search for orders. It has no `Debug`, since it may contain an e-mail address.
 #[derive(Clone)]
 pub struct Search {
-    /// The one that is named, or all of one address; none: all.
+    /// The named order, or all orders of one address; `None` means all orders.
     pub wanted: Option<Wanted>,
-    /// Only those with this status.
+    /// Only orders with this status.
     pub status: Option<String>,
-    /// Only those placed before this one.
+    /// Only orders placed before this one.
     pub before: Option<Uuid>,
-    /// At most so many.
+    /// The most orders to return.
     pub limit: u32,
-    /// By status alone, how many orders are looked through for them.
+    /// The most orders to read in a search by status alone.
     pub span: u32,
 }
 
-/// What was found.
+/// One page of results.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
     /// The orders, newest first.
     pub orders: Vec<Listed>,
-    /// What the next part has as [`Search::before`]; none: this is the last. A part that looked through as many orders as
-    /// it may can be short, or empty, and still have a next one.
+    /// The [`Search::before`] of the next page; `None` on the last page. A page that reached [`Search::span`] may be
+    /// short or empty and still have a next one.
     pub next: Option<Uuid>,
 }
 
-/// What a statement may take; whoever looks is told when that is not enough.
+/// The time limit of a statement. Callers report it when a search exceeds it.
 const BOUND: &str = "SET LOCAL statement_timeout = '3s'";
 
-/// What is told of an order.
+/// The columns of [`Listed`].
 const COLUMNS: &str =
     "id AS order_id, number, status, version, cancel_requested, total, currency, created_at, updated_at";
 
-/// A part of the orders that are meant, newest first.
+/// Returns one page of the orders that match, newest first.
 ///
 /// # Errors
-/// Those of the database; that a statement took too long is one ([`StoreError::is_statement_timeout`]).
+/// Returns database errors, including a statement time-out ([`StoreError::is_statement_timeout`]).
 pub async fn orders(connection: &mut Connection, search: &Search) -> Result<Part, StoreError> {
     connection
         .transaction::<_, StoreError, _>(async |connection| {
             diesel::sql_query("SET TRANSACTION READ ONLY").execute(connection).await?;
             diesel::sql_query(BOUND).execute(connection).await?;
-            // There is no index on the status, since each order's changes some three times.
+            // The status has no index: each order's status changes about three times, and each change would update it.
             let floor = match (&search.wanted, &search.status) {
                 (None, Some(_)) => floor(connection, search).await?,
                 _ => None,
@@ -103,14 +103,14 @@ pub async fn orders(connection: &mut Connection, search: &Search) -> Result<Part
         .await
 }
 
-/// The first order that is not looked at any more, where there are so many.
+/// Returns the id of the last order that a search by status may read; `None` if there are fewer orders than that.
 async fn floor(connection: &mut Connection, search: &Search) -> Result<Option<Uuid>, StoreError> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = SqlUuid)]
         id: Uuid,
     }
-    // Ids are UUIDv7, so their order is that in which orders were placed.
+    // Ids are UUIDv7, so they sort by the time the orders were placed.
     let rows: Vec<Row> =
         diesel::sql_query("SELECT id FROM orders.orders WHERE id < $1 ORDER BY id DESC OFFSET $2 LIMIT 1")
             .bind::<SqlUuid, _>(search.before.unwrap_or(Uuid::max()))
@@ -120,9 +120,9 @@ async fn floor(connection: &mut Connection, search: &Search) -> Result<Option<Uu
     Ok(rows.into_iter().next().map(|row| row.id))
 }
 
-/// Those from the floor on, and one more than are wanted where there is a next part.
+/// Returns the matching orders from the floor on, up to one more than the limit: the extra one shows that more follow.
 async fn load(connection: &mut Connection, search: &Search, floor: Option<Uuid>) -> Result<Vec<Listed>, StoreError> {
-    // By its own index first, however many orders the planner expects of one address.
+    // MATERIALIZED makes PostgreSQL use the condition's own index first, however many orders it expects for an address.
     let (named, of) = match &search.wanted {
         Some(wanted) => {
             let condition = wanted.condition();

@@ -11,10 +11,10 @@ use uuid::Uuid;
 
 use super::schema::operations::ended_sessions;
 
-/// Ends a session that would expire then. Those that have expired by now are forgotten.
+/// Ends a session that would expire at `expires`. Deletes the records of sessions that have expired by now.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn end(connection: &mut Connection, session: Uuid, expires: DateTime<Utc>) -> Result<(), StoreError> {
     diesel::delete(ended_sessions::table).filter(ended_sessions::expires_at.lt(now)).execute(connection).await?;
     let ended = (ended_sessions::session_id.eq(session), ended_sessions::expires_at.eq(expires));
@@ -22,10 +22,10 @@ pub async fn end(connection: &mut Connection, session: Uuid, expires: DateTime<U
     Ok(())
 }
 
-/// Whether this session was ended.
+/// Returns whether this session was ended.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn is_ended(connection: &mut Connection, session: Uuid) -> Result<bool, StoreError> {
     Ok(select(exists(ended_sessions::table.find(session))).get_result(connection).await?)
 }

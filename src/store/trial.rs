@@ -1,4 +1,5 @@
-//! Tries, for `orderflow doctor`, whether the database takes what front end and workers write. Nothing of it stays.
+//! Checks, for `orderflow doctor`, whether the database accepts the rows that front ends and workers write. Everything
+//! is rolled back.
 
 use diesel::{result::Error as DieselError, sql_types::Uuid as SqlUuid};
 use diesel_async::{AsyncConnection as _, RunQueryDsl as _};
@@ -11,7 +12,8 @@ use uuid::Uuid;
 
 use crate::services::roster;
 
-/// A row for each table that an order on its way writes to, but those of the services, which bring theirs ([`TrialRow`](orderflow_service::service::TrialRow)).
+/// A row for each table that an order writes to. Services provide the rows for their own tables
+/// ([`TrialRow`](orderflow_service::service::TrialRow)).
 const ROWS: &[(&str, &str)] = &[
     (
         "orders.idempotency_keys",
@@ -58,29 +60,30 @@ const ROWS: &[(&str, &str)] = &[
     ),
 ];
 
-/// About a megabyte in rows: more than the free room in a table that exists, so that the disk is asked for some.
+/// About a megabyte of rows. Existing tables have free space inside, so only a new table shows that the disk is full.
 const ROOM: (&str, &str) = (
-    "a temporary table of a megabyte",
+    "a temporary table of one megabyte",
     "CREATE TEMPORARY TABLE orderflow_trial ON COMMIT DROP AS SELECT md5(i::text) FROM generate_series(1, 20000) AS i",
 );
 
-/// Who holds a whole table for longer keeps orders waiting too.
+/// A session that locks a whole table for longer than this keeps orders waiting too.
 const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '2s'";
 
-/// What could not be written.
+/// A write that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{what} cannot be written to: {}", telemetry::chain(error))]
 pub struct NotWritable {
     what: &'static str,
-    /// Why.
+    /// The database's error.
     pub error: StoreError,
 }
 
-/// Whether what an order's way writes could be written: tries it in one transaction, and rolls back. Locks no row of
-/// others, and of their tables only what every insert does. What this role may not write, it is not tried with.
+/// Writes what an order would write, in one transaction, and rolls it back.
+///
+/// It locks no existing row, and tables only as every insert does. Tables that this role may not write are skipped.
 ///
 /// # Errors
-/// The first that could not, and why.
+/// Returns the first failed write, and why it failed.
 pub async fn try_writing(connection: &mut Connection) -> Result<(), NotWritable> {
     let mut what = "the database";
     let tried = connection
@@ -102,7 +105,7 @@ pub async fn try_writing(connection: &mut Connection) -> Result<(), NotWritable>
     }
 }
 
-/// Inserts one row behind a savepoint, so that a missing right does not end the transaction.
+/// Inserts one row behind a savepoint, so that a missing privilege does not end the transaction.
 async fn insert(connection: &mut Connection, row: &str) -> Result<(), StoreError> {
     let inserted = connection
         .transaction::<usize, StoreError, _>(async |connection| {

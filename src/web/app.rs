@@ -1,4 +1,4 @@
-//! What every handler of the front end can use.
+//! The state that every handler of the front end can use.
 
 use orderflow_order::{placing::Placing, token::OrderLinks};
 use orderflow_service::{broker::Relay, store::Database};
@@ -6,23 +6,23 @@ use tokio_util::sync::CancellationToken;
 
 use super::{broker_health::BrokerHealth, live::Live, queue_forecast::QueueForecast, rate_limit::RateLimit};
 
-/// One for the process.
+/// The state of the front end; one per process.
 pub struct App {
-    /// Makes and checks the tokens of orders.
+    /// Issues and verifies order tokens.
     pub links: OrderLinks,
-    /// The pool.
+    /// The connection pool.
     pub database: Database,
-    /// Takes orders.
+    /// Accepts orders.
     pub placing: Placing,
-    /// How fast one client may order; `None`: as fast as it likes.
+    /// Limits how fast one client may place orders; `None`: no limit.
     pub rate_limit: Option<RateLimit>,
-    /// The events' way out.
+    /// Publishes events from the outbox.
     pub relay: Relay,
-    /// Whether events get away at once.
+    /// Whether events can be published immediately.
     pub broker: BrokerHealth,
-    /// Those who watch orders.
+    /// The connections that watch orders.
     pub live: Live,
-    /// How things go, for estimates.
+    /// Queue figures, for estimates.
     pub queue_forecast: QueueForecast,
     /// Cancelled when the process stops.
     pub stop: CancellationToken,

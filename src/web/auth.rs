@@ -1,8 +1,8 @@
-//! Who may see an order: whoever has its token, in a header or, in a browser, in a cookie.
+//! Access to an order: a client needs its token, in a header or, in a browser, in a cookie.
 //!
-//! A browser sends its cookies whoever made it ask. So what changes an order, and the WebSocket, which no rule of browsers
-//! keeps from being opened by other sites, is done with the cookie only where the request comes from a page of ours. A
-//! token in a header needs no such look: only who knows it can send it.
+//! A browser sends its cookies whichever site caused the request. So with a cookie, changes and WebSockets are accepted
+//! only from our own pages; browsers let any site open a WebSocket. A token in a header needs no such check: only a
+//! client that knows the token can send it.
 
 use actix_web::{
     HttpRequest,
@@ -17,16 +17,16 @@ use uuid::Uuid;
 
 use super::{cookie, problem::Problem};
 
-/// The order that the path names, if the request carries the token that opens it.
+/// Returns the order that the path names, if the request carries its token.
 ///
 /// # Errors
-/// Always the same 404, whatever is wrong: nobody learns whether an order exists.
+/// The same 404 in all cases, so that the answer does not reveal whether an order exists.
 pub fn order(request: &HttpRequest, links: &OrderLinks) -> Result<Uuid, Problem> {
     let named = request.match_info().get("id").and_then(domain::canonical_id);
     named.filter(|id| opens(request, links, *id)).ok_or_else(Problem::order_not_found)
 }
 
-/// Whether the request carries the token that opens this order.
+/// Returns whether the request carries this order's token.
 pub fn opens(request: &HttpRequest, links: &OrderLinks, id: Uuid) -> bool {
     match request.headers().get(AUTHORIZATION) {
         Some(value) => {
@@ -47,9 +47,9 @@ fn needs_origin(request: &HttpRequest) -> bool {
     !matches!(*request.method(), Method::GET | Method::HEAD) || request.headers().contains_key(UPGRADE)
 }
 
-/// Whether a page of ours sent this. Since our pages have no referrer, browsers send `Origin: null` with their forms (the
-/// Fetch standard, "append a request Origin header"); then what they say in `Sec-Fetch-Site`, which no script can set, has
-/// to be that it is the same origin.
+/// Returns whether one of our own pages sent this request. Our pages send no referrer, so browsers send `Origin: null`
+/// with their forms (the Fetch standard, "append a request Origin header"). Then `Sec-Fetch-Site`, which no script can
+/// set, must be `same-origin`.
 fn is_from_own_page(request: &HttpRequest, links: &OrderLinks) -> bool {
     match text(request, ORIGIN.as_str()) {
         Some("null") => text(request, SITE) == Some(SAME_ORIGIN),
@@ -58,19 +58,19 @@ fn is_from_own_page(request: &HttpRequest, links: &OrderLinks) -> bool {
     }
 }
 
-/// Whether a form that needs no cookie was sent by a page of ours, or by no page at all. What every browser since 2020 says
-/// of a form is enough to tell another site's. A program says nothing, and a person who loads an answer again is said to
-/// come from nowhere (`none`), which no page can make a browser say.
+/// Returns whether a form that needs no cookie came from one of our own pages, or from no page at all. Every browser
+/// since 2020 sends enough headers to recognise another site's form. A program sends neither header. A reloaded answer
+/// comes with `Sec-Fetch-Site: none`, which no page can make a browser send.
 pub fn is_own_form(request: &HttpRequest, links: &OrderLinks) -> bool {
     match (text(request, ORIGIN.as_str()), text(request, SITE)) {
         (None | Some("null"), Some("none")) | (None, None | Some(SAME_ORIGIN)) => true,
-        // Browsers leave the second one out where there is neither TLS nor loopback, and before 2023 some did everywhere.
+        // Browsers omit `Sec-Fetch-Site` without TLS except on loopback; some omitted it everywhere before 2023.
         (_, Some(site)) if ![SAME_ORIGIN, "none"].contains(&site) => false,
         _ => is_from_own_page(request, links),
     }
 }
 
-/// What a browser says of where a request comes from.
+/// The header in which a browser says where a request comes from.
 const SITE: &str = "sec-fetch-site";
 const SAME_ORIGIN: &str = "same-origin";
 
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_wrong_the_answer_is_the_same() {
+    fn every_failed_authorization_gets_the_same_answer() {
         let id = Uuid::now_v7();
         let token = links().token(id, Utc::now());
         let bearer = Some(format!("Bearer {token}"));
@@ -136,10 +136,10 @@ mod tests {
     }
 
     #[test]
-    fn the_cookie_opens_it_for_reading_wherever_the_link_was() {
+    fn the_cookie_permits_reading_from_any_site() {
         assert!(with_cookie(TestRequest::get(), &[]));
         assert!(with_cookie(TestRequest::get(), &[("sec-fetch-site", "cross-site")]));
-        // Who sends a token is judged by it.
+        // A token in a header takes precedence over the cookie.
         assert!(!with_cookie(TestRequest::get(), &[("authorization", "Bearer wrong")]));
     }
 
@@ -163,8 +163,8 @@ mod tests {
         }
     }
 
-    /// Another site's page may send a form to the checkout and fill the customer's browser with orders of strangers: so
-    /// what browsers say of a form's origin has to be ours. Beside the browsers that say nothing there are only programs.
+    /// Another site's page could send a form to the checkout and fill the customer's browser with strangers' orders. So
+    /// a form's origin, as the browser reports it, must be ours. Only programs send no origin at all.
     #[test]
     fn a_form_is_our_own_unless_a_browser_says_otherwise() {
         let (own, null, foreign) = ("http://127.0.0.1:8080", "null", "http://evil.example");

@@ -1,4 +1,4 @@
-//! Reads a body, JSON or a form, bounded in size and time.
+//! Reads a request body, JSON or a form, within limits of size and time.
 
 use std::time::Duration;
 
@@ -12,17 +12,17 @@ use serde_json::Value;
 
 use super::problem::{Code, Problem};
 
-/// The largest body.
+/// The largest body, in bytes.
 pub const LARGEST: usize = 64 * 1024;
 
 /// How long a body may take to arrive.
 const TIME: Duration = Duration::from_secs(10);
 
-/// The request's body as JSON.
+/// Reads the request's body as JSON.
 ///
 /// # Errors
-/// 415 for anything that is not declared as plain JSON, 413 above 64 KiB, 408 after ten seconds, 400 for what
-/// is not JSON, names a key twice or lies too deep.
+/// 415 for anything that is not declared as uncompressed JSON, 413 above 64 KiB, 408 after ten seconds, 400 if the body
+/// is not JSON, has a duplicate key or is nested too deeply.
 pub async fn json(request: &HttpRequest, payload: Payload) -> Result<Value, Problem> {
     let body = whole(request, payload, "application/json").await?;
     json::parse(&body).map_err(unreadable)
@@ -30,16 +30,20 @@ pub async fn json(request: &HttpRequest, payload: Payload) -> Result<Value, Prob
 
 fn unreadable(why: Unreadable) -> Problem {
     let (code, error, pointer, detail) = match why {
-        // Line and column, not the parser's words: they may repeat what it read.
+        // Line and column only: the parser's own message may quote the body.
         Unreadable::Malformed { line, column } => {
-            return Problem::new(Code::MalformedJson, format!("Not JSON from line {line}, column {column} on."));
+            return Problem::new(
+                Code::MalformedJson,
+                format!("The JSON is malformed at line {line}, column {column}."),
+            );
         }
         Unreadable::DuplicateKey { pointer } => {
-            let detail = format!("The key {pointer} is given twice: give it once.");
+            let detail = format!("The key {pointer} occurs twice. Send it once.");
             (Code::DuplicateKey, ErrorCode::DuplicateKey, pointer, detail)
         }
         Unreadable::TooDeep { pointer } => {
-            let detail = format!("Lists and objects may lie {DEEPEST} deep in one another: leave out what is deeper.");
+            let detail =
+                format!("Lists and objects may be nested at most {DEEPEST} levels deep. Leave out the deeper ones.");
             (Code::TooDeep, ErrorCode::TooDeep, pointer, detail)
         }
     };
@@ -47,10 +51,10 @@ fn unreadable(why: Unreadable) -> Problem {
     Problem::new(code, detail).with_errors(vec![field])
 }
 
-/// The fields of the form that is the request's body, in their order.
+/// Reads the request's body as a form and returns its fields in their order.
 ///
 /// # Errors
-/// 415 for anything that is not declared as a plain form, 413 above 64 KiB, 408 after ten seconds.
+/// 415 for anything that is not declared as an uncompressed form, 413 above 64 KiB, 408 after ten seconds.
 pub async fn form(request: &HttpRequest, payload: Payload) -> Result<impl Iterator<Item = (String, String)>, Problem> {
     let body = whole(request, payload, "application/x-www-form-urlencoded").await?;
     let fields: Vec<_> = url::form_urlencoded::parse(&body).into_owned().collect();
@@ -61,7 +65,7 @@ async fn whole(request: &HttpRequest, payload: Payload, wanted: &'static str) ->
     media_type(request, wanted)?;
     match tokio::time::timeout(TIME, bytes(request, payload)).await {
         Ok(body) => body,
-        Err(_) => Err(Problem::new(Code::RequestTimeout, "The body has to arrive within ten seconds.")),
+        Err(_) => Err(Problem::new(Code::RequestTimeout, "The body must arrive within ten seconds.")),
     }
 }
 
@@ -73,7 +77,7 @@ fn media_type(request: &HttpRequest, wanted: &'static str) -> Result<(), Problem
     if is_wanted && is_plain {
         return Ok(());
     }
-    Err(Problem::new(Code::UnsupportedMediaType, format!("Send it uncompressed, with Content-Type: {wanted}.")))
+    Err(Problem::new(Code::UnsupportedMediaType, format!("Send the body uncompressed, with Content-Type: {wanted}.")))
 }
 
 async fn bytes(request: &HttpRequest, mut payload: Payload) -> Result<Vec<u8>, Problem> {
@@ -84,7 +88,7 @@ async fn bytes(request: &HttpRequest, mut payload: Payload) -> Result<Vec<u8>, P
     }
     let mut body = Vec::with_capacity(declared.unwrap_or(0));
     while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|_| Problem::new(Code::MalformedJson, "The body could not be read to its end."))?;
+        let chunk = chunk.map_err(|_| Problem::new(Code::MalformedJson, "The body did not arrive completely."))?;
         if body.len() + chunk.len() > LARGEST {
             return Err(too_large());
         }

@@ -1,4 +1,4 @@
-//! Bodies as nobody but an attacker, or a broken program, sends them: whatever they are, the answer is bounded.
+//! Bodies that only an attacker or a broken program sends: the answer to any of them is bounded.
 
 use actix_web::body::MessageBody as _;
 use orderflow_order::placing::{catalogue::Catalogue, fingerprint, json, validate};
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::problem::Problem;
 
-/// What an answer to a body of 64 KiB may take at most: half as much again.
+/// The largest allowed answer to a body of 64 KiB: one and a half times its size.
 const LARGEST_ANSWER: usize = 96 * 1024;
 
 fn good() -> Value {
@@ -46,14 +46,14 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Wide names, one in another, and at the bottom what looks like cards: the shape with the longest pointers.
+/// Long names nested in one another, with card-like numbers at the bottom: the shape with the longest pointers.
 fn deep() -> impl Strategy<Value = Value> {
     (0_usize..130, text(), vec(text(), 0..100)).prop_map(|(depth, name, bottom)| {
         (0..depth).fold(Value::from(bottom), |inner, _| Value::Object([(name.clone(), inner)].into_iter().collect()))
     })
 }
 
-/// Where in an order something is put.
+/// The place in an order where a value is put.
 fn place() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec![
         "",
@@ -90,7 +90,7 @@ fn answered(body: &[u8]) -> Result<(), TestCaseError> {
 
 proptest! {
     #[test]
-    fn whatever_the_body_is_the_answer_is_bounded(
+    fn any_body_gets_a_bounded_answer(
         bytes in vec(any::<u8>(), 0..300),
         place in place(),
         value in prop_oneof![value(), deep()],

@@ -1,4 +1,4 @@
-//! Whether the broker takes events.
+//! Whether the broker accepts events.
 
 use std::time::Duration;
 
@@ -9,10 +9,11 @@ use orderflow_service::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// How often the broker is asked whether the exchange is there.
+/// How often to check that the exchange exists.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Whether events get away at once. Orders are taken either way: without a broker their events wait in the outbox.
+/// Whether events can be published immediately. Orders are accepted either way: without a broker, their events wait in
+/// the outbox.
 #[derive(Debug, Clone)]
 pub struct BrokerHealth {
     publisher: Publisher,
@@ -20,7 +21,8 @@ pub struct BrokerHealth {
 }
 
 impl BrokerHealth {
-    /// Starts to ask the broker, on the current runtime, until `stop`: a connection must not belong to a request.
+    /// Starts a task on the current runtime that checks the broker until `stop`. A task of its own, because a
+    /// connection must not belong to a request.
     #[must_use]
     pub fn start(publisher: Publisher, check: BrokerCheck, stop: CancellationToken) -> Self {
         let (sender, exchange) = watch::channel(false);

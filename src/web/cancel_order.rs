@@ -15,11 +15,11 @@ use super::{
     problem::{Code, Problem},
 };
 
-/// 202 and the order: it is written down that the customer wants it cancelled, and whether it still can be is decided
-/// by the shipping service. Asked again, the answer is the same.
+/// Records that the customer wants the order cancelled, and answers 202 with the order. The shipping service decides
+/// whether it can still be cancelled. The request is safe to repeat.
 ///
 /// # Errors
-/// 404 without the order's token, 409 once the order has shipped or failed, 503 while the database is away.
+/// 404 without the order's token, 409 once the order has shipped or failed, 503 while the database is unavailable.
 pub async fn handle(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let id = auth::order(&request, &app.links)?;
     write_down(&app, id).await?;
@@ -31,7 +31,7 @@ pub async fn handle(request: HttpRequest, app: Data<App>) -> Result<HttpResponse
     Ok(get_order::in_full(HttpResponse::Accepted(), &order, &lines))
 }
 
-/// Writes down that the customer of this order wants it cancelled.
+/// Records that the customer wants this order cancelled.
 ///
 /// # Errors
 /// See [`handle`].
@@ -57,6 +57,6 @@ impl From<Refused> for Problem {
 fn why_not(status: OrderStatus) -> &'static str {
     match status {
         OrderStatus::PaymentFailed => "The payment was declined: nothing was charged, and nothing will be sent.",
-        _ => "The parcel is with the carrier and cannot be called back.",
+        _ => "The parcel is already with the carrier and cannot be recalled.",
     }
 }

@@ -1,4 +1,4 @@
-//! Identifies clients for limits: by the peer's address, or by what a trusted proxy says in X-Forwarded-For.
+//! Identifies clients for rate limits: by the peer's address, or by X-Forwarded-For from a trusted proxy.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -10,13 +10,13 @@ use actix_web::HttpRequest;
 use ipnet::IpNet;
 use tokio::time::Instant;
 
-/// How often it is logged that X-Forwarded-For comes from an address that is not trusted: strangers can send it too, and
-/// must not fill the log.
+/// The shortest time between two warnings about X-Forwarded-For from an untrusted address. Anyone can send that header,
+/// and must not be able to fill the log.
 const WARN_EVERY: Duration = Duration::from_secs(600);
 
 const FORWARDED: &str = "x-forwarded-for";
 
-/// Tells clients apart. Cheap to clone.
+/// Identifies clients by their address. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Clients(Arc<Shared>);
 
@@ -27,17 +27,17 @@ struct Shared {
 }
 
 impl Clients {
-    /// What these proxies say in X-Forwarded-For is trusted (`TRUSTED_PROXIES`).
+    /// Trusts X-Forwarded-For from these proxies (`TRUSTED_PROXIES`).
     #[must_use]
     pub fn new(trusted: &[IpNet]) -> Self {
         Self(Arc::new(Shared { trusted: trusted.into(), warned: Mutex::new(None) }))
     }
 
-    /// Who asks. Addresses of version 6 count by their /64: a household or a server has one, and its single addresses cost
-    /// nothing.
+    /// Returns the client's address. An IPv6 address counts as its /64: one household or server has a whole /64, so it
+    /// could change its address for every request.
     #[must_use]
     pub fn of(&self, request: &HttpRequest) -> IpAddr {
-        // There is no peer in unit tests only.
+        // Only requests of unit tests have no peer.
         let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip().to_canonical());
         let headers = request.headers();
         if headers.contains_key(FORWARDED) && !trusts(&self.0.trusted, peer) && self.is_time_to_warn() {
@@ -57,7 +57,7 @@ impl Clients {
     }
 }
 
-/// The address is a proxy's, and worth naming, where it is of a private network; else it may be a customer's.
+/// Logs the warning. A private address is named: it is probably a proxy's. A public one may be a customer's and is not.
 fn warn(peer: IpAddr) {
     let is_private = match peer {
         IpAddr::V4(address) => address.is_private() || address.is_loopback() || address.is_link_local(),
@@ -65,8 +65,8 @@ fn warn(peer: IpAddr) {
     };
     tracing::warn!(
         peer = is_private.then(|| tracing::field::display(peer)),
-        "X-Forwarded-For is ignored, since TRUSTED_PROXIES does not name the address that it comes from: if that is your \
-         proxy, name it there, or all its clients count as one"
+        "X-Forwarded-For is ignored, since TRUSTED_PROXIES does not contain the address that sent it; if that is your \
+         proxy, add it, or all its clients count as one"
     );
 }
 
@@ -74,7 +74,7 @@ fn trusts(trusted: &[IpNet], address: IpAddr) -> bool {
     trusted.iter().any(|network| network.contains(&address))
 }
 
-/// The last address of the chain that is not one of our proxies. What stands before it, anybody can make up.
+/// Returns the last address of the chain that is not one of our proxies. Anyone can make up the addresses before it.
 fn client<'a>(peer: IpAddr, forwarded: impl Iterator<Item = &'a str>, trusted: &[IpNet]) -> IpAddr {
     let mut client = peer.to_canonical();
     let chain: Vec<&str> = forwarded.flat_map(|header| header.split(',')).collect();
@@ -91,7 +91,7 @@ fn client<'a>(peer: IpAddr, forwarded: impl Iterator<Item = &'a str>, trusted: &
     }
 }
 
-/// As proxies write it: with or without a port, version 6 with or without brackets.
+/// Parses an address as proxies write it: with or without a port, IPv6 with or without brackets.
 fn address(hop: &str) -> Option<IpAddr> {
     let with_port = || hop.parse::<SocketAddr>().ok().map(|address| address.ip());
     let in_brackets = || hop.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
@@ -143,13 +143,13 @@ mod tests {
     }
 
     #[test]
-    fn a_64_of_version_6_is_one_client_and_a_mapped_address_is_version_4() {
+    fn an_ipv6_64_is_one_client_and_a_mapped_address_is_ipv4() {
         assert_eq!(seen("2001:db8:1:2:3:4:5:6", &[], &[]), "2001:db8:1:2::");
         assert_eq!(seen("::ffff:192.0.2.1", &[], &[]), "192.0.2.1");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_header_that_is_ignored_is_warned_of_now_and_then() {
+    async fn an_ignored_forwarded_header_is_logged_once_per_interval() {
         let clients = Clients::new(&[]);
         assert!(clients.is_time_to_warn() && !clients.is_time_to_warn());
         tokio::time::advance(WARN_EVERY).await;

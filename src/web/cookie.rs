@@ -1,34 +1,35 @@
-//! The cookies that open orders in a browser: one for each order, so that two tabs do not undo each other's.
+//! The cookies that open orders in a browser: one per order, so that two tabs do not overwrite each other's.
 //!
-//! Read by hand: every cookie of the host is sent to us, on a developer's machine also those of other programs, and one
-//! that is malformed must not hide ours.
+//! Parsed by hand: browsers send every cookie of the host, on a developer's machine also those of other programs. A
+//! malformed cookie of theirs must not hide ours.
 
 use actix_web::{HttpRequest, http::header};
 use orderflow_order::token::{LIFETIME, OrderLinks};
 use uuid::Uuid;
 
-/// Orders that one browser keeps open at most: a header of some 1,300 bytes, far below what servers and proxies take.
-/// The mail's link opens an older one again.
+/// The most orders that one browser keeps open: a header of about 1,300 bytes, far below the limits of servers and
+/// proxies. The link in the mail opens an older order again.
 const MOST: usize = 10;
 
 /// Followed by the order's id.
 const NAME: &str = "order-";
 
-/// Browsers take a cookie of such a name only with `Secure`, `Path=/` and no domain: another host below ours cannot set it.
+/// Browsers accept a cookie with this prefix only with `Secure`, `Path=/` and no domain, so a subdomain cannot set it.
 const PREFIX: &str = "__Host-";
 
-/// The cookie's name begins with this.
+/// Returns the prefix of the cookies' names.
 fn prefix(links: &OrderLinks) -> String {
-    // Browsers do not keep `Secure` cookies that came by plain HTTP. The settings permit that only where nobody is in between.
+    // Browsers discard `Secure` cookies that arrive over plain HTTP. The settings allow plain HTTP only where no one
+    // can intercept it.
     if links.is_without_tls() { NAME.to_owned() } else { format!("{PREFIX}{NAME}") }
 }
 
-/// The token that the request has for this order.
+/// Returns the token that the request's cookies hold for this order, unchecked.
 pub fn token(request: &HttpRequest, links: &OrderLinks, order: Uuid) -> Option<String> {
     opened(request, links).into_iter().find(|(one, _)| *one == order).map(|(_, token)| token)
 }
 
-/// The orders whose cookies came along, and the tokens in them, unchecked.
+/// Returns the orders in the request's cookies and their tokens, unchecked.
 fn opened(request: &HttpRequest, links: &OrderLinks) -> Vec<(Uuid, String)> {
     let prefix = prefix(links);
     let headers = request.headers().get_all(header::COOKIE).filter_map(|value| value.to_str().ok());
@@ -36,7 +37,8 @@ fn opened(request: &HttpRequest, links: &OrderLinks) -> Vec<(Uuid, String)> {
     cookies.filter_map(|(name, value)| Some((name.strip_prefix(&prefix)?.parse().ok()?, value.to_owned()))).collect()
 }
 
-/// What to set so that this browser opens the order from now on: its cookie, and an end to the oldest of too many.
+/// Returns the cookies to set so that this browser opens the order: its own, and expired ones for the oldest beyond the
+/// limit.
 pub fn open(request: &HttpRequest, links: &OrderLinks, order: Uuid, token: &str) -> Vec<String> {
     let attributes = if links.is_without_tls() { "" } else { "; Secure" };
     let set = |order: Uuid, token: &str, seconds: i64| {
@@ -69,10 +71,11 @@ mod tests {
     }
 
     #[test]
-    fn it_is_secure_wherever_the_shop_is_reached_by_tls() {
+    fn the_cookie_is_secure_when_the_shop_uses_tls() {
         let order = Uuid::now_v7();
         let rest = format!("order-{order}=t; Path=/; Max-Age=7776000; HttpOnly; SameSite=Lax");
-        // Browsers drop a `Secure` cookie that comes by plain HTTP, and their owners would not see what they have just paid for.
+        // Browsers discard a `Secure` cookie that arrives over plain HTTP: customers would not see the order they just
+        // paid for.
         for plain in ["http://127.0.0.1:8080", "http://localhost", "http://[::1]:1", "http://shop.lan:8080"] {
             assert_eq!(open(&with(""), &links(plain), order, "t").concat(), rest, "{plain}");
         }
@@ -95,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_of_too_many_is_forgotten() {
+    fn the_oldest_cookie_beyond_the_limit_expires() {
         let links = links("https://shop.example");
         let orders: Vec<Uuid> =
             (1..=MOST).map(|time| Uuid::from_u128(u128::try_from(time).expect("it fits") << 80)).collect();
@@ -103,7 +106,7 @@ mod tests {
         let set = open(&with(&cookies.join("; ")), &links, Uuid::now_v7(), "t");
         assert_eq!(set.len(), 2);
         assert!(set[1].starts_with(&format!("__Host-order-{}=; Path=/; Max-Age=0;", orders[0])), "{set:?}");
-        // One that is open already takes no other's place.
+        // An order that is already open displaces no other.
         assert_eq!(open(&with(&cookies.join("; ")), &links, orders[3], "t").len(), 1);
     }
 }

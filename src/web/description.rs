@@ -1,4 +1,4 @@
-//! What the tests of both descriptions of our interfaces, the customers' and the operators', have in common.
+//! Shared checks for the tests of both OpenAPI documents, the customers' and the operators'.
 
 use std::collections::BTreeSet;
 
@@ -6,17 +6,17 @@ use serde_json::Value;
 
 use super::endpoint::Endpoint;
 
-/// A description, as it is kept.
+/// Parses a stored document.
 pub fn document(text: &str) -> Value {
     serde_json::from_str(text).expect("JSON")
 }
 
-/// The texts in a list.
+/// Returns the strings in a list.
 pub fn texts(value: &Value) -> BTreeSet<String> {
     value.as_array().expect("a list").iter().map(|text| text.as_str().expect("a text").to_owned()).collect()
 }
 
-/// That it describes these routes and no other.
+/// Asserts that the document describes exactly these routes.
 #[track_caller]
 pub fn describes(document: &Value, routes: &[Endpoint]) {
     let mut described = BTreeSet::new();
@@ -28,7 +28,7 @@ pub fn describes(document: &Value, routes: &[Endpoint]) {
     assert_eq!(described, routes);
 }
 
-/// That every reference in it leads somewhere.
+/// Asserts that every reference in the document resolves.
 #[track_caller]
 pub fn references_lead_somewhere(document: &Value) {
     let mut found = Vec::new();

@@ -1,13 +1,13 @@
-//! What a list of paths is made of.
+//! An entry in a list of paths.
 
 use actix_web::Route;
 
-/// One path and what answers there.
+/// One path and its handler.
 pub struct Endpoint {
     /// `GET`, `POST` or `PUT`.
     pub method: &'static str,
-    /// With its parameters, as actix writes them.
+    /// The path with its parameters in actix's notation.
     pub path: &'static str,
-    /// Sets what answers.
+    /// Sets the handler on a route.
     pub handler: fn(Route) -> Route,
 }

@@ -1,4 +1,4 @@
-//! What an order's customer is told of each event.
+//! The entries of an order's history, as its customer sees them.
 
 use chrono::{DateTime, Utc};
 use orderflow_events::{EventKind, timestamp};
@@ -8,10 +8,10 @@ use uuid::Uuid;
 
 use crate::store::progress::Step;
 
-/// One thing that happened to an order, as its customer is told.
+/// One event of an order, as its customer sees it.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Entry {
-    /// Its place in the order's history, from 1 without gaps.
+    /// The position in the order's history, from 1 without gaps.
     pub version: i32,
     event: String,
     event_id: Uuid,
@@ -21,13 +21,14 @@ pub struct Entry {
     detail: Option<&'static str>,
 }
 
-/// What the customer is told of a history, which has to be whole: each entry has the status after it.
+/// Returns the customer's view of a history. Each entry has the status after its event, so the history must be
+/// complete.
 pub fn entries(history: &[Step]) -> Vec<Entry> {
     let mut status = OrderStatus::Pending;
     let told = history.iter().map(|step| {
-        // A newer program may have written what this one does not know: clients are told its name.
+        // A newer version may have written an event that this one does not know. Clients get its name.
         let kind = step.event.parse::<EventKind>().ok();
-        // As the order service folds it: an event that has no place moves nothing.
+        // Same rule as in the order service: an event that the status does not allow leaves the status unchanged.
         status = kind.and_then(|kind| status.after(kind)).unwrap_or(status);
         Entry {
             version: step.version,
@@ -41,7 +42,7 @@ pub fn entries(history: &[Step]) -> Vec<Entry> {
     told.collect()
 }
 
-/// What a customer is told of an event: no ids and no reasons of providers.
+/// Returns the customer's text for an event, without ids and without providers' reasons.
 pub const fn detail(kind: EventKind) -> &'static str {
     match kind {
         EventKind::OrderCreated => "We have received your order.",
@@ -53,8 +54,8 @@ pub const fn detail(kind: EventKind) -> &'static str {
         EventKind::ShipmentFailed => "The carrier cannot take your parcel.",
         EventKind::OrderCancelRequested => "You asked us to cancel your order.",
         EventKind::ShipmentCancelled => "Your order will not be sent.",
-        EventKind::InventoryReleased => "Nothing is set aside for you any more.",
-        EventKind::PaymentRefunded => "Your payment was returned to you.",
+        EventKind::InventoryReleased => "Your items are no longer set aside.",
+        EventKind::PaymentRefunded => "Your payment was refunded.",
         EventKind::PaymentVoided => "Nothing was charged.",
         EventKind::OrderCancelled => "Your order is cancelled.",
     }
@@ -82,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_of_a_newer_program_is_told_by_its_name() {
+    fn an_event_from_a_newer_version_is_shown_by_name() {
         let told = told(&["order.created", "order.gift-wrapped", "payment.completed"]);
         assert_eq!(told, [(1, "pending", true), (2, "pending", false), (3, "paid", true)]);
     }

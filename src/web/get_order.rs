@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{app::App, auth, problem::Problem};
 
-/// Kept by the customer's browser only, and asked about each time.
+/// Only the customer's browser may store the answer, and must revalidate it each time.
 pub const CACHE_CONTROL: &str = "private, no-cache";
 
 #[derive(Serialize)]
@@ -41,15 +41,15 @@ struct Item<'a> {
     price: i64,
 }
 
-/// The order as its customer may see it, or 304 where that is what they have.
+/// Returns the customer's view of the order, or 304 if the client already has it.
 ///
 /// # Errors
-/// 404 without the order's token, 503 while the database is away.
+/// 404 without the order's token, 503 while the database is unavailable.
 pub async fn handle(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let id = auth::order(&request, &app.links)?;
     let reading = async |connection: &mut Connection| {
         let order = orders::find(connection, id).await?.ok_or_else(Problem::order_not_found)?;
-        // What the customer has is not read again.
+        // If the client already has this version, its lines are not read.
         let lines = if is_known(&request, &tag(&order)) { None } else { Some(orders::lines(connection, id).await?) };
         Ok::<_, Problem>((order, lines))
     };
@@ -60,7 +60,7 @@ pub async fn handle(request: HttpRequest, app: Data<App>) -> Result<HttpResponse
     })
 }
 
-/// An answer with the whole order as its body.
+/// Returns an answer with the whole order as its body.
 pub fn in_full(answer: HttpResponseBuilder, order: &Order, lines: &[Line]) -> HttpResponse {
     with_headers(answer, order).json(body(order, lines))
 }
@@ -74,7 +74,7 @@ fn tag(order: &Order) -> EntityTag {
     EntityTag::new_strong(order.version.to_string())
 }
 
-/// Whether the client has this already.
+/// Returns whether the client already has this version.
 pub fn is_known(request: &HttpRequest, tag: &EntityTag) -> bool {
     match IfNoneMatch::parse(request) {
         Ok(IfNoneMatch::Any) => request.headers().contains_key(header::IF_NONE_MATCH),

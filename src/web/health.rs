@@ -8,18 +8,18 @@ use super::{
     problem::{Code, Problem},
 };
 
-/// The process runs.
+/// Answers that the process runs.
 pub async fn alive() -> HttpResponse {
     HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(json!({ "status": "alive" }))
 }
 
-/// The process takes requests.
+/// Answers whether the process accepts requests, and in what condition the broker and the database are.
 ///
 /// # Errors
-/// 503 before the database was first reached, and while stopping.
+/// 503 before the first database connection, and while stopping.
 pub async fn ready(app: Data<App>) -> Result<HttpResponse, Problem> {
     if app.stop.is_cancelled() {
-        return Err(Problem::new(Code::NotReady, "Stopping: what was begun is being finished."));
+        return Err(Problem::new(Code::NotReady, "Stopping: the process is finishing the requests in progress."));
     }
     if !app.placing.is_ready() {
         return Err(Problem::new(Code::NotReady, "Starting: the database has not been reached yet."));

@@ -1,4 +1,4 @@
-//! Tells the metrics how the last audit ended, since `orderflow audit` is gone when Prometheus asks.
+//! Exports the result of the last audit as metrics, since `orderflow audit` has ended by the time Prometheus scrapes.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use orderflow_service::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// How often we look: a person is called some minutes later anyway.
+/// How often the result is read. Alerts fire only some minutes later, so more often would not help.
 const INTERVAL: Duration = Duration::from_secs(30);
 
-/// Runs until `stop`. That the database is away is not told here: admission says so at once.
+/// Runs until `stop`. Does not log an unavailable database: admission already does.
 pub async fn run(database: Database, stop: CancellationToken) {
     loop {
         let asking = async |connection: &mut Connection| audits::last(connection).await;

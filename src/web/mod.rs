@@ -1,6 +1,6 @@
-//! The front end, `orderflow serve`: takes orders and shows what became of them.
+//! The front end, `orderflow serve`: accepts orders and shows their progress.
 //!
-//! One file per endpoint; `routes.rs` is the list. An order is placed and cancelled by the library of orders.
+//! One file per endpoint; `routes.rs` lists them. The `orderflow_order` library places and cancels orders.
 
 mod app;
 mod auth;

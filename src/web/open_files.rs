@@ -1,9 +1,9 @@
-//! How many files and connections the process may have open: each watcher of an order is one, for as long as it watches.
+//! The limit on open files and connections of the process: each watcher of an order takes one while it watches.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// As many as the system lets us have at all. What a shell or a service manager gives by default, 1,024 mostly, is meant
-/// for programs that use `select`, which we do not. Returns the limit that holds now; `None` where it cannot be known.
+/// Raises the soft limit to the hard limit. The default, mostly 1,024, is meant for programs that use `select`, which
+/// we do not. Returns the limit in force, or `None` if it is unknown.
 fn raise() -> Option<u64> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
     match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
@@ -12,14 +12,14 @@ fn raise() -> Option<u64> {
     }
 }
 
-/// As many watchers as were asked for, but at most half of what may be open: orders need connections too.
+/// Returns the requested number of watchers, but at most half of the limit: orders need connections too.
 pub fn bounded(asked: usize) -> usize {
     let half = raise().map_or(usize::MAX, |files| usize::try_from(files / 2).unwrap_or(usize::MAX));
     if half < asked {
         tracing::warn!(
             asked,
             watchers = half,
-            "LIVE_WATCHERS is more than half of the open files that this process may have"
+            "LIVE_WATCHERS exceeds half of this process's open-file limit; allowing only that half"
         );
     }
     asked.min(half)

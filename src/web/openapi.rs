@@ -2,11 +2,11 @@
 
 use actix_web::{HttpResponse, http::header::ContentType};
 
-/// Kept by hand, since a description for people says more than one derived from types; the tests below hold it
-/// against the routes and the codes.
+/// Written by hand, since it explains more than a document derived from types could. The tests below compare it with
+/// the routes and the codes.
 const DOCUMENT: &str = include_str!("openapi.json");
 
-/// The description of this interface, in OpenAPI 3.1.
+/// Returns the description of this API, in OpenAPI 3.1.
 pub async fn handle() -> HttpResponse {
     HttpResponse::Ok().content_type(ContentType::json()).body(DOCUMENT)
 }
@@ -41,9 +41,9 @@ mod tests {
         assert_eq!(texts(&problem["errors"]["items"]["properties"]["code"]["enum"]), codes);
     }
 
-    /// A client that checks a request by the description finds what can never be accepted.
+    /// A client that validates a request against the document finds values that can never be accepted.
     #[test]
-    fn it_takes_the_countries_and_the_skus_that_there_can_be() {
+    fn its_countries_and_sku_pattern_match_the_servers() {
         let document = document(DOCUMENT);
         let request = &document["components"]["schemas"]["OrderRequest"]["properties"];
         let countries = &request["shipping_address"]["properties"]["country"]["enum"];

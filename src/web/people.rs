@@ -1,4 +1,4 @@
-//! Who gets a problem as a page: people at their browsers. Programs get a document.
+//! Chooses the form of a problem: browsers get a page, programs get a document.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -8,17 +8,17 @@ use uuid::Uuid;
 
 use super::{endpoint::Endpoint, problem::Problem};
 
-/// Which paths of a server are for people, and how it shows them a problem. App data of the server.
+/// The pages of a server and its problem page. App data of the server.
 #[derive(Clone, Copy)]
 pub struct ForPeople {
     /// The server's pages.
     pub pages: &'static [Endpoint],
-    /// Writes the page. The id is the request's.
+    /// Renders the problem page. The id is the request's.
     pub page: fn(&HttpRequest, &Problem, Uuid) -> HttpResponse,
 }
 
-/// A problem as the client can read it, whatever its status: a page at a page's path, and elsewhere for browsers where the
-/// path is none of the API's; a document for everybody else.
+/// Returns a problem in the form that the client can read, whatever its status. The path of a page gets a page. An
+/// unknown path gets a page for browsers and a document for other clients. The paths of the API get a document.
 pub fn answer(request: &HttpRequest, problem: &Problem, id: Uuid) -> HttpResponse {
     let people = request.app_data::<ForPeople>().filter(|people| people.is_asked(request));
     let Some(people) = people else { return problem.document(id) };
@@ -30,14 +30,14 @@ pub fn answer(request: &HttpRequest, problem: &Problem, id: Uuid) -> HttpRespons
 impl ForPeople {
     fn is_asked(&self, request: &HttpRequest) -> bool {
         let Some(pattern) = request.match_pattern() else { return prefers_html(request) };
-        // Stylesheets and pictures are loaded by pages. A person may still open one by its address.
+        // Pages load stylesheets and pictures, but a browser may also open one directly.
         let is_page = self.pages.iter().any(|page| page.path == pattern);
         is_page && (!pattern.starts_with("/assets/") || prefers_html(request))
     }
 }
 
-/// Whether the client names HTML and ranks it above JSON, as browsers do where a person opens an address. `*/*`, which
-/// programs and scripts send, names nothing.
+/// Returns whether the client names HTML and ranks it above JSON, as browsers do when they open an address. `*/*`,
+/// which programs and scripts send, does not name HTML.
 fn prefers_html(request: &HttpRequest) -> bool {
     let Ok(accepted) = Accept::parse(request) else { return false };
     let known = ["text/html", "application/json", "application/problem+json"];
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_clients_that_rank_html_first_get_pages_where_no_path_decides() {
+    fn clients_get_pages_at_other_paths_only_if_they_rank_html_first() {
         let asked =
             |accept: &str| prefers_html(&TestRequest::default().insert_header(("accept", accept)).to_http_request());
         let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8";

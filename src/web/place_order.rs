@@ -23,10 +23,11 @@ use super::{
     request_id,
 };
 
-/// Accepts an order, or says everything that keeps it from being accepted.
+/// Accepts an order, or reports everything that is invalid in it.
 ///
 /// # Errors
-/// A 4xx stores nothing and leaves the key unused. After a 5xx the order may exist; the same key finds out.
+/// A 4xx stores nothing and leaves the key unused. After a 5xx the order may exist; a request with the same key finds
+/// out.
 pub async fn handle(request: HttpRequest, app: Data<App>, payload: Payload) -> Result<HttpResponse, Problem> {
     let placing = async {
         let allowance = admit(&request, &app)?;
@@ -38,8 +39,9 @@ pub async fn handle(request: HttpRequest, app: Data<App>, payload: Payload) -> R
     Ok(accepted(&app.links, &placed))
 }
 
-/// The same for the shop's form, which has among its fields the key, and the total that its page showed. The latter is no part
-/// of the order: who presses the button again after an error gets the answer to the first time, whatever is shown by then.
+/// Accepts an order from the shop's form. Its fields include the key and the total that its page showed. The total is
+/// not part of the order: a customer who submits again after an error gets the first answer, whatever the page shows by
+/// then.
 ///
 /// # Errors
 /// See [`handle`].
@@ -73,7 +75,8 @@ fn admit(request: &HttpRequest, app: &App) -> Result<Allowance, Problem> {
     app.rate_limit.as_ref().map_or(Ok(Allowance::Order(None)), |limit| limit.admit(request))
 }
 
-/// Places the order, as far as the client may at the moment. What turns out to be a repetition takes nothing from its rate.
+/// Places the order, or looks up its stored answer if the client is over its rate. A repetition does not count against
+/// the rate.
 async fn place(
     request: &HttpRequest,
     app: &App,
@@ -111,11 +114,12 @@ fn idempotency_key(request: &HttpRequest) -> Result<String, Problem> {
 }
 
 fn no_key() -> Problem {
-    let detail = "Send one Idempotency-Key of 16 to 255 printable ASCII characters, such as a UUID: a new one for each order, the same one when you repeat a request.";
+    let detail = "Send one Idempotency-Key of 16 to 255 printable ASCII characters, such as a UUID: a new key for each order, the same key when you repeat a request.";
     Problem::new(Code::IdempotencyKeyInvalid, detail)
 }
 
-/// 16 to 255 printable ASCII characters. A header may hold tabs too, which are not printable.
+/// Returns whether the text is 16 to 255 printable ASCII characters. A header may also contain tabs, which are not
+/// printable.
 fn is_key(text: &str) -> bool {
     (16..=255).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
 }
@@ -128,7 +132,7 @@ impl From<Refused> for Problem {
             Refused::TooFast { retry_seconds } => too_many(retry_seconds),
             Refused::NotAdmitted(why) => why.into(),
             Refused::QueueFull => {
-                Self::new(Code::Overloaded, "Too many orders arrive at once. Nothing was stored. Try again soon.")
+                Self::new(Code::Overloaded, "Too many orders are arriving. Nothing was stored. Try again soon.")
                     .retry_after(1)
             }
             Refused::NotPlaced(why) => not_placed(why),
@@ -144,7 +148,7 @@ fn not_placed(why: NotPlaced) -> Problem {
             "Repeat a request exactly, or send a new Idempotency-Key for a new order.",
         ),
         NotPlaced::InProgress => {
-            Problem::new(Code::RequestInProgress, "Ask again with the same Idempotency-Key for its answer.")
+            Problem::new(Code::RequestInProgress, "Repeat the request with the same Idempotency-Key to get its answer.")
                 .retry_after(1)
         }
         NotPlaced::Unavailable => Problem::new(
@@ -178,7 +182,7 @@ struct Links {
     page: String,
 }
 
-/// The answer, made from what never changes of an order, so that a repetition gets the same one.
+/// Returns the answer, built only from fields that never change, so that a repetition gets the same one.
 fn accepted(links: &OrderLinks, placed: &Placed) -> HttpResponse {
     let path = format!("/orders/{}", placed.order_id);
     let mut response = HttpResponse::Accepted();
@@ -204,7 +208,7 @@ fn accepted(links: &OrderLinks, placed: &Placed) -> HttpResponse {
     })
 }
 
-/// http becomes ws, https becomes wss.
+/// Replaces http by ws, and https by wss.
 fn web_socket(url: String) -> String {
     match url.strip_prefix("http") {
         Some(rest) => format!("ws{rest}"),

@@ -1,7 +1,7 @@
-//! What went wrong, as the client is told: RFC 9457 problem documents.
+//! Errors as clients see them: RFC 9457 problem documents.
 //!
-//! The table below is the one place that knows which code has which HTTP status and title. Causes go to the log;
-//! details are written here and never quote what the client sent.
+//! The table below is the only place that maps a code to its HTTP status and title. Causes go to the log. Details are
+//! texts of our own without personal data.
 
 use std::{borrow::Cow, fmt};
 
@@ -23,13 +23,13 @@ use uuid::Uuid;
 /// The media type of a problem.
 const CONTENT_TYPE: &str = "application/problem+json";
 
-/// Seconds after which it is worth asking again when the database is away: about what a restart takes.
+/// Seconds after which a retry is worthwhile when the database is unavailable: about what a restart takes.
 const DATABASE_RETRY_SECONDS: u64 = 2;
 
-/// Declares [`Code`] so that a code's name, status and title stand beside each other and no list can miss one.
+/// Declares [`Code`] with each code's name, status and title side by side, so that no list can miss one.
 macro_rules! problems {
     ($($(#[$doc:meta])* $variant:ident => $code:literal, $status:ident, $title:literal;)+) => {
-        /// What kind of problem it is. Public: the last part of a problem's `type`.
+        /// The type of a problem. Public: the last part of a problem's `type`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Code { $($(#[$doc])* $variant,)+ }
 
@@ -38,19 +38,19 @@ macro_rules! problems {
             #[cfg(test)]
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
-            /// The name in a problem's `type`.
+            /// Returns the name in a problem's `type`.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $code,)+ }
             }
 
-            /// The HTTP status.
+            /// Returns the HTTP status.
             #[must_use]
             pub const fn status(self) -> StatusCode {
                 match self { $(Self::$variant => StatusCode::$status,)+ }
             }
 
-            /// The same words whenever this code is used.
+            /// Returns the title, which is the same in every problem with this code.
             #[must_use]
             pub const fn title(self) -> &'static str {
                 match self { $(Self::$variant => $title,)+ }
@@ -62,81 +62,81 @@ macro_rules! problems {
 problems! {
     /// The body is not JSON.
     MalformedJson => "malformed-json", BAD_REQUEST, "The body is not JSON";
-    /// An object of the body has a key twice.
-    DuplicateKey => "duplicate-key", BAD_REQUEST, "The body has a key twice";
-    /// Lists and objects of the body lie too deep in one another.
+    /// An object in the body has a duplicate key.
+    DuplicateKey => "duplicate-key", BAD_REQUEST, "The body has a duplicate key";
+    /// Lists and objects in the body are nested too deeply.
     TooDeep => "too-deep", BAD_REQUEST, "The body is nested too deeply";
-    /// A parameter of the query is not what it should be.
+    /// A query parameter is invalid.
     InvalidParameter => "invalid-parameter", BAD_REQUEST, "A parameter is not valid";
     /// The header Idempotency-Key is missing or is not 16 to 255 printable ASCII characters.
     IdempotencyKeyInvalid => "idempotency-key-invalid", BAD_REQUEST, "The Idempotency-Key is missing or not valid";
     /// No such path.
     NotFound => "not-found", NOT_FOUND, "There is nothing at this path";
-    /// No such order, or the token does not open it: nobody is told which.
+    /// No such order, or the token does not open it; the answer does not reveal which.
     OrderNotFound => "order-not-found", NOT_FOUND, "There is no such order";
-    /// The path takes other methods.
-    MethodNotAllowed => "method-not-allowed", METHOD_NOT_ALLOWED, "The path does not take this method";
-    /// The path is for WebSocket, and this is no handshake.
-    UpgradeRequired => "upgrade-required", UPGRADE_REQUIRED, "The path takes WebSocket connections only";
+    /// The path supports other methods only.
+    MethodNotAllowed => "method-not-allowed", METHOD_NOT_ALLOWED, "The path does not support this method";
+    /// The path is for WebSocket, and the request is not a handshake.
+    UpgradeRequired => "upgrade-required", UPGRADE_REQUIRED, "The path accepts WebSocket connections only";
     /// The body did not arrive in time.
     RequestTimeout => "request-timeout", REQUEST_TIMEOUT, "The request took too long to arrive";
-    /// Another request with this key is under way.
-    RequestInProgress => "request-in-progress", CONFLICT, "A request with this Idempotency-Key is under way";
+    /// Another request with this key is in progress.
+    RequestInProgress => "request-in-progress", CONFLICT, "A request with this Idempotency-Key is in progress";
     /// The order has shipped or failed.
-    OrderNotCancellable => "order-not-cancellable", CONFLICT, "The order cannot be cancelled any more";
+    OrderNotCancellable => "order-not-cancellable", CONFLICT, "The order can no longer be cancelled";
     /// The body is larger than 64 KiB.
     BodyTooLarge => "body-too-large", PAYLOAD_TOO_LARGE, "The body is too large";
-    /// The body is not declared as JSON.
-    UnsupportedMediaType => "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "The body has to be application/json";
+    /// The body is not declared as the expected media type, or is compressed.
+    UnsupportedMediaType => "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "The body's media type is not supported";
     /// The order has errors, each named in `errors`.
     InvalidOrder => "invalid-order", UNPROCESSABLE_ENTITY, "The order is not valid";
-    /// The order costs something else than its customer was shown.
+    /// The order's total differs from the one that its customer was shown.
     TotalChanged => "total-changed", UNPROCESSABLE_ENTITY, "The total has changed";
     /// The key belongs to another request.
     IdempotencyKeyReused => "idempotency-key-reused", UNPROCESSABLE_ENTITY, "The Idempotency-Key belongs to another request";
     /// This client address places orders too fast.
     TooManyRequests => "too-many-requests", TOO_MANY_REQUESTS, "Too many orders from this address";
     /// There are no operators: no setting names one.
-    OperatorsOff => "operators-off", FORBIDDEN, "Nobody may use this, since no operator is named";
+    OperatorsOff => "operators-off", FORBIDDEN, "No operators are configured";
     /// The request carries no operator's token.
-    Unauthorized => "unauthorized", UNAUTHORIZED, "An operator's token is needed";
-    /// Too many wrong tokens came before this one.
-    TooManyAttempts => "too-many-attempts", TOO_MANY_REQUESTS, "Too many wrong tokens";
-    /// The operator may look and not act.
-    Forbidden => "forbidden", FORBIDDEN, "This operator may only look";
+    Unauthorized => "unauthorized", UNAUTHORIZED, "An operator token is required";
+    /// Too many invalid tokens came before this one.
+    TooManyAttempts => "too-many-attempts", TOO_MANY_REQUESTS, "Too many invalid tokens";
+    /// The operator may read but not act.
+    Forbidden => "forbidden", FORBIDDEN, "This operator has read-only access";
     /// A form came from another site.
-    ForeignOrigin => "foreign-origin", FORBIDDEN, "This did not come from our own pages";
+    ForeignOrigin => "foreign-origin", FORBIDDEN, "The request did not come from our own pages";
     /// No such product.
     ProductNotFound => "product-not-found", NOT_FOUND, "There is no such product";
     /// No such replay.
     ReplayNotFound => "replay-not-found", NOT_FOUND, "There is no such replay";
-    /// No dead letter is like what was chosen.
-    DeadLettersNotFound => "dead-letters-not-found", NOT_FOUND, "No dead letter is like that";
-    /// Another replay of the queue runs.
-    ReplayInProgress => "replay-in-progress", CONFLICT, "Another replay of this queue runs";
-    /// A change of stock is based on a number that is past.
-    StockChanged => "stock-changed", CONFLICT, "The stock has changed since";
+    /// No dead letter matches the selection.
+    DeadLettersNotFound => "dead-letters-not-found", NOT_FOUND, "No dead letter matches";
+    /// Another replay of the queue is running.
+    ReplayInProgress => "replay-in-progress", CONFLICT, "Another replay of this queue is running";
+    /// A change of stock is based on an outdated number.
+    StockChanged => "stock-changed", CONFLICT, "The stock has changed in the meantime";
     /// An operator's request is not valid.
     InvalidRequest => "invalid-request", UNPROCESSABLE_ENTITY, "The request is not valid";
-    /// It takes a setting that this process does not have.
-    SettingMissing => "setting-missing", SERVICE_UNAVAILABLE, "A setting is missing for this";
-    /// RabbitMQ cannot be reached, or is not as it should be.
-    BrokerUnavailable => "broker-unavailable", SERVICE_UNAVAILABLE, "RabbitMQ cannot be worked with";
-    /// Too much would have to be looked through.
+    /// The request needs a setting that this process does not have.
+    SettingMissing => "setting-missing", SERVICE_UNAVAILABLE, "A required setting is missing";
+    /// RabbitMQ cannot be reached, or is not set up as it should be.
+    BrokerUnavailable => "broker-unavailable", SERVICE_UNAVAILABLE, "RabbitMQ cannot be used";
+    /// A search would have to read too much.
     SearchTooSlow => "search-too-slow", SERVICE_UNAVAILABLE, "The search took too long";
-    /// A bug, or a database that is not as we made it.
+    /// A bug, or a database that differs from what the migrations create.
     Internal => "internal-error", INTERNAL_SERVER_ERROR, "Something went wrong here";
-    /// The orders before this one are not getting away.
-    Overloaded => "overloaded", SERVICE_UNAVAILABLE, "No orders are taken at the moment";
+    /// Earlier orders are not processed fast enough.
+    Overloaded => "overloaded", SERVICE_UNAVAILABLE, "No orders are accepted at the moment";
     /// The database cannot be reached.
     DatabaseUnavailable => "database-unavailable", SERVICE_UNAVAILABLE, "The database cannot be reached";
     /// Starting or stopping.
-    NotReady => "not-ready", SERVICE_UNAVAILABLE, "This process takes no requests now";
+    NotReady => "not-ready", SERVICE_UNAVAILABLE, "This process is not accepting requests";
 }
 
 #[cfg(test)]
 impl Code {
-    /// Whether only operators meet it: `/admin/openapi.json` describes it, and not `/openapi.json`.
+    /// Returns whether only operators get this problem: `/admin/openapi.json` describes it, `/openapi.json` does not.
     #[must_use]
     pub const fn is_for_operators(self) -> bool {
         matches!(
@@ -165,7 +165,7 @@ pub struct Problem {
     code: Code,
     detail: Cow<'static, str>,
     errors: Vec<FieldError>,
-    /// In a box, since a problem is a part of most results.
+    /// Boxed to keep a problem small: most results contain one.
     total: Option<Box<(i64, String)>>,
     retry_after: Option<u64>,
     allow: Option<Cow<'static, str>>,
@@ -187,97 +187,97 @@ struct Document<'a> {
 }
 
 impl Problem {
-    /// A problem with a sentence that says what to do; nothing personal in it.
+    /// Creates a problem. The detail says what to do and contains no personal data.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { code, detail: detail.into(), errors: Vec::new(), total: None, retry_after: None, allow: None }
     }
 
-    /// What kind it is.
+    /// Returns the problem's type.
     #[must_use]
     pub const fn code(&self) -> Code {
         self.code
     }
 
-    /// What it says to people besides its title.
+    /// Returns the explanation beside the title.
     #[must_use]
     pub fn detail(&self) -> &str {
         &self.detail
     }
 
-    /// What is wrong with each field.
+    /// Returns the errors of each field.
     #[must_use]
     pub fn errors(&self) -> &[FieldError] {
         &self.errors
     }
 
-    /// When it is worth asking again, in seconds.
+    /// Returns after how many seconds a retry is worthwhile.
     #[must_use]
     pub const fn retry_seconds(&self) -> Option<u64> {
         self.retry_after
     }
 
-    /// The order has these errors.
+    /// Returns the problem of an order with these errors.
     #[must_use]
     pub fn invalid_order(errors: Vec<FieldError>) -> Self {
         let detail = match errors.len() {
-            1 => "One field has to be corrected.".to_owned(),
-            MOST_ERRORS => format!("{MOST_ERRORS} fields that have to be corrected are listed; there may be more."),
-            count => format!("{count} fields have to be corrected."),
+            1 => "One field must be corrected.".to_owned(),
+            MOST_ERRORS => format!("{MOST_ERRORS} fields that must be corrected are listed; there may be more."),
+            count => format!("{count} fields must be corrected."),
         };
         Self::new(Code::InvalidOrder, detail).with_errors(errors)
     }
 
-    /// Says what is wrong with each field.
+    /// Adds the errors of each field.
     #[must_use]
     pub fn with_errors(mut self, errors: Vec<FieldError>) -> Self {
         self.errors = errors;
         self
     }
 
-    /// The order costs `total`, in minor units of this currency, and its customer was shown something else.
+    /// Returns the problem of an order whose `total`, in minor units of this currency, differs from the one shown.
     #[must_use]
     pub fn total_changed(total: i64, currency: &str) -> Self {
         let error = FieldError {
             pointer: "#/expected_total".to_owned(),
             code: ErrorCode::TotalChanged.as_str(),
-            detail: format!("The order costs {total} now.").into(),
+            detail: format!("The order now costs {total}.").into(),
         };
         let detail = "Show the new total, and send it as expected_total once the customer agrees.";
         let total = Some(Box::new((total, currency.to_owned())));
         Self { errors: vec![error], total, ..Self::new(Code::TotalChanged, detail) }
     }
 
-    /// The answer to a missing, wrong or foreign token and to an unknown order: always the same.
+    /// Returns the answer to a missing, invalid or foreign token and to an unknown order: always the same.
     #[must_use]
     pub fn order_not_found() -> Self {
         Self::new(Code::OrderNotFound, "Check the order's link: it may be incomplete or no longer valid.")
     }
 
-    /// The database is away.
+    /// Returns the answer to a request that stored nothing because the database is unavailable.
     #[must_use]
     pub fn database_unavailable() -> Self {
         Self::new(Code::DatabaseUnavailable, "Nothing was stored. Try again soon.").retry_after(DATABASE_RETRY_SECONDS)
     }
 
-    /// The path is for WebSocket.
+    /// Returns the answer to a plain request at a WebSocket path.
     #[must_use]
     pub fn upgrade_required() -> Self {
         Self::new(Code::UpgradeRequired, "Connect with a WebSocket client, version 13, and the order's token.")
     }
 
-    /// When it is worth asking again, in seconds.
+    /// Sets after how many seconds a retry is worthwhile.
     #[must_use]
     pub fn retry_after(self, seconds: u64) -> Self {
         Self { retry_after: Some(seconds), ..self }
     }
 
-    /// Which method the path takes.
+    /// Sets which methods the path supports.
     #[must_use]
     pub fn allow(self, method: impl Into<Cow<'static, str>>) -> Self {
         Self { allow: Some(method.into()), ..self }
     }
 
-    /// The whole answer.
+    /// Returns the whole answer.
     #[must_use]
     pub fn document(&self, request_id: Uuid) -> HttpResponse {
         let status = self.code.status();
@@ -298,7 +298,7 @@ impl Problem {
         response
     }
 
-    /// Adds what a client has to know besides the body, whatever form that has.
+    /// Adds the headers that belong to the problem, whether its body is a document or a page.
     pub fn put_headers(&self, headers: &mut HeaderMap) {
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, seconds.into());
@@ -320,7 +320,7 @@ impl Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         if error.is_unavailable() {
-            tracing::warn!(error = telemetry::chain(&error), "a request needs the database, which cannot serve it now");
+            tracing::warn!(error = telemetry::chain(&error), "a request failed because the database is unavailable");
             return Self::new(Code::DatabaseUnavailable, "Try again soon.").retry_after(DATABASE_RETRY_SECONDS);
         }
         tracing::error!(error = telemetry::chain(&error), "a request failed in the database");
@@ -341,7 +341,7 @@ impl ResponseError for Problem {
         self.code.status()
     }
 
-    /// Only the status: the document needs the request's id, which the middleware knows.
+    /// Returns only the status: the document needs the request's id, which the middleware adds.
     fn error_response(&self) -> HttpResponse {
         HttpResponse::new(self.code.status())
     }
@@ -351,7 +351,7 @@ impl From<NotAdmitted> for Problem {
     fn from(refusal: NotAdmitted) -> Self {
         match refusal {
             NotAdmitted::Overloaded { retry_seconds } => {
-                let detail = "Too many orders wait to be worked on. Nothing was stored. Try again later.";
+                let detail = "Too many orders are waiting to be processed. Nothing was stored. Try again later.";
                 Self::new(Code::Overloaded, detail).retry_after(retry_seconds)
             }
             NotAdmitted::DatabaseUnavailable => Self::database_unavailable(),
@@ -386,7 +386,7 @@ mod tests {
             body(response),
             serde_json::json!({
                 "type": "/problems/invalid-order", "title": "The order is not valid", "status": 422,
-                "detail": "One field has to be corrected.", "request_id": Uuid::nil(),
+                "detail": "One field must be corrected.", "request_id": Uuid::nil(),
                 "errors": [{"pointer": "#/items/0/quantity", "code": "out_of_range", "detail": "Must be 1 to 99; got 0."}],
             })
         );

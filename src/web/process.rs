@@ -1,4 +1,4 @@
-//! The front end's process: its settings, what its parts share, its start and its end.
+//! The front end's process: its settings, the resources that its parts share, its start and its end.
 
 use std::{collections::BTreeSet, net::TcpListener, time::Duration};
 
@@ -35,13 +35,13 @@ use super::{
     serve,
 };
 
-/// How long the last events may take from the outbox to the broker at the end; they stay in the outbox otherwise.
+/// How long a stopping process still publishes events. The rest stay in the outbox for another relay.
 const RELAY_DRAIN: Duration = Duration::from_secs(5);
 
-/// Why the front end did not start, or stopped by itself.
+/// Why the front end did not start, or stopped without a signal.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// Settings are missing or wrong.
+    /// Settings are missing or invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// `DATABASE_URL`.
@@ -53,11 +53,11 @@ pub enum RunError {
     /// `AMQP_URL`.
     #[error(transparent)]
     Check(#[from] NotReady),
-    /// The database is there, but not set up for us.
+    /// The database is reachable but not set up for this version.
     #[error(transparent)]
     NotSetUp(#[from] NotSetUp),
-    /// Signals cannot be listened for.
-    #[error("the process could not be set up: {0}")]
+    /// The signal handlers cannot be installed.
+    #[error("cannot set up the process: {0}")]
     Io(#[from] std::io::Error),
     /// `OTEL_EXPORTER_OTLP_ENDPOINT`.
     #[error(transparent)]
@@ -76,9 +76,9 @@ pub enum RunError {
 /// A part of the front end that a process can run alone, with fewer rights and secrets than both need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Part {
-    /// What customers reach, at LISTEN; OPS_LISTEN has nothing but its metrics
+    /// The shop and its API, at LISTEN; OPS_LISTEN serves only metrics
     Shop,
-    /// What operators reach, at OPS_LISTEN
+    /// The operators' console and API, at OPS_LISTEN
     Console,
 }
 
@@ -98,9 +98,9 @@ struct ShopSettings {
 }
 
 impl Settings {
-    /// Reads what this part needs; without one what both need.
+    /// Reads the settings of this part, or of both parts if `part` is `None`.
     fn read(source: &Source, part: Option<Part>) -> Result<Self, ConfigError> {
-        // Each is read before any is unwrapped, so that all problems are found.
+        // All are read before any is unwrapped, so that one run reports all problems.
         let log = LogConfig::read(source);
         let trace = TraceConfig::read(source);
         let database = DatabaseConfig::read(source);
@@ -115,7 +115,7 @@ impl Settings {
     }
 }
 
-/// Returns `None` where something that is wanted could not be read.
+/// Returns `None` if a requested value could not be read.
 fn all_or_none<T>(wanted: Option<Option<T>>) -> Option<Option<T>> {
     wanted.map_or(Some(None), |read| read.map(Some))
 }
@@ -128,17 +128,17 @@ impl ShopSettings {
     }
 }
 
-/// Runs the front end, or this part of it, until SIGTERM or Ctrl-C. Has to be called on a multi-threaded runtime.
+/// Runs the front end, or this part of it, until SIGTERM or Ctrl-C. Must be called on a multi-threaded runtime.
 ///
 /// # Errors
-/// See [`RunError`]. An unavailable database or broker is none: orders are refused with 503 without the database, and accepted
-/// without the broker.
+/// See [`RunError`]. An unavailable database or broker is not an error: without the database, orders are refused with
+/// 503; without the broker, they are accepted.
 pub async fn run(source: &Source, part: Option<Part>) -> Result<(), RunError> {
     let Settings { log, trace, database, front_end, shop, operators } = Settings::read(source, part)?;
     telemetry::init(&log);
     let exporting = Exporting::start(&trace, "orderflow")?;
     let stop = shutdown::on_signal()?;
-    // Before anything else is started, so that a port which is taken is all that is said.
+    // Bind before anything else starts, so that a port in use is the only thing reported.
     let listener = shop.as_ref().map(|shop| bind(shop.web.listen)).transpose()?;
     let inside = front_end.ops_listen.bind()?;
     let program = format!("orderflow {}", process_identity::place());
@@ -161,7 +161,7 @@ pub async fn run(source: &Source, part: Option<Part>) -> Result<(), RunError> {
         Some((listener, shop)) => run_shop(listener, shop, (pool, connections), inside, &stop).await,
         None => run_console((pool, connections), inside, &stop).await,
     };
-    // It blocks, for at most a second.
+    // `finish` blocks, for at most a second.
     drop(tokio::task::spawn_blocking(|| exporting.finish()).await);
     outcome
 }
@@ -176,7 +176,7 @@ async fn run_shop(
 ) -> Result<(), RunError> {
     let connector = Connector::new(&broker, "orderflow");
     let check = BrokerCheck::new(&connector)?;
-    // The publisher goes on until the relay is drained, after everything else has stopped.
+    // The publisher outlives everything else: the relay needs it to drain.
     let publishing = CancellationToken::new();
     let publisher = Publisher::start(connector, publishing.clone());
     let relayed = Relayed::Of(roster().clone(), BTreeSet::from(["order"]));
@@ -209,7 +209,7 @@ async fn run_console(
     outcome
 }
 
-/// Runs this until it ends, or until the database turns out not to be set up.
+/// Runs the future until it ends, or until the database turns out not to be set up.
 async fn while_set_up(
     running: impl Future<Output = Result<(), ServeError>>,
     (database, connections): (&Database, usize),

@@ -23,10 +23,10 @@ struct Item<'a> {
     in_stock: bool,
 }
 
-/// What can be bought, about a second old at most while the database answers.
+/// Returns the catalogue, at most about a second old while the database answers.
 ///
 /// # Errors
-/// 503 as long as the database was never reached.
+/// 503 before the first database connection.
 pub async fn handle(app: Data<App>) -> Result<HttpResponse, Problem> {
     let catalogue = app
         .placing

@@ -1,5 +1,5 @@
-//! How things go at the moment, for the estimates on orders' pages: how much waits in each queue, how fast it is worked,
-//! and what an order usually takes. Read for all pages together, and only while somebody looks at one.
+//! Current queue figures for the estimates on status pages: each queue's backlog and throughput, and how long an order
+//! usually takes. Read once for all pages, and only while at least one page is open.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -21,24 +21,24 @@ use crate::{
     way::{self, NotKnown, Queue},
 };
 
-/// Between two readings while pages are looked at.
+/// The pause between two readings while pages are open.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// A picture that is older is not shown: nothing is then known.
+/// An older picture is not used: an outdated estimate is worse than none.
 const FRESH: Duration = Duration::from_secs(5);
 
-/// How long a page waits for the first picture after nobody has looked for a while.
+/// How long a page waits for the first picture when no page was open before.
 const WAIT: Duration = Duration::from_millis(600);
 
-/// How often is looked what an order usually takes, once that is known.
+/// How often the usual time of an order is read again once it is known.
 const USUAL_EVERY: Duration = Duration::from_secs(60);
 
-/// How things go.
+/// The queues' state and the usual time of an order at one moment.
 #[derive(Debug, Clone)]
 pub struct Picture {
-    /// Of each of [`way::WATCHED`]; empty while the broker does not answer.
+    /// The state of each queue in [`way::WATCHED`]; empty while the broker does not answer.
     pub queues: HashMap<Subscription, Queue>,
-    /// What an order usually takes until it is with the carrier, in seconds.
+    /// How long an order usually takes to reach the carrier, in seconds.
     pub usual: Option<f64>,
     read: Instant,
 }
@@ -51,7 +51,7 @@ pub struct QueueForecast {
 }
 
 impl QueueForecast {
-    /// Starts to read on the current runtime, whenever somebody asks, until `stop`.
+    /// Starts a task on the current runtime that reads a picture on request, until `stop`.
     #[must_use]
     pub fn start(database: Database, check: BrokerCheck, stop: CancellationToken) -> Self {
         let (sender, picture) = watch::channel(None);
@@ -60,7 +60,7 @@ impl QueueForecast {
         Self { picture, asked }
     }
 
-    /// How things go; `None` where that cannot be said in time.
+    /// Returns a fresh picture, or `None` if none arrives in time.
     pub async fn now(&self) -> Option<Arc<Picture>> {
         self.asked.notify_one();
         let mut picture = self.picture.clone();
@@ -101,13 +101,16 @@ async fn read_when_asked(
 }
 
 fn unreadable(error: &StoreError) {
-    // That the database is away is said by the gate already.
+    // The admission gate already logs that the database is unavailable.
     if !error.is_unavailable() {
-        tracing::warn!(error = telemetry::chain(error), "orders' pages have no estimate: the pace cannot be read");
+        tracing::warn!(
+            error = telemetry::chain(error),
+            "cannot read the pace of orders; status pages show no estimate"
+        );
     }
 }
 
-/// Both or nothing: how much waits says little without how fast it goes.
+/// Reads the backlog and the pace, both or neither: a backlog without a pace gives no estimate.
 async fn queues(database: &Database, check: &BrokerCheck) -> HashMap<Subscription, Queue> {
     match way::queues(database, check, way::WATCHED).await {
         Ok(queues) => queues,
@@ -115,14 +118,14 @@ async fn queues(database: &Database, check: &BrokerCheck) -> HashMap<Subscriptio
             unreadable(&error);
             HashMap::new()
         }
-        // Readiness says that it is away.
+        // Readiness reports that the broker is unavailable.
         Err(NotKnown::Broker(_)) => HashMap::new(),
     }
 }
 
 #[cfg(test)]
 impl Picture {
-    /// A picture for tests, read just now.
+    /// Returns a picture for tests, read just now.
     pub fn of(queues: HashMap<Subscription, Queue>, usual: Option<f64>) -> Self {
         Self { queues, usual, read: Instant::now() }
     }
@@ -134,9 +137,9 @@ mod tests {
     use orderflow_order::domain::OrderStatus;
 
     #[test]
-    fn what_is_before_an_order_is_watched() {
+    fn every_queue_ahead_of_an_order_is_watched() {
         let ways = [way::path(OrderStatus::Pending, false), way::path(OrderStatus::Pending, true)].concat();
-        // Each kind of event alone, none, and all: every branch of the way back.
+        // Each event type alone, none, and all: every branch of the backward chain.
         let undoings = orderflow_events::EventKind::ALL.iter().map(|one| way::undoing(|kind| kind == *one));
         let undoings = undoings.chain([way::undoing(|_| false), way::undoing(|_| true)]).flatten();
         assert!(ways.into_iter().chain(undoings).all(|queue| way::WATCHED.contains(&queue)));

@@ -1,8 +1,8 @@
-//! How fast one client address may place orders.
+//! Limits how fast one client address may place orders.
 //!
-//! Only new orders count. A client that repeats a request gets its stored answer however fast it is: what the repetition had
-//! taken is given back; and where nothing is left to take, the answer is looked up first. Lookups have a limit of their own,
-//! or they would be the way around this one.
+//! Only new orders count. A repeated request gets its stored answer at any rate: its share of the limit is returned to
+//! the client. With nothing left of the limit, the stored answer is looked up first. Lookups have a limit of their own,
+//! or they would be a way around this one.
 
 use std::{
     collections::HashMap,
@@ -22,11 +22,11 @@ use super::{
     problem::{Code, Problem},
 };
 
-/// How often addresses that have not ordered for a while are forgotten: it bounds the memory that they take. After a minute
-/// without an order an address has its whole measure again, so what was given back to it counts no longer than that.
+/// How often addresses without recent orders are forgotten, which bounds the memory. After a minute without an order an
+/// address has its whole limit again, so returned allowance need not be kept longer than that.
 const FORGET: Duration = Duration::from_secs(60);
 
-/// Looked up for each order that may be placed: a client that has lost its connection repeats a few times each.
+/// Lookups per order of the limit: a client that lost its connection repeats each request a few times.
 const LOOKUPS: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
 
 type Limiter = DefaultKeyedRateLimiter<IpAddr>;
@@ -40,25 +40,25 @@ struct Shared {
     most: u32,
     orders: Limiter,
     lookups: Limiter,
-    /// What was taken for requests that turned out to be repetitions; at most `most` for each client.
+    /// Allowance returned for requests that turned out to be repetitions; at most `most` per client.
     given_back: Mutex<HashMap<IpAddr, u32>>,
     clients: Clients,
 }
 
-/// What a request may do.
+/// What a client is allowed to do with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Allowance {
-    /// Place an order. What it took is given back if it turns out to be a repetition; `None`: there is no limit.
+    /// Place an order. Its allowance is returned if it turns out to be a repetition; `None`: there is no limit.
     Order(Option<IpAddr>),
-    /// Get the answer of an order that is placed already. A new one is taken after so many seconds.
+    /// Get the stored answer of an order that is already placed.
     Repetition {
-        /// Seconds.
+        /// Seconds until a new order is accepted.
         retry_after: u64,
     },
 }
 
 impl RateLimit {
-    /// At most `per_minute` orders a minute from one address. Starts a task on the current runtime that ends with `stop`.
+    /// Allows each address `per_minute` orders a minute. Starts a task on the current runtime that ends with `stop`.
     #[must_use]
     pub fn start(per_minute: NonZeroU32, clients: Clients, stop: CancellationToken) -> Self {
         let limit = Self::new(per_minute, clients);
@@ -84,7 +84,7 @@ impl RateLimit {
     /// Counts a request.
     ///
     /// # Errors
-    /// 429, with the time after which the next one is taken.
+    /// 429, with the time after which the next request is accepted.
     pub fn admit(&self, request: &HttpRequest) -> Result<Allowance, Problem> {
         self.admit_client(self.0.clients.of(request))
     }
@@ -101,7 +101,7 @@ impl RateLimit {
         }
     }
 
-    /// The request was a repetition: it has cost nothing.
+    /// Returns the allowance of a request that turned out to be a repetition.
     pub fn give_back(&self, allowance: Allowance) {
         let Allowance::Order(Some(client)) = allowance else { return };
         let mut given_back = self.given_back();
@@ -130,7 +130,7 @@ impl RateLimit {
     }
 }
 
-/// The answer to a client that is too fast.
+/// Returns the answer to a client that exceeds the limit.
 #[must_use]
 pub fn too_many(retry_after: u64) -> Problem {
     Problem::new(Code::TooManyRequests, "Nothing was stored. Try again later.").retry_after(retry_after)
@@ -163,28 +163,28 @@ mod tests {
             limit.give_back(allowance);
         }
         assert!(may_order(&limit, client(1)) && may_order(&limit, client(1)));
-        // However often it repeated, at most its measure was given back.
+        // However often the client repeats, at most its whole limit is returned.
         assert!((0..3).filter(|_| may_order(&limit, client(1))).count() <= 2);
     }
 
     #[test]
-    fn whose_measure_is_spent_gets_stored_answers_only_and_these_not_without_end() {
+    fn a_client_over_its_limit_gets_only_stored_answers_and_not_without_limit() {
         let limit = limit(2);
         assert!(may_order(&limit, client(1)) && may_order(&limit, client(1)));
         for _ in 0..20 {
-            let allowance = limit.admit_client(client(1)).expect("it may look");
+            let allowance = limit.admit_client(client(1)).expect("a lookup is allowed");
             assert!(matches!(allowance, Allowance::Repetition { retry_after: 1..=31 }), "{allowance:?}");
-            // Nothing was taken, so nothing comes back.
+            // A repetition took nothing, so nothing is returned.
             limit.give_back(allowance);
         }
         let refused = limit.admit_client(client(1)).expect_err("it is refused");
         assert_eq!(refused.code(), Code::TooManyRequests);
         assert!(refused.retry_seconds().is_some_and(|seconds| (1..=31).contains(&seconds)));
-        assert!(may_order(&limit, client(2)), "others have measures of their own");
+        assert!(may_order(&limit, client(2)), "each client has a limit of its own");
     }
 
     #[test]
-    fn what_was_given_back_is_forgotten_with_the_rest() {
+    fn returned_allowance_is_forgotten_with_the_rest() {
         let limit = limit(1);
         let allowance = limit.admit_client(client(1)).expect("it is admitted");
         limit.give_back(allowance);

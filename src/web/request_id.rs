@@ -1,4 +1,4 @@
-//! Around every request: its id, its one line in the log, and the headers that every answer has.
+//! The middleware around every request: its id, its line in the log, and the headers that every response has.
 
 use std::time::Instant;
 
@@ -35,14 +35,15 @@ struct RequestId {
     traceparent: String,
 }
 
-/// The id of this request: ours, a fresh UUIDv7, whatever the client sent. An order keeps it as its correlation id.
+/// Returns the id of this request: a new UUIDv7, never an id that the client sent. An order keeps it as its correlation
+/// id.
 #[must_use]
 pub fn of(request: &HttpRequest) -> Uuid {
-    // Only a request that did not pass the middleware has none, and every request does.
+    // A request has no id only if it did not pass the middleware, and every request does.
     request.extensions().get::<RequestId>().map_or_else(Uuid::now_v7, |known| known.id)
 }
 
-/// The trace context of this request, for what follows from it: ours, whatever the client sent.
+/// Returns the trace context of this request for the work that it causes: our own, never the client's.
 #[must_use]
 pub fn traceparent(request: &HttpRequest) -> String {
     let known = request.extensions().get::<RequestId>().map(|known| known.traceparent.clone());
@@ -53,7 +54,7 @@ pub fn traceparent(request: &HttpRequest) -> String {
 #[derive(Debug, Clone, Copy)]
 struct PlacedOrder(Uuid);
 
-/// Says which order this request placed.
+/// Records which order this request placed.
 pub fn placed(request: &HttpRequest, order: Uuid) {
     request.extensions_mut().insert(PlacedOrder(order));
 }
@@ -61,7 +62,7 @@ pub fn placed(request: &HttpRequest, order: Uuid) {
 /// Gives the request its id, turns a [`Problem`] into its document or page, and writes the access log.
 ///
 /// # Errors
-/// None of ours: what a handler returns is an answer by then.
+/// None of our own: the middleware has already turned a handler's error into a response.
 pub async fn around(request: ServiceRequest, next: Next<BoxBody>) -> Result<ServiceResponse<BoxBody>, Error> {
     let id = Uuid::now_v7();
     let mut step = step(&request, id);
@@ -87,7 +88,7 @@ pub async fn around(request: ServiceRequest, next: Next<BoxBody>) -> Result<Serv
     .instrument(span)
     .await?;
     if let Some(step) = &mut step {
-        // Not of one that only asks: who looks for an order would find each poll of its customer.
+        // Requests that only read are left out: a search for an order would find every poll of its customer.
         if let Some(order) = placed_by(response.request()) {
             step.order(order);
         }
@@ -97,8 +98,8 @@ pub async fn around(request: ServiceRequest, next: Next<BoxBody>) -> Result<Serv
     Ok(response)
 }
 
-/// The request as the first step of a trace. Whoever asks whether we are well is no customer, nor is an operator, whose
-/// console asks again and again; and pictures are no orders.
+/// Returns the request as the first step of a trace. Health checks, operators' requests and assets are not traced: they
+/// are frequent and concern no order.
 fn step(request: &ServiceRequest, id: Uuid) -> Option<Span> {
     let path = request.path();
     let is_ours = ["/admin", "/ops", "/assets/"].iter().any(|prefix| path.starts_with(prefix));
@@ -113,12 +114,12 @@ fn step(request: &ServiceRequest, id: Uuid) -> Option<Span> {
     Some(step)
 }
 
-/// The order that it placed.
+/// Returns the order that this request placed.
 fn placed_by(request: &HttpRequest) -> Option<Uuid> {
     request.extensions().get::<PlacedOrder>().map(|order| order.0)
 }
 
-/// One of few.
+/// Returns one of a few names, which bounds the number of metric series.
 fn method(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
@@ -135,7 +136,7 @@ fn with_answer(response: ServiceResponse<BoxBody>, id: Uuid) -> ServiceResponse<
         None => return response,
         Some(error) => error.as_error::<Problem>().map_or_else(
             || {
-                tracing::error!(%error, "a request failed in a way that has no problem document");
+                tracing::error!(%error, "a request failed with an error that has no problem document");
                 let problem = Problem::new(Code::Internal, "The cause is logged under this request_id.");
                 people::answer(request, &problem, id)
             },
@@ -145,7 +146,8 @@ fn with_answer(response: ServiceResponse<BoxBody>, id: Uuid) -> ServiceResponse<
     response.into_response(answer)
 }
 
-/// Logs and measures: the route and not the path, since nothing that a client makes up is to be logged; an order is named by its id.
+/// Logs and measures the request by route, not by path: text that a client made up must not be logged. An order is
+/// named by its id.
 fn log(response: &ServiceResponse<BoxBody>, began: Instant) {
     let request = response.request();
     let method = method(request.method());

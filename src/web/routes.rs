@@ -13,7 +13,7 @@ use super::{
     products, timeline, watch_order,
 };
 
-/// Every path but those of pages.
+/// Every path except those of pages.
 pub const ROUTES: &[Endpoint] = &[
     Endpoint { method: "GET", path: "/products", handler: |route| route.to(products::handle) },
     Endpoint { method: "POST", path: "/orders", handler: |route| route.to(place_order::handle) },
@@ -26,12 +26,12 @@ pub const ROUTES: &[Endpoint] = &[
     Endpoint { method: "GET", path: "/openapi.json", handler: |route| route.to(openapi::handle) },
 ];
 
-/// Registers [`ROUTES`] and the pages; everything else is a problem document too.
+/// Registers [`ROUTES`] and the pages. Any other path gets a problem document too.
 pub fn routes(config: &mut ServiceConfig) {
     for Endpoint { method, path, handler } in ROUTES.iter().chain(pages::PAGES) {
         let (route, allow) = match *method {
             "POST" => (web::post(), "POST"),
-            // HTTP asks for HEAD wherever there is GET; actix leaves out the body.
+            // HTTP requires HEAD wherever there is GET; actix leaves out the body.
             _ => (web::route().guard(guard::Any(guard::Get()).or(guard::Head())), "GET, HEAD"),
         };
         let refuse = move || async move {

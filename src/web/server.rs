@@ -26,40 +26,40 @@ use super::{
     queue_forecast::QueueForecast, rate_limit::RateLimit, request_id, routes::routes,
 };
 
-/// How long a stopping process still takes requests while `/readyz` sends load balancers elsewhere.
+/// How long a stopping process still accepts requests while `/readyz` sends load balancers elsewhere.
 const LAME_DUCK: Duration = Duration::from_millis(500);
 
-/// How long what is in flight may take once no more is accepted.
+/// How long requests in flight may take once no new ones are accepted.
 const FINISH: Duration = Duration::from_secs(10);
 
-/// Connections besides those of watchers: each takes some 10 kB, and a proxy in front of the shop needs a few dozen.
+/// Connections besides those of watchers: each takes about 10 kB, and a proxy in front of the shop needs a few dozen.
 const CONNECTIONS: usize = 4_096;
 
-/// What clients may make the process hold. 4,096 orders that wait are some 6 MiB, a page of a thousand products is half a
-/// megabyte; buffers grow by doubling, so it may be twice as much in memory.
+/// How much memory clients may make the process use, in bytes. 4,096 waiting orders take about 6 MiB; a page of a
+/// thousand products takes half a megabyte. Buffers grow by doubling, so the real figure may be twice that.
 const MEMORY: usize = 24 * 1024 * 1024;
 
 /// Why the front end could not run.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The address cannot be listened on.
+    /// The process cannot listen on the address.
     #[error(
-        "cannot listen on {address}: {why}; stop what listens there, or set LISTEN to another address (port 0 takes a free one)"
+        "cannot listen on {address}: {why}; stop the program that listens there, or set LISTEN to another address (port 0 takes a free one)"
     )]
     Listen {
-        /// What `LISTEN` says.
+        /// The address in `LISTEN`.
         address: SocketAddr,
         /// The system's reason.
         #[source]
         why: io::Error,
     },
-    /// The server ended by itself.
+    /// The server ended without being stopped.
     #[error("the HTTP server failed: {0}")]
     Failed(#[source] io::Error),
 }
 
-/// Takes the address that `LISTEN` says. Done before anything else is started, so that a port which is taken is all that
-/// is said.
+/// Binds the address in `LISTEN`. Call this before anything else starts, so that a port in use is the only thing
+/// reported.
 ///
 /// # Errors
 /// [`ServeError::Listen`].
@@ -67,11 +67,11 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
     TcpListener::bind(address).map_err(|why| ServeError::Listen { address, why })
 }
 
-/// Serves until `stop`, then finishes what is in flight, for at most ten seconds. Refuses orders that this payment provider
-/// cannot charge. Logs its address once it listens.
+/// Serves until `stop`, then finishes what is in flight, for at most ten seconds. Refuses orders that this payment
+/// provider cannot charge. Logs its address once it listens.
 ///
-/// Has to be called on a multi-threaded tokio runtime: transactions and background tasks run there, whatever becomes
-/// of the request or of the server's own threads. Events of the last orders may still be with `relay` when this returns.
+/// Must be called on a multi-threaded tokio runtime: transactions and background tasks run there and outlive the
+/// request and the server's own threads. The `relay` may still hold events of the last orders when this returns.
 ///
 /// # Errors
 /// See [`ServeError`].
@@ -84,7 +84,7 @@ pub async fn serve(
     check: BrokerCheck,
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
-    // What is only for this server ends with it, however it ends.
+    // Tasks that only this server needs end with it, however it ends.
     let background = stop.child_token();
     let _ends_with_us = background.clone().drop_guard();
     let watchers = open_files::bounded(config.live_watchers);
@@ -106,7 +106,7 @@ pub async fn serve(
     ended
 }
 
-/// Logs the address. The server runs when it is awaited.
+/// Logs the address and returns the server, which runs once it is awaited.
 fn listen(
     listener: TcpListener,
     certificate: Option<&Arc<ServerCertificate>>,
@@ -155,7 +155,8 @@ fn start(
     }
 }
 
-/// Requests cost little beside the database, so a few threads are enough however many cores there are.
+/// Returns the number of server threads. Requests cost little compared with the database, so a few threads are enough
+/// on any number of cores.
 fn workers() -> usize {
     thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 4))
 }

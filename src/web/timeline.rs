@@ -21,10 +21,10 @@ struct Answer {
     entries: Vec<Entry>,
 }
 
-/// What happened to the order after version N, oldest first, and never ahead of its status.
+/// Returns the order's entries after version N, oldest first, and never ahead of its status.
 ///
 /// # Errors
-/// 404 without the order's token, 400 for an `after` that is no version, 503 while the database is away.
+/// 404 without the order's token, 400 if `after` is not a version, 503 while the database is unavailable.
 pub async fn handle(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     let id = auth::order(&request, &app.links)?;
     let after = after(request.query_string())?.unwrap_or(0);
@@ -40,15 +40,15 @@ pub async fn handle(request: HttpRequest, app: Data<App>) -> Result<HttpResponse
     }))
 }
 
-/// The version up to which the client knows the history, where it says one.
+/// Returns the version up to which the client knows the history, or `None` without the parameter `after`.
 ///
 /// # Errors
-/// 400 for what is no version.
+/// 400 if the value is not a version.
 pub fn after(query: &str) -> Result<Option<i32>, Problem> {
     let given = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "after");
     let Some((_, text)) = given else { return Ok(None) };
     text.parse().ok().filter(|after| *after >= 0).map(Some).ok_or_else(|| {
-        Problem::new(Code::InvalidParameter, "after has to be a version: a whole number from 0 to 2147483647.")
+        Problem::new(Code::InvalidParameter, "after must be a version: a whole number from 0 to 2147483647.")
     })
 }
 

@@ -13,20 +13,21 @@ use super::{
     request_id, timeline,
 };
 
-/// Tells the watcher all that it does not know, and then each step.
+/// Sends the watcher the entries that it does not have yet, and then each new entry.
 ///
-/// Beyond the bounds it is told so by its socket, since a browser's script sees no status of a handshake.
+/// With too many watchers, the socket opens and closes with a reason: a browser's script cannot read the status of a
+/// failed handshake.
 ///
 /// # Errors
-/// 404 without the order's token, 400 for an `after` that is no version, 426 for what is no handshake, 503 while the
-/// database is away and while stopping.
+/// 404 without the order's token, 400 if `after` is not a version, 426 if the request is not a handshake, 503 while the
+/// database is unavailable or the process is stopping.
 pub async fn handle(request: HttpRequest, app: Data<App>, payload: Payload) -> Result<HttpResponse, Problem> {
     let id = auth::order(&request, &app.links)?;
     let after = timeline::after(request.query_string())?;
     let payload = live::bounded(&request, payload).await.map_err(|_| Problem::upgrade_required())?;
     let (response, socket, incoming) = actix_ws::handle(&request, payload).map_err(|_| Problem::upgrade_required())?;
     if app.stop.is_cancelled() {
-        let problem = Problem::new(Code::NotReady, "Stopping: connect again, another process takes over.");
+        let problem = Problem::new(Code::NotReady, "This process is stopping. Connect again to reach another one.");
         return Err(problem.retry_after(RETRY_SECONDS));
     }
     match app.live.watch(id).await? {

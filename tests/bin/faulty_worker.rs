@@ -1,8 +1,8 @@
-//! The worker, but its handler for payment.order-created panics for one order, or ends the process as an overflowing stack
-//! does: what a mistake in a service looks like.
+//! The worker with a bug in a service: its handler for payment.order-created panics for one order, or aborts the
+//! process as a stack overflow does.
 //!
-//! `FAULT_STEP` (`prepare`, `act` or `record`; with `abort-` before it the process ends), `FAULT_ORDER` (an order's id) and
-//! `FAULT_TIMES` say when and how often. With `hang` it never finishes acting for the order.
+//! `FAULT_STEP` (`prepare`, `act` or `record`; the prefix `abort-` aborts the process), `FAULT_ORDER` (an order's id)
+//! and `FAULT_TIMES` set when and how often. With `FAULT_STEP=hang`, `act` never finishes for the order.
 
 use std::{
     env,
@@ -25,7 +25,7 @@ use orderflow_service::{
 use orderflow_worker::services::{self, payment::ChargeOrder};
 use uuid::Uuid;
 
-/// What it logs each time it begins to hang.
+/// Logged each time it begins to hang.
 const HANGS: &str = "hangs, as the test asked";
 
 struct Faulty {
@@ -103,5 +103,5 @@ fn main() {
     let queues = roster.subscriptions().to_vec();
     let settings = Settings::read(&Source::from_env(), &roster, queues).expect("settings");
     telemetry::init(&settings.log);
-    process::run(settings).expect("it runs until it is told to stop");
+    process::run(settings).expect("it runs until it is stopped");
 }

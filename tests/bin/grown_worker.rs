@@ -1,4 +1,4 @@
-//! The worker of a later build, which has one service and one kind of event more. Arguments are queues or patterns.
+//! The worker of a later build, with one more service and one more event type. Its arguments are queues or patterns.
 
 use std::process::ExitCode;
 

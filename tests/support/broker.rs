@@ -10,7 +10,7 @@ use orderflow_events::CONTENT_TYPE;
 use orderflow_service::broker::names;
 use url::Url;
 
-/// A look into one virtual host, as an administrator.
+/// An administrator's connection to one virtual host.
 pub struct Probe {
     connection: Connection,
 }
@@ -30,7 +30,7 @@ impl Probe {
         self.connection.create_channel().await.expect("a channel can be opened")
     }
 
-    /// How many messages wait in a queue; those that a consumer holds are not among them.
+    /// Returns the number of ready messages in a queue; unacknowledged ones do not count.
     ///
     /// # Panics
     /// When there is no such queue.
@@ -38,7 +38,7 @@ impl Probe {
         self.inspect(queue).await.message_count()
     }
 
-    /// How many consumers a queue has.
+    /// Returns the number of a queue's consumers.
     ///
     /// # Panics
     /// When there is no such queue.
@@ -53,7 +53,7 @@ impl Probe {
         declared.unwrap_or_else(|error| panic!("there is no queue {queue}: {error}"))
     }
 
-    /// Publishes a body as an event would be, and waits until the broker has it.
+    /// Publishes a body with an event's properties, and waits for the confirm.
     ///
     /// # Panics
     /// When the broker does not confirm it.
@@ -62,13 +62,13 @@ impl Probe {
         self.publish_with(exchange, routing_key, body, properties).await;
     }
 
-    /// As [`Probe::publish`], with properties of the test's own.
+    /// As [`Probe::publish`], with these properties.
     ///
     /// # Panics
     /// When the broker does not confirm it.
     pub async fn publish_with(&self, exchange: &str, routing_key: &str, body: &[u8], properties: BasicProperties) {
         let channel = self.channel().await;
-        channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms can be had");
+        channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms are available");
         let confirm = channel
             .basic_publish(exchange.into(), routing_key.into(), BasicPublishOptions::default(), body, properties)
             .await
@@ -78,14 +78,14 @@ impl Probe {
         assert!(confirm.is_ack(), "the broker refused a message");
     }
 
-    /// A queue that gets a copy of every event from now on.
+    /// Creates a queue that receives a copy of every event from now on, and returns its name.
     ///
     /// # Panics
-    /// When it cannot be made.
+    /// When it cannot be created.
     pub async fn tap(&self) -> String {
         let (name, channel) = ("test.tap", self.channel().await);
         let declare = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-        channel.queue_declare(name.into(), declare, FieldTable::default()).await.expect("a queue can be made");
+        channel.queue_declare(name.into(), declare, FieldTable::default()).await.expect("a queue can be created");
         let bind = QueueBindOptions::default();
         let bound =
             channel.queue_bind(name.into(), names::EVENTS.into(), "#".into(), bind, FieldTable::default()).await;
@@ -93,7 +93,7 @@ impl Probe {
         name.to_owned()
     }
 
-    /// Takes everything out of a queue.
+    /// Removes all messages from a queue and returns them.
     ///
     /// # Panics
     /// When the queue cannot be read.
@@ -107,18 +107,17 @@ impl Probe {
         all
     }
 
-    /// Takes the first message out of a queue.
+    /// Removes the first message from a queue and returns it.
     ///
     /// # Panics
-    /// When there is none.
+    /// When the queue is empty.
     pub async fn take(&self, queue: &str) -> lapin::message::Delivery {
         let options = BasicGetOptions { no_ack: true };
         let message = self.channel().await.basic_get(queue.into(), options).await.expect("the queue can be read");
         message.unwrap_or_else(|| panic!("{queue} is empty")).delivery
     }
 
-    /// Looks at everything in a queue and puts it back, as a person does in the management UI; returns how many
-    /// messages there are.
+    /// Gets and requeues all messages of a queue, as an operator does in the management UI; returns their number.
     ///
     /// # Panics
     /// When the queue cannot be read.
@@ -131,16 +130,16 @@ impl Probe {
             let (last, requeue) = (message.delivery.delivery_tag, message.message_count == 0);
             if requeue {
                 let all = BasicNackOptions { multiple: true, requeue: true };
-                channel.basic_nack(last, all).await.expect("they can be put back");
+                channel.basic_nack(last, all).await.expect("they can be requeued");
                 break;
             }
         }
-        // Answered after the broker has put them back.
+        // The broker answers this after it has requeued them.
         channel.close(200, "done".into()).await.expect("the channel can be closed");
         seen
     }
 
-    /// Deletes a queue with all that is in it.
+    /// Deletes a queue with all its messages.
     ///
     /// # Panics
     /// When it cannot be deleted.

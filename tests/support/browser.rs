@@ -1,16 +1,16 @@
-//! A person before a real browser: Debian's Chromium without a window, by WebDriver.
+//! A user of a real browser: Debian's Chromium, headless, driven by WebDriver.
 //!
 //! ```text
 //! let browser = Browser::open(&web.root, DESKTOP).await;
 //! browser.fill("E-mail", "ada@example.org").await;
 //! browser.click("button", "Buy").await;
 //! browser.until_text("on its way").await;
-//! browser.axe().await;            // no violation, or the test fails
+//! browser.axe().await;            // fails on any violation
 //! browser.no_errors().await;
 //! ```
 //!
-//! Elements are found as a person finds them who hears the page: by role and name. Everything waits for a condition, with
-//! a time-out. A test that fails leaves a picture of the page in `.dev/log/browser/` and prints its text.
+//! Elements are found as by a user of a screen reader: by role and name. Everything waits for a condition, with a
+//! time-out. A failing test leaves a screenshot of the page in `.dev/log/browser/` and prints its text.
 
 mod axe;
 mod chromedriver;
@@ -31,16 +31,16 @@ pub use wire::Element;
 /// How long anything on a page may take, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What the page is looked at with.
+/// The screen and preferences with which the page is viewed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Screen {
     /// In CSS pixels.
     pub width: u32,
     /// In CSS pixels.
     pub height: u32,
-    /// Whether it is a phone's, which shows a page that does not say otherwise as wide as a desktop's and makes it small.
+    /// Whether it is a phone's, which lays a page without a viewport tag out as wide as a desktop's and shrinks it.
     pub phone: bool,
-    /// Whether the person prefers dark pages.
+    /// Whether the user prefers dark pages.
     pub dark: bool,
     /// Whether the page's scripts run.
     pub scripts: bool,
@@ -52,21 +52,21 @@ pub const DESKTOP: Screen = Screen { width: 1280, height: 800, phone: false, dar
 pub const PHONE: Screen = Screen { width: 390, height: 844, phone: true, dark: false, scripts: true };
 
 impl Screen {
-    /// The same for somebody who prefers dark pages.
+    /// The same screen for a user who prefers dark pages.
     #[must_use]
     pub fn dark(self) -> Self {
         Self { dark: true, ..self }
     }
 
-    /// The same with JavaScript switched off.
+    /// The same screen with JavaScript switched off.
     #[must_use]
     pub fn without_scripts(self) -> Self {
         Self { scripts: false, ..self }
     }
 }
 
-/// A browser with a fresh profile: a device that was never here. It ends, with all that it has started, when it is
-/// dropped.
+/// A browser with a fresh profile, like a device that never visited the shop. Dropping it ends it and all its child
+/// processes.
 #[derive(Debug)]
 pub struct Browser {
     session: Session,
@@ -83,7 +83,7 @@ impl Browser {
         let session = Session::new(&driver.root, driver.capabilities("profile")).await;
         let session = session.unwrap_or_else(|error| panic!("Chromium does not start: {error}"));
         let browser = Self { session, driver };
-        // Away from the page that a browser begins with, which asks and logs for itself.
+        // Leave the browser's start page, whose own requests and log entries would be counted.
         browser.go_to("about:blank").await;
         drop((browser.requests().await, browser.errors().await));
         browser.set(screen).await;
@@ -91,13 +91,13 @@ impl Browser {
         browser
     }
 
-    /// Looks with another screen from now on. Whether scripts run is decided when a page is loaded.
+    /// Changes the screen. Whether scripts run is decided when a page is loaded.
     pub async fn set(&self, screen: Screen) {
         let metrics =
             json!({ "width": screen.width, "height": screen.height, "deviceScaleFactor": 1, "mobile": screen.phone });
         self.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
         let scheme = if screen.dark { "dark" } else { "light" };
-        // Without movement: what slides into place cannot be clicked, and a colour on its way to another has no contrast.
+        // Without animations: a moving element cannot be clicked, and a colour in transition fails the contrast checks.
         let media = json!({ "features": [
             { "name": "prefers-color-scheme", "value": scheme },
             { "name": "prefers-reduced-motion", "value": "reduce" },
@@ -122,15 +122,15 @@ impl Browser {
         self.session.refresh().await.expect("the page can be loaded again");
     }
 
-    /// The address of the page that is shown.
+    /// Returns the address of the current page.
     ///
     /// # Panics
-    /// When the browser is gone.
+    /// When the browser has ended.
     pub async fn url(&self) -> String {
         self.session.url().await.expect("a page is shown")
     }
 
-    /// Waits until the address is one that `condition` takes.
+    /// Waits until the address fulfils `condition`.
     pub async fn until_url(&self, what: &str, condition: impl Fn(&str) -> bool) {
         until_within(PATIENCE, &format!("the address is {what}"), async || {
             let url = self.url().await;
@@ -139,7 +139,7 @@ impl Browser {
         .await;
     }
 
-    /// What this JavaScript returns on the page.
+    /// Runs this JavaScript on the page and returns its result.
     ///
     /// # Panics
     /// When it throws.
@@ -147,7 +147,7 @@ impl Browser {
         self.session.run(script, json!([])).await.unwrap_or_else(|error| panic!("{script}: {error}"))
     }
 
-    /// The processes that make it up.
+    /// The ids of the browser's processes.
     #[must_use]
     pub fn processes(&self) -> Vec<u32> {
         self.driver.processes()
@@ -158,7 +158,7 @@ impl Browser {
         answer.unwrap_or_else(|error| panic!("{command}: {error}"))
     }
 
-    /// Writes a picture of the whole page as `NAME.png` into the folder that the variable `PICTURES` names; without it
+    /// Writes a screenshot of the whole page as `NAME.png` into the folder named by the variable `PICTURES`, by default
     /// into `.dev/log/browser/`.
     ///
     /// # Panics

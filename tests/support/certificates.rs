@@ -1,4 +1,4 @@
-//! Certificates that a test makes: from its own CAs, for any host and time.
+//! Certificates from a test's own CAs, for any host and validity period.
 
 use std::{
     fs,
@@ -27,7 +27,7 @@ pub struct Issued {
 }
 
 impl Authority {
-    /// Makes one. Two of the same name differ in their keys.
+    /// Creates a CA. Two CAs with the same name have different keys.
     ///
     /// # Panics
     /// When it cannot.
@@ -42,19 +42,19 @@ impl Authority {
         Self { certificate, issuer: Issuer::new(params, key) }
     }
 
-    /// Its own certificate, in PEM: who has this trusts it.
+    /// The CA's own certificate, in PEM; clients need it to trust the CA.
     #[must_use]
     pub fn certificate(&self) -> &str {
         &self.certificate
     }
 
-    /// A server's certificate for these hosts: names, or addresses.
+    /// Issues a server certificate for these hosts (names or addresses).
     #[must_use]
     pub fn server(&self, hosts: &[&str]) -> Issued {
         self.issue(params(hosts, ExtendedKeyUsagePurpose::ServerAuth))
     }
 
-    /// As [`Authority::server`], of a time that is over.
+    /// As [`Authority::server`], already expired.
     #[must_use]
     pub fn expired(&self, hosts: &[&str]) -> Issued {
         let mut params = params(hosts, ExtendedKeyUsagePurpose::ServerAuth);
@@ -63,7 +63,7 @@ impl Authority {
         self.issue(params)
     }
 
-    /// As [`Authority::server`], of 90 days of which these are left.
+    /// As [`Authority::server`], valid for 90 days and expiring in `days_left` days.
     #[must_use]
     pub fn ending(&self, hosts: &[&str], days_left: i64) -> Issued {
         let mut params = params(hosts, ExtendedKeyUsagePurpose::ServerAuth);
@@ -77,7 +77,7 @@ impl Authority {
         self.issue(params)
     }
 
-    /// A client's certificate, whose common name is `user`: that is what PostgreSQL reads.
+    /// Issues a client certificate with the common name `user`, which PostgreSQL maps to a role.
     #[must_use]
     pub fn client(&self, user: &str) -> Issued {
         let mut params = params(&[], ExtendedKeyUsagePurpose::ClientAuth);
@@ -101,7 +101,7 @@ fn params(hosts: &[&str], purpose: ExtendedKeyUsagePurpose) -> CertificateParams
 }
 
 impl Issued {
-    /// A certificate that signed itself and may sign others, as PostgreSQL's documentation makes one.
+    /// Creates a self-signed certificate that may sign others, as in PostgreSQL's documentation.
     ///
     /// # Panics
     /// When it cannot be made.

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::until;
 
-/// Requests that a test has under way at once.
+/// The maximum number of a test's concurrent requests.
 const AT_ONCE: usize = 64;
 
 /// A front end, as a customer's browser sees it.
@@ -18,14 +18,14 @@ pub struct Web {
     client: Client,
 }
 
-/// What a request was answered.
+/// The answer to a request.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// The status.
     pub status: StatusCode,
     /// The headers, names in lower case.
     pub headers: HashMap<String, String>,
-    /// The JSON body; null where there is none.
+    /// The JSON body; null if it is empty.
     pub body: Value,
 }
 
@@ -34,17 +34,17 @@ pub struct Answer {
 pub struct Order {
     /// Its id.
     pub id: Uuid,
-    /// What opens it.
+    /// The token that gives access to it.
     pub token: String,
 }
 
-/// A fresh idempotency key.
+/// Returns a fresh idempotency key.
 #[must_use]
 pub fn key() -> String {
     format!("test-{}", Uuid::now_v7())
 }
 
-/// The body of an order for one product.
+/// Returns the body of an order for one product.
 #[must_use]
 pub fn body(sku: &str, quantity: i64, method: &str) -> Value {
     json!({
@@ -56,7 +56,7 @@ pub fn body(sku: &str, quantity: i64, method: &str) -> Value {
 }
 
 impl Web {
-    /// A client of the front end at this address.
+    /// Returns a client of the front end at this address.
     ///
     /// # Panics
     /// When no client can be made.
@@ -73,7 +73,7 @@ impl Web {
     /// When there is no answer.
     ///
     /// # Panics
-    /// When the answer's body is not JSON though there is one.
+    /// When the answer has a body that is not JSON.
     pub async fn try_send(
         &self,
         method: Method,
@@ -98,21 +98,21 @@ impl Web {
         Ok(Answer { status, headers, body })
     }
 
-    /// As [`Web::try_send`], where an answer is expected.
+    /// As [`Web::try_send`], where an answer is required.
     ///
     /// # Panics
-    /// When there is none.
+    /// When there is no answer.
     pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Option<Vec<u8>>) -> Answer {
         let answer = self.try_send(method, path, headers, body).await;
         answer.unwrap_or_else(|error| panic!("no answer from {path}: {error:?}"))
     }
 
-    /// Asks for a path.
+    /// Requests a path.
     pub async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
         self.send(Method::GET, path, headers, None).await
     }
 
-    /// Asks for what belongs to an order, with its token.
+    /// Requests a path below an order, with the order's token.
     pub async fn get_of(&self, order: &Order, path: &str) -> Answer {
         let token = format!("Bearer {}", order.token);
         self.get(&format!("/orders/{}{path}", order.id), &[("authorization", &token)]).await
@@ -124,7 +124,7 @@ impl Web {
         self.send(Method::POST, "/orders", &headers, Some(body.to_string().into_bytes())).await
     }
 
-    /// Places an order for one product, which has to be accepted.
+    /// Places an order for one product, which must be accepted.
     ///
     /// # Panics
     /// When it is not.
@@ -132,7 +132,7 @@ impl Web {
         self.place(&key(), &body(sku, quantity, method)).await.accepted()
     }
 
-    /// Places this many orders for one piece each, some at a time; every one has to be accepted.
+    /// Places this many orders for one item each, up to 64 concurrently; each must be accepted.
     ///
     /// # Panics
     /// When one is not.
@@ -141,26 +141,26 @@ impl Web {
         futures::stream::iter(placing).buffer_unordered(AT_ONCE).collect().await
     }
 
-    /// Asks for an order to be cancelled.
+    /// Requests the cancellation of an order.
     pub async fn cancel(&self, order: &Order) -> Answer {
         let token = format!("Bearer {}", order.token);
         self.send(Method::POST, &format!("/orders/{}/cancel", order.id), &[("authorization", &token)], None).await
     }
 
-    /// What happened to an order, in order.
+    /// Returns the events in an order's timeline, oldest first.
     ///
     /// # Panics
-    /// When it cannot be seen.
+    /// When the timeline cannot be read.
     pub async fn events(&self, order: &Order) -> Vec<String> {
         let answer = self.get_of(order, "/timeline").await;
         let entries = answer.body["entries"].as_array().unwrap_or_else(|| panic!("no entries: {answer:?}")).clone();
         entries.iter().map(|entry| entry["event"].as_str().expect("an event").to_owned()).collect()
     }
 
-    /// The status of an order.
+    /// Returns the status of an order.
     ///
     /// # Panics
-    /// When it cannot be seen.
+    /// When it cannot be read.
     pub async fn status(&self, order: &Order) -> String {
         let answer = self.get_of(order, "").await;
         assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
@@ -178,7 +178,7 @@ impl Web {
 }
 
 impl Answer {
-    /// The order that this answer accepted.
+    /// Returns the order that this answer accepted.
     ///
     /// # Panics
     /// When it is not a 202.
@@ -189,7 +189,7 @@ impl Answer {
         Order { id: text("order_id").parse().expect("a UUID"), token: text("token") }
     }
 
-    /// The pointers and codes of a problem's errors, in order.
+    /// Returns the pointers and codes of a problem's errors, in order.
     #[must_use]
     pub fn errors(&self) -> Vec<(String, String)> {
         let text = |error: &Value, name: &str| error[name].as_str().unwrap_or_default().to_owned();

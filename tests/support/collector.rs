@@ -1,4 +1,4 @@
-//! A collector of a test's own: it takes traces by OTLP over HTTP, as any other does.
+//! A test's own collector, which receives traces by OTLP over HTTP.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,13 +18,13 @@ use opentelemetry_proto::tonic::{
 use prost::Message as _;
 use url::Url;
 
-/// More than a batch of spans ever takes.
+/// The maximum size of a request, in bytes; larger than any batch of spans.
 const LARGEST: usize = 64 * 1024 * 1024;
 
-/// A collector, and what it was sent. It ends when this is dropped.
+/// A collector and the spans it received. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Collector {
-    /// What `OTEL_EXPORTER_OTLP_ENDPOINT` is set to.
+    /// The value for `OTEL_EXPORTER_OTLP_ENDPOINT`.
     pub endpoint: Url,
     seen: Seen,
     server: ServerHandle,
@@ -32,34 +32,34 @@ pub struct Collector {
 
 type Seen = Arc<Mutex<Vec<Traced>>>;
 
-/// A step of a trace as it was sent. Ids are in hexadecimal digits.
+/// A received span. Ids are in hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Traced {
-    /// The program.
+    /// The service name: the program.
     pub service: String,
-    /// The trace.
+    /// The trace id.
     pub trace: String,
-    /// The step.
+    /// The span id.
     pub id: String,
-    /// What it follows from; empty for the first.
+    /// The parent span's id; empty for a root span.
     pub parent: String,
-    /// What it is called.
+    /// The span's name.
     pub name: String,
-    /// What is said of it.
+    /// The span's attributes.
     pub attributes: BTreeMap<String, String>,
-    /// Steps that it is linked with.
+    /// The ids of linked spans.
     pub links: BTreeSet<String>,
-    /// Whether it did not succeed.
+    /// Whether it failed.
     pub failed: bool,
     /// How long it took, in nanoseconds.
     pub took: u64,
 }
 
 impl Collector {
-    /// Starts one.
+    /// Starts a collector.
     ///
     /// # Panics
-    /// When no port can be had.
+    /// When no port is free.
     #[must_use]
     pub fn start() -> Self {
         let seen = Seen::default();
@@ -79,7 +79,7 @@ impl Collector {
         Self { endpoint, seen, server: handle }
     }
 
-    /// Everything it was sent so far.
+    /// Returns the spans received so far.
     #[must_use]
     pub fn seen(&self) -> Vec<Traced> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()

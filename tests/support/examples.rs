@@ -1,4 +1,4 @@
-//! The services in examples/, added to a shop as an operator adds them.
+//! The services in examples/, added to a shop as an operator would.
 
 use std::{
     fs,
@@ -10,27 +10,27 @@ use url::Url;
 
 use crate::{Shop, own, process::run};
 
-/// A service in examples/: what it is called, and how it is registered.
+/// A service in examples/, with its name and registration.
 #[derive(Debug, Clone, Copy)]
 pub struct Example {
-    /// Its name.
+    /// The name.
     pub name: &'static str,
     takes: &'static str,
     publishes: &'static [&'static str],
 }
 
-/// Books points for orders that have shipped. Its program is `loyalty`.
+/// Books points for shipped orders. Its program is `loyalty`.
 pub const LOYALTY: Example =
     Example { name: "loyalty", takes: "shipment.created", publishes: &["loyalty.points-booked"] };
 
-/// Judges orders. Its program is Python.
+/// Judges orders. Its program is written in Python.
 pub const FRAUD_CHECK: Example = Example { name: "fraud-check", takes: "order.created", publishes: &[] };
 
-/// The password of every user and role made here: their servers are thrown away.
+/// The password of every user and role created here: their servers do not outlive the tests.
 const PASSWORD: &str = "for this test alone";
 
 impl Example {
-    /// Registers it at the shop, and makes its queues and its user of RabbitMQ.
+    /// Registers the service with the shop, and creates its queues and its RabbitMQ user.
     ///
     /// # Panics
     /// When that fails.
@@ -38,7 +38,7 @@ impl Example {
         let mut arguments = vec!["service", "register", self.name, "--event", self.takes, "--tracks", "inbox"];
         arguments.extend(self.publishes.iter().flat_map(|event| ["--publishes", event]));
         let mut settings = shop.operator_settings();
-        // Users are the whole broker's, so that every test gives it the same password.
+        // A user belongs to the whole broker, so every test gives it the same password.
         let variable = format!("AMQP_{}_PASSWORD", self.name.replace('-', "_").to_uppercase());
         settings.push((variable, PASSWORD.to_owned()));
         for arguments in [arguments.as_slice(), &["topology", "apply"]] {
@@ -47,15 +47,15 @@ impl Example {
         }
     }
 
-    /// Returns how its user of RabbitMQ logs in.
+    /// Returns the URL with which its RabbitMQ user logs in.
     #[must_use]
     pub fn broker_url(self, shop: &Shop) -> Url {
         log_in(shop.broker_url("orderflow-worker"), &format!("orderflow-{}", self.name))
     }
 }
 
-/// Makes the tables of `fraud-check` and a role that may use them, call `messaging.claim`, and nothing else. Returns how it logs
-/// in. A role belongs to the whole server, so the server has to be the caller's own.
+/// Creates the tables of `fraud-check`, and a role that may only use them and call `messaging.claim`. Returns the URL
+/// with which the role logs in. A role belongs to the whole server, so the server must be the caller's own.
 ///
 /// # Panics
 /// When the database refuses it.
@@ -63,7 +63,7 @@ pub async fn make_fraud_check_role(shop: &Shop, postgres: &own::Postgres) -> Url
     let role = FRAUD_CHECK.name;
     let schema = fs::read_to_string(root().join("examples/fraud-check/schema.sql")).expect("it is there");
     postgres.as_superuser(&format!("CREATE ROLE \"{role}\" LOGIN PASSWORD '{PASSWORD}'")).await;
-    shop.database().await.batch_execute(&schema).await.expect("it can be made");
+    shop.database().await.batch_execute(&schema).await.expect("it can be created");
     for grant in [
         "USAGE ON SCHEMA messaging, fraud_check",
         "EXECUTE ON FUNCTION messaging.claim",
@@ -74,14 +74,17 @@ pub async fn make_fraud_check_role(shop: &Shop, postgres: &own::Postgres) -> Url
     log_in(shop.database_url(), role)
 }
 
-/// How `fraud-check` is started: Python with what the service needs, and its program.
+/// Returns how to start `fraud-check`: the Python with its packages, and the path of its program.
 ///
 /// # Panics
-/// When what it needs is not installed.
+/// When the packages are not installed.
 #[must_use]
 pub fn fraud_check() -> (PathBuf, String) {
     let python = root().join(".dev/tools/fraud-check/bin/python");
-    assert!(python.exists(), "what examples/fraud-check needs is not installed: `make test` does it");
+    assert!(
+        python.exists(),
+        "the packages of examples/fraud-check are not installed: run `make test`, which installs them"
+    );
     (python, root().join("examples/fraud-check/fraud_check.py").display().to_string())
 }
 

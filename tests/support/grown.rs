@@ -1,4 +1,4 @@
-//! A later build of the same code: it has one service and one kind of event more.
+//! A later build of the same code, with one more service and one more event type.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use orderflow_service::{
 use orderflow_worker::services;
 use serde::{Deserialize, Serialize};
 
-/// The kind that only this build knows.
+/// The event type that only this build knows.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct GiftPromised {}
 
@@ -34,7 +34,7 @@ impl TransactionalHandler for PromiseGift {
     }
 }
 
-/// Returns its services.
+/// Returns the services of the later build.
 #[must_use]
 pub fn roster() -> Roster {
     let gifts = Service::side("gifts", "Promises a gift with each order that ships.")

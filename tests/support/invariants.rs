@@ -1,6 +1,6 @@
-//! What holds whatever a test did, once nothing happens any more.
+//! Invariants that hold whatever a test did, once no work remains.
 
-/// In words what would be wrong, and a query that counts how often it is.
+/// The violation in words, and a query that counts its occurrences.
 pub const INVARIANTS: &[(&str, &str)] = &[
     (
         "an order's versions have a gap",
@@ -33,8 +33,8 @@ pub const INVARIANTS: &[(&str, &str)] = &[
     ),
 ];
 
-/// The same of the money, as the simulated payment provider's ledger has it; [`Stripe::check`](crate::Stripe::check) has
-/// it for the other provider.
+/// The same for payments, by the simulated payment provider's ledger.
+/// [`Stripe::violations`](crate::Stripe::violations) checks the Stripe-like provider.
 pub const SIMULATED_MONEY: &[(&str, &str)] = &[
     (
         "an order was charged twice",

@@ -4,12 +4,12 @@
 //! let mut shop = Shop::open().await;
 //! let web = shop.start_web().await;
 //! shop.start_worker(&[]).await;
-//! let order = web.order("MUG-BLUE", 1, VISA).await;
-//! shop.until_settled(&[order.id]).await;
-//! shop.close().await;          // ends clean, or the test fails
+//! web.order("MUG-BLUE", 1, VISA).await;
+//! shop.until_settled().await;
+//! shop.close().await;          // fails if anything is left over
 //! ```
 //!
-//! Nothing here waits for a fixed time: everything waits for a condition, with a time-out that names it.
+//! Nothing here sleeps for a fixed time: everything waits for a condition, and its time-out names that condition.
 
 mod broker;
 mod browser;
@@ -18,6 +18,7 @@ mod client;
 mod collector;
 pub mod examples;
 pub mod grown;
+pub mod history;
 mod invariants;
 mod live;
 mod maildev;
@@ -58,5 +59,5 @@ pub use wait::{until, until_within};
 
 /// The test card that succeeds.
 pub const VISA: &str = "pm_card_visa";
-/// The test card that is declined for good.
+/// The test card that is permanently declined.
 pub const DECLINED: &str = "pm_card_visa_chargeDeclined";

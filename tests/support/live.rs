@@ -12,25 +12,25 @@ use tokio_tungstenite::{
 
 use crate::{Order, Web};
 
-/// How long anything may take to be said: longer than the longest wait between two pings, on a busy machine.
+/// How long the next message may take: longer than the interval between two pings, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// An order's watcher. Pings are answered while something is waited for.
+/// A watcher of an order. It answers pings while it waits.
 #[derive(Debug)]
 pub struct Watcher {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
-    /// The version up to which it knows everything.
+    /// The version up to which it has all entries.
     pub version: i64,
 }
 
-/// What a watcher was told.
+/// What a watcher received.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Said {
     /// A message.
     Message(Value),
-    /// A ping, which is answered.
+    /// A ping, which it answers.
     Ping,
-    /// The socket was closed with this code; `None`: the connection broke without a word.
+    /// The socket was closed with this code; `None`: the connection broke without a close frame.
     Closed(Option<u16>),
 }
 
@@ -38,7 +38,7 @@ impl Web {
     /// Watches an order with its token, from the version `after` on.
     ///
     /// # Errors
-    /// The status and the body of what it was answered instead.
+    /// The status and the body of the answer, if the front end refuses.
     ///
     /// # Panics
     /// When there is no answer at all.
@@ -59,32 +59,32 @@ impl Web {
         }
     }
 
-    /// As [`Web::try_watch`], where there has to be a place.
+    /// As [`Web::try_watch`], where the front end must accept.
     ///
     /// # Panics
-    /// When it is refused.
+    /// When it refuses.
     pub async fn watch(&self, order: &Order, after: Option<i64>) -> Watcher {
         self.try_watch(order, after).await.unwrap_or_else(|answer| panic!("{answer:?}"))
     }
 }
 
 impl Watcher {
-    /// What is said next.
+    /// Waits for the next message, ping or close.
     ///
     /// # Panics
-    /// When nothing is for a minute.
+    /// When none arrives within a minute.
     pub async fn said(&mut self) -> Said {
         let next = tokio::time::timeout(PATIENCE, self.socket.next()).await;
-        match next.expect("something is said within a minute") {
+        match next.expect("something arrives within a minute") {
             Some(Ok(Message::Text(text))) => Said::Message(serde_json::from_str(&text).expect("JSON")),
             Some(Ok(Message::Ping(_))) => Said::Ping,
             Some(Ok(Message::Close(frame))) => Said::Closed(frame.map(|frame| CloseCode::into(frame.code))),
-            Some(Ok(other)) => panic!("no watcher is sent {other:?}"),
+            Some(Ok(other)) => panic!("the front end sent {other:?}"),
             Some(Err(_)) | None => Said::Closed(None),
         }
     }
 
-    /// The next message, pings left out. The version is taken from it.
+    /// Waits for the next message, skipping pings, and updates the version from it.
     ///
     /// # Panics
     /// When the socket is closed instead.
@@ -102,7 +102,7 @@ impl Watcher {
         }
     }
 
-    /// Reads on until it knows this version; returns the messages.
+    /// Reads until it has this version; returns the messages.
     pub async fn until_version(&mut self, version: i64) -> Vec<Value> {
         let mut messages = Vec::new();
         while self.version < version {
@@ -111,7 +111,7 @@ impl Watcher {
         messages
     }
 
-    /// Reads on until the socket is closed; returns the messages and the code.
+    /// Reads until the socket is closed; returns the messages and the code.
     pub async fn until_closed(&mut self) -> (Vec<Value>, Option<u16>) {
         let mut messages = Vec::new();
         loop {
@@ -123,7 +123,7 @@ impl Watcher {
         }
     }
 
-    /// Says something, which no watcher should.
+    /// Sends a text, which watchers should not do.
     ///
     /// # Panics
     /// When the socket is closed.
@@ -131,7 +131,7 @@ impl Watcher {
         self.socket.send(Message::text(text)).await.expect("the socket is open");
     }
 
-    /// Leaves, as a page that is closed does.
+    /// Closes the socket, as a closed page does.
     pub async fn leave(mut self) {
         drop(self.socket.close(None).await);
     }

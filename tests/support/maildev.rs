@@ -1,4 +1,4 @@
-//! The mail program that people look at mails with while they develop: maildev, from npm.
+//! maildev, from npm: the mail server in which developers read the shop's mails.
 
 use std::{net::TcpListener, path::PathBuf, process::Stdio};
 
@@ -7,45 +7,42 @@ use tempfile::TempDir;
 
 use crate::{Web, until};
 
-/// A maildev of the test's own. It is killed when this is dropped.
+/// The test's own maildev. It is killed when this is dropped.
 #[derive(Debug)]
 pub struct Maildev {
-    /// For `SMTP_URL`.
+    /// The value for `SMTP_URL`.
     pub smtp_url: String,
     web: Web,
-    // Held for their ends.
+    // Held so that they end with this.
     _process: tokio::process::Child,
     _mails: TempDir,
 }
 
-/// A mail as maildev took it apart.
+/// A mail as maildev parsed it.
 #[derive(Debug, Clone)]
 pub struct Received {
-    /// What maildev calls it.
+    /// Its id in maildev.
     pub id: String,
     /// The Message-ID, without its brackets.
     pub message_id: String,
-    /// One line.
+    /// The subject.
     pub subject: String,
-    /// The text form.
+    /// The text version.
     pub text: String,
-    /// The HTML form.
+    /// The HTML version.
     pub html: String,
 }
 
 impl Maildev {
-    /// Starts one on free ports of 127.0.0.1 and waits until it answers.
+    /// Starts maildev on free ports of 127.0.0.1 and waits until it answers.
     ///
     /// # Panics
     /// When it is not installed, or does not start.
     pub async fn start() -> Self {
         let program =
             PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../.dev/tools/maildev/node_modules/maildev/bin/maildev");
-        assert!(
-            program.exists(),
-            "maildev is not installed: `make test-full` does it, and so does scripts/browser.sh --full"
-        );
-        // It does not tell which port it got, so it has to be told. Both are held until both are known.
+        assert!(program.exists(), "maildev is not installed: run `make test-full` or scripts/browser.sh --full");
+        // maildev does not report which port it got, so we choose both. Hold both until both are known.
         let ports = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
         let [smtp, http] = ports.map(|port| port.local_addr().expect("it is bound"));
         let mails = TempDir::with_prefix("orderflow-maildev-").expect("a directory");
@@ -68,7 +65,7 @@ impl Maildev {
         Self { smtp_url: format!("smtp://{smtp}"), web, _process: process, _mails: mails }
     }
 
-    /// The mails that it has, oldest first.
+    /// Returns the mails that it received, oldest first.
     ///
     /// # Panics
     /// When it does not answer.
@@ -86,13 +83,13 @@ impl Maildev {
         mails.iter().map(received).collect()
     }
 
-    /// Where a mail's HTML is shown as a page.
+    /// The URL that shows a mail's HTML as a page.
     #[must_use]
     pub fn page(&self, mail: &Received) -> String {
         format!("{}/email/{}/html", self.web.root, mail.id)
     }
 
-    /// Where a person sees this mail in the list of all.
+    /// The URL of this mail in maildev's list.
     #[must_use]
     pub fn view(&self, mail: &Received) -> String {
         format!("{}/#/email/{}", self.web.root, mail.id)

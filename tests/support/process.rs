@@ -22,7 +22,8 @@ pub struct Child {
     log: Arc<Mutex<Vec<String>>>,
 }
 
-/// Where cargo puts our programs: in the directory of its profile, as it does a benchmark; a test is one level further down.
+/// The path of one of our programs. Cargo puts programs and benchmarks into the profile's directory, and tests one
+/// level further down.
 ///
 /// # Panics
 /// When it is not built.
@@ -30,10 +31,10 @@ pub struct Child {
 pub fn program_path(program: &str) -> PathBuf {
     let own = env::current_exe().expect("a running program has a path");
     let found = own.ancestors().skip(1).take(2).map(|directory| directory.join(program)).find(|path| path.exists());
-    found.unwrap_or_else(|| panic!("{program} is not built: run the tests by `make test`"))
+    found.unwrap_or_else(|| panic!("{program} is not built: run the tests with `make test`"))
 }
 
-/// What a program that ends by itself left behind.
+/// The result of a program that ran until it ended.
 #[derive(Debug)]
 pub struct Ended {
     /// Its exit status.
@@ -65,7 +66,7 @@ pub async fn run_for(
     run_path_for(bound, &program_path(program), arguments, settings).await
 }
 
-/// As [`run`], a program at this path.
+/// As [`run`], for the program at this path.
 ///
 /// # Panics
 /// When it cannot be started, or does not end within a minute.
@@ -94,7 +95,8 @@ async fn run_path_for(
     Ended { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
 }
 
-/// A line of `/proc/ID/status` that tells memory, `VmHWM` for example, in KiB; `None` where there is no such process.
+/// Returns the value of a memory line of `/proc/ID/status`, for example `VmHWM`, in KiB; `None` if there is no such
+/// process.
 #[must_use]
 pub fn memory(id: u32, line: &str) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
@@ -112,7 +114,7 @@ impl Child {
         Self::start_at(program, program_path(program), arguments, settings)
     }
 
-    /// Starts a program of the machine's, which nobody says anything to but by its arguments.
+    /// Starts a program installed on this machine, with an empty environment.
     ///
     /// # Panics
     /// When it is not installed, or cannot be started.
@@ -120,7 +122,8 @@ impl Child {
     pub fn start_installed(program: &str, arguments: &[&str]) -> Self {
         let path = env::var_os("PATH").unwrap_or_default();
         let found = env::split_paths(&path).map(|directory| directory.join(program)).find(|path| path.is_file());
-        let found = found.unwrap_or_else(|| panic!("{program} is not installed: `make test-full` does it"));
+        let found =
+            found.unwrap_or_else(|| panic!("{program} is not installed: run `make test-full`, which installs it"));
         Self::start_at(program, found, arguments, &[])
     }
 
@@ -159,7 +162,7 @@ impl Child {
         Self { program: program.to_owned(), process, log }
     }
 
-    /// What it has logged so far.
+    /// Returns the lines logged so far.
     #[must_use]
     pub fn log(&self) -> Vec<String> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -185,22 +188,23 @@ impl Child {
         found.expect("the wait ends when it is found")
     }
 
-    /// The address that it answers at.
+    /// Waits for and returns the address that the program listens on.
     ///
     /// # Panics
-    /// When it never says one.
+    /// When it never logs one.
     pub async fn address(&mut self) -> SocketAddr {
         self.logged_address("address").await
     }
 
-    /// The address that is called `name` in its log: `name=127.0.0.1:4711`, or `"name":"127.0.0.1:4711"` in JSON.
+    /// Waits for and returns the address in the log's field `name`: `name=127.0.0.1:4711`, or
+    /// `"name":"127.0.0.1:4711"` in JSON.
     ///
     /// # Panics
-    /// When it never says one.
+    /// When it never logs one.
     pub async fn logged_address(&mut self, name: &str) -> SocketAddr {
         let (text, json) = (format!(" {name}=127."), format!("\"{name}\":\"127."));
         let mut found = None;
-        until(&format!("{} says its {name}", self.program), async || {
+        until(&format!("{} logs its {name}", self.program), async || {
             let after = |line: &String| {
                 let rest =
                     [&text, &json].iter().find_map(|before| Some(line.split_once(before.as_str())?.1.to_owned()))?;
@@ -210,7 +214,7 @@ impl Child {
             found = self.log().iter().find_map(after);
             assert!(
                 found.is_some() || self.process.try_wait().ok().flatten().is_none(),
-                "{} ended before it said its {name}: {:#?}",
+                "{} ended before it logged its {name}: {:#?}",
                 self.program,
                 self.log()
             );
@@ -220,10 +224,10 @@ impl Child {
         found.expect("the wait ends when it is found")
     }
 
-    /// Its process id.
+    /// Returns the process id.
     ///
     /// # Panics
-    /// When the process is not there any more.
+    /// When the process has ended.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.process.id().expect("it is running")
@@ -232,16 +236,16 @@ impl Child {
     /// Sends a signal.
     ///
     /// # Panics
-    /// When the process is not there any more.
+    /// When the process has ended.
     pub fn signal(&self, signal: Signal) {
         let id = self.id();
         kill(Pid::from_raw(i32::try_from(id).expect("a process id")), signal).expect("it can be signalled");
     }
 
-    /// Asks it to end, and waits for that.
+    /// Sends SIGTERM and waits until the process ends.
     ///
     /// # Panics
-    /// When it does not end with status 0 within 30 s, as the contract says.
+    /// When it does not end with status 0 within 30 s, as the contract requires.
     pub async fn stop(mut self) {
         self.signal(Signal::SIGTERM);
         let bound = std::time::Duration::from_secs(30);
@@ -251,7 +255,7 @@ impl Child {
         assert!(status.success(), "{} ended with {status}", self.program);
     }
 
-    /// Ends it without warning.
+    /// Kills it without warning.
     ///
     /// # Panics
     /// When it cannot be killed.
@@ -259,18 +263,18 @@ impl Child {
         self.process.kill().await.expect("it can be killed");
     }
 
-    /// Whether it has ended.
+    /// Returns whether the process has ended.
     ///
     /// # Panics
-    /// When nobody knows.
+    /// When its state cannot be read.
     pub fn has_ended(&mut self) -> bool {
         self.process.try_wait().expect("it can be waited for").is_some()
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until the process ends on its own.
     ///
     /// # Panics
-    /// When it cannot be waited for.
+    /// When it does not end within a minute.
     pub async fn ended(&mut self) -> ExitStatus {
         let bound = std::time::Duration::from_secs(60);
         let status = tokio::time::timeout(bound, self.process.wait()).await;

@@ -1,4 +1,4 @@
-//! A wire that can be cut, reset, stalled, slowed down, or forgotten by what stands between its ends.
+//! A TCP proxy that can cut, reset, stall, slow down or half-open its connections.
 
 use std::{
     io,
@@ -16,38 +16,38 @@ use tokio::{
 };
 use url::Url;
 
-/// Which way bytes go.
+/// The direction of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
-    /// What our processes say.
+    /// From our processes to the server.
     ToServer,
-    /// What they are answered.
+    /// From the server to our processes.
     ToClient,
 }
 
-/// What a wire does to what runs over it.
+/// The disturbances of the traffic through a proxy.
 #[derive(Debug, Clone, Copy, Default)]
 struct Weather {
-    /// What goes this way is held back.
+    /// The direction in which bytes are held back.
     stalled: Option<Way>,
-    /// How much later each piece arrives, and what comes after it.
+    /// The delay of each piece, and of everything after it.
     latency: Duration,
 }
 
-/// How the connections that there are end, while new ones can be made.
+/// How existing connections end, while new ones are accepted.
 #[derive(Debug, Clone, Copy)]
 enum End {
-    /// Both ends are told, by an RST.
+    /// Both ends receive an RST.
     Reset,
-    /// The server is told and the client is not, as by a firewall that forgot the connection: whatever the client says from
-    /// now on goes nowhere, and nothing ever comes.
+    /// The server's end is closed and the client's is not, as when a firewall forgets the connection: the client's
+    /// bytes are discarded, and it never receives anything.
     HalfOpen,
 }
 
-/// A wire between our processes and a server, which a test can break.
+/// A proxy between our processes and a server, which a test can break.
 ///
-/// Cut, our processes see a server that is gone: open connections end, new ones are refused. Stalled, they see one that
-/// hangs: every connection stays and new ones are taken, but nothing more arrives one way.
+/// When it is cut, the server seems to be down: open connections end and new ones are refused. When it is stalled, the
+/// server seems to hang: connections stay open and new ones are accepted, but nothing arrives in one direction.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
@@ -58,18 +58,18 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A wire to the host and port of this URL.
+    /// Starts a proxy to the host and port of this URL.
     ///
     /// # Panics
-    /// When no port can be had.
+    /// When no port is free.
     pub async fn to(url: &Url) -> Self {
         Self::on(Ipv4Addr::LOCALHOST.into(), url).await
     }
 
-    /// As [`Proxy::to`], at this address of this machine.
+    /// As [`Proxy::to`], listening on this address of this machine.
     ///
     /// # Panics
-    /// When no port can be had there.
+    /// When no port is free there.
     pub async fn on(address: IpAddr, url: &Url) -> Self {
         let listener = TcpListener::bind((address, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("a bound address");
@@ -80,13 +80,13 @@ impl Proxy {
         proxy
     }
 
-    /// Where our processes reach the server.
+    /// The address at which our processes reach the server.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The URL by which the server is reached through this wire.
+    /// Returns the URL that reaches the server through this proxy.
     ///
     /// # Panics
     /// Never: the URL has a host.
@@ -98,7 +98,7 @@ impl Proxy {
         url
     }
 
-    /// Ends every connection and takes no new one.
+    /// Ends every connection and refuses new ones.
     pub async fn cut(&self) {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(mut tasks) = running {
@@ -106,35 +106,35 @@ impl Proxy {
         }
     }
 
-    /// Takes connections again.
+    /// Accepts connections again.
     ///
     /// # Panics
-    /// When the port was taken by another process meanwhile.
+    /// When another process has taken the port.
     pub async fn mend(&self) {
         self.run(TcpListener::bind(self.address).await.expect("the port is still free"));
     }
 
-    /// Holds back whatever goes this way from now on.
+    /// Holds back all bytes in this direction from now on.
     pub fn stall(&self, way: Way) {
         self.weather.send_modify(|weather| weather.stalled = Some(way));
     }
 
-    /// Lets everything flow again, what was held back first.
+    /// Lets bytes flow again, beginning with those held back.
     pub fn flow(&self) {
         self.weather.send_modify(|weather| weather.stalled = None);
     }
 
-    /// From now on each piece takes so long, and what comes after it waits.
+    /// Delays each piece by `latency` from now on; everything after it waits.
     pub fn slow_down(&self, latency: Duration) {
         self.weather.send_modify(|weather| weather.latency = latency);
     }
 
-    /// Ends every connection that there is by an RST, which does not let what was on its way arrive.
+    /// Ends every existing connection with an RST, which discards the bytes in flight.
     pub fn reset(&self) {
         self.end.send_replace(Some(End::Reset));
     }
 
-    /// Ends the server's half of every connection that there is; the client is never told.
+    /// Ends the server's half of every existing connection; the client does not notice.
     pub fn half_open(&self) {
         self.end.send_replace(Some(End::HalfOpen));
     }
@@ -143,11 +143,11 @@ impl Proxy {
         let (target, weather, mut end) = (self.target.clone(), self.weather.subscribe(), self.end.subscribe());
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
-            // The connections end with the set that they are in, and that with this task.
+            // The connections end with their set, and the set with this task.
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
                 while connections.try_join_next().is_some() {}
-                // What ended those before it is nothing to this one.
+                // Ignore the end of earlier connections.
                 end.mark_unchanged();
                 connections.spawn(connect(client, target.clone(), weather.clone(), end.clone()));
             }
@@ -156,7 +156,7 @@ impl Proxy {
     }
 }
 
-/// One connection, until one of its ends closes it or the wire does.
+/// Carries one connection until one of its ends or the proxy closes it.
 async fn connect(
     mut client: TcpStream,
     target: String,
@@ -167,7 +167,7 @@ async fn connect(
     let ended = {
         let ((from_client, to_client), (from_server, to_server)) = (client.split(), server.split());
         let carried = async {
-            // With the first way that breaks both end.
+            // Both directions end when the first one fails.
             drop(tokio::try_join!(
                 carry(from_client, to_server, Way::ToServer, weather.clone()),
                 carry(from_server, to_client, Way::ToClient, weather),
@@ -175,7 +175,7 @@ async fn connect(
         };
         tokio::select! {
             () = carried => None,
-            // The wire outlives what runs on it, so the channel cannot close.
+            // The proxy outlives its connections, so the channel cannot close.
             _ = end.changed() => *end.borrow(),
         }
     };
@@ -188,7 +188,7 @@ async fn connect(
         }
         Some(End::HalfOpen) => {
             drop(server);
-            // Until the client gives it up by itself.
+            // Until the client closes it.
             drop(tokio::io::copy(&mut client, &mut tokio::io::sink()).await);
         }
     }

@@ -1,4 +1,4 @@
-//! The queues that tests name.
+//! The queues that tests refer to.
 
 use orderflow_events::EventKind;
 use orderflow_service::Subscription;

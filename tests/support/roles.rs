@@ -1,4 +1,5 @@
-//! Roles of PostgreSQL for the processes of a shop. They belong to the whole server, so each shop has its own, and drops them.
+//! PostgreSQL roles for the processes of a shop. Roles belong to the whole server, so each shop creates and drops its
+//! own.
 
 use diesel_async::{AsyncConnection as _, SimpleAsyncConnection as _};
 use orderflow_service::store::Connection;
@@ -7,16 +8,16 @@ use url::Url;
 
 use crate::{Shop, examples::LOYALTY, run};
 
-/// The password of every role that [`make`] makes.
+/// The password of every role that [`make`] creates.
 pub const PASSWORD: &str = "of a role for this test";
 
-/// What the roles of this shop are named after: what is random in its name.
+/// The prefix of this shop's role names: the random part of the shop's name.
 #[must_use]
 pub fn prefix(shop: &Shop) -> String {
     format!("t{}", &shop.name()[shop.name().len() - 20..])
 }
 
-/// The settings of an operator who makes the roles.
+/// The settings of an operator who creates the roles.
 #[must_use]
 pub fn operator(shop: &Shop) -> Vec<(String, String)> {
     let mut settings = shop.operator_settings();
@@ -25,7 +26,7 @@ pub fn operator(shop: &Shop) -> Vec<(String, String)> {
     settings
 }
 
-/// The database as this role sees it.
+/// The database's URL, as this role.
 ///
 /// # Panics
 /// Never: the URL has a host.
@@ -38,10 +39,10 @@ pub fn database_as(shop: &Shop, role: &str) -> Url {
     url
 }
 
-/// Makes the roles, also of these services that are registered.
+/// Creates the roles, including those of these registered services.
 ///
 /// # Panics
-/// When they cannot be made.
+/// When they cannot be created.
 pub async fn make(shop: &Shop, registered: &[&str]) {
     let mut settings = operator(shop);
     settings.extend(
@@ -49,7 +50,7 @@ pub async fn make(shop: &Shop, registered: &[&str]) {
     );
     let made = run("orderflow", &["rights", "apply"], &settings).await;
     assert_eq!(made.code, Some(0), "{made:?}");
-    // So that the database can be dropped while a session of theirs is just ending.
+    // Allows the database to be dropped while one of their sessions is still ending.
     for name in names(registered) {
         let role = format!("{}_{name}", prefix(shop));
         assert!(made.out.contains(&role), "{made:?}");
@@ -61,10 +62,10 @@ fn names<'n>(registered: &'n [&'n str]) -> impl Iterator<Item = &'n str> {
     ["web", "ops", "worker", "readonly"].into_iter().chain(roster().names()).chain(registered.iter().copied())
 }
 
-/// As [`Shop::close`], and drops the roles, which stay when the database goes.
+/// As [`Shop::close`], and drops the roles, which would outlive the database.
 ///
 /// # Panics
-/// When something is left.
+/// When something is left over.
 pub async fn close(shop: Shop) {
     let (server, name) = (shop.servers.database_url.clone(), prefix(&shop));
     shop.close().await;

@@ -1,4 +1,4 @@
-//! The documented example of each kind of event.
+//! The documented example of each event type.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use orderflow_events::EventName;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// Returns the documented event of this kind, but with this id and of this order.
+/// Returns the documented example of this event type, with this event id and order id.
 ///
 /// # Panics
 /// When it is not documented.

@@ -6,13 +6,13 @@ use url::Url;
 /// The PostgreSQL and RabbitMQ that the tests share, as `make services` writes them to the environment.
 #[derive(Debug, Clone)]
 pub struct Servers {
-    /// A database of someone who may create databases.
+    /// The URL of a database, as a role that may create databases.
     pub database_url: Url,
-    /// An administrator's URL.
+    /// The broker's URL, as an administrator.
     pub amqp_admin_url: Url,
-    /// The management API.
+    /// The URL of the management API.
     pub management_url: Url,
-    /// Settings by name: the passwords of our users on the broker are among them.
+    /// Settings by name, including the passwords of our broker users.
     pub settings: Vec<(String, String)>,
 }
 
@@ -24,8 +24,8 @@ impl Servers {
     #[must_use]
     pub fn from_env() -> Self {
         let url = |name: &str| -> Url {
-            let text = env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the tests by `make test`"));
-            text.parse().unwrap_or_else(|error| panic!("{name} is no URL: {error}"))
+            let text = env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the tests with `make test`"));
+            text.parse().unwrap_or_else(|error| panic!("{name} is not a URL: {error}"))
         };
         Self {
             database_url: url("DATABASE_URL"),
@@ -43,7 +43,7 @@ impl Servers {
         url
     }
 
-    /// The broker as this user in this virtual host.
+    /// The broker's URL for this user (`None`: the administrator) and virtual host.
     ///
     /// # Panics
     /// Never: the URL has a host.
@@ -72,11 +72,11 @@ impl Servers {
         let overrides = overrides.map(|(name, value)| (name.to_owned(), value));
         let source: Source = self.settings.iter().cloned().chain(overrides).collect();
         let read = AdminConfig::read(&source);
-        source.finish(read).expect("the broker's settings are complete: run the tests by `make test`")
+        source.finish(read).expect("the broker's settings are complete: run the tests with `make test`")
     }
 
-    /// The password of one of our users, whom `topology apply` makes with it: that of the environment, since users are the whole
-    /// broker's and others are connected as them.
+    /// The password with which `topology apply` creates one of our users. It is the environment's: users belong to the
+    /// whole broker, and other tests are connected as them.
     #[must_use]
     pub fn password(&self, user: &str) -> String {
         let name = format!("{}_PASSWORD", user.replace("orderflow-", "amqp-").replace('-', "_").to_uppercase());

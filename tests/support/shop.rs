@@ -1,4 +1,4 @@
-//! A shop of a test's own, and what is done with it.
+//! A test's own shop.
 
 mod closing;
 mod waiting;
@@ -27,22 +27,23 @@ use uuid::Uuid;
 use crate::{Child, Probe, Servers, Stripe, Web, until};
 pub use closing::Left;
 
-/// Short enough that a test sees a retry, long enough that it is one.
+/// Short enough for a test to wait for a retry, long enough for the retry to be observable.
 const RETRY_DELAYS: &str = "200ms,1s";
 
-/// For a test that lets many attempts fail, none of which is to be the last.
+/// For tests in which many attempts fail and the retries must not be exhausted.
 const MANY_RETRY_DELAYS: &str = "200ms,1s,2s,4s,8s,16s";
 
-/// A shop of a test's own: database, virtual host, directory and processes.
+/// A test's own shop: database, virtual host, directory and processes.
 ///
-/// [`Shop::close`] checks that it ends clean. Dropped without it (a failing test), everything is removed all the same.
+/// [`Shop::close`] checks that nothing is left over. Dropping the shop without it (a failing test) still removes
+/// everything.
 pub struct Shop {
     /// The shared servers.
     pub servers: Servers,
-    /// Its settings for `orderflow topology`.
+    /// The shop's settings for `orderflow topology`.
     pub admin: AdminConfig,
     name: String,
-    /// One for all questions: they are asked often, and connecting costs the server more than most of them.
+    /// Shared by all queries: they are frequent, and connecting costs the server more than most of them.
     connection: Mutex<Connection>,
     directory: TempDir,
     web: Vec<Child>,
@@ -52,7 +53,7 @@ pub struct Shop {
 }
 
 impl Shop {
-    /// Makes database and virtual host, and sets both up as an operator would.
+    /// Creates the database and the virtual host, and sets both up as an operator would.
     ///
     /// # Panics
     /// When it cannot.
@@ -60,15 +61,15 @@ impl Shop {
         Self::open_on(Servers::from_env(), RETRY_DELAYS).await
     }
 
-    /// As [`Shop::open`], with a payment provider in Stripe's manner instead of the simulated one, and with enough
-    /// attempts for a test that makes it fail.
+    /// As [`Shop::open`], with a Stripe-like payment provider instead of the simulated one, and with enough
+    /// retries for a test that makes the provider fail.
     pub async fn open_with_stripe() -> Self {
         let mut shop = Self::open_on(Servers::from_env(), MANY_RETRY_DELAYS).await;
         shop.stripe = Some(Stripe::start().await);
         shop
     }
 
-    /// As [`Shop::open`], on these servers and with these waits between attempts.
+    /// As [`Shop::open`], on these servers and with these retry delays.
     ///
     /// # Panics
     /// When it cannot.
@@ -96,40 +97,40 @@ impl Shop {
         }
     }
 
-    /// Its payment provider, if it was opened with that one.
+    /// Returns the Stripe-like payment provider of a shop opened with [`Shop::open_with_stripe`].
     ///
     /// # Panics
-    /// When it was not.
+    /// When the shop was opened without it.
     pub fn stripe(&mut self) -> &mut Stripe {
         self.stripe.as_mut().expect("the shop was opened with it")
     }
 
-    /// The name of its database and of its virtual host.
+    /// The name of both the database and the virtual host.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its database, for an owner.
+    /// The URL of the shop's database, as its owner.
     #[must_use]
     pub fn database_url(&self) -> Url {
         self.servers.database(&self.name)
     }
 
-    /// Its virtual host, for one of our users.
+    /// The URL of the shop's virtual host, as one of our users.
     #[must_use]
     pub fn broker_url(&self, user: &str) -> Url {
         let password = self.servers.password(user);
         self.servers.broker(Some((user, &password)), &self.name)
     }
 
-    /// Where its mails are written.
+    /// The directory to which its mails are written.
     #[must_use]
     pub fn mail_directory(&self) -> PathBuf {
         self.directory.path().join("mail")
     }
 
-    /// The settings of its processes; a later value of a name wins.
+    /// The settings of the shop's processes; of several values for one name, the last wins.
     #[must_use]
     pub fn settings(&self, user: &str) -> Vec<(String, String)> {
         [
@@ -142,11 +143,12 @@ impl Shop {
             ("TOKEN_SECRET", "the secret of every test which is no comma list".to_owned()),
             ("MAIL", format!("file:{}", self.mail_directory().display())),
             ("MAIL_FROM", "Test shop <shop@example.org>".to_owned()),
-            // Tests place hundreds of orders from one address to one address; those of the limits set their own.
+            // Tests place hundreds of orders from one IP address for one mail address; tests of the limits set their
+            // own.
             ("RATE_LIMIT", "0".to_owned()),
             ("MAIL_LIMIT", "0".to_owned()),
             ("RUST_LOG", "info,orderflow=debug,orderflow_worker=debug,lapin=warn".to_owned()),
-            // Colours would stand between a name and its value.
+            // Colour codes would separate a field's name from its value in the log.
             ("NO_COLOR", "1".to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
@@ -155,7 +157,7 @@ impl Shop {
         .collect()
     }
 
-    /// The settings of an operator's commands.
+    /// The settings for operators' commands.
     #[must_use]
     pub fn operator_settings(&self) -> Vec<(String, String)> {
         [
@@ -173,7 +175,7 @@ impl Shop {
         self.start_web_with(&[]).await
     }
 
-    /// As [`Shop::start_web`], with settings of the test's own.
+    /// As [`Shop::start_web`], with additional settings.
     ///
     /// # Panics
     /// When it does not start.
@@ -192,7 +194,8 @@ impl Shop {
         web
     }
 
-    /// Starts a front end that is given a certificate for `localhost`, and returns its address by HTTPS once it listens.
+    /// Starts a front end whose settings give it a certificate for `localhost`, and returns its HTTPS address once it
+    /// listens.
     ///
     /// # Panics
     /// When it does not start.
@@ -205,13 +208,13 @@ impl Shop {
         format!("https://localhost:{port}/").parse().expect("a URL")
     }
 
-    /// Starts a worker for these queues (none: all) and waits until it consumes them.
+    /// Starts a worker for these queues (all if the list is empty) and waits until it consumes them.
     pub async fn start_worker(&mut self, queues: &[&str]) {
         self.start_worker_with(queues, &[]).await;
     }
 
-    /// As [`Shop::start_worker`], with settings of the test's own. Queues of some services, but not of all, take a worker for each
-    /// service.
+    /// As [`Shop::start_worker`], with additional settings. Queues of several services, but not of all, need a worker
+    /// for each service.
     ///
     /// # Panics
     /// When it does not start, or there is no such queue.
@@ -232,10 +235,10 @@ impl Shop {
         self.start_as_worker("orderflow-worker", &arguments, settings).await;
     }
 
-    /// As [`Shop::start_worker_with`], for every queue but these, however many services there are.
+    /// As [`Shop::start_worker_with`], for every queue except these, however many services there are.
     ///
     /// # Panics
-    /// When it does not start, or one of these is no queue.
+    /// When it does not start, or one of these queues does not exist.
     pub async fn start_worker_without(&mut self, left_out: &[&str], settings: &[(&str, &str)]) {
         let patterns: Vec<String> = left_out.iter().map(ToString::to_string).collect();
         let left_out = roster().select(&patterns).unwrap_or_else(|error| panic!("{error}"));
@@ -245,8 +248,8 @@ impl Shop {
         self.start_worker_with(&queues, settings).await;
     }
 
-    /// As [`Shop::start_worker_with`], but the worker whose handler for payment.order-created panics in this step
-    /// (`prepare`, `act`, `record`) for this order, so many times.
+    /// Starts a worker for all queues whose handler for payment.order-created panics in this step (`prepare`, `act`,
+    /// `record`) for this order, this many times.
     ///
     /// # Panics
     /// When it does not start.
@@ -269,30 +272,30 @@ impl Shop {
         self.workers.push(child);
     }
 
-    /// The workers that run now, in the order of their start.
+    /// The running workers, in the order of their start.
     #[must_use]
     pub fn workers(&mut self) -> &mut Vec<Child> {
         &mut self.workers
     }
 
-    /// The front ends that run now, in the order of their start.
+    /// The running front ends, in the order of their start.
     #[must_use]
     pub fn webs(&mut self) -> &mut Vec<Child> {
         &mut self.web
     }
 
-    /// Every process of it that runs now.
+    /// Every running process of the shop.
     #[must_use]
     pub fn all_children(&self) -> Vec<&Child> {
         self.web.iter().chain(&self.workers).collect()
     }
 
-    /// A look into its virtual host.
+    /// Connects to the shop's virtual host as an administrator.
     pub async fn probe(&self) -> Probe {
         Probe::connect(&self.servers.broker(None, &self.name)).await
     }
 
-    /// Asks the broker's management API, as an administrator; `path` is what comes after `/api/`, with `{vhost}` for the
+    /// Calls the broker's management API as an administrator. `path` is what follows `/api/`, with `{vhost}` for the
     /// virtual host.
     ///
     /// # Panics
@@ -312,7 +315,7 @@ impl Shop {
         answer
     }
 
-    /// Asks the broker's management API as somebody, and returns whatever it answers.
+    /// Calls the broker's management API as this user, and returns the answer, whatever its status.
     ///
     /// # Panics
     /// When it does not answer.
@@ -333,7 +336,7 @@ impl Shop {
         (status, serde_json::from_str(&body).unwrap_or_default())
     }
 
-    /// A connection to its database.
+    /// Opens a connection to the shop's database.
     ///
     /// # Panics
     /// When it cannot be reached.
@@ -349,10 +352,10 @@ impl Shop {
         execute(self.database_url().as_str(), sql).await;
     }
 
-    /// Returns the text that a query gives.
+    /// Returns the result of a query as text.
     ///
     /// # Panics
-    /// When it gives none.
+    /// When the query fails or returns no row.
     pub async fn text(&self, sql: &str) -> String {
         #[derive(QueryableByName)]
         struct Row {
@@ -366,10 +369,10 @@ impl Shop {
         row.text
     }
 
-    /// The number that a query gives.
+    /// Returns the result of a query as a number.
     ///
     /// # Panics
-    /// When it gives none.
+    /// When the query fails or does not return a number.
     pub async fn number(&self, sql: &str) -> i64 {
         #[derive(QueryableByName)]
         struct Row {
@@ -390,7 +393,7 @@ async fn execute(url: &str, sql: &str) {
     diesel::sql_query(sql).execute(&mut connection).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
 }
 
-/// Where thousands of small files cost the least: what is measured here is not the disk.
+/// The directory where thousands of small files cost the least: the tests do not measure the disk.
 fn memory_or_disk() -> PathBuf {
     let memory = PathBuf::from("/dev/shm");
     if memory.is_dir() { memory } else { std::env::temp_dir() }

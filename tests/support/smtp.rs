@@ -1,4 +1,4 @@
-//! Mail servers for tests: RFC 5321, as much of it as a client without extensions needs.
+//! Mail servers for tests: the part of RFC 5321 that a client without extensions needs.
 
 use std::{
     io,
@@ -22,50 +22,50 @@ use tokio_rustls::{
 
 use crate::certificates::{Authority, Issued};
 
-/// The longest mail that is taken, in bytes: far more than any of ours.
+/// The longest mail that is accepted, in bytes: far longer than any of ours.
 const LONGEST: usize = 1_000_000;
 
-/// What a mail server answers, and what it keeps.
+/// A mail server's answers and storage.
 pub trait Postbox: Send + Sync + 'static {
-    /// What it says instead of a greeting, if it wants nobody.
+    /// Returns the reply that replaces the greeting, if the server refuses connections.
     fn refusal(&self) -> Option<&'static str> {
         None
     }
 
-    /// What it says to a `RCPT TO`; what begins with 250 is taken.
+    /// Returns the reply to a `RCPT TO`; a reply that begins with 250 accepts the recipient.
     fn recipient(&self, line: &str) -> &'static str;
 
-    /// What it says to a mail for this recipient, with lines that end with CRLF. Until it says something nothing goes on.
+    /// Returns the reply to a mail for this recipient, whose lines end with CRLF. The conversation pauses until then.
     fn mail(&self, recipient: String, content: String) -> impl Future<Output = &'static str> + Send;
 
-    /// What it says to a command that no other mail server knows.
+    /// Returns the reply to a command that only this mail server knows.
     fn command(&self, _: &str) -> Option<&'static str> {
         None
     }
 
-    /// Its certificate and key, where it offers STARTTLS now.
+    /// Returns the certificate and key if the server offers STARTTLS now.
     fn starttls(&self) -> Option<Arc<ServerConfig>> {
         None
     }
 
-    /// A command as it came, and whether that was encrypted.
+    /// Records a command as received, and whether it was encrypted.
     fn hear(&self, _line: &str, _encrypted: bool) {}
 }
 
 /// Serves for ever.
 ///
 /// # Errors
-/// When no more connections can be taken.
+/// When no more connections can be accepted.
 pub async fn serve_mail(listener: TcpListener, postbox: Arc<impl Postbox>) -> io::Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
         let postbox = Arc::clone(&postbox);
-        // A client that goes away in the middle of a conversation has said nothing.
+        // Ignore clients that disconnect in the middle of a conversation.
         tokio::spawn(async move { drop(converse(&*postbox, stream).await) });
     }
 }
 
-/// Both ways of a conversation, encrypted or not.
+/// Both directions of a conversation, encrypted or not.
 trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
@@ -86,7 +86,7 @@ async fn converse(postbox: &impl Postbox, stream: TcpStream) -> io::Result<()> {
             ("EHLO", Some(_)) => "250-fine\r\n250-AUTH PLAIN LOGIN\r\n250 STARTTLS",
             ("EHLO", None) if encrypted => "250-fine\r\n250 AUTH PLAIN LOGIN",
             ("STAR", Some(config)) => {
-                say(&mut with, "220 go on").await?;
+                say(&mut with, "220 ready").await?;
                 with = BufStream::new(Box::new(TlsAcceptor::from(config).accept(with.into_inner()).await?));
                 encrypted = true;
                 continue;
@@ -97,7 +97,7 @@ async fn converse(postbox: &impl Postbox, stream: TcpStream) -> io::Result<()> {
                 postbox.recipient(&line)
             }
             ("DATA", _) => {
-                say(&mut with, "354 go on").await?;
+                say(&mut with, "354 send the mail").await?;
                 let Some(mail) = content(&mut with).await? else { return Ok(()) };
                 postbox.mail(std::mem::take(&mut recipient), mail).await
             }
@@ -115,14 +115,14 @@ async fn say(to: &mut Conversation, what: &str) -> io::Result<()> {
     to.flush().await
 }
 
-/// A line without its end; `None` when nothing more comes.
+/// Reads a line without its CRLF; `None` at the end of the stream.
 async fn hear(from: &mut Conversation) -> io::Result<Option<String>> {
     let mut line = String::new();
     let length = from.read_line(&mut line).await?;
     Ok((length > 0).then(|| line.trim_end_matches(['\r', '\n']).to_owned()))
 }
 
-/// The mail up to the line with a dot; `None` if the client went away before it.
+/// Reads a mail up to the line with a dot; `None` if the client disconnects before it.
 async fn content(from: &mut Conversation) -> io::Result<Option<String>> {
     let mut content = String::new();
     while let Some(line) = hear(from).await? {
@@ -132,18 +132,18 @@ async fn content(from: &mut Conversation) -> io::Result<Option<String>> {
         if content.len() + line.len() > LONGEST {
             return Err(io::Error::other("too long"));
         }
-        // A leading dot was doubled on its way (RFC 5321, 4.5.2).
+        // The client doubles a leading dot (RFC 5321, 4.5.2).
         content.push_str(line.strip_prefix('.').unwrap_or(&line));
         content.push_str("\r\n");
     }
     Ok(None)
 }
 
-/// A mail server that keeps what it is given, and refuses the first recipients that it hears of for a passing reason
-/// (451, as by greylisting).
+/// A mail server that keeps the mails it receives, and refuses the first recipients temporarily (451, as greylisting
+/// does).
 #[derive(Debug, Clone)]
 pub struct SmtpSink {
-    /// For `SMTP_URL`.
+    /// The value for `SMTP_URL`.
     pub url: String,
     refusals: Arc<AtomicU32>,
     recipients: Arc<Mutex<Vec<String>>>,
@@ -153,10 +153,10 @@ pub struct SmtpSink {
 }
 
 impl SmtpSink {
-    /// Starts one on a free port; it ends with the test.
+    /// Starts a server on a free port; it ends with the test.
     ///
     /// # Panics
-    /// When there is no port.
+    /// When no port is free.
     pub async fn start(refusals: u32) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("smtp://{}", listener.local_addr().expect("it is bound"));
@@ -167,11 +167,11 @@ impl SmtpSink {
         sink
     }
 
-    /// Offers STARTTLS from now on, with a certificate for `localhost` that is made here. Returns what it is signed by, in PEM,
-    /// for who is to trust it.
+    /// Offers STARTTLS from now on, with a new certificate for `localhost`. Returns the CA's certificate in PEM, for
+    /// the clients that must trust it.
     ///
     /// # Panics
-    /// When no certificate can be made.
+    /// When no certificate can be created.
     pub fn offer_starttls(&self) -> String {
         let authority = Authority::new("Of the mail server");
         self.offer_starttls_with(&authority.server(&["localhost"]));
@@ -181,7 +181,7 @@ impl SmtpSink {
     /// Offers STARTTLS with this certificate from now on.
     ///
     /// # Panics
-    /// When certificate and key are not each other's.
+    /// When the key does not belong to the certificate.
     pub fn offer_starttls_with(&self, issued: &Issued) {
         let certificate = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).expect("a certificate");
         let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).expect("a key");
@@ -195,19 +195,19 @@ impl SmtpSink {
         *self.starttls.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(config));
     }
 
-    /// Every command that it was given outside of mails, in order, and whether it came encrypted.
+    /// Returns every command received outside of mails, in order, and whether it was encrypted.
     #[must_use]
     pub fn heard(&self) -> Vec<(String, bool)> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Every `RCPT TO` that it was asked, in order.
+    /// Returns every `RCPT TO` received, in order.
     #[must_use]
     pub fn recipients(&self) -> Vec<String> {
         self.recipients.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The mails that it took, in order.
+    /// Returns the mails that it accepted, in order.
     #[must_use]
     pub fn mails(&self) -> Vec<Vec<u8>> {
         self.mails.lock().unwrap_or_else(PoisonError::into_inner).clone()

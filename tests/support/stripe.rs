@@ -1,4 +1,4 @@
-//! A payment provider in Stripe's manner (`orderflow-faults provider`), as a process of a test's own.
+//! A Stripe-like payment provider (`orderflow-faults provider`), run as a test's own process.
 
 use std::{collections::HashMap, net::SocketAddr, path::PathBuf};
 
@@ -24,7 +24,7 @@ pub struct Stripe {
     directory: TempDir,
 }
 
-/// What the provider's ledger says.
+/// The provider's ledger.
 #[derive(Debug, Deserialize)]
 struct Ledger {
     intents: Vec<Intent>,
@@ -50,10 +50,10 @@ struct Refund {
     amount: i64,
 }
 
-/// What the provider has done, in numbers.
+/// Counts of what the provider has done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Charged {
-    /// Payment intents, whatever became of them.
+    /// Payment intents, in any state.
     pub intents: usize,
     /// Intents that were charged.
     pub charges: usize,
@@ -61,7 +61,7 @@ pub struct Charged {
     pub refunds: usize,
 }
 
-/// An order, and which intent is remembered for it.
+/// An order, and the intent stored for it.
 #[derive(Debug, QueryableByName)]
 struct Order {
     #[diesel(sql_type = Text)]
@@ -77,7 +77,7 @@ struct Order {
 }
 
 impl Stripe {
-    /// Starts one with an empty ledger.
+    /// Starts a provider with an empty ledger.
     ///
     /// # Panics
     /// When it does not start.
@@ -88,13 +88,13 @@ impl Stripe {
         Self { child: Some(child), address, directory }
     }
 
-    /// Where its API is.
+    /// The base URL of its API.
     #[must_use]
     pub fn base(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// What a worker is told that is to use it.
+    /// The settings of a worker that uses this provider.
     #[must_use]
     pub fn settings(&self) -> Vec<(String, String)> {
         let settings =
@@ -105,22 +105,22 @@ impl Stripe {
     /// Kills it without warning.
     ///
     /// # Panics
-    /// When it does not run.
+    /// When it is not running.
     pub async fn kill(&mut self) {
         self.child.take().expect("it runs").kill().await;
     }
 
-    /// Starts it again after [`Stripe::kill`], on the same port and ledger.
+    /// Restarts it after [`Stripe::kill`], on the same port and ledger.
     pub async fn restart(&mut self) {
         let mut child = serve(&self.ledger_path(), &self.address.to_string());
         child.address().await;
         self.child = Some(child);
     }
 
-    /// From now on this goes wrong with so many of the calls, 0 to 1.
+    /// Makes this fault strike this share of all later calls, 0 to 1.
     ///
     /// # Panics
-    /// When it does not know the mode.
+    /// When the provider does not know the mode.
     pub async fn fail(&self, mode: &str, share: f64) {
         let body = json!({ "mode": mode, "share": share }).to_string().into_bytes();
         let headers = [("content-type", "application/json")];
@@ -128,15 +128,15 @@ impl Stripe {
         assert!(answer.status.is_success(), "{answer:?}");
     }
 
-    /// From now on calls of this kind (`confirm`) have this answer, and nothing happens.
+    /// Makes later calls of this type (for example `confirm`) return this answer without any effect.
     ///
     /// # Panics
-    /// When it does not take that.
+    /// When the provider refuses this.
     pub async fn answer(&self, call: &str, status: u16, body: &Value) {
         self.answers(json!({ call: { "status": status, "body": body } })).await;
     }
 
-    /// From now on every call is carried out again.
+    /// Makes the provider carry out every later call again.
     pub async fn answer_all(&self) {
         self.answers(json!({})).await;
     }
@@ -147,23 +147,23 @@ impl Stripe {
         assert!(answer.status.is_success(), "{answer:?}");
     }
 
-    /// What each charged intent is of, in the provider's own units: amount and currency.
+    /// Returns each charged intent's amount, in the provider's own units, and currency.
     pub async fn amounts(&self) -> Vec<(i64, String)> {
         let intents = self.ledger().await.intents.into_iter().filter(|intent| intent.charged > 0);
         intents.map(|intent| (intent.amount, intent.currency)).collect()
     }
 
-    /// What each refund is of, in the provider's own units.
+    /// Returns each refund's amount, in the provider's own units.
     pub async fn refunded(&self) -> Vec<i64> {
         self.ledger().await.refunds.into_iter().map(|refund| refund.amount).collect()
     }
 
-    /// How many requests to the API there were.
+    /// Returns the number of requests to the API.
     pub async fn requests(&self) -> u64 {
         self.ledger().await.requests
     }
 
-    /// Waits until this has gone wrong so often.
+    /// Waits until this fault has struck this many times.
     pub async fn until_failed(&self, mode: &str, times: u64) {
         until(&format!("{mode} has struck {times} times"), async || {
             let struck = self.ledger().await.faults.get(mode).copied().unwrap_or_default();
@@ -172,29 +172,29 @@ impl Stripe {
         .await;
     }
 
-    /// What it has done so far.
+    /// Returns what the provider has done so far.
     pub async fn charged(&self) -> Charged {
         let Ledger { intents, refunds, .. } = self.ledger().await;
         let charges = intents.iter().filter(|intent| intent.charged > 0).count();
         Charged { intents: intents.len(), charges, refunds: refunds.len() }
     }
 
-    /// How often it recognised a request by its key.
+    /// Returns how many requests the provider recognised by their idempotency key.
     pub async fn replays(&self) -> usize {
         self.ledger().await.replays
     }
 
-    /// The status of each intent of an order.
+    /// Returns the status of each of an order's intents.
     pub async fn statuses(&self, order: &str) -> Vec<String> {
         let intents = self.ledger().await.intents.into_iter();
         intents.filter(|intent| intent.order_id.as_deref() == Some(order)).map(|intent| intent.status).collect()
     }
 
-    /// Holds its ledger against the orders: nobody is charged twice or for nothing, and everybody who is to get money
-    /// back does, once. Returns what is not so, a sentence each.
+    /// Compares the ledger with the orders: no customer is charged twice or without an order, and every refund that is
+    /// due was made once. Returns the violations, a sentence each.
     ///
     /// # Panics
-    /// When one of the two cannot be read.
+    /// When the ledger or the orders cannot be read.
     pub async fn violations(&self, connection: &mut Connection) -> Vec<String> {
         let query = "SELECT id::text, status, total, currency, intent_id
                      FROM orders.orders LEFT JOIN payment.intents ON intents.order_id = orders.id";
@@ -241,13 +241,13 @@ fn check_order(
         found("an order was charged more than once");
     }
     if charged.iter().any(|intent| Some(&intent.id) != order.intent_id.as_ref()) {
-        found("what was charged is not what is remembered");
+        found("the charged intent is not the stored one");
     }
     let refunds: Vec<_> = charged.iter().filter_map(|intent| refunds.get(intent.id.as_str())).flatten().collect();
     // The provider's units are not always ours: 4998 ISK are 499800 there.
     let is_whole = |amount: i64| stripe::from_units(amount, &order.currency) == Some(order.total);
     let right = match (order.status.as_str(), charged.as_slice(), refunds.as_slice()) {
-        // Nobody is asked for nothing.
+        // An order of total zero is not charged.
         ("paid" | "reserved" | "shipped", charges, []) if order.total == 0 => charges.is_empty(),
         ("paid" | "reserved" | "shipped", [charge], []) => {
             is_whole(charge.amount) && charge.currency.eq_ignore_ascii_case(&order.currency)
@@ -257,9 +257,9 @@ fn check_order(
         _ => false,
     };
     if !right {
-        found(&format!("the money is not where the order is, with the refunds {refunds:?}"));
+        found(&format!("the payments do not match the order's status, with the refunds {refunds:?}"));
     }
-    // What is not charged can never be: a confirmation that is late on its way must find it cancelled.
+    // An intent that was not charged must never be: a late confirmation must find it cancelled.
     let still_open = |intent: &&&Intent| {
         Some(&intent.id) == order.intent_id.as_ref() && intent.charged == 0 && intent.status != "canceled"
     };

@@ -21,20 +21,20 @@ use crate::{
 /// How long a command may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What a person types.
+/// What the user types.
 #[derive(Debug, Clone, Copy)]
 pub enum Typed<'t> {
-    /// This, and the return key.
+    /// This text and the return key.
     Line(&'t str),
     /// Ctrl-D: the end of input.
     End,
 }
 
-/// Runs one of our programs with exactly these settings on a terminal, waits until `prompt` is on it, types the answer,
-/// and waits until the program ends. All that was on the terminal is in `out`, what was typed too.
+/// Runs one of our programs with exactly these settings on a terminal, waits for `prompt`, types the answer, and waits
+/// until the program ends. `out` contains everything on the terminal, including what was typed.
 ///
 /// # Panics
-/// When it does not ask, or does not end within a minute.
+/// When the prompt does not appear, or the program does not end within a minute.
 pub async fn run_on_terminal(
     program: &str,
     arguments: &[&str],
@@ -42,9 +42,9 @@ pub async fn run_on_terminal(
     prompt: &str,
     typed: Typed<'_>,
 ) -> Ended {
-    let OpenptyResult { master, slave } = openpty(None, None).expect("a terminal can be had");
+    let OpenptyResult { master, slave } = openpty(None, None).expect("a terminal is available");
     let mut child = on_terminal(program, arguments, settings, &slave);
-    // Only the program has this end now, so that reading ends when the program does.
+    // Now only the program holds this end, so reading ends when the program does.
     drop(slave);
     let mut keyboard = File::from(master);
     let mut screen = Screen::of(keyboard.try_clone().expect("it can be shared"));
@@ -60,7 +60,7 @@ pub async fn run_on_terminal(
     Ended { code: status.expect("it can be waited for").code(), out: screen.text, err: String::new() }
 }
 
-/// A program that draws on a whole terminal, and the person before it. It is killed when this is dropped.
+/// A full-screen program on a terminal, and its user. It is killed when this is dropped.
 pub struct Terminal {
     program: String,
     child: tokio::process::Child,
@@ -82,7 +82,7 @@ impl Terminal {
         (rows, columns): (u16, u16),
     ) -> Self {
         let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-        let OpenptyResult { master, slave } = openpty(Some(&size), None).expect("a terminal can be had");
+        let OpenptyResult { master, slave } = openpty(Some(&size), None).expect("a terminal is available");
         let child = on_terminal(program, arguments, settings, &slave);
         let keyboard = File::from(master);
         let written = Screen::of(keyboard.try_clone().expect("it can be shared")).written;
@@ -91,7 +91,7 @@ impl Terminal {
         Self { program: program.to_owned(), child, keyboard, written, parser }
     }
 
-    /// What is on it now.
+    /// Returns the current screen.
     pub fn screen(&mut self) -> &vt100::Screen {
         while let Ok(bytes) = self.written.try_recv() {
             self.parser.process(&bytes);
@@ -99,14 +99,14 @@ impl Terminal {
         self.parser.screen()
     }
 
-    /// Waits until all of this is on it at once.
+    /// Waits until all of these texts are on the screen together.
     ///
     /// # Panics
-    /// When it is not, or the program ends first.
+    /// When they are not, or the program ends first.
     pub async fn until(&mut self, wanted: &[&str]) {
         until(&format!("{wanted:?} is on the terminal"), async || {
             let shown = self.screen().contents();
-            let ended = self.child.try_wait().expect("it can be asked");
+            let ended = self.child.try_wait().expect("its state can be read");
             assert!(ended.is_none(), "{} ended before {wanted:?} was on the terminal: {shown}", self.program);
             if wanted.iter().all(|text| shown.contains(text)) { Ok(()) } else { Err(Shown(shown)) }
         })
@@ -121,31 +121,31 @@ impl Terminal {
         self.keyboard.write_all(keys.as_bytes()).expect("it can be typed");
     }
 
-    /// How it takes what is typed, and shows it.
+    /// Returns the terminal's modes, which decide how it passes on and echoes input.
     ///
     /// # Panics
-    /// When it cannot be asked.
+    /// When they cannot be read.
     #[must_use]
     pub fn modes(&self) -> Termios {
-        tcgetattr(&self.keyboard).expect("it can be asked")
+        tcgetattr(&self.keyboard).expect("the modes can be read")
     }
 
-    /// The program's process id.
+    /// Returns the program's process id.
     ///
     /// # Panics
-    /// When it is not there any more.
+    /// When the program has ended.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id().expect("it is running")
     }
 
-    /// Waits until the program ends, and for all that it wrote; returns its status.
+    /// Waits until the program ends, reads its remaining output, and returns its exit status.
     ///
     /// # Panics
     /// When it does not end within a minute.
     pub async fn ended(&mut self) -> Option<i32> {
         let ending = async {
-            // It closes when the program, which alone has the other end, is gone.
+            // The channel closes when the program ends, since only the program holds the other end.
             while let Some(bytes) = self.written.recv().await {
                 self.parser.process(&bytes);
             }
@@ -157,7 +157,7 @@ impl Terminal {
     }
 }
 
-/// As it looks, and not as one line.
+/// Prints the screen as it looks, not escaped on one line.
 struct Shown(String);
 
 impl std::fmt::Debug for Shown {
@@ -185,7 +185,7 @@ fn on_terminal(
         .unwrap_or_else(|error| panic!("{program} cannot be started: {error}"))
 }
 
-/// What is written on a terminal.
+/// The output on a terminal.
 struct Screen {
     written: mpsc::UnboundedReceiver<Vec<u8>>,
     text: String,
@@ -194,10 +194,10 @@ struct Screen {
 impl Screen {
     fn of(mut terminal: File) -> Self {
         let (write, written) = mpsc::unbounded_channel();
-        // Reading a terminal blocks, so it has a thread, which ends with the program.
+        // Reading a terminal blocks, so a thread does it, which ends with the program.
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
-            // When the other end is closed, Linux says that with an error.
+            // Linux reports an error when the other end is closed.
             while let Ok(length @ 1..) = terminal.read(&mut buffer) {
                 if write.send(buffer[..length].to_vec()).is_err() {
                     return;
@@ -207,12 +207,12 @@ impl Screen {
         Self { written, text: String::new() }
     }
 
-    /// Reads until this is on it; `None`: until the program has closed it.
+    /// Reads until this text appears; `None`: until the program closes the terminal.
     async fn until(&mut self, wanted: Option<&str>) {
         let reading = async {
             while wanted.is_none_or(|wanted| !self.text.contains(wanted)) {
                 let Some(bytes) = self.written.recv().await else {
-                    assert!(wanted.is_none(), "the program ended before it said {wanted:?}: {:?}", self.text);
+                    assert!(wanted.is_none(), "the program ended before it printed {wanted:?}: {:?}", self.text);
                     return;
                 };
                 self.text.push_str(&String::from_utf8_lossy(&bytes));

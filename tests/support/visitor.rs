@@ -1,4 +1,4 @@
-//! A customer's browser without JavaScript: it keeps cookies and sends forms, and follows nothing by itself.
+//! A customer's browser without JavaScript: it keeps cookies and sends forms, but follows no redirects or links.
 
 use std::collections::BTreeMap;
 
@@ -6,17 +6,17 @@ use reqwest::{Client, Method, StatusCode, header::HeaderMap, redirect};
 
 use crate::Web;
 
-/// A browser with cookies of its own.
+/// A browser with its own cookies.
 #[derive(Debug, Clone)]
 pub struct Visitor {
-    /// The front end that it is at: `http://127.0.0.1:4711`.
+    /// The root URL of its front end, such as `http://127.0.0.1:4711`.
     pub root: String,
-    /// Its cookies, by name.
+    /// The cookies, by name.
     pub cookies: BTreeMap<String, String>,
     client: Client,
 }
 
-/// A page, or what came instead.
+/// A page, or the answer received instead.
 #[derive(Debug, Clone)]
 pub struct Page {
     /// The status.
@@ -28,7 +28,7 @@ pub struct Page {
 }
 
 impl Visitor {
-    /// A browser that has never been here.
+    /// Returns a browser without cookies.
     ///
     /// # Panics
     /// When no client can be made.
@@ -38,7 +38,7 @@ impl Visitor {
         Self { root: web.root.clone(), cookies: BTreeMap::new(), client }
     }
 
-    /// Asks for a page.
+    /// Requests a page.
     pub async fn get(&mut self, path: &str) -> Page {
         self.send(Method::GET, path, &[], None).await
     }
@@ -54,7 +54,7 @@ impl Visitor {
         self.send(Method::POST, path, &headers, Some(form)).await
     }
 
-    /// Sends a request with its cookies and these headers, and keeps the cookies that come back.
+    /// Sends a request with the cookies and these headers, and keeps the cookies in the answer.
     ///
     /// # Panics
     /// When there is no answer.
@@ -88,13 +88,13 @@ impl Visitor {
 }
 
 impl Page {
-    /// A header's text; empty where there is none.
+    /// A header's text; empty if it is missing.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
-    /// The value of the form's field of this name; empty where there is none.
+    /// The value of the form's field of this name; empty if it is missing.
     #[must_use]
     pub fn field(&self, name: &str) -> String {
         let tag =
@@ -103,7 +103,7 @@ impl Page {
         value.unwrap_or_default().to_owned()
     }
 
-    /// What stands in the element with this id, without the elements inside; empty where there is none.
+    /// The text of the element with this id, up to the first element inside it; empty if it is missing.
     #[must_use]
     pub fn element(&self, id: &str) -> String {
         let Some((_, rest)) = self.text.split_once(&format!(" id=\"{id}\"")) else { return String::new() };
@@ -111,20 +111,20 @@ impl Page {
         inside.split('<').next().unwrap_or_default().trim().to_owned()
     }
 
-    /// The names of the steps, each with its state.
+    /// Returns the names of the steps, each with its state.
     #[must_use]
     pub fn steps(&self) -> Vec<(String, String)> {
         let steps = self.text.split("<li data-state=\"").skip(1);
         let step = |step: &str| {
             let state = step.split('"').next().unwrap_or_default().to_owned();
-            // What a screen reader says of the state stands before the name, in an element of its own.
+            // The state's text for screen readers precedes the name, in an element of its own.
             let name = step.split("visually-hidden").nth(1).and_then(|rest| rest.split("</span>").nth(1));
             (name.unwrap_or_default().trim().to_owned(), state)
         };
         steps.map(step).collect()
     }
 
-    /// Everything that the page itself loads, by its address.
+    /// The addresses of all assets that the page loads.
     #[must_use]
     pub fn loads(&self) -> Vec<String> {
         let parts = self.text.split(['"']).filter(|part| part.starts_with("/assets/"));

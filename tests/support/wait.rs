@@ -2,13 +2,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-/// How long anything may take before a test gives up: far longer than anything takes on a busy two-core machine.
+/// How long a condition may take before a test gives up: far longer than any takes on a busy two-core machine.
 const PATIENCE: Duration = Duration::from_secs(150);
 
-/// Asks `condition` again and again until it holds.
+/// Polls `condition` until it holds.
 ///
 /// # Panics
-/// When it does not hold within 150 s; `what` and the last answer are in the message.
+/// When it does not hold within 150 s; the message contains `what` and the last error.
 pub async fn until<E: std::fmt::Debug>(what: &str, condition: impl AsyncFnMut() -> Result<(), E>) {
     until_within(PATIENCE, what, condition).await;
 }

@@ -1,4 +1,4 @@
-//! Addresses in settings: what is named is what is connected to, or every program says at its start what is wrong with it.
+//! Addresses in settings: programs connect to exactly the address given, or report at start why they cannot use it.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -17,7 +17,8 @@ use url::{Host, Url};
 
 use crate::commands::{ended, settings, with};
 
-/// `url` by another address of this machine. Nothing else listens there, so that who connects to `localhost` instead gets nowhere.
+/// Returns `url` with another address of this machine. Nothing else listens there, so a program that connects to
+/// `localhost` instead fails.
 async fn by(listening: IpAddr, named: Ipv6Addr, url: &Url) -> (Proxy, String) {
     let wire = Proxy::on(listening, url).await;
     let mut named_url = url.clone();
@@ -26,12 +27,12 @@ async fn by(listening: IpAddr, named: Ipv6Addr, url: &Url) -> (Proxy, String) {
     (wire, named_url.into())
 }
 
-/// amq-protocol-uri reads an IPv6 host as `localhost`: a program that was told of a broker elsewhere worked on the one on its own
-/// machine, and said nothing.
+/// amq-protocol-uri reads an IPv6 host as `localhost`: a program configured for a remote broker silently used the one
+/// on its own machine.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_ipv6_address_is_what_is_connected_to() {
+async fn ipv6_addresses_in_settings_are_connected_to() {
     let mut shop = Shop::open().await;
-    // An IPv4 address as IPv6 has it, so that this shows something on machines without IPv6 too; and IPv6 where there is some.
+    // An IPv4-mapped IPv6 address, which works on machines without IPv6 too; and real IPv6 where it is available.
     let mapped = Ipv4Addr::new(127, 0, 0, 2);
     let mut ways = vec![(IpAddr::V4(mapped), mapped.to_ipv6_mapped())];
     if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).await.is_ok() {
@@ -66,7 +67,7 @@ async fn an_ipv6_address_is_what_is_connected_to() {
     shop.close().await;
 }
 
-/// PostgreSQL's socket in this directory, for a server that has none.
+/// Offers a PostgreSQL socket in this directory, for a server that does not have one.
 fn socket(directory: &Path, url: &Url) {
     let listener = UnixListener::bind(directory.join(".s.PGSQL.5432")).expect("a socket");
     let target = format!("{}:{}", url.host_str().expect("a host"), url.port().expect("a port"));
@@ -81,10 +82,10 @@ fn socket(directory: &Path, url: &Url) {
     });
 }
 
-/// What the driver can do, the settings take: several servers, a socket, the list form, options of one's own. These are joined
-/// with our bounds: without them one stuck statement would hold its locks for ever.
+/// The settings accept every form that the driver supports: several servers, a socket, the keyword form, custom
+/// options. Our time-outs are added to those options: without them one stuck statement would hold its locks for ever.
 #[tokio::test(flavor = "multi_thread")]
-async fn databases_are_reached_in_every_way_that_the_driver_knows() {
+async fn databases_are_reached_by_every_form_of_url_that_the_driver_knows() {
     #[derive(QueryableByName)]
     struct Setting {
         #[diesel(sql_type = Text)]
@@ -127,7 +128,7 @@ async fn databases_are_reached_in_every_way_that_the_driver_knows() {
     shop.close().await;
 }
 
-/// Settings that cannot work, each the only one that is wrong.
+/// Unusable settings; each is tried as the only invalid one.
 const WRONG: &[(&str, &str)] = &[
     ("DATABASE_URL", "postgres://u:hush@127.0.0.1/d?conect_timeout=3"),
     ("DATABASE_URL", "postgres://u:hush@127.0.0.1/d?sslrootcert=/ca.pem"),
@@ -155,7 +156,8 @@ const WRONG: &[(&str, &str)] = &[
     ("STRIPE_API_BASE", "http://stripe.example"),
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector.example:4318"),
     ("RABBITMQ_UI_URL", "http://u:hush@rabbit.example"),
-    // What the `url` crate reads as if it were right: hosts where none is, dots that it resolves.
+    // Values that the `url` crate accepts silently: missing hosts, which it takes from the path, and dots, which it
+    // resolves.
     ("PUBLIC_URL", "https:///x"),
     ("PUBLIC_URL", "https:example.org"),
     ("PUBLIC_URL", "https://example.org/."),
@@ -177,7 +179,7 @@ const WRONG: &[(&str, &str)] = &[
     ("MAIL_FROM", "x"),
 ];
 
-/// What serve and commands, and what workers need.
+/// The settings that `serve` needs, and those that commands need.
 const SERVE: &[(&str, &str)] = &[
     ("DATABASE_URL", "postgres://u:hush@127.0.0.1/d"),
     ("AMQP_URL", "amqp://u:hush@127.0.0.1/shop"),
@@ -186,10 +188,10 @@ const SERVE: &[(&str, &str)] = &[
 const COMMANDS: &[(&str, &str)] =
     &[("DATABASE_URL", "postgres://u:hush@127.0.0.1/d"), ("AMQP_ADMIN_URL", "amqp://u:hush@127.0.0.1/shop")];
 
-/// Each choice is right, and the setting that it needs is not there. `orderflow config` refuses what a worker refuses, but not
-/// the lists of programs that share the choice and are not given the secret.
+/// Each choice is valid, but the setting that it needs is missing. `orderflow config` refuses what a worker refuses. It
+/// accepts the settings of programs that share the choice but do not get the secret.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_choice_without_what_it_needs_is_refused_where_a_worker_would_refuse_it() {
+async fn choice_without_its_setting_is_refused_wherever_a_worker_refuses_it() {
     let (smtp, stripe) = (("MAIL", "smtp"), ("PAYMENT_PROVIDER", "stripe"));
     let files = ("MAIL", "file:/tmp");
     for (given, choices, missing) in [
@@ -204,7 +206,7 @@ async fn a_choice_without_what_it_needs_is_refused_where_a_worker_would_refuse_i
         let line = format!("orderflow: {name} is {value:?}; with it {missing} has to be set");
         let refused = run("orderflow", &["config"], &list).await;
         assert_eq!((refused.code, refused.err.trim()), (Some(2), line.as_str()), "{list:?}");
-        assert!(refused.out.contains("PUBLIC_URL = "), "all is shown all the same: {refused:?}");
+        assert!(refused.out.contains("PUBLIC_URL = "), "the settings are still listed: {refused:?}");
         let worker = run("orderflow-worker", &[], &list).await;
         ended(&worker, 2, &[line.trim_start_matches("orderflow: ")]);
     }
@@ -215,10 +217,10 @@ async fn a_choice_without_what_it_needs_is_refused_where_a_worker_would_refuse_i
         let shown = run("orderflow", &["config"], &with(settings(given), choices)).await;
         assert_eq!((shown.code, shown.err.as_str()), (Some(0), ""), "{given:?} {choices:?}");
     }
-    // A command does not ask for what only workers need.
+    // A command does not require settings that only workers need.
     let topology = run("orderflow", &["topology", "export"], &settings(&[smtp, stripe])).await;
     assert_eq!(topology.code, Some(0), "{topology:?}");
-    // A file that is named by nothing is not named.
+    // An empty file name counts as not set.
     ended(
         &run("orderflow", &["serve"], &settings(&[("TOKEN_SECRET_FILE", "")])).await,
         2,
@@ -226,10 +228,10 @@ async fn a_choice_without_what_it_needs_is_refused_where_a_worker_would_refuse_i
     );
 }
 
-/// Programs are started with one list of settings, so each says what is wrong with any, before it does anything: what nobody needs
-/// today is needed at night, by the worker that is started then.
+/// All programs share one list of settings, so each reports every invalid one before it does anything. Otherwise the
+/// first program that needs the setting would fail later, for example a worker started at night.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_work_ends_every_program_and_is_named() {
+async fn unusable_setting_ends_every_program_and_is_named() {
     for wrong in WRONG {
         let refused = run("orderflow", &["config"], &settings(&[*wrong])).await;
         assert_eq!(refused.code, Some(2), "{wrong:?}: {refused:?}");
@@ -239,9 +241,9 @@ async fn what_cannot_work_ends_every_program_and_is_named() {
             "{wrong:?}: {lines:?}"
         );
         assert!(!refused.err.contains("hush") && !refused.out.contains("hush"), "{refused:?}");
-        assert!(refused.out.contains("PUBLIC_URL = "), "all is shown all the same: {refused:?}");
+        assert!(refused.out.contains("PUBLIC_URL = "), "the settings are still listed: {refused:?}");
     }
-    // A name once: the last one.
+    // Of several values for one name, the last counts.
     let all = settings(WRONG);
     let programs: [(&str, &[&str]); 14] = [
         ("orderflow-worker", &[]),
@@ -270,14 +272,14 @@ async fn what_cannot_work_ends_every_program_and_is_named() {
     }
 }
 
-/// Hosts that are named may be reached in clear, and doctor says which are.
+/// Hosts in `PLAINTEXT_HOSTS` may be reached in plaintext, and doctor lists those that are.
 #[tokio::test(flavor = "multi_thread")]
-async fn doctor_says_what_goes_in_clear_text() {
+async fn doctor_lists_plaintext_connections() {
     let shop = Shop::open().await;
     let named = [("SMTP_URL", "smtp://mail.lan"), ("PLAINTEXT_HOSTS", "mail.lan,unused.lan")];
     let seen = run("orderflow", &["doctor", "--json"], &with(shop.operator_settings(), &named)).await;
     assert!(seen.out.contains("SMTP_URL to mail.lan") && !seen.out.contains("unused.lan"), "{seen:?}");
     let seen = run("orderflow", &["doctor", "--json"], &shop.operator_settings()).await;
-    assert!(!seen.out.contains("plaintext"), "this machine is no network: {seen:?}");
+    assert!(!seen.out.contains("plaintext"), "loopback does not count as a network: {seen:?}");
     shop.close().await;
 }

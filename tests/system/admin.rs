@@ -1,4 +1,4 @@
-//! What operators' programs get at OPS_LISTEN: who may, orders, stock, and who did what. Dead letters: `admin_replays`.
+//! The operators' API at OPS_LISTEN: permissions, orders, stock and the list of actions. Dead letters: `admin_replays`.
 
 use std::net::SocketAddr;
 
@@ -10,18 +10,19 @@ use sha2::{Digest as _, Sha256};
 
 use crate::commands::{NOWHERE, ended};
 
-/// Ada may do everything.
+/// Ada has the role operate.
 pub const ADA: &str = "the token of Ada";
-/// Rita may look.
+/// Rita has the role read.
 pub const RITA: &str = "the token of Rita";
 
-/// As `OPERATOR_TOKENS` has them.
+/// Returns the value of `OPERATOR_TOKENS`.
 pub fn operator_tokens() -> String {
     let one = |name: &str, role: &str, token: &str| format!("{name}:{role}:{}", hex::encode(Sha256::digest(token)));
     format!("{},{}", one("ada", "operate", ADA), one("rita", "read", RITA))
 }
 
-/// A front end with operators, and the address at which it answers them. `settings` come last.
+/// Starts a front end with operators, and returns a client for customers and one for operators. `settings` take
+/// precedence.
 pub async fn start_web_for_operators(shop: &mut Shop, settings: &[(&str, &str)]) -> (Web, Operators) {
     let tokens = operator_tokens();
     let operator: Vec<(String, String)> = shop.operator_settings();
@@ -33,11 +34,11 @@ pub async fn start_web_for_operators(shop: &mut Shop, settings: &[(&str, &str)])
     (web, Operators::at(address))
 }
 
-/// A client of what is for operators.
+/// A client of the operators' API.
 pub struct Operators {
-    /// Where it is.
+    /// The address of OPS_LISTEN.
     pub address: SocketAddr,
-    /// Without a token.
+    /// A client that sends no token.
     pub web: Web,
 }
 
@@ -46,14 +47,14 @@ impl Operators {
         Self { address, web: Web::new(address) }
     }
 
-    /// Asks as whose token this is.
+    /// Sends a request with this token.
     pub async fn ask(&self, token: &str, method: Method, path: &str, body: Option<Value>) -> Answer {
         let token = format!("Bearer {token}");
         let headers = [("authorization", token.as_str()), ("content-type", "application/json")];
         self.web.send(method, path, &headers, body.map(|body| body.to_string().into_bytes())).await
     }
 
-    /// What Rita reads there.
+    /// Returns what Rita reads at this path.
     #[track_caller]
     pub fn get(&self, path: &str) -> impl Future<Output = Value> {
         let path = path.to_owned();
@@ -64,7 +65,7 @@ impl Operators {
         }
     }
 
-    /// What Ada is answered.
+    /// Sends a request as Ada.
     pub async fn act(&self, method: Method, path: &str, body: Value) -> Answer {
         self.ask(ADA, method, path, Some(body)).await
     }
@@ -84,7 +85,7 @@ fn texts(list: &Value, name: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_operators_all_but_metrics_is_off() {
+async fn without_operators_only_metrics_are_served() {
     let mut shop = Shop::open().await;
     shop.start_web().await;
     let operators = Operators::at(shop.webs()[0].logged_address("at").await);
@@ -97,13 +98,13 @@ async fn without_operators_all_but_metrics_is_off() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_opens_what_its_role_may() {
+async fn token_permits_what_its_role_allows() {
     let mut shop = Shop::open().await;
     let (_, operators) = start_web_for_operators(&mut shop, &[]).await;
     let without = operators.web.get("/admin/orders", &[]).await;
     refused(&without, 401, "unauthorized", "Authorization: Bearer TOKEN");
     assert_eq!(without.headers["www-authenticate"], "Bearer");
-    // The hash is what the setting shows: whoever reads the settings gets no further by it.
+    // The settings contain the hash, which must not be accepted as a token.
     let hash = hex::encode(Sha256::digest(ADA));
     for wrong in ["", "x", hash.as_str(), "the token of ada"] {
         refused(&operators.ask(wrong, Method::GET, "/admin/orders", None).await, 401, "unauthorized", "");
@@ -125,17 +126,17 @@ async fn a_token_opens_what_its_role_may() {
     refused(&wrong, 405, "method-not-allowed", "GET, HEAD");
     let wrong = operators.ask(ADA, Method::PUT, "/admin/replays", None).await;
     assert_eq!(wrong.headers["allow"], "GET, HEAD, POST");
-    // Nobody's token, no order's number, nothing of the query is logged.
+    // Neither tokens nor their hashes are logged.
     let log = shop.webs()[0].log().join("\n");
     assert!(log.contains("/admin/orders") && !log.contains("token of") && !log.contains(&hash), "{log}");
-    // Who guesses is noticed.
+    // Guessed tokens are logged with the client's address.
     let guesses: Vec<_> = log.lines().filter(|line| line.contains("a token was refused")).collect();
     assert!(guesses.len() >= 3 && guesses.iter().all(|line| line.contains("127.0.0.1")), "{guesses:?}");
     shop.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn orders_are_found_page_by_page_by_name_and_by_status() {
+async fn orders_are_paged_and_found_by_identifier_and_status() {
     let mut shop = Shop::open().await;
     let (web, operators) = start_web_for_operators(&mut shop, &[]).await;
     shop.start_worker(&[]).await;
@@ -164,9 +165,9 @@ async fn orders_are_found_page_by_page_by_name_and_by_status() {
     }
     for wrong in ["q=teapot", "q=%00@example.org", "status=X'--", "limit=0", "limit=201", "cursor=x"] {
         let answer = operators.ask(RITA, Method::GET, &format!("/admin/orders?{wrong}"), None).await;
-        refused(&answer, 400, "invalid-parameter", "has to be");
+        refused(&answer, 400, "invalid-parameter", "must be");
     }
-    // One order, as `orderflow why` tells it, and without the customer's name and address.
+    // One order, with the same content as `orderflow why`, and without the customer's name and address.
     let story = operators.get(&format!("/admin/orders/{}", ids[0])).await;
     let told = run("orderflow", &["why", &ids[0], "--json"], &shop.operator_settings()).await;
     let mut told: Value = serde_json::from_str(&told.out).expect("JSON");
@@ -176,12 +177,12 @@ async fn orders_are_found_page_by_page_by_name_and_by_status() {
     assert_eq!(operators.get(&format!("/admin/orders/{number}")).await["order"]["order_id"], ids[0]);
     for unknown in ["0000000000", "nonsense", "ada@example.org"] {
         let answer = operators.ask(RITA, Method::GET, &format!("/admin/orders/{unknown}"), None).await;
-        refused(&answer, 404, "order-not-found", "id or its number");
+        refused(&answer, 404, "order-not-found", "id or number");
     }
     shop.close().await;
 }
 
-/// Waits until the first queue has this figure: the broker's own are some seconds old.
+/// Waits until the first queue has this figure: the broker's own figures are some seconds old.
 async fn until_known(operators: &Operators, figure: &str, wanted: i64) -> Value {
     let mut last = Value::Null;
     until(&format!("{figure} of the first queue is {wanted}"), async || {
@@ -193,7 +194,7 @@ async fn until_known(operators: &Operators, figure: &str, wanted: i64) -> Value 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn queues_are_told_as_the_command_tells_them() {
+async fn operators_get_the_queues_of_the_queues_command() {
     let mut shop = Shop::open().await;
     let (_, operators) = start_web_for_operators(&mut shop, &[]).await;
     shop.start_worker(&[]).await;
@@ -205,7 +206,7 @@ async fn queues_are_told_as_the_command_tells_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stock_is_set_and_who_did_it_is_written_down_for_good() {
+async fn stock_change_and_its_author_are_recorded_permanently() {
     let mut shop = Shop::open().await;
     let (_, operators) = start_web_for_operators(&mut shop, &[]).await;
     let path = "/admin/products/MUG-BLUE/stock";
@@ -220,7 +221,7 @@ async fn stock_is_set_and_who_did_it_is_written_down_for_good() {
         (path, json!({ "available": "7" }), 422, "invalid-request"),
         (path, json!({ "available": 7, "why": "x" }), 422, "invalid-request"),
         (path, json!({ "available": 7, "expected": -1 }), 422, "invalid-request"),
-        // Seven, not eight: orders or somebody else changed it since the client read it.
+        // Seven, not eight: an order or another operator changed it after the client read it.
         (path, json!({ "available": 9, "expected": 8 }), 409, "stock-changed"),
         ("/admin/products/NO-SUCH/stock", json!({ "available": 7 }), 404, "product-not-found"),
         ("/admin/products/%00/stock", json!({ "available": 7 }), 404, "product-not-found"),
@@ -231,7 +232,7 @@ async fn stock_is_set_and_who_did_it_is_written_down_for_good() {
     ended(
         &run("orderflow", &stale, &shop.operator_settings()).await,
         1,
-        &["7 available now, and not 8", "nothing is changed"],
+        &["7 available now, not 8", "nothing was changed"],
     );
     let json = run("orderflow", &[&stale[..], &["--json"]].concat(), &shop.operator_settings()).await;
     assert_eq!(
@@ -245,7 +246,7 @@ async fn stock_is_set_and_who_did_it_is_written_down_for_good() {
     let command = run("orderflow", &["stock", "set", "NO-SUCH", "1"], &shop.operator_settings()).await;
     ended(&command, 1, &["There is no product"]);
 
-    // The newest first, and nothing of what was refused.
+    // The newest first, without the refused requests.
     let audit = operators.get("/admin/audit").await;
     let action = |index: usize| {
         let one = &audit["items"][index];
@@ -269,7 +270,7 @@ async fn stock_is_set_and_who_did_it_is_written_down_for_good() {
         let refused = diesel_async::RunQueryDsl::execute(diesel::sql_query(change), &mut database).await;
         assert!(refused.is_err_and(|error| error.to_string().contains("append-only")), "{change}");
     }
-    // Where it cannot be written down, it is not done.
+    // An action that cannot be recorded is not carried out.
     shop.execute("ALTER TABLE operations.actions ADD CONSTRAINT broken CHECK (false) NOT VALID").await;
     let answer = operators.act(Method::PUT, path, json!({ "available": 3 })).await;
     assert_eq!(answer.status.as_u16(), 500, "{answer:?}");
@@ -278,7 +279,7 @@ async fn stock_is_set_and_who_did_it_is_written_down_for_good() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_broker_orders_are_still_found_and_what_is_missing_is_said() {
+async fn orders_are_found_without_the_broker_and_missing_figures_are_reported() {
     let mut shop = Shop::open().await;
     let broker = format!("amqp://orderflow-admin:hush@{NOWHERE}/orderflow");
     let away = [("AMQP_ADMIN_URL", broker.as_str()), ("RABBITMQ_MANAGEMENT_URL", "http://127.0.0.1:1")];
@@ -306,7 +307,7 @@ async fn without_the_broker_orders_are_still_found_and_what_is_missing_is_said()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_database_it_is_said_that_it_is_away() {
+async fn operators_get_503_while_the_database_is_unavailable() {
     let mut shop = Shop::open().await;
     let url = shop.database_url();
     let wire = Proxy::to(&url).await;
@@ -319,7 +320,7 @@ async fn without_the_database_it_is_said_that_it_is_away() {
     }
     let answer = operators.act(Method::PUT, "/admin/products/MUG-BLUE/stock", json!({ "available": 1 })).await;
     refused(&answer, 503, "database-unavailable", "Try again");
-    // What the broker knows is told all the same.
+    // The broker's figures are still returned.
     let queues = until_known(&operators, "ready", 0).await;
     assert!(queues["unavailable"][0].as_str().is_some_and(|why| why.contains("DATABASE_URL")), "{queues}");
     wire.mend().await;

@@ -1,4 +1,4 @@
-//! Dead letters for operators' programs: looked at, sent again, thrown away.
+//! Dead letters in the operators' API: listed, replayed and discarded.
 
 use orderflow_tests::{Order, Probe, Shop, until};
 use reqwest::Method;
@@ -19,7 +19,7 @@ async fn with_operators(count: usize) -> (Shop, Operators, Vec<Order>, Probe) {
     (shop, operators, orders, probe)
 }
 
-/// Begins a replay, and returns its path.
+/// Starts a replay and returns its path.
 pub async fn begin(operators: &Operators, asked: Value) -> String {
     let answer = operators.act(Method::POST, "/admin/replays", asked).await;
     assert_eq!(answer.status.as_u16(), 202, "{answer:?}");
@@ -43,7 +43,7 @@ fn counts(replay: &Value) -> [i64; 4] {
     ["selected", "sent", "applied", "died_again"].map(|name| replay[name].as_i64().expect("a number"))
 }
 
-/// What was done last, as the list of actions says: what and how it ended.
+/// Returns the latest actions and their outcomes, from the list of actions.
 async fn last_actions<const N: usize>(operators: &Operators) -> [[String; 2]; N] {
     let audit = operators.get("/admin/audit").await;
     std::array::from_fn(|index| {
@@ -52,7 +52,7 @@ async fn last_actions<const N: usize>(operators: &Operators) -> [[String; 2]; N]
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replay_stops_when_its_canary_dies_again_and_goes_on_once_the_cause_is_mended() {
+async fn replay_stops_when_its_canary_fails_and_succeeds_once_the_cause_is_fixed() {
     let (shop, operators, orders, probe) = with_operators(3).await;
     let letters = operators.get("/admin/dead-letters?limit=2").await;
     assert_eq!((&letters["messages"], &letters["groups"][0]["messages"]), (&json!(3), &json!(3)), "{letters}");
@@ -65,7 +65,7 @@ async fn a_replay_stops_when_its_canary_dies_again_and_goes_on_once_the_cause_is
     assert_eq!((&one["messages"], &one["items"][0]["order_id"]), (&json!(1), &json!(orders[0].id)));
     let asked = json!({ "queue": QUEUE, "reason": letters["groups"][0]["reason"] });
 
-    // Only said, and nothing done.
+    // A dry run reports the plan and does nothing.
     let mut dry = asked.clone();
     dry["dry_run"] = true.into();
     let plan = operators.act(Method::POST, "/admin/replays", dry).await;
@@ -73,7 +73,7 @@ async fn a_replay_stops_when_its_canary_dies_again_and_goes_on_once_the_cause_is
     assert_eq!(operators.get("/admin/replays").await["items"], json!([]));
     until_dead(&probe, PAYMENT, 3).await;
 
-    // Nothing is mended yet.
+    // The cause is not fixed yet.
     let path = begin(&operators, asked.clone()).await;
     let stopped = until_ended(&operators, &path, "stopped").await;
     assert_eq!(counts(&stopped), [3, 1, 0, 1], "{stopped}");
@@ -97,7 +97,7 @@ async fn a_replay_stops_when_its_canary_dies_again_and_goes_on_once_the_cause_is
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_replay_of_a_queue_at_a_time_whichever_process_is_asked_and_whoever_leaves() {
+async fn queue_has_one_replay_at_a_time_which_outlives_its_client() {
     let (mut shop, operators, _, probe) = with_operators(4).await;
     let (_, others) = start_web_for_operators(&mut shop, &[]).await;
     mend_payments(&shop).await;
@@ -108,9 +108,9 @@ async fn one_replay_of_a_queue_at_a_time_whichever_process_is_asked_and_whoever_
         let second = other.act(Method::POST, "/admin/replays", asked.clone()).await;
         refused(&second, 409, "replay-in-progress", &id);
     }
-    // Another queue's may run meanwhile.
+    // A replay of another queue may run concurrently.
     begin(&others, json!({ "queue": "email.order-created" })).await;
-    // Nobody is connected any more, and it goes on; another process tells how far it is.
+    // The replay continues without a connected client; another process reports its progress.
     drop(operators);
     let done = until_ended(&others, &path, "done").await;
     assert_eq!(counts(&done), [4, 4, 4, 0], "{done}");
@@ -120,12 +120,12 @@ async fn one_replay_of_a_queue_at_a_time_whichever_process_is_asked_and_whoever_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_that_stops_ends_its_replay_and_one_that_is_gone_does_not_block_the_next() {
+async fn stopping_process_ends_its_replay_and_a_killed_one_does_not_block_the_next() {
     let (mut shop, operators, _, probe) = with_operators(5).await;
     let (_, others) = start_web_for_operators(&mut shop, &[]).await;
     mend_payments(&shop).await;
     let path = begin(&operators, json!({ "queue": QUEUE, "rate": 1 })).await;
-    until("some are sent", async || {
+    until("some are replayed", async || {
         let replay = others.get(&path).await;
         if replay["sent"].as_i64() >= Some(2) { Ok(()) } else { Err(replay) }
     })
@@ -136,14 +136,14 @@ async fn a_process_that_stops_ends_its_replay_and_one_that_is_gone_does_not_bloc
     assert!(stopped["reason"].as_str().is_some_and(|why| why.contains("stopping")), "{stopped}");
     let left = 5 - counts(&stopped)[1];
     assert!(left >= 1, "{stopped}");
-    // What was not sent is where it was.
-    until("what was not sent is back", async || {
+    // Dead letters that were not replayed are back in their queue.
+    until("the dead letters that were not replayed are requeued", async || {
         let waiting = i64::from(probe.waiting(&PAYMENT.dead_letter_queue()).await);
-        // A copy may have been sent of one that is still there.
+        // One may have been republished and still be in the queue.
         if (left..=left + 1).contains(&waiting) { Ok(()) } else { Err(waiting) }
     })
     .await;
-    // As one looks whose process was killed more than a minute ago.
+    // The row of a replay whose process was killed more than a minute ago.
     shop.execute(
         "INSERT INTO operations.replays (replay_id, queue, who, request_id, selection, state, updated_at)
          VALUES ('0198f1c2-7c00-7000-8000-000000000001', 'payment.order-created', 'ada', gen_random_uuid(), '{}',
@@ -159,7 +159,7 @@ async fn a_process_that_stops_ends_its_replay_and_one_that_is_gone_does_not_bloc
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_thrown_away_is_kept_and_written_down() {
+async fn discarded_dead_letters_are_kept_and_recorded() {
     let (shop, operators, _, probe) = with_operators(2).await;
     probe.publish(orderflow_service::broker::names::RETURN, &PAYMENT.queue(), STRANGER).await;
     until_dead(&probe, PAYMENT, 3).await;
@@ -183,7 +183,7 @@ async fn what_is_thrown_away_is_kept_and_written_down() {
     assert_eq!(last_actions::<2>(&operators).await, expected);
     refused(&operators.act(Method::POST, "/admin/discards", asked).await, 404, "dead-letters-not-found", "");
 
-    // The command writes to the same list.
+    // The command records its actions in the same list.
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("kept.jsonl");
     let file = file.to_str().expect("text");
@@ -191,24 +191,24 @@ async fn what_is_thrown_away_is_kept_and_written_down() {
     let audit = operators.get("/admin/audit").await;
     assert_eq!((&audit["items"][0]["role"], &audit["items"][0]["outcome"]), (&json!("command"), &json!("done")));
     assert_eq!(audit["items"][1]["details"]["limit"], 1, "{audit}");
-    // Where it cannot be written down, nothing is thrown away.
+    // If the action cannot be recorded, nothing is discarded.
     shop.execute("ALTER TABLE operations.actions ADD CONSTRAINT broken CHECK (false) NOT VALID").await;
     let refused = operators.act(Method::POST, "/admin/discards", json!({ "queue": QUEUE })).await;
     assert_eq!(refused.status.as_u16(), 500, "{refused:?}");
     until_dead(&probe, PAYMENT, 1).await;
-    assert_eq!(shop.number("SELECT count(*) FROM operations.discarded").await, 1, "nor is it kept");
+    assert_eq!(shop.number("SELECT count(*) FROM operations.discarded").await, 1, "nothing more is kept either");
     shop.execute("ALTER TABLE operations.actions DROP CONSTRAINT broken").await;
     mend_payments(&shop).await;
-    // One order's payment was thrown away, so this shop never becomes quiet.
+    // One order's charge was discarded, so this shop never becomes quiet.
     shop.close_with_dead_letters(&[(PAYMENT, 1)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_asked_wrongly_is_refused_and_does_nothing() {
+async fn invalid_requests_are_refused_without_effect() {
     let (shop, operators, ..) = with_operators(1).await;
     for (body, says) in [
         (json!({}), "queue"),
-        (json!({ "queue": "payment.*" }), "whole name"),
+        (json!({ "queue": "payment.*" }), "full name"),
         (json!({ "queue": QUEUE, "canary": 0 }), "canary"),
         (json!({ "queue": QUEUE, "rate": 1_001 }), "rate"),
         (json!({ "queue": QUEUE, "patience_seconds": 601 }), "patience_seconds"),
@@ -217,11 +217,10 @@ async fn what_is_asked_wrongly_is_refused_and_does_nothing() {
     ] {
         refused(&operators.act(Method::POST, "/admin/replays", body).await, 422, "invalid-request", says);
     }
-    for (body, says) in [(json!({ "queue": QUEUE, "limit": 1_001 }), "limit"), (json!({ "queue": "x" }), "whole name")]
-    {
+    for (body, says) in [(json!({ "queue": QUEUE, "limit": 1_001 }), "limit"), (json!({ "queue": "x" }), "full name")] {
         refused(&operators.act(Method::POST, "/admin/discards", body).await, 422, "invalid-request", says);
     }
-    // An e-mail address would be written down for good; nothing has a zero byte.
+    // An e-mail address would be recorded permanently; no valid value contains a zero byte.
     for (name, value, says) in [
         ("order", json!("ada@example.org"), "id or number"),
         ("reason", json!("\0"), "zero byte"),

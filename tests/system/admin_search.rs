@@ -1,4 +1,4 @@
-//! Where there are many orders, or many messages that were thrown away, what is asked for is found by an index.
+//! Searches of many orders or discarded messages use an index.
 
 use diesel::{QueryableByName, sql_types::BigInt};
 use orderflow::store::{
@@ -10,8 +10,7 @@ use orderflow_service::store::Connection;
 use orderflow_tests::Shop;
 use uuid::Uuid;
 
-/// This many orders, of which every tenth was cancelled and each has an event of its own. Their ids rise with their
-/// numbers.
+/// Opens a shop with this many orders. Every tenth is cancelled, and each has one event. Ids ascend with the numbers.
 async fn with_orders(count: usize) -> Shop {
     let shop = Shop::open().await;
     shop.execute(&format!(
@@ -39,7 +38,7 @@ fn search(wanted: Option<Wanted>) -> Search {
     Search { wanted, status: None, before: None, limit: 50, span: 1_000 }
 }
 
-/// How many rows were read so far of orders, of events and of what was thrown away.
+/// Returns how many rows of orders, events and discarded messages have been read so far.
 async fn rows_read(connection: &mut Connection) -> i64 {
     #[derive(QueryableByName)]
     struct Row {
@@ -53,7 +52,7 @@ async fn rows_read(connection: &mut Connection) -> i64 {
     row.rows
 }
 
-/// The id of an order's only event.
+/// Returns the id of an order's only event.
 async fn event(connection: &mut Connection, order: Uuid) -> Uuid {
     #[derive(QueryableByName)]
     struct Row {
@@ -70,7 +69,7 @@ async fn execute(sql: &str, connection: &mut Connection) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_that_is_named_is_found_without_reading_all_others() {
+async fn named_order_is_found_by_an_index() {
     let shop = with_orders(5_000).await;
     shop.execute("ANALYZE").await;
     let mut connection = shop.database().await;
@@ -97,10 +96,10 @@ fn wanted(text: &str) -> Wanted {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_search_by_status_goes_on_where_it_ended_and_skips_and_repeats_none() {
+async fn search_by_status_resumes_without_gaps_or_repeats() {
     let shop = with_orders(42).await;
     let mut connection = shop.database().await;
-    // However many are looked through at once, and wanted: the part may begin or end with one of them.
+    // For any span and limit: a part may begin or end with a matching order.
     for (span, limit) in [(1, 50), (3, 50), (10, 50), (10, 1), (25, 1), (25, 2), (41, 50), (42, 50), (43, 50)] {
         let (mut found, mut parts, mut short) = (Vec::new(), 0, 0);
         let status = Some("cancelled".to_owned());
@@ -123,9 +122,9 @@ async fn a_search_by_status_goes_on_where_it_ended_and_skips_and_repeats_none() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_thrown_away_long_ago_is_forgotten_without_reading_the_rest() {
+async fn old_discarded_messages_are_deleted_by_an_index() {
     let shop = Shop::open().await;
-    // Two of them are older than 90 days, and not those with the least ids.
+    // Two are older than 90 days, and they do not have the lowest ids.
     shop.execute(
         "INSERT INTO operations.discarded (request_id, discarded_at, letter)
          SELECT gen_random_uuid(), now() - CASE WHEN number IN (4000, 4001) THEN interval '91 days' ELSE '89 days' END, '{}'

@@ -1,4 +1,5 @@
-//! When orders are not taken: no database, too much waiting for the broker, one client too fast.
+//! When orders are refused: the database is unavailable, the outbox is over its limits, or a client exceeds the rate
+//! limit.
 
 use orderflow_tests::{Answer, Child, Shop, VISA, Web, body, key, until};
 use reqwest::StatusCode;
@@ -21,7 +22,7 @@ fn taken(answer: &Answer) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_database_the_front_end_starts_and_says_that_it_takes_no_orders() {
+async fn front_end_without_a_database_starts_and_refuses_orders() {
     let database = format!("postgres://orderflow:hushhush@{NOWHERE}/orderflow");
     let broker = format!("amqp://orderflow-web:hushhush@{NOWHERE}/orderflow");
     let secret = "x".repeat(32);
@@ -40,7 +41,7 @@ async fn without_a_database_the_front_end_starts_and_says_that_it_takes_no_order
     let order = body("MUG-BLUE", 1, VISA);
     refused(&web.place(&key(), &order).await, 503, "database-unavailable");
     refused(&web.get("/products", &[]).await, 503, "database-unavailable");
-    // What is wrong with the request itself is said all the same.
+    // Errors in the request itself are still reported.
     assert_eq!(web.place("short", &order).await.status, StatusCode::BAD_REQUEST);
     let line = child.until_logged("DATABASE_URL").await;
     assert!(line.contains("cannot be reached") && line.contains("WARN"), "what to do: {line}");
@@ -48,14 +49,14 @@ async fn without_a_database_the_front_end_starts_and_says_that_it_takes_no_order
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn orders_are_refused_while_too_many_events_wait_for_the_broker_or_for_too_long() {
+async fn orders_are_refused_while_the_outbox_is_too_long_or_too_old() {
     let mut shop = Shop::open().await;
     let broker = format!("amqp://orderflow-web:hushhush@{NOWHERE}/orderflow");
     let start = async |limit: (&str, &str)| {
         let settings = with(shop.settings("orderflow-web"), &[("AMQP_URL", &broker), limit]);
         let mut child = Child::start("orderflow", &["serve"], &settings);
         let web = Web::new(child.address().await);
-        until("the front end has the database", async || {
+        until("the front end has a database connection", async || {
             let answer = web.get("/readyz", &[]).await;
             if answer.status.is_success() { Ok(()) } else { Err(answer) }
         })
@@ -76,7 +77,7 @@ async fn orders_are_refused_while_too_many_events_wait_for_the_broker_or_for_too
             accepted.push(answer.accepted());
             return Err(accepted.len());
         }
-        // Before its first look at the outbox it is closed too.
+        // It also refuses orders until it has first checked the outbox.
         if accepted.is_empty() {
             return Err(0);
         }
@@ -85,16 +86,16 @@ async fn orders_are_refused_while_too_many_events_wait_for_the_broker_or_for_too
     })
     .await;
     refused(&refusal.expect("it was refused"), 503, "overloaded");
-    assert!(accepted.len() > 5, "no more than {} were taken", accepted.len());
+    assert!(accepted.len() > 5, "only {} were accepted", accepted.len());
     let count = i64::try_from(accepted.len()).expect("few");
     for table in ["orders.orders", "orders.idempotency_keys", "messaging.outbox"] {
         assert_eq!(shop.number(&format!("SELECT count(*) FROM {table}")).await, count, "{table}");
     }
-    // Still ready: who is waiting can be seen, and what is invalid is said.
+    // It is still ready: orders can be read, and invalid ones get their errors.
     assert_eq!(web.status(&accepted[0]).await, "pending");
     assert_eq!(web.place(&key(), &body("MUG-BLUE", 0, VISA)).await.status, StatusCode::UNPROCESSABLE_ENTITY);
 
-    // The other limit: the same outbox is short enough here, and too old.
+    // The other limit: here the same outbox is short enough but too old.
     let (age_child, old) = start(("ADMISSION_MAX_OUTBOX_AGE", "1ms")).await;
     until("the age of the outbox is known", async || {
         let answer = old.place(&key(), &order).await;
@@ -104,13 +105,13 @@ async fn orders_are_refused_while_too_many_events_wait_for_the_broker_or_for_too
     refused(&old.place(&key(), &order).await, 503, "overloaded");
     assert_eq!(shop.number("SELECT count(*) FROM orders.orders").await, count);
 
-    // A worker's relay brings them away, and orders are taken again.
+    // A worker's relay empties the outbox, and orders are accepted again.
     shop.start_worker(&[]).await;
     for order in &accepted {
         web.until_status(order, "shipped").await;
     }
     shop.until_published().await;
-    until("orders are taken again", async || {
+    until("orders are accepted again", async || {
         let answer = web.place(&key(), &order).await;
         if answer.status == StatusCode::ACCEPTED { Ok(()) } else { Err(answer) }
     })
@@ -121,7 +122,7 @@ async fn orders_are_refused_while_too_many_events_wait_for_the_broker_or_for_too
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_is_too_fast_waits_and_only_a_trusted_proxy_speaks_for_others() {
+async fn rate_limit_is_per_client_and_only_trusted_proxies_name_clients() {
     let mut shop = Shop::open().await;
     let direct = shop.start_web_with(&[("RATE_LIMIT", "2")]).await;
     let proxied = shop.start_web_with(&[("RATE_LIMIT", "2"), ("TRUSTED_PROXIES", "192.0.2.7, 127.0.0.0/8")]).await;
@@ -134,18 +135,18 @@ async fn a_client_that_is_too_fast_waits_and_only_a_trusted_proxy_speaks_for_oth
             [("idempotency-key", key.as_str()), ("content-type", "application/json"), ("x-forwarded-for", forwarded)];
         web.send(reqwest::Method::POST, "/orders", &headers, Some(order.clone().into_bytes())).await
     };
-    // Whatever such a header says, it is one client.
+    // Without trusted proxies the header does not matter: it is one client.
     for forwarded in ["203.0.113.1", "203.0.113.2"] {
         taken(&place(&direct, forwarded).await);
     }
     refused(&place(&direct, "203.0.113.3").await, 429, "too-many-requests");
-    // One warning for all of them that the header is ignored.
+    // One warning for all requests that the header is ignored.
     shop.webs()[0].until_logged("X-Forwarded-For is ignored").await;
     let said = shop.webs()[0].log().iter().filter(|line| line.contains("X-Forwarded-For is ignored")).count();
     assert_eq!(said, 1);
     assert_eq!(direct.get("/products", &[]).await.status, StatusCode::OK, "only orders are counted");
 
-    // From the proxy: each client has its own measure, and what a client wrote before itself does not count.
+    // Behind the proxy each client has its own limit. Addresses that a client itself put before its own do not count.
     for _ in 0..2 {
         taken(&place(&proxied, "203.0.113.1:4711").await);
         taken(&place(&proxied, "203.0.113.2, 192.0.2.7").await);
@@ -162,18 +163,18 @@ async fn a_client_that_is_too_fast_waits_and_only_a_trusted_proxy_speaks_for_oth
     shop.close().await;
 }
 
-/// Right is: thirty, for an office behind one address, and 429 with the time to wait beyond that; before, there was no limit
-/// by default, and forty orders in a second made eighty mails to one address.
+/// The default admits thirty orders, enough for an office behind one address, then answers 429 with the time to wait.
+/// Before, there was no default limit, and forty orders in a second caused eighty mails to one address.
 #[tokio::test(flavor = "multi_thread")]
-async fn by_default_one_client_places_thirty_orders_at_once_and_one_address_is_sent_five_mails_about_them() {
+async fn default_limits_admit_thirty_orders_of_a_client_and_five_mails_to_an_address() {
     let mut shop = Shop::open().await;
-    // As where nobody has set them: an empty value is none.
+    // An empty value counts as not set.
     let web = shop.start_web_with(&[("RATE_LIMIT", "")]).await;
     shop.start_worker_with(&[], &[("MAIL_LIMIT", "")]).await;
     let order = body("MUG-BLUE", 1, VISA);
     let answers = futures::future::join_all((0..40).map(async |_| web.place(&key(), &order).await)).await;
     let accepted: Vec<_> = answers.iter().filter(|answer| answer.status == StatusCode::ACCEPTED).collect();
-    // One more is taken every two seconds, and this may have taken that long.
+    // One more is accepted every two seconds, so a slow run accepts a few more.
     assert!((30..=35).contains(&accepted.len()), "{}", accepted.len());
     for answer in answers.iter().filter(|answer| answer.status != StatusCode::ACCEPTED) {
         refused(answer, 429, "too-many-requests");
@@ -188,13 +189,13 @@ async fn by_default_one_client_places_thirty_orders_at_once_and_one_address_is_s
     };
     let (received, held_back) = (mails("received", "sent_at").await, mails("received", "held_back_at").await);
     assert_eq!(received + held_back, accepted.len());
-    // Five, and a few more where a worker has two batches of them under way at once.
+    // Five, and a few more if a worker has two batches of them in progress concurrently.
     assert!((5..=15).contains(&received), "{received}");
     assert_eq!((mails("shipped", "sent_at").await, mails("shipped", "held_back_at").await), (accepted.len(), 0));
     let sent = std::fs::read_dir(shop.mail_directory()).expect("mails").count();
     assert_eq!(sent, received + accepted.len());
 
-    // Neither the audit nor `orderflow why` takes them for lost, however old they are.
+    // Neither the audit nor `orderflow why` reports held-back mails as lost, however old they are.
     shop.execute("UPDATE email.mails SET created_at = created_at - interval '2 hours'").await;
     let audit = orderflow_tests::run("orderflow", &["audit"], &shop.operator_settings()).await;
     assert_eq!(audit.code, Some(0), "{audit:?}");
@@ -212,10 +213,10 @@ async fn by_default_one_client_places_thirty_orders_at_once_and_one_address_is_s
     shop.close().await;
 }
 
-/// Right is: 202 with the stored answer, since nothing is placed anew. A client repeats a request when it has lost the
-/// connection, and a 429 would make it order again later.
+/// A replayed request gets 202 with the stored answer, since no new order is placed. A client repeats a request after
+/// it lost the connection; a 429 would make it place a second order later.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_repeated_order_is_answered_however_many_were_placed_and_takes_nothing_from_the_measure() {
+async fn repeated_order_is_answered_without_using_the_rate_limit() {
     let mut shop = Shop::open().await;
     let web = shop.start_web_with(&[("RATE_LIMIT", "2")]).await;
     shop.start_worker(&[]).await;
@@ -232,15 +233,15 @@ async fn a_repeated_order_is_answered_however_many_were_placed_and_takes_nothing
         again().await;
     }
     taken(&web.place(&key(), &order).await);
-    // The measure is spent: the answer is looked up, whatever else is refused.
+    // The limit is used up: new orders are refused, but the stored answer is still returned.
     let other = key();
     for _ in 0..3 {
         refused(&web.place(&other, &order).await, 429, "too-many-requests");
         again().await;
     }
-    // The same key for another order is a mistake as ever.
+    // The same key for another order is still an error.
     assert_eq!(web.place(&first, &body("MUG-BLUE", 2, VISA)).await.body["type"], "/problems/idempotency-key-reused");
-    // Lookups end too: twenty a minute, of which ten and more are used.
+    // Look-ups are limited too: twenty a minute, of which more than ten are used.
     let mut refusals = 0;
     for _ in 0..20 {
         refusals += u32::from(web.place(&first, &order).await.status == StatusCode::TOO_MANY_REQUESTS);

@@ -1,10 +1,10 @@
-//! The alerts are seen to fire, to be told of, and to end: in a real Prometheus and a real Alertmanager, about a real shop in
-//! which something is really broken.
+//! The alerts fire, are mailed and resolve: in a real Prometheus and a real Alertmanager, for a real shop with real
+//! faults.
 //!
-//! By default every length of time of monitoring/ (how long something has to be so, windows, how often is asked and told) is
-//! a tenth of what it is, since some alerts wait for minutes; thresholds are as they are. With `ALERTS_AS_THEY_ARE=1` the
-//! files are taken as they are, which takes twenty minutes: the table of docs/ALERTS.md is from such a run. See it
-//! by `make test-full ARGS='--no-capture alerts::'`.
+//! By default every duration in monitoring/ (`for`, windows, intervals of scraping and mailing) is divided by ten,
+//! since some alerts wait for minutes; thresholds are unchanged. With `ALERTS_AS_THEY_ARE=1` the files are used
+//! unchanged, which takes twenty minutes: the table of docs/ALERTS.md is from such a run. Print it with
+//! `make test-full ARGS='--no-capture alerts::'`.
 
 mod watch;
 
@@ -26,21 +26,21 @@ use crate::{
 
 const PAYS: &str = "payment.order-created";
 
-/// A shop that can be broken in the ways that follow.
+/// A shop that can be broken in the ways below.
 struct Breakable {
     shop: Shop,
     web: Web,
-    /// To RabbitMQ, of every process.
+    /// Between every process and RabbitMQ.
     broker: Proxy,
-    /// To the payment provider.
+    /// Between the payment worker and its provider.
     provider: Proxy,
-    /// To the database, of the front end.
+    /// Between the front end and the database.
     database: Proxy,
-    /// Of the worker for the payment service.
+    /// The address of the payment service's worker.
     payment: SocketAddr,
 }
 
-/// Where a process can be asked for its metrics.
+/// Returns the address of a process's metrics.
 pub async fn asked_at(child: &mut Child, says: &str) -> SocketAddr {
     let line = child.until_logged(says).await;
     let address = ["address=", "at="].iter().find_map(|before| line.split(before).nth(1)?.split_whitespace().next());
@@ -64,7 +64,7 @@ impl Breakable {
         opened
     }
 
-    /// Always at the same address, as Prometheus knows it.
+    /// Starts the payment worker, always at the address that Prometheus scrapes.
     async fn start_payment(&mut self) {
         let amqp = self.broker.through(&self.shop.broker_url("orderflow-worker")).to_string();
         let ledger = self.provider.through(&self.shop.database_url()).to_string();
@@ -85,7 +85,7 @@ impl Breakable {
         Monitoring::start(&self.shop, &[("web", &[web]), ("worker", &workers)], faster).await
     }
 
-    /// Five orders a second, whatever becomes of them.
+    /// Places five orders a second, whether or not they are accepted.
     fn customers(&self) -> JoinHandle<()> {
         let web = self.web.clone();
         tokio::spawn(async move {
@@ -104,8 +104,8 @@ impl Breakable {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "four minutes, and as they are twenty: for the long run"]
-async fn the_main_alerts_fire_are_told_of_and_end() {
+#[ignore = "takes four minutes, or twenty with ALERTS_AS_THEY_ARE=1: for the long run"]
+async fn main_alerts_fire_are_mailed_and_resolve() {
     let faster = if env::var_os("ALERTS_AS_THEY_ARE").is_some() { 1 } else { 10 };
     let mut shop = Breakable::open().await;
     let monitoring = Arc::new(shop.watched(faster).await);
@@ -126,7 +126,7 @@ async fn the_main_alerts_fire_are_told_of_and_end() {
     shop.shop.close().await;
 }
 
-/// Returns when it worked again: from then on the orders that had waited are settled, late.
+/// Returns the time at which the worker ran again: from then on the waiting orders are settled, late.
 async fn a_worker_stops(shop: &mut Breakable, run: &mut Run) -> Instant {
     let (fault, queue) = ("the payment worker is stopped", |alert: &str| format!("{alert} {PAYS}"));
     let (none, grows, slow) = (queue("QueueHasNoConsumer"), queue("QueueGrows"), queue("QueueDrainsTooSlowly"));
@@ -181,7 +181,7 @@ async fn the_broker_is_away(shop: &Breakable, run: &mut Run) {
 }
 
 async fn the_database_is_away(shop: &Breakable, run: &mut Run) {
-    let (fault, refused) = ("the front end's database is away", ["OrdersAreRefused"]);
+    let (fault, refused) = ("the front end's database is unavailable", ["OrdersAreRefused"]);
     let broken = Instant::now();
     shop.database.cut().await;
     run.fires(fault, &refused, broken).await;

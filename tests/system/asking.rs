@@ -1,4 +1,4 @@
-//! What changes something asks first, at a terminal; only a yes is a yes.
+//! On a terminal, commands that change something ask for confirmation first, and accept only a yes.
 
 use orderflow_tests::{Ended, Shop, Typed, run_on_terminal};
 
@@ -8,10 +8,10 @@ use crate::{
     republish::{EMAIL, topology_apply, without_three_first_mails},
 };
 
-/// What is no yes: a no, the return key alone, something else, and the end of input.
+/// Answers that are not a yes: a no, the return key alone, something else, and the end of input.
 const NO: [Typed; 4] = [Typed::Line("n"), Typed::Line(""), Typed::Line("yess"), Typed::End];
 
-/// Types this when the command asks, with every event old enough to be missed.
+/// Types this when the command asks, with `RECONCILE_AFTER` so short that every undelivered event counts as missing.
 async fn type_at(shop: &Shop, command: &str, question: &str, typed: Typed<'_>) -> Ended {
     let settings = with(shop.operator_settings(), &[("RECONCILE_AFTER", "1ms")]);
     let arguments: Vec<&str> = command.split(' ').collect();
@@ -19,15 +19,15 @@ async fn type_at(shop: &Shop, command: &str, question: &str, typed: Typed<'_>) -
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dead_letters_are_thrown_away_or_sent_again_only_on_a_yes() {
+async fn dead_letters_are_discarded_or_replayed_only_after_a_yes() {
     let (shop, _, _, probe) = with_dead_orders(2).await;
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("kept.jsonl");
     let discard = format!("dlq discard --all --limit 1 --file {}", file.display());
     for typed in NO {
-        let refused = type_at(&shop, &discard, "Throw away 1 dead letter?", typed).await;
-        ended(&refused, 1, &["Nothing was thrown away."]);
-        let refused = type_at(&shop, "dlq replay --all", "Send 2 dead letters again?", typed).await;
+        let refused = type_at(&shop, &discard, "Discard 1 dead letter?", typed).await;
+        ended(&refused, 1, &["Nothing was discarded."]);
+        let refused = type_at(&shop, "dlq replay --all", "Replay 2 dead letters?", typed).await;
         ended(&refused, 1, &["Nothing was sent."]);
         until_dead(&probe, PAYMENT, 2).await;
     }
@@ -35,28 +35,28 @@ async fn dead_letters_are_thrown_away_or_sent_again_only_on_a_yes() {
     assert_eq!(shop.number("SELECT count(*) FROM messaging.dead_letters WHERE left_at IS NOT NULL").await, 0);
 
     mend_payments(&shop).await;
-    let done = type_at(&shop, &discard, "Throw away 1 dead letter?", Typed::Line("y")).await;
-    ended(&done, 0, &["1 dead letter thrown away"]);
+    let done = type_at(&shop, &discard, "Discard 1 dead letter?", Typed::Line("y")).await;
+    ended(&done, 0, &["1 dead letter discarded"]);
     assert!(file.exists());
     until_dead(&probe, PAYMENT, 1).await;
-    let done = type_at(&shop, "dlq replay --all", "Send 1 dead letter again?", Typed::Line("YES")).await;
+    let done = type_at(&shop, "dlq replay --all", "Replay 1 dead letter?", Typed::Line("YES")).await;
     ended(&done, 0, &["1 message sent: 1 applied."]);
     shop.until_orders("shipped", 1).await;
     shop.close_with_dead_letters(&[(PAYMENT, 0)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_missing_is_sent_only_on_a_yes() {
+async fn missing_deliveries_are_republished_only_after_a_yes() {
     let (mut shop, probe) = without_three_first_mails().await;
     probe.delete_queue(&EMAIL.queue()).await;
     topology_apply(&shop).await;
     for typed in NO {
-        let refused = type_at(&shop, "republish --missing", "Send 3 again?", typed).await;
+        let refused = type_at(&shop, "republish --missing", "Republish 3?", typed).await;
         ended(&refused, 1, &["email.order-created: 3 missing", "Nothing was sent."]);
         assert_eq!(probe.waiting(&EMAIL.queue()).await, 0, "{typed:?}");
     }
     assert_eq!(shop.number("SELECT count(*) FROM messaging.resent").await, 0);
-    ended(&type_at(&shop, "republish --missing", "Send 3 again?", Typed::Line("y")).await, 0, &["3 sent."]);
+    ended(&type_at(&shop, "republish --missing", "Republish 3?", Typed::Line("y")).await, 0, &["3 sent."]);
     assert_eq!(probe.waiting(&EMAIL.queue()).await, 3);
     shop.start_worker(&[&EMAIL.queue()]).await;
     shop.until_quiet().await;

@@ -1,14 +1,17 @@
-//! What other languages read of the events is right by AsyncAPI's own parser.
+//! AsyncAPI's own parser accepts the document that programs in other languages read.
 
 use std::process::Command;
 
 use crate::schema::root;
 
-/// Its examples are the documented samples, which the parser holds against the schemas.
+/// The document's examples are the documented samples; the parser validates them against the schemas.
 #[test]
-fn document_of_the_events_is_accepted_with_its_samples_by_the_parser_of_asyncapi() {
+fn asyncapi_parser_accepts_the_document_and_its_samples() {
     let tools = root().join(".dev/tools/asyncapi");
-    assert!(tools.join("node_modules").exists(), "AsyncAPI's parser is not installed: `make test` does it");
+    assert!(
+        tools.join("node_modules").exists(),
+        "AsyncAPI's parser is not installed: run `make test`, which installs it"
+    );
     let checked = Command::new("node")
         .args([root().join("tests/asyncapi/check.mjs"), tools, root().join("docs/asyncapi.yaml")])
         .output()

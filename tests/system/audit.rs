@@ -1,7 +1,7 @@
-//! `orderflow audit`: a shop in which all holds, and one in which every rule is broken once.
+//! `orderflow audit`: a shop in which every rule holds, and one in which each is broken once.
 
 mod cases;
-pub mod large;
+mod large;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,7 +30,7 @@ async fn json(shop: &Shop, code: i32, arguments: &[&str]) -> Value {
     serde_json::from_str(&found.out).expect("JSON")
 }
 
-/// Writes a further event into an order's log, caused by the last.
+/// Appends an event to an order's log, caused by the last one.
 const SAY: &str = "
 CREATE FUNCTION pg_temp.say(named uuid, what text) RETURNS void LANGUAGE sql AS $$
     INSERT INTO messaging.event_log (order_id, version, event_id, event, source, occurred_at, correlation_id, causation_id, data)
@@ -38,14 +38,14 @@ CREATE FUNCTION pg_temp.say(named uuid, what text) RETURNS void LANGUAGE sql AS 
     FROM messaging.event_log WHERE order_id = named ORDER BY version DESC LIMIT 1
 $$";
 
-/// This many orders, in the order of their ids.
+/// Places this many orders and returns their ids in ascending order.
 async fn placed(web: &Web, count: usize, sku: &str) -> Vec<Uuid> {
     let mut ids: Vec<Uuid> = web.orders(count, sku, VISA).await.iter().map(|order| order.id).collect();
     ids.sort_unstable();
     ids
 }
 
-/// A shop in which all holds, with an order for every case.
+/// Opens a shop in which every rule holds, with an order for every case.
 async fn sound() -> (Shop, BTreeMap<Of, Vec<Uuid>>) {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
@@ -61,20 +61,20 @@ async fn sound() -> (Shop, BTreeMap<Of, Vec<Uuid>>) {
     }
     let asked: Order = web.order("MUG-BLUE", 1, VISA).await;
     web.cancel(&asked).await;
-    // One more, which parks.
+    // One more, which will be parked.
     let pending = placed(&web, wanted(Pending) + 1, "MUG-BLUE").await;
     shop.until_published().await;
     let nobody = (0..wanted(Nobody)).map(|_| Uuid::now_v7()).collect();
     (shop, BTreeMap::from([(Shipped, shipped), (Cancelled, cancelled), (Pending, pending), (Nobody, nobody)]))
 }
 
-/// As it would be told to a person, line by line.
+/// Returns the text without empty lines.
 fn scrubbed(text: &str) -> String {
     text.lines().filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_holds_in_a_sound_shop_and_each_broken_rule_is_named_with_its_order() {
+async fn sound_shop_passes_the_audit_and_each_broken_rule_is_named_with_its_order() {
     let (shop, mut orders) = sound().await;
     let sound = audit(&shop, &[]).await;
     assert_eq!((sound.code, sound.err.as_str()), (Some(0), ""), "{sound:?}");
@@ -86,7 +86,7 @@ async fn all_holds_in_a_sound_shop_and_each_broken_rule_is_named_with_its_order(
     assert_eq!(checks, cases().map(|(check, ..)| check).collect(), "every check has a case, and every case a check");
     let runbook = include_str!("../../docs/RUNBOOK.md");
     let unexplained: Vec<_> = checks.iter().filter(|check| !runbook.contains(&format!("`{check}`"))).collect();
-    assert!(unexplained.is_empty(), "docs/RUNBOOK.md says nothing of {unexplained:?}");
+    assert!(unexplained.is_empty(), "docs/RUNBOOK.md does not explain {unexplained:?}");
 
     let parked = orders.get_mut(&Pending).and_then(Vec::pop).expect("one more");
     let mut database = shop.database().await;
@@ -120,7 +120,7 @@ async fn all_holds_in_a_sound_shop_and_each_broken_rule_is_named_with_its_order(
         let of = |violation: &Value| violation["order_id"] == **named || violation["sku"] == **named;
         let found: Vec<_> = violations.iter().filter(|violation| of(violation)).collect();
         let one = found.iter().find(|violation| violation["check"] == **check);
-        let one = one.unwrap_or_else(|| panic!("{check} of {named} is not found, but {found:?}"));
+        let one = one.unwrap_or_else(|| panic!("{check} of {named} is not reported; reported are {found:?}"));
         assert!(one["what"].as_str().is_some_and(|what| !what.is_empty()), "{one}");
         assert!(one["remedy"].as_str().is_some_and(|remedy| !remedy.contains("ORDER")), "{one}");
     }
@@ -130,7 +130,7 @@ async fn all_holds_in_a_sound_shop_and_each_broken_rule_is_named_with_its_order(
             !broken.iter().any(|(_, named)| violation["order_id"] == **named || violation["sku"] == **named)
         })
         .collect();
-    assert!(strangers.is_empty(), "nobody broke {strangers:?}");
+    assert!(strangers.is_empty(), "the test did not cause {strangers:?}");
     assert_eq!((&report["parked_in_all"], &report["parked"][0]["order_id"]), (&1.into(), &parked.to_string().into()));
 
     let text = audit(&shop, &["--limit", "1000"]).await;
@@ -139,10 +139,10 @@ async fn all_holds_in_a_sound_shop_and_each_broken_rule_is_named_with_its_order(
     narrowed(&shop, &broken, parked).await;
 }
 
-/// The same shop, looked at in part.
+/// Audits parts of the same shop.
 async fn narrowed(shop: &Shop, broken: &[(&str, String)], parked: Uuid) {
     let few = audit(shop, &["--limit", "2"]).await;
-    ended(&few, 1, &["more violations are not told", "1 unpublished", "parked: "]);
+    ended(&few, 1, &["more violations are not shown", "1 unpublished", "parked: "]);
     assert_eq!(few.out.lines().filter(|line| line.contains(" -> ")).count(), 3, "{few:?}");
     let (_, charged) = broken.iter().find(|(check, _)| *check == "charged").expect("a case");
     let one = json(shop, 1, &["--order", charged]).await;
@@ -168,7 +168,7 @@ async fn narrowed(shop: &Shop, broken: &[(&str, String)], parked: Uuid) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_checked_ends_with_status_three() {
+async fn audit_that_cannot_check_exits_with_status_three() {
     let nowhere = with(Vec::new(), &[("DATABASE_URL", &format!("postgres://orderflow:hush@{NOWHERE}/orderflow"))]);
     let away = run("orderflow", &["audit"], &nowhere).await;
     ended(&away, 3, &["no database connection"]);
@@ -180,14 +180,14 @@ async fn what_cannot_be_checked_ends_with_status_three() {
     ended(
         &audit(&shop, &[]).await,
         3,
-        &["Audited 0 orders by", "no violation so far, and it had to stop.", "v_payments", "`orderflow doctor`"],
+        &["Audited 0 orders by", "no violation so far; the audit is incomplete.", "v_payments", "`orderflow doctor`"],
     );
     shop.execute("DELETE FROM public.__diesel_schema_migrations WHERE version = (SELECT max(version) FROM public.__diesel_schema_migrations)").await;
     ended(&audit(&shop, &[]).await, 3, &["`orderflow migrate`"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bar_is_shown_on_a_terminal_alone() {
+async fn progress_bar_is_shown_only_on_a_terminal() {
     let shop = Shop::open().await;
     let quiet = audit(&shop, &[]).await;
     assert_eq!((quiet.code, quiet.err.as_str()), (Some(0), ""), "{quiet:?}");

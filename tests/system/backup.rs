@@ -1,4 +1,4 @@
-//! Backing up and restoring, by the commands that docs/INSTALLING.md has.
+//! Back-up and restore, with the commands of docs/INSTALLING.md.
 
 use std::{env, path::Path};
 
@@ -18,7 +18,7 @@ use crate::{
     roles::shop_with_roles,
 };
 
-/// The commands of a section of docs/INSTALLING.md, each block by itself.
+/// Returns the command blocks of a section of docs/INSTALLING.md.
 pub fn blocks(heading: &str) -> Vec<String> {
     let page = read("docs/INSTALLING.md");
     let section = page.split(&format!("\n## {heading}\n")).nth(1).unwrap_or_else(|| panic!("no section {heading}"));
@@ -27,7 +27,7 @@ pub fn blocks(heading: &str) -> Vec<String> {
     blocks.map(str::to_owned).collect()
 }
 
-/// Runs commands in bash, in this folder, with our programs and these settings alone. Returns what they print.
+/// Runs commands in bash, in this folder, with our programs in the PATH and only these settings. Returns their output.
 async fn in_bash(folder: &Path, commands: &str, settings: &[(String, String)]) -> String {
     let ours = program_path("orderflow").parent().expect("a folder").display().to_string();
     let path = format!("{ours}:{}", env::var("PATH").expect("there is one"));
@@ -38,15 +38,15 @@ async fn in_bash(folder: &Path, commands: &str, settings: &[(String, String)]) -
     String::from_utf8(ended.stdout).expect("text")
 }
 
-/// The database and the broker are emptied and the roles dropped, so that they are as new ones.
+/// Emptying the database and the broker and dropping the roles makes the servers as good as new.
 #[tokio::test(flavor = "multi_thread")]
-async fn backup_is_restored_to_new_servers_as_the_page_says() {
+async fn documented_backup_is_restored_to_new_servers() {
     let folder = tempfile::tempdir().expect("a directory");
     let mut shop = shop_with_roles().await;
     let web = shop.start_web().await;
     shop.start_worker(&["payment.*", "order.*"]).await;
     web.orders(3, "MUG-BLUE", VISA).await;
-    // Paid, and the rest of each order is a message that waits for a service that does not run.
+    // Each order is paid, and its next step is a message waiting for a service that is not running.
     shop.until_orders("paid", 3).await;
     shop.until_published().await;
     in_bash(folder.path(), &blocks("Backing up")[0], &shop.operator_settings()).await;
@@ -65,10 +65,13 @@ async fn backup_is_restored_to_new_servers_as_the_page_says() {
         shop.manage(Method::DELETE, &format!("queues/{{vhost}}/{name}")).await;
     }
 
-    // What is some seconds old is missing for a test.
+    // Counts events as missing without the usual wait of minutes.
     let settings = with(operator(&shop), &[("RECONCILE_AFTER", "1ms")]);
     let printed = in_bash(folder.path(), &blocks("Restoring")[0], &settings).await;
-    assert!(printed.contains("inventory.payment-completed"), "it does not say what it sends again: {printed}");
+    assert!(
+        printed.contains("inventory.payment-completed"),
+        "the output does not name the republished events: {printed}"
+    );
     make(&shop, &[]).await;
     rights::make_users(&shop).await;
     shop.start_web_with(&[("DATABASE_URL", database_as(&shop, "web").as_str())]).await;

@@ -1,4 +1,4 @@
-//! Bad input: a problem document that names everything wrong, nothing stored, nothing secret or personal logged.
+//! Invalid input: the problem document names every error, nothing is stored, and nothing secret or personal is logged.
 
 use orderflow_tests::{Answer, Shop, VISA, Web, body, key};
 use reqwest::{Method, StatusCode};
@@ -10,10 +10,10 @@ use tokio::{
 
 const CARD: &str = "4242424242424242";
 
-/// As much of our own log as there can be.
+/// The most verbose level of our own log.
 pub const EVERYTHING: (&str, &str) = ("RUST_LOG", "debug,orderflow=trace,orderflow_worker=trace,tokio_postgres=info");
 
-/// A problem document in the form of the contract.
+/// Checks that the answer is a problem document in the form of the contract.
 #[track_caller]
 fn problem(answer: &Answer, status: u16, name: &str) {
     assert_eq!(answer.status.as_u16(), status, "{answer:?}");
@@ -26,7 +26,7 @@ fn problem(answer: &Answer, status: u16, name: &str) {
     }
 }
 
-/// An order that is refused for exactly these fields.
+/// Checks that an order is refused for exactly these fields.
 async fn refused(web: &Web, order: &Value, expected: &[(&str, &str)]) {
     let answer = web.place(&key(), order).await;
     problem(&answer, 422, "invalid-order");
@@ -40,7 +40,7 @@ async fn refused(web: &Web, order: &Value, expected: &[(&str, &str)]) {
     }
 }
 
-/// A right order, but for what this does to it.
+/// Returns a valid order after this change.
 fn spoiled(spoil: impl FnOnce(&mut Value)) -> Value {
     let mut order = body("MUG-BLUE", 1, VISA);
     spoil(&mut order);
@@ -63,7 +63,7 @@ fn items(skus: impl Iterator<Item = String>) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_order_is_told_every_field_and_nothing_is_stored_or_logged_of_it() {
+async fn invalid_order_gets_every_error_and_is_neither_stored_nor_logged() {
     let mut shop = Shop::open().await;
     let web = shop.start_web_with(&[EVERYTHING]).await;
 
@@ -83,7 +83,7 @@ async fn a_wrong_order_is_told_every_field_and_nothing_is_stored_or_logged_of_it
     }
     let contract = web.place(&key(), &body("MUG-BLUE", 0, VISA)).await;
     let error = json!({ "pointer": quantity, "code": "out_of_range", "detail": "Must be 1 to 99; got 0." });
-    assert_eq!(contract.body["errors"], json!([error]), "word for word as in the contract");
+    assert_eq!(contract.body["errors"], json!([error]), "the wording of the contract");
 
     refused(&web, &put("/items", json!([])), &[("#/items", "wrong_count")]).await;
     let skus = items((0..51).map(|number| if number == 0 { "MUG-BLUE".to_owned() } else { format!("NO-{number}") }));
@@ -143,7 +143,7 @@ async fn a_wrong_order_is_told_every_field_and_nothing_is_stored_or_logged_of_it
         refused(&web, &whole, &[("#", "wrong_type")]).await;
     }
 
-    // Everything at once, each with its place and its kind.
+    // Many errors in one order, each with its pointer and code.
     let all = json!({
         "customer": { "name": "", "email": "ada" },
         "shipping_address": { "line1": 1, "line2": "x\ty", "city": null, "country": "England", "planet": "Earth" },
@@ -183,22 +183,22 @@ async fn a_wrong_order_is_told_every_field_and_nothing_is_stored_or_logged_of_it
     shop.close().await;
 }
 
-/// Whether eight digits in a row of a card number that was sent are in `text`, however they are grouped. Four would not
-/// do: times and ids have them by chance.
+/// Returns whether `text` contains eight consecutive digits of a card number that was sent, however they are grouped.
+/// Four would match times and ids by chance.
 fn repeats_a_card(text: &str) -> bool {
     let ungrouped = text.replace([' ', '-', '.', '–', '\u{a0}', '\u{200b}'], "");
     ungrouped.contains("42424242") || ungrouped.contains("37828224")
 }
 
 #[test]
-fn a_card_number_is_recognised_and_a_time_is_not() {
+fn card_number_is_recognised_and_a_time_is_not() {
     for card in [CARD, "x 4242-4242-4242-4242", "[4242 4242 4242 4242]", "\"378282246310005\""] {
         assert!(repeats_a_card(card), "{card}");
     }
     assert!(!repeats_a_card("2026-11-23T22:00:17.424215Z INFO 0198f1c2-4242-7d30"));
 }
 
-/// What looks like a card number is refused wherever it stands, and neither answer nor log repeats it.
+/// Anything that looks like a card number is refused in any field, and neither the answer nor the log repeats it.
 async fn no_card_number_is_repeated(shop: &Shop, web: &Web) {
     let spaced = "4242 4242 4242 4242";
     for method in [CARD, spaced, "4242-4242-4242-4242", "pm_4242424242424242", "pm_card_378282246310005"] {
@@ -221,7 +221,7 @@ async fn no_card_number_is_repeated(shop: &Shop, web: &Web) {
         assert!(answer.errors().iter().any(|(_, code)| code == "card_number_refused"), "{answer:?}");
         answers.push(answer);
     }
-    // A SKU may look like a card number: an EAN does. What the shop does not have is not stored and not repeated.
+    // A SKU may look like a card number: an EAN does. An unknown SKU is neither stored nor repeated.
     let sku = web.place(&key(), &put("/items/0/sku", json!(CARD))).await;
     assert_eq!(sku.errors(), [("#/items/0/sku".to_owned(), "unknown_sku".to_owned())]);
     answers.push(sku);
@@ -247,7 +247,7 @@ async fn exchange(web: &Web, request: &[u8]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_order_at_all_gets_a_problem_too() {
+async fn requests_without_a_valid_order_get_a_problem() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     shop.start_worker(&[]).await;
@@ -270,7 +270,7 @@ async fn what_is_no_order_at_all_gets_a_problem_too() {
     let zipped = web.send(Method::POST, "/orders", &zipped, Some(order.clone().into_bytes())).await;
     problem(&zipped, 415, "unsupported-media-type");
 
-    // 64 KiB and not a byte more, whether or not the length is told beforehand.
+    // 64 KiB and not a byte more, with or without a content-length.
     let padded = |length: usize| format!("{order}{}", " ".repeat(length - order.len()));
     problem(&post(json, padded(65_537).as_bytes()).await, 413, "body-too-large");
     let chunked = format!(
@@ -299,7 +299,7 @@ async fn what_is_no_order_at_all_gets_a_problem_too() {
         problem(&answer, 405, "method-not-allowed");
         assert_eq!(answer.headers["allow"], allowed, "{path}");
     }
-    // The id is ours: a client cannot choose it, and each request has its own.
+    // The server chooses the request id: a client cannot, and each request has its own.
     let chosen = web.get("/nothing", &[("x-request-id", id)]).await;
     problem(&chosen, 404, "not-found");
     assert_ne!(chosen.headers["x-request-id"], id);
@@ -308,16 +308,16 @@ async fn what_is_no_order_at_all_gets_a_problem_too() {
     shop.close().await;
 }
 
-/// What is sent as the body of an order, byte for byte.
+/// Sends this body as an order, byte for byte.
 async fn post(web: &Web, body: String) -> Answer {
     let key = key();
     let headers = [("idempotency-key", key.as_str()), ("content-type", "application/json")];
     web.send(Method::POST, "/orders", &headers, Some(body.into_bytes())).await
 }
 
-/// Of two equal keys one program takes the first and another the last: what a proxy checked is not what we would read.
+/// Of two equal keys one program reads the first and another the last, so a proxy may check another value than we read.
 #[tokio::test(flavor = "multi_thread")]
-async fn body_that_names_a_key_twice_is_refused_with_the_key() {
+async fn body_with_a_duplicate_key_is_refused() {
     let mut shop = Shop::open().await;
     let web = shop.start_web_with(&[EVERYTHING]).await;
     let order = body("MUG-BLUE", 1, VISA).to_string();
@@ -338,12 +338,12 @@ async fn body_that_names_a_key_twice_is_refused_with_the_key() {
     shop.close().await;
 }
 
-/// The largest answer to a body, whatever it is: as much as a body may have.
+/// The largest answer to any body: as large as a body may be.
 const LARGEST_ANSWER: usize = 65_536;
 
-/// 33 KB of keys of 64 emoji made 9.2 MB of answer: pointers repeat every key above them, percent-encoded.
+/// 33 KB of keys of 64 emoji caused a 9.2 MB answer: pointers repeat every key above them, percent-encoded.
 #[tokio::test(flavor = "multi_thread")]
-async fn answer_is_bounded_whatever_the_body_was() {
+async fn answer_is_bounded_for_any_body() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     let emoji = "😀".repeat(64);

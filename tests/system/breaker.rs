@@ -1,15 +1,17 @@
-//! A provider that is away: its messages wait on the broker, everything else goes on, and all is done once afterwards.
+//! An unavailable provider: its messages wait on the broker, everything else continues, and each is handled once when
+//! it recovers.
 
 use std::time::{Duration, Instant};
 
 use orderflow_tests::{Child, Proxy, Shop, SmtpSink, VISA, Way, Web, queues, until};
 use url::Url;
 
-/// Messages that may lose an attempt before an outage is seen: five in a row open the breaker, and some that fail in the
-/// same moment are settled before it has. Without a breaker it would be all of them, again and again.
+/// The number of messages that may use up an attempt before an outage is detected. Five consecutive failures open the
+/// breaker, and some messages that fail at the same moment are settled before it opens. Without a breaker all messages
+/// would use up their attempts.
 const FEW: usize = 15;
 
-/// A worker whose payment provider is at the end of a wire.
+/// Starts a worker that reaches its payment provider through a proxy.
 async fn start_wired(shop: &mut Shop, settings: &[(&str, &str)]) -> Proxy {
     let url = shop.database_url();
     let wire = Proxy::to(&url).await;
@@ -22,10 +24,10 @@ fn logged(worker: &Child, text: &str) -> usize {
     worker.log().iter().filter(|line| line.contains(text)).count()
 }
 
-/// Waits until the provider was probed this often in vain.
+/// Waits until this many probes of the provider have failed.
 async fn until_probed(worker: &Child, wanted: usize) {
     until(&format!("the provider was probed {wanted} times"), async || {
-        let probes = logged(worker, "is still away");
+        let probes = logged(worker, "is still unavailable");
         if probes >= wanted { Ok(()) } else { Err(probes) }
     })
     .await;
@@ -40,7 +42,7 @@ async fn until_mails(shop: &Shop, kind: &str, wanted: i64) {
     .await;
 }
 
-/// What the worker says of itself: ready, with these providers away.
+/// Waits until the worker reports that it is ready, with these providers paused.
 async fn is_ready_and_paused(worker: &mut Child, paused: &[&str]) {
     let health = Web::new(worker.address().await);
     until(&format!("the worker is ready and has paused {paused:?}"), async || {
@@ -55,7 +57,7 @@ async fn is_ready_and_paused(worker: &mut Child, paused: &[&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_the_payment_provider_is_away_its_messages_wait_and_all_others_go_on() {
+async fn messages_wait_for_an_unavailable_payment_provider_while_others_continue() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     let wire = start_wired(&mut shop, &[]).await;
@@ -66,42 +68,43 @@ async fn while_the_payment_provider_is_away_its_messages_wait_and_all_others_go_
     wire.cut().await;
     web.orders(200, "MUG-BLUE", VISA).await;
     let worker = shop.workers().last_mut().expect("it runs");
-    worker.until_logged("the payment provider is away").await;
+    worker.until_logged("the payment provider is unavailable").await;
     is_ready_and_paused(worker, &["payment"]).await;
-    worker.until_logged("paused: one message at a time tries the provider queue=\"payment.order-created\"").await;
+    worker.until_logged("paused: trying the provider with one message at a time queue=\"payment.order-created\"").await;
     let attempts = logged(worker, "it is tried again");
     assert!((1..=FEW).contains(&attempts), "{attempts} attempts were used up");
     until_mails(&shop, "received", 220).await;
-    // One, two and four seconds after each other; the retry tiers would have ended in the dead-letter queue after 1.2 s.
+    // The probes follow after one, two and four seconds. With retries alone, the messages would be dead letters after
+    // 1.2 s.
     until_probed(shop.workers().last().expect("it runs"), 3).await;
     let probe = shop.probe().await;
     let queue = queues::PAYMENT_ORDER_CREATED.queue();
-    assert_eq!(probe.waiting(&queue).await, 199, "all wait on the broker but the one that is tried with");
+    assert_eq!(probe.waiting(&queue).await, 199, "all wait on the broker except the one used as probe");
     let worker = shop.workers().last_mut().expect("it runs");
     assert_eq!(logged(worker, "it is tried again"), attempts, "a probe used up an attempt");
 
     wire.mend().await;
-    worker.until_logged("the payment provider is back").await;
+    worker.until_logged("the payment provider is available again").await;
     shop.until_orders("shipped", 220).await;
     is_ready_and_paused(shop.workers().last_mut().expect("it runs"), &[]).await;
     let worker = shop.workers().last().expect("it runs");
-    assert_eq!(logged(worker, "it is tried again"), attempts, "no attempt was used up any more");
+    assert_eq!(logged(worker, "it is tried again"), attempts, "more attempts were used up");
     shop.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_payment_provider_that_hangs_is_one_that_is_away_and_charges_nobody_twice() {
+async fn hanging_payment_provider_opens_the_breaker_and_nobody_is_charged_twice() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     let wire = start_wired(&mut shop, &[("PAYMENT_TIMEOUT", "3s")]).await;
     web.orders(20, "MUG-BLUE", VISA).await;
     shop.until_orders("shipped", 20).await;
 
-    // Charges arrive there, and no answer comes back.
+    // Charges arrive at the provider, but its answers are held back.
     wire.stall(Way::ToClient);
     web.orders(200, "MUG-BLUE", VISA).await;
     let worker = shop.workers().last_mut().expect("it runs");
-    let line = worker.until_logged("the payment provider is away").await;
+    let line = worker.until_logged("the payment provider is unavailable").await;
     assert!(line.contains("did not answer within 3s"), "{line}");
     until_probed(worker, 2).await;
     assert!(logged(worker, "it is tried again") <= FEW, "{:#?}", worker.log());
@@ -112,7 +115,7 @@ async fn a_payment_provider_that_hangs_is_one_that_is_away_and_charges_nobody_tw
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_the_mail_server_is_away_orders_ship_and_each_mail_follows_once() {
+async fn orders_ship_without_the_mail_server_and_each_mail_follows_once() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     let sink = SmtpSink::start(0).await;
@@ -125,17 +128,17 @@ async fn while_the_mail_server_is_away_orders_ship_and_each_mail_follows_once() 
     web.orders(50, "MUG-BLUE", VISA).await;
     shop.until_orders("shipped", 50).await;
     let worker = shop.workers().last_mut().expect("it runs");
-    worker.until_logged("the mail server is away").await;
+    worker.until_logged("the mail server is unavailable").await;
     until_probed(worker, 1).await;
     is_ready_and_paused(worker, &["mail"]).await;
     assert!(logged(worker, "it is tried again") <= FEW, "{:#?}", worker.log());
 
-    // Nobody waits for a wait to end when the process is to.
+    // The pause does not delay the worker's stop.
     let (worker, start) = (shop.workers().pop().expect("it runs"), Instant::now());
     worker.stop().await;
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
     shop.start_worker_with(&[], &settings).await;
-    shop.workers().last_mut().expect("it runs").until_logged("the mail server is away").await;
+    shop.workers().last_mut().expect("it runs").until_logged("the mail server is unavailable").await;
 
     wire.mend().await;
     until_mails(&shop, "received", 50).await;
@@ -150,10 +153,10 @@ async fn while_the_mail_server_is_away_orders_ship_and_each_mail_follows_once() 
     shop.close().await;
 }
 
-/// The everyday tests keep a provider away for some seconds.
+/// The other tests keep a provider unavailable only for seconds.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes two minutes"]
-async fn a_payment_provider_that_is_away_for_a_minute_under_load_costs_nothing_but_the_minute() {
+async fn minute_without_the_payment_provider_under_load_only_delays_orders() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     let wire = start_wired(&mut shop, &[]).await;
@@ -162,7 +165,7 @@ async fn a_payment_provider_that_is_away_for_a_minute_under_load_costs_nothing_b
     wire.cut().await;
     let away = Instant::now();
     let mut placed = 100;
-    // Thirty orders a second, at most: the load of a good day, and no race.
+    // At most thirty orders a second: the load of a good day, not a stress test.
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
     while away.elapsed() < Duration::from_secs(60) {
         seconds.tick().await;
@@ -172,11 +175,11 @@ async fn a_payment_provider_that_is_away_for_a_minute_under_load_costs_nothing_b
     }
     let worker = shop.workers().last().expect("it runs");
     let attempts = logged(worker, "it is tried again");
-    println!("{placed} orders, {attempts} attempts used up, {} probes", logged(worker, "is still away"));
+    println!("{placed} orders, {attempts} attempts used up, {} probes", logged(worker, "is still unavailable"));
     assert!(attempts <= FEW, "{attempts} attempts were used up");
     wire.mend().await;
     let mended = Instant::now();
     shop.until_orders("shipped", placed).await;
-    println!("everything was shipped {:?} after the provider came back", mended.elapsed());
+    println!("everything was shipped {:?} after the provider recovered", mended.elapsed());
     shop.close().await;
 }

@@ -1,4 +1,4 @@
-//! A queue that RabbitMQ cannot read, as after a full disk: whoever consumes it has the whole connection closed.
+//! A queue that RabbitMQ cannot read, as after a full disk: RabbitMQ closes the whole connection of its consumer.
 
 use orderflow_tests::{
     Child, Shop, VISA,
@@ -10,25 +10,25 @@ use serde_json::{Value, json};
 
 use crate::{commands::ended, republish::topology_apply};
 
-/// No step of an order, so orders can do without it.
+/// Not a step of an order, so orders settle without it.
 const QUEUE: &str = "email.order-created";
 
-/// Stops the queue's process, or starts it again.
+/// Stops or restarts the queue's process.
 async fn let_queue(own: &mut Own, shop: &Shop, call: &str) {
     let expression = format!("ra:{call}(quorum_queues, {{'{}_{QUEUE}', node()}}).", shop.name());
     own.rabbitmq.node(0).control(&["eval", &expression]).await;
 }
 
-/// How often the log says this of a queue.
+/// Returns how often the log has this text for a queue.
 fn said(worker: &Child, what: &str, queue: &str) -> usize {
     let queue = format!("queue=\"{queue}\"");
     worker.log().iter().filter(|line| line.contains(what) && line.contains(&queue)).count()
 }
 
-/// Seen in a fault run: all queues of a worker share a connection, and each attempt to consume one that was broken ended it for
-/// all, every second.
+/// Found in a fault run: all queues of a worker share a connection. Each attempt to consume a broken queue, every
+/// second, closed the connection for all of them.
 #[tokio::test(flavor = "multi_thread")]
-async fn queue_that_cannot_be_read_stops_no_other() {
+async fn unreadable_queue_does_not_stop_the_others() {
     let mut own = Own::start(&Wanted { nodes: 1, ..Wanted::default() }).await;
     let mut shop = Shop::open_on(own.servers(), "200ms,1s").await;
     let web = shop.start_web().await;
@@ -36,21 +36,21 @@ async fn queue_that_cannot_be_read_stops_no_other() {
     let mut worker = Child::start("orderflow-worker", &[], &shop.settings("orderflow-worker"));
     web.orders(10, "MUG-BLUE", VISA).await;
     shop.until_orders("shipped", 10).await;
-    until("it was tried several times", async || {
+    until("the worker has tried the queue several times", async || {
         let closed =
             worker.log().iter().filter(|line| line.contains("Connection closed") && line.contains("541")).count();
         if closed >= 5 { Ok(()) } else { Err(closed) }
     })
     .await;
-    let lost = said(&worker, "the queue is not consumed any more", "payment.order-created");
+    let lost = said(&worker, "the queue is no longer consumed", "payment.order-created");
     assert!(lost <= 1, "{lost} times");
-    assert_eq!(said(&worker, "cannot read a queue", QUEUE), 1, "it is named, with what to do");
+    assert_eq!(said(&worker, "cannot read a queue", QUEUE), 1, "the log names the queue and the remedy");
     web.orders(10, "MUG-BLUE", VISA).await;
     shop.until_orders("shipped", 20).await;
     let doctor = run("orderflow", &["doctor"], &shop.operator_settings()).await;
     ended(&doctor, 1, &[QUEUE]);
 
-    // As docs/RUNBOOK.md says.
+    // The remedy from docs/RUNBOOK.md.
     let seen = shop.manage(Method::GET, &format!("queues/{{vhost}}/{QUEUE}")).await;
     assert_eq!((&seen["leader"], &seen["online"]), (&Value::Null, &json!([])), "{seen}");
     shop.manage(Method::DELETE, &format!("queues/{{vhost}}/{QUEUE}")).await;

@@ -1,4 +1,4 @@
-//! RabbitMQ and its management API over TLS, with certificates that the test makes.
+//! RabbitMQ and its management API over TLS, with the test's own certificates.
 
 use std::fs;
 
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::commands::{ended, with};
 
-/// A RabbitMQ that shows this certificate, beside its ports in clear.
+/// Starts a RabbitMQ that presents this certificate, beside its plaintext ports.
 pub async fn showing(certificate: &Issued) -> Own {
     let mut own = Own::start(&Wanted { nodes: 1, ..Wanted::default() }).await;
     let node = own.rabbitmq.node(0);
@@ -28,9 +28,9 @@ pub fn file(directory: &TempDir, content: &str) -> String {
     path.display().to_string()
 }
 
-/// An order goes all its way, and everything that speaks to RabbitMQ does so by TLS: front end, worker, commands.
+/// An order ships while front end, worker and commands all connect to RabbitMQ over TLS.
 #[tokio::test(flavor = "multi_thread")]
-async fn orders_flow_and_commands_work_over_tls_with_an_own_ca() {
+async fn orders_ship_and_commands_work_over_tls_with_an_own_ca() {
     let (ours, directory) = (Authority::new("Ours"), TempDir::new().expect("a directory"));
     let own = showing(&ours.server(&["localhost"])).await;
     let trusted = file(&directory, ours.certificate());
@@ -57,8 +57,8 @@ async fn orders_flow_and_commands_work_over_tls_with_an_own_ca() {
     shop.start_worker_with(&[], &[("AMQP_URL", &worker_url), ("TLS_CA", &trusted)]).await;
     web.order("MUG-BLUE", 1, VISA).await;
     shop.until_orders("shipped", 1).await;
-    // The management API learns of connections some seconds later.
-    until("all connections are seen", async || {
+    // The management API lists connections some seconds later.
+    until("all connections are listed", async || {
         let connections = shop.manage(Method::GET, "vhosts/{vhost}/connections").await;
         let connections = connections.as_array().expect("a list");
         let are_encrypted = connections.iter().all(|one| one["ssl"] == true);
@@ -76,7 +76,7 @@ async fn orders_flow_and_commands_work_over_tls_with_an_own_ca() {
         &[&format!("AMQP_ADMIN_URL to localhost: TLS; {names}"), "RABBITMQ_MANAGEMENT_URL to localhost: TLS"],
     );
 
-    // Whom nobody named is not trusted.
+    // Without `TLS_CA` the CA is not trusted.
     let says = ["the TLS handshake", "not issued by a CA that is trusted here", "TLS_CA"];
     ended(&run("orderflow", &["topology", "check"], &stranger).await, 3, &says);
     ended(&run("orderflow", &["dlq", "list"], &stranger).await, 3, &says);
@@ -84,20 +84,17 @@ async fn orders_flow_and_commands_work_over_tls_with_an_own_ca() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wrong_certificate_of_rabbitmq_is_refused_and_named() {
+async fn invalid_certificate_of_rabbitmq_is_refused_and_named() {
     let (ours, directory) = (Authority::new("Ours"), TempDir::new().expect("a directory"));
     let trusted = file(&directory, ours.certificate());
-    let mut own = showing(&ours.server(&["other.example"])).await;
+    let own = showing(&ours.server(&["other.example"])).await;
     for (certificate, why) in [
         (None, "for another host: it names"),
         (Some(ours.expired(&["localhost"])), "has expired"),
         (Some(Authority::new("Ours").server(&["localhost"])), "not issued by a CA"),
     ] {
         if let Some(certificate) = certificate {
-            let node = own.rabbitmq.node(0);
-            node.stop().await;
-            node.encrypt(&certificate);
-            node.start().await;
+            own.rabbitmq.first().renew(&certificate).await;
         }
         let [amqp, management] = own.rabbitmq.first().encrypted_urls("localhost");
         let settings = with(
@@ -114,9 +111,9 @@ async fn wrong_certificate_of_rabbitmq_is_refused_and_named() {
     }
 }
 
-/// The file is read when a program starts, whichever part of it needs it.
+/// Every program reads the file when it starts.
 #[tokio::test(flavor = "multi_thread")]
-async fn ca_that_cannot_be_read_is_named_at_the_start() {
+async fn unreadable_ca_is_named_at_start() {
     let directory = TempDir::new().expect("a directory");
     let empty = file(&directory, "");
     for (path, why) in [("/no/such/ca.pem", "cannot be read"), (empty.as_str(), "has no certificate")] {

@@ -1,4 +1,4 @@
-//! What people see, in a real browser. It takes Chromium, its driver and axe-core: scripts/browser.sh.
+//! The pages in a real browser. Needs Chromium, its driver and axe-core, which scripts/browser.sh installs.
 
 mod console;
 mod harness;
@@ -14,7 +14,7 @@ use std::net::TcpListener;
 
 use orderflow_tests::{Browser, Shop, Web};
 
-/// How the shop's page calls the test cards.
+/// The names of the test cards on the shop's page.
 const WORKS: &str = "Visa that works";
 const IS_DECLINED: &str = "Visa that is declined";
 
@@ -22,7 +22,7 @@ const MUG: &str = "Blue stoneware mug";
 /// The simulated carrier refuses it.
 const BATTERY: &str = "Bulk lithium battery pack";
 
-/// A front end that knows the address at which the browser sees it, as it has to: what acts in a customer's name must come
+/// Starts a front end whose `PUBLIC_URL` is the address that the browser uses: it accepts a customer's requests only
 /// from its own pages.
 async fn start_web(shop: &mut Shop, settings: &[(&str, &str)]) -> Web {
     let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
@@ -36,7 +36,7 @@ async fn start_web_at(shop: &mut Shop, address: &str, settings: &[(&str, &str)])
     shop.start_web_with(&all).await
 }
 
-/// Who it is for, and where it is to go.
+/// Fills in the customer and the address.
 async fn fill_in_address(browser: &Browser) {
     browser.fill("Name", "Ada Lovelace").await;
     browser.fill("E-mail", "ada@example.org").await;
@@ -46,14 +46,14 @@ async fn fill_in_address(browser: &Browser) {
     browser.choose("Country", "United Kingdom").await;
 }
 
-/// Puts one piece into the cart, and fills in all that is asked for.
+/// Puts one item into the cart and fills in the form.
 async fn fill_in(browser: &Browser, product: &str, card: &str) {
     browser.click("button", &format!("One more: {product}")).await;
     fill_in_address(browser).await;
     browser.click("radio", card).await;
 }
 
-/// Presses the button, and waits for the order's page.
+/// Presses the button and waits for the order's page.
 async fn place(browser: &Browser) {
     browser.click("button", "Place order").await;
     until_order(browser).await;
@@ -61,16 +61,16 @@ async fn place(browser: &Browser) {
 
 async fn until_order(browser: &Browser) {
     browser.until_url("an order's page", |url| url.contains("/track/")).await;
-    browser.until_true("the order's steps are there", "return document.querySelector('ol[aria-label]') !== null").await;
+    browser.until_true("the order's steps are shown", "return document.querySelector('ol[aria-label]') !== null").await;
 }
 
-/// Buys one piece on the shop's page that is shown.
+/// Buys one item on the current shop page.
 async fn buy(browser: &Browser, product: &str, card: &str) {
     fill_in(browser, product, card).await;
     place(browser).await;
 }
 
-/// What assistive technology is told of each step: `Done: Paid`.
+/// Returns each step's text for assistive technology, such as `Done: Paid`.
 async fn steps(browser: &Browser) -> Vec<String> {
     let script = "return [...document.querySelectorAll('ol[aria-label] .step-name')].map(step => step.textContent)";
     let steps = browser.run(script).await;

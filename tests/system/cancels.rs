@@ -1,4 +1,4 @@
-//! Orders that do not ship: everything that was done for them is undone, once, whatever races what.
+//! Orders that do not ship: every step taken for them is undone exactly once, under any race.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,15 +16,15 @@ use orderflow_worker::{
 };
 use reqwest::StatusCode;
 
-/// What takes an order forward; a test starts it when it has to come late.
+/// The queues that take an order forward; tests start their consumers late.
 const FORWARD: [&str; 3] = ["payment.order-created", "inventory.payment-completed", "shipping.inventory-reserved"];
 
-/// The mails of a kind that were sent.
+/// Returns the number of sent mails of a kind.
 async fn mails(shop: &Shop, kind: &str) -> i64 {
     shop.number(&format!("SELECT count(*) FROM email.mails WHERE kind = '{kind}' AND sent_at IS NOT NULL")).await
 }
 
-/// What the shipping service is about to do for an order whose items are set aside.
+/// Returns the task that the shipping service prepares for a reserved order.
 async fn prepared(shop: &Shop, order: &Order) -> Task {
     let mut event: serde_json::Value =
         serde_json::from_str(include_str!("../../docs/events/orders.inventory-reserved.v1.json")).expect("JSON");
@@ -46,7 +46,7 @@ async fn accepts_cancel(web: &Web, order: &Order) {
     assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
     assert_eq!(answer.body["cancel_requested"], true, "{answer:?}");
     assert_eq!(answer.body["order_id"], order.id.to_string());
-    // A worker may have moved the order on since the answer.
+    // A worker may have advanced the order since the answer.
     let seen = web.get_of(order, "").await;
     assert!(seen.body["version"].as_u64() >= answer.body["version"].as_u64(), "{seen:?} after {answer:?}");
     if seen.body["version"] == answer.body["version"] {
@@ -55,7 +55,7 @@ async fn accepts_cancel(web: &Web, order: &Order) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_parcel_sends_stock_and_money_back() {
+async fn refused_parcel_releases_stock_and_refunds() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     shop.start_worker(&[]).await;
@@ -74,7 +74,7 @@ async fn a_refused_parcel_sends_stock_and_money_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_orders_for_the_last_piece_one_ships_and_one_is_refunded() {
+async fn two_orders_for_the_last_item_end_shipped_and_refunded() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     shop.execute("INSERT INTO inventory.movements (sku, kind, quantity) VALUES ('MUG-BLUE', 'adjusted', -999999)")
@@ -93,7 +93,7 @@ async fn of_two_orders_for_the_last_piece_one_ships_and_one_is_refunded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_cancelled_before_it_is_charged_is_never_charged() {
+async fn order_cancelled_before_its_charge_is_never_charged() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     let order = web.order("MUG-BLUE", 1, VISA).await;
@@ -103,22 +103,22 @@ async fn an_order_cancelled_before_it_is_charged_is_never_charged() {
     let expected =
         "order.created order.cancel-requested shipment.cancelled inventory.released payment.voided order.cancelled";
     assert_eq!(web.events(&order).await.join(" "), expected);
-    // Only now the payment service learns of the order at all.
+    // Only now does the payment service receive the order's forward event.
     shop.start_worker(&FORWARD).await;
     shop.until_quiet().await;
     let asked = "SELECT count(*) FROM simulator.charges WHERE outcome <> 'voided' OR requests > 0";
-    assert_eq!(shop.number(asked).await, 0, "the provider was asked for a charge");
+    assert_eq!(shop.number(asked).await, 0, "the worker requested a charge");
     assert_eq!(web.status(&order).await, "cancelled");
     assert_eq!(mails(&shop, "cancelled").await, 1);
     shop.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_charge_whose_answer_was_lost_is_found_at_the_provider_and_refunded() {
+async fn charge_with_a_lost_answer_is_found_at_the_provider_and_refunded() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     let order = web.order("MUG-BLUE", 1, VISA).await;
-    // What a worker leaves behind that was killed between the provider's answer and its own commit.
+    // The state left by a worker that was killed between the provider's answer and its own commit.
     let charge = format!(
         "INSERT INTO simulator.charges (idempotency_key, charge_id, reference, method, amount, currency, outcome)
          VALUES ('charge-{0}', 'ch_lost', '{0}', 'pm_card_visa', 1499, 'EUR', 'succeeded')",
@@ -136,13 +136,13 @@ async fn a_charge_whose_answer_was_lost_is_found_at_the_provider_and_refunded() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refund_whose_answer_was_lost_is_not_made_again() {
+async fn refund_with_a_lost_answer_is_not_repeated() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     shop.start_worker_without(&["payment.inventory-*"], &[]).await;
     let order = web.order("BATTERY-BULK", 1, VISA).await;
     web.until_status(&order, "cancelling").await;
-    // What a worker leaves behind that was killed between the provider's answer and its own commit.
+    // The state left by a worker that was killed between the provider's answer and its own commit.
     let refund = format!(
         "INSERT INTO simulator.refunds (idempotency_key, refund_id, charge_id, amount, currency)
          SELECT 'refund-{}', 're_lost', charge_id, amount, currency FROM simulator.charges",
@@ -157,7 +157,7 @@ async fn a_refund_whose_answer_was_lost_is_not_made_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_cancelled_before_it_is_reserved_is_refunded_and_never_reserved() {
+async fn order_cancelled_before_its_reservation_is_refunded_and_never_reserved() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     shop.start_worker_without(&FORWARD[1..], &[]).await;
@@ -173,7 +173,7 @@ async fn an_order_cancelled_before_it_is_reserved_is_refunded_and_never_reserved
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_cancelled_before_it_is_shipped_is_released_and_refunded() {
+async fn order_cancelled_before_its_shipment_is_released_and_refunded() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     shop.start_worker_without(&FORWARD[1..], &[]).await;
@@ -182,7 +182,7 @@ async fn an_order_cancelled_before_it_is_shipped_is_released_and_refunded() {
     web.until_status(&order, "reserved").await;
     accepts_cancel(&web, &order).await;
     web.until_status(&order, "cancelled").await;
-    // The parcel's turn comes late, and finds the decision made: the carrier is not even asked.
+    // The late forward event finds the order already decided, so shipping does not call the carrier.
     assert!(matches!(prepared(&shop, &order).await, Task::Decided));
     shop.start_worker(&["shipping.inventory-reserved"]).await;
     shop.until_quiet().await;
@@ -193,14 +193,14 @@ async fn an_order_cancelled_before_it_is_shipped_is_released_and_refunded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cancel_that_comes_while_the_carrier_is_asked_comes_too_late() {
+async fn cancel_during_the_call_to_the_carrier_is_too_late() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     shop.start_worker_without(&FORWARD[1..], &[]).await;
     shop.start_worker(&["inventory.payment-completed"]).await;
     let order = web.order("MUG-BLUE", 1, VISA).await;
     web.until_status(&order, "reserved").await;
-    // What a worker leaves behind that was killed while it asked the carrier: nobody knows whether it has the parcel.
+    // The state left by a worker that was killed during its call to the carrier: the carrier may have the parcel.
     shop.execute(&format!("INSERT INTO shipping.shipments (order_id, status) VALUES ('{}', 'booking')", order.id))
         .await;
     accepts_cancel(&web, &order).await;
@@ -214,7 +214,7 @@ async fn a_cancel_that_comes_while_the_carrier_is_asked_comes_too_late() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_has_shipped_or_failed_cannot_be_cancelled() {
+async fn shipped_or_failed_order_cannot_be_cancelled() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     shop.start_worker(&[]).await;
@@ -237,7 +237,7 @@ async fn what_has_shipped_or_failed_cannot_be_cancelled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cancel_asked_for_many_times_is_one_request() {
+async fn repeated_cancels_are_one_request() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     let order = web.order("MUG-BLUE", 1, VISA).await;
@@ -246,13 +246,13 @@ async fn a_cancel_asked_for_many_times_is_one_request() {
     assert_eq!(shop.number("SELECT count(*) FROM messaging.event_log WHERE event = 'order.cancel-requested'").await, 1);
     shop.start_worker(&[]).await;
     shop.until_settled().await;
-    // It still stands when everything is over, whichever way that went.
+    // A later cancel request gets an answer that matches the outcome.
     let expected = if web.status(&order).await == "cancelled" { StatusCode::ACCEPTED } else { StatusCode::CONFLICT };
     assert_eq!(web.cancel(&order).await.status, expected);
     shop.close().await;
 }
 
-/// Places an order as a browser does on a machine that is busy with all these tests: the same key again after a 503.
+/// Places an order as a browser does on a busy machine: after a 503 it retries with the same key.
 async fn place_patiently(web: &Web, order: &serde_json::Value) -> Answer {
     let (key, mut answer) = (key(), None);
     until("the order is answered", async || {
@@ -267,8 +267,8 @@ async fn place_patiently(web: &Web, order: &serde_json::Value) -> Answer {
     answer.expect("an answer")
 }
 
-/// Orders that meet their cancel at every moment, with cards that fail for a time, stock that runs out and parcels that
-/// are refused, on two workers.
+/// Cancels orders at every moment of their lives, with cards that fail temporarily, stock that runs out and parcels
+/// that are refused, on two workers.
 async fn cancel_at_any_moment(orders: u64) {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
@@ -290,12 +290,12 @@ async fn cancel_at_any_moment(orders: u64) {
             } else {
                 VISA
             };
-            // Once the shop knows that the teapots are gone, it says so at once.
+            // Once the front end knows that the teapots are sold out, it refuses them immediately.
             let answer = place_patiently(web, &body(sku, 1, card)).await;
             let sold_out = answer.status == StatusCode::UNPROCESSABLE_ENTITY && sku == "TEAPOT-1L";
             let answer = if sold_out { place_patiently(web, &body("MUG-BLUE", 1, card)).await } else { answer };
             let order = answer.accepted();
-            // Spread over the order's whole life: some at once, some after one step, …, some when it has ended.
+            // Spread over the order's whole life: some immediately, some after one step, …, some when it is settled.
             let step = turn * 7_919 % 6;
             until("the order is far enough to be cancelled", async || {
                 let seen = web.get_of(&order, "").await.body;
@@ -316,11 +316,15 @@ async fn cancel_at_any_moment(orders: u64) {
     let ends = (count("shipped").await, count("cancelled").await, count("payment_failed").await);
     println!("shipped, cancelled, payment_failed: {ends:?}");
     assert_eq!(ends.0 + ends.1 + ends.2, i64::try_from(orders).expect("small"));
-    assert!(ends.0 > 20 && ends.1 > 20, "the cancels came all too early or all too late: {ends:?}");
+    assert!(ends.0 > 20 && ends.1 > 20, "all cancels came too early or all came too late: {ends:?}");
     for (order, status) in asked {
         let end = web.status(&order).await;
         assert!(status == StatusCode::ACCEPTED || status == StatusCode::CONFLICT, "{status}");
-        assert!(status != StatusCode::CONFLICT || end != "cancelled", "order {}: refused, and cancelled", order.id);
+        assert!(
+            status != StatusCode::CONFLICT || end != "cancelled",
+            "order {} is cancelled although the cancel was refused",
+            order.id
+        );
     }
     shop.close().await;
 }
@@ -332,6 +336,6 @@ async fn cancels_at_any_moment_leave_every_order_shipped_or_undone() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes: `make test-full` runs it"]
-async fn a_thousand_cancels_at_any_moment_leave_every_order_shipped_or_undone() {
+async fn thousand_cancels_at_any_moment_leave_every_order_shipped_or_undone() {
     cancel_at_any_moment(1_000).await;
 }

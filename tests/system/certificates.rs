@@ -1,4 +1,4 @@
-//! What doctor says of certificates that are about to end, and of servers that nobody verifies.
+//! Doctor's findings on certificates that expire soon and on servers that are not verified.
 
 use orderflow_tests::{Authority, run};
 use tempfile::TempDir;
@@ -10,7 +10,7 @@ use crate::{
 
 /// The front end's own certificate and those of the servers.
 #[tokio::test(flavor = "multi_thread")]
-async fn doctor_names_certificates_that_end_within_three_weeks() {
+async fn doctor_names_certificates_that_expire_within_three_weeks() {
     let (ours, directory) = (Authority::new("Ours"), TempDir::new().expect("a directory"));
     let trusted = file(&directory, ours.certificate());
     let own = showing(&ours.ending(&["localhost"], 10)).await;
@@ -38,16 +38,16 @@ async fn doctor_names_certificates_that_end_within_three_weeks() {
         &[
             &format!("localhost:{} (AMQP_ADMIN_URL) ends on {}", port(&amqp), last_day(10)),
             &format!("localhost:{} (RABBITMQ_MANAGEMENT_URL) ends on {}", port(&management), last_day(10)),
-            "have it renewed there",
+            "renew it there",
             &format!("TLS_CERTIFICATE is valid until {}", last_day(25)),
         ],
     );
 }
 
-/// 192.0.2.1 is nobody's (RFC 5737), so that nobody answers.
+/// 192.0.2.1 is reserved for documentation (RFC 5737), so nothing answers there.
 #[tokio::test(flavor = "multi_thread")]
-async fn doctor_finds_a_database_that_is_encrypted_for_whoever_answers() {
-    let says = "nobody verifies that 192.0.2.1 is who answers, since sslmode=require only encrypts";
+async fn doctor_reports_an_encrypted_but_unverified_database() {
+    let says = "the identity of 192.0.2.1 is not verified, since sslmode=require only encrypts";
     let doctor = async |parameters: &str, more: &[(&str, &str)]| {
         let url = format!("postgres://orderflow:hush@192.0.2.1/orderflow?connect_timeout=1&{parameters}");
         let broker = format!("amqp://orderflow-ops:hush@{NOWHERE}/orderflow");
@@ -60,6 +60,6 @@ async fn doctor_finds_a_database_that_is_encrypted_for_whoever_answers() {
     assert!(!doctor("sslmode=verify-full", &[]).await.contains(says));
     // The server proves that it knows the password's verifier.
     assert!(!doctor("sslmode=require&channel_binding=require", &[]).await.contains(says));
-    // It may be reached in clear, so everyone on the way is trusted.
+    // `PLAINTEXT_HOSTS` names the host, so the network is trusted.
     assert!(!doctor("sslmode=require", &[("PLAINTEXT_HOSTS", "192.0.2.1")]).await.contains(says));
 }

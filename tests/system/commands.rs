@@ -1,4 +1,4 @@
-//! The programs as operators use them: arguments, settings, exit codes, and what is said when something is wrong.
+//! The programs as operators use them: arguments, settings, exit codes and error messages.
 
 use std::{fs, net::TcpListener};
 
@@ -6,7 +6,7 @@ use orderflow_service::version::DESCRIPTION;
 use orderflow_tests::{Child, Ended, run};
 use serde_json::Value;
 
-/// Nothing listens on port 1 (tcpmux), and nobody without privileges can.
+/// Nothing listens on port 1 (tcpmux), and no unprivileged process can.
 pub const NOWHERE: &str = "127.0.0.1:1";
 
 pub fn settings(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -22,15 +22,15 @@ pub fn with(mut all: Vec<(String, String)>, more: &[(&str, &str)]) -> Vec<(Strin
 pub fn ended(ended: &Ended, code: i32, says: &[&str]) {
     assert_eq!(ended.code, Some(code), "{ended:?}");
     let said = format!("{}{}", ended.out, ended.err);
-    // Where a line is broken depends on what is in it.
+    // Line breaks depend on the width of the content.
     let in_one_line = said.split_whitespace().collect::<Vec<_>>().join(" ");
     for text in says {
-        assert!(said.contains(text) || in_one_line.contains(text), "{text:?} is not said: {ended:?}");
+        assert!(said.contains(text) || in_one_line.contains(text), "{text:?} is not in the output: {ended:?}");
     }
     assert!(!said.contains("panicked"), "{ended:?}");
 }
 
-/// The help and the version of a program and all its commands, as a person gets them.
+/// Returns the help and the version of a program and all its commands.
 async fn manual(program: &str, commands: &[&str]) -> String {
     let mut manual = String::new();
     for command in commands {
@@ -90,7 +90,7 @@ async fn every_command_explains_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_setting_is_shown_and_no_secret() {
+async fn config_shows_every_setting_and_no_secret() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("secret");
     fs::write(&file, "hush-in-a-file-hush-in-a-file-hush\n").expect("it can be written");
@@ -116,7 +116,7 @@ async fn every_setting_is_shown_and_no_secret() {
         assert_eq!(shown.code, Some(0));
         assert!(!shown.out.contains("hush") && !shown.err.contains("hush"), "{shown:?}");
     }
-    // All that this issue has of the contract's list.
+    // Settings from the contract's list.
     for name in [
         "DATABASE_URL AMQP_URL AMQP_ADMIN_URL AMQP_WEB_PASSWORD AMQP_WORKER_PASSWORD AMQP_VIEWER_PASSWORD LISTEN",
         "AMQP_INSPECTOR_PASSWORD",
@@ -144,7 +144,7 @@ async fn every_setting_is_shown_and_no_secret() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wrong_and_missing_settings_are_all_named_before_anything_starts() {
+async fn invalid_and_missing_settings_are_all_named_before_anything_starts() {
     let of_all = ["DATABASE_URL", "AMQP_URL", "TOKEN_SECRET"];
     let programs = [("orderflow", &["serve"][..], &[][..]), ("orderflow-worker", &[], &["MAIL"])];
     let wrong = settings(&[
@@ -188,12 +188,12 @@ async fn wrong_and_missing_settings_are_all_named_before_anything_starts() {
         let named: Vec<_> = of_all.iter().chain(also_needed).collect();
         one_line_each(&missing, program, &named);
         let refused = run(program, arguments, &wrong).await;
-        // Whatever is wrong, also with what only another program reads.
+        // Every invalid setting is named, also those that only another program reads.
         let named: Vec<_> = wrong.iter().map(|(name, _)| name.as_str()).collect();
         let named: Vec<_> = named.iter().collect();
         one_line_each(&refused, program, &named);
         assert!(!refused.err.contains("hush"), "{refused:?}");
-        // A variable that is set but empty is not set; a file that is named has to be there.
+        // An empty variable counts as not set; a named file must exist.
         let empty =
             with(Vec::new(), &[("DATABASE_URL", " "), ("AMQP_URL", ""), ("TOKEN_SECRET_FILE", "/nowhere/secret")]);
         let refused = run(program, arguments, &empty).await;
@@ -207,7 +207,7 @@ async fn wrong_and_missing_settings_are_all_named_before_anything_starts() {
     ended(&run("orderflow-worker", &["--queue", "payment.["], &[]).await, 2, &["payment.["]);
 }
 
-/// Status 2, one line for each of these variables, and nothing else.
+/// Checks for status 2, with one line for each of these variables and nothing else.
 #[track_caller]
 fn one_line_each(refused: &Ended, program: &str, named: &[&&str]) {
     assert_eq!((refused.code, refused.out.as_str()), (Some(2), ""), "{refused:?}");
@@ -223,7 +223,7 @@ fn one_line_each(refused: &Ended, program: &str, named: &[&&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_port_that_is_taken_is_said_in_one_line() {
+async fn port_in_use_is_reported_in_one_line() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("it is bound").to_string();
     let database = format!("postgres://orderflow:hush@{NOWHERE}/orderflow");
@@ -246,11 +246,12 @@ async fn a_port_that_is_taken_is_said_in_one_line() {
         ended(&refused, 2, &[&address, name, "in use"]);
         assert_eq!(refused.err.lines().count(), 1, "{refused:?}");
     }
-    // Whom mails come from is as much a setting as any other.
+    // The sender of mails is validated like any other setting.
     let nobody = with(common.clone(), &[("WORKER_LISTEN", "127.0.0.1:0"), ("MAIL_FROM", "Shop")]);
     ended(&run("orderflow-worker", &[], &nobody).await, 2, &["MAIL_FROM"]);
 
-    // Several workers run on one host: where nobody chose a port, any free one will do. Held by us or by somebody else.
+    // Several workers may run on one host: if no port is set, any free one is used. Port 8081 is taken here by this
+    // test or by another process.
     let _usual = TcpListener::bind("127.0.0.1:8081");
     let mut worker = Child::start("orderflow-worker", &[], &with(common, &[("RUST_LOG", "info")]));
     assert_ne!(worker.address().await.port(), 8081);

@@ -1,4 +1,4 @@
-//! Rented servers allow few connections: a shop works with those that there are, and says what it would like.
+//! Rented servers allow few connections: a shop works with those available, and logs how many it wants.
 
 use diesel_async::{AsyncConnection as _, SimpleAsyncConnection as _};
 use orderflow_service::store::Connection;
@@ -17,10 +17,10 @@ use crate::{
     doctor::doctor,
 };
 
-/// What a small plan allows in all.
+/// The total number of connections that a small plan allows.
 const PLAN: usize = 20;
 
-/// A role with the rights of the database's owner that may have so many connections.
+/// A role with the rights of the database's owner and a connection limit.
 struct Rented {
     role: String,
     url: Url,
@@ -33,25 +33,23 @@ impl Rented {
             "CREATE ROLE {role} LOGIN PASSWORD 'rented' CONNECTION LIMIT {limit};
              DO $$ BEGIN EXECUTE format('GRANT %I TO {role}', current_user); END $$"
         );
-        shop.database().await.batch_execute(&statements).await.expect("the owner may make roles");
+        shop.database().await.batch_execute(&statements).await.expect("the owner may create roles");
         let mut url = shop.database_url();
         url.set_username(&role).and_then(|()| url.set_password(Some("rented"))).expect("a host");
         Self { role, url }
     }
 
-    /// Ends the shop, and the role with it.
+    /// Closes the shop and drops the role.
     async fn close(self, shop: Shop) {
         let server = shop.servers.database_url.clone();
         shop.close().await;
         let mut connection = Connection::establish(server.as_str()).await.expect("the server can be reached");
-        until("nobody is connected any more", async || {
-            connection.batch_execute(&format!("DROP ROLE {}", self.role)).await
-        })
-        .await;
+        until("the role can be dropped", async || connection.batch_execute(&format!("DROP ROLE {}", self.role)).await)
+            .await;
     }
 }
 
-/// What a front end needs for its console: `AMQP_ADMIN_URL` and `OPERATOR_TOKENS`.
+/// Returns the settings of a front end's console: `AMQP_ADMIN_URL` and `OPERATOR_TOKENS`.
 fn console(shop: &Shop) -> (String, String) {
     (shop.servers.broker(None, shop.name()).to_string(), format!("ada:operate:{}", "0".repeat(64)))
 }
@@ -63,7 +61,7 @@ fn logged<'c>(children: impl IntoIterator<Item = &'c Child>, text: &str) -> Vec<
 pub async fn place(shop: &Shop, web: &orderflow_tests::Web) {
     web.orders(60, "MUG-BLUE", VISA).await;
     web.order("MUG-BLUE", 1, DECLINED).await;
-    // The simulated carrier refuses it: stock is released and the money given back.
+    // The simulated carrier refuses it: stock is released and the payment refunded.
     let refused = web.order("BATTERY-BULK", 1, VISA).await;
     web.until_status(&refused, "cancelled").await;
     shop.until_settled().await;
@@ -72,7 +70,7 @@ pub async fn place(shop: &Shop, web: &orderflow_tests::Web) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_and_a_front_end_with_its_console_run_on_twenty_connections_to_the_database() {
+async fn worker_and_front_end_with_console_run_on_twenty_database_connections() {
     let mut shop = Shop::open().await;
     let rented = Rented::of(&shop, PLAN).await;
     let there = [("DATABASE_URL", rented.url.as_str())];
@@ -82,7 +80,7 @@ async fn a_worker_and_a_front_end_with_its_console_run_on_twenty_connections_to_
     shop.start_worker_with(&[], &there).await;
     place(&shop, &web).await;
     for complaint in ["PostgreSQL refuses", "PostgreSQL allows", "PostgreSQL has no", "too many"] {
-        assert_eq!(logged(shop.all_children(), complaint), Vec::<String>::new(), "there are enough");
+        assert_eq!(logged(shop.all_children(), complaint), Vec::<String>::new(), "the connections suffice");
     }
     let operator = with(shop.operator_settings(), &there);
     ended(&run("orderflow", &["doctor"], &operator).await, 0, &["Nothing is wrong"]);
@@ -90,26 +88,26 @@ async fn a_worker_and_a_front_end_with_its_console_run_on_twenty_connections_to_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn processes_with_fewer_connections_than_they_would_like_say_so_and_work() {
+async fn processes_with_fewer_connections_than_wanted_report_it_and_work() {
     let mut shop = Shop::open().await;
     let rented = Rented::of(&shop, 6).await;
     let there = [("DATABASE_URL", rented.url.as_str())];
     let web = shop.start_web_with(&[there[0], ("DATABASE_POOL", "4")]).await;
-    // A worker takes what is left: so the front end has its share first.
+    // The worker takes what is left, so let the front end have its share first.
     until("the front end listens, and has a connection for customers and one for the console", async || {
         let connected = shop.number("SELECT count(*) FROM pg_stat_activity WHERE usename = current_database()").await;
         if connected >= 3 { Ok(()) } else { Err(connected) }
     })
     .await;
     shop.start_worker_with(&[], &there).await;
-    let said = shop.workers()[0].until_logged("PostgreSQL allows fewer connections than this process would like").await;
+    let said = shop.workers()[0].until_logged("PostgreSQL allows fewer connections than this process may open").await;
     assert!(said.contains("wanted=10") && said.contains("allowed=6") && said.contains("CONNECTION LIMIT"), "{said}");
     place(&shop, &web).await;
     rented.close(shop).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn process_without_any_connection_to_the_database_says_why_and_starts_when_there_is_one() {
+async fn process_without_a_database_connection_reports_why_and_starts_once_it_gets_one() {
     let mut shop = Shop::open().await;
     let rented = Rented::of(&shop, 3).await;
     let mut others = Vec::new();
@@ -135,13 +133,13 @@ async fn process_without_any_connection_to_the_database_says_why_and_starts_when
     rented.close(shop).await;
 }
 
-/// As a plan limits them: for the virtual host.
+/// Limits the connections of the virtual host, as a plan does.
 async fn allow(shop: &Shop, connections: i64) {
     shop.manage_with(Method::PUT, "vhost-limits/{vhost}/max-connections", &json!({ "value": connections })).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_and_a_front_end_with_its_console_run_on_ten_connections_to_the_broker() {
+async fn worker_and_front_end_with_console_run_on_ten_broker_connections() {
     let mut shop = Shop::open().await;
     allow(&shop, 10).await;
     let (admin, tokens) = console(&shop);
@@ -158,7 +156,7 @@ async fn close_connections(shop: &Shop) {
     for one in open.as_array().into_iter().flatten() {
         let name = one["name"].as_str().expect("each has a name");
         let name = percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC);
-        // One that is closed already is not found.
+        // A connection that has closed meanwhile is not found, so the status does not matter.
         let administrator = (shop.admin.user.as_str(), shop.admin.password.expose_secret());
         shop.manage_as(administrator, Method::DELETE, &format!("connections/{name}"), &Value::Null).await;
     }
@@ -168,13 +166,13 @@ fn consuming(worker: &Child) -> usize {
     logged([worker], "consuming queue=").len()
 }
 
-/// Queues that are not consumed are tried again, and said: once by the process, and by doctor.
+/// The worker retries queues that it cannot consume, and logs the refusal once; doctor reports it too.
 #[tokio::test(flavor = "multi_thread")]
-async fn worker_that_is_refused_its_connections_says_so_and_consumes_when_there_are_some() {
+async fn worker_refused_its_connections_reports_it_and_consumes_once_it_gets_them() {
     let mut shop = Shop::open().await;
     shop.start_worker(&[]).await;
     let queues = orderflow_worker::roster().subscriptions().len();
-    until("the management API knows its connections", async || {
+    until("the management API lists the worker's connections", async || {
         let open = shop.manage(Method::GET, "vhosts/{vhost}/connections?columns=name").await;
         if open.as_array().is_some_and(|open| open.len() >= 3) { Ok(()) } else { Err(open) }
     })
@@ -202,9 +200,10 @@ async fn worker_that_is_refused_its_connections_says_so_and_consumes_when_there_
     shop.close().await;
 }
 
-/// A connection with too few channels for all queues is said, and those beyond take one of their own.
+/// If a connection has too few channels for all queues, the worker logs it, and the remaining queues get a connection
+/// of their own.
 #[tokio::test(flavor = "multi_thread")]
-async fn queues_beyond_the_channels_of_a_connection_are_consumed_and_said() {
+async fn queues_beyond_the_channels_of_a_connection_are_consumed_and_reported() {
     let own = Own::start(&Wanted { nodes: 1, ..Wanted::default() }).await;
     own.rabbitmq.first().control(&["eval", "application:set_env(rabbit, channel_max, 16)."]).await;
     let mut shop = Shop::open_on(own.servers(), "200ms,1s").await;

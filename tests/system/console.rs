@@ -16,7 +16,7 @@ use crate::{
 
 const QUEUE: &str = "payment.order-created";
 
-/// A form, as a browser sends it from one of the console's pages.
+/// Sends a form as a browser does from one of the console's pages.
 async fn post(browser: &mut Visitor, path: &str, fields: &[(&str, &str)]) -> Page {
     let origin = browser.root.clone();
     post_from(browser, &origin, path, fields).await
@@ -28,7 +28,7 @@ async fn post_from(browser: &mut Visitor, origin: &str, path: &str, fields: &[(&
     browser.send(Method::POST, path, &headers, Some(form)).await
 }
 
-/// A browser in which this operator is logged in.
+/// Returns a browser in which this operator is logged in.
 async fn logged_in(operators: &Operators, token: &str) -> Visitor {
     let mut browser = Visitor::new(&operators.web);
     let page = post(&mut browser, "/ops/login", &[("token", token)]).await;
@@ -36,7 +36,7 @@ async fn logged_in(operators: &Operators, token: &str) -> Visitor {
     browser
 }
 
-/// The page there, which has to be one.
+/// Returns the page at this path, and checks its status and headers.
 async fn page(browser: &mut Visitor, path: &str) -> Page {
     let page = browser.get(path).await;
     assert_eq!(page.status, StatusCode::OK, "{path}: {page:?}");
@@ -44,26 +44,29 @@ async fn page(browser: &mut Visitor, path: &str) -> Page {
     assert_eq!(page.header("cache-control"), "no-store");
     let policy = page.header("content-security-policy");
     assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
-    assert!(!page.text.contains("style=\"") && !page.text.contains(" onclick"), "{path} has what the policy forbids");
+    assert!(
+        !page.text.contains("style=\"") && !page.text.contains(" onclick"),
+        "{path} contains what the policy forbids"
+    );
     assert!(!page.text.contains('`'), "{path}: commands are marked as code: {}", page.text);
     page
 }
 
-/// Waits until the page there has this.
+/// Waits until the page at this path contains this text.
 async fn until_shown(browser: &mut Visitor, path: &str, text: &str) -> Page {
     let mut last = None;
-    until(&format!("{path} has {text}"), async || {
+    until(&format!("{path} contains {text}"), async || {
         let shown = page(browser, path).await;
         let found = if shown.text.contains(text) { Ok(()) } else { Err(shown.text.clone()) };
         last = Some(shown);
         found
     })
     .await;
-    last.expect("it was looked at")
+    last.expect("the page was loaded")
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_operator_logs_in_sees_everything_and_logs_out() {
+async fn operator_logs_in_sees_everything_and_logs_out() {
     let mut shop = Shop::open().await;
     let (web, operators) = start_web_for_operators(&mut shop, &[]).await;
     let order = web.order("MUG-BLUE", 1, VISA).await;
@@ -101,9 +104,9 @@ async fn an_operator_logs_in_sees_everything_and_logs_out() {
         let found = page(&mut browser, &format!("/ops/orders?q={query}&status=shipped")).await;
         assert!(found.text.contains(&format!("href=\"{path}\"")), "{query}: {}", found.text);
     }
-    assert!(page(&mut browser, "/ops/orders?status=pending").await.text.contains("No order is like that"));
+    assert!(page(&mut browser, "/ops/orders?status=pending").await.text.contains("No order matches"));
     let wrong = browser.get("/ops/orders?q=teapot").await;
-    assert!(wrong.status == StatusCode::BAD_REQUEST && wrong.text.contains("q has to be"), "{wrong:?}");
+    assert!(wrong.status == StatusCode::BAD_REQUEST && wrong.text.contains("q must be"), "{wrong:?}");
     assert!(browser.get("/ops/orders/0000000000").await.text.contains("There is no such order"));
     for path in ["/ops/dead-letters", "/ops/products", "/ops/audit"] {
         page(&mut browser, path).await;
@@ -118,19 +121,19 @@ async fn an_operator_logs_in_sees_everything_and_logs_out() {
     let done = [1, 0].map(|at| done["items"][at]["what"].clone());
     assert_eq!(done, ["console.log-in", "console.log-out"]);
     let log = shop.webs()[0].log().join("\n");
-    assert_eq!(log.matches("a token was refused that is no operator's").count(), 1, "{log}");
+    assert_eq!(log.matches("a token was refused: it is not an operator's").count(), 1, "{log}");
     assert!(!log.contains("token of") && !log.to_lowercase().contains("ada@example"), "{log}");
     shop.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cookie_that_is_none_opens_nothing_and_who_may_look_may_not_act() {
+async fn invalid_cookie_opens_nothing_and_the_role_read_cannot_act() {
     let mut shop = Shop::open().await;
     let (_, operators) = start_web_for_operators(&mut shop, &[]).await;
     let ada = logged_in(&operators, ADA).await;
     let cookie = ada.cookies.values().next().expect("a cookie").clone();
     let name = ada.cookies.keys().next().expect("a cookie").clone();
-    // A front end with another secret, as another shop has.
+    // A front end with another secret, as of another shop.
     let secret = ("TOKEN_SECRET", "another secret which signs the cookies of another shop");
     let (_, foreign) = start_web_for_operators(&mut shop, &[secret]).await;
     let foreign = logged_in(&foreign, ADA).await.cookies[&name].clone();
@@ -143,7 +146,7 @@ async fn a_cookie_that_is_none_opens_nothing_and_who_may_look_may_not_act() {
         let form = post(&mut browser, "/ops/products/MUG-BLUE/stock", &[("available", "1")]).await;
         assert_eq!((form.status, form.header("location")), (StatusCode::SEE_OTHER, "/ops/login?next=%2Fops"));
     }
-    // The cookie is for the pages alone.
+    // The API does not accept the cookie.
     let answer = operators.web.get("/admin/orders", &[("cookie", &format!("{name}={cookie}"))]).await;
     assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
 
@@ -154,7 +157,7 @@ async fn a_cookie_that_is_none_opens_nothing_and_who_may_look_may_not_act() {
         let refused = post(&mut rita, path, &[("available", "1"), ("queue", QUEUE), ("confirmed", "1")]).await;
         assert!(refused.status == StatusCode::FORBIDDEN && refused.text.contains("role operate"), "{refused:?}");
     }
-    // Another site's form, or one that does not say from where it is.
+    // A form of another site, or one without an origin.
     let mut ada = ada;
     for origin in ["https://evil.example", "null"] {
         let refused = post_from(&mut ada, origin, "/ops/products/MUG-BLUE/stock", &[("available", "1")]).await;
@@ -184,7 +187,7 @@ async fn a_cookie_that_is_none_opens_nothing_and_who_may_look_may_not_act() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failed_order_is_replayed_from_its_own_page() {
+async fn failed_order_is_replayed_from_its_own_page() {
     let (mut shop, web, orders, probe) = with_dead_orders(1).await;
     let (_, operators) = start_web_for_operators(&mut shop, &[]).await;
     let path = format!("/ops/orders/{}", orders[0].id);
@@ -194,7 +197,7 @@ async fn a_failed_order_is_replayed_from_its_own_page() {
 
     let mut ada = logged_in(&operators, ADA).await;
     let failed = page(&mut ada, &path).await;
-    assert!(!failed.text.contains("orderflow dlq"), "nothing has to be typed: {}", failed.text);
+    assert!(!failed.text.contains("orderflow dlq"), "the page does not refer to commands: {}", failed.text);
     for (action, asks) in [("replay", "Replay 1 message?"), ("discard", "Discard 1 message?")] {
         let action = format!("/ops/dead-letters/{action}");
         let form = failed.text.split(&format!("action=\"{action}\"")).nth(1).expect("its form");
@@ -224,18 +227,18 @@ async fn a_failed_order_is_replayed_from_its_own_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dead_letters_are_replayed_and_discarded_after_a_question() {
+async fn dead_letters_are_replayed_and_discarded_after_confirmation() {
     let (mut shop, _, orders, probe) = with_dead_orders(3).await;
     let (_, operators) = start_web_for_operators(&mut shop, &[]).await;
     let mut browser = logged_in(&operators, ADA).await;
     let letters = page(&mut browser, "/ops/dead-letters").await;
     assert!(letters.text.contains("broken") && letters.text.contains(&orders[0].id.to_string()), "{}", letters.text);
-    // Rita sees the same, and nothing to press.
+    // Rita sees the same, without buttons.
     let mut rita = logged_in(&operators, RITA).await;
     let seen = page(&mut rita, "/ops/dead-letters").await;
     assert!(seen.text.contains("broken") && !seen.text.contains("Replay…"), "{}", seen.text);
 
-    // What the page's own form sends: first only what would be done.
+    // The page's own form: the first request only shows the plan.
     let reason = letters.field("reason");
     let fields = ["queue", "reason", "order", "message"].map(|name| (name, second(&letters, name)));
     let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -256,27 +259,27 @@ async fn dead_letters_are_replayed_and_discarded_after_a_question() {
     let begun = post(&mut browser, "/ops/dead-letters/replay", &confirmed).await;
     assert_eq!(begun.status, StatusCode::SEE_OTHER, "{begun:?}");
     let path = begun.header("location").to_owned();
-    until("the page says that it is done", async || {
+    until("the page shows that it is done", async || {
         let replay = browser.clone().get(&path).await;
         if replay.text.contains(">done<") { Ok(()) } else { Err(replay.text) }
     })
     .await;
     shop.until_orders("shipped", 2).await;
     let after = page(&mut browser, "/ops/dead-letters").await;
-    assert!(after.text.contains("There is none") && after.text.contains("2 of 2"), "{}", after.text);
+    assert!(after.text.contains("There are no dead letters") && after.text.contains("2 of 2"), "{}", after.text);
     let audit = operators.get("/admin/audit?limit=3").await;
     assert_eq!(audit["items"][0]["who"], json!("ada"), "{audit}");
-    // One order's payment was thrown away.
+    // One order's charge was discarded.
     shop.close_with_dead_letters(&[(PAYMENT, 0)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_comes_between_the_question_and_the_yes_stays() {
+async fn dead_letters_that_arrive_before_the_confirmation_are_untouched() {
     let mut shop = Shop::open().await;
     let (_, operators) = start_web_for_operators(&mut shop, &[]).await;
     let probe = shop.probe().await;
     let die = async |body: &[u8]| probe.publish(names::DEAD_LETTERS, &PAYMENT.queue(), body).await;
-    // A zero byte, which the database does not take as it is.
+    // A zero byte, which the database cannot store unchanged.
     die(b"{\"type\":\"\\u0000\",\"\\u0000\":[\"\\u0000\"]}").await;
     die(b"the second").await;
     until_dead(&probe, PAYMENT, 2).await;
@@ -291,14 +294,14 @@ async fn what_comes_between_the_question_and_the_yes_stays() {
     let bodies: Vec<_> = [0, 1].into_iter().map(|index| kept["items"][index]["letter"]["body"].clone()).collect();
     assert_eq!(bodies, [json!("the second"), json!({ "type": "\u{fffd}", "\u{fffd}": ["\u{fffd}"] })], "{kept}");
 
-    // Nor is more sent again.
+    // A replay does not include later dead letters either.
     let question = post(&mut browser, "/ops/dead-letters/replay", &[("queue", QUEUE)]).await;
     assert!(question.text.contains("Replay 1 message?"), "{}", question.text);
     die(b"the fourth").await;
     until_dead(&probe, PAYMENT, 2).await;
     let begun = post(&mut browser, "/ops/dead-letters/replay", &as_asked(&question)).await;
     let path = begun.header("location").replace("/ops/", "/admin/");
-    until("one is sent", async || {
+    until("one is replayed", async || {
         let replay = operators.get(&path).await;
         if replay["sent"] == 1 { Ok(()) } else { Err(replay) }
     })
@@ -308,7 +311,7 @@ async fn what_comes_between_the_question_and_the_yes_stays() {
     shop.close_with_dead_letters(&[(PAYMENT, 2)]).await;
 }
 
-/// What a page's own form says again, with the answer yes.
+/// Returns the hidden fields of the page's own form, which confirm the question.
 fn as_asked(question: &Page) -> Vec<(&str, &str)> {
     let hidden = question.text.split("type=\"hidden\" name=\"").skip(1);
     let fields: Vec<_> = hidden
@@ -320,7 +323,7 @@ fn as_asked(question: &Page) -> Vec<(&str, &str)> {
     fields
 }
 
-/// The value of the second field of this name: that of the first form with a button.
+/// Returns the value of the page's first hidden field of this name, that of the first form with a button.
 fn second(page: &Page, name: &str) -> String {
     let hidden = format!("type=\"hidden\" name=\"{name}\" value=\"");
     let value = page.text.split(&hidden).nth(1).and_then(|rest| rest.split('"').next());
@@ -328,7 +331,7 @@ fn second(page: &Page, name: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_console_says_what_is_away_and_does_what_it_can_without() {
+async fn console_reports_what_is_unavailable_and_works_without_it() {
     let mut shop = Shop::open().await;
     let broker = format!("amqp://orderflow-admin:hush@{NOWHERE}/orderflow");
     let (url, ui) = (shop.database_url(), "https://rabbit.example/ui");
@@ -345,7 +348,7 @@ async fn the_console_says_what_is_away_and_does_what_it_can_without() {
     let order = web.order("MUG-BLUE", 1, VISA).await;
     let mut browser = logged_in(&operators, ADA).await;
     let overview = page(&mut browser, "/ops").await;
-    assert!(overview.text.contains("Not known just now") && overview.text.contains("127.0.0.1:1"), "{}", overview.text);
+    assert!(overview.text.contains("Currently unknown") && overview.text.contains("127.0.0.1:1"), "{}", overview.text);
     assert!(overview.text.contains("https://rabbit.example/ui/#/queues/orderflow/payment%2Eorder%2Dcreated"));
     let path = format!("/ops/orders/{}", order.id);
     assert!(page(&mut browser, "/ops/orders").await.text.contains(&path));
@@ -362,7 +365,7 @@ async fn the_console_says_what_is_away_and_does_what_it_can_without() {
         assert!(page.status == StatusCode::SERVICE_UNAVAILABLE && said, "{path}: {page:?}");
     }
     until_shown(&mut browser, "/ops", "DATABASE_URL").await;
-    // Who has a token gets in all the same.
+    // Operators can still log in.
     logged_in(&operators, RITA).await;
     wire.mend().await;
     shop.start_worker(&[]).await;

@@ -1,4 +1,4 @@
-//! The dashboards are whole, and each of their panels shows something of a shop in which everything happens.
+//! The dashboards are complete, and each of their panels shows data for a busy shop.
 
 use std::{collections::BTreeSet, fs, path::PathBuf, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
     monitoring::Monitoring,
 };
 
-/// As much of a dashboard as is ours to say.
+/// The parts of a dashboard that we define.
 #[derive(Debug, Deserialize)]
 pub struct Dashboard {
     uid: String,
@@ -63,10 +63,10 @@ struct Target {
 }
 
 impl Dashboard {
-    /// What every panel asks.
+    /// The data source of every panel.
     pub const SOURCE: &str = "prometheus";
 
-    /// Each query with the title of its panel, and with what Grafana puts in filled in.
+    /// Returns each query with the title of its panel, with Grafana's variables filled in.
     pub fn queries(&self) -> Vec<(String, String)> {
         let of_panels = self
             .panels
@@ -86,7 +86,7 @@ fn filled_in(query: &str) -> String {
     query.replace("$__rate_interval", "1m").replace("$queue", "payment.order-created")
 }
 
-/// Every dashboard with the name of its file.
+/// Returns every dashboard with the name of its file.
 pub fn all() -> Vec<(String, Dashboard)> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../monitoring/grafana/dashboards");
     let files = fs::read_dir(folder).expect("the folder is there").flatten().map(|entry| entry.path());
@@ -103,45 +103,45 @@ pub fn all() -> Vec<(String, Dashboard)> {
 }
 
 #[test]
-fn dashboards_are_whole() {
+fn dashboards_are_complete() {
     for (file, dashboard) in all() {
         assert_eq!(dashboard.uid, format!("orderflow-{file}"));
         assert!(!dashboard.title.is_empty() && !dashboard.description.is_empty(), "{file}");
         let ids: BTreeSet<_> = dashboard.panels.iter().map(|panel| panel.id).collect();
-        assert_eq!(ids.len(), dashboard.panels.len(), "{file}: a number comes twice");
+        assert_eq!(ids.len(), dashboard.panels.len(), "{file}: two panels have the same id");
         for (index, panel) in dashboard.panels.iter().enumerate() {
             let what = format!("{file}: {}", panel.title);
-            assert!(!panel.title.is_empty() && panel.description.ends_with('.'), "{what} does not say what it shows");
+            assert!(!panel.title.is_empty() && panel.description.ends_with('.'), "{what} has no title or description");
             assert_eq!(panel.datasource.uid, Dashboard::SOURCE, "{what}");
             assert!(panel.field_config["defaults"]["unit"].is_string(), "{what} has no unit");
             assert!(panel.targets.iter().all(|target| !target.legend_format.is_empty()), "{what}: a line has no name");
             let (a, others) = (panel.grid_pos, &dashboard.panels[..index]);
             assert!(a.x + a.w <= 24 && a.w > 0 && a.h > 0, "{what} is wider than the page");
             let over = |b: Place| a.x < b.x + b.w && b.x < a.x + a.w && a.y < b.y + b.h && b.y < a.y + a.h;
-            assert!(!others.iter().any(|other| over(other.grid_pos)), "{what} lies over another");
+            assert!(!others.iter().any(|other| over(other.grid_pos)), "{what} overlaps another");
         }
     }
 }
 
-/// The labels that a line's name is made of.
+/// Returns the labels that make up a line's name.
 fn labels(legend: &str) -> Vec<String> {
     legend.split("{{").skip(1).filter_map(|rest| rest.split_once("}}")).map(|(label, _)| label.to_owned()).collect()
 }
 
-/// Why a line of a panel shows nothing, or has a name with a hole in it.
+/// Returns why a line of a panel is empty or has an incomplete name.
 async fn missing(monitoring: &Monitoring, target: &Target) -> Option<String> {
     let series = monitoring.query(&filled_in(&target.expr)).await;
     if series.is_empty() {
-        return Some(format!("nothing: {}", target.expr));
+        return Some(format!("no data: {}", target.expr));
     }
     let hole =
         labels(&target.legend_format).into_iter().find(|label| series.iter().any(|(has, _)| has[label].is_null()));
-    hole.map(|label| format!("{label} is none of its labels: {}", target.expr))
+    hole.map(|label| format!("{label} is not one of its labels: {}", target.expr))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "two minutes, with a Prometheus: for the long run"]
-async fn every_panel_shows_something_of_a_shop_in_which_everything_happens() {
+async fn every_panel_shows_data_for_a_busy_shop() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     shop.start_worker(&[]).await;
@@ -161,7 +161,7 @@ async fn every_panel_shows_something_of_a_shop_in_which_everything_happens() {
     let mut left: Vec<_> = targets.collect();
     assert!(left.len() > 50, "{}", left.len());
     let mut strangers = 0;
-    // A rate needs it to happen more than once.
+    // A rate needs several occurrences.
     until_within(Duration::from_secs(100), "every panel shows something", async || {
         web.orders(3, "MUG-BLUE", VISA).await;
         web.order("MUG-BLUE", 1, DECLINED).await;
@@ -183,9 +183,9 @@ async fn every_panel_shows_something_of_a_shop_in_which_everything_happens() {
     .await;
     let advice = monitoring.query("orderflow:service_processes_needed >= 1").await;
     let advised: BTreeSet<_> = advice.iter().filter_map(|(labels, _)| labels["service"].as_str()).collect();
-    assert_eq!(advised, roster().names().into_iter().collect(), "each service is told how many it needs");
+    assert_eq!(advised, roster().names().into_iter().collect(), "each service has its number of needed processes");
     let capacity = monitoring.query("orderflow:queue_process_capacity{queue=\"payment.order-created\"} > 0").await;
-    assert_eq!(capacity.len(), 1, "a process that works a queue says how many it takes in hand");
+    assert_eq!(capacity.len(), 1, "a process that consumes the queue reports its capacity");
     until_dead(&probe, PAYMENT, strangers).await;
     shop.until_settled().await;
     shop.close_with_dead_letters(&[(PAYMENT, strangers)]).await;

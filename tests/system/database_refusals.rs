@@ -1,5 +1,5 @@
-//! The database says no: nothing is lost, no attempt is used up, and all recovers without a restart. What helps against an
-//! error is decided by its SQLSTATE; messages are in the server's language.
+//! The database refuses statements: nothing is lost, no attempt is used up, and everything recovers without a restart.
+//! The programs classify errors by SQLSTATE, since messages are in the server's language.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use reqwest::StatusCode;
 
 use crate::{alerts::asked_at, commands::ended};
 
-/// Within this a mended database is used again. A wait for it is two seconds at most; one for the simulated payment
-/// provider, whose ledger is in it, 15 s.
+/// How long after its repair the database may take to be used again. Waits for it last two seconds at most; waits for
+/// the simulated payment provider, whose ledger it holds, 15 s.
 const RECOVERED: Duration = Duration::from_secs(40);
 
-/// Runs statements outside of the shop's database, where nothing is read-only.
+/// Runs statements in another database of the server, which is not read-only.
 async fn beside(shop: &Shop, sql: &str) {
     let mut connection = Connection::establish(shop.servers.database_url.as_str()).await.expect("it can be reached");
     connection.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
@@ -25,32 +25,32 @@ async fn place(web: &Web) -> Answer {
     web.place(&key(), &body("MUG-BLUE", 1, VISA)).await
 }
 
-/// 503, which clients come again after, and not 500 or 409, which they give up at.
+/// Checks for 503, after which clients retry, rather than 500 or 409, after which they give up.
 fn is_refused(answer: &Answer) {
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
     assert_eq!(answer.body["type"], "/problems/database-unavailable", "{answer:?}");
     assert!(answer.headers.contains_key("retry-after"), "{answer:?}");
 }
 
-/// What the workers have to do waits in their hands, since a table of theirs is locked.
+/// Locks a table that the workers need, so that their deliveries stay unacknowledged.
 async fn hold_workers(shop: &Shop) -> Connection {
     let mut holding = shop.database().await;
     holding.batch_execute("BEGIN; LOCK TABLE messaging.inbox IN ACCESS EXCLUSIVE MODE").await.expect("it is free");
     holding
 }
 
-/// The simulated payment provider is another company, which answers that it is unavailable: the first five of its calls
-/// cost an attempt each.
+/// Checks that no attempt was used up. Payment is excluded: the simulated payment provider stands for another company,
+/// and the first five calls that find it unavailable use up an attempt each.
 async fn no_attempt_was_used(shop: &Shop) {
     let used = "SELECT count(*) FROM messaging.attempts WHERE subscription <> 'payment.order-created'";
     assert_eq!(shop.number(used).await, 0, "no attempt is used up");
-    assert_eq!(shop.number("SELECT count(*) FROM messaging.dead_letters").await, 0, "nothing died");
+    assert_eq!(shop.number("SELECT count(*) FROM messaging.dead_letters").await, 0, "nothing was dead-lettered");
 }
 
-/// As after a failover to a standby, or at a managed service whose disk is nearly full. Connections that were opened
-/// meanwhile stay read-only for as long as they live, so none of them may be used any longer.
+/// The database is read-only, as after a failover to a standby, or at a managed service whose disk is nearly full.
+/// Connections opened meanwhile stay read-only until they are closed, so none of them may be used afterwards.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_read_only_database_refuses_orders_uses_no_attempt_and_recovers_without_a_restart() {
+async fn read_only_database_refuses_orders_uses_no_attempt_and_recovers_without_a_restart() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     shop.start_worker(&[]).await;
@@ -82,7 +82,7 @@ async fn a_read_only_database_refuses_orders_uses_no_attempt_and_recovers_withou
     ended(&found, 1, &["The database is read-only", "default_transaction_read_only", "opened since"]);
     assert!(!found.out.contains("paused"), "doctor cannot know that: {found:?}");
     let worker = shop.workers().last_mut().expect("it runs");
-    worker.until_logged("paused: one message at a time tries the database").await;
+    worker.until_logged("paused: trying the database with one message at a time").await;
 
     beside(&shop, &format!("ALTER DATABASE {name} RESET default_transaction_read_only")).await;
     until_within(RECOVERED, "three orders in a row are accepted", async || {
@@ -95,12 +95,12 @@ async fn a_read_only_database_refuses_orders_uses_no_attempt_and_recovers_withou
         Ok(())
     })
     .await;
-    until_within(RECOVERED, "everything that waited is shipped", async || {
+    until_within(RECOVERED, "all waiting orders are shipped", async || {
         let moving = shop.number("SELECT count(*) FROM orders.orders WHERE status <> 'shipped'").await;
         if moving == 0 { Ok(()) } else { Err(moving) }
     })
     .await;
-    until_within(RECOVERED, "the front end reports that it is over", async || {
+    until_within(RECOVERED, "the front end reports the recovery", async || {
         let ready = web.get("/readyz", &[]).await;
         if ready.body["database"] == "ok" { Ok(()) } else { Err(ready) }
     })
@@ -109,13 +109,13 @@ async fn a_read_only_database_refuses_orders_uses_no_attempt_and_recovers_withou
     shop.close().await;
 }
 
-/// Disk full, out of memory, input/output error, too many connections, a limit, cancelled, serialization failure, deadlock,
-/// read-only, a lock that was not had, a missing right, a shutdown: none is a message's fault, and time mends all. They
-/// take turns, in a language that is not English.
+/// Disk full, out of memory, input/output error, too many connections, a limit, cancelled, serialization failure,
+/// deadlock, read-only, lock not available, missing right, shutdown: none is caused by the message, and all are
+/// temporary. The trigger raises them in turn, with a message in another language than English.
 const STATES: &str = "{53100,53200,58030,53300,53400,57014,40001,40P01,25006,55P03,42501,57P01}";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_state_that_time_mends_makes_a_dead_letter() {
+async fn temporary_database_errors_make_no_dead_letter() {
     let mut shop = Shop::open().await;
     let mut connection = shop.database().await;
     let fault = format!(
@@ -141,12 +141,12 @@ async fn no_state_that_time_mends_makes_a_dead_letter() {
 
     is_refused(&place(&web).await);
     let worker = shop.workers().last_mut().expect("it runs");
-    worker.until_logged("paused: one message at a time tries the database").await;
-    assert!(shop.number("SELECT last_value FROM public.turn").await > 24, "each had its turn at least twice");
+    worker.until_logged("paused: trying the database with one message at a time").await;
+    assert!(shop.number("SELECT last_value FROM public.turn").await > 24, "each was raised at least twice");
     no_attempt_was_used(&shop).await;
 
     connection.batch_execute("DROP TABLE public.fault").await.expect("it is ours");
-    until_within(RECOVERED, "everything that waited is shipped", async || {
+    until_within(RECOVERED, "all waiting orders are shipped", async || {
         let moving = shop.number("SELECT count(*) FROM orders.orders WHERE status <> 'shipped'").await;
         if moving == 0 { Ok(()) } else { Err(moving) }
     })
@@ -157,9 +157,9 @@ async fn no_state_that_time_mends_makes_a_dead_letter() {
     shop.close().await;
 }
 
-/// A full disk, as doctor sees it. What time does not mend is still a message's own fault.
+/// Doctor names a full disk. An error that is not temporary still dead-letters the message.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_database_is_named_and_a_refused_value_still_dies() {
+async fn full_database_is_named_and_a_refused_value_is_still_dead_lettered() {
     let mut shop = Shop::open().await;
     let mut connection = shop.database().await;
     let refuse = |state: &str| {
@@ -179,7 +179,7 @@ async fn a_full_database_is_named_and_a_refused_value_still_dies() {
     assert_eq!(web.get("/readyz", &[]).await.body["database"], "full");
 
     connection.batch_execute("DROP TRIGGER refuse ON orders.idempotency_keys").await.expect("it is ours");
-    // What orders need is not all in one table.
+    // Orders need several tables.
     let log =
         "CREATE TRIGGER refuse BEFORE INSERT ON messaging.event_log FOR EACH ROW EXECUTE FUNCTION public.refuse()";
     connection.batch_execute(log).await.expect("it is ours");
@@ -202,8 +202,8 @@ async fn a_full_database_is_named_and_a_refused_value_still_dies() {
     .await;
 }
 
-/// Tables that no order on its way writes to: the catalogue, the record of what operators do, the simulated payment
-/// provider's own, and the migrations'.
+/// Schemas to which orders do not write: the catalogue, the list of operators' actions, the simulated payment provider,
+/// and the migrations.
 const NOT_TRIED: &str = "'catalogue', 'operations', 'simulator', 'public', 'pg_catalog', 'information_schema'";
 
 #[derive(QueryableByName)]
@@ -212,7 +212,7 @@ struct Table {
     name: String,
 }
 
-/// Which tables the front end and the workers have to write to.
+/// Returns the tables to which the front end and the workers write.
 async fn written(connection: &mut Connection) -> Vec<String> {
     let query = format!(
         "SELECT format('%I.%I', table_schema, table_name) AS name FROM information_schema.tables
@@ -223,14 +223,14 @@ async fn written(connection: &mut Connection) -> Vec<String> {
     tables.into_iter().map(|table| table.name).collect()
 }
 
-/// How many rows there are in all tables, and what every sequence gave out last.
+/// The number of rows in all tables plus the last values of all sequences.
 const LEFT_BEHIND: &str = "SELECT (SELECT sum((xpath('/row/c/text()', query_to_xml(format(
          'SELECT count(*) AS c FROM %I.%I', schemaname, tablename), false, true, '')))[1]::text::bigint) FROM pg_tables
          WHERE schemaname NOT IN ('pg_catalog', 'information_schema'))::bigint
      + (SELECT coalesce(sum(last_value), 0) FROM pg_sequences)::bigint";
 
-/// A table may be alone on its disk, and a quota may hold for one. Doctor tries them all, and leaves nothing behind: no row and
-/// no number of a sequence.
+/// A table may have a disk or a quota of its own. So doctor tries to write to each, and leaves nothing behind: neither
+/// rows nor used numbers of a sequence.
 #[tokio::test(flavor = "multi_thread")]
 async fn doctor_tries_every_table_that_orders_need_and_leaves_nothing_behind() {
     let shop = Shop::open().await;
@@ -255,9 +255,10 @@ async fn doctor_tries_every_table_that_orders_need_and_leaves_nothing_behind() {
     shop.close().await;
 }
 
-/// A table that VACUUM FULL holds, say, is an outage for every key. 409 would tell the client that an order is being made.
+/// A locked table, for example during VACUUM FULL, is an outage for every key. A 409 would mean that an order with that
+/// key is being placed.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_locked_table_is_an_outage_and_no_key_in_progress() {
+async fn locked_table_is_an_outage_and_not_a_key_in_progress() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     for table in ["orders.orders", "orders.idempotency_keys", "messaging.event_log"] {

@@ -1,4 +1,4 @@
-//! Databases that are set up in other ways than ours: what works, works; for the rest a sentence says what to change.
+//! Databases that are set up differently from ours: they work, or an error says what to change.
 
 use std::{fs, net::SocketAddr, path::Path};
 
@@ -13,7 +13,7 @@ use crate::{
     topology::said,
 };
 
-/// As before the first migration.
+/// Restores the state before the first migration.
 pub const EMPTY: &str = "
 DO $$ DECLARE name text; BEGIN
     FOR name IN SELECT nspname FROM pg_namespace WHERE nspname !~ '^(pg_|information_schema$|public$)'
@@ -25,9 +25,9 @@ pub async fn execute(shop: &Shop, sql: &str) {
     shop.database().await.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
 }
 
-/// The default search_path begins with a schema that has the role's name. Hosters make one for each user.
+/// The default search_path begins with a schema named after the role, and hosters create one for each user.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_search_path_does_not_matter() {
+async fn search_path_does_not_matter() {
     let mut shop = Shop::open().await;
     execute(&shop, EMPTY).await;
     execute(&shop, "CREATE SCHEMA AUTHORIZATION CURRENT_USER; CREATE SCHEMA other").await;
@@ -44,9 +44,9 @@ async fn the_search_path_does_not_matter() {
     shop.close().await;
 }
 
-/// They quoted PostgreSQL, and asked whether it is up.
+/// Commands once quoted PostgreSQL's error and suggested to check whether it is up.
 #[tokio::test(flavor = "multi_thread")]
-async fn command_that_finds_no_tables_names_the_remedy() {
+async fn commands_without_tables_name_the_remedy() {
     let shop = Shop::open().await;
     execute(&shop, EMPTY).await;
     let says = "The database's tables are missing or older than this program: run `orderflow migrate`";
@@ -65,9 +65,10 @@ async fn command_that_finds_no_tables_names_the_remedy() {
     }
 }
 
-/// An earlier version made its list of migrations in the role's own schema; another program's list may be in `public`.
+/// An earlier version created its list of migrations in the role's own schema; another program's list may be in
+/// `public`.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_list_of_migrations_is_found_where_it_is() {
+async fn list_of_migrations_is_found_in_any_schema() {
     let mut shop = Shop::open().await;
     execute(
         &shop,
@@ -83,19 +84,19 @@ async fn the_list_of_migrations_is_found_where_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_role_without_rights_is_told_which_to_ask_for() {
+async fn role_without_rights_gets_the_missing_grant() {
     let shop = Shop::open().await;
     execute(&shop, EMPTY).await;
     execute(&shop, "REVOKE ALL ON SCHEMA public FROM PUBLIC, pg_database_owner, CURRENT_USER").await;
     let refused = run("orderflow", &["migrate"], &shop.operator_settings()).await;
     ended(&refused, 3, &["may not set the database up", "GRANT USAGE, CREATE ON SCHEMA public TO"]);
-    // The statement as it stands there is the remedy.
+    // The quoted statement is the remedy.
     let begin = refused.err.find("GRANT").expect("it is named");
     execute(&shop, refused.err[begin..].trim()).await;
     ended(&run("orderflow", &["migrate"], &shop.operator_settings()).await, 0, &["migrated"]);
 }
 
-/// The installed PgBouncer in front of a shop's database.
+/// Starts the installed PgBouncer in front of a shop's database.
 pub async fn bouncer(shop: &Shop, settings: &str) -> (Child, Url, tempfile::TempDir) {
     bouncer_of(None, shop, settings).await
 }
@@ -133,16 +134,17 @@ pub async fn bouncer_of(program: Option<&Path>, shop: &Shop, settings: &str) -> 
     (child, url, directory)
 }
 
-/// Taken for an outage, each of these would be waited for without end; taken for PostgreSQL, orders would be lost in it.
+/// If the programs mistook these poolers for an outage, they would wait for ever. If they mistook them for PostgreSQL,
+/// orders would be lost.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs PgBouncer: `make test-full` installs it"]
-async fn a_pooler_that_cannot_be_worked_with_is_named_at_the_start() {
+async fn unusable_pooler_is_named_at_start() {
     let shop = Shop::open().await;
     let ignoring = "ignore_startup_parameters = options,extra_float_digits";
     for (settings, says) in [
         ("pool_mode = session".to_owned(), "refuses the time-outs"),
         (format!("pool_mode = session\n{ignoring}"), "drops the time-outs"),
-        // It may show by either.
+        // Either error may be reported.
         (format!("pool_mode = transaction\n{ignoring}"), "pooler at DATABASE_URL"),
         (format!("pool_mode = transaction\n{ignoring}"), "works in transaction mode"),
     ] {

@@ -1,4 +1,4 @@
-//! What fails is remembered, and forgotten when it is old; and what tests of dead letters need.
+//! Failed attempts and dead letters are recorded, and old ones deleted. Also helpers for tests of dead letters.
 
 use orderflow::{broker::DeadLetters, store::order_blockers};
 use orderflow_service::{
@@ -14,7 +14,7 @@ use crate::commands::ended;
 
 pub const PAYMENT: Subscription = queues::PAYMENT_ORDER_CREATED;
 
-/// An event of an order that does not exist, which payment rejects at once.
+/// An event of an order that does not exist, which payment rejects immediately.
 pub const STRANGER: &[u8] = include_bytes!("../../docs/events/orders.order-created.v1.json");
 
 /// Runs `orderflow dlq …` as the operator.
@@ -39,7 +39,7 @@ pub async fn until_number(shop: &Shop, wanted: i64, sql: &str) {
     .await;
 }
 
-/// Makes every payment fail when it is written down: a fault that an operator can mend.
+/// Makes every payment fail when it is recorded: a fault that an operator can fix.
 pub async fn break_payments(shop: &Shop) {
     shop.execute("ALTER TABLE payment.payments ADD CONSTRAINT broken CHECK (false) NOT VALID").await;
 }
@@ -48,7 +48,7 @@ pub async fn mend_payments(shop: &Shop) {
     shop.execute("ALTER TABLE payment.payments DROP CONSTRAINT broken").await;
 }
 
-/// This many orders whose payment is in the dead-letter queue.
+/// Opens a shop with this many orders whose charge is dead-lettered.
 pub async fn with_dead_orders(count: usize) -> (Shop, Web, Vec<Order>, Probe) {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
@@ -63,7 +63,7 @@ pub async fn with_dead_orders(count: usize) -> (Shop, Web, Vec<Order>, Probe) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_failed_attempt_and_every_dead_letter_is_written_down() {
+async fn every_failed_attempt_and_every_dead_letter_is_recorded() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     shop.start_worker(&[]).await;
@@ -75,7 +75,7 @@ async fn every_failed_attempt_and_every_dead_letter_is_written_down() {
         order.id
     );
     until_number(&shop, 2, &format!("SELECT count(*) {of_order}")).await;
-    // The tiers of the tests: 200 ms after the first, a second after the second.
+    // The tests' retry delays: 200 ms after the first attempt, a second after the second.
     for (attempt, milliseconds) in [(1, 200), (2, 1_000)] {
         let waited =
             format!("SELECT extract(milliseconds FROM retry_at - failed_at) {of_order} AND attempt = {attempt}");
@@ -101,7 +101,7 @@ async fn every_failed_attempt_and_every_dead_letter_is_written_down() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_the_database_away_a_failed_message_is_safe_and_is_written_down_later() {
+async fn failed_message_is_kept_without_the_database_and_recorded_later() {
     let mut shop = Shop::open().await;
     let url = shop.database_url();
     let wire = Proxy::to(&url).await;
@@ -114,12 +114,12 @@ async fn with_the_database_away_a_failed_message_is_safe_and_is_written_down_lat
     wire.mend().await;
     until_number(&shop, 1, "SELECT count(*) FROM messaging.dead_letters").await;
     assert_eq!(shop.number("SELECT count(*) FROM messaging.attempts").await, 1);
-    // Its work queue is empty, of what a worker holds too, or this fails.
+    // Fails unless the work queue is empty, including unacknowledged messages.
     shop.close_with_dead_letters(&[(PAYMENT, 1)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn old_attempts_are_forgotten_and_younger_ones_are_not() {
+async fn old_attempts_are_deleted_and_younger_ones_are_kept() {
     let shop = Shop::open().await;
     shop.execute(
         "INSERT INTO messaging.attempts (subscription, attempt, reason, worker, failed_at)
@@ -130,11 +130,15 @@ async fn old_attempts_are_forgotten_and_younger_ones_are_not() {
     let mut connection = shop.database().await;
     assert_eq!(failures::forget_old(&mut connection, 4).await.expect("it can be done"), 4);
     while failures::forget_old(&mut connection, 4).await.expect("it can be done") > 0 {}
-    assert_eq!(shop.number("SELECT count(*) FROM messaging.attempts").await, 89, "the youngest");
+    assert_eq!(
+        shop.number("SELECT count(*) FROM messaging.attempts").await,
+        89,
+        "only attempts of the last 89 days remain"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_whose_dead_letter_was_applied_after_all_does_not_wait_for_a_person() {
+async fn order_does_not_wait_for_an_operator_once_its_dead_letter_was_applied() {
     let shop = Shop::open().await;
     let mut connection = shop.database().await;
     let event = "0198f1c2-7c00-7000-8000-000000000001".parse().expect("an id");
@@ -149,7 +153,7 @@ async fn an_order_whose_dead_letter_was_applied_after_all_does_not_wait_for_a_pe
         .await;
     }
     assert!(waits().await);
-    // A person has moved it by hand. That another subscription applied the event says nothing.
+    // An operator has moved it by hand. That another subscription has applied the event does not matter.
     for (queue, left) in [("inventory.order-created", true), ("payment.order-created", false)] {
         shop.execute(&format!("INSERT INTO messaging.inbox (event_id, subscription) VALUES ('{event}', '{queue}')"))
             .await;
@@ -158,17 +162,17 @@ async fn an_order_whose_dead_letter_was_applied_after_all_does_not_wait_for_a_pe
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_look_finds_all_that_the_one_before_has_put_back() {
+async fn each_read_finds_everything_that_the_previous_one_requeued() {
     let (shop, _, _, probe) = with_dead_orders(3).await;
     let settings: Source = shop.operator_settings().into_iter().collect();
     let broker = BrokerConfig::read_admin(&settings).expect("an operator's settings");
     let connector = Connector::new(&broker, "a test");
     for number in 0..20 {
-        // Both are connected already, so that nothing is between the end of the one and the beginning of the other.
+        // Both connect first, so that the second read follows the first immediately.
         for mut look in [open(&connector).await, open(&connector).await] {
-            let found = look.read(PAYMENT, 10).await.expect("it is there");
+            let found = look.read(PAYMENT, 10).await.expect("the queue can be read");
             assert_eq!(found.letters.len(), 3, "pair {number}");
-            look.close().await.expect("it is put back");
+            look.close().await.expect("the messages are requeued");
         }
     }
     mend_payments(&shop).await;

@@ -1,4 +1,4 @@
-//! docker-compose.yml agrees with the programs, as far as no container engine is needed to tell.
+//! docker-compose.yml agrees with the programs, as far as this can be checked without a container engine.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,7 +21,8 @@ use yaml_serde::Value;
 
 use super::passwords::{made_up, written_env};
 
-/// What a worker takes at most for what it has begun, its pace, relay, failures, runtime and traces: see its `DRAIN_TIMEOUT`.
+/// The longest time that a worker needs to stop: work in progress, pace, relay, failures, runtime and traces. See its
+/// `DRAIN_TIMEOUT`.
 pub(super) const LONGEST_STOP: Duration = Duration::from_secs(32);
 
 pub(super) fn root() -> PathBuf {
@@ -32,17 +33,17 @@ pub(super) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The services of docker-compose.yml, with what they inherit, and variables as they stand there.
+/// Returns the services of docker-compose.yml with their inherited values and unresolved variables.
 pub(super) fn services() -> BTreeMap<String, Value> {
     let mut file: Value = yaml_serde::from_str(&read("docker-compose.yml")).expect("it is YAML");
-    // One pass resolves one level: what is inherited may itself inherit.
+    // One pass resolves one level, and inherited values may inherit in turn.
     for _ in 0..4 {
-        file.apply_merge().expect("what it inherits are mappings");
+        file.apply_merge().expect("inherited values are mappings");
     }
     yaml_serde::from_value(file["services"].clone()).expect("it has services")
 }
 
-/// Those that run our image.
+/// Returns the services that run our image.
 pub(super) fn programs() -> BTreeMap<String, Value> {
     let ours = |service: &Value| service["image"].as_str() == Some("orderflow:local");
     let found: BTreeMap<_, _> = services().into_iter().filter(|(_, service)| ours(service)).collect();
@@ -62,7 +63,7 @@ pub(super) fn words(list: &Value) -> Vec<String> {
 pub(super) fn resolve(text: &str, known: &BTreeMap<String, String>) -> String {
     let Some((before, rest)) = text.split_once("${") else { return text.to_owned() };
     let (inside, after) = rest.split_once('}').expect("a variable ends");
-    let (name, instead) = inside.split_once(':').expect("every variable says what holds without it");
+    let (name, instead) = inside.split_once(':').expect("every variable has a default or an error message");
     let value = match (known.get(name), instead.strip_prefix('-')) {
         (Some(value), _) => value.clone(),
         (None, Some(default)) => default.to_owned(),
@@ -71,7 +72,7 @@ pub(super) fn resolve(text: &str, known: &BTreeMap<String, String>) -> String {
     format!("{before}{value}{}", resolve(after, known))
 }
 
-/// What each of our programs is given, with scripts/make-env.sh's passwords for variables.
+/// Returns the environment of each of our programs, with scripts/make-env.sh's passwords for variables.
 pub(super) async fn given() -> BTreeMap<String, BTreeMap<String, String>> {
     let known = made_up().await;
     let resolved = |service: &Value| {
@@ -80,14 +81,14 @@ pub(super) async fn given() -> BTreeMap<String, BTreeMap<String, String>> {
     programs().iter().map(|(name, service)| (name.clone(), resolved(service))).collect()
 }
 
-/// Every setting there is, and whether it is a secret.
+/// Returns every setting, and whether it is a secret.
 pub(super) async fn known_settings() -> BTreeMap<String, bool> {
     let config = run("orderflow", &["config", "--json"], &[]).await;
     let rows: Vec<Json> = serde_json::from_str(&config.out).unwrap_or_else(|error| panic!("{error}: {config:?}"));
     rows.iter().map(|row| (row["name"].as_str().expect("a name").to_owned(), row["secret"] == true)).collect()
 }
 
-/// Whether the program of this name would start with these settings.
+/// Checks that the program of this name would start with these settings.
 pub(super) fn complete(name: &str, given: &Source) -> Result<(), ConfigError> {
     let database = DatabaseConfig::read(given);
     match name {
@@ -96,7 +97,7 @@ pub(super) fn complete(name: &str, given: &Source) -> Result<(), ConfigError> {
         "web" => given.finish(BrokerConfig::read(given).zip(WebConfig::read(given)).and(database).map(drop)),
         "console" => {
             let operators = OperatorsConfig::read(given);
-            assert!(operators.as_ref().is_some_and(|read| read.broker.is_some()), "it sees no queue");
+            assert!(operators.as_ref().is_some_and(|read| read.broker.is_some()), "the console has no broker settings");
             given.finish(FrontEndConfig::read(given).and(operators).and(database).map(drop))
         }
         service => {
@@ -107,23 +108,23 @@ pub(super) fn complete(name: &str, given: &Source) -> Result<(), ConfigError> {
 }
 
 #[tokio::test]
-async fn every_program_starts_with_the_settings_that_it_is_given() {
+async fn every_program_starts_with_its_settings() {
     for (name, given) in given().await {
         assert_eq!(complete(&name, &given.into_iter().collect::<Source>()), Ok(()), "{name}");
     }
 }
 
 #[tokio::test]
-async fn every_setting_named_exists_and_no_secret_stands_in_a_file() {
+async fn every_named_setting_exists_and_no_file_contains_a_secret() {
     let known = known_settings().await;
     for (service, given) in programs() {
         for (name, value) in environment(&given) {
-            let secret = known.get(&name).unwrap_or_else(|| panic!("{service} is given {name}, which is no setting"));
-            assert!(!secret || value.contains("${"), "{name} of {service} stands in docker-compose.yml");
+            let secret = known.get(&name).unwrap_or_else(|| panic!("{service} gets {name}, which is not a setting"));
+            assert!(!secret || value.contains("${"), "docker-compose.yml contains the secret {name} of {service}");
         }
     }
     let dockerfile = read("Dockerfile");
-    // What the image is built with is not in it.
+    // Only the last stage becomes the image.
     let image = dockerfile.rsplit("\nFROM ").next().expect("a last stage");
     let named = image.lines().filter_map(|line| line.strip_prefix("ENV ")).flat_map(str::split_whitespace);
     let named: Vec<_> = named.filter_map(|pair| pair.split_once('=')).collect();
@@ -133,7 +134,7 @@ async fn every_setting_named_exists_and_no_secret_stands_in_a_file() {
     }
 }
 
-/// The queues that this command line consumes: of this service alone.
+/// Returns the queues that this command line consumes, and checks that all belong to this service.
 pub(super) fn consumed_by(service: &str, command: &[String]) -> Vec<Subscription> {
     let [program, pairs @ ..] = command else { panic!("{service} has no command") };
     assert_eq!(program, "orderflow-worker");
@@ -154,7 +155,7 @@ fn each_service_has_its_workers_and_all_queues_are_consumed_once() {
         let worker = programs.get(service).unwrap_or_else(|| panic!("docker-compose.yml has no service {service}"));
         let command = words(&worker["command"]);
         consumed.extend(consumed_by(service, &command));
-        // Two of one service cannot share a name or a port.
+        // Two containers of a service cannot share a name or a port.
         assert!(worker["container_name"].is_null() && worker["ports"].is_null(), "{service} cannot be scaled");
     }
     consumed.sort_unstable();
@@ -164,7 +165,7 @@ fn each_service_has_its_workers_and_all_queues_are_consumed_once() {
 }
 
 #[test]
-fn prometheus_scrapes_every_program_that_goes_on() {
+fn prometheus_scrapes_every_long_running_program() {
     let file: Value = yaml_serde::from_str(&read("monitoring/prometheus.yml")).expect("it is YAML");
     let scraped = |job: &str| -> BTreeSet<String> {
         let jobs = file["scrape_configs"].as_sequence().expect("a list");
@@ -179,34 +180,35 @@ fn prometheus_scrapes_every_program_that_goes_on() {
 }
 
 #[tokio::test]
-async fn a_service_is_scaled_by_a_variable_that_people_are_told_of() {
+async fn services_are_scaled_by_documented_variables() {
     let (compose, programs, written) = (read("docker-compose.yml"), programs(), written_env().await);
     for service in roster().names() {
         let variable = format!("{}_WORKERS", service.to_uppercase().replace('-', "_"));
         let scale = programs.get(service).map(|worker| text(&worker["scale"]));
         assert_eq!(scale, Some(format!("${{{variable}:-1}}")), "the scale of {service} in docker-compose.yml");
         assert_eq!(compose.matches(&variable).count(), if service == "payment" { 2 } else { 1 }, "{variable}");
-        assert!(written.contains(&format!("\n#{variable}=1\n")), "scripts/make-env.sh does not tell of {variable}");
+        assert!(written.contains(&format!("\n#{variable}=1\n")), "scripts/make-env.sh does not mention {variable}");
     }
 }
 
-/// Whoever restores a database stops all that write to it: a worker that is forgotten there spoils what is restored.
+/// Before a restore, everything that writes to the database must be stopped: a forgotten worker would corrupt the
+/// restored data.
 #[test]
-fn the_runbook_stops_everything_that_writes() {
+fn runbook_stops_everything_that_writes() {
     let runbook = read("docs/RUNBOOK.md");
     let stop = runbook.split("docker compose stop ").nth(1).and_then(|rest| rest.split('`').next());
-    let stopped: BTreeSet<_> = stop.expect("it says what to stop").split_whitespace().collect();
+    let stopped: BTreeSet<_> = stop.expect("it names the services to stop").split_whitespace().collect();
     let writers: BTreeSet<_> = roster().names().into_iter().chain(["web", "console"]).collect();
-    assert_eq!(stopped, writers, "what docs/RUNBOOK.md stops before a database is restored, and what writes");
+    assert_eq!(stopped, writers, "docs/RUNBOOK.md stops all writers before a restore");
 }
 
-/// Settings with a default that are nobody's to tune here: where a container listens, by what it reaches RabbitMQ, providers of
-/// which there is one, and what only a command has that containers do not run.
+/// Settings with a default that is not tuned in containers: listening addresses, how to reach RabbitMQ, providers
+/// without an alternative, and settings of commands that containers do not run.
 pub(super) const FIXED: [&str; 6] =
     ["DATABASE_ROLE_PREFIX", "LISTEN", "OPS_LISTEN", "WORKER_LISTEN", "RABBITMQ_MANAGEMENT_URL", "CARRIER"];
 
 #[test]
-fn what_a_shop_tunes_is_a_variable() {
+fn tunable_settings_are_variables() {
     let given: Vec<_> = programs().values().map(environment).collect();
     for setting in roster().settings().filter(|setting| setting.default.is_some() && !FIXED.contains(&setting.name)) {
         let variable = format!("${{{}:-", setting.name);
@@ -221,14 +223,14 @@ pub(super) fn text(value: &Value) -> String {
 }
 
 #[test]
-fn a_program_is_given_the_time_that_it_takes_to_stop() {
+fn programs_get_enough_time_to_stop() {
     for (name, service) in programs() {
-        let grace = humantime::parse_duration(&text(&service["stop_grace_period"])).expect("a length of time");
+        let grace = humantime::parse_duration(&text(&service["stop_grace_period"])).expect("a duration");
         assert!(grace > LONGEST_STOP, "{name} is killed after {grace:?}");
     }
 }
 
-/// A heading's anchor, as GitHub makes it.
+/// Returns a heading's anchor, as GitHub generates it.
 fn anchor(heading: &str) -> String {
     let heading = heading.to_lowercase();
     let kept = heading.chars().filter(|one| one.is_alphanumeric() || " -_".contains(*one));
@@ -236,12 +238,12 @@ fn anchor(heading: &str) -> String {
 }
 
 #[test]
-fn the_runbook_has_what_its_table_points_to() {
+fn links_of_the_runbook_lead_to_its_sections() {
     let runbook = read("docs/RUNBOOK.md");
     let headings: BTreeSet<_> = runbook.lines().filter_map(|line| line.strip_prefix("## ")).map(anchor).collect();
     let links: Vec<_> = runbook.split("](#").skip(1).filter_map(|rest| rest.split_once(')')).collect();
     assert!(links.len() > headings.len(), "{links:?}");
     for (link, _) in links {
-        assert!(headings.contains(link), "{link} is none of {headings:?}");
+        assert!(headings.contains(link), "{link} is not one of {headings:?}");
     }
 }

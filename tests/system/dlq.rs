@@ -1,4 +1,4 @@
-//! What is dead a person sees, sends again or throws away, by `orderflow dlq` or by hand.
+//! Operators list, replay and discard dead letters, with `orderflow dlq` or by hand.
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
@@ -11,9 +11,9 @@ use crate::{
     dead_letters::{PAYMENT, dlq, mend_payments, until_dead, until_number, with_dead_orders},
 };
 
-/// What differs from run to run, by what it is.
+/// Patterns of values that differ from run to run, with their replacements.
 const FILTERS: [(&str, &str); 9] = [
-    // How often a message was delivered, the broker counts in its own way.
+    // Brokers count deliveries differently.
     (r"(?m)^.*x-delivery-count.*\n", ""),
     (r#"orderflow-worker @[^"\n]*"#, "orderflow-worker [place]"),
     (r"\b00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\b", "[trace]"),
@@ -30,11 +30,11 @@ fn assert_shown(name: &str, text: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_letter_moved_back_by_hand_starts_again_at_the_first_attempt() {
+async fn dead_letter_moved_back_by_hand_starts_at_attempt_one() {
     let (shop, web, orders, probe) = with_dead_orders(1).await;
     let attempts = "SELECT count(*) FROM messaging.attempts WHERE attempt";
     until_number(&shop, 3, &format!("{attempts} > 0")).await;
-    // As the management UI does it: taken, and published to the queue by the default exchange.
+    // As in the management UI: get the message, and publish it to the queue through the default exchange.
     let by_hand = async || {
         let letter = probe.take(&PAYMENT.dead_letter_queue()).await;
         let headers = letter.properties.headers().clone().expect("it has headers");
@@ -51,7 +51,7 @@ async fn a_dead_letter_moved_back_by_hand_starts_again_at_the_first_attempt() {
     mend_payments(&shop).await;
     by_hand().await;
     web.until_status(&orders[0], "shipped").await;
-    // What a person moved counts as waiting until its event is applied.
+    // A dead letter moved by hand counts as waiting until its event is applied.
     let listed = dlq(&shop, &["list"]).await;
     ended(&listed, 0, &["No dead letters."]);
     assert!(!listed.out.contains("note:"), "{listed:?}");
@@ -59,7 +59,7 @@ async fn a_dead_letter_moved_back_by_hand_starts_again_at_the_first_attempt() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_looks_lose_nothing() {
+async fn hundred_reads_lose_nothing() {
     let shop = Shop::open().await;
     let probe = shop.probe().await;
     let bodies: Vec<Vec<u8>> = (0..5).map(|number| format!("letter {number}").into_bytes()).collect();
@@ -71,12 +71,12 @@ async fn a_hundred_looks_lose_nothing() {
     }
     ended(&dlq(&shop, &["list"]).await, 0, &["payment.order-created.dlq: 5 dead letters"]);
     let left: Vec<_> = probe.take_all(&PAYMENT.dead_letter_queue()).await.into_iter().map(|one| one.data).collect();
-    assert_eq!(left, bodies, "in the order in which they died");
+    assert_eq!(left, bodies, "in the order in which they were dead-lettered");
     shop.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dead_letters_are_listed_shown_and_sent_again_when_their_cause_is_mended() {
+async fn dead_letters_are_listed_shown_and_replayed_once_their_cause_is_fixed() {
     let (shop, _, orders, probe) = with_dead_orders(3).await;
     probe.publish(names::RETURN, &PAYMENT.queue(), b"no event").await;
     until_dead(&probe, PAYMENT, 4).await;
@@ -91,17 +91,17 @@ async fn dead_letters_are_listed_shown_and_sent_again_when_their_cause_is_mended
     assert_shown("dlq_show_json", &one.out);
     ended(&dlq(&shop, &["show", "nonsense"]).await, 1, &["No such dead letter", "dlq list"]);
 
-    // Asking for too little, for too much, and for nothing that there is.
+    // Missing or contradictory arguments, and selections without a match.
     ended(&dlq(&shop, &["replay", "--yes"]).await, 2, &["--all"]);
     ended(&dlq(&shop, &["replay", "--all"]).await, 2, &["--yes"]);
     ended(&dlq(&shop, &["replay", "--queue", "payments.*"]).await, 2, &["payment.order-created"]);
-    ended(&dlq(&shop, &["replay", "--queue", "email.*", "--yes"]).await, 1, &["No dead letter is like that"]);
+    ended(&dlq(&shop, &["replay", "--queue", "email.*", "--yes"]).await, 1, &["No dead letter matches"]);
     ended(&dlq(&shop, &["replay", "--order", "0000000000", "--yes"]).await, 1, &["there is no order 0000000000"]);
     let dry = dlq(&shop, &["replay", "--queue", "payment.*", "--dry-run"]).await;
     assert_shown("dlq_replay_dry_run", &dry.out);
     assert_eq!(dry.code, Some(0));
 
-    // Nothing is mended yet: the first dies again, and no other is sent.
+    // The cause is not fixed yet: the first is dead-lettered again, and no other is replayed.
     let stopped = dlq(&shop, &["replay", "--reason", "broken", "--yes"]).await;
     assert_eq!(stopped.code, Some(1), "{stopped:?}");
     assert_shown("dlq_replay_stopped", &stopped.out);
@@ -124,7 +124,7 @@ async fn dead_letters_are_listed_shown_and_sent_again_when_their_cause_is_mended
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_thrown_away_is_kept_in_a_file() {
+async fn discarded_dead_letters_are_kept_in_a_file() {
     let (shop, ..) = with_dead_orders(2).await;
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("kept.jsonl");
@@ -133,7 +133,7 @@ async fn what_is_thrown_away_is_kept_in_a_file() {
     ended(&dlq(&shop, &["discard", "--yes"]).await, 2, &["--all"]);
     let no_such = directory.path().join("nowhere/kept.jsonl");
     let refused = dlq(&shop, &["discard", "--all", "--yes", "--file", no_such.to_str().expect("text")]).await;
-    ended(&refused, 2, &["nowhere/kept.jsonl", "nothing was thrown away"]);
+    ended(&refused, 2, &["nowhere/kept.jsonl", "nothing was discarded"]);
     let discarded = dlq(&shop, &["discard", "--all", "--yes", "--file", file]).await;
     assert_eq!(discarded.code, Some(0), "{discarded:?}");
     assert_shown("dlq_discard", &discarded.out);
@@ -148,11 +148,11 @@ async fn what_is_thrown_away_is_kept_in_a_file() {
         assert_eq!(letter["body"]["id"], letter["message_id"], "{letter}");
         assert_eq!(letter["headers"][headers::QUEUE], "payment.order-created");
     }
-    // A file that is there is never written over.
-    ended(&dlq(&shop, &["discard", "--all", "--yes", "--file", file]).await, 1, &["No dead letter is like that"]);
+    // An existing file is never overwritten.
+    ended(&dlq(&shop, &["discard", "--all", "--yes", "--file", file]).await, 1, &["No dead letter matches"]);
     assert_eq!(shop.number("SELECT count(*) FROM messaging.dead_letters WHERE left_by = 'discarded'").await, 2);
     ended(&dlq(&shop, &["list"]).await, 0, &["No dead letters."]);
-    // What a person threw away is not missing.
+    // Discarded deliveries do not count as missing.
     let settings = with(shop.operator_settings(), &[("RECONCILE_AFTER", "1ms")]);
     ended(&run("orderflow", &["republish", "--missing"], &settings).await, 0, &["Nothing is missing."]);
     // Their payments were never applied, so this shop never becomes quiet.
@@ -160,7 +160,7 @@ async fn what_is_thrown_away_is_kept_in_a_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_reached_or_is_not_there_is_said() {
+async fn unreachable_servers_and_missing_queues_are_reported() {
     let shop = Shop::open().await;
     let operator = shop.operator_settings();
     let broker = format!("amqp://orderflow-admin:hush@{NOWHERE}/orderflow");
@@ -176,8 +176,8 @@ async fn what_cannot_be_reached_or_is_not_there_is_said() {
     }
     let probe = shop.probe().await;
     probe.publish(names::DEAD_LETTERS, &PAYMENT.queue(), b"no event").await;
-    // Looking does not need the database; sending again does, since only it knows what was applied.
-    ended(&run("orderflow", &["dlq", "list"], &no_database).await, 3, &["1 dead letter", "database cannot be asked"]);
+    // Listing does not need the database; replaying does, since only the database knows what was applied.
+    ended(&run("orderflow", &["dlq", "list"], &no_database).await, 3, &["1 dead letter", "database cannot be read"]);
     ended(&run("orderflow", &["dlq", "replay", "--all", "--yes"], &no_database).await, 3, &[]);
     until_dead(&probe, PAYMENT, 1).await;
     probe.delete_queue("email.order-created.dlq").await;

@@ -1,4 +1,5 @@
-//! A replay goes carefully: it touches only what was there, keeps its rate, and stops where the cause is not mended.
+//! A replay is careful: it includes only the dead letters present at its start, keeps its rate, and stops if the cause
+//! is not fixed.
 
 use std::time::Instant;
 
@@ -13,9 +14,9 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replay_touches_only_what_was_there_keeps_its_rate_and_stops_at_a_death() {
+async fn replay_includes_only_what_was_there_keeps_its_rate_and_stops_at_a_failure() {
     let (shop, _, _, probe) = with_dead_orders(6).await;
-    // Payment rejects this one for good; it lies behind the six.
+    // Payment rejects this event permanently; it is behind the six in the queue.
     probe.publish(names::RETURN, &PAYMENT.queue(), STRANGER).await;
     until_dead(&probe, PAYMENT, 7).await;
     mend_payments(&shop).await;
@@ -23,28 +24,28 @@ async fn a_replay_touches_only_what_was_there_keeps_its_rate_and_stops_at_a_deat
     let arguments = ["dlq", "replay", "--reason", "broken", "--rate", "2", "--yes", "--patience", "1m"];
     let replay = Child::start("orderflow", &arguments, &shop.operator_settings());
     shop.until_orders("shipped", 1).await;
-    // Dies while the replay runs, of the same reason.
+    // Dead-lettered while the replay runs, for the same reason.
     let table = [(headers::REASON, AMQPValue::LongString("broken".into()))].map(|(name, value)| (name.into(), value));
     let newcomer = BasicProperties::default().with_headers(std::collections::BTreeMap::from(table).into());
     probe.publish_with(names::DEAD_LETTERS, &PAYMENT.queue(), b"a newcomer", newcomer).await;
     let mut replay = replay;
     assert!(replay.ended().await.success());
     // Five after the first, two a second.
-    assert!(began.elapsed().as_secs_f64() >= 2.0, "six were sent in {:?}", began.elapsed());
+    assert!(began.elapsed().as_secs_f64() >= 2.0, "six were replayed in {:?}", began.elapsed());
     shop.until_orders("shipped", 6).await;
     until_dead(&probe, PAYMENT, 2).await;
 
-    // The stranger dies again at once: nothing is sent after that. It is the first, or the newcomer is.
+    // The first one, the stranger or the newcomer, is dead-lettered again immediately; nothing is replayed after it.
     let stopped = dlq(&shop, &["replay", "--all", "--rate", "1", "--yes"]).await;
     ended(&stopped, 1, &["Stopped: the first one", "died again", "the event log has no such event", "1 was not sent"]);
     until_dead(&probe, PAYMENT, 2).await;
     shop.close_with_dead_letters(&[(PAYMENT, 2)]).await;
 }
 
-/// Seen before: a message whose batch was still being split when it came back from its retry tier was taken for a
-/// repetition of itself, and acknowledged.
+/// Once a message returned from its retry tier while its batch was still being split. The worker mistook it for a
+/// duplicate of itself and acknowledged it.
 #[tokio::test(flavor = "multi_thread")]
-async fn none_of_a_batch_that_fails_is_lost_on_its_way_through_the_retries() {
+async fn no_message_of_a_failing_batch_is_lost_in_the_retries() {
     let (shop, ..) = with_dead_orders(20).await;
     mend_payments(&shop).await;
     let replayed = dlq(&shop, &["replay", "--all", "--yes", "--rate", "1000"]).await;
@@ -54,7 +55,7 @@ async fn none_of_a_batch_that_fails_is_lost_on_its_way_through_the_retries() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_death_in_the_middle_of_a_replay_stops_it() {
+async fn failure_in_the_middle_of_a_replay_stops_it() {
     let (shop, _, _, probe) = with_dead_orders(1).await;
     let stranger: Value = serde_json::from_slice(STRANGER).expect("it is JSON");
     for _ in 0..5 {
@@ -79,13 +80,13 @@ async fn a_death_in_the_middle_of_a_replay_stops_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_neither_applied_nor_dies_is_told_and_the_rest_waits() {
+async fn replay_without_an_outcome_is_reported_and_the_rest_waits() {
     let (mut shop, _, _, probe) = with_dead_orders(2).await;
     for worker in shop.workers().drain(..) {
         worker.stop().await;
     }
     let stopped = dlq(&shop, &["replay", "--all", "--yes", "--patience", "1s"]).await;
-    ended(&stopped, 1, &["neither applied nor did it die within 1s", "is a worker running", "1 was not sent"]);
+    ended(&stopped, 1, &["neither applied nor dead-lettered within 1s", "is a worker running", "1 was not sent"]);
     assert_eq!(probe.waiting(&PAYMENT.queue()).await, 1);
     assert_eq!(probe.waiting(&PAYMENT.dead_letter_queue()).await, 1);
     mend_payments(&shop).await;

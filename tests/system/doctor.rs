@@ -1,5 +1,4 @@
-//! `orderflow doctor`: what it finds in an installation that has one thing wrong, and that it finds nothing in one that
-//! has not.
+//! `orderflow doctor`: its findings in installations with one fault each, and none in a healthy one.
 
 use orderflow_service::broker::names;
 use orderflow_tests::{Ended, Shop, VISA, queues, run, until};
@@ -17,7 +16,7 @@ pub async fn doctor(shop: &Shop) -> Ended {
     run("orderflow", &["doctor"], &shop.operator_settings()).await
 }
 
-/// Asks the management API to delete something.
+/// Deletes an object through the management API.
 async fn delete(shop: &Shop, what: &str) {
     let url = format!("{}api/{what}", shop.servers.management_url);
     let request = Client::new().request(Method::DELETE, url);
@@ -25,11 +24,11 @@ async fn delete(shop: &Shop, what: &str) {
     assert!(answer.expect("the management API answers").status().is_success(), "{what}");
 }
 
-/// As [`FILTERS`], and the servers' versions and names; and how many queues there are, which every new subscription
-/// changes.
+/// Replaces the servers' versions and names, and the numbers of queues, which every new subscription changes.
+/// [`FILTERS`] replaces the rest.
 pub fn scrubbed(text: &str) -> String {
     let work = roster().subscriptions().len();
-    // A dead-letter queue for each, two retry tiers, and what was not routed.
+    // A dead-letter queue for each, two retry tiers, and the queue of unrouted messages.
     let queues = 2 * work + 3;
     let vague = |line: &str| match line.trim_start().split("  ").next() {
         Some("database") => "  database  PostgreSQL VERSION, its clock SPAN from ours".to_owned(),
@@ -39,7 +38,7 @@ pub fn scrubbed(text: &str) -> String {
         Some("connections") => "  connections  USERS".to_owned(),
         _ => line.to_owned(),
     };
-    // Who is on the servers may take further lines.
+    // The lists of the servers' users, roles and connections may take further lines.
     let mut names = false;
     let further = |line: &&str| {
         let is_further = names && line.starts_with("                ");
@@ -55,7 +54,7 @@ pub fn scrubbed(text: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_healthy_shop_has_no_findings_and_one_without_workers_has() {
+async fn healthy_shop_has_no_findings_and_one_without_workers_has() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     shop.start_worker(&[]).await;
@@ -84,7 +83,7 @@ async fn a_healthy_shop_has_no_findings_and_one_without_workers_has() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_set_up_is_named() {
+async fn missing_broker_objects_and_rights_are_named() {
     let mut shop = Shop::open().await;
     shop.start_worker(&[]).await;
     let vhost = shop.admin.vhost.clone();
@@ -94,9 +93,9 @@ async fn what_is_not_set_up_is_named() {
     let findings = doctor(&shop).await;
     let says = [
         &format!("queue {queue} is missing"),
-        "`orderflow topology apply` makes what is missing",
-        "The user orderflow-web may do nothing in this virtual host.",
-        "gives it its rights, and needs no password for that",
+        "`orderflow topology apply` creates what is missing",
+        "The user orderflow-web has no rights in this virtual host.",
+        "gives it its rights; no password is needed",
     ];
     ended(&findings, 1, &says);
     let passwords = ["orderflow-web", "orderflow-worker"].map(|user| shop.servers.password(user));
@@ -114,7 +113,7 @@ async fn what_is_not_set_up_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn messages_that_lie_where_none_should_are_named() {
+async fn misplaced_messages_are_named() {
     let mut shop = Shop::open().await;
     shop.start_worker(&[]).await;
     let probe = shop.probe().await;
@@ -137,17 +136,17 @@ async fn messages_that_lie_where_none_should_are_named() {
     let says = [
         "1 event of the service order cannot be published",
         "1 message in orders.unrouted: published, and no queue was bound for it.",
-        "1 dead letter waits for a person: 1 in payment.order-created.dlq.",
+        "1 dead letter needs attention: 1 in payment.order-created.dlq.",
         "payment.order-created.dlq holds 1 dead letter that the index does not name.",
         "The index names 1 dead letter that email.order-created.dlq does not hold.",
     ];
     ended(&findings, 1, &says);
     insta::with_settings!({filters => FILTERS}, { insta::assert_snapshot!("messages", scrubbed(&findings.out)) });
-    // All that was put there by hand goes again.
+    // Removes everything that the test put there.
     shop.execute("TRUNCATE messaging.outbox, messaging.dead_letters").await;
     probe.take(names::UNROUTED).await;
     probe.take(&queues::PAYMENT_ORDER_CREATED.dead_letter_queue()).await;
-    until("nothing is found any more", async || {
+    until("doctor has no more findings", async || {
         let found = doctor(&shop).await;
         if found.code == Some(0) { Ok(()) } else { Err(found) }
     })
@@ -156,7 +155,7 @@ async fn messages_that_lie_where_none_should_are_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_no_queue_took_is_a_finding_by_itself() {
+async fn unrouted_message_alone_is_a_finding() {
     let mut shop = Shop::open().await;
     shop.start_worker(&[]).await;
     let probe = shop.probe().await;
@@ -172,7 +171,7 @@ async fn a_message_that_no_queue_took_is_a_finding_by_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_reached_is_named_and_the_rest_is_checked() {
+async fn unreachable_servers_are_named_and_the_rest_is_checked() {
     let shop = Shop::open().await;
     let broker = format!("amqp://orderflow-admin:hush@{NOWHERE}/orderflow");
     let management = format!("http://{NOWHERE}");

@@ -1,4 +1,4 @@
-//! `orderflow doctor` finds deliveries that went missing, and takes no backlog for that.
+//! `orderflow doctor` finds missing deliveries, and does not mistake a backlog for them.
 
 use orderflow_tests::{Ended, Shop, run};
 
@@ -9,7 +9,7 @@ use crate::{
     why::FILTERS,
 };
 
-/// As if every event were old enough to be missed.
+/// Returns settings with which every undelivered event counts as missing.
 fn impatient(shop: &Shop) -> Vec<(String, String)> {
     with(shop.operator_settings(), &[("RECONCILE_AFTER", "1ms")])
 }
@@ -19,7 +19,7 @@ async fn impatient_doctor(shop: &Shop) -> Ended {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_went_missing_is_found_and_the_remedy_works_as_it_is_written() {
+async fn missing_deliveries_are_found_and_the_printed_remedy_works() {
     let (mut shop, probe) = without_three_first_mails().await;
     let backlog = impatient_doctor(&shop).await;
     ended(
@@ -34,7 +34,7 @@ async fn what_went_missing_is_found_and_the_remedy_works_as_it_is_written() {
     ended(&lost, 1, &["3 deliveries are missing", "3 of email.order-created."]);
     insta::with_settings!({filters => FILTERS}, { insta::assert_snapshot!("missing", scrubbed(&lost.out)) });
     ended(&doctor(&shop).await, 1, &["1 finding:", "Nobody consumes"]);
-    // Trial C9: "Nothing is missing." was said of what it had not looked at.
+    // Trial C9: the command reported "Nothing is missing." about events that it had not checked.
     let young = run("orderflow", &["republish", "--missing", "--yes"], &shop.operator_settings()).await;
     let says = ["Nothing is missing.", "of the last 5m (RECONCILE_AFTER): 3 deliveries are not applied yet"];
     ended(&young, 0, &says);
@@ -54,7 +54,7 @@ async fn what_went_missing_is_found_and_the_remedy_works_as_it_is_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_too_much_is_missing_it_says_how_far_it_looked() {
+async fn doctor_reports_how_far_it_looked_when_too_much_is_missing() {
     let shop = Shop::open().await;
     shop.execute(
         "INSERT INTO messaging.event_log (order_id, version, event_id, event, source, occurred_at, correlation_id, data)
@@ -64,5 +64,5 @@ async fn where_too_much_is_missing_it_says_how_far_it_looked() {
     )
     .await;
     let found = doctor(&shop).await;
-    ended(&found, 1, &["At least 5", "deliveries are missing", "looked no further than"]);
+    ended(&found, 1, &["At least 5", "deliveries are missing", "searched only up to"]);
 }

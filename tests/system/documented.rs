@@ -1,5 +1,5 @@
-//! The command lines in the documentation are commands and flags that exist. They are read as the programs read them, and
-//! not run.
+//! The command lines in the documentation use existing commands and flags. They are parsed as the programs parse them,
+//! but not run.
 
 use std::{fs, path::PathBuf};
 
@@ -15,7 +15,7 @@ mod cli;
 const DOCUMENTS: [&str; 5] =
     ["docs/RUNBOOK.md", "docs/ADDING-A-SERVICE.md", "docs/INSTALLING.md", "deploy/kubernetes/README.md", "README.md"];
 
-/// What stands before a command of ours.
+/// Prefixes of our commands.
 const PREFIXES: [&str; 5] = [
     "",
     "docker compose run --rm ",
@@ -29,15 +29,15 @@ fn read(path: &str) -> String {
     fs::read_to_string(file).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The heading's address within its page, as GitHub makes it.
+/// Returns a heading's anchor, as GitHub generates it.
 fn anchor(heading: &str) -> String {
     let kept = heading.chars().filter(|letter| letter.is_alphanumeric() || [' ', '-'].contains(letter));
     kept.collect::<String>().to_lowercase().replace(' ', "-")
 }
 
-/// Who is called at night finds the section that the alert names, and the metric that it is about.
+/// An operator on call must find the section that an alert names, and its metric.
 #[test]
-fn alerts_name_sections_of_the_runbook_and_metrics_that_there_are() {
+fn alerts_name_existing_sections_and_metrics() {
     let alerts = read("monitoring/alerts.yml");
     let runbook = read("docs/RUNBOOK.md");
     let headings: Vec<_> =
@@ -59,7 +59,7 @@ fn alerts_name_sections_of_the_runbook_and_metrics_that_there_are() {
     }
 }
 
-/// Everything that is set as code: fenced lines, and what stands between two back-ticks.
+/// Returns all code: fenced lines, and text between back-ticks.
 fn code(document: &str) -> Vec<String> {
     let (mut code, mut prose, mut fenced) = (Vec::new(), String::new(), false);
     for line in document.lines() {
@@ -68,7 +68,7 @@ fn code(document: &str) -> Vec<String> {
         } else if fenced {
             code.push(line.trim().to_owned());
         } else {
-            // Where a line breaks inside of a command there is a blank.
+            // A line break inside a command counts as a space.
             prose.push_str(line);
             prose.push(' ');
         }
@@ -78,7 +78,7 @@ fn code(document: &str) -> Vec<String> {
     code
 }
 
-/// The words of a command line as a shell would take them, up to where the command ends.
+/// Splits a command line into words as a shell would, up to the end of the command.
 fn words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut rest = line.trim_start();
@@ -93,12 +93,12 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
-/// The command lines of ours, as words. `…` stands for anything, so those are none.
+/// Returns our command lines, as words. Lines with `…`, which stands for anything, are skipped.
 fn commands(document: &str) -> Vec<Vec<String>> {
     let ours = |line: &String| {
         let found = PREFIXES.iter().find_map(|prefix| {
             let command = line.strip_prefix(prefix)?;
-            // After `cargo run -p orderflow --` come the arguments alone.
+            // After `cargo run -p orderflow --` only arguments follow.
             let command = if prefix.starts_with("cargo") { format!("orderflow {command}") } else { command.to_owned() };
             (command.starts_with("orderflow ") || command.starts_with("orderflow-worker ")).then_some(command)
         })?;
@@ -108,16 +108,16 @@ fn commands(document: &str) -> Vec<Vec<String>> {
     code(document).iter().filter_map(ours).collect()
 }
 
-/// Why a program would not take this; `None` where it would, or where only what a reader knows is left out: `orderflow
-/// republish` names a command, and `orderflow dlq` a family of them.
+/// Returns why a program would refuse this command line. `None` if it would accept it, or if only arguments are
+/// missing: the text may mention `orderflow republish`, a command, or `orderflow dlq`, a group of commands.
 fn refused(command: &[String]) -> Option<String> {
     let (program, arguments) = command.split_first()?;
     if program == "orderflow-worker" {
         let flags = arguments.chunks(2).map(|pair| pair.first().map(String::as_str));
         let known = |flag: Option<&str>| matches!(flag, Some("--queue" | "--help" | "--version"));
-        return flags.into_iter().find(|flag| !known(*flag)).map(|flag| format!("{flag:?} is no flag"));
+        return flags.into_iter().find(|flag| !known(*flag)).map(|flag| format!("{flag:?} is not a flag"));
     }
-    // A queue of the example is none of the shop's.
+    // The queues of the example service do not exist in the shop.
     let arguments = arguments.iter().map(|word| word.replace("loyalty.", "email."));
     let error = Arguments::try_parse_from([program.clone()].into_iter().chain(arguments)).err()?;
     let left_out = [
@@ -131,20 +131,20 @@ fn refused(command: &[String]) -> Option<String> {
 }
 
 #[test]
-fn every_command_line_in_the_documentation_is_one_that_exists() {
+fn every_documented_command_line_exists() {
     let mut wrong = Vec::new();
     for path in DOCUMENTS {
         let commands = commands(&read(path));
-        assert!(commands.len() > 5, "{path} has hardly any command: this check looks for the wrong words");
+        assert!(commands.len() > 5, "{path} has too few commands: this check searches for the wrong words");
         let refused = |command: Vec<String>| Some(format!("{path}: {}: {}", command.join(" "), refused(&command)?));
         wrong.extend(commands.into_iter().filter_map(refused));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The audit has no twin in docker-compose.yml that would be held against.
+/// docker-compose.yml has no daily audit with which this command is compared, so it is checked here.
 #[test]
-fn the_daily_audit_is_a_command_that_exists() {
+fn daily_audit_is_an_existing_command() {
     let audit = read("deploy/kubernetes/base/audit.yaml");
     let command = audit.lines().find_map(|line| line.trim().strip_prefix("command: [")).expect("it has a command");
     let command: Vec<_> = command.trim_end_matches(']').split(", ").map(str::to_owned).collect();
@@ -153,7 +153,7 @@ fn the_daily_audit_is_a_command_that_exists() {
 }
 
 #[test]
-fn a_command_that_does_not_exist_is_found() {
+fn nonexistent_command_is_found() {
     let found = |line: &str| commands(&format!("`{line}`")).iter().find_map(|command| refused(command));
     for right in ["orderflow why ORDER --json", "orderflow dlq", "docker compose run --rm orderflow stock list"] {
         assert_eq!(found(right), None);

@@ -1,4 +1,4 @@
-//! Every handler gets every event three times, with two workers at once: each is applied once.
+//! Every handler gets every event three times, with two workers running concurrently: each event is applied once.
 
 use std::collections::HashSet;
 
@@ -10,10 +10,10 @@ use orderflow_worker::roster;
 const SHIPPED: usize = 20;
 const FAILED: usize = 5;
 
-/// Events of orders that ship, and of those that are declined.
+/// The number of events of the shipped and the declined orders.
 const EVENTS: usize = 4 * SHIPPED + 2 * FAILED;
 
-/// What happens to an order whose parcel is refused.
+/// The events of an order whose parcel is refused.
 const REFUSED: [EventKind; 7] = [
     EventKind::OrderCreated,
     EventKind::PaymentCompleted,
@@ -24,19 +24,19 @@ const REFUSED: [EventKind; 7] = [
     EventKind::OrderCancelled,
 ];
 
-/// How often one each of these events is delivered: once to each subscription that takes it.
+/// Returns the number of deliveries for one event of each of these types: one for each of its subscriptions.
 fn deliveries(kinds: &[EventKind]) -> usize {
     let takers = |kind: &EventKind| roster().subscriptions().iter().filter(|one| one.event() == *kind).count();
     kinds.iter().map(takers).sum()
 }
 
-/// Publishes two more copies of every event as soon as it is seen, until all that are expected were.
+/// Publishes two more copies of every event as soon as it arrives, until all expected events have arrived.
 async fn repeat_everything(probe: &Probe, tap: &str, events: usize) {
-    // Under load the relay may publish an event once more by itself: the same one, so it is not counted again.
+    // Under load the relay may republish an event on its own: the id is the same, so it is not counted again.
     let mut seen = HashSet::new();
     until("every event was repeated", async || {
         for event in probe.take_all(tap).await {
-            // The copies come by the tap as well; the probe gives them no message id.
+            // The copies arrive at the tap as well, but the probe sets no message id on them.
             if let Some(id) = event.properties.message_id().clone()
                 && seen.insert(id)
             {
@@ -50,10 +50,10 @@ async fn repeat_everything(probe: &Probe, tap: &str, events: usize) {
     .await;
 }
 
-/// How many deliveries a worker has recognised as repetitions, by its log.
+/// Returns how many deliveries a worker has recognised as duplicates, by its log.
 pub fn recognised(worker: &Child) -> i64 {
     let count = |line: &String| {
-        let deliveries = line.split("came again").nth(1)?.split("deliveries=").nth(1)?;
+        let deliveries = line.split("were delivered again").nth(1)?.split("deliveries=").nth(1)?;
         deliveries.split_whitespace().next()?.parse::<i64>().ok()
     };
     worker.log().iter().filter_map(count).sum()
@@ -69,14 +69,14 @@ async fn every_event_delivered_three_times_to_two_workers_is_applied_once() {
     let web = shop.start_web().await;
     let probe = shop.probe().await;
     let tap = probe.tap().await;
-    // Both consume before there is anything, so that the copies of an event go to one and the other in turn.
+    // Both consume before the first event, so that the copies of an event alternate between them.
     shop.start_worker(&[]).await;
     shop.start_worker(&[]).await;
     web.orders(SHIPPED, "MUG-BLUE", VISA).await;
     web.orders(FAILED, "MUG-BLUE", DECLINED).await;
     repeat_everything(&probe, &tap, EVENTS).await;
-    // The rows would be right without the inbox, too: each service's own keys see to that. So what the inbox has to do
-    // is counted: of three deliveries of each event it lets one pass.
+    // The rows would be correct even without the inbox, thanks to each service's own keys. So count the inbox's work:
+    // of three deliveries of each event it accepts one.
     until("every delivery is applied or recognised", async || {
         let counts = (
             shop.number("SELECT count(*) FROM messaging.inbox").await,
@@ -96,7 +96,7 @@ async fn every_event_delivered_three_times_to_two_workers_is_applied_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_undone_is_undone_once_however_often_it_is_delivered() {
+async fn undo_steps_are_applied_once_however_often_they_are_delivered() {
     const ORDERS: usize = 10;
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;

@@ -1,11 +1,11 @@
-//! What cannot be handled is tried again, and then kept where a person sees it.
+//! Failed messages are retried, and then dead-lettered for operators.
 
 use lapin::types::AMQPValue;
 use orderflow_service::broker::names;
 use orderflow_tests::{Shop, VISA, queues, until};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_passing_failure_is_tried_again_until_it_has_passed() {
+async fn passing_failure_is_retried_until_it_passes() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     shop.start_worker(&[]).await;
@@ -16,13 +16,13 @@ async fn a_passing_failure_is_tried_again_until_it_has_passed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_is_no_event_is_dead_lettered_and_its_neighbours_go_on() {
+async fn message_that_is_not_an_event_is_dead_lettered_and_others_continue() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     let queue = queues::PAYMENT_ORDER_CREATED.queue();
     let probe = shop.probe().await;
     web.orders(10, "MUG-BLUE", VISA).await;
-    // Through the exchange for one queue alone, so that only payment gets it.
+    // Through the exchange that routes to a single queue, so that only payment gets it.
     probe.publish(names::RETURN, &queue, b"{\"type\":\"orders.order-created.v1\",\"id\":7}").await;
     web.orders(10, "MUG-BLUE", VISA).await;
     shop.start_worker(&[]).await;
@@ -48,7 +48,7 @@ async fn a_message_that_is_no_event_is_dead_lettered_and_its_neighbours_go_on() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_of_an_order_that_does_not_exist_is_dead_lettered_at_once() {
+async fn event_of_an_unknown_order_is_dead_lettered_immediately() {
     let mut shop = Shop::open().await;
     shop.start_worker(&["payment.*"]).await;
     let sample = include_bytes!("../../docs/events/orders.order-created.v1.json");

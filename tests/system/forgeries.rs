@@ -1,4 +1,4 @@
-//! Messages that no service of ours wrote: whoever has one password of the broker can publish them.
+//! Forged messages: anyone with one of the broker's passwords can publish them.
 
 use std::fs;
 
@@ -20,7 +20,7 @@ use crate::{
     dead_letters::{dlq, until_dead, until_number},
 };
 
-/// Publishes it by every way that leads to a work queue. Returns how many those are.
+/// Publishes the event by every route that leads to a work queue. Returns the number of routes.
 async fn by_every_way(probe: &Probe, kind: EventName, queue: &str, event: &Value) -> u32 {
     let body = event.to_string().into_bytes();
     let properties = || BasicProperties::default().with_content_type("application/cloudevents+json".into());
@@ -38,14 +38,15 @@ async fn by_every_way(probe: &Probe, kind: EventName, queue: &str, event: &Value
     u32::try_from(ways.len()).expect("a few")
 }
 
-/// Returns the id of an order's event of this kind.
+/// Returns the id of an order's event of this type.
 async fn logged(shop: &Shop, order: &Order, kind: EventKind) -> Uuid {
     let sql = format!("SELECT event_id FROM messaging.event_log WHERE order_id = '{}' AND event = '{kind}'", order.id);
     shop.text(&sql).await.parse().expect("an id")
 }
 
-/// Publishes lies about an order by every way, and waits until each is dead-lettered; then as dead letters, and replays those.
-/// `applied` is the id of an event of another order, which the subscription has applied: such a message is a repetition.
+/// Publishes forged events about an order by every route and waits until each is dead-lettered. Then publishes them
+/// as dead letters and replays those. `applied` is the id of another order's event that the subscription has applied:
+/// a message with that id counts as a duplicate.
 async fn lie(shop: &Shop, subscription: Subscription, order: &Order, unknown: [Uuid; 2], applied: Uuid) {
     let (probe, kind, queue) = (shop.probe().await, subscription.event(), subscription.queue());
     by_every_way(&probe, kind, &queue, &sample(kind, applied, order.id)).await;
@@ -61,30 +62,30 @@ async fn lie(shop: &Shop, subscription: Subscription, order: &Order, unknown: [U
         probe.publish_with(names::DEAD_LETTERS, &queue, lie.to_string().as_bytes(), named).await;
     }
     let replayed = dlq(shop, &["replay", "--message", &applied.to_string(), "--yes"]).await;
-    ended(&replayed, 0, &["applied already"]);
+    ended(&replayed, 0, &["already applied"]);
     let [invented, another] = unknown.map(|id| id.to_string());
     let replayed = dlq(shop, &["replay", "--message", &invented, "--yes"]).await;
     ended(&replayed, 1, &["died again", "the event log has no such event"]);
-    // Its second death is not written down as that of the event which it names, so nobody waits for it.
+    // The second failure is not recorded for the event that the message names, so the replay does not wait for it.
     dlq(shop, &["replay", "--message", &another, "--yes", "--patience", "1ms"]).await;
     until_dead(&probe, subscription, 2).await;
     recognised(&probe, subscription).await;
     let blamed = "SELECT count(*) FROM messaging.attempts JOIN messaging.event_log USING (event_id)";
-    assert_eq!(shop.number(blamed).await, 0, "events that happened have failed at nothing");
+    assert_eq!(shop.number(blamed).await, 0, "no failed attempt is recorded for an event in the log");
 }
 
-/// Takes the dead letters, each of which says why it is one.
+/// Takes all dead letters and checks that each carries the reason.
 async fn recognised(probe: &Probe, subscription: Subscription) {
     for letter in probe.take_all(&subscription.dead_letter_queue()).await {
         let headers = letter.properties.headers().clone().expect("it has headers");
         let reason = headers::text(&headers, headers::REASON).expect("a reason");
         assert!(reason.starts_with("the event log has no such event"), "{reason}");
-        assert_eq!(headers::number(&headers, headers::ATTEMPT), Some(2), "a database that lags gets a second");
-        assert!(!headers.contains_key("CC"), "a copy is for one queue");
+        assert_eq!(headers::number(&headers, headers::ATTEMPT), Some(2), "a lagging database gets a second attempt");
+        assert!(!headers.contains_key("CC"), "a retry must reach one queue only");
     }
 }
 
-/// Seen before: stock was reserved, a parcel made and a mail sent, and nobody was charged.
+/// Without the check, such a message reserved stock, created a shipment and sent a mail, and nobody was charged.
 #[tokio::test(flavor = "multi_thread")]
 async fn payment_that_never_happened_ships_nothing() {
     let mut shop = Shop::open().await;
@@ -108,7 +109,7 @@ async fn payment_that_never_happened_ships_nothing() {
     forget_dead_letters(shop).await;
 }
 
-/// Seen before: a shipped order was refunded.
+/// Without the check, such a message refunded a shipped order.
 #[tokio::test(flavor = "multi_thread")]
 async fn release_that_never_happened_refunds_nothing() {
     let mut shop = Shop::open().await;
@@ -121,12 +122,12 @@ async fn release_that_never_happened_refunds_nothing() {
     let unknown = [Uuid::now_v7(), logged(&shop, &order, EventKind::PaymentCompleted).await];
     let applied = logged(&shop, &refused, EventKind::InventoryReleased).await;
     lie(&shop, queues::PAYMENT_INVENTORY_RELEASED, &order, unknown, applied).await;
-    assert_eq!(shop.number("SELECT count(*) FROM simulator.refunds").await, 1, "that of the refused parcel");
+    assert_eq!(shop.number("SELECT count(*) FROM simulator.refunds").await, 1, "only the refused shipment is refunded");
     assert_eq!(web.status(&order).await, "shipped");
     forget_dead_letters(shop).await;
 }
 
-/// Takes the message of an event out of its queue, and publishes it altered and then as it was.
+/// Takes an event's message from its queue, then publishes it altered and again unaltered.
 async fn alter(probe: &Probe, subscription: Subscription, data: Value) -> Value {
     let queue = subscription.queue();
     let genuine = probe.take(&queue).await;
@@ -140,9 +141,9 @@ async fn alter(probe: &Probe, subscription: Subscription, data: Value) -> Value 
     event
 }
 
-/// An event that did happen, with other data, arrives before the message that the outbox sent.
+/// A message with a logged event's id but other data arrives before the one that the outbox published.
 #[tokio::test(flavor = "multi_thread")]
-async fn altered_message_has_the_effect_of_the_event_that_happened() {
+async fn altered_message_has_the_effect_of_the_logged_event() {
     let mut shop = Shop::open().await;
     let (web, probe) = (shop.start_web().await, shop.probe().await);
     shop.start_worker_without(&["email.*", "inventory.*"], &[]).await;
@@ -157,7 +158,7 @@ async fn altered_message_has_the_effect_of_the_event_that_happened() {
         "SELECT count(DISTINCT (correlation_id, substr(traceparent, 4, 32))) FROM messaging.event_log WHERE order_id = '{}'",
         order.id
     );
-    assert_eq!(shop.number(&followed).await, 1, "what follows belongs to the order's own request and trace");
+    assert_eq!(shop.number(&followed).await, 1, "later events keep the order's own request and trace");
 
     shop.until_published().await;
     let shipped = alter(&probe, queues::EMAIL_SHIPMENT_CREATED, json!({ "tracking_number": "FORGED0000000" })).await;
@@ -174,9 +175,9 @@ async fn altered_message_has_the_effect_of_the_event_that_happened() {
     shop.close().await;
 }
 
-/// The event happened and is not applied yet, but to another order: neither order gets the effect from this message.
+/// The message names an event of another order that is not yet applied: it must affect neither order.
 #[tokio::test(flavor = "multi_thread")]
-async fn event_of_another_order_is_not_taken_for_this_ones() {
+async fn event_of_another_order_affects_neither_order() {
     let mut shop = Shop::open().await;
     let (web, probe) = (shop.start_web().await, shop.probe().await);
     shop.start_worker_without(&["inventory.*"], &[]).await;
@@ -195,7 +196,7 @@ async fn event_of_another_order_is_not_taken_for_this_ones() {
     assert_eq!(shop.number("SELECT count(*) FROM inventory.reservations").await, 0);
     let named = [("queue", "inventory.payment-completed"), ("reason", "not_in_log")];
     let keeper = shop.workers().last_mut().expect("it runs").address().await;
-    until("it is counted, which it is after it is safe", async || {
+    until("the dead letter is counted, which happens once it is safe", async || {
         let counted = Scrape::of(keeper).await.sum("orderflow_queue_dead_letters_total", &named);
         if (counted - 1.0).abs() < f64::EPSILON { Ok(()) } else { Err(counted) }
     })

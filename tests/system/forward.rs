@@ -1,4 +1,4 @@
-//! The ways of an order through all services.
+//! The paths of an order through all services.
 
 use orderflow_tests::{DECLINED, Shop, VISA};
 

@@ -1,4 +1,4 @@
-//! The front end answers by TLS itself, and shows a renewed certificate without a restart.
+//! The front end serves TLS itself and picks up a renewed certificate without a restart.
 
 use std::{io, time::Duration};
 
@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::commands::{ended, with};
 
-/// A client that trusts this CA and no other.
+/// Returns a client that trusts only this CA.
 fn client(authority: &Authority) -> Client {
     let root = Certificate::from_pem(authority.certificate().as_bytes()).expect("a certificate");
     Client::builder().tls_certs_only([root]).timeout(Duration::from_secs(30)).build().expect("a client")
@@ -24,7 +24,7 @@ fn settings(directory: &TempDir, issued: &Issued) -> [(&'static str, String); 3]
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn shop_answers_by_tls_and_a_renewed_certificate_is_in_use_without_a_restart() {
+async fn front_end_serves_tls_and_uses_a_renewed_certificate_without_a_restart() {
     let mut shop = Shop::open().await;
     let directory = TempDir::new().expect("a directory");
     let (first, second) = (Authority::new("First"), Authority::new("Second"));
@@ -40,27 +40,27 @@ async fn shop_answers_by_tls_and_a_renewed_certificate_is_in_use_without_a_resta
     .await;
     let answer = get(&client(&first), "/products").await.expect("it answers");
     assert_eq!(answer.status(), StatusCode::OK);
-    assert!(get(&client(&second), "/products").await.is_err(), "nobody trusts it");
+    assert!(get(&client(&second), "/products").await.is_err(), "a client of another CA must reject the certificate");
 
-    // One connection of before goes on while the next ones see the new certificate.
+    // An open connection stays usable while new ones see the renewed certificate.
     let before = client(&first);
     get(&before, "/products").await.expect("it answers");
     second.server(&["localhost"]).write(directory.path(), "shop");
     let after = client(&second);
-    until("the renewed certificate is shown", async || get(&after, "/products").await.map(drop)).await;
+    until("the front end presents the renewed certificate", async || get(&after, "/products").await.map(drop)).await;
     get(&before, "/products").await.expect("its connection is still open");
-    assert!(get(&client(&first), "/products").await.is_err(), "a new connection sees the new one");
+    assert!(get(&client(&first), "/products").await.is_err(), "a new connection sees the renewed certificate");
 
-    // Files that do not fit leave it in use.
+    // Invalid files leave the current certificate in use.
     std::fs::write(directory.path().join("shop.key"), "nothing").expect("our own file");
     shop.webs()[0].until_logged("shop.key has no").await;
-    get(&client(&second), "/products").await.expect("the one before is in use");
+    get(&client(&second), "/products").await.expect("the previous certificate is in use");
     shop.close().await;
 }
 
-/// Who speaks no TLS, or stops in the middle of it, gets nothing and keeps nothing busy.
+/// A client that does not speak TLS, or stalls in the handshake, gets no answer and ties up nothing.
 #[tokio::test(flavor = "multi_thread")]
-async fn who_speaks_no_tls_gets_no_answer() {
+async fn client_without_tls_gets_no_answer() {
     let mut shop = Shop::open().await;
     let directory = TempDir::new().expect("a directory");
     let given = settings(&directory, &Authority::new("Ours").server(&["localhost"]));
@@ -68,16 +68,16 @@ async fn who_speaks_no_tls_gets_no_answer() {
     let root = shop.start_encrypted_web(&given).await;
     let address = ("127.0.0.1", root.port().expect("a port"));
     let mut clear = TcpStream::connect(address).await.expect("it listens");
-    clear.write_all(b"GET /products HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("it is taken");
+    clear.write_all(b"GET /products HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("it is sent");
     let mut answer = Vec::new();
     let read = tokio::time::timeout(Duration::from_secs(30), clear.read_to_end(&mut answer)).await.expect("it ends");
     assert!(read.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset) || !answer.starts_with(b"HTTP"));
 
-    // A handshake may take ten seconds, and no more, however the bytes come.
+    // A handshake may take at most ten seconds, however slowly its bytes arrive.
     let mut slow = TcpStream::connect(address).await.expect("it listens");
     let began = std::time::Instant::now();
-    // A record of 512 bytes that never comes whole.
-    slow.write_all(&[0x16, 0x03, 0x01, 0x02, 0x00]).await.expect("it is taken");
+    // The header of a 512-byte record that never arrives completely.
+    slow.write_all(&[0x16, 0x03, 0x01, 0x02, 0x00]).await.expect("it is sent");
     let ended = async {
         loop {
             if slow.write_all(&[1]).await.is_err() {
@@ -97,7 +97,7 @@ async fn who_speaks_no_tls_gets_no_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn certificate_that_cannot_be_used_is_named_at_the_start() {
+async fn unusable_certificate_is_reported_at_start() {
     let directory = TempDir::new().expect("a directory");
     let issued = Authority::new("Ours").server(&["localhost"]);
     let [certificate, key] = issued.write(directory.path(), "right").map(|path| path.display().to_string());

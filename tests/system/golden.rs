@@ -1,4 +1,5 @@
-//! What every event looks like, to whoever reads it outside: a changed sample is a decision, and a new version.
+//! The documented form of every event, on which outside readers rely. A changed sample is a decision and needs a new
+//! version.
 
 use std::{fs, path::PathBuf};
 
@@ -16,12 +17,12 @@ const EVENT: Uuid = Uuid::from_u128(0x0198_f1c2_7c1e_7d30_9b8a_2f6d_1c0e_4a11);
 const CAUSE: Uuid = Uuid::from_u128(0x0198_f1c2_7c10_7000_8000_0000_0000_0002);
 const REQUEST: Uuid = Uuid::from_u128(0x0198_f1c2_7bff_7000_8000_0000_0000_0003);
 
-/// The events as they are documented, one file for each type.
+/// Returns the file that documents this event type.
 fn path(kind: EventKind) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/events").join(format!("{}.json", kind.cloud_type()))
 }
 
-/// One example of every kind; the match makes the compiler ask for a new kind's.
+/// Returns an example of the event type. The compiler demands an arm for every new type.
 fn sample(kind: EventKind) -> Envelope<Value> {
     let item = OrderedItem { sku: "MUG-BLUE".to_owned(), quantity: 2, price: 1499 };
     match kind {
@@ -96,7 +97,7 @@ fn every_event_is_as_documented() {
             fs::write(&path, &written).expect("it can be written");
         }
         let golden = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        assert_eq!(golden, written, "{kind} changed: if that is meant, it needs a new version of its type");
+        assert_eq!(golden, written, "{kind} changed: if this is intended, give its type a new version");
     }
 }
 
@@ -107,7 +108,11 @@ fn every_documented_event_reads_back_as_its_type() {
         let read = Envelope::<T>::decode(&body).unwrap_or_else(|error| panic!("{kind}: {error}"));
         assert_eq!((read.id, read.order_id), (EVENT, ORDER));
         let again: Value = serde_json::to_value(&read).expect("it has a JSON form");
-        assert_eq!(again, serde_json::from_slice::<Value>(&body).expect("it is JSON"), "{kind} loses something");
+        assert_eq!(
+            again,
+            serde_json::from_slice::<Value>(&body).expect("it is JSON"),
+            "{kind} does not survive decoding and encoding"
+        );
     }
     for kind in EventKind::ALL {
         match kind {
@@ -128,8 +133,9 @@ fn every_documented_event_reads_back_as_its_type() {
     }
 }
 
-/// People read events in the management UI, where a line of 505 bytes is cut at the margin (trial G7). What is published is
-/// indented like the samples; what older programs published is one line, and waits in queues and logs.
+/// People read events in the management UI, which cuts a line of 505 bytes at the margin (trial G7). So events are
+/// published indented, like the samples. Older programs published one line, and those events remain in queues and
+/// logs.
 #[test]
 fn an_event_reads_back_however_it_is_indented() {
     for kind in EventKind::ALL {
@@ -145,14 +151,14 @@ fn an_event_reads_back_however_it_is_indented() {
 }
 
 #[test]
-fn an_event_of_another_type_is_not_taken_for_ones_own() {
+fn event_of_another_type_fails_to_decode() {
     let body = fs::read(path(EventKind::PaymentFailed)).expect("it is documented");
     let error = Envelope::<PaymentCompleted>::decode(&body).expect_err("it is another event");
     assert!(error.to_string().contains("orders.payment-failed.v1"), "{error}");
 }
 
 #[test]
-fn an_attribute_that_a_later_version_adds_is_no_reason_to_refuse() {
+fn event_with_an_unknown_attribute_still_decodes() {
     let mut event: Value =
         serde_json::from_slice(&fs::read(path(EventKind::PaymentFailed)).expect("documented")).expect("JSON");
     event["data"]["network"] = "visa".into();

@@ -1,4 +1,4 @@
-//! Guessing of operators' tokens, and sessions that were ended.
+//! Guesses at operators' tokens, and sessions that were logged out.
 
 use orderflow_tests::{Scrape, Shop, Visitor};
 use reqwest::{Method, StatusCode};
@@ -14,10 +14,10 @@ async fn log_in(browser: &mut Visitor, token: &str) -> StatusCode {
     browser.send(Method::POST, "/ops/login", &headers, Some(form)).await.status
 }
 
-/// Right is: after logging out no copy of the cookie opens the console, at any front end. Before, it did until it expired,
-/// twelve hours later.
+/// After logging out, no copy of the cookie opens the console, at any front end. Without this, a copy worked until it
+/// expired, twelve hours later.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_was_logged_out_opens_nothing_at_any_front_end() {
+async fn logged_out_session_opens_nothing_at_any_front_end() {
     let mut shop = Shop::open().await;
     let (_, here) = start_web_for_operators(&mut shop, &[]).await;
     let (_, there) = start_web_for_operators(&mut shop, &[]).await;
@@ -42,8 +42,8 @@ async fn a_session_that_was_logged_out_opens_nothing_at_any_front_end() {
         assert_eq!(page.status, StatusCode::SEE_OTHER);
         assert!(page.header("location").starts_with("/ops/login"), "{page:?}");
     }
-    assert_eq!(other.get("/ops").await.status, StatusCode::OK, "another session of hers stays open");
-    // It is written down, and forgotten once the session would have expired.
+    assert_eq!(other.get("/ops").await.status, StatusCode::OK, "the operator's other session stays open");
+    // The log-out is recorded, and its row deleted once the session would have expired.
     assert_eq!(shop.number("SELECT count(*) FROM operations.actions WHERE what = 'console.log-out'").await, 1);
     shop.execute("UPDATE operations.ended_sessions SET expires_at = now() - interval '1 second'").await;
     other.send(Method::POST, "/ops/logout", &headers, Some(String::new())).await;
@@ -51,7 +51,8 @@ async fn a_session_that_was_logged_out_opens_nothing_at_any_front_end() {
     shop.close().await;
 }
 
-/// Right is: a thousand guesses take days, and an operator elsewhere notices nothing; before, they took half a second.
+/// A thousand guesses take days, and an operator at another address notices nothing. Without throttling they took
+/// half a second.
 #[tokio::test(flavor = "multi_thread")]
 async fn guessing_tokens_is_throttled_and_counted_and_operators_elsewhere_are_not_affected() {
     let mut shop = Shop::open().await;
@@ -73,15 +74,15 @@ async fn guessing_tokens_is_throttled_and_counted_and_operators_elsewhere_are_no
             throttled += 1;
         }
     }
-    // Five at once; then after 1, 2, 4 ... seconds, of which this loop takes a few.
-    assert!((5..=10).contains(&compared), "{compared} were compared");
-    // Not even a right guess is answered as one while it waits.
+    // Five immediately, then one after 1, 2, 4 ... seconds; the loop lasts a few seconds.
+    assert!((5..=10).contains(&compared), "{compared} tokens were compared");
+    // Even a correct token is refused during the wait.
     assert_eq!(ask("203.0.113.6", ADA).await.status, StatusCode::TOO_MANY_REQUESTS);
     let metrics = Scrape::of(operators.address).await;
     let counted = |reason: &str| metrics.sum("orderflow_operator_tokens_refused_total", &[("reason", reason)]);
     assert_eq!((counted("wrong"), counted("throttled")), (f64::from(compared), f64::from(throttled + 1)));
 
-    // The console's form is the same door.
+    // The console's login form shares the limit.
     let mut guesser = Visitor::new(&operators.web);
     let form = "token=another+guess".to_owned();
     let origin = guesser.root.clone();
@@ -89,7 +90,7 @@ async fn guessing_tokens_is_throttled_and_counted_and_operators_elsewhere_are_no
     let page = guesser.send(Method::POST, "/ops/login", &headers, Some(form)).await;
     assert_eq!(page.status, StatusCode::TOO_MANY_REQUESTS, "{page:?}");
     assert!(
-        page.text.contains("Too many wrong tokens") && page.header("retry-after").parse::<u64>().is_ok(),
+        page.text.contains("Too many invalid tokens") && page.header("retry-after").parse::<u64>().is_ok(),
         "{page:?}"
     );
 
@@ -97,6 +98,6 @@ async fn guessing_tokens_is_throttled_and_counted_and_operators_elsewhere_are_no
     assert_eq!(ask("203.0.113.7", RITA).await.status, StatusCode::OK);
     assert_eq!(ask("203.0.113.7", ADA).await.status, StatusCode::OK);
     let log = shop.webs()[0].log().join("\n");
-    assert!(!log.contains("guess "), "what was guessed is logged");
+    assert!(!log.contains("guess "), "a guessed token is in the log");
     shop.close().await;
 }

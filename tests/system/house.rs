@@ -1,4 +1,4 @@
-//! The rules of docs/ARCHITECTURE.md that a test can hold.
+//! The rules of docs/ARCHITECTURE.md that a test can check.
 
 use std::{
     collections::BTreeSet,
@@ -11,17 +11,17 @@ use orderflow_worker::roster;
 
 use crate::schema::schema_files;
 
-/// Where the code is that ships.
+/// The folders whose code ships.
 const CODE: [&str; 3] = ["crates", "src", "workers/src"];
 
-/// Tests of the whole system, beside the service that they are about.
+/// Name of the file of system tests that a service keeps in its folder.
 const SERVICES_TESTS: &str = "system_tests.rs";
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The Rust files below a folder, by their path from the root, with their code: comments and tests beside it left out.
+/// Returns the Rust files below a folder, by path from the root, with their code: without comments and unit tests.
 fn sources(folder: &str) -> Vec<(String, String)> {
     let code = |text: String| {
         let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
@@ -32,12 +32,12 @@ fn sources(folder: &str) -> Vec<(String, String)> {
     files(folder).into_iter().filter(is_code).map(|(name, text)| (name, code(text))).collect()
 }
 
-/// The code of everything that ships.
+/// Returns the code of everything that ships.
 fn all_sources() -> Vec<(String, String)> {
     CODE.iter().flat_map(|folder| sources(folder)).collect()
 }
 
-/// The same with everything that is in them.
+/// Returns the Rust files below a folder, by path from the root, with their whole text.
 fn files(folder: &str) -> Vec<(String, String)> {
     fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).expect("the folder is there").flatten() {
@@ -56,29 +56,29 @@ fn files(folder: &str) -> Vec<(String, String)> {
         (path.strip_prefix(root()).expect("it is below the root").display().to_string(), text)
     };
     let all: Vec<_> = found.into_iter().map(read).collect();
-    assert!(!all.is_empty(), "nothing was looked at in {folder}");
+    assert!(!all.is_empty(), "{folder} has no Rust files");
     all
 }
 
-/// The folders of the services.
+/// Returns the folders of the services.
 fn service_folders() -> impl Iterator<Item = PathBuf> {
     let entries = fs::read_dir(root().join("workers/src/services")).expect("there are services").flatten();
     entries.map(|entry| entry.path()).filter(|path| path.is_dir())
 }
 
-/// Fails when a file outside `allowed` has one of `words`.
+/// Fails if a file outside `allowed` contains one of `words`.
 fn only_in(folders: &[&str], words: &[&str], allowed: impl Fn(&str) -> bool, rule: &str) {
     let mut somewhere = false;
     for (name, code) in folders.iter().flat_map(|folder| sources(folder)) {
         for word in words.iter().filter(|word| code.contains(**word)) {
-            assert!(allowed(&name), "{name} has {word:?}: {rule}");
+            assert!(allowed(&name), "{name} contains {word:?}: {rule}");
             somewhere = true;
         }
     }
-    assert!(somewhere || allowed(""), "none of {words:?} is anywhere: this check looks for the wrong words");
+    assert!(somewhere || allowed(""), "no file contains any of {words:?}: this check searches for the wrong words");
 }
 
-/// The crates that ship, each with the folder of its manifest. Each may depend on those before it.
+/// The crates that ship, each with the folder of its manifest. A crate may depend only on those before it.
 const CRATES: [(&str, &str); 5] = [
     ("orderflow-events", "crates/events"),
     ("orderflow-service", "crates/service"),
@@ -87,9 +87,9 @@ const CRATES: [(&str, &str); 5] = [
     ("orderflow", ""),
 ];
 
-/// Cargo refuses circles, but not the front end in a worker, which would rebuild with every page.
+/// Cargo refuses cycles. It would accept a worker that depends on the front end and so rebuilds with every page.
 #[test]
-fn a_crate_knows_only_those_below_it() {
+fn crate_depends_only_on_those_below_it() {
     for (place, (name, folder)) in CRATES.iter().enumerate() {
         let manifest = root().join(folder).join("Cargo.toml");
         let manifest = fs::read_to_string(manifest).expect("it can be read");
@@ -108,10 +108,11 @@ fn the_domain_does_no_io() {
     only_in(&["crates/order/src/domain"], &io, str::is_empty, "the domain does no IO");
 }
 
-/// A question whose answer is lost on its way is bounded by the clock of who asks, and its connection is not used again.
+/// If the network loses an answer, only a time-out on the client's side ends the query and discards the connection.
 #[test]
-fn whoever_asks_the_database_says_how_long_they_wait() {
-    // A time-out of their own around a transaction; a pool of its own; a look at whether there are connections.
+fn every_database_call_has_a_time_limit() {
+    // `bounded` puts a time-out of its own around a transaction. In `other`, the mailer has a pool of SMTP
+    // connections, and the health check only needs to get a connection.
     let bounded = [
         "crates/service/src/store/database.rs",
         "crates/order/src/placing/order_writer.rs",
@@ -140,22 +141,25 @@ fn handlers_see_neither_the_broker_nor_actix() {
 
 #[test]
 fn providers_are_called_through_their_guard_and_queues_that_call_one_are_paused_with_it() {
-    // There they are set up.
+    // `dependencies.rs` sets the guards up.
     let services =
         || sources("workers/src/services").into_iter().filter(|(name, _)| !name.ends_with("/dependencies.rs"));
     let callers: Vec<_> = services().filter(|(_, code)| code.contains("Guarded<")).collect();
-    assert!(!callers.is_empty(), "nobody calls a provider: this check looks for the wrong words");
+    assert!(!callers.is_empty(), "no service calls a provider: this check searches for the wrong words");
     for (name, code) in callers {
-        assert!(code.contains(".guard.call("), "{name}: a call without its guard has no time-out and no breaker");
+        assert!(
+            code.contains(".guard.call("),
+            "{name}: a call without the guard has no time-out and no circuit breaker"
+        );
         assert!(
             code.contains("fn guard(&self)"),
-            "{name}: without its guard the queue is not paused with the provider"
+            "{name}: without `guard` the queue does not pause when the provider is unavailable"
         );
     }
     let providers = ["dyn PaymentProvider", "dyn Carrier", "dyn Mailer"];
     for (name, code) in services() {
         let without = code.replace("Guarded<dyn ", "");
-        assert!(!providers.iter().any(|word| without.contains(word)), "{name} has a provider without its guard");
+        assert!(!providers.iter().any(|word| without.contains(word)), "{name} uses a provider without a guard");
     }
 }
 
@@ -163,14 +167,14 @@ fn providers_are_called_through_their_guard_and_queues_that_call_one_are_paused_
 fn sql_is_in_stores() {
     let words = ["sql_query", "diesel::insert_into", "diesel::update", "diesel::delete", "::table"];
     let store = |name: &str| {
-        // The simulated provider stands for another company and keeps its own ledger.
+        // The simulated provider stands in for another company and keeps its own ledger.
         name.contains("src/store/")
             || name.ends_with("/store.rs")
-            // A service's tables as diesel sees them.
+            // A service's tables as Diesel declares them.
             || name.ends_with("schema.rs")
-            // The inventory service's other store: what operators read and set.
+            // The inventory service's other store: the stock that operators read and set.
             || name == "workers/src/services/inventory/stock.rs"
-            // The payment service's other store: rows that it writes while it asks the provider.
+            // The payment service's other store: rows that it writes while it calls the provider.
             || name == "workers/src/services/payment/intents.rs"
             || name.starts_with("workers/src/providers/simulated_")
     };
@@ -180,38 +184,33 @@ fn sql_is_in_stores() {
 #[test]
 fn one_place_settles_and_one_publishes() {
     let settling = [".ack(", ".nack(", ".reject(", "basic_ack", "basic_nack", "basic_reject"];
-    // Dead letters are settled on a person's word, by `orderflow dlq`.
+    // `orderflow dlq` settles dead letters when an operator says so.
     let places = |name: &str| name == "crates/service/src/pipeline/settle.rs" || name == "src/broker/dead_letters.rs";
-    only_in(&CODE, &settling, places, "settle.rs alone settles, and dead_letters.rs for a person");
+    only_in(&CODE, &settling, places, "only settle.rs settles, and dead_letters.rs for an operator");
     let publishing = ["basic_publish"];
-    only_in(
-        &CODE,
-        &publishing,
-        |name| name == "crates/service/src/broker/publisher.rs",
-        "publisher.rs alone publishes",
-    );
+    only_in(&CODE, &publishing, |name| name == "crates/service/src/broker/publisher.rs", "only publisher.rs publishes");
 }
 
-/// Who asks whether something exists, which AMQP calls a passive declaration.
+/// The files that check whether an object exists, for which AMQP has passive declarations.
 const PASSIVE: [&str; 2] = ["crates/service/src/broker/readiness.rs", "src/broker/dead_letters.rs"];
 
 #[test]
 fn applications_declare_nothing() {
     for word in ["queue_declare", "exchange_declare", "queue_bind"] {
         let passive = |name: &str| name.is_empty() || PASSIVE.contains(&name);
-        only_in(&CODE, &[word], passive, "what exists is the operator's; applications only ask");
+        only_in(&CODE, &[word], passive, "only operators create broker objects; applications only check for them");
     }
     for (name, code) in all_sources().into_iter().filter(|(name, _)| PASSIVE.contains(&name.as_str())) {
         assert_eq!(code.matches("_declare(").count(), code.matches("passive: true").count(), "{name}");
     }
 }
 
-/// The schemas that the code knows.
+/// Returns the schemas that the code declares.
 fn schemas() -> Vec<String> {
     schema_files().into_iter().map(|(schema, _)| schema).collect()
 }
 
-/// Who writes a schema: the service of its name, unless it is said here.
+/// Returns the paths that may write a schema: the service of the same name, unless listed here.
 fn owners(schema: &str) -> Vec<String> {
     let named: &[&str] = match schema {
         "orders" => &[
@@ -240,13 +239,13 @@ fn owners(schema: &str) -> Vec<String> {
     named.iter().map(ToString::to_string).collect()
 }
 
-/// Writes what it rolls back. Services bring rows of their own schema alone.
+/// Writes rows only to roll them back. Each service supplies rows of its own schema only.
 const TRIAL: &str = "src/store/trial.rs";
 
-/// Filled by a migration, and only read.
+/// Filled by a migration and otherwise only read.
 const READ_ONLY: &str = "catalogue";
 
-/// Reads products beside the stock that it writes.
+/// Reads products in addition to the stock that it writes.
 const STOCK: &str = "workers/src/services/inventory/stock.rs";
 
 #[test]
@@ -274,11 +273,11 @@ fn a_schema_is_written_by_its_own_service() {
     }
 }
 
-/// The last shared migration of the time when those of services were shared too.
+/// The last shared migration from the time when services' migrations were shared too.
 const LAST_OF_ALL: &str = "2026-11-28-000102_ended_sessions";
 
-/// In the shared folder it would be in the way of a service's own migrations, and left out without a word where no program is
-/// told of the folder.
+/// In the shared folder, a service's migration would conflict with the service's own. A folder of its own that the
+/// service does not declare is silently skipped.
 #[test]
 fn a_service_brings_its_migrations_from_its_own_folder() {
     for entry in fs::read_dir(root().join("migrations")).expect("there are migrations").flatten() {
@@ -299,7 +298,10 @@ fn a_service_brings_its_migrations_from_its_own_folder() {
     let folders: BTreeSet<_> =
         with_migrations.filter_map(|folder| Some(folder.file_name()?.to_str()?.to_owned())).collect();
     let brought = roster().migrations().iter().map(MigrationSet::schema).collect();
-    assert_eq!(folders, brought, "services with a folder of migrations, and those that say `.migrations(…)`");
+    assert_eq!(
+        folders, brought,
+        "left: services with a folder of migrations; right: services that declare `.migrations(…)`"
+    );
 }
 
 #[test]
@@ -313,31 +315,31 @@ fn every_file_of_tests_is_run() {
 }
 
 #[test]
-fn what_a_service_writes_is_looked_at_by_a_test() {
+fn every_services_schema_is_read_by_a_test() {
     let beside = service_folders().filter_map(|folder| fs::read_to_string(folder.join(SERVICES_TESTS)).ok());
     let tests: Vec<_> = sources("tests").into_iter().map(|(_, code)| code).chain(beside).collect();
     for (schema, file) in schema_files() {
         let file = fs::read_to_string(file).expect("it can be read");
-        // As the generated file has them: `shipping.shipments (order_id) {`.
+        // Lines of the generated file look like `shipping.shipments (order_id) {`.
         let tables = file.lines().filter_map(|line| line.strip_suffix(") {")?.split_once(" ("));
         let tables: Vec<_> = tables.map(|(table, _)| table.trim()).collect();
         if let Some(service) = roster().services().find(|service| service.name.replace('-', "_") == schema) {
             let untried = tables.iter().find(|table| !service.writes.iter().any(|row| row.table == **table));
-            assert_eq!(untried, None, "a table that `.writes(…)` of {schema} gives no row for");
+            assert_eq!(untried, None, "a table without a row in `.writes(…)` of {schema}");
         }
         let asks = |code: &str| tables.iter().any(|table| code.contains(table));
         let looked_at = tests.iter().any(|code| asks(code));
-        assert!(looked_at || schema == READ_ONLY, "no test looks at a table of the schema {schema}");
+        assert!(looked_at || schema == READ_ONLY, "no test reads a table of the schema {schema}");
     }
 }
 
-/// A folder that is not listed is compiled by nobody.
+/// The compiler ignores a folder that is not listed.
 #[test]
 fn every_service_is_listed() {
     let listed = roster().names().iter().map(|service| service.replace('-', "_")).collect();
     let folders: BTreeSet<_> =
         service_folders().filter_map(|folder| Some(folder.file_name()?.to_str()?.to_owned())).collect();
-    assert_eq!(folders, listed, "the folders in workers/src/services, and the list in its mod.rs");
+    assert_eq!(folders, listed, "left: the folders in workers/src/services; right: the list in its mod.rs");
 }
 
 #[test]
@@ -350,7 +352,7 @@ fn everything_that_people_rely_on_is_documented() {
         manifest.split("[workspace.dependencies]").nth(1).and_then(|rest| rest.split("\n[").next()).expect("there");
     for name in table.lines().filter_map(|line| line.split_once(" = ")).map(|(name, _)| name) {
         let own = name.starts_with("orderflow");
-        assert!(own || dependencies.contains(&format!("`{name}`")), "docs/DEPENDENCIES.md lacks {name}");
+        assert!(own || dependencies.contains(&format!("`{name}`")), "docs/DEPENDENCIES.md does not mention {name}");
     }
     assert!(roster().settings().all(|setting| !setting.meaning.is_empty()));
     assert!(readme.contains("make demo") && readme.contains("make test"));
@@ -368,7 +370,7 @@ fn every_bound_of_the_security_page_has_a_test() {
     let (table, rest) = page.split_once("## Why these numbers").expect("two parts");
     for row in table.lines().filter(|line| line.starts_with("| ") && !line.ends_with("| test |")) {
         let named: Vec<_> = row.rsplit('|').nth(1).expect("a last column").split('`').filter(is_test).collect();
-        assert!(!named.is_empty(), "no test holds this: {row}");
+        assert!(!named.is_empty(), "no test checks this: {row}");
         named.iter().for_each(|name| assert!(exists(name), "there is no test {name}"));
     }
     rest.split('`').filter(is_test).for_each(|name| assert!(exists(name), "there is no test {name}"));

@@ -1,4 +1,4 @@
-//! Containers: what is in the image, what a container may do, and how one tells that a program is well.
+//! Containers: the contents of the image, the privileges of a container, and the health check.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,7 +13,7 @@ use tokio::{
 
 use super::deployment::{read, root, services, text, words};
 
-/// The user that the image runs as.
+/// Returns the user that the image runs as.
 pub(super) fn image_user() -> String {
     let dockerfile = read("Dockerfile");
     dockerfile.lines().rev().find_map(|line| line.strip_prefix("USER ")).expect("a user").to_owned()
@@ -26,21 +26,25 @@ fn containers_may_do_no_more_than_they_need() {
         assert_eq!(words(&service["cap_drop"]), ["ALL"], "{name}");
         assert!(service["privileged"].is_null() && service["cap_add"].is_null(), "{name}");
         assert_eq!(words(&service["security_opt"]), ["no-new-privileges:true"], "{name}");
-        assert!(!service["deploy"]["resources"]["limits"]["memory"].is_null(), "{name} may take all memory");
+        assert!(!service["deploy"]["resources"]["limits"]["memory"].is_null(), "{name} has no memory limit");
         let ports = if service["ports"].is_null() { Vec::new() } else { words(&service["ports"]) };
-        assert!(ports.iter().all(|port| port.starts_with("127.0.0.1:")), "{name} is published: {ports:?}");
+        assert!(
+            ports.iter().all(|port| port.starts_with("127.0.0.1:")),
+            "{name} is reachable from other machines: {ports:?}"
+        );
         let image = service["image"].as_str().expect("every service has an image");
-        // Ours is in the Dockerfile.
+        // The Dockerfile sets the user of our own image.
         let user = if image == "orderflow:local" { image_user() } else { text(&service["user"]) };
         let number: u32 = user.split(':').next().and_then(|user| user.parse().ok()).expect("a number");
         assert_ne!(number, 0, "{name} runs as root");
     }
 }
 
-/// A tag such as `rabbitmq:4-management` is another program tomorrow: RabbitMQ 4.3 came by it, with which set-up failed, and a
-/// minor version that is skipped cannot read its own data. A full version moves only when somebody changes it.
+/// A tag such as `rabbitmq:4-management` may name another version tomorrow. It once brought RabbitMQ 4.3, on which
+/// set-up failed, and a broker cannot read its data after a skipped minor version. A full version moves only when an
+/// operator changes it.
 #[test]
-fn no_images_tag_moves() {
+fn every_image_has_a_fixed_version() {
     let dockerfile = read("Dockerfile");
     let arguments: BTreeMap<_, _> =
         dockerfile.lines().filter_map(|line| line.strip_prefix("ARG ")?.split_once('=')).collect();
@@ -55,25 +59,25 @@ fn no_images_tag_moves() {
         let (name, tag) = image.split_once(':').unwrap_or_else(|| panic!("{image} has no tag"));
         let version = tag.trim_start_matches('v').split('-').next().unwrap_or_default();
         let numbers: Vec<_> = version.split('.').collect();
-        // Two numbers are a whole version of these.
+        // A full version of these has two numbers.
         let whole = if ["postgres", "debian"].contains(&name) { 2 } else { 3 };
         let is_whole = numbers.len() == whole && numbers.iter().all(|number| number.parse::<u32>().is_ok());
-        assert!(is_whole, "{image} moves: name a whole version");
+        assert!(is_whole, "{image} moves: use a full version");
     }
-    // And it is one that the tests run with.
+    // The tests must run with that version.
     let page = read("docs/INSTALLING.md");
     let tested: Vec<&str> = page.lines().filter(|line| line.starts_with("| ") && line.contains("make test")).collect();
     for image in images.iter().filter(|image| ["rabbitmq:", "postgres:"].iter().any(|name| image.starts_with(name))) {
         let version = image.split([':', '-']).nth(1).expect("it has a tag");
         assert!(
             tested.iter().any(|line| line.contains(&format!("| {version} |"))),
-            "docs/INSTALLING.md knows no tests with {image}"
+            "docs/INSTALLING.md lists no tests with {image}"
         );
     }
 }
 
 #[test]
-fn the_image_is_built_as_the_workspace_says() {
+fn image_build_matches_the_workspace() {
     let (dockerfile, manifest) = (read("Dockerfile"), read("Cargo.toml"));
     let argument = |name: &str| {
         let found = dockerfile.lines().find_map(|line| line.strip_prefix(&format!("ARG {name}=")));
@@ -85,35 +89,42 @@ fn the_image_is_built_as_the_workspace_says() {
     };
     let numbers =
         |version: &str| -> Vec<u32> { version.split('.').map(|number| number.parse().expect("a number")).collect() };
-    assert!(numbers(&argument("RUST_VERSION")) >= numbers(&stated("rust-version")), "too old a compiler");
+    assert!(numbers(&argument("RUST_VERSION")) >= numbers(&stated("rust-version")), "the image's compiler is too old");
     assert_eq!(argument("VERSION"), stated("version"));
-    // Cargo wants to see every member, though it builds only ours.
+    // Cargo needs every member's manifest, although it builds only what ships.
     let sent = read(".dockerignore");
     for member in stated("members").split(['[', ']', ',', '"', ' ']).filter(|member| !["", "."].contains(member)) {
         let folder = member.trim_end_matches("/*");
-        assert!(sent.lines().any(|line| line == format!("!{folder}")), "the builder does not get {folder}");
+        assert!(sent.lines().any(|line| line == format!("!{folder}")), ".dockerignore excludes {folder}");
     }
 }
 
-/// Cargo unites the features of all packages that it builds together, and the fault runs' package wants faults. So what is
-/// built for production must be the default members alone, and no optimised build can have the feature unasked: crates/service/build.rs
-/// refuses it. `make check` and `make test-full` look into the programs.
+/// Cargo unifies the features of all packages that it builds together, and the fault runner enables fault injection.
+/// So a production build must build the default members only. crates/service/build.rs refuses the feature in an
+/// optimised build unless requested. `make check` and `make test-full` search the built programs.
 #[test]
-fn no_build_for_production_has_faults_on_request() {
+fn production_builds_have_no_fault_injection() {
     let build = "cargo build --locked --release";
-    assert!(read("Dockerfile").lines().any(|line| line.trim_end_matches(['\\', ' ']).trim() == build), "another build");
+    assert!(
+        read("Dockerfile").lines().any(|line| line.trim_end_matches(['\\', ' ']).trim() == build),
+        "the Dockerfile does not run `{build}`"
+    );
     assert!(read("docs/INSTALLING.md").contains("Build it with `cargo build --release`"));
     let manifest = read("Cargo.toml");
-    assert!(manifest.contains("\ndefault-members = [\".\", \"workers\"]\n"), "what ships is built by default");
+    assert!(
+        manifest.contains("\ndefault-members = [\".\", \"workers\"]\n"),
+        "the default members are not those that ship"
+    );
     for manifest in ["Cargo.toml", "workers/Cargo.toml"] {
-        assert!(!read(manifest).contains("default = ["), "{manifest} has features that nobody asked for");
+        assert!(!read(manifest).contains("default = ["), "{manifest} has default features");
     }
     assert!(read("crates/service/build.rs").contains("CARGO_FEATURE_FAULT_INJECTION"));
 }
 
-/// The tests' own programs have the switches. So the words that scripts/check_shipped.sh looks for are the right ones.
+/// The tests' own programs have the switches. Finding the words of scripts/check_shipped.sh there proves that they
+/// are the right ones.
 #[test]
-fn switches_for_faults_are_found_in_programs_that_have_them() {
+fn fault_switches_are_found_in_programs_that_have_them() {
     let script = read("scripts/check_shipped.sh");
     let words = script.lines().find_map(|line| line.strip_prefix("SWITCHES='")).expect("it names them");
     for program in ["orderflow", "orderflow-worker"] {
@@ -126,15 +137,15 @@ fn switches_for_faults_are_found_in_programs_that_have_them() {
 }
 
 #[tokio::test]
-async fn the_health_check_believes_nothing_but_a_200() {
-    assert!(!healthcheck(1).await, "nobody listens there");
+async fn health_check_accepts_only_a_200() {
+    assert!(!healthcheck(1).await, "nothing listens on port 1");
     for (answer, healthy) in [("200 OK", true), ("503 Service Unavailable", false), ("20", false)] {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let server = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.expect("a connection");
             let mut request = Vec::new();
-            // As servers do: one that answers and closes before it has read everything resets the connection.
+            // Read the whole request, as servers do: closing before that resets the connection.
             while !request.ends_with(b"\r\n\r\n") {
                 assert!(stream.read_buf(&mut request).await.expect("a request") > 0, "the request is cut off");
             }

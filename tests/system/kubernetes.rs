@@ -1,5 +1,5 @@
-//! deploy/kubernetes agrees with the programs, with docker-compose.yml and with what its README tells people to do, as far
-//! as no cluster is needed to tell. scripts/check_kubernetes.sh holds it against the schemas of Kubernetes and KEDA.
+//! deploy/kubernetes agrees with the programs, with docker-compose.yml and with its own README, as far as a test can
+//! check without a cluster. scripts/check_kubernetes.sh validates it against the schemas of Kubernetes and KEDA.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +18,7 @@ use super::{
     secrets::kubernetes_secrets,
 };
 
-/// The documents of one folder, which Kubernetes and KEDA know by kind and name.
+/// Returns the documents of one folder. Kubernetes and KEDA identify them by kind and name.
 fn documents(part: &str) -> Vec<Value> {
     let folder = root().join("deploy/kubernetes").join(part);
     let mut found = Vec::new();
@@ -36,16 +36,16 @@ fn documents(part: &str) -> Vec<Value> {
     found
 }
 
-/// Those of this kind in this folder, by name without `orderflow-`.
+/// Returns the folder's documents of this kind, by name without `orderflow-`.
 fn of_kind(part: &str, kind: &str) -> BTreeMap<String, Value> {
     let known = |document: &Value| {
         let name = text(&document["metadata"]["name"]);
-        name.strip_prefix("orderflow-").unwrap_or_else(|| panic!("{name} may be somebody else's")).to_owned()
+        name.strip_prefix("orderflow-").unwrap_or_else(|| panic!("{name} lacks the prefix orderflow-")).to_owned()
     };
     documents(part).into_iter().filter(|one| one["kind"] == kind).map(|one| (known(&one), one)).collect()
 }
 
-/// What runs our image, by name without `orderflow-`: each one's pod, as Kubernetes is told of it.
+/// Returns the pod template of each object that runs our image, by name without `orderflow-`.
 pub(super) fn pods() -> BTreeMap<String, Value> {
     let template = |one: &Value| match one["kind"].as_str() {
         Some("CronJob") => one["spec"]["jobTemplate"]["spec"]["template"].clone(),
@@ -59,21 +59,21 @@ pub(super) fn pods() -> BTreeMap<String, Value> {
     found
 }
 
-/// A pod's only container.
+/// Returns a pod's only container.
 fn container(pod: &Value) -> &Value {
     let all = pod["spec"]["containers"].as_sequence().expect("it has containers");
     assert_eq!(all.len(), 1, "{all:?}");
     &all[0]
 }
 
-/// Where a variable's value comes from.
+/// The source of a variable's value.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Given {
     Here(String),
     Secret { name: String, key: String, optional: bool },
 }
 
-/// The variables of a pod, but for those of the Secret that it takes as a whole.
+/// Returns a pod's own variables, without those of the ConfigMap and Secret that it imports whole.
 pub(super) fn environment(pod: &Value) -> BTreeMap<String, Given> {
     let read = |variable: &Value| {
         let secret = &variable["valueFrom"]["secretKeyRef"];
@@ -88,7 +88,7 @@ pub(super) fn environment(pod: &Value) -> BTreeMap<String, Given> {
     container(pod)["env"].as_sequence().into_iter().flatten().map(read).collect()
 }
 
-/// The Secret that a pod takes as a whole. Besides, it takes the ConfigMap.
+/// Returns the Secret that a pod imports whole, in addition to the ConfigMap.
 pub(super) fn whole_secret(pod: &Value) -> Option<String> {
     let sources = container(pod)["envFrom"].as_sequence().expect("it takes the settings");
     assert_eq!(sources[0]["configMapRef"]["name"], "orderflow-settings");
@@ -101,7 +101,7 @@ fn settings() -> BTreeMap<String, String> {
     yaml_serde::from_value(map["data"].clone()).expect("a mapping from names to text")
 }
 
-/// What each pod is given, with the Secrets that the README makes; a variable that is optional and not there is empty.
+/// Returns the settings of each pod, with the Secrets that the README creates. Missing optional variables are empty.
 pub(super) async fn given() -> BTreeMap<String, BTreeMap<String, String>> {
     let (settings, secrets) = (settings(), kubernetes_secrets().await);
     let resolved = |name: &str, pod: &Value| {
@@ -131,25 +131,25 @@ async fn every_program_starts_with_the_settings_that_it_is_given() {
 }
 
 #[tokio::test]
-async fn every_setting_named_exists_and_no_secret_stands_in_a_file() {
+async fn every_named_setting_exists_and_no_file_contains_a_secret() {
     let known = known_settings().await;
     for name in settings().keys() {
         assert_eq!(known.get(name), Some(&false), "{name} is in the ConfigMap");
     }
     for (pod, described) in pods() {
         for (name, given) in environment(&described) {
-            let secret = known.get(&name).unwrap_or_else(|| panic!("{pod} is given {name}, which is no setting"));
+            let secret = known.get(&name).unwrap_or_else(|| panic!("{pod} sets {name}, which is not a setting"));
             assert_eq!(*secret, matches!(given, Given::Secret { .. }), "{name} of {pod}");
         }
     }
-    assert!(documents("base").iter().all(|document| document["kind"] != "Secret"), "a Secret stands in a file");
+    assert!(documents("base").iter().all(|document| document["kind"] != "Secret"), "a file contains a Secret");
 }
 
 #[test]
-fn what_a_shop_tunes_is_in_the_config_map() {
+fn config_map_contains_the_settings_that_shops_tune() {
     let settings = settings();
     for setting in roster().settings().filter(|setting| setting.default.is_some() && !FIXED.contains(&setting.name)) {
-        assert!(settings.contains_key(setting.name), "base/settings.yaml does not tell of {}", setting.name);
+        assert!(settings.contains_key(setting.name), "base/settings.yaml lacks {}", setting.name);
     }
 }
 
@@ -161,8 +161,8 @@ fn each_service_has_its_workers_and_all_queues_are_consumed_once() {
         let worker = deployments.get(service);
         let worker = worker.unwrap_or_else(|| panic!("deploy/kubernetes/base has no Deployment orderflow-{service}"));
         consumed.extend(consumed_by(service, &words(&container(&worker["spec"]["template"])["command"])));
-        // Whoever applies it again would otherwise end what KEDA has started.
-        assert!(worker["spec"]["replicas"].is_null(), "{service} has a number of processes");
+        // With a number here, applying the manifest again would stop the processes that KEDA started.
+        assert!(worker["spec"]["replicas"].is_null(), "{service} sets a number of processes");
     }
     consumed.sort_unstable();
     let mut all = roster().subscriptions().to_vec();
@@ -170,7 +170,7 @@ fn each_service_has_its_workers_and_all_queues_are_consumed_once() {
     assert_eq!(consumed, all);
 }
 
-/// The figure is a number of processes. Divided by 1 and by nothing else it is how many KEDA wants.
+/// The recorded figure is a number of processes, so KEDA must divide it by a threshold of 1.
 #[test]
 fn each_service_is_scaled_by_the_processes_that_it_needs() {
     let scaled = of_kind("scaling", "ScaledObject");
@@ -179,7 +179,7 @@ fn each_service_is_scaled_by_the_processes_that_it_needs() {
         let spec = &object["spec"];
         assert_eq!(spec["scaleTargetRef"]["name"], format!("orderflow-{service}").as_str());
         let triggers = spec["triggers"].as_sequence().expect("it has triggers");
-        assert_eq!(triggers.len(), 1, "{service}: the greatest of several would decide");
+        assert_eq!(triggers.len(), 1, "{service}: with several triggers, the greatest would decide");
         assert_eq!((&triggers[0]["type"], &triggers[0]["metricType"]), (&"prometheus".into(), &"AverageValue".into()));
         let mut told: BTreeMap<String, String> =
             yaml_serde::from_value(triggers[0]["metadata"].clone()).expect("a mapping from names to text");
@@ -195,7 +195,7 @@ fn each_service_is_scaled_by_the_processes_that_it_needs() {
 }
 
 #[test]
-fn the_rule_that_scales_is_recorded() {
+fn scaling_rule_is_recorded() {
     let rules = fs::read_dir(root().join("monitoring")).expect("there is monitoring");
     let written = rules.map(|file| fs::read_to_string(file.expect("a file").path()).unwrap_or_default());
     assert!(written.into_iter().any(|file| file.contains("- record: orderflow:service_processes_needed\n")));
@@ -205,7 +205,7 @@ fn the_rule_that_scales_is_recorded() {
 fn containers_may_do_no_more_than_they_need() {
     for (name, pod) in pods() {
         let (spec, container) = (&pod["spec"], container(&pod));
-        // base/kustomization.yaml has its version.
+        // base/kustomization.yaml sets the version.
         assert_eq!(container["image"], "orderflow", "{name}");
         let user = &spec["securityContext"];
         let numbers = ["runAsUser", "runAsGroup"].map(|one| user[one].as_u64().expect("a number").to_string());
@@ -217,22 +217,22 @@ fn containers_may_do_no_more_than_they_need() {
         assert_eq!(may["allowPrivilegeEscalation"].as_bool(), Some(false), "{name}");
         assert_eq!(words(&may["capabilities"]["drop"]), ["ALL"], "{name}");
         assert!(may["privileged"].is_null() && may["capabilities"]["add"].is_null(), "{name}");
-        assert_eq!(spec["automountServiceAccountToken"].as_bool(), Some(false), "{name} may ask the cluster");
+        assert_eq!(spec["automountServiceAccountToken"].as_bool(), Some(false), "{name} can call the cluster's API");
         assert!(["hostNetwork", "hostPID", "hostIPC"].iter().all(|one| spec[*one].is_null()), "{name}");
-        assert!(!container["resources"]["limits"]["memory"].is_null(), "{name} may take all memory");
+        assert!(!container["resources"]["limits"]["memory"].is_null(), "{name} has no memory limit");
         let wanted = &container["resources"]["requests"];
-        assert!(!wanted["memory"].is_null() && !wanted["cpu"].is_null(), "{name} is put on a node that is full");
+        assert!(!wanted["memory"].is_null() && !wanted["cpu"].is_null(), "{name} may be scheduled on a full node");
     }
 }
 
 #[test]
-fn a_program_is_given_the_time_that_it_takes_to_stop() {
+fn programs_have_time_to_stop() {
     let compose = programs();
-    // The operator's pod runs nothing of ours when it is ended, and an audit only reads.
+    // When Kubernetes stops the operator's pod, none of our programs runs in it; and an audit only reads.
     for (name, pod) in pods().into_iter().filter(|(name, _)| !["operator", "audit"].contains(&name.as_str())) {
         let grace = Duration::from_secs(pod["spec"]["terminationGracePeriodSeconds"].as_u64().expect("a number"));
         let there = text(&compose[&name]["stop_grace_period"]);
-        assert_eq!(Ok(grace), humantime::parse_duration(&there), "{name}, and in docker-compose.yml");
+        assert_eq!(Ok(grace), humantime::parse_duration(&there), "{name}: docker-compose.yml has another grace period");
         let before = &container(&pod)["lifecycle"]["preStop"]["exec"]["command"];
         let before = if before.is_null() { 0 } else { words(before)[1].parse().expect("seconds") };
         assert!(grace > LONGEST_STOP + Duration::from_secs(before), "{name} is killed after {grace:?}");
@@ -240,7 +240,7 @@ fn a_program_is_given_the_time_that_it_takes_to_stop() {
 }
 
 #[test]
-fn commands_are_those_of_compose() {
+fn commands_match_compose() {
     let compose = programs();
     for (name, pod) in pods() {
         if let Some(service) = compose.get(&name) {
@@ -249,7 +249,7 @@ fn commands_are_those_of_compose() {
     }
 }
 
-/// Everything that Kubernetes and Prometheus ask is asked where the program answers it.
+/// Kubernetes and Prometheus must send their requests to the ports on which the program answers them.
 #[test]
 fn probes_and_metrics_go_where_the_programs_listen() {
     let services = roster().names().into_iter().map(|service| (service, "WORKER_LISTEN", "metrics"));
@@ -281,34 +281,38 @@ fn probes_and_metrics_go_where_the_programs_listen() {
 #[test]
 fn customers_reach_the_shop_and_nothing_else() {
     let services = of_kind("base", "Service");
-    assert_eq!(services.keys().collect::<Vec<_>>(), ["console", "web"], "something else can be reached by a name");
+    assert_eq!(
+        services.keys().collect::<Vec<_>>(),
+        ["console", "web"],
+        "another Service makes something else reachable"
+    );
     for (service, port) in [("web", "http"), ("console", "metrics")] {
         let spec = &services[service]["spec"];
         let ports = spec["ports"].as_sequence().expect("it has ports").iter();
         assert_eq!(ports.map(|port| text(&port["targetPort"])).collect::<Vec<_>>(), [port], "{service}");
-        assert_eq!(spec["type"].as_str().unwrap_or("ClusterIP"), "ClusterIP", "{service} is reached from outside");
+        assert_eq!(spec["type"].as_str().unwrap_or("ClusterIP"), "ClusterIP", "{service} is reachable from outside");
     }
     let policies = of_kind("base", "NetworkPolicy");
     let labels = |name: &str| -> BTreeMap<String, String> {
         let one = &policies[name]["spec"]["podSelector"]["matchLabels"];
         yaml_serde::from_value(one.clone()).expect("labels")
     };
-    // Without this one, whatever no other policy is about would be open.
-    assert_eq!(labels("nobody").len(), 1, "it is not about all of our pods");
+    // Without this policy, pods that no other policy covers would be open.
+    assert_eq!(labels("nobody").len(), 1, "it does not cover all of our pods");
     assert_eq!(policies["nobody"]["spec"]["ingress"].as_sequence().map(Vec::len), Some(0));
     assert_eq!(labels("customers").get("app.kubernetes.io/component").map(String::as_str), Some("web"));
     for (name, policy) in &policies {
         for rule in policy["spec"]["ingress"].as_sequence().expect("it has rules") {
             let ports = rule["ports"].as_sequence().expect("a rule names its ports").iter();
             let inside = ports.map(|port| text(&port["port"])).any(|port| port != "http");
-            assert!(!inside || !rule["from"][0]["podSelector"].is_null(), "{name} opens the inside to all");
+            assert!(!inside || !rule["from"][0]["podSelector"].is_null(), "{name} opens internal ports to all");
         }
     }
 }
 
-/// A selector that matches nothing is taken without a word.
+/// Kubernetes silently accepts a selector that matches nothing.
 #[test]
-fn what_selects_pods_finds_them() {
+fn selectors_match_their_pods() {
     let pods = pods();
     let labels = |value: &Value| -> BTreeMap<String, String> {
         yaml_serde::from_value(value.clone()).unwrap_or_else(|error| panic!("{value:?}: {error}"))
@@ -328,7 +332,7 @@ fn what_selects_pods_finds_them() {
         let others = pods.iter().filter(|(other, _)| **other != name);
         assert!(
             others.into_iter().all(|(_, pod)| selector != labels(&pod["metadata"]["labels"])),
-            "{name} is not alone"
+            "the selector of {name} matches other pods"
         );
     }
 }

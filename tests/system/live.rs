@@ -1,4 +1,4 @@
-//! Whoever watches an order is told everything, once, in order, and what polling tells too.
+//! A watcher of an order receives every entry once, in order, and consistent with polling.
 
 use std::time::Duration;
 
@@ -13,11 +13,11 @@ use uuid::Uuid;
 
 use crate::dead_letters::until_number;
 
-/// Where a status stands among those that an order passes: what comes later is greater.
+/// Returns a status's place in the order's life; later statuses have greater places.
 fn place(status: &Value) -> usize {
     let way = ["pending", "paid", "reserved", "cancelling", "shipped", "payment_failed", "cancelled"];
     let place = way.iter().position(|known| status == known);
-    place.unwrap_or_else(|| panic!("what is {status}?"))
+    place.unwrap_or_else(|| panic!("unknown status {status}"))
 }
 
 async fn entries(web: &Web, order: &Order) -> Vec<Value> {
@@ -26,7 +26,7 @@ async fn entries(web: &Web, order: &Order) -> Vec<Value> {
     timeline.body["entries"].as_array().expect("entries").clone()
 }
 
-/// As it stands in a message.
+/// Returns timeline entries in the form of live messages.
 fn told(entries: &[Value]) -> Vec<Value> {
     entries.iter().map(|entry| json!({ "type": "entry", "entry": entry })).collect()
 }
@@ -36,7 +36,7 @@ fn end() -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watcher_is_told_where_the_order_stands_then_each_step_then_the_end() {
+async fn watcher_receives_the_snapshot_then_each_step_then_the_end() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     let order = web.order("MUG-BLUE", 1, VISA).await;
@@ -61,7 +61,7 @@ async fn a_watcher_is_told_where_the_order_stands_then_each_step_then_the_end() 
     assert_eq!(knows.until_closed().await, (all[1..].to_vec(), Some(1000)));
     assert_eq!(knows_nothing.until_closed().await, (all.clone(), Some(1000)));
 
-    // Whoever comes afterwards is told what they do not know, and the end.
+    // A watcher that connects afterwards receives the entries that it lacks, then the end.
     for (after, missed) in [(0, 5), (2, 3), (4, 1)] {
         let seen = web.watch(&order, Some(after)).await.until_closed().await;
         assert_eq!(seen, (all[5 - missed..].to_vec(), Some(1000)), "after {after}");
@@ -79,7 +79,7 @@ async fn a_watcher_is_told_where_the_order_stands_then_each_step_then_the_end() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_is_watched_by_whoever_has_its_token_and_only_by_websocket() {
+async fn order_is_watched_only_with_its_token_and_by_websocket() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     let (order, other) = (web.order("MUG-BLUE", 1, VISA).await, web.order("MUG-BLUE", 1, VISA).await);
@@ -91,7 +91,7 @@ async fn an_order_is_watched_by_whoever_has_its_token_and_only_by_websocket() {
         (unknown, order.token.clone()),
     ] {
         let refused = web.try_watch(&Order { id, token }, None).await.err();
-        let (status, problem) = refused.expect("nobody else watches");
+        let (status, problem) = refused.expect("only the order's own token opens it");
         assert_eq!((status, &problem["type"]), (404, &json!("/problems/order-not-found")));
     }
     let bearer = format!("Bearer {}", order.token);
@@ -106,7 +106,7 @@ async fn an_order_is_watched_by_whoever_has_its_token_and_only_by_websocket() {
     let wrong = web.get(&format!("{path}?after=x"), &[("authorization", &bearer)]).await;
     assert_eq!((wrong.status, &wrong.body["type"]), (StatusCode::BAD_REQUEST, &json!("/problems/invalid-parameter")));
 
-    // Who says something is told that nobody listens.
+    // The server closes the connection of a client that sends a message.
     let mut talks = web.watch(&order, None).await;
     talks.say("{}").await;
     let (_, code) = talks.until_closed().await;
@@ -115,9 +115,9 @@ async fn an_order_is_watched_by_whoever_has_its_token_and_only_by_websocket() {
     shop.close().await;
 }
 
-/// The log may be ahead of the status, a watcher may not: what it is told is what polling tells.
+/// The event log may be ahead of the order's status; a watcher may not, because polling must agree with it.
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_is_told_of_an_event_before_the_status_has_it() {
+async fn watcher_receives_no_event_before_the_status_includes_it() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     shop.start_worker_without(&["order.*"], &[]).await;
@@ -133,9 +133,10 @@ async fn nobody_is_told_of_an_event_before_the_status_has_it() {
     shop.close().await;
 }
 
-/// Everything is looked at now and then as well, so only this shows that nobody has to wait for that.
+/// Front ends also poll, which would hide a missing notification. So this test listens for the notifications
+/// themselves.
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_moves_an_order_announces_it() {
+async fn front_end_and_order_service_announce_every_move() {
     let mut shop = Shop::open().await;
     let database = DatabaseConfig::at(shop.database_url().to_string());
     let database = Database::new(&database, "listener", 1).expect("a pool");
@@ -147,17 +148,21 @@ async fn whoever_moves_an_order_announces_it() {
     let (cancelled, shipped) = (web.order("MUG-BLUE", 1, VISA).await, web.order("MUG-BLUE", 1, VISA).await);
     web.cancel(&cancelled).await;
     let patience = Duration::from_secs(30);
-    assert_eq!(timeout(patience, heard.recv()).await, Ok(Some(cancelled.id)), "the front end says so");
+    assert_eq!(
+        timeout(patience, heard.recv()).await,
+        Ok(Some(cancelled.id)),
+        "the front end announces the cancel request"
+    );
     shop.start_worker(&[]).await;
     let by_worker = async { while heard.recv().await.expect("it listens") != shipped.id {} };
-    timeout(patience, by_worker).await.expect("the order service says so");
+    timeout(patience, by_worker).await.expect("the order service announces the move");
     listening.abort();
     shop.close().await;
 }
 
-/// As when the process that moved it ended right after its commit.
+/// As when the process that moved the order died right after its commit.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_move_that_nobody_announced_is_told_all_the_same() {
+async fn unannounced_move_still_reaches_watchers() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     shop.start_worker_without(&["order.*"], &[]).await;
@@ -171,7 +176,7 @@ async fn a_move_that_nobody_announced_is_told_all_the_same() {
     shop.close().await;
 }
 
-/// As a client asks: again, where the front end has too much to do.
+/// Polls as a client does: retries while the front end is too busy.
 async fn ask(web: &Web, order: &Order) -> Value {
     let mut answered = Value::Null;
     orderflow_tests::until("the order is shown", async || {
@@ -186,7 +191,7 @@ async fn ask(web: &Web, order: &Order) -> Value {
     answered
 }
 
-/// Follows one order to its end, and asks for it after each message.
+/// Follows one order to its end and polls it after each message.
 async fn follow(web: &Web, order: &Order, mut watcher: Watcher) -> Vec<Value> {
     let (mut seen, mut last) = (Vec::new(), (0, 0));
     loop {
@@ -214,14 +219,14 @@ async fn follow(web: &Web, order: &Order, mut watcher: Watcher) -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_orders_each_watcher_at_each_front_end_sees_the_same_and_nothing_comes_after_the_end() {
+async fn watchers_of_many_orders_see_the_same_at_each_front_end_and_nothing_after_the_end() {
     const ORDERS: usize = 60;
     let mut shop = Shop::open().await;
     let (web, other) = (shop.start_web().await, shop.start_web().await);
     shop.start_worker(&[]).await;
     let (web, other) = (&web, &other);
     let following = (0..ORDERS).map(|number| async move {
-        // Shipped, declined, refused by the carrier, or cancelled, which comes too late for some and early for others.
+        // Shipped, declined, refused by the carrier, or cancelled; some cancels come too late.
         let (sku, method) = match number % 4 {
             1 => ("MUG-BLUE", DECLINED),
             2 => ("BATTERY-BULK", VISA),
@@ -242,7 +247,7 @@ async fn of_many_orders_each_watcher_at_each_front_end_sees_the_same_and_nothing
     });
     let followed = join_all(following).await;
     shop.until_quiet().await;
-    // Once all is at rest, the end was the end.
+    // Once everything is at rest, nothing has followed the end.
     for (order, seen) in &followed {
         assert_eq!(told(&entries(web, order).await), *seen, "order {}", order.id);
     }

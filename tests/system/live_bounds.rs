@@ -1,8 +1,8 @@
-//! Watchers are few enough, alive, and cost nothing when they are gone.
+//! The number of watchers is bounded, they must answer pings, and closed ones cost nothing.
 
 use orderflow_tests::{Said, Scrape, Shop, VISA, until};
 
-/// Waits until so many watch, by the metrics of the only front end.
+/// Waits until the only front end's metrics report this many watchers.
 async fn until_watching(shop: &mut Shop, wanted: f64) -> Scrape {
     let operators = shop.webs()[0].logged_address("at").await;
     let mut last = None;
@@ -13,11 +13,11 @@ async fn until_watching(shop: &mut Shop, wanted: f64) -> Scrape {
         if (watching - wanted).abs() < f64::EPSILON { Ok(()) } else { Err(watching) }
     })
     .await;
-    last.expect("it was asked")
+    last.expect("the metrics were read")
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn there_are_only_so_many_places_and_who_leaves_makes_room() {
+async fn number_of_watchers_is_bounded_and_leaving_frees_a_place() {
     let mut shop = Shop::open().await;
     let web = shop.start_web_with(&[("LIVE_WATCHERS", "25")]).await;
     let (order, other) = (web.order("MUG-BLUE", 1, VISA).await, web.order("MUG-BLUE", 1, VISA).await);
@@ -34,11 +34,11 @@ async fn there_are_only_so_many_places_and_who_leaves_makes_room() {
         watchers.push(watcher);
     }
     assert_eq!(web.watch(&other, None).await.until_closed().await, (Vec::new(), Some(1013)), "the process has 25");
-    // Others are served as ever.
+    // Other requests are still served.
     assert_eq!(web.status(&other).await, "pending");
 
     watchers.remove(0).leave().await;
-    // Without a word, as a phone that has lost its network says none.
+    // Leave without a close frame, like a phone that lost its network.
     drop(watchers.remove(0));
     until_watching(&mut shop, 23.0).await;
     let mut welcome = web.watch(&order, None).await;
@@ -61,28 +61,28 @@ async fn there_are_only_so_many_places_and_who_leaves_makes_room() {
 
 /// Takes a minute, nearly all of it waiting.
 #[tokio::test(flavor = "multi_thread")]
-async fn who_answers_no_ping_is_closed_and_who_does_is_not() {
+async fn only_watchers_that_answer_no_ping_are_closed() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     let order = web.order("MUG-BLUE", 1, VISA).await;
     let mut reads = web.watch(&order, Some(1)).await;
-    // Its answers are made while it reads, so it answers nothing.
+    // The client library answers pings only while it reads, so this watcher answers none.
     let does_not_read = web.watch(&order, Some(1)).await;
     for _ in 0..2 {
         assert_eq!(reads.said().await, Said::Ping);
     }
     let operators = shop.webs()[0].logged_address("at").await;
     let mut last = None;
-    // A third ping makes sure that the first answers were heard.
+    // A third ping shows that the first answers arrived.
     assert_eq!(reads.said().await, Said::Ping);
-    until("the silent one is closed", async || {
+    until("the silent watcher is closed", async || {
         let scrape = Scrape::of(operators).await;
         let watching = scrape.sum("orderflow_live_watchers", &[]);
         last = Some(scrape);
         if watching < 2.0 { Ok(()) } else { Err(watching) }
     })
     .await;
-    let seen = last.expect("it was asked");
+    let seen = last.expect("the metrics were read");
     assert_eq!(seen.sum("orderflow_live_watchers", &[]), 1.0);
     assert_eq!(seen.sum("orderflow_live_closed_total", &[("reason", "silent")]), 1.0);
     drop(does_not_read);

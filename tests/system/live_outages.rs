@@ -1,4 +1,4 @@
-//! What a watcher is told when something is away: the process that it is connected to, the database, the broker.
+//! What a watcher receives when something is unavailable: its front end, the database, the broker.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ fn versions(messages: &[Value]) -> Vec<i64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_front_end_that_restarts_says_so_and_another_one_goes_on_from_there() {
+async fn watcher_of_a_restarting_front_end_continues_at_another() {
     let mut shop = Shop::open().await;
     let (first, second) = (shop.start_web().await, shop.start_web().await);
     let order = first.order("MUG-BLUE", 1, VISA).await;
@@ -32,7 +32,7 @@ async fn a_front_end_that_restarts_says_so_and_another_one_goes_on_from_there() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_the_database_is_away_watchers_stay_and_afterwards_they_miss_nothing() {
+async fn watchers_stay_connected_through_a_database_outage_and_miss_nothing() {
     let mut shop = Shop::open().await;
     let url = shop.database_url();
     let wire = Proxy::to(&url).await;
@@ -42,13 +42,13 @@ async fn while_the_database_is_away_watchers_stay_and_afterwards_they_miss_nothi
     let mut watcher = web.watch(&order, Some(0)).await;
     watcher.until_version(1).await;
     wire.cut().await;
-    shop.webs()[0].until_logged("watchers are told nothing").await;
+    shop.webs()[0].until_logged("watchers get no updates").await;
     let refused = web.try_watch(&order, None).await.err();
     assert_eq!(
         refused.map(|(status, problem)| (status, problem["type"].clone())),
         Some((503, "/problems/database-unavailable".into()))
     );
-    // The workers have their own way to it.
+    // The workers have their own connection to the database.
     shop.start_worker(&[]).await;
     shop.until_orders("shipped", 1).await;
     wire.mend().await;
@@ -58,7 +58,7 @@ async fn while_the_database_is_away_watchers_stay_and_afterwards_they_miss_nothi
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_broker_watchers_are_told_all_that_the_database_has() {
+async fn watchers_receive_all_entries_without_the_broker() {
     let mut shop = Shop::open().await;
     let url = shop.broker_url("orderflow-web");
     let wire = Proxy::to(&url).await;

@@ -1,4 +1,4 @@
-//! Whoever has one line of an order finds all the others: by any of its ids, in every process's log.
+//! One log line of an order leads to all the others, by any of its ids, in every process's log.
 
 use std::collections::BTreeSet;
 
@@ -10,19 +10,19 @@ use crate::dead_letters::{PAYMENT, STRANGER, until_dead};
 
 const JSON: (&str, &str) = ("LOG_FORMAT", "json");
 
-/// A line for each event that is applied, too.
+/// Also logs a line for each applied event.
 const EACH_EVENT: (&str, &str) = ("RUST_LOG", "info,lapin=off,orderflow_worker=debug");
 
-/// What every line about a delivery has, as docs/LOGGING.md says.
+/// The fields of every line about a delivery, as docs/LOGGING.md lists them.
 const IDS: [&str; 6] = ["order.id", "event.id", "correlation.id", "trace.id", "queue", "attempt"];
 
-/// Lines as a machine reads them: each is one object, and no name is in it twice.
+/// Parses the lines: each must be one JSON object, without duplicate names.
 fn read(log: &[String]) -> Vec<Map<String, Value>> {
     log.iter()
         .map(|line| {
             let read: Map<String, Value> = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
             for name in read.keys() {
-                assert_eq!(line.matches(&format!("\"{name}\":")).count(), 1, "{name} is twice in {line}");
+                assert_eq!(line.matches(&format!("\"{name}\":")).count(), 1, "{name} occurs twice in {line}");
             }
             read
         })
@@ -33,7 +33,7 @@ fn text<'a>(line: &'a Map<String, Value>, name: &str) -> &'a str {
     line.get(name).and_then(Value::as_str).unwrap_or_else(|| panic!("no {name} in {line:?}"))
 }
 
-/// The lines in which this order's id is anywhere.
+/// Returns the lines that contain this order's id in any field.
 fn of_order(log: &[String], order: &Order) -> Vec<Map<String, Value>> {
     let id = order.id.to_string();
     read(log).into_iter().filter(|line| line.values().any(|value| value.as_str() == Some(&id))).collect()
@@ -82,14 +82,14 @@ async fn every_line_of_an_order_names_it_and_its_trace_in_every_process() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_letter_is_one_line_that_says_which_and_why_as_far_as_can_be_read() {
+async fn dead_letter_is_logged_in_one_line_with_its_ids_and_reason() {
     let mut shop = Shop::open().await;
     shop.start_worker_with(&[], &[JSON]).await;
     let probe = shop.probe().await;
     probe.publish(names::RETURN, &PAYMENT.queue(), STRANGER).await;
     probe.publish(names::RETURN, &PAYMENT.queue(), b"no event").await;
     until_dead(&probe, PAYMENT, 2).await;
-    // A line is written after its dead letter is safe.
+    // A worker logs the line only once the dead letter is safe.
     let worker = &shop.workers()[0];
     let mut errors = Vec::new();
     until("both are logged", async || {

@@ -1,4 +1,4 @@
-//! The mails as a mail program reads them, from files and over SMTP: each once, whatever happens on the way.
+//! The mails as a mail program reads them, from files and over SMTP: each arrives once, whatever fails on the way.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 const PUBLIC_URL: (&str, &str) = ("PUBLIC_URL", "https://shop.example");
 const NAME: &str = "Bob & Eve O'Hara";
 
-/// A mail, taken apart.
+/// A parsed mail.
 #[derive(Debug)]
 struct Mail {
     id: String,
@@ -19,7 +19,7 @@ struct Mail {
     html: String,
 }
 
-/// Reads a mail and checks what all have in common.
+/// Parses a mail and checks what all mails have in common.
 fn read(content: &[u8]) -> Mail {
     let mail = mailparse::parse_mail(content).expect("it is a mail");
     let header = |name: &str| {
@@ -41,12 +41,12 @@ fn read(content: &[u8]) -> Mail {
         assert_eq!((part.ctype.mimetype.as_str(), part.ctype.charset.as_str()), (kind, "utf-8"));
         part.get_body().expect("it can be decoded")
     };
-    assert_eq!(mail.subparts.len(), 2, "text first, HTML last: a mail program shows the last that it can");
+    assert_eq!(mail.subparts.len(), 2, "text first, HTML last: a mail program shows the last part that it supports");
     let (text, html) = (part(&mail.subparts[0], "text/plain"), part(&mail.subparts[1], "text/html"));
     Mail { id: header("Message-ID"), subject: header("Subject"), text, html }
 }
 
-/// All mails of a directory by file name.
+/// Returns all mails of a directory by file name.
 fn in_directory(directory: &Path) -> BTreeMap<String, Mail> {
     let entries = fs::read_dir(directory).into_iter().flatten().map(|entry| entry.expect("an entry").path());
     let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).expect("a name").to_owned();
@@ -63,9 +63,13 @@ async fn place(web: &Web, method: &str) -> (Order, Answer) {
     (answer.accepted(), answer)
 }
 
-/// What every mail about an order says, and that its link opens the order.
+/// Checks the content that every mail about an order has, and that its link opens the order.
 async fn is_about(mail: &Mail, kind: &str, order: &Order, placed: &Answer, web: &Web) {
-    assert_eq!(mail.id, format!("<{}.{kind}@example.org>", order.id), "the Message-ID follows from order and kind");
+    assert_eq!(
+        mail.id,
+        format!("<{}.{kind}@example.org>", order.id),
+        "the Message-ID is derived from the order and the kind of mail"
+    );
     let number = placed.body["number"].as_str().expect("a number");
     assert!(mail.subject.contains(number), "{mail:?}");
     for form in [&mail.text, &mail.html] {
@@ -87,8 +91,8 @@ async fn is_about(mail: &Mail, kind: &str, order: &Order, placed: &Answer, web: 
     assert_eq!((seen.status, &seen.body["number"]), (StatusCode::OK, &Value::from(number)));
 }
 
-/// Lets a worker handle so many deliveries and stops it. What it was given and had not handled would come back to the
-/// queue only after it is gone, so its log says when it has.
+/// Lets a worker handle this many deliveries, then stops it. Waits on the worker's log, because unhandled deliveries
+/// would return to the queue only after it has stopped.
 async fn handle_mails(shop: &mut Shop, deliveries: usize) {
     shop.start_worker_with(&["email.*"], &[PUBLIC_URL]).await;
     let worker = &shop.workers()[0];
@@ -102,12 +106,12 @@ async fn handle_mails(shop: &mut Shop, deliveries: usize) {
     }
 }
 
-/// Deliveries that a worker has recorded or recognised, by its log.
+/// Returns the number of deliveries that a worker has applied or recognised as duplicates, from its log.
 fn handled(worker: &Child) -> usize {
     let number = |line: &String, name: &str| line.split(name).nth(1)?.split_whitespace().next()?.parse::<usize>().ok();
     let count = |line: &String| match line {
         line if line.contains("an event is applied") => Some(1),
-        line if line.contains("applied already came again") => number(line, "deliveries="),
+        line if line.contains("already applied events were delivered again") => number(line, "deliveries="),
         _ => None,
     };
     worker.log().iter().filter_map(count).sum()
@@ -116,7 +120,7 @@ fn handled(worker: &Child) -> usize {
 const EMAIL_QUEUES: [&str; 3] = ["email.order-created", "email.payment-failed", "email.shipment-created"];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn customers_get_a_mail_for_what_happens_each_once() {
+async fn customers_get_each_mail_exactly_once() {
     let mut shop = Shop::open().await;
     let web = shop.start_web_with(&[PUBLIC_URL]).await;
     let probe = shop.probe().await;
@@ -142,10 +146,10 @@ async fn customers_get_a_mail_for_what_happens_each_once() {
     assert!(tracking.text.contains("SIM") && tracking.html.contains("SIM"), "the tracking number: {tracking:?}");
     let refusal = &mails[&names(&declined, "declined")].text;
     assert!(refusal.contains("declined") && refusal.contains("not been charged"), "{refusal}");
-    assert_eq!(fs::read_dir(&directory).expect("it is there").count(), 4, "no half a mail is left");
+    assert_eq!(fs::read_dir(&directory).expect("it is there").count(), 4, "no partial mail is left");
 
-    // The same events again: as they come when an acknowledgement was lost, and as they come when the inbox does not
-    // know them, because the worker died after it had sent the mail.
+    // Deliver the same events again: first as after a lost acknowledgement, then without their inbox rows, as after a
+    // worker that died once it had sent the mail.
     let events = probe.take_all(&tap).await;
     assert_eq!(events.len(), 6);
     for worker in shop.workers().drain(..) {
@@ -170,14 +174,14 @@ async fn customers_get_a_mail_for_what_happens_each_once() {
         assert_eq!(deliveries, 4);
         handle_mails(&mut shop, deliveries).await;
         let again = in_directory(&directory);
-        assert!(again.is_empty(), "inbox forgotten: {forget}; sent again: {:?}", again.keys());
+        assert!(again.is_empty(), "inbox rows deleted: {forget}; mails repeated: {:?}", again.keys());
     }
     assert_eq!(shop.number("SELECT count(*) FROM email.mails WHERE sent_at IS NOT NULL").await, 4);
     shop.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mail_that_the_server_does_not_take_yet_is_tried_again_and_arrives_once() {
+async fn mail_that_the_server_rejects_temporarily_is_retried_and_arrives_once() {
     let mut shop = Shop::open().await;
     let sink = SmtpSink::start(1).await;
     let web = shop.start_web_with(&[PUBLIC_URL]).await;
@@ -200,7 +204,7 @@ async fn a_mail_that_the_server_does_not_take_yet_is_tried_again_and_arrives_onc
         let mail = mails.iter().find(|mail| mail.id == id).unwrap_or_else(|| panic!("no {id} in {mails:?}"));
         is_about(mail, kind, order, answer, &web).await;
     }
-    // The refused one was asked for twice, the others once; it waited in the first tier meanwhile.
+    // The refused mail was tried twice, the others once. Between its tries it waited in the first retry tier.
     let recipients = sink.recipients();
     assert_eq!(recipients.len(), expected.len() + 1, "{recipients:?}");
     assert!(recipients.iter().all(|line| line.starts_with("RCPT TO:<bob@example.org>")), "{recipients:?}");
@@ -208,11 +212,11 @@ async fn a_mail_that_the_server_does_not_take_yet_is_tried_again_and_arrives_onc
     assert_eq!(tried.len(), 1, "{tried:?}");
     assert!(tried[0].contains("email.") && tried[0].contains("attempt=1") && tried[0].contains("451"), "{tried:?}");
     assert!(tried[0].contains("again_in=200ms") && !tried[0].contains("bob@"), "{tried:?}");
-    assert!(!shop.mail_directory().exists(), "mails go one way");
+    assert!(!shop.mail_directory().exists(), "with SMTP, no mail is written to a file");
     shop.close().await;
 }
 
-/// The header fields and both forms of a mail, decoded: everything that its reader may see.
+/// Returns a mail's decoded header fields and parts: everything that its reader may see.
 fn seen(content: &[u8]) -> String {
     let mail = mailparse::parse_mail(content).expect("it is a mail");
     let headers = mail.headers.iter().map(|header| format!("{}: {}\n", header.get_key(), header.get_value()));
@@ -220,9 +224,9 @@ fn seen(content: &[u8]) -> String {
     headers.chain(parts).collect()
 }
 
-/// Anybody may order to a stranger's address, as often as they like. What they type as a name must not reach the
-/// stranger as an advertisement under our sender; and an address that the order accepts is one that can be mailed to,
-/// here by a server without SMTPUTF8.
+/// Anybody can place orders with a stranger's address. The name that they type must not reach the stranger as an
+/// advertisement from our sender. Mail to every accepted address must be deliverable, here by a server without
+/// SMTPUTF8.
 #[tokio::test(flavor = "multi_thread")]
 async fn accepted_address_gets_its_mail_and_no_advertisement_in_it() {
     let mut shop = Shop::open().await;
@@ -250,7 +254,7 @@ async fn accepted_address_gets_its_mail_and_no_advertisement_in_it() {
     let mails = sink.mails();
     assert_eq!(mails.len(), 6);
     for mail in mails {
-        assert!(mail.is_ascii(), "no server needs SMTPUTF8 for it");
+        assert!(mail.is_ascii(), "the mail needs no SMTPUTF8");
         let seen = seen(&mail);
         assert!(seen.contains("Hello,"), "{seen}");
         assert!(!seen.to_lowercase().contains("evil") && !seen.contains("1000 EUR"), "{seen}");

@@ -1,4 +1,4 @@
-//! What processes measure is what happened.
+//! The metrics of processes match what happened.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ async fn worker(shop: &mut Shop) -> Scrape {
     Scrape::of(shop.workers()[0].address().await).await
 }
 
-/// Waits until the worker's metrics say so.
+/// Waits until the worker's metric has this value.
 async fn until_worker(shop: &mut Shop, what: &str, name: &str, labels: &[(&str, &str)], wanted: f64) -> Scrape {
     let mut last = None;
     until(what, async || {
@@ -25,11 +25,11 @@ async fn until_worker(shop: &mut Shop, what: &str, name: &str, labels: &[(&str, 
         if (found - wanted).abs() < f64::EPSILON { Ok(()) } else { Err(found) }
     })
     .await;
-    last.expect("it was looked at")
+    last.expect("the metrics were read")
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn orders_are_counted_where_customers_meet_them_and_where_they_are_worked_on() {
+async fn front_ends_and_workers_count_orders() {
     let mut shop = Shop::open().await;
     let front = shop.start_web().await;
     shop.start_worker(&[]).await;
@@ -51,7 +51,7 @@ async fn orders_are_counted_where_customers_meet_them_and_where_they_are_worked_
 
     let payment = [("queue", "payment.order-created")];
     let recorded = [("queue", "payment.order-created"), ("outcome", "recorded")];
-    let four = "payment has settled four";
+    let four = "the payment queue has settled four deliveries";
     let seen = until_worker(&mut shop, four, "orderflow_queue_processing_seconds_count", &payment, 4.0).await;
     assert_eq!(seen.sum("orderflow_queue_settled_total", &recorded), 4.0);
     for name in ["deliveries_total", "lag_seconds_count", "step_seconds_count", "batch_events_sum"] {
@@ -66,7 +66,7 @@ async fn orders_are_counted_where_customers_meet_them_and_where_they_are_worked_
     assert_eq!(seen.sum("orderflow_provider_call_seconds_count", &[("provider", "payment")]), 4.0);
     assert!(
         seen.sum("orderflow_publish_seconds_count", &[("outcome", "confirmed")]) >= 9.0,
-        "what follows is published"
+        "the events that follow are published"
     );
     shop.close().await;
 }
@@ -83,28 +83,34 @@ async fn failed_attempts_and_dead_letters_are_counted_by_tier_and_reason() {
     for tier in ["200ms", "1s"] {
         assert_eq!(seen.sum("orderflow_queue_retries_total", &[queue, ("tier", tier)]), 1.0, "{tier}");
     }
-    assert_eq!(seen.sum("orderflow_queue_lag_seconds_count", &[queue]), 1.0, "a retry's wait is no lag");
+    assert_eq!(
+        seen.sum("orderflow_queue_lag_seconds_count", &[queue]),
+        1.0,
+        "the delay of a retry does not count as lag"
+    );
     assert_eq!(seen.sum("orderflow_provider_call_seconds_count", &[("outcome", "passing")]), 2.0);
 
     let probe = shop.probe().await;
     probe.publish("", "payment.order-created", b"no event").await;
     let rejected = [queue, ("reason", "rejected")];
     let seen =
-        until_worker(&mut shop, "it is a dead letter", "orderflow_queue_dead_letters_total", &rejected, 1.0).await;
+        until_worker(&mut shop, "the message is dead-lettered", "orderflow_queue_dead_letters_total", &rejected, 1.0)
+            .await;
     assert_eq!(seen.sum("orderflow_queue_settled_total", &[queue, ("outcome", "dead_lettered")]), 1.0);
     assert_eq!(seen.sum("orderflow_queue_retries_total", &[queue]), 2.0);
     shop.until_quiet().await;
     shop.close_with_dead_letters(&[(queues::PAYMENT_ORDER_CREATED, 1)]).await;
 }
 
-/// The audit is gone when Prometheus asks: whoever schedules it has it write down how it ended.
+/// An audit has ended by the time that Prometheus scrapes. So a scheduled audit records its result with `--record`,
+/// and front ends export it.
 #[tokio::test(flavor = "multi_thread")]
-async fn how_a_recorded_audit_ended_is_told_by_front_ends() {
+async fn front_ends_export_the_result_of_a_recorded_audit() {
     let mut shop = Shop::open().await;
     shop.start_web().await;
     let seen = web(&mut shop).await;
     let told = |seen: &Scrape| seen.samples().iter().any(|sample| sample.name == "orderflow_audit_violations");
-    assert!(!told(&seen), "nobody has audited yet: 0 would say that all is well");
+    assert!(!told(&seen), "without an audit, a value of 0 would report a sound shop");
     let orphan = "INSERT INTO messaging.event_log
         (order_id, version, event_id, event, source, occurred_at, correlation_id, data)
         VALUES (gen_random_uuid(), 1, gen_random_uuid(), 'order.created', '/orderflow/web', now(), gen_random_uuid(), '{}')";
@@ -115,10 +121,10 @@ async fn how_a_recorded_audit_ended_is_told_by_front_ends() {
     assert!(found > 0);
     shop.execute("DELETE FROM messaging.event_log").await;
     assert_eq!(run("orderflow", &["audit"], &shop.operator_settings()).await.code, Some(0));
-    assert_eq!(shop.number("SELECT count(*) FROM messaging.audits").await, 1, "unasked it only reads");
-    // It is looked for when a front end starts, and every half minute.
+    assert_eq!(shop.number("SELECT count(*) FROM messaging.audits").await, 1, "without --record an audit only reads");
+    // A front end reads the result when it starts, and every half minute.
     shop.start_web().await;
-    until("the front end tells", async || {
+    until("the front end exports the violations", async || {
         let seen = Scrape::of(shop.webs()[1].logged_address("at").await).await;
         let told = seen.sum("orderflow_audit_violations", &[]);
         let expected = f64::from(i32::try_from(found).expect("not that many"));
@@ -133,7 +139,8 @@ async fn how_a_recorded_audit_ended_is_told_by_front_ends() {
     shop.close().await;
 }
 
-/// Each series costs memory here and in Prometheus, so there are few, whatever customers send and however many come.
+/// Each series costs memory here and in Prometheus. So their number must not depend on what customers send or on how
+/// many there are.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_number_of_series_does_not_grow_with_orders_and_paths() {
     let mut shop = Shop::open().await;
@@ -154,7 +161,7 @@ async fn the_number_of_series_does_not_grow_with_orders_and_paths() {
         sizes.push((of_web.len(), of_worker.len()));
     }
     assert_eq!(sizes[0], sizes[1]);
-    // 24 queues with four histograms of 20 buckets, sum and count, and some numbers each.
+    // 24 queues, each with four histograms (20 buckets, sum and count) and a few other series.
     assert!(sizes[1].0 < 300 && sizes[1].1 < 3_000, "{sizes:?}");
     shop.close().await;
 }

@@ -1,5 +1,5 @@
-//! Services bring migrations of their own, which run in their own schemas. No service of ours has any yet, so the sets here
-//! are the tests' own; their versions are also those of shared migrations.
+//! Services bring their own migrations, which run in their own schemas. The sets here belong to the tests; their
+//! versions also exist among the shared migrations.
 
 use std::{
     path::{Path, PathBuf},
@@ -29,7 +29,7 @@ use crate::{
     schema::root,
 };
 
-/// Sorts before the role's own schema.
+/// Its schema sorts before the role's own.
 const POINTS: MigrationSet = MigrationSet::new("a-points", || EMBEDDED);
 const OTHER: MigrationSet = MigrationSet::new("other", || EMBEDDED);
 const FOLDER: &str = "tests/migrations/points";
@@ -49,7 +49,7 @@ async fn is_current(shop: &Shop, sets: &[MigrationSet]) -> bool {
     migrations::are_current(&mut shop.database().await, sets).await.expect("the database answers")
 }
 
-/// Every schema that keeps a list of migrations, with the folder of what it lists. The shared one is the first.
+/// Returns every schema that keeps a list of migrations, with the folder of those migrations. The shared one is first.
 fn folders() -> Vec<(String, PathBuf)> {
     let services = std::fs::read_dir(root().join("workers/src/services")).expect("there are services").flatten();
     let with_migrations = services
@@ -58,7 +58,7 @@ fn folders() -> Vec<(String, PathBuf)> {
     [("public".to_owned(), root().join("migrations"))].into_iter().chain(with_migrations).collect()
 }
 
-/// A harness as diesel's own program uses it with this schema in the URL's `search_path`.
+/// Returns a harness like that of the `diesel` program with this schema in the URL's `search_path`.
 async fn harness(shop: &Shop, schema: &str) -> AsyncMigrationHarness<Connection> {
     let mut connection = shop.database().await;
     connection.batch_execute(&format!("SET search_path = {schema}")).await.expect("it can be set");
@@ -70,7 +70,7 @@ fn in_files(folder: &Path) -> FileBasedMigrations {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_service_has_a_list_of_its_own_and_equal_versions_are_no_conflict() {
+async fn each_service_has_its_own_list_and_equal_versions_do_not_conflict() {
     let shop = Shop::open().await;
     let shared = "SELECT count(*) FROM public.__diesel_schema_migrations";
     let before = shop.number(shared).await;
@@ -86,7 +86,7 @@ async fn each_service_has_a_list_of_its_own_and_equal_versions_are_no_conflict()
     assert_eq!(shop.number(shared).await, before);
 }
 
-/// What `diesel migration list` shows without a cross: it makes the same comparison.
+/// Makes the same comparison as `diesel migration list`, which shows a cross for each applied migration.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_pending_for_diesel_after_migrating() {
     let shop = Shop::open().await;
@@ -109,7 +109,7 @@ async fn every_migration_can_be_undone_and_done_again() {
     for (schema, folder) in folders.iter().rev() {
         let mut harness = harness(&shop, schema).await;
         let undone = tokio::task::block_in_place(|| harness.revert_all_migrations(in_files(folder)));
-        let undone = undone.expect("they can be undone").len();
+        let undone = undone.expect("they can be reverted").len();
         assert_eq!(undone, std::fs::read_dir(folder).expect("it is there").count(), "{}", folder.display());
         let left = format!(
             "SELECT count(*) FROM pg_tables WHERE schemaname = '{schema}' AND tablename <> '__diesel_schema_migrations'"
@@ -121,26 +121,26 @@ async fn every_migration_can_be_undone_and_done_again() {
     }
     let left = "SELECT count(*) FROM pg_namespace WHERE nspname !~ '^(pg_|information_schema$|public$)'";
     assert_eq!(shop.number(left).await, 0, "a down.sql leaves a schema behind");
-    migrate(&shop, &orderflow_worker::roster().migrations()).await.expect("they can be done again");
+    migrate(&shop, &orderflow_worker::roster().migrations()).await.expect("they can be applied again");
     assert!(is_current(&shop, &orderflow_worker::roster().migrations()).await);
 }
 
-/// A program of before services had lists, or one that does not know this service, meets both lists.
+/// A program from before services had lists, or one without this service, finds both lists.
 #[tokio::test(flavor = "multi_thread")]
-async fn list_of_a_service_is_not_taken_for_the_shared_one() {
+async fn list_of_a_service_is_not_mistaken_for_the_shared_one() {
     let shop = Shop::open().await;
     migrate(&shop, &[POINTS]).await.expect("it can be migrated");
-    // As an earlier version made it: in the role's own schema.
+    // An earlier version created it in the role's own schema.
     execute(
         &shop,
         "CREATE SCHEMA AUTHORIZATION CURRENT_USER;
          DO $$ BEGIN EXECUTE format('ALTER TABLE public.__diesel_schema_migrations SET SCHEMA %I', current_user); END $$",
     )
     .await;
-    assert!(is_current(&shop, &[]).await, "the list in a_points was taken for the shared one");
+    assert!(is_current(&shop, &[]).await, "the list in a_points was mistaken for the shared one");
     assert!(is_current(&shop, &[POINTS]).await);
     assert_eq!(migrate(&shop, &[POINTS]).await.expect("it can be migrated"), [""; 0]);
-    // Where nothing else has a list.
+    // Now no other schema has a list.
     execute(&shop, EMPTY).await;
     execute(
         &shop,
@@ -155,7 +155,7 @@ async fn list_of_a_service_is_not_taken_for_the_shared_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn role_without_rights_is_told_which_to_ask_for() {
+async fn migration_without_rights_names_the_missing_grant() {
     let shop = Shop::open().await;
     shop.execute(&format!("REVOKE CREATE ON DATABASE {} FROM PUBLIC, CURRENT_USER", shop.name())).await;
     let refusal = async |sets: &[MigrationSet]| {
@@ -182,7 +182,8 @@ impl TransactionalHandler for Nothing {
     }
 }
 
-/// How a worker of this service ends whose `RETRY_DELAYS` differ from the broker's: that is what it looks at after the database.
+/// Returns the error of a worker of this service whose `RETRY_DELAYS` differ from the broker's, which it checks after
+/// the database.
 async fn refused(shop: &Shop, service: &str) -> RunError {
     let migrated = Service::side("a-points", "Has its tables.").migrations(|| EMBEDDED).needs::<()>();
     let old = Service::side("other", "Lacks its tables.").migrations(|| EMBEDDED).needs::<()>();
@@ -192,11 +193,11 @@ async fn refused(shop: &Shop, service: &str) -> RunError {
     let queues = roster.select(&[format!("{service}.*")]).expect("it has a queue");
     let settings = Settings::read(&source, &roster, queues).expect("they are complete");
     let ended = tokio::task::spawn_blocking(|| process::run(settings)).await.expect("it does not panic");
-    ended.expect_err("it is not set up for that")
+    ended.expect_err("the worker refuses to start")
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn worker_checks_the_tables_of_its_own_services_alone() {
+async fn worker_checks_only_the_tables_of_its_own_services() {
     let shop = Shop::open().await;
     migrate(&shop, &[POINTS]).await.expect("it can be migrated");
     let own = refused(&shop, "a-points").await;
@@ -205,9 +206,9 @@ async fn worker_checks_the_tables_of_its_own_services_alone() {
     assert!(matches!(lacking, RunError::NotSetUp(NotSetUp::Service { service: "other" })), "{lacking}");
 }
 
-/// A dump holds its locks for as long as it takes, and whoever places an order would wait behind a migration that waits for one.
+/// A dump holds its locks until it ends. A migration that waited for one of them would block every new order behind it.
 #[tokio::test(flavor = "multi_thread")]
-async fn migration_gives_up_within_seconds_and_names_who_holds_the_lock() {
+async fn migration_gives_up_within_seconds_and_names_the_lock_holder() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     let mut dump = shop.database().await;
@@ -231,16 +232,16 @@ async fn migration_gives_up_within_seconds_and_names_who_holds_the_lock() {
     shop.close().await;
 }
 
-/// Said by the program, too: of the lock on its own list here.
+/// The command prints the same; here for the lock on its own list.
 #[tokio::test(flavor = "multi_thread")]
-async fn command_that_gets_no_lock_names_who_holds_it() {
+async fn migrate_command_without_the_lock_names_its_holder() {
     let shop = Shop::open().await;
     let mut holder = shop.database().await;
     let list = "public.__diesel_schema_migrations";
     holder
-        .batch_execute(&format!("SET application_name = 'somebody'; BEGIN; LOCK TABLE {list} IN ACCESS EXCLUSIVE MODE"))
+        .batch_execute(&format!("SET application_name = 'blocker'; BEGIN; LOCK TABLE {list} IN ACCESS EXCLUSIVE MODE"))
         .await
         .expect("nobody else holds a lock");
     let refused = run("orderflow", &["migrate"], &shop.operator_settings()).await;
-    ended(&refused, 3, &["a lock could not be had in time", ": somebody, role "]);
+    ended(&refused, 3, &["a lock could not be acquired in time", ": blocker, role "]);
 }

@@ -1,7 +1,7 @@
-//! A Prometheus and an Alertmanager of a test's own, with what monitoring/ tells them.
+//! Runs a Prometheus and an Alertmanager for a test, with the configuration in monitoring/.
 //!
-//! What is changed for the test is changed mechanically: addresses, and lengths of time, all by the same number. The
-//! queries, their thresholds, the routes and what inhibits what stay as they are.
+//! Changes to the configuration are mechanical: addresses are replaced, and durations divided by one factor. Queries,
+//! thresholds, routes and inhibitions stay as they are.
 
 use std::{
     fs,
@@ -17,13 +17,13 @@ use tempfile::TempDir;
 use url::Url;
 use yaml_serde::Value as Yaml;
 
-/// What stands before a length of time that is divided; windows, in brackets, are as well.
+/// The keys whose durations are divided. Windows in brackets are divided too.
 const TIMES: [&str; 6] =
     ["for: ", "scrape_interval: ", "scrape_timeout: ", "evaluation_interval: ", "group_wait: ", "group_interval: "];
 
-/// Both of them, running; they end when this is dropped.
+/// A running Prometheus and Alertmanager. Dropping it stops both.
 pub struct Monitoring {
-    /// What Alertmanager sent.
+    /// Receives the mails of Alertmanager.
     pub mails: SmtpSink,
     root: String,
     client: Client,
@@ -31,7 +31,7 @@ pub struct Monitoring {
     _directory: TempDir,
 }
 
-/// Who is asked: the name of a job, and the addresses of its processes.
+/// The scrape targets: the name of each job and the addresses of its processes.
 pub type Targets<'a> = &'a [(&'a str, &'a [SocketAddr])];
 
 pub fn read(path: &str) -> String {
@@ -39,14 +39,14 @@ pub fn read(path: &str) -> String {
     fs::read_to_string(file).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// An address that nobody has now.
+/// Returns an address that is currently free.
 pub fn free_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("it is bound")
 }
 
 impl Monitoring {
-    /// Starts them so that everything happens so many times faster, and waits until all that there is to ask answers.
+    /// Starts both so that everything happens `faster` times as fast, and waits until all targets answer.
     pub async fn start(shop: &Shop, targets: Targets<'_>, faster: u32) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let path = |name: &str| directory.path().join(name);
@@ -67,7 +67,13 @@ impl Monitoring {
 
         let root = format!("http://{prometheus}");
         let running = [
-            start("prometheus-alertmanager", &path("alertmanager.yml"), "--storage.path", &path("told"), alertmanager),
+            start(
+                "prometheus-alertmanager",
+                &path("alertmanager.yml"),
+                "--storage.path",
+                &path("alertmanager"),
+                alertmanager,
+            ),
             start("prometheus", &path("prometheus.yml"), "--storage.tsdb.path", &path("data"), prometheus),
         ];
         let client = Client::new();
@@ -77,7 +83,7 @@ impl Monitoring {
     }
 
     async fn until_all_answer(&self) {
-        until("Prometheus reaches all that it is to ask", async || {
+        until("Prometheus reaches all targets", async || {
             let Some(answer) = self.try_ask("targets", &[]).await else { return Err(Value::Null) };
             let targets = answer["activeTargets"].as_array().cloned().unwrap_or_default();
             let up = |target: &Value| target["health"] == "up";
@@ -86,7 +92,7 @@ impl Monitoring {
         .await;
     }
 
-    /// Asks Prometheus's API; `None` while it does not answer.
+    /// Calls Prometheus's API. Returns `None` while Prometheus does not answer.
     pub async fn try_ask(&self, path: &str, query: &[(&str, &str)]) -> Option<Value> {
         let url = Url::parse_with_params(&format!("{}/api/v1/{path}", self.root), query).expect("a URL");
         let request = self.client.get(url);
@@ -95,7 +101,7 @@ impl Monitoring {
         if answer["status"] == "success" { Some(answer["data"].clone()) } else { None }
     }
 
-    /// What a query gives now: the labels of each series, and its value.
+    /// Returns a query's current result: the labels and the value of each series.
     pub async fn query(&self, query: &str) -> Vec<(Value, f64)> {
         let answer = self.try_ask("query", &[("query", query)]).await;
         let answer = answer.unwrap_or_else(|| panic!("Prometheus does not answer {query}"));
@@ -104,7 +110,7 @@ impl Monitoring {
         series.iter().map(|one| (one["metric"].clone(), value(one))).collect()
     }
 
-    /// The labels of each alert that fires now.
+    /// Returns the labels of each alert that is firing.
     pub async fn firing(&self) -> Vec<Value> {
         let answer = self.try_ask("alerts", &[]).await.unwrap_or_default();
         let alerts = answer["alerts"].as_array().cloned().unwrap_or_default();
@@ -121,13 +127,13 @@ fn start(program: &str, config: &Path, storage: &str, data: &Path, address: Sock
     ];
     let mut arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     if program.ends_with("alertmanager") {
-        // There is one, so it looks for no others.
+        // There is only one Alertmanager, so it needs no cluster.
         arguments.push("--cluster.listen-address=");
     }
     Child::start_installed(program, &arguments)
 }
 
-/// Where RabbitMQ's own figures are.
+/// Returns the address of RabbitMQ's own metrics.
 async fn rabbitmq(shop: &Shop) -> SocketAddr {
     let overview = shop.manage(Method::GET, "overview").await;
     let listeners = overview["listeners"].as_array().cloned().unwrap_or_default();
@@ -137,7 +143,7 @@ async fn rabbitmq(shop: &Shop) -> SocketAddr {
     format!("{host}:{port}").parse().expect("an address")
 }
 
-/// monitoring/prometheus.yml with these addresses.
+/// Returns monitoring/prometheus.yml with these addresses.
 fn prometheus_config(
     targets: Targets<'_>,
     broker: SocketAddr,
@@ -147,7 +153,7 @@ fn prometheus_config(
 ) -> String {
     let text = shortened(&read("monitoring/prometheus.yml"), faster);
     let mut config: Yaml = yaml_serde::from_str(&text).expect("it is YAML");
-    // What takes a tenth of the time on a busy machine of two cores is not late.
+    // At a tenth of its length, the scrape time-out is too short for a busy machine with two cores.
     config["global"]["scrape_timeout"] = config["global"]["scrape_interval"].clone();
     config["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"][0] = alertmanager.to_string().into();
     for job in config["scrape_configs"].as_sequence_mut().expect("jobs") {
@@ -163,7 +169,7 @@ fn prometheus_config(
     yaml_serde::to_string(&config).expect("it can be written")
 }
 
-/// Divides every length of time in it.
+/// Divides every duration in the text.
 fn shortened(text: &str, faster: u32) -> String {
     let divided = |time: &str| {
         let time = humantime::parse_duration(time).ok()?;
@@ -172,7 +178,7 @@ fn shortened(text: &str, faster: u32) -> String {
     let line = |line: &str| {
         if let Some(before) = TIMES.iter().find(|before| line.trim_start().starts_with(**before)) {
             let (head, time) = line.split_once(before).expect("it begins with it");
-            return format!("{head}{before}{}", divided(time).unwrap_or_else(|| panic!("no length of time: {line}")));
+            return format!("{head}{before}{}", divided(time).unwrap_or_else(|| panic!("not a duration: {line}")));
         }
         let mut parts = line.split('[');
         let mut text = parts.next().unwrap_or_default().to_owned();
@@ -189,13 +195,13 @@ fn shortened(text: &str, faster: u32) -> String {
 }
 
 #[test]
-fn lengths_of_time_are_divided_and_nothing_else_is() {
+fn only_durations_are_divided() {
     let text = "for: 1m\n  expr: a[5m] > 60 and b[1h]\nlist: [one, two]\n  group_wait: 15s\nrepeat_interval: 1h";
     let expected = "for: 6000ms\n  expr: a[30000ms] > 60 and b[360000ms]\nlist: [one, two]\n  group_wait: 1500ms\nrepeat_interval: 1h";
     assert_eq!(shortened(text, 10), expected);
     for file in ["alerts", "advice", "prometheus", "alertmanager"] {
         let text = read(&format!("monitoring/{file}.yml"));
-        assert_ne!(shortened(&text, 10), text, "{file} has no length of time");
+        assert_ne!(shortened(&text, 10), text, "{file} has no duration");
         let again = shortened(&text, 1).replace("ms", "");
         assert_eq!(again.lines().count(), text.lines().count(), "{file}");
     }

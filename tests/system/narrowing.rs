@@ -15,24 +15,24 @@ async fn narrow(shop: &Shop, arguments: &[&str]) -> Ended {
     run("orderflow", &[&["rights", "narrow"], arguments].concat(), &shop.operator_settings()).await
 }
 
-/// Connects as front ends do, or as those did that are older than the version in the client's properties.
+/// Connects like an older front end, which did not yet send its version in the client properties.
 async fn older_front_end(shop: &Shop) -> Connection {
     let properties = ConnectionProperties::default().with_connection_name("an older front end".into());
     Connection::connect(shop.broker_url("orderflow-web").as_str(), properties).await.expect("the broker accepts it")
 }
 
-/// Whether front ends may publish a kind of this service, which nobody takes.
+/// Returns whether front ends may publish an event type of this service. No queue is bound for the event.
 async fn web_may_publish(shop: &Shop, service: &str) -> bool {
-    // Channels cache permissions, so that each look takes a new connection.
+    // Channels cache permissions, so each check needs a new connection.
     let connection = older_front_end(shop).await;
     let may = may_publish(&connection, names::EVENTS, &format!("{service}.no-such")).await;
-    // After a refusal the channel is still closing, which is an error to the client library.
+    // After a refusal the channel is still closing, which the client library reports as an error.
     drop(connection.close(200, "seen".into()).await);
     may
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn front_ends_publish_order_events_alone_once_no_older_one_is_connected() {
+async fn front_ends_may_publish_only_order_events_once_no_older_one_is_connected() {
     let mut shop = Shop::open().await;
     shop.start_web().await;
     shop.start_worker(&[]).await;
@@ -45,7 +45,7 @@ async fn front_ends_publish_order_events_alone_once_no_older_one_is_connected() 
     ended(&narrow(&shop, &[]).await, 1, &["Nothing was changed", "an older front end"]);
     let viewer = shop.broker_url("orderflow-viewer");
     let settings = with(shop.operator_settings(), &[("AMQP_ADMIN_URL", viewer.as_str())]);
-    ended(&run("orderflow", &["rights", "narrow"], &settings).await, 2, &["takes the tag administrator"]);
+    ended(&run("orderflow", &["rights", "narrow"], &settings).await, 2, &["requires the tag administrator"]);
     assert!(web_may_publish(&shop, "payment").await);
     older.close(200, "it was replaced".into()).await.expect("it can be closed");
     until("no older front end is listed", async || {
@@ -56,11 +56,11 @@ async fn front_ends_publish_order_events_alone_once_no_older_one_is_connected() 
 
     assert!(web_may_publish(&shop, "order").await);
     assert!(!web_may_publish(&shop, "payment").await);
-    // Neither set-up nor doctor takes it for a fault, and orders go on.
+    // Neither set-up nor doctor reports the narrowed rights as a fault, and orders continue.
     topology_apply(&shop).await;
     assert!(!web_may_publish(&shop, "payment").await);
     shop.probe().await.take_all(names::UNROUTED).await;
-    ended(&doctor(&shop).await, 0, &["orderflow-web can publish order.* alone"]);
+    ended(&doctor(&shop).await, 0, &["orderflow-web can publish only order.*"]);
     for process in shop.webs().drain(..) {
         process.stop().await;
     }

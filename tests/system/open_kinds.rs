@@ -1,10 +1,10 @@
-//! Events of kinds that this version does not know: of a newer version, or of a service elsewhere.
+//! Event types that this version does not know: those of a newer version, or of an external service.
 
 use orderflow_tests::{Shop, VISA, run, until};
 
 use crate::commands::ended;
 
-/// Appends an event to an order's log and the outbox, as a service elsewhere does.
+/// Appends an event to an order's log and the outbox, as an external service does.
 pub const BOOKED: &str = "WITH booked AS (
     SELECT order_id, version + 1 AS version, gen_random_uuid() AS event_id, correlation_id, event_id AS causation_id,
            date_trunc('milliseconds', now()) AS occurred_at
@@ -23,7 +23,7 @@ SELECT event_id, order_id, 'loyalty.points-booked', '/orderflow/loyalty', occurr
        now()
 FROM booked";
 
-/// Seen before: the order service could not fold past such an event, so every later event of the order failed.
+/// The order service once could not fold past such an event, so every later event of the order failed.
 #[tokio::test(flavor = "multi_thread")]
 async fn order_passes_events_of_unknown_kinds_and_every_reader_shows_them() {
     let mut shop = Shop::open().await;
@@ -41,7 +41,7 @@ async fn order_passes_events_of_unknown_kinds_and_every_reader_shows_them() {
     let (id, settings) = (order.id.to_string(), shop.operator_settings());
     ended(&run("orderflow", &["why", &id], &settings).await, 0, &["loyalty.points-booked"]);
     ended(&run("orderflow", &["audit", "--stuck-after", "1ms"], &settings).await, 0, &[]);
-    // No service here takes it, so the broker keeps it where mistakes are seen.
+    // No service here consumes it, so the broker routes it to `orders.unrouted`, which doctor and alerts report.
     until("it was relayed", async || {
         let kept = probe.waiting("orders.unrouted").await;
         if kept == 1 { Ok(()) } else { Err(kept) }

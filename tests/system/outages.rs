@@ -1,10 +1,10 @@
-//! What dies comes back, and nothing is lost or done twice.
+//! Everything recovers from outages, and nothing is lost or done twice.
 
 use orderflow_tests::{Proxy, Shop, VISA, Way, Web, run, until};
 use reqwest::Method;
 use serde_json::Value;
 
-/// A front end and a worker that reach the broker by a wire that can be cut.
+/// Starts a front end and a worker that reach the broker through a proxy that can cut the connection.
 async fn start_wired(shop: &mut Shop) -> (Web, Proxy) {
     let web_url = shop.broker_url("orderflow-web");
     let worker_url = shop.broker_url("orderflow-worker");
@@ -23,12 +23,12 @@ async fn until_broker(web: &Web, wanted: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn orders_are_accepted_while_the_broker_is_away_and_ship_afterwards() {
+async fn orders_are_accepted_during_a_broker_outage_and_ship_afterwards() {
     let mut shop = Shop::open().await;
     let (web, wire) = start_wired(&mut shop).await;
     wire.cut().await;
     until_broker(&web, "degraded").await;
-    // Every one is answered 202, or this fails.
+    // Fails unless every order is answered 202.
     web.orders(50, "MUG-BLUE", VISA).await;
     assert_eq!(shop.number("SELECT count(*) FROM messaging.outbox").await, 50);
     wire.mend().await;
@@ -37,7 +37,7 @@ async fn orders_are_accepted_while_the_broker_is_away_and_ship_afterwards() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wire_that_is_cut_under_load_loses_nothing() {
+async fn connection_cut_under_load_loses_nothing() {
     let mut shop = Shop::open().await;
     let (web, wire) = start_wired(&mut shop).await;
     for round in 1..=3 {
@@ -51,7 +51,7 @@ async fn a_wire_that_is_cut_under_load_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_goes_away_is_waited_for() {
+async fn worker_waits_for_an_unavailable_database() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     let url = shop.database_url();
@@ -68,11 +68,11 @@ async fn a_database_that_goes_away_is_waited_for() {
     shop.close().await;
 }
 
-/// What stands between a worker and the database forgets every connection in the middle of the work, also those that know
-/// which payment intent is an order's: no socket ever ends, so only our own clock tells.
+/// Something between a worker and the database drops every connection silently in the middle of the work, including
+/// those that record payment intents. No socket ever reports an end, so only our own time-outs help.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes a minute, since a transaction may: `make test-full` runs it"]
-async fn connections_to_the_database_that_are_forgotten_are_given_up_and_orders_go_on() {
+#[ignore = "takes a minute, the time limit of a transaction: `make test-full` runs it"]
+async fn silently_dropped_database_connections_time_out_and_orders_continue() {
     let mut shop = Shop::open_with_stripe().await;
     let web = shop.start_web().await;
     let url = shop.database_url();
@@ -91,10 +91,10 @@ async fn a_worker_killed_in_the_middle_of_500_orders_charges_nobody_twice() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     web.orders(500, "MUG-BLUE", VISA).await;
-    // Small batches, so that it is killed in the middle of many things.
+    // With small batches, the kill interrupts many of them.
     shop.start_worker_with(&[], &[("BATCH_SIZE", "8"), ("PREFETCH", "32")]).await;
     let payments = "SELECT count(*) FROM payment.payments";
-    until("a part of the orders is paid", async || {
+    until("some of the orders are paid", async || {
         let paid = shop.number(payments).await;
         if paid >= 100 { Ok(()) } else { Err(paid) }
     })
@@ -107,7 +107,7 @@ async fn a_worker_killed_in_the_middle_of_500_orders_charges_nobody_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_that_is_deleted_is_consumed_again_as_soon_as_it_is_applied() {
+async fn deleted_queue_is_consumed_again_once_it_is_recreated() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     shop.start_worker(&[]).await;
@@ -125,12 +125,12 @@ async fn a_queue_that_is_deleted_is_consumed_again_as_soon_as_it_is_applied() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_that_an_operator_closes_are_made_again() {
+async fn connections_closed_by_an_operator_are_reopened() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     shop.start_worker(&[]).await;
     web.orders(20, "MUG-BLUE", VISA).await;
-    // The management API learns of connections some seconds late. A publisher in each process, and one that consumes.
+    // The management API lists connections some seconds late. Each process has a publisher, and the worker a consumer.
     let (mut open, mut of_worker) = (Vec::<String>::new(), 0);
     until("the broker shows all our connections", async || {
         let listed = shop.manage(Method::GET, "vhosts/{vhost}/connections").await;
@@ -142,30 +142,30 @@ async fn connections_that_an_operator_closes_are_made_again() {
         if open.len() >= 3 && listed.to_string().contains("orderflow-worker consuming") { Ok(()) } else { Err(listed) }
     })
     .await;
-    // Rented brokers allow few: one to consume, one to publish, two for questions.
+    // Hosted brokers allow few connections: one to consume, one to publish, two for queries.
     assert!((2..=4).contains(&of_worker), "{of_worker} connections of one worker");
     for name in &open {
         let name = percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC);
         shop.manage(Method::DELETE, &format!("connections/{name}")).await;
     }
     let worker = shop.workers().last_mut().expect("it runs");
-    worker.until_logged("the queue is not consumed any more; connecting again").await;
+    worker.until_logged("the queue is no longer consumed; reconnecting").await;
     worker.until_logged("the publishing connection to RabbitMQ broke").await;
     web.orders(20, "MUG-BLUE", VISA).await;
     shop.until_orders("shipped", 40).await;
     shop.close().await;
 }
 
-/// What a publisher sees of an alarm (memory, disk): the broker keeps the connection and reads nothing from it. A real
-/// alarm would block everybody on the server that the tests share.
+/// Imitates an alarm (memory, disk): the broker keeps the connection and reads nothing from it. A real alarm would
+/// block every test on the shared server.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_takes_no_messages_for_a_while_keeps_nobody_from_ordering() {
+async fn broker_that_blocks_publishing_does_not_prevent_orders() {
     let mut shop = Shop::open().await;
     let (web, wire) = start_wired(&mut shop).await;
     web.orders(20, "MUG-BLUE", VISA).await;
     shop.until_orders("shipped", 20).await;
     wire.stall(Way::ToServer);
-    // Every one is answered 202, or this fails.
+    // Fails unless every order is answered 202.
     web.orders(50, "MUG-BLUE", VISA).await;
     let front_end = shop.webs().last_mut().expect("it runs");
     front_end.until_logged("the publishing connection to RabbitMQ broke").await;

@@ -1,4 +1,4 @@
-//! Services in examples/, registered at a shop whose programs do not know them.
+//! Services in examples/, registered with a shop whose programs do not know them.
 
 use orderflow_events::{EventKind, EventName};
 use orderflow_service::broker::names;
@@ -12,9 +12,9 @@ use uuid::Uuid;
 
 use crate::commands::{ended, with};
 
-/// The loyalty service is built on the library alone, and has a user of RabbitMQ and a role of PostgreSQL of its own. While it is
-/// unavailable, no customer and no order notices. When it starts it catches up, and programs that do not know the kind that it
-/// publishes fold its event.
+/// The loyalty service depends on the library only, and has its own RabbitMQ user and PostgreSQL role. While it is
+/// unavailable, no customer and no order is affected. When it starts it catches up, and programs that do not know its
+/// event type fold its event.
 #[tokio::test(flavor = "multi_thread")]
 async fn service_in_rust_is_added_to_a_running_shop() {
     let mut shop = Shop::open().await;
@@ -58,7 +58,7 @@ async fn service_in_rust_is_added_to_a_running_shop() {
     roles::close(shop).await;
 }
 
-/// Waits until the fraud check has judged so many orders.
+/// Waits until the fraud check has judged this many orders.
 async fn until_judged(shop: &Shop, wanted: i64) {
     until("all are judged", async || {
         let judged = shop.number("SELECT count(*) FROM fraud_check.verdicts").await;
@@ -67,8 +67,9 @@ async fn until_judged(shop: &Shop, wanted: i64) {
     .await;
 }
 
-/// The Python service works by registration alone, with a database role that can do nothing but claim: through a restart of the
-/// broker, with a forged and a broken message, and after a replay of what it could not do.
+/// The Python service needs only its registration and a database role that can do nothing but claim events. It
+/// survives a restart of the broker, a forged message, a malformed message, and a replay of an event that it could
+/// not handle.
 #[tokio::test(flavor = "multi_thread")]
 async fn service_in_python_is_added_to_a_running_shop() {
     let mut own = Own::start(&Wanted { nodes: 1, ..Wanted::default() }).await;
@@ -96,14 +97,14 @@ async fn service_in_python_is_added_to_a_running_shop() {
     until_judged(&shop, 6).await;
     let probe = shop.probe().await;
 
-    // Neither of these is judged, and both are readable as dead letters with their reason.
+    // Neither message is judged, and `dlq list` shows both with their reasons.
     let queue = "fraud-check.order-created";
     let forged = sample(EventName::of(EventKind::OrderCreated), Uuid::now_v7(), Uuid::now_v7()).to_string();
     probe.publish(names::RETURN, queue, forged.as_bytes()).await;
     probe.publish(names::RETURN, queue, b"not JSON").await;
     let operator = shop.operator_settings();
     let reasons = ["the event log has no such event for this order", "the body is not a CloudEvents 1.0 event"];
-    until("both are dead letters", async || {
+    until("both are dead-lettered", async || {
         let list = run("orderflow", &["dlq", "list"], &operator).await;
         if reasons.iter().all(|reason| list.out.contains(reason)) { Ok(()) } else { Err(list) }
     })
@@ -113,7 +114,7 @@ async fn service_in_python_is_added_to_a_running_shop() {
     let discard = ["dlq", "discard", "--queue", "fraud-check.*", "--yes", "--file", file.to_str().expect("text")];
     ended(&run("orderflow", &discard, &operator).await, 0, &["2"]);
 
-    // What it cannot do is tried again, then dead-lettered, and done after a replay.
+    // An event that it cannot handle is retried, then dead-lettered, and handled after a replay.
     shop.execute("ALTER TABLE fraud_check.verdicts RENAME TO away").await;
     let order = web.order("MUG-BLUE", 1, VISA).await;
     until("it is a dead letter", async || {
@@ -127,7 +128,7 @@ async fn service_in_python_is_added_to_a_running_shop() {
     let replay = ["dlq", "replay", "--queue", "fraud-check.*", "--yes"];
     ended(&run("orderflow", &replay, &operator).await, 0, &["1 applied"]);
     until_judged(&shop, 7).await;
-    // The worker's queues come back one after the other, each by its own backoff.
+    // The worker's queues recover one by one, each after its own back-off.
     until("nothing is wrong", async || {
         let doctor = run("orderflow", &["doctor"], &operator).await;
         if doctor.code == Some(0) { Ok(()) } else { Err(doctor) }

@@ -1,4 +1,4 @@
-//! The customers' pages as a browser without JavaScript sees them. What the scripts add is tested in a real browser.
+//! The customers' pages as a browser without JavaScript sees them. A real browser tests what the scripts add.
 
 mod checkout;
 mod large;
@@ -9,10 +9,10 @@ pub mod statuses;
 
 use orderflow_tests::{Page, Visitor};
 
-/// The tests' front ends have no `PUBLIC_URL`, and this is its default.
+/// The default of `PUBLIC_URL`, which the tests' front ends do not set.
 pub const PUBLIC_URL: &str = "http://127.0.0.1:8080";
 
-/// A form that is right, for one blue mug at 14.99 EUR, which the page has shown; with the key of the page.
+/// Returns a valid form for one blue mug at 14.99 EUR, the price shown, with the page's key.
 pub fn form<'a>(key: &'a str, method: &'a str) -> Vec<(&'a str, &'a str)> {
     vec![
         ("key", key),
@@ -30,14 +30,14 @@ pub fn form<'a>(key: &'a str, method: &'a str) -> Vec<(&'a str, &'a str)> {
     ]
 }
 
-/// Buys one blue mug; the order's page.
+/// Buys one blue mug and returns the path of the order's page.
 pub async fn buy(visitor: &mut Visitor, method: &str) -> String {
     let key = visitor.get("/").await.field("key");
     let placed = visitor.post("/checkout", &form(&key, method)).await;
     leads_to_an_order(&placed)
 }
 
-/// Where an order that was placed leads to.
+/// Returns the path to which a placed order redirects.
 #[track_caller]
 pub fn leads_to_an_order(placed: &Page) -> String {
     assert_eq!(placed.status, 303, "{placed:?}");

@@ -1,4 +1,4 @@
-//! Shop and console as processes of their own, each with no more rights and secrets than it needs.
+//! Shop and console as separate processes, each with only the rights and secrets that it needs.
 
 use orderflow_tests::{
     Child, DECLINED, Shop, VISA, Visitor, Web,
@@ -18,7 +18,7 @@ use crate::{
     roles::shop_with_roles,
 };
 
-/// These settings without some.
+/// Returns the settings without these names.
 fn without(mut settings: Vec<(String, String)>, names: &[&str]) -> Vec<(String, String)> {
     settings.retain(|(name, _)| !names.contains(&name.as_str()));
     settings
@@ -32,7 +32,7 @@ pub async fn until_ready(web: &Web) {
     .await;
 }
 
-/// Starts the shop alone, as its own role and user. Returns it, and the address of its metrics.
+/// Starts the shop alone, with its own role and user. Returns the shop and its operators' address.
 pub async fn start_shop(shop: &mut Shop) -> (Web, Operators) {
     let own = with(shop.settings("orderflow-web"), &[("DATABASE_URL", database_as(shop, "web").as_str())]);
     let mut child = Child::start("orderflow", &["serve", "shop"], &own);
@@ -42,7 +42,7 @@ pub async fn start_shop(shop: &mut Shop) -> (Web, Operators) {
     (web, inside)
 }
 
-/// Starts the console alone, as its own role and user: it knows no administrator and no owner.
+/// Starts the console alone, with its own role and user, without an administrator's or owner's password.
 pub async fn start_console(shop: &mut Shop) -> Operators {
     let (tokens, broker) = (operator_tokens(), rights::broker_as(shop, "ops"));
     let own = [
@@ -60,7 +60,7 @@ pub async fn start_console(shop: &mut Shop) -> Operators {
     operators
 }
 
-/// Starts a worker for each service, as its own role and user.
+/// Starts a worker for each service, with the service's own role and user.
 pub async fn start_workers(shop: &mut Shop) {
     for service in roster().names() {
         let (database, broker) = (database_as(shop, service), rights::broker_as(shop, service));
@@ -70,30 +70,30 @@ pub async fn start_workers(shop: &mut Shop) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn shop_and_console_run_apart_with_their_own_role_and_user_each() {
+async fn shop_and_console_run_separately_with_their_own_role_and_user() {
     let mut shop = shop_with_roles().await;
     rights::make_users(&shop).await;
     let (web, inside) = start_shop(&mut shop).await;
     let operators = start_console(&mut shop).await;
 
-    // The shop has no console, with or without a token.
+    // The shop serves no console, with or without a token.
     orderflow_tests::Scrape::of(inside.address).await;
     for path in ["/ops", "/admin/orders", "/admin/no-such", "/readyz"] {
         let answer = inside.ask(ADA, Method::GET, path, None).await;
         refused(&answer, 404, "not-found", "orderflow serve console");
     }
-    // The console takes no orders.
+    // The console serves no customers.
     assert_eq!(operators.web.get("/products", &[]).await.status, StatusCode::NOT_FOUND);
 
-    // What customers look at.
+    // The pages of customers.
     assert!(web.get("/products", &[]).await.status.is_success());
-    // The estimate takes the figures of queues.
+    // The estimate needs the queues' figures.
     let waiting = web.order("MUG-BLUE", 1, VISA).await;
     let (mut visitor, page) = (Visitor::new(&web), format!("/track/{}", waiting.id));
     visitor.get(&format!("{page}?t={}", waiting.token)).await;
-    until("its page says that nobody works on it", async || {
+    until("its page says that a step stands still", async || {
         let text = visitor.get(&page).await.element("estimate");
-        if text.contains("stands still") { Ok(()) } else { Err(text) }
+        if text.contains("is paused") { Ok(()) } else { Err(text) }
     })
     .await;
     start_workers(&mut shop).await;
@@ -102,7 +102,7 @@ async fn shop_and_console_run_apart_with_their_own_role_and_user_each() {
     let orders = web.orders(3, "MUG-BLUE", VISA).await;
     until_dead(&shop.probe().await, PAYMENT, 3).await;
 
-    // What operators do.
+    // The work of operators.
     operators.get("/admin/orders").await;
     assert!(operators.get("/admin/queues").await["items"].as_array().is_some_and(|queues| !queues.is_empty()));
     assert_eq!(operators.get("/admin/dead-letters").await["messages"], 3);
@@ -117,7 +117,7 @@ async fn shop_and_console_run_apart_with_their_own_role_and_user_each() {
     web.order("MUG-BLUE", 1, DECLINED).await;
     shop.until_settled().await;
 
-    // Nothing was refused behind anybody's back.
+    // No role or user lacked a right.
     for process in shop.webs().iter() {
         let refused: Vec<_> = process.log().into_iter().filter(|line| line.contains("denied")).collect();
         assert!(refused.is_empty(), "{refused:#?}");
@@ -125,9 +125,9 @@ async fn shop_and_console_run_apart_with_their_own_role_and_user_each() {
     close(shop).await;
 }
 
-/// What a part does not need it does not ask for; what it needs it names.
+/// A part must name the settings that it needs and require no others.
 #[tokio::test]
-async fn part_names_the_settings_that_it_lacks_and_no_other() {
+async fn part_names_only_the_settings_that_it_lacks() {
     let shop = run("orderflow", &["serve", "shop"], &[]).await;
     ended(&shop, 2, &[]);
     for needed in ["DATABASE_URL", "AMQP_URL", "TOKEN_SECRET"] {
@@ -139,7 +139,7 @@ async fn part_names_the_settings_that_it_lacks_and_no_other() {
     assert!(!console.err.contains("AMQP"), "{console:?}");
 }
 
-/// A console opens while the database is unavailable, and shows that.
+/// The console starts while the database is unavailable, and reports that.
 #[tokio::test(flavor = "multi_thread")]
 async fn console_alone_opens_without_a_database() {
     let mut shop = Shop::open().await;
@@ -157,7 +157,7 @@ async fn console_alone_opens_without_a_database() {
     shop.close().await;
 }
 
-/// The secrets that a worker of each service needs, besides its role and its user.
+/// Returns the secrets that a worker of this service needs in addition to its role and user.
 fn own_secrets(service: &str) -> &[(&str, &str)] {
     match service {
         "payment" => &[("PAYMENT_PROVIDER", "stripe"), ("STRIPE_SECRET_KEY", "sk_test_of_this_test")],
@@ -170,9 +170,9 @@ fn own_secrets(service: &str) -> &[(&str, &str)] {
     }
 }
 
-/// Each worker starts with its own secrets alone, and names the one that it lacks.
+/// Each worker starts with only its own secrets, and names a missing one.
 #[tokio::test(flavor = "multi_thread")]
-async fn worker_of_a_service_starts_with_its_own_secrets_alone() {
+async fn worker_of_a_service_starts_with_only_its_own_secrets() {
     let shop = shop_with_roles().await;
     rights::make_users(&shop).await;
     for service in roster().names() {
@@ -197,6 +197,6 @@ async fn worker_of_a_service_starts_with_its_own_secrets_alone() {
     }
     let two = run("orderflow-worker", &["--queue", "payment.*", "--queue", "email.*"], &[]).await;
     ended(&two, 2, &[]);
-    assert!(two.err.contains("a process works for one service, or for all"), "{two:?}");
+    assert!(two.err.contains("a process runs one service, or all of them"), "{two:?}");
     close(shop).await;
 }

@@ -1,4 +1,4 @@
-//! scripts/make-env.sh: passwords for docker-compose.yml, made once, and added to where a new version needs more.
+//! scripts/make-env.sh: generates passwords for docker-compose.yml once, and adds those that a new version needs.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,7 +23,7 @@ async fn make_env(directory: &Path) -> Output {
     Command::new("bash").arg(directory.join("scripts/make-env.sh")).output().await.expect("it can be run")
 }
 
-/// The file that scripts/make-env.sh writes.
+/// Returns the file that scripts/make-env.sh writes.
 pub(super) async fn written_env() -> String {
     let directory = tempfile::tempdir().expect("a directory");
     let made = make_env(directory.path()).await;
@@ -31,39 +31,40 @@ pub(super) async fn written_env() -> String {
     fs::read_to_string(directory.path().join(".env")).expect("it was written")
 }
 
-/// What scripts/make-env.sh makes up.
+/// Returns the values that scripts/make-env.sh generates.
 pub(super) async fn made_up() -> BTreeMap<String, String> {
     values(&written_env().await)
 }
 
-/// The values in a file as scripts/make-env.sh writes it.
+/// Parses the values of a file in the format of scripts/make-env.sh.
 fn values(file: &str) -> BTreeMap<String, String> {
     let lines = file.lines().filter(|line| !line.starts_with('#'));
     lines.filter_map(|line| line.split_once('=')).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 #[tokio::test]
-async fn passwords_are_made_for_the_owner_alone_and_each_is_another() {
+async fn only_the_owner_can_read_the_passwords_and_all_differ() {
     let directory = tempfile::tempdir().expect("a directory");
     assert!(make_env(directory.path()).await.status.success());
     let mode = fs::metadata(directory.path().join(".env")).expect("there").permissions();
     assert_eq!(mode.mode() & 0o777, 0o600);
     let (one, other) = (made_up().await, made_up().await);
     let passwords: BTreeSet<_> = one.values().chain(other.values()).collect();
-    assert_eq!(passwords.len(), one.len() + other.len(), "a password came twice");
+    assert_eq!(passwords.len(), one.len() + other.len(), "a password was generated twice");
     for ignored in [".gitignore", ".dockerignore"] {
         let lines = read(ignored);
         let kept_out = lines.lines().any(|line| line == ".env" || line == "*");
-        assert!(kept_out && !lines.lines().any(|line| line == "!.env"), "{ignored} lets .env through");
+        assert!(kept_out && !lines.lines().any(|line| line == "!.env"), "{ignored} does not exclude .env");
     }
 }
 
-/// A version may need more passwords than the one before, and those that volumes were made with must not change.
+/// A new version may need more passwords, and those that existing volumes were created with must not change.
 #[tokio::test]
-async fn what_a_file_lacks_is_added_and_nothing_else_changes() {
+async fn missing_passwords_are_added_and_nothing_else_changes() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join(".env");
-    // As of before each process had a role and a user. A last line without its end; one that is empty, which Compose refuses.
+    // A file from before each process had its own role and user. It has an empty value, which Compose refuses, and no
+    // newline at its end.
     let before = "# mine\nPOSTGRES_PASSWORD=kept\nAMQP_ADMIN_PASSWORD = kept\nexport AMQP_WEB_PASSWORD=kept\nTOKEN_SECRET=\n\n\
                   WEB_PORT=9090";
     fs::write(&file, before).expect("it can be written");
@@ -78,7 +79,7 @@ async fn what_a_file_lacks_is_added_and_nothing_else_changes() {
     assert_eq!(values(added).into_keys().collect::<BTreeSet<_>>(), wanted);
     assert!(values(added).values().all(|password| password.len() >= 32), "{added}");
     for name in &wanted {
-        assert!(said.contains(name.as_str()), "{name} was added without a word: {said}");
+        assert!(said.contains(name.as_str()), "{name} was added silently: {said}");
     }
     assert_eq!(fs::metadata(&file).expect("there").permissions().mode() & 0o777, 0o600);
 

@@ -1,11 +1,11 @@
-//! Payments with an outcome whatever the provider says, and amounts as it counts them.
+//! Payments reach an outcome whatever the provider answers, and amounts are converted to the provider's units.
 
 use std::{fs, path::Path};
 
 use orderflow_tests::{Answer, Charged, Order, Shop, VISA, Visitor, Web, body, key, queues, until};
 use serde_json::{Value, json};
 
-/// What a product costs from now on. A front end that is started afterwards sells it so.
+/// Sets a product's price and currency for front ends that start afterwards.
 async fn price(shop: &Shop, sku: &str, price: i64, currency: &str) {
     shop.execute(&format!(
         "UPDATE catalogue.products SET price = {price}, currency = '{currency}' WHERE sku = '{sku}'"
@@ -13,7 +13,7 @@ async fn price(shop: &Shop, sku: &str, price: i64, currency: &str) {
     .await;
 }
 
-/// The texts of all mails to customers, one after the other.
+/// Returns the concatenated texts of all mails to customers.
 fn mails(shop: &Shop) -> String {
     let files = fs::read_dir(shop.mail_directory()).expect("there are mails").flatten();
     let text = |path: &Path| {
@@ -33,8 +33,8 @@ async fn amounts(shop: &Shop, event: &str) -> i64 {
     shop.number(&format!("{sum} WHERE event = '{event}'")).await
 }
 
-/// Stripe refuses a charge of nothing, and so the order would hang. There is nothing to ask anybody for: it is paid, and
-/// given back, by our own books alone.
+/// Stripe refuses a charge of zero, so the order would hang. Such an order is paid and refunded in our own tables,
+/// without a call to the provider.
 #[tokio::test(flavor = "multi_thread")]
 async fn order_that_costs_nothing_is_paid_and_refunded_without_the_provider() {
     let mut shop = Shop::open_with_stripe().await;
@@ -46,7 +46,7 @@ async fn order_that_costs_nothing_is_paid_and_refunded_without_the_provider() {
     web.until_status(&shipped, "shipped").await;
     web.until_status(&refused, "cancelled").await;
     shop.until_quiet().await;
-    assert_eq!(shop.stripe().requests().await, 0, "Stripe was asked for nothing");
+    assert_eq!(shop.stripe().requests().await, 0, "Stripe received a request");
     assert_eq!((amounts(&shop, "payment.completed").await, amounts(&shop, "payment.refunded").await), (0, 0));
     assert!(mails(&shop).contains("You have not been charged"), "{}", mails(&shop));
     shop.close().await;
@@ -64,8 +64,8 @@ async fn order_that_costs_nothing_is_paid_without_the_simulated_provider_too() {
     shop.close().await;
 }
 
-/// What can never be charged is refused while the customer is still there to change it. Only with Stripe: the minimum is
-/// Stripe's own.
+/// An order that can never be charged is refused while the customer can still change it. Only with Stripe: the
+/// minimum is Stripe's.
 #[tokio::test(flavor = "multi_thread")]
 async fn order_that_stripe_cannot_charge_is_refused_when_it_is_placed() {
     let mut shop = Shop::open_with_stripe().await;
@@ -74,22 +74,22 @@ async fn order_that_stripe_cannot_charge_is_refused_when_it_is_placed() {
     let web = shop.start_web().await;
     let place = async |sku: &str, quantity| web.place(&key(), &body(sku, quantity, VISA)).await;
     let error = |code: &str, detail: &str| (422, json!([{ "pointer": "#/items", "code": code, "detail": detail }]));
-    let least = "Costs less than can be charged: the least is 0.50 EUR.";
+    let least = "Costs less than can be charged: the minimum is 0.50 EUR.";
     assert_eq!(refused(&place("MUG-BLUE", 1).await), error("total_too_small", least));
-    let step = "Cannot be charged: the total has to be a multiple of 0.010 KWD.";
+    let step = "Cannot be charged: the total must be a multiple of 0.010 KWD.";
     assert_eq!(refused(&place("MUG-SAND", 1).await), error("total_not_chargeable", step));
-    // The total counts: two of the first cost enough, and five of the other end in 0.
+    // The limit applies to the total: two of the first cost enough, and the price of five of the other ends in 0.
     drop(place("MUG-BLUE", 2).await.accepted());
     drop(place("MUG-SAND", 5).await.accepted());
     let simulated = shop.start_web_with(&[("PAYMENT_PROVIDER", "simulated")]).await;
     drop(simulated.place(&key(), &body("MUG-BLUE", 1, VISA)).await.accepted());
-    // Nobody works here, so there is nothing to settle.
+    // No worker runs here, so nothing has to settle.
 }
 
-/// The customer's card, so the customer's to change: the mail gives the reason in words, and they can pay by another card. Stripe
-/// says this with 400, without a code, and means it for ever.
+/// Only the customer can use another card, so the mail explains the reason. Stripe reports this case with status 400
+/// and no code, and it is permanent.
 #[tokio::test(flavor = "multi_thread")]
-async fn card_that_was_used_before_is_a_declined_payment_and_the_customer_is_told() {
+async fn card_that_cannot_be_used_again_declines_the_payment_and_the_customer_gets_a_mail() {
     let mut shop = Shop::open_with_stripe().await;
     let web = shop.start_web().await;
     shop.start_worker(&[]).await;
@@ -101,16 +101,16 @@ async fn card_that_was_used_before_is_a_declined_payment_and_the_customer_is_tol
     shop.until_quiet().await;
     let reason = "SELECT count(*) FROM messaging.event_log WHERE data ->> 'reason' = 'payment_method_unusable'";
     assert_eq!(shop.number(reason).await, 1);
-    assert!(mails(&shop).contains("This means of payment cannot be used"), "{}", mails(&shop));
+    assert!(mails(&shop).contains("This payment method cannot be used"), "{}", mails(&shop));
     shop.stripe().answer_all().await;
     assert_eq!(shop.stripe().charged().await, Charged { intents: 1, charges: 0, refunds: 0 });
     shop.close().await;
 }
 
-/// What is wrong with the request itself is nobody's card: a person has to look, and the page says so.
+/// An error in the request itself is not a declined card: an operator has to act, and the page says so.
 /// A cancel still goes through.
 #[tokio::test(flavor = "multi_thread")]
-async fn answer_that_nobody_knows_ends_as_a_dead_letter_that_the_customer_is_told_of() {
+async fn unknown_provider_error_becomes_a_dead_letter_and_the_page_says_so() {
     let mut shop = Shop::open_with_stripe().await;
     let web = shop.start_web().await;
     shop.start_worker(&[]).await;
@@ -119,12 +119,12 @@ async fn answer_that_nobody_knows_ends_as_a_dead_letter_that_the_customer_is_tol
     let order = web.order("MUG-BLUE", 1, VISA).await;
     let mut visitor = Visitor::new(&web);
     visitor.get(&format!("/track/{}?t={}", order.id, order.token)).await;
-    until("the page says that a person has to look", async || {
+    until("the page says that the order needs attention", async || {
         let page = visitor.get(&format!("/track/{}", order.id)).await;
-        if page.text.contains("One of us has to look at your order") { Ok(()) } else { Err(page) }
+        if page.text.contains("Our team has to check your order") { Ok(()) } else { Err(page) }
     })
     .await;
-    // The provider was never asked for a charge of it, so nothing of it has to be undone there.
+    // The provider has no charge for this order, so the cancel needs no call.
     let before = shop.stripe().requests().await;
     web.cancel(&order).await;
     web.until_status(&order, "cancelled").await;
@@ -138,14 +138,14 @@ async fn answer_that_nobody_knows_ends_as_a_dead_letter_that_the_customer_is_tol
     shop.close_with_dead_letters(&[(queues::PAYMENT_ORDER_CREATED, 1)]).await;
 }
 
-/// Without a key that works nothing can be charged, and nothing has to be undone at Stripe either.
+/// With an invalid key nothing can be charged, so a cancel needs no call to Stripe.
 #[tokio::test(flavor = "multi_thread")]
-async fn cancel_needs_no_provider_that_was_never_asked() {
+async fn cancel_without_a_charge_needs_no_provider() {
     let mut shop = Shop::open_with_stripe().await;
     let web = shop.start_web().await;
     let orders: Vec<Order> = web.orders(20, "MUG-BLUE", VISA).await;
     shop.start_worker_with(&[], &[("STRIPE_SECRET_KEY", "sk_live_hush")]).await;
-    shop.workers().last_mut().expect("it runs").until_logged("the payment provider is away").await;
+    shop.workers().last_mut().expect("it runs").until_logged("the payment provider is unavailable").await;
     cancel_all(&web, &orders).await;
     shop.until_orders("cancelled", 20).await;
     shop.workers().pop().expect("it runs").stop().await;
@@ -163,7 +163,7 @@ async fn cancel_all(web: &Web, orders: &[Order]) {
 
 /// "To charge 5 ISK, provide an amount value of 500": 4998 would have charged 49.98 ISK.
 #[tokio::test(flavor = "multi_thread")]
-async fn amounts_are_charged_and_refunded_as_stripe_counts_them() {
+async fn amounts_are_charged_and_refunded_in_stripes_units() {
     let mut shop = Shop::open_with_stripe().await;
     price(&shop, "MUG-BLUE", 4_998, "ISK").await;
     price(&shop, "BATTERY-BULK", 4_998, "ISK").await;
@@ -175,7 +175,7 @@ async fn amounts_are_charged_and_refunded_as_stripe_counts_them() {
     let charge = (499_800, "isk".to_owned());
     assert_eq!(shop.stripe().amounts().await, [charge.clone(), charge]);
     assert_eq!(shop.stripe().refunded().await, [499_800]);
-    // Ours are whole crowns: in the log, in mails and on pages.
+    // In our log, mails and pages, amounts are in whole krónur.
     assert_eq!(amounts(&shop, "payment.refunded").await, 4_998);
     assert!(mails(&shop).contains("4998 ISK"), "{}", mails(&shop));
     shop.close().await;

@@ -1,4 +1,4 @@
-//! What becomes of a command's output: its reader may stop, and a disk may be full.
+//! Commands whose output has no reader any more, or goes to a full disk.
 
 use std::{
     fs::OpenOptions,
@@ -7,9 +7,9 @@ use std::{
 
 use orderflow_tests::{Shop, VISA, program_path};
 
-/// Runs a command with this as its standard output.
+/// Runs a command with `out` as its standard output.
 async fn run_into(out: Stdio, arguments: &[&str], settings: &[(String, String)]) -> Output {
-    // Not `output()`, which would put a pipe of its own in the place of `out`.
+    // Not `output()`, which would replace `out` with a pipe of its own.
     let running = tokio::process::Command::new(program_path("orderflow"))
         .args(arguments)
         .env_clear()
@@ -24,17 +24,18 @@ async fn run_into(out: Stdio, arguments: &[&str], settings: &[(String, String)])
     output.expect("it ends").expect("its errors can be read")
 }
 
-/// A pipe whose reader is gone, as after `| head -1`.
+/// Returns a pipe whose reader has gone, as after `| head -1`.
 fn closed_pipe() -> Stdio {
     let (reader, writer) = std::io::pipe().expect("a pipe can be made");
     drop(reader);
     writer.into()
 }
 
-/// 141 and no word, as with `grep` and `git` in a shell: the reader has what it wanted, so there is nothing to report,
-/// and 0 would claim that a check which nobody read to its end found nothing. Both forms of every command that reports.
+/// The status is 141 without a message, as for `grep` and `git` in a shell: the reader has what it wanted. Status 0
+/// would claim that a check found nothing although its report was cut off. Covers both forms of every command that
+/// reports.
 #[tokio::test(flavor = "multi_thread")]
-async fn command_whose_reader_left_says_nothing() {
+async fn command_without_a_reader_exits_silently_with_141() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     let order = web.order("MUG-BLUE", 1, VISA).await;
@@ -68,9 +69,9 @@ async fn command_whose_reader_left_says_nothing() {
     shop.close().await;
 }
 
-/// Only a reader that left is no failure: a report that a full disk cut off must not look whole.
+/// A report that a full disk cut off must not look complete.
 #[tokio::test(flavor = "multi_thread")]
-async fn output_that_cannot_be_written_is_still_reported() {
+async fn unwritable_output_is_reported() {
     for arguments in [&["config"][..], &["config", "--json"]] {
         let full = OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
         let ended = run_into(full.into(), arguments, &[]).await;

@@ -1,4 +1,4 @@
-//! `POST /orders`: what is answered, and that a repeated request never makes a second order.
+//! `POST /orders`: its answers, and that a repeated request never creates a second order.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ async fn orders(shop: &Shop) -> i64 {
     shop.number("SELECT count(*) FROM orders.orders").await
 }
 
-/// Places an order whose body is written like this.
+/// Places an order with this text as its body.
 async fn place_text(web: &Web, key: &str, text: &str) -> Answer {
     let headers = [("idempotency-key", key), ("content-type", "application/json; charset=utf-8")];
     web.send(Method::POST, "/orders", &headers, Some(text.as_bytes().to_vec())).await
@@ -31,7 +31,7 @@ fn refused(answer: &Answer, status: u16, problem: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_is_answered_as_the_contract_says_and_priced_from_the_catalogue() {
+async fn answer_to_an_order_follows_the_contract_and_prices_come_from_the_catalogue() {
     let mut shop = Shop::open().await;
     let web = shop.start_web_with(&[("PUBLIC_URL", PUBLIC_URL)]).await;
     shop.start_worker(&[]).await;
@@ -65,7 +65,7 @@ async fn an_order_is_answered_as_the_contract_says_and_priced_from_the_catalogue
     assert_eq!(number.len(), 10);
     assert!(number.chars().all(|letter| "0123456789ABCDEFGHJKMNPQRSTVWXYZ".contains(letter)), "{number}");
 
-    // The token opens it, and it is stored as it was asked for.
+    // The token opens the order, which is stored as requested.
     let seen = web.get_of(&order, "").await;
     assert_eq!(seen.status, StatusCode::OK, "{seen:?}");
     assert_eq!((&seen.body["number"], &seen.body["total"]), (&json!(number), &json!(total)));
@@ -77,7 +77,7 @@ async fn an_order_is_answered_as_the_contract_says_and_priced_from_the_catalogue
     );
     assert_eq!(shop.number(&stored).await, 1);
 
-    // Prices are those of the catalogue, also once they change; an order that is placed keeps its own.
+    // New orders follow price changes in the catalogue; placed orders keep their prices.
     shop.execute("UPDATE catalogue.products SET price = 1750 WHERE sku = 'MUG-BLUE'").await;
     until("the front end knows the new price", async || {
         let products = web.get("/products", &[]).await.body;
@@ -92,13 +92,13 @@ async fn an_order_is_answered_as_the_contract_says_and_priced_from_the_catalogue
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_repeated_request_gets_the_same_answer_and_makes_no_second_order() {
+async fn repeated_request_gets_the_same_answer_and_creates_no_second_order() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     shop.start_worker(&[]).await;
     let (key, wanted) = (key(), body("MUG-BLUE", 2, VISA));
 
-    // A 4xx leaves the key unused, whatever it was.
+    // No 4xx answer consumes the key.
     let mut invalid = wanted.clone();
     invalid["items"][0]["quantity"] = 0.into();
     refused(&web.place(&key, &invalid).await, 422, "invalid-order");
@@ -114,7 +114,7 @@ async fn a_repeated_request_gets_the_same_answer_and_makes_no_second_order() {
     let first = web.place(&key, &wanted).await;
     let order = first.accepted();
     assert!(!replayed(&first));
-    // White space, the order of members and a null for what may be absent make it no other request.
+    // White space, the order of members and a null for an optional member do not make it another request.
     let reordered = r#" {"payment" : {"method":"pm_card_visa"},
         "items":[ {"quantity":2, "sku":"MUG-BLUE"} ],
         "shipping_address": {"country":"GB","postal_code":"SW1Y 4JH","line2":null,"city":"London",
@@ -133,7 +133,7 @@ async fn a_repeated_request_gets_the_same_answer_and_makes_no_second_order() {
     }
     assert_eq!(orders(&shop).await, 1);
 
-    // Sold out afterwards: what was placed is still answered as before, what is new is refused.
+    // Sold out afterwards: a repeated request still gets its stored answer, and new ones are refused.
     let ended = run("orderflow", &["stock", "set", "MUG-BLUE", "0"], &shop.operator_settings()).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     until("the front end knows that it is sold out", async || {
@@ -150,18 +150,18 @@ async fn a_repeated_request_gets_the_same_answer_and_makes_no_second_order() {
     assert_eq!(new.errors(), [("#/items/0/sku".to_owned(), "out_of_stock".to_owned())]);
     assert_eq!(orders(&shop).await, 1);
 
-    // It does not matter how far the order is by then.
+    // The stored answer does not depend on the order's progress.
     shop.until_quiet().await;
     assert_eq!(web.place(&key, &wanted).await.body, first.body);
     assert_ne!(web.status(&order).await, "pending");
     shop.close().await;
 }
 
-/// An order of version 0.1 whose name and e-mail address are refused today, and the fingerprint that 0.1 stored of it.
-/// A repetition must still get the stored answer: a refusal would tell the customer that nothing was ordered, and they
-/// would order, and pay, again.
+/// An order of version 0.1 whose name and e-mail address are refused today, with the fingerprint that 0.1 stored. A
+/// repeated request must still get the stored answer. A refusal would claim that nothing was ordered, and the
+/// customer would order and pay again.
 #[tokio::test(flavor = "multi_thread")]
-async fn order_of_an_older_version_gets_its_stored_answer_though_it_is_refused_today() {
+async fn order_of_an_older_version_gets_its_stored_answer_although_it_is_invalid_today() {
     const STORED: &str = "54300cfe9ddd09c0ea55962d8e55385e9ec6f6367cb0f977500bf07ee48bd7d5";
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
@@ -185,9 +185,10 @@ async fn order_of_an_older_version_gets_its_stored_answer_though_it_is_refused_t
     shop.close().await;
 }
 
-/// Hong Kong has no postal codes, the USA have states, and carriers call: all of it reaches the carrier's rows.
+/// Hong Kong has no postal codes, the USA has states, and carriers need phone numbers. All of these reach shipping's
+/// view.
 #[tokio::test(flavor = "multi_thread")]
-async fn address_has_what_its_country_has() {
+async fn address_has_the_fields_of_its_country() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     shop.start_worker(&[]).await;
@@ -207,7 +208,7 @@ async fn address_has_what_its_country_has() {
     let to_texas = "country = 'US' AND postal_code = '78701' AND state = 'TX' AND phone IS NULL";
     assert_eq!(shop.number(&shipping(to_texas)).await, 1);
 
-    // A program of before, which knows neither column, still runs beside this one during an upgrade.
+    // During an upgrade, a program of the previous version, which knows neither column, still runs beside this one.
     shop.execute(
         "INSERT INTO orders.orders (id, number, status, version, total, currency, customer_name, customer_email,
              address_line1, city, postal_code, country, payment_method, created_at, updated_at)
@@ -247,7 +248,7 @@ async fn a_key_has_16_to_255_printable_ascii_characters() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_requests_with_one_key_at_once_one_makes_the_order() {
+async fn concurrent_requests_with_one_key_create_one_order() {
     let mut shop = Shop::open().await;
     let webs = [shop.start_web().await, shop.start_web().await];
     shop.start_worker(&[]).await;
@@ -257,12 +258,13 @@ async fn of_many_requests_with_one_key_at_once_one_makes_the_order() {
     for answer in &answers {
         assert_eq!((answer.status, &answer.body), (StatusCode::ACCEPTED, &first.body));
     }
-    assert_eq!(answers.iter().filter(|answer| !replayed(answer)).count(), 1, "one of them made it");
+    assert_eq!(answers.iter().filter(|answer| !replayed(answer)).count(), 1, "exactly one request creates the order");
     assert_eq!(orders(&shop).await, 1);
     assert_eq!(shop.number("SELECT count(*) FROM messaging.event_log WHERE version = 1").await, 1);
 
-    // Whatever else is in a batch: of two different requests with one key one wins, the other is told; two equal ones
-    // share. The lock holds every transaction of the front end, so that the requests behind them share a batch.
+    // Within a batch, one of two different requests with the same key wins and the other is refused, and equal
+    // requests share an answer. The lock blocks every transaction of the front end, so that the requests queued
+    // behind them share a batch.
     let mut connection = shop.database().await;
     execute(&mut connection, "BEGIN").await;
     execute(&mut connection, "LOCK TABLE orders.idempotency_keys IN SHARE MODE").await;
@@ -283,7 +285,7 @@ async fn of_many_requests_with_one_key_at_once_one_makes_the_order() {
     for three in answers.chunks(3) {
         let accepted: Vec<_> = three.iter().filter(|answer| answer.status == StatusCode::ACCEPTED).collect();
         let made: BTreeSet<_> = accepted.iter().map(|answer| answer.accepted().id).collect();
-        assert_eq!(made.len(), 1, "one order for a key: {three:?}");
+        assert_eq!(made.len(), 1, "one order per key: {three:?}");
         let fresh = accepted.iter().filter(|answer| !replayed(answer)).count();
         assert_eq!(fresh, 1, "{three:?}");
         for other in three.iter().filter(|answer| answer.status != StatusCode::ACCEPTED) {

@@ -1,22 +1,21 @@
-//! What finds rows by their keys never reads a whole table: neither in a new shop whose tables have no statistics yet, nor in one
-//! with a million events.
+//! Queries by key never read a whole table, whether in a new shop whose tables have no statistics yet or in one with
+//! a million events.
 
 use std::collections::BTreeMap;
 
 use diesel_async::SimpleAsyncConnection as _;
-use orderflow_tests::{DECLINED, Order, Shop, VISA, Web, run, until};
+use orderflow_tests::{DECLINED, Order, Shop, VISA, Web, history, run, until};
 use reqwest::Method;
 
 use crate::{
     admin::{ADA, start_web_for_operators},
-    audit::large,
     commands::ended,
 };
 
-/// Tables that have a row for each product or process, and grow with neither orders nor events.
+/// Tables with a row per product, process or the like, which do not grow with orders or events.
 const SMALL: &str = "'products', 'stock', 'queue_pace', 'services', 'audits', '__diesel_schema_migrations'";
 
-/// How often each table was read from its beginning to its end since the server counts.
+/// Returns the number of sequential scans of each table that the server has counted.
 async fn scans(shop: &Shop) -> BTreeMap<String, i64> {
     let counted = shop
         .text(&format!(
@@ -31,7 +30,7 @@ async fn scans(shop: &Shop) -> BTreeMap<String, i64> {
     counted.split(',').filter_map(table).collect()
 }
 
-/// Orders that ship, that fail, and that are tried again.
+/// Places orders that ship, fail or need retries, and returns those that ship at the first attempt.
 async fn orders_of_each_end(web: &Web) -> Vec<Order> {
     let (shipped, declined) = (web.orders(40, "MUG-BLUE", VISA).await, web.orders(5, "MUG-BLUE", DECLINED).await);
     let flaky = web.orders(5, "MUG-BLUE", "pm_card_flaky").await;
@@ -44,7 +43,7 @@ async fn orders_of_each_end(web: &Web) -> Vec<Order> {
     shipped
 }
 
-/// Ends the shop's processes: a process reports what it read when its connections end, if not before.
+/// Stops the shop's processes: PostgreSQL counts a connection's reads at the latest when the connection ends.
 async fn until_counted(shop: &mut Shop) {
     for process in shop.webs().drain(..).collect::<Vec<_>>() {
         process.stop().await;
@@ -52,7 +51,7 @@ async fn until_counted(shop: &mut Shop) {
     for process in shop.workers().drain(..).collect::<Vec<_>>() {
         process.stop().await;
     }
-    until("the server has counted what was read", async || {
+    until("the server has counted the reads", async || {
         let reads = "SELECT coalesce(sum(idx_scan), 0)::bigint FROM pg_stat_user_tables WHERE relname = 'event_log'";
         let count = shop.number(reads).await;
         if count >= 45 { Ok(()) } else { Err(count) }
@@ -66,7 +65,7 @@ async fn until_counted(shop: &mut Shop) {
     .await;
 }
 
-/// The tables that were read as a whole since `before`.
+/// Returns the tables that were read as a whole since `before`.
 async fn read_since(shop: &Shop, before: &BTreeMap<String, i64>) -> Vec<String> {
     let more = |(table, count): (String, i64)| {
         let earlier = before.get(&table).copied().unwrap_or_default();
@@ -76,7 +75,7 @@ async fn read_since(shop: &Shop, before: &BTreeMap<String, i64>) -> Vec<String> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn orders_that_ship_fail_and_are_cancelled_read_no_whole_table() {
+async fn orders_that_ship_fail_or_are_retried_read_no_whole_table() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     shop.start_worker(&[]).await;
@@ -89,14 +88,14 @@ async fn orders_that_ship_fail_and_are_cancelled_read_no_whole_table() {
     shop.close().await;
 }
 
-/// Some four events of each: a million.
+/// With about four events each, these make a million events.
 const ORDERS: i64 = 250_000;
 
-/// Rows of one table that may be read by index by all of it together: some times what it takes. An index that is read from one end
-/// to the other has five times as many or more.
+/// Limit for the rows of one table that the whole test may read by index: a few times the normal number. A scan of a
+/// whole index reads at least five times as many.
 const BY_INDEX: i64 = 50_000;
 
-/// What has an end, and is kept: the archive, failures, and what operators did.
+/// Fills the tables that keep the past: the archive, failures and operators' actions.
 const PAST: &str = "
 INSERT INTO messaging.event_archive (order_id, version, event_id, event, source, occurred_at, correlation_id, data, applied)
     SELECT id, 1, id, 'order.created', '/orderflow/test', now() - interval '1 year', id, '{}', '{payment.order-created}'
@@ -111,7 +110,7 @@ INSERT INTO operations.actions (who, role, what, target, details, request_id, ou
     SELECT 'test', 'command', 'test', '', '{}', gen_random_uuid(), 'done' FROM generate_series(1, 50000);
 ";
 
-/// How many rows of each table were read by index.
+/// Returns the number of rows of each table that were read by index.
 async fn by_index(shop: &Shop) -> BTreeMap<String, i64> {
     let counted = shop
         .text(
@@ -129,14 +128,14 @@ async fn by_index(shop: &Shop) -> BTreeMap<String, i64> {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "fills a database with a million events: `make test-full` runs it"]
-async fn with_a_million_events_orders_pages_and_commands_read_what_they_are_about() {
+async fn with_a_million_events_nothing_reads_a_whole_table_or_index() {
     let mut shop = Shop::open().await;
     let mut database = shop.database().await;
-    database.batch_execute(&large::FILL.replace("ORDERS", &ORDERS.to_string())).await.expect("it can be filled");
-    database.batch_execute(&large::applied()).await.expect("it can be filled");
+    database.batch_execute(&history::of_orders(ORDERS)).await.expect("it can be filled");
+    database.batch_execute(&history::applied()).await.expect("it can be filled");
     database.batch_execute(PAST).await.expect("it can be filled");
-    database.batch_execute("VACUUM (ANALYZE)").await.expect("it can be counted");
-    // Not counted, since what that reads may be reported after the look below.
+    database.batch_execute("VACUUM (ANALYZE)").await.expect("it can be analysed");
+    // An estimate instead of `count(*)`, whose reads the server might count only after `scans` below.
     let events = "SELECT reltuples FROM pg_class WHERE oid = 'messaging.event_log'::regclass";
     assert!(shop.number(events).await >= 1_000_000);
     drop(database);
@@ -186,10 +185,10 @@ async fn with_a_million_events_orders_pages_and_commands_read_what_they_are_abou
     }
     until_counted(&mut shop).await;
     let mut read = read_since(&shop, &before).await;
-    // Its rows live for milliseconds: it is empty, or nearly so.
+    // The outbox is always nearly empty, because its rows live for milliseconds.
     read.retain(|table| !table.starts_with("messaging.outbox "));
     assert!(read.is_empty(), "whole tables were read: {read:?}");
-    // `orderflow audit` sums all movements of stock up, by purpose.
+    // `orderflow audit` deliberately sums all stock movements.
     let many = |(table, count): (String, i64)| {
         let read = count - rows.get(&table).copied().unwrap_or_default();
         println!("{table}: {read} rows by index");

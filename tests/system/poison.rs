@@ -1,4 +1,4 @@
-//! One of 256 messages that arrive together is poison: it fails, and only it.
+//! When one of 256 messages that arrive together is poison, only that message fails.
 
 use lapin::{message::Delivery, types::AMQPValue};
 use orderflow_service::Subscription;
@@ -8,7 +8,7 @@ use serde_json::Value;
 const ORDERS: usize = 256;
 const PAYMENT: Subscription = queues::PAYMENT_ORDER_CREATED;
 
-/// Waits until this many dead letters are in payment's queue, and returns them; they are put back, not taken.
+/// Waits until payment's dead-letter queue holds this many messages, then removes and returns them.
 async fn dead_letters(shop: &Shop, wanted: u32) -> Vec<Delivery> {
     let probe = shop.probe().await;
     let queue = PAYMENT.dead_letter_queue();
@@ -27,14 +27,14 @@ fn order_of(letter: &Delivery) -> String {
 
 fn reason_of(letter: &Delivery) -> String {
     let headers = letter.properties.headers().clone().expect("it has headers");
-    assert_eq!(headers.inner().get("x-orderflow-attempt"), Some(&AMQPValue::LongUInt(3)), "every attempt was made");
+    assert_eq!(headers.inner().get("x-orderflow-attempt"), Some(&AMQPValue::LongUInt(3)), "every attempt is used");
     match headers.inner().get("x-orderflow-reason") {
         Some(AMQPValue::LongString(reason)) => reason.to_string(),
         other => panic!("no reason: {other:?}"),
     }
 }
 
-/// Ends a test in which these orders' payments are dead letters that were taken out.
+/// Waits until all other orders have shipped, and ends a test that has removed the dead letters of `poisoned` orders.
 async fn others_shipped(shop: Shop, poisoned: i64) {
     let all = i64::try_from(ORDERS).expect("small");
     shop.until_orders("shipped", all - poisoned).await;
@@ -47,11 +47,11 @@ async fn others_shipped(shop: Shop, poisoned: i64) {
         .await;
     }
     shop.until_published().await;
-    // With something expected, the end does not wait for the poisoned orders to be applied.
+    // With an expected queue, closing the shop does not wait for the poisoned orders.
     shop.close_with_dead_letters(&[(PAYMENT, 0)]).await;
 }
 
-/// All wait when the worker starts, so that they come in batches.
+/// Places all orders before the worker starts, so that it receives them in batches.
 async fn placed(shop: &mut Shop) -> Vec<Order> {
     let web = shop.start_web().await;
     let orders = web.orders(ORDERS, "MUG-BLUE", VISA).await;
@@ -68,27 +68,27 @@ async fn panics_for_ever(step: &str) {
     assert_eq!(order_of(&letters[0]), poison.to_string());
     assert!(reason_of(&letters[0]).contains("the handler panicked"), "{letters:?}");
     let of_poison = format!("SELECT count(*) FROM payment.payments WHERE order_id = '{poison}'");
-    assert_eq!(shop.number(&of_poison).await, 0, "what was rolled back was committed with something else");
+    assert_eq!(shop.number(&of_poison).await, 0, "a rolled-back row was committed with another batch");
     others_shipped(shop, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_handler_that_panics_while_it_prepares_one_order_fails_only_that() {
+async fn panic_while_preparing_one_order_fails_only_that_order() {
     panics_for_ever("prepare").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_handler_that_panics_while_it_acts_for_one_order_fails_only_that() {
+async fn panic_while_acting_for_one_order_fails_only_that_order() {
     panics_for_ever("act").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_handler_that_panics_while_it_records_one_order_fails_only_that() {
+async fn panic_while_recording_one_order_fails_only_that_order() {
     panics_for_ever("record").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_whose_handler_panicked_is_tried_again_and_the_actor_lives_on() {
+async fn message_whose_handler_panicked_is_retried_and_the_actor_survives() {
     let mut shop = Shop::open().await;
     let orders = placed(&mut shop).await;
     shop.start_faulty_worker("act", orders[100].id, 1).await;
@@ -96,9 +96,9 @@ async fn a_message_whose_handler_panicked_is_tried_again_and_the_actor_lives_on(
     let worker = shop.workers().last_mut().expect("it runs");
     let log = worker.log();
     let tried_again = log.iter().filter(|line| line.contains("it is tried again")).count();
-    assert_eq!(tried_again, 1, "the neighbours were not touched");
+    assert_eq!(tried_again, 1, "the rest of the batch was not retried");
     let opened = log.iter().filter(|line| line.contains("consuming") && line.contains("payment.order-created"));
-    assert_eq!(opened.count(), 1, "the queue was consumed all the time");
+    assert_eq!(opened.count(), 1, "the consumer was never restarted");
     shop.close().await;
 }
 
@@ -111,14 +111,14 @@ async fn rows_that_the_database_refuses_fail_only_their_own_messages() {
     let mut shop = Shop::open().await;
     let orders = placed(&mut shop).await;
     let (negative, long) = (orders[50].id, orders[200].id);
-    // No code of ours writes such orders.
+    // Our own code never writes such orders.
     shop.execute("ALTER TABLE orders.orders DROP CONSTRAINT orders_total_check").await;
     shop.execute(&format!("UPDATE orders.orders SET total = -1 WHERE id = '{negative}'")).await;
-    // An index takes a text of up to some 2,700 bytes, and these do not compress.
+    // An index entry holds at most about 2,700 bytes, and this text does not compress.
     shop.execute("CREATE INDEX ON payment.payments (currency)").await;
     let text = "SELECT string_agg(md5(n::text), '') FROM generate_series(1, 200) AS n";
     shop.execute(&format!("UPDATE orders.orders SET currency = ({text}) WHERE id = '{long}'")).await;
-    // Their mails would be poison too, and are not what this is about.
+    // These orders' mails would be poison too, which this test does not cover.
     shop.start_worker_without(&["email.order-*", "email.payment-*"], &[]).await;
     let letters = dead_letters(&shop, 2).await;
     for letter in &letters {

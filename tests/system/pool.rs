@@ -1,5 +1,4 @@
-//! Connections that are not to be used again are not kept: one whose transaction nobody ended, and one whose answer never
-//! came.
+//! The pool discards unusable connections: those with an open transaction, and those that still owe an answer.
 
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use orderflow_service::{
 use orderflow_tests::{Proxy, Shop};
 use uuid::Uuid;
 
-/// How a transaction is left.
+/// How a task abandons its transaction.
 #[derive(Debug, Clone, Copy)]
 enum Left {
     Panicked,
@@ -23,7 +22,7 @@ async fn claims_and_never_commits(database: Database, event: Uuid, left: Left) {
     let claiming = connection.transaction::<(), StoreError, _>(async |connection| {
         inbox::claim(connection, "payment.order-created", &[event]).await?;
         match left {
-            Left::Panicked => panic!("what the test asks for"),
+            Left::Panicked => panic!("as the test demands"),
             Left::Cancelled => std::future::pending().await,
         }
     });
@@ -31,14 +30,14 @@ async fn claims_and_never_commits(database: Database, event: Uuid, left: Left) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_panic_or_a_time_out_left_open_holds_no_lock() {
+async fn transaction_left_open_by_a_panic_or_a_time_out_holds_no_lock() {
     let shop = Shop::open().await;
     let config = DatabaseConfig::at(shop.database_url().to_string());
     let database = Database::new(&config, "test", 8).expect("a pool");
     for left in [Left::Panicked, Left::Cancelled] {
         let event = Uuid::now_v7();
         drop(tokio::spawn(claims_and_never_commits(database.clone(), event, left)).await);
-        // Another connection, as the next attempt has it. It waits for the first no longer than for its end.
+        // The next attempt uses another connection, which must not wait for the first transaction.
         let mut connection = shop.database().await;
         let events = [event];
         let claiming = inbox::claim(&mut connection, "payment.order-created", &events);
@@ -48,10 +47,10 @@ async fn what_a_panic_or_a_time_out_left_open_holds_no_lock() {
     }
 }
 
-/// Something between us and the database has forgotten the connection, and tells nobody: the socket is as good as ever, and
-/// only the clock of who asks can tell.
+/// Something between us and the database silently drops the connection: the socket stays open, and only a time-out on
+/// our side detects it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_question_that_is_never_answered_costs_its_bound_and_the_next_one_nothing() {
+async fn query_without_an_answer_times_out_and_the_next_one_is_answered() {
     let shop = Shop::open().await;
     let wire = Proxy::to(&shop.database_url()).await;
     let config = DatabaseConfig::at(wire.through(&shop.database_url()).to_string());
@@ -66,5 +65,5 @@ async fn a_question_that_is_never_answered_costs_its_bound_and_the_next_one_noth
     let bound = Duration::from_millis(500);
     let late = ask(bound).await;
     assert!(matches!(late, Err(StoreError::TimedOut(limit)) if limit == bound), "{late:?}");
-    assert!(ask(long).await.expect("by a new connection").is_empty());
+    assert!(ask(long).await.expect("a new connection answers").is_empty());
 }

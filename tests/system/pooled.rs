@@ -1,4 +1,4 @@
-//! Through PgBouncer in transaction mode, where the next transaction may run in another session of PostgreSQL.
+//! Orders through PgBouncer in transaction mode, where each transaction may run in another PostgreSQL session.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::{
     database_setup::{bouncer, bouncer_of},
 };
 
-/// Fewer sessions than connections to it, so that these are mixed.
+/// Fewer sessions than client connections, so that clients share sessions.
 const TRANSACTIONS: &str = "pool_mode = transaction\ndefault_pool_size = 4\nmax_client_conn = 200";
 
 async fn orders_flow_through(pooler: Option<&Path>, settings: &str, prepared: &str) {
@@ -24,7 +24,7 @@ async fn orders_flow_through(pooler: Option<&Path>, settings: &str, prepared: &s
     let web = shop.start_web_with(&there).await;
     shop.start_worker_with(&[], &there).await;
     place(&shop, &web).await;
-    // One that is killed leaves transactions open at the pooler.
+    // A killed worker leaves transactions open at the pooler.
     web.orders(20, "MUG-BLUE", VISA).await;
     shop.workers().remove(0).kill().await;
     shop.start_worker_with(&[], &there).await;
@@ -41,11 +41,11 @@ async fn orders_flow_through(pooler: Option<&Path>, settings: &str, prepared: &s
     };
     let complaints: Vec<String> = shop.all_children().into_iter().flat_map(complaints).collect();
     assert_eq!(complaints, Vec::<String>::new());
-    // What is heard of, is heard of in a session of its own.
+    // Notifications arrive in a session of their own, past the pooler.
     let listening = "SELECT count(*) FROM pg_stat_activity
                      WHERE datname = current_database() AND application_name LIKE 'orderflow @%' AND query LIKE 'LISTEN%'
                         OR datname = current_database() AND application_name LIKE 'orderflow @%' AND query = 'SELECT 1'";
-    assert!(shop.number(listening).await > 0, "nobody listens");
+    assert!(shop.number(listening).await > 0, "no session listens");
     shop.close().await;
 }
 
@@ -55,7 +55,7 @@ async fn orders_flow_through_a_pooler_in_transaction_mode() {
     orders_flow_through(None, TRANSACTIONS, "off").await;
 }
 
-/// PgBouncer since 1.21; older ones do not know the setting.
+/// PgBouncer has `max_prepared_statements` since 1.21; older versions reject the setting.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs PgBouncer 1.21 or newer: `make test-full` as root installs it"]
 async fn orders_flow_through_a_pooler_that_carries_prepared_statements() {
@@ -65,12 +65,12 @@ async fn orders_flow_through_a_pooler_that_carries_prepared_statements() {
     orders_flow_through(Some(pooler), &settings, "off").await;
 }
 
-/// One that does not carry prepared statements would lose some of them, now and then.
+/// Through a pooler without support, prepared statements would fail now and then.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs PgBouncer: `make test-full` installs it"]
-async fn pooler_that_was_said_to_carry_prepared_statements_and_does_not_is_refused() {
+async fn pooler_without_prepared_statements_is_refused_where_the_settings_require_them() {
     let shop = Shop::open().await;
-    // Since 1.24 it carries them unless it is told not to; before 1.21 it does not know the setting.
+    // Since 1.24 PgBouncer carries them by default; before 1.21 it rejects the setting.
     let version = std::process::Command::new("pgbouncer").arg("--version").output().expect("PgBouncer is installed");
     let is_old = String::from_utf8_lossy(&version.stdout).starts_with("PgBouncer 1.18.");
     let carries_none = if is_old { "" } else { "max_prepared_statements = 0" };
@@ -81,7 +81,7 @@ async fn pooler_that_was_said_to_carry_prepared_statements_and_does_not_is_refus
     ended(&run("orderflow-worker", &[], &with(shop.settings("orderflow-worker"), &there)).await, 2, &[says]);
 }
 
-/// What needs a session would hear of nothing, without any error.
+/// At such an address, LISTEN would receive nothing, without any error.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs PgBouncer: `make test-full` installs it"]
 async fn direct_address_of_another_database_or_of_a_pooler_is_refused() {

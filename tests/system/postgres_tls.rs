@@ -1,4 +1,4 @@
-//! PostgreSQL over TLS: what each `sslmode` lets pass, on a real server with certificates that the test makes.
+//! PostgreSQL over TLS: what each `sslmode` accepts, on a real server with certificates that the test issues.
 
 use std::{net::Ipv4Addr, os::unix::fs::PermissionsExt as _, sync::Arc};
 
@@ -28,7 +28,7 @@ use tokio_rustls::{
 
 use crate::commands::{ended, settings};
 
-/// A server of this test alone, and a directory for what clients are given.
+/// A PostgreSQL server of the test's own, and a directory for the clients' files.
 struct Server {
     postgres: Postgres,
     files: TempDir,
@@ -39,7 +39,7 @@ struct Server {
 impl Server {
     async fn start() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        // PostgreSQL runs as another user when we are root.
+        // If the test runs as root, PostgreSQL runs as another user, who must be able to enter the directory.
         let through = std::fs::Permissions::from_mode(0o711);
         std::fs::set_permissions(directory.path(), through).expect("our own directory");
         let mut postgres = Postgres::create(&directory.path().join("postgres"), &Installed::Here).await;
@@ -48,7 +48,7 @@ impl Server {
         Self { postgres, files: tempfile::tempdir().expect("a directory"), _directory: directory }
     }
 
-    /// Its address under this name, whatever DNS says of that.
+    /// Returns the server's URL under this host name, without a DNS look-up.
     fn url(&self, host: &str, parameters: &str) -> String {
         let url = self.postgres.url();
         let (user, password) = (url.username(), url.password().expect("a password"));
@@ -56,14 +56,15 @@ impl Server {
         format!("postgres://{user}:{password}@{host}:{port}/orderflow?hostaddr=127.0.0.1&{parameters}")
     }
 
-    /// The path of a file that clients are given.
+    /// Writes a file for clients and returns its path.
     fn file(&self, name: &str, content: &str) -> String {
         let path = self.files.path().join(name);
         std::fs::write(&path, content).expect("a directory of our own");
         path.display().to_string()
     }
 
-    /// Turns TLS on with this certificate, and waits until the server shows it: it reads its files a moment later.
+    /// Turns TLS on with this certificate and waits until the server presents it, since it reloads its files a moment
+    /// later.
     async fn shows(&self, issued: &Issued, rules: &str) {
         self.postgres.encrypt(issued, Authority::new("nobody").certificate(), rules).await;
         self.until_shown(issued).await;
@@ -71,12 +72,12 @@ impl Server {
 
     async fn until_shown(&self, issued: &Issued) {
         let expected = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).expect("a certificate");
-        until("the server shows its new certificate", async || {
+        until("the server presents its new certificate", async || {
             let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.postgres.port())).await?;
             ask_for_tls(&mut stream).await?;
             let stream = trusting_anybody().connect(name("any.example"), stream).await?;
             let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first().cloned());
-            if shown.as_ref() == Some(&expected) { Ok(()) } else { Err(std::io::Error::other("another one")) }
+            if shown.as_ref() == Some(&expected) { Ok(()) } else { Err(std::io::Error::other("another certificate")) }
         })
         .await;
     }
@@ -94,7 +95,7 @@ fn name(host: &str) -> ServerName<'static> {
     ServerName::try_from(host.to_owned()).expect("a name")
 }
 
-/// A client that looks at no certificate, as who stands in between does.
+/// Returns a client that verifies no certificate, like a man in the middle.
 fn trusting_anybody() -> TlsConnector {
     let anybody = ClientTls { verification: Verification::Nothing, roots: Roots::System, identity: None };
     TlsConnector::from(Arc::new(anybody.load(None).expect("no file is read")))
@@ -104,17 +105,17 @@ async fn connect(url: &str) -> Result<Connection, String> {
     Connection::establish(url).await.map_err(|error| error.to_string())
 }
 
-/// The failure, which names what to look at.
+/// Fails unless the connection was refused with an error that contains `says`.
 #[track_caller]
 fn refused(outcome: Result<Connection, String>, says: &str, of: &str) {
     match outcome {
-        Ok(connection) => panic!("{of} was taken: {:?}", connection.protection()),
+        Ok(connection) => panic!("{of} was accepted: {:?}", connection.protection()),
         Err(error) => assert!(error.contains(says), "{of}: {error}"),
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn servers_certificate_is_verified_as_sslmode_asks() {
+async fn servers_certificate_is_verified_according_to_sslmode() {
     let server = Server::start().await;
     let (ours, foreign) = (Authority::new("Ours"), Authority::new("Foreign"));
     let trusted = server.file("ca.pem", ours.certificate());
@@ -124,7 +125,7 @@ async fn servers_certificate_is_verified_as_sslmode_asks() {
     };
     let (expired, unknown, elsewhere) = ("certificate has expired", "not issued by a CA", "for another host");
     for (certificate, modes) in [
-        // The right one.
+        // The valid certificate.
         (ours.server(&["db.example"]), [("require", None), ("verify-ca", None), ("verify-full", None)]),
         (ours.server(&["other.example"]), [("require", None), ("verify-ca", None), ("verify-full", Some(elsewhere))]),
         (
@@ -135,7 +136,7 @@ async fn servers_certificate_is_verified_as_sslmode_asks() {
             foreign.server(&["db.example"]),
             [("require", None), ("verify-ca", Some(unknown)), ("verify-full", Some(unknown))],
         ),
-        // Of the same name as our CA's, and another one all the same.
+        // Another CA with the same name as ours.
         (
             Authority::new("Ours").server(&["db.example"]),
             [("require", None), ("verify-ca", Some(unknown)), ("verify-full", Some(unknown))],
@@ -170,25 +171,25 @@ async fn servers_certificate_is_verified_as_sslmode_asks() {
             refused(connect(&require).await, modes[1].1.expect("it fails"), "require with sslrootcert");
         }
     }
-    // The certificate that signed itself, named as the one to trust; and the system's CAs know none of all these.
+    // A self-signed certificate is accepted if the client trusts it. The system's CAs have issued none of these.
     let own = Issued::by_itself(&["db.example"]);
     let named = server.file("own.pem", &own.certificate);
     server.shows(&own, "").await;
     let full = format!("sslmode=verify-full&sslrootcert={named}");
-    connect(&server.url("db.example", &full)).await.expect("it is named");
+    connect(&server.url("db.example", &full)).await.expect("the client trusts it");
     refused(connect(&server.url("other.example", &full)).await, elsewhere, "another host's");
     refused(connect(&server.url("db.example", "sslmode=verify-full")).await, unknown, "the system's CAs");
     refused(connect(&server.url("db.example", "sslrootcert=system")).await, unknown, "the system's CAs");
-    // An address is a name like any other.
+    // A certificate may name an IP address.
     server.shows(&ours.server(&["127.0.0.1"]), "").await;
     let full = format!("sslmode=verify-full&sslrootcert={trusted}");
     connect(&server.url("127.0.0.1", &full)).await.expect("it names the address");
     refused(connect(&server.url("localhost", &full)).await, elsewhere, "a name");
 }
 
-/// The programs say it too, in the words that name the setting.
+/// The programs report the same, and name the setting.
 #[tokio::test(flavor = "multi_thread")]
-async fn programs_reach_an_encrypted_database_and_say_why_they_do_not() {
+async fn programs_reach_an_encrypted_database_or_report_why_not() {
     let server = Server::start().await;
     let ours = Authority::new("Ours");
     let trusted = server.file("ca.pem", ours.certificate());
@@ -201,11 +202,11 @@ async fn programs_reach_an_encrypted_database_and_say_why_they_do_not() {
     let wrong = server.url("other.example", &format!("sslmode=verify-full&sslrootcert={trusted}"));
     let says = ["certificate is for another host", "db.example", "sslmode=verify-full"];
     ended(&run("orderflow", &["stock", "list"], &on(&wrong)).await, 3, &says);
-    // Not by falling back to what the server would take from others.
+    // The server refuses connections in clear, so none of the above fell back to one.
     let clear = server.url("127.0.0.1", "sslmode=disable");
     let none = connect(&clear).await;
     refused(none, "pg_hba.conf", "a connection in clear");
-    // Our rule, and not libpq's default, decides what may go in clear.
+    // Our own rule, not libpq's default, decides which hosts may be reached in clear.
     for parameters in ["", "sslmode=prefer", "sslmode=disable"] {
         let url = format!("postgres://u:hush@db.example/d?{parameters}");
         let says = ["DATABASE_URL", "expected sslmode=verify-full", "db.example to PLAINTEXT_HOSTS"];
@@ -216,7 +217,7 @@ async fn programs_reach_an_encrypted_database_and_say_why_they_do_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn server_without_tls_is_refused_unless_it_may_be_spoken_to_in_clear() {
+async fn server_without_tls_is_refused_unless_sslmode_permits_it() {
     let server = Server::start().await;
     for mode in ["require", "verify-full"] {
         let outcome = connect(&server.url("db.example", &format!("sslmode={mode}"))).await;
@@ -226,21 +227,21 @@ async fn server_without_tls_is_refused_unless_it_may_be_spoken_to_in_clear() {
         let connection = connect(&server.url("127.0.0.1", &format!("sslmode={mode}"))).await.expect(mode);
         assert_eq!(connection.protection(), &Protection::Clear, "{mode}");
     }
-    // Where it is offered, `prefer` takes it, from whomever.
+    // Where the server offers TLS, `prefer` uses it, whatever the certificate.
     server.shows(&Authority::new("Foreign").server(&["other.example"]), "").await;
-    let connection = connect(&server.url("127.0.0.1", "sslmode=prefer")).await.expect("it is taken");
+    let connection = connect(&server.url("127.0.0.1", "sslmode=prefer")).await.expect("the server accepts it");
     assert!(matches!(connection.protection(), Protection::Tls { verification: Verification::Nothing, .. }));
-    let connection = connect(&server.url("127.0.0.1", "sslmode=disable")).await.expect("it is taken");
+    let connection = connect(&server.url("127.0.0.1", "sslmode=disable")).await.expect("the server accepts it");
     assert_eq!(connection.protection(), &Protection::Clear);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn client_certificate_opens_what_it_is_issued_for() {
+async fn client_certificate_authenticates_its_role() {
     let server = Server::start().await;
     let (ours, clients, foreign) = (Authority::new("Ours"), Authority::new("Clients"), Authority::new("Foreign"));
     let trusted = server.file("ca.pem", ours.certificate());
     let shown = ours.server(&["db.example"]);
-    // Without a password.
+    // The URL has no password: the certificate alone identifies the client.
     server.postgres.encrypt(&shown, clients.certificate(), "hostssl all orderflow all cert").await;
     server.until_shown(&shown).await;
     let url = |parameters: &str| {
@@ -257,31 +258,33 @@ async fn client_certificate_opens_what_it_is_issued_for() {
     let connection = connect(&right).await.expect("it is ours");
     assert!(matches!(connection.protection(), Protection::Tls { has_identity: true, .. }));
     refused(connect(&url("")).await, "client certificate", "none");
-    refused(connect(&with(&clients.client("somebody"), "somebody")).await, "orderflow", "another user's");
+    refused(connect(&with(&clients.client("another"), "another")).await, "orderflow", "another user's");
     refused(connect(&with(&foreign.client("orderflow"), "foreign")).await, "client certificate", "a foreign CA's");
-    // A certificate that was renewed counts from the next connection on, without a restart.
+    // A renewed certificate takes effect with the next connection, without a restart.
     foreign.client("orderflow").write(server.files.path(), "right");
-    refused(connect(&right).await, "client certificate", "a renewed one that is wrong");
+    refused(connect(&right).await, "client certificate", "an invalid renewed one");
     clients.client("orderflow").write(server.files.path(), "right");
     connect(&right).await.expect("it is ours again");
 }
 
-/// What the server answers is read along inside of the encryption: an error has its SQLSTATE, and its server's refusal too.
+/// Our wire reader sees the server's messages inside the encryption, so errors and refused connections keep their
+/// SQLSTATE.
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_have_their_sqlstate_over_tls() {
     let server = Server::start().await;
     let ours = Authority::new("Ours");
     server.shows(&ours.server(&["db.example"]), "").await;
     let url = server.url("db.example", "sslmode=require");
-    let mut connection = connect(&url).await.expect("it is taken");
+    let mut connection = connect(&url).await.expect("the server accepts it");
     let error = StoreError::from(connection.batch_execute("SELECT 1 / 0").await.expect_err("it divides by zero"));
     assert_eq!(error.state().map(|state| state.code()), Some("22012"), "{error}");
     let stranger = url.replace("orderflow:", "nobody:");
-    let error = connect(&stranger).await.err().expect("nobody is known");
+    let error = connect(&stranger).await.err().expect("the server has no such role");
     assert!(error.contains("SQLSTATE 28P01"), "{error}");
 }
 
-/// Somebody who ends the encryption with a certificate of their own, and speaks on to the server.
+/// Starts a man in the middle, which ends the encryption with its own certificate and forwards to the server. Returns
+/// its port.
 async fn man_in_between(server: &Server) -> u16 {
     let theirs = Authority::new("Theirs").server(&["db.example"]);
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -314,23 +317,23 @@ async fn man_in_between(server: &Server) -> u16 {
     own
 }
 
-/// With `require` alone nobody is verified. Bound to the server's certificate, as rented databases ask for it, the password's
-/// proof is of no use to who stands in between.
+/// `require` alone verifies no certificate. Channel binding, which hosted databases require, ties the password's
+/// proof to the server's certificate, so a man in the middle cannot use it.
 #[tokio::test(flavor = "multi_thread")]
-async fn channel_binding_keeps_out_who_stands_in_between() {
+async fn channel_binding_stops_a_man_in_the_middle() {
     let server = Server::start().await;
     let ours = Authority::new("Ours");
     server.shows(&ours.server(&["db.example"]), "").await;
     let bound = "sslmode=require&channel_binding=require";
-    connect(&server.url("db.example", bound)).await.expect("it is the server itself");
+    connect(&server.url("db.example", bound)).await.expect("this is the server itself");
     let between = man_in_between(&server).await;
     let through = |parameters: &str| {
         let (own, theirs) = (format!(":{}/", server.postgres.port()), format!(":{between}/"));
         server.url("db.example", parameters).replace(&own, &theirs)
     };
-    connect(&through("sslmode=require&channel_binding=disable")).await.expect("nobody is verified");
-    refused(connect(&through(bound)).await, "channel binding", "somebody in between");
+    connect(&through("sslmode=require&channel_binding=disable")).await.expect("no certificate is verified");
+    refused(connect(&through(bound)).await, "channel binding", "a man in the middle");
     let trusted = server.file("ca.pem", ours.certificate());
     let verified = format!("sslmode=verify-full&sslrootcert={trusted}");
-    refused(connect(&through(&verified)).await, "not issued by a CA", "somebody in between");
+    refused(connect(&through(&verified)).await, "not issued by a CA", "a man in the middle");
 }

@@ -1,17 +1,17 @@
-//! Who orders, and what opens things, is in the database and in mails, and nowhere else.
+//! Personal data and secrets are in the database and in mails, and nowhere else.
 
 use orderflow_tests::{DECLINED, Shop, SmtpSink, VISA, key};
 use serde_json::json;
 
 use crate::bad_input::EVERYTHING;
 
-/// As much as `RUST_LOG` can ask for, of libraries too: below info they log what passes through them.
+/// The most verbose `RUST_LOG`, also for libraries: below info, they log the data that passes through them.
 const ALL_LEVELS: (&str, &str) = (
     "RUST_LOG",
     "trace,tokio_postgres=trace,lapin=trace,lettre=trace,hyper=trace,h2=trace,reqwest=trace,actix_http=trace",
 );
 
-/// Bytes that a line writes as a list of numbers, `[65, 100, 97]`, as text.
+/// Decodes the bytes that a log line contains as lists of numbers, such as `[65, 100, 97]`.
 fn decoded(line: &str) -> String {
     let lists = line.split('[').skip(1).filter_map(|rest| rest.split(']').next());
     let bytes = lists.map(|list| list.split(", ").map_while(|number| number.parse::<u8>().ok()).collect::<Vec<_>>());
@@ -19,7 +19,7 @@ fn decoded(line: &str) -> String {
 }
 
 #[test]
-fn a_list_of_numbers_is_read() {
+fn lists_of_byte_values_are_decoded() {
     assert_eq!(decoded("parameters: [[88, 101, 110, 105, 97], [1, 300]]"), " Xenia \u{1}");
 }
 
@@ -44,7 +44,10 @@ async fn personal_data_is_in_no_log_of_any_level() {
     shop.until_quiet().await;
     let secrets = ["Xenia", "Quibble", "private.example", "Whisper", "Hushford", "SW9 9ZZ", &order_key, &order.token];
     let log: Vec<String> = shop.webs()[0].log().into_iter().chain(shop.workers()[0].log()).collect();
-    assert!(log.iter().any(|line| line.contains("DEBUG") || line.contains("TRACE")), "our own lines are there");
+    assert!(
+        log.iter().any(|line| line.contains("DEBUG") || line.contains("TRACE")),
+        "the log has our own lines of these levels"
+    );
     for line in &log {
         let numbers = decoded(line);
         for secret in secrets {
@@ -99,7 +102,10 @@ async fn personal_data_and_secrets_are_in_no_log_and_in_no_event() {
     .to_vec();
     secrets.extend([shipped.token, order_key, value("TOKEN_SECRET"), shop.servers.password("orderflow-web")]);
     let (web_log, worker_log) = (shop.webs()[0].log(), shop.workers()[0].log());
-    assert!(worker_log.iter().any(|line| line.contains("DEBUG") || line.contains("TRACE")), "the log is a full one");
+    assert!(
+        worker_log.iter().any(|line| line.contains("DEBUG") || line.contains("TRACE")),
+        "the log has lines of these levels"
+    );
     for secret in &secrets {
         for line in web_log.iter().chain(&worker_log) {
             assert!(!line.contains(secret.as_str()), "{secret:?} is in the log: {line}");

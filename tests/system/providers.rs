@@ -1,4 +1,5 @@
-//! docs/PROVIDERS.md, line by line: the client for Stripe is given every answer in it, and has to do what it says.
+//! Checks docs/PROVIDERS.md line by line: the Stripe client receives every answer listed and must reach the listed
+//! outcome.
 
 use std::sync::Arc;
 
@@ -18,28 +19,28 @@ use crate::{deployment::read, stripe_calls::Memory};
 
 const CALLS: [&str; 6] = ["create", "read", "confirm", "cancel", "refunds", "refund"];
 
-/// The cells of a table under a heading.
+/// Returns the cells of the table under a heading.
 fn table(heading: &str) -> Vec<Vec<String>> {
     let document = read("docs/PROVIDERS.md");
     let part = document.split(&format!("### {heading}\n")).nth(1).unwrap_or_else(|| panic!("there is no {heading:?}"));
     let part = part.split("\n#").next().unwrap_or_default();
     let rows = part.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
     let cells: Vec<Vec<String>> = rows.map(|row| row.split('|').map(|cell| cell.trim().to_owned()).collect()).collect();
-    assert!(cells.len() > 3, "{heading} has too few lines to be true: {cells:?}");
+    assert!(cells.len() > 3, "{heading} has too few lines: {cells:?}");
     cells.into_iter().skip(1).collect()
 }
 
-/// What stands between backticks.
+/// Returns the texts between backticks.
 fn quoted(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).collect()
 }
 
-/// The word in bold.
+/// Returns the word in bold.
 fn outcome(cell: &str) -> &str {
     cell.split("**").nth(1).unwrap_or_else(|| panic!("{cell:?} names no outcome"))
 }
 
-/// One order's dealings with the provider.
+/// One order's calls to the provider.
 struct Order<'f> {
     fake: &'f Fake,
     stripe: Stripe,
@@ -66,13 +67,14 @@ impl<'f> Order<'f> {
         self.stripe.charge(request).await
     }
 
-    /// Has an intent made and remembered that is not confirmed.
+    /// Creates an intent that is recorded but not confirmed, and returns its id.
     async fn intent(&self) -> String {
         self.charge("pm_card_flaky").await.expect_err("it fails twice");
         self.memory.of(self.id).expect("it is remembered")
     }
 
-    /// What the client makes of this answer to this call: the document's word, and the reason of a decline.
+    /// Returns the client's outcome for this answer to this call, in the document's words, and the reason for a
+    /// decline.
     async fn given(&self, call: &str, status: u16, body: &Value) -> (&'static str, Option<String>) {
         match call {
             "create" | "confirm" => {}
@@ -107,7 +109,7 @@ impl<'f> Order<'f> {
     }
 }
 
-/// Errors as a line of the document describes them.
+/// Returns the errors that a line of the document describes.
 fn examples(error: &str) -> Vec<Value> {
     let kind = "invalid_request_error";
     let names: Vec<String> = quoted(error).iter().map(|name| name.replace('*', "of_next_year")).collect();
@@ -121,7 +123,7 @@ fn examples(error: &str) -> Vec<Value> {
         Some(("code", _)) => names.iter().map(|code| json!({ "type": kind, "code": code })).collect(),
         Some(("parameter", _)) => names.iter().map(|param| json!({ "type": kind, "param": param })).collect(),
         Some(("type", _)) => vec![json!({ "type": names[0], "message": "The provided PaymentMethod was used." })],
-        _ => panic!("an error that nobody can make: {error:?}"),
+        _ => panic!("no example for the error {error:?}"),
     }
 }
 
@@ -134,7 +136,8 @@ fn status(cell: &str) -> u16 {
     }
 }
 
-/// No order without an outcome: whatever Stripe answers, a charge, a void and a refund come to one of the document's.
+/// Every order reaches an outcome: whatever Stripe answers, each charge, void and refund ends in one of the
+/// document's outcomes.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_refusal_in_the_document_has_its_outcome() {
     let fake = Fake::start().await;
@@ -142,17 +145,17 @@ async fn every_refusal_in_the_document_has_its_outcome() {
     let mut given = 0;
     for (index, line) in lines.iter().enumerate() {
         let [calls, http, error, follows] = line.as_slice() else { panic!("{line:?}") };
-        // What only a header tells is in `stripe::a_stored_error_is_got_around_and_charges_once`.
+        // `stripe::stored_error_is_bypassed_and_the_card_charged_once` covers the case that only a header reveals.
         if error.starts_with("stored") {
             continue;
         }
-        // The first line that fits decides, and some are about one call what a later one is about all.
+        // The first matching line decides. A line for one call overrides a later one for all calls.
         let is_said =
             |call: &str| lines[..index].iter().any(|one| one[0] == call && one[1] == *http && one[2] == *error);
         let named: Vec<&str> = calls.split(", ").collect();
         let calls = CALLS.iter().filter(|call| named == ["all"] && !is_said(call) || named.contains(call));
         for (place, call) in calls.enumerate() {
-            // Every code once.
+            // The first call tries every code, the others only one.
             let take = if place == 0 { usize::MAX } else { 1 };
             for error in examples(error).into_iter().take(take) {
                 let expected = match outcome(follows) {
@@ -160,12 +163,13 @@ async fn every_refusal_in_the_document_has_its_outcome() {
                         let code = error["code"].as_str().unwrap_or("card_declined").to_owned();
                         ("declined", Some(quoted(follows).first().map_or(code, ToString::to_string)))
                     }
-                    // Asked again, it has the same answer; and what is looked up has not happened.
+                    // In this test, a repeated call gets the same answer, and a look-up finds that the call had no
+                    // effect.
                     "new key" | "looked up" => ("retried", None),
                     "retried" => ("retried", None),
                     "paused" => ("paused", None),
                     "dead letter" => ("dead letter", None),
-                    other => panic!("{other:?} is no outcome"),
+                    other => panic!("{other:?} is not an outcome"),
                 };
                 let outcome = Order::new(&fake).given(call, status(http), &json!({ "error": error })).await;
                 assert_eq!(outcome, expected, "{call} {http} {error}");
@@ -176,7 +180,7 @@ async fn every_refusal_in_the_document_has_its_outcome() {
     assert!(given > 60, "only {given} answers were given");
 }
 
-/// An intent that is read says the rest: what a lost answer was, and what another worker has done.
+/// Reading the intent reveals the rest: the outcome behind a lost answer, and what another worker has done.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_status_in_the_document_has_its_outcome() {
     let fake = Fake::start().await;
@@ -212,7 +216,7 @@ async fn every_status_in_the_document_has_its_outcome() {
                     assert!(matches!(outcome_now, Err(ProviderError::Passing { .. })), "{name}: {outcome_now:?}");
                     continue;
                 }
-                (other, _) => panic!("{other:?} is no outcome"),
+                (other, _) => panic!("{other:?} is not an outcome"),
             };
             assert_eq!(outcome_now, expected, "{name} {error} {cancelled}");
         }

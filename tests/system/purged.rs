@@ -1,4 +1,4 @@
-//! Dead letters that were purged by hand are found, and sent again when a person says so; discarded ones never are.
+//! Dead letters purged by hand are detected, and republished on an operator's command; discarded ones never are.
 
 use std::time::Duration;
 
@@ -22,22 +22,22 @@ use crate::{
     why::json,
 };
 
-/// With every event old enough to be missed.
+/// Runs `republish --missing` with every event old enough to count as missing.
 async fn republish(shop: &Shop, arguments: &[&str]) -> Ended {
     let settings = with(shop.operator_settings(), &[("RECONCILE_AFTER", "1ms")]);
     run("orderflow", &[&["republish", "--missing"], arguments].concat(), &settings).await
 }
 
-/// As a person does it in the management UI.
+/// Purges payment's dead-letter queue as an operator does in the management UI.
 async fn purge(shop: &Shop, probe: &Probe) {
     shop.manage(Method::DELETE, &format!("queues/{{vhost}}/{}/contents", PAYMENT.dead_letter_queue())).await;
     until_dead(probe, PAYMENT, 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_purged_by_hand_is_sent_again_by_the_remedy_as_it_is_written() {
+async fn printed_remedy_republishes_purged_dead_letters() {
     let (shop, web, orders, probe) = with_dead_orders(1).await;
-    // Of this one the log knows nothing, so nothing can be sent.
+    // The event log does not have this event, so it cannot be republished.
     probe.publish(names::RETURN, &PAYMENT.queue(), STRANGER).await;
     until_dead(&probe, PAYMENT, 2).await;
     until_number(&shop, 2, "SELECT count(*) FROM messaging.dead_letters WHERE left_at IS NULL").await;
@@ -76,7 +76,7 @@ async fn what_was_purged_by_hand_is_sent_again_by_the_remedy_as_it_is_written() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_was_killed_before_it_wrote_down_what_it_sent_is_run_again() {
+async fn republish_killed_before_it_recorded_what_it_sent_can_be_repeated() {
     let (mut shop, web, orders, probe) = with_dead_orders(1).await;
     for worker in shop.workers().drain(..) {
         worker.stop().await;
@@ -86,7 +86,7 @@ async fn a_run_that_was_killed_before_it_wrote_down_what_it_sent_is_run_again() 
     ended(&republish(&shop, &["--purged", "--yes"]).await, 0, &["1 sent."]);
     until_waiting(&probe, &PAYMENT.queue(), 1).await;
     let wait = json(&shop, &orders[0]).await["waiting_for"][0]["what"].clone();
-    assert!(wait.as_str().is_some_and(|wait| wait.contains("purged") && wait.contains("sent again")), "{wait}");
+    assert!(wait.as_str().is_some_and(|wait| wait.contains("purged") && wait.contains("republished")), "{wait}");
     shop.execute("UPDATE messaging.dead_letters SET left_at = NULL, left_by = NULL").await;
     ended(&republish(&shop, &["--purged", "--yes"]).await, 1, &["1 messages wait in it", "--force"]);
     let json = republish(&shop, &["--purged", "--queue", "payment.*", "--force", "--yes", "--json"]).await;
@@ -101,14 +101,14 @@ async fn a_run_that_was_killed_before_it_wrote_down_what_it_sent_is_run_again() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_discarded_is_not_sent() {
+async fn discarded_dead_letter_is_not_republished() {
     let (shop, _, _, probe) = with_dead_orders(1).await;
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("kept.jsonl");
     ended(&dlq(&shop, &["discard", "--all", "--yes", "--file", file.to_str().expect("text")]).await, 0, &[]);
     until_dead(&probe, PAYMENT, 0).await;
     ended(&republish(&shop, &["--purged", "--yes"]).await, 0, &["Nothing is missing."]);
-    // Not even where the list has it a second time, as when it was put back by hand, died and was purged.
+    // Not even if the index lists it twice: it was moved back by hand, failed again and was then purged.
     shop.execute(
         "INSERT INTO messaging.dead_letters (event_id, subscription, attempt, reason, worker, died_at)
          SELECT event_id, subscription, 1, 'test', 'test', now() FROM messaging.dead_letters",
@@ -118,7 +118,7 @@ async fn what_was_discarded_is_not_sent() {
     shop.close_with_dead_letters(&[(PAYMENT, 0)]).await;
 }
 
-/// One event for each way in which a dead letter may be listed.
+/// One event for each state that a listed dead letter may be in.
 const WAYS: [&str; 5] = ["waiting", "applied", "discarded", "tried again", "died again since"];
 
 fn event(way: &str) -> Uuid {
@@ -156,28 +156,28 @@ async fn list_one_of_each(shop: &Shop) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_what_is_listed_only_that_counts_as_purged_which_nobody_dealt_with() {
+async fn only_dead_letters_without_a_later_outcome_count_as_purged() {
     let shop = Shop::open().await;
     list_one_of_each(&shop).await;
     let mut connection = shop.database().await;
     let (arrival, queues) = (Duration::from_secs(300), [PAYMENT.queue()]);
-    let listed = purged::listed(&mut connection, &queues, arrival, 10).await.expect("it can be asked");
+    let listed = purged::listed(&mut connection, &queues, arrival, 10).await.expect("the query succeeds");
     let events: Vec<_> = listed.iter().filter_map(|one| one.event_id).collect();
     assert_eq!(events, [event("waiting"), event("died again since")]);
-    let first = purged::listed(&mut connection, &queues, arrival, 1).await.expect("it can be asked");
+    let first = purged::listed(&mut connection, &queues, arrival, 1).await.expect("the query succeeds");
     assert_eq!(first.len(), 1);
     let elsewhere = purged::listed(&mut connection, &["email.order-created".to_owned()], arrival, 10).await;
-    assert_eq!(elsewhere.expect("it can be asked"), []);
+    assert_eq!(elsewhere.expect("the query succeeds"), []);
 
     let pairs = WAYS.map(|way| Pair { event_id: event(way), subscription: PAYMENT.queue() });
-    let looked = missing::recheck(&mut connection, &pairs, arrival).await.expect("it can be asked");
+    let looked = missing::recheck(&mut connection, &pairs, arrival).await.expect("the query succeeds");
     let is = |way: &str| looked.iter().find(|one| one.pair.event_id == event(way)).map(|one| one.whereabouts);
     assert_eq!(
         WAYS.map(is),
         [Some(Whereabouts::Dead), None, Some(Whereabouts::Discarded), Some(Whereabouts::Dead), Some(Whereabouts::Dead)]
     );
 
-    // What dies while it is being sent is another dead letter.
+    // A failure during the republish is another dead letter.
     shop.execute(&format!(
         "INSERT INTO messaging.dead_letters (event_id, subscription, attempt, reason, worker, died_at)
          VALUES ('{}', '{PAYMENT}', 1, 'test', 'test', now())",
@@ -186,6 +186,6 @@ async fn of_what_is_listed_only_that_counts_as_purged_which_nobody_dealt_with() 
     .await;
     let ids: Vec<_> = listed.iter().map(|one| one.id).collect();
     purged::take_off(&mut connection, &ids, Became::Republished).await.expect("it can be written");
-    let listed = purged::listed(&mut connection, &queues, arrival, 10).await.expect("it can be asked");
+    let listed = purged::listed(&mut connection, &queues, arrival, 10).await.expect("the query succeeds");
     assert_eq!(listed.iter().filter_map(|one| one.event_id).collect::<Vec<_>>(), [event("died again since")]);
 }

@@ -1,5 +1,5 @@
-//! Every query of monitoring/ asks only for what there is. No Prometheus is needed to tell; whether one can read them all is
-//! told by `make check`, where promtool is installed, and by [`crate::dashboards`].
+//! Every query in monitoring/ uses only series and labels that exist. These tests need no Prometheus. `make check`,
+//! where promtool is installed, and [`crate::dashboards`] check that Prometheus can parse the queries.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use crate::{
     monitoring::read,
 };
 
-/// What RabbitMQ tells in the families that monitoring/prometheus.yml asks for; seen with 3.10.8 and 4.0.5.
+/// RabbitMQ's metrics in the families that monitoring/prometheus.yml requests; seen with 3.10.8 and 4.0.5.
 const RABBITMQ: [&str; 4] = [
     "rabbitmq_detailed_queue_messages",
     "rabbitmq_detailed_queue_messages_ready",
@@ -19,25 +19,25 @@ const RABBITMQ: [&str; 4] = [
     "rabbitmq_detailed_queue_consumers",
 ];
 
-/// What Prometheus, RabbitMQ and monitoring/advice.yml add.
+/// Labels that Prometheus, RabbitMQ and monitoring/advice.yml add.
 const ADDED: [&str; 4] = ["job", "instance", "vhost", "service"];
 
-/// Words of the language that are no function: what follows them in brackets are labels, or nothing is.
+/// Keywords of the language that are not functions: labels in parentheses may follow them.
 const GROUPING: [&str; 6] = ["by", "without", "on", "ignoring", "group_left", "group_right"];
-/// Functions that say how they group before what they are of.
+/// Functions whose grouping may precede their argument.
 const AGGREGATE: [&str; 4] = ["sum", "min", "max", "count"];
 const OPERATORS: [&str; 6] = ["and", "or", "unless", "bool", "offset", "Inf"];
 
-/// What a query asks for.
+/// The series and labels that a query uses.
 #[derive(Debug, Default)]
 struct Asked {
-    /// Series, with the labels by which it chooses.
+    /// Each series with the labels of its selector.
     series: Vec<(String, BTreeSet<String>)>,
-    /// Labels by which it groups or joins.
+    /// Labels used to group or join.
     grouped: BTreeSet<String>,
 }
 
-/// The words of a query, and its brackets and commas; texts and windows are left out.
+/// Splits a query into words, brackets and commas, without strings and windows.
 fn words(query: &str) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     let mut rest = query;
@@ -63,7 +63,7 @@ fn words(query: &str) -> Vec<String> {
     words
 }
 
-/// `None` where a bracket is not closed.
+/// Parses a query. Returns `None` if a bracket is not closed or no series is named.
 fn asked(query: &str) -> Option<Asked> {
     let words = words(query);
     let count = |bracket: &str| words.iter().filter(|word| *word == bracket).count();
@@ -93,7 +93,7 @@ fn asked(query: &str) -> Option<Asked> {
     (!asked.series.is_empty()).then_some(asked)
 }
 
-/// A file of rules: what is recorded, and every query by the name of its rule.
+/// Reads a file of rules. Returns the recorded series, and every query with the name of its rule.
 fn rules(file: &str) -> (BTreeSet<String>, Vec<(String, String)>) {
     let rules: Yaml = yaml_serde::from_str(&read(file)).expect("it is YAML");
     let groups = rules["groups"].as_sequence().expect("groups");
@@ -106,7 +106,7 @@ fn rules(file: &str) -> (BTreeSet<String>, Vec<(String, String)>) {
     (recorded, queries)
 }
 
-/// The labels of every series of our processes, as docs/METRICS.md has them.
+/// Returns the labels of every series of our processes, from docs/METRICS.md.
 fn documented() -> BTreeMap<String, BTreeSet<String>> {
     let mut all = BTreeMap::new();
     for row in read("docs/METRICS.md").lines().filter(|line| line.starts_with("| `")) {
@@ -131,9 +131,9 @@ fn documented() -> BTreeMap<String, BTreeSet<String>> {
     all
 }
 
-/// What is wrong with a query, if anything is.
+/// Returns the error in a query, if any.
 fn wrong(query: &str, known: &BTreeMap<String, BTreeSet<String>>, recorded: &BTreeSet<String>) -> Option<String> {
-    let Some(asked) = asked(query) else { return Some("it cannot be read".to_owned()) };
+    let Some(asked) = asked(query) else { return Some("it cannot be parsed".to_owned()) };
     for (name, labels) in asked.series {
         let by_prometheus = ["up", "ALERTS"].contains(&name.as_str());
         if by_prometheus || recorded.contains(&name) || RABBITMQ.contains(&name.as_str()) {
@@ -150,13 +150,13 @@ fn wrong(query: &str, known: &BTreeMap<String, BTreeSet<String>>, recorded: &BTr
 }
 
 #[test]
-fn every_query_asks_for_what_there_is() {
+fn every_query_uses_existing_series_and_labels() {
     let known = documented();
     let (alerts, advice) = (rules("monitoring/alerts.yml"), rules("monitoring/advice.yml"));
     let recorded: BTreeSet<_> = alerts.0.union(&advice.0).cloned().collect();
     let panels = dashboards::all().into_iter().flat_map(|(file, dashboard)| {
         let queries = dashboard.queries();
-        assert!(queries.len() > 10, "{file} has hardly any query: this check looks for the wrong words");
+        assert!(queries.len() > 10, "{file} has too few queries: this check searches for the wrong words");
         queries.into_iter().map(move |(title, query)| (format!("{file}: {title}"), query))
     });
     let queries: Vec<_> = alerts.1.into_iter().chain(advice.1).chain(panels).collect();
@@ -167,7 +167,7 @@ fn every_query_asks_for_what_there_is() {
 }
 
 #[test]
-fn a_query_that_is_wrong_is_found() {
+fn invalid_query_is_detected() {
     let (known, recorded) = (documented(), BTreeSet::from(["orderflow:made".to_owned()]));
     let found = |query: &str| wrong(query, &known, &recorded);
     for right in
@@ -189,12 +189,12 @@ fn a_query_that_is_wrong_is_found() {
 }
 
 #[test]
-fn every_alert_is_seen_to_do_something_and_everything_that_is_recorded_is_tested_or_used() {
+fn every_alert_and_every_recorded_advice_has_a_test() {
     let tests = read("monitoring/alerts_test.yml");
     let text = read("monitoring/alerts.yml");
     for alert in text.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
         let fires = tests.split(&format!("alertname: {alert}\n")).skip(1).any(|rest| rest.contains("exp_labels"));
-        assert!(fires, "monitoring/alerts_test.yml does not see {alert} fire");
+        assert!(fires, "no test in monitoring/alerts_test.yml expects {alert} to fire");
     }
     let tests = read("monitoring/advice_test.yml");
     for advice in ["processes_needed", "drain_seconds"] {
@@ -203,7 +203,7 @@ fn every_alert_is_seen_to_do_something_and_everything_that_is_recorded_is_tested
 }
 
 #[test]
-fn every_alert_is_listed_with_its_severity_and_with_how_long_it_waits() {
+fn every_alert_is_documented_with_its_severity_and_delay() {
     let (file, list) = (read("monitoring/alerts.yml"), read("docs/ALERTS.md"));
     let file: Yaml = yaml_serde::from_str(&file).expect("it is YAML");
     let groups = file["groups"].as_sequence().expect("groups").iter();
@@ -224,18 +224,18 @@ fn every_alert_is_listed_with_its_severity_and_with_how_long_it_waits() {
     assert!(alerts > 10, "the alerts were not found");
 }
 
-/// `orderflow queues` and what is scaled by Prometheus say the same.
+/// `orderflow queues` and the rules by which Prometheus scales must agree.
 #[test]
-fn the_advice_is_the_one_that_our_programs_give() {
+fn advice_rules_match_the_programs() {
     let rules = read("monitoring/advice.yml");
     let (within, share) = (capacity::DRAIN_WITHIN, capacity::TARGET_UTILISATION);
     assert!(rules.contains(&format!("orderflow:queue_ready / {within})")), "{within}");
     assert!(rules.contains(&format!("orderflow:queue_process_capacity / {share} - 1e-9)")), "{share}");
 }
 
-/// What Alertmanager tells of goes somewhere, and what it keeps to itself follows from an alert that there is.
+/// Every alert has a receiver, and inhibitions name existing alerts.
 #[test]
-fn routes_and_inhibitions_are_about_alerts_that_there_are() {
+fn routes_and_inhibitions_name_existing_alerts() {
     let mut config: Yaml = yaml_serde::from_str(&read("monitoring/alertmanager.yml")).expect("it is YAML");
     config.apply_merge().expect("what it inherits are mappings");
     let receivers: BTreeSet<_> = config["receivers"]
@@ -262,14 +262,14 @@ fn routes_and_inhibitions_are_about_alerts_that_there_are() {
             known += 1;
         }
     }
-    assert!(known > 10, "the names were not found");
+    assert!(known > 10, "monitoring/alertmanager.yml names too few alerts");
     let smarthost = config["global"]["smtp_smarthost"].as_str().and_then(|host| host.split(':').next());
     let compose: Yaml = yaml_serde::from_str(&read("docker-compose.yml")).expect("it is YAML");
-    assert!(smarthost.is_some_and(|host| !compose["services"][host].is_null()), "{smarthost:?} is no service");
+    assert!(smarthost.is_some_and(|host| !compose["services"][host].is_null()), "{smarthost:?} is not a service");
 }
 
 #[test]
-fn containers_are_given_every_file_that_their_programs_read() {
+fn containers_mount_every_file_that_their_programs_read() {
     let compose: Yaml = yaml_serde::from_str(&read("docker-compose.yml")).expect("it is YAML");
     let mounted = |service: &str| -> String { format!("{:?}", compose["services"][service]["volumes"]) };
     let prometheus: Yaml = yaml_serde::from_str(&read("monitoring/prometheus.yml")).expect("it is YAML");

@@ -1,4 +1,4 @@
-//! `orderflow queues`: what waits, how fast it is worked, and how many processes it needs.
+//! `orderflow queues`: the backlog, the rate, and the number of processes needed, per queue.
 
 use orderflow_service::broker::names;
 use orderflow_tests::{Ended, Proxy, Servers, Shop, VISA, run, until};
@@ -15,26 +15,25 @@ async fn queues(shop: &Shop) -> Ended {
     run("orderflow", &["queues"], &shop.operator_settings()).await
 }
 
-/// What the command says of a queue in JSON, and its status.
+/// Returns the command's exit status and its JSON report on a queue.
 async fn asked(settings: &[(String, String)], queue: &str) -> (Option<i32>, Value) {
     let told = run("orderflow", &["queues", "--json"], settings).await;
     let report: Value = serde_json::from_str(&told.out).expect("JSON");
     assert_eq!(report["schema_version"], 1);
     let all = report["queues"].as_array().expect("a list");
     assert_eq!(all.len(), roster().subscriptions().len());
-    let found =
-        all.iter().find(|one| one["queue"] == queue).unwrap_or_else(|| panic!("{queue} is not there: {report}"));
+    let found = all.iter().find(|one| one["queue"] == queue).unwrap_or_else(|| panic!("{queue} is missing: {report}"));
     (told.code, found.clone())
 }
 
-/// The same where the status is known.
+/// Returns the report on a queue from a command that must exit with this status.
 async fn told(settings: &[(String, String)], code: i32, queue: &str) -> Value {
     let (status, found) = asked(settings, queue).await;
     assert_eq!(status, Some(code), "{found}");
     found
 }
 
-/// Waits until that is as it should be: the broker's figures are some seconds old, and a worker's up to ten.
+/// Waits until the report satisfies `so`: the broker's figures are some seconds old, and a worker's up to ten.
 async fn until_told(shop: &Shop, what: &str, queue: &str, so: impl Fn(&Value) -> bool) -> Value {
     let mut last = Value::Null;
     until(what, async || {
@@ -46,7 +45,7 @@ async fn until_told(shop: &Shop, what: &str, queue: &str, so: impl Fn(&Value) ->
     last
 }
 
-/// What the management API's statistics say of the consumers of payment's queue: some seconds old.
+/// Waits until the management API's statistics, which lag some seconds, count this many consumers of payment's queue.
 async fn until_counted(shop: &Shop, consumers: u32) {
     until(&format!("RabbitMQ's statistics have {consumers} consumers"), async || {
         let queue = shop.manage(Method::GET, &format!("queues/{{vhost}}/{PAYMENT}")).await;
@@ -55,9 +54,9 @@ async fn until_counted(shop: &Shop, consumers: u32) {
     .await;
 }
 
-/// Trial G1: two seconds after a worker had started it said that none was connected, by statistics from before.
+/// Trial G1: two seconds after a worker had started, the command used older statistics and reported no worker.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_said_of_workers_and_messages_is_of_this_moment() {
+async fn workers_and_messages_are_reported_as_of_now() {
     let mut shop = Shop::open().await;
     let probe = shop.probe().await;
     until_counted(&shop, 0).await;
@@ -71,14 +70,14 @@ async fn what_is_said_of_workers_and_messages_is_of_this_moment() {
     shop.start_worker(&[]).await;
     let working = queues(&shop).await;
     ended(&working, 0, &[]);
-    assert!(!working.out.contains("No worker") && !working.out.contains("nobody consumes"), "{}", working.out);
+    assert!(!working.out.contains("No worker") && !working.out.contains("no consumer"), "{}", working.out);
     until_counted(&shop, 1).await;
     for worker in shop.workers().drain(..) {
         worker.stop().await;
     }
     ended(&queues(&shop).await, 0, &["No worker is connected"]);
 
-    // The port of AMQP is closed: what cannot be known is not concluded from.
+    // The AMQP port is closed, so the command must not conclude anything about consumers.
     let closed = with(
         shop.operator_settings(),
         &[(
@@ -87,16 +86,16 @@ async fn what_is_said_of_workers_and_messages_is_of_this_moment() {
         )],
     );
     let partly = run("orderflow", &["queues"], &closed).await;
-    ended(&partly, 3, &["who consumes is not known", "up to five seconds old"]);
+    ended(&partly, 3, &["consumers are not known", "up to five seconds old"]);
     assert!(!partly.out.contains("No worker"), "{}", partly.out);
     shop.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_waits_is_told_and_with_a_worker_how_fast_it_goes() {
+async fn backlog_and_rates_are_reported() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
-    // Of a process that has ended without a word.
+    // The row of a process that died without deleting it.
     shop.execute(
         "INSERT INTO messaging.queue_pace (worker, queue, measured_at, slots, in_hand, events_per_second,
                                            failures_per_second, processing_seconds)
@@ -107,12 +106,12 @@ async fn what_waits_is_told_and_with_a_worker_how_fast_it_goes() {
     shop.until_published().await;
     let idle =
         until_told(&shop, "three messages wait", PAYMENT, |one| one["ready"] == 3 && one["consumers"] == 0).await;
-    assert_eq!((&idle["drains"], &idle["drain_seconds"]), (&Value::Bool(false), &Value::Null), "nobody works it");
+    assert_eq!((&idle["drains"], &idle["drain_seconds"]), (&Value::Bool(false), &Value::Null), "no worker consumes it");
     for unknown in ["handled_per_second", "processing_seconds", "lag_seconds", "processes_needed", "paused"] {
         assert_eq!(idle[unknown], Value::Null, "{unknown}: {idle}");
     }
-    // The broker tells of a queue some seconds after it was made.
-    until("no queue is said to have a worker", async || {
+    // The broker lists a new queue only after some seconds.
+    until("no queue has a worker", async || {
         let text = queues(&shop).await;
         if text.out.contains("No worker is connected") { Ok(()) } else { Err(text.out) }
     })
@@ -124,7 +123,7 @@ async fn what_waits_is_told_and_with_a_worker_how_fast_it_goes() {
     shop.start_worker(&[]).await;
     shop.until_quiet().await;
     let handled = |one: &Value| one["handled_per_second"].as_f64().is_some_and(|rate| rate > 0.0) && one["ready"] == 0;
-    let busy = until_told(&shop, "the worker has told its pace", PAYMENT, handled).await;
+    let busy = until_told(&shop, "the worker has written its pace", PAYMENT, handled).await;
     let number = |name: &str| busy[name].as_f64().unwrap_or_else(|| panic!("{name} is not known: {busy}"));
     assert!(number("processing_seconds") > 0.0 && number("lag_seconds") > 0.0, "{busy}");
     // Three events in ten to thirty seconds.
@@ -142,13 +141,13 @@ async fn what_waits_is_told_and_with_a_worker_how_fast_it_goes() {
     );
 
     shop.workers().remove(0).stop().await;
-    assert_eq!(shop.number("SELECT count(*) FROM messaging.queue_pace").await, 0, "it has taken it back");
+    assert_eq!(shop.number("SELECT count(*) FROM messaging.queue_pace").await, 0, "a stopped worker deletes its rows");
     shop.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_whose_provider_is_away_is_paused_and_needs_no_more_workers() {
-    // Enough attempts for those that fail before the breaker has opened.
+async fn queue_of_an_unavailable_provider_is_paused_and_needs_no_more_workers() {
+    // Enough attempts for the events that fail before the circuit breaker opens.
     let mut shop = Shop::open_on(Servers::from_env(), "1s,2s,4s,8s,16s,32s").await;
     let web = shop.start_web().await;
     let wire = Proxy::to(&shop.database_url()).await;
@@ -165,18 +164,18 @@ async fn a_queue_whose_provider_is_away_is_paused_and_needs_no_more_workers() {
         &queues(&shop).await,
         0,
         &[
-            "Paused when their workers last wrote, up to ten seconds ago, because the provider is away",
+            "Paused when their workers last reported, up to ten seconds ago, because the provider is unavailable",
             "payment.order-created",
         ],
     );
-    assert_eq!(told(&shop.operator_settings(), 0, "email.order-created").await["paused"], false, "mail goes on");
+    assert_eq!(told(&shop.operator_settings(), 0, "email.order-created").await["paused"], false, "mail is not paused");
     wire.mend().await;
     shop.until_settled().await;
     shop.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dead_letters_and_retries_are_counted_where_they_belong() {
+async fn dead_letters_and_retries_are_counted_per_queue() {
     let shop = Shop::open().await;
     let probe = shop.probe().await;
     probe.publish(names::DEAD_LETTERS, PAYMENT, b"no event").await;
@@ -195,7 +194,7 @@ async fn dead_letters_and_retries_are_counted_where_they_belong() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_read_is_named_and_the_rest_is_told() {
+async fn unreadable_sources_are_named_and_the_rest_is_reported() {
     let shop = Shop::open().await;
     let probe = shop.probe().await;
     let operator = shop.operator_settings();
@@ -233,7 +232,7 @@ async fn what_cannot_be_read_is_named_and_the_rest_is_told() {
         assert!(!format!("{said:?}").contains("hush") && !format!("{said:?}").contains("wrong-password"), "{said:?}");
     }
     probe.delete_queue("email.order-created").await;
-    until("the queue is missed", async || {
+    until("the missing queue is reported", async || {
         let found = run("orderflow", &["queues"], &operator).await;
         let named =
             found.out.contains("not read: RabbitMQ has no queue email.order-created: run `orderflow topology apply`");

@@ -1,4 +1,4 @@
-//! Messages as people find them in RabbitMQ's management UI.
+//! Messages as people see them in RabbitMQ's management UI.
 
 use lapin::BasicProperties;
 use orderflow_events::{Envelope, OrderCreated};
@@ -7,9 +7,9 @@ use orderflow_tests::{Shop, VISA, queues};
 
 use crate::republish::until_waiting;
 
-/// Trial G7: an event was one line of 505 bytes, which the page cuts at its margin.
+/// Trial G7: an event was one line of 505 bytes, and the page cut it at its margin.
 #[tokio::test(flavor = "multi_thread")]
-async fn event_is_indented_as_it_lies_in_its_queue_and_one_line_is_handled_too() {
+async fn published_event_is_indented_and_a_single_line_is_handled_too() {
     let mut shop = Shop::open().await;
     let (web, probe) = (shop.start_web().await, shop.probe().await);
     let queue = queues::PAYMENT_ORDER_CREATED.queue();
@@ -21,7 +21,7 @@ async fn event_is_indented_as_it_lies_in_its_queue_and_one_line_is_handled_too()
     assert!(body.lines().all(|line| line.chars().count() <= 100), "{body}");
     let event = Envelope::<OrderCreated>::decode(body.as_bytes()).expect("an event");
 
-    // As programs published it before.
+    // The form that older programs published.
     let one_line = serde_json::to_vec(&event).expect("it has a JSON form");
     let properties = BasicProperties::default().with_message_id(event.id.to_string().into()).with_delivery_mode(2);
     probe.publish_with(names::RETURN, &queue, &one_line, properties).await;

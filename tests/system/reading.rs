@@ -1,4 +1,4 @@
-//! What customers and machines can read: orders, by their token only, and the shop's public pages.
+//! What customers and programs can read: orders, only with their token, and the public endpoints.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use uuid::Uuid;
 const SECRET: &str = "a secret that only this test and its shop know";
 const OLDER: &str = "a secret of last year that still verifies tokens";
 
-/// The token of the contract: `v1.<expiry>.<HMAC-SHA256(TOKEN_SECRET, order_id|expiry)>`.
+/// Returns the contract's token: `v1.<expiry>.<HMAC-SHA256(TOKEN_SECRET, order_id|expiry)>`.
 fn token(secret: &str, order: Uuid, expiry: i64) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any length");
     mac.update(format!("{order}|{expiry}").as_bytes());
@@ -28,7 +28,7 @@ fn members(value: &Value) -> Vec<&str> {
     value.as_object().expect("an object").keys().map(String::as_str).collect()
 }
 
-/// RFC 3339 in UTC with milliseconds and `Z`.
+/// Parses a time, which must be RFC 3339 in UTC with milliseconds and `Z`.
 #[track_caller]
 fn time(value: &Value) -> DateTime<Utc> {
     let text = value.as_str().expect("a text");
@@ -42,7 +42,7 @@ async fn get_if_none_match(web: &Web, order: &Order, tags: &str) -> Answer {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_is_read_by_whoever_has_its_token() {
+async fn order_is_read_only_with_its_token() {
     let mut shop = Shop::open().await;
     let secrets = format!("{SECRET},{OLDER}");
     let web = shop.start_web_with(&[("TOKEN_SECRET", &secrets)]).await;
@@ -107,7 +107,7 @@ async fn an_order_is_read_by_whoever_has_its_token() {
         assert_eq!((answer.status.as_u16(), &answer.body["type"]), (400, &json!("/problems/invalid-parameter")));
     }
 
-    // The token is what the contract says, so that others can make it; a rotated secret still opens.
+    // The token follows the contract, so that other programs can create it; a rotated secret still verifies.
     let (_, expiry_and_signature) = order.token.split_once('.').expect("a version");
     let expiry: i64 = expiry_and_signature.split('.').next().expect("an expiry").parse().expect("seconds");
     assert_eq!(order.token, token(SECRET, order.id, expiry));
@@ -120,7 +120,7 @@ async fn an_order_is_read_by_whoever_has_its_token() {
     shop.close().await;
 }
 
-/// Everything but its token gets one and the same answer, so that nobody learns which orders there are.
+/// Anything but the order's token gets the same answer, so that nobody learns which orders exist.
 async fn nothing_else_opens(web: &Web, order: &Order) {
     let other = web.order("MUG-SAND", 1, VISA).await;
     let unknown = Uuid::now_v7();
@@ -148,7 +148,7 @@ async fn nothing_else_opens(web: &Web, order: &Order) {
     ];
     let mut expected: Option<String> = None;
     for (case, id, authorization) in cases {
-        // Whoever has a right token may be told of a wrong parameter, nobody else.
+        // Only the holder of a valid token may learn that a parameter is invalid.
         let right = case.ends_with("rightly signed");
         let paths = ["", "/timeline", "/timeline?after=nonsense", "/live", "/live?after=nonsense"];
         for path in &paths[..if right { 2 } else { 5 }] {
@@ -157,11 +157,11 @@ async fn nothing_else_opens(web: &Web, order: &Order) {
             assert_eq!(&seen, expected, "{case}, {path}");
         }
     }
-    let expected = expected.expect("it was asked");
+    let expected = expected.expect("a request was sent");
     assert!(expected.starts_with("404") && expected.contains("/problems/order-not-found"), "{expected}");
 }
 
-/// Status, headers and body byte for byte, but for what differs each time: the request's id and the date.
+/// Returns status, headers and body byte for byte, except for what differs each time: the request's id and the date.
 async fn raw(web: &Web, path: &str, authorization: Option<&str>) -> String {
     let mut request = reqwest::Client::new().request(Method::GET, format!("{}{path}", web.root));
     if let Some(authorization) = authorization {
@@ -178,7 +178,7 @@ async fn raw(web: &Web, path: &str, authorization: Option<&str>) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_catalogue_the_health_and_the_description_are_for_everybody() {
+async fn catalogue_health_and_api_description_are_public() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     let products = web.get("/products", &[]).await;
@@ -219,7 +219,7 @@ async fn the_catalogue_the_health_and_the_description_are_for_everybody() {
     ] {
         assert!(description.body["paths"][path][method].is_object(), "{method} {path} is not among {paths:?}");
     }
-    // HTTP asks for HEAD wherever there is GET.
+    // HTTP requires HEAD wherever GET is supported.
     for path in ["/products", "/healthz", "/openapi.json"] {
         let head = web.send(Method::HEAD, path, &[], None).await;
         assert_eq!((head.status, &head.body), (StatusCode::OK, &Value::Null), "{path}");

@@ -1,4 +1,4 @@
-//! Services that run outside these programs, by `orderflow service register`.
+//! External services, registered with `orderflow service register`.
 
 use orderflow_service::broker::names;
 use orderflow_tests::{Shop, VISA, run, until};
@@ -11,7 +11,7 @@ use crate::{
     republish::topology_apply,
 };
 
-/// Registers a loyalty service, and makes its queue.
+/// Registers a loyalty service and creates its queue.
 async fn register_loyalty(shop: &Shop, tracks: &str) {
     let arguments = ["service", "register", "loyalty", "--event", "shipment.created"];
     let publishes = ["--publishes", "loyalty.points-booked", "--tracks", tracks];
@@ -20,13 +20,13 @@ async fn register_loyalty(shop: &Shop, tracks: &str) {
     topology_apply(shop).await;
 }
 
-/// The policies of the shop's queues, and who may do what with these.
+/// Returns the policies of the shop's queues and the users' permissions.
 async fn broker_settings(shop: &Shop) -> [Value; 2] {
     [shop.manage(Method::GET, "policies/{vhost}").await, shop.manage(Method::GET, "vhosts/{vhost}/permissions").await]
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_command_knows_a_registered_service_until_it_is_removed() {
+async fn every_command_includes_a_registered_service_until_it_is_removed() {
     let mut shop = Shop::open().await;
     let settings = shop.operator_settings();
     register_loyalty(&shop, "none").await;
@@ -34,7 +34,7 @@ async fn every_command_knows_a_registered_service_until_it_is_removed() {
     shop.start_worker(&[]).await;
     let order = web.order("MUG-BLUE", 1, VISA).await;
     shop.until_orders("shipped", 1).await;
-    until("its delivery waits", async || {
+    until("its message waits in the queue", async || {
         let waiting = probe.waiting("loyalty.shipment-created").await;
         if waiting == 1 { Ok(()) } else { Err(waiting) }
     })
@@ -54,7 +54,7 @@ async fn every_command_knows_a_registered_service_until_it_is_removed() {
     ended(&run("orderflow", &["why", &id], &settings).await, 0, &["Not tracked", "loyalty.shipment-created"]);
     ended(&run("orderflow", &["audit", "--stuck-after", "1ms"], &settings).await, 0, &[]);
 
-    // As a program of an earlier version, and the set-up of a node that knows no database: neither takes anything away.
+    // A `topology apply` without a database, like one of an earlier version, must not remove anything.
     let before = broker_settings(&shop).await;
     let without_database: Vec<_> = settings.iter().filter(|(name, _)| name != "DATABASE_URL").cloned().collect();
     let apply = run("orderflow", &["topology", "apply"], &without_database).await;
@@ -65,7 +65,8 @@ async fn every_command_knows_a_registered_service_until_it_is_removed() {
     ended(&run("orderflow", &["doctor"], &settings).await, 1, &["the program of a service that runs elsewhere"]);
     ended(&run("orderflow", &["why", &id], &settings).await, 0, &["loyalty.shipment-created"]);
 
-    // Nobody can tell what becomes of them, so all are sent at once; and nobody but the service keeps an index of them.
+    // An untracked service reports no outcome, so the replay sends all messages without waiting. Only the service
+    // itself could keep an index of its dead letters.
     let letter = probe.take("loyalty.shipment-created").await;
     for _ in 0..3 {
         probe
@@ -89,7 +90,11 @@ async fn every_command_knows_a_registered_service_until_it_is_removed() {
     ended(&run("orderflow", &discard, &settings).await, 0, &["3"]);
 
     let other = ["service", "register", "loyalty", "--event", "order.created"];
-    ended(&run("orderflow", &other, &settings).await, 0, &["no longer its queues", "loyalty.shipment-created.dlq"]);
+    ended(
+        &run("orderflow", &other, &settings).await,
+        0,
+        &["no longer uses these queues", "loyalty.shipment-created.dlq"],
+    );
     register_loyalty(&shop, "none").await;
     ended(
         &run("orderflow", &["service", "remove", "loyalty"], &settings).await,
@@ -105,17 +110,17 @@ async fn every_command_knows_a_registered_service_until_it_is_removed() {
     shop.close().await;
 }
 
-/// What comes of what a person types wrongly, and that nothing is written then.
+/// Invalid arguments are refused with an explanation, and nothing is written.
 #[tokio::test(flavor = "multi_thread")]
-async fn service_that_cannot_be_is_refused_with_what_to_change() {
+async fn invalid_service_is_refused_with_a_remedy() {
     let shop = Shop::open().await;
     let settings = shop.operator_settings();
     for (arguments, expected) in [
         (&["Loyalty", "--event", "order.created"][..], "expected 2 to 30 lower-case letters"),
         (&["payment", "--event", "order.created"], "payment is a service of these programs"),
         (&["orders", "--event", "order.created"], "reserved"),
-        (&["loyalty", "--event", "order.creatde"], "nobody publishes it; there are: order.created"),
-        (&["loyalty", "--event", "*"], "nobody publishes it"),
+        (&["loyalty", "--event", "order.creatde"], "no service publishes it; known events: order.created"),
+        (&["loyalty", "--event", "*"], "no service publishes it"),
         (&["loyalty", "--event", "order.created", "--publishes", "payment.completed"], "named loyalty.WHAT"),
         (&["loyalty", "--event", "order.created", "--publishes", "loyalty."], "named loyalty.WHAT"),
         (&["loyalty", "--event", "order.created", "--publishes", "loyalty.a.b"], "named loyalty.WHAT"),
@@ -129,10 +134,11 @@ async fn service_that_cannot_be_is_refused_with_what_to_change() {
     assert!(list["services"].as_array().is_some_and(|all| all.iter().all(|one| one["registered"] == false)), "{list}");
 }
 
-/// An order's last event is one that these programs do not know, and nothing of theirs follows: the order service still takes
-/// it, so that the order's version is that of its log. Seen before: it stayed behind, and the event was unroutable.
+/// The last event of the order has a type that these programs do not know, and nothing of theirs follows. The order
+/// service must still consume it, so that the order's version matches its log. It once stayed behind, and the event
+/// was unroutable.
 #[tokio::test(flavor = "multi_thread")]
-async fn order_keeps_up_with_events_of_services_elsewhere() {
+async fn order_keeps_up_with_events_of_external_services() {
     let mut shop = Shop::open().await;
     register_loyalty(&shop, "inbox").await;
     let (web, probe) = (shop.start_web().await, shop.probe().await);
@@ -140,20 +146,20 @@ async fn order_keeps_up_with_events_of_services_elsewhere() {
     let order = web.order("MUG-BLUE", 1, VISA).await;
     web.until_status(&order, "shipped").await;
     shop.execute(&BOOKED.replace("'ORDER'", &format!("'{}'", order.id))).await;
-    until("the order has its version", async || {
+    until("the order has reached the event's version", async || {
         let seen = web.get_of(&order, "").await;
         let version = seen.body["version"].as_i64();
         if version == Some(5) && seen.body["status"] == "shipped" { Ok(()) } else { Err(seen.body) }
     })
     .await;
     let applied = "SELECT count(*) FROM messaging.inbox WHERE subscription = 'order.other'";
-    until("the inbox says so", async || {
+    until("the inbox records it", async || {
         let count = shop.number(applied).await;
         if count == 1 { Ok(()) } else { Err(count) }
     })
     .await;
     assert_eq!(probe.waiting(names::UNROUTED).await, 0);
-    // What is not applied is found, since the service says that it tracks.
+    // A missing delivery is detected, because the service is registered with an inbox.
     let impatient = with(shop.operator_settings(), &[("RECONCILE_AFTER", "1ms")]);
     probe.take("loyalty.shipment-created").await;
     let missing = run("orderflow", &["republish", "--missing", "--yes"], &impatient).await;

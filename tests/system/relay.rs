@@ -1,4 +1,4 @@
-//! The relay publishes what the outbox holds, whichever version wrote it.
+//! The relay publishes every row of the outbox, whichever version wrote it.
 
 use orderflow_service::broker::names;
 use orderflow_tests::{Child, Order, Probe, Proxy, Scrape, Shop, VISA, Web, run, until};
@@ -9,15 +9,15 @@ use crate::{
     republish::until_waiting,
 };
 
-/// A key, a type and data of a later version; with spaces and an order of fields that no encoder of ours writes, so
-/// that a body that was decoded and encoded again would not be the same.
+/// A type and data of a later version. Our encoder writes neither these spaces nor this order of fields, so a body
+/// that was decoded and re-encoded would differ.
 const NEWER: &str = r#"{ "type": "orders.order-gift-wrapped.v1", "specversion": "1.0",  "data": {"ribbon": "red"} }"#;
 
-/// During an upgrade an old program leases what a new one wrote. Key and body are all that publishing needs. A kind
-/// that nobody subscribes to lands in `orders.unrouted`, where `orderflow doctor` names it; the rows leased with it,
-/// up to 500 events, must not wait for the rest of the upgrade.
+/// During an upgrade, an old program leases rows that a new one wrote. Publishing needs only the key and the body. An
+/// event without a subscription lands in `orders.unrouted`, where `orderflow doctor` reports it. The rows leased with
+/// it, up to 500 events, must not wait for the rest of the upgrade.
 #[tokio::test(flavor = "multi_thread")]
-async fn outbox_row_of_an_unknown_kind_is_published_with_its_neighbours() {
+async fn outbox_row_of_an_unknown_type_is_published_with_the_others() {
     let mut shop = Shop::open().await;
     let url = shop.broker_url("orderflow-web");
     let wire = Proxy::to(&url).await;
@@ -30,7 +30,7 @@ async fn outbox_row_of_an_unknown_kind_is_published_with_its_neighbours() {
     .await;
     let orders = web.orders(3, "MUG-BLUE", VISA).await;
     let id = Uuid::now_v7();
-    // The first of the lease, so that what comes after it shows.
+    // This row comes first in the lease, so a failure would hold up the others.
     shop.execute(&format!(
         "INSERT INTO messaging.outbox
              (event_id, order_id, event, source, occurred_at, correlation_id, body, created_at, available_at)
@@ -55,10 +55,10 @@ async fn outbox_row_of_an_unknown_kind_is_published_with_its_neighbours() {
     shop.close().await;
 }
 
-/// AMQP carries at most 255 bytes in a routing key, a type or a source, and RabbitMQ 4 at most 16 MiB in a body. A
-/// longer one closes the channel, and up to 4,096 neighbours on the wire would wait for another lease, every minute.
+/// AMQP limits a routing key, a type and a source to 255 bytes, and RabbitMQ 4 a body to 16 MiB. A longer one closes
+/// the channel. Up to 4,096 other unconfirmed messages would then wait for another lease, every minute.
 #[tokio::test(flavor = "multi_thread")]
-async fn outbox_row_that_rabbitmq_cannot_carry_stays_alone_and_is_named() {
+async fn only_the_outbox_row_that_rabbitmq_cannot_carry_stays_and_is_reported() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     let too_long = format!("'order.{}'", "x".repeat(250));
@@ -91,7 +91,7 @@ async fn outbox_row_that_rabbitmq_cannot_carry_stays_alone_and_is_named() {
     shop.close().await;
 }
 
-/// A row that front ends publish, and after which they have looked at all that is due.
+/// Adds a row that front ends publish, and waits for it: by then their relays have leased all due rows of theirs.
 async fn until_relays_have_looked(shop: &Shop, probe: &Probe) {
     let id = Uuid::now_v7();
     shop.execute(&format!(
@@ -104,7 +104,8 @@ async fn until_relays_have_looked(shop: &Shop, probe: &Probe) {
     probe.take_all(names::UNROUTED).await;
 }
 
-/// An order whose payment is committed and not published, because the only worker of payment died in between and stays away.
+/// Places an order whose payment is committed but not published: the only payment worker dies in between and does not
+/// restart.
 async fn with_an_unpublished_payment(shop: &Shop, web: &Web) -> Order {
     let order = web.order("MUG-BLUE", 1, VISA).await;
     let crash = with(shop.settings("orderflow-worker"), &[("ORDERFLOW_CRASH", "after-commit:1")]);
@@ -119,9 +120,9 @@ async fn with_an_unpublished_payment(shop: &Shop, web: &Web) -> Order {
     order
 }
 
-/// No other service's processes publish for it; orders are taken all the same, and an operator can do it.
+/// No other service's processes publish its events. Orders are still accepted, and an operator can publish the events.
 #[tokio::test(flavor = "multi_thread")]
-async fn events_of_a_service_that_is_away_wait_for_it_or_for_an_operator_and_stop_no_order() {
+async fn events_of_an_unavailable_service_wait_for_it_or_an_operator_and_block_no_order() {
     let mut shop = Shop::open().await;
     let (web, probe) = (shop.start_web().await, shop.probe().await);
     shop.start_worker_without(&["payment.*"], &[]).await;
@@ -132,7 +133,7 @@ async fn events_of_a_service_that_is_away_wait_for_it_or_for_an_operator_and_sto
     let operators = shop.webs()[0].logged_address("at").await;
     let waits =
         async || Scrape::of(operators).await.sum("orderflow_outbox_oldest_seconds", &[("event", "payment.completed")]);
-    until("the front end has measured it", async || {
+    until("the front end reports the waiting event", async || {
         let oldest = waits().await;
         if oldest > 3_000.0 { Ok(()) } else { Err(oldest) }
     })
@@ -152,7 +153,7 @@ async fn events_of_a_service_that_is_away_wait_for_it_or_for_an_operator_and_sto
     ended(&dry_run, 0, &["\"service\": \"payment\"", "\"published\": 0"]);
     ended(&run("orderflow", &["republish", "--outbox", "--yes"], &operator).await, 0, &["1 event published."]);
     web.until_status(&order, "shipped").await;
-    until("its figure goes back", async || {
+    until("the metric returns to zero", async || {
         let oldest = waits().await;
         if oldest == 0.0 { Ok(()) } else { Err(oldest) }
     })
@@ -162,9 +163,9 @@ async fn events_of_a_service_that_is_away_wait_for_it_or_for_an_operator_and_sto
     shop.close().await;
 }
 
-/// Its next process publishes what the last one left.
+/// The service's next process publishes the events that the last one left.
 #[tokio::test(flavor = "multi_thread")]
-async fn events_of_a_service_that_was_away_are_published_when_it_comes_back() {
+async fn events_of_an_unavailable_service_are_published_when_it_restarts() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     let order = with_an_unpublished_payment(&shop, &web).await;

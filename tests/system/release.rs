@@ -1,4 +1,4 @@
-//! The version: one number, the same in every place that names it, and the commit that a program is built from.
+//! The version, which must be the same everywhere, and the commit that a program is built from.
 
 use std::{fs, path::Path, process::Command};
 
@@ -8,11 +8,11 @@ use tempfile::TempDir;
 
 use super::deployment::read;
 
-/// A part of the build script, which no crate has.
+/// A module of the build script, which is in no crate.
 #[path = "../../crates/service/revision.rs"]
 mod revision;
 
-/// The newest version that CHANGELOG.md has, with its day.
+/// Returns the newest version in CHANGELOG.md, with its day.
 fn newest() -> (String, String) {
     let changes = read("CHANGELOG.md");
     let heading = changes.lines().find_map(|line| line.strip_prefix("## [")?.split_once("] - "));
@@ -20,14 +20,14 @@ fn newest() -> (String, String) {
     (version.to_owned(), day.to_owned())
 }
 
-/// The numbers of `0.2.0`, or nothing where it is no version.
+/// Returns the numbers of a version such as `0.2.0`, or `None` if the text is invalid.
 fn numbers(version: &str) -> Option<[u32; 3]> {
     let numbers: Option<Vec<u32>> = version.split('.').map(|number| number.parse().ok()).collect();
     numbers?.try_into().ok()
 }
 
 #[test]
-fn the_change_log_has_this_version_and_those_before_in_order() {
+fn change_log_lists_this_version_first_and_all_in_order() {
     let changes = read("CHANGELOG.md");
     assert!(changes.contains("\n## [Unreleased]\n"));
     let versions: Vec<&str> = changes
@@ -41,7 +41,7 @@ fn the_change_log_has_this_version_and_those_before_in_order() {
     let (version, day) = newest();
     assert_eq!(version, VERSION);
     assert!(chrono::NaiveDate::parse_from_str(&day, "%Y-%m-%d").is_ok(), "{day}");
-    // Those of Keep a Changelog.
+    // The groups of Keep a Changelog.
     let groups = ["Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"];
     for group in changes.lines().filter_map(|line| line.strip_prefix("### ")) {
         assert!(groups.contains(&group), "{group}");
@@ -50,7 +50,7 @@ fn the_change_log_has_this_version_and_those_before_in_order() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn programs_print_their_version_and_what_they_were_built_from() {
-    // Those of the tests are built for development.
+    // The tests' programs are development builds.
     assert_eq!(DESCRIPTION, format!("{VERSION} (development build)"));
     for program in ["orderflow", "orderflow-worker"] {
         for flag in ["--version", "-V"] {
@@ -60,11 +60,11 @@ async fn programs_print_their_version_and_what_they_were_built_from() {
     }
 }
 
-/// Git, as somebody far from Greenwich has it.
+/// Runs git in a time zone where the local day differs from the day in UTC.
 fn git(folder: &Path, arguments: &[&str]) -> String {
     let mut command = Command::new("git");
     command.arg("-C").arg(folder).args(["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]).args(arguments);
-    // A hook of git's has these set for the repository that it runs in.
+    // A git hook sets these for the repository that it runs in.
     for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"] {
         command.env_remove(name);
     }
@@ -74,7 +74,7 @@ fn git(folder: &Path, arguments: &[&str]) -> String {
     String::from_utf8(ended.stdout).expect("text").trim().to_owned()
 }
 
-/// A repository with one commit.
+/// Creates a repository with one commit.
 fn repository() -> TempDir {
     let folder = tempfile::tempdir().expect("a directory");
     git(folder.path(), &["init", "--quiet"]);
@@ -85,12 +85,12 @@ fn repository() -> TempDir {
 }
 
 #[test]
-fn a_build_is_of_the_commit_that_is_checked_out_and_its_day_in_utc() {
+fn build_names_the_checked_out_commit_and_its_day_in_utc() {
     let folder = repository();
     let commit = git(folder.path(), &["rev-parse", "--short=12", "HEAD"]);
     let found = revision::of(folder.path()).expect("it is a repository");
-    assert_eq!(found.text, format!("{commit} 2026-11-29"), "and not the day in Tokyo");
-    // A file that git does not know is in no commit, and in no program either.
+    assert_eq!(found.text, format!("{commit} 2026-11-29"), "the day in UTC, not in Tokyo");
+    // An untracked file is in no commit and in no program.
     fs::write(folder.path().join("notes"), "").expect("it can be written");
     assert_eq!(revision::of(folder.path()), Some(found));
     fs::write(folder.path().join("Cargo.toml"), "[workspace]\n").expect("it can be written");
@@ -98,7 +98,7 @@ fn a_build_is_of_the_commit_that_is_checked_out_and_its_day_in_utc() {
     assert_eq!(changed.text, format!("{commit}-modified 2026-11-29"));
 }
 
-/// Else a program would be of the commit before.
+/// Otherwise a program would name the previous commit.
 #[test]
 fn the_next_commit_changes_a_file_that_the_build_watches() {
     let folder = repository();
@@ -113,29 +113,29 @@ fn the_next_commit_changes_a_file_that_the_build_watches() {
 }
 
 #[test]
-fn sources_inside_of_another_repository_are_not_of_its_commit() {
+fn sources_inside_another_repository_do_not_take_its_commit() {
     let folder = repository();
     let inside = folder.path().join("unpacked");
     fs::create_dir(&inside).expect("it can be made");
     assert_eq!(revision::of(&inside), None);
     let nowhere = tempfile::tempdir().expect("a directory");
-    assert_eq!(revision::of(nowhere.path()), None, "no repository at all");
+    assert_eq!(revision::of(nowhere.path()), None, "outside any repository");
 }
 
 #[test]
-fn a_commit_that_is_named_is_believed_where_it_can_be_one() {
+fn named_commit_is_accepted_only_if_valid() {
     let described = |commit: &str, date: &str| revision::described(commit, date);
     let full = "4f3c2a1b9d0e0123456789abcdef0123456789ab";
-    assert_eq!(described(full, "2026-11-29"), Some("4f3c2a1b9d0e 2026-11-29".to_owned()), "as git has it");
+    assert_eq!(described(full, "2026-11-29"), Some("4f3c2a1b9d0e 2026-11-29".to_owned()), "a full hash and its date");
     assert_eq!(described("v0.2.0-3", ""), Some("v0.2.0-3".to_owned()));
     for (commit, date) in [("", "2026-11-29"), ("4f3c2a1b\ncargo::rustc-env=A=B", ""), ("4f3c2a1b", "29 November")] {
         assert_eq!(described(commit, date), None, "{commit:?} {date:?}");
     }
 }
 
-/// The image's build has no git to ask.
+/// The image's build cannot query git.
 #[test]
-fn the_image_is_told_its_commit() {
+fn image_build_receives_its_commit() {
     let (dockerfile, compose) = (read("Dockerfile"), read("docker-compose.yml"));
     let build = dockerfile.split("\nFROM ").nth(1).expect("a first stage");
     for argument in ["REVISION", "REVISION_DATE"] {
@@ -144,5 +144,8 @@ fn the_image_is_told_its_commit() {
         assert!(compose.contains(&format!("        {argument}: ${{{argument}:-}}\n")), "{argument}");
         assert!(read("crates/service/build.rs").contains(&format!("\"ORDERFLOW_{argument}\"")), "{argument}");
     }
-    assert!(!read(".dockerignore").lines().any(|line| line == "!.git"), "then git can be asked");
+    assert!(
+        !read(".dockerignore").lines().any(|line| line == "!.git"),
+        "the image's build has the repository: it can query git itself"
+    );
 }

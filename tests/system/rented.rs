@@ -1,4 +1,4 @@
-//! The addresses of rented servers in docs/INSTALLING.md are such as the programs take.
+//! The programs accept the addresses of hosted servers in docs/INSTALLING.md.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use url::Url;
 
 use super::deployment::read;
 
-/// The rows of the table that begins with this column, each as its cells.
+/// Returns the rows of the table that begins with this column, each as its cells.
 fn rows(first: &str) -> Vec<Vec<String>> {
     let page = read("docs/INSTALLING.md");
     let table = page.split(&format!("\n| {first} | ")).nth(1).unwrap_or_else(|| panic!("no table of {first}"));
@@ -17,7 +17,7 @@ fn rows(first: &str) -> Vec<Vec<String>> {
     lines.map(cells).collect()
 }
 
-/// What stands between two back-ticks.
+/// Returns the text between two backticks.
 fn code(cell: &str) -> &str {
     cell.split('`').nth(1).unwrap_or_else(|| panic!("no code in {cell:?}"))
 }
@@ -27,10 +27,10 @@ fn source(settings: &[(&str, &str)]) -> Source {
 }
 
 #[test]
-fn addresses_of_rented_databases_are_taken_and_none_is_reached_in_clear() {
+fn addresses_of_hosted_databases_are_accepted_and_encrypted() {
     let rows = rows("PostgreSQL");
     assert!(rows.len() >= 8, "{rows:?}");
-    // The page has people put the provider's CA beside the settings.
+    // The page says to put the provider's CA beside the settings.
     let etc = tempfile::tempdir().expect("a directory");
     for row in rows {
         let url = code(&row[1]);
@@ -47,7 +47,7 @@ fn addresses_of_rented_databases_are_taken_and_none_is_reached_in_clear() {
 }
 
 #[test]
-fn addresses_of_rented_brokers_are_taken_with_the_management_api_that_the_page_names() {
+fn addresses_of_hosted_brokers_and_their_management_apis_are_accepted() {
     let rows = rows("RabbitMQ | `AMQP_ADMIN_URL`");
     assert!(rows.len() >= 2, "{rows:?}");
     for row in rows {
@@ -63,9 +63,9 @@ fn addresses_of_rented_brokers_are_taken_with_the_management_api_that_the_page_n
     }
 }
 
-/// `rows` finds what it is looking for, and the parser refuses what is no address of a database.
+/// Shows that the test above can fail: the parser refuses invalid addresses.
 #[test]
-fn an_address_that_is_none_is_refused() {
+fn invalid_address_is_refused() {
     for url in ["postgres://", "mysql://orderflow@shop.example/orderflow", "postgres://shop.example:port/orderflow"] {
         let source = source(&[("DATABASE_URL", url)]);
         let read = DatabaseConfig::read(&source);

@@ -1,4 +1,4 @@
-//! What went missing with a queue is sent again, by the workers and by hand; a backlog is not missing.
+//! Workers and operators republish the deliveries lost with a queue; a backlog does not count as missing.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::commands::{ended, with};
 
 pub const EMAIL: Subscription = queues::EMAIL_ORDER_CREATED;
 
-/// Short enough that a test sees it, long enough that nothing under way counts as missing.
+/// Short enough for a test, long enough that no delivery in progress counts as missing.
 const AFTER: (&str, &str) = ("RECONCILE_AFTER", "3s");
 
 pub async fn topology_apply(shop: &Shop) {
@@ -34,7 +34,7 @@ pub async fn until_waiting(probe: &Probe, queue: &str, wanted: u32) {
     .await;
 }
 
-/// A shop with three orders that are done but for their first mails, which wait for a worker.
+/// Opens a shop with three shipped orders whose first mails wait for a worker.
 pub async fn without_three_first_mails() -> (Shop, Probe) {
     let mut shop = Shop::open().await;
     let (web, probe) = (shop.start_web().await, shop.probe().await);
@@ -51,18 +51,18 @@ pub async fn without_three_first_mails() -> (Shop, Probe) {
     (shop, probe)
 }
 
-/// How many customers were told that their order was received.
+/// Returns the number of mails that confirm the receipt of an order.
 async fn first_mails(shop: &Shop) -> i64 {
     shop.number("SELECT count(*) FROM email.mails WHERE kind = 'received' AND sent_at IS NOT NULL").await
 }
 
-/// Waits until the last worker has looked for missing deliveries this often, counted from now, and has seen so many.
+/// Waits until the last worker has checked for missing deliveries `times` more times and found this many unapplied.
 async fn until_looked(shop: &mut Shop, times: usize, unapplied: usize) {
     let worker = shop.workers().last_mut().expect("it runs");
-    let said = format!("looked for missing deliveries unapplied={unapplied}");
+    let said = format!("searched for missing deliveries unapplied={unapplied}");
     let looks = |log: Vec<String>| log.iter().filter(|line| line.contains(&said)).count();
     let before = looks(worker.log());
-    until(&format!("{times} looks that saw {unapplied}"), async || {
+    until(&format!("{times} checks that found {unapplied} unapplied"), async || {
         let seen = looks(worker.log()) - before;
         if seen >= times { Ok(()) } else { Err(seen) }
     })
@@ -70,27 +70,27 @@ async fn until_looked(shop: &mut Shop, times: usize, unapplied: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_in_a_deleted_queue_is_sent_again_and_a_backlog_is_not() {
+async fn workers_republish_the_messages_of_a_deleted_queue_and_no_backlog() {
     let mut shop = Shop::open().await;
     let (web, probe) = (shop.start_web().await, shop.probe().await);
     shop.start_worker_without(&[&EMAIL.queue()], &[AFTER]).await;
     web.orders(5, "MUG-BLUE", VISA).await;
     shop.until_orders("shipped", 5).await;
     shop.until_published().await;
-    // Nobody consumes it: as far as the inbox goes all five are missing, but they are not lost.
+    // No worker consumes the queue: the inbox lacks all five deliveries, but they are not lost.
     until_looked(&mut shop, 6, 5).await;
     assert_eq!(probe.waiting(&EMAIL.queue()).await, 5);
     assert_eq!(shop.number("SELECT count(*) FROM messaging.resent").await, 0);
 
     probe.delete_queue(&EMAIL.queue()).await;
-    // Nothing is sent to a queue that is not there.
+    // Nothing is sent to a queue that does not exist.
     until_looked(&mut shop, 6, 5).await;
     assert_eq!(shop.number("SELECT count(*) FROM messaging.resent").await, 0);
     topology_apply(&shop).await;
     until_waiting(&probe, &EMAIL.queue(), 5).await;
     let line = shop.workers().last_mut().expect("it runs").until_logged("are sent again").await;
     assert!(line.contains("email.order-created") && line.contains("deliveries=5"), "{line}");
-    // Now they wait there again, and that is all.
+    // The deliveries wait there now and are not sent a second time.
     until_looked(&mut shop, 6, 5).await;
     assert_eq!(probe.waiting(&EMAIL.queue()).await, 5);
     assert_eq!(shop.number("SELECT sum(times) FROM messaging.resent").await, 5);
@@ -101,9 +101,9 @@ async fn what_was_in_a_deleted_queue_is_sent_again_and_a_backlog_is_not() {
     shop.close().await;
 }
 
-/// A service may be another team's, with another program: only its own workers know what it should have.
+/// A service may be another team's program: only its own workers know its subscriptions.
 #[tokio::test(flavor = "multi_thread")]
-async fn worker_sends_again_what_its_own_services_miss_alone() {
+async fn worker_republishes_only_what_its_own_services_miss() {
     let mut shop = Shop::open().await;
     let (web, probe) = (shop.start_web().await, shop.probe().await);
     shop.start_worker_without(&["email.*"], &[AFTER]).await;
@@ -121,13 +121,13 @@ async fn worker_sends_again_what_its_own_services_miss_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_letter_of_which_nothing_was_written_down_is_not_sent_again() {
+async fn unrecorded_dead_letter_is_not_republished() {
     let mut shop = Shop::open().await;
     let (web, probe) = (shop.start_web().await, shop.probe().await);
     shop.start_worker_without(&[&EMAIL.queue()], &[AFTER]).await;
     web.order("MUG-BLUE", 1, VISA).await;
     until_waiting(&probe, &EMAIL.queue(), 1).await;
-    // As RabbitMQ does it with a message that ended too many workers.
+    // RabbitMQ dead-letters a message like this, without a record, after it has ended too many workers.
     let letter = probe.take(&EMAIL.queue()).await;
     probe.publish_with(names::DEAD_LETTERS, &EMAIL.queue(), &letter.data, letter.properties).await;
     let line = shop.workers().last_mut().expect("it runs").until_logged("nothing was written down").await;
@@ -139,7 +139,7 @@ async fn a_dead_letter_of_which_nothing_was_written_down_is_not_sent_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_in_a_deleted_queue_is_sent_again_by_hand() {
+async fn republish_command_restores_the_messages_of_a_deleted_queue() {
     let (mut shop, probe) = without_three_first_mails().await;
     // As if five minutes had passed.
     let settings = with(shop.operator_settings(), &[("RECONCILE_AFTER", "1ms")]);
@@ -164,7 +164,7 @@ async fn what_was_in_a_deleted_queue_is_sent_again_by_hand() {
     insta::assert_snapshot!("republish", sent.out);
     assert_eq!(probe.waiting(&EMAIL.queue()).await, 3);
 
-    // Once more, though they are there: the inbox takes each once.
+    // Send them a second time although they wait there: the inbox applies each only once.
     let forced = republish(&["--force", "--yes", "--json"]).await;
     ended(&forced, 0, &[]);
     let report: Value = serde_json::from_str(&forced.out).expect("JSON");
@@ -179,7 +179,7 @@ async fn what_was_in_a_deleted_queue_is_sent_again_by_hand() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_that_is_sent_again_is_byte_for_byte_what_it_was() {
+async fn republished_event_is_byte_for_byte_the_original() {
     let mut shop = Shop::open().await;
     let (web, probe) = (shop.start_web().await, shop.probe().await);
     let tap = probe.tap().await;
@@ -202,7 +202,7 @@ async fn an_event_that_is_sent_again_is_byte_for_byte_what_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_delivery_is_sent_again_five_times_with_growing_waits_and_by_one_process() {
+async fn delivery_is_republished_five_times_with_growing_delays_by_one_process() {
     let shop = Shop::open().await;
     let (mut one, mut other) = (shop.database().await, shop.database().await);
     let pair = Pair { event_id: Uuid::from_u128(1), subscription: EMAIL.queue() };
@@ -211,21 +211,21 @@ async fn a_delivery_is_sent_again_five_times_with_growing_waits_and_by_one_proce
         shop.execute(&format!("UPDATE messaging.resent SET last_at = last_at - interval '{minutes} minutes'")).await;
     };
     for times in 1..=5 {
-        let claimed = missing::claim(&mut one, &pairs, limits, distance).await.expect("it can be asked");
+        let claimed = missing::claim(&mut one, &pairs, limits, distance).await.expect("the query succeeds");
         assert_eq!(claimed, Claimed { mine: [pair.clone()].into(), ..Claimed::default() });
         back(5 * 2_i32.pow(times) - 1).await;
-        let claimed = missing::claim(&mut other, &pairs, limits, distance).await.expect("it can be asked");
+        let claimed = missing::claim(&mut other, &pairs, limits, distance).await.expect("the query succeeds");
         assert_eq!(claimed, Claimed::default(), "too early after {times} times");
         back(2).await;
     }
-    let claimed = missing::claim(&mut one, &pairs, limits, distance).await.expect("it can be asked");
+    let claimed = missing::claim(&mut one, &pairs, limits, distance).await.expect("the query succeeds");
     assert_eq!(claimed, Claimed { given_up: [pair.clone()].into(), ..Claimed::default() });
     let many: Vec<_> = (2..32).map(|id| Pair { event_id: Uuid::from_u128(id), ..pair.clone() }).collect();
-    let claimed = missing::claim(&mut one, &many, limits, distance).await.expect("it can be asked");
+    let claimed = missing::claim(&mut one, &many, limits, distance).await.expect("the query succeeds");
     assert_eq!(claimed.mine.len(), 10);
-    // What the broker did not take does not count.
+    // An attempt that the broker did not accept does not count.
     let unsent: Vec<_> = claimed.mine.into_iter().collect();
-    missing::unclaim(&mut one, &unsent).await.expect("it can be given back");
+    missing::unclaim(&mut one, &unsent).await.expect("it can be released");
     assert_eq!(shop.number("SELECT count(*) FROM messaging.resent WHERE times = 0").await, 10);
 
     let alone = one
@@ -237,6 +237,6 @@ async fn a_delivery_is_sent_again_five_times_with_growing_waits_and_by_one_proce
             Ok((first, second))
         })
         .await;
-    assert_eq!(alone.expect("it can be asked"), (true, false));
-    assert!(failures::waiting(&mut one).await.expect("it can be asked").is_empty());
+    assert_eq!(alone.expect("the query succeeds"), (true, false));
+    assert!(failures::waiting(&mut one).await.expect("the query succeeds").is_empty());
 }

@@ -1,4 +1,4 @@
-//! `orderflow retention`: finished orders leave the log and the inbox for the archive, and nobody notices.
+//! `orderflow retention`: finished orders move from the log and the inbox to the archive, without any visible change.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::{commands::ended, why};
 /// Longer than the default age.
 const DAYS: i64 = 500;
 
-/// The secret that a test's front ends sign with.
+/// The secret with which the tests' front ends sign.
 const SECRET: &str = "the secret of every test which is no comma list";
 
 async fn retention(shop: &Shop, arguments: &[&str]) -> Ended {
@@ -38,8 +38,8 @@ async fn report(shop: &Shop, arguments: &[&str]) -> Value {
     serde_json::from_str(&told.out).expect("JSON")
 }
 
-/// Makes orders as old as if they had been placed 500 days earlier: their ids, which begin with their time, and every time that a
-/// row of theirs has. Returns them as they are called then, with tokens that open them.
+/// Makes orders look as if they had been placed 500 days earlier: shifts their ids, which begin with their time, and
+/// every time in their rows. Returns the orders with their new ids and valid tokens.
 async fn age(shop: &Shop, orders: &[Order]) -> Vec<Order> {
     let ids: Vec<String> = orders.iter().map(|order| format!("'{}'", order.id)).collect();
     let ids = ids.join(",");
@@ -87,7 +87,7 @@ async fn age(shop: &Shop, orders: &[Order]) -> Vec<Order> {
     orders.iter().map(aged).collect()
 }
 
-/// Orders of each end: two that ship, one that is declined, one that the carrier refuses.
+/// Places orders with different outcomes: two ship, one is declined, one is refused by the carrier.
 async fn finished(shop: &mut Shop) -> (Web, Vec<Order>) {
     let web = shop.start_web().await;
     shop.start_worker(&[]).await;
@@ -99,7 +99,7 @@ async fn finished(shop: &mut Shop) -> (Web, Vec<Order>) {
     (web, orders)
 }
 
-/// All that anybody is told of these orders, without what names the moment of asking.
+/// Returns everything that is reported about these orders, without the time of the report.
 async fn told(shop: &Shop, web: &Web, orders: &[Order]) -> Vec<String> {
     let mut told = Vec::new();
     for order in orders {
@@ -109,7 +109,7 @@ async fn told(shop: &Shop, web: &Web, orders: &[Order]) -> Vec<String> {
         for path in ["", "/timeline"] {
             told.push(web.get_of(order, path).await.body.to_string());
         }
-        // By the id of an event, as an operator has it from RabbitMQ.
+        // Operators may also look an order up by the id of an event, which RabbitMQ shows.
         let event = story["events"][1]["event_id"].as_str().expect("an id").to_owned();
         ended(&run("orderflow", &["why", &event], &shop.operator_settings()).await, 0, &[&order.id.to_string()]);
         let cancel = web.cancel(order).await;
@@ -117,7 +117,7 @@ async fn told(shop: &Shop, web: &Web, orders: &[Order]) -> Vec<String> {
     }
     let audit = run("orderflow", &["audit", "--stuck-after", "1ms"], &shop.operator_settings()).await;
     ended(&audit, 0, &[]);
-    // It says how long it took.
+    // Leave out how long the audit took.
     told.push(audit.out.split(" in ").next().unwrap_or_default().to_owned());
     told
 }
@@ -127,7 +127,7 @@ async fn rows(shop: &Shop, table: &str) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn archived_orders_are_told_audited_and_answered_as_before_and_late_messages_do_nothing() {
+async fn archived_orders_are_reported_and_audited_as_before_and_late_messages_do_nothing() {
     let mut shop = Shop::open().await;
     let (web, orders) = finished(&mut shop).await;
     let orders = age(&shop, &orders).await;
@@ -141,7 +141,7 @@ async fn archived_orders_are_told_audited_and_answered_as_before_and_late_messag
     let ids: Vec<Uuid> = ids.split(',').map(|id| id.parse().expect("an id")).collect();
     let messages = event_log::outgoing(&mut shop.database().await, &ids).await.expect("they can be read");
 
-    // Without --yes it only says so.
+    // Without --yes it only reports what it would do.
     let dry = retention(&shop, &[]).await;
     ended(&dry, 0, &["4 would be archived", "messaging.event_log", "messaging.inbox", "Nothing was changed."]);
     assert_eq!((rows(&shop, "event_log").await, rows(&shop, "event_archive").await), (events, 0));
@@ -157,7 +157,7 @@ async fn archived_orders_are_told_audited_and_answered_as_before_and_late_messag
     assert_eq!(shop.text(noted).await, "begun done");
     assert_eq!(report(&shop, &["--yes"]).await["moved"]["orders"], 0, "there is nothing more to do");
 
-    // Every event comes once more to everybody who takes it.
+    // Deliver every event once more to each of its subscriptions.
     let counted =
         "SELECT (SELECT count(*) FROM simulator.charges) || ' ' || (SELECT sum(requests) FROM simulator.charges)
         || ' ' || (SELECT count(*) FROM simulator.refunds) || ' ' || (SELECT sum(requests) FROM simulator.refunds)
@@ -182,7 +182,7 @@ async fn archived_orders_are_told_audited_and_answered_as_before_and_late_messag
     assert_eq!(std::fs::read_dir(shop.mail_directory()).expect("mails").count(), mails);
     assert_eq!(told(&shop, &web, &orders).await, before);
 
-    // Nothing can be added to such a history: its next event would become its first.
+    // Nothing can be appended to an archived history: its next event would get version 1.
     let data = OrderCancelRequested { by: "test".to_owned() };
     let event = NewEvent::uncaused(orders[0].id, Uuid::now_v7(), None, &data).expect("it has a JSON form");
     let refused = event_log::append(&mut shop.database().await, "/orderflow/order", vec![event]).await;
@@ -190,7 +190,8 @@ async fn archived_orders_are_told_audited_and_answered_as_before_and_late_messag
     shop.close().await;
 }
 
-/// What keeps an order, how that comes about, and how it ends. `{order}` is its id, `{event}` that of its first event.
+/// The reasons that keep an order in the log, each with statements that cause and remove it. `{order}` is the order's
+/// id, `{event}` that of its first event.
 const KEEPERS: [(&str, &str, &str); 7] = [
     (
         "unfinished",
@@ -233,7 +234,7 @@ const KEEPERS: [(&str, &str, &str); 7] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_of_which_anything_waits_stays_until_nothing_does() {
+async fn order_with_anything_pending_is_kept_until_nothing_is() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     shop.start_worker(&[]).await;
@@ -244,7 +245,7 @@ async fn an_order_of_which_anything_waits_stays_until_nothing_does() {
         worker.stop().await;
     }
     let orders = age(&shop, &orders).await;
-    // One whose letter was discarded: a person decided that this event is not applied.
+    // The last order's dead letter was discarded: an operator decided not to apply this event.
     let first = |order: &Order| {
         format!("SELECT event_id FROM messaging.event_log WHERE order_id = '{}' AND version = 1", order.id)
     };
@@ -263,7 +264,7 @@ async fn an_order_of_which_anything_waits_stays_until_nothing_does() {
         end.push(filled(release));
     }
     script(&shop, &begin.join(";")).await;
-    // Placed and on its way.
+    // A new order in progress.
     web.order("MUG-BLUE", 1, VISA).await;
 
     let kept = report(&shop, &["--yes"]).await;
@@ -272,8 +273,8 @@ async fn an_order_of_which_anything_waits_stays_until_nothing_does() {
     reasons.sort_by_key(|reason| reason["reason"].to_string());
     assert_eq!((&kept["moved"]["orders"], &kept["kept"]), (&1.into(), &Value::Array(reasons)), "{kept}");
     let words = retention(&shop, &[]).await;
-    ended(&words, 0, &["none can be archived", "1 older order stays: a dead letter of theirs waits"]);
-    // Whoever came past the command: the database looks by itself.
+    ended(&words, 0, &["none can be archived", "1 older order stays: they have a dead letter"]);
+    // The discarded event does not keep its order: the order has left both tables.
     for table in ["event_log", "inbox"] {
         let rows = shop.number(&format!("SELECT count(*) FROM messaging.{table} WHERE event_id = '{discarded}'")).await;
         assert_eq!(rows, 0, "{table}");
@@ -281,14 +282,14 @@ async fn an_order_of_which_anything_waits_stays_until_nothing_does() {
 
     script(&shop, &end.join(";")).await;
     assert_eq!(report(&shop, &["--yes"]).await["moved"]["orders"], KEEPERS.len());
-    assert_eq!(rows(&shop, "event_log").await, 1, "the one on its way");
+    assert_eq!(rows(&shop, "event_log").await, 1, "only the new order's event");
     shop.start_worker(&[]).await;
     shop.until_settled().await;
     shop.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_at_once_and_one_that_is_killed_move_everything_once() {
+async fn concurrent_runs_and_a_killed_one_move_everything_once() {
     const ORDERS: i64 = 40;
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
@@ -299,7 +300,7 @@ async fn two_at_once_and_one_that_is_killed_move_everything_once() {
     age(&shop, &orders).await;
     let (events, applied) = (rows(&shop, "event_log").await, rows(&shop, "inbox").await);
 
-    // Killed while its transaction has moved rows and is not committed.
+    // Kill a command whose transaction has moved rows but has not committed.
     script(&shop, "CREATE FUNCTION public.wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(4711); RETURN NULL; END $$;
                   CREATE TRIGGER wait AFTER INSERT ON messaging.event_archive FOR EACH STATEMENT EXECUTE FUNCTION public.wait()").await;
     let mut holder = shop.database().await;
@@ -319,14 +320,14 @@ async fn two_at_once_and_one_that_is_killed_move_everything_once() {
     .await;
     script(&shop, "DROP TRIGGER wait ON messaging.event_archive").await;
     let left = (rows(&shop, "event_log").await, rows(&shop, "inbox").await, rows(&shop, "event_archive").await);
-    assert!(left == (events, applied, 0) || left == (0, 0, events), "half of it: {left:?}");
+    assert!(left == (events, applied, 0) || left == (0, 0, events), "only part of it was moved: {left:?}");
 
     let (one, other) = tokio::join!(report(&shop, &["--yes"]), report(&shop, &["--yes"]));
     let moved = |of: &str| [&one, &other].iter().filter_map(|report| report["moved"][of].as_i64()).sum::<i64>();
     if left.2 == 0 {
         assert_eq!((moved("orders"), moved("events"), moved("inbox")), (ORDERS, events, applied), "{one} {other}");
     }
-    // What one had in hand, the other left out: a further run looks at it again.
+    // Each run skips the orders that the other has locked, so a third run moves the rest.
     report(&shop, &["--yes"]).await;
     assert_eq!((rows(&shop, "event_log").await, rows(&shop, "event_archive").await), (0, events));
     let kept = "SELECT sum(cardinality(applied)) FROM messaging.event_archive";
@@ -335,7 +336,7 @@ async fn two_at_once_and_one_that_is_killed_move_everything_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_younger_than_ninety_days_is_refused_by_the_command_and_by_the_database() {
+async fn command_and_database_refuse_ages_below_ninety_days() {
     let shop = Shop::open().await;
     let refused = retention(&shop, &["--older-than", "89d", "--yes"]).await;
     ended(&refused, 2, &["at least 90d", "refunds, replays and late messages"]);
@@ -347,9 +348,10 @@ async fn what_is_younger_than_ninety_days_is_refused_by_the_command_and_by_the_d
     shop.close().await;
 }
 
-/// The operator's role moves history by the function alone, which checks it, and changes the archive as little as the log.
+/// The operators' role can move history only with the function, which checks it. It can change neither the log nor
+/// the archive.
 #[tokio::test(flavor = "multi_thread")]
-async fn operators_role_archives_and_a_registered_service_is_told_that_it_has_applied() {
+async fn operators_role_archives_and_a_registered_service_learns_what_it_has_applied() {
     let mut shop = crate::roles::shop_with_roles().await;
     let (web, orders) = finished(&mut shop).await;
     let orders = age(&shop, &orders).await;
@@ -396,9 +398,9 @@ async fn operators_role_archives_and_a_registered_service_is_told_that_it_has_ap
     for outcome in ["claimed", "applied"] {
         assert_eq!(shop.text(&claim(&young, &live)).await, outcome);
     }
-    assert_eq!(shop.text(&claim(&orders[0], &live)).await, "unknown", "of another order");
+    assert_eq!(shop.text(&claim(&orders[0], &live)).await, "unknown", "the event belongs to another order");
     web.until_status(&young, "shipped").await;
-    // It takes what is not in the archive: nothing waits for it of old orders.
+    // The service consumes only events outside the archive, so no delivery of an old order is missing.
     let story = run("orderflow", &["why", &orders[0].id.to_string(), "--json"], &settings).await;
     ended(&story, 0, &["\"missing_deliveries\": []", "\"violations\": []"]);
     ended(&run("orderflow", &["audit", "--stuck-after", "1ms"], &settings).await, 0, &[]);

@@ -1,5 +1,5 @@
-//! Who may do what on RabbitMQ. Its right to read a queue is the right to get its messages, to acknowledge them, and to
-//! purge it: there is none to look without being able to take away.
+//! The rights of RabbitMQ's users. The right to read a queue includes getting, acknowledging and purging its
+//! messages; RabbitMQ has no right to look without taking.
 
 use lapin::{
     Connection, ConnectionProperties,
@@ -22,25 +22,25 @@ use crate::{
 const VIEWER: &str = "orderflow-viewer";
 const INSPECTOR: &str = "orderflow-inspector";
 
-/// How the management UI gets messages: they go back to the queue, or they do not.
+/// How the management UI gets messages: with or without putting them back.
 const REQUEUE: &str = "ack_requeue_true";
 const REMOVE: &str = "ack_requeue_false";
 
-/// *Get messages* in the management UI, as one of our users.
+/// Does *Get messages* of the management UI as one of our users.
 async fn get(shop: &Shop, user: &str, queue: &str, mode: &str) -> (StatusCode, Value) {
     let password = shop.servers.password(user);
     let body = json!({ "count": 10, "ackmode": mode, "encoding": "auto" });
     shop.manage_as((user, &password), Method::POST, &format!("queues/{{vhost}}/{queue}/get"), &body).await
 }
 
-/// *Purge messages* in the management UI.
+/// Does *Purge messages* of the management UI as one of our users.
 async fn purge(shop: &Shop, user: &str, queue: &str) -> StatusCode {
     let password = shop.servers.password(user);
     let path = format!("queues/{{vhost}}/{queue}/contents");
     shop.manage_as((user, &password), Method::DELETE, &path, &Value::Null).await.0
 }
 
-/// A message in each kind of queue, and these queues' names.
+/// Puts a message into each kind of queue. Returns the shop and the queues' names.
 async fn with_messages_everywhere() -> (Shop, [String; 4]) {
     let shop = Shop::open().await;
     let probe = shop.probe().await;
@@ -48,13 +48,13 @@ async fn with_messages_everywhere() -> (Shop, [String; 4]) {
     probe.publish(names::RETURN, &work, b"{}").await;
     probe.publish(names::DEAD_LETTERS, &work, b"{}").await;
     probe.publish(names::EVENTS, "order.teleported", b"{}").await;
-    // It waits there for a second, and comes back to a queue that is not there.
+    // It waits there for a second, then returns to a queue that does not exist.
     probe.publish("orders.retry.1s", "gone", b"{}").await;
     until_waiting(&probe, names::UNROUTED, 2).await;
     (shop, [work, dead, names::UNROUTED.to_owned(), "orders.retry.1s".to_owned()])
 }
 
-/// Trial F6: it emptied a dead-letter queue by `DELETE …/contents`, and by getting with acknowledgement.
+/// Trial F6: the viewer could empty a dead-letter queue by `DELETE …/contents`, and by getting with acknowledgement.
 #[tokio::test(flavor = "multi_thread")]
 async fn viewer_sees_queues_and_connections_and_no_message() {
     let (shop, queues) = with_messages_everywhere().await;
@@ -66,8 +66,9 @@ async fn viewer_sees_queues_and_connections_and_no_message() {
         }
         assert_eq!(purge(&shop, VIEWER, queue).await, StatusCode::UNAUTHORIZED, "{queue}");
     }
-    let connection =
-        Connection::connect(shop.broker_url(VIEWER).as_str(), ConnectionProperties::default()).await.expect("it may");
+    let connection = Connection::connect(shop.broker_url(VIEWER).as_str(), ConnectionProperties::default())
+        .await
+        .expect("the user may connect");
     for queue in &queues {
         let channel = connection.create_channel().await.expect("a channel");
         let got = channel.basic_get(queue.as_str().into(), BasicGetOptions::default()).await;
@@ -97,10 +98,10 @@ async fn inspector_reads_dead_letters_and_unrouted_messages_and_nothing_else() {
     }
     let connection = Connection::connect(shop.broker_url(INSPECTOR).as_str(), ConnectionProperties::default())
         .await
-        .expect("it may");
+        .expect("the user may connect");
     for exchange in [names::EVENTS, names::RETURN, names::DEAD_LETTERS, ""] {
         let channel = connection.create_channel().await.expect("a channel");
-        channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms can be had");
+        channel.confirm_select(ConfirmSelectOptions::default()).await.expect("the broker supports confirms");
         let options = BasicPublishOptions::default();
         let sent =
             channel.basic_publish(exchange.into(), work.as_str().into(), options, b"{}", Default::default()).await;
@@ -116,13 +117,13 @@ async fn inspector_reads_dead_letters_and_unrouted_messages_and_nothing_else() {
     assert_eq!((probe.waiting(&work).await, probe.waiting(&dead).await, probe.waiting(&unrouted).await), (1, 1, 2));
 }
 
-/// As if every event were old enough to be missed.
+/// Runs a command as if every event were old enough to count as missing.
 async fn impatient(shop: &Shop, arguments: &[&str]) -> Ended {
     run("orderflow", arguments, &with(shop.operator_settings(), &[("RECONCILE_AFTER", "1ms")])).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dead_letters_that_the_inspector_takes_are_noticed_and_can_be_brought_back() {
+async fn dead_letters_that_the_inspector_removes_are_detected_and_can_be_republished() {
     let (shop, web, orders, probe) = with_dead_orders(2).await;
     let dead = PAYMENT.dead_letter_queue();
     let password = shop.servers.password(INSPECTOR);
@@ -147,7 +148,7 @@ async fn dead_letters_that_the_inspector_takes_are_noticed_and_can_be_brought_ba
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn unrouted_events_that_the_inspector_takes_are_noticed_and_can_be_brought_back() {
+async fn unrouted_events_that_the_inspector_removes_are_detected_and_can_be_republished() {
     let mut shop = Shop::open().await;
     let (web, probe) = (shop.start_web().await, shop.probe().await);
     for queue in [PAYMENT.queue(), EMAIL.queue()] {
@@ -169,7 +170,7 @@ async fn unrouted_events_that_the_inspector_takes_are_noticed_and_can_be_brought
     shop.close().await;
 }
 
-/// In an installation of before there was an inspector the viewer could read everything.
+/// In installations from before the inspector existed, the viewer could read everything.
 #[tokio::test(flavor = "multi_thread")]
 async fn existing_installation_is_narrowed_without_new_settings() {
     let mut shop = Shop::open().await;
@@ -180,19 +181,19 @@ async fn existing_installation_is_narrowed_without_new_settings() {
     let found = doctor(&shop).await;
     ended(&found, 1, &["1 finding:", "The user orderflow-viewer has other rights", "`orderflow topology apply`"]);
 
-    // Without any password in the settings: rights follow the program, users are left as they are.
+    // Without passwords in the settings, the command updates rights and leaves users as they are.
     let applied = run("orderflow", &["topology", "apply"], &shop.operator_settings()).await;
     ended(&applied, 0, &["as they should be"]);
     let viewer = shop.manage(Method::GET, "permissions/{vhost}/orderflow-viewer").await;
     assert_eq!((&viewer["read"], &viewer["write"]), (&"^$".into(), &"^$".into()));
     ended(&doctor(&shop).await, 0, &["Nothing is wrong."]);
-    // The inspector exists on this broker, and reads here again with the password that it has.
+    // The inspector already exists on this broker, and can read here again with its own password.
     assert_eq!(get(&shop, INSPECTOR, &PAYMENT.dead_letter_queue(), REQUEUE).await.0, StatusCode::OK);
     shop.close().await;
 }
 
-/// Users are the whole broker's: in a further virtual host they exist already, with passwords that the settings need not
-/// have. `topology apply` reported success there, and no program could connect.
+/// Users belong to the whole broker. For another virtual host they exist already, and the settings need not have
+/// their passwords. `topology apply` once reported success there although no program could connect.
 #[tokio::test(flavor = "multi_thread")]
 async fn existing_users_get_their_rights_in_a_new_virtual_host_without_passwords() {
     let mut shop = Shop::open().await;
@@ -202,7 +203,7 @@ async fn existing_users_get_their_rights_in_a_new_virtual_host_without_passwords
     let wider = json!({ "configure": "^$", "write": ".*", "read": ".*" });
     shop.manage_with(Method::PUT, "permissions/{vhost}/orderflow-web", &wider).await;
     let says = [
-        "The user orderflow-worker may do nothing in this virtual host.",
+        "The user orderflow-worker has no rights in this virtual host.",
         "The user orderflow-web has other rights in this virtual host than it should have.",
     ];
     ended(&run("orderflow", &["topology", "check"], &shop.operator_settings()).await, 1, &says);
@@ -220,16 +221,17 @@ async fn existing_users_get_their_rights_in_a_new_virtual_host_without_passwords
     shop.close().await;
 }
 
-/// What `orderflow` says to a user who administers one virtual host, as at a provider of RabbitMQ: never JSON.
+/// Runs `orderflow` as a user who administers one virtual host, as with a hosted RabbitMQ, and checks that it prints
+/// no JSON.
 async fn said(shop: &Shop, url: &str, arguments: &[&str]) -> Ended {
     let told = run("orderflow", arguments, &with(shop.operator_settings(), &[("AMQP_ADMIN_URL", url)])).await;
     assert!(!told.out.contains('{') && !told.err.contains('{'), "{told:?}");
     told
 }
 
-/// Trial C10: `topology check` answered such a user with raw JSON.
+/// Trial C10: `topology check` printed raw JSON for such a user.
 #[tokio::test(flavor = "multi_thread")]
-async fn administrator_of_one_virtual_host_uses_what_exists_and_reads_what_may_not_be_done() {
+async fn administrator_of_one_virtual_host_can_use_what_exists_and_learns_what_is_not_permitted() {
     let mut shop = Shop::open().await;
     shop.start_worker(&[]).await;
     let name = format!("only_{}", shop.name());
@@ -243,7 +245,7 @@ async fn administrator_of_one_virtual_host_uses_what_exists_and_reads_what_may_n
     let url = shop.servers.broker(Some((&name, "theirs")), shop.name()).to_string();
     let delete = async |what: &str| drop(shop.manage(Method::DELETE, what).await);
 
-    let seen = ["Users and their rights were not looked at", "as they should be"];
+    let seen = ["Users and their rights were not checked", "as they should be"];
     ended(&said(&shop, &url, &["topology", "check"]).await, 0, &seen);
     ended(&said(&shop, &url, &["queues"]).await, 0, &["payment.order-created"]);
     ended(&said(&shop, &url, &["dlq", "list"]).await, 0, &[]);
@@ -266,23 +268,23 @@ async fn administrator_of_one_virtual_host_uses_what_exists_and_reads_what_may_n
     ended(
         &applied,
         0,
-        &["Not made or brought up to date: users and their rights", "administrator", "as they should be"],
+        &["Not created or updated: users and their rights", "administrator", "as they should be"],
     );
     ended(&said(&shop, &url, &["topology", "check"]).await, 0, &["as they should be"]);
-    // What the settings ask for was not done.
+    // The command fails, because it could not do what the settings require.
     let asked = [("AMQP_ADMIN_URL", url.as_str()), ("AMQP_WEB_PASSWORD", "new")];
     let applied = run("orderflow", &["topology", "apply"], &with(shop.operator_settings(), &asked)).await;
-    ended(&applied, 1, &["Not made or brought up to date: orderflow-web."]);
+    ended(&applied, 1, &["Not created or updated: orderflow-web."]);
 
     tagged("management").await;
     delete("policies/{vhost}/orderflow-retry").await;
     let applied = said(&shop, &url, &["topology", "apply"]).await;
-    ended(&applied, 1, &["Policies could not be made", "policymaker", "policy orderflow-retry is missing"]);
+    ended(&applied, 1, &["Policies could not be created", "policymaker", "policy orderflow-retry is missing"]);
     topology_apply(&shop).await;
     let elsewhere = shop.servers.broker(Some((&name, "theirs")), "no_such_vhost").to_string();
     for command in ["check", "apply"] {
         let absent = said(&shop, &elsewhere, &["topology", command]).await;
-        ended(&absent, 1, &["no virtual host no_such_vhost", "-> an administrator of RabbitMQ makes it"]);
+        ended(&absent, 1, &["no virtual host no_such_vhost", "-> a RabbitMQ administrator must create it"]);
     }
     tagged("").await;
     let refused = said(&shop, &url, &["topology", "check"]).await;
@@ -291,7 +293,7 @@ async fn administrator_of_one_virtual_host_uses_what_exists_and_reads_what_may_n
     shop.close().await;
 }
 
-/// Gives each service a user of its own. Users are the whole broker's, so that all tests give them the same password.
+/// Creates a user for each service. Users belong to the whole broker, so all tests set the same passwords.
 pub async fn make_users(shop: &Shop) {
     let mut settings = shop.operator_settings();
     let names = roster().names().into_iter().chain(["ops"]);
@@ -300,15 +302,15 @@ pub async fn make_users(shop: &Shop) {
     ended(&run("orderflow", &["topology", "apply"], &settings).await, 0, &["as they should be"]);
 }
 
-/// The broker as a service's own user sees it.
+/// Returns the broker's URL for a service's own user.
 pub fn broker_as(shop: &Shop, service: &str) -> String {
     shop.broker_url(&format!("orderflow-{service}")).to_string()
 }
 
-/// Whether this user may publish a message. A refusal closes the channel, so each has its own.
+/// Returns whether this user may publish a message. A refusal closes the channel, so each call opens its own.
 pub async fn may_publish(connection: &Connection, exchange: &str, key: &str) -> bool {
     let channel = connection.create_channel().await.expect("a channel");
-    channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms can be had");
+    channel.confirm_select(ConfirmSelectOptions::default()).await.expect("the broker supports confirms");
     let options = BasicPublishOptions::default();
     match channel.basic_publish(exchange.into(), key.into(), options, b"{}", Default::default()).await {
         Ok(confirm) => confirm.await.is_ok(),
@@ -316,14 +318,15 @@ pub async fn may_publish(connection: &Connection, exchange: &str, key: &str) -> 
     }
 }
 
-/// The second fence, behind the event log: a stolen password cannot even publish another service's kinds.
+/// The second defence, besides the event log: a stolen password cannot even publish another service's event types.
 #[tokio::test(flavor = "multi_thread")]
-async fn user_of_a_service_publishes_its_own_kinds_and_reads_its_own_queues() {
+async fn user_of_a_service_publishes_only_its_own_event_types_and_reads_only_its_own_queues() {
     let shop = Shop::open().await;
     make_users(&shop).await;
     for service in roster().names() {
         let url = broker_as(&shop, service);
-        let connection = Connection::connect(&url, ConnectionProperties::default()).await.expect("it may");
+        let connection =
+            Connection::connect(&url, ConnectionProperties::default()).await.expect("the user may connect");
         for kind in EventKind::ALL.iter().map(|kind| kind.routing_key()) {
             let may = may_publish(&connection, names::EVENTS, kind).await;
             assert_eq!(may, roster().owner(kind) == service, "{service} publishes {kind}");
@@ -350,10 +353,10 @@ async fn user_of_a_service_publishes_its_own_kinds_and_reads_its_own_queues() {
     assert!(found.out.split_whitespace().collect::<Vec<_>>().join(" ").contains(wrong), "{found:?}");
 }
 
-/// A kind that RabbitMQ refuses waits in the outbox, and all others of the same process go on: the channel that each refusal
-/// closes is everybody's.
+/// An event type that RabbitMQ refuses waits in the outbox, and the process still publishes all others, although each
+/// refusal closes the channel that they share.
 #[tokio::test(flavor = "multi_thread")]
-async fn kind_that_may_not_be_published_waits_and_all_others_go_on() {
+async fn event_type_without_publish_rights_waits_and_all_others_are_published() {
     let mut shop = Shop::open().await;
     make_users(&shop).await;
     let narrow = json!({ "exchange": names::EVENTS, "write": "^payment\\.failed$", "read": "^$" });
@@ -370,7 +373,7 @@ async fn kind_that_may_not_be_published_waits_and_all_others_go_on() {
     web.orders(10, "MUG-BLUE", DECLINED).await;
     shop.until_orders("payment_failed", 10).await;
     shop.workers()[payment].until_logged("may not publish this").await;
-    // Whatever was on its way beside a refused one is published later, and nothing else is lost.
+    // Messages in flight beside a refused one are published later, and nothing is lost.
     web.orders(10, "MUG-BLUE", DECLINED).await;
     shop.until_orders("payment_failed", 20).await;
     shop.until_unpublished(20).await;

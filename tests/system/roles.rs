@@ -1,4 +1,4 @@
-//! Roles of PostgreSQL: each kind of process with the rights that it needs, and no other.
+//! PostgreSQL roles: each kind of process has the rights that it needs and no others.
 
 use diesel_async::{AsyncConnection as _, SimpleAsyncConnection as _};
 use orderflow::store::discarded;
@@ -29,7 +29,7 @@ pub async fn shop_with_roles() -> Shop {
     shop
 }
 
-/// Runs a statement and takes it back. Whether the role may run it; anything else that is wrong with it fails the test.
+/// Runs a statement and rolls it back. Returns whether the role may run it; any other error fails the test.
 pub async fn may(connection: &mut Connection, statement: &str) -> bool {
     let tried = |refused: &str| {
         format!(
@@ -48,9 +48,9 @@ fn log(event: &str) -> String {
     )
 }
 
-/// The whole flow, forward and backward, with a role of PostgreSQL and a user of RabbitMQ for each service.
+/// The whole flow, forward and backward, with a PostgreSQL role and a RabbitMQ user for each service.
 #[tokio::test(flavor = "multi_thread")]
-async fn orders_flow_where_each_process_has_a_role_and_a_user_of_its_own() {
+async fn orders_flow_with_a_role_and_a_user_for_each_process() {
     let mut shop = shop_with_roles().await;
     let web = shop.start_web_with(&[("DATABASE_URL", database_as(&shop, "web").as_str())]).await;
     rights::make_users(&shop).await;
@@ -59,13 +59,13 @@ async fn orders_flow_where_each_process_has_a_role_and_a_user_of_its_own() {
     for card in ["pm_card_flaky", DECLINED] {
         web.order("MUG-BLUE", 1, card).await;
     }
-    // The simulated carrier refuses it: stock is released and the money given back.
+    // The simulated carrier refuses this order: the stock is released and the money refunded.
     let refused = web.order("BATTERY-BULK", 1, VISA).await;
     web.until_status(&refused, "cancelled").await;
     shop.until_settled().await;
     shop.until_orders("shipped", 6).await;
     shop.until_quiet().await;
-    assert!(shop.number("SELECT count(*) FROM messaging.attempts").await > 0, "the flaky card's");
+    assert!(shop.number("SELECT count(*) FROM messaging.attempts").await > 0, "the flaky card's failures are recorded");
     assert_eq!(shop.number("SELECT count(*) FROM email.mails WHERE sent_at IS NULL").await, 0);
 
     let commands = with(shop.operator_settings(), &[("DATABASE_URL", database_as(&shop, "ops").as_str())]);
@@ -87,7 +87,7 @@ async fn orders_flow_where_each_process_has_a_role_and_a_user_of_its_own() {
     close(shop).await;
 }
 
-/// One worker may run all services.
+/// One worker may run all services, with one role.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_role_for_all_services_carries_orders() {
     let mut shop = shop_with_roles().await;
@@ -99,7 +99,7 @@ async fn one_role_for_all_services_carries_orders() {
     close(shop).await;
 }
 
-/// Which schemas a service's role may write, besides what all share.
+/// Returns the schemas that a service's role may write, in addition to the shared one.
 fn own_schemas(service: &str) -> &[&str] {
     match service {
         "order" => &["orders"],
@@ -107,12 +107,12 @@ fn own_schemas(service: &str) -> &[&str] {
         "inventory" => &["inventory"],
         "shipping" => &["shipping"],
         "email" => &["email"],
-        other => panic!("say here which schemas {other} may write"),
+        other => panic!("add the schemas that {other} may write here"),
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn role_of_a_service_writes_its_own_rows_alone() {
+async fn role_of_a_service_writes_only_its_own_rows() {
     let shop = shop_with_roles().await;
     let published = || {
         roster()
@@ -125,7 +125,10 @@ async fn role_of_a_service_writes_its_own_rows_alone() {
             assert_eq!(may(&mut connection, &log(event)).await, owner == service, "{service} logs {event}");
         }
         let own_kind = format!("{service}.something-new");
-        assert!(may(&mut connection, &log(&own_kind)).await, "{service} logs a newer kind of its own");
+        assert!(
+            may(&mut connection, &log(&own_kind)).await,
+            "{service} logs an event type of its own from a newer version"
+        );
         for other in roster().names() {
             for statement in [
                 format!(
@@ -165,9 +168,9 @@ async fn role_of_a_service_writes_its_own_rows_alone() {
     close(shop).await;
 }
 
-/// Rows of the outbox that belong to another service are not taken, and what web, readonly and ops may do.
+/// The roles `web`, `readonly` and `ops` may write only what they need.
 #[tokio::test(flavor = "multi_thread")]
-async fn front_end_and_readers_write_little_or_nothing() {
+async fn front_end_and_readers_write_only_what_they_need() {
     let shop = shop_with_roles().await;
     let mut web = connect_as(&shop, "web").await;
     assert!(may(&mut web, &log("order.created")).await);
@@ -199,9 +202,9 @@ async fn front_end_and_readers_write_little_or_nothing() {
     close(shop).await;
 }
 
-/// Hosts of a deployment may all do it at once, and again; what is printed is what is done.
+/// Several hosts may apply the rights concurrently and repeatedly, and the printed statements match what is applied.
 #[tokio::test(flavor = "multi_thread")]
-async fn roles_are_made_by_many_at_once_and_by_the_printed_statements() {
+async fn roles_are_created_concurrently_and_by_the_printed_statements() {
     let shop = Shop::open().await;
     let settings = operator(&shop);
     let together = (0..4).map(|_| run("orderflow", &["rights", "apply"], &settings));
@@ -213,7 +216,7 @@ async fn roles_are_made_by_many_at_once_and_by_the_printed_statements() {
     let printed = run("orderflow", &["rights", "print"], &settings).await;
     ended(&printed, 0, &["COMMIT;"]);
     assert!(!printed.out.contains(PASSWORD));
-    shop.database().await.batch_execute(&printed.out).await.expect("it is SQL, and may be run again");
+    shop.database().await.batch_execute(&printed.out).await.expect("it is valid SQL that can be run again");
     assert_eq!(shop.text(rights).await, applied);
     close(shop).await;
 }
@@ -228,10 +231,10 @@ async fn prefix_that_cannot_name_a_role_is_refused() {
     }
 }
 
-/// As docs/RUNBOOK.md has it: the new password is set, then the processes that use it are replaced one after the other.
+/// Follows docs/RUNBOOK.md: sets the new password, then replaces the processes that use it one by one.
 #[tokio::test(flavor = "multi_thread")]
 async fn passwords_of_a_service_are_rotated_while_orders_flow() {
-    // RabbitMQ's users are the whole broker's, so this one is the test's own.
+    // Users belong to the whole broker, so this test needs its own.
     let own = Own::start(&Wanted { nodes: 1, ..Wanted::default() }).await;
     let mut shop = Shop::open_on(own.servers(), "200ms,1s").await;
     make(&shop, &[]).await;
@@ -249,10 +252,10 @@ async fn passwords_of_a_service_are_rotated_while_orders_flow() {
         new
     };
     let (_, new) = futures::join!(placing, rotating);
-    // Connections that stand go on.
+    // Open connections keep working.
     shop.until_orders("shipped", 30).await;
-    // A connection that has to be made takes the new password.
-    assert!(Connection::establish(old.0.as_str()).await.is_err(), "the old password opens the database");
+    // New connections need the new password.
+    assert!(Connection::establish(old.0.as_str()).await.is_err(), "the old password still opens the database");
     let with_new = |mut url: Url| {
         url.set_password(Some(new)).expect("a host");
         url.to_string()
@@ -266,7 +269,7 @@ async fn passwords_of_a_service_are_rotated_while_orders_flow() {
     close(shop).await;
 }
 
-/// What is old is deleted by whoever may write it.
+/// Each role deletes the old rows of the tables that it writes.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_process_deletes_its_own_old_rows() {
     let shop = shop_with_roles().await;
@@ -276,12 +279,12 @@ async fn each_process_deletes_its_own_old_rows() {
     )
     .await;
     let mut payment = connect_as(&shop, "payment").await;
-    assert_eq!(failures::forget_old(&mut payment, 10).await.expect("it may"), 1);
+    assert_eq!(failures::forget_old(&mut payment, 10).await.expect("the role may delete its rows"), 1);
     assert_eq!(shop.text("SELECT string_agg(subscription, ' ') FROM messaging.attempts").await, "email.order-created");
     let mut web = connect_as(&shop, "web").await;
     idempotency::forget_old(&mut web, 10).await.expect("the shop deletes old idempotency keys");
     let mut ops = connect_as(&shop, "ops").await;
-    discarded::forget_old(&mut ops, 10).await.expect("the console deletes what was discarded long ago");
+    discarded::forget_old(&mut ops, 10).await.expect("the console deletes old records of discarded messages");
     drop((payment, web, ops));
     close(shop).await;
 }

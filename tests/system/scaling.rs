@@ -1,16 +1,16 @@
-//! Workers share the work of a queue.
+//! Several workers share the messages of a queue.
 
 use orderflow_tests::{Child, Shop, VISA, memory, until};
 
 const ORDERS: usize = 2_000;
 
-/// How many payments a worker has recorded, by its log.
+/// Returns the number of payments that a worker has recorded, from its log.
 fn recorded(worker: &Child) -> usize {
     worker.log().iter().filter(|line| line.contains("an event is applied")).count()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_workers_for_one_queue_each_does_at_least_a_quarter() {
+async fn each_of_two_workers_does_at_least_a_quarter_of_a_queue() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     shop.start_worker(&["payment.*"]).await;
@@ -24,15 +24,15 @@ async fn of_two_workers_for_one_queue_each_does_at_least_a_quarter() {
     .await;
     let shares: Vec<usize> = shop.workers().iter().map(recorded).collect();
     assert!(shares.iter().all(|share| *share >= ORDERS / 4), "shares: {shares:?}");
-    // Everything else is another worker's.
+    // Another worker handles everything else.
     shop.start_worker_without(&["payment.*"], &[]).await;
     shop.close().await;
 }
 
-/// Its own memory: the pages of a program that is built for tests are many. With frames of RabbitMQ's default size a worker
-/// that did nothing took 215 MiB.
+/// Measures anonymous memory only, because a test build has many pages of code. With frames of RabbitMQ's default
+/// size, an idle worker used 215 MiB.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_with_every_queue_takes_little_memory() {
+async fn worker_with_every_queue_uses_little_memory() {
     let mut shop = Shop::open().await;
     shop.start_worker(&[]).await;
     let taken = memory(shop.workers()[0].id(), "RssAnon").expect("it runs");

@@ -1,4 +1,4 @@
-//! The generated schema files are those of the migrations.
+//! The generated schema files match the migrations.
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
@@ -10,7 +10,7 @@ pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The columns of every table of ours, as the generated files write them: `orders.items.line -> Int2`.
+/// Selects the columns of all our tables in the form of the generated files: `orders.items.line -> Int2`.
 const COLUMNS: &str = "
 SELECT format('%s.%s.%s -> %s', table_schema, table_name, column_name,
     CASE WHEN udt_name = '_text' THEN 'Array<Nullable<Text>>'
@@ -25,7 +25,7 @@ struct Row {
     text: String,
 }
 
-/// Every schema that the code knows, and its generated file: the list by which `make schema` writes them.
+/// Returns every schema with its generated file, from the list that `make schema` uses.
 pub fn schema_files() -> Vec<(String, PathBuf)> {
     let list = fs::read_to_string(root().join("diesel.toml")).expect("it can be read");
     let name = |line: &str| Some(line.strip_prefix("[print_schema.")?.strip_suffix(']')?.to_owned());
@@ -35,7 +35,7 @@ pub fn schema_files() -> Vec<(String, PathBuf)> {
     files
 }
 
-/// The same out of the files.
+/// Returns the columns in the generated files, in the same form.
 fn generated() -> BTreeSet<String> {
     let mut columns = BTreeSet::new();
     for (_, file) in schema_files() {
@@ -59,8 +59,8 @@ async fn the_generated_files_are_those_of_the_migrations() {
     let shop = Shop::open().await;
     let rows: Vec<Row> = diesel::sql_query(COLUMNS).load(&mut shop.database().await).await.expect("it can be read");
     let live: BTreeSet<String> = rows.into_iter().map(|row| row.text).collect();
-    assert_eq!(generated(), live, "run `make schema`; a schema that it does not write lacks its lines in diesel.toml");
-    // A file that is not included is not checked by the compiler either.
+    assert_eq!(generated(), live, "run `make schema`; if it does not write a schema, add the schema to diesel.toml");
+    // The compiler does not check a file that is not included.
     for (schema, file) in schema_files() {
         let parent = file.with_file_name("mod.rs");
         let included = fs::read_to_string(&parent).expect("it can be read");

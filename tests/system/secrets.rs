@@ -1,5 +1,5 @@
-//! In Compose and on Kubernetes each process has its own role in PostgreSQL and its own user in RabbitMQ, and of secrets what it
-//! needs and nothing else.
+//! In Compose and on Kubernetes each process has its own PostgreSQL role and RabbitMQ user, and only the secrets that
+//! it needs.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,8 +18,8 @@ use super::{
     passwords::made_up,
 };
 
-/// A process, its role in PostgreSQL, its user in RabbitMQ, and all settings with secrets that it is given. A service without a row
-/// has [`OF_A_WORKER`].
+/// Each process with its PostgreSQL role, its RabbitMQ user and all settings with secrets that it receives. A service
+/// without a row receives [`OF_A_WORKER`].
 const PROCESSES: [(&str, &str, &str, &[&str]); 10] = [
     ("web", "orderflow_web", "orderflow-web", &["AMQP_URL", "DATABASE_URL", "TOKEN_SECRET"]),
     (
@@ -28,7 +28,7 @@ const PROCESSES: [(&str, &str, &str, &[&str]); 10] = [
         "orderflow-ops",
         &["AMQP_ADMIN_URL", "DATABASE_URL", "OPERATOR_TOKENS", "TOKEN_SECRET"],
     ),
-    // The operator's commands, in Compose and on Kubernetes.
+    // Operators' commands, in Compose and on Kubernetes.
     ("orderflow", "orderflow_ops", "orderflow-ops", &["AMQP_ADMIN_URL", "DATABASE_URL"]),
     ("operator", "orderflow_ops", "orderflow-ops", &["AMQP_ADMIN_URL", "DATABASE_URL"]),
     ("audit", "orderflow_ops", "", &["DATABASE_URL"]),
@@ -46,7 +46,7 @@ const PROCESSES: [(&str, &str, &str, &[&str]); 10] = [
 
 const OF_A_WORKER: &[&str] = &["AMQP_URL", "DATABASE_URL"];
 
-/// What set-up is given besides the password of each service's role and user.
+/// Secrets that set-up receives in addition to the passwords of each service's role and user.
 const OF_SETUP: [&str; 8] = [
     "AMQP_ADMIN_URL",
     "AMQP_INSPECTOR_PASSWORD",
@@ -58,7 +58,7 @@ const OF_SETUP: [&str; 8] = [
     "DATABASE_WEB_PASSWORD",
 ];
 
-/// The row of a process: its role, its user, its secrets.
+/// Returns a process's role, user and secrets.
 fn row(process: &str) -> (String, String, BTreeSet<String>) {
     let names = |settings: &[&str]| settings.iter().map(|name| (*name).to_owned()).collect();
     match PROCESSES.iter().find(|(name, ..)| *name == process) {
@@ -70,7 +70,8 @@ fn row(process: &str) -> (String, String, BTreeSet<String>) {
     }
 }
 
-/// The password's setting of a role or user: `DATABASE_PAYMENT_PASSWORD` of `orderflow_payment`.
+/// Returns the name of the setting with a role's or user's password: `DATABASE_PAYMENT_PASSWORD` for
+/// `orderflow_payment`.
 fn password_setting(of: &str, name: &str) -> String {
     let name = name.trim_start_matches("orderflow").trim_start_matches(['_', '-']);
     format!("{of}_{}_PASSWORD", name.replace('-', "_").to_uppercase())
@@ -81,7 +82,7 @@ fn user_and_password(url: &str) -> (String, String) {
     (url.username().to_owned(), url.password().expect("it has a password").to_owned())
 }
 
-/// Checks what the processes of an installation are given.
+/// Checks the settings of all processes of an installation.
 async fn check(given: BTreeMap<String, BTreeMap<String, String>>) {
     let known = known_settings().await;
     let secrets = |process: &str| -> BTreeSet<String> {
@@ -97,7 +98,7 @@ async fn check(given: BTreeMap<String, BTreeMap<String, String>>) {
 
     for (process, settings) in given.iter().filter(|(process, _)| *process != "setup") {
         let (role, user, expected) = row(process);
-        assert_eq!(secrets(process), expected, "{process}: a secret that it does without, or none that it needs");
+        assert_eq!(secrets(process), expected, "{process} has an unneeded secret, or lacks one");
         let is = (role.clone(), setup[&password_setting("DATABASE", &role)].clone());
         assert_eq!(user_and_password(&settings["DATABASE_URL"]), is, "{process} in PostgreSQL");
         for url in ["AMQP_URL", "AMQP_ADMIN_URL"].iter().filter_map(|name| settings.get(*name)) {
@@ -112,18 +113,18 @@ async fn check(given: BTreeMap<String, BTreeMap<String, String>>) {
 }
 
 #[tokio::test]
-async fn each_container_has_the_secrets_of_its_process_alone() {
+async fn each_container_has_only_the_secrets_of_its_process() {
     check(deployment::given().await).await;
 }
 
 #[tokio::test]
-async fn each_pod_has_the_secrets_of_its_process_alone() {
+async fn each_pod_has_only_the_secrets_of_its_process() {
     check(kubernetes::given().await).await;
 }
 
-/// Set-up makes them by these names, and gives each the rights of its process.
+/// Set-up creates the roles and users under these names, each with the rights of its process.
 #[test]
-fn roles_and_users_are_those_that_set_up_makes() {
+fn set_up_creates_every_role_and_user() {
     let roles: BTreeSet<_> = rights::roles(roster(), "orderflow").into_iter().map(|role| role.name).collect();
     for (process, role, user, _) in PROCESSES {
         assert!(roles.contains(role), "{process}: no role {role} among {roles:?}");
@@ -131,9 +132,9 @@ fn roles_and_users_are_those_that_set_up_makes() {
     }
 }
 
-/// The servers themselves, and whatever looks on.
+/// Checks the servers themselves and the monitoring.
 #[tokio::test]
-async fn other_containers_have_no_password_but_the_servers_their_own() {
+async fn other_containers_have_no_password_except_the_servers_own() {
     let made_up = made_up().await;
     let ours = deployment::programs();
     for (container, described) in deployment::services().into_iter().filter(|(name, _)| !ours.contains_key(name)) {
@@ -150,7 +151,7 @@ async fn other_containers_have_no_password_but_the_servers_their_own() {
 }
 
 #[test]
-fn a_secret_is_read_by_the_pods_of_its_process_alone() {
+fn only_the_pods_of_a_process_read_its_secret() {
     for (name, pod) in pods() {
         let read = environment(&pod).into_values().filter_map(|given| match given {
             Given::Secret { name, .. } => Some(name),
@@ -159,11 +160,11 @@ fn a_secret_is_read_by_the_pods_of_its_process_alone() {
         let read: BTreeSet<String> = read.chain(whole_secret(&pod)).collect();
         let own = if ["operator", "audit"].contains(&name.as_str()) { "ops" } else { name.as_str() };
         assert_eq!(read, [format!("orderflow-{own}")].into(), "{name}");
-        assert!(whole_secret(&pod).is_none() || name == "setup", "{name} is given whatever comes into its Secret");
+        assert!(whole_secret(&pod).is_none() || name == "setup", "{name} imports a whole Secret");
     }
 }
 
-/// The commands of a section of deploy/kubernetes/README.md.
+/// Returns the commands of a section of deploy/kubernetes/README.md.
 fn commands(heading: &str) -> String {
     let readme = read("deploy/kubernetes/README.md");
     let section = readme.split(&format!("\n{heading}\n")).nth(1).unwrap_or_else(|| panic!("no section {heading}"));
@@ -172,7 +173,7 @@ fn commands(heading: &str) -> String {
     blocks.collect::<Vec<_>>().join("\n")
 }
 
-/// Stand-ins for a cluster, whose Secrets are files in `made` and, of before, in `old`; and for openssl.
+/// Stand-ins for `openssl` and for a cluster: new Secrets are files in `made`, earlier ones in `old`.
 const STAND_INS: &str = r#"
 CLUSTER=$PWD
 kubectl() {
@@ -194,7 +195,7 @@ async fn in_bash(directory: &Path, commands: &str) {
     assert!(ended.status.success(), "{ended:?}");
 }
 
-/// The Secrets that were made, by name.
+/// Returns the created Secrets by name.
 fn made(directory: &Path) -> BTreeMap<String, BTreeMap<String, String>> {
     let files = fs::read_dir(directory.join("made")).expect("Secrets were made").map(|file| file.expect("a file"));
     let pairs = |text: String| -> BTreeMap<String, String> {
@@ -210,7 +211,7 @@ fn made(directory: &Path) -> BTreeMap<String, BTreeMap<String, String>> {
     files.map(secret).collect()
 }
 
-/// The Secrets that somebody has who has done as the README says.
+/// Returns the Secrets that result from following the README.
 pub(super) async fn kubernetes_secrets() -> BTreeMap<String, BTreeMap<String, String>> {
     let directory = tempfile::tempdir().expect("a directory");
     in_bash(directory.path(), &commands("## Secrets")).await;
@@ -218,21 +219,21 @@ pub(super) async fn kubernetes_secrets() -> BTreeMap<String, BTreeMap<String, St
 }
 
 #[tokio::test]
-async fn a_secret_has_nothing_that_its_process_is_not_given() {
+async fn secret_contains_only_settings_of_its_process() {
     let (secrets, given) = (kubernetes_secrets().await, kubernetes::given().await);
     let processes: BTreeSet<_> = given.keys().map(|name| format!("orderflow-{name}")).collect();
     for (secret, keys) in secrets {
         let process = if secret == "orderflow-ops" { "operator" } else { secret.trim_start_matches("orderflow-") };
-        assert!(secret == "orderflow-ops" || processes.contains(&secret), "{secret} is nobody's");
+        assert!(secret == "orderflow-ops" || processes.contains(&secret), "{secret} belongs to no process");
         for key in keys.keys() {
             assert!(given[process].contains_key(key), "{key} of {secret}");
         }
     }
 }
 
-/// Old programs go on with what they have, and links in mails go on opening orders.
+/// Old programs keep working, and links in mails still open their orders.
 #[tokio::test]
-async fn a_shop_with_one_secret_takes_over_what_is_in_use() {
+async fn shop_with_one_secret_keeps_the_values_in_use() {
     let directory = tempfile::tempdir().expect("a directory");
     let old = directory.path().join("old");
     fs::create_dir_all(&old).expect("a folder");
@@ -244,7 +245,8 @@ async fn a_shop_with_one_secret_takes_over_what_is_in_use() {
     fs::write(old.join("orderflow"), programs).expect("it can be written");
     fs::write(old.join("orderflow-operator"), operator).expect("it can be written");
     let (new, take_over) = (commands("## Secrets"), commands("### From one Secret to one for each process"));
-    let (files, create) = new.split_at(new.find("for name in setup").expect("it makes the Secrets at the end"));
+    let (files, create) =
+        new.split_at(new.find("for name in setup").expect("the section creates the Secrets at its end"));
     in_bash(directory.path(), &format!("{files}\n{take_over}\n{create}")).await;
     let made = made(directory.path());
     for (secret, key, value) in [
@@ -262,7 +264,7 @@ async fn a_shop_with_one_secret_takes_over_what_is_in_use() {
         assert_eq!(made[&format!("orderflow-{secret}")].get(key).map(String::as_str), Some(value), "{key} of {secret}");
     }
     let inspector = &made["orderflow-setup"]["AMQP_INSPECTOR_PASSWORD"];
-    assert!(inspector.len() >= 32, "a user that there was not has a password made up");
-    assert!(!made["orderflow-console"].contains_key("OPERATOR_TOKENS"), "nobody could use the console before");
+    assert!(inspector.len() >= 32, "a new user has a generated password");
+    assert!(!made["orderflow-console"].contains_key("OPERATOR_TOKENS"), "there were no operator tokens before");
     assert!(made.values().flat_map(BTreeMap::keys).all(|key| !key.contains("WORKER")), "{made:?}");
 }

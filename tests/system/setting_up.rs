@@ -1,4 +1,4 @@
-//! Database and broker are set up and checked by commands, and programs that do not fit them do not start.
+//! Commands set up and check the database and the broker, and programs that do not match them do not start.
 
 use std::fs;
 
@@ -73,7 +73,7 @@ async fn migrating_is_safe_to_repeat_and_stock_is_listed_and_set() {
     }
     assert_eq!(available("LAMP-SOLDOUT").await, 3);
 
-    // What it says is what customers can order, until that is gone.
+    // Customers can order exactly the listed quantity.
     let web = shop.start_web().await;
     shop.start_worker(&[]).await;
     let order = web.order("LAMP-SOLDOUT", 3, VISA).await;
@@ -88,7 +88,7 @@ async fn migrating_is_safe_to_repeat_and_stock_is_listed_and_set() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_broker_is_set_up_and_checked_and_a_worker_that_does_not_fit_it_does_not_start() {
+async fn broker_is_set_up_and_checked_and_a_mismatched_worker_does_not_start() {
     let shop = Shop::open().await;
     let operator = shop.operator_settings();
     let client = Client::new();
@@ -113,7 +113,7 @@ async fn the_broker_is_set_up_and_checked_and_a_worker_that_does_not_fit_it_does
     ended(&topology("apply").await, 0, &[]);
     ended(&topology("check").await, 0, &[]);
 
-    // What a worker may read follows the services. Without its password, too, it is brought up to date.
+    // `apply` updates a worker's read permissions to the services, even without the worker's password.
     let permission = "permissions/{vhost}/orderflow-worker";
     let reads = async || shop.manage(Method::GET, permission).await["read"].as_str().expect("text").to_owned();
     let (all, url) =
@@ -141,7 +141,7 @@ async fn the_broker_is_set_up_and_checked_and_a_worker_that_does_not_fit_it_does
     ended(&refused, 2, &["401"]);
     assert!(!refused.err.contains("wrong-password"), "{refused:?}");
 
-    // Messages for a tier that is not there would be lost: such a worker does not start.
+    // Messages for a missing retry tier would be lost, so such a worker does not start.
     let other = with(shop.settings("orderflow-worker"), &[("RETRY_DELAYS", "200ms,2s"), ("RUST_LOG", "error")]);
     let refused = run("orderflow-worker", &[], &other).await;
     ended(&refused, 2, &["RETRY_DELAYS is 200ms,2s", "orders.retry.2s", "orderflow topology apply"]);

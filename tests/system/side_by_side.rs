@@ -7,7 +7,7 @@ use orderflow_tests::{Child, Shop, VISA, Web, examples::LOYALTY, grown, run, unt
 
 use crate::commands::{ended, with};
 
-/// Waits until so many orders have shipped and their status has this version.
+/// Waits until this many orders have shipped and are folded to this version.
 async fn until_folded(shop: &Shop, orders: i64, version: i32) {
     let folded = format!("SELECT count(*) FROM orders.orders WHERE status = 'shipped' AND version = {version}");
     until("every order has shipped and is folded to its last event", async || {
@@ -17,7 +17,7 @@ async fn until_folded(shop: &Shop, orders: i64, version: i32) {
     .await;
 }
 
-/// Starts a worker for all queues and waits until it consumes them.
+/// Waits until a started worker is ready, and adds it to the shop.
 async fn start_worker(shop: &mut Shop, mut worker: Child) {
     let health = Web::new(worker.address().await);
     until("it is ready", async || {
@@ -42,7 +42,7 @@ pub async fn nothing_is_wrong(shop: &Shop) {
     assert_eq!(shop.probe().await.waiting("orders.unrouted").await, 0);
 }
 
-/// Two builds of this code, of which one has a kind of event that the other does not list. They work on one shop in any order.
+/// Two builds of this code, one with an event type that the other does not list, share a shop in any order.
 #[tokio::test(flavor = "multi_thread")]
 async fn builds_with_different_lists_of_kinds_share_a_shop() {
     let mut shop = Shop::open().await;
@@ -50,7 +50,7 @@ async fn builds_with_different_lists_of_kinds_share_a_shop() {
     let grown = grown::roster();
     let longer = Topology::new(&grown, shop.admin.retry_delays.as_slice());
     Management::new(shop.admin.clone()).expect("a client").apply(&grown, &longer).await.expect("it can be applied");
-    // Its user has to read the queue of a service that only it has.
+    // Its user must read the queue of a service that only this build has.
     let administrator = shop.servers.broker(None, shop.name());
     let settings = with(shop.settings("orderflow-worker"), &[("AMQP_URL", administrator.as_str())]);
 
@@ -67,7 +67,7 @@ async fn builds_with_different_lists_of_kinds_share_a_shop() {
     web.orders(20, "MUG-BLUE", VISA).await;
     until_folded(&shop, 40, 5).await;
 
-    // Back to the shorter list: its `topology apply` takes nothing from the other one.
+    // Back to the shorter list: its `topology apply` removes nothing of the other build's.
     stop_workers(&mut shop).await;
     ended(&run("orderflow", &["topology", "apply"], &shop.operator_settings()).await, 0, &["as they should be"]);
     shop.start_worker(&[]).await;
@@ -79,7 +79,7 @@ async fn builds_with_different_lists_of_kinds_share_a_shop() {
     shop.close().await;
 }
 
-/// The first version that passes kinds that it does not know, as CHANGELOG.md names it.
+/// Returns the programs of the first version that tolerates unknown event types, which CHANGELOG.md names.
 pub fn first_tolerant() -> PathBuf {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
     let changes = fs::read_to_string(root.join("CHANGELOG.md")).expect("it is there");
@@ -90,10 +90,10 @@ pub fn first_tolerant() -> PathBuf {
     programs
 }
 
-/// Front end and worker of the first version that passes kinds that it does not know, beside those of today, while a service
-/// publishes such a kind for every order.
+/// Runs the front end and worker of the first version that tolerates unknown event types beside today's, while a
+/// service publishes such a type for every order.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a build of an earlier version: for the long run"]
+#[ignore = "needs a build of an earlier version: only in the full suite"]
 async fn first_tolerant_version_shares_a_shop_with_this_one() {
     let programs = first_tolerant();
     let mut shop = Shop::open().await;
@@ -109,10 +109,10 @@ async fn first_tolerant_version_shares_a_shop_with_this_one() {
     shop.webs().push(earlier);
     let earlier = Child::start_path(&programs.join("orderflow-worker"), &[], &shop.settings("orderflow-worker"));
     start_worker(&mut shop, earlier).await;
-    // The earlier one alone: nobody folds the new kind, and nobody minds.
+    // The earlier version alone: nothing folds the new event type, which does no harm.
     web.orders(20, "MUG-BLUE", VISA).await;
     shop.until_orders("shipped", 20).await;
-    // Together, then today's alone.
+    // Then both versions together.
     shop.start_worker(&[]).await;
     let orders = [web.orders(20, "MUG-BLUE", VISA).await, today.orders(20, "MUG-BLUE", VISA).await].concat();
     until_folded(&shop, 60, 5).await;

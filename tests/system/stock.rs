@@ -3,7 +3,7 @@
 use orderflow_tests::{Shop, VISA};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_hundred_orders_for_a_hundred_pieces_exactly_a_hundred_ship() {
+async fn exactly_a_hundred_of_two_hundred_orders_for_a_hundred_pieces_ship() {
     let mut shop = Shop::open().await;
     shop.execute("UPDATE inventory.stock SET available = 100 WHERE sku = 'TEAPOT-1L'").await;
     shop.execute(
@@ -11,7 +11,7 @@ async fn of_two_hundred_orders_for_a_hundred_pieces_exactly_a_hundred_ship() {
     )
     .await;
     let web = shop.start_web().await;
-    // Accepted before any worker takes a piece, so that all of them meet in the inventory.
+    // Place all orders before any worker reserves stock, so that they compete for it.
     web.orders(200, "TEAPOT-1L", VISA).await;
     shop.start_worker(&[]).await;
     shop.start_worker(&[]).await;
@@ -23,7 +23,7 @@ async fn of_two_hundred_orders_for_a_hundred_pieces_exactly_a_hundred_ship() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_of_which_one_item_is_short_takes_none_of_the_others() {
+async fn order_with_one_short_item_reserves_none_of_the_others() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     let mut body = orderflow_tests::body("MUG-BLUE", 2, VISA);

@@ -1,5 +1,5 @@
-//! Messages of orders that are not in this database: it was restored to an earlier time while RabbitMQ kept what was on its
-//! way.
+//! Messages about orders that are not in this database, as after a restore to an earlier time while RabbitMQ kept its
+//! messages.
 
 use orderflow_events::EventKind;
 use orderflow_service::broker::names;
@@ -13,19 +13,19 @@ use crate::{
     doctor::doctor,
 };
 
-/// Trial G8: inventory reserved stock for such an order, only shipping rejected it, and after `dlq discard` the audit kept
-/// five violations. Rejected everywhere before any effect, nothing of it is left.
+/// Trial G8: inventory reserved stock for such an order, only shipping rejected it, and after `dlq discard` the audit
+/// still found five violations. Now every service rejects the events before any effect, and nothing remains.
 #[tokio::test(flavor = "multi_thread")]
 async fn events_of_an_order_that_does_not_exist_are_rejected_by_every_service_before_any_effect() {
     let mut shop = Shop::open().await;
     let (web, probe) = (shop.start_web().await, shop.probe().await);
-    // They wait when the worker starts, and among them one that is to be handled.
+    // They wait when the worker starts, together with an event that must be handled.
     let stranger = Uuid::now_v7();
     for kind in EventKind::ALL {
         let event = sample((*kind).into(), Uuid::now_v7(), stranger).to_string();
         probe.publish(names::EVENTS, kind.routing_key(), event.as_bytes()).await;
     }
-    // No service is registered that publishes such a kind, so nothing is bound to it.
+    // No registered service publishes this event type, so no queue is bound for it.
     let mut other = sample(EventKind::OrderCreated.into(), Uuid::now_v7(), stranger);
     other["type"] = "orders.loyalty-points-booked.v1".into();
     probe.publish(names::RETURN, "order.other", other.to_string().as_bytes()).await;
@@ -51,7 +51,7 @@ async fn events_of_an_order_that_does_not_exist_are_rejected_by_every_service_be
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("kept.jsonl");
     ended(&dlq(&shop, &["discard", "--all", "--yes", "--file", file.to_str().expect("text")]).await, 0, &[]);
-    until("nothing is found any more", async || {
+    until("doctor finds nothing more", async || {
         let found = doctor(&shop).await;
         if found.code == Some(0) { Ok(()) } else { Err(found) }
     })

@@ -1,4 +1,4 @@
-//! What strangers send, and what they do not take, is bounded: docs/SECURITY.md has the list.
+//! Bounds on what strangers send, and on answers that they do not read: docs/SECURITY.md lists them.
 
 mod frames;
 mod reading;
@@ -12,14 +12,14 @@ use tokio::{
     net::{TcpSocket, TcpStream},
 };
 
-/// What a front end may take at its peak, whatever strangers do, in KiB (issue "Bounds").
+/// A front end's peak memory, whatever strangers do, in KiB (issue "Bounds").
 const PEAK: u64 = 128 * 1024;
 
-/// Connects as a client that has little room for answers, so that what it does not read stays with the server.
+/// Connects as a client with a small receive buffer, so that unread answers stay with the server.
 async fn connect(address: SocketAddr) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(4_096).expect("a small buffer");
-    socket.connect(address).await.expect("it is taken")
+    socket.connect(address).await.expect("the server accepts it")
 }
 
 async fn send(connection: &mut TcpStream, text: &str) {

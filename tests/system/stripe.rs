@@ -1,14 +1,14 @@
-//! Orders that are paid by Stripe, with a provider in its manner that fails in every way.
+//! Orders paid through Stripe, with a simulated Stripe API that fails in every way.
 
 use futures::StreamExt as _;
 use orderflow_tests::{Charged, Child, DECLINED, Order, Shop, VISA, Web, body, key, run, until};
 
 use crate::commands::{ended, with};
 
-/// As many orders as there are calls at once: every one is under way when the faults begin.
+/// One order per concurrent call, so that all of them are in progress when the faults begin.
 const ORDERS: usize = 60;
 
-/// Attempts that may be lost before an outage is seen.
+/// Attempts that may fail before an outage is detected.
 const FEW: usize = 15;
 
 fn logged(worker: &Child, text: &str) -> usize {
@@ -22,7 +22,7 @@ async fn shop_with_worker() -> (Shop, Web) {
     (shop, web)
 }
 
-/// Orders of every kind: cards that are good, declined and failing for a time, parcels that are refused.
+/// Places a mix of orders: valid, declined and temporarily failing cards, and refused shipments.
 async fn all_kinds(web: &Web, count: usize) -> Vec<Order> {
     let placing = (0..count).map(|turn| async move {
         let card = match turn % 6 {
@@ -37,7 +37,7 @@ async fn all_kinds(web: &Web, count: usize) -> Vec<Order> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_card_comes_to_what_it_should() {
+async fn every_card_has_its_outcome() {
     let (mut shop, web) = shop_with_worker().await;
     for (card, sku, end, expected) in [
         (VISA, "MUG-BLUE", "shipped", Charged { intents: 1, charges: 1, refunds: 0 }),
@@ -64,7 +64,7 @@ async fn every_card_comes_to_what_it_should() {
     for reason in ["card_declined", "authentication_required", "unknown_payment_method"] {
         assert_eq!(shop.number(&reasons(reason)).await, 1, "{reason}");
     }
-    // The provider's key and the card are nobody's business.
+    // The log contains neither the provider's key, nor the card, nor an address.
     for child in shop.workers().iter() {
         assert_eq!(logged(child, "hush") + logged(child, "pm_card") + logged(child, "example.org"), 0);
     }
@@ -72,7 +72,7 @@ async fn every_card_comes_to_what_it_should() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_that_is_cancelled_at_once_keeps_no_money() {
+async fn order_cancelled_immediately_keeps_no_money() {
     let (mut shop, web) = shop_with_worker().await;
     let journeys = (0..ORDERS).map(|_| async {
         let order = web.order("MUG-BLUE", 1, VISA).await;
@@ -96,14 +96,18 @@ async fn an_order_cancelled_before_it_is_charged_is_never_charged() {
     shop.start_worker(&backward).await;
     web.until_status(&order, "cancelled").await;
     assert_eq!(shop.stripe().statuses(&order.id.to_string()).await, Vec::<String>::new());
-    // Only now the payment service learns of the order at all.
+    // Only now does the payment service receive the order.
     shop.start_worker(&["payment.order-created", "inventory.payment-completed"]).await;
     shop.until_quiet().await;
-    assert_eq!(shop.stripe().charged().await, Charged { intents: 0, charges: 0, refunds: 0 }, "nobody asked for one");
+    assert_eq!(
+        shop.stripe().charged().await,
+        Charged { intents: 0, charges: 0, refunds: 0 },
+        "no charge was requested"
+    );
     shop.close().await;
 }
 
-/// Half of all calls fail this way while sixty orders are on their way and some are cancelled.
+/// Makes half of all calls fail in this mode while sixty orders are in progress and some are cancelled.
 async fn withstands(mode: &str) {
     let mut shop = Shop::open_with_stripe().await;
     let web = shop.start_web().await;
@@ -113,7 +117,7 @@ async fn withstands(mode: &str) {
     for order in orders.iter().step_by(4) {
         web.cancel(order).await;
     }
-    // What is left alone while it is away is asked little, so this is a matter of seconds and not of thousands.
+    // While the provider is unavailable the worker calls it rarely, so ten failures take seconds.
     shop.stripe().until_failed(mode, 10).await;
     shop.stripe().fail("none", 0.0).await;
     shop.until_settled().await;
@@ -122,41 +126,41 @@ async fn withstands(mode: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn errors_before_anything_has_happened_are_survived() {
+async fn errors_before_the_effect_are_survived() {
     withstands("error_before").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn errors_after_everything_has_happened_are_survived() {
+async fn errors_after_the_effect_are_survived() {
     withstands("error_after").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_that_hang_and_never_happen_are_survived() {
+async fn hanging_requests_without_effect_are_survived() {
     withstands("hang_before").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_that_happen_and_are_never_answered_are_survived() {
+async fn requests_with_effect_and_without_answer_are_survived() {
     withstands("hang_after").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_that_are_too_many_are_survived() {
+async fn rate_limits_are_survived() {
     withstands("rate_limited").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_that_are_none_are_survived() {
+async fn malformed_answers_are_survived() {
     withstands("garbage").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_provider_that_is_killed_goes_on_where_it_was() {
+async fn orders_survive_a_killed_provider() {
     let mut shop = Shop::open_with_stripe().await;
     let web = shop.start_web().await;
     all_kinds(&web, 150).await;
-    // Few at once, so that it is killed in the middle.
+    // Low concurrency, so that the provider is killed in the middle.
     for _ in 0..2 {
         shop.start_worker_with(&[], &[("PAYMENT_CONCURRENCY", "2")]).await;
     }
@@ -167,7 +171,7 @@ async fn a_provider_that_is_killed_goes_on_where_it_was() {
     .await;
     shop.stripe().kill().await;
     for worker in shop.workers() {
-        worker.until_logged("the payment provider is away").await;
+        worker.until_logged("the payment provider is unavailable").await;
     }
     shop.stripe().restart().await;
     shop.until_settled().await;
@@ -176,7 +180,7 @@ async fn a_provider_that_is_killed_goes_on_where_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stored_error_is_got_around_and_charges_once() {
+async fn stored_error_is_bypassed_and_the_card_charged_once() {
     let mut shop = Shop::open_with_stripe().await;
     let web = shop.start_web().await;
     shop.stripe().fail("error_after", 1.0).await;
@@ -190,17 +194,17 @@ async fn a_stored_error_is_got_around_and_charges_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_key_costs_no_order_anything() {
+async fn invalid_key_harms_no_order() {
     let mut shop = Shop::open_with_stripe().await;
     let web = shop.start_web().await;
     web.orders(ORDERS, "MUG-BLUE", VISA).await;
     shop.start_worker_with(&[], &[("STRIPE_SECRET_KEY", "sk_live_hush")]).await;
     let worker = shop.workers().last_mut().expect("it runs");
-    worker.until_logged("the payment provider is away").await;
+    worker.until_logged("the payment provider is unavailable").await;
     worker.until_logged("check STRIPE_SECRET_KEY").await;
-    worker.until_logged("is still away").await;
+    worker.until_logged("is still unavailable").await;
     let worker = shop.workers().pop().expect("it runs");
-    // A busy machine's database may be late now and then, which is tried again too.
+    // On a busy machine the database may be slow now and then, which also causes retries.
     assert!(logged(&worker, "it is tried again reason=the payment provider") <= FEW, "{:#?}", worker.log());
     assert_eq!(logged(&worker, "hush"), 0);
     worker.stop().await;
@@ -228,7 +232,7 @@ async fn without_its_key_a_worker_does_not_start() {
         ended(&refused, 2, &[name]);
         assert!(name.ends_with("_FILE") || !refused.err.contains("hush"), "{refused:?}");
     }
-    // As every secret it may come from a file.
+    // Like every secret, the key may come from a file.
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("key");
     std::fs::write(&file, "sk_test_hush\n").expect("it can be written");

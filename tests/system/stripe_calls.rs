@@ -1,4 +1,4 @@
-//! The client for Stripe call by call, at the moments that no whole shop hits on purpose.
+//! The Stripe client call by call, at moments that a whole shop cannot hit on purpose.
 
 use std::{
     collections::HashMap,
@@ -17,7 +17,7 @@ use orderflow_worker::{
 };
 use uuid::Uuid;
 
-/// A memory that a test can look into, and in which somebody else may be faster.
+/// A memory that a test can read, and in which another worker may be faster.
 #[derive(Default)]
 pub struct Memory {
     known: Mutex<HashMap<Uuid, String>>,
@@ -89,9 +89,9 @@ impl Scene {
         self.stripe.refund(request).await
     }
 
-    /// Has an intent made and remembered, of which nothing more is known.
+    /// Creates and records an intent whose outcome is unknown, and returns its id.
     async fn remembered(&self) -> String {
-        // No answer of the confirmation is one that says anything.
+        // No confirmation gets a usable answer.
         let unknown = self.charge("pm_card_flaky").await;
         assert!(matches!(unknown, Err(ProviderError::Unavailable { .. })), "{unknown:?}");
         self.memory.of(self.order).expect("it is remembered")
@@ -108,14 +108,14 @@ fn charged(charge_id: &str) -> Result<ChargeOutcome, ProviderError> {
 }
 
 #[tokio::test]
-async fn what_became_of_a_confirmation_without_an_answer_is_looked_up() {
+async fn outcome_of_an_unanswered_confirmation_is_looked_up() {
     for mode in ["error_after", "garbage"] {
         let scene = Scene::new().await;
         let intent = scene.remembered().await;
-        // The third confirmation charges the card, if it comes to that, and is not answered.
+        // The third confirmation, if reached, charges the card and gets no answer.
         scene.charge("pm_card_flaky").await.expect_err("it fails twice");
         let card_is_charged = async {
-            // The look goes through about every other time, and so does the confirmation.
+            // About half of the look-ups succeed, and half of the confirmations.
             scene.fake.fail(mode, 0.5).await;
             for _ in 0..100 {
                 if scene.charge("pm_card_flaky").await == charged(&intent) {
@@ -132,7 +132,7 @@ async fn what_became_of_a_confirmation_without_an_answer_is_looked_up() {
 }
 
 #[tokio::test]
-async fn what_is_charged_is_not_charged_again_when_it_could_not_be_recorded() {
+async fn repeated_charge_after_a_failed_record_charges_once() {
     let scene = Scene::new().await;
     let first = scene.charge(VISA).await;
     assert!(matches!(first, Ok(ChargeOutcome::Succeeded { .. })), "{first:?}");
@@ -142,14 +142,14 @@ async fn what_is_charged_is_not_charged_again_when_it_could_not_be_recorded() {
 }
 
 #[tokio::test]
-async fn what_is_voided_stays_so_and_what_is_charged_too() {
+async fn voids_and_charges_are_permanent() {
     let scene = Scene::new().await;
     assert_eq!(scene.void().await, Ok(VoidOutcome::NotCharged));
     for _ in 0..2 {
         assert_eq!(scene.charge(VISA).await, Ok(ChargeOutcome::Voided));
         assert_eq!(scene.void().await, Ok(VoidOutcome::NotCharged));
     }
-    assert_eq!(scene.fake.charged().await, Charged { intents: 0, charges: 0, refunds: 0 }, "it was never asked for");
+    assert_eq!(scene.fake.charged().await, Charged { intents: 0, charges: 0, refunds: 0 }, "no intent was requested");
 
     let scene = Scene::new().await;
     let intent = scene.remembered().await;
@@ -165,13 +165,13 @@ async fn what_is_voided_stays_so_and_what_is_charged_too() {
 }
 
 #[tokio::test]
-async fn a_decline_is_for_good_also_for_a_confirmation_that_comes_late() {
+async fn decline_is_permanent_even_for_a_late_confirmation() {
     for (card, reason) in [(DECLINED, "card_declined"), ("pm_card_authenticationRequired", "authentication_required")] {
         let scene = Scene::new().await;
         let declined = Ok(ChargeOutcome::Declined { reason: reason.to_owned() });
         assert_eq!(scene.charge(card).await, declined);
         assert_eq!(scene.fake.statuses(&scene.order.to_string()).await, ["canceled"]);
-        // Asked again, as after a crash: the same answer, also where the card would be good by now.
+        // A repeated call, as after a crash, gets the same answer, even if the card is valid by now.
         assert_eq!(scene.charge(VISA).await, declined);
         assert_eq!(scene.void().await, Ok(VoidOutcome::NotCharged));
         assert_eq!(scene.fake.charged().await.charges, 0);
@@ -182,9 +182,9 @@ async fn a_decline_is_for_good_also_for_a_confirmation_that_comes_late() {
 }
 
 #[tokio::test]
-async fn of_two_intents_the_one_that_was_remembered_first_counts() {
+async fn first_recorded_of_two_intents_counts() {
     let scene = Scene::new().await;
-    // Another worker makes its own, under another key, and is faster by a moment.
+    // Another worker creates its own intent under another key, slightly earlier.
     let theirs = Arc::new(Memory::default());
     let mut request = scene.request("pm_card_flaky");
     request.idempotency_key.push_str("-of-another");
@@ -194,11 +194,11 @@ async fn of_two_intents_the_one_that_was_remembered_first_counts() {
     assert_eq!(scene.charge(VISA).await, charged(&first));
     let mut statuses = scene.fake.statuses(&scene.order.to_string()).await;
     statuses.sort_unstable();
-    assert_eq!(statuses, ["canceled", "succeeded"], "the other one can never be charged");
+    assert_eq!(statuses, ["canceled", "succeeded"], "the other intent can never be charged");
 }
 
 #[tokio::test]
-async fn an_intent_of_other_money_is_an_error_for_good() {
+async fn intent_with_another_amount_is_a_permanent_error() {
     let scene = Scene::new().await;
     scene.remembered().await;
     let mut request = scene.request(VISA);
@@ -209,11 +209,11 @@ async fn an_intent_of_other_money_is_an_error_for_good() {
 }
 
 #[tokio::test]
-async fn a_key_that_stands_for_something_else_by_now_makes_no_difference() {
+async fn reused_idempotency_key_does_not_prevent_the_charge() {
     let scene = Scene::new().await;
     let mut request = scene.request(VISA);
     request.amount += 1;
-    // Made by whoever had the key before, and not remembered.
+    // An earlier user of the key made the intent, which is not recorded.
     let elsewhere = client(&scene.fake, "sk_test_hush", &Arc::default());
     elsewhere.charge(request).await.expect("it is charged");
     let outcome = scene.charge(VISA).await;
@@ -221,12 +221,12 @@ async fn a_key_that_stands_for_something_else_by_now_makes_no_difference() {
 }
 
 #[tokio::test]
-async fn a_refund_is_made_once_whatever_is_answered() {
+async fn refund_is_made_once_whatever_the_answers() {
     let scene = Scene::new().await;
     scene.charge(VISA).await.expect("it is charged");
     let charge_id = scene.memory.of(scene.order).expect("it is remembered");
     scene.fake.fail("error_after", 1.0).await;
-    scene.refund(&charge_id).await.expect_err("the look fails");
+    scene.refund(&charge_id).await.expect_err("the look-up fails");
     scene.fake.fail("garbage", 0.5).await;
     for _ in 0..20 {
         drop(scene.refund(&charge_id).await);
@@ -240,7 +240,7 @@ async fn a_refund_is_made_once_whatever_is_answered() {
 }
 
 #[tokio::test]
-async fn a_provider_that_is_away_or_refuses_our_key_is_away() {
+async fn provider_that_is_down_or_refuses_our_key_is_unavailable() {
     let mut scene = Scene::new().await;
     let wrong = client(&scene.fake, "sk_live_hush", &scene.memory).charge(scene.request(VISA)).await;
     let said = format!("{wrong:?}");

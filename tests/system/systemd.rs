@@ -1,5 +1,5 @@
-//! deploy/systemd agrees with the programs, with docker-compose.yml and with what docs/INSTALLING.md tells people to do, as far as
-//! no systemd is needed to tell. scripts/check_systemd.sh has systemd read it.
+//! deploy/systemd agrees with the programs, with docker-compose.yml and with docs/INSTALLING.md, as far as a test can
+//! check without systemd. scripts/check_systemd.sh lets systemd verify the units.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +18,7 @@ use super::{
     versions::MOST_DEATHS,
 };
 
-/// A unit as systemd reads it: its file, and the folders of drop-ins that apply to it.
+/// A unit as systemd reads it: its file and the drop-ins that apply to it.
 struct Unit {
     /// Without `.service`.
     name: String,
@@ -60,12 +60,12 @@ impl Unit {
         text.parse().map_or_else(|_| humantime::parse_duration(text).expect("a time"), Duration::from_secs)
     }
 
-    /// The name of each secret that systemd hands over, and the file that it comes from.
+    /// Returns the name of each secret that systemd passes on, with the secret's file.
     fn credentials(&self) -> BTreeMap<&str, &str> {
         self.all("LoadCredential").map(|value| value.split_once(':').expect("a name and a file")).collect()
     }
 
-    /// What its program is given, where `etc` stands for /etc.
+    /// Returns the settings of the unit's program, with `etc` in place of /etc.
     fn environment(&self, etc: &Path) -> BTreeMap<String, String> {
         let pairs = |text: &str| -> Vec<(String, String)> {
             let pairs = text.lines().filter_map(|line| line.split_once('='));
@@ -83,14 +83,14 @@ impl Unit {
         }
         for file in self.all("EnvironmentFile") {
             let text = fs::read_to_string(here(file.trim_start_matches('-')));
-            assert!(text.is_ok() || file.starts_with('-'), "{}: nobody makes {file}", self.name);
+            assert!(text.is_ok() || file.starts_with('-'), "{}: nothing creates {file}", self.name);
             given.extend(pairs(&text.unwrap_or_default()));
         }
         given
     }
 }
 
-/// The units, by the name that docker-compose.yml or Kubernetes have for the same.
+/// Returns the units, by the name of the same process in docker-compose.yml or Kubernetes.
 fn units() -> BTreeMap<String, Unit> {
     let own = [("web", "shop"), ("console", "console"), ("setup", "setup"), ("audit", "audit")];
     let own = own.map(|(process, unit)| (process.to_owned(), format!("orderflow-{unit}")));
@@ -99,12 +99,12 @@ fn units() -> BTreeMap<String, Unit> {
     own.into_iter().chain(workers).map(|(process, unit)| (process, Unit::read(&unit))).collect()
 }
 
-/// Those that run until they are stopped.
+/// Returns the units that run until they are stopped.
 fn running() -> BTreeMap<String, Unit> {
     units().into_iter().filter(|(process, _)| !["setup", "audit"].contains(&process.as_str())).collect()
 }
 
-/// The folder /etc of somebody who has done as the page says, up to where systemd is needed.
+/// Follows the page up to where it needs systemd, and returns the resulting folder /etc.
 fn etc() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a directory");
     let blocks = blocks("One machine with systemd");
@@ -116,7 +116,7 @@ fn etc() -> tempfile::TempDir {
 }
 
 #[test]
-fn every_program_starts_with_the_settings_that_its_unit_hands_over() {
+fn every_program_starts_with_the_settings_of_its_unit() {
     let etc = etc();
     for (process, unit) in units() {
         let given = unit.environment(etc.path());
@@ -124,15 +124,15 @@ fn every_program_starts_with_the_settings_that_its_unit_hands_over() {
     }
 }
 
-/// A secret in a variable can be read by every process of the same user, and by whoever lists units.
+/// Every process of the same user, and everyone who can list units, can read a secret in a variable.
 #[tokio::test]
-async fn secrets_come_from_files_and_of_the_process_alone() {
+async fn secrets_come_from_files_and_belong_to_the_process() {
     let known = known_settings().await;
     for (process, unit) in units() {
         let variables = unit.all("Environment").flat_map(|all| all.split(' ')).filter_map(|one| one.split_once('='));
         for (variable, value) in variables {
             let name = variable.trim_end_matches("_FILE");
-            let secret = known.get(name).unwrap_or_else(|| panic!("{process} is given {name}, which is no setting"));
+            let secret = known.get(name).unwrap_or_else(|| panic!("{process} sets {name}, which is not a setting"));
             assert_eq!(*secret, variable.ends_with("_FILE") && value == format!("%d/{name}"), "{name} of {process}");
         }
         let own = if ["console", "audit"].contains(&process.as_str()) { "ops" } else { &process };
@@ -153,7 +153,7 @@ async fn secrets_come_from_files_and_of_the_process_alone() {
 #[test]
 fn units_run_the_commands_of_compose_and_kubernetes() {
     let command = |unit: &Unit| -> Vec<String> {
-        let line = unit.one("ExecStart").strip_prefix("/usr/local/bin/").expect("where the page puts it");
+        let line = unit.one("ExecStart").strip_prefix("/usr/local/bin/").expect("the page installs the programs there");
         line.split(' ').map(str::to_owned).collect()
     };
     for (process, unit) in running() {
@@ -168,18 +168,18 @@ fn units_run_the_commands_of_compose_and_kubernetes() {
     for unit in running().values().filter(|unit| !unit.name.contains('@')) {
         assert!(page.contains(&unit.name), "the page does not start {}", unit.name);
     }
-    assert!(page.contains("'orderflow-worker@%s ' $services"), "it starts a worker of each");
+    assert!(page.contains("'orderflow-worker@%s ' $services"), "the page does not start a worker for each service");
 }
 
 #[test]
-fn program_has_the_time_to_stop_and_a_start_for_each_death_that_a_message_may_cause() {
+fn program_has_time_to_stop_and_restarts_for_each_death_that_a_message_may_cause() {
     for (process, unit) in running() {
         assert!(unit.seconds("TimeoutStopSec") > LONGEST_STOP, "{process}");
         assert_eq!((unit.one("Restart"), unit.one("RestartPreventExitStatus")), ("on-failure", "2"), "{process}");
         let (burst, pause) =
             (unit.one("StartLimitBurst").parse::<u32>().expect("a number"), unit.seconds("RestartSec"));
         assert!(usize::try_from(burst).expect("small") > MOST_DEATHS, "{process}");
-        // Else the limit would never be reached.
+        // Otherwise the limit would never be reached.
         assert!(pause * burst < unit.seconds("StartLimitIntervalSec"), "{process}");
     }
 }
@@ -190,7 +190,7 @@ fn programs_share_one_sandbox() {
     for line in ["DynamicUser=yes", "NoNewPrivileges=yes", "ProtectSystem=strict", "CapabilityBoundingSet="] {
         assert!(common.lines().any(|one| one == line), "{line}");
     }
-    // What a unit says itself would count more.
+    // A unit's own line would override the shared one.
     let keys: BTreeSet<_> = common.lines().filter_map(|line| line.split_once('=')).map(|(key, _)| key).collect();
     for name in ["shop", "console", "worker@", "setup", "audit"] {
         let unit = read(&format!("deploy/systemd/orderflow-{name}.service"));

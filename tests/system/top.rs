@@ -26,16 +26,16 @@ fn top(settings: &[(String, String)], size: (u16, u16)) -> Terminal {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_screen_follows_an_order_and_the_terminal_is_given_back() {
+async fn screen_follows_an_order_and_the_terminal_is_restored() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     shop.start_worker(&[]).await;
     let mut top = top(&shop.operator_settings(), LARGE);
     let before = top.modes();
-    let quiet = "orders 0/s in, 0/s settled   outbox empty   orders are taken";
+    let quiet = "orders 0/s in, 0/s settled   outbox empty   accepting orders";
     top.until(&[BOTH_ANSWER, quiet, "payment.order-created", "email.order-cancelled", "1/1"]).await;
     assert!(top.screen().alternate_screen() && top.screen().hide_cursor());
-    assert_ne!(top.modes(), before, "keys come one by one");
+    assert_ne!(top.modes(), before, "the terminal passes keys on one by one");
 
     let order = web.order("MUG-BLUE", 1, "pm_card_flaky").await;
     // One order in five seconds.
@@ -48,15 +48,15 @@ async fn the_screen_follows_an_order_and_the_terminal_is_given_back() {
     assert_eq!(top.ended().await, Some(0));
     assert_eq!(top.modes(), before);
     assert!(!top.screen().alternate_screen() && !top.screen().hide_cursor());
-    assert_eq!(top.screen().contents().trim(), "", "nothing of it is left");
+    assert_eq!(top.screen().contents().trim(), "", "the screen is empty");
     shop.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_way_out_gives_the_terminal_back() {
+async fn every_exit_restores_the_terminal() {
     let mut shop = Shop::open().await;
     shop.start_worker(&[]).await;
-    // A screen that is too low for every queue shows those with something to see.
+    // A screen too small for every queue shows only those with activity.
     for leave in ["\u{1b}", "\u{3}", "SIGTERM"] {
         let mut top = top(&shop.operator_settings(), (24, 80));
         let before = top.modes();
@@ -75,7 +75,7 @@ async fn every_way_out_gives_the_terminal_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn servers_that_are_away_or_hang_are_named_and_it_goes_on() {
+async fn top_names_unavailable_servers_and_continues() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     let (database, management) = (Proxy::to(&shop.database_url()).await, Proxy::to(&shop.servers.management_url).await);
@@ -90,27 +90,22 @@ async fn servers_that_are_away_or_hang_are_named_and_it_goes_on() {
     let mut top = top(&with(shop.operator_settings(), &wired), LARGE);
     top.until(&[BOTH_ANSWER]).await;
     database.stall(Way::ToClient);
-    // How much waits comes from the queues themselves, so RabbitMQ is unavailable only without both.
+    // AMQP alone also yields the backlog, so RabbitMQ counts as unavailable only without both.
     management.cut().await;
     broker.cut().await;
-    top.until(&[
-        "RabbitMQ AWAY  PostgreSQL AWAY",
-        "orders: nobody can tell",
-        "cannot be reached",
-        "did not answer within",
-    ])
-    .await;
+    top.until(&["RabbitMQ DOWN  PostgreSQL DOWN", "orders: unknown", "cannot be reached", "did not answer within"])
+        .await;
     management.mend().await;
     broker.mend().await;
-    top.until(&["RabbitMQ ok  PostgreSQL AWAY"]).await;
-    // A server that hangs does not hold the keys up: all queues, scrolled, and a new screen.
+    top.until(&["RabbitMQ ok  PostgreSQL DOWN"]).await;
+    // Keys still work while a server hangs.
     top.press("a");
     database.flow();
     top.until(&[BOTH_ANSWER, "orders 0/s in"]).await;
     web.orders(2, "MUG-BLUE", VISA).await;
     top.until(&["none!"]).await;
     database.stall(Way::ToClient);
-    top.until(&["PostgreSQL AWAY"]).await;
+    top.until(&["PostgreSQL DOWN"]).await;
     let asked = std::time::Instant::now();
     top.press("q");
     assert_eq!(top.ended().await, Some(0));
@@ -121,7 +116,7 @@ async fn servers_that_are_away_or_hang_are_named_and_it_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_terminal_it_says_so() {
+async fn top_without_a_terminal_is_refused() {
     let shop = Shop::open().await;
     ended(&run("orderflow", &["top"], &shop.operator_settings()).await, 2, &["needs a terminal", "`orderflow queues`"]);
     ended(&run("orderflow", &["top"], &[]).await, 2, &["DATABASE_URL is not set", "AMQP_ADMIN_URL is not set"]);

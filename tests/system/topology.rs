@@ -1,4 +1,4 @@
-//! Source, `rabbitmq/definitions.json` and the live broker say the same.
+//! The source, `rabbitmq/definitions.json` and the live broker agree.
 
 use std::{fs, path::PathBuf};
 
@@ -26,7 +26,7 @@ fn defaults() -> RetryDelays {
 }
 
 #[test]
-fn the_definitions_file_is_what_the_source_says() {
+fn definitions_file_matches_the_source() {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../rabbitmq/definitions.json");
     let file: Value = serde_json::from_str(&fs::read_to_string(path).expect("it is there")).expect("it is JSON");
     let source =
@@ -35,7 +35,7 @@ fn the_definitions_file_is_what_the_source_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_live_broker_is_what_the_source_says_and_applying_again_changes_nothing() {
+async fn live_broker_matches_the_source_and_applying_again_changes_nothing() {
     let shop = Shop::open().await;
     let management = Management::new(shop.admin.clone()).expect("a client");
     let wanted = Topology::new(roster(), shop.admin.retry_delays.as_slice());
@@ -46,14 +46,15 @@ async fn the_live_broker_is_what_the_source_says_and_applying_again_changes_noth
         names
     };
     assert_eq!(wanted.missing_from(&live), Vec::<String>::new());
-    assert_eq!(live.missing_from(&wanted), Vec::<String>::new(), "the broker has something that the source does not");
+    assert_eq!(live.missing_from(&wanted), Vec::<String>::new(), "the broker has objects that the source lacks");
     let queues = |topology: &Topology| sorted(topology.queues.iter().map(|queue| queue.name.clone()).collect());
     assert_eq!(queues(&live), queues(&wanted));
 }
 
-/// An older version's `topology apply` makes its policies for the queues of all services again; it changes no queue.
+/// An older version's `topology apply` creates its policies for the queues of all services again, which must not
+/// change any queue.
 #[tokio::test(flavor = "multi_thread")]
-async fn policies_of_earlier_versions_alter_nothing_and_are_deleted() {
+async fn policies_of_earlier_versions_are_harmless_and_deleted() {
     let shop = Shop::open().await;
     let names = async || {
         let policies = shop.manage(Method::GET, "policies/{vhost}").await;
@@ -75,16 +76,17 @@ async fn policies_of_earlier_versions_alter_nothing_and_are_deleted() {
     shop.close().await;
 }
 
-/// Trial C9: with `{"max-length": 50}` on every queue 50 of 150 orders were dropped, and all was said to be well.
+/// Trial C9: with `{"max-length": 50}` on every queue, RabbitMQ dropped 50 of 150 orders, and the checks found
+/// nothing wrong.
 #[tokio::test(flavor = "multi_thread")]
-async fn policies_of_others_that_alter_our_queues_are_named_with_the_queues() {
+async fn foreign_policies_that_alter_our_queues_are_named_with_the_queues() {
     let mut shop = Shop::open().await;
     shop.start_worker(&[]).await;
     let policy =
         |definition: Value| json!({ "pattern": ".*", "apply-to": "queues", "priority": 10, "definition": definition });
     let check = async || run("orderflow", &["topology", "check"], &shop.operator_settings()).await;
     shop.manage_with(Method::PUT, "policies/{vhost}/fifty", &policy(json!({ "max-length": 50 }))).await;
-    // At once: RabbitMQ's own report of each queue's policy is a statistic, five seconds old.
+    // The check must not wait: RabbitMQ's own report of each queue's policy is a statistic, up to five seconds old.
     let says =
         ["policy fifty (priority 10) alters", "payment.order-created", "max-length is 50", "overflow is not set", "->"];
     ended(&check().await, 1, &says);
@@ -104,7 +106,7 @@ async fn policies_of_others_that_alter_our_queues_are_named_with_the_queues() {
     ended(&check().await, 1, &["operator policy cap alters", "message-ttl is 60000"]);
     ended(&doctor(&shop).await, 1, &["operator policy cap alters", "message-ttl is 60000"]);
     shop.manage(Method::DELETE, "operator-policies/{vhost}/cap").await;
-    // What takes nothing from us is none of our business.
+    // A policy that does not alter our queues is not reported.
     let harmless = json!({ "pattern": ".*", "apply-to": "queues", "priority": 0, "definition": { "max-length": 50 } });
     shop.manage_with(Method::PUT, "policies/{vhost}/lower", &harmless).await;
     ended(&check().await, 0, &[]);
@@ -112,13 +114,13 @@ async fn policies_of_others_that_alter_our_queues_are_named_with_the_queues() {
     shop.close().await;
 }
 
-/// Trial G10: it answered with raw JSON of the management API.
+/// Trial G10: the commands printed raw JSON of the management API.
 #[tokio::test(flavor = "multi_thread")]
 async fn missing_virtual_host_is_a_finding_with_its_remedy() {
     let shop = Shop::open().await;
     let elsewhere = shop.servers.broker(None, "no_such_vhost");
     let elsewhere = with(shop.operator_settings(), &[("AMQP_ADMIN_URL", elsewhere.as_str())]);
-    let says = ["RabbitMQ has no virtual host no_such_vhost.", "`orderflow topology apply` makes it"];
+    let says = ["RabbitMQ has no virtual host no_such_vhost.", "`orderflow topology apply` creates it"];
     for command in [&["topology", "check"][..], &["doctor"]] {
         let told = run("orderflow", command, &elsewhere).await;
         ended(&told, 1, &says);
@@ -129,7 +131,7 @@ async fn missing_virtual_host_is_a_finding_with_its_remedy() {
     assert_eq!((json.code, &report["ok"]), (Some(1), &false.into()), "{report}");
 }
 
-/// Commands that read RabbitMQ and are no check of it.
+/// Commands that read RabbitMQ without checking it.
 const READERS: [&[&str]; 6] = [
     &["queues"],
     &["dlq", "list"],
@@ -139,7 +141,7 @@ const READERS: [&[&str]; 6] = [
     &["republish", "--missing", "--yes"],
 ];
 
-/// What such a command says, on one line: it could not look, and neither guesses nor quotes the protocol.
+/// Checks that a command which cannot read RabbitMQ reports this once, without guesses or protocol errors.
 pub async fn said(command: &[&str], settings: &[(String, String)], says: &str) {
     let told = run("orderflow", command, settings).await;
     let text = format!("{} {}", told.out, told.err).split_whitespace().collect::<Vec<_>>().join(" ");
@@ -150,20 +152,20 @@ pub async fn said(command: &[&str], settings: &[(String, String)], says: &str) {
     }
 }
 
-/// The neighbours of trial G10: they answered with RabbitMQ's own text and asked whether the port is open.
+/// Related to trial G10: these commands printed RabbitMQ's own text and asked whether the port is open.
 #[tokio::test(flavor = "multi_thread")]
-async fn command_that_finds_no_virtual_host_names_it_and_its_remedy() {
+async fn command_without_its_virtual_host_names_it_and_the_remedy() {
     let shop = Shop::open().await;
     let elsewhere = shop.servers.broker(None, "no_such_vhost");
     let elsewhere = with(shop.operator_settings(), &[("AMQP_ADMIN_URL", elsewhere.as_str())]);
-    let says = "RabbitMQ has no virtual host no_such_vhost: `orderflow topology apply` makes it";
+    let says = "RabbitMQ has no virtual host no_such_vhost: `orderflow topology apply` creates it";
     for command in READERS {
         said(command, &elsewhere, says).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn command_that_finds_an_empty_virtual_host_says_so_in_one_sentence() {
+async fn command_on_an_empty_virtual_host_says_so_in_one_sentence() {
     let shop = Shop::open().await;
     shop.manage(Method::DELETE, "vhosts/{vhost}").await;
     shop.manage_with(Method::PUT, "vhosts/{vhost}", &json!({})).await;
@@ -178,18 +180,18 @@ async fn a_message_for_no_queue_is_kept_and_not_dropped() {
     let probe = shop.probe().await;
     probe.publish(names::EVENTS, "order.teleported", b"{}").await;
     assert_eq!(probe.waiting(names::UNROUTED).await, 1);
-    // The way back from a retry tier for a queue that was deleted meanwhile.
+    // The path from a retry tier back to a queue that was deleted meanwhile.
     probe.publish(names::RETURN, "gone.order-created", b"{}").await;
     probe.publish(names::DEAD_LETTERS, "gone.order-created", b"{}").await;
     assert_eq!(probe.waiting(names::UNROUTED).await, 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_several_nodes_one_that_answers_is_asked() {
+async fn check_uses_any_node_that_answers() {
     let shop = Shop::open().await;
     let real = shop.broker_url("orderflow-worker");
     let mut away = real.clone();
-    // Nobody listens on the port of "tcpmux".
+    // Nothing listens on port 1 (tcpmux).
     away.set_port(Some(1)).expect("it has a port");
     let check = |urls: &[&Url]| {
         let urls = urls.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");

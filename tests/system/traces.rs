@@ -1,4 +1,4 @@
-//! One order is one trace, whatever happens to it, and no order waits for its trace.
+//! One order is one trace, whatever happens to it, and tracing delays no order.
 
 use std::{
     collections::BTreeSet,
@@ -14,15 +14,15 @@ use crate::dead_letters::{PAYMENT, break_payments, dlq, mend_payments, until_dea
 
 const FLAKY: &str = "pm_card_flaky";
 
-/// Of the standard: what a client may send.
+/// The example of the W3C standard for a client's `traceparent`.
 const CLIENTS: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
-/// The settings of a process of which everything is traced.
+/// Returns settings that trace everything of a process.
 fn traced(endpoint: &Url) -> [(&str, &str); 2] {
     [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()), ("OTEL_TRACES_SAMPLER_ARG", "1")]
 }
 
-/// The steps with this order's id, and those of their traces.
+/// Returns all spans of the one trace that contains this order's id.
 fn of_order(seen: &[Traced], order: &str) -> Vec<Traced> {
     let traces: BTreeSet<&str> = seen
         .iter()
@@ -37,20 +37,20 @@ fn count(steps: &[Traced], name: &str) -> usize {
     steps.iter().filter(|step| step.name == name).count()
 }
 
-/// Waits until the collector has this many steps of this name.
+/// Waits until the collector has this many spans with this name.
 async fn until_seen(collector: &Collector, name: &str, wanted: usize) {
-    until(&format!("{wanted} steps {name:?} are sent"), async || {
+    until(&format!("{wanted} spans {name:?} are sent"), async || {
         let found = count(&collector.seen(), name);
         if found >= wanted { Ok(()) } else { Err(found) }
     })
     .await;
 }
 
-/// The order's steps, as soon as each follows from one that is there, and one alone is the first. A step is sent when it
-/// ends, which may be before the one that it follows from does.
+/// Returns the order's spans once every parent has arrived, and checks that only one span has no parent. A span is
+/// sent when it ends, possibly before its parent.
 async fn whole_trace(collector: &Collector, order: &str) -> Vec<Traced> {
     let mut whole = Vec::new();
-    until("every step follows from one that is there", async || {
+    until("every span's parent has arrived", async || {
         let steps = of_order(&collector.seen(), order);
         let known: BTreeSet<&str> = steps.iter().map(|step| step.id.as_str()).collect();
         let later = steps.iter().filter(|step| !step.parent.is_empty());
@@ -94,10 +94,10 @@ async fn an_order_is_one_trace_from_its_request_to_its_last_mail() {
     let services: BTreeSet<_> = steps.iter().map(|step| step.service.as_str()).collect();
     assert_eq!(services, BTreeSet::from(["orderflow", "orderflow-worker"]));
 
-    let first = steps.iter().find(|step| step.parent.is_empty()).expect("it hangs together");
-    assert_eq!(first.attributes["order.id"], order.id.to_string(), "who looks for the order finds its beginning");
-    assert_ne!(first.trace, "4bf92f3577b34da6a3ce929d0e0e4736", "a client decides nothing");
-    assert_eq!(first.links, BTreeSet::from(["00f067aa0ba902b7".to_owned()]), "and is linked");
+    let first = steps.iter().find(|step| step.parent.is_empty()).expect("the trace has a root");
+    assert_eq!(first.attributes["order.id"], order.id.to_string(), "a search for the order finds the root");
+    assert_ne!(first.trace, "4bf92f3577b34da6a3ce929d0e0e4736", "a client does not choose the trace");
+    assert_eq!(first.links, BTreeSet::from(["00f067aa0ba902b7".to_owned()]), "the client's trace is linked");
     let charged = steps.iter().find(|step| step.name == "process payment.order-created").expect("counted");
     for (name, value) in [
         ("messaging.system", "rabbitmq"),
@@ -111,7 +111,7 @@ async fn an_order_is_one_trace_from_its_request_to_its_last_mail() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn further_attempts_are_steps_of_the_orders_trace() {
+async fn retries_are_spans_of_the_orders_trace() {
     let collector = Collector::start();
     let mut shop = Shop::open().await;
     let settings = traced(&collector.endpoint);
@@ -134,7 +134,7 @@ async fn further_attempts_are_steps_of_the_orders_trace() {
     for (step, after) in settled.iter().zip(["0.2", "1.0"]) {
         assert_eq!(step.attributes["orderflow.outcome"], "retried");
         assert!(step.attributes["orderflow.retry_after_seconds"].contains(after), "{step:?}");
-        assert!(!step.failed, "an order that ships at a further attempt has not failed");
+        assert!(!step.failed, "a span is not failed if a later attempt ships the order");
     }
     let failed: Vec<_> = steps.iter().filter(|step| step.failed).map(|step| step.name.as_str()).collect();
     assert_eq!(failed, ["call payment"; 2]);
@@ -142,7 +142,7 @@ async fn further_attempts_are_steps_of_the_orders_trace() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_letter_that_is_sent_again_goes_on_with_its_orders_trace() {
+async fn replayed_dead_letter_continues_its_orders_trace() {
     let collector = Collector::start();
     let mut shop = Shop::open().await;
     let settings = traced(&collector.endpoint);
@@ -163,18 +163,18 @@ async fn a_dead_letter_that_is_sent_again_goes_on_with_its_orders_trace() {
     let steps = whole_trace(&collector, &order.id.to_string()).await;
     let settled = steps.iter().filter(|step| step.name == "settle payment.order-created");
     let attempts: Vec<_> = settled.filter_map(|step| step.attributes.get("orderflow.attempt")).collect();
-    assert_eq!(attempts, ["1", "2", "3"], "the last one into the dead-letter queue");
+    assert_eq!(attempts, ["1", "2", "3"], "the last attempt leads into the dead-letter queue");
     let dead: Vec<_> = steps.iter().filter(|step| step.failed).map(|step| step.name.as_str()).collect();
     assert_eq!(dead, ["settle payment.order-created"]);
     let tries = steps.iter().filter(|step| step.name == "process payment.order-created");
     let tries: Vec<_> = tries.filter_map(|step| step.attributes.get("orderflow.attempt")).collect();
-    assert_eq!(tries, ["1", "2", "3", "1"], "sent again, it starts anew");
+    assert_eq!(tries, ["1", "2", "3", "1"], "a replayed message starts at attempt 1");
     shop.close().await;
 }
 
-/// A collector that takes connections and never answers is the worst kind: nothing fails.
+/// A collector that accepts connections and never answers is the worst case: nothing fails.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_collector_that_hangs_or_is_not_there_costs_no_order_anything() {
+async fn hanging_or_missing_collector_harms_no_order() {
     let hangs = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let hanging: Url = format!("http://{}", hangs.local_addr().expect("bound")).parse().expect("a URL");
     let mut connections = Vec::new();
@@ -192,26 +192,26 @@ async fn a_collector_that_hangs_or_is_not_there_costs_no_order_anything() {
         web.orders(50, "MUG-BLUE", VISA).await;
         shop.until_orders("shipped", 50).await;
         assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
-        shop.webs()[0].until_logged("spans cannot be sent; orders go on without").await;
-        // It also ends within the contract's 30 s.
+        shop.webs()[0].until_logged("spans cannot be sent; orders continue without traces").await;
+        // The programs also stop within the contract's 30 s.
         shop.close().await;
     }
     taking.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_orders_that_are_not_sampled_nothing_is_sent() {
+async fn no_span_of_an_unsampled_order_is_sent() {
     let collector = Collector::start();
     let mut shop = Shop::open().await;
     let none = [("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint.as_str()), ("OTEL_TRACES_SAMPLER_ARG", "0")];
     let web = shop.start_web_with(&none).await;
-    // The first request decides for all: this worker would trace every order that begins with it.
+    // The placing request decides for the whole order: on its own, this worker would trace every order.
     shop.start_worker_with(&[], &traced(&collector.endpoint)).await;
     let order = web.order("MUG-BLUE", 1, VISA).await;
     web.until_status(&order, "shipped").await;
     let unsampled = "SELECT count(*) FROM messaging.event_log WHERE traceparent LIKE '00-%-00'";
     assert_eq!(shop.number(unsampled).await, 4);
-    // Whatever was to be sent is sent when a process ends.
+    // A process sends its pending spans when it stops.
     shop.close().await;
     assert_eq!(collector.seen(), []);
 }

@@ -1,5 +1,6 @@
-//! What depends on the version of RabbitMQ, on each that is promised: the tests that `make test` runs on the shared servers,
-//! and `make test-full` also on servers of their own, with the RabbitMQ and PostgreSQL of newer Debians.
+//! Behaviour that depends on the version of RabbitMQ, on each supported version. `make test` runs these tests on the
+//! shared servers, and `make test-full` also on servers of their own, with the RabbitMQ and PostgreSQL of newer
+//! Debian releases.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command, time::Duration};
 
@@ -20,24 +21,26 @@ use crate::commands::{ended, with};
 
 const PAYMENT: Subscription = queues::PAYMENT_ORDER_CREATED;
 
-/// All of them are in one worker's hand at a time: the default prefetch is 512.
+/// One worker holds all of these messages together, because the default prefetch is 512.
 const ORDERS: usize = 64;
 
-/// RabbitMQ puts back all that a dead worker held, so three deaths make suspects of all; five more are the killer's alone.
+/// RabbitMQ requeues everything that a dead worker held, so after three deaths all these messages are suspects. The
+/// killer alone causes five more.
 const DEATHS: usize = 3 + 5;
 
-/// One fewer, should the killer come back once without a death: a worker that begins to take one message at a time gives back what it
-/// has in hand, and RabbitMQ 3.10 counts that too (seen on a busy machine).
+/// One fewer if the killer is once requeued without a death: a worker that switches to one message at a time requeues
+/// what it holds, and RabbitMQ 3.10 counts that too (seen on a busy machine).
 const FEWEST_DEATHS: usize = DEATHS - 1;
 
-/// More, should messages come back in another order (a worker may die before it has set all suspects aside: 3), or should there be a
-/// second copy of the killer, which may die one time less before the first is given up (4).
+/// Three more if messages are redelivered in another order and a worker dies before it has set all suspects aside.
+/// Four more if there is a second copy of the killer, which may cause one death fewer before the first is
+/// dead-lettered.
 pub const MOST_DEATHS: usize = DEATHS + 3 + 4;
 
 const RETRY_DELAYS: &str = "200ms,1s";
 
-/// Set-up, its check, the doctor and orders of each kind work on this version: RabbitMQ 4.3 writes an export without what is
-/// `false`, on which reading it strictly failed.
+/// Checks that set-up, its check, the doctor and all sorts of orders work on this version. RabbitMQ 4.3 omits `false`
+/// values from its export, which once broke our strict parsing.
 async fn sets_up_and_works(servers: Servers) {
     let mut shop = Shop::open_on(servers, RETRY_DELAYS).await;
     let operator = shop.operator_settings();
@@ -57,7 +60,7 @@ async fn sets_up_and_works(servers: Servers) {
     shop.close().await;
 }
 
-/// The worker that dies of this order, as the machine's supervisor would start it: again and again.
+/// A worker that dies of this order and is restarted each time, as by a machine's supervisor.
 struct Supervised {
     settings: Vec<(String, String)>,
     running: Child,
@@ -81,9 +84,9 @@ impl Supervised {
     }
 }
 
-/// One of the messages that a worker has in hand ends its process, in this step. It must become a dead letter, since no further
-/// attempt helps, and the queue must be worked again. Its neighbours did nothing, but RabbitMQ counts the worker's death
-/// against them too, and would dead-letter them all at its limit.
+/// One of the messages that a worker holds kills its process in this step. That message must become a dead letter,
+/// since retries do not help, and the queue must be consumed again. RabbitMQ counts the worker's deaths against the
+/// other messages too, and would dead-letter them all at its delivery limit.
 async fn a_killer_dies_alone(servers: Servers, step: &str) {
     let mut shop = Shop::open_on(servers, RETRY_DELAYS).await;
     let web = shop.start_web().await;
@@ -93,7 +96,7 @@ async fn a_killer_dies_alone(servers: Servers, step: &str) {
     let probe = shop.probe().await;
     let mut worker = Supervised::start(&shop, step, killer);
     let dead = PAYMENT.dead_letter_queue();
-    until_within(Duration::from_secs(200), "the killer is a dead letter", async || {
+    until_within(Duration::from_secs(200), "the killer is dead-lettered", async || {
         worker.keep_running();
         let found = (probe.waiting(&dead).await, worker.deaths);
         if found.0 > 0 { Ok(()) } else { Err(found) }
@@ -108,18 +111,19 @@ async fn a_killer_dies_alone(servers: Servers, step: &str) {
         let reason = orderflow_service::broker::headers::text(&table, "x-orderflow-reason");
         assert!(reason.as_ref().is_some_and(|reason| reason.contains("alone")), "{reason:?}");
     }
-    // With something expected, the end does not wait for the killed order to be applied.
+    // With an expected queue, closing the shop does not wait for the killer's order.
     shop.close_with_dead_letters(&[(PAYMENT, 0)]).await;
 }
 
-/// Waits until every other order is shipped and its customer has all mails.
+/// Waits until every other order has shipped and its customer has all mails.
 async fn until_others_are_done(shop: &Shop, order: Uuid, mut keep_going: impl FnMut()) {
     let others = Shop::not_applied(
         roster(),
         &format!("AND NOT (log.order_id = '{order}' AND takes.subscription = '{}')", PAYMENT.queue()),
     );
     until("all others ship, and their customers have all mails", async || {
-        // A second copy of the order's message may still come, and would be in the neighbours' way as long as the worker lives.
+        // A second copy of the order's message may still arrive, and would block the other messages while this worker
+        // lives.
         keep_going();
         let left = (shop.number("SELECT count(*) FROM messaging.outbox").await, shop.number(&others).await);
         if left == (0, 0) { Ok(()) } else { Err(left) }
@@ -128,33 +132,33 @@ async fn until_others_are_done(shop: &Shop, order: Uuid, mut keep_going: impl Fn
     shop.until_orders("shipped", i64::try_from(ORDERS - 1).expect("small")).await;
 }
 
-/// Kills the worker and takes what is left of an order's message out of its queue and dead letters. Returns the dead letters: at
-/// least one, and none of another order. Where a worker ended between the copy of a message and the acknowledgement of its original,
-/// both are there: never none.
+/// Kills the worker and removes the remaining copies of an order's message from its queue and dead letters. Returns
+/// the dead letters: at least one, and none of another order. If a worker died between copying a message and
+/// acknowledging the original, both exist.
 async fn stop_and_take_copies(worker: Child, probe: &Probe, order: Uuid) -> Vec<Delivery> {
-    // The message ends it or hangs in it, so it is not asked to stop.
+    // The message kills the worker or hangs in it, so it could not stop gracefully.
     worker.kill().await;
-    until("the dead worker's messages are back", async || {
+    until("the dead worker's messages are requeued", async || {
         let consumers = probe.consumers(&PAYMENT.queue()).await;
         if consumers == 0 { Ok(()) } else { Err(consumers) }
     })
     .await;
     let letters = probe.take_all(&PAYMENT.dead_letter_queue()).await;
     assert!(!letters.is_empty());
-    // A neighbour that was applied may have a second copy there, where its worker ended before the acknowledgement.
+    // If a worker died before the acknowledgement, an applied message may have a second copy there.
     drop(probe.take_all(&PAYMENT.queue()).await);
     for message in &letters {
         let event: Value = serde_json::from_slice(&message.data).expect("an event");
-        assert_eq!(event["subject"], order.to_string(), "an innocent neighbour died with it");
+        assert_eq!(event["subject"], order.to_string(), "another order's message was dead-lettered too");
     }
     letters
 }
 
-/// A worker whose connections break each time it has one order's message in hand.
+/// A worker whose connections break each time it holds one order's message.
 struct Disconnected {
     worker: Child,
     wire: Proxy,
-    /// How often they broke.
+    /// The number of times that they broke.
     broken: usize,
 }
 
@@ -177,10 +181,10 @@ impl Disconnected {
     }
 }
 
-/// The worker lives, but each time it has one of the messages in hand its connection breaks. To RabbitMQ that is the same. The
-/// worker has to remember across connections that it handles one message at a time.
+/// The worker survives, but its connection breaks each time it holds one of the messages. To RabbitMQ that looks the
+/// same. The worker must remember across connections to handle one message at a time.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_breaks_its_workers_connection_dies_alone() {
+async fn message_that_breaks_its_workers_connection_is_dead_lettered_alone() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     let orders = web.orders(ORDERS, "MUG-BLUE", VISA).await;
@@ -188,7 +192,7 @@ async fn a_message_that_breaks_its_workers_connection_dies_alone() {
     let breaker = orders[ORDERS / 2].id;
     let mut disconnected = Disconnected::start(&shop, breaker).await;
     let (probe, dead) = (shop.probe().await, PAYMENT.dead_letter_queue());
-    until("the breaker is a dead letter", async || {
+    until("the breaker is dead-lettered", async || {
         disconnected.keep_breaking();
         let found = (probe.waiting(&dead).await, disconnected.broken);
         if found.0 > 0 { Ok(()) } else { Err(found) }
@@ -207,28 +211,28 @@ fn headers(message: &Delivery) -> impl Iterator<Item = (String, String)> {
     all.into_iter()
 }
 
-/// A copy of ours starts anew on the broker: with the broker's own headers it would inherit another message's history.
+/// Checks that a republished copy has no broker headers, with which it would inherit another message's history.
 fn only_our_headers(message: &Delivery) {
-    // A queue adds its own count when it is read by `basic.get`: 0, since nobody gave this message back to it.
+    // On `basic.get` the queue adds its own count: 0, since this message was never requeued.
     let own_count = ("x-delivery-count".to_owned(), "LongLongInt(0)".to_owned());
     let is_ours = |header: &(String, String)| header.0.starts_with("x-orderflow-") || *header == own_count;
     let foreign: Vec<_> = headers(message).filter(|header| !is_ours(header)).collect();
     assert_eq!(foreign, [], "the broker's headers were copied");
-    assert!(headers(message).all(|(name, _)| name != "x-orderflow-alone"), "a dead letter starts anew");
+    assert!(headers(message).all(|(name, _)| name != "x-orderflow-alone"), "a dead letter starts without marks");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_kills_its_worker_while_it_acts_dies_alone() {
+async fn message_that_kills_its_worker_while_acting_is_dead_lettered_alone() {
     a_killer_dies_alone(Servers::from_env(), "abort-act").await;
 }
 
-/// Before acting a whole batch is prepared, so each of its messages may be the one.
+/// A worker prepares a whole batch before it acts, so any message of the batch may be the killer.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_kills_its_worker_while_a_batch_is_prepared_dies_alone() {
+async fn message_that_kills_its_worker_while_preparing_is_dead_lettered_alone() {
     a_killer_dies_alone(Servers::from_env(), "abort-prepare").await;
 }
 
-/// On servers of the test's own, of this release of Debian.
+/// Runs a test on servers of its own, from this release of Debian.
 fn on(release: &str, test: impl AsyncFnOnce(Servers)) {
     enter_own_mounts().expect("mounts of its own: run this as root, by `make test-full`");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
@@ -246,7 +250,8 @@ const DEBIAN_13: &str = "trixie";
 /// RabbitMQ 4.3 and PostgreSQL 18.
 const SID: &str = "sid";
 
-/// Runs a few lines with what scripts/debian.sh defines, for a checkout in this directory; returns status and standard error.
+/// Runs shell lines with the functions of scripts/debian.sh, for a checkout in this directory. Returns the exit
+/// status and standard error.
 fn with_debian_sh(checkout: &Path, path: &str, lines: &str) -> (Option<i32>, String) {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts");
     let sourced = ["lib", "install", "debian"].map(|name| format!(". '{}/{name}.sh'\n", scripts.display())).concat();
@@ -257,10 +262,10 @@ fn with_debian_sh(checkout: &Path, path: &str, lines: &str) -> (Option<i32>, Str
     (done.status.code(), String::from_utf8_lossy(&done.stderr).into_owned())
 }
 
-/// Sid's index moves and is at times out of date or between two states. A person has to read that it is Debian's state and not
-/// theirs, and what to do; a half-made tree must not pass for a whole one the next time.
+/// Sid's index changes and is at times out of date or inconsistent. The message must say that Debian is the cause,
+/// and what to do. An incomplete tree must not pass for a complete one the next time.
 #[test]
-fn release_of_debian_that_cannot_be_installed_is_one_clear_sentence() {
+fn failed_installation_of_a_debian_release_is_explained_in_one_line() {
     let (checkout, programs) = (TempDir::new().expect("a directory"), TempDir::new().expect("a directory"));
     let debootstrap = programs.path().join("debootstrap");
     fs::write(&debootstrap, "#!/bin/sh\necho 'E: the index is expired'\nexit 1\n").expect("it can be written");
@@ -276,7 +281,7 @@ fn release_of_debian_that_cannot_be_installed_is_one_clear_sentence() {
 }
 
 #[test]
-fn unknown_version_is_refused_with_those_that_there_are() {
+fn unknown_version_is_refused_with_the_known_ones() {
     let checkout = TempDir::new().expect("a directory");
     for (setting, function, expected) in [
         ("RABBITMQ=4.1", "debian_with_rabbitmq", "RABBITMQ is 3.10, 4 or 4.3, or not set.\n"),
@@ -288,25 +293,25 @@ fn unknown_version_is_refused_with_those_that_there_are() {
 }
 
 #[test]
-#[ignore = "servers of its own in another Debian: for the long run"]
+#[ignore = "servers of its own from another Debian release: only in the full suite"]
 fn rabbitmq_4_0_and_postgresql_17_are_set_up_and_work() {
     on(DEBIAN_13, sets_up_and_works);
 }
 
 #[test]
-#[ignore = "servers of its own in another Debian: for the long run"]
+#[ignore = "servers of its own from another Debian release: only in the full suite"]
 fn rabbitmq_4_3_and_postgresql_18_are_set_up_and_work() {
     on(SID, sets_up_and_works);
 }
 
 #[test]
-#[ignore = "servers of its own in another Debian: for the long run"]
-fn a_message_that_kills_its_worker_dies_alone_on_rabbitmq_4_0() {
+#[ignore = "servers of its own from another Debian release: only in the full suite"]
+fn message_that_kills_its_worker_is_dead_lettered_alone_on_rabbitmq_4_0() {
     on(DEBIAN_13, async |servers| a_killer_dies_alone(servers, "abort-act").await);
 }
 
 #[test]
-#[ignore = "servers of its own in another Debian: for the long run"]
-fn a_message_that_kills_its_worker_dies_alone_on_rabbitmq_4_3() {
+#[ignore = "servers of its own from another Debian release: only in the full suite"]
+fn message_that_kills_its_worker_is_dead_lettered_alone_on_rabbitmq_4_3() {
     on(SID, async |servers| a_killer_dies_alone(servers, "abort-act").await);
 }

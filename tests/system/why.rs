@@ -1,4 +1,4 @@
-//! `orderflow why`: what an operator reads of one order, in each state that it can be in.
+//! `orderflow why`: what an operator reads about one order, in each of its states.
 
 use diesel_async::SimpleAsyncConnection as _;
 use orderflow_tests::{DECLINED, Ended, Order, Shop, VISA, body, key, queues, run, until};
@@ -27,7 +27,7 @@ const KEYS: [&str; 17] = [
     "unavailable",
 ];
 
-/// What is different each time, the longer first.
+/// Filters for values that differ in each run, longer ones first.
 pub const FILTERS: [(&str, &str); 9] = [
     (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "ID"),
     (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}", "TIME"),
@@ -37,7 +37,7 @@ pub const FILTERS: [(&str, &str); 9] = [
     (r"\bSIM[0-9A-F]{12}\b", "TRACKING"),
     (r"\b[0-9A-HJKMNP-TV-Z]{10}\b", "NUMBER"),
     (r"-?\d+ (ms|s|min)( \d+ s)?\b", "SPAN"),
-    // Columns are as wide as what is in them, which was just replaced; that they are aligned is a unit test's.
+    // Column widths follow the values replaced above. A unit test checks the alignment.
     (r"(\S) {2,}", "$1  "),
 ];
 
@@ -45,7 +45,7 @@ async fn why(shop: &Shop, arguments: &[&str]) -> Ended {
     run("orderflow", &[&["why"], arguments].concat(), &shop.operator_settings()).await
 }
 
-/// The text of an order of which everything could be read.
+/// Returns the text about an order; every part must be readable.
 async fn told(shop: &Shop, order: &Order) -> String {
     let told = why(shop, &[&order.id.to_string()]).await;
     assert_eq!((told.code, told.err.as_str()), (Some(0), ""), "{told:?}");
@@ -54,12 +54,12 @@ async fn told(shop: &Shop, order: &Order) -> String {
     told.out
 }
 
-/// The same as JSON.
+/// Returns the JSON report about an order; every part must be readable.
 pub async fn json(shop: &Shop, order: &Order) -> Value {
     let told = why(shop, &[&order.id.to_string(), "--json"]).await;
     assert_eq!((told.code, told.err.as_str()), (Some(0), ""), "{told:?}");
     impersonal(&told.out);
-    // In this order, too: a person reads it.
+    // The keys keep this order, because people read the report.
     let places: Vec<_> = KEYS.map(|key| told.out.find(&format!("\n  \"{key}\": "))).into();
     assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{}", told.out);
     let report: Value = serde_json::from_str(&told.out).expect("JSON");
@@ -71,14 +71,15 @@ pub async fn json(shop: &Shop, order: &Order) -> Value {
 #[track_caller]
 fn impersonal(text: &str) {
     for personal in ["Lovelace", "example.org", "12 St James", "London", "SW1Y"] {
-        // The part of a Message-ID behind the @ is the shop's.
+        // The domain of a Message-ID is the shop's, not the customer's.
         let told = text.replace(".received@example.org", "").replace(".declined@example.org", "");
         let told = told.replace(".shipped@example.org", "").replace(".cancelled@example.org", "");
-        assert!(!told.contains(personal), "{personal} is told: {text}");
+        assert!(!told.contains(personal), "{personal} is in the text: {text}");
     }
 }
 
-/// An order whose first mail is sent before anything else happens, so that the order of its mails is always the same.
+/// Places an order and waits for its first mail before anything else happens, so that the sequence of its mails is
+/// fixed.
 pub async fn place(shop: &mut Shop, sku: &str, method: &str) -> Order {
     let web = shop.start_web().await;
     shop.start_worker(&["email.order-created"]).await;
@@ -88,14 +89,14 @@ pub async fn place(shop: &mut Shop, sku: &str, method: &str) -> Order {
     order
 }
 
-/// The rest of the work.
+/// Starts a worker and waits until the rest of the work is done.
 pub async fn work(shop: &mut Shop) {
     shop.start_worker(&[]).await;
     shop.until_quiet().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_shipped_order_waits_for_nothing_and_is_found_by_whatever_people_have() {
+async fn shipped_order_waits_for_nothing_and_is_found_by_every_identifier() {
     let mut shop = Shop::open().await;
     let order = place(&mut shop, "MUG-BLUE", VISA).await;
     work(&mut shop).await;
@@ -111,7 +112,7 @@ async fn a_shipped_order_waits_for_nothing_and_is_found_by_whatever_people_have(
     assert_eq!(["payments", "shipments", "mails", "trace_ids"].map(count), [1, 1, 2, 1]);
     assert_eq!(report["stock"]["movements"][0]["quantity"], -2);
 
-    // Everything that an operator may have in hand leads to it.
+    // Everything that an operator may have at hand finds the order.
     let number = report["order"]["number"].as_str().expect("a number");
     let written = number.to_lowercase().replace('0', "o").replace('1', "l");
     let grouped = format!("{}-{}", &written[..5], &written[5..]);
@@ -124,7 +125,7 @@ async fn a_shipped_order_waits_for_nothing_and_is_found_by_whatever_people_have(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_declined_and_a_cancelled_order_say_why() {
+async fn declined_and_cancelled_orders_show_the_reason() {
     let mut shop = Shop::open().await;
     let declined = place(&mut shop, "MUG-BLUE", DECLINED).await;
     let refused = place(&mut shop, "BATTERY-BULK", VISA).await;
@@ -139,13 +140,14 @@ async fn a_declined_and_a_cancelled_order_say_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_whose_worker_is_stopped_names_the_queue() {
+async fn order_without_a_worker_names_the_queue() {
     let mut shop = Shop::open().await;
     let order = place(&mut shop, "MUG-BLUE", VISA).await;
-    // As one line: how long the order has waited decides where the sentence breaks.
+    // As one line, because the length of the wait changes the line breaks.
     let text = told(&shop, &order).await.split_whitespace().collect::<Vec<_>>().join(" ");
     insta::with_settings!({filters => FILTERS}, { insta::assert_snapshot!("waiting", text) });
-    // Trial G2: "nothing to do yet", while the customer's page said that a step stood still. Both are read from one source.
+    // Trial G2: the command said "nothing to do yet" while the customer's page said that a step stood still. Both now
+    // use one source.
     let waits = json(&shop, &order).await["waiting_for"].clone();
     let states: Vec<_> =
         waits.as_array().expect("a list").iter().map(|wait| (&wait["state"], &wait["subscription"])).collect();
@@ -157,7 +159,7 @@ async fn an_order_whose_worker_is_stopped_names_the_queue() {
         &[("AMQP_ADMIN_URL", &format!("amqp://orderflow-admin:hush@{NOWHERE}/orderflow"))],
     );
     let unknown = run("orderflow", &["why", &order.id.to_string()], &away).await;
-    ended(&unknown, 0, &["whether a worker is there is not known"]);
+    ended(&unknown, 0, &["whether a worker is running is unknown"]);
     assert!(!unknown.out.contains("nothing to do"), "{unknown:?}");
     let missing = json(&shop, &order).await["missing_deliveries"].clone();
     assert_eq!((&missing[0]["subscription"], &missing[0]["retry_at"]), (&"payment.order-created".into(), &Value::Null));
@@ -167,12 +169,12 @@ async fn an_order_whose_worker_is_stopped_names_the_queue() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_failed_is_told_with_its_reason_and_what_to_do() {
+async fn failures_are_reported_with_reason_and_remedy() {
     let mut shop = Shop::open().await;
     let order = place(&mut shop, "MUG-BLUE", VISA).await;
     let queue = queues::PAYMENT_ORDER_CREATED.queue();
     let event = format!("(SELECT event_id FROM messaging.event_log WHERE order_id = '{}')", order.id);
-    // Short, so that no line breaks elsewhere when the day changes.
+    // Short, so that line breaks stay the same when the day changes.
     let reason = "busy";
     shop.execute(&format!(
         "INSERT INTO messaging.attempts (event_id, subscription, attempt, reason, worker, failed_at, retry_at)
@@ -200,10 +202,10 @@ async fn what_failed_is_told_with_its_reason_and_what_to_do() {
         (&report["waiting_for"][0]["state"], &report["dead_letters"][0]["reason"]),
         (&"parked".into(), &reason.into())
     );
-    assert_eq!(report["missing_deliveries"], Value::Array(Vec::new()), "it is known where it is");
+    assert_eq!(report["missing_deliveries"], Value::Array(Vec::new()), "a parked delivery is not missing");
     let text = told(&shop, &order).await;
     insta::with_settings!({filters => FILTERS}, { insta::assert_snapshot!("parked", text) });
-    // Moved by hand, which the index does not learn of: that it is applied says it.
+    // The index does not learn of a message moved by hand, but the inbox shows that the event is applied.
     work(&mut shop).await;
     let report = json(&shop, &order).await;
     assert_eq!(
@@ -214,13 +216,13 @@ async fn what_failed_is_told_with_its_reason_and_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_remedy_of_a_dead_letter_works_as_it_is_written() {
+async fn printed_remedy_for_a_dead_letter_works() {
     let mut shop = Shop::open().await;
-    // A fault that an operator can mend: no payment can be written down.
+    // A fault that an operator can fix: no payment can be written.
     shop.execute("ALTER TABLE payment.payments ADD CONSTRAINT broken CHECK (false) NOT VALID").await;
     let order = place(&mut shop, "MUG-BLUE", VISA).await;
     shop.start_worker(&[]).await;
-    until("it is dead, and that is written down", async || {
+    until("the dead letter is recorded", async || {
         let letters = shop.number("SELECT count(*) FROM messaging.dead_letters").await;
         if letters == 1 { Ok(()) } else { Err(letters) }
     })
@@ -238,12 +240,12 @@ async fn the_remedy_of_a_dead_letter_works_as_it_is_written() {
     shop.until_quiet().await;
     let report = json(&shop, &order).await;
     assert_eq!((&report["order"]["status"], &report["waiting_for"]), (&"shipped".into(), &Value::Array(Vec::new())));
-    assert_eq!(report["attempts"].as_array().map(Vec::len), Some(3), "what failed stays written");
+    assert_eq!(report["attempts"].as_array().map(Vec::len), Some(3), "failed attempts stay recorded");
     shop.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_should_not_be_so_is_told() {
+async fn violations_are_reported() {
     let mut shop = Shop::open().await;
     let order = place(&mut shop, "MUG-BLUE", VISA).await;
     work(&mut shop).await;
@@ -264,13 +266,13 @@ async fn what_should_not_be_so_is_told() {
     connection
         .batch_execute("UPDATE orders.orders SET status = 'shipped', version = 4")
         .await
-        .expect("it can be mended");
+        .expect("it can be repaired");
     assert_eq!(json(&shop, &order).await["violations"], Value::Array(Vec::new()));
     shop.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_that_is_not_there_and_an_address_with_several() {
+async fn unknown_order_is_not_found_and_an_address_lists_its_orders() {
     let mut shop = Shop::open().await;
     for nobody in ["0000000000", "nobody@example.org", "teapot", "01990000-0000-7000-8000-000000000000"] {
         ended(&why(&shop, &[nobody]).await, 1, &["There is no order", nobody, "its number (ten characters)"]);
@@ -304,7 +306,7 @@ async fn an_order_that_is_not_there_and_an_address_with_several() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_read_is_named_and_the_rest_is_told() {
+async fn unreadable_sources_are_named_and_the_rest_is_reported() {
     let mut shop = Shop::open().await;
     let order = place(&mut shop, "MUG-BLUE", VISA).await;
     work(&mut shop).await;
@@ -315,7 +317,7 @@ async fn what_cannot_be_read_is_named_and_the_rest_is_told() {
     ended(&json, 3, &["payments cannot be read", "v_payments"]);
     let report: Value = serde_json::from_str(&json.out).expect("JSON");
     assert_eq!((&report["unavailable"], &report["payments"]), (&serde_json::json!(["payments"]), &Value::Null));
-    assert_eq!(report["events"].as_array().map(Vec::len), Some(4), "the parts behind it are read all the same");
+    assert_eq!(report["events"].as_array().map(Vec::len), Some(4), "the other parts are still read");
     assert_eq!(report["mails"].as_array().map(Vec::len), Some(2));
     ended(&why(&shop, &[&id]).await, 3, &["COULD NOT BE READ", "payments cannot be read", "shipment.created"]);
     connection.batch_execute("ALTER VIEW payment.away RENAME TO v_payments").await.expect("it can be renamed");

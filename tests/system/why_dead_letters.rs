@@ -1,4 +1,4 @@
-//! Which dead letters `orderflow why` calls waiting: those that their own subscription has not applied since.
+//! `orderflow why` lists only dead letters that their own subscription has not applied since.
 
 use orderflow_tests::{Shop, VISA, queues};
 
@@ -8,7 +8,7 @@ use crate::why::{json, place, work};
 async fn a_dead_letter_parks_the_order_until_its_own_subscription_has_applied_the_event() {
     let mut shop = Shop::open().await;
     let order = place(&mut shop, "MUG-BLUE", VISA).await;
-    // The first mail is sent, and the payment is not done: of both there is a dead letter, of the same event.
+    // The first mail is sent but the payment is not made; the same event has a dead letter for both.
     let (mail, payment) = (queues::EMAIL_ORDER_CREATED.queue(), queues::PAYMENT_ORDER_CREATED.queue());
     shop.execute(&format!(
         "INSERT INTO messaging.dead_letters (event_id, subscription, attempt, reason, worker, died_at)
@@ -21,7 +21,7 @@ async fn a_dead_letter_parks_the_order_until_its_own_subscription_has_applied_th
         report[part].as_array().expect("a list").iter().filter_map(|one| one["subscription"].as_str()).collect()
     };
     assert_eq!(of("dead_letters"), [&payment], "{report}");
-    // And where the order has still to come, nobody works here.
+    // The order also waits for the next step, which has no worker.
     assert_eq!(of("waiting_for"), [&payment, &queues::INVENTORY_PAYMENT_COMPLETED.queue()], "{report}");
     assert_eq!(report["waiting_for"][0]["state"], "parked", "{report}");
     work(&mut shop).await;

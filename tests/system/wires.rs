@@ -1,4 +1,4 @@
-//! The wires that other tests break do break.
+//! Proves that the proxies with which other tests break connections do break them.
 
 use std::{io::ErrorKind, time::Duration};
 
@@ -9,7 +9,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-/// What happens at once, or not at all.
+/// Returns the result of a future that must complete within ten seconds.
 async fn soon<T>(happens: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(10), happens).await.expect("it happens soon")
 }
@@ -20,9 +20,9 @@ async fn wire() -> (Proxy, TcpListener) {
     (Proxy::to(&url).await, listener)
 }
 
-/// A client and its server at the ends of a wire, over which something was said.
+/// Returns a client and its server that have exchanged a byte through the proxy.
 async fn connect(wire: &Proxy, listener: &TcpListener) -> (TcpStream, TcpStream) {
-    let mut client = TcpStream::connect(wire.address()).await.expect("the wire takes connections");
+    let mut client = TcpStream::connect(wire.address()).await.expect("the proxy accepts connections");
     let (mut server, _) = listener.accept().await.expect("it comes through");
     client.write_all(b"a").await.expect("it is sent");
     assert_eq!(soon(server.read_u8()).await.expect("it arrives"), b'a');
@@ -30,29 +30,29 @@ async fn connect(wire: &Proxy, listener: &TcpListener) -> (TcpStream, TcpStream)
 }
 
 #[tokio::test]
-async fn both_ends_of_a_wire_that_resets_are_told_at_once() {
+async fn both_ends_of_a_reset_connection_see_it_immediately() {
     let (wire, listener) = wire().await;
     let (mut client, mut server) = connect(&wire, &listener).await;
     wire.reset();
     for end in [&mut client, &mut server] {
-        assert_eq!(soon(end.read_u8()).await.expect_err("nothing comes").kind(), ErrorKind::ConnectionReset);
+        assert_eq!(soon(end.read_u8()).await.expect_err("the connection is reset").kind(), ErrorKind::ConnectionReset);
     }
 }
 
 #[tokio::test]
-async fn the_client_of_a_half_open_wire_is_told_nothing_and_may_say_what_it_likes() {
+async fn client_of_a_half_open_connection_sees_nothing_and_can_still_send() {
     let (wire, listener) = wire().await;
     let (mut client, mut server) = connect(&wire, &listener).await;
     wire.half_open();
-    assert_eq!(soon(server.read(&mut [0])).await.expect("it is told"), 0, "the server sees the end");
+    assert_eq!(soon(server.read(&mut [0])).await.expect("the connection ends"), 0, "the server sees the end");
     client.write_all(&[b'b'; 100_000]).await.expect("nothing refuses it");
     assert!(timeout(Duration::from_millis(200), client.read_u8()).await.is_err(), "nothing ever comes");
-    // What comes after is another connection.
+    // Later connections work.
     connect(&wire, &listener).await;
 }
 
 #[tokio::test]
-async fn what_goes_over_a_slow_wire_arrives_late() {
+async fn data_over_a_slow_connection_arrives_late() {
     let (wire, listener) = wire().await;
     let (mut client, mut server) = connect(&wire, &listener).await;
     let latency = Duration::from_millis(300);

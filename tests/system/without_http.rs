@@ -1,4 +1,5 @@
-//! Orders are placed and cancelled by a library that knows no HTTP, so whatever else takes orders does as the front end does.
+//! A library without HTTP places and cancels orders, so that any other channel can follow the same rules as the front
+//! end.
 
 use std::time::Duration;
 
@@ -18,10 +19,10 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// Admits whatever a test places.
+/// Admits everything that a test places.
 const WIDE: Admission = Admission { max_outbox_age: Duration::from_secs(600), max_outbox_rows: 1_000 };
 
-/// What places and cancels, until `stop`, once it has reached the database.
+/// Starts what is needed to place and cancel orders until `stop`, and waits until orders are accepted.
 async fn start(shop: &Shop, stop: &CancellationToken) -> (Placing, Database, Relay) {
     let settings: Source = shop.settings("orderflow-web").into_iter().collect();
     let broker = BrokerConfig::read(&settings).expect("a broker");
@@ -30,11 +31,11 @@ async fn start(shop: &Shop, stop: &CancellationToken) -> (Placing, Database, Rel
     let publisher = Publisher::start(Connector::new(&broker, "a test"), stop.clone());
     let relay = Relay::start(Relayed::Everything, database.clone(), publisher, stop.clone());
     let placing = Placing::start(database.clone(), relay.clone(), PaymentKind::Simulated, WIDE, stop);
-    until("orders are taken", async || if placing.is_ready() { Ok(()) } else { Err(()) }).await;
+    until("orders are accepted", async || if placing.is_ready() { Ok(()) } else { Err(()) }).await;
     (placing, database, relay)
 }
 
-/// A stranger's wish: no order is theirs.
+/// Returns a request from a customer who owns no order.
 fn wish<'a>(key: &'a str, body: &'a Value) -> Wish<'a> {
     Wish {
         key,
@@ -71,7 +72,7 @@ async fn order_is_placed_once_and_cancelled_without_http() {
     assert_eq!((placed.total, placed.currency.as_str(), placed.replayed), (2998, "EUR", false));
     let again = Placed { replayed: true, ..placed.clone() };
     assert_eq!(placing.place(wish(&key, &wanted)).await.expect("it is repeated"), again);
-    // A repetition is looked up before every refusal: that its client is too fast, and that the total has changed.
+    // The stored answer comes before every refusal, such as a rate limit or a changed total.
     let fast = |key| Wish { retry_seconds: Some(7), shown: Some(1), ..wish(key, &wanted) };
     assert_eq!(placing.place(fast(&key)).await.expect("it is repeated"), again);
     let new = placing.place(fast("a key of another order")).await;
@@ -83,12 +84,12 @@ async fn order_is_placed_once_and_cancelled_without_http() {
     let unknown = cancelling::request(&database, &relay, Uuid::now_v7()).await;
     assert!(matches!(unknown, Err(cancelling::Refused::Unknown)), "{unknown:?}");
     for _ in 0..2 {
-        cancelling::request(&database, &relay, placed.order_id).await.expect("it is written down");
+        cancelling::request(&database, &relay, placed.order_id).await.expect("it is recorded");
     }
     let requested = "SELECT count(*) FROM messaging.event_log WHERE event = 'order.cancel-requested'";
     assert_eq!(shop.number(requested).await, 1);
 
-    // What follows is that of any order.
+    // The order then continues like any other.
     shop.start_worker(&[]).await;
     shop.until_orders("cancelled", 1).await;
     let shipped = placing.place(wish("the key of another order", &wanted)).await.expect("it is placed");

@@ -1,6 +1,6 @@
-//! The services of a shop, the providers that they call, and the one list of the services.
+//! The services of a shop, the providers that they call, and the only list of the services.
 //!
-//! What runs them is `orderflow_service::process`; `main.rs` only reads the command line and the settings.
+//! `orderflow_service::process` runs them; `main.rs` only reads the command line.
 
 pub mod providers;
 pub mod services;
@@ -23,28 +23,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn roster_has_no_mistake() {
+    fn roster_is_valid() {
         roster().check().unwrap_or_else(|mistake| panic!("{mistake}"));
     }
 
     #[test]
-    fn every_event_is_taken_so_that_none_is_unroutable() {
+    fn every_event_type_has_a_subscription_so_that_none_is_unroutable() {
         for kind in EventKind::ALL {
-            assert!(roster().subscriptions().iter().any(|one| one.event() == *kind), "nobody takes {kind}");
+            assert!(roster().subscriptions().iter().any(|one| one.event() == *kind), "no service consumes {kind}");
         }
     }
 
-    /// An order's version is that of its log, and whoever takes the event brings it there.
+    /// The order service raises an order's version to that of its log when it consumes the event.
     #[test]
-    fn order_service_takes_every_event_but_those_that_the_front_end_writes_with_the_order() {
+    fn order_service_consumes_every_event_type_that_the_front_end_does_not_write_with_the_order() {
         let by_front_end = [EventKind::OrderCreated, EventKind::OrderCancelRequested];
         for kind in EventKind::ALL.iter().filter(|kind| !by_front_end.contains(kind)) {
             let taken = roster().subscriptions().iter().any(|one| one.service() == "order" && one.event() == *kind);
-            assert!(taken, "the order service does not take {kind}: orders would stay behind their logs");
+            assert!(taken, "the order service does not consume {kind}: orders would stay behind their logs");
         }
     }
 
-    /// What a handler says wakes nobody up unless somebody publishes it, and a row of the table of events has one author.
+    /// Each service relays only its own event types, and a row of the table of events names one author.
     #[test]
     fn every_event_has_one_author() {
         for kind in EventKind::ALL {

@@ -1,4 +1,4 @@
-//! `orderflow-worker`: reads the command line, and runs.
+//! `orderflow-worker`: reads the command line and runs the worker.
 
 use std::process::ExitCode;
 
@@ -6,15 +6,15 @@ use clap::Parser;
 use orderflow_service::{program, version::DESCRIPTION};
 use orderflow_worker::roster;
 
-/// Handles the events of orders: one actor for each queue.
+/// Handles the events of orders: one actor per queue.
 ///
-/// Start as many of these as it takes, with all queues or some: they share the work of a queue. Settings come from the
-/// environment; `orderflow config` lists them. SIGTERM or Ctrl-C finishes what has begun and ends.
+/// Run as many of these as you need, for all queues or some: they share each queue's work. Settings come from the
+/// environment; `orderflow config` lists them. SIGTERM or Ctrl-C finishes the work in progress and stops the process.
 #[derive(Debug, Parser)]
 #[command(name = "orderflow-worker", version = DESCRIPTION)]
 struct Arguments {
-    /// A queue to handle, by name or pattern: payment.order-created, or 'payment.*'. May be repeated; without it all
-    /// queues are handled.
+    /// A queue to consume, by name or pattern: payment.order-created, or 'payment.*'. May be repeated; without it, all
+    /// queues are consumed.
     #[arg(long = "queue", value_name = "NAME-OR-GLOB")]
     queues: Vec<String>,
 }

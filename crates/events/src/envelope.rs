@@ -1,7 +1,7 @@
 //! The CloudEvents 1.0 envelope around every event, in structured JSON mode.
 //!
 //! Source of the attribute names and rules: CloudEvents specification 1.0.2. `orderversion`, `correlationid`,
-//! `causationid` and `traceparent` are extension attributes, which is why they carry no separators.
+//! `causationid` and `traceparent` are extension attributes, whose names may not contain separators.
 
 use std::borrow::Cow;
 
@@ -16,20 +16,20 @@ use crate::timestamp;
 /// The media type of a message's body.
 pub const CONTENT_TYPE: &str = "application/cloudevents+json";
 
-/// The data of one kind of event. Its JSON is public: a change needs a new version of the type.
+/// The data of one kind of event. Its JSON is part of the contract: a change needs a new version of the type.
 pub trait EventData: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
-    /// Which kind this is the data of.
+    /// The kind of event that has this data.
     const EVENT: EventName;
 }
 
-/// One event as it travels.
+/// An event as it is published.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Envelope<T> {
     specversion: SpecVersion,
-    /// Unique for ever (UUIDv7); consumers recognise a repetition by it.
+    /// The event's unique id (UUIDv7). Consumers use it to recognise repetitions.
     pub id: Uuid,
-    /// Who says so: `/orderflow/payment`.
+    /// The program that wrote the event: `/orderflow/payment`.
     pub source: String,
     /// The CloudEvents type, see [`EventName::cloud_type`].
     #[serde(rename = "type")]
@@ -37,7 +37,7 @@ pub struct Envelope<T> {
     /// The order's id.
     #[serde(rename = "subject")]
     pub order_id: Uuid,
-    /// When it happened; milliseconds, UTC.
+    /// When it happened: UTC, with milliseconds.
     #[serde(with = "timestamp")]
     #[cfg_attr(feature = "schema", schemars(with = "DateTime<Utc>"))]
     pub time: DateTime<Utc>,
@@ -45,16 +45,17 @@ pub struct Envelope<T> {
     /// The order's version after this event: 1 for its first event, without gaps.
     #[serde(rename = "orderversion")]
     pub order_version: i32,
-    /// The id of the request that placed the order, the same for everything that follows from it.
+    /// The id of the request that placed the order, the same for all events of the order.
     #[serde(rename = "correlationid")]
     pub correlation_id: Uuid,
-    /// The event that led to this one; none for an order's first and for what a person asked for.
+    /// The id of the event that caused this one; absent for an order's first event and for requests of customers or
+    /// operators.
     #[serde(rename = "causationid", default, skip_serializing_if = "Option::is_none")]
     pub causation_id: Option<Uuid>,
-    /// The W3C trace context of whoever caused it.
+    /// The W3C trace context of the step that wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
-    /// What is particular to this kind of event.
+    /// The data of this kind of event.
     pub data: T,
 }
 
@@ -72,28 +73,28 @@ enum ContentType {
     Json,
 }
 
-/// An event that is about to be written to the log, which gives it its id, time and version.
+/// An event to append to the log, which assigns its id, time and version.
 #[derive(Debug, Clone)]
 pub struct NewEvent {
-    /// The order that it happened to.
+    /// The order's id.
     pub order_id: Uuid,
-    /// What happened.
+    /// The event's name.
     pub name: EventName,
-    /// The placing request's id.
+    /// The id of the request that placed the order.
     pub correlation_id: Uuid,
-    /// The event that led here.
+    /// The id of the event that caused this one.
     pub causation_id: Option<Uuid>,
-    /// The trace context to go on with.
+    /// The trace context to continue.
     pub traceparent: Option<String>,
-    /// The kind's data as JSON.
+    /// The event's data as JSON.
     pub data: Value,
 }
 
 impl NewEvent {
-    /// An event that no other event led to: an order's first, or what a person asked for.
+    /// Creates an event without a causing event: an order's first event, or a request of a customer or operator.
     ///
     /// # Errors
-    /// When `data` has no JSON form.
+    /// Fails if `data` has no JSON form.
     pub fn uncaused<T: EventData>(
         order_id: Uuid,
         correlation_id: Uuid,
@@ -110,10 +111,10 @@ impl NewEvent {
         })
     }
 
-    /// What follows from `cause`: the same order, correlation and trace.
+    /// Creates an event caused by `cause`, with the same order, correlation id and trace context.
     ///
     /// # Errors
-    /// When `data` has no JSON form.
+    /// Fails if `data` has no JSON form.
     pub fn caused_by<C, T: EventData>(cause: &Envelope<C>, data: &T) -> serde_json::Result<Self> {
         Ok(Self {
             order_id: cause.order_id,
@@ -125,7 +126,7 @@ impl NewEvent {
         })
     }
 
-    /// Gives the event its identity: a fresh id, `source`, the present time and its place in the order's history.
+    /// Returns the event's envelope, with a new id, `source`, the current time and its version in the order's history.
     #[must_use]
     pub fn into_envelope(self, source: &str, order_version: i32) -> Envelope<Value> {
         let logged = Logged {
@@ -144,7 +145,7 @@ impl NewEvent {
     }
 }
 
-/// An event as the event log has it. Its kind may be one that this version does not know.
+/// An event as stored in the event log. This version may not know its kind.
 #[derive(Debug, Clone)]
 pub struct Logged {
     /// See [`Envelope::id`].
@@ -188,39 +189,40 @@ impl From<Logged> for Envelope<Value> {
     }
 }
 
-/// Why a message's body is not the event that was expected.
+/// Why a message's body is not the expected event.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
-    /// Not JSON, not an envelope, or the data does not fit its type.
+    /// It is not JSON or not an envelope, or the data does not match its type.
     #[error("the body is not a CloudEvents 1.0 event of a kind we know: {0}")]
     Malformed(#[from] serde_json::Error),
-    /// An event, but of another kind than this subscription takes.
+    /// It is an event of a kind that this subscription does not consume.
     #[error("the type is {found:?} where {expected:?} was expected")]
     WrongType {
-        /// What the subscription takes.
+        /// The type that the subscription consumes.
         expected: Cow<'static, str>,
-        /// What came.
+        /// The type received.
         found: String,
     },
 }
 
 impl<T: EventData> Envelope<T> {
-    /// Reads a message's body, by the `type` it names and never by its routing key (a retry's routing key is its queue).
+    /// Decodes a message's body by its `type`, never by its routing key: a retry's routing key is its queue.
     ///
     /// # Errors
-    /// When the body is no such event: see [`DecodeError`]. Trying again cannot help.
+    /// Fails permanently if the body is not such an event: see [`DecodeError`].
     pub fn decode(body: &[u8]) -> Result<Self, DecodeError> {
         Ok(Envelope::named(T::EVENT, body)?.typed()?)
     }
 }
 
 impl Envelope<Value> {
-    /// Reads a message's body as an event of this kind, of any kind for [`EventName::OTHER`], and leaves its data as it is.
+    /// Decodes a message's body as an event of this kind, or of any kind for [`EventName::OTHER`], without decoding its
+    /// data.
     ///
     /// # Errors
-    /// When the body is no such event: see [`DecodeError`]. Trying again cannot help.
+    /// Fails permanently if the body is not such an event: see [`DecodeError`].
     pub fn named(name: EventName, body: &[u8]) -> Result<Self, DecodeError> {
-        // Check the type first, so that an event of another kind is reported as that and not as malformed.
+        // Check the type first, so that an event of another kind is not reported as malformed.
         #[derive(Deserialize)]
         struct Type {
             #[serde(rename = "type")]
@@ -234,10 +236,10 @@ impl Envelope<Value> {
         Ok(serde_json::from_slice(body)?)
     }
 
-    /// Returns the event with its data read as that of `T`. The kind is not checked.
+    /// Returns the event with its data decoded as `T`. The kind is not checked.
     ///
     /// # Errors
-    /// When the data is not that of `T`.
+    /// Fails if the data does not match `T`.
     pub fn typed<T: EventData>(self) -> serde_json::Result<Envelope<T>> {
         Ok(Envelope {
             specversion: self.specversion,
@@ -297,7 +299,7 @@ mod tests {
         })
     }
 
-    /// What is decoded says the same when it is written again.
+    /// A decoded event is unchanged after encoding and decoding it again.
     fn decodes_to_itself(body: &[u8]) -> Result<(), TestCaseError> {
         if let Ok(event) = Envelope::<PaymentFailed>::decode(body) {
             prop_assert_eq!(&event.cloud_type, &PaymentFailed::EVENT.cloud_type());
@@ -308,14 +310,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_is_decoded() {
+    fn published_event_decodes() {
         let body = serde_json::to_vec(&sent()).expect("JSON");
         assert!(Envelope::<PaymentFailed>::decode(&body).is_ok_and(|event| event.order_version == 2));
     }
 
     proptest! {
         #[test]
-        fn no_message_is_taken_for_what_it_is_not(
+        fn no_message_decodes_as_a_different_event(
             body in vec(any::<u8>(), 0..400),
             field in prop::sample::select(vec!["id", "type", "subject", "time", "orderversion", "data", "specversion", "causationid", "more"]),
             value in any_value(),

@@ -1,31 +1,31 @@
-//! The open list of what can happen to an order: kinds of this version, of other versions and of services elsewhere.
+//! The open list of event kinds: those of this version, of other versions and of registered services.
 
 use std::{borrow::Cow, fmt};
 
 use crate::EventKind;
 
-/// The name of a kind of event, as the event log, the outbox and routing keys have it: `payment.completed`. It begins with the
-/// name of the service that publishes it; the kinds of [`EventKind`] are older than this rule.
+/// The name of a kind of event, as in the event log, the outbox and routing keys: `payment.completed`. It begins with
+/// the name of the service that publishes it, except for kinds in [`EventKind`] that are older than this rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventName(&'static str);
 
 impl EventName {
-    /// Stands for every kind that services publish and [`EventKind`] does not list. Events are never named so: it names the
-    /// queue that takes them all.
+    /// Stands for every kind that services publish and [`EventKind`] does not list. No event has this name: it names
+    /// the queue that receives all of them.
     pub const OTHER: Self = Self("other");
 
-    /// Names a kind of a service elsewhere: `loyalty.points-booked`.
+    /// Creates the name of a registered service's kind: `loyalty.points-booked`.
     ///
     /// # Panics
-    /// When it is not two parts of lower-case letters, digits and hyphens with a full stop between them. In a constant that is
-    /// an error of the compiler.
+    /// Panics unless the name is two parts of lower-case letters, digits and hyphens, separated by a full stop. In a
+    /// constant this is a compile error.
     #[must_use]
     pub const fn new(name: &'static str) -> Self {
         assert!(is_name(name.as_bytes()), "an event is named like loyalty.points-booked");
         Self(name)
     }
 
-    /// Names a kind by what was read; `None` where [`EventName::new`] would panic.
+    /// Parses a name; returns `None` where [`EventName::new`] would panic.
     #[must_use]
     pub const fn parse(name: &'static str) -> Option<Self> {
         if is_name(name.as_bytes()) { Some(Self(name)) } else { None }
@@ -37,19 +37,19 @@ impl EventName {
         Self(kind.routing_key())
     }
 
-    /// Returns it as the log and routing keys have it.
+    /// Returns the name as in the log and in routing keys.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         self.0
     }
 
-    /// Whether it begins with the name of this service.
+    /// Returns whether it begins with the name of this service.
     #[must_use]
     pub fn is_of(self, service: &str) -> bool {
         self.0.strip_prefix(service).is_some_and(|rest| rest.starts_with('.'))
     }
 
-    /// Returns the part of a queue's name that says which event it holds: `payment-completed`.
+    /// Returns the part of a queue's name that names the event: `payment-completed`.
     #[must_use]
     pub fn dashed(self) -> String {
         self.0.replace('.', "-")
@@ -62,8 +62,8 @@ impl EventName {
     }
 }
 
-/// Returns the CloudEvents `type` of the kind with this name: `orders.payment-completed.v1`, and in the same way where this
-/// version does not know it.
+/// Returns the CloudEvents `type` of the kind with this name: `orders.payment-completed.v1`. A kind that this version
+/// does not know follows the same rule.
 #[must_use]
 pub fn cloud_type(name: &str) -> Cow<'static, str> {
     match name.parse::<EventKind>() {
@@ -77,7 +77,7 @@ const fn is_name(name: &[u8]) -> bool {
     while at < name.len() {
         #[expect(
             clippy::indexing_slicing,
-            reason = "constant functions have no iterators, and the bound is the line above"
+            reason = "constant functions have no iterators, and the loop condition checks the bound"
         )]
         let byte = name[at];
         if byte == b'.' && length > 0 {
@@ -116,16 +116,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn types_of_known_and_unknown_kinds_follow_from_their_names_alike() {
+    fn cloud_type_follows_from_the_name_for_known_and_unknown_kinds() {
         for kind in EventKind::ALL {
             let by_rule = format!("orders.{}.v1", EventName::of(*kind).dashed());
-            assert_eq!(kind.cloud_type(), by_rule, "consumers elsewhere derive it");
+            assert_eq!(kind.cloud_type(), by_rule, "other consumers derive it from the name");
         }
         assert_eq!(EventName::new("loyalty.points-booked").cloud_type(), "orders.loyalty-points-booked.v1");
     }
 
     #[test]
-    fn name_has_two_parts_that_queues_and_routing_keys_can_have() {
+    fn name_has_two_parts_that_are_valid_in_queue_names_and_routing_keys() {
         for name in ["loyalty.points-booked", "gift-cards.sold2"]
             .into_iter()
             .chain(EventKind::ALL.iter().map(|kind| kind.routing_key()))

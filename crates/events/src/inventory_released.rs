@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{EventData, EventKind, EventName};
 
-/// Nothing is set aside for the order any more, and nothing will be.
+/// Nothing is reserved for the order any more, and nothing will be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct InventoryReleased {
-    /// How many different products went back into stock; 0 where none had been set aside yet.
+    /// How many different products went back into stock; 0 if none had been reserved.
     pub products: usize,
 }
 

@@ -1,6 +1,7 @@
 //! The events of an order: their envelope, their kinds, and one file for the data of each.
 //!
-//! No event carries a name, an address or an e-mail: personal data stays in the database, where it can be erased.
+//! No event contains a name, an address or an e-mail address: personal data stays in the database, where it can be
+//! erased.
 
 mod envelope;
 mod event_name;

@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{EventData, EventKind, EventName};
 
-/// Someone asked for the order to be cancelled. It may still ship: the shipping service decides.
+/// A cancellation of the order was requested. The order may still ship: the shipping service decides.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OrderCancelRequested {
-    /// Who asked: `customer`.
+    /// Who requested it: `customer`.
     pub by: String,
 }
 

@@ -9,15 +9,15 @@ use super::{EventData, EventKind, EventName};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OrderCreated {
-    /// What people read out on the phone.
+    /// The number that customers quote on the phone.
     pub number: String,
     /// Σ price × quantity, in minor units.
     pub total: i64,
     /// ISO 4217.
     pub currency: String,
-    /// What was ordered, in the order of the request.
+    /// The ordered items, in the order of the request.
     pub items: Vec<OrderedItem>,
-    /// The order whose payment was declined and that this one is in the place of.
+    /// The order with a declined payment that this one replaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<Uuid>,
 }
@@ -26,13 +26,13 @@ impl EventData for OrderCreated {
     const EVENT: EventName = EventName::of(EventKind::OrderCreated);
 }
 
-/// One line of an order.
+/// A line of an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OrderedItem {
     /// The product.
     pub sku: String,
-    /// Pieces, 1 to 99.
+    /// The number of pieces, 1 to 99.
     pub quantity: i32,
     /// The price of one piece when the order was placed, in minor units.
     pub price: i64,

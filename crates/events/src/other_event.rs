@@ -1,11 +1,11 @@
-//! The data of events whose kind this version does not know.
+//! The data of events of kinds that this version does not know.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{EventData, EventName};
 
-/// The data of an event of any kind, as it was written. For handlers that need the envelope alone.
+/// The unmodified data of an event of any kind, for handlers that need only the envelope.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct OtherEvent(pub Value);

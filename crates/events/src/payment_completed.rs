@@ -8,9 +8,9 @@ use super::{EventData, EventKind, EventName};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PaymentCompleted {
-    /// The payment, by our own id; the provider's is in the payment service's rows.
+    /// Our own id of the payment; the provider's id is in the payment service's tables.
     pub payment_id: String,
-    /// What was charged, in minor units.
+    /// The amount charged, in minor units.
     pub amount: i64,
     /// ISO 4217.
     pub currency: String,

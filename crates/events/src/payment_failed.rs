@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{EventData, EventKind, EventName};
 
-/// The payment was declined for good.
+/// The payment was permanently declined.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PaymentFailed {
-    /// The provider's reason as a word: `card_declined`.
+    /// The provider's reason code: `card_declined`.
     pub reason: String,
 }
 

@@ -4,13 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{EventData, EventKind, EventName};
 
-/// The whole charge was given back.
+/// The whole charge was refunded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PaymentRefunded {
-    /// The payment, by our own id; the provider's is in the payment service's rows.
+    /// Our own id of the payment; the provider's id is in the payment service's tables.
     pub payment_id: String,
-    /// What was given back, in minor units.
+    /// The amount refunded, in minor units.
     pub amount: i64,
     /// ISO 4217.
     pub currency: String,

@@ -1,4 +1,4 @@
-//! The JSON Schema of each kind's envelope, made from the types that decode it.
+//! The JSON Schema of each kind's envelope, generated from the types that decode it.
 
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Value, json};
@@ -9,8 +9,9 @@ use super::{
     ShipmentFailed,
 };
 
-/// Returns the schema of a whole event of this kind: JSON Schema draft 7, the one that `AsyncAPI` takes for payloads. It lets fields
-/// in that it does not name, since an added field is no new version.
+/// Returns the schema of a whole event of this kind, in JSON Schema draft 7, which `AsyncAPI` accepts for payloads.
+///
+/// It allows additional fields, since adding a field does not need a new version.
 #[must_use]
 pub fn of_event(kind: EventKind) -> Value {
     let mut schema = match kind {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{EventData, EventKind, EventName};
 
-/// The request to cancel came before the parcel was handed over: the order will not ship.
+/// The cancellation request arrived before the parcel was handed over: the order will not ship.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ShipmentCancelled {}

@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{EventData, EventKind, EventName};
 
-/// The carrier took the parcel.
+/// The carrier accepted the parcel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ShipmentCreated {
-    /// What the customer can follow the parcel by.
+    /// The carrier's number that the customer can track the parcel with.
     pub tracking_number: String,
 }
 

@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{EventData, EventKind, EventName};
 
-/// The carrier refused the parcel for good.
+/// The carrier permanently refused the parcel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ShipmentFailed {
-    /// The carrier's reason as a word: `not_shippable`.
+    /// The carrier's reason code: `not_shippable`.
     pub reason: String,
 }
 

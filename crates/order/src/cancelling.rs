@@ -1,4 +1,4 @@
-//! A customer's wish to cancel is written down. Whether the order still can be cancelled is decided by the shipping service.
+//! Records a customer's request to cancel an order. The shipping service decides whether it can still be cancelled.
 
 use std::time::Duration;
 
@@ -15,13 +15,14 @@ use crate::{
     store::cancel::{self, CancelRequest},
 };
 
-/// A service may write to the order's log at the same moment, at most one after the other: four steps and their undoing.
+/// How often to try. Each try can collide with a service that writes to the order's log: at most the four forward steps
+/// and their compensations, one after the other.
 const TRIES: u32 = 10;
 
-/// How long the transaction may take. After that the customer is asked to try again.
+/// The time limit of the transaction. After that the customer has to try again.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Why a wish to cancel is not written down.
+/// Why a cancellation request was not recorded.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
     /// There is no such order.
@@ -30,26 +31,26 @@ pub enum Refused {
     /// The order has shipped or failed: there is nothing to cancel.
     #[error("the order is {} already", .0.as_str())]
     TooLate(OrderStatus),
-    /// It panicked; the cause is logged. It may be written down all the same; asking again is safe.
-    #[error("the request to cancel was given up")]
+    /// The task panicked; the cause is logged. The request may have been recorded nevertheless; repeating it is safe.
+    #[error("the cancellation request was aborted")]
     GivenUp,
-    /// The database failed. It may be written down all the same; asking again is safe.
+    /// The database failed. The request may have been recorded nevertheless; repeating it is safe.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Writes down that the customer of this order wants it cancelled. Safe to repeat.
+/// Records that the customer wants this order cancelled. Safe to repeat.
 ///
 /// # Errors
 /// See [`Refused`].
 pub async fn request(database: &Database, relay: &Relay, id: Uuid) -> Result<(), Refused> {
     let (database, relay) = (database.clone(), relay.clone());
-    // A task of its own: a customer who goes away leaves no transaction open.
+    // A separate task, so that a disconnecting client leaves no transaction open.
     let cancelling = tokio::spawn(async move { cancel(&database, &relay, id).await });
     match tokio::time::timeout(DEADLINE, cancelling).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(panicked)) => {
-            tracing::error!(%panicked, order.id = %id, "a request to cancel was given up");
+            tracing::error!(%panicked, order.id = %id, "a cancellation request was aborted");
             Err(Refused::GivenUp)
         }
         Err(_) => Err(StoreError::TimedOut(DEADLINE).into()),

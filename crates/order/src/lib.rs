@@ -1,5 +1,5 @@
-//! The order itself: its rules, how it is placed and cancelled, and how it follows its event log. It knows neither HTTP nor
-//! services.
+//! Orders: their rules, how they are placed and cancelled, and how they follow the event log. This crate depends
+//! neither on HTTP nor on services.
 
 pub mod cancelling;
 pub mod domain;
@@ -8,5 +8,5 @@ pub mod placing;
 pub mod store;
 pub mod token;
 
-/// The source of the events that customers cause: an order is placed, a cancel requested.
+/// The source of the events that customers cause: placing an order and requesting a cancellation.
 const SOURCE: &str = "/orderflow/web";

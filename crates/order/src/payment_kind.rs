@@ -1,19 +1,19 @@
-//! `PAYMENT_PROVIDER`: which orders can be charged depends on who charges them.
+//! `PAYMENT_PROVIDER`: the payment provider decides which orders can be charged.
 
 use orderflow_service::config::{Setting, Source};
 
-/// The variable.
+/// The setting.
 pub const PAYMENT_PROVIDER: Setting = Setting {
     name: "PAYMENT_PROVIDER",
     default: Some("simulated"),
     secret: false,
-    meaning: "who takes the money: simulated, or stripe with STRIPE_SECRET_KEY; the front end refuses orders that it cannot charge, so it needs the same value",
+    meaning: "the payment provider: simulated, or stripe with STRIPE_SECRET_KEY; the front end refuses orders that it cannot charge, so it needs the same value",
 };
 
-/// Which payment provider it is, for the front end, which never calls it and has no key.
+/// The kind of payment provider, for the front end, which never calls the provider and has no key.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum PaymentKind {
-    /// Our own stand-in, which charges any amount.
+    /// Our own simulated provider, which charges any amount.
     #[default]
     Simulated,
     /// Stripe.
@@ -21,7 +21,7 @@ pub enum PaymentKind {
 }
 
 impl PaymentKind {
-    /// Reads its variable; problems stay with `source`.
+    /// Reads the setting. Problems are collected in `source`.
     #[must_use]
     pub fn read(source: &Source) -> Option<Self> {
         source.parse(&PAYMENT_PROVIDER, Self::parse)

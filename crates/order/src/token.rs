@@ -1,4 +1,4 @@
-//! The token that opens one order: `v1.<expiry>.<HMAC-SHA256>`. Nothing of it is stored.
+//! The token that opens one order: `v1.<expiry>.<HMAC-SHA256>`. It is not stored.
 
 use chrono::{DateTime, Duration, Utc};
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -8,10 +8,10 @@ use sha2::Sha256;
 use url::Url;
 use uuid::Uuid;
 
-/// How long a token opens its order.
+/// How long a token is valid.
 pub const LIFETIME: Duration = Duration::days(90);
 
-/// Makes and checks tokens, and the links that carry them.
+/// Creates and verifies tokens, and the links that carry them.
 #[derive(Debug, Clone)]
 pub struct OrderLinks {
     public_url: Url,
@@ -19,13 +19,13 @@ pub struct OrderLinks {
 }
 
 impl OrderLinks {
-    /// Signs with the first secret, verifies with all.
+    /// Creates links that sign with the first secret and verify with all of them.
     #[must_use]
     pub fn new(config: &LinkConfig) -> Self {
         Self { public_url: config.public_url.clone(), secrets: config.token_secrets.clone() }
     }
 
-    /// The token for an order, valid for 90 days from when the order was placed: the same each time it is asked for.
+    /// Returns the token for an order, valid for 90 days from when the order was placed. It is the same on every call.
     #[must_use]
     pub fn token(&self, order_id: Uuid, placed_at: DateTime<Utc>) -> String {
         let expiry = (placed_at + LIFETIME).timestamp();
@@ -34,7 +34,7 @@ impl OrderLinks {
         format!("v1.{expiry}.{}", signature.unwrap_or_default())
     }
 
-    /// Whether this token opens this order now. Takes the same time whatever is wrong with a signature.
+    /// Returns whether this token opens this order now. Signatures are compared in constant time.
     #[must_use]
     pub fn opens(&self, token: &str, order_id: Uuid, now: DateTime<Utc>) -> bool {
         let mut parts = token.split('.');
@@ -48,51 +48,55 @@ impl OrderLinks {
             && self.secrets.iter().any(|secret| mac(secret, &signed(order_id, expiry)).verify_slice(&signature).is_ok())
     }
 
-    /// The status page of an order, for its customer: the link carries the token.
+    /// Returns the link to an order's status page for its customer. The link carries the token.
     #[must_use]
     pub fn page(&self, order_id: Uuid, placed_at: DateTime<Utc>) -> String {
         format!("{}?t={}", self.absolute(&format!("/track/{order_id}")), self.token(order_id, placed_at))
     }
 
-    /// Whether browsers reach us by plain HTTP: on their own machine, or at a host that `PLAINTEXT_HOSTS` names.
+    /// Returns whether browsers reach us over plain HTTP: on the local machine, or at a host that `PLAINTEXT_HOSTS`
+    /// names.
     #[must_use]
     pub fn is_without_tls(&self) -> bool {
         self.public_url.scheme() == "http"
     }
 
-    /// What browsers may say of a page of ours to others: nothing. By plain HTTP from another machine they say nothing of where
-    /// a form comes from but this (`Sec-Fetch-Site` is only for what they trust), so there it goes to ourselves.
+    /// Returns the `Referrer-Policy` of our pages: no page address goes to other sites.
+    ///
+    /// Over plain HTTP from another machine, browsers send no `Sec-Fetch-Site`. The referrer is then the only sign of
+    /// where a form comes from, so there it is sent to our own origin.
     #[must_use]
     pub fn referrer_policy(&self) -> &'static str {
         let is_loopback = self.public_url.host().is_some_and(|host| is_loopback(&host.to_owned()));
         if self.is_without_tls() && !is_loopback { "same-origin" } else { "no-referrer" }
     }
 
-    /// Where the shop's own pages come from, as a browser's `Origin` says it.
+    /// Returns the origin of the shop's own pages, in the form of a browser's `Origin` header.
     #[must_use]
     pub fn origin(&self) -> String {
         self.public_url.origin().ascii_serialization()
     }
 
-    /// Whether this is where the shop's own pages come from: the value of a browser's `Origin`.
+    /// Returns whether this value of a browser's `Origin` header is the origin of the shop's own pages.
     #[must_use]
     pub fn is_own_origin(&self, origin: &str) -> bool {
         self.origin() == origin
     }
 
-    /// A path below the shop's public address.
+    /// Returns the URL of a path below the shop's public address.
     #[must_use]
     pub fn absolute(&self, path: &str) -> String {
         format!("{}{path}", self.public_url.as_str().trim_end_matches('/'))
     }
 }
 
-/// What signs this text with this secret. Each purpose has texts of its own form, so that no signature is of use for another.
+/// Returns the MAC of this text with this secret. The texts of each purpose have a form of their own, so that no
+/// signature is valid for another purpose.
 pub fn mac(secret: &SecretString, text: &str) -> Hmac<Sha256> {
     let secret = secret.expose_secret().as_bytes();
     let mut block = hmac::digest::Key::<Hmac<Sha256>>::default();
-    // As RFC 2104 makes a key of any length into a block: a longer one is hashed, a shorter one is filled up with zeros.
-    // Done here, it leaves no error to handle.
+    // RFC 2104 turns a key of any length into a block: a longer key is hashed, a shorter one is padded with zeros.
+    // Doing this here leaves no error to handle.
     let hashed = <Sha256 as sha2::Digest>::digest(secret);
     let key: &[u8] = if secret.len() > block.len() { &hashed } else { secret };
     for (to, from) in block.iter_mut().zip(key) {
@@ -125,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_opens_its_own_order_until_it_expires_and_no_other() {
+    fn token_opens_only_its_own_order_and_only_until_it_expires() {
         let (links, order, now) = (links(&["first"]), Uuid::now_v7(), Utc::now());
         let token = links.token(order, now);
         assert!(links.opens(&token, order, now));
@@ -135,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_expiry_or_signature_opens_nothing() {
+    fn token_with_a_changed_expiry_or_signature_opens_nothing() {
         let (links, order, now) = (links(&["first"]), Uuid::now_v7(), Utc::now());
         let token = links.token(order, now);
         let signature = token.rsplit('.').next().expect("it has a signature");
@@ -147,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_rotation_old_tokens_still_open_until_their_secret_is_removed() {
+    fn tokens_stay_valid_after_a_rotation_until_their_secret_is_removed() {
         let (order, now) = (Uuid::now_v7(), Utc::now());
         let old = links(&["old"]).token(order, now);
         assert!(links(&["new", "old"]).opens(&old, order, now));
@@ -155,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_is_below_the_public_address() {
+    fn status_page_is_below_the_public_address() {
         let order = Uuid::now_v7();
         assert!(
             links(&["one"]).page(order, Utc::now()).starts_with(&format!("https://shop.example/track/{order}?t=v1."))
@@ -163,7 +167,7 @@ mod tests {
     }
 
     proptest! {
-        /// No text but the order's own token opens it, and none makes us fail. A signature's letters may be large.
+        /// Only an order's own token opens it, and no text causes a panic. A signature may be in upper case.
         #[test]
         fn nothing_else_opens_an_order(
             text in prop_oneof![any::<String>(), "v1\\.[0-9+-]{0,20}\\.[0-9a-fA-F]{0,80}"],

@@ -1,46 +1,47 @@
-//! What must hold of a service's rows beside the event log, as data: `orderflow audit` makes one query of each subject.
+//! The invariants between a service's rows and the event log, as data. `orderflow audit` runs one query per subject.
 
-/// Something that must hold.
+/// An invariant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
-    /// Its name in what is printed, and in the runbook.
+    /// Its name in the output and in the runbook.
     pub name: &'static str,
-    /// What to do where it does not hold; `ORDER` stands for the order.
+    /// What to do about a violation; `ORDER` stands for the order.
     pub remedy: &'static str,
 }
 
-/// A rule that is a condition on one service's rows beside the log.
+/// A rule that compares one service's rows with the event log.
 #[derive(Debug, Clone, Copy)]
 pub struct Check {
     /// The rule.
     pub rule: Rule,
-    /// True, in SQL, where it is broken. `$3` is the time before which nothing is on its way any more.
+    /// The SQL condition of a violation. `$3` is a time; no event older than that is still in flight.
     pub broken: &'static str,
-    /// What is wrong then.
+    /// What a violation means.
     pub what: &'static str,
 }
 
-/// What one query looks at.
+/// The rows that one query checks.
 #[derive(Debug)]
 pub struct Subject {
-    /// Rows with an `order_id`: of the service, of `said` (a column for each kind of event that is in the order's log,
-    /// such as `payment_completed`; `last`, its last version; `refunded`, the sum of its refunds) and of `placed` (the
-    /// order's row). `$1` and `$2` are the range: of a list of orders those that do not exist would be left out.
+    /// The joined rows, each with an `order_id`: the service's; `said` (a column for each event type in the order's
+    /// log, such as `payment_completed`; `last`, the last version; `refunded`, the sum of the refunds); and `placed`
+    /// (the order's row). `$1` and `$2` are the range of order ids; a list of orders would miss those that do not
+    /// exist.
     ///
-    /// They are joined by nothing but `FULL JOIN`. PostgreSQL takes a range of UUIDs that is narrower than a step of its
-    /// statistics for one row, and joined 1,000 orders of 300,000 to their logs row by row, in 4.7 s. A `FULL JOIN` it can
-    /// only hash or merge: 0.04 s.
+    /// Use only `FULL JOIN`. PostgreSQL estimates one row for a range of UUIDs that is narrower than a histogram bucket
+    /// of its statistics. It then joined 1,000 of 300,000 orders to their logs row by row, in 4.7 s. A `FULL JOIN` can
+    /// only be hashed or merged: 0.04 s.
     pub from: &'static str,
-    /// What must hold of them.
+    /// The checks on these rows.
     pub checks: &'static [Check],
-    /// What must hold of them once the service has applied every event of the order: one that it has not applied explains
-    /// what is broken, and is reported instead.
+    /// The checks that hold only once the service has applied every event of the order. An event that it has not
+    /// applied explains the violation and is reported instead.
     pub once_applied: &'static [Check],
 }
 
-/// What to do about a violation for which no command of an operator's is the remedy.
+/// The remedy for a violation that no operator command can fix.
 pub const FILE_IT: &str = "a mistake in a program: keep the output of `orderflow why ORDER --json` and file it";
 
-/// What to do about rows of an order that does not exist.
+/// The remedy for rows of an order that does not exist.
 pub const ORPHAN: &str = "the order was deleted by hand, or restored from a backup in part: `orderflow why ORDER` shows \
                           what there is of it, and the person who restored it has to settle the rest";

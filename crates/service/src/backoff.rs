@@ -1,10 +1,10 @@
-//! Waits between attempts at what fails for a while.
+//! Exponential back-off for operations that fail temporarily.
 
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 
-/// The waits between attempts: from 100 ms, doubling up to 10 s, with jitter, without end.
+/// The waits between attempts: 100 ms, doubling up to 10 s, with jitter, without a limit on attempts.
 #[derive(Debug)]
 pub struct Backoff(ExponentialBackoff);
 
@@ -22,7 +22,7 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// How long to wait now.
+    /// Returns how long to wait before the next attempt.
     pub fn next_delay(&mut self) -> Duration {
         self.0.next().unwrap_or(Duration::from_secs(10))
     }

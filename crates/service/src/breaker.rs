@@ -1,62 +1,63 @@
-//! When to leave a provider alone, and when to ask it again: a circuit breaker, as a pure state machine.
+//! A circuit breaker as a pure state machine: decides when to stop calling a provider and when to try it again.
 //!
-//! Closed, everybody may ask. After [`ENOUGH`] calls in a row that it was away for, it opens: nobody asks. When its wait is
-//! over one caller gets the turn to ask, the probe. An answer closes it; without one it opens again for longer.
+//! While it is closed, every call is allowed. [`ENOUGH`] unanswered calls in a row open it: no call is allowed. After a
+//! wait it is half-open: one caller may probe the provider. An answer closes it; a failed probe opens it for longer.
 //!
-//! Time is handed in, so that tests need no clock. Waiting, locking and logging are [`CallGuard`](crate::call_guard::CallGuard)'s.
+//! Callers pass the time in, so tests need no clock. Waiting, locking and logging belong to
+//! [`CallGuard`](crate::call_guard::CallGuard).
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// So many calls in a row without an answer are no coincidence; each of them costs a message an attempt.
+/// Consecutive unanswered calls that open the breaker. Fewer may be coincidence; each costs a message one attempt.
 const ENOUGH: u32 = 5;
 
-/// The wait before the first probe; it doubles with each that fails.
+/// The wait before the first probe. It doubles with each failed probe.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 
-/// A provider that comes back is noticed within this time, plus that of a call.
+/// The longest wait between probes. Recovery is noticed within this time plus one call's.
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
-/// The longest wait that a provider may wish for (`Retry-After`).
+/// The longest wait that a provider may request (`Retry-After`).
 const LONGEST_WISH: Duration = Duration::from_secs(300);
 
-/// One that opens again so soon after closing has not recovered: its wait goes on from where it was. So a provider that
-/// answers one call and breaks down under many is not tried with many every second.
+/// A breaker that opens again within this time has not recovered: its wait continues to grow from where it was. This
+/// protects a provider that answers a single call but fails under load: it does not get full load every second.
 const RECOVERED: Duration = Duration::from_secs(60);
 
-/// The right to make one call. What it came to is told with the ticket, so that calls which began before the breaker
-/// changed its mind do not change it again.
+/// The permission for one call. Callers report the result with the ticket, so that results of calls that began before
+/// the last change of state are ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticket(u64);
 
-/// Whose turn it is.
+/// Who may call the provider next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
-    /// Everybody's.
+    /// Every caller.
     All,
-    /// The caller's: it is to probe, and to tell what came of it.
+    /// This caller: it must probe and report the result.
     Yours(Ticket),
-    /// Nobody's before this moment; callers add up to a tenth of `wait`, each its own, so that many processes do not
-    /// probe in the same moment.
+    /// No caller before this time. Each caller adds a random delay of up to a tenth of `wait`, so that many processes
+    /// do not probe at the same time.
     NotBefore {
-        /// The moment.
+        /// The time.
         at: Instant,
-        /// How long the whole wait is.
+        /// The length of the whole wait.
         wait: Duration,
     },
-    /// Somebody else's, who is at it.
+    /// Another caller, which is probing now.
     Taken,
 }
 
-/// What a call's end has changed.
+/// The change of state that a call's result caused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// Nobody asks any more.
+    /// No call is allowed now.
     Opened,
     /// A probe failed.
     StillAway,
-    /// Everybody may ask again, after this long.
+    /// Every call is allowed again; the breaker was open for this long.
     Closed(Duration),
 }
 
@@ -67,13 +68,13 @@ enum State {
     HalfOpen { asked: bool },
 }
 
-/// A breaker, closed at first.
+/// A circuit breaker, initially closed.
 #[derive(Debug)]
 pub struct Breaker {
     state: State,
-    /// Counts the changes of state; tickets of an earlier one are void.
+    /// Counts the changes of state. Tickets of an earlier epoch are void.
     epoch: u64,
-    /// The wait of the last opening.
+    /// The wait of the latest opening.
     wait: Duration,
     opened_at: Option<Instant>,
     closed_at: Option<Instant>,
@@ -86,13 +87,13 @@ impl Default for Breaker {
 }
 
 impl Breaker {
-    /// Whether everybody may ask.
+    /// Returns whether every call is allowed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed { .. })
     }
 
-    /// A ticket for one call, or none where the provider is to be left alone.
+    /// Returns a ticket for one call, or `None` if the provider must not be called.
     pub fn enter(&mut self) -> Option<Ticket> {
         match &mut self.state {
             State::Closed { .. } => Some(Ticket(self.epoch)),
@@ -104,7 +105,7 @@ impl Breaker {
         }
     }
 
-    /// The call was answered, whatever the answer.
+    /// Records that the provider answered, whatever the answer.
     pub fn answered(&mut self, ticket: Ticket, now: Instant) -> Option<Change> {
         if ticket != Ticket(self.epoch) {
             return None;
@@ -119,7 +120,7 @@ impl Breaker {
         Some(Change::Closed(self.opened_at.map_or(Duration::ZERO, |since| now.duration_since(since))))
     }
 
-    /// The call was not answered; `wish` is the provider's own, for how long it is to be left alone.
+    /// Records that the provider did not answer. `wish` is the wait that the provider requested.
     pub fn away(&mut self, ticket: Ticket, now: Instant, wish: Option<Duration>) -> Option<Change> {
         if ticket != Ticket(self.epoch) {
             return None;
@@ -146,7 +147,7 @@ impl Breaker {
         }
     }
 
-    /// Whose turn it is; a caller whose turn it is has it until it tells what came of it or gives it up.
+    /// Returns who may call next. A caller that gets the probe keeps it until it reports a result or gives up.
     pub fn next(&mut self, now: Instant) -> Next {
         match self.state {
             State::Closed { .. } => Next::All,
@@ -159,7 +160,8 @@ impl Breaker {
         }
     }
 
-    /// Whoever had the turn did not need it, or went away: it is the next one's at once.
+    /// Gives up the probe without a call, so that the next caller gets it immediately. Returns whether the ticket held
+    /// it.
     pub fn give_up(&mut self, ticket: Ticket, now: Instant) -> bool {
         let had_it = ticket == Ticket(self.epoch) && matches!(self.state, State::HalfOpen { .. });
         if had_it {
@@ -184,7 +186,7 @@ impl Breaker {
 mod tests {
     use super::*;
 
-    /// A breaker that five calls have opened.
+    /// Returns a breaker that five calls have opened.
     fn opened(now: Instant) -> Breaker {
         let mut breaker = Breaker::default();
         let tickets: Vec<_> = (0..ENOUGH).filter_map(|_| breaker.enter()).collect();
@@ -196,20 +198,20 @@ mod tests {
     fn turn(breaker: &mut Breaker, now: Instant) -> Ticket {
         match breaker.next(now) {
             Next::Yours(ticket) => ticket,
-            other => panic!("it should be our turn: {other:?}"),
+            other => panic!("the caller should get the probe: {other:?}"),
         }
     }
 
-    /// How long the breaker now waits.
+    /// Returns how long the breaker now waits.
     fn wait(breaker: &mut Breaker, now: Instant) -> Duration {
         match breaker.next(now) {
             Next::NotBefore { at, .. } => at - now,
-            other => panic!("it should wait: {other:?}"),
+            other => panic!("the breaker should wait: {other:?}"),
         }
     }
 
     #[test]
-    fn an_answer_in_between_keeps_it_closed() {
+    fn occasional_answers_keep_the_breaker_closed() {
         let (mut breaker, now) = (Breaker::default(), Instant::now());
         for call in 0..20 {
             let ticket = breaker.enter().expect("it is closed");
@@ -220,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn open_it_lets_nobody_ask_and_then_one() {
+    fn open_breaker_refuses_calls_and_then_allows_one_probe() {
         let now = Instant::now();
         let mut breaker = opened(now);
         assert_eq!(breaker.enter(), None);
@@ -228,7 +230,7 @@ mod tests {
         let later = now + FIRST_WAIT;
         let probe = turn(&mut breaker, later);
         assert_eq!(breaker.next(later), Next::Taken, "one probe at a time");
-        assert_eq!((breaker.enter(), breaker.enter()), (Some(probe), None), "and one call");
+        assert_eq!((breaker.enter(), breaker.enter()), (Some(probe), None), "a probe is one call");
         assert_eq!(breaker.answered(probe, later), Some(Change::Closed(FIRST_WAIT)));
         assert_eq!(breaker.next(later), Next::All);
     }
@@ -249,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_from_before_it_opened_change_nothing_any_more() {
+    fn results_of_calls_that_began_before_it_opened_are_ignored() {
         let now = Instant::now();
         let mut breaker = Breaker::default();
         let old = breaker.enter().expect("it is closed");
@@ -263,19 +265,19 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_that_is_given_up_is_the_next_ones_at_once() {
+    fn abandoned_probe_goes_to_the_next_caller_immediately() {
         let now = Instant::now();
         let mut breaker = opened(now);
         let later = now + FIRST_WAIT;
         let first = turn(&mut breaker, later);
         assert!(breaker.give_up(first, later));
         let second = turn(&mut breaker, later);
-        assert_eq!(breaker.answered(first, later), None, "the first one's ticket is void");
+        assert_eq!(breaker.answered(first, later), None, "the first ticket is void");
         assert!(breaker.answered(second, later).is_some());
     }
 
     #[test]
-    fn a_provider_that_breaks_down_again_is_left_alone_for_longer_and_one_that_recovered_is_not() {
+    fn wait_keeps_growing_when_the_provider_fails_again_soon_and_restarts_once_it_has_recovered() {
         let start = Instant::now();
         for (after, expected) in [(Duration::from_secs(2), 2), (RECOVERED + Duration::from_secs(1), 1)] {
             let mut breaker = opened(start);
@@ -292,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_provider_wishes_is_heeded_within_reason() {
+    fn requested_wait_is_respected_up_to_a_limit() {
         let now = Instant::now();
         let mut breaker = opened(now);
         let mut later = now + FIRST_WAIT;

@@ -1,4 +1,4 @@
-//! What every call to a provider goes through: a time-out, a limit of calls at once (bulkhead), and a circuit breaker.
+//! Guards every call to a provider: a time-out, a limit on concurrent calls (bulkhead) and a circuit breaker.
 
 use std::{
     future::Future,
@@ -23,7 +23,7 @@ use crate::{
 /// A provider and the guard that every call to it goes through:
 /// `self.provider.guard.call(self.provider.charge(request))`. Cheap to clone.
 pub struct Guarded<P: ?Sized> {
-    /// What its calls go through.
+    /// The guard of its calls.
     pub guard: Arc<CallGuard>,
     provider: Arc<P>,
 }
@@ -50,7 +50,7 @@ impl<P: ?Sized> Deref for Guarded<P> {
     }
 }
 
-/// The time-out, bulkhead and circuit breaker of one provider; a process has one for each.
+/// The time-out, bulkhead and circuit breaker of one provider. A process has one guard per provider.
 #[derive(Debug)]
 pub struct CallGuard {
     name: &'static str,
@@ -58,12 +58,13 @@ pub struct CallGuard {
     config: GuardConfig,
     permits: Semaphore,
     breaker: Mutex<Breaker>,
-    /// Whether the breaker is open; sent with every change of its state, and so also without a change of this.
+    /// Whether the breaker is open. Sent with every change of state, so the value may be unchanged.
     away: watch::Sender<bool>,
 }
 
 impl CallGuard {
-    /// Returns a guard with these bounds, its breaker closed. `name` is the provider's in health checks and logs, `whom` its in sentences.
+    /// Returns a guard with these bounds and a closed breaker. `name` identifies the provider in health checks and log
+    /// fields; `whom` names it in sentences.
     #[must_use]
     pub fn new(name: &'static str, whom: &'static str, config: GuardConfig) -> Self {
         metrics::get().providers.available(name, true);
@@ -71,47 +72,48 @@ impl CallGuard {
         Self { name, whom, config, permits, breaker: Mutex::default(), away: watch::Sender::new(false) }
     }
 
-    /// The provider's name in health checks and logs: `payment`.
+    /// Returns the provider's name in health checks and logs, such as `payment`.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name
     }
 
-    /// How many calls may be under way at once.
+    /// Returns the limit on concurrent calls.
     #[must_use]
     pub fn concurrency(&self) -> usize {
         self.config.concurrency
     }
 
-    /// How long one call may take.
+    /// Returns how long one call may take.
     #[must_use]
     pub fn time_out(&self) -> Duration {
         self.config.time_out
     }
 
-    /// Whether the breaker is open or half-open.
+    /// Returns whether the breaker is open or half-open.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
         !self.breaker().is_closed()
     }
 
-    /// Waits until [`CallGuard::is_unavailable`] is `wanted`; returns at once where it is.
+    /// Waits until [`CallGuard::is_unavailable`] is `wanted`. Returns immediately if it already is.
     pub async fn until_unavailable_is(&self, wanted: bool) {
         // The sender is in `self`, so the channel cannot close.
         drop(self.away.subscribe().wait_for(|away| *away == wanted).await);
     }
 
-    /// Calls the provider, within the time-out. Waiting for one of the guard's places is not part of it, but bounded:
-    /// everybody who has a place has a time-out. While the breaker is open nothing is called without a [`ProbePermit`].
+    /// Calls the provider, within the time-out. The time-out excludes the wait for a permit, which is bounded too:
+    /// every call that holds one has a time-out. While the breaker is open, only the holder of a [`ProbePermit`] can
+    /// call.
     ///
     /// # Errors
-    /// Those of the call, and [`Failure::ProviderUnavailable`] when the time is over: the effect may have happened all the
-    /// same, which is what the idempotency key is for.
+    /// Those of the call, and [`Failure::ProviderUnavailable`] after the time-out. The effect may have happened even
+    /// so: that is why calls need an idempotency key.
     pub async fn call<T>(&self, call: impl Future<Output = Result<T, ProviderError>>) -> Result<T, Failure> {
         // The semaphore is never closed.
         let _place = self.permits.acquire().await;
         let Some(ticket) = self.breaker().enter() else {
-            let why = format!("the {} is away and was not asked", self.whom);
+            let why = format!("the {} is unavailable and was not called", self.whom);
             return Err(Failure::ProviderUnavailable { why, after: None });
         };
         let began = Instant::now();
@@ -130,8 +132,8 @@ impl CallGuard {
         Ok(outcome?)
     }
 
-    /// Waits until the provider may be called: not at all while the breaker is closed, else until the caller may probe, one
-    /// caller at a time, or until another's probe has closed the breaker.
+    /// Waits until the provider may be called: not at all while the breaker is closed; else until this caller may
+    /// probe, one caller at a time, or another caller's probe has closed the breaker.
     pub async fn probe_permit(self: &Arc<Self>) -> ProbePermit {
         let mut changes = self.away.subscribe();
         loop {
@@ -140,7 +142,7 @@ impl CallGuard {
                 Next::All => return ProbePermit { guard: Arc::clone(self), ticket: None },
                 Next::Yours(ticket) => return ProbePermit { guard: Arc::clone(self), ticket: Some(ticket) },
                 Next::NotBefore { at, wait } => Some(at + wait.mul_f64(rand::rng().random_range(0.0..0.1))),
-                // Bounded by the time-out of the call that is being made.
+                // Bounded by the time-out of the probe that is in flight.
                 Next::Taken => None,
             };
             let due = async {
@@ -164,11 +166,11 @@ impl CallGuard {
                 tracing::warn!(
                     provider = self.name,
                     reason = why,
-                    "the {} is away; its messages wait on the broker, and it is tried again with one of them",
+                    "the {} is unavailable; its messages wait on the broker, and one at a time probes it",
                     self.whom
                 );
             }
-            Some(_) => tracing::debug!(provider = self.name, reason = why, "the {} is still away", self.whom),
+            Some(_) => tracing::debug!(provider = self.name, reason = why, "the {} is still unavailable", self.whom),
             None => return,
         }
         self.changed();
@@ -178,7 +180,7 @@ impl CallGuard {
         let change = self.breaker().answered(ticket, Instant::now());
         if let Some(Change::Closed(away_for)) = change {
             let seconds = away_for.as_secs();
-            tracing::info!(provider = self.name, seconds, "the {} is back", self.whom);
+            tracing::info!(provider = self.name, seconds, "the {} is available again", self.whom);
             self.changed();
         }
     }
@@ -191,7 +193,7 @@ impl CallGuard {
     }
 
     fn changed(&self) {
-        // Looked at under the channel's own lock, so that of two changes at once the later is what stays.
+        // Read under the channel's own lock, so that the later of two concurrent changes wins.
         self.away.send_modify(|away| {
             *away = self.is_unavailable();
             metrics::get().providers.available(self.name, !*away);
@@ -211,7 +213,8 @@ fn answer<T>(outcome: &Result<T, ProviderError>) -> Answer {
     }
 }
 
-/// The permission to call a provider once while its breaker is half-open. Dropped without a call, it goes to the next caller.
+/// The permission to call a provider once while its breaker is half-open. If it is dropped without a call, the next
+/// caller gets it.
 #[derive(Debug)]
 #[must_use]
 pub struct ProbePermit {
@@ -220,7 +223,7 @@ pub struct ProbePermit {
 }
 
 impl ProbePermit {
-    /// The try came to nothing, even where no call has said so: the next one is due after a longer wait.
+    /// Reports a failed probe, even if no call did. The next probe is due after a longer wait.
     pub fn failed(mut self, why: &str) {
         if let Some(ticket) = self.ticket.take() {
             self.guard.tell_away(ticket, None, why);
@@ -252,14 +255,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_that_never_comes_is_a_provider_that_is_away() {
+    async fn call_that_times_out_counts_as_provider_unavailable() {
         let never = std::future::pending::<Result<(), ProviderError>>();
         let why = "the carrier did not answer within 10s".to_owned();
         assert_eq!(guard(1).call(never).await, Err(Failure::ProviderUnavailable { why, after: None }));
     }
 
     #[tokio::test]
-    async fn what_the_provider_says_about_waiting_is_kept() {
+    async fn requested_retry_delay_is_kept() {
         let after = Some(Duration::from_secs(7));
         let error = ProviderError::Passing { why: "busy".to_owned(), retry_after: after };
         let answer: Result<(), Failure> = guard(1).call(async { Err(error) }).await;
@@ -267,7 +270,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn no_more_calls_at_once_than_it_takes_and_waiting_for_a_place_is_not_the_providers_fault() {
+    async fn concurrent_calls_are_limited_and_waiting_for_a_permit_does_not_time_out() {
         let (guard, start) = (guard(2), Instant::now());
         let slow = || async {
             tokio::time::sleep(Duration::from_secs(8)).await;
@@ -278,14 +281,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn after_five_calls_without_an_answer_nobody_is_called_until_a_probe_is_answered() {
+    async fn five_unanswered_calls_stop_further_calls_until_a_probe_is_answered() {
         let guard = guard(8);
         for _ in 0..5 {
             assert!(!guard.is_unavailable());
             away(&guard).await;
         }
         guard.until_unavailable_is(true).await;
-        let unasked: Result<(), _> = guard.call(async { panic!("it must not be called") }).await;
+        let unasked: Result<(), _> = guard.call(async { panic!("the provider must not be called") }).await;
         assert!(matches!(unasked, Err(Failure::ProviderUnavailable { .. })), "{unasked:?}");
         let start = Instant::now();
         let permit = guard.probe_permit().await;
@@ -296,16 +299,16 @@ mod tests {
             async move { guard.probe_permit().await.ticket }
         });
         tokio::task::yield_now().await;
-        assert!(!second.is_finished(), "one at a time");
+        assert!(!second.is_finished(), "one probe at a time");
         assert_eq!(guard.call(async { Ok(7) }).await, Ok(7));
-        assert_eq!(second.await.expect("no panic"), None, "everybody may call");
+        assert_eq!(second.await.expect("no panic"), None, "every caller may call");
         assert!(!guard.is_unavailable());
         drop(permit);
         assert!(!guard.is_unavailable(), "a permit that was used is not given up");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_turn_without_a_call_is_passed_on_at_once_and_a_failed_one_later() {
+    async fn unused_permit_is_passed_on_immediately_and_failed_probe_after_a_wait() {
         let guard = guard(8);
         for _ in 0..5 {
             away(&guard).await;

@@ -1,4 +1,4 @@
-//! A queue's consumer, whatever its handler is.
+//! Hides a handler's type behind one type of consumer.
 
 use std::{fmt, sync::Arc};
 
@@ -15,7 +15,7 @@ type Start = Box<dyn FnOnce(WorkerContext, ArbiterHandle) -> BoxFuture<'static, 
 
 /// Consumes one queue with one handler.
 pub struct Consumer {
-    /// Whose queue it is.
+    /// The subscription whose queue it consumes.
     pub subscription: Subscription,
     start: Start,
 }
@@ -28,7 +28,7 @@ impl Consumer {
         Self { subscription, start }
     }
 
-    /// Starts it; the returned future ends when the process stops.
+    /// Starts the consumer. The returned future ends when the process stops.
     pub fn start(self, process: WorkerContext, arbiter: ArbiterHandle) -> BoxFuture<'static, ()> {
         (self.start)(process, arbiter)
     }

@@ -1,35 +1,36 @@
-//! Faults on request, for the fault runs and in their builds only: a crash at a named place, or a safeguard left out.
+//! Fault injection, only in the builds for fault runs: crashes at a named point, or disables a safeguard.
 //!
-//! Without the feature `fault-injection` everything here is empty and compiled away. No build for production has it: crates/service/build.rs
-//! refuses it in optimised builds, and scripts/check_shipped.sh searches the built programs.
-//! With it nothing happens either, until the environment asks for it:
+//! Without the feature `fault-injection` everything here is empty and compiled away. No production build has it:
+//! crates/service/build.rs refuses it in optimised builds, and scripts/check_shipped.sh searches the built programs.
+//! With the feature, nothing happens either until the environment requests it:
 //!
-//! - `ORDERFLOW_CRASH=after-commit:7` ends the process, as a power cut would, when it is at that place the seventh time;
-//! - `ORDERFLOW_WITHOUT=inbox` leaves a safeguard out, so that a checker can be seen to find out;
-//! - `ORDERFLOW_NOTE_APPLIED=1` writes every applied event into the table `faults.applied`, and every one
-//!   that the inbox recognised, in the same transaction.
+//! - `ORDERFLOW_CRASH=after-commit:7` ends the process, as a power cut would, the seventh time that it reaches that
+//!   point;
+//! - `ORDERFLOW_WITHOUT=inbox` disables a safeguard, to prove that a check detects its absence;
+//! - `ORDERFLOW_NOTE_APPLIED=1` writes every applied event, and every repeat that the inbox recognised, into the table
+//!   `faults.applied`, in the same transaction.
 
-/// A place at which a process may die.
+/// A point at which a process may crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CrashPoint {
-    /// A provider has answered, and nothing of that is written down yet.
+    /// A provider has answered; the answer is not stored yet.
     AfterAct,
-    /// A transaction is complete but for its commit.
+    /// A transaction is complete except for its commit.
     BeforeCommit,
-    /// It is committed, and nobody was told.
+    /// The transaction is committed; nothing is acknowledged or published yet.
     AfterCommit,
     /// A delivery is about to be acknowledged.
     BeforeAck,
-    /// It is acknowledged.
+    /// The delivery is acknowledged.
     AfterAck,
-    /// A message is on the wire, and not confirmed.
+    /// A message is sent but not confirmed.
     AfterPublish,
-    /// It is confirmed, and its outbox row is still there.
+    /// The message is confirmed; its outbox row is not deleted yet.
     AfterConfirm,
 }
 
 impl CrashPoint {
-    /// All of them.
+    /// All crash points.
     pub const ALL: &'static [Self] = &[
         Self::AfterAct,
         Self::BeforeCommit,
@@ -40,7 +41,7 @@ impl CrashPoint {
         Self::AfterConfirm,
     ];
 
-    /// Its name in `ORDERFLOW_CRASH`.
+    /// Returns the name in `ORDERFLOW_CRASH`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -55,32 +56,32 @@ impl CrashPoint {
     }
 }
 
-/// Something that keeps orders from being lost or done twice.
+/// A mechanism that prevents lost or repeated effects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Safeguard {
-    /// A message counts as published when the broker has confirmed it. Without: when it was sent.
+    /// A message counts as published once the broker has confirmed it. Without: once it is sent.
     Confirm,
     /// An outbox row is deleted after the confirm. Without: before.
     MarkAfterConfirm,
-    /// What follows from a transaction is an outbox row of it. Without: it is only published from memory.
+    /// A transaction writes its follow-up events into the outbox. Without: they are published from memory only.
     Outbox,
     /// A delivery is acknowledged after the commit. Without: before.
     AckAfterCommit,
-    /// An event is applied once per subscription. Without: whenever it arrives.
+    /// An event is applied once per subscription. Without: on every delivery.
     Inbox,
-    /// All requests for one order's charge are one to the provider, by the same key or the same payment intent. Without:
-    /// each is its own.
+    /// The provider treats all requests for one order's charge as one: they have the same key or payment intent.
+    /// Without: each request is a new charge.
     IdempotencyKey,
-    /// Stock is locked from looking to writing. Without: it is not.
+    /// Stock rows are locked from reading to writing. Without: they are not.
     StockLock,
-    /// A cancel that overtakes a reservation leaves a row that keeps it from being made. Without: no row.
+    /// A cancel that overtakes a reservation leaves a row that prevents it. Without: no row.
     Tombstone,
-    /// A message is matched with the event log before anything is done about it. Without: it is believed.
+    /// A message is matched with the event log before it is handled. Without: its content is trusted.
     EventLogMatch,
 }
 
 impl Safeguard {
-    /// All of them.
+    /// All safeguards.
     pub const ALL: &'static [Self] = &[
         Self::Confirm,
         Self::MarkAfterConfirm,
@@ -93,7 +94,7 @@ impl Safeguard {
         Self::EventLogMatch,
     ];
 
-    /// Its name in `ORDERFLOW_WITHOUT`.
+    /// Returns the name in `ORDERFLOW_WITHOUT`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -137,7 +138,7 @@ mod asked {
 
     use super::{CrashPoint, Safeguard};
 
-    /// Where, and at which time.
+    /// The crash point, and at which visit to crash.
     static CRASH: LazyLock<Option<(CrashPoint, u32)>> = LazyLock::new(|| {
         let asked = env::var("ORDERFLOW_CRASH").ok()?;
         let (point, time) = asked.split_once(':').unwrap_or((&asked, "1"));
@@ -149,7 +150,7 @@ mod asked {
         let asked = env::var("ORDERFLOW_WITHOUT").ok()?;
         let found = Safeguard::ALL.iter().copied().find(|one| one.as_str() == asked);
         if let Some(safeguard) = found {
-            tracing::error!(safeguard = safeguard.as_str(), "a safeguard is left out, as ORDERFLOW_WITHOUT asks");
+            tracing::error!(safeguard = safeguard.as_str(), "a safeguard is disabled, as ORDERFLOW_WITHOUT requests");
         }
         found
     });
@@ -160,7 +161,7 @@ mod asked {
             && asked == point
             && TIMES.fetch_add(1, Ordering::SeqCst).saturating_add(1) == time
         {
-            tracing::error!(point = point.as_str(), time, "ending here, as ORDERFLOW_CRASH asks");
+            tracing::error!(point = point.as_str(), time, "crashing here, as ORDERFLOW_CRASH requests");
             std::process::abort();
         }
     }
@@ -174,20 +175,20 @@ mod asked {
     }
 }
 
-/// Ends the process if that was asked for, at this place and this time.
+/// Aborts the process if the environment requests a crash at this point and this visit.
 #[inline]
 pub fn crash_here(point: CrashPoint) {
     asked::crash_here(point);
 }
 
-/// Whether a safeguard is to be left out.
+/// Returns whether a safeguard is disabled.
 #[inline]
 #[must_use]
 pub fn without(safeguard: Safeguard) -> bool {
     asked::without(safeguard)
 }
 
-/// Whether applied events are to be written into `faults.applied`.
+/// Returns whether applied events are written into `faults.applied`.
 #[inline]
 #[must_use]
 pub fn notes_applied() -> bool {

@@ -1,36 +1,36 @@
-//! Many callers, one transaction: whatever waits at the same moment is done together.
+//! Group commit: handles the items of many callers in one transaction.
 //!
-//! PostgreSQL's cost of an order is mostly that of a transaction, so callers queue, a committer takes all that wait
-//! (never waiting for more to come), does them in one go, and answers each. Bounded in queue, batch and time.
+//! An order's cost in PostgreSQL is mostly that of its transaction. So callers queue; a committer takes all items that
+//! wait, without waiting for more, commits them together and answers each caller. Queue, batch and time are bounded.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-/// How much a [`GroupCommit`] takes at once and lets wait.
+/// The bounds of a [`GroupCommit`].
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Batches that may be under way at the same time.
+    /// Batches that may be in flight at the same time.
     pub committers: usize,
     /// Items in one batch.
     pub batch: usize,
-    /// Items that may wait; more are refused at once.
+    /// Items that may wait; further ones are refused immediately.
     pub waiting: usize,
     /// How long a caller waits for its answer.
     pub deadline: Duration,
 }
 
-/// Why a caller got no answer.
+/// Why a caller got no result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoAnswer {
-    /// Too many wait already; this item was not begun.
+    /// Too many items wait already; this one was not started.
     #[error("too many requests are waiting to be committed")]
     Full,
     /// The deadline passed; the item may or may not be done.
-    #[error("the answer did not come in time")]
+    #[error("the commit did not finish in time")]
     Late,
-    /// The committer is gone or gave up; the item may or may not be done.
-    #[error("the committer stopped before it answered")]
+    /// The committer ended without a result for this item; the item may or may not be done.
+    #[error("the committer stopped before it returned a result")]
     Gone,
 }
 
@@ -54,9 +54,9 @@ impl<T, R> Clone for GroupCommit<T, R> {
 }
 
 impl<T: Send + 'static, R: Send + 'static> GroupCommit<T, R> {
-    /// Starts the committers on the current tokio runtime; they end when the last clone of this handle is dropped.
+    /// Starts the committers on the current tokio runtime. They end when the last clone of this handle is dropped.
     ///
-    /// `commit` gets a batch and answers with one result per item, in the same order.
+    /// `commit` gets a batch and must return one result per item, in the same order.
     pub fn start<F, Fut>(limits: Limits, commit: F) -> Self
     where
         F: Fn(Vec<T>) -> Fut + Send + Sync + 'static,
@@ -71,10 +71,10 @@ impl<T: Send + 'static, R: Send + 'static> GroupCommit<T, R> {
         Self { queue, deadline: limits.deadline }
     }
 
-    /// Queues `item` and waits for its answer.
+    /// Queues `item` and waits for its result.
     ///
     /// # Errors
-    /// See [`NoAnswer`]; only after [`NoAnswer::Full`] is it certain that nothing was done.
+    /// See [`NoAnswer`]. Only [`NoAnswer::Full`] guarantees that nothing was done.
     pub async fn submit(&self, item: T) -> Result<R, NoAnswer> {
         let (answer, answered) = oneshot::channel();
         self.queue.try_send(Waiting { item, answer }).map_err(|refused| match refused {
@@ -96,13 +96,13 @@ where
 {
     let mut waiting = Vec::with_capacity(batch);
     loop {
-        // The lock is held only while taking, so that another committer takes what comes meanwhile.
+        // The lock is held only while receiving, so that another committer can take the next batch meanwhile.
         if receiver.lock().await.recv_many(&mut waiting, batch).await == 0 {
             return;
         }
         let (items, answers): (Vec<T>, Vec<_>) = waiting.drain(..).map(|one| (one.item, one.answer)).unzip();
         for (answer, result) in answers.into_iter().zip(commit(items).await) {
-            // Whoever asked may have gone away; the work is done all the same.
+            // The caller may no longer wait; the item is committed even so.
             drop(answer.send(result));
         }
     }
@@ -119,21 +119,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_waits_together_is_done_together_and_each_gets_its_own_answer() {
+    async fn waiting_items_share_one_batch_and_each_caller_gets_its_own_result() {
         let sizes = Arc::new(SyncMutex::new(Vec::new()));
         let seen = Arc::clone(&sizes);
         let group = GroupCommit::start(limits(), move |items: Vec<u32>| {
             seen.lock().expect("no holder of this lock panics").push(items.len());
             async move { items.into_iter().map(|item| item * 10).collect() }
         });
-        // On this single-threaded runtime the committer first runs when all eight wait.
+        // On this single-threaded runtime the committer does not run before all eight wait.
         let answers = futures::future::join_all((0..8).map(|item| group.submit(item))).await;
         assert_eq!(answers, (0..8).map(|item| Ok(item * 10)).collect::<Vec<_>>());
         assert_eq!(*sizes.lock().expect("no holder of this lock panics"), [8]);
     }
 
     #[tokio::test]
-    async fn a_full_queue_refuses_at_once() {
+    async fn full_queue_refuses_immediately() {
         let group = GroupCommit::start(limits(), |items: Vec<u32>| async move { items });
         let answers = futures::future::join_all((0..9).map(|item| group.submit(item))).await;
         assert_eq!(answers.iter().filter(|answer| **answer == Err(NoAnswer::Full)).count(), 1);

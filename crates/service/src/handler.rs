@@ -1,4 +1,4 @@
-//! What a service writes to handle one kind of event. It sees neither RabbitMQ nor actix.
+//! The trait that a service implements to handle one event type. A handler sees neither RabbitMQ nor actix.
 
 use std::{future::Future, sync::Arc};
 
@@ -11,57 +11,57 @@ use crate::{
 
 use crate::failure::Failure;
 
-/// An event and what came of acting on it.
+/// An event and the effect of acting on it.
 #[derive(Debug)]
 pub struct Done<E, F> {
     /// The event.
     pub event: Arc<Envelope<E>>,
-    /// What the outside world answered.
+    /// The provider's answer.
     pub effect: F,
 }
 
-/// Handles the events of one kind for one service, in three steps that are batched where that is cheaper:
+/// Handles the events of one type for one service, in three steps that are batched where that is cheaper:
 ///
-/// 1. `prepare`: read what `act` needs, and write down what has to be known before it (an intent). One transaction
-///    for all events that arrived together.
-/// 2. `act`: reach outside. One call an event, many at once, no transaction open.
-/// 3. `record`: write what came of it, and say what follows. One transaction for all that finished together, in which
-///    the inbox has already told repeated events apart.
+/// 1. `prepare`: reads what `act` needs, and stores what must be known before it (an intent). One transaction for all
+///    events that arrived together.
+/// 2. `act`: calls the provider. One call per event, many concurrently, no open transaction.
+/// 3. `record`: writes the effect and returns the events that follow. One transaction for all events that finished
+///    together. The inbox has already removed repeated events.
 ///
-/// Every step gets the event log's data, never the message's. Messages of events that are not in the log reach no handler.
+/// Every step gets the event log's data, never the message's. Messages whose event is not in the log reach no handler.
 ///
-/// A step may run again after a crash: `prepare` and `act` have to be idempotent by the event's id, `record` is made so
-/// by the inbox.
+/// A step may run again after a crash: `prepare` and `act` must be idempotent by the event's id; the inbox makes
+/// `record` idempotent.
 pub trait Handler: Send + Sync + 'static {
-    /// The data of the events. Its kind names the queue.
+    /// The data of the events. Its event type names the queue.
     type Event: EventData;
-    /// What `prepare` hands to `act`.
+    /// The value that `prepare` passes to `act`.
     type Input: Send + 'static;
-    /// What `act` hands to `record`.
+    /// The value that `act` passes to `record`.
     type Effect: Send + Sync + 'static;
 
-    /// Returns how to make the effect of an event where there is nothing to reach outside for: steps 1 and 2 are then left out.
+    /// Returns a function that makes the effect, if the handler calls no provider: steps 1 and 2 are then skipped.
     #[must_use]
     fn no_external_effect() -> Option<fn() -> Self::Effect> {
         None
     }
 
-    /// Returns the guard of the provider that `act` calls, `None` where it calls nobody. While its breaker is open the queue is
-    /// paused, and at most as many calls of `act` are under way as the guard takes.
+    /// Returns the guard of the provider that `act` calls, or `None` if it calls none. The guard limits the concurrent
+    /// calls of `act`. While its breaker is open, the queue is paused.
     fn guard(&self) -> Option<&Arc<CallGuard>> {
         None
     }
 
-    /// Whether `act` calls the provider for this event. One that does not is handled while the provider is unavailable,
-    /// without waiting for a turn to try it.
+    /// Returns whether `act` calls the provider for this event. If not, the event is handled even while the provider is
+    /// unavailable, without waiting for a probe.
     fn calls(&self, _input: &Self::Input) -> bool {
         true
     }
 
-    /// Step 1. Returns one result per event, in the same order; a failure there is that event's alone.
+    /// Step 1. Returns one result per event, in the same order. A failure among them concerns only its event.
     ///
     /// # Errors
-    /// Those of the database, which concern the whole batch.
+    /// Database errors, which concern the whole batch.
     fn prepare(
         &self,
         connection: &mut Connection,
@@ -78,21 +78,21 @@ pub trait Handler: Send + Sync + 'static {
         input: Self::Input,
     ) -> impl Future<Output = Result<Self::Effect, Failure>> + Send;
 
-    /// Step 3. Returns the events that follow. The batch has no event twice.
+    /// Step 3. Returns the events that follow. The batch contains no event twice.
     ///
     /// # Errors
-    /// Those of the database: the transaction is rolled back, the batch tried again, and then in halves.
+    /// Database errors: the transaction is rolled back and the batch retried, then split into halves.
     fn record(
         &self,
         connection: &mut Connection,
         batch: &[Arc<Done<Self::Event, Self::Effect>>],
     ) -> impl Future<Output = Result<Vec<NewEvent>, StoreError>> + Send;
 
-    /// Step 3 is committed. What is done here may be lost with the process, so nothing may depend on it.
+    /// Runs after step 3 is committed. A crash can skip it, so nothing may depend on it.
     fn committed(&self, _batch: &[Arc<Done<Self::Event, Self::Effect>>]) {}
 }
 
-/// A handler that only writes rows: it has nothing to do with the outside world.
+/// A handler that only writes rows and calls no provider.
 pub trait TransactionalHandler: Send + Sync + 'static {
     /// See [`Handler::Event`].
     type Event: EventData;
@@ -100,7 +100,7 @@ pub trait TransactionalHandler: Send + Sync + 'static {
     /// See [`Handler::record`].
     ///
     /// # Errors
-    /// Those of the database.
+    /// Database errors.
     fn record(
         &self,
         connection: &mut Connection,

@@ -18,30 +18,30 @@ use crate::{
     store::Condition,
 };
 
-/// How long the database may take to say that it is there. Whoever asks for our health waits for some seconds too.
+/// How long the database may take to answer. Health probes have time-outs of a few seconds themselves.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// One thread answers health checks and Prometheus.
+/// One thread is enough for health checks and Prometheus.
 const BOUNDS: Bounds =
     Bounds { threads: 1, connections: 128, memory: 8 * 1024 * 1024, finish: Duration::from_secs(30) };
 
-/// What the answers are made from.
+/// The sources of the health report.
 #[derive(Clone)]
 pub struct Health {
     /// The process.
     pub process: WorkerContext,
-    /// Asks the broker.
+    /// Checks the broker.
     pub check: BrokerCheck,
     /// The guards of the providers.
     pub guards: Vec<Arc<CallGuard>>,
-    /// How many queues are to be consumed.
+    /// How many queues this process should consume.
     pub queues: usize,
 }
 
-/// The server, to be awaited on the actix system.
+/// Returns the server. Await it on the actix system.
 ///
 /// # Errors
-/// When the listener cannot be used.
+/// If the listener cannot be used.
 pub fn server(listener: TcpListener, health: Health) -> io::Result<Server> {
     let database = web::Data::new(health.process.database.clone());
     let health = web::Data::new(health);
@@ -60,8 +60,8 @@ async fn healthz() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "alive" }))
 }
 
-/// A worker is of use only with database and broker, and with all of its queues consumed. One whose provider is away is
-/// ready: it consumes, a message at a time, and another worker would fare the same.
+/// Reports ready only with the database, the broker and all of the worker's queues consumed. A worker whose provider is
+/// unavailable is ready: it consumes one message at a time, and no other worker could do better.
 async fn readyz(health: web::Data<Health>) -> HttpResponse {
     let draining = health.process.stop.is_cancelled();
     let answers = health.process.database.answers(PATIENCE).await;

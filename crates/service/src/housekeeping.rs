@@ -1,4 +1,4 @@
-//! Deletes what is old, in small statements that hold up nobody. Each process deletes what its own role may write.
+//! Deletes old rows, in small statements that block nobody. Each process deletes only what its own role may write.
 
 use std::time::Duration;
 
@@ -11,20 +11,20 @@ use crate::{
     telemetry,
 };
 
-/// How often a process looks for old rows.
+/// How often a process deletes old rows.
 const INTERVAL: Duration = Duration::from_secs(600);
 
-/// Rows that one statement deletes, which takes some milliseconds.
+/// Rows per statement; deleting them takes a few milliseconds.
 const AT_ONCE: i64 = 1_000;
 
-/// The wait between two such statements while there is more to delete.
+/// The wait between two statements while more rows are left.
 const BREATH: Duration = Duration::from_millis(200);
 
-/// Deletes up to so many old rows and returns how many those were.
+/// Deletes at most the given number of old rows and returns how many it deleted.
 pub type Forget = for<'c> fn(&'c mut Connection, i64) -> BoxFuture<'c, Result<usize, StoreError>>;
 
-/// Deletes old rows every ten minutes until `stop`. Processes that delete the same do not wait for each other, where `forget` skips
-/// locked rows.
+/// Deletes old rows every ten minutes until `stop`. Processes that delete from the same table do not wait for each
+/// other, provided that `forget` skips locked rows.
 pub async fn run(database: Database, forget: Forget, stop: CancellationToken) {
     while periodic::pause(INTERVAL, &stop).await {
         loop {
@@ -35,7 +35,7 @@ pub async fn run(database: Database, forget: Forget, stop: CancellationToken) {
                 Err(error) => {
                     tracing::warn!(
                         error = telemetry::chain(&error),
-                        "old rows could not be deleted; trying again in ten minutes"
+                        "cannot delete old rows; the next attempt is in ten minutes"
                     );
                     break;
                 }

@@ -1,5 +1,5 @@
-//! Names that come from the database and live as long as the process, so that a `Subscription` stays a small value that is
-//! copied.
+//! Interns names from the database for the life of the process, so that a `Subscription` stays a small value that can
+//! be copied.
 
 use std::{
     collections::BTreeSet,
@@ -8,12 +8,14 @@ use std::{
 
 use crate::store::registered::{MOST_EVENTS, MOST_SERVICES};
 
-/// Different names that a process keeps: a service's own and its events', twice what can be registered at once.
+/// The most names that a process keeps: those of services and their events, twice as many as can be registered
+/// together.
 const MOST_NAMES: usize = 2 * MOST_SERVICES * (1 + 2 * MOST_EVENTS);
 
 static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
 
-/// Returns this name for the life of the process, each name once; `None` where the process has as many as it can keep.
+/// Returns this name for the life of the process, storing each name once. Returns `None` if the process already keeps
+/// the most names that it may.
 pub fn interned(name: &str) -> Option<&'static str> {
     let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(known) = names.get(name) {

@@ -1,6 +1,6 @@
-//! What a service of Orderflow stands on: settings, connections to RabbitMQ and PostgreSQL, the event log with its outbox
-//! and inbox, the pipeline from a delivery to its settlement, metrics, traces, HTTP servers. It knows no order and no
-//! service.
+//! The foundation of an Orderflow service: settings, connections to RabbitMQ and PostgreSQL, the event log with its
+//! outbox and inbox, the pipeline from delivery to settlement, metrics, traces and HTTP servers. It knows neither
+//! orders nor any particular service.
 
 pub mod audit;
 mod backoff;

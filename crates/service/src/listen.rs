@@ -1,19 +1,18 @@
-//! Where a process answers what is not for customers: health, metrics, operators.
+//! The address for requests that are not for customers: health, metrics, operators.
 
 use std::{
     io,
     net::{SocketAddr, TcpListener},
 };
 
-/// Where to listen.
+/// An address to listen on.
 #[derive(Debug, Clone, Copy)]
 pub struct Listen {
     /// The setting's name.
     pub setting: &'static str,
-    /// What it says, or its default.
+    /// The setting's value or default.
     pub address: SocketAddr,
-    /// Whether somebody chose that address. If nobody did, any free port will do, since several processes run on one
-    /// host.
+    /// Whether the setting is set. If not, any free port will do, since several processes may run on one host.
     pub is_chosen: bool,
 }
 
@@ -27,10 +26,10 @@ pub struct ListenError {
 }
 
 impl Listen {
-    /// Takes the address.
+    /// Binds the address. Falls back to a free port if the address is in use and the setting is not set.
     ///
     /// # Errors
-    /// When it was chosen and cannot be listened on, or when there is no free port.
+    /// If the address cannot be bound, or no port is free.
     pub fn bind(&self) -> Result<TcpListener, ListenError> {
         let error = |source, address| ListenError { setting: self.setting, address, source };
         match TcpListener::bind(self.address) {

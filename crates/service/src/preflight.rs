@@ -1,4 +1,4 @@
-//! What a process checks before its real work: is what it needs there, and set up?
+//! Checks before a process starts work that the database and the broker are reachable and set up.
 
 use tokio_util::sync::CancellationToken;
 
@@ -15,40 +15,40 @@ use crate::{
     telemetry,
 };
 
-/// What is there but not set up: waiting would not help.
+/// A dependency is reachable but not set up. Waiting would not help.
 #[derive(Debug, thiserror::Error)]
 pub enum NotSetUp {
-    /// Shared tables are missing or old.
+    /// Shared tables are missing or outdated.
     #[error("the database is not up to date: run `orderflow migrate`")]
     Database,
-    /// Tables of a service are missing or old.
+    /// Tables of a service are missing or outdated.
     #[error("the tables of {service} are not up to date: run `orderflow migrate`, or `migrate` of its own program")]
     Service {
-        /// Which.
+        /// The service.
         service: &'static str,
     },
-    /// What answers is no PostgreSQL that we can work with.
+    /// A connection pooler in front of PostgreSQL cannot be used.
     #[error(transparent)]
     Pooler(#[from] Pooler),
     /// An exchange or queue is missing.
     #[error("RabbitMQ is not set up: {0}")]
     Broker(NotReady),
-    /// The retry tiers are others than the settings say.
+    /// RabbitMQ's retry tiers differ from the settings.
     #[error(
         "RETRY_DELAYS is {wanted}, but RabbitMQ has no queue {missing}: give workers the same list as \
          `orderflow topology apply`, or run that again"
     )]
     RetryDelays {
-        /// The settings.
+        /// The configured delays.
         wanted: RetryDelays,
-        /// What RabbitMQ lacks.
+        /// The queue that RabbitMQ lacks.
         missing: String,
     },
 }
 
-/// Waits until the database answers, and checks that the tables that are shared and those of these services are up to date,
-/// and that no pooler is in between that cannot be worked with. Logs a warning where PostgreSQL does not allow the `connections` that
-/// the process may open. Returns early when `stop` is cancelled.
+/// Waits until the database answers, and checks that the shared tables and those of these services are up to date, and
+/// that no unusable pooler is in between. Logs a warning if PostgreSQL does not allow the `connections` that the
+/// process may open. Returns early when `stop` is cancelled.
 ///
 /// # Errors
 /// [`NotSetUp::Database`], [`NotSetUp::Service`] and [`NotSetUp::Pooler`].
@@ -65,7 +65,7 @@ pub async fn database(
         let look = async |connection: &mut _| migrations::outdated(connection, services).await;
         Ok(match database.run(ANSWER_WITHIN, look).await? {
             None => {
-                // Behind a pooler its own settings say how many there are.
+                // Behind a pooler, the pooler's settings limit the connections.
                 if !database.is_pooled() {
                     compare_capacity(&database.run(ANSWER_WITHIN, Capacity::own).await?, connections);
                 }
@@ -100,24 +100,24 @@ fn tell_unreachable(error: &StoreError, wanted: usize) {
         tracing::warn!(
             error = why,
             wanted,
-            "PostgreSQL has no connection left for this process; trying again. Raise the CONNECTION LIMIT of the role or database, or \
+            "PostgreSQL has no connection left for this process; retrying. Raise the CONNECTION LIMIT of the role or database, or \
              max_connections, or lower DATABASE_POOL of the processes that share it"
         );
     } else {
         tracing::warn!(
             error = why,
-            "PostgreSQL cannot be reached; trying again. Is it running, and is DATABASE_URL right?"
+            "PostgreSQL cannot be reached; retrying. Is it running, and is DATABASE_URL correct?"
         );
     }
 }
 
-/// Says what the process would like where it gets less. It works with fewer, as fast as these allow.
+/// Warns if PostgreSQL allows fewer connections than the process may open. The process works with fewer, only slower.
 fn compare_capacity(capacity: &Capacity, wanted: usize) {
     if !capacity.allows(wanted) {
         tracing::warn!(
             wanted,
             allowed = capacity.limit,
-            "PostgreSQL allows fewer connections than this process would like ({capacity}): raise that limit, or lower DATABASE_POOL"
+            "PostgreSQL allows fewer connections than this process may open ({capacity}): raise that limit, or lower DATABASE_POOL"
         );
     }
 }
@@ -135,7 +135,7 @@ pub async fn broker(check: &BrokerCheck, delays: &RetryDelays, stop: &Cancellati
             Ok(verdict) => return verdict,
             Err(why) if !told => {
                 told = true;
-                tracing::warn!(why, "RabbitMQ cannot be reached; trying again. Is it running, and is AMQP_URL right?");
+                tracing::warn!(why, "RabbitMQ cannot be reached; retrying. Is it running, and is AMQP_URL correct?");
             }
             Err(_) => {}
         }
@@ -144,7 +144,7 @@ pub async fn broker(check: &BrokerCheck, delays: &RetryDelays, stop: &Cancellati
     Ok(())
 }
 
-/// A verdict, or why there is none yet.
+/// Returns a verdict, or why the broker cannot be reached yet.
 async fn ask_broker(check: &BrokerCheck, delays: &RetryDelays) -> Result<Result<(), NotSetUp>, String> {
     match check.exchange_exists().await {
         Ok(()) => {}

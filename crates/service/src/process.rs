@@ -1,4 +1,4 @@
-//! The worker process: what all its actors share, its start and its end.
+//! The worker process: its settings, its start, and its shutdown.
 
 use std::{collections::BTreeSet, io, sync::Arc, time::Duration};
 
@@ -24,16 +24,16 @@ use crate::{
     trace::{Exporting, TraceError},
 };
 
-/// How long the last events may take from the outbox to the broker at the end; they stay in the outbox otherwise.
+/// How long publishing the last events may take at shutdown. Later ones stay in the outbox.
 const RELAY_DRAIN: Duration = Duration::from_secs(5);
 
-/// How long the last failed attempts may take to be written down at the end.
+/// How long storing the last failed attempts may take at shutdown.
 const FAILURES_DRAIN: Duration = Duration::from_secs(2);
 
-/// How long the process may take to take its pace back at the end; it would be out of date in a minute anyway.
+/// How long deleting the process's pace may take at shutdown. The row would be outdated in a minute anyway.
 const PACE_DRAIN: Duration = Duration::from_secs(2);
 
-/// Everything that a worker process is set up with.
+/// All settings of a worker process.
 pub struct Settings {
     /// Logging.
     pub log: LogConfig,
@@ -41,23 +41,23 @@ pub struct Settings {
     database: DatabaseConfig,
     broker: BrokerConfig,
     worker: WorkerConfig,
-    /// The queues to consume, and what sets their services up.
+    /// The queues to consume.
     queues: Vec<Subscription>,
     set_ups: Vec<SetUp>,
-    /// What these services bring.
+    /// The migrations of these services.
     migrations: Vec<MigrationSet>,
     roster: Roster,
 }
 
 impl Settings {
-    /// Reads what a process needs that consumes these queues. What only other services need may be absent, but what is given
-    /// has to be right.
+    /// Reads the settings of a process that consumes these queues. Settings that only other services need may be
+    /// absent, but every setting that is present must be valid.
     ///
     /// # Errors
-    /// Everything that is wrong, together.
+    /// All invalid settings, together.
     pub fn read(source: &Source, roster: &Roster, queues: Vec<Subscription>) -> Result<Self, ConfigError> {
         roster.check_settings(source);
-        // Each is read before any is unwrapped, so that all problems are found.
+        // Everything is read before anything is unwrapped, so that all problems are reported.
         let log = LogConfig::read(source);
         let trace = TraceConfig::read(source);
         let database = DatabaseConfig::read(source);
@@ -83,42 +83,42 @@ impl Settings {
     }
 }
 
-/// Why a worker did not start, or stopped by itself.
+/// Why a worker did not start, or stopped without a signal.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The operating system's resources.
+    /// A resource of the operating system is not available.
     #[error("the process could not be set up")]
     Io(#[from] io::Error),
-    /// `WORKER_LISTEN`.
+    /// `WORKER_LISTEN` cannot be used.
     #[error(transparent)]
     Listen(#[from] ListenError),
-    /// `OTEL_EXPORTER_OTLP_ENDPOINT`.
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT` cannot be used.
     #[error(transparent)]
     Trace(#[from] TraceError),
-    /// `DATABASE_URL`.
+    /// `DATABASE_URL` cannot be used.
     #[error("DATABASE_URL cannot be used")]
     Database(#[from] diesel::ConnectionError),
-    /// `AMQP_URL`.
+    /// `AMQP_URL` cannot be used.
     #[error(transparent)]
     Broker(#[from] BrokerError),
-    /// `AMQP_URL`.
+    /// `AMQP_URL` cannot be used by the health check.
     #[error(transparent)]
     Check(#[from] NotReady),
-    /// What the handlers are made from.
+    /// The handlers' dependencies cannot be set up.
     #[error(transparent)]
     Handlers(SetupError),
-    /// Database or broker are there, but not set up for us.
+    /// The database or the broker is reachable but not set up.
     #[error(transparent)]
     NotSetUp(#[from] NotSetUp),
 }
 
-/// Runs a worker until SIGTERM or Ctrl-C: consumes its queues, answers health checks, and drains at the end.
+/// Runs a worker until SIGTERM or Ctrl-C: consumes its queues, answers health checks, and drains at shutdown.
 ///
-/// Two kinds of runtime, on purpose: actors live on actix arbiters, one thread each; connections and transactions live
-/// on one multi-threaded tokio runtime, which outlives them all.
+/// It uses two kinds of runtime on purpose. Actors live on actix arbiters, one thread each. Connections and
+/// transactions live on one multi-threaded tokio runtime, which outlives the actors.
 ///
 /// # Errors
-/// See [`RunError`]. That database or broker are away is none: the worker waits for them.
+/// See [`RunError`]. An unavailable database or broker is not an error: the worker waits for it.
 pub fn run(settings: Settings) -> Result<(), RunError> {
     let exporting = Exporting::start(&settings.trace, &service(&settings.queues))?;
     let queues = settings.queues.len();
@@ -150,7 +150,7 @@ pub fn run(settings: Settings) -> Result<(), RunError> {
     outcome
 }
 
-/// What a trace viewer calls this process: its service, where it works for one alone.
+/// Returns the process's name in traces: that of its service if it runs only one.
 fn service(queues: &[Subscription]) -> String {
     let services: BTreeSet<_> = queues.iter().map(|queue| queue.service()).collect();
     match (services.first(), services.len()) {
@@ -165,7 +165,7 @@ struct Assembled {
     migrations: Vec<MigrationSet>,
     roster: Roster,
     check: BrokerCheck,
-    /// Stops the publisher: last, because the relay needs it to drain.
+    /// Stops the publisher. It must stop last, because the relay needs it to drain.
     publishing: CancellationToken,
 }
 
@@ -174,7 +174,7 @@ async fn assemble(settings: Settings) -> Result<Assembled, RunError> {
     let program = format!("{} {}", process_identity::program(), process_identity::place());
     let pool = settings.database.worker_pool(settings.queues.len());
     let database = Database::by_key(&settings.database, &program, pool)?;
-    // Before anything connects: what is wrong here is a setting.
+    // Before anything connects, since an error here means an invalid setting.
     let work = set_up(settings.set_ups, &database, &settings.queues).map_err(RunError::Handlers)?;
     let connector = Connector::new(&settings.broker, process_identity::program());
     let connection = SharedConnection::new(connector.clone(), "consuming");
@@ -222,7 +222,7 @@ async fn set_up_then_consume(
         preflight::database(&its.database, its.database.most_connections(), &migrations, &its.stop).await?;
         preflight::broker(&its_check, &its.config.retry_delays, &its.stop).await
     });
-    // A panic there would be a fault of ours; consuming then fails with its own message.
+    // A panic there would be a bug. Consuming then fails with its own message.
     if let Ok(checked) = preflight.await {
         checked?;
     }
@@ -238,13 +238,13 @@ async fn set_up_then_consume(
     Ok(())
 }
 
-/// Starts one queue's actor on a thread of its own, so that no queue's counting waits for another's.
+/// Starts one queue's actor on its own thread, so that no queue's CPU work delays another's.
 async fn begin(consumer: Consumer, process: &WorkerContext) {
     let arbiter = Arbiter::new();
     // Connections belong to the runtime that opens them, so the actor's supervisor runs there.
     let supervisor = process.runtime.spawn(consumer.start(process.clone(), arbiter.handle()));
     if let Err(error) = supervisor.await {
-        tracing::error!(%error, "a queue's supervisor ended by a fault; its queue is not consumed any more");
+        tracing::error!(%error, "a queue's supervisor panicked; its queue is no longer consumed");
     }
     arbiter.stop();
 }

@@ -1,4 +1,4 @@
-//! The `main` of a program that works for services: `orderflow-worker`, and that of a service elsewhere.
+//! The `main` of a program that runs services: `orderflow-worker`, or the program of a registered service.
 
 use std::{error::Error, process::ExitCode};
 
@@ -11,15 +11,15 @@ use crate::{
     telemetry,
 };
 
-/// Wrong use or settings.
+/// The exit status for wrong use or invalid settings.
 const USAGE: u8 = 2;
 
-/// Something cannot be reached.
+/// The exit status if something cannot be reached.
 const UNREACHABLE: u8 = 3;
 
-/// Reads the settings from the environment and consumes these queues, by name or pattern, until SIGTERM or Ctrl-C; without a
-/// pattern all of the roster's. Returns 0, 1 where the process could not start, 2 where a setting or a pattern is
-/// wrong, or the queues are of some services but not of all.
+/// Reads the settings from the environment and consumes the queues that match these names or patterns until SIGTERM or
+/// Ctrl-C; without a pattern, all queues of the roster. Returns 0; 1 if the process cannot start; 2 if a setting or a
+/// pattern is invalid, or the queues belong to several services but not to all.
 #[must_use]
 pub fn work(program: &str, roster: &Roster, queues: &[String]) -> ExitCode {
     process_identity::set_program(program);
@@ -42,8 +42,8 @@ pub fn work(program: &str, roster: &Roster, queues: &[String]) -> ExitCode {
     }
 }
 
-/// Brings the tables of the roster's services up to date, for a program with services that are registered at a shop; the shared
-/// tables are the shop's. Returns 0, 2 where a setting is wrong, 3 where it could not be done.
+/// Migrates the tables of the roster's services, for a program whose services are registered with an installation. The
+/// installation migrates the shared tables itself. Returns 0; 2 if a setting is invalid; 3 if the migration fails.
 #[must_use]
 pub fn migrate(program: &str, roster: &Roster) -> ExitCode {
     let source = Source::from_env();
@@ -64,7 +64,7 @@ pub fn migrate(program: &str, roster: &Roster) -> ExitCode {
     }
 }
 
-/// Says what is wrong, a line each, and that the caller has to change something.
+/// Reports an invalid use or setting, one line per problem, and returns the exit status.
 fn wrong(program: &str, error: &dyn Error) -> ExitCode {
     failed(program, error, USAGE)
 }

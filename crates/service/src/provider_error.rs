@@ -1,28 +1,28 @@
-//! What can go wrong with a provider.
+//! The errors of calls to providers.
 
 use std::time::Duration;
 
 use crate::failure::Failure;
 
-/// Why a provider did not do what it was asked to. Its refusal of the matter itself (a declined card) is an outcome
-/// and not an error.
+/// Why a call to a provider failed. A refusal on business grounds, such as a declined card, is an outcome and not an
+/// error.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProviderError {
-    /// The provider itself cannot be reached, does not answer in time, or answers that it cannot serve anybody now
-    /// (5xx, 429, SMTP's 421): every other call would fare the same.
+    /// The provider cannot be reached, does not answer in time, or answers that it is unavailable (5xx, 429, SMTP's
+    /// 421). Every other call would fail too.
     #[error("{why}")]
     Unavailable {
         /// For the log; no personal data, and so no text that the other side wrote.
         why: String,
-        /// At least how long to leave it alone, where the provider said so.
+        /// The minimum time before the next call, if the provider requested one.
         retry_after: Option<Duration>,
     },
-    /// This call failed and may succeed later; others need not fail (a greylisted recipient).
+    /// This call failed and may succeed later, such as a mail to a greylisted recipient. Other calls may succeed now.
     #[error("{why}")]
     Passing {
         /// For the log; no personal data, and so no text that the other side wrote.
         why: String,
-        /// At least how long to wait, where the provider said so.
+        /// The minimum wait, if the provider requested one.
         retry_after: Option<Duration>,
     },
     /// The same call will never succeed.
@@ -34,17 +34,17 @@ pub enum ProviderError {
 }
 
 impl ProviderError {
-    /// The provider is away, and does not say for how long.
+    /// Returns the error of an unavailable provider that requested no wait.
     pub fn unavailable(why: impl Into<String>) -> Self {
         Self::Unavailable { why: why.into(), retry_after: None }
     }
 
-    /// A passing failure with the usual wait.
+    /// Returns a transient error with the default delay.
     pub fn passing(why: impl Into<String>) -> Self {
         Self::Passing { why: why.into(), retry_after: None }
     }
 
-    /// A failure for good.
+    /// Returns a permanent error.
     pub fn for_good(why: impl Into<String>) -> Self {
         Self::ForGood { why: why.into() }
     }

@@ -1,4 +1,4 @@
-//! The services of an installation, each once.
+//! The list of an installation's services.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -15,44 +15,44 @@ use crate::{
     },
 };
 
-/// The services of an installation. What there is to consume, to measure, to audit follows from it.
+/// The services of an installation. It determines which queues are consumed, measured and audited.
 #[derive(Debug, Clone)]
 pub struct Roster {
     services: Vec<Arc<Service>>,
     subscriptions: Vec<Subscription>,
 }
 
-/// A service that cannot be on a roster.
+/// Why a service cannot be on a roster.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RosterError {
-    /// Queues, a schema, users and containers are named after it, so it has to be usable in all of their names.
+    /// The name is invalid. Queues, a schema, users and containers are named after the service, so all must accept it.
     #[error(
         "a service is called {0:?}; expected 2 to 30 lower-case letters, digits and hyphens, the first a letter, such as \
          \"gift-cards\""
     )]
     Name(String),
-    /// Something else of ours is named so.
+    /// The name is reserved for something else of ours.
     #[error("a service is called {0:?}, which is reserved; choose another name")]
     Reserved(String),
-    /// Two would share their queues.
+    /// Two services have the same name and would share their queues.
     #[error("two services are called {0:?}; choose another name for one of them")]
     Twice(String),
-    /// Two services could publish the same.
+    /// An event's name does not begin with the service's, so two services could publish the same event type.
     #[error(
-        "the service {service:?} publishes {event:?}; its events have to begin with its name, as in \"{service}.done\""
+        "the service {service:?} publishes {event:?}; its events must begin with its name, as in \"{service}.done\""
     )]
     Event {
-        /// Which service.
+        /// The service.
         service: String,
-        /// What it publishes.
+        /// The event that it publishes.
         event: String,
     },
-    /// It would consume nothing.
-    #[error("the service {0:?} takes no event; add `.on(…)` for each handler")]
+    /// The service would consume nothing.
+    #[error("the service {0:?} consumes no event; add `.on(…)` for each handler")]
     TakesNothing(String),
 }
 
-/// Schemas, users, programs and addresses that are not a service's.
+/// Names of schemas, users, programs and addresses that no service may have.
 const RESERVED: &[&str] = &[
     "admin",
     "audit",
@@ -76,22 +76,21 @@ const RESERVED: &[&str] = &[
 ];
 
 impl Roster {
-    /// Returns the roster of these services, in the order in which people see them.
+    /// Returns the roster of these services, in display order.
     #[must_use]
     pub fn new(services: Vec<Service>) -> Self {
         let taken = services.iter().flat_map(|service| service.takes.iter().map(|takes| takes.subscription));
         Self { subscriptions: taken.collect(), services: services.into_iter().map(Arc::new).collect() }
     }
 
-    /// Returns this roster with the services that run outside these programs after its own. A row with the name of a service that
-    /// is on the roster is left out: a service that was compiled in later, or the program's own. One that cannot be used is left out
-    /// and logged.
+    /// Returns this roster with registered services appended. Skips rows with the name of a service that is on the
+    /// roster: one that was compiled in later, or the program's own. Skips and logs invalid rows.
     #[must_use]
     pub fn with(&self, registered: &[RegisteredService]) -> Self {
         let mut all = self.clone();
         for row in registered.iter().filter(|row| !self.has(&row.name)) {
             let Some(service) = Service::registered(row) else {
-                tracing::warn!(service = row.name, "a registered service is left out: its row is wrong");
+                tracing::warn!(service = row.name, "ignoring a registered service: its row is invalid");
                 continue;
             };
             all.subscriptions.extend(service.takes.iter().map(|takes| takes.subscription));
@@ -100,22 +99,23 @@ impl Roster {
         all
     }
 
-    /// Whether a service with this name is on the roster.
+    /// Returns whether a service with this name is on the roster.
     #[must_use]
     pub fn has(&self, service: &str) -> bool {
         self.services.iter().any(|one| one.name == service)
     }
 
-    /// Whether one sees in the inbox what this subscription has applied. Where not, nobody can tell what it misses.
+    /// Returns whether the inbox records the events that this subscription has applied. If not, missing events cannot
+    /// be detected.
     #[must_use]
     pub fn is_tracked(&self, subscription: Subscription) -> bool {
         self.services.iter().any(|one| one.name == subscription.service() && one.tracks == Tracks::Inbox)
     }
 
-    /// Checks the services' names, and that each takes something.
+    /// Checks the names of the services and their events, and that each service consumes something.
     ///
     /// # Errors
-    /// The first thing that is wrong.
+    /// The first violation.
     pub fn check(&self) -> Result<(), RosterError> {
         let mut names = BTreeSet::new();
         for service in &self.services {
@@ -135,7 +135,7 @@ impl Roster {
         Ok(())
     }
 
-    /// Returns the services, in the order in which people see them.
+    /// Returns the services, in display order.
     pub fn services(&self) -> impl Iterator<Item = &Service> + Clone {
         self.services.iter().map(|service| &**service)
     }
@@ -148,14 +148,14 @@ impl Roster {
         names
     }
 
-    /// Returns every subscription, those of one service together.
+    /// Returns every subscription, grouped by service.
     #[must_use]
     pub fn subscriptions(&self) -> &[Subscription] {
         &self.subscriptions
     }
 
-    /// Returns the kinds of event that this subscription takes: one, or for [`EventName::OTHER`] all kinds that services publish
-    /// and [`EventKind`] does not list.
+    /// Returns the event types that this subscription consumes: one, or for [`EventName::OTHER`] all types that
+    /// services publish and [`EventKind`] does not list.
     #[must_use]
     pub fn events_of(&self, subscription: Subscription) -> Vec<EventName> {
         if subscription.event() != EventName::OTHER {
@@ -165,8 +165,8 @@ impl Roster {
         published.filter(|event| event.as_str().parse::<EventKind>().is_err()).collect()
     }
 
-    /// Returns the name of the service that events of this kind belong to: the one that publishes it, or else the one that the kind
-    /// begins with. What customers say, `order.created` for example, is the order service's.
+    /// Returns the name of the service that owns this event type: the service that publishes it, or else the first part
+    /// of the event type. Events that customers cause, such as `order.created`, belong to the order service.
     #[must_use]
     pub fn owner<'e>(&self, event: &'e str) -> &'e str {
         let publishes = |service: &&Arc<Service>| service.publishes.iter().any(|one| one.as_str() == event);
@@ -176,13 +176,14 @@ impl Roster {
         }
     }
 
-    /// Whether a process that consumes these runs all services of a shop, and not some, or some that were added to one.
+    /// Returns whether a process that consumes these subscriptions runs all services of a shop, rather than some of
+    /// them or only added ones.
     #[must_use]
     pub fn is_shop(&self, consumed: &[Subscription]) -> bool {
         consumed.len() == self.subscriptions.len() && !self.steps().is_empty()
     }
 
-    /// Returns the subscriptions that take events of the kind with this name: none for one that no service publishes.
+    /// Returns the subscriptions that consume the event type with this name: none if no service publishes it.
     #[must_use]
     pub fn takers(&self, event: &str) -> Vec<Subscription> {
         let takes = |one: &Subscription| self.events_of(*one).iter().any(|taken| taken.as_str() == event);
@@ -202,47 +203,49 @@ impl Roster {
         steps.flat_map(|service| &service.takes).map(|takes| takes.subscription.queue()).collect()
     }
 
-    /// Whether no order waits for the queue with this name.
+    /// Returns whether no order waits for the queue with this name.
     #[must_use]
     pub fn is_side_queue(&self, queue: &str) -> bool {
         self.is_side(queue.split('.').next().unwrap_or_default())
     }
 
-    /// Whether no order waits for the service with this name. One that is not on the roster counts as such.
+    /// Returns whether no order waits for the service with this name. This includes services that are not on the
+    /// roster.
     #[must_use]
     pub fn is_side(&self, service: &str) -> bool {
         !self.services.iter().any(|one| one.name == service && one.role == Role::Step)
     }
 
-    /// Returns the migrations that services bring.
+    /// Returns the migrations of the services.
     #[must_use]
     pub fn migrations(&self) -> Vec<MigrationSet> {
         self.services.iter().filter_map(|service| service.migrations).collect()
     }
 
-    /// Returns every setting there is, in the order in which a person would set them.
+    /// Returns every setting, in the order in which an operator would set them.
     pub fn settings(&self) -> impl Iterator<Item = &'static Setting> {
         let of_services = self.services.iter().flat_map(|service| service.settings);
         config::SHARED.iter().chain(of_services).chain(config::DIAGNOSTICS).copied()
     }
 
-    /// Notes every setting that is given and cannot work, see [`config::check`].
+    /// Reports every invalid setting to `source`; see [`config::check`].
     pub fn check_settings(&self, source: &Source) {
         config::check(source, |source| self.services.iter().for_each(|service| drop(service.read(source))));
     }
 
-    /// Returns the subscriptions whose queues have these names, or match these globs; all of them where there is no pattern.
+    /// Returns the subscriptions whose queues have these names or match these globs; all subscriptions if there is no
+    /// pattern.
     ///
     /// # Errors
-    /// When a pattern is malformed or matches nothing, since that is a typing error.
+    /// If a pattern is malformed or matches nothing, since that is probably a typing error.
     pub fn select(&self, patterns: &[String]) -> Result<Vec<Subscription>, SelectError> {
         select(patterns, &self.subscriptions)
     }
 
-    /// As [`Roster::select`], for a process, which works for one service or for all.
+    /// Selects queues for a process, which runs one service or all of them. See [`Roster::select`].
     ///
     /// # Errors
-    /// Also when the queues are of some services, but not of all.
+    /// Also if the queues belong to several services but not to all.
     pub fn select_for_process(&self, patterns: &[String]) -> Result<Vec<Subscription>, SelectError> {
         let chosen = self.select(patterns)?;
         check_process(&chosen, &self.subscriptions)?;
@@ -253,7 +256,7 @@ impl Roster {
 /// Checks that a service can have this name.
 ///
 /// # Errors
-/// What is wrong with it.
+/// [`RosterError::Name`] or [`RosterError::Reserved`].
 pub fn check_name(name: &str) -> Result<(), RosterError> {
     if !is_name(name) {
         return Err(RosterError::Name(name.to_owned()));
@@ -264,8 +267,8 @@ pub fn check_name(name: &str) -> Result<(), RosterError> {
     Ok(())
 }
 
-/// RabbitMQ, PostgreSQL (63 bytes), Docker and Kubernetes (63) take such a name as it is or with `_` for the hyphen, also
-/// with what is appended to it.
+/// Returns whether RabbitMQ, PostgreSQL (63 bytes), Docker and Kubernetes (63) accept the name, as it is or with `_`
+/// for the hyphen, including the suffixes that we append.
 fn is_name(name: &str) -> bool {
     let mut characters = name.chars();
     characters.next().is_some_and(|first| first.is_ascii_lowercase())
@@ -304,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_cannot_name_everything_are_refused() {
+    fn invalid_and_reserved_names_are_refused() {
         let check = |name| Roster::new(vec![step(name)]).check();
         for name in ["loyalty", "gift-cards", "ab", "a23456789012345678901234567890"] {
             assert_eq!(check(name), Ok(()), "{name}");
@@ -318,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn two_services_cannot_share_a_name_and_one_without_events_is_no_service() {
+    fn duplicate_names_and_services_without_events_are_refused() {
         let twice = Roster::new(vec![step("loyalty"), step("loyalty")]);
         assert_eq!(twice.check(), Err(RosterError::Twice("loyalty".to_owned())));
         let idle = Service::side("loyalty", "Does nothing.").needs::<()>().done();
@@ -326,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn events_that_are_new_begin_with_their_services_name() {
+    fn new_event_must_begin_with_the_name_of_its_service() {
         const DONE: EventName = EventName::new("loyalty.done");
         let publishing = |name| {
             Service::side(name, "Does nothing.").publishes(&[DONE]).needs::<()>().on("nothing", |()| Nothing).done()
@@ -337,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn registered_services_follow_our_own_and_never_take_a_name_of_ours() {
+    fn registered_services_follow_our_own_and_never_replace_one() {
         let row = |name: &str, takes: &str, tracks| RegisteredService {
             name: name.to_owned(),
             tracks,
@@ -366,14 +369,14 @@ mod tests {
     }
 
     #[test]
-    fn second_handler_for_one_kind_replaces_the_first() {
+    fn second_handler_for_an_event_type_replaces_the_first() {
         let service = Service::side("loyalty", "Does nothing.").needs::<()>();
         let service = service.on("first", |()| Nothing).on("second", |()| Nothing).done();
         assert_eq!(service.takes.iter().map(|one| one.what).collect::<Vec<_>>(), ["second"]);
     }
 
     #[test]
-    fn only_steps_are_waited_for() {
+    fn orders_wait_only_for_steps() {
         let side = Service::side("loyalty", "Does nothing.").needs::<()>().on("nothing", |()| Nothing).done();
         let roster = Roster::new(vec![step("payment"), side]);
         assert_eq!(roster.steps(), ["payment.order-created"]);

@@ -1,4 +1,4 @@
-//! Which queues a process consumes, by `--queue`.
+//! Selects the queues that a process consumes, by `--queue`.
 
 use std::collections::BTreeSet;
 
@@ -6,24 +6,24 @@ use globset::{Glob, GlobSetBuilder};
 
 use crate::Subscription;
 
-/// `--queue` that means nothing.
+/// Why `--queue` is invalid.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SelectError {
-    /// Not a glob.
+    /// The pattern is not a glob.
     #[error("--queue {0:?} is neither a queue's name nor a pattern such as 'payment.*'")]
     Malformed(String),
-    /// A glob that no queue matches.
+    /// The pattern matches no queue.
     #[error("--queue {pattern:?} matches no queue; there are: {}", known.join(", "))]
     NoMatch {
-        /// What was asked for.
+        /// The given pattern.
         pattern: String,
-        /// What there is.
+        /// The names of all queues.
         known: Vec<String>,
     },
-    /// Queues of some services, but not of all.
+    /// The queues belong to several services but not to all.
     #[error(
-        "--queue selects queues of {}: a process works for one service, or for all, since each service has rights of its own. \
-         Start a process for each of them, or leave --queue out", services.join(" and ")
+        "--queue selects queues of {}: a process runs one service, or all of them, since each service has its own rights. \
+         Start one process per service, or omit --queue", services.join(" and ")
     )]
     SomeServices {
         /// The services.
@@ -31,9 +31,9 @@ pub enum SelectError {
     },
 }
 
-/// Checks that these queues are of one service, or of every service among `all`.
+/// Checks that these queues belong to one service, or to every service among `all`.
 ///
-/// No role of PostgreSQL and no user of RabbitMQ has the rights of some services, but not of all.
+/// No PostgreSQL role and no RabbitMQ user has the rights of several services but not of all.
 ///
 /// # Errors
 /// [`SelectError::SomeServices`].
@@ -46,10 +46,11 @@ pub fn check_process(chosen: &[Subscription], all: &[Subscription]) -> Result<()
     Err(SelectError::SomeServices { services: chosen.into_iter().collect() })
 }
 
-/// Returns those of `all` queues with these names, or matching these globs; all of them where there is no pattern.
+/// Returns the subscriptions among `all` whose queues have these names or match these globs; all of them if there is no
+/// pattern.
 ///
 /// # Errors
-/// When a pattern is malformed or matches nothing, since that is a typing error.
+/// If a pattern is malformed or matches nothing, since that is probably a typing error.
 pub fn select(patterns: &[String], all: &[Subscription]) -> Result<Vec<Subscription>, SelectError> {
     let mut set = GlobSetBuilder::new();
     for pattern in patterns {
@@ -97,14 +98,14 @@ mod tests {
     fn process_works_for_one_service_or_for_all() {
         let third = Subscription::new("inventory", EventKind::PaymentCompleted);
         let all = [ALL.as_slice(), &[third]].concat();
-        assert_eq!(check_process(&ALL[..2], &all), Ok(()), "one");
-        assert_eq!(check_process(&[ALL[0], ALL[2], third], &all), Ok(()), "all, though not each queue");
-        let refused = check_process(&ALL, &all).expect_err("two of three").to_string();
+        assert_eq!(check_process(&ALL[..2], &all), Ok(()), "one service");
+        assert_eq!(check_process(&[ALL[0], ALL[2], third], &all), Ok(()), "all services, though not every queue");
+        let refused = check_process(&ALL, &all).expect_err("two of three services").to_string();
         assert!(refused.starts_with("--queue selects queues of email and payment: "), "{refused}");
     }
 
     #[test]
-    fn a_pattern_that_chooses_nothing_is_a_mistake() {
+    fn pattern_that_matches_no_queue_is_refused() {
         assert!(matches!(selected(&["payments.*"]), Err(SelectError::NoMatch { .. })));
         assert!(matches!(selected(&["payment.["]), Err(SelectError::Malformed(_))));
     }

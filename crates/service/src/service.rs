@@ -1,4 +1,4 @@
-//! A service as a value: everything that the rest of the system has to know of it.
+//! A service as a value: everything that the rest of the system must know about it.
 
 use std::{fmt, sync::Arc};
 
@@ -23,77 +23,78 @@ use crate::{
 /// Whether orders wait for a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// An order waits for it: one of its dead letters stops an order until a person acts.
+    /// Orders wait for it: each of its dead letters stops an order until an operator acts.
     Step,
-    /// No order waits for it: its dead letters concern operators alone, never a customer.
+    /// No order waits for it: its dead letters concern operators only, never a customer.
     Side,
 }
 
-/// An event that a service takes.
+/// An event type that a service consumes.
 #[derive(Debug, Clone, Copy)]
 pub struct Takes {
-    /// Which.
+    /// The subscription.
     pub subscription: Subscription,
-    /// What the service does about it, in a word or two for the table of events: `charge`.
+    /// What the service does with the event, in a word or two for the table of events, such as `charge`.
     pub what: &'static str,
 }
 
-/// A service. Made by [`Service::step`] or [`Service::side`].
+/// A service. Create one with [`Service::step`] or [`Service::side`].
 pub struct Service {
-    /// Its name: the first part of its queues' names, and the name of its schema.
+    /// The name. It is the first part of the queues' names, and the name of the schema.
     pub name: &'static str,
-    /// What it does, in one sentence.
+    /// What the service does, in one sentence.
     pub about: &'static str,
     /// Whether orders wait for it.
     pub role: Role,
-    /// Where one sees what it has applied.
+    /// Where the service records which events it has applied.
     pub tracks: Tracks,
-    /// What it publishes.
+    /// The event types that it publishes.
     pub publishes: Vec<EventName>,
-    /// What it takes, in the order in which people see it.
+    /// The event types that it consumes, in display order.
     pub takes: Vec<Takes>,
-    /// The migrations that it brings.
+    /// Its migrations.
     pub migrations: Option<MigrationSet>,
-    /// What must hold of its rows.
+    /// The invariants of its rows.
     pub audit: &'static [&'static Subject],
-    /// A row for each table that it writes to, see [`Draft::writes`].
+    /// A trial row for each table that it writes to; see [`Draft::writes`].
     pub writes: &'static [TrialRow],
-    /// The settings that it alone reads.
+    /// The settings that only it reads.
     pub settings: &'static [&'static Setting],
-    /// The settings that it reads although most workers do without them.
+    /// The settings that it reads and that most workers do not need.
     pub also_reads: &'static [&'static Setting],
     read: Read,
 }
 
-/// A row with which is tried whether a table can be written to.
+/// A row that tests whether a table can be written to.
 #[derive(Debug, Clone, Copy)]
 pub struct TrialRow {
-    /// The table, with its schema, as a person is told.
+    /// The table with its schema, as shown to operators.
     pub table: &'static str,
-    /// The `INSERT`, with a new id at `$1`, so that it meets no row of an order. It is rolled back, but a sequence does not
-    /// take back what it gave: its numbers are to be given here.
+    /// The `INSERT`. `$1` is a new id, so that the row conflicts with no order's. The statement is rolled back, but
+    /// sequences are not: give values for columns that would use one.
     pub insert: &'static str,
 }
 
-/// What a service's handlers are made from: read from settings, then set up once in a worker process.
+/// The dependencies of a service's handlers: read from settings, then set up once per worker process.
 pub trait Dependencies: Sized + 'static {
-    /// What was read.
+    /// The settings that were read.
     type Settings: Send + 'static;
 
-    /// The settings that this service alone reads, in the order in which a person would set them.
+    /// The settings that only this service reads, in the order in which an operator would set them.
     const SETTINGS: &'static [&'static Setting];
 
-    /// The settings that it shares with front ends, and that most workers do without: deployments give them to this service too.
+    /// The settings that it shares with front ends and that most workers do not need. Deployments pass them to this
+    /// service too.
     const ALSO_READS: &'static [&'static Setting] = &[];
 
-    /// Reads the settings; problems stay with `source`.
+    /// Reads the settings. Collects problems in `source`.
     fn read(source: &Source) -> Option<Self::Settings>;
 
-    /// Sets up what handlers need, on the current tokio runtime. Calls nobody: a provider that is unavailable keeps no
-    /// worker from starting.
+    /// Sets up what the handlers need, on the current tokio runtime. It must not call a provider: a worker must start
+    /// even if its provider is unavailable.
     ///
     /// # Errors
-    /// When a setting cannot be used; the error names it.
+    /// If a setting cannot be used; the error names it.
     fn connect(settings: Self::Settings, database: &Database) -> Result<Self, SetupError>;
 
     /// Returns the guards of the providers that handlers call, for the health check.
@@ -102,7 +103,7 @@ pub trait Dependencies: Sized + 'static {
     }
 }
 
-/// Handlers that need nothing but the database connection that they are handed.
+/// For handlers that need only the database connection that they are passed.
 impl Dependencies for () {
     type Settings = ();
 
@@ -117,10 +118,10 @@ impl Dependencies for () {
     }
 }
 
-/// Why handlers could not be made: a setting, which the error names.
+/// Why handlers could not be created: an unusable setting, which the error names.
 pub type SetupError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What a worker process does.
+/// The work of a worker process.
 #[derive(Debug, Default)]
 pub struct Work {
     /// A consumer for each queue.
@@ -134,7 +135,7 @@ pub type SetUp = Box<dyn FnOnce(&Database, &[Subscription]) -> Result<Work, Setu
 
 type Read = Box<dyn Fn(&Source) -> Option<SetUp> + Send + Sync>;
 
-/// A service that does not say yet what it does about its events.
+/// A service without handlers so far.
 #[derive(Debug)]
 pub struct Draft {
     name: &'static str,
@@ -146,7 +147,7 @@ pub struct Draft {
     writes: &'static [TrialRow],
 }
 
-/// A service whose handlers are being named.
+/// A service whose handlers are being added.
 pub struct Handlers<D> {
     draft: Draft,
     takes: Vec<Takes>,
@@ -156,20 +157,20 @@ pub struct Handlers<D> {
 type Maker<D> = Box<dyn Fn(&D) -> Consumer + Send + Sync>;
 
 impl Service {
-    /// Begins a service that orders wait for.
+    /// Starts defining a service that orders wait for.
     #[must_use]
     pub const fn step(name: &'static str, about: &'static str) -> Draft {
         Draft::new(name, about, Role::Step)
     }
 
-    /// Begins a service that no order waits for.
+    /// Starts defining a service that no order waits for.
     #[must_use]
     pub const fn side(name: &'static str, about: &'static str) -> Draft {
         Draft::new(name, about, Role::Side)
     }
 
-    /// Returns a service that runs outside these programs, as a side service without handlers; `None` where a name in its row is
-    /// none, or this process has as many names as it can keep.
+    /// Returns a service that runs outside these programs, as a side service without handlers. Returns `None` if a name
+    /// in its row is invalid, or if this process cannot keep more names.
     #[must_use]
     pub fn registered(row: &RegisteredService) -> Option<Self> {
         let name = interned(&row.name)?;
@@ -193,7 +194,7 @@ impl Service {
         })
     }
 
-    /// Reads its settings and returns what sets it up; problems stay with `source`.
+    /// Reads the service's settings and returns the function that sets it up. Collects problems in `source`.
     #[must_use]
     pub fn read(&self, source: &Source) -> Option<SetUp> {
         (self.read)(source)
@@ -205,36 +206,37 @@ impl Draft {
         Self { name, about, role, publishes: &[], migrations: None, audit: &[], writes: &[] }
     }
 
-    /// Says which events its handlers return.
+    /// Declares the event types that the handlers return.
     #[must_use]
     pub const fn publishes(mut self, events: &'static [EventName]) -> Self {
         self.publishes = events;
         self
     }
 
-    /// Brings migrations, which run with its schema as the `search_path`: `|| MIGRATIONS`, where that constant is
-    /// `embed_migrations!("src/services/loyalty/migrations")`.
+    /// Adds migrations, which run with the service's schema as the `search_path`. Pass `|| MIGRATIONS`, where that
+    /// constant is `embed_migrations!("src/services/loyalty/migrations")`.
     #[must_use]
     pub const fn migrations(mut self, migrations: fn() -> EmbeddedMigrations) -> Self {
         self.migrations = Some(MigrationSet::new(self.name, migrations));
         self
     }
 
-    /// Says what must hold of its rows; `orderflow audit` looks.
+    /// Declares the invariants of the service's rows, which `orderflow audit` checks.
     #[must_use]
     pub const fn audit(mut self, subjects: &'static [&'static Subject]) -> Self {
         self.audit = subjects;
         self
     }
 
-    /// Gives a row for each table that it writes to, with which `orderflow doctor` tries whether the database takes it.
+    /// Declares a row for each table that the service writes to. `orderflow doctor` inserts it to test the service's
+    /// rights.
     #[must_use]
     pub const fn writes(mut self, rows: &'static [TrialRow]) -> Self {
         self.writes = rows;
         self
     }
 
-    /// Says what its handlers are made from: `needs::<()>()` where that is nothing.
+    /// Declares the handlers' dependencies: `needs::<()>()` if there are none.
     #[must_use]
     pub const fn needs<D: Dependencies>(self) -> Handlers<D> {
         Handlers { draft: self, takes: Vec::new(), makers: Vec::new() }
@@ -242,7 +244,7 @@ impl Draft {
 }
 
 impl<D: Dependencies> Handlers<D> {
-    /// Takes the events of this handler's kind. A second handler for one kind replaces the first.
+    /// Adds a handler for its event type. A second handler for an event type replaces the first.
     #[must_use]
     pub fn on<H: Handler>(mut self, what: &'static str, make: impl Fn(&D) -> H + Send + Sync + 'static) -> Self {
         let subscription = Subscription::to(self.draft.name, <H::Event as EventData>::EVENT);

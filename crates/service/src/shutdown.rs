@@ -3,10 +3,10 @@
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// A token that is cancelled at SIGTERM or Ctrl-C. Call it on the runtime that lives longest.
+/// Returns a token that is cancelled on SIGTERM or Ctrl-C. Call this on the runtime that lives longest.
 ///
 /// # Errors
-/// When the signals cannot be listened for.
+/// If the signal handlers cannot be installed.
 pub fn on_signal() -> std::io::Result<CancellationToken> {
     let stop = CancellationToken::new();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -16,7 +16,7 @@ pub fn on_signal() -> std::io::Result<CancellationToken> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        tracing::info!("stopping: finishing what has begun");
+        tracing::info!("stopping: finishing the work in progress");
         told.cancel();
     });
     Ok(stop)

@@ -1,11 +1,11 @@
-//! What to do with a batch of which some part cannot be done: ever smaller parts are tried, so that only the bad part fails.
+//! Splits a failing batch into ever smaller parts, so that only the bad items fail.
 
-/// A batch that can be tried in parts.
+/// A batch that can be split.
 pub trait Batch: Sized {
-    /// Whether there is nothing in it.
+    /// Returns whether the batch is empty.
     fn is_empty(&self) -> bool;
 
-    /// Cuts it into two parts, neither of them empty where it holds two things or more.
+    /// Splits the batch into two parts. Neither is empty if the batch has at least two items.
     fn halves(self) -> (Self, Self);
 }
 
@@ -20,12 +20,13 @@ impl<T> Batch for Vec<T> {
     }
 }
 
-/// The parts of a batch that are still to be tried, in order. A loop takes one after the other and gives back what failed.
+/// The parts of a batch that are not tried yet, in order. A loop takes one after another and puts back those that
+/// failed.
 #[derive(Debug)]
 pub struct Parts<B>(Vec<B>);
 
 impl<B: Batch> Parts<B> {
-    /// Begins with the whole batch as one part.
+    /// Starts with the whole batch as one part.
     #[must_use]
     pub fn of(batch: B) -> Self {
         Self(vec![batch])
@@ -36,18 +37,18 @@ impl<B: Batch> Parts<B> {
         std::iter::from_fn(|| self.0.pop()).find(|part| !part.is_empty())
     }
 
-    /// Gives back a part, or what is left of it, to be tried next.
+    /// Puts back a part, or the rest of it, to be tried next.
     pub fn again(&mut self, part: B) {
         self.0.push(part);
     }
 
-    /// Returns the parts that are not tried any more.
+    /// Returns the parts that were not tried.
     #[must_use]
     pub fn rest(self) -> Vec<B> {
         self.0
     }
 
-    /// Gives back a part to be tried by halves. Of one thing that fails alone, the loop has to give up instead.
+    /// Puts back a part, to be tried in halves. The loop must not split a single item; it has to give up on that.
     pub fn split(&mut self, part: B) {
         let (first, second) = part.halves();
         self.0.extend([second, first]);
@@ -59,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_bad_things_fail_and_the_rest_is_done_in_order() {
+    fn only_bad_items_fail_and_the_rest_is_done_in_order() {
         let (mut done, mut failed, mut attempts) = (Vec::new(), Vec::new(), 0);
         let mut parts = Parts::of((0..100).collect::<Vec<_>>());
         while let Some(part) = parts.take() {
@@ -72,11 +73,11 @@ mod tests {
         }
         assert_eq!(failed, [17, 18]);
         assert_eq!(done, (0..100).filter(|one| ![17, 18].contains(one)).collect::<Vec<_>>());
-        assert!(attempts < 20, "{attempts} attempts: not one for each");
+        assert!(attempts < 20, "{attempts} attempts; expected far fewer than one per item");
     }
 
     #[test]
-    fn part_that_is_given_back_comes_next_and_an_empty_one_never() {
+    fn part_that_is_put_back_comes_next_and_empty_parts_are_skipped() {
         let mut parts = Parts::of(vec![1, 2, 3, 4]);
         let whole = parts.take().expect("the batch");
         parts.split(whole);
@@ -89,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn rest_is_what_was_not_taken() {
+    fn rest_contains_the_parts_that_were_not_taken() {
         let mut parts = Parts::of(vec![1, 2, 3, 4]);
         let whole = parts.take().expect("the batch");
         parts.split(whole);

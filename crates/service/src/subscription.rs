@@ -1,10 +1,10 @@
-//! Who takes which event: one subscription is one queue, and one actor in a worker.
+//! Subscriptions of services to event types. A subscription is one queue, and one actor in a worker.
 
 use std::fmt;
 
 use orderflow_events::{EventKind, EventName};
 
-/// One service's interest in one kind of event.
+/// One service's subscription to one event type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Subscription {
     service: &'static str,
@@ -12,37 +12,38 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// Returns this service's subscription to this kind of event. Only a [`Roster`](crate::Roster) says whether there is one.
+    /// Returns this service's subscription to this event type. Only a [`Roster`](crate::Roster) knows whether it
+    /// exists.
     #[must_use]
     pub const fn new(service: &'static str, kind: EventKind) -> Self {
         Self::to(service, EventName::of(kind))
     }
 
-    /// As [`Subscription::new`], also to a kind that this version does not know.
+    /// Returns a subscription as [`Subscription::new`] does, also to an event type that this version does not know.
     #[must_use]
     pub const fn to(service: &'static str, event: EventName) -> Self {
         Self { service, event }
     }
 
-    /// Returns the name of the service whose handler it is.
+    /// Returns the name of the subscribed service.
     #[must_use]
     pub const fn service(self) -> &'static str {
         self.service
     }
 
-    /// Returns the kind of event, which is also the routing key that its queue is bound by.
+    /// Returns the event type, which is also the routing key of the queue's binding.
     #[must_use]
     pub const fn event(self) -> EventName {
         self.event
     }
 
-    /// Returns the name of its queue, which is also its name in the inbox: `payment.order-created`.
+    /// Returns the name of the queue, such as `payment.order-created`. The inbox uses the same name.
     #[must_use]
     pub fn queue(self) -> String {
         self.to_string()
     }
 
-    /// Returns the name of the queue for what could not be handled: `payment.order-created.dlq`.
+    /// Returns the name of the dead-letter queue, such as `payment.order-created.dlq`.
     #[must_use]
     pub fn dead_letter_queue(self) -> String {
         format!("{self}.dlq")

@@ -10,22 +10,22 @@ use tracing_subscriber::{
 
 use crate::config::{LogConfig, LogFormat};
 
-/// What the names of our own crates begin with, which log no personal data. Below `info` every other library logs what
-/// passes through it: tokio-postgres the parameters of statements, lapin whole frames, lettre the dialogue with a mail
-/// server, hyper headers.
+/// The prefix of our own crates' names. Only they may log below `info`, since they log no personal data. Other
+/// libraries log the data that they handle: tokio-postgres the parameters of statements, lapin whole frames, lettre the
+/// dialogue with a mail server, hyper headers.
 const OWN: &str = "orderflow";
 
-/// Whether a line may be written at all, whatever `RUST_LOG` asks for.
+/// Returns whether a line may be written, whatever `RUST_LOG` requests.
 fn may_be_logged(metadata: &Metadata<'_>) -> bool {
     *metadata.level() <= Level::INFO || metadata.target().starts_with(OWN)
 }
 
-/// Starts logging to standard error, once for the process. A second call changes nothing.
+/// Starts logging to standard error, once per process. Later calls have no effect.
 pub fn init(config: &LogConfig) {
     // The filter was checked when the settings were read.
     let filter = EnvFilter::try_new(&config.filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let registry = tracing_subscriber::registry().with(filter).with(filter_fn(may_be_logged));
-    // Colours are for people at a terminal who did not decline them (https://no-color.org).
+    // Colours only on a terminal, unless NO_COLOR declines them (https://no-color.org).
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let layer = fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
     let started = match config.format {
@@ -35,8 +35,8 @@ pub fn init(config: &LogConfig) {
     drop(started);
 }
 
-/// One JSON object a line. What a line says and what the spans around it say are beside each other, so that `order.id` has
-/// one name wherever a line comes from.
+/// Returns the layer that writes one JSON object per line. Fields of the line and of the spans around it are on the
+/// same level, so that `order.id` has one name wherever a line comes from.
 fn json<S: Subscriber + for<'a> LookupSpan<'a>>() -> impl Layer<S> {
     json_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
@@ -46,14 +46,14 @@ fn json<S: Subscriber + for<'a> LookupSpan<'a>>() -> impl Layer<S> {
         .flatten_span_list_on_top_level(true)
 }
 
-/// An error with its whole chain of causes on one line, for the log.
+/// Returns an error with its whole chain of causes, on one line, for the log.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
         let cause_text = cause.to_string();
-        // Many errors repeat their cause in their own words.
+        // Many errors include the text of their cause.
         if !text.contains(&cause_text) {
             text.push_str(": ");
             text.push_str(&cause_text);

@@ -1,4 +1,4 @@
-//! `shipment.created` → book the order's points, publish `loyalty.points-booked`
+//! `shipment.created` → book the order's points → `loyalty.points-booked`
 
 use std::sync::Arc;
 

@@ -1,7 +1,8 @@
-//! `loyalty`: a service outside the shop's programs, on their library alone. It books a point for each 100 minor units of an order
-//! that has shipped, and says so by an event of its own.
+//! `loyalty`: a service outside the shop's programs that uses only their library. It books one point per 100 minor
+//! units of a shipped order, and publishes an event about it.
 //!
-//! `loyalty migrate` makes its tables, `loyalty` works until SIGTERM or Ctrl-C. docs/ADDING-A-SERVICE.md registers it.
+//! `loyalty migrate` creates its tables; `loyalty` runs until SIGTERM or Ctrl-C. docs/ADDING-A-SERVICE.md explains how
+//! to register it.
 
 mod book_points;
 mod points_booked;

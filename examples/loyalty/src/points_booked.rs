@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// Points were booked for an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PointsBooked {
-    /// One for each 100 minor units.
+    /// One point per 100 minor units.
     pub points: i64,
 }
 

@@ -1,4 +1,4 @@
-//! The service's rows, and what it reads of orders.
+//! The service's rows, and the data that it reads from orders.
 
 use diesel::{
     QueryableByName,
@@ -8,21 +8,21 @@ use diesel_async::RunQueryDsl as _;
 use orderflow_service::store::{Connection, StoreError};
 use uuid::Uuid;
 
-/// What was booked just now.
+/// Newly booked points.
 #[derive(Debug, QueryableByName)]
 pub struct Booked {
-    /// The order.
+    /// The order's id.
     #[diesel(sql_type = SqlUuid)]
     pub order_id: Uuid,
-    /// One for each 100 minor units.
+    /// One point per 100 minor units.
     #[diesel(sql_type = BigInt)]
     pub points: i64,
 }
 
-/// Books the points of these orders and returns what was booked: nothing for an order that had its points before.
+/// Books the points of these orders and returns the new bookings. Leaves out orders whose points were booked before.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub async fn book(connection: &mut Connection, orders: &[Uuid]) -> Result<Vec<Booked>, StoreError> {
     let booked = diesel::sql_query(
         "INSERT INTO loyalty.bookings (order_id, points)

@@ -1,4 +1,4 @@
-//! Every rule by its name. Those that are one condition on a service's rows are in [`store::audit`](crate::store::audit).
+//! All rules by name. Rules that are one condition on a service's rows are in [`store::audit`](crate::store::audit).
 
 use orderflow_service::audit::{FILE_IT, ORPHAN, Rule};
 
@@ -9,29 +9,29 @@ pub const LOG_ORPHAN: Rule = Rule { name: "log-orphan", remedy: ORPHAN };
 /// The log's versions are not 1 to n.
 pub const LOG_GAP: Rule = Rule {
     name: "log-gap",
-    remedy: "somebody deleted rows of messaging.event_log: look for them in a backup; `orderflow why ORDER` shows what is left",
+    remedy: "rows of messaging.event_log were deleted: look for them in a backup; `orderflow why ORDER` shows what is left",
 };
-/// An event has no place where it is in the log.
+/// An event is not allowed at its position in the log.
 pub const ILLEGAL_STEP: Rule = Rule { name: "illegal-step", remedy: FILE_IT };
 /// A step was taken twice.
 pub const TWICE: Rule = Rule { name: "twice", remedy: FILE_IT };
 /// Two events exclude each other.
 pub const CONTRADICTION: Rule = Rule { name: "contradiction", remedy: FILE_IT };
-/// An event has no cause before it.
+/// The cause of an event is not an earlier event.
 pub const CAUSE: Rule = Rule { name: "cause", remedy: FILE_IT };
-/// The order's row is not what its log says.
+/// The order's row contradicts its log.
 pub const STATUS: Rule = Rule { name: "status", remedy: FILE_IT };
-/// An order is not settled, and nothing will happen any more.
+/// An order is not settled, and nothing will move it.
 pub const STUCK: Rule = Rule {
     name: "stuck",
-    remedy: "nothing moves it by itself any more: `orderflow why ORDER` says where it stands, and what its customer is owed is \
-             to be settled by hand",
+    remedy: "nothing will move it any more: `orderflow why ORDER` shows where it stands; settle by hand what its customer is \
+             owed",
 };
-/// An event is not applied, and nowhere that the database knows.
+/// An event is not applied, nor anywhere that the database knows.
 pub const UNAPPLIED: Rule = Rule {
     name: "unapplied",
     remedy: "is a worker running for that queue, and is its provider up? `orderflow doctor` says; if they are, \
-             `orderflow republish --missing --since 30d` sends again what was lost on the way",
+             `orderflow republish --missing --since 30d` republishes what was lost on the way",
 };
 /// An event is not published.
 pub const UNPUBLISHED: Rule = Rule {
@@ -50,11 +50,11 @@ pub const STOCK_BELOW_ZERO: Rule = Rule {
              line",
 };
 
-/// Those that are looked for with every order.
+/// The rules that are checked for every order.
 const OF_ORDERS: [Rule; 10] =
     [LOG_ORPHAN, LOG_GAP, ILLEGAL_STEP, TWICE, CONTRADICTION, CAUSE, STATUS, STUCK, UNAPPLIED, UNPUBLISHED];
 
-/// The names of all, in the order of looking.
+/// Returns the names of all rules, in the order of checking.
 #[must_use]
 pub fn names() -> Vec<&'static str> {
     let of_services = checks().map(|check| check.rule);
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_two_rules_have_one_name() {
+    fn rule_names_are_unique() {
         let (mut names, all) = (names(), names().len());
         names.sort_unstable();
         names.dedup();

@@ -1,4 +1,4 @@
-//! What has not happened yet: on its way, parked, or lost.
+//! Checks events that are not applied yet: on their way, parked, or lost.
 
 use chrono::{DateTime, Utc};
 use orderflow_service::store::missing::Whereabouts;
@@ -12,20 +12,20 @@ use super::{
 use crate::services::roster;
 use crate::store::audit::{Entry, Unapplied};
 
-/// A dead letter that an order waits behind.
+/// A dead letter that holds up an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Parked {
     /// The message.
     pub event_id: Uuid,
-    /// What happened.
+    /// The event.
     pub event: String,
-    /// Who could not handle it, by the queue's name.
+    /// The queue whose subscription could not handle it.
     pub subscription: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
-/// The dead letters that wait.
+/// Returns the waiting dead letters.
 pub fn parked(unapplied: &[Unapplied]) -> impl Iterator<Item = Parked> {
     unapplied.iter().filter(|one| one.whereabouts == Whereabouts::Dead).map(|one| Parked {
         event_id: one.event_id,
@@ -35,7 +35,7 @@ pub fn parked(unapplied: &[Unapplied]) -> impl Iterator<Item = Parked> {
     })
 }
 
-/// Looks at what is not applied of an order that has a log; what happened at `before` or later is on its way.
+/// Checks the unapplied events of an order that has a log; events from `before` on may still be on their way.
 pub fn check(log: &[Entry], unapplied: &[Unapplied], before: DateTime<Utc>, found: &mut Vec<Wrong>) {
     let lost = |one: &&Unapplied| one.whereabouts == Whereabouts::Unknown && one.occurred_at < before;
     let lost: Vec<String> = unapplied
@@ -63,14 +63,14 @@ fn stuck(log: &[Entry], unapplied: &[Unapplied], before: DateTime<Utc>, found: &
         found.push((STUCK, what));
     } else if let Some(one) = pending.find(|one| one.whereabouts == Whereabouts::Discarded) {
         let what = format!(
-            "it is {status} since {since}: the dead letter of {} for {} was discarded",
+            "it has been {status} since {since}: the dead letter of {} for {} was discarded",
             one.event, one.subscription
         );
         found.push((STUCK, what));
     }
 }
 
-/// A time within a line that may be kept: with its day.
+/// Formats a time with its date, because the line may be kept.
 pub fn at(time: &DateTime<Utc>) -> String {
     time.format("%F %T UTC").to_string()
 }

@@ -1,4 +1,4 @@
-//! What is found, and of what.
+//! Findings, and what they concern.
 
 use std::fmt;
 
@@ -8,11 +8,11 @@ use uuid::Uuid;
 
 use super::delivery::Parked;
 
-/// Of what something is found.
+/// The subject of a finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Named {
-    /// An order; it has no number where it does not exist.
+    /// An order; it has no number if it does not exist.
     Order {
         /// Its id.
         #[serde(rename = "order_id")]
@@ -28,7 +28,7 @@ pub enum Named {
 }
 
 impl Named {
-    /// By what a command takes it.
+    /// Returns the name that commands accept.
     #[must_use]
     pub fn short(&self) -> String {
         match self {
@@ -48,23 +48,23 @@ impl fmt::Display for Named {
     }
 }
 
-/// Something to be told.
+/// A finding.
 #[derive(Debug, Clone)]
 pub enum Finding {
     /// A rule is broken.
     Violation {
-        /// Which.
+        /// The rule.
         rule: Rule,
-        /// By what.
+        /// The subject.
         of: Named,
-        /// How.
+        /// How the rule is broken.
         what: String,
     },
-    /// An order waits behind a dead letter.
+    /// A dead letter holds up an order.
     Parked {
-        /// Which order.
+        /// The order.
         order: Named,
-        /// Behind which.
+        /// The dead letter.
         parked: Parked,
     },
 }

@@ -1,4 +1,4 @@
-//! What an order's log says by itself, and of the order's row.
+//! Checks an order's log for consistency, and against the order's row.
 
 use std::collections::HashSet;
 
@@ -12,10 +12,10 @@ use crate::{
     store::audit::{Entry, Placed},
 };
 
-/// What is wrong: the rule that is broken, and how.
+/// A violation: the broken rule, and how it is broken.
 pub type Wrong = (Rule, String);
 
-/// Looks at an order's row and its log, either of which may be missing.
+/// Checks an order's row and its log; either may be missing.
 pub fn check(order: Option<&Placed>, log: &[Entry], found: &mut Vec<Wrong>) {
     if order.is_none() {
         let last = log.last().map_or(0, |entry| entry.version);
@@ -27,7 +27,7 @@ pub fn check(order: Option<&Placed>, log: &[Entry], found: &mut Vec<Wrong>) {
     fold(order, log, found);
 }
 
-/// Where an order stands at the end of its log.
+/// Returns the status of an order at the end of its log.
 #[must_use]
 pub fn end(log: &[Entry]) -> OrderStatus {
     let kinds = log.iter().filter_map(|entry| entry.event.parse::<EventKind>().ok());
@@ -36,7 +36,7 @@ pub fn end(log: &[Entry]) -> OrderStatus {
 
 fn gap(log: &[Entry], found: &mut Vec<Wrong>) {
     match log.last() {
-        None => found.push((LOG_GAP, "the log has nothing of it".to_owned())),
+        None => found.push((LOG_GAP, "the log has no events of it".to_owned())),
         Some(last) => {
             if let Some((missing, _)) = (1..).zip(log).find(|(version, entry)| *version != entry.version) {
                 let what = format!("the log has no version {missing}, though it goes up to {}", last.version);
@@ -51,17 +51,17 @@ fn repeated(log: &[Entry], found: &mut Vec<Wrong>) {
     for event in ONCE {
         let times = times(event);
         if times > 1 {
-            found.push((TWICE, format!("{event} was said {times} times")));
+            found.push((TWICE, format!("{event} is in the log {times} times")));
         }
     }
     for (one, other) in NOT_BOTH {
         if times(one) > 0 && times(other) > 0 {
-            found.push((CONTRADICTION, format!("both {one} and {other} were said")));
+            found.push((CONTRADICTION, format!("both {one} and {other} are in the log")));
         }
     }
 }
 
-/// Only what a person did at the front end follows from nothing.
+/// Only events that customers cause at the front end may lack a cause.
 fn causes(log: &[Entry], found: &mut Vec<Wrong>) {
     let from_outside = [EventKind::OrderCreated, EventKind::OrderCancelRequested].map(EventKind::routing_key);
     let mut earlier = HashSet::new();
@@ -71,27 +71,30 @@ fn causes(log: &[Entry], found: &mut Vec<Wrong>) {
             None => from_outside.contains(&entry.event.as_str()),
         };
         if !known {
-            let what = format!("the cause of {} (version {}) is no earlier event of it", entry.event, entry.version);
+            let what =
+                format!("the cause of {} (version {}) is not an earlier event of it", entry.event, entry.version);
             found.push((CAUSE, what));
         }
         earlier.insert(entry.event_id);
     }
 }
 
-/// As the order service does it: what has no place leaves the status as it is.
+/// Folds the log as the order service does: an event that is not allowed leaves the status unchanged.
 fn fold(order: Option<&Placed>, log: &[Entry], found: &mut Vec<Wrong>) {
     let (mut status, mut cancel_requested) = (OrderStatus::Pending, false);
-    // What the row should have: the fold up to its version.
+    // The expected row: the fold up to its version.
     let mut expected = None;
     for (place, entry) in log.iter().enumerate() {
         let Entry { version, event, .. } = entry;
         let kind = event.parse::<EventKind>().ok();
         let begins = (place == 0) == (kind == Some(EventKind::OrderCreated));
-        // A kind of another version or of a service elsewhere has its place anywhere but at the beginning.
+        // An event type of another version, or of a service that runs elsewhere, is allowed anywhere but first.
         let next = kind.map_or((place > 0).then_some(status), |kind| status.after(kind));
         match next.filter(|_| begins || place > 0) {
             Some(next) => status = next,
-            None => found.push((ILLEGAL_STEP, format!("{event} (version {version}) has no place when it is {status}"))),
+            None => {
+                found.push((ILLEGAL_STEP, format!("{event} (version {version}) is not allowed when it is {status}")))
+            }
         }
         cancel_requested |= kind == Some(EventKind::OrderCancelRequested);
         if order.is_some_and(|order| order.version == *version) {
@@ -108,12 +111,12 @@ fn fold(order: Option<&Placed>, log: &[Entry], found: &mut Vec<Wrong>) {
             ));
         }
         Some((status, _)) if order.status != status.as_str() => {
-            let what = format!("it is {}, and by its log {status} at version {}", order.status, order.version);
+            let what = format!("it is {}, but by its log {status} at version {}", order.status, order.version);
             found.push((STATUS, what));
         }
         Some((_, requested)) if order.cancel_requested != requested => {
             let asked = if requested { "was" } else { "was not" };
-            found.push((STATUS, format!("its row does not say what its log does: that a cancel {asked} asked for")));
+            found.push((STATUS, format!("its row contradicts its log: by the log, a cancel {asked} requested")));
         }
         Some(_) => {}
     }
@@ -153,13 +156,13 @@ mod tests {
     const PAID: [&str; 2] = ["order.created", "payment.completed"];
 
     #[test]
-    fn an_order_behind_its_log_is_as_it_should_be() {
+    fn order_may_lag_behind_its_log() {
         assert_eq!(found(&placed("pending", 1), &log(&PAID)), []);
         assert_eq!(found(&placed("paid", 2), &log(&PAID)), []);
     }
 
     #[test]
-    fn each_mistake_is_named_once() {
+    fn each_violation_is_reported_once() {
         let mut gap = log(&["order.created", "payment.completed", "inventory.reserved"]);
         gap.remove(1);
         let mut uncaused = log(&PAID);
@@ -167,15 +170,15 @@ mod tests {
         let illegal = log(&["order.created", "inventory.reserved"]);
         let cancel = Placed { cancel_requested: true, ..placed("paid", 2) };
         for (found, rule, says) in [
-            (found(&placed("pending", 1), &[]), "log-gap", "the log has nothing of it"),
-            (found(&placed("paid", 1), &log(&PAID)), "status", "it is paid, and by its log pending at version 1"),
+            (found(&placed("pending", 1), &[]), "log-gap", "the log has no events of it"),
+            (found(&placed("paid", 1), &log(&PAID)), "status", "it is paid, but by its log pending at version 1"),
             (found(&placed("paid", 3), &log(&PAID)), "status", "at version 3, which its log, up to 2, does not have"),
-            (found(&cancel, &log(&PAID)), "status", "that a cancel was not asked for"),
-            (found(&placed("paid", 2), &uncaused), "cause", "payment.completed (version 2) is no earlier event"),
-            (found(&placed("pending", 2), &illegal), "illegal-step", "inventory.reserved (version 2) has no place"),
+            (found(&cancel, &log(&PAID)), "status", "by the log, a cancel was not requested"),
+            (found(&placed("paid", 2), &uncaused), "cause", "payment.completed (version 2) is not an earlier event"),
+            (found(&placed("pending", 2), &illegal), "illegal-step", "inventory.reserved (version 2) is not allowed"),
         ] {
             assert_eq!(found.len(), 1, "{found:?}");
-            assert!(found[0].0 == rule && found[0].1.contains(says), "{found:?} says not {says:?}");
+            assert!(found[0].0 == rule && found[0].1.contains(says), "{found:?} lacks {says:?}");
         }
         let of_a_kind_elsewhere = found(&placed("pending", 2), &log(&["order.created", "loyalty.points-booked"]));
         assert!(of_a_kind_elsewhere.is_empty(), "{of_a_kind_elsewhere:?}");

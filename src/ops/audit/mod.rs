@@ -1,16 +1,16 @@
-//! `orderflow audit`: does what must hold of orders hold, on the live database?
+//! `orderflow audit`: checks the invariants of orders on the live database.
 //!
-//! What is still on its way is no violation:
+//! Orders in progress are not violations:
 //!
-//! - A service writes its rows and the events that it says in one transaction, and a range of orders is seen at one
-//!   moment. So of rows against the log nothing has to be waited for: `order.cancelled`, for one, is said after the
-//!   refund and the release, and where it is in the log both have to be there.
-//! - An order that is not settled is stuck when nothing happened to it for `--stuck-after` and nothing is to: what waits
-//!   in the outbox, for its next attempt, or for a person as a dead letter is under way.
-//! - An event that a subscription has not applied is a violation when it is older than that and neither in the outbox,
-//!   nor due in a retry tier, nor a dead letter; so is an event in the outbox when it is older, and a planned mail.
-//! - An order behind a dead letter is parked: it is named, with the command that sends it again, and counts as no
-//!   violation, since nothing is lost and a person knows what to do.
+//! - A service writes its rows and its events in one transaction, and the audit reads a range of orders in one
+//!   snapshot. So rows and log can be compared without a grace period: where `order.cancelled` is in the log, for
+//!   example, the refund and the release must be there too.
+//! - An unsettled order is stuck if nothing happened to it for `--stuck-after` and nothing is pending. Events in the
+//!   outbox, scheduled retries and dead letters are pending.
+//! - An event that a subscription has not applied is a violation if it is older than that and neither in the outbox,
+//!   nor due in a retry tier, nor a dead letter. So are an older event in the outbox, and an older planned mail.
+//! - An order behind a dead letter is parked: it is listed with the command that replays the message. It is not a
+//!   violation, because nothing is lost and the operator knows what to do.
 
 mod catalogue;
 mod delivery;
@@ -43,32 +43,32 @@ use pace::Pace;
 use progress::Progress;
 use report::Report;
 
-/// Which orders to look at, and what to say of them.
+/// The options of `orderflow audit`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct AuditOptions {
-    /// Only orders that were placed within this time: 7d
+    /// Only orders placed within this time, such as 7d
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, conflicts_with = "order")]
     pub since: Option<Duration>,
     /// Only this order
     #[arg(long, value_name = "ID-OR-NUMBER")]
     pub order: Option<String>,
-    /// How long an order may wait for its next step, an event for being published or applied, and a mail for being sent
+    /// How long an order may wait for its next step, an event to be published or applied, and a mail to be sent
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = humantime::parse_duration)]
     pub stuck_after: Duration,
-    /// At most this many violations are told, and this many parked orders; the others are counted
+    /// Shows at most this many violations and this many parked orders; counts the others
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub limit: u32,
-    /// Write down how it ended, for the metric orderflow_audit_violations and its alert: what a scheduled audit does
+    /// Records the result for the metric orderflow_audit_violations and its alert: for a scheduled audit
     #[arg(long, conflicts_with = "order")]
     pub record: bool,
-    /// Answer in JSON
+    /// Prints JSON
     #[arg(long)]
     pub json: bool,
 }
 
-/// Walks along the orders, and tells which rules are broken by which.
+/// Audits the orders, and reports which of them break which rules.
 ///
-/// Ends with [`Exit::No`] where some are; what was found before something failed is told as well.
+/// Returns [`Exit::No`] if there are violations. If something fails, what was found until then is reported as well.
 ///
 /// # Errors
 /// See [`Failed`].
@@ -94,7 +94,7 @@ pub async fn run(source: &Source, options: &AuditOptions, out: &mut impl Write) 
     }
     progress.end();
     report.complete = ended.is_ok();
-    // One that did not get to the end says nothing of the whole.
+    // Do not record an incomplete audit: it says nothing about the rest.
     if ended.is_ok() && options.record {
         let orders = i64::try_from(report.orders).unwrap_or(i64::MAX);
         ended = audits::record(&mut connection, orders, i64::try_from(report.violations()).unwrap_or(i64::MAX)).await;
@@ -109,7 +109,7 @@ fn ago(time: TimeDelta) -> Option<DateTime<Utc>> {
 }
 
 fn too_far(option: &str) -> Failed {
-    Failed::Usage(format!("{option} goes further back than there is time"))
+    Failed::Usage(format!("{option} is too large"))
 }
 
 async fn range(connection: &mut Connection, options: &AuditOptions) -> Result<Range, Failed> {
@@ -121,7 +121,7 @@ async fn range(connection: &mut Connection, options: &AuditOptions) -> Result<Ra
     Ok(Range::since(since.ok_or_else(|| too_far("--since"))?))
 }
 
-/// Its id, even if no order has it: rows of an order that does not exist are looked at too.
+/// Returns the order's id, even if no such order exists: rows of a missing order are audited too.
 async fn find(connection: &mut Connection, named: &str) -> Result<Uuid, Failed> {
     if let Ok(id) = named.parse() {
         return Ok(id);
@@ -131,7 +131,7 @@ async fn find(connection: &mut Connection, named: &str) -> Result<Uuid, Failed> 
     found.ok_or_else(|| Failed::NotFound(format!("there is no order {named}")))
 }
 
-/// Looks at one part of the range after the other.
+/// Audits one part of the range after the other.
 async fn walk(
     connection: &mut Connection,
     mut rest: Range,
@@ -152,7 +152,7 @@ async fn walk(
     Ok(())
 }
 
-/// What was seen of a part.
+/// The data of one part.
 struct Step {
     picture: Picture,
     before: DateTime<Utc>,

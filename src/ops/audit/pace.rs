@@ -1,14 +1,14 @@
-//! How many orders are looked at in one transaction: as many as take about a second.
+//! Chooses how many orders to read in one transaction: as many as take about a second.
 
 use std::time::Duration;
 
 use orderflow_service::store::StoreError;
 use tokio::time::Instant;
 
-/// More would hold a snapshot, and rows in memory, for no gain.
+/// The upper bound: more would hold a snapshot, and rows in memory, without gain.
 const MOST: i64 = 5_000;
 
-/// If so few take too long, it is not their number.
+/// The lower bound: if this few take too long, their number is not the cause.
 const LEAST: i64 = 100;
 
 /// A part that takes longer is followed by a smaller one.
@@ -27,7 +27,7 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// Has the next part looked at; one that a time-out ended, again with fewer orders.
+    /// Calls `look` for the next part; repeats it with fewer orders after a statement time-out.
     ///
     /// # Errors
     /// Those of `look`.
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn parts_grow_while_they_are_fast_and_shrink_when_they_are_slow() {
+    async fn parts_grow_while_fast_and_shrink_when_slow() {
         let (mut pace, mut sizes) = (Pace::default(), Vec::new());
         for seconds in [0, 0, 0, 0, 2, 1, 0] {
             let look = async |orders| {
@@ -69,13 +69,13 @@ mod tests {
                 tokio::time::sleep(Duration::from_secs(seconds)).await;
                 Ok(())
             };
-            pace.next(look).await.expect("it looks");
+            pace.next(look).await.expect("it succeeds");
         }
         assert_eq!(sizes, [1_000, 2_000, 4_000, 5_000, 5_000, 2_500, 2_500]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_part_that_takes_too_long_is_looked_at_in_smaller_ones() {
+    async fn part_that_times_out_is_repeated_in_smaller_parts() {
         let mut sizes = Vec::new();
         let look = async |orders| {
             sizes.push(orders);

@@ -1,19 +1,19 @@
-//! A bar for whoever waits at a terminal.
+//! The progress bar at a terminal.
 
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Shown on standard error, or not at all.
+/// A progress bar on standard error, or none.
 pub struct Progress(ProgressBar);
 
 impl Progress {
-    /// Nothing is shown.
+    /// Returns a hidden bar.
     pub fn hidden() -> Self {
         Self(ProgressBar::hidden())
     }
 
-    /// Of so many orders, if anybody knows how many there are.
+    /// Returns a bar for this many orders, or a spinner if the number is unknown.
     pub fn of(orders: Option<u64>) -> Self {
         let (bar, form) = match orders {
             None => (ProgressBar::new_spinner(), "{spinner} {pos} orders, {elapsed}{msg}"),
@@ -21,18 +21,18 @@ impl Progress {
                 (ProgressBar::new(orders), "{wide_bar} {pos} of some {len} orders, {elapsed} of about {duration}{msg}")
             }
         };
-        // The form is ours; were it wrong, the bar would only look different.
+        // The template is a constant; if it were invalid, the bar would only look different.
         let bar = match ProgressStyle::with_template(form) {
             Ok(style) => bar.with_style(style),
             Err(_) => bar,
         };
-        // At once: a short audit ends before the first beat.
+        // Draw immediately: a short audit ends before the first tick.
         bar.tick();
         bar.enable_steady_tick(Duration::from_millis(200));
         Self(bar)
     }
 
-    /// So many orders are looked at.
+    /// Shows that this many orders are audited.
     pub fn reached(&self, orders: usize, violations: u64) {
         let orders = u64::try_from(orders).unwrap_or(u64::MAX);
         // An estimate may be too low.
@@ -45,7 +45,7 @@ impl Progress {
         }
     }
 
-    /// Takes it away.
+    /// Removes the bar.
     pub fn end(&self) {
         self.0.finish_and_clear();
     }

@@ -1,4 +1,4 @@
-//! What was found, as lines for people and as JSON for machines. It is bounded, however much is wrong.
+//! The result as text and JSON. Its size is bounded, however much is wrong.
 
 use std::{collections::BTreeMap, io::Write};
 
@@ -19,14 +19,14 @@ use crate::ops::{
     words::{count, span},
 };
 
-/// The version of the JSON. A further key does not change it, a changed or missing one does.
+/// The version of the JSON. Adding a key does not change it; changing or removing one does.
 const SCHEMA_VERSION: u32 = 1;
 
-/// What was found so far.
+/// The findings so far.
 pub struct Report {
-    /// Orders that were looked at.
+    /// Orders that were audited.
     pub orders: usize,
-    /// Whether that is all there are.
+    /// Whether these are all orders.
     pub complete: bool,
     limit: usize,
     began: Instant,
@@ -37,7 +37,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Nothing yet; of what comes, so much is kept to be told.
+    /// Returns an empty report that keeps at most `limit` findings of each sort.
     #[must_use]
     pub fn new(limit: usize) -> Self {
         Self {
@@ -52,7 +52,7 @@ impl Report {
         }
     }
 
-    /// Keeps or counts it.
+    /// Adds a finding; beyond the limit, only counts it.
     pub fn add(&mut self, finding: Finding) {
         match finding {
             Finding::Violation { rule, of, what } => {
@@ -70,19 +70,19 @@ impl Report {
         }
     }
 
-    /// How many in all.
+    /// Returns the number of violations in all.
     #[must_use]
     pub fn violations(&self) -> u64 {
         self.by_check.values().sum()
     }
 
-    /// Whether all holds.
+    /// Returns the exit status: whether all checks hold.
     #[must_use]
     pub fn exit(&self) -> Exit {
         if self.by_check.is_empty() { Exit::Ok } else { Exit::No }
     }
 
-    /// Writes it.
+    /// Writes the report.
     ///
     /// # Errors
     /// Those of `out`.
@@ -108,21 +108,21 @@ impl Report {
         if told < self.violations() {
             let all: Vec<_> = self.by_check.iter().map(|(name, times)| format!("{times} {name}")).collect();
             let more = self.violations() - told;
-            writeln!(out, "{more} more violations are not told (--limit); in all: {}.", all.join(", "))?;
+            writeln!(out, "{more} more violations are not shown (--limit); in all: {}.", all.join(", "))?;
         }
         if parked < self.parked_in_all {
             let more = self.parked_in_all - parked;
-            writeln!(out, "{more} more dead letters are not told (--limit): `orderflow dlq list`")?;
+            writeln!(out, "{more} more dead letters are not shown (--limit): `orderflow dlq list`")?;
         }
         Ok(())
     }
 
     fn closing(&self) -> String {
         let took = chrono::TimeDelta::from_std(self.began.elapsed()).unwrap_or_default();
-        let end = if self.complete { "." } else { " so far, and it had to stop." };
+        let end = if self.complete { "." } else { " so far; the audit is incomplete." };
         let parked = match self.parked_in_all {
             0 => String::new(),
-            some => format!(", {} waiting for a person", counted(some, "dead letter")),
+            some => format!(", {} waiting", counted(some, "dead letter")),
         };
         let found = match self.violations() {
             0 if self.complete => "all holds".to_owned(),
@@ -173,7 +173,7 @@ fn remedy(rule: &Rule, of: &Named) -> String {
 }
 
 fn replay(order: &Named, parked: &Parked) -> String {
-    format!("mend the cause, then `orderflow dlq replay --queue {} --order {}`", parked.subscription, order.short())
+    format!("fix the cause, then `orderflow dlq replay --queue {} --order {}`", parked.subscription, order.short())
 }
 
 fn as_u64(number: usize) -> u64 {

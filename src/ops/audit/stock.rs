@@ -1,4 +1,4 @@
-//! Is each product's stock the sum of its movements?
+//! Checks that each product's stock is the sum of its movements.
 
 use std::collections::BTreeMap;
 
@@ -13,11 +13,11 @@ use super::{
 };
 use crate::{ops::words::count, store::audit::glance};
 
-/// Movements that are summed by one statement.
+/// The movements that one statement sums.
 const AT_ONCE: i64 = 100_000;
 
-/// Sums all movements up to one before which none comes any more, some at a time; then the rest, together with what is
-/// orderable, by one statement that sees one moment.
+/// Sums the movements up to the last one before which no more can appear, in batches. Then sums the rest together with
+/// the orderable stock in one statement, which sees a single snapshot.
 ///
 /// # Errors
 /// Those of the database.
@@ -36,7 +36,7 @@ pub async fn check(connection: &mut Connection, report: &mut Report) -> Result<(
         let sum = sums.remove(&balance.sku).unwrap_or(0) + balance.moved;
         judge(&balance.sku, balance.available, sum, report);
     }
-    // What moved long ago, of a product of which there is no stock.
+    // Old movements of products without a stock row.
     sums.into_iter().for_each(|(sku, sum)| judge(&sku, None, sum, report));
     Ok(())
 }
@@ -48,7 +48,7 @@ fn judge(sku: &str, available: Option<i64>, sum: i64, report: &mut Report) {
         report.add(Finding::Violation { rule: STOCK_BELOW_ZERO, of: of(), what: format!("{there} are orderable") });
     }
     if there != sum {
-        let what = format!("{} orderable, and its movements add up to {sum}", is(there));
+        let what = format!("{} orderable, but its movements add up to {sum}", is(there));
         report.add(Finding::Violation { rule: STOCK_SUM, of: of(), what });
     }
 }

@@ -1,4 +1,4 @@
-//! From what was seen of a range of orders to what is wrong with each.
+//! Derives the findings of each order from the data of a range of orders.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::store::audit::{Entry, KEYS, Picture, Placed, Trouble, Unapplied};
 
-/// All that is known of one order.
+/// Everything known about one order.
 #[derive(Default)]
 struct Seen<'p> {
     placed: Option<&'p Placed>,
@@ -22,7 +22,7 @@ struct Seen<'p> {
     wrong: Vec<Wrong>,
 }
 
-/// What is wrong, and what is parked, by order; what happened at `before` or later may be on its way.
+/// Returns violations and parked messages by order; events from `before` on may still be on their way.
 pub fn of(picture: &Picture, before: DateTime<Utc>) -> Vec<Finding> {
     let mut seen = by_order(picture);
     for one in seen.values_mut().filter(|one| one.placed.is_some() || !one.log.is_empty()) {
@@ -38,14 +38,14 @@ pub fn of(picture: &Picture, before: DateTime<Utc>) -> Vec<Finding> {
         }
     }
     for one in &picture.unpublished {
-        let what = format!("its event {} is in the outbox since {}", one.event, delivery::at(&one.created_at));
+        let what = format!("its event {} has been in the outbox since {}", one.event, delivery::at(&one.created_at));
         seen.entry(one.order_id).or_default().wrong.push((UNPUBLISHED, what));
     }
     for one in &picture.keys {
         let [missing, lost] = KEYS;
         seen.entry(one.order_id).or_default().wrong.push(match one.trouble {
             Trouble::NoKey => (missing, "it has no idempotency key, though keys of its age are kept".to_owned()),
-            Trouble::NoOrder => (lost, "it was accepted, by its idempotency key, and does not exist".to_owned()),
+            Trouble::NoOrder => (lost, "it was accepted, by its idempotency key, but does not exist".to_owned()),
         });
     }
     seen.into_iter().flat_map(|(id, one)| findings(id, one)).collect()
@@ -89,7 +89,7 @@ mod tests {
 
     const UNSENT: Check = Check { rule: Rule { name: "unsent", remedy: FILE_IT }, broken: "", what: "" };
 
-    /// Whether the rule is reported of an order of which this queue has not applied an event.
+    /// Returns whether the rule is reported for an order with an event that this queue has not applied.
     fn is_reported(queue: &str) -> bool {
         let order_id = Uuid::from_u128(1);
         let unapplied = Unapplied {
@@ -108,8 +108,8 @@ mod tests {
     }
 
     #[test]
-    fn what_an_event_on_its_way_explains_is_not_reported() {
+    fn violation_explained_by_an_event_in_transit_is_not_reported() {
         assert!(!is_reported("email.shipment-created"));
-        assert!(is_reported("payment.order-created"), "another service's event explains nothing");
+        assert!(is_reported("payment.order-created"), "an event of another service does not explain it");
     }
 }

@@ -25,28 +25,28 @@ use crate::{
     store::{actions::Outcome, discarded},
 };
 
-/// How to discard.
+/// The options of `orderflow dlq discard`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DiscardOptions {
     #[command(flatten)]
     #[allow(missing_docs, reason = "a comment here would become help text")]
     pub selection: Selection,
-    /// The file for what is thrown away; it must not exist yet [default: dead-letters-TIME.jsonl]
+    /// The file for the discarded messages; must not exist yet [default: dead-letters-TIME.jsonl]
     #[arg(long, value_name = "PATH")]
     pub file: Option<PathBuf>,
-    /// Do not ask
+    /// Skips the confirmation
     #[arg(long)]
     pub yes: bool,
-    /// Answer in JSON
+    /// Prints JSON
     #[arg(long)]
     pub json: bool,
 }
 
-/// `orderflow dlq discard`: takes dead letters out of their queues for good, after headers and bodies are safe in a
-/// file, one message a line. Only what was there when it began is touched.
+/// `orderflow dlq discard`: removes dead letters permanently, after headers and bodies are safe in a file, one message
+/// per line. Only messages that were there when it began are touched.
 ///
 /// # Errors
-/// See [`Failed`]. Messages that were not discarded then are in their queues, and all of them in the file.
+/// See [`Failed`]. Messages that were not discarded by then are in their queues, and all of them are in the file.
 pub async fn discard(source: &Source, options: &DiscardOptions, out: &mut impl Write) -> Result<Exit, Failed> {
     options.selection.check()?;
     let mut desk = Desk::open(source).await?;
@@ -58,10 +58,10 @@ pub async fn discard(source: &Source, options: &DiscardOptions, out: &mut impl W
         desk.letters.close().await?;
         return nothing(&snapshot, options.json, out);
     }
-    let question = format!("Throw away {}?", count(snapshot.letters.len(), "dead letter"));
+    let question = format!("Discard {}?", count(snapshot.letters.len(), "dead letter"));
     if ask(&question, options.yes, out).await? == Answer::No {
         desk.letters.close().await?;
-        writeln!(out, "Nothing was thrown away.")?;
+        writeln!(out, "Nothing was discarded.")?;
         return Ok(Exit::No);
     }
     let file = options.file.clone().unwrap_or_else(default_file);
@@ -74,12 +74,14 @@ pub async fn discard(source: &Source, options: &DiscardOptions, out: &mut impl W
     said(&snapshot, &file, options.json, out)
 }
 
-/// Takes dead letters out of their queues for good. What is kept of them in the database (nothing, where they are safe
-/// elsewhere) and who does so are written down before, both or neither, and without them nothing is done; how it ended is
-/// written down after it.
+/// Removes dead letters from their queues permanently.
+///
+/// First records, in one transaction, who does so and the copies to keep in the database (none if they are safe
+/// elsewhere). If that fails, nothing is removed. Records the outcome afterwards.
 ///
 /// # Errors
-/// See [`Failed`]. Messages that were not thrown away then are in their queues; the list of actions says how many were.
+/// See [`Failed`]. Messages that were not removed by then are in their queues; the list of actions records how many
+/// were.
 pub(crate) async fn throw_away(
     desk: Desk,
     snapshot: &mut Snapshot,
@@ -102,14 +104,15 @@ pub(crate) async fn throw_away(
     let noted: Result<(), StoreError> = database.run(ANSWER_WITHIN, noting).await;
     thrown_away?;
     if let Err(error) = noted {
-        snapshot
-            .unavailable
-            .push(format!("{}: the list of actions does not say that it is done", not_from_database(&error)));
+        snapshot.unavailable.push(format!(
+            "{}: the list of actions does not record that the messages were discarded",
+            not_from_database(&error)
+        ));
     }
     Ok(())
 }
 
-/// What is kept and who throws it away, both or neither.
+/// Records the copies to keep and who discards them, both or neither.
 async fn write_beginning(
     connection: &mut Connection,
     actor: &Principal,
@@ -125,24 +128,24 @@ async fn write_beginning(
         .await
 }
 
-/// How many went, and what kept the others where it broke off.
+/// Removes the messages. Returns how many were removed, and the error at which it stopped.
 async fn remove(desk: Desk, snapshot: &mut Snapshot) -> (usize, Result<(), Failed>) {
-    // What dies from now on is another death.
+    // A message that is dead-lettered from now on is a new dead letter.
     let last = last_death(&desk).await;
     let (gone, removed) = each(&snapshot.letters, async |letter| letter.remove().await).await;
     let noted = note(&desk, snapshot.letters.get(..gone).unwrap_or_default(), last).await;
     if let Err(error) = noted {
         snapshot.unavailable.push(format!(
-            "{}: it still counts them as dead letters, which `orderflow republish --missing --purged` would send again",
+            "{}: it still counts them as dead letters, which `orderflow republish --missing --purged` would republish",
             not_from_database(&error)
         ));
     }
-    // Only now it is certain that they are gone.
+    // Only a confirmed close guarantees that they are gone.
     let closed = desk.letters.close().await;
     (gone, removed.and(closed).map_err(Failed::from))
 }
 
-/// Does this with one after the other until it fails: with how many it was done, and why with no more.
+/// Acts on one item after the other until one fails. Returns how many succeeded, and the error if one failed.
 async fn each<T, E>(all: &[T], act: impl AsyncFn(&T) -> Result<(), E>) -> (usize, Result<(), E>) {
     for (done, one) in all.iter().enumerate() {
         if let Err(error) = act(one).await {
@@ -165,7 +168,7 @@ fn said(snapshot: &Snapshot, file: &Path, json: bool, out: &mut impl Write) -> R
     if json {
         write_json(snapshot, Some(file), out)?;
     } else {
-        writeln!(out, "{} thrown away; kept in {}", count(snapshot.letters.len(), "dead letter"), file.display())?;
+        writeln!(out, "{} discarded; kept in {}", count(snapshot.letters.len(), "dead letter"), file.display())?;
         for note in &snapshot.unavailable {
             writeln!(out, "note: {note}")?;
         }
@@ -188,7 +191,7 @@ fn default_file() -> PathBuf {
     format!("dead-letters-{}.jsonl", Utc::now().format("%Y%m%dT%H%M%S%3fZ")).into()
 }
 
-/// Writes every message to a new file that only its owner may read, and waits until it is on the disk.
+/// Writes every message to a new file that only its owner may read, and waits until it is on disk.
 fn keep(path: &Path, snapshot: &Snapshot, numbers: &HashMap<Uuid, String>) -> std::io::Result<()> {
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     let mut writer = BufWriter::new(&file);
@@ -199,7 +202,7 @@ fn keep(path: &Path, snapshot: &Snapshot, numbers: &HashMap<Uuid, String>) -> st
     writer.flush()?;
     drop(writer);
     file.sync_all()?;
-    // The file's name too: it is an entry of its directory.
+    // Sync the file's name too: it is an entry of its directory.
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(directory)?.sync_all()
 }
@@ -221,7 +224,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_went_before_it_broke_off_is_counted() {
+    async fn each_counts_the_successes_before_a_failure() {
         let act = async |one: &u32| if *one < 3 { Ok(()) } else { Err("away") };
         assert_eq!(each(&[1, 2, 3, 1], act).await, (2, Err("away")));
         assert_eq!(each(&[1, 2], act).await, (2, Ok(())));

@@ -1,4 +1,4 @@
-//! Dead letters by queue and reason, so that a thousand of one kind are one line.
+//! Groups dead letters by queue and reason, so that a thousand of the same failure take one line.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -8,27 +8,27 @@ use serde::Serialize;
 
 use crate::broker::DeadLetter;
 
-/// What stands for the parts of a reason that differ from message to message.
+/// Replaces the parts of a reason that differ from message to message.
 const DIFFERS: char = '…';
 
-/// Dead letters of one queue that died of the same.
+/// Dead letters of one queue with the same reason.
 #[derive(Debug, Serialize)]
 pub struct Group {
     /// The dead-letter queue.
     pub queue: String,
-    /// Why; an ellipsis stands for ids and numbers that differ.
+    /// The reason; an ellipsis replaces ids and numbers that differ.
     pub reason: String,
-    /// How many.
+    /// The number of messages.
     pub messages: usize,
-    /// Of how many orders.
+    /// The number of distinct orders.
     pub orders: usize,
-    /// When the first died.
+    /// When the first was dead-lettered.
     #[serde(serialize_with = "optional_time")]
     pub oldest: Option<DateTime<Utc>>,
-    /// When the last died.
+    /// When the last was dead-lettered.
     #[serde(serialize_with = "optional_time")]
     pub newest: Option<DateTime<Utc>>,
-    /// One of them.
+    /// The id of one of the messages.
     pub example: String,
 }
 
@@ -39,7 +39,7 @@ fn optional_time<S: serde::Serializer>(time: &Option<DateTime<Utc>>, serializer:
     }
 }
 
-/// The groups, by queue, and within a queue the largest first.
+/// Returns the groups by queue, and within a queue the largest first.
 pub fn groups(letters: &[DeadLetter]) -> Vec<Group> {
     let mut by_pattern: BTreeMap<(String, String), Vec<&DeadLetter>> = BTreeMap::new();
     for letter in letters {
@@ -54,7 +54,7 @@ pub fn groups(letters: &[DeadLetter]) -> Vec<Group> {
 
 fn group(queue: String, pattern: String, letters: &[&DeadLetter]) -> Option<Group> {
     let first = letters.first()?;
-    // The words of the message itself, as long as they are everybody's.
+    // The full reason, if all messages share it.
     let same = letters.iter().all(|letter| letter.reason == first.reason);
     let orders: HashSet<_> = letters.iter().filter_map(|letter| letter.order_id).collect();
     let times = || letters.iter().filter_map(|letter| letter.died_at);
@@ -69,8 +69,8 @@ fn group(queue: String, pattern: String, letters: &[&DeadLetter]) -> Option<Grou
     })
 }
 
-/// A reason without what differs from message to message: words in which there is a digit, such as ids, numbers and
-/// lengths of time.
+/// Returns a reason without the parts that differ from message to message: words that contain a digit, such as ids,
+/// numbers and durations.
 #[must_use]
 pub fn pattern(reason: &str) -> String {
     let is_of_word = |character: char| character.is_alphanumeric() || matches!(character, '-' | '_');
@@ -84,7 +84,7 @@ pub fn pattern(reason: &str) -> String {
         };
         let (word, after) = rest.split_at(end);
         if word.chars().any(|character| character.is_ascii_digit()) {
-            // 1.5 and 127.0.0.1 are one number for a reader.
+            // A reader sees 1.5 and 127.0.0.1 as one number.
             if !pattern.ends_with(DIFFERS) {
                 let joined = pattern.strip_suffix('.').filter(|before| before.ends_with(DIFFERS)).map(str::to_owned);
                 pattern = joined.unwrap_or_else(|| format!("{pattern}{DIFFERS}"));

@@ -21,13 +21,13 @@ struct Report {
     head: Head,
     messages: usize,
     groups: Vec<Group>,
-    /// What to know besides.
+    /// Remarks on what was read.
     notes: Vec<String>,
     /// What could not be read.
     unavailable: Vec<String>,
 }
 
-/// `orderflow dlq list`: every dead letter, grouped by queue and reason. That there is none is no failure.
+/// `orderflow dlq list`: every dead letter, grouped by queue and reason. An empty list is not a failure.
 ///
 /// # Errors
 /// See [`Failed`].
@@ -48,13 +48,13 @@ pub async fn list(source: &Source, json: bool, out: &mut impl Write) -> Result<E
     Ok(exit)
 }
 
-/// What to know besides: what was not looked at, and what should be there and is not. That the database cannot be asked is
-/// added to what is unavailable.
+/// Returns notes on messages that were not read, and on messages that the index knows and the queues do not hold. If
+/// the database cannot be read, adds that to `unavailable`.
 pub(crate) async fn notes(desk: &Desk, of: &[Subscription], snapshot: &mut Snapshot) -> Vec<String> {
     let more = |More { queue, looked_at, more }: &More| {
         let most = super::LOOKED_AT;
         format!(
-            "{queue} has {more} more: only the first {looked_at} were looked at, since one look takes {most} of all queues"
+            "{queue} has {more} more: only the first {looked_at} were read, since one run reads {most} of all queues"
         )
     };
     let mut notes: Vec<String> = snapshot.more.iter().map(more).collect();
@@ -69,7 +69,7 @@ async fn known_to_the_index(desk: &Desk) -> Result<HashMap<String, i64>, StoreEr
     desk.database.run(ANSWER_WITHIN, async |connection: &mut Connection| failures::waiting(connection).await).await
 }
 
-/// What the index has and the queues do not.
+/// Returns a note for each queue that holds fewer messages than the index.
 fn elsewhere(of: &[Subscription], snapshot: &Snapshot, known: &HashMap<String, i64>) -> Vec<String> {
     let mut notes = Vec::new();
     for subscription in of {
@@ -79,8 +79,8 @@ fn elsewhere(of: &[Subscription], snapshot: &Snapshot, known: &HashMap<String, i
         let here = i64::try_from(here).unwrap_or(i64::MAX);
         if known > here && !snapshot.more.iter().any(|one| one.queue == queue) {
             notes.push(format!(
-                "{queue}: {known} died and were not sent again by a command, but {here} are here. The others were \
-                 moved or purged by hand, or someone is looking at them now."
+                "{queue}: {known} were dead-lettered and not taken out by a command, but {here} are here. The others were \
+                 moved or purged by hand, or another command holds them now."
             ));
         }
     }
@@ -103,8 +103,8 @@ fn print(report: &Report, out: &mut impl Write) -> Result<(), Failed> {
     } else {
         writeln!(
             out,
-            "\nTo look at one:                orderflow dlq show MESSAGE\n\
-             To send again what is mended:  orderflow dlq replay --queue QUEUE [--reason TEXT] [--dry-run]"
+            "\nTo show one:            orderflow dlq show MESSAGE\n\
+             To replay once fixed:   orderflow dlq replay --queue QUEUE [--reason TEXT] [--dry-run]"
         )?;
     }
     for note in report.notes.iter().chain(&report.unavailable) {
@@ -117,7 +117,7 @@ fn when_and_whose(group: &Group) -> String {
     let when = match (&group.oldest, &group.newest) {
         (Some(oldest), Some(newest)) if oldest != newest => format!("{} to {}", at(oldest), at(newest)),
         (Some(one), _) | (_, Some(one)) => at(one),
-        (None, None) => "nobody knows when".to_owned(),
+        (None, None) => "at an unknown time".to_owned(),
     };
     match group.orders {
         0 => format!("{when}, of no order"),

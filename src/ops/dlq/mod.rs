@@ -1,7 +1,7 @@
-//! `orderflow dlq`: what could not be handled, for a person to look at, to send again or to throw away. `/admin` and the
-//! console do the same by the same code.
+//! `orderflow dlq`: lists, shows, replays and discards messages that could not be handled. `/admin` and the console use
+//! the same code.
 //!
-//! RabbitMQ is asked over AMQP as an administrator, since it has the messages; the database only adds what it knows.
+//! The messages are read over AMQP as an administrator; the database only adds what it knows about them.
 
 mod ask;
 pub(crate) mod discard;
@@ -46,14 +46,14 @@ pub use selection::{QueuePattern, Selection, check_queue};
 pub use show::{ShowOptions, show};
 pub(crate) use {list::notes, show::Shown};
 
-/// Messages that are looked at, of all queues together: reading them takes some seconds, and holding them some megabytes.
-/// Of each queue at least one is, so that none is taken for empty.
+/// The most messages read in one run, of all queues together: reading them takes some seconds, and holding them some
+/// megabytes. At least one is read of each queue, so that no queue is mistaken for empty.
 const LOOKED_AT: u16 = 10_000;
 
 /// The version of the JSON that these commands write.
 const SCHEMA_VERSION: u32 = 1;
 
-/// What commands and console work with.
+/// The connections that commands and console share.
 pub(crate) struct Desk {
     pub(crate) connector: Connector,
     pub(crate) letters: DeadLetters,
@@ -68,7 +68,8 @@ impl Desk {
         Ok(Self::at(connector, Database::new(&database, "orderflow dlq", 1)?).await?)
     }
 
-    /// Connects as the user of `AMQP_ADMIN_URL`, which has to be one that may read these queues: `orderflow-ops`, or an administrator.
+    /// Connects as the user of `AMQP_ADMIN_URL`, which must be allowed to read these queues: `orderflow-ops`, or an
+    /// administrator.
     ///
     /// # Errors
     /// When the broker cannot be reached.
@@ -77,7 +78,7 @@ impl Desk {
         Ok(Self { connector, letters, database })
     }
 
-    /// Writes down what somebody does.
+    /// Records an action.
     async fn note(
         &self,
         actor: &Principal,
@@ -89,7 +90,7 @@ impl Desk {
         self.database.run(ANSWER_WITHIN, noting).await
     }
 
-    /// Takes the dead letters of these subscriptions in hand.
+    /// Reads and holds the dead letters of these subscriptions.
     pub(crate) async fn read(&mut self, subscriptions: &[Subscription]) -> Result<Snapshot, Failed> {
         let (mut snapshot, mut missing) = (Snapshot::default(), Vec::new());
         for subscription in subscriptions {
@@ -109,7 +110,7 @@ impl Desk {
         Ok(snapshot)
     }
 
-    /// The numbers of these orders, as far as the database can be asked.
+    /// Returns the numbers of those orders that the database knows.
     pub(crate) async fn numbers(
         &self,
         orders: impl Iterator<Item = Uuid>,
@@ -122,17 +123,17 @@ impl Desk {
     }
 }
 
-/// What was found in dead-letter queues.
+/// The contents of dead-letter queues at one moment.
 #[derive(Default)]
 pub(crate) struct Snapshot {
     pub(crate) letters: Vec<DeadLetter>,
-    /// Queues that were not looked at as a whole.
+    /// Queues that were read only in part.
     pub(crate) more: Vec<More>,
     /// What could not be read, and why.
     pub(crate) unavailable: Vec<String>,
 }
 
-/// A queue of which only the first messages were looked at.
+/// A queue from which only the first messages were read.
 pub(crate) struct More {
     pub(crate) queue: String,
     pub(crate) looked_at: usize,
@@ -140,27 +141,27 @@ pub(crate) struct More {
     pub(crate) more: u32,
 }
 
-/// How many more are looked at where so many are held already.
+/// Returns how many more messages may be read when `held` are held already.
 fn left(held: usize) -> u16 {
     LOOKED_AT.saturating_sub(u16::try_from(held).unwrap_or(u16::MAX)).max(1)
 }
 
-/// As the index in the database knows it.
+/// Returns the message's key in the database's index.
 fn key(letter: &DeadLetter) -> DeadLetterKey {
     DeadLetterKey { event_id: letter.event_id, subscription: letter.subscription.queue(), died_at: letter.died_at }
 }
 
-/// A time for people: `2026-11-23 02:10:03 UTC`.
+/// Formats a time: `2026-11-23 02:10:03 UTC`.
 fn at(time: &DateTime<Utc>) -> String {
     time.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-/// `1 dead letter`, `2 dead letters`.
+/// Formats a count: `1 dead letter`, `2 dead letters`.
 fn count(number: usize, one: &str) -> String {
     if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
 }
 
-/// What every JSON answer begins with.
+/// The first fields of every JSON answer.
 #[derive(Serialize)]
 struct Head {
     schema_version: u32,
@@ -175,10 +176,10 @@ impl Head {
 }
 
 fn not_from_database(error: &StoreError) -> String {
-    format!("the database cannot be asked: {}", explained(error))
+    format!("the database cannot be read: {}", explained(error))
 }
 
-/// A body as a person reads it: JSON where it is, else text where it is, else hexadecimal digits.
+/// Returns the body as JSON if it is JSON, otherwise as text, otherwise as hexadecimal digits.
 fn body_of(letter: &DeadLetter) -> Value {
     serde_json::from_slice(letter.body()).unwrap_or_else(|_| match std::str::from_utf8(letter.body()) {
         Ok(text) => Value::String(text.to_owned()),
@@ -191,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_look_holds_no_more_of_many_queues_than_of_one() {
+    fn limit_of_messages_is_shared_by_all_queues() {
         assert_eq!([0, 4, 9_999, 10_000, 100_000].map(left), [10_000, 9_996, 1, 1, 1]);
     }
 }

@@ -21,31 +21,31 @@ use crate::{
     store::actions::Outcome,
 };
 
-/// How often the person is told how far it is.
+/// How often to report progress at the terminal.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
-/// How to send again.
+/// The options of `orderflow dlq replay`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ReplayOptions {
     #[command(flatten)]
     #[allow(missing_docs, reason = "a comment here would become help text")]
     pub selection: Selection,
-    /// Only say what would be sent
+    /// Only shows what would be sent
     #[arg(long)]
     pub dry_run: bool,
-    /// Messages that go first; the others only when these were applied
+    /// Messages to send first; the others follow once these are applied
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=100))]
     pub canary: u8,
-    /// Messages a second, at most
+    /// At most this many messages a second
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub rate: u32,
     /// How long to wait for the first message, and at the end for the last ones, to be applied
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
     pub patience: Duration,
-    /// Do not ask
+    /// Skips the confirmation
     #[arg(long)]
     pub yes: bool,
-    /// Answer in JSON
+    /// Prints JSON
     #[arg(long)]
     pub json: bool,
 }
@@ -63,13 +63,13 @@ struct Report<'a> {
     dry_run: bool,
     selected: usize,
     groups: &'a [Group],
-    /// Why it stopped before everything was sent.
+    /// Why the replay stopped early.
     stopped: Option<String>,
     messages: Vec<super::tracker::Line>,
     unavailable: &'a [String],
 }
 
-/// Tells a person at a terminal.
+/// Reports progress at a terminal.
 struct Teller<'o, W> {
     out: &'o mut W,
     quiet: bool,
@@ -99,17 +99,19 @@ impl<W: Write> Watch for Teller<'_, W> {
     }
 }
 
-/// `orderflow dlq replay`: sends dead letters to their work queues again, where they start at attempt 1.
+/// `orderflow dlq replay`: replays dead letters to their work queues, where they start at attempt 1.
 ///
-/// Only what was there when it began is touched. One message goes first, and the others when it was applied; when one
-/// of them dies again, no more are sent. Each is taken out of its dead-letter queue after its copy is safe in the
-/// broker, so a crash in between leaves both: then it is sent twice, and the inbox applies it once.
+/// Only messages that were there when it began are touched. The canaries go first, and the others once these are
+/// applied; if one dies again, no more are sent. A message is removed from its dead-letter queue only after its copy is
+/// safe in the broker. A crash in between leaves both: the message is then delivered twice, and the inbox applies it
+/// once.
 ///
-/// Ends with 0 when everything was sent and nothing died again within the patience: what is still under way then is
-/// named, and workers go on with it. 1: nothing was chosen, or it stopped early, or something died again.
+/// Returns [`Exit::Ok`] if everything was sent and nothing died again within the patience. Messages still under way are
+/// then named, and workers continue with them. Returns [`Exit::No`] if nothing matched, the replay stopped early, or a
+/// message died again.
 ///
 /// # Errors
-/// See [`Failed`]. Messages that were not sent then are in their dead-letter queues.
+/// See [`Failed`]. Messages that were not sent by then are in their dead-letter queues.
 pub async fn replay(source: &Source, options: &ReplayOptions, out: &mut impl Write) -> Result<Exit, Failed> {
     options.selection.check()?;
     let mut desk = Desk::open(source).await?;
@@ -121,7 +123,7 @@ pub async fn replay(source: &Source, options: &ReplayOptions, out: &mut impl Wri
     let mut stopped = None;
     if !snapshot.letters.is_empty() && !options.dry_run {
         sending::too_long(&snapshot, options.pace())?;
-        let question = format!("Send {} again?", count(snapshot.letters.len(), "dead letter"));
+        let question = format!("Replay {}?", count(snapshot.letters.len(), "dead letter"));
         if ask(&question, options.yes, out).await? == Answer::No {
             desk.letters.close().await?;
             writeln!(out, "Nothing was sent.")?;
@@ -133,7 +135,7 @@ pub async fn replay(source: &Source, options: &ReplayOptions, out: &mut impl Wri
     conclude(&snapshot, &tracker, stopped, options, out)
 }
 
-/// Sends them, and writes down who did so: before, and how it ended.
+/// Sends the messages. Records who does so beforehand, and the outcome afterwards.
 async fn send<'a>(
     desk: &Desk,
     snapshot: &'a Snapshot,
@@ -178,15 +180,19 @@ fn plan(
     report::selected(snapshot, out)?;
     let applied = tracker.applied();
     if applied > 0 {
-        writeln!(out, "{} of them applied already, and will only be taken out of the way.", report::is_are(applied))?;
+        writeln!(
+            out,
+            "{} already applied, and will only be removed from the dead-letter queue.",
+            report::is_are(applied)
+        )?;
     }
     if options.dry_run && !snapshot.letters.is_empty() {
-        writeln!(out, "{} would be sent to their queues again.", count(snapshot.letters.len(), "message"))?;
+        writeln!(out, "{} would be replayed to their queues.", count(snapshot.letters.len(), "message"))?;
     }
     Ok(())
 }
 
-/// Says what came of it.
+/// Writes the result.
 fn conclude(
     snapshot: &Snapshot,
     tracker: &Tracker<'_>,

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{Desk, Snapshot, group::pattern, report};
 use crate::{broker::DeadLetter, ops::Failed, services::roster};
 
-/// A queue's name or a pattern such as `payment.*`; its dead-letter queue's name means the same.
+/// A queue's name or a pattern such as `payment.*`; the name of its dead-letter queue also works.
 #[derive(Debug, Clone)]
 pub struct QueuePattern {
     matcher: Arc<GlobMatcher>,
@@ -29,83 +29,84 @@ impl FromStr for QueuePattern {
 }
 
 impl QueuePattern {
-    /// As it was written.
+    /// Returns the pattern as it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.matcher.glob().glob()
     }
 
-    /// That it means a queue: not while the command line is read, since registered services are known only after that.
+    /// Checks that the pattern matches a queue. This cannot happen while the command line is parsed, because registered
+    /// services are known only later.
     ///
     /// # Errors
-    /// The queues that there are.
+    /// A message that names all queues.
     pub fn check(&self) -> Result<(), String> {
         if roster().subscriptions().iter().any(|subscription| self.matches(*subscription)) {
             return Ok(());
         }
         let known: Vec<_> = roster().subscriptions().iter().map(|subscription| subscription.queue()).collect();
-        Err(format!("{:?}: no queue is called so; there are: {}", self.as_str(), known.join(", ")))
+        Err(format!("{:?}: no queue has this name; known queues: {}", self.as_str(), known.join(", ")))
     }
 
-    /// Whether it means this subscription's queue.
+    /// Returns whether the pattern matches this subscription's queue.
     #[must_use]
     pub fn matches(&self, subscription: Subscription) -> bool {
         self.matcher.is_match(subscription.queue())
     }
 }
 
-/// That the queue that a command was given exists.
+/// Checks that the queue given to a command exists.
 ///
 /// # Errors
-/// [`Failed::Usage`] where not.
+/// [`Failed::Usage`] if not.
 pub fn check_queue(queue: Option<&QueuePattern>) -> Result<(), Failed> {
     queue.map_or(Ok(()), QueuePattern::check).map_err(|why| Failed::Usage(format!("--queue {why}")))
 }
 
-/// Which dead letters: those to which everything applies that is given.
+/// Selects the dead letters that meet all given conditions.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Selection {
-    /// Those of this queue, by name or pattern: payment.order-created, or 'payment.*'
+    /// Only this queue, by name or pattern: payment.order-created, or 'payment.*'
     #[arg(long, value_name = "NAME-OR-GLOB")]
     pub queue: Option<QueuePattern>,
-    /// Those whose reason contains this text, as `orderflow dlq list` shows it
+    /// Only messages whose reason contains this text, as `orderflow dlq list` shows it
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
-    /// Those of this order
+    /// Only this order
     #[arg(long, value_name = "ID-OR-NUMBER")]
     pub order: Option<String>,
-    /// This message; may be repeated
+    /// Only this message; may be repeated
     #[arg(long = "message", value_name = "ID")]
     pub messages: Vec<String>,
     /// At most this many: queue by queue, the oldest first
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: Option<u32>,
-    /// All there are: needed where nothing else is chosen
+    /// All dead letters: required if nothing else is selected
     #[arg(long)]
     pub all: bool,
 }
 
 impl Selection {
-    /// That something is chosen at all, and that there is such a queue.
+    /// Checks that something is selected at all, and that the queue exists.
     ///
     /// # Errors
-    /// [`Failed::Usage`] where not.
+    /// [`Failed::Usage`] if not.
     pub fn check(&self) -> Result<(), Failed> {
         check_queue(self.queue.as_ref())?;
         let chosen = self.queue.is_some() || self.reason.is_some() || self.order.is_some() || !self.messages.is_empty();
         if chosen || self.all || self.limit.is_some() {
             return Ok(());
         }
-        let usage = "choose by --queue, --reason, --order, --message or --limit, or say --all (see --help)";
+        let usage = "select by --queue, --reason, --order, --message or --limit, or pass --all (see --help)";
         Err(Failed::Usage(usage.to_owned()))
     }
 
-    /// The queues, in the words of whoever chose.
+    /// Returns the queues as the operator wrote them.
     pub(crate) fn target(&self) -> String {
         self.queue.as_ref().map_or("*", QueuePattern::as_str).to_owned()
     }
 
-    /// What was chosen besides the queues.
+    /// Returns the other conditions.
     pub(crate) fn details(&self) -> Value {
         let mut details = json!({});
         let mut given = |name: &str, value: Value| {
@@ -122,14 +123,14 @@ impl Selection {
         details
     }
 
-    /// The queues.
+    /// Returns the selected queues.
     pub(crate) fn subscriptions(&self) -> Vec<Subscription> {
         let chosen = |one: &Subscription| self.queue.as_ref().is_none_or(|pattern| pattern.matches(*one));
         roster().subscriptions().iter().copied().filter(chosen).collect()
     }
 
-    /// The dead letters that are chosen now. They are held until the desk is closed, so what arrives later is not
-    /// among them; those that are not chosen go back at once.
+    /// Returns the dead letters that are selected now. They are held until the desk is closed, so messages that arrive
+    /// later are not among them. Those that are not selected return to their queue immediately.
     pub(crate) async fn freeze(&self, desk: &mut Desk) -> Result<Snapshot, Failed> {
         let order = match &self.order {
             Some(order) => Some(order_id(desk, order).await?),

@@ -1,5 +1,5 @@
-//! Sends dead letters again: a few first, the rest when those were applied, none any more when one dies. What happens
-//! meanwhile it tells whoever watches, a person at a terminal or the table that the console reads.
+//! Replays dead letters: a few first, the rest once those are applied, and no more once one dies again. A [`Watch`]
+//! receives the progress: a terminal, or the table that the console reads.
 
 use std::time::Duration;
 
@@ -13,46 +13,46 @@ use super::{
 };
 use crate::{broker::DeadLetter, ops::Failed};
 
-/// RabbitMQ takes back what is held for 30 minutes (its consumer time-out), so a replay has to be over before: all is sent
-/// then, the wait for the first ones included.
+/// RabbitMQ requeues messages that are held for 30 minutes (its consumer time-out). A replay, including the wait for
+/// the canaries, must therefore end earlier.
 const LONGEST: Duration = Duration::from_secs(20 * 60);
 
 /// How long connecting and one message's confirm may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How often the database is asked what became of the messages.
+/// How often to query the database for the outcome of the messages.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// How carefully.
+/// How carefully to replay.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
-    /// Messages that go first; the others when these were applied.
+    /// Messages that go first; the others follow once these are applied.
     pub canaries: usize,
-    /// Messages a second, at most; not 0.
+    /// At most this many messages a second; not 0.
     pub rate: u32,
     /// How long to wait for the first ones, and at the end for the last ones, to be applied.
     pub patience: Duration,
 }
 
-/// Is told how it goes.
+/// Receives the progress of a replay.
 pub trait Watch {
-    /// The first ones were applied, after so long; others follow.
+    /// Called when the first messages were applied, after this time; others follow.
     ///
     /// # Errors
-    /// Whatever should end the replay.
+    /// Any error ends the replay.
     fn first_applied(&mut self, first: &[&DeadLetter], after: Duration) -> Result<(), Failed>;
 
-    /// Something was sent, or the database was asked.
+    /// Called after each message, and after each query of the database.
     ///
     /// # Errors
-    /// Whatever should end the replay.
+    /// Any error ends the replay.
     fn polled(&mut self, tracker: &Tracker<'_>) -> Result<(), Failed>;
 }
 
-/// That it will be over in time.
+/// Checks that the replay will end in time.
 ///
 /// # Errors
-/// [`Failed::Usage`] where it would not.
+/// [`Failed::Usage`] if not.
 pub fn too_long(snapshot: &Snapshot, pace: Pace) -> Result<(), Failed> {
     let (letters, at_most, rate) = (snapshot.letters.len(), at_most(pace), pace.rate);
     if letters <= at_most {
@@ -60,22 +60,22 @@ pub fn too_long(snapshot: &Snapshot, pace: Pace) -> Result<(), Failed> {
     }
     let (count, patience) = (count(letters, "message"), humantime::format_duration(pace.patience));
     Err(Failed::Usage(format!(
-        "{count} at {rate} a second would take longer than 20 minutes with a patience of {patience}, and RabbitMQ takes \
-         back what is held for 30: say a higher --rate, or --limit {at_most} and run it again (it never looks at more \
-         than {LOOKED_AT})"
+        "{count} at {rate} a second would take longer than 20 minutes with a patience of {patience}, and RabbitMQ \
+         requeues messages that are held for 30: pass a higher --rate, or --limit {at_most} and run it again (one run \
+         reads at most {LOOKED_AT})"
     )))
 }
 
-/// How many can be sent in time. The first ones go at once, and the others when they were waited for.
+/// Returns how many messages can be sent in time. The canaries go together, and the others after the wait for these.
 fn at_most(pace: Pace) -> usize {
     let sending = LONGEST.saturating_sub(pace.patience);
     usize::try_from(u64::from(pace.rate) * sending.as_secs()).unwrap_or(usize::MAX).max(pace.canaries)
 }
 
-/// Sends everything, and waits for what became of it. Returns why it stopped before, if it did.
+/// Sends everything, and waits for the outcome. Returns why it stopped early, if it did.
 ///
 /// # Errors
-/// See [`Failed`]. Messages that were not sent then are in their dead-letter queues.
+/// See [`Failed`]. Messages that were not sent by then are in their dead-letter queues.
 pub async fn send_all<'a>(
     desk: &Desk,
     snapshot: &'a Snapshot,
@@ -83,7 +83,7 @@ pub async fn send_all<'a>(
     pace: Pace,
     watch: &mut impl Watch,
 ) -> Result<Option<String>, Failed> {
-    // Where a queue is missing, the message would land among what could not be routed.
+    // If a queue were missing, the message would become unroutable.
     let check = BrokerCheck::new(&desk.connector)?;
     let mut homes: Vec<_> = snapshot.letters.iter().map(|letter| letter.home).collect();
     homes.sort_unstable();
@@ -111,7 +111,7 @@ struct Sending<'a, 'b, W> {
 }
 
 impl<W: Watch> Sending<'_, '_, W> {
-    /// The first messages: they go alone, and until they are applied no other does.
+    /// Sends the first messages alone: no other follows until they are applied.
     async fn canaries(&mut self) -> Result<Option<String>, Failed> {
         if !self.tracker.is_tracked() {
             return Ok(None);
@@ -145,18 +145,18 @@ impl<W: Watch> Sending<'_, '_, W> {
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
-        // Where there are no others, the report says the same.
+        // Without others, the report says the same.
         let waiting = first.iter().find(|(index, _)| self.tracker.fate_of(*index) == Fate::UnderWay);
         let Some((index, letter)) = waiting.filter(|_| others) else { return Ok(None) };
         let after = humantime::format_duration(self.pace.patience);
         let what = match self.tracker.last_failure(*index).await? {
             Some(again) => format!("it {again}"),
-            None => format!("is a worker running for {}? `orderflow doctor` tells", letter.home),
+            None => format!("is a worker running for {}? Run `orderflow doctor`", letter.home),
         };
-        Ok(Some(format!("{} was neither applied nor did it die within {after}: {what}", name(letter))))
+        Ok(Some(format!("{} was neither applied nor dead-lettered within {after}: {what}", name(letter))))
     }
 
-    /// All others, at a rate, until one dies; then a last wait for what is under way.
+    /// Sends all others at the given rate until one dies again, then waits for those under way.
     async fn rest(&mut self) -> Result<Option<String>, Failed> {
         let mut ticks = tokio::time::interval(Duration::from_secs(1) / self.pace.rate.max(1));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -190,7 +190,7 @@ impl<W: Watch> Sending<'_, '_, W> {
         self.watch.polled(self.tracker)
     }
 
-    /// The copy first, and only when it is safe the message goes.
+    /// Publishes the copy, and removes the message only once the copy is safe.
     async fn send(&mut self, index: usize, letter: &DeadLetter) -> Result<(), Failed> {
         self.publisher.publish(letter.again()).await?;
         letter.remove().await?;
@@ -204,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_wait_for_the_first_ones_is_part_of_the_time() {
+    fn wait_for_canaries_reduces_the_time_for_sending() {
         let at_most = |seconds| at_most(Pace { canaries: 3, rate: 5, patience: Duration::from_secs(seconds) });
         assert_eq!([0, 30, 600, 1_200, 9_999].map(at_most), [6_000, 5_850, 3_000, 3, 3]);
     }

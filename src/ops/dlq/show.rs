@@ -17,19 +17,19 @@ use crate::{
     services::roster,
 };
 
-/// Which dead letters to show.
+/// The options of `orderflow dlq show`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ShowOptions {
-    /// The message, by the name that `orderflow dlq list` shows
+    /// The message's id, as `orderflow dlq list` shows it
     #[arg(value_name = "MESSAGE-ID", required_unless_present = "queue")]
     pub message: Option<String>,
-    /// Those of this queue, by name or pattern
+    /// Only this queue, by name or pattern
     #[arg(long, value_name = "NAME-OR-GLOB")]
     pub queue: Option<QueuePattern>,
     /// At most this many: queue by queue, the oldest first
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: u32,
-    /// Answer in JSON
+    /// Prints JSON
     #[arg(long)]
     pub json: bool,
 }
@@ -42,39 +42,39 @@ struct Report {
     unavailable: Vec<String>,
 }
 
-/// A message for a person or a file: everything there is of it.
+/// A message with everything known about it, for output or a file.
 #[derive(Serialize)]
 pub struct Shown {
     /// The dead-letter queue.
     pub queue: String,
-    /// By which a person names it.
+    /// The id that selects it.
     pub message_id: String,
-    /// The order, where the body names one.
+    /// The order, if the body names one.
     pub order_id: Option<Uuid>,
-    /// The order's number, where the database knows it.
+    /// The order's number, if the database knows it.
     pub order: Option<String>,
     /// The CloudEvents type.
     pub event: Option<String>,
-    /// Why it died.
+    /// Why it was dead-lettered.
     pub reason: String,
-    /// Which attempt was the last.
+    /// The number of the last attempt.
     pub attempt: Option<u32>,
-    /// In which process.
+    /// The process of the last attempt.
     pub worker: Option<String>,
-    /// When.
+    /// When it was dead-lettered.
     pub died_at: Option<String>,
-    /// The work queue that it goes back to.
+    /// The work queue to which a replay sends it.
     pub returns_to: String,
     /// Its content type.
     pub content_type: Option<String>,
     /// All its headers.
     pub headers: Map<String, Value>,
-    /// Its body, as a person reads it.
+    /// Its body, as readable as possible.
     pub body: Value,
 }
 
 impl Shown {
-    /// `numbers` are those of the orders.
+    /// Builds it from a dead letter and the numbers of orders.
     pub fn new(letter: &DeadLetter, numbers: &HashMap<Uuid, String>) -> Self {
         Self {
             queue: letter.subscription.dead_letter_queue(),
@@ -157,7 +157,7 @@ fn print(shown: &Shown, letter: &DeadLetter, out: &mut impl Write) -> Result<(),
         writeln!(out, "event       {event}")?;
     }
     writeln!(out, "returns to  {}", shown.returns_to)?;
-    // Ours are above; only what else there is.
+    // Our own headers are shown above; list only the others.
     for (name, value) in table(&headers::before_any_failure(&letter.headers())) {
         writeln!(out, "header      {name}: {value}")?;
     }

@@ -1,4 +1,4 @@
-//! What becomes of dead letters that are sent again: the inbox says which were applied, the index which died.
+//! Tracks replayed dead letters: the inbox shows which were applied, and the index which died again.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -17,21 +17,21 @@ use uuid::Uuid;
 use super::{Desk, at, count, key};
 use crate::{broker::DeadLetter, ops::Failed, services::roster};
 
-/// Messages of which each has a line for people; of more, those that are well are only counted.
+/// The most messages to list individually; beyond that, applied ones are only counted.
 const LINES: usize = 50;
 
-/// What became of a message.
+/// The state of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
     /// It is in its dead-letter queue.
     NotSent,
     /// It is in its work queue, in a worker or in a retry tier.
     UnderWay,
-    /// It was sent to a service that records nowhere what it has applied, so that nobody can tell more.
+    /// It was sent to a service that does not record what it has applied, so its outcome is unknown.
     Sent,
     /// Its event is applied.
     Applied,
-    /// It is in its dead-letter queue again, and why.
+    /// It is in its dead-letter queue again, for this reason.
     DiedAgain(String),
 }
 
@@ -50,7 +50,7 @@ struct Tracked {
     key: DeadLetterKey,
     /// The subscription that applies it.
     home: String,
-    /// Whether one can see that it did.
+    /// Whether that subscription records what it has applied.
     is_tracked: bool,
     fate: Fate,
     was_applied: bool,
@@ -58,7 +58,7 @@ struct Tracked {
     sent_at: Option<DateTime<Utc>>,
 }
 
-/// Follows the messages of one replay, in their order.
+/// Tracks the messages of one replay, in their order.
 pub struct Tracker<'a> {
     desk: orderflow_service::store::Database,
     letters: &'a [DeadLetter],
@@ -68,7 +68,7 @@ pub struct Tracker<'a> {
 }
 
 impl<'a> Tracker<'a> {
-    /// Looks up what is known of them before anything is sent.
+    /// Reads what is known of the messages before anything is sent.
     pub async fn new(desk: &Desk, letters: &'a [DeadLetter]) -> Result<Self, StoreError> {
         let numbers = desk.numbers(letters.iter().filter_map(|letter| letter.order_id)).await?;
         let last_death =
@@ -94,13 +94,13 @@ impl<'a> Tracker<'a> {
         Ok(tracker)
     }
 
-    /// How many were applied before.
+    /// Returns how many were applied before the replay.
     pub fn applied(&self) -> usize {
         self.tracked.iter().filter(|tracked| tracked.was_applied).count()
     }
 
-    /// The messages to be sent first, at most so many: such of which the inbox will tell whether they are well now. Where
-    /// there are none, whichever is the first.
+    /// Returns the messages to send first, at most `number`: those whose outcome the inbox will show. If there are
+    /// none, returns the first message.
     pub fn canaries(&self, number: usize) -> Vec<(usize, &'a DeadLetter)> {
         let telling = |tracked: &Tracked| tracked.is_tracked && tracked.key.event_id.is_some() && !tracked.was_applied;
         let all = || self.tracked.iter().zip(self.letters).enumerate();
@@ -111,18 +111,18 @@ impl<'a> Tracker<'a> {
         first.into_iter().map(|(index, (_, letter))| (index, letter)).collect()
     }
 
-    /// How many are applied since they were sent, and how many died again.
+    /// Returns how many were applied after they were sent, and how many died again.
     pub fn ended(&self) -> (usize, usize) {
         let count = |wanted: fn(&Fate) -> bool| self.tracked.iter().filter(|tracked| wanted(&tracked.fate)).count();
         (count(|fate| *fate == Fate::Applied), count(|fate| matches!(fate, Fate::DiedAgain(_))))
     }
 
-    /// Whether one can see of any of them what becomes of it.
+    /// Returns whether the outcome of any message can be observed.
     pub fn is_tracked(&self) -> bool {
         self.tracked.iter().any(|tracked| tracked.is_tracked)
     }
 
-    /// Notes that a message was sent.
+    /// Marks a message as sent.
     pub fn sent_now(&mut self, index: usize) {
         if let Some(tracked) = self.tracked.get_mut(index) {
             tracked.fate = if tracked.is_tracked { Fate::UnderWay } else { Fate::Sent };
@@ -130,27 +130,27 @@ impl<'a> Tracker<'a> {
         }
     }
 
-    /// Whether a message was sent.
+    /// Returns whether a message was sent.
     pub fn is_sent(&self, index: usize) -> bool {
         self.tracked.get(index).is_some_and(|tracked| tracked.fate != Fate::NotSent)
     }
 
-    /// How many were sent.
+    /// Returns how many were sent.
     pub fn sent(&self) -> usize {
         self.tracked.iter().filter(|tracked| tracked.fate != Fate::NotSent).count()
     }
 
-    /// Whether anything that was sent is neither applied nor dead.
+    /// Returns whether any sent message is neither applied nor dead.
     pub fn is_anything_under_way(&self) -> bool {
         self.tracked.iter().any(|tracked| tracked.fate == Fate::UnderWay)
     }
 
-    /// What became of a message, as of the last [`Tracker::look`].
+    /// Returns the state of a message as of the last [`Tracker::poll`].
     pub fn fate_of(&self, index: usize) -> Fate {
         self.tracked.get(index).map_or(Fate::NotSent, |tracked| tracked.fate.clone())
     }
 
-    /// The first death, in words.
+    /// Returns a description of the first message that died again.
     pub fn death(&self) -> Option<String> {
         self.tracked.iter().zip(self.letters).find_map(|(tracked, letter)| match &tracked.fate {
             Fate::DiedAgain(reason) => Some(format!("{} died again: {reason}", letter.id)),
@@ -158,7 +158,7 @@ impl<'a> Tracker<'a> {
         })
     }
 
-    /// Asks what became of everything under way, and notes what was sent in the index.
+    /// Queries the outcome of everything under way, and records sent messages in the index.
     pub async fn poll(&mut self) -> Result<(), StoreError> {
         self.note_sent().await?;
         for index in self.applied_among(|tracked| tracked.fate == Fate::UnderWay).await? {
@@ -186,7 +186,7 @@ impl<'a> Tracker<'a> {
         Ok(())
     }
 
-    /// What a worker last said of a message since it was sent, in words.
+    /// Returns a description of a message's last failure since it was sent.
     pub async fn last_failure(&self, index: usize) -> Result<Option<String>, StoreError> {
         let Some(tracked) = self.tracked.get(index) else { return Ok(None) };
         let (Some(event_id), Some(sent_at)) = (tracked.key.event_id, tracked.sent_at) else { return Ok(None) };
@@ -194,12 +194,12 @@ impl<'a> Tracker<'a> {
         let asking = async |c: &mut Connection| failures::failed_since(c, event_id, home, sent_at).await;
         let failed = self.desk.run(ANSWER_WITHIN, asking).await?;
         Ok(failed.map(|failed| match &failed.retry_at {
-            Some(retry_at) => format!("failed ({}), and is tried again at {}", failed.reason, at(retry_at)),
+            Some(retry_at) => format!("failed ({}), and will be retried at {}", failed.reason, at(retry_at)),
             None => format!("failed ({})", failed.reason),
         }))
     }
 
-    /// Every message with its outcome.
+    /// Returns every message with its outcome.
     pub fn lines(&self) -> Vec<Line> {
         let line = |(tracked, letter): (&Tracked, &DeadLetter)| {
             let (outcome, reason) = match &tracked.fate {
@@ -221,7 +221,7 @@ impl<'a> Tracker<'a> {
         self.tracked.iter().zip(self.letters).map(line).collect()
     }
 
-    /// The report for people.
+    /// Writes the report as text.
     pub fn print(&self, out: &mut impl Write) -> Result<(), Failed> {
         let mut lines = self.lines();
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
@@ -242,12 +242,12 @@ impl<'a> Tracker<'a> {
             writeln!(out, "{order:10}  {:36}  {:28}  {outcome}{reason}", line.message_id, line.queue)?;
         }
         if lines.len() > LINES {
-            writeln!(out, "and {} more of these; --json names all", lines.len() - LINES)?;
+            writeln!(out, "and {} more; --json lists all", lines.len() - LINES)?;
         }
         let counts: Vec<_> = counts.iter().map(|(outcome, number)| format!("{number} {}", words(outcome))).collect();
         writeln!(out, "\n{} sent: {}.", count(self.sent(), "message"), counts.join(", "))?;
         if self.is_anything_under_way() {
-            writeln!(out, "What is still under way, workers go on with: `orderflow why ORDER` says how far it is.")?;
+            writeln!(out, "Workers continue with messages still under way: `orderflow why ORDER` shows their state.")?;
         }
         Ok(())
     }
@@ -267,7 +267,7 @@ impl<'a> Tracker<'a> {
         Ok(())
     }
 
-    /// The places of those that are applied.
+    /// Returns the indexes of those that are applied.
     async fn applied_among(&self, which: impl Fn(&Tracked) -> bool) -> Result<Vec<usize>, StoreError> {
         let mut by_home: BTreeMap<&str, Vec<(usize, Uuid)>> = BTreeMap::new();
         for (index, tracked) in self.tracked.iter().enumerate().filter(|(_, tracked)| which(tracked)) {
@@ -283,7 +283,7 @@ impl<'a> Tracker<'a> {
             let ids: Vec<_> = events.iter().map(|(_, id)| *id).collect();
             let asking = async |c: &mut Connection| {
                 let mut applied = inbox::applied(c, home, &ids).await?;
-                // Acknowledged without a row in the inbox.
+                // Archived events count as applied: a worker acknowledges them without a row in the inbox.
                 applied.extend(event_log::archived(c, &ids).await?);
                 Ok::<_, StoreError>(applied)
             };

@@ -1,4 +1,5 @@
-//! As whom programs are connected, and what that lets them do. Nothing of it is wrong: a shop may run with one role and one user.
+//! Which roles and users programs are connected as, and what these may do. None of this is a finding: a shop may run
+//! with one role and one user.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,7 @@ use crate::{
     store::checkup::{self, RoleConnections},
 };
 
-/// Names the roles that are connected to the database.
+/// Reports the roles that are connected to the database.
 ///
 /// # Errors
 /// Those of the database.
@@ -33,13 +34,13 @@ fn described_roles(connected: &[RoleConnections]) -> String {
         return all;
     }
     format!(
-        "{all}. A program connected as {} can change every row, whichever service it runs; `orderflow rights apply` makes a role \
+        "{all}. A program connected as {} can change every row, whichever service it runs; `orderflow rights apply` creates a role \
          for each",
         some(&unrestricted)
     )
 }
 
-/// Names the users that are connected to RabbitMQ.
+/// Reports the users that are connected to RabbitMQ.
 ///
 /// # Errors
 /// See [`ManagementError`].
@@ -52,7 +53,7 @@ pub async fn users(found: &mut Checkup, management: &Management) -> Result<(), M
     let mut seen = if all.is_empty() { "none".to_owned() } else { some(&all) };
     if by_user.contains_key("orderflow-worker") {
         seen.push_str(
-            ". A worker connected as orderflow-worker can read the queues of every service; AMQP_<SERVICE>_PASSWORD makes a \
+            ". A worker connected as orderflow-worker can read the queues of every service; AMQP_<SERVICE>_PASSWORD creates a \
              user for each",
         );
     }
@@ -60,13 +61,13 @@ pub async fn users(found: &mut Checkup, management: &Management) -> Result<(), M
     Ok(())
 }
 
-/// Says whether front ends may still publish what only older ones did.
+/// Reports whether front ends may still publish events that only older ones published.
 ///
 /// # Errors
 /// See [`ManagementError`].
 pub async fn narrowing(found: &mut Checkup, management: &Management) -> Result<(), ManagementError> {
     if management.is_narrow().await? {
-        found.saw("front ends", "orderflow-web can publish order.* alone");
+        found.saw("front ends", "orderflow-web can publish only order.*");
         return Ok(());
     }
     let older: Vec<String> = management.older_front_ends().await?.into_iter().map(|one| one.name).collect();

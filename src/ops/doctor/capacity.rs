@@ -1,4 +1,4 @@
-//! Do PostgreSQL and RabbitMQ allow the connections that the programs would like?
+//! Checks that PostgreSQL and RabbitMQ allow as many connections as the programs want.
 
 use std::collections::BTreeMap;
 
@@ -16,11 +16,11 @@ use crate::{
     web::Part,
 };
 
-/// What a worker for all services and a front end open at RabbitMQ, and an operator's look at dead letters: docs/OPERATORS.md,
-/// "Connections".
+/// The connections to RabbitMQ that a worker for all services, a front end and an operator's dead-letter command open:
+/// docs/OPERATORS.md, "Connections".
 const BROKER_CONNECTIONS: usize = 10;
 
-/// Finds roles that may have fewer connections than one process of theirs opens.
+/// Finds roles that allow fewer connections than one process opens.
 ///
 /// # Errors
 /// Those of the database.
@@ -45,7 +45,7 @@ pub async fn database(
     Ok(())
 }
 
-/// The roles of programs, and how many connections one process of each opens.
+/// Returns the roles of programs, and how many connections one process of each opens.
 fn wanted(config: &DatabaseConfig, prefix: &str) -> BTreeMap<String, usize> {
     let queues = |service: &str| roster().subscriptions().iter().filter(|one| one.service() == service).count();
     let mut wanted: BTreeMap<String, usize> = roster()
@@ -61,11 +61,11 @@ fn wanted(config: &DatabaseConfig, prefix: &str) -> BTreeMap<String, usize> {
 
 fn compare(found: &mut Checkup, capacity: &Capacity, needed: usize, who: &str) {
     if !capacity.allows(needed) {
-        found.found("database", format!("{capacity}; {who} would like {needed}."), MORE_CONNECTIONS);
+        found.found("database", format!("{capacity}; {who} opens up to {needed}."), MORE_CONNECTIONS);
     }
 }
 
-/// Finds limits of RabbitMQ that are reached, or too small for a shop.
+/// Finds connection limits of RabbitMQ that are reached, or too small for a shop.
 ///
 /// # Errors
 /// See [`ManagementError`].

@@ -1,4 +1,4 @@
-//! Certificates that are about to end: the front end's own, and those that servers show.
+//! Finds certificates that are about to expire: the front end's own, and those that servers present.
 
 use std::{collections::BTreeSet, io, net::IpAddr};
 
@@ -14,17 +14,17 @@ use super::report::Checkup;
 
 const CHECK: &str = "certificates";
 
-/// PostgreSQL's port where its address has none.
+/// PostgreSQL's default port.
 const POSTGRES: u16 = 5432;
 
-/// AMQP's port with TLS where its address has none.
+/// AMQP's default port with TLS.
 const AMQPS: u16 = 5671;
 
-/// A server that shows a certificate.
+/// A server that presents a certificate.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Peer {
     host: String,
-    /// Where it is, if that is not what its name says.
+    /// Its address, if it differs from what its name resolves to.
     at: Option<IpAddr>,
     port: u16,
     opening: Opening,
@@ -38,8 +38,8 @@ impl Peer {
     }
 }
 
-/// Names the certificates that are about to end, and until when the others are valid. A server that shows none is left out: other
-/// checks say what is wrong with it.
+/// Reports the certificates that are about to expire, and how long the others are valid. Skips servers that present
+/// none: other checks report what is wrong with them.
 pub async fn check(
     found: &mut Checkup,
     source: &Source,
@@ -48,7 +48,7 @@ pub async fn check(
 ) {
     if let Some(own) = source.only_given(FrontEndConfig::certificate).and_then(|own| own.validity()) {
         let ends = "browsers and programs refuse the shop from then on";
-        let remedy = "have it renewed; front ends read the files again by themselves";
+        let remedy = "renew it; front ends reload the files automatically";
         judge(found, "TLS_CERTIFICATE", own, ends, remedy);
     }
     let mut peers: BTreeSet<Peer> = database.map(databases).unwrap_or_default();
@@ -56,7 +56,7 @@ pub async fn check(
     let shown = join_all(peers.iter().map(Peer::shown)).await;
     for (peer, validity) in peers.iter().zip(shown).filter_map(|(peer, shown)| Some((peer, shown.ok()?))) {
         let whose = format!("the certificate of {}:{} ({})", peer.host, peer.port, peer.setting);
-        judge(found, &whose, validity, "programs that verify it cannot connect from then on", "have it renewed there");
+        judge(found, &whose, validity, "programs that verify it cannot connect from then on", "renew it there");
     }
 }
 
@@ -71,7 +71,7 @@ fn judge(found: &mut Checkup, whose: &str, validity: Validity, ends: &str, remed
 }
 
 fn databases(config: &DatabaseConfig) -> BTreeSet<Peer> {
-    // Where it cannot be read, that has been said.
+    // An unreadable address has been reported already.
     let Ok(server) = config.server() else { return BTreeSet::new() };
     if server.tls.mode == SslMode::Disable {
         return BTreeSet::new();

@@ -1,4 +1,4 @@
-//! Is the database there, up to date, of one time with us, and does the outbox drain?
+//! Checks that the database is reachable and up to date, that its clock agrees with ours, and that the outbox drains.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -22,25 +22,27 @@ use crate::{
     store::{checkup, trial},
 };
 
-/// Two hosts that use NTP are milliseconds apart. Beyond this, times in the log contradict each other to the eye.
+/// The largest harmless clock difference. Hosts that use NTP are milliseconds apart; beyond this, times in the log
+/// visibly contradict each other.
 const CLOCKS_APART: TimeDelta = TimeDelta::seconds(5);
 
-/// An event is published within milliseconds, by the relay of another process of its service ten seconds later, and a relay's
-/// lease is a minute: what is older was not published though somebody tried, or nobody does.
+/// The age from which an unpublished event is a finding. An event is published within milliseconds, or ten seconds
+/// later by the relay of another process of its service, and a relay's lease is a minute. An older event could not be
+/// published, or no process tries.
 const OUTBOX_AGE: TimeDelta = TimeDelta::seconds(60);
 
-/// The outbox is counted up to here.
+/// The most rows of the outbox to count.
 const OUTBOX_ROWS: i64 = 1_000_000;
 
-/// The index of dead letters, and how to read it again.
+/// The index of dead letters, and the database to read it again.
 pub struct Indexed {
-    /// For a second look.
+    /// For a second read.
     pub database: Database,
     /// Dead letters by subscription.
     pub letters: HashMap<String, i64>,
 }
 
-/// Looks at the database; what the index has of dead letters is given back for comparison with the broker.
+/// Checks the database. Returns the index of dead letters, to be compared with the broker.
 pub async fn check(found: &mut Checkup, source: &Source, config: &DatabaseConfig) -> Option<Indexed> {
     let database = match Database::new(config, "orderflow doctor", 1) {
         Ok(database) => database,
@@ -82,7 +84,7 @@ async fn inspect(found: &mut Checkup, connection: &mut Connection) -> Result<Opt
     clock(found, connection).await?;
     if !migrations::are_current(connection, &roster().migrations()).await? {
         let Lack { what, remedy } = Lack::migration();
-        found.found("database", format!("{what}; the outbox was not looked at."), remedy);
+        found.found("database", format!("{what}; the outbox was not checked."), remedy);
         return Ok(None);
     }
     access::roles(found, connection).await?;
@@ -91,7 +93,7 @@ async fn inspect(found: &mut Checkup, connection: &mut Connection) -> Result<Opt
     Ok(Some(failures::waiting(connection).await?))
 }
 
-/// What waits in the outbox, by the service whose processes publish it.
+/// Checks the outbox by the service whose processes publish its events.
 fn unpublished(found: &mut Checkup, depths: &Depths) {
     let age = |depth: Depth| TimeDelta::try_milliseconds(milliseconds(depth.oldest_seconds)).unwrap_or_default();
     let all = depths.all();
@@ -114,8 +116,8 @@ fn unpublished(found: &mut Checkup, depths: &Depths) {
                 "outbox",
                 format!("{rows} of the service {service} cannot be published, the oldest written {age} ago."),
                 format!(
-                    "is {whose} running, and does its log say why it cannot publish (no connection, an alarm of the broker, a \
-                     user without permission)? `orderflow republish --outbox` publishes what a service that is away has left"
+                    "is {whose} running, and does its log say why it cannot publish (no connection, a broker alarm, a \
+                     user without permission)? `orderflow republish --outbox` publishes events that a stopped service left behind"
                 ),
             );
         }
@@ -125,12 +127,12 @@ fn unpublished(found: &mut Checkup, depths: &Depths) {
 async fn clock(found: &mut Checkup, connection: &mut Connection) -> Result<(), StoreError> {
     let before = Utc::now();
     let server = checkup::server(connection).await?;
-    // The server read its clock somewhere between our two looks: half way is wrong by half the round trip at most.
+    // The server read its clock between our two readings, so their middle is off by at most half the round trip.
     let apart = server.clock - (before + (Utc::now() - before) / 2);
     found.saw("database", format!("PostgreSQL {}, its clock {} from ours", server.version, span(apart.abs())));
     compare_clocks(found, apart);
     if server.is_read_only {
-        // Whether a queue is paused by now only its worker knows, and it cannot write it down here.
+        // Only a worker knows whether it has paused its queue, and it cannot record that in this database.
         let (why, since, remedy) = if server.is_standby {
             ("a standby answers at DATABASE_URL", "", "let DATABASE_URL name the primary, or promote the standby")
         } else {
@@ -150,7 +152,7 @@ async fn clock(found: &mut Checkup, connection: &mut Connection) -> Result<(), S
     Ok(())
 }
 
-/// Tries what an order on its way needs. That the database is read-only is found already.
+/// Tries the writes that an order needs. A read-only database has been reported already.
 async fn writing(found: &mut Checkup, connection: &mut Connection) {
     let Err(refused) = trial::try_writing(connection).await else { return };
     match Condition::of(&refused.error) {
@@ -180,7 +182,7 @@ fn compare_clocks(found: &mut Checkup, apart: TimeDelta) {
     );
 }
 
-/// Seconds as the database has them, in whole milliseconds.
+/// Converts the database's seconds to whole milliseconds.
 fn milliseconds(seconds: f64) -> i64 {
     std::time::Duration::try_from_secs_f64(seconds)
         .ok()

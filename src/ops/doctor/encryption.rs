@@ -1,4 +1,4 @@
-//! Which connections are encrypted, and how their servers are verified.
+//! Reports which connections are encrypted, and how their servers are verified.
 
 use orderflow_service::{
     config::{AdminConfig, BrokerConfig, DatabaseConfig, FrontEndConfig, OwnCa, PlaintextHosts, Source},
@@ -12,7 +12,7 @@ use crate::ops::words::some;
 
 const CHECK: &str = "encryption";
 
-/// Tells how the connection to the database is protected that this check-up uses itself.
+/// Reports how this check's own connection to the database is protected.
 pub fn database(found: &mut Checkup, connection: &Connection) {
     let how = match connection.protection() {
         Protection::Socket => "not needed on a socket of this machine".to_owned(),
@@ -20,42 +20,42 @@ pub fn database(found: &mut Checkup, connection: &Connection) {
         Protection::Tls { version, verification, roots, has_identity } => {
             let verified = match verification {
                 Verification::Nothing => {
-                    "nobody verified the server, so somebody in between could be it: sslmode=verify-full does"
+                    "the server was not verified, so an attacker could impersonate it: use sslmode=verify-full"
                         .to_owned()
                 }
                 Verification::Issuer => {
-                    format!("the server's certificate is issued by one of {roots}, for whatever host")
+                    format!("the server's certificate is issued by one of {roots}, for any host")
                 }
                 Verification::IssuerAndHost => {
                     format!("the server's certificate names its host and is issued by one of {roots}")
                 }
             };
-            let identity = if *has_identity { "; a client certificate is at hand" } else { "" };
+            let identity = if *has_identity { "; a client certificate is available" } else { "" };
             format!("{version}; {verified}{identity}")
         }
     };
     found.saw(CHECK, format!("DATABASE_URL: {how}"));
 }
 
-/// Finds servers to which everything is encrypted, for whoever answers.
+/// Finds servers whose connections are encrypted but not verified.
 pub fn unverified(found: &mut Checkup, source: &Source, config: &DatabaseConfig) {
-    // Where the address cannot be read, the database's own check says so.
+    // If the address is invalid, the database's own check reports it.
     let hosts = config.server().map(|server| server.unverified(&PlaintextHosts::read(source))).unwrap_or_default();
     if !hosts.is_empty() {
         found.found(
             CHECK,
             format!(
-                "DATABASE_URL: nobody verifies that {} is who answers, since sslmode=require only encrypts: somebody on the way \
+                "DATABASE_URL: the identity of {} is not verified, since sslmode=require only encrypts: an attacker in between \
                  could read and change everything.",
                 some(&hosts)
             ),
-            "sslmode=verify-full, with sslrootcert=FILE for a CA that this system does not trust; where the server has no \
-             certificate that can be verified, channel_binding=require",
+            "use sslmode=verify-full, with sslrootcert=FILE for a CA that this system does not trust; if the server has no \
+             certificate that can be verified, use channel_binding=require",
         );
     }
 }
 
-/// Tells the same of the other connections, as their settings demand it: none is made in a weaker way.
+/// Reports the same for the other connections, as their settings require it: no connection is weaker than that.
 pub fn others(found: &mut Checkup, source: &Source, broker: Option<(&BrokerConfig, &AdminConfig)>) {
     if let Some((broker, admin)) = broker {
         for node in &broker.nodes {
@@ -69,7 +69,7 @@ pub fn others(found: &mut Checkup, source: &Source, broker: Option<(&BrokerConfi
     if let Some(mail) = SmtpServerConfig::read(source) {
         let how = match mail.encryption {
             SmtpEncryption::FromTheStart | SmtpEncryption::Required => demanded(true, mail.own_ca.as_ref()),
-            SmtpEncryption::WhereOffered => "where the server offers it; nobody verifies the server".to_owned(),
+            SmtpEncryption::WhereOffered => "if the server offers it; the server is not verified".to_owned(),
         };
         found.saw(CHECK, format!("SMTP_URL to {}: {how}", mail.host_name()));
     }

@@ -1,4 +1,4 @@
-//! Does the index of dead letters agree with the queues?
+//! Checks that the index of dead letters agrees with the queues.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,14 +12,14 @@ use super::{
 use crate::ops::words::count;
 use crate::services::roster;
 
-/// Compares both, where both could be read; where they differ, a second time: the index is written just after a
-/// message is safe, or taken out.
+/// Compares index and queues if both could be read. Repeats the comparison if they differ, because the index is written
+/// just after a message is safe, or removed.
 pub async fn check(found: &mut Checkup, indexed: Option<&Indexed>, queues: Option<&Queues>) {
     let (Some(Indexed { database, letters: index }), Some(Queues { broker, dead: waiting, .. })) = (indexed, queues)
     else {
         return;
     };
-    // The index of a service that runs outside these programs is its own business: in another language it writes none.
+    // Services that run outside these programs need not write the index.
     let ours = |queue: &String| orderflow_worker::roster().of_queue(queue).is_some();
     let waiting: BTreeMap<String, u32> =
         waiting.iter().filter(|(queue, _)| ours(queue)).map(|(queue, ready)| (queue.clone(), *ready)).collect();
@@ -37,32 +37,32 @@ pub async fn check(found: &mut Checkup, indexed: Option<&Indexed>, queues: Optio
         }
         Some(differences(&index, &now_waiting))
     };
-    // Where the second look fails, so has the first, or something else has just been found: the first one counts.
+    // If the second comparison fails, something else has gone wrong meanwhile: use the first.
     for (queue, more) in again.await.unwrap_or(first) {
         if more > 0 {
             found.found(
                 "dead letters",
                 format!("The index names {} that {queue}.dlq does not hold.", count(more, "dead letter")),
                 format!(
-                    "somebody moved or purged them in the management UI, or an `orderflow dlq` command holds them just \
-                     now. What was moved back goes from the index by itself when it is applied. What was purged nothing \
-                     sends by itself, and `orderflow why ORDER` still calls it dead-lettered: once {queue}.dlq is empty, \
-                     `orderflow republish --missing --purged --queue {queue}` sends it again"
+                    "they were moved or purged in the management UI, or an `orderflow dlq` command holds them now. Messages that \
+                     were moved back leave the index once they are applied. Purged messages are not republished automatically, and \
+                     `orderflow why ORDER` still calls them dead-lettered: once {queue}.dlq is empty, `orderflow republish \
+                     --missing --purged --queue {queue}` republishes them"
                 ),
             );
         } else {
             found.found(
                 "dead letters",
                 format!("{queue}.dlq holds {} that the index does not name.", count(-more, "dead letter")),
-                "nothing is lost: the queue is the truth, and `orderflow dlq list` reads it. The index misses what died \
-                 while the database was away, or by RabbitMQ alone. Until it is dealt with, workers send nothing that is \
-                 missing of this queue again by themselves",
+                "nothing is lost: the queue is the truth, and `orderflow dlq list` reads it. The index lacks messages that were \
+                 dead-lettered while the database was unavailable, or by RabbitMQ alone. Until they are dealt with, workers do \
+                 not republish missing deliveries of this queue automatically",
             );
         }
     }
 }
 
-/// By queue, how many more the index has than the broker.
+/// Returns, by queue, how many more dead letters the index has than the broker.
 fn differences(index: &HashMap<String, i64>, waiting: &BTreeMap<String, u32>) -> Vec<(String, i64)> {
     let queues =
         waiting.iter().map(|(queue, ready)| (queue, index.get(queue).copied().unwrap_or(0) - i64::from(*ready)));
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_differs_is_named_with_its_direction() {
+    fn differences_have_a_direction() {
         let index = [("a", 2), ("b", 1)].map(|(queue, letters)| (queue.to_owned(), letters)).into();
         let waiting = [("a", 1), ("b", 1), ("c", 3)].map(|(queue, letters)| (queue.to_owned(), letters)).into();
         assert_eq!(differences(&index, &waiting), [("a".to_owned(), 1), ("c".to_owned(), -3)]);

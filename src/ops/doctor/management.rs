@@ -1,4 +1,4 @@
-//! Is the broker well, and set up as it should be? Asked of its management API.
+//! Checks over the management API that the broker is healthy and set up as it should be.
 
 use std::time::Duration;
 
@@ -10,24 +10,24 @@ use crate::{
     ops::{lack::Lack, topology, users, words::some},
 };
 
-/// Enough for a busy node to list its definitions.
+/// Long enough for a busy node to list its definitions.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// RabbitMQ's own default user, with a known password.
 const GUEST: &str = "guest";
 
-/// What is known of the virtual host afterwards.
+/// The state of the virtual host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Vhost {
     /// It was compared with what it should have.
     Compared,
-    /// It does not exist, which has been told.
+    /// It does not exist, which has been reported.
     Absent,
-    /// Nobody could say.
+    /// Its state could not be read.
     Unknown,
 }
 
-/// Looks at nodes, users and topology, as far as the administrator's tags let it.
+/// Checks nodes, users and topology, as far as the administrator's tags permit.
 pub async fn check(found: &mut Checkup, config: &AdminConfig, topology: &Topology) -> Vhost {
     let management = match Management::within(config.clone(), TIMEOUT) {
         Ok(management) => management,
@@ -39,7 +39,7 @@ pub async fn check(found: &mut Checkup, config: &AdminConfig, topology: &Topolog
     let who = match management.whoami().await {
         Ok(who) => who,
         Err(error) => {
-            // The rest would be answered the same.
+            // The other requests would fail in the same way.
             found.cannot("broker", error.explained());
             return Vhost::Unknown;
         }
@@ -65,7 +65,7 @@ async fn vhost(
 ) -> Result<Vhost, ManagementError> {
     if !management.has_vhost().await? {
         let no = NoVhost::unlisted(&management.config().vhost, &who.name, who.is_administrator());
-        let what = format!("{}. Its queues and users were not looked at.", no.what());
+        let what = format!("{}. Its queues and users were not checked.", no.what());
         found.found("topology", what, no.remedy());
         return Ok(Vhost::Absent);
     }
@@ -105,20 +105,20 @@ fn ailments(node: &Node) -> Vec<(String, &'static str)> {
     let mut ailments = Vec::new();
     if node.mem_alarm {
         ailments.push((
-            format!("The node {name} has used up its memory: every publisher waits."),
-            "`rabbitmq-diagnostics memory_breakdown` says on what; the alarm ends by itself when there is room again",
+            format!("The node {name} has run out of memory: all publishers are blocked."),
+            "`rabbitmq-diagnostics memory_breakdown` shows what uses it; the alarm clears automatically when memory is free",
         ));
     }
     if node.disk_free_alarm {
         ailments.push((
-            format!("The disk of the node {name} is nearly full: every publisher waits."),
-            "make room on its disk; the alarm ends by itself when there is room again",
+            format!("The disk of the node {name} is nearly full: all publishers are blocked."),
+            "free disk space; the alarm clears automatically when there is room",
         ));
     }
     if !node.partitions.is_empty() {
         ailments.push((
             format!("The node {name} was cut off from {}.", node.partitions.join(", ")),
-            "mend the network, then restart the smaller side: https://www.rabbitmq.com/docs/partitions",
+            "repair the network, then restart the smaller side: https://www.rabbitmq.com/docs/partitions",
         ));
     }
     ailments
@@ -145,12 +145,12 @@ async fn rights(found: &mut Checkup, management: &Management, who: &Who) -> Resu
     Ok(())
 }
 
-/// Nobody is there whose password everybody knows.
+/// Finds the default user, whose password is publicly known.
 fn default_user(found: &mut Checkup, exist: &[String]) {
     if exist.iter().any(|one| one == GUEST) {
         found.found(
             "users",
-            "RabbitMQ still has its default user guest, whose password everybody knows.",
+            "RabbitMQ still has its default user guest, whose password is publicly known.",
             "`rabbitmqctl delete_user guest`; nothing of Orderflow uses it",
         );
     }
@@ -167,7 +167,7 @@ fn compare(found: &mut Checkup, wanted: &Topology, live: &Topology) {
         places => found.saw("topology", format!("differs from what it should be in {places} places")),
     }
     if !differences.is_empty() {
-        let remedy = "`orderflow topology apply` makes what is missing, and says what to do about what differs";
+        let remedy = "`orderflow topology apply` creates what is missing, and says what to do about differences";
         found.found("topology", format!("RabbitMQ is not set up as it should be: {}.", some(&differences)), remedy);
     }
     for one in &altered {
@@ -193,20 +193,20 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_ails_is_named_with_what_ails_it() {
+    fn unhealthy_node_is_named_with_its_problems() {
         assert_eq!(node(|_| {}), Vec::<String>::new());
         assert_eq!(node(|node| node.running = false), ["The node rabbit@host is not running."]);
         let both = node(|node| (node.mem_alarm, node.disk_free_alarm) = (true, true));
         assert_eq!(
             both,
             [
-                "The node rabbit@host has used up its memory: every publisher waits.",
-                "The disk of the node rabbit@host is nearly full: every publisher waits."
+                "The node rabbit@host has run out of memory: all publishers are blocked.",
+                "The disk of the node rabbit@host is nearly full: all publishers are blocked."
             ]
         );
         let cut = node(|node| node.partitions = vec!["rabbit@other".to_owned()]);
         assert_eq!(cut, ["The node rabbit@host was cut off from rabbit@other."]);
-        // What a node that does not run leaves out.
+        // A stopped node omits the other fields.
         let stopped: Node = serde_json::from_str(r#"{"name":"rabbit@host","running":false}"#).expect("a node");
         assert!(!stopped.running);
     }

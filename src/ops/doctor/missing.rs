@@ -1,5 +1,5 @@
-//! Did deliveries go missing? The log is compared with the inbox, and then with the queues: while messages wait in a
-//! queue, what it lacks may just wait there, so it is a backlog and nothing is missing.
+//! Finds missing deliveries: compares the log with the inbox, and then with the queues. While messages wait in a queue,
+//! the unapplied events may be among them: that is a backlog, and nothing is missing.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -25,35 +25,35 @@ use crate::ops::{
 };
 use crate::services::roster;
 
-/// As far back as workers look; `orderflow republish` looks further.
+/// How far to search back: as far as workers do. `orderflow republish` searches further.
 const HOURS_BACK: i64 = 24;
 
-/// More would not be told differently.
+/// The search stops at this many: more would not change the report.
 const AT_MOST: usize = 5_000;
 
-/// Whoever called the doctor waits for it.
+/// The longest search: an operator waits for it.
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// What was seen of it all.
+/// The result of the check.
 #[derive(Debug, Default)]
 struct Seen {
-    /// Deliveries by queue.
+    /// Missing deliveries by queue.
     missing: BTreeMap<String, usize>,
-    /// Queues in which messages wait.
+    /// Queues with waiting messages.
     backlogs: Vec<String>,
-    /// Queues whose dead-letter queue holds more than the index names: theirs may be among it.
+    /// Queues whose dead-letter queue holds more messages than the index names: missing deliveries may be among these.
     unnamed: Vec<String>,
-    /// Where the look at the log ended too early.
+    /// Where the search of the log ended early.
     ended_at: Option<DateTime<Utc>>,
-    /// Queues of services that do not say what they have applied.
+    /// Queues of services that do not record what they have applied.
     untracked: Vec<String>,
-    /// Deliveries of events that are too young to be missed.
+    /// Unapplied deliveries of events that are too young to count as missing.
     younger: usize,
-    /// How young that is.
+    /// The age below which an event is too young.
     arrival: Duration,
 }
 
-/// Looks for them, where both database and broker could be read; `arrival` is how long an event may take to arrive.
+/// Searches if both database and broker could be read; `arrival` is how long an event may take to arrive.
 pub async fn check(found: &mut Checkup, indexed: Option<&Indexed>, queues: Option<&Queues>, arrival: Option<Duration>) {
     let (Some(indexed), Some(queues), Some(arrival)) = (indexed, queues, arrival) else { return };
     match scan(indexed, queues, arrival).await {
@@ -75,7 +75,7 @@ async fn scan(indexed: &Indexed, queues: &Queues, arrival: Duration) -> Result<S
     let untracked = others.iter().filter(|one| !roster().is_tracked(**one)).map(|one| one.queue()).collect();
     let mut seen = Seen { backlogs, untracked, ended_at, younger, arrival, ..Seen::default() };
     if !by_queue.is_empty() {
-        // What was in a worker's hands, or on its way from one queue to another, is applied or somewhere by then.
+        // By then, deliveries that a worker was handling, or that moved between queues, are applied or elsewhere.
         tokio::time::sleep(SECOND_LOOK).await;
         let pairs: Vec<Pair> = by_queue.into_values().flatten().collect();
         by_queue = BTreeMap::new();
@@ -88,7 +88,7 @@ async fn scan(indexed: &Indexed, queues: &Queues, arrival: Duration) -> Result<S
     for (queue, pairs) in by_queue {
         match queues.broker.ready_messages(&queue).await {
             Ok(ready) if ready > 0 => seen.backlogs.push(queue),
-            // A queue that does not exist has nothing; where the broker went away meanwhile, the first look counts.
+            // A missing queue holds nothing. If the broker has become unavailable meanwhile, the first result counts.
             Ok(_) | Err(NotReady::Missing(_) | NotReady::NoVhost(_) | NotReady::Unreachable(_)) => {
                 let known = indexed.letters.get(&queue).copied().unwrap_or(0);
                 if queues.dead.get(&queue).is_some_and(|there| i64::from(*there) > known) {
@@ -106,14 +106,14 @@ fn tell(found: &mut Checkup, seen: &Seen) {
     let deliveries = if all == 1 { "1 delivery".to_owned() } else { format!("{all} deliveries") };
     let mut saw = if all == 0 { format!("none in the last {HOURS_BACK} h") } else { deliveries.clone() };
     if let Some(ended_at) = seen.ended_at {
-        saw.push_str(&format!("; looked no further than {}, since it took too long", clock(&ended_at, &Utc::now())));
+        saw.push_str(&format!("; searched only up to {}, because it took too long", clock(&ended_at, &Utc::now())));
     }
     if seen.younger > 0 {
         let young = humantime::format_duration(seen.arrival);
         saw.push_str(&format!("; {} of the last {young} not applied yet, which may be on the way", seen.younger));
     }
     if !seen.backlogs.is_empty() {
-        saw.push_str(&format!("; not looked for where messages wait: {}", some(&seen.backlogs)));
+        saw.push_str(&format!("; not searched where messages wait: {}", some(&seen.backlogs)));
     }
     if !seen.untracked.is_empty() {
         saw.push_str(&format!("; not tracked: {}", some(&seen.untracked)));
@@ -125,7 +125,7 @@ fn tell(found: &mut Checkup, seen: &Seen) {
     let at_least = if seen.ended_at.is_some() { "At least " } else { "" };
     let queues: Vec<_> = seen.missing.iter().map(|(queue, missing)| format!("{missing} of {queue}")).collect();
     let is = if all == 1 { "is" } else { "are" };
-    let what = format!("{at_least}{deliveries} {is} missing, not applied and nowhere to be found: {}.", some(&queues));
+    let what = format!("{at_least}{deliveries} {is} missing, neither applied nor found anywhere: {}.", some(&queues));
     found.found("missing", what, remedy(seen));
 }
 
@@ -136,13 +136,13 @@ fn remedy(seen: &Seen) -> String {
         _ => String::new(),
     };
     let mut remedy = format!(
-        "`orderflow republish --missing{only}` sends again what is missing; so do workers by themselves within minutes, up \
-         to five times, and after that `orderflow why ORDER` says what became of it"
+        "`orderflow republish --missing{only}` republishes what is missing. Workers also do so automatically within minutes, up \
+         to five times; after that, `orderflow why ORDER` shows what became of it"
     );
     if !seen.unnamed.is_empty() {
         remedy.push_str(&format!(
-            ". First look at `orderflow dlq list`: some may be among the dead letters of {}, of which nothing was \
-             written down",
+            ". First check `orderflow dlq list`: some may be among the dead letters of {} that the index does not \
+             name",
             some(&seen.unnamed)
         ));
     }
@@ -168,21 +168,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_told_with_what_was_not_looked_at() {
-        assert!(told(&seen(&[])).contains("Nothing is wrong. Looked at: missing none in the last 24 h"));
+    fn missing_deliveries_are_reported_with_what_was_not_searched() {
+        assert!(told(&seen(&[])).contains("Nothing is wrong. Checked: missing none in the last 24 h"));
         let backlog = Seen { backlogs: vec!["a".to_owned()], ..seen(&[]) };
-        assert!(told(&backlog).ends_with("none in the last 24 h; not looked for where messages wait: a"));
+        assert!(told(&backlog).ends_with("none in the last 24 h; not searched where messages wait: a"));
         let one = told(&seen(&[("a", 1)]));
-        assert!(one.contains("1 delivery is missing, not applied and nowhere to be found: 1 of a."), "{one}");
+        assert!(one.contains("1 delivery is missing, neither applied nor found anywhere: 1 of a."), "{one}");
         assert!(one.contains("`orderflow republish --missing --queue a`"), "{one}");
         let two = told(&seen(&[("a", 1), ("b", 2)]));
         assert!(two.contains("3 deliveries are missing") && two.contains("1 of a, 2 of b."), "{two}");
         assert!(two.contains("`orderflow republish --missing`") && !two.contains("dlq list"), "{two}");
         let partly = Seen { ended_at: Some(Utc::now()), ..seen(&[("a", 1)]) };
         assert!(told(&partly).contains("At least 1 delivery is missing"));
-        assert!(told(&partly).contains("1 delivery; looked no further than"));
+        assert!(told(&partly).contains("1 delivery; searched only up to"));
         let nothing_yet = Seen { ended_at: Some(Utc::now()), ..seen(&[]) };
-        assert!(told(&nothing_yet).contains("none in the last 24 h; looked no further than"));
+        assert!(told(&nothing_yet).contains("none in the last 24 h; searched only up to"));
         let young = Seen { younger: 2, arrival: Duration::from_secs(300), ..seen(&[]) };
         assert!(
             told(&young).ends_with("none in the last 24 h; 2 of the last 5m not applied yet, which may be on the way")
@@ -190,6 +190,6 @@ mod tests {
         let untracked = Seen { untracked: vec!["a".to_owned()], ..seen(&[]) };
         assert!(told(&untracked).ends_with("none in the last 24 h; not tracked: a"));
         let unnamed = Seen { unnamed: vec!["a".to_owned()], ..seen(&[("a", 1)]) };
-        assert!(told(&unnamed).contains("among the dead letters of a, of which nothing was written down"));
+        assert!(told(&unnamed).contains("among the dead letters of a that the index does not name"));
     }
 }

@@ -1,7 +1,7 @@
-//! `orderflow doctor`: what is wrong with the installation, each finding with its remedy.
+//! `orderflow doctor`: finds what is wrong with the installation, with a remedy for each finding.
 //!
-//! It leaves nothing behind: what it writes, to see whether that is possible, it rolls back. Every question has a time-out of
-//! seconds, so it may be run at any time.
+//! It leaves nothing behind: the writes that test whether writing works are rolled back. Every request has a time-out
+//! of seconds, so the command may run at any time.
 
 mod access;
 mod capacity;
@@ -21,10 +21,10 @@ use crate::{broker::Topology, services};
 use orderflow_service::config::{self, AdminConfig, BrokerConfig, ConfigError, DatabaseConfig, Source};
 use report::Checkup;
 
-/// Looks at settings, database and broker, and tells what is wrong with them.
+/// Checks settings, database and broker, and reports what is wrong.
 ///
-/// Ends with [`Exit::Ok`] where nothing is, [`Exit::No`] with findings, [`Exit::Unreachable`] where something could not
-/// be checked, [`Exit::Usage`] where a setting is missing or wrong; whatever could be found is told in each case.
+/// Returns [`Exit::Ok`] without findings, [`Exit::No`] with findings, [`Exit::Unreachable`] if something could not be
+/// checked, and [`Exit::Usage`] if a setting is missing or invalid. In every case it reports what it found.
 ///
 /// # Errors
 /// Only when `out` cannot be written to.
@@ -33,13 +33,13 @@ pub async fn run(source: &Source, json: bool, out: &mut impl Write) -> Result<Ex
     let (database, admin) = (DatabaseConfig::read(source), AdminConfig::read(source));
     let arrival = config::reconcile_after(source);
     match source.finish(Some(())) {
-        Ok(()) => checkup.saw("settings", "those of these checks are complete"),
+        Ok(()) => checkup.saw("settings", "the settings for these checks are complete"),
         Err(ConfigError(lines)) => lines.iter().for_each(|line| checkup.setting(line)),
     }
     let in_clear = source.in_clear();
     if !in_clear.is_empty() {
         let named = in_clear.iter().map(|(setting, host)| format!("{setting} to {host}")).collect::<Vec<_>>();
-        checkup.saw("plaintext", format!("PLAINTEXT_HOSTS permits what goes in clear text: {}", named.join(", ")));
+        checkup.saw("plaintext", format!("PLAINTEXT_HOSTS permits unencrypted connections: {}", named.join(", ")));
     }
     let indexed = match &database {
         Some(config) => {
@@ -47,11 +47,11 @@ pub async fn run(source: &Source, json: bool, out: &mut impl Write) -> Result<Ex
             database::check(&mut checkup, source, config).await
         }
         None => {
-            checkup.cannot("database", "DATABASE_URL is missing or wrong");
+            checkup.cannot("database", "DATABASE_URL is missing or invalid");
             None
         }
     };
-    // The same variable a second time: where it is wrong, that has been said.
+    // This reads the same variable again: an invalid value was reported above.
     match admin.and_then(|admin| Some((admin, BrokerConfig::read_admin(source)?))) {
         Some((config, broker)) => {
             encryption::others(&mut checkup, source, Some((&broker, &config)));
@@ -65,7 +65,7 @@ pub async fn run(source: &Source, json: bool, out: &mut impl Write) -> Result<Ex
         None => {
             encryption::others(&mut checkup, source, None);
             certificates::check(&mut checkup, source, database.as_ref(), None).await;
-            checkup.cannot("broker", "AMQP_ADMIN_URL, RABBITMQ_MANAGEMENT_URL or RETRY_DELAYS is missing or wrong");
+            checkup.cannot("broker", "AMQP_ADMIN_URL, RABBITMQ_MANAGEMENT_URL or RETRY_DELAYS is missing or invalid");
         }
     }
     if json {

@@ -1,5 +1,5 @@
-//! Is every queue consumed, and does anything lie where nothing should? Asked over AMQP, as the programs connect, since
-//! the management API's figures are some seconds old.
+//! Checks that every queue has a consumer, and that nothing lies where nothing should. Uses AMQP, as the programs do,
+//! because the management API's figures are some seconds old.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -19,12 +19,13 @@ use crate::{
     services::roster,
 };
 
-/// What is moving may show anywhere or nowhere at a first look: what is still so after this long is no delay.
+/// How long to wait before checking again: messages in transit may appear anywhere or nowhere in the first check. A
+/// difference that persists this long is not a delay.
 pub const SECOND_LOOK: Duration = Duration::from_secs(3);
 
-/// What waits in the queues now, by subscription, and how to look again. Queues that do not exist are left out.
+/// The messages in the queues now, by subscription, and the means to check again. Omits queues that do not exist.
 pub struct Queues {
-    /// For a second look.
+    /// For a second check.
     pub broker: BrokerCheck,
     /// Messages in work queues.
     pub work: BTreeMap<String, u32>,
@@ -32,7 +33,7 @@ pub struct Queues {
     pub dead: BTreeMap<String, u32>,
 }
 
-/// Looks into every queue.
+/// Checks every queue.
 pub async fn check(found: &mut Checkup, config: &BrokerConfig, topology: &Topology, vhost: Vhost) -> Option<Queues> {
     if vhost == Vhost::Absent {
         return None;
@@ -48,7 +49,7 @@ pub async fn check(found: &mut Checkup, config: &BrokerConfig, topology: &Topolo
             return None;
         }
     };
-    // What was compared has been named already.
+    // A comparison has reported missing queues already.
     if let Some(Lack { what, remedy }) = Lack::queues(&missing).filter(|_| vhost == Vhost::Unknown) {
         found.found("topology", format!("{what}."), remedy);
     }
@@ -61,7 +62,7 @@ pub async fn check(found: &mut Checkup, config: &BrokerConfig, topology: &Topolo
 
 type QueueStates = BTreeMap<String, QueueState>;
 
-/// What is in each queue, and which do not exist.
+/// Returns the state of each queue, and the queues that do not exist.
 async fn inspect(
     config: &BrokerConfig,
     topology: &Topology,
@@ -72,7 +73,7 @@ async fn inspect(
         match broker.inspect_queue(&queue.name).await {
             Ok(state) => drop(states.insert(queue.name.clone(), state)),
             Err(NotReady::Missing(name)) => missing.push(name),
-            // The other queues would be answered the same.
+            // The other queues would fail in the same way.
             Err(error) => return Err(error),
         }
     }
@@ -97,15 +98,15 @@ fn consumers(found: &mut Checkup, states: &QueueStates) {
         found.found(
             "queues",
             format!("No worker is connected: none of the {all} queues has a consumer; messages waiting: {waiting}."),
-            "start `orderflow-worker`; where one runs, its log says why it cannot consume",
+            "start `orderflow-worker`; if one is running, its log says why it cannot consume",
         );
     } else if !idle.is_empty() {
         let names: Vec<_> = idle.iter().map(with_messages).collect();
         found.found(
             "queues",
             format!("Nobody consumes {}.", some(&names)),
-            "start a worker for it: `orderflow-worker --queue NAME`, or the program of a service that runs elsewhere; where one \
-             runs, its log says why it paused (its provider is away) or cannot consume",
+            "start a worker for it: `orderflow-worker --queue NAME`, or the program of a service that runs elsewhere; if one \
+             is running, its log says why it paused (its provider is unavailable) or cannot consume",
         );
     }
 }
@@ -122,9 +123,9 @@ fn unrouted(found: &mut Checkup, states: &QueueStates) {
                 names::UNROUTED
             ),
             format!(
-                "`orderflow topology apply` binds what is missing, then `orderflow republish --missing` sends the \
-                 events again. What a service elsewhere publishes has to be registered first (`orderflow service register … \
-                 --publishes KIND`). Look at {} in the management UI (Get messages) before you purge it",
+                "`orderflow topology apply` creates missing bindings, then `orderflow republish --missing` republishes the \
+                 events. Events of a service that runs elsewhere have to be registered first (`orderflow service register … \
+                 --publishes KIND`). Check {} in the management UI (Get messages) before you purge it",
                 names::UNROUTED
             ),
         );
@@ -142,11 +143,11 @@ fn dead_letters(found: &mut Checkup, states: &QueueStates) -> BTreeMap<String, u
     found.saw("dead letters", if total == 0 { "none".to_owned() } else { total.to_string() });
     if total > 0 {
         let queues: Vec<_> = full.iter().map(|(queue, letters)| format!("{letters} in {queue}.dlq")).collect();
-        let wait = if total == 1 { "waits" } else { "wait" };
+        let wait = if total == 1 { "needs" } else { "need" };
         found.found(
             "dead letters",
-            format!("{} {wait} for a person: {}.", count(total, "dead letter"), some(&queues)),
-            "`orderflow dlq list` says why; after mending the cause, `orderflow dlq replay`",
+            format!("{} {wait} attention: {}.", count(total, "dead letter"), some(&queues)),
+            "`orderflow dlq list` says why; fix the cause, then run `orderflow dlq replay`",
         );
     }
     waiting

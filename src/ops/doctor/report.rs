@@ -1,4 +1,4 @@
-//! What a check-up found, and how it is told.
+//! The findings of a check-up, as text and JSON.
 
 use std::io::{self, Write};
 
@@ -11,7 +11,7 @@ use crate::ops::{
     words::{count, wrapped},
 };
 
-/// The version of [`Checkup`]'s JSON form. A further key does not change it, a changed or missing one does.
+/// The version of [`Checkup`]'s JSON form. Adding a key does not change it; changing or removing one does.
 const SCHEMA_VERSION: u32 = 1;
 
 /// Something that is wrong.
@@ -22,21 +22,21 @@ pub struct Finding {
     remedy: String,
 }
 
-/// Something that could not be looked at.
+/// Something that could not be checked.
 #[derive(Debug, Clone, Serialize)]
 pub struct Unavailable {
     check: &'static str,
     why: String,
 }
 
-/// Something that was looked at.
+/// Something that was checked.
 #[derive(Debug, Clone, Serialize)]
 pub struct Seen {
     check: &'static str,
     seen: String,
 }
 
-/// What was found, in the order of looking.
+/// The results, in the order of the checks.
 #[derive(Debug, Serialize)]
 pub struct Checkup {
     schema_version: u32,
@@ -51,7 +51,7 @@ pub struct Checkup {
 }
 
 impl Checkup {
-    /// Nothing is looked at yet.
+    /// Returns an empty check-up.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -65,30 +65,30 @@ impl Checkup {
         }
     }
 
-    /// Something is wrong: what, and what there is to do about it.
+    /// Adds a finding: what is wrong, and the remedy.
     pub fn found(&mut self, check: &'static str, what: impl Into<String>, remedy: impl Into<String>) {
         self.ok = false;
         self.findings.push(Finding { check, what: what.into(), remedy: remedy.into() });
     }
 
-    /// A setting is missing or wrong.
+    /// Adds a missing or invalid setting.
     pub fn setting(&mut self, line: &str) {
         self.settings_are_wrong = true;
-        self.found("settings", line, "`orderflow config` lists every setting with its form");
+        self.found("settings", line, "`orderflow config` lists every setting with its meaning");
     }
 
-    /// Something could not be looked at.
+    /// Adds something that could not be checked.
     pub fn cannot(&mut self, check: &'static str, why: impl Into<String>) {
         self.ok = false;
         self.unavailable.push(Unavailable { check, why: why.into() });
     }
 
-    /// Something was looked at, whether or not it is as it should be.
+    /// Adds something that was checked, whether or not it is as it should be.
     pub fn saw(&mut self, check: &'static str, seen: impl Into<String>) {
         self.checks.push(Seen { check, seen: seen.into() });
     }
 
-    /// As the contract has it: wrong settings, then what could not be checked, then findings.
+    /// Returns the exit status by the contract: invalid settings first, then what could not be checked, then findings.
     #[must_use]
     pub fn exit(&self) -> Exit {
         if self.settings_are_wrong {
@@ -102,7 +102,7 @@ impl Checkup {
         }
     }
 
-    /// Tells it to a person: what is wrong first.
+    /// Writes the report as text, findings first.
     ///
     /// # Errors
     /// Those of `out`.
@@ -130,7 +130,7 @@ impl Checkup {
             writeln!(out)?;
         }
         if !self.checks.is_empty() {
-            writeln!(out, "Looked at:")?;
+            writeln!(out, "Checked:")?;
             let width = self.checks.iter().map(|one| one.check.len()).max().unwrap_or(0);
             for one in &self.checks {
                 wrapped(out, &format!("  {:width$}  ", one.check), &one.seen)?;

@@ -1,4 +1,4 @@
-//! What follows for each queue from what was read.
+//! Computes each queue's figures from what was read.
 
 use orderflow_service::{
     Subscription,
@@ -13,42 +13,42 @@ use crate::{
     services::roster,
 };
 
-/// One work queue. What could not be read, or is not known yet, is `None`.
+/// The figures of one work queue. Values that could not be read, or are not known yet, are `None`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Figures {
     /// Its name.
     pub queue: String,
-    /// Messages that wait in the broker.
+    /// Messages waiting in the broker.
     pub ready: Option<u32>,
-    /// Messages that workers have in hand.
+    /// Messages delivered to workers and not settled yet.
     pub unacknowledged: Option<u32>,
-    /// Who consumes it, one in each process.
+    /// Consumers, one in each process.
     pub consumers: Option<u32>,
-    /// Whether it has consumers and all of them are paused, because their provider is away, or are about to connect.
+    /// Whether it has consumers and all of them are paused because their provider is unavailable, or not connected yet.
     pub paused: Option<bool>,
-    /// Messages a second that were published to it in the last minute.
+    /// Messages a second published to it in the last minute.
     pub arrivals_per_second: Option<f64>,
-    /// Events a second that workers were done with in the last half minute, whatever became of them.
+    /// Events a second that workers handled in the last half minute, whatever the outcome.
     pub handled_per_second: Option<f64>,
     /// Failed attempts a second: retries and dead letters.
     pub failures_per_second: Option<f64>,
-    /// How long an event is in hand, in seconds.
+    /// Processing time of an event, in seconds.
     pub processing_seconds: Option<f64>,
-    /// How long after it has happened an event is taken in hand, in seconds.
+    /// Time from an event's occurrence to its handling, in seconds.
     pub lag_seconds: Option<f64>,
-    /// Messages that wait in a retry tier to come back to it.
+    /// Messages waiting in a retry tier to return to it.
     pub retries_waiting: Option<i64>,
-    /// Dead letters of it.
+    /// Messages in its dead-letter queue.
     pub dead_letters: Option<u32>,
-    /// Processes that it should have, at least one.
+    /// Processes that it needs, at least one.
     pub processes_needed: Option<u32>,
-    /// Whether what waits will be gone, if all goes on as it does.
+    /// Whether its backlog drains, if arrivals and throughput stay as they are.
     pub drains: Option<bool>,
-    /// When, in seconds.
+    /// How long that takes, in seconds.
     pub drain_seconds: Option<f64>,
 }
 
-/// Each work queue, in the order in which an order meets them, of what could be read.
+/// Returns the figures of each work queue from what could be read, in the sequence of an order's steps.
 #[must_use]
 pub fn figures(depths: Option<&[QueueDepth]>, known: Option<&Known>) -> Vec<Figures> {
     roster().subscriptions().iter().map(|subscription| of_one(*subscription, depths, known)).collect()
@@ -81,20 +81,22 @@ fn of_queue<'k>(paces: &'k [Measured], queue: &str) -> Vec<&'k Pace> {
 }
 
 impl Figures {
-    /// What the processes measured, together.
+    /// Combines the measurements of the processes.
     fn paced(&mut self, paces: &[&Pace]) {
         self.paused = Some(paces.iter().all(|pace| pace.slots == 0) && self.consumers != Some(0));
         self.handled_per_second = Some(paces.iter().map(|pace| pace.events_per_second).sum());
         self.failures_per_second = Some(paces.iter().map(|pace| pace.failures_per_second).sum());
-        // What a paused process has in hand is the message that it tries its provider with, for minutes perhaps.
+        // A paused process holds only the message that probes its provider, perhaps for minutes.
         let working: Vec<&Pace> = paces.iter().copied().filter(|pace| pace.slots > 0).collect();
         let measured = if working.is_empty() { paces } else { &working };
         self.processing_seconds = mean(measured, |pace| pace.processing_seconds);
         self.lag_seconds = mean(paces, |pace| pace.lag_seconds);
     }
 
-    /// Of a queue that nothing was ever published to the broker has no rate; nor has a broker that does not count, so
-    /// nothing is to be there and nothing is to be handled either.
+    /// Returns 0 for an idle queue for which the broker has no rate.
+    ///
+    /// The broker has no rate for a queue that never received a message, nor if its statistics are off. The queue must
+    /// therefore be empty, and handle nothing.
     fn nothing_comes(&self, work: Option<&QueueDepth>) -> Option<f64> {
         let empty = work?.ready == Some(0) && work?.unacknowledged == Some(0);
         (empty && self.handled_per_second.is_none_or(|handled| handled == 0.0)).then_some(0.0)
@@ -104,7 +106,7 @@ impl Figures {
         let working: Vec<_> = paces.iter().filter(|pace| pace.slots > 0).map(|pace| f64::from(pace.slots)).collect();
         let Some(ready) = self.ready else { return };
         if self.consumers == Some(0) {
-            // However fast one is, there is none.
+            // There is no consumer, so nothing drains, whatever was measured.
             (self.drains, self.drain_seconds) = (Some(ready == 0), (ready == 0).then_some(0.0));
         }
         let Some(arrivals) = self.arrivals_per_second else { return };
@@ -113,10 +115,10 @@ impl Figures {
         }
         let number = u32::try_from(working.len()).unwrap_or(u32::MAX);
         let nothing_to_do = ready == 0 && arrivals == 0.0;
-        // Where there is nothing to do it does not matter how long it would take.
+        // With nothing to do, the processing time does not matter.
         let Some(processing) = self.processing_seconds.or(nothing_to_do.then_some(0.0)) else { return };
         let slots = working.iter().sum::<f64>() / f64::from(number);
-        // Paused ones consume too, now and then, and do nothing for what waits.
+        // Paused processes also have a consumer now and then, but do nothing about the backlog.
         let paused = u32::try_from(paces.len().saturating_sub(working.len())).unwrap_or(u32::MAX);
         let processes = self.consumers.map_or(number, |all| all.saturating_sub(paused));
         let measured = capacity::Measured { ready, arrivals, processes, slots, processing };
@@ -127,7 +129,7 @@ impl Figures {
         };
     }
 
-    /// Whether there is nothing to see: a consumer, and nothing that waits, moves or failed.
+    /// Returns whether the queue is idle and healthy: it has a consumer, and nothing waits, moves or failed.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         let none = |number: Option<u32>| number == Some(0);
@@ -141,14 +143,14 @@ impl Figures {
             && [self.arrivals_per_second, self.handled_per_second, self.failures_per_second].into_iter().all(still)
     }
 
-    /// Whether it has fewer processes than it needs.
+    /// Returns whether the queue has fewer processes than it needs.
     #[must_use]
     pub fn needs_more(&self) -> bool {
         self.processes_needed.zip(self.consumers).is_some_and(|(needed, consumers)| needed > consumers)
     }
 }
 
-/// The mean over processes, by how much each did; where none did anything, the plain one.
+/// Returns the mean over processes, weighted by their throughput; unweighted if none handled anything.
 fn mean(paces: &[&Pace], of: fn(&Pace) -> Option<f64>) -> Option<f64> {
     let weighted = |weight: fn(&Pace) -> f64| {
         let parts = paces.iter().filter_map(|pace| Some((of(pace)?, weight(pace))));
@@ -200,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn several_processes_are_one_queue() {
+    fn processes_of_a_queue_are_combined() {
         let dead = depth(json!({ "name": "payment.order-created.dlq", "messages_ready": 4 }));
         let paces = vec![measured(512, 30.0, Some(1.0)), measured(512, 10.0, Some(3.0))];
         let found = payment(Some(&[work(6_000, 2, 100.0), dead]), Some(paces));
@@ -209,19 +211,19 @@ mod tests {
         assert_eq!((found.handled_per_second, found.failures_per_second), (Some(40.0), Some(1.0)));
         // (30 × 1 s + 10 × 3 s) / 40.
         assert_eq!((found.processing_seconds, found.lag_seconds), (Some(1.5), Some(1.5)));
-        // (100 + 6,000 / 60) × 1.5 s = 300 slots of 512, of which 70% are to be used.
+        // (100 + 6,000 / 60) × 1.5 s = 300 slots of 512, at 70% utilisation.
         assert_eq!((found.processes_needed, found.drains), (Some(1), Some(true)));
-        // 2 × 512 / 1.5 s = 682.7 a second, less the 100 that come.
+        // 2 × 512 / 1.5 s = 682.7 a second, less 100 arrivals.
         assert!(found.drain_seconds.is_some_and(|seconds| (seconds - 6_000.0 / 582.667).abs() < 0.01), "{found:?}");
         assert!(!found.needs_more() && !found.is_quiet());
     }
 
     #[test]
-    fn processes_that_are_paused_take_nothing_off_what_waits() {
+    fn paused_processes_do_not_drain_the_backlog() {
         let paused = || measured(0, 0.1, Some(900.0));
         let found =
             payment(Some(&[work(6_000, 3, 100.0)]), Some(vec![measured(150, 40.0, Some(1.0)), paused(), paused()]));
-        // One of three takes 150 a second, less the 100 that come. What the others have in hand is no measure.
+        // One of three handles 150 a second, less 100 arrivals. The messages that the others hold are not a measure.
         assert_eq!((found.processing_seconds, found.paused), (Some(1.0), Some(false)));
         assert!(found.drain_seconds.is_some_and(|seconds| (seconds - 120.0).abs() < 0.01), "{found:?}");
     }
@@ -239,27 +241,27 @@ mod tests {
     }
 
     #[test]
-    fn where_nobody_works_nothing_drains() {
+    fn queue_without_consumers_does_not_drain() {
         let gone = payment(Some(&[work(5, 0, 0.0)]), Some(vec![]));
         assert_eq!((gone.drains, gone.drain_seconds, gone.processes_needed), (Some(false), None, None));
         let uncounted =
             depth(json!({ "name": QUEUE, "messages_ready": 5, "messages_unacknowledged": 0, "consumers": 0 }));
         let uncounted = payment(Some(&[uncounted]), None);
-        assert_eq!((uncounted.arrivals_per_second, uncounted.drains), (None, Some(false)), "whatever comes");
-        // It died a moment ago, and what it wrote is still believed.
+        assert_eq!((uncounted.arrivals_per_second, uncounted.drains), (None, Some(false)), "whatever arrives");
+        // The process died a moment ago, and its last report still counts.
         let dead = payment(Some(&[work(5, 0, 0.0)]), Some(vec![measured(512, 10.0, Some(1.0))]));
         assert_eq!((dead.drains, dead.processes_needed, dead.paused), (Some(false), Some(1), Some(false)));
         assert!(dead.needs_more());
     }
 
     #[test]
-    fn more_processes_do_not_help_a_queue_that_is_paused() {
+    fn paused_queue_gets_no_advice() {
         let found = payment(Some(&[work(90_000, 1, 100.0)]), Some(vec![measured(0, 0.1, Some(20.0))]));
         assert_eq!((found.paused, found.processes_needed, found.drains), (Some(true), None, None));
     }
 
     #[test]
-    fn a_queue_that_nothing_ever_came_to_needs_one_process() {
+    fn queue_without_any_message_ever_needs_one_process() {
         let never = depth(json!({ "name": QUEUE, "messages_ready": 0, "messages_unacknowledged": 0, "consumers": 1 }));
         let found = payment(Some(std::slice::from_ref(&never)), Some(vec![measured(512, 0.0, None)]));
         assert_eq!((found.arrivals_per_second, found.processes_needed), (Some(0.0), Some(1)));

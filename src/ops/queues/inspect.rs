@@ -1,5 +1,5 @@
-//! What is read of queues: from the broker how much there is, from the database how fast it is worked. Each by itself, and
-//! each bounded in time, so that one that is away or hangs does not hide the other.
+//! Reads the state of queues: depths from the broker, rates from the database. Each is read separately and within a
+//! time bound, so that an unavailable or hanging server does not hide the other.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -18,13 +18,13 @@ use orderflow_service::{
     },
 };
 
-/// Rows of the outbox that are counted of each kind.
+/// The most rows of the outbox to count of each event type.
 const OUTBOX_ROWS: i64 = 100_000;
 
-/// What the database knows of queues.
+/// What the database knows about queues.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
-    /// What each worker process measured.
+    /// The measurements of each worker process.
     pub paces: Vec<Measured>,
     /// Messages in retry tiers, by work queue.
     pub retrying: HashMap<String, i64>,
@@ -33,7 +33,7 @@ pub struct Known {
 }
 
 impl Known {
-    /// Reads it.
+    /// Reads it from the database.
     ///
     /// # Errors
     /// Those of the database.
@@ -53,32 +53,32 @@ pub struct Broker {
     check: BrokerCheck,
 }
 
-/// What the broker said.
+/// What the broker returned.
 #[derive(Debug, Default)]
 pub struct Depths {
-    /// Its queues; `None` where it said nothing.
+    /// Its queues; `None` if it returned nothing.
     pub queues: Option<Vec<QueueDepth>>,
-    /// What it did not say, and why.
+    /// What could not be read, and why.
     pub unavailable: Vec<String>,
 }
 
 impl Broker {
-    /// Connects only when asked something.
+    /// Prepares access; connects on first use.
     ///
     /// # Errors
-    /// When there can be no connection.
+    /// When a connection is impossible.
     pub fn new(connector: &Connector, admin: AdminConfig) -> Result<Self, NotReady> {
         Ok(Self { admin, check: BrokerCheck::new(connector)? })
     }
 
-    /// The same over AMQP alone, for what is there at this moment.
+    /// Returns access over AMQP alone, for the current state.
     #[must_use]
     pub fn check(&self) -> &BrokerCheck {
         &self.check
     }
 
-    /// Asks for at most `bound`. Rates come from the management API; how much waits and who consumes, from which people
-    /// draw conclusions, from the queues themselves, since the API's figures are up to five seconds old.
+    /// Reads the queues within `bound`. Rates come from the management API. Message and consumer counts, on which
+    /// operators act, come from the queues themselves, because the API's figures are up to five seconds old.
     pub async fn depths(&self, bound: Duration) -> Depths {
         let names: Vec<String> =
             roster().subscriptions().iter().flat_map(|one| [one.queue(), one.dead_letter_queue()]).collect();
@@ -96,7 +96,8 @@ impl Broker {
         }
     }
 
-    /// A refusal may mean that there is no virtual host: each version of RabbitMQ answers otherwise then.
+    /// Reads the statistics. A refusal may mean that the virtual host does not exist: versions of RabbitMQ differ in
+    /// that answer.
     async fn statistics(&self, bound: Duration) -> Result<Vec<QueueDepth>, Unanswered> {
         let management = Management::within(self.admin.clone(), bound)?;
         match management.depths().await {
@@ -118,7 +119,7 @@ enum Unanswered {
     Api(#[from] ManagementError),
 }
 
-/// With the queues that do not exist, in one sentence. Where none exists nothing is known of any.
+/// Adds the queues that do not exist, in one sentence. If none exists, no queue is known.
 fn with_missing(names: &[&str], mut depths: Depths) -> Depths {
     let Some(queues) = &depths.queues else { return depths };
     let is_missing = |name: &&&str| !queues.iter().any(|queue| queue.name == **name);
@@ -130,7 +131,7 @@ fn with_missing(names: &[&str], mut depths: Depths) -> Depths {
     depths
 }
 
-/// Statistics of queues that exist, with what was just looked up in place of what is older.
+/// Combines the statistics of existing queues with their current state, which is newer.
 fn together(
     names: &[&str],
     statistics: Result<Vec<QueueDepth>, ManagementError>,
@@ -153,7 +154,7 @@ fn together(
             Depths { queues: Some(names.iter().filter_map(&mut now).collect()), unavailable }
         }
         Err(error) => {
-            let older = "so how much waits is up to five seconds old, and who consumes is not known";
+            let older = "so message counts are up to five seconds old, and consumers are not known";
             unavailable.push(format!("{error}, {older}. Is AMQP_ADMIN_URL right, and its port open?"));
             let without = |mut depth: QueueDepth| {
                 depth.consumers = None;
@@ -165,7 +166,7 @@ fn together(
     }
 }
 
-/// Asks the database, for at most `bound`; or why it does not say.
+/// Reads the database within `bound`; returns why that failed.
 pub async fn database(database: &Database, bound: Duration) -> Result<Known, String> {
     database.run(bound, Known::read).await.map_err(|error| explained(&error))
 }

@@ -1,5 +1,5 @@
-//! `orderflow queues`: each work queue with what waits, how fast it is worked, how many processes it needs, and when its
-//! backlog is gone.
+//! `orderflow queues`: each work queue with its backlog, its rates, the processes that it needs, and when its backlog
+//! is gone.
 
 pub(crate) mod figures;
 pub(crate) mod inspect;
@@ -16,12 +16,12 @@ use orderflow_service::{
 use self::{figures::Figures, inspect::Broker, report::Report};
 use super::{Exit, Failed};
 
-/// Enough for a busy broker to list its queues; the database needs milliseconds.
+/// Long enough for a busy broker to list its queues; the database needs milliseconds.
 pub(crate) const WITHIN: Duration = Duration::from_secs(10);
 
 /// Writes every work queue's figures.
 ///
-/// Ends with [`Exit::Unreachable`] where something could not be read; what could is told.
+/// Returns [`Exit::Unreachable`] if something could not be read; the rest is written.
 ///
 /// # Errors
 /// See [`Failed`].
@@ -41,24 +41,24 @@ pub async fn run(source: &Source, json: bool, out: &mut impl Write) -> Result<Ex
     Ok(if report.is_complete() { Exit::Ok } else { Exit::Unreachable })
 }
 
-/// What is read of queues, as far as it can be.
+/// What could be read about queues.
 #[derive(Debug, Default)]
 pub(crate) struct Queues {
     /// Every work queue's figures.
     pub figures: Vec<Figures>,
-    /// Events that are not published yet; empty where the database does not say.
+    /// Events that are not published yet; empty if the database could not be read.
     pub outbox: Depths,
     /// What could not be read, and why.
     pub unavailable: Vec<String>,
 }
 
-/// Reads it. Without an administrator the broker is not asked. Each is asked for at most `within`.
+/// Reads the queues, each source within `within`. Without an administrator, the broker is not read.
 pub(crate) async fn read(broker: Option<&Broker>, database: &Database, within: Duration) -> Queues {
     let asking = async {
         match broker {
             Some(broker) => broker.depths(within).await,
             None => {
-                let why = "AMQP_ADMIN_URL is not set, so RabbitMQ cannot be asked what is in its queues";
+                let why = "AMQP_ADMIN_URL is not set, so RabbitMQ's queues cannot be read";
                 inspect::Depths { queues: None, unavailable: vec![why.to_owned()] }
             }
         }

@@ -1,4 +1,4 @@
-//! How it is told.
+//! The report as text and JSON.
 
 use std::io::{self, Write};
 
@@ -13,13 +13,14 @@ use crate::{
     services::roster,
 };
 
-/// The version of [`Report`]'s JSON form. A further key does not change it, a changed or missing one does.
+/// The version of [`Report`]'s JSON form. Adding a key does not change it; changing or removing one does.
 const SCHEMA_VERSION: u32 = 1;
 
-/// Seconds within which an event is published, if need be by another process of its service: the outbox's ten, and some.
+/// An event is published within this many seconds, if necessary by another process of its service: the outbox's ten,
+/// and a margin.
 const SOON: f64 = 15.0;
 
-/// What a table says where nothing is known.
+/// Stands for an unknown value in a table.
 const UNKNOWN: &str = "-";
 
 /// What `orderflow queues --json` writes.
@@ -38,14 +39,14 @@ pub struct Report {
 #[derive(Debug, Serialize)]
 struct Unpublished {
     event: String,
-    /// Whose processes publish it.
+    /// The service whose processes publish it.
     service: String,
     rows: i64,
     oldest_seconds: f64,
 }
 
 impl Report {
-    /// Of what was read.
+    /// Builds the report from what was read.
     #[must_use]
     pub fn new(read: Queues) -> Self {
         let Queues { figures: queues, outbox, unavailable } = read;
@@ -59,13 +60,13 @@ impl Report {
         Self { schema_version: SCHEMA_VERSION, generated_at: Utc::now(), queues, unpublished, unavailable }
     }
 
-    /// Whether all of it could be read.
+    /// Returns whether everything could be read.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.unavailable.is_empty()
     }
 
-    /// Tells it to a person.
+    /// Writes the report as text.
     ///
     /// # Errors
     /// Those of `out`.
@@ -79,7 +80,7 @@ impl Report {
         notes.extend(waits.map(|one| {
             let (rows, age) = (count(one.rows, "event"), short_span(one.oldest_seconds));
             format!(
-                "{}: {rows} not published, the oldest for {age}; the processes of {} do that.",
+                "{}: {rows} not published, the oldest for {age}; the processes of {} publish them.",
                 one.event, one.service
             )
         }));
@@ -121,7 +122,7 @@ fn row(one: &Figures) -> [String; 12] {
     ]
 }
 
-/// A rate as it stands in tables: `0`, `0.02`, `3.4`, `120`.
+/// Formats a rate for tables: `0`, `0.02`, `3.4`, `120`.
 pub fn rate(rate: f64) -> String {
     match rate {
         0.0 => "0".to_owned(),
@@ -131,19 +132,19 @@ pub fn rate(rate: f64) -> String {
     }
 }
 
-/// What there is to do, a sentence each.
+/// Returns what needs to be done, a sentence each.
 fn notes(queues: &[Figures]) -> Vec<String> {
     let mut notes = Vec::new();
     let idle: Vec<_> = queues.iter().filter(|one| one.consumers == Some(0)).collect();
     if idle.len() == queues.len() && !queues.is_empty() {
         notes.push("No worker is connected: start `orderflow-worker`.".to_owned());
     } else {
-        notes.extend(idle.iter().map(|one| format!("{}: nobody consumes it; start a worker for it.", one.queue)));
+        notes.extend(idle.iter().map(|one| format!("{}: no consumer; start a worker for it.", one.queue)));
     }
     let paused: Vec<_> = queues.iter().filter(|one| one.paused == Some(true)).map(|one| one.queue.as_str()).collect();
     if !paused.is_empty() {
         notes.push(format!(
-            "Paused when their workers last wrote, up to ten seconds ago, because the provider is away, or not connected yet; \
+            "Paused when their workers last reported, up to ten seconds ago, because the provider is unavailable, or not connected yet; \
              more workers do not help: {}.",
             paused.join(", ")
         ));
@@ -197,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_fits_and_what_is_to_do_is_below_it() {
+    fn table_fits_and_is_followed_by_advice() {
         let paused = Figures {
             queue: "payment.order-created".to_owned(),
             ready: Some(4),
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_to_do_is_nothing_to_read() {
+    fn healthy_queues_get_no_advice() {
         let fine = Figures { consumers: Some(12), drains: Some(true), drain_seconds: Some(75.0), ..busy() };
         let text = told(&Report::new(Queues {
             figures: vec![Figures { dead_letters: Some(0), ..fine }],
@@ -225,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn rates_keep_what_can_be_told_apart() {
+    fn rate_keeps_significant_digits() {
         let told: Vec<_> = [0.0, 0.02, 0.1, 3.42, 99.94, 120.4, 1_234.5].into_iter().map(rate).collect();
         assert_eq!(told, ["0", "0.02", "0.1", "3.4", "99.9", "120", "1234"]);
     }

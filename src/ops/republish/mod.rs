@@ -1,4 +1,5 @@
-//! `orderflow republish`: sends again what subscriptions never got, or publishes what was never published.
+//! `orderflow republish`: republishes events that subscriptions never got, or publishes events that were never
+//! published.
 
 mod options;
 mod plan;
@@ -29,14 +30,14 @@ pub use options::RepublishOptions;
 use plan::{Found, Plan, Plans};
 use report::Report;
 
-/// Messages that are under way at once.
+/// The most messages published concurrently.
 const SENT_AT_ONCE: usize = 500;
 
 /// How long connecting may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// With `--missing` sends events again, each straight to the queue of the subscription that lacks it. With `--outbox` publishes what
-/// waits in the outbox. What was there after all is recognised by the inbox.
+/// With `--missing`, republishes events, each straight to the queue of the subscription that lacks it. With `--outbox`,
+/// publishes the events in the outbox. The inbox recognises events that were there after all.
 ///
 /// # Errors
 /// See [`Failed`].
@@ -73,7 +74,7 @@ pub async fn run(source: &Source, options: &RepublishOptions, out: &mut impl Wri
     report.conclude(options.json, out)
 }
 
-/// Sends, and writes down who did so: before, and how it ended.
+/// Sends the events. Records who does so beforehand, and the outcome afterwards.
 async fn send_noted(
     connection: &mut Connection,
     connector: Connector,
@@ -114,13 +115,13 @@ async fn send(connection: &mut Connection, connector: Connector, plans: &mut Pla
     Ok(())
 }
 
-/// Sends these, and returns those that the broker has.
+/// Sends these deliveries, and returns those that the broker confirmed.
 async fn send_pairs(
     connection: &mut Connection,
     publisher: &Publisher,
     pairs: &[Pair],
 ) -> Result<HashSet<Pair>, Failed> {
-    // Noted before, so that no worker sends the same meanwhile.
+    // Recorded first, so that no worker sends the same deliveries meanwhile.
     missing::note_resent(connection, pairs).await?;
     let failed: HashSet<Pair> = resend(connection, publisher, pairs).await?.failed.into_iter().collect();
     Ok(pairs.iter().filter(|pair| !failed.contains(pair)).cloned().collect())
@@ -131,10 +132,12 @@ struct Done {
     taken_off: usize,
 }
 
-/// Sends what is to be sent of these, and takes off the list what is done with. Only what the broker has is taken off:
-/// whoever is killed in between leaves the row, and sends the message a second time, which the inbox recognises.
+/// Sends the purged messages that have an event, and removes finished ones from the list.
+///
+/// A message is removed only once the broker has it. A crash in between leaves the row; the message is then sent a
+/// second time, and the inbox recognises it.
 async fn send_purged(connection: &mut Connection, publisher: &Publisher, some: &[Listed]) -> Result<Done, Failed> {
-    // Each once, though a message that died twice at the same time may have two rows.
+    // Send each once, although a message that died twice at the same time may have two rows.
     let pairs: HashSet<Pair> = some.iter().filter_map(Listed::pair).collect();
     let sent = send_pairs(connection, publisher, &pairs.into_iter().collect::<Vec<_>>()).await?;
     let is_sent = |one: &&Listed| one.pair().is_some_and(|pair| sent.contains(&pair));

@@ -1,4 +1,4 @@
-//! What is to be sent to which queue, and what speaks against it.
+//! Plans what to send to which queue, and what prevents it.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -21,76 +21,77 @@ use crate::ops::{
 };
 use crate::services::roster;
 
-/// Deliveries that one run sends: more are there for the next one.
+/// The most deliveries that one run sends; the next run sends more.
 pub const AT_MOST: u32 = 100_000;
 
-/// By queue.
+/// The plans by queue.
 pub type Plans = BTreeMap<String, Plan>;
 
-/// What one queue lacks, and what is to be done about it.
+/// What one queue lacks, and what to do about it.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// What is nowhere.
+    /// Missing deliveries.
     pub found: Vec<Pair>,
-    /// What is listed as a dead letter.
+    /// Messages that the index lists as dead letters.
     pub listed: Vec<Listed>,
     /// Why nothing is sent to this queue.
     pub refused: Option<String>,
-    /// Why nothing is sent of what is listed.
+    /// Why the listed messages are not sent.
     pub still_there: Option<String>,
     /// How many were sent.
     pub sent: usize,
-    /// How many dead letters of which nothing can be sent were taken off the list.
+    /// How many dead letters without an event were removed from the list.
     pub taken_off: usize,
 }
 
 impl Plan {
-    /// What is to be sent of what is nowhere.
+    /// Returns the missing deliveries to send.
     pub fn missing(&self) -> &[Pair] {
         if self.refused.is_none() { &self.found } else { &[] }
     }
 
-    /// What was purged, and is to be sent or at least taken off the list.
+    /// Returns the purged messages to send, or at least to remove from the list.
     pub fn purged(&self) -> &[Listed] {
         if self.refused.is_none() && self.still_there.is_none() { &self.listed } else { &[] }
     }
 
-    /// How many are to be sent.
+    /// Returns how many deliveries to send.
     pub fn sendable(&self) -> usize {
         self.missing().len() + self.purged().len() - self.nothing_to_send()
     }
 
-    /// How many were purged of which nothing can be sent.
+    /// Returns how many purged messages have no event to send.
     pub fn nothing_to_send(&self) -> usize {
         self.purged().iter().filter(|one| one.event_id.is_none()).count()
     }
 
-    /// Asks the broker what speaks against it.
+    /// Checks on the broker whether anything prevents sending.
     pub async fn ask(&mut self, check: &BrokerCheck, queue: &str, force: bool) -> Result<(), Failed> {
         self.refused = refusal(check, queue, force).await?;
         if !self.listed.is_empty() {
-            // After the list was read: what is on it had died by then, so a queue that is empty now has lost it.
+            // Checked after the list was read: every listed message had died by then, so a queue that is empty now has
+            // lost it.
             self.still_there = still_there(check, queue).await?;
         }
         Ok(())
     }
 }
 
-/// What was found.
+/// The result of the search.
 pub struct Found {
-    /// What is missing.
+    /// The plans, by queue.
     pub plans: Plans,
-    /// Whether that is all of what was looked for.
+    /// Whether the search reached its end.
     pub complete: bool,
-    /// Deliveries of what is too young to count as missing: they are on their way, or lost.
+    /// Deliveries too young to count as missing: they are on their way, or lost.
     pub younger: usize,
-    /// Queues of services that do not say what they have applied: nobody can tell what is missing.
+    /// Queues of services that do not record what they have applied: their missing deliveries are unknown.
     pub untracked: Vec<String>,
 }
 
-/// What is missing, by queue.
+/// Finds missing deliveries by queue.
 pub async fn find(connection: &mut Connection, options: &RepublishOptions, arrival: Duration) -> Result<Found, Failed> {
-    let far = || Failed::Usage("--since goes further back than there is time".to_owned());
+    let far = || Failed::Usage("--since is too large".to_owned());
     let since = TimeDelta::from_std(options.since).ok().and_then(|since| Utc::now().checked_sub_signed(since));
     let chosen = |one: &&Subscription| options.queue.as_ref().is_none_or(|pattern| pattern.matches(**one));
     let chosen: Vec<Subscription> = roster().subscriptions().iter().filter(chosen).copied().collect();
@@ -102,7 +103,7 @@ pub async fn find(connection: &mut Connection, options: &RepublishOptions, arriv
         since: since.ok_or_else(far)?,
         arrival,
         at_most,
-        // However long it takes: every statement has its bound, and whoever does not want to wait ends it.
+        // No overall bound: every statement has its own, and an operator who does not want to wait can interrupt.
         within: Duration::MAX,
     };
     let Missing { by_queue, ended_at } = missing::find(connection, search).await?;
@@ -125,7 +126,7 @@ async fn refusal(check: &BrokerCheck, queue: &str, force: bool) -> Result<Option
         Ok(0) => Ok(None),
         Ok(_) if force => Ok(None),
         Ok(waiting) => Ok(Some(format!(
-            "{waiting} messages wait in it, and these may be among them: let them be worked off first, or say --force"
+            "{waiting} messages wait in it, and these may be among them: let workers handle them first, or pass --force"
         ))),
         Err(missing @ NotReady::Missing(_)) => Ok(Some(missing.to_string())),
         Err(unreachable) => Err(unreachable.into()),
@@ -137,8 +138,8 @@ async fn still_there(check: &BrokerCheck, queue: &str) -> Result<Option<String>,
     match check.ready_messages(&letters).await {
         Ok(0) => Ok(None),
         Ok(there) => Ok(Some(format!(
-            "{letters} has {}, and only of an empty one it is certain what was purged: `orderflow dlq replay` or \
-             `discard` what is in it first",
+            "{letters} has {}, and only an empty queue shows what was purged: `orderflow dlq replay` or \
+             `discard` its messages first",
             count(there, "message")
         ))),
         Err(missing @ NotReady::Missing(_)) => Ok(Some(missing.to_string())),

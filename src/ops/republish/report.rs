@@ -1,4 +1,4 @@
-//! What was found and what came of it, for people and for machines.
+//! The report of the search and its result, as text and JSON.
 
 use std::{io::Write, time::Duration};
 
@@ -14,17 +14,17 @@ use crate::ops::{
 
 /// A run of the command.
 pub struct Report {
-    /// What is to be done, and then what was.
+    /// What to do, and then what was done.
     pub plans: Plans,
-    /// Whether that is all of what was looked for.
+    /// Whether the search reached its end.
     pub complete: bool,
-    /// Deliveries that are not applied and too young to count as missing.
+    /// Unapplied deliveries that are too young to count as missing.
     pub younger: usize,
-    /// Queues of which nobody can tell what is missing.
+    /// Queues whose missing deliveries are unknown.
     pub untracked: Vec<String>,
-    /// How young that is.
+    /// The age below which a delivery is too young.
     pub arrival: Duration,
-    /// Nothing is to be sent.
+    /// Whether to send nothing.
     pub dry_run: bool,
 }
 
@@ -33,17 +33,17 @@ impl Report {
         self.plans.values().map(of).sum()
     }
 
-    /// What a person is asked before anything is sent; `None`: there is nothing to be done.
+    /// Returns the question to confirm before anything is sent; `None` if there is nothing to do.
     pub fn question(&self) -> Option<String> {
         match (self.sum(Plan::sendable), self.sum(Plan::nothing_to_send)) {
             (0, 0) => None,
-            (send, 0) => Some(format!("Send {send} again?")),
+            (send, 0) => Some(format!("Republish {send}?")),
             (0, nothing) => Some(format!("Take {nothing} off the list of dead letters?")),
-            (send, nothing) => Some(format!("Send {send} again, and take {nothing} off the list of dead letters?")),
+            (send, nothing) => Some(format!("Republish {send}, and take {nothing} off the list of dead letters?")),
         }
     }
 
-    /// Names what is missing.
+    /// Writes what is missing.
     pub fn print_found(&self, out: &mut impl Write) -> Result<(), Failed> {
         if self.plans.is_empty() {
             writeln!(out, "Nothing is missing.")?;
@@ -52,7 +52,7 @@ impl Report {
             print(queue, plan, out)?;
         }
         if !self.complete {
-            writeln!(out, "There may be more: only the first {AT_MOST} or so were looked for. Run this again.")?;
+            writeln!(out, "There may be more: the search stopped after about {AT_MOST}. Run this command again.")?;
         }
         if !self.untracked.is_empty() {
             let note = format!(
@@ -65,15 +65,15 @@ impl Report {
         if self.younger > 0 {
             let (is, young) = (deliveries(self.younger), humantime::format_duration(self.arrival));
             let note = format!(
-                "Not looked for among the events of the last {young} (RECONCILE_AFTER): {is} not applied yet, and may be on \
-                 the way or lost. Run this again in {young}."
+                "Not searched: the events of the last {young} (RECONCILE_AFTER): {is} not applied yet, and may be on \
+                 the way or lost. Run this command again in {young}."
             );
             wrapped(out, "", &note)?;
         }
         Ok(())
     }
 
-    /// Says what came of it.
+    /// Writes the result.
     pub fn conclude(&self, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
         let (sendable, nothing) = (self.sum(Plan::sendable), self.sum(Plan::nothing_to_send));
         let (sent, taken_off) = (self.sum(|plan| plan.sent), self.sum(|plan| plan.taken_off));
@@ -92,7 +92,7 @@ impl Report {
         }
         if !well {
             let unsent = sendable - sent;
-            writeln!(out, "{unsent} could not be sent: RabbitMQ did not confirm them. Run this again.")?;
+            writeln!(out, "{unsent} could not be sent: RabbitMQ did not confirm them. Run this command again.")?;
         }
         Ok(if well && !refused { Exit::Ok } else { Exit::No })
     }
@@ -127,7 +127,7 @@ fn print(queue: &str, plan: &Plan, out: &mut impl Write) -> Result<(), Failed> {
     }
     let nothing = plan.nothing_to_send();
     if nothing > 0 {
-        writeln!(out, "    of {nothing} of them the log has no event: these are only taken off the list")?;
+        writeln!(out, "    {nothing} of them without an event in the log: only taken off the list")?;
     }
     for why in [&plan.refused, &plan.still_there].into_iter().flatten() {
         writeln!(out, "    not sent: {why}")?;

@@ -1,5 +1,5 @@
-//! `orderflow republish --outbox`: publishes what waits in the outbox, of whichever service. Its own processes do that by
-//! themselves; this is for those of a service that stays away.
+//! `orderflow republish --outbox`: publishes the events in the outbox, of every service. A service's own processes do
+//! so automatically; this is for a service whose processes no longer run.
 
 use std::{io::Write, time::Duration};
 
@@ -28,13 +28,13 @@ use crate::{
     store::actions::Outcome,
 };
 
-/// Events that one run publishes, and rows of each kind that are counted: more are there for the next one.
+/// The most events that one run publishes, and the most rows to count of each event type; the next run publishes more.
 const AT_MOST: i64 = 100_000;
 
-/// How long the last confirmed rows may take to be deleted.
+/// How long deleting the last confirmed rows may take.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// Publishes, and says what waited, what was published and what still waits.
+/// Publishes the outbox, and reports what waited, what was published and what still waits.
 ///
 /// # Errors
 /// See [`Failed`].
@@ -75,7 +75,7 @@ pub async fn run(source: &Source, options: &RepublishOptions, out: &mut impl Wri
         if left > 0 {
             writeln!(
                 out,
-                "{} still there: written within the last ten seconds, or tried by somebody within the last minute. Run this again.",
+                "{} remaining: written within the last ten seconds, or leased by a relay within the last minute. Run this command again.",
                 count(left, "event")
             )?;
         }
@@ -95,7 +95,7 @@ fn print_found(found: &Depths, out: &mut impl Write) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Publishes, and writes down who did so: before, and how it ended.
+/// Publishes the outbox. Records who does so beforehand, and the outcome afterwards.
 async fn publish_noted(
     connection: &mut Connection,
     connector: Connector,

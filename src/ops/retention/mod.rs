@@ -1,4 +1,4 @@
-//! `orderflow retention`: moves the history of finished orders out of the event log and the inbox, into the archive.
+//! `orderflow retention`: moves the history of finished orders from the event log and the inbox to the archive.
 
 mod report;
 
@@ -22,35 +22,35 @@ use crate::{
 };
 use report::Report;
 
-/// The least age. Until then a customer's link opens the order (its token lives for 90 days), failed attempts and discarded dead
-/// letters are kept, and a refund, a replay or a late message is usual: all of these look into the log first. The database
-/// refuses less, too.
+/// The minimum age. Until then, a customer's link opens the order (its token lives for 90 days), failed attempts and
+/// discarded dead letters are kept, and refunds, replays and late messages are common: all of these read the log first.
+/// The database also enforces this minimum.
 const LEAST: Duration = Duration::from_secs(90 * 86_400);
 
-/// Orders of one transaction: some 2,500 events and 4,000 rows of the inbox, which take some 0.1 s.
+/// Orders in one transaction: some 2,500 events and 4,000 rows of the inbox, which take about 0.1 s.
 const AT_ONCE: i64 = 500;
 
 /// How long a step may take.
 const STEP_WITHIN: Duration = Duration::from_secs(30);
 
-/// The longest wait between two steps. The command works half of the time, so that orders have the other half.
+/// The longest pause between two steps. The command works half of the time, and leaves the other half to orders.
 const LONGEST_BREATH: Duration = Duration::from_secs(1);
 
 /// What to move.
 #[derive(Debug, Clone, clap::Args)]
 pub struct RetentionOptions {
-    /// Orders that were placed, and to which something last happened, longer ago than this; at least 90d
+    /// Only orders that were placed and last changed longer ago than this; at least 90d
     #[arg(long, value_name = "TIME", default_value = "400d", value_parser = humantime::parse_duration)]
     pub older_than: Duration,
-    /// Move it; without this, only say what would be moved
+    /// Moves it; without this option, only shows what would be moved
     #[arg(long)]
     pub yes: bool,
-    /// Answer in JSON
+    /// Prints JSON
     #[arg(long)]
     pub json: bool,
 }
 
-/// Says what of the log and the inbox can go; with `--yes` moves it.
+/// Reports which rows of the log and the inbox can be archived; with `--yes`, moves them.
 ///
 /// # Errors
 /// See [`Failed`].
@@ -58,20 +58,19 @@ pub async fn run(source: &Source, options: &RetentionOptions, out: &mut impl Wri
     let config = source.finish(DatabaseConfig::read(source))?;
     if options.older_than < LEAST {
         return Err(Failed::Usage(format!(
-            "--older-than {}: at least 90d. Until then customers' links open their orders, failed attempts and discarded dead \
-             letters are kept, and refunds, replays and late messages are usual",
+            "--older-than {}: must be at least 90d. Until then customers' links open their orders, failed attempts and discarded dead \
+             letters are kept, and refunds, replays and late messages are common",
             humantime::format_duration(options.older_than)
         )));
     }
     let age = TimeDelta::from_std(options.older_than).ok();
     let horizon = age.and_then(|age| Utc::now().checked_sub_signed(age));
-    let horizon =
-        horizon.ok_or_else(|| Failed::Usage("--older-than goes further back than there is time".to_owned()))?;
+    let horizon = horizon.ok_or_else(|| Failed::Usage("--older-than is too large".to_owned()))?;
     let database = Database::new(&config, "orderflow retention", 1)?;
     if !migrations::are_current(&mut *database.connection().await?, &roster().migrations()).await? {
         return Err(Failed::Incomplete(vec![Lack::migration().to_string()]));
     }
-    // Without a registered service, what it has not applied yet would look finished.
+    // If a registered service were unknown, its unapplied events would look finished.
     services::refresh(&database).await?;
     let walk = Walk::new(horizon, Taken::of(roster(), roster().subscriptions()));
     let mut report = Report::new(horizon, !options.yes);
@@ -84,7 +83,7 @@ pub async fn run(source: &Source, options: &RetentionOptions, out: &mut impl Wri
     Ok(Exit::Ok)
 }
 
-/// Moves, and writes down who did so: before, and how it ended.
+/// Moves the rows. Records who does so beforehand, and the outcome afterwards.
 async fn archive_noted(database: &Database, walk: Walk, report: &mut Report) -> Result<(), Failed> {
     let (actor, what) = (Principal::system_user(), (What::Archive, "*"));
     let asked = json!({ "before": orderflow_events::timestamp::format(&walk.horizon) });
@@ -99,13 +98,13 @@ async fn archive_noted(database: &Database, walk: Walk, report: &mut Report) -> 
         Ok(mut connection) => actor.note(&mut connection, what, &details, outcome).await,
         Err(error) => Err(error),
     };
-    // What it stopped at says more than that this could not be written down either.
+    // Return the first error: it says more than the failure to record the outcome.
     ended?;
     Ok(noted?)
 }
 
-/// One part of the orders after the other, each in a transaction of its own: whatever ends the command, what was moved until then
-/// is moved, and the next run goes on.
+/// Processes one part of the orders after the other, each in its own transaction. Whatever ends the command, completed
+/// steps stay, and the next run continues.
 async fn step_along(database: &Database, mut walk: Walk, report: &mut Report) -> Result<(), StoreError> {
     loop {
         let began = Instant::now();

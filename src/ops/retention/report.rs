@@ -1,4 +1,4 @@
-//! What can go, what stays and why, and what was moved; for people and for machines.
+//! The report as text and JSON: what can be archived, what stays and why, and what was moved.
 
 use std::{collections::BTreeMap, io::Write};
 
@@ -17,18 +17,18 @@ use crate::{
 /// A run of the command.
 #[derive(Debug)]
 pub struct Report {
-    /// Nothing is to be moved.
+    /// Whether to move nothing.
     pub dry_run: bool,
     /// What was moved.
     pub moved: Moved,
     before: DateTime<Utc>,
-    /// What can go, or could before it was moved.
+    /// What can be archived, or could before it was moved.
     can_go: Totals,
     /// Orders that stay, by reason.
     kept: BTreeMap<String, i64>,
 }
 
-/// What some orders have.
+/// The rows of some orders.
 #[derive(Debug, Default)]
 struct Totals {
     orders: i64,
@@ -37,7 +37,7 @@ struct Totals {
     oldest: Option<DateTime<Utc>>,
 }
 
-/// What they have in one table; bytes are those of rows, without indexes.
+/// Their rows in one table; bytes are those of rows, without indexes.
 #[derive(Debug, Default, Clone, Copy)]
 struct Part {
     rows: i64,
@@ -45,12 +45,12 @@ struct Part {
 }
 
 impl Report {
-    /// Nothing was looked at yet.
+    /// Returns an empty report.
     pub fn new(before: DateTime<Utc>, dry_run: bool) -> Self {
         Self { dry_run, moved: Moved::default(), before, can_go: Totals::default(), kept: BTreeMap::new() }
     }
 
-    /// Adds what was seen of some orders, and what of it was moved.
+    /// Adds the shares of some orders, and the rows that were moved.
     pub fn add(&mut self, shares: Vec<Share>, moved: Moved) {
         for share in shares {
             let Some(reason) = share.reason else {
@@ -70,7 +70,7 @@ impl Report {
         self.moved.applied += moved.applied;
     }
 
-    /// Says all of it.
+    /// Writes the report.
     pub fn tell(&self, json: bool, out: &mut impl Write) -> Result<(), Failed> {
         if json {
             serde_json::to_writer_pretty(&mut *out, &self.json())?;
@@ -78,10 +78,10 @@ impl Report {
         }
         let before = self.before.format("%F %T UTC");
         if self.can_go.orders == 0 {
-            writeln!(out, "Of the orders of before {before} none can be archived.")?;
+            writeln!(out, "Of the orders before {before}, none can be archived.")?;
         } else {
-            let be = if self.dry_run { "would be" } else { "were to be" };
-            writeln!(out, "Of the orders of before {before} {} {be} archived:\n", self.can_go.orders)?;
+            let be = if self.dry_run { "would be" } else { "could be" };
+            writeln!(out, "Of the orders before {before}, {} {be} archived:\n", self.can_go.orders)?;
             self.table(out)?;
             writeln!(out)?;
         }
@@ -129,24 +129,24 @@ impl Report {
     }
 }
 
-/// What the database's word for a reason means, and what to do about it.
+/// Returns the meaning of a reason that the database returned, and what to do about it.
 fn explained(reason: &str) -> (&str, &str) {
     match reason {
         "unfinished" => ("not shipped, failed or cancelled yet", "; `orderflow audit` names those that are stuck"),
-        "recent" => ("something happened to them since", ""),
+        "recent" => ("something has happened to them since", ""),
         "behind" => ("their status is behind their history", "; `orderflow audit` names them"),
-        "unpublished" => ("events of theirs are not published", "; `orderflow doctor` says why"),
-        "dead letter" => ("a dead letter of theirs waits", "; `orderflow dlq list` names it"),
-        "retried" => ("an attempt for them failed since", ""),
+        "unpublished" => ("some of their events are not published", "; `orderflow doctor` says why"),
+        "dead letter" => ("they have a dead letter", "; `orderflow dlq list` names it"),
+        "retried" => ("an attempt to handle their events has failed since", ""),
         "not applied" => (
             "a subscription has not applied all of their events",
-            "; `orderflow audit` names them, and `orderflow republish --missing` sends them again",
+            "; `orderflow audit` names them, and `orderflow republish --missing` republishes them",
         ),
         other => (other, ""),
     }
 }
 
-/// Bytes as people read them.
+/// Formats a number of bytes.
 fn size(bytes: i64) -> String {
     let bytes = f64::from(u32::try_from(bytes / 1_024).unwrap_or(u32::MAX));
     if bytes < 1_024.0 { format!("{bytes:.0} KiB") } else { format!("{:.1} MiB", bytes / 1_024.0) }
@@ -179,11 +179,11 @@ mod tests {
         let mut out = Vec::new();
         report.tell(false, &mut out).expect("a Vec can be written to");
         let text = String::from_utf8(out).expect("it is text");
-        assert!(text.starts_with("Of the orders of before 2024-03-09 16:00:00 UTC 5 would be archived:\n"), "{text}");
+        assert!(text.starts_with("Of the orders before 2024-03-09 16:00:00 UTC, 5 would be archived:\n"), "{text}");
         for line in [
             "messaging.event_log    20  9.5 MiB  2023-11-14",
             "messaging.inbox        45    1 KiB  2023-11-14",
-            "2 older orders stay: a dead letter of theirs waits; `orderflow dlq list` names it.",
+            "2 older orders stay: they have a dead letter; `orderflow dlq list` names it.",
             "1 older order stays: not shipped",
         ] {
             assert!(text.contains(line), "{line}: {text}");

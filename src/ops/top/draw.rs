@@ -1,4 +1,4 @@
-//! Puts the model on the screen. What is wrong is said by a word or a mark, and only then by a colour.
+//! Draws the model on the screen. Problems show as a word or a mark, not only as a colour.
 
 use orderflow_service::store::{failures::RecentFailure, outbox::Depths};
 use ratatui::{
@@ -12,20 +12,20 @@ use ratatui::{
 use super::model::{Model, Row, Server};
 use crate::ops::{queues::report::rate, words::short_span};
 
-/// Rows of the screen that are always taken: two of the head, an empty one, the table's head, an empty one, the headline of
-/// the failures, the keys.
+/// Rows that are always used: two for the head, an empty one, the table's head, an empty one, the headline of the
+/// failures, the keys.
 const FRAME: usize = 7;
 
-/// Of a low screen the failures take so many rows at least, where there are as many.
+/// The failures get at least this many rows of a low screen, if there are as many.
 const FAILURES: usize = 4;
 
-/// What a table says where nothing is known.
+/// Stands for an unknown value in a table.
 const UNKNOWN: &str = "-";
 
-/// How high a bar is, of eight.
+/// Bars of heights one to eight.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// Draws all of it.
+/// Draws the whole screen.
 pub fn draw(frame: &mut Frame, model: &Model) {
     let area = frame.area();
     let height = usize::from(area.height);
@@ -50,7 +50,7 @@ fn rows_of(number: usize) -> u16 {
     u16::try_from(number).unwrap_or(u16::MAX)
 }
 
-/// What is wrong, wherever it stands.
+/// Returns the style of problems.
 fn wrong() -> Style {
     Style::new().fg(Color::Red).bold()
 }
@@ -60,7 +60,7 @@ fn title(model: &Model, width: u16) -> Line<'static> {
     let state = |name: &str, server: &Server| match server {
         Server::Asking => format!("{name} …"),
         Server::Ok => format!("{name} ok"),
-        Server::Away(_) => format!("{name} AWAY"),
+        Server::Away(_) => format!("{name} DOWN"),
     };
     let right = format!("{}  {}", state("RabbitMQ", &model.broker), state("PostgreSQL", &model.database));
     let gap = usize::from(width).saturating_sub(left.chars().count() + right.chars().count()).max(1);
@@ -68,7 +68,7 @@ fn title(model: &Model, width: u16) -> Line<'static> {
 }
 
 fn orders(model: &Model) -> Line<'static> {
-    let Some(view) = model.view() else { return Line::from("orders: nobody can tell") };
+    let Some(view) = model.view() else { return Line::from("orders: unknown") };
     let mut spans = vec![
         Span::raw("orders "),
         Span::raw(format!("{}/s in", rate(view.orders.accepted))).bold(),
@@ -83,7 +83,7 @@ fn orders(model: &Model) -> Line<'static> {
     }
     match model.refusing() {
         Some(true) => spans.push(Span::styled("   ORDERS ARE REFUSED", wrong())),
-        Some(false) => spans.push(Span::raw("   orders are taken")),
+        Some(false) => spans.push(Span::raw("   accepting orders")),
         None => {}
     }
     Line::from(spans)
@@ -96,7 +96,7 @@ fn trouble(server: &Server) -> Option<Line<'static>> {
     }
 }
 
-/// Whether a column is on a screen of this width, its width, its head, and how its cells are made.
+/// A column: the screen width from which it appears, its own width, its head, and how its cells are made.
 struct Column {
     from: u16,
     width: u16,
@@ -108,7 +108,7 @@ const fn column(from: u16, width: u16, head: &'static str, cell: fn(&Row) -> (St
     Column { from, width, head, cell }
 }
 
-/// Behind the queue's name and its past. The second of a cell says that something is wrong.
+/// The columns after the queue's name and history. The second value of a cell marks a problem.
 const COLUMNS: [Column; 10] = [
     column(0, 6, "ready", |row| (number(row.figures.ready), row.figures.drains == Some(false))),
     column(0, 5, "held", |row| (number(row.figures.unacknowledged), false)),
@@ -127,7 +127,7 @@ const COLUMNS: [Column; 10] = [
     column(0, 6, "procs", processes),
 ];
 
-/// `1/3!`: one there, three needed.
+/// Returns processes and need: `1/3!` is one process where three are needed.
 fn processes(row: &Row) -> (String, bool) {
     let figures = &row.figures;
     let (there, needed) = (number(figures.consumers), number(figures.processes_needed));
@@ -150,10 +150,10 @@ fn known(text: Option<String>) -> String {
     text.unwrap_or_else(|| UNKNOWN.to_owned())
 }
 
-/// From this width on there is room for each queue's past.
+/// The screen width from which each queue's history is shown.
 const WITH_PAST: u16 = 100;
 
-/// The longest name of a queue.
+/// The width of the longest queue name.
 const NAME: u16 = 31;
 
 fn queues(model: &Model, shown: &[&Row], area: Rect) -> Table<'static> {
@@ -186,17 +186,17 @@ fn queues(model: &Model, shown: &[&Row], area: Rect) -> Table<'static> {
         .column_spacing(1)
 }
 
-/// A queue's past as bars, the present at the right. A handful of messages is never a full bar.
+/// Returns a queue's history as bars, the present at the right. A few messages never fill a bar.
 fn bars(model: &Model, queue: &str, width: usize) -> String {
     let past: Vec<_> = model.past(queue).rev().take(width).collect();
     if past.iter().all(|ready| ready.is_none_or(|ready| ready == 0)) {
-        // A line of nothing would only draw the eye.
+        // A line of empty bars would only distract.
         return String::new();
     }
     let most = past.iter().copied().flatten().max().unwrap_or(0).max(8);
     let bar = |ready: &Option<u32>| {
         let Some(ready) = ready else { return ' ' };
-        // Whatever waits is seen.
+        // Round up, so that a single message is visible.
         let height = (u64::from(*ready) * 7).div_ceil(u64::from(most));
         usize::try_from(height).ok().and_then(|height| BARS.get(height)).copied().unwrap_or('█')
     };
@@ -207,7 +207,7 @@ fn bars(model: &Model, queue: &str, width: usize) -> String {
 fn failures(model: &Model) -> Vec<Line<'static>> {
     let failures = model.view().map(|view| view.failures.as_slice()).unwrap_or_default();
     if failures.is_empty() {
-        let none = if model.view().is_some() { "none" } else { "nobody can tell" };
+        let none = if model.view().is_some() { "none" } else { "unknown" };
         return vec![Line::from(none)];
     }
     failures.iter().map(failure).collect()
@@ -228,7 +228,7 @@ fn hint(model: &Model, shown: usize) -> Line<'static> {
     Line::from(format!("q quit  a all queues  ↑↓ scroll{of}")).dim()
 }
 
-/// What strangers wrote does not move the cursor.
+/// Replaces control characters, so that foreign text cannot move the cursor.
 fn plain(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
 }
@@ -262,12 +262,12 @@ mod tests {
     }
 
     #[test]
-    fn a_small_screen_shows_what_there_is_to_see() {
+    fn small_screen_shows_queues_with_activity() {
         insta::assert_snapshot!(drawn(&sample::busy(), 80, 24));
     }
 
     #[test]
-    fn who_is_away_is_named_and_the_rest_is_shown() {
+    fn unavailable_server_is_named_and_the_rest_is_shown() {
         let mut model = sample::busy();
         model.hear(Said::Broker(Err("RabbitMQ's management API at http://h:15672 cannot be reached".to_owned())));
         insta::assert_snapshot!(drawn(&model, 80, 24));
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_waits_is_seen_and_a_handful_is_no_full_bar() {
+    fn single_message_is_visible_and_a_few_do_not_fill_a_bar() {
         let model = sample::busy();
         let bars_of = |queue| bars(&model, queue, 10);
         assert_eq!(bars_of("inventory.payment-completed"), "");

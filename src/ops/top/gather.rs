@@ -1,5 +1,5 @@
-//! Asks broker and database once a second, each by itself, and hands on what they said. Every question is bounded, so a
-//! server that hangs is one that is away.
+//! Queries broker and database once a second, separately, and passes on the answers. Every query has a time-out, so a
+//! server that hangs counts as unavailable.
 
 use std::time::Duration;
 
@@ -22,29 +22,29 @@ use crate::{
     store::flow::{self, OrderRates},
 };
 
-/// Between two questions.
+/// Time between two queries.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long an answer may take. Both servers need milliseconds; who watches wants to know soon that one does not answer.
+/// How long an answer may take. Both servers need milliseconds, and operators should soon see that one does not answer.
 const WITHIN: Duration = Duration::from_secs(3);
 
-/// Failed attempts that are read.
+/// The number of failed attempts to read.
 const FAILURES: i64 = 20;
 
-/// What the database said.
+/// What the database returned.
 #[derive(Debug, Clone, Default)]
 pub struct View {
-    /// Of queues.
+    /// About queues.
     pub known: Known,
-    /// Of the outbox.
+    /// About the outbox.
     pub outbox: Option<outbox::Depths>,
-    /// Of orders.
+    /// About orders.
     pub orders: OrderRates,
-    /// The attempts that failed last, the newest first.
+    /// The latest failed attempts, the newest first.
     pub failures: Vec<RecentFailure>,
 }
 
-/// An answer, or why there is none.
+/// An answer, or why it is missing.
 #[derive(Debug)]
 pub enum Said {
     /// The broker's.
@@ -53,14 +53,14 @@ pub enum Said {
     Database(Box<Result<View, String>>),
 }
 
-/// Asks the broker until nobody listens any more.
+/// Queries the broker until the receiver is dropped.
 pub async fn broker(broker: Broker, listener: mpsc::Sender<Said>) {
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !listener.is_closed() {
         ticks.tick().await;
         let Depths { queues, unavailable } = broker.depths(WITHIN).await;
-        // What only the management API says is shown as not known.
+        // Values that only the management API has are shown as unknown.
         let said = Said::Broker(queues.ok_or_else(|| unavailable.join("; ")));
         if listener.send(said).await.is_err() {
             return;
@@ -68,7 +68,7 @@ pub async fn broker(broker: Broker, listener: mpsc::Sender<Said>) {
     }
 }
 
-/// Asks the database until nobody listens any more. `count_up_to`: outbox rows that are counted at most.
+/// Queries the database until the receiver is dropped. `count_up_to`: the most outbox rows to count.
 pub async fn database(database: Database, count_up_to: i64, listener: mpsc::Sender<Said>) {
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -29,18 +29,18 @@ use self::{model::Model, screen::Screen};
 use super::{Exit, Failed};
 use crate::ops::queues::inspect::Broker;
 
-/// Between two drawings, unless a key is pressed.
+/// Time between two drawings, unless a key is pressed.
 const REFRESH: Duration = Duration::from_secs(1);
 
-/// Answers that may wait for the screen.
+/// The most answers that wait for the screen.
 const ANSWERS: usize = 4;
 
-/// Shows the flow until a key or a signal ends it. That broker or database are away is shown, and is no failure.
+/// Shows the flow until a key or a signal ends it. An unavailable broker or database is shown, and is not an error.
 ///
-/// Standard output must not be locked: a panic gives the terminal back from whichever thread it happens in.
+/// Standard output must not be locked: a panic restores the terminal from whichever thread it happens in.
 ///
 /// # Errors
-/// [`Failed::Usage`] where standard input or output is no terminal; see [`Failed`].
+/// [`Failed::Usage`] if standard input or output is not a terminal; see [`Failed`].
 pub async fn run(source: &Source) -> Result<Exit, Failed> {
     let (admin, database) = (AdminConfig::read(source), DatabaseConfig::read(source));
     let settings = admin.zip(BrokerConfig::read_admin(source)).zip(database).zip(Admission::read(source));
@@ -48,7 +48,7 @@ pub async fn run(source: &Source) -> Result<Exit, Failed> {
     let broker = Broker::new(&Connector::new(&broker, "orderflow top"), admin)?;
     if !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
         return Err(Failed::Usage(
-            "`orderflow top` needs a terminal; `orderflow queues` tells the same once".to_owned(),
+            "`orderflow top` needs a terminal; `orderflow queues` shows the same once".to_owned(),
         ));
     }
     let database = Database::new(&database, "orderflow top", 1)?;
@@ -72,14 +72,14 @@ async fn watch(mut model: Model, mut answers: mpsc::Receiver<gather::Said>, mut 
             _ = seconds.tick() => model.tick(Utc::now()),
             Some(said) = answers.recv() => {
                 model.hear(said);
-                // Drawn with the next second.
+                // It is drawn with the next tick.
                 continue;
             }
-            // They ask for as long as we listen: one that ends has panicked, and so the terminal is given back already.
-            _ = asking.join_next() => return Err(io::Error::other("nobody asks the servers any more")),
+            // The tasks run as long as the receiver lives: one that ends has panicked, which restored the terminal.
+            _ = asking.join_next() => return Err(io::Error::other("a task that queries the servers has ended")),
             wish = wishes.recv() => match wish {
                 Some(wish) => if !model.wish(wish) { return Ok(()) },
-                None => return Err(io::Error::other("nobody listens to the keys any more")),
+                None => return Err(io::Error::other("the thread that reads the keys has ended")),
             },
             () = stop.cancelled() => return Ok(()),
         }

@@ -1,4 +1,4 @@
-//! What is on the screen, as data: what the servers said last, the short past of each queue, and what the person chose.
+//! The content of the screen: the servers' last answers, the recent history of each queue, and the operator's choices.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -11,45 +11,45 @@ use crate::{
     ops::queues::figures::{Figures, figures},
 };
 
-/// Seconds of a queue's past that are kept.
+/// Seconds of history kept for each queue.
 pub const PAST: usize = 120;
 
-/// How a server stands.
+/// The state of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Server {
-    /// It was not answered yet.
+    /// The first answer is outstanding.
     Asking,
     /// It answers.
     Ok,
-    /// It does not, and why.
+    /// It does not answer, and why.
     Away(String),
 }
 
-/// What a key asks for.
+/// The command of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wish {
-    /// To end.
+    /// Quit.
     Quit,
-    /// All queues, or only those with something to see.
+    /// Toggle between all queues and those with activity.
     All,
-    /// Further up, by so many queues.
+    /// Scroll up by this many queues.
     Up(usize),
-    /// Further down.
+    /// Scroll down by this many queues.
     Down(usize),
-    /// The screen anew.
+    /// Redraw the screen.
     Redraw,
 }
 
 /// A queue's row.
 #[derive(Debug, Clone, Default)]
 pub struct Row {
-    /// What is known of it.
+    /// Its figures.
     pub figures: Figures,
-    /// Messages a second that came in the last seconds.
+    /// Messages a second that arrived in the last seconds.
     pub arrivals_now: Option<f64>,
 }
 
-/// All of it.
+/// Everything that the screen shows.
 #[derive(Debug)]
 pub struct Model {
     /// The broker.
@@ -61,16 +61,16 @@ pub struct Model {
     rows: Vec<Row>,
     past: HashMap<String, VecDeque<Option<u32>>>,
     limits: Admission,
-    /// Whether every queue is to be shown.
+    /// Whether to show every queue.
     pub all: bool,
-    /// The first queue that is shown.
+    /// The index of the first queue to show.
     pub first: usize,
-    /// When this is.
+    /// The current time.
     pub now: DateTime<Utc>,
 }
 
 impl Model {
-    /// Nothing is known yet. `limits` are those from which front ends refuse orders.
+    /// Returns an empty model. `limits` are those beyond which front ends refuse orders.
     #[must_use]
     pub fn new(limits: Admission, now: DateTime<Utc>) -> Self {
         let mut model = Self {
@@ -89,8 +89,7 @@ impl Model {
         model
     }
 
-    /// Takes in what a server said. What an earlier answer said is forgotten with the next that fails: old figures look
-    /// like new ones.
+    /// Stores a server's answer. A failure discards the earlier answer, because old figures look like new ones.
     pub fn hear(&mut self, said: Said) {
         match said {
             Said::Broker(answer) => (self.broker, self.depths) = heard(answer),
@@ -99,7 +98,7 @@ impl Model {
         self.work_out();
     }
 
-    /// Another second has passed.
+    /// Records that another second has passed.
     pub fn tick(&mut self, now: DateTime<Utc>) {
         self.now = now;
         for row in &self.rows {
@@ -111,7 +110,7 @@ impl Model {
         }
     }
 
-    /// Does what a key asks for; `false`: the person wants to leave.
+    /// Executes the command of a key; returns `false` to quit.
     pub fn wish(&mut self, wish: Wish) -> bool {
         match wish {
             Wish::Quit => return false,
@@ -123,8 +122,8 @@ impl Model {
         true
     }
 
-    /// The queues to show where there is room for so many: all of them if they fit or are wanted, else those with
-    /// something to see, from [`Model::first`] on.
+    /// Returns the queues to show in `room` rows: all of them if they fit or were requested, otherwise those with
+    /// activity, from [`Model::first`] on.
     #[must_use]
     pub fn shown(&self, room: usize) -> Vec<&Row> {
         let all = self.all || self.rows.len() <= room;
@@ -134,24 +133,24 @@ impl Model {
         chosen.into_iter().skip(first).take(room).collect()
     }
 
-    /// How many queues there are.
+    /// Returns the number of queues.
     #[must_use]
     pub fn queues(&self) -> usize {
         self.rows.len()
     }
 
-    /// What waited in a queue in each of the last seconds, the oldest first; `None` where nobody could tell.
+    /// Returns a queue's depth in each of the last seconds, the oldest first; `None` where it is unknown.
     pub fn past(&self, queue: &str) -> impl DoubleEndedIterator<Item = Option<u32>> {
         self.past.get(queue).into_iter().flatten().copied()
     }
 
-    /// What the database said last.
+    /// Returns the database's last answer.
     #[must_use]
     pub fn view(&self) -> Option<&View> {
         self.view.as_ref()
     }
 
-    /// Whether front ends refuse orders, by these settings' limits; they look at the same outbox.
+    /// Returns whether front ends refuse orders, by these settings' limits; they read the same outbox.
     #[must_use]
     pub fn refusing(&self) -> Option<bool> {
         let outbox = self.view.as_ref()?.outbox.as_ref()?.of_orders();
@@ -184,7 +183,7 @@ mod tests {
     use super::{super::sample, *};
 
     #[test]
-    fn the_past_is_bounded() {
+    fn history_is_bounded() {
         let mut model = sample::busy();
         for _ in 0..3 * PAST {
             model.tick(sample::moment());
@@ -193,19 +192,22 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_that_is_away_said_before_is_not_shown() {
+    fn earlier_answer_of_an_unavailable_server_is_not_shown() {
         let mut model = sample::busy();
         assert!(model.rows.iter().any(|row| row.figures.ready.is_some() && row.figures.handled_per_second.is_some()));
         model.hear(Said::Broker(Err("cut".to_owned())));
         assert_eq!(model.broker, Server::Away("cut".to_owned()));
         assert!(model.rows.iter().all(|row| row.figures.ready.is_none() && row.arrivals_now.is_none()));
-        assert!(model.rows.iter().any(|row| row.figures.handled_per_second.is_some()), "the other one goes on");
+        assert!(
+            model.rows.iter().any(|row| row.figures.handled_per_second.is_some()),
+            "the other server's answer stays"
+        );
         model.hear(Said::Database(Box::new(Err("cut".to_owned()))));
         assert!(model.view().is_none() && model.refusing().is_none());
     }
 
     #[test]
-    fn where_there_is_little_room_quiet_queues_are_left_out_unless_they_are_wanted() {
+    fn quiet_queues_are_omitted_from_a_small_screen_unless_requested() {
         let mut model = sample::busy();
         assert_eq!(model.shown(50).len(), model.queues());
         let busy = model.shown(10).len();

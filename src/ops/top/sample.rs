@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{broker::QueueDepth, ops::queues::inspect::Known, services::roster, store::flow::OrderRates};
 
-/// The moment at which all of it is.
+/// The time of the sample.
 pub fn moment() -> DateTime<Utc> {
     DateTime::from_timestamp(1_795_460_657, 0).expect("it is a time")
 }
@@ -29,7 +29,7 @@ pub fn empty() -> Model {
     Model::new(limits, moment())
 }
 
-/// Payment cannot keep up, mail is paused with dead letters, nobody consumes one queue, and the rest is quiet.
+/// Payment cannot keep up, mail is paused with dead letters, one queue has no consumer, and the rest is quiet.
 pub fn busy() -> Model {
     let mut model = empty();
     for step in 0..40_u32 {
@@ -93,9 +93,9 @@ fn view() -> View {
         retry_at: again.map(|again| moment() + TimeDelta::seconds(again)),
     };
     let failures = vec![
-        failure(2, 1, "the mail server is away: connection refused", Some(8)),
+        failure(2, 1, "the mail server is unavailable: connection refused", Some(8)),
         failure(13, 7, "the mail server said: 550 5.1.1 no such\r\n\u{1b}[31m user", None),
-        failure(14, 2, "the mail server is away: connection refused", Some(58)),
+        failure(14, 2, "the mail server is unavailable: connection refused", Some(58)),
     ];
     View {
         known: Known { paces, retrying: HashMap::from([("email.order-created".to_owned(), 12)]), ..Known::default() },

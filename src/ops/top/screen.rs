@@ -1,4 +1,4 @@
-//! The terminal: taken over, given back in every case, and listened to.
+//! Takes over the terminal, always restores it, and reads its keys.
 
 use std::{io, thread, time::Duration};
 
@@ -13,29 +13,29 @@ use super::{
     model::{Model, Wish},
 };
 
-/// How long a look for keys takes at most; so long the thread lives on after the screen.
+/// The longest wait for a key; the thread outlives the screen by at most this time.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Keys that may wait for the screen.
+/// The most keys that wait for the screen.
 const KEYS: usize = 16;
 
-/// How many queues a page is.
+/// The number of queues in a page.
 const PAGE: usize = 10;
 
-/// The terminal, until it is dropped: then it is as it was before. A panic anywhere gives it back too, before its message
-/// is written.
+/// The terminal; dropping it restores the earlier state. A panic anywhere restores it too, before its message is
+/// written.
 pub struct Screen(DefaultTerminal);
 
 impl Screen {
     /// Takes the terminal over.
     ///
     /// # Errors
-    /// When it is none.
+    /// When it is not a terminal.
     pub fn take() -> io::Result<Self> {
         match ratatui::try_init() {
             Ok(terminal) => Ok(Self(terminal)),
             Err(error) => {
-                // It may have been taken over by half.
+                // It may be partly taken over.
                 drop(ratatui::try_restore());
                 Err(error)
             }
@@ -53,12 +53,13 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // The cursor is shown again with the terminal inside. Where the terminal has gone there is nobody to tell.
+        // Dropping the inner terminal shows the cursor again. If the terminal is gone, nobody can read an error.
         drop(ratatui::try_restore());
     }
 }
 
-/// What the person's keys ask for, until the receiver is dropped. Reading a terminal blocks, so it has a thread.
+/// Returns the commands of the operator's keys, until the receiver is dropped. Reading a terminal blocks, so a thread
+/// does it.
 #[must_use]
 pub fn keys() -> mpsc::Receiver<Wish> {
     let (tell, wishes) = mpsc::channel(KEYS);
@@ -69,7 +70,7 @@ pub fn keys() -> mpsc::Receiver<Wish> {
                 Ok(true) => event::read().map(|event| wish(&event)),
                 Err(error) => Err(error),
             };
-            // A terminal that cannot be read has gone.
+            // A terminal that cannot be read is gone.
             let wish = wish.unwrap_or(Some(Wish::Quit));
             if wish.is_some_and(|wish| tell.blocking_send(wish).is_err()) {
                 return;
@@ -105,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn three_keys_leave() {
+    fn three_keys_quit() {
         let pressed = |code, modifiers| wish(&Event::Key(KeyEvent::new(code, modifiers)));
         let leave = Some(Wish::Quit);
         assert_eq!(pressed(KeyCode::Char('q'), KeyModifiers::NONE), leave);

@@ -1,4 +1,4 @@
-//! Everything that is read of one order, part by part.
+//! Everything that is read about one order, part by part.
 
 use std::collections::HashMap;
 
@@ -21,18 +21,18 @@ use crate::{
     way::Queue,
 };
 
-/// The order's own row, without who ordered: operators read that elsewhere.
+/// The order's own row, without the customer's data: operators read these elsewhere.
 #[derive(Debug, Clone, Serialize)]
 pub struct Order {
     /// Its id.
     pub order_id: Uuid,
-    /// What people read out on the phone.
+    /// The number that customers quote on the phone.
     pub number: String,
-    /// Where it stands.
+    /// Its status.
     pub status: String,
-    /// The version of the last event that is folded into the status.
+    /// The version of the last event folded into the status.
     pub version: i32,
-    /// Whether the customer asked for it to be cancelled and that is not decided yet.
+    /// Whether the customer requested a cancel that is not decided yet.
     pub cancel_requested: bool,
     /// Minor units.
     pub total: i64,
@@ -55,53 +55,53 @@ pub struct Item {
     pub sku: String,
     /// Pieces.
     pub quantity: i32,
-    /// Of one piece, in minor units.
+    /// The price of one piece, in minor units.
     pub price: i64,
 }
 
 /// What the inventory service did.
 #[derive(Debug, Clone, Serialize)]
 pub struct Stock {
-    /// What it decided; `null` where it has not.
+    /// Its decision; `null` while undecided.
     pub reservation: Option<Reservation>,
-    /// The changes of stock.
+    /// The stock movements.
     pub movements: Vec<Movement>,
 }
 
-/// All parts at one moment; `None` is a part that could not be read.
+/// All parts in one snapshot; `None` is a part that could not be read.
 #[derive(Debug)]
 pub struct Facts {
-    /// The moment, by the database's clock.
+    /// The time of the snapshot, by the database's clock.
     pub moment: DateTime<Utc>,
-    /// The outer `None`: not read; the inner: there is no such row.
+    /// The outer `None`: not read. The inner: no such row.
     pub order: Option<Option<Order>>,
-    /// The log.
+    /// The event log.
     pub events: Option<Vec<Event>>,
     /// The inbox.
     pub applied: Option<Vec<Applied>>,
-    /// What failed.
+    /// Failed attempts.
     pub attempts: Option<Vec<Attempt>>,
-    /// What waits for the broker.
+    /// Events in the outbox.
     pub outbox: Option<Vec<Waiting>>,
-    /// What was dead-lettered and not applied since.
+    /// Messages that were dead-lettered and not applied since.
     pub dead_letters: Option<Vec<DeadLetter>>,
-    /// What was paid.
+    /// Payments.
     pub payments: Option<Vec<Payment>>,
-    /// What was set aside.
+    /// The reserved stock.
     pub stock: Option<Stock>,
-    /// What was shipped.
+    /// Shipments.
     pub shipments: Option<Vec<Shipment>>,
-    /// What was written to the customer.
+    /// Mails to the customer.
     pub mails: Option<Vec<Mail>>,
-    /// How each queue goes; `None` where RabbitMQ was not asked or does not say. It is no part of the story, so that it is not
-    /// missed in it.
+    /// The state of each queue; `None` if RabbitMQ was not queried or did not answer. It is not part of the story, so
+    /// it does not count as unavailable.
     pub queues: Option<HashMap<Subscription, Queue>>,
-    /// Which parts could not be read, by their names in the report, and why.
+    /// The parts that could not be read, by their names in the report, and why.
     pub unreadable: Vec<(&'static str, String)>,
 }
 
 impl Facts {
-    /// Nothing of an order could be read.
+    /// Returns empty facts, before anything was read.
     #[must_use]
     pub fn none(moment: DateTime<Utc>) -> Self {
         Self {
@@ -121,7 +121,7 @@ impl Facts {
         }
     }
 
-    /// Reads every part by itself, in the caller's transaction: one that is broken does not hide the others.
+    /// Reads every part separately, in the caller's transaction: a part that fails does not hide the others.
     pub async fn read(connection: &mut Connection, order: Uuid, moment: DateTime<Utc>) -> Self {
         let mut facts = Self::none(moment);
         facts.order = facts.part(connection, "order", |c| read_order(c, order).boxed()).await;
@@ -152,13 +152,13 @@ impl Facts {
         }
     }
 
-    /// Whether anybody consumes this queue, where that is known.
+    /// Returns whether this queue has a consumer, if known.
     #[must_use]
     pub fn is_worked(&self, subscription: Subscription) -> Option<bool> {
         Some(self.queues.as_ref()?.get(&subscription)?.is_worked)
     }
 
-    /// The order's number where it is known, else its id: both are understood by every command.
+    /// Returns the order's number, if it was read.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.order.as_ref()?.as_ref().map(|order| order.number.as_str())

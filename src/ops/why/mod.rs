@@ -1,4 +1,4 @@
-//! `orderflow why`: one order's whole story, for whoever is asked at night why it has not come.
+//! `orderflow why`: one order's whole story, for an operator who must explain where an order is.
 
 pub(crate) mod facts;
 pub(crate) mod pending;
@@ -29,31 +29,31 @@ use crate::{
 use facts::Facts;
 pub use report::Report;
 
-/// How many orders of one e-mail address are listed.
+/// The most orders of one e-mail address to list.
 const MOST_ORDERS: usize = 20;
 
-/// How long all of an order may take to be read: each statement has a bound of its own.
+/// How long reading a whole order may take; each statement also has its own time-out.
 const WITHIN: Duration = Duration::from_secs(60);
 
-/// How each queue goes, where that is known.
+/// The state of each queue, if known.
 type Queues = Option<HashMap<Subscription, way::Queue>>;
 
-/// What was found.
+/// The result of a search.
 pub(crate) enum Answer {
     Story(Box<Report>),
     /// One address, several orders.
     Several {
         orders: Vec<Found>,
-        /// There are more than are listed.
+        /// Whether more orders exist than are listed.
         more: bool,
     },
     Nothing,
 }
 
-/// Writes the story of the order that `asked` names: by its id, its number as people write it, the id of one of its
-/// events, or its customer's e-mail address. An address with several orders gets the list of these.
+/// Writes the story of the order that `asked` names: by its id, its number in any notation, the id of one of its
+/// events, or its customer's e-mail address. For an address with several orders, lists these.
 ///
-/// Ends with [`Exit::No`] where there is no such order, and [`Exit::Unreachable`] where parts could not be read.
+/// Returns [`Exit::No`] if there is no such order, and [`Exit::Unreachable`] if parts could not be read.
 ///
 /// # Errors
 /// See [`Failed`].
@@ -97,7 +97,7 @@ pub async fn run(source: &Source, asked: &str, json: bool, out: &mut impl Write)
 fn tell(report: Report, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
     if json {
         write_json(out, &report)?;
-        // What people want to know besides goes to standard error.
+        // The reasons go to standard error.
         return if report.unavailable.is_empty() { Ok(Exit::Ok) } else { Err(Failed::Incomplete(report.reasons)) };
     }
     text::story(out, &report)?;
@@ -109,10 +109,10 @@ fn write_json(out: &mut impl Write, value: &impl serde::Serialize) -> Result<(),
     Ok(writeln!(out)?)
 }
 
-/// What is meant; `None` for what names no order.
+/// Returns what the text names; `None` if it cannot name an order.
 pub(crate) fn wanted(asked: &str) -> Option<Wanted> {
     let asked = asked.trim();
-    // The database takes none, so nothing has one.
+    // PostgreSQL rejects NUL characters, so no order has one.
     if asked.contains('\0') {
         return None;
     }
@@ -122,7 +122,7 @@ pub(crate) fn wanted(asked: &str) -> Option<Wanted> {
     asked.parse().map(Wanted::Id).or_else(|_| asked.parse().map(Wanted::Number)).ok()
 }
 
-/// Looks it up. Without a broker, or where that does not answer, it is not known whether anybody works the queues.
+/// Reads the story. Without a broker, or if it does not answer, the state of the queues is unknown.
 ///
 /// # Errors
 /// Those of the database.
@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_order_is_named_by_id_number_or_address() {
+    fn order_is_named_by_id_number_or_address() {
         let id = "0198f1c2-7c00-7000-8000-000000000001";
         assert!(wanted(id) == id.parse().ok().map(Wanted::Id));
         assert!(wanted(" 4z8k2-m9qio ") == "4Z8K2M9Q10".parse().ok().map(Wanted::Number));

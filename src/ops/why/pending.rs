@@ -1,4 +1,4 @@
-//! Which subscription has still to apply which event of the order, and what is known of each.
+//! Determines which subscriptions still have to apply which events of the order, and what is known about each.
 
 use std::collections::BTreeSet;
 
@@ -12,24 +12,24 @@ use super::facts::Facts;
 use crate::services::roster;
 use crate::store::story::{Attempt, DeadLetter, Event, Waiting};
 
-/// An event that a subscription takes and has not applied.
+/// An event that a subscription consumes and has not applied.
 #[derive(Debug, Clone, Copy)]
 pub struct Pending<'f> {
     /// The event.
     pub event: &'f Event,
-    /// Who takes it.
+    /// The subscription.
     pub subscription: Subscription,
-    /// The event is not published yet.
+    /// Its row in the outbox, if it is not published yet.
     pub outbox: Option<&'f Waiting>,
-    /// It is dead-lettered and waits for a person.
+    /// Its waiting dead letter.
     pub parked: Option<&'f DeadLetter>,
-    /// It was dead-lettered, and a command took it out since.
+    /// Its dead letter that a command has taken out since.
     pub taken_out: Option<&'f DeadLetter>,
-    /// The attempt that failed last.
+    /// The last failed attempt.
     pub last: Option<&'f Attempt>,
 }
 
-/// An event that is published, not applied, and not dead-lettered: under way, being tried again, or lost.
+/// An event that is published, not applied and not dead-lettered: under way, being retried, or lost.
 #[derive(Debug, Clone, Serialize)]
 pub struct Missing {
     event_id: Uuid,
@@ -37,12 +37,13 @@ pub struct Missing {
     version: i32,
     subscription: String,
     age_seconds: i64,
-    /// When the next attempt is due, if that is still to come.
+    /// When the next attempt is due, if it is still to come.
     #[serde(with = "timestamp::optional")]
     retry_at: Option<DateTime<Utc>>,
 }
 
-/// Every pair that is not applied, in the order of the log; `None` where a part that says so could not be read.
+/// Returns every unapplied pair of event and subscription, in the order of the log; `None` if a part that this needs
+/// could not be read.
 #[must_use]
 pub fn pending(facts: &Facts) -> Option<Vec<Pending<'_>>> {
     let (applied, attempts) = (facts.applied.as_ref()?, facts.attempts.as_ref()?);
@@ -57,7 +58,7 @@ pub fn pending(facts: &Facts) -> Option<Vec<Pending<'_>>> {
             }
             let last = attempts.iter().rfind(|row| row.event_id == event.event_id && row.subscription == queue);
             let mut letters = letters.iter().filter(|row| row.event_id == event.event_id && row.subscription == queue);
-            // Somebody may move a letter by hand, which its row does not show; that it was tried again since does.
+            // An operator may move a dead letter by hand, which its row does not show; a later attempt does.
             let moved = |letter: &DeadLetter| last.is_some_and(|last| last.failed_at > letter.died_at);
             let taken_out = letters.clone().rfind(|letter| letter.left_at.is_some() && !moved(letter));
             if event.archived && taken_out.is_none() {
@@ -76,7 +77,7 @@ pub fn pending(facts: &Facts) -> Option<Vec<Pending<'_>>> {
     Some(pending)
 }
 
-/// The queues that took events of this order without our being able to tell what was applied, each once.
+/// Returns the queues that consume events of this order without recording what they have applied, each once.
 #[must_use]
 pub fn untracked(events: &[Event]) -> Vec<String> {
     let takers = events.iter().flat_map(|event| roster().takers(&event.event));
@@ -85,23 +86,23 @@ pub fn untracked(events: &[Event]) -> Vec<String> {
 }
 
 impl Pending<'_> {
-    /// A person has decided that it is not to be done.
+    /// Returns whether an operator discarded the event for this subscription.
     #[must_use]
     pub fn is_discarded(&self) -> bool {
         self.parked.is_none() && self.taken_out.is_some_and(|letter| letter.left_by.as_deref() == Some("discarded"))
     }
 
-    /// How long ago the event was said.
+    /// Returns how long ago the event occurred.
     #[must_use]
     pub fn age(&self, now: DateTime<Utc>) -> TimeDelta {
         now - self.event.occurred_at
     }
 }
 
-/// The pairs of which nothing says that they are elsewhere.
+/// Returns the pairs that are not known to be anywhere.
 #[must_use]
 pub fn missing(pending: &[Pending<'_>], now: DateTime<Utc>) -> Vec<Missing> {
-    // What a person discarded is not missing: it is not sent again either.
+    // Discarded messages are not missing: they are not republished either.
     let nowhere = pending.iter().filter(|one| one.outbox.is_none() && one.parked.is_none() && !one.is_discarded());
     nowhere
         .map(|one| Missing {

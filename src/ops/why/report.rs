@@ -12,54 +12,54 @@ use super::{
 };
 use crate::store::story::{Attempt, DeadLetter, Event, Mail, Payment, Shipment, Waiting};
 
-/// The version of [`Report`]'s form. A further key does not change it, a changed or missing one does.
+/// The version of [`Report`]'s form. Adding a key does not change it; changing or removing one does.
 const SCHEMA_VERSION: u32 = 1;
 
 /// What `orderflow why --json` writes. A part that could not be read is `null` and named in `unavailable`: an empty
-/// list says that there is nothing, `null` that nobody knows.
+/// list means that there is nothing, `null` that it is unknown.
 #[derive(Debug, Serialize)]
 pub struct Report {
     schema_version: u32,
-    /// The moment that all parts are of, by the database's clock.
+    /// The time of the snapshot of all parts, by the database's clock.
     #[serde(with = "timestamp")]
     pub generated_at: DateTime<Utc>,
     /// The order itself.
     pub order: Option<Order>,
-    /// What it waits for, the most important first; nothing where it is settled and nothing is under way.
+    /// What it waits for, the most important first; empty if it is settled and nothing is under way.
     pub waiting_for: Option<Vec<Wait>>,
     /// Its history.
     pub events: Option<Vec<Event>>,
-    /// The attempts that failed.
+    /// Failed attempts.
     pub attempts: Option<Vec<Attempt>>,
     /// Events that the broker has not confirmed.
     pub outbox: Option<Vec<Waiting>>,
-    /// Events that a subscription has not applied and that are nowhere known to be.
+    /// Events that a subscription has not applied and that are not known to be anywhere.
     pub missing_deliveries: Option<Vec<Missing>>,
-    /// Queues of services that do not say what they have applied: what they miss is not known.
+    /// Queues of services that do not record what they have applied: their missing deliveries are unknown.
     pub not_tracked: Option<Vec<String>>,
-    /// What waits for a person.
+    /// Waiting dead letters.
     pub dead_letters: Option<Vec<DeadLetter>>,
-    /// What was paid.
+    /// Payments.
     pub payments: Option<Vec<Payment>>,
-    /// What was set aside.
+    /// The reserved stock.
     pub stock: Option<Stock>,
-    /// What was shipped.
+    /// Shipments.
     pub shipments: Option<Vec<Shipment>>,
-    /// What was written to the customer.
+    /// Mails to the customer.
     pub mails: Option<Vec<Mail>>,
-    /// The traces of its events, each once, the first first.
+    /// The traces of its events, each once, the earliest first.
     pub trace_ids: Option<Vec<String>>,
-    /// What should not be so; the checks whose parts could not be read are left out.
+    /// Violated invariants; checks whose parts could not be read are omitted.
     pub violations: Vec<String>,
     /// The parts that could not be read, by their names here.
     pub unavailable: Vec<&'static str>,
-    /// Why they could not, a sentence each: for the person, not for the JSON.
+    /// Why they could not be read, a sentence each: shown to operators, not in the JSON.
     #[serde(skip)]
     pub reasons: Vec<String>,
 }
 
 impl Report {
-    /// Says what follows from the facts.
+    /// Derives the report from the facts.
     #[must_use]
     pub fn new(facts: Facts) -> Self {
         let pending = pending::pending(&facts);
@@ -67,7 +67,7 @@ impl Report {
         let missing = pending.as_ref().map(|pending| pending::missing(pending, facts.moment));
         let violations = violations::violations(&facts, pending.as_deref());
         let mut unavailable: Vec<&'static str> = facts.unreadable.iter().map(|(part, _)| *part).collect();
-        // These follow from several parts.
+        // These are derived from several parts.
         let derived = [
             ("waiting_for", waiting_for.is_none()),
             ("missing_deliveries", missing.is_none()),
@@ -107,7 +107,7 @@ impl Report {
         }
     }
 
-    /// Of an order that nothing could be read of, since the database is away.
+    /// Returns the report when nothing could be read, because the database is unavailable.
     #[must_use]
     pub fn of_nothing() -> Self {
         let mut facts = Facts::none(Utc::now());
@@ -128,7 +128,7 @@ impl Report {
     }
 }
 
-/// The second field of a W3C traceparent: `00-<trace id>-<span id>-01`.
+/// Returns the trace ids: the second field of a W3C traceparent, `00-<trace id>-<span id>-01`.
 fn trace_ids(events: &[Event]) -> Vec<String> {
     let mut ids: Vec<String> = Vec::new();
     for id in events.iter().filter_map(|event| event.traceparent.as_deref()?.split('-').nth(1)) {

@@ -1,4 +1,4 @@
-//! Orders for the tests of this command, each part as the services leave it.
+//! Sample orders for this command's tests, with each part as the services leave it.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use orderflow_service::Subscription;
@@ -12,12 +12,12 @@ use crate::{
     way::Queue,
 };
 
-/// The moment of every sample.
+/// The current time in every sample.
 pub fn now() -> DateTime<Utc> {
     DateTime::from_timestamp_millis(1_795_399_924_123).expect("a time")
 }
 
-/// This many seconds before it.
+/// Returns the time this many seconds earlier.
 fn ago(seconds: i64) -> DateTime<Utc> {
     now() - TimeDelta::seconds(seconds)
 }
@@ -30,7 +30,7 @@ fn queue(is_worked: bool) -> Queue {
 pub struct Sample(Facts);
 
 impl Sample {
-    /// Two mugs, placed 80 seconds ago; nobody has applied anything yet.
+    /// Two mugs, placed 80 seconds ago; no subscription has applied anything yet.
     pub fn placed() -> Self {
         let mut facts = Facts::none(now());
         facts.order = Some(Some(Order {
@@ -58,7 +58,7 @@ impl Sample {
         Self(facts).said("order.created", "web", 80, json!({}))
     }
 
-    /// An event, as the next version, this many seconds ago.
+    /// Adds an event as the next version, this many seconds ago.
     pub fn said(mut self, event: &str, by: &str, seconds: i64, data: Value) -> Self {
         let events = self.0.events.get_or_insert_default();
         let version = events.last().map_or(1, |last| last.version + 1);
@@ -79,7 +79,7 @@ impl Sample {
         self
     }
 
-    /// Nobody consumes these queues.
+    /// Removes the consumers of these queues.
     pub fn stopped(mut self, queues: &[&str]) -> Self {
         for name in queues {
             let subscription = roster().of_queue(name).expect("a queue");
@@ -88,7 +88,7 @@ impl Sample {
         self
     }
 
-    /// RabbitMQ was not asked.
+    /// Makes the state of the queues unknown.
     pub fn without_broker(mut self) -> Self {
         self.0.queues = None;
         self
@@ -97,11 +97,11 @@ impl Sample {
     fn event_of(&self, queue: &str) -> (Uuid, String) {
         let name = queue.split('.').nth(1).expect("a queue").replacen('-', ".", 1);
         let events = self.0.events.as_ref().expect("there");
-        let event = events.iter().find(|event| event.event == name).expect("said");
+        let event = events.iter().find(|event| event.event == name).expect("an event");
         (event.event_id, name)
     }
 
-    /// These subscriptions have applied their events.
+    /// Marks the events of these subscriptions as applied.
     pub fn applied(mut self, queues: &[&str]) -> Self {
         for queue in queues {
             let (event_id, _) = self.event_of(queue);
@@ -110,7 +110,7 @@ impl Sample {
         self
     }
 
-    /// Every subscription but those of these services has applied the events that were said, whoever takes them.
+    /// Marks all events so far as applied by every subscription except those of these services.
     pub fn applied_by_all_but(self, services: &[&str]) -> Self {
         let events: Vec<String> = self.0.events.iter().flatten().map(|event| event.event.clone()).collect();
         let said = |one: &Subscription| events.iter().any(|event| roster().takers(event).contains(one));
@@ -119,7 +119,7 @@ impl Sample {
         self.applied(&queues.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    /// An attempt failed this many seconds ago; the next one is due that many seconds ago, if there is one.
+    /// Adds an attempt that failed this many seconds ago; the next one, if any, was due `due` seconds ago.
     pub fn failed(mut self, queue: &str, attempt: i32, seconds: i64, due: Option<i64>) -> Self {
         let (event_id, event) = self.event_of(queue);
         self.0.attempts.get_or_insert_default().push(Attempt {
@@ -135,7 +135,7 @@ impl Sample {
         self
     }
 
-    /// A dead letter that waits since this many seconds ago.
+    /// Adds a dead letter that died this many seconds ago.
     pub fn died(mut self, queue: &str, seconds: i64) -> Self {
         let (event_id, event) = self.event_of(queue);
         self.0.dead_letters.get_or_insert_default().push(DeadLetter {
@@ -152,16 +152,16 @@ impl Sample {
         self
     }
 
-    /// The last dead letter left its queue this many seconds ago.
+    /// Takes the last dead letter out of its queue this many seconds ago.
     pub fn left(mut self, by: &str, seconds: i64) -> Self {
-        let letter = self.0.dead_letters.as_mut().and_then(|letters| letters.last_mut()).expect("one died");
+        let letter = self.0.dead_letters.as_mut().and_then(|letters| letters.last_mut()).expect("a dead letter");
         (letter.left_at, letter.left_by) = (Some(ago(seconds)), Some(by.to_owned()));
         self
     }
 
-    /// The last event waits in the outbox since this many seconds.
+    /// Puts the last event into the outbox, this many seconds ago.
     pub fn in_outbox(mut self, seconds: i64) -> Self {
-        let last = self.0.events.as_ref().and_then(|events| events.last()).expect("one was said");
+        let last = self.0.events.as_ref().and_then(|events| events.last()).expect("an event");
         let (event_id, event) = (last.event_id, last.event.clone());
         let waiting =
             Waiting { event_id, event, created_at: ago(seconds), available_at: ago(seconds - 10), attempts: 1 };
@@ -169,20 +169,20 @@ impl Sample {
         self
     }
 
-    /// The order stands so.
+    /// Sets the order's status and version.
     pub fn is(mut self, status: &str, version: i32) -> Self {
         let order = self.0.order.as_mut().and_then(Option::as_mut).expect("there");
         (order.status, order.version) = (status.to_owned(), version);
         self
     }
 
-    /// What was built.
+    /// Returns the facts.
     pub fn facts(self) -> Facts {
         self.0
     }
 }
 
-/// An order that went through.
+/// A shipped order.
 pub fn shipped() -> Sample {
     let mut sample = Sample::placed()
         .said("payment.completed", "payment", 79, json!({ "amount": 2998 }))
@@ -221,7 +221,7 @@ pub fn payment() -> Payment {
     }
 }
 
-/// A change of the mugs' stock.
+/// A movement of the mugs' stock.
 pub fn movement(kind: &str, quantity: i64) -> Movement {
     Movement { sku: "MUG-BLUE".to_owned(), kind: kind.to_owned(), quantity, occurred_at: ago(78) }
 }

@@ -1,4 +1,4 @@
-//! One order's story for a person: what it waits for first, then what happened, then what each service did.
+//! One order's story as text: first what it waits for, then what happened, then what each service did.
 
 use std::io::{self, Write};
 
@@ -12,13 +12,13 @@ use crate::{
     store::story::{DeadLetter, Event, Found},
 };
 
-/// No order is named by that.
+/// Writes that there is no such order.
 pub fn nothing(out: &mut impl Write, asked: &str) -> io::Result<()> {
     writeln!(out, "There is no order {asked:?}.")?;
     writeln!(out, "Give its id, its number (ten characters), or the e-mail address that it was placed with.")
 }
 
-/// One address, several orders.
+/// Writes the list of orders of one address.
 pub fn several(out: &mut impl Write, orders: &[Found], more: bool) -> io::Result<()> {
     let rows: Vec<_> = orders
         .iter()
@@ -36,11 +36,11 @@ fn heading(orders: usize) -> String {
     format!("The {orders} orders of this address, the newest first")
 }
 
-/// The whole story.
+/// Writes the whole story.
 pub fn story(out: &mut impl Write, report: &Report) -> io::Result<()> {
     match &report.order {
         Some(order) => head(out, report, order)?,
-        None => writeln!(out, "The order itself cannot be read; what is known of it besides:")?,
+        None => writeln!(out, "The order itself cannot be read; what else is known:")?,
     }
     waiting(out, report)?;
     if !report.violations.is_empty() {
@@ -89,13 +89,13 @@ fn waiting(out: &mut impl Write, report: &Report) -> io::Result<()> {
     let settled =
         report.order.as_ref().and_then(|order| order.status.parse().ok()).is_some_and(OrderStatus::is_settled);
     match report.waiting_for.as_deref() {
-        None => writeln!(out, "  not known, since not everything could be read"),
-        Some([]) if settled => writeln!(out, "  nothing: the order is settled, and everyone has been told"),
+        None => writeln!(out, "  unknown, because not everything could be read"),
+        Some([]) if settled => writeln!(out, "  nothing: the order is settled, and everyone has been notified"),
         Some([]) => writeln!(out, "  nothing is under way"),
         Some(waits) => {
             for (place, wait) in waits.iter().enumerate() {
                 wrapped(out, "  ", &wait.what)?;
-                // Said once for neighbours to whom the same applies.
+                // Written once for neighbours with the same remedy.
                 if waits.get(place + 1).is_none_or(|next: &Wait| next.remedy != wait.remedy) {
                     wrapped(out, "    -> ", &wait.remedy)?;
                 }
@@ -119,10 +119,10 @@ fn events(out: &mut impl Write, report: &Report) -> io::Result<()> {
             [event.version.to_string(), event.event.clone(), at(&event.occurred_at), gap, by.to_owned(), detail(event)]
         })
         .collect();
-    table(out, ["", "event", "at (UTC)", "after", "said by", "because"], &rows)
+    table(out, ["", "event", "at (UTC)", "after", "source", "reason"], &rows)
 }
 
-/// Why, where an event says why: everything else that is in it is in the services' rows below.
+/// Returns the reason that an event contains, if any; everything else in it is also in the services' rows below.
 fn detail(event: &Event) -> String {
     if let Some(reason) = event.data.get("reason").and_then(Value::as_str) {
         return reason.to_owned();
@@ -146,7 +146,7 @@ fn failures(out: &mut impl Write, report: &Report) -> io::Result<()> {
         }
     }
     if let Some(letters) = report.dead_letters.as_ref().filter(|letters| !letters.is_empty()) {
-        writeln!(out, "\nDead letters, which wait for a person")?;
+        writeln!(out, "\nDead letters that need attention")?;
         let row = |one: &DeadLetter| {
             [at(&one.died_at), format!("{}.dlq", one.subscription), one.event_id.hyphenated().to_string()]
         };
@@ -179,7 +179,7 @@ fn services(out: &mut impl Write, report: &Report) -> io::Result<()> {
     for one in report.mails.iter().flatten() {
         let (state, why) = match (one.sent_at, one.held_back_at) {
             (Some(_), _) => ("sent", ""),
-            (None, Some(_)) => ("held back", "its address had as many within the hour as MAIL_LIMIT allows"),
+            (None, Some(_)) => ("held back", "its address reached MAIL_LIMIT within the hour"),
             (None, None) => ("planned, not sent", ""),
         };
         let when = at(&one.sent_at.or(one.held_back_at).unwrap_or(one.created_at));
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_that_is_tried_again_and_whose_mail_is_parked() {
+    fn retried_order_with_a_parked_mail() {
         let facts = Sample::placed()
             .failed("payment.order-created", 1, 70, Some(60))
             .failed("payment.order-created", 2, 20, Some(-40))
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_of_which_not_everything_can_be_read() {
+    fn partly_readable_order() {
         let mut facts = Sample::placed().facts();
         facts.outbox = None;
         facts.unreadable.push(("outbox", "the database refused a statement: permission denied".to_owned()));

@@ -1,7 +1,7 @@
-//! What should not be so, seen on one order: cheap checks of the invariants. Each finding is a sentence.
+//! Cheap checks of the invariants on one order. Each finding is a sentence.
 //!
-//! All parts are of one moment, so nothing here is explained by something that was just happening. A check whose parts
-//! could not be read is left out.
+//! All parts are of one snapshot, so a concurrent change cannot explain a finding. A check whose parts could not be
+//! read is skipped.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ use crate::{
     store::story::{Event, Mail},
 };
 
-/// Events of which an order has one at most.
+/// Events that occur at most once for an order.
 pub(in crate::ops) const ONCE: [&str; 12] = [
     "order.created",
     "payment.completed",
@@ -42,7 +42,7 @@ pub(in crate::ops) const NOT_BOTH: [(&str, &str); 6] = [
     ("shipment.created", "payment.refunded"),
 ];
 
-/// Every sentence, in a fixed order.
+/// Returns all findings, in a fixed order.
 #[must_use]
 pub fn violations(facts: &Facts, pending: Option<&[Pending<'_>]>) -> Vec<String> {
     let mut found = Vec::new();
@@ -74,27 +74,28 @@ fn log(events: &[Event], found: &mut Vec<String>) {
     for name in ONCE {
         let times = events.iter().filter(|event| event.event == name).count();
         if times > 1 {
-            found.push(format!("{name} was said {times} times"));
+            found.push(format!("{name} is in the log {times} times"));
         }
     }
     let said = |name: &str| events.iter().any(|event| event.event == name);
     for (one, other) in NOT_BOTH.into_iter().filter(|(one, other)| said(one) && said(other)) {
-        found.push(format!("both {one} and {other} were said"));
+        found.push(format!("both {one} and {other} are in the log"));
     }
     for event in events {
         let known = |cause| events.iter().any(|one| one.event_id == cause && one.version < event.version);
         if event.causation_id.is_some_and(|cause| !known(cause)) {
-            found.push(format!("the cause of {} (version {}) is no earlier event", event.event, event.version));
+            found.push(format!("the cause of {} (version {}) is not an earlier event", event.event, event.version));
         }
     }
 }
 
-/// The order service folds the log up to an event when it applies that event: the status may not lag behind those.
+/// Checks the status against the log. The order service folds the log up to each event that it applies, so the status
+/// must not lag behind these.
 fn behind(order: &Order, facts: &Facts, found: &mut Vec<String>) {
     let (Some(events), Some(applied)) = (&facts.events, &facts.applied) else { return };
     let last = events.iter().map(|event| event.version).max().unwrap_or(0);
     if order.version > last {
-        found.push(format!("the order is at version {}, its log only at {last}", order.version));
+        found.push(format!("the order is at version {}, but its log ends at {last}", order.version));
     }
     let folded = |event: &&Event| {
         applied.iter().any(|row| row.event_id == event.event_id && row.subscription.starts_with("order."))
@@ -112,7 +113,7 @@ fn status(order: &Order) -> Option<OrderStatus> {
     order.status.parse().ok()
 }
 
-/// The parcel is on its way, or was.
+/// Returns whether the parcel is on its way, or was.
 fn is_shipped(status: Option<OrderStatus>) -> bool {
     matches!(status, Some(OrderStatus::Shipped | OrderStatus::InTransit | OrderStatus::Delivered))
 }
@@ -135,7 +136,7 @@ fn charged(order: &Order, facts: &Facts, found: &mut Vec<String>) {
     for payment in payments {
         if (payment.amount, &payment.currency) != (order.total, &order.currency) {
             let (paid, due) = (money(payment.amount, &payment.currency), money(order.total, &order.currency));
-            found.push(format!("the payment is of {paid}, the order of {due}"));
+            found.push(format!("the payment is {paid}, the order's total {due}"));
         }
         let refunds = facts.events.iter().flatten().filter(|event| event.event == "payment.refunded");
         let refunds: Vec<i64> = refunds.filter_map(|event| event.data.get("amount")?.as_i64()).collect();
@@ -167,7 +168,7 @@ fn held(order: &Order, facts: &Facts, found: &mut Vec<String>) {
         *wanted.entry(&item.sku).or_default() += i64::from(item.quantity);
     }
     if reserved && held != wanted {
-        found.push(format!("the order is {}, though not exactly its items are set aside", order.status));
+        found.push(format!("the order is {}, though the stock set aside does not match its items", order.status));
     }
 }
 
@@ -186,7 +187,7 @@ fn shipped(order: &Order, facts: &Facts, found: &mut Vec<String>) {
     }
 }
 
-/// A mail is planned before it is sent, and its event is applied after.
+/// Checks for unsent mails: a mail is planned before it is sent, and its event is applied afterwards.
 fn unsent(facts: &Facts, pending: &[Pending<'_>], found: &mut Vec<String>) {
     if pending.iter().any(|one| one.subscription.service() == "email") {
         return;
@@ -217,13 +218,13 @@ mod tests {
     }
 
     #[test]
-    fn an_order_as_it_should_be_has_none_on_its_way_either() {
+    fn healthy_orders_have_no_violations_even_in_transit() {
         assert_eq!(found(sample::shipped(), |_| {}), Vec::<String>::new());
         assert_eq!(found(Sample::placed(), |_| {}), Vec::<String>::new());
-        // Another mail may still be sent: its event is not applied yet.
+        // This mail may still be sent: its event is not applied yet.
         let sending = found(Sample::placed(), |facts| facts.mails = Some(vec![mail("received", None)]));
         assert_eq!(sending, Vec::<String>::new());
-        // Nothing is said of what could not be read.
+        // Parts that could not be read are not checked.
         assert_eq!(found(sample::shipped(), |facts| facts.payments = None), Vec::<String>::new());
     }
 
@@ -247,12 +248,15 @@ mod tests {
             ),
             (
                 found(shipped(), |facts| events(facts, |events| drop(events.remove(1)))),
-                "the cause of inventory.reserved (version 3) is no earlier event",
+                "the cause of inventory.reserved (version 3) is not an earlier event",
             ),
-            (found(shipped().said("order.created", "web", 1, json!({})), |_| {}), "order.created was said 2 times"),
+            (
+                found(shipped().said("order.created", "web", 1, json!({})), |_| {}),
+                "order.created is in the log 2 times",
+            ),
             (
                 found(shipped().said("payment.failed", "payment", 1, json!({})), |_| {}),
-                "both payment.completed and payment.failed were said",
+                "both payment.completed and payment.failed are in the log",
             ),
             (
                 found(shipped().said("payment.refunded", "payment", 1, refund), |_| {}),
@@ -262,7 +266,7 @@ mod tests {
                 found(shipped().is("reserved", 3), |_| {}),
                 "the order is at version 3, though the order service has applied version 4",
             ),
-            (found(shipped().is("shipped", 5), |_| {}), "the order is at version 5, its log only at 4"),
+            (found(shipped().is("shipped", 5), |_| {}), "the order is at version 5, but its log ends at 4"),
             (
                 found(shipped().is("payment_failed", 4), |_| {}),
                 "the customer is charged, though the order is payment_failed",
@@ -277,11 +281,11 @@ mod tests {
             ),
             (
                 found(shipped(), |facts| facts.order.as_mut().unwrap().as_mut().unwrap().total = 1),
-                "the payment is of 29.98 EUR, the order of 0.01 EUR",
+                "the payment is 29.98 EUR, the order's total 0.01 EUR",
             ),
             (
                 found(shipped(), |facts| facts.stock.as_mut().unwrap().movements.clear()),
-                "the order is shipped, though not exactly its items are set aside",
+                "the order is shipped, though the stock set aside does not match its items",
             ),
             (
                 found(shipped(), |facts| facts.stock.as_mut().unwrap().movements.push(movement("released", 3))),

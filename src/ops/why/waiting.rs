@@ -1,4 +1,4 @@
-//! What the order is waiting for, in one sentence each, and what there is to do about it.
+//! What the order is waiting for, in one sentence each, and what to do about it.
 
 use std::collections::BTreeSet;
 
@@ -15,29 +15,30 @@ use crate::{
     way,
 };
 
-/// Up to here a delivery is simply on its way: on a busy system, queues hold some seconds of work.
+/// The age up to which a delivery is simply on its way: on a busy system, queues hold some seconds of work.
 const ON_ITS_WAY: TimeDelta = TimeDelta::seconds(30);
 
-/// A row of the outbox is published within milliseconds, or by the relay of another process of its service ten seconds later.
+/// An outbox row should be published within this time: usually within milliseconds, or ten seconds later by the relay
+/// of another process of its service.
 const PUBLISHED_BY: TimeDelta = TimeDelta::seconds(15);
 
-/// In which way something is waited for, the worst first.
+/// The state of something that an order waits for, the worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// Nothing will happen by itself any more, though something should.
+    /// Nothing will happen any more, although something should.
     Stuck,
-    /// A dead letter waits for a person.
+    /// A dead letter waits.
     Parked,
-    /// A person discarded the dead letter.
+    /// An operator discarded the dead letter.
     Discarded,
-    /// The broker does not take the event.
+    /// The broker has not accepted the event.
     Unpublished,
-    /// It is later than it should be.
+    /// It is overdue.
     Late,
-    /// It failed and will be tried again.
+    /// It failed and will be retried.
     Retrying,
-    /// It is being done.
+    /// It is in progress.
     UnderWay,
     /// The customer has to do something.
     Customer,
@@ -46,18 +47,18 @@ pub enum State {
 /// One thing that the order waits for.
 #[derive(Debug, Clone, Serialize)]
 pub struct Wait {
-    /// In which way.
+    /// Its state.
     pub state: State,
-    /// Whose turn it is, by the queue's name; `null` where it is no subscription's.
+    /// The queue that has to act next; `null` if no queue does.
     pub subscription: Option<String>,
-    /// What is waited for, one sentence.
+    /// The reason for the wait, in one sentence.
     pub what: String,
-    /// What there is to do about it.
+    /// What to do about it.
     pub remedy: String,
 }
 
-/// What the order waits for, the most important first: what moves the order before what nobody waits for, and the worst before
-/// what passes by itself.
+/// Returns what the order waits for, the most important first: what moves the order before side services, and the worst
+/// before what passes without intervention.
 #[must_use]
 pub fn waiting_for(facts: &Facts, pending: &[Pending<'_>]) -> Option<Vec<Wait>> {
     let order = facts.order.as_ref()?.as_ref();
@@ -68,7 +69,7 @@ pub fn waiting_for(facts: &Facts, pending: &[Pending<'_>]) -> Option<Vec<Wait>> 
     sorted.sort_by_key(|one| rank(one));
     let mut waits: Vec<Wait> = Vec::new();
     for wait in sorted.into_iter().map(describe) {
-        // An event in the outbox is one thing to wait for, however many take it.
+        // An event in the outbox is listed once, however many subscriptions consume it.
         if !waits.iter().any(|known| known.what == wait.what) {
             waits.push(wait);
         }
@@ -89,17 +90,16 @@ pub fn waiting_for(facts: &Facts, pending: &[Pending<'_>]) -> Option<Vec<Wait>> 
         Some(Ok(status)) if waits.is_empty() && !status.is_settled() => waits.push(Wait {
             state: State::Stuck,
             subscription: None,
-            what: format!("nothing is under way, and yet the order is {status}: it will stay so"),
-            remedy: "this is a mistake in a program, not in your installation: report it with the output of --json"
-                .to_owned(),
+            what: format!("nothing is under way, but the order is still {status}: nothing will move it"),
+            remedy: "this is a bug, not a mistake in your installation: report it with the output of --json".to_owned(),
         }),
         _ => {}
     }
     Some(waits)
 }
 
-/// Queues that the order has still to come to and that nobody consumes: the customer's page says at once that a step stands
-/// still, and so are we. `next` are those that it waits for already.
+/// Returns a wait for the queues ahead that have no consumer. The customer's page reports a stopped step immediately,
+/// so this must agree. `next` are the queues that the order already waits for.
 fn stopped_ahead(facts: &Facts, next: &[String]) -> Option<Wait> {
     let order = facts.order.as_ref()?.as_ref()?;
     let status: OrderStatus = order.status.parse().ok()?;
@@ -113,7 +113,7 @@ fn stopped_ahead(facts: &Facts, next: &[String]) -> Option<Wait> {
     let first = stopped.first()?.clone();
     Some(Wait {
         state: State::Late,
-        what: format!("{}: the order has still to come there, and nobody consumes it", stopped.join(", ")),
+        what: format!("{}: still ahead of the order, and without a consumer", stopped.join(", ")),
         remedy: no_worker(&stopped),
         subscription: Some(first),
     })
@@ -144,7 +144,7 @@ fn describe(pending: &Pending<'_>, now: DateTime<Utc>, order: &str, is_worked: O
         what: format!("{queue}: {what}"),
         remedy: remedy.to_owned(),
     };
-    // What should be handled since then.
+    // For a delivery that has been due for this long.
     let due = |since: TimeDelta, what: String| match is_worked {
         Some(false) => {
             wait(State::Late, format!("{what}; nobody consumes this queue"), &no_worker(std::slice::from_ref(&queue)))
@@ -155,8 +155,8 @@ fn describe(pending: &Pending<'_>, now: DateTime<Utc>, order: &str, is_worked: O
     };
     let message = pending.event.event_id;
     let replay = format!(
-        "mend the cause, then `orderflow dlq replay --queue {queue} --order {order}`; \
-         what is in it: `orderflow dlq show {message}`"
+        "fix the cause, then `orderflow dlq replay --queue {queue} --order {order}`; \
+         its content: `orderflow dlq show {message}`"
     );
     if let Some(letter) = pending.parked {
         let (tries, died) = (times(letter.attempt), clock(&letter.died_at, &now));
@@ -167,14 +167,14 @@ fn describe(pending: &Pending<'_>, now: DateTime<Utc>, order: &str, is_worked: O
         (Some(letter), _) if pending.is_discarded() => {
             let left = letter.left_at.map(|left| format!(" at {}", clock(&left, &now))).unwrap_or_default();
             let what = format!("its dead letter was discarded by a command{left}: {}", letter.reason);
-            let remedy = "nothing does it by itself any more: whoever discarded it has its body in a file, and the order is \
-                          to be settled by hand";
+            let remedy = "nothing will handle it any more: its body is in the file of `orderflow dlq discard` or at /admin/discards; \
+                          settle the order by hand";
             wait(State::Discarded, what, remedy)
         }
         (Some(letter), _) => {
             let since = now - letter.left_at.unwrap_or(letter.died_at);
             let how = match letter.left_by.as_deref() {
-                Some("republished") => "purged by hand, and its event was sent again",
+                Some("republished") => "purged by hand, and its event was republished",
                 _ => "replayed",
             };
             let what = format!("its dead letter was {how} {} ago and is not handled yet", span(since));
@@ -183,7 +183,7 @@ fn describe(pending: &Pending<'_>, now: DateTime<Utc>, order: &str, is_worked: O
         (None, Some(last)) => retrying(last, now, &replay, wait, due),
         (None, None) => {
             let age = pending.age(now);
-            due(age, format!("has not handled {event}, which was said {} ago", span(age)))
+            due(age, format!("has not handled {event}, which occurred {} ago", span(age)))
         }
     }
 }
@@ -199,7 +199,11 @@ fn retrying(
     match last.retry_at {
         Some(due) if due > now => {
             let what = format!("{failed}; next attempt at {} (in {}): {reason}", clock(&due, &now), span(due - now));
-            wait(State::Retrying, what, "nothing to do: it is tried again by itself, and parked when it fails for good")
+            wait(
+                State::Retrying,
+                what,
+                "nothing to do: it is retried automatically, and parked once all retries have failed",
+            )
         }
         Some(due) => {
             let late = now - due;
@@ -222,7 +226,7 @@ fn no_worker(queues: &[String]) -> String {
         (true, _) => program_of(&others),
         (false, false) => format!("{}, and {}", worker_of(&ours), program_of(&others)),
     };
-    format!("start {start}; where one runs, its log says why it does not consume")
+    format!("start {start}; if one is running, its log says why it does not consume")
 }
 
 fn worker_of(queues: &[&String]) -> String {
@@ -230,17 +234,17 @@ fn worker_of(queues: &[&String]) -> String {
     format!("a worker: `orderflow-worker{queues}`")
 }
 
-/// `orderflow-worker` does not know services that run outside these programs.
+/// Returns the programs to start: `orderflow-worker` does not run services outside these programs.
 fn program_of(queues: &[&String]) -> String {
     let services: BTreeSet<_> = queues.iter().filter_map(|queue| queue.split('.').next()).collect();
     format!("the program of {}, which runs elsewhere", services.into_iter().collect::<Vec<_>>().join(" and of "))
 }
 
-const LATE: &str = "is a worker running for that queue, and is its provider up? `orderflow doctor` says; the \
-                    workers republish a lost event after some minutes, `orderflow republish --missing` does so at once";
+const LATE: &str = "is a worker running for that queue, and is its provider up? `orderflow doctor` shows both; \
+                    workers republish a lost event after some minutes, `orderflow republish --missing` does so immediately";
 
-const UNKNOWN: &str = "usually this takes a second or two; whether a worker is there is not known, since RabbitMQ was not \
-                       asked (AMQP_ADMIN_URL) or did not answer: `orderflow doctor` says";
+const UNKNOWN: &str = "this usually takes a second or two; whether a worker is running is unknown, because RabbitMQ was not \
+                       queried (AMQP_ADMIN_URL) or did not answer: see `orderflow doctor`";
 
 #[cfg(test)]
 mod tests {
@@ -259,7 +263,7 @@ mod tests {
         waits.into_iter().map(|wait| (wait.state, wait.what)).collect()
     }
 
-    /// Everybody but the payment service is done, so that it alone is waited for.
+    /// All services but payment are done, so the order waits for payment alone.
     fn payment() -> Sample {
         Sample::placed().applied_by_all_but(&["payment"])
     }
@@ -270,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn each_way_of_waiting_is_told_apart() {
+    fn states_of_waiting_are_distinguished() {
         let queue = "payment.order-created";
         let retry = payment().failed(queue, 3, 10, Some(-50));
         let handled_soon = payment().failed(queue, 3, 70, Some(10));
@@ -285,7 +289,7 @@ mod tests {
             (
                 payment(),
                 State::Late,
-                "payment.order-created: has not handled order.created, which was said 1 min 20 s ago",
+                "payment.order-created: has not handled order.created, which occurred 1 min 20 s ago",
             ),
             (
                 retry,
@@ -301,7 +305,7 @@ mod tests {
             (
                 republished,
                 State::UnderWay,
-                "its dead letter was purged by hand, and its event was sent again 5 s ago and is not handled yet",
+                "its dead letter was purged by hand, and its event was republished 5 s ago and is not handled yet",
             ),
             (discarded, State::Discarded, "its dead letter was discarded by a command at 02:11:59 UTC"),
             (
@@ -316,10 +320,10 @@ mod tests {
         }
     }
 
-    /// Trial G2: 20 s into an outage without a consumer it said that there was nothing to do yet, while the customer's page
-    /// said that a step stood still.
+    /// Trial G2: 20 s into an outage without a consumer, the command reported that there was nothing to do yet, while
+    /// the customer's page reported that a step stood still.
     #[test]
-    fn queue_that_nobody_consumes_is_told_at_once() {
+    fn queue_without_consumer_is_reported_immediately() {
         let placed = || Sample::placed().said("payment.completed", "payment", 1, serde_json::json!({}));
         let paid = || placed().is("paid", 2).applied_by_all_but(&["inventory"]);
         let told = |sample: Sample| {
@@ -329,7 +333,7 @@ mod tests {
         };
         let [idle] = &told(paid().stopped(&["inventory.payment-completed"]))[..] else { panic!("one wait") };
         assert_eq!(idle.state, State::Late);
-        assert!(idle.what.ends_with("said 1 s ago; nobody consumes this queue"), "{idle:?}");
+        assert!(idle.what.ends_with("occurred 1 s ago; nobody consumes this queue"), "{idle:?}");
         assert!(idle.remedy.contains("`orderflow-worker --queue inventory.payment-completed`"), "{idle:?}");
 
         let ahead = told(paid().stopped(&["shipping.inventory-reserved"]));
@@ -344,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn what_moves_the_order_comes_before_its_mails_and_the_worst_first() {
+    fn waits_of_the_order_come_before_mails_and_the_worst_first() {
         let both = Sample::placed().died("email.order-created", 5).failed("payment.order-created", 1, 5, Some(-5));
         let states = |sample| waits(sample).into_iter().map(|(state, _)| state).collect::<Vec<_>>();
         assert_eq!(states(both), [State::Retrying, State::Parked]);
@@ -357,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_that_nobody_will_move_is_stuck() {
+    fn order_that_nothing_will_move_is_stuck() {
         let states = |sample| waits(sample).into_iter().map(|(state, _)| state).collect::<Vec<_>>();
         let done = || payment().applied(&["payment.order-created"]);
         assert_eq!(states(done()), [State::Stuck]);

@@ -1,4 +1,4 @@
-//! What services must hold as queries, one for each subject.
+//! The services' audit rules as queries, one per subject.
 
 use std::sync::LazyLock;
 
@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::{Broken, Scope};
 use crate::services::roster;
 
-/// `$3` is in a query of its own, since each statement has to know its type.
+/// `late` exists so that every statement uses `$3`: PostgreSQL has to know the type of each parameter.
 static PRELUDE: LazyLock<String> = LazyLock::new(|| {
     let said: Vec<String> = EventKind::ALL
         .iter()
@@ -37,7 +37,7 @@ static PRELUDE: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// One query for all checks of a subject: a row for each that an order breaks.
+/// Builds one query for all checks of a subject. It returns a row for each check that an order violates.
 fn query(subject: &Subject) -> String {
     let checks = subject.checks.iter().chain(subject.once_applied);
     let broken: Vec<String> = checks.map(|check| format!("('{}', ({}))", check.rule.name, check.broken)).collect();
@@ -58,24 +58,24 @@ struct Row {
     name: String,
 }
 
-/// What one service has to hold, and the query that looks for it.
+/// One service's subject, and the query that finds its violations.
 struct Looking {
     service: &'static str,
     subject: &'static Subject,
     query: String,
 }
 
-/// The queries, each made once.
+/// The queries, built once.
 static QUERIES: LazyLock<Vec<Looking>> = LazyLock::new(|| {
     let subjects = |service: &'static Service| service.audit.iter().map(move |subject| (service.name, *subject));
     let looking = |(service, subject): (_, &'static Subject)| Looking { service, subject, query: query(subject) };
     roster().services().flat_map(subjects).map(looking).collect()
 });
 
-/// What is broken within the range.
+/// Returns the violations within the range.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn broken(connection: &mut Connection, scope: &Scope) -> Result<Vec<Broken>, StoreError> {
     let mut found = Vec::new();
     for Looking { service, subject, query } in QUERIES.iter() {

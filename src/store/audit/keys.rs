@@ -1,4 +1,4 @@
-//! Idempotency keys: an order and its key are written together, so as long as keys are kept neither is without the other.
+//! Idempotency keys: an order and its key are written together, so neither exists alone while keys are kept.
 
 use diesel::{
     QueryableByName,
@@ -13,17 +13,17 @@ use uuid::Uuid;
 
 use super::walk::Range;
 
-/// What must hold of keys.
+/// The rules for idempotency keys.
 pub const KEYS: [Rule; 2] = [
     Rule { name: "key-missing", remedy: FILE_IT },
     Rule {
         name: "order-lost",
-        remedy: "its customer was told that it is accepted: look for it in a backup or a replica, ask the customer to order \
-                 again, and find out who deleted it",
+        remedy: "its customer was notified that it was accepted: look for it in a backup or a replica, ask the customer to \
+                 order again, and find out who deleted it",
     },
 ];
 
-/// In which way they do not fit.
+/// What is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
     /// The order has no key.
@@ -32,17 +32,17 @@ pub enum Trouble {
     NoOrder,
 }
 
-/// An order without its key, or the other way round.
+/// An order without its key, or a key without its order.
 #[derive(Debug, Clone, Copy)]
 pub struct KeyRow {
-    /// Which order.
+    /// The order.
     pub order_id: Uuid,
-    /// In which way.
+    /// What is missing.
     pub trouble: Trouble,
 }
 
-/// Keys are kept for 24 hours; what is an hour from that may be deleted while this looks. A key has its order's time, by
-/// which both are found: there is no index of keys by order.
+/// Keys are kept for 24 hours. The last hour is left out, since its keys may be deleted while this query runs.
+/// A key has the same time as its order. Keys are found by that time, since they have no index by order.
 const QUERY: &str = "
 SELECT id AS order_id, 'key' AS lacks FROM orders.orders AS placed
 WHERE id > $1 AND id <= $2 AND created_at > now() - interval '23 hours' AND NOT EXISTS (
@@ -55,10 +55,10 @@ WHERE created_at > now() - interval '23 hours' AND order_id > $1 AND order_id <=
   AND created_at <= to_timestamp($4::bigint / 1000.0) + interval '1 minute'
   AND NOT EXISTS (SELECT FROM orders.orders AS placed WHERE placed.id = key.order_id OFFSET 0)";
 
-/// What does not fit within the range.
+/// Returns the orders without a key and the keys without an order within the range.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn troubles(connection: &mut Connection, range: Range) -> Result<Vec<KeyRow>, StoreError> {
     #[derive(QueryableByName)]
     struct Row {

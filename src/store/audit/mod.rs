@@ -1,8 +1,8 @@
-//! What `orderflow audit` asks the database: whether what must hold does, for one range of orders after the other.
+//! The queries of `orderflow audit`, which checks the invariants for one range of orders after another.
 //!
-//! Orders are walked by their primary key. All that is known of the orders of a [`Range`] is looked at in one read-only
-//! transaction that sees one moment, so that a service's rows and the events that it wrote together are seen together:
-//! of a row and its event no check has to wait for anything. Every table is read by an index, within the range.
+//! Orders are walked by their primary key. Everything about the orders of a [`Range`] is read in one read-only
+//! transaction on one snapshot. It sees a service's row together with the event that was committed with it, so no check
+//! has to allow for a delay between the two. Every table is read through an index, within the range.
 
 mod check;
 mod keys;
@@ -21,7 +21,7 @@ pub use picture::{Entry, Picture, Placed, Unpublished, read};
 pub use unapplied::Unapplied;
 pub use walk::{Range, estimated_orders, glance, next};
 
-/// Every check that is a condition in SQL, in the order of looking.
+/// Returns every check that is a condition in SQL, in execution order.
 pub fn checks() -> impl Iterator<Item = &'static Check> {
     roster()
         .services()
@@ -29,24 +29,24 @@ pub fn checks() -> impl Iterator<Item = &'static Check> {
         .flat_map(|subject| subject.checks.iter().chain(subject.once_applied))
 }
 
-/// What to look at, and what is too old to be still on its way.
+/// Which orders to check, and from what age on an event is late.
 #[derive(Debug, Clone, Copy)]
 pub struct Scope {
-    /// Which orders.
+    /// The orders to check.
     pub range: Range,
-    /// What happened before that should have been followed by what comes next.
+    /// An event older than this should have had its next step by now.
     pub before: DateTime<Utc>,
-    /// The same as a length of time, in seconds.
+    /// The same as an age, in seconds.
     pub patience: f64,
 }
 
-/// A rule that an order breaks.
+/// A rule that an order violates.
 #[derive(Debug, Clone, Copy)]
 pub struct Broken {
-    /// Whose.
+    /// The order.
     pub order_id: Uuid,
-    /// Which.
+    /// The rule.
     pub check: &'static Check,
-    /// The service that breaks it only if it has applied all events of the order.
+    /// If set, it counts as a violation only once this service has applied all events of the order.
     pub once_applied: Option<&'static str>,
 }

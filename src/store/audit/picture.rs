@@ -1,4 +1,4 @@
-//! All that is read of the orders of one range, at one moment.
+//! Everything that an audit reads about one range of orders, on one snapshot.
 
 use chrono::{DateTime, Utc};
 use diesel::{
@@ -19,18 +19,18 @@ pub struct Placed {
     pub id: Uuid,
     /// Its number.
     pub number: String,
-    /// Where it stands.
+    /// Its status.
     pub status: String,
-    /// The version of the last event that is folded into that.
+    /// The version of the last event folded into the status.
     pub version: i32,
-    /// Whether a cancel was asked for.
+    /// Whether a cancellation was requested.
     pub cancel_requested: bool,
 }
 
-/// An event, as far as it says what may come after what.
+/// An event, with the fields that show whether its order's history is legal.
 #[derive(Debug, Clone, QueryableByName)]
 pub struct Entry {
-    /// Whose.
+    /// Its order.
     #[diesel(sql_type = SqlUuid)]
     pub order_id: Uuid,
     /// Its place in the order's log.
@@ -39,24 +39,24 @@ pub struct Entry {
     /// Its id.
     #[diesel(sql_type = SqlUuid)]
     pub event_id: Uuid,
-    /// What happened.
+    /// Its name.
     #[diesel(sql_type = Text)]
     pub event: String,
-    /// When.
+    /// When it happened.
     #[diesel(sql_type = Timestamptz)]
     pub occurred_at: DateTime<Utc>,
-    /// What it followed from.
+    /// The id of the event that caused it.
     #[diesel(sql_type = Nullable<SqlUuid>)]
     pub causation_id: Option<Uuid>,
 }
 
-/// An event that the broker has not confirmed for too long.
+/// An event that the broker should have confirmed by now.
 #[derive(Debug, Clone, QueryableByName)]
 pub struct Unpublished {
-    /// Whose.
+    /// Its order.
     #[diesel(sql_type = SqlUuid)]
     pub order_id: Uuid,
-    /// What happened.
+    /// Its name.
     #[diesel(sql_type = Text)]
     pub event: String,
     /// When it was written.
@@ -64,27 +64,27 @@ pub struct Unpublished {
     pub created_at: DateTime<Utc>,
 }
 
-/// What was seen.
+/// The rows read, and the violations found in SQL.
 #[derive(Debug, Clone, Default)]
 pub struct Picture {
     /// The orders, by id.
     pub orders: Vec<Placed>,
-    /// Their log, by order and version. It may have events of orders that do not exist.
+    /// Their log, by order and version. It may contain events of orders that do not exist.
     pub log: Vec<Entry>,
-    /// What is broken already by itself.
+    /// The violations that the services' checks found.
     pub broken: Vec<Broken>,
-    /// What is not applied.
+    /// Events that a subscription has not applied.
     pub unapplied: Vec<Unapplied>,
-    /// What is not published.
+    /// Events that have not been published.
     pub unpublished: Vec<Unpublished>,
-    /// What has no key, or is lost.
+    /// Orders without a key, and keys whose order is lost.
     pub keys: Vec<KeyRow>,
 }
 
-/// Looks at a range, in the caller's transaction: see [`glance`](super::glance).
+/// Reads a range in the caller's transaction: see [`glance`](super::glance).
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn read(connection: &mut Connection, scope: &Scope, taken: &Taken) -> Result<Picture, StoreError> {
     let Range { after, upto } = scope.range;
     let orders = orders::table

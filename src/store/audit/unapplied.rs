@@ -1,4 +1,4 @@
-//! Events that a subscription takes and has not applied, and where they are.
+//! Events that a subscription consumes and has not applied, and where they are.
 
 use chrono::{DateTime, Utc};
 use diesel::{
@@ -14,22 +14,22 @@ use uuid::Uuid;
 
 use super::Scope;
 
-/// An event of an order for a subscription.
+/// An event that a subscription has not applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unapplied {
     /// The order.
     pub order_id: Uuid,
     /// The event.
     pub event_id: Uuid,
-    /// What happened.
+    /// The event's name.
     pub event: String,
-    /// When.
+    /// When it happened.
     pub occurred_at: DateTime<Utc>,
-    /// Who has not applied it, by the queue's name.
+    /// The subscription, by its queue's name.
     pub subscription: String,
-    /// Where it is.
+    /// Where the event is.
     pub whereabouts: Whereabouts,
-    /// Why it was dead-lettered, where it was.
+    /// Why it was dead-lettered, if it was.
     pub reason: Option<String>,
 }
 
@@ -59,7 +59,7 @@ struct Row {
     reason: Option<String>,
 }
 
-/// The inbox is looked at row by row, by its key: `OFFSET 0` keeps PostgreSQL from reading the whole of it instead.
+/// `OFFSET 0` makes PostgreSQL look up each inbox row by its key instead of reading the whole inbox.
 fn query() -> String {
     format!(
         "WITH pair AS MATERIALIZED (
@@ -69,7 +69,7 @@ fn query() -> String {
              WHERE log.order_id > $2 AND log.order_id <= $3 AND NOT EXISTS (
                  SELECT FROM messaging.inbox
                  WHERE inbox.event_id = log.event_id AND inbox.subscription = takes.subscription OFFSET 0)
-               -- Of what is in the archive nobody has to apply anything any more; a person may have decided that somebody never does.
+               -- Archived events need no more applying, unless an operator discarded one that was never applied.
                AND (NOT log.archived OR EXISTS (
                    SELECT FROM messaging.dead_letters AS dead
                    WHERE dead.event_id = log.event_id AND dead.subscription = takes.subscription AND dead.left_by = 'discarded')
@@ -85,10 +85,10 @@ fn query() -> String {
     )
 }
 
-/// What is not applied within the range, each order's in the order of its log.
+/// Returns the unapplied events within the range, sorted by order and time.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn unapplied(
     connection: &mut Connection,
     scope: &Scope,

@@ -1,4 +1,4 @@
-//! From one range of orders to the next.
+//! Walks the orders range by range.
 
 use chrono::{DateTime, Utc};
 use diesel::{ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, QueryableByName, sql_types::BigInt};
@@ -10,35 +10,36 @@ use uuid::Uuid;
 
 use crate::store::story::{Reading, snapshot};
 
-/// Orders whose ids are above `after` and not above `upto`. Ids grow with time.
+/// Orders whose ids are greater than `after` and at most `upto`. Ids grow with time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Range {
-    /// Everything up to here has been looked at.
+    /// The last id before the range.
     pub after: Uuid,
-    /// The last one.
+    /// The last id of the range.
     pub upto: Uuid,
 }
 
 impl Range {
-    /// All orders that were placed since then.
+    /// Returns the range of all orders placed since this time.
     #[must_use]
     pub fn since(time: DateTime<Utc>) -> Self {
         Self { after: first_of(time), upto: Uuid::max() }
     }
 
-    /// All orders there are.
+    /// Returns the range of all orders.
     #[must_use]
     pub fn all() -> Self {
         Self { after: Uuid::nil(), upto: Uuid::max() }
     }
 
-    /// This one alone.
+    /// Returns the range that holds only this order.
     #[must_use]
     pub fn only(order: Uuid) -> Self {
         Self { after: Uuid::from_u128(order.as_u128().saturating_sub(1)), upto: order }
     }
 
-    /// The milliseconds since 1970 in which an order of the range may have been placed, as its ids have it.
+    /// Returns the first and the last millisecond since 1970 at which an order of the range may have been placed,
+    /// according to its id.
     #[must_use]
     pub fn milliseconds(&self) -> (i64, i64) {
         let of = |id: Uuid| i64::try_from(id.as_u128() >> TIME).unwrap_or(i64::MAX);
@@ -54,11 +55,13 @@ fn first_of(time: DateTime<Utc>) -> Uuid {
     Uuid::from_u128(milliseconds << TIME)
 }
 
-/// Runs `read` on one moment of the database, read only, as [`snapshot`] does; and so that it harms nobody: it waits for no
-/// lock, and every statement is planned for what it reads, by an index where there is one, without compiling the plan.
+/// Runs `read` in a read-only transaction on one snapshot, as [`snapshot`] does, without getting in the way of orders.
+///
+/// It waits at most a second for a lock. Every statement is planned for its own parameters, uses an index where there
+/// is one, and is not JIT-compiled.
 ///
 /// # Errors
-/// Those of `read` and of the database.
+/// Returns the errors of `read` and of the database.
 pub async fn glance<T: Send>(
     connection: &mut Connection,
     read: impl for<'c> FnOnce(&'c mut Connection, DateTime<Utc>) -> Reading<'c, T> + Send + 'static,
@@ -78,10 +81,10 @@ pub async fn glance<T: Send>(
     .await
 }
 
-/// The next part of `range`, of `limit` orders.
+/// Returns the first part of `range`, with up to `limit` orders.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn next(connection: &mut Connection, range: Range, limit: i64) -> Result<Range, StoreError> {
     let last: Option<Uuid> = orders::table
         .filter(orders::id.gt(range.after))
@@ -95,10 +98,10 @@ pub async fn next(connection: &mut Connection, range: Range, limit: i64) -> Resu
     Ok(Range { upto: last.unwrap_or(range.upto), ..range })
 }
 
-/// How many orders there are, as the planner has it: for a progress bar.
+/// Returns the planner's estimate of how many orders there are, for a progress bar; `None` before the first count.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn estimated_orders(connection: &mut Connection) -> Result<Option<u64>, StoreError> {
     #[derive(QueryableByName)]
     struct Row {
@@ -109,7 +112,7 @@ pub async fn estimated_orders(connection: &mut Connection) -> Result<Option<u64>
         diesel::sql_query("SELECT reltuples::bigint AS estimate FROM pg_class WHERE oid = 'orders.orders'::regclass")
             .get_result(connection)
             .await?;
-    // Below zero: never counted yet.
+    // -1: the table has never been analyzed.
     Ok(u64::try_from(row.estimate).ok().filter(|estimate| *estimate > 0))
 }
 
@@ -118,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_range_knows_its_time() {
+    fn a_range_covers_the_milliseconds_of_its_ids() {
         let time = DateTime::from_timestamp_millis(1_700_000_000_123).expect("a time");
         assert_eq!(Range::since(time).milliseconds().0, 1_700_000_000_123);
         assert_eq!(Range::all().milliseconds(), (0, (1 << 48) - 1));

@@ -1,4 +1,4 @@
-//! Which order a person means.
+//! Finds the order that an operator names.
 
 use chrono::{DateTime, Utc};
 use diesel::{
@@ -12,14 +12,14 @@ use orderflow_service::store::{Connection, StoreError};
 use serde::Serialize;
 use uuid::Uuid;
 
-/// How a person names an order. It has no `Debug`: it may be an e-mail address.
+/// How an operator names an order. It has no `Debug`, since it may be an e-mail address.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Wanted {
-    /// By its id, or by that of one of its events, which is what RabbitMQ shows.
+    /// By its id, or by the id of one of its events, which RabbitMQ shows.
     Id(Uuid),
     /// By its number.
     Number(OrderNumber),
-    /// By the customer's address, whatever its case.
+    /// By the customer's address, ignoring case.
     Email(String),
 }
 
@@ -29,10 +29,10 @@ pub struct Found {
     /// Its id.
     #[diesel(sql_type = SqlUuid)]
     pub order_id: Uuid,
-    /// What people read out on the phone.
+    /// The number that customers quote on the phone.
     #[diesel(sql_type = Text)]
     pub number: String,
-    /// Where it stands.
+    /// Its status.
     #[diesel(sql_type = Text)]
     pub status: String,
     /// When it was placed.
@@ -42,8 +42,9 @@ pub struct Found {
 }
 
 impl Wanted {
-    /// What is true of the orders that are meant, in SQL in which `$1` is [`Wanted::text`]. Each finds them by an index: an
-    /// event's orders are looked up first, since an "or" of both would read every order there is.
+    /// Returns the SQL condition for the orders meant; its `$1` is [`Wanted::text`].
+    ///
+    /// Each condition uses an index. A subquery looks up an event's orders, since an `OR` would read every order.
     #[must_use]
     pub const fn condition(&self) -> &'static str {
         match self {
@@ -55,7 +56,7 @@ impl Wanted {
         }
     }
 
-    /// What was asked for, for [`Wanted::condition`].
+    /// Returns the parameter of [`Wanted::condition`].
     #[must_use]
     pub fn text(&self) -> String {
         match self {
@@ -66,10 +67,10 @@ impl Wanted {
     }
 }
 
-/// The orders that are meant, newest first, at most `limit`: only an e-mail address can mean more than one.
+/// Returns the orders meant, newest first, at most `limit`. Only an e-mail address can mean more than one.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn find(connection: &mut Connection, wanted: &Wanted, limit: i64) -> Result<Vec<Found>, StoreError> {
     let query = format!(
         "SELECT id AS order_id, number, status, created_at FROM orders.orders

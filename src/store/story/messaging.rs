@@ -1,4 +1,4 @@
-//! What happened to an order, and what is under way: the log, the outbox, the inbox, what failed.
+//! What happened to an order, and what is in progress: the log, the outbox, the inbox and failures.
 
 use chrono::{DateTime, Utc};
 use diesel::{
@@ -16,23 +16,23 @@ use super::MOST;
 /// One event of the order's history.
 #[derive(Debug, Clone, QueryableByName, Serialize)]
 pub struct Event {
-    /// Its place in the history, from 1 without gaps.
+    /// Its position in the history, from 1 without gaps.
     #[diesel(sql_type = Integer)]
     pub version: i32,
-    /// What happened, by its name: `payment.completed`. Text, since this program may be older than the one that wrote it.
+    /// Its name: `payment.completed`. Text, since a newer program may have written a name that this one does not know.
     #[diesel(sql_type = Text)]
     pub event: String,
     /// The event's id.
     #[diesel(sql_type = SqlUuid)]
     pub event_id: Uuid,
-    /// When, by the clock of whoever said it.
+    /// When it happened, by the clock of the program that wrote it.
     #[diesel(sql_type = Timestamptz)]
     #[serde(with = "timestamp")]
     pub occurred_at: DateTime<Utc>,
-    /// Milliseconds since the event before it; none for the first. Below zero where two hosts' clocks differ.
+    /// Milliseconds since the previous event; `None` for the first. Negative if the clocks of two hosts differ.
     #[diesel(sql_type = Nullable<BigInt>)]
     pub gap_ms: Option<i64>,
-    /// Who said it: `/orderflow/payment`.
+    /// The service that wrote it: `/orderflow/payment`.
     #[diesel(sql_type = Text)]
     pub source: String,
     /// The event that led to this one.
@@ -44,19 +44,19 @@ pub struct Event {
     /// W3C trace context.
     #[diesel(sql_type = Nullable<Text>)]
     pub traceparent: Option<String>,
-    /// What the event says; nothing personal, by the contract.
+    /// The event's data. The contract allows no personal data in it.
     #[diesel(sql_type = Jsonb)]
     pub data: serde_json::Value,
-    /// It is in the archive: nobody has to apply it any more, not even a service that was registered later.
+    /// Whether it is in the archive. Nobody has to apply an archived event, not even a service registered later.
     #[diesel(sql_type = Bool)]
     #[serde(skip)]
     pub archived: bool,
 }
 
-/// The order's history, oldest first.
+/// Returns the order's history, oldest first.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn events(connection: &mut Connection, order: Uuid) -> Result<Vec<Event>, StoreError> {
     Ok(diesel::sql_query(
         "SELECT version, event, event_id, occurred_at, source, causation_id, correlation_id, traceparent, data, archived,
@@ -80,10 +80,10 @@ pub struct Applied {
     pub subscription: String,
 }
 
-/// Who has applied which of the order's events.
+/// Returns which subscriptions have applied which of the order's events.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn applied(connection: &mut Connection, order: Uuid) -> Result<Vec<Applied>, StoreError> {
     Ok(diesel::sql_query(
         "SELECT inbox.event_id, inbox.subscription
@@ -109,21 +109,21 @@ pub struct Waiting {
     #[diesel(sql_type = Timestamptz)]
     #[serde(with = "timestamp")]
     pub created_at: DateTime<Utc>,
-    /// When the relay of any process of its service may take it.
+    /// When the relay of any process of its service may publish it.
     #[diesel(sql_type = Timestamptz)]
     #[serde(with = "timestamp")]
     pub available_at: DateTime<Utc>,
-    /// How often a relay has taken it so far.
+    /// How often a relay has leased it so far.
     #[diesel(sql_type = Integer)]
     pub attempts: i32,
 }
 
-/// The order's events that wait for the broker, oldest first.
+/// Returns the order's events that the broker has not confirmed, oldest first.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn outbox(connection: &mut Connection, order: Uuid) -> Result<Vec<Waiting>, StoreError> {
-    // The outbox has no index by order: it is asked by the ids of the order's events, which is its key.
+    // The outbox has no index by order. Its key is the event id, so rows are found by the ids of the order's events.
     Ok(diesel::sql_query(
         "SELECT event_id, event, created_at, available_at, attempts FROM messaging.outbox
          WHERE event_id IN (SELECT event_id FROM messaging.v_event_log WHERE order_id = $1)
@@ -134,7 +134,7 @@ pub async fn outbox(connection: &mut Connection, order: Uuid) -> Result<Vec<Wait
     .await?)
 }
 
-/// An attempt to handle an event that failed.
+/// A failed attempt to handle an event.
 #[derive(Debug, Clone, QueryableByName, Serialize)]
 pub struct Attempt {
     /// The event.
@@ -143,32 +143,32 @@ pub struct Attempt {
     /// Its name.
     #[diesel(sql_type = Text)]
     pub event: String,
-    /// Who tried, by the queue's name.
+    /// The subscription, by its queue's name.
     #[diesel(sql_type = Text)]
     pub subscription: String,
-    /// Which attempt it was, from 1; it starts anew when a dead letter is moved back.
+    /// The number of the attempt, from 1. It starts at 1 again when a dead letter is replayed.
     #[diesel(sql_type = Integer)]
     pub attempt: i32,
     /// Why it failed.
     #[diesel(sql_type = Text)]
     pub reason: String,
-    /// In which process.
+    /// The process where it failed.
     #[diesel(sql_type = Text)]
     pub worker: String,
-    /// When.
+    /// When it failed.
     #[diesel(sql_type = Timestamptz)]
     #[serde(with = "timestamp")]
     pub failed_at: DateTime<Utc>,
-    /// When the next attempt is due; none where the message was dead-lettered.
+    /// When the next attempt is due; `None` if the message was dead-lettered.
     #[diesel(sql_type = Nullable<Timestamptz>)]
     #[serde(with = "timestamp::optional")]
     pub retry_at: Option<DateTime<Utc>>,
 }
 
-/// The attempts that failed, oldest first; of very many the newest.
+/// Returns the failed attempts, oldest first. If there are more than 1,000, returns the newest.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn attempts(connection: &mut Connection, order: Uuid) -> Result<Vec<Attempt>, StoreError> {
     Ok(diesel::sql_query(
         "SELECT event_id, event, subscription, attempt, reason, worker, failed_at, retry_at FROM (
@@ -183,7 +183,7 @@ pub async fn attempts(connection: &mut Connection, order: Uuid) -> Result<Vec<At
     .await?)
 }
 
-/// A message that was dead-lettered, and what became of it.
+/// A dead letter, and what became of it.
 #[derive(Debug, Clone, QueryableByName, Serialize)]
 pub struct DeadLetter {
     /// The event.
@@ -192,37 +192,37 @@ pub struct DeadLetter {
     /// Its name.
     #[diesel(sql_type = Text)]
     pub event: String,
-    /// Whose it is, by the work queue's name.
+    /// The subscription, by its work queue's name.
     #[diesel(sql_type = Text)]
     pub subscription: String,
     /// How many attempts there were.
     #[diesel(sql_type = Integer)]
     pub attempt: i32,
-    /// Why the last one failed.
+    /// Why the last attempt failed.
     #[diesel(sql_type = Text)]
     pub reason: String,
-    /// In which process.
+    /// The process where it failed.
     #[diesel(sql_type = Text)]
     pub worker: String,
-    /// When.
+    /// When it was dead-lettered.
     #[diesel(sql_type = Timestamptz)]
     #[serde(with = "timestamp")]
     pub died_at: DateTime<Utc>,
-    /// When a command took it out of the dead-letter queue.
+    /// When it was taken out of the dead-letter queue.
     #[diesel(sql_type = Nullable<Timestamptz>)]
     #[serde(skip)]
     pub left_at: Option<DateTime<Utc>>,
-    /// How: `replayed`, `discarded`, `died_again`, or, where it was purged by hand, `republished` or `purged`.
+    /// How it left: `replayed`, `discarded`, `died_again`, or, if it was purged by hand, `republished` or `purged`.
     #[diesel(sql_type = Nullable<Text>)]
     #[serde(skip)]
     pub left_by: Option<String>,
 }
 
-/// The order's dead letters, oldest first: those that wait, and those that a command took out. One whose event was
-/// applied after all (somebody moved it by hand) is left out.
+/// Returns the order's dead letters, oldest first, including those that have left their queue. A dead letter is left
+/// out if its event was applied after all: an operator moved it by hand.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn dead_letters(connection: &mut Connection, order: Uuid) -> Result<Vec<DeadLetter>, StoreError> {
     Ok(diesel::sql_query(
         "SELECT letter.event_id, log.event, letter.subscription, letter.attempt, letter.reason, letter.worker,

@@ -1,7 +1,7 @@
-//! What `orderflow why` reads: one order's rows in the log, in what is under way, and in every service's views.
+//! The queries of `orderflow why`: one order's rows in the log, the outbox, the inbox and every service's views.
 //!
-//! All of it is read in one transaction that sees one moment ([`snapshot`]), so that the parts fit each other: without
-//! it, an event that is handled meanwhile would be in the log of one part and missing in the other.
+//! Everything is read in one transaction on one [`snapshot`], so that the parts are consistent. Otherwise an event
+//! handled in between would appear in one part and be missing from another.
 
 mod find;
 mod messaging;
@@ -19,18 +19,19 @@ pub use services::{
     Mail, Movement, Payment, Reservation, Shipment, mails, movements, payments, reservation, shipments,
 };
 
-/// How much of one list is read. An order has some ten events; a log that says more is itself the finding.
+/// The most rows read of one list. An order has about ten events, so a longer list is itself the finding.
 const MOST: i64 = 1_000;
 
-/// What is being read over a connection.
+/// A read in progress on a connection.
 pub type Reading<'c, T> = BoxFuture<'c, Result<T, StoreError>>;
 
-/// Runs `read` on one moment of the database, read only, with at most ten seconds for a statement, and returns what it
-/// returned together with that moment by the database's clock, with which all of its times compare.
+/// Runs `read` in a read-only transaction on one snapshot, with at most ten seconds per statement.
+///
+/// `read` gets the time of the snapshot by the database's clock, for comparison with the times that it reads.
 ///
 /// # Errors
-/// Those of `read`, and of the database before it. What the end of the transaction says is of no interest: nothing was
-/// written.
+/// Returns the errors of `read`, and those of the database before it. An error at the end of the transaction does not
+/// matter, since nothing was written.
 pub async fn snapshot<T: Send>(
     connection: &mut Connection,
     read: impl for<'c> FnOnce(&'c mut Connection, DateTime<Utc>) -> Reading<'c, T> + Send,
@@ -58,16 +59,16 @@ async fn begin(connection: &mut Connection) -> Result<DateTime<Utc>, StoreError>
         moment: DateTime<Utc>,
     }
     diesel::sql_query("SET LOCAL statement_timeout = '10s'").execute(connection).await?;
-    // The first query is what fixes the snapshot.
+    // The first query fixes the snapshot.
     let row: Moment = diesel::sql_query("SELECT now() AS moment").get_result(connection).await?;
     Ok(row.moment)
 }
 
-/// Reads one part below a savepoint: where a view is missing or may not be read, only this part is lost, and the
-/// transaction goes on.
+/// Reads one part behind a savepoint. If a view is missing or may not be read, only this part is lost and the
+/// transaction continues.
 ///
 /// # Errors
-/// Those of `read`.
+/// Returns the errors of `read`.
 pub async fn part<T: Send>(
     connection: &mut Connection,
     read: impl for<'c> FnOnce(&'c mut Connection) -> Reading<'c, T> + Send,

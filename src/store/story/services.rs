@@ -1,4 +1,4 @@
-//! What each service did for an order, through the views that it offers.
+//! What each service did for an order, read through its views.
 
 use chrono::{DateTime, Utc};
 use diesel::{
@@ -11,16 +11,16 @@ use orderflow_service::store::{Connection, StoreError};
 use serde::Serialize;
 use uuid::Uuid;
 
-/// What the payment service did.
+/// A payment, as the payment service recorded it.
 #[derive(Debug, Clone, QueryableByName, Serialize)]
 pub struct Payment {
-    /// Our own id.
+    /// Our own id of the payment.
     #[diesel(sql_type = Text)]
     pub payment_id: String,
     /// `succeeded`, `declined`, `voided` (nothing was charged, and nothing will be) or `refunded`.
     #[diesel(sql_type = Text)]
     pub status: String,
-    /// Minor units.
+    /// The amount in minor units.
     #[diesel(sql_type = BigInt)]
     pub amount: i64,
     /// ISO 4217.
@@ -45,10 +45,10 @@ pub struct Payment {
     pub reversed_at: Option<DateTime<Utc>>,
 }
 
-/// What the payment service did; a list, though there is at most one today.
+/// Returns the order's payments: currently at most one.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn payments(connection: &mut Connection, order: Uuid) -> Result<Vec<Payment>, StoreError> {
     Ok(diesel::sql_query(
         "SELECT payment_id, status, amount, currency, charge_id, refund_id, reason, created_at, reversed_at
@@ -59,26 +59,26 @@ pub async fn payments(connection: &mut Connection, order: Uuid) -> Result<Vec<Pa
     .await?)
 }
 
-/// What the inventory service decided.
+/// A reservation, as the inventory service decided it.
 #[derive(Debug, Clone, QueryableByName, Serialize)]
 pub struct Reservation {
     /// `reserved`, `rejected`, `released` or `cancelled`.
     #[diesel(sql_type = Text)]
     pub outcome: String,
-    /// When.
+    /// When it was decided.
     #[diesel(sql_type = Timestamptz)]
     #[serde(with = "timestamp")]
     pub decided_at: DateTime<Utc>,
-    /// When it was given back.
+    /// When the stock was released.
     #[diesel(sql_type = Nullable<Timestamptz>)]
     #[serde(with = "timestamp::optional")]
     pub released_at: Option<DateTime<Utc>>,
 }
 
-/// What the inventory service decided, if it has.
+/// Returns the order's reservation, if the inventory service has decided it.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn reservation(connection: &mut Connection, order: Uuid) -> Result<Option<Reservation>, StoreError> {
     let rows: Vec<Reservation> =
         diesel::sql_query("SELECT outcome, decided_at, released_at FROM inventory.v_reservations WHERE order_id = $1")
@@ -97,19 +97,19 @@ pub struct Movement {
     /// `reserved` or `released`.
     #[diesel(sql_type = Text)]
     pub kind: String,
-    /// Pieces that it added to what is available: below zero when they were set aside.
+    /// The change in available pieces: negative when they were reserved.
     #[diesel(sql_type = BigInt)]
     pub quantity: i64,
-    /// When.
+    /// When it happened.
     #[diesel(sql_type = Timestamptz)]
     #[serde(with = "timestamp")]
     pub occurred_at: DateTime<Utc>,
 }
 
-/// The changes of stock that the order caused, oldest first.
+/// Returns the changes of stock that the order caused, oldest first.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn movements(connection: &mut Connection, order: Uuid) -> Result<Vec<Movement>, StoreError> {
     Ok(diesel::sql_query(
         "SELECT sku, kind, quantity, occurred_at FROM inventory.v_movements
@@ -120,13 +120,13 @@ pub async fn movements(connection: &mut Connection, order: Uuid) -> Result<Vec<M
     .await?)
 }
 
-/// What the shipping service did.
+/// A shipment, as the shipping service recorded it.
 #[derive(Debug, Clone, QueryableByName, Serialize)]
 pub struct Shipment {
     /// `booking`, `created`, `refused` or `cancelled`.
     #[diesel(sql_type = Text)]
     pub status: String,
-    /// What the customer follows the parcel by.
+    /// The carrier's number that the customer can track the parcel with.
     #[diesel(sql_type = Nullable<Text>)]
     pub tracking_number: Option<String>,
     /// Why the carrier refused it.
@@ -138,10 +138,10 @@ pub struct Shipment {
     pub created_at: DateTime<Utc>,
 }
 
-/// What the shipping service did; a list, though there is at most one today.
+/// Returns the order's shipments: currently at most one.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn shipments(connection: &mut Connection, order: Uuid) -> Result<Vec<Shipment>, StoreError> {
     Ok(diesel::sql_query(
         "SELECT status, tracking_number, reason, created_at FROM shipping.v_shipments
@@ -152,33 +152,33 @@ pub async fn shipments(connection: &mut Connection, order: Uuid) -> Result<Vec<S
     .await?)
 }
 
-/// A mail to the customer, without their address.
+/// A mail to the customer, without the address.
 #[derive(Debug, Clone, QueryableByName, Serialize)]
 pub struct Mail {
-    /// Which one: `received`, `declined`, `shipped`, …
+    /// Its kind: `received`, `declined`, `shipped`, …
     #[diesel(sql_type = Text)]
     pub kind: String,
-    /// By which a mail server's log knows it.
+    /// The Message-ID, which a mail server's log shows.
     #[diesel(sql_type = Text)]
     pub message_id: String,
     /// When it was planned.
     #[diesel(sql_type = Timestamptz)]
     #[serde(with = "timestamp")]
     pub created_at: DateTime<Utc>,
-    /// When a mail server took it.
+    /// When a mail server accepted it.
     #[diesel(sql_type = Nullable<Timestamptz>)]
     #[serde(with = "timestamp::optional")]
     pub sent_at: Option<DateTime<Utc>>,
-    /// Since when it is not to be sent, because its address had many of them (`MAIL_LIMIT`).
+    /// When it was held back because its address had already received too many mails (`MAIL_LIMIT`).
     #[diesel(sql_type = Nullable<Timestamptz>)]
     #[serde(with = "timestamp::optional", skip_serializing_if = "Option::is_none")]
     pub held_back_at: Option<DateTime<Utc>>,
 }
 
-/// The mails to the customer, oldest first.
+/// Returns the mails to the customer, oldest first.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn mails(connection: &mut Connection, order: Uuid) -> Result<Vec<Mail>, StoreError> {
     Ok(diesel::sql_query(
         "SELECT kind, message_id, created_at, sent_at, held_back_at FROM email.v_mails

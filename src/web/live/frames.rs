@@ -1,8 +1,8 @@
-//! Refuses a WebSocket frame by its header, before any of its content is kept.
+//! Rejects an oversized WebSocket frame by its header, before any of its content is buffered.
 //!
-//! actix-http checks a frame's size only when the whole frame has arrived, so a header that announces 4 GB, with bytes after
-//! it, would fill the memory. A watcher has nothing to send but control frames, and these have at most 125 bytes
-//! (RFC 6455, 5.5): whatever announces more is refused at its second byte.
+//! actix-http checks a frame's size only when the whole frame has arrived, so a frame whose header announces 4 GB would
+//! fill the memory. Watchers send only control frames, which have at most 125 bytes (RFC 6455, 5.5). A frame that
+//! announces more is rejected at its second byte.
 
 use actix_web::{
     FromRequest as _, HttpRequest, dev,
@@ -11,25 +11,25 @@ use actix_web::{
 };
 use futures::{StreamExt as _, future};
 
-/// The most that a control frame may hold.
+/// The most bytes that a control frame may contain.
 const LARGEST: u8 = 125;
 
-/// The length of a frame is in the lower seven bits of its second byte; 126 and 127 announce a longer one.
+/// The lower seven bits of the second byte: the length; 126 and 127 announce a longer length field.
 const LENGTH: u8 = 0x7F;
 
-/// Whether a mask of four bytes follows, as it does in all that clients send.
+/// The bit that announces a mask of four bytes; all frames from clients have one.
 const MASKED: u8 = 0x80;
 
-/// Follows the frames in a stream of bytes, however it is cut into pieces.
+/// Tracks the frames in a stream of bytes, however it is split into pieces.
 #[derive(Debug, Default)]
 struct Frames {
-    /// Bytes of the current frame that are still to come, behind its header.
+    /// The remaining bytes of the current frame, after its header.
     ahead: u8,
-    /// The first byte of a header was there, the second was not.
+    /// Whether only the first byte of a header has arrived.
     in_header: bool,
 }
 
-/// A frame announces more than any may have.
+/// A frame announces more bytes than allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct TooLarge;
 
@@ -53,10 +53,11 @@ impl Frames {
     }
 }
 
-/// The same bytes, up to the first header of a frame that is too large: there they end with [`PayloadError::Overflow`].
+/// Returns the same bytes, up to the first header of a frame that is too large. There they end with
+/// [`PayloadError::Overflow`].
 ///
 /// # Errors
-/// None: it fails where a request has no payload, and this one has.
+/// None: extraction fails only if a request has no payload, and this one has.
 pub async fn bounded(request: &HttpRequest, payload: Payload) -> actix_web::Result<Payload> {
     let mut frames = Frames::default();
     let follow = move |piece: Result<Bytes, PayloadError>| {
@@ -89,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn control_frames_pass_however_they_are_cut() {
+    fn control_frames_pass_however_they_are_split() {
         let all: Vec<u8> =
             [frame(0xA, 0), frame(0x9, 125), frame(0xA, 4), vec![0x8A, 3, 9, 9, 9], frame(0x8, 2)].concat();
         for size in 1..all.len() {
@@ -102,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_announces_more_is_refused_at_its_second_byte() {
+    fn a_longer_frame_is_rejected_at_its_second_byte() {
         for second in [126, 127, MASKED | 126, MASKED | 127] {
             let mut frames = Frames::default();
             assert_eq!(frames.follow(&frame(0xA, 125)), Ok(()));
@@ -112,8 +113,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes, and however it is cut: what the codec keeps of it, while it waits for the rest of a frame, is less
-        /// than the largest frame that may be sent, with its header and its mask.
+        /// For any bytes, however they are split, the codec buffers less than the largest allowed frame with its header
+        /// and mask while it waits for the rest of a frame.
         #[test]
         fn no_more_is_kept_than_the_largest_frame(
             frames in vec((any::<u8>(), any::<u8>(), vec(any::<u8>(), 0..140)), 0..12),

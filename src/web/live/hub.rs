@@ -1,4 +1,4 @@
-//! Who watches which order, and of which of them it is worth looking whether they have moved.
+//! The watchers of each order, and the suspects: the orders that may have moved.
 
 use std::{
     collections::{HashMap, HashSet, hash_map::Entry},
@@ -11,18 +11,18 @@ use uuid::Uuid;
 
 use super::message::State;
 
-/// Watchers of one order at most: a customer with a few devices, each with a few tabs. More are a mistake or worse, and
-/// the process's places are for all.
+/// The most watchers of one order: a customer with a few devices, each with a few tabs. More are a mistake or an
+/// attack, and would take places from other orders.
 const AN_ORDER: usize = 20;
 
-/// Who watches what. Cheap to clone.
+/// The watchers of each order. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Hub(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     watched: Mutex<Watched>,
-    /// There is a suspect.
+    /// Signals that there is a suspect.
     suspected: Notify,
     most: usize,
 }
@@ -35,12 +35,12 @@ struct Watched {
     suspects: HashSet<Uuid>,
 }
 
-/// There are as many watchers as there may be, of this order or altogether.
+/// The limit of watchers is reached, for this order or in total.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("too many watch already")]
+#[error("the limit of watchers is reached")]
 pub struct Full;
 
-/// One watcher, until it is dropped. However late it looks, what it sees is the newest: nothing is queued for it.
+/// One watcher, until it is dropped. Nothing is queued for it: however late it reads, it sees the newest state.
 #[derive(Debug)]
 pub struct Watcher {
     hub: Hub,
@@ -48,14 +48,14 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Where the order is now; from here on [`Watcher::changed`] waits for what is newer.
+    /// Returns the current state. From then on [`Watcher::changed`] waits for a newer one.
     pub fn now(&mut self) -> Arc<State> {
         Arc::clone(&self.state.borrow_and_update())
     }
 
-    /// Waits until there is something newer.
+    /// Waits until there is a newer state.
     pub async fn changed(&mut self) {
-        // The hub keeps the other side for as long as anybody watches.
+        // The hub keeps the sender as long as there is a watcher, so `changed` cannot fail.
         drop(self.state.changed().await);
     }
 }
@@ -68,13 +68,13 @@ impl Drop for Watcher {
 }
 
 impl Hub {
-    /// A hub for so many watchers.
+    /// Creates a hub for at most `most` watchers.
     #[must_use]
     pub fn new(most: usize) -> Self {
         Self(Arc::new(Shared { watched: Mutex::default(), suspected: Notify::new(), most }))
     }
 
-    /// Watches the order that has this state, which was read just now.
+    /// Adds a watcher of the order with this state, which was read just now.
     ///
     /// # Errors
     /// [`Full`].
@@ -92,7 +92,7 @@ impl Hub {
             }
         };
         watched.watchers += 1;
-        // What was said of it between its reading and now, nobody has heard.
+        // A notification between the read and now would have been ignored, so the order is a suspect.
         if !state.borrow().is_final {
             watched.suspects.insert(state.borrow().order_id);
         }
@@ -106,14 +106,14 @@ impl Hub {
         let mut watched = self.watched();
         watched.watchers = watched.watchers.saturating_sub(1);
         metrics::get().live.watching(watched.watchers);
-        // Who leaves is still counted. Two who leave at the same moment may count each other: see `open`.
+        // The leaving watcher is still counted. Two that leave at the same moment may count each other: see `open`.
         if watched.orders.get(&order).is_some_and(|state| state.receiver_count() <= 1) {
             watched.orders.remove(&order);
             watched.suspects.remove(&order);
         }
     }
 
-    /// These orders may have moved: those of them that are watched are looked at next.
+    /// Marks those of these orders that are watched as suspects.
     pub fn suspect(&self, orders: impl IntoIterator<Item = Uuid>) {
         let mut watched = self.watched();
         let Watched { orders: known, suspects, .. } = &mut *watched;
@@ -124,7 +124,7 @@ impl Hub {
         }
     }
 
-    /// What is worth a look, and how far each is as far as we know. From here on it is no suspect any more.
+    /// Returns the suspects with the newest known version of each, and clears them.
     pub fn suspects(&self) -> Vec<(Uuid, i32)> {
         let mut watched = self.watched();
         let Watched { orders, suspects, .. } = &mut *watched;
@@ -132,10 +132,10 @@ impl Hub {
         open.filter(|(_, state)| !state.is_final).map(|(order, state)| (order, state.version)).collect()
     }
 
-    /// Everything that is watched and can still move.
+    /// Returns every watched order that can still move.
     pub fn open(&self) -> Vec<Uuid> {
         let mut watched = self.watched();
-        // Two who left at the same moment counted each other, and so neither put the order away.
+        // If two watchers left at the same moment, each counted the other, and neither removed the order.
         watched.orders.retain(|_, state| state.receiver_count() > 0);
         let open = watched.orders.iter().filter(|(_, state)| !state.borrow().is_final);
         open.map(|(order, _)| *order).collect()
@@ -146,7 +146,7 @@ impl Hub {
         self.0.suspected.notified().await;
     }
 
-    /// Tells the watchers where these orders are now.
+    /// Passes these states to the orders' watchers.
     pub fn tell(&self, news: Vec<State>) {
         let watched = self.watched();
         for state in news {
@@ -161,7 +161,7 @@ impl Hub {
     }
 }
 
-/// Two may have read the order at the same time and come here in the other order: what is older is left out.
+/// Passes on a state if it is newer. Two readers may read an order at the same time and arrive here in reverse order.
 fn tell(known: &watch::Sender<Arc<State>>, state: Arc<State>) {
     known.send_if_modified(|current| {
         let is_newer = state.version > current.version;
@@ -196,22 +196,22 @@ mod tests {
     }
 
     #[test]
-    fn what_is_older_is_never_told() {
+    fn an_older_state_is_never_passed_on() {
         let (hub, order) = (Hub::new(9), Uuid::now_v7());
         let mut first = watch(&hub, order, 2).expect("there is room");
         hub.tell(vec![state(order, 4)]);
         hub.tell(vec![state(order, 3)]);
         assert_eq!(first.now().version, 4);
-        // Read before the fourth version was there, and here only now.
+        // Read before the fourth version existed, but added only now.
         let mut second = watch(&hub, order, 3).expect("there is room");
         assert_eq!((first.now().version, second.now().version), (4, 4));
-        // Whoever comes may know more than the last look.
+        // A new watcher's read may be newer than the last poll.
         drop(watch(&hub, order, 5));
         assert_eq!((first.now().version, second.now().version), (5, 5));
     }
 
     #[test]
-    fn only_what_is_watched_is_looked_at() {
+    fn only_watched_orders_are_read() {
         let (hub, one, other) = (Hub::new(9), Uuid::now_v7(), Uuid::now_v7());
         let watchers = [one, other, other].map(|order| watch(&hub, order, 1).expect("there is room"));
         let mut open = hub.open();
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_that_two_left_at_the_same_moment_is_put_away() {
+    fn an_order_that_two_watchers_left_at_the_same_moment_is_removed() {
         let (hub, order) = (Hub::new(9), Uuid::now_v7());
         let state = watch::Sender::new(Arc::new(state(order, 1)));
         hub.watched().orders.insert(order, state);
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suspect_is_looked_at_once_and_so_is_whoever_is_watched_anew() {
+    fn a_suspect_and_a_newly_watched_order_are_each_read_once() {
         let (hub, order) = (Hub::new(9), Uuid::now_v7());
         let _watcher = watch(&hub, order, 1).expect("there is room");
         assert_eq!(hub.suspects(), [(order, 1)]);
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_only_so_many_of_an_order_and_altogether() {
+    fn watchers_are_limited_per_order_and_in_total() {
         let (hub, order) = (Hub::new(AN_ORDER + 1), Uuid::now_v7());
         let mut watchers: Vec<_> = (0..AN_ORDER).map(|_| watch(&hub, order, 1).expect("there is room")).collect();
         assert_eq!(watch(&hub, order, 1).err(), Some(Full));

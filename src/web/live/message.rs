@@ -1,4 +1,4 @@
-//! What a watcher is told, as JSON.
+//! The messages to watchers, as JSON.
 
 use std::time::{Duration, Instant};
 
@@ -14,20 +14,20 @@ use crate::{
     web::entry::{Entry, entries},
 };
 
-/// All that there is to tell of an order. Its watchers share one.
+/// The state of an order, shared by all its watchers.
 #[derive(Debug)]
 pub struct State {
     /// The order.
     pub order_id: Uuid,
-    /// How far it is.
+    /// The order's version.
     pub version: i32,
-    /// Nothing more will come.
+    /// Whether no more entries can come.
     pub is_final: bool,
     status: String,
     cancel_requested: bool,
     at: DateTime<Utc>,
     entries: Vec<Entry>,
-    /// How old it was when it was read, and when that was.
+    /// The age of the last change when it was read, and the time of that read.
     age: Duration,
     read: Instant,
 }
@@ -36,37 +36,37 @@ pub struct State {
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Message<'s> {
-    /// Where the order stands.
+    /// The current state of the order.
     Snapshot {
-        /// Which order.
+        /// The order.
         order_id: Uuid,
-        /// How far it is.
+        /// The order's version.
         version: i32,
-        /// Where it stands.
+        /// The order's status.
         status: &'s str,
-        /// Whether a cancellation was asked for.
+        /// Whether the customer has requested a cancellation.
         cancel_requested: bool,
         /// When it last changed.
         #[serde(with = "timestamp")]
         at: DateTime<Utc>,
     },
-    /// One thing that happened.
+    /// One entry of the history.
     Entry {
         /// As in the timeline.
         entry: &'s Entry,
     },
-    /// Nothing more will come.
+    /// The end: no more entries can come.
     End {
-        /// Why: `final`.
+        /// The reason: `final`.
         reason: &'static str,
     },
 }
 
 impl State {
-    /// What there is to tell of this order, which was read just now.
+    /// Creates the state of an order that was read just now.
     #[must_use]
     pub fn new(order: Progress) -> Self {
-        // What a newer program has written, this one cannot know to be the end.
+        // An unknown event of a newer version: this version cannot tell whether it is the last one.
         let kinds: Result<Vec<_>, _> = order.steps.iter().map(|step| step.event.parse()).collect();
         Self {
             order_id: order.order_id,
@@ -76,13 +76,13 @@ impl State {
             cancel_requested: order.cancel_requested,
             at: order.updated_at,
             entries: entries(&order.steps),
-            // Below zero where the clock was set back.
+            // The age is negative if the clock was set back.
             age: Duration::try_from_secs_f64(order.age).unwrap_or_default(),
             read: Instant::now(),
         }
     }
 
-    /// Where the order stands.
+    /// Returns the message with the current state.
     #[must_use]
     pub fn snapshot(&self) -> Message<'_> {
         Message::Snapshot {
@@ -94,13 +94,13 @@ impl State {
         }
     }
 
-    /// What happened after this version, with the version of each.
+    /// Returns the entries after this version, each with its version.
     pub fn after(&self, version: i32) -> impl Iterator<Item = (i32, Message<'_>)> {
         let later = self.entries.iter().filter(move |entry| entry.version > version);
         later.map(|entry| (entry.version, Message::Entry { entry }))
     }
 
-    /// How long ago it became so.
+    /// Returns how long ago the order last changed.
     #[must_use]
     pub fn age(&self) -> Duration {
         self.age.saturating_add(self.read.elapsed())
@@ -108,7 +108,7 @@ impl State {
 }
 
 impl Message<'_> {
-    /// Its text, and that it is being sent is counted.
+    /// Returns the message's text, and counts the message as sent.
     #[must_use]
     pub fn text(&self) -> String {
         metrics::get().live.told(match self {
@@ -116,7 +116,7 @@ impl Message<'_> {
             Self::Entry { .. } => "entry",
             Self::End { .. } => "end",
         });
-        // Texts, numbers and times of ours have a JSON form.
+        // Serialization cannot fail: the message contains only texts, numbers and times.
         serde_json::to_string(self).unwrap_or_default()
     }
 }
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_with_an_event_that_is_not_known_is_never_final() {
+    fn an_order_with_an_unknown_event_is_never_final() {
         assert!(state(&["order.created", "payment.failed"]).is_final);
         assert!(!state(&["order.created", "payment.failed", "order.gift-wrapped"]).is_final);
     }

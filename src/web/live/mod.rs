@@ -1,7 +1,8 @@
-//! An order's status while it moves, by WebSocket.
+//! Live updates of an order's status, over WebSocket.
 //!
-//! A watcher is told what the database says, whichever process it is connected to: first all that it does not know, then
-//! each step as it is committed. Where it was, it says itself (`after`), so nothing is kept of it when it is gone.
+//! A watcher gets the state of the database, whichever process it is connected to: first everything that it does not
+//! know, then each entry once it is committed. It sends its own position (`after`), so the process keeps nothing about
+//! a watcher that has left.
 
 mod frames;
 mod hub;
@@ -34,14 +35,14 @@ use self::{
 };
 use super::problem::{Code, Problem};
 
-/// After a restart all watchers of another process may come at once: they are read together, and two looks under way at a
-/// time leave the other connections to the orders.
+/// After a restart, all watchers of another process may connect at the same time. Their orders are read in batches, and
+/// two concurrent reads leave the other connections to the placing of orders.
 const READING: Limits = Limits { committers: 2, batch: 512, waiting: 8_192, deadline: ANSWER_WITHIN };
 
-/// When another process is there in the place of one that stops, or the database after a restart, in seconds.
+/// Seconds until another process has replaced a stopping one, or the database has restarted.
 pub const RETRY_SECONDS: u64 = 2;
 
-/// What all watchers of the process share.
+/// The state shared by all watchers of the process.
 #[derive(Debug)]
 pub struct Live {
     hub: Hub,
@@ -50,7 +51,7 @@ pub struct Live {
 }
 
 impl Live {
-    /// For so many watchers. Starts its tasks on the current runtime, until `stop`.
+    /// Creates the state for at most `most` watchers. Starts its tasks on the current runtime, until `stop`.
     #[must_use]
     pub fn start(database: Database, most: usize, stop: CancellationToken) -> Self {
         let hub = Hub::new(most);
@@ -60,12 +61,12 @@ impl Live {
         Self { hub, notifier, fresh }
     }
 
-    /// Watches this order from where it is now, or is [`Full`].
+    /// Watches this order from its current state, or returns [`Full`].
     ///
     /// # Errors
-    /// 404 without such an order, 503 while the database is away.
+    /// 404 for an unknown order, 503 while the database is unavailable.
     pub async fn watch(&self, order: Uuid) -> Result<Result<Watcher, Full>, Problem> {
-        // Read for each watcher, so that it is never told what is older than what it has seen elsewhere.
+        // Read again for each watcher, so that it never gets a state older than one it has already seen.
         match self.fresh.submit(order).await {
             Ok(Ok(Some(state))) => Ok(self.hub.watch(state)),
             Ok(Ok(None)) => Err(Problem::order_not_found()),
@@ -76,18 +77,18 @@ impl Live {
         }
     }
 
-    /// This order has just been moved by this process: whoever watches it, here or elsewhere, is told soon.
+    /// Announces that this process has just moved the order. Watchers at any process get the change soon.
     pub fn moved(&self, order: Uuid) {
         self.notifier.moved(vec![order]);
     }
 }
 
-/// Its cause is in the log.
+/// Returns the problem of a failed read, whose cause is already logged.
 fn unreadable(code: Code) -> Problem {
     Problem::new(code, "Try again soon.").retry_after(RETRY_SECONDS)
 }
 
-/// Where these orders are, in the order of the question. The cause of a failure is logged, once for all.
+/// Reads the state of these orders, in the order of the argument. The cause of a failure is logged once for all.
 async fn fresh(database: Database, orders: Vec<Uuid>) -> Vec<Result<Option<Arc<State>>, Code>> {
     let differing: BTreeSet<_> = orders.iter().map(|order| (*order, 0)).collect();
     let differing: Vec<_> = differing.into_iter().collect();

@@ -1,7 +1,7 @@
-//! How the process finds out which watched orders have moved: it hears what is said of them, and looks at those.
+//! Finds out which watched orders have moved: it listens to notifications, and reads the orders that they name.
 //!
-//! A look is one statement, whatever their number, at the orders that are suspected to have moved. Since what is said may be
-//! lost, all of them are suspect now and then; and often, while nothing is heard.
+//! A poll is one statement that reads all suspects, the orders that may have moved. Notifications can be lost, so all
+//! watched orders become suspects from time to time, and often while the listener is disconnected.
 
 use std::time::Duration;
 
@@ -21,27 +21,27 @@ use uuid::Uuid;
 use super::{hub::Hub, message::State};
 use crate::store::progress;
 
-/// The wait before a look, so that one look is for all that moves in that time: a tenth of what a person takes to notice.
+/// The wait before a poll, so that one poll covers all orders that move meanwhile: a tenth of a noticeable delay.
 const GATHER: Duration = Duration::from_millis(20);
 
-/// How often everything is looked at while we hear what moves: so long a watcher waits at most for a move that nobody
-/// announced, because the process that made it ended in the same moment.
+/// How often all watched orders are read while the listener is connected. A watcher waits at most this long for a
+/// change whose process ended before it could send the notification.
 const SWEEP: Duration = Duration::from_secs(5);
 
-/// How often while we hear nothing.
+/// How often while the listener is disconnected.
 const SWEEP_UNHEARING: Duration = Duration::from_millis(100);
 
-/// A look at everything is made in parts of so many orders, a few milliseconds each, so that what has moved never waits for
-/// long behind what has not.
+/// The number of orders in one part of a sweep. A part takes a few milliseconds, so an order that has moved never waits
+/// long behind orders that have not.
 const PART: usize = 250;
 
 /// The wait between two parts.
 const BETWEEN_PARTS: Duration = Duration::from_millis(50);
 
-/// The wait after a look that failed.
+/// The wait after a failed poll.
 const AFTER_FAILURE: Duration = Duration::from_millis(500);
 
-/// Hears and looks for this hub until `stop`.
+/// Listens and polls for this hub until `stop`.
 pub async fn run(hub: Hub, database: Database, stop: CancellationToken) {
     let (hearing, is_hearing) = watch::channel(false);
     tokio::select! {
@@ -52,7 +52,7 @@ pub async fn run(hub: Hub, database: Database, stop: CancellationToken) {
     }
 }
 
-/// For ever: what is said to have moved is suspect. Listens anew whenever the connection breaks.
+/// Makes every announced order a suspect, without end. Listens again whenever the connection breaks.
 async fn hear(hub: &Hub, database: &Database, hearing: &watch::Sender<bool>) {
     let mut backoff = Backoff::default();
     loop {
@@ -66,16 +66,20 @@ async fn hear(hub: &Hub, database: &Database, hearing: &watch::Sender<bool>) {
             }
             Err(error) => error,
         };
-        tracing::debug!(error = telemetry::chain(&error), "nothing is heard of what moves; listening again");
+        tracing::debug!(
+            error = telemetry::chain(&error),
+            "the listener for moved orders is disconnected; listening again"
+        );
         backoff.wait().await;
     }
 }
 
-/// For ever: now and then everything is suspect, and at once when we begin to hear or cease to.
+/// Makes all watched orders suspects at intervals, without end, and immediately when the listener connects or
+/// disconnects.
 async fn sweep(hub: &Hub, mut is_hearing: watch::Receiver<bool>) {
     loop {
         let interval = if *is_hearing.borrow_and_update() { SWEEP } else { SWEEP_UNHEARING };
-        // Its other side lives as long as we do.
+        // The sender lives as long as this task, so `changed` cannot fail.
         drop(timeout(interval, is_hearing.changed()).await);
         for part in hub.open().chunks(PART) {
             hub.suspect(part.iter().copied());
@@ -84,8 +88,8 @@ async fn sweep(hub: &Hub, mut is_hearing: watch::Receiver<bool>) {
     }
 }
 
-/// For ever: looks at suspects, and at nothing while there are none. It takes half of one connection at most, however many
-/// watch and however slow the database is.
+/// Reads suspects, without end; idle while there are none. It uses at most half of one connection's time, however many
+/// watchers there are and however slow the database is.
 async fn poll(hub: &Hub, database: &Database) {
     let mut reporting = Reporting::default();
     loop {
@@ -113,7 +117,7 @@ async fn poll(hub: &Hub, database: &Database) {
     }
 }
 
-/// Says once that watchers are told nothing, and once that they are told again.
+/// Logs once that watchers get no updates, and once that they get updates again.
 #[derive(Debug, Default)]
 struct Reporting {
     is_failing: bool,
@@ -122,10 +126,10 @@ struct Reporting {
 impl Reporting {
     fn report(&mut self, found: &Result<Vec<State>, StoreError>) {
         match found {
-            Ok(_) if self.is_failing => tracing::info!("watchers are told again"),
+            Ok(_) if self.is_failing => tracing::info!("watchers get updates again"),
             Err(error) if !self.is_failing => {
                 let error = telemetry::chain(error);
-                tracing::warn!(error, "watchers are told nothing: the orders that they watch cannot be read");
+                tracing::warn!(error, "watchers get no updates: the orders that they watch cannot be read");
             }
             _ => {}
         }
@@ -133,7 +137,7 @@ impl Reporting {
     }
 }
 
-/// Those of these orders, which differ, that are beyond these versions.
+/// Returns the orders that are newer than the given version. Ids must be unique.
 ///
 /// # Errors
 /// Those of the database.

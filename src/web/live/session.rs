@@ -11,44 +11,44 @@ use uuid::Uuid;
 
 use super::{hub::Watcher, message::Message};
 
-/// How often a watcher is pinged: what stands between us closes a connection on which nothing passes, most after a
-/// minute. Whoever has said nothing at all from one ping to the next is gone.
+/// How often a watcher is pinged. Proxies close idle connections, most of them after a minute. A watcher that sends
+/// nothing from one ping to the next counts as gone.
 const PING_EVERY: Duration = Duration::from_secs(20);
 
-/// How long a message may take into the socket's buffer, which is full only where a watcher does not read.
+/// How long a message may wait for room in the socket's buffer, which is full only if the watcher does not read.
 const SEND_WITHIN: Duration = Duration::from_secs(5);
 
-/// How long saying why a socket is closed may take: a process that stops has ten seconds for all.
+/// How long sending the close frame may take: a stopping process has ten seconds for everything.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
-/// A watcher has nothing to say but pongs: a frame that is larger than any control frame is refused unread, by
-/// [`super::frames`].
+/// The largest frame that a watcher may send. It only sends control frames; [`super::frames`] rejects larger ones
+/// unread.
 const LARGEST_FRAME: usize = 125;
 
-/// Frames that a watcher may send from one of our pings to the next: a pong, and whatever pings of its own it likes.
+/// The most frames that a watcher may send from one ping of ours to the next: a pong, and pings of its own.
 const FRAMES: u32 = 100;
 
 /// Why a socket ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// Nothing more can come.
+    /// No more entries can come.
     Final,
-    /// This process stops.
+    /// This process is stopping.
     Restart,
-    /// Too many watch already.
+    /// The limit of watchers is reached.
     Overloaded,
-    /// The watcher has closed it, or the connection broke.
+    /// The watcher closed the socket, or the connection broke.
     Left,
     /// The watcher did not answer a ping.
     Silent,
     /// The watcher does not read.
     Slow,
-    /// The watcher sent what nobody asked for.
+    /// The watcher sent data or too many frames.
     Unasked,
 }
 
 impl End {
-    /// Its name in the metrics.
+    /// Returns the reason's name in the metrics.
     const fn as_str(self) -> &'static str {
         match self {
             Self::Final => "final",
@@ -61,18 +61,16 @@ impl End {
         }
     }
 
-    /// What the watcher is told; `None` where nobody listens.
+    /// Returns the close frame for the watcher; `None` if it has left.
     fn close(self) -> Option<CloseReason> {
         let (code, description) = match self {
             Self::Final => (CloseCode::Normal, "final"),
             Self::Restart => (CloseCode::Away, "restarting: connect again with after=VERSION"),
-            Self::Overloaded => {
-                (CloseCode::Again, "too many watch: try again later, or ask for the order now and then")
-            }
+            Self::Overloaded => (CloseCode::Again, "too many watchers: try again later, or poll the order"),
             Self::Left => return None,
             Self::Silent => (CloseCode::Policy, "no answer to a ping"),
-            Self::Slow => (CloseCode::Policy, "messages are not read"),
-            Self::Unasked => (CloseCode::Unsupported, "nothing is to be sent here"),
+            Self::Slow => (CloseCode::Policy, "messages were not read in time"),
+            Self::Unasked => (CloseCode::Unsupported, "clients must not send data here"),
         };
         Some(CloseReason { code, description: Some(description.to_owned()) })
     }
@@ -83,20 +81,20 @@ pub struct Session {
     socket: Socket,
     incoming: MessageStream,
     watcher: Watcher,
-    /// The id of the request that was the handshake, for the log.
+    /// The id of the handshake's request, for the log.
     request: Uuid,
-    /// The version up to which the watcher knows everything; `None` while it knows nothing.
+    /// The version up to which the watcher has everything; `None` before the first message.
     told: Option<i32>,
 }
 
-/// Tells a watcher for whom there is no place. What it says is not read, but a socket whose other half was dropped would
-/// be taken for one that broke.
+/// Closes the socket of a watcher beyond the limit. `incoming` is not read but kept until then: dropping it earlier
+/// would look like a broken connection.
 pub async fn refuse(socket: Socket, incoming: MessageStream) {
     close(socket, End::Overloaded).await;
     drop(incoming);
 }
 
-/// Closes a socket and says why.
+/// Closes a socket with the reason.
 async fn close(socket: Socket, end: End) {
     metrics::get().live.closed(end.as_str());
     if let Some(reason) = end.close() {
@@ -105,33 +103,35 @@ async fn close(socket: Socket, end: End) {
 }
 
 impl Session {
-    /// A watcher that knows all up to `after`.
+    /// Creates a session for a watcher that has everything up to `after`.
     #[must_use]
     pub fn new(request: Uuid, socket: Socket, incoming: MessageStream, watcher: Watcher, after: Option<i32>) -> Self {
         Self { socket, incoming: incoming.max_frame_size(LARGEST_FRAME), watcher, request, told: after }
     }
 
-    /// Tells the watcher everything until one of us ends it.
+    /// Sends the watcher every entry until either side ends the session.
     pub async fn run(mut self, stop: CancellationToken) {
         let end = self.tell_until(stop).await;
         let order = self.watcher.now().order_id;
         let (request, version) = (self.request, self.told);
-        tracing::debug!(request.id = %request, order.id = %order, version, end = end.as_str(), "a watcher is gone");
-        // Its place is another's before the last word is said.
+        tracing::debug!(
+            request.id = %request, order.id = %order, version, end = end.as_str(), "a watcher's session has ended"
+        );
+        // Free the place before the close frame is sent.
         drop(self.watcher);
         close(self.socket, end).await;
     }
 
     async fn tell_until(&mut self, stop: CancellationToken) -> End {
         let mut pings = pings();
-        // So many frames since the last ping; at the first ping nothing was to be heard yet.
+        // Frames received since the last ping. Starts at 1, since before the first ping no answer is due.
         let mut heard = 1;
         if let Err(end) = self.tell().await {
             return end;
         }
         loop {
             let next = tokio::select! {
-                // In this order, so that no flood of frames keeps the others waiting.
+                // In this order, so that a flood of frames cannot starve the other branches.
                 biased;
                 () = stop.cancelled() => Err(End::Restart),
                 () = self.watcher.changed() => self.tell_news().await,
@@ -149,7 +149,7 @@ impl Session {
         }
     }
 
-    /// What has come since the last look. How long that took from its transaction is measured.
+    /// Sends the entries since the last message, and records the lag since the transaction.
     async fn tell_news(&mut self) -> Result<(), End> {
         let before = self.told;
         let outcome = self.tell().await;
@@ -159,12 +159,12 @@ impl Session {
         outcome
     }
 
-    /// All that the watcher does not know yet.
+    /// Sends everything that the watcher does not have yet.
     async fn tell(&mut self) -> Result<(), End> {
         let state = self.watcher.now();
         let known = match self.told {
             Some(told) if told <= state.version => told,
-            // It knows nothing, or says that it knows more than there is.
+            // The watcher has nothing yet, or claims a version that does not exist.
             _ => {
                 self.send(&state.snapshot()).await?;
                 self.told = Some(state.version);
@@ -195,10 +195,10 @@ impl Session {
             Some(Ok(Frame::Ping(payload))) => sent(timeout(SEND_WITHIN, self.socket.pong(&payload)).await),
             Some(Ok(Frame::Pong(_) | Frame::Nop)) => Ok(()),
             Some(Ok(Frame::Text(_) | Frame::Binary(_) | Frame::Continuation(_))) => Err(End::Unasked),
-            // Its word that it leaves, or the end of the connection.
+            // A close frame, or the end of the connection.
             Some(Ok(Frame::Close(_))) | None => Err(End::Left),
             Some(Err(ProtocolError::Io(error))) if !is_too_large(&error) => Err(End::Left),
-            // A frame that is too large, or none at all.
+            // A frame that is too large, or bytes that are not a frame.
             Some(Err(_)) => Err(End::Unasked),
         }
     }

@@ -1,4 +1,4 @@
-//! `GET /admin/audit`: who did what.
+//! `GET /admin/audit`: the log of operators' actions.
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use orderflow_service::{
@@ -15,19 +15,19 @@ use crate::{
     web::problem::Problem,
 };
 
-/// What operators and commands did, the newest first.
+/// Returns the actions of operators and commands, newest first.
 ///
 /// # Errors
-/// 400 for parameters that are none, 401 and 403 as everywhere, 503 while the database is away.
+/// 400 for invalid parameters, 401 and 403 as everywhere, 503 while the database is unavailable.
 pub async fn list(request: HttpRequest, console: Data<Console>) -> Result<HttpResponse, Problem> {
     auth::operator(&request, &console, Role::Read)?;
     Ok(answer(&page(&console, &Query::of(&request)).await?))
 }
 
-/// The part that the parameters `cursor` and `limit` mean.
+/// Returns the page that the parameters `cursor` and `limit` select.
 ///
 /// # Errors
-/// As of [`list`].
+/// As for [`list`].
 pub async fn page(console: &Console, query: &Query) -> Result<Page<Action>, Problem> {
     let (before, limit) = (query.cursor()?, query.limit()?);
     let reading = async |connection: &mut Connection| actions::page(connection, before, i64::from(limit) + 1).await;

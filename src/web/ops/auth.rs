@@ -1,4 +1,4 @@
-//! Who may: whoever has a token of `OPERATOR_TOKENS`.
+//! Authentication of operators by the tokens in `OPERATOR_TOKENS`.
 
 use std::time::Instant;
 
@@ -19,42 +19,42 @@ use crate::{
     },
 };
 
-/// Says which setting it takes.
+/// Names the setting that is needed.
 const OFF: &str = "Set OPERATOR_TOKENS to name:role:sha256hex for each operator, and restart `orderflow serve`.";
 
-/// Who asks.
+/// The operator who sent a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Operator {
-    /// By `OPERATOR_TOKENS`.
+    /// The name in `OPERATOR_TOKENS`.
     pub name: String,
-    /// What they may do.
+    /// The role in `OPERATOR_TOKENS`.
     pub role: Role,
 }
 
 impl Operator {
-    /// As who does what this request asks for.
+    /// Returns the principal to record for this request's actions.
     #[must_use]
     pub fn actor(&self, request: &HttpRequest) -> Principal {
         Principal::operator(&self.name, self.role, request_id::of(request))
     }
 
-    /// That they may.
+    /// Returns the operator if they have at least this role.
     ///
     /// # Errors
-    /// 403 for who may only look.
+    /// 403 for a lower role.
     pub fn needs(self, role: Role) -> Result<Self, Problem> {
         if self.role >= role {
             return Ok(self);
         }
-        Err(Problem::new(Code::Forbidden, "This takes an operator with the role operate."))
+        Err(Problem::new(Code::Forbidden, "This requires an operator with the role operate."))
     }
 }
 
-/// The operator whose token the request carries, if they may do that much.
+/// Returns the operator whose token the request carries, if they have at least this role.
 ///
 /// # Errors
-/// 403 where there are no operators at all, 401 without a token of one, 429 after too many wrong ones, 403 where the role is
-/// not enough.
+/// 403 if no operators are configured, 401 without an operator's token, 429 after too many invalid tokens, 403 if the
+/// role is not sufficient.
 pub fn operator(request: &HttpRequest, console: &Console, role: Role) -> Result<Operator, Problem> {
     are_on(console)?;
     let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
@@ -65,20 +65,20 @@ pub fn operator(request: &HttpRequest, console: &Console, role: Role) -> Result<
     Operator { name: known.name.clone(), role: known.role }.needs(role)
 }
 
-/// That there are operators at all.
+/// Checks that at least one operator is configured.
 ///
 /// # Errors
-/// 403, with the setting that it takes.
+/// 403, naming the setting that is needed.
 pub fn are_on(console: &Console) -> Result<(), Problem> {
     if console.tokens.is_empty() { Err(Problem::new(Code::OperatorsOff, OFF)) } else { Ok(()) }
 }
 
-/// Whose token this is. All are compared, each in the same time whatever is wrong, so that nobody learns by the clock how
-/// much of a hash they have guessed. Who guesses is logged, without what they guessed: it may be all but right; and waits,
-/// see [`Guard`](super::guesses::Guard).
+/// Returns the operator token that this text matches. All tokens are compared, in constant time, so that timing does
+/// not reveal how much of a hash was guessed. A failed attempt is logged without the token, which may be almost right,
+/// and makes its address wait; see [`Guard`](super::guesses::Guard).
 ///
 /// # Errors
-/// 429 after too many wrong ones, with the time after which the next one is compared.
+/// 429 after too many invalid tokens, with the time after which the next one is compared.
 pub fn known<'c>(
     request: &HttpRequest,
     console: &'c Console,
@@ -88,7 +88,7 @@ pub fn known<'c>(
     console.guard.may_try(client, now).map_err(|wait| {
         metrics::get().operators.refused(false);
         let seconds = wait.as_secs().saturating_add(1);
-        let detail = format!("Too many wrong tokens came before. Try again in {seconds} s.");
+        let detail = format!("Too many invalid tokens were sent. Try again in {seconds} s.");
         Problem::new(Code::TooManyAttempts, detail).retry_after(seconds)
     })?;
     let hash = CtOutput::<Sha256>::new(Sha256::digest(token.as_bytes()));
@@ -103,7 +103,7 @@ pub fn known<'c>(
     } else {
         console.guard.wrong(client, now);
         metrics::get().operators.refused(true);
-        tracing::warn!(client.address = %client, "a token was refused that is no operator's");
+        tracing::warn!(client.address = %client, "a token was refused: it is not an operator's");
     }
     Ok(found)
 }

@@ -1,4 +1,4 @@
-//! What operators' requests work with.
+//! The shared state of operators' requests.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,29 +24,30 @@ use crate::{
     },
 };
 
-/// How long one look at dead letters waits for another: they hold messages, and two at a time would each see a part.
+/// How long one reader of dead letters waits for another. A reader holds messages, so two at a time would each see only
+/// a part.
 const TURN: Duration = Duration::from_secs(20);
 
-/// What every operator's request can use; one for the process. Cheap to clone.
+/// The state of the console; one per process. Cheap to clone.
 #[derive(Clone)]
 pub struct Console {
-    /// Of its own, so that customers who take all their connections do not keep operators out.
+    /// A pool of its own, so that operators get connections even when customers use all of theirs.
     pub database: Database,
-    /// Who may.
+    /// The operators' tokens.
     pub tokens: Arc<[OperatorToken]>,
-    /// Tells clients apart.
+    /// Identifies clients.
     pub clients: Clients,
-    /// Who may try a token.
+    /// Limits the attempts to guess a token.
     pub guard: Guard,
-    /// Sessions that were ended here.
+    /// Sessions that were ended in this process.
     pub ended: Ended,
     /// Cancelled when the process stops.
     pub stop: CancellationToken,
-    /// Sign sessions: the first signs, all verify.
+    /// The secrets of sessions: the first signs, all verify.
     pub secrets: Arc<[SecretString]>,
-    /// How it went in the last minutes.
+    /// The figures of the last minutes.
     pub flow: Flow,
-    /// To other programs' pages.
+    /// Links to other programs' pages.
     pub links: Links,
     broker: Option<Broker>,
     runtime: Handle,
@@ -56,13 +57,13 @@ pub struct Console {
 /// RabbitMQ as the user of `AMQP_ADMIN_URL`.
 #[derive(Clone)]
 pub struct Broker {
-    /// By AMQP: messages.
+    /// Over AMQP: messages.
     pub connector: Connector,
-    /// By both: figures of queues.
+    /// Over AMQP and the management API: figures of queues.
     pub queues: inspect::Broker,
 }
 
-/// Why there is no console.
+/// Why the console cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum ConsoleError {
     /// `DATABASE_URL`.
@@ -71,14 +72,16 @@ pub enum ConsoleError {
     /// `AMQP_ADMIN_URL`.
     #[error(transparent)]
     Broker(#[from] BrokerError),
-    /// The same.
+    /// `AMQP_ADMIN_URL`.
     #[error(transparent)]
     Queues(#[from] NotReady),
 }
 
 impl Console {
-    /// Connects to nothing yet. What lasts longer than a request runs on the runtime that this is called on, which has to be
-    /// a multi-threaded one: connections belong to it, and whoever goes away does not take them along.
+    /// Creates the console without connecting to anything yet.
+    ///
+    /// Must be called on a multi-threaded runtime. Work that outlives a request runs there: connections belong to that
+    /// runtime, so a client that disconnects does not close them.
     ///
     /// # Errors
     /// See [`ConsoleError`].
@@ -114,51 +117,51 @@ impl Console {
         Ok(console)
     }
 
-    /// The broker's queues, where `AMQP_ADMIN_URL` is set.
+    /// Returns the broker's queues, or `None` if `AMQP_ADMIN_URL` is not set.
     #[must_use]
     pub fn queues(&self) -> Option<&inspect::Broker> {
         self.broker.as_ref().map(|broker| &broker.queues)
     }
 
-    /// The broker.
+    /// Returns the broker.
     ///
     /// # Errors
-    /// Where `AMQP_ADMIN_URL` is not set.
+    /// If `AMQP_ADMIN_URL` is not set.
     pub fn broker(&self) -> Result<Broker, Problem> {
         self.broker.clone().ok_or_else(|| {
             Problem::new(
                 Code::SettingMissing,
-                "Dead letters are read from RabbitMQ: set AMQP_ADMIN_URL for the console, or use `orderflow dlq`.",
+                "Dead letters are read from RabbitMQ. Set AMQP_ADMIN_URL for the console, or use `orderflow dlq`.",
             )
         })
     }
 
-    /// Does something to its end, whether or not the client waits for it.
+    /// Runs the work to its end, even if the client disconnects.
     ///
     /// # Errors
-    /// When it panics.
+    /// Those of the work, and 500 if it panics.
     pub async fn finish<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, Problem>> + Send + 'static,
     ) -> Result<T, Problem> {
         self.runtime.spawn(work).await.unwrap_or_else(|error| {
-            tracing::error!(%error, "what an operator asked for was not done to its end");
+            tracing::error!(%error, "an operator's request was not completed");
             Err(Problem::new(Code::Internal, "The cause is logged under this request_id."))
         })
     }
 
-    /// Starts something that nobody waits for.
+    /// Starts work in the background.
     pub fn start(&self, work: impl Future<Output = ()> + Send + 'static) {
         drop(self.runtime.spawn(work));
     }
 
-    /// Waits for the turn to take dead letters in hand.
+    /// Waits for the turn to hold dead letters.
     ///
     /// # Errors
-    /// When another look takes too long.
+    /// 503 if another reader takes too long.
     pub async fn turn(&self) -> Result<OwnedMutexGuard<()>, Problem> {
         tokio::time::timeout(TURN, Arc::clone(&self.looking).lock_owned()).await.map_err(|_| {
-            Problem::new(Code::BrokerUnavailable, "Somebody else is looking at dead letters. Try again soon.")
+            Problem::new(Code::BrokerUnavailable, "Another request is reading dead letters. Try again soon.")
                 .retry_after(TURN.as_secs())
         })
     }

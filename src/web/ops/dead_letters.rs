@@ -1,4 +1,4 @@
-//! `GET /admin/dead-letters`, and which dead letters a request means.
+//! `GET /admin/dead-letters`, and the selection of dead letters in a request.
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use orderflow_order::domain::OrderNumber;
@@ -24,53 +24,53 @@ use crate::{
     web::problem::{Code, Problem},
 };
 
-/// Messages that a request may name one by one.
+/// The most messages that a request may list individually.
 const NAMED: usize = 200;
 
-/// Which dead letters of a queue: those to which everything applies that is given.
+/// A selection of a queue's dead letters: those that match every given criterion.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Chosen {
-    /// The work queue, by its whole name.
+    /// The full name of the work queue.
     pub queue: String,
-    /// Those whose reason contains this text.
+    /// Selects messages whose reason contains this text.
     #[serde(default)]
     pub reason: Option<String>,
-    /// Those of this order, by its id or number.
+    /// Selects messages of this order, by its id or number.
     #[serde(default)]
     pub order: Option<String>,
-    /// These messages.
+    /// Selects these messages.
     #[serde(default)]
     pub messages: Vec<String>,
-    /// At most so many, the oldest first.
+    /// Selects at most this many, oldest first.
     #[serde(default)]
     pub limit: Option<u32>,
 }
 
 impl Chosen {
-    /// As the commands have it.
+    /// Converts it to the commands' selection.
     ///
     /// # Errors
-    /// 422 where there is no such queue, an order is named by neither its id nor its number, too many messages are named,
-    /// or a text has a zero byte. What is refused here is not written down.
+    /// 422 if there is no such queue, the order is given by neither id nor number, too many messages are listed, a text
+    /// contains a zero byte, or the limit is 0. Requests refused here are not recorded in the log of actions.
     pub fn selection(&self) -> Result<Selection, Problem> {
         let invalid = |detail: &str| Problem::new(Code::InvalidRequest, detail.to_owned());
         if roster().of_queue(&self.queue).is_none() {
-            return Err(invalid("queue has to be a work queue's whole name; /admin/queues lists them."));
+            return Err(invalid("queue must be the full name of a work queue; /admin/queues lists them."));
         }
         if self.messages.len() > NAMED {
-            return Err(invalid("messages has at most 200 names; choose by reason instead."));
+            return Err(invalid("messages must contain at most 200 ids; select by reason instead."));
         }
         let order = self.order.clone().filter(|text| !text.is_empty());
-        // Who did what is written down for good, so an e-mail address may not get there.
+        // The log of actions is kept permanently, so it must not contain an e-mail address.
         if order.as_ref().is_some_and(|text| text.parse::<Uuid>().is_err() && text.parse::<OrderNumber>().is_err()) {
-            return Err(invalid("order has to be an order's id or number; /admin/orders finds it by e-mail address."));
+            return Err(invalid("order must be an order's id or number; /admin/orders finds it by e-mail address."));
         }
         if self.reason.iter().chain(&self.messages).any(|text| text.contains('\0')) {
-            return Err(invalid("reason and messages have no zero byte."));
+            return Err(invalid("reason and messages must not contain a zero byte."));
         }
         if self.limit == Some(0) {
-            return Err(invalid("limit is at least 1."));
+            return Err(invalid("limit must be at least 1."));
         }
         Ok(Selection {
             queue: Some(pattern(&self.queue)?),
@@ -88,37 +88,37 @@ fn pattern(text: &str) -> Result<QueuePattern, Problem> {
     known.map_err(|why| Problem::new(Code::InvalidParameter, format!("queue: {why}.")))
 }
 
-/// What was found in dead-letter queues.
+/// The dead letters found.
 #[derive(Serialize)]
 pub struct Letters {
-    /// How many.
+    /// The number of messages found.
     pub messages: usize,
-    /// By queue and cause, each queue's largest first.
+    /// The groups by queue and cause, each queue's largest first.
     pub groups: Vec<Group>,
-    /// A part of them, whole.
+    /// One page of the messages, in full.
     pub items: Vec<Shown>,
-    /// What to ask for the next part with.
+    /// The cursor of the next page.
     pub next_cursor: Option<String>,
-    /// What to know besides.
+    /// Remarks, for example on missing messages.
     pub notes: Vec<String>,
     /// What could not be read, and why.
     pub unavailable: Vec<String>,
 }
 
-/// Dead letters: grouped by cause, and one by one.
+/// Returns dead letters, grouped by cause and individually.
 ///
 /// # Errors
-/// 400 for parameters that are none, 401 and 403 as everywhere, 503 while the broker is away or where no administrator is
-/// set.
+/// 400 for invalid parameters, 401 and 403 as everywhere, 503 while the broker is unavailable or if `AMQP_ADMIN_URL` is
+/// not set.
 pub async fn list(request: HttpRequest, console: Data<Console>) -> Result<HttpResponse, Problem> {
     auth::operator(&request, &console, Role::Read)?;
     Ok(answer(&found(&console, &Query::of(&request)).await?))
 }
 
-/// The dead letters that the parameters `queue`, `reason`, `order`, `message`, `cursor` and `limit` mean.
+/// Returns the dead letters that the parameters `queue`, `reason`, `order`, `message`, `cursor` and `limit` select.
 ///
 /// # Errors
-/// As of [`list`].
+/// As for [`list`].
 pub async fn found(console: &Console, query: &Query) -> Result<Letters, Problem> {
     let text = |name| query.text(name).map(str::to_owned);
     let selection = Selection {
@@ -137,10 +137,10 @@ pub async fn found(console: &Console, query: &Query) -> Result<Letters, Problem>
         let _turn = held.turn().await?;
         let (desk, mut snapshot) = hold(&held, broker, &selection).await?;
         let whole = selection.reason.is_none() && selection.order.is_none() && selection.messages.is_empty();
-        // Of a part of them nobody can say what is missing.
+        // A partial selection cannot show which messages are missing.
         let notes = if whole { notes(&desk, &selection.subscriptions(), &mut snapshot).await } else { Vec::new() };
         let page: Vec<_> = snapshot.letters.iter().skip(skip).take(limit).collect();
-        // Without the database they have no numbers, and the notes say why.
+        // Without the database there are no order numbers; the notes say why.
         let numbers = desk.numbers(page.iter().filter_map(|letter| letter.order_id)).await.unwrap_or_default();
         let items: Vec<_> = page.into_iter().map(|letter| Shown::new(letter, &numbers)).collect();
         let (messages, end) = (snapshot.letters.len(), skip.saturating_add(items.len()));
@@ -158,11 +158,11 @@ pub async fn found(console: &Console, query: &Query) -> Result<Letters, Problem>
     console.finish(looking).await
 }
 
-/// Takes the dead letters that are chosen in hand. Whoever calls this has the turn, until all is put back or nobody else
-/// minds that some are not there.
+/// Takes the selected dead letters from their queue and holds them. The caller must have the turn, and keep it until
+/// the messages are put back or other readers need no longer see them.
 ///
 /// # Errors
-/// 503 while the broker is away, 404 for an order that there is not.
+/// 503 while the broker is unavailable, 404 for an unknown order.
 pub async fn hold(console: &Console, broker: Broker, selection: &Selection) -> Result<(Desk, Snapshot), Problem> {
     let opening = Desk::at(broker.connector, console.database.clone());
     let mut desk = opening.await.map_err(Failed::from)?;
@@ -170,10 +170,10 @@ pub async fn hold(console: &Console, broker: Broker, selection: &Selection) -> R
     Ok((desk, snapshot))
 }
 
-/// Puts everything back that is still held.
+/// Returns all messages still held to their queue.
 ///
 /// # Errors
-/// 503 when the broker does not confirm it.
+/// 503 if the broker does not confirm it.
 pub async fn put_back(desk: Desk) -> Result<(), Problem> {
     Ok(desk.letters.close().await.map_err(Failed::from)?)
 }

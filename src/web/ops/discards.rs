@@ -30,41 +30,41 @@ use crate::{
     web::problem::{Code, Problem},
 };
 
-/// Messages that one request throws away at most: they are kept, and so are written into the database first.
+/// The most messages that one request discards: each is first written to the database, which keeps it.
 const MOST: u32 = 1_000;
 
-/// What is asked for.
+/// The body of a request to discard dead letters.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Asked {
-    /// Which.
+    /// The selection, see [`Chosen`].
     #[serde(flatten)]
     pub chosen: Value,
-    /// Only say what would be thrown away.
+    /// Only report what would be discarded.
     #[serde(default)]
     pub dry_run: bool,
 }
 
-/// What was thrown away, or would be.
+/// The messages that were discarded, or would be.
 #[derive(Debug, Serialize)]
 pub struct Thrown {
-    /// Whether nothing was done.
+    /// Whether this was only a dry run.
     pub dry_run: bool,
-    /// Links to the list of actions, and to what is kept.
+    /// Identifies the entry in the log of actions and the kept messages.
     pub request_id: Uuid,
-    /// How many were chosen.
+    /// How many were selected.
     pub selected: usize,
-    /// By cause.
+    /// The selected messages by cause.
     pub groups: Vec<Group>,
-    /// How many are gone.
+    /// How many were discarded.
     pub discarded: usize,
-    /// What could not be done besides.
+    /// What could not be read or recorded, and why.
     pub unavailable: Vec<String>,
 }
 
-/// What was thrown away here in the last 90 days, the newest first.
+/// Returns the messages discarded here in the last 90 days, newest first.
 ///
 /// # Errors
-/// 400 for parameters that are none, 401 and 403 as everywhere, 503 while the database is away.
+/// 400 for invalid parameters, 401 and 403 as everywhere, 503 while the database is unavailable.
 pub async fn list(request: HttpRequest, console: Data<Console>) -> Result<HttpResponse, Problem> {
     auth::operator(&request, &console, Role::Read)?;
     let query = Query::of(&request);
@@ -74,11 +74,11 @@ pub async fn list(request: HttpRequest, console: Data<Console>) -> Result<HttpRe
     Ok(answer(&Page::of(found, limit, |one| one.discarded_id.to_string())))
 }
 
-/// Throws dead letters away, after they are kept.
+/// Discards dead letters after storing a copy of each.
 ///
 /// # Errors
-/// 404 where none is like that, 422 for a request that is none, 401 and 403 as everywhere, 503 while database or broker are
-/// away: what is not thrown away then is in its queue.
+/// 404 if none matches, 422 for an invalid request, 401 and 403 as everywhere, 503 while the database or the broker is
+/// unavailable; messages that were not discarded are then still in their queue.
 pub async fn discard(request: HttpRequest, payload: Payload, console: Data<Console>) -> Result<HttpResponse, Problem> {
     let operator = auth::operator(&request, &console, Role::Operate)?;
     let Asked { chosen, dry_run } = list::json(&request, payload).await?;
@@ -87,13 +87,13 @@ pub async fn discard(request: HttpRequest, payload: Payload, console: Data<Conso
     Ok(answer(&throw(&console, operator.actor(&request), chosen, dry_run).await?))
 }
 
-/// Throws away what is chosen, or only says what that is.
+/// Discards the selected messages, or only reports them.
 ///
 /// # Errors
-/// As of [`discard`].
+/// As for [`discard`].
 pub async fn throw(console: &Console, actor: Principal, mut chosen: Chosen, dry_run: bool) -> Result<Thrown, Problem> {
     if *chosen.limit.get_or_insert(MOST) > MOST {
-        return Err(Problem::new(Code::InvalidRequest, format!("limit is at most {MOST}.")));
+        return Err(Problem::new(Code::InvalidRequest, format!("limit must be at most {MOST}.")));
     }
     let (selection, broker, held) = (chosen.selection()?, console.broker()?, console.clone());
     let throwing = async move {
@@ -127,8 +127,8 @@ pub async fn throw(console: &Console, actor: Principal, mut chosen: Chosen, dry_
     console.finish(throwing).await
 }
 
-/// Nothing is like what was chosen.
+/// Returns the problem of a selection that matches nothing.
 #[must_use]
 pub fn none() -> Problem {
-    Problem::new(Code::DeadLettersNotFound, "/admin/dead-letters lists what there is.")
+    Problem::new(Code::DeadLettersNotFound, "/admin/dead-letters lists all dead letters.")
 }

@@ -1,4 +1,4 @@
-//! Which sessions were ended here.
+//! The sessions that were ended in this process.
 
 use std::{
     collections::HashMap,
@@ -8,8 +8,8 @@ use std::{
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-/// Sessions that were ended at this process, each until it would have expired. They stay ended while the database is
-/// unavailable. Cheap to clone.
+/// The sessions that were ended in this process, each kept until it would have expired. Kept in memory, so that they
+/// stay ended while the database is unavailable. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Ended(Arc<Mutex<HashMap<Uuid, DateTime<Utc>>>>);
 
@@ -21,7 +21,7 @@ impl Ended {
         ended.insert(session, expires);
     }
 
-    /// Returns whether the session was ended here.
+    /// Returns whether the session was ended in this process.
     pub fn contains(&self, session: Uuid) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&session)
     }

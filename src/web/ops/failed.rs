@@ -1,4 +1,4 @@
-//! What a command would say, as a problem.
+//! Turns a command's failure into a problem.
 
 use orderflow_service::telemetry;
 
@@ -6,10 +6,10 @@ use crate::{
     ops::Failed,
     web::problem::{Code, Problem},
 };
-/// Seconds after which it is worth asking again when the broker is away: about what a restart takes.
+/// Seconds after which a retry is worthwhile when the broker is unavailable: about what a restart takes.
 const BROKER_RETRY_SECONDS: u64 = 5;
 
-/// Logs the cause where somebody has to look into it.
+/// Logs causes that need an operator's attention.
 impl From<Failed> for Problem {
     fn from(failed: Failed) -> Self {
         match failed {
@@ -19,12 +19,12 @@ impl From<Failed> for Problem {
             Failed::Broker(_) | Failed::NotReady(_) | Failed::Publish(_) | Failed::Management(_) => {
                 tracing::warn!(
                     error = telemetry::chain(&failed),
-                    "an operator needs RabbitMQ, which cannot be worked with"
+                    "an operator's request failed because RabbitMQ cannot be used"
                 );
                 Self::new(Code::BrokerUnavailable, format!("{failed}.")).retry_after(BROKER_RETRY_SECONDS)
             }
             other => {
-                tracing::error!(error = telemetry::chain(&other), "what an operator asked for failed");
+                tracing::error!(error = telemetry::chain(&other), "an operator's request failed");
                 Self::new(Code::Internal, "The cause is logged under this request_id.")
             }
         }

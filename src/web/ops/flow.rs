@@ -1,5 +1,5 @@
-//! How it went in the last minutes: a bounded ring of looks at orders and queues, taken while somebody watches. Nobody
-//! watching costs nothing.
+//! The figures of the last minutes: a bounded ring of samples of orders and queues. Samples are taken only while the
+//! page is open, so an unused console costs nothing.
 
 use std::{
     collections::VecDeque,
@@ -16,25 +16,25 @@ use crate::{
     store::flow::{self, OrderRates},
 };
 
-/// Between two looks.
+/// The time between two samples.
 pub const EVERY: Duration = Duration::from_secs(2);
 
-/// Looks that are kept: five minutes.
+/// How many samples are kept: five minutes' worth.
 const KEPT: usize = 150;
 
-/// How long it goes on after somebody last looked at the page: longer than a page that does not refresh by itself is left
-/// alone by one who watches.
+/// How long sampling continues after the last request for the page. An operator without JavaScript, who reloads the
+/// page by hand, does so more often than that.
 const WATCHED_FOR: Duration = Duration::from_secs(120);
 
-/// What a look may take; who watches wants to know soon that one does not answer.
+/// How long a sample may take: an operator must soon see that the database or the broker does not answer.
 const WITHIN: Duration = Duration::from_secs(3);
 
-/// One look.
+/// One sample.
 #[derive(Debug, Clone)]
 pub struct Sample {
-    /// When it was begun.
+    /// When the sample was started.
     pub at: Instant,
-    /// Orders a second; none while the database is away.
+    /// Orders per second; `None` while the database is unavailable.
     pub orders: Option<OrderRates>,
     /// Every queue, as far as known.
     pub queues: Vec<Figures>,
@@ -42,7 +42,7 @@ pub struct Sample {
     pub unavailable: Vec<String>,
 }
 
-/// Of which nothing is known.
+/// A sample without any figures.
 impl Default for Sample {
     fn default() -> Self {
         Self { at: Instant::now(), orders: None, queues: Vec::new(), unavailable: Vec::new() }
@@ -64,7 +64,7 @@ impl Flow {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks as long as somebody watches, until `stop`.
+    /// Takes samples while the page is open, until `stop`.
     pub async fn run(self, database: Database, broker: Option<Broker>, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -81,7 +81,7 @@ impl Flow {
 
     fn add(&self, sample: Sample) {
         let mut state = self.state();
-        // A gap is no line.
+        // A line must not be drawn across a gap.
         if state.samples.back().is_some_and(|last| last.at.elapsed() > 5 * EVERY) {
             state.samples.clear();
         }
@@ -91,7 +91,7 @@ impl Flow {
         }
     }
 
-    /// What is known now, the oldest first; never empty. Looks itself where nobody has for a while.
+    /// Returns the samples, oldest first; never empty. Takes one itself if the newest is too old.
     pub async fn watch(&self, database: &Database, broker: Option<&Broker>) -> Vec<Sample> {
         let is_fresh = {
             let mut state = self.state();
@@ -110,7 +110,7 @@ async fn take(database: &Database, broker: Option<&Broker>) -> Sample {
     let at = Instant::now();
     let (orders, queues::Queues { figures: queues, unavailable, .. }) =
         tokio::join!(database.run(WITHIN, asking), queues::read(broker, database, WITHIN));
-    // What is wrong with the database the queues say already.
+    // The queues already report problems with the database.
     let orders: Result<OrderRates, StoreError> = orders;
     Sample { at, orders: orders.ok(), queues, unavailable }
 }
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn the_ring_is_bounded_and_begins_anew_after_a_gap() {
+    async fn the_ring_is_bounded_and_starts_again_after_a_gap() {
         let flow = Flow::default();
         for _ in 0..KEPT + 10 {
             flow.add(Sample::default());

@@ -1,7 +1,8 @@
-//! Slows down guessing of operators' tokens: an address that sends wrong ones waits, longer each time.
+//! Slows down guessing of operators' tokens: an address that sends invalid ones waits longer each time.
 //!
-//! Each client address waits for its own mistakes, so an attacker elsewhere locks no operator out. Wrong tokens from many
-//! addresses make those wait too from which no right one has come; addresses of operators who have worked here are exempt.
+//! Each address waits for its own mistakes, so an attacker elsewhere locks no operator out. Invalid tokens from many
+//! addresses also make every address wait that has not sent a valid token. Addresses of operators who worked here
+//! lately are exempt.
 
 use std::{
     collections::HashMap,
@@ -10,10 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Wrong tokens of one address that are free: typing errors, and a script with last year's token.
+/// Invalid tokens from one address that cause no wait: typing errors, or a script with last year's token.
 const FREE: u32 = 5;
 
-/// The same for all addresses together from which no right one has come.
+/// The same limit for all addresses together that have not sent a valid token.
 const FREE_OF_ALL: u32 = 50;
 
 /// The first wait; each mistake doubles it.
@@ -22,22 +23,22 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait of one address.
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// The longest wait for the mistakes of others: an operator at a new address has to get through some time.
+/// The longest wait for mistakes of others: an operator at a new address must get through eventually.
 const LONGEST_OF_ALL: Duration = Duration::from_secs(10);
 
-/// After so long without a mistake, all is forgotten.
+/// The time without a mistake after which earlier ones are forgotten.
 const FORGET: Duration = Duration::from_secs(15 * 60);
 
-/// How long an address counts as an operator's after a right token.
+/// How long an address counts as an operator's after a valid token.
 const KNOWN_FOR: Duration = Duration::from_secs(12 * 60 * 60);
 
-/// Addresses that are remembered; those beyond wait with all others.
+/// The most addresses remembered; further ones share the wait of unknown addresses.
 const ADDRESSES: usize = 10_000;
 
-/// How often room is made where so many are remembered: it goes through all of them.
+/// The shortest time between two clean-ups at that limit: a clean-up visits every address.
 const TIDY_EVERY: Duration = Duration::from_secs(60);
 
-/// Who may try a token. Cheap to clone.
+/// Decides which addresses may try a token. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Guard(Arc<Mutex<Guesses>>);
 
@@ -54,7 +55,7 @@ struct Client {
     right_at: Option<Instant>,
 }
 
-/// Wrong tokens in a row.
+/// Consecutive invalid tokens.
 #[derive(Debug, Default)]
 struct Mistakes {
     count: u32,
@@ -71,7 +72,7 @@ impl Mistakes {
         self.last = Some(now);
         self.wait = match self.count.checked_sub(free) {
             None => Duration::ZERO,
-            // Ten doublings are beyond every longest wait.
+            // Ten doublings exceed each of the longest waits.
             Some(beyond) => FIRST_WAIT.saturating_mul(1 << beyond.min(10)).min(longest),
         };
     }
@@ -93,10 +94,10 @@ impl Client {
 }
 
 impl Guard {
-    /// Whether this address may try a token now.
+    /// Checks whether this address may try a token now.
     ///
     /// # Errors
-    /// How long it has to wait.
+    /// The time that it still has to wait.
     pub fn may_try(&self, client: IpAddr, now: Instant) -> Result<(), Duration> {
         let guesses = self.guesses();
         let (own, is_known) = guesses.clients.get(&client).map_or((None, false), |client| {
@@ -110,7 +111,7 @@ impl Guard {
         }
     }
 
-    /// A wrong token came from this address.
+    /// Records an invalid token from this address.
     pub fn wrong(&self, client: IpAddr, now: Instant) {
         let mut guesses = self.guesses();
         let is_known = guesses.clients.get(&client).is_some_and(|client| client.is_known(now));
@@ -122,7 +123,7 @@ impl Guard {
         }
     }
 
-    /// An operator's token came from this address.
+    /// Records an operator's token from this address.
     pub fn right(&self, client: IpAddr, now: Instant) {
         if let Some(client) = self.guesses().of(client, now) {
             *client = Client { mistakes: Mistakes::default(), right_at: Some(now) };
@@ -135,7 +136,7 @@ impl Guard {
 }
 
 impl Guesses {
-    /// What is remembered of this address; `None` where no more can be.
+    /// Returns the record of this address, or `None` if no more addresses fit.
     fn of(&mut self, client: IpAddr, now: Instant) -> Option<&mut Client> {
         if self.clients.len() >= ADDRESSES && !self.clients.contains_key(&client) {
             if self.tidied.is_none_or(|at| now.saturating_duration_since(at) >= TIDY_EVERY) {
@@ -158,7 +159,7 @@ mod tests {
         IpAddr::from(number.to_be_bytes())
     }
 
-    /// Mistakes of one address, each as soon as it may; returns how long they took altogether.
+    /// Makes mistakes from one address, each as early as allowed, and returns how long they took in total.
     fn mistakes(guard: &Guard, client: IpAddr, count: u32, began: Instant) -> Duration {
         let mut now = began;
         for _ in 0..count {
@@ -171,18 +172,18 @@ mod tests {
     }
 
     #[test]
-    fn who_guesses_waits_ever_longer_and_a_typing_error_costs_nothing() {
+    fn repeated_guesses_wait_ever_longer_and_a_typing_error_costs_nothing() {
         let (guard, began) = (Guard::default(), Instant::now());
         assert_eq!(mistakes(&guard, address(1), FREE, began), Duration::ZERO);
         assert_eq!(guard.may_try(address(1), began), Err(FIRST_WAIT));
-        // 1,000 guesses took half a second; now they take days.
+        // Without the guard, 1,000 guesses took half a second; with it, they take days.
         assert!(mistakes(&Guard::default(), address(1), 1_000, began) > Duration::from_secs(3 * 24 * 60 * 60));
         assert_eq!(guard.may_try(address(1), began + FIRST_WAIT), Ok(()));
         assert_eq!(guard.may_try(address(2), began), Ok(()), "others do not wait for it");
     }
 
     #[test]
-    fn a_right_token_or_a_quarter_of_an_hour_ends_it() {
+    fn a_valid_token_or_fifteen_minutes_resets_the_count() {
         let (guard, began) = (Guard::default(), Instant::now());
         mistakes(&guard, address(1), FREE, began);
         guard.right(address(1), began + FIRST_WAIT);
@@ -206,13 +207,13 @@ mod tests {
     }
 
     #[test]
-    fn so_many_addresses_are_remembered_and_no_more() {
+    fn the_number_of_remembered_addresses_is_bounded() {
         let (guard, began) = (Guard::default(), Instant::now());
         for number in 0..20_000 {
             guard.wrong(address(number), began);
         }
         assert_eq!(guard.guesses().clients.len(), ADDRESSES);
         guard.wrong(address(30_000), began + FORGET);
-        assert_eq!(guard.guesses().clients.len(), 1, "what is old makes room");
+        assert_eq!(guard.guesses().clients.len(), 1, "old addresses make room");
     }
 }

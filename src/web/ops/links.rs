@@ -1,9 +1,9 @@
-//! Where else something can be looked at: RabbitMQ's own pages, the trace viewer.
+//! Links to other programs' pages: RabbitMQ's management UI and the trace viewer.
 
 use orderflow_service::config::{AdminConfig, OperatorsConfig, TRACE_ID};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// Makes links, as far as somebody has said where these programs are.
+/// Makes links to those programs whose addresses are configured.
 #[derive(Debug, Clone, Default)]
 pub struct Links {
     rabbitmq: Option<String>,
@@ -11,7 +11,7 @@ pub struct Links {
 }
 
 impl Links {
-    /// By the settings.
+    /// Creates the links from the settings.
     #[must_use]
     pub fn new(config: &OperatorsConfig) -> Self {
         let (ui, admin) = (config.ui_url.as_ref(), config.broker.as_ref().map(|(_, admin)| admin));
@@ -23,16 +23,16 @@ impl Links {
         Self { rabbitmq, traces: config.trace_viewer.clone() }
     }
 
-    /// A queue in RabbitMQ's management UI.
+    /// Returns the address of a queue in RabbitMQ's management UI.
     #[must_use]
     pub fn queue(&self, queue: &str) -> Option<String> {
         Some(format!("{}/{}", self.rabbitmq.as_ref()?, utf8_percent_encode(queue, NON_ALPHANUMERIC)))
     }
 
-    /// A trace in the trace viewer.
+    /// Returns the address of a trace in the trace viewer, or `None` if `trace_id` is not hexadecimal.
     #[must_use]
     pub fn trace(&self, trace_id: &str) -> Option<String> {
-        // It comes from an event, which another program may have written.
+        // The id comes from an event, which another program may have written.
         let is_one = !trace_id.is_empty() && trace_id.bytes().all(|byte| byte.is_ascii_hexdigit());
         self.traces.as_ref().filter(|_| is_one).map(|viewer| viewer.replace(TRACE_ID, trace_id))
     }

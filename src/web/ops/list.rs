@@ -1,4 +1,4 @@
-//! Lists, as all of the API has them: `{items, next_cursor}`, and the parameters that say which part.
+//! The form of all lists in the API: `{items, next_cursor}`, and the parameters that select a page.
 
 use std::{collections::HashMap, str::FromStr};
 
@@ -10,29 +10,29 @@ use crate::web::{
     problem::{Code, Problem},
 };
 
-/// Items in a list that says nothing else.
+/// The default number of items in a page.
 const USUAL: u32 = 50;
 
-/// Items at most.
+/// The most items in a page.
 const MOST: u32 = 200;
 
-/// The parameters of a query; of several of one name the first counts, and an empty one is none.
+/// The parameters of a query. Of several with the same name the first counts; an empty one counts as absent.
 pub struct Query(HashMap<String, String>);
 
 impl Query {
-    /// Of this request.
+    /// Reads the parameters of this request.
     #[must_use]
     pub fn of(request: &HttpRequest) -> Self {
         Self::parse(request.query_string().as_bytes())
     }
 
-    /// Of a query string.
+    /// Reads the parameters of a query string.
     #[must_use]
     pub fn parse(text: &[u8]) -> Self {
         Self::from_pairs(url::form_urlencoded::parse(text).into_owned())
     }
 
-    /// Of these names and values.
+    /// Reads the parameters from these names and values.
     #[must_use]
     pub fn from_pairs(pairs: impl Iterator<Item = (String, String)>) -> Self {
         let mut found = HashMap::new();
@@ -42,30 +42,30 @@ impl Query {
         Self(found)
     }
 
-    /// A parameter's text.
+    /// Returns a parameter's text.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|text| !text.is_empty())
     }
 
-    /// A parameter as something else.
+    /// Parses a parameter.
     ///
     /// # Errors
-    /// 400, which says what was expected.
+    /// 400, naming what was expected.
     pub fn parsed<T: FromStr>(&self, name: &'static str, expected: &str) -> Result<Option<T>, Problem> {
         let parsed = self.text(name).map(str::parse).transpose();
-        parsed.map_err(|_| Problem::new(Code::InvalidParameter, format!("{name} has to be {expected}.")))
+        parsed.map_err(|_| Problem::new(Code::InvalidParameter, format!("{name} must be {expected}.")))
     }
 
-    /// Where the part begins.
+    /// Returns the cursor at which the page begins.
     ///
     /// # Errors
-    /// 400 for what no answer of ours has said.
+    /// 400 for text that is not a cursor.
     pub fn cursor<T: FromStr>(&self) -> Result<Option<T>, Problem> {
-        self.parsed("cursor", "the next_cursor of the list before, as it is")
+        self.parsed("cursor", "the unchanged next_cursor of the previous page")
     }
 
-    /// How many items.
+    /// Returns the number of items to return.
     ///
     /// # Errors
     /// 400 for less than 1 or more than 200.
@@ -75,21 +75,22 @@ impl Query {
         if (1..=MOST).contains(&limit) {
             return Ok(limit);
         }
-        Err(Problem::new(Code::InvalidParameter, format!("limit has to be {expected}.")))
+        Err(Problem::new(Code::InvalidParameter, format!("limit must be {expected}.")))
     }
 }
 
-/// A part of a list.
+/// A page of a list.
 #[derive(Debug, Serialize)]
 pub struct Page<T> {
-    /// What is in it.
+    /// The items of this page.
     pub items: Vec<T>,
-    /// What to ask for the next part with; none: this is the last.
+    /// The cursor of the next page; `None` on the last page.
     pub next_cursor: Option<String>,
 }
 
 impl<T> Page<T> {
-    /// The first `limit` of what was read, which is one more where there is a next part; it begins after the last item.
+    /// Makes a page of the first `limit` items. The caller reads `limit + 1`: one more item means that there is a next
+    /// page, which begins after the last item of this one.
     #[must_use]
     pub fn of(mut items: Vec<T>, limit: u32, cursor: impl Fn(&T) -> String) -> Self {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -99,23 +100,23 @@ impl<T> Page<T> {
         Self { items, next_cursor }
     }
 
-    /// All there is.
+    /// Makes a page of the whole list.
     #[must_use]
     pub const fn whole(items: Vec<T>) -> Self {
         Self { items, next_cursor: None }
     }
 }
 
-/// An answer that nobody keeps.
+/// Returns an answer that must not be cached.
 #[must_use]
 pub fn answer(body: &impl Serialize) -> HttpResponse {
     HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(body)
 }
 
-/// The request's body.
+/// Parses the request's body.
 ///
 /// # Errors
-/// Those of [`body::json`], and 422 for JSON that is not what is expected.
+/// Those of [`body::json`], and 422 for JSON of another shape.
 pub async fn json<T: DeserializeOwned>(request: &HttpRequest, payload: Payload) -> Result<T, Problem> {
     let value = body::json(request, payload).await?;
     serde_json::from_value(value).map_err(|error| Problem::new(Code::InvalidRequest, format!("{error}.")))
@@ -126,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_part_says_where_the_next_begins_unless_it_is_the_last() {
+    fn every_page_but_the_last_has_a_next_cursor() {
         let part = |items: Vec<u32>| {
             let page = Page::of(items, 2, ToString::to_string);
             (page.items, page.next_cursor)

@@ -1,8 +1,8 @@
-//! What is for operators and their programs, at `OPS_LISTEN`: a server of its own, so that a proxy in front of the shop
-//! cannot show it by mistake, and a shop with too many customers can still be looked into.
+//! The console and API for operators, at `OPS_LISTEN`. They have a server of their own, so that a proxy in front of the
+//! shop cannot expose them by mistake, and so that operators can inspect a shop with too many customers.
 //!
-//! `/metrics` is for Prometheus and open; all else is for whom `OPERATOR_TOKENS` names. Whatever can be done here a command
-//! does too, by the same code in `src/ops`; and it is written down who did it.
+//! `/metrics`, `/healthz` and `/readyz` are open; operators' data and actions need a token of `OPERATOR_TOKENS`. Every
+//! action here also exists as a command and runs the same code in `src/ops`. The log of actions records who did it.
 
 mod actions;
 mod auth;
@@ -51,11 +51,11 @@ use super::{
     request_id,
 };
 
-/// One thread answers a few people and Prometheus.
+/// One thread is enough for a few operators and Prometheus.
 const BOUNDS: Bounds =
     Bounds { threads: 1, connections: 256, memory: 16 * 1024 * 1024, finish: Duration::from_secs(30) };
 
-/// Every path of the API that there is.
+/// Every path of the API.
 const ROUTES: &[Endpoint] = &[
     Endpoint { method: "GET", path: "/admin/orders", handler: |route| route.to(orders::list) },
     Endpoint { method: "GET", path: "/admin/orders/{id}", handler: |route| route.to(orders::one) },
@@ -72,11 +72,11 @@ const ROUTES: &[Endpoint] = &[
     Endpoint { method: "GET", path: "/admin/openapi.json", handler: |route| route.to(openapi::handle) },
 ];
 
-/// Returns the server, which runs when it is awaited. Logs its address. `database` is the one that customers' requests use. Without
-/// a console it has only the metrics and `/healthz`; whether the shop is ready is asked at `LISTEN`.
+/// Returns the server, which runs once it is awaited. Logs its address. `database` is the pool of customers' requests.
+/// Without a console it serves only `/metrics` and `/healthz`; the shop's readiness is at `LISTEN`.
 ///
 /// # Errors
-/// When the listener cannot be used.
+/// If the listener cannot be used.
 pub fn server(
     listener: TcpListener,
     certificate: Option<&Arc<ServerCertificate>>,
@@ -107,30 +107,32 @@ pub fn server(
     Ok(server)
 }
 
-/// Answers that the console takes requests: it opens without database and broker too, and shows that they are unavailable.
+/// Answers that the console accepts requests. It works without the database and the broker, and shows that they are
+/// unavailable.
 ///
 /// # Errors
 /// 503 while stopping.
 async fn ready(stop: Data<CancellationToken>) -> Result<HttpResponse, Problem> {
     if stop.is_cancelled() {
-        return Err(Problem::new(Code::NotReady, "Stopping: requests that were begun are being finished."));
+        return Err(Problem::new(Code::NotReady, "Stopping: the process is finishing the requests in progress."));
     }
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(json!({ "status": "ready" })))
 }
 
 async fn no_console() -> Result<&'static str, Problem> {
-    let detail = "This process runs the shop alone; here it has /metrics. The console is `orderflow serve console`.";
+    let detail =
+        "This process runs only the shop and serves /metrics here. Start the console with `orderflow serve console`.";
     Err(Problem::new(Code::NotFound, detail))
 }
 
-/// Runs the server. Orders do not depend on it: where it ends by itself, which it has no reason to, that is logged, and
-/// Prometheus finds the process down.
+/// Runs the server. Orders do not depend on it, so if it ends unexpectedly, the process only logs that. Prometheus then
+/// sees the process as down.
 pub async fn answer(server: Server) {
     let why = server.await.err().map(|error| telemetry::chain(&error));
-    tracing::error!(error = why, "operators and Prometheus are not answered any more; orders go on");
+    tracing::error!(error = why, "the server for operators and Prometheus has stopped; orders are still processed");
 }
 
-/// Registers [`ROUTES`] and the pages; everything else is a problem document too.
+/// Registers [`ROUTES`] and the pages. Any other path gets a problem document too.
 fn routes(config: &mut ServiceConfig) {
     register(config, ROUTES);
     register(config, pages::PAGES);
@@ -139,7 +141,7 @@ fn routes(config: &mut ServiceConfig) {
     }));
 }
 
-/// Registers these. Those of one path have to stand beside each other.
+/// Registers these endpoints. Endpoints of the same path must be adjacent.
 fn register(config: &mut ServiceConfig, endpoints: &'static [Endpoint]) {
     for here in endpoints.chunk_by(|one, next| one.path == next.path) {
         let Some(first) = here.first() else { continue };

@@ -2,10 +2,11 @@
 
 use actix_web::{HttpResponse, http::header::ContentType};
 
-/// Kept by hand, as the customers' description is; the tests below hold it against the routes and the codes.
+/// Written by hand, like the customers' document. The tests below compare it with the routes and the codes.
 const DOCUMENT: &str = include_str!("openapi.json");
 
-/// The description of the operators' interface, in OpenAPI 3.1. It says nothing of this shop, so it takes no token.
+/// Returns the description of the operators' API, in OpenAPI 3.1. It contains nothing about this shop, so it needs no
+/// token.
 pub async fn handle() -> HttpResponse {
     HttpResponse::Ok().content_type(ContentType::json()).body(DOCUMENT)
 }
@@ -29,7 +30,7 @@ mod tests {
             for (method, operation) in methods.as_object().expect("methods") {
                 let answers = operation["responses"].as_object().expect("responses");
                 let open = path == "/admin/openapi.json";
-                assert_eq!(answers.contains_key("401"), !open, "{method} {path}: whether it takes a token");
+                assert_eq!(answers.contains_key("401"), !open, "{method} {path}: whether it needs a token");
             }
         }
     }

@@ -22,23 +22,23 @@ use crate::{
     web::problem::{Code, Problem},
 };
 
-/// By status alone, how many orders one request looks through: a fraction of a second's work.
+/// How many orders one search by status alone reads: a fraction of a second's work.
 const SPAN: u32 = 200_000;
 
-/// Orders, the newest first.
+/// Returns orders, newest first.
 ///
 /// # Errors
-/// 400 for parameters that are none, 401 and 403 as everywhere, 503 while the database is away or too busy to find them
-/// in time.
+/// 400 for invalid parameters, 401 and 403 as everywhere, 503 while the database is unavailable or too busy to find
+/// them in time.
 pub async fn list(request: HttpRequest, console: Data<Console>) -> Result<HttpResponse, Problem> {
     auth::operator(&request, &console, Role::Read)?;
     Ok(answer(&found(&console, &Query::of(&request)).await?))
 }
 
-/// The orders that the parameters `q`, `status`, `cursor` and `limit` mean.
+/// Returns the orders that the parameters `q`, `status`, `cursor` and `limit` select.
 ///
 /// # Errors
-/// As of [`list`].
+/// As for [`list`].
 pub async fn found(console: &Console, query: &Query) -> Result<Page<Listed>, Problem> {
     let search = Search {
         wanted: query.text("q").map(wanted).transpose()?,
@@ -54,19 +54,16 @@ pub async fn found(console: &Console, query: &Query) -> Result<Page<Listed>, Pro
 
 fn wanted(text: &str) -> Result<Wanted, Problem> {
     why::wanted(text).ok_or_else(|| {
-        Problem::new(
-            Code::InvalidParameter,
-            "q has to be an order's id or number, an event's id, or an e-mail address.",
-        )
+        Problem::new(Code::InvalidParameter, "q must be an order's id or number, an event's id, or an e-mail address.")
     })
 }
 
-/// Statuses that we do not know may come from a newer program.
+/// Returns the status to search for. It need not be known: a newer version may have written it.
 fn status(query: &Query) -> Result<Option<String>, Problem> {
     let is_one = |text: &str| text.len() <= 40 && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
     match query.text("status") {
         Some(text) if !is_one(text) => {
-            Err(Problem::new(Code::InvalidParameter, "status has to be a status, such as payment_failed."))
+            Err(Problem::new(Code::InvalidParameter, "status must be a status, such as payment_failed."))
         }
         text => Ok(text.map(str::to_owned)),
     }
@@ -74,29 +71,30 @@ fn status(query: &Query) -> Result<Option<String>, Problem> {
 
 fn too_slow(error: StoreError) -> Problem {
     if error.is_statement_timeout() {
-        let detail = "To look for these took the database more than 3 s: it has too much to do just now, or an address \
-                      has very many orders. Try again, or name one order.";
+        let detail = "The search took more than 3 s: the database is busy, or an address has very many orders. Try \
+                      again, or search for a single order.";
         return Problem::new(Code::SearchTooSlow, detail);
     }
     error.into()
 }
 
-/// One order's whole story, as `orderflow why` tells it.
+/// Returns the full report on one order, as `orderflow why` does.
 ///
 /// # Errors
-/// 404 where there is none, 401 and 403 as everywhere, 503 while the database is away.
+/// 404 for an unknown order, 401 and 403 as everywhere, 503 while the database is unavailable.
 pub async fn one(request: HttpRequest, id: Path<String>, console: Data<Console>) -> Result<HttpResponse, Problem> {
     auth::operator(&request, &console, Role::Read)?;
     Ok(answer(&story(&console, &id).await?))
 }
 
-/// The story of the order with this id or number.
+/// Returns the report on the order with this id or number.
 ///
 /// # Errors
-/// As of [`one`].
+/// As for [`one`].
 pub async fn story(console: &Console, id: &str) -> Result<Box<Report>, Problem> {
-    let unknown =
-        || Problem::new(Code::OrderNotFound, "Give its id or its number; /admin/orders finds it by e-mail address.");
+    let unknown = || {
+        Problem::new(Code::OrderNotFound, "Give the order's id or number; /admin/orders finds it by e-mail address.")
+    };
     let wanted = why::wanted(id).filter(|wanted| !matches!(wanted, Wanted::Email(_))).ok_or_else(unknown)?;
     let (database, check) = (console.database.clone(), console.queues().map(|queues| queues.check().clone()));
     let looking = async move { Ok(why::inspect(&database, check.as_ref(), &wanted).await?) };

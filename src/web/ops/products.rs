@@ -32,28 +32,28 @@ struct Wanted {
     expected: Option<i64>,
 }
 
-/// Every product and how many pieces of it can be ordered.
+/// Returns every product and how many pieces of it can be ordered.
 ///
 /// # Errors
-/// 401 and 403 as everywhere, 503 while the database is away.
+/// 401 and 403 as everywhere, 503 while the database is unavailable.
 pub async fn list(request: HttpRequest, console: Data<Console>) -> Result<HttpResponse, Problem> {
     auth::operator(&request, &console, Role::Read)?;
     Ok(answer(&Page::whole(levels(&console).await?)))
 }
 
-/// Every product, in the order of the shop.
+/// Returns every product, in the shop's order.
 ///
 /// # Errors
-/// 503 while the database is away.
+/// 503 while the database is unavailable.
 pub async fn levels(console: &Console) -> Result<Vec<store::Level>, Problem> {
     Ok(console.database.run(ANSWER_WITHIN, async |connection: &mut Connection| store::list(connection).await).await?)
 }
 
-/// Makes that many pieces orderable from now on; with `expected`, only if so many are available now.
+/// Sets how many pieces of a product can be ordered; with `expected`, only if that many are available now.
 ///
 /// # Errors
-/// 404 for a product that the catalogue does not have, 409 where another number than `expected` is available, 422 for a
-/// number that is none, 401 and 403 as everywhere, 503 while the database is away.
+/// 404 for a product that is not in the catalogue, 409 if the number available differs from `expected`, 422 for an
+/// invalid number, 401 and 403 as everywhere, 503 while the database is unavailable.
 pub async fn set_stock(
     request: HttpRequest,
     sku: Path<String>,
@@ -66,23 +66,24 @@ pub async fn set_stock(
     match change(&console, operator.actor(&request), sku.clone(), wanted).await? {
         Changed::Done { before } => Ok(answer(&json!({ "sku": *sku, "before": before, "available": available }))),
         Changed::Past { available } => {
-            let detail =
-                format!("{available} are available now: look again, and send that as expected. Nothing is changed.");
+            let detail = format!(
+                "{available} are available now. Nothing was changed. Check that number and send it as expected."
+            );
             Err(Problem::new(Code::StockChanged, detail))
         }
     }
 }
 
-/// What became of a change.
+/// The outcome of a change.
 pub enum Changed {
-    /// It is made.
+    /// The stock was changed.
     Done {
-        /// Pieces that were available until then.
+        /// Pieces that were available before.
         before: i64,
     },
-    /// It is not made, since it is based on what is past.
+    /// The stock was not changed, since `expected` is outdated.
     Past {
-        /// Pieces that are available.
+        /// Pieces that are available now.
         available: i64,
     },
 }
@@ -90,16 +91,16 @@ pub enum Changed {
 /// Sets a product's stock.
 ///
 /// # Errors
-/// As of [`set_stock`], but for the 409.
+/// As for [`set_stock`], except for the 409.
 pub async fn change(console: &Console, actor: Principal, sku: String, wanted: Change) -> Result<Changed, Problem> {
     for (name, pieces) in [("available", Some(wanted.available)), ("expected", wanted.expected)] {
         if pieces.is_some_and(|pieces| !(0..=stock::MOST).contains(&pieces)) {
-            let detail = format!("{name} has to be from 0 to {}.", stock::MOST);
+            let detail = format!("{name} must be from 0 to {}.", stock::MOST);
             return Err(Problem::new(Code::InvalidRequest, detail));
         }
     }
-    let unknown = || Problem::new(Code::ProductNotFound, "/admin/products lists what there is.");
-    // The database takes none, so no product has one.
+    let unknown = || Problem::new(Code::ProductNotFound, "/admin/products lists all products.");
+    // PostgreSQL does not accept a zero byte, so no product has one.
     if sku.contains('\0') {
         return Err(unknown());
     }

@@ -12,7 +12,7 @@ use crate::{
     web::problem::Problem,
 };
 
-/// What `orderflow queues --json` says, as a list.
+/// The output of `orderflow queues --json`, as a list.
 #[derive(Serialize)]
 struct Queues {
     #[serde(with = "timestamp")]
@@ -23,10 +23,11 @@ struct Queues {
     unavailable: Vec<String>,
 }
 
-/// Every work queue, in the order in which an order meets them. What could not be read is null, and said.
+/// Returns every work queue, in the order in which an order passes them. Values that could not be read are null and
+/// named in `unavailable`.
 ///
 /// # Errors
-/// 401 and 403 as everywhere. That broker or database are away is none.
+/// 401 and 403 as everywhere. An unavailable broker or database is not an error.
 pub async fn list(request: HttpRequest, console: Data<Console>) -> Result<HttpResponse, Problem> {
     auth::operator(&request, &console, Role::Read)?;
     let (broker, database) = (console.queues().cloned(), console.database.clone());

@@ -1,4 +1,4 @@
-//! Sends dead letters again while nobody waits for it, and writes down how far it is and how it ended.
+//! Runs a replay in the background, and stores its progress and its result.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -32,44 +32,45 @@ use crate::{
     web::problem::Problem,
 };
 
-/// How often it is written how far it is. Others take it for dead after a minute without.
+/// How often the progress is stored. Other processes mark the replay as abandoned after a minute without it.
 const BEAT: Duration = Duration::from_secs(1);
 
-/// How long the database may be away before the replay is given up, so that it has ended before others take it for dead.
+/// How long the database may be unavailable before the replay gives up. It must end before other processes mark it as
+/// abandoned.
 const GIVE_UP: Duration = Duration::from_secs(40);
 
-/// Between two attempts to write the end.
+/// The pause between two attempts to store the result.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// Attempts to write the end: a minute of them, after which others take it for dead.
+/// The most attempts to store the result: about a minute, after which other processes mark the replay as abandoned.
 const ATTEMPTS: usize = 6;
 
-/// A replay that has begun.
+/// A replay that has started.
 pub struct Job {
-    /// What it works with.
+    /// The console's shared state.
     pub console: Console,
     /// RabbitMQ.
     pub broker: Broker,
-    /// Its id.
+    /// The replay's id.
     pub replay_id: Uuid,
     /// The work queue.
     pub queue: String,
-    /// Who asked for it.
+    /// The operator who started it.
     pub actor: Principal,
-    /// What is to be sent.
+    /// The messages to replay.
     pub selection: Selection,
-    /// How carefully.
+    /// The canaries, the rate and the time to wait for them.
     pub pace: Pace,
 }
 
-/// How it ended.
+/// The result of a replay.
 struct Ended {
     state: &'static str,
     outcome: Outcome,
     reason: Option<String>,
 }
 
-/// How far it is, for whoever writes it down.
+/// The progress of a replay, shared with the task that stores it.
 #[derive(Debug, Clone, Default)]
 struct Progress(Arc<Mutex<Counts>>);
 
@@ -110,16 +111,16 @@ impl Watch for Watching {
     }
 }
 
-/// Runs it to its end, which may be that of the process: what was not sent then is in its dead-letter queue.
+/// Runs the replay until it ends or the process stops. Messages not yet sent stay in their dead-letter queue.
 pub async fn run(job: Job) {
     let progress = Progress::default();
     let stop = job.console.stop.clone();
-    // Whichever is first: what is dropped in the middle has sent a copy at most that was not taken out of its queue, which
-    // the inbox recognises.
+    // Whichever ends first. Dropping `send` midway can at worst leave a message in its queue after its copy was sent;
+    // the inbox recognises the duplicate.
     let ended = tokio::select! {
         ended = send(&job, &progress) => ended,
         reason = keep_writing(&job, &progress) => Ended::failed(reason),
-        () = stop.cancelled() => Ended::stopped("the process that did it is stopping".to_owned()),
+        () = stop.cancelled() => Ended::stopped("the process that ran it is stopping".to_owned()),
     };
     tracing::info!(
         replay.id = %job.replay_id, queue = job.queue, state = ended.state, reason = ended.reason, "a replay has ended"
@@ -128,7 +129,7 @@ pub async fn run(job: Job) {
         match write_end(&job, progress.now(), &ended).await {
             Ok(()) => return,
             Err(error) if attempt == ATTEMPTS => {
-                tracing::error!(error = telemetry::chain(&error), "the end of a replay could not be written down");
+                tracing::error!(error = telemetry::chain(&error), "cannot store the result of a replay");
             }
             Err(_) => tokio::time::sleep(AGAIN).await,
         }
@@ -153,18 +154,18 @@ async fn send(job: &Job, progress: &Progress) -> Ended {
     }
 }
 
-/// Why it stopped before all were sent, or that something died again.
+/// Runs the replay. Returns why it stopped before all messages were sent, or which message died again.
 async fn try_to_send(job: &Job, progress: &Progress) -> Result<Option<String>, Problem> {
     let turn = job.console.turn().await?;
     let (desk, snapshot) = dead_letters::hold(&job.console, job.broker.clone(), &job.selection).await?;
-    // They are ours from now on; others may look at what is left.
+    // The selected messages are held now, so other requests may read the rest.
     drop(turn);
     let mut tracker = Tracker::new(&desk, &snapshot.letters).await?;
     let selected = snapshot.letters.len();
     progress.of(&tracker, selected);
     if selected == 0 {
         dead_letters::put_back(desk).await?;
-        return Ok(Some("no dead letter is like that".to_owned()));
+        return Ok(Some("no dead letter matches".to_owned()));
     }
     sending::too_long(&snapshot, job.pace)?;
     let mut watch = Watching { progress: progress.clone(), selected };
@@ -175,7 +176,7 @@ async fn try_to_send(job: &Job, progress: &Progress) -> Result<Option<String>, P
     Ok(stopped)
 }
 
-/// Writes how far it is until it may not go on: returns why.
+/// Stores the progress until the replay must stop, and returns the reason.
 async fn keep_writing(job: &Job, progress: &Progress) -> String {
     let mut written = Instant::now();
     let mut ticks = tokio::time::interval(BEAT);
@@ -186,14 +187,14 @@ async fn keep_writing(job: &Job, progress: &Progress) -> String {
         let writing = async |connection: &mut Connection| replays::progress(connection, job.replay_id, counts).await;
         match job.console.database.run(ANSWER_WITHIN, writing).await {
             Ok(true) => written = Instant::now(),
-            Ok::<_, StoreError>(false) => return "another process has taken it for dead".to_owned(),
+            Ok::<_, StoreError>(false) => return "another process has marked it as abandoned".to_owned(),
             Err(error) if written.elapsed() > GIVE_UP => return telemetry::chain(&error),
             Err(_) => {}
         }
     }
 }
 
-/// How it ended, in the table and in the list of actions, both or neither.
+/// Stores the result in the table of replays and in the log of actions, both or neither.
 async fn write_end(job: &Job, counts: Counts, ended: &Ended) -> Result<(), StoreError> {
     let details = json!({
         "replay_id": job.replay_id, "selected": counts.selected, "sent": counts.sent, "applied": counts.applied,

@@ -38,58 +38,58 @@ use crate::{
     web::problem::{Code, Problem},
 };
 
-/// What is asked for.
+/// The body of a request to replay dead letters.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default)]
 struct Asked {
-    /// Messages that go first.
+    /// Messages to replay before all others.
     canary: u8,
-    /// Messages a second at most.
+    /// The most messages per second.
     rate: u32,
-    /// How long the first and the last ones have to be applied.
+    /// How long to wait until the first messages, and at the end the last ones, are applied.
     patience_seconds: u16,
-    /// Only say what would be sent.
+    /// Only report what would be replayed.
     dry_run: bool,
-    /// Which.
+    /// The selection, see [`Chosen`].
     #[serde(flatten)]
     chosen: Value,
 }
 
-/// As the command's.
+/// The same defaults as the command's.
 impl Default for Asked {
     fn default() -> Self {
         Self { canary: 1, rate: 50, patience_seconds: 30, dry_run: false, chosen: json!({}) }
     }
 }
 
-/// What a replay would send.
+/// The messages that a replay would send.
 #[derive(Debug, Serialize)]
 pub struct Plan {
-    /// True.
+    /// Always true.
     pub dry_run: bool,
-    /// How many are chosen.
+    /// How many are selected.
     pub selected: usize,
-    /// Of these, how many are applied already, and would only be taken out of the way.
+    /// How many of these are already applied: a replay only removes them from their queue.
     pub already_applied: usize,
-    /// By cause.
+    /// The selected messages by cause.
     pub groups: Vec<Group>,
     /// What could not be read, and why.
     pub unavailable: Vec<String>,
 }
 
-/// Replays, the newest first.
+/// Returns replays, newest first.
 ///
 /// # Errors
-/// 400 for parameters that are none, 401 and 403 as everywhere, 503 while the database is away.
+/// 400 for invalid parameters, 401 and 403 as everywhere, 503 while the database is unavailable.
 pub async fn list(request: HttpRequest, console: Data<Console>) -> Result<HttpResponse, Problem> {
     auth::operator(&request, &console, Role::Read)?;
     Ok(answer(&page(&console, &Query::of(&request)).await?))
 }
 
-/// The part that the parameters `cursor` and `limit` mean.
+/// Returns the page that the parameters `cursor` and `limit` select.
 ///
 /// # Errors
-/// As of [`list`].
+/// As for [`list`].
 pub async fn page(console: &Console, query: &Query) -> Result<Page<Replay>, Problem> {
     let (before, limit) = (query.cursor()?, query.limit()?);
     let reading = async |connection: &mut Connection| replays::page(connection, before, i64::from(limit) + 1).await;
@@ -97,32 +97,32 @@ pub async fn page(console: &Console, query: &Query) -> Result<Page<Replay>, Prob
     Ok(Page::of(found, limit, |replay| replay.replay_id.to_string()))
 }
 
-/// How far one is.
+/// Returns the progress of a replay.
 ///
 /// # Errors
-/// 404 where there is none, 401 and 403 as everywhere, 503 while the database is away.
+/// 404 for an unknown replay, 401 and 403 as everywhere, 503 while the database is unavailable.
 pub async fn one(request: HttpRequest, id: Path<String>, console: Data<Console>) -> Result<HttpResponse, Problem> {
     auth::operator(&request, &console, Role::Read)?;
     Ok(answer(&get(&console, &id).await?))
 }
 
-/// The replay with this id.
+/// Returns the replay with this id.
 ///
 /// # Errors
-/// As of [`one`].
+/// As for [`one`].
 pub async fn get(console: &Console, id: &str) -> Result<Replay, Problem> {
-    let unknown = || Problem::new(Code::ReplayNotFound, "/admin/replays lists them.");
+    let unknown = || Problem::new(Code::ReplayNotFound, "/admin/replays lists all replays.");
     let id: Uuid = id.parse().map_err(|_| unknown())?;
     let reading = async |connection: &mut Connection| replays::get(connection, id).await;
     let found: Option<Replay> = console.database.run(ANSWER_WITHIN, reading).await?;
     found.ok_or_else(unknown)
 }
 
-/// Begins to send dead letters of a queue again, or says what would be sent.
+/// Starts a replay of a queue's dead letters, or reports what it would send.
 ///
 /// # Errors
-/// 409 while another replay of the queue runs, 422 for a request that is none, 401 and 403 as everywhere, 503 while database
-/// or broker are away.
+/// 409 while another replay of the queue is running, 422 for an invalid request, 401 and 403 as everywhere, 503 while
+/// the database or the broker is unavailable.
 pub async fn begin(request: HttpRequest, payload: Payload, console: Data<Console>) -> Result<HttpResponse, Problem> {
     let operator = auth::operator(&request, &console, Role::Operate)?;
     let asked: Asked = list::json(&request, payload).await?;
@@ -140,7 +140,7 @@ pub async fn begin(request: HttpRequest, payload: Payload, console: Data<Console
 
 fn pace(asked: &Asked) -> Result<Pace, Problem> {
     let within = |name: &str, value: u32, most: u32| {
-        let detail = format!("{name} has to be from 1 to {most}.");
+        let detail = format!("{name} must be from 1 to {most}.");
         if (1..=most).contains(&value) { Ok(()) } else { Err(Problem::new(Code::InvalidRequest, detail)) }
     };
     within("canary", asked.canary.into(), 100)?;
@@ -153,10 +153,10 @@ fn pace(asked: &Asked) -> Result<Pace, Problem> {
     })
 }
 
-/// What would be sent.
+/// Returns what a replay would send.
 ///
 /// # Errors
-/// 422 for a choice that is none, 503 while database or broker are away.
+/// 422 for an invalid selection, 503 while the database or the broker is unavailable.
 pub async fn plan(console: &Console, chosen: &Chosen) -> Result<Plan, Problem> {
     let (selection, broker, held) = (chosen.selection()?, console.broker()?, console.clone());
     let planning = async move {
@@ -170,10 +170,10 @@ pub async fn plan(console: &Console, chosen: &Chosen) -> Result<Plan, Problem> {
     console.finish(planning).await
 }
 
-/// Begins to send what is chosen: from then on it goes on by itself.
+/// Starts a replay of the selected messages, which then continues in the background.
 ///
 /// # Errors
-/// As of [`begin`].
+/// As for [`begin`].
 pub async fn start(console: &Console, actor: Principal, chosen: &Chosen, pace: Pace) -> Result<Uuid, Problem> {
     let (selection, broker, own) = (chosen.selection()?, console.broker()?, console.clone());
     let (replay_id, queue) = (Uuid::now_v7(), chosen.queue.clone());
@@ -187,7 +187,7 @@ pub async fn start(console: &Console, actor: Principal, chosen: &Chosen, pace: P
             write_beginning(connection, replay_id, &queue, &actor, &details).await
         });
         if let Err(running) = begun.await? {
-            let detail = format!("Another replay of this queue runs: /admin/replays/{running}.");
+            let detail = format!("Another replay of this queue is running: /admin/replays/{running}.");
             return Err(Problem::new(Code::ReplayInProgress, detail).retry_after(1));
         }
         let job = Job { console: own.clone(), broker, replay_id, queue, actor, selection, pace };
@@ -197,7 +197,7 @@ pub async fn start(console: &Console, actor: Principal, chosen: &Chosen, pace: P
     console.finish(starting).await
 }
 
-/// The replay and who asked for it, both or neither.
+/// Stores the replay and its entry in the log of actions, both or neither.
 async fn write_beginning(
     connection: &mut Connection,
     replay_id: Uuid,

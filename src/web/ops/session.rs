@@ -1,8 +1,8 @@
-//! The cookie that keeps an operator logged in: `name.session.expiry.HMAC-SHA256`. Nothing is stored of it but that it was
-//! ended, by logging out: then it opens nothing any more, at no front end.
+//! The cookie that keeps an operator logged in: `name.session.expiry.HMAC-SHA256`. Sessions are not stored; only ended
+//! ones are. A session that was ended by logging out is invalid at every front end.
 //!
-//! The signature covers the hash of the operator's token, so whoever's token is taken out of `OPERATOR_TOKENS`, or changed,
-//! is logged out with that.
+//! The signature covers the hash of the operator's token, so removing the token from `OPERATOR_TOKENS`, or changing it,
+//! also ends the sessions.
 
 use actix_web::{HttpRequest, http::header};
 use chrono::{DateTime, Duration, Utc};
@@ -23,19 +23,19 @@ use crate::{
     web::problem::{Code, Problem},
 };
 
-/// How long one is logged in: a working day with its night.
+/// How long a session lasts: longer than a working day.
 const LIFETIME: Duration = Duration::hours(12);
 
 const NAME: &str = "orderflow-console";
 
-/// What the signature says it is for: an order's token signs an id, and can never be this.
+/// The purpose in the signed text. An order's token signs an id, so it can never be a session.
 const PURPOSE: &str = "orderflow console session";
 
-/// How long the database may take to answer whether a session was ended. Without an answer the session counts as valid: the
-/// console has to open during an outage of the database, which it shows.
+/// How long to wait for the database to say whether a session was ended. Without an answer the session counts as valid:
+/// the console must open during a database outage, to show it.
 const KNOWN_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
 
-/// Somebody who is logged in.
+/// An operator's login.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Session {
     operator: Operator,
@@ -43,8 +43,8 @@ struct Session {
     expires: DateTime<Utc>,
 }
 
-/// Returns the operator of the request's session. `None` without a session, and for one that is forged, expired, ended, or
-/// of somebody who is no operator any more.
+/// Returns the operator of the request's session. `None` without a session, and for a session that is forged, expired,
+/// ended, or of a former operator.
 pub async fn operator(request: &HttpRequest, console: &Console) -> Option<Operator> {
     let session = of(request, console)?;
     if console.ended.contains(session.id) {
@@ -55,23 +55,26 @@ pub async fn operator(request: &HttpRequest, console: &Console) -> Option<Operat
         Ok(true) => None,
         Ok(false) => Some(session.operator),
         Err(error) => {
-            tracing::debug!(error = telemetry::chain(&error), "whether a session was ended is not known");
+            tracing::debug!(
+                error = telemetry::chain(&error),
+                "cannot read whether a session was ended; treating it as valid"
+            );
             Some(session.operator)
         }
     }
 }
 
-/// Returns whose name the page of a problem shows, which opens nothing: that a session was ended elsewhere is not looked up
-/// for it.
+/// Returns the operator whose name a problem page shows. That page gives no access, so sessions ended at other front
+/// ends are not looked up.
 #[must_use]
 pub fn shown(request: &HttpRequest, console: &Console) -> Option<Operator> {
     of(request, console).filter(|session| !console.ended.contains(session.id)).map(|session| session.operator)
 }
 
-/// Ends the request's session, here at once and everywhere by the database.
+/// Ends the request's session: immediately in this process, and through the database at every front end.
 ///
 /// # Errors
-/// 503 where the database cannot be told.
+/// 503 if the database cannot store it.
 pub async fn end(request: &HttpRequest, console: &Console) -> Result<(), Problem> {
     let Some(session) = of(request, console) else { return Ok(()) };
     console.ended.add(session.id, session.expires);
@@ -87,12 +90,12 @@ pub async fn end(request: &HttpRequest, console: &Console) -> Result<(), Problem
         Problem::new(
             Code::DatabaseUnavailable,
             "This browser is logged out. At other front ends the session lasts until it expires, since the database \
-             cannot be told: to end it there, take the token out of OPERATOR_TOKENS.",
+             is unavailable. To end it there, remove the token from OPERATOR_TOKENS.",
         )
     })
 }
 
-/// The request's session, whether or not it was ended.
+/// Returns the request's session, whether or not it was ended.
 fn of(request: &HttpRequest, console: &Console) -> Option<Session> {
     let headers = request.headers().get_all(header::COOKIE).filter_map(|value| value.to_str().ok());
     let mut cookies = headers.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
@@ -100,7 +103,7 @@ fn of(request: &HttpRequest, console: &Console) -> Option<Session> {
 }
 
 fn opened(console: &Console, value: &str, now: DateTime<Utc>) -> Option<Session> {
-    // The name may have dots.
+    // The name may contain dots.
     let mut parts = value.rsplitn(4, '.');
     let (signature, expiry, id, name) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     let (signature, expiry) = (hex::decode(signature).ok()?, expiry.parse::<i64>().ok()?);
@@ -112,7 +115,7 @@ fn opened(console: &Console, value: &str, now: DateTime<Utc>) -> Option<Session>
     Some(Session { operator: Operator { name: known.name.clone(), role: known.role }, id, expires })
 }
 
-/// What to set when somebody has logged in.
+/// Returns the cookie to set after a login.
 #[must_use]
 pub fn open(request: &HttpRequest, console: &Console, known: &OperatorToken) -> String {
     let (id, expiry) = (Uuid::now_v7(), (Utc::now() + LIFETIME).timestamp());
@@ -123,14 +126,14 @@ pub fn open(request: &HttpRequest, console: &Console, known: &OperatorToken) -> 
     cookie(request, &format!("{}.{id}.{expiry}.{}", known.name, signature.unwrap_or_default()), LIFETIME.num_seconds())
 }
 
-/// What to set when somebody has logged out.
+/// Returns the cookie to set after a logout.
 #[must_use]
 pub fn close(request: &HttpRequest) -> String {
     cookie(request, "", 0)
 }
 
 fn cookie(request: &HttpRequest, value: &str, seconds: i64) -> String {
-    // Browsers do not keep `Secure` cookies that came by plain HTTP, which is what there is on the machine itself.
+    // Browsers discard `Secure` cookies that arrive over plain HTTP, which is used on the machine itself.
     let is_tls = origin(request).is_some_and(|origin| origin.starts_with("https://"));
     let secure = if is_tls { "; Secure" } else { "" };
     format!("{NAME}={value}; Path=/ops; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}")
@@ -144,14 +147,15 @@ fn origin(request: &HttpRequest) -> Option<&str> {
     request.headers().get(header::ORIGIN)?.to_str().ok()
 }
 
-/// That a form came from one of our own pages: browsers say so in every POST, and no other site can make them lie.
+/// Checks that a form came from one of our own pages. Browsers report the origin of every POST, and no other site can
+/// forge it.
 ///
 /// # Errors
-/// 403 where it did not, or nobody says.
+/// 403 for a form of another site, or without an origin.
 pub fn is_own_form(request: &HttpRequest) -> Result<(), Problem> {
     let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     let host = text("host").unwrap_or_default();
-    // What no script can set. Browsers leave it out over plain HTTP to another machine.
+    // No script can set this header. Browsers omit it over plain HTTP to another machine.
     let site = text("sec-fetch-site");
     let is_own = match origin(request) {
         _ if site.is_some_and(|site| site != "same-origin") => false,
@@ -165,7 +169,7 @@ pub fn is_own_form(request: &HttpRequest) -> Result<(), Problem> {
     if is_own {
         return Ok(());
     }
-    let detail = "A proxy in front of the console has to leave the headers Host and Origin as they are.";
+    let detail = "Use the console's own pages. A proxy in front of it must not change the headers Host and Origin.";
     Err(Problem::new(Code::ForeignOrigin, detail))
 }
 
@@ -189,7 +193,7 @@ mod tests {
         let secrets: Vec<_> = secrets.iter().map(|secret| SecretString::from(*secret)).collect();
         let clients = Clients::new(&[]);
         Console::new(&config, &secrets, (&database, 1), clients, CancellationToken::new())
-            .expect("nothing is connected to")
+            .expect("no connection is opened")
     }
 
     fn value(console: &Console, known: &OperatorToken) -> String {
@@ -200,7 +204,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_session_is_its_operators_until_it_expires_or_the_token_is_another() {
+    async fn a_session_is_valid_until_it_expires_or_the_token_changes() {
         let one = console(vec![ada(1)], &["first"]);
         let cookie = value(&one, &ada(1));
         let now = Utc::now();
@@ -209,7 +213,7 @@ mod tests {
         assert_eq!(opened(&one, &cookie, now), expected);
         assert_eq!(opened(&one, &cookie, now + Duration::hours(13)), None);
         assert_eq!(opened(&console(vec![ada(2)], &["first"]), &cookie, now), None, "another token");
-        assert_eq!(opened(&console(vec![], &["first"]), &cookie, now), None, "no operator any more");
+        assert_eq!(opened(&console(vec![], &["first"]), &cookie, now), None, "no longer an operator");
         assert_eq!(opened(&console(vec![ada(1)], &["new", "first"]), &cookie, now), expected, "a secret was added");
         assert_eq!(opened(&console(vec![ada(1)], &["new"]), &cookie, now), None, "and the old one removed");
         let signature = cookie.rsplit('.').next().expect("a signature");
@@ -231,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn only_our_own_forms_count() {
+    fn only_forms_of_our_own_pages_are_accepted() {
         let asked = |origin: &str| {
             let request = TestRequest::default().insert_header((header::HOST, "ops.example:8082"));
             let request = if origin.is_empty() { request } else { request.insert_header((header::ORIGIN, origin)) };

@@ -1,4 +1,4 @@
-//! A page as an answer.
+//! Answers with pages.
 
 use actix_web::{
     HttpResponse,
@@ -7,12 +7,12 @@ use actix_web::{
 use askama::Template;
 use orderflow_service::telemetry;
 
-/// Everything from ourselves and nothing inline; nobody may show a page of ours in a frame of theirs. `'self'` of
-/// connect-src is also the WebSocket of the same host.
+/// Everything must come from our own origin, nothing may be inline, and no site may frame our pages. `'self'` in
+/// connect-src includes WebSockets of the same host.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
      form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// Returns a page as an answer. It is in no cache: it shows an order, or holds the key of one that is about to be placed.
+/// Returns a page as an answer. It must not be cached: it shows an order, or contains the key of the next one.
 pub fn html(status: StatusCode, page: &impl Template) -> HttpResponse {
     match page.render() {
         Ok(text) => HttpResponse::build(status)
@@ -23,7 +23,7 @@ pub fn html(status: StatusCode, page: &impl Template) -> HttpResponse {
             .insert_header((header::CACHE_CONTROL, "no-store"))
             .body(text),
         Err(error) => {
-            tracing::error!(error = telemetry::chain(&error), "a page could not be written");
+            tracing::error!(error = telemetry::chain(&error), "cannot render a page");
             HttpResponse::InternalServerError()
                 .content_type("text/plain; charset=utf-8")
                 .body("Something went wrong.\n")

@@ -1,7 +1,7 @@
-//! `GET /assets/{version}/{name}`: stylesheet, scripts and pictures, which are part of the program.
+//! `GET /assets/{version}/{name}`: stylesheet, scripts and pictures, which are compiled into the program.
 //!
-//! The version is a hash of all of them, so a browser may keep what it has for good, and scripts that import each other by
-//! a relative path get what belongs together.
+//! The version is a hash of all assets. So browsers may cache them permanently, and scripts that import each other by
+//! relative paths always get matching versions.
 
 use std::sync::LazyLock;
 
@@ -17,13 +17,13 @@ use super::super::{
     problem::{Code, Problem},
 };
 
-/// Characters of the hash in an address: 64 bits, and nobody gains by a collision.
+/// Hexadecimal digits of the hash in an address: 64 bits. A collision would benefit nobody.
 const HASH: usize = 16;
 
-/// A year, the longest that is of use (RFC 9111 has no upper bound; browsers take no more for more).
+/// A year, the longest useful time. RFC 9111 has no upper bound, but browsers do not keep anything longer.
 const FOR_GOOD: &str = "public, max-age=31536000, immutable";
 
-/// The picture of a product that has none of its own.
+/// The picture for a product without one of its own.
 const OTHER: &str = "products/other.svg";
 
 struct Asset {
@@ -37,7 +37,7 @@ macro_rules! assets {
     };
 }
 
-/// Everything that there is; a test holds it against the folder.
+/// All assets; a test compares the list with the folder.
 const ASSETS: &[Asset] = assets! {
     "cart.js"
     "home.js"
@@ -74,13 +74,13 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
     text
 });
 
-/// Where a page finds an asset: `/assets/0f3a…/style.css`.
+/// Returns the path of an asset: `/assets/0f3a…/style.css`.
 #[must_use]
 pub fn url(name: &str) -> String {
     format!("/assets/{}/{name}", *VERSION)
 }
 
-/// Where the picture of a product is; of one that nobody has drawn, a parcel.
+/// Returns the path of a product's picture, or of a parcel if the product has none.
 #[must_use]
 pub fn picture(sku: &str) -> String {
     let own = format!("products/{sku}.svg");
@@ -91,13 +91,13 @@ fn find(name: &str) -> Option<&'static Asset> {
     ASSETS.iter().find(|asset| asset.name == name)
 }
 
-/// The asset, or 304 where the browser has it.
+/// Returns the asset, or 304 if the browser already has it.
 ///
-/// A page that another version of this program made asks for that version's assets, while one is replaced by the other:
-/// it gets ours, which it must not keep.
+/// During an upgrade, a page rendered by another version of this program requests that version's assets. It gets ours,
+/// which it must not cache.
 ///
 /// # Errors
-/// 404 for what is none.
+/// 404 for an unknown asset.
 pub async fn handle(request: HttpRequest, path: Path<(String, String)>) -> Result<HttpResponse, Problem> {
     let (version, name) = path.into_inner();
     let asset = find(&name).ok_or_else(|| Problem::new(Code::NotFound, "There is no such file."))?;
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_file_of_the_folder_is_served_as_what_it_is() {
+    fn every_file_of_the_folder_is_served_with_its_media_type() {
         let root = FilePath::new(env!("CARGO_MANIFEST_DIR")).join("assets");
         let mut files = BTreeSet::new();
         for folder in ["", "products"] {

@@ -3,33 +3,34 @@
 use orderflow_order::{domain, placing::catalogue::Catalogue, store::catalogue::Product};
 
 use crate::web::pages::entered::Entered;
-/// What is in the cart, as far as it can be priced.
+/// The priced content of the cart.
 #[derive(Default)]
 pub struct Cart {
-    /// One for each product.
+    /// One line per product.
     pub lines: Vec<Line>,
-    /// What all of them cost; `None` for an empty cart, and where that cannot be said.
+    /// The formatted total; `None` for an empty cart or if the total is out of range.
     pub total: Option<String>,
-    /// The same in minor units; 0 where it cannot be said.
+    /// The total in minor units; 0 without a total.
     pub minor_units: i64,
-    /// ISO 4217; of an empty cart there is none.
+    /// ISO 4217; `None` for an empty cart.
     currency: Option<String>,
 }
 
 /// One product in the cart.
 pub struct Line {
-    /// What people call it.
+    /// The product's name.
     pub name: String,
-    /// What orders name it by.
+    /// The product's SKU.
     pub sku: String,
-    /// Pieces.
+    /// The number of pieces.
     pub quantity: i32,
-    /// What they cost.
+    /// The formatted price of all pieces.
     pub amount: String,
 }
 
 impl Cart {
-    /// What was entered, priced as it would be now. What is no quantity or no product is told beside its field instead.
+    /// Prices the entries at current prices. Invalid quantities and unknown products are left out; the form shows their
+    /// errors.
     pub fn new(catalogue: &Catalogue, entered: &Entered) -> Self {
         let priced = entered.quantities.iter().filter_map(|(sku, quantity)| {
             let quantity = quantity.parse().ok().filter(|quantity| (1..=99).contains(quantity))?;
@@ -52,13 +53,14 @@ impl Cart {
         }
     }
 
-    /// An amount in the currency of the cart.
+    /// Formats an amount in the cart's currency.
     pub fn money(&self, minor_units: i64) -> Option<String> {
         self.currency.as_deref().map(|currency| money(minor_units, currency))
     }
 }
 
-/// `14.99 EUR`; a wrong amount is worse than none.
+/// Formats an amount, such as `14.99 EUR`. For an unknown currency it returns a dash: a wrong amount is worse than
+/// none.
 pub fn money(minor_units: i64, currency: &str) -> String {
     domain::format_money(minor_units, currency).unwrap_or_else(|| "–".to_owned())
 }

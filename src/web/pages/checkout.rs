@@ -1,4 +1,4 @@
-//! `POST /checkout`: the shop's form. It is judged and placed by what judges and places `POST /orders`.
+//! `POST /checkout`: the shop's form. It is validated and placed by the same code as `POST /orders`.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -13,14 +13,15 @@ use crate::web::{
     problem::{Code, Problem},
 };
 
-/// Places the order and leads to its page; or shows the shop again, with what was entered and what is wrong with it.
+/// Places the order and redirects to its page, or shows the shop again with the entries and their errors.
 ///
 /// # Errors
-/// 403 for a form of another site; and what no page of ours sends: a body that is no form, too large, or never ends.
+/// 403 for another site's form. 415, 413 or 408 for bodies that our pages never send: not a form, too large, or too
+/// slow.
 pub async fn handle(request: HttpRequest, app: Data<App>, payload: Payload) -> Result<HttpResponse, Problem> {
-    // Another site's page may send a form here too. It would fill the customer's browser with orders of strangers.
+    // Another site's page could send a form here and fill the customer's browser with strangers' orders.
     if !auth::is_own_form(&request, &app.links) {
-        return Err(Problem::new(Code::ForeignOrigin, "Order on the shop's own page."));
+        return Err(Problem::new(Code::ForeignOrigin, "Place the order on the shop's own page."));
     }
     let mut entered = Entered::read(body::form(&request, payload).await?);
     if entered.only_update {
@@ -31,7 +32,7 @@ pub async fn handle(request: HttpRequest, app: Data<App>, payload: Payload) -> R
         Ok(placed) => placed,
         Err(problem) => {
             if matches!(problem.code(), Code::IdempotencyKeyReused | Code::IdempotencyKeyInvalid) {
-                // With another key it is another order, which the customer is asked about.
+                // A new key would make it a new order, so the page asks the customer first.
                 entered.key.clear();
             }
             let catalogue = app.placing.catalogue();

@@ -1,23 +1,24 @@
-//! What a customer entered into the shop's form, before anybody has judged it.
+//! A customer's entries in the shop's form, before validation.
 
 use serde_json::{Map, Value, json};
 
-/// A quantity field is called `quantity-MUG-BLUE`.
+/// The prefix of quantity fields, such as `quantity-MUG-BLUE`.
 pub const QUANTITY: &str = "quantity-";
 
-/// Products that one form may choose. An order has at most 50; the page says so and keeps the others.
+/// The most products that one form may contain. An order has at most 50; the page reports that and keeps the rest.
 const MOST_PRODUCTS: usize = 100;
 
-/// What was entered; white space around it left out. It has no `Debug`: it holds personal data, which has no place in a log.
+/// The entries without surrounding white space. The type has no `Debug`: it holds personal data, which must not be
+/// logged.
 #[derive(Default)]
 pub struct Entered {
-    /// The Idempotency-Key of what is sent.
+    /// The idempotency key of the order.
     pub key: String,
-    /// The declined order that this one is for, where there is one.
+    /// The id of the declined order that this one replaces; may be empty.
     pub replaces: String,
-    /// Who orders.
+    /// The customer's name.
     pub name: String,
-    /// Where mails go.
+    /// The customer's e-mail address.
     pub email: String,
     /// Street and number.
     pub line1: String,
@@ -29,26 +30,26 @@ pub struct Entered {
     pub postal_code: String,
     /// State, province or region.
     pub state: String,
-    /// Two letters.
+    /// The country's two-letter code.
     pub country: String,
-    /// For the carrier.
+    /// Phone number, for the carrier.
     pub phone: String,
-    /// `pm_card_visa`.
+    /// The payment method, such as `pm_card_visa`.
     pub method: String,
-    /// SKU and quantity of what is in the cart, in the order of the form.
+    /// SKU and quantity of the products in the cart, in the order of the form.
     pub quantities: Vec<(String, String)>,
-    /// What the page showed that it costs, in minor units.
+    /// The total that the page showed, in minor units.
     pub total: String,
-    /// The words that the products shown have in their names.
+    /// The words to search for in products' names.
     pub search: String,
-    /// Which part of these products is shown, from 1 on; 0 where nobody has said.
+    /// The page of these products, from 1; 0 if not given.
     pub page: usize,
-    /// Nothing is to be ordered yet: products or the cart are to be shown as they are now.
+    /// Whether to show the products or the cart again instead of ordering.
     pub only_update: bool,
 }
 
 impl Entered {
-    /// Reads a form's fields; those that it does not know are left out.
+    /// Reads a form's fields and ignores unknown ones.
     pub fn read(fields: impl Iterator<Item = (String, String)>) -> Self {
         let mut entered = Self::default();
         let (mut shown, mut all) = (0, false);
@@ -78,7 +79,7 @@ impl Entered {
         entered
     }
 
-    /// The text field of this name.
+    /// Returns the text field with this name.
     pub fn text(&mut self, name: &str) -> Option<&mut String> {
         Some(match name {
             "key" => &mut self.key,
@@ -99,18 +100,18 @@ impl Entered {
         })
     }
 
-    /// What was entered for this product.
+    /// Returns the entry for this product's quantity.
     pub fn quantity(&self, sku: &str) -> Option<&str> {
         self.quantities.iter().find(|(one, _)| one == sku).map(|(_, quantity)| quantity.as_str())
     }
 
-    /// The total that the customer has seen, in minor units; 0 where none was shown.
+    /// Returns the total that the customer saw, in minor units; 0 if none was shown.
     pub fn shown_total(&self) -> i64 {
         self.total.parse().unwrap_or_default()
     }
 
-    /// The same as the body of `POST /orders`, so that it is judged by the same rules. A field that was left empty is left
-    /// out, and what is no number is left as it is: the rules have words for both.
+    /// Returns the entries as a body of `POST /orders`, so that the same rules validate them. Empty fields are omitted,
+    /// and invalid numbers are kept as text: the rules report both.
     pub fn order(&self) -> Value {
         fn object(fields: &[(&str, &String)]) -> Value {
             let given = fields.iter().filter(|(_, text)| !text.is_empty());
@@ -140,7 +141,7 @@ impl Entered {
         Value::Object(order)
     }
 
-    /// The name of the field that a JSON pointer into [`Entered::order`] is about; `None` for the cart as a whole.
+    /// Returns the name of the field that a JSON pointer into [`Entered::order`] names; `None` for the cart as a whole.
     pub fn field(&self, pointer: &str) -> Option<String> {
         let last = pointer.rsplit('/').next()?;
         if let Some(rest) = pointer.strip_prefix("#/items/") {
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_button_says_which_products_are_shown_and_everything_else_keeps_them() {
+    fn only_a_button_changes_which_products_are_shown() {
         let stays = read(&[("q", " mug "), ("shown", "3")]);
         assert_eq!((stays.search.as_str(), stays.page, stays.only_update), ("mug", 3, false));
         let next = read(&[("q", "mug"), ("shown", "3"), ("page", "4")]);
@@ -200,8 +201,8 @@ mod tests {
         assert_eq!(read(&[("page", "nonsense")]).page, 0);
     }
 
-    /// The page shows 24 products with a field each, chosen or not, and a field for each that was chosen on other pages. The
-    /// catalogue's SKUs have at most 32 characters, all ASCII; a character of a text is sent as at most 12 bytes.
+    /// The page has a field for each of its 24 products and for each product chosen on other pages. SKUs have at most
+    /// 32 ASCII characters; one character of a text takes at most 12 bytes in a form.
     #[test]
     fn the_largest_form_of_the_page_fits_into_a_body() {
         let mut form = url::form_urlencoded::Serializer::new(String::new());

@@ -1,5 +1,5 @@
-//! How long an order still takes, honestly: from what waits before it and how fast that is worked, for each step that is
-//! still to come. What is not known is not guessed.
+//! Estimates how long an order still takes, from the backlog and the throughput of each remaining step. Unknown figures
+//! are not guessed.
 
 use std::time::Duration;
 
@@ -7,24 +7,24 @@ use crate::{store::order_blockers::Blockers, way::Queue, web::queue_forecast::Pi
 
 use orderflow_service::Subscription;
 
-/// An order that has waited this long at one step without a reason that we see is said to take at least as long again: an
-/// estimate that stays at two seconds for a minute is no honest one.
+/// An order that has waited this long at one step for no known reason is expected to take at least as long again. An
+/// estimate that stays at two seconds for a minute would be misleading.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What is expected of an order.
+/// The estimate for an order.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Estimate {
-    /// About so many seconds.
+    /// About this many seconds.
     About(f64),
-    /// A step stands still: it goes on when that does.
+    /// A step has no worker; the order continues when that step does.
     Waits,
-    /// A person has to look at it.
+    /// The shop's team must check the order.
     Person,
-    /// Nobody knows.
+    /// No estimate is possible.
     Unknown,
 }
 
-/// The estimate for an order that has these queues before it and has been where it is for `waited`.
+/// Returns the estimate for an order that still passes these queues and has waited at its current step for `waited`.
 pub fn estimate(picture: &Picture, path: &[Subscription], waited: Duration, hold: Blockers) -> Estimate {
     if hold.waits_for_a_person {
         return Estimate::Person;
@@ -44,7 +44,7 @@ pub fn estimate(picture: &Picture, path: &[Subscription], waited: Duration, hold
     Estimate::About(seconds)
 }
 
-/// How long an event takes that comes now: all that waits goes first, then it is in hand itself.
+/// Returns how many seconds a new event takes in this queue: first the backlog, then its own processing.
 fn through(queue: &Queue) -> Option<f64> {
     let before = match (queue.ready, queue.capacity) {
         (0, _) => 0.0,
@@ -55,7 +55,7 @@ fn through(queue: &Queue) -> Option<f64> {
 }
 
 impl Estimate {
-    /// As people read it; with what is usual, where that is known.
+    /// Returns the estimate as a sentence, with the usual time if that is known.
     pub fn sentence(self, usual: Option<f64>) -> String {
         let usually = usual.map(|seconds| format!("Usually {}", span(seconds)));
         match (self, usually) {
@@ -64,17 +64,16 @@ impl Estimate {
             (Self::Waits, usually) => {
                 let usually = usually.map_or_else(String::new, |usually| format!("{usually}, but "));
                 let text = format!(
-                    "{usually}one of our steps stands still at the moment. Your order waits its turn and goes on by itself."
+                    "{usually}one of our steps is paused at the moment. Your order waits its turn and then continues automatically."
                 );
                 capital(&text)
             }
             (Self::Person, _) => {
-                "Something did not go as it should. One of us has to look at your order; you need not do anything."
-                    .to_owned()
+                "Something went wrong. Our team has to check your order; you do not need to do anything.".to_owned()
             }
             (Self::Unknown, usually) => {
                 let usually = usually.map_or_else(String::new, |usually| format!("{usually}; "));
-                capital(&format!("{usually}we cannot say at the moment."))
+                capital(&format!("{usually}we cannot give an estimate at the moment."))
             }
         }
     }
@@ -85,7 +84,7 @@ fn capital(text: &str) -> String {
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
-/// `2 s`, `40 s`, `5 min`, `3 h`: as exact as an estimate is.
+/// Formats a duration as roughly as an estimate deserves: `2 s`, `40 s`, `5 min`, `3 h`.
 fn span(seconds: f64) -> String {
     if seconds < 10.0 {
         format!("{:.0} s", seconds.max(1.0).ceil())
@@ -119,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn each_step_that_is_still_to_come_counts() {
+    fn every_remaining_step_counts() {
         let idle = picture(&[]);
         for (status, steps) in [(OrderStatus::Pending, 4.0), (OrderStatus::Paid, 3.0), (OrderStatus::Reserved, 2.0)] {
             let found = estimate(&idle, path(status, false), Duration::ZERO, Blockers::default());
@@ -128,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_goes_first() {
+    fn the_backlog_counts_towards_the_estimate() {
         let backlog = Queue { ready: 4_000, capacity: Some(100.0), ..IDLE };
         let busy = picture(&[(way::SHIPPING_INVENTORY_RESERVED, backlog)]);
         assert_eq!(of_pending(&busy, 0, Blockers::default()), Estimate::About(42.0));
@@ -138,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_that_nobody_works_is_told_wherever_it_is() {
+    fn a_step_without_a_worker_is_reported_wherever_it_is() {
         let stopped = Queue { is_worked: false, ..IDLE };
         for step in path(OrderStatus::Pending, false) {
             assert_eq!(of_pending(&picture(&[(*step, stopped)]), 0, Blockers::default()), Estimate::Waits, "{step}");
@@ -161,12 +160,12 @@ mod tests {
     }
 
     #[test]
-    fn people_read_it() {
+    fn estimates_are_sentences() {
         assert_eq!(Estimate::About(38.2).sentence(Some(1.7)), "Usually 2 s; now about 40 s.");
         assert_eq!(Estimate::About(0.01).sentence(None), "About 1 s from now.");
         assert_eq!(Estimate::About(400.0).sentence(Some(7_300.0)), "Usually 3 h; now about 7 min.");
-        assert_eq!(Estimate::Unknown.sentence(None), "We cannot say at the moment.");
-        assert!(Estimate::Waits.sentence(Some(2.0)).starts_with("Usually 2 s, but one of our steps stands still"));
+        assert_eq!(Estimate::Unknown.sentence(None), "We cannot give an estimate at the moment.");
+        assert!(Estimate::Waits.sentence(Some(2.0)).starts_with("Usually 2 s, but one of our steps is paused"));
         assert!(Estimate::Waits.sentence(None).starts_with("One of our steps"));
     }
 }

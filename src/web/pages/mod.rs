@@ -1,7 +1,7 @@
-//! The pages that customers see: the shop with its checkout at `/`, an order at `/track/{id}`. HTML that works without
-//! JavaScript; what the scripts in `assets/` add is convenience.
+//! The pages for customers: the shop with its checkout at `/`, an order at `/track/{id}`. The HTML works without
+//! JavaScript; the scripts in `assets/` only add convenience.
 //!
-//! Templates are in `templates/`, what they have in common with the console in `base.html` and `assets/style.css`.
+//! The templates are in `templates/`. The shop and the console share `base.html` and `assets/style.css`.
 
 mod answer;
 pub mod assets;
@@ -23,10 +23,10 @@ use orderflow_order::token::OrderLinks;
 pub use self::answer::html;
 use super::{endpoint::Endpoint, people::ForPeople};
 
-/// What the shop is called on its pages.
+/// The shop's name on its pages.
 pub const SHOP: &str = "Slow Pour";
 
-/// Every path of a page. They are for people, so `/openapi.json` does not describe them.
+/// Every path of a page. `/openapi.json` does not describe them: they are for browsers.
 pub const PAGES: &[Endpoint] = &[
     Endpoint { method: "GET", path: "/", handler: |route| route.to(shop::handle) },
     Endpoint { method: "POST", path: "/checkout", handler: |route| route.to(checkout::handle) },
@@ -36,18 +36,18 @@ pub const PAGES: &[Endpoint] = &[
     Endpoint { method: "GET", path: "/assets/{version}/{name:.*}", handler: |route| route.to(assets::handle) },
 ];
 
-/// Who gets problems as pages here.
+/// Which requests get problems as pages here.
 pub const FOR_PEOPLE: ForPeople = ForPeople { pages: PAGES, page: problem::page };
 
 static HOME: OnceLock<String> = OnceLock::new();
 
-/// Says once, before there are pages, which origin is the shop's own.
+/// Sets the shop's own origin. Call this once, before any page is rendered.
 pub fn live_at(links: &OrderLinks) {
-    // Settings are read once, so a second time it is the same.
+    // Settings are read once, so a second call would set the same value.
     drop(HOME.set(links.origin()));
 }
 
-/// The shop's own origin, which every page holds against where it was opened.
+/// Returns the shop's own origin. Every page compares it with the address at which it was opened.
 pub fn home() -> &'static str {
     HOME.get().map_or("", String::as_str)
 }

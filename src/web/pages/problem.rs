@@ -1,4 +1,4 @@
-//! A problem as a page of the shop's, for whatever has no page of its own.
+//! Problems as pages of the shop, for paths that do not render their own.
 
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web::Data};
 use askama::Template;
@@ -15,13 +15,13 @@ use crate::web::{
 struct ProblemPage {
     title: &'static str,
     text: String,
-    /// Where it is worth trying again, in seconds.
+    /// After how many seconds a retry is worthwhile, if it is.
     again_in: Option<u64>,
-    /// Our fault: the number under which we find it in our log.
+    /// For a server error, the request id under which our log has the cause.
     reference: Option<Uuid>,
 }
 
-/// The page.
+/// Returns the page of a problem.
 pub fn page(request: &HttpRequest, problem: &Problem, id: Uuid) -> HttpResponse {
     if problem.code() == Code::OrderNotFound {
         return html(StatusCode::NOT_FOUND, &NotFoundPage);

@@ -1,58 +1,58 @@
-//! The products that the shop's page shows: a part of the catalogue, so that a page and its form stay small however much the
-//! shop has. What was chosen on other pages is in the cart, with its field.
+//! The products on the shop's page: one page of the catalogue, so that the page and its form stay small in a large
+//! shop. Products chosen on other pages are in the cart, with their fields.
 
 use orderflow_order::{domain, placing::catalogue::Catalogue, store::catalogue::Product};
 
 use super::{assets, cart::money, entered::Entered};
 
-/// Products on one page. With 24 the page weighs about as much as its stylesheet and scripts.
+/// The number of products on one page. With 24, the page is about as large as its stylesheet and scripts.
 pub const PER_PAGE: usize = 24;
 
-/// What the page shows of the catalogue.
+/// The part of the catalogue that the page shows.
 #[derive(Default)]
 pub struct Shelves {
-    /// This part of what was looked for.
+    /// The products on this page.
     pub shown: Vec<Shelf>,
-    /// What was chosen and is not among them.
+    /// Chosen products that are not on this page.
     pub elsewhere: Vec<Shelf>,
-    /// Which part, from 1 on.
+    /// The number of this page, from 1.
     pub page: usize,
-    /// How many parts there are, at least 1.
+    /// The number of pages, at least 1.
     pub pages: usize,
-    /// How many products there are of which the page shows a part.
+    /// The number of products on all pages.
     pub found: usize,
-    /// The shop has more products than one page shows: they can be searched.
+    /// Whether the page offers a search: the shop has more products than fit on one page.
     pub searchable: bool,
 }
 
-/// A product on its shelf.
+/// A product on the page.
 pub struct Shelf {
-    /// What orders name it by.
+    /// The SKU.
     pub sku: String,
-    /// What people call it.
+    /// The product's name.
     pub name: String,
-    /// `14.99 EUR`.
+    /// The formatted price, such as `14.99 EUR`.
     pub price: String,
-    /// In minor units, for the script that adds up.
+    /// The price in minor units, for the script that adds up the cart.
     pub minor_units: i64,
     /// ISO 4217.
     pub currency: String,
-    /// Of the currency.
+    /// The currency's decimals.
     pub decimals: u16,
-    /// Its address.
+    /// The path of the picture.
     pub picture: String,
-    /// Nobody can have one now.
+    /// Whether the product is sold out.
     pub sold_out: bool,
-    /// What was entered; empty for none.
+    /// The quantity entered; empty if none.
     pub quantity: String,
-    /// What that many pieces cost; empty where it is no number of pieces.
+    /// The formatted price of that quantity; empty for an invalid quantity.
     pub amount: String,
-    /// What is wrong with that.
+    /// The error in the quantity.
     pub error: Option<String>,
 }
 
 impl Shelves {
-    /// Looks for what was entered; of too high a page the last.
+    /// Searches the catalogue for the words entered. A page number that is too high selects the last page.
     pub fn new(catalogue: &Catalogue, entered: &Entered) -> Self {
         let words: Vec<String> = entered.search.split_whitespace().map(str::to_lowercase).collect();
         let is_like = |product: &&Product| {
@@ -80,21 +80,21 @@ impl Shelves {
         }
     }
 
-    /// Every shelf that has a field.
+    /// Returns every product that has a field.
     pub fn all_mut(&mut self) -> impl Iterator<Item = &mut Shelf> {
         self.shown.iter_mut().chain(&mut self.elsewhere)
     }
 
-    /// Whether this product is among those that are shown.
+    /// Returns whether this product is on this page.
     pub fn is_shown(&self, sku: &str) -> bool {
         self.shown.iter().any(|shelf| shelf.sku == sku)
     }
 
-    /// `25 to 48 of 3000 products`.
+    /// Returns which products are shown, such as `25 to 48 of 3000 products`.
     pub fn sentence(&self) -> String {
         let first = (self.page.saturating_sub(1)) * PER_PAGE + 1;
         match (self.found, self.shown.len()) {
-            (0, _) => "No product is like that.".to_owned(),
+            (0, _) => "No product matches.".to_owned(),
             (1, _) => "1 product".to_owned(),
             (found, shown) if found == shown => format!("{found} products"),
             (found, shown) => format!("{first} to {} of {found} products", first + shown - 1),
@@ -122,7 +122,7 @@ impl Shelf {
         }
     }
 
-    /// Whether it is in the cart.
+    /// Returns whether the product is in the cart.
     pub fn chosen(&self) -> bool {
         !self.quantity.is_empty()
     }
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn three_thousand_products_are_shown_in_parts_and_none_is_left_out() {
+    fn each_of_three_thousand_products_is_on_exactly_one_page() {
         let catalogue = catalogue(3000);
         let mut seen = Vec::new();
         for page in 1..=125 {
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_chosen_stays_in_the_form_whatever_is_shown() {
+    fn chosen_products_stay_in_the_form_on_every_page() {
         let catalogue = catalogue(3000);
         let fields = [("quantity-SKU-0100", "2"), ("quantity-SKU-0001", "1"), ("q", "MUG blue"), ("page", "1")];
         let shelves = Shelves::new(&catalogue, &entered(&fields));
@@ -172,7 +172,7 @@ mod tests {
         assert_eq!((shelves.found, named(&shelves.elsewhere)), (30, vec!["SKU-0001".to_owned()]));
         assert_eq!((shelves.shown[0].quantity.as_str(), shelves.shown[0].amount.as_str()), ("2", "2.00 EUR"));
         let none = Shelves::new(&catalogue, &entered(&[("q", "teapot"), ("quantity-SKU-0100", "x")]));
-        assert_eq!((none.sentence().as_str(), none.elsewhere[0].amount.as_str()), ("No product is like that.", ""));
+        assert_eq!((none.sentence().as_str(), none.elsewhere[0].amount.as_str()), ("No product matches.", ""));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `GET /`: what can be bought, and the form to buy it with.
+//! `GET /`: the catalogue and the order form.
 
 use std::sync::LazyLock;
 
@@ -29,7 +29,7 @@ use crate::web::{
     problem::{Code, Problem},
 };
 
-/// The shop's page. Its form is one order: the key in it makes that so, however often it is sent.
+/// The shop's page. Its form contains an idempotency key, so it is one order however often it is sent.
 #[derive(Template)]
 #[template(path = "shop.html")]
 pub struct ShopPage {
@@ -38,17 +38,17 @@ pub struct ShopPage {
     entered: Entered,
     notice: Option<Notice>,
     mistakes: Vec<Mistake>,
-    /// When it is worth trying again.
+    /// When to try again, as a sentence.
     again: Option<String>,
 }
 
-/// A country to choose.
+/// A country in the form.
 struct Country {
     code: &'static str,
     name: &'static str,
 }
 
-/// By name; ISO puts the article behind it.
+/// The countries by name, without the article that ISO puts after it.
 static COUNTRIES: LazyLock<Vec<Country>> = LazyLock::new(|| {
     let country =
         |one: &rust_iso3166::CountryCode| Country { code: one.alpha2, name: one.name.trim_end_matches(" (the)") };
@@ -57,7 +57,7 @@ static COUNTRIES: LazyLock<Vec<Country>> = LazyLock::new(|| {
     countries
 });
 
-/// A card to pay with: its name at the provider's, what people call it, and what it does.
+/// A card to pay with: the provider's id, the name on the page, and the effect.
 struct Card {
     method: &'static str,
     name: &'static str,
@@ -74,20 +74,20 @@ const CARDS: [Card; 3] = [
     },
     Card {
         method: "pm_card_flaky",
-        name: "Card with a bad line",
-        does: "Fails twice for a passing reason, then succeeds. Takes a little longer.",
+        name: "Card with a flaky connection",
+        does: "Fails twice with a temporary error, then succeeds. Takes a little longer.",
     },
 ];
 
-/// The shop. `?replaces=ORDER`, for an order of this customer's whose card was declined, fills the cart with what was in
-/// that one.
+/// Returns the shop's page. `?replaces=ORDER` fills the cart with the items of this customer's order whose card was
+/// declined.
 pub async fn handle(request: HttpRequest, app: Data<App>) -> HttpResponse {
-    // The shop is open all the same, whatever that order was.
+    // The shop opens even if that order cannot be read.
     let entered = declined(&request, &app).await.unwrap_or_default();
     page(StatusCode::OK, app.placing.catalogue().as_deref(), entered, None)
 }
 
-/// What is bought again; nothing where no order is named, or not one that can be.
+/// Returns the items of the declined order. Empty if no order is named, or if it cannot be replaced.
 async fn declined(request: &HttpRequest, app: &App) -> Result<Entered, Problem> {
     let mut query = url::form_urlencoded::parse(request.query_string().as_bytes());
     let named = query.find(|(name, _)| name == "replaces").and_then(|(_, id)| domain::canonical_id(&id));
@@ -103,7 +103,7 @@ async fn declined(request: &HttpRequest, app: &App) -> Result<Entered, Problem> 
     Ok(Entered { replaces: id.to_string(), quantities, ..Entered::default() })
 }
 
-/// The shop's page with what was entered, and what is wrong with it.
+/// Returns the shop's page with the customer's entries and the errors in them.
 pub fn page(
     status: StatusCode,
     catalogue: Option<&Catalogue>,
@@ -111,7 +111,7 @@ pub fn page(
     problem: Option<&Problem>,
 ) -> HttpResponse {
     if entered.key.is_empty() {
-        // Random, and not a UUIDv7: nobody guesses the key of somebody else's form.
+        // Random, not a UUIDv7, so that no one can guess the key of another customer's form.
         entered.key = Uuid::from_u128(rand::random()).to_string();
     }
     let mut mistakes = mistakes(problem, &mut entered);
@@ -128,7 +128,7 @@ pub fn page(
         let field = format!("{}{}", super::entered::QUANTITY, shelf.sku);
         if let Some(mistake) = mistakes.iter_mut().find(|mistake| mistake.field == field) {
             shelf.error = Some(mistake.text.clone());
-            // Beside its field everybody sees what it is about, in the summary nobody does.
+            // The summary must name the product; beside the field it is obvious.
             mistake.text = format!("{}: {}", shelf.name, mistake.text);
         }
     }
@@ -143,8 +143,8 @@ pub fn page(
     answer
 }
 
-/// What is wrong with each field, in words. What must not be repeated is taken out of what was entered, and so is what is
-/// not sold any more.
+/// Returns the errors of each field, in words. Removes entries that must not be shown again, and products that are no
+/// longer sold.
 fn mistakes(problem: Option<&Problem>, entered: &mut Entered) -> Vec<Mistake> {
     let errors =
         problem.filter(|problem| problem.code() == Code::InvalidOrder).map(Problem::errors).unwrap_or_default();
@@ -168,13 +168,13 @@ fn mistakes(problem: Option<&Problem>, entered: &mut Entered) -> Vec<Mistake> {
     mistakes
 }
 
-/// Leaves out the product whose quantity this field is.
+/// Removes the product whose quantity this field holds.
 fn take_out(entered: &mut Entered, field: &str) {
     entered.quantities.retain(|(sku, _)| format!("{}{sku}", super::entered::QUANTITY) != field);
 }
 
 impl ShopPage {
-    /// What is wrong with this field.
+    /// Returns the error of this field.
     fn error(&self, field: &str) -> Option<&str> {
         self.mistakes.iter().find(|mistake| mistake.field == field).map(|mistake| mistake.text.as_str())
     }
@@ -191,7 +191,7 @@ impl ShopPage {
         country.code == self.entered.country
     }
 
-    /// Whether this card is chosen: the first, where nobody has chosen yet.
+    /// Returns whether this card is selected. By default the first one is.
     fn is_card(&self, card: &Card) -> bool {
         let chosen = CARDS.iter().find(|card| card.method == self.entered.method).or(CARDS.first());
         chosen.is_some_and(|chosen| chosen.method == card.method)
@@ -214,11 +214,11 @@ mod tests {
 
     async fn text(problem: Option<&Problem>) -> String {
         let page = page(StatusCode::OK, None, Entered::default(), problem);
-        String::from_utf8(to_bytes(page.into_body()).await.expect("it is all there").to_vec()).expect("text")
+        String::from_utf8(to_bytes(page.into_body()).await.expect("the body is complete").to_vec()).expect("text")
     }
 
     #[actix_web::test]
-    async fn who_only_looks_while_the_database_is_away_is_not_told_that_something_may_be_ordered() {
+    async fn a_visitor_during_a_database_outage_reads_that_nothing_was_ordered() {
         let looked = text(None).await;
         assert!(looked.contains("Nothing was ordered.") && !looked.contains("We cannot tell yet"), "{looked}");
         let ordered = text(Some(&Problem::database_unavailable())).await;

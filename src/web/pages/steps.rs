@@ -1,4 +1,4 @@
-//! An order's steps as its page lists them: what happened, where it is, and what is still to come.
+//! An order's steps as its page lists them: the past, the current and the coming ones.
 
 use chrono::{DateTime, Utc};
 use orderflow_events::{EventKind, timestamp};
@@ -10,19 +10,19 @@ use crate::{store::progress, web::entry};
 pub struct Step {
     /// `done`, `now`, `next` or `failed`, as in the stylesheet.
     pub state: &'static str,
-    /// In a few words.
+    /// The step in a few words.
     pub name: String,
-    /// In a sentence.
+    /// The step in a sentence.
     pub detail: &'static str,
-    /// When it happened, for machines; empty where it has not.
+    /// When it happened, in RFC 3339; empty if it has not.
     pub at: String,
-    /// When it happened, for people.
+    /// When it happened, as the page shows it.
     pub clock: String,
 }
 
 impl Step {
     fn happened(step: &progress::Step) -> Self {
-        // A newer program may have written what this one does not know: its name is told.
+        // A newer version may have written an event that this one does not know. The page shows its name.
         let kind = step.event.parse::<EventKind>().ok();
         let failed =
             matches!(kind, Some(EventKind::PaymentFailed | EventKind::InventoryRejected | EventKind::ShipmentFailed));
@@ -39,22 +39,22 @@ impl Step {
         Self { state, name: name.to_owned(), detail: "", at: String::new(), clock: String::new() }
     }
 
-    /// Whether it is where the order is.
+    /// Returns whether this is the current step.
     pub fn is_now(&self) -> bool {
         self.state == "now"
     }
 
-    /// Whether it happened, and well.
+    /// Returns whether the step succeeded.
     pub fn is_done(&self) -> bool {
         self.state == "done"
     }
 
-    /// Whether it happened, and not well.
+    /// Returns whether the step failed.
     pub fn is_failed(&self) -> bool {
         self.state == "failed"
     }
 
-    /// What a screen reader says of its state, which others see.
+    /// Returns the step's state for screen readers; others see it from the mark.
     pub fn spoken(&self) -> &'static str {
         match self.state {
             "done" => "Done:",
@@ -65,7 +65,7 @@ impl Step {
     }
 }
 
-/// Everything that happened, then what is still to come, as far as it can be said.
+/// Returns every past step, then the coming ones as far as they are known.
 pub fn steps(history: &[progress::Step], status: OrderStatus, cancel_requested: bool) -> Vec<Step> {
     let happened = |kind: EventKind| history.iter().any(|step| step.event == kind.routing_key());
     let coming: &[&str] = match status {
@@ -80,7 +80,7 @@ pub fn steps(history: &[progress::Step], status: OrderStatus, cancel_requested: 
         OrderStatus::Cancelling if happened(EventKind::PaymentRefunded) || happened(EventKind::PaymentVoided) => {
             &["Order cancelled"]
         }
-        OrderStatus::Cancelling => &["Payment undone", "Order cancelled"],
+        OrderStatus::Cancelling => &["Payment reversed", "Order cancelled"],
         _ => &[],
     };
     let coming =
@@ -94,11 +94,11 @@ const fn done(kind: EventKind) -> &'static str {
         EventKind::PaymentCompleted => "Paid",
         EventKind::PaymentFailed => "Card declined",
         EventKind::InventoryReserved => "Set aside for you",
-        EventKind::InventoryRejected => "Not in stock any more",
+        EventKind::InventoryRejected => "No longer in stock",
         EventKind::ShipmentCreated => "Handed to the carrier",
         EventKind::ShipmentFailed => "Refused by the carrier",
         EventKind::OrderCancelRequested => "You asked to cancel",
-        EventKind::ShipmentCancelled => "Stopped before it was sent",
+        EventKind::ShipmentCancelled => "Stopped before shipping",
         EventKind::InventoryReleased => "Back on the shelf",
         EventKind::PaymentRefunded => "Money returned",
         EventKind::PaymentVoided => "Nothing charged",
@@ -106,7 +106,7 @@ const fn done(kind: EventKind) -> &'static str {
     }
 }
 
-/// A status in a few words and in a sentence, with the kind of badge that it has.
+/// A status in a word and in a sentence, with the class of its badge.
 pub struct Headline {
     /// `good`, `bad`, `warn` or `info`.
     pub kind: &'static str,
@@ -116,14 +116,14 @@ pub struct Headline {
     pub sentence: &'static str,
 }
 
-/// What stands above everything else.
+/// Returns the headline of the page.
 pub fn headline(status: Option<OrderStatus>, cancel_requested: bool) -> Headline {
     let (kind, word, sentence) = match status {
         Some(OrderStatus::Pending | OrderStatus::Paid | OrderStatus::Reserved) if cancel_requested => {
-            ("warn", "Cancel requested", "We are looking whether it can still be cancelled")
+            ("warn", "Cancel requested", "We are checking whether it can still be cancelled")
         }
         Some(OrderStatus::Pending) => ("info", "Received", "We are taking your payment"),
-        Some(OrderStatus::ActionRequired) => ("warn", "Waiting for you", "Your bank wants to hear from you"),
+        Some(OrderStatus::ActionRequired) => ("warn", "Waiting for you", "Your bank needs you to confirm the payment"),
         Some(OrderStatus::Paid) => ("info", "Paid", "We are setting your things aside"),
         Some(OrderStatus::Reserved) => ("info", "Set aside", "We are handing your parcel to the carrier"),
         Some(OrderStatus::Shipped) if cancel_requested => {
@@ -133,15 +133,15 @@ pub fn headline(status: Option<OrderStatus>, cancel_requested: bool) -> Headline
         Some(OrderStatus::InTransit) => ("good", "On its way", "Your parcel is on its way"),
         Some(OrderStatus::Delivered) => ("good", "Delivered", "Your parcel has arrived"),
         Some(OrderStatus::PaymentFailed) => ("bad", "Declined", "Your card was declined; nothing was charged"),
-        Some(OrderStatus::Cancelling) => ("warn", "Being cancelled", "We are undoing your order"),
+        Some(OrderStatus::Cancelling) => ("warn", "Being cancelled", "We are cancelling your order"),
         Some(OrderStatus::Cancelled) => ("warn", "Cancelled", "Your order is cancelled"),
-        // A newer program knows more.
-        None => ("info", "Moving", "Your order is moving on"),
+        // Only a newer version knows this status.
+        None => ("info", "In progress", "Your order is in progress"),
     };
     Headline { kind, word, sentence }
 }
 
-/// `21:04:05 UTC`: the script writes it in the customer's own time.
+/// Formats a time, such as `21:04:05 UTC`. The script replaces it with the customer's local time.
 fn clock(at: DateTime<Utc>) -> String {
     at.format("%H:%M:%S UTC").to_string()
 }
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_happened_is_followed_by_what_is_still_to_come() {
+    fn past_steps_are_followed_by_coming_ones() {
         assert_eq!(
             shown(&["order.created", "payment.completed"], OrderStatus::Paid, false),
             named(&[
@@ -186,13 +186,13 @@ mod tests {
     }
 
     #[test]
-    fn the_way_back_has_its_own_steps() {
+    fn a_cancelled_order_has_its_own_steps() {
         let refused = ["order.created", "payment.completed", "inventory.rejected"];
         let expected = [
             ("Order received", "done"),
             ("Paid", "done"),
-            ("Not in stock any more", "failed"),
-            ("Payment undone", "now"),
+            ("No longer in stock", "failed"),
+            ("Payment reversed", "now"),
             ("Order cancelled", "next"),
         ];
         assert_eq!(shown(&refused, OrderStatus::Cancelling, false), named(&expected));
@@ -201,13 +201,13 @@ mod tests {
     }
 
     #[test]
-    fn who_asked_too_late_is_told_so() {
+    fn a_cancel_request_that_came_too_late_is_shown() {
         assert_eq!(headline(Some(OrderStatus::Shipped), false).sentence, "Your parcel is with the carrier");
         assert!(headline(Some(OrderStatus::Shipped), true).sentence.ends_with("it was too late to cancel"));
     }
 
     #[test]
-    fn an_event_of_a_newer_program_is_told_by_its_name() {
+    fn an_event_from_a_newer_version_is_shown_by_name() {
         assert_eq!(
             shown(&["order.gift-wrapped"], OrderStatus::Shipped, false),
             named(&[("order.gift-wrapped", "done")])

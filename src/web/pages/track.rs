@@ -1,5 +1,5 @@
-//! `GET /track/{id}`: an order's page, for whoever has its link. It shows how things are now; the script in
-//! `assets/track.js` asks for the moving part again whenever something has happened, and without it the page refreshes.
+//! `GET /track/{id}`: the status page of an order, for anyone who has its link. The page shows the current state. The
+//! script `assets/track.js` reloads the moving part whenever the order changes; without it the whole page refreshes.
 
 use std::time::Duration;
 
@@ -44,30 +44,30 @@ struct TrackPage {
     items: Vec<Item>,
     total: String,
     placed: String,
-    /// Without scripts the page loads itself again, unless its reader asks it not to (WCAG 2.2.1 and 2.2.2).
+    /// Whether the reader has turned off the refresh that the page does without scripts (WCAG 2.2.1 and 2.2.2).
     still: bool,
 }
 
-/// The part that moves.
+/// The moving part of the page.
 #[derive(Template)]
 #[template(path = "progress.html")]
 struct ProgressPart {
     order: Shown,
 }
 
-/// What moves.
+/// The content of the moving part.
 struct Shown {
     id: Uuid,
     number: String,
     version: i32,
     headline: Headline,
     steps: Vec<Step>,
-    /// What is expected; nothing once the order has ended.
+    /// The estimate; `None` if the order is settled, waits for the customer, or has an unknown status.
     estimate: Option<String>,
     can_cancel: bool,
     cancel_requested: bool,
     declined: bool,
-    /// Nothing more comes that a customer waits for.
+    /// Whether the order is settled, so the customer waits for nothing more.
     is_settled: bool,
 }
 
@@ -79,23 +79,23 @@ struct Item {
     amount: String,
 }
 
-/// There is no such order, or its link does not open it: nobody is told which.
+/// The page for an unknown order, or a link that does not open it; it does not reveal which.
 #[derive(Template)]
 #[template(path = "not_found.html")]
 pub struct NotFoundPage;
 
-/// The order cannot be shown now.
+/// The page for an order that cannot be shown now.
 #[derive(Template)]
 #[template(path = "trouble.html")]
 struct TroublePage {
-    /// In seconds.
+    /// When the page tries again, in seconds.
     again_in: u64,
-    /// The order of which we do not know whether a wish to cancel it was written down: its page says so.
+    /// The order whose request to cancel may or may not have been recorded; its page shows which.
     undecided: Option<Uuid>,
 }
 
-/// The order's page. With the token of a link it sets the order's cookie first, and leads to the address without it: what
-/// is in the address stays in the browser's history, and is shown to whoever looks at the screen.
+/// Returns the order's page. If the address contains a token, sets the order's cookie and redirects to the address
+/// without it: the address stays in the browser's history and is visible on the screen.
 pub async fn handle(request: HttpRequest, app: Data<App>) -> HttpResponse {
     let query = url::form_urlencoded::parse(request.query_string().as_bytes()).find(|(name, _)| name == "t");
     let shown = match query {
@@ -105,7 +105,7 @@ pub async fn handle(request: HttpRequest, app: Data<App>) -> HttpResponse {
     shown.unwrap_or_else(|problem| trouble(&problem, None))
 }
 
-/// The part of the page that moves, for its script.
+/// Returns the moving part of the page, for its script.
 pub async fn progress(request: HttpRequest, app: Data<App>) -> HttpResponse {
     let part = async {
         let id = auth::order(&request, &app.links)?;
@@ -115,12 +115,12 @@ pub async fn progress(request: HttpRequest, app: Data<App>) -> HttpResponse {
     part.await.unwrap_or_else(|problem| trouble(&problem, None))
 }
 
-/// Asks for the order to be cancelled, and leads back to its page, which says what became of that.
+/// Requests that the order be cancelled, and redirects to its page, which shows the outcome.
 pub async fn cancel(request: HttpRequest, app: Data<App>) -> HttpResponse {
     let asking = async {
         let id = auth::order(&request, &app.links)?;
         match cancel_order::write_down(&app, id).await {
-            // The page shows what came first.
+            // The page shows why it is too late.
             Err(problem) if problem.code() == Code::OrderNotCancellable => Ok(id),
             other => other.map(|()| id),
         }
@@ -137,7 +137,7 @@ fn see(id: Uuid) -> HttpResponse {
     answer.insert_header((header::CACHE_CONTROL, "no-store")).finish()
 }
 
-/// An order that was placed or whose link was followed: its cookie is set, and its page is next.
+/// Sets the cookie of an order that was placed or whose link was followed, and redirects to its page.
 pub fn opened(request: &HttpRequest, app: &App, id: Uuid, token: &str) -> HttpResponse {
     let mut answer = see(id);
     for cookie in cookie::open(request, &app.links, id, token) {
@@ -188,7 +188,7 @@ async fn read(app: &App, id: Uuid) -> Result<(Order, Progress, Blockers), Proble
     app.database.run(ANSWER_WITHIN, reading).await
 }
 
-/// `None` for one that only a newer program knows.
+/// Returns the order's status, or `None` if only a newer version knows it.
 fn status(progress: &Progress) -> Option<OrderStatus> {
     progress.status.parse().ok()
 }
@@ -198,7 +198,7 @@ impl Shown {
         let (status, cancel_requested) = (status(progress), progress.cancel_requested);
         let is_settled = status.is_some_and(OrderStatus::is_settled);
         let estimate = match status {
-            // What waits for the customer has no time of ours.
+            // No estimate can include the time that the customer takes.
             Some(status) if !is_settled && status != OrderStatus::ActionRequired => {
                 Some(expected(app, status, progress, hold).await)
             }
@@ -228,14 +228,14 @@ async fn expected(app: &App, status: OrderStatus, progress: &Progress, hold: Blo
         }
         _ => way::path(status, progress.cancel_requested).to_vec(),
     };
-    // Below zero where the clock was set back.
+    // The age is negative if the clock was set back.
     let waited = Duration::try_from_secs_f64(progress.age).unwrap_or_default();
-    // What is usual is so on the way to the customer, not on the way back.
+    // The usual time is that of the forward chain; it does not apply to a cancelled order.
     let forward = !progress.cancel_requested && status != OrderStatus::Cancelling;
     estimate::estimate(&picture, &path, waited, hold).sentence(picture.usual.filter(|_| forward))
 }
 
-/// A problem as a page.
+/// Returns a problem as a page.
 fn trouble(problem: &Problem, undecided: Option<Uuid>) -> HttpResponse {
     if problem.code() == Code::OrderNotFound {
         return html(StatusCode::NOT_FOUND, &NotFoundPage);
@@ -253,18 +253,21 @@ mod tests {
     use super::*;
 
     async fn page(problem: &Problem, undecided: Option<Uuid>) -> String {
-        let body = to_bytes(trouble(problem, undecided).into_body()).await.expect("it is all there");
+        let body = to_bytes(trouble(problem, undecided).into_body()).await.expect("the body is complete");
         String::from_utf8(body.to_vec()).expect("text")
     }
 
     #[actix_web::test]
-    async fn a_wish_to_cancel_that_may_be_lost_leads_back_to_the_order() {
+    async fn an_undecided_cancel_request_leads_back_to_the_order() {
         let id = Uuid::now_v7();
         let away = Problem::database_unavailable();
         let text = page(&away, Some(id)).await;
-        assert!(text.contains(&format!("; url=/track/{id}\"")), "a path that takes no GET is not loaded again: {text}");
-        assert!(text.contains("whether your wish to cancel was written down"), "{text}");
+        assert!(
+            text.contains(&format!("; url=/track/{id}\"")),
+            "a path that does not support GET is not reloaded: {text}"
+        );
+        assert!(text.contains("whether your request to cancel was recorded"), "{text}");
         let text = page(&away, None).await;
-        assert!(!text.contains("url=") && !text.contains("wish to cancel"), "{text}");
+        assert!(!text.contains("url=") && !text.contains("request to cancel"), "{text}");
     }
 }

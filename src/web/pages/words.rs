@@ -1,5 +1,5 @@
-//! What people read when something they entered, or something here, is not right. The API's words are for those who write
-//! programs; these are for those who only want a mug.
+//! The texts that customers read about errors in the form and in the shop. The API's texts are for programmers; these
+//! are for customers.
 
 use std::borrow::Cow;
 
@@ -8,25 +8,25 @@ use orderflow_order::placing::fields::FieldError;
 use super::cart::Cart;
 use crate::web::problem::{Code, Problem};
 
-/// What to say of a field, and which the summary leads to.
+/// An error in a field. The summary links to the field.
 pub struct Mistake {
     /// The field's name, which is also its id; `cart` for the cart as a whole.
     pub field: String,
-    /// A sentence.
+    /// The error, as a sentence.
     pub text: String,
 }
 
-/// What to say above everything else.
+/// A notice at the top of the page.
 pub struct Notice {
-    /// `bad` or `warn`, as in the stylesheet.
+    /// The CSS class: `bad` or `warn`.
     pub kind: &'static str,
-    /// In a few words.
+    /// The title, in a few words.
     pub title: &'static str,
-    /// What to do.
+    /// What happened and what to do.
     pub text: Cow<'static, str>,
 }
 
-/// Each text field of the form and what is said where it is empty; the page has the same words for the script.
+/// The error of each field when it is empty. The page passes the same texts to the script.
 const MISSING: &[(&str, &str)] = &[
     ("name", "Enter your name."),
     ("email", "Enter your e-mail address."),
@@ -37,15 +37,16 @@ const MISSING: &[(&str, &str)] = &[
     ("method", "Choose a card."),
 ];
 
-/// What is said of what is no e-mail address.
+/// The error for an invalid e-mail address.
 pub const WRONG_EMAIL: &str = "Enter an e-mail address such as ada@example.com.";
 
-/// What is said where this field is empty.
+/// Returns the error of this field when it is empty.
 pub fn missing(field: &str) -> &'static str {
     MISSING.iter().find(|(name, _)| *name == field).map_or("Enter something here.", |(_, text)| text)
 }
 
-/// A mistake that the rules of `POST /orders` found, in words for this field of a form in which so many products are chosen.
+/// Returns an error found by the rules of `POST /orders` in words for the form. `chosen` is the number of products in
+/// the form.
 pub fn mistake(field: Option<String>, error: &FieldError, chosen: usize) -> Mistake {
     let text = match (field.as_deref(), error.code) {
         (None, "wrong_count") if chosen == 0 => "Your cart is empty: choose at least one thing.".to_owned(),
@@ -67,10 +68,8 @@ pub fn mistake(field: Option<String>, error: &FieldError, chosen: usize) -> Mist
         (Some(_), "invisible_character") => "Type this again: it contains a character that cannot be seen.".to_owned(),
         (Some(_), "control_character") => "Type this again, in one line.".to_owned(),
         (Some(_), "wrong_type" | "out_of_range") => "Choose a whole number from 1 to 99.".to_owned(),
-        (Some(_), "unknown_sku") => "We do not sell this any more: it was taken out of your cart.".to_owned(),
-        (Some("replaces"), _) => {
-            "The order that was declined cannot be paid again. This will be a new order.".to_owned()
-        }
+        (Some(_), "unknown_sku") => "We do not sell this any more: it was removed from your cart.".to_owned(),
+        (Some("replaces"), _) => "The declined order cannot be paid again. This will be a new order.".to_owned(),
         (_, "card_number_refused") => {
             "This looks like a card number. We never take card numbers: choose one of the test cards.".to_owned()
         }
@@ -79,21 +78,21 @@ pub fn mistake(field: Option<String>, error: &FieldError, chosen: usize) -> Mist
     Mistake { field: field.unwrap_or_else(|| "cart".to_owned()), text }
 }
 
-/// What is said while nothing can be sold, because the catalogue could not be read yet.
+/// The notice while nothing can be sold, because the catalogue has not been read yet.
 pub const CLOSED: Notice = Notice {
     kind: "warn",
     title: "The shop cannot be shown just now",
     text: Cow::Borrowed("Nothing was ordered. Please try again in a moment."),
 };
 
-/// What is said on a page of its own: a title, and what to do. The shop is at `shop`.
+/// Returns the title and the text of a problem's own page. `shop` is the shop's address.
 pub fn problem(problem: &Problem, shop: &str) -> (&'static str, String) {
     let (title, text) = match problem.code() {
         Code::NotFound => ("There is no such page", "Check the address, or start in the shop."),
         Code::MethodNotAllowed => ("This page cannot be opened by its address", "Start in the shop."),
         Code::BodyTooLarge => (
-            "That was too much at once",
-            "Nothing was ordered. Go back, take something out of your cart, and try again.",
+            "Your order was too large",
+            "Nothing was ordered. Go back, remove something from your cart, and try again.",
         ),
         Code::RequestTimeout => {
             ("Your order did not arrive in full", "Nothing was ordered. Go back and press the button again.")
@@ -103,8 +102,8 @@ pub fn problem(problem: &Problem, shop: &str) -> (&'static str, String) {
         }
         Code::ForeignOrigin => {
             let text = format!(
-                "Nothing was ordered. Orders are taken from the shop's own page only: open {shop} and order there. If you \
-                 come from there, your browser does not say so: another one, or a newer version, does."
+                "Nothing was ordered. Orders are accepted only from the shop's own page: open {shop} and order there. If \
+                 you did, your browser does not send where the form came from: use a newer version or another browser."
             );
             return ("This did not come from our shop", text);
         }
@@ -115,7 +114,7 @@ pub fn problem(problem: &Problem, shop: &str) -> (&'static str, String) {
     (title, text.to_owned())
 }
 
-/// What is said of a problem that is none of a field.
+/// Returns the notice for a problem that does not concern a field.
 pub fn notice(problem: &Problem) -> Notice {
     let (kind, title, text) = match problem.code() {
         Code::Overloaded | Code::TooManyRequests => (
@@ -130,8 +129,8 @@ pub fn notice(problem: &Problem) -> Notice {
         ),
         Code::IdempotencyKeyReused => (
             "warn",
-            "You have placed an order with this page already",
-            "Your mails have a link to it. If you want to order what is in the cart now as well, press the button once more.",
+            "You have already placed an order with this page",
+            "Your mails have a link to it. If you also want to order what is in the cart now, press the button once more.",
         ),
         Code::IdempotencyKeyInvalid => {
             ("warn", "This page was too old", "Nothing was ordered. Press the button once more.")
@@ -141,14 +140,14 @@ pub fn notice(problem: &Problem) -> Notice {
     Notice { kind, title, text: text.into() }
 }
 
-/// What is said where the cart costs something else than the page showed, in minor units; 0 where it showed nothing, as
-/// without scripts.
+/// Returns the notice for a total that differs from the one shown. `shown` is in minor units; 0 if the page showed
+/// none, as without scripts.
 pub fn total_changed(shown: i64, cart: &Cart) -> Notice {
     let total = cart.total.as_deref().unwrap_or("–");
     let (title, text) = match cart.money(shown).filter(|_| shown > 0) {
-        Some(shown) => ("The price has changed", format!("Your order was to cost {shown} and costs {total} now.")),
+        Some(shown) => ("The price has changed", format!("The total was {shown} and is now {total}.")),
         None => ("Please check the total", format!("Your order costs {total}.")),
     };
-    let text = format!("{text} Nothing was ordered yet: press the button once more to order at this price.");
+    let text = format!("{text} Nothing was ordered yet: press the button once more to order at this total.");
     Notice { kind: "warn", title, text: text.into() }
 }

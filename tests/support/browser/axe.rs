@@ -1,4 +1,4 @@
-//! axe-core on the page that is shown: WCAG 2.2 AA, as far as a program can tell.
+//! axe-core on the current page: WCAG 2.2 AA, as far as a program can check it.
 
 use std::{fs, path::PathBuf};
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Browser;
 
-/// The sets of rules that have to hold, by axe-core's names.
+/// The rule sets that every page must satisfy, by axe-core's names.
 const RULES: [&str; 6] = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
 
 const CHECK: &str = "const [rules, done] = arguments;
@@ -17,7 +17,7 @@ impl Browser {
     /// Checks the page as it is now.
     ///
     /// # Panics
-    /// When it breaks a rule: with the rule, the element and what helps.
+    /// When it breaks a rule; the message names the rule, the element and the remedy.
     pub async fn axe(&self) {
         let loaded = self.run("return typeof axe !== 'undefined'").await;
         if loaded != true {
@@ -25,15 +25,15 @@ impl Browser {
         }
         let checked = self.session.run_until_done(CHECK, json!([RULES])).await;
         let checked = checked.unwrap_or_else(|error| panic!("axe-core does not run: {error}"));
-        let violations = checked["violations"].as_array().unwrap_or_else(|| panic!("axe-core says {checked}"));
+        let violations = checked["violations"].as_array().unwrap_or_else(|| panic!("axe-core returned {checked}"));
         let passes = checked["passes"].as_u64().unwrap_or_default();
-        assert!(passes > 0, "axe-core has checked nothing: {checked}");
+        assert!(passes > 0, "axe-core checked nothing: {checked}");
         let broken: Vec<String> = violations.iter().flat_map(of_rule).collect();
-        assert!(broken.is_empty(), "{} breaks rules of accessibility:\n{}", self.url().await, broken.join("\n"));
+        assert!(broken.is_empty(), "{} breaks accessibility rules:\n{}", self.url().await, broken.join("\n"));
     }
 }
 
-/// A sentence for each element that breaks a rule.
+/// Returns a sentence for each element that breaks a rule.
 fn of_rule(rule: &Value) -> Vec<String> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let about = format!("{}: {} ({})", text(&rule["id"]), text(&rule["help"]), text(&rule["helpUrl"]));
@@ -43,7 +43,6 @@ fn of_rule(rule: &Value) -> Vec<String> {
 
 fn axe_core() -> String {
     let tools = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../.dev/tools/axe-core/node_modules/axe-core");
-    fs::read_to_string(tools.join("axe.min.js")).unwrap_or_else(|error| {
-        panic!("axe-core is not installed ({error}): `make test` does it, and so does scripts/browser.sh")
-    })
+    fs::read_to_string(tools.join("axe.min.js"))
+        .unwrap_or_else(|error| panic!("axe-core is not installed ({error}): run `make test` or scripts/browser.sh"))
 }

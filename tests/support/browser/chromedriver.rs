@@ -1,4 +1,4 @@
-//! Debian's chromedriver as a child of the test, and the end of everything that it has started.
+//! Debian's chromedriver as a child of the test, and the clean-up of every process that it started.
 
 use std::{
     fs,
@@ -18,15 +18,15 @@ use nix::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// How long the driver may take to start, and everything to be gone after it was killed.
+/// How long the driver may take to start, and its processes to end after it was killed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A driver with browsers of its own; all of them end when it is dropped.
+/// A driver with its own browsers; dropping it ends all of them.
 #[derive(Debug)]
 pub struct Chromedriver {
     process: Child,
     profile: TempDir,
-    /// Where it answers.
+    /// The URL at which it answers.
     pub root: String,
 }
 
@@ -40,7 +40,7 @@ impl Chromedriver {
         let profile = TempDir::with_prefix("orderflow-browser-").expect("a directory");
         let mut process = Command::new("chromedriver")
             .arg("--port=0")
-            // Where the browser puts what is no part of its profile.
+            // Where the browser puts files outside its profile.
             .env("TMPDIR", profile.path())
             .env("XDG_CONFIG_HOME", profile.path())
             .env("XDG_CACHE_HOME", profile.path())
@@ -60,8 +60,8 @@ impl Chromedriver {
         driver
     }
 
-    /// What kind of browser is wanted: without a window, without asking the outside world for anything, with its profile
-    /// in the driver's directory.
+    /// The WebDriver capabilities: headless, without requests to the outside world, with its profile in the driver's
+    /// directory.
     #[must_use]
     pub fn capabilities(&self, name: &str) -> Value {
         let profile = self.profile.path().join(name);
@@ -80,7 +80,7 @@ impl Chromedriver {
             "--hide-scrollbars".to_owned(),
             "--force-color-profile=srgb".to_owned(),
             "--lang=en-GB".to_owned(),
-            // Whatever names another host fails at once and is seen in the console.
+            // A request to any other host fails immediately and is reported in the console.
             "--host-resolver-rules=MAP shop.lan 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"
                 .to_owned(),
         ];
@@ -97,32 +97,33 @@ impl Chromedriver {
     }
 }
 
-/// The port that the driver says it listens on. What it says later is read and dropped, or it would wait for a reader.
+/// Returns the port that the driver reports on its output. Later output is read and discarded: a full pipe would block
+/// the driver.
 fn port_in(said: ChildStdout) -> u16 {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         for line in BufReader::new(said).lines().map_while(Result::ok) {
             let port = line.split("successfully on port ").nth(1);
             if let Some(port) = port.and_then(|rest| rest.trim_end_matches('.').parse::<u16>().ok()) {
-                // Whoever waited may have given up.
+                // The receiver may have given up.
                 let _ = sender.send(port);
             }
         }
     });
-    receiver.recv_timeout(PATIENCE).expect("chromedriver says its port")
+    receiver.recv_timeout(PATIENCE).expect("chromedriver reports its port")
 }
 
 impl Drop for Chromedriver {
     fn drop(&mut self) {
         let deadline = Instant::now() + PATIENCE;
         let mut left = self.processes();
-        // The driver first: what is killed can start nothing more.
+        // The driver first, so that it cannot start anything more.
         drop(self.process.kill());
         drop(self.process.wait());
         while !left.is_empty() && Instant::now() < deadline {
             for process in &left {
                 let id = i32::try_from(*process).expect("a process id");
-                // It may have ended by itself.
+                // It may have ended already.
                 let _ = kill(Pid::from_raw(id), Signal::SIGKILL);
             }
             thread::yield_now();
@@ -142,7 +143,7 @@ impl Chromedriver {
         let mut found = self.named();
         found.push(self.process.id());
         loop {
-            // An older process can have the higher number, so until nothing more is found.
+            // A parent can have a higher id than its child, so repeat until no more are found.
             let child = |(id, parent): &&(u32, u32)| found.contains(parent) && !found.contains(id);
             let more: Vec<u32> = all.iter().filter(child).map(|(id, _)| *id).collect();
             if more.is_empty() {
@@ -152,7 +153,8 @@ impl Chromedriver {
         }
     }
 
-    /// The living processes with the driver's directory in their command line: Chromium's crash handler leaves its parent.
+    /// The living processes with the driver's directory in their command line: Chromium's crash handler leaves its
+    /// parent.
     fn named(&self) -> Vec<u32> {
         let directory = self.profile.path().as_os_str().as_encoded_bytes();
         let named = |id: &u32| {
@@ -172,7 +174,7 @@ fn proc(id: u32) -> PathBuf {
     Path::new("/proc").join(id.to_string())
 }
 
-/// The parent of a process that still runs; what has ended and is not yet collected does not count.
+/// Returns the parent of a running process; `None` for one that has ended, also while it is a zombie.
 fn living_with_parent(process: &Path) -> Option<u32> {
     let status = fs::read_to_string(process.join("stat")).ok()?;
     // The name may contain spaces and brackets.

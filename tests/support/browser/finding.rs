@@ -1,4 +1,4 @@
-//! What a person does on a page: read, find, click, type, and wait until something is there.
+//! What a user does on a page: read, find, click, type, and wait until something appears.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::until_within;
 
-/// Where elements of a role may be found; the browser is asked for the role and the name of each.
+/// The selectors that can match elements of a role; the browser then computes the role and the name of each match.
 const CANDIDATES: [(&str, &str); 8] = [
     ("button", "button, input[type=submit], summary, [role=button]"),
     ("link", "a[href]"),
@@ -20,8 +20,8 @@ const CANDIDATES: [(&str, &str); 8] = [
     ("heading", "h1, h2, h3, h4"),
 ];
 
-/// What may have this name, by what usually makes a name. It only spares questions: the browser is asked for the name and
-/// the role of each.
+/// Finds the elements that may have this name, by the usual sources of names. It only saves WebDriver calls: the
+/// browser computes the name and the role of each.
 const MAY_BE: &str = "const [selector, name] = arguments;
     const clean = (text) => (text ?? '').replace(/\\s+/g, ' ').trim();
     const byId = (one) => (one.getAttribute('aria-labelledby') ?? '').split(' ').map((id) => document.getElementById(id));
@@ -30,23 +30,23 @@ const MAY_BE: &str = "const [selector, name] = arguments;
     return [...document.querySelectorAll(selector)].filter((one) => named(one).some((text) => clean(text).includes(name)));";
 
 impl Browser {
-    /// The text that is seen on the page.
+    /// Returns the visible text of the page.
     pub async fn text(&self) -> String {
         self.run("return document.body.innerText").await.as_str().unwrap_or_default().to_owned()
     }
 
-    /// Waits until this text is seen.
+    /// Waits until this text is visible.
     pub async fn until_text(&self, wanted: &str) {
         self.until_texts(&[wanted]).await;
     }
 
-    /// Waits until one of these texts is seen.
+    /// Waits until one of these texts is visible.
     ///
     /// # Panics
     /// When none is within a minute.
     pub async fn until_texts(&self, wanted: &[&str]) {
         until_within(PATIENCE, &format!("the page says one of {wanted:?}"), async || {
-            // In capitals it may be the style that has made them so.
+            // A style may have made the letters upper case.
             let text = self.text().await;
             let seen = text.to_lowercase();
             if wanted.iter().any(|wanted| seen.contains(&wanted.to_lowercase())) { Ok(()) } else { Err(text) }
@@ -54,7 +54,7 @@ impl Browser {
         .await;
     }
 
-    /// Waits until this JavaScript returns something true on the page.
+    /// Waits until this JavaScript returns something other than `null` and `false` on the page.
     ///
     /// # Panics
     /// When it does not within a minute.
@@ -67,13 +67,13 @@ impl Browser {
         .await;
     }
 
-    /// The elements of this role and name, now; where there are none, those whose name begins so.
+    /// Returns the current elements of this role and name; if there are none, those whose name begins with it.
     async fn now(&self, role: &str, name: &str) -> Result<Vec<Element>, Refused> {
         let selector = CANDIDATES.iter().find(|(known, _)| *known == role);
         let (_, selector) = selector.unwrap_or_else(|| panic!("no candidates for the role {role:?} are known"));
         let (mut exact, mut longer) = (Vec::new(), Vec::new());
         for element in self.session.elements(MAY_BE, json!([selector, name])).await? {
-            // Roles differ between kinds of fields, which is all one to a person who types.
+            // Different types of field have different roles, but a user types into all of them.
             let right_role = role == "textbox" || self.session.computed(&element, "role").await? == role;
             let label = self.session.computed(&element, "label").await?;
             match right_role.then(|| label.strip_prefix(name)).flatten() {
@@ -85,11 +85,11 @@ impl Browser {
         Ok(if exact.is_empty() { longer } else { exact })
     }
 
-    /// The one element of this role and name, as assistive technology is told them. Waits until there is one. What the name
-    /// goes on with may be left out.
+    /// Waits for the only element of this role and name, as assistive technology sees them. The beginning of the name
+    /// is enough.
     ///
     /// # Panics
-    /// When there is none within a minute, or several.
+    /// When no element is found within a minute, or there are several.
     pub async fn find(&self, role: &str, name: &str) -> Element {
         let mut found = None;
         until_within(PATIENCE, &format!("there is a {role} {name:?}"), async || {
@@ -102,37 +102,37 @@ impl Browser {
         found.expect("the wait ends when it is found")
     }
 
-    /// Whether there is an element of this role and name now; what the name goes on with may be left out.
+    /// Returns whether there is an element of this role and name now. The beginning of the name is enough.
     ///
     /// # Panics
-    /// When the browser refuses to tell.
+    /// When the browser refuses the command.
     pub async fn has(&self, role: &str, name: &str) -> bool {
-        !self.now(role, name).await.expect("the page can be looked at").is_empty()
+        !self.now(role, name).await.expect("the page can be inspected").is_empty()
     }
 
     /// Clicks the element of this role and name, as soon as it is there and nothing covers it.
     ///
     /// # Panics
-    /// When that is not so within a minute.
+    /// When it cannot be clicked within a minute.
     pub async fn click(&self, role: &str, name: &str) {
         self.once_possible(role, name, async |element| self.session.click(element).await).await;
     }
 
-    /// Clicks the element of this role and name twice, as quickly as nobody can: both clicks are there before the page has
-    /// answered the first.
+    /// Clicks the element of this role and name twice, faster than any user: both clicks happen before the page has
+    /// handled the first.
     ///
     /// # Panics
-    /// When there is none within a minute.
+    /// When no element is found within a minute.
     pub async fn click_twice(&self, role: &str, name: &str) {
         let element = self.find(role, name).await;
         let twice = "arguments[0].click(); arguments[0].click();";
         self.session.run(twice, json!([element.argument()])).await.expect("it can be clicked");
     }
 
-    /// Replaces what is in the field with this label.
+    /// Replaces the content of the field with this label.
     ///
     /// # Panics
-    /// When there is none within a minute.
+    /// When no element is found within a minute.
     pub async fn fill(&self, label: &str, text: &str) {
         self.once_possible("textbox", label, async |field| {
             self.session.clear(field).await?;
@@ -141,10 +141,10 @@ impl Browser {
         .await;
     }
 
-    /// Chooses this option of the list with this label, as by its first letters.
+    /// Chooses this option of the list with this label, by typing its first letters.
     ///
     /// # Panics
-    /// When there is none within a minute.
+    /// When no element is found within a minute.
     pub async fn choose(&self, label: &str, option: &str) {
         self.once_possible("combobox", label, async |list| self.session.press(list, option).await).await;
     }

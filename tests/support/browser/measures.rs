@@ -1,4 +1,4 @@
-//! What a page costs and what it complains about, by the browser's own figures.
+//! A page's costs and errors, by the browser's own figures.
 
 use std::time::Duration;
 
@@ -7,18 +7,18 @@ use serde_json::Value;
 use super::{Browser, PATIENCE};
 use crate::until_within;
 
-/// What the page that is shown has cost.
+/// The cost of loading the current page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Weight {
-    /// The page and all that it has loaded.
+    /// The number of requests: the page and everything it loaded.
     pub requests: u64,
-    /// What came over the wire for them, with headers, in bytes.
+    /// The bytes transferred for them, including headers.
     pub bytes: u64,
 }
 
 impl Browser {
-    /// What loading this page has cost, by the Performance API. What is embedded costs nothing more; a WebSocket is not in
-    /// it.
+    /// Returns the cost of loading this page, by the Performance API. Embedded data counts with the page; WebSockets
+    /// are not included.
     ///
     /// # Panics
     /// When the page has not loaded yet.
@@ -33,10 +33,10 @@ impl Browser {
         weight
     }
 
-    /// How long after the navigation began something was seen for the first time.
+    /// Returns the time from the start of the navigation to the first contentful paint.
     ///
     /// # Panics
-    /// When nothing is seen within a minute.
+    /// When nothing is painted within a minute.
     pub async fn first_paint(&self) -> Duration {
         let script = "return performance.getEntriesByName('first-contentful-paint').map(one => one.startTime)[0]";
         let mut painted = None;
@@ -48,11 +48,11 @@ impl Browser {
         Duration::from_secs_f64(painted.expect("the wait ends when it is known") / 1000.0)
     }
 
-    /// The addresses that were asked for over the network since this was called last, in order. What is embedded in a page
-    /// (`data:`) is not among them, and neither is a WebSocket.
+    /// Returns the addresses requested over the network since the last call, in order. Embedded data (`data:`) and
+    /// WebSockets are not included.
     ///
     /// # Panics
-    /// When the browser refuses to tell.
+    /// When the browser refuses the command.
     pub async fn requests(&self) -> Vec<String> {
         let entries = self.session.log("performance").await.expect("the network's log can be read");
         let request = |entry: &Value| {
@@ -65,18 +65,18 @@ impl Browser {
         entries.iter().filter_map(request).collect()
     }
 
-    /// The errors that the page's console has got since this was called last: of scripts, of the content security policy,
-    /// and of what could not be loaded.
+    /// Returns the errors in the page's console since the last call: from scripts, the content security policy and
+    /// failed loads.
     ///
     /// # Panics
-    /// When the browser refuses to tell.
+    /// When the browser refuses the command.
     pub async fn errors(&self) -> Vec<String> {
         let entries = self.session.log("browser").await.expect("the console can be read");
         let severe = entries.iter().filter(|entry| entry["level"] == "SEVERE");
         severe.map(|entry| entry["message"].as_str().unwrap_or_default().to_owned()).collect()
     }
 
-    /// Fails when the console has got an error since it was asked last.
+    /// Checks that the console has no new errors since it was last read.
     ///
     /// # Panics
     /// When it has.

@@ -1,4 +1,4 @@
-//! Pictures of pages: for the documentation, and of what was seen when a test failed.
+//! Screenshots of pages: for the documentation, and of the page on which a test failed.
 
 use std::{env, fs, path::PathBuf, process, thread, time::Duration};
 
@@ -7,16 +7,17 @@ use serde_json::{Value, json};
 
 use super::wire::Session;
 
-/// A page that is longer than this, in CSS pixels, is cut in pictures.
+/// Screenshots cut a page that is longer than this, in CSS pixels.
 const LONGEST: f64 = 4000.0;
 
-/// Pictures for the documentation are no larger, in pixels: larger pages are drawn smaller, so that the files stay small.
+/// The largest size of the documentation's screenshots, in pixels. Larger pages are scaled down to keep the files
+/// small.
 const LARGEST: (f64, f64) = (640.0, 2400.0);
 
-/// How long the picture of a failure may take.
+/// How long the screenshot of a failure may take.
 const OF_FAILURE: Duration = Duration::from_secs(20);
 
-/// For the documentation.
+/// Writes a screenshot for the documentation.
 pub(super) async fn of_page(session: &Session, name: &str) {
     let folder = env::var_os("PICTURES").map_or_else(log_folder, PathBuf::from);
     write(session, &folder, name, LARGEST).await.unwrap_or_else(|error| panic!("no picture {name}: {error}"));
@@ -47,12 +48,12 @@ async fn write(
     Ok(path)
 }
 
-/// Leaves a picture of what was seen when a test failed, and prints the page's address, text and console. It never fails
-/// itself: the test has failed already, and says why.
+/// Leaves a screenshot of the page on which a test failed, and prints the page's address, text and console. It never
+/// fails itself: the test has already failed and reported why.
 pub(super) fn of_failure(session: &Session) {
     let session = session.clone();
     let name = format!("failed-{}", process::id());
-    // A runtime of its own: the test's may be the one that is unwinding.
+    // A runtime of its own: the test's may be unwinding.
     let looking = thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let Ok(runtime) = runtime else { return };

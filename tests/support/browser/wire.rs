@@ -1,26 +1,26 @@
-//! The WebDriver protocol (W3C Recommendation), as much of it as these tests speak, and the two commands of Chromium's own
-//! that reach its DevTools.
+//! The part of the WebDriver protocol (W3C Recommendation) that these tests need, and the two Chromium-specific
+//! commands that reach its DevTools.
 
 use std::time::Duration;
 
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
-/// How long one command may take: a browser that starts on a busy machine takes several seconds.
+/// How long one command may take: starting a browser on a busy machine takes several seconds.
 const COMMAND: Duration = Duration::from_secs(90);
 
-/// The name under which the protocol hides an element's id.
+/// The protocol's key for an element's id.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
-/// Why a command did not succeed.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
-    /// The driver's own words.
+    /// The driver's error.
     #[error("{error}: {message}")]
     Driver {
-        /// The protocol's name of the mistake: `stale element reference`.
+        /// The protocol's error code, such as `stale element reference`.
         error: String,
-        /// What it says to people.
+        /// The human-readable message.
         message: String,
     },
     /// There was no answer.
@@ -35,14 +35,14 @@ pub struct Session {
     client: Client,
 }
 
-/// An element of the page that is shown.
+/// An element of the current page.
 #[derive(Debug, Clone)]
 pub struct Element {
     id: String,
 }
 
 impl Session {
-    /// Opens a window, at the driver that answers at this address.
+    /// Opens a window through the driver at this address.
     ///
     /// # Errors
     /// When the browser does not start.
@@ -76,7 +76,7 @@ impl Session {
         self.call(Method::POST, "/url", Some(json!({ "url": url }))).await.map(drop)
     }
 
-    /// Loads the page that is shown again.
+    /// Reloads the current page.
     ///
     /// # Errors
     /// When it cannot be reached.
@@ -84,7 +84,7 @@ impl Session {
         self.call(Method::POST, "/refresh", Some(json!({}))).await.map(drop)
     }
 
-    /// The address of the page that is shown.
+    /// Returns the address of the current page.
     ///
     /// # Errors
     /// When the driver refuses.
@@ -93,7 +93,7 @@ impl Session {
         Ok(url.as_str().unwrap_or_default().to_owned())
     }
 
-    /// What this JavaScript returns.
+    /// Runs this JavaScript and returns its result.
     ///
     /// # Errors
     /// When it throws.
@@ -101,15 +101,15 @@ impl Session {
         self.call(Method::POST, "/execute/sync", Some(json!({ "script": script, "args": arguments }))).await
     }
 
-    /// What this JavaScript gives to the function that it gets as its last argument.
+    /// Runs this JavaScript and returns what it passes to the callback, its last argument.
     ///
     /// # Errors
-    /// When it throws, or does not call that function within a minute.
+    /// When it throws, or does not call the callback within a minute.
     pub async fn run_until_done(&self, script: &str, arguments: Value) -> Result<Value, Refused> {
         self.call(Method::POST, "/execute/async", Some(json!({ "script": script, "args": arguments }))).await
     }
 
-    /// A command of the DevTools protocol.
+    /// Runs a command of the DevTools protocol.
     ///
     /// # Errors
     /// When the browser refuses it.
@@ -117,8 +117,8 @@ impl Session {
         self.call(Method::POST, "/goog/cdp/execute", Some(json!({ "cmd": command, "params": parameters }))).await
     }
 
-    /// What was written to this log since it was read last: `browser` is the page's console, `performance` what DevTools
-    /// tell about the network.
+    /// Returns the entries of this log since it was last read: `browser` is the page's console, `performance` the
+    /// network events of DevTools.
     ///
     /// # Errors
     /// When the driver refuses.
@@ -127,7 +127,7 @@ impl Session {
         Ok(entries.as_array().cloned().unwrap_or_default())
     }
 
-    /// The elements that this JavaScript returns.
+    /// Returns the elements that this JavaScript returns.
     ///
     /// # Errors
     /// When it throws.
@@ -137,10 +137,10 @@ impl Session {
         Ok(found.as_array().into_iter().flatten().filter_map(id).collect())
     }
 
-    /// What the browser tells assistive technology of an element: `role` or `label`.
+    /// Returns what the browser exposes to assistive technology for an element: its `role` or `label`.
     ///
     /// # Errors
-    /// When the element is gone.
+    /// When the element no longer exists.
     pub async fn computed(&self, element: &Element, what: &str) -> Result<String, Refused> {
         let value = self.call(Method::GET, &format!("/element/{}/computed{what}", element.id), None).await?;
         Ok(value.as_str().unwrap_or_default().to_owned())
@@ -149,7 +149,7 @@ impl Session {
     /// Clicks where the element is.
     ///
     /// # Errors
-    /// When it is gone, hidden or covered.
+    /// When it no longer exists, or is hidden or covered.
     pub async fn click(&self, element: &Element) -> Result<(), Refused> {
         self.call(Method::POST, &format!("/element/{}/click", element.id), Some(json!({}))).await.map(drop)
     }
@@ -157,7 +157,7 @@ impl Session {
     /// Empties a field.
     ///
     /// # Errors
-    /// When it is gone or no field.
+    /// When it no longer exists or is not a field.
     pub async fn clear(&self, element: &Element) -> Result<(), Refused> {
         self.call(Method::POST, &format!("/element/{}/clear", element.id), Some(json!({}))).await.map(drop)
     }
@@ -165,7 +165,7 @@ impl Session {
     /// Presses these keys, with the element in focus.
     ///
     /// # Errors
-    /// When it is gone or cannot have the focus.
+    /// When it no longer exists or cannot receive focus.
     pub async fn press(&self, element: &Element, keys: &str) -> Result<(), Refused> {
         let keys = json!({ "text": keys });
         self.call(Method::POST, &format!("/element/{}/value", element.id), Some(keys)).await.map(drop)
@@ -173,7 +173,7 @@ impl Session {
 }
 
 impl Element {
-    /// As an argument of a script.
+    /// Returns the element as a script argument.
     #[must_use]
     pub fn argument(&self) -> Value {
         json!({ ELEMENT: self.id })
@@ -181,7 +181,7 @@ impl Element {
 }
 
 impl Refused {
-    /// Whether the page changed in between, or is not there yet, so that it may go next time.
+    /// Returns whether the command may succeed when repeated: the page has changed meanwhile or is not ready yet.
     #[must_use]
     pub fn may_pass(&self) -> bool {
         let passing = [

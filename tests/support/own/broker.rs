@@ -1,4 +1,4 @@
-//! A RabbitMQ of one node or of several in a cluster.
+//! A RabbitMQ of one node or a cluster.
 
 use std::{
     fs::{self},
@@ -25,7 +25,7 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Prepares so many blank nodes in this directory, which must not be there yet.
+    /// Prepares this many blank nodes in this directory, which must not exist yet.
     pub fn create(directory: &Path, installed: &Installed, nodes: usize) -> Self {
         let home = directory.join("home");
         fs::create_dir_all(&home).expect("a directory of our own");
@@ -42,7 +42,7 @@ impl Broker {
         Self { common, nodes, epmd: None }
     }
 
-    /// Starts all nodes, at once since those of a cluster wait for each other, and waits until they answer.
+    /// Starts all nodes concurrently, since those of a cluster wait for each other, and waits until they answer.
     pub async fn start(&mut self) {
         if self.epmd.is_none() {
             self.epmd = Some(self.start_epmd());
@@ -51,30 +51,30 @@ impl Broker {
     }
 
     fn start_epmd(&self) -> Child {
-        // In the foreground, because then it ends with us; the one that Erlang starts by itself stays for ever.
+        // In the foreground, so that it ends with us; the one that Erlang starts automatically runs for ever.
         let port = self.common.epmd_port.to_string();
         let mut epmd = self.common.command("epmd");
         epmd.args(["-address", "127.0.0.1", "-port", &port]).stdout(Stdio::null()).stderr(Stdio::null());
         epmd.spawn().expect("epmd can be started")
     }
 
-    /// The node that operators and checks ask.
+    /// The node that operators and checks use.
     pub fn first(&self) -> &RabbitMq {
         &self.nodes[0]
     }
 
-    /// One of the nodes.
+    /// One of the nodes; `which` may exceed their number and wraps around.
     pub fn node(&mut self, which: usize) -> &mut RabbitMq {
         let nodes = self.nodes.len();
         &mut self.nodes[which % nodes]
     }
 
-    /// All of them.
+    /// All nodes.
     pub fn nodes(&mut self) -> &mut [RabbitMq] {
         &mut self.nodes
     }
 
-    /// The address of each node, for an administrator.
+    /// The URL of each node, as administrator.
     pub fn urls(&self) -> Vec<url::Url> {
         self.nodes.iter().map(RabbitMq::url).collect()
     }

@@ -1,4 +1,4 @@
-//! Where a server's programs are.
+//! Where a server's programs are installed.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ pub enum Installed {
     /// On this machine.
     #[default]
     Here,
-    /// In a whole Debian below this directory, as scripts/debian.sh makes it. Only root can run what is in it.
+    /// In a complete Debian tree in this directory, made by scripts/debian.sh. Only root can run its programs.
     Below(PathBuf),
 }
 
@@ -28,11 +28,12 @@ impl Installed {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../.dev/debian-{release}"));
         let made = root.canonicalize().ok().filter(|root| root.join(".complete").exists());
         Self::Below(
-            made.unwrap_or_else(|| panic!("{} is missing: run this by `make test-full`, as root", root.display())),
+            made.unwrap_or_else(|| panic!("{} is missing: run this with `make test-full`, as root", root.display())),
         )
     }
 
-    /// A command that runs one of its programs, which find our files where they are; as another user of it where `user` says so.
+    /// Returns a command that runs one of its programs, as `user` (user id and group id) if given. The program finds
+    /// our files at their usual paths.
     pub(super) fn command(&self, program: impl AsRef<Path>, user: Option<(u32, u32)>) -> Command {
         match self {
             Self::Here => {
@@ -53,7 +54,7 @@ impl Installed {
         }
     }
 
-    /// The other Debian's root.
+    /// The root of the other Debian, if there is one.
     pub(super) fn root(&self) -> Option<&Path> {
         match self {
             Self::Here => None,
@@ -61,7 +62,7 @@ impl Installed {
         }
     }
 
-    /// Where we find what it has at this path.
+    /// Where we find the file that its programs see at this path.
     pub(super) fn at(&self, path: &str) -> PathBuf {
         match self {
             Self::Here => path.into(),
@@ -69,7 +70,7 @@ impl Installed {
         }
     }
 
-    /// The numbers of one of its users and of their group.
+    /// The ids of one of its users and of that user's group.
     pub(super) fn ids_of(&self, name: &str) -> (u32, u32) {
         let ids = match self {
             Self::Here => User::from_name(name).ok().flatten().map(|user| (user.uid.as_raw(), user.gid.as_raw())),
@@ -79,6 +80,6 @@ impl Installed {
                 Some((user[2].parse().ok()?, user[3].parse().ok()?))
             }),
         };
-        ids.unwrap_or_else(|| panic!("{self:?} has no user {name}, whom the package makes"))
+        ids.unwrap_or_else(|| panic!("{self:?} has no user {name}, which the package creates"))
     }
 }

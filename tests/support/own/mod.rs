@@ -1,4 +1,4 @@
-//! A PostgreSQL and a RabbitMQ of a test's or a fault run's own, which may be killed without asking anybody.
+//! A test's or fault run's own PostgreSQL and RabbitMQ, which it may kill without affecting others.
 
 mod broker;
 mod installed;
@@ -20,42 +20,43 @@ pub use mounts::{Disk, can_mount, enter_own_mounts};
 pub use postgres::Postgres;
 pub use server::{free_port, random_password};
 
-/// What servers a run wants.
+/// The servers that a run needs.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
-    /// Where RabbitMQ is. With [`Installed::Below`] the process needs mounts of its own: [`enter_own_mounts`].
+    /// Where RabbitMQ is installed. With [`Installed::Below`] the process needs mounts of its own:
+    /// [`enter_own_mounts`].
     pub rabbitmq: Installed,
-    /// The same of PostgreSQL.
+    /// Where PostgreSQL is installed.
     pub postgres: Installed,
-    /// How many nodes of RabbitMQ.
+    /// The number of RabbitMQ nodes.
     pub nodes: usize,
-    /// Whether their disks are to be filled: then they are small ones of their own.
+    /// Whether the run fills the servers' disks: each server then gets a small disk of its own.
     pub small_disks: bool,
 }
 
-/// Both, and the directory that they live in. Dropped, they are killed and the directory is gone.
+/// Both servers and their directory. Dropping this kills the servers and removes the directory.
 pub struct Own {
     /// The database.
     pub postgres: Postgres,
     /// The broker.
     pub rabbitmq: Broker,
-    /// End after the servers.
+    /// Declared after the servers so that it is dropped after them.
     _bound: Vec<Bound>,
     disks: Option<[Disk; 2]>,
     _directory: TempDir,
 }
 
 impl Own {
-    /// Makes both and starts them.
+    /// Creates both servers and starts them.
     pub async fn start(wanted: &Wanted) -> Self {
         let directory = tempfile::Builder::new().prefix("orderflow-faults-").tempdir().expect("a directory");
-        // PostgreSQL runs as another user when we are root, who has to get through here.
+        // When we are root, PostgreSQL runs as another user, who must be able to traverse this directory.
         let through = std::fs::Permissions::from_mode(0o711);
         std::fs::set_permissions(directory.path(), through).expect("our own directory");
         let disks =
             wanted.small_disks.then(|| ["database", "broker"].map(|name| Disk::mount(&directory.path().join(name))));
         let on = |number: usize| disks.as_ref().map_or(directory.path(), |disks| disks[number].path());
-        // After the disks, which have to be seen there too; once, where both servers are in the same place.
+        // After the disks, which must be visible there too. Only once if both servers are in the same root.
         let mut roots: Vec<_> = [&wanted.rabbitmq, &wanted.postgres].into_iter().filter_map(Installed::root).collect();
         roots.dedup();
         let bound = roots.into_iter().map(|root| Bound::below(root, directory.path())).collect();
@@ -66,17 +67,17 @@ impl Own {
         Self { postgres, rabbitmq, _bound: bound, disks, _directory: directory }
     }
 
-    /// What PostgreSQL writes to, of a run that fills it.
+    /// PostgreSQL's disk, in a run that fills it.
     pub fn database_disk(&self) -> &Disk {
         &self.disks.as_ref().expect("the run wanted small disks")[0]
     }
 
-    /// What RabbitMQ writes to, of a run that fills it.
+    /// RabbitMQ's disk, in a run that fills it.
     pub fn broker_disk(&self) -> &Disk {
         &self.disks.as_ref().expect("the run wanted small disks")[1]
     }
 
-    /// How tests and operators reach them.
+    /// The URLs and passwords by which tests and operators reach the servers.
     #[must_use]
     pub fn servers(&self) -> Servers {
         let password = |name: &str| (name.to_owned(), random_password());

@@ -1,6 +1,6 @@
-//! What only root can have: disks that are small enough to be filled, and a directory in the tree of another Debian.
+//! Mounts, which need root: disks small enough to be filled, and a directory bound into the tree of another Debian.
 //!
-//! All of it is seen by this process and those that it starts only, and is gone with them, whatever ends them.
+//! Only this process and its children see these mounts, which disappear with them, however they end.
 
 use std::{
     fs::{self, File},
@@ -14,15 +14,15 @@ use nix::{
     unistd::Uid,
 };
 
-/// Of a small disk, in MiB: more than a run needs, and few enough to be filled within seconds.
+/// The size of a small disk, in MiB: more than a run needs, and little enough to be filled within seconds.
 const SIZE: u32 = 3 * 1024;
 
-/// Whether this process may mount anything.
+/// Returns whether this process may mount file systems.
 pub fn can_mount() -> bool {
     Uid::effective().is_root()
 }
 
-/// From now on what this process mounts is nobody else's. To be called before there is a second thread.
+/// Makes all later mounts of this process private to it and its children. Call it before a second thread starts.
 pub fn enter_own_mounts() -> nix::Result<()> {
     unshare(CloneFlags::CLONE_NEWNS)?;
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
@@ -34,7 +34,7 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Makes it, at a path that is not there yet.
+    /// Mounts it at a path that must not exist yet.
     pub fn mount(path: &Path) -> Self {
         fs::create_dir(path).expect("a directory of our own");
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
@@ -43,18 +43,18 @@ impl Disk {
         Self { path: path.to_owned() }
     }
 
-    /// Where it is.
+    /// The path at which it is mounted.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Takes all that is left of it.
+    /// Fills all remaining space.
     pub async fn fill(&self) {
         let filler = self.filler();
         let filled = tokio::task::spawn_blocking(move || {
             let mut file = File::create(filler).expect("a file of our own");
             let zeros = vec![0; 1 << 20];
-            // The last pieces are smaller than a whole one.
+            // The remainder is smaller than a MiB.
             for size in [1 << 20, 1 << 12] {
                 while file.write_all(&zeros[..size]).is_ok() {}
             }
@@ -62,7 +62,7 @@ impl Disk {
         filled.await.expect("writing does not panic");
     }
 
-    /// Gives back what [`Disk::fill`] took.
+    /// Frees the space that [`Disk::fill`] took.
     pub async fn free(&self) {
         tokio::fs::remove_file(self.filler()).await.expect("our own file");
     }
@@ -74,23 +74,23 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // Else it goes with the process.
+        // If this fails, the mount disappears with the process.
         let _ = umount2(&self.path, MntFlags::MNT_DETACH);
     }
 }
 
-/// A directory that is at the same path in another tree as well, with what every program needs of this machine.
+/// A directory bound to the same path in another tree, with the /proc and /dev that programs need.
 pub struct Bound {
     mounted: Vec<PathBuf>,
     made: PathBuf,
 }
 
 impl Bound {
-    /// Makes it so.
+    /// Binds the directory, /proc and /dev below `root`.
     pub fn below(root: &Path, directory: &Path) -> Self {
         let at = |path: &Path| root.join(path.strip_prefix("/").expect("an absolute path"));
         let made = at(directory);
-        fs::create_dir_all(&made).expect("root may make directories");
+        fs::create_dir_all(&made).expect("root may create directories");
         let mounted: Vec<PathBuf> = [directory, Path::new("/proc"), Path::new("/dev")]
             .into_iter()
             .map(|from| {
@@ -109,7 +109,7 @@ impl Drop for Bound {
         for path in &self.mounted {
             let _ = umount2(path, MntFlags::MNT_DETACH);
         }
-        // Only what is empty goes.
+        // Removes it only if it is empty.
         drop(fs::remove_dir(&self.made));
     }
 }

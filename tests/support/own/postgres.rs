@@ -1,4 +1,4 @@
-//! A PostgreSQL of a run's own.
+//! A run's own PostgreSQL.
 
 use std::{
     fs::{self, File},
@@ -18,7 +18,7 @@ use super::{
     server::{free_port, random_password, signal_group, until_ready},
 };
 
-/// The user that Debian's package makes; PostgreSQL refuses to run as root.
+/// The user that Debian's package creates; PostgreSQL refuses to run as root.
 const USER: &str = "postgres";
 
 /// The role that owns the product's databases.
@@ -27,7 +27,7 @@ const ROLE: &str = "orderflow";
 /// The server, running or not.
 pub struct Postgres {
     installed: Installed,
-    /// The directory of its programs, as they see it.
+    /// The directory of its programs, as seen from inside their root.
     programs: PathBuf,
     directory: PathBuf,
     port: u16,
@@ -37,7 +37,7 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Makes an empty database cluster in this directory, which must not be there yet.
+    /// Creates an empty database cluster in this directory, which must not exist yet.
     pub async fn create(directory: &Path, installed: &Installed) -> Self {
         fs::create_dir(directory).expect("a directory of our own");
         let postgres = Self {
@@ -71,12 +71,12 @@ impl Postgres {
         postgres
     }
 
-    /// Starts it, durable as in production, and waits until it answers. One that was killed recovers first.
+    /// Starts the server, durable as in production, and waits until it answers. After a kill it recovers first.
     pub async fn start(&mut self) {
         let url = self.superuser_url();
         let log = self.log();
         until_ready("PostgreSQL", &log, async || {
-            // A server whose predecessor's last processes are still there gives up at once: it is started again.
+            // The server exits immediately while its predecessor's last processes still run: start it again.
             let ended = self.process.as_mut().is_none_or(|process| matches!(process.try_wait(), Ok(Some(_))));
             if ended {
                 self.process = Some(self.spawn());
@@ -101,7 +101,7 @@ impl Postgres {
             .expect("PostgreSQL can be started")
     }
 
-    /// The role and its right to make databases and roles; once.
+    /// Creates the product's role, which may create databases and roles. Call it once.
     pub async fn make_role(&self) {
         let sql = format!("CREATE ROLE {ROLE} LOGIN CREATEDB CREATEROLE PASSWORD '{}'", self.role_password);
         self.as_superuser(&sql).await;
@@ -115,8 +115,8 @@ impl Postgres {
         connection.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
-    /// Turns TLS on with this certificate, from the next connection on; `clients` is the CA of client certificates. `rules` are
-    /// lines of `pg_hba.conf` that come before all others.
+    /// Turns TLS on with this certificate for new connections. `clients` is the CA of client certificates; `rules` are
+    /// lines of `pg_hba.conf` that precede all others.
     pub async fn encrypt(&self, server: &Issued, clients: &str, rules: &str) {
         let rest = "local all all scram-sha-256\nhost all all 127.0.0.1/32 scram-sha-256\n";
         for (name, content) in [
@@ -138,18 +138,18 @@ impl Postgres {
         self.as_superuser("SELECT pg_reload_conf()").await;
     }
 
-    /// Its port on this machine.
+    /// The server's port on this machine.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// `pg_ctl stop -m immediate`: ends without a checkpoint, and recovers at the next start.
+    /// Stops the server without a checkpoint, as `pg_ctl stop -m immediate` does; it recovers at the next start.
     pub async fn stop_immediately(&mut self) {
         self.end(Signal::SIGQUIT).await;
     }
 
-    /// Ends every process of it without warning.
+    /// Kills every process of the server without warning.
     pub async fn kill(&mut self) {
         self.end(Signal::SIGKILL).await;
     }
@@ -161,7 +161,7 @@ impl Postgres {
         }
     }
 
-    /// The product's role, in a database that is there to make others from.
+    /// The server's URL as the product's role, in a database from which others are created.
     #[must_use]
     pub fn url(&self) -> Url {
         self.url_of(ROLE, &self.role_password, ROLE)
@@ -177,18 +177,18 @@ impl Postgres {
 
     fn command(&self, program: &str) -> Command {
         let mut command = self.installed.command(self.programs.join(program), self.other_user());
-        // Nothing of ours may point it to another server, and its user may not enter our directory.
+        // No variable of ours may point it to another server, and its user may not enter our directory.
         command.env_clear().env("LANG", "C.UTF-8").env("PATH", "/usr/bin:/bin").current_dir("/");
         command.stdin(Stdio::null()).process_group(0).kill_on_drop(true);
         command
     }
 
-    /// Whom it runs as, where that is not us.
+    /// The user and group that the server runs as, if not ours.
     fn other_user(&self) -> Option<(u32, u32)> {
         Uid::effective().is_root().then(|| self.installed.ids_of(USER))
     }
 
-    /// Its version, such as `15.14`.
+    /// The server's version, such as `15.14`.
     pub async fn version(&self) -> String {
         let printed = self.command("postgres").arg("--version").output().await.expect("it can be started");
         let printed = String::from_utf8_lossy(&printed.stdout).into_owned();
@@ -212,10 +212,10 @@ impl Drop for Postgres {
     }
 }
 
-/// The programs of the newest version that is installed.
+/// The directory of the newest installed version's programs.
 fn programs(installed: &Installed) -> PathBuf {
-    let versions =
-        fs::read_dir(installed.at("/usr/lib/postgresql")).expect("PostgreSQL is installed: run this by `make faults`");
+    let versions = fs::read_dir(installed.at("/usr/lib/postgresql"))
+        .expect("PostgreSQL is installed: run this with `make faults`");
     let newest = versions
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
         .max()

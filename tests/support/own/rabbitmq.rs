@@ -1,4 +1,4 @@
-//! A RabbitMQ of a run's own.
+//! A run's own RabbitMQ.
 
 use std::{
     fs::{self, File},
@@ -20,30 +20,30 @@ use super::{
     server::{free_port, signal_group, until_ready},
 };
 
-/// Not the wrappers in /usr/sbin: those switch to another user and that user's files.
+/// Avoids the wrappers in /usr/sbin, which switch to another user and that user's files.
 const PROGRAMS: &str = "/usr/lib/rabbitmq/bin";
 
-/// The administrator that a blank node makes.
+/// The administrator that a blank node creates.
 const ADMIN: &str = "orderflow-admin";
 
-/// What every node runs with; the same file as in production.
+/// Every node's base configuration; the same file as in production.
 const CONFIGURATION: &str = include_str!("../../../rabbitmq/rabbitmq.conf");
 
-/// Keeps Erlang's ports on this machine.
+/// Binds Erlang's ports to loopback.
 const LOOPBACK: &str = "-kernel inet_dist_use_interface {127,0,0,1}";
 
-/// How long an orderly stop may take before it is a kill.
+/// How long an orderly stop may take before the node is killed.
 const STOP: Duration = Duration::from_secs(60);
 
-/// How long an operator's command may take. RabbitMQ 4 collects garbage first when it is told that it has too little
-/// memory, which was seen to take a minute on a busy machine.
+/// How long an operator's command may take. When its memory limit is lowered, RabbitMQ 4 first collects garbage, which
+/// took a minute on a busy machine.
 const CONTROL: Duration = Duration::from_secs(240);
 
-/// What the nodes of one cluster have in common.
+/// The settings that the nodes of one cluster share.
 #[derive(Debug, Clone)]
 pub(super) struct Common {
     pub(super) installed: Installed,
-    /// Holds the cookie by which nodes and tools know each other.
+    /// Contains the cookie by which nodes and tools authenticate each other.
     pub(super) home: PathBuf,
     pub(super) epmd_port: u16,
     pub(super) password: String,
@@ -56,13 +56,13 @@ pub struct RabbitMq {
     amqp_port: u16,
     management_port: u16,
     distribution_port: u16,
-    /// Where AMQP and the management API are encrypted, if they are.
+    /// The TLS ports of AMQP and of the management API, if TLS is on.
     encrypted_ports: Option<[u16; 2]>,
     process: Option<Child>,
 }
 
 impl RabbitMq {
-    /// Prepares a blank node in this directory, which must not be there yet.
+    /// Prepares a blank node in this directory, which must not exist yet.
     pub(super) fn create(directory: &Path, common: &Common) -> Self {
         let node = Self {
             common: common.clone(),
@@ -78,7 +78,7 @@ impl RabbitMq {
         }
         for (name, content) in [
             ("enabled_plugins", "[rabbitmq_management].\n"),
-            // Empty files of our own, or the server would read the machine's.
+            // Empty files of our own: otherwise the server would read those of the machine.
             ("rabbitmq-env.conf", ""),
             ("advanced.config", "[].\n"),
         ] {
@@ -87,12 +87,12 @@ impl RabbitMq {
         node
     }
 
-    /// Its name in the cluster.
+    /// The node's name in the cluster.
     pub(super) fn name(&self) -> String {
         format!("faults-{}@localhost", self.amqp_port)
     }
 
-    /// Writes its configuration, in which all nodes of the cluster are named.
+    /// Writes the node's configuration, which names all nodes of the cluster.
     pub(super) fn configure(&self, nodes: &[String]) {
         let mut text = format!(
             "{CONFIGURATION}
@@ -117,7 +117,8 @@ disk_free_limit.absolute = 500MB
         fs::write(self.directory.join("rabbitmq.conf"), text).expect("a file of our own");
     }
 
-    /// Listens with this certificate too, from the next start on: AMQP and the management API, beside their ports in clear.
+    /// Makes AMQP and the management API listen with this certificate too, from the next start on. Their plaintext
+    /// ports stay open.
     pub fn encrypt(&mut self, server: &Issued) {
         let ports = [free_port(), free_port()];
         let [certificate, key] = server.write(&self.directory, "server");
@@ -145,10 +146,16 @@ management.ssl.keyfile = {key}
         self.encrypted_ports = Some(ports);
     }
 
-    /// The administrator by TLS, and the management API by TLS, both under this name of the host.
+    /// Replaces the certificate of a node that runs with one. New connections get it at once: Erlang's cache of files is cleared.
+    pub async fn renew(&self, server: &Issued) {
+        server.write(&self.directory, "server");
+        self.control(&["eval", "ssl:clear_pem_cache()."]).await;
+    }
+
+    /// The TLS URLs of AMQP (as administrator) and of the management API, both with this host name.
     ///
     /// # Panics
-    /// When it listens in clear only.
+    /// When TLS is off.
     #[must_use]
     pub fn encrypted_urls(&self, host: &str) -> [Url; 2] {
         let [amqp, management] = self.encrypted_ports.expect("it was encrypted");
@@ -156,7 +163,7 @@ management.ssl.keyfile = {key}
         [amqp, format!("https://{host}:{management}/")].map(|url| url.parse().expect("a URL"))
     }
 
-    /// Starts it and waits until it answers.
+    /// Starts the node and waits until it answers.
     pub async fn start(&mut self) {
         orderflow_service::tls::install();
         self.process = Some(self.spawn());
@@ -180,7 +187,7 @@ management.ssl.keyfile = {key}
             .expect("RabbitMQ can be started")
     }
 
-    /// Stops it as an operator would.
+    /// Stops the node as an operator would.
     pub async fn stop(&mut self) {
         let id = fs::read_to_string(self.pid_file()).ok().and_then(|text| text.trim().parse().ok());
         let Some(mut process) = self.process.take() else { return };
@@ -193,7 +200,7 @@ management.ssl.keyfile = {key}
         }
     }
 
-    /// Ends every process of it without warning.
+    /// Kills every process of the node without warning.
     pub async fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             signal_group(&process, Signal::SIGKILL);
@@ -201,12 +208,12 @@ management.ssl.keyfile = {key}
         }
     }
 
-    /// Runs `rabbitmqctl` on it.
+    /// Runs `rabbitmqctl` on the node.
     pub async fn control(&self, arguments: &[&str]) {
         self.ask(arguments).await;
     }
 
-    /// Its version.
+    /// The node's RabbitMQ version.
     pub async fn version(&self) -> String {
         self.ask(&["version"]).await.trim().to_owned()
     }
@@ -218,7 +225,7 @@ management.ssl.keyfile = {key}
         String::from_utf8_lossy(&done.stdout).into_owned()
     }
 
-    /// The administrator, in the first virtual host.
+    /// The node's URL as administrator, in the first virtual host.
     #[must_use]
     pub fn url(&self) -> Url {
         format!("amqp://{ADMIN}:{}@127.0.0.1:{}/orderflow", self.common.password, self.amqp_port)
@@ -226,7 +233,7 @@ management.ssl.keyfile = {key}
             .expect("a URL")
     }
 
-    /// The management API.
+    /// The URL of the management API.
     #[must_use]
     pub fn management_url(&self) -> Url {
         format!("http://127.0.0.1:{}/", self.management_port).parse().expect("a URL")
@@ -236,7 +243,8 @@ management.ssl.keyfile = {key}
         self.directory.join("node.pid")
     }
 
-    /// A program with what server and rabbitmqctl have to agree on, and nothing else of the environment.
+    /// Returns a command with the settings that server and rabbitmqctl must agree on, and no other environment
+    /// variables.
     fn command(&self, program: &str) -> Command {
         let path = |name: &str| self.directory.join(name);
         let mut command = self.common.command(program);
@@ -258,7 +266,7 @@ management.ssl.keyfile = {key}
 }
 
 impl Common {
-    /// A program with nothing of the environment but what every node and tool has to agree on.
+    /// Returns a command whose only environment variables are those that all nodes and tools must agree on.
     pub(super) fn command(&self, program: &str) -> Command {
         let mut command = self.installed.command(program, None);
         command

@@ -1,4 +1,4 @@
-//! What both servers need: a port, a password, a signal, and an end to waiting for them.
+//! Helpers for both servers: ports, passwords, signals, and waiting with a time-out.
 
 use std::{
     collections::BTreeSet,
@@ -18,18 +18,19 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-/// How long a server may take to start. A killed node of a RabbitMQ 4.0.5 cluster was seen to take 45 s on a machine with
-/// two cores and nothing else to do, and more than 120 s at a load of 25.
+/// How long a server may take to start. Measured: a killed node of a RabbitMQ 4.0.5 cluster took 45 s on an idle
+/// machine with two cores, and more than 120 s at a load of 25.
 const START: Duration = Duration::from_secs(300);
 
-/// Ports below those that Linux gives to outgoing connections (32768 and up, ip(7)): one of these could take a port between our
-/// choice and the server's start.
+/// Ports below Linux's range for outgoing connections (32768 and up, ip(7)): an outgoing connection could take the port
+/// between our choice and the server's start.
 const PORTS: std::ops::Range<u16> = 10_000..30_000;
 
-/// The ports that this process has chosen: a server needs seconds until it listens, and another one must not choose its port meanwhile.
+/// The ports that this process has chosen. A server takes seconds until it listens; until then no other server may get
+/// the same port.
 static CHOSEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
 
-/// Returns a port that nobody listens at, and never the same one twice.
+/// Returns a port that nothing listens on, and never the same port twice.
 ///
 /// # Panics
 /// When none is found.
@@ -42,15 +43,15 @@ pub fn free_port() -> u16 {
     port
 }
 
-/// Something nobody guesses.
+/// Returns an unguessable password.
 pub fn random_password() -> String {
     format!("{:032x}", rand::random::<u128>())
 }
 
-/// Signals a process and all that it has started: each server leads a group of its own.
+/// Signals a process and all its descendants: each server leads a process group of its own.
 pub fn signal_group(leader: &Child, signal: Signal) {
     if let Some(id) = leader.id() {
-        // It may have ended by itself meanwhile.
+        // It may have ended in the meantime.
         let _ = killpg(Pid::from_raw(i32::try_from(id).expect("a process id")), signal);
     }
 }

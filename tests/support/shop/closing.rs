@@ -1,4 +1,4 @@
-//! The end of a test: nothing may be left, and nothing may be wrong.
+//! The end of a test: nothing may be left over, and the invariants hold.
 
 use std::collections::BTreeMap;
 
@@ -20,24 +20,24 @@ use crate::{
     until,
 };
 
-/// How long what is not dead may take to finish.
+/// How long the messages that are not dead-lettered may take to finish.
 const A_WHILE: std::time::Duration = std::time::Duration::from_secs(20);
 
-/// What lies in the queues though nothing is on its way.
+/// What the queues contain when no work remains.
 #[derive(Debug, Default)]
 pub struct Left {
-    /// What should not lie where it is, a sentence each.
+    /// Messages that should not be where they are, a sentence each.
     pub wrong: Vec<String>,
-    /// How many dead letters there are of which subscription, where there are any.
+    /// The number of dead letters by subscription; only subscriptions that have some.
     pub dead: BTreeMap<Subscription, u32>,
 }
 
 impl Shop {
     /// Ends the test: waits until the shop is quiet, stops its processes as an operator would, and checks that nothing
-    /// is left: no message anywhere, no dead letter, no version missing, no stock promised twice.
+    /// is left over: no message anywhere, no dead letter, no version missing, no stock promised twice.
     ///
     /// # Panics
-    /// When something is.
+    /// When a check fails.
     pub async fn close(self) {
         self.close_with_dead_letters(&[]).await;
     }
@@ -45,13 +45,13 @@ impl Shop {
     /// As [`Shop::close`], with this many dead letters in these subscriptions' queues.
     ///
     /// # Panics
-    /// When anything else is left.
+    /// When anything else is left over.
     pub async fn close_with_dead_letters(mut self, expected: &[(Subscription, u32)]) {
         if expected.is_empty() {
             self.until_quiet().await;
         } else {
-            // What is dead is not applied, and what is strange is not in the log: so this only lets the others finish.
-            // Whether they did is checked below.
+            // Dead letters are never applied and foreign messages are not in the log, so this only gives the other
+            // messages time to finish. `check_queues` checks whether they did.
             drop(tokio::time::timeout(A_WHILE, self.until_quiet_but_for_the_dead()).await);
         }
         for child in self.workers.drain(..).chain(self.web.drain(..)) {
@@ -68,7 +68,7 @@ impl Shop {
         assert_eq!(dead, expected, "dead letters");
     }
 
-    /// Looks into every queue of these services, when nothing is on its way any more.
+    /// Inspects every queue of these services, once no work remains.
     pub async fn left_in_queues(&self, roster: &Roster, connection: &mut Connection) -> Left {
         let (probe, mut left) = (self.probe().await, Left::default());
         for subscription in roster.subscriptions() {
@@ -88,7 +88,7 @@ impl Shop {
         left
     }
 
-    /// The invariants that hold whatever a test did.
+    /// Checks the invariants that hold whatever a test did.
     async fn check_invariants(&self) {
         for (what, violations) in INVARIANTS {
             assert_eq!(self.number(violations).await, 0, "{what}");
@@ -101,13 +101,13 @@ impl Shop {
         };
         assert_eq!(stripe.violations(&mut self.database().await).await, Vec::<String>::new());
         let simulated = "SELECT (SELECT count(*) FROM simulator.charges) + (SELECT count(*) FROM simulator.refunds)";
-        assert_eq!(self.number(simulated).await, 0, "the simulated provider was asked too");
+        assert_eq!(self.number(simulated).await, 0, "the simulated provider was called too");
     }
 }
 
 impl Drop for Shop {
     fn drop(&mut self) {
-        // Dropping cannot wait, so the cleaning has a runtime and a thread of its own.
+        // `drop` cannot await, so the clean-up has a runtime and a thread of its own.
         self.web.clear();
         self.workers.clear();
         let (servers, admin, name) = (self.servers.clone(), self.admin.clone(), self.name.clone());
@@ -118,7 +118,7 @@ impl Drop for Shop {
                 let request = Client::new().request(Method::DELETE, url);
                 drop(request.basic_auth(&admin.user, Some(admin.password.expose_secret())).send().await);
                 let drop_database = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
-                // Refused while an autovacuum worker is in the database: it has no role of which somebody could be a member.
+                // PostgreSQL refuses while an autovacuum worker uses the database: we cannot be a member of its role.
                 until("the database is dropped", async || {
                     let mut connection = Connection::establish(servers.database_url.as_str())
                         .await
@@ -133,8 +133,8 @@ impl Drop for Shop {
     }
 }
 
-/// What is in a work queue, but for repetitions of what is applied: after an outage events come twice, and the worker is
-/// stopped once everything is applied and not once every repetition is recognised.
+/// Returns what is left in a work queue, except duplicates of applied events. After an outage events are published
+/// twice, and the worker is stopped once every event is applied, possibly before it has recognised every duplicate.
 async fn left_to_do(probe: &Probe, connection: &mut Connection, queue: &str) -> Vec<String> {
     let mut left = Vec::new();
     if probe.waiting(queue).await == 0 {

@@ -1,4 +1,4 @@
-//! Waiting for what a shop does by itself.
+//! Waiting for the shop's asynchronous work.
 
 use orderflow_service::{Roster, store::missing::Taken};
 use orderflow_worker::roster;
@@ -7,7 +7,7 @@ use super::Shop;
 use crate::until;
 
 impl Shop {
-    /// Waits until this many orders have this status.
+    /// Waits until at least this many orders have this status.
     pub async fn until_orders(&self, status: &str, wanted: i64) {
         let query = format!("SELECT count(*) FROM orders.orders WHERE status = '{status}'");
         until(&format!("{wanted} orders are {status}"), async || {
@@ -17,7 +17,7 @@ impl Shop {
         .await;
     }
 
-    /// Waits until no order is on its way any more.
+    /// Waits until every order is settled.
     pub async fn until_settled(&self) {
         let query = "SELECT count(*) FROM orders.orders WHERE status NOT IN ('shipped', 'payment_failed', 'cancelled')";
         until("every order is settled", async || {
@@ -27,13 +27,13 @@ impl Shop {
         .await;
     }
 
-    /// Waits until the broker has every event.
+    /// Waits until every event is published.
     pub async fn until_published(&self) {
         self.until_unpublished(0).await;
     }
 
-    /// Waits until exactly `rows` rows are left in the outbox. Rows of published events are deleted up to 50 ms after RabbitMQ
-    /// confirmed them, so a count that is read once may still contain them.
+    /// Waits until exactly `rows` rows are left in the outbox. Rows of published events are deleted up to 50 ms after
+    /// RabbitMQ confirmed them, so a count that is read once may still contain them.
     pub async fn until_unpublished(&self, rows: i64) {
         until("every other event is published", async || {
             let waiting = self.number("SELECT count(*) FROM messaging.outbox").await;
@@ -42,13 +42,12 @@ impl Shop {
         .await;
     }
 
-    /// Waits until nothing more will happen by itself: every event is published, and every subscription that takes it
-    /// has applied it.
+    /// Waits until no work remains: every event is published, and every subscription to it has applied it.
     pub async fn until_quiet(&self) {
         self.until_applied("").await;
     }
 
-    /// As [`Shop::until_quiet`], without what has ever been dead-lettered.
+    /// As [`Shop::until_quiet`], ignoring deliveries that have ever been dead-lettered.
     pub(super) async fn until_quiet_but_for_the_dead(&self) {
         self.until_applied(
             "AND NOT EXISTS (SELECT FROM messaging.dead_letters AS dead
@@ -57,8 +56,8 @@ impl Shop {
         .await;
     }
 
-    /// A query that counts the events that a subscription of these services takes and has not applied, `but` for what it leaves
-    /// out.
+    /// Returns a query that counts the events that subscriptions of these services have not applied. `but` is an SQL
+    /// condition, beginning with `AND`, that excludes some of them.
     #[must_use]
     pub fn not_applied(roster: &Roster, but: &str) -> String {
         let Taken { events, subscriptions } = Taken::of(roster, roster.subscriptions());

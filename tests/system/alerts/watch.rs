@@ -1,4 +1,4 @@
-//! Who looks at alerts and mails all the time, and writes down when what came.
+//! A watcher that polls alerts and mails, and records when each one changes.
 
 use std::{
     collections::BTreeSet,
@@ -15,17 +15,17 @@ use tokio::{
 
 use crate::monitoring::Monitoring;
 
-/// How exactly times are measured.
+/// The polling interval, which limits the precision of the measured times.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// What became of an alert.
+/// A change of an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Became {
     Firing,
     Over,
-    /// A mail said that it fires.
+    /// A mail reported that it fires.
     Told,
-    /// A mail said that it is over.
+    /// A mail reported that it is resolved.
     ToldOver,
 }
 
@@ -33,11 +33,11 @@ enum Became {
 struct Entry {
     at: Instant,
     became: Became,
-    /// The alert, and the queue, provider or job that it is about.
+    /// The alert, and the queue, provider or job that it concerns.
     alert: String,
 }
 
-/// Looks at Prometheus and at the mails until it is dropped.
+/// Polls Prometheus and the mails until it is dropped.
 pub struct Watch {
     log: Arc<Mutex<Vec<Entry>>>,
     task: JoinHandle<()>,
@@ -71,14 +71,14 @@ impl Watch {
         Self { log, task }
     }
 
-    /// When this first was so after that time.
+    /// Returns the time of the first such change after `since`.
     fn first(&self, became: Became, alert: &str, since: Instant) -> Option<Instant> {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         let found = |entry: &&Entry| entry.at >= since && entry.became == became && entry.alert == alert;
         log.iter().find(found).map(|entry| entry.at)
     }
 
-    /// Waits until it is so, and says how long after that time it was.
+    /// Waits until this change, and returns the time from `since` to it.
     async fn until(&self, bound: Duration, became: Became, alert: &str, since: Instant) -> Duration {
         let mut found = None;
         until_within(bound, &format!("{alert} is {became:?}"), async || {
@@ -102,7 +102,7 @@ fn name(labels: &Value) -> String {
     [text("alertname"), about].into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
-/// What a mail says: a line `firing: QueueGrows email.order-created (ticket), since …` for each alert.
+/// Parses a mail: a line `firing: QueueGrows email.order-created (ticket), since …` for each alert.
 fn told(mail: &[u8]) -> Vec<(Became, String)> {
     let mail = mailparse::parse_mail(mail).expect("it is a mail");
     let parts = mail.parts().filter(|part| part.ctype.mimetype == "text/plain");
@@ -128,21 +128,21 @@ struct Row {
     over: Option<Duration>,
 }
 
-/// What was measured.
+/// The measurements of a run.
 pub struct Run {
     watch: Watch,
     rows: Vec<Row>,
-    /// For each wait.
+    /// The time-out of each wait.
     bound: Duration,
 }
 
 impl Run {
     pub fn new(watch: Watch, faster: u32) -> Self {
-        // The longest is a window of five minutes and as long again; a threshold of a minute is not made shorter.
+        // The longest wait is a window of five minutes and as long again; thresholds of a minute are not shortened.
         Self { watch, rows: Vec::new(), bound: Duration::from_secs(120) + Duration::from_secs(720) / faster }
     }
 
-    /// Waits until these fire, and a mail has said so.
+    /// Waits until these alerts fire and a mail has reported them.
     pub async fn fires(&mut self, fault: &'static str, alerts: &[&str], broken: Instant) {
         for alert in alerts {
             let fires = self.watch.until(self.bound, Became::Firing, alert, broken).await;
@@ -151,7 +151,7 @@ impl Run {
         }
     }
 
-    /// Waits until these fire, of which no mail is sent: they only follow from something that was told.
+    /// Waits until these alerts fire without a mail: another alert, which a mail has reported, inhibits them.
     pub async fn fires_untold(&mut self, fault: &'static str, alerts: &[&str], broken: Instant) {
         for alert in alerts {
             let fires = self.watch.until(self.bound, Became::Firing, alert, broken).await;
@@ -162,7 +162,7 @@ impl Run {
         }
     }
 
-    /// Waits until these are over, and, of those that were told of, a mail has said so.
+    /// Waits until these alerts are resolved, and a mail has reported it for those that a mail reported before.
     pub async fn ends(&mut self, fault: &'static str, alerts: &[&str], mended: Instant) {
         for alert in alerts {
             let over = self.watch.until(self.bound, Became::Over, alert, mended).await;
@@ -174,12 +174,12 @@ impl Run {
         }
     }
 
-    /// The table, as docs/ALERTS.md has it.
+    /// Prints the table of docs/ALERTS.md.
     pub fn print(&self) {
-        println!("\n| fault | alert | fires after | a mail after | over, once mended, after |\n|---|---|---|---|---|");
+        println!("\n| fault | alert | fires after | a mail after | resolved after the fix |\n|---|---|---|---|---|");
         for row in &self.rows {
             let seconds = |time: Duration| format!("{:.0} s", time.as_secs_f64());
-            let told = row.told.map_or_else(|| "none, it only follows".to_owned(), seconds);
+            let told = row.told.map_or_else(|| "none (inhibited)".to_owned(), seconds);
             let over = row.over.map_or_else(|| "?".to_owned(), seconds);
             println!("| {} | `{}` | {} | {told} | {over} |", row.fault, row.alert, seconds(row.fires));
         }

@@ -1,25 +1,25 @@
-//! Every rule of the audit, and what breaks it.
+//! Every rule of the audit, with a statement that breaks it.
 
-/// Which order, or product, a case breaks.
+/// The order or product that a case breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Of {
-    /// One that has shipped.
+    /// A shipped order.
     Shipped,
-    /// One that the carrier refused: released, refunded and cancelled.
+    /// An order that the carrier refused: its stock released, its payment refunded, the order cancelled.
     Cancelled,
-    /// One that no worker has seen.
+    /// An order that no worker has seen.
     Pending,
-    /// None: an id that no order has.
+    /// An id that no order has.
     Nobody,
-    /// No order, but this product.
+    /// This product, not an order.
     Product(&'static str),
 }
 use Of::{Cancelled, Nobody, Pending, Product, Shipped};
 
-/// A rule, what is broken, and how; `ORDER` stands for the order.
+/// A rule, its subject, and the SQL that breaks the rule; `ORDER` stands for the order's id.
 type Case = (&'static str, Of, &'static str);
 
-/// What a broken safeguard, or a hand in the database, would leave behind, and the rule by which it has to be found.
+/// What a broken safeguard or a manual change in the database would leave behind, and the rule that must find it.
 const CASES: [Case; 41] = [
     (
         "log-orphan",
@@ -148,14 +148,14 @@ const CASES: [Case; 41] = [
     ("stock-sum", Product("TEAPOT-1L"), "UPDATE inventory.stock SET available = available + 1 WHERE sku = 'TEAPOT-1L'"),
 ];
 
-/// This one by itself, since it takes a constraint away.
+/// Separate from the others, since it drops a constraint.
 const BELOW_ZERO: Case = (
     "stock-below-zero",
     Product("LAMP-SOLDOUT"),
     "ALTER TABLE inventory.stock DROP CONSTRAINT stock_available_check; UPDATE inventory.stock SET available = -1 WHERE sku = 'LAMP-SOLDOUT'",
 );
 
-/// All of them, in an order in which each can be broken.
+/// Returns all cases, in an order in which each rule can be broken.
 pub fn cases() -> impl Iterator<Item = Case> {
     CASES.into_iter().chain([BELOW_ZERO])
 }

@@ -1,4 +1,4 @@
-//! The console, as an operator works with it: in a browser, with a dead letter to be sent again.
+//! The console as an operator uses it: in a browser, with a dead letter to replay.
 
 use orderflow_tests::{Browser, DESKTOP, Order, Shop};
 
@@ -8,7 +8,7 @@ use crate::{
     dead_letters::{mend_payments, with_dead_orders},
 };
 
-/// Presses the button that sends the first group of dead letters again; its name has the reason of their death.
+/// Presses the button that replays the first group of dead letters; the button's name contains their reason.
 const SEND_GROUP: &str = "document.querySelector('.ops-group form[action$=replay] button').click()";
 const THROW_GROUP: &str = "document.querySelector('.ops-group form[action$=discard] button').click()";
 
@@ -23,7 +23,7 @@ async fn log_in(browser: &Browser) {
     browser.click("button", "Log in").await;
 }
 
-/// Finds the order by its customer's address, and looks at its story.
+/// Finds the order by its customer's e-mail address and opens its page.
 async fn find(browser: &Browser, order: &Order) {
     browser.click("link", "Orders").await;
     browser.until_text("the customer’s e-mail address").await;
@@ -39,7 +39,7 @@ async fn find(browser: &Browser, order: &Order) {
     show(browser, "console-order").await;
 }
 
-/// Sends again what is shown, after a look at what that would be.
+/// Begins to replay the shown dead letters, and waits until the plan is shown.
 async fn send_again(browser: &Browser, plan: &str) {
     browser.run(SEND_GROUP).await;
     browser.until_text(plan).await;
@@ -53,7 +53,7 @@ async fn until_sent(browser: &Browser) {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "many pictures"]
-async fn an_operator_finds_an_order_and_sends_its_dead_letter_again_in_pictures() {
+async fn operator_finds_an_order_and_replays_its_dead_letter_in_pictures() {
     let (mut shop, web, orders, _) = with_dead_orders(3).await;
     let traces = ("TRACE_VIEWER_URL", "http://127.0.0.1:16686/trace/{trace_id}");
     let (_, operators) = start_web_for_operators(&mut shop, &[traces]).await;
@@ -98,14 +98,14 @@ async fn an_operator_finds_an_order_and_sends_its_dead_letter_again_in_pictures(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_overview_whose_session_has_ended_asks_who_is_there() {
+async fn overview_of_an_ended_session_shows_the_log_in() {
     let mut shop = Shop::open().await;
     let (_, operators) = start_web_for_operators(&mut shop, &[]).await;
     let browser = Browser::open(&format!("{}/ops", operators.web.root), DESKTOP).await;
     browser.fill("Your operator token", ADA).await;
     browser.click("button", "Log in").await;
     browser.until_true("it is shown", "return document.querySelector('[data-live]') !== null").await;
-    // As it ends after twelve hours, or in another tab.
+    // The session ends as after twelve hours or a log-out in another tab.
     browser.run("fetch('/ops/logout', { method: 'POST', redirect: 'manual' })").await;
     browser.until_text("Your operator token").await;
     shop.close().await;

@@ -1,11 +1,11 @@
-//! The browser sees what it is there to see: a test of pages that cannot fail says nothing of them.
+//! The test browser detects what it should: tests of pages that cannot fail prove nothing.
 
 use std::{fs, panic::AssertUnwindSafe};
 
 use futures::FutureExt as _;
 use orderflow_tests::{Browser, DESKTOP, PHONE};
 
-/// A page as it should be; `[]` is where each test puts what is wrong.
+/// A valid page; tests replace `[]` with a mistake.
 const PAGE: &str = "data:text/html;charset=utf-8,<!doctype html><html lang=en><title>A page</title>\
     <meta name=viewport content='width=device-width'>\
     <style>:root{color-scheme:light dark} h1{text-transform:uppercase}</style>\
@@ -18,7 +18,7 @@ fn page(wrong: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_does_and_sees_what_a_person_does_and_sees() {
+async fn browser_acts_and_reads_like_a_user() {
     let browser = Browser::open(&page(""), DESKTOP).await;
     browser.axe().await;
     browser.no_errors().await;
@@ -27,7 +27,7 @@ async fn it_does_and_sees_what_a_person_does_and_sees() {
     browser.fill("E-mail", "ada@example.org").await;
     browser.click("button", "Buy").await;
     browser.until_text("ada@example.org").await;
-    assert!(!browser.text().await.contains("nobody"), "a field is emptied first");
+    assert!(!browser.text().await.contains("nobody"), "`fill` empties a field first");
     browser.until_text("mugs").await;
     assert!(!browser.has("button", "Sell").await && browser.has("button", "Buy ag").await);
 
@@ -43,8 +43,8 @@ async fn it_does_and_sees_what_a_person_does_and_sees() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_tells_a_page_that_people_cannot_use_errors_and_what_is_loaded() {
-    // A picture without words from outside, and a script that breaks.
+async fn browser_reports_violations_errors_and_requests() {
+    // An external image without alternative text, and a script that throws.
     let wrong = "<img src='http://pictures.example/1.png'><script>throw new Error('broken by the test')</script>";
     let browser = Browser::open(&page(wrong), DESKTOP).await;
     assert_eq!(browser.requests().await, ["http://pictures.example/1.png"]);
@@ -59,7 +59,7 @@ async fn it_tells_a_page_that_people_cannot_use_errors_and_what_is_loaded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_of_it_is_left() {
+async fn browser_leaves_no_process_behind() {
     let browser = Browser::open(&page(""), DESKTOP).await;
     let running = browser.processes();
     assert!(running.len() > 3, "the driver, the browser and its helpers: {running:?}");

@@ -1,29 +1,29 @@
-//! The mails in a mail program, as a person sees them.
+//! The mails, as a mail program shows them.
 
 use std::collections::BTreeMap;
 
 use orderflow_tests::{Browser, DECLINED, DESKTOP, Maildev, Order, Received, Screen, Shop, VISA};
 
-/// The kinds of mails that there are: what they are called here, and what each says.
+/// The kinds of mail: the test's name, the subject and some of the text of each.
 const KINDS: [(&str, &str, &[&str]); 5] = [
     ("received", "We have received your order", &["Thank you for your order"]),
     ("declined", "was declined", &["You have not been charged", "nothing will be sent", "order again"]),
     ("shipped", "is on its way", &["with the carrier", "Tracking number: SIM"]),
     ("cancelled", "is cancelled", &["as you asked us to", "You have not been charged."]),
-    ("refunded", "is cancelled and refunded", &["our carrier cannot take the parcel", "We have returned", "79.90 EUR"]),
+    ("refunded", "is cancelled and refunded", &["our carrier cannot take the parcel", "We have refunded", "79.90 EUR"]),
 ];
 
-/// The shop's page is what a mail leads to; any address will do here, since nobody goes there.
+/// Mails link to the shop's page. Any address will do, since the test does not follow the links.
 const PUBLIC_URL: (&str, &str) = ("PUBLIC_URL", "https://shop.example");
 
-/// Where a mail program shows a mail, on a desktop and on a phone: it does not ask the mail how wide it would like to be.
+/// The pane in which a mail program shows a mail, on a desktop and on a phone. It ignores the mail's viewport tag.
 const PANE: Screen = Screen { width: 720, height: 480, ..DESKTOP };
 const NARROW_PANE: Screen = Screen { width: 390, ..PANE };
 
-/// One mail of each kind, and its order.
+/// Returns one mail of each kind, with its order.
 async fn one_of_each(shop: &mut Shop, maildev: &Maildev) -> BTreeMap<&'static str, (Received, Order)> {
     let web = shop.start_web_with(&[PUBLIC_URL]).await;
-    // Cancelled before it is charged: nobody takes it forward yet.
+    // Cancelled before it is charged: no worker consumes its queue yet.
     let cancelled = web.order("MUG-BLUE", 1, VISA).await;
     let answer = web.cancel(&cancelled).await;
     assert!(answer.status.is_success(), "{answer:?}");
@@ -53,8 +53,8 @@ async fn one_of_each(shop: &mut Shop, maildev: &Maildev) -> BTreeMap<&'static st
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes maildev"]
-async fn every_kind_of_mail_reads_well_in_a_mail_program_in_pictures() {
+#[ignore = "needs maildev"]
+async fn every_kind_of_mail_is_shown_well_by_a_mail_program_in_pictures() {
     let mut shop = Shop::open().await;
     let maildev = Maildev::start().await;
     let mails = one_of_each(&mut shop, &maildev).await;
@@ -66,7 +66,7 @@ async fn every_kind_of_mail_reads_well_in_a_mail_program_in_pictures() {
         browser.requests().await;
         browser.set(PANE).await;
         browser.go_to(&page).await;
-        // The browser asks for the icon of whoever shows the page, which is maildev.
+        // The browser requests the icon of the server that shows the page, maildev.
         let loaded = browser.requests().await.into_iter().filter(|url| !url.ends_with("/favicon.ico"));
         assert_eq!(loaded.collect::<Vec<_>>(), [page], "{kind}: nothing else is loaded");
         let forms = [browser.text().await.to_lowercase(), mail.text.to_lowercase()];
@@ -93,7 +93,7 @@ async fn every_kind_of_mail_reads_well_in_a_mail_program_in_pictures() {
         }
         browser.no_errors().await;
     }
-    // Among the others, as whoever runs the demo sees it.
+    // In maildev's list, as in the demo.
     browser.set(DESKTOP).await;
     browser.go_to(&maildev.view(&mails["shipped"].0)).await;
     let shown = "const mail = document.querySelector('iframe')?.contentDocument;

@@ -1,13 +1,14 @@
-//! The shop under names that are not its own, and under one that browsers trust less.
+//! The shop under host names other than its own, and under one that browsers trust less.
 
 use orderflow_tests::{Browser, DESKTOP, Shop};
 
 use super::{MUG, WORKS, buy, fill_in_address, place, start_web, start_web_at};
 
-/// What a shop's cookies and checks go by is its own address: by another name of the same machine, nothing could be followed or
-/// cancelled. So the browser is led there. Where that may lead nowhere, the page says so and stays.
+/// The shop's cookies and checks depend on its own address: under another name of the same machine, orders could not be
+/// followed or cancelled. So the page's script redirects the browser there. If the own address may be unreachable, the
+/// page shows a notice instead.
 #[tokio::test(flavor = "multi_thread")]
-async fn by_another_name_people_are_led_to_the_shops_own_address_or_told_of_it() {
+async fn other_host_names_lead_to_the_shops_own_address_or_show_it() {
     let mut shop = Shop::open().await;
     let web = start_web(&mut shop, &[]).await;
     let own = format!("{}/", web.root);
@@ -18,7 +19,7 @@ async fn by_another_name_people_are_led_to_the_shops_own_address_or_told_of_it()
     assert!(!browser.text().await.contains("not the shop’s own address"));
     browser.no_errors().await;
 
-    // Its address is another port, where nothing is: nobody is led into the void.
+    // The own address is another port, on which nothing listens: the script does not redirect there.
     let elsewhere = shop.start_web().await;
     let browser = Browser::open(&elsewhere.root, DESKTOP).await;
     browser.until_text("This is not the shop’s own address").await;
@@ -31,10 +32,10 @@ async fn by_another_name_people_are_led_to_the_shops_own_address_or_told_of_it()
     shop.close().await;
 }
 
-/// By plain HTTP from another machine browsers drop `Secure` cookies and say nothing of where a form comes from. Where the host is
-/// named, customers still see what they have bought, and can cancel it.
+/// Over plain HTTP from another machine, browsers drop `Secure` cookies and do not send where a form comes from. If
+/// `PLAINTEXT_HOSTS` names the host, customers can still see and cancel their orders.
 #[tokio::test(flavor = "multi_thread")]
-async fn in_clear_text_at_a_host_that_is_named_orders_can_be_followed_and_cancelled() {
+async fn orders_are_followed_and_cancelled_in_plaintext_at_a_named_host() {
     let mut shop = Shop::open().await;
     let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
     let root = format!("http://shop.lan:{}", free.port());
@@ -45,13 +46,13 @@ async fn in_clear_text_at_a_host_that_is_named_orders_can_be_followed_and_cancel
         browser.fill(&format!("Quantity of {MUG}"), "1").await;
         fill_in_address(&browser).await;
         if !screen.scripts {
-            // Nothing has shown the total yet, so the first press shows it and asks.
+            // The total has not been shown yet, so the first press shows it and asks to confirm.
             browser.click("button", "Place order").await;
             browser.until_text("Please check the total").await;
         }
         place(&browser).await;
         browser.click("button", "Cancel this order").await;
-        browser.until_text("We are looking whether it can still be cancelled").await;
+        browser.until_text("We are checking whether it can still be cancelled").await;
     }
     shop.start_worker(&[]).await;
     shop.until_settled().await;

@@ -1,4 +1,4 @@
-//! Orders that go another way than most: declined, refused, cancelled, pressed twice, opened elsewhere, without scripts.
+//! Less usual orders: declined, refused, cancelled, submitted twice, opened on another device, without scripts.
 
 use std::fs;
 
@@ -13,7 +13,7 @@ async fn orders(shop: &Shop) -> i64 {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "the main path is tested every day"]
-async fn whoever_is_declined_buys_the_same_again_with_another_card() {
+async fn declined_customer_orders_again_with_another_card() {
     let mut shop = Shop::open().await;
     let web = start_web(&mut shop, &[]).await;
     shop.start_worker(&[]).await;
@@ -33,14 +33,14 @@ async fn whoever_is_declined_buys_the_same_again_with_another_card() {
     assert_ne!(browser.url().await, declined);
     let replacing =
         "SELECT count(*) FROM messaging.event_log WHERE event = 'order.created' AND data->>'replaces' IS NOT NULL";
-    assert_eq!(shop.number(replacing).await, 1, "the new order says which it is instead of");
+    assert_eq!(shop.number(replacing).await, 1, "the new order names the one that it replaces");
     browser.no_errors().await;
     shop.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "the main path is tested every day"]
-async fn whoever_cannot_be_sent_a_parcel_sees_the_money_come_back() {
+async fn customer_refused_by_the_carrier_sees_the_refund() {
     let mut shop = Shop::open().await;
     let web = start_web(&mut shop, &[]).await;
     shop.start_worker(&[]).await;
@@ -64,31 +64,31 @@ async fn whoever_cannot_be_sent_a_parcel_sees_the_money_come_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "the main path is tested every day"]
-async fn an_order_is_cancelled_while_it_can_be() {
+async fn order_is_cancelled_while_it_can_be() {
     let mut shop = Shop::open().await;
     let web = start_web(&mut shop, &[]).await;
     let browser = Browser::open(&web.root, DESKTOP).await;
     buy(&browser, MUG, WORKS).await;
     browser.run("window.loaded = 'once'; document.getElementById('cancel').dataset.same = 'yes'").await;
     let mut asked = 0;
-    // It asks the second time when the first answer is shown.
-    until("the page has asked twice", async || {
+    // The page sends the second request after it has shown the first answer.
+    until("the page has requested its progress twice", async || {
         asked += browser.requests().await.iter().filter(|url| url.ends_with("/progress")).count();
         if asked >= 2 { Ok(()) } else { Err(asked) }
     })
     .await;
-    // A button that is replaced while somebody presses it is not pressed.
+    // A click on a button that is replaced at that moment would be lost.
     assert_eq!(browser.run("return document.getElementById('cancel').dataset.same").await, "yes");
     browser.click("button", "Cancel this order").await;
-    browser.until_text("We are looking whether it can still be cancelled").await;
-    assert!(!browser.has("button", "Cancel this order").await, "it is asked once");
+    browser.until_text("We are checking whether it can still be cancelled").await;
+    assert!(!browser.has("button", "Cancel this order").await, "the button disappears after one click");
     browser.axe().await;
     shop.start_worker(&[]).await;
     browser.until_texts(&["Your order is cancelled", "Your parcel is with the carrier"]).await;
     shop.until_settled().await;
     let shipped = shop.number("SELECT count(*) FROM orders.orders WHERE status = 'shipped'").await;
     let end = if shipped == 1 { "Done: Handed to the carrier" } else { "Done: Order cancelled" };
-    until("the page tells the end", async || {
+    until("the page shows the outcome", async || {
         let steps = steps(&browser).await;
         if steps.iter().any(|step| step == end) { Ok(()) } else { Err(steps) }
     })
@@ -100,23 +100,23 @@ async fn an_order_is_cancelled_while_it_can_be() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "the main path is tested every day"]
-async fn a_double_click_is_one_order() {
+async fn double_click_places_one_order() {
     let mut shop = Shop::open().await;
     let web = start_web(&mut shop, &[]).await;
     let browser = Browser::open(&web.root, DESKTOP).await;
     fill_in(&browser, MUG, WORKS).await;
     browser.click_twice("button", "Place order").await;
     until_order(&browser).await;
-    // What the second click may have sent has been answered once a later order is.
+    // Once a later order is answered, a request of the second click has been answered too.
     web.order("MUG-BLUE", 1, orderflow_tests::VISA).await;
-    assert_eq!(orders(&shop).await, 2, "one by the browser and one by the interface");
+    assert_eq!(orders(&shop).await, 2, "one by the browser and one by the API");
     shop.start_worker(&[]).await;
     shop.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "the main path is tested every day"]
-async fn the_mails_link_opens_the_order_on_another_device_and_its_address_alone_does_not() {
+async fn link_in_the_mail_opens_the_order_on_another_device_and_its_address_alone_does_not() {
     let mut shop = Shop::open().await;
     let web = start_web(&mut shop, &[]).await;
     shop.start_worker_with(&[], &[("PUBLIC_URL", &web.root)]).await;
@@ -132,7 +132,7 @@ async fn the_mails_link_opens_the_order_on_another_device_and_its_address_alone_
 
     let phone = Browser::open(link, PHONE).await;
     phone.until_text("Your parcel is with the carrier").await;
-    assert_eq!(phone.url().await, desktop.url().await, "{subject:?}: what opens it is not in the address any more");
+    assert_eq!(phone.url().await, desktop.url().await, "{subject:?}: the token is no longer in the address");
     phone.axe().await;
     phone.no_errors().await;
     let stranger = Browser::open(&desktop.url().await, PHONE).await;
@@ -144,11 +144,11 @@ async fn the_mails_link_opens_the_order_on_another_device_and_its_address_alone_
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "the main path is tested every day"]
-async fn without_scripts_people_buy_watch_and_cancel_all_the_same() {
+async fn customers_buy_follow_and_cancel_without_scripts() {
     let mut shop = Shop::open().await;
     let web = start_web(&mut shop, &[]).await;
     let browser = Browser::open(&web.root, PHONE.without_scripts()).await;
-    assert!(!browser.has("button", "One more").await, "what takes a script is not offered");
+    assert!(!browser.has("button", "One more").await, "controls that need a script are not offered");
     browser.fill(&format!("Quantity of {MUG}"), "2").await;
     browser.click("button", "Place order").await;
     browser.until_text("Enter your name.").await;
@@ -166,14 +166,14 @@ async fn without_scripts_people_buy_watch_and_cancel_all_the_same() {
     }
     browser.fill(&format!("Quantity of {MUG}"), "1").await;
     fill_in_address(&browser).await;
-    // Without a script nothing has shown the total yet: nobody is charged what they were not shown.
+    // Without a script the total has not been shown yet, and no customer is charged a total that was not shown.
     browser.click("button", "Place order").await;
     browser.until_text("Your order costs 14.99 EUR.").await;
     let refused = browser.errors().await;
     assert!(refused.iter().all(|error| error.contains("/checkout") && error.contains("422")), "{refused:?}");
     place(&browser).await;
     browser.click("button", "Cancel this order").await;
-    browser.until_text("We are looking whether it can still be cancelled").await;
+    browser.until_text("We are checking whether it can still be cancelled").await;
     shop.start_worker(&[]).await;
     browser.until_texts(&["Your order is cancelled", "Your parcel is with the carrier"]).await;
     browser.no_errors().await;

@@ -1,4 +1,4 @@
-//! What people see while something is away: the front end that they watch, the broker, a worker, or room for more orders.
+//! The pages while something is unavailable: the front end, the broker, a worker, or capacity for more orders.
 
 use nix::sys::signal::Signal;
 use orderflow_tests::{
@@ -12,7 +12,7 @@ use super::{MUG, WORKS, buy, fill_in, start_web, start_web_at, steps, until_orde
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "restarts what the browser is connected to"]
-async fn a_page_goes_on_by_itself_when_the_front_end_was_restarted() {
+async fn page_recovers_after_a_restart_of_the_front_end() {
     let mut shop = Shop::open().await;
     let web = start_web(&mut shop, &[]).await;
     let browser = Browser::open(&web.root, DESKTOP).await;
@@ -22,9 +22,9 @@ async fn a_page_goes_on_by_itself_when_the_front_end_was_restarted() {
     browser.until_text("We are setting your things aside").await;
 
     shop.webs().remove(0).stop().await;
-    // It moves on while nobody can tell the page.
+    // The order proceeds while the page cannot be notified.
     shop.start_worker(&["inventory.*"]).await;
-    until("its things are set aside", async || {
+    until("the order is reserved", async || {
         let status = shop.number("SELECT count(*) FROM orders.orders WHERE status = 'reserved'").await;
         if status == 1 { Ok(()) } else { Err(status) }
     })
@@ -42,7 +42,7 @@ async fn a_page_goes_on_by_itself_when_the_front_end_was_restarted() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "cuts the broker off"]
-async fn a_page_goes_on_by_itself_when_the_broker_was_away() {
+async fn page_recovers_after_an_outage_of_the_broker() {
     let mut shop = Shop::open().await;
     let urls = ["orderflow-web", "orderflow-worker"].map(|user| shop.broker_url(user));
     let wires = [Proxy::to(&urls[0]).await, Proxy::to(&urls[1]).await];
@@ -56,7 +56,7 @@ async fn a_page_goes_on_by_itself_when_the_broker_was_away() {
     for wire in &wires {
         wire.cut().await;
     }
-    // A broker that is away keeps nobody from buying.
+    // Customers can buy while the broker is unavailable.
     let other = Browser::open(&web.root, PHONE).await;
     buy(&other, MUG, WORKS).await;
     other.until_text("We are taking your payment").await;
@@ -69,7 +69,7 @@ async fn a_page_goes_on_by_itself_when_the_broker_was_away() {
     shop.close().await;
 }
 
-/// The first page, which says that it was loaded once, and another show a shipped order in the end.
+/// Waits until both pages show a shipped order, and checks that the first was loaded only once.
 async fn both_arrive(browser: &Browser, other: &Browser) {
     for page in [browser, other] {
         page.until_text("Your parcel is with the carrier").await;
@@ -80,7 +80,7 @@ async fn both_arrive(browser: &Browser, other: &Browser) {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "kills a broker of its own"]
-async fn a_page_goes_on_by_itself_when_the_broker_was_killed_and_started_again() {
+async fn page_recovers_after_the_broker_was_killed() {
     let mut own = Own::start(&Wanted::default()).await;
     let mut shop = Shop::open_on(own.servers(), "200ms,1s").await;
     let web = start_web(&mut shop, &[]).await;
@@ -103,11 +103,11 @@ async fn a_page_goes_on_by_itself_when_the_broker_was_killed_and_started_again()
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "waits until an estimate grows"]
-async fn an_estimate_grows_while_a_worker_hangs_and_says_so_when_there_is_none() {
+async fn estimate_grows_while_a_worker_hangs_and_the_page_reports_when_none_runs() {
     let mut shop = Shop::open().await;
     let web = start_web(&mut shop, &[]).await;
     shop.start_worker(&[]).await;
-    // Now the shop knows what is usual.
+    // Gives the shop a duration from which to estimate.
     let before = web.order("MUG-BLUE", 1, VISA).await;
     web.until_status(&before, "shipped").await;
     let browser = Browser::open(&web.root, DESKTOP).await;
@@ -126,7 +126,7 @@ async fn an_estimate_grows_while_a_worker_hangs_and_says_so_when_there_is_none()
     }
     browser.go_to(&web.root).await;
     buy(&browser, MUG, WORKS).await;
-    browser.until_text("one of our steps stands still at the moment").await;
+    browser.until_text("one of our steps is paused at the moment").await;
     browser.axe().await;
     shop.start_worker(&[]).await;
     browser.until_text("Your parcel is with the carrier").await;
@@ -134,7 +134,7 @@ async fn an_estimate_grows_while_a_worker_hangs_and_says_so_when_there_is_none()
     shop.close().await;
 }
 
-/// The different estimates that were seen until one was 10 s more than the first, in seconds.
+/// Waits for an estimate 10 s longer than the first, and returns the different estimates until then, in seconds.
 async fn until_it_grows(browser: &Browser) -> Vec<u64> {
     let mut seen: Vec<u64> = Vec::new();
     until("the estimate grows", async || {
@@ -151,18 +151,18 @@ async fn until_it_grows(browser: &Browser) -> Vec<u64> {
         if grown { Ok(()) } else { Err(words.to_owned()) }
     })
     .await;
-    assert!(seen.is_sorted(), "it grows all the time: {seen:?}");
+    assert!(seen.is_sorted(), "it never shrinks: {seen:?}");
     seen
 }
 
-/// Places orders until one is refused.
+/// Places orders until one is refused, and returns how many were accepted.
 async fn until_full(web: &Web) -> i64 {
     let mut taken = 0;
     until("orders are refused", async || {
         let answer = web.place(&key(), &body("MUG-BLUE", 1, VISA)).await;
         match answer.status {
             StatusCode::ACCEPTED => taken += 1,
-            // Before its first look at what waits it takes none either.
+            // It also refuses orders until it has first checked the outbox.
             StatusCode::SERVICE_UNAVAILABLE if taken > 0 => return Ok(()),
             _ => {}
         }
@@ -174,7 +174,7 @@ async fn until_full(web: &Web) -> i64 {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "waits until a page tries again"]
-async fn overload_is_said_and_the_order_is_placed_as_soon_as_there_is_room() {
+async fn overload_is_shown_and_the_order_is_placed_once_there_is_capacity() {
     let mut shop = Shop::open().await;
     let url = shop.broker_url("orderflow-web");
     let wire = Proxy::to(&url).await;
@@ -187,13 +187,13 @@ async fn overload_is_said_and_the_order_is_placed_as_soon_as_there_is_room() {
     let taken = until_full(&web).await;
     browser.click("button", "Place order").await;
     browser.until_text("We are very busy just now.").await;
-    browser.until_text("Trying again by itself").await;
+    browser.until_text("Trying again automatically").await;
     let is_fixed = browser.run("return document.getElementById('products').inert").await;
-    assert_eq!(is_fixed, true, "what is on its way is what the page shows");
+    assert_eq!(is_fixed, true, "the form is locked while its order is being sent");
     browser.axe().await;
     wire.mend().await;
     until_order(&browser).await;
-    assert_eq!(shop.number("SELECT count(*) FROM orders.orders").await, taken + 1, "however often it was tried");
+    assert_eq!(shop.number("SELECT count(*) FROM orders.orders").await, taken + 1, "the retries placed one order");
     shop.start_worker(&[]).await;
     browser.until_text("Your parcel is with the carrier").await;
     assert_eq!(steps(&browser).await.len(), 4);

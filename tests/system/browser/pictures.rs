@@ -1,4 +1,5 @@
-//! Each page as docs/PAGES.md shows it: light and dark, on a desktop and on a phone, without a violation.
+//! Screenshots of each page for docs/PAGES.md: light and dark, on a desktop and on a phone, without axe-core
+//! violations.
 
 use orderflow_tests::{Browser, DECLINED, DESKTOP, Order, PHONE, Screen, Shop, VISA, Web};
 
@@ -11,7 +12,7 @@ const SCREENS: [(Screen, &str); 4] = [
     (Screen { dark: true, ..PHONE }, "-phone-dark"),
 ];
 
-/// Checks what is shown and makes pictures of it, on every screen.
+/// Checks the current page and takes a screenshot of it, on every screen.
 pub async fn show(browser: &Browser, name: &str) {
     for (screen, suffix) in SCREENS {
         browser.set(screen).await;
@@ -31,7 +32,7 @@ async fn open(browser: &Browser, web: &Web, order: &Order) {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "many pictures"]
-async fn the_shop_in_pictures() {
+async fn shop_in_pictures() {
     let mut shop = Shop::open().await;
     let web = start_web(&mut shop, &[]).await;
     let browser = Browser::open(&web.root, DESKTOP).await;

@@ -1,4 +1,4 @@
-//! The way that most orders go: bought, and watched until the parcel is with the carrier.
+//! The usual order: bought, and followed until the parcel is with the carrier.
 
 use std::time::Duration;
 
@@ -6,15 +6,16 @@ use orderflow_tests::{Browser, DESKTOP, PHONE, Shop};
 
 use super::{MUG, WORKS, buy, fill_in_address, start_web, steps};
 
-/// What a page may weigh, with all that it loads, in bytes.
+/// The maximum size of a page with everything it loads, in bytes.
 const LIGHT: u64 = 100_000;
 
-/// When something has to be seen, on this machine's own network.
+/// The maximum time to the first contentful paint, over loopback.
 const QUICK: Duration = Duration::from_millis(300);
 
-/// Fails when the page at this address is heavy, or slow each time: once may be the machine's other work.
+/// Checks that the page at this address is small, and fast in at least one of eight loads: other work on the machine
+/// can slow down some.
 async fn light_and_quick(address: &str) {
-    // A first visit: nothing is in a cache.
+    // A first visit, with an empty cache.
     let browser = Browser::open(address, PHONE).await;
     let weight = browser.weight().await;
     assert!(weight.bytes < LIGHT, "{address}: {weight:?}");
@@ -28,7 +29,7 @@ async fn light_and_quick(address: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn people_buy_and_see_their_order_move_without_loading_the_page_again() {
+async fn customers_buy_and_see_their_order_proceed_without_a_reload() {
     let mut shop = Shop::open().await;
     let web = start_web(&mut shop, &[]).await;
     let browser = Browser::open(&web.root, DESKTOP).await;
@@ -44,7 +45,7 @@ async fn people_buy_and_see_their_order_move_without_loading_the_page_again() {
         ]
     );
     browser.axe().await;
-    // A page that is loaded again forgets it.
+    // A reload would lose this variable.
     browser.run("window.loaded = 'once'").await;
 
     shop.start_worker(&["payment.*", "order.*", "email.*"]).await;
@@ -57,7 +58,7 @@ async fn people_buy_and_see_their_order_move_without_loading_the_page_again() {
     );
     assert!(!browser.has("button", "Cancel this order").await, "it is too late");
     assert_eq!(browser.run("return window.loaded").await, "once");
-    assert!(!browser.url().await.contains("t="), "the address opens the order for nobody else");
+    assert!(!browser.url().await.contains("t="), "the address does not open the order for others");
     browser.axe().await;
     browser.no_errors().await;
     let host = format!("{}/", web.root);
@@ -67,7 +68,7 @@ async fn people_buy_and_see_their_order_move_without_loading_the_page_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_shop_is_light_and_seen_at_once() {
+async fn shop_page_is_small_and_painted_quickly() {
     let mut shop = Shop::open().await;
     let web = start_web(&mut shop, &[]).await;
     light_and_quick(&web.root).await;
@@ -76,7 +77,7 @@ async fn the_shop_is_light_and_seen_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a browser of its own for each page"]
-async fn an_orders_page_is_light_and_seen_at_once_on_another_device() {
+async fn order_page_is_small_and_painted_quickly_on_another_device() {
     let mut shop = Shop::open().await;
     let web = start_web(&mut shop, &[]).await;
     let order = web.order("MUG-BLUE", 1, orderflow_tests::VISA).await;
@@ -87,7 +88,7 @@ async fn an_orders_page_is_light_and_seen_at_once_on_another_device() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "the main path is tested every day"]
-async fn whoever_forgets_something_is_told_where_and_loses_nothing() {
+async fn incomplete_form_names_its_errors_and_keeps_its_content() {
     let mut shop = Shop::open().await;
     let web = start_web(&mut shop, &[]).await;
     let browser = Browser::open(&web.root, PHONE).await;
@@ -104,7 +105,7 @@ async fn whoever_forgets_something_is_told_where_and_loses_nothing() {
     browser.until_text("Enter an e-mail address such as ada@example.com.").await;
     browser.click("link", "Enter an e-mail address").await;
     let focused = browser.run("return document.activeElement.labels[0].textContent").await;
-    assert_eq!(focused.as_str().map(str::trim), Some("E-mail"), "the link leads into the field");
+    assert_eq!(focused.as_str().map(str::trim), Some("E-mail"), "the link focuses the field");
     assert_eq!(shop.number("SELECT count(*) FROM orders.orders").await, 0);
     browser.refresh().await;
     browser.until_text("14.99").await;
@@ -116,9 +117,9 @@ async fn whoever_forgets_something_is_told_where_and_loses_nothing() {
     shop.close().await;
 }
 
-/// Each product had a field in the form, chosen or not, and the whole was too large to be sent.
+/// The form had a field for each product, chosen or not, and was too large to be sent.
 #[tokio::test(flavor = "multi_thread")]
-async fn one_thing_of_three_thousand_is_found_kept_and_bought_at_the_price_that_was_shown() {
+async fn one_of_three_thousand_products_is_found_kept_and_bought_at_the_shown_price() {
     let mut shop = Shop::open().await;
     shop.execute(
         "INSERT INTO catalogue.products (sku, name, price, currency, position)
@@ -152,7 +153,7 @@ async fn one_thing_of_three_thousand_is_found_kept_and_bought_at_the_price_that_
     browser.until_text("25 to 48 of 3012 products").await;
     assert_eq!(browser.run(sent).await, chosen);
     browser.axe().await;
-    // Another day: the cart is remembered, and what is not on the first page is fetched.
+    // After a reload the cart is restored, and its products outside the first page are fetched.
     browser.refresh().await;
     browser.until_text("1 to 24 of 3012 products").await;
     browser
@@ -161,13 +162,13 @@ async fn one_thing_of_three_thousand_is_found_kept_and_bought_at_the_price_that_
     assert_eq!(browser.run(sent).await, chosen);
     fill_in_address(&browser).await;
     shop.execute("UPDATE catalogue.products SET price = 9999 WHERE sku = 'MUG-BLUE'").await;
-    orderflow_tests::until("the front end knows the price", async || {
+    orderflow_tests::until("the front end has the new price", async || {
         let products = web.get("/products", &[]).await.body.to_string();
         if products.contains("9999") { Ok(()) } else { Err("not yet") }
     })
     .await;
     browser.click("button", "Place order").await;
-    browser.until_text("Your order was to cost 15.99 EUR and costs 100.99 EUR now.").await;
+    browser.until_text("The total was 15.99 EUR and is now 100.99 EUR.").await;
     browser.axe().await;
     assert_eq!(shop.number("SELECT count(*) FROM orders.orders").await, 0);
     // The browser notes that the answer was 422.

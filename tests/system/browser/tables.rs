@@ -1,4 +1,4 @@
-//! What a console's table says can be read in full.
+//! The console's tables can be read in full.
 
 use orderflow_tests::{Browser, DESKTOP, Screen};
 
@@ -10,15 +10,15 @@ use crate::{
 /// A small laptop, and half of a large screen beside a terminal.
 const SCREENS: [Screen; 2] = [DESKTOP, Screen { width: 800, ..DESKTOP }];
 
-/// What is wider than its table's frame, which then shows a part of it only: `does not exist` was read as `exist`.
+/// Finds tables that are wider than their frame, which then shows only a part: `does not exist` was read as `exist`.
 const CUT: &str = "return [...document.querySelectorAll('.table-scroll')]
     .filter((frame) => frame.querySelector('table') && frame.scrollWidth > frame.clientWidth)
     .map((frame) => `${frame.getAttribute('aria-label') ?? frame.getAttribute('aria-labelledby')}: ${frame.scrollWidth} in ${frame.clientWidth}`)";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_table_of_the_console_is_cut() {
+async fn console_tables_are_not_cut() {
     let (mut shop, web, orders, _) = with_dead_orders(2).await;
-    // As long as the ones that people met, and without a place to break.
+    // As long as real reasons, and without a place to break the line.
     shop.execute(
         "UPDATE messaging.attempts SET reason =
              'the database refused a statement: relation \"' || repeat('very_long_name_', 8) || '\" does not exist'",

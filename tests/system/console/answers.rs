@@ -1,4 +1,4 @@
-//! What operators read when something goes wrong, and whose forms are taken.
+//! The console's error pages, and which forms it accepts.
 
 use orderflow_tests::Shop;
 use reqwest::Method;
@@ -10,7 +10,7 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_goes_wrong_operators_read_a_page_and_their_programs_a_document() {
+async fn every_error_is_a_page_for_operators_and_a_document_for_programs() {
     let mut shop = Shop::open().await;
     let (_, operators) = start_web_for_operators(&mut shop, &[]).await;
     let mut ada = logged_in(&operators, ADA).await;
@@ -23,21 +23,21 @@ async fn whatever_goes_wrong_operators_read_a_page_and_their_programs_a_document
         (Method::GET, "/nowhere", &[BROWSER][..], "", 404, "nothing at this path"),
         (Method::GET, "/ops/nowhere", &[BROWSER], "", 404, "nothing at this path"),
         (Method::GET, "/admin/nowhere", &[BROWSER], "", 404, "nothing at this path"),
-        (Method::GET, "/ops/logout", &[], "", 405, "does not take this method"),
-        (Method::DELETE, "/ops/orders", &[], "", 405, "does not take this method"),
+        (Method::GET, "/ops/logout", &[], "", 405, "does not support this method"),
+        (Method::DELETE, "/ops/orders", &[], "", 405, "does not support this method"),
         (Method::GET, "/ops/orders/0000000000", &[], "", 404, "There is no such order"),
-        (Method::GET, "/ops/orders?limit=x", &[], "", 400, "limit has to be"),
-        (Method::GET, "/ops/audit?cursor=x", &[], "", 400, "cursor has to be"),
+        (Method::GET, "/ops/orders?limit=x", &[], "", 400, "limit must be"),
+        (Method::GET, "/ops/audit?cursor=x", &[], "", 400, "cursor must be"),
         (Method::GET, "/ops/replays/x", &[], "", 404, "There is no such replay"),
         (Method::POST, stock, &[own, json], "{}", 415, "Content-Type"),
         (Method::POST, stock, &[own, FORM], &large, 413, "at most 65536 bytes"),
         (Method::POST, "/ops/login", &[own, FORM], &large, 413, "at most 65536 bytes"),
-        (Method::POST, stock, &[own, FORM], "available=x", 400, "available has to be"),
+        (Method::POST, stock, &[own, FORM], "available=x", 400, "available must be"),
         (Method::POST, "/ops/products/NO-SUCH/stock", &[own, FORM], "available=1&expected=0", 404, "no such product"),
     ] {
         is_a_page(&ada.send(method, path, headers, Some(body.to_owned())).await, status, says);
     }
-    // Forms of other sites, at every path that takes a form.
+    // Forms of other sites, at every path that accepts a form.
     let foreign: [&[(&str, &str)]; 5] = [
         &[FORM],
         &[FORM, ("origin", "null")],

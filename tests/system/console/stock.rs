@@ -1,4 +1,4 @@
-//! Setting stock on the console's page.
+//! Setting stock in the console.
 
 use orderflow_tests::Shop;
 use reqwest::StatusCode;
@@ -10,9 +10,9 @@ use crate::{
     pages::statuses::is_a_page,
 };
 
-/// The page showed a number and orders took some of it: what is set on that number would bring back pieces that were sold.
+/// If orders took stock after the page was shown, setting stock by the shown number would restore items that were sold.
 #[tokio::test(flavor = "multi_thread")]
-async fn stock_is_set_only_if_it_is_still_what_the_page_showed() {
+async fn stock_is_set_only_if_it_has_not_changed_since_the_page_was_shown() {
     let mut shop = Shop::open().await;
     let (_, operators) = start_web_for_operators(&mut shop, &[]).await;
     let mut ada = logged_in(&operators, ADA).await;
@@ -23,7 +23,7 @@ async fn stock_is_set_only_if_it_is_still_what_the_page_showed() {
     sell_five(&shop).await;
     let available = async || shop.number("SELECT available FROM inventory.stock WHERE sku = 'MUG-BLUE'").await;
 
-    // Pressed without a change, and with one.
+    // Submitted without a change, and with one.
     let unchanged = post(&mut ada, path, &[("available", "1000000"), ("expected", "1000000")]).await;
     is_a_page(&unchanged, 409, "You changed nothing");
     assert!(unchanged.text.contains("showed 1000000") && unchanged.text.contains("there are 999995"), "{unchanged:?}");
@@ -34,9 +34,9 @@ async fn stock_is_set_only_if_it_is_still_what_the_page_showed() {
     is_a_page(&old, 422, "This page was too old");
     assert_eq!(available().await, 999_995);
     let refused = page(&mut ada, "/ops/audit").await;
-    assert!(!refused.text.contains("Set the stock"), "what was not done is not told: {}", refused.text);
+    assert!(!refused.text.contains("Set the stock"), "refused changes are not listed: {}", refused.text);
 
-    // What the page offers is based on what it shows, and may be past again.
+    // The page's offer is based on the number that it shows, which may be outdated again.
     let same = [("expected", "999995"), ("available", "1000007")];
     assert!(same.iter().all(|(name, value)| changed.text.contains(&format!("name=\"{name}\" value=\"{value}\""))));
     sell_five(&shop).await;
@@ -49,14 +49,14 @@ async fn stock_is_set_only_if_it_is_still_what_the_page_showed() {
     shop.close().await;
 }
 
-/// As an order does: the stock and the movement that it follows from.
+/// Changes the stock and its movements as orders do.
 async fn sell_five(shop: &Shop) {
     shop.execute("UPDATE inventory.stock SET available = available - 5 WHERE sku = 'MUG-BLUE'").await;
     shop.execute("INSERT INTO inventory.movements (sku, kind, quantity) VALUES ('MUG-BLUE', 'adjusted', -5)").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn three_thousand_products_are_shown_in_parts_and_searched() {
+async fn three_thousand_products_are_paged_and_searched() {
     let mut shop = Shop::open().await;
     let (_, operators) = start_web_for_operators(&mut shop, &[]).await;
     shop.execute(
@@ -71,8 +71,8 @@ async fn three_thousand_products_are_shown_in_parts_and_searched() {
     assert!(last.text.contains("THING-3000") && !last.text.contains(">Next<"), "{}", last.text);
     let found = page(&mut ada, "/ops/products?q=thing+number+2999").await;
     assert!(found.text.contains("THING-2999") && !found.text.contains("MUG-BLUE"), "{}", found.text);
-    assert!(page(&mut ada, "/ops/products?q=elephant").await.text.contains("No product is like that"));
-    // Setting one leads back to the same part.
+    assert!(page(&mut ada, "/ops/products?q=elephant").await.text.contains("No product matches"));
+    // After setting the stock, the same part of the list is shown.
     let fields = [("available", "3"), ("expected", "0"), ("q", "number"), ("page", "2")];
     let set = post(&mut ada, "/ops/products/THING-150/stock", &fields).await;
     assert_eq!(set.header("location"), "/ops/products?set=THING-150&q=number&page=2", "{set:?}");

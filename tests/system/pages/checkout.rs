@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{buy, form, leads_to_an_order};
 
-/// In all, for the first visit: so that it is quick on a phone.
+/// Limit in bytes for everything that the first visit loads, so that it is quick on a phone.
 const LIGHT: usize = 100_000;
 
 async fn orders(shop: &Shop) -> i64 {
@@ -29,8 +29,8 @@ async fn the_shop_is_light_and_loads_nothing_from_elsewhere() {
     assert!(!policy.contains("unsafe"), "{policy}");
     assert!(!page.text.contains(" style=\"") && !page.text.contains("<style"), "the policy forbids inline styles");
     assert!(page.text.contains("Blue stoneware mug") && page.text.contains("14.99 EUR"));
-    assert!(page.text.contains("Sold out"), "one of the products is");
-    assert!(!page.text.contains("quantity-LAMP-SOLDOUT\" name"), "what is sold out cannot be chosen");
+    assert!(page.text.contains("Sold out"), "one product is sold out");
+    assert!(!page.text.contains("quantity-LAMP-SOLDOUT\" name"), "a sold-out product has no quantity field");
 
     let mut bytes = page.text.len();
     let loads = page.loads();
@@ -47,7 +47,7 @@ async fn the_shop_is_light_and_loads_nothing_from_elsewhere() {
         bytes += asset.text.len();
     }
     assert!(bytes < LIGHT, "{bytes} bytes");
-    // While one version of the program replaces another, a page asks the one for what the other called it.
+    // During an upgrade, a page of one version may load an asset from the other, under the first one's path.
     let other = visitor.get(&format!("/assets/0123456789abcdef/{}", "style.css")).await;
     assert_eq!((other.status.as_u16(), other.header("cache-control")), (200, "no-cache"));
     assert_eq!(visitor.get(&format!("/assets/{folder}/../Cargo.toml")).await.status, 404);
@@ -55,7 +55,7 @@ async fn the_shop_is_light_and_loads_nothing_from_elsewhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_form_makes_the_same_order_as_the_api() {
+async fn form_creates_the_same_order_as_the_api() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     shop.start_worker(&[]).await;
@@ -63,9 +63,9 @@ async fn a_form_makes_the_same_order_as_the_api() {
     let key = visitor.get("/").await.field("key");
     let placed = visitor.post("/checkout", &form(&key, VISA)).await;
     let page = leads_to_an_order(&placed);
-    // A double click, and a reload: the same order.
+    // A double click or a reload returns the same order.
     assert_eq!(leads_to_an_order(&visitor.post("/checkout", &form(&key, VISA)).await), page);
-    // And the API, asked with the same key for the same, knows it too: there are no second rules.
+    // The API returns it too for the same key and the same body: both follow the same rules.
     let answer = web.place(&key, &body("MUG-BLUE", 1, VISA)).await;
     assert_eq!((answer.status.as_u16(), answer.headers["idempotent-replayed"].as_str()), (202, "true"), "{answer:?}");
     let order = answer.accepted();
@@ -79,7 +79,7 @@ async fn a_form_makes_the_same_order_as_the_api() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mistakes_are_told_beside_their_fields_and_what_was_entered_is_kept() {
+async fn mistakes_are_shown_beside_their_fields_and_input_is_kept() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     shop.start_worker(&[]).await;
@@ -108,7 +108,7 @@ async fn mistakes_are_told_beside_their_fields_and_what_was_entered_is_kept() {
         let product = if field.starts_with("quantity-") { "Gooseneck kettle: " } else { "" };
         assert!(page.text.contains(&format!("<a href=\"#{field}\">{product}{text}")), "the summary leads to {field}");
     }
-    assert!(!page.text.contains("4111111111111111"), "wherever it was entered");
+    assert!(!page.text.contains("4111111111111111"), "a card number is repeated");
     assert!(page.text.contains("We do not sell this any more"));
     assert_eq!(page.field("name"), "Ada Lovelace");
     assert_eq!(page.field("email"), "ada@");
@@ -116,14 +116,14 @@ async fn mistakes_are_told_beside_their_fields_and_what_was_entered_is_kept() {
     assert_eq!((page.field("quantity-MUG-BLUE"), page.field("quantity-TEAPOT-1L")), ("1".to_owned(), "3".to_owned()));
     // One mug and three teapots.
     assert_eq!(page.element("cart-amount"), "134.69 EUR");
-    assert_eq!(page.field("key"), key, "a refusal uses no key up");
+    assert_eq!(page.field("key"), key, "a refusal does not consume the key");
     assert_eq!(orders(&shop).await, 0);
 
     let mut empty = form(&key, VISA);
     empty.retain(|(name, _)| !name.starts_with("quantity-"));
     let page = visitor.post("/checkout", &empty).await;
     assert!(page.status == 422 && page.text.contains("Your cart is empty"), "{page:?}");
-    // Without a script the cart is brought up to date by the server, and nothing is ordered.
+    // Without a script the server updates the cart, and nothing is ordered.
     let mut update = form(&key, VISA);
     update.push(("update", "1"));
     let page = visitor.post("/checkout", &update).await;
@@ -131,7 +131,7 @@ async fn mistakes_are_told_beside_their_fields_and_what_was_entered_is_kept() {
     assert_eq!(orders(&shop).await, 0);
 
     leads_to_an_order(&visitor.post("/checkout", &form(&key, VISA)).await);
-    // Another order with the form of before: the customer is asked, with a new key.
+    // Another order from the same form: the page asks the customer, with a new key.
     let mut other = form(&key, VISA);
     other.push(("quantity-TEAPOT-1L", "1"));
     let page = visitor.post("/checkout", &other).await;
@@ -148,7 +148,7 @@ async fn mistakes_are_told_beside_their_fields_and_what_was_entered_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn form_asks_for_what_the_country_has() {
+async fn form_requires_the_address_fields_of_the_country() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     shop.start_worker(&[]).await;
@@ -181,7 +181,7 @@ async fn form_asks_for_what_the_country_has() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_shop_that_is_too_busy_says_so_and_keeps_the_cart() {
+async fn busy_shop_says_so_and_keeps_the_cart() {
     let mut shop = Shop::open().await;
     let web = shop.start_web_with(&[("RATE_LIMIT", "1")]).await;
     shop.start_worker(&[]).await;
@@ -201,7 +201,7 @@ async fn a_shop_that_is_too_busy_says_so_and_keeps_the_cart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_declined_card_the_cart_is_filled_again_and_the_new_order_says_which_it_replaces() {
+async fn declined_order_refills_the_cart_and_the_new_order_names_it() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     shop.start_worker(&[]).await;
@@ -214,7 +214,7 @@ async fn after_a_declined_card_the_cart_is_filled_again_and_the_new_order_says_w
     assert!(page.text.contains(&format!("href=\"{link}\"")), "{page:?}");
     let shelf = visitor.get(&link).await;
     assert_eq!((shelf.field("replaces"), shelf.field("quantity-MUG-BLUE")), (id.clone(), "1".to_owned()));
-    // Somebody else's browser sees the shop and nothing of the order.
+    // Another browser sees the shop and nothing of the order.
     let stranger = Visitor::new(&web).get(&link).await;
     assert_eq!((stranger.status.as_u16(), stranger.field("replaces")), (200, String::new()));
     assert_eq!(stranger.field("quantity-MUG-BLUE"), "0");
@@ -222,11 +222,11 @@ async fn after_a_declined_card_the_cart_is_filled_again_and_the_new_order_says_w
     let key = shelf.field("key");
     let mut again = form(&key, VISA);
     again.push(("replaces", &id));
-    // With somebody else's cookies it is not their order to replace.
+    // Without the order's cookie, the order cannot be replaced.
     let refused = Visitor::new(&web).post("/checkout", &again).await;
     assert!(refused.status == 422 && refused.field("replaces").is_empty(), "{refused:?}");
     let paid = leads_to_an_order(&visitor.post("/checkout", &again).await);
-    // The same once more is answered the same, also where the declined order's cookie is gone.
+    // A repeated request gets the same answer, even without the declined order's cookie.
     assert_eq!(leads_to_an_order(&Visitor::new(&web).post("/checkout", &again).await), paid);
     let named = format!(
         "SELECT count(*) FROM messaging.event_log WHERE event = 'order.created' AND data->>'replaces' = '{id}'"
@@ -239,7 +239,7 @@ async fn after_a_declined_card_the_cart_is_filled_again_and_the_new_order_says_w
     shop.close().await;
 }
 
-/// The same by the API: with the token of the declined order, and with no other.
+/// Replaces the order through the API, which accepts the token of the declined order and no other.
 async fn replaced_by_the_api(web: &Web, visitor: &Visitor, declined: &str, shipped: &str) {
     let token = |order: &str| format!("Bearer {}", visitor.cookies[&format!("order-{order}")]);
     let ask = async |replaces: &str, token: Option<String>| {

@@ -1,4 +1,4 @@
-//! A shop with far more products than fit on a page.
+//! A shop with far more products than a page can show.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,10 @@ use orderflow_tests::{Page, Shop, VISA, Visitor};
 
 use super::{form, leads_to_an_order};
 
-/// As many as failed: each had a field in the form, and one mug was refused with 413.
+/// With this many products the form once had a field for each, and an order for one mug failed with 413.
 const PRODUCTS: i64 = 3_000;
 
-/// What a page may weigh without its pictures, in bytes.
+/// Limit for a page without its pictures, in bytes.
 const LIGHT: usize = 60_000;
 
 async fn stock(shop: &Shop) {
@@ -29,7 +29,7 @@ async fn stock(shop: &Shop) {
     .await;
 }
 
-/// Everything that a browser without scripts sends of the page's form, with what a person enters.
+/// Returns all fields of the page's form as a browser without scripts sends them, with these values entered.
 fn filled_in(page: &Page, entered: &[(&str, &str)]) -> Vec<(String, String)> {
     let form = page.text.split("<form").nth(1).and_then(|rest| rest.split("</form>").next()).expect("a form");
     let inputs = form.split("<input ").skip(1).filter_map(|rest| rest.split('>').next());
@@ -51,7 +51,7 @@ async fn send(visitor: &mut Visitor, fields: &[(String, String)]) -> Page {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_mug_of_three_thousand_products_is_bought_without_a_script() {
+async fn one_of_three_thousand_products_can_be_bought_without_a_script() {
     let mut shop = Shop::open().await;
     stock(&shop).await;
     let web = shop.start_web().await;
@@ -62,7 +62,7 @@ async fn one_mug_of_three_thousand_products_is_bought_without_a_script() {
     assert_eq!(first.element("found"), "1 to 24 of 3012 products");
     assert_eq!(first.text.matches("name=\"quantity-").count(), 23, "one of the first 24 is sold out");
 
-    // Chosen on one page, then looked for on others: the cart keeps it, with its field.
+    // The cart keeps a product chosen on one page, with its field, while the customer pages and searches.
     let chosen = filled_in(&first, &[("quantity-MUG-BLUE", "1"), ("name", "Ada Lovelace"), ("page", "126")]);
     let last = send(&mut visitor, &chosen).await;
     assert_eq!((last.status.as_u16(), last.element("found").as_str()), (200, "3001 to 3012 of 3012 products"));
@@ -71,13 +71,13 @@ async fn one_mug_of_three_thousand_products_is_bought_without_a_script() {
     let found = send(&mut visitor, &filled_in(&last, &[("q", "number THING-2999"), ("page", "1")])).await;
     assert_eq!(found.element("found"), "1 product");
     let none = send(&mut visitor, &filled_in(&found, &[("q", "elephant"), ("page", "1")])).await;
-    assert_eq!((none.status.as_u16(), none.element("found").as_str()), (200, "No product is like that."));
-    assert_eq!(none.field("quantity-MUG-BLUE"), "1", "whatever is looked for");
+    assert_eq!((none.status.as_u16(), none.element("found").as_str()), (200, "No product matches."));
+    assert_eq!(none.field("quantity-MUG-BLUE"), "1", "the cart survives a search");
     let all = send(&mut visitor, &filled_in(&none, &[("all", "1")])).await;
     assert_eq!(all.element("found"), "1 to 24 of 3012 products");
-    assert_eq!(shop.number("SELECT count(*) FROM orders.orders").await, 0, "looking orders nothing");
+    assert_eq!(shop.number("SELECT count(*) FROM orders.orders").await, 0, "browsing orders nothing");
 
-    // A mistake keeps what was looked for.
+    // After a mistake, the page keeps the search.
     let key = found.field("key");
     let mut whole: Vec<(&str, &str)> = form(&key, VISA);
     whole.retain(|(name, _)| !name.starts_with("quantity-") && !["city", "total"].contains(name));
@@ -97,9 +97,9 @@ async fn one_mug_of_three_thousand_products_is_bought_without_a_script() {
     shop.close().await;
 }
 
-/// An order has at most 50 different things. Where more are chosen, the page says so, and not that the cart is empty.
+/// An order has at most 50 different products. With more, the page must say so, and not that the cart is empty.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cart_with_too_many_different_things_is_not_called_empty() {
+async fn cart_with_too_many_products_is_not_reported_as_empty() {
     let mut shop = Shop::open().await;
     stock(&shop).await;
     let web = shop.start_web().await;

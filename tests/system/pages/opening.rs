@@ -1,4 +1,4 @@
-//! Who may open an order's page, and what its cookie is good for.
+//! Who may open an order's page, and what its cookie permits.
 
 use orderflow_tests::{Shop, VISA, Visitor};
 use reqwest::Method;
@@ -26,9 +26,9 @@ async fn a_link_opens_the_order_on_any_device_and_leaves_no_token_behind() {
     assert_eq!((page.status.as_u16(), page.header("cache-control")), (200, "no-store"));
     assert!(page.header("content-security-policy").contains("frame-ancestors 'none'"));
     assert!(page.text.contains("Blue stoneware mug") && page.element("total") == "14.99 EUR", "{page:?}");
-    assert!(!page.text.contains(&order.token), "the page does not repeat what opens it");
+    assert!(!page.text.contains(&order.token), "the page contains the token");
 
-    // Whatever is wrong, the page is the same.
+    // Whatever is wrong, the answer is the same page.
     let other = web.order("MUG-BLUE", 1, VISA).await;
     for wrong in [
         format!("/track/{}", other.id),
@@ -46,12 +46,12 @@ async fn a_link_opens_the_order_on_any_device_and_leaves_no_token_behind() {
     shop.until_quiet().await;
     let log = shop.webs()[0].log();
     assert!(log.iter().any(|line| line.contains("/track/{id}")), "requests are logged");
-    assert!(log.iter().all(|line| !line.contains(&order.token)), "and no token is");
+    assert!(log.iter().all(|line| !line.contains(&order.token)), "a token is logged");
     shop.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_cookie_reads_everywhere_and_changes_only_from_our_own_pages() {
+async fn cookie_permits_reads_everywhere_and_changes_only_from_our_own_pages() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     let mut visitor = Visitor::new(&web);
@@ -68,7 +68,7 @@ async fn the_cookie_reads_everywhere_and_changes_only_from_our_own_pages() {
             assert_eq!(visitor.send(Method::POST, &path, headers, None).await.status, 404, "{path} {headers:?}");
         }
     }
-    // Nor does another site's page order with this browser.
+    // Another site's page cannot place an order with this browser either.
     let form = [("content-type", "application/x-www-form-urlencoded"), ("sec-fetch-site", "cross-site")];
     let elsewhere = visitor.send(Method::POST, "/checkout", &form, Some("key=abc".to_owned())).await;
     assert_eq!(elsewhere.status, 403);
@@ -85,7 +85,7 @@ async fn the_cookie_reads_everywhere_and_changes_only_from_our_own_pages() {
     shop.close().await;
 }
 
-/// The status of a handshake with the visitor's cookies.
+/// Returns the status of a WebSocket handshake with the visitor's cookies.
 async fn watching(visitor: &Visitor, id: &str, origin: Option<&str>) -> u16 {
     let url = format!("{}/orders/{id}/live", visitor.root.replacen("http", "ws", 1));
     let mut request = url.into_client_request().expect("a URL");

@@ -1,11 +1,11 @@
-//! Nobody is charged what they were not shown.
+//! Nobody is charged an amount that they were not shown.
 
 use orderflow_tests::{Shop, VISA, Visitor, Web, body, key, until};
 use serde_json::{Value, json};
 
 use super::{form, leads_to_an_order};
 
-/// Waits until this front end sells the mug at that price: its copy of the catalogue is about a second old.
+/// Waits until this front end sells the mug at this price: its copy of the catalogue is about a second old.
 async fn until_it_costs(web: &Web, price: i64) {
     until(&format!("the mug costs {price}"), async || {
         let products = web.get("/products", &[]).await.body;
@@ -21,7 +21,7 @@ async fn set_price(shop: &Shop, web: &Web, price: i64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_price_that_changed_after_the_page_was_shown_is_asked_about() {
+async fn customer_confirms_a_price_that_changed_after_the_page_was_shown() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     shop.start_worker(&[]).await;
@@ -31,7 +31,7 @@ async fn a_price_that_changed_after_the_page_was_shown_is_asked_about() {
     // The page said 14.99 EUR.
     let asked = visitor.post("/checkout", &form(&first, VISA)).await;
     assert_eq!(asked.status, 422);
-    let notice = "Your order was to cost 14.99 EUR and costs 99.99 EUR now. Nothing was ordered yet";
+    let notice = "The total was 14.99 EUR and is now 99.99 EUR. Nothing was ordered yet";
     assert!(asked.text.contains(notice), "{}", asked.text);
     assert_eq!((asked.field("total"), asked.field("key")), ("9999".to_owned(), first.clone()));
     assert_eq!(asked.element("place-total"), "· 99.99 EUR");
@@ -45,12 +45,12 @@ async fn a_price_that_changed_after_the_page_was_shown_is_asked_about() {
     };
     let placed = leads_to_an_order(&visitor.post("/checkout", &total("9999")).await);
     assert_eq!(shop.number("SELECT total FROM orders.orders").await, 9_999);
-    // Its repetition is the same order, whatever the mug costs by now and whatever total is shown.
+    // A repeated form returns the same order, whatever the current price and the total shown.
     set_price(&shop, &web, 1_499).await;
     for shown in ["9999", "1499"] {
         assert_eq!(leads_to_an_order(&visitor.post("/checkout", &total(shown)).await), placed, "{shown}");
     }
-    // Without scripts the first page shows no total: the customer sees one before anything is ordered.
+    // Without scripts the first page shows no total, so the customer must see one before anything is ordered.
     let second = visitor.get("/").await;
     assert_eq!(second.field("total"), "0");
     let key = second.field("key");
@@ -69,10 +69,10 @@ async fn a_price_that_changed_after_the_page_was_shown_is_asked_about() {
     shop.close().await;
 }
 
-/// The same for programs, where they say what they have shown. A request that was accepted keeps its answer: its key is
-/// looked up before the total is compared, and a refusal uses no key up.
+/// The same for API clients that send the total that they have shown. An accepted request keeps its answer: the front
+/// end looks its key up before it compares the total. A refusal does not consume the key.
 #[tokio::test(flavor = "multi_thread")]
-async fn another_total_than_expected_total_is_refused_with_the_new_one() {
+async fn total_other_than_expected_total_is_refused_with_the_new_total() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     shop.start_worker(&[]).await;
@@ -96,7 +96,7 @@ async fn another_total_than_expected_total_is_refused_with_the_new_one() {
     // Another body under the same key is another request.
     let other = web.place(&one, &expecting(json!(4_000))).await;
     assert_eq!(other.body["type"], "/problems/idempotency-key-reused", "{other:?}");
-    // Who does not say what was shown is charged the price of the moment, as ever.
+    // Without `expected_total`, the current price is charged.
     for silent in [body("MUG-BLUE", 2, VISA), expecting(Value::Null)] {
         let accepted = web.place(&key(), &silent).await;
         assert_eq!((accepted.status.as_u16(), &accepted.body["total"]), (202, &json!(4_000)), "{accepted:?}");

@@ -1,4 +1,4 @@
-//! What an order's page says while the order moves, and while it does not.
+//! What an order's page shows while the order moves, and while it does not.
 
 use orderflow_tests::{DECLINED, Page, Shop, VISA, Visitor, until};
 
@@ -8,13 +8,13 @@ fn named(steps: &[(&str, &str)]) -> Vec<(String, String)> {
     steps.iter().map(|(name, state)| ((*name).to_owned(), (*state).to_owned())).collect()
 }
 
-/// Whether a browser without JavaScript loads the page again by itself.
+/// Returns whether a browser without JavaScript reloads the page automatically.
 fn refreshes(page: &Page) -> bool {
     page.text.contains("<noscript><meta http-equiv=\"refresh\"")
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_step_is_lit_when_it_has_happened() {
+async fn each_step_is_shown_once_it_has_happened() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     let mut visitor = Visitor::new(&web);
@@ -29,7 +29,7 @@ async fn each_step_is_lit_when_it_has_happened() {
     assert_eq!(pending.steps(), named(&expected));
     assert_eq!(pending.element("headline"), "We are taking your payment");
     assert!(refreshes(&pending) && pending.text.contains("id=\"cancel\""), "{pending:?}");
-    // Whoever reads slowly, or has it read to them, keeps it still.
+    // Slow readers and users of screen readers can stop the reloads.
     assert!(pending.text.contains(&format!("<a href=\"{path}?still\">")), "{pending:?}");
     let still = visitor.get(&format!("{path}?still")).await;
     assert!(!refreshes(&still) && still.text.contains(&format!("<a href=\"{path}\">")), "{still:?}");
@@ -48,7 +48,7 @@ async fn each_step_is_lit_when_it_has_happened() {
         ("Your parcel is with the carrier", "")
     );
     assert!(!refreshes(&shipped) && !shipped.text.contains("id=\"cancel\""), "{shipped:?}");
-    // The part that the script asks for is the same.
+    // The fragment that the script loads shows the same.
     let part = visitor.get(&format!("{path}/progress")).await;
     assert_eq!(part.steps(), shipped.steps());
     assert!(part.text.len() < shipped.text.len() && !part.text.contains("<html"));
@@ -69,9 +69,9 @@ async fn an_order_is_cancelled_by_its_button_without_a_script() {
     let asked = visitor.post(&format!("{path}/cancel"), &[]).await;
     assert_eq!((asked.status.as_u16(), asked.header("location")), (303, path.as_str()));
     let page = visitor.get(&path).await;
-    assert_eq!(page.element("headline"), "We are looking whether it can still be cancelled");
-    assert!(!page.text.contains("id=\"cancel\""), "asking once is enough");
-    // The judge first, or the parcel may be with the carrier before the wish is heard.
+    assert_eq!(page.element("headline"), "We are checking whether it can still be cancelled");
+    assert!(!page.text.contains("id=\"cancel\""), "a cancel needs only one request");
+    // Start shipping's judgement of cancels first, or the parcel may ship before the request is handled.
     let judging = ["shipping.order-cancel-requested", "order.*"];
     shop.start_worker(&judging).await;
     shop.until_orders("cancelling", 1).await;
@@ -81,7 +81,7 @@ async fn an_order_is_cancelled_by_its_button_without_a_script() {
     assert_eq!(page.element("headline"), "Your order is cancelled");
     let shipped = buy(&mut visitor, VISA).await;
     shop.until_orders("shipped", 1).await;
-    // Too late: the page says what came first.
+    // Too late: the page shows that the parcel has shipped.
     let asked = visitor.post(&format!("{shipped}/cancel"), &[]).await;
     assert_eq!((asked.status.as_u16(), asked.header("location")), (303, shipped.as_str()));
     assert_eq!(visitor.get(&shipped).await.element("headline"), "Your parcel is with the carrier");
@@ -89,10 +89,10 @@ async fn an_order_is_cancelled_by_its_button_without_a_script() {
     shop.close().await;
 }
 
-/// The page's estimate, once it is like this.
+/// Waits for an estimate that satisfies `wanted` and returns it.
 async fn until_estimate(visitor: &mut Visitor, path: &str, wanted: impl Fn(&str) -> bool) -> String {
     let mut found = String::new();
-    until("the estimate is as it should be", async || {
+    until("the page shows the expected estimate", async || {
         found = visitor.get(path).await.element("estimate");
         if wanted(&found) { Ok(()) } else { Err(found.clone()) }
     })
@@ -101,7 +101,7 @@ async fn until_estimate(visitor: &mut Visitor, path: &str, wanted: impl Fn(&str)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_estimate_says_what_is_usual_and_when_a_step_stands_still() {
+async fn estimate_shows_the_usual_time_and_a_stalled_step() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     shop.start_worker(&[]).await;
@@ -112,13 +112,13 @@ async fn the_estimate_says_what_is_usual_and_when_a_step_stands_still() {
     worker.stop().await;
     let path = buy(&mut visitor, VISA).await;
     until_estimate(&mut visitor, &path, |text| {
-        text.starts_with("Usually ") && text.contains("one of our steps stands still at the moment")
+        text.starts_with("Usually ") && text.contains("one of our steps is paused at the moment")
     })
     .await;
-    // Only the carrier's step: the order gets as far as that, and is said to wait.
+    // Only the shipping step has no worker: the order gets as far as that, and the page says that it waits.
     shop.start_worker_without(&["shipping.*"], &[]).await;
     shop.until_orders("reserved", 1).await;
-    until_estimate(&mut visitor, &path, |text| text.contains("stands still")).await;
+    until_estimate(&mut visitor, &path, |text| text.contains("is paused")).await;
     shop.start_worker(&["shipping.*"]).await;
     shop.until_orders("shipped", 2).await;
     shop.until_quiet().await;

@@ -1,4 +1,4 @@
-//! People are answered in pages, whatever the status; programs in documents.
+//! Browsers receive pages, whatever the status; programs receive problem documents.
 
 use orderflow_tests::{Page, Shop, VISA, Visitor};
 use reqwest::Method;
@@ -6,11 +6,11 @@ use serde_json::Value;
 
 use super::{buy, form};
 
-/// What browsers send when a person opens an address or sends a form.
+/// Headers that browsers send when someone opens an address or submits a form.
 pub const BROWSER: (&str, &str) = ("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8");
 pub const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 
-/// Fails where this is no page that says something and leads on.
+/// Fails unless this is a page with this status and text and a link that leads on.
 #[track_caller]
 pub fn is_a_page(page: &Page, status: u16, says: &str) {
     assert_eq!(page.status.as_u16(), status, "{page:?}");
@@ -29,7 +29,7 @@ pub fn is_a_document(page: &Page, status: u16) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_goes_wrong_people_read_a_page_and_programs_a_document() {
+async fn errors_are_pages_for_browsers_and_documents_for_programs() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     let mut visitor = Visitor::new(&web);
@@ -43,7 +43,7 @@ async fn whatever_goes_wrong_people_read_a_page_and_programs_a_document() {
         (Method::GET, "/%ff", &[BROWSER], "", 404, "There is no such page"),
         (Method::POST, "/nowhere", &[BROWSER, FORM], "a=b", 404, "There is no such page"),
         (Method::GET, "/assets/0123456789abcdef/no.css", &[BROWSER], "", 404, "There is no such page"),
-        // At a page's path there is a page for everybody.
+        // The path of a page answers every client with a page.
         (Method::GET, "/checkout", &[], "", 405, "cannot be opened by its address"),
         (Method::DELETE, "/", &[], "", 405, "cannot be opened by its address"),
         (Method::GET, &cancel, &[], "", 405, "cannot be opened by its address"),
@@ -59,7 +59,7 @@ async fn whatever_goes_wrong_people_read_a_page_and_programs_a_document() {
             assert!(!page.header("allow").is_empty(), "{method} {path}");
         }
     }
-    // Programs, and the API for any client.
+    // Programs receive documents, and so do all clients of the API.
     for (method, path, headers, status) in [
         (Method::GET, "/nowhere", &[][..], 404),
         (Method::GET, "/nowhere", &[("accept", "*/*")], 404),
@@ -75,7 +75,7 @@ async fn whatever_goes_wrong_people_read_a_page_and_programs_a_document() {
     }
     shop.start_worker(&[]).await;
     shop.until_settled().await;
-    // Our own fault: here a table that is not as we made it.
+    // A failure on our side: here a renamed table.
     shop.execute("ALTER TABLE orders.orders RENAME TO mislaid").await;
     let page = visitor.get(&order).await;
     assert!(page.status.is_server_error(), "{page:?}");
@@ -89,11 +89,11 @@ async fn whatever_goes_wrong_people_read_a_page_and_programs_a_document() {
     shop.close().await;
 }
 
-/// A page of another site could fill the customer's browser with orders of strangers, whose cookies push out the customer's
-/// own. Browsers say where a form comes from: in `Sec-Fetch-Site`, which no script can set, and where that is left out in
-/// `Origin`. Programs such as curl say nothing of both, and have no customer's cookies.
+/// A page of another site could fill the customer's browser with orders of strangers, whose cookies push out the
+/// customer's own. Browsers report a form's origin in `Sec-Fetch-Site`, which no script can set, or else in `Origin`.
+/// Programs such as curl send neither, and have no customer's cookies.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_is_taken_from_our_own_page_and_from_no_other() {
+async fn order_form_is_accepted_only_from_our_own_page() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     let foreign = ("origin", "https://evil.example");

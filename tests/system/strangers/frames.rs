@@ -1,4 +1,4 @@
-//! A watcher that announces a huge frame.
+//! Watchers that send huge or many frames.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -14,7 +14,7 @@ use super::{connect, send, stays_small};
 /// A binary frame of 4 GiB, masked by zeros.
 const HUGE: [u8; 14] = [0x82, 0xFF, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
 
-/// A watcher's connection after its handshake.
+/// Opens a watcher's connection and completes the handshake.
 async fn watching(address: SocketAddr, order: &Order) -> TcpStream {
     let mut connection = connect(address).await;
     let handshake = format!(
@@ -31,7 +31,7 @@ async fn watching(address: SocketAddr, order: &Order) -> TcpStream {
     connection
 }
 
-/// The code with which it is closed.
+/// Reads until the close frame and returns its code.
 async fn close_code(connection: &mut TcpStream) -> u16 {
     loop {
         let (kind, length) =
@@ -48,8 +48,8 @@ async fn close_code(connection: &mut TcpStream) -> u16 {
     }
 }
 
-/// Right is: closed with 1003 at the header, since a watcher has nothing to send but control frames of 125 bytes; before,
-/// the server kept all that came until the frame was whole, half a gigabyte in a second.
+/// The server closes with 1003 at the header, since a watcher sends only control frames of at most 125 bytes. Without
+/// this, it buffered the frame until it was complete: half a gigabyte in a second.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frame_that_announces_gigabytes_is_closed_at_its_header() {
     let mut shop = Shop::open().await;
@@ -57,15 +57,15 @@ async fn a_frame_that_announces_gigabytes_is_closed_at_its_header() {
     let order = web.order("MUG-BLUE", 1, VISA).await;
     let address = shop.webs()[0].address().await;
 
-    // The header alone: nothing after it is waited for. Also one that is announced with 126, and a frame in clear.
+    // The header alone is enough. Also try a 16-bit length and an unmasked frame.
     for header in [&HUGE[..2], &HUGE, &[0x82, 0xFE, 0x01, 0x00], &[0x89, 0x7E, 0x01, 0x00]] {
         let mut watcher = watching(address, &order).await;
         watcher.write_all(header).await.expect("the connection is open");
         let code = timeout(Duration::from_secs(10), close_code(&mut watcher)).await;
-        assert_eq!(code.expect("it is closed at once"), 1003, "{header:?}");
+        assert_eq!(code.expect("it is closed immediately"), 1003, "{header:?}");
     }
 
-    // And whatever follows is not kept, by ten at a time.
+    // The server does not buffer what follows, even from ten watchers concurrently.
     let floods = (0..10).map(|_| async {
         let mut watcher = watching(address, &order).await;
         watcher.write_all(&HUGE).await.expect("the connection is open");
@@ -81,11 +81,11 @@ async fn a_frame_that_announces_gigabytes_is_closed_at_its_header() {
     assert!(sent.iter().all(|megabytes| *megabytes < 64), "cut off after {sent:?} MiB");
     stays_small(&shop.webs()[0]);
 
-    // Another watcher gets everything.
+    // Another watcher is served.
     let mut other = web.watch(&order, None).await;
     assert_eq!(other.message().await["type"], "snapshot");
     let operators = shop.webs()[0].logged_address("at").await;
-    // A flood's end may be seen before its header was read: that one has "left".
+    // The server may see a flood's end before its header, and then counts it as "left".
     until("all of them are counted", async || {
         let scrape = Scrape::of(operators).await;
         let [unasked, left] =
@@ -99,7 +99,7 @@ async fn a_frame_that_announces_gigabytes_is_closed_at_its_header() {
     shop.close().await;
 }
 
-/// A hundred from one ping to the next are more than any client has a reason for; a flood of them costs processor time.
+/// No client needs a hundred frames between two pings, and a flood of them costs processor time.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_small_frames_is_closed() {
     let mut shop = Shop::open().await;
@@ -107,11 +107,11 @@ async fn a_flood_of_small_frames_is_closed() {
     let order = web.order("MUG-BLUE", 1, VISA).await;
     let address = shop.webs()[0].address().await;
     let mut watcher = watching(address, &order).await;
-    // Pongs that nobody asked for, which a client may send.
+    // Unsolicited pongs, which a client may send.
     let flood = [0x8A, 0x80, 0, 0, 0, 0].repeat(101);
     watcher.write_all(&flood).await.expect("the connection is open");
     let code = timeout(Duration::from_secs(10), close_code(&mut watcher)).await;
-    assert_eq!(code.expect("it is closed at once"), 1003);
+    assert_eq!(code.expect("it is closed immediately"), 1003);
     shop.start_worker(&[]).await;
     shop.until_settled().await;
     shop.close().await;

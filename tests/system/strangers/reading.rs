@@ -8,15 +8,15 @@ use tokio::net::TcpStream;
 
 use super::{connect, send, stays_small};
 
-/// Clients that do not read.
+/// The number of clients that do not read.
 const CLIENTS: usize = 100;
 
-/// More than any shop here has, so that an answer of two megabytes is an honest one.
+/// Enough products that a legitimate answer has two megabytes.
 const PRODUCTS: &str = "INSERT INTO catalogue.products (sku, name, price, currency, position)
     SELECT 'SPARE-' || n, 'A spare part of which there are many, number ' || n, 100, 'EUR', 1000 + n
     FROM generate_series(1, 15000) AS n";
 
-/// Asks for more than the system's buffers hold, and reads nothing of it.
+/// Requests more than the system's buffers hold, and reads nothing.
 async fn greedy(address: std::net::SocketAddr) -> TcpStream {
     let mut connection = connect(address).await;
     let asks = format!("GET /products HTTP/1.1\r\nHost: {address}\r\n\r\n");
@@ -24,17 +24,17 @@ async fn greedy(address: std::net::SocketAddr) -> TcpStream {
     connection
 }
 
-/// Right is: unread answers are bounded for all clients together, so some connections are closed at once, and the others
-/// after 30 s. A client that reads is served meanwhile, and afterwards the memory is released. Before, sixty such clients
-/// held 600 MB for as long as they liked.
+/// Unread answers are bounded for all clients together: the server cuts some connections immediately, and the others
+/// after 30 s. Meanwhile it serves clients that read, and afterwards it releases the memory. Without the bound, sixty
+/// such clients held 600 MB indefinitely.
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_that_do_not_read_are_cut_off_and_the_memory_comes_back() {
+async fn clients_that_do_not_read_are_cut_off_and_their_memory_is_released() {
     let mut shop = Shop::open().await;
     shop.execute(PRODUCTS).await;
     let web = shop.start_web().await;
     let address = shop.webs()[0].address().await;
     let operators = shop.webs()[0].logged_address("at").await;
-    until("the catalogue is there", async || {
+    until("the front end lists the whole catalogue", async || {
         let listed = web.get("/products", &[]).await.body["items"].as_array().map_or(0, Vec::len);
         if listed > 15_000 { Ok(()) } else { Err(listed) }
     })
@@ -46,7 +46,7 @@ async fn clients_that_do_not_read_are_cut_off_and_the_memory_comes_back() {
         let scrape = Scrape::of(operators).await;
         reasons.iter().map(|reason| scrape.sum("orderflow_http_cut_off_total", &[("reason", reason)])).sum::<f64>()
     };
-    until("they hold too much together", async || {
+    until("together they exceed the memory limit", async || {
         let cut_off = cut_off(&["memory"]).await;
         if cut_off > 0.0 { Ok(()) } else { Err(cut_off) }
     })
@@ -62,10 +62,10 @@ async fn clients_that_do_not_read_are_cut_off_and_the_memory_comes_back() {
         if cut_off >= all && open <= before + 5.0 { Ok(()) } else { Err((cut_off, open)) }
     })
     .await;
-    assert!(cut_off(&["unread"]).await > 0.0, "some had only to be waited for");
+    assert!(cut_off(&["unread"]).await > 0.0, "some are cut off by the time-out");
     stays_small(&shop.webs()[0]);
     let id = shop.webs()[0].id();
-    until("the memory is given back", async || {
+    until("the memory is released", async || {
         let held = memory(id, "RssAnon").expect("it runs");
         if held < 64 * 1024 { Ok(()) } else { Err(held) }
     })

@@ -11,11 +11,11 @@ use tokio::{
 
 use super::{connect, send};
 
-/// Everything that comes until the server closes the connection.
+/// Reads everything until the server closes the connection.
 async fn whole(connection: &mut TcpStream) -> String {
     let mut answer = Vec::new();
     let ended = timeout(Duration::from_secs(60), connection.read_to_end(&mut answer)).await.expect("it is closed");
-    // A reset after the answer, since not all was read that was sent, is an end too.
+    // The server may reset the connection after its answer, because it has not read everything that was sent.
     drop(ended);
     String::from_utf8_lossy(&answer).into_owned()
 }
@@ -39,7 +39,7 @@ async fn a_body_that_does_not_end_is_answered_408_after_ten_seconds() {
     shop.close().await;
 }
 
-/// 128 KiB are actix's own bound; a proxy in front has a smaller one.
+/// 128 KiB is actix's own limit; a proxy in front has a smaller one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_head_beyond_128_kib_is_refused() {
     let mut shop = Shop::open().await;
@@ -47,7 +47,7 @@ async fn a_head_beyond_128_kib_is_refused() {
     let address = shop.webs()[0].address().await;
     let mut connection = connect(address).await;
     send(&mut connection, &format!("GET / HTTP/1.1\r\nHost: {address}\r\nX-Long: ")).await;
-    // The server may have closed before all is sent.
+    // The server may close before everything is sent.
     drop(connection.write_all(&[b'x'; 200 * 1024]).await);
     let answer = whole(&mut connection).await;
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431 "), "{answer}");

@@ -1,4 +1,4 @@
-//! Whoever takes the parcels.
+//! The interface to carriers.
 
 use std::fmt;
 
@@ -6,37 +6,37 @@ use futures::future::BoxFuture;
 use orderflow_service::provider_error::ProviderError;
 use uuid::Uuid;
 
-/// A parcel that the carrier is to fetch.
+/// A parcel for the carrier to collect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parcel {
-    /// Calls with the same key are one parcel.
+    /// Calls with the same key mean the same parcel.
     pub idempotency_key: String,
-    /// The order, for people who look at the carrier's side.
+    /// The order's id, for the carrier's records.
     pub reference: Uuid,
-    /// Where it goes.
+    /// The recipient's address.
     pub address: Address,
-    /// What is in it.
+    /// The products in the parcel.
     pub contents: Vec<Content>,
 }
 
-/// Where a parcel goes. It does not show in logs.
+/// A recipient's address. Its `Debug` output omits all fields, so that it does not appear in logs.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address {
-    /// Who gets it.
+    /// The recipient's name.
     pub name: String,
     /// Street and number.
     pub line1: String,
-    /// What else there is to say.
+    /// A second address line, such as the floor.
     pub line2: Option<String>,
     /// The town.
     pub city: String,
-    /// As the country writes it; some countries have none.
+    /// The postal code, as the country writes it; some countries have none.
     pub postal_code: Option<String>,
-    /// ISO 3166-1 alpha-2.
+    /// The country, as ISO 3166-1 alpha-2.
     pub country: String,
-    /// State, province or region.
+    /// The state, province or region.
     pub state: Option<String>,
-    /// Where to call when nobody opens.
+    /// The phone number for questions about the delivery.
     pub phone: Option<String>,
 }
 
@@ -49,30 +49,30 @@ impl fmt::Debug for Address {
 /// A product in a parcel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Content {
-    /// The product.
+    /// The product's SKU.
     pub sku: String,
-    /// Pieces.
+    /// The number of pieces.
     pub quantity: i32,
 }
 
-/// What a carrier decided, for good.
+/// A carrier's final decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ShipOutcome {
-    /// The parcel will be fetched.
+    /// The carrier will collect the parcel.
     Accepted {
-        /// What the customer can follow it by.
+        /// The number by which the customer can track the parcel.
         tracking_number: String,
     },
-    /// It carries no such thing, or not there.
+    /// The carrier does not ship these products, or not to this address.
     Refused {
-        /// As a word: `not_shippable`.
+        /// The reason as a word, such as `not_shippable`.
         reason: String,
     },
 }
 
 /// A carrier.
 pub trait Carrier: Send + Sync {
-    /// Hands a parcel over, once for each idempotency key; a repeated call gets the first one's outcome.
+    /// Books a parcel, once per idempotency key. A repeated call returns the outcome of the first.
     ///
     /// # Errors
     /// See [`ProviderError`].

@@ -1,4 +1,4 @@
-//! Mails as files, for demonstrations and tests: any mail program opens them.
+//! Writes mails to files that any mail program can open, for demonstrations and tests.
 
 use std::{
     fs, io,
@@ -16,8 +16,8 @@ use super::{
     mail::{Mail, Mailer, compose},
 };
 
-/// Files written at once. A directory takes one new name at a time, so more writers would only wait for its lock, and
-/// they wait spinning.
+/// The most files written concurrently. A directory accepts one new name at a time, so more writers would only spin on
+/// its lock.
 const WRITERS: usize = 2;
 
 /// Writes each mail to `<Message-ID>.eml` in a directory.
@@ -29,10 +29,10 @@ pub struct FileMailer {
 }
 
 impl FileMailer {
-    /// Makes the directory where there is none.
+    /// Returns a mailer for this directory. Creates the directory if it does not exist.
     ///
     /// # Errors
-    /// When it cannot be made.
+    /// If the directory cannot be created.
     pub fn new(directory: PathBuf, from: Mailbox) -> Result<Self, ProviderSetupError> {
         match fs::create_dir_all(&directory) {
             Ok(()) => Ok(Self { directory, from, writers: Semaphore::new(WRITERS) }),
@@ -53,11 +53,11 @@ impl Mailer for FileMailer {
             let directory = self.directory.clone();
             // The semaphore is never closed.
             let _writer = self.writers.acquire().await;
-            // A disk can be slow: not on the runtime's own threads.
+            // A disk can be slow, so write outside the runtime's own threads.
             match tokio::task::spawn_blocking(move || write(&directory, &name, &content)).await {
                 Ok(Ok(())) => Ok(()),
-                // The disk is full or the directory is not ours: that is no mail's own matter.
-                Ok(Err(error)) => Err(ProviderError::unavailable(format!("a mail cannot be written: {error}"))),
+                // The disk is full or the directory is not writable: this affects every mail.
+                Ok(Err(error)) => Err(ProviderError::unavailable(format!("cannot write a mail: {error}"))),
                 Err(_) => Err(ProviderError::passing("a mail was not written: the runtime is stopping")),
             }
         }
@@ -65,15 +65,15 @@ impl Mailer for FileMailer {
     }
 }
 
-/// Writes beside and renames, so that whoever looks sees whole mails only, and a repeated mail replaces itself. The
-/// temporary name is drawn anew each time: two workers may be writing the same mail.
+/// Writes a temporary file and renames it, so that readers see only complete mails and a repeated mail replaces itself.
+/// The temporary name is random, since two workers may write the same mail.
 fn write(directory: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     let beside = directory.join(format!(".{}.tmp", Uuid::now_v7()));
     if let Err(error) = fs::write(&beside, content) {
         if error.kind() != io::ErrorKind::NotFound {
             return Err(error);
         }
-        // Somebody has tidied up since the start.
+        // The directory was deleted after the start.
         fs::create_dir_all(directory)?;
         fs::write(&beside, content)?;
     }
@@ -86,7 +86,7 @@ mod tests {
     use orderflow_order::domain::mail_address::sender;
 
     #[tokio::test]
-    async fn a_repeated_mail_replaces_itself_and_nothing_else_is_left() {
+    async fn repeated_mail_replaces_itself_and_leaves_no_temporary_file() {
         let directory = std::env::temp_dir().join(format!("orderflow-mails-{}", Uuid::now_v7()));
         let mailer = FileMailer::new(directory.clone(), sender("orders@shop.example").expect("a mailbox"))
             .expect("a directory that can be made");

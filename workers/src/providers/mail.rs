@@ -1,4 +1,4 @@
-//! Whoever takes the mails, and what a mail is.
+//! Mails and the interface to mailers.
 
 use std::fmt;
 
@@ -13,20 +13,20 @@ use lettre::{
 use orderflow_order::domain::mail_address;
 use orderflow_service::provider_error::ProviderError;
 
-/// One mail, in text and HTML. Its personal parts do not show in logs.
+/// One mail, in text and HTML. Its `Debug` output omits personal data, so that it does not appear in logs.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Mail {
-    /// Without angle brackets. Two mails with the same one are the same mail to every mail program.
+    /// The Message-ID, without angle brackets. Mail programs treat mails with the same Message-ID as the same mail.
     pub message_id: String,
-    /// The recipient's name, where it is to be shown.
+    /// The recipient's name, if it should be shown.
     pub to_name: Option<String>,
     /// The recipient's address.
     pub to_address: String,
-    /// One line.
+    /// The subject, one line.
     pub subject: String,
-    /// For programs and people that want no HTML.
+    /// The content as plain text.
     pub text: String,
-    /// The same in HTML.
+    /// The same content as HTML.
     pub html: String,
 }
 
@@ -36,41 +36,41 @@ impl fmt::Debug for Mail {
     }
 }
 
-/// A way for mails to leave.
+/// Sends mails.
 pub trait Mailer: Send + Sync {
-    /// The domain of the sender's address, which Message-IDs end with.
+    /// Returns the domain of the sender's address. Message-IDs end with it.
     fn domain(&self) -> &str;
 
-    /// Hands a mail over. A mail that is handed over twice may be delivered twice, with the same Message-ID. Dropping
-    /// the future leaves open whether the mail leaves.
+    /// Sends a mail. A mail that is sent twice may be delivered twice, with the same Message-ID. If the future is
+    /// dropped, the mail may or may not be sent.
     ///
     /// # Errors
-    /// See [`ProviderError`]: for good when this recipient will never get it.
+    /// See [`ProviderError`]. Permanent if this recipient can never get the mail.
     fn send(&self, mail: Mail) -> BoxFuture<'_, Result<(), ProviderError>>;
 }
 
-/// The mail as it travels.
+/// Composes the message to send.
 ///
 /// # Errors
-/// For good, when the recipient's address cannot be one.
+/// Permanent if the recipient's address is invalid.
 pub(super) fn compose(from: &Mailbox, mail: Mail) -> Result<Message, ProviderError> {
-    // The rule by which the address was accepted, so that whatever is accepted can be sent to.
+    // The same rule by which the address was accepted, so that every accepted address can be sent to.
     let to = mail_address::mailable(&mail.to_address)
         .map_err(|_| ProviderError::for_good("no mail can be sent to the recipient's address"))?;
-    // A name that is nothing but blanks or control characters is none.
+    // A name of only blanks or control characters counts as no name.
     let name = mail.to_name.map(|name| tidy(&name)).filter(|name| !name.is_empty());
     Message::builder()
         .from(from.clone())
         .to(Mailbox::new(name, to))
         .subject(tidy(&mail.subject))
         .message_id(Some(format!("<{}>", mail.message_id)))
-        // RFC 3834: so that nobody's absence note answers a machine.
+        // RFC 3834: prevents automatic replies, such as absence notes.
         .raw_header(HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".to_owned()))
         .multipart(MultiPart::alternative_plain_html(mail.text, mail.html))
-        .map_err(|_| ProviderError::for_good("the mail cannot be written down"))
+        .map_err(|_| ProviderError::for_good("the mail cannot be composed"))
 }
 
-/// One line without control characters: what people typed must not become a header of its own.
+/// Returns the text as one line without control characters, so that user input cannot add a header.
 fn tidy(text: &str) -> String {
     text.split(|character: char| character.is_whitespace() || character.is_control())
         .filter(|word| !word.is_empty())
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mail_has_its_message_id_and_both_forms_and_is_ascii() {
+    fn mail_has_its_message_id_text_and_html_and_is_ascii() {
         let text = composed(mail());
         assert!(text.contains("Message-ID: <1.received@shop.example>\r\n"), "{text}");
         assert!(text.contains("Auto-Submitted: auto-generated\r\n"), "{text}");
@@ -110,20 +110,21 @@ mod tests {
     }
 
     #[test]
-    fn what_people_type_cannot_become_a_header() {
+    fn user_input_cannot_add_a_header() {
         let text = composed(Mail { to_name: Some("Eve\r\nBcc: all@example.com".to_owned()), ..mail() });
         assert!(!text.lines().any(|line| line.starts_with("Bcc")), "{text}");
     }
 
     #[test]
-    fn an_address_that_is_none_is_refused_without_being_shown() {
+    fn invalid_address_is_refused_and_not_shown() {
         let from = sender("orders@shop.example").expect("a mailbox");
-        let error = compose(&from, Mail { to_address: "zoe at example".to_owned(), ..mail() }).expect_err("no address");
+        let error =
+            compose(&from, Mail { to_address: "zoe at example".to_owned(), ..mail() }).expect_err("an invalid address");
         assert!(matches!(&error, ProviderError::ForGood { why } if !why.contains("zoe")), "{error}");
     }
 
     #[test]
-    fn domain_beyond_ascii_is_sent_to_in_ascii() {
+    fn non_ascii_domain_is_encoded_in_ascii() {
         let to = "ada@müller.example".to_owned();
         let from = sender("orders@bücher.example").expect("a mailbox");
         let message = compose(&from, Mail { to_address: to, ..mail() }).expect("a mail");
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mail_shows_nobody_in_logs() {
+    fn debug_output_of_a_mail_has_no_personal_data() {
         assert_eq!(format!("{:?}", mail()), r#"Mail { message_id: "1.received@shop.example", .. }"#);
     }
 }

@@ -1,7 +1,7 @@
-//! The outside world behind traits: payment provider, carrier, mail.
+//! External providers behind traits: payment, carrier, mail.
 //!
-//! A provider knows nothing of orders' life cycles. It is handed an idempotency key with every call that has an effect,
-//! and promises that a call with the same key has its effect once.
+//! A provider does not know the life cycle of orders. Every call with an effect carries an idempotency key, and the
+//! provider guarantees one effect per key.
 
 pub mod carrier;
 mod file_mailer;

@@ -1,67 +1,67 @@
-//! Whoever takes the money.
+//! The interface to payment providers.
 
 use futures::future::BoxFuture;
 use orderflow_service::provider_error::ProviderError;
 use uuid::Uuid;
 
-/// What is to be charged.
+/// A request to charge an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChargeRequest {
-    /// Requests with the same key are one charge, however often and by whomever they are made.
+    /// Requests with the same key are one charge, regardless of how often and by which process they are made.
     pub idempotency_key: String,
-    /// The order, for people who look at the provider's side.
+    /// The order's id, for the provider's records.
     pub reference: Uuid,
-    /// The provider's name for the card: `pm_card_visa`. Not a card number.
+    /// The provider's name for the payment method, such as `pm_card_visa`. Not a card number.
     pub method: String,
-    /// Minor units.
+    /// The amount, in minor units.
     pub amount: i64,
     /// ISO 4217.
     pub currency: String,
 }
 
-/// What a provider decided, for good.
+/// A provider's final decision about a charge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChargeOutcome {
-    /// The money is taken.
+    /// The customer was charged.
     Succeeded {
         /// The provider's name for the charge.
         charge_id: String,
     },
-    /// The customer's bank or the provider said no.
+    /// The customer's bank or the provider declined.
     Declined {
-        /// As a word: `card_declined`.
+        /// The reason as a word, such as `card_declined`.
         reason: String,
     },
-    /// The charge was given up before it happened; see [`PaymentProvider::void`].
+    /// The charge was voided before it happened; see [`PaymentProvider::void`].
     Voided,
 }
 
-/// A charge that is not to happen any more.
+/// A request to prevent a charge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VoidRequest {
-    /// The key of the charge.
+    /// The idempotency key of the charge.
     pub idempotency_key: String,
-    /// The order, for people who look at the provider's side.
+    /// The order's id, for the provider's records.
     pub reference: Uuid,
-    /// What would be charged, for a provider that has to make a charge in order to void it; minor units.
+    /// The amount of the charge in minor units, for providers that must create a charge in order to void it.
     pub amount: i64,
     /// ISO 4217.
     pub currency: String,
 }
 
-/// What became of a charge that is not to happen any more.
+/// The final state of a charge after a request to void it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VoidOutcome {
-    /// It did not happen and never will: whoever asks for it from now on gets [`ChargeOutcome::Voided`].
+    /// The charge did not happen and never will: later requests for it return [`ChargeOutcome::Voided`].
     NotCharged,
-    /// It had happened already.
+    /// The charge had already happened.
     Charged {
         /// The provider's name for the charge.
         charge_id: String,
     },
 }
 
-/// A charge that is to be given back as a whole.
+/// A request to refund a charge in full.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefundRequest {
     /// Requests with the same key are one refund.
@@ -76,30 +76,29 @@ pub struct RefundRequest {
 
 /// A payment provider.
 pub trait PaymentProvider: Send + Sync {
-    /// Charges once for each idempotency key; a repeated request gets the first one's outcome. Dropping the future
-    /// leaves open whether the charge happens: ask again with the same key.
+    /// Charges once per idempotency key. A repeated request returns the outcome of the first. If the future is dropped,
+    /// the charge may or may not happen: retry with the same key.
     ///
     /// # Errors
-    /// See [`ProviderError`]. A key that comes again with another reference, method, amount or currency is an error
-    /// for good.
+    /// See [`ProviderError`]. Permanent if the key was used with another reference, method, amount or currency.
     fn charge(&self, request: ChargeRequest) -> BoxFuture<'_, Result<ChargeOutcome, ProviderError>>;
 
-    /// Settles for good whether a charge has happened, also where nobody knows because its answer was lost: it has, or
-    /// it never will. Safe against a request for it that is on its way at this moment.
+    /// Determines whether a charge has happened, even if its answer was lost. If it has not, it never will, even if a
+    /// request for it is in flight now.
     ///
     /// # Errors
     /// See [`ProviderError`].
     fn void(&self, request: VoidRequest) -> BoxFuture<'_, Result<VoidOutcome, ProviderError>>;
 
-    /// Gives a charge back, once for each idempotency key, and returns the provider's name for the refund. Dropping
-    /// the future leaves open whether it happens: ask again with the same key.
+    /// Refunds a charge once per idempotency key, and returns the provider's name for the refund. If the future is
+    /// dropped, the refund may or may not happen: retry with the same key.
     ///
     /// # Errors
-    /// See [`ProviderError`]. For good where there is no such charge of that amount.
+    /// See [`ProviderError`]. Permanent if there is no such charge of this amount.
     fn refund(&self, request: RefundRequest) -> BoxFuture<'_, Result<String, ProviderError>>;
 
-    /// Whether an order that the provider was asked to charge has an intent that is remembered first. One without can then
-    /// be voided by remembering that, and the provider need not be called.
+    /// Returns whether an order's payment intent is stored before the provider charges it. If so, an order without an
+    /// intent can be voided by storing that fact, without a call to the provider.
     fn remembers(&self) -> bool {
         false
     }

@@ -1,28 +1,28 @@
-//! What is wrong with the settings of a provider.
+//! Errors in the settings of providers.
 
 use std::path::PathBuf;
 
-/// A setting that no provider can be made from.
+/// A setting with which a provider cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum ProviderSetupError {
-    /// The directory for mails.
-    #[error("MAIL: the directory {} cannot be made: {source}", directory.display())]
+    /// The directory for mails cannot be created.
+    #[error("MAIL: cannot create the directory {}: {source}", directory.display())]
     MailDirectory {
-        /// What was set.
+        /// The configured directory.
         directory: PathBuf,
-        /// Why not.
+        /// The cause.
         source: std::io::Error,
     },
-    /// The simulated payment provider's own database.
+    /// The simulated payment provider's own database cannot be used.
     #[error("SIMULATOR_DATABASE_URL cannot be used: {0}")]
     Ledger(#[source] diesel::ConnectionError),
-    /// The HTTP client for Stripe.
-    #[error("PAYMENT_PROVIDER=stripe: no HTTP client can be made")]
+    /// The HTTP client for Stripe cannot be created.
+    #[error("PAYMENT_PROVIDER=stripe: cannot create an HTTP client")]
     Stripe(#[source] reqwest::Error),
-    /// The mail server. The URL holds a password, so it is not shown.
+    /// The mail server's URL cannot be used. It contains a password, so it is not shown.
     #[error("SMTP_URL: {expected}")]
     SmtpUrl {
-        /// What would be right.
+        /// What a valid setting requires.
         expected: &'static str,
     },
 }

@@ -1,4 +1,4 @@
-//! Our own stand-in for a carrier.
+//! A simulated carrier.
 
 use futures::{FutureExt as _, future::BoxFuture};
 use orderflow_service::provider_error::ProviderError;
@@ -6,13 +6,13 @@ use uuid::{Uuid, uuid};
 
 use super::carrier::{Carrier, Parcel, ShipOutcome};
 
-/// The product that it does not carry.
+/// The product that the simulated carrier refuses.
 const REFUSED_SKU: &str = "BATTERY-BULK";
 
-/// Sets its tracking numbers apart from whatever else is derived from the same keys. Drawn once at random.
+/// Distinguishes the tracking numbers from other values derived from the same keys. Generated once at random.
 const NAMESPACE: Uuid = uuid!("5f0c9f0e-3a52-4a3b-9d6a-0f1d7a1c6b52");
 
-/// Takes every parcel but those with bulk batteries, and remembers nothing: its answer follows from the parcel alone.
+/// Accepts every parcel except those with bulk batteries. It stores nothing: the answer depends only on the parcel.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SimulatedCarrier;
 
@@ -29,10 +29,10 @@ fn decide(parcel: &Parcel) -> ShipOutcome {
     ShipOutcome::Accepted { tracking_number: tracking_number(&parcel.idempotency_key) }
 }
 
-/// `SIM` and twelve hexadecimal digits, 48 bits of a hash: the same for the same key, for ever.
+/// Returns `SIM` and twelve hexadecimal digits, which are 48 bits of a hash. Always the same for the same key.
 fn tracking_number(idempotency_key: &str) -> String {
     let hash = Uuid::new_v5(&NAMESPACE, idempotency_key.as_bytes()).simple().to_string().to_uppercase();
-    // Only the digits before the thirteenth, which is the UUID's version.
+    // The thirteenth digit is the UUID's version, so only those before it are used.
     format!("SIM{}", hash.chars().take(12).collect::<String>())
 }
 
@@ -60,14 +60,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_repeated_call_gives_the_same_parcel_and_another_key_another() {
+    async fn same_key_returns_the_same_parcel_and_another_key_another() {
         let first = SimulatedCarrier.ship(parcel("a", &["MUG-BLUE"])).await;
         assert_eq!(first, SimulatedCarrier.ship(parcel("a", &["MUG-BLUE"])).await);
         assert_ne!(first, SimulatedCarrier.ship(parcel("b", &["MUG-BLUE"])).await);
     }
 
     #[test]
-    fn tracking_numbers_never_change_their_form() {
+    fn tracking_numbers_are_stable_across_versions() {
         assert_eq!(tracking_number("0198f1c2-7c1e-7d30-9b8a-2f6d1c0e4a11"), "SIM8B2E32CD581C");
     }
 
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_does_not_show_in_logs() {
+    fn debug_output_of_a_parcel_has_no_address() {
         let shown = format!("{:?}", parcel("a", &[]));
         assert!(!shown.contains("Ada") && !shown.contains("London") && !shown.contains("7946"), "{shown}");
     }

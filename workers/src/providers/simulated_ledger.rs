@@ -1,11 +1,11 @@
-//! How the simulated payment provider asks its ledger, and what it answers when that fails.
+//! Runs statements on the simulated payment provider's ledger, and maps their errors.
 
 use std::future::Future;
 
 use orderflow_service::{provider_error::ProviderError, store::StoreError, telemetry};
 
-/// Returns the ledger's answer. The statement runs in a task of its own: a caller that is cancelled leaves no connection
-/// half-way.
+/// Runs a statement and returns its result. The statement runs in its own task, so that a cancelled caller leaves no
+/// connection in the middle of a statement.
 pub(super) async fn ledger<T: Send + 'static>(
     statement: impl Future<Output = Result<T, StoreError>> + Send + 'static,
 ) -> Result<T, ProviderError> {
@@ -16,13 +16,13 @@ pub(super) async fn ledger<T: Send + 'static>(
     }
 }
 
-/// Logs that the ledger could not be read or written, and returns what the provider answers then.
+/// Logs an error of the ledger, and returns the provider's answer for it.
 pub(super) fn ledger_failed(error: &StoreError) -> ProviderError {
     tracing::warn!(error = telemetry::chain(error), "the simulated payment provider's ledger failed");
     if error.is_unavailable() {
-        ProviderError::unavailable("the simulated payment provider is away")
+        ProviderError::unavailable("the simulated payment provider is unavailable")
     } else {
-        // Something about these requests; others would be answered.
-        ProviderError::passing("the simulated payment provider could not write this down")
+        // The error concerns these requests; others may succeed.
+        ProviderError::passing("the simulated payment provider could not record this request")
     }
 }

@@ -1,8 +1,8 @@
-//! Our own stand-in for a payment provider, with the test cards of Stripe's test mode that the contract names.
+//! A simulated payment provider, with some of the test cards of Stripe's test mode.
 //!
-//! Its ledger is in PostgreSQL so that it is idempotent across processes and crashes, as a real provider is, and so
-//! that tests can count charges. It has nothing to do with our own transactions: every batch of charges is one
-//! durable statement on a connection of its own.
+//! Its ledger is in PostgreSQL, so that it is idempotent across processes and crashes like a real provider, and so that
+//! tests can count charges. It is independent of our own transactions: every batch of charges is one durable statement
+//! on a separate connection.
 
 use std::{
     collections::{BTreeMap, HashMap, btree_map::Entry},
@@ -29,28 +29,28 @@ use super::{
     simulated_refund,
 };
 
-/// One statement is written while the next batch gathers; what waits is far above what the payment handler has under
-/// way. The deadline is shorter than the handler's own time-out, so that the error that shows is the more precise one.
+/// One committer writes while the next batch gathers. The queue holds far more requests than the payment handler has in
+/// flight. The deadline is shorter than the handler's time-out, so that the more precise error is reported.
 const LIMITS: Limits = Limits { committers: 2, batch: 256, waiting: 4096, deadline: Duration::from_secs(8) };
 
-/// Connections to a ledger in a database of its own: one for each committer, and some for voids and refunds.
+/// The most connections to a ledger in a separate database: one per committer, and some for voids and refunds.
 pub const LEDGER_CONNECTIONS: usize = 8;
 
-/// How often `pm_card_flaky` fails before it succeeds, for each idempotency key.
+/// How often `pm_card_flaky` fails before it succeeds, per idempotency key.
 const FLAKY_FAILURES: i32 = 2;
 
 /// The simulated payment provider.
 #[derive(Debug)]
 pub struct SimulatedPayment {
     ledger: GroupCommit<ChargeRequest, Answer>,
-    /// For what is asked one by one: voids and refunds, which are few.
+    /// For voids and refunds. They are few, so they are not batched.
     database: Arc<Database>,
 }
 
 type Answer = Result<ChargeOutcome, ProviderError>;
 
 impl SimulatedPayment {
-    /// Starts the tasks that write its ledger, on the current tokio runtime; they end when this is dropped.
+    /// Starts the tasks that write the ledger, on the current tokio runtime. They end when this value is dropped.
     #[must_use]
     pub fn start(database: Database) -> Self {
         let database = Arc::new(database);
@@ -91,14 +91,14 @@ async fn charge_all(database: Arc<Database>, requests: Vec<ChargeRequest>) -> Ve
     }
 }
 
-/// A key's first request in a batch, and how often the batch has it.
+/// A key's first request in a batch, and how often the batch contains it.
 struct Merged<'a> {
     request: &'a ChargeRequest,
     times: i32,
 }
 
-/// One entry a key, since one statement cannot touch a row twice; sorted, so that two batches lock in the same order.
-/// A request that differs from its key's first is not entered: [`answer`] sends it away.
+/// Merges a batch into one entry per key, since a statement cannot touch a row twice. The keys are sorted, so that all
+/// batches lock in the same order. A request that differs from its key's first is left out; [`answer`] refuses it.
 fn merge(requests: &[ChargeRequest]) -> BTreeMap<&str, Merged<'_>> {
     let mut merged: BTreeMap<&str, Merged<'_>> = BTreeMap::new();
     for request in requests {
@@ -119,15 +119,15 @@ struct Charge {
     idempotency_key: String,
     #[diesel(sql_type = Text)]
     charge_id: String,
-    /// How often the key was asked for, with those of this batch.
+    /// How often the key was requested, including this batch.
     #[diesel(sql_type = Integer)]
     requests: i32,
-    /// Given up before it happened.
+    /// Voided before it happened.
     #[diesel(sql_type = Bool)]
     voided: bool,
 }
 
-/// A key that is there already for another charge is left alone, and so not returned.
+/// Does not update a key that was used for another charge, and therefore does not return it.
 const ENTER: &str = "
 INSERT INTO simulator.charges AS charge
     (idempotency_key, charge_id, reference, method, amount, currency, outcome, requests)
@@ -140,7 +140,7 @@ WHERE charge.outcome = 'voided' OR (charge.reference, charge.method, charge.amou
     = (excluded.reference, excluded.method, excluded.amount, excluded.currency)
 RETURNING charge.idempotency_key, charge.charge_id, charge.requests, charge.outcome = 'voided' AS voided";
 
-/// Writes a batch into the ledger and returns how its keys stand now.
+/// Writes a batch into the ledger and returns the state of its keys.
 async fn enter(
     database: &Database,
     merged: &BTreeMap<&str, Merged<'_>>,
@@ -162,7 +162,7 @@ async fn enter(
     Ok(charges.into_iter().map(|charge| (charge.idempotency_key.clone(), charge)).collect())
 }
 
-/// What a card comes to.
+/// The result of charging a card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Succeeded,
@@ -171,19 +171,19 @@ enum Verdict {
 }
 
 impl Verdict {
-    /// The verdict on a card's `nth` request with one key, counted from 1.
+    /// Returns the result of a card's `nth` request with one key, counted from 1.
     fn of(method: &str, nth: i32) -> Self {
         match method {
             "pm_card_visa" => Self::Succeeded,
             "pm_card_visa_chargeDeclined" => Self::Declined("card_declined"),
             "pm_card_flaky" if nth <= FLAKY_FAILURES => Self::Failing,
             "pm_card_flaky" => Self::Succeeded,
-            // A typing error in a demonstration should not look like money.
+            // A typing error in a demonstration must not look like a successful charge.
             _ => Self::Declined("unknown_payment_method"),
         }
     }
 
-    /// As the ledger has it.
+    /// Returns the value in the ledger.
     const fn as_str(self) -> &'static str {
         match self {
             Self::Succeeded => "succeeded",
@@ -193,8 +193,8 @@ impl Verdict {
     }
 }
 
-/// What each request is told, by how its key stands in the ledger. Equal requests of one batch are told what they
-/// would have been told one after the other.
+/// Returns the answer to each request, by the state of its key in the ledger. Equal requests in one batch get the same
+/// answers as if they had been made one after another.
 fn answer(
     requests: &[ChargeRequest],
     merged: &BTreeMap<&str, Merged<'_>>,
@@ -206,7 +206,7 @@ fn answer(
         .map(|request| {
             let key = request.idempotency_key.as_str();
             let Some(entered) = merged.get(key).filter(|entered| entered.request == request) else {
-                // Which of the two has the key is seen once they do not come together.
+                // A retry decides which of the two requests owns the key.
                 return Err(ProviderError::passing("the idempotency key is being used for another charge"));
             };
             let Some(charge) = charges.get(key) else {
@@ -220,7 +220,7 @@ fn answer(
             match Verdict::of(&request.method, charge.requests - entered.times + *place) {
                 Verdict::Succeeded => Ok(ChargeOutcome::Succeeded { charge_id: charge.charge_id.clone() }),
                 Verdict::Declined(reason) => Ok(ChargeOutcome::Declined { reason: reason.to_owned() }),
-                Verdict::Failing => Err(ProviderError::passing("the simulated card fails for a passing reason")),
+                Verdict::Failing => Err(ProviderError::passing("the simulated card failed temporarily")),
             }
         })
         .collect()
@@ -240,7 +240,7 @@ mod tests {
         }
     }
 
-    /// What a batch is told when the ledger knows each of its keys from `before` earlier requests.
+    /// Returns the answers to a batch if the ledger has each of its keys from `before` earlier requests.
     fn told(requests: &[ChargeRequest], before: i32) -> Vec<Answer> {
         let merged = merge(requests);
         let charges = merged.iter().map(|(key, one)| {
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_requests_of_a_batch_are_one_row_that_counts_them() {
+    fn equal_requests_of_a_batch_are_merged_into_one_row_that_counts_them() {
         let requests =
             [request("b", "pm_card_visa", 1), request("a", "pm_card_visa", 1), request("b", "pm_card_visa", 1)];
         let merged: Vec<_> = merge(&requests).into_iter().map(|(key, one)| (key, one.times)).collect();
@@ -264,18 +264,18 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_comes_again_with_another_amount_is_refused_and_changes_nothing() {
+    fn reused_key_with_another_amount_is_refused_and_changes_nothing() {
         let requests = [request("a", "pm_card_visa", 1), request("a", "pm_card_visa", 2)];
         assert_eq!(merge(&requests).get("a").map(|one| one.times), Some(1));
         let answers = told(&requests, 0);
         assert!(matches!(answers[0], Ok(ChargeOutcome::Succeeded { .. })));
-        assert!(matches!(answers[1], Err(ProviderError::Passing { .. })), "it may be the first that is wrong");
+        assert!(matches!(answers[1], Err(ProviderError::Passing { .. })), "the first request may be the invalid one");
         let (alone, nothing_returned) = ([request("a", "pm_card_visa", 2)], HashMap::new());
         assert!(matches!(answer(&alone, &merge(&alone), &nothing_returned)[0], Err(ProviderError::ForGood { .. })));
     }
 
     #[test]
-    fn the_flaky_card_fails_twice_for_each_key_and_then_succeeds() {
+    fn flaky_card_fails_twice_per_key_and_then_succeeds() {
         let told = |before, times| {
             let batch = vec![request("a", "pm_card_flaky", 1); times];
             told(&batch, before).into_iter().map(|answer| answer.is_ok()).collect::<Vec<_>>()
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn declined_and_unknown_cards_are_declined_for_good() {
+    fn declined_and_unknown_cards_are_declined() {
         assert_eq!(Verdict::of("pm_card_visa_chargeDeclined", 1), Verdict::Declined("card_declined"));
         assert_eq!(Verdict::of("pm_card_vissa", 1), Verdict::Declined("unknown_payment_method"));
     }

@@ -1,4 +1,4 @@
-//! The simulated payment provider's way back: charges that are given up, and refunds. Each is one durable statement.
+//! Voids and refunds of the simulated payment provider. Each is one durable statement.
 
 use std::sync::Arc;
 
@@ -26,8 +26,8 @@ struct Charge {
     succeeded: bool,
 }
 
-/// A charge that is known keeps its outcome, but for one that has only failed so far. One that is not known yet is
-/// entered as given up, so that a request for it that is still on its way finds that.
+/// Voids a charge. A known charge keeps its outcome, unless it has only failed so far. An unknown charge is entered as
+/// voided, so that a request in flight finds that.
 const VOID: &str = "
 INSERT INTO simulator.charges AS charge
     (idempotency_key, charge_id, reference, method, amount, currency, outcome, requests)
@@ -57,8 +57,8 @@ struct Refund {
     refund_id: String,
 }
 
-/// Only a charge that succeeded, and only as a whole. A key that is there already for another charge is left alone, and
-/// so not returned.
+/// Refunds only successful charges, and only in full. Does not update a key that was used for another charge, and
+/// therefore does not return it.
 const REFUND: &str = "
 INSERT INTO simulator.refunds AS refund (idempotency_key, refund_id, charge_id, amount, currency)
 SELECT $1, $2, charge_id, amount, currency FROM simulator.charges

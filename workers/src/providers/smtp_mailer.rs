@@ -1,8 +1,8 @@
-//! Mails over SMTP.
+//! Sends mails over SMTP.
 //!
-//! The connections are pooled here and not by lettre's own transport: that one (0.11) has no time-out for answers, and
-//! takes a connection back in the middle of a conversation when its caller stops waiting. The next mail then reads the
-//! answers that were meant for the one before: we saw one count as sent that the server had refused.
+//! Connections are pooled here and not by lettre's own transport (0.11). That one has no time-out for replies, and
+//! returns a connection to its pool in the middle of a conversation when the caller stops waiting. The next mail then
+//! reads the replies to the previous one: we saw a mail counted as sent that the server had refused.
 
 use std::{
     io::ErrorKind,
@@ -23,14 +23,14 @@ use super::{
     smtp_server::{ConnectError, SmtpServer},
 };
 
-/// A connection that was idle for longer is not trusted: servers and firewalls close theirs after some minutes.
+/// Connections that were idle for longer are not reused: servers and firewalls close theirs after some minutes.
 const MAX_IDLE: Duration = Duration::from_secs(30);
 
-/// For connecting, greeting, encrypting and authenticating, and then again for the mail itself. RFC 5321 would wait
-/// for minutes, which only ties up a connection: the mail is sent again, with the same Message-ID.
+/// The time-out for connecting, greeting, encrypting and authenticating, and again for the mail itself. RFC 5321 allows
+/// minutes, which only ties up a connection: the mail is retried anyway, with the same Message-ID.
 const TIME_OUT: Duration = Duration::from_secs(15);
 
-/// Sends each mail to a mail server, by connections that are used again: as many as mails are handed over at once
+/// Sends mails to a mail server over reused connections. It has as many connections as concurrent mails
 /// (`MAIL_CONCURRENCY`).
 pub struct SmtpMailer {
     server: SmtpServer,
@@ -39,17 +39,17 @@ pub struct SmtpMailer {
     idle: Mutex<Vec<Idle>>,
 }
 
-/// A connection on which the last conversation was finished.
+/// A connection whose last conversation is complete.
 struct Idle {
     connection: AsyncSmtpConnection,
     since: Instant,
 }
 
 impl SmtpMailer {
-    /// A mailer for this server, to which it connects when the first mail is sent.
+    /// Returns a mailer for this server. It connects when the first mail is sent.
     ///
     /// # Errors
-    /// When no certificate can name the server's host.
+    /// If the server's settings cannot be used; see [`ProviderSetupError`].
     pub fn new(config: &SmtpServerConfig, from: Mailbox) -> Result<Self, ProviderSetupError> {
         let server = SmtpServer::new(config)?;
         Ok(Self { server, from, time_out: TIME_OUT, idle: Mutex::default() })
@@ -60,7 +60,7 @@ impl SmtpMailer {
         let mut connection = self.connection().await?;
         let content = message.formatted();
         match tokio::time::timeout(self.time_out, connection.send(message.envelope(), &content)).await {
-            // Only now is it certain that no answer is outstanding; in every other case the connection is dropped.
+            // Only now is no reply outstanding; in every other case the connection is dropped.
             Ok(Ok(_)) => self.put_back(connection),
             Ok(Err(error)) => return Err(sorted(&error)),
             Err(_) => return Err(ProviderError::unavailable("the mail server did not take the mail in time")),
@@ -68,7 +68,7 @@ impl SmtpMailer {
         Ok(())
     }
 
-    /// An idle connection that still answers, or a new one.
+    /// Returns an idle connection that still answers, or a new one.
     async fn connection(&self) -> Result<AsyncSmtpConnection, ProviderError> {
         let connecting = async {
             while let Some(mut connection) = self.take_idle() {
@@ -80,7 +80,7 @@ impl SmtpMailer {
         };
         match tokio::time::timeout(self.time_out, connecting).await {
             Ok(Ok(connection)) => Ok(connection),
-            // Whatever it is, it is about the server and not about the mail.
+            // Every error here concerns the server and not the mail.
             Ok(Err(ConnectError::Smtp(error))) => {
                 Err(ProviderError::unavailable(format!("no connection to the mail server: {}", shown(&error))))
             }
@@ -111,33 +111,34 @@ impl Mailer for SmtpMailer {
     }
 }
 
-/// Whether a failure in the conversation about a mail is that mail's own.
+/// Classifies an error in the conversation about a mail: does it concern this mail or the server?
 fn sorted(error: &SmtpError) -> ProviderError {
     let why = format!("the mail server refused a mail: {}", shown(error));
     let reply = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
     match error.status() {
         Some(code) if error.is_permanent() && is_the_recipients(code.into(), &reply) => ProviderError::for_good(why),
-        // An address with letters beyond ASCII, and a server that does not take such.
+        // The address is not ASCII, and the server does not support that.
         None if error.is_client() => ProviderError::for_good(why),
-        // The connection broke, or what came over it was no reply.
+        // The connection broke, or the server sent something that is not a reply.
         None => ProviderError::unavailable(why),
-        // RFC 5321 3.8: the server is closing down or takes nobody's mail now.
+        // RFC 5321 3.8: the server is shutting down or accepts no mail now.
         Some(code) if u16::from(code) == 421 => ProviderError::unavailable(why),
         Some(_) => ProviderError::passing(why),
     }
 }
 
-/// Whether a permanent refusal is about the recipient. Those about us (authentication, policy, our own sender
-/// address) end when somebody corrects a setting, and the mails are then to go out.
+/// Returns whether a permanent refusal concerns the recipient. Refusals that concern us (authentication, policy, our
+/// sender address) end when an operator corrects a setting, and the mails must be sent then.
 fn is_the_recipients(code: u16, reply: &str) -> bool {
-    // RFC 5321 4.2.3 and RFC 7504: no such mailbox, not local, over quota, no such name, takes no mail.
+    // RFC 5321 4.2.3 and RFC 7504: no such mailbox, not local, over quota, invalid name, accepts no mail.
     let about_mailbox = matches!(code, 550 | 551 | 552 | 553 | 556);
-    // RFC 3463: 5.7 is security or policy, 5.1.7 and 5.1.8 are a bad sender.
+    // RFC 3463: 5.7 means security or policy, 5.1.7 and 5.1.8 a bad sender.
     let about_us = ["5.7.", "5.1.7", "5.1.8"].iter().any(|status| reply.trim_start().starts_with(status));
     about_mailbox && !about_us
 }
 
-/// An error for the log: the reply's code and never its text, in which servers like to repeat the recipient's address.
+/// Returns an error's text for the log: the reply's code but never its text, which often repeats the recipient's
+/// address.
 fn shown(error: &SmtpError) -> String {
     match error.status() {
         Some(code) => format!("it replied {code}"),
@@ -146,13 +147,14 @@ fn shown(error: &SmtpError) -> String {
             Some(why) => format!("the TLS handshake failed: {why}"),
             None => "the TLS handshake failed".to_owned(),
         },
-        None if error.is_client() => "it cannot do what is needed".to_owned(),
-        None if error.is_response() => "its reply could not be understood".to_owned(),
+        None if error.is_client() => "it lacks a required feature".to_owned(),
+        None if error.is_response() => "its reply could not be parsed".to_owned(),
         None => "the connection failed".to_owned(),
     }
 }
 
-/// A handshake that fails comes as an error of the connection, and somewhere below it is one of this kind (tokio-rustls).
+/// Returns whether the error is a failed TLS handshake. It is reported as a connection error, with an `InvalidData`
+/// error of tokio-rustls among its causes.
 fn is_of_encryption(error: &SmtpError) -> bool {
     let chain = std::iter::successors(std::error::Error::source(error), |error| error.source());
     chain.filter_map(|error| error.downcast_ref::<std::io::Error>()).any(|error| error.kind() == ErrorKind::InvalidData)
@@ -175,8 +177,8 @@ mod tests {
     use super::*;
     use orderflow_order::domain::mail_address::sender;
 
-    /// A mail server that takes everything, but says so of a mail to `slow` only when it is too late. Returns its URL
-    /// and the number of connections that were made to it.
+    /// Starts a mail server that accepts everything, but replies too late to a mail to `slow`. Returns its settings and
+    /// the number of connections to it.
     async fn server() -> (SmtpServerConfig, Arc<AtomicUsize>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let config = SmtpServerConfig {
@@ -211,7 +213,7 @@ mod tests {
                 }
                 (true, ".") => "250 taken\r\n",
                 (true, _) => continue,
-                (false, "DATA") => "354 go on\r\n",
+                (false, "DATA") => "354 continue\r\n",
                 (false, _) => "250 fine\r\n",
             };
             in_mail = !in_mail && line == "DATA";
@@ -232,7 +234,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn connections_are_used_again_but_never_one_that_still_owes_an_answer() {
+    async fn connections_are_reused_unless_a_reply_is_outstanding() {
         let (config, connections) = server().await;
         let from = sender("orders@shop.example").expect("a mailbox");
         let mut mailer = SmtpMailer::new(&config, from).expect("a usable server");
@@ -250,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn only_refusals_of_the_recipient_are_for_good() {
+    fn only_refusals_of_the_recipient_are_permanent() {
         assert!(is_the_recipients(550, "5.1.1 <zoe@example.com>: Recipient address rejected"));
         assert!(is_the_recipients(553, "no such name"));
         assert!(!is_the_recipients(535, "5.7.8 authentication failed"));

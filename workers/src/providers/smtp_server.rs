@@ -12,13 +12,13 @@ use secrecy::ExposeSecret as _;
 
 use super::{ProviderSetupError, SmtpEncryption, SmtpServerConfig};
 
-/// How long a TCP connection may take to be made. Whoever connects bounds the whole conversation.
+/// How long a TCP connection may take to open. The caller bounds the whole conversation.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// How we log in: the first of these that the server knows.
+/// The authentication mechanisms, in order of preference.
 const MECHANISMS: &[Mechanism] = &[Mechanism::Plain, Mechanism::Login];
 
-/// A mail server and the way into it.
+/// A mail server, and how to connect to it.
 pub(super) struct SmtpServer {
     host: String,
     port: u16,
@@ -31,22 +31,22 @@ pub(super) struct SmtpServer {
 /// Why there is no connection to the mail server.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConnectError {
-    /// The server, or the way there.
+    /// The server, or the network in between, failed.
     #[error(transparent)]
     Smtp(#[from] SmtpError),
-    /// Somebody in between may have taken the offer away.
+    /// The server does not offer STARTTLS. A man in the middle may have removed the offer.
     #[error(
-        "it does not offer STARTTLS, and without encryption nothing is sent to it; if you trust everyone on the network to it, \
+        "it does not offer STARTTLS, and nothing is sent to it unencrypted; if you trust everyone on the network in between, \
          add its host to PLAINTEXT_HOSTS"
     )]
     NoStartTls,
 }
 
 impl SmtpServer {
-    /// Nothing is connected to yet.
+    /// Returns a server without connecting to it.
     ///
     /// # Errors
-    /// When no certificate can name the host.
+    /// If no certificate can name the host, or the CA file is invalid.
     pub(super) fn new(config: &SmtpServerConfig) -> Result<Self, ProviderSetupError> {
         let host = config.host_name();
         let unchecked = config.encryption == SmtpEncryption::WhereOffered;
@@ -66,11 +66,12 @@ impl SmtpServer {
         Ok(Self { host, port, encryption, tls, credentials, hello: ClientId::default() })
     }
 
-    /// A connection that mails can be sent on. It has no time-out for answers: the caller has to have one, and to drop
-    /// the connection when that is over.
+    /// Returns a connection on which mails can be sent. It has no time-out for replies: the caller must have one, and
+    /// must drop the connection when it expires.
     ///
     /// # Errors
-    /// When the server is away, does not want us, or is not encrypted where it has to be; nothing was said to it then.
+    /// If the server is unavailable, refuses us, or lacks required encryption. No credentials or mails are sent in
+    /// clear then.
     pub(super) async fn connect(&self) -> Result<AsyncSmtpConnection, ConnectError> {
         let address = (self.host.as_str(), self.port);
         let from_the_start = (self.encryption == SmtpEncryption::FromTheStart).then(|| self.tls.clone());

@@ -1,4 +1,4 @@
-//! What `SMTP_URL` says.
+//! The setting `SMTP_URL`.
 
 use orderflow_service::config::{
     OwnCa, PlaintextHosts, Setting, Source,
@@ -7,42 +7,42 @@ use orderflow_service::config::{
 use secrecy::SecretString;
 use url::Host;
 
-/// The variable.
+/// The setting.
 pub const SMTP_URL: Setting = Setting {
     name: "SMTP_URL",
     default: None,
     secret: true,
-    meaning: "the mail server for MAIL=smtp: smtps://USER:PASSWORD@HOST (port 465, encrypted from the start) or smtp://USER:PASSWORD@HOST:587 (encrypted by STARTTLS where the server offers it, and without only for this machine and hosts in PLAINTEXT_HOSTS); smtp://HOST?tls=required (port 587) never goes without STARTTLS and a valid certificate, ?tls=opportunistic is the same as leaving it out but for the port (587 instead of 25)",
+    meaning: "the mail server for MAIL=smtp: smtps://USER:PASSWORD@HOST (port 465, encrypted from the start) or smtp://USER:PASSWORD@HOST:587 (encrypted by STARTTLS if the server offers it; unencrypted only for this machine and hosts in PLAINTEXT_HOSTS); smtp://HOST?tls=required (port 587) requires STARTTLS and a valid certificate; ?tls=opportunistic changes only the default port (587 instead of 25)",
 };
 
 /// How a connection to a mail server is encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SmtpEncryption {
-    /// From the first byte.
+    /// TLS from the first byte.
     FromTheStart,
-    /// By STARTTLS, without which nothing is sent.
+    /// STARTTLS; nothing is sent without it.
     Required,
-    /// By STARTTLS where the server offers it. The host is this machine or may be sent everything in clear, so the certificate
-    /// is not checked: whatever encryption there is comes on top.
+    /// STARTTLS if the server offers it. The certificate is not checked: the host is this machine, or one to which
+    /// everything may be sent in clear anyway.
     WhereOffered,
 }
 
-/// A mail server, and who we are there.
+/// A mail server, and our account there.
 #[derive(Debug, Clone)]
 pub struct SmtpServerConfig {
-    /// Where it is.
+    /// The host.
     pub host: Host<String>,
-    /// Its port.
+    /// The port.
     pub port: u16,
-    /// How the way there is encrypted.
+    /// How the connection is encrypted.
     pub encryption: SmtpEncryption,
-    /// User and password, where it wants some.
+    /// The user and the password, if the server requires them.
     pub credentials: Option<(String, SecretString)>,
-    /// Whom to trust beside the system's CAs.
+    /// A CA to trust in addition to the system's.
     pub own_ca: Option<OwnCa>,
 }
 
-/// RFC 8314 has 465 for what is encrypted from the start, RFC 6409 has 587 for handing mails in, RFC 5321 has 25.
+/// The default ports: 25 by RFC 5321, 465 with TLS from the start by RFC 8314. RFC 6409 has 587 for mail submission.
 const FORM: Form = Form {
     schemes: &[
         Scheme { name: "smtp", port: 25, encrypted: false },
@@ -57,7 +57,7 @@ const FORM: Form = Form {
 const SUBMISSION: u16 = 587;
 
 impl SmtpServerConfig {
-    /// Reads its variable, if it is set; problems stay with `source`.
+    /// Reads the setting, if it is set. Collects problems in `source`.
     #[must_use]
     pub fn read(source: &Source) -> Option<Self> {
         let permitted = PlaintextHosts::read(source);
@@ -71,7 +71,7 @@ impl SmtpServerConfig {
         })
     }
 
-    /// Reads the forms that lettre's own `from_url` has: `smtps://`, `smtp://`, `smtp://…?tls=required|opportunistic`.
+    /// Parses the forms that lettre's `from_url` accepts: `smtps://`, `smtp://`, `smtp://…?tls=required|opportunistic`.
     fn parse(text: &str, permitted: &PlaintextHosts) -> Result<Self, String> {
         let address = Address::parse(text, &FORM)?;
         let where_offered = || match permitted.takes(&address.host) {
@@ -89,7 +89,7 @@ impl SmtpServerConfig {
         Ok(Self { host: address.host, port, encryption, credentials: address.credentials, own_ca: None })
     }
 
-    /// The host as a resolver or a certificate has it.
+    /// Returns the host as resolvers and certificates write it.
     #[must_use]
     pub fn host_name(&self) -> String {
         address::name(&self.host)
@@ -107,10 +107,10 @@ mod tests {
         SmtpServerConfig::parse(text, &PlaintextHosts::read(&source))
     }
 
-    /// Without a parameter a mail server on another machine is one that has to offer STARTTLS: who stands between could take
-    /// the offer away, and read the password.
+    /// Without a parameter, a mail server on another machine must offer STARTTLS: else a man in the middle could remove
+    /// the offer and read the password.
     #[test]
-    fn only_where_that_is_permitted_a_server_may_do_without_encryption() {
+    fn only_permitted_hosts_may_be_used_without_encryption() {
         for (url, host, port, encryption) in [
             ("smtp://localhost:1025", "localhost", 1025, WhereOffered),
             ("smtp://[::1]", "::1", 25, WhereOffered),
@@ -135,12 +135,12 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_named_without_the_password() {
+    fn invalid_url_is_explained_without_its_password() {
         for (url, why) in [
             ("http://u:hush@mail.example", "smtps://USER"),
             ("smtp://u:hush@mail.example?tls=maybe", "tls"),
             ("smtps://u:hush@mail.example?tls=required", "tls"),
-            ("smtp://u:hush@mail.example?starttls=true", "starttls is no parameter"),
+            ("smtp://u:hush@mail.example?starttls=true", "starttls is not a parameter"),
             ("smtp://u:hush@mail.example/me.example", "path"),
             ("smtp://hush@mail.example", "user without a password"),
             ("hush", "smtps://USER"),

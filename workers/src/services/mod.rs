@@ -1,4 +1,4 @@
-//! The services, one folder each, and the one list of them.
+//! The services, one folder each, and the only list of them.
 
 use orderflow_service::Service;
 
@@ -7,7 +7,7 @@ macro_rules! services {
     ($($name:ident),+ $(,)?) => {
         $(pub mod $name;)+
 
-        /// Returns every service, in the order in which people see them.
+        /// Returns every service, in display order.
         #[must_use]
         pub fn all() -> Vec<Service> {
             vec![$($name::service()),+]

@@ -1,23 +1,22 @@
-//! Recognises card numbers, whatever separates or dresses their digits.
+//! Recognises card numbers, whatever separators and digit forms they are written with.
 
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory as _};
 
-/// An issuer's numbers: the first digits from one number to another of the same length, and how many digits there are
-/// in all.
+/// An issuer's numbers: the ranges of their first digits, and their possible lengths in digits.
 struct Issuer {
     first: &'static [(u32, u32)],
     lengths: &'static [usize],
 }
 
-/// Who issues which numbers: the list of Braintree's `credit-card-type` 10 (npm), except where other numbers that
-/// customers write into addresses would be taken for cards:
-/// - Visa's and Maestro's 12 and 13 digits, which no issuer hands out any more: German EANs begin with 4, British ones
-///   with 50. Likewise 14 and 15 digits of Maestro and UnionPay, which an EAN with one more digit in front has.
-/// - Visa's 18 digits, which no bank uses and shipping units' numbers (SSCC) have.
-/// - Maestro only where its cards really begin.
+/// The issuers' ranges, from Braintree's `credit-card-type` 10 (npm). It leaves out ranges that would match other
+/// numbers that customers write into addresses:
+/// - Visa's and Maestro's 12 and 13 digits, which are no longer issued: German EANs begin with 4, British ones with 50.
+///   Likewise Maestro's and UnionPay's 14 and 15 digits, the length of an EAN with an extra digit in front.
+/// - Visa's 18 digits, which no bank uses and which shipping container codes (SSCC) have.
+/// - Maestro's prefixes that no card actually has.
 const ISSUERS: [Issuer; 9] = [
-    // Visa; Elo's numbers among them.
+    // Visa, including some of Elo's numbers.
     Issuer { first: &[(4, 4)], lengths: &[16, 19] },
     // Mastercard
     Issuer { first: &[(51, 55), (2221, 2720)], lengths: &[16] },
@@ -40,24 +39,24 @@ const ISSUERS: [Issuer; 9] = [
     Issuer { first: &[(5041, 5041), (5060, 5099), (6370, 6376), (2200, 2204)], lengths: &[16, 17, 18, 19] },
 ];
 
-/// The most digits that a card number has (ISO/IEC 7812).
+/// The maximum number of digits in a card number (ISO/IEC 7812).
 const MOST_DIGITS: usize = 19;
 
-/// The most characters between two digits of one number: ` - `. What stands further apart is another number.
+/// The most characters between two digits of one number: ` - `. Digits further apart belong to different numbers.
 const WIDEST_GAP: usize = 3;
 
-/// The zeros of the decimal digits that keyboards of our customers' countries type and that NFKC leaves as they are:
-/// Arabic, Persian, Devanagari, Bengali, Gurmukhi, Gujarati, Oriya, Tamil, Telugu, Kannada, Malayalam, Thai, Lao,
-/// Tibetan, Burmese, Khmer, Mongolian.
+/// The zero of each script whose decimal digits our customers' keyboards can type and NFKC does not convert: Arabic,
+/// Persian, Devanagari, Bengali, Gurmukhi, Gujarati, Oriya, Tamil, Telugu, Kannada, Malayalam, Thai, Lao, Tibetan,
+/// Burmese, Khmer, Mongolian.
 const ZEROS: [u32; 17] = [
     0x0660, 0x06F0, 0x0966, 0x09E6, 0x0A66, 0x0AE6, 0x0B66, 0x0BE6, 0x0C66, 0x0CE6, 0x0D66, 0x0E50, 0x0ED0, 0x0F20,
     0x1040, 0x17E0, 0x1810,
 ];
 
-/// Returns whether `text` holds an issuer's prefix with that issuer's number of digits and a right check digit, whatever
-/// is between the digits but letters.
+/// Returns whether `text` contains a number with an issuer's prefix and length and a valid check digit. Anything but
+/// letters may separate the digits.
 ///
-/// A number begins and ends where a group of digits does, and other groups may stand before and after it.
+/// A number begins and ends at the edge of a group of digits. Other groups may come before and after it.
 #[must_use]
 pub fn looks_like_card_number(text: &str) -> bool {
     runs(text).iter().filter(|run| !run.is_iban()).any(|run| {
@@ -72,7 +71,7 @@ pub fn looks_like_card_number(text: &str) -> bool {
     })
 }
 
-/// Digits that no letter and no wide gap divides, in groups.
+/// Groups of digits without a letter or a wide gap between them.
 #[derive(Default)]
 struct Run {
     /// The letters right before the first digit.
@@ -81,8 +80,8 @@ struct Run {
 }
 
 impl Run {
-    /// A bank account, such as DE89 3704 0044 0532 0130 00 (ISO 13616). Written in fours, one in twenty has a range of
-    /// groups that would pass for a card number.
+    /// Returns whether it is a bank account number, such as DE89 3704 0044 0532 0130 00 (ISO 13616). Written in groups
+    /// of four, one IBAN in twenty contains groups that would pass as a card number.
     fn is_iban(&self) -> bool {
         let digits = self.groups.concat();
         if self.sign.len() != 2 || digits.len() > 32 {
@@ -118,7 +117,7 @@ fn runs(text: &str) -> Vec<Run> {
                 gap = WIDEST_GAP + 1;
                 continue;
             }
-            // Zero-width and other invisible characters, and marks such as a keycap's, take no room.
+            // Invisible characters, and marks such as a keycap's, do not widen the gap.
             GeneralCategoryGroup::Other | GeneralCategoryGroup::Mark => gap = gap.max(1),
             _ => gap += 1,
         }
@@ -127,7 +126,7 @@ fn runs(text: &str) -> Vec<Run> {
     runs
 }
 
-/// The ASCII digit that a decimal digit of any script stands for.
+/// Returns the ASCII form of a decimal digit of any script.
 fn digit(character: char) -> Option<char> {
     let value = ZEROS.iter().find_map(|zero| u32::from(character).checked_sub(*zero).filter(|value| *value < 10));
     value.map_or_else(|| character.is_ascii_digit().then_some(character), |value| char::from_digit(value, 10))
@@ -155,7 +154,7 @@ fn is_issued(digits: &str) -> bool {
     ISSUERS.iter().any(|issuer| issuer.lengths.contains(&digits.len()) && issuer.first.iter().any(begins))
 }
 
-/// The check digit of ISO/IEC 7812-1: from the right, every second digit counts double.
+/// Checks the check digit of ISO/IEC 7812-1: from the right, every second digit counts double.
 fn luhn(digits: &str) -> bool {
     let sum: u32 = digits
         .chars()

@@ -1,4 +1,4 @@
-//! Card numbers in every dress, and the other numbers that customers write.
+//! Card numbers in every notation, and the other numbers that customers write.
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
@@ -56,7 +56,7 @@ fn card_numbers_are_found_however_they_are_written() {
     }
 }
 
-/// Every card with random things between its digits: nobody who dresses a number up gets it into the database.
+/// Every card with random separators between its digits: no notation gets a card number into the database.
 #[test]
 fn card_numbers_are_found_whatever_separates_their_digits() {
     const SEPARATORS: [&str; 16] =
@@ -79,27 +79,27 @@ fn card_numbers_are_found_whatever_separates_their_digits() {
 }
 
 #[test]
-fn every_issuer_is_known_by_prefix_length_and_check_digit() {
+fn every_issuer_is_recognised_by_prefix_length_and_check_digit() {
     for card in CARDS {
         assert!(looks_like_card_number(card), "{card}");
         let other = if card.ends_with('0') { "1" } else { "0" };
         assert!(!looks_like_card_number(&format!("{}{other}", &card[..card.len() - 1])), "a wrong check digit: {card}");
     }
-    // A right check digit and a length of cards, and no issuer's prefix.
+    // A valid check digit and a card's length, but no issuer's prefix.
     for text in ["1234567890123452", "9999999999999995", "7000000000000005"] {
         assert!(luhn(text) && !looks_like_card_number(text), "{text}");
     }
     assert!(ISSUERS.iter().flat_map(|issuer| issuer.lengths).all(|length| (14..=19).contains(length)));
 }
 
-/// Numbers that customers write into an address. Each one refused is an order lost.
+/// Numbers that customers write into addresses. Refusing one loses an order.
 #[test]
 fn other_numbers_are_accepted() {
     for text in [
-        // The trial's: 13 digits with a right check digit, and no issuer begins with 0.
+        // 13 digits with a valid check digit, but no issuer begins with 0.
         "c/o Kim, tel. 0049 30 12345 03",
         "0049301234503",
-        // EANs and GTINs: Coca-Cola, German, British, Swiss ones; with right check digits both by EAN and by Luhn.
+        // EANs and GTINs: Coca-Cola, German, British, Swiss. Coca-Cola's check digit is valid for Luhn as well.
         "5449000000996",
         "EAN 5449000000996",
         "4006381333931",
@@ -117,7 +117,7 @@ fn other_numbers_are_accepted() {
         "+1 (415) 555-2671 ext. 4321",
         "+86 138 1234 5678",
         "00 33 6 12 34 56 78",
-        // IBANs, in groups and not: the examples of SWIFT's registry.
+        // IBANs, with and without groups: the examples of SWIFT's registry.
         "DE89 3704 0044 0532 0130 00",
         "DE89370400440532013000",
         "GB29 NWBK 6016 1331 9268 19",
@@ -129,7 +129,7 @@ fn other_numbers_are_accepted() {
         "ES91 2100 0418 4502 0005 1332",
         "IT60 X054 2811 1010 0000 0123 456",
         "BE68 5390 0754 7034",
-        // This one has 4424 9160 1331 2688 in it, which would pass for a Visa card.
+        // This one contains 4424 9160 1331 2688, which would pass as a Visa card.
         "DE29 4424 9160 1331 2688 22",
         // Tracking numbers: UPS, FedEx, USPS, DHL, Royal Mail.
         "1Z999AA10123456784",
@@ -166,7 +166,7 @@ fn other_numbers_are_accepted() {
 }
 
 #[test]
-fn sign_in_front_makes_no_iban_of_a_card() {
+fn card_number_after_a_country_code_is_not_an_iban() {
     assert!(looks_like_card_number("DE4242 4242 4242 4242") && looks_like_card_number("DE 4242 4242 4242 4242"));
 }
 

@@ -1,4 +1,4 @@
-//! E-mail addresses that our mailer can send to: the one rule of the order's form and of the mailer.
+//! E-mail addresses that our mailer can send to. The order form and the mailer share this rule.
 
 use lettre::{Address, message::Mailbox};
 use url::Host;
@@ -12,14 +12,15 @@ const LONGEST_LOCAL: usize = 64;
 /// Why no mail can be sent to an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotMailable {
-    /// It is no address on the internet.
+    /// It is not an internet mail address.
     NotAnAddress,
-    /// It may exist, but many mail servers on the way cannot take it: it has quotes or characters beyond ASCII before
-    /// the @, for which all of them would need SMTPUTF8 (RFC 6531).
+    /// It may exist, but many mail servers do not accept it: it has quotes or non-ASCII characters before the @. The
+    /// latter need SMTPUTF8 (RFC 6531) on every server on the way.
     LocalPart,
 }
 
-/// Reads an address and returns it as it is sent to: with its domain in ASCII, for servers without SMTPUTF8.
+/// Parses an address and returns it in the form used for sending: with its domain in ASCII, for servers without
+/// SMTPUTF8.
 ///
 /// # Errors
 /// See [`NotMailable`].
@@ -35,9 +36,9 @@ pub fn mailable(text: &str) -> Result<Address, NotMailable> {
     Address::new(local, domain).map_err(|_| NotMailable::NotAnAddress)
 }
 
-/// Reads a sender, such as `Orderflow <orders@shop.example>`, and returns it with its domain in ASCII.
+/// Parses a sender, such as `Orderflow <orders@shop.example>`, and returns it with its domain in ASCII.
 ///
-/// Unlike [`mailable`] it takes addresses outside of the public DNS, such as `orders@localhost`.
+/// Unlike [`mailable`] it accepts addresses outside the public DNS, such as `orders@localhost`.
 #[must_use]
 pub fn sender(text: &str) -> Option<Mailbox> {
     if text.contains(char::is_control) {
@@ -49,15 +50,15 @@ pub fn sender(text: &str) -> Option<Mailbox> {
     Some(Mailbox::new(name, email))
 }
 
-/// RFC 5322, 3.2.3: words of these characters with single dots between them.
+/// Checks RFC 5322, 3.2.3: words of these characters, separated by single dots.
 fn is_dot_atom(local: &str) -> bool {
     let is_text = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte);
     local.split('.').all(|word| !word.is_empty() && word.bytes().all(is_text))
 }
 
-/// A name in the public DNS, in ASCII (IDNA, UTS 46).
+/// Returns the domain in ASCII (IDNA, UTS 46) if it can be a name in the public DNS.
 fn ascii_domain(domain: &str) -> Option<String> {
-    // A URL's host may be percent-encoded, a mail's may not.
+    // A URL's host may be percent-encoded, a mail domain may not.
     let Ok(Host::Domain(ascii)) = Host::parse(domain) else { return None };
     let is_label = |label: &str| {
         let is_text = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
@@ -116,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn domain_beyond_ascii_is_sent_to_in_ascii() {
+    fn non_ascii_domain_is_converted_to_ascii() {
         assert_eq!(sent_to("ada@müller.example").as_deref(), Ok("ada@xn--mller-kva.example"));
         assert_eq!(sent_to("ada@mu\u{308}ller.example").as_deref(), Ok("ada@xn--mller-kva.example"));
         assert_eq!(sent_to("ada@例え.テスト").as_deref(), Ok("ada@xn--r8jz45g.xn--zckzah"));
@@ -124,14 +125,14 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_smtputf8_or_quotes_before_the_at_is_refused() {
+    fn local_part_that_needs_smtputf8_or_quotes_is_refused() {
         for text in ["\"a b\"@example.org", "\"ada\"@example.org", "zoë@example.org", "用户@例え.テスト"] {
             assert_eq!(sent_to(text), Err(NotMailable::LocalPart), "{text}");
         }
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn text_that_is_not_an_address_is_refused() {
         let label = format!("ada@{}.example", "a".repeat(64));
         let local = format!("{}@example.com", "a".repeat(65));
         let long = format!("ada@{}example.com", "a234567890.".repeat(23));

@@ -1,4 +1,4 @@
-//! The rules of an order that need no IO: its states, its money, its numbers, and what people type.
+//! The rules of an order that need no IO: its states, money, numbers, and the text that customers type.
 
 mod card_number;
 mod id;

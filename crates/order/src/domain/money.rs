@@ -1,4 +1,4 @@
-//! Money is an integer of minor units (cents) and an ISO 4217 code; a shop has one currency.
+//! Money is an integer number of minor units (cents) and an ISO 4217 code. A shop has one currency.
 
 use iso_currency::Currency;
 
@@ -7,10 +7,10 @@ use iso_currency::Currency;
 #[error("the total does not fit into 64 bits")]
 pub struct Overflow;
 
-/// Σ price × quantity, in minor units.
+/// Returns Σ price × quantity, in minor units.
 ///
 /// # Errors
-/// [`Overflow`], never a wrapped sum.
+/// Returns [`Overflow`] instead of a wrapped sum.
 pub fn total(lines: impl IntoIterator<Item = (i64, i32)>) -> Result<i64, Overflow> {
     lines
         .into_iter()
@@ -18,14 +18,16 @@ pub fn total(lines: impl IntoIterator<Item = (i64, i32)>) -> Result<i64, Overflo
         .ok_or(Overflow)
 }
 
-/// How many decimals a currency has; `None` where nobody knows.
+/// Returns how many decimals a currency has; `None` if that is unknown.
 #[must_use]
 pub fn decimals(currency: &str) -> Option<u16> {
     Currency::from_code(currency).and_then(Currency::exponent)
 }
 
-/// `49.98 EUR`, with as many decimals as the currency has: none for yen. The code and not a symbol, since a dollar
-/// sign says nothing of whose dollar it is. `None` for a currency of unknown decimals: a wrong amount is worse than none.
+/// Formats an amount with as many decimals as the currency has: `49.98 EUR`, no decimals for yen.
+///
+/// It shows the code, not a symbol, since several currencies use a dollar sign. Returns `None` if the currency's
+/// decimals are unknown: a wrong amount is worse than none.
 #[must_use]
 pub fn format(minor_units: i64, currency: &str) -> Option<String> {
     let decimals = decimals(currency)?;
@@ -55,17 +57,17 @@ mod tests {
         ] {
             assert_eq!(format(minor_units, currency).as_deref(), Some(expected));
         }
-        assert_eq!((format(1, "ZZZ"), format(1, "XXX")), (None, None), "nobody knows their decimals");
+        assert_eq!((format(1, "ZZZ"), format(1, "XXX")), (None, None), "their decimals are unknown");
     }
 
     #[test]
-    fn a_total_is_the_sum_of_price_times_quantity() {
+    fn total_is_the_sum_of_price_times_quantity() {
         assert_eq!(total([(1999, 2), (500, 1)]), Ok(4498));
         assert_eq!(total([]), Ok(0));
     }
 
     #[test]
-    fn a_total_that_does_not_fit_is_refused() {
+    fn total_that_overflows_is_refused() {
         assert_eq!(total([(i64::MAX, 2)]), Err(Overflow));
         assert_eq!(total([(i64::MAX, 1), (1, 1)]), Err(Overflow));
     }

@@ -1,15 +1,15 @@
-//! The order number that people read out on the phone.
+//! The order number that customers quote on the phone.
 
 use std::{fmt, str::FromStr};
 
 use rand::RngExt as _;
 
-/// Crockford's base-32 alphabet: no I, L, O or U, so nothing is misheard, misread or rude.
+/// Crockford's base-32 alphabet: it has no I, L, O or U, so that numbers are not misread or rude.
 /// Source: <https://www.crockford.com/base32.html>
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
-/// Ten characters are 50 random bits: at a million orders a day, a first collision is expected after about
-/// a month; the unique index refuses it and the order is tried again with another number.
+/// Ten characters are 50 random bits. At a million orders a day, the first collision is expected after about six weeks.
+/// The unique index refuses it, and the order is retried with another number.
 const LENGTH: usize = 10;
 
 /// Ten random Crockford base-32 characters, unique in the database.
@@ -17,7 +17,7 @@ const LENGTH: usize = 10;
 pub struct OrderNumber(String);
 
 impl OrderNumber {
-    /// Draws a new number. Whether it is unique is for the database to say.
+    /// Draws a new number. The database checks that it is unique.
     #[must_use]
     pub fn random() -> Self {
         let mut rng = rand::rng();
@@ -29,7 +29,7 @@ impl OrderNumber {
         )
     }
 
-    /// The ten characters.
+    /// Returns the ten characters.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -42,16 +42,16 @@ impl fmt::Display for OrderNumber {
     }
 }
 
-/// A text that cannot be an order's number.
+/// The error for text that cannot be an order number.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("an order's number has ten characters, digits and letters without I, L, O and U")]
+#[error("an order number has ten characters: digits, and letters except I, L, O and U")]
 pub struct NotANumber;
 
 impl FromStr for OrderNumber {
     type Err = NotANumber;
 
-    /// Takes a number as people write it down: in either case, with O for 0 and I or L for 1, which the alphabet leaves
-    /// out, and with the spaces and hyphens by which they group it.
+    /// Parses a number as people write it: in either case, with spaces or hyphens between groups, and with O for 0 and
+    /// I or L for 1, which the alphabet does not have.
     fn from_str(text: &str) -> Result<Self, NotANumber> {
         let mut number = String::with_capacity(LENGTH);
         for character in text.chars().filter(|character| !matches!(character, ' ' | '-')) {
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_has_ten_characters_of_the_alphabet_and_differs_each_time() {
+    fn number_has_ten_characters_of_the_alphabet_and_differs_each_time() {
         let one = OrderNumber::random();
         assert_eq!(one.as_str().len(), LENGTH);
         assert!(one.as_str().bytes().all(|byte| ALPHABET.contains(&byte)));
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_read_as_people_write_it() {
+    fn number_is_parsed_as_people_write_it() {
         for text in ["4Z8K2M9Q10", "4z8k2m9q1o", "4Z8K2-M9QLO", " 4z8k2 m9qi0 "] {
             assert_eq!(text.parse::<OrderNumber>().as_ref().map(OrderNumber::as_str), Ok("4Z8K2M9Q10"), "{text:?}");
         }

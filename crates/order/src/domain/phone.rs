@@ -6,17 +6,17 @@ use regex_lite::Regex;
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 
-/// The longest text of a phone number, in characters.
+/// The maximum length of a phone number's text, in characters.
 const LONGEST: usize = 40;
 
-/// Digits with the usual signs between them, and an extension.
+/// Digits with the usual separators, and an optional extension.
 static FORM: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"^(\+?[0-9 ()./-]*[0-9])(?: *(?:x|ext\.?|#) *[0-9]{1,6})?$").ok());
 
-/// Returns the number in ASCII, or `None` where it is none: 4 to 15 digits (ITU-T E.164 has at most 15), after + or 00
-/// where it is international.
+/// Returns the number in ASCII, or `None` if it is not a phone number: 4 to 15 digits (the maximum of ITU-T E.164),
+/// after + or 00 if it is international.
 ///
-/// Address books put invisible marks of direction around a number; they are left out.
+/// Invisible direction marks, which address books put around a number, are removed.
 #[must_use]
 pub fn normalize(text: &str) -> Option<String> {
     let is_shown = |character: &char| character.general_category() != GeneralCategory::Format;
@@ -58,8 +58,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_phone_number_is_refused() {
-        // 16 digits are more than any phone number has, and as many as most card numbers.
+    fn text_that_is_not_a_phone_number_is_refused() {
+        // 16 digits are more than any phone number has; most card numbers have 16.
         for text in [
             "",
             "none",

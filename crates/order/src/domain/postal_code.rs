@@ -1,6 +1,6 @@
-//! Which countries have postal codes, and of what form.
+//! Which countries have postal codes, and what form they have.
 //!
-//! The rules are Google's, by which Chrome and Android check addresses; `scripts/postal_codes.py` writes the table.
+//! The rules are Google's, which Chrome and Android also use; `scripts/postal_codes.py` generates the table.
 
 use std::{
     collections::HashMap,
@@ -14,15 +14,15 @@ use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 static RULES: LazyLock<HashMap<&str, Rule>> =
     LazyLock::new(|| include_str!("postal_codes.tsv").lines().filter_map(Rule::read).collect());
 
-/// What a country expects of its addresses.
+/// Whether a country's addresses need a postal code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
     /// Every address has a postal code.
     Required,
     /// Addresses may have one.
     Optional,
-    /// There are none. A code that is given all the same is accepted: other shops' forms ask for one, so people make
-    /// one up.
+    /// The country has no postal codes. A given code is accepted nevertheless: people make one up because other shops
+    /// require it.
     None,
 }
 
@@ -30,7 +30,7 @@ struct Rule {
     need: Need,
     pattern: &'static str,
     example: &'static str,
-    /// Compiled for the country's first address: most countries never have one.
+    /// Compiled on the country's first address, since most countries never have one.
     regex: OnceLock<Option<Regex>>,
 }
 
@@ -53,21 +53,21 @@ impl Rule {
     }
 }
 
-/// Whether addresses in this country (ISO 3166-1 alpha-2) have postal codes. Optional where we do not know the country.
+/// Returns whether addresses in this country (ISO 3166-1 alpha-2) need a postal code. Optional for an unknown country.
 #[must_use]
 pub fn need(country: &str) -> Need {
     RULES.get(country).map_or(Need::Optional, |rule| rule.need)
 }
 
-/// A postal code of this country, for a message. Empty where there is none.
+/// Returns an example of this country's postal codes, for a message. Empty if there is none.
 #[must_use]
 pub fn example(country: &str) -> &'static str {
     RULES.get(country).map_or("", |rule| rule.example)
 }
 
-/// Returns the code in upper case and in ASCII as far as it goes; `None` where it has not the country's form.
+/// Returns the code in upper case and, as far as possible, in ASCII; `None` if it does not have the country's form.
 ///
-/// Spaces and hyphens may stand anywhere, and the country's sign in front, as in D-10115.
+/// Spaces and hyphens may be anywhere, and a country prefix may be in front, as in D-10115.
 #[must_use]
 pub fn normalize(country: &str, code: &str) -> Option<String> {
     let code = code.trim().nfkc().collect::<String>().to_uppercase();
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_country_has_its_rule_and_every_rule_its_example() {
+    fn every_country_has_a_rule_and_every_pattern_matches_its_example() {
         for country in rust_iso3166::ALL {
             let rule = RULES.get(country.alpha2).unwrap_or_else(|| panic!("no rule for {}", country.alpha2));
             let compiled = Regex::new(&format!("^(?:{})$", rule.pattern)).is_ok();

@@ -1,38 +1,38 @@
-//! The state machine of an order: the one place that says which event moves which status where.
+//! The state machine of an order: the only place that defines which event moves which status where.
 
 use std::{fmt, str::FromStr};
 
 use orderflow_events::EventKind;
 use serde::{Deserialize, Serialize};
 
-/// Where an order stands. It never moves backwards.
+/// The status of an order. It never moves backwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OrderStatus {
-    /// Accepted; the payment is under way.
+    /// Accepted; the payment is in progress.
     Pending,
-    /// The customer has to do something before the payment can go on.
+    /// The customer has to do something before the payment can continue.
     ActionRequired,
     /// Charged.
     Paid,
-    /// Every item is set aside.
+    /// Every item is reserved.
     Reserved,
     /// The carrier has it.
     Shipped,
     /// On its way.
     InTransit,
-    /// Handed over.
+    /// Delivered to the customer.
     Delivered,
-    /// Declined for good; nothing was charged.
+    /// Permanently declined; nothing was charged.
     PaymentFailed,
-    /// It will not ship; what was done is being undone.
+    /// It will not ship; compensation is in progress.
     Cancelling,
-    /// Undone: nothing is charged, nothing is set aside.
+    /// Compensated: nothing is charged, nothing is reserved.
     Cancelled,
 }
 
 impl OrderStatus {
-    /// Every status, in the order in which an order that goes well has them first.
+    /// Every status. Those of an order that succeeds come first, in their order.
     pub const ALL: [Self; 10] = [
         Self::Pending,
         Self::ActionRequired,
@@ -46,7 +46,7 @@ impl OrderStatus {
         Self::Cancelled,
     ];
 
-    /// The name in JSON and in the database.
+    /// Returns the name in JSON and in the database.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -63,13 +63,13 @@ impl OrderStatus {
         }
     }
 
-    /// Nothing more will happen by itself that a customer waits for.
+    /// Returns whether nothing more will happen automatically that a customer waits for.
     #[must_use]
     pub const fn is_settled(self) -> bool {
         matches!(self, Self::Shipped | Self::InTransit | Self::Delivered | Self::PaymentFailed | Self::Cancelled)
     }
 
-    /// The events that settle an order.
+    /// Returns the events that settle an order.
     #[must_use]
     pub fn settled_by() -> Vec<EventKind> {
         let settles = |status: Self, event| !status.is_settled() && status.after(event).is_some_and(Self::is_settled);
@@ -77,8 +77,8 @@ impl OrderStatus {
         kinds.filter(|kind| Self::ALL.iter().any(|status| settles(*status, *kind))).collect()
     }
 
-    /// The status after `event`, or `None` where the event has no place: the log then holds something that
-    /// a correct system does not write, and the status stays as it was.
+    /// Returns the status after `event`, or `None` if the event is illegal here. A correct system never writes such an
+    /// event to the log; the status then stays as it was.
     #[must_use]
     pub const fn after(self, event: EventKind) -> Option<Self> {
         match (self, event) {
@@ -88,13 +88,13 @@ impl OrderStatus {
             (Self::Pending | Self::ActionRequired, EventKind::PaymentFailed) => Some(Self::PaymentFailed),
             (Self::Paid, EventKind::InventoryReserved) => Some(Self::Reserved),
             (Self::Reserved, EventKind::ShipmentCreated) => Some(Self::Shipped),
-            // A request moves nothing by itself, whenever it comes: the shipping service decides.
+            // A request alone never moves the status: the shipping service decides.
             (status, EventKind::OrderCancelRequested) => Some(status),
-            // Here the order turns back.
+            // Compensation starts here.
             (Self::Pending | Self::ActionRequired | Self::Paid | Self::Reserved, EventKind::ShipmentCancelled)
             | (Self::Paid, EventKind::InventoryRejected)
             | (Self::Reserved, EventKind::ShipmentFailed) => Some(Self::Cancelling),
-            // What services did forward while the cancel was on its way to them, and what they then undo.
+            // Forward steps that services took before the cancellation reached them, and their compensation.
             (
                 Self::Cancelling,
                 EventKind::PaymentCompleted
@@ -107,7 +107,7 @@ impl OrderStatus {
                 | EventKind::PaymentVoided,
             ) => Some(Self::Cancelling),
             (Self::Cancelling, EventKind::OrderCancelled) => Some(Self::Cancelled),
-            // A cancel that crossed a declined card, or a cancel for another reason: the order has ended already.
+            // A cancellation that crossed a declined card, or a cancellation for another reason: the order has ended.
             (
                 Self::PaymentFailed,
                 EventKind::ShipmentCancelled | EventKind::InventoryReleased | EventKind::PaymentVoided,
@@ -118,20 +118,21 @@ impl OrderStatus {
     }
 }
 
-/// Whether nothing more can come into the log of an order with this history, from its first event on.
+/// Returns whether the log of an order with this history, from its first event on, is complete.
 ///
-/// More than [`OrderStatus::is_settled`]: an order that has ended may have been asked to be cancelled meanwhile, and what
-/// follows from that is still told. A request cannot come later than what settles the order: the front end writes it
-/// under the lock under which the status is folded, and refuses it once the order is settled.
+/// This is stricter than [`OrderStatus::is_settled`]: the customer may have requested a cancellation before the order
+/// ended, and the events that follow from the request are still to come. No request can come after the event that
+/// settles the order: the front end writes it under the lock that the fold takes, and refuses it once the order is
+/// settled.
 #[must_use]
 pub fn is_final(history: &[EventKind]) -> bool {
     let happened = |event| history.contains(&event);
     let status = history.iter().fold(OrderStatus::Pending, |status, event| status.after(*event).unwrap_or(status));
     match status {
-        // The request is granted, since nothing was shipped, and undone step by step.
+        // Nothing was shipped, so the request is granted and the order is compensated step by step.
         OrderStatus::PaymentFailed => !happened(EventKind::OrderCancelRequested) || happened(EventKind::PaymentVoided),
-        // Turned back for another reason while the request was on its way: that is granted too, unless the carrier's
-        // refusal came first.
+        // Cancelled for another reason while the request was on its way. The request is granted too, unless the carrier
+        // had refused the shipment before.
         OrderStatus::Cancelled => {
             !happened(EventKind::OrderCancelRequested)
                 || happened(EventKind::ShipmentCancelled)
@@ -147,9 +148,9 @@ impl fmt::Display for OrderStatus {
     }
 }
 
-/// A text that names no [`OrderStatus`].
+/// The error for text that does not name an [`OrderStatus`].
 #[derive(Debug, thiserror::Error)]
-#[error("no order status is called {0:?}")]
+#[error("unknown order status {0:?}")]
 pub struct UnknownStatus(pub String);
 
 impl FromStr for OrderStatus {
@@ -175,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn the_forward_paths_end_where_they_should() {
+    fn forward_paths_end_in_shipped_or_payment_failed() {
         use EventKind::*;
         let shipped = [OrderCreated, PaymentCompleted, InventoryReserved, ShipmentCreated];
         assert_eq!(fold(&shipped), Some(OrderStatus::Shipped));
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_ship_is_undone_and_cancelled() {
+    fn order_that_cannot_ship_is_compensated_and_cancelled() {
         use EventKind::*;
         let undone = [InventoryReleased, PaymentRefunded, OrderCancelled];
         let refused = [OrderCreated, PaymentCompleted, InventoryReserved, ShipmentFailed];
@@ -194,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cancel_may_cross_every_forward_step() {
+    fn cancellation_may_cross_every_forward_step() {
         use EventKind::*;
         let cancelled = Some(OrderStatus::Cancelled);
         for (history, end) in [
@@ -238,7 +239,7 @@ mod tests {
     fn every_event_has_a_place() {
         for event in EventKind::ALL {
             let place = OrderStatus::ALL.into_iter().any(|status| status.after(*event).is_some());
-            assert!(place, "{event} has no place after any status: say in OrderStatus::after where it belongs");
+            assert!(place, "{event} is illegal after every status: add it to OrderStatus::after");
         }
     }
 
@@ -252,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_is_final_when_what_follows_from_a_cancel_has_come_too() {
+    fn order_is_final_once_all_events_after_a_cancellation_request_are_logged() {
         use EventKind::*;
         for (history, last) in [
             (&[PaymentCompleted, InventoryReserved, ShipmentCreated][..], 3),
@@ -292,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn names_read_back_as_themselves_and_are_those_of_the_json() {
+    fn status_names_parse_back_and_match_the_json() {
         for status in OrderStatus::ALL {
             assert_eq!(status.as_str().parse::<OrderStatus>().ok(), Some(status));
             assert_eq!(serde_json::to_value(status).ok(), Some(serde_json::Value::String(status.as_str().to_owned())));

@@ -1,4 +1,5 @@
-//! What Stripe can charge, and how it counts money. Ours is minor units of ISO 4217; Stripe's differ for some currencies.
+//! The amounts that Stripe can charge, and its units of money. We use the minor units of ISO 4217; Stripe's units
+//! differ for some currencies.
 //!
 //! Every number here is from <https://docs.stripe.com/currencies>: "Zero-decimal currencies", "Three-decimal
 //! currencies", "Special cases", "Minimum and maximum charge amounts".
@@ -7,18 +8,18 @@ use crate::payment_kind::PaymentKind;
 
 use super::money;
 
-/// Stripe has no decimals for these. The Malagasy ariary (MGA) has two by ISO 4217.
+/// Currencies without decimals at Stripe. In ISO 4217 the Malagasy ariary (MGA) has two.
 const ZERO_DECIMAL: &[&str] =
     &["BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA", "PYG", "RWF", "VND", "VUV", "XAF", "XOF", "XPF"];
 
-/// Stripe has three decimals for these, of which the last has to be 0.
+/// Currencies with three decimals at Stripe. The last one must be 0.
 const THREE_DECIMAL: &[&str] = &["BHD", "JOD", "KWD", "OMR", "TND"];
 
-/// No decimals by ISO 4217. Stripe wants two, which have to be 00: 500 is 5 ISK.
+/// Currencies without decimals in ISO 4217 for which Stripe expects two, always 00: 500 is 5 ISK.
 const ZERO_AS_TWO_DECIMAL: &[&str] = &["ISK", "UGX"];
 
-/// The least that can be charged, in Stripe's units, by the currency that the bank account is kept in. An account in
-/// another currency has that one's minimum, converted; then Stripe's answer `amount_too_small` is what tells.
+/// The minimum charge by currency, in Stripe's units, for a bank account in that currency. For an account in another
+/// currency, Stripe converts the account's minimum and reports a smaller amount as `amount_too_small`.
 const LEAST: &[(&str, i64)] = &[
     ("AED", 200),
     ("AUD", 50),
@@ -46,8 +47,8 @@ const LEAST: &[(&str, i64)] = &[
     ("USD", 50),
 ];
 
-/// The most that can be charged to a card, in Stripe's units, where it is more than [`MOST`]. The page's digits and
-/// examples disagree for the last four; these are the larger ones, so that nothing is refused that Stripe may take.
+/// The maximum charge to a card, in Stripe's units, where it is more than [`MOST`]. For the last four the page's digit
+/// counts and examples disagree. These are the larger values, so that nothing is refused that Stripe may accept.
 const MOST_OF: &[(&str, i64)] = &[
     ("IDR", 999_999_999_999),
     ("INR", 999_999_999),
@@ -57,7 +58,7 @@ const MOST_OF: &[(&str, i64)] = &[
     ("JPY", 9_999_999_999_999),
 ];
 
-/// The most that can be charged in every other currency: eight digits.
+/// The maximum charge in every other currency: eight digits.
 const MOST: i64 = 99_999_999;
 
 /// Why Stripe cannot charge an amount.
@@ -72,22 +73,22 @@ pub enum NotChargeable {
     /// It is above the maximum, or does not fit into 64 bits in Stripe's units.
     #[error("the amount is above Stripe's maximum")]
     TooLarge,
-    /// Stripe counts this currency in larger steps.
+    /// Stripe charges this currency only in larger steps.
     #[error("Stripe cannot charge such a fraction of the currency")]
     Fraction {
-        /// What it has to be a multiple of, in our minor units.
+        /// The amount must be a multiple of this, in our minor units.
         step: i64,
     },
-    /// Nobody knows how Stripe counts this currency.
-    #[error("Stripe does not take this currency")]
+    /// Stripe's units for this currency are unknown.
+    #[error("Stripe does not support this currency")]
     Currency,
 }
 
-/// Checks whether an order of this total can be paid to this provider. A total of 0 always can: no provider is asked for
-/// nothing.
+/// Checks whether this provider can charge an order of this total. A total of 0 is always valid, since nothing is
+/// charged.
 ///
 /// # Errors
-/// Why not.
+/// Returns why it cannot be charged.
 pub fn can_be_paid(provider: PaymentKind, total: i64, currency: &str) -> Result<(), NotChargeable> {
     match provider {
         PaymentKind::Stripe if total != 0 => check(total, currency),
@@ -95,10 +96,10 @@ pub fn can_be_paid(provider: PaymentKind, total: i64, currency: &str) -> Result<
     }
 }
 
-/// Whether Stripe can charge this amount, given in our minor units.
+/// Checks whether Stripe can charge this amount, given in our minor units.
 ///
 /// # Errors
-/// Why not.
+/// Returns why it cannot be charged.
 pub fn check(amount: i64, currency: &str) -> Result<(), NotChargeable> {
     let units = to_units(amount, currency)?;
     let least = of(LEAST, currency).unwrap_or(1);
@@ -108,10 +109,10 @@ pub fn check(amount: i64, currency: &str) -> Result<(), NotChargeable> {
     if units > of(MOST_OF, currency).unwrap_or(MOST) { Err(NotChargeable::TooLarge) } else { Ok(()) }
 }
 
-/// An amount in Stripe's units: 4998 ISK are 499800.
+/// Converts an amount to Stripe's units: 4998 ISK are 499800.
 ///
 /// # Errors
-/// Where Stripe cannot say it. Minimum and maximum are not looked at: see [`check`].
+/// Fails if the amount has no form in Stripe's units. It does not check minimum and maximum: see [`check`].
 pub fn to_units(amount: i64, currency: &str) -> Result<i64, NotChargeable> {
     let scale = Scale::of(currency).ok_or(NotChargeable::Currency)?;
     let step = scale.step();
@@ -121,8 +122,8 @@ pub fn to_units(amount: i64, currency: &str) -> Result<i64, NotChargeable> {
     amount.checked_mul(scale.up).map(|units| units / scale.down).ok_or(NotChargeable::TooLarge)
 }
 
-/// An amount that Stripe names, in our minor units: 499800 are 4998 ISK. `None` for one that we cannot say, and so never
-/// charged.
+/// Converts an amount from Stripe's units to our minor units: 499800 are 4998 ISK. Returns `None` for an amount without
+/// a form in our units, which we can never have charged.
 #[must_use]
 pub fn from_units(units: i64, currency: &str) -> Option<i64> {
     let scale = Scale::of(&currency.to_ascii_uppercase())?;
@@ -130,14 +131,14 @@ pub fn from_units(units: i64, currency: &str) -> Option<i64> {
     (amount.checked_rem(scale.up)? == 0).then(|| amount / scale.up)
 }
 
-/// How our minor units become Stripe's.
+/// How to convert our minor units to Stripe's units.
 #[derive(Debug, Clone, Copy)]
 struct Scale {
-    /// Stripe's units are ours times this,
+    /// Our units are multiplied by this,
     up: i64,
     /// and divided by this. One of the two is 1.
     down: i64,
-    /// What an amount in Stripe's units has to be a multiple of.
+    /// An amount in Stripe's units must be a multiple of this.
     multiple: i64,
 }
 
@@ -151,13 +152,13 @@ impl Scale {
             2 if listed(ZERO_DECIMAL) => (1, 100, 1),
             2 => (1, 1, 1),
             3 if listed(THREE_DECIMAL) => (1, 1, 10),
-            // A guess would be wrong by a factor of ten or a hundred.
+            // A wrong guess would be off by a factor of ten or a hundred.
             _ => return None,
         };
         Some(Self { up, down, multiple })
     }
 
-    /// What an amount in our minor units has to be a multiple of.
+    /// Returns what an amount in our minor units must be a multiple of.
     fn step(self) -> i64 {
         (self.multiple * self.down / self.up).max(1)
     }
@@ -171,9 +172,9 @@ fn of(list: &[(&str, i64)], currency: &str) -> Option<i64> {
 mod tests {
     use super::*;
 
-    /// Each pair is what the page says, or what follows from it: "to charge 5 ISK, provide an amount value of 500".
+    /// Each pair is from the page or follows from it: "to charge 5 ISK, provide an amount value of 500".
     #[test]
-    fn amounts_become_stripes_units_and_come_back() {
+    fn amounts_convert_to_stripes_units_and_back() {
         for (amount, currency, units) in [
             (1499, "EUR", 1499),
             (4998, "ISK", 499_800),
@@ -190,21 +191,21 @@ mod tests {
         ] {
             assert_eq!(to_units(amount, currency), Ok(units), "{amount} {currency}");
             assert_eq!(from_units(units, currency), Some(amount), "{units} {currency}");
-            assert_eq!(from_units(units, &currency.to_lowercase()), Some(amount), "Stripe writes small letters");
+            assert_eq!(from_units(units, &currency.to_lowercase()), Some(amount), "Stripe uses lower case");
         }
     }
 
     #[test]
-    fn every_currency_on_the_lists_comes_back_as_it_went() {
+    fn every_listed_currency_converts_back_unchanged() {
         for currency in [ZERO_DECIMAL, THREE_DECIMAL, ZERO_AS_TWO_DECIMAL].concat() {
             let units = to_units(7_000, currency).unwrap_or_else(|why| panic!("{currency}: {why}"));
             assert_eq!(from_units(units, currency), Some(7_000), "{currency}");
         }
     }
 
-    /// "5.124 KWD must be rounded to 5120 or 5130"; we charge what was shown or nothing, so the order is refused.
+    /// "5.124 KWD must be rounded to 5120 or 5130". We charge only the amount that was shown, so the order is refused.
     #[test]
-    fn fraction_that_stripe_cannot_say_is_refused() {
+    fn fraction_that_stripe_cannot_charge_is_refused() {
         assert_eq!(check(5_124, "KWD"), Err(NotChargeable::Fraction { step: 10 }));
         assert_eq!(check(5_120, "KWD"), Ok(()));
         assert_eq!(check(4_998, "MGA"), Err(NotChargeable::Fraction { step: 100 }));
@@ -212,12 +213,12 @@ mod tests {
     }
 
     #[test]
-    fn minimum_and_maximum_hold_in_our_units() {
+    fn minimum_and_maximum_apply_in_our_units() {
         assert_eq!(check(49, "EUR"), Err(NotChargeable::TooSmall { least: 50 }));
         assert_eq!(check(50, "EUR"), Ok(()));
         assert_eq!(check(17_499, "HUF"), Err(NotChargeable::TooSmall { least: 17_500 }));
         assert_eq!(check(49, "JPY"), Err(NotChargeable::TooSmall { least: 50 }));
-        // No minimum is on the page for these.
+        // The page has no minimum for these.
         assert_eq!((check(1, "ISK"), check(1, "ZAR")), (Ok(()), Ok(())));
         assert_eq!((check(99_999_999, "EUR"), check(100_000_000, "EUR")), (Ok(()), Err(NotChargeable::TooLarge)));
         assert_eq!((check(999_999, "ISK"), check(1_000_000, "ISK")), (Ok(()), Err(NotChargeable::TooLarge)));
@@ -227,7 +228,7 @@ mod tests {
 
     #[test]
     fn currency_of_unknown_units_is_refused() {
-        // Three decimals and four, of which the page says nothing; and no currency at all.
+        // Currencies with three or four decimals that the page does not mention, and texts that are not currencies.
         for currency in ["IQD", "LYD", "CLF", "XXX", "ZZZ", "eur", ""] {
             assert_eq!(check(1_000, currency), Err(NotChargeable::Currency), "{currency}");
         }

@@ -1,4 +1,4 @@
-//! Free text that people type, such as names and lines of an address: one rule, by Unicode categories.
+//! Free text that customers type, such as names and address lines: one rule, based on Unicode categories.
 
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory as _};
@@ -6,25 +6,25 @@ use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCa
 /// Why a text is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flaw {
-    /// It has a line break, a tab or another control character.
+    /// It contains a line break, a tab or another control character.
     ControlCharacter,
-    /// It has a character that nobody sees, or one that changes the order in which others are shown.
+    /// It contains an invisible character, or one that changes the display order of other characters.
     InvisibleCharacter,
-    /// Nothing of it can be seen.
+    /// It has no visible character.
     Blank,
 }
 
-/// Letters of no width. They count as letters in Unicode and make names that look empty.
+/// Letters without width. Unicode counts them as letters, but a name of them looks empty.
 const FILLERS: [char; 4] = ['\u{115F}', '\u{1160}', '\u{3164}', '\u{FFA0}'];
 
-/// Marks that say in which direction the spaces and signs beside them run. Hebrew and Arabic addresses with house
-/// numbers need them; unlike overrides they cannot turn other text around.
+/// Marks that set the direction of the spaces and punctuation next to them. Hebrew and Arabic addresses with house
+/// numbers need them. Unlike overrides they cannot reverse other text.
 const DIRECTION_MARKS: [char; 3] = ['\u{200E}', '\u{200F}', '\u{061C}'];
 
-/// Joiners. Persian and Indic names need them between letters, emoji between pictures.
+/// Joiners. Persian and Indic names need them between letters, and emoji need them between pictures.
 const JOINERS: [char; 2] = ['\u{200C}', '\u{200D}'];
 
-/// Returns the text as it is stored: in Unicode's form C, each run of spaces as one, none around it.
+/// Returns the text as it is stored: in Unicode's normalization form C, trimmed, with single spaces.
 ///
 /// # Errors
 /// See [`Flaw`].
@@ -46,7 +46,7 @@ fn check(before: Option<char>, character: char) -> Result<(), Flaw> {
         Category::Format if DIRECTION_MARKS.contains(&character) => Ok(()),
         Category::Format if JOINERS.contains(&character) && before.is_some_and(can_be_joined) => Ok(()),
         Category::Format | Category::PrivateUse | Category::Surrogate => Err(Flaw::InvisibleCharacter),
-        // Unassigned characters may be letters of a newer Unicode; these stay unassigned for ever.
+        // Other unassigned characters may become letters in a newer Unicode; these stay unassigned permanently.
         Category::Unassigned if u32::from(character) & 0xFFFE == 0xFFFE => Err(Flaw::InvisibleCharacter),
         _ if FILLERS.contains(&character) => Err(Flaw::InvisibleCharacter),
         _ => Ok(()),
@@ -65,17 +65,17 @@ fn is_visible(character: char) -> bool {
     is_shown && character != '\u{2800}'
 }
 
-/// The longest name that a mail repeats, in characters.
+/// The maximum length of a name that a mail repeats, in characters.
 const LONGEST_NAME: usize = 60;
 
 /// The most words of a name that a mail repeats.
 const MOST_WORDS: usize = 6;
 
-/// Returns the name where a mail may repeat it: where it looks like a person's or a company's.
+/// Returns the name if a mail may repeat it, that is, if it looks like a personal or company name.
 ///
-/// Anybody can order in the name of anybody else, so what they type as a name reaches a stranger's inbox under our
-/// sender. It must not carry an advertisement: letters and the signs of names only, few of them, and nothing that a
-/// mail program makes a link of. A name with digits is not repeated either; its mail greets without a name.
+/// Anyone can order in someone else's name, so the name that they type reaches a stranger's inbox under our sender. It
+/// must not carry an advertisement. Only a few letters and the punctuation of names are allowed, and nothing that a
+/// mail program turns into a link. Digits are not allowed either. Without a name the mail uses a neutral greeting.
 #[must_use]
 pub fn greetable(name: &str) -> Option<&str> {
     let is_of_names = |character: char| {
@@ -91,7 +91,7 @@ pub fn greetable(name: &str) -> Option<&str> {
     is_one.then_some(name)
 }
 
-/// Whether mail programs may make a link of this word: `shop.example`, but not `St.` or `J.R.R.`.
+/// Returns whether mail programs may turn this word into a link: `shop.example`, but not `St.` or `J.R.R.`.
 fn could_be_a_host(word: &str) -> bool {
     let labels: Vec<&str> = word.split('.').filter(|label| !label.is_empty()).collect();
     labels.len() > 1 && labels.iter().any(|label| label.chars().count() > 1)
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_is_composed_and_its_spaces_are_single() {
+    fn text_is_composed_and_trimmed_to_single_spaces() {
         assert_eq!(tidy("  Zoe\u{308}\u{a0}\u{3000} Mu\u{308}ller ").as_deref(), Ok("Zoë Müller"));
     }
 
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_sees_and_what_turns_text_around_is_refused() {
+    fn invisible_and_direction_changing_characters_are_refused() {
         for text in [
             "\u{200b}",
             "Ada\u{200b}",
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn text_without_anything_to_see_is_blank() {
+    fn text_without_visible_characters_is_blank() {
         for text in ["", " ", "\u{a0}\u{2003}", "\u{301}", "\u{200e}", "\u{fe0f}", "\u{2800}"] {
             assert_eq!(tidy(text), Err(Flaw::Blank), "{text:?}");
         }

@@ -1,5 +1,5 @@
-//! Whether new orders are taken: not while the database is away, and not while too much of what begins or ends them waits for the
-//! broker.
+//! Admission control: new orders are rejected while the database is unavailable, or while the outbox holds too many of
+//! the events that begin or end orders.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use orderflow_service::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// How often the outbox is measured.
+/// How often to measure the outbox.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// When a refused client may ask again: a backlog is not gone in less.
+/// When a rejected client may retry. A backlog takes at least this long to clear.
 const RETRY_SECONDS: u64 = 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,26 +27,26 @@ enum State {
     DatabaseAway,
 }
 
-/// Why a new order may not come in now.
+/// Why new orders are currently rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotAdmitted {
-    /// Too much waits in the outbox.
-    #[error("too much waits in the outbox")]
+    /// The outbox is over its limits.
+    #[error("too many events wait in the outbox")]
     Overloaded {
-        /// When the client may ask again.
+        /// When the client may retry, in seconds from now.
         retry_seconds: u64,
     },
-    /// The database is unavailable, or was not reached yet.
-    #[error("the database is unavailable, or was not reached yet")]
+    /// The database is unavailable, or has not been reached yet.
+    #[error("the database is unavailable, or has not been reached yet")]
     DatabaseUnavailable,
 }
 
-/// The present answer. Cheap to clone.
+/// The current admission state. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Gate(watch::Receiver<State>);
 
 impl Gate {
-    /// Starts to measure, on the current runtime, until `stop`. Closed until the first measurement, and so long the
+    /// Starts measuring on the current runtime, until `stop`. Until the first measurement the gate is closed and the
     /// process is not ready.
     #[must_use]
     pub fn start(database: Database, limits: Admission, stop: CancellationToken) -> Self {
@@ -55,10 +55,10 @@ impl Gate {
         Self(receiver)
     }
 
-    /// Checks whether a new order may come in.
+    /// Checks whether new orders are admitted.
     ///
     /// # Errors
-    /// [`NotAdmitted`]; nothing was stored.
+    /// Returns [`NotAdmitted`] if they are not. Nothing is stored.
     pub fn admit(&self) -> Result<(), NotAdmitted> {
         match *self.0.borrow() {
             State::Open => Ok(()),
@@ -67,7 +67,7 @@ impl Gate {
         }
     }
 
-    /// Whether there was a measurement.
+    /// Returns whether the outbox has been measured.
     #[must_use]
     pub fn is_measured(&self) -> bool {
         *self.0.borrow() != State::Unknown
@@ -81,16 +81,19 @@ async fn watch_outbox(database: Database, limits: Admission, state: watch::Sende
             Ok(now) => now,
             Err(error) => {
                 if reported != State::DatabaseAway {
-                    tracing::warn!(error = telemetry::chain(&error), "the database is away: orders are refused");
+                    tracing::warn!(
+                        error = telemetry::chain(&error),
+                        "the database is unavailable: new orders are rejected"
+                    );
                 }
                 State::DatabaseAway
             }
         };
         match (reported, now) {
             (State::Open | State::DatabaseAway, State::Overloaded) => {
-                tracing::warn!("too much waits in the outbox: orders are refused; is RabbitMQ reachable?");
+                tracing::warn!("too many events wait in the outbox: new orders are rejected; is RabbitMQ reachable?");
             }
-            (State::Overloaded | State::DatabaseAway, State::Open) => tracing::info!("orders are taken again"),
+            (State::Overloaded | State::DatabaseAway, State::Open) => tracing::info!("new orders are accepted again"),
             _ => {}
         }
         reported = now;
@@ -104,7 +107,7 @@ async fn watch_outbox(database: Database, limits: Admission, state: watch::Sende
 
 async fn measure(database: &Database, limits: Admission) -> Result<State, StoreError> {
     let most = limits.max_outbox_rows;
-    // One more than the limit is enough to know that there are too many.
+    // Counting one row beyond the limit is enough to know that there are too many.
     let measuring = async |connection: &mut Connection| outbox::depths(connection, most.saturating_add(1)).await;
     let depths = database.run(ANSWER_WITHIN, measuring).await?;
     metrics::get().outbox.depths(&depths);

@@ -1,6 +1,6 @@
-//! Refuses what looks like a card number, wherever in an order someone put it.
+//! Refuses anything that looks like a card number, anywhere in an order.
 //!
-//! Storing or logging a card number brings a shop under PCI DSS: it is refused, and never quoted in an answer.
+//! Storing or logging a card number would bring a shop under PCI DSS, so it is refused, and never quoted in an answer.
 
 use serde_json::Value;
 
@@ -9,8 +9,8 @@ use crate::domain::looks_like_card_number;
 
 /// Records an error for every text, number and field name of an order that looks like a card number.
 ///
-/// Left out are fields that hold long numbers by right and cannot hold a card number: a SKU, which must be in the
-/// catalogue (5449000000996 is an EAN), a phone number, which has a form of its own, and the id of the replaced order.
+/// It skips fields that legitimately hold long numbers and cannot hold a card number: a SKU, which must be in the
+/// catalogue (5449000000996 is an EAN), a phone number, which has its own form, and the id of the replaced order.
 pub fn refuse(value: &Value, pointer: &str, errors: &mut Errors) {
     match value {
         Value::String(_) if is_exempt(pointer) => {}
@@ -43,6 +43,6 @@ fn refuse_text(text: &str, pointer: &str, errors: &mut Errors) {
     }
 }
 
-/// What is said of it.
+/// The message for a refused card number.
 pub const REFUSED: &str =
-    "This looks like a card number. Card numbers are not taken here: name a payment method such as pm_card_visa.";
+    "This looks like a card number. Card numbers are not accepted here: name a payment method such as pm_card_visa.";

@@ -1,8 +1,8 @@
-//! The catalogue as this process knows it: a copy, refreshed every second.
+//! This process's copy of the catalogue, refreshed every second.
 //!
-//! So a price or a stock level that someone changed holds here about a second later, longer while the database is
-//! away. A price is binding from the moment when the order is accepted; a stock level only spares customers an order
-//! that would be cancelled, since the inventory service has the last word.
+//! A changed price or stock level takes effect here about a second later, or when an unavailable database recovers. A
+//! price is binding once the order is accepted. A stock level only spares customers an order that would be cancelled,
+//! since the inventory service makes the final decision.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -20,10 +20,10 @@ use crate::{
     store::catalogue::{self, Product},
 };
 
-/// How old the copy may get, apart from the time that reading takes.
+/// The maximum age of the copy, plus the time that a read takes.
 const REFRESH: Duration = Duration::from_secs(1);
 
-/// The products at one moment.
+/// The products at one point in time.
 #[derive(Debug, Default)]
 pub struct Catalogue {
     products: Vec<Product>,
@@ -32,46 +32,46 @@ pub struct Catalogue {
 }
 
 impl Catalogue {
-    /// A catalogue of these products.
+    /// Creates a catalogue of these products.
     #[must_use]
     pub fn new(products: Vec<Product>) -> Self {
         let places = products.iter().enumerate().map(|(place, product)| (product.sku.clone(), place)).collect();
         Self { products, places, charged_by: PaymentKind::default() }
     }
 
-    /// The same, sold by this provider.
+    /// Returns the same catalogue, with this payment provider.
     #[must_use]
     pub fn charged_by(self, charged_by: PaymentKind) -> Self {
         Self { charged_by, ..self }
     }
 
-    /// Whether the provider can charge this total.
+    /// Checks whether the provider can charge this total.
     ///
     /// # Errors
-    /// Why not.
+    /// Returns why it cannot be charged.
     pub fn can_charge(&self, total: i64, currency: &str) -> Result<(), NotChargeable> {
         stripe::can_be_paid(self.charged_by, total, currency)
     }
 
-    /// The product of this name.
+    /// Returns the product with this SKU.
     #[must_use]
     pub fn get(&self, sku: &str) -> Option<&Product> {
         self.places.get(sku).and_then(|place| self.products.get(*place))
     }
 
-    /// All products, in the order of the shop's page.
+    /// Returns all products, in the order of the shop's page.
     #[must_use]
     pub fn products(&self) -> &[Product] {
         &self.products
     }
 }
 
-/// The present copy of the catalogue. Cheap to clone.
+/// The current copy of the catalogue. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct CatalogueCache(watch::Receiver<Option<Arc<Catalogue>>>);
 
 impl CatalogueCache {
-    /// Starts to refresh, on the current runtime, until `stop`.
+    /// Starts refreshing on the current runtime, until `stop`.
     #[must_use]
     pub fn start(database: Database, charged_by: PaymentKind, stop: CancellationToken) -> Self {
         let (sender, receiver) = watch::channel(None);
@@ -79,7 +79,7 @@ impl CatalogueCache {
         Self(receiver)
     }
 
-    /// The copy, or `None` as long as the database was never reached.
+    /// Returns the copy, or `None` until the database is first reached.
     #[must_use]
     pub fn current(&self) -> Option<Arc<Catalogue>> {
         self.0.borrow().clone()
@@ -100,11 +100,11 @@ async fn refresh(
                 current.send_replace(Some(Arc::new(Catalogue::new(products).charged_by(charged_by))));
             }
             Err(error) => {
-                // That the database is away is said by the gate already.
+                // The gate already logs that the database is unavailable.
                 if !failing && !error.is_unavailable() {
                     tracing::warn!(
                         error = telemetry::chain(&error),
-                        "the catalogue cannot be read; going on with what is known of it"
+                        "the catalogue cannot be read; continuing with the last known copy"
                     );
                 }
                 failing = true;

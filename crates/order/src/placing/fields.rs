@@ -1,4 +1,4 @@
-//! Walks a JSON body and remembers everything that is wrong with it, so that a client corrects all of it at once.
+//! Walks a JSON body and collects every error in it, so that a client can correct them all in one go.
 
 use std::borrow::Cow;
 
@@ -8,20 +8,20 @@ use serde_json::{Map, Value};
 
 use crate::domain::{self, Flaw};
 
-/// The most errors that one answer names. A pointer has at most 256 bytes and a detail less, so that an answer stays
-/// below 64 KiB whatever the body was.
+/// The most errors in one answer. A pointer has at most 256 bytes and a detail fewer, so an answer stays below 64 KiB
+/// for any body.
 pub const MOST_ERRORS: usize = 100;
 
-/// The longest pointer, in bytes. Names of the client's own are shortened so that it fits.
+/// The maximum length of a pointer, in bytes. Field names that the client invented are shortened to fit.
 const LONGEST_POINTER: usize = 256;
 
-/// The most bytes of a pointer that one name of the client's own takes.
+/// The maximum length of one such field name in a pointer, in bytes.
 const LONGEST_NAME: usize = 96;
 
-/// Stands for what is left out of a pointer: `…` as a URI fragment has it.
+/// Marks an omission in a pointer: `…`, encoded for a URI fragment.
 const LEFT_OUT: &str = "%E2%80%A6";
 
-/// What a URI fragment cannot hold as it is (RFC 3986), and `%`.
+/// The characters that must be escaped in a URI fragment (RFC 3986), and `%`.
 const FRAGMENT: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -38,10 +38,10 @@ const FRAGMENT: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
-/// Declares [`ErrorCode`] so that a code and its name stand beside each other and no list can miss one.
+/// Declares [`ErrorCode`], so that each code is next to its name and no list can omit one.
 macro_rules! error_codes {
     ($($(#[$doc:meta])* $variant:ident => $code:literal;)+) => {
-        /// What kind of mistake a field has. Public: the `code` of an entry in a problem's `errors`.
+        /// The kind of error in a field. Part of the contract: the `code` of an entry in a problem's `errors`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum ErrorCode { $($(#[$doc])* $variant,)+ }
 
@@ -49,7 +49,7 @@ macro_rules! error_codes {
             /// Every code.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
-            /// The name in a problem.
+            /// Returns the code's name in a problem.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $code,)+ }
@@ -61,17 +61,17 @@ macro_rules! error_codes {
 error_codes! {
     /// Missing, or null.
     Required => "required";
-    /// Nothing of this name belongs here.
+    /// There is no field of this name.
     UnknownField => "unknown_field";
-    /// Not the JSON type that is expected.
+    /// Not the expected JSON type.
     WrongType => "wrong_type";
-    /// Nothing that can be seen.
+    /// No visible character.
     Blank => "blank";
     /// Too many characters.
     TooLong => "too_long";
     /// A line break, a tab, or another control character.
     ControlCharacter => "control_character";
-    /// A character that nobody sees, or one that turns other text around.
+    /// An invisible character, or one that changes the display order of other characters.
     InvisibleCharacter => "invisible_character";
     /// A number outside its bounds.
     OutOfRange => "out_of_range";
@@ -79,7 +79,7 @@ error_codes! {
     WrongCount => "wrong_count";
     /// Not an e-mail address.
     InvalidEmail => "invalid_email";
-    /// An e-mail address that many mail servers cannot take.
+    /// An e-mail address that many mail servers do not accept.
     UnmailableEmail => "unmailable_email";
     /// Not a phone number.
     InvalidPhone => "invalid_phone";
@@ -91,7 +91,7 @@ error_codes! {
     InvalidMethod => "invalid_method";
     /// Looks like a card number.
     CardNumberRefused => "card_number_refused";
-    /// A key that its object has twice.
+    /// A key that occurs twice in its object.
     DuplicateKey => "duplicate_key";
     /// Nested too deeply.
     TooDeep => "too_deep";
@@ -99,68 +99,69 @@ error_codes! {
     DuplicateSku => "duplicate_sku";
     /// The shop has no such product.
     UnknownSku => "unknown_sku";
-    /// There is not that much of it.
+    /// Not enough in stock.
     OutOfStock => "out_of_stock";
-    /// Products that cannot be paid together.
+    /// Products in different currencies, which cannot be paid together.
     MixedCurrencies => "mixed_currencies";
     /// The sum is too large to be charged.
     TotalTooLarge => "total_too_large";
-    /// It costs something else than its customer was shown.
+    /// The total differs from the one that the customer was shown.
     TotalChanged => "total_changed";
-    /// The sum is below what the payment provider charges.
+    /// The sum is below the payment provider's minimum.
     TotalTooSmall => "total_too_small";
-    /// The payment provider cannot charge such a fraction of the currency, or does not take the currency.
+    /// The payment provider cannot charge such a fraction of the currency, or does not support the currency.
     TotalNotChargeable => "total_not_chargeable";
     /// Not an order of the same customer whose payment was declined.
     NotReplaceable => "not_replaceable";
 }
 
-/// One thing that is wrong with a body.
+/// An error in a body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FieldError {
-    /// Where: a JSON pointer as a URI fragment, `#/items/0/quantity`.
+    /// The field, as a JSON pointer in URI fragment form: `#/items/0/quantity`.
     pub pointer: String,
-    /// What kind of mistake, for programs: `out_of_range`.
+    /// The kind of error, for programs: `out_of_range`.
     pub code: &'static str,
-    /// A sentence for people; nothing personal in it.
+    /// A sentence for human readers, without personal data.
     pub detail: Cow<'static, str>,
 }
 
-/// What is wrong so far: the first mistake of each field.
+/// The errors found so far: the first one of each field.
 #[derive(Debug, Default)]
 pub struct Errors {
     list: Vec<FieldError>,
 }
 
 impl Errors {
-    /// Remembers a mistake, unless this field has one already or there are [`MOST_ERRORS`].
+    /// Adds an error, unless this field already has one or there are already [`MOST_ERRORS`].
     pub fn add(&mut self, pointer: &str, code: ErrorCode, detail: impl Into<Cow<'static, str>>) {
         if self.list.len() < MOST_ERRORS && self.list.iter().all(|error| error.pointer != pointer) {
             self.list.push(FieldError { pointer: pointer.to_owned(), code: code.as_str(), detail: detail.into() });
         }
     }
 
-    /// Nothing is wrong.
+    /// Returns whether there are no errors.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// For the answer.
+    /// Returns the errors for the answer.
     #[must_use]
     pub fn into_list(self) -> Vec<FieldError> {
         self.list
     }
 }
 
-/// The pointer to a field of an object. A name that the client made up is shortened, and hidden if it looks like a card number.
+/// Returns the pointer to a field of an object. A long name is shortened, and one that looks like a card number is
+/// hidden.
 #[must_use]
 pub fn child(pointer: &str, name: &str) -> String {
     let mut shown = String::new();
     if domain::looks_like_card_number(name) {
         LEFT_OUT.clone_into(&mut shown);
     } else {
-        // Character by character: an escape must not be cut in two.
+        // Character by character, so that no escape is cut in two.
         for character in name.chars() {
             let escaped = escaped(character);
             if shown.len() + escaped.len() > LONGEST_NAME {
@@ -173,7 +174,7 @@ pub fn child(pointer: &str, name: &str) -> String {
     bounded(pointer, &shown)
 }
 
-/// The pointer to an element of a list.
+/// Returns the pointer to an element of a list.
 #[must_use]
 pub fn element(pointer: &str, index: usize) -> String {
     bounded(pointer, &index.to_string())
@@ -187,7 +188,7 @@ fn escaped(character: char) -> String {
     }
 }
 
-/// `pointer/part`, or where that is too long the pointer with a sign that something is left out.
+/// Returns `pointer/part`, or, if that is too long, the pointer with a mark that something is omitted.
 fn bounded(pointer: &str, part: &str) -> String {
     if pointer.len() + 1 + part.len() <= LONGEST_POINTER - 1 - LEFT_OUT.len() {
         format!("{pointer}/{part}")
@@ -198,20 +199,20 @@ fn bounded(pointer: &str, part: &str) -> String {
     }
 }
 
-/// A value and where it stands.
+/// A value and its location.
 #[derive(Debug)]
 pub struct Found<'v> {
-    /// Where.
+    /// The pointer to it.
     pub pointer: String,
-    /// What; never null.
+    /// The value; never null.
     pub value: &'v Value,
 }
 
 impl<'v> Found<'v> {
-    /// A text of 1 to `longest` characters as it is stored; see [`domain::tidy`].
+    /// Reads a string of 1 to `longest` characters and returns it as it is stored; see [`domain::tidy`].
     pub fn text(&self, longest: usize, errors: &mut Errors) -> Option<String> {
         let Some(text) = self.value.as_str() else {
-            errors.add(&self.pointer, ErrorCode::WrongType, "Must be a text.");
+            errors.add(&self.pointer, ErrorCode::WrongType, "Must be a string.");
             return None;
         };
         if text.chars().count() > longest {
@@ -232,7 +233,7 @@ impl<'v> Found<'v> {
         None
     }
 
-    /// A whole number from `low` to `high`.
+    /// Reads a whole number from `low` to `high`.
     pub fn number(&self, low: i32, high: i32, errors: &mut Errors) -> Option<i32> {
         let Some(number) = self.value.as_number() else {
             errors.add(&self.pointer, ErrorCode::WrongType, "Must be a whole number.");
@@ -248,14 +249,14 @@ impl<'v> Found<'v> {
         };
         let fitting = i32::try_from(number).ok().filter(|number| (low..=high).contains(number));
         if fitting.is_none() {
-            // Only a number that is too short for a card number is repeated.
+            // Quote the number only if it is too short for a card number.
             let got = if number.unsigned_abs() < 1_000_000_000_000 { format!("; got {number}") } else { String::new() };
             errors.add(&self.pointer, ErrorCode::OutOfRange, format!("Must be {low} to {high}{got}."));
         }
         fitting
     }
 
-    /// A list of `low` to `high` elements; of one that is too long, the first `high`.
+    /// Reads a list of `low` to `high` elements. Returns the first `high` elements of a longer list.
     pub fn list(&self, low: usize, high: usize, errors: &mut Errors) -> Vec<Found<'v>> {
         let Some(elements) = self.value.as_array() else {
             errors.add(&self.pointer, ErrorCode::WrongType, "Must be a list.");
@@ -269,7 +270,7 @@ impl<'v> Found<'v> {
         elements.iter().enumerate().take(high).map(found).collect()
     }
 
-    /// An object, whose fields are then asked for one by one.
+    /// Reads an object. The caller then reads its fields one by one.
     pub fn object(&self, errors: &mut Errors) -> Object<'v> {
         let fields = self.value.as_object();
         if fields.is_none() {
@@ -279,7 +280,7 @@ impl<'v> Found<'v> {
     }
 }
 
-/// An object that is being read. Where it is missing itself, which is one error, its fields are not missed too.
+/// An object that is being read. If the object itself is missing, that is a single error: its fields are not reported.
 #[derive(Debug)]
 pub struct Object<'v> {
     pointer: String,
@@ -288,33 +289,33 @@ pub struct Object<'v> {
 }
 
 impl<'v> Object<'v> {
-    /// The body itself.
+    /// Reads the body itself.
     pub fn body(value: &'v Value, errors: &mut Errors) -> Self {
         Found { pointer: "#".to_owned(), value }.object(errors)
     }
 
-    /// A field that may be absent or null.
+    /// Reads a field that may be absent or null.
     pub fn optional(&mut self, name: &'static str) -> Option<Found<'v>> {
         self.asked.push(name);
         let value = self.fields?.get(name).filter(|value| !value.is_null())?;
         Some(Found { pointer: child(&self.pointer, name), value })
     }
 
-    /// A field that may be absent, null or an empty text: forms send the fields that nobody filled in as `""`.
+    /// Reads a field that may be absent, null or an empty string: forms send `""` for fields left empty.
     pub fn optional_entry(&mut self, name: &'static str) -> Option<Found<'v>> {
         self.optional(name).filter(|found| found.value.as_str().is_none_or(|text| !text.trim().is_empty()))
     }
 
-    /// A field that has to be there.
+    /// Reads a required field.
     pub fn required(&mut self, name: &'static str, errors: &mut Errors) -> Option<Found<'v>> {
         let found = self.optional(name);
         if found.is_none() && self.fields.is_some() {
-            errors.add(&child(&self.pointer, name), ErrorCode::Required, "Must be given.");
+            errors.add(&child(&self.pointer, name), ErrorCode::Required, "This field is required.");
         }
         found
     }
 
-    /// A field that has to be there and be an object.
+    /// Reads a required object.
     pub fn object(&mut self, name: &'static str, errors: &mut Errors) -> Self {
         match self.required(name, errors) {
             Some(found) => found.object(errors),
@@ -322,12 +323,12 @@ impl<'v> Object<'v> {
         }
     }
 
-    /// A text that has to be there.
+    /// Reads a required string.
     pub fn text(&mut self, name: &'static str, longest: usize, errors: &mut Errors) -> Option<String> {
         self.required(name, errors)?.text(longest, errors)
     }
 
-    /// A text that may be absent, null or empty; the outer `None` where it is wrong.
+    /// Reads a string that may be absent, null or empty. The outer `None` means that it is invalid.
     pub fn optional_text(&mut self, name: &'static str, longest: usize, errors: &mut Errors) -> Option<Option<String>> {
         match self.optional_entry(name) {
             None => Some(None),
@@ -335,7 +336,7 @@ impl<'v> Object<'v> {
         }
     }
 
-    /// Every field has been asked for: the others do not belong here.
+    /// Reports every field that was not read as unknown.
     pub fn finish(self, errors: &mut Errors) {
         for name in self.fields.into_iter().flat_map(Map::keys) {
             if !self.asked.contains(&name.as_str()) {
@@ -370,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_has_one_error_and_a_body_a_hundred() {
+    fn field_has_one_error_and_body_at_most_a_hundred() {
         let mut errors = Errors::default();
         errors.add("#/a", ErrorCode::Required, "first");
         errors.add("#/a", ErrorCode::Blank, "second");

@@ -1,8 +1,8 @@
-//! Tells a repeated request from another one under the same `Idempotency-Key`.
+//! Distinguishes a repeated request from a different one under the same `Idempotency-Key`.
 //!
-//! The fingerprint is taken of what the client sent, before anything is validated or normalised. The rules of an order
-//! change from version to version; a request that an older version accepted still has its fingerprint, and so its
-//! repetition gets the stored answer.
+//! The fingerprint covers the request as sent, before validation and normalisation. The rules of an order change from
+//! version to version, but a request that an older version accepted keeps its fingerprint. So a repetition still gets
+//! the stored answer.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -10,20 +10,19 @@ use sha2::{Digest as _, Sha256};
 
 use crate::store::idempotency::Fingerprint;
 
-/// Returns the SHA-256 of an order as it was sent: white space, the order of fields and an explicit null make no
-/// difference.
+/// Returns the SHA-256 of an order as sent, regardless of white space, the order of fields and explicit nulls.
 ///
-/// `None` for a body that has not an order's fields, each of its JSON type. No version ever accepted such a body, so it
-/// repeats nothing.
+/// Returns `None` for a body that does not have an order's fields with their JSON types. No version ever accepted such
+/// a body, so it cannot be a repetition.
 #[must_use]
 pub fn of(body: &Value) -> Option<Fingerprint> {
     let order = Order::deserialize(body).ok()?;
     Some(Sha256::digest(serde_json::to_vec(&order).ok()?).into())
 }
 
-/// The fields in the order in which version 0.1 hashed them. Old and new programs run side by side during an upgrade
-/// and compare each other's fingerprints, so a field that is added later is skipped where it is absent. `line2` alone is
-/// a null there: 0.1 hashed it so.
+/// The fields in the order in which version 0.1 hashed them. During an upgrade, old and new programs compare each
+/// other's fingerprints, so fields added later are skipped when absent. Only `line2` is hashed as null, as version 0.1
+/// did.
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Order<'a> {
@@ -94,8 +93,8 @@ mod tests {
         hex::encode(of(body).expect("it is an order"))
     }
 
-    /// Printed by version 0.1 (commit f83856a). If this fails, a request repeated across the upgrade is refused as a
-    /// reused key, and its customer orders twice.
+    /// The values are from version 0.1 (commit f83856a). If this fails, a request repeated across the upgrade is
+    /// refused as a reused key, and its customer orders twice.
     #[test]
     fn orders_of_version_0_1_keep_their_fingerprint() {
         assert_eq!(hex_of(&order()), "bf1669e9535503e6db1084c59eb60496d406a3bf020d8b52bd3befccea372cf5");
@@ -151,7 +150,7 @@ mod tests {
         assert!(seen.insert(hex_of(&more)));
         let mut without = order();
         without["shipping_address"].as_object_mut().expect("an object").remove("postal_code");
-        assert!(seen.insert(hex_of(&without)), "an order without a postal code is another one");
+        assert!(seen.insert(hex_of(&without)), "an order without a postal code has another fingerprint");
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! Reads JSON that means one thing only.
+//! Parses JSON that has only one meaning.
 //!
-//! `serde_json` lets the last of two equal keys win. Other programs let the first win, so a proxy and we would read
-//! different orders from one body. Bodies are also bounded in depth: pointers, and so answers, grow with it.
+//! With duplicate keys, `serde_json` uses the last one. Other programs use the first one, so a proxy and we could read
+//! different orders from the same body. The depth is bounded too, since pointers, and so answers, grow with it.
 
 use std::{cell::RefCell, fmt};
 
@@ -10,27 +10,27 @@ use serde_json::{Map, Number, Value};
 
 use super::fields::{child, element};
 
-/// How deep lists and objects may lie in one another. An order needs three levels.
+/// The maximum nesting depth of lists and objects. An order needs three levels.
 pub const DEEPEST: u8 = 16;
 
-/// Why a body is not read.
+/// Why a body cannot be parsed.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Unreadable {
-    /// It is not JSON from this place on.
+    /// It is not valid JSON from this position on.
     Malformed {
-        /// Counted from 1.
+        /// The line, from 1.
         line: usize,
-        /// In bytes, counted from 1.
+        /// The column in bytes, from 1.
         column: usize,
     },
     /// An object has this key twice.
     DuplicateKey {
-        /// Where, as [`child`] writes it.
+        /// The pointer to the key, as [`child`] writes it.
         pointer: String,
     },
-    /// Something lies deeper than [`DEEPEST`].
+    /// A value is nested deeper than [`DEEPEST`].
     TooDeep {
-        /// Where.
+        /// The pointer to the value.
         pointer: String,
     },
 }
@@ -38,9 +38,9 @@ pub enum Unreadable {
 /// Parses a whole body.
 ///
 /// # Errors
-/// See [`Unreadable`]: the first flaw of the body.
+/// Returns the first flaw of the body: see [`Unreadable`].
 pub fn parse(body: &[u8]) -> Result<Value, Unreadable> {
-    // serde's errors carry text only: the flaw itself travels beside them.
+    // serde's errors carry only text, so the flaw itself is passed separately.
     let flaw = RefCell::new(None);
     let mut reader = serde_json::Deserializer::from_slice(body);
     let value = Node { place: &Place::Top, depth: 0, flaw: &flaw }.deserialize(&mut reader);
@@ -50,7 +50,7 @@ pub fn parse(body: &[u8]) -> Result<Value, Unreadable> {
     })
 }
 
-/// Where a value stands. It becomes a pointer only where one is needed.
+/// The location of a value. It is turned into a pointer only when one is needed.
 enum Place<'a> {
     Top,
     Field(&'a Place<'a>, &'a str),
@@ -76,7 +76,7 @@ struct Node<'a> {
 }
 
 impl<'a> Node<'a> {
-    /// Goes one level down.
+    /// Descends one level and returns its depth.
     fn enter<E: serde::de::Error>(self) -> Result<u8, E> {
         if self.depth < DEEPEST {
             return Ok(self.depth + 1);
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_is_what_serde_json_reads() {
+    fn valid_json_parses_as_in_serde_json() {
         let text =
             r#" {"a": [1, -2, 3.5, 18446744073709551615, true, null, "\u00e9 \"x\""], "b": {"a": {}}, "c": 1e2} "#;
         assert_eq!(parse(text.as_bytes()), Ok(serde_json::from_str(text).expect("JSON")));
@@ -188,10 +188,10 @@ mod tests {
     fn key_that_occurs_twice_is_named_wherever_it_is() {
         assert_eq!(parse(br#"{"items":[{"sku":"MUG"},{"quantity":1,"quantity":99}]}"#), twice("#/items/1/quantity"));
         assert_eq!(parse(br#"{"a":1,"b":2,"a":null}"#), twice("#/a"));
-        // The same key, written in two ways.
+        // The same key in two spellings.
         assert_eq!(parse(br#"{"method":"4242","m\u0065thod":"pm_card_visa"}"#), twice("#/method"));
         assert_eq!(parse(br#"{"x":{"y":{"4242424242424242":1,"4242424242424242":2}}}"#), twice("#/x/y/%E2%80%A6"));
-        // Equal keys of different objects are no conflict.
+        // Equal keys in different objects do not conflict.
         assert!(parse(br#"[{"a":{"a":1}},{"a":1}]"#).is_ok());
     }
 
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_is_located() {
+    fn position_of_invalid_json_is_reported() {
         assert_eq!(parse(b"{\n\"a\": x}"), Err(Unreadable::Malformed { line: 2, column: 6 }));
         for text in ["", "{", "{} {}", "{'a':1}", "[1,]", "1e999", "\"\u{1}\""] {
             assert!(matches!(parse(text.as_bytes()), Err(Unreadable::Malformed { .. })), "{text}");

@@ -1,4 +1,4 @@
-//! From the body of a request to a stored order: read, judged, priced, and stored many at a time.
+//! Turns the body of a request into a stored order: parses, validates, prices, and stores orders in batches.
 
 mod admission;
 mod card;

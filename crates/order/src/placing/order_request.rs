@@ -1,22 +1,22 @@
-//! An order as a customer asks for it: parsed, with nothing of it left unchecked.
+//! An order as the customer requested it, parsed and fully validated.
 
 use uuid::Uuid;
 
-/// What a customer asks for. It has no `Debug`: it holds personal data, which has no place in a log.
+/// A requested order. It has no `Debug`, since it holds personal data, which must not reach a log.
 pub struct OrderRequest {
-    /// Who orders.
+    /// The customer.
     pub customer: Customer,
-    /// Where it goes.
+    /// The address to ship to.
     pub shipping_address: Address,
-    /// How it is paid.
+    /// The payment.
     pub payment: Payment,
-    /// The order whose payment was declined and that this one is in the place of.
+    /// The order with a declined payment that this one replaces.
     pub replaces: Option<Uuid>,
-    /// What its customer was shown that it costs, in minor units.
+    /// The total that the customer was shown, in minor units.
     pub expected_total: Option<i64>,
 }
 
-/// Who orders.
+/// The customer of an order.
 pub struct Customer {
     /// 1 to 200 characters.
     pub name: String,
@@ -24,26 +24,26 @@ pub struct Customer {
     pub email: String,
 }
 
-/// Where an order goes.
+/// A shipping address.
 pub struct Address {
     /// 1 to 200 characters.
     pub line1: String,
-    /// 1 to 200 characters, where there is one.
+    /// 1 to 200 characters, if given.
     pub line2: Option<String>,
     /// 1 to 100 characters.
     pub city: String,
-    /// 1 to 20 characters, where the country has them.
+    /// 1 to 20 characters, if the country has postal codes.
     pub postal_code: Option<String>,
     /// ISO 3166-1 alpha-2.
     pub country: String,
-    /// State, province or region: 1 to 100 characters, where it was given.
+    /// State, province or region: 1 to 100 characters, if given.
     pub state: Option<String>,
-    /// For the carrier: 1 to 40 characters, where it was given.
+    /// For the carrier: 1 to 40 characters, if given.
     pub phone: Option<String>,
 }
 
-/// How an order is paid.
+/// The payment of an order.
 pub struct Payment {
-    /// The payment provider's name for it: `pm_card_visa`.
+    /// The payment provider's name of the payment method: `pm_card_visa`.
     pub method: String,
 }

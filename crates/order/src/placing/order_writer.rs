@@ -1,8 +1,8 @@
-//! Where accepted orders are stored: many requests in one transaction, each key once.
+//! Stores accepted orders: many requests in one transaction, each key once.
 //!
-//! The order, its event and its outbox row are one transaction; only after its commit is anybody answered. Whatever
-//! happens to the connection, a batch can simply be tried again: its keys and order ids stay the same, so a commit
-//! whose outcome was lost is found by the next attempt, or waited for where the server is still busy with it.
+//! An order, its event and its outbox row are stored in one transaction, and requests are answered only after the
+//! commit. Whatever happens to the connection, a batch can simply be retried, since its keys and order ids stay the
+//! same. The next attempt finds a commit whose outcome was lost, or waits for it if the server is still processing it.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -28,20 +28,20 @@ use crate::{
     },
 };
 
-/// Three transactions at once keep the database busy while one waits for its disk; more only compete for it. A batch
-/// of 128 costs hardly more than one of 64. 4,096 wait for about a second.
+/// Three concurrent transactions keep the database busy while one waits for the disk; more only compete for it. A batch
+/// of 128 costs hardly more than one of 64. 4,096 waiting orders are about a second's worth.
 pub const LIMITS: Limits = Limits { committers: 3, batch: 128, waiting: 4_096, deadline: Duration::from_secs(10) };
 
-/// How long a batch is tried: less than its callers wait, so that they learn the outcome.
+/// How long a batch is retried. This is less than its callers wait, so that they get the outcome.
 const TRYING: Duration = Duration::from_secs(8);
 
-/// How long one transaction may take before its connection is given up.
+/// The time limit of one transaction. After that its connection is abandoned.
 const TRANSACTION: Duration = Duration::from_secs(7);
 
-/// The wait before a batch is tried again because the database was not there.
+/// The pause before a batch is retried because the database was unavailable.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// How often new numbers are drawn because one was taken. Once is rare enough.
+/// How often to draw new numbers because one was taken. Even one collision is rare.
 const REDRAWS: u8 = 3;
 
 /// Stores batches of orders. Cheap to clone.
@@ -52,11 +52,11 @@ pub struct OrderWriter {
     tasks: TaskTracker,
 }
 
-/// Orders that are tried together.
+/// Orders that are stored together.
 struct Batch {
     orders: Vec<PendingOrder>,
     redraws: u8,
-    /// Whether to wait only briefly for a lock that another transaction holds.
+    /// Whether to wait only briefly for locks held by other transactions.
     briefly: bool,
 }
 
@@ -72,7 +72,7 @@ impl split::Batch for Batch {
     }
 }
 
-/// Why a batch is not stored.
+/// Why a batch was not stored.
 enum Refused {
     /// Another transaction holds one of the keys.
     KeyHeld(StoreError),
@@ -99,39 +99,43 @@ impl From<diesel::result::Error> for Refused {
     }
 }
 
-/// What is known of each key once its batch is through.
+/// The outcome of each key once its batch is done.
 type Known = BTreeMap<String, Result<Stored, NotPlaced>>;
 
 impl OrderWriter {
-    /// Returns a writer that hands its events to `relay`.
+    /// Creates a writer that submits its events to `relay`.
     #[must_use]
     pub fn new(database: Database, relay: Relay) -> Self {
         Self { database, relay, tasks: TaskTracker::new() }
     }
 
-    /// Stores a batch and answers each of its requests, in the same order. Runs in a task of its own, so that
-    /// neither a caller that goes away nor a panic leaves a transaction open or a committer dead.
+    /// Stores a batch and returns the outcome of each request, in the same order.
+    ///
+    /// It runs in a separate task, so that neither a cancelled caller nor a panic leaves a transaction open or kills a
+    /// committer.
     pub async fn commit(self, requests: Vec<PendingOrder>) -> Vec<Outcome> {
         let asked = requests.len();
         let tasks = self.tasks.clone();
         tasks.spawn(async move { self.answer(requests).await }).await.unwrap_or_else(|error| {
-            tracing::error!(%error, "a batch of orders was given up");
+            tracing::error!(%error, "storing a batch of orders was aborted");
             vec![Err(NotPlaced::Failed); asked]
         })
     }
 
-    /// Waits until no transaction is under way, for at most `deadline`.
+    /// Waits until no transaction is in progress, for at most `deadline`.
     pub async fn drain(&self, deadline: Duration) {
         self.tasks.close();
         if tokio::time::timeout(deadline, self.tasks.wait()).await.is_err() {
-            tracing::warn!("some orders were still being stored; their clients find out with the same key");
+            tracing::warn!(
+                "some orders were still being stored; their clients get the outcome by retrying with the same key"
+            );
         }
     }
 
-    /// What the key made, if it made something.
+    /// Returns the outcome of an earlier request with this key, if there was one.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Returns database errors.
     pub async fn placed_before(&self, key: &str, fingerprint: &Fingerprint) -> Result<Option<Outcome>, StoreError> {
         let finding = async |connection: &mut Connection| idempotency::find(connection, &[key]).await;
         let stored = self.database.run(ANSWER_WITHIN, finding).await?;
@@ -141,7 +145,8 @@ impl OrderWriter {
     async fn answer(&self, requests: Vec<PendingOrder>) -> Vec<Outcome> {
         let asked: Vec<(String, Fingerprint, Uuid)> =
             requests.iter().map(|request| (request.key.clone(), request.fingerprint, request.order.id)).collect();
-        // Of equal keys the first makes the order; the others get its answer, or learn that theirs is another request.
+        // Of requests with the same key, the first places the order. The others get its answer, or an error if they
+        // differ.
         let mut first = BTreeMap::new();
         for request in requests {
             first.entry(request.key.clone()).or_insert(request);
@@ -152,13 +157,13 @@ impl OrderWriter {
             .map(|(key, fingerprint, order_id)| match known.get(&key) {
                 Some(Ok(stored)) => answer(stored, &fingerprint, Some(order_id)),
                 Some(Err(why)) => Err(*why),
-                // The key was forgotten between two statements, being a day old: the next attempt makes a new order.
+                // The day-old key was deleted between two statements. The client's next attempt places a new order.
                 None => Err(NotPlaced::InProgress),
             })
             .collect()
     }
 
-    /// Stores these orders, whose keys differ: together if that goes, else in ever smaller parts.
+    /// Stores these orders, which have different keys: all together if possible, otherwise in ever smaller parts.
     async fn place(&self, orders: Vec<PendingOrder>) -> Known {
         let deadline = Instant::now() + TRYING;
         let mut known = Known::new();
@@ -184,7 +189,8 @@ impl OrderWriter {
         known
     }
 
-    /// One transaction. An error says nothing about what is stored: the commit itself may have failed on its way back.
+    /// Runs one transaction. After an error the orders may be stored nevertheless: only the reply to COMMIT may be
+    /// lost.
     async fn attempt(&self, batch: &Batch) -> Result<Vec<Stored>, Refused> {
         use diesel_async::AsyncConnection as _;
 
@@ -213,12 +219,12 @@ fn after(refused: &Refused, mut batch: Batch, deadline: Instant) -> Next {
     let error = refused.error();
     let key_held = matches!(refused, Refused::KeyHeld(_));
     if error.is_unavailable() && !key_held {
-        // A lock that was not had may be a key's: the next attempt finds out.
+        // The lock that timed out may have been a key's: the next attempt finds out.
         batch.briefly |= error.is_lock_timeout();
         let again = Instant::now() + PAUSE < deadline;
         return if again { Next::Again(batch) } else { Next::GiveUp(batch, NotPlaced::Unavailable) };
     }
-    // The only unique value that we draw ourselves and that others draw too is the number.
+    // The order number is the only unique value that is drawn at random and can collide.
     if error.is_unique_violation() && batch.redraws < REDRAWS {
         batch.redraws += 1;
         for placement in &mut batch.orders {
@@ -244,11 +250,12 @@ fn report(error: &StoreError, batch: &Batch, why: NotPlaced) {
     }
 }
 
-/// The rows of a batch, in the caller's transaction. Locks are taken in one order: the keys first, sorted.
+/// Stores the rows of a batch, in the caller's transaction. Locks are always taken in the same order: first the keys,
+/// sorted.
 async fn store(connection: &mut Connection, batch: &Batch) -> Result<(Vec<Stored>, Vec<Outgoing>), Refused> {
     if batch.briefly {
         idempotency::wait_briefly(connection).await?;
-        // From here on a lock that is not had while claiming is a key's, and not the table's.
+        // With the table's lock held, a lock time-out while claiming can only concern a key.
         idempotency::lock_table(connection).await?;
     }
     let claims: Vec<Claim<'_>> = batch.orders.iter().map(PendingOrder::claim).collect();
@@ -313,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn while_the_database_is_unavailable_a_batch_is_tried_until_its_deadline() {
+    fn batch_is_retried_until_its_deadline_while_the_database_is_unavailable() {
         let away = [
             StoreError::TimedOut(TRANSACTION).into(),
             refused(SqlState::DISK_FULL),
@@ -328,12 +335,12 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_is_taken_is_drawn_again_but_not_for_ever() {
+    fn taken_number_is_drawn_again_a_limited_number_of_times() {
         let taken = refused(SqlState::UNIQUE_VIOLATION);
         let mut batch = batch(1);
         for _ in 0..REDRAWS {
             let number = batch.orders[0].order.number.clone();
-            let Next::Again(again) = after(&taken, batch, later()) else { panic!("it is tried again") };
+            let Next::Again(again) = after(&taken, batch, later()) else { panic!("it is retried") };
             assert_ne!(again.orders[0].order.number, number);
             batch = again;
         }
@@ -341,19 +348,19 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_halved_until_only_the_bad_order_is_left() {
+    fn failing_batch_is_halved_until_only_the_bad_order_fails() {
         let bad = refused(SqlState::CHECK_VIOLATION);
         let Next::Split(whole) = after(&bad, batch(3), later()) else { panic!("it is halved") };
         let (one, other) = split::Batch::halves(whole);
         assert_eq!((one.orders.len(), other.orders.len()), (1, 2));
-        // One key that is stuck must not make all parts wait as long as the whole did.
+        // One blocked key must not make every part wait as long as the whole batch did.
         assert!(one.briefly && other.briefly);
         assert!(matches!(after(&bad, one, later()), Next::GiveUp(_, NotPlaced::Failed)));
     }
 
     #[test]
-    fn a_key_that_another_transaction_holds_is_in_progress() {
-        // At first it is unknown whose lock was not had: a key's or a table's. A table's is an outage for every key.
+    fn key_held_by_another_transaction_is_in_progress() {
+        // At first it is unknown whether the lock was a key's or the table's. The table's blocks every key.
         let unknown = refused(SqlState::LOCK_NOT_AVAILABLE);
         assert!(matches!(after(&unknown, batch(1), later()), Next::Again(batch) if batch.briefly));
         let held = || Refused::KeyHeld(StoreError::refused(SqlState::LOCK_NOT_AVAILABLE));

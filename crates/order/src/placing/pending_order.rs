@@ -1,4 +1,4 @@
-//! An accepted order on its way into the database, and what its client is answered.
+//! An accepted order that is about to be stored, and the answer to its client.
 
 use chrono::{DateTime, Utc};
 use orderflow_events::{NewEvent, OrderCreated, OrderedItem};
@@ -13,36 +13,36 @@ use crate::store::{
 pub struct PendingOrder {
     /// The client's Idempotency-Key.
     pub key: String,
-    /// Of the request.
+    /// The request's fingerprint.
     pub fingerprint: Fingerprint,
     /// The request's id.
     pub correlation_id: Uuid,
-    /// The trace that everything that follows belongs to.
+    /// The trace context of the order and all its events.
     pub traceparent: String,
     /// The order.
     pub order: NewOrder,
-    /// The declined order that it is in the place of.
+    /// The declined order that this one replaces.
     pub replaces: Option<Uuid>,
 }
 
-/// What the answer to a placed order is made from; the same for every repetition.
+/// A placed order, as the answer describes it; the same for every repetition of the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placed {
     /// Its id.
     pub order_id: Uuid,
-    /// What people read out on the phone.
+    /// The number that customers quote on the phone.
     pub number: String,
-    /// In minor units.
+    /// The total in minor units.
     pub total: i64,
     /// ISO 4217.
     pub currency: String,
-    /// Whole milliseconds.
+    /// When it was placed, in whole milliseconds.
     pub created_at: DateTime<Utc>,
-    /// Another request with this key made it.
+    /// Whether another request with this key placed it.
     pub replayed: bool,
 }
 
-/// Why an order is not stored under its key.
+/// Why an order was not stored under its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotPlaced {
     /// The key belongs to another request.
@@ -51,7 +51,7 @@ pub enum NotPlaced {
     /// Another transaction holds the key.
     #[error("another transaction holds the key")]
     InProgress,
-    /// The database could not be reached in time. The order may exist: the same key finds out.
+    /// The database could not be reached in time. The order may exist: a retry with the same key returns the outcome.
     #[error("the database could not be reached in time; the order may or may not be stored")]
     Unavailable,
     /// The database refused it; the cause is logged. Nothing is stored.
@@ -59,11 +59,11 @@ pub enum NotPlaced {
     Failed,
 }
 
-/// What a request gets.
+/// The outcome of a request.
 pub type Outcome = Result<Placed, NotPlaced>;
 
 impl PendingOrder {
-    /// What it claims its key with.
+    /// Returns the claim to its key.
     #[must_use]
     pub fn claim(&self) -> Claim<'_> {
         Claim {
@@ -74,10 +74,10 @@ impl PendingOrder {
         }
     }
 
-    /// What its first event says.
+    /// Returns its first event.
     ///
     /// # Errors
-    /// None in practice: every field has a JSON form.
+    /// Never in practice: every field has a JSON form.
     pub fn event(&self) -> serde_json::Result<NewEvent> {
         let order = &self.order;
         let item = |line: &Line| OrderedItem { sku: line.sku.clone(), quantity: line.quantity, price: line.price };
@@ -91,7 +91,7 @@ impl PendingOrder {
         NewEvent::uncaused(order.id, self.correlation_id, Some(self.traceparent.clone()), &data)
     }
 
-    /// As [`idempotency::find`](crate::store::idempotency::find) will read it from now on.
+    /// Returns the order as [`idempotency::find`](crate::store::idempotency::find) will read it.
     #[must_use]
     pub fn stored(&self) -> Stored {
         Stored {
@@ -106,7 +106,7 @@ impl PendingOrder {
     }
 }
 
-/// The answer to a request with this fingerprint that would have made the order `own`.
+/// Returns the answer to a request with this fingerprint that would have placed the order `own`.
 pub fn answer(stored: &Stored, fingerprint: &Fingerprint, own: Option<Uuid>) -> Outcome {
     if stored.fingerprint != fingerprint {
         return Err(NotPlaced::KeyReused);

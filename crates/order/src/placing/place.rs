@@ -1,4 +1,4 @@
-//! The way of an order from what somebody asks for to what is stored, the same for every way in.
+//! Places orders: from the request to the stored order, the same for the API and the shop's forms.
 
 use std::{sync::Arc, time::Duration};
 
@@ -42,34 +42,35 @@ pub struct Placing {
     queue: GroupCommit<PendingOrder, Outcome>,
 }
 
-/// An order that somebody asks for. It has no `Debug`: it holds personal data, which has no place in a log.
+/// A request for an order. It has no `Debug`, since it holds personal data, which must not reach a log.
 pub struct Wish<'a> {
     /// The idempotency key: new for each order, the same for its repetitions.
     pub key: &'a str,
-    /// The order as it was sent; nothing of it has been checked.
+    /// The order as sent, not validated yet.
     pub body: &'a Value,
-    /// The total that the customer was shown, in minor units, where the body does not say it.
+    /// The total that the customer was shown, in minor units, if the body does not contain it.
     pub shown: Option<i64>,
-    /// After how many seconds this client may place a new order. Until then only a repetition is answered. `None`: now.
+    /// In how many seconds this client may place a new order. Until then only a repetition is answered. `None` means
+    /// now.
     pub retry_seconds: Option<u64>,
-    /// Whether the client has proved that this order is its own.
+    /// Returns whether the client has proved that an order is its own.
     pub owns: &'a dyn Fn(Uuid) -> bool,
     /// The request's id.
     pub correlation_id: Uuid,
-    /// The trace that everything that follows belongs to.
+    /// The trace context of the order and all its events.
     pub traceparent: String,
 }
 
-/// Why an order is not placed.
+/// Why an order was not placed.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
-    /// Everything that is wrong with it.
-    #[error("the order is not valid: {0:?}")]
+    /// The order is invalid; these are all its errors.
+    #[error("the order is invalid: {0:?}")]
     Invalid(Vec<FieldError>),
-    /// Its customer was shown another total.
-    #[error("the order costs {total} {currency} now, which is not what its customer was shown")]
+    /// The customer was shown another total.
+    #[error("the order now costs {total} {currency}, which is not the total that its customer was shown")]
     TotalChanged {
-        /// In minor units.
+        /// The current total in minor units.
         total: i64,
         /// ISO 4217.
         currency: String,
@@ -77,14 +78,14 @@ pub enum Refused {
     /// It is not a repetition, and the client may not place a new order yet.
     #[error("the client places orders too fast; it may place the next one in {retry_seconds} s")]
     TooFast {
-        /// When it may.
+        /// When it may, in seconds from now.
         retry_seconds: u64,
     },
-    /// No new order may come in now.
+    /// New orders are currently rejected.
     #[error(transparent)]
     NotAdmitted(#[from] NotAdmitted),
-    /// Too many orders wait to be stored. Nothing was stored.
-    #[error("too many orders wait to be stored")]
+    /// Too many orders are waiting to be stored. Nothing was stored.
+    #[error("too many orders are waiting to be stored")]
     QueueFull,
     /// It could not be stored under its key.
     #[error(transparent)]
@@ -104,8 +105,8 @@ impl From<NoAnswer> for Refused {
 }
 
 impl Placing {
-    /// Starts what placing needs, on the current runtime, until `stop`. Orders that this payment provider cannot charge
-    /// are refused. Events go to `relay`.
+    /// Starts the background tasks on the current runtime, until `stop`. Orders that this payment provider cannot
+    /// charge are refused. Events go to `relay`.
     #[must_use]
     pub fn start(
         database: Database,
@@ -125,28 +126,28 @@ impl Placing {
         }
     }
 
-    /// The catalogue that orders are priced from, or `None` as long as the database was never reached.
+    /// Returns the catalogue that orders are priced from, or `None` until the database is first reached.
     #[must_use]
     pub fn catalogue(&self) -> Option<Arc<Catalogue>> {
         self.catalogue.current()
     }
 
-    /// Whether the database was reached, so that orders can be judged and admitted.
+    /// Returns whether the database has been reached, so that orders can be validated and admitted.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.catalogue().is_some() && self.gate.is_measured()
     }
 
-    /// Waits until no transaction is under way, for at most `deadline`.
+    /// Waits until no transaction is in progress, for at most `deadline`.
     pub async fn drain(&self, deadline: Duration) {
         self.order_writer.drain(deadline).await;
     }
 
-    /// Places the order, or returns what was placed with the same key before.
+    /// Places the order, or returns the order that was placed with the same key before.
     ///
     /// # Errors
-    /// See [`Refused`]. After [`NotPlaced::Unavailable`] the order may exist: the same key finds out. After any other, this
-    /// wish has stored nothing.
+    /// See [`Refused`]. After [`NotPlaced::Unavailable`] the order may exist: a retry with the same key returns the
+    /// outcome. After any other error, this request has stored nothing.
     pub async fn place(&self, wish: Wish<'_>) -> Result<Placed, Refused> {
         let judged = match wish.retry_seconds {
             None => self.judge(&wish).await,
@@ -160,15 +161,15 @@ impl Placing {
         };
         let outcome = match judged {
             Ok(priced) => {
-                // Last: an order that can never be accepted is refused for that reason at any time, or its client would try again.
+                // Last, so that a client is not asked to retry an order that can never be accepted.
                 self.gate.admit()?;
                 let placement = placement(wish, fingerprint, priced);
                 let mut storing = Span::after(Kind::Client, "store order", Some(&placement.traceparent));
                 storing.order(placement.order.id);
                 self.queue.submit(placement).await?
             }
-            // The rules, the catalogue or the replaced order may have changed since the same request was accepted. Its
-            // repetition gets the stored answer: a refusal would make its customer order, and pay, again.
+            // The rules, the catalogue or the replaced order may have changed since the same request was accepted. A
+            // repetition gets the stored answer: a refusal would make the customer order, and pay, again.
             Err(refusal) => self.order_writer.placed_before(wish.key, &fingerprint).await?.ok_or(refusal)?,
         };
         Ok(outcome?)
@@ -181,14 +182,14 @@ impl Placing {
         if let Some(replaced) = priced.request.replaces {
             self.replaceable(wish, replaced).await?;
         }
-        // What is charged is what the customer was shown, or they are asked again.
+        // Charge only the total that the customer was shown; otherwise the customer must confirm the new one.
         if wish.shown.or(priced.request.expected_total).is_some_and(|expected| expected != priced.total) {
             return Err(Refused::TotalChanged { total: priced.total, currency: priced.currency });
         }
         Ok(priced)
     }
 
-    /// Whether the customer may pay again for this order: it is theirs, and its payment was declined.
+    /// Checks whether the customer may replace this order: it is theirs, and its payment was declined.
     async fn replaceable(&self, wish: &Wish<'_>, replaced: Uuid) -> Result<(), Refused> {
         if (wish.owns)(replaced) {
             let finding = async |connection: &mut Connection| orders::find(connection, replaced).await;

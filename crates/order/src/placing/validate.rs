@@ -1,4 +1,4 @@
-//! Is this body an order that the shop can take? If not: everything that is wrong with it.
+//! Validates the body of an order and reports every error in it.
 
 use std::collections::BTreeSet;
 
@@ -21,15 +21,16 @@ use crate::{
     store::orders::Line,
 };
 
-/// What is said of an order that cannot be replaced, whatever the reason: nobody learns whether it exists.
+/// The message for an order that cannot be replaced. It is the same for every reason, so that it does not reveal
+/// whether the order exists.
 pub const NOT_REPLACEABLE: &str =
-    "Must be the id of an order of yours whose payment was declined; send its token as well.";
+    "Must be the id of one of your orders whose payment was declined; send its token as well.";
 
-/// An order that can be taken, priced from the catalogue.
+/// A valid order, priced from the catalogue.
 pub struct Priced {
-    /// What was asked for.
+    /// The request.
     pub request: OrderRequest,
-    /// The same with names and prices.
+    /// The items with names and prices.
     pub lines: Vec<Line>,
     /// Σ price × quantity, in minor units.
     pub total: i64,
@@ -37,13 +38,13 @@ pub struct Priced {
     pub currency: String,
 }
 
-/// Checks a body against the contract and against the catalogue.
+/// Checks a body against the contract and the catalogue.
 ///
 /// # Errors
-/// Everything that is wrong with it.
+/// Returns every error in it.
 pub fn order(body: &Value, catalogue: &Catalogue) -> Result<Priced, Vec<FieldError>> {
     let mut errors = Errors::default();
-    // First, so that no other message is about a field that holds a card number.
+    // First, so that no other error is reported for a field that holds a card number.
     card::refuse(body, "#", &mut errors);
     let request = read(body, &mut errors);
     let wanted = wanted(body);
@@ -56,7 +57,7 @@ pub fn order(body: &Value, catalogue: &Catalogue) -> Result<Priced, Vec<FieldErr
     }
 }
 
-/// The request as the contract has it, whatever the catalogue says.
+/// Reads the request as the contract defines it, without the catalogue.
 fn read(body: &Value, errors: &mut Errors) -> Option<OrderRequest> {
     let mut order = Object::body(body, errors);
     let customer = customer(order.object("customer", errors), errors);
@@ -90,7 +91,7 @@ fn expected_total(found: &Found<'_>, errors: &mut Errors) -> Option<i64> {
     total
 }
 
-/// Whose order it is and whether it was declined is asked where the token is known.
+/// Checks only the form of the id. [`Placing`](super::Placing) checks the order's owner and status.
 fn replaces(found: &Found<'_>, errors: &mut Errors) -> Option<Uuid> {
     let id = found.value.as_str().and_then(domain::canonical_id);
     if id.is_none() {
@@ -107,7 +108,7 @@ fn customer(mut fields: Object<'_>, errors: &mut Errors) -> Option<Customer> {
 }
 
 fn email(found: &Found<'_>, errors: &mut Errors) -> Option<String> {
-    // A mail to it fails where it is longer than the standard has it, which `mailable` checks by bytes.
+    // Mail to an address longer than the standard allows fails. `mailable` checks the limit in bytes.
     let text = found.text(254, errors)?;
     let (code, detail) = match mail_address::mailable(&text) {
         Ok(_) => return Some(text),
@@ -116,7 +117,7 @@ fn email(found: &Found<'_>, errors: &mut Errors) -> Option<String> {
         }
         Err(NotMailable::LocalPart) => (
             ErrorCode::UnmailableEmail,
-            "Many mail servers cannot take quotes or letters beyond a to z before the @: give another address.",
+            "Many mail servers do not accept quotes or letters other than a to z before the @: use another address.",
         ),
     };
     errors.add(&found.pointer, code, detail);
@@ -146,9 +147,9 @@ fn address(mut fields: Object<'_>, errors: &mut Errors) -> Option<Address> {
     })
 }
 
-/// The outer `None` where it is wrong, or missing in a country that has postal codes.
+/// Reads the postal code. The outer `None` means that it is invalid, or missing in a country that requires one.
 fn postal_code(fields: &mut Object<'_>, country: Option<&str>, errors: &mut Errors) -> Option<Option<String>> {
-    // Without its country nobody knows whether it is missing, or wrong.
+    // Without a valid country it is unknown whether the code is missing or invalid.
     let is_needed = country.is_some_and(|country| postal_code::need(country) == Need::Required);
     let found = if is_needed { fields.required("postal_code", errors) } else { fields.optional_entry("postal_code") };
     let Some(found) = found else { return (!is_needed).then_some(None) };
@@ -164,7 +165,7 @@ fn postal_code(fields: &mut Object<'_>, country: Option<&str>, errors: &mut Erro
 
 fn phone(found: &Found<'_>, errors: &mut Errors) -> Option<String> {
     let Some(text) = found.value.as_str() else {
-        errors.add(&found.pointer, ErrorCode::WrongType, "Must be a text.");
+        errors.add(&found.pointer, ErrorCode::WrongType, "Must be a string.");
         return None;
     };
     let phone = domain::normalize_phone(text);
@@ -219,20 +220,20 @@ fn items(found: &Found<'_>, errors: &mut Errors) {
         }
         fields.finish(errors);
         if sku.is_some_and(|sku| !seen.insert(sku)) {
-            let detail = "This product is in the list already: give one quantity for all of it.";
+            let detail = "This product is already in the list: give one item with the total quantity.";
             errors.add(&child(&element.pointer, "sku"), ErrorCode::DuplicateSku, detail);
         }
     }
 }
 
-/// A product that is asked for, whether or not the rest of the request is right.
+/// A requested product, whether or not the rest of the request is valid.
 struct Wanted<'v> {
     pointer: String,
     sku: &'v str,
     quantity: Option<i32>,
 }
 
-/// Whatever can be compared with the catalogue, even in a body that is wrong elsewhere.
+/// Returns the items that can be compared with the catalogue, even if the body is invalid elsewhere.
 fn wanted(body: &Value) -> Vec<Wanted<'_>> {
     let items = body.get("items").and_then(Value::as_array).into_iter().flatten();
     items
@@ -272,7 +273,7 @@ fn price(wanted: &[Wanted<'_>], catalogue: &Catalogue, errors: &mut Errors) -> O
         return None;
     };
     let currency = currency?;
-    // The total of an order with mistakes is not the one that would be charged.
+    // The total of an order with errors is not the one that would be charged.
     if errors.is_empty()
         && let Err(why) = catalogue.can_charge(total, currency)
     {
@@ -281,22 +282,22 @@ fn price(wanted: &[Wanted<'_>], catalogue: &Catalogue, errors: &mut Errors) -> O
     Some((lines, total, currency.to_owned()))
 }
 
-const TOO_LARGE: &str = "Costs more than can be charged at once.";
+const TOO_LARGE: &str = "Costs more than can be charged in one payment.";
 
 fn not_chargeable(why: NotChargeable, currency: &str, errors: &mut Errors) {
     let shown = |amount| domain::format_money(amount, currency).unwrap_or_else(|| currency.to_owned());
     let (code, detail) = match why {
         NotChargeable::TooLarge => (ErrorCode::TotalTooLarge, TOO_LARGE.to_owned()),
         NotChargeable::TooSmall { least } => {
-            (ErrorCode::TotalTooSmall, format!("Costs less than can be charged: the least is {}.", shown(least)))
+            (ErrorCode::TotalTooSmall, format!("Costs less than can be charged: the minimum is {}.", shown(least)))
         }
         NotChargeable::Fraction { step } => {
-            let detail = format!("Cannot be charged: the total has to be a multiple of {}.", shown(step));
+            let detail = format!("Cannot be charged: the total must be a multiple of {}.", shown(step));
             (ErrorCode::TotalNotChargeable, detail)
         }
         NotChargeable::Currency => (
             ErrorCode::TotalNotChargeable,
-            "Cannot be charged: the shop takes no payments in this currency.".to_owned(),
+            "Cannot be charged: the shop does not accept payments in this currency.".to_owned(),
         ),
     };
     errors.add("#/items", code, detail);

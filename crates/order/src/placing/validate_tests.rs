@@ -1,4 +1,4 @@
-//! Every mistake that a body can have.
+//! Every error that a body can have.
 
 use crate::payment_kind::PaymentKind;
 use serde_json::{Value, json};
@@ -46,7 +46,7 @@ fn changed(pointer: &str, value: Value) -> Value {
     body
 }
 
-/// Pointer and code of each error.
+/// Returns the pointer and code of each error.
 fn mistakes(body: &Value) -> Vec<(String, &'static str)> {
     match order(body, &catalogue()) {
         Ok(_) => Vec::new(),
@@ -62,8 +62,8 @@ fn fails(pointer: &str, value: Value, code: &str) {
 }
 
 #[test]
-fn a_good_order_is_priced_from_the_catalogue() {
-    let Ok(priced) = order(&good(), &catalogue()) else { panic!("it is good") };
+fn valid_order_is_priced_from_the_catalogue() {
+    let Ok(priced) = order(&good(), &catalogue()) else { panic!("it is valid") };
     assert_eq!((priced.total, priced.currency.as_str()), (2 * 1499 + 450, "EUR"));
     assert_eq!(
         priced.lines.iter().map(|line| (line.name.as_str(), line.quantity)).collect::<Vec<_>>(),
@@ -72,7 +72,7 @@ fn a_good_order_is_priced_from_the_catalogue() {
 }
 
 #[test]
-fn what_is_missing_null_or_unknown_is_named() {
+fn missing_null_and_unknown_fields_are_named() {
     for pointer in
         ["/customer", "/customer/email", "/shipping_address/city", "/items", "/items/0/sku", "/payment/method"]
     {
@@ -85,7 +85,7 @@ fn what_is_missing_null_or_unknown_is_named() {
 }
 
 #[test]
-fn a_wrong_type_is_one_mistake() {
+fn wrong_type_is_one_error() {
     assert_eq!(mistakes(&json!([1])), [("#".to_owned(), "wrong_type")]);
     fails("/customer", json!("Ada"), "wrong_type");
     fails("/customer/name", json!(1), "wrong_type");
@@ -105,7 +105,7 @@ fn required_text_may_not_be_empty() {
 }
 
 #[test]
-fn texts_have_bounds() {
+fn texts_have_length_limits_and_no_control_characters() {
     for (pointer, longest) in [
         ("/customer/name", 200),
         ("/shipping_address/line1", 200),
@@ -124,9 +124,9 @@ fn texts_have_bounds() {
 }
 
 #[test]
-fn an_order_may_name_the_one_that_it_replaces() {
+fn order_may_name_the_order_that_it_replaces() {
     let id = "0198f1c2-7c00-7000-8000-00000000000a";
-    let Ok(priced) = order(&changed("/replaces", json!(id)), &catalogue()) else { panic!("it is right") };
+    let Ok(priced) = order(&changed("/replaces", json!(id)), &catalogue()) else { panic!("it is valid") };
     assert_eq!(priced.request.replaces.map(|id| id.to_string()).as_deref(), Some(id));
     assert_eq!(mistakes(&changed("/replaces", Value::Null)), []);
     for wrong in [json!("x"), json!(1), json!(id.to_uppercase()), json!(id.replace('-', ""))] {
@@ -147,7 +147,7 @@ fn quantities_and_lists_have_bounds() {
 }
 
 #[test]
-fn e_mail_country_and_method_have_their_forms() {
+fn malformed_email_country_and_method_are_refused() {
     for email in
         ["ada", "ada@", "@example.com", "ada@localhost", "Ada <ada@example.com>", "ada@[192.0.2.1]", "a b@c.de"]
     {
@@ -167,7 +167,7 @@ fn e_mail_country_and_method_have_their_forms() {
 }
 
 #[test]
-fn a_card_number_is_refused_wherever_it_is_and_never_repeated() {
+fn card_number_is_refused_in_every_field_and_never_quoted() {
     for (pointer, value) in [
         ("/payment/method", json!("4242 4242 4242 4242")),
         ("/payment/method", json!("pm_4242424242424242")),
@@ -185,9 +185,9 @@ fn a_card_number_is_refused_wherever_it_is_and_never_repeated() {
     assert!(refused.iter().all(|error| !error.pointer.contains("4242") && !error.detail.contains("4242")));
 }
 
-/// Long numbers stand by right in a SKU, which must be in the catalogue, in a phone number and in an address.
+/// A SKU, which must be in the catalogue, a phone number and an address may legitimately contain long numbers.
 #[test]
-fn numbers_that_are_no_card_numbers_are_accepted() {
+fn long_numbers_that_are_not_card_numbers_are_accepted() {
     fails("/items/0/sku", json!("4242424242424242"), "unknown_sku");
     for (pointer, value) in [
         ("/items/0/sku", json!("5449000000996")),
@@ -229,13 +229,13 @@ fn addresses_follow_the_rules_of_their_country() {
         ("IE", Some("D02"), "invalid_postal_code"),
         ("DE", Some("\u{200b}"), "invisible_character"),
         ("DE", Some("123456789012345678901"), "too_long"),
-        // Without a country nobody knows whether a code is missing.
+        // Without a valid country it is unknown whether a code is missing.
         ("XX", None, "invalid_country"),
     ] {
         assert_eq!(address(country, code), [mistake], "{country} {code:?}");
     }
     let Err(errors) = order(&changed("/shipping_address/postal_code", json!("1011")), &catalogue()) else {
-        panic!("Germany's have five digits")
+        panic!("German postal codes have five digits")
     };
     assert_eq!(errors[0].detail, "Must be a postal code of DE, such as 26133.");
 
@@ -247,9 +247,9 @@ fn addresses_follow_the_rules_of_their_country() {
     }
 }
 
-/// Forms send the fields that nobody filled in as `""`. Hong Kong has no postal codes, so its customers leave it empty.
+/// Forms send `""` for fields left empty. Hong Kong has no postal codes, so its customers leave the field empty.
 #[test]
-fn optional_field_that_is_empty_counts_as_absent() {
+fn empty_optional_field_counts_as_absent() {
     let mut body = good();
     for (name, empty) in [("line2", ""), ("state", " "), ("phone", ""), ("postal_code", "")] {
         body["shipping_address"][name] = json!(empty);
@@ -262,13 +262,13 @@ fn optional_field_that_is_empty_counts_as_absent() {
 }
 
 #[test]
-fn what_is_stored_is_normalized() {
+fn stored_fields_are_normalized() {
     let mut body = good();
     body["customer"]["name"] = json!(" Zoe\u{308}\u{a0} Müller ");
     body["shipping_address"]["postal_code"] = json!(" １０１１５ ");
     body["shipping_address"]["phone"] = json!("\u{202a}+49 30 1234567\u{202c}");
     body["shipping_address"]["state"] = json!("Berlin");
-    let Ok(Priced { request, .. }) = order(&body, &catalogue()) else { panic!("it is right") };
+    let Ok(Priced { request, .. }) = order(&body, &catalogue()) else { panic!("it is valid") };
     assert_eq!(request.customer.name, "Zoë Müller");
     assert_eq!(request.shipping_address.postal_code.as_deref(), Some("10115"));
     assert_eq!(request.shipping_address.phone.as_deref(), Some("+49 30 1234567"));
@@ -276,7 +276,7 @@ fn what_is_stored_is_normalized() {
 }
 
 #[test]
-fn the_catalogue_objects_to_what_it_has_not() {
+fn products_that_the_catalogue_cannot_supply_are_refused() {
     fails("/items/0/sku", json!("NOPE"), "unknown_sku");
     fails("/items/0/sku", json!("LAMP"), "out_of_stock");
     fails("/items/1/quantity", json!(4), "out_of_stock");
@@ -286,7 +286,7 @@ fn the_catalogue_objects_to_what_it_has_not() {
 }
 
 #[test]
-fn everything_is_said_at_once() {
+fn all_errors_are_reported_together() {
     let body = json!({
         "customer": {"name": "", "email": "x"},
         "items": [{"sku": "NOPE", "quantity": 0}, {"sku": "LAMP"}, {"sku": "TEA", "quantity": 4}],
@@ -309,20 +309,20 @@ fn everything_is_said_at_once() {
     assert_eq!(found, expected.map(|(pointer, code)| (pointer.to_owned(), code)));
 }
 
-/// Only a total that is right otherwise can be too small: one that leaves out what is wrong is not what would be charged.
+/// The minimum is checked only for an otherwise valid order: a total without the invalid items would never be charged.
 #[test]
-fn total_is_one_that_the_provider_can_charge() {
+fn total_must_be_chargeable_by_the_provider() {
     let sold_by = |provider| catalogue().charged_by(provider);
     let body = changed("/items", json!([{ "sku": "CHEAP", "quantity": 1 }]));
     let found = |body: &Value, provider| match order(body, &sold_by(provider)) {
         Ok(priced) => Ok(priced.total),
         Err(errors) => Err((errors[0].code, errors[0].detail.clone())),
     };
-    let detail = "Costs less than can be charged: the least is 0.50 EUR.";
+    let detail = "Costs less than can be charged: the minimum is 0.50 EUR.";
     assert_eq!(found(&body, PaymentKind::Stripe), Err(("total_too_small", detail.into())));
     assert_eq!(found(&body, PaymentKind::Simulated), Ok(10), "the minimum is Stripe's own");
     let free = changed("/items", json!([{ "sku": "FREE", "quantity": 99 }]));
-    assert_eq!(found(&free, PaymentKind::Stripe), Ok(0), "nobody is asked for nothing");
+    assert_eq!(found(&free, PaymentKind::Stripe), Ok(0), "a total of 0 needs no charge");
     let unknown = changed("/items", json!([{ "sku": "CHEAP", "quantity": 1 }, { "sku": "NOPE", "quantity": 1 }]));
     assert!(matches!(found(&unknown, PaymentKind::Stripe), Err(("unknown_sku", ..))));
 }

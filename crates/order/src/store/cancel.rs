@@ -1,4 +1,4 @@
-//! A customer's wish to cancel, as far as it is decided when it is written down.
+//! Records a customer's cancellation request, or refuses it if the order is already settled.
 
 use diesel::{OptionalExtension as _, QueryDsl as _};
 use diesel_async::RunQueryDsl as _;
@@ -9,28 +9,28 @@ use uuid::Uuid;
 use super::{fold::fold, schema::orders::orders};
 use crate::{SOURCE, domain::OrderStatus};
 
-/// What became of a request to cancel.
+/// The outcome of a cancellation request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CancelRequest {
     /// There is no such order.
     Unknown,
     /// The order has shipped or failed: there is nothing to cancel.
     TooLate(OrderStatus),
-    /// It is written down, with these events to publish; none where it had been requested before, or the order was
-    /// being cancelled already.
+    /// The request is recorded, with these events to publish. There are none if it had been requested before, or if the
+    /// order was already being cancelled.
     Requested(Vec<Outgoing>),
 }
 
-/// Who asks, in the event.
+/// The requester, as the event names it.
 const CUSTOMER: &str = "customer";
 
-/// Writes down that the order's customer wants it cancelled, in the caller's transaction. Safe to repeat.
+/// Records the cancellation request of the order's customer, in the caller's transaction. Safe to repeat.
 ///
 /// # Errors
-/// Those of the database; a unique violation means that a service wrote to the order's log at the same moment: the
-/// whole transaction is to be tried again.
+/// Returns database errors. A unique violation means that a service wrote to the order's log concurrently: retry the
+/// whole transaction.
 pub async fn request(connection: &mut Connection, id: Uuid) -> Result<CancelRequest, StoreError> {
-    // Locked and brought up to date first, so that the answer is about how things stand now.
+    // The fold locks the order and updates it first, so that the answer is based on the current status.
     let Some(status) = fold(connection, &[id]).await?.get(&id).copied() else { return Ok(CancelRequest::Unknown) };
     if matches!(status, OrderStatus::Cancelling | OrderStatus::Cancelled) {
         return Ok(CancelRequest::Requested(Vec::new()));
@@ -51,7 +51,7 @@ async fn is_requested(connection: &mut Connection, id: Uuid) -> Result<bool, Sto
     Ok(orders::table.find(id).select(orders::cancel_requested).first(connection).await.optional()?.unwrap_or(false))
 }
 
-/// The request as an event of the order's own trace and correlation.
+/// Returns the request as an event with the order's trace context and correlation id.
 async fn event(connection: &mut Connection, id: Uuid) -> Result<Option<NewEvent>, StoreError> {
     use messaging::event_log;
     let first: Option<(Uuid, Option<String>)> = event_log::table

@@ -1,4 +1,4 @@
-//! What can be bought, for how much, and how much of it there is.
+//! The products, with their prices and stock levels.
 
 use diesel::{
     QueryableByName,
@@ -10,10 +10,10 @@ use orderflow_service::store::{Connection, Prepare as _, StoreError};
 /// A product of the shop.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
 pub struct Product {
-    /// What orders name it by.
+    /// The id that orders use.
     #[diesel(sql_type = Text)]
     pub sku: String,
-    /// What people call it.
+    /// The name shown to customers.
     #[diesel(sql_type = Text)]
     pub name: String,
     /// The price of one piece, in minor units.
@@ -22,15 +22,15 @@ pub struct Product {
     /// ISO 4217.
     #[diesel(sql_type = Text)]
     pub currency: String,
-    /// Pieces that can be ordered now; 0 where the inventory does not know the product.
+    /// Pieces that can be ordered now; 0 if the inventory service does not know the product.
     #[diesel(sql_type = BigInt)]
     pub available: i64,
 }
 
-/// Every product, in the order of the shop's page. Stock is read through the inventory's view.
+/// Returns every product, in the order of the shop's page. Stock levels come from the inventory service's view.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn products(connection: &mut Connection) -> Result<Vec<Product>, StoreError> {
     Ok(diesel::sql_query(
         "SELECT product.sku, product.name, product.price, product.currency,

@@ -1,7 +1,7 @@
 //! Keeps orders in step with the event log, which is the source of truth.
 //!
-//! Both writers of `orders.orders` come here: the order service for every event that moves a status, and the front end
-//! when a customer asks to cancel.
+//! Both writers of `orders.orders` use it: the order service for every event that moves a status, and the front end
+//! when a customer requests a cancellation.
 
 use std::{
     collections::BTreeMap,
@@ -23,14 +23,14 @@ use uuid::Uuid;
 use super::schema::orders::orders;
 use crate::domain::OrderStatus;
 
-/// Where an order stands before and after the fold.
+/// An order's state before and after the fold.
 struct Place {
     status: OrderStatus,
     version: i32,
     cancel_requested: bool,
 }
 
-/// An event above an order's version.
+/// An event newer than an order's version.
 #[derive(QueryableByName)]
 struct News {
     #[diesel(sql_type = SqlUuid)]
@@ -41,13 +41,13 @@ struct News {
     event: String,
 }
 
-/// Folds what the log holds above each order's version into its status, and returns where each of them stands then;
-/// an order that does not exist is left out.
+/// Folds the log's events newer than each order's version into the order's status, and returns the new status of each
+/// order. An order that does not exist is left out.
 ///
-/// The orders are locked first, in the order of their ids, so that two workers fold one order one after the other.
+/// It first locks the orders, sorted by id, so that two workers fold the same order one after the other.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn fold(connection: &mut Connection, ids: &[Uuid]) -> Result<BTreeMap<Uuid, OrderStatus>, StoreError> {
     let locked: Vec<(Uuid, String, i32, bool)> = orders::table
         .filter(orders::id.eq_any(ids))
@@ -67,7 +67,7 @@ pub async fn fold(connection: &mut Connection, ids: &[Uuid]) -> Result<BTreeMap<
     Ok(places.into_iter().map(|(id, place)| (id, place.status)).collect())
 }
 
-/// Applies the log's newer events to `places`; returns the orders that moved.
+/// Applies the log's newer events to `places`, and returns the orders that moved.
 async fn advance(connection: &mut Connection, places: &mut BTreeMap<Uuid, Place>) -> Result<Vec<Uuid>, StoreError> {
     let news: Vec<News> = diesel::sql_query(
         "SELECT log.order_id, log.version, log.event
@@ -85,7 +85,7 @@ async fn advance(connection: &mut Connection, places: &mut BTreeMap<Uuid, Place>
         let Some(place) = places.get_mut(&id) else { continue };
         let kind = event.parse::<EventKind>().ok();
         match kind.map(|kind| place.status.after(kind)) {
-            // Of another version or of a service elsewhere: such a kind never moves the status.
+            // An event type of another version or of a registered service: it never moves the status.
             None => {}
             Some(Some(status)) => {
                 if status.is_settled() && !place.status.is_settled() {
@@ -93,9 +93,10 @@ async fn advance(connection: &mut Connection, places: &mut BTreeMap<Uuid, Place>
                 }
                 place.status = status;
             }
-            // The log is the truth and is never rewritten: the version goes on, the status stays, a person is told.
+            // The log is the source of truth and is never rewritten. So the version advances, the status stays, and the
+            // error is logged for an operator.
             Some(None) => {
-                tracing::error!(order.id = %id, version, %event, status = %place.status, "the log has an event that has no place after this status")
+                tracing::error!(order.id = %id, version, %event, status = %place.status, "the log has an event that is illegal after this status")
             }
         }
         place.cancel_requested |= kind == Some(EventKind::OrderCancelRequested);
@@ -106,11 +107,11 @@ async fn advance(connection: &mut Connection, places: &mut BTreeMap<Uuid, Place>
     Ok(moved)
 }
 
-/// How long ago an order was accepted: its id is of that moment.
+/// Returns how long ago an order was accepted, according to the time in its id.
 fn age(order: Uuid) -> Duration {
     let (seconds, nanoseconds) = order.get_timestamp().map_or((0, 0), |timestamp| timestamp.to_unix());
     let accepted = UNIX_EPOCH + Duration::new(seconds, nanoseconds);
-    // A clock that was set back is none of the order's.
+    // Zero if the clock was set back.
     accepted.elapsed().unwrap_or_default()
 }
 

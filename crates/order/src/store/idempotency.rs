@@ -1,6 +1,6 @@
-//! Idempotency keys: which request made which order, so that a repeated request gets the same answer.
+//! Idempotency keys: which request placed which order, so that a repeated request gets the same answer.
 //!
-//! No answer is stored: it can be made again from the order's row.
+//! No answer is stored, since the order's row is enough to rebuild it.
 
 use std::collections::HashSet;
 
@@ -13,32 +13,32 @@ use diesel_async::RunQueryDsl as _;
 use orderflow_service::store::{Connection, Prepare as _, StoreError};
 use uuid::Uuid;
 
-/// How long a key is kept at least.
+/// The minimum time that a key is kept.
 const KEPT: &str = "24 hours";
 
 /// SHA-256 of a request as parsed.
 pub type Fingerprint = [u8; 32];
 
-/// A request that wants to be the one that makes its order.
+/// A request's claim to a key and its order.
 #[derive(Debug, Clone)]
 pub struct Claim<'a> {
-    /// What the client calls the request.
+    /// The client's key for the request.
     pub key: &'a str,
-    /// Tells a repetition from another request under the same key.
+    /// Distinguishes a repetition from another request with the same key.
     pub fingerprint: &'a Fingerprint,
-    /// The order that it would make.
+    /// The order that the request would place.
     pub order_id: Uuid,
-    /// When.
+    /// When it was placed.
     pub created_at: DateTime<Utc>,
 }
 
-/// Claims keys in the caller's transaction and returns those that nobody had claimed before.
+/// Claims keys in the caller's transaction and returns those that had not been claimed before.
 ///
-/// A claim that another transaction is just making is waited for, up to the lock time-out. Keys are claimed in one
-/// order everywhere, so that two batches that overlap cannot deadlock.
+/// It waits for a concurrent claim of another transaction, up to the lock time-out. Keys are always claimed in the same
+/// order, so that overlapping batches cannot deadlock.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn claim(connection: &mut Connection, claims: &[Claim<'_>]) -> Result<HashSet<String>, StoreError> {
     #[derive(QueryableByName)]
     struct Claimed {
@@ -62,7 +62,7 @@ pub async fn claim(connection: &mut Connection, claims: &[Claim<'_>]) -> Result<
     Ok(claimed.into_iter().map(|row| row.key).collect())
 }
 
-/// What is known of a key: the request that claimed it, and the order that it made.
+/// A claimed key: the request that claimed it, and the order that it placed.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
 pub struct Stored {
     /// The key.
@@ -88,10 +88,10 @@ pub struct Stored {
     pub created_at: DateTime<Utc>,
 }
 
-/// What is known of these keys; an unknown one is left out.
+/// Returns what is stored for these keys. An unknown key is left out.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn find(connection: &mut Connection, keys: &[&str]) -> Result<Vec<Stored>, StoreError> {
     if keys.is_empty() {
         return Ok(Vec::new());
@@ -107,20 +107,20 @@ pub async fn find(connection: &mut Connection, keys: &[&str]) -> Result<Vec<Stor
     .await?)
 }
 
-/// Makes the rest of the caller's transaction wait only briefly for a lock, so that one key that is stuck somewhere
-/// does not hold up the others for long.
+/// Makes the rest of the caller's transaction wait only briefly for a lock, so that one blocked key does not delay the
+/// others for long.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn wait_briefly(connection: &mut Connection) -> Result<(), StoreError> {
     diesel::sql_query("SET LOCAL lock_timeout = '200ms'").prepared().execute(connection).await?;
     Ok(())
 }
 
-/// Takes the lock on the table that claiming takes: where this succeeds, a later wait is for a key.
+/// Takes the table lock that claiming needs. Once this succeeds, a later wait can only be for a key.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn lock_table(connection: &mut Connection) -> Result<(), StoreError> {
     diesel::sql_query("LOCK TABLE orders.idempotency_keys IN ROW EXCLUSIVE MODE")
         .prepared()
@@ -129,11 +129,11 @@ pub async fn lock_table(connection: &mut Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Forgets up to `limit` keys that are older than 24 hours, the oldest first; returns how many it forgot. Several
-/// processes may do so at once: none waits for another.
+/// Deletes up to `limit` keys older than 24 hours, oldest first, and returns how many it deleted. Several processes may
+/// do so concurrently without waiting for each other.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn forget_old(connection: &mut Connection, limit: i64) -> Result<usize, StoreError> {
     Ok(diesel::sql_query(
         "DELETE FROM orders.idempotency_keys WHERE key IN (

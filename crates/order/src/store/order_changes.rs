@@ -1,7 +1,8 @@
-//! Which orders have just moved, said from process to process by PostgreSQL's NOTIFY.
+//! Announces to other processes which orders have just moved, through PostgreSQL's NOTIFY.
 //!
-//! It is a hint: what is said after a commit may be lost, with the process that was to say it for example. Whoever listens
-//! also looks by itself now and then. Never said in a business transaction, since commits with a NOTIFY wait for one another.
+//! An announcement is only a hint. It follows the commit and may be lost, for example with the announcing process, so
+//! listeners must also poll. It is never sent in a business transaction, since commits with a NOTIFY wait for one
+//! another.
 
 use std::time::{Duration, Instant};
 
@@ -23,38 +24,38 @@ use uuid::Uuid;
 /// The channel's name in the database.
 const CHANNEL: &str = "orders_moved";
 
-/// PostgreSQL takes payloads of less than 8,000 bytes: 240 ids of 32 digits with a comma behind each.
+/// PostgreSQL accepts payloads of less than 8,000 bytes: 240 ids of 32 digits, each followed by a comma.
 const IDS_IN_A_MESSAGE: usize = 240;
 
-/// Batches that wait to be said. A batch beyond is not said: then the database is what has to catch up.
+/// The most batches that may wait to be announced. Further batches are dropped: the database is overloaded then.
 const WAITING: usize = 1_024;
 
-/// At most so many batches are said at once.
+/// The most batches in one announcement.
 const AT_ONCE: usize = 64;
 
-/// How long saying may take, together with the wait for a connection.
+/// The time limit of an announcement, including the wait for a connection.
 const SAY_WITHIN: Duration = Duration::from_secs(2);
 
-/// The wait between two NOTIFY of a process: so they are at most 50 a second, however many batches are recorded.
+/// The pause between two NOTIFYs of a process. It limits them to 50 per second, however many batches are recorded.
 const GATHER: Duration = Duration::from_millis(20);
 
-/// A listener asks its connection this often whether it still lives, since one that nothing comes from may be dead.
+/// How often a listener probes its connection, since a silent connection may be dead.
 const ASK_EVERY: Duration = Duration::from_secs(15);
 
-/// How long that may take, and to begin to listen.
+/// The time limit of a probe, and of opening a listener.
 const LISTEN_WITHIN: Duration = Duration::from_secs(5);
 
-/// The commit that carries the message is not waited for: what is lost with the server is a hint.
+/// Does not wait for the commit to reach the disk, since a server crash loses only a hint.
 const NOTIFY: &str = "
 SELECT pg_notify($1, payload)::text
 FROM (SELECT set_config('synchronous_commit', 'off', true)) AS hint, unnest($2::text[]) AS payload";
 
-/// Says which orders have moved, without keeping whoever moved them. Cheap to clone.
+/// Announces which orders have moved, without delaying its callers. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct ChangeNotifier(mpsc::Sender<Vec<Uuid>>);
 
 impl ChangeNotifier {
-    /// Starts the task that speaks, on the current runtime; it ends with the last clone.
+    /// Starts the announcing task on the current runtime. It ends when the last clone is dropped.
     #[must_use]
     pub fn start(database: Database) -> Self {
         let (sender, receiver) = mpsc::channel(WAITING);
@@ -62,10 +63,10 @@ impl ChangeNotifier {
         Self(sender)
     }
 
-    /// These orders have moved, and it is committed. Never waits.
+    /// Announces that these orders have moved and that the change is committed. Never waits.
     pub fn moved(&self, orders: Vec<Uuid>) {
         if self.0.try_send(orders).is_err() {
-            tracing::debug!("too many moves wait to be announced, or nobody announces any more");
+            tracing::debug!("too many changes wait to be announced, or the announcing task has ended");
         }
     }
 }
@@ -75,13 +76,13 @@ async fn speak(database: Database, mut moves: mpsc::Receiver<Vec<Uuid>>) {
         let orders = gather(first, &mut moves);
         let saying = async |connection: &mut Connection| notify(connection, &orders).await;
         if let Err(error) = database.run(SAY_WITHIN, saying).await {
-            tracing::debug!(error = telemetry::chain(&error), "a move is not announced");
+            tracing::debug!(error = telemetry::chain(&error), "a change could not be announced");
         }
         tokio::time::sleep(GATHER).await;
     }
 }
 
-/// All that waits, each order once.
+/// Returns the orders of `orders` and of further waiting batches, each order once.
 fn gather(mut orders: Vec<Uuid>, moves: &mut mpsc::Receiver<Vec<Uuid>>) -> Vec<Uuid> {
     for _ in 1..AT_ONCE {
         match moves.try_recv() {
@@ -114,19 +115,20 @@ fn closed() -> StoreError {
     DieselError::DatabaseError(DatabaseErrorKind::ClosedConnection, why).into()
 }
 
-/// What is no id is of a program that speaks otherwise: whoever listens finds the order by itself.
+/// Returns the ids in a payload. It ignores parts that are not UUIDs; another version may send them. Listeners find
+/// such an order by polling.
 fn ids(payload: &str) -> impl Iterator<Item = Uuid> {
     payload.split(',').filter_map(|text| Uuid::try_parse(text).ok())
 }
 
-/// Hears which orders have moved, on a connection of its own.
+/// Receives the announcements on its own connection.
 pub struct Listener(Connection);
 
 impl Listener {
-    /// Begins to listen: what is said from now on is heard.
+    /// Starts listening. Every announcement from now on is received.
     ///
     /// # Errors
-    /// Those of the database; [`StoreError::TimedOut`] after five seconds.
+    /// Returns database errors, and [`StoreError::TimedOut`] after five seconds.
     pub async fn open(database: &Database) -> Result<Self, StoreError> {
         let opening = async {
             let mut connection = database.own_connection().await?;
@@ -136,7 +138,8 @@ impl Listener {
         timeout(LISTEN_WITHIN, opening).await.map_err(|_| StoreError::TimedOut(LISTEN_WITHIN))?
     }
 
-    /// Hands what it hears to `heard`, until the connection breaks. One that is silently dead is noticed after 20 s.
+    /// Passes the received ids to `heard` until the connection fails, and returns the error. A silently dead connection
+    /// is detected within 20 s.
     pub async fn listen(mut self, heard: impl Fn(&mut dyn Iterator<Item = Uuid>)) -> StoreError {
         loop {
             let asked = Instant::now();

@@ -1,4 +1,4 @@
-//! Orders as customers see them: written once by the front end, moved on by the order service.
+//! Orders as customers see them: inserted by the front end, advanced by the order service.
 
 use std::collections::HashMap;
 
@@ -14,61 +14,61 @@ use uuid::Uuid;
 use super::schema::orders::{items, orders};
 use crate::domain::{OrderNumber, OrderStatus};
 
-/// An order that is about to be stored. It has no `Debug`: it holds personal data, which has no place in a log.
+/// An order to store. It has no `Debug`, since it holds personal data, which must not reach a log.
 pub struct NewOrder {
     /// UUIDv7.
     pub id: Uuid,
-    /// What people read out on the phone.
+    /// The number that customers quote on the phone.
     pub number: OrderNumber,
     /// Σ price × quantity, in minor units.
     pub total: i64,
     /// ISO 4217.
     pub currency: String,
-    /// Who ordered.
+    /// The customer's name.
     pub customer_name: String,
-    /// Where the mails go.
+    /// The customer's e-mail address.
     pub customer_email: String,
     /// Street and number.
     pub address_line1: String,
-    /// The rest of the address, where there is one.
+    /// The rest of the address, if given.
     pub address_line2: Option<String>,
     /// Town.
     pub city: String,
-    /// Postal code, where the country has them.
+    /// Postal code, if the country has postal codes.
     pub postal_code: Option<String>,
     /// ISO 3166-1 alpha-2.
     pub country: String,
-    /// State, province or region, where it was given.
+    /// State, province or region, if given.
     pub state: Option<String>,
-    /// Where the carrier calls, where it was given.
+    /// The phone number for the carrier, if given.
     pub phone: Option<String>,
-    /// The payment provider's name for how it is paid.
+    /// The payment provider's name of the payment method.
     pub payment_method: String,
-    /// When it was placed; whole milliseconds, so that it reads back as it was written.
+    /// When it was placed, in whole milliseconds, so that it reads back unchanged.
     pub created_at: DateTime<Utc>,
-    /// What was ordered, in the order of the request.
+    /// The ordered items, in the order of the request.
     pub lines: Vec<Line>,
 }
 
-/// One line of an order, with name and price as they were when it was placed.
+/// A line of an order, with the name and price at the time of the order.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = items)]
 pub struct Line {
     /// The product.
     pub sku: String,
-    /// What it was called.
+    /// The product's name at the time.
     pub name: String,
-    /// Pieces.
+    /// The number of pieces.
     pub quantity: i32,
     /// The price of one piece, in minor units.
     pub price: i64,
 }
 
-/// Stores new orders as pending, at version 1: that of the event `order.created`, which the caller appends in the
-/// same transaction.
+/// Stores new orders as pending, at version 1: the version of the event `order.created`, which the caller appends in
+/// the same transaction.
 ///
 /// # Errors
-/// Those of the database; a unique violation means that a number is taken.
+/// Returns database errors. A unique violation means that an order number is taken.
 pub async fn insert(connection: &mut Connection, fresh: &[&NewOrder]) -> Result<(), StoreError> {
     if fresh.is_empty() {
         return Ok(());
@@ -101,7 +101,7 @@ async fn insert_orders(connection: &mut Connection, fresh: &[&NewOrder]) -> Resu
         .bind::<Array<Text>, _>(column(fresh, |order| order.address_line1.as_str()))
         .bind::<Array<Nullable<Text>>, _>(column(fresh, |order| order.address_line2.as_deref()))
         .bind::<Array<Text>, _>(column(fresh, |order| order.city.as_str()))
-        // Programs of before version 0.2 read a text here, never a null.
+        // Programs before version 0.2 cannot read a null here.
         .bind::<Array<Text>, _>(column(fresh, |order| order.postal_code.as_deref().unwrap_or_default()))
         .bind::<Array<Text>, _>(column(fresh, |order| order.country.as_str()))
         .bind::<Array<Nullable<Text>>, _>(column(fresh, |order| order.state.as_deref()))
@@ -144,19 +144,19 @@ async fn insert_items(connection: &mut Connection, fresh: &[&NewOrder]) -> Resul
     Ok(())
 }
 
-/// An order as its customer sees it: nothing personal.
+/// An order as its customer sees it, without personal data.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = orders)]
 pub struct Order {
     /// Its id.
     pub id: Uuid,
-    /// What people read out on the phone.
+    /// The number that customers quote on the phone.
     pub number: String,
-    /// Where it stands, by the name that the contract gives it.
+    /// Its status, by its name in the contract.
     pub status: String,
-    /// The version of the last event that is folded into the status.
+    /// The version of the last event folded into the status.
     pub version: i32,
-    /// Whether a cancellation was asked for and is not decided yet.
+    /// Whether a cancellation was requested. It stays true once the request is decided.
     pub cancel_requested: bool,
     /// Σ price × quantity, in minor units.
     pub total: i64,
@@ -168,18 +168,18 @@ pub struct Order {
     pub updated_at: DateTime<Utc>,
 }
 
-/// The order with this id, if there is one.
+/// Returns the order with this id, if it exists.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn find(connection: &mut Connection, id: Uuid) -> Result<Option<Order>, StoreError> {
     Ok(orders::table.find(id).select(Order::as_select()).first(connection).await.optional()?)
 }
 
-/// What was ordered, in the order of the request.
+/// Returns the ordered items, in the order of the request.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn lines(connection: &mut Connection, order_id: Uuid) -> Result<Vec<Line>, StoreError> {
     Ok(items::table
         .filter(items::order_id.eq(order_id))
@@ -189,20 +189,20 @@ pub async fn lines(connection: &mut Connection, order_id: Uuid) -> Result<Vec<Li
         .await?)
 }
 
-/// The numbers of these orders; an unknown one is left out.
+/// Returns the numbers of these orders. An unknown order is left out.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn numbers(connection: &mut Connection, ids: &[Uuid]) -> Result<HashMap<Uuid, String>, StoreError> {
     let rows: Vec<(Uuid, String)> =
         orders::table.filter(orders::id.eq_any(ids)).select((orders::id, orders::number)).load(connection).await?;
     Ok(rows.into_iter().collect())
 }
 
-/// The order with this number.
+/// Returns the id of the order with this number, if it exists.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn id_of_number(connection: &mut Connection, number: &str) -> Result<Option<Uuid>, StoreError> {
     Ok(orders::table.filter(orders::number.eq(number)).select(orders::id).first(connection).await.optional()?)
 }

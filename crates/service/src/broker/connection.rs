@@ -1,4 +1,4 @@
-//! Connections to the broker: named for people, bounded in time, and made again for ever.
+//! Opens connections to the broker: named for people and bounded in time.
 
 use std::{
     sync::{
@@ -17,23 +17,22 @@ use crate::{
     version::VERSION,
 };
 
-/// A peer that went away without a word is noticed after two of these; RabbitMQ's documentation advises 5 to 20 s.
+/// A peer that vanished silently is noticed after two heartbeats; RabbitMQ's documentation advises 5 to 20 s.
 const HEARTBEAT_SECONDS: u16 = 10;
 
-/// The largest frame, in bytes, unless `AMQP_URL` says `frame_max=`. lapin 4.12 holds 32 frames of this size for each way
-/// of each connection: 8 MiB with RabbitMQ's default of 128 KiB.
-/// A body that is larger goes in several frames; headers have to fit into one, and all of ours together take less than
-/// 4 KiB.
+/// The largest frame, in bytes, unless `AMQP_URL` sets `frame_max=`. lapin 4.12 holds 32 frames of this size for each
+/// direction of each connection: 8 MiB with RabbitMQ's default of 128 KiB. A larger body is split into several frames.
+/// Headers must fit into one frame, and all of ours together take less than 4 KiB.
 const FRAME_MAX: u32 = 32 * 1024;
 
-/// The client property with the version of Orderflow that has opened a connection, which the management API shows. Programs without it
-/// are older than the rule that a process publishes what its own services wrote.
+/// The client property with the version of Orderflow that opened a connection, shown by the management API. Programs
+/// without it predate the rule that a process publishes only what its own services wrote.
 pub const VERSION_PROPERTY: &str = "orderflow";
 
-/// The whole of connecting: name, TCP, TLS, handshake.
+/// The bound for all of connecting: DNS, TCP, TLS and handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Why there is no connection or it is no longer of use.
+/// Why there is no connection, or why it is no longer usable.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
     /// The client library's error.
@@ -41,37 +40,37 @@ pub enum BrokerError {
     Client(#[from] lapin::Error),
     /// The TLS handshake failed, mostly because of the server's certificate.
     #[error(
-        "RabbitMQ: the TLS handshake with {host} failed: {why}. Certificates have to name the host and be issued by a CA that this system \
+        "RabbitMQ: the TLS handshake with {host} failed: {why}. Certificates must name the host and be issued by a CA that this system \
          or TLS_CA trusts"
     )]
     Tls {
-        /// With whom.
+        /// The host.
         host: String,
         /// What failed.
         why: String,
     },
-    /// The virtual host is missing, or closed to the user.
+    /// The virtual host is missing, or the user may not access it.
     #[error(transparent)]
     NoVhost(#[from] NoVhost),
-    /// As many connections as there may be.
+    /// RabbitMQ has reached its limit on connections.
     #[error(transparent)]
     Full(Full),
-    /// Another caller's attempt to make the connection that they share.
+    /// Another caller's attempt to open the shared connection failed.
     #[error(transparent)]
     Shared(Arc<BrokerError>),
     /// No answer in time.
     #[error("RabbitMQ did not answer within {0:?}")]
     TimedOut(Duration),
-    /// A message that was to be settled is not held any more.
+    /// A message to settle is no longer held.
     #[error("RabbitMQ has taken the message back: it was held for too long, or the connection broke")]
     NotHeld,
-    /// There is no node to connect to.
+    /// No node to connect to.
     #[error("AMQP_URL names no node")]
     NoNode,
 }
 
 impl BrokerError {
-    /// Whether RabbitMQ has as many connections as it may. It has one again when another is closed.
+    /// Whether RabbitMQ has reached its limit on connections. It accepts a new one when another is closed.
     #[must_use]
     pub fn is_full(&self) -> bool {
         match self {
@@ -81,7 +80,7 @@ impl BrokerError {
         }
     }
 
-    /// Whether the connection has as many channels as RabbitMQ allows on it.
+    /// Whether the connection has as many channels as RabbitMQ allows.
     #[must_use]
     pub fn is_out_of_channels(&self) -> bool {
         match self {
@@ -92,7 +91,7 @@ impl BrokerError {
     }
 }
 
-/// Knows the nodes of the broker and the name by which a process is known there. Cheap to clone.
+/// Opens connections to the nodes of the broker, under the name of this process. Cheap to clone.
 #[derive(Clone)]
 pub struct Connector {
     uris: Arc<[AMQPUri]>,
@@ -109,7 +108,7 @@ impl std::fmt::Debug for Connector {
 }
 
 impl Connector {
-    /// `program` is what the management UI shows first: `orderflow-worker`.
+    /// Returns a connector. `program` comes first in the management UI: `orderflow-worker`.
     #[must_use]
     pub fn new(config: &BrokerConfig, program: &str) -> Self {
         tls::install();
@@ -123,10 +122,10 @@ impl Connector {
         Self { uris: uris.collect(), program: program.into(), next: Arc::default(), own_ca }
     }
 
-    /// Connects to one node, the next time to the next. `purpose` tells a person what the connection is for:
-    /// `payment.order-created` makes `orderflow-worker payment.order-created @host 4711`.
+    /// Connects to one node, and at the next call to the next node. `purpose` describes the connection in the
+    /// management UI: `payment.order-created` makes `orderflow-worker payment.order-created @host 4711`.
     ///
-    /// The connection lives on the tokio runtime that this is called on, which has to be a multi-threaded one.
+    /// The connection lives on the tokio runtime that this is called on, which must be multi-threaded.
     ///
     /// # Errors
     /// When the node refuses or does not answer within ten seconds.
@@ -142,24 +141,24 @@ impl Connector {
         }
     }
 
-    /// Connects to this node, on the current runtime, without a bound in time.
+    /// Connects to this node, on the current runtime, without a time limit.
     pub(super) async fn connect_to(
         &self,
         uri: &AMQPUri,
         introduced: ConnectionProperties,
     ) -> lapin::Result<Connection> {
-        // Without a certificate of our own: RabbitMQ would be told who we are by it, and we have a name and a password.
+        // No client certificate: RabbitMQ would identify us by it, but we use a name and a password.
         let tls = OwnedTLSConfig { identity: None, cert_chain: self.own_ca.as_ref().map(|ca| ca.pem().to_owned()) };
         Connection::connect_uri_with_config(uri.clone(), introduced, tls, runtime::default_runtime()?).await
     }
 
-    /// The name of a connection of this process with this purpose.
+    /// Returns the name of a connection of this process with this purpose.
     #[must_use]
     pub fn name(&self, purpose: &str) -> String {
         format!("{} {purpose} {}", self.program, process_identity::place())
     }
 
-    /// Whether somebody is trusted beside the system's CAs.
+    /// Whether another CA is trusted in addition to the system's.
     pub(super) fn has_own_ca(&self) -> bool {
         self.own_ca.is_some()
     }
@@ -169,7 +168,7 @@ impl Connector {
     }
 }
 
-/// Says what a failure to connect is about.
+/// Explains a failure to connect.
 fn explained(error: lapin::Error, uri: &AMQPUri) -> BrokerError {
     if let Some(no) = NoVhost::behind(&error, uri) {
         return no.into();
@@ -183,7 +182,7 @@ fn explained(error: lapin::Error, uri: &AMQPUri) -> BrokerError {
     }
 }
 
-/// What a connection of this name tells RabbitMQ about itself.
+/// Returns the properties with which a connection of this name introduces itself to RabbitMQ.
 pub(super) fn introduced(name: &str) -> ConnectionProperties {
     ConnectionProperties::default()
         .with_connection_name(name.into())

@@ -1,18 +1,18 @@
-//! A limit on connections that RabbitMQ holds us to: of the virtual host, of the user or of the node.
+//! RabbitMQ's limit on our connections: of the virtual host, the user or the node.
 
 use std::fmt;
 
 use lapin::ErrorKind;
 
-/// AMQP's reply code; RabbitMQ's text tells a limit from a virtual host that is closed.
+/// AMQP's reply code; RabbitMQ's text distinguishes a limit from a virtual host that the user may not access.
 const NOT_ALLOWED: u16 = 530;
 
-/// RabbitMQ has as many connections as it may.
+/// RabbitMQ has reached its limit on connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Full(String);
 
 impl Full {
-    /// Why RabbitMQ refused this connection, if it was for a limit.
+    /// Returns the limit that made RabbitMQ refuse this connection, if any.
     pub(super) fn behind(error: &lapin::Error) -> Option<Self> {
         let ErrorKind::ProtocolError(amqp) = error.kind() else { return None };
         let text = amqp.get_message().as_str();
@@ -25,7 +25,7 @@ impl fmt::Display for Full {
         write!(
             f,
             "RabbitMQ has no connection left ({}): raise max-connections (`rabbitmqctl set_vhost_limits`, `set_user_limits`, or the \
-             hoster's plan), or run fewer processes; a worker for all services and a front end need ten",
+             hosting plan), or run fewer processes; a worker for all services and a front end need ten",
             self.0
         )
     }
@@ -41,7 +41,7 @@ mod tests {
 
     /// The texts of RabbitMQ 3.10 to 4.3.
     #[test]
-    fn limit_is_told_from_a_closed_virtual_host() {
+    fn limit_is_distinguished_from_a_closed_virtual_host() {
         for (text, expected) in [
             ("NOT_ALLOWED - access to vhost 'v' refused for user 'u': connection limit (1) is reached", true),
             ("NOT_ALLOWED - connection refused for user 'u': user connection limit (1) is reached", true),

@@ -2,9 +2,9 @@
 
 use lapin::types::{AMQPValue, FieldTable};
 
-/// Which attempt a message is, from 1; on a dead letter, the one that failed last.
+/// The attempt of a message, from 1; on a dead letter, the last one, which failed.
 pub const ATTEMPT: &str = "x-orderflow-attempt";
-/// Why the attempt before failed.
+/// Why the previous attempt failed.
 pub const REASON: &str = "x-orderflow-reason";
 /// The work queue that the message belongs to.
 pub const QUEUE: &str = "x-orderflow-queue";
@@ -13,19 +13,20 @@ pub const WORKER: &str = "x-orderflow-worker";
 /// When it failed.
 pub const FAILED_AT: &str = "x-orderflow-failed-at";
 
-/// On a message that is to be handled alone: how often it came back from that before.
+/// On a message that must be handled alone: how often it was returned from that before.
 pub const ALONE: &str = "x-orderflow-alone";
 
 const OURS: &str = "x-orderflow-";
 /// RabbitMQ adds `x-acquired-count` from 4.3 on, and `x-last-death-` from 3.13 on.
 const OF_THE_BROKER: [&str; 3] = ["x-death", "x-delivery-count", "x-acquired-count"];
-/// Routes a message to further queues as well. A copy of ours belongs to one queue.
+/// Headers that route a message to further queues. A copy of ours belongs to one queue.
 const FURTHER_ROUTES: [&str; 2] = ["CC", "BCC"];
-/// `x-opt-` is what it calls the annotations of AMQP 1.0, its own among them, on messages that it hands to our protocol.
+/// RabbitMQ gives AMQP 1.0 annotations, including its own, the prefix `x-opt-` when it delivers a message over AMQP
+/// 0-9-1.
 const OF_THE_BROKER_PREFIXES: [&str; 3] = ["x-first-death-", "x-last-death-", "x-opt-"];
 
-/// Returns the headers that a copy of ours starts with: without those that RabbitMQ added when it moved the message, since it
-/// would count its own deaths on and detects cycles by them, and without routes to other queues.
+/// Returns the headers for a copy. Removes those that RabbitMQ added when it moved the message: it would continue its
+/// count of deaths, and it detects cycles by them. Removes routes to other queues as well.
 #[must_use]
 pub fn for_copy(headers: &FieldTable) -> FieldTable {
     let mut kept = FieldTable::default();
@@ -41,7 +42,7 @@ pub fn for_copy(headers: &FieldTable) -> FieldTable {
     kept
 }
 
-/// The headers that the message had before anything failed: it starts again at attempt 1.
+/// Returns the headers that the message had before any failure, so that it starts again at attempt 1.
 #[must_use]
 pub fn before_any_failure(headers: &FieldTable) -> FieldTable {
     let mut kept = FieldTable::default();
@@ -53,7 +54,7 @@ pub fn before_any_failure(headers: &FieldTable) -> FieldTable {
     kept
 }
 
-/// A header that is text.
+/// Returns a header if it is text.
 #[must_use]
 pub fn text(headers: &FieldTable, name: &str) -> Option<String> {
     match headers.inner().get(name)? {
@@ -63,7 +64,8 @@ pub fn text(headers: &FieldTable, name: &str) -> Option<String> {
     }
 }
 
-/// A header that is a number, 0 or more. Other clients and the management UI write numbers as they like.
+/// Returns a header if it is a number from 0 to `u32::MAX`. Other clients and the management UI choose other integer
+/// types.
 #[must_use]
 pub fn number(headers: &FieldTable, name: &str) -> Option<u32> {
     match headers.inner().get(name)? {
@@ -102,7 +104,7 @@ mod tests {
         ]
     }
 
-    /// Headers as anybody can send them.
+    /// Headers as anyone can send them.
     fn headers() -> impl Strategy<Value = FieldTable> {
         vec((name(), value()), 0..12).prop_map(|all| {
             let mut table = FieldTable::default();
@@ -115,7 +117,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_headers_say_the_brokers_and_further_routes_go_and_others_stay(headers in headers()) {
+        fn copy_drops_the_headers_of_the_broker_and_further_routes_and_keeps_all_others(headers in headers()) {
             let kept = for_copy(&headers);
             prop_assert_eq!(&for_copy(&kept), &kept);
             for (name, value) in headers.inner() {
@@ -129,7 +131,7 @@ mod tests {
         }
 
         #[test]
-        fn a_number_is_what_was_sent_or_nothing(value in value()) {
+        fn number_is_the_one_that_was_sent_or_none(value in value()) {
             let mut headers = FieldTable::default();
             headers.insert(ATTEMPT.into(), value.clone());
             let sent = match value {
@@ -146,9 +148,10 @@ mod tests {
         }
     }
 
-    /// All that RabbitMQ 3.10.8, 4.0.5 and 4.3.6 were seen to add to a message that was given back, rejected and dead-lettered.
+    /// All headers that RabbitMQ 3.10.8, 4.0.5 and 4.3.6 were seen to add to a message that was requeued, rejected and
+    /// dead-lettered.
     #[test]
-    fn a_copy_has_none_of_the_brokers_headers_of_any_version() {
+    fn copy_has_no_header_of_the_broker_of_any_version() {
         let added = [
             "x-death",
             "x-first-death-exchange",

@@ -12,19 +12,19 @@ use crate::store::outbox::Outgoing;
 /// RabbitMQ's delivery mode for messages that survive a restart.
 const PERSISTENT: u8 = 2;
 
-/// The longest text that AMQP 0-9-1 carries in an address or a property, in bytes: its short string.
+/// The longest text that AMQP 0-9-1 carries in an address or property, in bytes: its short string.
 const LONGEST_TEXT: usize = 255;
 
-/// The largest body, in bytes: what RabbitMQ takes since 4.0 unless its `max_message_size` is raised.
+/// The largest body, in bytes: RabbitMQ's limit since 4.0 unless `max_message_size` is raised.
 const LARGEST_BODY: usize = 16 * 1024 * 1024;
 
-/// An event that RabbitMQ cannot carry. Its client panics at a longer text, and a larger body closes its channel, which
-/// fails every message that is not confirmed yet.
+/// An event that RabbitMQ cannot carry. lapin panics at a longer text. A larger body closes the channel, which fails
+/// every unconfirmed message on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("too large for RabbitMQ: at most 255 bytes of kind, type and source, at most 16 MiB of body")]
 pub struct TooLarge;
 
-/// What is published where.
+/// A message with its destination.
 #[derive(Debug, Clone)]
 pub struct Message {
     /// The exchange.
@@ -38,8 +38,9 @@ pub struct Message {
 }
 
 impl Message {
-    /// An event for every queue that is bound to its kind. The body is the stored one, byte for byte: of a kind that this
-    /// version does not know, too. Such a message ends in `orders.unrouted` where no queue is bound to it.
+    /// Returns an event's message for every queue that is bound to its kind. The body is the stored one, byte for byte,
+    /// even if this version does not know the kind. If no queue is bound to it, the message ends up in
+    /// `orders.unrouted`.
     ///
     /// # Errors
     /// [`TooLarge`]; no later attempt can succeed.
@@ -69,8 +70,8 @@ impl Message {
         })
     }
 
-    /// The same message for one queue alone, as a first attempt: it goes by `orders.return`, where every work queue is
-    /// bound by its own name.
+    /// Returns the same message for one queue only, as a first attempt: it goes through `orders.return`, where every
+    /// work queue is bound by its own name.
     #[must_use]
     pub fn to_queue(self, queue: &str) -> Self {
         Self { exchange: names::RETURN.to_owned(), routing_key: queue.to_owned(), ..self }

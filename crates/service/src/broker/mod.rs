@@ -1,4 +1,4 @@
-//! Connections to RabbitMQ, and how events leave.
+//! Connections to RabbitMQ, and publishing to it.
 
 mod connection;
 mod full;

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 /// Topic exchange that every event is published to.
 pub const EVENTS: &str = "orders.events";
-/// Keeps what no queue was bound for: a fanout exchange and the queue behind it.
+/// Keeps messages that no queue was bound for: a fanout exchange and its queue.
 pub const UNROUTED: &str = "orders.unrouted";
-/// Direct exchange through which a message comes back to exactly one work queue.
+/// Direct exchange through which a message returns to exactly one work queue.
 pub const RETURN: &str = "orders.return";
 /// Direct exchange to the dead-letter queues.
 pub const DEAD_LETTERS: &str = "orders.dlx";
 
-/// The exchange and the queue in which messages wait for `delay`: `orders.retry.10s`.
+/// Returns the name of the exchange and queue in which messages wait for `delay`: `orders.retry.10s`.
 #[must_use]
 pub fn retry(delay: Duration) -> String {
     // humantime separates units with spaces, as in "1m 30s".

@@ -1,11 +1,11 @@
-//! Publishing with confirms, from any number of tasks, over one channel that one task owns.
+//! Publishes with confirms, from any number of tasks, over one channel that one task owns.
 //!
-//! The owning task is essential: a confirm-mode channel that tasks on different threads share resolves the wrong
-//! confirm (seen with lapin 4.12: 90 to 244 of 32,000).
+//! The owning task is essential: a confirm-mode channel shared by tasks on different threads resolves the wrong confirm
+//! (seen with lapin 4.12: 90 to 244 of 32,000).
 //!
-//! RabbitMQ closes the channel when the user may not publish a kind of event, and does not say which message it was. So after a
-//! refusal messages go one at a time until the one that is refused is known. Its kind is then sent once a minute, when nothing else is
-//! on its way, and all others go on.
+//! RabbitMQ closes the channel when the user may not publish a kind of event, and does not say which message caused it.
+//! So after a refusal messages go one at a time until the refused one is known. Its kind is then tried once a minute
+//! while no other message is in flight; all other kinds are published as usual.
 
 use std::time::Duration;
 
@@ -30,27 +30,28 @@ use crate::{
     metrics, telemetry,
 };
 
-/// Messages that callers may have handed over and that are not yet on the wire.
+/// The most messages handed over by callers that are not yet on the wire.
 const WAITING: usize = 4_096;
 
-/// Messages on the wire and not yet confirmed. Far more than a round trip to three disks holds at any rate we reach.
+/// The most messages on the wire without a confirm: far more than fit into a round trip to three disks at any rate that
+/// we reach.
 const UNCONFIRMED: usize = 4_096;
 
-/// How long a confirm may take: a broker in a memory or disk alarm takes nothing at all.
-/// A message whose confirm did not come in time may still arrive.
+/// How long a confirm may take: a broker in a memory or disk alarm accepts nothing at all. A message whose confirm did
+/// not come in time may still arrive.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How often an idle channel is looked at: a connection that broke while nothing was published is made again before
-/// the next message needs it.
+/// How often to check an idle channel, so that a connection that broke while idle is reopened before the next message
+/// needs it.
 const LOOK_AFTER: Duration = Duration::from_millis(500);
 
-/// AMQP 0-9-1's reply code for what a user may not do.
+/// AMQP 0-9-1's reply code for an action that the user may not do.
 const ACCESS_REFUSED: u16 = 403;
 
-/// Why a message is not known to be with the broker. It may be there all the same.
+/// Why a message is not confirmed. The broker may still have it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
-    /// There is no connection now; the message was not sent.
+    /// Not connected; the message was not sent.
     #[error("not connected to RabbitMQ")]
     NotConnected,
     /// The connection broke before the confirm came.
@@ -95,8 +96,8 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Starts the task on the current runtime, which has to be a multi-threaded one. It connects, and connects again,
-    /// until `stop` is cancelled; then it finishes what it was given.
+    /// Starts the task on the current runtime, which must be multi-threaded. The task connects and reconnects until
+    /// `stop` is cancelled; then it finishes the messages it has.
     #[must_use]
     pub fn start(connector: Connector, stop: CancellationToken) -> Self {
         let (jobs, waiting) = mpsc::channel(WAITING);
@@ -105,23 +106,23 @@ impl Publisher {
         Self { jobs, connected }
     }
 
-    /// Whether there is a connection now.
+    /// Whether it is connected now.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         *self.connected.borrow()
     }
 
-    /// Waits until there is a connection. Does not return once the publisher has stopped.
+    /// Waits until it is connected. Never returns once the publisher has stopped.
     pub async fn connected(&self) {
         if self.connected.clone().wait_for(|connected| *connected).await.is_err() {
             std::future::pending::<()>().await;
         }
     }
 
-    /// Publishes a message and waits until the broker has it safely: on a majority's disks, for a quorum queue.
+    /// Publishes a message and waits until the broker has it safely: for a quorum queue, on the disks of a majority.
     ///
     /// # Errors
-    /// See [`PublishError`]; only after [`PublishError::NotConnected`] is it certain that nothing was sent.
+    /// See [`PublishError`]. Only [`PublishError::NotConnected`] proves that nothing was sent.
     pub async fn publish(&self, message: Message) -> Result<(), PublishError> {
         let began = Instant::now();
         let outcome = self.hand_over(message).await;
@@ -130,7 +131,7 @@ impl Publisher {
     }
 
     async fn hand_over(&self, message: Message) -> Result<(), PublishError> {
-        // Without this, messages would pile up behind a broker that is away.
+        // Without this check, messages would pile up behind an unavailable broker.
         if !self.is_connected() {
             return Err(PublishError::NotConnected);
         }
@@ -164,10 +165,10 @@ async fn run(
                     was_away = true;
                     tracing::warn!(why, "the publishing connection to RabbitMQ broke; connecting again");
                 }
-                // A connection in an alarm does not even answer to this.
+                // During an alarm a connection does not even answer this.
                 drop(tokio::time::timeout(Duration::from_secs(2), connection.close(200, "done".into())).await);
                 if forbidden {
-                    // RabbitMQ is available: publish what waits behind the refused message at once.
+                    // RabbitMQ is available: immediately publish what waits behind the refused message.
                     care.refused();
                     continue;
                 }
@@ -193,7 +194,7 @@ async fn run(
     refuse(&mut waiting);
 }
 
-/// What nobody will send is answered, so that nobody waits for it.
+/// Answers the messages that nobody will send, so that their callers do not wait.
 fn refuse(waiting: &mut mpsc::Receiver<Job>) {
     while let Ok(job) = waiting.try_recv() {
         let _ = job.done.send(Err(PublishError::NotConnected));
@@ -224,7 +225,7 @@ enum Ended {
 /// Why a channel can no longer be trusted.
 struct Broken {
     why: String,
-    /// Whether the broker closed it because the user may not do something.
+    /// Whether the broker closed it because the user lacks a right.
     forbidden: bool,
 }
 
@@ -241,10 +242,10 @@ impl From<lapin::Error> for Broken {
     }
 }
 
-/// Messages that are put on the wire together.
+/// The most messages put on the wire together.
 const TOGETHER: usize = 256;
 
-/// Publishes until the channel breaks or the process stops. Whatever is unconfirmed at the end is answered as lost.
+/// Publishes until the channel breaks or the process stops. Answers whatever is unconfirmed at the end as lost.
 async fn serve(
     channel: &Channel,
     waiting: &mut mpsc::Receiver<Job>,
@@ -296,7 +297,8 @@ async fn serve(
     }
 }
 
-/// Refuses messages of kinds that were refused within the last minute. Returns the others, and apart from them those to send alone.
+/// Refuses messages of kinds that were refused within the last minute. Returns the others, and separately those to send
+/// alone.
 fn sort(jobs: &mut Vec<Job>, care: &Care) -> (Vec<Job>, Vec<Job>) {
     let (mut together, mut alone) = (Vec::with_capacity(jobs.len()), Vec::new());
     for job in jobs.drain(..) {
@@ -309,7 +311,7 @@ fn sort(jobs: &mut Vec<Job>, care: &Care) -> (Vec<Job>, Vec<Job>) {
     (together, alone)
 }
 
-/// Sends a message while nothing else is on its way, and waits for its confirm, so that a refusal concerns nobody else.
+/// Sends a message while no other is in flight, and waits for its confirm, so that a refusal affects no other message.
 async fn send_alone(channel: &Channel, job: Job, care: &mut Care) -> Result<(), Broken> {
     care.sending(&job.message, true);
     for sent in put_on_wire(channel, vec![job]).await? {
@@ -333,8 +335,8 @@ struct Sent {
     done: Answer,
 }
 
-/// Puts messages on the wire together. Waiting for each one would cost a wake-up of lapin's thread, one back, and a write to the
-/// socket.
+/// Puts messages on the wire together. Waiting for each one would cost a wake-up of lapin's thread, one back, and a
+/// write to the socket.
 async fn put_on_wire(channel: &Channel, jobs: Vec<Job>) -> Result<Vec<Sent>, Broken> {
     let sending = jobs.into_iter().map(async |Job { message, done }| {
         let Message { exchange, routing_key, properties, body } = message;
@@ -342,7 +344,7 @@ async fn put_on_wire(channel: &Channel, jobs: Vec<Job>) -> Result<Vec<Sent>, Bro
         let sent = channel.basic_publish(exchange.into(), routing_key.into(), options, &body, properties).await;
         sent.map(|confirm| Sent { confirm, done })
     });
-    // On failure the answers are dropped, and each caller gets `PublishError::Lost`.
+    // On failure the senders are dropped, and each caller gets `PublishError::Lost`.
     let sent = match tokio::time::timeout(CONFIRM_TIMEOUT, try_join_all(sending)).await {
         Ok(sent) => sent?,
         Err(_) => return Err(Broken::because(format!("messages could not be sent within {CONFIRM_TIMEOUT:?}"))),
@@ -351,7 +353,7 @@ async fn put_on_wire(channel: &Channel, jobs: Vec<Job>) -> Result<Vec<Sent>, Bro
     Ok(sent)
 }
 
-/// Answers the caller when the confirm comes; fails when the channel can no longer be trusted.
+/// Answers the caller when the confirm arrives; fails when the channel can no longer be trusted.
 async fn confirmed(Sent { confirm, done }: Sent) -> Result<(), Broken> {
     let (answer, verdict) = if fault::without(Safeguard::Confirm) {
         (Ok(()), Ok(()))

@@ -1,4 +1,4 @@
-//! Is the broker there, and is it set up? For health checks and for a worker's start.
+//! Checks whether the broker is available and set up, for health checks and a worker's start.
 
 use std::{
     collections::HashMap,
@@ -23,47 +23,46 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use super::{Connector, Full, NoVhost, connection, names};
 use crate::{telemetry, tls};
 
-/// For each of connecting, the wait for a connection, and an answer.
+/// The bound for each of: connecting, the wait for a connection, an answer.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// For each of several queues, where that is longer: a busy node answers in some milliseconds.
+/// The bound per queue for several queues, if that is longer: a busy node answers within some milliseconds.
 const EACH_WITHIN: Duration = Duration::from_millis(100);
 
-/// For a question to all nodes together, one after the other: whoever asks for a health check waits no longer.
+/// The bound for querying all nodes in turn, so that a health check never waits longer.
 const TIMEOUT_OF_ALL: Duration = Duration::from_secs(10);
 
-/// What these connections are for, in the management UI.
+/// The purpose of these connections, in the management UI.
 const PURPOSE: &str = "checks";
 
-/// AMQP's reply code for what does not exist.
+/// AMQP's reply code for something that does not exist.
 const NOT_FOUND: u16 = 404;
 
-/// Why the broker cannot be worked with.
+/// Why the broker is not ready.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotReady {
-    /// Not reached, or no answer in time.
+    /// Unreachable, or no answer in time.
     #[error("RabbitMQ cannot be reached: {0}")]
     Unreachable(String),
-    /// Reached, but the virtual host is missing, or closed to the user.
+    /// Reachable, but the virtual host is missing, or the user may not access it.
     #[error(transparent)]
     NoVhost(#[from] NoVhost),
-    /// Reached, but something does not exist there.
+    /// Reachable, but an exchange or queue does not exist.
     #[error("{0} does not exist in RabbitMQ: run `orderflow topology apply`")]
     Missing(String),
 }
 
-/// What was in a queue at one moment.
+/// The contents of a queue at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueState {
-    /// Messages that wait; those that a consumer holds are not among them.
+    /// Messages that wait for a consumer, without those that a consumer holds.
     pub ready: u32,
-    /// Who consumes it.
+    /// Consumers of the queue.
     pub consumers: u32,
 }
 
-/// Short-lived questions to the broker, over pooled connections of their own: neither the publisher's nor a consumer's
-/// connection is disturbed by them. Of several nodes it asks the one that answered last, and the next where that is
-/// away. Cheap to clone.
+/// Short queries to the broker, over pooled connections of their own, so that they disturb neither the publisher's nor
+/// a consumer's. Queries the node that answered last, and the next one if that is unavailable. Cheap to clone.
 #[derive(Clone)]
 pub struct BrokerCheck {
     nodes: Vec<Node>,
@@ -80,7 +79,7 @@ struct Node {
 struct Checks {
     connector: Connector,
     uri: AMQPUri,
-    /// deadpool-lapin's own (0.14), which cannot be told to trust another CA.
+    /// deadpool-lapin's own manager (0.14), which cannot be configured to trust another CA.
     usual: deadpool_lapin::Manager,
 }
 
@@ -107,7 +106,7 @@ impl std::fmt::Debug for BrokerCheck {
 }
 
 impl BrokerCheck {
-    /// Connects only when asked something.
+    /// Returns a check that connects only when first used.
     ///
     /// # Errors
     /// When the pool cannot be made.
@@ -131,7 +130,7 @@ impl BrokerCheck {
         Ok(Self { nodes: nodes?, answered: Arc::default() })
     }
 
-    /// The broker answers and has the exchange that events are published to.
+    /// Checks that the broker answers and has the exchange that events are published to.
     ///
     /// # Errors
     /// See [`NotReady`].
@@ -139,7 +138,7 @@ impl BrokerCheck {
         self.one(Question::Exchange(names::EVENTS), names::EVENTS).await.map(drop)
     }
 
-    /// The broker answers and has this queue.
+    /// Checks that the broker answers and has this queue.
     ///
     /// # Errors
     /// See [`NotReady`].
@@ -147,7 +146,7 @@ impl BrokerCheck {
         self.inspect_queue(queue).await.map(drop)
     }
 
-    /// How many messages of this queue wait for a consumer; those that a consumer has in hand are not among them.
+    /// Returns how many messages of this queue wait for a consumer, without those that a consumer holds.
     ///
     /// # Errors
     /// See [`NotReady`].
@@ -155,7 +154,7 @@ impl BrokerCheck {
         Ok(self.inspect_queue(queue).await?.ready)
     }
 
-    /// What is in this queue at this moment. The management API's figures are up to five seconds old.
+    /// Returns the contents of this queue now. The management API's figures are up to five seconds old.
     ///
     /// # Errors
     /// See [`NotReady`].
@@ -163,8 +162,8 @@ impl BrokerCheck {
         self.one(Question::Queues(&[queue]), queue).await
     }
 
-    /// Returns the same as [`BrokerCheck::inspect_queue`] for several queues, in little more time. Leaves out those that do
-    /// not exist.
+    /// Returns the same as [`BrokerCheck::inspect_queue`] for several queues, in little more time. Leaves out queues
+    /// that do not exist.
     ///
     /// # Errors
     /// [`NotReady::Unreachable`].
@@ -180,7 +179,7 @@ impl BrokerCheck {
 
     async fn ask(&self, question: Question<'_>) -> Result<Vec<Option<QueueState>>, NotReady> {
         let asking = async {
-            let mut last = NotReady::Unreachable("no node is named".to_owned());
+            let mut last = NotReady::Unreachable("AMQP_URL names no node".to_owned());
             let first = self.answered.load(Ordering::Relaxed);
             for (number, node) in self.nodes.iter().enumerate().cycle().skip(first).take(self.nodes.len()) {
                 match question.to(node).await {
@@ -198,15 +197,16 @@ impl BrokerCheck {
     }
 }
 
-/// The URL of this node for deadpool-lapin, which takes nothing else. The library that reads it (amq-protocol-uri 10.6) knows
-/// only names of hosts, takes `localhost` for an IPv6 address in brackets, and decodes a name: so this is one, percent-encoded.
+/// Returns the URL of this node for deadpool-lapin, which accepts nothing else. The library that parses it
+/// (amq-protocol-uri 10.6) accepts only host names and decodes them. It replaces an IPv6 address in brackets by
+/// `localhost`. So the host is percent-encoded here.
 fn url(uri: &AMQPUri) -> String {
     let mut uri = uri.clone();
     uri.authority.host = utf8_percent_encode(&uri.authority.host, NON_ALPHANUMERIC).to_string();
     uri.to_string()
 }
 
-/// What is asked: whether it is there, and of queues what is in them.
+/// A query: whether something exists, and for queues their contents.
 #[derive(Debug, Clone, Copy)]
 enum Question<'q> {
     Exchange(&'q str),
@@ -214,7 +214,7 @@ enum Question<'q> {
 }
 
 impl Question<'_> {
-    /// An answer for each that is asked for; `None` for what does not exist.
+    /// Returns an answer for each name; `None` for one that does not exist.
     async fn to(self, node: &Node) -> Result<Vec<Option<QueueState>>, NotReady> {
         let unreachable = |error: &dyn std::error::Error| NotReady::Unreachable(telemetry::chain(error));
         let connection = node.pool.get().await.map_err(|error| match &error {
@@ -252,7 +252,7 @@ impl Question<'_> {
                 Ok(state) => answers.push(Some(state)),
                 Err(error) if is_not_found(&error) => {
                     answers.push(None);
-                    // The broker closes the channel of a question that it answers with no.
+                    // The broker closes the channel after a negative answer.
                     channel = connection.create_channel().await?;
                 }
                 Err(error) => return Err(error),
@@ -289,9 +289,9 @@ mod tests {
     use super::*;
     use crate::config::{BrokerConfig, Source};
 
-    /// The pool reads its URL again: what it then connects to is what the setting says.
+    /// The pool parses its URL again: it must connect to the node that the setting names.
     #[test]
-    fn the_pool_means_the_node_that_the_setting_means() {
+    fn pool_connects_to_the_node_that_the_setting_names() {
         for url_given in [
             "amqp://u%40:p%2F%3A@[::1]:5673/%2Fshop?heartbeat=7",
             "amqps://u:p@rabbit_1.example/v",

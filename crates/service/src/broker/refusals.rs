@@ -1,4 +1,5 @@
-//! Messages that the user may not publish. RabbitMQ closes the channel for one and does not say which it was.
+//! Tracks messages that the user may not publish. RabbitMQ closes the channel for such a message and does not say which
+//! one it was.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -6,21 +7,21 @@ use tokio::time::Instant;
 
 use super::Message;
 
-/// How long a kind of event that was refused is not sent, and messages go one at a time after a refusal whose cause is not known yet:
-/// as long as a relay's lease, so that the row that was refused is tried again meanwhile.
+/// How long a refused kind of event is not sent. Also how long messages go one at a time after a refusal whose cause is
+/// not known yet. As long as a relay's lease, so that the refused row is tried again within that time.
 const CAREFUL: Duration = Duration::from_secs(60);
 
-/// Refused kinds that are remembered: far more than there are kinds.
+/// The most refused kinds to remember: far more than exist.
 const MOST_REFUSED: usize = 1_000;
 
-/// What is known of messages that the user may not publish.
+/// What is known about messages that the user may not publish.
 #[derive(Debug, Default)]
 pub(super) struct Care {
-    /// Where refused messages go, as exchange and routing key, and when one is tried again.
+    /// The exchange and routing key of refused messages, and when to try one again.
     forbidden: HashMap<(String, String), Instant>,
     /// Until when messages go one at a time.
     alone_until: Option<Instant>,
-    /// Where the only message on its way goes.
+    /// The destination of the only message in flight.
     alone: Option<(String, String)>,
 }
 
@@ -29,16 +30,16 @@ pub(super) struct Care {
 pub(super) enum Verdict {
     /// Nothing is known against it.
     Send,
-    /// Such a message was refused: to be sent when nothing else is on its way.
+    /// Such a message was refused: send it when no other is in flight.
     SendAlone,
-    /// Such a message was refused just now.
+    /// Such a message was refused recently: do not send it.
     Refuse,
 }
 
 impl Care {
     /// Returns what to do with a message.
     pub(super) fn verdict(&self, message: &Message) -> Verdict {
-        // Mostly nothing is refused, and then no name is copied.
+        // Usually nothing is refused; then this copies no name.
         if self.forbidden.is_empty() {
             return Verdict::Send;
         }
@@ -49,24 +50,24 @@ impl Care {
         }
     }
 
-    /// The broker has taken a message that was sent alone.
+    /// Records that the broker accepted a message that was sent alone.
     pub(super) fn allowed(&mut self) {
         if let Some(destination) = self.alone.take() {
             self.forbidden.remove(&destination);
         }
     }
 
-    /// Returns how many messages may be on their way, `usually` where nothing was refused.
+    /// Returns how many messages may be in flight; `usually` while nothing is refused.
     pub(super) fn at_most(&self, usually: usize) -> usize {
         if self.alone_until.is_some_and(|until| until > Instant::now()) { 1 } else { usually }
     }
 
-    /// Notes where a message goes that is `alone` on its way.
+    /// Records the destination of a message that is `alone` in flight.
     pub(super) fn sending(&mut self, message: &Message, alone: bool) {
         self.alone = alone.then(|| destination(message));
     }
 
-    /// The broker has closed the channel because of a message that was on its way.
+    /// Records that the broker closed the channel because of a message in flight.
     pub(super) fn refused(&mut self) {
         let until = Instant::now() + CAREFUL;
         match self.alone.take() {
@@ -108,11 +109,11 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn refused_kind_is_found_alone_and_tried_once_a_minute_while_others_go_on() {
+    async fn refused_kind_is_isolated_and_tried_once_a_minute_while_others_are_published() {
         let (mut care, refused, other) = (Care::default(), event("payment.completed"), event("order.created"));
         assert_eq!((care.verdict(&refused), care.at_most(100)), (Verdict::Send, 100));
 
-        // Many were on their way, so nobody knows yet which one it was.
+        // Many were in flight, so the cause is not known yet.
         care.refused();
         assert_eq!((care.verdict(&refused), care.at_most(100)), (Verdict::Send, 1));
         care.sending(&other, true);
@@ -126,11 +127,11 @@ mod tests {
         assert_eq!(care.verdict(&refused), Verdict::SendAlone);
         care.sending(&refused, true);
         care.refused();
-        assert_eq!(care.verdict(&refused), Verdict::Refuse, "for another minute");
+        assert_eq!(care.verdict(&refused), Verdict::Refuse, "refused for another minute");
         tokio::time::advance(CAREFUL).await;
         care.sending(&refused, true);
         care.allowed();
-        assert_eq!(care.verdict(&refused), Verdict::Send, "it may publish it now");
+        assert_eq!(care.verdict(&refused), Verdict::Send, "the user may publish it now");
     }
 
     #[tokio::test(start_paused = true)]

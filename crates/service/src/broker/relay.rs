@@ -1,8 +1,9 @@
-//! The way of an event from the outbox to the broker.
+//! Moves events from the outbox to the broker.
 //!
-//! Fast path: the process that committed events hands them over at once. Slow path: a loop in every process takes what is due
-//! because a fast path did not succeed, of the services that the process runs. Both publish with confirms and delete the row only
-//! then, so that an event is published at least once, whatever dies in between; consumers recognise a repetition by the event's id.
+//! Fast path: the process that committed events publishes them immediately. Slow path: a loop in every process leases
+//! rows that are due because a fast path failed, of the services that the process runs. Both publish with confirms and
+//! delete the row only after the confirm. So every event is published at least once, whatever fails in between;
+//! consumers recognise a repetition by the event's id.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -25,34 +26,34 @@ use crate::{
     trace::{About, Kind, Span},
 };
 
-/// Rows that this process has handed over and that are not confirmed yet. Beyond it the fast path takes no more, and
+/// The most rows that this process may have handed over without a confirm. Beyond it the fast path accepts no more and
 /// consumers pause: the outbox keeps the rest.
 const UNCONFIRMED: usize = 10_000;
 
-/// Rows that the loop takes at once.
+/// Rows that the loop leases in one step.
 const LEASE: i64 = 500;
 
-/// How often the loop looks for rows that are due, give or take half.
+/// The time between two steps of the loop, give or take half.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Rows deleted by one statement.
+/// The most rows deleted by one statement.
 const DELETE: usize = 2_000;
 
-/// The wait between two deletions. Without it each event costs one more transaction at small loads. Far shorter than the 10 seconds
-/// after which a row becomes due.
+/// The wait between two deletions. Without it each event costs another transaction under small loads. Far shorter than
+/// the 10 seconds after which a row becomes due.
 const GATHER: Duration = Duration::from_millis(50);
 
-/// Of which services a process publishes what waits in the outbox: of those that it runs, since it may publish nothing else.
+/// The services whose outbox rows a process publishes: only those that it runs, since it may publish nothing else.
 #[derive(Debug, Clone)]
 pub enum Relayed {
-    /// Of all, also of services that this program does not know.
+    /// All services, including those that this program does not know.
     Everything,
-    /// Of these services on this roster.
+    /// These services of this roster.
     Of(Roster, BTreeSet<&'static str>),
 }
 
 impl Relayed {
-    /// Returns the services that a worker runs which consumes these.
+    /// Returns the services of a worker that consumes these subscriptions.
     #[must_use]
     pub fn by(roster: &Roster, consumed: &[Subscription]) -> Self {
         if roster.is_shop(consumed) {
@@ -69,16 +70,16 @@ impl Relayed {
     }
 }
 
-/// What became of one step of the loop.
+/// The outcome of one step of the loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Taken {
-    /// Rows that were taken.
+    /// Rows that were leased.
     pub rows: i64,
-    /// Of these, events that the broker has confirmed.
+    /// Of these, the events that the broker confirmed.
     pub confirmed: i64,
 }
 
-/// A handle to this process's way out. Cheap to clone.
+/// A handle for publishing this process's events. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Relay {
     relayed: Arc<Relayed>,
@@ -89,7 +90,8 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Starts the loop on the current runtime. It ends when `stop` is cancelled; see [`Relay::drain`] for the rest.
+    /// Starts the loop on the current runtime. The loop ends when `stop` is cancelled; [`Relay::drain`] waits for the
+    /// rest.
     #[must_use]
     pub fn start(relayed: Relayed, database: Database, publisher: Publisher, stop: CancellationToken) -> Self {
         let relay = Self::without_loop(relayed, database.clone(), publisher);
@@ -97,7 +99,7 @@ impl Relay {
         relay
     }
 
-    /// Returns one that publishes what it is handed, and what is due when [`Relay::relay_once`] is called.
+    /// Returns a relay that publishes the events handed to it, and due rows only when [`Relay::relay_once`] is called.
     #[must_use]
     pub fn without_loop(relayed: Relayed, database: Database, publisher: Publisher) -> Self {
         let room = Arc::new(Semaphore::new(UNCONFIRMED));
@@ -107,8 +109,8 @@ impl Relay {
         Self { relayed: Arc::new(relayed), publisher, room, confirmed, tasks }
     }
 
-    /// Publishes freshly committed events. Returns at once; what finds no room or fails stays in the outbox, from
-    /// where the loop of a process of the same service takes it.
+    /// Publishes newly committed events. Returns immediately. Events that find no room or fail stay in the outbox,
+    /// until the loop of a process of the same service publishes them.
     pub fn submit(&self, events: Vec<Outgoing>) {
         for event in events {
             let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else { return };
@@ -116,18 +118,18 @@ impl Relay {
         }
     }
 
-    /// Waits while too much is unconfirmed: whoever makes events pauses here.
+    /// Waits while too much is unconfirmed. Whatever produces events must pause here first.
     pub async fn room(&self) {
         // The semaphore is never closed.
         drop(self.room.acquire().await);
     }
 
-    /// Waits until everything handed over is confirmed and deleted, or has failed, for at most `deadline`.
+    /// Waits until every event handed over is confirmed and deleted, or has failed, for at most `deadline`.
     pub async fn drain(&self, deadline: Duration) {
         self.tasks.close();
         let drained = async {
             self.tasks.wait().await;
-            // Every permit is back when the last confirmed row is deleted.
+            // Every permit is released once the last confirmed row is deleted.
             let all = u32::try_from(UNCONFIRMED).unwrap_or(u32::MAX);
             drop(self.room.acquire_many(all).await);
         };
@@ -136,7 +138,7 @@ impl Relay {
         }
     }
 
-    /// Returns whether the broker has it.
+    /// Publishes an event and returns whether the broker confirmed it.
     async fn publish(self, event: Outgoing, permit: OwnedSemaphorePermit) -> bool {
         let message = match Message::event(&event) {
             Ok(message) => message,
@@ -176,7 +178,7 @@ impl Relay {
                 () = stop.cancelled() => return,
             }
             match self.relay_once(&database).await {
-                // A full batch means that more is due: an outage's backlog is worked off without a pause.
+                // A full batch means that more is due: work off the backlog of an outage without a pause.
                 Ok(Taken { rows: LEASE, .. }) => {
                     failing = false;
                     continue;
@@ -197,7 +199,7 @@ impl Relay {
         }
     }
 
-    /// One step of the loop: takes what is due of its services, and publishes it.
+    /// Runs one step of the loop: leases the due rows of its services, and publishes them.
     ///
     /// # Errors
     /// Those of the database.
@@ -208,7 +210,7 @@ impl Relay {
         if rows > 0 {
             tracing::info!(events = rows, "publishing events that waited in the outbox");
         }
-        // Their publication is waited for, so that a backlog is not taken faster than the broker confirms it.
+        // Waits for their publication, so that a backlog is not leased faster than the broker confirms it.
         let published =
             join_all(due.into_iter().map(async |event| match Arc::clone(&self.room).acquire_owned().await {
                 Ok(permit) => self.clone().publish(event, permit).await,
@@ -228,7 +230,7 @@ impl Relay {
     }
 }
 
-/// An event's publication as a step of its order's trace.
+/// Returns an event's publication as a step of its order's trace.
 fn publishing(event: &Outgoing) -> Span {
     let mut step = Span::after(Kind::Producer, "publish orders.events", event.traceparent.as_deref());
     step.message(About {
@@ -242,7 +244,7 @@ fn publishing(event: &Outgoing) -> Span {
     step
 }
 
-/// Deletes confirmed rows, as many at once as there are. A row that cannot be deleted becomes due again.
+/// Deletes confirmed rows, as many together as there are. A row that cannot be deleted becomes due again.
 async fn delete_confirmed(database: Database, mut confirmed: mpsc::Receiver<(Uuid, OwnedSemaphorePermit)>) {
     let mut batch = Vec::with_capacity(DELETE);
     while confirmed.recv_many(&mut batch, DELETE).await > 0 {

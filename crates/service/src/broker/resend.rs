@@ -1,4 +1,4 @@
-//! Sends events again that a subscription never got, straight to its queue and to no other.
+//! Republishes events that a subscription never received, straight to its queue and no other.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,17 +7,17 @@ use futures::future::join_all;
 use super::{Message, Publisher};
 use crate::store::{Connection, StoreError, event_log, missing::Pair};
 
-/// What came of sending.
+/// The outcome of republishing.
 #[derive(Debug, Default)]
 pub struct Resent {
     /// How many deliveries went to each queue.
     pub by_queue: BTreeMap<String, usize>,
-    /// What the broker did not confirm. It may be there all the same.
+    /// Deliveries that the broker did not confirm. It may still have received them.
     pub failed: Vec<Pair>,
 }
 
-/// Publishes each event, made again from the log, to its subscription's queue, and waits until the broker has them.
-/// Give it some hundreds at a time: they are all under way at once.
+/// Publishes each event, rebuilt from the log, to its subscription's queue, and waits for the confirms. All are in
+/// flight concurrently, so pass at most some hundreds.
 ///
 /// # Errors
 /// Those of the database; nothing was sent then.

@@ -1,4 +1,4 @@
-//! One connection with a channel for each that needs one.
+//! A connection shared by many users, with a channel for each.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long closing a connection may take before it is left to the broker's heartbeat.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A connection that is made when a channel is needed, and made again when it broke. Cheap to clone.
+/// A connection that opens when a channel is needed, and reopens after it broke. Cheap to clone.
 #[derive(Clone)]
 pub struct SharedConnection {
     connector: Connector,
@@ -24,9 +24,9 @@ pub struct SharedConnection {
 #[derive(Default)]
 struct State {
     current: Option<Arc<Connection>>,
-    /// Whether it has been logged that RabbitMQ has no connection left.
+    /// Whether RabbitMQ's limit on connections has been logged.
     told_full: bool,
-    /// The last attempt to connect that failed, and when it did.
+    /// The last failed attempt to connect, and its time.
     failed: Option<(Instant, Arc<BrokerError>)>,
 }
 
@@ -37,23 +37,23 @@ impl std::fmt::Debug for SharedConnection {
 }
 
 impl SharedConnection {
-    /// Returns one that is not made yet. `purpose` tells a person what it is for.
+    /// Returns a connection that is not open yet. `purpose` describes it in the management UI.
     #[must_use]
     pub fn new(connector: Connector, purpose: &str) -> Self {
         Self { connector, purpose: purpose.into(), state: Arc::default() }
     }
 
-    /// As [`SharedConnection::new`], for a caller who logs each failure.
+    /// As [`SharedConnection::new`], for a caller that logs each failure itself.
     #[must_use]
     pub fn unlogged(connector: Connector, purpose: &str) -> Self {
         let state = State { told_full: true, ..State::default() };
         Self { connector, purpose: purpose.into(), state: Arc::new(Mutex::new(state)) }
     }
 
-    /// Opens a channel, and connects before where there is no connection. Of many callers one connects; the others wait for
-    /// what becomes of that.
+    /// Opens a channel, and connects first if necessary. Of many concurrent callers one connects; the others wait for
+    /// its outcome.
     ///
-    /// The connection lives on the tokio runtime that this is called on, which has to be a multi-threaded one.
+    /// The connection lives on the tokio runtime that this is called on, which must be multi-threaded.
     ///
     /// # Errors
     /// When the broker refuses, or does not answer within twenty seconds: ten to connect and ten for the channel.
@@ -95,8 +95,8 @@ impl SharedConnection {
         }
     }
 
-    /// Closes this connection for everybody who has a channel on it, unless another has taken its place: the broker then takes
-    /// back what was delivered on it. For a connection on which something does not answer.
+    /// Closes this connection for all its channels, unless another has replaced it. The broker then requeues what was
+    /// delivered on it. Use it when something on the connection does not answer.
     pub async fn abandon(&self, connection: &Arc<Connection>) {
         let mut state = self.state.lock().await;
         if state.current.as_ref().is_some_and(|current| Arc::ptr_eq(current, connection)) {
@@ -115,9 +115,9 @@ mod tests {
     use super::*;
     use crate::config::{BrokerConfig, Source};
 
-    /// Twenty queues whose broker is away must not wait for twenty time-outs, one after the other.
+    /// Twenty queues must not wait for twenty time-outs in turn when the broker is unavailable.
     #[tokio::test(flavor = "multi_thread")]
-    async fn of_many_callers_one_connects_and_all_share_its_failure() {
+    async fn one_of_many_callers_connects_and_all_share_its_failure() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("amqp://{}/v", listener.local_addr().expect("it listens"));
         let (counted, mut connected) = tokio::sync::watch::channel(0);

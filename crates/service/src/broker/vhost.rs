@@ -1,13 +1,13 @@
-//! A virtual host that cannot be entered, in the same words wherever that is found out.
+//! A virtual host that cannot be opened, described in the same words wherever that is detected.
 
 use std::fmt;
 
 use lapin::{ErrorKind, uri::AMQPUri};
 
-/// AMQP's reply code for a virtual host that is missing or closed to the user; RabbitMQ's text says which.
+/// AMQP's reply code for a virtual host that is missing or that the user may not access; RabbitMQ's text says which.
 const NOT_ALLOWED: u16 = 530;
 
-/// A virtual host that does not exist, or that the user may not enter.
+/// A virtual host that does not exist, or that the user may not access.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoVhost {
     vhost: String,
@@ -19,19 +19,20 @@ pub struct NoVhost {
 enum Why {
     Missing,
     Closed,
-    /// The management API shows others than administrators only the virtual hosts that they may enter.
+    /// The management API shows users who are not administrators only the virtual hosts that they may access.
     MissingOrClosed,
 }
 
 impl NoVhost {
-    /// Names a virtual host that the management API did not list for `user`.
+    /// Returns a virtual host that the management API did not list for `user`.
     #[must_use]
     pub fn unlisted(vhost: &str, user: &str, is_administrator: bool) -> Self {
         let why = if is_administrator { Why::Missing } else { Why::MissingOrClosed };
         Self { vhost: vhost.to_owned(), user: user.to_owned(), why }
     }
 
-    /// Why RabbitMQ refused this connection, if it was for the virtual host. A limit on connections has the same code.
+    /// Returns the virtual host that made RabbitMQ refuse this connection, if any. A limit on connections has the same
+    /// reply code.
     pub(super) fn behind(error: &lapin::Error, uri: &AMQPUri) -> Option<Self> {
         let ErrorKind::ProtocolError(amqp) = error.kind() else { return None };
         let text = amqp.get_message().as_str();
@@ -44,35 +45,37 @@ impl NoVhost {
         Some(Self { vhost: uri.vhost.clone(), user: user.clone(), why })
     }
 
-    /// What is wrong, without the full stop.
+    /// Returns what is wrong, without a full stop.
     #[must_use]
     pub fn what(&self) -> String {
         let Self { vhost, user, why } = self;
         match why {
             Why::Missing => format!("RabbitMQ has no virtual host {vhost}"),
-            Why::Closed => format!("RabbitMQ's user {user} may not enter the virtual host {vhost}"),
+            Why::Closed => format!("RabbitMQ's user {user} may not access the virtual host {vhost}"),
             Why::MissingOrClosed => {
-                format!("RabbitMQ has no virtual host {vhost}, or none that AMQP_ADMIN_URL's user ({user}) may enter")
+                format!("RabbitMQ has no virtual host {vhost}, or none that AMQP_ADMIN_URL's user ({user}) may access")
             }
         }
     }
 
-    /// What to do about it.
+    /// Returns what to do about it.
     #[must_use]
     pub fn remedy(&self) -> String {
         let Self { vhost, user, why } = self;
         let permit = format!("`rabbitmqctl set_permissions -p {vhost} {user} '.*' '.*' '.*'`");
         match why {
-            Why::Missing => "`orderflow topology apply` makes it and all that belongs into it; or AMQP_ADMIN_URL and \
+            Why::Missing => "`orderflow topology apply` creates it and everything in it; or AMQP_ADMIN_URL and \
                              AMQP_URL name the wrong one"
                 .to_owned(),
             Why::Closed if user.starts_with("orderflow-") => {
-                format!("`orderflow topology apply` lets Orderflow's users in; an administrator is let in by {permit}")
+                format!(
+                    "`orderflow topology apply` gives Orderflow's users access; {permit} gives it to an administrator"
+                )
             }
-            Why::Closed => format!("an administrator of RabbitMQ lets the user in ({permit})"),
+            Why::Closed => format!("a RabbitMQ administrator must give the user access ({permit})"),
             Why::MissingOrClosed => format!(
-                "an administrator of RabbitMQ makes it (`rabbitmqctl add_vhost {vhost}`) and lets the user in ({permit}), \
-                 then `orderflow topology apply`; or AMQP_ADMIN_URL names another"
+                "a RabbitMQ administrator must create it (`rabbitmqctl add_vhost {vhost}`) and give the user access ({permit}), \
+                 then run `orderflow topology apply`; or AMQP_ADMIN_URL names the wrong one"
             ),
         }
     }
@@ -104,7 +107,7 @@ mod tests {
         assert_eq!(behind("NOT_ALLOWED - vhost v not found").as_deref(), Some("RabbitMQ has no virtual host v"));
         assert_eq!(
             behind("NOT_ALLOWED - access to vhost 'v' refused for user 'shop'").as_deref(),
-            Some("RabbitMQ's user shop may not enter the virtual host v")
+            Some("RabbitMQ's user shop may not access the virtual host v")
         );
         let limit = "NOT_ALLOWED - access to vhost 'v' refused for user 'shop': connection limit (1) is reached";
         assert_eq!(behind(limit), None);

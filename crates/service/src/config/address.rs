@@ -1,7 +1,8 @@
-//! One parser for the addresses in all settings, so that every part of a program means the same server by the same text.
+//! One parser for the addresses in all settings, so that every part of a program connects to the same server for the
+//! same text.
 //!
-//! Client libraries read URLs each in their own way: amq-protocol-uri 10.6 replaces an IPv6 host by `localhost`, and others
-//! skip what they do not know. What comes out of here is what is connected to.
+//! Client libraries parse URLs differently: amq-protocol-uri 10.6 replaces an IPv6 host by `localhost`, and others skip
+//! what they do not know. Programs connect only to what this parser returns.
 
 use std::net::IpAddr;
 
@@ -9,18 +10,18 @@ use secrecy::SecretString;
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 use url::{Host, Url};
 
-/// A scheme, its default port, and whether what goes over it is encrypted.
+/// A scheme, its default port, and whether its traffic is encrypted.
 #[derive(Debug)]
 pub struct Scheme {
-    /// Without `://`.
+    /// The name, without `://`.
     pub name: &'static str,
-    /// Where a server listens by default.
+    /// The default port.
     pub port: u16,
-    /// Whether nobody on the way can read what is sent.
+    /// Whether the traffic is encrypted.
     pub encrypted: bool,
 }
 
-/// HTTP, in clear or encrypted.
+/// HTTP, unencrypted or encrypted.
 pub const HTTP: &[Scheme] =
     &[Scheme { name: "http", port: 80, encrypted: false }, Scheme { name: "https", port: 443, encrypted: true }];
 
@@ -36,40 +37,40 @@ pub enum Query {
 /// What an address may consist of.
 #[derive(Debug)]
 pub struct Form {
-    /// Any of these.
+    /// The permitted schemes.
     pub schemes: &'static [Scheme],
-    /// The form as a person is shown it.
+    /// The form as shown to operators.
     pub shown: &'static str,
-    /// Whether it may have user and password.
+    /// Whether it may have a user and password.
     pub credentials: bool,
     /// Whether it may have a path.
     pub path: bool,
-    /// What it may have after a `?`.
+    /// The parameters that may follow a `?`.
     pub query: Query,
 }
 
 /// A server as a setting names it.
 #[derive(Debug, Clone)]
 pub struct Address {
-    /// By its scheme.
+    /// Whether its scheme is encrypted.
     pub encrypted: bool,
-    /// A name or an address.
+    /// A host name or an IP address.
     pub host: Host<String>,
-    /// The given one, or its scheme's.
+    /// The given port, or the default of its scheme.
     pub port: u16,
     /// User and password, decoded.
     pub credentials: Option<(String, SecretString)>,
     /// Decoded parameters.
     pub parameters: Vec<(String, String)>,
-    /// The whole, as the `url` crate writes it.
+    /// The whole address, as the `url` crate writes it.
     pub url: Url,
 }
 
 impl Address {
-    /// Reads `text`.
+    /// Parses `text`.
     ///
     /// # Errors
-    /// What is wrong and what would be right, without anything secret.
+    /// What is wrong and what is expected, without secrets.
     pub fn parse(text: &str, form: &Form) -> Result<Self, String> {
         Self::read(text, form).map_err(|why| format!("expected the form {}{why}", form.shown))
     }
@@ -77,7 +78,7 @@ impl Address {
     fn read(text: &str, form: &Form) -> Result<Self, String> {
         let because = |why: &str| format!(": {why}");
         if text.chars().any(is_changed) {
-            return Err(because("spaces, invisible characters and backslashes have to be percent-encoded"));
+            return Err(because("spaces, invisible characters and backslashes must be percent-encoded"));
         }
         let url = Url::parse(text).map_err(|_| String::new())?;
         let scheme = form.schemes.iter().find(|scheme| scheme.name == url.scheme()).ok_or_else(String::new)?;
@@ -92,32 +93,32 @@ impl Address {
             return Err(", without user and password".to_owned());
         }
         if !form.path && !matches!(url.path(), "" | "/") {
-            return Err(because("a path is of no use here"));
+            return Err(because("a path is not allowed here"));
         }
         let parameters = parameters(&url, &form.query).map_err(|why| because(&why))?;
         Ok(Self { encrypted: scheme.encrypted, host, port, credentials, parameters, url })
     }
 
-    /// The host as resolvers and client libraries take it: an IPv6 address without its brackets.
+    /// Returns the host as resolvers and client libraries accept it: an IPv6 address without brackets.
     #[must_use]
     pub fn host_name(&self) -> String {
         name(&self.host)
     }
 
-    /// The value of a parameter.
+    /// Returns the value of a parameter.
     #[must_use]
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(one, _)| one == name).map(|(_, value)| value.as_str())
     }
 }
 
-/// Whether `Url` reads an address as if this character were not there, or were another one: it drops tabs, line breaks and
-/// what is invisible in a host, and takes a backslash for a slash where it knows the scheme.
+/// Whether `Url` drops or replaces this character: it drops tabs, line breaks and invisible characters in a host, and
+/// replaces a backslash by a slash for schemes that it knows.
 fn is_changed(one: char) -> bool {
     one.is_whitespace() || one.is_control() || one == '\\' || one.general_category() == GeneralCategory::Format
 }
 
-/// Refuses what `Url` repairs without a word. It takes `https:///x`, `https:/x` and `https:x` for `https://x`, and resolves
+/// Refuses what `Url` silently repairs. It reads `https:///x`, `https:/x` and `https:x` as `https://x`, and resolves
 /// dots in a path.
 fn check_literally(text: &str, url: &Url) -> Result<(), &'static str> {
     let rest = text.get(url.scheme().len()..).and_then(|rest| rest.strip_prefix("://")).unwrap_or_default();
@@ -136,24 +137,25 @@ fn check_literally(text: &str, url: &Url) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// A host as it stands in a URL, percent-encoded perhaps, an IPv6 address in brackets. International names become ASCII.
+/// Parses a host as it is written in a URL: possibly percent-encoded, an IPv6 address in brackets. International names
+/// become ASCII.
 ///
 /// # Errors
-/// When no server can have that name.
+/// When no server can have this name.
 pub(super) fn host(text: &str) -> Result<Host<String>, String> {
     if text.is_empty() {
         return Err("it has no host".to_owned());
     }
     match Host::parse(text) {
-        // DNS has no longer names, and nothing resolves others: a pattern, or a list.
+        // DNS has no longer names, and nothing resolves other forms, such as patterns or lists.
         Ok(Host::Domain(name)) if name.len() > 253 || !is_name(&name) => Err("it has no usable host".to_owned()),
         Ok(host) => Ok(host),
         Err(_) => Err("its host is neither a name nor an IP address".to_owned()),
     }
 }
 
-/// Whether DNS and certificates can have this name (RFC 1035, 2.3.4: 63 bytes between two dots); with the underscore that
-/// names of containers have.
+/// Whether DNS and certificates allow this name (RFC 1035, 2.3.4: 63 bytes between two dots). Also allows the
+/// underscore, which container names have.
 fn is_name(name: &str) -> bool {
     let is_of_label = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     let is_label = |label: &str| {
@@ -165,7 +167,7 @@ fn is_name(name: &str) -> bool {
     name.strip_suffix('.').unwrap_or(name).split('.').all(is_label)
 }
 
-/// A host without the brackets of an IPv6 address.
+/// Returns a host without the brackets of an IPv6 address.
 pub fn name(host: &Host<String>) -> String {
     match host {
         Host::Domain(name) => name.clone(),
@@ -174,7 +176,7 @@ pub fn name(host: &Host<String>) -> String {
     }
 }
 
-/// Whether what is sent to this host stays on this machine. `localhost` does by RFC 6761.
+/// Whether traffic to this host stays on this machine. For `localhost` RFC 6761 guarantees it.
 pub fn is_loopback(host: &Host<String>) -> bool {
     match host {
         Host::Domain(name) => {
@@ -186,10 +188,10 @@ pub fn is_loopback(host: &Host<String>) -> bool {
     }
 }
 
-/// `text` without its percent-encoding.
+/// Returns `text` percent-decoded.
 pub(super) fn decoded(text: &str) -> Result<String, &'static str> {
     let decoded = percent_encoding::percent_decode_str(text).decode_utf8();
-    decoded.map(std::borrow::Cow::into_owned).map_err(|_| "what is percent-encoded in it is not UTF-8")
+    decoded.map(std::borrow::Cow::into_owned).map_err(|_| "its percent-encoded part is not UTF-8")
 }
 
 fn credentials(url: &Url) -> Result<Option<(String, SecretString)>, &'static str> {
@@ -204,15 +206,15 @@ fn credentials(url: &Url) -> Result<Option<(String, SecretString)>, &'static str
 fn parameters(url: &Url, allowed: &Query) -> Result<Vec<(String, String)>, String> {
     let Query::Only(known) = allowed else { return Ok(Vec::new()) };
     if url.fragment().is_some() {
-        return Err("a # has to be percent-encoded".to_owned());
+        return Err("a # must be percent-encoded".to_owned());
     }
     let mut found: Vec<(String, String)> = Vec::new();
     for (name, value) in url.query_pairs() {
         if !known.contains(&name.as_ref()) {
-            return Err(format!("{} is no parameter that it can have", shown(&name)));
+            return Err(format!("{} is not a parameter that is allowed here", shown(&name)));
         }
         if found.iter().any(|(one, _)| *one == name) {
-            return Err(format!("{} is there twice", shown(&name)));
+            return Err(format!("{} is given twice", shown(&name)));
         }
         found.push((name.into_owned(), value.into_owned()));
     }
@@ -222,7 +224,8 @@ fn parameters(url: &Url, allowed: &Query) -> Result<Vec<(String, String)>, Strin
     Ok(found)
 }
 
-/// A parameter's name for a message. What looks like no name may be a part of a password.
+/// Returns a parameter's name for a message. Text that is not a plain name may be part of a password, so it is not
+/// quoted.
 pub(super) fn shown(name: &str) -> &str {
     let is_name =
         !name.is_empty() && name.len() <= 40 && name.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_');
@@ -246,9 +249,9 @@ mod tests {
         query: Query::Only(&["heartbeat"]),
     };
 
-    /// The same host for schemes that the URL standard calls special and for others, in the form in which it is connected to.
+    /// Covers schemes that the URL standard calls special, and others.
     #[test]
-    fn a_host_is_what_is_connected_to() {
+    fn host_is_the_one_to_connect_to() {
         for (text, host, port) in [
             ("amqp://[2001:db8::1]:5673/v", "2001:db8::1", 5673),
             ("amqp://[2001:DB8:0::1]", "2001:db8::1", 5672),
@@ -274,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_connected_to_is_refused_without_quoting_it() {
+    fn unusable_address_is_refused_without_quoting_it() {
         for (text, why) in [
             ("", "amqp://HOST"),
             ("hush", "amqp://HOST"),
@@ -316,9 +319,9 @@ mod tests {
             ("amqp://u:hush@aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.lan", "no usable host"),
             ("amqp://u:hush@h%20x", "neither a name"),
             ("amqp://u:hush@h,i", "no usable host"),
-            ("amqp://u:hush@h?hartbeat=3", "hartbeat is no parameter"),
-            ("amqp://u:hush@h?hush%21=3", "what follows the ? is no parameter"),
-            ("amqp://u:hush@h?heartbeat=3&heartbeat=4", "heartbeat is there twice"),
+            ("amqp://u:hush@h?hartbeat=3", "hartbeat is not a parameter"),
+            ("amqp://u:hush@h?hush%21=3", "what follows the ? is not a parameter"),
+            ("amqp://u:hush@h?heartbeat=3&heartbeat=4", "heartbeat is given twice"),
             ("amqp://u:p@h/v#hush", "#"),
         ] {
             let refused = Address::parse(text, &FORM).expect_err(text);

@@ -1,4 +1,4 @@
-//! What an address of RabbitMQ says beside its host.
+//! The parts of an address of RabbitMQ besides its host.
 
 use std::fmt;
 
@@ -11,7 +11,8 @@ use super::{
     setting,
 };
 
-/// RabbitMQ's URI specification has `amqp://HOST` mean the virtual host `/`, and `amqp://HOST/` the one whose name is empty.
+/// By RabbitMQ's URI specification, `amqp://HOST` means the virtual host `/`, and `amqp://HOST/` the one whose name is
+/// empty.
 pub(super) const FORM: Form = Form {
     schemes: &[
         Scheme { name: "amqp", port: 5672, encrypted: false },
@@ -20,18 +21,18 @@ pub(super) const FORM: Form = Form {
     shown: "amqp://USER:PASSWORD@HOST:5672/VHOST",
     credentials: true,
     path: true,
-    // What lapin really uses. It also reads connection_timeout, and then never looks at it.
+    // The parameters that lapin really uses. It also parses connection_timeout but never uses it.
     query: Query::Only(&["frame_max", "heartbeat", "auth_mechanism"]),
 };
 
-/// The smallest frame that RabbitMQ takes since 4.1 (AMQP itself allows 4096).
+/// The smallest frame that RabbitMQ accepts since 4.1 (AMQP itself allows 4096).
 const LEAST_FRAME: u32 = 8192;
 
-/// A node of the broker, and who we are there.
+/// A node of the broker, and our user there.
 #[derive(Clone)]
 pub struct BrokerNode(AMQPUri);
 
-/// Without the password.
+/// Omits the password.
 impl fmt::Debug for BrokerNode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = &self.0.authority;
@@ -40,13 +41,13 @@ impl fmt::Debug for BrokerNode {
 }
 
 impl BrokerNode {
-    /// What lapin connects to.
+    /// Returns the URI that lapin connects to.
     #[must_use]
     pub const fn uri(&self) -> &AMQPUri {
         &self.0
     }
 
-    /// Whether what goes there is encrypted.
+    /// Whether the connection is encrypted.
     #[must_use]
     pub fn is_encrypted(&self) -> bool {
         self.0.scheme == AMQPScheme::AMQPS
@@ -76,7 +77,8 @@ impl BrokerNode {
             Some((username, password)) => {
                 AMQPUserInfo { username: username.clone(), password: password.expose_secret().to_owned() }
             }
-            // The specification leaves that to the client; RabbitMQ's own take its only user, which may come from its host alone.
+            // The specification leaves this to the client. RabbitMQ's own clients use guest, who may connect only from
+            // the broker's own host.
             None => AMQPUserInfo::default(),
         };
         Ok(Self(AMQPUri {
@@ -88,15 +90,15 @@ impl BrokerNode {
     }
 }
 
-/// The virtual host that the path names.
+/// Returns the virtual host that the path names.
 fn vhost(url: &Url) -> Result<String, String> {
     let Some(name) = url.path().strip_prefix('/') else { return Ok("/".to_owned()) };
-    let expected = "as the path expected the name of a virtual host";
+    let expected = "expected the name of a virtual host as the path";
     match name {
         "" => Err(format!(
-            "{expected}: a / alone means the one without a name; leave it out, or write %2F, for the one named /"
+            "{expected}: a lone / means the virtual host with an empty name; for the one named /, leave it out or write %2F"
         )),
-        _ if name.contains('/') => Err(format!("{expected}, in which a / is written %2F")),
+        _ if name.contains('/') => Err(format!("{expected}, with each / in it written as %2F")),
         _ => address::decoded(name).map_err(|why| format!("{expected}: {why}")),
     }
 }

@@ -1,4 +1,4 @@
-//! `AMQP_URL`, and for the operator's commands also `AMQP_ADMIN_URL`, `RABBITMQ_MANAGEMENT_URL`, `AMQP_WEB_PASSWORD`,
+//! `AMQP_URL`, and for operators' commands also `AMQP_ADMIN_URL`, `RABBITMQ_MANAGEMENT_URL`, `AMQP_WEB_PASSWORD`,
 //! `AMQP_WORKER_PASSWORD`, `AMQP_OPS_PASSWORD`, `AMQP_VIEWER_PASSWORD`, `AMQP_INSPECTOR_PASSWORD` and `RETRY_DELAYS`
 
 use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
@@ -19,19 +19,19 @@ pub(super) const AMQP_URL: Setting = Setting {
     name: "AMQP_URL",
     default: None,
     secret: true,
-    meaning: "RabbitMQ, such as amqps://USER:PASSWORD@HOST:5671/VHOST, or amqp://… for a host in PLAINTEXT_HOSTS; no path means the virtual host /; ?heartbeat=SECONDS, frame_max=BYTES and auth_mechanism=plain|amqplain may follow; several, with commas between, are the nodes of one cluster and tried in turn",
+    meaning: "RabbitMQ, such as amqps://USER:PASSWORD@HOST:5671/VHOST, or amqp://… for a host in PLAINTEXT_HOSTS; no path means the virtual host /; ?heartbeat=SECONDS, frame_max=BYTES and auth_mechanism=plain|amqplain may follow; several, separated by commas, are the nodes of one cluster and are tried in turn",
 };
 pub(super) const AMQP_ADMIN_URL: Setting = Setting {
     name: "AMQP_ADMIN_URL",
     default: None,
     secret: true,
-    meaning: "RabbitMQ for the operator's commands, /admin and /ops, such as amqp://orderflow-ops:PASSWORD@HOST:5672/VHOST; `orderflow topology apply`, `orderflow rights narrow` and the whole of `orderflow doctor` take an administrator",
+    meaning: "RabbitMQ for operators' commands, /admin and /ops, such as amqp://orderflow-ops:PASSWORD@HOST:5672/VHOST; `orderflow topology apply`, `orderflow rights narrow` and all checks of `orderflow doctor` need an administrator",
 };
 pub(super) const RABBITMQ_MANAGEMENT_URL: Setting = Setting {
     name: "RABBITMQ_MANAGEMENT_URL",
     default: None,
     secret: false,
-    meaning: "RabbitMQ's management API, such as https://HOST:15671; unset: on the host of AMQP_ADMIN_URL https and port 15671 beside amqps://, http and port 15672 beside amqp://",
+    meaning: "RabbitMQ's management API, such as https://HOST:15671; unset: the host of AMQP_ADMIN_URL, with https and port 15671 for amqps://, http and port 15672 for amqp://",
 };
 pub(super) const AMQP_WEB_PASSWORD: Setting = Setting {
     name: "AMQP_WEB_PASSWORD",
@@ -49,7 +49,7 @@ pub(super) const AMQP_OPS_PASSWORD: Setting = Setting {
     name: "AMQP_OPS_PASSWORD",
     default: None,
     secret: true,
-    meaning: "the same for the user orderflow-ops, with which console and operator's commands replay dead letters, and which may change no user and no queue",
+    meaning: "the same for the user orderflow-ops, with which the console and operators' commands replay dead letters, and which may change no user and no queue",
 };
 pub(super) const AMQP_VIEWER_PASSWORD: Setting = Setting {
     name: "AMQP_VIEWER_PASSWORD",
@@ -61,13 +61,13 @@ pub(super) const AMQP_INSPECTOR_PASSWORD: Setting = Setting {
     name: "AMQP_INSPECTOR_PASSWORD",
     default: None,
     secret: true,
-    meaning: "the same for the user orderflow-inspector, who may also read dead letters and unrouted messages; what may be read may be purged",
+    meaning: "the same for the user orderflow-inspector, who may also read dead letters and unrouted messages; read access includes purging",
 };
 pub(super) const RETRY_DELAYS: Setting = Setting {
     name: "RETRY_DELAYS",
     default: Some("1s,10s,1m,10m,1h,6h"),
     secret: false,
-    meaning: "how long a message waits before each further attempt; `orderflow topology apply` makes one queue for each, and workers have to have the same list",
+    meaning: "how long a message waits before each further attempt; `orderflow topology apply` creates one queue for each, and workers must have the same list",
 };
 
 const MANAGEMENT: Form =
@@ -80,12 +80,12 @@ pub(super) const LINK: Form =
 /// The management plugin's ports for http and for https, by its documentation.
 const MANAGEMENT_PORTS: [u16; 2] = [15672, 15671];
 
-/// Where the broker is, for applications.
+/// The location of the broker, for applications.
 #[derive(Debug, Clone)]
 pub struct BrokerConfig {
     /// The nodes, tried in turn; never empty.
     pub nodes: Vec<BrokerNode>,
-    /// Whom to trust beside the system's CAs, where a node is encrypted.
+    /// The CAs trusted in addition to the system's, for encrypted nodes.
     pub own_ca: Option<OwnCa>,
 }
 
@@ -106,7 +106,8 @@ impl BrokerConfig {
         })
     }
 
-    /// As the administrator where one is set, else as [`BrokerConfig::read`]: for commands that only read and can do without.
+    /// Reads `AMQP_ADMIN_URL` if it is set, otherwise as [`BrokerConfig::read`]: for commands that only read and can do
+    /// without an administrator.
     #[must_use]
     pub fn read_any(source: &Source) -> Option<Self> {
         if source.given(&AMQP_ADMIN_URL).is_some() {
@@ -116,7 +117,7 @@ impl BrokerConfig {
         Self::read(source)
     }
 
-    /// As an administrator: reads `AMQP_ADMIN_URL` instead.
+    /// Reads `AMQP_ADMIN_URL` instead, for an administrator.
     #[must_use]
     pub fn read_admin(source: &Source) -> Option<Self> {
         let own_ca = OwnCa::read(source);
@@ -141,7 +142,7 @@ fn node(
     Ok((address, node))
 }
 
-/// Passwords for the users that `orderflow topology apply` makes; `None` leaves a user as it is.
+/// Passwords for the users that `orderflow topology apply` creates; `None` leaves a user unchanged.
 #[derive(Debug, Clone, Default)]
 pub struct Users {
     /// For `orderflow-web`.
@@ -158,12 +159,12 @@ pub struct Users {
     pub services: BTreeMap<&'static str, SecretString>,
 }
 
-/// What `orderflow topology` needs to reach the broker's management API and to know what belongs there.
+/// The settings with which `orderflow topology` reaches the broker's management API and knows what belongs there.
 #[derive(Debug, Clone)]
 pub struct AdminConfig {
     /// The API's root, without credentials.
     pub management_url: Url,
-    /// Whom to trust beside the system's CAs, where it is encrypted.
+    /// The CAs trusted in addition to the system's, if it is encrypted.
     pub own_ca: Option<OwnCa>,
     /// The administrator.
     pub user: String,
@@ -171,14 +172,14 @@ pub struct AdminConfig {
     pub password: SecretString,
     /// The virtual host that everything lives in.
     pub vhost: String,
-    /// Who is to be made, with which password.
+    /// The users to create, with their passwords.
     pub users: Users,
     /// The retry tiers.
     pub retry_delays: RetryDelays,
 }
 
 impl AdminConfig {
-    /// Whether there is an administrator at all: the front end does without, and then shows operators less.
+    /// Whether an administrator is set. The front end works without one, and then shows operators less.
     #[must_use]
     pub fn is_given(source: &Source) -> bool {
         source.given(&AMQP_ADMIN_URL).is_some()
@@ -219,12 +220,12 @@ impl AdminConfig {
     }
 }
 
-/// An address that browsers open, without credentials: anyone may be shown it.
+/// Parses an address that browsers open. It must have no credentials, since anyone may see it.
 pub(super) fn link(text: &str) -> Result<Url, String> {
     Ok(Address::parse(text, &LINK)?.url)
 }
 
-/// The management plugin's usual place on the same host: what is encrypted there stays encrypted here.
+/// Returns the default address of the management plugin on the same host: encrypted if AMQP is.
 fn management_beside(admin: &Address) -> Option<Url> {
     let [plain, encrypted] = MANAGEMENT_PORTS;
     let (scheme, port) = if admin.encrypted { ("https", encrypted) } else { ("http", plain) };
@@ -242,13 +243,13 @@ impl RetryDelays {
         source.require(&RETRY_DELAYS, str::parse)
     }
 
-    /// The waits, shortest first.
+    /// Returns the waits, shortest first.
     #[must_use]
     pub fn as_slice(&self) -> &[Duration] {
         &self.0
     }
 
-    /// The wait after the attempt with this number (the first is 1), or `None` when no further attempt is due.
+    /// Returns the wait after the attempt with this number (the first is 1), or `None` if no further attempt is due.
     #[must_use]
     pub fn after_attempt(&self, attempt: u32) -> Option<Duration> {
         let index = usize::try_from(attempt.checked_sub(1)?).ok()?;
@@ -262,7 +263,7 @@ impl FromStr for RetryDelays {
     fn from_str(text: &str) -> Result<Self, String> {
         let delays = text.split(',').map(|one| setting::duration(one.trim())).collect::<Result<Vec<_>, _>>()?;
         let ascending = delays.iter().zip(delays.iter().skip(1)).all(|(one, next)| one < next);
-        // RabbitMQ counts TTLs in whole milliseconds; twelve tiers are far more than anyone waits for.
+        // RabbitMQ counts TTLs in whole milliseconds; twelve tiers are far more than anyone needs.
         let whole = delays.iter().all(|delay| delay.subsec_nanos() % 1_000_000 == 0);
         if delays.len() > 12 || !ascending || !whole {
             return Err(
@@ -297,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_is_no_ascending_list_of_lengths_is_refused() {
+    fn list_that_is_not_ascending_durations_is_refused() {
         for text in ["", "soon", "0s", "1s,", "10s,1s", "1s,1s", "1us"] {
             assert!(text.parse::<RetryDelays>().is_err(), "{text:?}");
         }
@@ -307,7 +308,8 @@ mod tests {
         settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
-    /// What both AMQP and the management API mean by this URL; both come from one reading, so that they cannot differ.
+    /// Returns what both AMQP and the management API use for this URL. Both come from one reading, so that they cannot
+    /// differ.
     fn means(url: &str) -> Result<(String, u16, String, String, String), String> {
         let source =
             source(&[("AMQP_ADMIN_URL", url), ("RETRY_DELAYS", "1s"), ("PLAINTEXT_HOSTS", "rabbit,2001:db8::1")]);
@@ -320,10 +322,10 @@ mod tests {
         Ok((host, port, admin.user, admin.vhost, admin.management_url.into()))
     }
 
-    /// Virtual hosts as RabbitMQ's URI specification has them, and the management API's documented ports: encrypted beside
-    /// what is encrypted, since the administrator's password goes there too.
+    /// Virtual hosts follow RabbitMQ's URI specification, and ports the management plugin's documentation. The
+    /// management API is encrypted if AMQP is, since the administrator's password goes there too.
     #[test]
-    fn amqp_and_management_mean_the_same_server_and_virtual_host() {
+    fn amqp_and_management_use_the_same_server_and_virtual_host() {
         for (url, host, port, user, vhost, management) in [
             ("amqp://admin:s%40t@rabbit:5672/shop", "rabbit", 5672, "admin", "shop", "http://rabbit:15672/"),
             (
@@ -348,16 +350,16 @@ mod tests {
     }
 
     #[test]
-    fn what_could_mean_two_things_or_cannot_work_is_refused() {
+    fn ambiguous_or_unusable_address_is_refused() {
         for (url, why) in [
-            ("amqp://u:hush@rabbit/", "a / alone"),
+            ("amqp://u:hush@rabbit/", "a lone /"),
             ("amqp://u:hush@rabbit//shop", "%2F"),
             ("amqp://u:hush@rabbit/shop/", "%2F"),
             ("amqp://u:hush@rabbit/a/b", "%2F"),
             ("amqp://u:hush@rabbit/%ff", "not UTF-8"),
             ("amqp://hush@rabbit/shop", "user without a password"),
-            ("amqp://u:hush@rabbit/shop?connection_timeout=3", "connection_timeout is no parameter"),
-            ("amqps://u:hush@rabbit/shop?verify=verify_none", "verify is no parameter"),
+            ("amqp://u:hush@rabbit/shop?connection_timeout=3", "connection_timeout is not a parameter"),
+            ("amqps://u:hush@rabbit/shop?verify=verify_none", "verify is not a parameter"),
             ("amqp://u:hush@rabbit/shop?frame_max=4096", "frame_max"),
             ("amqp://u:hush@rabbit/shop?heartbeat=soon", "heartbeat"),
             ("amqp://u:hush@rabbit/shop?auth_mechanism=external", "auth_mechanism"),
@@ -374,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nodes_of_a_cluster_have_one_virtual_host() {
+    fn nodes_of_a_cluster_have_one_virtual_host() {
         let read = |urls: &str| {
             let source = source(&[("AMQP_URL", urls)]);
             let read = BrokerConfig::read(&source);
@@ -389,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn the_management_api_is_spoken_to_in_clear_only_where_that_is_permitted() {
+    fn management_api_is_used_without_encryption_only_where_permitted() {
         let read = |management: &str| {
             let settings = [("AMQP_ADMIN_URL", "amqps://u:hush@rabbit/v"), ("RABBITMQ_MANAGEMENT_URL", management)];
             let source = source(&settings);

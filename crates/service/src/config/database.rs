@@ -14,78 +14,79 @@ pub(super) const DATABASE_URL: Setting = Setting {
     name: "DATABASE_URL",
     default: None,
     secret: true,
-    meaning: "PostgreSQL, such as postgres://USER:PASSWORD@HOST:5432/DATABASE, several HOST:PORT with commas between, postgres:///DATABASE?host=/var/run/postgresql, or key=value as libpq has it; for hosts other than this machine with ?sslmode=verify-full and, for an own CA, sslrootcert=FILE (sslmode, sslrootcert, sslcert, sslkey, sslnegotiation and channel_binding as libpq has them), or without where the host is in PLAINTEXT_HOSTS",
+    meaning: "PostgreSQL, such as postgres://USER:PASSWORD@HOST:5432/DATABASE, several HOST:PORT separated by commas, postgres:///DATABASE?host=/var/run/postgresql, or key=value as in libpq; for hosts other than this machine add ?sslmode=verify-full and, for your own CA, sslrootcert=FILE (sslmode, sslrootcert, sslcert, sslkey, sslnegotiation and channel_binding work as in libpq), unless the host is in PLAINTEXT_HOSTS",
 };
 
 pub(super) const DATABASE_DIRECT_URL: Setting = Setting {
     name: "DATABASE_DIRECT_URL",
     default: None,
     secret: true,
-    meaning: "PostgreSQL itself, in the same form, where DATABASE_URL leads to a pooler in transaction mode such as PgBouncer: for what needs a session of its own (`migrate`, `rights apply`, listening); unset: DATABASE_URL leads to PostgreSQL itself",
+    meaning: "PostgreSQL itself, in the same form, if DATABASE_URL leads to a pooler in transaction mode such as PgBouncer: for work that needs its own session (`migrate`, `rights apply`, listening); unset: DATABASE_URL leads to PostgreSQL itself",
 };
 pub(super) const DATABASE_PREPARED: Setting = Setting {
     name: "DATABASE_PREPARED",
     default: None,
     secret: false,
-    meaning: "only with DATABASE_DIRECT_URL: on where the pooler carries prepared statements (PgBouncer 1.21 or newer with max_prepared_statements above 0), off or unset where it does not",
+    meaning: "only with DATABASE_DIRECT_URL: on if the pooler carries prepared statements (PgBouncer 1.21 or newer with max_prepared_statements above 0), off or unset if it does not",
 };
 pub(super) const DATABASE_POOL: Setting = Setting {
     name: "DATABASE_POOL",
     default: None,
     secret: false,
-    meaning: "the most connections to PostgreSQL that `orderflow serve` or a worker has open, 4 to 500; unset: a worker has two and one for each of its queues, at most 10; `serve` 8, `serve shop` 6, `serve console` 4",
+    meaning: "the most connections to PostgreSQL that `orderflow serve` or a worker opens, 4 to 500; unset: a worker opens two plus one for each of its queues, at most 10; `serve` 8, `serve shop` 6, `serve console` 4",
 };
 
-/// What the names of PostgreSQL's roles begin with.
+/// The prefix of the names of PostgreSQL's roles.
 pub const DATABASE_ROLE_PREFIX: Setting = Setting {
     name: "DATABASE_ROLE_PREFIX",
     default: Some("orderflow"),
     secret: false,
-    meaning: "what the names of the roles begin with that `orderflow rights` makes; roles belong to the whole server, so two shops on one need two",
+    meaning: "the prefix of the roles that `orderflow rights` creates; roles belong to the whole server, so two shops on one server need different prefixes",
 };
 
-/// The values of `DATABASE_POOL`. The front end needs 4: to listen, for the console, and two for customers.
+/// The values of `DATABASE_POOL`. The front end needs four: one to listen, one for the console, and two for customers.
 const POOL: RangeInclusive<usize> = 4..=500;
 
-/// Where the database is.
+/// The location of the database.
 #[derive(Debug, Clone)]
 pub struct DatabaseConfig {
     /// The whole URL, with its password.
     pub url: SecretString,
-    /// PostgreSQL itself, where `url` leads to a pooler in transaction mode.
+    /// PostgreSQL itself, if `url` leads to a pooler in transaction mode.
     pub direct: Option<SecretString>,
     /// Whether such a pooler carries prepared statements.
     pub prepared: bool,
-    /// The most connections of a long-lived process, where somebody chose.
+    /// The most connections of a long-lived process, if `DATABASE_POOL` is set.
     pub pool: Option<usize>,
 }
 
-/// A worker's connections for its relay and what it does beside its queues.
+/// A worker's connections for its relay and for its work besides its queues.
 const BESIDE_QUEUES: usize = 2;
 
-/// The most connections of a worker where `DATABASE_POOL` is not set. Transactions take milliseconds and rarely all happen at once; when
-/// no connection is free, the next one waits. Of 20 connections, a worker for all services and a front end leave two to commands.
+/// The most connections of a worker if `DATABASE_POOL` is not set. Transactions take milliseconds and rarely all run
+/// concurrently; without a free connection, the next one waits. Of 20 connections, a worker for all services and a
+/// front end leave two to commands.
 const MOST_OF_A_WORKER: usize = 10;
 
 impl DatabaseConfig {
-    /// The database at this URL, with defaults for all else.
+    /// Returns the database at this URL, with defaults for everything else.
     pub fn at(url: impl Into<SecretString>) -> Self {
         Self { url: url.into(), direct: None, prepared: false, pool: None }
     }
 
-    /// Returns the same database without a pooler in between, for what needs a session of its own.
+    /// Returns the same database without a pooler in between, for work that needs its own session.
     #[must_use]
     pub fn directly(&self) -> Self {
         Self { url: self.direct.as_ref().unwrap_or(&self.url).clone(), direct: None, ..self.clone() }
     }
 
-    /// Returns how many connections a worker of so many queues may have.
+    /// Returns how many connections a worker with this many queues may have.
     #[must_use]
     pub fn worker_pool(&self, queues: usize) -> usize {
         self.pool.unwrap_or_else(|| queues.saturating_add(BESIDE_QUEUES).clamp(*POOL.start(), MOST_OF_A_WORKER))
     }
 
-    /// Reads its variable; problems stay with `source`.
+    /// Reads its variables; problems stay with `source`.
     #[must_use]
     pub fn read(source: &Source) -> Option<Self> {
         let permitted = PlaintextHosts::read(source);
@@ -101,7 +102,7 @@ impl DatabaseConfig {
         Some(Self { url: url?, direct, prepared: prepared.unwrap_or_default(), pool })
     }
 
-    /// Reads another variable with a database's URL, where it is given; problems stay with `source`.
+    /// Reads another variable with a database's URL, if it is given; problems stay with `source`.
     #[must_use]
     pub fn read_from(source: &Source, setting: &Setting) -> Option<Self> {
         let permitted = PlaintextHosts::read(source);
@@ -109,10 +110,10 @@ impl DatabaseConfig {
         Some(Self::at(url))
     }
 
-    /// What the URL says, for who connects.
+    /// Returns what the URL says, in the form for connecting.
     ///
     /// # Errors
-    /// What is wrong with the URL; of one that was read, nothing is, unless a file that it names has changed.
+    /// What is wrong with the URL. A URL that was read before is valid, unless a file that it names has changed.
     pub fn server(&self) -> Result<PostgresServer, String> {
         postgres::parse(self.url.expose_secret())
     }

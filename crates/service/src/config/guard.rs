@@ -1,15 +1,15 @@
-//! The bounds of what is asked of a provider: each service that calls one has two settings for them.
+//! The limits on calls to a provider. Each service that calls one has two settings for them.
 
 use std::time::Duration;
 
 use super::setting::{self, Setting, Source};
 
-/// The bounds of what is asked of a provider.
+/// The limits on calls to a provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GuardConfig {
     /// How long one call may take.
     pub time_out: Duration,
-    /// How many calls one process has under way at once; not zero.
+    /// How many concurrent calls one process may make; not zero.
     pub concurrency: usize,
 }
 
@@ -18,7 +18,7 @@ impl GuardConfig {
     #[must_use]
     pub fn read(source: &Source, time_out: &Setting, concurrency: &Setting) -> Option<Self> {
         let time_out = source.parse(time_out, |text| match setting::duration(text) {
-            // Less is a typing error, and more would hold messages for longer than the broker lets us.
+            // Less is probably a typing error; more would hold messages for longer than the broker permits.
             Ok(length) if (Duration::from_millis(100)..=Duration::from_secs(300)).contains(&length) => Ok(length),
             _ => Err("expected a length of time from 100ms to 5m".to_owned()),
         });

@@ -2,7 +2,7 @@
 
 use super::setting::{Setting, Source};
 
-/// lapin reports every broken connection several times over as an error; our own line says it once, with its cause.
+/// lapin logs every broken connection several times as an error; our own line reports it once, with its cause.
 pub(super) const RUST_LOG: Setting = Setting {
     name: "RUST_LOG",
     default: Some("info,lapin=off,actix_server=warn"),

@@ -1,6 +1,7 @@
-//! Settings: read from the environment once, checked before anything starts, one struct per concern.
+//! Settings: read from the environment once and checked before anything starts; one struct per concern.
 //!
-//! Every struct's file names its variables. `orderflow config` prints [`SHARED`], those of the services, [`DIAGNOSTICS`].
+//! Every struct's file defines its variables. `orderflow config` prints [`SHARED`], those of the services, and
+//! [`DIAGNOSTICS`].
 
 pub mod address;
 mod amqp;
@@ -34,9 +35,9 @@ pub use trace::TraceConfig;
 pub use web::{Admission, FrontEndConfig, LinkConfig, WebConfig};
 pub use worker::{WorkerConfig, reconcile_after};
 
-/// Notes every setting of a whole system that is given and cannot work, whether or not this program needs it: a shop's
-/// programs are commonly started with one list of settings, and each says at its start what is wrong with that. `services`
-/// reads those of the services.
+/// Records a problem for every given setting of a whole system that cannot work, whether or not this program needs it.
+/// The programs of a shop usually start with one shared list of settings, and each reports at its start what is wrong
+/// with it. `services` reads the settings of the services.
 pub fn check(source: &Source, services: impl FnOnce(&Source)) {
     source.only_given(|source| {
         drop((LogConfig::read(source), TraceConfig::read(source)));
@@ -46,7 +47,7 @@ pub fn check(source: &Source, services: impl FnOnce(&Source)) {
     });
 }
 
-/// The settings of everything but services, in the order in which a person would set them.
+/// All settings except those of the services, in the order in which an operator would set them.
 pub const SHARED: &[&Setting] = &[
     &database::DATABASE_URL,
     &database::DATABASE_DIRECT_URL,
@@ -84,6 +85,6 @@ pub const SHARED: &[&Setting] = &[
     &worker::RECONCILE_AFTER,
 ];
 
-/// Logging and traces, which every program has too and a person sets last.
+/// The settings for logging and traces: every program has them, and operators set them last.
 pub const DIAGNOSTICS: &[&Setting] =
     &[&log::RUST_LOG, &log::LOG_FORMAT, &trace::OTEL_EXPORTER_OTLP_ENDPOINT, &trace::OTEL_TRACES_SAMPLER_ARG];

@@ -14,26 +14,26 @@ pub(super) const OPERATOR_TOKENS: Setting = Setting {
     name: "OPERATOR_TOKENS",
     default: None,
     secret: true,
-    meaning: "who may use /admin and /ops at OPS_LISTEN: name:role:sha256hex, with commas between; the role is read or operate, and the last part the SHA-256 of a token that its owner alone knows; unset: nobody, and they are off",
+    meaning: "who may use /admin and /ops at OPS_LISTEN: name:role:sha256hex, separated by commas; the role is read or operate, and the last part is the SHA-256 of a token that only its owner knows; unset: nobody, and both are off",
 };
 
 pub(super) const RABBITMQ_UI_URL: Setting = Setting {
     name: "RABBITMQ_UI_URL",
     default: None,
     secret: false,
-    meaning: "RabbitMQ's management UI as operators' browsers reach it, for links from the console; unset: RABBITMQ_MANAGEMENT_URL",
+    meaning: "the address at which operators' browsers reach RabbitMQ's management UI, for links from the console; unset: RABBITMQ_MANAGEMENT_URL",
 };
 pub(super) const TRACE_VIEWER_URL: Setting = Setting {
     name: "TRACE_VIEWER_URL",
     default: None,
     secret: false,
-    meaning: "a trace in the trace viewer, for links from the console: its address with {trace_id} in it, such as http://HOST:16686/trace/{trace_id}",
+    meaning: "the address of a trace in the trace viewer, for links from the console, with {trace_id} in it, such as http://HOST:16686/trace/{trace_id}",
 };
 
-/// What stands for the trace in `TRACE_VIEWER_URL`.
+/// The placeholder for the trace id in `TRACE_VIEWER_URL`.
 pub const TRACE_ID: &str = "{trace_id}";
 
-/// Operators at most: each request is compared with all of them.
+/// The most operators: each request is compared with all of them.
 const MOST: usize = 100;
 
 /// The longest name.
@@ -42,14 +42,14 @@ const LONGEST_NAME: usize = 40;
 /// What an operator may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
-    /// Look at everything.
+    /// View everything.
     Read,
-    /// Look, and change things.
+    /// View and change things.
     Operate,
 }
 
 impl Role {
-    /// As `OPERATOR_TOKENS` has it.
+    /// Returns the word in `OPERATOR_TOKENS`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -62,31 +62,31 @@ impl Role {
 /// An operator, known by the hash of a token.
 #[derive(Clone, PartialEq, Eq)]
 pub struct OperatorToken {
-    /// Who it is, as the list of actions says.
+    /// The operator's name in the list of actions.
     pub name: String,
-    /// What they may do.
+    /// The operator's rights.
     pub role: Role,
     /// SHA-256 of the token.
     pub hash: [u8; 32],
 }
 
-/// Without the hash: somebody may have made their token up themselves, and could be guessed by it.
+/// Omits the hash: a self-chosen token could be guessed from it.
 impl fmt::Debug for OperatorToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OperatorToken").field("name", &self.name).field("role", &self.role).finish_non_exhaustive()
     }
 }
 
-/// What operators are given.
+/// The settings for operators.
 #[derive(Debug, Clone)]
 pub struct OperatorsConfig {
-    /// Who may; nobody: operator endpoints are off.
+    /// The operators; without any, operator endpoints are off.
     pub tokens: Vec<OperatorToken>,
-    /// RabbitMQ as an administrator, where `AMQP_ADMIN_URL` is set: its queues and dead letters can be looked at.
+    /// RabbitMQ as an administrator, if `AMQP_ADMIN_URL` is set: then its queues and dead letters can be shown.
     pub broker: Option<(BrokerConfig, AdminConfig)>,
-    /// RabbitMQ's own pages, where that is another address than that of its API.
+    /// RabbitMQ's management UI, if its address differs from the API's.
     pub ui_url: Option<Url>,
-    /// The trace viewer, with [`TRACE_ID`] where the trace's id goes.
+    /// The trace viewer's address, with [`TRACE_ID`] in place of the trace id.
     pub trace_viewer: Option<String>,
 }
 
@@ -118,7 +118,7 @@ fn trace_viewer(text: &str) -> Result<String, String> {
 fn tokens(text: &str) -> Result<Vec<OperatorToken>, String> {
     let all = text.split(',').map(|one| token(one.trim())).collect::<Option<Vec<_>>>().ok_or_else(|| {
         format!(
-            "expected name:role:sha256hex with commas between; a name has up to {LONGEST_NAME} of a-z, 0-9, dot, \
+            "expected name:role:sha256hex, separated by commas; a name has up to {LONGEST_NAME} of a-z, 0-9, dot, \
              hyphen and underscore, a role is read or operate"
         )
     })?;
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn operators_are_read_with_their_roles() {
         let hash = "ab".repeat(32);
-        let config = read(&format!("ada:operate:{hash}, night-watch:read:{hash}")).expect("it is right");
+        let config = read(&format!("ada:operate:{hash}, night-watch:read:{hash}")).expect("a valid setting");
         let found: Vec<_> = config.tokens.iter().map(|one| (one.name.as_str(), one.role)).collect();
         assert_eq!(found, [("ada", Role::Operate), ("night-watch", Role::Read)]);
         assert!(config.tokens.iter().all(|one| one.hash == [0xab; 32]) && Role::Operate > Role::Read);
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_shown_has_no_password_and_a_wrong_one_is_not_quoted() {
+    fn shown_address_has_no_password_and_an_invalid_one_is_not_quoted() {
         let read = |name: &str, value: &str| {
             let broker = ("AMQP_ADMIN_URL", "amqps://admin:s@rabbit/shop");
             let all = [broker, ("RETRY_DELAYS", "1s"), (name, value)];
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_of_operators_is_refused_without_quoting_it() {
+    fn invalid_list_of_operators_is_refused_without_quoting_it() {
         let hash = "ab".repeat(32);
         for wrong in [
             "ada".to_owned(),

@@ -9,10 +9,10 @@ pub(super) const TLS_CA: Setting = Setting {
     name: "TLS_CA",
     default: None,
     secret: false,
-    meaning: "a file of PEM with the certificates of own CAs, which are trusted beside those of this system: for RabbitMQ (amqps://), its management API and the mail server; PostgreSQL has sslrootcert in DATABASE_URL; unset: the system's alone",
+    meaning: "a PEM file with the certificates of your own CAs, trusted in addition to the system's: for RabbitMQ (amqps://), its management API and the mail server; for PostgreSQL use sslrootcert in DATABASE_URL; unset: only the system's",
 };
 
-/// The CAs that somebody trusts beside the system's. Cheap to clone.
+/// The CAs trusted in addition to the system's. Cheap to clone.
 #[derive(Clone, PartialEq, Eq)]
 pub struct OwnCa {
     path: PathBuf,
@@ -33,7 +33,7 @@ impl fmt::Display for OwnCa {
 }
 
 impl OwnCa {
-    /// Reads its variable and the file, if it is set; problems stay with `source`.
+    /// Reads its variable and the file, if set; problems stay with `source`.
     #[must_use]
     pub fn read(source: &Source) -> Option<Self> {
         source.parse(&TLS_CA, |text| {
@@ -44,7 +44,7 @@ impl OwnCa {
         })
     }
 
-    /// The certificates, in PEM.
+    /// Returns the certificates, in PEM.
     #[must_use]
     pub fn pem(&self) -> &str {
         &self.pem

@@ -11,20 +11,20 @@ pub(super) const PLAINTEXT_HOSTS: Setting = Setting {
     name: "PLAINTEXT_HOSTS",
     default: None,
     secret: false,
-    meaning: "hosts, with commas between, that may be reached without encryption because everyone on the network to them is trusted, such as postgres,10.0.0.5; this machine always may; unset: no other, and a setting with amqp://, http://, or postgres:// without sslmode=require or stricter to another host is refused",
+    meaning: "hosts, separated by commas, that may be reached without encryption because everyone on the network to them is trusted, such as postgres,10.0.0.5; this machine is always permitted; unset: no other, and amqp://, http://, or postgres:// without sslmode=require or stricter is refused for any other host",
 };
 
-/// The hosts that passwords and customers' data may be sent to in clear text.
+/// The hosts that may receive passwords and customers' data unencrypted.
 #[derive(Debug, Default)]
 pub struct PlaintextHosts(Vec<Host<String>>);
 
 impl PlaintextHosts {
-    /// Reads its variable; a problem stays with `source`, and then no host is named.
+    /// Reads its variable. A problem stays with `source`, and then the list is empty.
     pub fn read(source: &Source) -> Self {
         Self(source.parse(&PLAINTEXT_HOSTS, hosts).unwrap_or_default())
     }
 
-    /// Refuses an address to which everything would go in clear, unless that stays on this machine or its host is named.
+    /// Refuses an address without encryption, unless its traffic stays on this machine or its host is listed.
     ///
     /// # Errors
     /// What to change. `encrypted` is the scheme to use instead.
@@ -40,13 +40,13 @@ impl PlaintextHosts {
         ))
     }
 
-    /// Whether this host may be sent anything in clear.
+    /// Whether this host may be reached without encryption.
     pub fn takes(&self, host: &Host<String>) -> bool {
         address::is_loopback(host) || self.0.iter().any(|named| same(named, host))
     }
 }
 
-/// A name with a dot at its end is the same name.
+/// Whether two hosts are the same. A trailing dot makes no difference.
 fn same(one: &Host<String>, other: &Host<String>) -> bool {
     match (one, other) {
         (Host::Domain(one), Host::Domain(other)) => {
@@ -61,8 +61,8 @@ fn hosts(text: &str) -> Result<Vec<Host<String>>, String> {
 }
 
 fn host(text: &str) -> Result<Host<String>, String> {
-    let wrong = |_| "expected names of hosts or IP addresses with commas between, without scheme and port".to_owned();
-    // Without brackets too, as people write an IPv6 address.
+    let wrong = |_| "expected host names or IP addresses, separated by commas, without scheme and port".to_owned();
+    // Accepts an IPv6 address without brackets too, as people write it.
     if let Ok(address) = text.parse() {
         return Ok(Host::Ipv6(address));
     }
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_host_is_refused() {
+    fn invalid_host_is_refused() {
         for text in [",", "rabbitmq,", "http://rabbitmq", "rabbitmq:5672", "10.0.0.0/8", "*", "*.example", "a b"] {
             assert!(hosts(text).is_err(), "{text:?}");
         }

@@ -1,4 +1,4 @@
-//! What an address of PostgreSQL says: read by the driver itself, and then held against what can work.
+//! Reads an address of PostgreSQL with the driver's own parser, then refuses what cannot work.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -16,26 +16,26 @@ use super::{
 };
 use crate::tls::Verification;
 
-/// What an address of PostgreSQL says.
+/// The parts of an address of PostgreSQL.
 #[derive(Debug, Clone)]
 pub struct PostgresServer {
-    /// All but encryption, as the driver takes it.
+    /// Everything except encryption, as the driver takes it.
     pub driver: Config,
-    /// Encryption, which is not the driver's business here.
+    /// Encryption, which we handle instead of the driver.
     pub tls: PostgresTls,
 }
 
 impl PostgresServer {
-    /// The hosts to which everything is encrypted and of which none is verified: somebody in between could answer in their place. Not
-    /// those that may be reached in clear anyway, and none where channel binding has the server prove that it knows the
-    /// password's verifier.
+    /// Returns the hosts that are encrypted but not verified: someone in between could answer in their place. Excludes
+    /// hosts that may be reached without encryption anyway. Returns none with channel binding, because the server then
+    /// proves that it knows the password's verifier.
     #[must_use]
     pub fn unverified(&self, permitted: &PlaintextHosts) -> Vec<String> {
         let is_bound = self.driver.get_channel_binding() == ChannelBinding::Require;
         if !self.tls.is_required() || self.tls.client.verification != Verification::Nothing || is_bound {
             return Vec::new();
         }
-        // An address was read as one at the start.
+        // The address was validated at the start.
         let hosts = reached(&self.driver).unwrap_or_default();
         let others = hosts.iter().filter(|host| !host.is_permitted(permitted));
         others.map(|host| address::name(&host.at)).collect()
@@ -44,9 +44,9 @@ impl PostgresServer {
 
 /// A host of an address.
 struct Reached {
-    /// As it is written, where it is.
+    /// The name as written, if any.
     named: Option<url::Host<String>>,
-    /// What is connected to.
+    /// The host to connect to.
     at: url::Host<String>,
 }
 
@@ -57,7 +57,7 @@ impl Reached {
     }
 }
 
-/// The hosts of an address, without sockets of this machine.
+/// Returns the hosts of an address, without sockets of this machine.
 fn reached(config: &Config) -> Result<Vec<Reached>, String> {
     let (hosts, addresses) = (config.get_hosts(), config.get_hostaddrs());
     let mut found = Vec::new();
@@ -67,7 +67,7 @@ fn reached(config: &Config) -> Result<Vec<Reached>, String> {
             Some(Host::Tcp(name)) => Some(tcp(name)?),
             _ => None,
         };
-        // With both, the address is what is connected to, and the name is how people know it.
+        // With both, the client connects to the address; people know the server by the name.
         let at = match addresses.get(index) {
             Some(std::net::IpAddr::V4(address)) => Some(url::Host::Ipv4(*address)),
             Some(std::net::IpAddr::V6(address)) => Some(url::Host::Ipv6(*address)),
@@ -78,16 +78,16 @@ fn reached(config: &Config) -> Result<Vec<Reached>, String> {
     Ok(found)
 }
 
-/// Reads a URL, or a list of `key=value`.
+/// Parses a URL, or a list of `key=value`.
 ///
 /// # Errors
-/// What is wrong, without anything secret.
+/// What is wrong, without secrets.
 pub(super) fn parse(text: &str) -> Result<PostgresServer, String> {
     let form = "expected the form postgres://USER:PASSWORD@HOST:5432/DATABASE";
     let (scheme, rest) = text.split_once("://").unwrap_or_default();
     match scheme {
         "postgres" | "postgresql" => each_once(rest)?,
-        // The driver reads everything else as a list of key=value, and would name a password as an unknown key.
+        // The driver parses everything else as a list of key=value, and would quote a password as an unknown key.
         _ if is_list(text) => {}
         _ => return Err(form.to_owned()),
     }
@@ -96,7 +96,7 @@ pub(super) fn parse(text: &str) -> Result<PostgresServer, String> {
         Some(why) => format!("{form}: {why}"),
         None => format!("{form}: {error}"),
     })?;
-    // PostgreSQL's documentation has milliseconds; the driver (tokio-postgres 0.7.18) takes the number for seconds.
+    // PostgreSQL documents milliseconds; the driver (tokio-postgres 0.7.18) reads the number as seconds.
     if let Some(given) = driver.get_tcp_user_timeout() {
         let given = Duration::from_millis(given.as_secs());
         driver.tcp_user_timeout(given);
@@ -106,7 +106,7 @@ pub(super) fn parse(text: &str) -> Result<PostgresServer, String> {
     Ok(PostgresServer { driver, tls })
 }
 
-/// Refuses what the driver accepts and cannot do, or does only when it connects.
+/// Refuses what the driver accepts but cannot do, or checks only when it connects.
 fn check(config: &Config) -> Result<(), String> {
     if config.get_target_session_attrs() == TargetSessionAttrs::ReadOnly {
         return Err(
@@ -115,13 +115,13 @@ fn check(config: &Config) -> Result<(), String> {
     }
     let (hosts, addresses, ports) = (config.get_hosts(), config.get_hostaddrs(), config.get_ports());
     if hosts.is_empty() && addresses.is_empty() {
-        return Err("expected a host: HOST, or a socket's directory as ?host=/var/run/postgresql".to_owned());
+        return Err("expected a host: HOST, or a socket directory such as ?host=/var/run/postgresql".to_owned());
     }
     if !hosts.is_empty() && !addresses.is_empty() && hosts.len() != addresses.len() {
-        return Err("hostaddr: expected as many as there are hosts".to_owned());
+        return Err("hostaddr: expected one per host".to_owned());
     }
     if ports.len() > 1 && ports.len() != hosts.len().max(addresses.len()) {
-        return Err("port: expected one, or as many as there are hosts".to_owned());
+        return Err("port: expected one, or one per host".to_owned());
     }
     if ports.contains(&0) {
         return Err("port: expected 1 to 65535".to_owned());
@@ -135,16 +135,16 @@ fn check(config: &Config) -> Result<(), String> {
     set_by(config.get_options().unwrap_or_default()).map(drop)
 }
 
-/// A host as the driver has it: an IPv6 address without its brackets.
+/// Parses a host as the driver returns it: an IPv6 address without brackets.
 fn tcp(name: &str) -> Result<url::Host<String>, String> {
     let in_brackets = if name.contains(':') { format!("[{name}]") } else { name.to_owned() };
     let wrong = |why| {
         format!(
-            "expected the form postgres://USER:PASSWORD@HOST:5432/DATABASE: {why}; write @, / and : of a password as %40, %2F and %3A"
+            "expected the form postgres://USER:PASSWORD@HOST:5432/DATABASE: {why}; write @, / and : in a password as %40, %2F and %3A"
         )
     };
     let host = address::host(&in_brackets).map_err(wrong)?;
-    // The driver looks the name up as it stands here, also where the `url` crate reads another one.
+    // The driver resolves the name as it is written here, even if the `url` crate reads another one.
     match &host {
         url::Host::Domain(read) if !read.eq_ignore_ascii_case(name) => {
             Err("expected a host in ASCII, as DNS has it: xn--mller-kva.example instead of müller.example".to_owned())
@@ -153,7 +153,7 @@ fn tcp(name: &str) -> Result<url::Host<String>, String> {
     }
 }
 
-/// Refuses servers to which everything may go in clear, unless they are this machine or named.
+/// Refuses servers without required encryption, unless they are this machine or listed.
 ///
 /// # Errors
 /// What to change.
@@ -171,9 +171,9 @@ pub(super) fn permit(
         if !host.is_permitted(permitted) {
             let host = address::name(&host.at);
             return Err(format!(
-                "expected sslmode=verify-full for a host that is not this machine: with sslmode={mode}, which holds where none is \
-                 given or is weaker, the connection may be in clear, and the network to {host} could read and change everything. \
-                 With an own CA add sslrootcert=FILE; if you trust everyone on that network, add {host} to PLAINTEXT_HOSTS instead"
+                "expected sslmode=verify-full for a host that is not this machine: sslmode={mode} (prefer if not set) allows an unencrypted \
+                 connection, and the network to {host} could read and change everything. \
+                 With your own CA add sslrootcert=FILE; if you trust everyone on that network, add {host} to PLAINTEXT_HOSTS instead"
             ));
         }
         source.goes_in_clear(by, &host.at, false);
@@ -181,7 +181,8 @@ pub(super) fn permit(
     Ok(())
 }
 
-/// The driver adds a second host or port to the first, and of other parameters takes the last one.
+/// Refuses repeated parameters: the driver adds a second host or port to the first, and uses the last value of any
+/// other parameter.
 fn each_once(rest: &str) -> Result<(), String> {
     let (before, query) = rest.split_once('?').unwrap_or((rest, ""));
     let mut seen = BTreeSet::new();
@@ -201,25 +202,25 @@ fn each_once(rest: &str) -> Result<(), String> {
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let name = pair.split_once('=').map_or(pair, |(name, _)| name).to_owned();
         if seen.contains(&name) {
-            return Err(format!("{} is there twice; expected it once", address::shown(&name)));
+            return Err(format!("{} is given twice; expected it once", address::shown(&name)));
         }
         seen.insert(name);
     }
     Ok(())
 }
 
-/// Whether this begins as a list of `key=value` does.
+/// Whether the text begins like a list of `key=value`.
 fn is_list(text: &str) -> bool {
     let key = text.split_once('=').map_or("", |(key, _)| key.trim());
     !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
 
-/// The names of the server's parameters that `options` sets, in lower case with underscores.
+/// Returns the names of the server parameters that `options` sets, in lower case with underscores.
 ///
 /// # Errors
-/// When it is no list of `-c NAME=VALUE` or `--NAME=VALUE`: the server would refuse every connection.
+/// When it is not a list of `-c NAME=VALUE` or `--NAME=VALUE`: the server would refuse every connection.
 pub fn set_by(options: &str) -> Result<BTreeSet<String>, String> {
-    let expected = || "options: expected -c NAME=VALUE or --NAME=VALUE, with spaces between as %20".to_owned();
+    let expected = || "options: expected -c NAME=VALUE or --NAME=VALUE, separated by spaces written as %20".to_owned();
     let mut words = words(options).into_iter();
     let mut names = BTreeSet::new();
     while let Some(word) = words.next() {
@@ -239,7 +240,7 @@ pub fn set_by(options: &str) -> Result<BTreeSet<String>, String> {
     Ok(names)
 }
 
-/// As the server splits `options`: at spaces, unless a backslash is before them.
+/// Splits `options` as the server does: at spaces that no backslash precedes.
 fn words(options: &str) -> Vec<String> {
     let (mut words, mut word, mut escaped) = (Vec::new(), String::new(), false);
     for letter in options.chars() {
@@ -258,7 +259,7 @@ fn words(options: &str) -> Vec<String> {
     words
 }
 
-/// The password of this database, with the URL that it stands in.
+/// Returns the URL as a secret, because it contains the password.
 pub(super) fn url(
     text: &str,
     permitted: &PlaintextHosts,
@@ -281,9 +282,9 @@ mod tests {
         Ok(server)
     }
 
-    /// What tokio-postgres can do, works: several servers tried in turn, sockets, and the list form of libpq.
+    /// Accepts what tokio-postgres can do: several servers tried in turn, sockets, and the list form of libpq.
     #[test]
-    fn what_the_driver_can_do_is_taken() {
+    fn everything_the_driver_can_do_is_accepted() {
         let socket = || Host::Unix("/var/run/postgresql".into());
         let tcp = |name: &str| Host::Tcp(name.to_owned());
         for (text, hosts, ports) in [
@@ -313,13 +314,13 @@ mod tests {
             let config = read(text).unwrap_or_else(|why| panic!("{text}: {why}")).driver;
             assert_eq!((config.get_hosts(), config.get_ports()), (&hosts[..], &ports[..]), "{text}");
         }
-        // Milliseconds, as PostgreSQL's documentation has it.
-        let config = read("postgres://u:p@db/d?tcp_user_timeout=2500").expect("it is right").driver;
+        // PostgreSQL documents milliseconds.
+        let config = read("postgres://u:p@db/d?tcp_user_timeout=2500").expect("a valid URL").driver;
         assert_eq!(config.get_tcp_user_timeout(), Some(&Duration::from_millis(2500)));
-        // The name is how people know the server, the address where it is.
-        read("host=db hostaddr=10.9.9.9 user=u").expect("db is named");
-        read("host=elsewhere hostaddr=10.0.0.5 user=u").expect("10.0.0.5 is named");
-        // What rented databases are given out as.
+        // People know the server by its name; the client connects to the address.
+        read("host=db hostaddr=10.9.9.9 user=u").expect("db is listed");
+        read("host=elsewhere hostaddr=10.0.0.5 user=u").expect("10.0.0.5 is listed");
+        // The forms that hosted databases come with.
         for parameters in
             ["sslmode=require", "sslmode=require&channel_binding=require", "sslmode=require&sslnegotiation=direct"]
         {
@@ -329,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_work_is_refused_by_name_and_without_the_password() {
+    fn unusable_address_is_refused_by_name_and_without_the_password() {
         for (text, why) in [
             ("mysql://u:hush@db/d", "postgres://USER"),
             ("mysql://u:hush@db/d?a=b", "postgres://USER"),
@@ -341,14 +342,14 @@ mod tests {
             ("postgres://u:hush@db/d?pgbouncer=true", "pgbouncer"),
             ("postgres://u:hush@db/d?connect_timeout=soon", "connect_timeout"),
             ("postgres://u:hush@db/d?sslmode=allow", "sslmode"),
-            ("postgres://u:hush@db/d?sslmode=require&sslmode=disable", "sslmode is there twice"),
+            ("postgres://u:hush@db/d?sslmode=require&sslmode=disable", "sslmode is given twice"),
             ("postgres://u:hush@db/d?sslnegotiation=direct", "sslmode=verify-full"),
             ("postgres://u:hush@db/d?channel_binding=require&sslmode=prefer", "not prefer"),
             ("postgres://u:hush@db/d?target_session_attrs=read-only", "target_session_attrs"),
             ("postgres://u:hush@db/d?target_session_attrs=primary", "target_session_attrs"),
-            ("postgres://u:hush@db/d?host=/var/run/postgresql", "host is there twice"),
-            ("postgres://u:hush@db/d?port=5433", "port is there twice"),
-            ("postgres://u:hush@db/d?connect_timeout=3&connect_timeout=4", "connect_timeout is there twice"),
+            ("postgres://u:hush@db/d?host=/var/run/postgresql", "host is given twice"),
+            ("postgres://u:hush@db/d?port=5433", "port is given twice"),
+            ("postgres://u:hush@db/d?connect_timeout=3&connect_timeout=4", "connect_timeout is given twice"),
             ("postgres://u:hush@db/d?options=statement_timeout%3D1s", "options"),
             ("postgres://u:hush@db/d?options=-c+statement_timeout%3D1s", "options"),
             ("postgres://u:hush@db:0/d", "port"),
@@ -367,11 +368,11 @@ mod tests {
             ("host=db sslrootcert=x", "sslrootcert"),
             ("postgres://u:hush@elsewhere/d", "add elsewhere to PLAINTEXT_HOSTS"),
             ("postgres://u:hush@db,elsewhere/d", "add elsewhere to PLAINTEXT_HOSTS"),
-            ("postgres://u:hush@elsewhere/d", "sslmode=prefer, which holds where none is given"),
+            ("postgres://u:hush@elsewhere/d", "sslmode=prefer (prefer if not set) allows"),
             ("postgres://u:hush@elsewhere/d?sslmode=disable", "expected sslmode=verify-full"),
             ("host=localhost hostaddr=10.9.9.9 user=u", "add 10.9.9.9 to PLAINTEXT_HOSTS"),
         ] {
-            let refused = read(text).err().unwrap_or_else(|| panic!("{text} was taken"));
+            let refused = read(text).err().unwrap_or_else(|| panic!("{text} was accepted"));
             assert!(refused.contains(why) && !refused.contains("hush"), "{text}: {refused}");
             assert!(refused.contains("expected"), "{text}: {refused}");
         }

@@ -1,4 +1,4 @@
-//! How a connection to PostgreSQL is encrypted: the parameters of its address that libpq has and the driver does not.
+//! Reads how a connection to PostgreSQL is encrypted: the parameters that libpq has and the driver does not.
 
 use std::fmt;
 
@@ -10,18 +10,18 @@ use tokio_postgres::{
 use super::address;
 use crate::tls::{ClientTls, Identity, Roots, Verification};
 
-/// Those that are taken out of the address before the driver reads it: it knows the first with three of its values only, and
-/// none of the others.
+/// The parameters that are removed from the address before the driver reads it. The driver knows only three values of
+/// the first, and none of the others.
 const PARAMETERS: [&str; 4] = ["sslmode", "sslrootcert", "sslcert", "sslkey"];
 
-/// The ways to encrypt, from the weakest on.
+/// The modes of encryption, weakest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SslMode {
-    /// Nothing is encrypted.
+    /// No encryption.
     Disable,
-    /// Encrypted where the server offers it.
+    /// Encrypted if the server offers it.
     Prefer,
-    /// Encrypted; the server may be anybody, unless `sslrootcert` is given.
+    /// Encrypted; the server is not verified, unless `sslrootcert` is given.
     Require,
     /// Encrypted; a CA of `sslrootcert` has issued the server's certificate.
     VerifyCa,
@@ -32,7 +32,7 @@ pub enum SslMode {
 impl SslMode {
     const ALL: [Self; 5] = [Self::Disable, Self::Prefer, Self::Require, Self::VerifyCa, Self::VerifyFull];
 
-    /// As libpq names it.
+    /// Returns libpq's name of the mode.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -51,20 +51,20 @@ impl fmt::Display for SslMode {
     }
 }
 
-/// What an address of PostgreSQL says about encryption.
+/// The encryption settings in an address of PostgreSQL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PostgresTls {
-    /// What is asked for.
+    /// The requested mode.
     pub mode: SslMode,
-    /// How the server is spoken to, where it is encrypted.
+    /// How to connect to the server, if encrypted.
     pub client: ClientTls,
 }
 
 impl PostgresTls {
-    /// Takes what is ours out of an address, and returns the rest of it for the driver.
+    /// Removes our parameters from an address, and returns the rest for the driver.
     ///
     /// # Errors
-    /// What is wrong, without anything secret.
+    /// What is wrong, without secrets.
     pub(super) fn take(text: &str) -> Result<(Self, String), String> {
         let is_url = ["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme));
         let (given, rest) = if is_url { take_from_url(text)? } else { take_from_list(text)? };
@@ -78,13 +78,13 @@ impl PostgresTls {
         let identity = match (value("sslcert"), value("sslkey")) {
             (None, None) => None,
             (Some(certificate), Some(key)) => Some(Identity { certificate: certificate.into(), key: key.into() }),
-            (Some(_), None) => return Err("sslcert: expected sslkey=FILE beside it".to_owned()),
-            (None, Some(_)) => return Err("sslkey: expected sslcert=FILE beside it".to_owned()),
+            (Some(_), None) => return Err("sslcert: expected sslkey=FILE with it".to_owned()),
+            (None, Some(_)) => return Err("sslkey: expected sslcert=FILE with it".to_owned()),
         };
         let tls = Self::new(mode, roots, identity)?;
-        // What cannot be read is said when a program starts, and not when it first connects.
+        // Reports unreadable files when a program starts, instead of at its first connection.
         if tls.is_required() {
-            tls.client.load(None).map_err(|error| format!("expected files for TLS that can be used: {error}"))?;
+            tls.client.load(None).map_err(|error| format!("expected usable TLS files: {error}"))?;
         }
         Ok((tls, rest))
     }
@@ -93,7 +93,7 @@ impl PostgresTls {
         let mode = match (mode, &roots) {
             (Some(mode), Some(Roots::System)) if mode < SslMode::VerifyFull => {
                 return Err(format!(
-                    "sslmode={mode}: expected verify-full beside sslrootcert=system, because everybody can get a certificate from \
+                    "sslmode={mode}: expected verify-full with sslrootcert=system, because anyone can get a certificate from \
                      one of those CAs"
                 ));
             }
@@ -103,37 +103,37 @@ impl PostgresTls {
         };
         if mode < SslMode::Require && (roots.is_some() || identity.is_some()) {
             let name = if roots.is_some() { "sslrootcert" } else { "sslcert" };
-            return Err(format!("{name}: expected sslmode=verify-full, verify-ca or require beside it, not {mode}"));
+            return Err(format!("{name}: expected sslmode=verify-full, verify-ca or require with it, not {mode}"));
         }
         let verification = match (mode, &roots) {
             (SslMode::VerifyFull, _) => Verification::IssuerAndHost,
             (SslMode::VerifyCa, None) => {
                 return Err(
-                    "sslmode=verify-ca: expected sslrootcert=FILE beside it, or verify-full: of the CAs that this system trusts \
-                     everybody can get a certificate"
+                    "sslmode=verify-ca: expected sslrootcert=FILE with it, or verify-full: anyone can get a certificate \
+                     from the CAs that this system trusts"
                         .to_owned(),
                 );
             }
-            // As libpq does with require where there is a file of CAs.
+            // As in libpq, `require` verifies the issuer if a file of CAs is given.
             (SslMode::VerifyCa | SslMode::Require, Some(_)) => Verification::Issuer,
             _ => Verification::Nothing,
         };
         Ok(Self { mode, client: ClientTls { verification, roots: roots.unwrap_or(Roots::System), identity } })
     }
 
-    /// Whether nothing is sent without encryption.
+    /// Whether encryption is required.
     #[must_use]
     pub fn is_required(&self) -> bool {
         self.mode >= SslMode::Require
     }
 
-    /// Refuses what else the address asks for and this cannot give.
+    /// Refuses other parameters that this mode cannot satisfy.
     pub(super) fn check(&self, config: &Config) -> Result<(), String> {
-        // One that only the driver has found would be ignored, and a weaker one hold.
+        // An `sslmode` that only the driver found would be ignored, and a weaker mode would apply.
         if config.get_ssl_mode() != Config::new().get_ssl_mode() {
-            return Err("sslmode: expected it between two parameters, as sslmode=verify-full".to_owned());
+            return Err("sslmode: expected it as a parameter of its own, such as sslmode=verify-full".to_owned());
         }
-        let encrypted = "expected sslmode=verify-full, verify-ca or require beside it";
+        let encrypted = "expected sslmode=verify-full, verify-ca or require with it";
         if config.get_ssl_negotiation() == SslNegotiation::Direct && !self.is_required() {
             return Err(format!("sslnegotiation=direct: {encrypted}, not {}", self.mode));
         }
@@ -177,8 +177,8 @@ fn given(name: &str, value: String) -> Result<String, String> {
     }
 }
 
-/// As libpq and the driver read it: values may be in apostrophes, and a backslash takes the next letter as it is. What is not
-/// of that form is left to the driver, which refuses it.
+/// Parses a list as libpq and the driver do: values may be in apostrophes, and a backslash escapes the next character.
+/// Text in any other form is left to the driver, which refuses it.
 fn take_from_list(text: &str) -> Result<Taken, String> {
     let (mut taken, mut rest, mut left) = (Vec::<(&'static str, String)>::new(), String::new(), text.trim_start());
     while let Some((name, after)) = left.split_once('=') {
@@ -187,7 +187,7 @@ fn take_from_list(text: &str) -> Result<Taken, String> {
         match ours(name.trim()) {
             None => rest.push_str(pair),
             Some(name) if taken.iter().any(|(one, _)| *one == name) => {
-                return Err(format!("{name} is there twice; expected it once"));
+                return Err(format!("{name} is given twice; expected it once"));
             }
             Some(name) => taken.push((name, given(name, value)?)),
         }
@@ -198,7 +198,7 @@ fn take_from_list(text: &str) -> Result<Taken, String> {
     Ok((taken, rest.trim().to_owned()))
 }
 
-/// The value at the beginning of `text`, and where it ends; `None` where its apostrophe is never closed.
+/// Returns the value at the start of `text`, and where it ends; `None` if its apostrophe is never closed.
 fn value(text: &str) -> Option<(String, usize)> {
     let (mut value, mut is_quoted, mut is_escaped, mut has_begun) = (String::new(), false, false, false);
     for (at, letter) in text.char_indices() {
@@ -230,7 +230,7 @@ mod tests {
         ClientTls { verification, roots, identity: None }
     }
 
-    /// A directory with certificate and key.
+    /// Returns a directory with a certificate and its key.
     fn files() -> tempfile::TempDir {
         let directory = tempfile::tempdir().expect("a directory");
         let key = KeyPair::generate().expect("a key");
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn client_certificate_is_one_of_two_files() {
+    fn client_certificate_consists_of_two_files() {
         let directory = files();
         let at = directory.path().display();
         let url = format!("postgres://u@db/d?sslmode=require&sslcert={at}/c.pem&sslkey={at}/k.pem");
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn what_contradicts_itself_or_cannot_be_read_is_named() {
+    fn contradictory_or_unreadable_parameter_is_named() {
         let directory = files();
         let at = directory.path().display();
         for (parameters, why) in [
@@ -317,7 +317,7 @@ mod tests {
             for text in
                 [format!("postgres://u:hush@db/d?{parameters}"), format!("host=db {}", parameters.replace('&', " "))]
             {
-                // In a list, an empty value takes the next word.
+                // In a list, an empty value would take the next word.
                 if text.starts_with("host") && text.ends_with('=') {
                     continue;
                 }
@@ -329,7 +329,7 @@ mod tests {
         assert!(PostgresTls::take("sslmode=require sslmode=disable").is_err_and(|why| why.contains("twice")));
     }
 
-    /// Apostrophes and backslashes: what is in a password is no parameter.
+    /// Apostrophes and backslashes: text within a password is not a parameter.
     #[test]
     fn list_is_split_where_the_driver_splits_it() {
         for (text, mode, rest) in [

@@ -1,4 +1,4 @@
-//! Where settings come from, and the collection of everything that is wrong with them.
+//! Reads settings from their sources, and collects everything that is wrong with them.
 
 use std::{
     cell::{Cell, RefCell},
@@ -11,20 +11,20 @@ use url::Host;
 use super::address;
 use crate::listen::Listen;
 
-/// One environment variable: what `orderflow config` prints and what the documentation says of it.
+/// One environment variable, as `orderflow config` and the documentation describe it.
 #[derive(Debug)]
 pub struct Setting {
     /// The variable's name.
     pub name: &'static str,
-    /// What holds when it is not set; `None` where it has to be set, or where absence itself means something.
+    /// The value when it is not set; `None` if it must be set, or if its absence has a meaning of its own.
     pub default: Option<&'static str>,
-    /// Never printed; may also come from the file named by `NAME_FILE`.
+    /// Whether it is secret: never printed, and may also come from the file that `NAME_FILE` names.
     pub secret: bool,
-    /// What it does, with its unit or its form.
+    /// Its meaning, with its unit or form.
     pub meaning: &'static str,
 }
 
-/// Everything that is wrong with the settings, one line a variable.
+/// Everything that is wrong with the settings, one line per variable.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ConfigError(pub Vec<String>);
 
@@ -36,28 +36,28 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// A reading of the settings: values from the environment, problems collected rather than thrown one by one,
-/// so that whoever sets a system up sees all of them at once.
+/// A reading of the settings. Takes values from the environment and collects problems, so that an operator sees all of
+/// them together.
 #[derive(Debug, Default)]
 pub struct Source {
     values: BTreeMap<String, String>,
-    /// Variables whose value is no text.
+    /// Variables whose value is not UTF-8.
     no_text: BTreeSet<String>,
     problems: RefCell<Vec<String>>,
-    /// Choices without the setting that they need, where only what is given is read.
+    /// Choices whose required setting is missing, found while only given settings are read.
     unmet: RefCell<Vec<String>>,
-    /// Only what is given is read: what is absent may be another program's.
+    /// Whether only given settings are read: an absent one may belong to another program.
     only_given: Cell<bool>,
     in_clear: RefCell<BTreeSet<(&'static str, String)>>,
 }
 
 impl Source {
-    /// Reads the process's environment. A variable that is set but empty counts as not set.
+    /// Reads the process's environment. An empty variable counts as not set.
     #[must_use]
     pub fn from_env() -> Self {
         let mut source = Self::default();
         for (name, value) in std::env::vars_os() {
-            // Names of ours are text.
+            // Our own names are UTF-8.
             let Ok(name) = name.into_string() else { continue };
             match value.into_string() {
                 Ok(value) => drop(source.values.insert(name, value)),
@@ -67,12 +67,12 @@ impl Source {
         source
     }
 
-    /// The setting's text, from its variable, its file or its default.
+    /// Returns the setting's text, from its variable, its file or its default.
     pub fn text(&self, setting: &Setting) -> Option<String> {
         self.given(setting).or_else(|| setting.default.map(str::to_owned))
     }
 
-    /// The setting's text where someone set it.
+    /// Returns the setting's text if it is given, ignoring its default.
     pub fn given(&self, setting: &Setting) -> Option<String> {
         if let Some(value) = self.variable(setting.name) {
             return Some(value.to_owned());
@@ -87,7 +87,7 @@ impl Source {
         }
     }
 
-    /// The variable's text; one that is empty is not set.
+    /// Returns the variable's text; an empty one counts as not set.
     fn variable(&self, name: &str) -> Option<&str> {
         if self.no_text.contains(name) {
             self.problem(format!("{name}: expected text in UTF-8"));
@@ -95,19 +95,21 @@ impl Source {
         self.values.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
     }
 
-    /// Whether there is anything to read the setting from, readable or not: what cannot be read has a line of its own.
+    /// Whether the setting is given at all, readable or not: an unreadable one has a problem line of its own.
     fn is_named(&self, setting: &Setting) -> bool {
         let is_named = |name: &str| self.no_text.contains(name) || self.variable(name).is_some();
         is_named(setting.name) || file_of(setting).is_some_and(|file| is_named(&file))
     }
 
-    /// The setting's value as `parse` reads it; `None` where it is absent or wrong, and wrong is remembered.
+    /// Returns the setting's value as parsed by `parse`; `None` if it is absent or invalid. Records a problem if it is
+    /// invalid.
     pub fn parse<T>(&self, setting: &Setting, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         let text = self.text(setting)?;
         match parse(&text) {
             Ok(value) => Some(value),
             Err(expected) => {
-                // A secret's text stays out of every message, and so does what may have a password where none belongs.
+                // Keep a secret's text out of every message. Also keep out text with an @, which may hold a password
+                // where none is allowed.
                 let is_secret = setting.secret || text.contains('@');
                 let shown = if is_secret { ": ".to_owned() } else { format!(" is {text:?}; ") };
                 self.problem(format!("{}{shown}{expected}", setting.name));
@@ -116,7 +118,7 @@ impl Source {
         }
     }
 
-    /// As [`Source::parse`], and absence is a problem too.
+    /// As [`Source::parse`], but absence is a problem too.
     pub fn require<T>(&self, setting: &Setting, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         if self.text(setting).is_none() {
             if !self.is_named(setting) && !self.only_given.get() {
@@ -127,7 +129,8 @@ impl Source {
         self.parse(setting, parse)
     }
 
-    /// `value`, which the setting `by` needs and `needed` gives; that it is not set is a problem.
+    /// Returns `value`, which the setting `needed` provides and the setting `by` requires. If `needed` is not set, that
+    /// is a problem.
     pub fn needed<T>(&self, value: Option<T>, by: &Setting, needed: &Setting) -> Option<T> {
         if value.is_none() && !self.is_named(needed) {
             let chosen = self.text(by).unwrap_or_default();
@@ -141,14 +144,14 @@ impl Source {
         value
     }
 
-    /// Makes a problem of each choice without the setting that it needs, as [`Source::needed`] found them in
+    /// Turns each choice without its required setting into a problem, as recorded by [`Source::needed`] within
     /// [`Source::only_given`].
     pub fn refuse_unmet(&self) {
         self.unmet.take().into_iter().for_each(|line| self.problem(line));
     }
 
-    /// Remembers a problem that `parse` cannot see, such as two settings that contradict each other. A setting that several
-    /// read has one line all the same.
+    /// Records a problem that `parse` cannot detect, such as two contradictory settings. A setting that is read several
+    /// times gets one line.
     pub fn problem(&self, line: String) {
         let mut problems = self.problems.borrow_mut();
         if !problems.contains(&line) {
@@ -156,7 +159,7 @@ impl Source {
         }
     }
 
-    /// Calls `read`, for which a setting that is not there is no problem, and one that is wrong is.
+    /// Calls `read` so that an absent setting is no problem, but an invalid one is.
     pub fn only_given<T>(&self, read: impl FnOnce(&Self) -> T) -> T {
         self.only_given.set(true);
         let value = read(self);
@@ -164,23 +167,23 @@ impl Source {
         value
     }
 
-    /// Remembers that the setting `by` leads to this host, unless that is encrypted or stays on this machine.
+    /// Records that the setting `by` names this host, if the connection is not encrypted and leaves this machine.
     pub fn goes_in_clear(&self, by: &Setting, host: &Host<String>, encrypted: bool) {
         if !encrypted && !address::is_loopback(host) {
             self.in_clear.borrow_mut().insert((by.name, address::name(host)));
         }
     }
 
-    /// What has been read so far and leads to another machine without encryption: the setting's name and the host.
+    /// Returns the settings read so far that lead to another machine without encryption, as setting name and host.
     #[must_use]
     pub fn in_clear(&self) -> Vec<(&'static str, String)> {
         self.in_clear.borrow().iter().cloned().collect()
     }
 
-    /// `value` if everything was right.
+    /// Returns `value` if there is no problem.
     ///
     /// # Errors
-    /// All the problems found so far.
+    /// All problems found so far.
     pub fn finish<T>(&self, value: Option<T>) -> Result<T, ConfigError> {
         let problems = self.problems.borrow();
         match value {
@@ -196,12 +199,12 @@ impl FromIterator<(String, String)> for Source {
     }
 }
 
-/// The variable that names a secret's file.
+/// Returns the variable that names a secret's file.
 fn file_of(setting: &Setting) -> Option<String> {
     setting.secret.then(|| format!("{}_FILE", setting.name))
 }
 
-/// A whole number between two bounds.
+/// Parses a whole number between two bounds, inclusive.
 pub fn number<T>(text: &str, low: T, high: T) -> Result<T, String>
 where
     T: std::str::FromStr + PartialOrd + fmt::Display,
@@ -214,7 +217,7 @@ where
     Ok(value)
 }
 
-/// A length of time such as `15m` or `1s`, not zero.
+/// Parses a duration such as `15m` or `1s`, not zero.
 pub fn duration(text: &str) -> Result<std::time::Duration, String> {
     match humantime::parse_duration(text) {
         Ok(duration) if !duration.is_zero() => Ok(duration),
@@ -222,13 +225,13 @@ pub fn duration(text: &str) -> Result<std::time::Duration, String> {
     }
 }
 
-/// Where to answer what is not for customers: the address that somebody chose, or the usual one.
+/// Reads an address for requests that are not customers': the chosen one, or the default.
 pub fn listen(source: &Source, setting: &Setting) -> Option<Listen> {
     let is_chosen = source.given(setting).is_some();
     Some(Listen { setting: setting.name, address: source.parse(setting, address)?, is_chosen })
 }
 
-/// An address to listen on.
+/// Parses an address to listen on.
 pub fn address(text: &str) -> Result<std::net::SocketAddr, String> {
     text.parse().map_err(|_| "expected an IP address and a port such as 127.0.0.1:8080 or [::1]:8080".to_owned())
 }

@@ -13,26 +13,26 @@ pub(super) const OTEL_EXPORTER_OTLP_ENDPOINT: Setting = Setting {
     name: "OTEL_EXPORTER_OTLP_ENDPOINT",
     default: None,
     secret: false,
-    meaning: "where traces are sent, by OTLP over HTTP, such as http://127.0.0.1:4318; http:// only for this machine and hosts in PLAINTEXT_HOSTS; not set: they are not recorded",
+    meaning: "where traces are sent, by OTLP over HTTP, such as http://127.0.0.1:4318; http:// only for this machine and hosts in PLAINTEXT_HOSTS; unset: traces are not recorded",
 };
-/// OpenTelemetry's own name, for the ratio of its samplers. A tenth costs no throughput that can be measured, all of them
-/// cost a tenth of it (docs/TRACES.md, "What it costs").
+/// OpenTelemetry's own name, for the ratio of its samplers. Sampling a tenth costs no measurable throughput; sampling
+/// all costs a tenth of it (docs/TRACES.md, "What it costs").
 pub(super) const OTEL_TRACES_SAMPLER_ARG: Setting = Setting {
     name: "OTEL_TRACES_SAMPLER_ARG",
     default: Some("0.1"),
     secret: false,
-    meaning: "which part of the orders is traced, from 0 to 1; whether an order is, its first request decides for all",
+    meaning: "the fraction of orders that is traced, from 0 to 1; the first request of an order decides for the whole order",
 };
 
 const COLLECTOR: Form =
     Form { schemes: HTTP, shown: "http://collector:4318", credentials: false, path: true, query: Query::Only(&[]) };
 
-/// What is traced and where it is sent.
+/// What is traced, and where traces are sent.
 #[derive(Debug, Clone)]
 pub struct TraceConfig {
-    /// The collector; `None`: nothing is recorded.
+    /// The collector; `None` if nothing is recorded.
     pub endpoint: Option<Url>,
-    /// Which part of the traces that begin here is recorded, 0 to 1.
+    /// The fraction of traces beginning here that is recorded, 0 to 1.
     pub ratio: f64,
 }
 

@@ -1,5 +1,5 @@
-//! `LISTEN`, `OPS_LISTEN`, `TLS_CERTIFICATE`, `TLS_KEY`, `PUBLIC_URL`, `TOKEN_SECRET`, `RATE_LIMIT`, `TRUSTED_PROXIES`, `ADMISSION_MAX_OUTBOX_AGE`, `ADMISSION_MAX_OUTBOX_ROWS`,
-//! `LIVE_WATCHERS`
+//! `LISTEN`, `OPS_LISTEN`, `TLS_CERTIFICATE`, `TLS_KEY`, `PUBLIC_URL`, `TOKEN_SECRET`, `RATE_LIMIT`, `TRUSTED_PROXIES`,
+//! `ADMISSION_MAX_OUTBOX_AGE`, `ADMISSION_MAX_OUTBOX_ROWS`, `LIVE_WATCHERS`
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -24,51 +24,51 @@ pub(super) const LISTEN: Setting = Setting {
     name: "LISTEN",
     default: Some("127.0.0.1:8080"),
     secret: false,
-    meaning: "where `orderflow serve` listens; port 0 takes a free one",
+    meaning: "where `orderflow serve` listens; port 0 chooses a free one",
 };
 pub(super) const OPS_LISTEN: Setting = Setting {
     name: "OPS_LISTEN",
     default: Some("127.0.0.1:8082"),
     secret: false,
-    meaning: "where `orderflow serve` answers operators: /metrics, /admin and /ops; not for customers; unset and taken: a free port, which is logged",
+    meaning: "where `orderflow serve` answers operators: /metrics, /admin and /ops; not for customers; if unset and taken, uses a free port and logs it",
 };
 pub(super) const TLS_CERTIFICATE: Setting = Setting {
     name: "TLS_CERTIFICATE",
     default: None,
     secret: false,
-    meaning: "a file of PEM with the certificate that `orderflow serve` shows at LISTEN and OPS_LISTEN, then those that lead from it to the CA; a renewed file is in use ten seconds later, without a restart; unset: both answer in clear, for a proxy that encrypts",
+    meaning: "a PEM file with the certificate that `orderflow serve` presents at LISTEN and OPS_LISTEN, followed by the chain to its CA; a renewed file is in use ten seconds later, without a restart; unset: both answer without TLS, for a proxy that encrypts",
 };
 pub(super) const TLS_KEY: Setting = Setting {
     name: "TLS_KEY",
     default: None,
     secret: false,
-    meaning: "a file of PEM with the key of TLS_CERTIFICATE, without a password",
+    meaning: "a PEM file with the private key of TLS_CERTIFICATE, without a password",
 };
 pub(super) const PUBLIC_URL: Setting = Setting {
     name: "PUBLIC_URL",
     default: Some("http://127.0.0.1:8080"),
     secret: false,
-    meaning: "the shop's address as customers see it, such as https://shop.example, without a path; the links in answers and mails begin with it; http:// only for this machine and hosts in PLAINTEXT_HOSTS",
+    meaning: "the shop's address as customers see it, such as https://shop.example, without a path; links in answers and mails begin with it; http:// only for this machine and hosts in PLAINTEXT_HOSTS",
 };
 pub(super) const TOKEN_SECRET: Setting = Setting {
     name: "TOKEN_SECRET",
     default: None,
     secret: true,
-    meaning: "signs the tokens that open an order: at least 32 characters; of several, with commas between, the first signs and all verify",
+    meaning: "signs the tokens that open an order: at least 32 characters; of several, separated by commas, the first signs and all verify",
 };
 pub(super) const RATE_LIMIT: Setting = Setting {
     name: "RATE_LIMIT",
-    // A person places one order in some minutes. Thirty at once leave room for an office or a mobile network behind one
-    // address; what places orders for many people, such as a shop's own server, needs more.
+    // A customer places at most one order every few minutes. Bursts of thirty leave room for an office or a mobile
+    // network behind one address. A client that orders for many people, such as a shop's own server, needs more.
     default: Some("30"),
     secret: false,
-    meaning: "new orders that one client address (of IPv6: one /64) may place a minute at one `orderflow serve`, with bursts up to that number; further ones are answered 429; 0: no limit",
+    meaning: "new orders that one client address (for IPv6: one /64) may place per minute at one `orderflow serve`, with bursts up to that number; further ones get 429; 0: no limit",
 };
 pub(super) const TRUSTED_PROXIES: Setting = Setting {
     name: "TRUSTED_PROXIES",
     default: None,
     secret: false,
-    meaning: "addresses and ranges, with commas between, of the proxies whose X-Forwarded-For says who the client is: 10.0.0.0/8,2001:db8::7",
+    meaning: "addresses and ranges, separated by commas, of the proxies whose X-Forwarded-For names the client: 10.0.0.0/8,2001:db8::7",
 };
 pub(super) const ADMISSION_MAX_OUTBOX_AGE: Setting = Setting {
     name: "ADMISSION_MAX_OUTBOX_AGE",
@@ -86,14 +86,14 @@ pub(super) const LIVE_WATCHERS: Setting = Setting {
     name: "LIVE_WATCHERS",
     default: Some("10000"),
     secret: false,
-    meaning: "the most who may watch orders at /orders/{id}/live of one `orderflow serve`; each takes a connection and some 17 kB",
+    meaning: "the most clients that may watch orders at /orders/{id}/live of one `orderflow serve`; each takes a connection and about 17 kB",
 };
 
-/// Pages, cookies and links have paths from the root, so there is none below a path.
+/// Pages, cookies and links use paths from the root, so the shop cannot live below a path.
 const SHOP: Form =
     Form { schemes: HTTP, shown: "https://shop.example", credentials: false, path: false, query: Query::Only(&[]) };
 
-/// When new orders are refused because those before them are not getting away.
+/// When to refuse new orders because earlier ones are not reaching the broker.
 #[derive(Debug, Clone, Copy)]
 pub struct Admission {
     /// The longest that an event may have waited in the outbox.
@@ -102,40 +102,40 @@ pub struct Admission {
     pub max_outbox_rows: i64,
 }
 
-/// What it takes to make a link that opens an order, and to check one.
+/// The settings for making and checking a link that opens an order.
 #[derive(Debug, Clone)]
 pub struct LinkConfig {
     /// The shop's address as customers see it.
     pub public_url: Url,
-    /// The first signs, all verify; never empty.
+    /// The secrets: the first signs, all verify; never empty.
     pub token_secrets: Vec<SecretString>,
 }
 
-/// What a front end needs, whichever part of it a process runs.
+/// The settings that every part of a front end needs.
 #[derive(Debug, Clone)]
 pub struct FrontEndConfig {
-    /// Where it answers operators and Prometheus.
+    /// The address for operators and Prometheus.
     pub ops_listen: Listen,
-    /// What it shows to its clients; `None`: it answers in clear.
+    /// The certificate that it presents; `None`: it answers without TLS.
     pub certificate: Option<Arc<ServerCertificate>>,
-    /// Links and tokens; the secrets also sign operators' sessions.
+    /// Links and tokens. The secrets also sign operators' sessions.
     pub links: LinkConfig,
-    /// Whose X-Forwarded-For is believed.
+    /// The proxies whose X-Forwarded-For is trusted.
     pub trusted_proxies: Vec<IpNet>,
 }
 
-/// The shop.
+/// The settings of the shop.
 #[derive(Debug, Clone)]
 pub struct WebConfig {
-    /// Where it listens.
+    /// The address that it listens on.
     pub listen: SocketAddr,
-    /// What the console needs too.
+    /// The settings that the console needs too.
     pub front_end: FrontEndConfig,
-    /// When to refuse.
+    /// When to refuse new orders.
     pub admission: Admission,
-    /// Orders a client address may place a minute; `None`: no limit.
+    /// The orders that one client address may place per minute; `None`: no limit.
     pub rate_limit: Option<NonZeroU32>,
-    /// Watchers of orders at most.
+    /// The most clients that may watch orders.
     pub live_watchers: usize,
 }
 
@@ -162,7 +162,7 @@ impl LinkConfig {
             permitted.permit(source, &PUBLIC_URL, &address, "https://")?;
             Ok(address.url)
         });
-        // 32 characters: the output size of HMAC-SHA256, the least key length that RFC 2104 recommends.
+        // 32 characters: the output size of HMAC-SHA256, the minimum key length that RFC 2104 recommends.
         let token_secrets = source.require(&TOKEN_SECRET, |text| {
             let secrets: Vec<_> = text.split(',').map(str::trim).collect();
             if secrets.iter().any(|secret| secret.len() < 32) {
@@ -190,7 +190,7 @@ impl FrontEndConfig {
         let key = source.needed(key, &TLS_CERTIFICATE, &TLS_KEY)?;
         source.parse(&TLS_CERTIFICATE, |certificate| {
             let loaded = ServerCertificate::load(Path::new(certificate), Path::new(&key));
-            loaded.map(Arc::new).map_err(|error| format!("expected a certificate that TLS_KEY belongs to: {error}"))
+            loaded.map(Arc::new).map_err(|error| format!("expected the certificate of TLS_KEY: {error}"))
         })
     }
 
@@ -234,7 +234,7 @@ impl WebConfig {
     }
 }
 
-/// Only one of two listeners can have an address, and the second ends `orderflow serve`.
+/// Refuses one address for both listeners: the second would fail and end `orderflow serve`.
 fn refuse_one_address_for_both(source: &Source, listen: Option<SocketAddr>, ops_listen: Option<Listen>) {
     let (Some(listen), Some(Listen { address: ops, is_chosen: true, .. })) = (listen, ops_listen) else { return };
     let is_all = |one: SocketAddr, other: SocketAddr| one.ip().is_unspecified() && one.is_ipv4() == other.is_ipv4();
@@ -242,20 +242,20 @@ fn refuse_one_address_for_both(source: &Source, listen: Option<SocketAddr>, ops_
         && ops.port() != 0
         && (listen.ip() == ops.ip() || is_all(listen, ops) || is_all(ops, listen))
     {
-        source.problem(format!("{} is \"{ops}\"; expected another port than that of {}", OPS_LISTEN.name, LISTEN.name));
+        source.problem(format!("{} is \"{ops}\"; expected a port other than that of {}", OPS_LISTEN.name, LISTEN.name));
     }
 }
 
-/// An address or a range. A range of all addresses would let every client say who it is.
+/// Parses an address or a range. Refuses a range of all addresses: any client could then claim any address.
 fn network(text: &str) -> Result<IpNet, String> {
     let text = text.trim();
     let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
     match network {
         Ok(IpNet::V6(network)) if network.addr().to_ipv4_mapped().is_some() => {
-            Err("expected addresses of version 4 as such: 10.0.0.0/8".to_owned())
+            Err("expected IPv4 addresses in their own form: 10.0.0.0/8".to_owned())
         }
         Ok(network) if network.prefix_len() > 0 => Ok(network.trunc()),
-        _ => Err("expected IP addresses or ranges such as 10.0.0.0/8 with commas between".to_owned()),
+        _ => Err("expected IP addresses or ranges such as 10.0.0.0/8, separated by commas".to_owned()),
     }
 }
 
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shop_s_address_is_one_that_its_links_can_begin_with() {
+    fn public_url_is_an_address_that_links_can_begin_with() {
         for (url, expected) in [
             ("https://shop.example", "https://shop.example/"),
             ("https://shop.example/", "https://shop.example/"),
@@ -289,13 +289,13 @@ mod tests {
         }
     }
 
-    /// Below a path, and with a query, all links would be broken. Over plain HTTP browsers keep no `Secure` cookie, and without
-    /// one a customer does not see the order that was just charged.
+    /// Below a path or with a query, every link would be broken. Over plain HTTP browsers drop `Secure` cookies, and
+    /// without the cookie a customer does not see the order that was just charged.
     #[test]
-    fn an_address_under_which_the_shop_would_not_work_is_refused() {
+    fn public_url_that_breaks_links_or_cookies_is_refused() {
         for (url, why) in [
             ("https://shop.example/shop", "path"),
-            ("https://shop.example?a=b", "a is no parameter"),
+            ("https://shop.example?a=b", "a is not a parameter"),
             ("https://shop.example/#a", "#"),
             ("https://ada:hush@shop.example", "without user and password"),
             ("https://hush@shop.example", "user without a password"),
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn customers_and_operators_are_answered_at_different_ports() {
+    fn customers_and_operators_need_different_ports() {
         let read = |listen: &str, ops: &str| {
             let settings =
                 [("TOKEN_SECRET", "a secret of 32 characters or more"), ("LISTEN", listen), ("OPS_LISTEN", ops)];
@@ -331,7 +331,7 @@ mod tests {
             ("127.0.0.1:8080", "127.0.0.1:8081"),
             ("127.0.0.1:8080", "127.0.0.2:8080"),
             ("127.0.0.1:0", "127.0.0.1:0"),
-            // Nobody chose the usual one, and then any free one will do.
+            // The default was not chosen explicitly, so any free port will do.
             ("127.0.0.1:8082", ""),
         ] {
             assert_eq!(read(listen, ops), Ok(()), "{listen} {ops}");

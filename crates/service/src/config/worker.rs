@@ -12,13 +12,13 @@ pub(super) const WORKER_LISTEN: Setting = Setting {
     name: "WORKER_LISTEN",
     default: Some("127.0.0.1:8081"),
     secret: false,
-    meaning: "where a worker answers /healthz, /readyz and /metrics; unset and taken: a free port, which is logged",
+    meaning: "where a worker answers /healthz, /readyz and /metrics; if unset and taken, uses a free port and logs it",
 };
 pub(super) const BATCH_SIZE: Setting = Setting {
     name: "BATCH_SIZE",
     default: Some("256"),
     secret: false,
-    meaning: "the most events that a worker records in one transaction, 1 to 1000; it never waits for more to come",
+    meaning: "the most events that a worker records in one transaction, 1 to 1000; it never waits for more to arrive",
 };
 pub(super) const PREFETCH: Setting = Setting {
     name: "PREFETCH",
@@ -30,12 +30,12 @@ pub(super) const RECONCILE_AFTER: Setting = Setting {
     name: "RECONCILE_AFTER",
     default: Some("5m"),
     secret: false,
-    meaning: "how long an event may take to reach a subscription before it counts as missing and is sent again, up to 1 day; a worker looks five times as often, but at most once a minute",
+    meaning: "how long an event may take to reach a subscription before it counts as missing and is republished, up to 1 day; a worker checks five times within this time, and at least once a minute",
 };
 
-/// How long an event may take to arrive before it counts as missing.
+/// Reads how long an event may take to arrive before it counts as missing.
 ///
-/// A day at most, since a worker that starts looks no further back.
+/// At most a day, because a worker that starts searches no further back.
 #[must_use]
 pub fn reconcile_after(source: &Source) -> Option<Duration> {
     source.parse(&RECONCILE_AFTER, |text| {
@@ -45,7 +45,7 @@ pub fn reconcile_after(source: &Source) -> Option<Duration> {
     })
 }
 
-/// A worker process.
+/// The settings of a worker process.
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
     /// Where it answers health checks and shows its metrics.
@@ -54,7 +54,7 @@ pub struct WorkerConfig {
     pub batch_size: usize,
     /// The most unacknowledged messages of one queue.
     pub prefetch: u16,
-    /// The retry tiers, which the broker has to have too.
+    /// The retry tiers; the broker must have the same ones.
     pub retry_delays: RetryDelays,
     /// How long an event may take to arrive before it counts as missing.
     pub reconcile_after: Duration,

@@ -1,10 +1,10 @@
 //! A connection that bounds how long its client can keep it busy, and how much memory it holds.
 //!
-//! - A client that does not read: from the moment the socket's buffer is full it has [`TAKE_WITHIN`] to take the rest of the
-//!   answer. A time-out for each write would let a client hold the connection by reading a byte now and then.
-//! - A client that does not finish its request: the first byte of the answer is due [`ANSWER_WITHIN`] the first byte of the
-//!   request, whatever arrives in between.
-//! - All of them together hold no more than the server's [`Budget`].
+//! - Slow readers: once the socket's buffer is full, the client has [`TAKE_WITHIN`] to read the rest of the response. A
+//!   time-out per write would let a client hold the connection by reading a byte now and then.
+//! - Unfinished requests: the first byte of the response is due [`ANSWER_WITHIN`] after the first byte of the request,
+//!   whatever arrives in between.
+//! - All connections together hold no more than the server's [`Budget`].
 
 use std::{
     io,
@@ -22,12 +22,12 @@ use tokio::{
 use super::budget::Budget;
 use crate::metrics::{self, CutOff};
 
-/// How long a client may take for an answer that the system's buffer does not hold. Those buffers hold 200 KB and more;
-/// beyond that a page of a megabyte needs 30 KB/s.
+/// How long a client may take to read a response that exceeds the system's buffers. Those hold at least 200 KB; the
+/// rest of a page of a megabyte then needs 30 KB/s.
 const TAKE_WITHIN: Duration = Duration::from_secs(30);
 
-/// How long it may take from a request's first byte to its answer's: our own waits (ten seconds for a body, ten for the
-/// database, twenty for a turn at the dead letters) are all shorter, so it ends only what never gets complete.
+/// The longest time from a request's first byte to its response's. Our own waits are shorter (ten seconds for a body,
+/// ten for the database, twenty for access to the dead letters), so this ends only requests that never become complete.
 const ANSWER_WITHIN: Duration = Duration::from_secs(120);
 
 /// A connection with its bounds.
@@ -35,22 +35,22 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(120);
 pub struct Bounded<C> {
     connection: C,
     budget: Arc<Budget>,
-    /// Bytes that were read since the last one was written: a request that is not answered.
+    /// Bytes read since the last write: a request without a response.
     unanswered: usize,
-    /// Bytes that the client did not take when they were last offered.
+    /// Bytes that the last write could not send because the client does not read.
     untaken: usize,
-    /// What of both the budget has counted.
+    /// How much of both the budget has counted.
     counted: usize,
     asked_at: Option<Instant>,
     blocked_at: Option<Instant>,
-    /// Whether something above bounds the connection, and this does not any more.
+    /// Whether a layer above bounds the connection, so that this one no longer does.
     is_released: bool,
-    /// Made when first needed. It may stand for an earlier moment than the next that counts: then it is set anew.
+    /// Created on first use. It may fire before the next deadline; it is then reset.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<C> Bounded<C> {
-    /// Bounds this connection.
+    /// Wraps a connection.
     pub fn new(connection: C, budget: Arc<Budget>) -> Self {
         Self {
             connection,
@@ -65,16 +65,16 @@ impl<C> Bounded<C> {
         }
     }
 
-    /// Bounds nothing from here on: something above does.
+    /// Lifts the bounds: a layer above has its own.
     pub fn release(&mut self) {
         self.is_released = true;
         (self.unanswered, self.untaken) = (0, 0);
-        // That it holds less is always fine.
+        // Holding less never exceeds the budget.
         drop(self.count());
         (self.asked_at, self.blocked_at, self.timer) = (None, None, None);
     }
 
-    /// Counts what the connection holds now.
+    /// Counts what the connection holds now. Fails if that exceeds the budget.
     fn count(&mut self) -> io::Result<()> {
         let (before, now) = (self.counted, self.unanswered.saturating_add(self.untaken));
         if before == now {
@@ -84,7 +84,7 @@ impl<C> Bounded<C> {
         if self.budget.change(before, now) { Ok(()) } else { Err(cut_off(CutOff::Memory)) }
     }
 
-    /// Fails when the client's time is over; else wakes the task when it will be.
+    /// Fails if a deadline of the client has passed; else wakes the task at the next one.
     fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         let unread = self.blocked_at.map(|at| (at + TAKE_WITHIN, CutOff::Unread));
         let unfinished = self.asked_at.map(|at| (at + ANSWER_WITHIN, CutOff::Unfinished));
@@ -132,9 +132,9 @@ impl<C: AsyncRead + Unpin> AsyncRead for Bounded<C> {
         if read > 0 {
             this.unanswered = this.unanswered.saturating_add(read);
             this.asked_at.get_or_insert_with(Instant::now);
-            // Also while more and more comes: its time is over all the same.
+            // The deadline applies even while more bytes arrive.
             if let Err(over) = this.check(context).and_then(|()| this.count()) {
-                // Readers rely on it that a failed read has read nothing.
+                // Callers rely on a failed read having read nothing.
                 into.set_filled(before);
                 return Poll::Ready(Err(over));
             }
@@ -154,7 +154,7 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Bounded<C> {
                 this.unanswered = 0;
                 this.asked_at = None;
                 this.untaken = bytes.len().saturating_sub(written);
-                // A buffer that is taken only in part is full, and the next write will wait.
+                // After a partial write the socket's buffer is full, so the next write will wait.
                 if this.untaken > 0 {
                     this.blocked_at.get_or_insert_with(Instant::now);
                     this.check(context)?;
@@ -172,8 +172,8 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Bounded<C> {
         }
     }
 
-    /// actix-http flushes once everything is written: into the system's buffer, or into that of the encryption, of which the client
-    /// takes the rest.
+    /// Flushes to the client. actix-http flushes once everything is written into the system's buffer or TLS's; the
+    /// client still has to read the rest.
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.is_released {
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_does_not_read_is_cut_off_and_so_is_who_reads_a_byte_now_and_then() {
+    async fn client_that_reads_nothing_or_a_byte_now_and_then_is_cut_off() {
         for drips in [false, true] {
             let (mut ours, mut client, _) = connected(1_024, 1_000_000);
             let reading = tokio::spawn(async move {
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_reads_in_time_may_have_any_number_of_answers() {
+    async fn client_that_reads_in_time_may_have_any_number_of_responses() {
         let (mut ours, mut client, budget) = connected(1_024, 1_000_000);
         let reading = tokio::spawn(async move {
             let mut page = vec![0; 10_000];
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_that_never_ends_is_cut_off_however_much_of_it_comes() {
+    async fn request_that_never_ends_is_cut_off_however_much_arrives() {
         let (mut ours, mut client, _) = connected(1_024, 1_000_000);
         let sending = tokio::spawn(async move {
             while client.write_u8(b'x').await.is_ok() {
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_ends_the_wait_and_the_next_request_has_a_wait_of_its_own() {
+    async fn each_request_has_a_deadline_of_its_own() {
         let (mut ours, mut client, _) = connected(1_024, 1_000_000);
         let mut byte = [0];
         for _ in 0..5 {
@@ -285,21 +285,21 @@ mod tests {
             tokio::time::sleep(ANSWER_WITHIN - Duration::from_secs(1)).await;
             writes(&mut ours, 1).await.expect("it is answered in time");
             client.read_exact(&mut byte).await.expect("it is taken");
-            // Between two requests nothing is due.
+            // No deadline applies between two requests.
             assert!(timeout(LONG, ours.read(&mut byte)).await.is_err());
         }
     }
 
     #[tokio::test]
-    async fn all_together_hold_no_more_than_the_budget() {
+    async fn connections_together_hold_no_more_than_the_budget() {
         let (mut ours, mut client, budget) = connected(1_000_000, 200_000);
-        assert!(budget.change(0, 150_000), "others hold so much");
+        assert!(budget.change(0, 150_000), "other connections hold this much");
         client.write_all(&[b'x'; 100_000]).await.expect("there is room");
         let mut all = Vec::new();
         let ended = ours.read_to_end(&mut all).await.expect_err("it is cut off");
         assert_eq!(ended.kind(), io::ErrorKind::TimedOut);
         assert!(all.len() <= 66_000, "{}", all.len());
         drop(ours);
-        assert!(budget.change(0, 50_000), "what it held is given back");
+        assert!(budget.change(0, 50_000), "its bytes are released");
     }
 }

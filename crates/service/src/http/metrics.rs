@@ -4,10 +4,10 @@ use actix_web::{HttpResponse, http::header::CONTENT_TYPE, web::Data};
 
 use crate::{metrics, store::Database};
 
-/// OpenMetrics 1.0, which Prometheus reads as it does its own format.
+/// OpenMetrics 1.0, which Prometheus reads like its own format.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Everything that the process measures. The pool is looked at now; all else was counted as it happened.
+/// Returns all metrics of the process. The pool is measured now; everything else was counted as it happened.
 pub async fn answer(database: Data<Database>) -> HttpResponse {
     database.measure();
     HttpResponse::Ok().insert_header((CONTENT_TYPE, OPEN_METRICS)).body(metrics::text())

@@ -1,8 +1,8 @@
 //! The HTTP servers of our programs: actix-web's, over connections that are bounded in time and memory.
 //!
-//! actix-web has no time-out for clients that do not read their answers, and none for a head that never ends after the first
-//! request of a connection. `bounded` adds both below it, at the connection. docs/SECURITY.md lists every
-//! bound and the test that holds it.
+//! actix-web has no time-out for clients that do not read their responses. Nor has it one for a request head that never
+//! ends, after a connection's first request. `bounded` adds both below it, at the connection. docs/SECURITY.md lists
+//! every bound and the test that proves it.
 
 mod bounded;
 mod budget;
@@ -20,35 +20,35 @@ use self::{bounded::Bounded, budget::Budget, transport::Transport};
 use crate::tls::ServerCertificate;
 pub use metrics::answer as metrics;
 
-/// How long an idle connection is kept: longer than proxies keep theirs (60 s, mostly), so that they close first.
+/// How long an idle connection is kept: longer than proxies keep theirs (usually 60 s), so that they close first.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// How long a new connection may take for its first request. When this has passed it is answered 408, which a client
-/// that opened the connection in advance takes for the answer to the request it is just sending: so it is longer than
-/// clients keep unused connections (90 s in hyper, Go and most browsers).
+/// How long a new connection may take for its first request before it gets a 408. A client that opened the connection
+/// in advance would take the 408 for the response to a request that it is just sending. So this is longer than clients
+/// keep unused connections (90 s in hyper, Go and most browsers).
 const FIRST_REQUEST: Duration = Duration::from_secs(120);
 
-/// How long a connection that is being closed may take to read its last answer.
+/// How long the client of a closing connection may take to read its last response.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// What one server of a process may take.
+/// The resources that one server of a process may use.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// Threads that answer.
+    /// Threads that handle requests.
     pub threads: usize,
-    /// Open connections, altogether. Further clients wait in the system's queue.
+    /// Open connections over all threads. Further clients wait in the system's queue.
     pub connections: usize,
-    /// Bytes of requests that are not answered and of answers that are not taken, altogether. See `budget`.
+    /// Bytes of unanswered requests and unread responses, over all connections. See `budget`.
     pub memory: usize,
-    /// How long what is in flight may take once the server stops.
+    /// How long requests in flight may take once the server stops.
     pub finish: Duration,
 }
 
-/// A server of what `app` makes, on this listener, encrypted where there is a certificate. It runs when it is awaited. Signals are the
-/// process's business.
+/// Returns a server of `app` on this listener, with TLS if there is a certificate. It runs while it is awaited and
+/// handles no signals; the process does.
 ///
 /// # Errors
-/// When the listener or the certificate cannot be used.
+/// If the listener or the certificate cannot be used.
 pub fn server<F, I, S, B>(
     listener: TcpListener,
     certificate: Option<&Arc<ServerCertificate>>,
@@ -77,7 +77,7 @@ where
     let server = builder.listen("http", listener, move || {
         let (stopping, budget, tls) = (stopping.clone(), Arc::clone(&budget), tls.clone());
         let app = app().into_factory().map_err(|error| error.into().error_response());
-        // What actix-web's own HttpServer does, but for the connection.
+        // The same as actix-web's own HttpServer, except for the connection.
         let http = HttpService::<Bounded<Transport>, _, B>::build()
             .graceful_shutdown_signal(move || {
                 let stopping = stopping.clone();
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn beyond_its_connections_a_client_waits_until_another_leaves() {
+    async fn client_beyond_the_connection_limit_waits_until_another_leaves() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let bounds = Bounds { threads: 1, connections: 2, memory: 1_000_000, finish: Duration::from_secs(1) };

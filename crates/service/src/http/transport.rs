@@ -1,4 +1,4 @@
-//! A client's connection, encrypted or not.
+//! A client's connection, with or without TLS.
 
 use std::{
     io,
@@ -15,31 +15,32 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{bounded::Bounded, budget::Budget};
 
-/// How long a TLS handshake may take. It needs two round trips and some milliseconds.
+/// How long a TLS handshake may take. It needs two round trips and a few milliseconds.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// What rustls may hold of an answer that the client does not take, in bytes; its own limit is 64 KiB.
+/// How many bytes of an unread response rustls may hold. Its default limit is 64 KiB.
 const UNTAKEN: usize = 16 * 1024;
 
-/// Bytes from and to a client.
+/// A stream of bytes from and to a client.
 pub enum Transport {
-    /// As they are on the wire.
+    /// Without TLS.
     Clear(TcpStream),
-    /// Encrypted. The layer below has bounds of its own during the handshake.
+    /// With TLS. The layer below it has bounds of its own during the handshake.
     Encrypted(Box<TlsStream<Bounded<TcpStream>>>),
 }
 
 impl Transport {
-    /// Agrees on encryption, where `tls` is given.
+    /// Performs the TLS handshake if `tls` is given.
     ///
     /// # Errors
-    /// When that fails, takes more than ten seconds, or takes too much memory together with all else that the server holds.
+    /// If the handshake fails, takes more than ten seconds, or exceeds the server's memory budget.
     pub async fn open(stream: TcpStream, tls: Option<Arc<ServerConfig>>, budget: &Arc<Budget>) -> io::Result<Self> {
         let Some(tls) = tls else { return Ok(Self::Clear(stream)) };
         let below = Bounded::new(stream, Arc::clone(budget));
         let agreeing = TlsAcceptor::from(tls).accept_with(below, |session| session.set_buffer_limit(Some(UNTAKEN)));
         let mut stream = tokio::time::timeout(HANDSHAKE, agreeing).await??;
-        // From here on the request counts, and not what carries it: a client may have the latter answered for ever.
+        // From here on the bounds apply to requests, not to TLS records: a client can have records answered without
+        // end.
         stream.get_mut().0.release();
         Ok(Self::Encrypted(Box::new(stream)))
     }

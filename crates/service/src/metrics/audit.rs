@@ -1,4 +1,4 @@
-//! How the last audit ended.
+//! Metrics of the last recorded audit.
 
 use chrono::{DateTime, Utc};
 use prometheus_client::{
@@ -6,10 +6,10 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-/// A family without labels, for what may not be known yet: it has no sample until it is.
+/// The labels of a family without labels. Unlike a plain gauge, it has no sample until a value is set.
 type Unlabelled = [(&'static str, &'static str); 0];
 
-/// How the last audit ended that was written down. Nothing where there was none: 0 would say that all is well.
+/// The result of the last recorded audit. There is no sample before the first one: 0 would mean that all is well.
 #[derive(Debug)]
 pub struct AuditMetrics {
     violations: Family<Unlabelled, Gauge>,
@@ -19,14 +19,14 @@ pub struct AuditMetrics {
 impl AuditMetrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
         let metrics = Self { violations: Family::default(), finished: Family::default() };
-        let help = "Violations that the last `orderflow audit --record` found; nothing before the first";
+        let help = "Violations that the last `orderflow audit --record` found; absent before the first run";
         registry.register("orderflow_audit_violations", help, metrics.violations.clone());
-        let help = "When that audit ended, as a Unix time";
+        let help = "When the last recorded audit ended, as a Unix time";
         registry.register_with_unit("orderflow_audit_end_time", help, Unit::Seconds, metrics.finished.clone());
         metrics
     }
 
-    /// It ended then, with so many violations.
+    /// Sets when the last recorded audit ended, and how many violations it found.
     pub fn ended(&self, at: DateTime<Utc>, violations: i64) {
         self.violations.get_or_create(&[]).set(violations);
         self.finished.get_or_create(&[]).set(at.timestamp());

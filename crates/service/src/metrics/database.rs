@@ -1,4 +1,4 @@
-//! The database: the pool of connections to it, and its refusals.
+//! Metrics of the connection pool and of refusals by the database.
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -16,7 +16,7 @@ struct Refused {
     condition: &'static str,
 }
 
-/// The pool of database connections, and what the database could not do.
+/// The state of the connection pool, and refusals that concern the whole database.
 #[derive(Debug)]
 pub struct DatabaseMetrics {
     connections: Family<State, Gauge>,
@@ -27,26 +27,26 @@ pub struct DatabaseMetrics {
 impl DatabaseMetrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
         let metrics = Self { connections: Family::default(), waiting: Gauge::default(), refusals: Family::default() };
-        let help = "Connections to the database: in use, idle, and the most that there may be";
+        let help = "Connections to the database, by state: in_use, idle, max (the pool's limit)";
         registry.register("orderflow_database_connections", help, metrics.connections.clone());
-        let help = "Who waits for a connection to the database";
+        let help = "Callers waiting for a connection to the database";
         registry.register("orderflow_database_waiting", help, metrics.waiting.clone());
-        let help = "Refusals by the database that concern it as a whole: read_only, full, unavailable";
+        let help = "Refusals that concern the whole database: read_only, full, unavailable";
         registry.register("orderflow_database_refusals", help, metrics.refusals.clone());
-        // An alert compares with what was before: without a first value it would miss the first refusal.
+        // Alerts compare with the previous value: without an initial 0 they would miss the first refusal.
         for condition in ["read_only", "full", "unavailable"] {
             drop(metrics.refusals.get_or_create(&Refused { condition }));
         }
         metrics
     }
 
-    /// The database showed this condition.
+    /// Counts a refusal that shows this condition of the database.
     pub fn refused(&self, condition: &'static str) {
         self.refusals.get_or_create(&Refused { condition }).inc();
     }
 
-    /// The pool as it is now: connections that there are, those of them that nobody uses, the most that there may be, and
-    /// how many wait for one.
+    /// Sets the state of the pool: its connections, the idle ones among them, the most that it may have, and how many
+    /// callers wait for one.
     pub fn pool(&self, size: usize, idle: usize, most: usize, waiting: usize) {
         let set = |state, number| {
             self.connections.get_or_create(&State { state }).set(i64::try_from(number).unwrap_or(i64::MAX));

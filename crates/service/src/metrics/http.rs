@@ -1,4 +1,4 @@
-//! Requests that were answered.
+//! Metrics of HTTP requests and of connections that the server closed.
 
 use std::{
     fmt::{self, Write as _},
@@ -13,7 +13,7 @@ use prometheus_client::{
 
 use super::buckets::{self, Histograms};
 
-/// Named as OpenTelemetry's conventions for HTTP metrics have it.
+/// Labels named after OpenTelemetry's conventions for HTTP metrics.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Request {
     http_request_method: &'static str,
@@ -21,12 +21,12 @@ struct Request {
     http_response_status_code: u16,
 }
 
-/// Why a connection was closed on a client that had not finished.
+/// Why the server closed a connection before its client had finished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CutOff {
-    /// It did not read its answer in time.
+    /// The client did not read its response in time.
     Unread,
-    /// Its request did not get complete in time.
+    /// The client did not complete its request in time.
     Unfinished,
     /// All connections together held too much.
     Memory,
@@ -37,7 +37,7 @@ struct Closing {
     reason: CutOff,
 }
 
-/// Requests that were answered, and clients that were not.
+/// Answered requests, and connections that the server closed on a client.
 #[derive(Debug)]
 pub struct HttpMetrics {
     answered: Histograms<Request>,
@@ -57,20 +57,21 @@ impl EncodeLabelValue for CutOff {
 impl HttpMetrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
         let answered = Histograms::new_with_constructor(buckets::times);
-        let help = "How long requests took to be answered";
+        let help = "How long requests took to answer";
         registry.register_with_unit("http_server_request_duration", help, Unit::Seconds, answered.clone());
         let cut_off = Family::default();
-        let help = "Connections that were closed on their client: unread (it did not take its answer in time), unfinished (its request did not get complete in time), memory (all clients together held too much)";
+        let help = "Connections that the server closed on its client: unread (did not read its response in time), unfinished (did not complete its request in time), memory (all connections together held too much)";
         registry.register("orderflow_http_cut_off", help, cut_off.clone());
         Self { answered, cut_off }
     }
 
-    /// A connection was closed on its client.
+    /// Counts a connection that was closed on its client.
     pub fn cut_off(&self, why: CutOff) {
         self.cut_off.get_or_create(&Closing { reason: why }).inc();
     }
 
-    /// A request was answered. `route` is a pattern of ours and not the path, and `method` one of few.
+    /// Records an answered request. To keep the labels few, `route` must be a route's pattern, not the path, and
+    /// `method` one of a fixed set.
     pub fn answered(&self, method: &'static str, route: &str, status: u16, took: Duration) {
         let request =
             Request { http_request_method: method, http_route: route.to_owned(), http_response_status_code: status };

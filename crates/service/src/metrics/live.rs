@@ -1,4 +1,4 @@
-//! Orders, as customers watch them.
+//! Metrics of the WebSockets on which customers watch orders.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ struct Closing {
     reason: &'static str,
 }
 
-/// Orders, as customers watch them.
+/// The WebSockets on which customers watch orders.
 #[derive(Debug)]
 pub struct LiveMetrics {
     watchers: Gauge,
@@ -39,43 +39,39 @@ impl LiveMetrics {
             lag: buckets::times(),
             look: buckets::times(),
         };
-        registry.register(
-            "orderflow_live_watchers",
-            "Sockets by which orders are watched now",
-            metrics.watchers.clone(),
-        );
+        registry.register("orderflow_live_watchers", "Open WebSockets that watch orders", metrics.watchers.clone());
         let help = "Messages to watchers: snapshot, entry, end";
         registry.register("orderflow_live_messages", help, metrics.messages.clone());
-        let help = "Sockets that ended: final, restart, left by their watcher, overloaded (no place for it), silent (no answer to a ping), slow (it does not read), unasked (it sent something)";
+        let help = "Closed WebSockets, by reason: final, restart, left (by the client), overloaded (no capacity), silent (no answer to a ping), slow (the client does not read), unasked (the client sent data)";
         registry.register("orderflow_live_closed", help, metrics.closed.clone());
-        let help = "From the beginning of the transaction that moved an order until a watcher is sent it";
+        let help = "From the start of the transaction that changed an order until a watcher is sent the change";
         registry.register_with_unit("orderflow_live_lag", help, Unit::Seconds, metrics.lag.clone());
-        let help = "How long a look took at the watched orders that may have moved";
+        let help = "Time to poll the watched orders that may have changed";
         registry.register_with_unit("orderflow_live_look", help, Unit::Seconds, metrics.look.clone());
         metrics
     }
 
-    /// So many sockets are open.
+    /// Sets the number of open sockets.
     pub fn watching(&self, sockets: usize) {
         self.watchers.set(i64::try_from(sockets).unwrap_or(i64::MAX));
     }
 
-    /// A watcher is sent a message of this type.
+    /// Counts a message of this type to a watcher.
     pub fn told(&self, r#type: &'static str) {
         self.messages.get_or_create(&Telling { r#type }).inc();
     }
 
-    /// A socket ended.
+    /// Counts a closed socket.
     pub fn closed(&self, reason: &'static str) {
         self.closed.get_or_create(&Closing { reason }).inc();
     }
 
-    /// A watcher was told of a move, so long after its transaction began.
+    /// Records how long after the start of its transaction a change was sent to a watcher.
     pub fn lag(&self, after: Duration) {
         self.lag.observe(after.as_secs_f64());
     }
 
-    /// A look took so long.
+    /// Records how long a poll took.
     pub fn polled(&self, took: Duration) {
         self.look.observe(took.as_secs_f64());
     }

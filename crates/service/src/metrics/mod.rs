@@ -1,7 +1,7 @@
-//! What a process counts and measures, as Prometheus reads it (docs/METRICS.md lists it).
+//! The metrics of a process, for Prometheus. docs/METRICS.md lists them.
 //!
-//! One set for the process, as there is one log: whatever happens is counted where it happens. Nothing here waits, and
-//! every label has few values, all of them ours: no order, no customer, no path that a client made up.
+//! A process has one set of metrics, as it has one log: events are counted where they happen. Nothing here blocks.
+//! Every label has few values, all defined by us: no order, no customer and no path that a client made up.
 
 mod audit;
 mod buckets;
@@ -41,38 +41,38 @@ use crate::version;
 
 static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
 
-/// Everything that a process measures.
+/// All metrics of a process.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// The last audit.
+    /// The last recorded audit.
     pub audit: AuditMetrics,
-    /// Requests.
+    /// HTTP requests.
     pub http: HttpMetrics,
-    /// Orders, as customers watch them.
+    /// WebSockets of customers.
     pub live: LiveMetrics,
-    /// Who tries to be an operator.
+    /// Refused operator tokens.
     pub operators: OperatorMetrics,
-    /// Orders, as customers meet them.
+    /// Accepted, refused and settled orders.
     pub orders: OrderMetrics,
-    /// The way from the outbox to the broker.
+    /// Publishing from the outbox.
     pub outbox: OutboxMetrics,
-    /// Payment, carrier, mail.
+    /// Calls to providers: payment, carrier, mail.
     pub providers: ProviderMetrics,
-    /// Services elsewhere.
+    /// Registered services.
     pub services: ServiceMetrics,
-    /// The pool of connections.
+    /// The database connections.
     pub database: DatabaseMetrics,
     queues: QueuesMetrics,
 }
 
-/// The process's.
+/// Returns the metrics of this process.
 #[must_use]
 pub fn get() -> &'static Metrics {
     &METRICS
 }
 
-/// All of it, in the text format of OpenMetrics.
+/// Returns all metrics, in the text format of OpenMetrics.
 #[must_use]
 pub fn text() -> String {
     let mut text = String::with_capacity(64 * 1024);
@@ -81,7 +81,7 @@ pub fn text() -> String {
     text
 }
 
-/// The handles of one queue. Getting them is dear, using them is not: get them once.
+/// Returns the handles of one queue. Getting them is expensive, using them is cheap: get them once.
 #[must_use]
 pub fn of_queue(queue: &str) -> QueueMetrics {
     METRICS.queues.of(queue)
@@ -96,10 +96,10 @@ impl Metrics {
     fn new() -> Self {
         let mut registry = Registry::default();
         let build = Info::new(Build { version: version::VERSION });
-        registry.register("orderflow_build", "What is running", build);
+        registry.register("orderflow_build", "The running version", build);
         let started = Gauge::<i64>::default();
         started.set(chrono::Utc::now().timestamp());
-        let help = "When the process began to measure, as a Unix time";
+        let help = "When the process started measuring, as a Unix time";
         registry.register_with_unit("process_start_time", help, Unit::Seconds, started);
         registry.register_collector(Box::new(ProcessCollector));
         Self {
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
     use crate::store::outbox::Depths;
 
-    /// A set of its own in which everything has happened once.
+    /// Returns a separate set in which every metric has a sample.
     fn with_everything() -> Metrics {
         let metrics = Metrics::new();
         let second = Duration::from_secs(1);
@@ -162,7 +162,7 @@ mod tests {
         text
     }
 
-    /// The names of a sample's labels, without a bucket's bound.
+    /// Returns the names of a sample's labels, without a bucket's bound.
     fn labels(sample: &str) -> String {
         let within =
             sample.split_once('{').and_then(|(_, rest)| rest.rsplit_once('}')).map_or("", |(labels, _)| labels);
@@ -170,7 +170,7 @@ mod tests {
         names.filter(|name| *name != "le").map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
     }
 
-    /// The table of docs/METRICS.md.
+    /// Returns the table of docs/METRICS.md.
     fn table(text: &str) -> String {
         let mut table = String::new();
         for family in text.split("# HELP ").skip(1) {
@@ -190,9 +190,9 @@ mod tests {
     }
 
     #[test]
-    fn every_metric_is_in_the_documentation() {
+    fn every_metric_is_documented() {
         let table = table(&written(&with_everything()));
         let document = include_str!("../../../../docs/METRICS.md");
-        assert!(document.contains(&table), "docs/METRICS.md has to have these rows:\n{table}");
+        assert!(document.contains(&table), "docs/METRICS.md must have these rows:\n{table}");
     }
 }

@@ -1,4 +1,4 @@
-//! Who tries to be an operator.
+//! Metrics of refused operator tokens.
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -11,7 +11,7 @@ struct Refusing {
     reason: &'static str,
 }
 
-/// Who tries to be an operator.
+/// Refused operator tokens.
 #[derive(Debug)]
 pub struct OperatorMetrics {
     refused: Family<Refusing, Counter>,
@@ -20,12 +20,12 @@ pub struct OperatorMetrics {
 impl OperatorMetrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
         let refused = Family::default();
-        let help = "Tokens that opened neither /admin nor the console: wrong, or throttled (not even compared, since too many wrong ones came before)";
+        let help = "Operator tokens that /admin or the console refused: wrong, or throttled (not compared, after too many wrong ones)";
         registry.register("orderflow_operator_tokens_refused", help, refused.clone());
         Self { refused }
     }
 
-    /// A token was wrong, or not compared.
+    /// Counts a refused token: wrong if it was compared, else throttled.
     pub fn refused(&self, was_compared: bool) {
         let reason = if was_compared { "wrong" } else { "throttled" };
         self.refused.get_or_create(&Refusing { reason }).inc();

@@ -1,4 +1,4 @@
-//! Orders, as customers meet them.
+//! Metrics of accepted, refused and settled orders.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ struct Settlement {
     status: &'static str,
 }
 
-/// Orders, as customers meet them.
+/// Accepted, refused and settled orders.
 #[derive(Debug)]
 pub struct OrderMetrics {
     accepted: Counter,
@@ -40,19 +40,18 @@ impl OrderMetrics {
             admitting: Gauge::default(),
         };
         registry.register("orderflow_orders_accepted", "Orders that were stored", metrics.accepted.clone());
-        let help = "Requests that were answered with the order that their Idempotency-Key had made before";
+        let help = "Requests that were answered with an existing order, because their Idempotency-Key was used before";
         registry.register("orderflow_orders_repeated", help, metrics.repeated.clone());
-        let help = "Orders that were not stored, by the problem that their client was told";
+        let help = "Orders that were not stored, by the problem that the client got";
         registry.register("orderflow_orders_rejected", help, metrics.rejected.clone());
-        let help = "From an order's acceptance until its customer sees that it is settled, by its status then";
+        let help = "From an order's acceptance until its customer sees that it is settled, by its settled status";
         registry.register_with_unit("orderflow_order_settled", help, Unit::Seconds, metrics.settled.clone());
-        let help =
-            "1 while new orders are taken, 0 while they are refused because the database is away or too much waits";
+        let help = "1 while new orders are accepted, 0 while they are refused because the database is unavailable or the outbox is over its limits";
         registry.register("orderflow_admission_open", help, metrics.admitting.clone());
         metrics
     }
 
-    /// A request to place an order was answered with one: a new one, or that of an earlier request.
+    /// Counts a request that was answered with an order: a new one, or that of an earlier request if `replayed`.
     pub fn accepted(&self, replayed: bool) {
         if replayed {
             self.repeated.inc()
@@ -61,17 +60,17 @@ impl OrderMetrics {
         };
     }
 
-    /// An order was not stored. `reason` is a problem's code.
+    /// Counts an order that was not stored. `reason` is a problem's code.
     pub fn rejected(&self, reason: &'static str) {
         self.rejected.get_or_create(&Rejection { reason }).inc();
     }
 
-    /// Records that an order reached a settled status, by that status's name.
+    /// Records that an order reached this settled status, and how long after its acceptance.
     pub fn settled(&self, status: &'static str, after: Duration) {
         self.settled.get_or_create(&Settlement { status }).observe(after.as_secs_f64());
     }
 
-    /// Whether new orders are taken.
+    /// Sets whether new orders are accepted.
     pub fn admitting(&self, open: bool) {
         self.admitting.set(open.into());
     }

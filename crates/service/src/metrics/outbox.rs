@@ -1,4 +1,4 @@
-//! The way of events from the outbox to the broker.
+//! Metrics of publishing from the outbox to the broker.
 
 use std::{
     collections::BTreeSet,
@@ -27,12 +27,12 @@ struct Publishing {
     outcome: &'static str,
 }
 
-/// The way of events from the outbox to the broker.
+/// Publishing from the outbox to the broker.
 #[derive(Debug)]
 pub struct OutboxMetrics {
     rows: Family<OfKind, Gauge>,
     oldest: Family<OfKind, Gauge<f64, AtomicU64>>,
-    /// Kinds that have a figure: one of which nothing waits any more goes back to 0.
+    /// Event types that have a sample. Once no event of a type waits, its sample must return to 0.
     kinds: Mutex<BTreeSet<String>>,
     relayed: Counter,
     published: Histograms<Publishing>,
@@ -47,19 +47,18 @@ impl OutboxMetrics {
             relayed: Counter::default(),
             published: Histograms::new_with_constructor(buckets::times),
         };
-        let help = "Events that are committed and that the broker has not confirmed yet, by kind, each counted up to ADMISSION_MAX_OUTBOX_ROWS; measured by front ends";
+        let help = "Committed events that the broker has not confirmed yet, by event type, each counted up to ADMISSION_MAX_OUTBOX_ROWS; measured by front ends";
         registry.register("orderflow_outbox_rows", help, metrics.rows.clone());
-        let help = "How long the oldest of them has waited, 0 where there is none";
+        let help = "How long the oldest unconfirmed event has waited; 0 when nothing waits";
         registry.register_with_unit("orderflow_outbox_oldest", help, Unit::Seconds, metrics.oldest.clone());
-        let help = "Events that were taken from the outbox because whoever wrote them could not publish them at once";
+        let help = "Events that the relay took from the outbox because the process that wrote them could not publish them immediately";
         registry.register("orderflow_outbox_relayed", help, metrics.relayed.clone());
-        let help =
-            "From handing a message to the publisher until its outcome, which `confirmed` alone makes a good one";
+        let help = "From handing a message to the publisher until its outcome; only `confirmed` is success";
         registry.register_with_unit("orderflow_publish", help, Unit::Seconds, metrics.published.clone());
         metrics
     }
 
-    /// How much waits.
+    /// Sets how many events wait in the outbox, and for how long.
     pub fn depths(&self, depths: &Depths) {
         let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
         kinds.extend(depths.0.keys().cloned());
@@ -71,12 +70,12 @@ impl OutboxMetrics {
         }
     }
 
-    /// The relay took so many rows.
+    /// Counts rows that the relay took.
     pub fn relayed(&self, rows: usize) {
         self.relayed.inc_by(u64::try_from(rows).unwrap_or(u64::MAX));
     }
 
-    /// A message's publishing came to an end. `outcome` is `confirmed` or an error's name.
+    /// Records the end of an attempt to publish. `outcome` is `confirmed` or an error's name.
     pub fn published(&self, outcome: &'static str, took: Duration) {
         self.published.get_or_create(&Publishing { outcome }).observe(took.as_secs_f64());
     }

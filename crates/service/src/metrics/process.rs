@@ -1,4 +1,5 @@
-//! What the process takes of its machine, under the names that every Prometheus client uses. Read when somebody asks.
+//! The process's use of CPU, memory and descriptors, under the names that every Prometheus client uses. Read on each
+//! scrape.
 
 use std::fmt;
 
@@ -21,7 +22,7 @@ struct Taken {
 }
 
 impl Taken {
-    /// `None` where it cannot be read: no figure is better than a wrong one.
+    /// Returns the current usage, or `None` if it cannot be read: no value is better than a wrong one.
     fn now() -> Option<Self> {
         let process = Process::myself().ok()?;
         let stat = process.stat().ok()?;

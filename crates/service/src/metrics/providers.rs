@@ -1,4 +1,4 @@
-//! Calls to the outside world.
+//! Metrics of calls to providers.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use prometheus_client::{
 
 use super::buckets::{self, Histograms};
 
-/// What a call to a provider came to.
+/// The outcome of a call to a provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Answer {
-    /// It did what it was asked for, or said why it never will.
+    /// The provider did what was requested, or refused it permanently.
     Answered,
-    /// It said why not now.
+    /// The provider reported a transient error.
     Passing,
-    /// It did not answer, or only that it cannot.
+    /// The provider did not answer, or only that it is unavailable.
     Away,
 }
 
@@ -42,7 +42,7 @@ struct Call {
     outcome: &'static str,
 }
 
-/// Calls to the outside world.
+/// Calls to providers.
 #[derive(Debug)]
 pub struct ProviderMetrics {
     available: Family<Provider, Gauge>,
@@ -52,19 +52,21 @@ pub struct ProviderMetrics {
 impl ProviderMetrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
         let metrics = Self { available: Family::default(), called: Histograms::new_with_constructor(buckets::times) };
-        let help = "1 while a provider is called, 0 while its breaker is open: it is away, and its queues are paused";
+        let help =
+            "1 while a provider is called, 0 while its breaker is open: it is unavailable, and its queues are paused";
         registry.register("orderflow_provider_available", help, metrics.available.clone());
-        let help = "How long calls to a provider took, by their outcome: answered, passing (not now), away";
+        let help =
+            "How long calls to a provider took, by outcome: answered, passing (a transient error), away (unavailable)";
         registry.register_with_unit("orderflow_provider_call", help, Unit::Seconds, metrics.called.clone());
         metrics
     }
 
-    /// Whether a provider is called.
+    /// Sets whether a provider is available.
     pub fn available(&self, provider: &'static str, available: bool) {
         self.available.get_or_create(&Provider { provider }).set(available.into());
     }
 
-    /// A call came to an end.
+    /// Records a finished call.
     pub fn called(&self, provider: &'static str, outcome: Answer, took: Duration) {
         self.called.get_or_create(&Call { provider, outcome: outcome.as_str() }).observe(took.as_secs_f64());
     }

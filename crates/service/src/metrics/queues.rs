@@ -1,4 +1,4 @@
-//! What workers do with the deliveries of each queue.
+//! Metrics of each queue's deliveries.
 
 use std::{sync::atomic::AtomicU64, time::Duration};
 
@@ -11,18 +11,18 @@ use tokio::time::Instant;
 
 use super::buckets::{self, Histograms};
 
-/// Where a delivery ended.
+/// How a delivery was settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// Its effect is committed.
+    /// Acknowledged; its effect is committed.
     Recorded,
-    /// Its effect was committed before.
+    /// Acknowledged; its effect had been committed before.
     Repeated,
-    /// In a retry tier.
+    /// Published to a retry tier.
     Retried,
-    /// In the dead-letter queue.
+    /// Published to the dead-letter queue.
     DeadLettered,
-    /// In its queue again: its provider is away, or its copy could not be published.
+    /// Requeued: its provider is unavailable, or its copy could not be published.
     PutBack,
 }
 
@@ -41,9 +41,9 @@ impl Outcome {
 /// Why a message became a dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WhyDead {
-    /// Trying again cannot help.
+    /// A retry cannot help.
     Rejected,
-    /// No attempt is left.
+    /// The retries are exhausted.
     Exhausted,
     /// The event log has no such event.
     NotInLog,
@@ -82,7 +82,7 @@ struct Dead {
     reason: &'static str,
 }
 
-/// Of all queues.
+/// The metrics of all queues.
 #[derive(Debug)]
 pub(super) struct QueuesMetrics {
     consumed: Family<Queue, Gauge>,
@@ -97,7 +97,7 @@ pub(super) struct QueuesMetrics {
     processing: Histograms<Queue>,
     step: Histograms<Queue>,
     batch: Histograms<Queue>,
-    /// Not registered: the process itself reads them.
+    /// Not exported: the process itself reads them.
     sums: Family<Queue, Sums>,
 }
 
@@ -129,38 +129,38 @@ impl QueuesMetrics {
         registry.register("orderflow_queue_consumed", help, self.consumed.clone());
         let help = "Messages that the broker delivered";
         registry.register("orderflow_queue_deliveries", help, self.deliveries.clone());
-        let help = "Deliveries by where they ended: recorded, repeated, retried, dead_lettered, put_back";
+        let help = "Settled deliveries, by outcome: recorded, repeated, retried, dead_lettered, put_back (requeued)";
         registry.register("orderflow_queue_settled", help, self.settled.clone());
-        let help = "Failed attempts, by the delay of the retry tier that they went into";
+        let help = "Failed attempts, by the delay of their retry tier";
         registry.register("orderflow_queue_retries", help, self.retries.clone());
-        let help = "Dead letters: rejected (trying again cannot help), attempts_exhausted or not_in_log (the event log has no such event)";
+        let help = "Dead letters, by reason: rejected (a retry cannot help), attempts_exhausted or not_in_log (the event log has no such event)";
         registry.register("orderflow_queue_dead_letters", help, self.dead_letters.clone());
-        let help = "Messages that differ from their event in the log, whose data was used";
+        let help = "Messages that differed from their event in the log; the log's data was used";
         registry.register("orderflow_queue_altered_messages", help, self.altered.clone());
-        let help = "Events that this process has in hand: delivered, and not settled yet";
+        let help = "Events that this process has in hand: delivered and not settled yet";
         registry.register("orderflow_queue_in_hand", help, self.in_hand.clone());
-        let help = "Events that this process has in hand at most (PREFETCH); 0 while it does not work the queue: not connected, or paused because its provider is away";
+        let help = "The most events that this process may have in hand (PREFETCH); 0 while it does not consume normally: not connected, or paused because a provider is unavailable";
         registry.register("orderflow_queue_slots", help, self.slots.clone());
         let help = "Events recorded in one transaction";
         registry.register("orderflow_queue_batch_events", help, self.batch.clone());
     }
 
     fn register_times(&self, registry: &mut Registry) {
-        let help = "From an event until a worker has it in hand for the first time";
+        let help = "From an event's time until a worker first has it in hand";
         registry.register_with_unit("orderflow_queue_lag", help, Unit::Seconds, self.lag.clone());
-        let help = "From having an event in hand until it is settled or put back";
+        let help = "From receiving an event until it is settled or requeued";
         registry.register_with_unit("orderflow_queue_processing", help, Unit::Seconds, self.processing.clone());
-        let help = "From an event until its effect is committed, retries included; not of what was replayed";
+        let help = "From an event's time until its effect is committed, retries included, replays excluded";
         registry.register_with_unit("orderflow_queue_step", help, Unit::Seconds, self.step.clone());
     }
 
-    /// Those of one queue.
+    /// Returns the handles of one queue.
     pub(super) fn of(&self, name: &str) -> QueueMetrics {
         let queue = Queue { queue: name.to_owned() };
         let settled = |outcome: Outcome| {
             self.settled.get_or_create_owned(&Settled { queue: name.to_owned(), outcome: outcome.as_str() })
         };
-        // Exists from the start: the alert needs the increase from zero.
+        // Exported from the start: the alert needs an increase from 0.
         drop(self.dead_letters.get_or_create(&Dead { queue: name.to_owned(), reason: WhyDead::NotInLog.as_str() }));
         QueueMetrics {
             settled: self.settled.clone(),
@@ -183,7 +183,7 @@ impl QueuesMetrics {
     }
 }
 
-/// What the process itself reads, beside the histograms, which cannot be read.
+/// Sums that the process itself reads. They duplicate the histograms, which cannot be read.
 #[derive(Debug, Clone, Default)]
 struct Sums {
     settled: Counter,
@@ -193,23 +193,22 @@ struct Sums {
     failures: Counter,
 }
 
-/// What was counted of a queue since the process began. Its numbers are read one after the other, so they may be an event
-/// apart.
+/// A queue's counts since the process started. The fields are read one after another, so they may be an event apart.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Tally {
-    /// Events that are not in hand any more, whatever became of them.
+    /// Events that are no longer in hand, whatever their outcome.
     pub settled: u64,
-    /// For how many seconds they were in hand, together.
+    /// The seconds that those events were in hand, summed.
     pub processing_seconds: f64,
-    /// Events that were taken in hand for their first attempt.
+    /// Events received for their first attempt.
     pub first_attempts: u64,
-    /// How long after they had happened, in seconds, together.
+    /// The seconds between those events and their first attempts, summed.
     pub lag_seconds: f64,
-    /// Failed attempts: retried or dead-lettered.
+    /// Failed attempts, retried or dead-lettered.
     pub failures: u64,
     /// Events in hand now.
     pub in_hand: i64,
-    /// Events that may be in hand now; 0 while the queue is not worked.
+    /// The most events that may be in hand now; 0 while the queue is not consumed normally.
     pub slots: i64,
 }
 
@@ -235,17 +234,17 @@ pub struct QueueMetrics {
 }
 
 impl QueueMetrics {
-    /// Whether this process consumes the queue now.
+    /// Sets whether this process consumes the queue.
     pub fn consumed(&self, consumed: bool) {
         self.consumed.set(consumed.into());
     }
 
-    /// How many events may be in hand from now on; 0 while the queue is not worked.
+    /// Sets the most events that may be in hand; 0 while the queue is not consumed normally.
     pub fn slots(&self, slots: u16) {
         self.slots.set(slots.into());
     }
 
-    /// What was counted so far.
+    /// Returns the counts so far.
     #[must_use]
     pub fn tally(&self) -> Tally {
         Tally {
@@ -259,17 +258,17 @@ impl QueueMetrics {
         }
     }
 
-    /// The broker delivered a message.
+    /// Counts a delivery.
     pub fn delivered(&self) {
         self.deliveries.inc();
     }
 
-    /// A message differed from its event in the log.
+    /// Counts a message that differed from its event in the log.
     pub fn altered(&self) {
         self.altered.inc();
     }
 
-    /// An event is in hand, until the returned guard is dropped.
+    /// Counts an event as in hand until the returned guard is dropped.
     #[must_use]
     pub fn take(&self) -> InHand {
         self.in_hand.inc();
@@ -281,24 +280,24 @@ impl QueueMetrics {
         }
     }
 
-    /// How long after its event a first attempt began.
+    /// Records how long after its event a first attempt began.
     pub fn lag(&self, lag: Duration) {
         self.lag.observe(lag.as_secs_f64());
         self.sums.first_attempts.inc();
         self.sums.lag.inc_by(lag.as_secs_f64());
     }
 
-    /// A batch of so many events is committed.
+    /// Records a committed batch of this many events.
     pub fn batch(&self, events: usize) {
         self.batch.observe(f64::from(u32::try_from(events).unwrap_or(u32::MAX)));
     }
 
-    /// How long after its event an effect was committed.
+    /// Records how long after its event an effect was committed.
     pub fn step(&self, took: Duration) {
         self.step.observe(took.as_secs_f64());
     }
 
-    /// So many deliveries ended like this.
+    /// Counts deliveries with this outcome.
     pub fn settled(&self, outcome: Outcome, deliveries: usize) {
         let number = u64::try_from(deliveries).unwrap_or(u64::MAX);
         match outcome {
@@ -311,7 +310,7 @@ impl QueueMetrics {
         };
     }
 
-    /// A failed attempt waits in the tier of this delay.
+    /// Counts a failed attempt that waits in the retry tier of this delay.
     pub fn retried(&self, delay: Duration) {
         self.settled(Outcome::Retried, 1);
         self.sums.failures.inc();
@@ -319,7 +318,7 @@ impl QueueMetrics {
         self.retries.get_or_create(&Retried { queue: self.queue.queue.clone(), tier }).inc();
     }
 
-    /// A message became a dead letter.
+    /// Counts a message that became a dead letter.
     pub fn dead_lettered(&self, reason: WhyDead) {
         self.settled(Outcome::DeadLettered, 1);
         self.sums.failures.inc();
@@ -327,7 +326,7 @@ impl QueueMetrics {
     }
 }
 
-/// An event in hand. Whatever becomes of it, it counts no more once this is dropped.
+/// An event in hand. It stops counting when this guard is dropped, whatever its outcome.
 #[derive(Debug)]
 pub struct InHand {
     in_hand: Gauge,
@@ -337,7 +336,7 @@ pub struct InHand {
 }
 
 impl InHand {
-    /// It is settled, or back with the broker.
+    /// Records that the event is settled or requeued.
     pub fn settled(self) {
         let seconds = self.since.elapsed().as_secs_f64();
         self.processing.observe(seconds);
@@ -357,7 +356,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_in_hand_counts_until_it_is_let_go() {
+    fn event_counts_as_in_hand_until_its_guard_is_dropped() {
         let queue = QueuesMetrics::register(&mut Registry::default()).of("payment.order-created");
         let (first, second) = (queue.take(), queue.take());
         assert_eq!(queue.in_hand.get(), 2);

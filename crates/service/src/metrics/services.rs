@@ -1,4 +1,4 @@
-//! Which services there are beside those of these programs.
+//! Metrics of registered services: those outside these programs.
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -11,7 +11,7 @@ struct Named {
     service: &'static str,
 }
 
-/// Which services there are beside those of these programs.
+/// The registered services.
 #[derive(Debug)]
 pub struct ServiceMetrics {
     registered: Family<Named, Gauge>,
@@ -20,12 +20,13 @@ pub struct ServiceMetrics {
 impl ServiceMetrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
         let registered = Family::default();
-        let help = "1 for each service that `orderflow service register` has written down: alerts about its queues call nobody at night";
+        let help =
+            "1 for each service that `orderflow service register` has registered; alerts about its queues do not page";
         registry.register("orderflow_service_registered", help, registered.clone());
         Self { registered }
     }
 
-    /// These are registered now.
+    /// Sets which services are registered.
     pub fn registered(&self, services: impl Iterator<Item = &'static str>) {
         self.registered.clear();
         for service in services {

@@ -1,4 +1,4 @@
-//! The step in the middle: reaching outside for one event.
+//! The middle step: calls the outside world for one event.
 
 use std::sync::Arc;
 
@@ -15,33 +15,33 @@ use crate::{
     trace::{Kind, Span},
 };
 
-/// How long a message may be in hand while its provider is away. RabbitMQ closes the channel of whoever holds one for 30
-/// minutes (its default), and a call may take another five.
+/// How long a message may be in hand while its provider is unavailable. RabbitMQ closes a channel that holds a message
+/// for 30 minutes (its default), and a call may take another five.
 const LONGEST_HOLD: Duration = Duration::from_secs(20 * 60);
 
-/// So many tries with one message, and then with another: it may be this one that the provider chokes on.
+/// How often to probe with one message before probing with another: this one may be what the provider fails on.
 const TRIES: u32 = 8;
 
 /// How a queue is worked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// As many at once as may be. When the provider or the database becomes unavailable the actor ends.
+    /// As many concurrently as permitted. When the provider or the database becomes unavailable, the actor ends.
     Working,
-    /// One message at a time, because some came back often: see [`crate::pipeline::isolation`].
+    /// One message at a time, because some were returned repeatedly: see [`crate::pipeline::isolation`].
     Alone,
-    /// The provider or the database is unavailable: one message at a time is held and tried again until one of them answers.
+    /// The provider or the database is unavailable: one message at a time is held and retried until they recover.
     HalfOpen,
 }
 
 impl Mode {
-    /// How this handler's queue is to be worked now, as far as its provider and the database say.
+    /// Returns how to work this handler's queue now, judged by its provider and the database.
     pub fn of<H: Handler>(handler: &H, pause: &Pause) -> Self {
         let is_unavailable = handler.guard().is_some_and(|guard| guard.is_unavailable());
         if is_unavailable || pause.is_on() { Self::HalfOpen } else { Self::Working }
     }
 }
 
-/// How long and how often one message was tried while probing.
+/// How long and how often one message has been tried while probing.
 #[derive(Debug, Clone, Copy)]
 pub struct ProbeBudget {
     since: Instant,
@@ -49,12 +49,12 @@ pub struct ProbeBudget {
 }
 
 impl ProbeBudget {
-    /// From now on.
+    /// Starts a budget now.
     pub fn now() -> Self {
         Self { since: Instant::now(), tries: 0 }
     }
 
-    /// Returns what is left after another try, or `None` when another message is to be tried.
+    /// Returns what is left after another try, or `None` when another message should be tried.
     pub fn tried_again(self) -> Option<Self> {
         let tries = self.tries.saturating_add(1);
         (tries < TRIES && self.since.elapsed() < LONGEST_HOLD).then_some(Self { tries, ..self })
@@ -65,18 +65,19 @@ impl ProbeBudget {
     }
 }
 
-/// What came of acting.
+/// The outcome of acting.
 #[derive(Debug)]
 pub enum Acted<F> {
-    /// This, to be recorded.
+    /// The effect, ready to be recorded.
     Done(F),
-    /// It failed.
+    /// The attempt failed.
     Failed(Failure),
-    /// The provider is being left alone; no attempt is used up.
+    /// The provider is unavailable; no attempt is used up.
     ProviderUnavailable,
 }
 
-/// Acts on one event. In mode [`Mode::HalfOpen`] it first waits for a permit to probe; `leave` ends that wait.
+/// Acts on one event. In mode [`Mode::HalfOpen`] it first waits for a permit to probe; cancelling `leave` ends that
+/// wait.
 pub async fn act<H: Handler>(
     queue: Arc<QueueContext<H>>,
     event: Arc<Envelope<H::Event>>,
@@ -117,7 +118,7 @@ pub async fn act<H: Handler>(
     }
 }
 
-/// Acts in a task of its own, so that a panic costs this event an attempt and nothing else.
+/// Acts in its own task, so that a panic costs only this event an attempt.
 async fn once<H: Handler>(
     handler: &Arc<H>,
     event: Arc<Envelope<H::Event>>,

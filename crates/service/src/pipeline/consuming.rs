@@ -1,8 +1,9 @@
-//! A queue's consumer: a channel on the connection that all queues share, or on one of its own.
+//! A queue's consumer: a channel on the shared connection, or on a connection of its own.
 //!
-//! A quorum queue whose log RabbitMQ cannot read, after a full disk for example, answers `basic.consume` by closing the whole
-//! connection with 541. Seen on 3.10.8 with `corrupt_log`, and reported of 3.12 to 4.1:
-//! <https://github.com/rabbitmq/rabbitmq-server/issues/10650>, <https://github.com/rabbitmq/rabbitmq-server/issues/11561>.
+//! A quorum queue whose log RabbitMQ cannot read, for example after its disk was full, answers `basic.consume` by
+//! closing the whole connection with 541. Seen on 3.10.8 with `corrupt_log`, and reported for 3.12 to 4.1:
+//! <https://github.com/rabbitmq/rabbitmq-server/issues/10650>,
+//! <https://github.com/rabbitmq/rabbitmq-server/issues/11561>.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,15 +23,15 @@ use crate::{
 /// How long starting to consume may take.
 const CONSUME_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// AMQP 0-9-1's reply code for a fault of the server's own.
+/// AMQP 0-9-1's reply code for a fault in the server.
 const INTERNAL_ERROR: u16 = 541;
 
-/// How long closing a channel may take. Until it is closed, RabbitMQ counts what was delivered on it as being worked on.
+/// How long closing a channel may take. Until then RabbitMQ counts its deliveries as being worked on.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A queue that is consumed.
 pub struct Consuming {
-    /// Whose queue it is.
+    /// The subscription that the queue belongs to.
     pub subscription: Subscription,
     shared: SharedConnection,
     is_own: bool,
@@ -40,8 +41,8 @@ pub struct Consuming {
 }
 
 impl Consuming {
-    /// Begins to consume, on a connection of the queue's own where it is `apart` or worked [`Mode::Alone`]: a queue or a message
-    /// that breaks its connection must break nobody else's.
+    /// Begins to consume. A queue that is `apart` or worked [`Mode::Alone`] gets its own connection: a queue or message
+    /// that breaks its connection must not break any other queue's.
     ///
     /// # Errors
     /// When the broker refuses, or does not answer in time.
@@ -85,14 +86,14 @@ impl Consuming {
         self.consumer.clone()
     }
 
-    /// Asks for no more deliveries; those on their way still come.
+    /// Stops further deliveries; those already under way still arrive.
     pub async fn cancel(&self) {
-        // An error means that there is nothing to cancel any more.
+        // An error means that there is nothing left to cancel.
         drop(self.channel.basic_cancel(self.consumer.tag(), BasicCancelOptions::default()).await);
     }
 
-    /// Gives back to the broker whatever was delivered and not settled. Where the channel cannot be closed the whole connection
-    /// is, or those messages would be invisible until RabbitMQ's own time-out, 30 minutes.
+    /// Returns all unsettled deliveries to the broker. If the channel cannot be closed, closes the whole connection:
+    /// the messages would otherwise stay invisible until RabbitMQ's own time-out of 30 minutes.
     pub async fn close(self) {
         let closing = self.channel.close(200, "done".into());
         let closed = tokio::time::timeout(CLOSE_TIMEOUT, closing).await;
@@ -102,7 +103,7 @@ impl Consuming {
     }
 }
 
-/// Whether the broker failed at something that was asked on this connection, and closed it for everybody: 541, `INTERNAL_ERROR`.
+/// Whether the broker failed internally and closed the connection for all its channels: 541, `INTERNAL_ERROR`.
 pub fn closed_all(error: &BrokerError) -> bool {
     match error {
         BrokerError::Shared(error) => closed_all(error),
@@ -113,19 +114,19 @@ pub fn closed_all(error: &BrokerError) -> bool {
     }
 }
 
-/// What to do about it, where we know.
+/// Returns what to do about an error, where we know.
 pub fn hint(error: &BrokerError) -> &'static str {
     if error.is_out_of_channels() {
-        return "raise RabbitMQ's channel_max, or give the worker fewer queues by --queue; until then this queue takes a connection of its own";
+        return "raise RabbitMQ's channel_max, or give the worker fewer queues with --queue; until then this queue uses its own connection";
     }
     match error {
         BrokerError::Shared(error) => hint(error),
         BrokerError::Client(error) => match error.kind() {
             ErrorKind::ProtocolError(amqp) if amqp.get_id() == 404 => {
-                "run `orderflow topology apply`; a service outside the shop's programs has to be registered first"
+                "run `orderflow topology apply`; a service outside the shop's programs must be registered first"
             }
             ErrorKind::ProtocolError(amqp) if amqp.get_id() == INTERNAL_ERROR => {
-                "RabbitMQ's log says what is wrong with the queue; docs/RUNBOOK.md, \"RabbitMQ cannot read a queue\""
+                "RabbitMQ's log says what is wrong with the queue; see docs/RUNBOOK.md, \"RabbitMQ cannot read a queue\""
             }
             ErrorKind::ProtocolError(amqp) if amqp.get_id() == 403 => {
                 "check the user and password in AMQP_URL, and whether that user may read this queue"
@@ -134,7 +135,7 @@ pub fn hint(error: &BrokerError) -> &'static str {
         },
         BrokerError::NoVhost(_) => "run `orderflow topology apply`",
         BrokerError::Full(_) => "raise RabbitMQ's max-connections, or run fewer processes",
-        BrokerError::Tls { .. } => "look at RabbitMQ's certificate, and at TLS_CA",
+        BrokerError::Tls { .. } => "check RabbitMQ's certificate and TLS_CA",
         _ => "is RabbitMQ running, and is AMQP_URL right?",
     }
 }

@@ -1,4 +1,4 @@
-//! The deliveries in hand, each known by its event from its arrival until it is settled.
+//! Tracks the deliveries in hand by their event, from arrival until settlement.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -16,7 +16,7 @@ use crate::{
     trace::{Kind, Span},
 };
 
-/// The deliveries of one queue that are in hand. Each is here and nowhere else until its settlement begins.
+/// The deliveries of one queue that are in hand. Each is here, and nowhere else, until its settlement begins.
 pub struct Deliveries {
     queue: String,
     metrics: QueueMetrics,
@@ -24,24 +24,24 @@ pub struct Deliveries {
 }
 
 struct Held {
-    /// Moved out when its settlement begins.
+    /// `None` once its settlement has begun.
     delivery: Option<Delivery>,
     event: Arc<Received>,
-    /// Further deliveries of the event, which wait for what becomes of this one.
+    /// Further deliveries of the same event. They wait for the outcome of this one.
     repeats: Vec<(Delivery, Received)>,
     in_hand: InHand,
-    /// The step of the order's trace that it is.
+    /// The step of the order's trace that this delivery is.
     step: Span,
 }
 
 impl Deliveries {
-    /// Returns those of a queue of which none is in hand.
+    /// Returns an empty set for a queue.
     #[must_use]
     pub fn new(queue: String, metrics: QueueMetrics) -> Self {
         Self { queue, metrics, held: HashMap::new() }
     }
 
-    /// Whether none is in hand.
+    /// Whether no delivery is in hand.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.held.is_empty()
@@ -49,9 +49,9 @@ impl Deliveries {
 
     /// Takes a delivery in hand and returns its event.
     ///
-    /// Returns `None` where the event is in hand already; its delivery then waits for what becomes of that. It may be a mere
-    /// repetition, which the inbox then recognises, but also the retry of the first, which comes back while the batch that
-    /// the first was in is still being recorded.
+    /// Returns `None` if the event is already in hand: the new delivery then waits for the outcome of the first one. It
+    /// may be a plain repetition, which the inbox recognises. It may also be the retry of the first delivery, arriving
+    /// while that delivery's batch is still being recorded.
     pub fn take(&mut self, delivery: Delivery, event: Received) -> Option<Arc<Received>> {
         match self.held.entry(event.id()) {
             Entry::Occupied(mut first) => {
@@ -59,9 +59,9 @@ impl Deliveries {
                 None
             }
             Entry::Vacant(vacant) => {
-                // Only for the first time: what a paused worker gave back has waited for its provider.
+                // Only for first deliveries: a message that a paused worker requeued has also waited for the provider.
                 if delivery.exchange.as_str() == names::EVENTS && !delivery.redelivered {
-                    // Below zero where clocks differ.
+                    // Negative if clocks differ.
                     self.metrics.lag((Utc::now() - event.time()).to_std().unwrap_or_default());
                 }
                 let held = vacant.insert(Held::begin(&self.queue, &self.metrics, delivery, event));
@@ -70,19 +70,20 @@ impl Deliveries {
         }
     }
 
-    /// Returns the delivery of an event and the event; `None` where its settlement has begun.
+    /// Returns an event with its delivery; `None` once its settlement has begun.
     #[must_use]
     pub fn get(&self, event: Uuid) -> Option<(&Delivery, &Arc<Received>)> {
         let held = self.held.get(&event)?;
         Some((held.delivery.as_ref()?, &held.event))
     }
 
-    /// Hands the deliveries of these events over to be settled. Further deliveries of them wait until [`Deliveries::settled`].
+    /// Hands over the deliveries of these events for settlement. Further deliveries of them wait until
+    /// [`Deliveries::settled`].
     pub fn settling(&mut self, events: &[Uuid]) -> Vec<Delivery> {
         events.iter().filter_map(|event| self.held.get_mut(event)?.delivery.take()).collect()
     }
 
-    /// Forgets an event whose delivery is settled, and returns it again where a further delivery of it waits.
+    /// Forgets a settled event. Returns the event again if a further delivery of it waits.
     pub fn settled(&mut self, event: Uuid) -> Option<Arc<Received>> {
         let Held { mut repeats, in_hand, step, .. } = self.held.remove(&event)?;
         in_hand.settled();
@@ -94,7 +95,7 @@ impl Deliveries {
         Some(event)
     }
 
-    /// Forgets these events and returns all of their deliveries, unsettled.
+    /// Forgets these events and returns all of their unsettled deliveries.
     pub fn forget(&mut self, events: impl IntoIterator<Item = Uuid>) -> Vec<Delivery> {
         let mut unsettled = Vec::new();
         for held in events.into_iter().filter_map(|event| self.held.remove(&event)) {
@@ -105,14 +106,14 @@ impl Deliveries {
         unsettled
     }
 
-    /// Returns every delivery that waits for an earlier one of the same event, unsettled.
+    /// Returns every delivery that waits for an earlier one of the same event.
     pub fn forget_repeats(&mut self) -> Vec<Delivery> {
         self.held.values_mut().flat_map(|held| held.repeats.drain(..)).map(|(delivery, _)| delivery).collect()
     }
 }
 
 impl Held {
-    /// Begins the step of the order's trace that this delivery is. What is done with the event follows from that step.
+    /// Begins this delivery's step of the order's trace. All later work on the event follows from that step.
     fn begin(queue: &str, metrics: &QueueMetrics, delivery: Delivery, mut event: Received) -> Self {
         let mut step = Span::after(Kind::Consumer, format!("process {queue}"), event.trace_context());
         step.message(event.metadata().about("process", queue));
@@ -136,7 +137,7 @@ mod tests {
         Deliveries::new(queue, metrics)
     }
 
-    /// Takes the delivery with this tag of the event with this id.
+    /// Takes a delivery with this tag and event id.
     fn take(deliveries: &mut Deliveries, event: u128, tag: u64) -> bool {
         let id = Uuid::from_u128(event);
         let event = json!({
@@ -156,9 +157,9 @@ mod tests {
     fn repeated_event_waits_until_the_first_delivery_is_settled() {
         let (mut held, id) = (deliveries(), Uuid::from_u128(1));
         assert!(take(&mut held, 1, 11));
-        assert!(!take(&mut held, 1, 12), "it is in hand");
+        assert!(!take(&mut held, 1, 12), "already in hand");
         assert_eq!(tags(&held.settling(&[id])), [11]);
-        assert!(held.get(id).is_none() && !take(&mut held, 1, 13), "it is in hand until it is settled");
+        assert!(held.get(id).is_none() && !take(&mut held, 1, 13), "in hand until settled");
         assert!(held.settled(id).is_some(), "a further delivery takes its place");
         assert!(held.get(id).is_some_and(|(delivery, _)| delivery.delivery_tag == 13));
         assert_eq!(tags(&held.settling(&[id])), [13]);
@@ -176,12 +177,12 @@ mod tests {
         assert_eq!(tags(&held.settling(&[Uuid::from_u128(2)])), [21]);
         assert_eq!(tags(&held.forget([1, 2].map(Uuid::from_u128))), [11, 12, 22]);
         assert_eq!(tags(&held.forget_repeats()), Vec::<u64>::new());
-        assert!(take(&mut held, 1, 13), "it is not in hand any more");
+        assert!(take(&mut held, 1, 13), "no longer in hand");
         assert_eq!(tags(&held.settling(&[Uuid::from_u128(3)])), [31]);
     }
 
     #[test]
-    fn repeats_alone_are_forgotten_at_the_end() {
+    fn only_repeats_are_forgotten_at_the_end() {
         let mut held = deliveries();
         for (event, tag) in [(1, 11), (1, 12), (1, 13)] {
             take(&mut held, event, tag);

@@ -1,4 +1,4 @@
-//! Which order and event a delivery is about, for the log and the trace.
+//! The order and event that a delivery is about, for log lines and traces.
 
 use lapin::message::Delivery;
 use orderflow_events::Envelope;
@@ -14,7 +14,7 @@ use crate::{
     trace::{About, trace_id},
 };
 
-/// What every event says of itself, also one that cannot be handled.
+/// The fields that every event states, including events that cannot be handled.
 #[derive(Debug, Clone, Deserialize)]
 pub struct EventMetadata {
     /// The event.
@@ -25,17 +25,17 @@ pub struct EventMetadata {
     /// The placing request's id.
     #[serde(rename = "correlationid")]
     pub correlation_id: Uuid,
-    /// The step of the trace that it follows from.
+    /// The trace step that it follows from.
     pub traceparent: Option<String>,
 }
 
 impl EventMetadata {
-    /// `None` where the message is no event.
+    /// Reads them from a delivery; `None` if the message is not an event.
     pub fn of(delivery: &Delivery) -> Option<Self> {
         serde_json::from_slice(&delivery.data).ok()
     }
 
-    /// As a step of a trace is told.
+    /// Returns the attributes for a step of a trace.
     pub fn about<'a>(&self, operation: &'static str, destination: &'a str) -> About<'a> {
         About { operation, destination, event: self.id, order: self.order_id, correlation: self.correlation_id }
     }
@@ -52,8 +52,8 @@ impl<E> From<&Envelope<E>> for EventMetadata {
     }
 }
 
-/// What every log line about one delivery carries (docs/LOGGING.md). It has no parent: inside another delivery's span, or
-/// its own, each of these would be said twice.
+/// Returns the span with the fields of every log line about one delivery (docs/LOGGING.md). It has no parent: nested in
+/// another span, each field would be logged twice.
 pub fn log_span(queue: &str, delivery: Option<&Delivery>, head: Option<&EventMetadata>) -> Span {
     let event = head.map(|head| head.id).or_else(|| event_id(delivery?));
     tracing::info_span!(
@@ -68,7 +68,7 @@ pub fn log_span(queue: &str, delivery: Option<&Delivery>, head: Option<&EventMet
     )
 }
 
-/// The event, as far as the message says: by its id, or else by its body's.
+/// Returns the id of the event: from the message id or else from the body.
 pub fn event_id(delivery: &Delivery) -> Option<Uuid> {
     #[derive(Deserialize)]
     struct Id {
@@ -78,23 +78,23 @@ pub fn event_id(delivery: &Delivery) -> Option<Uuid> {
     by_property.or_else(|| serde_json::from_slice::<Id>(&delivery.data).ok().map(|body| body.id))
 }
 
-/// Which attempt this delivery is. Only what comes back from a retry tier is a further attempt: a dead letter that a
-/// person moved back to its queue still has the header, but starts anew.
+/// Returns the attempt of this delivery, from 1. Trusts the header only on messages from `orders.return`: a dead letter
+/// moved to its queue by hand still has the header, but starts again.
 pub fn attempt(delivery: &Delivery) -> u32 {
     if delivery.exchange.as_str() != names::RETURN {
         return 1;
     }
-    // The first one is 1, whatever somebody wrote: with 0 there would be no next one.
+    // The first attempt is 1, whatever the header says: with 0 there would be no next attempt.
     number(delivery, ATTEMPT).unwrap_or(1).max(1)
 }
 
-/// Whether it begins anew: a dead letter that was replayed, or something that the reconciler missed. The first delivery of an
-/// event comes from the exchange of events.
+/// Whether the delivery is a replayed dead letter or was republished by the reconciler. The first delivery of an event
+/// comes from `orders.events`.
 pub fn is_sent_again(delivery: &Delivery) -> bool {
     delivery.exchange.as_str() != names::EVENTS && attempt(delivery) == 1
 }
 
-/// The number in a header.
+/// Returns the number in a header.
 pub fn number(delivery: &Delivery, name: &str) -> Option<u32> {
     delivery.properties.headers().as_ref().and_then(|table| headers::number(table, name))
 }
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_is_known_by_its_messages_id_or_by_its_bodys() {
+    fn event_id_is_read_from_the_message_property_or_else_from_the_body() {
         let id = Uuid::from_u128(7);
         let mut delivery = Delivery::mock(1, "".into(), "payment.order-created".into(), false, Vec::new());
         assert_eq!(event_id(&delivery), None);

@@ -1,5 +1,6 @@
-//! Writes down what failed, behind the message's back: by then it is safe in its retry tier or dead-letter queue, and
-//! no message ever waits for this. What cannot be written in time is dropped: RabbitMQ stays the truth.
+//! Records failed attempts in the database, in the background. By then each message is safe in its retry tier or
+//! dead-letter queue, and no message ever waits for this. Records that cannot be written in time are dropped: RabbitMQ
+//! stays the source of truth.
 
 use std::{
     sync::{
@@ -22,16 +23,16 @@ use crate::{
     telemetry,
 };
 
-/// Records that may wait to be written: some ten seconds of a whole system failing at full load.
+/// The most records that may wait: about ten seconds of a whole system failing at full load.
 const WAITING: usize = 10_000;
 
-/// Records in one transaction.
+/// Records per transaction.
 const BATCH: usize = 500;
 
-/// How long a batch waits for a database that is away.
+/// How long a batch waits for an unavailable database.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A handle to the task that writes. Cheap to clone.
+/// A handle to the writing task. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct FailureLog {
     records: mpsc::Sender<FailedAttempt>,
@@ -52,19 +53,19 @@ impl FailureLog {
         log
     }
 
-    /// Hands a record over. Never waits: where there is no room, the record is dropped and counted.
+    /// Hands over a record. Never waits: if the channel is full, the record is dropped and counted.
     pub fn record(&self, failed: FailedAttempt) {
         if self.records.try_send(failed).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Writes what was handed over, for at most `deadline`; what is handed over from now on is dropped.
+    /// Writes the records handed over so far, for at most `deadline`. Drops records that arrive later.
     pub async fn drain(&self, deadline: Duration) {
         self.closing.cancel();
         self.tasks.close();
         if tokio::time::timeout(deadline, self.tasks.wait()).await.is_err() {
-            tracing::warn!("some failed attempts could not be written down; RabbitMQ has their messages");
+            tracing::warn!("some failed attempts could not be recorded in the database; RabbitMQ has their messages");
         }
     }
 }
@@ -81,7 +82,7 @@ impl Writer {
         loop {
             tokio::select! {
                 _ = waiting.recv_many(&mut batch, BATCH) => {}
-                // What is in the channel is still received afterwards.
+                // Records already in the channel are still received.
                 () = self.closing.cancelled(), if !waiting.is_closed() => waiting.close(),
             }
             if batch.is_empty() && waiting.is_closed() {
@@ -90,12 +91,16 @@ impl Writer {
             self.write(std::mem::take(&mut batch)).await;
             let dropped = self.dropped.swap(0, Ordering::Relaxed);
             if dropped > 0 {
-                tracing::warn!(records = dropped, "failed attempts were not written down; RabbitMQ has their messages");
+                tracing::warn!(
+                    records = dropped,
+                    "failed attempts were not recorded in the database; RabbitMQ has their messages"
+                );
             }
         }
     }
 
-    /// Writes a batch as soon as the database can be reached; where its data is refused, in ever smaller parts.
+    /// Writes a batch as soon as the database is reachable. If the database refuses its data, the batch is split into
+    /// ever smaller parts.
     async fn write(&self, batch: Vec<FailedAttempt>) {
         let given_up = Instant::now() + PATIENCE;
         let mut backoff = Backoff::default();
@@ -108,7 +113,10 @@ impl Writer {
                     parts.again(part);
                 }
                 Err(error) if error.is_unavailable() || part.len() == 1 => {
-                    tracing::warn!(error = telemetry::chain(&error), "failed attempts could not be written down");
+                    tracing::warn!(
+                        error = telemetry::chain(&error),
+                        "failed attempts could not be recorded in the database"
+                    );
                     self.dropped.fetch_add(u64::try_from(part.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
                 }
                 Err(_) => parts.split(part),

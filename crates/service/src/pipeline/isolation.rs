@@ -1,17 +1,17 @@
-//! Which messages are handled alone, so that one that kills its worker takes no neighbour with it.
+//! Decides which messages are handled alone, so that a message that kills its worker takes no neighbour with it.
 //!
-//! When a channel ends, RabbitMQ counts that against every message that the worker had in hand, up to a whole prefetch.
-//! Without this module the neighbours of a message that kills its workers reach the queue's delivery limit together with it.
+//! When a channel ends, RabbitMQ counts that against every message in hand, up to a whole prefetch. Without this module
+//! the neighbours of a message that kills its workers would reach the queue's delivery limit together with it.
 //!
-//! A message that came back [`SUSPECT_FROM`] times is put at the end of its queue as a marked copy, whose count starts anew.
-//! A worker that receives a marked message takes one message at a time ([`Mode::Alone`](crate::pipeline::acting::Mode::Alone)). From
-//! then on the count is the message's own.
+//! A message returned [`SUSPECT_FROM`] times is put at the end of its queue as a marked copy, whose count starts again.
+//! A worker that receives a marked message takes one message at a time
+//! ([`Mode::Alone`](crate::pipeline::acting::Mode::Alone)). From then on the count is the message's own.
 //!
-//! A worker does so with one of its queues at a time. With two, a message that kills the worker would be counted against the other queue's
-//! message too.
+//! A worker does this for one of its queues at a time. With two, a message that kills the worker would also count
+//! against the other queue's message.
 //!
-//! What raises the count (`x-delivery-count`) depends on RabbitMQ's version: in 3.10 and 4.0 every return to the queue, in 4.3
-//! `basic.reject` and the end of a channel, but not `basic.nack`.
+//! RabbitMQ's version decides what raises the count (`x-delivery-count`): in 3.10 and 4.0 every return to the queue; in
+//! 4.3 `basic.reject` and the end of a channel, but not `basic.nack`.
 
 use std::time::Duration;
 
@@ -23,18 +23,21 @@ use lapin::{
 use super::event_metadata::number;
 use crate::broker::{headers::ALONE, names};
 
-/// How many returns make a message a suspect. More than one: a broken connection or a restart of the broker is no sign yet.
+/// How many returns make a message a suspect. More than one, because a broken connection or a broker restart also
+/// returns messages.
 pub const SUSPECT_FROM: u32 = 3;
 
-/// How often a message may come back from being handled alone before it is dead-lettered. More than once, since workers end for
-/// other reasons too. With the three before them that is eight deaths, which Kubernetes' back-off between restarts (up to five
-/// minutes) stretches to half an hour.
+/// How often a message may be returned from being handled alone before it is dead-lettered.
+///
+/// More than once, since workers also end for other reasons. With the three returns before, that is eight deaths;
+/// Kubernetes' back-off between restarts (up to five minutes) stretches them to half an hour.
 const ENDS_ALONE: u32 = 5;
 
-/// How long a worker keeps taking one message at a time after the last suspect. Those of one batch follow each other.
+/// How long a worker keeps taking one message at a time after the last suspect. Suspects from one batch follow each
+/// other closely.
 pub const LINGER: Duration = Duration::from_secs(2);
 
-/// How often the broker took a message back from a consumer that did not settle it.
+/// The header with how often the broker took a message back from a consumer that did not settle it.
 const RETURNS: &str = "x-delivery-count";
 
 /// What to do with a delivery.
@@ -46,12 +49,12 @@ pub enum Handling {
     Alone,
     /// Put it back as a marked copy.
     SetAside,
-    /// Dead-letter it: it came back this often from being handled alone.
+    /// Dead-letter it: it was returned this often from being handled alone.
     GiveUp(u32),
 }
 
 impl Handling {
-    /// Of this delivery; `alone` says that the consumer has one message in hand at a time.
+    /// Returns what to do with this delivery. `alone` means that the consumer has one message in hand at a time.
     #[must_use]
     pub fn of(delivery: &Delivery, alone: bool) -> Self {
         match ends_alone(delivery) {
@@ -64,20 +67,20 @@ impl Handling {
     }
 }
 
-/// Why a message is given up.
+/// Returns the reason for giving up a message.
 #[must_use]
 pub fn reason(ends: u32) -> String {
     format!("its worker ended, or lost its connection, {ends} times while it handled this message alone")
 }
 
-/// Whether a delivery must be put back as a copy rather than be left to the end of its channel, which would count: that its
-/// provider is unavailable is no fault of the message.
+/// Whether a delivery must be put back as a copy instead of left until its channel ends, which would raise its count.
+/// The message is not at fault when its provider is unavailable.
 #[must_use]
 pub fn is_not_left(delivery: &Delivery) -> bool {
     ends_alone(delivery).is_some() || returns(delivery).saturating_add(1) >= SUSPECT_FROM
 }
 
-/// Marks the headers of a copy, where the delivery is marked or a suspect.
+/// Marks the headers of a copy if its delivery is marked or a suspect.
 pub fn mark(delivery: &Delivery, headers: &mut FieldTable) {
     let suspect = || (returns(delivery) >= SUSPECT_FROM).then_some(0);
     if let Some(ends) = ends_alone(delivery).or_else(suspect) {
@@ -85,15 +88,15 @@ pub fn mark(delivery: &Delivery, headers: &mut FieldTable) {
     }
 }
 
-/// How often a marked message came back from being handled alone; `None` where it has no mark. Trusts the mark only on messages
-/// from `orders.return`: a dead letter that a person moved to its queue still has the header, but starts anew.
+/// How often a marked message was returned from being handled alone; `None` without a mark. Trusts the mark only on
+/// messages from `orders.return`: a dead letter moved to its queue by hand still has the header, but starts again.
 fn ends_alone(delivery: &Delivery) -> Option<u32> {
     let marked = delivery.exchange.as_str() == names::RETURN;
     let before = marked.then(|| number(delivery, ALONE)).flatten()?;
     Some(before.saturating_add(returns(delivery)))
 }
 
-/// How often the broker has taken this delivery back, as it counts for the queue's delivery limit.
+/// How often the broker has taken this delivery back, as counted for the queue's delivery limit.
 fn returns(delivery: &Delivery) -> u32 {
     number(delivery, RETURNS).unwrap_or(0)
 }
@@ -123,12 +126,12 @@ mod tests {
     }
 
     #[test]
-    fn message_that_came_back_often_is_set_aside_before_it_is_handled_alone() {
+    fn message_returned_repeatedly_is_set_aside_before_it_is_handled_alone() {
         let fresh = delivery(names::EVENTS, SUSPECT_FROM - 1, None);
         assert_eq!((Handling::of(&fresh, false), marked(&fresh)), (Handling::Usual, None));
         let suspect = delivery(names::EVENTS, SUSPECT_FROM, None);
         for alone in [false, true] {
-            assert_eq!(Handling::of(&suspect, alone), Handling::SetAside, "its count is its neighbours' too");
+            assert_eq!(Handling::of(&suspect, alone), Handling::SetAside, "its count includes its neighbours'");
         }
         assert_eq!(marked(&suspect), Some(0), "its own count starts here");
         let copy = delivery(names::RETURN, 0, Some(0));
@@ -137,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn message_that_ends_its_worker_alone_is_given_up_however_it_is_put_back_between() {
+    fn message_that_ends_its_worker_while_handled_alone_is_given_up_even_if_put_back_between() {
         let once = delivery(names::RETURN, 1, Some(0));
         assert_eq!((Handling::of(&once, true), marked(&once)), (Handling::Alone, Some(1)));
         let last = delivery(names::RETURN, 2, Some(ENDS_ALONE - 2));
@@ -147,16 +150,16 @@ mod tests {
     }
 
     #[test]
-    fn dead_letter_that_a_person_moves_back_starts_anew() {
+    fn dead_letter_moved_back_by_hand_starts_again() {
         assert_eq!(Handling::of(&delivery("", 0, Some(ENDS_ALONE)), false), Handling::Usual);
     }
 
     #[test]
-    fn provider_that_comes_and_goes_makes_no_message_a_suspect() {
+    fn intermittent_provider_makes_no_message_a_suspect() {
         assert!(!is_not_left(&delivery(names::EVENTS, SUSPECT_FROM - 2, None)));
         let last = delivery(names::EVENTS, SUSPECT_FROM - 1, None);
-        assert!(is_not_left(&last), "one more end of a channel would make it one");
-        assert_eq!(marked(&last), None, "its copy's count starts anew");
+        assert!(is_not_left(&last), "one more closed channel would make it a suspect");
+        assert_eq!(marked(&last), None, "its copy's count starts again");
         assert!(is_not_left(&delivery(names::RETURN, 0, Some(0))), "its count must be its own");
     }
 }

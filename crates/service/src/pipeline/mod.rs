@@ -1,6 +1,6 @@
-//! From a delivery to its settlement: one actor for each queue, which prepares, acts, records and settles in batches.
+//! Takes each delivery to its settlement: one actor per queue prepares, acts, records and settles in batches.
 //!
-//! It knows handlers by their trait alone.
+//! It knows handlers only through their trait.
 
 pub mod acting;
 pub mod actor;

@@ -1,5 +1,5 @@
-//! Tells the database how fast this process goes through each of its queues, for `orderflow queues` and `orderflow top`.
-//! Behind everything else's back: one statement every ten seconds, and no event ever waits for it.
+//! Reports to the database how fast this process works each of its queues, for `orderflow queues` and `orderflow top`.
+//! Runs in the background: one statement every ten seconds, and no event ever waits for it.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -18,16 +18,16 @@ use crate::{
     telemetry,
 };
 
-/// Between two reports, give or take a tenth.
+/// The time between two reports, give or take a tenth.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// A report that takes longer is of no use any more: the next one is due.
+/// A report that takes longer is useless: the next one is due.
 const WITHIN: Duration = Duration::from_secs(5);
 
-/// Reports that rates and means go back: half a minute.
+/// How many reports rates and means cover: half a minute.
 const WINDOW: usize = 3;
 
-/// One for each process.
+/// Reports the pace of one process.
 pub struct Reporter {
     database: Database,
     stop: CancellationToken,
@@ -42,7 +42,7 @@ struct Queue {
 }
 
 impl Reporter {
-    /// For this process and these queues.
+    /// Returns the reporter of this process and these queues.
     #[must_use]
     pub fn new(process: &WorkerContext, queues: impl Iterator<Item = String>) -> Self {
         let queue = |name: String| {
@@ -58,7 +58,7 @@ impl Reporter {
         }
     }
 
-    /// Runs until the process stops, and then takes back what it wrote.
+    /// Runs until the process stops, then deletes its rows.
     pub async fn run(mut self) {
         let mut failing = false;
         loop {
@@ -72,7 +72,7 @@ impl Reporter {
                 Err(error) => {
                     if !failing {
                         let error = telemetry::chain(&error);
-                        tracing::warn!(error, "how fast the queues are worked could not be written down; trying again");
+                        tracing::warn!(error, "the pace of the queues could not be recorded; trying again");
                     }
                     failing = true;
                 }
@@ -80,11 +80,11 @@ impl Reporter {
         }
         let worker = &self.worker;
         let forgetting = async |connection: &mut Connection| pace::forget(connection, worker).await;
-        // Without it the rows are believed for another minute.
+        // If this fails, readers trust the rows for up to another minute.
         let _ = self.database.run(WITHIN, forgetting).await;
     }
 
-    /// One report. Where it cannot be written the window goes on all the same.
+    /// Writes one report. If that fails, the window still advances.
     async fn report(&mut self) -> Result<(), StoreError> {
         let now = Instant::now();
         let paces: Vec<Pace> = self.queues.iter_mut().map(|queue| queue.pace(now)).collect();
@@ -94,7 +94,7 @@ impl Reporter {
     }
 }
 
-/// This process among all that there ever were: in containers they all have the same process id.
+/// Returns a name that no other process ever had: in containers all have the same process id.
 fn name() -> String {
     format!("{} {:08x}", process_identity::place(), rand::rng().random::<u32>())
 }
@@ -116,13 +116,13 @@ impl Queue {
     }
 }
 
-/// The last tallies, the oldest first: at least one, at most [`WINDOW`].
+/// The last tallies, oldest first: at least one, at most [`WINDOW`].
 struct Window {
     tallies: VecDeque<(Instant, Tally)>,
     processing_seconds: Option<f64>,
 }
 
-/// What the window shows.
+/// The rates and means of the window.
 #[derive(Debug, PartialEq)]
 struct Seen {
     events_per_second: f64,
@@ -136,8 +136,8 @@ impl Window {
         Self { tallies: [(now, tally)].into(), processing_seconds: None }
     }
 
-    /// Takes a tally in. The mean time in hand stays what it last was while nothing is handled: a queue that has little to
-    /// do is no faster for that.
+    /// Adds a tally. While nothing is handled, the mean time in hand keeps its last value: an idle queue is not a
+    /// faster one.
     fn see(&mut self, now: Instant, tally: Tally) -> Seen {
         let (since, before) = self.tallies.front().copied().unwrap_or((now, tally));
         if self.tallies.len() >= WINDOW {
@@ -186,7 +186,7 @@ mod tests {
         let seen = window.see(at(30), tally(1_100, 55.0));
         assert_eq!(seen.events_per_second, 100.0 / 30.0, "the first is still in the window");
         let seen = window.see(at(40), tally(1_100, 55.0));
-        assert_eq!((seen.events_per_second, seen.processing_seconds), (0.0, Some(0.05)), "the last that was measured");
+        assert_eq!((seen.events_per_second, seen.processing_seconds), (0.0, Some(0.05)), "the last measured mean");
         let seen = window.see(at(50), tally(1_130, 61.0));
         assert_eq!((seen.events_per_second, seen.processing_seconds), (1.0, Some(0.2)));
         assert_eq!(window.tallies.len(), WINDOW);
@@ -198,7 +198,7 @@ mod tests {
         let mut window = Window::new(start, Tally::default());
         let nothing =
             Seen { events_per_second: 0.0, failures_per_second: 0.0, processing_seconds: None, lag_seconds: None };
-        assert_eq!(window.see(start, Tally::default()), nothing, "not even time");
+        assert_eq!(window.see(start, Tally::default()), nothing, "not even time has passed");
         let failed = Tally { failures: 5, first_attempts: 2, lag_seconds: 3.0, ..Tally::default() };
         let seen = window.see(start + INTERVAL, failed);
         assert_eq!((seen.failures_per_second, seen.lag_seconds, seen.processing_seconds), (0.5, Some(1.5), None));

@@ -1,4 +1,5 @@
-//! The step before `act`: verifies what arrived together, tells repeated events apart and reads what acting needs.
+//! The step before `act`: verifies the deliveries that arrived together, skips events that are already applied, and
+//! reads what `act` needs.
 
 use std::sync::Arc;
 
@@ -21,10 +22,11 @@ use crate::{
     telemetry,
 };
 
-/// Each event's id and what preparing it came to: the event as the log has it, and what acting on it needs.
+/// The result of preparing each event: its id, and a verdict with the event from the log and the input for `act`.
 pub type Prepared<H> = Vec<(Uuid, Verdict<(Event<H>, <H as Handler>::Input)>)>;
 
-/// Prepares a batch and returns a verdict on each event. When it fails on data it is split, so that only the bad event fails.
+/// Prepares a batch and returns a verdict on each event. A batch that fails on its data is split, so that only the bad
+/// event fails.
 pub async fn prepare<H: Handler>(queue: &QueueContext<H>, batch: Vec<Arc<Received>>) -> Prepared<H> {
     let mut prepared = Vec::with_capacity(batch.len());
     let mut parts = Parts::of(batch);
@@ -70,7 +72,7 @@ async fn transaction<H: Handler>(
             let archived = event_log::archived(connection, &nowhere.map(|(id, _)| *id).collect::<Vec<_>>()).await?;
             let verdict = |event: &Arc<Received>| {
                 let known = known.remove(&event.id());
-                // Whatever its message states: nothing is done about it.
+                // Already applied, so the message's contents do not matter.
                 if archived.contains(&event.id()) || known.as_ref().is_some_and(|known| known.is_applied) {
                     return Verdict::Applied;
                 }
@@ -86,14 +88,14 @@ async fn transaction<H: Handler>(
         .await
 }
 
-/// Joins the results of the events that passed with them.
+/// Joins the events that passed with their results.
 fn spread<E, T>(verdicts: Vec<Verdict<E>>, results: Vec<Result<T, Failure>>) -> Vec<Verdict<(E, T)>> {
     let mut results = results.into_iter();
     let joined = |verdict: Verdict<E>| {
         verdict.and_then(|event| match results.next() {
             Some(Ok(input)) => Verdict::Passed((event, input)),
             Some(Err(failure)) => Verdict::Failed(failure),
-            None => Verdict::Failed(Failure::reject("the handler prepared fewer events than it was given")),
+            None => Verdict::Failed(Failure::reject("the handler prepared fewer events than it received")),
         })
     };
     verdicts.into_iter().map(joined).collect()
@@ -103,7 +105,7 @@ fn spread<E, T>(verdicts: Vec<Verdict<E>>, results: Vec<Result<T, Failure>>) -> 
 mod tests {
     use super::*;
 
-    /// Acknowledged as applied, the events without a result would be lost.
+    /// If they were acknowledged as applied, events without a result would be lost.
     #[test]
     fn event_without_a_result_of_its_handler_is_rejected() {
         let verdicts = vec![

@@ -1,4 +1,4 @@
-//! What every step of one queue's pipeline takes.
+//! The context that every step of one queue's pipeline uses.
 
 use std::sync::Arc;
 
@@ -15,21 +15,21 @@ use crate::{
     store::Database,
 };
 
-/// What every step of one queue's pipeline takes.
+/// The context that every step of one queue's pipeline uses.
 pub struct QueueContext<H> {
-    /// Whose queue it is.
+    /// The subscription that the queue belongs to.
     pub subscription: Subscription,
     /// The handler.
     pub handler: Arc<H>,
     /// The database.
     pub database: Database,
-    /// The way out for the events that follow.
+    /// Publishes the events that handlers record.
     pub relay: Relay,
-    /// Where deliveries end.
+    /// Settles deliveries.
     pub settle: Settle,
     /// Whether the queue is paused because the database is unavailable.
     pub pause: Pause,
-    /// Cancelled when the process is to stop.
+    /// Cancelled when the process must stop.
     pub stop: CancellationToken,
 }
 
@@ -39,12 +39,12 @@ pub type Event<H> = Arc<Envelope<<H as Handler>::Event>>;
 /// An event of a queue that has been acted on.
 pub type Finished<H> = Arc<Done<<H as Handler>::Event, <H as Handler>::Effect>>;
 
-/// An event of a queue that is to be recorded.
+/// An event of a queue that is ready to be recorded.
 pub enum Recordable<H: Handler> {
     /// Verified and acted on.
     Acted(Finished<H>),
-    /// As it was received, and how to make its effect: there is nothing to act on, and the transaction that records it verifies
-    /// it first.
+    /// Received but not verified, with a function that makes its effect. There is nothing to act on; the recording
+    /// transaction verifies the event first.
     Received(Arc<Received>, fn() -> H::Effect),
 }
 
@@ -57,7 +57,7 @@ impl<H: Handler> Recordable<H> {
         }
     }
 
-    /// Returns the order, by what the message states, and the trace context to go on with.
+    /// Returns the order that the message states, and the trace context to continue.
     pub fn order_and_trace(&self) -> (Uuid, Option<&str>) {
         match self {
             Self::Acted(done) => (done.event.order_id, done.event.traceparent.as_deref()),
@@ -75,21 +75,21 @@ impl<H: Handler> Clone for Recordable<H> {
     }
 }
 
-/// What a step of the pipeline makes of an event.
+/// The outcome of one pipeline step for an event.
 #[derive(Debug)]
 pub enum Verdict<T> {
-    /// It passed, and this came of it.
+    /// The event passed, with this result.
     Passed(T),
-    /// It is applied already: its delivery is to be acknowledged.
+    /// The event is already applied: acknowledge its delivery.
     Applied,
-    /// It failed: its delivery is to be tried again later, or dead-lettered.
+    /// The event failed: retry its delivery later, or dead-letter it.
     Failed(Failure),
-    /// The database is unavailable: its delivery goes back to the broker with all its attempts.
+    /// The database is unavailable: the delivery returns to the broker with all its attempts.
     Unavailable,
 }
 
 impl<T> Verdict<T> {
-    /// Returns what came of an event that passed.
+    /// Returns the result of an event that passed.
     pub fn passed(&self) -> Option<&T> {
         match self {
             Self::Passed(outcome) => Some(outcome),
@@ -97,7 +97,7 @@ impl<T> Verdict<T> {
         }
     }
 
-    /// Returns the verdict of the next step on an event that passed this one.
+    /// Returns the verdict of the next step on an event that passed this one, and any other verdict unchanged.
     pub fn and_then<U>(self, next: impl FnOnce(T) -> Verdict<U>) -> Verdict<U> {
         match self {
             Self::Passed(outcome) => next(outcome),

@@ -7,12 +7,12 @@ use uuid::Uuid;
 
 use crate::pipeline::event_metadata::EventMetadata;
 
-/// An event as its message states it. Anyone with the right to publish can write a message, so it only selects the event:
+/// An event as its message states it. Anyone who may publish can write a message, so it only selects the event:
 /// handlers get the event log's data ([`verify`](super::verify)).
 #[derive(Debug)]
 pub struct Received {
     stated: Envelope<Value>,
-    /// The trace context of the step of the order's trace that this delivery is.
+    /// The trace context of this delivery's step in the order's trace.
     step: Option<String>,
 }
 
@@ -20,7 +20,7 @@ impl Received {
     /// Reads a message's body.
     ///
     /// # Errors
-    /// When it is no event of this kind. Trying again cannot help.
+    /// When the body is not an event of this kind. Retrying cannot help.
     pub fn decode(name: EventName, body: &[u8]) -> Result<Self, DecodeError> {
         Ok(Self { stated: Envelope::named(name, body)?, step: None })
     }
@@ -31,7 +31,7 @@ impl Received {
         self.stated.id
     }
 
-    /// Returns when it happened, by what the message states.
+    /// Returns when the event happened, as the message states it.
     #[must_use]
     pub fn time(&self) -> DateTime<Utc> {
         self.stated.time
@@ -43,18 +43,19 @@ impl Received {
         &self.stated
     }
 
-    /// Returns the trace context to go on with: the delivery's own step, or what the message states before that has begun.
+    /// Returns the trace context to continue: the delivery's own step, or the one that the message states until that
+    /// step has begun.
     #[must_use]
     pub fn trace_context(&self) -> Option<&str> {
         self.step.as_deref().or(self.stated.traceparent.as_deref())
     }
 
-    /// Sets the trace context of the step that its delivery is.
+    /// Sets the trace context of the delivery's own step.
     pub fn begin(&mut self, step: String) {
         self.step = Some(step);
     }
 
-    /// Returns what the log and the trace say about it.
+    /// Returns the fields that log lines and traces carry.
     #[must_use]
     pub fn metadata(&self) -> EventMetadata {
         EventMetadata { traceparent: self.trace_context().map(str::to_owned), ..EventMetadata::from(&self.stated) }

@@ -1,9 +1,9 @@
-//! Sends again what went missing: events that a subscription never applied and that are nowhere, as after a queue was
-//! deleted and made again. See `crate::store::missing`.
+//! Republishes lost deliveries: events that a subscription never applied and that are nowhere, for example after a
+//! queue was deleted and recreated. See `crate::store::missing`.
 //!
-//! A backlog looks much the same to the database, so the broker is asked too: only to a queue that was empty at two
-//! looks, while the delivery was missing at both, is anything sent. A delivery that was not missing after all is
-//! recognised by the inbox.
+//! To the database a backlog looks much the same, so this also checks the broker. A delivery is republished only if it
+//! was missing in two passes while its queue was empty. If the delivery was not lost after all, the inbox recognises
+//! the repetition.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -28,43 +28,44 @@ use crate::{
     telemetry,
 };
 
-/// How far back a worker looks that has just started.
+/// How far back a worker searches that has just started.
 const FIRST_LOOK: TimeDelta = TimeDelta::hours(24);
 
-/// Deliveries that are kept an eye on: beyond it the walk along the log waits until some have arrived.
+/// The most deliveries to watch. Beyond it the scan of the log pauses until some have arrived.
 const SUSPECTS: usize = 20_000;
 
 /// Rows that one statement returns.
 const AT_ONCE: u16 = 2_000;
 
-/// How long a pass may go on walking along the log.
+/// How long one pass may scan the log.
 const WALK: Duration = Duration::from_secs(10);
 
-/// How long a part of a pass may take, with the statements and confirms after the walk.
+/// How long each part of a pass may take, including the statements and confirms after the scan.
 const PASS: Duration = Duration::from_secs(60);
 
-/// What is still missing after five times needs a person.
+/// A delivery still missing after five tries needs an operator.
 const LIMITS: Limits = Limits { times: 5, at_once: 500 };
 
-/// How long things may take before something is done.
+/// How long to wait before acting.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
-    /// An event that is older should have arrived.
+    /// An event older than this should have arrived.
     pub arrival: Duration,
-    /// Between two passes, give or take a tenth, and at least between the two looks.
+    /// The least time between two passes, and between the two that find a delivery missing. A pass may start up to a
+    /// tenth later.
     pub interval: Duration,
 }
 
 impl Patience {
-    /// Looks five times while an event may still arrive, but at most once a minute.
+    /// Schedules five passes while an event may still arrive, and at least one a minute.
     #[must_use]
     pub fn new(arrival: Duration) -> Self {
         Self { arrival, interval: (arrival / 5).min(Duration::from_secs(60)) }
     }
 }
 
-/// One for each process. It looks for what the services miss that this process works for; of all processes that work for the same
-/// services, one looks at any time.
+/// Finds and republishes lost deliveries of the services that this process runs. Of all processes with the same
+/// services, only one searches at any time.
 pub struct Reconciler {
     database: Database,
     publisher: Publisher,
@@ -77,7 +78,7 @@ pub struct Reconciler {
     own: Own,
 }
 
-/// The services that this process works for.
+/// The services that this process runs.
 #[derive(Debug, Clone)]
 struct Own {
     names: String,
@@ -85,7 +86,7 @@ struct Own {
 }
 
 impl Reconciler {
-    /// For the services of this process, which consumes some or all of their queues.
+    /// Returns the reconciler for the services of this process, which consumes some or all of their queues.
     #[must_use]
     pub fn new(process: &WorkerContext, check: &BrokerCheck, roster: Roster, consumed: &[Subscription]) -> Self {
         let services: BTreeSet<_> = consumed.iter().map(|one| one.service()).collect();
@@ -105,7 +106,7 @@ impl Reconciler {
         }
     }
 
-    /// Runs until the process stops. What fails is tried again at the next pass.
+    /// Runs until the process stops. A failed pass is retried at the next one.
     pub async fn run(mut self) {
         let mut failing = false;
         loop {
@@ -118,7 +119,7 @@ impl Reconciler {
                 Ok(()) => failing = false,
                 Err(error) => {
                     if !failing {
-                        tracing::warn!(error, "missing deliveries cannot be looked for; trying again");
+                        tracing::warn!(error, "the search for missing deliveries failed; trying again");
                     }
                     failing = true;
                 }
@@ -126,7 +127,7 @@ impl Reconciler {
         }
     }
 
-    /// One pass: looks at the broker and at the log, and sends what was missing at two looks.
+    /// Runs one pass: inspects the broker and the log, and republishes deliveries that were missing in two passes.
     async fn pass(&mut self) -> Result<(), String> {
         if !self.publisher.is_connected() {
             return Ok(());
@@ -137,11 +138,12 @@ impl Reconciler {
         };
         let found = unapplied.len();
         let gone = self.suspects.observe(unapplied, &queues, Instant::now(), self.patience.interval);
-        tracing::debug!(unapplied = found, missing = gone.len(), "looked for missing deliveries");
+        tracing::debug!(unapplied = found, missing = gone.len(), "searched for missing deliveries");
         self.send(gone).await.map_err(|error| telemetry::chain(&error))
     }
 
-    /// What is not applied of the suspects and of what the log has besides; `None`: another process is looking.
+    /// Returns the unapplied deliveries among the suspects and in the next part of the log; `None` while another
+    /// process searches.
     async fn scan_log(&mut self) -> Result<Option<Vec<Unapplied>>, StoreError> {
         let until = Utc::now() - TimeDelta::from_std(self.patience.arrival).unwrap_or(FIRST_LOOK);
         let look = LogScan {
@@ -153,14 +155,14 @@ impl Reconciler {
             own: self.own.clone(),
         };
         let database = self.database.clone();
-        // In a task of its own, so that a process that stops leaves no transaction open.
+        // In its own task, so that a stopping process leaves no transaction open.
         let looking = tokio::spawn(async move {
             let looking = async |connection: &mut Connection| {
                 connection.transaction(async |connection| look.run(connection).await).await
             };
             database.run(PASS, looking).await
         });
-        // A panic there would be a fault of ours; the next pass begins where this one did.
+        // A panic there would be our bug; the next pass starts from the same place.
         let Ok(looked) = looking.await else { return Ok(None) };
         Ok(looked?.map(|(scan, unapplied)| {
             self.scan = scan;
@@ -191,14 +193,14 @@ impl Reconciler {
         let resent = match self.database.run(PASS, sending).await {
             Ok(resent) => resent,
             Err(error) => {
-                // Whatever of it was sent is recognised when it comes again; a try that may not have been one does not count.
+                // Consumers recognise anything that was sent. A try that may not have happened does not count.
                 let unclaiming = async |connection: &mut Connection| missing::unclaim(connection, &mine).await;
                 self.database.run(PASS, unclaiming).await?;
                 return Err(error);
             }
         };
         for (queue, deliveries) in resent.by_queue {
-            tracing::warn!(queue, deliveries, "these deliveries were missing and are sent again");
+            tracing::warn!(queue, deliveries, "missing deliveries were republished");
         }
         Ok(())
     }
@@ -208,13 +210,13 @@ impl Reconciler {
             self.suspects.forget(pair);
             tracing::error!(
                 queue = pair.subscription, event.id = %pair.event_id,
-                "an event was sent again {} times and never applied: `orderflow why` its order", LIMITS.times
+                "an event was republished {} times and never applied: run `orderflow why` on its order", LIMITS.times
             );
         }
     }
 }
 
-/// What a pass asks the database, in one transaction of which only one runs at a time.
+/// The database work of one pass, in one transaction. Only one runs at a time.
 struct LogScan {
     scan: Scan,
     until: DateTime<Utc>,
@@ -229,7 +231,7 @@ impl LogScan {
         if !missing::be_the_only_one(connection, &self.own.names).await? {
             return Ok(None);
         }
-        // The order service takes what services outside these programs publish, too.
+        // The order service also consumes the events of registered services.
         let roster = self.roster.with(&registered::list(connection).await?);
         self.scan.set_taken(Taken::of(&roster, &self.own.subscriptions));
         let mut unapplied = missing::recheck(connection, &self.known, self.patience.arrival).await?;
@@ -242,7 +244,7 @@ impl LogScan {
     }
 }
 
-/// How many messages wait in each work queue; those that do not exist are left out.
+/// Returns how many messages wait in each work queue. Leaves out queues that do not exist.
 async fn inspect_queues(check: &BrokerCheck, known: &[Subscription]) -> Result<HashMap<String, u32>, NotReady> {
     let mut queues = HashMap::new();
     for subscription in known {
@@ -256,8 +258,9 @@ async fn inspect_queues(check: &BrokerCheck, known: &[Subscription]) -> Result<H
     Ok(queues)
 }
 
-/// Leaves out what may lie in a dead-letter queue without the index knowing: a queue with more dead letters than are
-/// in the index. A message that ended every worker that took it gets there by RabbitMQ alone, and must not come back.
+/// Leaves out deliveries that may lie unrecorded in a dead-letter queue: their queue holds more dead letters than the
+/// index. RabbitMQ itself dead-letters a message that ended every worker that received it, and such a message must not
+/// return.
 async fn without_unknown_dead_letters(
     connection: &mut Connection,
     check: &BrokerCheck,
@@ -265,10 +268,10 @@ async fn without_unknown_dead_letters(
 ) -> Result<Vec<Pair>, StoreError> {
     let mut held_back = HashSet::new();
     let queues: HashSet<&str> = gone.iter().map(|pair| pair.subscription.as_str()).collect();
-    // The broker first: a message that dies in between is then in the index only.
+    // Query the broker first: a message that dies in between is then only in the index.
     let mut there = HashMap::new();
     for queue in queues {
-        // A dead-letter queue that cannot be asked may hold anything.
+        // A dead-letter queue that cannot be inspected may hold anything.
         let letters = match check.ready_messages(&format!("{queue}.dlq")).await {
             Ok(letters) => i64::from(letters),
             Err(NotReady::Missing(_)) => 0,
@@ -284,8 +287,8 @@ async fn without_unknown_dead_letters(
                 queue,
                 letters,
                 known,
-                "deliveries are missing, but there are dead letters of which nothing was written down, so nothing is \
-                 sent again: look at them with `orderflow dlq list`, then `orderflow republish --missing`"
+                "deliveries are missing, but the dead-letter queue holds messages without a record, so nothing is \
+                 republished: inspect them with `orderflow dlq list`, then run `orderflow republish --missing`"
             );
             held_back.insert(queue);
         }

@@ -1,4 +1,4 @@
-//! Records a batch: inbox, the service's rows, log and outbox in one transaction; then what follows is published.
+//! Records a batch: inbox, service rows, event log and outbox in one transaction. Then publishes the new events.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -25,26 +25,27 @@ use crate::{
     trace::{Kind, Span, is_sampled},
 };
 
-/// The transaction that an event was committed in.
+/// The transaction in which an event was committed.
 #[derive(Debug, Clone, Copy)]
 pub struct Committed {
-    /// Events that it applied.
+    /// Events that the transaction applied.
     pub events: usize,
-    /// Events that follow from them.
+    /// New events that follow from them.
     pub follow: usize,
 }
 
-/// What a transaction came to.
+/// The outcome of a transaction.
 enum Outcome<H: Handler> {
-    /// These are committed, with those to publish.
+    /// These events are committed, with the new events to publish.
     Recorded(Vec<Finished<H>>, Vec<Outgoing>),
-    /// Not committed, because these events are applied already.
+    /// Not committed, because these events are already applied.
     Repeated(HashSet<Uuid>),
     /// Not committed, because these events cannot be verified.
     Unverified(HashMap<Uuid, Failure>),
 }
 
-/// Records a batch and returns a verdict on each event. When it fails on data it is split, so that only the bad event fails.
+/// Records a batch and returns a verdict on each event. A batch that fails on its data is split, so that only the bad
+/// event fails.
 pub async fn record<H: Handler>(queue: &QueueContext<H>, batch: Vec<Recordable<H>>) -> Vec<(Uuid, Verdict<Committed>)> {
     queue.relay.room().await;
     let mut verdicts = Vec::with_capacity(batch.len());
@@ -96,7 +97,7 @@ fn only<T>(mut batch: Vec<T>, keep: impl FnMut(&T) -> bool) -> Vec<T> {
     batch
 }
 
-/// Hands on what follows from a batch that is committed.
+/// Submits the new events of a committed batch for publishing, and counts the batch.
 fn committed<H: Handler>(queue: &QueueContext<H>, batch: &[Finished<H>], follow: Vec<Outgoing>) -> Committed {
     let committed = Committed { events: batch.len(), follow: follow.len() };
     queue.relay.submit(follow);
@@ -106,8 +107,8 @@ fn committed<H: Handler>(queue: &QueueContext<H>, batch: &[Finished<H>], follow:
     committed
 }
 
-/// The batch's transaction as a step in the trace of each of its orders that is recorded. The first has links to all the
-/// others, and they to the first.
+/// Returns the batch's transaction as a step in the trace of each sampled order. The first step links to all the
+/// others, and each of them to the first.
 fn recording<H: Handler>(subscription: Subscription, batch: &[Recordable<H>]) -> Vec<Span> {
     let name = format!("record {subscription}");
     let traced: Vec<(Uuid, &str)> = batch
@@ -161,7 +162,7 @@ async fn transaction<H: Handler>(
     }
 }
 
-/// Returns the events as the log has them. What was acted on was verified before that.
+/// Returns the events as the log has them. Events that were acted on have already been verified.
 async fn verified<H: Handler>(
     connection: &mut Connection,
     metrics: &QueueMetrics,
@@ -181,7 +182,7 @@ async fn verified<H: Handler>(
         return Ok(done);
     }
     let ids: Vec<Uuid> = received.iter().map(|event| event.id()).collect();
-    // After the claim: the claim waits until a transaction that archives these events has ended.
+    // After the claim, which waits for any transaction that archives these events.
     let mut logged = event_log::find(connection, &ids).await?;
     let missing: Vec<Uuid> = ids.into_iter().filter(|id| !logged.contains_key(id)).collect();
     let archived = event_log::archived(connection, &missing).await?;

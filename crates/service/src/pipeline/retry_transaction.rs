@@ -1,4 +1,4 @@
-//! Database work that outlives a database: tried again while it is unavailable, bounded, never cancelled half-way.
+//! Database work that survives an outage: retried while the database is unavailable, bounded, never cancelled half-way.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -12,21 +12,21 @@ use crate::{
     telemetry,
 };
 
-/// A transaction of a full batch takes some 20 ms; beyond this its connection is given up.
+/// A full batch takes about 20 ms; a transaction that takes longer than this is abandoned with its connection.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// How often work that fails on its data is tried. Two transactions that took the same version or each other's locks
-/// pass at the second try.
+/// How often to try work that fails on its data. Two transactions that took the same version or each other's locks
+/// succeed at the second try.
 const TRIES: u32 = 3;
 
-/// How long work waits for a database that is unavailable: longer than a restart takes. After that its queue is paused.
+/// How long work waits for an unavailable database: longer than a restart takes. After that its queue is paused.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// The longest wait between two attempts: a database that is mended is used again within this time.
+/// The longest wait between two attempts, so that a recovered database is used again within this time.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
-/// Whether a queue is paused because the database is unavailable. Its messages wait on the broker with all their
-/// attempts, and one at a time is tried, until one is recorded. Cheap to clone.
+/// Whether a queue is paused because the database is unavailable. Its messages then wait on the broker with all their
+/// attempts, and one at a time is tried until one is recorded. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Pause(Arc<watch::Sender<bool>>);
 
@@ -48,7 +48,7 @@ impl Pause {
         self.0.send_if_modified(|is| std::mem::replace(is, on) != on);
     }
 
-    /// Waits until [`Pause::is_on`] is `wanted`; returns at once where it is.
+    /// Waits until [`Pause::is_on`] is `wanted`; returns immediately if it already is.
     pub async fn until(&self, wanted: bool) {
         // The sender is in `self`, so the channel cannot close.
         drop(self.0.subscribe().wait_for(|on| *on == wanted).await);
@@ -58,16 +58,16 @@ impl Pause {
 /// Why the work could not be done.
 #[derive(Debug, thiserror::Error)]
 pub enum TransactionError {
-    /// The database's reason.
+    /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The code's.
+    /// The handler panicked.
     #[error("the handler panicked")]
     Panicked,
 }
 
 impl TransactionError {
-    /// What helps against it.
+    /// Returns what helps against this error.
     #[must_use]
     pub fn remedy(&self) -> Remedy {
         match self {
@@ -76,8 +76,8 @@ impl TransactionError {
         }
     }
 
-    /// Whether nothing is wrong with the data of work that is one event's (`alone`) or several's: other transactions in
-    /// the way of several may be in the way of one of them only.
+    /// Whether the data is not at fault. `alone` means that the work is a single event's: a conflict of several events
+    /// may concern only one of them, so those are split first.
     #[must_use]
     pub fn is_unavailable(&self, alone: bool) -> bool {
         match self.remedy() {
@@ -88,10 +88,12 @@ impl TransactionError {
     }
 }
 
-/// Runs `attempt` until it succeeds, fails three times on its data, panics three times, or the database has been
-/// unavailable for 15 s or `stop` is cancelled meanwhile. Work for one event `alone` also waits that long for other
-/// transactions; that of several is given back after three tries, to be split. Each attempt is a task of its own: a
-/// caller that goes away does not leave a transaction open, and a panic is an error here.
+/// Runs `attempt` until it succeeds or must be given up.
+///
+/// Gives up after three failures on data, conflicts or panics, counted together; or while the database is unavailable,
+/// once 15 s have passed or `stop` is cancelled. Work for one event (`alone`) also waits up to those 15 s for other
+/// transactions. A batch is given up after three conflicts, so that the caller can split it. Each attempt runs in its
+/// own task: a cancelled caller leaves no transaction open, and a panic becomes an error.
 ///
 /// # Errors
 /// Those of the last attempt.

@@ -1,5 +1,5 @@
-//! The one place that settles deliveries: acknowledged when their work is committed, put into a retry tier, or
-//! dead-lettered. Each delivery is settled once, and none before its work or its copy is safe.
+//! Settles deliveries; nothing else does. Acknowledges a delivery whose work is committed, moves it to a retry tier, or
+//! dead-letters it. Each is settled once, and only after its work or its copy is safe.
 
 use std::time::Duration;
 
@@ -33,14 +33,14 @@ use crate::{
     trace::{Kind, Span},
 };
 
-/// A reason is read in a table of the management UI: longer ones are cut, in characters.
+/// The longest reason, in characters: the management UI shows it in a table.
 const LONGEST_REASON: usize = 500;
 
-/// How long a failed delivery's copy is tried to be published before the delivery goes back to its queue instead.
+/// How long to retry publishing a failed delivery's copy before requeueing the delivery.
 ///
-/// Giving back counts, so this is minutes: a broker that accepts nothing for an hour must not drive messages to the queue's
-/// delivery limit (50). With a call's own five minutes and twenty of waiting for a provider it stays below the 30 minutes
-/// after which RabbitMQ closes the channel that holds a message.
+/// Minutes, because every requeue counts: a broker that accepts nothing for an hour must not drive messages to the
+/// queue's delivery limit (50). Together with a call's five minutes and twenty of waiting for a provider, it stays
+/// below the 30 minutes after which RabbitMQ closes the channel that holds a message.
 const PUBLISH_DEADLINE: Duration = Duration::from_secs(4 * 60);
 
 /// Settles the deliveries of one queue.
@@ -51,12 +51,12 @@ pub struct Settle {
     publisher: Publisher,
     retry_delays: RetryDelays,
     failures: FailureLog,
-    /// What is counted of the queue.
+    /// The queue's metrics.
     pub metrics: QueueMetrics,
 }
 
 impl Settle {
-    /// For this queue.
+    /// Returns the settler of this queue.
     #[must_use]
     pub fn new(queue: String, publisher: Publisher, retry_delays: RetryDelays, failures: FailureLog) -> Self {
         let metrics = metrics::of_queue(&queue);
@@ -65,7 +65,7 @@ impl Settle {
 
     /// Acknowledges deliveries whose work is committed.
     ///
-    /// One that cannot be acknowledged any more (its channel is gone) comes again, and the inbox recognises it.
+    /// If its channel is closed, RabbitMQ redelivers the message and the inbox recognises it.
     pub async fn acknowledge(&self, deliveries: &[Delivery]) {
         fault::crash_here(CrashPoint::BeforeAck);
         let outcomes = join_all(deliveries.iter().map(|one| one.acker.ack(BasicAckOptions::default()))).await;
@@ -75,21 +75,21 @@ impl Settle {
             tracing::debug!(
                 queue = self.queue,
                 deliveries = lost,
-                "the channel is gone; these deliveries will come again"
+                "the channel is closed; RabbitMQ redelivers these messages"
             );
         }
     }
 
-    /// Puts a delivery at the end of its queue, as a copy of the same attempt whose count of returns starts anew. What came
-    /// back often is marked, to be handled alone.
+    /// Puts a delivery at the end of its queue, as a copy of the same attempt whose count of returns starts again.
+    /// Marks a copy of a message that was returned repeatedly, so that it is handled alone.
     pub async fn republish_copy(&self, delivery: &Delivery) {
         if self.replace(delivery, self.again(delivery)).await {
             self.metrics.settled(Outcome::PutBack, 1);
         }
     }
 
-    /// Puts a failed delivery into its next retry tier, or dead-letters it where none is left or none would help. `cause` is
-    /// the trace context of the step that failed.
+    /// Moves a failed delivery to its next retry tier, or dead-letters it if no tier is left or retrying cannot help.
+    /// `cause` is the trace context of the step that failed.
     pub async fn fail(&self, delivery: &Delivery, failure: &Failure, cause: Option<&str>) {
         let attempt = attempt(delivery);
         let delay = self.delay(attempt, failure);
@@ -102,12 +102,13 @@ impl Settle {
         let mut step = self.settling(head.as_ref(), cause);
         step.attempt(attempt);
         let copy = self.copy(delivery, exchange, next_attempt, &failed);
-        // Only what is safe is said to be where it is to go: a broker that takes nothing gets this message back.
+        // Log and count the move only once the copy is safe: if the broker accepts nothing, the message returns to its
+        // queue.
         let is_safe = self.replace(delivery, copy).await;
         let line = log_span(&self.queue, Some(delivery), head.as_ref());
         if !is_safe {
             line.in_scope(
-                || tracing::warn!(reason = %failure, "a failed event could not be moved on; it is back in its queue"),
+                || tracing::warn!(reason = %failure, "a failed event could not be moved to its next queue; it was requeued"),
             );
             step.put_back();
             return;
@@ -118,11 +119,11 @@ impl Settle {
             Some(delay) => self.metrics.retried(delay),
             None => self.metrics.dead_lettered(why_dead(failure)),
         }
-        // Last, since all this works with the database away too.
+        // Last, because everything before works without the database.
         self.failures.record(failed);
     }
 
-    /// A delivery's settlement as a step of its order's trace.
+    /// Returns a delivery's settlement as a step of its order's trace.
     fn settling(&self, head: Option<&EventMetadata>, cause: Option<&str>) -> Span {
         let cause = cause.or_else(|| head?.traceparent.as_deref());
         let mut step = Span::after(Kind::Client, format!("settle {}", self.queue), cause);
@@ -132,8 +133,8 @@ impl Settle {
         step
     }
 
-    /// Acknowledges a delivery once its copy is safe with the broker, and gives it back where the copy is not. Whether
-    /// the copy is safe.
+    /// Acknowledges a delivery once the broker has its copy safely, and otherwise requeues it. Returns whether the copy
+    /// is safe.
     async fn replace(&self, delivery: &Delivery, copy: Message) -> bool {
         let safe = self.publish(delivery, copy).await;
         if safe {
@@ -146,15 +147,15 @@ impl Settle {
 
     /// Returns a delivery to its queue untouched, for another worker.
     ///
-    /// Uses `basic.reject`, which every version of RabbitMQ counts. From 4.3 on a `basic.nack` does not count: a message whose
-    /// copy can never be published would come back for ever.
+    /// Uses `basic.reject`, which every version of RabbitMQ counts. Since 4.3, `basic.nack` does not count: a message
+    /// whose copy can never be published would be redelivered for ever.
     pub async fn requeue(&self, delivery: &Delivery) {
         self.metrics.settled(Outcome::PutBack, 1);
-        // Where even this fails the channel is gone, and with it the broker gives the message back by itself.
+        // If even this fails, the channel is closed, and the broker requeues the message on its own.
         drop(delivery.acker.reject(BasicRejectOptions { requeue: true }).await);
     }
 
-    /// How long to wait for the next attempt; `None` where there is none.
+    /// Returns how long to wait before the next attempt; `None` if there is no further attempt.
     fn delay(&self, attempt: u32, failure: &Failure) -> Option<Duration> {
         match failure {
             Failure::Reject { .. } | Failure::Misdirected { .. } => None,
@@ -163,7 +164,7 @@ impl Settle {
             Failure::Retry { after, .. } | Failure::ProviderUnavailable { after, .. } => {
                 let usual = self.retry_delays.after_attempt(attempt)?;
                 let least = after.unwrap_or_default().max(usual);
-                // The first tier that is long enough; a wish beyond the last tier gets the last.
+                // The first tier that is long enough, or the last one if none is.
                 let delays = self.retry_delays.as_slice();
                 delays.iter().find(|delay| **delay >= least).or(delays.last()).copied()
             }
@@ -172,14 +173,15 @@ impl Settle {
 
     fn again(&self, delivery: &Delivery) -> Message {
         let mut headers = own_headers(delivery);
-        // What comes by this exchange is believed its attempt, and not everything came by it.
+        // Consumers trust the attempt header on messages from `orders.return`, so set it here: this delivery may have
+        // come through another exchange.
         headers.insert(ATTEMPT.into(), AMQPValue::LongUInt(attempt(delivery)));
         isolation::mark(delivery, &mut headers);
         self.message(delivery, names::RETURN.to_owned(), headers)
     }
 
     fn failed(&self, delivery: &Delivery, attempt: u32, failure: &Failure, delay: Option<Duration>) -> FailedAttempt {
-        // As exact as it is written in the header, so that message and record can be told to belong together.
+        // Milliseconds, as in the header, so that message and record can be matched.
         let failed_at = Utc::now().trunc_subsecs(3);
         FailedAttempt {
             event_id: event_id(delivery).filter(|_| failure.is_of_the_named_event()),
@@ -212,8 +214,8 @@ impl Settle {
         }
     }
 
-    /// Whether the copy is safe with the broker. Tried until the delivery's own channel is gone, since the delivery
-    /// then comes again anyway, or the deadline passes.
+    /// Publishes a copy and returns whether the broker has it safely. Retries until the deadline, or until the
+    /// delivery's channel is closed: the broker then redelivers the message anyway.
     async fn publish(&self, delivery: &Delivery, copy: Message) -> bool {
         let mut backoff = Backoff::default();
         let deadline = tokio::time::Instant::now() + PUBLISH_DEADLINE;
@@ -238,7 +240,7 @@ fn why_dead(failure: &Failure) -> WhyDead {
     }
 }
 
-/// One line for each failure, with its whole cause.
+/// Logs one line per failure, with its whole cause.
 fn log(failure: &Failure, delay: Option<Duration>) {
     match delay {
         Some(delay) => {
@@ -248,7 +250,8 @@ fn log(failure: &Failure, delay: Option<Duration>) {
     }
 }
 
-/// The delivery's headers without what the broker added, and without the mark: an ordinary failure clears a suspect.
+/// Returns the delivery's headers without those that the broker added, and without the mark: an ordinary failure clears
+/// a suspect.
 fn own_headers(delivery: &Delivery) -> FieldTable {
     let table = delivery.properties.headers().as_ref();
     let kept = table.map(headers::for_copy).unwrap_or_default();
@@ -290,13 +293,13 @@ mod tests {
     }
 
     #[test]
-    fn only_what_comes_back_from_a_retry_tier_is_a_further_attempt() {
+    fn only_message_from_a_retry_tier_is_a_further_attempt() {
         let header = [(ATTEMPT, AMQPValue::LongUInt(3))];
         assert_eq!(attempt(&delivery(names::RETURN, &header)), 3);
         assert_eq!(
             attempt(&delivery(names::RETURN, &[(ATTEMPT, AMQPValue::LongUInt(0))])),
             1,
-            "there is always a next one"
+            "there is always a next attempt"
         );
         assert_eq!(attempt(&delivery("", &header)), 1, "moved back by hand");
         assert_eq!(attempt(&delivery(names::EVENTS, &[])), 1);
@@ -306,7 +309,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_tiers_are_used_in_turn_and_then_there_is_none() {
+    async fn retry_tiers_are_used_in_turn_until_none_is_left() {
         let settle = settle();
         let passing = Failure::retry("busy");
         let seconds: Vec<_> =
@@ -316,7 +319,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_wish_for_a_longer_wait_picks_the_first_tier_that_is_long_enough() {
+    async fn requested_wait_picks_the_first_tier_that_is_long_enough() {
         let settle = settle();
         let wish = |seconds| Failure::Retry { why: "busy".to_owned(), after: Some(Duration::from_secs(seconds)) };
         assert_eq!(settle.delay(1, &wish(5)), Some(Duration::from_secs(10)));
@@ -329,7 +332,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_copy_says_what_happened_and_forgets_what_the_broker_added() {
+    async fn copy_states_the_failure_and_drops_the_headers_of_the_broker() {
         let death = ("x-first-death-queue", AMQPValue::LongString("orders.retry.1s".into()));
         let other = ("x-shop", AMQPValue::LongString("kept".into()));
         let (settle, delivery) = (settle(), delivery(names::RETURN, &[death, other]));
@@ -342,7 +345,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_suspect_is_marked_when_it_is_put_back_and_no_longer_once_it_fails_like_any_other() {
+    async fn suspect_is_marked_when_put_back_and_unmarked_after_an_ordinary_failure() {
         let suspect = delivery(names::EVENTS, &[("x-delivery-count", AMQPValue::LongLongInt(3))]);
         let put_back = settle().again(&suspect);
         let headers = put_back.properties.headers().clone().expect("it has headers");
@@ -354,9 +357,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_put_back_is_the_same_attempt_with_a_new_count_of_returns() {
+    async fn message_put_back_keeps_its_attempt_and_restarts_its_count_of_returns() {
         for (exchange, header, attempt_now) in [(names::RETURN, 3, 3), ("", 7, 1)] {
-            // As RabbitMQ 4.3 has them; older ones know the first only.
+            // RabbitMQ 4.3 sends both; older versions only the first.
             let counts = ["x-delivery-count", "x-acquired-count"].map(|name| (name, AMQPValue::LongLongInt(2)));
             let attempt_header = [(ATTEMPT, AMQPValue::LongUInt(header))];
             let delivery = delivery(exchange, &[&counts[..], &attempt_header].concat());

@@ -1,4 +1,4 @@
-//! Around each actor: opens a channel, starts it, starts a new one when it ended, and drains it when the process stops.
+//! Supervises each actor: opens a channel, starts the actor, replaces it when it ends, and drains it at shutdown.
 
 use std::{
     sync::{
@@ -29,12 +29,13 @@ use crate::{
     telemetry,
 };
 
-/// How long an actor may take to finish what it has begun. With what follows a process ends in 32 s at most: pace 2, relay 5,
-/// failures 2, runtime 2, traces 1.
+/// How long an actor may take to finish the work that it has begun.
+///
+/// With the steps that follow, a process ends within 32 s: pace 2, relay 5, failures 2, runtime 2, traces 1.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Keeps one queue consumed until the process stops: opens a channel again for ever, with a new actor each time. An actor
-/// that panics is replaced too, which actix's own supervisor does not do.
+/// Keeps one queue consumed until the process stops. Reopens the channel without limit, with a new actor each time.
+/// Also replaces an actor that panics, which actix's own supervisor does not do.
 pub async fn supervise<H: Handler>(
     process: WorkerContext,
     subscription: Subscription,
@@ -47,10 +48,11 @@ pub async fn supervise<H: Handler>(
     let mut was_away = false;
     let mut consumed = None;
     let pause = Pause::default();
-    // Some of its messages came back often. Known beyond the connection, which may be what they broke.
+    // Whether messages were returned repeatedly. Remembered across connections, because such a message may be what
+    // breaks the connection.
     let mut alone = false;
-    // The broker closed the connection when this queue was to be consumed, or another one at the same moment; or it allows no more
-    // channels on it.
+    // Whether the queue needs a connection of its own: the broker closed the shared one while this queue or another was
+    // starting to be consumed, or allows no more channels on it.
     let mut apart = false;
     while !process.stop.is_cancelled() {
         let mode = match Mode::of(&*handler, &pause) {
@@ -67,13 +69,13 @@ pub async fn supervise<H: Handler>(
                     Mode::Working => tracing::info!(queue, "consuming"),
                     Mode::Alone => tracing::info!(queue, "consuming one message at a time"),
                     Mode::HalfOpen if pause.is_on() => {
-                        tracing::info!(queue, "paused: one message at a time tries the database");
+                        tracing::info!(queue, "paused: trying the database with one message at a time");
                     }
-                    Mode::HalfOpen => tracing::info!(queue, "paused: one message at a time tries the provider"),
+                    Mode::HalfOpen => tracing::info!(queue, "paused: trying the provider with one message at a time"),
                 }
                 (backoff, was_away, apart) = (Backoff::default(), false, false);
                 let counted = consumed.take().unwrap_or_else(|| Consumed::count(&process.consuming, &measured));
-                // A paused queue is not helped by more processes, and what it measures is no pace.
+                // More processes do not help a paused queue, and its measurements do not show its pace.
                 measured.slots(match mode {
                     Mode::Working => process.config.prefetch,
                     Mode::Alone => 1,
@@ -86,14 +88,14 @@ pub async fn supervise<H: Handler>(
                 }
                 consuming.close().await;
                 match end {
-                    // A queue that is paused or worked again has not stopped being consumed.
+                    // A queue that changes its mode still counts as consumed.
                     End::ModeOver => {
                         consumed = Some(counted);
                         continue;
                     }
                     End::Stopped => {}
                     End::Lost(why) => {
-                        tracing::warn!(queue, why, "the queue is not consumed any more; connecting again")
+                        tracing::warn!(queue, why, "the queue is no longer consumed; reconnecting")
                     }
                 }
             }
@@ -101,7 +103,7 @@ pub async fn supervise<H: Handler>(
                 consumed = None;
                 let shares = !apart && mode != Mode::Alone;
                 apart |= consuming::closed_all(&error) || error.is_out_of_channels();
-                // Of a connection that all queues share it is said once.
+                // A shared connection logs its own failure once.
                 let is_told = was_away || (shares && error.is_full());
                 if !is_told {
                     tracing::warn!(
@@ -122,7 +124,7 @@ pub async fn supervise<H: Handler>(
     }
 }
 
-/// Waits until no other queue of the process is worked one message at a time, where this one is to be.
+/// In mode [`Mode::Alone`], waits until no other queue of the process is worked one message at a time.
 async fn turn(process: &WorkerContext, mode: Mode) -> Option<OwnedSemaphorePermit> {
     match mode {
         Mode::Alone => Arc::clone(&process.alone).acquire_owned().await.ok(),
@@ -130,7 +132,7 @@ async fn turn(process: &WorkerContext, mode: Mode) -> Option<OwnedSemaphorePermi
     }
 }
 
-/// Counts a queue as consumed for as long as it lives.
+/// Counts a queue as consumed until it is dropped.
 struct Consumed(Arc<AtomicUsize>, QueueMetrics);
 
 impl Consumed {
@@ -151,15 +153,16 @@ impl Drop for Consumed {
 
 /// Why a consumer ended.
 enum End {
-    /// The process stops.
+    /// The process is stopping.
     Stopped,
-    /// The provider or the database became unavailable or recovered: the queue is to be worked in the other mode.
+    /// The queue must be worked in another mode: the provider or the database became unavailable or recovered, or the
+    /// worker must start or stop handling one message at a time.
     ModeOver,
-    /// For another reason.
+    /// Any other reason.
     Lost(String),
 }
 
-/// Runs one actor until it ends, and says why it did.
+/// Runs one actor until it ends, and returns the reason.
 async fn consume<H: Handler>(
     process: &WorkerContext,
     handler: &Arc<H>,
@@ -197,7 +200,7 @@ async fn consume<H: Handler>(
             Err(_) => End::Lost("the actor panicked".to_owned()),
         },
         call = mode_over(&**handler, pause, mode) => {
-            // The last calls that were begun have their own time-out.
+            // Calls under way have their own time-out.
             let draining = drain(consuming, &actor, &mut ended, DRAIN_TIMEOUT + call);
             tokio::select! {
                 () = draining => return End::ModeOver,
@@ -205,7 +208,7 @@ async fn consume<H: Handler>(
             }
         }
         () = enough.cancelled() => {
-            // What is in hand may be waiting for its provider, which has its own time-out.
+            // Events in hand may be waiting for the provider, which has its own time-out.
             let limit = DRAIN_TIMEOUT + handler.guard().map_or(Duration::ZERO, |guard| guard.time_out());
             tokio::select! {
                 finished = tokio::time::timeout(limit, finish(consuming, &mut ended)) => match finished {
@@ -224,7 +227,7 @@ async fn consume<H: Handler>(
     End::Stopped
 }
 
-/// No new deliveries, then the end of an actor that wants none.
+/// Stops new deliveries, then waits until the actor has finished what is in hand.
 async fn finish(consuming: &Consuming, ended: &mut oneshot::Receiver<Ended>) -> End {
     consuming.cancel().await;
     match ended.await {
@@ -234,7 +237,7 @@ async fn finish(consuming: &Consuming, ended: &mut oneshot::Receiver<Ended>) -> 
     }
 }
 
-/// Waits until the queue is to be worked in the other mode; returns how long a call to its provider may take.
+/// Waits until the queue must be worked in the other mode. Returns how long a call to its provider may take.
 async fn mode_over<H: Handler>(handler: &H, pause: &Pause, mode: Mode) -> Duration {
     let guard = handler.guard();
     let provider_is_unavailable = async |away| match guard {
@@ -247,7 +250,7 @@ async fn mode_over<H: Handler>(handler: &H, pause: &Pause, mode: Mode) -> Durati
             () = provider_is_unavailable(true) => {}
             () = pause.until(true) => {}
         },
-        // Either may become unavailable again while the other is waited for.
+        // Either may become unavailable again while this waits for the other.
         Mode::HalfOpen => {
             while Mode::of(handler, pause) == Mode::HalfOpen {
                 provider_is_unavailable(false).await;
@@ -258,7 +261,7 @@ async fn mode_over<H: Handler>(handler: &H, pause: &Pause, mode: Mode) -> Durati
     guard.map_or(Duration::ZERO, |guard| guard.time_out())
 }
 
-/// No new deliveries, then the end of those begun, within `limit`; the rest goes back to the broker.
+/// Stops new deliveries and waits up to `limit` for work in progress. The rest returns to the broker.
 async fn drain<H: Handler>(
     consuming: &Consuming,
     actor: &Addr<QueueActor<H>>,
@@ -266,12 +269,12 @@ async fn drain<H: Handler>(
     limit: Duration,
 ) {
     let draining = async {
-        // An error of either means that there is nothing to drain any more.
+        // An error of either means that there is nothing left to drain.
         let _ = actor.send(Drain).await;
         consuming.cancel().await;
         drop(ended.await);
     };
     if tokio::time::timeout(limit, draining).await.is_err() {
-        tracing::warn!(queue = %consuming.subscription, "what was begun did not finish in time; it goes back to the queue");
+        tracing::warn!(queue = %consuming.subscription, "work in progress did not finish in time; its messages return to the queue");
     }
 }

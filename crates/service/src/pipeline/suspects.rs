@@ -1,4 +1,5 @@
-//! What separates a delivery that is lost from one that waits: it was missing at two looks, with its queue empty in between.
+//! Distinguishes lost deliveries from waiting ones: a lost delivery is missing in two passes, with its queue empty in
+//! between.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -6,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::store::missing::{Pair, Unapplied, Whereabouts};
 
-/// What is not applied, and since when it has been missing at every look; and since when queues have been empty.
+/// The unapplied deliveries and since when each has been missing in every pass, and since when queues have been empty.
 #[derive(Debug, Default)]
 pub struct Suspects {
     since: HashMap<Pair, Option<Instant>>,
@@ -14,7 +15,7 @@ pub struct Suspects {
 }
 
 impl Suspects {
-    /// Returns what is not applied.
+    /// Returns the unapplied deliveries.
     pub fn pairs(&self) -> Vec<Pair> {
         self.since.keys().cloned().collect()
     }
@@ -24,8 +25,8 @@ impl Suspects {
         self.since.remove(pair);
     }
 
-    /// Records what is unapplied and which queues are empty now. Returns the deliveries that were also missing at least `apart` ago,
-    /// and whose queue was empty at every look since.
+    /// Records the unapplied deliveries and the current queue depths. Returns the deliveries that have been missing for
+    /// at least `apart`, and whose queue has been empty in every pass for as long.
     pub fn observe(
         &mut self,
         unapplied: Vec<Unapplied>,
@@ -42,7 +43,7 @@ impl Suspects {
         let mut gone = Vec::new();
         for Unapplied { pair, whereabouts } in unapplied {
             let missing_since = match whereabouts {
-                // A person looks after it, or has decided.
+                // An operator handles it, or has decided to discard it.
                 Whereabouts::Dead | Whereabouts::Discarded => continue,
                 Whereabouts::Outbox | Whereabouts::Retry => None,
                 Whereabouts::Unknown => Some(before.get(&pair).copied().flatten().unwrap_or(now)),
@@ -70,7 +71,8 @@ mod tests {
         Pair { event_id: Uuid::from_u128(1), subscription: QUEUE.to_owned() }
     }
 
-    /// What comes of these looks, a minute after each other: where the event is, and how many messages its queue has.
+    /// Returns how many deliveries each pass finds lost. The passes are a minute apart, each with the event's place and
+    /// its queue's depth.
     fn looks(looks: &[(Whereabouts, Option<u32>)]) -> Vec<usize> {
         let (mut suspects, mut now) = (Suspects::default(), Instant::now());
         let look = |(whereabouts, ready): &(Whereabouts, Option<u32>)| {
@@ -84,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_missing_at_two_looks_at_an_empty_queue_is_sent() {
+    fn only_deliveries_missing_twice_from_an_empty_queue_are_sent() {
         use Whereabouts::{Dead, Discarded, Outbox, Retry, Unknown};
         assert_eq!(looks(&[(Unknown, Some(0)), (Unknown, Some(0)), (Unknown, Some(0))]), [0, 1, 1]);
         assert_eq!(looks(&[(Unknown, Some(0)), (Unknown, Some(3)), (Unknown, Some(0))]), [0, 0, 0], "a backlog");
@@ -97,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn two_looks_that_are_too_close_are_one() {
+    fn two_passes_too_close_together_count_as_one() {
         let (mut suspects, now) = (Suspects::default(), Instant::now());
         let queues = HashMap::from([(QUEUE.to_owned(), 0)]);
         let seen = || vec![Unapplied { pair: pair(), whereabouts: Whereabouts::Unknown }];
@@ -107,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_arrived_is_no_suspect_any_more() {
+    fn arrived_delivery_is_no_longer_a_suspect() {
         let (mut suspects, now) = (Suspects::default(), Instant::now());
         let queues = HashMap::from([(QUEUE.to_owned(), 0)]);
         suspects.observe(vec![Unapplied { pair: pair(), whereabouts: Whereabouts::Unknown }], &queues, now, APART);

@@ -1,4 +1,4 @@
-//! What all actors of a worker process share.
+//! The context that all actors of a worker process share.
 
 use std::sync::{Arc, atomic::AtomicUsize};
 
@@ -15,27 +15,27 @@ use crate::{
 /// The settings, connections and tasks of one process. Cheap to clone.
 #[derive(Clone)]
 pub struct WorkerContext {
-    /// Settings.
+    /// The settings.
     pub config: Arc<WorkerConfig>,
     /// The database.
     pub database: Database,
-    /// Makes connections for queues that need one of their own.
+    /// Opens connections for queues that need their own.
     pub connector: Connector,
-    /// The connection on which all other queues are consumed, a channel for each.
+    /// The connection that all other queues share, with a channel for each.
     pub connection: SharedConnection,
-    /// For retries and dead letters.
+    /// Publishes retries and dead letters.
     pub publisher: Publisher,
-    /// For the events that follow.
+    /// Publishes the events that handlers record.
     pub relay: Relay,
-    /// Where failed attempts are written down.
+    /// Records failed attempts.
     pub failures: FailureLog,
     /// The multi-threaded runtime on which connections and transactions live.
     pub runtime: Handle,
-    /// How many queues are consumed now; one that is paused because its provider is away is among them.
+    /// How many queues are consumed now, including queues paused because a provider or the database is unavailable.
     pub consuming: Arc<AtomicUsize>,
-    /// The one turn to work a queue one message at a time. A message that kills the process then takes no suspect of another queue
-    /// with it, of which each death would count as one of its own.
+    /// The single permit to work a queue one message at a time. Otherwise a message that kills the process would also
+    /// take down a suspect of another queue, and that death would count against both.
     pub alone: Arc<Semaphore>,
-    /// Cancelled when the process is to stop.
+    /// Cancelled when the process must stop.
     pub stop: CancellationToken,
 }

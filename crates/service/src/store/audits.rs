@@ -1,4 +1,4 @@
-//! How audits ended, for the metric and its alert.
+//! The results of audits, for the metric and its alert.
 
 use chrono::{DateTime, Utc};
 use diesel::{
@@ -8,17 +8,17 @@ use diesel_async::RunQueryDsl as _;
 
 use super::{Connection, StoreError, schema::messaging::audits};
 
-/// How one ended.
+/// The result of an audit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = audits)]
 pub struct Audited {
-    /// When it ended, by the database's clock.
+    /// When it finished, by the database's clock.
     pub finished_at: DateTime<Utc>,
-    /// Violations that it found.
+    /// The violations that it found.
     pub violations: i64,
 }
 
-/// Writes down that an audit has just ended, which looked at so many orders.
+/// Records an audit that has just finished, with the number of orders that it checked.
 ///
 /// # Errors
 /// Those of the database.
@@ -28,7 +28,7 @@ pub async fn record(connection: &mut Connection, orders: i64, violations: i64) -
     Ok(())
 }
 
-/// How the last one ended; `None` where none was written down.
+/// Returns the result of the last audit; `None` if none is recorded.
 ///
 /// # Errors
 /// Those of the database.

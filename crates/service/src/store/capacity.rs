@@ -1,4 +1,4 @@
-//! How many connections PostgreSQL allows, and who has them.
+//! Reads how many connections PostgreSQL allows, and who uses them.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use diesel_async::RunQueryDsl as _;
 
 use super::{Connection, StoreError};
 
-/// What one role may have and has. Superusers have the server's limit alone.
+/// The connections that one role may have and has. Only the server's limit applies to superusers.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
 pub struct Capacity {
     /// The role.
@@ -19,19 +19,19 @@ pub struct Capacity {
     /// The most connections: the smallest limit of role, database and server.
     #[diesel(sql_type = Integer)]
     pub limit: i32,
-    /// Whose limit that is.
+    /// The name of that limit.
     #[diesel(sql_type = Text)]
     pub limited_by: String,
-    /// Connections that count against the limit now, ours among them.
+    /// Connections that count against the limit now, including ours.
     #[diesel(sql_type = BigInt)]
     pub in_use: i64,
-    /// Processes of ours that are connected as this role, beside operators' commands.
+    /// Our processes that are connected as this role, excluding operators' commands.
     #[diesel(sql_type = BigInt)]
     pub programs: i64,
 }
 
 impl Capacity {
-    /// Reads what the role has that we are.
+    /// Reads the capacity of the role that we are connected as.
     ///
     /// # Errors
     /// Those of the database.
@@ -39,7 +39,7 @@ impl Capacity {
         Ok(diesel::sql_query(format!("{CAPACITY} WHERE rolname = current_user")).get_result(connection).await?)
     }
 
-    /// Reads what these roles have, of those that exist.
+    /// Reads the capacity of each of these roles that exists.
     ///
     /// # Errors
     /// Those of the database.
@@ -48,7 +48,7 @@ impl Capacity {
         Ok(reading.bind::<Array<Text>, _>(roles).load(connection).await?)
     }
 
-    /// Whether so many connections fit, if nobody else took one.
+    /// Whether this many connections would fit if nobody else used any.
     #[must_use]
     pub fn allows(&self, connections: usize) -> bool {
         usize::try_from(self.limit).is_ok_and(|limit| limit >= connections)
@@ -58,11 +58,12 @@ impl Capacity {
 impl fmt::Display for Capacity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { role, limit, limited_by, in_use, .. } = self;
-        write!(f, "{limited_by} allows {role} {limit} connections, of which {in_use} are in use")
+        write!(f, "{limited_by} allows {role} {limit} connections; {in_use} are in use")
     }
 }
 
-/// `-1` is no limit. Connections that are reserved for superusers are none for us. Who is connected as whom everybody may see.
+/// `-1` means no limit. Connections reserved for superusers do not count for us. Every role may see who is connected as
+/// which role.
 const CAPACITY: &str = "
 SELECT rolname::text AS role, lowest.value AS \"limit\", lowest.name AS limited_by,
        (SELECT count(*) FROM pg_catalog.pg_stat_activity

@@ -1,4 +1,4 @@
-//! How connections to PostgreSQL are made: what they ask of the server and of their socket.
+//! Configures connections to PostgreSQL: their server settings and their socket.
 
 use std::time::Duration;
 
@@ -7,17 +7,17 @@ use diesel::ConnectionError;
 use super::wire::Pooled;
 use crate::config::{DatabaseConfig, PostgresServer, set_by};
 
-/// What every connection asks of the server. A statement of ours takes milliseconds: these bounds only end what is stuck.
-/// `lock_timeout` is shorter than `statement_timeout` so that we learn that it was a lock.
+/// The bounds that every connection requests. Our statements take milliseconds: these only end what is stuck.
+/// `lock_timeout` is shorter than `statement_timeout` so that the error names a lock as the cause.
 const SERVER_BOUNDS: [(&str, &str); 3] =
     [("statement_timeout", "30s"), ("lock_timeout", "5s"), ("idle_in_transaction_session_timeout", "30s")];
 
-/// Settings with which PostgreSQL finds rows by index alone.
+/// Settings that make PostgreSQL find rows by index only.
 ///
-/// Without statistics, as in a new shop, it plans to read a whole table for each batch of keys: a quarter of its time in a run of 8,000
-/// orders. With these settings one plan is good however large the tables are, so each prepared statement is planned once. Planning
-/// for each batch of one key took a fifth of PostgreSQL's time. `jit` is off because a sequential scan that no index can replace
-/// now counts as very costly, so PostgreSQL would compile it.
+/// Without statistics, as in a new shop, it plans to read a whole table for each batch of keys: a quarter of its time
+/// in a run of 8,000 orders. With these settings one plan suits tables of any size, so each prepared statement is
+/// planned once. Planning for each batch of one key took a fifth of PostgreSQL's time. `jit` is off because a
+/// sequential scan that no index can replace now counts as very costly, so PostgreSQL would compile it.
 pub(super) const BY_KEY: [(&str, &str); 5] = [
     ("enable_seqscan", "off"),
     ("enable_hashjoin", "off"),
@@ -26,28 +26,30 @@ pub(super) const BY_KEY: [(&str, &str); 5] = [
     ("plan_cache_mode", "force_generic_plan"),
 ];
 
-/// The most that connecting may take, for all servers that are named together: the pool gives up after a second more.
+/// The most time for connecting to all the servers that a URL names: the pool gives up one second later.
 const CONNECT: Duration = Duration::from_secs(4);
 
-/// A server that vanished without a word is noticed after 15 s.
+/// A server that vanished silently is noticed after 15 s.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The driver's own default for `keepalives_idle`, by which we see that nobody has set it.
+/// The driver's default for `keepalives_idle`: if it is still there, nobody has set another value.
 const DRIVERS_KEEPALIVE_IDLE: Duration = Duration::from_secs(2 * 60 * 60);
 
-/// What a pool of connections leads to.
+/// The server that a pool connects to.
 #[derive(Debug, Clone)]
 pub(super) struct Target {
     pub(super) server: PostgresServer,
-    /// How to work with the pooler there, where it is one in transaction mode.
+    /// How to work with a pooler there, if it is one in transaction mode.
     pub(super) pooled: Option<Pooled>,
 }
 
-/// The configuration of a long-lived program's connections: with our bounds, and `more` settings, wherever the URL does not set its
-/// own. `program` is what `pg_stat_activity` shows as their application name. The connection asks for them when it is made; behind a
-/// pooler in transaction mode, where the next transaction may run in another session, each transaction asks for them.
+/// Returns the configuration of a long-lived program's connections: our bounds and `more` settings, except those that
+/// the URL sets itself. `program` is the application name in `pg_stat_activity`.
+///
+/// A connection requests the settings when it opens. Behind a pooler in transaction mode, where the next transaction
+/// may run in another session, each transaction requests them.
 ///
 /// # Errors
 /// When the URL cannot be read.
@@ -71,7 +73,7 @@ pub(super) fn bounded(
     Ok(Target { server, pooled: None })
 }
 
-/// As [`bounded`], without bounds on what the server does: a migration may take its time.
+/// As [`bounded`], without bounds on the server's work: a migration may take its time.
 ///
 /// # Errors
 /// When the URL cannot be read.
@@ -81,7 +83,8 @@ pub(super) fn unbounded(config: &DatabaseConfig, program: &str) -> Result<Postgr
     if driver.get_application_name().is_none() {
         driver.application_name(program);
     }
-    // Of several servers each has its part of the time, or one that does not answer would keep us from the next.
+    // Each of several servers gets its share of the time. Otherwise a server that does not answer would keep us from
+    // the next.
     let servers = driver.get_hosts().len().max(driver.get_hostaddrs().len()).max(1);
     let each = CONNECT / u32::try_from(servers).unwrap_or(u32::MAX);
     let given = driver.get_connect_timeout().copied().unwrap_or(each);
@@ -119,9 +122,9 @@ mod tests {
         );
     }
 
-    /// What people set themselves holds, and all else is bounded: our bounds go only where theirs are not.
+    /// Settings in the URL take precedence; our bounds apply to the rest.
     #[test]
-    fn options_of_ones_own_are_joined_with_our_bounds() {
+    fn options_in_the_url_are_combined_with_our_bounds() {
         let ours = "-c statement_timeout=30s -c lock_timeout=5s -c idle_in_transaction_session_timeout=30s";
         for (url, expected) in [
             ("postgres://localhost/d", ours.to_owned()),
@@ -135,7 +138,7 @@ mod tests {
         }
     }
 
-    /// A pooler in transaction mode refuses or mixes up what a connection asks for at its start.
+    /// A pooler in transaction mode refuses or mixes up what a connection requests at its start.
     #[test]
     fn transactions_ask_for_the_bounds_where_connections_cannot() {
         let url = "postgres://localhost/d?options=-c%20jit%3Don";
@@ -149,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn sockets_are_bounded_in_the_units_that_are_meant() {
+    fn socket_timeouts_are_in_the_documented_units() {
         let seconds = Duration::from_secs;
         let config = of("postgres://localhost/d");
         assert_eq!(config.get_tcp_user_timeout(), Some(&seconds(15)));
@@ -160,7 +163,7 @@ mod tests {
         assert_eq!(config.get_application_name(), Some("mine"));
     }
 
-    /// A server that takes packets and never answers leaves the next one its time.
+    /// A server that accepts packets but never answers must leave time for the next one.
     #[test]
     fn several_servers_share_the_time_for_connecting() {
         for (url, expected) in [

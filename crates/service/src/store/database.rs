@@ -33,11 +33,13 @@ use crate::{
     metrics, telemetry,
 };
 
-/// A connection that goes back to its pool, unless it is broken: then it is closed. Broken is one whose transaction was
-/// left open by a panic or a time-out, which would keep its locks in the pool; one that the server has ended; and one
-/// whose session is read-only, which it stays when the database is not any more.
+/// A connection that returns to its pool, or is closed if it is broken.
 ///
-/// Its turn ends after that: the next task to get a turn finds a free connection.
+/// Three kinds are broken: one whose transaction a panic or time-out left open, since it would keep its locks in the
+/// pool; one that the server has ended; and one whose session is read-only, since it stays so even when the database no
+/// longer is.
+///
+/// Its turn ends only then, so the next task to get a turn finds a free connection.
 pub struct PooledConnection {
     connection: Option<Object<Connection>>,
     _turn: Turn,
@@ -59,7 +61,7 @@ impl Deref for PooledConnection {
     fn deref(&self) -> &Connection {
         match &self.connection {
             Some(connection) => connection,
-            None => unreachable!("only dropping takes it"),
+            None => unreachable!("only `drop` takes the connection"),
         }
     }
 }
@@ -68,17 +70,17 @@ impl DerefMut for PooledConnection {
     fn deref_mut(&mut self) -> &mut Connection {
         match &mut self.connection {
             Some(connection) => connection,
-            None => unreachable!("only dropping takes it"),
+            None => unreachable!("only `drop` takes the connection"),
         }
     }
 }
 
-/// How long we wait for a free connection, and for a new one to be made. PostgreSQL may refuse a new one because it has too many:
-/// then we wait for a free one for as long.
+/// How long to wait for a free connection, and for a new one to be made. If PostgreSQL refuses a new one because it has
+/// too many, this is also how long to wait for a free one.
 const WAIT_FOR_CONNECTION: Duration = Duration::from_secs(5);
 
-/// What a statement or a few of them may take that usually take milliseconds: whoever asks is answered, if only that the
-/// database is away.
+/// The bound for a few statements that usually take milliseconds. The caller always gets an answer, if only that the
+/// database is unavailable.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// A bounded pool of connections. Cheap to clone.
@@ -86,7 +88,7 @@ pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 pub struct Database {
     pool: Pool<Connection>,
     gate: Arc<Gate>,
-    /// PostgreSQL itself, where the pool leads to a pooler in transaction mode.
+    /// PostgreSQL itself, if the pool leads to a pooler in transaction mode.
     direct: Option<Arc<PostgresServer>>,
     runtime: Handle,
     sightings: Arc<Sightings>,
@@ -99,11 +101,11 @@ impl std::fmt::Debug for Database {
 }
 
 impl Database {
-    /// A pool of at most `size` connections, made when they are first needed. `program` is what
-    /// `pg_stat_activity` shows as their application name.
+    /// Returns a pool of at most `size` connections, opened when first needed. `program` is the application name in
+    /// `pg_stat_activity`.
     ///
-    /// Connections live on the tokio runtime that this is called on, whoever asks for one: a connection whose
-    /// background task runs on an actix-web worker's runtime would end with that worker.
+    /// Connections live on the tokio runtime that this is called on, regardless of the caller that requests one. A
+    /// connection whose background task ran on an actix-web worker's runtime would end with that worker.
     ///
     /// # Errors
     /// When the URL cannot be read.
@@ -111,8 +113,8 @@ impl Database {
         Self::open(config, program, &[], size)
     }
 
-    /// As [`Database::new`], for statements that find rows by key: PostgreSQL uses indexes however large or new the tables are. Do not
-    /// use it for reports over much of a table, which it makes slower.
+    /// As [`Database::new`], for statements that find rows by key: PostgreSQL uses indexes for tables of any size and
+    /// age. Do not use it for reports over much of a table: it makes them slower.
     ///
     /// # Errors
     /// When the URL cannot be read.
@@ -136,7 +138,7 @@ impl Database {
         let sightings = Arc::new(Sightings::default());
         let seen = Arc::clone(&sightings);
         let mut manager = ManagerConfig::default();
-        // A dead connection shows at its first statement, and every caller has to cope with that anyway.
+        // A dead connection fails at its first statement, and every caller must cope with that anyway.
         manager.recycling_method = RecyclingMethod::Fast;
         manager.custom_setup = Box::new(move |_| {
             let (server, pooled, seen) = (server.clone(), pooled.clone(), Arc::clone(&seen));
@@ -158,30 +160,32 @@ impl Database {
         Ok(Self { pool, gate: Arc::new(Gate::new(size)), direct: direct.map(Arc::new), runtime, sightings })
     }
 
-    /// What the database lately showed to be unable to do. Costs no statement.
+    /// Returns what the database recently proved unable to do. Costs no statement.
     #[must_use]
     pub fn condition(&self) -> Condition {
         self.sightings.condition()
     }
 
-    /// The most connections of the pool.
+    /// Returns the most connections that the pool may have.
     #[must_use]
     pub fn most_connections(&self) -> usize {
         self.pool.status().max_size
     }
 
-    /// Tells the metrics how the pool is now.
+    /// Updates the metrics of the pool.
     pub fn measure(&self) {
         let now = self.pool.status();
         metrics::get().database.pool(now.size, now.available, now.max_size, self.gate.waiting());
     }
 
-    /// Does `work` on a connection, for at most `bound` together with the wait for one. After that the connection is closed
-    /// and not pooled again: the server may never have got the question, or its answer was lost, and nothing but our own
-    /// clock tells. Its own bounds (`statement_timeout`) are of no use to whom its answer does not reach.
+    /// Runs `work` on a connection, for at most `bound` including the wait for the connection.
+    ///
+    /// If the time runs out, closes the connection instead of pooling it again: the server may never have received the
+    /// statement, or its answer was lost, and only our own clock notices. The server's bounds (`statement_timeout`) do
+    /// not help if its answer never arrives.
     ///
     /// # Errors
-    /// Those of the work; [`StoreError::TimedOut`], after which the work may be done all the same; and when there is no
+    /// Those of the work; [`StoreError::TimedOut`], after which the work may still be done; and when there is no
     /// connection.
     pub async fn run<T, E: From<StoreError>>(
         &self,
@@ -200,7 +204,7 @@ impl Database {
         }
     }
 
-    /// Whether the server answers within `bound`. That there is a connection says little: it may be a dead one.
+    /// Whether the server answers within `bound`. Having a connection proves little: it may be dead.
     pub async fn answers(&self, bound: Duration) -> bool {
         let asking = async |connection: &mut Connection| {
             Ok::<_, StoreError>(diesel::sql_query("SELECT 1").execute(connection).await?)
@@ -214,8 +218,8 @@ impl Database {
         self.direct.is_some()
     }
 
-    /// A connection that is the caller's own, with a session of PostgreSQL of its own, and never goes back to the pool, which may make
-    /// another one in its place.
+    /// Returns a connection that the caller owns, with its own PostgreSQL session. It never returns to the pool, which
+    /// may open another in its place.
     ///
     /// # Errors
     /// As for [`Database::connection`].
@@ -229,11 +233,11 @@ impl Database {
         Ok(Object::take(self.pooled().await?.0))
     }
 
-    /// A connection, after at most ten seconds. Who takes one bounds what they do with it, in a transaction, so that it is
-    /// closed and not pooled when the time is over; for all else there is [`Database::run`].
+    /// Returns a connection within ten seconds. The caller must bound what it does with it, in a transaction, so that
+    /// the connection is closed instead of pooled when the time is up. For everything else use [`Database::run`].
     ///
     /// # Errors
-    /// When none is free or can be made in time.
+    /// When none is free or can be opened in time.
     pub async fn connection(&self) -> Result<PooledConnection, StoreError> {
         let (connection, turn) = self.pooled().await?;
         Ok(PooledConnection { connection: Some(connection), _turn: turn })
@@ -249,7 +253,7 @@ impl Database {
                     self.sightings.reached();
                     return Ok((connection, turn));
                 }
-                // That all connections are busy says nothing about the server.
+                // Busy connections say nothing about the server.
                 Err(error @ PoolError::Timeout(TimeoutType::Wait)) => return Err(error.into()),
                 Err(error) => StoreError::from(error),
             };
@@ -264,11 +268,11 @@ impl Database {
                     error = telemetry::chain(&error),
                     wanted = self.most_connections(),
                     usable = left,
-                    "PostgreSQL refuses more connections; going on with fewer. Raise the CONNECTION LIMIT of the role or \
+                    "PostgreSQL refuses more connections; continuing with fewer. Raise the CONNECTION LIMIT of the role or \
                      database, or max_connections, or lower DATABASE_POOL of the processes that share it"
                 );
             }
-            // With one left it may be that there is none at all: then nobody will give one back.
+            // With one turn left there may be no connection at all, so none would ever be released.
             if left == 1 {
                 tokio::time::sleep(pause).await;
             }

@@ -1,6 +1,6 @@
-//! What can go wrong between us and PostgreSQL, sorted by what helps.
+//! The errors between us and PostgreSQL, sorted by remedy.
 //!
-//! The one place that decides by SQLSTATE. Never by a message: that is in the server's language.
+//! Only this module decides by SQLSTATE. Nothing decides by a message, which is in the server's language.
 
 use diesel::result::{ConnectionError, DatabaseErrorKind, Error as DieselError};
 use diesel_async::pooled_connection::{PoolError as SetupError, deadpool::PoolError};
@@ -11,23 +11,23 @@ use super::wire::Refusal;
 /// A failure of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// No connection could be had: the database is unavailable, or all connections were busy for too long.
+    /// No connection was available: the database is unavailable, or all connections were busy for too long.
     #[error("no database connection")]
     Pool(#[source] PoolError),
     /// PostgreSQL answered with an error.
     #[error("the database refused a statement")]
     Refused(#[source] Refusal),
-    /// A statement failed otherwise.
+    /// A statement failed for another reason.
     #[error("a statement failed")]
     Query(#[source] DieselError),
-    /// A transaction took longer than it may.
+    /// A transaction took too long.
     #[error("the database did not answer within {0:?}")]
     TimedOut(std::time::Duration),
-    /// A value has no JSON form, or a row's JSON is not what we wrote.
-    #[error("a value could not be turned into or read from JSON")]
+    /// A value has no JSON form, or a row's JSON is not in our format.
+    #[error("a value could not be converted to or from JSON")]
     Json(#[from] serde_json::Error),
-    /// A row holds what no code of ours writes.
-    #[error("a row is not as we write it: {0}")]
+    /// A row holds a value that our code never writes.
+    #[error("a row has unexpected contents: {0}")]
     Corrupt(String),
     /// An order's history is in the archive, so nothing can be added to it.
     #[error("order {0} is finished and archived (`orderflow retention`): nothing can be added to its history")]
@@ -52,16 +52,16 @@ impl From<PoolError> for StoreError {
 /// What helps against an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remedy {
-    /// The transaction is tried again at once: it met another one. A batch that keeps failing succeeds in parts.
+    /// Retry the transaction immediately: another one was in the way. A batch that keeps failing succeeds in parts.
     Retry,
-    /// Time, or an operator: the database or the installation cannot do it now, whatever is asked. No data is at fault.
+    /// Wait for time or an operator to help: the database or the installation cannot do it now. No data is at fault.
     Wait,
-    /// Nothing: the data itself is refused.
+    /// Nothing helps: the database refuses the data itself.
     None,
 }
 
 impl StoreError {
-    /// Its SQLSTATE, where PostgreSQL gave one.
+    /// Returns its SQLSTATE, if PostgreSQL sent one.
     #[must_use]
     pub fn state(&self) -> Option<&SqlState> {
         match self {
@@ -73,14 +73,14 @@ impl StoreError {
         }
     }
 
-    /// What helps.
+    /// Returns what helps.
     #[must_use]
     pub fn remedy(&self) -> Remedy {
         match self {
             Self::Pool(_) | Self::TimedOut(_) => Remedy::Wait,
             Self::Refused(refusal) => remedy(refusal.state()),
             Self::Query(error) => match error {
-                // The connection went away in the middle.
+                // The connection broke in the middle.
                 DieselError::BrokenTransactionManager
                 | DieselError::RollbackErrorOnCommit { .. }
                 | DieselError::DatabaseError(
@@ -93,25 +93,25 @@ impl StoreError {
         }
     }
 
-    /// The same work will succeed later, as it is.
+    /// Whether the same work will succeed later, unchanged.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
         self.remedy() != Remedy::None
     }
 
-    /// Another transaction was in the way: the same work may succeed at once.
+    /// Whether another transaction was in the way: the same work may succeed immediately.
     #[must_use]
     pub fn is_passing(&self) -> bool {
         self.remedy() == Remedy::Retry
     }
 
-    /// A unique key was taken.
+    /// Whether a unique key was already taken.
     #[must_use]
     pub fn is_unique_violation(&self) -> bool {
         self.state() == Some(&SqlState::UNIQUE_VIOLATION)
     }
 
-    /// What a statement names does not exist: the tables are missing, or older than this program.
+    /// Whether something that a statement names does not exist: the tables are missing, or older than this program.
     #[must_use]
     pub fn lacks_tables(&self) -> bool {
         matches!(
@@ -125,35 +125,35 @@ impl StoreError {
         )
     }
 
-    /// A statement took longer than it may.
+    /// Whether a statement took too long.
     #[must_use]
     pub fn is_statement_timeout(&self) -> bool {
         self.state() == Some(&SqlState::QUERY_CANCELED)
     }
 
-    /// PostgreSQL has no connection left for us: its own limit, or that of the role or the database.
+    /// Whether PostgreSQL has no connection left for us: its own limit, or that of the role or the database.
     #[must_use]
     pub fn is_too_many_connections(&self) -> bool {
         self.state() == Some(&SqlState::TOO_MANY_CONNECTIONS)
     }
 
-    /// Another transaction held a lock for longer than we wait for one.
+    /// Whether another transaction held a lock for longer than we wait for it.
     #[must_use]
     pub fn is_lock_timeout(&self) -> bool {
         self.state() == Some(&SqlState::LOCK_NOT_AVAILABLE)
     }
 
-    /// Returns PostgreSQL's error of this state, as tests need it.
+    /// Returns PostgreSQL's error with this state, for tests.
     #[must_use]
     pub fn refused(state: SqlState) -> Self {
         Self::Refused(Refusal::new(state, Box::new(String::from("made for a test"))))
     }
 }
 
-/// What helps against an error with this state. PostgreSQL's appendix "Error Codes" lists them all.
+/// Returns what helps against an error with this state. PostgreSQL's appendix "Error Codes" lists them all.
 fn remedy(state: &SqlState) -> Remedy {
     match *state {
-        // A commit whose outcome is unknown: the keys of the next attempt find out.
+        // The outcome of the commit is unknown: the keys of the next attempt reveal it.
         SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN => return Remedy::Wait,
         // Cancelled by a time-out or by an operator; a smaller batch takes less time.
         SqlState::QUERY_CANCELED | SqlState::LOCK_NOT_AVAILABLE | SqlState::OBJECT_IN_USE => return Remedy::Retry,
@@ -171,19 +171,20 @@ fn remedy(state: &SqlState) -> Remedy {
     match state.code().get(..2) {
         // Transaction rollback: serialization failure, deadlock.
         Some("40") => Remedy::Retry,
-        // Connection exception; invalid authorization; invalid catalogue or schema name; insufficient resources (disk,
-        // memory, connections); operator intervention; system error (input and output).
+        // Connection exception; invalid statement name; invalid authorization; invalid catalogue or schema name;
+        // insufficient resources (disk, memory, connections); operator intervention; system error (input and output).
         Some("08" | "26" | "28" | "3D" | "3F" | "53" | "57" | "58") => Remedy::Wait,
         _ => Remedy::None,
     }
 }
 
-/// Whether a connection on which this was said fails again at whatever it is used for next, while a new one may not.
+/// Whether a connection that received this error would fail again at its next use, while a new one may not.
 pub(super) fn spoils(state: &SqlState) -> bool {
     match *state {
-        // A session stays read-only, whatever the database becomes.
+        // A session stays read-only, even when the database no longer is.
         SqlState::READ_ONLY_SQL_TRANSACTION
-        // A prepared statement whose table has changed ("cached plan must not change result type"), or is not there.
+        // A prepared statement whose table has changed ("cached plan must not change result type"), or that does not
+        // exist.
         | SqlState::FEATURE_NOT_SUPPORTED
         | SqlState::UNDEFINED_PSTATEMENT
         | SqlState::DUPLICATE_PSTATEMENT
@@ -197,9 +198,9 @@ pub(super) fn spoils(state: &SqlState) -> bool {
 mod tests {
     use super::*;
 
-    /// Every state of the trial, and its neighbours in PostgreSQL's appendix.
+    /// Every state seen in our trials, and its neighbours in PostgreSQL's appendix.
     #[test]
-    fn states_are_sorted_by_what_helps() {
+    fn states_are_sorted_by_remedy() {
         for (remedy, states) in [
             (Remedy::Retry, "40000 40001 40P01 55P03 55006 57014"),
             (
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_is_spoiled_by_what_will_be_so_the_next_time() {
+    fn lasting_errors_spoil_a_connection_and_others_do_not() {
         for (spoiled, states) in
             [(true, "08P01 0A000 25006 26000 42P05 57P01 58030 XX000"), (false, "23505 40001 40P01 53100 55P03 57014")]
         {
@@ -229,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_sorted_by_a_state_is_sorted_by_its_kind() {
+    fn error_without_a_state_is_sorted_by_its_kind() {
         let closed = DatabaseErrorKind::UnableToSendCommand;
         for (error, remedy) in [
             (StoreError::from(DieselError::DatabaseError(closed, Box::new("x".to_owned()))), Remedy::Wait),

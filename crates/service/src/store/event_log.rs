@@ -1,4 +1,4 @@
-//! The event log: the source of truth, appended to and never changed.
+//! The event log: the source of truth, append-only.
 
 use chrono::{DateTime, Utc};
 use diesel::{
@@ -20,11 +20,11 @@ use crate::fault::{self, Safeguard};
 
 /// Appends events to their orders' histories and puts them into the outbox, in the caller's transaction.
 ///
-/// Each gets the version after its order's last. Where another transaction takes the same version first, this fails
-/// with a unique violation, and the caller's whole transaction is to be tried again.
+/// Each event gets the version after its order's last. If another transaction takes the same version first, this fails
+/// with a unique violation, and the caller must retry its whole transaction.
 ///
 /// # Errors
-/// Those of the database; [`StoreError::Archived`] where the order's history is in the archive.
+/// Those of the database; [`StoreError::Archived`] if the order's history is in the archive.
 pub async fn append(
     connection: &mut Connection,
     source: &str,
@@ -55,7 +55,7 @@ pub async fn append(
     insert(connection, envelopes).await
 }
 
-/// Protects the numbering of histories: with an order's events in the archive, its next would become its first.
+/// Protects the numbering of histories: if an order's events were archived, its next event would be numbered 1.
 async fn refuse_archived(connection: &mut Connection, without_history: Vec<Uuid>) -> Result<(), StoreError> {
     if without_history.is_empty() {
         return Ok(());
@@ -85,7 +85,7 @@ pub async fn append_first(
     insert(connection, envelopes).await
 }
 
-/// The columns of many rows, as one statement takes them.
+/// The columns of many rows, as parameters of one statement.
 #[derive(Default)]
 struct Columns {
     order_id: Vec<Uuid>,
@@ -101,7 +101,7 @@ struct Columns {
     body: Vec<String>,
 }
 
-/// One statement writes log and outbox: a round trip less for every batch, and neither can be forgotten.
+/// One statement writes log and outbox: this saves a round trip per batch, and neither can be forgotten.
 const INSERT: &str = "
 WITH fresh AS (
     SELECT * FROM unnest($1::uuid[], $2::int[], $3::uuid[], $4::text[], $5::text[], $6::timestamptz[],
@@ -161,8 +161,8 @@ async fn insert(
     Ok(outgoing)
 }
 
-/// How an event leaves: the one place where its message's body is made. It is indented, since people read it as it lies in a
-/// queue; what that costs is in docs/EVENTS.md.
+/// Returns the outgoing form of an event. This is the only place that makes its message's body. The JSON is indented
+/// for people who read it in a queue; docs/EVENTS.md has the cost.
 fn as_outgoing(name: &str, envelope: &Envelope<serde_json::Value>) -> Result<Outgoing, StoreError> {
     Ok(Outgoing {
         event_id: envelope.id,
@@ -177,7 +177,7 @@ fn as_outgoing(name: &str, envelope: &Envelope<serde_json::Value>) -> Result<Out
     })
 }
 
-/// Returns the events that have these ids, by id.
+/// Returns the events with these ids, by id.
 ///
 /// # Errors
 /// Those of the database.
@@ -189,8 +189,8 @@ pub async fn find(
     Ok(rows.into_iter().map(|row| (row.event_id, row.envelope())).collect())
 }
 
-/// Returns which of these events are in the archive. Their orders have been finished for so long that nothing acts on them any
-/// more: whoever gets one again acknowledges it as applied.
+/// Returns which of these events are in the archive. Their orders finished so long ago that nothing acts on them any
+/// more: consumers acknowledge such an event as applied.
 ///
 /// # Errors
 /// Those of the database.
@@ -223,7 +223,7 @@ pub(super) struct WholeRow {
 }
 
 impl WholeRow {
-    /// Returns the event as it first left.
+    /// Returns the event as it was first published.
     pub(super) fn envelope(self) -> Envelope<serde_json::Value> {
         let logged = Logged {
             id: self.event_id,
@@ -241,7 +241,8 @@ impl WholeRow {
     }
 }
 
-/// These events as they first left, byte for byte, for sending them again. One that is not in the log is left out.
+/// Returns these events as they were first published, byte for byte, for republishing. Leaves out events that are not
+/// in the log.
 ///
 /// # Errors
 /// Those of the database.

@@ -1,4 +1,4 @@
-//! What failed, for people: failed attempts, and an index of the dead letters. RabbitMQ stays the truth.
+//! Failed attempts and an index of the dead letters, for people. RabbitMQ stays the source of truth.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,13 +13,13 @@ use uuid::Uuid;
 
 use super::{Connection, StoreError, schema::messaging::dead_letters, text};
 
-/// How long failed attempts are kept, and how often deliveries were sent again.
+/// How long to keep failed attempts and the counts of republished deliveries.
 const KEPT: &str = "90 days";
 
-/// An attempt that failed, and what became of its message.
+/// A failed attempt, and what happened to its message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedAttempt {
-    /// The event; none where the message is no event of ours.
+    /// The event; `None` if the message is not an event of ours.
     pub event_id: Option<Uuid>,
     /// The subscription, which is also the queue's name.
     pub subscription: String,
@@ -31,7 +31,7 @@ pub struct FailedAttempt {
     pub worker: String,
     /// When.
     pub failed_at: DateTime<Utc>,
-    /// When the next attempt is due; none where the message was dead-lettered.
+    /// When the next attempt is due; `None` if the message was dead-lettered.
     pub retry_at: Option<DateTime<Utc>>,
 }
 
@@ -46,7 +46,7 @@ WITH fresh AS (
 INSERT INTO messaging.dead_letters (event_id, subscription, attempt, reason, worker, died_at)
 SELECT event_id, subscription, attempt, reason, worker, failed_at FROM fresh WHERE retry_at IS NULL";
 
-/// Of several waiting dead letters of one event and subscription only the last is still there.
+/// Of several waiting dead letters of one event and subscription, only the latest still exists.
 const DIED_AGAIN: &str = "
 UPDATE messaging.dead_letters AS older SET left_at = now(), left_by = 'died_again'
 FROM unnest($1::uuid[], $2::text[]) AS fresh (event_id, subscription)
@@ -55,13 +55,13 @@ WHERE older.event_id = fresh.event_id AND older.subscription = fresh.subscriptio
               WHERE later.event_id = older.event_id AND later.subscription = older.subscription
                 AND later.left_at IS NULL AND later.id > older.id)";
 
-/// Writes failed attempts, and for those without a next one a dead letter; an older waiting dead letter of the same
-/// event and subscription has died again. In a transaction of its own.
+/// Records failed attempts, and a dead letter for each without a next attempt. An older waiting dead letter of the same
+/// event and subscription is marked as having died again. Runs in its own transaction.
 ///
 /// # Errors
 /// Those of the database.
 pub async fn remember(connection: &mut Connection, failed: &[FailedAttempt]) -> Result<(), StoreError> {
-    // A reason may quote what a stranger sent.
+    // A reason may quote untrusted input.
     let texts =
         |of: fn(&FailedAttempt) -> &str| -> Vec<String> { failed.iter().map(|one| text::storable(of(one))).collect() };
     let dead = || failed.iter().filter(|one| one.retry_at.is_none());
@@ -89,8 +89,9 @@ pub async fn remember(connection: &mut Connection, failed: &[FailedAttempt]) -> 
         .await
 }
 
-/// Forgets up to `limit` attempts that failed more than 90 days ago, and as many notes of what was sent again before
-/// that; returns the larger of both numbers. Several processes may do so at once: none waits for another.
+/// Deletes up to `limit` attempts that failed more than 90 days ago, and up to as many counts of deliveries last
+/// republished before then. Returns the larger of both numbers. Several processes may do so concurrently: none waits
+/// for another.
 ///
 /// # Errors
 /// Those of the database.
@@ -121,24 +122,24 @@ pub async fn forget_old(connection: &mut Connection, limit: i64) -> Result<usize
 /// A dead letter, as the index knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct DeadLetterKey {
-    /// The event; none where the message is no event of ours.
+    /// The event; `None` if the message is not an event of ours.
     pub event_id: Option<Uuid>,
     /// The subscription in whose dead-letter queue it lies.
     pub subscription: String,
-    /// When it died, as its header says. By this one that is no event of ours is recognised.
+    /// When it died, according to its header. Identifies a dead letter that is not an event of ours.
     pub died_at: Option<DateTime<Utc>>,
 }
 
-/// How a command took a dead letter out of its queue.
+/// How a command removed a dead letter from its queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeftBy {
-    /// It was sent to its work queue again.
+    /// Replayed: sent to its work queue again.
     Replayed,
-    /// It was thrown away; its body is in a file.
+    /// Discarded; its body is in a file.
     Discarded,
 }
 
-/// The number of the last death so far; what died later has a greater one.
+/// Returns the number of the latest death; later deaths have greater numbers.
 ///
 /// # Errors
 /// Those of the database.
@@ -154,7 +155,7 @@ WHERE dead.left_at IS NULL AND dead.id <= $4 AND dead.subscription = letter.subs
   AND (dead.event_id = letter.event_id
        OR dead.event_id IS NULL AND letter.event_id IS NULL AND dead.died_at = letter.died_at)";
 
-/// Notes that these dead letters have left their queues. Those that died after `last` (see [`last_death`]) are others,
+/// Records that these dead letters have left their queues. Deaths after `last` (see [`last_death`]) are different ones,
 /// even of the same events.
 ///
 /// # Errors
@@ -180,10 +181,10 @@ pub async fn leave(
     Ok(())
 }
 
-/// A death that the index knows of.
+/// A death in the index.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, QueryableByName)]
 pub struct Death {
-    /// The event; none where the message is no event of ours.
+    /// The event; `None` if the message is not an event of ours.
     #[diesel(sql_type = Nullable<SqlUuid>)]
     pub event_id: Option<Uuid>,
     /// The subscription.
@@ -194,8 +195,8 @@ pub struct Death {
     pub reason: String,
 }
 
-/// Which of these have died after `last` (see [`last_death`]). Of messages that are no events of ours it is only known
-/// that one of their subscription died.
+/// Returns which of these have died after `last` (see [`last_death`]). For messages that are not events of ours, the
+/// index knows only that one of their subscription died.
 ///
 /// # Errors
 /// Those of the database.
@@ -219,18 +220,18 @@ pub async fn died_since(
     Ok(rows.into_iter().collect())
 }
 
-/// A failed attempt, as far as a person waits for it.
+/// The part of a failed attempt that a waiting operator needs.
 #[derive(Debug, Clone, QueryableByName)]
 pub struct LastFailure {
     /// Why.
     #[diesel(sql_type = Text)]
     pub reason: String,
-    /// When the next attempt is due; none where the message was dead-lettered.
+    /// When the next attempt is due; `None` if the message was dead-lettered.
     #[diesel(sql_type = Nullable<Timestamptz>)]
     pub retry_at: Option<DateTime<Utc>>,
 }
 
-/// The last attempt of this event and subscription that failed since then.
+/// Returns the latest attempt of this event and subscription that failed since then.
 ///
 /// # Errors
 /// Those of the database.
@@ -252,7 +253,7 @@ pub async fn failed_since(
     Ok(rows.into_iter().next())
 }
 
-/// How many messages of each subscription wait in a retry tier: of what a person has purged there, it is not known.
+/// Returns how many messages of each subscription wait in a retry tier. Does not notice messages purged there by hand.
 ///
 /// # Errors
 /// Those of the database.
@@ -272,7 +273,7 @@ pub async fn retrying(connection: &mut Connection) -> Result<HashMap<String, i64
     Ok(rows.into_iter().map(|row| (row.subscription, row.messages)).collect())
 }
 
-/// A failed attempt, for whoever watches.
+/// A failed attempt, as monitoring pages show it.
 #[derive(Debug, Clone, PartialEq, QueryableByName)]
 pub struct RecentFailure {
     /// The subscription, which is also the queue's name.
@@ -287,12 +288,12 @@ pub struct RecentFailure {
     /// When.
     #[diesel(sql_type = Timestamptz)]
     pub failed_at: DateTime<Utc>,
-    /// When the next attempt is due; none where the message was dead-lettered.
+    /// When the next attempt is due; `None` if the message was dead-lettered.
     #[diesel(sql_type = Nullable<Timestamptz>)]
     pub retry_at: Option<DateTime<Utc>>,
 }
 
-/// The attempts that failed last, the newest first.
+/// Returns the latest failed attempts, newest first.
 ///
 /// # Errors
 /// Those of the database.
@@ -305,8 +306,8 @@ pub async fn recent(connection: &mut Connection, limit: i64) -> Result<Vec<Recen
     .await?)
 }
 
-/// How many dead letters of each subscription the index knows to lie in its queue; those whose event was applied
-/// meanwhile are not among them, since a person must have moved them.
+/// Returns how many waiting dead letters the index has per subscription. Excludes dead letters whose event was applied
+/// meanwhile, since they must have been moved by hand.
 ///
 /// # Errors
 /// Those of the database.

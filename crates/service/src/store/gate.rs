@@ -1,7 +1,8 @@
-//! How many connections to the database may be in use at once: as many as the pool may have, and fewer while PostgreSQL refuses
-//! further ones.
+//! Limits how many database connections may be in use at the same time: as many as the pool may have, and fewer while
+//! PostgreSQL refuses more.
 //!
-//! The pool itself would fail whoever asks for a connection beyond what PostgreSQL allows. Here they wait for one that is free.
+//! The pool itself would return an error to callers beyond what PostgreSQL allows. Here they wait for a free
+//! connection.
 
 use std::{
     sync::{
@@ -16,16 +17,17 @@ use tokio::{
     time::Instant,
 };
 
-/// How long to work with fewer connections before trying more: what took them may have ended. Each try costs PostgreSQL a process.
+/// How long to work with fewer connections before trying more, since whatever took them may have ended. Each try costs
+/// PostgreSQL a process.
 const TRY_MORE_AFTER: Duration = Duration::from_secs(5);
 
-/// How long without a refusal until the next one is logged again.
+/// How long without a refusal before the next one is logged again.
 const TOLD_FOR: Duration = Duration::from_secs(60);
 
-/// The right to one connection, held as long as it is in use.
+/// The right to use one connection, held as long as it is in use.
 pub(super) type Turn = OwnedSemaphorePermit;
 
-/// Hands out the turns.
+/// Grants the turns.
 #[derive(Debug)]
 pub(super) struct Gate {
     turns: Arc<Semaphore>,
@@ -36,7 +38,7 @@ pub(super) struct Gate {
 
 #[derive(Debug, Default)]
 struct Refused {
-    /// Turns that are withheld.
+    /// The number of turns withheld.
     withheld: usize,
     last: Option<Instant>,
 }
@@ -46,7 +48,7 @@ impl Gate {
         Self { turns: Arc::new(Semaphore::new(size)), size, waiting: AtomicUsize::new(0), refused: Mutex::default() }
     }
 
-    /// How many wait for their turn.
+    /// Returns how many callers wait for their turn.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }
@@ -58,8 +60,8 @@ impl Gate {
         tokio::time::timeout_at(deadline, Arc::clone(&self.turns).acquire_owned()).await.ok()?.ok()
     }
 
-    /// PostgreSQL refused a connection for this turn, which is withheld for a while, unless it is the only one. Returns how many
-    /// are left, and whether that is news.
+    /// Records that PostgreSQL refused a connection for this turn. Withholds the turn for a while, unless it is the
+    /// only one. Returns how many are left, and whether to log that.
     pub(super) fn withhold(&self, turn: Turn) -> (usize, bool) {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         let is_news = refused.last.is_none_or(|last| last.elapsed() > TOLD_FOR);
@@ -71,7 +73,7 @@ impl Gate {
         (self.size - refused.withheld, is_news)
     }
 
-    /// Gives half of what is withheld back, some time after the last refusal.
+    /// Releases half of the withheld turns, some time after the last refusal.
     fn try_more(&self) {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         if refused.withheld > 0 && refused.last.is_none_or(|last| last.elapsed() > TRY_MORE_AFTER) {
@@ -83,7 +85,7 @@ impl Gate {
     }
 }
 
-/// Counts who waits, for as long as it lives.
+/// Counts a waiting caller until it is dropped.
 struct Waits<'g>(&'g AtomicUsize);
 
 impl<'g> Waits<'g> {
@@ -108,20 +110,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn refused_connections_shrink_the_gate_to_what_there_is_and_time_opens_it_again() {
+    async fn refused_connections_shrink_the_gate_and_time_opens_it_again() {
         let gate = Gate::new(3);
         let held = gate.turn(soon()).await.expect("the first");
         let (left, is_news) = gate.withhold(gate.turn(soon()).await.expect("the second"));
         assert_eq!((left, is_news), (2, true));
         let (left, is_news) = gate.withhold(gate.turn(soon()).await.expect("the third"));
-        assert_eq!((left, is_news), (1, false), "it is said once");
-        assert!(gate.turn(soon()).await.is_none(), "one connection is in use, and there is no other");
+        assert_eq!((left, is_news), (1, false), "logged once");
+        assert!(gate.turn(soon()).await.is_none(), "the only connection is in use");
         drop(held);
         assert!(gate.turn(soon()).await.is_some());
         tokio::time::advance(TRY_MORE_AFTER + Duration::from_secs(1)).await;
         let both = (gate.turn(soon()).await, gate.turn(soon()).await);
         assert!(both.0.is_some() && both.1.is_some());
-        assert!(gate.turn(soon()).await.is_none(), "half of it is tried first");
+        assert!(gate.turn(soon()).await.is_none(), "half of the withheld turns are released first");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-//! The inbox: which subscription has applied which event, so that a second delivery changes nothing.
+//! The inbox: records which subscription has applied which event, so that a second delivery changes nothing.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,10 +13,10 @@ use uuid::Uuid;
 use super::{Connection, Prepare as _, StoreError, event_log::WholeRow, schema::messaging::inbox};
 use crate::fault::{self, Safeguard};
 
-/// Claims events for a subscription in the caller's transaction and returns those that nobody had claimed.
+/// Claims events for a subscription in the caller's transaction. Returns those that were not claimed before.
 ///
-/// A claim that another transaction is just making is waited for. Keys are claimed in one order everywhere, so two
-/// batches that overlap cannot deadlock.
+/// Waits for a claim that another transaction is making. Keys are claimed in the same order everywhere, so overlapping
+/// batches cannot deadlock.
 ///
 /// # Errors
 /// Those of the database.
@@ -61,16 +61,17 @@ fn in_order(events: &[Uuid]) -> Vec<Uuid> {
 /// An event as the log has it.
 pub type Logged = Envelope<serde_json::Value>;
 
-/// What log and inbox say of an event.
+/// What log and inbox say about an event.
 #[derive(Debug)]
 pub struct Known {
-    /// `None` where the log has no event of this id.
+    /// `None` if the log has no event with this id.
     pub logged: Option<Logged>,
-    /// The subscription has applied it.
+    /// Whether the subscription has applied it.
     pub is_applied: bool,
 }
 
-/// The log's columns are named one by one: a prepared statement with `log.*` fails for good once a migration adds a column.
+/// Names each column of the log: a prepared statement with `log.*` would fail permanently once a migration adds a
+/// column.
 const KNOWN: &str = "
 SELECT ids.id, inbox.event_id IS NOT NULL AS is_applied, log.order_id, log.version, log.event_id, log.event, log.source,
        log.occurred_at, log.correlation_id, log.causation_id, log.traceparent, log.data
@@ -78,8 +79,8 @@ FROM unnest($1::uuid[]) AS ids (id)
 LEFT JOIN messaging.event_log AS log ON log.event_id = ids.id
 LEFT JOIN messaging.inbox ON inbox.event_id = ids.id AND inbox.subscription = $2";
 
-/// Returns what log and inbox say of each of these events at one moment, for this subscription: one statement, which saves a round
-/// trip.
+/// Returns what log and inbox say about each of these events for this subscription, from one snapshot. One statement
+/// saves a round trip.
 ///
 /// # Errors
 /// Those of the database.
@@ -116,8 +117,8 @@ pub async fn known(
     Ok(known)
 }
 
-/// What the inbox must make impossible can only be seen by something that is not the inbox. What it recognised is noted
-/// too, to know what it was good for.
+/// Records applied events independently of the inbox, so that fault runs can check it. Also records the repetitions
+/// that the inbox recognised, to show that they occurred.
 async fn note(
     connection: &mut Connection,
     subscription: &str,
@@ -135,7 +136,7 @@ async fn note(
     Ok(())
 }
 
-/// Which of these events the subscription has applied already.
+/// Returns which of these events the subscription has already applied.
 ///
 /// # Errors
 /// Those of the database.

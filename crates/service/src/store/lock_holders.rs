@@ -1,4 +1,4 @@
-//! Who holds the locks that a session waits for.
+//! Finds the sessions that hold the locks that another session waits for.
 
 use std::{
     fmt,
@@ -15,22 +15,23 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{Connection, StoreError};
 
-/// How often to look: several times within the shortest wait.
+/// The time between two checks: several fit into the shortest wait.
 const EVERY: Duration = Duration::from_millis(200);
 
-/// A session that another one waits for.
+/// A session that blocks another.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
 pub struct Holder {
-    /// Its process at the server.
+    /// Its process id on the server.
     #[diesel(sql_type = Integer)]
     pub pid: i32,
-    /// The name that its program gave, such as `pg_dump`; PostgreSQL shows that of another role only to `pg_monitor`.
+    /// The application name of its program, such as `pg_dump`; PostgreSQL shows the name of another role's program only
+    /// to `pg_monitor`.
     #[diesel(sql_type = Text)]
     pub program: String,
-    /// As whom it is connected.
+    /// The role that it is connected as.
     #[diesel(sql_type = Text)]
     pub role: String,
-    /// How old its transaction is, in seconds.
+    /// The age of its transaction, in seconds.
     #[diesel(sql_type = BigInt)]
     pub seconds: i64,
 }
@@ -38,12 +39,12 @@ pub struct Holder {
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { pid, program, role, seconds } = self;
-        let program = if program.is_empty() { "a program without a name" } else { program };
-        write!(f, "pid {pid}: {program}, role {role}, in its transaction for {seconds} s")
+        let program = if program.is_empty() { "an unnamed program" } else { program };
+        write!(f, "pid {pid}: {program}, role {role}, transaction open for {seconds} s")
     }
 }
 
-/// Those that were in the way last.
+/// The sessions that blocked last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holders(pub Vec<Holder>);
 
@@ -57,14 +58,15 @@ impl fmt::Display for Holders {
     }
 }
 
-/// Looks from a connection of its own, since one that waits cannot. PostgreSQL knows who holds a lock only while it is waited for.
+/// Checks from its own connection, because a waiting connection cannot. PostgreSQL shows who holds a lock only while
+/// another session waits for it.
 pub(super) struct Watcher {
     seen: Arc<Mutex<Vec<Holder>>>,
     _looking: AbortOnDropHandle<()>,
 }
 
 impl Watcher {
-    /// Looks who holds what the session with this `pid` waits for, until it is dropped.
+    /// Starts checking who blocks the session with this `pid`, until the watcher is dropped.
     pub(super) fn start(mut connection: Connection, pid: i32) -> Self {
         let seen: Arc<Mutex<Vec<Holder>>> = Arc::default();
         let noted = Arc::clone(&seen);
@@ -79,7 +81,7 @@ impl Watcher {
         Self { seen, _looking: AbortOnDropHandle::new(looking) }
     }
 
-    /// Returns who was in the way last.
+    /// Returns the sessions that blocked last.
     pub(super) fn seen(&self) -> Holders {
         Holders(self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
@@ -96,7 +98,7 @@ async fn holders(connection: &mut Connection, pid: i32) -> Result<Vec<Holder>, S
     .await?)
 }
 
-/// Returns the process of this connection at the server.
+/// Returns the process id of this connection on the server.
 pub(super) async fn pid(connection: &mut Connection) -> Result<i32, StoreError> {
     #[derive(QueryableByName)]
     struct Own {

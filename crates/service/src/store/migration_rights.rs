@@ -1,4 +1,4 @@
-//! What a role may do before the first migration, and which statements give it the rest.
+//! The rights of a role before the first migration, and the statements that grant the missing ones.
 
 use diesel::{
     QueryableByName,
@@ -8,7 +8,7 @@ use diesel_async::RunQueryDsl as _;
 
 use super::{Connection, StoreError, migrations::MigrateError};
 
-/// What the role may do before the first migration of a set.
+/// The rights of the role before the first migration of a set.
 #[derive(QueryableByName)]
 pub(super) struct Rights {
     #[diesel(sql_type = Text)]
@@ -23,7 +23,7 @@ pub(super) struct Rights {
     makes_schemas: bool,
     #[diesel(sql_type = Bool)]
     makes_tables: bool,
-    /// Of the schema in which the list is to be.
+    /// Whether the schema for the list of migrations exists.
     #[diesel(sql_type = Bool)]
     pub(super) has_schema: bool,
 }
@@ -42,7 +42,8 @@ impl Rights {
         Ok(rights.bind::<Text, _>(schema).get_result(connection).await?)
     }
 
-    /// Whether an empty database can be set up: the schemas are ours, the list of migrations is in `public`.
+    /// Checks whether the role can set up an empty database: it creates the schemas, and the list of migrations in
+    /// `public`.
     pub(super) fn check_shared(&self) -> Result<(), MigrateError> {
         let mut grants = Vec::new();
         if !self.makes_schemas {
@@ -57,7 +58,7 @@ impl Rights {
         self.refused_without(grants)
     }
 
-    /// Whether a service's schema can be made, or tables in the one that there is.
+    /// Checks whether the role can create a service's schema, or tables in it if it exists.
     pub(super) fn check_service(&self) -> Result<(), MigrateError> {
         self.refused_without(match (self.has_schema, self.makes_tables, self.makes_schemas) {
             (true, true, _) | (false, _, true) => Vec::new(),

@@ -1,4 +1,4 @@
-//! Brings a database's tables up to date: those that are shared, and then each service's own.
+//! Brings a database's tables up to date: first the shared ones, then each service's own.
 
 use std::{fmt, sync::Arc};
 
@@ -14,11 +14,12 @@ use super::{
 };
 use crate::config::{DatabaseConfig, set_by};
 
-/// Today's tables of all services, and what they share later. A service's later migrations are in its own folder.
+/// The tables of all services as of today, and later changes to what they share. A service's later migrations are in
+/// its own folder.
 const SHARED: EmbeddedMigrations = embed_migrations!("../../migrations");
 
-/// The migrations that a service brings. They run in its schema, which keeps its own list of what has run: the version of
-/// another set's migration is no conflict.
+/// The migrations of one service. They run in its schema, which keeps its own list of what has run, so versions do not
+/// conflict with those of other sets.
 #[derive(Clone, Copy)]
 pub struct MigrationSet {
     /// The service.
@@ -46,43 +47,43 @@ impl fmt::Debug for MigrationSet {
     }
 }
 
-/// Any number will do that nothing else in the database uses: this one spells "orderflo".
+/// Any key that nothing else in the database uses: this one spells "orderflo".
 const LOCK: i64 = 0x6f72_6465_7266_6c6f;
 
-/// How long a table's lock may be waited for. Whoever uses the table meanwhile waits behind us, so a backup that holds it for an
-/// hour must not make us wait: customers' requests have 5 s for a lock.
+/// How long to wait for a table's lock. Every other user of the table queues behind us, so a backup that holds it for
+/// an hour must not make us wait: customers' requests have 5 s for a lock.
 const LOCK_TIMEOUT: &str = "3s";
 
-/// How long another host may take that migrates. Nobody else waits behind us for that.
+/// How long to wait for another host that is migrating. Nobody else queues behind us for that.
 const OTHER_HOSTS: &str = "5min";
 
-/// Where the list of what has run is made.
+/// The schema in which the list of migrations is created.
 const SCHEMA: &str = "public";
 
-/// Why a database is not up to date.
+/// Why a database could not be brought up to date.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
     /// No connection.
     #[error("the database cannot be reached")]
     Connect(#[from] diesel::ConnectionError),
-    /// The role may not make what is missing.
+    /// The role may not create what is missing.
     #[error("the role {role} may not set the database up; run as its owner or a superuser: {}", grants.join("; "))]
     Rights {
-        /// Who we are there.
+        /// The role that we are connected as.
         role: String,
-        /// The statements that give the rights.
+        /// The statements that grant the missing rights.
         grants: Vec<String>,
     },
     /// A statement failed before the first migration.
     #[error("the database cannot be prepared for its migrations")]
     Prepare(#[from] StoreError),
-    /// A lock was not to be had in time. What has been migrated until then stands.
+    /// A lock could not be acquired in time. Migrations that already ran stand.
     #[error(
-        "a lock could not be had in time: it is held by {0}. Nothing waits any more; run this again when that session has ended its \
-         transaction"
+        "a lock could not be acquired in time: it is held by {0}. Nothing is waiting for it now; run this again when that session has \
+         ended its transaction"
     )]
     Locked(Holders),
-    /// A migration failed; it is rolled back, those before it stand.
+    /// A migration failed and was rolled back; those before it stand.
     #[error("a migration failed: {0}")]
     Migrate(String),
 }
@@ -93,10 +94,11 @@ impl From<diesel::result::Error> for MigrateError {
     }
 }
 
-/// Runs what has not run yet and returns its names: the shared migrations first, then those of each service, with its name
-/// before them. Many hosts may call this at once: one does it, the others wait. The role's search_path does not matter.
+/// Runs the pending migrations and returns their names: the shared ones first, then those of each service, prefixed
+/// with its name. Many hosts may call this concurrently: one migrates, the others wait. The role's search_path does not
+/// matter.
 ///
-/// Needs a multi-threaded runtime, since diesel's migrations block.
+/// Needs a multi-threaded runtime, because Diesel's migrations block.
 ///
 /// # Errors
 /// See [`MigrateError`].
@@ -119,8 +121,8 @@ async fn run_all(mut connection: Connection, services: &[MigrationSet]) -> Resul
     Ok(done)
 }
 
-/// As [`run`], of these services alone: for a program with a service that is registered at a shop, whose shared tables are the
-/// shop's.
+/// As [`run`], for these services only: for a program whose service is registered at a shop, since the shop owns the
+/// shared tables.
 ///
 /// # Errors
 /// See [`MigrateError`].
@@ -133,8 +135,8 @@ pub async fn run_services(config: &DatabaseConfig, services: &[MigrationSet]) ->
     naming_holders(&watcher, running).await
 }
 
-/// Opens a connection that waits for no lock longer than [`LOCK_TIMEOUT`], unless the URL says otherwise; and starts to watch who
-/// holds what it waits for, where the server has a connection left for that.
+/// Opens a connection that waits for no lock longer than [`LOCK_TIMEOUT`], unless the URL says otherwise. Also starts
+/// to watch who holds the locks that it waits for, if the server has a connection left for that.
 async fn connected(config: &DatabaseConfig) -> Result<(Connection, Option<Watcher>), MigrateError> {
     let server = connecting::unbounded(&config.directly(), "orderflow migrate")?;
     let mut connection = Connection::open(&server, Arc::default()).await?;
@@ -147,7 +149,8 @@ async fn connected(config: &DatabaseConfig) -> Result<(Connection, Option<Watche
     Ok((connection, looking.map(|looking| Watcher::start(looking, pid))))
 }
 
-/// Waits until no other host migrates. The lock is the session's: it goes with the connection, however the caller ends.
+/// Waits until no other host is migrating. The lock belongs to the session, so it ends with the connection, however the
+/// caller ends.
 async fn be_alone(connection: &mut Connection) -> Result<(), MigrateError> {
     let locking = async |connection: &mut Connection| {
         diesel::sql_query(format!("SET LOCAL lock_timeout = '{OTHER_HOSTS}'")).execute(connection).await?;
@@ -157,7 +160,7 @@ async fn be_alone(connection: &mut Connection) -> Result<(), MigrateError> {
     Ok(connection.transaction::<_, diesel::result::Error, _>(locking).await?)
 }
 
-/// Runs this, and names who was in the way where a lock was not to be had.
+/// Runs `running`, and names the lock's holders if a lock could not be acquired.
 async fn naming_holders<T>(
     watcher: &Option<Watcher>,
     running: impl Future<Output = Result<T, MigrateError>>,
@@ -184,13 +187,14 @@ async fn run_sets(mut connection: Connection, services: &[MigrationSet]) -> Resu
     Ok(done)
 }
 
-/// Runs what has not run yet by the list in this schema; returns the connection and the names.
+/// Runs the migrations that the list in this schema does not have. Returns the connection and their names.
 async fn run_pending(
     mut connection: Connection,
     schema: &str,
     migrations: EmbeddedMigrations,
 ) -> Result<(Connection, Vec<String>), MigrateError> {
-    // Diesel names its list without a schema: it would be made in the first one of the search_path, such as the role's own.
+    // Diesel names its list without a schema, so it would create it in the first schema of the search_path, such as the
+    // role's own.
     diesel::sql_query("SELECT set_config('search_path', quote_ident($1), false)")
         .bind::<Text, _>(schema)
         .execute(&mut connection)
@@ -203,7 +207,7 @@ async fn run_pending(
     let connection = harness.into_inner();
     match done {
         Ok(done) => Ok((connection, done)),
-        // Diesel hides the error in one of its own, which it does not export.
+        // Diesel hides the error in a type of its own, which it does not export.
         Err(_) if connection.last_state() == Some(SqlState::LOCK_NOT_AVAILABLE) => {
             Err(MigrateError::Locked(Holders(Vec::new())))
         }
@@ -211,7 +215,7 @@ async fn run_pending(
     }
 }
 
-/// Makes a service's schema, unless an earlier migration has.
+/// Creates a service's schema, unless an earlier migration has done so.
 async fn make_schema(connection: &mut Connection, schema: &str) -> Result<(), MigrateError> {
     let rights = Rights::read(connection, schema).await?;
     rights.check_service()?;
@@ -221,27 +225,27 @@ async fn make_schema(connection: &mut Connection, schema: &str) -> Result<(), Mi
     Ok(())
 }
 
-/// Tables that are missing or old.
+/// The tables that are missing or out of date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outdated {
-    /// Those that all services share.
+    /// The tables that all services share.
     Shared,
-    /// Those of this service.
+    /// The tables of this service.
     Service(&'static str),
 }
 
 /// Whether every shared migration that this program knows has run, and every one of these services.
 ///
 /// # Errors
-/// When the database cannot be asked.
+/// Those of the database.
 pub async fn are_current(connection: &mut Connection, services: &[MigrationSet]) -> Result<bool, StoreError> {
     Ok(outdated(connection, services).await?.is_none())
 }
 
-/// Returns the first tables for which a migration has not run, of the shared ones and those of these services.
+/// Returns the first tables with a pending migration: the shared ones, or those of one of these services.
 ///
 /// # Errors
-/// When the database cannot be asked.
+/// Those of the database.
 pub async fn outdated(connection: &mut Connection, services: &[MigrationSet]) -> Result<Option<Outdated>, StoreError> {
     let Some(schema) = schema_of_list(connection, services).await? else { return Ok(Some(Outdated::Shared)) };
     if !have_run(connection, &schema, &SHARED).await? {
@@ -265,9 +269,11 @@ async fn have_run(
     Ok(versions(migrations)?.iter().all(|version| applied.contains(version)))
 }
 
-/// The schema whose list has the shared migrations: `public`, unless an earlier version found another one first in its
-/// search_path. Another program's list, which Diesel names the same, is left alone. So is a service's, although it may have
-/// versions of ours: a list has to begin where ours does, and of several the one with most of ours counts.
+/// Returns the schema whose list has the shared migrations: `public`, unless an earlier version found another schema
+/// first in its search_path.
+///
+/// Ignores the lists of other programs, which Diesel gives the same name, and those of services, which may share
+/// versions with ours. Our list must include our first migration; of several, the one with most of ours counts.
 async fn schema_of_list(connection: &mut Connection, services: &[MigrationSet]) -> Result<Option<String>, StoreError> {
     let of_services: Vec<_> = services.iter().map(MigrationSet::schema).collect();
     let known = versions(&SHARED)?;
@@ -284,7 +290,7 @@ async fn schema_of_list(connection: &mut Connection, services: &[MigrationSet]) 
     Ok(found.map(|(_, schema)| schema))
 }
 
-/// The schemas in which Diesel keeps a list of migrations, `public` first.
+/// Returns the schemas in which Diesel keeps a list of migrations, `public` first.
 async fn schemas_with_list(connection: &mut Connection) -> Result<Vec<String>, StoreError> {
     #[derive(QueryableByName)]
     struct Schema {
@@ -308,7 +314,7 @@ async fn has_list(connection: &mut Connection, schema: &str) -> Result<bool, Sto
     Ok(schemas_with_list(connection).await?.iter().any(|name| name == schema))
 }
 
-/// What has run, by the list in this schema.
+/// Returns the versions that have run, by the list in this schema.
 async fn applied(connection: &mut Connection, schema: &str) -> Result<Vec<String>, StoreError> {
     #[derive(QueryableByName)]
     struct Applied {
@@ -324,7 +330,7 @@ fn quoted(schema: &str) -> String {
     format!("\"{}\"", schema.replace('"', "\"\""))
 }
 
-/// The versions of these migrations, in their order.
+/// Returns the versions of these migrations, in order.
 fn versions(migrations: &EmbeddedMigrations) -> Result<Vec<String>, StoreError> {
     let known = diesel::migration::MigrationSource::<diesel::pg::Pg>::migrations(migrations)
         .map_err(|error| StoreError::Corrupt(error.to_string()))?;

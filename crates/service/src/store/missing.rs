@@ -1,7 +1,7 @@
-//! Deliveries that went missing: an event that a subscription takes, has not applied, and does not have anywhere else.
+//! Finds missing deliveries: events that a subscription consumes, has not applied, and does not have anywhere else.
 //!
-//! Found by comparing the log with the inbox, so it does not matter how they went missing: a queue was deleted, a
-//! broker lost its disks, someone purged too much.
+//! Compares the log with the inbox, so the cause of the loss does not matter: a deleted queue, a broker that lost its
+//! disks, a purge of too much.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -26,14 +26,14 @@ pub struct Pair {
     pub subscription: String,
 }
 
-/// Where an event is that its subscription has not applied.
+/// The place of an event that its subscription has not applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Whereabouts {
-    /// In the outbox: it was not published yet.
+    /// In the outbox: not published yet.
     Outbox,
-    /// In a dead-letter queue, as far as the database knows: a person may have purged it.
+    /// In a dead-letter queue, as far as the database knows: it may have been purged by hand.
     Dead,
-    /// A person discarded it.
+    /// Discarded by an operator.
     Discarded,
     /// In a retry tier, or due from there so recently that it may be on its way.
     Retry,
@@ -44,13 +44,13 @@ pub enum Whereabouts {
 /// An event that its subscription has not applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unapplied {
-    /// Which.
+    /// The event and its subscription.
     pub pair: Pair,
     /// Where it is.
     pub whereabouts: Whereabouts,
 }
 
-/// What takes what: for each subscription its name and the routing keys of its events.
+/// The routing keys that each subscription consumes, as two parallel columns.
 #[derive(Debug, Clone, Default)]
 pub struct Taken {
     /// The routing keys.
@@ -60,7 +60,7 @@ pub struct Taken {
 }
 
 impl Taken {
-    /// Returns what these subscriptions take, of those that are tracked.
+    /// Returns what these subscriptions consume, leaving out those that are not tracked.
     #[must_use]
     pub fn of(roster: &Roster, subscriptions: &[Subscription]) -> Self {
         let of_one =
@@ -84,7 +84,7 @@ struct Row {
 }
 
 impl Whereabouts {
-    /// As [`WHEREABOUTS`] names it.
+    /// Returns the place with this name in [`WHEREABOUTS`].
     #[must_use]
     pub fn named(name: &str) -> Self {
         match name {
@@ -104,7 +104,7 @@ impl From<Row> for Unapplied {
     }
 }
 
-/// Of each row of `pair`, where it is. `$1` is how long an event may take to arrive, in seconds.
+/// Selects the place of each row of `pair`. `$1` is how long an event may take to arrive, in seconds.
 pub const WHEREABOUTS: &str = "
 SELECT pair.*, CASE
     WHEN EXISTS (SELECT FROM messaging.outbox WHERE outbox.event_id = pair.event_id) THEN 'outbox'
@@ -123,7 +123,7 @@ FROM pair";
 const NOT_APPLIED: &str = "NOT EXISTS (SELECT FROM messaging.inbox
                       WHERE inbox.event_id = candidate.event_id AND inbox.subscription = candidate.subscription)";
 
-/// With ties, so that everything up to the last row's time is among the rows.
+/// With ties, so that the result has every row up to the last row's time.
 fn in_range() -> String {
     format!(
         "WITH pair AS (
@@ -147,49 +147,49 @@ fn by_key() -> String {
     )
 }
 
-/// A slice that takes longer is followed by a shorter one, and one that takes less by a longer one.
+/// A slice that takes longer than this is followed by a shorter one, a faster slice by a longer one.
 const SLICE_SHOULD_TAKE: Duration = Duration::from_millis(200);
 const SHORTEST_SLICE: TimeDelta = TimeDelta::seconds(1);
 const LONGEST_SLICE: TimeDelta = TimeDelta::hours(1);
 
-/// A walk along the log, a slice of time after the other, each about as long as a fifth of a second's work.
+/// A scan of the log in slices of time, each worth about a fifth of a second's work.
 #[derive(Debug, Clone)]
 pub struct Scan {
     taken: Taken,
-    /// Everything up to here has been looked at.
+    /// Everything up to here has been searched.
     reached: DateTime<Utc>,
     slice: TimeDelta,
 }
 
 impl Scan {
-    /// Looks at what happened after `from`.
+    /// Starts a scan of the events after `from`.
     #[must_use]
     pub fn new(taken: Taken, from: DateTime<Utc>) -> Self {
         Self { taken, reached: from, slice: TimeDelta::minutes(1) }
     }
 
-    /// Looks for what these subscriptions take from now on.
+    /// Searches for what these subscriptions consume from now on.
     pub fn set_taken(&mut self, taken: Taken) {
         self.taken = taken;
     }
 
-    /// Whether everything up to there has been looked at.
+    /// Whether everything up to `until` has been searched.
     #[must_use]
     pub fn has_reached(&self, until: DateTime<Utc>) -> bool {
         self.reached >= until
     }
 
-    /// Up to where everything has been looked at.
+    /// Returns the time up to which everything has been searched.
     #[must_use]
     pub fn reached(&self) -> DateTime<Utc> {
         self.reached
     }
 
-    /// Looks at the next slice up to `until`, and returns what is not applied in it: about `limit` at most, since the
-    /// slice then ends there. `arrival` is how long an event may take to arrive.
+    /// Searches the next slice up to `until` and returns its unapplied deliveries. Returns about `limit` at most,
+    /// because the slice then ends there. `arrival` is how long an event may take to arrive.
     ///
     /// # Errors
-    /// Those of the database; the same slice is looked at again then.
+    /// Those of the database; the next step then searches the same range again.
     pub async fn step(
         &mut self,
         connection: &mut Connection,
@@ -221,7 +221,7 @@ impl Scan {
     }
 }
 
-/// Which of these are still not applied, and where they are.
+/// Returns which of these deliveries are still not applied, and where they are.
 ///
 /// # Errors
 /// Those of the database.
@@ -240,8 +240,8 @@ pub async fn recheck(
     Ok(rows.into_iter().map(Unapplied::from).collect())
 }
 
-/// Locks the search for missing deliveries of these services until the caller's transaction ends. Returns `false` where another
-/// process holds the lock.
+/// Locks the search for missing deliveries of these services until the caller's transaction ends. Returns `false` if
+/// another process holds the lock.
 ///
 /// # Errors
 /// Those of the database.
@@ -251,7 +251,7 @@ pub async fn be_the_only_one(connection: &mut Connection, services: &str) -> Res
         #[diesel(sql_type = Bool)]
         alone: bool,
     }
-    // Any number that nobody else uses will do.
+    // Any key that nothing else uses will do.
     let row: Row = diesel::sql_query(
         "SELECT pg_try_advisory_xact_lock(hashtextextended('orderflow missing deliveries ' || $1, 0)) AS alone",
     )
@@ -261,25 +261,25 @@ pub async fn be_the_only_one(connection: &mut Connection, services: &str) -> Res
     Ok(row.alone)
 }
 
-/// What came of wanting to send deliveries again.
+/// The outcome of claiming deliveries for republishing.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Claimed {
-    /// Are the caller's to send now.
+    /// The deliveries that the caller must republish now.
     pub mine: HashSet<Pair>,
-    /// Were sent again as often as it makes sense.
+    /// The deliveries that have been republished as often as permitted.
     pub given_up: HashSet<Pair>,
 }
 
-/// How much is sent again.
+/// The limits on republishing.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// How often one delivery.
+    /// How often one delivery may be republished.
     pub times: i32,
-    /// How many deliveries at once.
+    /// How many deliveries one claim may take.
     pub at_once: i64,
 }
 
-/// Claims deliveries for being sent again: after each time with twice as long a wait as before, beginning with two
+/// Claims deliveries for republishing. The wait after each time is twice as long as before, starting with two
 /// `distance`s.
 ///
 /// # Errors
@@ -291,7 +291,7 @@ pub async fn claim(
     distance: Duration,
 ) -> Result<Claimed, StoreError> {
     let (events, subscriptions) = columns(pairs);
-    // What is not due is left out before the limit, and again where another process was faster.
+    // Deliveries that are not due are left out before the limit, and again if another process was faster.
     let mine: Vec<PairRow> = diesel::sql_query(
         "INSERT INTO messaging.resent AS sent (event_id, subscription)
          SELECT event_id, subscription FROM unnest($1::uuid[], $2::text[]) AS pair (event_id, subscription)
@@ -325,7 +325,7 @@ pub async fn claim(
     Ok(Claimed { mine: pairs(mine), given_up: pairs(given_up) })
 }
 
-/// Notes that a person sent these again.
+/// Records that an operator republished these deliveries.
 ///
 /// # Errors
 /// Those of the database.
@@ -343,7 +343,7 @@ pub async fn note_resent(connection: &mut Connection, pairs: &[Pair]) -> Result<
     Ok(())
 }
 
-/// Gives claims back whose messages the broker did not take: that time does not count.
+/// Releases claims whose messages the broker did not accept: that time does not count.
 ///
 /// # Errors
 /// Those of the database.

@@ -1,6 +1,6 @@
-//! The database: its pool, its errors, and the SQL of the event log, the outbox, the inbox and what was tried.
+//! The database: its pool and errors, and the SQL of the event log, outbox, inbox and failed attempts.
 //!
-//! Functions take a connection, so that callers own the transaction.
+//! Functions take a connection, so that the caller owns the transaction.
 
 pub mod audits;
 pub mod capacity;

@@ -1,4 +1,4 @@
-//! The outbox: events that are committed but that the broker has not confirmed yet.
+//! The outbox: committed events that the broker has not confirmed yet.
 
 use std::collections::BTreeMap;
 
@@ -13,11 +13,12 @@ use uuid::Uuid;
 
 use super::{Connection, Prepare as _, StoreError, schema::messaging::outbox};
 
-/// How long a fresh row belongs to the process that wrote it, which publishes it at once. After that the relay of any process of
-/// its service takes it, so this is how much later an event arrives when its process died between commit and confirm.
+/// How long a fresh row belongs to the process that wrote it, which publishes it immediately. After that the relay of
+/// any process of its service takes it. So this is how much later an event is published if its process dies between
+/// commit and confirm.
 pub const GRACE: &str = "10 seconds";
 
-/// How long a relay that took a row keeps it from the others: longer than any confirm may take.
+/// How long a lease keeps a row from other relays: longer than any confirm may take.
 const LEASE: &str = "60 seconds";
 
 /// An event on its way to the broker.
@@ -27,18 +28,18 @@ pub struct Outgoing {
     pub event_id: Uuid,
     /// The order it happened to.
     pub order_id: Uuid,
-    /// What happened, as the routing key: `payment.completed`. A text, since a row of a newer version may be of a kind
+    /// The event's kind, which is its routing key: `payment.completed`. A text, because a newer version may write kinds
     /// that this one does not know.
     pub event: String,
-    /// The CloudEvents type, as in `body`; absent where `body` has none.
+    /// The CloudEvents type, as in `body`; `None` if `body` has none.
     pub cloud_type: Option<String>,
-    /// Who says so: `/orderflow/payment`.
+    /// The source: `/orderflow/payment`.
     pub source: String,
     /// When it happened.
     pub occurred_at: DateTime<Utc>,
     /// The placing request's id.
     pub correlation_id: Uuid,
-    /// The trace context of the step that made it.
+    /// The trace context of the step that produced it.
     pub traceparent: Option<String>,
     /// The CloudEvents JSON.
     pub body: String,
@@ -62,10 +63,10 @@ struct Row {
     body: String,
 }
 
-/// The most kinds that a query returns. Far more than exist; it bounds memory if somebody writes rows of made-up kinds.
+/// The most kinds that a query returns: far more than exist. Bounds memory if someone writes rows of invented kinds.
 const MOST_KINDS: i64 = 200;
 
-/// Each kind that has a row, found by one step in the index per kind, however many rows there are.
+/// Selects each kind that has a row, with one index step per kind, however many rows there are.
 const KINDS: &str = "
 WITH RECURSIVE kinds AS (
     (SELECT event FROM messaging.outbox ORDER BY event LIMIT 1)
@@ -74,7 +75,7 @@ WITH RECURSIVE kinds AS (
     FROM kinds WHERE kinds.event IS NOT NULL
 )";
 
-/// By kind, so that rows of a service that is away are not read again and again by the relays of all others.
+/// Selects by kind, so that the relays of other services do not read the rows of an unavailable service over and over.
 const LEASE_DUE: &str = "
 WITH due AS MATERIALIZED (
     SELECT row.event_id FROM unnest($3::text[]) AS kinds (event), LATERAL (
@@ -87,7 +88,7 @@ UPDATE messaging.outbox SET available_at = now() + $2::text::interval, attempts 
 FROM due WHERE outbox.event_id = due.event_id
 RETURNING outbox.event_id, order_id, event, source, occurred_at, correlation_id, body";
 
-/// The setting holds for this statement's transaction alone.
+/// The setting applies only to this statement's transaction.
 const DELETE_SOON: &str = "
 WITH soon AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
 DELETE FROM messaging.outbox USING soon WHERE event_id = ANY($1)";
@@ -107,8 +108,8 @@ pub async fn kinds(connection: &mut Connection) -> Result<Vec<String>, StoreErro
     Ok(rows.into_iter().map(|row| row.event).collect())
 }
 
-/// Takes up to `limit` rows of these kinds that are due, so that no other relay does for a minute. Publish them after this
-/// statement's transaction, and [`delete`] what was confirmed; the rest becomes due again after that minute.
+/// Leases up to `limit` due rows of these kinds for a minute, so that no other relay takes them. Publish them after
+/// this statement's transaction, and [`delete`] those confirmed; the rest become due again after that minute.
 ///
 /// # Errors
 /// Those of the database.
@@ -124,7 +125,7 @@ pub async fn lease_due(connection: &mut Connection, kinds: &[String], limit: i64
 }
 
 impl From<Row> for Outgoing {
-    /// Never fails: one row that this version does not understand must not keep back the others of its lease.
+    /// Never fails: a row that this version does not understand must not hold back the others of its lease.
     fn from(row: Row) -> Self {
         let Head { cloud_type, traceparent } = serde_json::from_str(&row.body).unwrap_or_default();
         Self {
@@ -141,8 +142,8 @@ impl From<Row> for Outgoing {
     }
 }
 
-/// What the message's properties and its trace need of an event's JSON. The outbox has no column for these: they are
-/// read only on the slow path.
+/// The fields of an event's JSON that the message's properties and trace need. The outbox has no columns for them,
+/// because only the slow path reads them.
 #[derive(Default, Deserialize)]
 struct Head {
     #[serde(default, rename = "type")]
@@ -151,7 +152,7 @@ struct Head {
     traceparent: Option<String>,
 }
 
-/// Forgets rows that the broker confirmed.
+/// Deletes rows that the broker confirmed, and returns their number.
 ///
 /// # Errors
 /// Those of the database; the rows then become due again, and consumers recognise the repetition.
@@ -159,8 +160,8 @@ pub async fn delete(connection: &mut Connection, confirmed: &[Uuid]) -> Result<u
     Ok(diesel::delete(outbox::table).filter(outbox::event_id.eq_any(confirmed)).execute(connection).await?)
 }
 
-/// As [`delete`], but does not wait for the disk. A crash of PostgreSQL may bring rows back; they are published again, and consumers
-/// recognise the repetition. The transaction contains nothing else.
+/// As [`delete`], but does not wait for the disk. After a crash of PostgreSQL the rows may reappear; they are published
+/// again, and consumers recognise the repetition. The transaction contains nothing else.
 ///
 /// # Errors
 /// Those of [`delete`].
@@ -169,20 +170,20 @@ pub async fn delete_soon(connection: &mut Connection, confirmed: &[Uuid]) -> Res
     Ok(())
 }
 
-/// How much waits for the broker.
+/// The number and age of rows that wait for the broker.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Depth {
-    /// Rows, counted up to the limit that was asked for.
+    /// Rows, counted up to the requested limit.
     pub rows: i64,
-    /// Seconds since the oldest was written; 0 when there is none.
+    /// Seconds since the oldest row was written; 0 without rows.
     pub oldest_seconds: f64,
 }
 
 impl Depth {
-    /// Nothing waits.
+    /// No rows.
     pub const EMPTY: Self = Self { rows: 0, oldest_seconds: 0.0 };
 
-    /// Both together.
+    /// Returns both depths combined: the rows added up, and the older age.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self {
@@ -192,33 +193,33 @@ impl Depth {
     }
 }
 
-/// How much waits for the broker, by kind of event. Kinds of which nothing waits are not in it.
+/// The depth of the outbox, by kind of event. Kinds without rows are absent.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Depths(pub BTreeMap<String, Depth>);
 
 impl Depths {
-    /// What waits of the kinds that `chosen` accepts.
+    /// Returns the depth of the kinds that `chosen` accepts.
     pub fn of(&self, chosen: impl Fn(&str) -> bool) -> Depth {
         let depths = self.0.iter().filter(|(event, _)| chosen(event)).map(|(_, depth)| *depth);
         depths.fold(Depth::EMPTY, Depth::and)
     }
 
-    /// What waits of the kinds that front ends publish, and workers of the order service: `order.*`. Where much of that waits, new
-    /// orders do not go on; what waits of other services' kinds is no reason to refuse them.
+    /// Returns the depth of `order.*`: the kinds that front ends and workers of the order service publish. When many of
+    /// these wait, new orders make no progress. Other services' backlogs are no reason to refuse orders.
     #[must_use]
     pub fn of_orders(&self) -> Depth {
         self.of(|event| event.starts_with("order."))
     }
 
-    /// All that waits.
+    /// Returns the depth of all kinds.
     #[must_use]
     pub fn all(&self) -> Depth {
         self.of(|_| true)
     }
 }
 
-/// Measures the outbox, reading at most `limit` rows of each kind, those that are due first, so that a huge one costs no more than a
-/// large one.
+/// Measures the outbox. Reads at most `limit` rows of each kind, those due first, so that a huge outbox costs no more
+/// than a large one.
 ///
 /// # Errors
 /// Those of the database.
@@ -256,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn row_of_an_unknown_kind_or_without_json_still_leaves() {
+    fn row_of_an_unknown_kind_or_without_json_is_still_published() {
         let row = |body: &str| Row {
             event_id: Uuid::nil(),
             order_id: Uuid::nil(),

@@ -1,5 +1,4 @@
-//! How fast each worker process goes through each queue, as the processes themselves write it: for people who ask without
-//! Prometheus.
+//! How fast each worker process works each queue, as the processes report it: for people without Prometheus.
 
 use chrono::{DateTime, Utc};
 use diesel::{
@@ -10,31 +9,31 @@ use diesel_async::RunQueryDsl as _;
 
 use super::{Connection, Prepare as _, StoreError};
 
-/// A row that is older is not believed any more: its process writes six times as often, so it has ended or is cut off.
+/// Older rows are ignored: a process writes six times as often, so it has ended or is cut off.
 const BELIEVED: &str = "1 minute";
 
-/// One process's pace through one queue. Rates and means are of its last half minute.
+/// One process's pace on one queue. Rates and means cover its last half minute.
 #[derive(Debug, Clone, PartialEq, QueryableByName)]
 pub struct Pace {
     /// The work queue.
     #[diesel(sql_type = Text)]
     pub queue: String,
-    /// Events that the process has in hand at most; 0 while it does not work the queue.
+    /// The most events that the process has in hand; 0 while it does not work the queue.
     #[diesel(sql_type = Integer)]
     pub slots: i32,
-    /// Events that it has in hand.
+    /// Events in hand.
     #[diesel(sql_type = Integer)]
     pub in_hand: i32,
-    /// Events that it is done with a second, whatever became of them.
+    /// Events finished per second, whatever their outcome.
     #[diesel(sql_type = Double)]
     pub events_per_second: f64,
-    /// Failed attempts a second: retries and dead letters.
+    /// Failed attempts per second: retries and dead letters.
     #[diesel(sql_type = Double)]
     pub failures_per_second: f64,
-    /// The mean time of an event in hand, in seconds; while none is handled, the last that was measured.
+    /// The mean time of an event in hand, in seconds; while none is handled, the last measured value.
     #[diesel(sql_type = Nullable<Double>)]
     pub processing_seconds: Option<f64>,
-    /// The mean time from an event until its first attempt, in seconds; none where there was none.
+    /// The mean time from an event to its first attempt, in seconds; `None` without a first attempt.
     #[diesel(sql_type = Nullable<Double>)]
     pub lag_seconds: Option<f64>,
 }
@@ -48,12 +47,12 @@ pub struct Measured {
     /// By the database's clock.
     #[diesel(sql_type = Timestamptz)]
     pub measured_at: DateTime<Utc>,
-    /// What it measured.
+    /// Its measurements.
     #[diesel(embed)]
     pub pace: Pace,
 }
 
-/// The rows that are deleted are others' and locked by nobody, so no process waits for another.
+/// The deleted rows belong to other processes and are locked by nobody, so no process waits for another.
 const WRITE: &str = "
 WITH old AS (
     DELETE FROM messaging.queue_pace WHERE (worker, queue) IN (
@@ -71,8 +70,7 @@ ON CONFLICT (worker, queue) DO UPDATE SET
     events_per_second = excluded.events_per_second, failures_per_second = excluded.failures_per_second,
     processing_seconds = excluded.processing_seconds, lag_seconds = excluded.lag_seconds";
 
-/// Writes a process's pace through all its queues in place of what it wrote before, and deletes what nobody believes any
-/// more; one statement.
+/// Writes a process's pace on all its queues, replacing what it wrote before, and deletes outdated rows. One statement.
 ///
 /// # Errors
 /// Those of the database.
@@ -96,10 +94,10 @@ pub async fn write(connection: &mut Connection, worker: &str, paces: &[Pace]) ->
     Ok(())
 }
 
-/// Forgets a process, which is about to end.
+/// Deletes the rows of a process that is about to end.
 ///
 /// # Errors
-/// Those of the database; nobody believes the rows in a minute anyway.
+/// Those of the database; the rows expire within a minute anyway.
 pub async fn forget(connection: &mut Connection, worker: &str) -> Result<(), StoreError> {
     diesel::sql_query("DELETE FROM messaging.queue_pace WHERE worker = $1")
         .bind::<Text, _>(worker)
@@ -109,7 +107,7 @@ pub async fn forget(connection: &mut Connection, worker: &str) -> Result<(), Sto
     Ok(())
 }
 
-/// What every process measured, as far as it is believed.
+/// Returns what every process measured within the last minute.
 ///
 /// # Errors
 /// Those of the database.

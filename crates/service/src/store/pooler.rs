@@ -1,4 +1,4 @@
-//! Recognises a connection pooler that cannot be worked with.
+//! Detects a connection pooler that Orderflow cannot work with.
 
 use std::time::Duration;
 
@@ -11,55 +11,56 @@ use tokio_postgres::error::SqlState;
 
 use super::{ANSWER_WITHIN, Connection, Database, Prepare as _, StoreError};
 
-/// How often to try whether prepared statements are carried: which session a transaction gets is the pooler's choice.
+/// How often to test whether prepared statements are carried: the pooler chooses the session of each transaction.
 const CARRIED: usize = 3;
 
-/// PgBouncer gives a session within milliseconds, unless it has no other one.
+/// PgBouncer assigns a session within milliseconds, unless it has no other one.
 const CARRIED_WITHIN: Duration = Duration::from_secs(2);
 
-/// What a connection pooler between us and PostgreSQL, such as PgBouncer, spoils.
+/// The fault of a connection pooler between us and PostgreSQL, such as PgBouncer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Pooler {
-    /// It refuses connections that ask for settings.
+    /// It refuses connections that request settings.
     #[error(
-        "the pooler at DATABASE_URL refuses the time-outs that every connection asks for: connect to PostgreSQL itself, or use the \
+        "the pooler at DATABASE_URL refuses the time-outs that every connection requests: connect to PostgreSQL itself, or use the \
          pooler's transaction mode and set DATABASE_DIRECT_URL to PostgreSQL itself"
     )]
     RefusesSettings,
     /// It accepts connections and drops the settings.
     #[error(
-        "a pooler at DATABASE_URL drops the time-outs that every connection asks for (statement_timeout, lock_timeout, \
+        "a pooler at DATABASE_URL drops the time-outs that every connection requests (statement_timeout, lock_timeout, \
          idle_in_transaction_session_timeout): connect to PostgreSQL itself; or use the pooler's transaction mode and set \
          DATABASE_DIRECT_URL to PostgreSQL itself; or its session mode, and set them by ALTER ROLE ... SET"
     )]
     DropsSettings,
-    /// Two connections to it are one session.
+    /// Two connections to it share one session.
     #[error(
         "a pooler at DATABASE_URL works in transaction mode, which mixes up sessions: set DATABASE_DIRECT_URL to \
-         PostgreSQL itself, for what needs a session of its own, or connect to PostgreSQL itself"
+         PostgreSQL itself, for work that needs its own session, or connect to PostgreSQL itself"
     )]
     MixesSessions,
-    /// It does not carry prepared statements, and was said to.
+    /// It does not carry prepared statements, although `DATABASE_PREPARED` says so.
     #[error(
         "the pooler at DATABASE_URL does not carry prepared statements: set DATABASE_PREPARED=off, or use PgBouncer 1.21 or newer with \
          max_prepared_statements above 0"
     )]
     CarriesNoStatements,
-    /// What needs a session and what does not would not meet.
+    /// Work with and without a session of its own would run in different databases.
     #[error(
-        "DATABASE_DIRECT_URL leads to another database than DATABASE_URL: both have to name the same one on the same server"
+        "DATABASE_DIRECT_URL leads to another database than DATABASE_URL: both must name the same one on the same server"
     )]
     LeadsElsewhere,
-    /// The direct address is a pooler too.
+    /// The direct address leads to a pooler too.
     #[error(
-        "DATABASE_DIRECT_URL leads to a pooler, which refuses or drops what a session asks for: it has to name PostgreSQL itself"
+        "DATABASE_DIRECT_URL leads to a pooler, which refuses or drops what a session requests: it must name PostgreSQL itself"
     )]
     IsNotDirect,
 }
 
 impl Pooler {
-    /// The pooler that this error comes from, where `is_pooled` says whether one in transaction mode was expected. PostgreSQL itself
-    /// takes all settings that we ask for, and a session of its own has exactly the statements that we prepared in it.
+    /// Returns the pooler that caused this error. `is_pooled` states whether a pooler in transaction mode was expected.
+    /// PostgreSQL itself accepts all settings that we request, and a session of its own has exactly the statements that
+    /// we prepared in it.
     #[must_use]
     pub fn behind(error: &StoreError, is_pooled: bool) -> Option<Self> {
         match *error.state()? {
@@ -76,7 +77,7 @@ impl Pooler {
     }
 }
 
-/// Looks for a pooler that cannot be worked with. Takes two connections at once, where PostgreSQL allows two.
+/// Searches for a pooler that Orderflow cannot work with. Uses two connections concurrently, if PostgreSQL allows two.
 ///
 /// # Errors
 /// Those of the database.
@@ -87,7 +88,7 @@ pub async fn find_pooler(database: &Database) -> Result<Option<Pooler>, StoreErr
     let (one, other, again) = database
         .run(ANSWER_WITHIN, async |first: &mut Connection| {
             let one = Session::of(first).await?;
-            // While the first is in use, so this is another connection.
+            // Another connection, because the first is in use.
             let second = async |second: &mut Connection| Session::of(second).await;
             let other = match database.run(ANSWER_WITHIN, second).await {
                 Err(StoreError::Pool(_)) => None,
@@ -96,7 +97,7 @@ pub async fn find_pooler(database: &Database) -> Result<Option<Pooler>, StoreErr
             Ok::<_, StoreError>((one, other, Session::of(first).await?))
         })
         .await?;
-    // PostgreSQL has a process for each connection, and the same one for as long as it lives.
+    // PostgreSQL has one process per connection, the same one for the connection's whole life.
     Ok(if other.is_some_and(|other| one.process == other.process) || one.process != again.process {
         Some(Pooler::MixesSessions)
     } else if !one.has_timeouts {
@@ -123,7 +124,7 @@ async fn compare_direct(database: &Database) -> Result<Option<Pooler>, StoreErro
     }
     for _ in 0..CARRIED {
         match use_in_another_session(database).await {
-            // A pooler with one session alone.
+            // The pooler has only one session.
             Ok(()) | Err(StoreError::TimedOut(_)) => {}
             Err(error) => match Pooler::behind(&error, true) {
                 Some(pooler) => return Ok(Some(pooler)),
@@ -134,8 +135,8 @@ async fn compare_direct(database: &Database) -> Result<Option<Pooler>, StoreErro
     Ok(None)
 }
 
-/// Uses a statement that is prepared in one session while another connection holds that session, so that it has to be carried. Where
-/// none is prepared this changes nothing.
+/// Uses a statement prepared in one session while another connection holds that session, so that the pooler has to
+/// carry the statement. Changes nothing if none is prepared.
 async fn use_in_another_session(database: &Database) -> Result<(), StoreError> {
     let using = async |first: &mut Connection| {
         let prepared_in = Session::of(first).await?.process;
@@ -153,14 +154,14 @@ async fn use_in_another_session(database: &Database) -> Result<(), StoreError> {
     database.run(ANSWER_WITHIN, using).await
 }
 
-/// What a session of ours is like.
+/// The properties of a session.
 #[derive(QueryableByName)]
 struct Session {
     #[diesel(sql_type = Integer)]
     process: i32,
     #[diesel(sql_type = Bool)]
     has_timeouts: bool,
-    /// The server, by when it was started, and the database.
+    /// The server, identified by its start time, and the database.
     #[diesel(sql_type = Text)]
     place: String,
 }

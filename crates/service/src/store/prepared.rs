@@ -6,16 +6,18 @@ use diesel::{
     query_builder::{AstPass, Query, QueryFragment, QueryId},
 };
 
-/// A statement whose text never changes; only its bound values do. See [`Prepare::prepared`].
+/// A statement whose text never changes, only its bound values. See [`Prepare::prepared`].
 #[derive(Debug, Clone, Copy)]
 #[must_use = "a statement runs when it is loaded or executed"]
 pub struct Prepared<Q>(Q);
 
 /// Lets a hand-written statement be prepared once.
 pub trait Prepare: Sized {
-    /// Keeps the statement prepared on its connection, keyed by its text: later calls save a round trip, parsing and usually
-    /// planning. Diesel does this itself for queries that it builds, but not for updates and `sql_query`, whose text might differ at
-    /// each call and would then fill the server's memory. So call this only where the text is constant.
+    /// Keeps the statement prepared on its connection, keyed by its text. Later calls save a round trip, parsing and
+    /// usually planning.
+    ///
+    /// Diesel does this itself for queries that it builds, but not for updates and `sql_query`: their text might differ
+    /// at each call and would then fill the server's memory. So call this only for constant text.
     fn prepared(self) -> Prepared<Self> {
         Prepared(self)
     }

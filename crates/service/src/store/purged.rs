@@ -1,4 +1,4 @@
-//! Dead letters that are only on the list any more: a person purged their queue, or the broker lost it.
+//! Dead letters that remain only in the index: their queue was purged by hand, or the broker lost it.
 
 use std::time::Duration;
 
@@ -11,30 +11,30 @@ use uuid::Uuid;
 
 use super::{Connection, StoreError, missing::Pair};
 
-/// A dead letter that the index calls waiting.
+/// A dead letter that the index lists as waiting.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
 pub struct Listed {
-    /// Its row.
+    /// The id of its row.
     #[diesel(sql_type = BigInt)]
     pub id: i64,
-    /// Its event, where the log has it: only that can be sent again.
+    /// Its event, if the log has it: only such an event can be republished.
     #[diesel(sql_type = Nullable<SqlUuid>)]
     pub event_id: Option<Uuid>,
-    /// In whose dead-letter queue it lay.
+    /// The subscription in whose dead-letter queue it lay.
     #[diesel(sql_type = Text)]
     pub subscription: String,
 }
 
 impl Listed {
-    /// What is to be sent again, if anything.
+    /// Returns the delivery to republish, if any.
     #[must_use]
     pub fn pair(&self) -> Option<Pair> {
         self.event_id.map(|event_id| Pair { event_id, subscription: self.subscription.clone() })
     }
 }
 
-/// Left out is what was applied since, what a person discarded at any time, and what was tried again since it died and
-/// comes back by itself, as after a person moved it.
+/// Leaves out what was applied since, what was ever discarded, and what was retried after it died and will return on
+/// its own, for example after it was moved by hand.
 const LISTED: &str = "
 SELECT dead.id, log.event_id, dead.subscription FROM messaging.dead_letters AS dead
 LEFT JOIN messaging.event_log AS log ON log.event_id = dead.event_id
@@ -49,8 +49,8 @@ WHERE dead.left_at IS NULL AND dead.subscription = ANY($1)
                     AND failed.failed_at > dead.died_at AND failed.retry_at > now() - make_interval(secs => $2))
 ORDER BY dead.id LIMIT $3";
 
-/// What the index calls waiting of these subscriptions, the oldest first, `limit` at most. Whether it is in its queue,
-/// only the broker knows. `arrival` is how long a retry may take to arrive after it is due.
+/// Returns the dead letters of these subscriptions that the index lists as waiting: oldest first, at most `limit`. Only
+/// the broker knows whether they are in their queues. `arrival` is how long a retry may take to arrive after it is due.
 ///
 /// # Errors
 /// Those of the database.
@@ -68,16 +68,17 @@ pub async fn listed(
         .await?)
 }
 
-/// What became of a dead letter that was purged.
+/// The outcome for a dead letter that was purged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Became {
-    /// Its event was sent again.
+    /// Its event was republished.
     Republished,
-    /// There was nothing to send: it was no event of ours, or of an order that was lost.
+    /// There was nothing to republish: it was not an event of ours, or its order was lost.
     Nothing,
 }
 
-/// Takes these rows off the list. A message that has died again since has a row of its own, which stays.
+/// Removes these rows from the list of waiting dead letters. A message that has died again since has its own row, which
+/// stays.
 ///
 /// # Errors
 /// Those of the database.

@@ -1,4 +1,4 @@
-//! The rows of services that run outside these programs.
+//! The rows of registered services, which run outside these programs.
 
 use diesel::{
     QueryableByName,
@@ -8,13 +8,13 @@ use diesel_async::RunQueryDsl as _;
 
 use super::{Connection, StoreError};
 
-/// Services that are read: far more than anybody runs, so that a mistake in the table fills no memory.
+/// The most services to read: far more than any shop runs, so that a mistake in the table cannot fill memory.
 pub const MOST_SERVICES: usize = 100;
 
-/// Kinds of event in one direction that a service can have.
+/// The most kinds of event per service and direction.
 pub const MOST_EVENTS: usize = 100;
 
-/// Where one sees what a service has applied.
+/// Where a service records the events that it has applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tracks {
     /// In our inbox: missing deliveries are found.
@@ -24,7 +24,7 @@ pub enum Tracks {
 }
 
 impl Tracks {
-    /// As the table and the command line have it.
+    /// Returns the word in the table and on the command line.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -39,9 +39,9 @@ impl Tracks {
 pub struct RegisteredService {
     /// Its name.
     pub name: String,
-    /// Where one sees what it has applied.
+    /// Where it records what it has applied.
     pub tracks: Tracks,
-    /// The kinds of event that it takes, each by a queue of its own.
+    /// The kinds of event that it consumes, each from its own queue.
     pub takes: Vec<String>,
     /// The kinds of event that it publishes.
     pub publishes: Vec<String>,
@@ -66,7 +66,8 @@ impl From<Row> for RegisteredService {
     }
 }
 
-/// Returns them in alphabetical order, at most [`MOST_SERVICES`] with [`MOST_EVENTS`] in each direction.
+/// Returns the registered services in alphabetical order: at most [`MOST_SERVICES`], with [`MOST_EVENTS`] in each
+/// direction.
 ///
 /// # Errors
 /// Those of the database.
@@ -86,7 +87,7 @@ pub async fn list(connection: &mut Connection) -> Result<Vec<RegisteredService>,
     Ok(rows.into_iter().map(RegisteredService::from).collect())
 }
 
-/// Writes a service in the caller's transaction, in the place of what was registered by its name.
+/// Writes a service in the caller's transaction, replacing any registration under the same name.
 ///
 /// # Errors
 /// Those of the database.
@@ -116,7 +117,7 @@ pub async fn write(connection: &mut Connection, service: &RegisteredService) -> 
     Ok(())
 }
 
-/// Removes a service in the caller's transaction. Returns `false` where there is none of this name.
+/// Removes a service in the caller's transaction. Returns `false` if no service has this name.
 ///
 /// # Errors
 /// Those of the database.

@@ -1,17 +1,17 @@
-//! What strangers sent, so that PostgreSQL takes it: neither its text nor its jsonb has a zero byte.
+//! Makes text from outside storable: PostgreSQL accepts no zero byte in text or jsonb.
 
 use serde_json::Value;
 
-/// What stands where a zero byte was.
+/// Replaces each zero byte.
 const REPLACEMENT: &str = "\u{fffd}";
 
-/// The text without zero bytes.
+/// Returns the text with zero bytes replaced.
 #[must_use]
 pub fn storable(text: &str) -> String {
     text.replace('\0', REPLACEMENT)
 }
 
-/// The same JSON with no zero byte in its texts and names.
+/// Returns the same JSON with zero bytes replaced in its texts and names.
 #[must_use]
 pub fn storable_json(value: &Value) -> Value {
     match value {

@@ -1,4 +1,4 @@
-//! What a client of TLS does: how it verifies the server, and who it is itself.
+//! The client's side of TLS: how it verifies the server, and how it identifies itself.
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
@@ -14,23 +14,23 @@ use super::{
     verifier::Verifier,
 };
 
-/// How a server is verified. Whatever it is, the server has to own the key of the certificate that it shows.
+/// How a server is verified. In every mode the server must own the key of the certificate that it presents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verification {
-    /// Not at all: this keeps listeners out, but not somebody who stands in between and answers.
+    /// No verification: this prevents eavesdropping, but not an active man in the middle.
     Nothing,
-    /// Its certificate is valid now and issued by a trusted CA, for whatever host.
+    /// The certificate is valid now and issued by a trusted CA, for any host.
     Issuer,
-    /// Its certificate names the host too.
+    /// In addition, the certificate names the host.
     IssuerAndHost,
 }
 
-/// Whose certificates are trusted.
+/// Which CAs are trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Roots {
-    /// The system's.
+    /// The system's CAs.
     System,
-    /// Those in a file of PEM, and no others.
+    /// Only the CAs in a PEM file.
     File(PathBuf),
 }
 
@@ -43,31 +43,32 @@ impl fmt::Display for Roots {
     }
 }
 
-/// A client certificate and its key, in files of PEM.
+/// A client certificate and its key, in PEM files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// The certificate, then those that lead from it to the CA.
+    /// The certificate, followed by the chain to the CA.
     pub certificate: PathBuf,
-    /// The key, without a password.
+    /// The key, not encrypted.
     pub key: PathBuf,
 }
 
-/// How to speak TLS to a server.
+/// How to connect to a server with TLS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientTls {
     /// How the server is verified.
     pub verification: Verification,
-    /// Against what. Read only where something is verified.
+    /// The trusted CAs. Not read if nothing is verified.
     pub roots: Roots,
-    /// Who we are, where the server wants to know.
+    /// Our client certificate, if the server requires one.
     pub identity: Option<Identity>,
 }
 
 impl ClientTls {
-    /// Reads the files for each connection, so that the next one uses a renewed certificate. Offers `protocol` by ALPN.
+    /// Returns the configuration for one connection. Reads the files each time, so that the next connection uses a
+    /// renewed certificate. Offers `protocol` by ALPN.
     ///
     /// # Errors
-    /// When a file cannot be used.
+    /// If a file cannot be used.
     pub fn load(&self, protocol: Option<&[u8]>) -> Result<ClientConfig, LoadError> {
         let provider = Arc::new(ring::default_provider());
         let verifier = self.verifier(&provider)?;
@@ -87,7 +88,7 @@ impl ClientTls {
                 })?
             }
         };
-        // Each connection has a configuration of its own, so there is nothing to resume.
+        // Each connection has its own configuration, so there is no session to resume.
         config.resumption = Resumption::disabled();
         config.alpn_protocols = protocol.into_iter().map(<[u8]>::to_vec).collect();
         Ok(config)
@@ -99,7 +100,7 @@ impl ClientTls {
         match &self.roots {
             _ if self.verification == Verification::Nothing => {}
             Roots::System => {
-                // Some of the system's may be of a kind that webpki does not read; the others are enough.
+                // webpki cannot read some of the system's certificates; the others are enough.
                 store.add_parsable_certificates(files::system()?.iter().cloned());
             }
             Roots::File(path) => {

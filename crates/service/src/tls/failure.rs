@@ -1,10 +1,10 @@
-//! Why a handshake failed, in words that say which file or setting to look at.
+//! Explains TLS handshake failures, so that operators know which file or setting to check.
 
 use std::{error::Error, io};
 
 use rustls::{AlertDescription, CertificateError};
 
-/// Says what is wrong with the certificates where an error, or one behind it, is about them; else `None`.
+/// Returns the reason if an error, or one of its causes, is a TLS error; else `None`.
 #[must_use]
 pub fn explain(error: &(dyn Error + 'static)) -> Option<String> {
     let mut next = Some(error);
@@ -12,7 +12,7 @@ pub fn explain(error: &(dyn Error + 'static)) -> Option<String> {
         if let Some(found) = error.downcast_ref::<rustls::Error>() {
             return Some(of(found));
         }
-        // An error of IO has another one inside, which is not its source.
+        // An IO error wraps another error, which is not its source.
         let inside = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         next = inside.map_or_else(|| error.source(), |inside| Some(inside));
     }
@@ -23,7 +23,7 @@ fn of(error: &rustls::Error) -> String {
     let text = match error {
         rustls::Error::InvalidCertificate(why) => return certificate(why),
         rustls::Error::AlertReceived(alert) => match alert {
-            AlertDescription::CertificateRequired => "the server asks for a client certificate, and has got none",
+            AlertDescription::CertificateRequired => "the server requires a client certificate, and got none",
             AlertDescription::UnknownCA => "the server does not know the CA of our client certificate",
             AlertDescription::CertificateExpired => "our client certificate has expired",
             AlertDescription::BadCertificate
@@ -35,7 +35,7 @@ fn of(error: &rustls::Error) -> String {
             AlertDescription::UnrecognisedName => "the server has no certificate for this host",
             _ => return error.to_string(),
         },
-        rustls::Error::InvalidMessage(_) => "what answers does not speak TLS",
+        rustls::Error::InvalidMessage(_) => "the server does not speak TLS",
         _ => return error.to_string(),
     };
     text.to_owned()

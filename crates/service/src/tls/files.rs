@@ -13,49 +13,49 @@ use rustls::{
 /// Why certificates or a key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The file is missing, closed to us, or no PEM.
+    /// The file is missing, not readable or not PEM.
     #[error("{path} cannot be read: {why}")]
     File {
-        /// Which.
+        /// The file.
         path: String,
-        /// What the system or the decoder reports.
+        /// The error of the system or the decoder.
         why: String,
     },
-    /// The file has nothing of what is needed.
+    /// The file contains no item of the required type.
     #[error("{path} has no {what} in PEM")]
     Empty {
-        /// Which.
+        /// The file.
         path: String,
-        /// What it lacks.
+        /// The required item.
         what: &'static str,
     },
-    /// A certificate that cannot be a root.
+    /// A certificate cannot be used as a root.
     #[error("{path} has a certificate that cannot be used: {source}")]
     Root {
-        /// Where it is.
+        /// The file.
         path: String,
-        /// What is wrong with it.
+        /// The error.
         source: rustls::Error,
     },
-    /// A certificate and a key that are not each other's, or are of a kind that nobody supports.
+    /// The certificate and the key do not match, or the key's type is not supported.
     #[error("{certificate} and {key} cannot be used together: {source}")]
     Pair {
         /// The certificate's file.
         certificate: String,
         /// The key's file.
         key: String,
-        /// What is wrong with them.
+        /// The error.
         source: rustls::Error,
     },
-    /// The system trusts nobody.
+    /// The system has no trusted CAs.
     #[error("this system has no trusted certificates (on Debian they come with the package ca-certificates)")]
     NoSystemRoots,
-    /// ring supports both versions of TLS that we use.
+    /// TLS cannot be set up. This should not happen: ring supports both TLS versions that we use.
     #[error("TLS cannot be set up: {0}")]
     Setup(rustls::Error),
 }
 
-/// Returns the certificates of a file, in their order; at least one.
+/// Returns the certificates of a file, in order; at least one.
 ///
 /// # Errors
 /// See [`LoadError`].
@@ -69,7 +69,7 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
     Ok(certificates)
 }
 
-/// Returns the text of a file whose certificates can all be trusted as CAs.
+/// Returns the text of a file after checking that all its certificates can be trusted as CAs.
 ///
 /// # Errors
 /// See [`LoadError`].
@@ -82,7 +82,7 @@ pub fn read_authorities(path: &Path) -> Result<String, LoadError> {
     fs::read_to_string(path).map_err(unreadable)
 }
 
-/// Returns the first private key of a file, in any of the usual forms, without a password.
+/// Returns the first private key of a file, in any of the usual formats, not encrypted.
 ///
 /// # Errors
 /// See [`LoadError`].
@@ -95,12 +95,13 @@ fn unreadable(path: &Path, what: &'static str, error: pem::Error) -> LoadError {
     match error {
         pem::Error::NoItemsFound => LoadError::Empty { path, what },
         pem::Error::Io(error) => LoadError::File { path, why: error.to_string() },
-        // The decoder's other errors quote the file, in which there may be a key.
-        _ => LoadError::File { path, why: "it is damaged".to_owned() },
+        // The decoder's other errors quote the file, which may contain a key.
+        _ => LoadError::File { path, why: "it is not valid PEM".to_owned() },
     }
 }
 
-/// Returns the certificates that the system trusts, read once in the life of a process: there are a hundred and more.
+/// Returns the certificates that the system trusts. They are read once per process, since there are more than a
+/// hundred.
 ///
 /// # Errors
 /// [`LoadError::NoSystemRoots`].

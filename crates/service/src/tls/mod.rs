@@ -1,4 +1,4 @@
-//! TLS: one implementation for every connection that leaves this process, and who is trusted at its other end.
+//! TLS for every connection of this process: the implementation, the trusted CAs and our own certificates.
 
 mod client;
 mod failure;
@@ -13,8 +13,9 @@ pub use files::{LoadError, read_authorities};
 pub use server::ServerCertificate;
 pub use validity::{Opening, Validity, shown};
 
-/// Makes ring the process's cryptography; harmless when called again. Every program calls it before it connects.
+/// Makes ring the process's cryptography provider. Every program calls this before it connects; later calls have no
+/// effect.
 pub fn install() {
-    // An error means that one is installed already.
+    // An error means that a provider is already installed.
     drop(rustls::crypto::ring::default_provider().install_default());
 }

@@ -1,4 +1,4 @@
-//! The certificate that this process shows to its own clients.
+//! The certificate that this process presents to its clients.
 
 use std::{
     fmt,
@@ -19,20 +19,20 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-/// How often the files are read again. Who renews a certificate does so weeks before the old one ends.
+/// How often the files are read again. Certificates are renewed weeks before they expire.
 const RENEWED_EVERY: Duration = Duration::from_secs(10);
 
-/// All that our servers speak.
+/// The only protocol of our servers.
 const ALPN: &[u8] = b"http/1.1";
 
-/// A certificate in files, read again when they change.
+/// A certificate that is reloaded when its files change.
 pub struct ServerCertificate {
     certificate: PathBuf,
     key: PathBuf,
     shown: RwLock<Arc<CertifiedKey>>,
 }
 
-/// Without the key.
+/// Omits the key.
 impl fmt::Debug for ServerCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerCertificate").field("certificate", &self.certificate).finish_non_exhaustive()
@@ -40,7 +40,7 @@ impl fmt::Debug for ServerCertificate {
 }
 
 impl ServerCertificate {
-    /// Reads both files: the certificate with those that lead from it to the CA, and its key without a password.
+    /// Reads both files: the certificate, followed by the chain to the CA; and its key, not encrypted.
     ///
     /// # Errors
     /// See [`LoadError`].
@@ -49,8 +49,8 @@ impl ServerCertificate {
         Ok(Self { certificate: certificate.to_owned(), key: key.to_owned(), shown })
     }
 
-    /// Returns what a server needs to show it. The files are read again every ten seconds, for as long as that is in use, on the
-    /// current tokio runtime.
+    /// Returns a server configuration that presents this certificate. A task on the current tokio runtime reads the
+    /// files again every ten seconds, for as long as this certificate is in use.
     ///
     /// # Errors
     /// [`LoadError::Setup`].
@@ -65,26 +65,26 @@ impl ServerCertificate {
         Ok(config)
     }
 
-    /// How long the certificate in use is valid; `None` where it cannot be read.
+    /// Returns how long the current certificate is valid, or `None` if it cannot be parsed.
     #[must_use]
     pub fn validity(&self) -> Option<Validity> {
         self.current().cert.first().and_then(|certificate| Validity::of(certificate))
     }
 
-    /// The day on which the certificate in use ends.
+    /// Returns the last day on which the current certificate is valid.
     #[must_use]
     pub fn until(&self) -> String {
-        self.validity().map_or_else(|| "an unreadable day".to_owned(), |validity| validity.last_day())
+        self.validity().map_or_else(|| "an unknown date".to_owned(), |validity| validity.last_day())
     }
 
     fn current(&self) -> Arc<CertifiedKey> {
         Arc::clone(&self.shown.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reads the files again. Returns whether they have changed.
+    /// Reads the files again. Returns whether the certificate has changed.
     fn renew(&self) -> Result<bool, LoadError> {
         let read = read(&self.certificate, &self.key)?;
-        // A new key has a new certificate.
+        // A new key comes with a new certificate, so comparing the certificates is enough.
         if read.cert == self.current().cert {
             return Ok(false);
         }
@@ -103,7 +103,8 @@ fn read(certificate: &Path, key: &Path) -> Result<Arc<CertifiedKey>, LoadError> 
     })
 }
 
-/// Files that are wrong, also those of which one is written and the other not yet, leave the old certificate in use.
+/// Reloads the certificate periodically. While the files are invalid, or only one of them is replaced, the old
+/// certificate stays in use.
 async fn keep_current(certificate: Weak<ServerCertificate>) {
     let mut told = None;
     loop {
@@ -119,7 +120,7 @@ async fn keep_current(certificate: Weak<ServerCertificate>) {
             Err(error) => {
                 let error = error.to_string();
                 if told.as_ref() != Some(&error) {
-                    tracing::warn!(error, "the certificate was not renewed; the one before stays in use");
+                    tracing::warn!(error, "cannot load the renewed certificate; the previous one stays in use");
                     told = Some(error);
                 }
             }
@@ -144,7 +145,7 @@ mod tests {
 
     use super::*;
 
-    /// A certificate and its key, in PEM.
+    /// Returns a certificate and its key, in PEM.
     fn made() -> [String; 2] {
         let key = KeyPair::generate().expect("a key");
         let certificate =
@@ -153,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn renewed_files_count_as_soon_as_both_fit() {
+    fn renewed_files_are_used_once_both_match() {
         let directory = tempfile::tempdir().expect("a directory");
         let paths = ["shop.crt", "shop.key"].map(|name| directory.path().join(name));
         let write = |number: usize, content: &str| fs::write(&paths[number], content).expect("our own directory");

@@ -1,4 +1,4 @@
-//! How long certificates are valid, also those that servers show.
+//! How long certificates are valid, including those that servers present.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -14,30 +14,31 @@ use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
 
 use super::{ClientTls, Roots, Verification};
 
-/// Programs that renew certificates do so when a third of their life is left: 30 of Let's Encrypt's 90 days. With 21 days left that has
-/// failed for more than a week, and three weeks are enough to find out why, or to have a certificate issued by hand.
+/// When to warn. Programs that renew certificates do so when a third of their life is left: 30 of Let's Encrypt's 90
+/// days. With 21 days left, renewal has failed for more than a week, and three weeks are enough to fix it.
 const SOON: TimeDelta = TimeDelta::days(21);
 
-/// Of a short life a quarter, so that a certificate of six days is not always about to end. A third would be the time to renew.
+/// For short-lived certificates, warn when a quarter of their life is left: else a six-day certificate would always be
+/// about to expire. A third would be when it is renewed.
 const OF_A_SHORT_LIFE: i32 = 4;
 
-/// How long a server may take to show its certificate.
+/// How long a server may take to present its certificate.
 const TIME_OUT: Duration = Duration::from_secs(5);
 
-/// PostgreSQL's request for TLS (its documentation, 54.7).
+/// PostgreSQL's SSLRequest message (its documentation, 54.7).
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
-/// From when to when a certificate is valid.
+/// The period in which a certificate is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Validity {
-    /// Its first moment.
+    /// The start.
     pub from: DateTime<Utc>,
-    /// Its last one.
+    /// The end.
     pub until: DateTime<Utc>,
 }
 
 impl Validity {
-    /// Reads a certificate; `None` where it is none.
+    /// Returns the validity of a DER certificate, or `None` if it cannot be parsed.
     pub(super) fn of(certificate: &[u8]) -> Option<Self> {
         let (_, read) = X509Certificate::from_der(certificate).ok()?;
         let time = |seconds| DateTime::from_timestamp(seconds, 0);
@@ -45,33 +46,34 @@ impl Validity {
         Some(Self { from: time(validity.not_before.timestamp())?, until: time(validity.not_after.timestamp())? })
     }
 
-    /// Whether it ends within three weeks, or within a quarter of its life where that is shorter, or has ended.
+    /// Returns whether the certificate expires within three weeks or a quarter of its life, whichever is shorter, or
+    /// has expired.
     #[must_use]
     pub fn is_ending(&self, now: DateTime<Utc>) -> bool {
         self.until - now < SOON.min((self.until - self.from) / OF_A_SHORT_LIFE)
     }
 
-    /// Its last day, as `2026-12-09`.
+    /// Returns the last day, as in `2026-12-09`.
     #[must_use]
     pub fn last_day(&self) -> String {
         self.until.format("%Y-%m-%d").to_string()
     }
 }
 
-/// How a server begins to speak TLS.
+/// How a connection to a server starts TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Opening {
-    /// At once: AMQP, HTTPS, SMTPS.
+    /// Immediately: AMQP, HTTPS, SMTPS.
     AtOnce,
-    /// After PostgreSQL's request for it.
+    /// After PostgreSQL's SSLRequest.
     Postgres,
 }
 
-/// Connects to a server, at this address and port, and returns how long the certificate is valid that it shows for this name. Nobody
-/// verifies it, and nothing is sent: who answers may be anybody.
+/// Connects to a server at this address and port, and returns the validity of the certificate that it presents for this
+/// name. The certificate is not verified, so the server may be anybody; nothing is sent to it.
 ///
 /// # Errors
-/// When it shows none within five seconds.
+/// If the server presents no certificate within five seconds.
 pub async fn shown(name: &str, at: (&str, u16), opening: Opening) -> io::Result<Validity> {
     timeout(TIME_OUT, ask(name, at, opening)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }
@@ -90,7 +92,7 @@ async fn ask(name: &str, at: (&str, u16), opening: Opening) -> io::Result<Validi
     let mut stream = TlsConnector::from(Arc::new(client)).connect(name, stream).await?;
     let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
     let validity = shown.and_then(|certificate| Validity::of(certificate));
-    // Politely, so that its log has no broken connection; what it makes of that is its own affair.
+    // Close cleanly, so that the server logs no broken connection. Its answer does not matter.
     drop(stream.shutdown().await);
     validity.ok_or_else(|| io::Error::other("its certificate cannot be read"))
 }
@@ -106,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn three_weeks_or_a_quarter_of_a_short_life_are_soon() {
+    fn certificate_is_ending_within_three_weeks_or_a_quarter_of_a_short_life() {
         for (days, left, soon) in [
             (90, 30, false),
             (90, 22, false),
@@ -114,7 +116,7 @@ mod tests {
             (365, 22, false),
             (365, 20, true),
             (365, -1, true),
-            // Renewed when 15 days are left.
+            // Usually renewed when 15 days are left.
             (45, 15, false),
             (45, 10, true),
             (6, 2, false),

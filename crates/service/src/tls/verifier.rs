@@ -1,4 +1,4 @@
-//! Verifies servers as PostgreSQL's `sslmode` names the ways to do that. rustls itself knows the strictest only.
+//! Verifies servers in the modes of PostgreSQL's `sslmode`. rustls itself supports only the strictest.
 
 use rustls::{
     CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
@@ -18,7 +18,7 @@ use super::Verification;
 pub(super) struct Verifier {
     verification: Verification,
     roots: RootCertStore,
-    /// The roots that somebody chose, each of which may be the server's own certificate.
+    /// The configured roots. Each may be the server's own certificate.
     own: Vec<CertificateDer<'static>>,
     algorithms: WebPkiSupportedAlgorithms,
 }
@@ -33,10 +33,10 @@ impl Verifier {
         Self { verification, roots, own, algorithms }
     }
 
-    /// Checks that a trusted CA issued the certificate.
+    /// Checks that a trusted CA issued the certificate, or that the certificate itself is a configured root.
     ///
-    /// A certificate that signed itself, as PostgreSQL's documentation makes one, is server and CA in one. webpki refuses that,
-    /// although nothing is more precise than naming the one certificate.
+    /// A self-signed certificate, as in PostgreSQL's documentation, is server and CA in one. webpki refuses such a
+    /// certificate, although trusting exactly one certificate is the strictest choice.
     fn check_issuer(
         &self,
         shown: &CertificateDer<'_>,
@@ -49,7 +49,7 @@ impl Verifier {
         }
         verify_server_cert_signed_by_trust_anchor(parsed, &self.roots, others, now, self.algorithms.all).map_err(
             |error| {
-                // webpki names the kind of certificate, where people need to know that nobody named this one.
+                // webpki would report the type of the certificate. Operators need to know that it is not trusted.
                 if is_ca(shown) && matches!(error, Error::InvalidCertificate(CertificateError::Other(_))) {
                     return CertificateError::UnknownIssuer.into();
                 }

@@ -1,4 +1,4 @@
-//! What is said of steps, by the names of OpenTelemetry's semantic conventions, and the few of our own.
+//! The attributes of spans: those of OpenTelemetry's semantic conventions, and a few of our own.
 
 use std::time::Duration;
 
@@ -7,34 +7,34 @@ use uuid::Uuid;
 
 use super::Span;
 
-/// `order.id`: ours, as in the log.
+/// The order's id; our own attribute, named as in the log.
 const ORDER: &str = "order.id";
-/// What the conventions call our correlation id.
+/// The conventions' attribute for our correlation id.
 const CORRELATION: &str = "messaging.message.conversation_id";
-/// Which attempt it is, from 1.
+/// The number of the attempt, from 1.
 const ATTEMPT: &str = "orderflow.attempt";
-/// What became of a failed attempt: `retried`, `dead_lettered`, or `put_back` where the broker took nothing.
+/// The outcome of a failed attempt: `retried`, `dead_lettered`, or `put_back` if it could not be published.
 const OUTCOME: &str = "orderflow.outcome";
-/// After how many seconds it is tried again.
+/// The seconds until the next attempt.
 const RETRY_AFTER: &str = "orderflow.retry_after_seconds";
 
-/// A message that a step is about.
+/// The message of a step.
 #[derive(Debug, Clone, Copy)]
 pub struct About<'a> {
     /// `publish`, `process` or `settle`.
     pub operation: &'static str,
-    /// The queue, or the exchange.
+    /// The queue or exchange.
     pub destination: &'a str,
-    /// The event's id, which is the message's.
+    /// The id of the event, which is also the message's.
     pub event: Uuid,
-    /// The order.
+    /// The order's id.
     pub order: Uuid,
-    /// The placing request's id.
+    /// The id of the placing request.
     pub correlation: Uuid,
 }
 
 impl Span {
-    /// Says which message it is about.
+    /// Sets the attributes of the message.
     pub fn message(&mut self, about: About<'_>) {
         if !self.is_recorded() {
             return;
@@ -49,13 +49,13 @@ impl Span {
         self.set(CORRELATION, about.correlation.to_string());
     }
 
-    /// Says which order it is about, where there is no message.
+    /// Sets the order's id, for steps without a message.
     pub fn order(&mut self, order: Uuid) {
         self.set(ORDER, order.to_string());
     }
 
-    /// Says that an attempt has failed, and when the next one is. Only without one is the step itself a failure: an order
-    /// that ships at the second attempt has none.
+    /// Sets the attributes of a failed attempt, and when the next one is. The span itself fails only if there is no
+    /// next attempt: the trace of an order that ships on the second attempt has no failure.
     pub fn attempt_failed(&mut self, why: &str, again_after: Option<Duration>) {
         self.set("orderflow.reason", why.to_owned());
         match again_after {
@@ -70,35 +70,35 @@ impl Span {
         }
     }
 
-    /// Says that a failed attempt could not be moved on: the message is back in its queue as it was.
+    /// Records that a failed attempt could not be published anywhere: the message is requeued unchanged.
     pub fn put_back(&mut self) {
         self.set(OUTCOME, "put_back");
     }
 
-    /// Says under which routing key it is published.
+    /// Sets the routing key.
     pub fn routing_key(&mut self, key: &str) {
         self.set(attribute::MESSAGING_RABBITMQ_DESTINATION_ROUTING_KEY, key.to_owned());
     }
 
-    /// Says which attempt it is, from 1.
+    /// Sets the number of the attempt, from 1.
     pub fn attempt(&mut self, attempt: u32) {
         self.set(ATTEMPT, i64::from(attempt));
     }
 
-    /// Says that it is a transaction of PostgreSQL, for so many messages at once.
+    /// Sets the attributes of a PostgreSQL transaction for this many messages.
     pub fn transaction(&mut self, messages: usize) {
         self.set(attribute::DB_SYSTEM_NAME, "postgresql");
         self.set(attribute::MESSAGING_BATCH_MESSAGE_COUNT, i64::try_from(messages).unwrap_or(i64::MAX));
     }
 
-    /// Says which request it answers.
+    /// Sets the attributes of the HTTP request.
     pub fn request(&mut self, method: &'static str, route: &str, id: Uuid) {
         self.set(attribute::HTTP_REQUEST_METHOD, method);
         self.set(attribute::HTTP_ROUTE, route.to_owned());
         self.set("request.id", id.to_string());
     }
 
-    /// Says how it is answered; a 5xx is a failure of ours, a 4xx none.
+    /// Sets the status of the HTTP response. A 5xx fails the span; a 4xx does not.
     pub fn response(&mut self, status: u16) {
         self.set(attribute::HTTP_RESPONSE_STATUS_CODE, i64::from(status));
         if status >= 500 {
@@ -107,7 +107,7 @@ impl Span {
         }
     }
 
-    /// Says which provider it calls.
+    /// Sets the provider's name.
     pub fn provider(&mut self, name: &'static str) {
         self.set("peer.service", name);
     }

@@ -1,4 +1,4 @@
-//! Sending what is recorded to a collector, by OTLP over HTTP.
+//! Exports recorded spans to a collector, by OTLP over HTTP.
 
 use std::{
     sync::{
@@ -19,38 +19,40 @@ use opentelemetry_sdk::{
 use super::span::TRACER;
 use crate::{config::TraceConfig, process_identity, telemetry, tls, version};
 
-/// Spans that wait to be sent; more are dropped. Some seconds of a whole process at full load, in a few MiB.
+/// The most spans that wait to be sent; further ones are dropped. Enough for some seconds of a process at full load, in
+/// a few MiB.
 const WAITING: usize = 16_384;
 
 /// Spans in one request.
 const BATCH: usize = 2_048;
 
-/// Links of a span: more than the events of the greatest batch that `BATCH_SIZE` allows.
+/// The most links of a span: as many as the largest `BATCH_SIZE` has events.
 const LINKS: u32 = 1_000;
 
-/// How long spans wait for others before they are sent.
+/// How long spans wait for more before they are sent.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// How long the collector may take for an answer.
+/// How long the collector may take to answer.
 const TIME_OUT: Duration = Duration::from_secs(5);
 
-/// How long the last spans may take at the end of the process.
+/// How long sending the last spans may take at shutdown.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// Why nothing can be sent.
+/// Why the exporter cannot start.
 #[derive(Debug, thiserror::Error)]
 #[error("OTEL_EXPORTER_OTLP_ENDPOINT cannot be used")]
 pub struct TraceError(#[from] ExporterBuildError);
 
-/// Sends spans for as long as it lives, and then what is left.
+/// Exports spans until it is finished, and then the rest.
 #[derive(Debug)]
 pub struct Exporting(Option<SdkTracerProvider>);
 
 impl Exporting {
-    /// Starts a thread that sends what this process records, as `service`; nothing where no collector is named.
+    /// Starts a thread that exports this process's spans under the name `service`. Does nothing if no collector is
+    /// configured.
     ///
     /// # Errors
-    /// When the HTTP client cannot be made. That the collector is away is none: it is tried for ever.
+    /// If the HTTP client cannot be created. An unavailable collector is not an error: the export is tried for ever.
     pub fn start(config: &TraceConfig, service: &str) -> Result<Self, TraceError> {
         let Some(endpoint) = &config.endpoint else { return Ok(Self(None)) };
         tls::install();
@@ -70,20 +72,20 @@ impl Exporting {
             .with_span_processor(BatchSpanProcessor::builder(exporter).with_batch_config(batches).build())
             .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(config.ratio))))
             .with_resource(resource(service))
-            // A batch may have as many events as that; the usual 128 would leave out most of a full one's.
+            // The default of 128 would drop most links of a full batch.
             .with_max_links_per_span(LINKS)
             .build();
-        // A second start, in a test, goes on with the first one's.
+        // A second start, in a test, keeps the first tracer.
         drop(TRACER.set(provider.tracer("orderflow")));
         Ok(Self(Some(provider)))
     }
 
-    /// Sends what is left, for at most a second. Blocks.
+    /// Sends the remaining spans, for at most a second. Blocks.
     pub fn finish(self) {
         if let Some(provider) = self.0
             && let Err(error) = provider.shutdown_with_timeout(DRAIN)
         {
-            tracing::info!(error = telemetry::chain(&error), "the last spans were not sent");
+            tracing::info!(error = telemetry::chain(&error), "cannot send the last spans");
         }
     }
 }
@@ -99,7 +101,7 @@ fn resource(service: &str) -> Resource {
         .build()
 }
 
-/// Says once that the collector is away, and once that it is back.
+/// Logs once when the collector becomes unavailable, and once when it recovers.
 #[derive(Debug)]
 struct Watched {
     exporter: opentelemetry_otlp::SpanExporter,
@@ -112,7 +114,7 @@ impl SpanExporter for Watched {
         let was_away = self.is_away.swap(outcome.is_err(), Ordering::Relaxed);
         match &outcome {
             Err(error) if !was_away => {
-                tracing::warn!(error = telemetry::chain(error), "spans cannot be sent; orders go on without");
+                tracing::warn!(error = telemetry::chain(error), "spans cannot be sent; orders continue without traces");
             }
             Ok(()) if was_away => tracing::info!("spans are sent again"),
             _ => {}

@@ -1,12 +1,12 @@
-//! One trace for each order, from the request that places it to its last mail.
+//! One trace per order, from the request that places it to its last mail.
 //!
-//! An event carries the W3C trace context of the step that made it, so whatever handles the event goes on with the same
-//! trace: after retries, as a dead letter that is replayed, in any process. Steps are named by OpenTelemetry's conventions
-//! for messaging (docs/TRACES.md). They go to `OTEL_EXPORTER_OTLP_ENDPOINT`; without it nothing is recorded, and the ids go
-//! their way all the same, for the log.
+//! An event carries the W3C trace context of the step that made it. Its handlers therefore continue the same trace:
+//! after retries, as a replayed dead letter, in any process. Spans are named by OpenTelemetry's conventions for
+//! messaging (docs/TRACES.md) and exported to `OTEL_EXPORTER_OTLP_ENDPOINT`. Without that setting nothing is recorded,
+//! but the ids are still passed on, for the log.
 //!
-//! Nothing waits for this: spans are put into a bounded queue, from which a thread of its own sends them, and a collector
-//! that is slow or away costs spans and not orders.
+//! Nothing waits for the export: spans are put into a bounded queue, and a separate thread sends them. A slow or
+//! unavailable collector costs spans, not orders.
 
 mod attributes;
 mod export;

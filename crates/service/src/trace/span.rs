@@ -1,4 +1,4 @@
-//! Steps of a trace.
+//! The spans of a trace.
 
 use std::{borrow::Cow, fmt, sync::OnceLock};
 
@@ -12,15 +12,15 @@ use opentelemetry::{
 use opentelemetry_sdk::trace::{SdkTracer, Span as SdkSpan};
 use rand::RngExt as _;
 
-/// Where steps are recorded; empty where nobody wants them.
+/// The tracer that records spans; not set if tracing is off.
 pub(super) static TRACER: OnceLock<SdkTracer> = OnceLock::new();
 
-/// What a step is to its neighbours, by OpenTelemetry's names.
+/// The kind of a span, as OpenTelemetry names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Answers a request.
     Server,
-    /// Waits for somebody else's answer.
+    /// Calls another system and waits for the answer.
     Client,
     /// Sends a message.
     Producer,
@@ -39,29 +39,30 @@ impl From<Kind> for SpanKind {
     }
 }
 
-/// A step of a trace. It ends when it is dropped.
+/// A span: one step of a trace. It ends when it is dropped.
 pub struct Span {
     context: SpanContext,
-    /// Only where it is recorded.
+    /// `None` if the span is not recorded.
     span: Option<SdkSpan>,
 }
 
 impl Span {
-    /// The first step of a new trace. What the client says of its own trace becomes a link: anybody could send it, so it
-    /// decides neither to which trace an order belongs nor whether that is recorded.
+    /// Returns the first span of a new trace. The client's trace context becomes a link only: anybody can send one, so
+    /// it must decide neither an order's trace nor whether it is recorded.
     #[must_use]
     pub fn first(kind: Kind, name: impl Into<Cow<'static, str>>, client: Option<&str>) -> Self {
         let links = client.and_then(parse).map(Link::with_context).into_iter().collect();
         Self::start(kind, name, &Context::new(), links).unwrap_or_else(|| Self { context: random(), span: None })
     }
 
-    /// A step that follows from the one with this trace context; without one it is the first of a trace.
+    /// Returns a span that follows from the one with this trace context, or the first span of a new trace if there is
+    /// none.
     #[must_use]
     pub fn after(kind: Kind, name: impl Into<Cow<'static, str>>, cause: Option<&str>) -> Self {
         Self::linked(kind, name, cause, &[])
     }
 
-    /// As [`Span::after`], together with steps of other traces: one transaction for many messages.
+    /// Returns a span as [`Span::after`] does, linked to spans of other traces: one transaction for many messages.
     #[must_use]
     pub fn linked(kind: Kind, name: impl Into<Cow<'static, str>>, cause: Option<&str>, others: &[&str]) -> Self {
         let Some(context) = cause.and_then(parse) else { return Self::first(kind, name, None) };
@@ -70,7 +71,7 @@ impl Span {
         Self::start(kind, name, &parent, links).unwrap_or(Self { context, span: None })
     }
 
-    /// `None` where nobody records anything.
+    /// Returns `None` if tracing is off.
     fn start(kind: Kind, name: impl Into<Cow<'static, str>>, parent: &Context, links: Vec<Link>) -> Option<Self> {
         let tracer = TRACER.get()?;
         let builder = tracer.span_builder(name).with_kind(kind.into()).with_links(links);
@@ -79,27 +80,27 @@ impl Span {
         Some(Self { context, span: span.is_recording().then_some(span) })
     }
 
-    /// Whether anybody will see what is said of it.
+    /// Returns whether the span is recorded. If not, setting attributes has no effect.
     #[must_use]
     pub fn is_recorded(&self) -> bool {
         self.span.is_some()
     }
 
-    /// Its W3C trace context, for what follows from it.
+    /// Returns the W3C trace context, for the steps that follow.
     #[must_use]
     pub fn traceparent(&self) -> String {
         let context = &self.context;
         format!("00-{}-{}-{:02x}", context.trace_id(), context.span_id(), context.trace_flags().to_u8())
     }
 
-    /// Says something of it; see `attributes.rs` for what things are called.
+    /// Sets an attribute. See `attributes.rs` for the names.
     pub fn set(&mut self, name: &'static str, value: impl Into<Value>) {
         if let Some(span) = &mut self.span {
             span.set_attribute(KeyValue::new(name, value));
         }
     }
 
-    /// It did not succeed. `why` has nothing personal in it.
+    /// Marks the span as failed. `why` must not contain personal data.
     pub fn failed(&mut self, why: &str) {
         if let Some(span) = &mut self.span {
             span.set_status(Status::error(why.to_owned()));
@@ -113,28 +114,30 @@ impl fmt::Debug for Span {
     }
 }
 
-/// A trace that nobody records has ids all the same. Flagged as recorded, as the next process may want to.
+/// Returns random ids for a trace that this process does not record. They are flagged as sampled, since the next
+/// process may record the trace.
 fn random() -> SpanContext {
     let mut rng = rand::rng();
-    // Zero means none in the standard.
+    // The standard forbids ids of zero.
     let (trace, span) = (rng.random_range(1..=u128::MAX), rng.random_range(1..=u64::MAX));
     let (trace, span) = (TraceId::from(trace), SpanId::from(span));
     SpanContext::new(trace, span, TraceFlags::SAMPLED, false, TraceState::default())
 }
 
-/// The trace's id in a W3C trace context, for the log; `None` where it is none.
+/// Returns the trace id of a W3C trace context, for the log, or `None` if the context is invalid.
 #[must_use]
 pub fn trace_id(traceparent: &str) -> Option<&str> {
     parse(traceparent).and_then(|_| traceparent.split('-').nth(1))
 }
 
-/// Whether the trace of this context is recorded by whoever began it.
+/// Returns whether the trace context has the sampled flag.
 #[must_use]
 pub fn is_sampled(traceparent: &str) -> bool {
     parse(traceparent).is_some_and(|context| context.is_sampled())
 }
 
-/// W3C Trace Context, level 1: `00-<32 hex digits>-<16 hex digits>-<2 hex digits>`. Later versions may append fields.
+/// Parses a W3C Trace Context, level 1: `00-<32 hex digits>-<16 hex digits>-<2 hex digits>`. Later versions may append
+/// fields.
 fn parse(text: &str) -> Option<SpanContext> {
     let mut fields = text.split('-');
     let (version, trace, span, flags) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
@@ -159,7 +162,7 @@ mod tests {
     const EXAMPLE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     #[test]
-    fn a_trace_context_is_read_as_the_standard_says() {
+    fn trace_context_is_parsed_as_the_standard_requires() {
         let context = parse(EXAMPLE).expect("the standard's own example");
         assert!(context.is_sampled() && context.is_remote());
         assert_eq!(Span { context, span: None }.traceparent(), EXAMPLE);
@@ -182,12 +185,12 @@ mod tests {
     }
 
     #[test]
-    fn without_a_collector_ids_go_on_and_each_trace_has_its_own() {
+    fn ids_are_passed_on_without_a_collector_and_each_trace_has_its_own() {
         let first = Span::first(Kind::Server, "POST /orders", Some(EXAMPLE));
         assert!(!first.is_recorded());
         let text = first.traceparent();
         assert!(parse(&text).is_some(), "{text}");
-        assert_ne!(text, EXAMPLE, "a client's trace is not gone on with");
+        assert_ne!(text, EXAMPLE, "a client's trace is not continued");
         assert_ne!(text, Span::first(Kind::Server, "POST /orders", None).traceparent());
         assert_eq!(Span::after(Kind::Consumer, "process", Some(&text)).traceparent(), text);
         assert!(parse(&Span::after(Kind::Consumer, "process", Some("nonsense")).traceparent()).is_some());

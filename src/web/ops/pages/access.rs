@@ -1,4 +1,4 @@
-//! Who may see a page, and who may send a form.
+//! Access to pages and forms.
 
 use actix_web::{HttpRequest, HttpResponse, web::Payload};
 use orderflow_service::config::Role;
@@ -19,7 +19,7 @@ use crate::web::{
     request_id,
 };
 
-/// What a page shows to whom may look; to others the login form, or why there is none.
+/// Returns the page for a logged-in operator. Others get the login form, or a problem if no operators are configured.
 pub async fn shown(
     request: &HttpRequest,
     console: &Console,
@@ -36,7 +36,7 @@ pub async fn shown(
     })
 }
 
-/// What a form does for whom may act, if it came from our own pages.
+/// Performs a form's action for an operator who may act, if the form came from our own pages.
 pub async fn done(
     request: &HttpRequest,
     payload: Payload,

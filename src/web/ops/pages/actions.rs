@@ -1,4 +1,4 @@
-//! `GET /ops/audit`: who did what.
+//! `GET /ops/audit`: the log of actions.
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use askama::Template;
@@ -24,18 +24,18 @@ struct Audit {
 }
 
 impl Audit {
-    /// What was done, in sentences.
+    /// Returns the action in sentences.
     fn deed(&self, action: &Action) -> String {
         deed(action)
     }
 
-    /// The replay that it is about.
+    /// Returns the replay that the action concerns.
     fn replay(&self, action: &Action) -> Option<Uuid> {
         action.details.get("replay_id")?.as_str()?.parse().ok()
     }
 }
 
-/// A part of the list.
+/// Returns a page of the log.
 pub async fn handle(request: HttpRequest, console: Data<Console>) -> HttpResponse {
     shown(&request, &console, "audit", async |_, frame| {
         let found = actions::page(&console, &Query::of(&request)).await?;

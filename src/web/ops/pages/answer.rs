@@ -1,4 +1,4 @@
-//! A page of the console as an answer.
+//! Answers with pages of the console.
 
 use actix_web::{
     HttpResponse,
@@ -11,13 +11,13 @@ use uuid::Uuid;
 use super::words;
 use crate::web::{ops::auth::Operator, pages as shop, problem::Problem};
 
-/// Who looks, for the header of every page.
+/// The logged-in operator, for the header of every page.
 pub struct Frame {
-    /// Their name.
+    /// The operator's name.
     pub name: String,
-    /// Whether they may act.
+    /// Whether the operator may act.
     pub may_act: bool,
-    /// Which part of the console this is.
+    /// The part of the console that the page belongs to.
     pub at: &'static str,
 }
 
@@ -27,7 +27,7 @@ impl Frame {
         Self { name: operator.name.clone(), may_act: operator.role >= Role::Operate, at }
     }
 
-    /// What marks the part that is shown, in the navigation.
+    /// Returns the value of `aria-current` for a link of the navigation.
     pub fn current(&self, at: &str) -> &'static str {
         if self.at == at { "page" } else { "false" }
     }
@@ -40,7 +40,7 @@ struct ProblemPage {
     title: &'static str,
     detail: String,
     status: u16,
-    /// The number under which our log has the cause.
+    /// The request id under which our log has the cause.
     reference: Option<Uuid>,
 }
 
@@ -49,7 +49,7 @@ pub fn sorry(problem: &Problem, frame: Option<Frame>) -> HttpResponse {
     problem_answer(problem, frame, None)
 }
 
-/// Returns a problem as a page that names the request, where the cause is in our log.
+/// Returns a problem as a page. A server error names the request, so that its cause can be found in our log.
 pub fn problem_answer(problem: &Problem, frame: Option<Frame>, request: Option<Uuid>) -> HttpResponse {
     let (code, detail) = (problem.code(), problem.detail().to_owned());
     let status = code.status();
@@ -60,13 +60,13 @@ pub fn problem_answer(problem: &Problem, frame: Option<Frame>, request: Option<U
     answer
 }
 
-/// Leads to another page, by GET.
+/// Redirects to another page, by GET.
 pub fn to(path: impl AsRef<str>) -> HttpResponse {
     HttpResponse::SeeOther().insert_header((header::LOCATION, path.as_ref())).finish()
 }
 
-/// Returns a page. Its forms say where they come from: without a referrer browsers would say `Origin: null`, and over plain HTTP
-/// to another host nothing else that could be trusted.
+/// Returns a page whose forms carry their origin. Without a referrer, browsers would send `Origin: null`, and over
+/// plain HTTP to another host no other header that can be trusted.
 pub fn html(status: StatusCode, page: &impl Template) -> HttpResponse {
     let mut answer = shop::html(status, page);
     answer.headers_mut().insert(header::REFERRER_POLICY, header::HeaderValue::from_static("same-origin"));
@@ -78,7 +78,7 @@ pub fn page(page: &impl Template) -> HttpResponse {
     html(StatusCode::OK, page)
 }
 
-/// Returns a query string of these pairs, without those that are empty.
+/// Returns a query string of these pairs, without those whose value is empty.
 pub fn query_string(pairs: &[(&str, &str)]) -> String {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     query.extend_pairs(pairs.iter().filter(|(_, value)| !value.is_empty()));

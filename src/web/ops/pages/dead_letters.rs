@@ -1,4 +1,4 @@
-//! `GET /ops/dead-letters`: by cause, and one by one.
+//! `GET /ops/dead-letters`: dead letters by cause and individually.
 
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web::Data};
 use askama::Template;
@@ -32,14 +32,14 @@ struct DeadLetters {
     reason: String,
     order: String,
     letters: Option<Letters>,
-    /// The query of the next part.
+    /// The query of the next page.
     next: Option<String>,
     problem: Option<Problem>,
     replays: Vec<Replay>,
     links: Links,
 }
 
-/// What there is, and the last replays.
+/// Returns the page with the dead letters and the latest replays.
 pub async fn handle(request: HttpRequest, console: Data<Console>) -> HttpResponse {
     shown(&request, &console, "dead-letters", async |_, frame| {
         let query = Query::of(&request);
@@ -53,7 +53,7 @@ pub async fn handle(request: HttpRequest, console: Data<Console>) -> HttpRespons
         let next = cursor.map(|cursor| {
             query_string(&[("queue", &queue), ("reason", &reason), ("order", &order), ("cursor", cursor)])
         });
-        // They are told as far as they can be: what is above says why not.
+        // Without the database the page shows no replays; the notices above say why.
         let replays =
             replays::page(&console, &Query::parse(b"limit=5")).await.map_or_else(|_| Vec::new(), |page| page.items);
         let code = problem.as_ref().map_or(StatusCode::OK, |problem| problem.code().status());
@@ -72,7 +72,7 @@ impl DeadLetters {
         self.queue == one
     }
 
-    /// The work queue of a dead-letter queue, as forms and links name it.
+    /// Returns the work queue of a dead-letter queue, as forms and links name it.
     fn work_queue(&self, queue: &str) -> String {
         queue.strip_suffix(".dlq").unwrap_or(queue).to_owned()
     }

@@ -1,10 +1,10 @@
-//! What operators did, in sentences for the console.
+//! Operators' actions, in sentences for the console.
 
 use serde_json::{Map, Value};
 
 use crate::{ops::What, store::actions::Action};
 
-/// What was done, in one or two sentences. An action or a detail that this version does not know is shown as recorded.
+/// Returns an action in one or two sentences. An action or detail that this version does not know is shown as recorded.
 pub fn deed(action: &Action) -> String {
     let details = action.details.as_object().cloned().unwrap_or_default();
     let mut record = Record { details, begun: action.outcome == "begun" };
@@ -43,7 +43,7 @@ impl Record {
 
     fn stock(&mut self, sku: &str) -> Option<String> {
         let (available, before) = (self.number("available")?, self.number("before")?);
-        // It was the number that was shown, or nothing would have been changed.
+        // `expected` equals `before`, or nothing would have been changed.
         self.number("expected");
         Some(match available - before {
             0 => format!("Left the stock of {sku} at {available}."),
@@ -52,7 +52,7 @@ impl Record {
     }
 
     fn replay(&mut self, queue: &str) -> Option<String> {
-        // The page of the replay is linked beside it.
+        // The page links to the replay beside the sentence.
         self.details.remove("replay_id");
         if self.begun {
             return Some(format!("Began to replay {}.", self.chosen(queue)));
@@ -80,15 +80,15 @@ impl Record {
             let found = self.number("found")?;
             let purged = self.details.remove("purged") == Some(Value::Bool(true));
             let force = self.details.remove("force") == Some(Value::Bool(true));
-            let purged = if purged { ", purged ones included" } else { "" };
-            let force = if force { ", even those that may still be under way" } else { "" };
+            let purged = if purged { ", including purged events" } else { "" };
+            let force = if force { ", even if they may still be in progress" } else { "" };
             return Some(format!("Began to republish {} for {}{purged}{force}.", events(found), queues(queue)));
         }
         let sent = self.number("sent").map(events);
         Some(format!("Republished {} for {}{}", sent.as_deref().unwrap_or("events"), queues(queue), self.why()))
     }
 
-    /// What a selection names, as a phrase.
+    /// Returns the selection as a phrase.
     fn chosen(&mut self, queue: &str) -> String {
         let mut phrase = match self.number("selected") {
             Some(selected) => format!("{} of {}", messages(selected), queues(queue)),
@@ -110,12 +110,12 @@ impl Record {
         phrase
     }
 
-    /// The end of a sentence: why it ended early, where it did.
+    /// Returns the end of a sentence: the reason if the action ended early, and the full stop.
     fn why(&mut self) -> String {
         self.text("why").map_or_else(|| ".".to_owned(), |why| format!(": {}.", why.trim_end_matches('.')))
     }
 
-    /// Whatever else was written down: `found 3; purged yes`.
+    /// Returns the details not yet used: `found 3; purged yes`.
     fn rest(&self) -> String {
         let one = |(name, value): (&String, &Value)| {
             let value = match value {
@@ -218,7 +218,7 @@ mod tests {
                 "*",
                 "begun",
                 json!({ "purged": true, "force": false, "found": 1 }),
-                "Began to republish 1 event for all queues, purged ones included.",
+                "Began to republish 1 event for all queues, including purged events.",
             ),
             ("events.republish", "*", "done", json!({ "sent": 4 }), "Republished 4 events for all queues."),
         ] {
@@ -226,7 +226,7 @@ mod tests {
         }
     }
 
-    /// Another version may write what this one does not know: nothing of it is lost, and none of it looks like JSON.
+    /// Another version may record details that this one does not know: all are shown, and none as JSON.
     #[test]
     fn unknown_actions_and_details_are_shown_as_recorded() {
         let unknown =

@@ -1,4 +1,4 @@
-//! `POST /ops/dead-letters/replay`, `POST /ops/dead-letters/discard`: first what would be done, then doing it.
+//! `POST /ops/dead-letters/replay`, `POST /ops/dead-letters/discard`: first a preview, then the action.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ use crate::{
     },
 };
 
-/// How long the first messages have to be applied.
+/// How long to wait until the first messages are applied.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Template)]
@@ -46,7 +46,7 @@ struct Discard {
     thrown: Thrown,
 }
 
-/// What the form chooses.
+/// Returns the selection in the form.
 fn chosen(fields: &Query) -> Result<Chosen, Problem> {
     let text = |name| fields.text(name).map(str::to_owned);
     Ok(Chosen {
@@ -58,12 +58,13 @@ fn chosen(fields: &Query) -> Result<Chosen, Problem> {
     })
 }
 
-/// The same as was shown, and no more of it: what comes while a person reads is younger, and the oldest go first.
+/// Limits the selection to the messages shown. Messages that arrive while the operator reads are newer, and the oldest
+/// are taken first.
 fn as_shown(chosen: Chosen, selected: usize) -> Chosen {
     Chosen { limit: u32::try_from(selected).ok(), ..chosen }
 }
 
-/// Without `confirmed` what would be sent; with it, sends.
+/// Returns a preview of the replay; with `confirmed`, starts it.
 pub async fn replay(request: HttpRequest, payload: Payload, console: Data<Console>) -> HttpResponse {
     done(&request, payload, &console, "dead-letters", async |operator, fields, frame| {
         let chosen = chosen(&fields)?;
@@ -75,7 +76,7 @@ pub async fn replay(request: HttpRequest, payload: Payload, console: Data<Consol
         let number = |name, least: u32, most: u32| {
             let expected = format!("a whole number from {least} to {most}");
             let number = fields.parsed::<u32>(name, &expected)?.unwrap_or(least);
-            let wrong = || Problem::new(Code::InvalidParameter, format!("{name} has to be {expected}."));
+            let wrong = || Problem::new(Code::InvalidParameter, format!("{name} must be {expected}."));
             if (least..=most).contains(&number) { Ok(number) } else { Err(wrong()) }
         };
         let (canaries, rate) = (number("canary", 1, 100)?, number("rate", 1, 1_000)?);
@@ -86,7 +87,7 @@ pub async fn replay(request: HttpRequest, payload: Payload, console: Data<Consol
     .await
 }
 
-/// Without `confirmed` what would be thrown away; with it, throws.
+/// Returns a preview of the discard; with `confirmed`, discards.
 pub async fn discard(request: HttpRequest, payload: Payload, console: Data<Console>) -> HttpResponse {
     done(&request, payload, &console, "dead-letters", async |operator, fields, frame| {
         let (chosen, dry_run) = (chosen(&fields)?, fields.text("confirmed").is_none());

@@ -25,12 +25,12 @@ use crate::{
 #[template(path = "ops_login.html")]
 struct LoginPage {
     frame: Option<Frame>,
-    /// Where to go then.
+    /// The page to open after the login.
     next: String,
     wrong: bool,
 }
 
-/// The form.
+/// Returns the login form.
 pub async fn form(request: HttpRequest, console: Data<Console>) -> HttpResponse {
     if let Err(off) = auth::are_on(&console) {
         return sorry(&off, None);
@@ -42,14 +42,14 @@ pub async fn form(request: HttpRequest, console: Data<Console>) -> HttpResponse 
     html(StatusCode::OK, &LoginPage { frame: None, next, wrong: false })
 }
 
-/// To the form, and from there back to what was asked for.
+/// Redirects to the login form, which leads back to the requested page.
 pub fn first(request: &HttpRequest) -> HttpResponse {
-    // A form that was sent too late is not sent again by itself.
+    // A form that was sent after the session expired is not submitted again automatically.
     let path = if request.method().is_safe() { request.path() } else { "/ops" };
     to(format!("/ops/login?{}", query_string(&[("next", path)])))
 }
 
-/// Only to a page of ours.
+/// Returns the page to open after the login, only ever one of our own.
 fn next(query: &Query) -> String {
     let is_ours = |path: &&str| {
         let below = path.strip_prefix("/ops").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
@@ -58,7 +58,7 @@ fn next(query: &Query) -> String {
     query.text("next").filter(is_ours).unwrap_or("/ops").to_owned()
 }
 
-/// Opens the console to whoever knows an operator's token.
+/// Logs in an operator by their token.
 pub async fn log_in(request: HttpRequest, payload: Payload, console: Data<Console>) -> HttpResponse {
     try_log_in(&request, payload, &console).await.unwrap_or_else(|problem| sorry(&problem, None))
 }
@@ -74,7 +74,7 @@ async fn try_log_in(request: &HttpRequest, payload: Payload, console: &Console) 
     };
     let (database, actor) =
         (console.database.clone(), Principal::operator(&known.name, known.role, request_id::of(request)));
-    // Where the database is away the console opens all the same: it is what shows that.
+    // The login succeeds without the database, too: the console must be able to show the outage.
     let noting = async move {
         let noting = async |connection: &mut Connection| {
             actor.note(connection, (What::LogIn, "/ops"), &json!({}), Outcome::Done).await
@@ -89,14 +89,14 @@ async fn try_log_in(request: &HttpRequest, payload: Payload, console: &Console) 
         .finish())
 }
 
-/// Closes the console: the session is ended at the server, and the browser forgets its cookie.
+/// Logs out: ends the session at the server and removes the browser's cookie.
 pub async fn log_out(request: HttpRequest, console: Data<Console>) -> HttpResponse {
     if let Err(foreign) = session::is_own_form(&request) {
         return sorry(&foreign, None);
     }
     let ended = session::end(&request, &console).await;
     let mut answer = ended.map_or_else(|problem| sorry(&problem, None), |()| to("/ops/login"));
-    // What we make has no bytes that a header cannot have.
+    // Our cookie contains no bytes that are invalid in a header.
     if let Ok(cookie) = header::HeaderValue::from_str(&session::close(&request)) {
         answer.headers_mut().insert(header::SET_COOKIE, cookie);
     }
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_comes_back_to_the_console_and_nowhere_else() {
+    fn a_login_redirects_only_to_the_console() {
         let after = |path: &str| next(&Query::parse(format!("next={path}").as_bytes()));
         assert_eq!(
             after("/ops/orders/0198f1c2-7c00-7000-8000-000000000001"),

@@ -1,6 +1,7 @@
-//! The console: the pages at `/ops`. HTML that works without JavaScript; `assets/ops.js` only refreshes what is marked so.
+//! The console: the pages at `/ops`. The HTML works without JavaScript; `assets/ops.js` only refreshes marked elements.
 //!
-//! Everything that a page shows or does, `/admin` does too, by the same functions. Templates are `templates/ops_*.html`.
+//! `/admin` offers everything that a page shows or does, through the same functions. The templates are
+//! `templates/ops_*.html`.
 
 mod access;
 mod actions;
@@ -25,7 +26,7 @@ use self::answer::{Frame, problem_answer};
 use super::{Console, session};
 use crate::web::{endpoint::Endpoint, pages::assets, people::ForPeople, problem::Problem};
 
-/// Every path of a page. They are for people, so `/admin/openapi.json` does not describe them.
+/// Every path of a page. `/admin/openapi.json` does not describe them: they are for browsers.
 pub const PAGES: &[Endpoint] = &[
     Endpoint { method: "GET", path: "/ops", handler: |route| route.to(overview::handle) },
     Endpoint { method: "GET", path: "/ops/login", handler: |route| route.to(login::form) },
@@ -43,10 +44,10 @@ pub const PAGES: &[Endpoint] = &[
     Endpoint { method: "GET", path: "/assets/{version}/{name:.*}", handler: |route| route.to(assets::handle) },
 ];
 
-/// Who gets problems as pages here.
+/// Which requests get problems as pages here.
 pub const FOR_PEOPLE: ForPeople = ForPeople { pages: PAGES, page: problem_page };
 
-/// A problem of a path that has no page of its own for it.
+/// Returns the page of a problem for paths that do not render their own.
 fn problem_page(request: &HttpRequest, problem: &Problem, id: Uuid) -> HttpResponse {
     let console = request.app_data::<Data<Console>>();
     let operator = console.and_then(|console| session::shown(request, console));

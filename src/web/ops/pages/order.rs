@@ -1,4 +1,4 @@
-//! `GET /ops/orders/{id}`: one order's whole story, as `orderflow why` tells it.
+//! `GET /ops/orders/{id}`: the full report on one order, as `orderflow why` prints it.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -27,7 +27,7 @@ struct OrderPage {
     links: Links,
 }
 
-/// The story.
+/// Returns the page of the order.
 pub async fn handle(request: HttpRequest, id: Path<String>, console: Data<Console>) -> HttpResponse {
     shown(&request, &console, "orders", async |_, frame| {
         let report = orders::story(&console, &id).await?;
@@ -41,8 +41,7 @@ impl OrderPage {
         self.frame.as_ref().is_some_and(|frame| frame.may_act)
     }
 
-    /// The queue and the order of a failed message: the page then offers to replay it, where commands would have to be typed
-    /// otherwise.
+    /// Returns the queue and the order of a failed message, so that the page can offer a replay instead of a command.
     fn dead_letter(&self, wait: &Wait) -> Option<(String, String)> {
         let order = self.report.order.as_ref().filter(|_| wait.state == State::Parked)?;
         Some((wait.subscription.clone()?, order.order_id.to_string()))

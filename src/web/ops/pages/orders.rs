@@ -1,4 +1,4 @@
-//! `GET /ops/orders`: looking for orders.
+//! `GET /ops/orders`: the search for orders.
 
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web::Data};
 use askama::Template;
@@ -25,7 +25,7 @@ struct Orders {
     status: String,
     statuses: Vec<&'static str>,
     orders: Vec<Listed>,
-    /// The query of the next part.
+    /// The query of the next page.
     next: Option<String>,
     problem: Option<Problem>,
 }
@@ -36,7 +36,7 @@ impl Orders {
     }
 }
 
-/// The search and what it found. What is wrong with it stands above it.
+/// Returns the page with the search and its results, or with the problem of the search.
 pub async fn handle(request: HttpRequest, console: Data<Console>) -> HttpResponse {
     shown(&request, &console, "orders", async |_, frame| {
         let query = Query::of(&request);
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_empty_part_of_a_search_leads_on() {
+    fn an_empty_page_of_a_search_links_to_the_next() {
         let page = |next: Option<&str>| {
             let (q, status, next) = (String::new(), "cancelled".to_owned(), next.map(str::to_owned));
             let (statuses, orders) = (Vec::new(), Vec::new());
@@ -67,7 +67,9 @@ mod tests {
             page.render().expect("it can be rendered")
         };
         let (part, whole) = (page(Some("status=cancelled")), page(None));
-        assert!(part.contains("None of those that were looked through") && part.contains("?status=cancelled\">Older"));
-        assert!(whole.contains("No order is like that") && !whole.contains("Older orders"), "{whole}");
+        assert!(
+            part.contains("None of the orders searched so far matches") && part.contains("?status=cancelled\">Older")
+        );
+        assert!(whole.contains("No order matches") && !whole.contains("Older orders"), "{whole}");
     }
 }

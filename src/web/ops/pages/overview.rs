@@ -1,4 +1,4 @@
-//! `GET /ops`: how the shop does just now.
+//! `GET /ops`: the current state of the shop.
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use askama::Template;
@@ -30,13 +30,13 @@ struct Row {
     figures: Figures,
     depth: Spark,
     lag: Spark,
-    /// In RabbitMQ's own pages, where their address is known.
+    /// The queue in RabbitMQ's management UI, if its address is known.
     link: Option<String>,
-    /// What to see at once: a word and its kind.
+    /// The badge: its text and its CSS class.
     state: Option<(&'static str, &'static str)>,
 }
 
-/// The flow, and every queue.
+/// Returns the page with the flow and every queue.
 pub async fn handle(request: HttpRequest, console: Data<Console>) -> HttpResponse {
     shown(&request, &console, "overview", async |_, frame| {
         let (flow, database, broker) = (console.flow.clone(), console.database.clone(), console.queues().cloned());

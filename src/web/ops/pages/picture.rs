@@ -1,12 +1,12 @@
-//! The flow as a picture: who works on an order, one after the other, and what waits for each.
+//! The flow as a picture: the services that handle an order in sequence, and the backlog of each.
 
 use super::words;
 use crate::{ops::queues::figures::Figures, services::roster, store::flow::OrderRates};
 
-/// The way of an order that goes well, from left to right. Services that are not on it are drawn below.
+/// The services that a successful order passes, from left to right. Other services are drawn below.
 const WAY: [&str; 3] = ["payment", "inventory", "shipping"];
 
-/// Sizes in units of the picture.
+/// Sizes in SVG units.
 const BOX_WIDTH: u32 = 150;
 const BOX_HEIGHT: u32 = 92;
 const GAP: u32 = 42;
@@ -18,45 +18,45 @@ pub struct Node {
     pub x: u32,
     /// Upper edge.
     pub y: u32,
-    /// What it is called.
+    /// The title.
     pub name: String,
-    /// A line each, below the name.
+    /// The lines below the title.
     pub lines: Vec<String>,
-    /// `good`, `warn`, `bad`.
+    /// The CSS class: `good`, `warn` or `bad`.
     pub kind: &'static str,
     /// Whether an arrow leads to it from its left neighbour.
     pub follows: bool,
 }
 
-/// All of it.
+/// The whole picture.
 #[derive(Debug, PartialEq)]
 pub struct Picture {
-    /// Its size.
+    /// The width.
     pub width: u32,
-    /// Its size.
+    /// The height.
     pub height: u32,
-    /// What is in it.
+    /// The boxes.
     pub nodes: Vec<Node>,
 }
 
 impl Node {
-    /// The middle, from left to right.
+    /// Returns the horizontal centre.
     pub const fn middle(&self) -> u32 {
         self.x + BOX_WIDTH / 2
     }
 
-    /// Each line with where it stands.
+    /// Returns each line with its vertical position.
     pub fn placed(&self) -> Vec<(u32, &str)> {
         (1_u32..).zip(&self.lines).map(|(line, text)| (self.y + 26 + 17 * line, text.as_str())).collect()
     }
 
-    /// Where the arrow begins that leads to it.
+    /// Returns the horizontal start of the arrow that leads to the box.
     pub const fn arrow(&self) -> u32 {
         self.x.saturating_sub(GAP)
     }
 }
 
-/// Draws what is known.
+/// Draws the known figures.
 pub fn picture(orders: Option<OrderRates>, queues: &[Figures]) -> Picture {
     let accepted = words::rate(&orders.map(|rates| rates.accepted));
     let settled = words::rate(&orders.map(|rates| rates.settled));

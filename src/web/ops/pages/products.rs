@@ -24,17 +24,17 @@ use crate::{
     },
 };
 
-/// Products on one page: a form each.
+/// The number of products on one page; each has a form.
 const PER_PAGE: usize = 100;
 
 #[derive(Template)]
 #[template(path = "ops_products.html")]
 struct Products {
     frame: Option<Frame>,
-    /// What they are searched for.
+    /// The search text.
     q: String,
     levels: Vec<Level>,
-    /// Which part, from 1 on, of how many.
+    /// The number of this page, from 1, and the number of pages.
     page: usize,
     pages: usize,
     /// The product that was just set.
@@ -46,33 +46,33 @@ impl Products {
         self.frame.as_ref().is_some_and(|frame| frame.may_act)
     }
 
-    /// The query of the part before.
+    /// Returns the query of the previous page.
     fn previous(&self) -> String {
         query_string(&[("q", &self.q), ("page", &self.page.saturating_sub(1).to_string())])
     }
 
-    /// The query of the part after.
+    /// Returns the query of the next page.
     fn next(&self) -> String {
         query_string(&[("q", &self.q), ("page", &self.page.saturating_add(1).to_string())])
     }
 }
 
-/// The stock is another than the one that a change is based on.
+/// The page for a change that is based on an outdated stock.
 #[derive(Template)]
 #[template(path = "ops_stock_changed.html")]
 struct StockChanged {
     frame: Option<Frame>,
     sku: String,
-    /// What the page showed.
+    /// The number that the page showed.
     expected: i64,
-    /// What is available now.
+    /// The number available now.
     now: i64,
-    /// What was asked for.
+    /// The number requested.
     wanted: i64,
 }
 
 impl StockChanged {
-    /// How many came or went meanwhile, as a phrase.
+    /// Returns the difference since the page was shown, as a phrase.
     fn meanwhile(&self) -> String {
         match self.now - self.expected {
             fewer if fewer < 0 => format!("{} fewer", -fewer),
@@ -80,24 +80,25 @@ impl StockChanged {
         }
     }
 
-    /// What the same change makes of what there is now; none where it would take more than there is.
+    /// Returns the result of the same change to the current stock; `None` if nothing was to change or the result is out
+    /// of range.
     fn same_change(&self) -> Option<i64> {
         let makes = self.now + self.wanted - self.expected;
         (self.wanted != self.expected && (0..=stock::MOST).contains(&makes)).then_some(makes)
     }
 
-    /// `+12`.
+    /// Returns the change with its sign, such as `+12`.
     fn change(&self) -> String {
         format!("{:+}", self.wanted - self.expected)
     }
 }
 
-/// Products and what is available of each.
+/// Returns the page of products with their stock.
 pub async fn handle(request: HttpRequest, console: Data<Console>) -> HttpResponse {
     shown(&request, &console, "products", async |_, frame| {
         let query = Query::of(&request);
         let mut levels = products::levels(&console).await?;
-        // Only what is one of them is repeated.
+        // Only the SKU of a known product is shown again.
         let set = query.text("set").and_then(|set| levels.iter().find(|level| level.sku == set).cloned());
         let q = query.text("q").unwrap_or_default().to_owned();
         let words: Vec<String> = q.split_whitespace().map(str::to_lowercase).collect();
@@ -113,7 +114,7 @@ pub async fn handle(request: HttpRequest, console: Data<Console>) -> HttpRespons
     .await
 }
 
-/// Sets a product's stock, if it is still the one that was shown.
+/// Sets a product's stock if it is still the number that the page showed.
 pub async fn set_stock(
     request: HttpRequest,
     sku: Path<String>,
@@ -121,10 +122,9 @@ pub async fn set_stock(
     console: Data<Console>,
 ) -> HttpResponse {
     done(&request, payload, &console, "products", async |operator, fields, frame| {
-        let wrong =
-            || Problem::new(Code::InvalidRequest, "How many are available has to be a whole number, 0 or more.");
+        let wrong = || Problem::new(Code::InvalidRequest, "The stock must be a whole number, 0 or more.");
         let available = fields.parsed("available", "a whole number")?.ok_or_else(wrong)?;
-        let old = || Problem::new(Code::InvalidRequest, "This page was too old. Nothing is changed: open it again.");
+        let old = || Problem::new(Code::InvalidRequest, "This page was too old. Nothing was changed. Reload the page.");
         let expected = fields.parsed("expected", "a whole number")?.ok_or_else(old)?;
         let wanted = Change { available, expected: Some(expected) };
         match products::change(&console, operator.actor(&request), sku.clone(), wanted).await? {
@@ -146,15 +146,15 @@ pub async fn set_stock(
 mod tests {
     use super::*;
 
-    /// What a person counted was counted while there were as many as the page showed: what orders took since is gone from
-    /// the shelf as well, so the same change is right, and not the same number.
+    /// An operator counted the shelf while the stock was what the page showed. Orders have since taken pieces from the
+    /// shelf as well, so the same change is right, not the same number.
     #[test]
-    fn the_same_change_is_offered_and_never_below_zero() {
+    fn the_same_change_is_offered_unless_it_goes_below_zero() {
         let page = |expected, now, wanted| StockChanged { frame: None, sku: "MUG".to_owned(), expected, now, wanted };
         let received = page(100, 95, 112);
         assert_eq!((received.same_change(), received.change().as_str()), (Some(107), "+12"));
         assert_eq!(received.meanwhile(), "5 fewer");
-        assert_eq!(page(100, 95, 100).same_change(), None, "nothing was to be changed");
+        assert_eq!(page(100, 95, 100).same_change(), None, "no change was requested");
         assert_eq!(page(100, 5, 10).same_change(), None, "it would be -85");
         assert_eq!(page(100, 130, 90).meanwhile(), "30 more");
         for page in [page(100, 95, 112), page(100, 95, 100), page(100, 5, 10)] {

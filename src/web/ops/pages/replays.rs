@@ -1,4 +1,4 @@
-//! `GET /ops/replays/{replay}`: how far it is.
+//! `GET /ops/replays/{replay}`: the progress of a replay.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -23,7 +23,7 @@ struct ReplayPage {
     replay: Replay,
 }
 
-/// One replay.
+/// Returns the page of the replay.
 pub async fn handle(request: HttpRequest, id: Path<String>, console: Data<Console>) -> HttpResponse {
     shown(&request, &console, "dead-letters", async |_, frame| {
         let replay = replays::get(&console, &id).await?;

@@ -1,21 +1,21 @@
-//! How figures, times and states are written on pages. Templates hand over references, whatever it is.
+//! Formats figures, times and states for pages. Templates pass every argument by reference.
 
 use chrono::{DateTime, Utc};
 use orderflow_order::domain::{OrderStatus, format_money};
 
 use crate::ops::why::waiting::State;
 
-/// What stands for what is not known.
+/// Shown in place of an unknown value.
 pub const UNKNOWN: &str = "–";
 
-/// A text that names commands, as HTML: what it has between backticks is code. It is escaped; templates take it with `|safe`.
+/// Returns a text as HTML, with text between backticks as code. The result is escaped; templates use it with `|safe`.
 pub fn rich(text: &str) -> String {
     let last = text.matches('`').count();
     let part = |(place, part): (usize, &str)| {
         let escaped = escape(part);
         match place % 2 {
             1 if place < last => format!("<code>{escaped}</code>"),
-            // The last one has no partner.
+            // The last backtick has no partner.
             1 => format!("'{escaped}"),
             _ => escaped,
         }
@@ -38,17 +38,17 @@ fn escape(text: &str) -> String {
     escaped
 }
 
-/// A number, or that it is not known.
+/// Formats a number that may be unknown.
 pub fn number(number: &Option<u32>) -> String {
     number.map_or_else(|| UNKNOWN.to_owned(), |number| number.to_string())
 }
 
-/// A number of messages, or that it is not known.
+/// Formats a number of messages that may be unknown.
 pub fn messages(number: &Option<i64>) -> String {
     number.map_or_else(|| UNKNOWN.to_owned(), |number| number.to_string())
 }
 
-/// A rate, with a decimal where it is small.
+/// Formats a rate, with one decimal below 10.
 pub fn rate(rate: &Option<f64>) -> String {
     rate.map_or_else(
         || UNKNOWN.to_owned(),
@@ -56,32 +56,32 @@ pub fn rate(rate: &Option<f64>) -> String {
     )
 }
 
-/// A length of time.
+/// Formats a duration in seconds.
 pub fn seconds(seconds: &Option<f64>) -> String {
     seconds.map_or_else(|| UNKNOWN.to_owned(), crate::ops::words::short_span)
 }
 
-/// A time: `2026-11-23 22:04:05`, UTC.
+/// Formats a time in UTC: `2026-11-23 22:04:05`.
 pub fn at(time: &DateTime<Utc>) -> String {
     time.format("%F %T").to_string()
 }
 
-/// A time that may not be known.
+/// Formats a time that may be unknown.
 pub fn maybe_at(time: &Option<DateTime<Utc>>) -> String {
     time.as_ref().map_or_else(|| UNKNOWN.to_owned(), at)
 }
 
-/// An amount; minor units where nobody knows the currency's decimals.
+/// Formats an amount; in minor units if the currency's decimals are unknown.
 pub fn money(minor_units: &i64, currency: &str) -> String {
     format_money(*minor_units, currency).unwrap_or_else(|| format!("{minor_units} {currency}"))
 }
 
-/// A status or state as people write it.
+/// Returns a status or state in plain words.
 pub fn plain(text: &str) -> String {
     text.replace(['_', '-'], " ")
 }
 
-/// What a status looks like; the word says it.
+/// Returns the CSS class of an order's status.
 pub fn status(status: &str) -> &'static str {
     match status.parse::<OrderStatus>() {
         Ok(OrderStatus::Shipped | OrderStatus::InTransit | OrderStatus::Delivered) => "good",
@@ -91,7 +91,7 @@ pub fn status(status: &str) -> &'static str {
     }
 }
 
-/// What the state of a replay or an action looks like.
+/// Returns the CSS class of the state of a replay or an action.
 pub fn outcome(state: &str) -> &'static str {
     match state {
         "done" => "good",
@@ -101,7 +101,7 @@ pub fn outcome(state: &str) -> &'static str {
     }
 }
 
-/// What waiting looks like.
+/// Returns the CSS class of a waiting state.
 pub const fn waiting(state: &State) -> &'static str {
     match state {
         State::Stuck | State::Parked | State::Discarded => "bad",

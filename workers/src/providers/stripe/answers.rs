@@ -1,95 +1,95 @@
-//! Every answer of Stripe's that is no success, and what follows from it. The first rule that fits decides.
+//! The table of Stripe's error responses and what follows from each. The first matching rule decides.
 //!
-//! docs/PROVIDERS.md has this table too, with what the customer sees; a test keeps the two equal, and another one gives
-//! the client each of its answers. Codes: <https://docs.stripe.com/error-codes>, types: <https://docs.stripe.com/api/errors>.
-//! Texts are never read: they change, and may repeat what a customer has typed.
+//! docs/PROVIDERS.md contains the same table, with what the customer sees. A test keeps the two equal, and another
+//! sends each response to the client. Codes: <https://docs.stripe.com/error-codes>, types:
+//! <https://docs.stripe.com/api/errors>. Messages are never read: they change, and may repeat a customer's input.
 
 use reqwest::StatusCode;
 
 use super::api_error::ApiError;
 
-/// What Stripe was asked for.
+/// A kind of request to Stripe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Call {
-    /// A new payment intent.
+    /// Creates a payment intent.
     Create,
-    /// An intent as it is.
+    /// Reads an intent.
     Read,
-    /// To charge an intent.
+    /// Charges an intent.
     Confirm,
-    /// To cancel an intent.
+    /// Cancels an intent.
     Cancel,
-    /// The refunds of an intent.
+    /// Lists the refunds of an intent.
     Refunds,
-    /// A new refund.
+    /// Creates a refund.
     Refund,
 }
 
-/// What follows from an answer.
+/// What follows from an error response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// The payment has failed for good, for the reason that the answer names.
+    /// The payment has failed permanently, for the reason in the response.
     Declined,
-    /// The same, for this reason.
+    /// The payment has failed permanently, for this reason.
     DeclinedAs(&'static str),
-    /// Asked again with another idempotency key: with this one the answer would stay the same.
+    /// The request is repeated with another idempotency key: with the same key, the response would stay the same.
     NewKey,
-    /// What has happened is read; where that decides nothing, the event is retried.
+    /// The state at Stripe is read. If it decides nothing, the event is retried.
     LookedUp,
-    /// The event is retried, and dead-lettered after the last attempt.
+    /// The event is retried, and dead-lettered once its retries are exhausted.
     Retried,
-    /// The fault is on Stripe's side or in our account, so every call would fare the same: the queues that charge and
-    /// refund are paused until a call succeeds, and an alert says so. No attempt is used.
+    /// The error is Stripe's or our account's, so every call would fail: the queues that charge and refund are paused
+    /// until a call succeeds, and an alert fires. No attempt is used.
     Paused,
-    /// The event is dead-lettered at once: the same request would fail for ever.
+    /// The event is dead-lettered immediately: the same request would always fail.
     DeadLetter,
 }
 
-/// Which statuses a rule is about.
+/// The HTTP statuses that a rule matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Status {
-    /// These.
+    /// These statuses.
     Of(&'static [u16]),
     /// 500 to 599.
     Server,
     /// 400 to 499.
     Client,
-    /// Any.
+    /// Any status.
     Any,
 }
 
-/// Which errors a rule is about.
+/// The errors that a rule matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Error {
-    /// Any, and an answer that has none.
+    /// Any error, or a response without one.
     Any,
-    /// Any that can be read.
+    /// Any error that can be parsed.
     Readable,
-    /// Of this type.
+    /// An error of this type.
     Type(&'static str),
-    /// With one of these codes; one that ends with an asterisk stands for all that begin so.
+    /// An error with one of these codes. A code that ends with an asterisk matches all that begin with the rest.
     Codes(&'static [&'static str]),
-    /// With this code, about this parameter.
+    /// An error with this code, for this parameter.
     CodeOf(&'static str, &'static str),
-    /// Of type `invalid_request_error`, without a code.
+    /// An error of type `invalid_request_error` without a code.
     WithoutCode,
-    /// About one of these parameters, whatever the code.
+    /// An error for one of these parameters, whatever the code. An asterisk works as in `Codes`.
     Params(&'static [&'static str]),
-    /// Stored under the request's idempotency key (`Idempotent-Replayed: true`).
+    /// A response stored under the request's idempotency key (`Idempotent-Replayed: true`).
     Replayed,
 }
 
 /// A line of the table.
 #[derive(Debug)]
 pub(super) struct Rule {
-    /// Of which calls; none: of all.
+    /// The calls that the rule matches; if empty, all.
     pub calls: &'static [Call],
     pub status: Status,
     pub error: Error,
     pub verdict: Verdict,
 }
 
-/// The account itself cannot charge: somebody has to change something at Stripe or in our settings.
+/// The account itself cannot charge: an operator has to change something at Stripe or in our settings.
 const ACCOUNT: &[&str] = &[
     "account_country_invalid_address",
     "account_error_country_change_requires_additional_steps",
@@ -104,8 +104,8 @@ const ACCOUNT: &[&str] = &[
     "tls_version_unsupported",
 ];
 
-/// The card, or what else the customer pays with, cannot be charged. Stripe says so with 402 mostly, and with 400 where it
-/// did not come as far as the bank.
+/// The card or other payment method cannot be charged. Stripe usually returns 402, and 400 if the request did not reach
+/// the bank.
 const METHOD: &[&str] = &[
     "account_closed",
     "authentication_required",
@@ -140,14 +140,14 @@ const METHOD: &[&str] = &[
     "token_in_use",
 ];
 
-/// The reason of a decline where the payment method does not exist.
+/// The reason for a decline if the payment method does not exist.
 const UNKNOWN_METHOD: &str = "unknown_payment_method";
 
-/// The reason of a decline where the payment method exists and cannot be used, such as one that was used before.
+/// The reason for a decline if the payment method exists but cannot be used, such as one that was used before.
 const UNUSABLE_METHOD: &str = "payment_method_unusable";
 
-/// The reason of a decline where Stripe cannot charge the amount. The front end refuses such orders, but only Stripe knows
-/// the minimum of an account that is kept in another currency.
+/// The reason for a decline if Stripe cannot charge the amount. The front end refuses such orders, but only Stripe
+/// knows the minimum of an account in another currency.
 pub(super) const AMOUNT: &str = "amount_not_chargeable";
 
 const CHARGING: &[Call] = &[Call::Create, Call::Confirm];
@@ -155,27 +155,27 @@ const CONFIRM: &[Call] = &[Call::Confirm];
 const REFUND: &[Call] = &[Call::Refund];
 
 pub(super) const RULES: &[Rule] = &[
-    // About Stripe, or about us.
+    // Errors of Stripe, or of our account.
     Rule { calls: &[], status: Status::Server, error: Error::Replayed, verdict: Verdict::NewKey },
     Rule { calls: &[], status: Status::Server, error: Error::Any, verdict: Verdict::Paused },
     Rule { calls: &[], status: Status::Of(&[401, 403]), error: Error::Any, verdict: Verdict::Paused },
     Rule { calls: &[], status: Status::Client, error: Error::Codes(ACCOUNT), verdict: Verdict::Paused },
-    // Of a confirmation this would be about the customer's payment method, and nobody's order may stop another's.
+    // For a confirmation these codes concern the customer's payment method, and no order may stop others.
     Rule {
         calls: &[Call::Create],
         status: Status::Client,
         error: Error::Codes(&["payment_method_unactivated", "payment_method_configuration_failures"]),
         verdict: Verdict::Paused,
     },
-    // Another request for the same intent is being carried out.
+    // Another request for the same intent is in progress.
     Rule { calls: &[], status: Status::Of(&[429]), error: Error::Codes(&["lock_timeout"]), verdict: Verdict::Retried },
     Rule { calls: &[], status: Status::Of(&[429]), error: Error::Any, verdict: Verdict::Paused },
     Rule { calls: &[], status: Status::Client, error: Error::Codes(&["rate_limit"]), verdict: Verdict::Paused },
-    // About the idempotency key. Only what creates something has one.
+    // Errors of the idempotency key. Only requests that create something have one.
     Rule { calls: &[], status: Status::Client, error: Error::Type("idempotency_error"), verdict: Verdict::NewKey },
     Rule { calls: &[Call::Create], status: Status::Of(&[409]), error: Error::Readable, verdict: Verdict::NewKey },
     Rule { calls: REFUND, status: Status::Of(&[409]), error: Error::Readable, verdict: Verdict::LookedUp },
-    // About the card: the bank's word first.
+    // Errors of the card: the bank's answer first.
     Rule { calls: CONFIRM, status: Status::Of(&[402]), error: Error::Readable, verdict: Verdict::Declined },
     Rule { calls: CONFIRM, status: Status::Client, error: Error::Type("card_error"), verdict: Verdict::Declined },
     Rule {
@@ -184,14 +184,14 @@ pub(super) const RULES: &[Rule] = &[
         error: Error::CodeOf("resource_missing", "payment_method"),
         verdict: Verdict::DeclinedAs(UNKNOWN_METHOD),
     },
-    // A test card with a live key, or the other way round.
+    // A test card with a live key, or vice versa.
     Rule {
         calls: CONFIRM,
         status: Status::Client,
         error: Error::Codes(&["livemode_mismatch"]),
         verdict: Verdict::DeclinedAs(UNKNOWN_METHOD),
     },
-    // Somebody else has confirmed or cancelled the intent since we read it.
+    // Another process has confirmed or cancelled the intent since we read it.
     Rule {
         calls: &[Call::Confirm, Call::Cancel],
         status: Status::Client,
@@ -211,7 +211,7 @@ pub(super) const RULES: &[Rule] = &[
         error: Error::Params(&["amount", "currency"]),
         verdict: Verdict::DeclinedAs(AMOUNT),
     },
-    // All that a confirmation says is the payment method, so what is wrong with it without a code is that: "was previously
+    // A confirmation's only parameter is the payment method, so an error without a code concerns that: "was previously
     // used", "was detached", "does not belong to this customer", "is not of an allowed type".
     Rule {
         calls: CONFIRM,
@@ -226,30 +226,30 @@ pub(super) const RULES: &[Rule] = &[
         verdict: Verdict::DeclinedAs(UNUSABLE_METHOD),
     },
     Rule { calls: &[Call::Cancel], status: Status::Of(&[400]), error: Error::Readable, verdict: Verdict::LookedUp },
-    // About a refund.
+    // Errors of a refund.
     Rule {
         calls: REFUND,
         status: Status::Client,
         error: Error::Codes(&["charge_already_refunded"]),
         verdict: Verdict::LookedUp,
     },
-    // Until the shop has sold more, or somebody has paid in.
+    // Succeeds once the shop has sold more, or its owner has paid in.
     Rule {
         calls: REFUND,
         status: Status::Client,
         error: Error::Codes(&["balance_insufficient", "insufficient_funds"]),
         verdict: Verdict::Retried,
     },
-    // What is left. A request that is wrong is wrong for ever. What is missing may be with another key, and what is in
-    // conflict may not be so for long.
+    // Everything else. An invalid request stays invalid. A missing object may exist for another API key, and a conflict
+    // may end soon.
     Rule { calls: &[], status: Status::Of(&[400]), error: Error::Readable, verdict: Verdict::DeadLetter },
     Rule { calls: &[], status: Status::Any, error: Error::Any, verdict: Verdict::Retried },
 ];
 
-/// What follows from an answer without success; `error` is its error object where it has one.
+/// Returns what follows from an error response. `error` is its error object, if it has one.
 pub(super) fn verdict(call: Call, status: StatusCode, replayed: bool, error: Option<&ApiError>) -> Verdict {
     let fitting = RULES.iter().find(|rule| rule.fits(call, status, replayed, error));
-    // The last rule fits everything.
+    // The last rule matches everything.
     fitting.map_or(Verdict::Retried, |rule| rule.verdict)
 }
 
@@ -288,7 +288,7 @@ impl Error {
     }
 }
 
-/// Whether a list has this word, or an asterisk behind its beginning.
+/// Returns whether a list contains this word, or a prefix of it followed by an asterisk.
 fn listed(list: &[&str], word: &str) -> bool {
     list.iter().any(|one| one.strip_suffix('*').map_or(*one == word, |beginning| word.starts_with(beginning)))
 }

@@ -1,4 +1,4 @@
-//! The table in docs/PROVIDERS.md is the table in the code, and every line of it can decide.
+//! Tests that the table in docs/PROVIDERS.md equals the code's, and that every line can decide.
 
 use std::{fs, path::Path};
 
@@ -57,7 +57,7 @@ impl Error {
         }
     }
 
-    /// Errors that are meant.
+    /// Returns errors that should match.
     fn examples(self) -> Vec<ApiError> {
         let error = |kind: &str, code: Option<&str>, param: Option<&str>| {
             let body = serde_json::json!({ "type": kind, "code": code, "param": param });
@@ -116,7 +116,7 @@ fn document_has_the_table_of_the_code() {
     }
 }
 
-/// A line behind a wider one would be in the document and decide nothing.
+/// A line after a more general one would be documented but never decide.
 #[test]
 fn every_line_decides_what_it_names() {
     for (index, rule) in RULES.iter().enumerate() {
@@ -128,7 +128,7 @@ fn every_line_decides_what_it_names() {
             calls.iter().flat_map(|call| rule.error.examples().into_iter().map(move |one| (*call, one)))
         {
             let first = RULES.iter().position(|one| one.fits(call, status, replayed, Some(&error)));
-            // What is about all calls may be said better of some.
+            // A rule for all calls may be overridden by one for some of them.
             if !rule.calls.is_empty() || rule.error != Error::Readable {
                 assert_eq!(first, Some(index), "{} is hidden from {call:?} {error:?}", rule.line());
             }
@@ -143,10 +143,10 @@ fn of(call: Call, status: u16, body: &str) -> Verdict {
     verdict(call, StatusCode::from_u16(status).expect("a status"), false, error.as_ref())
 }
 
-/// Each is an answer that shops have met. Where the card is at fault the customer can do something about it, so they are
-/// told at once; where we are, no order may suffer.
+/// Each is a response that shops have received. If the card is at fault, the customer can act and learns of it
+/// immediately. If we are at fault, no order may be declined.
 #[test]
-fn fault_of_the_card_is_told_from_ours() {
+fn card_errors_are_distinguished_from_our_own() {
     let declined = |reason| Verdict::DeclinedAs(reason);
     for (call, status, body, expected) in [
         (Call::Confirm, 402, r#"{"type": "card_error", "code": "card_declined"}"#, Verdict::Declined),
@@ -165,7 +165,7 @@ fn fault_of_the_card_is_told_from_ours() {
             r#"{"type": "invalid_request_error", "code": "resource_missing", "param": "payment_method"}"#,
             declined("unknown_payment_method"),
         ),
-        // The intent is gone, as with the key of another account.
+        // The intent does not exist, as with another account's API key.
         (
             Call::Confirm,
             404,

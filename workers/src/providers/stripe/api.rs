@@ -1,4 +1,4 @@
-//! The requests that we make, one function each.
+//! The requests to Stripe's API, one function each.
 
 use reqwest::{Client, Method, RequestBuilder, Response, header::HeaderMap, redirect};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -10,25 +10,25 @@ use uuid::Uuid;
 use super::{answers::Call, intent::Intent, refusal::Refusal, settings::StripeConfig};
 use crate::providers::ProviderSetupError;
 
-/// The version of the API that this is written for. Without it answers have the form of whatever version the account has.
+/// The version of the API that this code expects. Without it, Stripe answers in the account's version.
 const VERSION: &str = "2024-06-20";
 
-/// Far more than any answer that we ask for.
+/// The longest response, in bytes; far longer than any that we request.
 const LONGEST_ANSWER: usize = 256 * 1024;
 
-/// A connection that was idle for longer is not trusted: load balancers close theirs after a minute or so.
+/// Connections that were idle for longer are not reused: load balancers close theirs after about a minute.
 const MAX_IDLE: Duration = Duration::from_secs(30);
 
-/// Shorter than the line's time-out, so that the error that shows is the more precise one.
+/// The time-out for connecting. Shorter than the call's time-out, so that the more precise error is reported.
 const CONNECTING: Duration = Duration::from_secs(5);
 
 /// A request's parameters.
 pub(super) type Fields<'f> = [(&'f str, &'f str)];
 
-/// An intent that is to be made.
+/// A payment intent to create.
 #[derive(Debug)]
 pub(super) struct NewIntent<'n> {
-    /// The usual idempotency key.
+    /// The first idempotency key to try.
     pub key: &'n str,
     pub order: Uuid,
     /// In Stripe's units.
@@ -37,19 +37,19 @@ pub(super) struct NewIntent<'n> {
     pub currency: &'n str,
 }
 
-/// A refund, as far as we look at it.
+/// The fields of a refund that we use.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(super) struct Refund {
     pub id: String,
     /// In Stripe's units.
     pub amount: i64,
-    /// Stripe has refunds without one.
+    /// Some refunds at Stripe have none.
     #[serde(default)]
     pub status: Option<String>,
 }
 
 impl Refund {
-    /// Whether it has happened or will.
+    /// Returns whether the refund has happened or will.
     pub fn holds(&self) -> bool {
         !matches!(self.status.as_deref(), Some("failed" | "canceled"))
     }
@@ -60,7 +60,7 @@ struct List<T> {
     data: Vec<T>,
 }
 
-/// The API, with our key. Every call is bounded in time by whoever makes it.
+/// A client of the API, with our key. Callers must bound every call in time.
 pub(super) struct Api {
     client: Client,
     base: Url,
@@ -73,34 +73,34 @@ impl Api {
         let client = Client::builder()
             .connect_timeout(CONNECTING)
             .pool_idle_timeout(MAX_IDLE)
-            // The API has none, and our key is for nobody else.
+            // The API does not redirect, and our key must not be sent elsewhere.
             .redirect(redirect::Policy::none());
-        // In clear it goes straight to the host that is permitted, and through no proxy.
+        // Unencrypted requests go directly to the permitted host, never through a proxy.
         let client = if config.base.scheme() == "http" { client.no_proxy() } else { client };
         let client = client.build().map_err(ProviderSetupError::Stripe)?;
         Ok(Self { client, base: config.base.clone(), key: config.key.clone() })
     }
 
-    /// Makes an intent without confirming it.
+    /// Creates an intent without confirming it.
     pub async fn create(&self, new: &NewIntent<'_>, key: &str) -> Result<Intent, Refusal> {
         let (amount, order) = (new.units.to_string(), new.order.to_string());
         let fields = [
             ("amount", amount.as_str()),
             ("currency", &new.currency.to_lowercase()),
-            // Cards only: other means send the customer elsewhere, and nobody is there to be sent.
+            // Cards only: other payment methods redirect the customer, who is no longer present.
             ("payment_method_types[]", "card"),
             ("metadata[order_id]", &order),
         ];
         self.answer(Call::Create, self.post(&["payment_intents"], &fields, Some(key))).await
     }
 
-    /// The intent as it is now.
+    /// Returns the current state of the intent.
     pub async fn retrieve(&self, intent: &str) -> Result<Intent, Refusal> {
         self.answer(Call::Read, self.request(Method::GET, &["payment_intents", intent], &[])).await
     }
 
-    /// Charges the intent, unless that is done already. Without an idempotency key: the intent itself succeeds once at
-    /// most, and a stored error could not be got around.
+    /// Charges the intent, unless it is already charged. Sends no idempotency key: an intent succeeds at most once, and
+    /// with a key Stripe would keep returning a stored error.
     pub async fn confirm(&self, intent: &str, card: &str) -> Result<Intent, Refusal> {
         let request = self.post(&["payment_intents", intent, "confirm"], &[("payment_method", card)], None);
         self.answer(Call::Confirm, request).await
@@ -112,14 +112,14 @@ impl Api {
         self.answer(Call::Cancel, self.post(&path, &[("cancellation_reason", reason)], None)).await
     }
 
-    /// The refunds of an intent; a hundred at most, where one is expected.
+    /// Returns the refunds of an intent, at most a hundred; one is expected.
     pub async fn refunds(&self, intent: &str) -> Result<Vec<Refund>, Refusal> {
         let query = [("payment_intent", intent), ("limit", "100")];
         let list: List<Refund> = self.answer(Call::Refunds, self.request(Method::GET, &["refunds"], &query)).await?;
         Ok(list.data)
     }
 
-    /// Gives back that much, in Stripe's units, of what an intent was charged.
+    /// Refunds this much of an intent's charge, in Stripe's units.
     pub async fn refund(&self, intent: &str, units: i64, key: &str) -> Result<Refund, Refusal> {
         let units = units.to_string();
         let fields = [("payment_intent", intent), ("amount", &units)];
@@ -163,7 +163,7 @@ fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-/// The whole body, unless it is longer than any that we ask for.
+/// Returns the whole body. Fails if it is longer than [`LONGEST_ANSWER`].
 async fn bounded(response: &mut Response) -> Result<Vec<u8>, Refusal> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(&error))? {
@@ -175,7 +175,8 @@ async fn bounded(response: &mut Response) -> Result<Vec<u8>, Refusal> {
     Ok(body)
 }
 
-/// No answer. The error's own text has the address in it, and no more is needed than how far it came.
+/// Returns the refusal for a request without a response. The error's own text contains the address; how far the request
+/// got is enough.
 fn unreachable(error: &reqwest::Error) -> Refusal {
     let why = if error.is_connect() {
         "no connection to the payment provider"

@@ -1,8 +1,8 @@
-//! The error object of Stripe's API, as far as we look at it.
+//! The error object of Stripe's API.
 
 use serde::Deserialize;
 
-/// The error object of the API; without its message, which may repeat what a customer has typed.
+/// The fields of the API's error object that we use. The message is left out: it may repeat a customer's input.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct ApiError {
     #[serde(default, rename = "type")]
@@ -13,7 +13,7 @@ pub(super) struct ApiError {
     pub card: CardError,
 }
 
-/// What the bank said of a card.
+/// The bank's answer about a card.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct CardError {
     #[serde(default)]
@@ -27,21 +27,21 @@ impl ApiError {
         self.card.code.as_deref()
     }
 
-    /// The parameter that the error is about.
+    /// Returns the parameter that caused the error.
     pub fn param(&self) -> Option<&str> {
         self.param.as_deref()
     }
 }
 
 impl CardError {
-    /// As a word for the event. `generic_decline` says less than the code that it comes with.
+    /// Returns the reason as a word for the event. `generic_decline` is less specific than the code next to it.
     pub fn reason(&self) -> String {
         let telling = self.decline_code.as_deref().filter(|code| *code != "generic_decline");
         telling.or(self.code.as_deref()).and_then(word).unwrap_or("card_declined").to_owned()
     }
 }
 
-/// Returns the text if it is a word such as Stripe's codes are; anything else has no place in our log and events.
+/// Returns the text if it is a word like Stripe's codes. Anything else must not reach our log and events.
 pub(super) fn word(text: &str) -> Option<&str> {
     let is_word = (1..=64).contains(&text.len())
         && text.bytes().all(|one| one.is_ascii_lowercase() || one.is_ascii_digit() || one == b'_');
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reason_is_a_word_and_the_most_telling_one() {
+    fn reason_is_a_word_and_the_most_specific_one() {
         let error = |code: &str, decline: &str| CardError {
             code: Some(code.to_owned()),
             decline_code: Some(decline.to_owned()).filter(|text| !text.is_empty()),

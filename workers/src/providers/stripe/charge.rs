@@ -1,4 +1,4 @@
-//! Charging an order's intent, and giving it up.
+//! Charges and voids an order's payment intent.
 
 use orderflow_order::domain::stripe;
 use orderflow_service::provider_error::ProviderError;
@@ -12,13 +12,13 @@ use super::{
 };
 use crate::providers::payment::{ChargeOutcome, ChargeRequest, VoidOutcome, VoidRequest};
 
-/// Why we cancel an intent that is not to be charged any more.
+/// The cancellation reason of an intent that must not be charged any more.
 const GIVEN_UP: &str = "requested_by_customer";
 
 impl Stripe {
     pub(super) async fn charge_once(&self, request: ChargeRequest) -> Result<ChargeOutcome, ProviderError> {
         let ChargeRequest { idempotency_key: key, reference, method, amount, currency } = &request;
-        // The front end refuses such an order, so this is one of before the shop changed to Stripe.
+        // The front end refuses such orders, so this one dates from before the shop switched to Stripe.
         let Ok(units) = stripe::to_units(*amount, currency) else {
             return Ok(ChargeOutcome::Declined { reason: AMOUNT.to_owned() });
         };
@@ -38,7 +38,7 @@ impl Stripe {
         }
     }
 
-    /// The outcome of a confirmation that was refused.
+    /// Returns the outcome of a refused confirmation.
     async fn not_confirmed(&self, intent: &Intent, refusal: Refusal) -> Result<ChargeOutcome, ProviderError> {
         if let (Some(reason), true) = (refusal.declined(), refusal.is_tried) {
             return self.decline(intent, reason.to_owned()).await;
@@ -46,19 +46,20 @@ impl Stripe {
         if matches!(refusal.verdict, Verdict::Paused | Verdict::Retried | Verdict::NewKey) {
             return Err(refusal.into());
         }
-        // The refusal may be because of what another confirmation of ours, or a cancel, has done meanwhile.
+        // Another confirmation of ours, or a cancellation, may have caused the refusal.
         let now = self.api.retrieve(&intent.id).await?;
         if now.standing() != Standing::Open {
             return self.conclude(&now).await;
         }
         match refusal.declined() {
-            // It was not even tried, and never can be: the intent may stay as it is, and gives this reason again if asked.
+            // The card was not tried and never can be. The intent may stay open: a repeated confirmation gives the same
+            // reason.
             Some(reason) => Ok(ChargeOutcome::Declined { reason: reason.to_owned() }),
             None => Err(refusal.into()),
         }
     }
 
-    /// The outcome that an intent stands for.
+    /// Returns the outcome of an intent.
     async fn conclude(&self, intent: &Intent) -> Result<ChargeOutcome, ProviderError> {
         Ok(match intent.standing() {
             Standing::Charged => ChargeOutcome::Succeeded { charge_id: intent.id.clone() },
@@ -69,8 +70,8 @@ impl Stripe {
         })
     }
 
-    /// A declined intent could still be charged, by a confirmation of ours that is late on its way. So it is cancelled
-    /// before anybody is told.
+    /// Cancels a declined intent before the decline is reported. Otherwise a delayed confirmation of ours could still
+    /// charge it.
     async fn decline(&self, intent: &Intent, reason: String) -> Result<ChargeOutcome, ProviderError> {
         let now = self.cancelled(&intent.id, AFTER_DECLINE).await?;
         match now.standing() {
@@ -85,8 +86,7 @@ impl Stripe {
         let order = request.reference;
         let known = match self.memory.recall(order).await? {
             Some(known) => known,
-            // Never asked for, so there is nothing to ask Stripe. A charge that is late on its way finds this instead of
-            // its intent.
+            // No charge was requested, so Stripe need not be called. A delayed charge finds this instead of its intent.
             None => self.memory.remember(order, given_up(order)).await?,
         };
         if known == given_up(order) {
@@ -100,7 +100,7 @@ impl Stripe {
         }
     }
 
-    /// Cancels an intent, and returns how it then is: one that was charged or cancelled before stays so.
+    /// Cancels an intent and returns its state. An intent that was charged or cancelled before stays so.
     async fn cancelled(&self, intent: &str, reason: &str) -> Result<Intent, ProviderError> {
         match self.api.cancel(intent, reason).await {
             Err(refusal) if refusal.verdict == Verdict::LookedUp => Ok(self.api.retrieve(intent).await?),

@@ -1,4 +1,4 @@
-//! A payment intent, as far as we look at it.
+//! The fields of a payment intent that we use, and its outcome.
 
 use orderflow_order::domain::stripe;
 use orderflow_service::provider_error::ProviderError;
@@ -6,11 +6,11 @@ use serde::Deserialize;
 
 use super::api_error::CardError;
 
-/// Why we cancel an intent after a decline: Stripe keeps the word, and so the intent itself says that it was declined and
-/// not given up by the customer.
+/// The cancellation reason of a declined intent. Stripe stores it, so the intent itself shows that it was declined and
+/// not voided.
 pub(super) const AFTER_DECLINE: &str = "abandoned";
 
-/// What a customer is told whose bank wants to see them first. Nobody is there to see.
+/// The decline reason if the customer's bank requires authentication, since the customer is no longer present.
 const AUTHENTICATION_REQUIRED: &str = "authentication_required";
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -37,25 +37,25 @@ pub(super) enum Status {
     Processing,
     Succeeded,
     Canceled,
-    /// One that our intents do not have.
+    /// A status that our intents never have.
     #[serde(other)]
     Other,
 }
 
-/// What an intent has come to.
+/// The outcome of an intent.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// Nobody has confirmed it yet, as far as can be seen.
+    /// No confirmation is visible yet.
     Open,
-    /// The money is taken.
+    /// The customer was charged.
     Charged,
-    /// The card was declined; the intent could still be confirmed with another one.
+    /// The card was declined; the intent could still be confirmed with another card.
     Declined(String),
-    /// As before, and the intent is cancelled since.
+    /// The card was declined, and the intent was then cancelled.
     DeclinedForGood(String),
-    /// It was cancelled, and will never be charged.
+    /// The intent was cancelled and will never be charged.
     Voided,
-    /// Not decided yet.
+    /// There is no outcome yet.
     Undecided,
 }
 
@@ -75,13 +75,13 @@ impl Intent {
         }
     }
 
-    /// Fails unless this is an intent of that much money, in our minor units.
+    /// Fails unless the intent has this amount, in our minor units, and this currency.
     pub fn is_of(&self, amount: i64, currency: &str) -> Result<(), ProviderError> {
         let is_amount = stripe::from_units(self.amount, &self.currency) == Some(amount);
         if is_amount && self.currency.eq_ignore_ascii_case(currency) {
             return Ok(());
         }
-        Err(ProviderError::for_good("the order's payment intent is of another amount or currency"))
+        Err(ProviderError::for_good("the order's payment intent has a different amount or currency"))
     }
 }
 
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn an_intent_says_what_became_of_it() {
+    fn status_of_an_intent_determines_its_outcome() {
         let declined = r#""last_payment_error": {"code": "card_declined", "decline_code": "insufficient_funds"}"#;
         for (more, standing) in [
             (r#""status": "requires_payment_method", "last_payment_error": null"#.to_owned(), Standing::Open),
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn an_intent_counts_money_as_stripe_does() {
+    fn amount_of_an_intent_is_in_stripes_units() {
         let intent: Intent =
             serde_json::from_str(r#"{"id": "pi_1", "amount": 499800, "currency": "isk", "status": "succeeded"}"#)
                 .expect("an intent");
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn an_intent_of_other_money_is_not_the_orders() {
+    fn intent_with_another_amount_or_currency_is_refused() {
         let intent = intent(r#""status": "succeeded""#);
         assert_eq!(intent.is_of(1499, "EUR"), Ok(()));
         for (amount, currency) in [(1498, "EUR"), (1499, "USD")] {

@@ -1,9 +1,9 @@
 //! Stripe, by its PaymentIntents API.
 //!
-//! What keeps a customer from being charged twice is that an order has one payment intent, which can succeed once. It is
-//! made unconfirmed, remembered, and only then confirmed. An attempt whose outcome is unknown is followed by looking at
-//! that intent and never by another. Idempotency keys could not do that: Stripe forgets them after a day, and repeats a
-//! stored 500 until then.
+//! A customer is never charged twice because an order has one payment intent, which can succeed only once. It is
+//! created unconfirmed, stored, and only then confirmed. After an unknown outcome that intent is read; no other is
+//! created. Idempotency keys could not ensure that: Stripe forgets them after a day, and repeats a stored 500 until
+//! then.
 
 mod answers;
 mod api;
@@ -32,28 +32,29 @@ use super::{
     payment::{ChargeOutcome, ChargeRequest, PaymentProvider, RefundRequest, VoidOutcome, VoidRequest},
 };
 
-/// What remembers which payment intent is an order's.
+/// Stores the payment intent of each order.
 pub trait IntentMemory: Send + Sync {
-    /// The order's intent, if one is remembered.
+    /// Returns the order's intent, if one is stored.
     ///
     /// # Errors
-    /// When nobody knows at the moment.
+    /// If it cannot be read at the moment.
     fn recall(&self, order: Uuid) -> BoxFuture<'_, Result<Option<String>, NoMemory>>;
 
-    /// Remembers this intent, or what [`given_up`] names, unless the order has one already, durably; returns what it has.
+    /// Stores this intent, or the value of [`given_up`], durably, unless the order already has one. Returns the stored
+    /// one.
     ///
     /// # Errors
-    /// When it may or may not be remembered.
+    /// If it cannot be stored or its commit is uncertain.
     fn remember(&self, order: Uuid, intent: String) -> BoxFuture<'_, Result<String, NoMemory>>;
 }
 
-/// The memory is not there, and has said why in the log.
+/// The memory is unavailable. It has logged the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the order's payment intent cannot be looked up or remembered at the moment")]
+#[error("the order's payment intent cannot be read or stored at the moment")]
 pub struct NoMemory;
 
 impl From<NoMemory> for ProviderError {
-    /// The provider is there; what it is to do waits for our own database.
+    /// The provider is available; the call waits for our own database.
     fn from(error: NoMemory) -> Self {
         Self::passing(error.to_string())
     }
@@ -66,15 +67,15 @@ pub struct Stripe {
 }
 
 impl Stripe {
-    /// Nothing is sent yet.
+    /// Returns a client. It sends nothing yet.
     ///
     /// # Errors
-    /// When no HTTP client can be made.
+    /// If no HTTP client can be created.
     pub fn new(config: &StripeConfig, memory: Arc<dyn IntentMemory>) -> Result<Self, ProviderSetupError> {
         Ok(Self { api: Api::new(config)?, memory })
     }
 
-    /// The order's intent, as it is at the moment; made and remembered where there was none.
+    /// Returns the current state of the order's intent. Creates and stores one if needed.
     async fn intent_of(&self, order: Uuid, new: &NewIntent<'_>) -> Result<Of, ProviderError> {
         if let Some(known) = self.memory.recall(order).await? {
             return self.known(order, &known).await;
@@ -90,7 +91,7 @@ impl Stripe {
         if remembered == made.id {
             return Ok(Of::Order(made));
         }
-        // Somebody else was faster. Ours is not confirmed, so it is untidy at worst.
+        // Another process was faster. Our intent is not confirmed, so it is harmless even if it cannot be cancelled.
         drop(self.api.cancel(&made.id, "duplicate").await);
         self.known(order, &remembered).await
     }
@@ -99,9 +100,9 @@ impl Stripe {
         if intent == given_up(order) { Ok(Of::GivenUp) } else { Ok(Of::Order(self.api.retrieve(intent).await?)) }
     }
 
-    /// A new intent, not confirmed. The usual key keeps attempts from making many; where it is of no use any more (a
-    /// stored error, other parameters, a request that still runs) the intent gets a key of its own. An intent too many
-    /// is harmless as long as nobody confirms it.
+    /// Creates an intent without confirming it. The first key keeps retries from creating many. If that key is
+    /// unusable (a stored error, other parameters, a request in progress), the intent gets a random one. A superfluous
+    /// intent is harmless as long as it is not confirmed.
     async fn make(&self, new: &NewIntent<'_>) -> Result<Intent, Refusal> {
         match self.api.create(new, new.key).await {
             Err(refused) if refused.verdict == Verdict::NewKey => {
@@ -113,17 +114,17 @@ impl Stripe {
     }
 }
 
-/// What an order has at Stripe.
+/// The payment intent of an order, if any.
 enum Of {
-    /// This intent.
+    /// The order has this intent.
     Order(Intent),
-    /// Nothing, and it never will: the order was cancelled before Stripe was asked.
+    /// The order has no intent and never will: it was cancelled before Stripe was called.
     GivenUp,
-    /// Nothing: Stripe cannot make an intent of this amount, for this reason.
+    /// The order has no intent: Stripe refuses this amount, for this reason.
     Refused(String),
 }
 
-/// What is remembered instead of an intent where an order was cancelled before it had one. Stripe's own names begin
+/// Returns the value to store instead of an intent if an order was cancelled before it had one. Stripe's own ids begin
 /// with `pi_`.
 #[must_use]
 pub fn given_up(order: Uuid) -> String {

@@ -1,4 +1,4 @@
-//! Giving a charge back.
+//! Refunds a charge.
 
 use orderflow_order::domain::stripe;
 use orderflow_service::provider_error::ProviderError;
@@ -8,8 +8,9 @@ use super::{Stripe, answers::Verdict, api::Refund};
 use crate::providers::payment::RefundRequest;
 
 impl Stripe {
-    /// Looks first: Stripe forgets keys after a day, and a refund may wait for longer than that. What keeps it from being
-    /// made twice is in the end that Stripe gives back no more than was charged.
+    /// Refunds a charge once. It reads the existing refunds first, since Stripe forgets idempotency keys after a day
+    /// and a refund may wait longer. In the end, a second refund is impossible because Stripe refunds no more than was
+    /// charged.
     pub(super) async fn refund_once(&self, request: RefundRequest) -> Result<String, ProviderError> {
         let RefundRequest { idempotency_key: key, charge_id, amount, currency } = &request;
         let units = stripe::to_units(*amount, currency).map_err(|why| ProviderError::for_good(why.to_string()))?;
@@ -17,7 +18,7 @@ impl Stripe {
         if let Some(made) = whole(&before, units) {
             return Ok(made);
         }
-        // A refund that failed is stored under its key, and asking again with that would only repeat it.
+        // A failed refund is stored under its key: the same key would only return it again.
         let failed = before.iter().filter(|refund| !refund.holds()).count();
         let key = if failed == 0 { key.clone() } else { format!("{key}-{failed}") };
         let made = match self.api.refund(charge_id, units, &key).await {
@@ -36,11 +37,11 @@ impl Stripe {
         if made.holds() {
             return Ok(made.id);
         }
-        Err(ProviderError::passing("the payment provider could not give the money back"))
+        Err(ProviderError::passing("the payment provider could not refund the payment"))
     }
 }
 
-/// The refund that gives all of it back.
+/// Returns the refund of the full amount, if there is one.
 fn whole(refunds: &[Refund], units: i64) -> Option<String> {
     refunds.iter().find(|refund| refund.holds() && refund.amount == units).map(|refund| refund.id.clone())
 }

@@ -1,4 +1,4 @@
-//! An answer of Stripe's that is no success: what it says, and what follows from it by the table in `answers.rs`.
+//! Stripe's error responses, and what follows from them by the table in `answers.rs`.
 
 use orderflow_service::provider_error::ProviderError;
 use reqwest::StatusCode;
@@ -10,17 +10,17 @@ use super::{
     api_error::{ApiError, word},
 };
 
-/// Why a request did not have its answer.
+/// Why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub verdict: Verdict,
-    /// Whether the bank has answered, and not only Stripe.
+    /// Whether the bank answered, not only Stripe.
     pub is_tried: bool,
-    /// The reason of a decline, as a word for the event.
+    /// The reason for a decline, as a word for the event.
     reason: String,
-    /// For the log; nothing that Stripe wrote but its codes.
+    /// The reason for the log. Of Stripe's texts it contains only codes.
     why: String,
-    /// At least how long to wait, where Stripe said so.
+    /// The minimum wait, if Stripe requested one.
     retry_after: Option<Duration>,
 }
 
@@ -30,7 +30,7 @@ struct Body {
 }
 
 impl Refusal {
-    /// What an answer without success means.
+    /// Returns the refusal for an error response.
     pub fn of(call: Call, status: StatusCode, retry_after: Option<Duration>, replayed: bool, body: &[u8]) -> Self {
         let error = serde_json::from_slice::<Body>(body).ok().map(|body| body.error);
         let verdict = answers::verdict(call, status, replayed, error.as_ref());
@@ -44,13 +44,13 @@ impl Refusal {
         Self { verdict, is_tried, reason, why: why(status, error.as_ref()), retry_after }
     }
 
-    /// The provider, or what stands between us, answered what nobody can read.
+    /// Returns the refusal for a response that cannot be parsed, from the provider or from something in between.
     pub fn unreadable(status: StatusCode) -> Self {
-        let why = format!("the payment provider's answer ({}) cannot be understood", status.as_u16());
+        let why = format!("the payment provider's answer ({}) cannot be parsed", status.as_u16());
         Self { verdict: Verdict::Retried, is_tried: false, reason: String::new(), why, retry_after: None }
     }
 
-    /// There was no answer.
+    /// Returns the refusal for a request without a response.
     pub fn unreachable(why: &str) -> Self {
         Self {
             verdict: Verdict::Paused,
@@ -61,28 +61,28 @@ impl Refusal {
         }
     }
 
-    /// The reason of a decline, where this is one.
+    /// Returns the reason for the decline, if this is one.
     pub fn declined(&self) -> Option<&str> {
         matches!(self.verdict, Verdict::Declined | Verdict::DeclinedAs(_)).then_some(&self.reason)
     }
 }
 
-/// What an operator reads.
+/// Returns the reason for operators.
 fn why(status: StatusCode, error: Option<&ApiError>) -> String {
     let number = status.as_u16();
-    let Some(error) = error else { return format!("the payment provider answered {number} without saying why") };
+    let Some(error) = error else { return format!("the payment provider answered {number} without a reason") };
     let code = error.code().and_then(word).unwrap_or("no code");
     match number {
         401 | 403 => format!("the payment provider refuses our key ({number}, {code}): check STRIPE_SECRET_KEY"),
-        429 => format!("the payment provider takes no more requests for now ({number}, {code})"),
+        429 => format!("the payment provider is limiting our requests ({number}, {code})"),
         500.. => format!("the payment provider answered {number} ({code})"),
         _ => format!("the payment provider refused the request ({number}, {code})"),
     }
 }
 
 impl From<Refusal> for ProviderError {
-    /// What is left of a refusal where nothing better is known. A decline that no charge is waiting for is none of the
-    /// customer's: a cancel or a refund is refused.
+    /// Converts a refusal that has no better meaning. A decline outside a charge does not concern the customer: a
+    /// cancellation or a refund was refused.
     fn from(refusal: Refusal) -> Self {
         let Refusal { verdict, why, retry_after, .. } = refusal;
         match verdict {
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn wish_to_be_left_alone_is_passed_on() {
+    fn retry_after_header_is_passed_on() {
         let wish = Some(Duration::from_secs(7));
         let limited = Refusal::of(Call::Confirm, StatusCode::TOO_MANY_REQUESTS, wish, false, b"");
         assert!(
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn log_has_stripes_codes_and_none_of_its_texts() {
+    fn log_contains_stripes_codes_but_not_its_messages() {
         let error = r#"{"error": {"type": "invalid_request_error", "code": "parameter_missing", "message": "Ada"}}"#;
         let refused = ProviderError::from(of(Call::Confirm, 400, error)).to_string();
         assert!(refused.contains("parameter_missing") && !refused.contains("Ada"), "{refused}");

@@ -7,37 +7,37 @@ use orderflow_service::config::{
 use secrecy::SecretString;
 use url::Url;
 
-/// The variable of the key.
+/// The setting of the key.
 pub const STRIPE_SECRET_KEY: Setting = Setting {
     name: "STRIPE_SECRET_KEY",
     default: None,
     secret: true,
-    meaning: "the key for PAYMENT_PROVIDER=stripe, sk_… or a restricted rk_… that may write PaymentIntents, charges and refunds",
+    meaning: "the key for PAYMENT_PROVIDER=stripe: sk_…, or a restricted rk_… that may write PaymentIntents, charges and refunds",
 };
 
-/// The variable of the API's address.
+/// The setting of the API's address.
 pub const STRIPE_API_BASE: Setting = Setting {
     name: "STRIPE_API_BASE",
     default: Some("https://api.stripe.com"),
     secret: false,
-    meaning: "where PAYMENT_PROVIDER=stripe finds the API; http:// only for this machine and hosts in PLAINTEXT_HOSTS, since the key would be readable",
+    meaning: "the address of the API for PAYMENT_PROVIDER=stripe; http:// only for this machine and hosts in PLAINTEXT_HOSTS, since the key would be readable",
 };
 
-/// The root of an API to which a secret is sent with every request.
+/// The form of the API's address. A secret is sent there with every request.
 const API: Form =
     Form { schemes: HTTP, shown: "https://HOST", credentials: false, path: true, query: Query::Only(&[]) };
 
-/// Stripe's API, and who we are there.
+/// Stripe's API, and our key.
 #[derive(Debug, Clone)]
 pub struct StripeConfig {
-    /// Without `/v1`.
+    /// The API's address, without `/v1`.
     pub base: Url,
-    /// Never shown.
+    /// Our key. It is never shown.
     pub key: SecretString,
 }
 
 impl StripeConfig {
-    /// Reads its variables; problems stay with `source`.
+    /// Reads the settings. Collects problems in `source`.
     #[must_use]
     pub fn read(source: &Source) -> Option<Self> {
         let permitted = PlaintextHosts::read(source);
@@ -47,7 +47,7 @@ impl StripeConfig {
             Ok(address.url)
         });
         let key = source.parse(&STRIPE_SECRET_KEY, |text| {
-            // A publishable key (pk_…) is what people mistake for it.
+            // The common mistake is a publishable key (pk_…).
             let is_secret = text.starts_with("sk_") || text.starts_with("rk_");
             if is_secret && text.bytes().all(|byte| byte.is_ascii_graphic()) {
                 Ok(SecretString::from(text))

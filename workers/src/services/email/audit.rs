@@ -1,4 +1,4 @@
-//! Mails: each that was planned is sent, but for those that are held back (`MAIL_LIMIT`).
+//! Audits mails: every planned mail is sent, except those that are held back (`MAIL_LIMIT`).
 
 use orderflow_service::audit::{Check, ORPHAN, Rule, Subject};
 
@@ -15,12 +15,12 @@ pub const SUBJECT: Subject = Subject {
         Check {
             rule: Rule { name: "mail-orphan", remedy: ORPHAN },
             broken: "mail.unsent IS NOT NULL AND placed.number IS NULL",
-            what: "there are mails of an order that does not exist",
+            what: "there are mails for an order that does not exist",
         },
         Check {
             rule: Rule {
                 name: "mail-uncaused",
-                remedy: "its customer was told what did not happen: write to them by hand, and file the output of `orderflow why ORDER --json`",
+                remedy: "its customer was informed of something that did not happen: write to the customer, and file the output of `orderflow why ORDER --json`",
             },
             broken: "(mail.declined AND NOT coalesce(payment_failed, false)) OR (mail.shipped AND NOT coalesce(shipment_created, false))
                      OR (mail.cancelled AND NOT coalesce(order_cancelled, false))",
@@ -31,7 +31,7 @@ pub const SUBJECT: Subject = Subject {
         Check {
             rule: Rule {
                 name: "mail-unsent",
-                remedy: "the customer does not know: write to them by hand, and file the output of `orderflow why ORDER --json`",
+                remedy: "the customer was not informed: write to the customer, and file the output of `orderflow why ORDER --json`",
             },
             broken: "mail.unsent",
             what: "a mail was planned and never sent, though its event is applied",

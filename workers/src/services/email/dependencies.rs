@@ -1,4 +1,4 @@
-//! Who takes the mails, and what is in their links.
+//! The dependencies of the email service's handlers: the mailer and the links in mails.
 
 use std::{num::NonZeroU32, sync::Arc};
 
@@ -13,13 +13,13 @@ use orderflow_service::{
 use super::settings::{MailConfig, MailTransport, SETTINGS};
 use crate::providers::{FileMailer, SmtpMailer, mail::Mailer};
 
-/// What the email service's handlers are made from.
+/// The dependencies of the email service's handlers.
 pub struct EmailDependencies {
-    /// Who takes the mails.
+    /// Sends the mails.
     pub mailer: Guarded<dyn Mailer>,
     /// Links into the shop.
     pub links: OrderLinks,
-    /// Mails about received orders that one address is sent within an hour.
+    /// The most mails about received orders to one address within an hour; `None`: no limit.
     pub limit: Option<NonZeroU32>,
 }
 

@@ -1,19 +1,19 @@
-//! What sets one kind of mail apart from another.
+//! The differences between the types of mails.
 
 use orderflow_events::EventData;
 
 use super::templates::{Unwritable, View, Written};
 
-/// An event that the customer gets a mail about.
+/// An event about which the customer gets a mail.
 pub trait Letter: EventData {
-    /// What this kind of mail is called in rows and Message-IDs: `received`. An order gets one of each.
+    /// The name of this type of mail in rows and Message-IDs, such as `received`. An order gets one mail per type.
     const NAME: &'static str;
-    /// Whether it is held back once its address had many within an hour: where a stranger can make us write it.
+    /// Whether the mail is held back once its address got many within an hour, because strangers can cause it.
     const IS_LIMITED: bool = false;
 
     /// Writes the mail.
     ///
     /// # Errors
-    /// When a template cannot be filled in; trying again cannot help.
+    /// If the mail cannot be rendered; a retry cannot help.
     fn write(&self, order: &View) -> Result<Written, Unwritable>;
 }

@@ -1,6 +1,6 @@
-//! The email service: tells customers what became of their order, each thing once.
+//! The email service: sends customers one mail per step of their order.
 //!
-//! The mails are sent alike ([`SendMail`]); what each says, and when, is in the file of its event.
+//! All mails are sent in the same way ([`SendMail`]). The content of each is in the file of its event.
 
 use orderflow_events::{OrderCancelled, OrderCreated, PaymentFailed, ShipmentCreated};
 use orderflow_service::Service;
@@ -28,7 +28,7 @@ use dependencies::EmailDependencies;
 /// Returns the service.
 #[must_use]
 pub fn service() -> Service {
-    Service::side("email", "Tells customers what became of their order, each thing once.")
+    Service::side("email", "Sends customers one mail per step of their order.")
         .audit(&[&audit::SUBJECT])
         .writes(trial::ROWS)
         .needs::<EmailDependencies>()

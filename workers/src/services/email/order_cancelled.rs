@@ -1,7 +1,7 @@
 //! `order.cancelled` → the mail "cancelled", which is also the mail "refunded".
 //!
-//! An order is cancelled as soon as its money is back, within a second of `payment.refunded`: one mail that says both is
-//! better for people than two that each say half, and might come in either order.
+//! An order is cancelled as soon as it is refunded, within a second of `payment.refunded`. One mail that reports both
+//! is better for customers than two, which might arrive in either order.
 
 use askama::Template;
 use orderflow_events::OrderCancelled;
@@ -40,12 +40,12 @@ impl Letter for OrderCancelled {
     }
 }
 
-/// Why, in a sentence.
+/// Returns the reason as a sentence.
 fn in_words(reason: &str) -> &'static str {
     match reason {
         OrderCancelled::REQUESTED => "We have cancelled it, as you asked us to.",
         OrderCancelled::OUT_OF_STOCK => {
-            "We are sorry: something you ordered is no longer in stock, so we had to cancel it."
+            "We are sorry: something you ordered is no longer in stock, so we had to cancel the order."
         }
         OrderCancelled::CARRIER_REFUSED => "We are sorry: our carrier cannot take the parcel, so we had to cancel it.",
         _ => "We are sorry: we had to cancel it.",

@@ -22,7 +22,7 @@ struct Html<'a> {
 
 impl Letter for OrderCreated {
     const NAME: &'static str = "received";
-    /// It takes no payment to get it.
+    /// Anyone can cause this mail without a payment.
     const IS_LIMITED: bool = true;
 
     fn write(&self, order: &View) -> Result<Written, Unwritable> {

@@ -32,23 +32,23 @@ impl Letter for PaymentFailed {
     }
 }
 
-/// The provider's reason in a sentence. The words are Stripe's decline codes; those that could tell a thief something
-/// (a stolen card) are deliberately not among them, as Stripe's documentation asks.
+/// Returns the provider's reason as a sentence. The reasons are Stripe's decline codes. Those that could help a thief
+/// (a stolen card) are deliberately left out, as Stripe's documentation requires.
 fn in_words(reason: &str) -> &'static str {
     match reason {
         "insufficient_funds" => "There was not enough money on the account.",
         "expired_card" => "The card has expired.",
-        "incorrect_cvc" | "invalid_cvc" => "The card's security code was not right.",
-        "unknown_payment_method" => "We do not know this means of payment.",
-        "payment_method_unusable" => "This means of payment cannot be used, or not a second time.",
+        "incorrect_cvc" | "invalid_cvc" => "The card's security code was incorrect.",
+        "unknown_payment_method" => "This payment method does not exist.",
+        "payment_method_unusable" => "This payment method cannot be used, or was already used.",
         "amount_not_chargeable" => "Our payment provider cannot charge this amount.",
         "authentication_required" => {
-            "Your bank asks you to confirm the payment, which our shop cannot do yet. Another card may work."
+            "Your bank requires you to confirm the payment, which our shop does not support yet. You can try another card."
         }
-        // Stripe's codes for what the provider could not do, at another time or with another card.
+        // Stripe's codes for temporary failures: another attempt may succeed.
         "processing_error" | "try_again_later" | "issuer_not_available" | "reenter_transaction" => {
-            "Your bank could not be reached. You may try the same card again."
+            "Your bank could not be reached. You can try the same card again."
         }
-        _ => "Your bank declined the payment. It can tell you why; we are not told.",
+        _ => "Your bank declined the payment. Only your bank can tell you why.",
     }
 }

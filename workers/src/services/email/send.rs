@@ -1,4 +1,4 @@
-//! How every mail is sent: the intent is written down, then it is sent, then that is written down.
+//! Sends mails: stores the intent, sends the mail, then marks it as sent.
 
 use std::{marker::PhantomData, num::NonZeroU32, sync::Arc};
 
@@ -20,9 +20,9 @@ use super::{
 };
 use crate::providers::mail::{Mail, Mailer};
 
-/// Sends the mail of one kind of event.
+/// Sends the mail for one event type.
 ///
-/// A crash between sending and writing that down can at worst repeat the mail, with the same Message-ID.
+/// A crash between sending and marking can at worst repeat the mail, with the same Message-ID.
 pub struct SendMail<L> {
     mailer: Guarded<dyn Mailer>,
     links: OrderLinks,
@@ -31,7 +31,7 @@ pub struct SendMail<L> {
 }
 
 impl<L: Letter> SendMail<L> {
-    /// Sends by the mailer that this has. Of mails that are limited, one address is sent at most its limit within an hour.
+    /// Returns a handler with this mailer. If mails of this type are limited, it holds back those beyond the limit.
     #[must_use]
     pub fn new(needed: &EmailDependencies) -> Self {
         Self {
@@ -43,15 +43,15 @@ impl<L: Letter> SendMail<L> {
     }
 }
 
-/// What there is to do about a mail.
+/// What to do for an event.
 pub enum Task {
-    /// Nothing: an earlier delivery of the event got as far as sending it, or its address had enough of them.
+    /// Nothing: an earlier delivery of the event sent the mail, or the mail is held back.
     Nothing,
-    /// To send it.
+    /// Send the mail.
     Send(Box<Draft>),
 }
 
-/// A mail before its words.
+/// The data of a mail that is not rendered yet.
 pub struct Draft {
     order: Intent,
     items: Vec<Item>,
@@ -100,7 +100,7 @@ impl<L: Letter> Handler for SendMail<L> {
             .map_err(|error| Failure::reject(error.to_string()))?;
         let mail = Mail {
             message_id: draft.order.message_id,
-            // It is shown beside the address, and so as public as the greeting.
+            // The name is shown next to the address, so the greeting's rule applies to it too.
             to_name: domain::greetable(&draft.order.name).map(str::to_owned),
             to_address: draft.order.email,
             subject: words.subject,

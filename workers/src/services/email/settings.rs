@@ -12,65 +12,65 @@ const MAIL: Setting = Setting {
     name: "MAIL",
     default: None,
     secret: false,
-    meaning: "where mails go: file:DIRECTORY writes each to a file, smtp sends them by SMTP_URL",
+    meaning: "where mails go: file:DIRECTORY writes each to a file, smtp sends them to SMTP_URL",
 };
 const MAIL_FROM: Setting = Setting {
     name: "MAIL_FROM",
     default: Some("Orderflow <orders@localhost>"),
     secret: false,
-    meaning: "whom mails come from: an address, or a name and an address such as Orderflow <orders@shop.example>",
+    meaning: "the sender of mails: an address, or a name and an address such as Orderflow <orders@shop.example>",
 };
 const MAIL_TIMEOUT: Setting = Setting {
     name: "MAIL_TIMEOUT",
     default: Some("60s"),
     secret: false,
-    meaning: "how long handing a mail over may take, 100ms to 5m; then it is sent again, with the same Message-ID",
+    meaning: "how long sending a mail may take, 100ms to 5m; it is then retried, with the same Message-ID",
 };
 const MAIL_CONCURRENCY: Setting = Setting {
     name: "MAIL_CONCURRENCY",
-    // Mail servers commonly take about this many connections from one client.
+    // Mail servers commonly accept about this many connections from one client.
     default: Some("10"),
     secret: false,
-    meaning: "how many mails a worker hands over at once, each on a connection of its own, 1 to 1000",
+    meaning: "how many mails a worker sends concurrently, each on its own connection, 1 to 1000",
 };
 const MAIL_LIMIT: Setting = Setting {
     name: "MAIL_LIMIT",
-    // Anybody can order in anybody's name. Who orders more often than this within an hour has the answers on the shop's page,
-    // and a mail for each order that is shipped or fails.
+    // Anybody can order in anybody's name. A customer who orders more often than this within an hour still has the
+    // orders' pages, and gets a mail for each order that is shipped or fails.
     default: Some("5"),
     secret: false,
-    meaning: "mails about received orders that one address is sent within an hour; further ones are held back, other mails are not; 0: no limit",
+    meaning: "the most mails about received orders to one address within an hour; further ones are held back, other mails are not; 0: no limit",
 };
 
-/// What this service alone reads.
+/// The settings that only this service reads.
 pub const SETTINGS: &[&Setting] = &[&MAIL, &SMTP_URL, &MAIL_FROM, &MAIL_TIMEOUT, &MAIL_CONCURRENCY, &MAIL_LIMIT];
 
-/// How mails leave.
+/// How mails are sent.
 #[derive(Debug, Clone)]
 pub enum MailTransport {
-    /// One `.eml` file a mail in this directory.
+    /// As one `.eml` file per mail in this directory.
     Files(PathBuf),
-    /// A mail server.
+    /// By a mail server.
     Smtp(SmtpServerConfig),
 }
 
-/// Mails.
+/// The settings of mails.
 #[derive(Debug, Clone)]
 pub struct MailConfig {
-    /// Links to orders' pages.
+    /// The links to orders' pages.
     pub links: LinkConfig,
-    /// How they leave.
+    /// How mails are sent.
     pub transport: MailTransport,
-    /// Whom they come from.
+    /// The sender.
     pub from: Mailbox,
-    /// Mails about received orders that one address is sent within an hour; `None`: no limit.
+    /// The most mails about received orders to one address within an hour; `None`: no limit.
     pub limit: Option<NonZeroU32>,
-    /// How many at once, and how long each may take.
+    /// How many mails are sent concurrently, and how long each may take.
     pub guard: GuardConfig,
 }
 
 impl MailConfig {
-    /// Reads its variables; problems stay with `source`.
+    /// Reads the settings. Collects problems in `source`.
     #[must_use]
     pub fn read(source: &Source) -> Option<Self> {
         let links = LinkConfig::read(source);

@@ -1,4 +1,4 @@
-//! The email service's rows, and what it reads of orders.
+//! The email service's rows, and the data that it reads from orders.
 
 use std::{collections::HashMap, num::NonZeroU32};
 
@@ -14,19 +14,19 @@ use uuid::Uuid;
 
 use crate::services::email::schema::email::mails;
 
-/// A mail that is meant to be sent, and what it needs to know of its order. It does not show in logs.
+/// A planned mail, and the data of its order. It has no `Debug`, so that it cannot appear in logs.
 #[derive(Clone, QueryableByName)]
 pub struct Intent {
-    /// The order.
+    /// The order's id.
     #[diesel(sql_type = SqlUuid)]
     pub order_id: Uuid,
-    /// Without angle brackets.
+    /// The Message-ID, without angle brackets.
     #[diesel(sql_type = Text)]
     pub message_id: String,
-    /// It was sent, or it is held back.
+    /// Whether the mail was sent or is held back.
     #[diesel(sql_type = Bool)]
     pub is_done: bool,
-    /// What people read out on the phone.
+    /// The order's number.
     #[diesel(sql_type = Text)]
     pub number: String,
     /// The customer's name.
@@ -35,7 +35,7 @@ pub struct Intent {
     /// The customer's address.
     #[diesel(sql_type = Text)]
     pub email: String,
-    /// Minor units.
+    /// The total, in minor units.
     #[diesel(sql_type = BigInt)]
     pub total: i64,
     /// ISO 4217.
@@ -54,30 +54,30 @@ pub struct Item {
     /// The product's name when it was ordered.
     #[diesel(sql_type = Text)]
     pub name: String,
-    /// Pieces.
+    /// The number of pieces.
     #[diesel(sql_type = Integer)]
     pub quantity: i32,
-    /// Of one piece, in minor units.
+    /// The price of one piece, in minor units.
     #[diesel(sql_type = BigInt)]
     pub price: i64,
 }
 
 #[cfg(test)]
 impl Item {
-    /// A line of some order.
+    /// Returns a line of some order.
     pub fn new(name: &str, quantity: i32, price: i64) -> Self {
         Self { order_id: Uuid::nil(), name: name.to_owned(), quantity, price }
     }
 }
 
-/// Writes down that each of these orders is to get a mail of this kind, and returns those for which that was not written
-/// yet. An order that does not exist is left out.
+/// Plans a mail of this kind for each of these orders, and returns the orders for which none was planned yet. Leaves
+/// out orders that do not exist.
 ///
-/// The Message-ID follows from order and kind. The one that was written first is the one that counts, even if the
-/// sender's domain has changed since.
+/// The Message-ID is derived from order and kind. The first one stored counts, even if the sender's domain has changed
+/// since.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub async fn plan(
     connection: &mut Connection,
     kind: &str,
@@ -89,7 +89,7 @@ pub async fn plan(
         #[diesel(sql_type = SqlUuid)]
         order_id: Uuid,
     }
-    // By the orders' ids, so that two workers wait for each other one way only.
+    // Sorted by order id, so that two workers cannot deadlock.
     let planned: Vec<Planned> = diesel::sql_query(
         "INSERT INTO email.mails (order_id, kind, message_id)
          SELECT order_id, $2, order_id || '.' || $2 || '@' || $3
@@ -105,12 +105,12 @@ pub async fn plan(
     Ok(planned.into_iter().map(|row| row.order_id).collect())
 }
 
-/// Holds back those of these mails, planned just now, with which their address would have had more than `most` of the kind
-/// within an hour; returns how many. Workers that plan at the same moment do not see each other's mails, so it may be a few
-/// more.
+/// Holds back those of these newly planned mails with which their address would get more than `most` of the kind within
+/// an hour, and returns how many. Workers that plan at the same time do not see each other's mails, so an address may
+/// get a few more.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub async fn hold_back(
     connection: &mut Connection,
     kind: &str,
@@ -120,7 +120,8 @@ pub async fn hold_back(
     if planned.is_empty() {
         return Ok(0);
     }
-    // Case makes no difference in an address, as for mail programs. What each had is counted once, not for each order.
+    // Addresses are compared without case, as mail programs do. Earlier mails are counted once per address, not per
+    // order.
     let held_back = diesel::sql_query(
         "WITH fresh AS (
              SELECT order_id, lower(email) AS address,
@@ -145,10 +146,10 @@ pub async fn hold_back(
     Ok(held_back)
 }
 
-/// What is planned of this kind for these orders. An order that has no such mail is left out.
+/// Returns the planned mails of this kind for these orders. Leaves out orders without one.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub async fn intents(
     connection: &mut Connection,
     kind: &str,
@@ -168,10 +169,10 @@ pub async fn intents(
     Ok(intents.into_iter().map(|intent| (intent.order_id, intent)).collect())
 }
 
-/// The lines of these orders, each order's in the order of the request.
+/// Returns the lines of these orders, in the order in which they were placed.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub async fn items(connection: &mut Connection, orders: &[Uuid]) -> Result<HashMap<Uuid, Vec<Item>>, StoreError> {
     let rows: Vec<Item> = diesel::sql_query(
         "SELECT order_id, name, quantity, price FROM orders.v_items WHERE order_id = ANY($1) ORDER BY order_id, line",
@@ -187,11 +188,11 @@ pub async fn items(connection: &mut Connection, orders: &[Uuid]) -> Result<HashM
     Ok(items)
 }
 
-/// Writes down that these orders' mails of this kind are sent; the first time counts. Two workers do not lock each
-/// other's rows crosswise: the inbox has let only one of them have each event.
+/// Marks these orders' mails of this kind as sent; the first time counts. Two workers cannot deadlock here: the inbox
+/// gives each event to only one of them.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub async fn mark_sent(connection: &mut Connection, kind: &str, orders: &[Uuid]) -> Result<(), StoreError> {
     diesel::update(mails::table)
         .filter(mails::order_id.eq_any(orders))

@@ -1,15 +1,15 @@
-//! The way to the mail server: the password and customers' mails are encrypted wherever that can be had, and never go in clear
-//! to a server that has to be encrypted to.
+//! Connections to the mail server: the password and customers' mails are encrypted where the server supports it, and
+//! never sent in clear where encryption is required.
 
 use orderflow_tests::{Authority, Shop, SmtpSink, VISA};
 
-/// The server's URL by a name that its certificate has, with a password.
+/// Returns the server's URL with a host name that its certificate has, and with a password.
 fn url(sink: &SmtpSink, parameters: &str) -> String {
     let port = sink.url.rsplit_once(':').expect("a port").1;
     format!("smtp://shop:hush@localhost:{port}{parameters}")
 }
 
-/// What came before encryption: nothing that a listener could use (RFC 3207).
+/// Checks that the client sent nothing useful to an eavesdropper before encryption (RFC 3207).
 #[track_caller]
 fn nothing_came_in_clear(sink: &SmtpSink) {
     let in_clear: Vec<_> = sink.heard().into_iter().filter(|(_, encrypted)| !encrypted).map(|(line, _)| line).collect();
@@ -17,8 +17,8 @@ fn nothing_came_in_clear(sink: &SmtpSink) {
     assert!(in_clear.iter().all(is_harmless), "{in_clear:?}");
 }
 
-/// `SMTP_URL=smtp://USER:PASSWORD@HOST:587` is what providers of mail tell people to set, and what every mail program means by
-/// it is STARTTLS. With `tls=required` the certificate is checked besides.
+/// Mail providers document `SMTP_URL=smtp://USER:PASSWORD@HOST:587`, by which every mail program means STARTTLS. With
+/// `tls=required` the certificate is verified too.
 #[tokio::test(flavor = "multi_thread")]
 async fn starttls_comes_before_the_password() {
     let mut shop = Shop::open().await;
@@ -40,17 +40,17 @@ async fn starttls_comes_before_the_password() {
     shop.close().await;
 }
 
-/// Somebody in between can take the offer of STARTTLS away, and present a certificate of their own. Neither gets a password or a
-/// mail, and no mail is given up: they wait as for a server that is away, with all their attempts.
+/// A man in the middle can remove the offer of STARTTLS or present its own certificate. Neither yields a
+/// password or a mail, and no mail is given up: mails wait as for an unavailable server, with all their attempts.
 #[tokio::test(flavor = "multi_thread")]
-async fn without_encryption_that_can_be_trusted_mails_wait() {
+async fn mails_wait_without_trusted_encryption() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     let sink = SmtpSink::start(0).await;
     let trusted = shop.mail_directory().with_extension("pem");
     let url = url(&sink, "?tls=required");
     let settings = [("MAIL", "smtp"), ("SMTP_URL", url.as_str()), ("SSL_CERT_FILE", trusted.to_str().expect("text"))];
-    // Nobody is trusted yet, so that what the server will present is not either.
+    // Trust another certificate first, so that the server's own is not trusted.
     let stranger = SmtpSink::start(0).await.offer_starttls();
     std::fs::write(&trusted, stranger).expect("a certificate is written");
     shop.start_worker_with(&[], &settings).await;
@@ -68,13 +68,14 @@ async fn without_encryption_that_can_be_trusted_mails_wait() {
     shop.until_quiet().await;
     assert_eq!(sink.mails().len(), 2, "received and shipped");
     nothing_came_in_clear(&sink);
-    // No dead letter: it closes clean.
+    // Closing also checks that there is no dead letter.
     shop.close().await;
 }
 
-/// A mail server of one's own, with a certificate of one's own CA, which `TLS_CA` names. Mails wait while it shows a wrong one.
+/// A private mail server has a certificate of the shop's own CA, which `TLS_CA` names. Mails wait while it presents
+/// an invalid one.
 #[tokio::test(flavor = "multi_thread")]
-async fn mail_server_is_verified_by_an_own_ca() {
+async fn mail_server_is_verified_by_a_private_ca() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     let (sink, ours) = (SmtpSink::start(0).await, Authority::new("Ours"));

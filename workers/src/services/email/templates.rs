@@ -1,35 +1,35 @@
-//! What the templates in `workers/templates/` are filled with, and what comes of it.
+//! The data for the templates in `workers/templates/`, and the rendered mails.
 //!
-//! `.html` templates escape whatever is put into them; `.txt` ones have nothing to escape.
+//! `.html` templates escape all values; `.txt` templates need no escaping.
 
 use askama::Template;
 use orderflow_order::domain;
 
 use super::store::{Intent, Item};
 
-/// Why a mail cannot be written; trying again cannot help.
+/// Why a mail cannot be rendered; a retry cannot help.
 #[derive(Debug, thiserror::Error)]
 pub enum Unwritable {
-    /// No currency that we know the decimals of.
-    #[error("{0:?} is no currency of known decimals")]
+    /// The number of the currency's decimals is unknown.
+    #[error("{0:?} is not a currency with known decimals")]
     Currency(String),
-    /// A template could not be filled in.
-    #[error("a template cannot be filled in: {0}")]
+    /// A template cannot be rendered.
+    #[error("cannot render a template: {0}")]
     Template(#[from] askama::Error),
 }
 
-/// An order as its mails show it. It does not show in logs.
+/// An order as its mails show it. It has no `Debug`, so that it cannot appear in logs.
 #[derive(Clone)]
 pub struct View {
-    /// What people read out on the phone.
+    /// The order's number.
     pub number: String,
-    /// `Hello Ada,`, or without the name where it does not look like one.
+    /// `Hello Ada,`, or `Hello,` if the name does not look like one.
     pub greeting: String,
-    /// What was ordered.
+    /// The ordered products.
     pub lines: Vec<Line>,
-    /// `49.98 EUR`
+    /// The total, such as `49.98 EUR`.
     pub total: String,
-    /// The status page; the link opens the order for whoever has it.
+    /// The link to the status page. Anyone who has it can open the order.
     pub page: String,
 }
 
@@ -38,31 +38,31 @@ pub struct View {
 pub struct Line {
     /// The product's name.
     pub name: String,
-    /// Pieces.
+    /// The number of pieces.
     pub quantity: i32,
-    /// Of all the pieces together: `29.98 EUR`.
+    /// The price of all pieces, such as `29.98 EUR`.
     pub amount: String,
 }
 
-/// A mail's words.
+/// A rendered mail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
-    /// One line.
+    /// The subject, one line.
     pub subject: String,
-    /// The text form.
+    /// The content as plain text.
     pub text: String,
-    /// The HTML form.
+    /// The content as HTML.
     pub html: String,
 }
 
 impl View {
-    /// The order as a mail shows it.
+    /// Returns the order as a mail shows it.
     ///
     /// # Errors
-    /// For a currency of unknown decimals.
+    /// If the currency's decimals are unknown.
     pub(super) fn new(order: &Intent, items: &[Item], page: String) -> Result<Self, Unwritable> {
         let line = |item: &Item| {
-            // It cannot overflow: the sum of all lines was found to fit when the order was placed.
+            // Cannot overflow: the sum of all lines was checked when the order was placed.
             let amount = item.price.saturating_mul(item.quantity.into());
             let amount = money(amount, &order.currency)?;
             Ok(Line { name: item.name.clone(), quantity: item.quantity, amount })
@@ -81,15 +81,15 @@ fn greeting(name: &str) -> String {
     domain::greetable(name).map_or_else(|| "Hello,".to_owned(), |name| format!("Hello {name},"))
 }
 
-/// Returns an amount as people read it: `49.98 EUR`.
+/// Returns an amount as text, such as `49.98 EUR`.
 ///
 /// # Errors
-/// For a currency of unknown decimals: a mail with a wrong amount is worse than none.
+/// If the currency's decimals are unknown: a mail with a wrong amount is worse than none.
 pub(super) fn money(minor_units: i64, currency: &str) -> Result<String, Unwritable> {
     domain::format_money(minor_units, currency).ok_or_else(|| Unwritable::Currency(currency.to_owned()))
 }
 
-/// Fills in both forms of a mail.
+/// Renders both forms of a mail.
 pub(super) fn written(subject: String, text: &impl Template, html: &impl Template) -> Result<Written, Unwritable> {
     Ok(Written { subject, text: text.render()?, html: html.render()? })
 }
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn html_escapes_what_people_typed() {
+    fn html_escapes_user_input() {
         for mail in mails() {
             assert!(!mail.html.contains("<script"), "{}", mail.html);
             assert!(mail.html.contains("Ada &#60;script&#62;"), "{}", mail.html);
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn every_mail_says_what_was_ordered_and_where_to_look_and_loads_nothing() {
+    fn every_mail_lists_the_items_links_the_order_and_loads_nothing() {
         for mail in mails() {
             assert!(mail.subject.contains("K7Q2M9XB4T"), "{}", mail.subject);
             for form in [&mail.text, &mail.html] {
@@ -159,27 +159,27 @@ mod tests {
     }
 
     #[test]
-    fn the_text_form_reads_like_a_letter() {
+    fn text_forms_read_well() {
         let [_, declined, shipped, cancelled, refunded] = mails();
         assert_eq!(cancelled.subject, "Your order K7Q2M9XB4T is cancelled");
         assert_eq!(refunded.subject, "Your order K7Q2M9XB4T is cancelled and refunded");
         let told = |mail: &Written| mail.text.lines().skip(2).take(3).collect::<Vec<_>>().join("\n");
         insta::assert_snapshot!(told(&cancelled), @r"
-        your order K7Q2M9XB4T will not be sent. We have cancelled it, as you asked us to.
+        Your order K7Q2M9XB4T will not be sent. We have cancelled it, as you asked us to.
 
         You have not been charged.
         ");
         insta::assert_snapshot!(told(&refunded), @r"
-        your order K7Q2M9XB4T will not be sent. We are sorry: our carrier cannot take the parcel, so we had to cancel it.
+        Your order K7Q2M9XB4T will not be sent. We are sorry: our carrier cannot take the parcel, so we had to cancel it.
 
-        We have returned 69.88 EUR to you, the way you paid. Banks take up to ten days to show it.
+        We have refunded 69.88 EUR to the payment method that you used. Banks take up to ten days to show it.
         ");
         insta::assert_snapshot!(declined.text, @r"
         Hello Ada <script>alert('x')</script> & Co.,
 
-        we could not take the payment for your order K7Q2M9XB4T. Your bank declined the payment. It can tell you why; we are not told.
+        We could not take the payment for your order K7Q2M9XB4T. Your bank declined the payment. Only your bank can tell you why.
 
-        You have not been charged, and nothing will be sent. You are welcome to order again with another card.
+        You have not been charged, and nothing will be sent. You can order again with another card.
 
         2 x Blue stoneware mug: 29.98 EUR
         1 x Teapot, one litre: 39.90 EUR
@@ -188,12 +188,12 @@ mod tests {
         Your order K7Q2M9XB4T, always up to date:
         https://shop.example/track/1?t=v1.1.ab
 
-        The link opens your order for whoever has it, so please do not pass it on.
+        Anyone with this link can open your order, so please do not share it.
         ");
         insta::assert_snapshot!(shipped.text, @r"
         Hello Ada <script>alert('x')</script> & Co.,
 
-        good news: your order K7Q2M9XB4T is with the carrier.
+        Good news: your order K7Q2M9XB4T is with the carrier.
         Tracking number: SIM8B2E32CD581C
 
         2 x Blue stoneware mug: 29.98 EUR
@@ -203,11 +203,11 @@ mod tests {
         Your order K7Q2M9XB4T, always up to date:
         https://shop.example/track/1?t=v1.1.ab
 
-        The link opens your order for whoever has it, so please do not pass it on.
+        Anyone with this link can open your order, so please do not share it.
         ");
     }
 
-    /// Anybody may order in a stranger's name: the first mail must not be an advertisement of theirs under our sender.
+    /// Anybody can order with another person's address: the mail must not carry an advertisement under our sender.
     #[test]
     fn greeting_repeats_only_what_looks_like_a_name() {
         assert_eq!(greeting("Ada Lovelace"), "Hello Ada Lovelace,");
@@ -215,19 +215,19 @@ mod tests {
     }
 
     #[test]
-    fn reasons_that_we_do_not_know_are_put_into_general_words() {
+    fn unknown_decline_reasons_are_not_shown() {
         let mail = PaymentFailed { reason: "stolen_card".to_owned() }.write(&view()).expect("a mail");
         assert!(!mail.text.contains("stolen"), "{}", mail.text);
     }
 
     #[test]
-    fn a_currency_of_unknown_decimals_is_refused() {
+    fn currency_with_unknown_decimals_is_refused() {
         assert_eq!(money(4998, "EUR").expect("a currency"), "49.98 EUR");
         assert!(matches!(money(1, "ZZZ"), Err(Unwritable::Currency(_))));
     }
 
     #[test]
-    fn a_line_is_price_times_quantity_in_the_currencys_decimals() {
+    fn line_amount_is_price_times_quantity_with_the_currencys_decimals() {
         let order = Intent {
             order_id: uuid::Uuid::nil(),
             message_id: String::new(),

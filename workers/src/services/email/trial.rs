@@ -1,4 +1,4 @@
-//! A row for each table of this service, with which `orderflow doctor` tries whether it can be written to.
+//! Trial rows with which `orderflow doctor` tests whether this service's tables can be written to.
 
 use orderflow_service::service::TrialRow;
 

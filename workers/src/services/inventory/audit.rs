@@ -1,9 +1,9 @@
-//! Stock: what each order holds, against what was said of it. The sum of all movements is looked at apart, in
+//! Audits stock: compares what each order holds with its log. The sum of all movements is audited separately, with
 //! [`stock`](super::stock).
 
 use orderflow_service::audit::{Check, FILE_IT, ORPHAN, Rule, Subject};
 
-/// What to do about pieces that nobody has and nobody can buy.
+/// The remedy for stock that differs from what orders hold.
 const HELD: &str = "`orderflow why ORDER` names the pieces: count them, make that many orderable with `orderflow stock set`, \
                     and file the output of `orderflow why ORDER --json`";
 
@@ -36,7 +36,7 @@ pub const SUBJECT: Subject = Subject {
             rule: Rule { name: "stock-not-held", remedy: HELD },
             broken: "(shipment_created OR reservation.outcome = 'reserved')
                      AND (reservation.outcome IS DISTINCT FROM 'reserved' OR coalesce(held.differs, true))",
-            what: "it has shipped or is to ship, though not exactly its items are set aside",
+            what: "it has shipped or will ship, though the stock set aside differs from its items",
         },
         Check {
             rule: Rule { name: "released-twice", remedy: HELD },
@@ -46,7 +46,7 @@ pub const SUBJECT: Subject = Subject {
         Check {
             rule: Rule { name: "reservable", remedy: FILE_IT },
             broken: "order_cancelled AND reservation.outcome IS NULL",
-            what: "it is cancelled, and nothing keeps stock from being set aside for it later",
+            what: "it is cancelled, but stock could still be set aside for it later",
         },
         Check {
             rule: Rule { name: "reservation-unsaid", remedy: FILE_IT },
@@ -54,20 +54,20 @@ pub const SUBJECT: Subject = Subject {
                          WHEN 'reserved' THEN inventory_reserved WHEN 'rejected' THEN inventory_rejected
                          WHEN 'released' THEN inventory_released WHEN 'cancelled' THEN inventory_released
                          ELSE true END",
-            what: "the inventory service has decided what it never said",
+            what: "the inventory service has stored a decision that the log does not have",
         },
         Check {
             rule: Rule { name: "reservation-uncaused", remedy: HELD },
             broken: "placed.number IS NOT NULL AND reservation.outcome IN ('reserved', 'rejected')
                      AND NOT coalesce(payment_completed, false)",
-            what: "stock was set aside, or was to be, though no payment was logged",
+            what: "stock was set aside or refused, though no payment was logged",
         },
         Check {
             rule: Rule { name: "reservation-lost", remedy: FILE_IT },
             broken: "(inventory_reserved AND coalesce(reservation.outcome NOT IN ('reserved', 'released'), true))
                      OR (inventory_rejected AND reservation.outcome IS DISTINCT FROM 'rejected')
                      OR (inventory_released AND coalesce(reservation.outcome NOT IN ('released', 'cancelled'), true))",
-            what: "the inventory service has said what its rows do not have",
+            what: "the log has a decision of the inventory service that its rows do not have",
         },
     ],
     once_applied: &[],

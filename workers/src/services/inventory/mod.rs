@@ -1,4 +1,5 @@
-//! The inventory service: sets stock aside, all items of an order or none, and takes it back from orders that end.
+//! The inventory service: sets stock aside, all items of an order or none, and releases it if the order ends without
+//! shipping.
 
 use orderflow_events::{
     EventData as _, InventoryRejected, InventoryReleased, InventoryReserved, ShipmentCancelled, ShipmentFailed,
@@ -21,7 +22,7 @@ pub use release::ReleaseStock;
 pub fn service() -> Service {
     Service::step(
         "inventory",
-        "Sets stock aside, all items of an order or none, and takes it back from orders that end.",
+        "Sets stock aside, all items of an order or none, and releases it if the order ends without shipping.",
     )
     .publishes(&[InventoryReserved::EVENT, InventoryRejected::EVENT, InventoryReleased::EVENT])
     .audit(&[&audit::SUBJECT])

@@ -34,7 +34,7 @@ impl TransactionalHandler for ReserveStock {
                     let short: Vec<ShortItem> = short.clone();
                     NewEvent::caused_by(&done.event, &InventoryRejected { short })?
                 }
-                // Decided before, by another event: what followed from that is in the log already.
+                // Decided before, by another event, whose follow-up event is already in the log.
                 None => continue,
             });
         }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::store;
 
-/// Lets go of what was set aside for orders that will not ship. Where nothing was yet, nothing will be.
+/// Releases the stock of orders that will not ship. If an order has none yet, prevents a later reservation.
 #[derive(Debug)]
 pub struct ReleaseStock<E>(PhantomData<E>);
 
@@ -33,7 +33,7 @@ impl<E: EventData> TransactionalHandler for ReleaseStock<E> {
         let mut released = store::release(connection, &orders).await?;
         let mut follow = Vec::with_capacity(batch.len());
         for done in batch {
-            // An order without an answer was rejected, which sends the money back by itself, or released before.
+            // An order without a result was released before, or rejected, which causes the refund on its own.
             if let Some(products) = released.remove(&done.event.order_id) {
                 follow.push(NewEvent::caused_by(&done.event, &InventoryReleased { products })?);
             }

@@ -1,4 +1,4 @@
-//! Stock for operators: what is available, and setting it. Reservations are the inventory service's.
+//! Stock for operators: reads and sets available pieces. Reservations are made by the service's handlers.
 
 use diesel::{
     ExpressionMethods as _, OptionalExtension as _, QueryDsl as _, Queryable, QueryableByName,
@@ -11,23 +11,23 @@ use serde::Serialize;
 
 use super::schema::inventory::{movements, stock};
 
-/// A product and how much of it there is.
+/// A product and its available stock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Queryable)]
 pub struct Level {
-    /// The product.
+    /// The product's SKU.
     pub sku: String,
-    /// Its name.
+    /// The product's name.
     pub name: String,
     /// Pieces that can be ordered.
     pub available: i64,
 }
 
-/// Every product, in the order of the shop.
+/// Returns every product, in the shop's order.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub async fn list(connection: &mut Connection) -> Result<Vec<Level>, StoreError> {
-    // Two services' tables that diesel does not know to be joinable: read one after the other.
+    // Diesel cannot join the tables of two services, so they are read one after the other.
     let products: Vec<(String, String)> =
         products::table.order(products::position).select((products::sku, products::name)).load(connection).await?;
     let levels: std::collections::HashMap<String, i64> = stock::table
@@ -42,28 +42,28 @@ pub async fn list(connection: &mut Connection) -> Result<Vec<Level>, StoreError>
         .collect())
 }
 
-/// What became of a wish to set a product's stock.
+/// The outcome of a request to set a product's stock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Set {
-    /// It is set.
+    /// The stock is set.
     Done {
-        /// Pieces that were available until then.
+        /// The pieces that were available before.
         before: i64,
     },
-    /// Nothing is changed: the number of pieces is another than the wish is based on.
+    /// Nothing is changed: the available pieces differ from those expected.
     Past {
-        /// Pieces that are available.
+        /// The pieces that are available.
         available: i64,
     },
     /// The catalogue has no such product.
     Unknown,
 }
 
-/// Makes `available` pieces orderable from now on, and writes the difference down as an adjustment. With `expected`, only if
-/// exactly so many are available now: orders may have taken some since somebody looked.
+/// Sets the available pieces of a product to `available`, and records the difference as an adjustment. With `expected`,
+/// only if exactly that many are available now: orders may have taken some since the operator looked.
 ///
 /// # Errors
-/// Those of the database; nothing is changed then.
+/// Database errors; nothing is changed then.
 pub async fn set(
     connection: &mut Connection,
     sku: &str,
@@ -101,11 +101,11 @@ pub async fn set(
         .await
 }
 
-/// The last movement before which none is to come any more, 0 where there is none: ids are given before a transaction
-/// commits, and none of ours takes minutes.
+/// Returns the id of the last movement up to which no more can appear, or 0 if none is that old. Ids are assigned
+/// before their transaction commits, but no transaction of ours takes five minutes.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub async fn last_settled_movement(connection: &mut Connection) -> Result<i64, StoreError> {
     #[derive(QueryableByName)]
     struct Row {
@@ -121,22 +121,22 @@ pub async fn last_settled_movement(connection: &mut Connection) -> Result<i64, S
     Ok(row.map_or(0, |row| row.id))
 }
 
-/// What some movements add up to.
+/// The sum of some movements of a product.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
 pub struct Moved {
-    /// The product.
+    /// The product's SKU.
     #[diesel(sql_type = Text)]
     pub sku: String,
-    /// Pieces.
+    /// The pieces.
     #[diesel(sql_type = BigInt)]
     pub pieces: i64,
 }
 
-/// The sums of the movements above `after` and not above `upto`. Movements are never changed, so that sums of several
-/// such ranges may be taken one after the other and added.
+/// Returns the sums of the movements with ids above `after` and up to `upto`. Movements never change, so the sums of
+/// several ranges may be read one after another and added.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub async fn moved(connection: &mut Connection, after: i64, upto: i64) -> Result<Vec<Moved>, StoreError> {
     Ok(diesel::sql_query(
         "SELECT sku, sum(quantity)::bigint AS pieces FROM inventory.movements WHERE id > $1 AND id <= $2 GROUP BY sku",
@@ -147,24 +147,24 @@ pub async fn moved(connection: &mut Connection, after: i64, upto: i64) -> Result
     .await?)
 }
 
-/// What is orderable of a product, beside what its latest movements add up to.
+/// The available pieces of a product, and the sum of its latest movements.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
 pub struct Balance {
-    /// The product.
+    /// The product's SKU.
     #[diesel(sql_type = Text)]
     pub sku: String,
-    /// Pieces; none where no stock of it was ever kept.
+    /// The available pieces; `None` if the product never had stock.
     #[diesel(sql_type = Nullable<BigInt>)]
     pub available: Option<i64>,
-    /// Pieces that moved since.
+    /// The sum of the latest movements.
     #[diesel(sql_type = BigInt)]
     pub moved: i64,
 }
 
-/// Every product with its stock and the sum of its movements above `after`, both at one moment.
+/// Returns every product with its stock and the sum of its movements with ids above `after`, in one snapshot.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub async fn balances(connection: &mut Connection, after: i64) -> Result<Vec<Balance>, StoreError> {
     Ok(diesel::sql_query(
         "SELECT sku, available, coalesce(pieces, 0) AS moved FROM inventory.stock

@@ -16,32 +16,32 @@ use uuid::Uuid;
 
 use crate::services::inventory::schema::inventory::{reservations, stock};
 
-/// What was decided for an order.
+/// The decision about an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// Everything is set aside.
+    /// All items are set aside.
     Reserved {
-        /// How many different products.
+        /// The number of different products.
         products: usize,
     },
-    /// Something was short, so nothing is.
+    /// Some items were short, so none are set aside.
     Rejected {
-        /// What was short.
+        /// The items that were short.
         short: Vec<ShortItem>,
     },
 }
 
-/// Pieces of each product that an order wants.
+/// The pieces that an order wants, by SKU.
 type Wanted = BTreeMap<String, i64>;
 
-/// Decides for each order, in the order given: all of its items or none. An order that was decided before, or let go
-/// before it came here, is left out of the answer.
+/// Reserves stock for each order, in the given order: all of its items or none. Leaves out of the result orders that
+/// were decided or released before.
 ///
-/// The stock of every product concerned is locked first, in the order of the skus, so that two workers cannot promise
-/// the same piece, nor deadlock.
+/// Locks the stock of all products first, sorted by SKU, so that two workers can neither promise the same piece nor
+/// deadlock.
 ///
 /// # Errors
-/// Those of the database; the check constraint on `available` is the last word against overselling.
+/// Database errors. The check constraint on `available` is the last protection against overselling.
 pub async fn reserve(connection: &mut Connection, orders: &[Uuid]) -> Result<HashMap<Uuid, Decision>, StoreError> {
     let wanted = wanted(connection, orders).await?;
     let mut available = lock_stock(connection, &wanted).await?;
@@ -116,7 +116,8 @@ async fn lock_stock(
     Ok(rows.into_iter().collect())
 }
 
-/// The orders for which nothing was decided yet; read after the stock is locked, under which every decision is made.
+/// Returns the orders that are not decided yet. Call this after locking the stock: every decision is made under that
+/// lock.
 async fn undecided(connection: &mut Connection, orders: &[Uuid]) -> Result<HashSet<Uuid>, StoreError> {
     let decided: Vec<Uuid> = reservations::table
         .filter(reservations::order_id.eq_any(orders))
@@ -126,7 +127,7 @@ async fn undecided(connection: &mut Connection, orders: &[Uuid]) -> Result<HashS
     Ok(orders.iter().copied().filter(|order| !decided.contains(order)).collect())
 }
 
-/// One statement for the decisions, the movements and the new levels of the whole batch.
+/// Stores the decisions, the movements and the new stock levels of a batch, in one statement.
 const SAVE: &str = "
 WITH decided AS (
     INSERT INTO inventory.reservations (order_id, outcome)
@@ -172,14 +173,14 @@ async fn save(
     Ok(())
 }
 
-/// Lets go of orders, each once, and returns how many products of each went back into stock. An order for which
-/// nothing was decided yet gets a row that keeps it from being decided later. One that was rejected or let go before is
-/// left out of the answer.
+/// Releases orders, each once, and returns how many products of each went back into stock. An undecided order gets a
+/// tombstone: a row that prevents a later reservation. Leaves out of the result orders that were rejected or released
+/// before.
 ///
-/// The same locks as in [`reserve`]: of the two, whichever comes first is seen by the other.
+/// Takes the same locks as [`reserve`], so that the later of the two sees the earlier.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub async fn release(connection: &mut Connection, orders: &[Uuid]) -> Result<HashMap<Uuid, usize>, StoreError> {
     let wanted = wanted(connection, orders).await?;
     lock_stock(connection, &wanted).await?;
@@ -207,8 +208,8 @@ pub async fn release(connection: &mut Connection, orders: &[Uuid]) -> Result<Has
     Ok(released)
 }
 
-/// One statement for the decisions, the movements and the new levels of the whole batch. What goes back is what the
-/// reservation's own movements took.
+/// Stores the releases, the movements and the new stock levels of a batch, in one statement. The released pieces are
+/// those of the reservation's own movements.
 const RELEASE: &str = "
 WITH kept_out AS (
     INSERT INTO inventory.reservations (order_id, outcome, released_at)
@@ -235,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_gets_everything_or_nothing() {
+    fn order_gets_all_items_or_none() {
         let mut available = wanting([("A", 5), ("B", 1)]);
         let short = ShortItem { sku: "B".to_owned(), wanted: 2, available: 1 };
         assert_eq!(decide(&wanting([("A", 1), ("B", 2)]), &mut available), Decision::Rejected { short: vec![short] });
@@ -245,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_product_that_there_is_no_stock_row_for_is_short() {
+    fn product_without_a_stock_row_is_short() {
         let decision = decide(&wanting([("NEW", 1)]), &mut BTreeMap::new());
         assert!(matches!(decision, Decision::Rejected { .. }));
     }

@@ -1,4 +1,4 @@
-//! The order's own rows.
+//! Audits the orders' own rows.
 
 use orderflow_service::audit::{Check, FILE_IT, Rule, Subject};
 
@@ -14,7 +14,7 @@ pub const SUBJECT: Subject = Subject {
             broken: "items.sum IS DISTINCT FROM placed.total",
             what: "its total is not the sum of its items",
         },
-        // The order service folds the log up to an event in the transaction in which it applies that event.
+        // The order service folds the log up to an event in the same transaction in which it applies the event.
         Check {
             rule: Rule { name: "behind", remedy: FILE_IT },
             broken: "placed.version < said.last AND EXISTS (
@@ -23,7 +23,7 @@ pub const SUBJECT: Subject = Subject {
                              SELECT FROM messaging.inbox
                              WHERE inbox.event_id = log.event_id AND inbox.subscription LIKE 'order.%' OFFSET 0)
                          OFFSET 0)",
-            what: "its status is behind its log, though the order service has applied what came after",
+            what: "its status is behind its log, though the order service has applied later events",
         },
     ],
     once_applied: &[],

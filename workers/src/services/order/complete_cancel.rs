@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::{dependencies::OrderDependencies, store};
 
-/// The last step of the backward chain: says that the order is cancelled.
+/// Completes a cancellation, as the last step of the backward chain: publishes `order.cancelled`.
 #[derive(Debug)]
 pub struct CompleteCancel<E> {
     notifier: ChangeNotifier,
@@ -23,21 +23,21 @@ pub struct CompleteCancel<E> {
 }
 
 impl<E> CompleteCancel<E> {
-    /// What moves is announced to whoever watches.
+    /// Returns a handler that announces changed orders to watchers.
     #[must_use]
     pub fn new(needed: &OrderDependencies) -> Self {
         Self { notifier: needed.notifier.clone(), event: PhantomData }
     }
 }
 
-/// An event that says that no money of the customer is left here.
+/// An event that reports a reversed payment: the customer is not, or no longer, charged.
 pub trait Reversed: EventData {
-    /// What was given back.
+    /// Returns the refund, if there was one.
     fn refunded(&self) -> Option<Refunded>;
 }
 
 impl Reversed for PaymentRefunded {
-    /// None for an order that cost nothing: its customer has not been charged, and expects no money.
+    /// Returns `None` for an order that cost nothing: its customer was not charged and expects no refund.
     fn refunded(&self) -> Option<Refunded> {
         (self.amount != 0).then(|| Refunded { amount: self.amount, currency: self.currency.clone() })
     }
@@ -63,12 +63,12 @@ impl<E: Reversed> TransactionalHandler for CompleteCancel<E> {
         let mut follow = Vec::with_capacity(batch.len());
         for done in batch {
             let order = &done.event.order_id;
-            // An order whose card was declined has ended by that, and was told so.
+            // An order whose card was declined has already ended, and its customer knows.
             if statuses.get(order) != Some(&OrderStatus::Cancelling) {
                 continue;
             }
             let reason = reasons.get(order).ok_or_else(|| {
-                StoreError::Corrupt(format!("order {order} is cancelling, and its log does not say why"))
+                StoreError::Corrupt(format!("order {order} is cancelling, but its log has no reason"))
             })?;
             let data = OrderCancelled { reason: (*reason).to_owned(), refunded: done.event.data.refunded() };
             follow.push(NewEvent::caused_by(&done.event, &data)?);

@@ -1,4 +1,4 @@
-//! Who is told which orders have moved.
+//! The dependencies of the order service's handlers: the notifier of changed orders.
 
 use orderflow_order::store::order_changes::ChangeNotifier;
 use orderflow_service::{
@@ -7,9 +7,9 @@ use orderflow_service::{
     store::Database,
 };
 
-/// What the order service's handlers are made from.
+/// The dependencies of the order service's handlers.
 pub struct OrderDependencies {
-    /// Says which orders have moved.
+    /// Announces changed orders to front ends.
     pub notifier: ChangeNotifier,
 }
 

@@ -1,5 +1,4 @@
-//! Every event that moves an order's status is handled alike, so one generic handler does all of them but the last of
-//! the backward chain.
+//! The generic handler of all events that change an order's status, except the last of the backward chain.
 
 use std::{marker::PhantomData, sync::Arc};
 
@@ -13,8 +12,8 @@ use uuid::Uuid;
 
 use super::dependencies::OrderDependencies;
 
-/// Takes an event as a wake-up: whatever the log holds above the order's version is folded into its status, in the
-/// log's order. So the status does not depend on the order in which deliveries come.
+/// Uses an event only as a wake-up: folds all log entries above the order's version into its status, in the log's
+/// order. So the status does not depend on the order of deliveries.
 #[derive(Debug)]
 pub struct FoldLog<E> {
     notifier: ChangeNotifier,
@@ -22,7 +21,7 @@ pub struct FoldLog<E> {
 }
 
 impl<E> FoldLog<E> {
-    /// What moves is announced to whoever watches.
+    /// Returns a handler that announces changed orders to watchers.
     #[must_use]
     pub fn new(needed: &OrderDependencies) -> Self {
         Self { notifier: needed.notifier.clone(), event: PhantomData }

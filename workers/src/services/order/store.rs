@@ -1,4 +1,4 @@
-//! What the order service reads besides the orders that it folds.
+//! The data that the order service reads besides the orders that it folds.
 
 use std::collections::HashMap;
 
@@ -8,18 +8,18 @@ use orderflow_events::{EventKind, OrderCancelled};
 use orderflow_service::store::{Connection, StoreError, schema::messaging::event_log};
 use uuid::Uuid;
 
-/// The event that turned an order back, and the word for it.
+/// The events that turn an order back, and the reason for each.
 const TURNED_BACK: [(EventKind, &str); 3] = [
     (EventKind::ShipmentCancelled, OrderCancelled::REQUESTED),
     (EventKind::ShipmentFailed, OrderCancelled::CARRIER_REFUSED),
     (EventKind::InventoryRejected, OrderCancelled::OUT_OF_STOCK),
 ];
 
-/// Why each of these orders is cancelled: by the first event in its log that turned it back. An order that was not
-/// turned back is left out.
+/// Returns why each of these orders is cancelled: the reason for the first event in its log that turned it back. Leaves
+/// out orders that were not turned back.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub async fn reasons(connection: &mut Connection, orders: &[Uuid]) -> Result<HashMap<Uuid, &'static str>, StoreError> {
     let rows: Vec<(Uuid, String)> = event_log::table
         .filter(event_log::order_id.eq_any(orders))

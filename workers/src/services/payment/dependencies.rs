@@ -1,4 +1,4 @@
-//! Who takes the money.
+//! The dependencies of the payment service's handlers: the payment provider.
 
 use std::sync::Arc;
 
@@ -15,9 +15,9 @@ use super::{
 };
 use crate::providers::{LEDGER_CONNECTIONS, ProviderSetupError, SimulatedPayment, Stripe, payment::PaymentProvider};
 
-/// What the payment service's handlers are made from.
+/// The dependencies of the payment service's handlers.
 pub struct PaymentDependencies {
-    /// Who takes the money.
+    /// Charges and refunds.
     pub provider: Guarded<dyn PaymentProvider>,
 }
 

@@ -1,5 +1,5 @@
-//! Which of the provider's payment intents is an order's. Rows of their own, committed by themselves: they are written
-//! while the provider is being asked, and not with what follows from its answer.
+//! Stores which of the provider's payment intents belongs to which order. The rows are committed separately: they are
+//! written during the call to the provider, not together with its result.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -22,30 +22,30 @@ use uuid::Uuid;
 
 use crate::providers::{self, IntentMemory, NoMemory};
 
-/// Sixty-four charges at once need two connections this way and not sixty-four. What waits is far above what the payment
-/// service has under way.
+/// With group commit, 64 concurrent charges need two connections and not 64. The queue holds far more requests than the
+/// payment service has in flight.
 const LIMITS: Limits = Limits { committers: 2, batch: 256, waiting: 4096, deadline: Duration::from_secs(30) };
 
-/// How long the database may take at most: it usually takes milliseconds.
+/// The longest time for the database, which usually takes milliseconds.
 const REMEMBER_WITHIN: Duration = Duration::from_secs(2);
 
-/// An order, and its intent where one is to be remembered.
+/// An order, and the intent to store, if any.
 type Asked = (Uuid, Option<String>);
 
-/// What is remembered after that.
+/// The stored intent after that.
 type Answer = Result<Option<String>, NoMemory>;
 
-/// The payment service's memory for intents. Cheap to clone.
+/// The payment service's storage for intents. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Intents {
     queue: GroupCommit<Asked, Answer>,
 }
 
 impl Intents {
-    /// Starts the tasks that ask this database, on the current tokio runtime; they end when this is dropped.
+    /// Starts the tasks that query this database, on the current tokio runtime. They end when this value is dropped.
     ///
-    /// The database is given less time than `call`, which is what a call to the provider may take: the provider is not to be
-    /// taken to be away because the database is.
+    /// The database gets less time than `call`, the time-out of a call to the provider. Otherwise an unavailable
+    /// database would look like an unavailable provider.
     #[must_use]
     pub fn start(database: Database, call: Duration) -> Self {
         let within = REMEMBER_WITHIN.min(call / 4);
@@ -67,7 +67,7 @@ impl IntentMemory for Intents {
     }
 }
 
-/// Answers everybody of a batch, in the same order.
+/// Answers all requests of a batch, in the same order.
 async fn answer_all(database: Database, within: Duration, asked: Vec<Asked>) -> Vec<Answer> {
     if fault::without(Safeguard::IdempotencyKey) {
         return asked.into_iter().map(|(_, intent)| Ok(intent)).collect();
@@ -76,7 +76,7 @@ async fn answer_all(database: Database, within: Duration, asked: Vec<Asked>) -> 
     match database.run(within, asking).await {
         Ok(known) => asked.iter().map(|(order, _)| Ok(known.get(order).cloned())).collect(),
         Err(error) => {
-            tracing::warn!(error = telemetry::chain(&error), "payment intents cannot be looked up or remembered");
+            tracing::warn!(error = telemetry::chain(&error), "cannot read or store payment intents");
             vec![Err(NoMemory); asked.len()]
         }
     }
@@ -97,10 +97,10 @@ async fn remember_and_read(connection: &mut Connection, asked: &[Asked]) -> Resu
     read(connection, &asked.iter().map(|(order, _)| *order).collect::<Vec<_>>()).await
 }
 
-/// Keeps each of these orders from ever having an intent, unless it has one; returns those that have none.
+/// Prevents these orders from ever getting an intent, unless they already have one. Returns the orders without one.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub(super) async fn give_up(connection: &mut Connection, orders: &[Uuid]) -> Result<HashSet<Uuid>, StoreError> {
     let given_up: Vec<(Uuid, String)> = orders.iter().map(|order| (*order, providers::given_up(*order))).collect();
     let new: Vec<(Uuid, &str)> = given_up.iter().map(|(order, instead)| (*order, instead.as_str())).collect();
@@ -109,11 +109,11 @@ pub(super) async fn give_up(connection: &mut Connection, orders: &[Uuid]) -> Res
     Ok(given_up.into_iter().filter(|(order, instead)| known.get(order) == Some(instead)).map(|(id, _)| id).collect())
 }
 
-/// Remembers these intents where the order has none yet.
+/// Stores these intents for orders that have none yet.
 async fn remember(connection: &mut Connection, new: &[(Uuid, &str)]) -> Result<(), StoreError> {
     let (orders, intents): (Vec<Uuid>, Vec<&str>) = new.iter().copied().unzip();
     if !orders.is_empty() {
-        // By the orders' ids, so that two workers wait for each other one way only.
+        // Sorted by order id, so that two workers cannot deadlock.
         diesel::sql_query(
             "INSERT INTO payment.intents (order_id, intent_id)
              SELECT order_id, intent_id FROM unnest($1::uuid[], $2::text[]) AS row (order_id, intent_id)
@@ -128,8 +128,8 @@ async fn remember(connection: &mut Connection, new: &[(Uuid, &str)]) -> Result<(
     Ok(())
 }
 
-/// What is remembered of these orders. A statement of its own, and not RETURNING, which says nothing of the rows that were
-/// there.
+/// Returns the stored intents of these orders. A separate statement, since RETURNING omits the rows that already
+/// existed.
 async fn read(connection: &mut Connection, orders: &[Uuid]) -> Result<HashMap<Uuid, String>, StoreError> {
     let rows: Vec<Row> = diesel::sql_query("SELECT order_id, intent_id FROM payment.intents WHERE order_id = ANY($1)")
         .bind::<Array<SqlUuid>, _>(orders)

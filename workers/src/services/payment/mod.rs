@@ -1,4 +1,4 @@
-//! The payment service: charges each order once, and gives the money back when the order ends without shipping.
+//! The payment service: charges each order once, and refunds it if it ends without shipping.
 
 mod audit;
 mod dependencies;
@@ -32,12 +32,12 @@ pub fn service() -> Service {
 /// Returns the service before it is complete, so that a test can replace a handler.
 #[must_use]
 pub fn handlers() -> Handlers<PaymentDependencies> {
-    Service::step("payment", "Charges each order once, and gives the money back when it ends without shipping.")
+    Service::step("payment", "Charges each order once, and refunds it if it ends without shipping.")
         .publishes(&[PaymentCompleted::EVENT, PaymentFailed::EVENT, PaymentRefunded::EVENT, PaymentVoided::EVENT])
         .audit(&[&audit::SUBJECT])
         .writes(trial::ROWS)
         .needs::<PaymentDependencies>()
         .on("charge", |needed| ChargeOrder::new(needed.provider.clone()))
-        .on("give back, or never charge", |needed| ReversePayment::<InventoryReleased>::new(needed.provider.clone()))
-        .on("give back", |needed| ReversePayment::<InventoryRejected>::new(needed.provider.clone()))
+        .on("refund or void", |needed| ReversePayment::<InventoryReleased>::new(needed.provider.clone()))
+        .on("refund", |needed| ReversePayment::<InventoryRejected>::new(needed.provider.clone()))
 }

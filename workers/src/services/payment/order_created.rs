@@ -23,22 +23,22 @@ pub struct ChargeOrder {
 }
 
 impl ChargeOrder {
-    /// Charges by this provider.
+    /// Returns a handler that charges with this provider.
     #[must_use]
     pub fn new(provider: Guarded<dyn PaymentProvider>) -> Self {
         Self { provider }
     }
 }
 
-/// What there is to do about a new order.
+/// What to do for a new order.
 pub enum Task {
-    /// Nothing: its payment is decided already, by an earlier delivery or because it was cancelled first.
+    /// Nothing: its payment is already decided, by an earlier delivery or an earlier cancellation.
     Decided,
-    /// To charge.
+    /// Charge the order.
     Charge(Due),
 }
 
-/// What a charge came to.
+/// The outcome of a charge.
 #[derive(Debug)]
 pub struct Charged {
     outcome: ChargeOutcome,
@@ -78,7 +78,7 @@ impl Handler for ChargeOrder {
     async fn act(&self, event: &Envelope<OrderCreated>, task: Task) -> Result<Option<Charged>, Failure> {
         let Task::Charge(due) = task else { return Ok(None) };
         if due.total == 0 {
-            // Providers refuse a charge of nothing, and there is nothing that could be declined.
+            // Providers refuse charges of zero, and there is nothing to decline.
             return Ok(Some(Charged { outcome: ChargeOutcome::Succeeded { charge_id: NOTHING.to_owned() }, due }));
         }
         let request = ChargeRequest {
@@ -104,13 +104,13 @@ impl Handler for ChargeOrder {
         let mut sorted: Vec<(Uuid, &Charge)> = charges.iter().map(|(order, (_, charge))| (*order, charge)).collect();
         sorted.sort_unstable_by_key(|(order, _)| *order);
         let recorded = store::record(connection, &sorted).await?;
-        // A charge that finds its payment decided was given back before it could be recorded: nothing follows from it.
+        // If the payment is already decided, the charge was reversed before it could be recorded. No event follows.
         let fresh = charges.into_iter().filter(|(order, _)| recorded.contains(order));
         fresh.map(|(order, (event, charge))| what_follows(event, order, charge)).collect()
     }
 }
 
-/// The row for a charge; none for one that was given up, whose row is written by whoever gave it up.
+/// Returns the row for a charge, or `None` if it was voided: the void writes its own row.
 fn charge(charged: &Charged) -> Option<Charge> {
     let Charged { outcome, due } = charged;
     let outcome = match outcome {

@@ -1,4 +1,4 @@
-//! `inventory.released` or `inventory.rejected` → give the money back → `payment.refunded` or `payment.voided`
+//! `inventory.released` or `inventory.rejected` → refund or void the charge → `payment.refunded` or `payment.voided`
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -22,43 +22,42 @@ use super::{
 };
 use crate::providers::payment::{PaymentProvider, RefundRequest, VoidOutcome, VoidRequest};
 
-/// Gives back what orders that do not ship were charged; keeps those from being charged that were not yet.
+/// Refunds orders that will not ship. If an order is not charged yet, prevents the charge.
 pub struct ReversePayment<E> {
     provider: Guarded<dyn PaymentProvider>,
     event: PhantomData<fn() -> E>,
 }
 
 impl<E> ReversePayment<E> {
-    /// Refunds by this provider.
+    /// Returns a handler that refunds with this provider.
     #[must_use]
     pub fn new(provider: Guarded<dyn PaymentProvider>) -> Self {
         Self { provider, event: PhantomData }
     }
 }
 
-/// What there is to do about a payment.
+/// What to do about a payment.
 #[derive(Debug)]
 pub enum ToReverse {
-    /// Nothing: it is reversed already.
+    /// Nothing: it is already reversed.
     Done,
-    /// To give back what was charged; 0 where the order cost nothing.
+    /// Refund the charge.
     Refund {
         /// The provider's name for the charge.
         charge_id: String,
-        /// Minor units.
+        /// The amount in minor units; 0 if the order cost nothing.
         amount: i64,
         /// ISO 4217.
         currency: String,
     },
-    /// Nothing was charged and nothing will be, as our own rows say.
+    /// Nothing was charged and nothing will be, by our own rows.
     NotCharged(Due),
-    /// Not charged as far as we know. The charge may be on its way to the provider at this moment, so the provider settles
-    /// that.
+    /// Nothing was charged as far as we know. A request for the charge may be in flight, so the provider must void it.
     Void(Due),
 }
 
 impl ToReverse {
-    /// `is_unasked`: the provider was never asked for a charge, and no longer can be.
+    /// Returns what to do. `is_unasked` means that no charge was ever requested from the provider, nor will be.
     fn of(due: Due, payment: Option<Payment>, is_unasked: bool) -> Self {
         match payment {
             Some(Payment::Reversed) => Self::Done,
@@ -70,7 +69,7 @@ impl ToReverse {
     }
 }
 
-/// What became of a payment.
+/// The outcome of a reversal.
 #[derive(Debug)]
 pub struct Reversal(Option<Reversing>);
 
@@ -99,7 +98,7 @@ impl<E: EventData> Handler for ReversePayment<E> {
         let orders: Vec<Uuid> = batch.iter().map(|event| event.order_id).collect();
         let payments: HashMap<Uuid, Payment> = store::payments(connection, &orders).await?;
         let due: HashMap<Uuid, Due> = store::due(connection, &orders).await?;
-        // A cancel must not wait for a provider that was never asked, least of all for one whose settings are wrong.
+        // A cancellation must not wait for a provider that was never called, least of all for a misconfigured one.
         let unasked = if self.provider.remembers() {
             let open: Vec<Uuid> = orders.iter().filter(|order| !payments.contains_key(*order)).copied().collect();
             intents::give_up(connection, &open).await?
@@ -142,7 +141,7 @@ impl<E: EventData> Handler for ReversePayment<E> {
         connection: &mut Connection,
         batch: &[Arc<Done<E, Reversal>>],
     ) -> Result<Vec<NewEvent>, StoreError> {
-        // One an order, in the order of their ids, which is how rows are locked everywhere.
+        // One per order, sorted by order id: rows are locked in that order everywhere.
         let mut first = BTreeMap::new();
         for done in batch {
             if let Reversal(Some(reversing)) = &done.effect {
@@ -157,7 +156,8 @@ impl<E: EventData> Handler for ReversePayment<E> {
 }
 
 impl<E> ReversePayment<E> {
-    /// The provider's name for the order's charge if it has happened; if not, it never will.
+    /// Voids the order's charge. Returns the provider's name for the charge if it has already happened; otherwise it
+    /// never will.
     async fn void(&self, order: Uuid, due: &Due) -> Result<Option<String>, Failure> {
         let request = VoidRequest {
             idempotency_key: charge_key(order),

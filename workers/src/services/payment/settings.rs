@@ -10,22 +10,22 @@ const PAYMENT_TIMEOUT: Setting = Setting {
     name: "PAYMENT_TIMEOUT",
     default: Some("10s"),
     secret: false,
-    meaning: "how long the payment provider may take for an answer, 100ms to 5m; then it is asked again, and gets the same key",
+    meaning: "how long the payment provider may take to answer, 100ms to 5m; the call is then retried, with the same key",
 };
 const PAYMENT_CONCURRENCY: Setting = Setting {
     name: "PAYMENT_CONCURRENCY",
     default: Some("64"),
     secret: false,
-    meaning: "how many calls to the payment provider a worker has under way at once, 1 to 1000",
+    meaning: "how many calls to the payment provider a worker makes concurrently, 1 to 1000",
 };
 const SIMULATOR_DATABASE_URL: Setting = Setting {
     name: "SIMULATOR_DATABASE_URL",
     default: None,
     secret: true,
-    meaning: "the database in which PAYMENT_PROVIDER=simulated keeps its ledger, so that it can be away by itself; unset: that of DATABASE_URL",
+    meaning: "the database in which PAYMENT_PROVIDER=simulated keeps its ledger, so that it can fail independently; unset: that of DATABASE_URL",
 };
 
-/// What this service alone reads, but for the choice of the provider: the front end reads that too.
+/// The settings that only this service reads, except for the choice of the provider, which the front end reads too.
 pub const SETTINGS: &[&Setting] = &[
     &PAYMENT_PROVIDER,
     &PAYMENT_TIMEOUT,
@@ -35,21 +35,21 @@ pub const SETTINGS: &[&Setting] = &[
     &SIMULATOR_DATABASE_URL,
 ];
 
-/// The payment provider.
+/// The settings of the payment provider.
 #[derive(Debug, Clone)]
 pub struct PaymentConfig {
-    /// Who it is.
+    /// The provider.
     pub provider: PaymentChoice,
-    /// What is asked of it.
+    /// The time-out and the concurrency of its calls.
     pub guard: GuardConfig,
 }
 
-/// Who takes the money.
+/// The choice of the payment provider.
 #[derive(Debug, Clone)]
 pub enum PaymentChoice {
-    /// Our own stand-in with the test cards of the contract.
+    /// The simulated provider, with test cards.
     Simulated {
-        /// Where it keeps its ledger, if not with us.
+        /// The database of its ledger, if not ours.
         ledger: Option<DatabaseConfig>,
     },
     /// Stripe.
@@ -57,7 +57,7 @@ pub enum PaymentChoice {
 }
 
 impl PaymentConfig {
-    /// Reads its variables; problems stay with `source`.
+    /// Reads the settings. Collects problems in `source`.
     #[must_use]
     pub fn read(source: &Source) -> Option<Self> {
         let ledger = DatabaseConfig::read_from(source, &SIMULATOR_DATABASE_URL);

@@ -12,15 +12,15 @@ use uuid::Uuid;
 
 use super::keys::payment_id;
 
-/// What an order costs, and how it is to be paid.
+/// The amount due for an order, and its payment method.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
 pub struct Due {
     #[diesel(sql_type = SqlUuid)]
     order_id: Uuid,
-    /// The provider's name for the card.
+    /// The provider's name for the payment method.
     #[diesel(sql_type = Text, column_name = "payment_method")]
     pub method: String,
-    /// Minor units.
+    /// The total, in minor units.
     #[diesel(sql_type = BigInt)]
     pub total: i64,
     /// ISO 4217.
@@ -28,10 +28,10 @@ pub struct Due {
     pub currency: String,
 }
 
-/// What is due for each of these orders; an order that does not exist is left out.
+/// Returns the amount due for each of these orders. Leaves out orders that do not exist.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub async fn due(connection: &mut Connection, orders: &[Uuid]) -> Result<HashMap<Uuid, Due>, StoreError> {
     let due: Vec<Due> = diesel::sql_query(
         "SELECT order_id, payment_method, total, currency FROM orders.v_payment WHERE order_id = ANY($1)",
@@ -43,21 +43,21 @@ pub async fn due(connection: &mut Connection, orders: &[Uuid]) -> Result<HashMap
     Ok(due.into_iter().map(|due| (due.order_id, due)).collect())
 }
 
-/// What stands in an order's payment.
+/// The state of an order's payment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Payment {
-    /// Charged, and kept so far.
+    /// Charged and not refunded.
     Succeeded {
         /// The provider's name for the charge.
         charge_id: String,
-        /// Minor units.
+        /// The amount, in minor units.
         amount: i64,
         /// ISO 4217.
         currency: String,
     },
     /// Declined: nothing was charged.
     Declined,
-    /// Given back, or given up before it was charged.
+    /// Refunded, or voided before it was charged.
     Reversed,
 }
 
@@ -77,10 +77,10 @@ struct PaymentRow {
     reversed: bool,
 }
 
-/// What stands in these orders' payments; an order without one is left out.
+/// Returns the state of these orders' payments. Leaves out orders without one.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub async fn payments(connection: &mut Connection, orders: &[Uuid]) -> Result<HashMap<Uuid, Payment>, StoreError> {
     let rows: Vec<PaymentRow> = diesel::sql_query(
         "SELECT order_id, status, amount, currency, charge_id, reversed_at IS NOT NULL AS reversed
@@ -98,22 +98,22 @@ pub async fn payments(connection: &mut Connection, orders: &[Uuid]) -> Result<Ha
     Ok(rows.into_iter().map(|row| (row.order_id, payment(row))).collect())
 }
 
-/// A charge that went through, or one that was declined.
+/// A successful or declined charge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Charge {
-    /// Minor units.
+    /// The amount, in minor units.
     pub amount: i64,
     /// ISO 4217.
     pub currency: String,
-    /// The provider's name for the charge where it succeeded, its reason where it declined.
+    /// The provider's name for the charge if it succeeded, else the reason for the decline.
     pub outcome: Result<String, String>,
 }
 
-/// Writes charges down, given sorted by their orders' ids, and returns the orders that had no payment yet: an order
-/// keeps its first.
+/// Stores charges and returns the orders that had no payment yet: an order keeps its first. `charges` must be sorted by
+/// order id.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub async fn record(connection: &mut Connection, charges: &[(Uuid, &Charge)]) -> Result<HashSet<Uuid>, StoreError> {
     let recorded: Vec<Written> = diesel::sql_query(
         "INSERT INTO payment.payments (order_id, payment_id, status, amount, currency, charge_id, reason)
@@ -141,28 +141,28 @@ struct Written {
     order_id: Uuid,
 }
 
-/// The end of a payment whose order does not ship.
+/// The reversal of the payment of an order that does not ship.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reversing {
-    /// What was charged, or would have been; minor units.
+    /// The amount that was charged or would have been, in minor units.
     pub amount: i64,
     /// ISO 4217.
     pub currency: String,
-    /// The provider's names for the charge and for its refund; none where nothing was charged.
+    /// The provider's names for the charge and its refund; `None` if nothing was charged.
     pub refund: Option<(String, String)>,
 }
 
-/// Writes down that payments are given back or given up, given sorted by their orders' ids, and returns those for which
-/// that was not written yet. An order that has no payment gets one here, which keeps it from being charged later.
+/// Stores that payments are refunded or voided, and returns the orders for which that was not stored yet. An order
+/// without a payment gets one here, which prevents a later charge. `reversals` must be sorted by order id.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors, and [`StoreError::Corrupt`] if a payment changed while it was being reversed.
 pub async fn reverse(
     connection: &mut Connection,
     reversals: &[(Uuid, &Reversing)],
 ) -> Result<HashSet<Uuid>, StoreError> {
-    // A declined payment stays declined: that it is looked after is all there is to write. What was charged can only
-    // end refunded, so a row of another kind than its reversal is left alone and its order not returned.
+    // A declined payment stays declined; only the time of its reversal is stored. A successful charge must end
+    // refunded, so rows that do not match their reversal are not updated, and their orders not returned.
     let reversed: Vec<Written> = diesel::sql_query(
         "INSERT INTO payment.payments AS payment
              (order_id, payment_id, status, amount, currency, charge_id, refund_id, reversed_at)
@@ -189,11 +189,11 @@ pub async fn reverse(
     let reversed: HashSet<Uuid> = reversed.into_iter().map(|row| row.order_id).collect();
     let others: Vec<Uuid> =
         reversals.iter().map(|(order, _)| *order).filter(|order| !reversed.contains(order)).collect();
-    // A payment that changed its kind since it was looked at: the next attempt sees it as it is now.
+    // Their payments have changed since they were read. The next attempt reads the current state.
     if let Some((order, _)) =
         payments(connection, &others).await?.iter().find(|(_, payment)| **payment != Payment::Reversed)
     {
-        return Err(StoreError::Corrupt(format!("the payment of order {order} is not what its reversal took it for")));
+        return Err(StoreError::Corrupt(format!("the payment of order {order} changed while it was being reversed")));
     }
     Ok(reversed)
 }

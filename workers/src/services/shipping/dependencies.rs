@@ -1,4 +1,4 @@
-//! Who takes the parcels.
+//! The dependencies of the shipping service's handlers: the carrier.
 
 use std::sync::Arc;
 
@@ -12,9 +12,9 @@ use orderflow_service::{
 use super::settings::{CarrierChoice, CarrierConfig, SETTINGS};
 use crate::providers::{SimulatedCarrier, carrier::Carrier};
 
-/// What the shipping service's handlers are made from.
+/// The dependencies of the shipping service's handlers.
 pub struct ShippingDependencies {
-    /// Who takes the parcels.
+    /// Ships the parcels.
     pub carrier: Guarded<dyn Carrier>,
 }
 

@@ -23,18 +23,18 @@ pub struct ShipOrder {
 }
 
 impl ShipOrder {
-    /// Ships by this carrier.
+    /// Returns a handler that ships with this carrier.
     #[must_use]
     pub fn new(carrier: Guarded<dyn Carrier>) -> Self {
         Self { carrier }
     }
 }
 
-/// What there is to do about an order whose items are set aside.
+/// What to do for an order whose items are set aside.
 pub enum Task {
-    /// Nothing: it was cancelled before, or shipped by an earlier delivery of the event.
+    /// Nothing: the order was cancelled before, or an earlier delivery of the event decided it.
     Decided,
-    /// To hand it over.
+    /// Hand the order over to the carrier.
     Ship(Box<Consignment>),
 }
 
@@ -67,7 +67,7 @@ impl Handler for ShipOrder {
     async fn act(&self, event: &Envelope<InventoryReserved>, task: Task) -> Result<Option<ShipOutcome>, Failure> {
         let Task::Ship(consignment) = task else { return Ok(None) };
         let Consignment { address, contents } = *consignment;
-        // An order has one parcel, so the key follows from the order, as the payment's does.
+        // An order has one parcel, so the key is derived from the order's id, like the payment's.
         let idempotency_key = format!("parcel-{}", event.order_id);
         let parcel = Parcel { idempotency_key, reference: event.order_id, address, contents };
         self.carrier.guard.call(self.carrier.ship(parcel)).await.map(Some)
@@ -78,7 +78,7 @@ impl Handler for ShipOrder {
         connection: &mut Connection,
         batch: &[Arc<Done<InventoryReserved, Option<ShipOutcome>>>],
     ) -> Result<Vec<NewEvent>, StoreError> {
-        // One an order, in the order of their ids, which is how rows are locked everywhere.
+        // One per order, sorted by order id: rows are locked in that order everywhere.
         let mut first = BTreeMap::new();
         for done in batch {
             if let Some(outcome) = &done.effect {
@@ -87,7 +87,7 @@ impl Handler for ShipOrder {
         }
         let outcomes: Vec<_> = first.iter().map(|(order, (_, outcome))| (*order, *outcome)).collect();
         let decided = store::decide(connection, &outcomes).await?;
-        // An order that is decided already gets no second event.
+        // An order that was already decided gets no second event.
         let fresh = first.iter().filter(|(order, _)| decided.contains(order));
         fresh.map(|(_, (done, outcome))| what_follows(&done.event, outcome)).collect()
     }

@@ -27,6 +27,6 @@ pub fn service() -> Service {
         .writes(trial::ROWS)
         .needs::<ShippingDependencies>()
         .on("hand over", |needed| ShipOrder::new(needed.carrier.clone()))
-        .on("may it still be cancelled?", |_| JudgeCancel)
+        .on("decide whether to cancel", |_| JudgeCancel)
         .done()
 }

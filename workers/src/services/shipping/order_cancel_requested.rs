@@ -1,4 +1,4 @@
-//! `order.cancel-requested` → may it still be cancelled? → `shipment.cancelled`, or nothing
+//! `order.cancel-requested` → decide whether to cancel → `shipment.cancelled`, or nothing
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use super::store;
 
-/// Judges requests to cancel: one that comes before the parcel is handed over is granted, at whatever stage the order
-/// is. Otherwise the order ships, or the carrier's refusal ends it.
+/// Decides on requests to cancel. A request is granted if it arrives before the parcel is booked, whatever the order's
+/// status. Otherwise the order ships, or the carrier's refusal ends it.
 #[derive(Debug, Default)]
 pub struct JudgeCancel;
 
@@ -28,7 +28,7 @@ impl TransactionalHandler for JudgeCancel {
         let mut cancelled = store::cancel(connection, &orders).await?;
         let mut follow = Vec::new();
         for done in batch {
-            // Two requests for one order in a batch are answered by one event.
+            // Two requests for one order in a batch cause only one event.
             if cancelled.remove(&done.event.order_id) {
                 follow.push(NewEvent::caused_by(&done.event, &ShipmentCancelled {})?);
             }

@@ -3,41 +3,41 @@
 use orderflow_service::config::{GuardConfig, Setting, Source};
 
 const CARRIER: Setting =
-    Setting { name: "CARRIER", default: Some("simulated"), secret: false, meaning: "who takes the parcels: simulated" };
+    Setting { name: "CARRIER", default: Some("simulated"), secret: false, meaning: "the carrier: simulated" };
 const CARRIER_TIMEOUT: Setting = Setting {
     name: "CARRIER_TIMEOUT",
     default: Some("10s"),
     secret: false,
-    meaning: "how long the carrier may take for an answer, 100ms to 5m; then it is asked again, and gets the same key",
+    meaning: "how long the carrier may take to answer, 100ms to 5m; the call is then retried, with the same key",
 };
 const CARRIER_CONCURRENCY: Setting = Setting {
     name: "CARRIER_CONCURRENCY",
     default: Some("64"),
     secret: false,
-    meaning: "how many calls to the carrier a worker has under way at once, 1 to 1000",
+    meaning: "how many calls to the carrier a worker makes concurrently, 1 to 1000",
 };
 
-/// What this service alone reads.
+/// The settings that only this service reads.
 pub const SETTINGS: &[&Setting] = &[&CARRIER, &CARRIER_TIMEOUT, &CARRIER_CONCURRENCY];
 
-/// The carrier.
+/// The settings of the carrier.
 #[derive(Debug, Clone)]
 pub struct CarrierConfig {
-    /// Who it is.
+    /// The carrier.
     pub carrier: CarrierChoice,
-    /// What is asked of it.
+    /// The time-out and the concurrency of its calls.
     pub guard: GuardConfig,
 }
 
-/// Who takes the parcels.
+/// The choice of the carrier.
 #[derive(Debug, Clone)]
 pub enum CarrierChoice {
-    /// Our own stand-in, which refuses one product.
+    /// The simulated carrier, which refuses one product.
     Simulated,
 }
 
 impl CarrierConfig {
-    /// Reads its variables; problems stay with `source`.
+    /// Reads the settings. Collects problems in `source`.
     #[must_use]
     pub fn read(source: &Source) -> Option<Self> {
         let carrier = source.parse(&CARRIER, |text| match text {

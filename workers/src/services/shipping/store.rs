@@ -15,12 +15,12 @@ use crate::{
     services::shipping::schema::shipping::shipments,
 };
 
-/// What is to be shipped, and where.
+/// The data of a parcel to ship.
 #[derive(Debug, Clone)]
 pub struct Consignment {
-    /// Where it goes.
+    /// The recipient's address.
     pub address: Address,
-    /// What is in it.
+    /// The products in the parcel.
     pub contents: Vec<Content>,
 }
 
@@ -56,10 +56,10 @@ struct ItemRow {
     quantity: i32,
 }
 
-/// What is to be shipped for each of these orders; an order that does not exist is left out.
+/// Returns the parcels to ship for these orders. Leaves out orders that do not exist.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub async fn consignments(
     connection: &mut Connection,
     orders: &[Uuid],
@@ -102,22 +102,22 @@ fn consignment(row: AddressRow) -> (Uuid, Consignment) {
     (row.order_id, Consignment { address, contents: Vec::new() })
 }
 
-/// Where the decision about an order stands.
+/// The state of the decision about an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Booking {
-    /// It is to ship: the carrier may be asked, and a cancel comes too late.
+    /// The order is claimed for shipping: the carrier may be called, and a cancel comes too late.
     Ours,
-    /// It is decided already.
+    /// The order is already decided.
     Decided,
 }
 
-/// Claims orders for shipping, unless they are decided already: from here on a customer's cancel comes too late.
+/// Claims orders for shipping, unless they are already decided. From here on a customer's cancel comes too late.
 ///
-/// An order's row is its decision. Whoever writes it first has decided: this, before the carrier is asked, or
-/// [`cancel`]. So nothing is cancelled that the carrier may have.
+/// An order's row is its decision, and the first writer wins: this function, before the carrier is called, or
+/// [`cancel`]. So no order is cancelled that the carrier may have.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub async fn book(connection: &mut Connection, orders: &[Uuid]) -> Result<HashMap<Uuid, Booking>, StoreError> {
     insert(connection, "booking", orders).await?;
     let rows: Vec<(Uuid, String)> = shipments::table
@@ -129,10 +129,10 @@ pub async fn book(connection: &mut Connection, orders: &[Uuid]) -> Result<HashMa
     Ok(rows.into_iter().map(|(order, status)| (order, booking(status))).collect())
 }
 
-/// Cancels orders that nobody has decided yet, and returns those.
+/// Cancels the orders that are not decided yet, and returns them.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub async fn cancel(connection: &mut Connection, orders: &[Uuid]) -> Result<HashSet<Uuid>, StoreError> {
     insert(connection, "cancelled", orders).await
 }
@@ -143,7 +143,7 @@ struct Written {
     order_id: Uuid,
 }
 
-/// Writes the rows of orders that have none, in the order of their ids, and returns those.
+/// Inserts rows for orders that have none, sorted by order id, and returns those orders.
 async fn insert(connection: &mut Connection, status: &str, orders: &[Uuid]) -> Result<HashSet<Uuid>, StoreError> {
     let written: Vec<Written> = diesel::sql_query(
         "INSERT INTO shipping.shipments (order_id, status)
@@ -158,11 +158,11 @@ async fn insert(connection: &mut Connection, status: &str, orders: &[Uuid]) -> R
     Ok(written.into_iter().map(|row| row.order_id).collect())
 }
 
-/// Writes down what the carrier said of booked orders, given sorted and each once, and returns those for which nobody
-/// had before.
+/// Stores the carrier's decisions about booked orders, and returns the orders that were not decided before. `outcomes`
+/// must be sorted by order id, each order once.
 ///
 /// # Errors
-/// Those of the database.
+/// Database errors.
 pub async fn decide(
     connection: &mut Connection,
     outcomes: &[(Uuid, &ShipOutcome)],

@@ -1,12 +1,12 @@
-//! The one generic actor: a bounded pipeline behind one queue.
+//! The generic actor: a bounded pipeline behind one queue.
 //!
-//! deliveries → decode → prepare → act, many at once → **whatever has finished is recorded together** → acknowledge
+//! deliveries → decode → prepare → act, many concurrently → **record together whatever has finished** → acknowledge
 //!
-//! It never waits for a batch to fill: while one batch is being recorded, the next one gathers. A slow `act` holds back
-//! nobody but itself. Everything that waits or runs here is a delivery in hand, and the prefetch count bounds those.
+//! It never waits for a batch to fill: while one batch is recorded, the next one gathers. A slow `act` delays only its
+//! own event. Everything that waits or runs here is a delivery in hand, and the prefetch count bounds those.
 //!
-//! The actor itself only keeps count; the work runs on the process's multi-threaded runtime, so that a connection's or
-//! a transaction's life never depends on an actor's, and a panic in a handler is an error and not the actor's end.
+//! The actor itself only keeps count. The work runs on the process's multi-threaded runtime, so no connection or
+//! transaction depends on the life of an actor. A panic in a handler becomes an error and does not end the actor.
 
 mod settling;
 mod steps;
@@ -37,24 +37,24 @@ use crate::{
 /// Why an actor ended.
 #[derive(Debug)]
 pub enum Ended {
-    /// It was told to, or its provider or the database became unavailable, and everything begun is settled or left to the
-    /// broker.
+    /// It received [`Drain`], or the provider or the database became unavailable. All work begun is settled or left to
+    /// the broker.
     Drained,
-    /// Its deliveries stopped coming: the connection broke or the broker cancelled the consumer.
+    /// Its deliveries stopped: the connection broke or the broker cancelled the consumer.
     Lost(String),
 }
 
-/// What an actor needs besides its deliveries.
+/// What an actor needs in addition to its deliveries.
 pub struct Work<H> {
-    /// What the steps of the pipeline take.
+    /// The context of every step of the pipeline.
     pub queue: Arc<QueueContext<H>>,
-    /// Where the work runs.
+    /// The runtime that the work runs on.
     pub runtime: Handle,
     /// The most events in one transaction.
     pub batch_size: usize,
-    /// How the queue is worked.
+    /// The mode in which the queue is worked.
     pub mode: Mode,
-    /// Cancelled by the actor when it is to be worked in another mode: no more deliveries then.
+    /// Cancelled by the actor when its mode must change. Its supervisor then stops deliveries.
     pub enough: CancellationToken,
 }
 
@@ -70,21 +70,22 @@ pub struct QueueActor<H: Handler> {
     recording: usize,
     settling: usize,
     draining: bool,
-    /// The deliveries have ended, as it wanted; what is in hand is finished.
+    /// The deliveries have ended at the actor's own request; it still finishes what is in hand.
     over: bool,
-    /// Messages to put back once the deliveries have ended. Put back sooner, they would be delivered here again.
+    /// Messages to put back once the deliveries have ended. Earlier, they would be delivered to this actor again.
     aside: Option<Vec<Delivery>>,
-    /// When the last suspect came, in mode [`Mode::Alone`].
+    /// When the last suspect arrived, in mode [`Mode::Alone`].
     suspected: Instant,
-    /// Cancelled with the first sign that it is to end.
+    /// Cancelled as soon as the actor starts to drain.
     interrupted: CancellationToken,
-    /// While probing: about the message that it is done with.
+    /// While probing: what is left for the current message.
     probe: Option<ProbeBudget>,
     ended: Option<oneshot::Sender<Ended>>,
 }
 
 impl<H: Handler> QueueActor<H> {
-    /// Returns an actor with nothing in hand. `ended` is told why it ends; that it is dropped untold means a panic.
+    /// Returns an actor with nothing in hand. `ended` receives the reason for its end; a sender dropped unused means a
+    /// panic.
     #[must_use]
     pub fn new(work: Work<H>, ended: oneshot::Sender<Ended>) -> Self {
         let settle = &work.queue.settle;
@@ -108,9 +109,10 @@ impl<H: Handler> QueueActor<H> {
         }
     }
 
-    /// Takes every step that can be taken now. Called after whatever changed something.
+    /// Starts every step that can start now. Call it after each change of state.
     fn pump(&mut self, context: &mut Context<Self>) {
-        // Seen here and not only by the supervisor: between two calls that find the provider away nothing more is begun.
+        // Checked here as well as by the supervisor, so that nothing new begins once a call has found the provider
+        // unavailable.
         if self.work.mode != Mode::HalfOpen
             && Mode::of(&*self.work.queue.handler, &self.work.queue.pause) == Mode::HalfOpen
         {
@@ -126,12 +128,12 @@ impl<H: Handler> QueueActor<H> {
         }
     }
 
-    /// Takes a delivery in hand, or settles it where it cannot be handled or must not be.
+    /// Takes a delivery in hand, or settles it if it cannot or must not be handled.
     fn receive(&mut self, context: &mut Context<Self>, delivery: Delivery) {
         self.work.queue.settle.metrics.delivered();
         match Handling::of(&delivery, self.work.mode != Mode::Working) {
             Handling::Usual => {
-                // The suspects are done: back to a whole prefetch.
+                // No suspect has arrived for a while: return to the full prefetch.
                 if self.work.mode == Mode::Alone && self.suspected.elapsed() > LINGER {
                     self.work.enough.cancel();
                 }
@@ -152,7 +154,7 @@ impl<H: Handler> QueueActor<H> {
         }
     }
 
-    /// Runs `work` on the process's runtime and then `after` here, followed by whatever has become possible.
+    /// Runs `work` on the process's runtime, then `after` on the actor, then every step that has become possible.
     fn run<F, R>(&self, context: &mut Context<Self>, work: F, after: R)
     where
         F: Future + Send + 'static,
@@ -165,8 +167,8 @@ impl<H: Handler> QueueActor<H> {
                 after(actor, output, context);
                 actor.pump(context);
             }
-            // Handlers run in tasks of their own, so this is a fault of this pipeline. The deliveries concerned are
-            // unsettled: a new channel gets them again.
+            // Handlers run in their own tasks, so this is a bug in the pipeline. The deliveries concerned are
+            // unsettled: a new channel receives them again.
             Err(error) => actor.end(context, Ended::Lost(error.to_string())),
         });
         context.spawn(then);
@@ -174,20 +176,20 @@ impl<H: Handler> QueueActor<H> {
 
     fn end(&mut self, context: &mut Context<Self>, ended: Ended) {
         if let Some(told) = self.ended.take() {
-            // The supervisor may itself be gone at the end of the process.
+            // The supervisor may already have ended at shutdown.
             let _ = told.send(ended);
         }
         context.stop();
     }
 }
 
-/// Nothing here is ever pinned; without this line every event and effect would have to say so of itself.
+/// Nothing here is ever pinned. Without this line every event and effect type would need its own `Unpin` bound.
 impl<H: Handler> Unpin for QueueActor<H> {}
 
 impl<H: Handler> Actor for QueueActor<H> {
     type Context = Context<Self>;
 
-    /// A queue that is empty ends taking one message at a time too: other queues may wait for their turn.
+    /// Also leaves [`Mode::Alone`] when the queue is empty: other queues may be waiting for their turn.
     fn started(&mut self, context: &mut Self::Context) {
         if self.work.mode == Mode::Alone {
             context.run_interval(LINGER, |actor, _| {
@@ -199,11 +201,11 @@ impl<H: Handler> Actor for QueueActor<H> {
     }
 }
 
-/// A delivery, or the end of them.
+/// Handles each delivery, and the end of the stream.
 impl<H: Handler> StreamHandler<lapin::Result<Delivery>> for QueueActor<H> {
     fn handle(&mut self, delivery: lapin::Result<Delivery>, context: &mut Self::Context) {
         match delivery {
-            // What comes while the actor drains goes back to the broker with the channel.
+            // Deliveries that arrive during a drain return to the broker with the channel.
             Ok(delivery) if self.draining => self.leave_unacked(context, vec![delivery]),
             Ok(delivery) => {
                 self.receive(context, delivery);
@@ -213,7 +215,8 @@ impl<H: Handler> StreamHandler<lapin::Result<Delivery>> for QueueActor<H> {
         }
     }
 
-    /// The deliveries have ended. The default would stop the actor, and with it what is in hand, even in a drain.
+    /// The deliveries have ended. The default implementation would stop the actor and lose what is in hand, even during
+    /// a drain.
     fn finished(&mut self, context: &mut Self::Context) {
         if let Some(aside) = self.aside.take() {
             self.republish_copy(context, aside);
@@ -226,7 +229,7 @@ impl<H: Handler> StreamHandler<lapin::Result<Delivery>> for QueueActor<H> {
     }
 }
 
-/// Asks an actor to finish what it has begun and to end.
+/// Asks an actor to finish the work that it has begun, then to end.
 #[derive(Debug, Clone, Copy)]
 pub struct Drain;
 

@@ -1,4 +1,4 @@
-//! Where deliveries leave the actor: acknowledged, failed, put back, or left to the end of their channel.
+//! How deliveries leave the actor: acknowledged, failed, put back, or left until their channel ends.
 
 use std::{future::Future, sync::Arc};
 
@@ -21,7 +21,7 @@ impl<H: Handler> QueueActor<H> {
         if !events.is_empty() {
             let settle = &self.work.queue.settle;
             let deliveries = events.len();
-            tracing::info!(queue = settle.queue, deliveries, "events that are applied already came again");
+            tracing::info!(queue = settle.queue, deliveries, "already applied events were delivered again");
             settle.metrics.settled(Outcome::Repeated, deliveries);
             self.acknowledge(context, events);
         }
@@ -42,7 +42,8 @@ impl<H: Handler> QueueActor<H> {
         });
     }
 
-    /// Settles the deliveries of these events, then forgets them and takes up those that came meanwhile.
+    /// Settles the deliveries of these events, forgets them, and takes in hand further deliveries that arrived
+    /// meanwhile.
     fn settle<F>(
         &mut self,
         context: &mut Context<Self>,
@@ -60,9 +61,9 @@ impl<H: Handler> QueueActor<H> {
         });
     }
 
-    /// The database is unavailable, and these are not settled. The queue is paused: what is in hand goes back to the
-    /// broker with all its attempts. While one message at a time is tried, the next try is another one's, since it may
-    /// be this message that the database chokes on.
+    /// The database is unavailable, and these events are not settled. Pauses the queue: what is in hand returns to the
+    /// broker with all its attempts. While the queue is probed with one message at a time, another message gets the
+    /// next try, since this one may be the cause.
     pub(super) fn wait_for_database(&mut self, context: &mut Context<Self>, events: Vec<Uuid>) {
         if events.is_empty() {
             return;
@@ -77,8 +78,8 @@ impl<H: Handler> QueueActor<H> {
         }
     }
 
-    /// Begins nothing more, ends every wait for a permit to probe, and ends when what was begun has ended. What is not
-    /// begun goes back to the broker with the channel, and so to another worker at once.
+    /// Starts nothing more, ends every wait for a probe permit, and ends the actor when the work in progress has ended.
+    /// Messages not yet begun return to the broker with the channel, and so to another worker without delay.
     pub(super) fn begin_drain(&mut self, context: &mut Context<Self>) {
         if !self.draining {
             self.draining = true;
@@ -90,7 +91,8 @@ impl<H: Handler> QueueActor<H> {
         }
     }
 
-    /// Leaves deliveries to the end of their channel.
+    /// Leaves deliveries unacknowledged until their channel ends. Republishes those that the broker's count would make
+    /// suspects.
     pub(super) fn leave_unacked(&mut self, context: &mut Context<Self>, mut deliveries: Vec<Delivery>) {
         if let Some(aside) = &mut self.aside {
             aside.append(&mut deliveries);
@@ -99,7 +101,7 @@ impl<H: Handler> QueueActor<H> {
         self.republish_copy(context, deliveries);
     }
 
-    /// Puts deliveries at the end of their queue.
+    /// Puts copies of deliveries at the end of their queue.
     pub(super) fn republish_copy(&mut self, context: &mut Context<Self>, deliveries: Vec<Delivery>) {
         if deliveries.is_empty() {
             return;
@@ -112,8 +114,8 @@ impl<H: Handler> QueueActor<H> {
         self.run(context, putting_back, |actor, (), _| actor.settling -= 1);
     }
 
-    /// Puts a message that came back often at the end of the queue. Beside it nothing more is begun: a neighbour may be the one
-    /// that kills its workers, which would count against all that are in hand.
+    /// Puts a message that was returned repeatedly at the end of its queue. Nothing more is begun meanwhile: a
+    /// neighbour may be the message that kills its workers, and that would count against every message in hand.
     pub(super) fn set_aside(&mut self, context: &mut Context<Self>, delivery: Delivery) {
         self.suspected = Instant::now();
         if self.work.mode != Mode::Working {
@@ -122,14 +124,14 @@ impl<H: Handler> QueueActor<H> {
         }
         tracing::warn!(
             queue = %self.work.queue.subscription,
-            "messages came back often, from workers that ended or lost their connections; handling one at a time"
+            "messages were returned repeatedly by workers that ended or lost their connections; handling one at a time"
         );
         self.aside = Some(vec![delivery]);
         self.work.enough.cancel();
         self.begin_drain(context);
     }
 
-    /// Settles a delivery that cannot be handled at all.
+    /// Dead-letters a delivery that cannot be handled.
     pub(super) fn start_rejecting(&mut self, context: &mut Context<Self>, delivery: Delivery, failure: Failure) {
         self.settling += 1;
         let queue = Arc::clone(&self.work.queue);

@@ -1,4 +1,4 @@
-//! The steps of the pipeline: prepare, act, record. Each begins what can be begun, and sorts what came of it.
+//! The steps of the pipeline: prepare, act, record. Each starts what it can, and sorts the outcome.
 
 use std::sync::Arc;
 
@@ -21,13 +21,14 @@ use crate::{
     },
 };
 
-/// How many calls of `act` are under way at once where no line to a provider says it.
+/// How many calls of `act` may run concurrently for a handler without a provider guard.
 const AT_ONCE: usize = 64;
 
-/// Batches at once where a batch is one event: as many as the other frameworks we compare with run by default.
+/// How many batches are recorded concurrently when a batch is a single event: the default concurrency of the frameworks
+/// in our benchmark.
 const UNBATCHED_TRANSACTIONS: usize = 16;
 
-/// What `RUST_LOG` calls the lines about single events (docs/LOGGING.md): a name that outlives the move of a module.
+/// The `RUST_LOG` target of lines about single events (docs/LOGGING.md). A fixed name survives moving the module.
 const EACH_EVENT: &str = "orderflow_worker";
 
 impl<H: Handler> QueueActor<H> {
@@ -82,8 +83,8 @@ impl<H: Handler> QueueActor<H> {
         }
     }
 
-    /// The provider is away. A message to probe with is prepared anew, since much may have happened meanwhile, and tried
-    /// again; any other stays with the broker.
+    /// The provider is unavailable. A probing message is prepared again, since its state may have changed meanwhile,
+    /// and then retried. Any other message stays with the broker.
     fn keep_or_leave(&mut self, context: &mut Context<Self>, event: Uuid) {
         let probing = self.work.mode == Mode::HalfOpen && !self.draining;
         if probing {
@@ -98,13 +99,13 @@ impl<H: Handler> QueueActor<H> {
             self.republish_copy(context, unsettled);
         } else {
             self.leave_unacked(context, unsettled);
-            // Not settled and not in hand any more: it comes again with the next channel, so this one has to end.
+            // Neither settled nor in hand any longer: only a new channel delivers it again, so this one must end.
             self.begin_drain(context);
         }
     }
 
     pub(super) fn start_recording(&mut self, context: &mut Context<Self>) {
-        // More than one batch at a time would only fight over locks, unless a batch is a single event.
+        // More than one batch at a time would only contend for locks, unless a batch is a single event.
         let at_once = (UNBATCHED_TRANSACTIONS / self.work.batch_size).max(1);
         while self.recording < at_once && !self.acted.is_empty() {
             let rest = self.acted.split_off(self.acted.len().min(self.work.batch_size));
@@ -125,19 +126,20 @@ impl<H: Handler> QueueActor<H> {
                     actor.measure(event, transaction);
                     committed.push(event);
                 });
-                // After the commit and not after the confirm: the outbox is durable.
+                // Acknowledge after the commit without waiting for the publisher confirm: the outbox is durable.
                 actor.acknowledge(context, committed);
             });
         }
     }
 
-    /// The deliveries of a batch that a test wants to be acknowledged before it is committed: what the fault runs have to find.
+    /// Returns the deliveries of a batch to acknowledge before its commit, if a fault test has disabled that safeguard.
+    /// The fault runs must detect it.
     fn acknowledged_too_soon(&mut self, batch: &[Recordable<H>]) -> Option<Vec<Delivery>> {
         let events: Vec<_> = batch.iter().map(Recordable::id).collect();
         fault::without(Safeguard::AckAfterCommit).then(|| self.deliveries.settling(&events))
     }
 
-    /// Hands on what passed a step, and settles the rest.
+    /// Hands on the events that passed a step, and settles the rest.
     fn sort<T>(
         &mut self,
         context: &mut Context<Self>,
@@ -157,13 +159,13 @@ impl<H: Handler> QueueActor<H> {
         self.wait_for_database(context, unavailable);
     }
 
-    /// Counts an event that is committed, with a line for those who ask for them. How long a step took is not measured of what
-    /// was sent again, by a person or by the reconciler: that would be how long it lay there.
+    /// Measures a committed event and logs it at debug level. Step times exclude replayed and republished events, which
+    /// would add the time that they waited in a dead-letter queue or were missing.
     fn measure(&self, event: Uuid, transaction: Committed) {
         let Some((delivery, event)) = self.deliveries.get(event) else { return };
         let settle = &self.work.queue.settle;
         if !is_sent_again(delivery) {
-            // Below zero where clocks differ.
+            // Negative if clocks differ.
             settle.metrics.step((Utc::now() - event.time()).to_std().unwrap_or_default());
         }
         if tracing::enabled!(target: EACH_EVENT, tracing::Level::DEBUG) {

@@ -1,5 +1,5 @@
-//! Opens a connection on a socket that is read along. tokio-postgres can connect too, but only over a socket of
-//! its own, in which nothing can be read.
+//! Opens a connection on a socket that we can read along. tokio-postgres can connect too, but gives no access to its
+//! socket.
 
 use std::{io, path::Path, sync::Arc, time::Duration};
 
@@ -20,33 +20,33 @@ use super::{
 };
 use crate::config::{PostgresServer, PostgresTls};
 
-/// PostgreSQL's port where none is given.
+/// PostgreSQL's default port.
 const PORT: u16 = 5432;
 
 /// The driver's end of a connection.
 pub(super) type Driver = tokio_postgres::Connection<Watched<Box<dyn Stream>>, Encrypted<Watched<Box<dyn Stream>>>>;
 
-/// What connecting gives.
+/// An open connection.
 pub(super) struct Connected {
     pub(super) client: Client,
     pub(super) driver: Driver,
     pub(super) protection: Protection,
 }
 
-/// Where one server is.
+/// The address of one server.
 enum Address {
     Tcp {
-        /// What is connected to.
+        /// The host to connect to.
         host: String,
         port: u16,
-        /// What the server's certificate names.
+        /// The host that the server's certificate must name.
         name: String,
     },
     #[cfg(unix)]
     Unix(std::path::PathBuf),
 }
 
-/// Connects to the first of the URL's servers that takes us and is what `target_session_attrs` asks for.
+/// Connects to the first server in the URL that accepts us and satisfies `target_session_attrs`.
 ///
 /// # Errors
 /// Those of the last server.
@@ -124,7 +124,8 @@ async fn agree(stream: Box<dyn Stream>, tls: &PostgresTls, config: &Config, name
     })
 }
 
-/// Whether the server has begun this session read-only. PostgreSQL reports both since version 14; a pooler may not.
+/// Whether the server has started this session read-only. PostgreSQL reports both parameters since version 14; a pooler
+/// may not.
 pub(super) fn is_read_only(driver: &Driver) -> bool {
     let is_on = |name| driver.parameter(name) == Some("on");
     is_on("default_transaction_read_only") || is_on("in_hot_standby")
@@ -178,14 +179,14 @@ async fn within<T>(limit: Option<&Duration>, connecting: impl Future<Output = io
     }
 }
 
-/// Why the server took us not, with its SQLSTATE where it gave one.
+/// Returns why the server refused us, with its SQLSTATE if it sent one.
 fn refused(error: &tokio_postgres::Error, session: &Session) -> ConnectionError {
     match (session.take(), error.as_db_error()) {
         (Some(state), Some(said)) => {
             let refusal = Refusal::new(state, Box::new(said.message().to_owned()));
             ConnectionError::CouldntSetupConfiguration(refusal.into_diesel())
         }
-        // With TLS 1.3 the server looks at the client's certificate when the client has long gone on.
+        // With TLS 1.3 the server checks the client's certificate only after the client has finished its handshake.
         _ => match crate::tls::explain(error) {
             Some(why) => ConnectionError::BadConnection(format!("the TLS handshake failed: {why}")),
             None => ConnectionError::CouldntSetupConfiguration(DieselError::QueryBuilderError(

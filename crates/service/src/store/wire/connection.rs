@@ -1,4 +1,4 @@
-//! A connection whose errors have their SQLSTATE, and which knows when it must not be pooled again.
+//! A connection whose errors have their SQLSTATE, and that knows when it must not be pooled again.
 
 use std::{future::poll_fn, sync::Arc};
 
@@ -31,15 +31,15 @@ use super::{
 };
 use crate::config::{DatabaseConfig, PostgresServer};
 
-/// Notifications that wait for who listens. They are hints: one beyond is dropped.
+/// The most notifications that wait for a listener. They are hints: further ones are dropped.
 const NOTIFICATIONS: usize = 1_024;
 
-/// A connection to PostgreSQL on which statements run; its holder owns the transaction. Dropped, it is closed at once,
+/// A connection to PostgreSQL that runs statements; its holder owns the transaction. Dropping it closes it immediately,
 /// whatever the server is doing.
 pub struct Connection {
     inner: AsyncPgConnection,
     session: Arc<Session>,
-    /// Set behind a pooler in transaction mode.
+    /// `Some` behind a pooler in transaction mode.
     pooled: Option<Pooled>,
     notifications: mpsc::Receiver<Notification>,
     driver: AbortOnDropHandle<()>,
@@ -47,18 +47,18 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects, on the current runtime. What the server shows is noted in `sightings`.
+    /// Connects, on the current runtime. Records troubles of the server in `sightings`.
     ///
     /// # Errors
-    /// When no server takes us.
+    /// When no server accepts us.
     pub(in crate::store) async fn open(server: &PostgresServer, sightings: Arc<Sightings>) -> ConnectionResult<Self> {
         Self::open_through(server, None, sightings).await
     }
 
-    /// As [`Connection::open`], through a pooler in transaction mode where it is one.
+    /// As [`Connection::open`], through a pooler in transaction mode if `pooled` is given.
     ///
     /// # Errors
-    /// When no server takes us.
+    /// When no server accepts us.
     pub(in crate::store) async fn open_through(
         server: &PostgresServer,
         pooled: Option<Pooled>,
@@ -78,29 +78,29 @@ impl Connection {
         Ok(Self { inner, session, pooled, notifications, driver, protection })
     }
 
-    /// How this connection is protected from the network.
+    /// Returns how this connection is protected from the network.
     pub fn protection(&self) -> &Protection {
         &self.protection
     }
 
-    /// The next notification of a channel that this session listens to; `None` when the connection has ended.
+    /// Returns the next notification of a channel that this session listens to; `None` when the connection has ended.
     pub async fn notification(&mut self) -> Option<Notification> {
         self.notifications.recv().await
     }
 
-    /// How to run a statement that is in no transaction yet and needs one.
+    /// Returns how to run a statement outside a transaction, if the pooler requires one.
     fn needs_transaction(&mut self) -> Option<Pooled> {
         let pooled = self.pooled.clone()?;
         let depth = AnsiTransactionManager::transaction_manager_status_mut(&mut self.inner).transaction_depth();
         matches!(depth, Ok(None)).then_some(pooled)
     }
 
-    /// The state of the last error that came on this connection.
+    /// Returns the state of the last error on this connection.
     pub(in crate::store) fn last_state(&self) -> Option<SqlState> {
         self.session.latest()
     }
 
-    /// This connection must not be pooled again.
+    /// Marks this connection so that it is not pooled again.
     pub(in crate::store) fn spoil(&self) {
         self.session.spoil();
     }
@@ -109,13 +109,13 @@ impl Connection {
 async fn drive(mut driver: Driver, heard: mpsc::Sender<Notification>) {
     while let Some(Ok(message)) = poll_fn(|context| driver.poll_message(context)).await {
         if let AsyncMessage::Notification(notification) = message {
-            // Nobody listens on most connections, and a listener that lags looks for itself.
+            // Most connections have no listener, and a listener that lags catches up itself.
             drop(heard.try_send(notification));
         }
     }
 }
 
-/// Attaches its SQLSTATE to an error.
+/// Attaches the SQLSTATE to an error.
 pub(super) fn with_state(error: DieselError, session: &Session) -> DieselError {
     match error {
         DieselError::DatabaseError(kind, information) => match session.take().or_else(|| lost(&kind)) {
@@ -126,7 +126,7 @@ pub(super) fn with_state(error: DieselError, session: &Session) -> DieselError {
     }
 }
 
-/// The state of a connection that broke without an answer from the server.
+/// Returns the state for a connection that broke without an answer from the server.
 fn lost(kind: &DatabaseErrorKind) -> Option<SqlState> {
     matches!(kind, DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand)
         .then_some(SqlState::CONNECTION_FAILURE)
@@ -135,7 +135,7 @@ fn lost(kind: &DatabaseErrorKind) -> Option<SqlState> {
 impl SimpleAsyncConnection for Connection {
     async fn batch_execute(&mut self, query: &str) -> QueryResult<()> {
         let query = match &self.pooled {
-            // What Diesel begins a transaction with.
+            // The statement with which Diesel begins a transaction.
             Some(pooled) if query == "BEGIN" => &pooled.begin,
             _ => query,
         };
@@ -217,7 +217,8 @@ impl AsyncConnection for Connection {
 }
 
 impl PoolableConnection for Connection {
-    /// Also one that the server has ended, or that said what [`spoils`](crate::store::error::spoils) it.
+    /// Also true for a connection that the server has ended, or that received an error that
+    /// [`spoils`](crate::store::error::spoils) it.
     fn is_broken(&mut self) -> bool {
         self.session.is_spoiled()
             || self.session.is_left_open()

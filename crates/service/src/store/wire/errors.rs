@@ -1,4 +1,4 @@
-//! Finds the SQLSTATE of each error in what PostgreSQL sends.
+//! Finds the SQLSTATE of each error that PostgreSQL sends.
 
 use std::{
     io,
@@ -15,13 +15,14 @@ use super::session::Session;
 /// A message begins with its type and its length, which counts itself.
 const HEADER: usize = 5;
 
-/// The length's own bytes.
+/// The size of the length field.
 const LENGTH: usize = 4;
 
-/// The SQLSTATE is the third field of an error, behind two words for its severity; texts follow, which may be long.
+/// How many bytes of an error to keep. The SQLSTATE is its third field, after two words for the severity; the texts
+/// that follow may be long.
 const HEAD_OF_AN_ERROR: usize = 256;
 
-/// A stream that notes every error that comes over it.
+/// A stream that records the SQLSTATE of every error in it.
 pub(super) struct Watched<S> {
     stream: S,
     scanner: Scanner,
@@ -60,12 +61,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 }
 
-/// Follows the messages of the protocol across reads. Its buffer is bounded by [`HEAD_OF_AN_ERROR`].
+/// Parses the messages of the protocol across reads. Its buffer is bounded by [`HEAD_OF_AN_ERROR`].
 #[derive(Debug, Default)]
 struct Scanner {
     /// The bytes of an unfinished header, or of an error's head.
     held: Vec<u8>,
-    /// The rest of the current message.
+    /// The bytes left of the current message.
     left: usize,
     /// Whether that message is an error.
     is_error: bool,
@@ -97,7 +98,7 @@ impl Scanner {
         }
     }
 
-    /// Takes a header that is complete.
+    /// Starts a message once its header is complete.
     fn begin(&mut self) {
         if let [kind, a, b, c, d] = *self.held.as_slice() {
             self.is_error = kind == b'E';
@@ -107,7 +108,7 @@ impl Scanner {
     }
 }
 
-/// The field `C` of an error's fields, each a letter and a text that ends with a zero.
+/// Returns the field `C` of an error's fields. Each field is a letter and a text that ends with a zero byte.
 fn sqlstate(fields: &[u8]) -> Option<SqlState> {
     let code = fields.split(|byte| *byte == 0).find_map(|field| field.strip_prefix(b"C"))?;
     Some(SqlState::from_code(std::str::from_utf8(code).ok()?))
@@ -151,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_error_of_postgresql_gives_no_state() {
+    fn malformed_error_gives_no_state() {
         for bytes in [error("", ""), message(b'E', b"\0"), message(b'E', b"C\xff\xff\0"), message(b'E', b"")] {
             let mut found = Vec::new();
             Scanner::default().feed(&bytes, |state| found.push(state));

@@ -1,8 +1,8 @@
-//! The connection to PostgreSQL, with what Diesel does not hand on: an error's SQLSTATE, and a read-only session.
+//! The connection to PostgreSQL, with what Diesel does not expose: an error's SQLSTATE, and a read-only session.
 //!
-//! Diesel's errors carry a message, in the server's language, and no code. So the stream between the driver and its
-//! socket is read along: `errors` finds the SQLSTATE of every error in it, `session` keeps what it means for the
-//! connection, `connection` attaches it to Diesel's error. `connect` opens the socket, which tokio-postgres would keep to
+//! Diesel's errors carry a message in the server's language, and no code. So this module reads the stream between the
+//! driver and its socket: `errors` finds the SQLSTATE of every error, `session` keeps what it means for the connection,
+//! and `connection` attaches it to Diesel's error. `connect` opens the socket, which tokio-postgres would keep to
 //! itself, and `tls` encrypts it below all of that.
 
 mod connect;

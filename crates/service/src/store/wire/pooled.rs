@@ -1,5 +1,5 @@
-//! Statements through a pooler in transaction mode, such as PgBouncer: only within a transaction do two messages reach the same session
-//! of PostgreSQL. So every statement runs in one, and nothing is left in a session.
+//! Runs statements through a pooler in transaction mode, such as PgBouncer. Only within a transaction do two messages
+//! reach the same PostgreSQL session, so every statement runs in one, and nothing is left in a session.
 
 use std::sync::Arc;
 
@@ -12,15 +12,17 @@ use super::{connection::with_state, session::Session};
 /// How to work with the pooler.
 #[derive(Debug, Clone)]
 pub(in crate::store) struct Pooled {
-    /// Begins a transaction, with our bounds.
+    /// The statements that begin a transaction with our bounds.
     pub(in crate::store) begin: Arc<str>,
-    /// Whether it carries prepared statements from session to session.
+    /// Whether the pooler carries prepared statements from session to session.
     pub(in crate::store) prepared: bool,
 }
 
-/// Ends a transaction of which rows are still in hand. The driver closes a row's statement only when the row is dropped, which would
-/// be too late: the statement would stay in this session, and another process may give its own the same name. These are the driver's
-/// names; a pooler that carries prepared statements gives them names of its own.
+/// Ends a transaction whose rows are still in memory, and drops its prepared statements.
+///
+/// The driver closes a row's statement only when the row is dropped. That is too late: the statement would stay in this
+/// session, and another process may use the same name. The pattern matches the driver's names; a pooler that carries
+/// prepared statements uses its own.
 const COMMIT_AND_FORGET: &str = "DO $$
 DECLARE statement text;
 BEGIN
@@ -30,8 +32,8 @@ BEGIN
 END $$; COMMIT";
 
 impl Pooled {
-    /// Makes a connection of Diesel's, which sets it up by two statements that it prepares. PgBouncer keeps what they set for each of
-    /// its clients.
+    /// Makes a Diesel connection, which sets itself up with two statements that it prepares. PgBouncer keeps these
+    /// settings for each of its clients.
     ///
     /// # Errors
     /// Those of the statements.
@@ -46,7 +48,8 @@ impl Pooled {
         Ok(connection)
     }
 
-    /// Runs a statement in a transaction of its own. A caller that gives up leaves the transaction open, and the connection unusable.
+    /// Runs a statement in its own transaction. If the caller is cancelled, the transaction stays open and the
+    /// connection becomes unusable.
     ///
     /// # Errors
     /// Those of the statement.

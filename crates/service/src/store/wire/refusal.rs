@@ -5,7 +5,7 @@ use std::fmt;
 use diesel::result::{DatabaseErrorInformation, Error as DieselError};
 use tokio_postgres::error::SqlState;
 
-/// An error that PostgreSQL answered with.
+/// An error that PostgreSQL returned.
 #[derive(Debug)]
 pub struct Refusal {
     state: SqlState,
@@ -13,30 +13,30 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// An error with this state.
+    /// Returns an error with this state.
     pub fn new(state: SqlState, information: Box<dyn DatabaseErrorInformation + Send + Sync>) -> Self {
         Self { state, information }
     }
 
-    /// Its SQLSTATE.
+    /// Returns its SQLSTATE.
     pub fn state(&self) -> &SqlState {
         &self.state
     }
 
-    /// Its message, in the server's language: for people, never to decide by.
+    /// Returns its message, in the server's language: for people only; never decide by it.
     pub fn message(&self) -> &str {
         self.information.message()
     }
 
-    /// In an error of Diesel's, which has no variant with a SQLSTATE, and this one that holds any error.
+    /// Wraps it in an error of Diesel's. Diesel has no variant with a SQLSTATE; this variant holds any error.
     pub fn into_diesel(self) -> DieselError {
         DieselError::QueryBuilderError(Box::new(self))
     }
 
-    /// Takes it out of an error of Diesel's again.
+    /// Unwraps it from an error of Diesel's.
     ///
     /// # Errors
-    /// The error, where none is in it.
+    /// The unchanged error, if it holds no `Refusal`.
     pub fn from_diesel(error: DieselError) -> Result<Self, DieselError> {
         match error {
             DieselError::QueryBuilderError(inner) => match inner.downcast::<Self>() {
@@ -47,7 +47,7 @@ impl Refusal {
         }
     }
 
-    /// The state of an error of Diesel's.
+    /// Returns the SQLSTATE in an error of Diesel's, if it holds one.
     pub fn state_in(error: &DieselError) -> Option<&SqlState> {
         match error {
             DieselError::QueryBuilderError(inner) => inner.downcast_ref::<Self>().map(Self::state),

@@ -1,4 +1,4 @@
-//! What a connection, and a database as a whole, have shown to be unable to do.
+//! Records what a connection and a whole database proved unable to do.
 
 use std::{
     sync::{
@@ -16,11 +16,11 @@ use crate::{
     store::{StoreError, error::spoils},
 };
 
-/// A read-only session or a lost connection shows again with the next outbox poll or measurement, about once a second:
-/// after this time without one it is over.
+/// How long a read-only session or lost connection counts. Outbox polls and measurements show it again about once a
+/// second; after this long without a sign it is over.
 const SEEN_EVERY: Duration = Duration::from_secs(5);
 
-/// A full disk shows only when something is written.
+/// How long a full disk counts: it shows only when something is written.
 const WRITTEN_EVERY: Duration = Duration::from_secs(30);
 
 /// The state of a database as its clients last saw it.
@@ -30,14 +30,14 @@ pub enum Condition {
     Ok,
     /// It accepts reads only: a standby, or `default_transaction_read_only`.
     ReadOnly,
-    /// It has no room on its disk, or no memory.
+    /// It is out of disk space or memory.
     Full,
-    /// It cannot be reached, or is starting or stopping.
+    /// It is unreachable, starting or stopping.
     Unavailable,
 }
 
 impl Condition {
-    /// The word in `/readyz`.
+    /// Returns the word in `/readyz`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -48,19 +48,20 @@ impl Condition {
         }
     }
 
-    /// What an error of the store says about the whole database; `None` where it concerns a statement alone.
+    /// Returns what an error says about the whole database; `None` if it concerns only a statement.
     #[must_use]
     pub fn of(error: &StoreError) -> Option<Self> {
         error.state().and_then(Self::shown_by)
     }
 
-    /// What an error says about the whole database; `None` where it concerns a statement alone.
+    /// Returns what an SQLSTATE says about the whole database; `None` if it concerns only a statement.
     fn shown_by(state: &SqlState) -> Option<Self> {
         match *state {
             SqlState::READ_ONLY_SQL_TRANSACTION => Some(Self::ReadOnly),
             SqlState::DISK_FULL | SqlState::OUT_OF_MEMORY => Some(Self::Full),
             _ if state.code().starts_with("08") => Some(Self::Unavailable),
-            // Not one connection too many: those that there are go on. The pool notes when there is none.
+            // Too many connections do not make it unavailable: the existing ones keep working. The pool notices when it
+            // has none.
             SqlState::ADMIN_SHUTDOWN | SqlState::CRASH_SHUTDOWN | SqlState::CANNOT_CONNECT_NOW => {
                 Some(Self::Unavailable)
             }
@@ -81,7 +82,7 @@ impl Condition {
 pub struct Sightings(Mutex<Vec<(Condition, Instant)>>);
 
 impl Sightings {
-    /// The trouble that was seen lately; of several the one that explains most.
+    /// Returns the recent trouble; of several, the one that explains most.
     pub fn condition(&self) -> Condition {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let lately = |wanted: Condition| {
@@ -93,7 +94,7 @@ impl Sightings {
             .unwrap_or(Condition::Ok)
     }
 
-    /// A trouble showed just now.
+    /// Records a trouble that has just shown.
     pub fn note(&self, condition: Condition) {
         metrics::get().database.refused(condition.as_str());
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -102,7 +103,7 @@ impl Sightings {
         seen.push((condition, Instant::now()));
     }
 
-    /// The database was reached.
+    /// Records that the database was reached.
     pub fn reached(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|(other, _)| *other != Condition::Unavailable);
     }
@@ -111,11 +112,11 @@ impl Sightings {
 /// What one connection's stream has shown.
 #[derive(Debug, Default)]
 pub(super) struct Session {
-    /// Until it is attached to Diesel's error.
+    /// The last error's state, until it is attached to Diesel's error.
     last: Mutex<Option<SqlState>>,
     latest: Mutex<Option<SqlState>>,
     spoiled: AtomicBool,
-    /// A transaction of ours that Diesel does not know of.
+    /// Whether a transaction of ours is open that Diesel does not know of.
     alone: AtomicBool,
     sightings: Arc<Sightings>,
 }
@@ -125,7 +126,7 @@ impl Session {
         Self { sightings, ..Self::default() }
     }
 
-    /// An error came. It is noted before the driver reads it, so that who gets the error finds its state here.
+    /// Records an error before the driver reads it, so that the caller that receives the error finds its state here.
     pub(super) fn note(&self, state: &SqlState) {
         if let Some(condition) = Condition::shown_by(state) {
             self.sightings.note(condition);
@@ -137,38 +138,38 @@ impl Session {
         *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(state.clone());
     }
 
-    /// The state of the last error, once.
+    /// Takes the state of the last error: a second call returns `None`.
     pub(super) fn take(&self) -> Option<SqlState> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// The state of the last error.
+    /// Returns the state of the last error.
     pub(super) fn latest(&self) -> Option<SqlState> {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The server has begun this session read-only, and it will stay so.
+    /// Records that the server has started this session read-only, which it will stay.
     pub(super) fn begun_read_only(&self) {
         self.sightings.note(Condition::ReadOnly);
         self.spoil();
     }
 
-    /// A statement begins a transaction of its own.
+    /// Records that a statement begins its own transaction.
     pub(super) fn begin_alone(&self) {
         self.alone.store(true, Ordering::Relaxed);
     }
 
-    /// That transaction has ended.
+    /// Records that this transaction has ended.
     pub(super) fn end_alone(&self) {
         self.alone.store(false, Ordering::Relaxed);
     }
 
-    /// Whether a statement was given up within its own transaction.
+    /// Whether a statement was abandoned within its own transaction.
     pub(super) fn is_left_open(&self) -> bool {
         self.alone.load(Ordering::Relaxed)
     }
 
-    /// The connection must not be used again after its present use.
+    /// Marks the connection so that it is not used again after its present use.
     pub(super) fn spoil(&self) {
         self.spoiled.store(true, Ordering::Relaxed);
     }
@@ -183,12 +184,12 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_trouble_is_over_when_it_has_not_shown_for_a_while() {
+    async fn trouble_is_over_when_it_has_not_shown_for_a_while() {
         let sightings = Arc::new(Sightings::default());
         let session = Session::new(Arc::clone(&sightings));
         session.note(&SqlState::READ_ONLY_SQL_TRANSACTION);
         assert_eq!(sightings.condition(), Condition::ReadOnly);
-        // Who writes learns that it is full; that it cannot be read from either would be the reason for more.
+        // A full disk ranks before read-only, because it explains more.
         session.note(&SqlState::DISK_FULL);
         assert_eq!(sightings.condition(), Condition::Full);
         tokio::time::advance(SEEN_EVERY + Duration::from_secs(1)).await;
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_database_that_is_reached_again_is_available_at_once() {
+    async fn reached_database_is_available_immediately() {
         let sightings = Sightings::default();
         sightings.note(Condition::Unavailable);
         sightings.note(Condition::ReadOnly);

@@ -1,5 +1,5 @@
-//! Encrypts a connection to PostgreSQL before its protocol begins. The driver can do that too, but then what the server sends
-//! would be encrypted where we read along.
+//! Encrypts a connection to PostgreSQL below its protocol. The driver can do that too, but we could then read only
+//! encrypted bytes.
 
 use std::{
     convert::Infallible,
@@ -29,7 +29,7 @@ use crate::{
 /// The request for TLS: a message of eight bytes with the number 80877103 (PostgreSQL's documentation, 54.7).
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
-/// The protocol's name for servers that begin with TLS (`sslnegotiation=direct`).
+/// The protocol name (ALPN) that `sslnegotiation=direct` requires.
 const ALPN: &[u8] = b"postgresql";
 
 /// A connection's bytes, encrypted or not.
@@ -40,28 +40,28 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 /// Why a connection could not be encrypted.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TlsError {
-    /// It ended, or nothing came.
+    /// The connection ended, or nothing arrived.
     #[error("the connection ended before it was encrypted: {0}")]
     Ended(io::Error),
-    /// The server has no certificate, or somebody in between says so.
+    /// The server has no certificate, or someone in between claims so.
     #[error(
         "the server does not offer TLS, which sslmode={0} requires: set ssl = on there. Only this machine and hosts in PLAINTEXT_HOSTS \
          may be reached without TLS"
     )]
     NotOffered(config::SslMode),
-    /// PostgreSQL does not answer like this.
+    /// The answer is not one of PostgreSQL's.
     #[error("the answer is not PostgreSQL's: its first byte is {0:#04x}")]
     NoPostgres(u8),
-    /// One of the files that the address names.
+    /// A file that the address names is unusable.
     #[error(transparent)]
     Files(#[from] LoadError),
-    /// Certificates cannot name this host.
+    /// No certificate can name this host.
     #[error("no certificate can name the host {0}")]
     Name(String),
-    /// The certificates, mostly.
+    /// The handshake failed, mostly because of a certificate.
     #[error("the TLS handshake failed (sslmode={mode}): {why}")]
     Handshake {
-        /// What was asked for.
+        /// The requested mode.
         mode: config::SslMode,
         /// What failed.
         why: String,
@@ -71,7 +71,7 @@ pub(super) enum TlsError {
 /// How a connection is protected from the network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Protection {
-    /// It stays on this machine: a Unix socket.
+    /// Not needed: a Unix socket stays on this machine.
     Socket,
     /// Not at all.
     Clear,
@@ -81,31 +81,31 @@ pub enum Protection {
         version: &'static str,
         /// How the server was verified.
         verification: Verification,
-        /// Against what.
+        /// The roots that it was verified against.
         roots: Roots,
-        /// Whether a client certificate was at hand.
+        /// Whether we had a client certificate.
         has_identity: bool,
     },
 }
 
-/// A stream to the server, and what the driver has to know of it.
+/// A stream to the server, and what the driver must know about it.
 pub(super) struct Secured {
     pub(super) stream: Box<dyn Stream>,
     pub(super) protection: Protection,
-    /// What binds the password's proof to the server's certificate.
+    /// The channel binding: ties the password's proof to the server's certificate.
     binding: Option<Vec<u8>>,
 }
 
 impl Secured {
-    /// A stream as it is.
+    /// Returns the stream unchanged.
     pub(super) fn plain(stream: Box<dyn Stream>, protection: Protection) -> Self {
         Self { stream, protection, binding: None }
     }
 
-    /// Encrypts the stream as the address asks for. `host` is what the server's certificate has to name.
+    /// Encrypts the stream as the address requests. `host` is the name that the server's certificate must have.
     ///
     /// # Errors
-    /// When that does not come about; then nothing has been sent that is worth anything.
+    /// When encryption fails; nothing confidential has been sent by then.
     pub(super) async fn agree(
         mut stream: Box<dyn Stream>,
         tls: &PostgresTls,
@@ -117,7 +117,7 @@ impl Secured {
         }
         let is_direct = config.get_ssl_negotiation() == SslNegotiation::Direct;
         if !is_direct && !is_offered(&mut stream).await? {
-            // Settings take `prefer` only for hosts to which everything may go in clear.
+            // The settings accept `prefer` only for hosts that may be reached without encryption.
             if tls.is_required() {
                 return Err(TlsError::NotOffered(tls.mode));
             }
@@ -145,11 +145,11 @@ impl Secured {
         Ok(Self { stream: Box::new(stream), protection, binding })
     }
 
-    /// What tells the driver that there is nothing left to encrypt, and what binds the connection.
+    /// Returns a configuration that makes the driver encrypt nothing itself, and the channel binding.
     pub(super) fn for_driver(&self, config: &Config) -> (Config, Bound) {
         let mut config = config.clone();
         if let Protection::Tls { .. } = self.protection {
-            // Then it calls for encryption at once, and gets this stream back with its binding.
+            // The driver then starts TLS immediately and gets this stream back, with its binding.
             config.ssl_mode(SslMode::Require).ssl_negotiation(SslNegotiation::Direct);
         } else {
             config.ssl_mode(SslMode::Disable).ssl_negotiation(SslNegotiation::Postgres);
@@ -158,8 +158,8 @@ impl Secured {
     }
 }
 
-/// Asks whether the server encrypts. Reads its answer of one byte and no more: what somebody in between may have put behind it
-/// would else count as encrypted (CVE-2021-23222).
+/// Asks whether the server encrypts. Reads exactly the one byte of its answer: anything that an attacker appended would
+/// otherwise count as encrypted (CVE-2021-23222).
 async fn is_offered(stream: &mut Box<dyn Stream>) -> Result<bool, TlsError> {
     stream.write_all(&SSL_REQUEST).await.map_err(TlsError::Ended)?;
     stream.flush().await.map_err(TlsError::Ended)?;
@@ -170,11 +170,12 @@ async fn is_offered(stream: &mut Box<dyn Stream>) -> Result<bool, TlsError> {
     }
 }
 
-/// The hash of the server's certificate by the function that its signature uses, with SHA-256 for what is weaker (RFC 5929, 4.1).
-/// `None` for a signature without one, such as Ed25519, for which PostgreSQL has none either.
+/// Returns the hash of the server's certificate, by its signature's hash function; weaker ones are replaced by SHA-256
+/// (RFC 5929, 4.1). `None` for signatures without one, such as Ed25519; PostgreSQL has no binding for them either.
 fn end_point(certificate: &[u8]) -> Option<Vec<u8>> {
     let (_, read) = X509Certificate::from_der(certificate).ok()?;
-    // Object identifiers of MD5, SHA-1, SHA-256, -384 and -512 with RSA (RFC 8017) and of the latter four with ECDSA (RFC 5758).
+    // Object identifiers of MD5, SHA-1, SHA-256, SHA-384 and SHA-512 with RSA (RFC 8017), and of the last four with
+    // ECDSA (RFC 5758).
     match read.signature_algorithm.algorithm.to_id_string().as_str() {
         "1.2.840.113549.1.1.4"
         | "1.2.840.113549.1.1.5"
@@ -187,7 +188,7 @@ fn end_point(certificate: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// What the driver takes for the maker of encryption: it hands the stream back, which is encrypted already.
+/// The driver's TLS connector: returns the stream unchanged, because it is already encrypted.
 pub(super) struct Bound(Option<Vec<u8>>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> TlsConnect<S> for Bound {
@@ -264,7 +265,7 @@ mod tests {
 
     async fn agreed(parameters: &str, client: DuplexStream) -> Result<Protection, String> {
         let url = format!("postgres://u:p@db/d?{parameters}");
-        let server = DatabaseConfig::at(url).server().expect("it is right");
+        let server = DatabaseConfig::at(url).server().expect("a valid URL");
         let secured = Secured::agree(Box::new(client), &server.tls, &server.driver, "db").await;
         secured.map(|secured| secured.protection).map_err(|error| error.to_string())
     }
@@ -274,7 +275,7 @@ mod tests {
         server.write_all(answer).await.expect("there is room");
         let (outcome, asked) = tokio::join!(agreed(parameters, client), async {
             let mut request = [0; 8];
-            server.read_exact(&mut request).await.expect("it asks");
+            server.read_exact(&mut request).await.expect("a TLS request");
             drop(server);
             request
         });
@@ -283,14 +284,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_an_offer_is_taken_for_one() {
+    async fn only_an_offer_of_tls_counts_as_one() {
         assert_eq!(answered(b"N", "sslmode=prefer").await, Ok(Protection::Clear));
         for (answer, parameters, says) in [
             (b"N".as_slice(), "sslmode=require", "does not offer TLS"),
             (b"E", "sslmode=prefer", "not PostgreSQL's"),
             (b"HTTP", "sslmode=require", "0x48"),
             (b"", "sslmode=require", "ended"),
-            // What comes in clear behind the offer is not taken for the server's, encrypted.
+            // Bytes in clear after the offer do not count as the server's encrypted data.
             (b"SR\0\0\0\x08\0\0\0\0", "sslmode=require", "the TLS handshake failed"),
             (b"SR\0\0\0\x08\0\0\0\0", "sslmode=prefer", "the TLS handshake failed"),
         ] {
@@ -299,13 +300,13 @@ mod tests {
         }
     }
 
-    /// As PostgreSQL does since version 17: no message asks for encryption, and the protocol is named within it.
+    /// As in PostgreSQL since version 17: no message requests encryption, and the handshake names the protocol.
     #[tokio::test]
     async fn direct_negotiation_names_the_protocol() {
         for (protocol, expected) in [(ALPN, true), (b"http/1.1".as_slice(), false)] {
             let (client, server) = duplex(16 * 1_024);
             let acceptor = acceptor(protocol);
-            // The server's side may fail once more when the client is gone, which has what it wanted.
+            // The server's side may fail once the client has what it wanted and is gone.
             let (outcome, _) =
                 tokio::join!(agreed("sslmode=require&sslnegotiation=direct", client), acceptor.accept(server));
             assert_eq!(outcome.is_ok(), expected, "{outcome:?}");

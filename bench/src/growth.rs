@@ -1,0 +1,106 @@
+//! What an order costs in databases of different sizes.
+
+use std::{io, time::Instant};
+
+use clap::Args;
+use orderflow_tests::{Shop, VISA, history, until};
+
+use crate::{
+    cpu,
+    figures::{Figures, per_second},
+    load::{note_shipped, until_shipped},
+    observe::QUIET,
+};
+
+/// How large.
+#[derive(Debug, Clone, Args)]
+pub struct Arguments {
+    /// Orders in the smaller database
+    #[arg(long, default_value_t = 10_000)]
+    small: i64,
+    /// Orders in the larger database. A million takes 6 GB
+    #[arg(long, default_value_t = 1_000_000)]
+    large: i64,
+    /// Orders of each round
+    #[arg(long, default_value_t = 5_000)]
+    orders: usize,
+    /// Rounds of each database, in turn
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+}
+
+/// Measures and prints.
+pub async fn run(arguments: Arguments) -> io::Result<()> {
+    let mut figures = Figures::default();
+    let (mut small, mut large) = (filled(arguments.small).await, filled(arguments.large).await);
+    for round in 1..=arguments.rounds {
+        println!("round {round} of {}", arguments.rounds);
+        figures.begin_round(round);
+        for (shop, rate, cost) in
+            [(&mut small, "drain_small", "cpu_ms_small"), (&mut large, "drain_large", "cpu_ms_large")]
+        {
+            let (shipped, milliseconds) = drain(shop, arguments.orders).await;
+            figures.add(rate, shipped);
+            figures.add(cost, milliseconds);
+        }
+        // Seconds an order are the inverse of orders a second.
+        figures.ratio("cost_growth", "drain_small", "drain_large");
+        figures.ratio("cpu_growth", "cpu_ms_large", "cpu_ms_small");
+    }
+    figures.print();
+    Ok(())
+}
+
+/// Opens a shop whose database has the history of this many orders.
+async fn filled(orders: i64) -> Shop {
+    let shop = Shop::open().await;
+    let begin = Instant::now();
+    shop.execute(&history::of_orders(orders)).await;
+    shop.execute(&history::applied()).await;
+    shop.execute("DROP TABLE public.fill").await;
+    // The history sold more than there was.
+    shop.execute(
+        "INSERT INTO inventory.movements (sku, kind, quantity) VALUES ('MUG-BLUE', 'adjusted', 1000000000);
+         UPDATE inventory.stock SET available = available + 1000000000 WHERE sku = 'MUG-BLUE'",
+    )
+    .await;
+    note_shipped(&shop).await;
+    shop.execute("VACUUM (ANALYZE)").await;
+    let mebibytes = shop.number("SELECT pg_database_size(current_database()) >> 20").await;
+    println!("{orders} orders, {mebibytes} MiB, filled in {:.0} s", begin.elapsed().as_secs_f64());
+    shop
+}
+
+/// Returns the orders that one worker ships a second from a full queue, and the milliseconds of processor time that all programs
+/// use for an order.
+async fn drain(shop: &mut Shop, orders: usize) -> (f64, f64) {
+    shop.execute("TRUNCATE bench.shipped").await;
+    let web = shop.start_web_with(&QUIET).await;
+    web.orders(orders, "MUG-BLUE", VISA).await;
+    shop.until_published().await;
+    let before: f64 = cpu::seconds().values().sum();
+    shop.start_worker_with(&[], &QUIET).await;
+    let begin = Instant::now();
+    until_shipped(shop, orders).await;
+    let rate = per_second(orders, begin);
+    let used = cpu::seconds().values().sum::<f64>() - before;
+    until_mailed(shop, orders).await;
+    for process in shop.workers().drain(..).collect::<Vec<_>>() {
+        process.stop().await;
+    }
+    for process in shop.webs().drain(..).collect::<Vec<_>>() {
+        process.stop().await;
+    }
+    (rate, 1e3 * used / f64::from(u32::try_from(orders).unwrap_or(u32::MAX)))
+}
+
+/// Waits for the last step after shipping, so that nothing of this round is left for the next one.
+async fn until_mailed(shop: &Shop, orders: usize) {
+    let query = "SELECT count(*) FROM bench.shipped JOIN email.mails USING (order_id) WHERE kind = 'shipped' AND sent_at IS NOT NULL";
+    let wanted = i64::try_from(orders).unwrap_or(i64::MAX);
+    until("every mail is sent", async || {
+        let count = shop.number(query).await;
+        if count >= wanted { Ok(()) } else { Err(count) }
+    })
+    .await;
+}

@@ -1,0 +1,135 @@
+//! A steady rate of orders for a long time: what gets slower, what grows.
+
+use std::{fmt::Write as _, fs, io, path::PathBuf, time::Duration};
+
+use clap::Args;
+use orderflow_tests::{Child, memory};
+
+use crate::{
+    figures::median,
+    load::{Load, accepted_p99},
+};
+
+/// At which rate, and for how long.
+#[derive(Debug, Clone, Args)]
+pub struct Arguments {
+    /// Orders a second; half the maximum is a fair choice
+    #[arg(long)]
+    rate: f64,
+    /// How long orders are placed
+    #[arg(long, default_value_t = 60)]
+    minutes: u32,
+    /// Where `soak.csv` goes
+    #[arg(long, default_value = "bench/out")]
+    out: PathBuf,
+}
+
+/// One minute.
+#[derive(Debug, Clone, Copy)]
+struct Minute {
+    placed: usize,
+    accepted_p99: f64,
+    /// Orders accepted and not shipped at its end.
+    open: i64,
+    web_mib: f64,
+    worker_mib: f64,
+    /// Rows that PostgreSQL has not cleaned up yet, in all tables.
+    dead_rows: i64,
+    database_mib: i64,
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Orders that were placed before, by [`Load::start`], are not in `bench.placed`.
+const SHIPPED_BY_MINUTE: &str = "
+    SELECT string_agg(concat_ws(',', minute, p50, p99), ';' ORDER BY minute) FROM (
+        SELECT floor(extract(epoch FROM answered - first) / 60)::int AS minute,
+               round(1000 * extract(epoch FROM percentile_disc(0.5) WITHIN GROUP (ORDER BY at - answered)), 1) AS p50,
+               round(1000 * extract(epoch FROM percentile_disc(0.99) WITHIN GROUP (ORDER BY at - answered)), 1) AS p99
+        FROM bench.placed JOIN bench.shipped USING (order_id), (SELECT min(answered) AS first FROM bench.placed) AS began
+        GROUP BY 1) AS minutes";
+
+/// Measures, prints a line for each minute, and writes all of it to `soak.csv`.
+pub async fn run(arguments: Arguments) -> io::Result<()> {
+    let mut load = Load::start().await;
+    let mut minutes = Vec::new();
+    println!("minute  placed  accepted p99 ms   open  front end MiB  worker MiB  dead rows  database MiB");
+    for number in 1..=arguments.minutes {
+        let minute = one_minute(&mut load, arguments.rate).await;
+        let Minute { placed, accepted_p99, open, web_mib, worker_mib, dead_rows, database_mib } = minute;
+        println!(
+            "{number:>6}  {placed:>6}  {accepted_p99:>15.1}  {open:>5}  {web_mib:>13.1}  {worker_mib:>10.1}  {dead_rows:>9}  {database_mib:>12}"
+        );
+        minutes.push(minute);
+    }
+    load.until_shipped().await;
+    let shipped = shipped_by_minute(&load).await;
+    fs::create_dir_all(&arguments.out)?;
+    let path = arguments.out.join("soak.csv");
+    fs::write(&path, csv(&minutes, &shipped))?;
+    compare_ends(&shipped);
+    println!("written: {}", path.display());
+    Ok(())
+}
+
+async fn one_minute(load: &mut Load, rate: f64) -> Minute {
+    let placed = load.place(rate, MINUTE).await;
+    load.note(&placed).await;
+    let query = "SELECT sum(n_dead_tup)::bigint FROM pg_stat_user_tables";
+    let dead_rows = load.shop.number(query).await;
+    let database_mib = load.shop.number("SELECT pg_database_size(current_database()) >> 20").await;
+    Minute {
+        placed: placed.len(),
+        accepted_p99: accepted_p99(&placed),
+        open: load.open().await,
+        web_mib: resident(load.shop.webs()),
+        worker_mib: resident(load.shop.workers()),
+        dead_rows,
+        database_mib,
+    }
+}
+
+/// Median and 99th percentile from the answer 202 to shipped, in milliseconds, of the orders that were accepted in each minute.
+async fn shipped_by_minute(load: &Load) -> Vec<(f64, f64)> {
+    let rows = load.shop.text(SHIPPED_BY_MINUTE).await;
+    let row = |row: &str| {
+        let mut fields = row.split(',').skip(1);
+        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    };
+    rows.split(';').filter_map(row).collect()
+}
+
+fn resident(processes: &[Child]) -> f64 {
+    let kib = processes.first().and_then(|process| memory(process.id(), "VmRSS")).unwrap_or_default();
+    f64::from(u32::try_from(kib).unwrap_or(u32::MAX)) / 1024.0
+}
+
+fn csv(minutes: &[Minute], shipped: &[(f64, f64)]) -> String {
+    let mut text =
+        "minute,placed,accepted_p99_ms,shipped_p50_ms,shipped_p99_ms,open,web_mib,worker_mib,dead_rows,database_mib\n"
+            .to_owned();
+    for (number, (minute, (p50, p99))) in (1..).zip(minutes.iter().zip(shipped)) {
+        let Minute { placed, accepted_p99, open, web_mib, worker_mib, dead_rows, database_mib } = minute;
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "{number},{placed},{accepted_p99:.1},{p50},{p99},{open},{web_mib:.1},{worker_mib:.1},{dead_rows},{database_mib}"
+        );
+    }
+    text
+}
+
+/// Prints the latency of the first and of the last sixth of the time beside each other.
+fn compare_ends(shipped: &[(f64, f64)]) {
+    let sixth = shipped.len().div_ceil(6);
+    let (first, last) = (&shipped[..sixth], &shipped[shipped.len() - sixth..]);
+    let middle = |minutes: &[(f64, f64)]| {
+        let [p50, p99]: [Vec<f64>; 2] =
+            [minutes.iter().map(|one| one.0).collect(), minutes.iter().map(|one| one.1).collect()];
+        (median(p50), median(p99))
+    };
+    let ((p50, p99), (later_p50, later_p99)) = (middle(first), middle(last));
+    println!(
+        "shipped after {p50:.0} ms (median) and {p99:.0} ms (p99) in the first {sixth} minutes, {later_p50:.0} ms and {later_p99:.0} ms in the last"
+    );
+}
