@@ -32,7 +32,8 @@ impl Component {
         !self.is_front_end()
     }
 
-    /// Returns its number of processes in a run: two where they share rows, otherwise one, to save memory.
+    /// Returns its number of processes in a run: one for services whose processes share no rows, to save memory,
+    /// otherwise two.
     pub fn processes(self) -> usize {
         match self {
             Self::Service(name) if !SHARED.contains(&name) => 1,
