@@ -1,20 +1,20 @@
-# Every target is a script: read scripts/ for what happens.
+# Every target runs a script: read scripts/ for the details.
 
 .DEFAULT_GOAL := help
-# Versions of the servers, for every target that starts some: scripts/debian.sh.
+# Versions of the servers, for every target that starts servers: scripts/debian.sh.
 export RABBITMQ POSTGRES
 .PHONY: help demo test test-full services services-down bench faults check generate pictures schema env
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: ## three orders, shown all the way; stays until Ctrl-C (ONCE=1: ends by itself; MONITORING=1: with Prometheus; MAIL_VIEW=1: mails in a mail program)
+demo: ## follows three orders to the end; runs until Ctrl-C (ONCE=1: ends automatically; MONITORING=1: with Prometheus; MAIL_VIEW=1: with a mail viewer)
 	@ONCE=$(ONCE) MONITORING=$(MONITORING) MAIL_VIEW=$(MAIL_VIEW) scripts/demo.sh
 
-test: ## the tests, on a PostgreSQL and a RabbitMQ of their own (ARGS="..." goes to the test runner; RABBITMQ=4.3 POSTGRES=18)
+test: ## runs the tests on their own PostgreSQL and RabbitMQ (ARGS="..." goes to the test runner; RABBITMQ=4.3 POSTGRES=18)
 	@scripts/test.sh $(ARGS)
 
-test-full: ## also the tests that take too long for every day
+test-full: ## also runs the tests that take too long for every day
 	@scripts/test.sh --full $(ARGS)
 
 services: ## starts the private PostgreSQL and RabbitMQ below .dev/, settings in .dev/env
@@ -23,23 +23,23 @@ services: ## starts the private PostgreSQL and RabbitMQ below .dev/, settings in
 services-down: ## stops them
 	@scripts/services.sh down
 
-bench: ## the measurements, into bench/out/ (QUICK=1: one short round)
+bench: ## measures into bench/out/ (QUICK=1: one short round)
 	@QUICK=$(QUICK) scripts/bench.sh $(ARGS)
 
 faults: ## breaks everything on a seeded schedule and checks that nothing is lost (SEED=7 MINUTES=5 FAULTS=kill,cut RABBITMQ=4.3 POSTGRES=18)
 	@SEED=$(SEED) MINUTES=$(MINUTES) FAULTS=$(FAULTS) PROFILE=$(PROFILE) scripts/faults.sh $(ARGS)
 
-check: ## format, lints, documentation, licences, generated files
+check: ## checks format, lints, documentation, licences, generated files
 	@scripts/check.sh
 
-generate: ## writes what follows from the list of services: compose, Kubernetes, monitoring, definitions.json, tables in docs
+generate: ## writes the files that follow from the list of services: compose, Kubernetes, monitoring, definitions.json, tables in docs
 	@cargo run --quiet --package orderflow-generate -- write
 
-pictures: ## docs/pictures/ of the pages and mails as they are now
+pictures: ## makes docs/pictures/ from the present pages and mails
 	@scripts/pictures.sh
 
 schema: ## writes the files that diesel.toml names from the migrations
 	@scripts/schema.sh
 
-env: ## passwords for docker-compose.yml, into .env
+env: ## writes passwords for docker-compose.yml into .env
 	@scripts/make-env.sh

@@ -1,49 +1,49 @@
 #!/usr/bin/env python3
-"""What it takes to ship more orders a second: the arithmetic of SCALING.md.
+"""Computes what a higher rate of orders needs: the arithmetic of SCALING.md.
 
     python3 docs/scaling.py                      the tables of SCALING.md
-    python3 docs/scaling.py --rate 25000         the same for another rate as well
+    python3 docs/scaling.py --rate 25000         the same, with a further rate
     python3 docs/scaling.py --set cores_full=0.5 --set cell=5000
 
-Every figure that can be set is in MEASURED, ENGINES or CHOSEN, with its unit and where it comes from.
-Python's standard library is enough.
+Every figure that can be set is in MEASURED, ENGINES or CHOSEN, with its unit and source.
+Needs only Python's standard library.
 """
 
 import argparse
 import math
 
-# Of one machine: 2 cores for everything, RabbitMQ 3.10.8, PostgreSQL 15, from a backlog (PERFORMANCE.md and SCALING.md).
+# On one machine with 2 cores for everything: RabbitMQ 3.10.8, PostgreSQL 15, from a backlog (PERFORMANCE.md and SCALING.md).
 MEASURED = {
     "one_machine": 950,  # orders/s that one machine of 2 cores ships
-    "cpu_ms": 1.8,  # processor time of an order over all programs, ms
-    "postgres_share": 0.32,  # of that, PostgreSQL
-    "broker_share": 0.20,  # of that, RabbitMQ
-    "publishes": 4,  # messages that an order that ships publishes: its events
-    "deliveries": 8,  # messages that its queues deliver: each event to two subscriptions
-    "transactions": 1.0,  # commits of an order, batches as full as a backlog makes them
-    "wal_bytes": 14_000,  # bytes that PostgreSQL writes to its log for an order
-    "log_bytes": 3_040,  # bytes of an order in event log and inbox, with indexes
-    "rows_bytes": 2_670,  # bytes of an order in all other tables, which stay
-    "archive_bytes": 2_100,  # bytes in the archive, in place of log_bytes, once `orderflow retention` has moved it
+    "cpu_ms": 1.8,  # processor time per order over all programs, ms
+    "postgres_share": 0.32,  # PostgreSQL's share of it
+    "broker_share": 0.20,  # RabbitMQ's share of it
+    "publishes": 4,  # messages published per shipped order: its events
+    "deliveries": 8,  # messages delivered per order: each event to two subscriptions
+    "transactions": 1.0,  # commits per order, with batches as full as from a backlog
+    "wal_bytes": 14_000,  # bytes that PostgreSQL writes to its log per order
+    "log_bytes": 3_040,  # bytes per order in event log and inbox, with indexes
+    "rows_bytes": 2_670,  # bytes per order in all other tables, which stay
+    "archive_bytes": 2_100,  # bytes per order in the archive, instead of log_bytes, after `orderflow retention`
     "body_bytes": 600,  # bytes of a message's body: EVENTS.md
 }
 
-# What an engine of its kind stands, where we could not measure it: assumptions, to be replaced by what yours does.
+# Limits of the engines, which we could not measure: assumptions. Replace them with the figures of yours.
 ENGINES = {
     "replicas": 3,  # copies of each message and of the database: quorum queues of three, a primary with two standbys
     "queue_rate": 20_000,  # messages/s of one quorum queue: it has one leader, one process on one core
     "wal_rate": 200e6,  # bytes/s of log that one primary writes and ships to its standbys
-    "postgres_cores": 32,  # cores of the largest database server that one wants to run
+    "postgres_cores": 32,  # cores of the largest acceptable database server
     "broker_cores": 16,  # cores of a RabbitMQ node
 }
 
-# How full, how much apart, and for how much.
+# Utilisation, sizes and prices.
 CHOSEN = {
-    "cores_full": 0.6,  # share of the cores that is used: the rest is for peaks, vacuum, and a server that is lost
+    "cores_full": 0.6,  # share of the cores in use: the rest is for peaks, vacuum, and the loss of a server
     "cell": 10_000,  # orders/s of one cell
-    "hours": 3,  # hours a day at that rate: a day's orders, for disk
-    "days": 90,  # days until an order is archived: the least
-    "core_price": 35,  # a core with its memory for a month, USD: about what clouds ask for general purpose machines
+    "hours": 3,  # hours a day at that rate, which gives the orders per day and the disk space
+    "days": 90,  # days until an order is archived, the minimum
+    "core_price": 35,  # a core with its memory for a month, USD: about the cloud price of general-purpose machines
     "disk_price": 0.10,  # a gigabyte of SSD for a month, USD
 }
 
@@ -51,9 +51,9 @@ RATES = [950, 5_000, 10_000, 100_000]
 
 
 def plan(rate, of):
-    """What `rate` orders a second need, in all cells together."""
+    """Returns what `rate` orders a second need, in all cells together."""
     busy = rate * of["cpu_ms"] / 1000
-    # The standbys replay the log, which costs less than writing it; that each copy costs the same is the safe side.
+    # Standbys replay the log, which costs less than writing it. Counting each copy in full is the safe estimate.
     postgres = busy * of["postgres_share"] * of["replicas"]
     broker = busy * of["broker_share"] * of["replicas"]
     programs = busy * (1 - of["postgres_share"] - of["broker_share"])
@@ -68,7 +68,7 @@ def plan(rate, of):
         "cores": cores,
         "published": rate * of["publishes"],
         "delivered": rate * of["deliveries"],
-        "queue": rate,  # each queue of an order takes one message of it
+        "queue": rate,  # each queue gets one message per order
         "wal": rate * of["wal_bytes"],
         "disk_a_day": orders_a_day * (of["log_bytes"] + of["rows_bytes"]),
         "log": log,
@@ -82,7 +82,7 @@ def plan(rate, of):
 
 
 def limits(of):
-    """What ends first when everything stays one: (orders/s, what), the smallest first."""
+    """Returns the limits of single instances: (orders/s, what), the smallest first."""
     core_ms = {"postgres": of["cpu_ms"] * of["postgres_share"], "broker": of["cpu_ms"] * of["broker_share"]}
     full = of["cores_full"]
     found = [
@@ -98,7 +98,7 @@ def limits(of):
 
 
 def number(value, digits=2):
-    """A figure with as many digits as it deserves."""
+    """Formats a figure with its significant digits."""
     if value == 0:
         return "0"
     rounded = round(value, digits - 1 - math.floor(math.log10(abs(value))))
@@ -106,7 +106,7 @@ def number(value, digits=2):
 
 
 def size(value):
-    """Bytes in the unit that people say."""
+    """Formats bytes in a readable unit."""
     for unit in ["B", "kB", "MB", "GB", "TB", "PB"]:
         if value < 1000:
             return f"{number(value)} {unit}"
@@ -115,13 +115,13 @@ def size(value):
 
 
 def tables(rates, of):
-    """The tables as Markdown."""
+    """Returns the tables as Markdown."""
     plans = [plan(rate, of) for rate in rates]
     rows = [
         ("messages published a second", lambda p: number(p["published"])),
         ("messages delivered a second", lambda p: number(p["delivered"])),
         ("of these, through each queue", lambda p: number(p["queue"])),
-        ("RabbitMQ's network a second, bodies alone", lambda p: size(p["network"])),
+        ("RabbitMQ's network a second, bodies only", lambda p: size(p["network"])),
         ("PostgreSQL's log a second, one copy", lambda p: size(p["wal"])),
         ("commits a second, with batches as full as here", lambda p: number(p["commits"])),
         ("cores for PostgreSQL", lambda p: number(p["cores"]["postgres"])),
@@ -129,7 +129,7 @@ def tables(rates, of):
         ("cores for front ends and workers", lambda p: number(p["cores"]["programs"])),
         ("growth a day of " + number(of["hours"]) + " such hours, one copy", lambda p: size(p["disk_a_day"])),
         (f"log and inbox until the archive ({number(of['days'])} days), all copies", lambda p: size(p["log"])),
-        ("what stays of a year, archive included, all copies", lambda p: size(p["stays_a_year"])),
+        ("stored after a year, archive included, all copies", lambda p: size(p["stays_a_year"])),
         (f"cells of {number(of['cell'])} orders/s", lambda p: number(p["cells"])),
         ("cores a month, USD", lambda p: number(p["cores_cost"])),
         ("disk a month at the end of the first year, USD", lambda p: number(p["disk_cost"])),
@@ -137,21 +137,21 @@ def tables(rates, of):
     lines = ["| orders shipped a second | " + " | ".join(number(rate) for rate in rates) + " |",
              "|---|" + "---:|" * len(rates)]
     lines += [f"| {what} | " + " | ".join(show(one) for one in plans) + " |" for what, show in rows]
-    lines += ["", "| orders/s | what ends there, while there is one of it |", "|---:|---|"]
+    lines += ["", "| orders/s | limit of a single instance |", "|---:|---|"]
     lines += [f"| {number(rate)} | {what} |" for rate, what in limits(of)]
     return "\n".join(lines)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rate", type=float, action="append", default=[], help="orders a second, beside those of the page")
-    parser.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], help="another figure")
+    parser.add_argument("--rate", type=float, action="append", default=[], help="a further rate, orders a second")
+    parser.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], help="replaces a figure")
     arguments = parser.parse_args()
     of = MEASURED | ENGINES | CHOSEN
     for one in arguments.set:
         name, _, value = one.partition("=")
         if name not in of:
-            parser.error(f"there is no figure {name}: {', '.join(of)}")
+            parser.error(f"unknown figure {name}; expected one of {', '.join(of)}")
         try:
             of[name] = float(value)
         except ValueError:

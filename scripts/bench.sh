@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The measurements, with optimised programs, into bench/out/. Arguments go to the benchmark; QUICK=1 is one short round.
+# Runs the benchmark with optimised programs, into bench/out/. Arguments go to the benchmark; QUICK=1 is one short
+# round.
 set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
@@ -18,6 +19,6 @@ if [ "${QUICK:-}" = 1 ]; then
 fi
 trap release_services EXIT
 use_services
-# Also the programs themselves, which the benchmark starts as they would be in production.
+# Also builds the programs, which the benchmark starts as in production.
 cargo build --release --package orderflow --package orderflow-worker --package loyalty --package orderflow-bench 8>&-
 "$(target_dir)/release/orderflow-bench" "$@" 8>&-

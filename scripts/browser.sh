@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Installs what the browser tests need: Chromium and its driver from the distribution, axe-core from npm; and AsyncAPI's parser.
+# Installs Chromium and its driver from the distribution, axe-core and AsyncAPI's parser from npm, for the tests.
 #
 #   browser.sh [--full]
 #
-# --full adds maildev, the mail program of the tests that take long.
+# --full adds maildev, the mail viewer of the long tests.
 set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
@@ -14,7 +14,7 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 # shellcheck source=scripts/node_tools.sh
 . "$HERE/node_tools.sh"
 
-# Somebody else's registry may be out of reach. The other tests can do without, so only those that need it fail.
+# The registry may be unreachable. Then only the tests that need these packages fail.
 tools() {
     node_tools "$1" "$2" ||
         say "$1 could not be installed, so the tests that need it will fail. Log file: $DEV/log/$1-tools.log"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Everything about the sources that needs no running services.
-# All checks are run, so that one run names everything there is to mend.
+# Checks the sources, without running services.
+# Runs all checks, so that one run names everything to fix.
 set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
@@ -23,7 +23,7 @@ check() {
     fi
 }
 
-# Every file by name: rustfmt does not follow the `mod` lines that a macro writes, as the list of services has them.
+# Every file by name: rustfmt does not follow `mod` lines from a macro, as in the list of services.
 format() {
     git ls-files -z --cached --others --exclude-standard '*.rs' | xargs -0 rustfmt --check --edition 2024
 }
@@ -34,10 +34,10 @@ scripts() {
     git ls-files -z --cached --others --exclude-standard '*.sh' .ci/run | xargs -0 shellcheck -x
 }
 
-# What follows from the list of services, and is kept in files.
+# The files that follow from the list of services.
 generated() { cargo run --quiet --package orderflow-generate -- check; }
 
-# The queries of the dashboards, with what Grafana fills in, as rules: those promtool can read.
+# The queries of the dashboards, with Grafana's variables filled in, as rules that promtool can check.
 dashboards_as_rules() {
     python3 - monitoring/grafana/dashboards/*.json <<'PYTHON'
 import json, sys
@@ -68,7 +68,7 @@ licences() {
         return
     fi
     check "licences, bans" cargo deny check licenses bans sources
-    # The database is somebody else's server: being unable to reach it says nothing about the sources.
+    # The advisory database is remote: not reaching it says nothing about the sources.
     if cargo deny fetch db >/dev/null 2>&1; then
         check "advisories" cargo deny --offline check advisories
     else
@@ -88,7 +88,7 @@ fi
 if command -v promtool >/dev/null && command -v amtool >/dev/null && command -v python3 >/dev/null; then
     check "alerts and dashboards" alerts
 else
-    say "alerts: not checked (it takes promtool, amtool and python3; the first two come with Debian's prometheus and prometheus-alertmanager)"
+    say "alerts: not checked (needs promtool, amtool and python3; the first two come with Debian's prometheus and prometheus-alertmanager)"
 fi
 check "containers" scripts/check_containers.sh
 check "kubernetes" scripts/check_kubernetes.sh

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks docker-compose.yml against the compose specification and lints the Dockerfile. It needs no container engine:
 # the tools are Python packages, installed below .dev/tools, with versions fixed in check_containers.txt.
-# Where they cannot be had it says so, and that is no failure: it tells nothing about the files.
+# If they cannot be installed it says so and succeeds, since that says nothing about the files.
 set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
@@ -19,7 +19,7 @@ if ! python_tools containers "$HERE/check_containers.txt"; then
 fi
 "$TOOLS/bin/check-jsonschema" --builtin-schema vendor.compose-spec docker-compose.yml
 "$TOOLS/bin/hadolint" Dockerfile
-# Where Docker is there, it also resolves variables, anchors and dependencies. The passwords are of no account.
+# Where Docker is installed, it also resolves variables, anchors and dependencies. The passwords do not matter.
 if docker compose version >/dev/null 2>&1; then
     mapfile -t needed < <(sed -n 's/.*${\([A-Z0-9_]*\):?.*/\1=x/p' docker-compose.yml | sort -u)
     env "${needed[@]}" docker compose --profile '*' config --quiet

@@ -1,10 +1,10 @@
-"""check_kubernetes.py DIRECTORY TOOLS: is every manifest below DIRECTORY one that Kubernetes or KEDA would take?
+"""check_kubernetes.py DIRECTORY TOOLS: checks that Kubernetes or KEDA would accept every manifest below DIRECTORY.
 
-Every document is held against the schemas of the oldest and of the newest Kubernetes that we say it is for, or against
-KEDA's, and every kustomization has to name every file beside it. Each document's first mistake is told.
+Every document is validated against the schemas of the oldest and of the newest supported Kubernetes, or against KEDA's, and
+every kustomization must name every file beside it. Reports the first mistake of each document.
 
-What the schemas do not say, only a cluster would find: the words that a field may have (`concurrencyPolicy: Never`), what a
-trigger's metadata may name, or two fields that contradict each other.
+Only a cluster would find what the schemas do not cover: a field's permitted values (`concurrencyPolicy: Never`), the names
+in a trigger's metadata, or two fields that contradict each other.
 """
 
 import json
@@ -20,7 +20,7 @@ VERSIONS = ("1.30", "1.37")
 
 
 def mistake(document, keda):
-    """What is wrong with a document, or None."""
+    """Returns the first mistake of a document, or None."""
     kind = (document.get("apiVersion"), document.get("kind"))
     try:
         if kind == ("keda.sh/v1alpha1", "ScaledObject"):
@@ -39,7 +39,7 @@ def mistake(document, keda):
 
 
 def kustomization_mistakes(file):
-    """What a kustomization forgets, or names and is not there."""
+    """Yields the files that a kustomization omits, or names although they do not exist."""
     listed = yaml.safe_load(file.read_text())
     unknown = set(listed) - {"apiVersion", "kind", "resources", "images"}
     if unknown:
@@ -47,13 +47,13 @@ def kustomization_mistakes(file):
     there = {other.name for other in file.parent.iterdir() if other != file}
     named = listed["resources"]
     for name in sorted(there.symmetric_difference(named)):
-        yield f"{file}: {name} {'is not named' if name in there else 'is named and not there'}"
+        yield f"{file}: {name} {'is not named' if name in there else 'is named and does not exist'}"
     if len(set(named)) != len(named):
         yield f"{file}: a file is named twice"
 
 
 def mistakes(directory, tools):
-    """The mistakes, a line each, and how many documents were looked at."""
+    """Returns the mistakes, a line each, and the number of documents checked."""
     schema = json.loads((tools / "scaledobject.json").read_text())
     keda = jsonschema.Draft202012Validator(schema)
     found, documents = [], 0
@@ -75,7 +75,7 @@ def main():
     print(*found, sep="\n", end="\n" if found else "")
     if found or not documents:
         sys.exit(f"kubernetes: {len(found)} mistakes in {documents} manifests")
-    print(f"kubernetes: {documents} manifests hold against Kubernetes {' and '.join(VERSIONS)} and KEDA")
+    print(f"kubernetes: {documents} manifests are valid for Kubernetes {' and '.join(VERSIONS)} and KEDA")
 
 
 main()

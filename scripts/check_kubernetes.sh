@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Checks deploy/kubernetes against the schemas of Kubernetes and KEDA, in which an unknown field is a mistake. It needs no
-# cluster: the schemas are in Python packages, installed below .dev/tools, with versions fixed in check_kubernetes.txt.
-# Where they cannot be had it says so, and that is no failure: it tells nothing about the files.
+# Checks deploy/kubernetes against the schemas of Kubernetes and KEDA, in which an unknown field is a mistake. It needs
+# no cluster: the schemas are in Python packages, installed below .dev/tools, with versions fixed in
+# check_kubernetes.txt. If they cannot be installed it says so and succeeds, since that says nothing about the files.
 set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
@@ -17,12 +17,12 @@ if ! python_tools kubernetes "$HERE/check_kubernetes.txt" "$HERE/check_kubernete
     exit 0
 fi
 "$TOOLS/bin/python" "$HERE/check_kubernetes.py" "$ROOT/deploy/kubernetes" "$TOOLS"
-# Where kubectl is there, its kustomize also puts the files together.
+# Where kubectl is installed, its kustomize also combines the files.
 if kubectl version --client >/dev/null 2>&1; then
     for part in base scaling; do
         kubectl kustomize "$ROOT/deploy/kubernetes/$part" >/dev/null
     done
-    # The patches that docs/INSTALLING.md has for TLS, each laid over ours, and what comes of it.
+    # Apply each of the TLS patches in docs/INSTALLING.md to our manifests, and check the result.
     over=$(mktemp -d)
     trap 'rm -rf "$over"' EXIT
     mkdir "$over/base" "$over/made"

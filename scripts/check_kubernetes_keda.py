@@ -1,7 +1,7 @@
-"""Writes the JSON schema of KEDA's ScaledObject into the directory that is named.
+"""Writes the JSON schema of KEDA's ScaledObject into the given directory.
 
-The package has it as Python classes, generated from KEDA's own definition. Loading them takes seconds, so it is done once,
-when the tools are installed.
+The package has Python classes generated from KEDA's own definition. Loading them takes seconds, so this runs once, when the
+tools are installed.
 """
 
 import json
@@ -10,13 +10,13 @@ from pathlib import Path
 
 import cloudcoil.pydantic
 
-# Before the classes are made, because they inherit it: what KEDA does not know is a mistake.
+# Set before the classes are created, because they inherit it: an unknown field is a mistake.
 cloudcoil.pydantic.BaseModel.model_config["extra"] = "forbid"
 
 from cloudcoil.models.keda.v1alpha1 import ScaledObject  # noqa: E402
 
 schema = ScaledObject.model_json_schema(by_alias=True)
-# The package's KEDA is 2.16, the newest that there is for every Python; this came with 2.17, with these four values.
+# The package's KEDA is 2.16, the newest one available for every Python; 2.17 added this field, with these four values.
 schema["$defs"]["Fallback"]["properties"]["behavior"] = {
     "enum": ["static", "currentReplicas", "currentReplicasIfHigher", "currentReplicasIfLower"]
 }

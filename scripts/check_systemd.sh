@@ -1,27 +1,28 @@
 #!/usr/bin/env bash
-# Has systemd read deploy/systemd, as it would on a machine: what it does not know or cannot find is a mistake, and so is a program
-# that may do more than it needs. It needs no running systemd. Where there is none, or an older one, it says so, and that is no
-# failure: it tells nothing about the files.
+# Lets systemd verify deploy/systemd, as it would on a machine: unknown options and missing files are mistakes, and so
+# is a program with more privileges than it needs. It needs no running systemd. Where systemd is missing or too old, it
+# says so and succeeds, since that says nothing about the files.
 set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 # shellcheck source=scripts/lib.sh
 . "$HERE/lib.sh"
 
-# The first that reads units offline (--offline, --threshold) and knows all that the units name; docs/INSTALLING.md says so too.
+# The first version that checks units offline (--offline, --threshold) and knows all their options; see
+# docs/INSTALLING.md.
 OLDEST=250
 
-# "Exposure" in tenths of systemd's ten points, of a program that needs a network and nothing else: 13 with systemd 252, and other
-# versions weigh a little differently. A line that is forgotten costs 1 to 4.
+# systemd's "exposure" in tenths of a point, for a program that needs only a network: 13 with systemd 252; other
+# versions weigh a little differently. A missing line costs 1 to 4.
 MOST=14
 
 version=$(systemd-analyze --version 2>/dev/null | sed -n 's/^systemd \([0-9]*\).*/\1/p')
 if [ "${version:-0}" -lt "$OLDEST" ]; then
-    say "deploy/systemd: not checked (it takes systemd $OLDEST or newer)"
+    say "deploy/systemd: not checked (needs systemd $OLDEST or newer)"
     exit 0
 fi
 
-# A root of its own, with the units of this machine beside ours, and programs for it to find.
+# A separate root with this machine's units, ours, and empty programs.
 FAKE=$(mktemp -d)
 trap 'rm -rf "$FAKE"' EXIT
 mkdir -p "$FAKE/etc/systemd/system" "$FAKE/usr/local/bin" "$FAKE/lib/systemd"
@@ -38,5 +39,5 @@ for unit in "${services[@]}" orderflow-audit.timer orderflow.target; do
     [ -z "$found" ] || die "$unit: $found"
 done
 systemd-analyze security --offline=true --root="$FAKE" --threshold="$MOST" --no-pager "${services[@]}" >"$FAKE/report" ||
-    die "a program may do too much: $(grep Overall "$FAKE/report")"
-say "deploy/systemd: ${#services[@]} units, as systemd $version reads them"
+    die "a program has too many privileges: $(grep Overall "$FAKE/report")"
+say "deploy/systemd: ${#services[@]} units are valid for systemd $version"

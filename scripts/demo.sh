@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Shows the whole job: orders placed over HTTP go all the way, on real services.
-# It stays until Ctrl-C; with ONCE=1 it ends by itself, its last line says how the orders ended.
-# With MONITORING=1 Prometheus and Alertmanager look on; with MAIL_VIEW=1 the mails are read in a mail program.
+# Demonstrates the whole flow: follows orders placed over HTTP to the end, on real services.
+# Runs until Ctrl-C; with ONCE=1 it ends automatically, and its last line says how the orders ended.
+# MONITORING=1 adds Prometheus and Alertmanager; MAIL_VIEW=1 adds a mail viewer.
 set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
@@ -17,7 +17,7 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 . "$HERE/services/maildev.sh"
 
 DEMO=$DEV/demo
-# Each is a process of its own, with its own role in PostgreSQL and its own user in RabbitMQ.
+# Each is a separate process, with its own PostgreSQL role and RabbitMQ user.
 PROCESSES=(shop console "${SERVICES[@]}")
 
 only_one_demo() {
@@ -27,43 +27,44 @@ only_one_demo() {
 }
 
 build() {
-    say "building (the first time takes some minutes)"
+    say "building (the first build takes some minutes)"
     (cd "$ROOT" && cargo build --package orderflow --package orderflow-worker --bins) 7>&- 8>&- ||
-        die "The build failed; what it said is above."
+        die "The build failed; its output is above."
     BIN=$(target_dir)/debug
 }
 
 set_up() {
     say "setting up the database and the broker"
-    "$BIN/orderflow" migrate 7>&- 8>&- || die "orderflow migrate failed; what it said is above."
-    "$BIN/orderflow" topology apply 7>&- 8>&- || die "orderflow topology apply failed; what it said is above."
-    # A database of your own may not let its owner make roles.
+    "$BIN/orderflow" migrate 7>&- 8>&- || die "orderflow migrate failed; its output is above."
+    "$BIN/orderflow" topology apply 7>&- 8>&- || die "orderflow topology apply failed; its output is above."
+    # On a database of your own, the owner may not be allowed to create roles.
     [ -z "${DATABASE_WEB_PASSWORD:-}" ] || "$BIN/orderflow" rights apply 7>&- 8>&- ||
-        die "orderflow rights apply failed; what it said is above."
+        die "orderflow rights apply failed; its output is above."
 }
 
-# The usual ports where they are free, else the next ones.
+# Uses the usual ports where they are free, else the next ones.
 choose_settings() {
     local name next=8080
-    # What each listens on, but for shop-metrics, which is the shop's second address.
+    # The address of each process; shop-metrics is the shop's second address.
     declare -gA ADDRESS
     for name in shop shop-metrics console "${SERVICES[@]}"; do
         next=$(free_port "$next")
         ADDRESS[$name]=127.0.0.1:$next
         next=$((next + 1))
     done
-    # For whoever opens the console of this demo, and no longer than it lasts.
+    # The token for this demo's console, valid as long as the demo runs.
     CONSOLE_TOKEN=$(random_hex 16)
     export PUBLIC_URL=http://${ADDRESS[shop]} MAIL=file:$DEMO/mail
-    # A demo has no strangers.
+    # A demo needs no rate limits.
     export RATE_LIMIT=0 MAIL_LIMIT=0
     rm -rf "$DEMO/mail"
     mkdir -p "$DEMO/mail"
-    # .dev/env has what set-up needs: owner, administrator, everybody's password. A process gets none of it but its own.
+    # .dev/env has the secrets of set-up: owner, administrator, all passwords. Each process gets only its own.
     mapfile -t SECRETS < <(sed -n 's/^\([A-Z0-9_]*\)=.*/\1/p' "$DEV/env")
 }
 
-# login URL NAME PASSWORD: the URL with this name and password; without a password, on servers of your own, as it is.
+# login URL NAME PASSWORD: prints the URL with this name and password; without a password, on your own servers,
+# unchanged.
 login() {
     if [ -n "$1" ] && [ -n "$3" ]; then
         printf '%s://%s:%s@%s' "${1%%://*}" "$2" "$3" "${1##*@}"
@@ -72,7 +73,7 @@ login() {
     fi
 }
 
-# database NAME, broker URL NAME: where PostgreSQL and RabbitMQ are, with the role and the user of NAME.
+# database NAME, broker URL NAME: print the URLs of PostgreSQL and RabbitMQ with the role and the user of NAME.
 database() {
     local password
     password=DATABASE_$(setting_name "$1")_PASSWORD
@@ -84,20 +85,20 @@ broker() {
     login "$1" "orderflow-$2" "${!password:-}"
 }
 
-# spawn NAME COMMAND...: in a session of its own, so that Ctrl-C reaches this script alone and the
-# programs are stopped in order.
+# spawn NAME COMMAND...: starts it in a separate session, so that Ctrl-C reaches only this script and the programs are
+# stopped in order.
 spawn() {
     env "$INSTANCE_MARK" setsid "${@:2}" >"$DEMO/$1.log" 2>&1 </dev/null 7>&- 8>&- &
     local pid=$! tries
     echo "$pid" >"$DEMO/$1.pid"
-    # A moment long it is a copy of this shell, which nobody can tell to be ours: see is_own.
+    # For a moment it is a copy of this shell, without our mark: see is_own.
     for ((tries = 0; tries < 500; tries++)); do
         if is_own "$pid" || ! kill -0 "$pid" 2>/dev/null; then return; fi
         sleep 0.01
     done
 }
 
-# spawn_with NAME SETTING... -- COMMAND...: a process of ours with these settings, and of the secrets with no other.
+# spawn_with NAME SETTING... -- COMMAND...: starts our program with these settings and no other secrets.
 spawn_with() {
     local name=$1 forget=() given=()
     mapfile -t forget < <(printf -- '-u\n%s\n' "${SECRETS[@]}")
@@ -122,14 +123,14 @@ spawn_console() {
         "OPERATOR_TOKENS=demo:operate:$hash" "OPS_LISTEN=${ADDRESS[console]}" -- "$BIN/orderflow" serve console
 }
 
-# spawn_worker SERVICE: with what signs links to orders where it makes such links.
+# spawn_worker SERVICE: with TOKEN_SECRET only if the service signs links to orders.
 spawn_worker() {
     local own=("DATABASE_URL=$(database "$1")" "AMQP_URL=$(broker "$AMQP_URL" "$1")" "WORKER_LISTEN=${ADDRESS[$1]}")
     [[ " ${SIGNERS[*]} " != *" $1 "* ]] || own+=("TOKEN_SECRET=$TOKEN_SECRET")
     spawn_with "$1" "${own[@]}" -- "$BIN/orderflow-worker" --queue "$1.*"
 }
 
-# Of $PROCESS: whether it runs, and whether it is ready.
+# Whether $PROCESS runs, and whether it is ready.
 runs() { kill -0 "$(cat "$DEMO/$PROCESS.pid")" 2>/dev/null; }
 ready() { [ "$(http_status "${ADDRESS[$PROCESS]##*:}" /readyz)" = 200 ]; }
 
@@ -145,8 +146,8 @@ start_programs() {
     done
 }
 
-# Also what an earlier demo left running because it was killed. Who looks on is stopped first, or would tell of what we stop,
-# and who gets mails last.
+# Also stops what a killed demo left running. Monitoring stops first, so that it does not alert about the rest, and the
+# mail server last.
 stop_programs() {
     stop_together prometheus alertmanager
     stop_together "${PROCESSES[@]}"
@@ -159,7 +160,7 @@ stop_together() {
         stop_program "$name" 7>&- 8>&- &
         pids+=($!)
     done
-    # Not for all children: the programs are children too.
+    # Wait only for these: the programs are children too.
     for pid in "${pids[@]}"; do wait "$pid" || true; done
 }
 
@@ -178,12 +179,12 @@ kill_program() {
 place_orders() {
     rm -f "$DEMO/summary"
     python3 "$HERE/demo_orders.py" "$PUBLIC_URL" "$DEMO/summary" 7>&- 8>&- && return
-    say "An order did not end as it should. What the processes say may tell why: $DEMO/*.log"
-    # Only the processes' own logs: those that look on may be there from an earlier demo.
+    say "An order did not end as expected. The processes' logs may say why: $DEMO/*.log"
+    # Only the processes' logs: other logs may be from an earlier demo.
     for PROCESS in "${PROCESSES[@]}"; do
         grep -H -E 'WARN|ERROR' "$DEMO/$PROCESS.log" | tail -n 5 >&2 || true
     done
-    die "Every order's story: orderflow why NUMBER, with the settings of $DEV/env"
+    die "For an order's history run: orderflow why NUMBER, with the settings of $DEV/env"
 }
 
 print_links() {
@@ -192,10 +193,10 @@ print_links() {
 shop          $PUBLIC_URL/
 console       http://${ADDRESS[console]}/ops
               token $CONSOLE_TOKEN
-RabbitMQ      ${RABBITMQ_MANAGEMENT_URL:-not known, because AMQP_URL was given without RABBITMQ_MANAGEMENT_URL}
-              user orderflow-inspector, password ${AMQP_INSPECTOR_PASSWORD:-not known}
-              it may read ….dlq and orders.unrouted; Get messages puts back what it
-              takes, and with Automatic ack it does not
+RabbitMQ      ${RABBITMQ_MANAGEMENT_URL:-unknown, because AMQP_URL was given without RABBITMQ_MANAGEMENT_URL}
+              user orderflow-inspector, password ${AMQP_INSPECTOR_PASSWORD:-unknown}
+              may read ….dlq and orders.unrouted; Get messages requeues what it
+              takes, except with Automatic ack
 mail          $(mail_link)
 metrics       /metrics at each of these addresses$(metrics_addresses)
 logs          $DEMO/{$(IFS=, && printf '%s' "${PROCESSES[*]}")}.log
@@ -222,7 +223,7 @@ mail_link() {
 }
 
 stay() {
-    say "Ctrl-C ends the demo and stops what it started."
+    say "Ctrl-C ends the demo and stops everything that it started."
     while true; do
         for PROCESS in "${PROCESSES[@]}"; do
             runs || fail_with_log "The process $PROCESS stopped unexpectedly." "$DEMO/$PROCESS.log"
@@ -234,7 +235,7 @@ stay() {
 # on VALUE: whether a switch such as ONCE is on.
 on() { [ -n "$1" ] && [ "$1" != 0 ]; }
 
-# A second Ctrl-C while things are being stopped must not leave half of them running.
+# A second Ctrl-C during the shutdown must not leave programs running.
 clean_up() {
     trap '' INT TERM HUP
     trap - EXIT
@@ -252,14 +253,14 @@ on_signal() {
 need_cargo
 only_one_demo
 trap clean_up EXIT
-# Ctrl-C is the way to end the demo once it stands, and only then a success.
+# Ctrl-C is a success only once the demo is up; before that it aborts the start.
 trap 'on_signal 130' INT
 trap 'on_signal 143' TERM HUP
 
 need_command cc gcc libc6-dev
 need_command python3 python3
 stop_programs
-# No descriptor of a lock may stay with the servers that this starts.
+# The servers that this starts must not inherit a lock's descriptor.
 use_services 7>&-
 build
 set_up

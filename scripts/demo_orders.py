@@ -1,8 +1,8 @@
-"""Places the demo's orders, follows each to its end and says how they ended.
+"""Places the demo's orders, follows each to its end and reports the outcomes.
 
 usage: demo_orders.py BASE_URL SUMMARY_FILE
 
-Standard library only, because the machine is anybody's.
+Uses only the standard library, because nothing else may be installed.
 """
 
 import json
@@ -12,10 +12,10 @@ import urllib.error
 import urllib.request
 import uuid
 
-# The simulated carrier refuses this product: stock and money go back.
+# The simulated carrier refuses this product: stock is released and the charge refunded.
 CARRIER_REFUSES = "BATTERY-BULK"
 
-# Card and product decide how an order has to end; no product: any that ships.
+# Card and product determine how an order ends; None: any product that ships.
 PLAN = [
     ("pm_card_visa", None, "shipped"),
     ("pm_card_visa_chargeDeclined", None, "payment_failed"),
@@ -29,11 +29,11 @@ POLL_SECONDS = 0.1
 
 
 def call(url, body=None, headers=None):
-    """The answer's JSON; an HTTP error ends the demo with what the server said."""
+    """Returns the answer's JSON; an HTTP error ends the demo with the server's answer."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"Content-Type": "application/json", **(headers or {})})
     try:
-        # No proxy: the address is this machine's own.
+        # No proxy: the address is local.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(request, timeout=10) as answer:
             return json.load(answer)
@@ -44,11 +44,11 @@ def call(url, body=None, headers=None):
 
 
 def choose_skus(base):
-    """One product an order, all of them in stock."""
+    """Returns one product per order, all of them in stock."""
     items = call(f"{base}/products")["items"]
     skus = [item["sku"] for item in items if item["in_stock"] and item["sku"] != CARRIER_REFUSES]
     if not skus:
-        sys.exit("GET /products names nothing that is in stock.")
+        sys.exit("GET /products lists no product in stock.")
     return [sku or skus[index % len(skus)] for index, (_, sku, _) in enumerate(PLAN)]
 
 
@@ -68,7 +68,7 @@ def place(base, sku, method):
 
 
 def follow(base, orders):
-    """Polls until every order is settled or the time is over; the last status seen of each."""
+    """Polls until every order is settled or the time is over; returns the last status of each."""
     seen = [None] * len(orders)
     deadline = time.monotonic() + DEADLINE_SECONDS
     while time.monotonic() < deadline and not all(status in SETTLED for status in seen):
@@ -85,7 +85,7 @@ def follow(base, orders):
 
 
 def outcome(status):
-    """A parcel on its way has shipped as far as the demo is concerned."""
+    """Returns the outcome for the summary; all statuses from shipped on count as shipped."""
     return "shipped" if status in SHIPPED else status
 
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# A fault run on servers of its own: SEED, MINUTES and FAULTS say which; see `orderflow-faults run --help`.
+# A fault run on its own servers, chosen by SEED, MINUTES and FAULTS; see `orderflow-faults run --help`.
 #
 #   SEED=7 MINUTES=5 FAULTS=kill,cut scripts/faults.sh [ARGUMENT...]
-#   MINUTES=25 FAULTS=only-worker-away scripts/faults.sh    a service without a process for 20 minutes
-#   RABBITMQ=4.3 POSTGRES=18 scripts/faults.sh              against those of a newer Debian, below .dev/: see debian.sh
+#   MINUTES=25 FAULTS=only-worker-away scripts/faults.sh    stops a service for 20 minutes
+#   RABBITMQ=4.3 POSTGRES=18 scripts/faults.sh              against servers of a newer Debian, below .dev/: see debian.sh
 #   PROFILE=faults scripts/faults.sh                        with optimised programs
 #
 # The result is kept in faults/results/, with the commit, or in the file that RESULTS names.
@@ -22,7 +22,7 @@ need_command cc gcc libc6-dev
 RABBITMQ_IN=$(debian_with_rabbitmq)
 POSTGRES_IN=$(debian_with_postgres)
 env -u RABBITMQ -u POSTGRES "$HERE/services.sh" install
-# Not a command but a library, which gives a process another time of day.
+# A library, not a command: it gives a process another time of day.
 compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || install_packages libfaketime
 
 need_debian "$RABBITMQ_IN"
@@ -32,7 +32,8 @@ need_debian "$POSTGRES_IN"
 
 cd "$ROOT"
 PROFILE=${PROFILE:-dev}
-# With every program, because the run starts them. crates/service/build.rs refuses an optimised build with faults to everybody else.
+# Builds every program, because the run starts them. crates/service/build.rs refuses an optimised build with faults
+# otherwise.
 ORDERFLOW_FAULTS_BUILD=1 cargo build --workspace --bins --profile "$PROFILE"
 
 SEED=${SEED:-$RANDOM}

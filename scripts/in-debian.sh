@@ -3,20 +3,20 @@
 #
 #   in-debian.sh DEBIAN DIRECTORY [--user NAME] COMMAND...
 #
-# The command sees DIRECTORY at its own path, and this machine's processes and devices. The mounts belong to the command
-# alone and end with it, however it ends.
+# The command sees DIRECTORY at its own path, and this machine's processes and devices. The mounts are private to the
+# command and end with it, however it ends.
 set -euo pipefail
 
 DEBIAN=$1 DIRECTORY=$2
 shift 2
 AS=()
 if [ "$1" = --user ]; then
-    # By number: the names of this machine may have other numbers.
+    # By number: this machine's user names may have other numbers.
     IDS=$(sed -n "s/^$2:[^:]*:\([0-9]*:[0-9]*\):.*/\1/p" "$DEBIAN/etc/passwd")
     AS=(--userspec "${IDS:?$DEBIAN has no user $2}")
     shift 2
 fi
-# The usual umask: the command's user has to get through.
+# The usual umask: the command's user must be able to enter.
 (umask 022 && mkdir -p "$DEBIAN$DIRECTORY")
 # shellcheck disable=SC2016 # The inner shell expands them.
 exec unshare --mount --propagation private bash -euc '

@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# Installs what is missing from the distribution. It is sourced, never run.
+# Installs missing packages from the distribution. It is sourced, never run.
 
-# need_command COMMAND PACKAGE...: installs the packages where the command is missing.
+# need_command COMMAND PACKAGE...: installs the packages if the command is missing.
 need_command() {
     command -v "$1" >/dev/null || install_packages "${@:2}"
 }
 
-# as_root COMMAND...: directly or with sudo. The usual umask, because what is made is the machine's.
+# as_root COMMAND...: runs it directly or with sudo, with the usual umask for system files.
 as_root() (
     umask 022
     if [ "$(id -u)" = 0 ]; then
@@ -21,20 +21,20 @@ install_packages() {
     may_install "$@"
     mkdir -p "$DEV/log"
     say "installing $* (the log is $log)"
-    # A stale list names versions that the mirror no longer has; being offline is told by the install.
+    # A stale list names versions that the mirror no longer has; if offline, the install below reports it.
     apt_get update >"$log" 2>&1 || true
     apt_get install --yes --no-install-recommends -- "$@" >>"$log" 2>&1 ||
         fail_with_log "apt-get could not install $*." "$log"
 }
 
-# may_install PACKAGE...: ends with what to do where we cannot. Debian and Ubuntu only.
+# may_install PACKAGE...: if we cannot install, exits with instructions. Debian and Ubuntu only.
 may_install() {
     command -v apt-get >/dev/null ||
-        die "Missing: $*. Only Debian and Ubuntu are installed to: install these, or set DATABASE_URL and AMQP_URL to servers of yours."
+        die "Missing: $*. Only Debian and Ubuntu are supported: install these, or set DATABASE_URL and AMQP_URL to your own servers."
     [ "$(id -u)" != 0 ] || return 0
     command -v sudo >/dev/null ||
         die "Missing: $*. There is no sudo here: run 'apt-get install --no-install-recommends $*' as root and try again."
-    # sudo may ask for its password, which has to happen before the output goes to a file.
+    # sudo may ask for its password, which must happen before the output goes to a file.
     sudo -v || die "Missing: $*. sudo refused to install them."
 }
 
@@ -51,7 +51,7 @@ install_servers() {
     install_stopped "${packages[@]}"
 }
 
-# The pooler that a test of the start puts between us and PostgreSQL.
+# The pooler that some tests put between the programs and PostgreSQL.
 install_pooler() {
     local packages=()
     [ -x /usr/sbin/pgbouncer ] || packages+=(pgbouncer)
@@ -66,8 +66,8 @@ install_monitoring() {
     install_stopped "${packages[@]}"
 }
 
-# Debian's packages belong together. On Ubuntu they are a snap, which does not install here: there both have to be on the
-# PATH already.
+# Debian's packages match each other. On Ubuntu Chromium is a snap, which is not installed here: both must already be on
+# the PATH.
 install_browser() {
     local packages=()
     command -v chromium >/dev/null || packages+=(chromium)
@@ -75,9 +75,9 @@ install_browser() {
     [ "${#packages[@]}" = 0 ] || install_packages "${packages[@]}"
 }
 
-# install_stopped PACKAGE...: the packages would start servers of their own, now and at every boot. Where we are the ones
-# who install them nobody asked for that, so a policy forbids the start, PostgreSQL makes no default cluster, and the units
-# are disabled. What was installed before is left alone. In a subshell, so that the caller's traps stay.
+# install_stopped PACKAGE...: the packages would start servers, now and at every boot, which nobody requested. So a
+# policy forbids the start, PostgreSQL creates no default cluster, and the units are disabled. Packages installed before
+# are not touched. Runs in a subshell, so that the caller's traps stay.
 install_stopped() (
     [ "$#" -gt 0 ] || return 0
     may_install "$@"
@@ -91,8 +91,8 @@ POLICY=/usr/sbin/policy-rc.d
 CLUSTER_CONF=/etc/postgresql-common/createcluster.d/orderflow-setup.conf
 MARK='# Temporary, by the set-up of Orderflow: delete it if no such set-up is running.'
 
-# The policy names only what is being installed: other services keep their starts and restarts. One
-# that is there already is the decision of the machine's owner (in containers it forbids all).
+# The policy names only the packages being installed: other services still start and restart. An existing policy is the
+# decision of the machine's owner (in containers it forbids all).
 block_starts() {
     local package units=
     for package; do
@@ -108,7 +108,7 @@ block_starts() {
     fi
 }
 
-# units_of PACKAGE: the units that it brings, as shell patterns: by name, or with .service behind it.
+# units_of PACKAGE: prints its units as shell patterns: by name, or with the suffix .service.
 units_of() {
     case $1 in
     postgresql) echo 'postgresql*' ;;
@@ -117,8 +117,8 @@ units_of() {
     esac
 }
 
-# policy PATTERNS: the program that dpkg asks before a start. Its first argument that is no option
-# is the unit's name.
+# policy PATTERNS: prints the program that dpkg runs before a start. The first argument that is not an option is the
+# unit's name.
 policy() {
     cat <<POLICY
 #!/bin/sh
@@ -142,8 +142,8 @@ unblock_starts() {
     done
 }
 
-# update-rc.d does it for both kinds of init, running or not. Erlang's port mapper, which comes with
-# RabbitMQ, has units of systemd only.
+# update-rc.d works for both kinds of init, running or not. Erlang's port mapper, which comes with RabbitMQ, has only
+# systemd units.
 disable_units() {
     local package
     for package; do

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What every script of this directory shares. It is sourced, never run.
+# Functions that the scripts of this directory share. It is sourced, never run.
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 DEV=$ROOT/.dev
@@ -10,7 +10,7 @@ DEV=$ROOT/.dev
 SERVICES=(payment inventory shipping email order) SIGNERS=(email)
 # end
 
-# setting_name NAME: as it stands in a setting's name: GIFT_CARDS of gift-cards.
+# setting_name NAME: prints it as part of a setting's name: GIFT_CARDS for gift-cards.
 setting_name() {
     local name=${1//-/_}
     printf '%s\n' "${name^^}"
@@ -23,8 +23,8 @@ die() {
     exit 1
 }
 
-# fail_with_log SENTENCE LOG [UNTIL]: ends the script with one sentence, where to read on, and the
-# last lines of the log, or of the part before the first line that matches UNTIL.
+# fail_with_log SENTENCE LOG [UNTIL]: ends the script with the sentence, the log's path, and the last lines of the log,
+# or of its part before the first line that matches UNTIL.
 fail_with_log() {
     local log=$2
     printf '%s\nLog file: %s\n' "$1" "$log" >&2
@@ -37,11 +37,11 @@ fail_with_log() {
 
 random_hex() { od -An -v -N "$1" -tx1 /dev/urandom | tr -d ' \n'; }
 
-# port_taken PORT: whether somebody listens there. A connection is the cheapest question
-# that needs no tool, and unlike a trial bind() it is not misled by TIME_WAIT.
+# port_taken PORT: whether a program listens there. A connection is the cheapest test that needs no tool, and unlike a
+# trial bind() it is not misled by TIME_WAIT.
 port_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-# free_port START [STEP]: the first port from START on that nobody listens on.
+# free_port START [STEP]: prints the first port from START on without a listener.
 free_port() {
     local port=$1 step=${2:-1} tries
     for ((tries = 0; tries < 500; tries++)); do
@@ -54,8 +54,8 @@ free_port() {
     die "No free port was found between $1 and $port on 127.0.0.1."
 }
 
-# http_status PORT PATH [USER:PASSWORD]: the status code, or nothing where nobody answers.
-# Bash alone does it, because a fresh machine has neither curl nor wget for certain.
+# http_status PORT PATH [USER:PASSWORD]: prints the status code, or nothing without an answer.
+# Uses only Bash, because a fresh machine may have neither curl nor wget.
 http_status() {
     local port=$1 path=$2 login=${3:-} line=
     {
@@ -72,8 +72,8 @@ http_status() {
     printf '%s\n' "${line:0:3}"
 }
 
-# wait_until SECONDS ALIVE READY: dots until READY succeeds. It fails when the time is over or
-# ALIVE no longer holds, so that a process which died at once does not cost the whole wait.
+# wait_until SECONDS ALIVE READY: prints dots until READY succeeds. It fails when the time is over or ALIVE fails, so
+# that a process which died immediately does not cost the whole wait.
 wait_until() {
     local limit=$1 alive=$2 ready=$3 begin=$SECONDS dots=0
     while ! "$ready"; do
@@ -90,12 +90,12 @@ wait_until() {
     printf ' ready (%s s)\n' "$((SECONDS - begin))"
 }
 
-# Everything that we start carries ORDERFLOW_INSTANCE in its environment. A pid file alone is no
-# proof: after a reboot, or in a copied directory, its number is somebody else's process.
+# Everything that we start has ORDERFLOW_INSTANCE in its environment. A pid file alone proves nothing: after a reboot,
+# or in a copied directory, its number belongs to another process.
 INSTANCE_MARK=ORDERFLOW_INSTANCE=$DEV
 
-# Servers of a version that RABBITMQ or POSTGRES names have a directory of their own, with data, ports, passwords and logs:
-# an older server cannot read what a newer one wrote.
+# Servers of a version that RABBITMQ or POSTGRES names have a separate directory, with data, ports, passwords and logs:
+# an older server cannot read a newer one's files.
 use_versions() {
     local versions=${RABBITMQ:+-rabbitmq-$RABBITMQ}${POSTGRES:+-postgres-$POSTGRES}
     DEV=$ROOT/.dev${versions:+/on$versions}
@@ -104,14 +104,14 @@ use_versions() {
 
 is_own() { grep -qzxF -- "$INSTANCE_MARK" "/proc/$1/environ" 2>/dev/null; }
 
-# own_pid FILE: the pid in the first line of FILE if that process lives and is ours; else it fails.
+# own_pid FILE: prints the pid in the first line of FILE if that process is alive and ours; else it fails.
 own_pid() {
     local pid
     pid=$(head -n 1 "$1" 2>/dev/null) && [ -n "$pid" ] && is_own "$pid" || return 1
     printf '%s\n' "$pid"
 }
 
-# stop_own FILE SECONDS: asks the process of FILE to end and waits for it; fails if it does not.
+# stop_own FILE SECONDS: terminates the process of FILE and waits for it; fails if it does not end.
 stop_own() {
     local pid deadline=$((SECONDS + $2))
     if pid=$(own_pid "$1"); then
@@ -124,7 +124,7 @@ stop_own() {
     rm -f "$1"
 }
 
-# Reads .dev/env literally: its values are data, so nothing in them is for a shell to expand.
+# Reads .dev/env literally: its values are data, which a shell must not expand.
 load_env() {
     local line
     while IFS= read -r line; do
@@ -135,9 +135,9 @@ load_env() {
     done <"$DEV/env"
 }
 
-# Runs (tests, demo) share the services under a shared lock on descriptor 8, and the last one
-# out stops them, unless a person has started them. The kernel drops the lock of whoever dies.
-# Children must not inherit the descriptor (8>&-), or a leaked one would hold the lock for ever.
+# Runs (tests, demo) share the services under a shared lock on descriptor 8. The last run stops them, unless they were
+# started with `make services`. The kernel releases the lock of a run that dies. Children must not inherit the
+# descriptor (8>&-), or a leaked one would hold the lock forever.
 use_services() {
     use_versions
     mkdir -p "$DEV"
@@ -161,7 +161,7 @@ need_cargo() {
         die "cargo is not on the PATH: install Rust (1.90 or later) and try again."
 }
 
-# Where cargo puts what it builds: CARGO_TARGET_DIR or a config file may have moved it.
+# Prints cargo's target directory, which CARGO_TARGET_DIR or a config file may have moved.
 target_dir() {
     cargo metadata --format-version 1 --no-deps --manifest-path "$ROOT/Cargo.toml" |
         sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'

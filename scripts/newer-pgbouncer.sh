@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs Debian 13's PgBouncer (debian.sh) in place of this machine's: newer-pgbouncer.sh CONFIGURATION [ARGUMENT...]
+# Runs Debian 13's PgBouncer (debian.sh) instead of this machine's: newer-pgbouncer.sh CONFIGURATION [ARGUMENT...]
 set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)

@@ -1,9 +1,9 @@
 # shellcheck shell=bash
-# Tools that are Node packages, below .dev/tools. It is sourced after lib.sh and install.sh, never run.
+# Installs Node packages below .dev/tools. It is sourced after lib.sh and install.sh, never run.
 
-# node_tools NAME DIRECTORY: installs what DIRECTORY's package-lock.json names, with its checksums, as .dev/tools/NAME.
-# Anew when that has changed; what says so is written last, so that half an installation does not count. Nothing of the
-# packages is run. Fails where it cannot be had; the log says why.
+# node_tools NAME DIRECTORY: installs DIRECTORY's package-lock.json, with its checksums, as .dev/tools/NAME, and again
+# when it changes. The marker is written last, so that a partial installation does not count. No install scripts run.
+# Fails if the packages cannot be installed; the log says why.
 node_tools() {
     local tools=$DEV/tools/$1 wanted
     wanted=$(cat "$2/package.json" "$2/package-lock.json" "$2/.npmrc")

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Makes docs/pictures/top.svg: runs `orderflow top` on a terminal and draws what is on it after a while.
+"""Makes docs/pictures/top.svg: runs `orderflow top` on a terminal and draws its screen after a while.
 
     picture_of_top.py PROGRAM SECONDS FILE [COLUMNSxROWS]
 
-PROGRAM is the built `orderflow`; its settings come from the environment, and what it shows from a shop that
-somebody keeps busy meanwhile. Needs the terminal emulator `pyte` (pip install pyte).
+PROGRAM is the built `orderflow`; its settings come from the environment. It shows a shop that must be kept busy meanwhile.
+Needs the terminal emulator `pyte` (pip install pyte).
 """
 
 import html
@@ -27,7 +27,7 @@ RED = "#ff6b68"
 
 
 def watch(program, seconds, columns, rows):
-    """What is on the terminal after so many seconds."""
+    """Returns the terminal's screen after this many seconds."""
     child, terminal = pty.fork()
     if child == 0:
         os.environ["TERM"] = "xterm-256color"
@@ -45,8 +45,8 @@ def watch(program, seconds, columns, rows):
 
 
 def style(cell):
-    """Its colour, its background where it has one, and whether it is bold and underlined."""
-    # There is one colour, in whichever way the terminal was told of it.
+    """Returns a cell's colour, its background if it has one, and whether it is bold and underlined."""
+    # There is only one colour besides the default, whichever code selected it.
     ink, paper = TEXT if cell.fg == "default" else RED, None
     if cell.reverse:
         ink, paper = BACKGROUND, TEXT
@@ -54,7 +54,7 @@ def style(cell):
 
 
 def runs(line, columns):
-    """Pieces of a line that look the same: where each begins, its text, its style."""
+    """Yields the runs of equal style in a line: start column, text, style."""
     start, text, last = 0, "", None
     for column in range(columns):
         cell = line[column]
@@ -68,7 +68,7 @@ def runs(line, columns):
 
 
 def svg(screen):
-    """The screen as a picture. Each word is stretched to its cells, whatever the reader's font is."""
+    """Returns the screen as SVG. Each word is stretched to its cells, whatever the reader's font is."""
     width, height = screen.columns * CELL + 2 * MARGIN, screen.lines * LINE + 2 * MARGIN
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" '
@@ -84,7 +84,7 @@ def svg(screen):
             if underlined:
                 out.append(f'<rect x="{x:.1f}" y="{y + LINE - 1}" width="{long:.1f}" height="1" fill="{ink}"/>')
             weight = ' font-weight="bold"' if bold else ""
-            # Each word for itself, since no two fonts have bars of the same width.
+            # Each word separately, since the width of bars differs between fonts.
             for word in re.finditer(r"[^ ]+", text):
                 at, cells = x + word.start() * CELL, len(word.group()) * CELL
                 out.append(

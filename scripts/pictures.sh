@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The pictures of docs/PAGES.md, of the pages and mails as the browser shows them now, into docs/pictures/.
+# Makes the pictures of docs/PAGES.md, as the browser now shows pages and mails, in docs/pictures/.
 #
-# The tests that look at them make them; so a page that breaks a rule of accessibility gets no new picture.
+# The browser tests make them, so a page that violates an accessibility rule gets no new picture.
 set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
@@ -23,8 +23,8 @@ rm -rf "$PICTURES"
 mkdir -p "$PICTURES"
 cargo build --workspace --all-targets 8>&-
 cargo test --package orderflow-tests --test system -- --include-ignored --test-threads 2 'in_pictures' 8>&-
-# Pages have few colours: with a palette of their own the files are a third.
+# Pages have few colours: a palette reduces the files to a third.
 pngquant --force --ext .png --skip-if-larger --strip --speed 1 112 -- "$PICTURES"/*.png ||
-    say "some pictures are kept as they are"
+    say "some pictures are kept unchanged"
 cp "$PICTURES"/*.png docs/pictures/
 say "pictures: $(find "$PICTURES" -name '*.png' | wc -l), the largest has $(stat -c %s "$PICTURES"/*.png | sort -n | tail -n 1) bytes"

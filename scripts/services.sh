@@ -2,12 +2,12 @@
 # The private PostgreSQL and RabbitMQ of this checkout, below .dev/.
 #
 #   services.sh up                 installs what is missing, starts what does not run, writes .dev/env
-#   services.sh down               stops what `up` started, and nothing else
-#   services.sh install            only installs what is missing, for whoever starts servers of its own
-#   services.sh install monitoring the same of Prometheus and Alertmanager
+#   services.sh down               stops only what `up` started
+#   services.sh install            only installs what is missing, for scripts that start their own servers
+#   services.sh install monitoring the same for Prometheus and Alertmanager
 #
-# Ports, passwords and data survive a restart; to begin anew: down, then delete .dev.
-# RABBITMQ=4.3 and POSTGRES=18 (or 4, 17) are servers of another Debian, with everything of their own: see debian.sh.
+# Ports, passwords and data survive a restart; to start from scratch: down, then delete .dev.
+# RABBITMQ=4.3 and POSTGRES=18 (or 4, 17) use servers of another Debian, with separate state: see debian.sh.
 # `up --for-run` is for scripts that share the services: see use_services in lib.sh.
 set -euo pipefail
 # Everything below .dev holds secrets or data.
@@ -33,7 +33,7 @@ usage() {
     exit 2
 }
 
-# Two runs at once would both find nothing running and both start it.
+# Two concurrent runs would both find nothing running and both start it.
 lock() {
     exec 9>"$DEV/lock"
     flock -n 9 && return
@@ -41,12 +41,12 @@ lock() {
     flock -w 300 9 || die "Another run of services.sh still holds $DEV/lock after 300 s."
 }
 
-# A copy of a checkout has a copy of .dev, with the pids and ports of the original: touching those
-# would stop somebody else's services.
+# A copy of a checkout has a copy of .dev, with the pids and ports of the original: using those would stop the
+# original's services.
 open_dev() {
     mkdir -p "$DEV"
     [ -O "$DEV" ] || die "$DEV belongs to another user: run this as that user, or delete it."
-    # Others may pass through, because root's PostgreSQL runs as another user; its files stay private.
+    # Others may enter, because root's PostgreSQL runs as another user; the files stay private.
     chmod 711 "$ROOT/.dev" "$DEV"
     mkdir -p "$STATE" "$DEV/log"
     lock
@@ -58,7 +58,7 @@ up() {
     local for_run=${1:-} ran=no
     open_dev
     if postgres_runs || rabbitmq_runs; then ran=yes; fi
-    # Before anything starts: a run that is interrupted halfway stops what is there by then.
+    # Before anything starts: an interrupted run stops whatever has started by then.
     mark_owner "$for_run" "$ran"
     if ! own_database || ! own_broker; then
         need_debian "$RABBITMQ_IN"
@@ -70,7 +70,7 @@ up() {
     write_env
 }
 
-# Who started the services decides who stops them: see release_services in lib.sh.
+# Records who started the services, and so who stops them: see release_services in lib.sh.
 mark_owner() {
     local mark=$STATE/started-by-a-run
     if [ -z "$1" ]; then

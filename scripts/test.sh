@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Runs the tests on real services: those that run, else private ones that are stopped afterwards.
+# Runs the tests on real services: running ones, else private ones that are stopped afterwards.
 #
 #   test.sh [--full] [ARGUMENT...]
 #
-# --full adds the tests that are marked `#[ignore]` because they take too long for every day.
+# --full adds the tests marked `#[ignore]` because they take too long for every day.
 # RABBITMQ=4.3 POSTGRES=18 (or 4, 17) runs them on these versions: see debian.sh.
-# Arguments go to cargo nextest, or to cargo test where that is not installed.
+# Arguments go to cargo nextest, or to cargo test if that is not installed.
 set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
@@ -27,14 +27,14 @@ fi
 need_cargo
 need_command cc gcc libc6-dev
 if [ "$FULL" = yes ]; then
-    # Its tests run the real ones, with the rules of monitoring/.
+    # Tests run the real Prometheus and Alertmanager, with the rules of monitoring/.
     install_monitoring
     install_pooler
     "$HERE/browser.sh" --full
 else
     "$HERE/browser.sh"
 fi
-# It tries the interface by its description. Where it cannot be had, only the tests that need it fail.
+# It tests the API against its description. If it cannot be installed, only the tests that need it fail.
 python3 -c 'import ensurepip' 2>/dev/null || install_packages python3-venv
 python_tools schemathesis "$HERE/schemathesis.txt" ||
     say "schemathesis could not be installed, so the tests that need it will fail. Log file: $DEV/log/schemathesis-tools.log"
@@ -42,7 +42,7 @@ python_tools fraud-check "$ROOT/examples/fraud-check/requirements.txt" ||
     say "examples/fraud-check could not be installed, so its test will fail. Log file: $DEV/log/fraud-check-tools.log"
 cd "$ROOT"
 if [ "$FULL" = yes ] && [ "$(id -u)" = 0 ]; then
-    # For tests on servers of their own.
+    # For tests on separate servers.
     need_debian trixie
     need_debian sid
     export NEWER_PGBOUNCER=$HERE/newer-pgbouncer.sh
@@ -50,15 +50,15 @@ fi
 trap release_services EXIT
 use_services
 
-# Built first, so that the build's time is not taken for a test's, and with every target, because the
-# tests start the programs. Descriptor 8 is not for children: see use_services.
+# Built first, so that the build's time does not count as a test's, and with every target, because the tests start the
+# programs. Children must not inherit descriptor 8: see use_services.
 cargo build --workspace --all-targets 8>&-
 
 if [ "$FULL" = yes ]; then
     "$HERE/versions.sh" 8>&-
 fi
 
-# Made-up input: 256 cases of each kind are for every day.
+# Generated input: the default is 256 cases of each kind.
 if [ "$FULL" = yes ]; then
     export PROPTEST_CASES=20000
 fi
@@ -80,12 +80,12 @@ if [ "$FULL" = yes ]; then
     "$HERE/check_shipped.sh" --release 8>&-
 fi
 
-# That the benchmark works; no figure is asserted.
+# Checks that the benchmark works; no figure is asserted.
 if [ "$FULL" = yes ]; then
     QUICK=1 "$HERE/bench.sh" 8>&-
 fi
 
-# Everything that can break, always in the same order, against each broker and database that is promised.
+# Runs every fault, always in the same order, against each supported broker and database.
 if [ "$FULL" = yes ]; then
     release_services
     export SEED=7 MINUTES=3

@@ -13,9 +13,9 @@ import sys
 ROW, TOP, LEFT, RIGHT = 19, 74, 364, 66
 WIDTH = 1180
 AXIS = WIDTH - LEFT - RIGHT
-# Steps of the axis in milliseconds; the first that makes at most ten is taken.
+# Steps of the axis in milliseconds; the first one with at most ten ticks is used.
 TICKS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 60_000, 600_000, 3_600_000]
-# By OpenTelemetry's numbers of span kinds.
+# Keyed by OpenTelemetry's numbers of span kinds.
 KINDS = {
     2: ("server", "answers a request"),
     3: ("client", "calls another"),
@@ -39,12 +39,12 @@ STYLE = """
 
 
 def attributes(item):
-    """By name, each as text."""
+    """Returns an item's attributes by name, each as text."""
     return {entry["key"]: str(next(iter(entry["value"].values()), "")) for entry in item.get("attributes", [])}
 
 
 def read(path, trace):
-    """The trace's spans, by their ids; times are in milliseconds since its first."""
+    """Returns the trace's spans by id; times are in milliseconds since the first."""
     spans = {}
     with open(path, encoding="utf-8") as file:
         for resource in (part for line in file for part in json.loads(line)["resourceSpans"]):
@@ -70,7 +70,7 @@ def read(path, trace):
 
 
 def ordered(spans):
-    """Each step before those that follow from it, with its depth; one whose parent is not here counts as a first."""
+    """Returns each span before its children, with its depth; a span whose parent is missing counts as a root."""
     children = {}
     for span in sorted(spans.values(), key=lambda span: span["start"]):
         children.setdefault(span["parent"] if span["parent"] in spans else "", []).append(span)
@@ -86,7 +86,7 @@ def ordered(spans):
 
 
 def process_names(spans):
-    """Short names: of several processes of a service each gets a number, in order of appearance."""
+    """Returns short names: several processes of a service are numbered in order of appearance."""
     names, seen = {}, {}
     for span in sorted(spans.values(), key=lambda span: span["start"]):
         service = span["process"][0]
@@ -105,7 +105,7 @@ def text(x, y, words, style="ink", extra=""):
 
 
 def axis(total, bottom):
-    """Rules with their times."""
+    """Yields the axis: rules with their times."""
     tick = next((tick for tick in TICKS if total / tick <= 10), TICKS[-1])
     for at in range(0, int(total) + 1, tick):
         x = LEFT + at / total * AXIS
@@ -126,7 +126,7 @@ def legend():
 
 
 def label(span):
-    """Its name, and its attempt if that is not the first."""
+    """Returns the span's name, with its attempt if that is not the first."""
     attempt = span["said"].get("orderflow.attempt", "1")
     again = span["kind"] == "consumer" and attempt != "1"
     return f"{span['name']}, attempt {attempt}" if again else span["name"]
@@ -134,7 +134,7 @@ def label(span):
 
 def bar(span, y, total):
     x = LEFT + span["start"] / total * AXIS
-    # A step of no length is seen all the same.
+    # A span of no length stays visible.
     width = max((span["end"] - span["start"]) / total * AXIS, 2)
     yield f'<rect x="{x:.1f}" y="{y + 4}" width="{width:.1f}" height="11" rx="2" class="{span["kind"]}"/>'
     if span["failed"]:
@@ -144,7 +144,7 @@ def bar(span, y, total):
 
 
 def waits(rows, total):
-    """From the end of an attempt to the beginning of the next one of the same event in the same queue."""
+    """Yields lines from the end of an attempt to the start of the next one of the same event in the same queue."""
     before = {}
     for index, (span, _) in enumerate(rows):
         if span["kind"] != "consumer":
@@ -158,9 +158,9 @@ def waits(rows, total):
 
 
 def draw(spans, trace):
-    """The picture."""
+    """Yields the lines of the picture."""
     rows, names = ordered(spans), process_names(spans)
-    # Nothing is divided by zero where a clock stood still.
+    # Avoids a division by zero if the clock did not advance.
     total = max(span["end"] for span in spans.values()) or 1
     bottom = TOP + len(rows) * ROW
     failed = sum(span["failed"] for span in spans.values())

@@ -1,9 +1,9 @@
-"""Stores the traces that it is sent by OTLP over HTTP, for trace_picture.py.
+"""Stores the traces that it receives by OTLP over HTTP, for trace_picture.py.
 
 usage: trace_record.py PORT FILE [ENDPOINT]
 
 FILE gets one ExportTraceServiceRequest of OTLP/JSON a line, as the OpenTelemetry Collector's file exporter writes
-them. With ENDPOINT every request is passed on as it is, to a viewer. SIGTERM or Ctrl-C ends it.
+them. With ENDPOINT every request is forwarded unchanged to a viewer. SIGTERM or Ctrl-C ends it.
 
 Our programs send protobuf. Run it where `pip install opentelemetry-proto==1.45.2` was done.
 """
@@ -18,7 +18,7 @@ import urllib.request
 from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-# More than a batch of ours ever takes.
+# More than one of our batches ever needs.
 LARGEST_BYTES = 64 * 1024 * 1024
 # As long as our programs wait for the answer.
 TIME_OUT_SECONDS = 5
@@ -27,7 +27,7 @@ IDS = {"traceId", "spanId", "parentSpanId"}
 
 
 def with_hexadecimal_ids(value):
-    """What MessageToDict made, as OTLP/JSON has it."""
+    """Converts MessageToDict's result to OTLP/JSON."""
     if isinstance(value, list):
         return [with_hexadecimal_ids(item) for item in value]
     if isinstance(value, dict):
@@ -61,18 +61,18 @@ class Recorder(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
     def pass_on(self, body):
-        """The viewer's status; 502 where it cannot be had."""
+        """Forwards a request; returns the viewer's status, or 502 if it is unreachable."""
         headers = {"Content-Type": "application/x-protobuf"}
         request = urllib.request.Request(f"{self.endpoint}/v1/traces", body, headers)
         try:
             with urllib.request.urlopen(request, timeout=TIME_OUT_SECONDS) as answer:
                 return answer.status
         except OSError as error:
-            print(f"not passed on: {error}", file=sys.stderr, flush=True)
+            print(f"not forwarded: {error}", file=sys.stderr, flush=True)
             return 502
 
     def log_message(self, *_):
-        """Silent: what comes in is in the file."""
+        """Logs nothing: the file has every request."""
 
 
 def main():

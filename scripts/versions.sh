@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the programs of the first version that runs beside this one, which CHANGELOG.md names, into .dev/versions/COMMIT/.
+# Builds the programs of the oldest version that can run beside this one, as CHANGELOG.md names it, into
+# .dev/versions/COMMIT/.
 set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
@@ -12,7 +13,7 @@ need_cargo
 need_command cc gcc libc6-dev
 cd "$ROOT"
 COMMIT=$(sed -n 's/^- \*\*Since \([0-9a-f]\{7,40\}\) .*/\1/p' CHANGELOG.md | head -n 1)
-[ -n "$COMMIT" ] || die "CHANGELOG.md names no version that this one runs beside: a line '- **Since COMMIT …'."
+[ -n "$COMMIT" ] || die "CHANGELOG.md names no compatible version: it needs a line '- **Since COMMIT …'."
 KEPT=$DEV/versions/$COMMIT
 [ ! -x "$KEPT/orderflow-worker" ] || exit 0
 git cat-file -e "$COMMIT^{commit}" 2>/dev/null ||

@@ -1,5 +1,5 @@
-//! What a long outage costs: so many orders wait that the front ends send customers away, and then all of them have to be
-//! carried out, within the memory that every process may have and without anybody starting anything anew.
+//! The cost of a long outage: orders wait until the front ends refuse more, and then all must be processed, within each
+//! process's memory limit and without a restart.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -20,51 +20,51 @@ use crate::{
     world::{Setup, World},
 };
 
-/// What every process may take at most, in MiB.
+/// The memory limit of each process, in MiB.
 const MEMORY: u64 = 150;
 
-/// Customers at once.
+/// Concurrent customers.
 const AT_ONCE: usize = 64;
 
-/// How long each part may take for every thousand orders, at least a minute in all: far longer than it does.
+/// How long each phase may take per thousand orders, beyond a minute: far longer than it does.
 const PATIENCE_PER_THOUSAND: Duration = Duration::from_secs(30);
 
-/// For how long orders may be accepted beyond the limit: each front end looks at it once a second, and a busy machine may
-/// be late.
+/// How long orders may still be accepted beyond the limit: each front end checks it once a second, and a busy machine
+/// may be late.
 const BEYOND: Duration = Duration::from_secs(3);
 
-/// How it runs.
+/// The options of `bounds`.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// So many orders wait before the front ends take no more
+    /// Number of waiting orders beyond which the front ends refuse more
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(100..))]
     orders: u32,
-    /// A directory for the processes' logs, kept; without it they are kept where something was wrong
+    /// A directory in which to keep the processes' logs; without it they are kept only after violations
     #[arg(long, value_name = "DIRECTORY")]
     logs: Option<PathBuf>,
-    /// A file for what came of it, in JSON
+    /// A file for the results, in JSON
     #[arg(long, value_name = "FILE")]
     pub results: Option<PathBuf>,
 }
 
-/// What came of it.
+/// The results.
 #[derive(Debug, Serialize)]
 pub struct Outcome {
-    /// Orders that were accepted while the broker was away.
+    /// Orders accepted while the broker was unreachable.
     pub accepted: usize,
-    /// How long that took, in seconds.
+    /// Seconds that this took.
     pub accepting_seconds: f64,
-    /// How long it took until the broker had them all, in seconds.
+    /// Seconds until the broker had all of them.
     pub publishing_seconds: f64,
-    /// How long it took the workers, who came last, to carry them all out, in seconds.
+    /// Seconds that the workers, reconnected last, needed to process all of them.
     pub draining_seconds: f64,
-    /// The most memory that each process ever had, in MiB.
+    /// The peak memory of each process, in MiB.
     pub peak_memory: Vec<(String, u64)>,
-    /// What must not be, a sentence each.
+    /// Violations, a sentence each.
     pub violations: Vec<String>,
 }
 
-/// Runs it on servers of its own.
+/// Runs it on its own servers.
 pub async fn run(options: &Options) -> Outcome {
     let own = Own::start(&Wanted { nodes: 1, ..Wanted::default() }).await;
     let setup = Setup { admission: Some(options.orders), scarce: 30, ..Setup::default() };
@@ -79,7 +79,7 @@ pub async fn run(options: &Options) -> Outcome {
     let began = Instant::now();
     let (seen, mut violations) = accept(&world, options.orders).await;
     let accepting_seconds = began.elapsed().as_secs_f64();
-    println!("{} orders are accepted after {accepting_seconds:.0} s, and no more are", seen.stories.len());
+    println!("{} orders were accepted in {accepting_seconds:.0} s, and no more are", seen.stories.len());
 
     for wire in world.broker_wires(Component::is_front_end) {
         wire.proxy.mend().await;
@@ -87,7 +87,7 @@ pub async fn run(options: &Options) -> Outcome {
     let began = Instant::now();
     violations.extend(until_published(&world, patience).await.err());
     let publishing_seconds = began.elapsed().as_secs_f64();
-    println!("all are in queues after {publishing_seconds:.0} s");
+    println!("all events were published in {publishing_seconds:.0} s");
 
     for wire in world.broker_wires(Component::is_service) {
         wire.proxy.mend().await;
@@ -95,18 +95,18 @@ pub async fn run(options: &Options) -> Outcome {
     let began = Instant::now();
     violations.extend(check::until_quiet(&world, patience).await.err());
     let draining_seconds = began.elapsed().as_secs_f64();
-    println!("all are carried out after {draining_seconds:.0} s");
+    println!("all orders were processed in {draining_seconds:.0} s");
 
     let mut peak_memory = Vec::new();
     for program in world.programs.drain(..) {
         let (name, memory) = (program.name().to_owned(), program.peak_memory().await);
         if memory.is_none_or(|memory| memory >= MEMORY) {
-            violations.push(format!("{name} took {memory:?} MiB, and {MEMORY} is what it may have"));
+            violations.push(format!("{name} used {memory:?} MiB; the limit is {MEMORY}"));
         }
         if program.starts() != 1 {
             violations.push(format!("{name} was started {} times", program.starts()));
         }
-        println!("{name} took {} MiB at most", memory.unwrap_or_default());
+        println!("{name} used {} MiB at most", memory.unwrap_or_default());
         peak_memory.push((name, memory.unwrap_or_default()));
         violations.extend(program.stop().await.err());
     }
@@ -134,7 +134,7 @@ async fn until_ready(world: &World) {
     tokio::time::timeout(Duration::from_secs(60), ready).await.expect("the front ends start");
 }
 
-/// Places orders until so many wait that each front end sends customers away, and looks how it does that.
+/// Places orders until each front end refuses more, and checks the refusals.
 async fn accept(world: &World, limit: u32) -> (Seen, Vec<String>) {
     let (mut seen, mut violations, mut refused) = (Seen::default(), Vec::new(), 0_usize);
     let began = Instant::now();
@@ -147,14 +147,14 @@ async fn accept(world: &World, limit: u32) -> (Seen, Vec<String>) {
                 seen.stories.push(Story { wish, known: Known::Accepted(answer.accepted()), last_status: None });
             }
             Ok(answer) if is_honest(&answer) => refused += 1,
-            other => violations.push(format!("with the broker away an order was answered {other:?}")),
+            other => violations.push(format!("an order was answered {other:?} while the broker was unreachable")),
         }
         if refused > AT_ONCE * 2 {
             break;
         }
     }
     if refused == 0 {
-        violations.push(format!("{} orders wait and nobody was sent away", seen.stories.len()));
+        violations.push(format!("{} orders wait, and none was refused", seen.stories.len()));
     }
     let beyond = BEYOND.as_secs_f64() / began.elapsed().as_secs_f64();
     if seen.stories.len() as f64 * (1.0 - beyond) > f64::from(limit) {
@@ -173,7 +173,7 @@ async fn place(web: &Web) -> (Wish, reqwest::Result<Answer>) {
     (wish, answer)
 }
 
-/// A 503 that says when to come again.
+/// Returns whether the answer is a 503 that says when to retry.
 fn is_honest(answer: &Answer) -> bool {
     let seconds = answer.headers.get("retry-after").and_then(|value| value.parse::<u32>().ok());
     answer.status == StatusCode::SERVICE_UNAVAILABLE && seconds.is_some() && answer.body["detail"].is_string()

@@ -1,4 +1,4 @@
-//! A run: customers come, things break and are mended, and in the end everything is checked.
+//! A run: customers order, things break and are repaired, and at the end everything is checked.
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -15,89 +15,89 @@ use crate::{
     world::{Setup, World},
 };
 
-/// How long after a fault the next order may take until it is settled: beyond it the fault was not recovered from.
+/// How long after a fault the next order may take to settle; beyond that the shop did not recover.
 const RECOVERY: Duration = Duration::from_secs(90);
 
-/// What a run is to be.
+/// The plan of a run.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Everything that is drawn is drawn from it.
+    /// The seed of every random choice.
     pub seed: u64,
-    /// How long customers come and things break.
+    /// How long customers order and things break.
     pub lasts: Duration,
-    /// What breaks.
+    /// The faults.
     pub kinds: Vec<Kind>,
     /// How long an absence lasts.
     pub away: Duration,
     /// Customers a second.
     pub per_second: u32,
-    /// The safeguard that is left out.
+    /// The safeguard left out.
     pub without: Option<Safeguard>,
-    /// Where what breaks is struck.
+    /// Where faults strike.
     pub focus: Focus,
-    /// How many customers of a hundred want the scarce product, and how many pieces there are.
+    /// Percentage of customers who want the scarce product, and how many pieces there are.
     pub scarce: (u8, u32),
     /// Whether the services in examples/ run too.
     pub examples: bool,
-    /// Where the logs go, if somebody wants them.
+    /// Where to keep the logs, if anywhere.
     pub logs: Option<PathBuf>,
 }
 
-/// What a run was of: whatever else it has to be known by.
+/// The versions and options that identify a run besides its plan.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Made {
-    /// The commit that the programs were built from, if somebody said it.
+    /// The commit that the programs were built from, if given.
     pub commit: Option<String>,
     /// RabbitMQ's version.
     pub rabbitmq: String,
-    /// How many nodes of it.
+    /// The number of its nodes.
     pub nodes: usize,
     /// Whether the services in examples/ ran too.
     #[serde(default)]
     pub examples: bool,
-    /// PostgreSQL's version; results from before it was written have none.
+    /// PostgreSQL's version; empty in older results.
     #[serde(default)]
     pub postgres: String,
 }
 
-/// What came of a run.
+/// The results of a run.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Outcome {
-    /// Of what.
+    /// What ran.
     #[serde(flatten)]
     pub made: Made,
-    /// Of the plan.
+    /// The plan's seed.
     pub seed: u64,
-    /// Of the plan.
+    /// The safeguard that the plan left out.
     pub without: Option<String>,
-    /// Orders that were accepted.
+    /// Accepted orders.
     pub orders: usize,
-    /// Orders in the end, by status.
+    /// Orders at the end, by status.
     pub statuses: BTreeMap<String, usize>,
     /// Requests whose outcome no customer knows.
     pub unknown: usize,
-    /// Answers that customers got, by question.
+    /// Answers that customers got, by request.
     pub answers: BTreeMap<String, u64>,
-    /// Faults by kind.
+    /// Number of faults by kind.
     pub faults: BTreeMap<String, u32>,
-    /// How long an absence lasted; results from before there were any have none.
+    /// How long an absence lasted, in seconds; missing in older results.
     #[serde(default)]
     pub away_seconds: Option<f64>,
-    /// The longest recovery after each kind, in seconds: until an order that was placed then is settled.
+    /// The longest recovery after each kind, in seconds: until an order placed after the repair settles.
     pub recovery_seconds: BTreeMap<String, f64>,
-    /// Processes of ours that died at a crash point.
+    /// Number of our processes that died at a crash point.
     pub crashes: u32,
-    /// What came twice and did nothing the second time, by who recognised it.
+    /// Repetitions without effect, by what recognised them.
     pub absorbed: BTreeMap<String, usize>,
-    /// Orders that an operator had to replay, because an outage had used up their attempts.
+    /// Orders that had to be replayed, because an outage had used up their attempts.
     pub replayed: usize,
-    /// How long the run took, in seconds, all in all.
+    /// Total seconds of the run.
     pub seconds: f64,
-    /// What must not be, a sentence each.
+    /// Violations, a sentence each.
     pub violations: Vec<String>,
 }
 
-/// Runs a plan on these servers.
+/// Runs a plan on these servers. Returns the logs' directory if they were kept because of violations.
 pub async fn run(own: &mut Own, plan: &Plan, made: &Made) -> (Outcome, Option<PathBuf>) {
     let began = Instant::now();
     let reconcile = plan.kinds.contains(&Kind::QueueDelete);
@@ -161,10 +161,10 @@ struct Broken {
     violations: Vec<String>,
 }
 
-/// One fault after the other until the time is over, each followed by an order that shows when the shop works again.
+/// Runs one fault after the other until the time is over. After each, an order shows when the shop has recovered.
 async fn break_things(own: &mut Own, world: &mut World, plan: &Plan, began: Instant) -> Broken {
     let mut broken = Broken::default();
-    tokio::time::timeout(RECOVERY, until_working(world)).await.expect("a shop that nothing was done to works");
+    tokio::time::timeout(RECOVERY, until_working(world)).await.expect("an undisturbed shop works");
     let mut schedule = Schedule::new(plan, Instant::now());
     while let Some(fault) = schedule.draw(Instant::now()) {
         sleep(fault.before).await;
@@ -190,7 +190,7 @@ async fn break_things(own: &mut Own, world: &mut World, plan: &Plan, began: Inst
     broken
 }
 
-/// Waits until an order that is placed now is settled.
+/// Waits until an order placed now is settled.
 async fn until_working(world: &World) {
     let key = orderflow_tests::key();
     let body = orderflow_tests::body("MUG-SAND", 1, orderflow_tests::VISA).to_string().into_bytes();

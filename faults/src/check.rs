@@ -1,4 +1,4 @@
-//! Whether what must hold does, once everything works again and nothing is on its way any more.
+//! Checks the invariants once everything has recovered and no work is left.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -12,23 +12,23 @@ use crate::{
     world::World,
 };
 
-/// How long a run may take to become quiet.
+/// How long a run may take to finish all work.
 pub const QUIET: Duration = Duration::from_secs(240);
 
-/// The same where a safeguard is missing: what is lost then never comes, and that it does not is one of the findings.
+/// The same with a safeguard left out: lost work never finishes, which is one of the findings.
 pub const QUIET_WITHOUT: Duration = Duration::from_secs(20);
 
-/// How long an audit may take: far longer than it does.
+/// How long an audit may take: far longer than it needs.
 const AUDIT: Duration = Duration::from_secs(600);
 
-/// What only a fault run can see. The others are those of every test, and the audit's.
+/// Invariants that only a fault run can check, besides those of every test and of the audit.
 const OWN: &[(&str, &str)] = &[(
     "an event was applied twice by one subscription",
     "SELECT count(*) FROM (SELECT 1 FROM faults.applied WHERE NOT recognised GROUP BY event_id, subscription HAVING count(*) > 1) AS one",
 )];
 
-/// Waits until everything is applied that can be, and replays what died of an outage meanwhile. Returns how many orders
-/// that were; `Err` says what is left.
+/// Waits until all events are applied, and replays orders that an outage parked. Returns how many orders it replayed;
+/// `Err` says what is left.
 pub async fn until_quiet(world: &World, within: Duration) -> Result<usize, String> {
     let deadline = Instant::now() + within;
     let mut ledger = Ledger::open(&world.shop).await;
@@ -50,15 +50,15 @@ pub async fn until_quiet(world: &World, within: Duration) -> Result<usize, Strin
     }
 }
 
-/// What a look at everything found.
+/// The findings of [`all`].
 pub struct Found {
-    /// Everything that is wrong, a sentence each.
+    /// Violations, a sentence each.
     pub violations: Vec<String>,
-    /// What came twice and did nothing the second time, by who recognised it.
+    /// Repetitions without effect, by what recognised them.
     pub absorbed: BTreeMap<String, usize>,
 }
 
-/// Looks at everything. `garbage` is how many messages were put in that are no events.
+/// Checks everything. `garbage` is the number of injected messages that belong to no order.
 pub async fn all(world: &World, seen: &Seen, garbage: u32) -> Found {
     let mut ledger = Ledger::open(&world.shop).await;
     let mut wrong = seen.violations.clone();
@@ -87,13 +87,13 @@ pub async fn all(world: &World, seen: &Seen, garbage: u32) -> Found {
     Found { violations: wrong, absorbed }
 }
 
-/// What an operator would be told.
+/// Runs the audit; returns its report if it found anything.
 async fn audit(world: &World) -> Option<String> {
     let ended = run_for(AUDIT, "orderflow", &["audit", "--stuck-after", "1s"], &world.shop.operator_settings()).await;
     (ended.code != Some(0)).then(|| format!("orderflow audit: {}{}", ended.out, ended.err))
 }
 
-/// What customers were told, against what is stored.
+/// Compares the answers that customers got with the stored orders.
 async fn stories(ledger: &mut Ledger<'_>, seen: &Seen) -> Vec<String> {
     let mut wrong = Vec::new();
     let (statuses, orders) = (ledger.statuses().await, ledger.orders_by_key().await);

@@ -1,15 +1,15 @@
-//! The parts that a shop's own processes fall into: front ends, and one service each.
+//! The components of a shop's processes: the front ends, and each service.
 
 use std::fmt;
 
 use orderflow_service::{Roster, fault::CrashPoint};
 use orderflow_tests::examples::FRAUD_CHECK;
 
-/// Services whose handlers call somebody between taking an event and recording what came of it.
+/// Services whose handlers call a provider before they record the effect.
 const CALLING: [&str; 3] = ["payment", "shipping", "email"];
 
-/// Services with rows that two of their processes change at once: the order that is folded, the intent that is charged, the stock
-/// that is reserved.
+/// Services with rows that two of their processes may change concurrently: the folded order, the charged intent, the
+/// reserved stock.
 const SHARED: [&str; 3] = ["order", "payment", "inventory"];
 
 /// What a process runs.
@@ -22,17 +22,18 @@ pub enum Component {
 }
 
 impl Component {
-    /// Whether customers reach it.
+    /// Returns whether customers connect to it.
     pub fn is_front_end(self) -> bool {
         self == Self::FrontEnd
     }
 
-    /// Whether it consumes from queues.
+    /// Returns whether it consumes queues.
     pub fn is_service(self) -> bool {
         !self.is_front_end()
     }
 
-    /// Returns how many processes of it a run has: two where they share more than queues, since each costs a small machine memory.
+    /// Returns its number of processes in a run: one for services whose processes share no rows, to save memory,
+    /// otherwise two.
     pub fn processes(self) -> usize {
         match self {
             Self::Service(name) if !SHARED.contains(&name) => 1,
@@ -40,7 +41,7 @@ impl Component {
         }
     }
 
-    /// Returns what its role of PostgreSQL and its user of RabbitMQ are named after.
+    /// Returns the name in its PostgreSQL role and RabbitMQ user.
     pub fn account(self) -> &'static str {
         match self {
             Self::FrontEnd => "web",
@@ -48,9 +49,9 @@ impl Component {
         }
     }
 
-    /// Whether its processes ever come to this place.
+    /// Returns whether its processes ever reach this point.
     pub fn reaches(self, point: CrashPoint, roster: &Roster) -> bool {
-        // It is written in Python, and no place of it has a name.
+        // It is written in Python and has no crash points.
         if self == Self::Service(FRAUD_CHECK.name) {
             return false;
         }

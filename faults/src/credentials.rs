@@ -1,4 +1,4 @@
-//! What each component logs in with: a role of PostgreSQL and a user of RabbitMQ of its own, made as an operator makes them.
+//! Each component's own PostgreSQL role and RabbitMQ user, created as an operator creates them.
 
 use orderflow_service::Roster;
 use orderflow_tests::{Shop, own::random_password, run};
@@ -6,30 +6,30 @@ use url::Url;
 
 use crate::component::Component;
 
-/// What the roles' names begin with. The servers are the run's own, so nobody else has such roles.
+/// The prefix of the roles' names. The servers belong to the run, so no other roles conflict.
 const PREFIX: &str = "faults";
 
-/// The roles and users of a shop's components, with one password.
+/// The roles and users of a shop's components, all with one password.
 #[derive(Debug)]
 pub struct Credentials {
     password: String,
 }
 
 impl Credentials {
-    /// Makes the roles and users of the front ends and of these services.
+    /// Creates the roles and users of the front ends and of these services.
     ///
     /// # Panics
-    /// When one of the commands fails.
+    /// If one of the commands fails.
     pub async fn make(shop: &Shop, roster: &Roster) -> Self {
         let credentials = Self { password: random_password() };
         credentials.extend(shop, roster).await;
         credentials
     }
 
-    /// Makes those of services that were added since, and gives all others the rights to their tables.
+    /// Creates those of services added since, and grants all others the rights to their tables.
     ///
     /// # Panics
-    /// When one of the commands fails.
+    /// If one of the commands fails.
     pub async fn extend(&self, shop: &Shop, roster: &Roster) {
         let mut settings = shop.operator_settings();
         settings.push(("DATABASE_ROLE_PREFIX".to_owned(), PREFIX.to_owned()));
@@ -45,7 +45,7 @@ impl Credentials {
         }
     }
 
-    /// Returns the shop's database as this component reaches it.
+    /// Returns this component's URL of the shop's database.
     #[must_use]
     pub fn database(&self, shop: &Shop, component: Component) -> Url {
         self.log_in(shop.database_url(), &Self::role(component))
@@ -57,7 +57,7 @@ impl Credentials {
         format!("{PREFIX}_{}", component.account().replace('-', "_"))
     }
 
-    /// Returns the shop's virtual host as this component reaches it.
+    /// Returns this component's URL of the shop's virtual host.
     #[must_use]
     pub fn broker(&self, shop: &Shop, component: Component) -> Url {
         self.log_in(shop.broker_url("orderflow-web"), &format!("orderflow-{}", component.account()))

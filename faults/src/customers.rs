@@ -1,4 +1,4 @@
-//! The customers of a run, and what they saw: the only truth that counts in the end.
+//! The customers of a run and the answers that they got: the reference for the final checks.
 
 use std::{
     collections::BTreeMap,
@@ -16,16 +16,16 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// Customers at once; while so many are busy no new ones come.
+/// Concurrent customers; at this number no new ones start.
 const AT_ONCE: usize = 400;
 
-/// How often a customer tries before giving up.
+/// Number of tries before a customer gives up.
 const TRIES: u32 = 60;
 
-/// The wait between two tries, on average.
+/// The mean wait between two tries.
 const PAUSE: Duration = Duration::from_millis(1_500);
 
-/// What a customer wants, all of it drawn from the run's seed.
+/// What a customer does, drawn from the run's seed.
 #[derive(Debug, Clone)]
 pub struct Wish {
     /// The idempotency key.
@@ -36,15 +36,15 @@ pub struct Wish {
     pub quantity: i64,
     /// The card.
     pub method: &'static str,
-    /// Whether to send the same request again once it is accepted.
+    /// Whether to repeat the request once it is accepted.
     pub repeat: bool,
-    /// Whether to walk away from a request that was not answered, instead of trying again.
+    /// Whether to give up an unanswered request instead of retrying it.
     pub walk_away: bool,
-    /// When to ask for a cancel.
+    /// When to request a cancel.
     pub cancel_after: Option<Duration>,
 }
 
-/// The product of which there are only a few.
+/// The scarce product.
 pub const SCARCE: &str = "NOTEBOOK-A5";
 
 impl Wish {
@@ -64,7 +64,7 @@ impl Wish {
             _ => "pm_card_visa",
         };
         let cancel = random.random_bool(0.25);
-        // Some at once, so that the cancel overtakes the order; most within the time that an order takes.
+        // Some immediately, so that the cancel overtakes the order; most within the time that an order takes.
         let after = if random.random_bool(0.4) { 0 } else { random.random_range(0..1500) };
         Self {
             key: format!("faults-{run}-{number:08}"),
@@ -77,7 +77,7 @@ impl Wish {
         }
     }
 
-    /// One of what there is enough of, paid at once.
+    /// Returns an order of one plentiful product with a card that succeeds.
     pub fn plain(key: String) -> Self {
         Self {
             key,
@@ -96,25 +96,25 @@ impl Wish {
     }
 }
 
-/// What a customer knows of an order in the end.
+/// What a customer finally knows about an order.
 #[derive(Debug, Clone)]
 pub enum Known {
     /// It was accepted.
     Accepted(Order),
-    /// It was refused, and a request with a new key might fare better.
+    /// It was refused and does not exist.
     Refused(StatusCode),
-    /// Nobody answered: it may be there or not.
+    /// There was no answer: it may exist or not.
     Unknown,
 }
 
-/// One customer's story.
+/// One customer's experience.
 #[derive(Debug, Clone)]
 pub struct Story {
-    /// What was wanted.
+    /// What the customer did.
     pub wish: Wish,
-    /// What came of it.
+    /// The outcome.
     pub known: Known,
-    /// Whether the order was seen cancelled, shipped or declined.
+    /// The last status that the customer saw.
     pub last_status: Option<String>,
 }
 
@@ -123,30 +123,30 @@ pub struct Story {
 pub struct Seen {
     /// Their stories.
     pub stories: Vec<Story>,
-    /// What must never be seen, in words.
+    /// Violations, a sentence each.
     pub violations: Vec<String>,
-    /// Answers that repeated what the same request had been answered before.
+    /// Number of stored answers returned for repeated requests.
     pub replayed: usize,
-    /// How often each kind of answer came.
+    /// Number of answers by request and status.
     pub answers: BTreeMap<String, u64>,
 }
 
 type Shared = Arc<Mutex<Seen>>;
 
-/// A shop, and who comes.
+/// A shop and the rate of its customers.
 #[derive(Debug, Clone)]
 pub struct Opened {
     /// Its front ends.
     pub webs: Vec<Web>,
-    /// What every wish is drawn from.
+    /// The seed of every random choice.
     pub seed: u64,
     /// Customers a second.
     pub per_second: u32,
-    /// Of a hundred, who want the scarce product.
+    /// Percentage of customers who want the scarce product.
     pub scarce: u8,
 }
 
-/// Lets customers come until `stop` is cancelled and the last of them is served or has given up.
+/// Runs customers until `stop` is cancelled and the last of them is done or has given up.
 pub async fn come(shop: Opened, stop: CancellationToken) -> Seen {
     let Opened { webs, seed, per_second, scarce } = shop;
     let seen = Shared::default();
@@ -168,7 +168,7 @@ pub async fn come(shop: Opened, stop: CancellationToken) -> Seen {
         }
     }
     while customers.join_next().await.is_some() {}
-    Arc::try_unwrap(seen).expect("every customer has gone").into_inner().unwrap_or_else(PoisonError::into_inner)
+    Arc::try_unwrap(seen).expect("every customer is done").into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Customer {
@@ -176,7 +176,7 @@ struct Customer {
     wish: Wish,
     random: StdRng,
     seen: Shared,
-    /// The shop closes: whoever only looks goes home.
+    /// Cancelled when the run ends: customers who only watch then stop.
     stop: CancellationToken,
 }
 
@@ -206,7 +206,7 @@ impl Customer {
         self.seen(|seen| seen.violations.push(what));
     }
 
-    /// Asks one of the front ends. `None` where there was no answer that says anything.
+    /// Sends a request to one of the front ends. `None` if there was no conclusive answer.
     async fn ask(
         &mut self,
         what: &str,
@@ -237,11 +237,11 @@ impl Customer {
     async fn place(&mut self) -> Known {
         for _ in 0..TRIES {
             match self.post().await {
-                // Somebody is still at it, or the front end asks for patience.
+                // The request is still running, or the rate limit was hit: retry.
                 Some(answer) if matches!(answer.status.as_u16(), 409 | 429) => {}
                 Some(answer) if answer.status == StatusCode::ACCEPTED => return Known::Accepted(answer.accepted()),
                 Some(answer) => return Known::Refused(answer.status),
-                // Once the shop is closed nobody waits for an answer any more.
+                // After the end of the run nobody waits for an answer any more.
                 None if self.wish.walk_away || self.stop.is_cancelled() => return Known::Unknown,
                 None => {}
             }
@@ -256,7 +256,7 @@ impl Customer {
         self.ask("place", Method::POST, "/orders", &headers, Some(self.wish.body())).await
     }
 
-    /// The same request again has to give the same order.
+    /// Repeats the request, which must return the same order.
     async fn repeat(&mut self, order: &Order) {
         if let Some(answer) = self.post().await
             && answer.status == StatusCode::ACCEPTED
@@ -271,7 +271,7 @@ impl Customer {
         for _ in 0..TRIES {
             match self.ask("cancel", Method::POST, &path, &[("authorization", &token)], None).await {
                 Some(answer) if answer.status == StatusCode::NOT_FOUND => {
-                    return self.violation(format!("order {} was accepted and is not there", order.id));
+                    return self.violation(format!("order {} was accepted and does not exist", order.id));
                 }
                 Some(answer) if answer.status != StatusCode::TOO_MANY_REQUESTS => return,
                 _ => {}
@@ -280,14 +280,14 @@ impl Customer {
         }
     }
 
-    /// Looks at the order until it is settled or it takes too long, and at each look that it did not go back.
+    /// Polls the order until it is settled or takes too long, and checks that it never goes back.
     async fn watch(&mut self, order: &Order) -> Option<String> {
         let (path, token) = (format!("/orders/{}", order.id), format!("Bearer {}", order.token));
         let mut last: Option<(i64, String)> = None;
         for _ in 0..TRIES {
             if let Some(answer) = self.ask("look", Method::GET, &path, &[("authorization", &token)], None).await {
                 if answer.status == StatusCode::NOT_FOUND {
-                    self.violation(format!("order {} was accepted and is not there", order.id));
+                    self.violation(format!("order {} was accepted and does not exist", order.id));
                     break;
                 }
                 let version = answer.body["version"].as_i64();
@@ -296,7 +296,7 @@ impl Customer {
                         && (version < *before || rank(status) < rank(was) || rank(was) == SETTLED && status != was)
                     {
                         self.violation(format!(
-                            "order {} went from {was} ({before}) to {status} ({version})",
+                            "order {} went back from {was} ({before}) to {status} ({version})",
                             order.id
                         ));
                     }
@@ -315,10 +315,10 @@ impl Customer {
     }
 }
 
-/// The rank of a status that does not change any more.
+/// The rank of a final status.
 pub const SETTLED: u8 = 9;
 
-/// How far a status is; an order's never falls.
+/// Returns the rank of a status; an order's rank never falls.
 #[must_use]
 pub fn rank(status: &str) -> u8 {
     match status {

@@ -1,4 +1,4 @@
-//! The services in examples/, beside a run's workers: what a shop's own team or another one adds.
+//! The services in examples/, run beside the workers like services that other teams add.
 
 use orderflow_tests::{
     examples::{FRAUD_CHECK, LOYALTY, fraud_check, make_fraud_check_role},
@@ -8,10 +8,10 @@ use orderflow_tests::{
 
 use crate::{component::Component, world::World};
 
-/// Minor units from which on an order is suspicious: some orders of a run are, and some are not.
+/// Minor units from which an order is suspicious, chosen so that some orders of a run are and some are not.
 const FRAUD_LIMIT: u32 = 3000;
 
-/// Returns what their rows have to be in the end: in words what would be wrong, and a query that counts how often it is.
+/// Returns the checks of their rows: a description of the violation, and a query that counts it.
 #[must_use]
 pub fn checks() -> [(&'static str, String); 3] {
     let points = "SELECT count(*) FROM orders.orders AS o FULL JOIN loyalty.bookings AS b ON b.order_id = o.id
@@ -24,9 +24,9 @@ pub fn checks() -> [(&'static str, String); 3] {
          WHERE v.suspicious IS DISTINCT FROM (o.total >= {FRAUD_LIMIT})"
     );
     [
-        ("a shipped order has not the points of its total, or an order that did not ship has some", points.to_owned()),
+        ("a shipped order lacks the points of its total, or an order that did not ship has points", points.to_owned()),
         ("a booking has no event loyalty.points-booked, or several", events.to_owned()),
-        ("an order has no verdict, or a wrong one", verdicts),
+        ("an order has no verdict, or an incorrect one", verdicts),
     ]
 }
 
@@ -46,7 +46,7 @@ pub async fn start(world: &mut World, own: &Own) {
     let database = make_fraud_check_role(&world.shop, &own.postgres).await;
     let broker = world.credentials.broker(&world.shop, fraud);
     let mut settings = world.settings_with(fraud, &database, &broker).await;
-    // The client that it uses takes one address only.
+    // Its client accepts only one address.
     let first_node = |(name, value): &mut (String, String)| {
         if name == "AMQP_URL" {
             value.truncate(value.find(',').unwrap_or(value.len()));

@@ -1,4 +1,4 @@
-//! A journal: lines of JSON, on the disk before anybody is told what they say.
+//! A journal: lines of JSON that are on the disk before an answer depends on them.
 
 use std::{
     fs::{File, OpenOptions},
@@ -11,25 +11,25 @@ use std::{
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
-/// A file that is only ever added to. What waits in memory is bounded by the requests under way, since each waits until
-/// its own line is on the disk.
+/// An append-only file. The lines waiting in memory are bounded by the requests in progress, since each waits until its
+/// own line is on the disk.
 #[derive(Debug)]
 pub struct Journal {
     waiting: Arc<(Mutex<Waiting>, Condvar)>,
-    /// So many lines are on the disk.
+    /// The number of lines on the disk.
     written: watch::Receiver<u64>,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
     text: String,
-    /// Lines handed over since the start, written or not.
+    /// Lines added since the start, written or not.
     lines: u64,
 }
 
 impl Journal {
-    /// Opens the file, or makes it, and returns what stands there. A last line that a crash cut off is taken away: nobody
-    /// was told of it.
+    /// Opens or creates the file, and returns its entries. Removes a last line that a crash truncated: no answer has
+    /// depended on it.
     pub fn open<T: DeserializeOwned>(path: &Path) -> io::Result<(Self, Vec<T>)> {
         let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
         let mut text = String::new();
@@ -47,8 +47,8 @@ impl Journal {
         Ok((Self { waiting, written }, entries))
     }
 
-    /// Hands a line over, if there is one, and returns how many have been handed over: what is known now is known to the
-    /// disk once so many are written.
+    /// Adds a line, if there is one, and returns the number of lines added so far: the present state is on the disk
+    /// once this many are written.
     pub fn add(&self, line: Option<&str>) -> u64 {
         let (waiting, changed) = &*self.waiting;
         let mut waiting = lock(waiting);
@@ -61,14 +61,15 @@ impl Journal {
         waiting.lines
     }
 
-    /// Waits until so many lines are on the disk.
+    /// Waits until this many lines are on the disk.
     pub async fn until_written(&self, lines: u64) {
         // The writer ends with the process.
         drop(self.written.clone().wait_for(|written| *written >= lines).await);
     }
 }
 
-/// Writes what waits, together, for ever. A disk that fails ends the process: an answer must not go out without it.
+/// Writes waiting lines in batches, forever. A failing disk ends the process: no answer may go out before its line is
+/// written.
 fn write(waiting: &(Mutex<Waiting>, Condvar), mut file: File, written: &watch::Sender<u64>) {
     loop {
         let (text, lines) = {

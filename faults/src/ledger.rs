@@ -1,4 +1,4 @@
-//! What database and broker hold, read by connections of the checker's own.
+//! The contents of database and broker, read through the checker's own connections.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,24 +14,24 @@ use orderflow_service::{
 use orderflow_tests::{Left, Shop};
 use uuid::Uuid;
 
-/// From one moment to another, in microseconds since 1970 by the database's clock.
+/// A period, in microseconds since 1970 by the database's clock.
 #[derive(Debug, Clone, Copy)]
 pub struct Period {
-    /// The first.
+    /// The first moment.
     pub from: i64,
-    /// The last.
+    /// The last moment.
     pub to: i64,
 }
 
 impl Period {
-    /// The condition that this column is within it.
+    /// Returns the SQL condition that this column is within it.
     fn includes(self, column: &str) -> String {
         let Self { from, to } = self;
         format!("extract(epoch FROM {column}) * 1000000 BETWEEN {from} AND {to}")
     }
 }
 
-/// A look into a shop.
+/// Read access to a shop's data.
 pub struct Ledger<'s> {
     shop: &'s Shop,
     connection: Connection,
@@ -52,12 +52,12 @@ struct Named {
 }
 
 impl<'s> Ledger<'s> {
-    /// Opens it; the servers have to work.
+    /// Connects to the database, which must be available.
     pub async fn open(shop: &'s Shop) -> Self {
         Self { shop, connection: shop.database().await }
     }
 
-    /// The number that a query gives.
+    /// Returns the number that a query yields.
     pub async fn count(&mut self, query: &str) -> i64 {
         let sql = format!("SELECT ({query})::bigint AS number");
         let row: Number = diesel::sql_query(&sql)
@@ -75,18 +75,18 @@ impl<'s> Ledger<'s> {
         rows.into_iter().map(|row| (row.id, row.name)).collect()
     }
 
-    /// How many events are to be published, and how many to be applied by these services.
+    /// Returns the number of events still to be published, and of events still to be applied by these services.
     pub async fn unfinished(&mut self, roster: &Roster) -> (i64, i64) {
         let waiting = self.count("SELECT count(*) FROM messaging.outbox").await;
         (waiting, self.count(&Shop::not_applied(roster, "")).await)
     }
 
-    /// The moment, as in [`Period`].
+    /// Returns the present time, as in [`Period`].
     pub async fn now(&mut self) -> i64 {
         self.count("SELECT extract(epoch FROM clock_timestamp()) * 1000000").await
     }
 
-    /// How many sessions a role has.
+    /// Returns the number of a role's sessions.
     pub async fn sessions(&mut self, role: &str) -> i64 {
         self.count(&format!(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename = '{role}'"
@@ -94,7 +94,7 @@ impl<'s> Ledger<'s> {
         .await
     }
 
-    /// The events of these kinds that are to be published, and how often a relay took each.
+    /// Returns the unpublished events of these types, each with the number of times a relay leased it.
     pub async fn in_outbox(&mut self, kinds: &[&str]) -> HashMap<Uuid, String> {
         let kinds = kinds.join(",");
         let rows = format!(
@@ -103,8 +103,8 @@ impl<'s> Ledger<'s> {
         self.named(&rows).await.into_iter().collect()
     }
 
-    /// Of what happened in this period, how many events are to be published, and how many to be applied, where that does not wait
-    /// for a service that is absent: its own events are of these kinds.
+    /// Returns how many events of this period are still to be published, and how many still to be applied, without
+    /// those that wait for the absent service, whose own events have these types.
     pub async fn blocked(
         &mut self,
         roster: &Roster,
@@ -132,7 +132,7 @@ impl<'s> Ledger<'s> {
         (self.count(&unpublished).await, self.count(&unapplied).await)
     }
 
-    /// The orders that a dead letter holds up, at most a hundred.
+    /// Returns the orders parked by a dead letter, at most a hundred.
     pub async fn parked(&mut self) -> Vec<String> {
         let orders = "SELECT DISTINCT order_id AS id, order_id::text AS name
                       FROM messaging.dead_letters JOIN messaging.event_log USING (event_id)
@@ -141,24 +141,24 @@ impl<'s> Ledger<'s> {
         self.named(&orders).await.into_iter().map(|(_, name)| name).collect()
     }
 
-    /// Every order and its status.
+    /// Returns every order with its status.
     pub async fn statuses(&mut self) -> HashMap<Uuid, String> {
         self.named("SELECT id, status AS name FROM orders.orders").await.into_iter().collect()
     }
 
-    /// The order that each idempotency key made.
+    /// Returns the order of each idempotency key.
     pub async fn orders_by_key(&mut self) -> HashMap<String, Uuid> {
         let rows = self.named("SELECT order_id AS id, key AS name FROM orders.idempotency_keys").await;
         rows.into_iter().map(|(id, key)| (key, id)).collect()
     }
 
-    /// The Message-IDs of the mails that were sent.
+    /// Returns the Message-IDs of the mails recorded as sent.
     pub async fn planned_mails(&mut self) -> HashSet<String> {
         let mails = "SELECT order_id AS id, message_id AS name FROM email.mails WHERE sent_at IS NOT NULL";
         self.named(mails).await.into_iter().map(|(_, id)| id).collect()
     }
 
-    /// The latest orders with this status, at most so many.
+    /// Returns the latest orders with this status, at most `limit`.
     pub async fn recent_orders(&mut self, status: &str, limit: u32) -> Vec<Uuid> {
         let latest = format!(
             "SELECT id, status AS name FROM orders.orders WHERE status = '{status}' ORDER BY id DESC LIMIT {limit}"
@@ -166,16 +166,16 @@ impl<'s> Ledger<'s> {
         self.named(&latest).await.into_iter().map(|(id, _)| id).collect()
     }
 
-    /// What lies in a queue though nothing is on its way, a sentence each; `garbage` dead letters are as they should be.
+    /// Returns a sentence for each queue that should be empty and is not; `garbage` dead letters are expected.
     pub async fn left_in_queues(&mut self, roster: &Roster, garbage: u32) -> Vec<String> {
         let Left { mut wrong, dead } = self.shop.left_in_queues(roster, &mut self.connection).await;
         if dead.values().sum::<u32>() != garbage {
-            wrong.push(format!("{dead:?} are dead instead of the {garbage} that were put in"));
+            wrong.push(format!("{dead:?} are dead letters instead of the {garbage} injected"));
         }
         wrong
     }
 
-    /// The latest events as they were published, the newest first: routing key and body.
+    /// Returns the latest events as published, newest first: routing key and body.
     pub async fn recent_events(&mut self, limit: u32) -> Vec<(String, String)> {
         let latest = format!(
             "SELECT event_id AS id, event AS name FROM messaging.event_log ORDER BY occurred_at DESC LIMIT {limit}"

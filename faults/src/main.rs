@@ -1,4 +1,4 @@
-//! `orderflow-faults`: breaks everything that an order depends on, and checks that nothing is lost and nothing done twice.
+//! `orderflow-faults`: breaks everything that an order depends on, and checks that nothing is lost or done twice.
 
 mod bounds;
 mod breakage;
@@ -34,8 +34,7 @@ use crate::{
     campaign::{Made, Outcome, Plan},
 };
 
-/// Runs Orderflow on servers of its own, breaks them on a seeded schedule, and checks that nothing is lost and nothing is
-/// done twice.
+/// Runs Orderflow on its own servers, breaks them on a seeded schedule, and checks that nothing is lost or done twice.
 #[derive(Debug, Parser)]
 #[command(name = "orderflow-faults", version)]
 struct Arguments {
@@ -45,58 +44,58 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs customers and faults, and checks everything in the end; the last line is `violations: N`
+    /// Runs customers and faults, then checks everything; the last line is `violations: N`
     Run(RunOptions),
-    /// Lets orders wait until no more are taken, and then all be carried out; looks at the memory that it takes
+    /// Lets orders wait until the front ends refuse more, then has all processed; checks the memory used
     Bounds(bounds::Options),
-    /// Prints what came of several runs in tables
+    /// Prints the results of several runs as tables
     Table(table::Options),
-    /// Serves a mail server that keeps a ledger
+    /// Runs a mail server that keeps a ledger
     Mail(stand_in::Options),
-    /// Serves a payment provider that speaks as much of Stripe's API as Orderflow uses, and keeps a ledger
+    /// Runs a payment provider with the part of Stripe's API that Orderflow uses, and keeps a ledger
     Provider(stand_in::Options),
 }
 
 #[derive(Debug, clap::Args)]
 struct RunOptions {
-    /// What faults, customers and their wishes are drawn from: the same number, the same run
+    /// Seeds faults, customers and their orders: the same number repeats the run
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// For how long customers come and things break, in seconds
+    /// How long customers order and things break, in seconds
     #[arg(long, default_value_t = 60)]
     seconds: u64,
-    /// What breaks, separated by commas; without it everything, or what shows that a safeguard is missing
+    /// The faults, separated by commas; without it all, or those that reveal the safeguard left out
     #[arg(long, value_enum, value_delimiter = ',')]
     faults: Vec<Kind>,
-    /// How long only-worker-away and only-front-end-away last, such as 20m. One of each has to fit into the run. Without it:
-    /// 20 minutes where nothing else breaks, otherwise a minute, or a quarter of a shorter run
+    /// How long only-worker-away and only-front-end-away last, such as 20m. One of each must fit into the run. Without
+    /// it: 20 minutes if nothing else breaks, otherwise a minute, or a quarter of a run below four minutes
     #[arg(long, value_name = "TIME", value_parser = duration)]
     away: Option<Duration>,
     /// Customers a second
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     rate: u32,
-    /// A safeguard to leave out, to see that the checker finds out, or `nothing`; may be repeated: a run for each
+    /// A safeguard to leave out, to verify that the checker notices, or `nothing`; repeatable: one run for each
     #[arg(long, value_name = "NAME", value_parser = safeguard, default_value = "nothing")]
     without: Vec<Without>,
     /// The commit that this was built from, for the results
     #[arg(long)]
     commit: Option<String>,
-    /// The services in examples/ run too
+    /// Runs the services in examples/ too
     #[arg(long)]
     examples: bool,
-    /// RabbitMQ's nodes; three are a cluster
+    /// Number of RabbitMQ nodes; several form a cluster
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=5))]
     nodes: u8,
-    /// A directory with a Debian whose RabbitMQ is used instead of this machine's, as scripts/debian.sh makes it
+    /// A directory with a Debian whose RabbitMQ replaces this machine's, as scripts/debian.sh makes it
     #[arg(long, value_name = "DIRECTORY")]
     rabbitmq: Option<PathBuf>,
     /// The same for PostgreSQL
     #[arg(long, value_name = "DIRECTORY")]
     postgres: Option<PathBuf>,
-    /// A directory for the processes' logs, kept; without it they are kept where something was wrong
+    /// A directory in which to keep the processes' logs; without it they are kept only after violations
     #[arg(long, value_name = "DIRECTORY")]
     logs: Option<PathBuf>,
-    /// A file for what came of it, in JSON
+    /// A file for the results, in JSON
     #[arg(long, value_name = "FILE")]
     results: Option<PathBuf>,
 }
@@ -111,7 +110,7 @@ fn safeguard(name: &str) -> Result<Without, String> {
     }
     let names = || Safeguard::ALL.iter().map(|one| one.as_str()).collect::<Vec<_>>().join(", ");
     let found = Safeguard::ALL.iter().copied().find(|one| one.as_str() == name);
-    found.map(|one| Without(Some(one))).ok_or_else(|| format!("there is no such safeguard; there are: {}", names()))
+    found.map(|one| Without(Some(one))).ok_or_else(|| format!("unknown safeguard; expected one of: {}", names()))
 }
 
 fn main() -> ExitCode {
@@ -124,14 +123,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs it on mounts of our own, until it has ended or somebody ends us: servers are killed when they are dropped, and so
-/// they are then.
+/// Runs the work in a private mount namespace until it ends or a signal arrives. Dropping it kills the servers.
 fn until_told(work: impl Future<Output = ExitCode>) -> ExitCode {
     orderflow_service::tls::install();
     if own::can_mount()
         && let Err(error) = own::enter_own_mounts()
     {
-        eprintln!("orderflow-faults: no mounts of our own can be had: {error}");
+        eprintln!("orderflow-faults: cannot create a private mount namespace: {error}");
         return ExitCode::from(3);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
@@ -153,7 +151,7 @@ async fn bounds(options: &bounds::Options) -> ExitCode {
     ended(options.results.as_deref(), &outcome, outcome.violations.len())
 }
 
-/// Keeps what came of it, and says the last line.
+/// Writes the results and prints the last line.
 fn ended(results: Option<&Path>, outcome: &impl serde::Serialize, violations: usize) -> ExitCode {
     if let Some(file) = results {
         let text = serde_json::to_string_pretty(outcome).expect("outcomes are JSON");
@@ -217,14 +215,13 @@ async fn run(options: &RunOptions) -> ExitCode {
     ended(options.results.as_deref(), &outcomes, violations)
 }
 
-/// What is to break: what was asked for, or everything that can break here. `None` where something was asked for that
-/// cannot.
+/// Returns the requested faults, or all faults possible on this machine. `None` if a requested one is impossible.
 fn kinds(asked: &[Kind]) -> Option<Vec<Kind>> {
     let mut kinds = if asked.is_empty() { Kind::value_variants().to_vec() } else { asked.to_vec() };
     let name = |kind: &Kind| kind.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned());
     let missing: Vec<_> = kinds.iter().filter_map(|kind| Some((*kind, kind.is_missing()?))).collect();
     for (kind, why) in &missing {
-        eprintln!("orderflow-faults: left out: {}: {why}", name(kind));
+        eprintln!("orderflow-faults: skipping {}: {why}", name(kind));
     }
     kinds.retain(|kind| kind.is_missing().is_none());
     (asked.is_empty() || missing.is_empty()).then_some(kinds)

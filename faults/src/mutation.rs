@@ -1,4 +1,4 @@
-//! A check counts only if it can fail: each safeguard left out, with the faults that should show it.
+//! A check counts only if it can fail: for each safeguard left out, the faults that should reveal it.
 
 use orderflow_service::fault::{CrashPoint, Safeguard};
 
@@ -7,22 +7,22 @@ use crate::{
     campaign::Plan,
 };
 
-/// The plan that shows what a safeguard is there against, made from one for all.
+/// Returns a plan whose faults reveal that this safeguard is missing, based on the common plan.
 #[must_use]
 pub fn against(safeguard: Safeguard, common: &Plan) -> Plan {
     let mut plan = Plan { without: Some(safeguard), ..common.clone() };
     plan.kinds = match safeguard {
-        // What was sent and not taken, when the broker died.
+        // Messages sent and not accepted when the broker dies.
         Safeguard::Confirm | Safeguard::MarkAfterConfirm => vec![Kind::BrokerSwamped],
-        // What was committed and could not be sent.
+        // Events committed and not published.
         Safeguard::Outbox => vec![Kind::BrokerKill],
-        // What was acknowledged and not committed.
+        // Deliveries acknowledged and not committed.
         Safeguard::AckAfterCommit => vec![Kind::Crash],
         Safeguard::Inbox => vec![Kind::Duplicate],
         Safeguard::IdempotencyKey => vec![Kind::ProviderErrorAfter],
-        // Two workers that look at the stock at the same moment: when it is unlocked.
+        // Releasing the table lock lets two workers read the stock at the same time.
         Safeguard::StockLock => vec![Kind::DatabaseLock],
-        // A cancel that overtakes: what the other way goes waits in the outbox.
+        // A cancel overtakes while forward events wait in the outbox.
         Safeguard::Tombstone => vec![Kind::Crash, Kind::BrokerClose],
         Safeguard::EventLogMatch => vec![Kind::Forgery],
     };

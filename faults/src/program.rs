@@ -1,4 +1,4 @@
-//! One of our programs, kept running: whatever ends it, it is started again, as a service manager would.
+//! One of our programs, kept running: it is restarted whenever it ends, as a service manager would do.
 
 use std::{
     ffi::OsString,
@@ -27,20 +27,20 @@ use tokio::{
 
 use crate::component::Component;
 
-/// How soon an end is noticed.
+/// How often to check whether a program has ended.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// How long a program may take to end when it is asked to: the contract's 30 s.
+/// How long a program may take to end after SIGTERM: the promised 30 s.
 const STOP: Duration = Duration::from_secs(30);
 
 /// How a program is started.
 #[derive(Debug, Clone, Copy)]
 pub enum Restart {
-    /// As always.
+    /// Normally.
     Plain,
-    /// To end at this place, at this time that it comes there.
+    /// To crash at this point, on this pass through it.
     Crash(CrashPoint, u32),
-    /// With a clock that is off by so much, as libfaketime has it: `+1h`.
+    /// With a clock offset in libfaketime's notation: `+1h`.
     Clock(&'static str),
 }
 
@@ -50,23 +50,23 @@ impl Restart {
             Self::Plain => Vec::new(),
             Self::Crash(point, time) => vec![("ORDERFLOW_CRASH", format!("{}:{time}", point.as_str()).into())],
             Self::Clock(off) => vec![
-                ("LD_PRELOAD", false_clock().expect("it was looked for").into()),
+                ("LD_PRELOAD", false_clock().expect("checked before").into()),
                 ("FAKETIME", off.into()),
-                // What measures how long something takes goes right: only the time of day is wrong.
+                // The monotonic clock stays correct: only the time of day is false.
                 ("FAKETIME_DONT_FAKE_MONOTONIC", "1".into()),
             ],
         }
     }
 }
 
-/// The library that gives a process another time of day, if it is installed.
+/// Returns the path of libfaketime, if it is installed.
 pub fn false_clock() -> Option<PathBuf> {
     let architectures = std::fs::read_dir("/usr/lib").ok()?;
     let libraries = architectures.filter_map(|entry| Some(entry.ok()?.path().join("faketime/libfaketimeMT.so.1")));
     libraries.into_iter().find(|library| library.exists())
 }
 
-/// What is started, and how.
+/// A program and how to start it.
 struct Start {
     name: String,
     component: Component,
@@ -75,7 +75,7 @@ struct Start {
     settings: Vec<(String, String)>,
     log: PathBuf,
     process: Mutex<Option<Child>>,
-    /// Whether nobody starts it again once it has ended.
+    /// Whether it stays stopped once it has ended.
     away: AtomicBool,
     starts: AtomicU32,
     crashes: AtomicU32,
@@ -88,7 +88,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts it with exactly these settings; what it says goes to the end of `log`.
+    /// Starts it with exactly these settings; its output is appended to `log`.
     #[must_use]
     pub fn keep(
         name: &str,
@@ -114,7 +114,7 @@ impl Program {
         Self { start, keeper }
     }
 
-    /// Its name, for people.
+    /// Returns its display name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.start.name
@@ -126,32 +126,32 @@ impl Program {
         self.start.component
     }
 
-    /// How often it was started.
+    /// Returns how often it was started.
     #[must_use]
     pub fn starts(&self) -> u32 {
         self.start.starts.load(Ordering::SeqCst)
     }
 
-    /// The most memory that it had since its last start, in MiB; `None` where it does not run.
+    /// Returns its peak memory since its last start, in MiB; `None` if it does not run.
     pub async fn peak_memory(&self) -> Option<u64> {
         let id = self.start.process.lock().await.as_ref().and_then(Child::id)?;
         Some(memory(id, "VmHWM")?.div_ceil(1024))
     }
 
-    /// How often it ended at a crash point.
+    /// Returns how often it ended at a crash point.
     #[must_use]
     pub fn crashes(&self) -> u32 {
         self.start.crashes.load(Ordering::SeqCst)
     }
 
-    /// Sends it a signal, if it runs at this moment.
+    /// Sends it a signal, if it is running.
     pub async fn signal(&self, signal: Signal) {
         if let Some(id) = self.start.process.lock().await.as_ref().and_then(Child::id) {
             let _ = kill(Pid::from_raw(i32::try_from(id).expect("a process id")), signal);
         }
     }
 
-    /// Kills it and starts it anew, until it ends, as this says.
+    /// Kills it and starts it in this way; after its next end it restarts normally.
     pub async fn restart(&self, how: Restart) {
         let mut process = self.start.process.lock().await;
         if let Some(mut running) = process.take() {
@@ -160,10 +160,9 @@ impl Program {
         *process = Some(self.start.spawn(how));
     }
 
-    /// Asks it to end, which it has to within [`STOP`], and lets it be started again. `Err` says what was wrong with how
-    /// it ended.
+    /// Terminates it, which it must obey within [`STOP`], and lets it restart. `Err` says what was wrong with its end.
     pub async fn end(&self) -> Result<(), String> {
-        // Kept until it has ended, or the next one would find its port taken.
+        // Hold the lock until it has ended, or the next process would find its port in use.
         let mut running = self.start.process.lock().await;
         let Some(mut process) = running.take() else { return Ok(()) };
         if let Some(id) = process.id() {
@@ -172,34 +171,34 @@ impl Program {
         match tokio::time::timeout(STOP, process.wait()).await {
             Ok(Ok(status)) if status.success() => Ok(()),
             Ok(Ok(status)) if self.start.is_crash(status) => Ok(()),
-            Ok(status) => Err(format!("{} ended with {status:?} when it was asked to end", self.start.name)),
+            Ok(status) => Err(format!("{} ended with {status:?} after SIGTERM", self.start.name)),
             Err(_) => Err(format!("{} did not end within {STOP:?}", self.start.name)),
         }
     }
 
-    /// As [`Program::end`], and it stays away until [`Program::come_back`].
+    /// As [`Program::end`], but it stays stopped until [`Program::come_back`].
     pub async fn leave(&self) -> Result<(), String> {
         self.start.away.store(true, Ordering::SeqCst);
         self.end().await
     }
 
-    /// As [`Program::restart`], and once it has ended it stays away until [`Program::come_back`].
+    /// As [`Program::restart`], but once it has ended it stays stopped until [`Program::come_back`].
     pub async fn restart_once(&self, how: Restart) {
         self.start.away.store(true, Ordering::SeqCst);
         self.restart(how).await;
     }
 
-    /// Lets it be started again.
+    /// Lets it restart.
     pub fn come_back(&self) {
         self.start.away.store(false, Ordering::SeqCst);
     }
 
-    /// Whether it has ended and was not started again.
+    /// Returns whether it has ended and was not restarted.
     pub async fn is_away(&self) -> bool {
         self.start.process.lock().await.is_none()
     }
 
-    /// As [`Program::end`], for good.
+    /// As [`Program::end`], permanently.
     pub async fn stop(self) -> Result<(), String> {
         self.keeper.abort();
         self.end().await
@@ -232,7 +231,7 @@ async fn keep_running(start: Arc<Start>) {
 }
 
 impl Start {
-    /// Whether it ended at a crash point, which is counted.
+    /// Returns whether it ended at a crash point, and counts that.
     fn is_crash(&self, status: ExitStatus) -> bool {
         let crashed = status.signal() == Some(Signal::SIGABRT as i32);
         self.crashes.fetch_add(u32::from(crashed), Ordering::SeqCst);

@@ -1,10 +1,10 @@
-//! What came of several runs, in one table for people.
+//! The results of several runs as tables.
 
 use std::{collections::BTreeMap, fs, path::PathBuf, process::ExitCode};
 
 use crate::campaign::Outcome;
 
-/// Which runs.
+/// The options of `table`.
 #[derive(Debug, clap::Args)]
 pub struct Options {
     /// Files that `run --results` wrote
@@ -12,14 +12,14 @@ pub struct Options {
     files: Vec<PathBuf>,
 }
 
-/// Of one kind of fault, in all runs.
+/// One kind of fault, over all runs.
 #[derive(Debug, Default)]
 struct Row {
     faults: u32,
     worst_seconds: f64,
 }
 
-/// Prints tables in Markdown: a line for each run, for each kind of fault, and for what came twice.
+/// Prints tables in Markdown: a line for each run, for each kind of fault, and for each kind of repetition.
 pub fn run(options: &Options) -> ExitCode {
     let mut outcomes = Vec::new();
     for file in &options.files {
@@ -75,7 +75,7 @@ fn print(outcomes: &[Outcome]) {
     for (kind, row) in kinds {
         println!("| {kind} | {} | {:.0} |", row.faults, row.worst_seconds);
     }
-    println!("\n| came twice, and did nothing the second time | times |\n|---|---:|");
+    println!("\n| arrived twice, without effect the second time | times |\n|---|---:|");
     for (what, count) in absorbed {
         println!("| {what} | {count} |");
     }

@@ -1,4 +1,4 @@
-//! Everything that a run consists of: servers, the wires to them, and our processes.
+//! The parts of a run: servers, the connections to them, and our processes.
 
 use std::{
     net::SocketAddr,
@@ -21,13 +21,14 @@ use crate::{
     component::Component, credentials::Credentials, customers::SCARCE, examples, mail::MailServer, program::Program,
 };
 
-/// Long enough in all for every outage of a run, and soon enough at first to see many retries.
+/// Long enough in total for every outage of a run, and short enough at first to exercise many retries.
 const RETRY_DELAYS: &str = "1s,2s,5s,10s,20s,40s";
 
-/// RabbitMQ accepts queues this long after its start at the latest.
+/// How long after its start RabbitMQ may refuse queues.
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
 
-/// A table that only fault runs have, see `ORDERFLOW_NOTE_APPLIED`. Every role adds to it, in the transactions that it witnesses.
+/// Creates a table that only fault runs have, see `ORDERFLOW_NOTE_APPLIED`. Every role inserts into it, in the
+/// transaction that applies the event.
 const APPLIED: [&str; 4] = [
     "CREATE SCHEMA faults",
     "CREATE TABLE faults.applied (event_id uuid NOT NULL, subscription text NOT NULL, recognised boolean NOT NULL)",
@@ -38,47 +39,47 @@ const APPLIED: [&str; 4] = [
 /// How a world is set up.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Setup {
-    /// The safeguard that is left out.
+    /// The safeguard left out.
     pub without: Option<Safeguard>,
-    /// Whether lost deliveries are looked for all the time. Where no queue is deleted nothing may need it.
+    /// Whether the reconciler runs early. If no queue is deleted, nothing may depend on it.
     pub reconcile: bool,
-    /// Pieces of the scarce product.
+    /// The stock of the scarce product.
     pub scarce: u32,
-    /// So many orders may wait before customers are sent away, where that is not as always.
+    /// The number of waiting orders beyond which new ones are refused, if not the default.
     pub admission: Option<u32>,
     /// Whether the services in examples/ run too.
     pub examples: bool,
 }
 
-/// A wire, and what it connects.
+/// A connection through a proxy, and what it connects.
 pub struct Wire {
-    /// For people.
+    /// Its display name.
     pub name: String,
-    /// What can be broken.
+    /// The proxy, which faults can break.
     pub proxy: Proxy,
-    /// Whose wire to the broker it is, if it is one.
+    /// The component whose connection to the broker it is, if it is one.
     to_broker_of: Option<Component>,
 }
 
-/// A shop with servers, wires and processes that can be broken.
+/// A shop with servers, connections and processes that can be broken.
 pub struct World {
     /// Database and virtual host.
     pub shop: Shop,
-    /// The payment provider, a process of its own with a ledger of its own.
+    /// The payment provider, a separate process with its own ledger.
     pub provider: Stripe,
     /// The mail server, likewise.
     pub mail: MailServer,
-    /// All of them: customers' to the front ends, and our processes' to database, broker, provider and mail server.
+    /// All connections: customers' to the front ends, and our processes' to database, broker, provider and mail server.
     pub wires: Vec<Wire>,
     /// The front ends, the workers of each service, and then the services in examples/.
     pub programs: Vec<Program>,
     /// The front ends, as customers see them.
     pub webs: Vec<Web>,
-    /// The services that run.
+    /// The running services.
     pub roster: Roster,
-    /// Whether those in examples/ are among them.
+    /// Whether the services in examples/ are among them.
     pub examples: bool,
-    /// What our processes log in with.
+    /// The credentials of our processes.
     pub credentials: Credentials,
     setup: Setup,
     /// RabbitMQ's nodes.
@@ -87,7 +88,7 @@ pub struct World {
 }
 
 impl World {
-    /// Makes a shop on these servers and starts its processes.
+    /// Creates a shop on these servers and starts its processes.
     pub async fn open(own: &Own, setup: Setup, kept: Option<&Path>) -> Self {
         let shop = Shop::open_on(own.servers(), RETRY_DELAYS).await;
         if let Some(kept) = kept {
@@ -100,7 +101,7 @@ impl World {
             shop.execute(statement).await;
         }
         if setup.without == Some(Safeguard::StockLock) {
-            // The last word against overselling, behind the lock.
+            // The check constraint would still prevent overselling without the lock.
             shop.execute("ALTER TABLE inventory.stock DROP CONSTRAINT IF EXISTS stock_available_check").await;
         }
         let (provider, mail) = (Stripe::start().await, MailServer::start().await);
@@ -154,7 +155,7 @@ impl World {
         }
     }
 
-    /// Returns the settings by which a service reaches the company that it alone calls, by a wire of its own.
+    /// Returns the settings of the provider that only this service calls, through a separate proxy.
     async fn provider_of(&mut self, service: &str) -> Vec<(String, String)> {
         let (mut settings, name, url) = match service {
             "payment" => {
@@ -165,20 +166,20 @@ impl World {
             _ => return Vec::new(),
         };
         let wire = Proxy::to(&url).await;
-        // A base has no slash at its end.
+        // A base URL has no trailing slash.
         settings.push((name.to_owned(), wire.through(&url).as_str().trim_end_matches('/').to_owned()));
         self.add(&format!("{service} to {name}"), wire, None);
         settings
     }
 
-    /// Returns the settings of a component's processes, and makes their wires to database and broker.
+    /// Returns the settings of a component's processes, and creates their proxies to database and broker.
     pub async fn settings(&mut self, component: Component) -> Vec<(String, String)> {
         let database = self.credentials.database(&self.shop, component);
         let broker = self.credentials.broker(&self.shop, component);
         self.settings_with(component, &database, &broker).await
     }
 
-    /// As [`World::settings`], of processes that reach the servers by these addresses.
+    /// As [`World::settings`], for processes that use these URLs.
     pub async fn settings_with(&mut self, component: Component, database: &Url, broker: &Url) -> Vec<(String, String)> {
         let to_database = Proxy::to(database).await;
         let through = to_database.through(database).to_string();
@@ -195,7 +196,7 @@ impl World {
             ("DATABASE_URL", through),
             ("AMQP_URL", nodes.join(",")),
             ("RUST_LOG", "info,lapin=error".to_owned()),
-            // Soon enough that a provider that hangs is seen to hang, and left alone, within a run.
+            // Short enough that a hanging provider is detected, and its breaker opens, within a run.
             ("PAYMENT_TIMEOUT", "3s".to_owned()),
             ("RECONCILE_AFTER", if self.setup.reconcile { "15s" } else { "1h" }.to_owned()),
             ("ORDERFLOW_NOTE_APPLIED", "1".to_owned()),
@@ -210,7 +211,7 @@ impl World {
         self.wires.push(Wire { name: name.to_owned(), proxy, to_broker_of });
     }
 
-    /// Keeps a program running until the run is over.
+    /// Keeps a program running until the end of the run.
     pub fn keep(
         &mut self,
         name: &str,
@@ -223,7 +224,7 @@ impl World {
         self.programs.push(Program::keep(name, component, program, arguments, settings, log));
     }
 
-    /// Reads which services are registered: they run as well from now on.
+    /// Reads the registered services, which belong to the run from now on.
     pub async fn read_registered(&mut self) {
         let registered = registered::list(&mut self.shop.database().await).await;
         self.roster = self.roster.with(&registered.expect("the services can be read"));
@@ -234,30 +235,30 @@ impl World {
         self.programs.iter().filter(|program| program.component() == component).collect()
     }
 
-    /// Returns the wires to the broker of the components that `of` accepts.
+    /// Returns the broker connections of the components that `of` accepts.
     pub fn broker_wires(&self, of: fn(Component) -> bool) -> impl Iterator<Item = &Wire> {
         self.wires.iter().filter(move |wire| wire.to_broker_of.is_some_and(of))
     }
 
-    /// Where the processes' logs are, for people.
+    /// Returns the directory of the processes' logs.
     #[must_use]
     pub fn logs(&self) -> PathBuf {
         self.logs.path().to_owned()
     }
 
-    /// Keeps the logs when the run is over.
+    /// Keeps the logs after the end of the run.
     pub fn keep_logs(&mut self) {
         self.logs.disable_cleanup(true);
     }
 
-    /// Runs an operator's command, which has to succeed, and returns what it says.
+    /// Runs an operator's command, which must succeed, and returns its output.
     pub async fn operate(&self, arguments: &[&str]) -> String {
         let ended = run("orderflow", arguments, &self.shop.operator_settings()).await;
         assert_eq!(ended.code, Some(0), "orderflow {arguments:?}: {} {}", ended.out, ended.err);
         ended.out
     }
 
-    /// As [`World::operate`], and runs it again while RabbitMQ refuses it because it has not started completely.
+    /// As [`World::operate`], but retries while RabbitMQ refuses it because it has not started completely.
     pub async fn operate_while_starting(&self, arguments: &[&str]) {
         until_within(STARTS_WITHIN, "RabbitMQ has started completely", async || {
             let ended = run("orderflow", arguments, &self.shop.operator_settings()).await;
@@ -266,7 +267,7 @@ impl World {
         .await;
     }
 
-    /// Lets every stopped process go on.
+    /// Continues every stopped process.
     pub async fn wake(&self) {
         for program in &self.programs {
             program.signal(Signal::SIGCONT).await;

@@ -1,4 +1,5 @@
-//! The events for programs in any language: a JSON Schema for each kind, and an `AsyncAPI` document of where they come from and go.
+//! The events for programs in any language: a JSON Schema for each type, and an `AsyncAPI` document of channels and
+//! operations.
 
 use std::{fs, path::Path};
 
@@ -11,19 +12,19 @@ use serde_json::{Map, Value, json};
 
 use crate::{Generated, error::GenerateError};
 
-/// The document's own version: that of its form and of the names in it, not of the programs.
+/// The document's own version: of its structure and names, not of the programs.
 const VERSION: &str = "1.0.0";
 
-const INTRODUCTION: &str = "What a service needs to know that takes the events of orders. It is registered by `orderflow service \
-    register`, which makes its queues; it declares nothing itself. Delivery is at least once, in no particular order: recognise \
-    repetitions by `id`. A service that acts on events is registered with `--tracks inbox`: before it acts, it finds the event in the \
-    shop's event log, by messaging.claim, and uses the log's data. One with `--tracks none` cannot ask the log, and so only watches. \
-    docs/EVENTS.md has the rules.";
+const INTRODUCTION: &str = "For services that consume the events of orders. Register a service with `orderflow service register`; \
+    `orderflow topology apply` creates its queues, and the service declares nothing itself. Delivery is at least once, in no \
+    particular order: recognise repetitions by `id`. Register a service that acts on events with `--tracks inbox`: before it acts, it \
+    must find the event in the shop's event log, through messaging.claim, and use the log's data. A service with `--tracks none` \
+    cannot query the log, and must only observe. docs/EVENTS.md has the rules.";
 
 /// Returns the document and the schemas that it refers to.
 ///
 /// # Errors
-/// When a sample cannot be read.
+/// If a sample cannot be read.
 pub fn files(root: &Path) -> Result<Vec<Generated>, GenerateError> {
     let mut files: Vec<_> = EventKind::ALL
         .iter()
@@ -55,7 +56,7 @@ fn document(root: &Path) -> Result<Value, GenerateError> {
     channels.insert("work-queue".to_owned(), work_queue());
     operations.insert(
         "take".to_owned(),
-        operation("receive", "work-queue", "Take the events of one kind from the service's own queue."),
+        operation("receive", "work-queue", "Consume the events of one type from the service's own queue."),
     );
     let source = Source::default();
     let delays = RetryDelays::read(&source);
@@ -63,7 +64,7 @@ fn document(root: &Path) -> Result<Value, GenerateError> {
         let name = names::retry(*delay);
         operations.insert(
             format!("try-again-{name}"),
-            operation("send", &name, "Try again later: a copy comes back to the queue that its routing key names."),
+            operation("send", &name, "Retry later: a copy returns to the queue that its routing key names."),
         );
         channels.insert(name.clone(), copies(&name, "fanout"));
     }
@@ -80,7 +81,7 @@ fn document(root: &Path) -> Result<Value, GenerateError> {
     }))
 }
 
-/// Where events of a kind are published.
+/// Returns the channel to which events of a type are published.
 fn published(kind: EventKind) -> Value {
     let name = kind.routing_key();
     json!({
@@ -105,10 +106,10 @@ fn of_every_kind() -> Map<String, Value> {
 fn work_queue() -> Value {
     json!({
         "address": "{service}.{event}",
-        "description": "The queue of one service for one kind of event: fraud-check.order-created.",
+        "description": "The queue of one service for one event type: fraud-check.order-created.",
         "parameters": {
             "service": { "description": "The service's name." },
-            "event": { "description": "The kind, with a hyphen for its full stop." },
+            "event": { "description": "The event's name, with a hyphen instead of the dot." },
         },
         "messages": of_every_kind(),
         "bindings": { "amqp": {
@@ -117,7 +118,7 @@ fn work_queue() -> Value {
     })
 }
 
-/// An exchange that takes copies of messages that could not be handled.
+/// Returns the channel of an exchange for copies of messages that could not be handled.
 fn copies(exchange: &str, kind: &str) -> Value {
     json!({
         "address": "{queue}",
@@ -132,7 +133,7 @@ fn copies(exchange: &str, kind: &str) -> Value {
     })
 }
 
-/// A copy of a message that could not be handled, with what is to be known of the failure.
+/// Returns the message type of such a copy, whose headers describe the failure.
 fn copy() -> Value {
     let text = |description: &str| json!({ "type": "string", "description": description });
     json!({
@@ -145,9 +146,9 @@ fn copy() -> Value {
             "properties": {
                 headers::ATTEMPT: {
                     "type": "integer", "minimum": 1,
-                    "description": "To a retry exchange: which attempt the next one is. To orders.dlx: which one failed last.",
+                    "description": "On a retry exchange: the number of the next attempt. On orders.dlx: the number of the last failed attempt.",
                 },
-                headers::REASON: text("Why it failed, for people. No personal data."),
+                headers::REASON: text("Why it failed, in readable form. No personal data."),
                 headers::QUEUE: text("The queue that it came from."),
                 headers::WORKER: text("The process in which it failed: its program, host and process id."),
                 headers::FAILED_AT: { "type": "string", "format": "date-time", "description": "When it failed." },

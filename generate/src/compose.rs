@@ -1,15 +1,15 @@
-//! The services in docker-compose.yml, their passwords, and where Prometheus finds them.
+//! The services in docker-compose.yml, their passwords, and Prometheus's targets.
 
 use orderflow_service::{Roster, Service};
 
 use crate::region::by_hand;
 
-/// What Compose says where a variable is missing.
+/// Compose's error for a missing variable.
 const MISSING: &str = "run scripts/make-env.sh first";
 
-/// A container for each service. What the file gives a service by hand has the anchor `&payment_settings`; a setting that has
-/// a line there or is shared gets no second one. What a service reads although most workers do without it has the value that
-/// the file gives it by hand for another program.
+/// Returns a container for each service. Hand-written settings of a service have an anchor such as `&payment_settings`;
+/// a setting with a hand-written line gets no second one. A setting that a service reads in addition to the common ones
+/// gets the value that the file has by hand for another program.
 pub fn services(roster: &Roster, text: &str) -> String {
     roster.services().map(|service| container(service, text)).collect()
 }
@@ -33,7 +33,7 @@ fn container(service: &Service, text: &str) -> String {
     )
 }
 
-/// The settings of a service that has no line by hand for itself.
+/// Returns the settings of a service without a hand-written line.
 fn settings(service: &Service, text: &str) -> String {
     let line = |name: &str, value: &str| format!("    {name}: {value}\n");
     let or_default = |name: &str| line(name, &format!("${{{name}:-}}"));
@@ -45,12 +45,12 @@ fn settings(service: &Service, text: &str) -> String {
     shared.chain(own.map(|setting| or_default(setting.name))).collect()
 }
 
-/// What variables of a service are named after: `GIFT_CARDS` in `GIFT_CARDS_WORKERS` and `AMQP_GIFT_CARDS_PASSWORD`.
+/// Returns the service's part of variable names: `GIFT_CARDS` in `GIFT_CARDS_WORKERS` and `AMQP_GIFT_CARDS_PASSWORD`.
 fn variable(service: &Service) -> String {
     service.name.to_uppercase().replace('-', "_")
 }
 
-/// The passwords that set-up gives to the services' users and roles.
+/// Returns the passwords that set-up assigns to the services' users and roles.
 pub fn passwords(roster: &Roster, _: &str) -> String {
     let names =
         |what: &'static str| roster.services().map(move |service| format!("{what}_{}_PASSWORD", variable(service)));

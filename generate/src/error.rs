@@ -1,4 +1,4 @@
-//! What can go wrong.
+//! Errors.
 
 use std::io;
 
@@ -10,28 +10,28 @@ pub enum GenerateError {
     /// A file cannot be read or written.
     #[error("{path}: {source}")]
     File {
-        /// Which, from the root of the repository.
+        /// Its path from the root of the repository.
         path: String,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// A file has lost the lines between which something is generated.
+    /// A file lacks the marks of a generated region.
     #[error("{path} needs a line `{begin}`, and below it `{end}`")]
     NoRegion {
-        /// Which, from the root of the repository.
+        /// Its path from the root of the repository.
         path: String,
-        /// The line before what is generated.
+        /// The line before the region.
         begin: String,
-        /// The line after it.
+        /// The line after the region.
         end: &'static str,
     },
-    /// A service cannot be called so, or takes nothing.
+    /// A service has an invalid name or consumes nothing.
     #[error(transparent)]
     Roster(#[from] RosterError),
-    /// The description of the events, or a part of it, cannot be written down.
-    #[error("docs/asyncapi.yaml cannot be made: {0}")]
+    /// The description of the events, or a part of it, cannot be serialised.
+    #[error("docs/asyncapi.yaml cannot be generated: {0}")]
     Form(String),
-    /// The broker's objects cannot be written down.
-    #[error("rabbitmq/definitions.json cannot be made: {0}")]
+    /// The broker's objects cannot be serialised.
+    #[error("rabbitmq/definitions.json cannot be generated: {0}")]
     Definitions(String),
 }

@@ -1,4 +1,4 @@
-//! The manifests of the services, and the lists and settings beside them.
+//! The manifests of the services, and their settings.
 
 use orderflow_service::{Roster, Service, config::Setting};
 
@@ -7,18 +7,18 @@ use crate::region::by_hand;
 const DEPLOYMENT: &str = include_str!("../templates/deployment.yaml");
 const SCALED_OBJECT: &str = include_str!("../templates/scaled_object.yaml");
 
-/// A manifest of each service in one file, which says where they come from.
+/// Returns a file with a manifest of each service, whose header names the template.
 fn each(roster: &Roster, template: &str, manifest: fn(&Service) -> String) -> String {
     let manifests: Vec<String> = roster.services().map(manifest).collect();
     format!("# `make generate` writes this file from generate/templates/{template}.\n{}", manifests.join("---\n"))
 }
 
-/// The workers of every service.
+/// Returns the Deployments of all services.
 pub fn workers(roster: &Roster) -> String {
     each(roster, "deployment.yaml", deployment)
 }
 
-/// How many workers each service has.
+/// Returns the autoscaling of all services.
 pub fn scaling(roster: &Roster) -> String {
     each(roster, "scaled_object.yaml", scaled_object)
 }
@@ -28,8 +28,8 @@ fn deployment(service: &Service) -> String {
     named.replace("            # SECRETS\n", &secrets(service))
 }
 
-/// What a service is given from its Secret beside its role and user. What is its own may be absent: whether it needs that is for
-/// the service to say.
+/// Returns the variables that a service gets from its Secret in addition to role and user. Its own settings are
+/// optional: the service reports a missing one that it needs.
 fn secrets(service: &Service) -> String {
     let shared = service.also_reads.iter().map(|setting| (setting, ""));
     let own = service.settings.iter().map(|setting| (setting, ", optional: true"));
@@ -44,7 +44,7 @@ fn secrets(service: &Service) -> String {
     };
     let variables: String = secrets.into_iter().map(variable).collect();
     format!(
-        "            # What else this service has to hide. A worker that lacks a setting ends with status 2 and names it.\n{variables}"
+        "            # The service's other secrets. A worker that lacks a setting exits with status 2 and names it.\n{variables}"
     )
 }
 
@@ -52,7 +52,7 @@ fn scaled_object(service: &Service) -> String {
     SCALED_OBJECT.replace("NAME", service.name)
 }
 
-/// What can be tuned of services and has no line by hand.
+/// Returns the services' settings without a hand-written line.
 pub fn settings(roster: &Roster, text: &str) -> String {
     let settings = roster.services().flat_map(|service| service.settings);
     let missing = settings.filter(|setting| !setting.secret && by_hand(text, setting.name).is_none());

@@ -1,4 +1,5 @@
-//! What follows from the list of services and is kept in files: for people to read, and for programs that do not know the list.
+//! Generates the files that follow from the list of services: documents, and files for programs that do not know the
+//! list.
 
 mod asyncapi;
 mod compose;
@@ -17,7 +18,7 @@ use orderflow_service::{Roster, config::Source};
 pub use crate::error::GenerateError;
 use crate::region::with_region;
 
-/// A file as it has to be.
+/// The required content of a file.
 struct Generated {
     /// Its path from the root of the repository.
     path: String,
@@ -54,10 +55,10 @@ fn stale(root: &Path, roster: &Roster) -> Result<Vec<Generated>, GenerateError> 
     Ok(all(root, roster)?.into_iter().filter(differs).collect())
 }
 
-/// What stands between the marks of a file, made from the services and from the file as it is.
+/// Returns the text between the marks of a file, from the services and the present file.
 type Region = fn(&Roster, &str) -> String;
 
-/// Files of which parts are generated, and what each part is called there.
+/// Files with generated regions, and the names of these regions.
 const REGIONS: [(&str, &str, Region); 11] = [
     ("Dockerfile", "version", version::argument),
     ("docker-compose.yml", "passwords", compose::passwords),
@@ -75,7 +76,7 @@ const REGIONS: [(&str, &str, Region); 11] = [
 fn all(root: &Path, roster: &Roster) -> Result<Vec<Generated>, GenerateError> {
     let mut files = vec![Generated { path: "rabbitmq/definitions.json".to_owned(), text: definitions()? }];
     for (path, name, region) in REGIONS {
-        // The file as the region before it has left it.
+        // Start from the file as the previous region left it.
         let begun = files.iter().position(|file| file.path == path);
         let text = match begun {
             Some(place) => files.remove(place).text,

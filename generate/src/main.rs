@@ -1,4 +1,4 @@
-//! `orderflow-generate write` brings the generated files up to date; `check` names those that are not.
+//! `orderflow-generate write` updates the generated files; `check` names those that are out of date.
 
 use std::{env, path::Path, process::ExitCode};
 

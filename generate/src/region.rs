@@ -1,15 +1,15 @@
-//! The part of a file that is generated, between two comments.
+//! The generated region of a file, between two comments.
 
 use crate::error::GenerateError;
 
-/// The two lines of a region, with `NAME` for what it is called: in files where a comment begins with `#`, and in Markdown.
+/// The marks of a region, with `NAME` for its name: in files whose comments begin with `#`, and in Markdown.
 const MARKS: [(&str, &str); 2] = [("# generated: NAME", "# end"), ("<!-- generated: NAME -->", "<!-- end -->")];
 
-/// A text in three parts; the marks are in the first and the last.
+/// The text around a region; it includes the marks.
 struct Parts<'a> {
     before: &'a str,
     after: &'a str,
-    /// What the marks' lines begin with.
+    /// The indentation of the marks.
     indentation: &'a str,
 }
 
@@ -41,7 +41,7 @@ pub fn with_region(path: &str, name: &str, text: &str, lines: &str) -> Result<St
     Ok(format!("{before}{}{after}", lines.lines().map(indented).collect::<String>()))
 }
 
-/// Returns the value that people give this key of a YAML file, outside of what is generated.
+/// Returns the hand-written value of this key of a YAML file, outside generated regions.
 pub fn by_hand<'t>(text: &'t str, key: &str) -> Option<&'t str> {
     let mut in_region = false;
     text.lines().map(str::trim).find_map(|line| {
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_people_write_are_told_from_generated_ones() {
+    fn hand_written_keys_are_distinguished_from_generated_ones() {
         let found = ["KEPT", "ALSO", "MADE", "LAST", "KEP"].map(|key| by_hand(FILE, key));
         assert_eq!(found, [Some("1"), Some("${ALSO:-3}"), None, None, None]);
     }

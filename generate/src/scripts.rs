@@ -1,8 +1,8 @@
-//! What scripts know of the services.
+//! The services in scripts.
 
 use orderflow_service::{Roster, Service};
 
-/// The names of the services, and of those that need `TOKEN_SECRET`, as arrays of bash.
+/// Returns the names of the services, and of those that need `TOKEN_SECRET`, as bash arrays.
 pub fn services(roster: &Roster, _: &str) -> String {
     let signs = |service: &&Service| service.also_reads.iter().any(|setting| setting.name == "TOKEN_SECRET");
     let names = |services: Vec<&Service>| services.iter().map(|one| one.name).collect::<Vec<_>>().join(" ");

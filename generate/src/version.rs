@@ -1,13 +1,13 @@
-//! The version of the workspace, where files of others have to name it.
+//! The workspace's version, in files that must name it.
 
 use orderflow_service::{Roster, version::VERSION};
 
-/// What the image's label says.
+/// Returns the Dockerfile's argument for the image's label.
 pub fn argument(_: &Roster, _: &str) -> String {
     format!("ARG VERSION={VERSION}\n")
 }
 
-/// The image that the manifests run.
+/// Returns the image tag that the manifests run.
 pub fn tag(_: &Roster, _: &str) -> String {
     format!("newTag: \"{VERSION}\"\n")
 }

@@ -1,4 +1,4 @@
-//! `orderflow-model`: walks through every way that an order can take.
+//! `orderflow-model`: explores every path that an order can take.
 
 use std::io;
 
@@ -6,15 +6,15 @@ use clap::Parser;
 use orderflow_model::{Safeguard, order::OrderModel, stock::StockModel};
 use stateright::{Checker as _, Model as _, report::WriteReporter};
 
-/// Walks through every way that an order can take through the protocol, with crashes anywhere, and says whether one of
-/// them ends badly.
+/// Explores every path that an order can take through the protocol, with crashes anywhere, and reports whether one of
+/// them violates a property.
 #[derive(Debug, Parser)]
 #[command(name = "orderflow-model", version)]
 struct Arguments {
-    /// Leave this safeguard out, and see a way to the harm that it is there against
+    /// Leaves this safeguard out, to show a path to the harm that it prevents
     #[arg(long, value_enum)]
     without: Option<Safeguard>,
-    /// Crashes and losses on the way, at most
+    /// Maximum number of crashes and losses
     #[arg(long, default_value_t = 2)]
     faults: u8,
 }

@@ -1,4 +1,4 @@
-//! One order on its way through outbox, broker, workers, provider and carrier: what can happen, and what must hold.
+//! One order passing through outbox, broker, workers, provider and carrier: what can happen, and what must hold.
 
 use stateright::{Model, Property};
 
@@ -8,28 +8,28 @@ use crate::{
     world::{Hand, Order, Payment, Row},
 };
 
-/// Something that happens.
+/// A transition of the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// The customer asks to cancel.
+    /// The customer requests a cancel.
     Cancel,
-    /// A relay publishes a row, and the broker takes the message.
+    /// A relay publishes a row, and the broker accepts the message.
     Publish(Step),
-    /// A relay publishes a row, and the message is lost on the way.
+    /// A relay publishes a row, and the message is lost.
     LosePublish(Step),
     /// The broker's confirm arrives.
     Confirm(Step),
     /// The broker's confirm is lost, or the relay's process dies before it sees it.
     LoseConfirm(Step),
-    /// Somebody publishes the message of an event that has not happened.
+    /// An intruder publishes a message for an event that has not happened.
     Forge(Step),
     /// The broker delivers a message to a worker.
     Deliver(usize, Step),
     /// A worker takes its next step.
     Work(usize),
-    /// The outside world does what a worker has asked for, and answers.
+    /// The provider or carrier carries out a worker's request, and answers.
     Answer(usize),
-    /// The outside world does what a worker had asked for that is gone.
+    /// The provider or carrier carries out the request of a worker that has died.
     Stray(Request),
     /// Such a request never arrives.
     LoseStray(Request),
@@ -37,12 +37,12 @@ pub enum Action {
     Crash(usize),
 }
 
-/// One order, with so many faults on its way.
+/// One order, with a limited number of faults.
 #[derive(Debug, Clone, Copy)]
 pub struct OrderModel {
-    /// Crashes and losses at most.
+    /// The maximum number of crashes and losses.
     pub faults: u8,
-    /// The safeguard that is left out.
+    /// The safeguard left out.
     pub without: Option<Safeguard>,
 }
 
@@ -67,7 +67,8 @@ impl Model for OrderModel {
                 Row::None => {}
                 Row::Waiting => {
                     actions.push(Action::Publish(step));
-                    // A row that waits for its confirm is just published again, so this only matters without.
+                    // A row that waits for its confirm is just published again, so this matters only without the
+                    // safeguard.
                     if fault && !self.has(Safeguard::Confirm) {
                         actions.push(Action::LosePublish(step));
                     }
@@ -146,8 +147,8 @@ impl Model for OrderModel {
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
             Property::always("charged at most once", |_, order: &Order| order.charges <= 1),
-            Property::always("given back at most once", |_, order: &Order| order.refunds <= order.charges.min(1)),
-            Property::always("never both shipped and given back", |_, order: &Order| {
+            Property::always("refunded at most once", |_, order: &Order| order.refunds <= order.charges.min(1)),
+            Property::always("never both shipped and refunded", |_, order: &Order| {
                 !order.parcel || order.refunds == 0 && !order.voided
             }),
             Property::always("shipped only when paid", |_, order: &Order| !order.parcel || order.charges > 0),
@@ -167,7 +168,7 @@ impl Model for OrderModel {
 }
 
 impl OrderModel {
-    /// Whether the safeguard is there.
+    /// Returns whether the safeguard is in place.
     pub(crate) fn has(&self, safeguard: Safeguard) -> bool {
         self.without != Some(safeguard)
     }

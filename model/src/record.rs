@@ -1,4 +1,4 @@
-//! What each step of an order does when its effect is recorded.
+//! The transaction of each step of an order.
 
 use crate::{
     Safeguard,
@@ -6,8 +6,8 @@ use crate::{
     world::{Order, Payment, Reservation, Shipment},
 };
 
-/// The transaction of the step: changes the service's row, and returns the step whose event follows. `Err` where the
-/// row is not what the effect took it for: the delivery is then retried.
+/// Runs the step's transaction: changes the service's row, and returns the step whose event follows. `Err` if the row
+/// does not match the effect: the delivery is then retried.
 pub(crate) fn record(
     order: &mut Order,
     step: Step,
@@ -50,7 +50,7 @@ fn reserve(order: &mut Order) -> Option<Step> {
 }
 
 fn ship(order: &mut Order, effect: Effect) -> Option<Step> {
-    // With the booking the row is there; without it this is the first that is written of the shipment.
+    // With the booking the row exists; without it this is the shipment's first write.
     if !matches!(order.shipment, Shipment::None | Shipment::Booking) {
         return None;
     }

@@ -1,6 +1,6 @@
-//! The steps of an order, what each asks of the outside world, and what comes back.
+//! The steps of an order, their requests to provider and carrier, and the answers.
 
-/// One subscription's share in an order. Every step has one event that leads to it, so a step's name is also its event's.
+/// One subscription's handling of an order. Exactly one event leads to each step, so a step also names its event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Step {
     /// `order.created` → payment
@@ -19,13 +19,12 @@ pub enum Step {
     ReverseReleased,
     /// `inventory.rejected` → payment
     ReverseRejected,
-    /// `shipment.created` → a service that only counts: its effect is not idempotent by itself, as a booking of loyalty
-    /// points would not be.
+    /// `shipment.created` → a service that only counts: its effect alone is not idempotent, like adding loyalty points.
     Count,
 }
 
 impl Step {
-    /// All of them; a step's place here is its place in the model's arrays.
+    /// All steps, in the order of their indices in the model's arrays.
     pub const ALL: [Self; 9] = [
         Self::Charge,
         Self::Reserve,
@@ -39,32 +38,32 @@ impl Step {
     ];
 }
 
-/// What is asked of the outside world.
+/// A request to provider or carrier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Request {
-    /// The payment provider, to charge.
+    /// Asks the payment provider to charge.
     Charge,
-    /// The payment provider, to settle that there is no charge and never will be.
+    /// Asks the payment provider to settle that there is no charge and never will be.
     Void,
-    /// The payment provider, to give a charge back.
+    /// Asks the payment provider to refund a charge.
     Refund,
-    /// The carrier, to take the parcel.
+    /// Asks the carrier to accept the parcel.
     Parcel,
 }
 
-/// What the outside world has said, so far as it is to be recorded.
+/// The part of an answer that a step records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Effect {
-    /// Nothing was asked.
+    /// There was no request.
     None,
     /// Charged.
     Charged,
     /// There is no charge and never will be.
     Voided,
-    /// Given back.
+    /// Refunded.
     Refunded,
     /// The carrier has the parcel.
     Accepted,
-    /// The carrier does not take it.
+    /// The carrier refuses the parcel.
     Refused,
 }

@@ -4,12 +4,12 @@ use stateright::{Model, Property};
 
 use crate::Safeguard;
 
-/// How far a worker is with its order.
+/// A worker's progress with its order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Deciding {
     /// Not begun.
     Waiting,
-    /// Has seen this many pieces, and holds the lock if there is one.
+    /// Has read this stock, and holds the lock if there is one.
     Seen(u8),
     /// Decided, and committed.
     Decided {
@@ -21,7 +21,7 @@ pub enum Deciding {
 /// The last piece, and two orders for it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Stock {
-    /// Pieces in stock; below zero is what must not be.
+    /// Pieces in stock; must never be negative.
     pub available: i8,
     /// The orders.
     pub orders: [Deciding; 2],
@@ -34,7 +34,7 @@ pub struct Next(pub usize);
 /// One piece, two orders.
 #[derive(Debug, Clone, Copy)]
 pub struct StockModel {
-    /// The safeguard that is left out.
+    /// The safeguard left out.
     pub without: Option<Safeguard>,
 }
 

@@ -1,4 +1,4 @@
-//! What workers do with a delivery, and what provider and carrier answer.
+//! How workers handle a delivery, and how provider and carrier answer.
 
 use crate::{
     Safeguard,
@@ -9,13 +9,13 @@ use crate::{
 };
 
 impl OrderModel {
-    /// A worker's next step that needs nobody outside.
+    /// Runs a worker's next step that needs no answer from provider or carrier.
     pub(crate) fn work(&self, order: &mut Order, worker: usize) {
         order.workers[worker] = match order.workers[worker] {
             Hand::Taken(step) => self.prepare(order, step),
             Hand::Acted(step, effect) => self.commit(order, step, effect),
             Hand::Committed(_, follow) => {
-                // Acknowledged. Without an outbox this is also where what follows is published.
+                // Acknowledges. Without an outbox the next event is also published here.
                 follow.into_iter().for_each(|step| order.put(step));
                 Hand::Empty
             }
@@ -72,7 +72,7 @@ impl OrderModel {
     pub(crate) fn answer(&self, order: &mut Order, worker: usize) {
         if let Hand::Asking(step, request) = order.workers[worker] {
             let effect = self.outside(order, request);
-            // A void that finds a charge turns into its refund.
+            // A void that finds a charge becomes its refund.
             order.workers[worker] = if (request, effect) == (Request::Void, Effect::Charged) {
                 Hand::Asking(step, Request::Refund)
             } else {
@@ -81,7 +81,7 @@ impl OrderModel {
         }
     }
 
-    /// What provider and carrier do, and what they would answer.
+    /// Carries out a request as provider or carrier, and returns the answer.
     pub(crate) fn outside(&self, order: &mut Order, request: Request) -> Effect {
         let once = self.has(Safeguard::IdempotencyKey);
         match request {
@@ -107,7 +107,7 @@ impl OrderModel {
         }
     }
 
-    /// What was in hand comes again, if it was not acknowledged; what was asked may still arrive.
+    /// Crashes a worker. An unacknowledged delivery is redelivered; its request may still arrive.
     pub(crate) fn crash(&self, order: &mut Order, worker: usize) {
         order.faults_left -= 1;
         let hand = std::mem::replace(&mut order.workers[worker], Hand::Empty);

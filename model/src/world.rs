@@ -1,10 +1,10 @@
-//! Everything that there is of one order: rows, messages, requests, and what provider and carrier have done.
+//! The complete state of one order: rows, messages, requests, and the effects at provider and carrier.
 
 use crate::step::{Effect, Request, Step};
 
 const STEPS: usize = Step::ALL.len();
 
-/// Copies of one message that a queue holds at most; more would show nothing new.
+/// The maximum number of copies of a message in a queue; more would reveal nothing new.
 const COPIES: u8 = 3;
 
 /// The payment service's row.
@@ -42,11 +42,11 @@ pub enum Shipment {
 /// An outbox row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Row {
-    /// There is none.
+    /// No row.
     None,
     /// To be published.
     Waiting,
-    /// Published, and the broker's confirm not seen yet.
+    /// Published, and not confirmed yet.
     Sent,
 }
 
@@ -55,34 +55,34 @@ pub enum Row {
 pub enum Hand {
     /// Nothing.
     Empty,
-    /// A delivery, not looked at yet.
+    /// A delivery, not prepared yet.
     Taken(Step),
-    /// A delivery whose request is on its way.
+    /// A delivery whose request is in flight.
     Asking(Step, Request),
     /// A delivery whose effect is to be recorded.
     Acted(Step, Effect),
-    /// A delivery whose effect is committed, and what follows from it.
+    /// A delivery whose effect is committed, and the step that follows.
     Committed(Step, Option<Step>),
 }
 
-/// The whole world of one order.
+/// The complete state of one order.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Order {
     /// Whether the carrier will refuse it.
     pub refused_by_carrier: bool,
-    /// Whether there was a piece in stock at the beginning.
+    /// Whether there was a piece in stock at the start.
     pub in_stock: bool,
-    /// Whether the customer has asked to cancel.
+    /// Whether the customer has requested a cancel.
     pub cancel_requested: bool,
-    /// The event log: which events happened.
+    /// The event log: the events that happened.
     pub log: [bool; STEPS],
     /// The outbox.
     pub outbox: [Row; STEPS],
-    /// What waits in the queues.
+    /// The messages in the queues.
     pub queues: [u8; STEPS],
-    /// The workers; which is which makes no difference, so they are kept sorted.
+    /// The workers, kept sorted because they are interchangeable.
     pub workers: [Hand; 2],
-    /// Which events are applied.
+    /// The inbox: the applied events.
     pub inbox: [bool; STEPS],
     /// The payment service's row.
     pub payment: Payment,
@@ -92,24 +92,24 @@ pub struct Order {
     pub shipment: Shipment,
     /// Pieces in stock.
     pub stock: u8,
-    /// What the counting service has counted.
+    /// The counting service's count.
     pub counted: u8,
     /// Charges in the provider's ledger.
     pub charges: u8,
-    /// Refunds there.
+    /// Refunds in the provider's ledger.
     pub refunds: u8,
-    /// Whether the charge was given up there.
+    /// Whether the charge was voided at the provider.
     pub voided: bool,
     /// Whether the carrier has the parcel.
     pub parcel: bool,
-    /// Requests on their way whose worker does not wait for the answer any more.
+    /// Requests in flight whose worker no longer waits for the answer.
     pub stray: [u8; 4],
     /// Crashes and losses that may still happen.
     pub faults_left: u8,
 }
 
 impl Order {
-    /// An order that was just accepted: committed, and its event in the outbox.
+    /// Returns an order that was just accepted: committed, with its event in the outbox.
     pub(crate) fn placed(in_stock: bool, refused_by_carrier: bool, faults: u8) -> Self {
         let mut order = Self {
             refused_by_carrier,
@@ -136,7 +136,7 @@ impl Order {
         order
     }
 
-    /// Whether nothing more happens by itself.
+    /// Returns whether nothing more happens unless the customer acts.
     #[must_use]
     pub fn at_rest(&self) -> bool {
         self.outbox.iter().all(|row| *row == Row::None)
@@ -145,7 +145,7 @@ impl Order {
             && self.stray.iter().all(|requests| *requests == 0)
     }
 
-    /// Whether it is shipped, and paid once, and nothing is left behind.
+    /// Returns whether it is shipped and paid once, with nothing left over.
     #[must_use]
     pub fn is_shipped(&self) -> bool {
         let paid = self.payment == Payment::Succeeded && self.charges == 1 && self.refunds == 0;
@@ -153,7 +153,7 @@ impl Order {
         self.shipment == Shipment::Created && self.parcel && paid && held && self.counted == 1
     }
 
-    /// Whether it is undone without a trace.
+    /// Returns whether it is undone without a trace.
     #[must_use]
     pub fn is_undone(&self) -> bool {
         let money = match self.payment {
@@ -164,19 +164,19 @@ impl Order {
         !self.parcel && money && self.stock == u8::from(self.in_stock) && self.counted == 0
     }
 
-    /// Whether the order ended as an order may end: shipped and paid, or undone without a trace.
+    /// Returns whether the order ended correctly: shipped and paid, or undone without a trace.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.is_shipped() || self.is_undone()
     }
 
-    /// A transaction appends an event to the log and the outbox.
+    /// Appends an event to the log and the outbox, as a transaction does.
     pub(crate) fn append(&mut self, step: Step) {
         self.log[step as usize] = true;
         self.outbox[step as usize] = Row::Waiting;
     }
 
-    /// The broker takes a message.
+    /// The broker accepts a message.
     pub(crate) fn put(&mut self, step: Step) {
         let waiting = &mut self.queues[step as usize];
         *waiting = COPIES.min(*waiting + 1);

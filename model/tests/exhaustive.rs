@@ -1,14 +1,14 @@
-//! Every way that an order can take, with a crash anywhere: none ends badly, and without any one safeguard one does.
+//! Every path that an order can take, with a crash anywhere: none does harm, and without any one safeguard one does.
 
 use orderflow_model::{Safeguard, order::OrderModel, stock::StockModel};
 use stateright::{Checker as _, HasDiscoveries, Model};
 
-/// Walks until every state was seen, and checks that each property holds.
+/// Explores every state, and checks that each property holds.
 fn holds(faults: u8) {
     let checker = OrderModel { faults, without: None }.checker().threads(2).spawn_bfs().join();
     checker.assert_properties();
-    assert!(checker.is_done(), "not every state was seen");
-    // A model in which little can happen proves little: were a step lost from it, this would be far less.
+    assert!(checker.is_done(), "not every state was explored");
+    // A model in which little can happen proves little: with a missing step the number would be far smaller.
     assert!(checker.unique_state_count() > 60_000, "only {} states", checker.unique_state_count());
 }
 
@@ -23,7 +23,7 @@ fn an_order_ends_well_whatever_happens_twice() {
     holds(2);
 }
 
-/// The harm that leaving a safeguard out leads to.
+/// Checks that leaving a safeguard out leads to this harm.
 fn harm<M>(model: M, harm: &'static str)
 where
     M: Model + Send + Sync + 'static,
@@ -40,17 +40,17 @@ fn order_without(safeguard: Safeguard) -> OrderModel {
 }
 
 #[test]
-fn without_the_outbox_an_order_is_left_standing() {
+fn without_the_outbox_an_order_never_settles() {
     harm(order_without(Safeguard::Outbox), "settled when at rest");
 }
 
 #[test]
-fn without_waiting_for_the_confirm_an_order_is_left_standing() {
+fn without_waiting_for_the_confirm_an_order_never_settles() {
     harm(order_without(Safeguard::Confirm), "settled when at rest");
 }
 
 #[test]
-fn acknowledged_before_the_commit_an_order_is_left_standing() {
+fn acknowledging_before_the_commit_leaves_an_order_unsettled() {
     harm(order_without(Safeguard::AckAfterCommit), "settled when at rest");
 }
 
@@ -66,12 +66,12 @@ fn without_the_providers_idempotency_key_a_customer_is_charged_twice() {
 
 #[test]
 fn without_the_providers_idempotency_key_a_customer_is_refunded_twice() {
-    harm(order_without(Safeguard::IdempotencyKey), "given back at most once");
+    harm(order_without(Safeguard::IdempotencyKey), "refunded at most once");
 }
 
 #[test]
 fn without_the_booking_an_order_is_shipped_and_refunded() {
-    harm(order_without(Safeguard::Booking), "never both shipped and given back");
+    harm(order_without(Safeguard::Booking), "never both shipped and refunded");
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn without_the_void_a_cancelled_order_stays_charged() {
 }
 
 #[test]
-fn believing_messages_an_order_is_shipped_unpaid() {
+fn trusting_messages_ships_an_unpaid_order() {
     harm(order_without(Safeguard::EventLogMatch), "shipped only when paid");
 }
 

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# maildev for the demo: a mail server that delivers to nobody, and a page that shows what it got. Sourced by demo.sh, which
-# says what $DEMO is and how a program is started.
+# maildev for the demo: a mail server that forwards nothing, and a page that shows its mails. Sourced by demo.sh, which
+# defines $DEMO and how to start a program.
 
-# The usual ports where they are free, else the next ones.
+# Uses the usual ports where they are free, else the next ones.
 maildev_start() {
     local smtp web
     node_tools maildev "$ROOT/scripts/maildev" 7>&- 8>&- ||
@@ -22,4 +22,4 @@ maildev_start() {
 maildev_runs() { own_pid "$DEMO/maildev.pid" >/dev/null; }
 maildev_ready() { [ "$(http_status "${MAILDEV##*:}" /healthz)" = 200 ]; }
 
-maildev_link() { printf 'http://%s (every mail, as a mail program shows it)' "$MAILDEV"; }
+maildev_link() { printf 'http://%s (every mail, in a mail viewer)' "$MAILDEV"; }

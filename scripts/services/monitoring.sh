@@ -1,19 +1,19 @@
 # shellcheck shell=bash
-# Prometheus and Alertmanager for the demo, with the rules of monitoring/. Sourced by demo.sh, which says what $DEMO and
-# $ADDRESS are and how a program is started.
+# Prometheus and Alertmanager for the demo, with the rules of monitoring/. Sourced by demo.sh, which defines $DEMO,
+# $ADDRESS and how to start a program.
 
-# The usual ports where they are free, else the next ones.
+# Uses the usual ports where they are free, else the next ones.
 monitoring_start() {
     install_monitoring 7>&- 8>&-
     PROMETHEUS=127.0.0.1:$(free_port 9090)
     ALERTMANAGER=127.0.0.1:$(free_port 9093)
-    # What an earlier demo measured would stand beside this one's as if it had just stopped.
+    # An earlier demo's figures would appear as if it had just stopped.
     rm -rf "$DEMO/prometheus" "$DEMO/alertmanager"
     mkdir -p "$DEMO/prometheus" "$DEMO/alertmanager"
     prometheus_config >"$DEMO/prometheus/prometheus.yml"
     alertmanager_config >"$DEMO/alertmanager/alertmanager.yml"
 
-    # There is one Alertmanager, so it looks for no others.
+    # There is only one Alertmanager, so it needs no cluster.
     spawn alertmanager prometheus-alertmanager --config.file="$DEMO/alertmanager/alertmanager.yml" \
         --storage.path="$DEMO/alertmanager" --cluster.listen-address= \
         --web.listen-address="$ALERTMANAGER" --web.external-url="http://$ALERTMANAGER"
@@ -25,14 +25,14 @@ monitoring_start() {
         fail_with_log "Alertmanager ended while it started, or was not ready within 60 s." "$DEMO/alertmanager.log"
     printf 'Prometheus: starting on %s ' "$PROMETHEUS"
     wait_until 60 prometheus_runs prometheus_sees ||
-        fail_with_log "Prometheus ended while it started, or did not reach all that it measures within 60 s." "$DEMO/prometheus.log"
+        fail_with_log "Prometheus ended while it started, or did not reach all its targets within 60 s." "$DEMO/prometheus.log"
 }
 
 alertmanager_runs() { own_pid "$DEMO/alertmanager.pid" >/dev/null; }
 alertmanager_ready() { [ "$(http_status "${ALERTMANAGER##*:}" /-/ready)" = 200 ]; }
 prometheus_runs() { own_pid "$DEMO/prometheus.pid" >/dev/null; }
 
-# Whether everything that it is to look at has answered.
+# Whether all its targets have answered.
 prometheus_sees() {
     [ "$(http_status "${PROMETHEUS##*:}" /-/ready)" = 200 ] || return 1
     python3 - "http://$PROMETHEUS/api/v1/targets" <<'PYTHON'
@@ -44,7 +44,7 @@ sys.exit(0 if targets and all(target["health"] == "up" for target in targets) el
 PYTHON
 }
 
-# As monitoring/prometheus.yml, but with this machine's addresses, and more often: nobody waits long for a demo.
+# Like monitoring/prometheus.yml, but with local addresses and shorter intervals, since a demo must be quick.
 prometheus_config() {
     cat <<CONFIG
 global: {scrape_interval: 5s, scrape_timeout: 5s, evaluation_interval: 5s}
@@ -61,7 +61,7 @@ scrape_configs:
     static_configs:
 $(for service in "${SERVICES[@]}"; do echo "      - {targets: [\"${ADDRESS[$service]}\"]}"; done)
 CONFIG
-    # Of a broker that is not ours only who gave it knows where its figures are.
+    # For your own broker, only you know where its metrics are.
     [ -z "${RABBITMQ_PROMETHEUS_URL:-}" ] || cat <<CONFIG
   - job_name: rabbitmq
     static_configs: [{targets: ["${RABBITMQ_PROMETHEUS_URL#http://}"]}]
@@ -72,7 +72,7 @@ CONFIG
 CONFIG
 }
 
-# As monitoring/alertmanager.yml, but nobody is mailed: there is no mail server here. Its page shows who would be.
+# Like monitoring/alertmanager.yml, but without mails: there is no mail server here. Its page shows the receivers.
 alertmanager_config() {
     awk '/^receivers:/ { print "receivers: [{name: pages}, {name: tickets}]"; within = 1; next }
          /^[a-z]/ { within = 0 }
@@ -81,7 +81,7 @@ alertmanager_config() {
 
 monitoring_links() {
     cat <<LINKS
-Prometheus    http://$PROMETHEUS (what is measured; /alerts, /targets)
-Alertmanager  http://$ALERTMANAGER (who would be told)
+Prometheus    http://$PROMETHEUS (metrics; /alerts, /targets)
+Alertmanager  http://$ALERTMANAGER (alerts and their receivers)
 LINKS
 }

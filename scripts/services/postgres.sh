@@ -3,11 +3,11 @@
 
 # Resolved, because PostgreSQL's user may be unable to follow the link: see postgres_directory.
 PG=$(readlink -m "$DEV/postgres")
-# The Debian that it is taken from; nothing: this machine.
+# The Debian whose PostgreSQL is used; empty: this machine's.
 POSTGRES_IN=$(debian_with_postgres)
 POSTGRES_ROOT=${POSTGRES_IN:+$(debian_root "$POSTGRES_IN")}
 
-# The directory of the server's programs: of the version that made the data, else the newest.
+# Prints the directory of the server's programs: of the version that created the data, else the newest.
 postgres_bin() {
     local version
     version=$(cat "$PG/data/PG_VERSION" 2>/dev/null || true)
@@ -15,7 +15,7 @@ postgres_bin() {
         sort -V | tail -n 1 | sed "s|^$POSTGRES_ROOT||; s|/pg_ctl$||"
 }
 
-# with_postgres COMMAND...: where its programs are.
+# with_postgres COMMAND...: runs it where PostgreSQL's programs are.
 with_postgres() {
     if [ -n "$POSTGRES_ROOT" ]; then
         "$HERE/in-debian.sh" "$POSTGRES_ROOT" "$DEV" "$@"
@@ -24,8 +24,8 @@ with_postgres() {
     fi
 }
 
-# PostgreSQL refuses to run as root, so root runs it as the package's own user.
-# The directory is changed because that user may not enter the caller's.
+# PostgreSQL refuses to run as root, so root runs it as the package's own user. Changes the directory, because that user
+# may not enter the caller's.
 as_postgres() (
     cd /
     if [ -n "$POSTGRES_ROOT" ]; then
@@ -37,7 +37,7 @@ as_postgres() (
     exec "$@"
 )
 
-# psql as the superuser. A clean environment, because PGOPTIONS and its kin would change what is asked.
+# Runs psql as the superuser. A clean environment, because PGOPTIONS and similar variables would change the session.
 superuser_psql() {
     with_postgres env -i "PGPASSWORD=$(secret postgres-superuser-password)" "PGCONNECT_TIMEOUT=5" \
         "$(postgres_bin)/psql" -X -q -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$(port postgres-port)" -U postgres "$@"
@@ -49,7 +49,7 @@ postgres_answers() { superuser_psql -d postgres -c 'SELECT 1' >/dev/null 2>&1; }
 
 postgres_up() {
     if own_database; then
-        say "PostgreSQL: DATABASE_URL is set, so that one is used"
+        say "PostgreSQL: using DATABASE_URL, which is set"
         return
     fi
     if postgres_runs && postgres_answers; then
@@ -62,7 +62,7 @@ postgres_up() {
 
 postgres_start() {
     [ -n "$(postgres_bin)" ] ||
-        die "The data in $PG was made by PostgreSQL $(cat "$PG/data/PG_VERSION"), which is no longer installed: install it, or delete $DEV to begin anew."
+        die "The data in $PG was made by PostgreSQL $(cat "$PG/data/PG_VERSION"), which is no longer installed: install it, or delete $DEV to start from scratch."
     [ -d "$PG/data" ] || postgres_create
     POSTGRES_STARTER=
     if ! postgres_runs; then
@@ -76,12 +76,12 @@ postgres_start() {
         fail_with_log "PostgreSQL ended while it started, or was not ready within 90 s." "$PG/log"
 }
 
-# Descriptors 8 and 9 are locks of ours, which a daemon would hold for ever.
+# Descriptors 8 and 9 are our locks, which a daemon would hold forever.
 postgres_spawn() {
     local pid tries
     pid=$(head -n 1 "$PG/data/postmaster.pid" 2>/dev/null || echo none)
-    # A server that was killed stays a zombie until the machine's init has seen it, and PostgreSQL
-    # takes any process of that number for a server that still runs.
+    # A killed server stays a zombie until the machine's init has reaped it, and PostgreSQL takes any process with that
+    # number for a running server.
     for ((tries = 0; tries < 100; tries++)); do
         grep -qs '^State:.Z' "/proc/$pid/status" || break
         sleep 0.2
@@ -89,7 +89,7 @@ postgres_spawn() {
     as_postgres env "$INSTANCE_MARK" "$(postgres_bin)/pg_ctl" -D "$PG/data" start -w -t 90 -s -l "$PG/log"
 }
 
-# The start command counts as well: until it has written its pid nothing else shows that it runs.
+# The start command counts too: until the server has written its pid, nothing else shows that it runs.
 postgres_starts() {
     if [ -n "$POSTGRES_STARTER" ] && kill -0 "$POSTGRES_STARTER" 2>/dev/null; then
         return
@@ -97,13 +97,13 @@ postgres_starts() {
     postgres_runs
 }
 
-# Made beside its place and then renamed: a run that is interrupted leaves no half-made data.
+# Created under another name and then renamed, so that an interrupted run leaves no partial data.
 postgres_create() {
     local log=$DEV/log/initdb.log
     say "PostgreSQL: creating the database cluster"
     [ -d "$PG" ] || postgres_directory
     as_postgres rm -rf "$PG/data.new"
-    # initdb takes the password from a file, which has to be that user's.
+    # initdb reads the password from a file, which must belong to that user.
     secret postgres-superuser-password | postgres_file pwfile
     as_postgres "$(postgres_bin)/initdb" -D "$PG/data.new" -U postgres --auth=scram-sha-256 \
         --pwfile="$PG/pwfile" --encoding=UTF8 --locale=C.UTF-8 >"$log" 2>&1 ||
@@ -113,11 +113,11 @@ postgres_create() {
     as_postgres mv "$PG/data.new" "$PG/data"
 }
 
-# postgres_file NAME [--append]: standard input into a file that belongs to PostgreSQL's user.
+# postgres_file NAME [--append]: writes standard input to a file that belongs to PostgreSQL's user.
 postgres_file() { as_postgres tee "${@:2}" -- "$PG/$1" >/dev/null; }
 
-# For root the data belongs to the user postgres, who may be unable to reach this directory (a
-# clone below /root): then it lives below /var/tmp, and a link remembers where.
+# For root the data belongs to the user postgres, who may be unable to reach this directory (a clone below /root): then
+# it is below /var/tmp, with a link to it.
 postgres_directory() {
     PG=$DEV/postgres
     rm -f "$PG"
@@ -138,20 +138,20 @@ postgres_configure() {
 # Written by scripts/services.sh at every start.
 listen_addresses = '127.0.0.1'
 port = $(port postgres-port)
-# A socket directory would have to be writable for this user and short enough; TCP is all that is used.
+# A socket directory would have to be writable for this user and short enough; only TCP is used.
 unix_socket_directories = ''
-# Shown by ps, so that a person can tell the instances of two checkouts apart.
+# Shown by ps, to distinguish the instances of two checkouts.
 cluster_name = 'orderflow-$(checkout_hash)'
-# Tests run in parallel, each with a database and connection pools of its own.
+# Tests run in parallel, each with its own database and connection pools.
 max_connections = 400
 shared_buffers = 256MB
-# The default of 1 GB makes a benchmark a measurement of checkpoints.
+# With the default of 1 GB a benchmark would measure checkpoints.
 max_wal_size = 4GB
 # Durable, as in production: without it neither the fault tests nor the figures would mean anything.
 fsync = on
 synchronous_commit = on
 full_page_writes = on
-# Who waits for whom is the first question when a test is slow.
+# Lock waits are the first thing to check when a test is slow.
 log_lock_waits = on
 log_line_prefix = '%m [%p] %q%u@%d %a '
 log_timezone = 'UTC'
@@ -159,7 +159,7 @@ timezone = 'UTC'
 CONF
 }
 
-# Idempotent, and after it the role's password is the remembered one, whatever was done by hand.
+# Idempotent. Afterwards the role has the stored password, whatever was changed by hand.
 postgres_database() {
     local log=$DEV/log/psql.log
     superuser_psql -d postgres >"$log" 2>&1 <<SQL || fail_with_log "The role or the database could not be created." "$log"

@@ -5,10 +5,10 @@ RABBIT=$DEV/rabbitmq
 # Not the wrappers in /usr/sbin: those switch to the user rabbitmq and that user's files.
 RABBIT_PROGRAMS=/usr/lib/rabbitmq/bin
 
-# The Debian that it is taken from; nothing: this machine.
+# The Debian whose RabbitMQ is used; empty: this machine's.
 RABBITMQ_IN=$(debian_with_rabbitmq)
 RABBITMQ_ROOT=${RABBITMQ_IN:+$(debian_root "$RABBITMQ_IN")}
-# Before each of its programs.
+# Prefixed to each of its programs.
 RABBITMQ_RUN=()
 [ -z "$RABBITMQ_ROOT" ] || RABBITMQ_RUN=("$HERE/in-debian.sh" "$RABBITMQ_ROOT" "$DEV")
 
@@ -19,8 +19,8 @@ rabbitmq_version() {
 
 node_name() { remembered node-name printf 'orderflow-%s@localhost' "$(checkout_hash)"; }
 
-# What rabbitmqctl and the server have to agree on. A home of its own holds the Erlang cookie, a
-# port mapper (epmd) of its own neither uses nor disturbs the system's.
+# The variables that rabbitmqctl and the server must share. A separate home holds the Erlang cookie; a separate port
+# mapper (epmd) neither uses nor disturbs the system's.
 rabbitmqctl_environment() {
     cat <<ENV
 HOME=$RABBIT/home
@@ -50,8 +50,8 @@ RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-kernel inet_dist_use_interface {127,0,0,1}
 ENV
 }
 
-# in_rabbitmq_environment COMMAND...: with these variables only. A RABBITMQ_ or ERL_ variable of
-# the caller's would point at some other node.
+# in_rabbitmq_environment COMMAND...: runs it with only these variables. A RABBITMQ_ or ERL_ variable of the caller
+# would point to another node.
 in_rabbitmq_environment() {
     local environment
     mapfile -t environment < <(rabbitmq_environment)
@@ -68,7 +68,7 @@ rabbitmq_answers() {
 
 rabbitmq_up() {
     if own_broker; then
-        say "RabbitMQ: AMQP_URL is set, so that one is used"
+        say "RabbitMQ: using AMQP_URL, which is set"
         [ -n "${AMQP_ADMIN_URL:-}" ] || say "RabbitMQ: AMQP_ADMIN_URL is not set; topology apply and the tests need it"
         return
     fi
@@ -80,12 +80,12 @@ rabbitmq_up() {
     fi
 }
 
-# Retries rest on a time-to-live in quorum queues and on at-least-once dead-lettering.
+# Retries need a time-to-live in quorum queues and at-least-once dead-lettering.
 rabbitmq_new_enough() {
     local version
     version=$(rabbitmq_version)
     [ "$(printf '%s\n' 3.10 "$version" | sort -V | head -n 1)" = 3.10 ] ||
-        die "RabbitMQ $version is too old, 3.10 is needed: install a newer one, or set AMQP_URL and AMQP_ADMIN_URL to a broker of yours."
+        die "RabbitMQ $version is too old, 3.10 is needed: install a newer one, or set AMQP_URL and AMQP_ADMIN_URL to your own broker."
 }
 
 rabbitmq_start() {
@@ -96,14 +96,14 @@ rabbitmq_start() {
         rabbitmq_spawn
     fi
     printf 'RabbitMQ %s: starting on 127.0.0.1:%s ' "$(rabbitmq_version)" "$(port amqp-port)"
-    # What follows the first supervisor report in the log is Erlang's echo of the same error.
+    # After the first supervisor report in the log, Erlang repeats the same error.
     wait_until 90 rabbitmq_runs rabbitmq_answers ||
         fail_with_log "RabbitMQ ended while it started, or was not ready within 90 s." \
             "$RABBIT/log/startup.log" "supervisor: {local,"
 }
 
 rabbitmq_free_the_ports() {
-    # An epmd of ours that outlived its node holds its port rightly, so it goes first.
+    # An epmd of ours that outlived its node still holds its port, so it is stopped first.
     stop_own "$RABBIT/epmd.pid" 10 || die "The port mapper (epmd) of an earlier run does not end."
     free_the_port amqp-port RabbitMQ
     free_the_port management-port "RabbitMQ's management UI"
@@ -118,12 +118,12 @@ rabbitmq_configure() {
         random_hex 24 >"$RABBIT/home/.erlang.cookie"
         chmod 400 "$RABBIT/home/.erlang.cookie"
     fi
-    # Empty files of our own, or the server would read the machine's in /etc/rabbitmq.
+    # Our own empty files, or the server would read the machine's in /etc/rabbitmq.
     : >"$RABBIT/rabbitmq-env.conf"
     echo '[].' >"$RABBIT/advanced.config"
     # A copy, because `rabbitmq-plugins enable` writes to it.
     cp "$ROOT/rabbitmq/enabled_plugins" "$RABBIT/enabled_plugins"
-    # Of a setting that comes twice the later one counts.
+    # If a setting occurs twice, the later one applies.
     {
         cat "$ROOT/rabbitmq/rabbitmq.conf"
         rabbitmq_private_conf
@@ -134,7 +134,7 @@ rabbitmq_configure() {
 rabbitmq_private_conf() {
     cat <<CONF
 
-## From here on: written by scripts/services.sh for the private instance of this directory.
+## From here on written by scripts/services.sh, for the private instance of this directory.
 listeners.tcp.default = 127.0.0.1:$(port amqp-port)
 management.tcp.ip = 127.0.0.1
 management.tcp.port = $(port management-port)
@@ -147,20 +147,20 @@ default_user = orderflow-admin
 default_pass = $(secret amqp-admin-password)
 default_user_tags.administrator = true
 
-## Tests fill hundreds of quorum queues, which share one write-ahead log that is kept in memory
-## until it rolls over: the default of 512 MB is more than a developer's machine wants to give.
+## Tests fill hundreds of quorum queues, which share one write-ahead log that is kept in memory until it rolls over: the
+## default of 512 MB is too much for a developer's machine.
 raft.wal_max_size_bytes = 64000000
 
-## A developer's disk is often nearly full, and publishers that hang are a poor way to say so.
+## A developer's disk is often nearly full, and hanging publishers are a poor way to report it.
 disk_free_limit.absolute = 500MB
 CONF
 }
 
-# For a person: the wrapper is what to call, the file is what to source for the other tools.
+# For developers: call the wrapper, or source the file for the other tools.
 rabbitmqctl_write() {
     local line
     {
-        echo "# Written by scripts/services.sh: what rabbitmqctl needs to find this directory's node."
+        echo "# Written by scripts/services.sh: the variables with which rabbitmqctl finds this directory's node."
         rabbitmqctl_environment | while IFS= read -r line; do
             printf '%s=%q\n' "${line%%=*}" "${line#*=}"
         done
@@ -175,26 +175,26 @@ WRAPPER
     chmod 700 "$DEV/rabbitmqctl"
 }
 
-# Started by us and in the foreground, because then its pid is known and it can be stopped again;
-# the one that Erlang starts by itself stays for ever.
+# Started by us and in the foreground, because then its pid is known and it can be stopped again; one that Erlang starts
+# stays forever.
 epmd_start() {
     (in_rabbitmq_environment setsid "${RABBITMQ_RUN[@]}" epmd -address 127.0.0.1 -port "$(port epmd-port)") \
         >"$RABBIT/log/epmd.log" 2>&1 </dev/null 8>&- 9>&- &
     echo $! >"$RABBIT/epmd.pid"
 }
 
-# A session of its own, so that Ctrl-C in the terminal does not reach the server.
+# A separate session, so that Ctrl-C in the terminal does not reach the server.
 rabbitmq_spawn() {
     (
         raise_file_limit
         in_rabbitmq_environment setsid "${RABBITMQ_RUN[@]}" "$RABBIT_PROGRAMS/rabbitmq-server"
     ) >"$RABBIT/log/startup.log" 2>&1 </dev/null 8>&- 9>&- &
     echo $! >"$RABBIT/server.pid"
-    # Until the environment of the new process is in place its pid does not count as ours.
+    # Until the new process has its environment, its pid does not count as ours.
     sleep 0.3
 }
 
-# Every quorum queue keeps files open, and Debian's default of 1024 ends at about two test vhosts.
+# Every quorum queue keeps files open, and Debian's default of 1024 suffices for about two test vhosts.
 raise_file_limit() {
     local hard
     hard=$(ulimit -Hn)
@@ -206,7 +206,7 @@ raise_file_limit() {
 
 rabbitmq_down() {
     if rabbitmq_runs; then
-        # The node itself first: told by its start script, it ends just the same, but that may be gone.
+        # The node first: its start script would also stop it, but may no longer run.
         { stop_own "$RABBIT/node.pid" 60 && stop_own "$RABBIT/server.pid" 20; } ||
             fail_with_log "RabbitMQ did not stop within 60 s." "$RABBIT/log/startup.log"
         say "RabbitMQ: stopped"

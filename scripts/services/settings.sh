@@ -1,10 +1,9 @@
 # shellcheck shell=bash
-# What the private instances remember between runs, and .dev/env that is made from it.
-# Sourced by services.sh.
+# The state of the private instances between runs, and .dev/env, which is made from it. Sourced by services.sh.
 
 STATE=$DEV/state
 
-# remembered NAME COMMAND...: a value that COMMAND makes once and every later run finds again.
+# remembered NAME COMMAND...: prints a value that COMMAND produces once and later runs reuse.
 remembered() {
     local file=$STATE/$1
     if [ ! -s "$file" ]; then
@@ -16,19 +15,19 @@ remembered() {
 
 secret() { remembered "$1" random_hex 24; }
 
-# The path gives the node its name and its ports their place, so that two checkouts
-# (and two versions in one) are told apart in `ps` and seldom want the same port.
+# The path determines the node's name and ports, so that two checkouts (and two versions in one) are distinguishable
+# in `ps` and rarely need the same port.
 checkout_hash() { printf '%s' "${DEV%/.dev}" | sha256sum | cut -c1-8; }
 
-# Below 32768, where Linux hands out no outgoing ports: a port taken while we are down would
-# otherwise be a matter of luck. Steps of ten keep the ports of one instance distinct.
+# Below 32768, where Linux assigns no outgoing ports, so that none of ours is taken by chance while we are down. Steps
+# of ten keep the ports of one instance distinct.
 choose_port() {
     free_port $((20000 + (16#$(checkout_hash) % 1100) * 10 + $1)) 10
 }
 
 PORT_NAMES=(postgres-port amqp-port management-port prometheus-port epmd-port distribution-port)
 
-# port NAME: the remembered port of NAME.
+# port NAME: prints the stored port of NAME.
 port() {
     local index
     for index in "${!PORT_NAMES[@]}"; do
@@ -38,7 +37,7 @@ port() {
     done
 }
 
-# free_the_port NAME WHAT: before a start, moves to another port if a stranger has taken ours.
+# free_the_port NAME WHAT: before a start, selects another port if another program uses ours.
 free_the_port() {
     local old new
     old=$(port "$1")
@@ -48,8 +47,8 @@ free_the_port() {
     say "port $old is taken by another program: $2 moves to $new"
 }
 
-# given VALUE SECRET...: whether the caller has set a URL of his own. One that carries a secret
-# of ours came from an earlier .dev/env and means our instance.
+# given VALUE SECRET...: whether the caller has set their own URL. One with a secret of ours came from an earlier
+# .dev/env and means our instance.
 given() {
     local own
     [ -n "$1" ] || return 1
@@ -72,7 +71,8 @@ write_env() {
     say "settings: $DEV/env"
 }
 
-# passwords PREFIX NAME...: a line with the password of each of these, of each service's workers, and of operators.
+# passwords PREFIX NAME...: prints a line with the password of each of these, of each service's workers, and of
+# operators.
 passwords() {
     local name prefix=$1
     for name in "${@:2}" ops "${SERVICES[@]}"; do
@@ -80,8 +80,8 @@ passwords() {
     done
 }
 
-# pass_on PATTERN: the settings of these names that the caller has set. For servers that are not ours no password is made
-# up: `topology apply` and `rights apply` would set it, and lock out every program with the old one.
+# pass_on PATTERN: prints the caller's settings with these names. It generates no password for servers that are not
+# ours: `topology apply` and `rights apply` would set it, and lock out every program with the old one.
 pass_on() {
     local name
     while IFS= read -r name; do

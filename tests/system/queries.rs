@@ -215,7 +215,7 @@ fn every_alert_is_documented_with_its_severity_and_delay() {
         let row = list.lines().find(|line| line.starts_with(&format!("| `{name}` | {severity} |")));
         let row = row.unwrap_or_else(|| panic!("docs/ALERTS.md has no row for {name}, {severity}"));
         let wait = rule["for"].as_str().map_or_else(
-            || "at once".to_owned(),
+            || "immediately".to_owned(),
             |time| time.replace('h', " h").replace('m', " min").replace('s', " s"),
         );
         assert!(row.ends_with(&format!("| {wait} |")), "{name} waits for {wait}: {row}");

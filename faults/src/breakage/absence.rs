@@ -1,7 +1,7 @@
-//! A component of which no process runs for a while, and of which the last one died between commit and confirm.
+//! A component without any running process for a while, whose last process died between commit and confirm.
 //!
-//! Its events wait in the outbox. Those of front ends and of the order service are `order.*`, which both publish: each does it for
-//! the other. Events of every other service wait until a process of that service runs again. All other components go on.
+//! Its events wait in the outbox. Front ends and order service both publish `order.*`, so each does it for the other.
+//! Events of every other service wait until a process of that service runs again. All other components continue.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -17,28 +17,28 @@ use crate::{
     world::World,
 };
 
-/// How soon a process that customers or queues keep busy comes to the place where it dies.
+/// How soon a busy process reaches the point at which it crashes.
 const DIES_WITHIN: Duration = Duration::from_secs(60);
 
-/// How often it may die after sending a message that is no event in the outbox but a retry.
+/// How often it may crash after publishing a retry instead of an event from the outbox.
 const TRIES: usize = 4;
 
-/// How long the work of other components may take that began in the absence's last moment: all retries together take 78 s.
+/// How long other components may take for work begun just before the absence ended: all retries together take 78 s.
 const OTHERS: Duration = Duration::from_secs(90);
 
 /// How often to check whether something has happened.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// A component that is about to be absent.
+/// The planned absence of a component.
 pub struct Absence<'w> {
     world: &'w World,
     component: Component,
-    /// Where its last process dies, and at which time that it comes there.
+    /// Where its last process crashes, and on which pass through that point.
     dies: (CrashPoint, u32),
 }
 
 impl<'w> Absence<'w> {
-    /// Returns the absence of one of the services that orders wait for, and that have events to publish.
+    /// Returns the absence of a service that orders wait for and that publishes events.
     pub fn of_worker(world: &'w World, which: usize) -> Self {
         let strikes = world.roster.services().filter(|one| one.role == Role::Step && !one.publishes.is_empty());
         let services: Vec<_> = strikes.map(|one| one.name).collect();
@@ -56,13 +56,13 @@ impl<'w> Absence<'w> {
         Self { world, component, dies: (place, time) }
     }
 
-    /// Returns who is absent.
+    /// Returns the absent component.
     pub fn component(&self) -> Component {
         self.component
     }
 
-    /// Stops all of its processes but one, which dies between commit and confirm, and starts them again after so long. Returns what
-    /// was wrong meanwhile, a sentence each.
+    /// Stops all of its processes but one, crashes that one between commit and confirm, and restarts all after this
+    /// time. Returns the violations, a sentence each.
     pub async fn happen(&self, lasts: Duration) -> Vec<String> {
         let programs = self.world.programs_of(self.component);
         let mut wrong = Vec::new();
@@ -86,7 +86,7 @@ impl<'w> Absence<'w> {
         wrong
     }
 
-    /// Lets its last process die, and returns the events of its own that wait in the outbox then, with how often a relay took each.
+    /// Crashes its last process. Returns its events in the outbox, each with the number of times a relay leased it.
     async fn die(&self, last: &Program, ledger: &mut Ledger<'_>) -> Result<HashMap<Uuid, String>, String> {
         let (place, time) = self.dies;
         // After a commit there may be nothing to publish.
@@ -94,7 +94,10 @@ impl<'w> Absence<'w> {
             last.restart_once(Restart::Crash(place, time)).await;
             if timeout(DIES_WITHIN, self.until_gone(last, ledger)).await.is_err() {
                 let place = place.as_str();
-                return Err(format!("{} did not come to {place} {time} times and die in {DIES_WITHIN:?}", last.name()));
+                return Err(format!(
+                    "{} did not reach {place} {time} times and crash within {DIES_WITHIN:?}",
+                    last.name()
+                ));
             }
             let left = ledger.in_outbox(&self.publishes()).await;
             if !left.is_empty() {
@@ -102,10 +105,10 @@ impl<'w> Absence<'w> {
                 return Ok(left);
             }
         }
-        Err(format!("{} died again and again, and never left an event in the outbox", last.name()))
+        Err(format!("{} crashed repeatedly without leaving an event in the outbox", last.name()))
     }
 
-    /// Waits until its last process has ended and PostgreSQL has finished what it sent: a row may be being deleted.
+    /// Waits until its last process has ended and PostgreSQL has finished its statements: one may be deleting a row.
     async fn until_gone(&self, last: &Program, ledger: &mut Ledger<'_>) {
         let role = Credentials::role(self.component);
         while !last.is_away().await || ledger.sessions(&role).await > 0 {
@@ -113,7 +116,7 @@ impl<'w> Absence<'w> {
         }
     }
 
-    /// The kinds of event that it publishes.
+    /// Returns the event types that it publishes.
     fn publishes(&self) -> Vec<&'static str> {
         match self.component {
             Component::FrontEnd => {
@@ -126,7 +129,7 @@ impl<'w> Absence<'w> {
         }
     }
 
-    /// The kinds of event that no other component publishes.
+    /// Returns the event types that no other component publishes.
     fn waiting(&self) -> Vec<&'static str> {
         match self.component {
             Component::FrontEnd | Component::Service("order") => Vec::new(),
@@ -134,8 +137,8 @@ impl<'w> Absence<'w> {
         }
     }
 
-    /// Waits until what happened in this period is published, and applied by all services that run, unless it waits for this
-    /// component. Returns what was left when that took too long.
+    /// Waits until this period's events are published, and applied by all running services, unless they wait for this
+    /// component. Returns a violation if that takes too long.
     async fn blocked(&self, ledger: &mut Ledger<'_>, period: Period) -> Option<String> {
         let absent = match self.component {
             Component::FrontEnd => None,
@@ -157,7 +160,7 @@ impl<'w> Absence<'w> {
         }
     }
 
-    /// Returns whether anybody published, leased or deleted the events that wait for it.
+    /// Returns a violation if another process published, leased or deleted the events that wait for it.
     async fn touched(&self, ledger: &mut Ledger<'_>, left: &HashMap<Uuid, String>) -> Option<String> {
         let waiting = self.waiting();
         if waiting.is_empty() {

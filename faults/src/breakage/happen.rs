@@ -1,4 +1,4 @@
-//! How each kind of fault is made, and mended.
+//! How each kind of fault is caused and repaired.
 
 use std::time::Duration;
 
@@ -24,21 +24,21 @@ use crate::{
     world::World,
 };
 
-/// Of the calls to a provider, or of the mails, that a fault of theirs strikes.
+/// The share of provider calls, or of mails, that a fault affects.
 const SHARE: f64 = 0.5;
 
-/// How long a process needs to start, at least: a clock that is wrong for less is wrong for nobody.
+/// The time that a process needs to start; a false clock must last longer to have any effect.
 const STARTED: Duration = Duration::from_secs(4);
 
-/// How long a queue may take to come online after RabbitMQ's start. In the runs of docs/FAULTS.md orders were settled again at most
-/// 29 s after it.
+/// How long a queue may take to come online after RabbitMQ's start. In the runs of docs/FAULTS.md orders settled again
+/// at most 29 s after it.
 const ONLINE_WITHIN: Duration = Duration::from_secs(30);
 
-/// How often to check whether they are.
+/// How often to check whether queues are online.
 const LOOK: Duration = Duration::from_millis(500);
 
 impl Fault {
-    /// What it strikes of what there is more than one of, for people.
+    /// Returns a display name of its target, where there are several possible ones.
     pub fn target<'w>(&self, world: &'w World) -> &'w str {
         match self.kind {
             Kind::Kill | Kind::Stop | Kind::Freeze | Kind::Crash | Kind::ClockAhead | Kind::ClockBehind => {
@@ -53,7 +53,7 @@ impl Fault {
         }
     }
 
-    /// Breaks it, waits as long as it lasts, and mends it.
+    /// Causes the fault, waits as long as it lasts, and repairs it.
     pub async fn happen(&self, own: &mut Own, world: &mut World) -> Aftermath {
         let mut aftermath = Aftermath::default();
         match self.kind {
@@ -68,7 +68,7 @@ impl Fault {
             }
             Kind::Kill | Kind::Freeze | Kind::Crash | Kind::ClockAhead | Kind::ClockBehind => self.process(world).await,
             Kind::BrokerClose | Kind::BrokerAlarm => self.broker(own).await,
-            // RabbitMQ 3.10.8 finds out at a start that it cannot read a queue, also long after its disk was full.
+            // RabbitMQ 3.10.8 discovers at startup that it cannot read a queue, even long after its disk was full.
             Kind::BrokerStop | Kind::BrokerKill | Kind::BrokerSwamped | Kind::BrokerDiskFull => {
                 self.broker(own).await;
                 mend_unreadable(world).await;
@@ -110,7 +110,7 @@ impl Fault {
         aftermath
     }
 
-    /// The process of ours that it strikes: one that comes to where it is to crash.
+    /// Returns the process of ours that it strikes: one that reaches the planned crash point.
     fn program<'w>(&self, world: &'w World) -> &'w Program {
         let strikes = |component: Component| {
             let reaches = self.crash.is_none_or(|(point, _)| component.reaches(point, &world.roster));
@@ -129,7 +129,7 @@ impl Fault {
                 program.signal(Signal::SIGCONT).await;
             }
             Kind::Crash => {
-                let (point, time) = self.crash.expect("a crash has its place");
+                let (point, time) = self.crash.expect("a crash has its point");
                 program.restart(program::Restart::Crash(point, time)).await;
                 sleep(self.lasts).await;
             }
@@ -162,14 +162,14 @@ impl Fault {
                 node.control(&out_of_memory).await;
                 sleep(self.lasts).await;
                 node.kill().await;
-                // It starts with the limit of its configuration.
+                // It starts with the configured limit again.
                 node.start().await;
             }
             Kind::BrokerDiskFull => {
                 own.broker_disk().fill().await;
                 sleep(self.lasts).await;
                 own.broker_disk().free().await;
-                // A node that could not write its log has lost its trust in what it has in memory: operators start it anew.
+                // A node that could not write its log no longer trusts its memory: operators restart it.
                 for node in own.rabbitmq.nodes() {
                     node.kill().await;
                 }
@@ -197,7 +197,7 @@ impl Fault {
         if self.kind == Kind::DatabaseDiskFull {
             own.database_disk().free().await;
         }
-        // One that could not write its log has ended itself; one that could goes on.
+        // A server that could not write its log has shut down; one that could is still running.
         own.postgres.start().await;
     }
 
@@ -242,13 +242,13 @@ impl Fault {
         world.mail.fail(mail::Mode::None, 0.0).await;
     }
 
-    /// The work queue that it strikes, of one of these subscriptions.
+    /// Returns the work queue that it strikes, of one of these subscriptions.
     fn queue(&self, of: &[Subscription]) -> String {
         of[self.which % of.len()].queue()
     }
 
     async fn delete_queue(&self, world: &World) {
-        // Not of the Python service: it has no reconciler, so nothing republishes what it missed.
+        // Not a queue of the Python service: it has no reconciler, so nothing republishes its lost events.
         let ours: Vec<_> =
             world.roster.subscriptions().iter().copied().filter(|one| one.service() != FRAUD_CHECK.name).collect();
         let queue = self.queue(&ours);
@@ -258,7 +258,7 @@ impl Fault {
         mend_unrouted(world).await;
     }
 
-    /// While the workers cannot take it, so that something waits.
+    /// Reverses the queues while the workers are disconnected, so that messages accumulate.
     async fn reorder(&self, world: &World) {
         for wire in world.broker_wires(Component::is_service) {
             wire.proxy.cut().await;
@@ -279,7 +279,7 @@ impl Fault {
     async fn garbage(&self, world: &World) -> u32 {
         let queue = self.queue(world.roster.subscriptions());
         let probe = world.shop.probe().await;
-        let bodies: [&[u8]; 3] = [b"", b"{\"specversion\":", b"\xff\xfe\x00 no event"];
+        let bodies: [&[u8]; 3] = [b"", b"{\"specversion\":", b"\xff\xfe\x00 not an event"];
         for body in bodies {
             probe.publish(names::RETURN, &queue, body).await;
         }
@@ -287,7 +287,7 @@ impl Fault {
     }
 }
 
-/// Deletes the queues that RabbitMQ cannot read any more and makes them again, as docs/RUNBOOK.md says.
+/// Deletes the queues that RabbitMQ can no longer read and creates them again, as docs/RUNBOOK.md says.
 async fn mend_unreadable(world: &World) {
     let mut unreadable = offline(world, world.roster.subscriptions()).await;
     // After a start queues come online one after the other.
@@ -297,16 +297,16 @@ async fn mend_unreadable(world: &World) {
         unreadable = offline(world, &unreadable).await;
     }
     for subscription in &unreadable {
-        println!("{subscription} cannot be read any more: it is made again");
+        println!("{subscription} is unreadable: deleting and creating it again");
         world.shop.manage(Method::DELETE, &queue_path(*subscription)).await;
     }
     if !unreadable.is_empty() {
-        // Right after its start RabbitMQ 3.10.8 may still refuse queues: 400, "noproc" of rabbit_fifo_dlx_sup.
+        // Just after startup RabbitMQ 3.10.8 may still refuse queues: 400, "noproc" of rabbit_fifo_dlx_sup.
         world.operate_while_starting(&["topology", "apply"]).await;
     }
 }
 
-/// Returns those of these whose queue no node has online.
+/// Returns the subscriptions whose queue is online on no node.
 async fn offline(world: &World, of: &[Subscription]) -> Vec<Subscription> {
     let mut offline = Vec::new();
     for subscription in of.iter().copied() {
@@ -322,8 +322,8 @@ fn queue_path(subscription: Subscription) -> String {
     format!("queues/{{vhost}}/{}", subscription.queue())
 }
 
-/// Publishes a payment of each of some declined orders and a release of each of some that have shipped, straight to the queues
-/// that they would lead to. Returns how many: each ends as a dead letter.
+/// Publishes forged payments of some declined orders and forged releases of some shipped ones, directly to the queues
+/// that would consume them. Returns their number: each ends as a dead letter.
 async fn forge(world: &World) -> u32 {
     let mut ledger = Ledger::open(&world.shop).await;
     let probe = world.shop.probe().await;
@@ -340,7 +340,7 @@ async fn forge(world: &World) -> u32 {
     forged
 }
 
-/// What was applied already, and what is about to be, once more and the newest first.
+/// Republishes recent events, applied or not, newest first.
 async fn duplicate(world: &World) {
     let events = Ledger::open(&world.shop).await.recent_events(50).await;
     let probe = world.shop.probe().await;
@@ -349,9 +349,9 @@ async fn duplicate(world: &World) {
     }
 }
 
-/// Clears `orders.unrouted` as docs/RUNBOOK.md says: what came back for the queue that was missing is moved there. The rest
-/// are copies of events in the log, from where the reconciler sends what is missing; an event that one queue alone takes, such
-/// as `payment.voided`, lies here when it was published while that queue was missing.
+/// Clears `orders.unrouted` as docs/RUNBOOK.md says: messages that returned for the missing queue are moved there. The
+/// rest are copies of events in the log, from which the reconciler republishes missing ones. An event with a single
+/// consuming queue, such as `payment.voided`, ends here when it is published while that queue is missing.
 async fn mend_unrouted(world: &World) {
     let probe = world.shop.probe().await;
     for delivery in probe.take_all(names::UNROUTED).await {

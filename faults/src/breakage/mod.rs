@@ -19,17 +19,17 @@ pub use schedule::{Schedule, length_of_absence};
 pub enum Kind {
     /// A process of ours is killed.
     Kill,
-    /// A process of ours is asked to end, as by a deployment, and started again.
+    /// A process of ours is terminated, as by a deployment, and started again.
     Stop,
-    /// A process of ours stands still for a while, with all its connections.
+    /// A process of ours is stopped for a while, with all its connections open.
     Freeze,
-    /// A process of ours dies at a named place.
+    /// A process of ours crashes at a named point.
     Crash,
-    /// The only worker of a service dies between commit and confirm, and nobody restarts it for as long as --away says. A second
-    /// worker is stopped first.
+    /// The only worker of a service crashes between commit and confirm, and is not restarted for the time of --away. A
+    /// second worker is stopped first.
     OnlyWorkerAway,
-    /// The only front end dies between commit and confirm, and nobody restarts it for as long as --away says. The others are
-    /// stopped first.
+    /// The only front end crashes between commit and confirm, and is not restarted for the time of --away. The others
+    /// are stopped first.
     OnlyFrontEndAway,
     /// RabbitMQ is stopped as an operator would.
     BrokerStop,
@@ -37,87 +37,87 @@ pub enum Kind {
     BrokerKill,
     /// An operator closes every connection to RabbitMQ.
     BrokerClose,
-    /// RabbitMQ is out of memory: it takes no messages.
+    /// RabbitMQ is out of memory: it accepts no messages.
     BrokerAlarm,
-    /// RabbitMQ is out of memory and then killed, with all that was sent to it and that it had not taken.
+    /// RabbitMQ is out of memory and then killed, losing the messages sent to it that it had not accepted.
     BrokerSwamped,
     /// The disk that RabbitMQ writes to is full.
     BrokerDiskFull,
-    /// A work queue is deleted with all that is in it, and made again by `orderflow topology apply`.
+    /// A work queue is deleted with its messages, and created again by `orderflow topology apply`.
     QueueDelete,
-    /// PostgreSQL is stopped by `-m immediate`.
+    /// PostgreSQL is stopped with `-m immediate`.
     DatabaseStop,
     /// PostgreSQL is killed.
     DatabaseKill,
-    /// Every connection to PostgreSQL is ended by an operator.
+    /// An operator terminates every connection to PostgreSQL.
     DatabaseTerminate,
     /// A table that every step writes is locked.
     DatabaseLock,
     /// The disk that PostgreSQL writes to is full.
     DatabaseDiskFull,
-    /// A wire is cut.
+    /// A connection is cut.
     Cut,
-    /// A wire takes everything and carries nothing to the server.
+    /// A connection accepts data and carries nothing to the server.
     StallRequests,
-    /// A wire carries everything to the server and nothing back.
+    /// A connection carries everything to the server and nothing back.
     StallAnswers,
-    /// A wire ends its connections by an RST.
+    /// Connections are reset with an RST.
     Reset,
-    /// A wire ends its connections and tells only the server.
+    /// Connections are closed at the server's end only.
     HalfOpen,
-    /// A wire carries everything late.
+    /// A connection delays everything.
     Latency,
     /// The payment provider is killed.
     ProviderKill,
-    /// The payment provider answers 500 to half of what it is asked, having done nothing.
+    /// The payment provider answers half of its requests with 500, without effect.
     ProviderError,
-    /// The payment provider does half of what it is asked, and answers 500.
+    /// The payment provider carries out half of its requests and answers them with 500.
     ProviderErrorAfter,
-    /// The payment provider takes half of what it is asked, and neither does it nor answers.
+    /// The payment provider neither carries out nor answers half of its requests.
     ProviderHang,
-    /// The payment provider does half of what it is asked, and does not answer.
+    /// The payment provider carries out half of its requests without answering.
     ProviderHangAfter,
-    /// The payment provider answers 429 to half of what it is asked.
+    /// The payment provider answers half of its requests with 429.
     ProviderLimit,
-    /// The payment provider does half of what it is asked, and answers nonsense.
+    /// The payment provider carries out half of its requests and answers them with garbage.
     ProviderGarbage,
     /// The mail server is killed.
     MailKill,
-    /// The mail server sends half of its clients away.
+    /// The mail server refuses half of its clients.
     MailRefuse,
-    /// The mail server takes half of its mails at another time only.
+    /// The mail server temporarily refuses half of the mails.
     MailGreylist,
-    /// The mail server takes half of its mails and neither keeps them nor answers.
+    /// The mail server neither stores nor answers half of the mails.
     MailHang,
-    /// The mail server keeps half of its mails and does not answer.
+    /// The mail server stores half of the mails without answering.
     MailHangAfter,
-    /// The mail server keeps half of its mails and says that it does not.
+    /// The mail server stores half of the mails and reports an error for them.
     MailErrorAfter,
     /// The clock of a process of ours is an hour ahead.
     ClockAhead,
     /// The clock of a process of ours is an hour behind.
     ClockBehind,
-    /// Events are delivered a second time, late and in another order.
+    /// Events are delivered again, late and in another order.
     Duplicate,
-    /// What waits in the work queues is delivered in another order.
+    /// Messages waiting in the work queues are delivered in another order.
     Reorder,
-    /// Messages arrive that are no events.
+    /// Messages arrive that are not events.
     Garbage,
-    /// Messages arrive that name events which never happened: payments that were declined, releases of what has shipped.
+    /// Messages arrive for events that never happened: payments of declined orders, releases of shipped ones.
     Forgery,
 }
 
 impl Kind {
-    /// Whether it lasts as long as --away says.
+    /// Returns whether --away sets its length.
     pub fn is_absence(self) -> bool {
         matches!(self, Self::OnlyWorkerAway | Self::OnlyFrontEndAway)
     }
 
-    /// Why it cannot be had on this machine, if so.
+    /// Returns why it is impossible on this machine, if it is.
     pub fn is_missing(self) -> Option<&'static str> {
         match self {
             Self::DatabaseDiskFull | Self::BrokerDiskFull if !own::can_mount() => {
-                Some("only root can make a small disk for the servers")
+                Some("only root can create a small disk for the servers")
             }
             Self::ClockAhead | Self::ClockBehind if program::false_clock().is_none() => {
                 Some("the package libfaketime is not installed")
@@ -127,17 +127,17 @@ impl Kind {
     }
 }
 
-/// Of so many faults one lasts ten times as long: until a minute.
+/// One in this many faults lasts ten times as long, up to a minute.
 const LONG: u32 = 15;
 
-/// Where faults strike that could strike at many places.
+/// Restricts where faults strike.
 #[derive(Debug, Clone, Copy)]
 pub struct Focus {
-    /// Where processes crash.
+    /// The crash points.
     pub points: &'static [CrashPoint],
-    /// What is locked.
+    /// The tables to lock.
     pub tables: &'static [&'static str],
-    /// Whether only workers are struck, and no front end.
+    /// Whether faults strike only workers, no front end.
     pub workers: bool,
 }
 
@@ -149,23 +149,23 @@ impl Default for Focus {
     }
 }
 
-/// What came of a fault, besides what it broke.
+/// The consequences of a fault that the checker must know.
 #[derive(Debug, Default)]
 pub struct Aftermath {
-    /// Messages that were put in and belong to no order.
+    /// Number of injected messages that belong to no order.
     pub garbage: u32,
-    /// What must not have been, a sentence each.
+    /// Violations, a sentence each.
     pub violations: Vec<String>,
 }
 
-/// What a run has once a round: a kind, and for a crash its place.
+/// A fault that each round has once: a kind, and for a crash its point.
 #[derive(Debug, Clone, Copy)]
 pub struct Card {
     kind: Kind,
     point: Option<CrashPoint>,
 }
 
-/// A card for every kind, and of crashes one for every place.
+/// Returns a card for every kind, and for crashes one for every point.
 #[must_use]
 pub fn deck(kinds: &[Kind], focus: &Focus) -> Vec<Card> {
     let cards = |kind: &Kind| -> Vec<Card> {
@@ -177,27 +177,27 @@ pub fn deck(kinds: &[Kind], focus: &Focus) -> Vec<Card> {
     kinds.iter().flat_map(cards).collect()
 }
 
-/// One fault, at its place in the schedule.
+/// One fault of the schedule.
 #[derive(Debug, Clone)]
 pub struct Fault {
-    /// What.
+    /// The kind of fault.
     pub kind: Kind,
-    /// Which of those that there are.
+    /// Selects one of the possible targets, modulo their number.
     pub which: usize,
-    /// Where a crash happens, and at which time.
+    /// Where a crash happens, and on which pass through that point.
     pub crash: Option<(CrashPoint, u32)>,
-    /// Whether it strikes a worker, and no front end.
+    /// Whether it strikes only workers, no front end.
     pub workers: bool,
-    /// Which table is locked.
+    /// The table to lock.
     pub table: &'static str,
     /// How long it lasts.
     pub lasts: Duration,
-    /// How long everything works before it.
+    /// How long to wait before it.
     pub before: Duration,
 }
 
 impl Fault {
-    /// Returns the next one of this card, drawn from the run's seed. It lasts `longest` at most, and an absence exactly `away`.
+    /// Draws the fault of this card from the run's seed. It lasts `longest` at most, and an absence exactly `away`.
     pub fn draw(card: Card, focus: &Focus, longest: Duration, away: Duration, random: &mut StdRng) -> Self {
         let times = if random.random_ratio(1, LONG) { 10 } else { 1 };
         let time = random.random_range(1..40);
@@ -215,14 +215,14 @@ impl Fault {
         }
     }
 
-    /// Returns how much longer than after any other fault the next order may take: customers went on placing orders during an
-    /// absence, and their orders come first.
+    /// Returns the extra time that the next order may take: customers kept placing orders during an absence, and their
+    /// orders come first.
     #[must_use]
     pub fn backlog(&self) -> Duration {
         if self.kind.is_absence() { self.lasts / 4 } else { Duration::ZERO }
     }
 
-    /// Its name, for people.
+    /// Returns its display name.
     #[must_use]
     pub fn name(&self) -> String {
         let value = self.kind.to_possible_value().expect("every kind has a name");

@@ -1,4 +1,4 @@
-//! What breaks in a run, and in which order.
+//! The faults of a run, and their order.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use tokio::time::Instant;
 use super::{Card, Fault, Kind, deck};
 use crate::campaign::Plan;
 
-/// No fault but an absence lasts longer than this part of its run, or a short one would consist of it.
+/// Limits faults other than absences to 1/SHARE of the run; one fault would fill a short run otherwise.
 const SHARE: u32 = 4;
 
 /// How much longer than planned the first round of a short run may take.
 const FIRST_ROUND: Duration = Duration::from_secs(60);
 
-/// How long an absence lasts where nothing else breaks: longer than any lease, grace or back-off.
+/// How long an absence lasts if nothing else breaks: longer than any lease, grace period or back-off.
 const ABSENCE: Duration = Duration::from_secs(20 * 60);
 
 /// How long an absence lasts among other faults: as long as a relay's lease.
@@ -23,9 +23,9 @@ const SHORT_ABSENCE: Duration = Duration::from_secs(60);
 
 /// The faults of a run, drawn from its seed.
 ///
-/// Every kind once, in an order that the seed says, and then again: a run that is long enough has them all. The first round is
-/// finished even if that takes twice as long, and a minute longer where the run is short: on a busy machine a single recovery takes
-/// longer than such a run. In later rounds an absence that would outlast the run is left out.
+/// Each round has every kind once, in an order drawn from the seed. The first round is finished even if it takes twice
+/// as long as the run, or a minute longer if the run is short: on a busy machine a single recovery takes longer than
+/// such a run. Later rounds skip an absence that would outlast the run.
 pub struct Schedule<'p> {
     plan: &'p Plan,
     end: Instant,
@@ -35,13 +35,13 @@ pub struct Schedule<'p> {
 }
 
 impl<'p> Schedule<'p> {
-    /// Returns the schedule of a run that begins at this moment.
+    /// Returns the schedule of a run that begins at this time.
     pub fn new(plan: &'p Plan, begins: Instant) -> Self {
         let random = StdRng::seed_from_u64(plan.seed);
         Self { plan, end: begins + plan.lasts, random, deck: Vec::new(), rounds: 0 }
     }
 
-    /// Returns when customers stop coming, unless the first round takes longer.
+    /// Returns when customers stop ordering, unless the first round takes longer.
     pub fn end(&self) -> Instant {
         self.end
     }
@@ -66,10 +66,10 @@ impl<'p> Schedule<'p> {
     }
 }
 
-/// Returns how long absences last in a run of these kinds that lasts so long.
+/// Returns how long absences last in a run of this length with these kinds.
 ///
 /// # Errors
-/// When one of each kind does not fit into the run.
+/// If one absence of each kind does not fit into the run.
 pub fn length_of_absence(asked: Option<Duration>, kinds: &[Kind], run: Duration) -> Result<Duration, String> {
     let absences: Vec<_> = kinds.iter().filter(|kind| kind.is_absence()).collect();
     let away = match asked {
@@ -114,7 +114,7 @@ mod tests {
         }
     }
 
-    /// The faults of a run in which each lasts as long as it says and nothing else takes time.
+    /// Returns the faults of a run in which only the faults and the waits before them take time.
     fn drawn(plan: &Plan) -> Vec<Fault> {
         let mut now = Instant::now();
         let (mut schedule, mut faults) = (Schedule::new(plan, now), Vec::new());

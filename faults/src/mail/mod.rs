@@ -1,4 +1,4 @@
-//! A mail server of a run's own: a process that writes every mail down before it says that it took it.
+//! A run's own mail server: a process that records every mail before it accepts it.
 
 mod process;
 mod serve;
@@ -11,7 +11,7 @@ pub use serve::Mode;
 use self::serve::Taken;
 use crate::{journal::Journal, stand_in::Options};
 
-/// Serves until it is told to end.
+/// Serves until the process is terminated.
 pub fn run(options: &Options) -> io::Result<()> {
     let (ledger, _) = Journal::open::<Taken>(&options.ledger)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

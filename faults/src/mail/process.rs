@@ -1,4 +1,4 @@
-//! The mail server as a process of a run's own, and what its ledger has to say.
+//! A run's mail server process, and the checks of its ledger.
 
 use std::{collections::HashSet, net::SocketAddr, path::PathBuf};
 
@@ -12,7 +12,7 @@ use tokio::{
 
 use super::serve::{Mode, Taken};
 
-/// The server, and where it keeps its ledger. It is killed when this is dropped.
+/// The server and the directory of its ledger. Dropping it kills the server.
 pub struct MailServer {
     child: Option<Child>,
     address: SocketAddr,
@@ -20,7 +20,7 @@ pub struct MailServer {
 }
 
 impl MailServer {
-    /// Starts one with an empty ledger.
+    /// Starts a server with an empty ledger.
     pub async fn start() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -29,7 +29,7 @@ impl MailServer {
         server
     }
 
-    /// For `SMTP_URL`.
+    /// Returns the value of `SMTP_URL`.
     pub fn url(&self) -> url::Url {
         format!("smtp://{}", self.address).parse().expect("a URL")
     }
@@ -48,7 +48,7 @@ impl MailServer {
         self.child = Some(child);
     }
 
-    /// From now on this goes wrong with so many of the mails, 0 to 1.
+    /// From now on this failure affects this share of the mails, 0 to 1.
     pub async fn fail(&self, mode: Mode, share: f64) {
         let name = mode.to_possible_value().expect("every mode has a name");
         loop {
@@ -56,7 +56,7 @@ impl MailServer {
             let (reader, mut writer) = stream.into_split();
             let mut lines = BufReader::new(reader).lines();
             let greeting = lines.next_line().await.expect("it greets").unwrap_or_default();
-            // It may refuse us too, while that is what it does.
+            // In the mode `Refuse` it may refuse this connection too.
             if greeting.starts_with("220") {
                 let command = format!("XFAULT {} {share}\r\n", name.get_name());
                 writer.write_all(command.as_bytes()).await.expect("it listens");
@@ -67,22 +67,22 @@ impl MailServer {
         }
     }
 
-    /// Every mail that it took, in order.
+    /// Returns every accepted mail, in order.
     pub fn taken(&self) -> Vec<Taken> {
         let text = std::fs::read_to_string(self.ledger()).expect("the ledger can be read");
         text.lines().map(|line| serde_json::from_str(line).expect("a line of the ledger")).collect()
     }
 
-    /// Holds the ledger against the mails that were to be sent, `planned` by Message-ID. Returns what is wrong, and how
-    /// many mails came more than once, which every mail program recognises by that id.
+    /// Compares the ledger with the Message-IDs of the mails recorded as sent, `planned`. Returns the violations, and
+    /// the number of repeated mails, which mail programs recognise by that id.
     pub fn violations(&self, planned: &HashSet<String>) -> (Vec<String>, usize) {
         let taken = self.taken();
         let ids: HashSet<&str> = taken.iter().map(|mail| mail.message_id.as_str()).collect();
         let unknown = ids.iter().filter(|id| !planned.contains(**id));
         let missing = planned.iter().filter(|id| !ids.contains(id.as_str()));
         let wrong = unknown
-            .map(|id| format!("a mail came that nobody planned: {id:?}"))
-            .chain(missing.map(|id| format!("a mail counts as sent and never came: {id}")))
+            .map(|id| format!("an unplanned mail arrived: {id:?}"))
+            .chain(missing.map(|id| format!("a mail is recorded as sent and never arrived: {id}")))
             .collect();
         (wrong, taken.len() - ids.len())
     }

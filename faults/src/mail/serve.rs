@@ -1,4 +1,4 @@
-//! What the mail server answers, with one command of its own: `XFAULT MODE SHARE`.
+//! The mail server's answers, with a command of its own: `XFAULT MODE SHARE`.
 
 use std::{
     io,
@@ -15,37 +15,37 @@ use tokio::{net::TcpListener, time::sleep};
 
 use crate::journal::Journal;
 
-/// How long an answer that hangs is held at most.
+/// How long a hanging answer is held at most.
 const HANG: Duration = Duration::from_secs(600);
 
-/// A mail that was taken: one line of the ledger.
+/// An accepted mail: one line of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Taken {
     /// Without the angle brackets.
     pub message_id: String,
-    /// Whom the envelope names.
+    /// The envelope's recipient.
     pub to: String,
 }
 
 /// A way to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Mode {
-    /// All is well.
+    /// No failure.
     #[default]
     None,
     /// 421 instead of a greeting.
     Refuse,
     /// 451 for the recipient.
     Greylist,
-    /// The mail is not taken, and no answer comes.
+    /// The mail is not stored, and there is no answer.
     HangBefore,
-    /// The mail is taken, and no answer comes.
+    /// The mail is stored, and there is no answer.
     HangAfter,
-    /// The mail is taken, and the answer is 451.
+    /// The mail is stored, and the answer is 451.
     ErrorAfter,
 }
 
-/// What every conversation shares.
+/// The state shared by all sessions.
 struct Server {
     ledger: Journal,
     dice: Mutex<Dice>,
@@ -53,12 +53,12 @@ struct Server {
 
 struct Dice {
     mode: Mode,
-    /// Of all chances, 0 to 1.
+    /// The share of mails affected, 0 to 1.
     share: f64,
     random: StdRng,
 }
 
-/// Serves until the process is ended.
+/// Serves until the process is terminated.
 pub async fn serve(listen: SocketAddr, ledger: Journal, seed: u64) -> io::Result<()> {
     let listener = TcpListener::bind(listen).await?;
     eprintln!("orderflow-faults: the mail server serves address={}", listener.local_addr()?);
@@ -71,7 +71,7 @@ impl Server {
         self.dice.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether this goes wrong now.
+    /// Returns whether this failure strikes now.
     fn strikes(&self, mode: Mode) -> bool {
         let mut dice = self.dice();
         let share = dice.share;
@@ -87,13 +87,13 @@ impl Server {
             (Some(mode), Some(share)) => {
                 let mut dice = self.dice();
                 (dice.mode, dice.share) = (mode, share);
-                "250 so it shall be"
+                "250 fault set"
             }
             _ => "501 XFAULT MODE SHARE",
         }
     }
 
-    /// Writes a mail down. The answer may go out after it only.
+    /// Records a mail and waits until it is on the disk, before which no answer may go out.
     async fn take(&self, to: String, mail: &str) {
         let taken = Taken { message_id: message_id(mail).unwrap_or_default(), to };
         let line = serde_json::to_string(&taken).expect("two texts are JSON");
@@ -113,13 +113,13 @@ impl Postbox for Server {
     async fn mail(&self, recipient: String, content: String) -> &'static str {
         if self.strikes(Mode::HangBefore) {
             sleep(HANG).await;
-            return "451 4.3.0 it took too long";
+            return "451 4.3.0 timed out";
         }
         self.take(recipient, &content).await;
         if self.strikes(Mode::HangAfter) {
             sleep(HANG).await;
         }
-        if self.strikes(Mode::ErrorAfter) { "451 4.3.0 something went wrong" } else { "250 taken" }
+        if self.strikes(Mode::ErrorAfter) { "451 4.3.0 something went wrong" } else { "250 accepted" }
     }
 
     fn command(&self, line: &str) -> Option<&'static str> {
@@ -127,7 +127,7 @@ impl Postbox for Server {
     }
 }
 
-/// Of the header, wherever its line is folded.
+/// Returns the header's Message-ID, even from a folded line.
 fn message_id(mail: &str) -> Option<String> {
     let header = mail.split("\r\n\r\n").next()?;
     let at = header.to_ascii_lowercase().find("message-id:")?;
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_id_is_found_on_a_folded_line() {
+    fn message_id_is_found_on_a_folded_line() {
         let mail = "To: a@example.org\r\nMessage-ID:\r\n <1.received@shop>\r\nSubject: x\r\n\r\nMessage-ID: <no>\r\n";
         assert_eq!(message_id(mail).as_deref(), Some("1.received@shop"));
     }

@@ -1,11 +1,11 @@
-//! What a request is answered, and what it changes.
+//! The answer to a request, and the changes that it makes.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::objects::{Intent, Refund};
 
-/// An answer as it goes out, and as it is stored under an idempotency key.
+/// An answer as it is sent, and as it is stored under an idempotency key.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
     pub status: u16,
@@ -13,33 +13,33 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// An error in Stripe's form.
+    /// Returns an error in Stripe's form.
     pub fn error(status: u16, kind: &str, code: &str, message: &str) -> Self {
         Self { status, body: json!({ "error": { "type": kind, "code": code, "message": message } }) }
     }
 
-    /// The request itself is wrong.
+    /// Returns the error for an invalid request.
     pub fn invalid(code: &str, message: &str) -> Self {
         Self::error(400, "invalid_request_error", code, message)
     }
 
-    /// What is named does not exist.
+    /// Returns the error for an object that does not exist.
     pub fn missing(status: u16, what: &str, name: &str) -> Self {
         Self::error(status, "invalid_request_error", "resource_missing", &format!("No such {what}: '{name}'"))
     }
 
-    /// The intent is in no state for what is asked of it.
+    /// Returns the error for an intent whose status does not allow the request.
     pub fn unexpected_state(intent: &Intent) -> Self {
         let message = "This PaymentIntent's status does not allow that.";
         Self::invalid("payment_intent_unexpected_state", message).with("payment_intent", intent.shown())
     }
 
-    /// Something broke on the provider's side.
+    /// Returns the error for a failure on the provider's side.
     pub fn broken() -> Self {
         Self { status: 500, body: json!({ "error": { "type": "api_error", "message": "Something went wrong." } }) }
     }
 
-    /// Something more about the error.
+    /// Adds a field to the error.
     pub fn with(mut self, name: &str, value: Value) -> Self {
         if let Some(error) = self.body.get_mut("error").and_then(Value::as_object_mut) {
             error.insert(name.to_owned(), value);
@@ -48,28 +48,28 @@ impl Answer {
     }
 }
 
-/// What came of a request: its answer, what has changed, and whether the answer is kept under the request's key.
+/// The result of a request: its answer, its changes, and whether the answer is kept under the request's key.
 #[derive(Debug)]
 pub struct Done {
     pub answer: Answer,
     pub intent: Option<Intent>,
     pub refund: Option<Refund>,
-    /// Requests that were wrong, or were not carried out, may come again with the same key.
+    /// False for requests that were invalid or not carried out: these may be repeated with the same key.
     pub kept: bool,
 }
 
 impl Done {
-    /// Nothing has happened.
+    /// Returns an error without effect, which is not kept.
     pub fn refused(answer: Answer) -> Self {
         Self { answer, intent: None, refund: None, kept: false }
     }
 
-    /// It was looked at and found impossible.
+    /// Returns an error without effect, which is kept.
     pub fn impossible(answer: Answer) -> Self {
         Self { answer, intent: None, refund: None, kept: true }
     }
 
-    /// The intent is now like this, and that is the answer.
+    /// Returns the changed intent as the answer.
     pub fn intent(intent: Intent) -> Self {
         let answer = Answer { status: 200, body: intent.shown() };
         Self { answer, intent: Some(intent), refund: None, kept: true }

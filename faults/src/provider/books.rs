@@ -1,4 +1,4 @@
-//! The provider's memory: what the ledger says.
+//! The provider's state, as in the ledger.
 
 use std::collections::BTreeMap;
 
@@ -20,16 +20,16 @@ pub struct Entry {
     pub key: Option<Key>,
 }
 
-/// What was answered under an idempotency key.
+/// The answer stored under an idempotency key.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Key {
     pub key: String,
-    /// The path and the parameters that it came with first.
+    /// The path and parameters of its first request.
     pub asked: String,
     pub answer: Answer,
 }
 
-/// Everything that is written down.
+/// The complete state.
 #[derive(Debug, Default)]
 pub struct Books {
     pub intents: BTreeMap<String, Intent>,
@@ -38,7 +38,7 @@ pub struct Books {
 }
 
 impl Books {
-    /// Takes a line over.
+    /// Applies a line of the ledger.
     fn apply(&mut self, entry: Entry) {
         if let Some(intent) = entry.intent {
             self.intents.insert(intent.id.clone(), intent);
@@ -51,7 +51,7 @@ impl Books {
         }
     }
 
-    /// Takes over what came of a request; returns its line for the ledger, if there is anything to write.
+    /// Applies the result of a request; returns its line for the ledger, if there is anything to write.
     pub fn record(&mut self, done: Done, key: Option<(String, String)>) -> Option<String> {
         let Done { answer, intent, refund, kept } = done;
         let key = key.filter(|_| kept).map(|(key, asked)| Key { key, asked, answer });
@@ -64,7 +64,7 @@ impl Books {
         line
     }
 
-    /// The refunds of an intent, the oldest first.
+    /// Returns the refunds of an intent, oldest first.
     pub fn refunds_of<'b>(&'b self, intent: &'b str) -> impl Iterator<Item = &'b Refund> {
         self.refunds.values().filter(move |refund| refund.payment_intent == intent)
     }

@@ -1,4 +1,4 @@
-//! What may go wrong with a call, on purpose.
+//! Deliberate failures of calls.
 
 use std::collections::BTreeMap;
 
@@ -9,37 +9,37 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// All is well.
+    /// No failure.
     #[default]
     None,
-    /// 500, and nothing has happened.
+    /// 500 without effect.
     ErrorBefore,
-    /// It happens, and then 500, which is kept under the request's key.
+    /// The call takes effect; the answer is 500, kept under the request's key.
     ErrorAfter,
-    /// Nothing happens, and no answer comes.
+    /// No effect and no answer.
     HangBefore,
-    /// It happens, and no answer comes.
+    /// The call takes effect without an answer.
     HangAfter,
-    /// 429, and nothing has happened.
+    /// 429 without effect.
     RateLimited,
-    /// It happens, and the answer is no JSON.
+    /// The call takes effect; the answer is not JSON.
     Garbage,
 }
 
-/// What is to go wrong, and how often.
+/// The failure, and how often it strikes.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct Setting {
     pub mode: Mode,
-    /// Of all calls, 0 to 1.
+    /// The share of calls affected, 0 to 1.
     #[serde(default)]
     pub share: f64,
 }
 
-/// Decides which call is struck; the same seed and the same calls are the same faults.
+/// Decides which calls fail; the same seed and the same calls give the same faults.
 #[derive(Debug)]
 pub struct Dice {
     pub setting: Setting,
-    /// How often each fault has struck.
+    /// How often each failure has struck.
     pub struck: BTreeMap<Mode, u64>,
     random: StdRng,
 }
@@ -49,7 +49,7 @@ impl Dice {
         Self { setting: Setting::default(), struck: BTreeMap::new(), random: StdRng::seed_from_u64(seed) }
     }
 
-    /// What happens to the next call.
+    /// Returns the failure of the next call.
     pub fn throw(&mut self) -> Mode {
         let Setting { mode, share } = self.setting;
         if mode == Mode::None || !self.random.random_bool(share.clamp(0.0, 1.0)) {

@@ -1,4 +1,4 @@
-//! Payment intents: made, confirmed, cancelled, looked at.
+//! Payment intents: created, confirmed, cancelled, read.
 
 use std::collections::BTreeMap;
 
@@ -13,10 +13,10 @@ use super::{
 /// How often `pm_card_flaky` fails for each intent.
 const FLAKY_FAILURES: u32 = 2;
 
-/// What a request says, by name.
+/// A request's parameters, by name.
 pub type Parameters = BTreeMap<String, String>;
 
-/// What a card comes to.
+/// The outcome of a card.
 enum Verdict {
     Charged,
     Declined,
@@ -47,7 +47,7 @@ pub fn create(parameters: &Parameters) -> Done {
         return Done::refused(Answer::invalid("parameter_invalid_integer", "Invalid integer: amount"));
     };
     if given("confirm").is_some() {
-        let message = "Received unknown parameter: confirm (this provider confirms by a request of its own)";
+        let message = "Received unknown parameter: confirm (this provider confirms with a separate request)";
         return Done::refused(Answer::invalid("parameter_unknown", message));
     }
     if let Some(refused) = not_chargeable(amount, &currency.to_lowercase()) {
@@ -56,7 +56,7 @@ pub fn create(parameters: &Parameters) -> Done {
     Done::intent(Intent::new(amount, currency.to_lowercase(), given("metadata[order_id]").cloned()))
 }
 
-/// As much of <https://docs.stripe.com/currencies> as tests use, for an account that is kept in euros.
+/// Checks the part of <https://docs.stripe.com/currencies> that tests use, for an account in euros.
 fn not_chargeable(amount: u64, currency: &str) -> Option<Answer> {
     let step = match currency {
         "isk" | "ugx" => 100,

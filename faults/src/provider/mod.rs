@@ -1,6 +1,6 @@
-//! A payment provider that speaks as much of Stripe's API as Orderflow uses.
+//! A payment provider with the part of Stripe's API that Orderflow uses.
 //!
-//! Nothing of Orderflow is in it: it is the other side, and what it has written down is what the checks believe.
+//! It shares no code with Orderflow: its ledger is the independent reference for the checks.
 
 mod answer;
 mod books;
@@ -14,7 +14,7 @@ use std::io;
 
 use crate::{journal::Journal, stand_in::Options};
 
-/// Serves until it is told to end.
+/// Serves until the process is terminated.
 pub fn run(options: &Options) -> io::Result<()> {
     let (ledger, entries) = Journal::open(&options.ledger)?;
     let books = entries.into_iter().collect();

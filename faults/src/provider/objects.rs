@@ -1,20 +1,20 @@
-//! What the provider keeps: payment intents and refunds, as they are written down and as they are shown.
+//! The provider's payment intents and refunds, as stored and as shown.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// How far a payment intent is.
+/// The status of a payment intent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// Made, or declined: it may be confirmed.
+    /// Created or declined: it may be confirmed.
     RequiresPaymentMethod,
-    /// The customer would have to prove who they are.
+    /// The customer would have to authenticate.
     RequiresAction,
     /// Charged.
     Succeeded,
-    /// Never to be charged.
+    /// Will never be charged.
     Canceled,
 }
 
@@ -27,16 +27,16 @@ pub struct Intent {
     pub amount: u64,
     pub currency: String,
     pub status: Status,
-    /// How often it was asked to be confirmed.
+    /// Number of confirm requests.
     pub confirms: u32,
-    /// How many of these charged the card.
+    /// Number of confirm requests that charged the card.
     pub charged: u32,
     pub last_payment_error: Option<Value>,
     pub cancellation_reason: Option<String>,
 }
 
 impl Intent {
-    /// A new one, not confirmed.
+    /// Returns a new intent, not confirmed.
     pub fn new(amount: u64, currency: String, order_id: Option<String>) -> Self {
         Self {
             id: name("pi"),
@@ -51,7 +51,7 @@ impl Intent {
         }
     }
 
-    /// As the API shows it.
+    /// Returns it as the API shows it.
     pub fn shown(&self) -> Value {
         let received = if self.status == Status::Succeeded { self.amount } else { 0 };
         json!({
@@ -69,7 +69,7 @@ impl Intent {
     }
 }
 
-/// A refund. Here they all succeed.
+/// A refund. All refunds succeed here.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Refund {
     pub id: String,
@@ -80,7 +80,7 @@ pub struct Refund {
 }
 
 impl Refund {
-    /// A new one.
+    /// Returns a new refund.
     pub fn new(intent: &Intent, amount: u64) -> Self {
         Self {
             id: name("re"),
@@ -91,7 +91,7 @@ impl Refund {
         }
     }
 
-    /// As the API shows it.
+    /// Returns it as the API shows it.
     pub fn shown(&self) -> Value {
         json!({
             "id": self.id,

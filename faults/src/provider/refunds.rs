@@ -1,4 +1,4 @@
-//! Refunds: made and listed.
+//! Refunds: created and listed.
 
 use serde_json::json;
 
@@ -9,7 +9,7 @@ use super::{
     objects::{Refund, Status},
 };
 
-/// `GET /v1/refunds?payment_intent=…`, the newest first as Stripe has it.
+/// `GET /v1/refunds?payment_intent=…`, newest first as in Stripe.
 pub fn list(books: &Books, parameters: &Parameters) -> Done {
     let Some(intent) = parameters.get("payment_intent") else {
         return Done::refused(Answer::invalid("parameter_missing", "Missing required param: payment_intent."));

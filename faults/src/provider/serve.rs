@@ -1,4 +1,4 @@
-//! The provider over HTTP: who may ask, what a key is good for, and what goes wrong on purpose.
+//! The provider over HTTP: authorisation, idempotency keys, and deliberate failures.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::journal::Journal;
 
-/// How long a call that hangs is held at most.
+/// How long a hanging call is held at most.
 const HANG: Duration = Duration::from_secs(600);
 
 /// A provider.
@@ -36,16 +36,16 @@ pub struct Provider {
 struct State {
     books: Books,
     dice: Dice,
-    /// What calls of a kind are answered instead of being carried out.
+    /// Fixed answers, by kind of call, that replace carrying the call out.
     instead: BTreeMap<String, Answer>,
-    /// The keys of requests that are being carried out.
+    /// The keys of requests in progress.
     running: BTreeSet<String>,
     requests: u64,
     replays: u64,
 }
 
 impl Provider {
-    /// One that has these books.
+    /// Returns a provider with this state.
     pub fn new(books: Books, ledger: Journal, seed: u64) -> Self {
         let state = State {
             books,
@@ -75,7 +75,7 @@ pub async fn serve(listen: SocketAddr, provider: Provider) -> io::Result<()> {
             .default_service(web::to(call))
     })
     .workers(2)
-    // Who waits no longer has gone away: what hangs for them may end.
+    // Notice clients that disconnect, so that calls hanging for them end.
     .h1_allow_half_closed(false)
     .shutdown_timeout(1)
     .bind(listen)?;
@@ -109,8 +109,8 @@ async fn set(provider: Data<Provider>, setting: Json<Setting>) -> HttpResponse {
     HttpResponse::Ok().json(*setting)
 }
 
-/// `POST /answers`: from now on every call of these kinds (`create`, `read`, `confirm`, `cancel`, `refunds`, `refund`) has
-/// this answer, and nothing happens; `{}` ends that.
+/// `POST /answers`: from now on every call of these kinds (`create`, `read`, `confirm`, `cancel`, `refunds`, `refund`)
+/// gets this answer without effect; `{}` ends that.
 async fn answer_instead(provider: Data<Provider>, answers: Json<BTreeMap<String, Answer>>) -> HttpResponse {
     provider.state().instead = answers.into_inner();
     HttpResponse::Ok().json(json!({}))
@@ -133,12 +133,12 @@ impl Asked {
             method: request.method().as_str().to_owned(),
             path: request.path().to_owned(),
             parameters,
-            // Looking changes nothing, so a key means nothing there.
+            // Reads change nothing, so a key has no meaning there.
             key: key.filter(|_| request.method() == "POST").map(str::to_owned),
         }
     }
 
-    /// What kind of call it is.
+    /// Returns the kind of call.
     fn kind(&self) -> &'static str {
         let segments: Vec<&str> = self.path.trim_matches('/').split('/').collect();
         match (self.method.as_str(), segments.as_slice()) {
@@ -152,7 +152,7 @@ impl Asked {
         }
     }
 
-    /// What has to be the same when the key comes again.
+    /// Returns what must be the same when the key is used again.
     fn fingerprint(&self) -> String {
         format!("{} {:?}", self.path, self.parameters)
     }
@@ -189,7 +189,7 @@ async fn call(provider: Data<Provider>, request: HttpRequest, body: Bytes) -> Ht
         Mode::None | Mode::ErrorAfter | Mode::HangAfter | Mode::Garbage => {}
     }
     let (answer, replayed, lines) = carry_out(&provider, &asked, fault);
-    // Also who only looked must not be told what a crash would undo.
+    // Readers must not see either what a crash would undo.
     provider.ledger.until_written(lines).await;
     match fault {
         Mode::HangAfter => hang().await,
@@ -198,7 +198,7 @@ async fn call(provider: Data<Provider>, request: HttpRequest, body: Bytes) -> Ht
     }
 }
 
-/// Decides under one lock, so that every request finds the one before it done.
+/// Carries out the request under one lock, so that every request sees the previous one completed.
 fn carry_out(provider: &Provider, asked: &Asked, fault: Mode) -> (Answer, bool, u64) {
     let mut state = provider.state();
     if let Some(known) = asked.key.as_ref().and_then(|key| state.books.keys.get(key)) {
@@ -239,14 +239,14 @@ fn decide(books: &Books, asked: &Asked) -> Done {
     }
 }
 
-/// A test key, as `Bearer` or as the user name of `Basic`. There it is in base64, of which "sk_test" and one bit of what
-/// follows are always the same.
+/// Accepts a test key, as `Bearer` or as the user name of `Basic`. There it is in base64, whose first characters are
+/// fixed by "sk_test" and one bit of the next character.
 fn is_authorised(request: &HttpRequest) -> bool {
     let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     given.is_some_and(|given| given.starts_with("Bearer sk_test_") || given.starts_with("Basic c2tfdGVzdF"))
 }
 
-/// A key whose request is being carried out, until this is dropped.
+/// Marks a key's request as in progress until this is dropped.
 struct Running<'p> {
     provider: &'p Provider,
     key: Option<String>,
@@ -267,7 +267,7 @@ impl Drop for Running<'_> {
     }
 }
 
-/// No answer, for as long as anybody waits for one; then an empty one, after which the connection is closed.
+/// Sends no answer while the client waits; after [`HANG`] an empty one that closes the connection.
 async fn hang() -> HttpResponse {
     tokio::time::sleep(HANG).await;
     HttpResponse::InternalServerError().force_close().finish()
