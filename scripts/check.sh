@@ -90,6 +90,7 @@ if command -v promtool >/dev/null && command -v amtool >/dev/null && command -v 
 else
     say "alerts: not checked (needs promtool, amtool and python3; the first two come with Debian's prometheus and prometheus-alertmanager)"
 fi
+check "style" style
 check "containers" scripts/check_containers.sh
 check "kubernetes" scripts/check_kubernetes.sh
 check "systemd" scripts/check_systemd.sh

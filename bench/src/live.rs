@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 
 use crate::{cpu, observe::QUIET};
 
-/// Measures how soon watchers are told, and what watching costs.
+/// Measures how soon watchers are notified, and what watching costs.
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// Sockets that watch orders which do not move
@@ -166,7 +166,7 @@ async fn wait(mut socket: Watcher) {
     while !matches!(socket.said().await, Said::Closed(_)) {}
 }
 
-/// Places orders at this rate and follows each to its end. Returns when each watcher was told what, as SQL.
+/// Places orders at this rate and follows each to its end. Returns the time of each watcher's notifications, as SQL.
 async fn place(web: &Arc<Web>, rate: u32, seconds: u32) -> Vec<String> {
     let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);
     let mut following = JoinSet::new();

@@ -1,11 +1,10 @@
-//! The migrations are embedded into the programs when they are compiled, and the macro that does so is told of no folder
-//! that appears: without this, a new migration would be in no program until something else is changed.
+//! Rebuilds the crate when a migration is added: the macro that embeds migrations does not notice new folders.
 //!
-//! An optimised build with faults on request is refused: it is what a shop would run. `cargo build --release --workspace`
-//! asks for one without meaning it, since cargo unites the features of all packages, the fault runs' among them.
+//! Refuses an optimised build with fault injection, since a shop might run it. `cargo build --release --workspace` enables
+//! fault injection by accident: cargo unites the features of all packages, including those of the fault runs.
 //!
-//! An optimised build says which commit it is of. A build for development does not: it would be compiled anew after each commit, and
-//! is seldom of one commit alone.
+//! Records the commit in an optimised build. A development build has none: it would be recompiled after each commit, and its
+//! sources are rarely those of one commit.
 
 mod revision;
 
@@ -14,11 +13,11 @@ use std::{env, path::Path};
 /// Set by scripts/faults.sh for its own build.
 const WANTED: &str = "ORDERFLOW_FAULTS_BUILD";
 
-/// Name the commit and its date where git cannot be asked: the Dockerfile sets them.
+/// Name the commit and its date where git is unavailable; the Dockerfile sets them.
 const COMMIT: &str = "ORDERFLOW_REVISION";
 const COMMIT_DATE: &str = "ORDERFLOW_REVISION_DATE";
 
-/// What a program is made of. Where one of these changes, it may be of no commit any more, and is compiled anew in any case.
+/// The sources of the programs. A change to one of them recompiles the crate anyway, and the build may no longer match a commit.
 const SOURCES: [&str; 8] =
     ["Cargo.lock", "Cargo.toml", "assets", "crates", "migrations", "src", "templates", "workers"];
 

@@ -140,7 +140,7 @@ impl Shop {
             ("LISTEN", "127.0.0.1:0".to_owned()),
             ("OPS_LISTEN", "127.0.0.1:0".to_owned()),
             ("WORKER_LISTEN", "127.0.0.1:0".to_owned()),
-            ("TOKEN_SECRET", "the secret of every test which is no comma list".to_owned()),
+            ("TOKEN_SECRET", "the secret of every test has no comma".to_owned()),
             ("MAIL", format!("file:{}", self.mail_directory().display())),
             ("MAIL_FROM", "Test shop <shop@example.org>".to_owned()),
             // Tests place hundreds of orders from one IP address for one mail address; tests of the limits set their

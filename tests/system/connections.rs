@@ -126,10 +126,11 @@ async fn process_without_a_database_connection_reports_why_and_starts_once_it_ge
     web.until_logged(says).await;
     let operator = with(shop.operator_settings(), &there);
     ended(&run("orderflow", &["doctor"], &operator).await, 3, &["too many connections", "CONNECTION LIMIT"]);
+    // Before there are connections: of two processes, the first one would take all three.
+    web.stop().await;
     others.clear();
     worker.until_logged("consuming queue=").await;
     shop.workers().push(worker);
-    web.stop().await;
     rented.close(shop).await;
 }
 

@@ -252,7 +252,7 @@ async fn dead_letters_are_replayed_and_discarded_after_confirmation() {
     assert!(discard.text.contains("Discard 1 message?"), "{}", discard.text);
     until_dead(&probe, PAYMENT, 3).await;
     let discard = post(&mut browser, "/ops/dead-letters/discard", &[&one[..], &[("confirmed", "1")]].concat()).await;
-    assert!(discard.text.contains("1 message is gone"), "{}", discard.text);
+    assert!(discard.text.contains("1 message was discarded"), "{}", discard.text);
     until_number(&shop, 1, "SELECT count(*) FROM messaging.dead_letters WHERE left_by = 'discarded'").await;
 
     let confirmed = [&fields[..], &[("confirmed", "1"), ("canary", "1"), ("rate", "50")]].concat();
@@ -289,7 +289,7 @@ async fn dead_letters_that_arrive_before_the_confirmation_are_untouched() {
     die(b"the third").await;
     until_dead(&probe, PAYMENT, 3).await;
     let gone = post(&mut browser, "/ops/dead-letters/discard", &as_asked(&question)).await;
-    assert!(gone.text.contains("2 messages are gone"), "{}", gone.text);
+    assert!(gone.text.contains("2 messages were discarded"), "{}", gone.text);
     let kept = operators.get("/admin/discards").await;
     let bodies: Vec<_> = [0, 1].into_iter().map(|index| kept["items"][index]["letter"]["body"].clone()).collect();
     assert_eq!(bodies, [json!("the second"), json!({ "type": "\u{fffd}", "\u{fffd}": ["\u{fffd}"] })], "{kept}");

@@ -75,7 +75,7 @@ async fn every_command_includes_a_registered_service_until_it_is_removed() {
     }
     ended(&run("orderflow", &["dlq", "list"], &settings).await, 0, &["loyalty.shipment-created"]);
     let doctor = run("orderflow", &["doctor"], &settings).await;
-    ended(&doctor, 1, &["3 dead letters wait"]);
+    ended(&doctor, 1, &["3 dead letters need attention"]);
     assert!(!doctor.out.contains("index"), "{doctor:?}");
     let replay = ["dlq", "replay", "--queue", "loyalty.*", "--yes"];
     ended(&run("orderflow", &replay, &settings).await, 0, &["3 messages sent: 3 sent, not tracked."]);

@@ -88,7 +88,7 @@ async fn workers_republish_the_messages_of_a_deleted_queue_and_no_backlog() {
     assert_eq!(shop.number("SELECT count(*) FROM messaging.resent").await, 0);
     topology_apply(&shop).await;
     until_waiting(&probe, &EMAIL.queue(), 5).await;
-    let line = shop.workers().last_mut().expect("it runs").until_logged("are sent again").await;
+    let line = shop.workers().last_mut().expect("it runs").until_logged("missing deliveries were republished").await;
     assert!(line.contains("email.order-created") && line.contains("deliveries=5"), "{line}");
     // The deliveries wait there now and are not sent a second time.
     until_looked(&mut shop, 6, 5).await;

@@ -21,7 +21,7 @@ use crate::{commands::ended, why};
 const DAYS: i64 = 500;
 
 /// The secret with which the tests' front ends sign.
-const SECRET: &str = "the secret of every test which is no comma list";
+const SECRET: &str = "the secret of every test has no comma";
 
 async fn retention(shop: &Shop, arguments: &[&str]) -> Ended {
     run("orderflow", &[&["retention"], arguments].concat(), &shop.operator_settings()).await

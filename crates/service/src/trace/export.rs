@@ -116,7 +116,7 @@ impl SpanExporter for Watched {
             Err(error) if !was_away => {
                 tracing::warn!(error = telemetry::chain(error), "spans cannot be sent; orders continue without traces");
             }
-            Ok(()) if was_away => tracing::info!("spans are sent again"),
+            Ok(()) if was_away => tracing::info!("spans are exported again"),
             _ => {}
         }
         outcome
