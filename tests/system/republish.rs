@@ -130,7 +130,7 @@ async fn unrecorded_dead_letter_is_not_republished() {
     // RabbitMQ dead-letters a message like this, without a record, after it has ended too many workers.
     let letter = probe.take(&EMAIL.queue()).await;
     probe.publish_with(names::DEAD_LETTERS, &EMAIL.queue(), &letter.data, letter.properties).await;
-    let line = shop.workers().last_mut().expect("it runs").until_logged("nothing was written down").await;
+    let line = shop.workers().last_mut().expect("it runs").until_logged("holds messages without a record").await;
     assert!(line.contains("email.order-created") && line.contains("orderflow dlq list"), "{line}");
     assert_eq!(shop.number("SELECT count(*) FROM messaging.resent").await, 0);
     shop.start_worker(&[&EMAIL.queue()]).await;

@@ -275,7 +275,7 @@ fn failed_installation_of_a_debian_release_is_explained_in_one_line() {
         let (code, said) = with_debian_sh(checkout.path(), path, "need_debian sid");
         assert_eq!(code, Some(1), "{said}");
         let expected =
-            if Uid::effective().is_root() { "it moves, and its index may be out of date" } else { "needs root" };
+            if Uid::effective().is_root() { "it changes daily, and its index may be out of date" } else { "needs root" };
         assert!(said.lines().next().is_some_and(|line| line.contains(expected)), "{said}");
     }
 }
@@ -284,8 +284,8 @@ fn failed_installation_of_a_debian_release_is_explained_in_one_line() {
 fn unknown_version_is_refused_with_the_known_ones() {
     let checkout = TempDir::new().expect("a directory");
     for (setting, function, expected) in [
-        ("RABBITMQ=4.1", "debian_with_rabbitmq", "RABBITMQ is 3.10, 4 or 4.3, or not set.\n"),
-        ("POSTGRES=16", "debian_with_postgres", "POSTGRES is 15, 17 or 18, or not set.\n"),
+        ("RABBITMQ=4.1", "debian_with_rabbitmq", "RABBITMQ must be 3.10, 4 or 4.3, or unset.\n"),
+        ("POSTGRES=16", "debian_with_postgres", "POSTGRES must be 15, 17 or 18, or unset.\n"),
     ] {
         let (code, said) = with_debian_sh(checkout.path(), "/usr/bin", &format!("{setting}\nFOUND=$({function})"));
         assert_eq!((code, said.as_str()), (Some(1), expected));

@@ -243,11 +243,16 @@ impl Database {
         Ok(PooledConnection { connection: Some(connection), _turn: turn })
     }
 
+    /// Names the reason why no turn came in time.
+    fn no_turn(&self) -> StoreError {
+        if self.gate.is_shrunk() { StoreError::NoConnectionLeft } else { PoolError::Timeout(TimeoutType::Wait).into() }
+    }
+
     async fn pooled(&self) -> Result<(Object<Connection>, Turn), StoreError> {
         let deadline = Instant::now() + WAIT_FOR_CONNECTION;
         let mut backoff = Backoff::default();
         loop {
-            let turn = self.gate.turn(deadline).await.ok_or(PoolError::Timeout(TimeoutType::Wait))?;
+            let turn = self.gate.turn(deadline).await.ok_or_else(|| self.no_turn())?;
             let error = match self.pool.get().await {
                 Ok(connection) => {
                     self.sightings.reached();

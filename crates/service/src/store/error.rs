@@ -14,6 +14,9 @@ pub enum StoreError {
     /// No connection was available: the database is unavailable, or all connections were busy for too long.
     #[error("no database connection")]
     Pool(#[source] PoolError),
+    /// All connections that PostgreSQL still grants this process were busy for too long; it has refused more of them.
+    #[error("no database connection: PostgreSQL refuses more, and the others are in use")]
+    NoConnectionLeft,
     /// PostgreSQL answered with an error.
     #[error("the database refused a statement")]
     Refused(#[source] Refusal),
@@ -77,7 +80,7 @@ impl StoreError {
     #[must_use]
     pub fn remedy(&self) -> Remedy {
         match self {
-            Self::Pool(_) | Self::TimedOut(_) => Remedy::Wait,
+            Self::Pool(_) | Self::NoConnectionLeft | Self::TimedOut(_) => Remedy::Wait,
             Self::Refused(refusal) => remedy(refusal.state()),
             Self::Query(error) => match error {
                 // The connection broke in the middle.
@@ -134,7 +137,7 @@ impl StoreError {
     /// Whether PostgreSQL has no connection left for us: its own limit, or that of the role or the database.
     #[must_use]
     pub fn is_too_many_connections(&self) -> bool {
-        self.state() == Some(&SqlState::TOO_MANY_CONNECTIONS)
+        matches!(self, Self::NoConnectionLeft) || self.state() == Some(&SqlState::TOO_MANY_CONNECTIONS)
     }
 
     /// Whether another transaction held a lock for longer than we wait for it.

@@ -73,6 +73,11 @@ impl Gate {
         (self.size - refused.withheld, is_news)
     }
 
+    /// Whether turns are withheld because PostgreSQL refused connections.
+    pub(super) fn is_shrunk(&self) -> bool {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).withheld > 0
+    }
+
     /// Releases half of the withheld turns, some time after the last refusal.
     fn try_more(&self) {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
@@ -117,7 +122,7 @@ mod tests {
         assert_eq!((left, is_news), (2, true));
         let (left, is_news) = gate.withhold(gate.turn(soon()).await.expect("the third"));
         assert_eq!((left, is_news), (1, false), "logged once");
-        assert!(gate.turn(soon()).await.is_none(), "the only connection is in use");
+        assert!(gate.turn(soon()).await.is_none() && gate.is_shrunk(), "the only connection is in use");
         drop(held);
         assert!(gate.turn(soon()).await.is_some());
         tokio::time::advance(TRY_MORE_AFTER + Duration::from_secs(1)).await;

@@ -91,7 +91,7 @@ pub async fn find_pooler(database: &Database) -> Result<Option<Pooler>, StoreErr
             // Another connection, because the first is in use.
             let second = async |second: &mut Connection| Session::of(second).await;
             let other = match database.run(ANSWER_WITHIN, second).await {
-                Err(StoreError::Pool(_)) => None,
+                Err(StoreError::Pool(_) | StoreError::NoConnectionLeft) => None,
                 other => Some(other?),
             };
             Ok::<_, StoreError>((one, other, Session::of(first).await?))
