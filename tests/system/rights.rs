@@ -265,11 +265,7 @@ async fn administrator_of_one_virtual_host_can_use_what_exists_and_learns_what_i
     delete("policies/{vhost}/orderflow-retry").await;
     ended(&said(&shop, &url, &["topology", "check"]).await, 1, &[&format!("queue {unused} is missing"), "policy"]);
     let applied = said(&shop, &url, &["topology", "apply"]).await;
-    ended(
-        &applied,
-        0,
-        &["Not created or updated: users and their rights", "administrator", "as they should be"],
-    );
+    ended(&applied, 0, &["Not created or updated: users and their rights", "administrator", "as they should be"]);
     ended(&said(&shop, &url, &["topology", "check"]).await, 0, &["as they should be"]);
     // The command fails, because it could not do what the settings require.
     let asked = [("AMQP_ADMIN_URL", url.as_str()), ("AMQP_WEB_PASSWORD", "new")];

@@ -274,8 +274,11 @@ fn failed_installation_of_a_debian_release_is_explained_in_one_line() {
     for _ in 0..2 {
         let (code, said) = with_debian_sh(checkout.path(), path, "need_debian sid");
         assert_eq!(code, Some(1), "{said}");
-        let expected =
-            if Uid::effective().is_root() { "it changes daily, and its index may be out of date" } else { "needs root" };
+        let expected = if Uid::effective().is_root() {
+            "it changes daily, and its index may be out of date"
+        } else {
+            "needs root"
+        };
         assert!(said.lines().next().is_some_and(|line| line.contains(expected)), "{said}");
     }
 }
