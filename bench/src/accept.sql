@@ -1,4 +1,4 @@
-WITH fresh AS MATERIALIZED (SELECT gen_random_uuid() AS id, gen_random_uuid() AS event),
+WITH fresh AS MATERIALIZED (SELECT gen_random_uuid() AS id, gen_random_uuid() AS event_id),
 placed AS (
     INSERT INTO orders.orders (id, number, status, version, total, currency, customer_name, customer_email, address_line1, city,
                                postal_code, country, payment_method, created_at, updated_at)
@@ -14,7 +14,7 @@ keys AS (
 logged AS (
     INSERT INTO messaging.event_log (order_id, version, event_id, event, source, occurred_at, correlation_id, causation_id,
                                      traceparent, data)
-    SELECT fresh.id, version, fresh.event, event, source, now(), correlation_id, causation_id, traceparent, data
+    SELECT fresh.id, version, fresh.event_id, event, source, now(), correlation_id, causation_id, traceparent, data
     FROM bench.event_log, fresh)
 INSERT INTO messaging.outbox (event_id, order_id, event, source, occurred_at, correlation_id, body, available_at)
-SELECT fresh.event, fresh.id, event, source, now(), correlation_id, body, now() + interval '1 hour' FROM bench.outbox, fresh;
+SELECT fresh.event_id, fresh.id, event, source, now(), correlation_id, body, now() + interval '1 hour' FROM bench.outbox, fresh;
