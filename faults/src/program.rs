@@ -176,13 +176,13 @@ impl Program {
         }
     }
 
-    /// As [`Program::end`], but it stays stopped until [`Program::come_back`].
+    /// Like [`Program::end`], but it stays stopped until [`Program::come_back`].
     pub async fn leave(&self) -> Result<(), String> {
         self.start.away.store(true, Ordering::SeqCst);
         self.end().await
     }
 
-    /// As [`Program::restart`], but once it has ended it stays stopped until [`Program::come_back`].
+    /// Like [`Program::restart`], but once it has ended it stays stopped until [`Program::come_back`].
     pub async fn restart_once(&self, how: Restart) {
         self.start.away.store(true, Ordering::SeqCst);
         self.restart(how).await;
@@ -198,7 +198,7 @@ impl Program {
         self.start.process.lock().await.is_none()
     }
 
-    /// As [`Program::end`], permanently.
+    /// Like [`Program::end`], permanently.
     pub async fn stop(self) -> Result<(), String> {
         self.keeper.abort();
         self.end().await

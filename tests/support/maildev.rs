@@ -37,7 +37,7 @@ impl Maildev {
     /// Starts maildev on free ports of 127.0.0.1 and waits until it answers.
     ///
     /// # Panics
-    /// When it is not installed, or does not start.
+    /// Panics if it is not installed, or does not start.
     pub async fn start() -> Self {
         let program =
             PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../.dev/tools/maildev/node_modules/maildev/bin/maildev");
@@ -68,7 +68,7 @@ impl Maildev {
     /// Returns the mails that it received, oldest first.
     ///
     /// # Panics
-    /// When it does not answer.
+    /// Panics if it does not answer.
     pub async fn mails(&self) -> Vec<Received> {
         let answer = self.web.get("/email", &[]).await;
         let mails = answer.body.as_array().unwrap_or_else(|| panic!("no mails: {answer:?}")).clone();

@@ -42,7 +42,7 @@ pub fn database_as(shop: &Shop, role: &str) -> Url {
 /// Creates the roles, including those of these registered services.
 ///
 /// # Panics
-/// When they cannot be created.
+/// Panics if they cannot be created.
 pub async fn make(shop: &Shop, registered: &[&str]) {
     let mut settings = operator(shop);
     settings.extend(
@@ -62,10 +62,10 @@ fn names<'n>(registered: &'n [&'n str]) -> impl Iterator<Item = &'n str> {
     ["web", "ops", "worker", "readonly"].into_iter().chain(roster().names()).chain(registered.iter().copied())
 }
 
-/// As [`Shop::close`], and drops the roles, which would outlive the database.
+/// Like [`Shop::close`], and drops the roles, which would outlive the database.
 ///
 /// # Panics
-/// When something is left over.
+/// Panics if something is left over.
 pub async fn close(shop: Shop) {
     let (server, name) = (shop.servers.database_url.clone(), prefix(&shop));
     shop.close().await;

@@ -20,7 +20,7 @@ impl Servers {
     /// Reads the environment.
     ///
     /// # Panics
-    /// When a variable is missing: `make test` sets them.
+    /// Panics if a variable is missing: `make test` sets them.
     #[must_use]
     pub fn from_env() -> Self {
         let url = |name: &str| -> Url {
@@ -61,7 +61,7 @@ impl Servers {
     /// The settings of `orderflow topology` for this virtual host.
     ///
     /// # Panics
-    /// When the environment cannot be read as such settings.
+    /// Panics if the environment cannot be read as such settings.
     #[must_use]
     pub fn admin(&self, vhost: &str, retry_delays: &str) -> AdminConfig {
         let overrides = [

@@ -31,7 +31,7 @@ impl Visitor {
     /// Returns a browser without cookies.
     ///
     /// # Panics
-    /// When no client can be made.
+    /// Panics if no client can be made.
     #[must_use]
     pub fn new(web: &Web) -> Self {
         let client = Client::builder().redirect(redirect::Policy::none()).build().expect("a client");
@@ -57,7 +57,7 @@ impl Visitor {
     /// Sends a request with the cookies and these headers, and keeps the cookies in the answer.
     ///
     /// # Panics
-    /// When there is no answer.
+    /// Panics if there is no answer.
     pub async fn send(&mut self, method: Method, path: &str, headers: &[(&str, &str)], body: Option<String>) -> Page {
         let mut request = self.client.request(method, format!("{}{path}", self.root));
         for (name, value) in headers {

@@ -12,7 +12,7 @@ use crate::{
 
 const QUEUE: &str = "payment.order-created";
 
-/// As [`with_dead_orders`], with operators.
+/// Like [`with_dead_orders`], with operators.
 async fn with_operators(count: usize) -> (Shop, Operators, Vec<Order>, Probe) {
     let (mut shop, _, orders, probe) = with_dead_orders(count).await;
     let (_, operators) = start_web_for_operators(&mut shop, &[]).await;

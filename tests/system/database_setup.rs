@@ -101,7 +101,7 @@ pub async fn bouncer(shop: &Shop, settings: &str) -> (Child, Url, tempfile::Temp
     bouncer_of(None, shop, settings).await
 }
 
-/// As [`bouncer`], with this program instead of the installed one.
+/// Like [`bouncer`], with this program instead of the installed one.
 pub async fn bouncer_of(program: Option<&Path>, shop: &Shop, settings: &str) -> (Child, Url, tempfile::TempDir) {
     let (target, address): (Url, SocketAddr) = (shop.database_url(), free_address());
     let directory = tempfile::tempdir().expect("a directory");

@@ -72,7 +72,7 @@ impl Desk {
     /// administrator.
     ///
     /// # Errors
-    /// When the broker cannot be reached.
+    /// Fails if the broker cannot be reached.
     pub(crate) async fn at(connector: Connector, database: Database) -> Result<Self, BrokerError> {
         let letters = DeadLetters::open(&connector).await?;
         Ok(Self { connector, letters, database })

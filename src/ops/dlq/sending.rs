@@ -52,7 +52,7 @@ pub trait Watch {
 /// Checks that the replay will end in time.
 ///
 /// # Errors
-/// [`Failed::Usage`] if not.
+/// Returns [`Failed::Usage`] if not.
 pub fn too_long(snapshot: &Snapshot, pace: Pace) -> Result<(), Failed> {
     let (letters, at_most, rate) = (snapshot.letters.len(), at_most(pace), pace.rate);
     if letters <= at_most {

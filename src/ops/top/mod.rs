@@ -40,7 +40,7 @@ const ANSWERS: usize = 4;
 /// Standard output must not be locked: a panic restores the terminal from whichever thread it happens in.
 ///
 /// # Errors
-/// [`Failed::Usage`] if standard input or output is not a terminal; see [`Failed`].
+/// Returns [`Failed::Usage`] if standard input or output is not a terminal; see [`Failed`].
 pub async fn run(source: &Source) -> Result<Exit, Failed> {
     let (admin, database) = (AdminConfig::read(source), DatabaseConfig::read(source));
     let settings = admin.zip(BrokerConfig::read_admin(source)).zip(database).zip(Admission::read(source));

@@ -30,7 +30,7 @@ impl Screen {
     /// Takes the terminal over.
     ///
     /// # Errors
-    /// When it is not a terminal.
+    /// Fails if it is not a terminal.
     pub fn take() -> io::Result<Self> {
         match ratatui::try_init() {
             Ok(terminal) => Ok(Self(terminal)),
@@ -45,7 +45,7 @@ impl Screen {
     /// Shows the model.
     ///
     /// # Errors
-    /// When the terminal cannot be written to.
+    /// Fails if the terminal cannot be written to.
     pub fn show(&mut self, model: &Model) -> io::Result<()> {
         self.0.draw(|frame| draw(frame, model)).map(drop)
     }

@@ -140,7 +140,7 @@ impl Reporting {
 /// Returns the orders that are newer than the given version. Ids must be unique.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn read(database: &Database, known: &[(Uuid, i32)]) -> Result<Vec<State>, StoreError> {
     let reading = async |connection: &mut Connection| progress::beyond(connection, known).await;
     let found = database.run(ANSWER_WITHIN, reading).await?;

@@ -97,7 +97,7 @@ impl Guard {
     /// Checks whether this address may try a token now.
     ///
     /// # Errors
-    /// The time that it still has to wait.
+    /// Returns the time that it still has to wait.
     pub fn may_try(&self, client: IpAddr, now: Instant) -> Result<(), Duration> {
         let guesses = self.guesses();
         let (own, is_known) = guesses.clients.get(&client).map_or((None, false), |client| {

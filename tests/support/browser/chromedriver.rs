@@ -34,7 +34,7 @@ impl Chromedriver {
     /// Starts it on a free port of 127.0.0.1 and returns once it answers there.
     ///
     /// # Panics
-    /// When it is not installed or does not start.
+    /// Panics if it is not installed or does not start.
     #[must_use]
     pub fn start() -> Self {
         let profile = TempDir::with_prefix("orderflow-browser-").expect("a directory");

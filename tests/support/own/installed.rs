@@ -22,7 +22,7 @@ impl Installed {
     /// The Debian of a release (`trixie`, `sid`) that scripts/debian.sh made.
     ///
     /// # Panics
-    /// When it has not been made.
+    /// Panics if it has not been made.
     #[must_use]
     pub fn below_dev(release: &str) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../.dev/debian-{release}"));

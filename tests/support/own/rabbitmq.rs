@@ -146,7 +146,8 @@ management.ssl.keyfile = {key}
         self.encrypted_ports = Some(ports);
     }
 
-    /// Replaces the certificate of a node that runs with one. New connections get it at once: Erlang's cache of files is cleared.
+    /// Replaces the certificate of a node that runs with one. New connections get it at once: Erlang's cache of files
+    /// is cleared.
     pub async fn renew(&self, server: &Issued) {
         server.write(&self.directory, "server");
         self.control(&["eval", "ssl:clear_pem_cache()."]).await;
@@ -155,7 +156,7 @@ management.ssl.keyfile = {key}
     /// The TLS URLs of AMQP (as administrator) and of the management API, both with this host name.
     ///
     /// # Panics
-    /// When TLS is off.
+    /// Panics if TLS is off.
     #[must_use]
     pub fn encrypted_urls(&self, host: &str) -> [Url; 2] {
         let [amqp, management] = self.encrypted_ports.expect("it was encrypted");

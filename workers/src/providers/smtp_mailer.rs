@@ -49,7 +49,7 @@ impl SmtpMailer {
     /// Returns a mailer for this server. It connects when the first mail is sent.
     ///
     /// # Errors
-    /// If the server's settings cannot be used; see [`ProviderSetupError`].
+    /// Fails if the server's settings cannot be used; see [`ProviderSetupError`].
     pub fn new(config: &SmtpServerConfig, from: Mailbox) -> Result<Self, ProviderSetupError> {
         let server = SmtpServer::new(config)?;
         Ok(Self { server, from, time_out: TIME_OUT, idle: Mutex::default() })

@@ -70,7 +70,7 @@ pub enum BrokerError {
 }
 
 impl BrokerError {
-    /// Whether RabbitMQ has reached its limit on connections. It accepts a new one when another is closed.
+    /// Returns whether RabbitMQ has reached its limit on connections. It accepts a new one when another is closed.
     #[must_use]
     pub fn is_full(&self) -> bool {
         match self {
@@ -80,7 +80,7 @@ impl BrokerError {
         }
     }
 
-    /// Whether the connection has as many channels as RabbitMQ allows.
+    /// Returns whether the connection has as many channels as RabbitMQ allows.
     #[must_use]
     pub fn is_out_of_channels(&self) -> bool {
         match self {
@@ -128,7 +128,7 @@ impl Connector {
     /// The connection lives on the tokio runtime that this is called on, which must be multi-threaded.
     ///
     /// # Errors
-    /// When the node refuses or does not answer within ten seconds.
+    /// Fails if the node refuses or does not answer within ten seconds.
     pub async fn connect(&self, purpose: &str) -> Result<Connection, BrokerError> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         let uri =
@@ -158,7 +158,7 @@ impl Connector {
         format!("{} {purpose} {}", self.program, process_identity::place())
     }
 
-    /// Whether another CA is trusted in addition to the system's.
+    /// Returns whether another CA is trusted in addition to the system's.
     pub(super) fn has_own_ca(&self) -> bool {
         self.own_ca.is_some()
     }

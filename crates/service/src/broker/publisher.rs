@@ -106,7 +106,7 @@ impl Publisher {
         Self { jobs, connected }
     }
 
-    /// Whether it is connected now.
+    /// Returns whether it is connected now.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         *self.connected.borrow()

@@ -109,7 +109,7 @@ impl BrokerCheck {
     /// Returns a check that connects only when first used.
     ///
     /// # Errors
-    /// When the pool cannot be made.
+    /// Fails if the pool cannot be made.
     pub fn new(connector: &Connector) -> Result<Self, NotReady> {
         let pool = |uri: &AMQPUri| {
             let config = PoolConfig {
@@ -166,7 +166,7 @@ impl BrokerCheck {
     /// that do not exist.
     ///
     /// # Errors
-    /// [`NotReady::Unreachable`].
+    /// Returns [`NotReady::Unreachable`].
     pub async fn inspect_queues<'q>(&self, queues: &[&'q str]) -> Result<HashMap<&'q str, QueueState>, NotReady> {
         let states = self.ask(Question::Queues(queues)).await?;
         Ok(queues.iter().zip(states).filter_map(|(queue, state)| Some((*queue, state?))).collect())

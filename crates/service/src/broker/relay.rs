@@ -202,7 +202,7 @@ impl Relay {
     /// Runs one step of the loop: leases the due rows of its services, and publishes them.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Returns database errors.
     pub async fn relay_once(&self, database: &Database) -> Result<Taken, StoreError> {
         let due = database.run(ANSWER_WITHIN, async |connection| self.lease(connection).await).await?;
         let rows = i64::try_from(due.len()).unwrap_or(i64::MAX);

@@ -20,7 +20,7 @@ pub struct Resent {
 /// flight concurrently, so pass at most some hundreds.
 ///
 /// # Errors
-/// Those of the database; nothing was sent then.
+/// Returns database errors; nothing was sent then.
 pub async fn resend(connection: &mut Connection, publisher: &Publisher, pairs: &[Pair]) -> Result<Resent, StoreError> {
     let ids: Vec<_> = pairs.iter().map(|pair| pair.event_id).collect();
     let events = event_log::outgoing(connection, &ids).await?;

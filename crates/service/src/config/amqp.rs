@@ -47,7 +47,7 @@ impl BrokerNode {
         &self.0
     }
 
-    /// Whether the connection is encrypted.
+    /// Returns whether the connection is encrypted.
     #[must_use]
     pub fn is_encrypted(&self) -> bool {
         self.0.scheme == AMQPScheme::AMQPS

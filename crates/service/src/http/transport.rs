@@ -33,7 +33,7 @@ impl Transport {
     /// Performs the TLS handshake if `tls` is given.
     ///
     /// # Errors
-    /// If the handshake fails, takes more than ten seconds, or exceeds the server's memory budget.
+    /// Fails if the handshake fails, takes more than ten seconds, or exceeds the server's memory budget.
     pub async fn open(stream: TcpStream, tls: Option<Arc<ServerConfig>>, budget: &Arc<Budget>) -> io::Result<Self> {
         let Some(tls) = tls else { return Ok(Self::Clear(stream)) };
         let below = Bounded::new(stream, Arc::clone(budget));

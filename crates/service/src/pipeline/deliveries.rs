@@ -41,7 +41,7 @@ impl Deliveries {
         Self { queue, metrics, held: HashMap::new() }
     }
 
-    /// Whether no delivery is in hand.
+    /// Returns whether no delivery is in hand.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.held.is_empty()

@@ -73,8 +73,8 @@ pub fn reason(ends: u32) -> String {
     format!("its worker ended, or lost its connection, {ends} times while it handled this message alone")
 }
 
-/// Whether a delivery must be put back as a copy instead of left until its channel ends, which would raise its count.
-/// The message is not at fault when its provider is unavailable.
+/// Returns whether a delivery must be put back as a copy instead of left until its channel ends, which would raise its
+/// count. The message is not at fault when its provider is unavailable.
 #[must_use]
 pub fn is_not_left(delivery: &Delivery) -> bool {
     ends_alone(delivery).is_some() || returns(delivery).saturating_add(1) >= SUSPECT_FROM

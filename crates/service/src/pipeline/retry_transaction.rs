@@ -37,7 +37,7 @@ impl Default for Pause {
 }
 
 impl Pause {
-    /// Whether the queue is paused.
+    /// Returns whether the queue is paused.
     #[must_use]
     pub fn is_on(&self) -> bool {
         *self.0.borrow()
@@ -76,8 +76,8 @@ impl TransactionError {
         }
     }
 
-    /// Whether the data is not at fault. `alone` means that the work is a single event's: a conflict of several events
-    /// may concern only one of them, so those are split first.
+    /// Returns whether the data is not at fault. `alone` means that the work is a single event's: a conflict of several
+    /// events may concern only one of them, so those are split first.
     #[must_use]
     pub fn is_unavailable(&self, alone: bool) -> bool {
         match self.remedy() {
@@ -96,7 +96,7 @@ impl TransactionError {
 /// own task: a cancelled caller leaves no transaction open, and a panic becomes an error.
 ///
 /// # Errors
-/// Those of the last attempt.
+/// Returns the errors of the last attempt.
 pub async fn retry_transaction<T, F, Fut>(
     queue: &str,
     stop: &CancellationToken,

@@ -52,7 +52,7 @@ pub(super) struct Target {
 /// may run in another session, each transaction requests them.
 ///
 /// # Errors
-/// When the URL cannot be read.
+/// Fails if the URL cannot be read.
 pub(super) fn bounded(
     config: &DatabaseConfig,
     program: &str,
@@ -73,10 +73,10 @@ pub(super) fn bounded(
     Ok(Target { server, pooled: None })
 }
 
-/// As [`bounded`], without bounds on the server's work: a migration may take its time.
+/// Like [`bounded`], without bounds on the server's work: a migration may take its time.
 ///
 /// # Errors
-/// When the URL cannot be read.
+/// Fails if the URL cannot be read.
 pub(super) fn unbounded(config: &DatabaseConfig, program: &str) -> Result<PostgresServer, ConnectionError> {
     let mut server = config.server().map_err(ConnectionError::InvalidConnectionUrl)?;
     let driver = &mut server.driver;

@@ -59,7 +59,7 @@ WHERE older.event_id = fresh.event_id AND older.subscription = fresh.subscriptio
 /// event and subscription is marked as having died again. Runs in its own transaction.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn remember(connection: &mut Connection, failed: &[FailedAttempt]) -> Result<(), StoreError> {
     // A reason may quote untrusted input.
     let texts =
@@ -94,7 +94,7 @@ pub async fn remember(connection: &mut Connection, failed: &[FailedAttempt]) -> 
 /// for another.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn forget_old(connection: &mut Connection, limit: i64) -> Result<usize, StoreError> {
     let attempts = diesel::sql_query(
         "DELETE FROM messaging.attempts WHERE id IN (
@@ -142,7 +142,7 @@ pub enum LeftBy {
 /// Returns the number of the latest death; later deaths have greater numbers.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn last_death(connection: &mut Connection) -> Result<i64, StoreError> {
     let last: Option<i64> = dead_letters::table.select(max(dead_letters::id)).first(connection).await?;
     Ok(last.unwrap_or(0))
@@ -159,7 +159,7 @@ WHERE dead.left_at IS NULL AND dead.id <= $4 AND dead.subscription = letter.subs
 /// even of the same events.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn leave(
     connection: &mut Connection,
     letters: &[DeadLetterKey],
@@ -199,7 +199,7 @@ pub struct Death {
 /// index knows only that one of their subscription died.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn died_since(
     connection: &mut Connection,
     last: i64,
@@ -234,7 +234,7 @@ pub struct LastFailure {
 /// Returns the latest attempt of this event and subscription that failed since then.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn failed_since(
     connection: &mut Connection,
     event_id: Uuid,
@@ -256,7 +256,7 @@ pub async fn failed_since(
 /// Returns how many messages of each subscription wait in a retry tier. Does not notice messages purged there by hand.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn retrying(connection: &mut Connection) -> Result<HashMap<String, i64>, StoreError> {
     #[derive(QueryableByName)]
     struct Row {
@@ -296,7 +296,7 @@ pub struct RecentFailure {
 /// Returns the latest failed attempts, newest first.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn recent(connection: &mut Connection, limit: i64) -> Result<Vec<RecentFailure>, StoreError> {
     Ok(diesel::sql_query(
         "SELECT subscription, attempt, reason, failed_at, retry_at FROM messaging.attempts ORDER BY id DESC LIMIT $1",
@@ -310,7 +310,7 @@ pub async fn recent(connection: &mut Connection, limit: i64) -> Result<Vec<Recen
 /// meanwhile, since they must have been moved by hand.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn waiting(connection: &mut Connection) -> Result<HashMap<String, i64>, StoreError> {
     #[derive(QueryableByName)]
     struct Row {

@@ -73,7 +73,7 @@ impl Gate {
         (self.size - refused.withheld, is_news)
     }
 
-    /// Whether turns are withheld because PostgreSQL refused connections.
+    /// Returns whether turns are withheld because PostgreSQL refused connections.
     pub(super) fn is_shrunk(&self) -> bool {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner).withheld > 0
     }

@@ -80,7 +80,7 @@ impl Pooler {
 /// Searches for a pooler that Orderflow cannot work with. Uses two connections concurrently, if PostgreSQL allows two.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn find_pooler(database: &Database) -> Result<Option<Pooler>, StoreError> {
     if database.is_pooled() {
         return compare_direct(database).await;
@@ -107,7 +107,7 @@ pub async fn find_pooler(database: &Database) -> Result<Option<Pooler>, StoreErr
     })
 }
 
-/// Whether `DATABASE_DIRECT_URL` leads to the same database, in a session of its own.
+/// Returns whether `DATABASE_DIRECT_URL` leads to the same database, in a session of its own.
 async fn compare_direct(database: &Database) -> Result<Option<Pooler>, StoreError> {
     let pooled = database.run(ANSWER_WITHIN, async |connection: &mut Connection| Session::of(connection).await).await?;
     let comparing = async {

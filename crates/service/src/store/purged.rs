@@ -53,7 +53,7 @@ ORDER BY dead.id LIMIT $3";
 /// the broker knows whether they are in their queues. `arrival` is how long a retry may take to arrive after it is due.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn listed(
     connection: &mut Connection,
     subscriptions: &[String],
@@ -81,7 +81,7 @@ pub enum Became {
 /// stays.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn take_off(connection: &mut Connection, ids: &[i64], became: Became) -> Result<(), StoreError> {
     let left_by = match became {
         Became::Republished => "republished",

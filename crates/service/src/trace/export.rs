@@ -52,7 +52,8 @@ impl Exporting {
     /// configured.
     ///
     /// # Errors
-    /// If the HTTP client cannot be created. An unavailable collector is not an error: the export is tried for ever.
+    /// Fails if the HTTP client cannot be created. An unavailable collector is not an error: the export is tried for
+    /// ever.
     pub fn start(config: &TraceConfig, service: &str) -> Result<Self, TraceError> {
         let Some(endpoint) = &config.endpoint else { return Ok(Self(None)) };
         tls::install();

@@ -50,15 +50,15 @@ impl Connection {
     /// Connects, on the current runtime. Records troubles of the server in `sightings`.
     ///
     /// # Errors
-    /// When no server accepts us.
+    /// Fails if no server accepts us.
     pub(in crate::store) async fn open(server: &PostgresServer, sightings: Arc<Sightings>) -> ConnectionResult<Self> {
         Self::open_through(server, None, sightings).await
     }
 
-    /// As [`Connection::open`], through a pooler in transaction mode if `pooled` is given.
+    /// Like [`Connection::open`], through a pooler in transaction mode if `pooled` is given.
     ///
     /// # Errors
-    /// When no server accepts us.
+    /// Fails if no server accepts us.
     pub(in crate::store) async fn open_through(
         server: &PostgresServer,
         pooled: Option<Pooled>,

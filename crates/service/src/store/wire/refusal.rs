@@ -36,7 +36,7 @@ impl Refusal {
     /// Unwraps it from an error of Diesel's.
     ///
     /// # Errors
-    /// The unchanged error, if it holds no `Refusal`.
+    /// Returns the unchanged error, if it holds no `Refusal`.
     pub fn from_diesel(error: DieselError) -> Result<Self, DieselError> {
         match error {
             DieselError::QueryBuilderError(inner) => match inner.downcast::<Self>() {

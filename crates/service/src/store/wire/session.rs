@@ -164,7 +164,7 @@ impl Session {
         self.alone.store(false, Ordering::Relaxed);
     }
 
-    /// Whether a statement was abandoned within its own transaction.
+    /// Returns whether a statement was abandoned within its own transaction.
     pub(super) fn is_left_open(&self) -> bool {
         self.alone.load(Ordering::Relaxed)
     }

@@ -105,7 +105,7 @@ impl Secured {
     /// Encrypts the stream as the address requests. `host` is the name that the server's certificate must have.
     ///
     /// # Errors
-    /// When encryption fails; nothing confidential has been sent by then.
+    /// Fails if encryption fails; nothing confidential has been sent by then.
     pub(super) async fn agree(
         mut stream: Box<dyn Stream>,
         tls: &PostgresTls,
