@@ -126,7 +126,7 @@ impl Program {
         self.start.component
     }
 
-    /// Returns how often it was started.
+    /// Returns how many times it was started.
     #[must_use]
     pub fn starts(&self) -> u32 {
         self.start.starts.load(Ordering::SeqCst)
@@ -138,7 +138,7 @@ impl Program {
         Some(memory(id, "VmHWM")?.div_ceil(1024))
     }
 
-    /// Returns how often it ended at a crash point.
+    /// Returns how many times it ended at a crash point.
     #[must_use]
     pub fn crashes(&self) -> u32 {
         self.start.crashes.load(Ordering::SeqCst)

@@ -127,7 +127,7 @@ mod tests {
         }
     }
 
-    /// A request with the order's cookie and these headers.
+    /// Returns a request with the order's cookie and these headers.
     fn with_cookie(request: TestRequest, headers: &[(&'static str, &'static str)]) -> bool {
         let id = Uuid::now_v7();
         let cookie = format!("order-{id}={}", links().token(id, Utc::now()));

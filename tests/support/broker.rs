@@ -16,10 +16,10 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Connects.
+    /// Connects as an administrator to the virtual host in this URL.
     ///
     /// # Panics
-    /// Panics if it cannot.
+    /// Panics if the broker refuses the connection.
     pub async fn connect(url: &Url) -> Self {
         let properties = ConnectionProperties::default().with_connection_name("test probe".into());
         let connection = Connection::connect(url.as_str(), properties).await.expect("the broker can be reached");
@@ -62,7 +62,7 @@ impl Probe {
         self.publish_with(exchange, routing_key, body, properties).await;
     }
 
-    /// Like [`Probe::publish`], with these properties.
+    /// Like [`Probe::publish`], but with these properties.
     ///
     /// # Panics
     /// Panics if the broker does not confirm it.

@@ -52,13 +52,13 @@ pub const DESKTOP: Screen = Screen { width: 1280, height: 800, phone: false, dar
 pub const PHONE: Screen = Screen { width: 390, height: 844, phone: true, dark: false, scripts: true };
 
 impl Screen {
-    /// The same screen for a user who prefers dark pages.
+    /// Returns the same screen for a user who prefers dark pages.
     #[must_use]
     pub fn dark(self) -> Self {
         Self { dark: true, ..self }
     }
 
-    /// The same screen with JavaScript switched off.
+    /// Returns the same screen with JavaScript switched off.
     #[must_use]
     pub fn without_scripts(self) -> Self {
         Self { scripts: false, ..self }
@@ -147,7 +147,7 @@ impl Browser {
         self.session.run(script, json!([])).await.unwrap_or_else(|error| panic!("{script}: {error}"))
     }
 
-    /// The ids of the browser's processes.
+    /// Returns the ids of the browser's processes.
     #[must_use]
     pub fn processes(&self) -> Vec<u32> {
         self.driver.processes()

@@ -30,7 +30,7 @@ impl Authority {
     /// Creates a CA. Two CAs with the same name have different keys.
     ///
     /// # Panics
-    /// Panics if it cannot.
+    /// Panics if the CA cannot be created.
     #[must_use]
     pub fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("no names are fine");
@@ -42,7 +42,7 @@ impl Authority {
         Self { certificate, issuer: Issuer::new(params, key) }
     }
 
-    /// The CA's own certificate, in PEM; clients need it to trust the CA.
+    /// Returns the CA's own certificate, in PEM; clients need it to trust the CA.
     #[must_use]
     pub fn certificate(&self) -> &str {
         &self.certificate
@@ -54,7 +54,7 @@ impl Authority {
         self.issue(params(hosts, ExtendedKeyUsagePurpose::ServerAuth))
     }
 
-    /// Like [`Authority::server`], already expired.
+    /// Like [`Authority::server`], but the certificate has already expired.
     #[must_use]
     pub fn expired(&self, hosts: &[&str]) -> Issued {
         let mut params = params(hosts, ExtendedKeyUsagePurpose::ServerAuth);
@@ -63,7 +63,7 @@ impl Authority {
         self.issue(params)
     }
 
-    /// Like [`Authority::server`], valid for 90 days and expiring in `days_left` days.
+    /// Like [`Authority::server`], but the certificate is valid for 90 days and expires in `days_left` days.
     #[must_use]
     pub fn ending(&self, hosts: &[&str], days_left: i64) -> Issued {
         let mut params = params(hosts, ExtendedKeyUsagePurpose::ServerAuth);

@@ -98,7 +98,7 @@ impl Web {
         Ok(Answer { status, headers, body })
     }
 
-    /// Like [`Web::try_send`], where an answer is required.
+    /// Like [`Web::try_send`], but there must be an answer.
     ///
     /// # Panics
     /// Panics if there is no answer.
@@ -127,7 +127,7 @@ impl Web {
     /// Places an order for one product, which must be accepted.
     ///
     /// # Panics
-    /// Panics if it is not.
+    /// Panics if the order is refused.
     pub async fn order(&self, sku: &str, quantity: i64, method: &str) -> Order {
         self.place(&key(), &body(sku, quantity, method)).await.accepted()
     }
@@ -135,7 +135,7 @@ impl Web {
     /// Places this many orders for one item each, up to 64 concurrently; each must be accepted.
     ///
     /// # Panics
-    /// Panics if one is not.
+    /// Panics if an order is refused.
     pub async fn orders(&self, count: usize, sku: &str, method: &str) -> Vec<Order> {
         let placing = (0..count).map(|_| self.order(sku, 1, method));
         futures::stream::iter(placing).buffer_unordered(AT_ONCE).collect().await

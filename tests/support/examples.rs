@@ -33,7 +33,7 @@ impl Example {
     /// Registers the service with the shop, and creates its queues and its RabbitMQ user.
     ///
     /// # Panics
-    /// Panics if that fails.
+    /// Panics if a command fails.
     pub async fn register(self, shop: &Shop) {
         let mut arguments = vec!["service", "register", self.name, "--event", self.takes, "--tracks", "inbox"];
         arguments.extend(self.publishes.iter().flat_map(|event| ["--publishes", event]));

@@ -59,10 +59,10 @@ impl Web {
         }
     }
 
-    /// Like [`Web::try_watch`], where the front end must accept.
+    /// Like [`Web::try_watch`], but the front end must accept the watcher.
     ///
     /// # Panics
-    /// Panics if it refuses.
+    /// Panics if the front end refuses.
     pub async fn watch(&self, order: &Order, after: Option<i64>) -> Watcher {
         self.try_watch(order, after).await.unwrap_or_else(|answer| panic!("{answer:?}"))
     }

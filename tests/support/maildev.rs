@@ -83,13 +83,13 @@ impl Maildev {
         mails.iter().map(received).collect()
     }
 
-    /// The URL that shows a mail's HTML as a page.
+    /// Returns the URL that shows a mail's HTML as a page.
     #[must_use]
     pub fn page(&self, mail: &Received) -> String {
         format!("{}/email/{}/html", self.web.root, mail.id)
     }
 
-    /// The URL of this mail in maildev's list.
+    /// Returns the URL of this mail in maildev's list.
     #[must_use]
     pub fn view(&self, mail: &Received) -> String {
         format!("{}/#/email/{}", self.web.root, mail.id)

@@ -22,8 +22,8 @@ pub struct Child {
     log: Arc<Mutex<Vec<String>>>,
 }
 
-/// The path of one of our programs. Cargo puts programs and benchmarks into the profile's directory, and tests one
-/// level further down.
+/// Returns the path of one of our programs. Cargo puts programs and benchmarks into the profile's directory, and tests
+/// one level further down.
 ///
 /// # Panics
 /// Panics if it is not built.
@@ -53,7 +53,7 @@ pub async fn run(program: &str, arguments: &[&str], settings: &[(String, String)
     run_for(std::time::Duration::from_secs(60), program, arguments, settings).await
 }
 
-/// Like [`run`], with another bound.
+/// Like [`run`], but with another time limit.
 ///
 /// # Panics
 /// Panics if it cannot be started, or does not end in time.
@@ -168,10 +168,10 @@ impl Child {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Waits until it has logged a line that contains `text`, and returns that line.
+    /// Waits until the program has logged a line that contains `text`, and returns that line.
     ///
     /// # Panics
-    /// Panics if it does not, or ends first.
+    /// Panics if no such line is logged in time, or the program ends first.
     pub async fn until_logged(&mut self, text: &str) -> String {
         let mut found = None;
         until(&format!("{} logs {text:?}", self.program), async || {

@@ -66,7 +66,7 @@ impl Proxy {
         Self::on(Ipv4Addr::LOCALHOST.into(), url).await
     }
 
-    /// Like [`Proxy::to`], listening on this address of this machine.
+    /// Like [`Proxy::to`], but listens on this address of this machine.
     ///
     /// # Panics
     /// Panics if no port is free there.
@@ -80,7 +80,7 @@ impl Proxy {
         proxy
     }
 
-    /// The address at which our processes reach the server.
+    /// Returns the address at which our processes reach the server.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address

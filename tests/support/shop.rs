@@ -56,7 +56,7 @@ impl Shop {
     /// Creates the database and the virtual host, and sets both up as an operator would.
     ///
     /// # Panics
-    /// Panics if it cannot.
+    /// Panics if the set-up fails.
     pub async fn open() -> Self {
         Self::open_on(Servers::from_env(), RETRY_DELAYS).await
     }
@@ -69,10 +69,10 @@ impl Shop {
         shop
     }
 
-    /// Like [`Shop::open`], on these servers and with these retry delays.
+    /// Like [`Shop::open`], but on these servers and with these retry delays.
     ///
     /// # Panics
-    /// Panics if it cannot.
+    /// Panics if the set-up fails.
     pub async fn open_on(servers: Servers, retry_delays: &'static str) -> Self {
         let name = format!("test_{}", Uuid::now_v7().simple());
         execute(servers.database_url.as_str(), &format!("CREATE DATABASE {name}")).await;
@@ -105,19 +105,19 @@ impl Shop {
         self.stripe.as_mut().expect("the shop was opened with it")
     }
 
-    /// The name of both the database and the virtual host.
+    /// Returns the name of both the database and the virtual host.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The URL of the shop's database, as its owner.
+    /// Returns the URL of the shop's database, as its owner.
     #[must_use]
     pub fn database_url(&self) -> Url {
         self.servers.database(&self.name)
     }
 
-    /// The URL of the shop's virtual host, as one of our users.
+    /// Returns the URL of the shop's virtual host, as one of our users.
     #[must_use]
     pub fn broker_url(&self, user: &str) -> Url {
         let password = self.servers.password(user);
@@ -130,7 +130,7 @@ impl Shop {
         self.directory.path().join("mail")
     }
 
-    /// The settings of the shop's processes; of several values for one name, the last wins.
+    /// Returns the settings of the shop's processes; of several values for one name, the last wins.
     #[must_use]
     pub fn settings(&self, user: &str) -> Vec<(String, String)> {
         [
@@ -157,7 +157,7 @@ impl Shop {
         .collect()
     }
 
-    /// The settings for operators' commands.
+    /// Returns the settings for operators' commands.
     #[must_use]
     pub fn operator_settings(&self) -> Vec<(String, String)> {
         [
@@ -175,7 +175,7 @@ impl Shop {
         self.start_web_with(&[]).await
     }
 
-    /// Like [`Shop::start_web`], with additional settings.
+    /// Like [`Shop::start_web`], but with additional settings.
     ///
     /// # Panics
     /// Panics if it does not start.
@@ -213,8 +213,8 @@ impl Shop {
         self.start_worker_with(queues, &[]).await;
     }
 
-    /// Like [`Shop::start_worker`], with additional settings. Queues of several services, but not of all, need a worker
-    /// for each service.
+    /// Like [`Shop::start_worker`], but with additional settings. Queues of several services, but not of all, need a
+    /// worker for each service.
     ///
     /// # Panics
     /// Panics if it does not start, or there is no such queue.
@@ -272,19 +272,19 @@ impl Shop {
         self.workers.push(child);
     }
 
-    /// The running workers, in the order of their start.
+    /// Returns the running workers, in the order of their start.
     #[must_use]
     pub fn workers(&mut self) -> &mut Vec<Child> {
         &mut self.workers
     }
 
-    /// The running front ends, in the order of their start.
+    /// Returns the running front ends, in the order of their start.
     #[must_use]
     pub fn webs(&mut self) -> &mut Vec<Child> {
         &mut self.web
     }
 
-    /// Every running process of the shop.
+    /// Returns every running process of the shop.
     #[must_use]
     pub fn all_children(&self) -> Vec<&Child> {
         self.web.iter().chain(&self.workers).collect()
@@ -393,7 +393,7 @@ async fn execute(url: &str, sql: &str) {
     diesel::sql_query(sql).execute(&mut connection).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
 }
 
-/// The directory where thousands of small files cost the least: the tests do not measure the disk.
+/// Returns the directory where thousands of small files cost the least: the tests do not measure the disk.
 fn memory_or_disk() -> PathBuf {
     let memory = PathBuf::from("/dev/shm");
     if memory.is_dir() { memory } else { std::env::temp_dir() }

@@ -88,13 +88,13 @@ impl Stripe {
         Self { child: Some(child), address, directory }
     }
 
-    /// The base URL of its API.
+    /// Returns the base URL of its API.
     #[must_use]
     pub fn base(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The settings of a worker that uses this provider.
+    /// Returns the settings of a worker that uses this provider.
     #[must_use]
     pub fn settings(&self) -> Vec<(String, String)> {
         let settings =

@@ -102,7 +102,7 @@ impl Terminal {
     /// Waits until all of these texts are on the screen together.
     ///
     /// # Panics
-    /// Panics if they are not, or the program ends first.
+    /// Panics if they do not appear within a minute, or the program ends first.
     pub async fn until(&mut self, wanted: &[&str]) {
         until(&format!("{wanted:?} is on the terminal"), async || {
             let shown = self.screen().contents();

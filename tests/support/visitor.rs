@@ -88,13 +88,13 @@ impl Visitor {
 }
 
 impl Page {
-    /// A header's text; empty if it is missing.
+    /// Returns a header's text; empty if it is missing.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
-    /// The value of the form's field of this name; empty if it is missing.
+    /// Returns the value of the form's field of this name; empty if it is missing.
     #[must_use]
     pub fn field(&self, name: &str) -> String {
         let tag =
@@ -103,7 +103,7 @@ impl Page {
         value.unwrap_or_default().to_owned()
     }
 
-    /// The text of the element with this id, up to the first element inside it; empty if it is missing.
+    /// Returns the text of the element with this id, up to the first element inside it; empty if it is missing.
     #[must_use]
     pub fn element(&self, id: &str) -> String {
         let Some((_, rest)) = self.text.split_once(&format!(" id=\"{id}\"")) else { return String::new() };
@@ -124,7 +124,7 @@ impl Page {
         steps.map(step).collect()
     }
 
-    /// The addresses of all assets that the page loads.
+    /// Returns the addresses of all assets that the page loads.
     #[must_use]
     pub fn loads(&self) -> Vec<String> {
         let parts = self.text.split(['"']).filter(|part| part.starts_with("/assets/"));

@@ -13,10 +13,10 @@ pub async fn until<E: std::fmt::Debug>(what: &str, condition: impl AsyncFnMut() 
     until_within(PATIENCE, what, condition).await;
 }
 
-/// Like [`until`], with another bound.
+/// Like [`until`], but with another time limit.
 ///
 /// # Panics
-/// Panics if it does not hold by then.
+/// Panics if the condition does not hold in time.
 pub async fn until_within<E: std::fmt::Debug>(
     bound: Duration,
     what: &str,

@@ -63,10 +63,10 @@ pub struct Depths {
 }
 
 impl Broker {
-    /// Prepares access; connects on first use.
+    /// Returns a client that connects on first use.
     ///
     /// # Errors
-    /// Fails if a connection is impossible.
+    /// Fails if the connection pool cannot be created.
     pub fn new(connector: &Connector, admin: AdminConfig) -> Result<Self, NotReady> {
         Ok(Self { admin, check: BrokerCheck::new(connector)? })
     }

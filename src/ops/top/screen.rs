@@ -30,7 +30,7 @@ impl Screen {
     /// Takes the terminal over.
     ///
     /// # Errors
-    /// Fails if it is not a terminal.
+    /// Fails if standard output is not a terminal.
     pub fn take() -> io::Result<Self> {
         match ratatui::try_init() {
             Ok(terminal) => Ok(Self(terminal)),

@@ -43,7 +43,7 @@ impl Browser {
     /// Waits until one of these texts is visible.
     ///
     /// # Panics
-    /// Panics if none is within a minute.
+    /// Panics if none of them appears within a minute.
     pub async fn until_texts(&self, wanted: &[&str]) {
         until_within(PATIENCE, &format!("the page says one of {wanted:?}"), async || {
             // A style may have made the letters upper case.
@@ -57,7 +57,7 @@ impl Browser {
     /// Waits until this JavaScript returns something other than `null` and `false` on the page.
     ///
     /// # Panics
-    /// Panics if it does not within a minute.
+    /// Panics after a minute.
     pub async fn until_true(&self, what: &str, script: &str) {
         until_within(PATIENCE, what, async || {
             let value = self.run(script).await;

@@ -79,7 +79,7 @@ impl Browser {
     /// Checks that the console has no new errors since it was last read.
     ///
     /// # Panics
-    /// Panics if it has.
+    /// Panics if there are new errors.
     pub async fn no_errors(&self) {
         assert_eq!(self.errors().await, Vec::<String>::new(), "errors in the console");
     }

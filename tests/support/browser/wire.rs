@@ -71,7 +71,7 @@ impl Session {
     /// Shows a page, and returns once it has loaded.
     ///
     /// # Errors
-    /// Fails if it cannot be reached.
+    /// Fails if the page cannot be reached.
     pub async fn go_to(&self, url: &str) -> Result<(), Refused> {
         self.call(Method::POST, "/url", Some(json!({ "url": url }))).await.map(drop)
     }
@@ -79,7 +79,7 @@ impl Session {
     /// Reloads the current page.
     ///
     /// # Errors
-    /// Fails if it cannot be reached.
+    /// Fails if the page cannot be reached.
     pub async fn refresh(&self) -> Result<(), Refused> {
         self.call(Method::POST, "/refresh", Some(json!({}))).await.map(drop)
     }
@@ -112,7 +112,7 @@ impl Session {
     /// Runs a command of the DevTools protocol.
     ///
     /// # Errors
-    /// Fails if the browser refuses it.
+    /// Fails if the browser refuses the command.
     pub async fn devtools(&self, command: &str, parameters: Value) -> Result<Value, Refused> {
         self.call(Method::POST, "/goog/cdp/execute", Some(json!({ "cmd": command, "params": parameters }))).await
     }
@@ -146,10 +146,10 @@ impl Session {
         Ok(value.as_str().unwrap_or_default().to_owned())
     }
 
-    /// Clicks where the element is.
+    /// Clicks the element.
     ///
     /// # Errors
-    /// Fails if it no longer exists, or is hidden or covered.
+    /// Fails if the element no longer exists, or is hidden or covered.
     pub async fn click(&self, element: &Element) -> Result<(), Refused> {
         self.call(Method::POST, &format!("/element/{}/click", element.id), Some(json!({}))).await.map(drop)
     }
@@ -157,7 +157,7 @@ impl Session {
     /// Empties a field.
     ///
     /// # Errors
-    /// Fails if it no longer exists or is not a field.
+    /// Fails if the element no longer exists or is not a field.
     pub async fn clear(&self, element: &Element) -> Result<(), Refused> {
         self.call(Method::POST, &format!("/element/{}/clear", element.id), Some(json!({}))).await.map(drop)
     }
@@ -165,7 +165,7 @@ impl Session {
     /// Presses these keys, with the element in focus.
     ///
     /// # Errors
-    /// Fails if it no longer exists or cannot receive focus.
+    /// Fails if the element no longer exists or cannot receive focus.
     pub async fn press(&self, element: &Element, keys: &str) -> Result<(), Refused> {
         let keys = json!({ "text": keys });
         self.call(Method::POST, &format!("/element/{}/value", element.id), Some(keys)).await.map(drop)

@@ -19,7 +19,7 @@ pub enum Installed {
 }
 
 impl Installed {
-    /// The Debian of a release (`trixie`, `sid`) that scripts/debian.sh made.
+    /// Returns the Debian of a release (`trixie`, `sid`) that scripts/debian.sh made.
     ///
     /// # Panics
     /// Panics if it has not been made.
@@ -70,7 +70,7 @@ impl Installed {
         }
     }
 
-    /// The ids of one of its users and of that user's group.
+    /// Returns the ids of one of its users and of that user's group.
     pub(super) fn ids_of(&self, name: &str) -> (u32, u32) {
         let ids = match self {
             Self::Here => User::from_name(name).ok().flatten().map(|user| (user.uid.as_raw(), user.gid.as_raw())),

@@ -42,7 +42,7 @@ impl Shop {
         self.close_with_dead_letters(&[]).await;
     }
 
-    /// Like [`Shop::close`], with this many dead letters in these subscriptions' queues.
+    /// Like [`Shop::close`], but expects this many dead letters in these subscriptions' queues.
     ///
     /// # Panics
     /// Panics if anything else is left over.

@@ -13,7 +13,7 @@ pub const WORKER: &str = "x-orderflow-worker";
 /// When it failed.
 pub const FAILED_AT: &str = "x-orderflow-failed-at";
 
-/// On a message that must be handled alone: how often it was returned from that before.
+/// The mark of a message that must be handled alone: how many times it was already returned from that.
 pub const ALONE: &str = "x-orderflow-alone";
 
 const OURS: &str = "x-orderflow-";

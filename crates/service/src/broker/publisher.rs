@@ -69,7 +69,7 @@ pub enum PublishError {
 }
 
 impl PublishError {
-    /// Its name in metrics.
+    /// Returns the error's name in metrics.
     const fn as_str(self) -> &'static str {
         match self {
             Self::NotConnected => "not_connected",

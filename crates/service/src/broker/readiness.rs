@@ -109,7 +109,7 @@ impl BrokerCheck {
     /// Returns a check that connects only when first used.
     ///
     /// # Errors
-    /// Fails if the pool cannot be made.
+    /// Fails if the connection pool cannot be created.
     pub fn new(connector: &Connector) -> Result<Self, NotReady> {
         let pool = |uri: &AMQPUri| {
             let config = PoolConfig {

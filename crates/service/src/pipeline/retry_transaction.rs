@@ -15,8 +15,8 @@ use crate::{
 /// A full batch takes about 20 ms; a transaction that takes longer than this is abandoned with its connection.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// How often to try work that fails on its data. Two transactions that took the same version or each other's locks
-/// succeed at the second try.
+/// The maximum number of tries for work that fails on its data. Two transactions that took the same version or each
+/// other's locks succeed at the second try.
 const TRIES: u32 = 3;
 
 /// How long work waits for an unavailable database: longer than a restart takes. After that its queue is paused.

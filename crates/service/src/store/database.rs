@@ -237,7 +237,7 @@ impl Database {
     /// the connection is closed instead of pooled when the time is up. For everything else use [`Database::run`].
     ///
     /// # Errors
-    /// Fails if none is free or can be opened in time.
+    /// Fails if no connection becomes free and none can be opened in time.
     pub async fn connection(&self) -> Result<PooledConnection, StoreError> {
         let (connection, turn) = self.pooled().await?;
         Ok(PooledConnection { connection: Some(connection), _turn: turn })

@@ -273,9 +273,9 @@ pub struct Claimed {
 /// The limits on republishing.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// How often one delivery may be republished.
+    /// The maximum number of times that one delivery is republished.
     pub times: i32,
-    /// How many deliveries one claim may take.
+    /// The maximum number of deliveries in one claim.
     pub at_once: i64,
 }
 

@@ -11,7 +11,8 @@ use tokio_postgres::error::SqlState;
 
 use super::{ANSWER_WITHIN, Connection, Database, Prepare as _, StoreError};
 
-/// How often to test whether prepared statements are carried: the pooler chooses the session of each transaction.
+/// The number of tests whether prepared statements are carried. One is not enough, since the pooler chooses the session
+/// of each transaction.
 const CARRIED: usize = 3;
 
 /// PgBouncer assigns a session within milliseconds, unless it has no other one.

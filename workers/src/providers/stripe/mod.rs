@@ -37,14 +37,14 @@ pub trait IntentMemory: Send + Sync {
     /// Returns the order's intent, if one is stored.
     ///
     /// # Errors
-    /// Fails if it cannot be read at the moment.
+    /// Fails if the memory is unavailable.
     fn recall(&self, order: Uuid) -> BoxFuture<'_, Result<Option<String>, NoMemory>>;
 
     /// Stores this intent, or the value of [`given_up`], durably, unless the order already has one. Returns the stored
     /// one.
     ///
     /// # Errors
-    /// Fails if it cannot be stored or its commit is uncertain.
+    /// Fails if the intent cannot be stored, or it is uncertain whether it was.
     fn remember(&self, order: Uuid, intent: String) -> BoxFuture<'_, Result<String, NoMemory>>;
 }
 
