@@ -160,7 +160,8 @@ impl Program {
         *process = Some(self.start.spawn(how));
     }
 
-    /// Terminates it, which it must obey within [`STOP`], and lets it restart. `Err` says what was wrong with its end.
+    /// Terminates the program, which must end within [`STOP`], and lets it restart. `Err` describes what was wrong with
+    /// its end.
     pub async fn end(&self) -> Result<(), String> {
         // Hold the lock until it has ended, or the next process would find its port in use.
         let mut running = self.start.process.lock().await;
@@ -198,7 +199,7 @@ impl Program {
         self.start.process.lock().await.is_none()
     }
 
-    /// Like [`Program::end`], permanently.
+    /// Like [`Program::end`], but the program stays stopped.
     pub async fn stop(self) -> Result<(), String> {
         self.keeper.abort();
         self.end().await

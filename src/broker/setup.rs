@@ -16,7 +16,7 @@ use super::{
 /// What [`Management::apply`] could not do, or left out deliberately.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Applied {
-    /// One note each, with what to do about it.
+    /// What was not done, one note each, with what to do about it.
     pub notes: Vec<String>,
     /// Whether something that the settings require was not done.
     pub is_short: bool,

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::commands::{ended, with};
 
-/// Starts a RabbitMQ that presents this certificate, beside its plaintext ports.
+/// Starts a RabbitMQ with TLS ports that present this certificate, in addition to its plaintext ports.
 pub async fn showing(certificate: &Issued) -> Own {
     let mut own = Own::start(&Wanted { nodes: 1, ..Wanted::default() }).await;
     let node = own.rabbitmq.node(0);

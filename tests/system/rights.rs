@@ -369,7 +369,7 @@ async fn event_type_without_publish_rights_waits_and_all_others_are_published() 
     web.orders(10, "MUG-BLUE", DECLINED).await;
     shop.until_orders("payment_failed", 10).await;
     shop.workers()[payment].until_logged("may not publish this").await;
-    // Messages in flight beside a refused one are published later, and nothing is lost.
+    // Messages that are in flight together with a refused one are published later, and nothing is lost.
     web.orders(10, "MUG-BLUE", DECLINED).await;
     shop.until_orders("payment_failed", 20).await;
     shop.until_unpublished(20).await;

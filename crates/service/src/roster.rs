@@ -83,8 +83,8 @@ impl Roster {
         Self { subscriptions: taken.collect(), services: services.into_iter().map(Arc::new).collect() }
     }
 
-    /// Returns this roster with registered services appended. Skips rows with the name of a service that is on the
-    /// roster: one that was compiled in later, or the program's own. Skips and logs invalid rows.
+    /// Returns this roster with registered services appended. Skips rows whose name is already on the roster: that
+    /// service was compiled in later, or it is this program's own. Skips and logs invalid rows.
     #[must_use]
     pub fn with(&self, registered: &[RegisteredService]) -> Self {
         let mut all = self.clone();

@@ -1,8 +1,8 @@
 //! Slows down guessing of operators' tokens: an address that sends invalid ones waits longer each time.
 //!
 //! Each address waits for its own mistakes, so an attacker elsewhere locks no operator out. Invalid tokens from many
-//! addresses also make every address wait that has not sent a valid token. Addresses of operators who worked here
-//! lately are exempt.
+//! addresses also delay every address that has not sent a valid token. Addresses of operators who worked here lately
+//! are exempt.
 
 use std::{
     collections::HashMap,

@@ -1,4 +1,4 @@
-//! Opens connections to the broker: named for people and bounded in time.
+//! Opens connections to the broker, within a time limit and under names that operators recognise.
 
 use std::{
     sync::{
@@ -29,7 +29,7 @@ const FRAME_MAX: u32 = 32 * 1024;
 /// without it predate the rule that a process publishes only what its own services wrote.
 pub const VERSION_PROPERTY: &str = "orderflow";
 
-/// The bound for all of connecting: DNS, TCP, TLS and handshake.
+/// The time limit for connecting: DNS, TCP, TLS and handshake together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why there is no connection, or why it is no longer usable.
@@ -108,7 +108,8 @@ impl std::fmt::Debug for Connector {
 }
 
 impl Connector {
-    /// Returns a connector. `program` comes first in the management UI: `orderflow-worker`.
+    /// Returns a connector. `program`, such as `orderflow-worker`, comes first in the names that the management UI
+    /// shows.
     #[must_use]
     pub fn new(config: &BrokerConfig, program: &str) -> Self {
         tls::install();

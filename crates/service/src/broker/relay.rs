@@ -39,8 +39,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// The most rows deleted by one statement.
 const DELETE: usize = 2_000;
 
-/// The wait between two deletions. Without it each event costs another transaction under small loads. Far shorter than
-/// the 10 seconds after which a row becomes due.
+/// The wait between two deletions. Without this wait, each event would cost another transaction under small loads. It
+/// is far shorter than the 10 seconds after which a row becomes due.
 const GATHER: Duration = Duration::from_millis(50);
 
 /// The services whose outbox rows a process publishes: only those that it runs, since it may publish nothing else.

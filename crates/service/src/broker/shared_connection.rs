@@ -43,7 +43,7 @@ impl SharedConnection {
         Self { connector, purpose: purpose.into(), state: Arc::default() }
     }
 
-    /// Like [`SharedConnection::new`], for a caller that logs each failure itself.
+    /// Like [`SharedConnection::new`], but for a caller that logs each failure itself.
     #[must_use]
     pub fn unlogged(connector: Connector, purpose: &str) -> Self {
         let state = State { told_full: true, ..State::default() };

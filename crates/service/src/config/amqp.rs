@@ -11,8 +11,8 @@ use super::{
     setting,
 };
 
-/// By RabbitMQ's URI specification, `amqp://HOST` means the virtual host `/`, and `amqp://HOST/` the one whose name is
-/// empty.
+/// According to RabbitMQ's URI specification, `amqp://HOST` means the virtual host `/`, and `amqp://HOST/` the one
+/// whose name is empty.
 pub(super) const FORM: Form = Form {
     schemes: &[
         Scheme { name: "amqp", port: 5672, encrypted: false },

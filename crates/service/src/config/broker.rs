@@ -77,7 +77,7 @@ const MANAGEMENT: Form =
 pub(super) const LINK: Form =
     Form { schemes: HTTP, shown: "http://HOST:15672", credentials: false, path: true, query: Query::Any };
 
-/// The management plugin's ports for http and for https, by its documentation.
+/// The management plugin's documented ports for http and for https.
 const MANAGEMENT_PORTS: [u16; 2] = [15672, 15671];
 
 /// The location of the broker, for applications.

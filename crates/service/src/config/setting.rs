@@ -144,7 +144,7 @@ impl Source {
         value
     }
 
-    /// Turns each choice without its required setting into a problem, as recorded by [`Source::needed`] within
+    /// Records a problem for each choice whose required setting is missing, as found by [`Source::needed`] within
     /// [`Source::only_given`].
     pub fn refuse_unmet(&self) {
         self.unmet.take().into_iter().for_each(|line| self.problem(line));

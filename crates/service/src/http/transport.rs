@@ -39,8 +39,8 @@ impl Transport {
         let below = Bounded::new(stream, Arc::clone(budget));
         let agreeing = TlsAcceptor::from(tls).accept_with(below, |session| session.set_buffer_limit(Some(UNTAKEN)));
         let mut stream = tokio::time::timeout(HANDSHAKE, agreeing).await??;
-        // From here on the bounds apply to requests, not to TLS records: a client can have records answered without
-        // end.
+        // From here on, the layer above bounds requests. Bounds on TLS records would not help: a client can have
+        // records answered without end.
         stream.get_mut().0.release();
         Ok(Self::Encrypted(Box::new(stream)))
     }

@@ -10,7 +10,8 @@ use diesel_async::RunQueryDsl as _;
 
 use super::{Connection, StoreError};
 
-/// The connections that one role may have and has. Only the server's limit applies to superusers.
+/// The smallest limit on connections that applies to one role, and how many connections count against it. Only the
+/// server's limit applies to superusers.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
 pub struct Capacity {
     /// The role.

@@ -16,8 +16,8 @@ const SERVER_BOUNDS: [(&str, &str); 3] =
 ///
 /// Without statistics, as in a new shop, it plans to read a whole table for each batch of keys: a quarter of its time
 /// in a run of 8,000 orders. With these settings one plan suits tables of any size, so each prepared statement is
-/// planned once. Planning for each batch of one key took a fifth of PostgreSQL's time. `jit` is off because a
-/// sequential scan that no index can replace now counts as very costly, so PostgreSQL would compile it.
+/// planned once. With batches of one key, planning each of them took a fifth of PostgreSQL's time. `jit` is off because
+/// a sequential scan that no index can replace now counts as very costly, so PostgreSQL would compile it.
 pub(super) const BY_KEY: [(&str, &str); 5] = [
     ("enable_seqscan", "off"),
     ("enable_hashjoin", "off"),

@@ -1,4 +1,4 @@
-//! The errors between us and PostgreSQL, sorted by remedy.
+//! The errors of PostgreSQL and of our connections to it, classified by remedy.
 //!
 //! Only this module decides by SQLSTATE. Nothing decides by a message, which is in the server's language.
 

@@ -77,13 +77,13 @@ pub enum MigrateError {
     /// A statement failed before the first migration.
     #[error("the database cannot be prepared for its migrations")]
     Prepare(#[from] StoreError),
-    /// A lock could not be acquired in time. Migrations that already ran stand.
+    /// A lock could not be acquired in time. Migrations that have already run remain.
     #[error(
         "a lock could not be acquired in time: it is held by {0}. Nothing is waiting for it now; run this again when that session has \
          ended its transaction"
     )]
     Locked(Holders),
-    /// A migration failed and was rolled back; those before it stand.
+    /// A migration failed and was rolled back; those before it remain.
     #[error("a migration failed: {0}")]
     Migrate(String),
 }

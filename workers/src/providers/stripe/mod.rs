@@ -1,4 +1,4 @@
-//! Stripe, by its PaymentIntents API.
+//! Stripe, through its PaymentIntents API.
 //!
 //! A customer is never charged twice because an order has one payment intent, which can succeed only once. It is
 //! created unconfirmed, stored, and only then confirmed. After an unknown outcome that intent is read; no other is

@@ -139,7 +139,7 @@ impl<H: Handler> QueueActor<H> {
         fault::without(Safeguard::AckAfterCommit).then(|| self.deliveries.settling(&events))
     }
 
-    /// Hands on the events that passed a step, and settles the rest.
+    /// Passes on the events that passed a step, and settles the rest.
     fn sort<T>(
         &mut self,
         context: &mut Context<Self>,

@@ -1,5 +1,5 @@
-//! Opens a connection on a socket that we can read along. tokio-postgres can connect too, but gives no access to its
-//! socket.
+//! Opens a connection over a socket whose traffic we can read too. tokio-postgres can connect too, but gives no access
+//! to its socket.
 
 use std::{io, path::Path, sync::Arc, time::Duration};
 

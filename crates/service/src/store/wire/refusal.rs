@@ -23,7 +23,7 @@ impl Refusal {
         &self.state
     }
 
-    /// Returns its message, in the server's language: for people only; never decide by it.
+    /// Returns the message, which is in the server's language. It is for people only: no decision may depend on it.
     pub fn message(&self) -> &str {
         self.information.message()
     }
