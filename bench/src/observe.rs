@@ -36,7 +36,7 @@ pub enum Observed {
 pub const QUIET: [(&str, &str); 1] =
     [("RUST_LOG", "warn,orderflow::web::server=info,orderflow::web::ops=info,orderflow_service::process=info")];
 
-/// The maximum size of a request, in bytes. A batch of spans has some hundred kilobytes.
+/// The maximum size of a request, in bytes. A batch of spans has a few hundred kilobytes.
 const LARGEST: usize = 64 * 1024 * 1024;
 
 /// The scrape interval. `monitoring/prometheus.yml` scrapes every 15 seconds.

@@ -135,7 +135,7 @@ impl Sample {
         self
     }
 
-    /// Adds a dead letter that died this many seconds ago.
+    /// Adds a message that was dead-lettered this many seconds ago.
     pub fn died(mut self, queue: &str, seconds: i64) -> Self {
         let (event_id, event) = self.event_of(queue);
         self.0.dead_letters.get_or_insert_default().push(DeadLetter {

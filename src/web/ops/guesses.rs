@@ -1,7 +1,7 @@
 //! Slows down guessing of operators' tokens: an address that sends invalid ones waits longer each time.
 //!
 //! Each address waits for its own mistakes, so an attacker elsewhere locks no operator out. Invalid tokens from many
-//! addresses also delay every address that has not sent a valid token. Addresses of operators who worked here lately
+//! addresses also delay every address that has not sent a valid token. Addresses of operators who worked here recently
 //! are exempt.
 
 use std::{

@@ -23,7 +23,7 @@ use super::{
     smtp_server::{ConnectError, SmtpServer},
 };
 
-/// Connections that were idle for longer are not reused: servers and firewalls close theirs after some minutes.
+/// Connections that were idle for longer are not reused: servers and firewalls close theirs after a few minutes.
 const MAX_IDLE: Duration = Duration::from_secs(30);
 
 /// The time-out for connecting, greeting, encrypting and authenticating, and again for the mail itself. RFC 5321 allows

@@ -71,7 +71,7 @@ impl SmtpServer {
     ///
     /// # Errors
     /// Fails if the server is unavailable, refuses us, or lacks required encryption. No credentials or mails are sent
-    /// in clear then.
+    /// in plaintext then.
     pub(super) async fn connect(&self) -> Result<AsyncSmtpConnection, ConnectError> {
         let address = (self.host.as_str(), self.port);
         let from_the_start = (self.encryption == SmtpEncryption::FromTheStart).then(|| self.tls.clone());

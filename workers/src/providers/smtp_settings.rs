@@ -23,7 +23,7 @@ pub enum SmtpEncryption {
     /// STARTTLS; nothing is sent without it.
     Required,
     /// STARTTLS if the server offers it. The certificate is not checked: the host is this machine, or one to which
-    /// everything may be sent in clear anyway.
+    /// everything may be sent in plaintext anyway.
     WhereOffered,
 }
 

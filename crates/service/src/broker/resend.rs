@@ -17,7 +17,7 @@ pub struct Resent {
 }
 
 /// Publishes each event, rebuilt from the log, to its subscription's queue, and waits for the confirms. All are in
-/// flight concurrently, so pass at most some hundreds.
+/// flight concurrently, so pass at most a few hundred.
 ///
 /// # Errors
 /// Returns database errors; nothing was sent then.

@@ -268,7 +268,7 @@ async fn without_unknown_dead_letters(
 ) -> Result<Vec<Pair>, StoreError> {
     let mut held_back = HashSet::new();
     let queues: HashSet<&str> = gone.iter().map(|pair| pair.subscription.as_str()).collect();
-    // Query the broker first: a message that dies in between is then only in the index.
+    // Query the broker first: a message that is dead-lettered in between is then only in the index.
     let mut there = HashMap::new();
     for queue in queues {
         // A dead-letter queue that cannot be inspected may hold anything.

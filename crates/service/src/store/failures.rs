@@ -56,7 +56,7 @@ WHERE older.event_id = fresh.event_id AND older.subscription = fresh.subscriptio
                 AND later.left_at IS NULL AND later.id > older.id)";
 
 /// Records failed attempts, and a dead letter for each without a next attempt. An older waiting dead letter of the same
-/// event and subscription is marked as having died again. Runs in its own transaction.
+/// event and subscription is marked as dead-lettered again. Runs in its own transaction.
 ///
 /// # Errors
 /// Returns database errors.
@@ -126,7 +126,7 @@ pub struct DeadLetterKey {
     pub event_id: Option<Uuid>,
     /// The subscription in whose dead-letter queue it lies.
     pub subscription: String,
-    /// When it died, according to its header. Identifies a dead letter that is not an event of ours.
+    /// When it was dead-lettered, according to its header. Identifies a dead letter that is not an event of ours.
     pub died_at: Option<DateTime<Utc>>,
 }
 
@@ -139,7 +139,7 @@ pub enum LeftBy {
     Discarded,
 }
 
-/// Returns the number of the latest death; later deaths have greater numbers.
+/// Returns the number of the latest dead letter in the index; later ones have greater numbers.
 ///
 /// # Errors
 /// Returns database errors.
@@ -155,8 +155,8 @@ WHERE dead.left_at IS NULL AND dead.id <= $4 AND dead.subscription = letter.subs
   AND (dead.event_id = letter.event_id
        OR dead.event_id IS NULL AND letter.event_id IS NULL AND dead.died_at = letter.died_at)";
 
-/// Records that these dead letters have left their queues. Deaths after `last` (see [`last_death`]) are different ones,
-/// even of the same events.
+/// Records that these dead letters have left their queues. Those dead-lettered after `last` (see [`last_death`]) are
+/// different ones, even if they are the same events.
 ///
 /// # Errors
 /// Returns database errors.
@@ -181,7 +181,7 @@ pub async fn leave(
     Ok(())
 }
 
-/// A death in the index.
+/// A dead letter in the index.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, QueryableByName)]
 pub struct Death {
     /// The event; `None` if the message is not an event of ours.
@@ -195,8 +195,8 @@ pub struct Death {
     pub reason: String,
 }
 
-/// Returns which of these have died after `last` (see [`last_death`]). For messages that are not events of ours, the
-/// index knows only that one of their subscription died.
+/// Returns which of these were dead-lettered after `last` (see [`last_death`]). For messages that are not events of
+/// ours, the index knows only that one of their subscription was.
 ///
 /// # Errors
 /// Returns database errors.

@@ -33,8 +33,8 @@ impl Listed {
     }
 }
 
-/// Leaves out what was applied since, what was ever discarded, and what was retried after it died and will return on
-/// its own, for example after it was moved by hand.
+/// Leaves out what was applied since, what was ever discarded, and what was retried after it was dead-lettered and will
+/// return on its own, for example after it was moved by hand.
 const LISTED: &str = "
 SELECT dead.id, log.event_id, dead.subscription FROM messaging.dead_letters AS dead
 LEFT JOIN messaging.event_log AS log ON log.event_id = dead.event_id
@@ -77,8 +77,8 @@ pub enum Became {
     Nothing,
 }
 
-/// Removes these rows from the list of waiting dead letters. A message that has died again since has its own row, which
-/// stays.
+/// Removes these rows from the list of waiting dead letters. A message that has been dead-lettered again since has its
+/// own row, which stays.
 ///
 /// # Errors
 /// Returns database errors.

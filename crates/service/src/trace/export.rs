@@ -19,8 +19,8 @@ use opentelemetry_sdk::{
 use super::span::TRACER;
 use crate::{config::TraceConfig, process_identity, telemetry, tls, version};
 
-/// The most spans that wait to be sent; further ones are dropped. Enough for some seconds of a process at full load, in
-/// a few MiB.
+/// The most spans that wait to be sent; further ones are dropped. Enough for a few seconds of a process at full load,
+/// in a few MiB.
 const WAITING: usize = 16_384;
 
 /// Spans in one request.
