@@ -120,7 +120,7 @@ pub async fn bouncer_of(program: Option<&Path>, shop: &Shop, settings: &str) -> 
     let path = file.to_str().expect("text").to_owned();
     let mut arguments = vec![path.as_str()];
     if nix::unistd::Uid::effective().is_root() {
-        // It refuses to run as root.
+        // PgBouncer refuses to run as root.
         std::os::unix::fs::chown(directory.path(), Some(65_534), None).expect("root may give files away");
         arguments.extend(["-u", "nobody"]);
     }

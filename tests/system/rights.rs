@@ -48,7 +48,7 @@ async fn with_messages_everywhere() -> (Shop, [String; 4]) {
     probe.publish(names::RETURN, &work, b"{}").await;
     probe.publish(names::DEAD_LETTERS, &work, b"{}").await;
     probe.publish(names::EVENTS, "order.teleported", b"{}").await;
-    // It waits there for a second, then returns to a queue that does not exist.
+    // This message waits in the tier for a second, then returns to a queue that does not exist and becomes unrouted.
     probe.publish("orders.retry.1s", "gone", b"{}").await;
     until_waiting(&probe, names::UNROUTED, 2).await;
     (shop, [work, dead, names::UNROUTED.to_owned(), "orders.retry.1s".to_owned()])

@@ -72,7 +72,7 @@ async fn watch(mut model: Model, mut answers: mpsc::Receiver<gather::Said>, mut 
             _ = seconds.tick() => model.tick(Utc::now()),
             Some(said) = answers.recv() => {
                 model.hear(said);
-                // It is drawn with the next tick.
+                // The answer is drawn with the next tick.
                 continue;
             }
             // The tasks run as long as the receiver lives: one that ends has panicked, which restored the terminal.

@@ -35,7 +35,7 @@ impl Screen {
         match ratatui::try_init() {
             Ok(terminal) => Ok(Self(terminal)),
             Err(error) => {
-                // It may be partly taken over.
+                // The terminal may be partly taken over.
                 drop(ratatui::try_restore());
                 Err(error)
             }

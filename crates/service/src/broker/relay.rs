@@ -75,7 +75,7 @@ impl Relayed {
 pub struct Taken {
     /// Rows that were leased.
     pub rows: i64,
-    /// Of these, the events that the broker confirmed.
+    /// How many of their events the broker confirmed.
     pub confirmed: i64,
 }
 
