@@ -53,7 +53,7 @@ pub(crate) struct Queues {
     pub unavailable: Vec<String>,
 }
 
-/// Reads the queues from broker and database. Each may take `within`. If `broker` is `None`, since AMQP_ADMIN_URL is
+/// Reads the queues from broker and database. Each may take `within`. If `broker` is `None`, since `AMQP_ADMIN_URL` is
 /// not set, only the database is read.
 pub(crate) async fn read(broker: Option<&Broker>, database: &Database, within: Duration) -> Queues {
     let asking = async {
