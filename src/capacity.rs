@@ -88,7 +88,7 @@ fn whole(number: f64) -> u32 {
 mod tests {
     use super::*;
 
-    /// A queue of one process with 512 slots.
+    /// Returns a queue of one process with 512 slots.
     fn queue(ready: u32, arrivals: f64, processing: f64) -> Measured {
         Measured { ready, arrivals, processes: 1, slots: 512.0, processing }
     }

@@ -33,7 +33,7 @@ pub fn roster() -> &'static Roster {
 /// kilobytes for the life of the process.
 ///
 /// # Errors
-/// Those of the database; the roster stays as it was.
+/// Returns database errors; the roster stays as it was.
 pub async fn refresh(database: &Database) -> Result<(), StoreError> {
     let rows =
         database.run(ANSWER_WITHIN, async |connection: &mut Connection| registered::list(connection).await).await?;

@@ -22,7 +22,7 @@ const SHOP: usize = 6;
 const CONSOLE: usize = 4;
 
 impl Shares {
-    /// Divides the connections of a process that runs this part of the front end, or all of it.
+    /// Divides the connections of a process that runs this part of the front end, or all of it if `part` is `None`.
     #[must_use]
     pub fn of(database: &DatabaseConfig, part: Option<Part>) -> Self {
         let chosen = |usual| database.pool.unwrap_or(usual);

@@ -135,8 +135,8 @@ pub fn path(status: OrderStatus, cancel_requested: bool) -> &'static [Subscripti
     path.get(passed..).unwrap_or_default()
 }
 
-/// Returns the queues that a `cancelling` order still has to pass. They depend on where it turned back, that is, on the
-/// events that have `happened`.
+/// Returns the queues that a `cancelling` order still has to pass. They depend on how far it had got before it was
+/// cancelled, that is, on the events that have `happened`.
 #[must_use]
 pub fn undoing(happened: impl Fn(EventKind) -> bool) -> Vec<Subscription> {
     if happened(EventKind::PaymentRefunded) || happened(EventKind::PaymentVoided) {

@@ -1,4 +1,4 @@
-//! How many orders a second are accepted, by our front end over HTTP and by PostgreSQL alone.
+//! Measures how many orders per second our front end accepts over HTTP, and how many PostgreSQL alone can store.
 
 use std::{path::Path, process::Stdio};
 
@@ -7,10 +7,11 @@ use tokio::process::Command;
 
 use crate::observe::QUIET;
 
-/// Clients at once, of both.
+/// The number of concurrent clients in both measurements.
 const CLIENTS: &str = "64";
 
-/// One order's rows: what `accept.sql` copies. The front end has published the order of which they are, so the outbox row is made from the log.
+/// The rows of one order, which `accept.sql` copies. The front end may already have published that order's event and
+/// deleted its outbox row, so the outbox row is made from the event log.
 const PATTERN: [&str; 6] = [
     "CREATE SCHEMA bench",
     "CREATE TABLE bench.orders AS SELECT * FROM orders.orders",
@@ -20,8 +21,8 @@ const PATTERN: [&str; 6] = [
     "CREATE TABLE bench.outbox AS SELECT event, source, correlation_id, jsonb_pretty(data) AS body FROM messaging.event_log",
 ];
 
-/// Returns the orders that one front end accepts a second from 64 clients over HTTP while no worker runs, its publishing to RabbitMQ
-/// included. `None`, with a line that says why, where wrk is missing or a request is not answered 202.
+/// Returns the orders per second that one front end accepts from 64 clients over HTTP, including their publication to
+/// RabbitMQ. No worker runs. Prints why and returns `None` if wrk is missing or a request is not answered with 202.
 pub async fn over_http(seconds: u32) -> Option<f64> {
     let mut shop = Shop::open().await;
     let web = shop.start_web_with(&QUIET).await;
@@ -38,8 +39,8 @@ pub async fn over_http(seconds: u32) -> Option<f64> {
     after(&report, "Requests/sec:")
 }
 
-/// Returns the transactions a second that pgbench commits with 64 clients, each of which writes the rows of an accepted order by one
-/// prepared statement. `None`, with a line that says why, where pgbench is missing or fails.
+/// Returns the transactions per second that pgbench commits with 64 clients. Each transaction writes the rows of one
+/// accepted order with one prepared statement. Prints why and returns `None` if pgbench is missing or fails.
 pub async fn by_postgres_alone(seconds: u32) -> Option<f64> {
     let mut shop = Shop::open().await;
     let web = shop.start_web_with(&QUIET).await;

@@ -1,5 +1,5 @@
-//! The ceiling: what RabbitMQ and its client do of our work, with the queues and messages of a live shop, but without a database
-//! and without handlers.
+//! The upper bound for our throughput: RabbitMQ and its client alone, with the queues and messages of a real shop, but
+//! without a database and without handlers.
 
 use std::{
     collections::BTreeMap,
@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 use crate::figures::per_second;
 
-/// Each queue that publishes the next event of an order that ships, and the kind of that event.
+/// The queues whose handlers publish an order's next event if it ships, and the type of that event.
 const NEXT: [(&str, &str); 3] = [
     ("payment.order-created", "payment.completed"),
     ("inventory.payment-completed", "inventory.reserved"),
@@ -37,12 +37,12 @@ const PREFETCH: u16 = 512;
 /// The worker's default for `BATCH_SIZE`.
 const BATCH: usize = 256;
 
-/// The messages of one order that ships, by kind.
+/// The messages of one order that ships, by event type.
 #[derive(Debug, Clone)]
 pub struct Messages(BTreeMap<String, Message>);
 
 impl Messages {
-    /// Takes them from an order of a live shop.
+    /// Places an order in a real shop, waits until it has shipped, and returns its messages.
     pub async fn of_an_order() -> Self {
         let mut shop = Shop::open().await;
         let web = shop.start_web().await;
@@ -62,10 +62,11 @@ impl Messages {
     }
 }
 
-/// Returns orders a second from a full first queue until every queue is empty, with every message confirmed and acknowledged.
+/// Returns the orders per second from a full first queue until every queue is empty. Every message is confirmed and
+/// acknowledged.
 ///
 /// # Panics
-/// When the broker fails.
+/// Panics if the broker fails.
 pub async fn drain(messages: &Messages, orders: usize) -> f64 {
     let shop = Shop::open().await;
     let url = shop.servers.broker(None, shop.name());
@@ -118,7 +119,7 @@ async fn publish_all(connection: &Connection, message: &Message, count: usize) {
     }
 }
 
-/// Publishes copies of a message and waits until each is confirmed.
+/// Publishes copies of a message and waits until all are confirmed.
 async fn publish(channel: &Channel, message: &Message, count: usize) {
     let one = || {
         let (exchange, key) = (message.exchange.as_str().into(), message.routing_key.as_str().into());
@@ -138,7 +139,7 @@ async fn consume(connection: &Connection, queue: &str) -> Consumer {
     consuming.await.expect("the queue can be consumed")
 }
 
-/// Publishes as many copies of one message as it is asked for.
+/// Publishes copies of one message. Each number sent over the channel requests this many copies.
 struct Publisher(mpsc::Sender<usize>);
 
 impl Publisher {
@@ -154,7 +155,8 @@ impl Publisher {
     }
 }
 
-/// Takes this many deliveries; for each run of them it publishes as many messages and acknowledges the run at once.
+/// Consumes one delivery per order. For each group of deliveries that is ready, it requests an equal number of messages
+/// from `publisher` and acknowledges the whole group with one frame.
 async fn handle(consumer: Consumer, publisher: Option<Publisher>, orders: usize, handled: Arc<AtomicUsize>) {
     let (mut runs, mut left) = (consumer.ready_chunks(BATCH), orders);
     while left > 0 {

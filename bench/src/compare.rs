@@ -1,4 +1,5 @@
-//! Variants of a setting, compared with each other: orders accepted over HTTP, and shipped by one worker from a full queue.
+//! Compares variants of a setting: orders accepted per second over HTTP, and shipped per second by one worker from a
+//! full queue.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +18,8 @@ use crate::{
     observe::{Observed, Sink},
 };
 
-/// Measures accepted orders/s over HTTP, and orders/s from `payment.order-created` to `shipped` with one worker.
+/// Measures orders accepted per second over HTTP, and orders per second from `payment.order-created` to `shipped` with
+/// one worker.
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// Orders in each round
@@ -29,16 +31,16 @@ pub struct Arguments {
     /// Batch sizes to compare
     #[arg(long, value_delimiter = ',', default_value = "256,1")]
     batch_sizes: Vec<usize>,
-    /// What it costs to be watched: each of these in turn
+    /// Cost of observability: levels to compare, in turn
     #[arg(long, value_delimiter = ',', default_value = "off")]
     observed: Vec<Observed>,
-    /// What a service more costs: without and with examples/loyalty, which publishes an event for each order, in turn
+    /// Cost of an additional service: without or with examples/loyalty, which publishes one event per order
     #[arg(long, value_delimiter = ',', default_value = "off")]
     loyalty: Vec<Switch>,
-    /// What it costs that each process has a role of PostgreSQL with row security: without and with, in turn
+    /// Cost of one PostgreSQL role per process, with row security: without or with roles
     #[arg(long, value_delimiter = ',', default_value = "off")]
     roles: Vec<Switch>,
-    /// Where the results go
+    /// Directory for the results
     #[arg(long, default_value = "bench/out")]
     out: PathBuf,
 }
@@ -47,13 +49,13 @@ pub struct Arguments {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Switch {
-    /// It is not.
+    /// Without it.
     Off,
-    /// It is.
+    /// With it.
     On,
 }
 
-/// What is compared.
+/// One combination of the compared options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 struct Variant {
     batch_size: usize,
@@ -69,7 +71,7 @@ impl fmt::Display for Variant {
     }
 }
 
-/// One round.
+/// The figures of one variant in one round.
 #[derive(Debug, Clone, Serialize)]
 struct Round {
     #[serde(flatten)]
@@ -77,11 +79,11 @@ struct Round {
     orders: usize,
     accepted_per_second: f64,
     shipped_per_second: f64,
-    /// Processor time that was used while the worker worked. It varies less than the rates on a machine that others use too.
+    /// Processor time of all programs while the worker ran. On a shared machine it varies less than the rates.
     cpu_milliseconds_per_order: f64,
-    /// Shares of it.
+    /// Each program's share of that processor time.
     cpu_shares: BTreeMap<&'static str, f64>,
-    /// Traces that were sent, in bytes.
+    /// The size of the exported traces, in bytes.
     traced_bytes: u64,
 }
 
@@ -123,7 +125,7 @@ pub async fn run(arguments: Arguments) -> std::io::Result<()> {
     Ok(())
 }
 
-/// What is compared, in the order in which it is measured.
+/// Returns the variants in the order in which they are measured.
 fn variants(arguments: &Arguments) -> Vec<Variant> {
     let mut all = Vec::new();
     for batch_size in arguments.batch_sizes.iter().copied() {
@@ -141,7 +143,7 @@ fn variants(arguments: &Arguments) -> Vec<Variant> {
     all
 }
 
-/// Adds examples/loyalty to the shop and starts it.
+/// Registers examples/loyalty with the shop and starts it.
 async fn start_loyalty(shop: &mut Shop, settings: &[(&str, &str)]) {
     LOYALTY.register(shop).await;
     let mut all = shop.settings("orderflow-worker");

@@ -1,11 +1,11 @@
-//! Processor time by program, as Linux accounts it.
+//! Processor time by program, read from Linux's /proc.
 
 use std::{collections::BTreeMap, fs};
 
-/// Clock ticks in a second: USER_HZ, which Linux fixes at 100 for /proc (proc(5), sysconf(3)).
+/// Clock ticks per second: USER_HZ, which is always 100 in /proc (proc(5), sysconf(3)).
 const TICKS: f64 = 100.0;
 
-/// The programs that share the work, as /proc names them (at most 15 characters).
+/// The programs that share the work: their names in /proc, cut to 15 characters, and ours.
 const PROGRAMS: [(&str, &str); 5] = [
     ("orderflow-worke", "worker"),
     ("orderflow", "front end"),
@@ -14,8 +14,8 @@ const PROGRAMS: [(&str, &str); 5] = [
     ("postgres", "database"),
 ];
 
-/// Seconds of processor time that each program has used since its processes started. Processes that have ended are not
-/// counted, so take the difference of two readings while they run.
+/// Returns the seconds of processor time that each program's running processes have used since they started. Ended
+/// processes are not counted, so take the difference of two readings while all of them run.
 pub fn seconds() -> BTreeMap<&'static str, f64> {
     let mut used = BTreeMap::new();
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -29,13 +29,14 @@ pub fn seconds() -> BTreeMap<&'static str, f64> {
     used
 }
 
-/// Seconds of processor time that these processes have used since they started.
+/// Returns the seconds of processor time that these processes have used since they started.
 pub fn of(processes: &[u32]) -> f64 {
     let stats = processes.iter().filter_map(|id| fs::read_to_string(format!("/proc/{id}/stat")).ok());
     stats.filter_map(|stat| Some(read(&stat)?.1)).sum::<f64>() / TICKS
 }
 
-/// Name and user + system ticks out of a line of /proc/PID/stat; the name stands in parentheses and may hold spaces.
+/// Parses a line of /proc/PID/stat into the name and the user + system ticks. The name is in parentheses and may
+/// contain spaces.
 fn read(stat: &str) -> Option<(&str, f64)> {
     let (before, after) = stat.rsplit_once(')')?;
     let name = before.split_once('(')?.1;

@@ -1,21 +1,21 @@
-//! Figures of several rounds, and what they come to.
+//! The figures of several rounds, and their median, minimum and maximum.
 
 use std::{collections::BTreeMap, time::Instant};
 
 use serde::Serialize;
 
-/// What the rounds of one figure came to.
+/// The median, minimum and maximum of one figure over all rounds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Spread {
-    /// The middle one.
+    /// See [`median`].
     pub median: f64,
-    /// The least.
+    /// The minimum.
     pub min: f64,
-    /// The greatest.
+    /// The maximum.
     pub max: f64,
 }
 
-/// Figures by their names, at most one for each round.
+/// Figures by name, each with at most one value per round.
 #[derive(Debug, Default)]
 pub struct Figures {
     round: usize,
@@ -23,18 +23,18 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// What is added from now on belongs to this round.
+    /// Begins a round: figures added from now on belong to it.
     pub fn begin_round(&mut self, round: usize) {
         self.round = round;
     }
 
-    /// Adds a figure of the current round and shows it.
+    /// Adds a figure of the current round and prints it.
     pub fn add(&mut self, name: &'static str, figure: f64) {
         println!("  {name} {}", shown(figure));
         self.by_name.entry(name).or_default().insert(self.round, figure);
     }
 
-    /// Adds the ratio of two figures of the current round, where both were measured in it.
+    /// Adds the ratio of two figures of the current round, if both were measured in it.
     pub fn ratio(&mut self, name: &'static str, of: &str, to: &str) {
         let of_round = |figure: &str| self.by_name.get(figure)?.get(&self.round).copied();
         if let (Some(of), Some(to)) = (of_round(of), of_round(to)) {
@@ -47,7 +47,7 @@ impl Figures {
         self.by_name.get(name).map(|rounds| median(rounds.values().copied().collect()))
     }
 
-    /// Returns what each figure came to.
+    /// Returns the spread of each figure.
     pub fn summary(&self) -> BTreeMap<&'static str, Spread> {
         let spread = |rounds: &BTreeMap<usize, f64>| Spread {
             median: median(rounds.values().copied().collect()),
@@ -57,7 +57,7 @@ impl Figures {
         self.by_name.iter().map(|(name, rounds)| (*name, spread(rounds))).collect()
     }
 
-    /// Prints what each figure came to.
+    /// Prints the spread of each figure as a table.
     pub fn print(&self) {
         println!("\n{:<26} {:>10} {:>10} {:>10}", "figure", "median", "least", "greatest");
         for (name, spread) in self.summary() {
@@ -66,7 +66,7 @@ impl Figures {
         }
     }
 
-    /// Returns every round as CSV with a header.
+    /// Returns all values as CSV with a header.
     pub fn csv(&self) -> String {
         let lines = self
             .by_name
@@ -76,18 +76,18 @@ impl Figures {
     }
 }
 
-/// Returns how many a second these were since `begin`.
+/// Returns the rate per second of `count` since `begin`.
 pub fn per_second(count: usize, begin: Instant) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / begin.elapsed().as_secs_f64()
 }
 
-/// Returns the middle figure, of an even number the greater of the two; NaN of none.
+/// Returns the median; for an even number of figures, the greater of the two in the middle; NaN without figures.
 pub fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Returns a figure with as many decimals as say something.
+/// Formats a figure: without decimals from 100 on, otherwise with two.
 pub fn shown(figure: f64) -> String {
     if figure.abs() >= 100.0 { format!("{figure:.0}") } else { format!("{figure:.2}") }
 }

@@ -1,4 +1,4 @@
-//! What an order costs in databases of different sizes.
+//! Compares the cost of an order in databases of different sizes.
 
 use std::{io, time::Instant};
 
@@ -12,24 +12,24 @@ use crate::{
     observe::QUIET,
 };
 
-/// How large.
+/// Options of `growth`.
 #[derive(Debug, Clone, Args)]
 pub struct Arguments {
     /// Orders in the smaller database
     #[arg(long, default_value_t = 10_000)]
     small: i64,
-    /// Orders in the larger database. A million takes 6 GB
+    /// Orders in the larger database; a million orders need 6 GB of disk
     #[arg(long, default_value_t = 1_000_000)]
     large: i64,
-    /// Orders of each round
+    /// Orders in each round
     #[arg(long, default_value_t = 5_000)]
     orders: usize,
-    /// Rounds of each database, in turn
+    /// Rounds for each database, taken in turn
     #[arg(long, default_value_t = 5)]
     rounds: usize,
 }
 
-/// Measures and prints.
+/// Measures both databases and prints the figures.
 pub async fn run(arguments: Arguments) -> io::Result<()> {
     let mut figures = Figures::default();
     let (mut small, mut large) = (filled(arguments.small).await, filled(arguments.large).await);
@@ -43,7 +43,7 @@ pub async fn run(arguments: Arguments) -> io::Result<()> {
             figures.add(rate, shipped);
             figures.add(cost, milliseconds);
         }
-        // Seconds an order are the inverse of orders a second.
+        // The ratio is inverted because the cost is seconds per order, and the figures are orders per second.
         figures.ratio("cost_growth", "drain_small", "drain_large");
         figures.ratio("cpu_growth", "cpu_ms_large", "cpu_ms_small");
     }
@@ -58,7 +58,7 @@ async fn filled(orders: i64) -> Shop {
     shop.execute(&history::of_orders(orders)).await;
     shop.execute(&history::applied()).await;
     shop.execute("DROP TABLE public.fill").await;
-    // The history sold more than there was.
+    // The generated history sold more pieces than were in stock.
     shop.execute(
         "INSERT INTO inventory.movements (sku, kind, quantity) VALUES ('MUG-BLUE', 'adjusted', 1000000000);
          UPDATE inventory.stock SET available = available + 1000000000 WHERE sku = 'MUG-BLUE'",
@@ -71,8 +71,8 @@ async fn filled(orders: i64) -> Shop {
     shop
 }
 
-/// Returns the orders that one worker ships a second from a full queue, and the milliseconds of processor time that all programs
-/// use for an order.
+/// Returns the orders per second that one worker ships from a full queue, and the processor time per order of all
+/// programs together, in milliseconds.
 async fn drain(shop: &mut Shop, orders: usize) -> (f64, f64) {
     shop.execute("TRUNCATE bench.shipped").await;
     let web = shop.start_web_with(&QUIET).await;
@@ -94,7 +94,8 @@ async fn drain(shop: &mut Shop, orders: usize) -> (f64, f64) {
     (rate, 1e3 * used / f64::from(u32::try_from(orders).unwrap_or(u32::MAX)))
 }
 
-/// Waits for the last step after shipping, so that nothing of this round is left for the next one.
+/// Waits until the mails about shipment are sent, the last step of an order, so that no work of this round is left for
+/// the next one.
 async fn until_mailed(shop: &Shop, orders: usize) {
     let query = "SELECT count(*) FROM bench.shipped JOIN email.mails USING (order_id) WHERE kind = 'shipped' AND sent_at IS NOT NULL";
     let wanted = i64::try_from(orders).unwrap_or(i64::MAX);

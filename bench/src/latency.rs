@@ -1,4 +1,4 @@
-//! How soon an order that was accepted is shipped, at a steady rate of orders.
+//! Measures the latency from acceptance to shipment at a steady rate of orders.
 
 use std::time::Duration;
 
@@ -6,18 +6,18 @@ use clap::Args;
 
 use crate::load::{Load, accepted_p99};
 
-/// At which rate.
+/// Options of `latency`.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct Arguments {
-    /// Orders a second
+    /// Orders per second
     #[arg(long, default_value_t = 100.0)]
     rate: f64,
-    /// How long orders are placed
+    /// Duration in seconds for which orders are placed
     #[arg(long, default_value_t = 30)]
     seconds: u32,
 }
 
-/// Measures and prints.
+/// Measures the latencies and prints them.
 pub async fn run(Arguments { rate, seconds }: Arguments) -> std::io::Result<()> {
     let Latency { shipped_p50, shipped_p99, accepted_p99 } = measure(rate, seconds).await;
     println!(
@@ -27,21 +27,22 @@ pub async fn run(Arguments { rate, seconds }: Arguments) -> std::io::Result<()> 
     Ok(())
 }
 
-/// Milliseconds, of all orders of a run.
+/// The latencies of all orders of a run, in milliseconds.
 #[derive(Debug, Clone, Copy)]
 pub struct Latency {
-    /// Median from the answer 202 to shipped.
+    /// The median from the answer 202 to shipped.
     pub shipped_p50: f64,
-    /// 99th percentile of the same.
+    /// The 99th percentile from the answer 202 to shipped.
     pub shipped_p99: f64,
-    /// 99th percentile from the request to the answer.
+    /// The 99th percentile from the request to the answer 202.
     pub accepted_p99: f64,
 }
 
-/// Places orders at this rate a second for so long, with one front end and one worker, and waits until all have shipped.
+/// Places `rate` orders per second for this many seconds, with one front end and one worker, and waits until all have
+/// shipped.
 ///
 /// # Panics
-/// When an order is refused or does not ship.
+/// Panics if an order is refused or does not ship.
 pub async fn measure(rate: f64, seconds: u32) -> Latency {
     let mut load = Load::start().await;
     let placed = load.place(rate, Duration::from_secs(seconds.into())).await;

@@ -1,8 +1,8 @@
-//! What it takes to be watched by customers: many sockets on one front end that tell of nothing, and beside them orders
-//! that are placed at a steady rate, each watched until its end.
+//! The cost and delay of live updates. One front end serves many idle watchers, whose orders do not change. Meanwhile
+//! orders are placed at a steady rate, and each is watched until it is final.
 //!
-//! The time of a move is taken by the database when its transaction commits, that of its message by the watcher, on the
-//! same machine and so by the same clock. What the commit itself takes after that counts as delay too.
+//! The delay of a status change runs from the start of its COMMIT, recorded by a database trigger, until its watcher
+//! receives the message. Both run on the same machine, so by the same clock. The commit itself counts as delay too.
 
 use std::{
     fs,
@@ -19,24 +19,24 @@ use tokio::task::JoinSet;
 
 use crate::{cpu, observe::QUIET};
 
-/// Measures how soon watchers are notified, and what watching costs.
+/// Measures how soon watchers are notified, and how much watching costs.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Sockets that watch orders which do not move
+    /// Watchers of orders that do not change
     #[arg(long, default_value_t = 5_000)]
     watchers: usize,
-    /// Orders a second, each with a watcher of its own
+    /// Orders per second, each with its own watcher
     #[arg(long, default_value_t = 200)]
     rate: u32,
-    /// How long orders are placed
+    /// Duration in seconds for which orders are placed
     #[arg(long, default_value_t = 30)]
     seconds: u32,
-    /// Where the results go
+    /// Directory for the results
     #[arg(long, default_value = "bench/out")]
     out: PathBuf,
 }
 
-/// The figures of a run. Processor shares are of one core.
+/// The figures of a run. Processor shares are relative to one core.
 #[derive(Debug, Serialize)]
 struct Measured {
     watchers: usize,
@@ -53,7 +53,7 @@ struct Measured {
     busy_front_end_share: f64,
 }
 
-/// When moves are committed, as the database sees it: a deferred trigger runs when COMMIT begins.
+/// Records when each status change is committed. A deferred trigger runs when COMMIT begins.
 const NOTE_MOVES: [&str; 5] = [
     "CREATE SCHEMA bench",
     "CREATE TABLE bench.moves (order_id uuid, version integer, at timestamptz)",
@@ -64,16 +64,17 @@ const NOTE_MOVES: [&str; 5] = [
      FOR EACH ROW EXECUTE FUNCTION bench.moved()",
 ];
 
-/// Queues in which the orders wait that are not to move.
+/// The first queues of an order. They are purged before the worker starts, so that the idle watchers' orders never
+/// change.
 const FIRST_QUEUES: [&str; 2] = ["payment.order-created", "email.order-created"];
 
-/// How long nothing happens but watching.
+/// How long to measure with idle watchers only.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// Handshakes under way at once.
+/// The maximum number of concurrent handshakes.
 const AT_ONCE: usize = 64;
 
-/// Runs it.
+/// Measures, prints the figures and writes them below `out`.
 pub async fn run(arguments: Arguments) -> std::io::Result<()> {
     let mut shop = Shop::open().await;
     for statement in NOTE_MOVES {
@@ -142,7 +143,8 @@ pub async fn run(arguments: Arguments) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The server's processes that work for the front end.
+/// Returns the ids of the PostgreSQL processes that serve the front end. Those of workers have another application
+/// name.
 async fn backends(shop: &Shop) -> Vec<u32> {
     let mine = "FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'orderflow %'";
     let mut found = Vec::new();
@@ -153,7 +155,8 @@ async fn backends(shop: &Shop) -> Vec<u32> {
     found
 }
 
-/// Shares of a core that were used meanwhile, by the database for the front end and by the front end.
+/// Runs `work` and returns the shares of a core that were used meanwhile: by the database for the front end, and by the
+/// front end itself.
 async fn share(used: &impl Fn() -> (f64, f64), work: impl Future<Output = ()>) -> (f64, f64) {
     let (began, before) = (Instant::now(), used());
     work.await;
@@ -161,12 +164,13 @@ async fn share(used: &impl Fn() -> (f64, f64), work: impl Future<Output = ()>) -
     ((after.0 - before.0) / took, (after.1 - before.1) / took)
 }
 
-/// Reads what comes, pings mostly, until the socket is closed.
+/// Reads messages, mostly pings, until the socket is closed.
 async fn wait(mut socket: Watcher) {
     while !matches!(socket.said().await, Said::Closed(_)) {}
 }
 
-/// Places orders at this rate and follows each to its end. Returns the time of each watcher's notifications, as SQL.
+/// Places this many orders per second and watches each until it is final. Returns the notifications of all watchers as
+/// rows for `bench.told`.
 async fn place(web: &Arc<Web>, rate: u32, seconds: u32) -> Vec<String> {
     let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);
     let mut following = JoinSet::new();

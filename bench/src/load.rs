@@ -1,4 +1,4 @@
-//! A shop under a steady rate of orders, which notes when each order was accepted and shipped.
+//! A shop under a steady load that records when each order was accepted and shipped.
 
 use std::{
     sync::Arc,
@@ -10,8 +10,8 @@ use tokio::task::JoinSet;
 
 use crate::observe::QUIET;
 
-/// Notes when an order's last change is committed. A deferred trigger runs when COMMIT begins, so the commit itself, a few
-/// milliseconds, is not included. The table is not logged, so that noting costs the database next to nothing.
+/// Records when each order ships. A deferred trigger runs when COMMIT begins, so the commit itself, a few milliseconds,
+/// is not included. `bench.shipped` is unlogged, so that recording costs the database next to nothing.
 const NOTE_SHIPPED: [&str; 5] = [
     "CREATE SCHEMA bench",
     "CREATE TABLE bench.placed (order_id uuid, answered timestamptz)",
@@ -22,7 +22,7 @@ const NOTE_SHIPPED: [&str; 5] = [
      FOR EACH ROW WHEN (NEW.status = 'shipped') EXECUTE FUNCTION bench.shipped()",
 ];
 
-/// Orders before those that count: connections are made and statements prepared with them.
+/// Orders placed before those that count. They make the programs open connections and prepare statements.
 const WARM_UP: usize = 100;
 
 /// A shop with one front end and one worker.
@@ -33,17 +33,17 @@ pub struct Load {
     placed: usize,
 }
 
-/// One order that was accepted.
+/// An accepted order.
 pub struct Placed {
     order: String,
-    /// Seconds since 1970.
+    /// When the answer 202 arrived, in seconds since 1970.
     answered: f64,
-    /// From the request to the answer.
+    /// The time from the request to the answer.
     pub took: Duration,
 }
 
 impl Load {
-    /// Opens a shop that has shipped its first orders.
+    /// Opens a shop and waits until it has shipped the warm-up orders.
     pub async fn start() -> Self {
         let mut shop = Shop::open().await;
         note_shipped(&shop).await;
@@ -55,11 +55,11 @@ impl Load {
         load
     }
 
-    /// Places this many orders a second for this long, without waiting for the answers to earlier ones, and returns them when all
-    /// are answered.
+    /// Places `rate` orders per second for this long, without waiting for the answers to earlier ones. Returns the
+    /// orders once all are answered.
     ///
     /// # Panics
-    /// When an order is refused.
+    /// Panics if an order is refused.
     pub async fn place(&mut self, rate: f64, time: Duration) -> Vec<Placed> {
         let mut ticks = tokio::time::interval(Duration::from_secs_f64(1.0 / rate));
         let until = Instant::now() + time;
@@ -73,7 +73,7 @@ impl Load {
         placed
     }
 
-    /// Writes when these orders were accepted into `bench.placed`, beside `bench.shipped`.
+    /// Writes the times at which these orders were accepted to `bench.placed`.
     pub async fn note(&self, placed: &[Placed]) {
         for rows in placed.chunks(1_000) {
             let rows: Vec<_> =
@@ -82,7 +82,8 @@ impl Load {
         }
     }
 
-    /// Returns how many orders were placed and have not shipped, as PostgreSQL's statistics see it, which are up to a second old.
+    /// Returns how many placed orders have not shipped. The count is from PostgreSQL's statistics, which are up to a
+    /// second old.
     pub async fn open(&self) -> i64 {
         let query = "SELECT coalesce(sum(n_tup_ins), 0)::bigint FROM pg_stat_user_tables WHERE schemaname = 'bench' AND relname = 'shipped'";
         i64::try_from(self.placed).unwrap_or(i64::MAX) - self.shop.number(query).await
@@ -94,14 +95,15 @@ impl Load {
     }
 }
 
-/// Notes from now on when orders ship, in `bench.shipped`.
+/// Starts to record in `bench.shipped` when orders ship.
 pub async fn note_shipped(shop: &Shop) {
     for statement in NOTE_SHIPPED {
         shop.execute(statement).await;
     }
 }
 
-/// Waits until this many orders are in `bench.shipped`. Counting orders by their status would read the whole table each time.
+/// Waits until this many orders are in `bench.shipped`. Counting orders by their status would read the whole table each
+/// time.
 pub async fn until_shipped(shop: &Shop, orders: usize) {
     let wanted = i64::try_from(orders).unwrap_or(i64::MAX);
     until(&format!("{orders} orders have shipped"), async || {
@@ -118,7 +120,7 @@ async fn place_one(web: Arc<Web>) -> Placed {
     Placed { order, answered, took: begin.elapsed() }
 }
 
-/// Returns the 99th percentile of the times to the answer, in milliseconds; NaN of none.
+/// Returns the 99th percentile of the times to the answer, in milliseconds; NaN without orders.
 pub fn accepted_p99(placed: &[Placed]) -> f64 {
     let mut took: Vec<f64> = placed.iter().map(|one| one.took.as_secs_f64() * 1e3).collect();
     took.sort_by(f64::total_cmp);

@@ -1,4 +1,5 @@
-//! Measurements of a whole shop on real servers, as ratios to what the servers can do and to other programs.
+//! Measures a whole shop on real servers, as ratios to what those servers can do and to the same flow in other
+//! frameworks.
 
 mod accept;
 mod ceiling;
@@ -30,15 +31,15 @@ struct Arguments {
 /// Other measurements.
 #[derive(Debug, Subcommand)]
 enum Other {
-    /// Compares variants of a setting with each other, in turn
+    /// Compares variants of a setting, measured in turn
     Compare(compare::Arguments),
-    /// Compares what an order costs in a small database and in a large one
+    /// Compares the cost of an order in a small database and in a large one
     Growth(growth::Arguments),
-    /// Measures how soon accepted orders are shipped, at one rate
+    /// Measures how soon accepted orders ship, at one rate
     Latency(latency::Arguments),
-    /// Measures how soon watchers of orders are notified, and what watching costs
+    /// Measures how soon watchers of orders are notified, and how much watching costs
     Live(live::Arguments),
-    /// Places orders at a steady rate for an hour and reports each minute's latency, memory, dead rows and disk
+    /// Places orders at a steady rate for an hour and reports latency, memory, dead rows and disk use per minute
     Soak(soak::Arguments),
 }
 

@@ -1,5 +1,5 @@
-//! All that watches a shop in production, as far as it costs the shop: a collector that takes every order's trace, the log
-//! at its default level in JSON, and somebody who asks for the metrics.
+//! The observability of a shop in production, as far as it costs the shop: traces exported to a collector, the log at
+//! its default level in JSON, and scraped metrics.
 
 use std::{
     net::SocketAddr,
@@ -20,30 +20,30 @@ use orderflow_tests::Scrape;
 use serde::Serialize;
 use tokio::task::JoinHandle;
 
-/// Whether a shop is watched.
+/// How closely a shop is observed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Observed {
-    /// No traces, no log but warnings, nobody asks for metrics. They are counted all the same.
+    /// No traces, only warnings in the log, no scrapes. Metrics are counted nevertheless.
     Off,
-    /// One order of ten is traced; log and metrics as with `on`.
+    /// One order in ten is traced; log and metrics as with `on`.
     Tenth,
-    /// Every order is traced, all is logged that is by default, and metrics are asked for each second.
+    /// Every order is traced, the log has its default level, and metrics are scraped each second.
     On,
 }
 
-/// Nothing but the lines by which the processes' addresses are known.
+/// Logs only warnings and the lines that contain the processes' addresses.
 pub const QUIET: [(&str, &str); 1] =
     [("RUST_LOG", "warn,orderflow::web::server=info,orderflow::web::ops=info,orderflow_service::process=info")];
 
-/// A batch of spans takes some hundred kilobytes.
+/// The maximum size of a request, in bytes. A batch of spans has a few hundred kilobytes.
 const LARGEST: usize = 64 * 1024 * 1024;
 
-/// How often metrics are asked for: fifteen times as often as by `monitoring/prometheus.yml`.
+/// The scrape interval. `monitoring/prometheus.yml` scrapes every 15 seconds.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
 impl Observed {
-    /// Settings of both programs.
+    /// Returns the settings of front end and worker.
     pub fn settings(self, collector: &Sink) -> Vec<(&'static str, String)> {
         let ratio = match self {
             Self::Off => return QUIET.map(|(name, value)| (name, value.to_owned())).to_vec(),
@@ -57,7 +57,7 @@ impl Observed {
         ]
     }
 
-    /// Asks this process for its metrics until the task is aborted.
+    /// Scrapes this process's metrics until the task is aborted; `None` if the shop is not observed.
     pub fn ask(self, address: SocketAddr) -> Option<JoinHandle<()>> {
         (self != Self::Off).then(|| {
             tokio::spawn(async move {
@@ -71,7 +71,7 @@ impl Observed {
     }
 }
 
-/// A collector that takes everything and keeps only its size: what a collector does with traces it does elsewhere.
+/// A collector that discards all traces and counts their bytes. A real collector would process them on another machine.
 pub struct Sink {
     address: SocketAddr,
     taken: Arc<AtomicU64>,
@@ -79,7 +79,7 @@ pub struct Sink {
 }
 
 impl Sink {
-    /// Starts one.
+    /// Starts a collector on a free port.
     pub fn start() -> std::io::Result<Self> {
         let taken = Arc::new(AtomicU64::new(0));
         let data = Data::new(Arc::clone(&taken));
@@ -97,7 +97,7 @@ impl Sink {
         Ok(Self { address, taken, server: handle })
     }
 
-    /// Bytes that it was sent.
+    /// Returns the number of bytes received so far.
     pub fn taken(&self) -> u64 {
         self.taken.load(Ordering::Relaxed)
     }

@@ -5,7 +5,7 @@ use std::{path::Path, process::Stdio};
 use serde::Deserialize;
 use tokio::process::Command;
 
-/// A program that does what ours does.
+/// A program that processes the same flow of orders as ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
     /// NestJS with golevelup's RabbitMQ module, and pg.
@@ -20,7 +20,7 @@ impl Peer {
     /// Every peer.
     pub const ALL: [Self; 3] = [Self::Nestjs, Self::Faststream, Self::Dbos];
 
-    /// Its directory below `bench/peers`, and its figure's name.
+    /// Returns the name of its directory below `bench/peers`, which is also its figure's name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Nestjs => "nestjs",
@@ -35,8 +35,8 @@ struct Measured {
     orders_per_second: f64,
 }
 
-/// Returns the orders a second that a peer ships from a full first queue. `None`, with a line that says why, where it is not
-/// installed, fails, or has a wrong result at the end.
+/// Returns the orders per second that a peer ships from a full first queue. Prints why and returns `None` if the peer
+/// is not installed, fails, or ends with a wrong result.
 pub async fn measure(peer: Peer, orders: usize) -> Option<f64> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/measure.sh");
     let arguments = [peer.as_str().to_owned(), orders.to_string()];

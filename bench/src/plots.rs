@@ -1,4 +1,4 @@
-//! Pictures of the figures.
+//! Charts of the figures.
 
 use std::{io, path::Path};
 
@@ -12,13 +12,13 @@ use plotters::{
 
 use crate::figures::{Figures, shown};
 
-/// Pixels.
+/// Width and height in pixels.
 const SIZE: (u32, u32) = (900, 450);
 
-/// Font and its size in pixels.
+/// The font and its size in pixels.
 const FONT: (&str, u32) = ("sans-serif", 15);
 
-/// Throughputs, in the order in which they are drawn.
+/// The bars of the throughput chart, from top to bottom: figure and label.
 const BARS: [(&str, &str); 8] = [
     ("broker_ceiling", "RabbitMQ alone"),
     ("drain", "Orderflow, backlog"),
@@ -30,7 +30,7 @@ const BARS: [(&str, &str); 8] = [
     ("drain_4_workers", "4 workers"),
 ];
 
-/// Shares of our maximum in percent, and the figures at each.
+/// The loads in percent of our maximum throughput, and the figures for each.
 const LOADS: [(u32, &str, &str); 4] = [
     (10, "p50_ms_10", "p99_ms_10"),
     (30, "p50_ms_30", "p99_ms_30"),
@@ -41,7 +41,7 @@ const LOADS: [(u32, &str, &str); 4] = [
 /// Draws `throughput.svg` and `latency.svg`.
 ///
 /// # Errors
-/// When a picture cannot be written.
+/// Fails if a chart cannot be written.
 pub fn draw(figures: &Figures, out: &Path) -> io::Result<()> {
     let bars: Vec<_> = BARS.iter().filter_map(|(name, title)| Some((*title, figures.median(name)?))).collect();
     throughput(SVGBackend::new(&out.join("throughput.svg"), SIZE), &bars).map_err(io::Error::other)?;
@@ -50,7 +50,7 @@ pub fn draw(figures: &Figures, out: &Path) -> io::Result<()> {
     latency(SVGBackend::new(&out.join("latency.svg"), SIZE), &loads).map_err(io::Error::other)
 }
 
-/// A bar for each figure, the first one on top.
+/// Draws one bar per figure, the first at the top.
 fn throughput<B: DrawingBackend>(backend: B, bars: &[(&str, f64)]) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
     let area = backend.into_drawing_area();
     area.fill(&WHITE)?;
@@ -71,7 +71,7 @@ fn throughput<B: DrawingBackend>(backend: B, bars: &[(&str, f64)]) -> Result<(),
     area.present()
 }
 
-/// Median and 99th percentile from the answer 202 to shipped, against the load.
+/// Draws the median and the 99th percentile from the answer 202 to shipped, against the load.
 fn latency<B: DrawingBackend>(backend: B, loads: &[(u32, f64, f64)]) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
     let area = backend.into_drawing_area();
     area.fill(&WHITE)?;

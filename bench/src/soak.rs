@@ -1,4 +1,4 @@
-//! A steady rate of orders for a long time: what gets slower, what grows.
+//! Places orders at a steady rate for a long time, to show what slows down and what grows.
 
 use std::{fmt::Write as _, fs, io, path::PathBuf, time::Duration};
 
@@ -10,37 +10,38 @@ use crate::{
     load::{Load, accepted_p99},
 };
 
-/// At which rate, and for how long.
+/// Options of `soak`.
 #[derive(Debug, Clone, Args)]
 pub struct Arguments {
-    /// Orders a second; half the maximum is a fair choice
+    /// Orders per second, for instance half the maximum throughput
     #[arg(long)]
     rate: f64,
-    /// How long orders are placed
+    /// Duration in minutes for which orders are placed
     #[arg(long, default_value_t = 60)]
     minutes: u32,
-    /// Where `soak.csv` goes
+    /// Directory for `soak.csv`
     #[arg(long, default_value = "bench/out")]
     out: PathBuf,
 }
 
-/// One minute.
+/// The figures of one minute.
 #[derive(Debug, Clone, Copy)]
 struct Minute {
     placed: usize,
     accepted_p99: f64,
-    /// Orders accepted and not shipped at its end.
+    /// Accepted orders that had not shipped at the end of the minute.
     open: i64,
     web_mib: f64,
     worker_mib: f64,
-    /// Rows that PostgreSQL has not cleaned up yet, in all tables.
+    /// Dead rows that VACUUM has not removed yet, in all tables.
     dead_rows: i64,
     database_mib: i64,
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Orders that were placed before, by [`Load::start`], are not in `bench.placed`.
+/// Selects the shipping latency by the minute of acceptance. The warm-up orders of [`Load::start`] are not in
+/// `bench.placed`, so they do not count.
 const SHIPPED_BY_MINUTE: &str = "
     SELECT string_agg(concat_ws(',', minute, p50, p99), ';' ORDER BY minute) FROM (
         SELECT floor(extract(epoch FROM answered - first) / 60)::int AS minute,
@@ -49,7 +50,7 @@ const SHIPPED_BY_MINUTE: &str = "
         FROM bench.placed JOIN bench.shipped USING (order_id), (SELECT min(answered) AS first FROM bench.placed) AS began
         GROUP BY 1) AS minutes";
 
-/// Measures, prints a line for each minute, and writes all of it to `soak.csv`.
+/// Measures, prints one line per minute, and writes them to `soak.csv`.
 pub async fn run(arguments: Arguments) -> io::Result<()> {
     let mut load = Load::start().await;
     let mut minutes = Vec::new();
@@ -89,7 +90,8 @@ async fn one_minute(load: &mut Load, rate: f64) -> Minute {
     }
 }
 
-/// Median and 99th percentile from the answer 202 to shipped, in milliseconds, of the orders that were accepted in each minute.
+/// Returns, for the orders accepted in each minute, the median and the 99th percentile from the answer 202 to shipped,
+/// in milliseconds.
 async fn shipped_by_minute(load: &Load) -> Vec<(f64, f64)> {
     let rows = load.shop.text(SHIPPED_BY_MINUTE).await;
     let row = |row: &str| {
@@ -119,7 +121,7 @@ fn csv(minutes: &[Minute], shipped: &[(f64, f64)]) -> String {
     text
 }
 
-/// Prints the latency of the first and of the last sixth of the time beside each other.
+/// Prints the latencies of the first and the last sixth of the run in one line.
 fn compare_ends(shipped: &[(f64, f64)]) {
     let sixth = shipped.len().div_ceil(6);
     let (first, last) = (&shipped[..sixth], &shipped[shipped.len() - sixth..]);

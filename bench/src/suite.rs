@@ -1,5 +1,5 @@
-//! Everything that `make bench` measures: contestants in turn, round by round, so that a machine that gets slower or faster meanwhile
-//! does so for all of them.
+//! Everything that `make bench` measures. The contestants take turns in every round, so that a machine whose speed
+//! drifts affects all of them alike.
 
 use std::{fs, io, path::PathBuf, time::Instant};
 
@@ -18,28 +18,28 @@ use crate::{
     plots,
 };
 
-/// What to measure.
+/// Options of the whole suite.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Rounds
+    /// Number of rounds
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Orders that ours and the broker alone handle in a round; those who handle one event at a time get a fifth
+    /// Orders per round for Orderflow and for the broker alone; contestants without batches get a fifth of them
     #[arg(long, default_value_t = 10_000)]
     orders: usize,
-    /// Seconds of orders at each rate of which the latency is measured
+    /// Duration of each latency measurement, in seconds
     #[arg(long, default_value_t = 30)]
     seconds: u32,
-    /// Orders that wait while memory is measured
+    /// Orders in the backlog when memory is measured
     #[arg(long, default_value_t = 100_000)]
     waiting: usize,
-    /// One short round, to see that all of it works
+    /// Runs one short round, to check that everything works
     #[arg(long)]
     quick: bool,
     /// Leaves out the other frameworks
     #[arg(long)]
     without_peers: bool,
-    /// Where the results go
+    /// Directory for the results
     #[arg(long, default_value = "bench/out")]
     out: PathBuf,
 }
@@ -49,13 +49,13 @@ impl Arguments {
         if self.quick { Self { rounds: 1, orders: 2_000, seconds: 5, waiting: 2_000, ..self } } else { self }
     }
 
-    /// Seconds of each measurement of accepting.
+    /// Returns the duration of one measurement of accepted orders, in seconds.
     fn accepting(&self) -> u32 {
         self.seconds.div_ceil(3)
     }
 }
 
-/// The shares of our own maximum at which the latency is measured, and the figures' names.
+/// The loads at which latency is measured, as shares of Orderflow's maximum throughput, and the names of their figures.
 const LOADS: [(f64, [&str; 3]); 4] = [
     (0.1, ["p50_ms_10", "p99_ms_10", "accept_p99_ms_10"]),
     (0.3, ["p50_ms_30", "p99_ms_30", "accept_p99_ms_30"]),
@@ -63,10 +63,10 @@ const LOADS: [(f64, [&str; 3]); 4] = [
     (0.7, ["p50_ms_70", "p99_ms_70", "accept_p99_ms_70"]),
 ];
 
-/// Measures all and writes `summary.json` and `rounds.csv`.
+/// Measures everything and writes `summary.json`, `rounds.csv` and the charts.
 ///
 /// # Errors
-/// When the results cannot be written.
+/// Fails if the results cannot be written.
 pub async fn run(arguments: Arguments) -> io::Result<()> {
     let arguments = arguments.shortened();
     let mut figures = Figures::default();
@@ -129,11 +129,11 @@ async fn measure_throughput(figures: &mut Figures, arguments: &Arguments, messag
 
 struct Drained {
     shipped: f64,
-    /// Of each program, for an order, by the figure's name.
+    /// Processor time per order of each program, by figure name.
     cpu_milliseconds: Vec<(&'static str, f64)>,
 }
 
-/// The figures of processor time for an order, and whose it is.
+/// The figures of processor time per order, and the program that each belongs to.
 const PROCESSORS: [(&str, &str); 4] = [
     ("cpu_ms_worker", "worker"),
     ("cpu_ms_front_end", "front end"),
@@ -141,8 +141,8 @@ const PROCESSORS: [(&str, &str); 4] = [
     ("cpu_ms_database", "database"),
 ];
 
-/// Orders shipped a second by this many workers after many were accepted without one. The clock starts when the first worker
-/// consumes, as those of the other frameworks do.
+/// Measures how many orders per second this many workers ship from a backlog. The clock starts when the first worker
+/// consumes, as in the measurements of the other frameworks.
 async fn drain(orders: usize, batch_size: &str, workers: usize) -> Drained {
     let mut shop = Shop::open().await;
     let web = shop.start_web_with(&QUIET).await;
@@ -165,7 +165,8 @@ async fn drain(orders: usize, batch_size: &str, workers: usize) -> Drained {
     Drained { shipped, cpu_milliseconds }
 }
 
-/// Orders a second from the first one placed to the last one shipped, with the worker running from the start.
+/// Measures orders per second from the first one placed to the last one shipped, with the worker running from the
+/// start.
 async fn while_orders_come_in(orders: usize) -> f64 {
     let mut shop = Shop::open().await;
     let web = shop.start_web_with(&QUIET).await;
@@ -188,7 +189,7 @@ async fn measure_latency(figures: &mut Figures, seconds: u32) {
     }
 }
 
-/// The most memory that front end and worker had while this many orders waited in RabbitMQ, in MiB.
+/// Measures the peak memory of front end and worker in MiB, with a backlog of this many orders in RabbitMQ.
 async fn measure_memory(figures: &mut Figures, waiting: usize) {
     let mut shop = Shop::open().await;
     let web = shop.start_web_with(&QUIET).await;

@@ -1,10 +1,10 @@
 //! Rebuilds the crate when a migration is added: the macro that embeds migrations does not notice new folders.
 //!
-//! Refuses an optimised build with fault injection, since a shop might run it. `cargo build --release --workspace` enables
-//! fault injection by accident: cargo unites the features of all packages, including those of the fault runs.
+//! Refuses an optimised build with fault injection, since a shop might run it. `cargo build --release --workspace`
+//! enables fault injection by accident: cargo unites the features of all packages, including those of the fault runs.
 //!
-//! Records the commit in an optimised build. A development build has none: it would be recompiled after each commit, and its
-//! sources are rarely those of one commit.
+//! Records the commit in an optimised build. A development build has none: it would be recompiled after each commit,
+//! and its sources are rarely those of one commit.
 
 mod revision;
 
@@ -13,11 +13,12 @@ use std::{env, path::Path};
 /// Set by scripts/faults.sh for its own build.
 const WANTED: &str = "ORDERFLOW_FAULTS_BUILD";
 
-/// Name the commit and its date where git is unavailable; the Dockerfile sets them.
+/// These variables name the commit and its date if git is unavailable; the Dockerfile sets them.
 const COMMIT: &str = "ORDERFLOW_REVISION";
 const COMMIT_DATE: &str = "ORDERFLOW_REVISION_DATE";
 
-/// The sources of the programs. A change to one of them recompiles the crate anyway, and the build may no longer match a commit.
+/// The sources of the programs. A change to one of them recompiles the crate anyway, and the build may no longer match
+/// a commit.
 const SOURCES: [&str; 8] =
     ["Cargo.lock", "Cargo.toml", "assets", "crates", "migrations", "src", "templates", "workers"];
 
@@ -37,7 +38,7 @@ fn main() {
     println!("cargo::rustc-env=ORDERFLOW_BUILD={}", build(is_optimised));
 }
 
-/// What `--version` says behind the number.
+/// Returns the text that `--version` prints after the version number.
 fn build(is_optimised: bool) -> String {
     println!("cargo::rerun-if-env-changed={COMMIT}");
     println!("cargo::rerun-if-env-changed={COMMIT_DATE}");

@@ -26,7 +26,7 @@ const MEMORY: u64 = 150;
 /// Concurrent customers.
 const AT_ONCE: usize = 64;
 
-/// How long each phase may take per thousand orders, beyond a minute: far longer than it does.
+/// How long each phase may take per thousand orders, in addition to a minute. It takes far less.
 const PATIENCE_PER_THOUSAND: Duration = Duration::from_secs(30);
 
 /// How long orders may still be accepted beyond the limit: each front end checks it once a second, and a busy machine

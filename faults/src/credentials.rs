@@ -19,7 +19,7 @@ impl Credentials {
     /// Creates the roles and users of the front ends and of these services.
     ///
     /// # Panics
-    /// If one of the commands fails.
+    /// Panics if one of the commands fails.
     pub async fn make(shop: &Shop, roster: &Roster) -> Self {
         let credentials = Self { password: random_password() };
         credentials.extend(shop, roster).await;
@@ -29,7 +29,7 @@ impl Credentials {
     /// Creates those of services added since, and grants all others the rights to their tables.
     ///
     /// # Panics
-    /// If one of the commands fails.
+    /// Panics if one of the commands fails.
     pub async fn extend(&self, shop: &Shop, roster: &Roster) {
         let mut settings = shop.operator_settings();
         settings.push(("DATABASE_ROLE_PREFIX".to_owned(), PREFIX.to_owned()));

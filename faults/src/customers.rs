@@ -90,7 +90,7 @@ impl Wish {
         }
     }
 
-    /// The request's body.
+    /// Returns the request's body.
     pub fn body(&self) -> Vec<u8> {
         body(self.sku, self.quantity, self.method).to_string().into_bytes()
     }

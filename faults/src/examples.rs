@@ -1,4 +1,4 @@
-//! The services in examples/, run beside the workers like services that other teams add.
+//! The services in examples/, run alongside the workers like services that other teams add.
 
 use orderflow_tests::{
     examples::{FRAUD_CHECK, LOYALTY, fraud_check, make_fraud_check_role},

@@ -1,4 +1,5 @@
-//! A check counts only if it can fail: for each safeguard left out, the faults that should reveal it.
+//! For each safeguard that a run can leave out, the faults that should reveal it: a check that cannot fail proves
+//! nothing.
 
 use orderflow_service::fault::{CrashPoint, Safeguard};
 

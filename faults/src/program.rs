@@ -126,7 +126,7 @@ impl Program {
         self.start.component
     }
 
-    /// Returns how often it was started.
+    /// Returns how many times it was started.
     #[must_use]
     pub fn starts(&self) -> u32 {
         self.start.starts.load(Ordering::SeqCst)
@@ -138,7 +138,7 @@ impl Program {
         Some(memory(id, "VmHWM")?.div_ceil(1024))
     }
 
-    /// Returns how often it ended at a crash point.
+    /// Returns how many times it ended at a crash point.
     #[must_use]
     pub fn crashes(&self) -> u32 {
         self.start.crashes.load(Ordering::SeqCst)
@@ -160,7 +160,8 @@ impl Program {
         *process = Some(self.start.spawn(how));
     }
 
-    /// Terminates it, which it must obey within [`STOP`], and lets it restart. `Err` says what was wrong with its end.
+    /// Terminates the program, which must end within [`STOP`], and lets it restart. `Err` describes what was wrong with
+    /// its end.
     pub async fn end(&self) -> Result<(), String> {
         // Hold the lock until it has ended, or the next process would find its port in use.
         let mut running = self.start.process.lock().await;
@@ -176,13 +177,13 @@ impl Program {
         }
     }
 
-    /// As [`Program::end`], but it stays stopped until [`Program::come_back`].
+    /// Like [`Program::end`], but it stays stopped until [`Program::come_back`].
     pub async fn leave(&self) -> Result<(), String> {
         self.start.away.store(true, Ordering::SeqCst);
         self.end().await
     }
 
-    /// As [`Program::restart`], but once it has ended it stays stopped until [`Program::come_back`].
+    /// Like [`Program::restart`], but once it has ended it stays stopped until [`Program::come_back`].
     pub async fn restart_once(&self, how: Restart) {
         self.start.away.store(true, Ordering::SeqCst);
         self.restart(how).await;
@@ -198,7 +199,7 @@ impl Program {
         self.start.process.lock().await.is_none()
     }
 
-    /// As [`Program::end`], permanently.
+    /// Like [`Program::end`], but the program stays stopped.
     pub async fn stop(self) -> Result<(), String> {
         self.keeper.abort();
         self.end().await

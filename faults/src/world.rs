@@ -179,7 +179,7 @@ impl World {
         self.settings_with(component, &database, &broker).await
     }
 
-    /// As [`World::settings`], for processes that use these URLs.
+    /// Like [`World::settings`], for processes that use these URLs.
     pub async fn settings_with(&mut self, component: Component, database: &Url, broker: &Url) -> Vec<(String, String)> {
         let to_database = Proxy::to(database).await;
         let through = to_database.through(database).to_string();
@@ -258,7 +258,7 @@ impl World {
         ended.out
     }
 
-    /// As [`World::operate`], but retries while RabbitMQ refuses it because it has not started completely.
+    /// Like [`World::operate`], but retries while RabbitMQ refuses it because it has not started completely.
     pub async fn operate_while_starting(&self, arguments: &[&str]) {
         until_within(STARTS_WITHIN, "RabbitMQ has started completely", async || {
             let ended = run("orderflow", arguments, &self.shop.operator_settings()).await;

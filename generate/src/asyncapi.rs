@@ -24,7 +24,7 @@ const INTRODUCTION: &str = "For services that consume the events of orders. Regi
 /// Returns the document and the schemas that it refers to.
 ///
 /// # Errors
-/// If a sample cannot be read.
+/// Fails if a sample cannot be read.
 pub fn files(root: &Path) -> Result<Vec<Generated>, GenerateError> {
     let mut files: Vec<_> = EventKind::ALL
         .iter()

@@ -50,7 +50,7 @@ pub enum Row {
     Sent,
 }
 
-/// What a worker has in hand.
+/// The delivery that a worker is handling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Hand {
     /// Nothing.
@@ -59,7 +59,7 @@ pub enum Hand {
     Taken(Step),
     /// A delivery whose request is in flight.
     Asking(Step, Request),
-    /// A delivery whose effect is to be recorded.
+    /// A delivery whose effect must be recorded.
     Acted(Step, Effect),
     /// A delivery whose effect is committed, and the step that follows.
     Committed(Step, Option<Step>),
@@ -176,7 +176,7 @@ impl Order {
         self.outbox[step as usize] = Row::Waiting;
     }
 
-    /// The broker accepts a message.
+    /// Makes the broker accept a message.
     pub(crate) fn put(&mut self, step: Step) {
         let waiting = &mut self.queues[step as usize];
         *waiting = COPIES.min(*waiting + 1);

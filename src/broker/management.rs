@@ -125,7 +125,7 @@ impl Management {
         tls::install();
         let mut client = Client::builder().timeout(timeout);
         // Each request carries the administrator's password. Over HTTPS it stays encrypted whatever redirects follow.
-        // In clear it goes only to the permitted host: no redirect, no proxy.
+        // In plaintext it goes only to the permitted host: no redirect, no proxy.
         client = match config.management_url.scheme() {
             "https" => client.https_only(true),
             _ => client.no_proxy().redirect(reqwest::redirect::Policy::none()),

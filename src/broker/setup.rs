@@ -16,7 +16,7 @@ use super::{
 /// What [`Management::apply`] could not do, or left out deliberately.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Applied {
-    /// One note each, with what to do about it.
+    /// What was not done, one note each, with what to do about it.
     pub notes: Vec<String>,
     /// Whether something that the settings require was not done.
     pub is_short: bool,
@@ -25,7 +25,7 @@ pub struct Applied {
 impl Management {
     /// Creates the virtual host, the users and every object of [`Topology`].
     ///
-    /// Existing objects are left as they are, so this is safe to repeat, also from many hosts concurrently. An object
+    /// Existing objects are left as they are, so this is safe to repeat, even from many hosts concurrently. An object
     /// that exists with other arguments is *not* changed: see [`Management::live`].
     ///
     /// Without the tag `administrator`, our user creates what it may in an existing virtual host. The notes name the

@@ -43,7 +43,7 @@ fn is_without_workers(source: &Source) -> bool {
 /// Writes all settings to `out`; secrets are masked.
 ///
 /// # Errors
-/// When a setting is invalid, or one that another setting requires is missing; all settings are written first. Also
+/// Fails if a setting is invalid, or one that another setting requires is missing; all settings are written first. Also
 /// when `out` cannot be written to.
 pub fn run(source: &Source, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
     roster().check_settings(source);

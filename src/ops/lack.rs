@@ -21,13 +21,13 @@ pub struct Lack {
 }
 
 impl Lack {
-    /// The tables of this version are missing.
+    /// Describes that the tables of this version are missing.
     pub fn migration() -> Self {
         let what = "The database's tables are missing or older than this program";
         Self { what: what.to_owned(), remedy: "run `orderflow migrate`".to_owned() }
     }
 
-    /// These queues are missing; `None` if the list is empty.
+    /// Describes that these queues are missing; `None` if the list is empty.
     pub fn queues(missing: &[String]) -> Option<Self> {
         let what = || format!("RabbitMQ has no queue {}", some(missing));
         (!missing.is_empty()).then(|| Self { what: what(), remedy: "run `orderflow topology apply`".to_owned() })

@@ -42,7 +42,7 @@ pub struct Missing {
 /// to check the broker.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn find(connection: &mut Connection, search: Search) -> Result<Missing, StoreError> {
     let began = Instant::now();
     // The setting allows a day at most.
@@ -69,7 +69,7 @@ pub async fn find(connection: &mut Connection, search: Search) -> Result<Missing
 /// their way, or lost. Stops at about `at_most`; a statement's rows may exceed it.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn younger(
     connection: &mut Connection,
     taken: Taken,

@@ -90,7 +90,7 @@ impl Principal {
     /// Records the action, or its outcome. The details must not contain personal data.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Returns database errors.
     pub async fn note(
         &self,
         connection: &mut Connection,

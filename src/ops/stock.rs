@@ -55,7 +55,7 @@ pub struct Change {
 /// Changes a product's stock and records who did so, both or neither. Without a change nothing is recorded.
 ///
 /// # Errors
-/// Those of the database; nothing is changed then.
+/// Returns database errors; nothing is changed then.
 pub async fn change(database: &Database, actor: &Principal, sku: &str, change: Change) -> Result<Set, StoreError> {
     let Change { available, expected } = change;
     database

@@ -79,7 +79,7 @@ pub fn money(minor_units: i64, currency: &str) -> String {
 /// Writes rows in aligned columns, indented by two characters. Wraps the last column if it would be too wide.
 ///
 /// # Errors
-/// Those of `out`.
+/// Returns the errors of `out`.
 pub fn table<const N: usize>(out: &mut impl Write, heads: [&str; N], rows: &[[String; N]]) -> io::Result<()> {
     let mut widths = heads.map(|head| head.chars().count());
     for row in rows {
@@ -102,7 +102,7 @@ pub fn table<const N: usize>(out: &mut impl Write, heads: [&str; N], rows: &[[St
 /// Writes rows like [`table`], for numbers: every column but the first is right-aligned, and nothing is wrapped.
 ///
 /// # Errors
-/// Those of `out`.
+/// Returns the errors of `out`.
 pub fn numbers<const N: usize>(out: &mut impl Write, heads: [&str; N], rows: &[[String; N]]) -> io::Result<()> {
     let mut widths = heads.map(|head| head.chars().count());
     for row in rows {
@@ -148,7 +148,7 @@ pub fn short_span(seconds: f64) -> String {
 /// Writes `text` after `start`; continuation lines are aligned with the first.
 ///
 /// # Errors
-/// Those of `out`.
+/// Returns the errors of `out`.
 pub fn wrapped(out: &mut impl Write, start: &str, text: &str) -> io::Result<()> {
     let indent = start.chars().count();
     // However far right it begins, leave room for some words on each line.

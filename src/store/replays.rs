@@ -74,11 +74,11 @@ pub struct Replay {
     pub state: String,
     /// Messages selected.
     pub selected: i32,
-    /// Of these, replayed so far.
+    /// The selected messages replayed so far.
     pub sent: i32,
-    /// Of these, applied so far.
+    /// The replayed messages applied so far.
     pub applied: i32,
-    /// Of these, dead-lettered again.
+    /// The replayed messages dead-lettered again.
     pub died_again: i32,
     /// Why it ended before all were replayed.
     pub reason: Option<String>,

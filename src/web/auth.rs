@@ -20,7 +20,7 @@ use super::{cookie, problem::Problem};
 /// Returns the order that the path names, if the request carries its token.
 ///
 /// # Errors
-/// The same 404 in all cases, so that the answer does not reveal whether an order exists.
+/// Returns the same 404 in all cases, so that the answer does not reveal whether an order exists.
 pub fn order(request: &HttpRequest, links: &OrderLinks) -> Result<Uuid, Problem> {
     let named = request.match_info().get("id").and_then(domain::canonical_id);
     named.filter(|id| opens(request, links, *id)).ok_or_else(Problem::order_not_found)
@@ -127,7 +127,7 @@ mod tests {
         }
     }
 
-    /// A request with the order's cookie and these headers.
+    /// Returns a request with the order's cookie and these headers.
     fn with_cookie(request: TestRequest, headers: &[(&'static str, &'static str)]) -> bool {
         let id = Uuid::now_v7();
         let cookie = format!("order-{id}={}", links().token(id, Utc::now()));

@@ -8,7 +8,7 @@ use orderflow_service::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// How often the result is read. Alerts fire only some minutes later, so more often would not help.
+/// The interval at which the result is read. Alerts fire only a few minutes later, so a shorter one would not help.
 const INTERVAL: Duration = Duration::from_secs(30);
 
 /// Runs until `stop`. Does not log an unavailable database: admission already does.

@@ -187,7 +187,7 @@ fn accepted(links: &OrderLinks, placed: &Placed) -> HttpResponse {
     let path = format!("/orders/{}", placed.order_id);
     let mut response = HttpResponse::Accepted();
     response.insert_header((header::LOCATION, path.clone()));
-    // It carries the order's token.
+    // The answer carries the order's token.
     response.insert_header((header::CACHE_CONTROL, "no-store"));
     if placed.replayed {
         response.insert_header(("idempotent-replayed", "true"));

@@ -198,7 +198,7 @@ impl Problem {
         self.code
     }
 
-    /// Returns the explanation beside the title.
+    /// Returns the explanation that accompanies the title.
     #[must_use]
     pub fn detail(&self) -> &str {
         &self.detail

@@ -166,7 +166,7 @@ pub async fn run(source: &Source, part: Option<Part>) -> Result<(), RunError> {
     outcome
 }
 
-/// Runs the shop, and the server for operators and Prometheus beside it.
+/// Runs the shop, and with it the server for operators and Prometheus.
 async fn run_shop(
     listener: TcpListener,
     ShopSettings { broker, web, charged_by }: ShopSettings,

@@ -30,7 +30,7 @@ const FRESH: Duration = Duration::from_secs(5);
 /// How long a page waits for the first picture when no page was open before.
 const WAIT: Duration = Duration::from_millis(600);
 
-/// How often the usual time of an order is read again once it is known.
+/// The interval at which the usual time of an order is read again, once it is known.
 const USUAL_EVERY: Duration = Duration::from_secs(60);
 
 /// The queues' state and the usual time of an order at one moment.

@@ -1,8 +1,8 @@
 //! Limits how fast one client address may place orders.
 //!
-//! Only new orders count. A repeated request gets its stored answer at any rate: its share of the limit is returned to
-//! the client. With nothing left of the limit, the stored answer is looked up first. Lookups have a limit of their own,
-//! or they would be a way around this one.
+//! Only new orders count. A repeated request gets its stored answer at any rate: what it took from the limit is
+//! returned to the client. Once the limit is used up, a request is answered only if a look-up finds its stored answer.
+//! Look-ups have their own limit; otherwise they would be a way around this one.
 
 use std::{
     collections::HashMap,
@@ -26,7 +26,8 @@ use super::{
 /// address has its whole limit again, so returned allowance need not be kept longer than that.
 const FORGET: Duration = Duration::from_secs(60);
 
-/// Lookups per order of the limit: a client that lost its connection repeats each request a few times.
+/// The look-ups that a client may make per order of its limit: after it lost its connection, it repeats each request a
+/// few times.
 const LOOKUPS: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
 
 type Limiter = DefaultKeyedRateLimiter<IpAddr>;

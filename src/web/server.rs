@@ -62,7 +62,7 @@ pub enum ServeError {
 /// reported.
 ///
 /// # Errors
-/// [`ServeError::Listen`].
+/// Returns [`ServeError::Listen`].
 pub fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
     TcpListener::bind(address).map_err(|why| ServeError::Listen { address, why })
 }

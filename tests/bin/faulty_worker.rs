@@ -2,7 +2,8 @@
 //! process as a stack overflow does.
 //!
 //! `FAULT_STEP` (`prepare`, `act` or `record`; the prefix `abort-` aborts the process), `FAULT_ORDER` (an order's id)
-//! and `FAULT_TIMES` set when and how often. With `FAULT_STEP=hang`, `act` never finishes for the order.
+//! and `FAULT_TIMES` set when it happens and how many times. With `FAULT_STEP=hang`, `act` never finishes for the
+//! order.
 
 use std::{
     env,

@@ -16,10 +16,10 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Connects.
+    /// Connects as an administrator to the virtual host in this URL.
     ///
     /// # Panics
-    /// When it cannot.
+    /// Panics if the broker refuses the connection.
     pub async fn connect(url: &Url) -> Self {
         let properties = ConnectionProperties::default().with_connection_name("test probe".into());
         let connection = Connection::connect(url.as_str(), properties).await.expect("the broker can be reached");
@@ -33,7 +33,7 @@ impl Probe {
     /// Returns the number of ready messages in a queue; unacknowledged ones do not count.
     ///
     /// # Panics
-    /// When there is no such queue.
+    /// Panics if there is no such queue.
     pub async fn waiting(&self, queue: &str) -> u32 {
         self.inspect(queue).await.message_count()
     }
@@ -41,7 +41,7 @@ impl Probe {
     /// Returns the number of a queue's consumers.
     ///
     /// # Panics
-    /// When there is no such queue.
+    /// Panics if there is no such queue.
     pub async fn consumers(&self, queue: &str) -> u32 {
         self.inspect(queue).await.consumer_count()
     }
@@ -56,16 +56,16 @@ impl Probe {
     /// Publishes a body with an event's properties, and waits for the confirm.
     ///
     /// # Panics
-    /// When the broker does not confirm it.
+    /// Panics if the broker does not confirm it.
     pub async fn publish(&self, exchange: &str, routing_key: &str, body: &[u8]) {
         let properties = BasicProperties::default().with_content_type(CONTENT_TYPE.into()).with_delivery_mode(2);
         self.publish_with(exchange, routing_key, body, properties).await;
     }
 
-    /// As [`Probe::publish`], with these properties.
+    /// Like [`Probe::publish`], but with these properties.
     ///
     /// # Panics
-    /// When the broker does not confirm it.
+    /// Panics if the broker does not confirm it.
     pub async fn publish_with(&self, exchange: &str, routing_key: &str, body: &[u8], properties: BasicProperties) {
         let channel = self.channel().await;
         channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms are available");
@@ -81,7 +81,7 @@ impl Probe {
     /// Creates a queue that receives a copy of every event from now on, and returns its name.
     ///
     /// # Panics
-    /// When it cannot be created.
+    /// Panics if it cannot be created.
     pub async fn tap(&self) -> String {
         let (name, channel) = ("test.tap", self.channel().await);
         let declare = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
@@ -96,7 +96,7 @@ impl Probe {
     /// Removes all messages from a queue and returns them.
     ///
     /// # Panics
-    /// When the queue cannot be read.
+    /// Panics if the queue cannot be read.
     pub async fn take_all(&self, queue: &str) -> Vec<lapin::message::Delivery> {
         let channel = self.channel().await;
         let options = BasicGetOptions { no_ack: true };
@@ -110,7 +110,7 @@ impl Probe {
     /// Removes the first message from a queue and returns it.
     ///
     /// # Panics
-    /// When the queue is empty.
+    /// Panics if the queue is empty.
     pub async fn take(&self, queue: &str) -> lapin::message::Delivery {
         let options = BasicGetOptions { no_ack: true };
         let message = self.channel().await.basic_get(queue.into(), options).await.expect("the queue can be read");
@@ -120,7 +120,7 @@ impl Probe {
     /// Gets and requeues all messages of a queue, as an operator does in the management UI; returns their number.
     ///
     /// # Panics
-    /// When the queue cannot be read.
+    /// Panics if the queue cannot be read.
     pub async fn look(&self, queue: &str) -> usize {
         let channel = self.channel().await;
         let options = BasicGetOptions { no_ack: false };
@@ -142,7 +142,7 @@ impl Probe {
     /// Deletes a queue with all its messages.
     ///
     /// # Panics
-    /// When it cannot be deleted.
+    /// Panics if it cannot be deleted.
     pub async fn delete_queue(&self, queue: &str) {
         let deleted = self.channel().await.queue_delete(queue.into(), QueueDeleteOptions::default()).await;
         deleted.unwrap_or_else(|error| panic!("{queue} cannot be deleted: {error}"));

@@ -52,13 +52,13 @@ pub const DESKTOP: Screen = Screen { width: 1280, height: 800, phone: false, dar
 pub const PHONE: Screen = Screen { width: 390, height: 844, phone: true, dark: false, scripts: true };
 
 impl Screen {
-    /// The same screen for a user who prefers dark pages.
+    /// Returns the same screen for a user who prefers dark pages.
     #[must_use]
     pub fn dark(self) -> Self {
         Self { dark: true, ..self }
     }
 
-    /// The same screen with JavaScript switched off.
+    /// Returns the same screen with JavaScript switched off.
     #[must_use]
     pub fn without_scripts(self) -> Self {
         Self { scripts: false, ..self }
@@ -77,7 +77,7 @@ impl Browser {
     /// Starts a browser and shows this page.
     ///
     /// # Panics
-    /// When there is no browser, or the page does not load.
+    /// Panics if there is no browser, or the page does not load.
     pub async fn open(url: &str, screen: Screen) -> Self {
         let driver = Chromedriver::start();
         let session = Session::new(&driver.root, driver.capabilities("profile")).await;
@@ -109,7 +109,7 @@ impl Browser {
     /// Shows another page and returns once it has loaded.
     ///
     /// # Panics
-    /// When it does not load.
+    /// Panics if it does not load.
     pub async fn go_to(&self, url: &str) {
         self.session.go_to(url).await.unwrap_or_else(|error| panic!("{url}: {error}"));
     }
@@ -117,7 +117,7 @@ impl Browser {
     /// Loads the page again.
     ///
     /// # Panics
-    /// When it does not load.
+    /// Panics if it does not load.
     pub async fn refresh(&self) {
         self.session.refresh().await.expect("the page can be loaded again");
     }
@@ -125,7 +125,7 @@ impl Browser {
     /// Returns the address of the current page.
     ///
     /// # Panics
-    /// When the browser has ended.
+    /// Panics if the browser has ended.
     pub async fn url(&self) -> String {
         self.session.url().await.expect("a page is shown")
     }
@@ -142,12 +142,12 @@ impl Browser {
     /// Runs this JavaScript on the page and returns its result.
     ///
     /// # Panics
-    /// When it throws.
+    /// Panics if it throws.
     pub async fn run(&self, script: &str) -> Value {
         self.session.run(script, json!([])).await.unwrap_or_else(|error| panic!("{script}: {error}"))
     }
 
-    /// The ids of the browser's processes.
+    /// Returns the ids of the browser's processes.
     #[must_use]
     pub fn processes(&self) -> Vec<u32> {
         self.driver.processes()
@@ -162,7 +162,7 @@ impl Browser {
     /// into `.dev/log/browser/`.
     ///
     /// # Panics
-    /// When it cannot be written.
+    /// Panics if it cannot be written.
     pub async fn picture(&self, name: &str) {
         pictures::of_page(&self.session, name).await;
     }

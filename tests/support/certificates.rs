@@ -30,7 +30,7 @@ impl Authority {
     /// Creates a CA. Two CAs with the same name have different keys.
     ///
     /// # Panics
-    /// When it cannot.
+    /// Panics if the CA cannot be created.
     #[must_use]
     pub fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("no names are fine");
@@ -42,7 +42,7 @@ impl Authority {
         Self { certificate, issuer: Issuer::new(params, key) }
     }
 
-    /// The CA's own certificate, in PEM; clients need it to trust the CA.
+    /// Returns the CA's own certificate, in PEM; clients need it to trust the CA.
     #[must_use]
     pub fn certificate(&self) -> &str {
         &self.certificate
@@ -54,7 +54,7 @@ impl Authority {
         self.issue(params(hosts, ExtendedKeyUsagePurpose::ServerAuth))
     }
 
-    /// As [`Authority::server`], already expired.
+    /// Like [`Authority::server`], but the certificate has already expired.
     #[must_use]
     pub fn expired(&self, hosts: &[&str]) -> Issued {
         let mut params = params(hosts, ExtendedKeyUsagePurpose::ServerAuth);
@@ -63,7 +63,7 @@ impl Authority {
         self.issue(params)
     }
 
-    /// As [`Authority::server`], valid for 90 days and expiring in `days_left` days.
+    /// Like [`Authority::server`], but the certificate is valid for 90 days and expires in `days_left` days.
     #[must_use]
     pub fn ending(&self, hosts: &[&str], days_left: i64) -> Issued {
         let mut params = params(hosts, ExtendedKeyUsagePurpose::ServerAuth);
@@ -104,7 +104,7 @@ impl Issued {
     /// Creates a self-signed certificate that may sign others, as in PostgreSQL's documentation.
     ///
     /// # Panics
-    /// When it cannot be made.
+    /// Panics if it cannot be made.
     #[must_use]
     pub fn by_itself(hosts: &[&str]) -> Self {
         let mut params = params(hosts, ExtendedKeyUsagePurpose::ServerAuth);
@@ -117,7 +117,7 @@ impl Issued {
     /// Writes both into a directory, as NAME.crt and NAME.key, and returns their paths.
     ///
     /// # Panics
-    /// When they cannot be written.
+    /// Panics if they cannot be written.
     pub fn write(&self, directory: &Path, name: &str) -> [PathBuf; 2] {
         let paths = [directory.join(format!("{name}.crt")), directory.join(format!("{name}.key"))];
         for (path, content) in paths.iter().zip([&self.certificate, &self.key]) {

@@ -59,7 +59,7 @@ impl Web {
     /// Returns a client of the front end at this address.
     ///
     /// # Panics
-    /// When no client can be made.
+    /// Panics if no client can be made.
     #[must_use]
     pub fn new(address: std::net::SocketAddr) -> Self {
         orderflow_service::tls::install();
@@ -70,10 +70,10 @@ impl Web {
     /// Sends a request with these headers and this raw body.
     ///
     /// # Errors
-    /// When there is no answer.
+    /// Fails if there is no answer.
     ///
     /// # Panics
-    /// When the answer has a body that is not JSON.
+    /// Panics if the answer has a body that is not JSON.
     pub async fn try_send(
         &self,
         method: Method,
@@ -98,10 +98,10 @@ impl Web {
         Ok(Answer { status, headers, body })
     }
 
-    /// As [`Web::try_send`], where an answer is required.
+    /// Like [`Web::try_send`], but there must be an answer.
     ///
     /// # Panics
-    /// When there is no answer.
+    /// Panics if there is no answer.
     pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Option<Vec<u8>>) -> Answer {
         let answer = self.try_send(method, path, headers, body).await;
         answer.unwrap_or_else(|error| panic!("no answer from {path}: {error:?}"))
@@ -127,7 +127,7 @@ impl Web {
     /// Places an order for one product, which must be accepted.
     ///
     /// # Panics
-    /// When it is not.
+    /// Panics if the order is refused.
     pub async fn order(&self, sku: &str, quantity: i64, method: &str) -> Order {
         self.place(&key(), &body(sku, quantity, method)).await.accepted()
     }
@@ -135,7 +135,7 @@ impl Web {
     /// Places this many orders for one item each, up to 64 concurrently; each must be accepted.
     ///
     /// # Panics
-    /// When one is not.
+    /// Panics if an order is refused.
     pub async fn orders(&self, count: usize, sku: &str, method: &str) -> Vec<Order> {
         let placing = (0..count).map(|_| self.order(sku, 1, method));
         futures::stream::iter(placing).buffer_unordered(AT_ONCE).collect().await
@@ -150,7 +150,7 @@ impl Web {
     /// Returns the events in an order's timeline, oldest first.
     ///
     /// # Panics
-    /// When the timeline cannot be read.
+    /// Panics if the timeline cannot be read.
     pub async fn events(&self, order: &Order) -> Vec<String> {
         let answer = self.get_of(order, "/timeline").await;
         let entries = answer.body["entries"].as_array().unwrap_or_else(|| panic!("no entries: {answer:?}")).clone();
@@ -160,7 +160,7 @@ impl Web {
     /// Returns the status of an order.
     ///
     /// # Panics
-    /// When it cannot be read.
+    /// Panics if it cannot be read.
     pub async fn status(&self, order: &Order) -> String {
         let answer = self.get_of(order, "").await;
         assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
@@ -181,7 +181,7 @@ impl Answer {
     /// Returns the order that this answer accepted.
     ///
     /// # Panics
-    /// When it is not a 202.
+    /// Panics if it is not a 202.
     #[must_use]
     pub fn accepted(&self) -> Order {
         assert_eq!(self.status, StatusCode::ACCEPTED, "{self:?}");

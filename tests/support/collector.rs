@@ -59,7 +59,7 @@ impl Collector {
     /// Starts a collector.
     ///
     /// # Panics
-    /// When no port is free.
+    /// Panics if no port is free.
     #[must_use]
     pub fn start() -> Self {
         let seen = Seen::default();

@@ -33,7 +33,7 @@ impl Example {
     /// Registers the service with the shop, and creates its queues and its RabbitMQ user.
     ///
     /// # Panics
-    /// When that fails.
+    /// Panics if a command fails.
     pub async fn register(self, shop: &Shop) {
         let mut arguments = vec!["service", "register", self.name, "--event", self.takes, "--tracks", "inbox"];
         arguments.extend(self.publishes.iter().flat_map(|event| ["--publishes", event]));
@@ -58,7 +58,7 @@ impl Example {
 /// with which the role logs in. A role belongs to the whole server, so the server must be the caller's own.
 ///
 /// # Panics
-/// When the database refuses it.
+/// Panics if the database refuses it.
 pub async fn make_fraud_check_role(shop: &Shop, postgres: &own::Postgres) -> Url {
     let role = FRAUD_CHECK.name;
     let schema = fs::read_to_string(root().join("examples/fraud-check/schema.sql")).expect("it is there");
@@ -77,7 +77,7 @@ pub async fn make_fraud_check_role(shop: &Shop, postgres: &own::Postgres) -> Url
 /// Returns how to start `fraud-check`: the Python with its packages, and the path of its program.
 ///
 /// # Panics
-/// When the packages are not installed.
+/// Panics if the packages are not installed.
 #[must_use]
 pub fn fraud_check() -> (PathBuf, String) {
     let python = root().join(".dev/tools/fraud-check/bin/python");

@@ -33,7 +33,7 @@ pub const INVARIANTS: &[(&str, &str)] = &[
     ),
 ];
 
-/// The same for payments, by the simulated payment provider's ledger.
+/// The same for payments, according to the simulated payment provider's ledger.
 /// [`Stripe::violations`](crate::Stripe::violations) checks the Stripe-like provider.
 pub const SIMULATED_MONEY: &[(&str, &str)] = &[
     (

@@ -38,10 +38,10 @@ impl Web {
     /// Watches an order with its token, from the version `after` on.
     ///
     /// # Errors
-    /// The status and the body of the answer, if the front end refuses.
+    /// Returns the status and the body of the answer, if the front end refuses.
     ///
     /// # Panics
-    /// When there is no answer at all.
+    /// Panics if there is no answer at all.
     pub async fn try_watch(&self, order: &Order, after: Option<i64>) -> Result<Watcher, (u16, Value)> {
         let query = after.map_or_else(String::new, |after| format!("?after={after}"));
         let url = format!("{}/orders/{}/live{query}", self.root.replacen("http", "ws", 1), order.id);
@@ -59,10 +59,10 @@ impl Web {
         }
     }
 
-    /// As [`Web::try_watch`], where the front end must accept.
+    /// Like [`Web::try_watch`], but the front end must accept the watcher.
     ///
     /// # Panics
-    /// When it refuses.
+    /// Panics if the front end refuses.
     pub async fn watch(&self, order: &Order, after: Option<i64>) -> Watcher {
         self.try_watch(order, after).await.unwrap_or_else(|answer| panic!("{answer:?}"))
     }
@@ -72,7 +72,7 @@ impl Watcher {
     /// Waits for the next message, ping or close.
     ///
     /// # Panics
-    /// When none arrives within a minute.
+    /// Panics if none arrives within a minute.
     pub async fn said(&mut self) -> Said {
         let next = tokio::time::timeout(PATIENCE, self.socket.next()).await;
         match next.expect("something arrives within a minute") {
@@ -87,7 +87,7 @@ impl Watcher {
     /// Waits for the next message, skipping pings, and updates the version from it.
     ///
     /// # Panics
-    /// When the socket is closed instead.
+    /// Panics if the socket is closed instead.
     pub async fn message(&mut self) -> Value {
         loop {
             match self.said().await {
@@ -126,7 +126,7 @@ impl Watcher {
     /// Sends a text, which watchers should not do.
     ///
     /// # Panics
-    /// When the socket is closed.
+    /// Panics if the socket is closed.
     pub async fn say(&mut self, text: &str) {
         self.socket.send(Message::text(text)).await.expect("the socket is open");
     }

@@ -37,7 +37,7 @@ impl Maildev {
     /// Starts maildev on free ports of 127.0.0.1 and waits until it answers.
     ///
     /// # Panics
-    /// When it is not installed, or does not start.
+    /// Panics if it is not installed, or does not start.
     pub async fn start() -> Self {
         let program =
             PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../.dev/tools/maildev/node_modules/maildev/bin/maildev");
@@ -68,7 +68,7 @@ impl Maildev {
     /// Returns the mails that it received, oldest first.
     ///
     /// # Panics
-    /// When it does not answer.
+    /// Panics if it does not answer.
     pub async fn mails(&self) -> Vec<Received> {
         let answer = self.web.get("/email", &[]).await;
         let mails = answer.body.as_array().unwrap_or_else(|| panic!("no mails: {answer:?}")).clone();
@@ -83,13 +83,13 @@ impl Maildev {
         mails.iter().map(received).collect()
     }
 
-    /// The URL that shows a mail's HTML as a page.
+    /// Returns the URL that shows a mail's HTML as a page.
     #[must_use]
     pub fn page(&self, mail: &Received) -> String {
         format!("{}/email/{}/html", self.web.root, mail.id)
     }
 
-    /// The URL of this mail in maildev's list.
+    /// Returns the URL of this mail in maildev's list.
     #[must_use]
     pub fn view(&self, mail: &Received) -> String {
         format!("{}/#/email/{}", self.web.root, mail.id)

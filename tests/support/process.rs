@@ -22,11 +22,11 @@ pub struct Child {
     log: Arc<Mutex<Vec<String>>>,
 }
 
-/// The path of one of our programs. Cargo puts programs and benchmarks into the profile's directory, and tests one
-/// level further down.
+/// Returns the path of one of our programs. Cargo puts programs and benchmarks into the profile's directory, and tests
+/// one level further down.
 ///
 /// # Panics
-/// When it is not built.
+/// Panics if it is not built.
 #[must_use]
 pub fn program_path(program: &str) -> PathBuf {
     let own = env::current_exe().expect("a running program has a path");
@@ -48,15 +48,15 @@ pub struct Ended {
 /// Runs one of our programs with exactly these settings until it ends.
 ///
 /// # Panics
-/// When it cannot be started, or does not end within a minute.
+/// Panics if it cannot be started, or does not end within a minute.
 pub async fn run(program: &str, arguments: &[&str], settings: &[(String, String)]) -> Ended {
     run_for(std::time::Duration::from_secs(60), program, arguments, settings).await
 }
 
-/// As [`run`], with another bound.
+/// Like [`run`], but with another time limit.
 ///
 /// # Panics
-/// When it cannot be started, or does not end in time.
+/// Panics if it cannot be started, or does not end in time.
 pub async fn run_for(
     bound: std::time::Duration,
     program: &str,
@@ -66,10 +66,10 @@ pub async fn run_for(
     run_path_for(bound, &program_path(program), arguments, settings).await
 }
 
-/// As [`run`], for the program at this path.
+/// Like [`run`], for the program at this path.
 ///
 /// # Panics
-/// When it cannot be started, or does not end within a minute.
+/// Panics if it cannot be started, or does not end within a minute.
 pub async fn run_path(path: &Path, arguments: &[&str], settings: &[(String, String)]) -> Ended {
     run_path_for(std::time::Duration::from_secs(60), path, arguments, settings).await
 }
@@ -108,7 +108,7 @@ impl Child {
     /// Starts a program with exactly these settings.
     ///
     /// # Panics
-    /// When it cannot be started.
+    /// Panics if it cannot be started.
     #[must_use]
     pub fn start(program: &str, arguments: &[&str], settings: &[(String, String)]) -> Self {
         Self::start_at(program, program_path(program), arguments, settings)
@@ -117,7 +117,7 @@ impl Child {
     /// Starts a program installed on this machine, with an empty environment.
     ///
     /// # Panics
-    /// When it is not installed, or cannot be started.
+    /// Panics if it is not installed, or cannot be started.
     #[must_use]
     pub fn start_installed(program: &str, arguments: &[&str]) -> Self {
         let path = env::var_os("PATH").unwrap_or_default();
@@ -130,7 +130,7 @@ impl Child {
     /// Starts a program at this path.
     ///
     /// # Panics
-    /// When it cannot be started.
+    /// Panics if it cannot be started.
     #[must_use]
     pub fn start_path(path: &Path, arguments: &[&str], settings: &[(String, String)]) -> Self {
         let program = path.file_name().and_then(|name| name.to_str()).expect("a program");
@@ -168,10 +168,10 @@ impl Child {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Waits until it has logged a line that contains `text`, and returns that line.
+    /// Waits until the program has logged a line that contains `text`, and returns that line.
     ///
     /// # Panics
-    /// When it does not, or ends first.
+    /// Panics if no such line is logged in time, or the program ends first.
     pub async fn until_logged(&mut self, text: &str) -> String {
         let mut found = None;
         until(&format!("{} logs {text:?}", self.program), async || {
@@ -191,7 +191,7 @@ impl Child {
     /// Waits for and returns the address that the program listens on.
     ///
     /// # Panics
-    /// When it never logs one.
+    /// Panics if it never logs one.
     pub async fn address(&mut self) -> SocketAddr {
         self.logged_address("address").await
     }
@@ -200,7 +200,7 @@ impl Child {
     /// `"name":"127.0.0.1:4711"` in JSON.
     ///
     /// # Panics
-    /// When it never logs one.
+    /// Panics if it never logs one.
     pub async fn logged_address(&mut self, name: &str) -> SocketAddr {
         let (text, json) = (format!(" {name}=127."), format!("\"{name}\":\"127."));
         let mut found = None;
@@ -227,7 +227,7 @@ impl Child {
     /// Returns the process id.
     ///
     /// # Panics
-    /// When the process has ended.
+    /// Panics if the process has ended.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.process.id().expect("it is running")
@@ -236,7 +236,7 @@ impl Child {
     /// Sends a signal.
     ///
     /// # Panics
-    /// When the process has ended.
+    /// Panics if the process has ended.
     pub fn signal(&self, signal: Signal) {
         let id = self.id();
         kill(Pid::from_raw(i32::try_from(id).expect("a process id")), signal).expect("it can be signalled");
@@ -245,7 +245,7 @@ impl Child {
     /// Sends SIGTERM and waits until the process ends.
     ///
     /// # Panics
-    /// When it does not end with status 0 within 30 s, as the contract requires.
+    /// Panics if it does not end with status 0 within 30 s, as the contract requires.
     pub async fn stop(mut self) {
         self.signal(Signal::SIGTERM);
         let bound = std::time::Duration::from_secs(30);
@@ -258,7 +258,7 @@ impl Child {
     /// Kills it without warning.
     ///
     /// # Panics
-    /// When it cannot be killed.
+    /// Panics if it cannot be killed.
     pub async fn kill(mut self) {
         self.process.kill().await.expect("it can be killed");
     }
@@ -266,7 +266,7 @@ impl Child {
     /// Returns whether the process has ended.
     ///
     /// # Panics
-    /// When its state cannot be read.
+    /// Panics if its state cannot be read.
     pub fn has_ended(&mut self) -> bool {
         self.process.try_wait().expect("it can be waited for").is_some()
     }
@@ -274,7 +274,7 @@ impl Child {
     /// Waits until the process ends on its own.
     ///
     /// # Panics
-    /// When it does not end within a minute.
+    /// Panics if it does not end within a minute.
     pub async fn ended(&mut self) -> ExitStatus {
         let bound = std::time::Duration::from_secs(60);
         let status = tokio::time::timeout(bound, self.process.wait()).await;

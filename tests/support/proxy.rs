@@ -61,15 +61,15 @@ impl Proxy {
     /// Starts a proxy to the host and port of this URL.
     ///
     /// # Panics
-    /// When no port is free.
+    /// Panics if no port is free.
     pub async fn to(url: &Url) -> Self {
         Self::on(Ipv4Addr::LOCALHOST.into(), url).await
     }
 
-    /// As [`Proxy::to`], listening on this address of this machine.
+    /// Like [`Proxy::to`], but listens on this address of this machine.
     ///
     /// # Panics
-    /// When no port is free there.
+    /// Panics if no port is free there.
     pub async fn on(address: IpAddr, url: &Url) -> Self {
         let listener = TcpListener::bind((address, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("a bound address");
@@ -80,7 +80,7 @@ impl Proxy {
         proxy
     }
 
-    /// The address at which our processes reach the server.
+    /// Returns the address at which our processes reach the server.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
@@ -109,7 +109,7 @@ impl Proxy {
     /// Accepts connections again.
     ///
     /// # Panics
-    /// When another process has taken the port.
+    /// Panics if another process has taken the port.
     pub async fn mend(&self) {
         self.run(TcpListener::bind(self.address).await.expect("the port is still free"));
     }

@@ -11,13 +11,13 @@ use crate::{Shop, examples::LOYALTY, run};
 /// The password of every role that [`make`] creates.
 pub const PASSWORD: &str = "of a role for this test";
 
-/// The prefix of this shop's role names: the random part of the shop's name.
+/// Returns the prefix of this shop's role names: the random part of the shop's name.
 #[must_use]
 pub fn prefix(shop: &Shop) -> String {
     format!("t{}", &shop.name()[shop.name().len() - 20..])
 }
 
-/// The settings of an operator who creates the roles.
+/// Returns the settings of an operator who creates the roles.
 #[must_use]
 pub fn operator(shop: &Shop) -> Vec<(String, String)> {
     let mut settings = shop.operator_settings();
@@ -26,7 +26,7 @@ pub fn operator(shop: &Shop) -> Vec<(String, String)> {
     settings
 }
 
-/// The database's URL, as this role.
+/// Returns the database's URL, as this role.
 ///
 /// # Panics
 /// Never: the URL has a host.
@@ -42,7 +42,7 @@ pub fn database_as(shop: &Shop, role: &str) -> Url {
 /// Creates the roles, including those of these registered services.
 ///
 /// # Panics
-/// When they cannot be created.
+/// Panics if they cannot be created.
 pub async fn make(shop: &Shop, registered: &[&str]) {
     let mut settings = operator(shop);
     settings.extend(
@@ -62,10 +62,10 @@ fn names<'n>(registered: &'n [&'n str]) -> impl Iterator<Item = &'n str> {
     ["web", "ops", "worker", "readonly"].into_iter().chain(roster().names()).chain(registered.iter().copied())
 }
 
-/// As [`Shop::close`], and drops the roles, which would outlive the database.
+/// Like [`Shop::close`], but also drops the roles, which would outlive the database.
 ///
 /// # Panics
-/// When something is left over.
+/// Panics if something is left over.
 pub async fn close(shop: Shop) {
     let (server, name) = (shop.servers.database_url.clone(), prefix(&shop));
     shop.close().await;

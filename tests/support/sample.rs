@@ -9,7 +9,7 @@ use uuid::Uuid;
 /// Returns the documented example of this event type, with this event id and order id.
 ///
 /// # Panics
-/// When it is not documented.
+/// Panics if it is not documented.
 #[must_use]
 pub fn sample(kind: EventName, event: Uuid, order: Uuid) -> Value {
     let path = format!("{}/../docs/events/{}.json", env!("CARGO_MANIFEST_DIR"), kind.cloud_type());

@@ -25,7 +25,7 @@ impl Scrape {
     /// Scrapes the process at this address.
     ///
     /// # Panics
-    /// When it does not answer in the format of OpenMetrics.
+    /// Panics if it does not answer in the format of OpenMetrics.
     pub async fn of(address: SocketAddr) -> Self {
         let answer = Client::new().get(format!("http://{address}/metrics")).send().await.expect("it answers");
         let kind = answer.headers().get("content-type").and_then(|kind| kind.to_str().ok()).map(str::to_owned);

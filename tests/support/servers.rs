@@ -20,7 +20,7 @@ impl Servers {
     /// Reads the environment.
     ///
     /// # Panics
-    /// When a variable is missing: `make test` sets them.
+    /// Panics if a variable is missing: `make test` sets them.
     #[must_use]
     pub fn from_env() -> Self {
         let url = |name: &str| -> Url {
@@ -35,7 +35,7 @@ impl Servers {
         }
     }
 
-    /// The URL of another database on the same server.
+    /// Returns the URL of another database on the same server.
     #[must_use]
     pub fn database(&self, name: &str) -> Url {
         let mut url = self.database_url.clone();
@@ -43,7 +43,7 @@ impl Servers {
         url
     }
 
-    /// The broker's URL for this user (`None`: the administrator) and virtual host.
+    /// Returns the broker's URL for this user (`None`: the administrator) and virtual host.
     ///
     /// # Panics
     /// Never: the URL has a host.
@@ -58,10 +58,10 @@ impl Servers {
         url
     }
 
-    /// The settings of `orderflow topology` for this virtual host.
+    /// Returns the settings of `orderflow topology` for this virtual host.
     ///
     /// # Panics
-    /// When the environment cannot be read as such settings.
+    /// Panics if the environment cannot be read as such settings.
     #[must_use]
     pub fn admin(&self, vhost: &str, retry_delays: &str) -> AdminConfig {
         let overrides = [
@@ -75,8 +75,8 @@ impl Servers {
         source.finish(read).expect("the broker's settings are complete: run the tests with `make test`")
     }
 
-    /// The password with which `topology apply` creates one of our users. It is the environment's: users belong to the
-    /// whole broker, and other tests are connected as them.
+    /// Returns the password with which `topology apply` creates one of our users. It is the environment's: users belong
+    /// to the whole broker, and other tests are connected as them.
     #[must_use]
     pub fn password(&self, user: &str) -> String {
         let name = format!("{}_PASSWORD", user.replace("orderflow-", "amqp-").replace('-', "_").to_uppercase());

@@ -56,12 +56,12 @@ impl Shop {
     /// Creates the database and the virtual host, and sets both up as an operator would.
     ///
     /// # Panics
-    /// When it cannot.
+    /// Panics if the set-up fails.
     pub async fn open() -> Self {
         Self::open_on(Servers::from_env(), RETRY_DELAYS).await
     }
 
-    /// As [`Shop::open`], with a Stripe-like payment provider instead of the simulated one, and with enough
+    /// Like [`Shop::open`], with a Stripe-like payment provider instead of the simulated one, and with enough
     /// retries for a test that makes the provider fail.
     pub async fn open_with_stripe() -> Self {
         let mut shop = Self::open_on(Servers::from_env(), MANY_RETRY_DELAYS).await;
@@ -69,10 +69,10 @@ impl Shop {
         shop
     }
 
-    /// As [`Shop::open`], on these servers and with these retry delays.
+    /// Like [`Shop::open`], but on these servers and with these retry delays.
     ///
     /// # Panics
-    /// When it cannot.
+    /// Panics if the set-up fails.
     pub async fn open_on(servers: Servers, retry_delays: &'static str) -> Self {
         let name = format!("test_{}", Uuid::now_v7().simple());
         execute(servers.database_url.as_str(), &format!("CREATE DATABASE {name}")).await;
@@ -100,24 +100,24 @@ impl Shop {
     /// Returns the Stripe-like payment provider of a shop opened with [`Shop::open_with_stripe`].
     ///
     /// # Panics
-    /// When the shop was opened without it.
+    /// Panics if the shop was opened without it.
     pub fn stripe(&mut self) -> &mut Stripe {
         self.stripe.as_mut().expect("the shop was opened with it")
     }
 
-    /// The name of both the database and the virtual host.
+    /// Returns the name of both the database and the virtual host.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The URL of the shop's database, as its owner.
+    /// Returns the URL of the shop's database, as its owner.
     #[must_use]
     pub fn database_url(&self) -> Url {
         self.servers.database(&self.name)
     }
 
-    /// The URL of the shop's virtual host, as one of our users.
+    /// Returns the URL of the shop's virtual host, as one of our users.
     #[must_use]
     pub fn broker_url(&self, user: &str) -> Url {
         let password = self.servers.password(user);
@@ -130,7 +130,7 @@ impl Shop {
         self.directory.path().join("mail")
     }
 
-    /// The settings of the shop's processes; of several values for one name, the last wins.
+    /// Returns the settings of the shop's processes; of several values for one name, the last wins.
     #[must_use]
     pub fn settings(&self, user: &str) -> Vec<(String, String)> {
         [
@@ -157,7 +157,7 @@ impl Shop {
         .collect()
     }
 
-    /// The settings for operators' commands.
+    /// Returns the settings for operators' commands.
     #[must_use]
     pub fn operator_settings(&self) -> Vec<(String, String)> {
         [
@@ -175,10 +175,10 @@ impl Shop {
         self.start_web_with(&[]).await
     }
 
-    /// As [`Shop::start_web`], with additional settings.
+    /// Like [`Shop::start_web`], but with additional settings.
     ///
     /// # Panics
-    /// When it does not start.
+    /// Panics if it does not start.
     pub async fn start_web_with(&mut self, settings: &[(&str, &str)]) -> Web {
         let mut all = self.settings("orderflow-web");
         all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
@@ -198,7 +198,7 @@ impl Shop {
     /// listens.
     ///
     /// # Panics
-    /// When it does not start.
+    /// Panics if it does not start.
     pub async fn start_encrypted_web(&mut self, settings: &[(&str, &str)]) -> Url {
         let mut all = self.settings("orderflow-web");
         all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
@@ -213,11 +213,11 @@ impl Shop {
         self.start_worker_with(queues, &[]).await;
     }
 
-    /// As [`Shop::start_worker`], with additional settings. Queues of several services, but not of all, need a worker
-    /// for each service.
+    /// Like [`Shop::start_worker`], but with additional settings. Queues of several services, but not of all, need a
+    /// worker for each service.
     ///
     /// # Panics
-    /// When it does not start, or there is no such queue.
+    /// Panics if it does not start, or there is no such queue.
     pub async fn start_worker_with(&mut self, queues: &[&str], settings: &[(&str, &str)]) {
         let patterns: Vec<String> = queues.iter().map(ToString::to_string).collect();
         if roster().select_for_process(&patterns).is_ok() {
@@ -235,10 +235,10 @@ impl Shop {
         self.start_as_worker("orderflow-worker", &arguments, settings).await;
     }
 
-    /// As [`Shop::start_worker_with`], for every queue except these, however many services there are.
+    /// Like [`Shop::start_worker_with`], for every queue except these, however many services there are.
     ///
     /// # Panics
-    /// When it does not start, or one of these queues does not exist.
+    /// Panics if it does not start, or one of these queues does not exist.
     pub async fn start_worker_without(&mut self, left_out: &[&str], settings: &[(&str, &str)]) {
         let patterns: Vec<String> = left_out.iter().map(ToString::to_string).collect();
         let left_out = roster().select(&patterns).unwrap_or_else(|error| panic!("{error}"));
@@ -252,7 +252,7 @@ impl Shop {
     /// `record`) for this order, this many times.
     ///
     /// # Panics
-    /// When it does not start.
+    /// Panics if it does not start.
     pub async fn start_faulty_worker(&mut self, step: &str, order: Uuid, times: u32) {
         let (order, times) = (order.to_string(), times.to_string());
         let fault = [("FAULT_STEP", step), ("FAULT_ORDER", order.as_str()), ("FAULT_TIMES", times.as_str())];
@@ -272,19 +272,19 @@ impl Shop {
         self.workers.push(child);
     }
 
-    /// The running workers, in the order of their start.
+    /// Returns the running workers, in the order of their start.
     #[must_use]
     pub fn workers(&mut self) -> &mut Vec<Child> {
         &mut self.workers
     }
 
-    /// The running front ends, in the order of their start.
+    /// Returns the running front ends, in the order of their start.
     #[must_use]
     pub fn webs(&mut self) -> &mut Vec<Child> {
         &mut self.web
     }
 
-    /// Every running process of the shop.
+    /// Returns every running process of the shop.
     #[must_use]
     pub fn all_children(&self) -> Vec<&Child> {
         self.web.iter().chain(&self.workers).collect()
@@ -299,15 +299,15 @@ impl Shop {
     /// virtual host.
     ///
     /// # Panics
-    /// When the answer is not a success.
+    /// Panics if the answer is not a success.
     pub async fn manage(&self, method: Method, path: &str) -> Value {
         self.manage_with(method, path, &Value::Null).await
     }
 
-    /// As [`Shop::manage`], with a body.
+    /// Like [`Shop::manage`], with a body.
     ///
     /// # Panics
-    /// When the answer is not a success.
+    /// Panics if the answer is not a success.
     pub async fn manage_with(&self, method: Method, path: &str, body: &Value) -> Value {
         let administrator = (self.admin.user.as_str(), self.admin.password.expose_secret());
         let (status, answer) = self.manage_as(administrator, method, path, body).await;
@@ -318,7 +318,7 @@ impl Shop {
     /// Calls the broker's management API as this user, and returns the answer, whatever its status.
     ///
     /// # Panics
-    /// When it does not answer.
+    /// Panics if it does not answer.
     pub async fn manage_as(
         &self,
         (user, password): (&str, &str),
@@ -339,7 +339,7 @@ impl Shop {
     /// Opens a connection to the shop's database.
     ///
     /// # Panics
-    /// When it cannot be reached.
+    /// Panics if it cannot be reached.
     pub async fn database(&self) -> Connection {
         Connection::establish(self.database_url().as_str()).await.expect("the database can be reached")
     }
@@ -347,7 +347,7 @@ impl Shop {
     /// Runs a statement.
     ///
     /// # Panics
-    /// When the database refuses it.
+    /// Panics if the database refuses it.
     pub async fn execute(&self, sql: &str) {
         execute(self.database_url().as_str(), sql).await;
     }
@@ -355,7 +355,7 @@ impl Shop {
     /// Returns the result of a query as text.
     ///
     /// # Panics
-    /// When the query fails or returns no row.
+    /// Panics if the query fails or returns no row.
     pub async fn text(&self, sql: &str) -> String {
         #[derive(QueryableByName)]
         struct Row {
@@ -372,7 +372,7 @@ impl Shop {
     /// Returns the result of a query as a number.
     ///
     /// # Panics
-    /// When the query fails or does not return a number.
+    /// Panics if the query fails or does not return a number.
     pub async fn number(&self, sql: &str) -> i64 {
         #[derive(QueryableByName)]
         struct Row {
@@ -393,7 +393,7 @@ async fn execute(url: &str, sql: &str) {
     diesel::sql_query(sql).execute(&mut connection).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
 }
 
-/// The directory where thousands of small files cost the least: the tests do not measure the disk.
+/// Returns the directory where thousands of small files cost the least: the tests do not measure the disk.
 fn memory_or_disk() -> PathBuf {
     let memory = PathBuf::from("/dev/shm");
     if memory.is_dir() { memory } else { std::env::temp_dir() }

@@ -55,7 +55,7 @@ pub trait Postbox: Send + Sync + 'static {
 /// Serves for ever.
 ///
 /// # Errors
-/// When no more connections can be accepted.
+/// Fails if no more connections can be accepted.
 pub async fn serve_mail(listener: TcpListener, postbox: Arc<impl Postbox>) -> io::Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
@@ -156,7 +156,7 @@ impl SmtpSink {
     /// Starts a server on a free port; it ends with the test.
     ///
     /// # Panics
-    /// When no port is free.
+    /// Panics if no port is free.
     pub async fn start(refusals: u32) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("smtp://{}", listener.local_addr().expect("it is bound"));
@@ -171,7 +171,7 @@ impl SmtpSink {
     /// the clients that must trust it.
     ///
     /// # Panics
-    /// When no certificate can be created.
+    /// Panics if no certificate can be created.
     pub fn offer_starttls(&self) -> String {
         let authority = Authority::new("Of the mail server");
         self.offer_starttls_with(&authority.server(&["localhost"]));
@@ -181,7 +181,7 @@ impl SmtpSink {
     /// Offers STARTTLS with this certificate from now on.
     ///
     /// # Panics
-    /// When the key does not belong to the certificate.
+    /// Panics if the key does not belong to the certificate.
     pub fn offer_starttls_with(&self, issued: &Issued) {
         let certificate = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).expect("a certificate");
         let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).expect("a key");

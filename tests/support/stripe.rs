@@ -80,7 +80,7 @@ impl Stripe {
     /// Starts a provider with an empty ledger.
     ///
     /// # Panics
-    /// When it does not start.
+    /// Panics if it does not start.
     pub async fn start() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let mut child = serve(&directory.path().join("ledger"), "127.0.0.1:0");
@@ -88,13 +88,13 @@ impl Stripe {
         Self { child: Some(child), address, directory }
     }
 
-    /// The base URL of its API.
+    /// Returns the base URL of its API.
     #[must_use]
     pub fn base(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The settings of a worker that uses this provider.
+    /// Returns the settings of a worker that uses this provider.
     #[must_use]
     pub fn settings(&self) -> Vec<(String, String)> {
         let settings =
@@ -105,7 +105,7 @@ impl Stripe {
     /// Kills it without warning.
     ///
     /// # Panics
-    /// When it is not running.
+    /// Panics if it is not running.
     pub async fn kill(&mut self) {
         self.child.take().expect("it runs").kill().await;
     }
@@ -120,7 +120,7 @@ impl Stripe {
     /// Makes this fault strike this share of all later calls, 0 to 1.
     ///
     /// # Panics
-    /// When the provider does not know the mode.
+    /// Panics if the provider does not know the mode.
     pub async fn fail(&self, mode: &str, share: f64) {
         let body = json!({ "mode": mode, "share": share }).to_string().into_bytes();
         let headers = [("content-type", "application/json")];
@@ -131,7 +131,7 @@ impl Stripe {
     /// Makes later calls of this type (for example `confirm`) return this answer without any effect.
     ///
     /// # Panics
-    /// When the provider refuses this.
+    /// Panics if the provider refuses this.
     pub async fn answer(&self, call: &str, status: u16, body: &Value) {
         self.answers(json!({ call: { "status": status, "body": body } })).await;
     }
@@ -194,7 +194,7 @@ impl Stripe {
     /// due was made once. Returns the violations, a sentence each.
     ///
     /// # Panics
-    /// When the ledger or the orders cannot be read.
+    /// Panics if the ledger or the orders cannot be read.
     pub async fn violations(&self, connection: &mut Connection) -> Vec<String> {
         let query = "SELECT id::text, status, total, currency, intent_id
                      FROM orders.orders LEFT JOIN payment.intents ON intents.order_id = orders.id";

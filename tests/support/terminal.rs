@@ -34,7 +34,7 @@ pub enum Typed<'t> {
 /// until the program ends. `out` contains everything on the terminal, including what was typed.
 ///
 /// # Panics
-/// When the prompt does not appear, or the program does not end within a minute.
+/// Panics if the prompt does not appear, or the program does not end within a minute.
 pub async fn run_on_terminal(
     program: &str,
     arguments: &[&str],
@@ -73,7 +73,7 @@ impl Terminal {
     /// Starts one of our programs with exactly these settings on a terminal of this size.
     ///
     /// # Panics
-    /// When it cannot be started.
+    /// Panics if it cannot be started.
     #[must_use]
     pub fn start(
         program: &str,
@@ -102,7 +102,7 @@ impl Terminal {
     /// Waits until all of these texts are on the screen together.
     ///
     /// # Panics
-    /// When they are not, or the program ends first.
+    /// Panics if they do not appear within a minute, or the program ends first.
     pub async fn until(&mut self, wanted: &[&str]) {
         until(&format!("{wanted:?} is on the terminal"), async || {
             let shown = self.screen().contents();
@@ -116,7 +116,7 @@ impl Terminal {
     /// Presses keys.
     ///
     /// # Panics
-    /// When they cannot be typed.
+    /// Panics if they cannot be typed.
     pub fn press(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).expect("it can be typed");
     }
@@ -124,7 +124,7 @@ impl Terminal {
     /// Returns the terminal's modes, which decide how it passes on and echoes input.
     ///
     /// # Panics
-    /// When they cannot be read.
+    /// Panics if they cannot be read.
     #[must_use]
     pub fn modes(&self) -> Termios {
         tcgetattr(&self.keyboard).expect("the modes can be read")
@@ -133,7 +133,7 @@ impl Terminal {
     /// Returns the program's process id.
     ///
     /// # Panics
-    /// When the program has ended.
+    /// Panics if the program has ended.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id().expect("it is running")
@@ -142,7 +142,7 @@ impl Terminal {
     /// Waits until the program ends, reads its remaining output, and returns its exit status.
     ///
     /// # Panics
-    /// When it does not end within a minute.
+    /// Panics if it does not end within a minute.
     pub async fn ended(&mut self) -> Option<i32> {
         let ending = async {
             // The channel closes when the program ends, since only the program holds the other end.

@@ -31,7 +31,7 @@ impl Visitor {
     /// Returns a browser without cookies.
     ///
     /// # Panics
-    /// When no client can be made.
+    /// Panics if no client can be made.
     #[must_use]
     pub fn new(web: &Web) -> Self {
         let client = Client::builder().redirect(redirect::Policy::none()).build().expect("a client");
@@ -57,7 +57,7 @@ impl Visitor {
     /// Sends a request with the cookies and these headers, and keeps the cookies in the answer.
     ///
     /// # Panics
-    /// When there is no answer.
+    /// Panics if there is no answer.
     pub async fn send(&mut self, method: Method, path: &str, headers: &[(&str, &str)], body: Option<String>) -> Page {
         let mut request = self.client.request(method, format!("{}{path}", self.root));
         for (name, value) in headers {
@@ -88,13 +88,13 @@ impl Visitor {
 }
 
 impl Page {
-    /// A header's text; empty if it is missing.
+    /// Returns a header's text; empty if it is missing.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
-    /// The value of the form's field of this name; empty if it is missing.
+    /// Returns the value of the form's field of this name; empty if it is missing.
     #[must_use]
     pub fn field(&self, name: &str) -> String {
         let tag =
@@ -103,7 +103,7 @@ impl Page {
         value.unwrap_or_default().to_owned()
     }
 
-    /// The text of the element with this id, up to the first element inside it; empty if it is missing.
+    /// Returns the text of the element with this id, up to the first element inside it; empty if it is missing.
     #[must_use]
     pub fn element(&self, id: &str) -> String {
         let Some((_, rest)) = self.text.split_once(&format!(" id=\"{id}\"")) else { return String::new() };
@@ -124,7 +124,7 @@ impl Page {
         steps.map(step).collect()
     }
 
-    /// The addresses of all assets that the page loads.
+    /// Returns the addresses of all assets that the page loads.
     #[must_use]
     pub fn loads(&self) -> Vec<String> {
         let parts = self.text.split(['"']).filter(|part| part.starts_with("/assets/"));

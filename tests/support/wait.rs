@@ -8,15 +8,15 @@ const PATIENCE: Duration = Duration::from_secs(150);
 /// Polls `condition` until it holds.
 ///
 /// # Panics
-/// When it does not hold within 150 s; the message contains `what` and the last error.
+/// Panics if it does not hold within 150 s; the message contains `what` and the last error.
 pub async fn until<E: std::fmt::Debug>(what: &str, condition: impl AsyncFnMut() -> Result<(), E>) {
     until_within(PATIENCE, what, condition).await;
 }
 
-/// As [`until`], with another bound.
+/// Like [`until`], but with another time limit.
 ///
 /// # Panics
-/// When it does not hold by then.
+/// Panics if the condition does not hold in time.
 pub async fn until_within<E: std::fmt::Debug>(
     bound: Duration,
     what: &str,

@@ -182,7 +182,7 @@ async fn orders_are_paged_and_found_by_identifier_and_status() {
     shop.close().await;
 }
 
-/// Waits until the first queue has this figure: the broker's own figures are some seconds old.
+/// Waits until the first queue has this figure: the broker's own figures are a few seconds old.
 async fn until_known(operators: &Operators, figure: &str, wanted: i64) -> Value {
     let mut last = Value::Null;
     until(&format!("{figure} of the first queue is {wanted}"), async || {

@@ -12,7 +12,7 @@ use crate::{
 
 const QUEUE: &str = "payment.order-created";
 
-/// As [`with_dead_orders`], with operators.
+/// Like [`with_dead_orders`], with operators.
 async fn with_operators(count: usize) -> (Shop, Operators, Vec<Order>, Probe) {
     let (mut shop, _, orders, probe) = with_dead_orders(count).await;
     let (_, operators) = start_web_for_operators(&mut shop, &[]).await;
@@ -139,7 +139,7 @@ async fn stopping_process_ends_its_replay_and_a_killed_one_does_not_block_the_ne
     // Dead letters that were not replayed are back in their queue.
     until("the dead letters that were not replayed are requeued", async || {
         let waiting = i64::from(probe.waiting(&PAYMENT.dead_letter_queue()).await);
-        // One may have been republished and still be in the queue.
+        // One message may have been republished while its original was still in the queue.
         if (left..=left + 1).contains(&waiting) { Ok(()) } else { Err(waiting) }
     })
     .await;

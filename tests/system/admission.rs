@@ -77,7 +77,7 @@ async fn orders_are_refused_while_the_outbox_is_too_long_or_too_old() {
             accepted.push(answer.accepted());
             return Err(accepted.len());
         }
-        // It also refuses orders until it has first checked the outbox.
+        // The front end also refuses orders until it has first checked the outbox.
         if accepted.is_empty() {
             return Err(0);
         }
@@ -91,7 +91,7 @@ async fn orders_are_refused_while_the_outbox_is_too_long_or_too_old() {
     for table in ["orders.orders", "orders.idempotency_keys", "messaging.outbox"] {
         assert_eq!(shop.number(&format!("SELECT count(*) FROM {table}")).await, count, "{table}");
     }
-    // It is still ready: orders can be read, and invalid ones get their errors.
+    // The front end is still ready: orders can be read, and invalid ones get their errors.
     assert_eq!(web.status(&accepted[0]).await, "pending");
     assert_eq!(web.place(&key(), &body("MUG-BLUE", 0, VISA)).await.status, StatusCode::UNPROCESSABLE_ENTITY);
 

@@ -40,7 +40,7 @@ struct Breakable {
     payment: SocketAddr,
 }
 
-/// Returns the address of a process's metrics.
+/// Waits until the process has logged a line that contains `says`, and returns the address in that line.
 pub async fn asked_at(child: &mut Child, says: &str) -> SocketAddr {
     let line = child.until_logged(says).await;
     let address = ["address=", "at="].iter().find_map(|before| line.split(before).nth(1)?.split_whitespace().next());

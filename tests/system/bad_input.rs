@@ -315,7 +315,8 @@ async fn post(web: &Web, body: String) -> Answer {
     web.send(Method::POST, "/orders", &headers, Some(body.into_bytes())).await
 }
 
-/// Of two equal keys one program reads the first and another the last, so a proxy may check another value than we read.
+/// Of two equal keys, some programs read the first and others the last. So a proxy may check another value than we
+/// read.
 #[tokio::test(flavor = "multi_thread")]
 async fn body_with_a_duplicate_key_is_refused() {
     let mut shop = Shop::open().await;

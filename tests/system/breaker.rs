@@ -1,5 +1,5 @@
-//! An unavailable provider: its messages wait on the broker, everything else continues, and each is handled once when
-//! it recovers.
+//! While a provider is unavailable, its messages wait on the broker and everything else continues. After it recovers,
+//! each message is handled once.
 
 use std::time::{Duration, Instant};
 

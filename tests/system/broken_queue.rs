@@ -19,7 +19,7 @@ async fn let_queue(own: &mut Own, shop: &Shop, call: &str) {
     own.rabbitmq.node(0).control(&["eval", &expression]).await;
 }
 
-/// Returns how often the log has this text for a queue.
+/// Returns how many log lines of a queue contain this text.
 fn said(worker: &Child, what: &str, queue: &str) -> usize {
     let queue = format!("queue=\"{queue}\"");
     worker.log().iter().filter(|line| line.contains(what) && line.contains(&queue)).count()

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::commands::{ended, with};
 
-/// Starts a RabbitMQ that presents this certificate, beside its plaintext ports.
+/// Starts a RabbitMQ with TLS ports that present this certificate, in addition to its plaintext ports.
 pub async fn showing(certificate: &Issued) -> Own {
     let mut own = Own::start(&Wanted { nodes: 1, ..Wanted::default() }).await;
     let node = own.rabbitmq.node(0);
@@ -57,7 +57,7 @@ async fn orders_ship_and_commands_work_over_tls_with_an_own_ca() {
     shop.start_worker_with(&[], &[("AMQP_URL", &worker_url), ("TLS_CA", &trusted)]).await;
     web.order("MUG-BLUE", 1, VISA).await;
     shop.until_orders("shipped", 1).await;
-    // The management API lists connections some seconds later.
+    // The management API lists connections a few seconds later.
     until("all connections are listed", async || {
         let connections = shop.manage(Method::GET, "vhosts/{vhost}/connections").await;
         let connections = connections.as_array().expect("a list");

@@ -188,7 +188,7 @@ async fn invalid_and_missing_settings_are_all_named_before_anything_starts() {
         let named: Vec<_> = of_all.iter().chain(also_needed).collect();
         one_line_each(&missing, program, &named);
         let refused = run(program, arguments, &wrong).await;
-        // Every invalid setting is named, also those that only another program reads.
+        // Every invalid setting is named, even those that only another program reads.
         let named: Vec<_> = wrong.iter().map(|(name, _)| name.as_str()).collect();
         let named: Vec<_> = named.iter().collect();
         one_line_each(&refused, program, &named);

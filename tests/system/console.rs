@@ -95,7 +95,7 @@ async fn operator_logs_in_sees_everything_and_logs_out() {
         assert!(told.text.contains(text), "{text}: {}", told.text);
     }
     let number = told.text.split("order-number\">").nth(1).and_then(|rest| rest.split('<').next()).expect("a number");
-    // The broker's own figures are some seconds old.
+    // The broker's own figures are a few seconds old.
     let overview = until_shown(&mut browser, "/ops", "<polyline").await;
     for text in [QUEUE, "<svg class=\"flow\"", "/s accepted", "#/queues/"] {
         assert!(overview.text.contains(text), "{text}: {}", overview.text);

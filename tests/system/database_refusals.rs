@@ -11,8 +11,8 @@ use reqwest::StatusCode;
 
 use crate::{alerts::asked_at, commands::ended};
 
-/// How long after its repair the database may take to be used again. Waits for it last two seconds at most; waits for
-/// the simulated payment provider, whose ledger it holds, 15 s.
+/// How long after the repair the programs may take to use the database again. Waits for it last two seconds at most;
+/// waits for the simulated payment provider, whose ledger it holds, 15 s.
 const RECOVERED: Duration = Duration::from_secs(40);
 
 /// Runs statements in another database of the server, which is not read-only.

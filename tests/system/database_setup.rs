@@ -101,7 +101,7 @@ pub async fn bouncer(shop: &Shop, settings: &str) -> (Child, Url, tempfile::Temp
     bouncer_of(None, shop, settings).await
 }
 
-/// As [`bouncer`], with this program instead of the installed one.
+/// Like [`bouncer`], with this program instead of the installed one.
 pub async fn bouncer_of(program: Option<&Path>, shop: &Shop, settings: &str) -> (Child, Url, tempfile::TempDir) {
     let (target, address): (Url, SocketAddr) = (shop.database_url(), free_address());
     let directory = tempfile::tempdir().expect("a directory");
@@ -120,7 +120,7 @@ pub async fn bouncer_of(program: Option<&Path>, shop: &Shop, settings: &str) -> 
     let path = file.to_str().expect("text").to_owned();
     let mut arguments = vec![path.as_str()];
     if nix::unistd::Uid::effective().is_root() {
-        // It refuses to run as root.
+        // PgBouncer refuses to run as root.
         std::os::unix::fs::chown(directory.path(), Some(65_534), None).expect("root may give files away");
         arguments.extend(["-u", "nobody"]);
     }

@@ -32,7 +32,7 @@ async fn front_end_serves_tls_and_uses_a_renewed_certificate_without_a_restart()
     let given: Vec<_> = given.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let root = shop.start_encrypted_web(&given).await;
     let get = async |client: &Client, path: &str| client.get(root.join(path).expect("a path")).send().await;
-    // It listens before it has reached the database.
+    // The front end listens before it has reached the database.
     until("the front end is ready", async || {
         let status = get(&client(&first), "/readyz").await.expect("it answers").status();
         if status == StatusCode::OK { Ok(()) } else { Err(status) }

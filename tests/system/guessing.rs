@@ -14,7 +14,7 @@ async fn log_in(browser: &mut Visitor, token: &str) -> StatusCode {
     browser.send(Method::POST, "/ops/login", &headers, Some(form)).await.status
 }
 
-/// After logging out, no copy of the cookie opens the console, at any front end. Without this, a copy worked until it
+/// After a log-out, no copy of the session's cookie opens the console at any front end. A copy used to work until it
 /// expired, twelve hours later.
 #[tokio::test(flavor = "multi_thread")]
 async fn logged_out_session_opens_nothing_at_any_front_end() {

@@ -130,7 +130,7 @@ async fn connections_closed_by_an_operator_are_reopened() {
     let web = shop.start_web().await;
     shop.start_worker(&[]).await;
     web.orders(20, "MUG-BLUE", VISA).await;
-    // The management API lists connections some seconds late. Each process has a publisher, and the worker a consumer.
+    // The management API lists connections a few seconds late. Each process has a publisher, and the worker a consumer.
     let (mut open, mut of_worker) = (Vec::<String>::new(), 0);
     until("the broker shows all our connections", async || {
         let listed = shop.manage(Method::GET, "vhosts/{vhost}/connections").await;

@@ -208,7 +208,7 @@ async fn address_has_the_fields_of_its_country() {
     let to_texas = "country = 'US' AND postal_code = '78701' AND state = 'TX' AND phone IS NULL";
     assert_eq!(shop.number(&shipping(to_texas)).await, 1);
 
-    // During an upgrade, a program of the previous version, which knows neither column, still runs beside this one.
+    // During an upgrade, a program of the previous version, which knows neither column, still runs alongside this one.
     shop.execute(
         "INSERT INTO orders.orders (id, number, status, version, total, currency, customer_name, customer_email,
              address_line1, city, postal_code, country, payment_method, created_at, updated_at)

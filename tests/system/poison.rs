@@ -47,7 +47,7 @@ async fn others_shipped(shop: Shop, poisoned: i64) {
         .await;
     }
     shop.until_published().await;
-    // With an expected queue, closing the shop does not wait for the poisoned orders.
+    // A plain `close` would wait for the poisoned orders. Naming a dead-letter queue prevents that.
     shop.close_with_dead_letters(&[(PAYMENT, 0)]).await;
 }
 

@@ -202,11 +202,11 @@ async fn programs_reach_an_encrypted_database_or_report_why_not() {
     let wrong = server.url("other.example", &format!("sslmode=verify-full&sslrootcert={trusted}"));
     let says = ["certificate is for another host", "db.example", "sslmode=verify-full"];
     ended(&run("orderflow", &["stock", "list"], &on(&wrong)).await, 3, &says);
-    // The server refuses connections in clear, so none of the above fell back to one.
+    // The server refuses connections in plaintext, so none of the above fell back to one.
     let clear = server.url("127.0.0.1", "sslmode=disable");
     let none = connect(&clear).await;
     refused(none, "pg_hba.conf", "a connection in clear");
-    // Our own rule, not libpq's default, decides which hosts may be reached in clear.
+    // Our own rule, not libpq's default, decides which hosts may be reached in plaintext.
     for parameters in ["", "sslmode=prefer", "sslmode=disable"] {
         let url = format!("postgres://u:hush@db.example/d?{parameters}");
         let says = ["DATABASE_URL", "expected sslmode=verify-full", "db.example to PLAINTEXT_HOSTS"];

@@ -33,7 +33,7 @@ async fn told(settings: &[(String, String)], code: i32, queue: &str) -> Value {
     found
 }
 
-/// Waits until the report satisfies `so`: the broker's figures are some seconds old, and a worker's up to ten.
+/// Waits until the report satisfies `so`: the broker's figures are a few seconds old, and a worker's up to ten.
 async fn until_told(shop: &Shop, what: &str, queue: &str, so: impl Fn(&Value) -> bool) -> Value {
     let mut last = Value::Null;
     until(what, async || {
@@ -45,7 +45,7 @@ async fn until_told(shop: &Shop, what: &str, queue: &str, so: impl Fn(&Value) ->
     last
 }
 
-/// Waits until the management API's statistics, which lag some seconds, count this many consumers of payment's queue.
+/// Waits until the management API's statistics, which lag a few seconds, count this many consumers of payment's queue.
 async fn until_counted(shop: &Shop, consumers: u32) {
     until(&format!("RabbitMQ's statistics have {consumers} consumers"), async || {
         let queue = shop.manage(Method::GET, &format!("queues/{{vhost}}/{PAYMENT}")).await;
@@ -110,7 +110,7 @@ async fn backlog_and_rates_are_reported() {
     for unknown in ["handled_per_second", "processing_seconds", "lag_seconds", "processes_needed", "paused"] {
         assert_eq!(idle[unknown], Value::Null, "{unknown}: {idle}");
     }
-    // The broker lists a new queue only after some seconds.
+    // The broker lists a new queue only after a few seconds.
     until("no queue has a worker", async || {
         let text = queues(&shop).await;
         if text.out.contains("No worker is connected") { Ok(()) } else { Err(text.out) }

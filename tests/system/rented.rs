@@ -30,7 +30,7 @@ fn source(settings: &[(&str, &str)]) -> Source {
 fn addresses_of_hosted_databases_are_accepted_and_encrypted() {
     let rows = rows("PostgreSQL");
     assert!(rows.len() >= 8, "{rows:?}");
-    // The page says to put the provider's CA beside the settings.
+    // The page says to put the provider's CA next to the settings.
     let etc = tempfile::tempdir().expect("a directory");
     for row in rows {
         let url = code(&row[1]);

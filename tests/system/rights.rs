@@ -48,7 +48,7 @@ async fn with_messages_everywhere() -> (Shop, [String; 4]) {
     probe.publish(names::RETURN, &work, b"{}").await;
     probe.publish(names::DEAD_LETTERS, &work, b"{}").await;
     probe.publish(names::EVENTS, "order.teleported", b"{}").await;
-    // It waits there for a second, then returns to a queue that does not exist.
+    // This message waits in the tier for a second, then returns to a queue that does not exist and becomes unrouted.
     probe.publish("orders.retry.1s", "gone", b"{}").await;
     until_waiting(&probe, names::UNROUTED, 2).await;
     (shop, [work, dead, names::UNROUTED.to_owned(), "orders.retry.1s".to_owned()])
@@ -369,7 +369,7 @@ async fn event_type_without_publish_rights_waits_and_all_others_are_published() 
     web.orders(10, "MUG-BLUE", DECLINED).await;
     shop.until_orders("payment_failed", 10).await;
     shop.workers()[payment].until_logged("may not publish this").await;
-    // Messages in flight beside a refused one are published later, and nothing is lost.
+    // Messages that are in flight together with a refused one are published later, and nothing is lost.
     web.orders(10, "MUG-BLUE", DECLINED).await;
     shop.until_orders("payment_failed", 20).await;
     shop.until_unpublished(20).await;

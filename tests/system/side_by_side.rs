@@ -90,7 +90,7 @@ pub fn first_tolerant() -> PathBuf {
     programs
 }
 
-/// Runs the front end and worker of the first version that tolerates unknown event types beside today's, while a
+/// Runs the front end and worker of the first version that tolerates unknown event types alongside today's, while a
 /// service publishes such a type for every order.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a build of an earlier version: only in the full suite"]

@@ -19,7 +19,7 @@ use crate::{
 async fn events_of_an_order_that_does_not_exist_are_rejected_by_every_service_before_any_effect() {
     let mut shop = Shop::open().await;
     let (web, probe) = (shop.start_web().await, shop.probe().await);
-    // They wait when the worker starts, together with an event that must be handled.
+    // The strange events wait when the worker starts, together with an event that must be handled.
     let stranger = Uuid::now_v7();
     for kind in EventKind::ALL {
         let event = sample((*kind).into(), Uuid::now_v7(), stranger).to_string();

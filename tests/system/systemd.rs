@@ -179,7 +179,7 @@ fn program_has_time_to_stop_and_restarts_for_each_death_that_a_message_may_cause
         let (burst, pause) =
             (unit.one("StartLimitBurst").parse::<u32>().expect("a number"), unit.seconds("RestartSec"));
         assert!(usize::try_from(burst).expect("small") > MOST_DEATHS, "{process}");
-        // Otherwise the limit would never be reached.
+        // Otherwise a crash loop would never reach the limit.
         assert!(pause * burst < unit.seconds("StartLimitIntervalSec"), "{process}");
     }
 }

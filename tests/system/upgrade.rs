@@ -95,7 +95,7 @@ async fn stop_all(processes: &mut Vec<Child>) {
     }
 }
 
-/// Narrows the rights and waits for this exit status: RabbitMQ lists connections some seconds late.
+/// Narrows the rights and waits for this exit status: RabbitMQ lists connections a few seconds late.
 async fn until_narrowing_ends_with(shop: &Shop, status: i32) {
     until(&format!("the narrowing exits with {status}"), async || {
         let tried = run("orderflow", &["rights", "narrow"], &shop.operator_settings()).await;

@@ -60,7 +60,7 @@ async fn sets_up_and_works(servers: Servers) {
     shop.close().await;
 }
 
-/// A worker that dies of this order and is restarted each time, as by a machine's supervisor.
+/// A worker that this order's message kills, and that is restarted each time, as by a machine's supervisor.
 struct Supervised {
     settings: Vec<(String, String)>,
     running: Child,
@@ -111,7 +111,7 @@ async fn a_killer_dies_alone(servers: Servers, step: &str) {
         let reason = orderflow_service::broker::headers::text(&table, "x-orderflow-reason");
         assert!(reason.as_ref().is_some_and(|reason| reason.contains("alone")), "{reason:?}");
     }
-    // With an expected queue, closing the shop does not wait for the killer's order.
+    // A plain `close` would wait for the killer's order. Naming a dead-letter queue prevents that.
     shop.close_with_dead_letters(&[(PAYMENT, 0)]).await;
 }
 

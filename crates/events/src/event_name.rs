@@ -1,4 +1,4 @@
-//! The open list of event kinds: those of this version, of other versions and of registered services.
+//! Names of event kinds. The list is open: this version has kinds, and so have other versions and registered services.
 
 use std::{borrow::Cow, fmt};
 

@@ -15,8 +15,8 @@ use crate::{
     store::cancel::{self, CancelRequest},
 };
 
-/// How often to try. Each try can collide with a service that writes to the order's log: at most the four forward steps
-/// and their compensations, one after the other.
+/// The maximum number of tries. Each try can collide with a service that writes to the order's log: at most the four
+/// forward steps and their compensations, one after the other.
 const TRIES: u32 = 10;
 
 /// The time limit of the transaction. After that the customer has to try again.

@@ -22,8 +22,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(15);
 /// The longest wait that a provider may request (`Retry-After`).
 const LONGEST_WISH: Duration = Duration::from_secs(300);
 
-/// A breaker that opens again within this time has not recovered: its wait continues to grow from where it was. This
-/// protects a provider that answers a single call but fails under load: it does not get full load every second.
+/// If the breaker opens again within this time, the provider had not recovered, and the wait continues to grow from
+/// where it was. This protects a provider that answers a single call but fails under load: it does not get full load
+/// every second.
 const RECOVERED: Duration = Duration::from_secs(60);
 
 /// The permission for one call. Callers report the result with the ticket, so that results of calls that began before

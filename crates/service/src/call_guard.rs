@@ -107,8 +107,8 @@ impl CallGuard {
     /// call.
     ///
     /// # Errors
-    /// Those of the call, and [`Failure::ProviderUnavailable`] after the time-out. The effect may have happened even
-    /// so: that is why calls need an idempotency key.
+    /// Returns the call's errors, and [`Failure::ProviderUnavailable`] after the time-out. The effect may have happened
+    /// even so: that is why calls need an idempotency key.
     pub async fn call<T>(&self, call: impl Future<Output = Result<T, ProviderError>>) -> Result<T, Failure> {
         // The semaphore is never closed.
         let _place = self.permits.acquire().await;

@@ -61,7 +61,7 @@ pub trait Handler: Send + Sync + 'static {
     /// Step 1. Returns one result per event, in the same order. A failure among them concerns only its event.
     ///
     /// # Errors
-    /// Database errors, which concern the whole batch.
+    /// Returns database errors, which concern the whole batch.
     fn prepare(
         &self,
         connection: &mut Connection,
@@ -81,7 +81,7 @@ pub trait Handler: Send + Sync + 'static {
     /// Step 3. Returns the events that follow. The batch contains no event twice.
     ///
     /// # Errors
-    /// Database errors: the transaction is rolled back and the batch retried, then split into halves.
+    /// Returns database errors: the transaction is rolled back and the batch retried, then split into halves.
     fn record(
         &self,
         connection: &mut Connection,
@@ -100,7 +100,7 @@ pub trait TransactionalHandler: Send + Sync + 'static {
     /// See [`Handler::record`].
     ///
     /// # Errors
-    /// Database errors.
+    /// Returns database errors.
     fn record(
         &self,
         connection: &mut Connection,

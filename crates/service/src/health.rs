@@ -41,7 +41,7 @@ pub struct Health {
 /// Returns the server. Await it on the actix system.
 ///
 /// # Errors
-/// If the listener cannot be used.
+/// Fails if the listener cannot be used.
 pub fn server(listener: TcpListener, health: Health) -> io::Result<Server> {
     let database = web::Data::new(health.process.database.clone());
     let health = web::Data::new(health);

@@ -29,7 +29,7 @@ impl Listen {
     /// Binds the address. Falls back to a free port if the address is in use and the setting is not set.
     ///
     /// # Errors
-    /// If the address cannot be bound, or no port is free.
+    /// Fails if the address cannot be bound, or no port is free.
     pub fn bind(&self) -> Result<TcpListener, ListenError> {
         let error = |source, address| ListenError { setting: self.setting, address, source };
         match TcpListener::bind(self.address) {

@@ -51,7 +51,7 @@ pub enum NotSetUp {
 /// process may open. Returns early when `stop` is cancelled.
 ///
 /// # Errors
-/// [`NotSetUp::Database`], [`NotSetUp::Service`] and [`NotSetUp::Pooler`].
+/// Returns [`NotSetUp::Database`], [`NotSetUp::Service`] and [`NotSetUp::Pooler`].
 pub async fn database(
     database: &Database,
     connections: usize,
@@ -126,7 +126,7 @@ fn compare_capacity(capacity: &Capacity, wanted: usize) {
 /// is cancelled.
 ///
 /// # Errors
-/// [`NotSetUp::Broker`] and [`NotSetUp::RetryDelays`].
+/// Returns [`NotSetUp::Broker`] and [`NotSetUp::RetryDelays`].
 pub async fn broker(check: &BrokerCheck, delays: &RetryDelays, stop: &CancellationToken) -> Result<(), NotSetUp> {
     let mut backoff = Backoff::default();
     let mut told = false;

@@ -54,7 +54,7 @@ impl Settings {
     /// absent, but every setting that is present must be valid.
     ///
     /// # Errors
-    /// All invalid settings, together.
+    /// Returns all invalid settings, together.
     pub fn read(source: &Source, roster: &Roster, queues: Vec<Subscription>) -> Result<Self, ConfigError> {
         roster.check_settings(source);
         // Everything is read before anything is unwrapped, so that all problems are reported.

@@ -83,8 +83,8 @@ impl Roster {
         Self { subscriptions: taken.collect(), services: services.into_iter().map(Arc::new).collect() }
     }
 
-    /// Returns this roster with registered services appended. Skips rows with the name of a service that is on the
-    /// roster: one that was compiled in later, or the program's own. Skips and logs invalid rows.
+    /// Returns this roster with registered services appended. Skips rows whose name is already on the roster: that
+    /// service was compiled in later, or it is this program's own. Skips and logs invalid rows.
     #[must_use]
     pub fn with(&self, registered: &[RegisteredService]) -> Self {
         let mut all = self.clone();
@@ -115,7 +115,7 @@ impl Roster {
     /// Checks the names of the services and their events, and that each service consumes something.
     ///
     /// # Errors
-    /// The first violation.
+    /// Returns the first violation.
     pub fn check(&self) -> Result<(), RosterError> {
         let mut names = BTreeSet::new();
         for service in &self.services {
@@ -237,7 +237,7 @@ impl Roster {
     /// pattern.
     ///
     /// # Errors
-    /// If a pattern is malformed or matches nothing, since that is probably a typing error.
+    /// Fails if a pattern is malformed or matches nothing, since that is probably a typing error.
     pub fn select(&self, patterns: &[String]) -> Result<Vec<Subscription>, SelectError> {
         select(patterns, &self.subscriptions)
     }
@@ -245,7 +245,7 @@ impl Roster {
     /// Selects queues for a process, which runs one service or all of them. See [`Roster::select`].
     ///
     /// # Errors
-    /// Also if the queues belong to several services but not to all.
+    /// Also fails if the queues belong to several services but not to all.
     pub fn select_for_process(&self, patterns: &[String]) -> Result<Vec<Subscription>, SelectError> {
         let chosen = self.select(patterns)?;
         check_process(&chosen, &self.subscriptions)?;
@@ -256,7 +256,7 @@ impl Roster {
 /// Checks that a service can have this name.
 ///
 /// # Errors
-/// [`RosterError::Name`] or [`RosterError::Reserved`].
+/// Returns [`RosterError::Name`] or [`RosterError::Reserved`].
 pub fn check_name(name: &str) -> Result<(), RosterError> {
     if !is_name(name) {
         return Err(RosterError::Name(name.to_owned()));

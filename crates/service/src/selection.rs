@@ -36,7 +36,7 @@ pub enum SelectError {
 /// No PostgreSQL role and no RabbitMQ user has the rights of several services but not of all.
 ///
 /// # Errors
-/// [`SelectError::SomeServices`].
+/// Returns [`SelectError::SomeServices`].
 pub fn check_process(chosen: &[Subscription], all: &[Subscription]) -> Result<(), SelectError> {
     let services = |of: &[Subscription]| of.iter().map(|one| one.service()).collect::<BTreeSet<_>>();
     let (chosen, all) = (services(chosen), services(all));
@@ -50,7 +50,7 @@ pub fn check_process(chosen: &[Subscription], all: &[Subscription]) -> Result<()
 /// pattern.
 ///
 /// # Errors
-/// If a pattern is malformed or matches nothing, since that is probably a typing error.
+/// Fails if a pattern is malformed or matches nothing, since that is probably a typing error.
 pub fn select(patterns: &[String], all: &[Subscription]) -> Result<Vec<Subscription>, SelectError> {
     let mut set = GlobSetBuilder::new();
     for pattern in patterns {

@@ -94,7 +94,7 @@ pub trait Dependencies: Sized + 'static {
     /// even if its provider is unavailable.
     ///
     /// # Errors
-    /// If a setting cannot be used; the error names it.
+    /// Fails if a setting cannot be used; the error names it.
     fn connect(settings: Self::Settings, database: &Database) -> Result<Self, SetupError>;
 
     /// Returns the guards of the providers that handlers call, for the health check.

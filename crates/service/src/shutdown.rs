@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 /// Returns a token that is cancelled on SIGTERM or Ctrl-C. Call this on the runtime that lives longest.
 ///
 /// # Errors
-/// If the signal handlers cannot be installed.
+/// Fails if the signal handlers cannot be installed.
 pub fn on_signal() -> std::io::Result<CancellationToken> {
     let stop = CancellationToken::new();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);

@@ -19,7 +19,7 @@ impl Subscription {
         Self::to(service, EventName::of(kind))
     }
 
-    /// Returns a subscription as [`Subscription::new`] does, also to an event type that this version does not know.
+    /// Returns a subscription like [`Subscription::new`], but also accepts event types that this version does not know.
     #[must_use]
     pub const fn to(service: &'static str, event: EventName) -> Self {
         Self { service, event }

@@ -22,7 +22,7 @@ pub struct Booked {
 /// Books the points of these orders and returns the new bookings. Leaves out orders whose points were booked before.
 ///
 /// # Errors
-/// Database errors.
+/// Returns database errors.
 pub async fn book(connection: &mut Connection, orders: &[Uuid]) -> Result<Vec<Booked>, StoreError> {
     let booked = diesel::sql_query(
         "INSERT INTO loyalty.bookings (order_id, points)

@@ -17,10 +17,10 @@ use crate::{
     world::World,
 };
 
-/// How soon a busy process reaches the point at which it crashes.
+/// Within this time a busy process reaches its crash point.
 const DIES_WITHIN: Duration = Duration::from_secs(60);
 
-/// How often it may crash after publishing a retry instead of an event from the outbox.
+/// How many times a process may crash after publishing a retry instead of an event from the outbox.
 const TRIES: usize = 4;
 
 /// How long other components may take for work begun just before the absence ended: all retries together take 78 s.

@@ -162,7 +162,7 @@ impl Fault {
                 node.control(&out_of_memory).await;
                 sleep(self.lasts).await;
                 node.kill().await;
-                // It starts with the configured limit again.
+                // The restarted node has the configured memory limit again.
                 node.start().await;
             }
             Kind::BrokerDiskFull => {

@@ -69,7 +69,7 @@ impl<'p> Schedule<'p> {
 /// Returns how long absences last in a run of this length with these kinds.
 ///
 /// # Errors
-/// If one absence of each kind does not fit into the run.
+/// Fails if one absence of each kind does not fit into the run.
 pub fn length_of_absence(asked: Option<Duration>, kinds: &[Kind], run: Duration) -> Result<Duration, String> {
     let absences: Vec<_> = kinds.iter().filter(|kind| kind.is_absence()).collect();
     let away = match asked {

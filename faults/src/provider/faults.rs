@@ -26,7 +26,7 @@ pub enum Mode {
     Garbage,
 }
 
-/// The failure, and how often it strikes.
+/// A failure, and the share of calls that it strikes.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct Setting {
     pub mode: Mode,
@@ -39,7 +39,7 @@ pub struct Setting {
 #[derive(Debug)]
 pub struct Dice {
     pub setting: Setting,
-    /// How often each failure has struck.
+    /// How many times each failure has struck.
     pub struck: BTreeMap<Mode, u64>,
     random: StdRng,
 }

@@ -10,7 +10,7 @@ use super::{
     objects::{Intent, Status},
 };
 
-/// How often `pm_card_flaky` fails for each intent.
+/// The number of times that `pm_card_flaky` fails for each intent.
 const FLAKY_FAILURES: u32 = 2;
 
 /// A request's parameters, by name.

@@ -30,7 +30,7 @@ impl Pace {
     /// Calls `look` for the next part; repeats it with fewer orders after a statement time-out.
     ///
     /// # Errors
-    /// Those of `look`.
+    /// Returns the errors of `look`.
     pub async fn next<T>(&mut self, mut look: impl AsyncFnMut(i64) -> Result<T, StoreError>) -> Result<T, StoreError> {
         loop {
             let began = Instant::now();

@@ -85,7 +85,7 @@ impl Report {
     /// Writes the report.
     ///
     /// # Errors
-    /// Those of `out`.
+    /// Returns the errors of `out`.
     pub fn tell(&self, json: bool, out: &mut impl Write) -> Result<(), Failed> {
         if json {
             serde_json::to_writer_pretty(&mut *out, &self.json())?;

@@ -20,7 +20,7 @@ const AT_ONCE: i64 = 100_000;
 /// the orderable stock in one statement, which sees a single snapshot.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn check(connection: &mut Connection, report: &mut Report) -> Result<(), StoreError> {
     let settled = glance(connection, |c, _| stock::last_settled_movement(c).boxed()).await?;
     let mut sums: BTreeMap<String, i64> = BTreeMap::new();

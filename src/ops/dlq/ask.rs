@@ -22,7 +22,7 @@ pub enum Answer {
 /// Asks the operator at the terminal for confirmation; `yes` confirms in advance.
 ///
 /// # Errors
-/// [`Failed::Usage`] if there is no terminal.
+/// Returns [`Failed::Usage`] if there is no terminal.
 pub async fn ask(question: &str, yes: bool, out: &mut impl Write) -> Result<Answer, Failed> {
     if yes {
         return Ok(Answer::Yes);

@@ -46,7 +46,7 @@ pub use selection::{QueuePattern, Selection, check_queue};
 pub use show::{ShowOptions, show};
 pub(crate) use {list::notes, show::Shown};
 
-/// The most messages read in one run, of all queues together: reading them takes some seconds, and holding them some
+/// The most messages read in one run, of all queues together: reading them takes a few seconds, and holding them a few
 /// megabytes. At least one is read of each queue, so that no queue is mistaken for empty.
 const LOOKED_AT: u16 = 10_000;
 
@@ -72,7 +72,7 @@ impl Desk {
     /// administrator.
     ///
     /// # Errors
-    /// When the broker cannot be reached.
+    /// Fails if the broker cannot be reached.
     pub(crate) async fn at(connector: Connector, database: Database) -> Result<Self, BrokerError> {
         let letters = DeadLetters::open(&connector).await?;
         Ok(Self { connector, letters, database })

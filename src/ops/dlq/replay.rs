@@ -102,13 +102,13 @@ impl<W: Write> Watch for Teller<'_, W> {
 /// `orderflow dlq replay`: replays dead letters to their work queues, where they start at attempt 1.
 ///
 /// Only messages that were there when it began are touched. The canaries go first, and the others once these are
-/// applied; if one dies again, no more are sent. A message is removed from its dead-letter queue only after its copy is
-/// safe in the broker. A crash in between leaves both: the message is then delivered twice, and the inbox applies it
-/// once.
+/// applied; if one is dead-lettered again, no more are sent. A message is removed from its dead-letter queue only after
+/// its copy is safe in the broker. A crash in between leaves both: the message is then delivered twice, and the inbox
+/// applies it once.
 ///
-/// Returns [`Exit::Ok`] if everything was sent and nothing died again within the patience. Messages still under way are
-/// then named, and workers continue with them. Returns [`Exit::No`] if nothing matched, the replay stopped early, or a
-/// message died again.
+/// Returns [`Exit::Ok`] if everything was sent and nothing was dead-lettered again within the patience. Messages still
+/// under way are then named, and workers continue with them. Returns [`Exit::No`] if nothing matched, the replay
+/// stopped early, or a message was dead-lettered again.
 ///
 /// # Errors
 /// See [`Failed`]. Messages that were not sent by then are in their dead-letter queues.

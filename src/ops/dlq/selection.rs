@@ -39,7 +39,7 @@ impl QueuePattern {
     /// services are known only later.
     ///
     /// # Errors
-    /// A message that names all queues.
+    /// Returns a message that names all queues.
     pub fn check(&self) -> Result<(), String> {
         if roster().subscriptions().iter().any(|subscription| self.matches(*subscription)) {
             return Ok(());
@@ -58,7 +58,7 @@ impl QueuePattern {
 /// Checks that the queue given to a command exists.
 ///
 /// # Errors
-/// [`Failed::Usage`] if not.
+/// Returns [`Failed::Usage`] if not.
 pub fn check_queue(queue: Option<&QueuePattern>) -> Result<(), Failed> {
     queue.map_or(Ok(()), QueuePattern::check).map_err(|why| Failed::Usage(format!("--queue {why}")))
 }
@@ -90,7 +90,7 @@ impl Selection {
     /// Checks that something is selected at all, and that the queue exists.
     ///
     /// # Errors
-    /// [`Failed::Usage`] if not.
+    /// Returns [`Failed::Usage`] if not.
     pub fn check(&self) -> Result<(), Failed> {
         check_queue(self.queue.as_ref())?;
         let chosen = self.queue.is_some() || self.reason.is_some() || self.order.is_some() || !self.messages.is_empty();

@@ -1,5 +1,5 @@
-//! Replays dead letters: a few first, the rest once those are applied, and no more once one dies again. A [`Watch`]
-//! receives the progress: a terminal, or the table that the console reads.
+//! Replays dead letters: a few first, the rest once those are applied, and no more once one is dead-lettered again. A
+//! [`Watch`] receives the progress: a terminal, or the table that the console reads.
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ pub trait Watch {
 /// Checks that the replay will end in time.
 ///
 /// # Errors
-/// [`Failed::Usage`] if not.
+/// Returns [`Failed::Usage`] if not.
 pub fn too_long(snapshot: &Snapshot, pace: Pace) -> Result<(), Failed> {
     let (letters, at_most, rate) = (snapshot.letters.len(), at_most(pace), pace.rate);
     if letters <= at_most {
@@ -156,7 +156,7 @@ impl<W: Watch> Sending<'_, '_, W> {
         Ok(Some(format!("{} was neither applied nor dead-lettered within {after}: {what}", name(letter))))
     }
 
-    /// Sends all others at the given rate until one dies again, then waits for those under way.
+    /// Sends all others at the given rate until one is dead-lettered again, then waits for those under way.
     async fn rest(&mut self) -> Result<Option<String>, Failed> {
         let mut ticks = tokio::time::interval(Duration::from_secs(1) / self.pace.rate.max(1));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

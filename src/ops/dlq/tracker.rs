@@ -1,4 +1,4 @@
-//! Tracks replayed dead letters: the inbox shows which were applied, and the index which died again.
+//! Tracks replayed dead letters: the inbox shows which were applied, and the index which were dead-lettered again.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -111,7 +111,7 @@ impl<'a> Tracker<'a> {
         first.into_iter().map(|(index, (_, letter))| (index, letter)).collect()
     }
 
-    /// Returns how many were applied after they were sent, and how many died again.
+    /// Returns how many were applied after they were sent, and how many were dead-lettered again.
     pub fn ended(&self) -> (usize, usize) {
         let count = |wanted: fn(&Fate) -> bool| self.tracked.iter().filter(|tracked| wanted(&tracked.fate)).count();
         (count(|fate| *fate == Fate::Applied), count(|fate| matches!(fate, Fate::DiedAgain(_))))
@@ -150,7 +150,7 @@ impl<'a> Tracker<'a> {
         self.tracked.get(index).map_or(Fate::NotSent, |tracked| tracked.fate.clone())
     }
 
-    /// Returns a description of the first message that died again.
+    /// Returns a description of the first message that was dead-lettered again.
     pub fn death(&self) -> Option<String> {
         self.tracked.iter().zip(self.letters).find_map(|(tracked, letter)| match &tracked.fate {
             Fate::DiedAgain(reason) => Some(format!("{} died again: {reason}", letter.id)),
@@ -167,7 +167,7 @@ impl<'a> Tracker<'a> {
             }
         }
         let under_way = |tracked: &&mut Tracked| tracked.fate == Fate::UnderWay;
-        // A message dies in the dead-letter queue of the subscription that it was sent to.
+        // A message that fails again is dead-lettered in the queue of the subscription that it was sent to.
         let home = |tracked: &Tracked| DeadLetterKey { subscription: tracked.home.clone(), ..tracked.key.clone() };
         let keys: Vec<_> = self.tracked.iter_mut().filter(under_way).map(|tracked| home(tracked)).collect();
         if keys.is_empty() {

@@ -15,7 +15,7 @@ use crate::{
 /// Reports the roles that are connected to the database.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn roles(found: &mut Checkup, connection: &mut Connection) -> Result<(), StoreError> {
     let connected = checkup::connected_roles(connection).await?;
     found.saw("roles", described_roles(&connected));

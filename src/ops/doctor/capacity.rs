@@ -23,7 +23,7 @@ const BROKER_CONNECTIONS: usize = 10;
 /// Finds roles that allow fewer connections than one process opens.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn database(
     found: &mut Checkup,
     source: &Source,

@@ -27,7 +27,7 @@ use report::Checkup;
 /// checked, and [`Exit::Usage`] if a setting is missing or invalid. In every case it reports what it found.
 ///
 /// # Errors
-/// Only when `out` cannot be written to.
+/// Fails only if `out` cannot be written to.
 pub async fn run(source: &Source, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
     let mut checkup = Checkup::new();
     let (database, admin) = (DatabaseConfig::read(source), AdminConfig::read(source));

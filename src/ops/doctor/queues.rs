@@ -1,5 +1,5 @@
 //! Checks that every queue has a consumer, and that nothing lies where nothing should. Uses AMQP, as the programs do,
-//! because the management API's figures are some seconds old.
+//! because the management API's figures are a few seconds old.
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -105,7 +105,7 @@ impl Checkup {
     /// Writes the report as text, findings first.
     ///
     /// # Errors
-    /// Those of `out`.
+    /// Returns the errors of `out`.
     pub fn tell(&self, out: &mut impl Write) -> io::Result<()> {
         let findings = i64::try_from(self.findings.len()).unwrap_or(i64::MAX);
         let blind = self.unavailable.len();

@@ -36,7 +36,7 @@ impl Known {
     /// Reads it from the database.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Returns database errors.
     pub async fn read(connection: &mut Connection) -> Result<Self, StoreError> {
         Ok(Self {
             paces: pace::believed(connection).await?,
@@ -63,10 +63,10 @@ pub struct Depths {
 }
 
 impl Broker {
-    /// Prepares access; connects on first use.
+    /// Returns a client that connects on first use.
     ///
     /// # Errors
-    /// When a connection is impossible.
+    /// Fails if the connection pool cannot be created.
     pub fn new(connector: &Connector, admin: AdminConfig) -> Result<Self, NotReady> {
         Ok(Self { admin, check: BrokerCheck::new(connector)? })
     }

@@ -16,7 +16,8 @@ use orderflow_service::{
 use self::{figures::Figures, inspect::Broker, report::Report};
 use super::{Exit, Failed};
 
-/// Long enough for a busy broker to list its queues; the database needs milliseconds.
+/// How long broker and database may each take to answer. A busy broker needs seconds to list its queues; the database
+/// needs milliseconds.
 pub(crate) const WITHIN: Duration = Duration::from_secs(10);
 
 /// Writes every work queue's figures.
@@ -52,7 +53,8 @@ pub(crate) struct Queues {
     pub unavailable: Vec<String>,
 }
 
-/// Reads the queues, each source within `within`. Without an administrator, the broker is not read.
+/// Reads the queues from broker and database. Each may take `within`. If `broker` is `None`, since `AMQP_ADMIN_URL` is
+/// not set, only the database is read.
 pub(crate) async fn read(broker: Option<&Broker>, database: &Database, within: Duration) -> Queues {
     let asking = async {
         match broker {

@@ -69,7 +69,7 @@ impl Report {
     /// Writes the report as text.
     ///
     /// # Errors
-    /// Those of `out`.
+    /// Returns the errors of `out`.
     pub fn tell(&self, out: &mut impl Write) -> io::Result<()> {
         let heads =
             ["queue", "ready", "held", "procs", "in/s", "out/s", "takes", "lag", "retry", "dead", "need", "drains in"];

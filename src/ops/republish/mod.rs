@@ -137,7 +137,7 @@ struct Done {
 /// A message is removed only once the broker has it. A crash in between leaves the row; the message is then sent a
 /// second time, and the inbox recognises it.
 async fn send_purged(connection: &mut Connection, publisher: &Publisher, some: &[Listed]) -> Result<Done, Failed> {
-    // Send each once, although a message that died twice at the same time may have two rows.
+    // Send each once, although a message that was dead-lettered twice at the same time may have two rows.
     let pairs: HashSet<Pair> = some.iter().filter_map(Listed::pair).collect();
     let sent = send_pairs(connection, publisher, &pairs.into_iter().collect::<Vec<_>>()).await?;
     let is_sent = |one: &&Listed| one.pair().is_some_and(|pair| sent.contains(&pair));

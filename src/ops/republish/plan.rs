@@ -69,8 +69,8 @@ impl Plan {
     pub async fn ask(&mut self, check: &BrokerCheck, queue: &str, force: bool) -> Result<(), Failed> {
         self.refused = refusal(check, queue, force).await?;
         if !self.listed.is_empty() {
-            // Checked after the list was read: every listed message had died by then, so a queue that is empty now has
-            // lost it.
+            // Checked after the list was read: every listed message was dead-lettered before that, so a queue that is
+            // empty now has lost it.
             self.still_there = still_there(check, queue).await?;
         }
         Ok(())

@@ -40,7 +40,7 @@ const ANSWERS: usize = 4;
 /// Standard output must not be locked: a panic restores the terminal from whichever thread it happens in.
 ///
 /// # Errors
-/// [`Failed::Usage`] if standard input or output is not a terminal; see [`Failed`].
+/// Returns [`Failed::Usage`] if standard input or output is not a terminal; see [`Failed`].
 pub async fn run(source: &Source) -> Result<Exit, Failed> {
     let (admin, database) = (AdminConfig::read(source), DatabaseConfig::read(source));
     let settings = admin.zip(BrokerConfig::read_admin(source)).zip(database).zip(Admission::read(source));
@@ -72,7 +72,7 @@ async fn watch(mut model: Model, mut answers: mpsc::Receiver<gather::Said>, mut 
             _ = seconds.tick() => model.tick(Utc::now()),
             Some(said) = answers.recv() => {
                 model.hear(said);
-                // It is drawn with the next tick.
+                // The answer is drawn with the next tick.
                 continue;
             }
             // The tasks run as long as the receiver lives: one that ends has panicked, which restored the terminal.

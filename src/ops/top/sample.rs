@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{broker::QueueDepth, ops::queues::inspect::Known, services::roster, store::flow::OrderRates};
 
-/// The time of the sample.
+/// Returns the time of the sample.
 pub fn moment() -> DateTime<Utc> {
     DateTime::from_timestamp(1_795_460_657, 0).expect("it is a time")
 }

@@ -30,12 +30,12 @@ impl Screen {
     /// Takes the terminal over.
     ///
     /// # Errors
-    /// When it is not a terminal.
+    /// Fails if standard output is not a terminal.
     pub fn take() -> io::Result<Self> {
         match ratatui::try_init() {
             Ok(terminal) => Ok(Self(terminal)),
             Err(error) => {
-                // It may be partly taken over.
+                // The terminal may be partly taken over.
                 drop(ratatui::try_restore());
                 Err(error)
             }
@@ -45,7 +45,7 @@ impl Screen {
     /// Shows the model.
     ///
     /// # Errors
-    /// When the terminal cannot be written to.
+    /// Fails if the terminal cannot be written to.
     pub fn show(&mut self, model: &Model) -> io::Result<()> {
         self.0.draw(|frame| draw(frame, model)).map(drop)
     }

@@ -125,7 +125,7 @@ pub(crate) fn wanted(asked: &str) -> Option<Wanted> {
 /// Reads the story. Without a broker, or if it does not answer, the state of the queues is unknown.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub(crate) async fn inspect(
     database: &Database,
     check: Option<&BrokerCheck>,

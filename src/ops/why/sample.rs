@@ -12,7 +12,7 @@ use crate::{
     way::Queue,
 };
 
-/// The current time in every sample.
+/// Returns the current time in every sample.
 pub fn now() -> DateTime<Utc> {
     DateTime::from_timestamp_millis(1_795_399_924_123).expect("a time")
 }
@@ -135,7 +135,7 @@ impl Sample {
         self
     }
 
-    /// Adds a dead letter that died this many seconds ago.
+    /// Adds a message that was dead-lettered this many seconds ago.
     pub fn died(mut self, queue: &str, seconds: i64) -> Self {
         let (event_id, event) = self.event_of(queue);
         self.0.dead_letters.get_or_insert_default().push(DeadLetter {
@@ -182,7 +182,7 @@ impl Sample {
     }
 }
 
-/// A shipped order.
+/// Returns a shipped order.
 pub fn shipped() -> Sample {
     let mut sample = Sample::placed()
         .said("payment.completed", "payment", 79, json!({ "amount": 2998 }))
@@ -206,7 +206,7 @@ pub fn shipped() -> Sample {
     sample
 }
 
-/// A charge of the sample's total.
+/// Returns a charge of the sample's total.
 pub fn payment() -> Payment {
     Payment {
         payment_id: "pay_1".to_owned(),
@@ -221,12 +221,12 @@ pub fn payment() -> Payment {
     }
 }
 
-/// A movement of the mugs' stock.
+/// Returns a movement of the mugs' stock.
 pub fn movement(kind: &str, quantity: i64) -> Movement {
     Movement { sku: "MUG-BLUE".to_owned(), kind: kind.to_owned(), quantity, occurred_at: ago(78) }
 }
 
-/// A mail.
+/// Returns a mail.
 pub fn mail(kind: &str, sent_at: Option<DateTime<Utc>>) -> Mail {
     let message_id = format!("{kind}@example.org");
     Mail { kind: kind.to_owned(), message_id, created_at: ago(77), sent_at, held_back_at: None }

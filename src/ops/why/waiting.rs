@@ -15,7 +15,7 @@ use crate::{
     way,
 };
 
-/// The age up to which a delivery is simply on its way: on a busy system, queues hold some seconds of work.
+/// The age up to which a delivery is simply on its way: on a busy system, queues hold a few seconds of work.
 const ON_ITS_WAY: TimeDelta = TimeDelta::seconds(30);
 
 /// An outbox row should be published within this time: usually within milliseconds, or ten seconds later by the relay

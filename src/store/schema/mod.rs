@@ -1,5 +1,5 @@
-//! The tables as diesel sees them, a file for each schema: written by `make schema`, checked by `make test`.
+//! The tables as Diesel sees them, a file per schema: written by `make schema`, checked by `make test`.
 #![allow(missing_docs, reason = "the files are generated; the migrations say what each table is for")]
 
-// The file is one module of the schema's name, which is why it is included and not declared.
+// The generated file is itself a module named after its schema, so include it instead of declaring it.
 include!("operations.rs");

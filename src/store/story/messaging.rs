@@ -113,7 +113,7 @@ pub struct Waiting {
     #[diesel(sql_type = Timestamptz)]
     #[serde(with = "timestamp")]
     pub available_at: DateTime<Utc>,
-    /// How often a relay has leased it so far.
+    /// How many times a relay has leased it so far.
     #[diesel(sql_type = Integer)]
     pub attempts: i32,
 }

@@ -82,7 +82,7 @@ mod tests {
 
     use super::*;
 
-    /// A masked frame of this kind and length.
+    /// Returns a masked frame of this kind and length.
     fn frame(kind: u8, length: u8) -> Vec<u8> {
         let mut frame = vec![0x80 | kind, MASKED | length, 1, 2, 3, 4];
         frame.extend(std::iter::repeat_n(0xFF, usize::from(length)));

@@ -77,7 +77,7 @@ impl Hub {
     /// Adds a watcher of the order with this state, which was read just now.
     ///
     /// # Errors
-    /// [`Full`].
+    /// Returns [`Full`].
     pub fn watch(&self, fresh: Arc<State>) -> Result<Watcher, Full> {
         let mut watched = self.watched();
         if watched.watchers >= self.0.most {

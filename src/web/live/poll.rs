@@ -24,11 +24,11 @@ use crate::store::progress;
 /// The wait before a poll, so that one poll covers all orders that move meanwhile: a tenth of a noticeable delay.
 const GATHER: Duration = Duration::from_millis(20);
 
-/// How often all watched orders are read while the listener is connected. A watcher waits at most this long for a
-/// change whose process ended before it could send the notification.
+/// The interval at which all watched orders are read while the listener is connected. A watcher waits at most this long
+/// for a change whose process ended before it could send the notification.
 const SWEEP: Duration = Duration::from_secs(5);
 
-/// How often while the listener is disconnected.
+/// The same interval while the listener is disconnected.
 const SWEEP_UNHEARING: Duration = Duration::from_millis(100);
 
 /// The number of orders in one part of a sweep. A part takes a few milliseconds, so an order that has moved never waits
@@ -140,7 +140,7 @@ impl Reporting {
 /// Returns the orders that are newer than the given version. Ids must be unique.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn read(database: &Database, known: &[(Uuid, i32)]) -> Result<Vec<State>, StoreError> {
     let reading = async |connection: &mut Connection| progress::beyond(connection, known).await;
     let found = database.run(ANSWER_WITHIN, reading).await?;

@@ -27,7 +27,7 @@ pub async fn list(request: HttpRequest, console: Data<Console>) -> Result<HttpRe
 /// Returns the page that the parameters `cursor` and `limit` select.
 ///
 /// # Errors
-/// As for [`list`].
+/// The same as for [`list`].
 pub async fn page(console: &Console, query: &Query) -> Result<Page<Action>, Problem> {
     let (before, limit) = (query.cursor()?, query.limit()?);
     let reading = async |connection: &mut Connection| actions::page(connection, before, i64::from(limit) + 1).await;

@@ -126,7 +126,7 @@ impl Console {
     /// Returns the broker.
     ///
     /// # Errors
-    /// If `AMQP_ADMIN_URL` is not set.
+    /// Fails if `AMQP_ADMIN_URL` is not set.
     pub fn broker(&self) -> Result<Broker, Problem> {
         self.broker.clone().ok_or_else(|| {
             Problem::new(
@@ -139,7 +139,7 @@ impl Console {
     /// Runs the work to its end, even if the client disconnects.
     ///
     /// # Errors
-    /// Those of the work, and 500 if it panics.
+    /// Returns the errors of the work, and 500 if it panics.
     pub async fn finish<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, Problem>> + Send + 'static,

@@ -118,7 +118,7 @@ pub async fn list(request: HttpRequest, console: Data<Console>) -> Result<HttpRe
 /// Returns the dead letters that the parameters `queue`, `reason`, `order`, `message`, `cursor` and `limit` select.
 ///
 /// # Errors
-/// As for [`list`].
+/// The same as for [`list`].
 pub async fn found(console: &Console, query: &Query) -> Result<Letters, Problem> {
     let text = |name| query.text(name).map(str::to_owned);
     let selection = Selection {

@@ -90,7 +90,7 @@ pub async fn discard(request: HttpRequest, payload: Payload, console: Data<Conso
 /// Discards the selected messages, or only reports them.
 ///
 /// # Errors
-/// As for [`discard`].
+/// The same as for [`discard`].
 pub async fn throw(console: &Console, actor: Principal, mut chosen: Chosen, dry_run: bool) -> Result<Thrown, Problem> {
     if *chosen.limit.get_or_insert(MOST) > MOST {
         return Err(Problem::new(Code::InvalidRequest, format!("limit must be at most {MOST}.")));

@@ -29,7 +29,7 @@ const WATCHED_FOR: Duration = Duration::from_secs(120);
 /// How long a sample may take: an operator must soon see that the database or the broker does not answer.
 const WITHIN: Duration = Duration::from_secs(3);
 
-/// One sample.
+/// The figures at one moment.
 #[derive(Debug, Clone)]
 pub struct Sample {
     /// When the sample was started.

@@ -1,8 +1,8 @@
 //! Slows down guessing of operators' tokens: an address that sends invalid ones waits longer each time.
 //!
 //! Each address waits for its own mistakes, so an attacker elsewhere locks no operator out. Invalid tokens from many
-//! addresses also make every address wait that has not sent a valid token. Addresses of operators who worked here
-//! lately are exempt.
+//! addresses also delay every address that has not sent a valid token. Addresses of operators who worked here recently
+//! are exempt.
 
 use std::{
     collections::HashMap,
@@ -97,7 +97,7 @@ impl Guard {
     /// Checks whether this address may try a token now.
     ///
     /// # Errors
-    /// The time that it still has to wait.
+    /// Returns the time that it still has to wait.
     pub fn may_try(&self, client: IpAddr, now: Instant) -> Result<(), Duration> {
         let guesses = self.guesses();
         let (own, is_known) = guesses.clients.get(&client).map_or((None, false), |client| {

@@ -116,7 +116,7 @@ pub fn answer(body: &impl Serialize) -> HttpResponse {
 /// Parses the request's body.
 ///
 /// # Errors
-/// Those of [`body::json`], and 422 for JSON of another shape.
+/// Returns the errors of [`body::json`], and 422 for JSON of another shape.
 pub async fn json<T: DeserializeOwned>(request: &HttpRequest, payload: Payload) -> Result<T, Problem> {
     let value = body::json(request, payload).await?;
     serde_json::from_value(value).map_err(|error| Problem::new(Code::InvalidRequest, format!("{error}.")))

@@ -76,7 +76,7 @@ const ROUTES: &[Endpoint] = &[
 /// Without a console it serves only `/metrics` and `/healthz`; the shop's readiness is at `LISTEN`.
 ///
 /// # Errors
-/// If the listener cannot be used.
+/// Fails if the listener cannot be used.
 pub fn server(
     listener: TcpListener,
     certificate: Option<&Arc<ServerCertificate>>,

@@ -38,7 +38,7 @@ pub async fn list(request: HttpRequest, console: Data<Console>) -> Result<HttpRe
 /// Returns the orders that the parameters `q`, `status`, `cursor` and `limit` select.
 ///
 /// # Errors
-/// As for [`list`].
+/// The same as for [`list`].
 pub async fn found(console: &Console, query: &Query) -> Result<Page<Listed>, Problem> {
     let search = Search {
         wanted: query.text("q").map(wanted).transpose()?,
@@ -90,7 +90,7 @@ pub async fn one(request: HttpRequest, id: Path<String>, console: Data<Console>)
 /// Returns the report on the order with this id or number.
 ///
 /// # Errors
-/// As for [`one`].
+/// The same as for [`one`].
 pub async fn story(console: &Console, id: &str) -> Result<Box<Report>, Problem> {
     let unknown = || {
         Problem::new(Code::OrderNotFound, "Give the order's id or number; /admin/orders finds it by e-mail address.")

@@ -91,7 +91,7 @@ pub enum Changed {
 /// Sets a product's stock.
 ///
 /// # Errors
-/// As for [`set_stock`], except for the 409.
+/// The same as for [`set_stock`], except for the 409.
 pub async fn change(console: &Console, actor: Principal, sku: String, wanted: Change) -> Result<Changed, Problem> {
     for (name, pieces) in [("available", Some(wanted.available)), ("expected", wanted.expected)] {
         if pieces.is_some_and(|pieces| !(0..=stock::MOST).contains(&pieces)) {

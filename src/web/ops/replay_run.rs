@@ -154,7 +154,7 @@ async fn send(job: &Job, progress: &Progress) -> Ended {
     }
 }
 
-/// Runs the replay. Returns why it stopped before all messages were sent, or which message died again.
+/// Runs the replay. Returns why it stopped before all messages were sent, or which message was dead-lettered again.
 async fn try_to_send(job: &Job, progress: &Progress) -> Result<Option<String>, Problem> {
     let turn = job.console.turn().await?;
     let (desk, snapshot) = dead_letters::hold(&job.console, job.broker.clone(), &job.selection).await?;

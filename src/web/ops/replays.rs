@@ -89,7 +89,7 @@ pub async fn list(request: HttpRequest, console: Data<Console>) -> Result<HttpRe
 /// Returns the page that the parameters `cursor` and `limit` select.
 ///
 /// # Errors
-/// As for [`list`].
+/// The same as for [`list`].
 pub async fn page(console: &Console, query: &Query) -> Result<Page<Replay>, Problem> {
     let (before, limit) = (query.cursor()?, query.limit()?);
     let reading = async |connection: &mut Connection| replays::page(connection, before, i64::from(limit) + 1).await;
@@ -109,7 +109,7 @@ pub async fn one(request: HttpRequest, id: Path<String>, console: Data<Console>)
 /// Returns the replay with this id.
 ///
 /// # Errors
-/// As for [`one`].
+/// The same as for [`one`].
 pub async fn get(console: &Console, id: &str) -> Result<Replay, Problem> {
     let unknown = || Problem::new(Code::ReplayNotFound, "/admin/replays lists all replays.");
     let id: Uuid = id.parse().map_err(|_| unknown())?;
@@ -173,7 +173,7 @@ pub async fn plan(console: &Console, chosen: &Chosen) -> Result<Plan, Problem> {
 /// Starts a replay of the selected messages, which then continues in the background.
 ///
 /// # Errors
-/// As for [`begin`].
+/// The same as for [`begin`].
 pub async fn start(console: &Console, actor: Principal, chosen: &Chosen, pace: Pace) -> Result<Uuid, Problem> {
     let (selection, broker, own) = (chosen.selection()?, console.broker()?, console.clone());
     let (replay_id, queue) = (Uuid::now_v7(), chosen.queue.clone());

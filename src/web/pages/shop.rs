@@ -128,7 +128,7 @@ pub fn page(
         let field = format!("{}{}", super::entered::QUANTITY, shelf.sku);
         if let Some(mistake) = mistakes.iter_mut().find(|mistake| mistake.field == field) {
             shelf.error = Some(mistake.text.clone());
-            // The summary must name the product; beside the field it is obvious.
+            // The summary must name the product; next to the field it is obvious.
             mistake.text = format!("{}: {}", shelf.name, mistake.text);
         }
     }

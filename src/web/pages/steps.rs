@@ -6,7 +6,7 @@ use orderflow_order::domain::OrderStatus;
 
 use crate::{store::progress, web::entry};
 
-/// One step.
+/// A step, as the page lists it.
 pub struct Step {
     /// `done`, `now`, `next` or `failed`, as in the stylesheet.
     pub state: &'static str,

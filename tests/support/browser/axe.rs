@@ -17,7 +17,7 @@ impl Browser {
     /// Checks the page as it is now.
     ///
     /// # Panics
-    /// When it breaks a rule; the message names the rule, the element and the remedy.
+    /// Panics if it breaks a rule; the message names the rule, the element and the remedy.
     pub async fn axe(&self) {
         let loaded = self.run("return typeof axe !== 'undefined'").await;
         if loaded != true {

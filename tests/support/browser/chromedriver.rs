@@ -34,7 +34,7 @@ impl Chromedriver {
     /// Starts it on a free port of 127.0.0.1 and returns once it answers there.
     ///
     /// # Panics
-    /// When it is not installed or does not start.
+    /// Panics if it is not installed or does not start.
     #[must_use]
     pub fn start() -> Self {
         let profile = TempDir::with_prefix("orderflow-browser-").expect("a directory");
@@ -60,8 +60,8 @@ impl Chromedriver {
         driver
     }
 
-    /// The WebDriver capabilities: headless, without requests to the outside world, with its profile in the driver's
-    /// directory.
+    /// Returns the WebDriver capabilities: headless, without requests to the outside world, with its profile in the
+    /// driver's directory.
     #[must_use]
     pub fn capabilities(&self, name: &str) -> Value {
         let profile = self.profile.path().join(name);
@@ -135,7 +135,7 @@ impl Drop for Chromedriver {
 }
 
 impl Chromedriver {
-    /// The driver, and the living processes that descend from it or name its directory.
+    /// Returns the driver, and the living processes that descend from it or name its directory.
     #[must_use]
     pub fn processes(&self) -> Vec<u32> {
         let all: Vec<(u32, u32)> =
@@ -153,8 +153,8 @@ impl Chromedriver {
         }
     }
 
-    /// The living processes with the driver's directory in their command line: Chromium's crash handler leaves its
-    /// parent.
+    /// Returns the living processes with the driver's directory in their command line: Chromium's crash handler leaves
+    /// its parent.
     fn named(&self) -> Vec<u32> {
         let directory = self.profile.path().as_os_str().as_encoded_bytes();
         let named = |id: &u32| {
@@ -174,7 +174,7 @@ fn proc(id: u32) -> PathBuf {
     Path::new("/proc").join(id.to_string())
 }
 
-/// Returns the parent of a running process; `None` for one that has ended, also while it is a zombie.
+/// Returns the parent of a running process; `None` if it has ended, even while it is a zombie.
 fn living_with_parent(process: &Path) -> Option<u32> {
     let status = fs::read_to_string(process.join("stat")).ok()?;
     // The name may contain spaces and brackets.

@@ -43,7 +43,7 @@ impl Browser {
     /// Waits until one of these texts is visible.
     ///
     /// # Panics
-    /// When none is within a minute.
+    /// Panics if none of them appears within a minute.
     pub async fn until_texts(&self, wanted: &[&str]) {
         until_within(PATIENCE, &format!("the page says one of {wanted:?}"), async || {
             // A style may have made the letters upper case.
@@ -57,7 +57,7 @@ impl Browser {
     /// Waits until this JavaScript returns something other than `null` and `false` on the page.
     ///
     /// # Panics
-    /// When it does not within a minute.
+    /// Panics after a minute.
     pub async fn until_true(&self, what: &str, script: &str) {
         until_within(PATIENCE, what, async || {
             let value = self.run(script).await;
@@ -89,7 +89,7 @@ impl Browser {
     /// is enough.
     ///
     /// # Panics
-    /// When no element is found within a minute, or there are several.
+    /// Panics if no element is found within a minute, or there are several.
     pub async fn find(&self, role: &str, name: &str) -> Element {
         let mut found = None;
         until_within(PATIENCE, &format!("there is a {role} {name:?}"), async || {
@@ -105,7 +105,7 @@ impl Browser {
     /// Returns whether there is an element of this role and name now. The beginning of the name is enough.
     ///
     /// # Panics
-    /// When the browser refuses the command.
+    /// Panics if the browser refuses the command.
     pub async fn has(&self, role: &str, name: &str) -> bool {
         !self.now(role, name).await.expect("the page can be inspected").is_empty()
     }
@@ -113,7 +113,7 @@ impl Browser {
     /// Clicks the element of this role and name, as soon as it is there and nothing covers it.
     ///
     /// # Panics
-    /// When it cannot be clicked within a minute.
+    /// Panics if it cannot be clicked within a minute.
     pub async fn click(&self, role: &str, name: &str) {
         self.once_possible(role, name, async |element| self.session.click(element).await).await;
     }
@@ -122,7 +122,7 @@ impl Browser {
     /// handled the first.
     ///
     /// # Panics
-    /// When no element is found within a minute.
+    /// Panics if no element is found within a minute.
     pub async fn click_twice(&self, role: &str, name: &str) {
         let element = self.find(role, name).await;
         let twice = "arguments[0].click(); arguments[0].click();";
@@ -132,7 +132,7 @@ impl Browser {
     /// Replaces the content of the field with this label.
     ///
     /// # Panics
-    /// When no element is found within a minute.
+    /// Panics if no element is found within a minute.
     pub async fn fill(&self, label: &str, text: &str) {
         self.once_possible("textbox", label, async |field| {
             self.session.clear(field).await?;
@@ -144,7 +144,7 @@ impl Browser {
     /// Chooses this option of the list with this label, by typing its first letters.
     ///
     /// # Panics
-    /// When no element is found within a minute.
+    /// Panics if no element is found within a minute.
     pub async fn choose(&self, label: &str, option: &str) {
         self.once_possible("combobox", label, async |list| self.session.press(list, option).await).await;
     }

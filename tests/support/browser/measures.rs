@@ -21,7 +21,7 @@ impl Browser {
     /// are not included.
     ///
     /// # Panics
-    /// When the page has not loaded yet.
+    /// Panics if the page has not loaded yet.
     pub async fn weight(&self) -> Weight {
         let script =
             "const all = performance.getEntriesByType('navigation').concat(performance.getEntriesByType('resource'));
@@ -36,7 +36,7 @@ impl Browser {
     /// Returns the time from the start of the navigation to the first contentful paint.
     ///
     /// # Panics
-    /// When nothing is painted within a minute.
+    /// Panics if nothing is painted within a minute.
     pub async fn first_paint(&self) -> Duration {
         let script = "return performance.getEntriesByName('first-contentful-paint').map(one => one.startTime)[0]";
         let mut painted = None;
@@ -52,7 +52,7 @@ impl Browser {
     /// WebSockets are not included.
     ///
     /// # Panics
-    /// When the browser refuses the command.
+    /// Panics if the browser refuses the command.
     pub async fn requests(&self) -> Vec<String> {
         let entries = self.session.log("performance").await.expect("the network's log can be read");
         let request = |entry: &Value| {
@@ -69,7 +69,7 @@ impl Browser {
     /// failed loads.
     ///
     /// # Panics
-    /// When the browser refuses the command.
+    /// Panics if the browser refuses the command.
     pub async fn errors(&self) -> Vec<String> {
         let entries = self.session.log("browser").await.expect("the console can be read");
         let severe = entries.iter().filter(|entry| entry["level"] == "SEVERE");
@@ -79,7 +79,7 @@ impl Browser {
     /// Checks that the console has no new errors since it was last read.
     ///
     /// # Panics
-    /// When it has.
+    /// Panics if there are new errors.
     pub async fn no_errors(&self) {
         assert_eq!(self.errors().await, Vec::<String>::new(), "errors in the console");
     }

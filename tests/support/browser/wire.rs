@@ -45,7 +45,7 @@ impl Session {
     /// Opens a window through the driver at this address.
     ///
     /// # Errors
-    /// When the browser does not start.
+    /// Fails if the browser does not start.
     pub async fn new(driver: &str, capabilities: Value) -> Result<Self, Refused> {
         orderflow_service::tls::install();
         let client = Client::builder().timeout(COMMAND).no_proxy().build()?;
@@ -71,7 +71,7 @@ impl Session {
     /// Shows a page, and returns once it has loaded.
     ///
     /// # Errors
-    /// When it cannot be reached.
+    /// Fails if the page cannot be reached.
     pub async fn go_to(&self, url: &str) -> Result<(), Refused> {
         self.call(Method::POST, "/url", Some(json!({ "url": url }))).await.map(drop)
     }
@@ -79,7 +79,7 @@ impl Session {
     /// Reloads the current page.
     ///
     /// # Errors
-    /// When it cannot be reached.
+    /// Fails if the page cannot be reached.
     pub async fn refresh(&self) -> Result<(), Refused> {
         self.call(Method::POST, "/refresh", Some(json!({}))).await.map(drop)
     }
@@ -87,7 +87,7 @@ impl Session {
     /// Returns the address of the current page.
     ///
     /// # Errors
-    /// When the driver refuses.
+    /// Fails if the driver refuses.
     pub async fn url(&self) -> Result<String, Refused> {
         let url = self.call(Method::GET, "/url", None).await?;
         Ok(url.as_str().unwrap_or_default().to_owned())
@@ -96,7 +96,7 @@ impl Session {
     /// Runs this JavaScript and returns its result.
     ///
     /// # Errors
-    /// When it throws.
+    /// Fails if it throws.
     pub async fn run(&self, script: &str, arguments: Value) -> Result<Value, Refused> {
         self.call(Method::POST, "/execute/sync", Some(json!({ "script": script, "args": arguments }))).await
     }
@@ -104,7 +104,7 @@ impl Session {
     /// Runs this JavaScript and returns what it passes to the callback, its last argument.
     ///
     /// # Errors
-    /// When it throws, or does not call the callback within a minute.
+    /// Fails if it throws, or does not call the callback within a minute.
     pub async fn run_until_done(&self, script: &str, arguments: Value) -> Result<Value, Refused> {
         self.call(Method::POST, "/execute/async", Some(json!({ "script": script, "args": arguments }))).await
     }
@@ -112,7 +112,7 @@ impl Session {
     /// Runs a command of the DevTools protocol.
     ///
     /// # Errors
-    /// When the browser refuses it.
+    /// Fails if the browser refuses the command.
     pub async fn devtools(&self, command: &str, parameters: Value) -> Result<Value, Refused> {
         self.call(Method::POST, "/goog/cdp/execute", Some(json!({ "cmd": command, "params": parameters }))).await
     }
@@ -121,7 +121,7 @@ impl Session {
     /// network events of DevTools.
     ///
     /// # Errors
-    /// When the driver refuses.
+    /// Fails if the driver refuses.
     pub async fn log(&self, name: &str) -> Result<Vec<Value>, Refused> {
         let entries = self.call(Method::POST, "/se/log", Some(json!({ "type": name }))).await?;
         Ok(entries.as_array().cloned().unwrap_or_default())
@@ -130,7 +130,7 @@ impl Session {
     /// Returns the elements that this JavaScript returns.
     ///
     /// # Errors
-    /// When it throws.
+    /// Fails if it throws.
     pub async fn elements(&self, script: &str, arguments: Value) -> Result<Vec<Element>, Refused> {
         let found = self.run(script, arguments).await?;
         let id = |one: &Value| one[ELEMENT].as_str().map(|id| Element { id: id.to_owned() });
@@ -140,16 +140,16 @@ impl Session {
     /// Returns what the browser exposes to assistive technology for an element: its `role` or `label`.
     ///
     /// # Errors
-    /// When the element no longer exists.
+    /// Fails if the element no longer exists.
     pub async fn computed(&self, element: &Element, what: &str) -> Result<String, Refused> {
         let value = self.call(Method::GET, &format!("/element/{}/computed{what}", element.id), None).await?;
         Ok(value.as_str().unwrap_or_default().to_owned())
     }
 
-    /// Clicks where the element is.
+    /// Clicks the element.
     ///
     /// # Errors
-    /// When it no longer exists, or is hidden or covered.
+    /// Fails if the element no longer exists, or is hidden or covered.
     pub async fn click(&self, element: &Element) -> Result<(), Refused> {
         self.call(Method::POST, &format!("/element/{}/click", element.id), Some(json!({}))).await.map(drop)
     }
@@ -157,7 +157,7 @@ impl Session {
     /// Empties a field.
     ///
     /// # Errors
-    /// When it no longer exists or is not a field.
+    /// Fails if the element no longer exists or is not a field.
     pub async fn clear(&self, element: &Element) -> Result<(), Refused> {
         self.call(Method::POST, &format!("/element/{}/clear", element.id), Some(json!({}))).await.map(drop)
     }
@@ -165,7 +165,7 @@ impl Session {
     /// Presses these keys, with the element in focus.
     ///
     /// # Errors
-    /// When it no longer exists or cannot receive focus.
+    /// Fails if the element no longer exists or cannot receive focus.
     pub async fn press(&self, element: &Element, keys: &str) -> Result<(), Refused> {
         let keys = json!({ "text": keys });
         self.call(Method::POST, &format!("/element/{}/value", element.id), Some(keys)).await.map(drop)

@@ -58,23 +58,23 @@ impl Broker {
         epmd.spawn().expect("epmd can be started")
     }
 
-    /// The node that operators and checks use.
+    /// Returns the node that operators and checks use.
     pub fn first(&self) -> &RabbitMq {
         &self.nodes[0]
     }
 
-    /// One of the nodes; `which` may exceed their number and wraps around.
+    /// Returns one of the nodes; `which` may exceed their number and wraps around.
     pub fn node(&mut self, which: usize) -> &mut RabbitMq {
         let nodes = self.nodes.len();
         &mut self.nodes[which % nodes]
     }
 
-    /// All nodes.
+    /// Returns all nodes.
     pub fn nodes(&mut self) -> &mut [RabbitMq] {
         &mut self.nodes
     }
 
-    /// The URL of each node, as administrator.
+    /// Returns the URL of each node, as administrator.
     pub fn urls(&self) -> Vec<url::Url> {
         self.nodes.iter().map(RabbitMq::url).collect()
     }

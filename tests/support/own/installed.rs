@@ -19,10 +19,10 @@ pub enum Installed {
 }
 
 impl Installed {
-    /// The Debian of a release (`trixie`, `sid`) that scripts/debian.sh made.
+    /// Returns the Debian of a release (`trixie`, `sid`) that scripts/debian.sh made.
     ///
     /// # Panics
-    /// When it has not been made.
+    /// Panics if it has not been made.
     #[must_use]
     pub fn below_dev(release: &str) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../.dev/debian-{release}"));
@@ -70,7 +70,7 @@ impl Installed {
         }
     }
 
-    /// The ids of one of its users and of that user's group.
+    /// Returns the ids of one of its users and of that user's group.
     pub(super) fn ids_of(&self, name: &str) -> (u32, u32) {
         let ids = match self {
             Self::Here => User::from_name(name).ok().flatten().map(|user| (user.uid.as_raw(), user.gid.as_raw())),

@@ -77,7 +77,7 @@ impl Own {
         &self.disks.as_ref().expect("the run wanted small disks")[1]
     }
 
-    /// The URLs and passwords by which tests and operators reach the servers.
+    /// Returns the URLs and passwords by which tests and operators reach the servers.
     #[must_use]
     pub fn servers(&self) -> Servers {
         let password = |name: &str| (name.to_owned(), random_password());

@@ -138,7 +138,7 @@ impl Postgres {
         self.as_superuser("SELECT pg_reload_conf()").await;
     }
 
-    /// The server's port on this machine.
+    /// Returns the server's port on this machine.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
@@ -183,12 +183,12 @@ impl Postgres {
         command
     }
 
-    /// The user and group that the server runs as, if not ours.
+    /// Returns the user and group that the server runs as, if not ours.
     fn other_user(&self) -> Option<(u32, u32)> {
         Uid::effective().is_root().then(|| self.installed.ids_of(USER))
     }
 
-    /// The server's version, such as `15.14`.
+    /// Returns the server's version, such as `15.14`.
     pub async fn version(&self) -> String {
         let printed = self.command("postgres").arg("--version").output().await.expect("it can be started");
         let printed = String::from_utf8_lossy(&printed.stdout).into_owned();
@@ -212,7 +212,7 @@ impl Drop for Postgres {
     }
 }
 
-/// The directory of the newest installed version's programs.
+/// Returns the directory of the newest installed version's programs.
 fn programs(installed: &Installed) -> PathBuf {
     let versions = fs::read_dir(installed.at("/usr/lib/postgresql"))
         .expect("PostgreSQL is installed: run this with `make faults`");

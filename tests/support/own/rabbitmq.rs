@@ -87,7 +87,7 @@ impl RabbitMq {
         node
     }
 
-    /// The node's name in the cluster.
+    /// Returns the node's name in the cluster.
     pub(super) fn name(&self) -> String {
         format!("faults-{}@localhost", self.amqp_port)
     }
@@ -146,16 +146,17 @@ management.ssl.keyfile = {key}
         self.encrypted_ports = Some(ports);
     }
 
-    /// Replaces the certificate of a node that runs with one. New connections get it at once: Erlang's cache of files is cleared.
+    /// Replaces the certificate of a node that runs with one. New connections get it at once: Erlang's cache of files
+    /// is cleared.
     pub async fn renew(&self, server: &Issued) {
         server.write(&self.directory, "server");
         self.control(&["eval", "ssl:clear_pem_cache()."]).await;
     }
 
-    /// The TLS URLs of AMQP (as administrator) and of the management API, both with this host name.
+    /// Returns the TLS URLs of AMQP (as administrator) and of the management API, both with this host name.
     ///
     /// # Panics
-    /// When TLS is off.
+    /// Panics if TLS is off.
     #[must_use]
     pub fn encrypted_urls(&self, host: &str) -> [Url; 2] {
         let [amqp, management] = self.encrypted_ports.expect("it was encrypted");
@@ -213,7 +214,7 @@ management.ssl.keyfile = {key}
         self.ask(arguments).await;
     }
 
-    /// The node's RabbitMQ version.
+    /// Returns the node's RabbitMQ version.
     pub async fn version(&self) -> String {
         self.ask(&["version"]).await.trim().to_owned()
     }
@@ -225,7 +226,7 @@ management.ssl.keyfile = {key}
         String::from_utf8_lossy(&done.stdout).into_owned()
     }
 
-    /// The node's URL as administrator, in the first virtual host.
+    /// Returns the node's URL as administrator, in the first virtual host.
     #[must_use]
     pub fn url(&self) -> Url {
         format!("amqp://{ADMIN}:{}@127.0.0.1:{}/orderflow", self.common.password, self.amqp_port)
@@ -233,7 +234,7 @@ management.ssl.keyfile = {key}
             .expect("a URL")
     }
 
-    /// The URL of the management API.
+    /// Returns the URL of the management API.
     #[must_use]
     pub fn management_url(&self) -> Url {
         format!("http://127.0.0.1:{}/", self.management_port).parse().expect("a URL")

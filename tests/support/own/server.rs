@@ -33,7 +33,7 @@ static CHOSEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
 /// Returns a port that nothing listens on, and never the same port twice.
 ///
 /// # Panics
-/// When none is found.
+/// Panics if no port is free.
 pub fn free_port() -> u16 {
     let mut chosen = CHOSEN.lock().unwrap_or_else(PoisonError::into_inner);
     let is_free = |port: &u16| TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], *port))).is_ok();

@@ -37,15 +37,15 @@ impl Shop {
     /// is left over: no message anywhere, no dead letter, no version missing, no stock promised twice.
     ///
     /// # Panics
-    /// When a check fails.
+    /// Panics if a check fails.
     pub async fn close(self) {
         self.close_with_dead_letters(&[]).await;
     }
 
-    /// As [`Shop::close`], with this many dead letters in these subscriptions' queues.
+    /// Like [`Shop::close`], but expects this many dead letters in these subscriptions' queues.
     ///
     /// # Panics
-    /// When anything else is left over.
+    /// Panics if anything else is left over.
     pub async fn close_with_dead_letters(mut self, expected: &[(Subscription, u32)]) {
         if expected.is_empty() {
             self.until_quiet().await;

@@ -47,7 +47,7 @@ impl Shop {
         self.until_applied("").await;
     }
 
-    /// As [`Shop::until_quiet`], ignoring deliveries that have ever been dead-lettered.
+    /// Like [`Shop::until_quiet`], but ignores deliveries that have ever been dead-lettered.
     pub(super) async fn until_quiet_but_for_the_dead(&self) {
         self.until_applied(
             "AND NOT EXISTS (SELECT FROM messaging.dead_letters AS dead

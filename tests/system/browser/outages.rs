@@ -162,7 +162,7 @@ async fn until_full(web: &Web) -> i64 {
         let answer = web.place(&key(), &body("MUG-BLUE", 1, VISA)).await;
         match answer.status {
             StatusCode::ACCEPTED => taken += 1,
-            // It also refuses orders until it has first checked the outbox.
+            // The front end also refuses orders until it has first checked the outbox.
             StatusCode::SERVICE_UNAVAILABLE if taken > 0 => return Ok(()),
             _ => {}
         }

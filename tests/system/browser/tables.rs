@@ -7,7 +7,7 @@ use crate::{
     dead_letters::{mend_payments, with_dead_orders},
 };
 
-/// A small laptop, and half of a large screen beside a terminal.
+/// A small laptop, and half of a large screen next to a terminal.
 const SCREENS: [Screen; 2] = [DESKTOP, Screen { width: 800, ..DESKTOP }];
 
 /// Finds tables that are wider than their frame, which then shows only a part: `does not exist` was read as `exist`.

@@ -32,7 +32,7 @@ impl FileMailer {
     /// Returns a mailer for this directory. Creates the directory if it does not exist.
     ///
     /// # Errors
-    /// If the directory cannot be created.
+    /// Fails if the directory cannot be created.
     pub fn new(directory: PathBuf, from: Mailbox) -> Result<Self, ProviderSetupError> {
         match fs::create_dir_all(&directory) {
             Ok(()) => Ok(Self { directory, from, writers: Semaphore::new(WRITERS) }),

@@ -7,7 +7,7 @@ use uuid::Uuid;
 /// A request to charge an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChargeRequest {
-    /// Requests with the same key are one charge, regardless of how often and by which process they are made.
+    /// Requests with the same key are one charge, however many times and by whichever process they are made.
     pub idempotency_key: String,
     /// The order's id, for the provider's records.
     pub reference: Uuid,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// A setting with which a provider cannot be created.
+/// Why a provider cannot be created: a setting that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ProviderSetupError {
     /// The directory for mails cannot be created.

@@ -36,7 +36,7 @@ const LIMITS: Limits = Limits { committers: 2, batch: 256, waiting: 4096, deadli
 /// The most connections to a ledger in a separate database: one per committer, and some for voids and refunds.
 pub const LEDGER_CONNECTIONS: usize = 8;
 
-/// How often `pm_card_flaky` fails before it succeeds, per idempotency key.
+/// The number of times that `pm_card_flaky` fails before it succeeds, per idempotency key.
 const FLAKY_FAILURES: i32 = 2;
 
 /// The simulated payment provider.
@@ -91,7 +91,7 @@ async fn charge_all(database: Arc<Database>, requests: Vec<ChargeRequest>) -> Ve
     }
 }
 
-/// A key's first request in a batch, and how often the batch contains it.
+/// A key's first request in a batch, and how many times the batch contains it.
 struct Merged<'a> {
     request: &'a ChargeRequest,
     times: i32,
@@ -119,7 +119,7 @@ struct Charge {
     idempotency_key: String,
     #[diesel(sql_type = Text)]
     charge_id: String,
-    /// How often the key was requested, including this batch.
+    /// How many times the key was requested, including this batch.
     #[diesel(sql_type = Integer)]
     requests: i32,
     /// Voided before it happened.

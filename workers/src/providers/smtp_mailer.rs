@@ -23,7 +23,7 @@ use super::{
     smtp_server::{ConnectError, SmtpServer},
 };
 
-/// Connections that were idle for longer are not reused: servers and firewalls close theirs after some minutes.
+/// Connections that were idle for longer are not reused: servers and firewalls close theirs after a few minutes.
 const MAX_IDLE: Duration = Duration::from_secs(30);
 
 /// The time-out for connecting, greeting, encrypting and authenticating, and again for the mail itself. RFC 5321 allows
@@ -49,7 +49,7 @@ impl SmtpMailer {
     /// Returns a mailer for this server. It connects when the first mail is sent.
     ///
     /// # Errors
-    /// If the server's settings cannot be used; see [`ProviderSetupError`].
+    /// Fails if the server's settings cannot be used; see [`ProviderSetupError`].
     pub fn new(config: &SmtpServerConfig, from: Mailbox) -> Result<Self, ProviderSetupError> {
         let server = SmtpServer::new(config)?;
         Ok(Self { server, from, time_out: TIME_OUT, idle: Mutex::default() })

@@ -46,7 +46,7 @@ impl SmtpServer {
     /// Returns a server without connecting to it.
     ///
     /// # Errors
-    /// If no certificate can name the host, or the CA file is invalid.
+    /// Fails if no certificate can name the host, or the CA file is invalid.
     pub(super) fn new(config: &SmtpServerConfig) -> Result<Self, ProviderSetupError> {
         let host = config.host_name();
         let unchecked = config.encryption == SmtpEncryption::WhereOffered;
@@ -70,8 +70,8 @@ impl SmtpServer {
     /// must drop the connection when it expires.
     ///
     /// # Errors
-    /// If the server is unavailable, refuses us, or lacks required encryption. No credentials or mails are sent in
-    /// clear then.
+    /// Fails if the server is unavailable, refuses us, or lacks required encryption. No credentials or mails are sent
+    /// in plaintext then.
     pub(super) async fn connect(&self) -> Result<AsyncSmtpConnection, ConnectError> {
         let address = (self.host.as_str(), self.port);
         let from_the_start = (self.encryption == SmtpEncryption::FromTheStart).then(|| self.tls.clone());

@@ -23,7 +23,7 @@ pub enum SmtpEncryption {
     /// STARTTLS; nothing is sent without it.
     Required,
     /// STARTTLS if the server offers it. The certificate is not checked: the host is this machine, or one to which
-    /// everything may be sent in clear anyway.
+    /// everything may be sent in plaintext anyway.
     WhereOffered,
 }
 
@@ -42,7 +42,7 @@ pub struct SmtpServerConfig {
     pub own_ca: Option<OwnCa>,
 }
 
-/// The default ports: 25 by RFC 5321, 465 with TLS from the start by RFC 8314. RFC 6409 has 587 for mail submission.
+/// The default ports: 25 (RFC 5321), and 465 with TLS from the start (RFC 8314). For mail submission, RFC 6409 has 587.
 const FORM: Form = Form {
     schemes: &[
         Scheme { name: "smtp", port: 25, encrypted: false },

@@ -32,7 +32,7 @@ pub enum OrderStatus {
 }
 
 impl OrderStatus {
-    /// Every status. Those of an order that succeeds come first, in their order.
+    /// Every status: first those of an order that succeeds, in sequence.
     pub const ALL: [Self; 10] = [
         Self::Pending,
         Self::ActionRequired,
@@ -63,7 +63,7 @@ impl OrderStatus {
         }
     }
 
-    /// Returns whether nothing more will happen automatically that a customer waits for.
+    /// Returns whether the order is settled: its customer waits for no further automatic step.
     #[must_use]
     pub const fn is_settled(self) -> bool {
         matches!(self, Self::Shipped | Self::InTransit | Self::Delivered | Self::PaymentFailed | Self::Cancelled)
@@ -107,7 +107,8 @@ impl OrderStatus {
                 | EventKind::PaymentVoided,
             ) => Some(Self::Cancelling),
             (Self::Cancelling, EventKind::OrderCancelled) => Some(Self::Cancelled),
-            // A cancellation that crossed a declined card, or a cancellation for another reason: the order has ended.
+            // The order has already ended, by a declined card or a cancellation for another reason. These events follow
+            // from a cancellation request that was still on its way.
             (
                 Self::PaymentFailed,
                 EventKind::ShipmentCancelled | EventKind::InventoryReleased | EventKind::PaymentVoided,
@@ -121,9 +122,9 @@ impl OrderStatus {
 /// Returns whether the log of an order with this history, from its first event on, is complete.
 ///
 /// This is stricter than [`OrderStatus::is_settled`]: the customer may have requested a cancellation before the order
-/// ended, and the events that follow from the request are still to come. No request can come after the event that
-/// settles the order: the front end writes it under the lock that the fold takes, and refuses it once the order is
-/// settled.
+/// ended, and the events that follow from the request are still to come. No request can follow the event that settles
+/// the order: the front end logs a request only while it holds the lock on the order's row, and refuses it if the order
+/// is settled.
 #[must_use]
 pub fn is_final(history: &[EventKind]) -> bool {
     let happened = |event| history.contains(&event);

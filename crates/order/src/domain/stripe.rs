@@ -134,9 +134,9 @@ pub fn from_units(units: i64, currency: &str) -> Option<i64> {
 /// How to convert our minor units to Stripe's units.
 #[derive(Debug, Clone, Copy)]
 struct Scale {
-    /// Our units are multiplied by this,
+    /// The factor by which our units are multiplied. Either this or `down` is 1.
     up: i64,
-    /// and divided by this. One of the two is 1.
+    /// The divisor of the product.
     down: i64,
     /// An amount in Stripe's units must be a multiple of this.
     multiple: i64,

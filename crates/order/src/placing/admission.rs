@@ -12,7 +12,7 @@ use orderflow_service::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// How often to measure the outbox.
+/// The interval between two measurements of the outbox.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// When a rejected client may retry. A backlog takes at least this long to clear.

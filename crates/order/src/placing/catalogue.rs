@@ -1,8 +1,8 @@
 //! This process's copy of the catalogue, refreshed every second.
 //!
 //! A changed price or stock level takes effect here about a second later, or when an unavailable database recovers. A
-//! price is binding once the order is accepted. A stock level only spares customers an order that would be cancelled,
-//! since the inventory service makes the final decision.
+//! price is binding once the order is accepted. A stock level is only a hint that spares customers an order that would
+//! be cancelled: the inventory service decides.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 

@@ -32,7 +32,7 @@ use crate::{
 /// of 128 costs hardly more than one of 64. 4,096 waiting orders are about a second's worth.
 pub const LIMITS: Limits = Limits { committers: 3, batch: 128, waiting: 4_096, deadline: Duration::from_secs(10) };
 
-/// How long a batch is retried. This is less than its callers wait, so that they get the outcome.
+/// How long to retry a batch: less than its callers wait, so that they get the outcome.
 const TRYING: Duration = Duration::from_secs(8);
 
 /// The time limit of one transaction. After that its connection is abandoned.
@@ -41,7 +41,7 @@ const TRANSACTION: Duration = Duration::from_secs(7);
 /// The pause before a batch is retried because the database was unavailable.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// How often to draw new numbers because one was taken. Even one collision is rare.
+/// The maximum number of times to draw new order numbers after a collision. Even one collision is rare.
 const REDRAWS: u8 = 3;
 
 /// Stores batches of orders. Cheap to clone.

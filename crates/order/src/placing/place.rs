@@ -50,8 +50,8 @@ pub struct Wish<'a> {
     pub body: &'a Value,
     /// The total that the customer was shown, in minor units, if the body does not contain it.
     pub shown: Option<i64>,
-    /// In how many seconds this client may place a new order. Until then only a repetition is answered. `None` means
-    /// now.
+    /// The seconds until this client may place a new order; `None` means now. Until then it only gets stored answers to
+    /// repeated requests.
     pub retry_seconds: Option<u64>,
     /// Returns whether the client has proved that an order is its own.
     pub owns: &'a dyn Fn(Uuid) -> bool,
@@ -78,7 +78,7 @@ pub enum Refused {
     /// It is not a repetition, and the client may not place a new order yet.
     #[error("the client places orders too fast; it may place the next one in {retry_seconds} s")]
     TooFast {
-        /// When it may, in seconds from now.
+        /// When the client may, in seconds from now.
         retry_seconds: u64,
     },
     /// New orders are currently rejected.

@@ -107,8 +107,8 @@ pub async fn find(connection: &mut Connection, keys: &[&str]) -> Result<Vec<Stor
     .await?)
 }
 
-/// Makes the rest of the caller's transaction wait only briefly for a lock, so that one blocked key does not delay the
-/// others for long.
+/// Makes the rest of the caller's transaction wait only briefly for each lock, so that one blocked key does not delay
+/// the others for long.
 ///
 /// # Errors
 /// Returns database errors.

@@ -1,4 +1,4 @@
-//! Opens connections to the broker: named for people and bounded in time.
+//! Opens connections to the broker, within a time limit and under names that operators recognise.
 
 use std::{
     sync::{
@@ -29,7 +29,7 @@ const FRAME_MAX: u32 = 32 * 1024;
 /// without it predate the rule that a process publishes only what its own services wrote.
 pub const VERSION_PROPERTY: &str = "orderflow";
 
-/// The bound for all of connecting: DNS, TCP, TLS and handshake.
+/// The time limit for connecting: DNS, TCP, TLS and handshake together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why there is no connection, or why it is no longer usable.
@@ -70,7 +70,7 @@ pub enum BrokerError {
 }
 
 impl BrokerError {
-    /// Whether RabbitMQ has reached its limit on connections. It accepts a new one when another is closed.
+    /// Returns whether RabbitMQ has reached its limit on connections. It accepts a new one when another is closed.
     #[must_use]
     pub fn is_full(&self) -> bool {
         match self {
@@ -80,7 +80,7 @@ impl BrokerError {
         }
     }
 
-    /// Whether the connection has as many channels as RabbitMQ allows.
+    /// Returns whether the connection has as many channels as RabbitMQ allows.
     #[must_use]
     pub fn is_out_of_channels(&self) -> bool {
         match self {
@@ -108,7 +108,8 @@ impl std::fmt::Debug for Connector {
 }
 
 impl Connector {
-    /// Returns a connector. `program` comes first in the management UI: `orderflow-worker`.
+    /// Returns a connector. `program`, such as `orderflow-worker`, comes first in the names that the management UI
+    /// shows.
     #[must_use]
     pub fn new(config: &BrokerConfig, program: &str) -> Self {
         tls::install();
@@ -128,7 +129,7 @@ impl Connector {
     /// The connection lives on the tokio runtime that this is called on, which must be multi-threaded.
     ///
     /// # Errors
-    /// When the node refuses or does not answer within ten seconds.
+    /// Fails if the node refuses or does not answer within ten seconds.
     pub async fn connect(&self, purpose: &str) -> Result<Connection, BrokerError> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         let uri =
@@ -158,7 +159,7 @@ impl Connector {
         format!("{} {purpose} {}", self.program, process_identity::place())
     }
 
-    /// Whether another CA is trusted in addition to the system's.
+    /// Returns whether another CA is trusted in addition to the system's.
     pub(super) fn has_own_ca(&self) -> bool {
         self.own_ca.is_some()
     }

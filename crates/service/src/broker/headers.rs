@@ -13,7 +13,7 @@ pub const WORKER: &str = "x-orderflow-worker";
 /// When it failed.
 pub const FAILED_AT: &str = "x-orderflow-failed-at";
 
-/// On a message that must be handled alone: how often it was returned from that before.
+/// The mark of a message that must be handled alone: how many times it was already returned from that.
 pub const ALONE: &str = "x-orderflow-alone";
 
 const OURS: &str = "x-orderflow-";
@@ -25,8 +25,8 @@ const FURTHER_ROUTES: [&str; 2] = ["CC", "BCC"];
 /// 0-9-1.
 const OF_THE_BROKER_PREFIXES: [&str; 3] = ["x-first-death-", "x-last-death-", "x-opt-"];
 
-/// Returns the headers for a copy. Removes those that RabbitMQ added when it moved the message: it would continue its
-/// count of deaths, and it detects cycles by them. Removes routes to other queues as well.
+/// Returns the headers for a copy. Removes those that RabbitMQ added when it moved the message: with them it would
+/// continue its count of deaths, or detect a cycle. Removes routes to other queues as well.
 #[must_use]
 pub fn for_copy(headers: &FieldTable) -> FieldTable {
     let mut kept = FieldTable::default();

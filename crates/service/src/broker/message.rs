@@ -43,7 +43,7 @@ impl Message {
     /// `orders.unrouted`.
     ///
     /// # Errors
-    /// [`TooLarge`]; no later attempt can succeed.
+    /// Returns [`TooLarge`]; no later attempt can succeed.
     pub fn event(event: &Outgoing) -> Result<Self, TooLarge> {
         if event.event.len() > LONGEST_TEXT || event.body.len() > LARGEST_BODY {
             return Err(TooLarge);

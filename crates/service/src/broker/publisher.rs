@@ -33,8 +33,8 @@ use crate::{
 /// The most messages handed over by callers that are not yet on the wire.
 const WAITING: usize = 4_096;
 
-/// The most messages on the wire without a confirm: far more than fit into a round trip to three disks at any rate that
-/// we reach.
+/// The most messages on the wire without a confirm. At any rate that we reach, far fewer are sent before the first
+/// confirm, which needs a round trip and writes to three disks.
 const UNCONFIRMED: usize = 4_096;
 
 /// How long a confirm may take: a broker in a memory or disk alarm accepts nothing at all. A message whose confirm did
@@ -69,7 +69,7 @@ pub enum PublishError {
 }
 
 impl PublishError {
-    /// Its name in metrics.
+    /// Returns the error's name in metrics.
     const fn as_str(self) -> &'static str {
         match self {
             Self::NotConnected => "not_connected",
@@ -106,7 +106,7 @@ impl Publisher {
         Self { jobs, connected }
     }
 
-    /// Whether it is connected now.
+    /// Returns whether it is connected now.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         *self.connected.borrow()
@@ -335,8 +335,8 @@ struct Sent {
     done: Answer,
 }
 
-/// Puts messages on the wire together. Waiting for each one would cost a wake-up of lapin's thread, one back, and a
-/// write to the socket.
+/// Puts messages on the wire together. Waiting for each one would cost two thread switches, to lapin's thread and back,
+/// and a write to the socket.
 async fn put_on_wire(channel: &Channel, jobs: Vec<Job>) -> Result<Vec<Sent>, Broken> {
     let sending = jobs.into_iter().map(async |Job { message, done }| {
         let Message { exchange, routing_key, properties, body } = message;

@@ -23,13 +23,14 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use super::{Connector, Full, NoVhost, connection, names};
 use crate::{telemetry, tls};
 
-/// The bound for each of: connecting, the wait for a connection, an answer.
+/// The time limit for each of these: connecting, waiting for a pooled connection, waiting for an answer.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The bound per queue for several queues, if that is longer: a busy node answers within some milliseconds.
+/// The time limit per queue when several are inspected, if that is longer in total. A busy node answers within some
+/// milliseconds.
 const EACH_WITHIN: Duration = Duration::from_millis(100);
 
-/// The bound for querying all nodes in turn, so that a health check never waits longer.
+/// The time limit for querying all nodes in turn, so that a health check never waits longer.
 const TIMEOUT_OF_ALL: Duration = Duration::from_secs(10);
 
 /// The purpose of these connections, in the management UI.
@@ -109,7 +110,7 @@ impl BrokerCheck {
     /// Returns a check that connects only when first used.
     ///
     /// # Errors
-    /// When the pool cannot be made.
+    /// Fails if the connection pool cannot be created.
     pub fn new(connector: &Connector) -> Result<Self, NotReady> {
         let pool = |uri: &AMQPUri| {
             let config = PoolConfig {
@@ -166,7 +167,7 @@ impl BrokerCheck {
     /// that do not exist.
     ///
     /// # Errors
-    /// [`NotReady::Unreachable`].
+    /// Returns [`NotReady::Unreachable`].
     pub async fn inspect_queues<'q>(&self, queues: &[&'q str]) -> Result<HashMap<&'q str, QueueState>, NotReady> {
         let states = self.ask(Question::Queues(queues)).await?;
         Ok(queues.iter().zip(states).filter_map(|(queue, state)| Some((*queue, state?))).collect())

@@ -39,8 +39,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// The most rows deleted by one statement.
 const DELETE: usize = 2_000;
 
-/// The wait between two deletions. Without it each event costs another transaction under small loads. Far shorter than
-/// the 10 seconds after which a row becomes due.
+/// The wait between two deletions. Without this wait, each event would cost another transaction under small loads. It
+/// is far shorter than the 10 seconds after which a row becomes due.
 const GATHER: Duration = Duration::from_millis(50);
 
 /// The services whose outbox rows a process publishes: only those that it runs, since it may publish nothing else.
@@ -75,7 +75,7 @@ impl Relayed {
 pub struct Taken {
     /// Rows that were leased.
     pub rows: i64,
-    /// Of these, the events that the broker confirmed.
+    /// How many of their events the broker confirmed.
     pub confirmed: i64,
 }
 
@@ -202,7 +202,7 @@ impl Relay {
     /// Runs one step of the loop: leases the due rows of its services, and publishes them.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Returns database errors.
     pub async fn relay_once(&self, database: &Database) -> Result<Taken, StoreError> {
         let due = database.run(ANSWER_WITHIN, async |connection| self.lease(connection).await).await?;
         let rows = i64::try_from(due.len()).unwrap_or(i64::MAX);

@@ -17,10 +17,10 @@ pub struct Resent {
 }
 
 /// Publishes each event, rebuilt from the log, to its subscription's queue, and waits for the confirms. All are in
-/// flight concurrently, so pass at most some hundreds.
+/// flight concurrently, so pass at most a few hundred.
 ///
 /// # Errors
-/// Those of the database; nothing was sent then.
+/// Returns database errors; nothing was sent then.
 pub async fn resend(connection: &mut Connection, publisher: &Publisher, pairs: &[Pair]) -> Result<Resent, StoreError> {
     let ids: Vec<_> = pairs.iter().map(|pair| pair.event_id).collect();
     let events = event_log::outgoing(connection, &ids).await?;

@@ -43,7 +43,7 @@ impl SharedConnection {
         Self { connector, purpose: purpose.into(), state: Arc::default() }
     }
 
-    /// As [`SharedConnection::new`], for a caller that logs each failure itself.
+    /// Like [`SharedConnection::new`], but for a caller that logs each failure itself.
     #[must_use]
     pub fn unlogged(connector: Connector, purpose: &str) -> Self {
         let state = State { told_full: true, ..State::default() };
@@ -56,7 +56,7 @@ impl SharedConnection {
     /// The connection lives on the tokio runtime that this is called on, which must be multi-threaded.
     ///
     /// # Errors
-    /// When the broker refuses, or does not answer within twenty seconds: ten to connect and ten for the channel.
+    /// Fails if the broker refuses, or does not answer within twenty seconds: ten to connect and ten for the channel.
     pub async fn channel(&self) -> Result<(Arc<Connection>, Channel), BrokerError> {
         let connection = self.current().await?;
         match tokio::time::timeout(OPEN_TIMEOUT, connection.create_channel()).await {

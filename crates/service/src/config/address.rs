@@ -70,7 +70,7 @@ impl Address {
     /// Parses `text`.
     ///
     /// # Errors
-    /// What is wrong and what is expected, without secrets.
+    /// Returns what is wrong and what is expected, without secrets.
     pub fn parse(text: &str, form: &Form) -> Result<Self, String> {
         Self::read(text, form).map_err(|why| format!("expected the form {}{why}", form.shown))
     }
@@ -112,8 +112,8 @@ impl Address {
     }
 }
 
-/// Whether `Url` drops or replaces this character: it drops tabs, line breaks and invisible characters in a host, and
-/// replaces a backslash by a slash for schemes that it knows.
+/// Returns whether `Url` drops or replaces this character: it drops tabs, line breaks and invisible characters in a
+/// host, and replaces a backslash by a slash for schemes that it knows.
 fn is_changed(one: char) -> bool {
     one.is_whitespace() || one.is_control() || one == '\\' || one.general_category() == GeneralCategory::Format
 }
@@ -141,7 +141,7 @@ fn check_literally(text: &str, url: &Url) -> Result<(), &'static str> {
 /// become ASCII.
 ///
 /// # Errors
-/// When no server can have this name.
+/// Fails if no server can have this name.
 pub(super) fn host(text: &str) -> Result<Host<String>, String> {
     if text.is_empty() {
         return Err("it has no host".to_owned());
@@ -154,7 +154,7 @@ pub(super) fn host(text: &str) -> Result<Host<String>, String> {
     }
 }
 
-/// Whether DNS and certificates allow this name (RFC 1035, 2.3.4: 63 bytes between two dots). Also allows the
+/// Returns whether DNS and certificates allow this name (RFC 1035, 2.3.4: 63 bytes between two dots). Also allows the
 /// underscore, which container names have.
 fn is_name(name: &str) -> bool {
     let is_of_label = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
@@ -176,7 +176,7 @@ pub fn name(host: &Host<String>) -> String {
     }
 }
 
-/// Whether traffic to this host stays on this machine. For `localhost` RFC 6761 guarantees it.
+/// Returns whether traffic to this host stays on this machine. For `localhost` RFC 6761 guarantees it.
 pub fn is_loopback(host: &Host<String>) -> bool {
     match host {
         Host::Domain(name) => {

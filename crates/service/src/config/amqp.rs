@@ -11,8 +11,8 @@ use super::{
     setting,
 };
 
-/// By RabbitMQ's URI specification, `amqp://HOST` means the virtual host `/`, and `amqp://HOST/` the one whose name is
-/// empty.
+/// According to RabbitMQ's URI specification, `amqp://HOST` means the virtual host `/`, and `amqp://HOST/` the one
+/// whose name is empty.
 pub(super) const FORM: Form = Form {
     schemes: &[
         Scheme { name: "amqp", port: 5672, encrypted: false },
@@ -47,7 +47,7 @@ impl BrokerNode {
         &self.0
     }
 
-    /// Whether the connection is encrypted.
+    /// Returns whether the connection is encrypted.
     #[must_use]
     pub fn is_encrypted(&self) -> bool {
         self.0.scheme == AMQPScheme::AMQPS

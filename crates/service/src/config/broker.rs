@@ -77,7 +77,7 @@ const MANAGEMENT: Form =
 pub(super) const LINK: Form =
     Form { schemes: HTTP, shown: "http://HOST:15672", credentials: false, path: true, query: Query::Any };
 
-/// The management plugin's ports for http and for https, by its documentation.
+/// The management plugin's documented ports for http and for https.
 const MANAGEMENT_PORTS: [u16; 2] = [15672, 15671];
 
 /// The location of the broker, for applications.
@@ -90,7 +90,7 @@ pub struct BrokerConfig {
 }
 
 impl BrokerConfig {
-    /// Reads its variable; problems stay with `source`.
+    /// Reads its variable. Problems are collected in `source`.
     #[must_use]
     pub fn read(source: &Source) -> Option<Self> {
         let permitted = PlaintextHosts::read(source);
@@ -179,13 +179,13 @@ pub struct AdminConfig {
 }
 
 impl AdminConfig {
-    /// Whether an administrator is set. The front end works without one, and then shows operators less.
+    /// Returns whether an administrator is set. The front end works without one, and then shows operators less.
     #[must_use]
     pub fn is_given(source: &Source) -> bool {
         source.given(&AMQP_ADMIN_URL).is_some()
     }
 
-    /// Reads its variables; problems stay with `source`.
+    /// Reads its variables. Problems are collected in `source`.
     #[must_use]
     pub fn read(source: &Source) -> Option<Self> {
         let retry_delays = RetryDelays::read(source);
@@ -237,7 +237,7 @@ fn management_beside(admin: &Address) -> Option<Url> {
 pub struct RetryDelays(Vec<Duration>);
 
 impl RetryDelays {
-    /// Reads its variable; problems stay with `source`.
+    /// Reads its variable. Problems are collected in `source`.
     #[must_use]
     pub fn read(source: &Source) -> Option<Self> {
         source.require(&RETRY_DELAYS, str::parse)

@@ -86,7 +86,7 @@ impl DatabaseConfig {
         self.pool.unwrap_or_else(|| queues.saturating_add(BESIDE_QUEUES).clamp(*POOL.start(), MOST_OF_A_WORKER))
     }
 
-    /// Reads its variables; problems stay with `source`.
+    /// Reads its variables. Problems are collected in `source`.
     #[must_use]
     pub fn read(source: &Source) -> Option<Self> {
         let permitted = PlaintextHosts::read(source);
@@ -102,7 +102,7 @@ impl DatabaseConfig {
         Some(Self { url: url?, direct, prepared: prepared.unwrap_or_default(), pool })
     }
 
-    /// Reads another variable with a database's URL, if it is given; problems stay with `source`.
+    /// Reads another variable with a database's URL, if it is given. Problems are collected in `source`.
     #[must_use]
     pub fn read_from(source: &Source, setting: &Setting) -> Option<Self> {
         let permitted = PlaintextHosts::read(source);
@@ -113,7 +113,8 @@ impl DatabaseConfig {
     /// Returns what the URL says, in the form for connecting.
     ///
     /// # Errors
-    /// What is wrong with the URL. A URL that was read before is valid, unless a file that it names has changed.
+    /// Returns what is wrong with the URL. A URL that was read before is valid, unless a file that it names has
+    /// changed.
     pub fn server(&self) -> Result<PostgresServer, String> {
         postgres::parse(self.url.expose_secret())
     }

@@ -14,7 +14,7 @@ pub struct GuardConfig {
 }
 
 impl GuardConfig {
-    /// Reads its two variables; problems stay with `source`.
+    /// Reads its two variables. Problems are collected in `source`.
     #[must_use]
     pub fn read(source: &Source, time_out: &Setting, concurrency: &Setting) -> Option<Self> {
         let time_out = source.parse(time_out, |text| match setting::duration(text) {

@@ -31,7 +31,7 @@ pub struct LogConfig {
 }
 
 impl LogConfig {
-    /// Reads its variables; problems stay with `source`.
+    /// Reads its variables. Problems are collected in `source`.
     #[must_use]
     pub fn read(source: &Source) -> Option<Self> {
         let filter = source.parse(&RUST_LOG, |text| {

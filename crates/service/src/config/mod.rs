@@ -35,7 +35,7 @@ pub use trace::TraceConfig;
 pub use web::{Admission, FrontEndConfig, LinkConfig, WebConfig};
 pub use worker::{WorkerConfig, reconcile_after};
 
-/// Records a problem for every given setting of a whole system that cannot work, whether or not this program needs it.
+/// Records a problem for every setting that is given and cannot work, whether or not this program needs it.
 /// The programs of a shop usually start with one shared list of settings, and each reports at its start what is wrong
 /// with it. `services` reads the settings of the services.
 pub fn check(source: &Source, services: impl FnOnce(&Source)) {

@@ -91,7 +91,7 @@ pub struct OperatorsConfig {
 }
 
 impl OperatorsConfig {
-    /// Reads its variables; problems stay with `source`.
+    /// Reads its variables. Problems are collected in `source`.
     #[must_use]
     pub fn read(source: &Source) -> Option<Self> {
         let tokens = match source.text(&OPERATOR_TOKENS) {

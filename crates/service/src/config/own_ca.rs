@@ -33,7 +33,7 @@ impl fmt::Display for OwnCa {
 }
 
 impl OwnCa {
-    /// Reads its variable and the file, if set; problems stay with `source`.
+    /// Reads its variable and the file, if set. Problems are collected in `source`.
     #[must_use]
     pub fn read(source: &Source) -> Option<Self> {
         source.parse(&TLS_CA, |text| {

@@ -27,7 +27,7 @@ impl PlaintextHosts {
     /// Refuses an address without encryption, unless its traffic stays on this machine or its host is listed.
     ///
     /// # Errors
-    /// What to change. `encrypted` is the scheme to use instead.
+    /// Returns what to change. `encrypted` is the scheme to use instead.
     pub fn permit(&self, source: &Source, by: &Setting, address: &Address, encrypted: &str) -> Result<(), String> {
         if address.encrypted || self.takes(&address.host) {
             source.goes_in_clear(by, &address.host, address.encrypted);
@@ -40,13 +40,13 @@ impl PlaintextHosts {
         ))
     }
 
-    /// Whether this host may be reached without encryption.
+    /// Returns whether this host may be reached without encryption.
     pub fn takes(&self, host: &Host<String>) -> bool {
         address::is_loopback(host) || self.0.iter().any(|named| same(named, host))
     }
 }
 
-/// Whether two hosts are the same. A trailing dot makes no difference.
+/// Returns whether two hosts are the same. A trailing dot makes no difference.
 fn same(one: &Host<String>, other: &Host<String>) -> bool {
     match (one, other) {
         (Host::Domain(one), Host::Domain(other)) => {

@@ -81,7 +81,7 @@ fn reached(config: &Config) -> Result<Vec<Reached>, String> {
 /// Parses a URL, or a list of `key=value`.
 ///
 /// # Errors
-/// What is wrong, without secrets.
+/// Returns what is wrong, without secrets.
 pub(super) fn parse(text: &str) -> Result<PostgresServer, String> {
     let form = "expected the form postgres://USER:PASSWORD@HOST:5432/DATABASE";
     let (scheme, rest) = text.split_once("://").unwrap_or_default();
@@ -156,7 +156,7 @@ fn tcp(name: &str) -> Result<url::Host<String>, String> {
 /// Refuses servers without required encryption, unless they are this machine or listed.
 ///
 /// # Errors
-/// What to change.
+/// Returns what to change.
 pub(super) fn permit(
     server: &PostgresServer,
     permitted: &PlaintextHosts,
@@ -209,7 +209,7 @@ fn each_once(rest: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether the text begins like a list of `key=value`.
+/// Returns whether the text begins like a list of `key=value`.
 fn is_list(text: &str) -> bool {
     let key = text.split_once('=').map_or("", |(key, _)| key.trim());
     !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
@@ -218,7 +218,7 @@ fn is_list(text: &str) -> bool {
 /// Returns the names of the server parameters that `options` sets, in lower case with underscores.
 ///
 /// # Errors
-/// When it is not a list of `-c NAME=VALUE` or `--NAME=VALUE`: the server would refuse every connection.
+/// Fails if it is not a list of `-c NAME=VALUE` or `--NAME=VALUE`: the server would refuse every connection.
 pub fn set_by(options: &str) -> Result<BTreeSet<String>, String> {
     let expected = || "options: expected -c NAME=VALUE or --NAME=VALUE, separated by spaces written as %20".to_owned();
     let mut words = words(options).into_iter();

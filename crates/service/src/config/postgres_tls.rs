@@ -64,7 +64,7 @@ impl PostgresTls {
     /// Removes our parameters from an address, and returns the rest for the driver.
     ///
     /// # Errors
-    /// What is wrong, without secrets.
+    /// Returns what is wrong, without secrets.
     pub(super) fn take(text: &str) -> Result<(Self, String), String> {
         let is_url = ["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme));
         let (given, rest) = if is_url { take_from_url(text)? } else { take_from_list(text)? };
@@ -121,7 +121,7 @@ impl PostgresTls {
         Ok(Self { mode, client: ClientTls { verification, roots: roots.unwrap_or(Roots::System), identity } })
     }
 
-    /// Whether encryption is required.
+    /// Returns whether encryption is required.
     #[must_use]
     pub fn is_required(&self) -> bool {
         self.mode >= SslMode::Require

@@ -95,7 +95,7 @@ impl Source {
         self.values.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
     }
 
-    /// Whether the setting is given at all, readable or not: an unreadable one has a problem line of its own.
+    /// Returns whether the setting is given at all, readable or not: an unreadable one has a problem line of its own.
     fn is_named(&self, setting: &Setting) -> bool {
         let is_named = |name: &str| self.no_text.contains(name) || self.variable(name).is_some();
         is_named(setting.name) || file_of(setting).is_some_and(|file| is_named(&file))
@@ -118,7 +118,7 @@ impl Source {
         }
     }
 
-    /// As [`Source::parse`], but absence is a problem too.
+    /// Like [`Source::parse`], but absence is a problem too.
     pub fn require<T>(&self, setting: &Setting, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         if self.text(setting).is_none() {
             if !self.is_named(setting) && !self.only_given.get() {
@@ -144,7 +144,7 @@ impl Source {
         value
     }
 
-    /// Turns each choice without its required setting into a problem, as recorded by [`Source::needed`] within
+    /// Records a problem for each choice whose required setting is missing, as found by [`Source::needed`] within
     /// [`Source::only_given`].
     pub fn refuse_unmet(&self) {
         self.unmet.take().into_iter().for_each(|line| self.problem(line));
@@ -183,7 +183,7 @@ impl Source {
     /// Returns `value` if there is no problem.
     ///
     /// # Errors
-    /// All problems found so far.
+    /// Returns all problems found so far.
     pub fn finish<T>(&self, value: Option<T>) -> Result<T, ConfigError> {
         let problems = self.problems.borrow();
         match value {

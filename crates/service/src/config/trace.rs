@@ -37,7 +37,7 @@ pub struct TraceConfig {
 }
 
 impl TraceConfig {
-    /// Reads its variables; problems stay with `source`.
+    /// Reads its variables. Problems are collected in `source`.
     #[must_use]
     pub fn read(source: &Source) -> Option<Self> {
         let endpoint = match source.given(&OTEL_EXPORTER_OTLP_ENDPOINT) {

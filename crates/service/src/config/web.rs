@@ -140,7 +140,7 @@ pub struct WebConfig {
 }
 
 impl Admission {
-    /// Reads its variables; problems stay with `source`.
+    /// Reads its variables. Problems are collected in `source`.
     #[must_use]
     pub fn read(source: &Source) -> Option<Self> {
         let max_outbox_age = source.parse(&ADMISSION_MAX_OUTBOX_AGE, setting::duration);
@@ -153,7 +153,7 @@ impl LinkConfig {
     /// Its variables.
     pub const SETTINGS: &'static [&'static Setting] = &[&PUBLIC_URL, &TOKEN_SECRET];
 
-    /// Reads its variables; problems stay with `source`.
+    /// Reads its variables. Problems are collected in `source`.
     #[must_use]
     pub fn read(source: &Source) -> Option<Self> {
         let permitted = PlaintextHosts::read(source);
@@ -177,7 +177,7 @@ impl LinkConfig {
 }
 
 impl FrontEndConfig {
-    /// Reads `TLS_CERTIFICATE` and `TLS_KEY` with both files, if they are set; problems stay with `source`.
+    /// Reads `TLS_CERTIFICATE` and `TLS_KEY` with both files, if they are set. Problems are collected in `source`.
     #[must_use]
     pub fn certificate(source: &Source) -> Option<Arc<ServerCertificate>> {
         let key = source.text(&TLS_KEY);
@@ -194,7 +194,7 @@ impl FrontEndConfig {
         })
     }
 
-    /// Reads its variables; problems stay with `source`.
+    /// Reads its variables. Problems are collected in `source`.
     #[must_use]
     pub fn read(source: &Source) -> Option<Self> {
         let ops_listen = setting::listen(source, &OPS_LISTEN);
@@ -215,7 +215,7 @@ impl FrontEndConfig {
 }
 
 impl WebConfig {
-    /// Reads its variables; problems stay with `source`.
+    /// Reads its variables. Problems are collected in `source`.
     #[must_use]
     pub fn read(source: &Source) -> Option<Self> {
         let listen = source.parse(&LISTEN, setting::address);

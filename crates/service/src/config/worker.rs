@@ -61,7 +61,7 @@ pub struct WorkerConfig {
 }
 
 impl WorkerConfig {
-    /// Reads its variables; problems stay with `source`.
+    /// Reads its variables. Problems are collected in `source`.
     #[must_use]
     pub fn read(source: &Source) -> Option<Self> {
         let listen = setting::listen(source, &WORKER_LISTEN);

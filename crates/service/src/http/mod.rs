@@ -48,7 +48,7 @@ pub struct Bounds {
 /// handles no signals; the process does.
 ///
 /// # Errors
-/// If the listener or the certificate cannot be used.
+/// Fails if the listener or the certificate cannot be used.
 pub fn server<F, I, S, B>(
     listener: TcpListener,
     certificate: Option<&Arc<ServerCertificate>>,

@@ -33,14 +33,14 @@ impl Transport {
     /// Performs the TLS handshake if `tls` is given.
     ///
     /// # Errors
-    /// If the handshake fails, takes more than ten seconds, or exceeds the server's memory budget.
+    /// Fails if the handshake fails, takes more than ten seconds, or exceeds the server's memory budget.
     pub async fn open(stream: TcpStream, tls: Option<Arc<ServerConfig>>, budget: &Arc<Budget>) -> io::Result<Self> {
         let Some(tls) = tls else { return Ok(Self::Clear(stream)) };
         let below = Bounded::new(stream, Arc::clone(budget));
         let agreeing = TlsAcceptor::from(tls).accept_with(below, |session| session.set_buffer_limit(Some(UNTAKEN)));
         let mut stream = tokio::time::timeout(HANDSHAKE, agreeing).await??;
-        // From here on the bounds apply to requests, not to TLS records: a client can have records answered without
-        // end.
+        // From here on, the layer above bounds requests. Bounds on TLS records would not help: a client can have
+        // records answered without end.
         stream.get_mut().0.release();
         Ok(Self::Encrypted(Box::new(stream)))
     }

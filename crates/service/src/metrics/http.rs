@@ -37,7 +37,7 @@ struct Closing {
     reason: CutOff,
 }
 
-/// Answered requests, and connections that the server closed on a client.
+/// Answered requests, and connections that the server closed before their clients had finished.
 #[derive(Debug)]
 pub struct HttpMetrics {
     answered: Histograms<Request>,
@@ -65,7 +65,7 @@ impl HttpMetrics {
         Self { answered, cut_off }
     }
 
-    /// Counts a connection that was closed on its client.
+    /// Counts a connection that the server closed before its client had finished.
     pub fn cut_off(&self, why: CutOff) {
         self.cut_off.get_or_create(&Closing { reason: why }).inc();
     }

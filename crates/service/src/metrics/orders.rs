@@ -65,7 +65,7 @@ impl OrderMetrics {
         self.rejected.get_or_create(&Rejection { reason }).inc();
     }
 
-    /// Records that an order reached this settled status, and how long after its acceptance.
+    /// Records that an order settled with this status, and how long after its acceptance.
     pub fn settled(&self, status: &'static str, after: Duration) {
         self.settled.get_or_create(&Settlement { status }).observe(after.as_secs_f64());
     }

@@ -19,7 +19,7 @@ use crate::{
 /// for 30 minutes (its default), and a call may take another five.
 const LONGEST_HOLD: Duration = Duration::from_secs(20 * 60);
 
-/// How often to probe with one message before probing with another: this one may be what the provider fails on.
+/// The number of probes with one message before another is used, since the provider may fail because of this message.
 const TRIES: u32 = 8;
 
 /// How a queue is worked.
@@ -41,7 +41,7 @@ impl Mode {
     }
 }
 
-/// How long and how often one message has been tried while probing.
+/// How long and how many times one message has been tried as probe.
 #[derive(Debug, Clone, Copy)]
 pub struct ProbeBudget {
     since: Instant,
@@ -49,12 +49,12 @@ pub struct ProbeBudget {
 }
 
 impl ProbeBudget {
-    /// Starts a budget now.
+    /// Returns the budget of a message that becomes the probe now.
     pub fn now() -> Self {
         Self { since: Instant::now(), tries: 0 }
     }
 
-    /// Returns what is left after another try, or `None` when another message should be tried.
+    /// Counts a try. Returns `None` if another message should be tried next.
     pub fn tried_again(self) -> Option<Self> {
         let tries = self.tries.saturating_add(1);
         (tries < TRIES && self.since.elapsed() < LONGEST_HOLD).then_some(Self { tries, ..self })

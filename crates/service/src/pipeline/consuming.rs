@@ -45,7 +45,7 @@ impl Consuming {
     /// that breaks its connection must not break any other queue's.
     ///
     /// # Errors
-    /// When the broker refuses, or does not answer in time.
+    /// Fails if the broker refuses, or does not answer in time.
     pub async fn open(
         process: &WorkerContext,
         subscription: Subscription,
@@ -103,7 +103,7 @@ impl Consuming {
     }
 }
 
-/// Whether the broker failed internally and closed the connection for all its channels: 541, `INTERNAL_ERROR`.
+/// Returns whether the broker failed internally and closed the connection for all its channels: 541, `INTERNAL_ERROR`.
 pub fn closed_all(error: &BrokerError) -> bool {
     match error {
         BrokerError::Shared(error) => closed_all(error),

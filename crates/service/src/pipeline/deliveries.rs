@@ -16,7 +16,8 @@ use crate::{
     trace::{Kind, Span},
 };
 
-/// The deliveries of one queue that are in hand. Each is here, and nowhere else, until its settlement begins.
+/// The deliveries of one queue that are in hand: received and not yet settled. Each is here, and nowhere else, until
+/// its settlement begins.
 pub struct Deliveries {
     queue: String,
     metrics: QueueMetrics,
@@ -41,7 +42,7 @@ impl Deliveries {
         Self { queue, metrics, held: HashMap::new() }
     }
 
-    /// Whether no delivery is in hand.
+    /// Returns whether no delivery is in hand.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.held.is_empty()

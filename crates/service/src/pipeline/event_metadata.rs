@@ -88,8 +88,8 @@ pub fn attempt(delivery: &Delivery) -> u32 {
     number(delivery, ATTEMPT).unwrap_or(1).max(1)
 }
 
-/// Whether the delivery is a replayed dead letter or was republished by the reconciler. The first delivery of an event
-/// comes from `orders.events`.
+/// Returns whether the delivery is a replayed dead letter or was republished by the reconciler. The first delivery of
+/// an event comes from `orders.events`.
 pub fn is_sent_again(delivery: &Delivery) -> bool {
     delivery.exchange.as_str() != names::EVENTS && attempt(delivery) == 1
 }

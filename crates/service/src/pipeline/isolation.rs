@@ -27,17 +27,17 @@ use crate::broker::{headers::ALONE, names};
 /// returns messages.
 pub const SUSPECT_FROM: u32 = 3;
 
-/// How often a message may be returned from being handled alone before it is dead-lettered.
+/// How many times a message may be returned while it is handled alone, before it is dead-lettered.
 ///
-/// More than once, since workers also end for other reasons. With the three returns before, that is eight deaths;
-/// Kubernetes' back-off between restarts (up to five minutes) stretches them to half an hour.
+/// More than once, since workers also end for other reasons. Together with the three returns before, the message may end
+/// eight workers. Kubernetes' back-off between restarts (up to five minutes) stretches that to half an hour.
 const ENDS_ALONE: u32 = 5;
 
 /// How long a worker keeps taking one message at a time after the last suspect. Suspects from one batch follow each
 /// other closely.
 pub const LINGER: Duration = Duration::from_secs(2);
 
-/// The header with how often the broker took a message back from a consumer that did not settle it.
+/// The header in which RabbitMQ counts how many times a message was returned unsettled.
 const RETURNS: &str = "x-delivery-count";
 
 /// What to do with a delivery.
@@ -49,7 +49,7 @@ pub enum Handling {
     Alone,
     /// Put it back as a marked copy.
     SetAside,
-    /// Dead-letter it: it was returned this often from being handled alone.
+    /// Dead-letter it: it was returned this many times while it was handled alone.
     GiveUp(u32),
 }
 
@@ -73,8 +73,8 @@ pub fn reason(ends: u32) -> String {
     format!("its worker ended, or lost its connection, {ends} times while it handled this message alone")
 }
 
-/// Whether a delivery must be put back as a copy instead of left until its channel ends, which would raise its count.
-/// The message is not at fault when its provider is unavailable.
+/// Returns whether a delivery must be put back as a copy instead of left until its channel ends, which would raise its
+/// count. The message is not at fault when its provider is unavailable.
 #[must_use]
 pub fn is_not_left(delivery: &Delivery) -> bool {
     ends_alone(delivery).is_some() || returns(delivery).saturating_add(1) >= SUSPECT_FROM
@@ -88,15 +88,16 @@ pub fn mark(delivery: &Delivery, headers: &mut FieldTable) {
     }
 }
 
-/// How often a marked message was returned from being handled alone; `None` without a mark. Trusts the mark only on
-/// messages from `orders.return`: a dead letter moved to its queue by hand still has the header, but starts again.
+/// Returns how many times a marked message was returned while it was handled alone; `None` without a mark. Trusts the
+/// mark only on messages from `orders.return`: a dead letter moved to its queue by hand still has the header, but
+/// starts again.
 fn ends_alone(delivery: &Delivery) -> Option<u32> {
     let marked = delivery.exchange.as_str() == names::RETURN;
     let before = marked.then(|| number(delivery, ALONE)).flatten()?;
     Some(before.saturating_add(returns(delivery)))
 }
 
-/// How often the broker has taken this delivery back, as counted for the queue's delivery limit.
+/// Returns how many times the broker has taken this delivery back, as counted for the queue's delivery limit.
 fn returns(delivery: &Delivery) -> u32 {
     number(delivery, RETURNS).unwrap_or(0)
 }

@@ -24,7 +24,7 @@ const INTERVAL: Duration = Duration::from_secs(10);
 /// A report that takes longer is useless: the next one is due.
 const WITHIN: Duration = Duration::from_secs(5);
 
-/// How many reports rates and means cover: half a minute.
+/// The number of reports that rates and means cover: half a minute's worth.
 const WINDOW: usize = 3;
 
 /// Reports the pace of one process.

@@ -20,7 +20,7 @@ impl Received {
     /// Reads a message's body.
     ///
     /// # Errors
-    /// When the body is not an event of this kind. Retrying cannot help.
+    /// Fails if the body is not an event of this kind. Retrying cannot help.
     pub fn decode(name: EventName, body: &[u8]) -> Result<Self, DecodeError> {
         Ok(Self { stated: Envelope::named(name, body)?, step: None })
     }

@@ -28,7 +28,7 @@ use crate::{
     telemetry,
 };
 
-/// How far back a worker searches that has just started.
+/// How far back a newly started worker searches.
 const FIRST_LOOK: TimeDelta = TimeDelta::hours(24);
 
 /// The most deliveries to watch. Beyond it the scan of the log pauses until some have arrived.
@@ -46,7 +46,7 @@ const PASS: Duration = Duration::from_secs(60);
 /// A delivery still missing after five tries needs an operator.
 const LIMITS: Limits = Limits { times: 5, at_once: 500 };
 
-/// How long to wait before acting.
+/// When a missing delivery counts as lost.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
     /// An event older than this should have arrived.
@@ -268,7 +268,7 @@ async fn without_unknown_dead_letters(
 ) -> Result<Vec<Pair>, StoreError> {
     let mut held_back = HashSet::new();
     let queues: HashSet<&str> = gone.iter().map(|pair| pair.subscription.as_str()).collect();
-    // Query the broker first: a message that dies in between is then only in the index.
+    // Query the broker first: a message that is dead-lettered in between is then only in the index.
     let mut there = HashMap::new();
     for queue in queues {
         // A dead-letter queue that cannot be inspected may hold anything.

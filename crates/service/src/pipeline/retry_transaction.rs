@@ -15,8 +15,8 @@ use crate::{
 /// A full batch takes about 20 ms; a transaction that takes longer than this is abandoned with its connection.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// How often to try work that fails on its data. Two transactions that took the same version or each other's locks
-/// succeed at the second try.
+/// The maximum number of tries for work that fails on its data. Two transactions that took the same version or each
+/// other's locks succeed at the second try.
 const TRIES: u32 = 3;
 
 /// How long work waits for an unavailable database: longer than a restart takes. After that its queue is paused.
@@ -37,7 +37,7 @@ impl Default for Pause {
 }
 
 impl Pause {
-    /// Whether the queue is paused.
+    /// Returns whether the queue is paused.
     #[must_use]
     pub fn is_on(&self) -> bool {
         *self.0.borrow()
@@ -76,8 +76,8 @@ impl TransactionError {
         }
     }
 
-    /// Whether the data is not at fault. `alone` means that the work is a single event's: a conflict of several events
-    /// may concern only one of them, so those are split first.
+    /// Returns whether the data is not at fault. `alone` means that the work is a single event's: a conflict of several
+    /// events may concern only one of them, so those are split first.
     #[must_use]
     pub fn is_unavailable(&self, alone: bool) -> bool {
         match self.remedy() {
@@ -96,7 +96,7 @@ impl TransactionError {
 /// own task: a cancelled caller leaves no transaction open, and a panic becomes an error.
 ///
 /// # Errors
-/// Those of the last attempt.
+/// Returns the errors of the last attempt.
 pub async fn retry_transaction<T, F, Fut>(
     queue: &str,
     stop: &CancellationToken,

@@ -21,7 +21,7 @@ pub struct Audited {
 /// Records an audit that has just finished, with the number of orders that it checked.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn record(connection: &mut Connection, orders: i64, violations: i64) -> Result<(), StoreError> {
     let row = (audits::orders.eq(orders), audits::violations.eq(violations));
     diesel::insert_into(audits::table).values(row).execute(connection).await?;
@@ -31,7 +31,7 @@ pub async fn record(connection: &mut Connection, orders: i64, violations: i64) -
 /// Returns the result of the last audit; `None` if none is recorded.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn last(connection: &mut Connection) -> Result<Option<Audited>, StoreError> {
     let newest = audits::table.order(audits::audit_id.desc()).select(Audited::as_select());
     Ok(newest.first(connection).await.optional()?)

@@ -10,7 +10,8 @@ use diesel_async::RunQueryDsl as _;
 
 use super::{Connection, StoreError};
 
-/// The connections that one role may have and has. Only the server's limit applies to superusers.
+/// The smallest limit on connections that applies to one role, and how many connections count against it. Only the
+/// server's limit applies to superusers.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
 pub struct Capacity {
     /// The role.
@@ -34,7 +35,7 @@ impl Capacity {
     /// Reads the capacity of the role that we are connected as.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Returns database errors.
     pub async fn own(connection: &mut Connection) -> Result<Self, StoreError> {
         Ok(diesel::sql_query(format!("{CAPACITY} WHERE rolname = current_user")).get_result(connection).await?)
     }
@@ -42,13 +43,13 @@ impl Capacity {
     /// Reads the capacity of each of these roles that exists.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Returns database errors.
     pub async fn of(connection: &mut Connection, roles: &[String]) -> Result<Vec<Self>, StoreError> {
         let reading = diesel::sql_query(format!("{CAPACITY} WHERE rolname = ANY ($1) ORDER BY rolname"));
         Ok(reading.bind::<Array<Text>, _>(roles).load(connection).await?)
     }
 
-    /// Whether this many connections would fit if nobody else used any.
+    /// Returns whether this many connections would fit if nobody else used any.
     #[must_use]
     pub fn allows(&self, connections: usize) -> bool {
         usize::try_from(self.limit).is_ok_and(|limit| limit >= connections)

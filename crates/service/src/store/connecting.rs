@@ -16,8 +16,8 @@ const SERVER_BOUNDS: [(&str, &str); 3] =
 ///
 /// Without statistics, as in a new shop, it plans to read a whole table for each batch of keys: a quarter of its time
 /// in a run of 8,000 orders. With these settings one plan suits tables of any size, so each prepared statement is
-/// planned once. Planning for each batch of one key took a fifth of PostgreSQL's time. `jit` is off because a
-/// sequential scan that no index can replace now counts as very costly, so PostgreSQL would compile it.
+/// planned once. With batches of one key, planning each of them took a fifth of PostgreSQL's time. `jit` is off because
+/// a sequential scan that no index can replace now counts as very costly, so PostgreSQL would compile it.
 pub(super) const BY_KEY: [(&str, &str); 5] = [
     ("enable_seqscan", "off"),
     ("enable_hashjoin", "off"),
@@ -52,7 +52,7 @@ pub(super) struct Target {
 /// may run in another session, each transaction requests them.
 ///
 /// # Errors
-/// When the URL cannot be read.
+/// Fails if the URL cannot be read.
 pub(super) fn bounded(
     config: &DatabaseConfig,
     program: &str,
@@ -73,10 +73,10 @@ pub(super) fn bounded(
     Ok(Target { server, pooled: None })
 }
 
-/// As [`bounded`], without bounds on the server's work: a migration may take its time.
+/// Like [`bounded`], without bounds on the server's work: a migration may take its time.
 ///
 /// # Errors
-/// When the URL cannot be read.
+/// Fails if the URL cannot be read.
 pub(super) fn unbounded(config: &DatabaseConfig, program: &str) -> Result<PostgresServer, ConnectionError> {
     let mut server = config.server().map_err(ConnectionError::InvalidConnectionUrl)?;
     let driver = &mut server.driver;

@@ -108,16 +108,16 @@ impl Database {
     /// connection whose background task ran on an actix-web worker's runtime would end with that worker.
     ///
     /// # Errors
-    /// When the URL cannot be read.
+    /// Fails if the URL cannot be read.
     pub fn new(config: &DatabaseConfig, program: &str, size: usize) -> Result<Self, ConnectionError> {
         Self::open(config, program, &[], size)
     }
 
-    /// As [`Database::new`], for statements that find rows by key: PostgreSQL uses indexes for tables of any size and
+    /// Like [`Database::new`], for statements that find rows by key: PostgreSQL uses indexes for tables of any size and
     /// age. Do not use it for reports over much of a table: it makes them slower.
     ///
     /// # Errors
-    /// When the URL cannot be read.
+    /// Fails if the URL cannot be read.
     pub fn by_key(config: &DatabaseConfig, program: &str, size: usize) -> Result<Self, ConnectionError> {
         Self::open(config, program, &connecting::BY_KEY, size)
     }
@@ -185,8 +185,8 @@ impl Database {
     /// not help if its answer never arrives.
     ///
     /// # Errors
-    /// Those of the work; [`StoreError::TimedOut`], after which the work may still be done; and when there is no
-    /// connection.
+    /// Returns the errors of the work; [`StoreError::TimedOut`], after which the work may still be done; and when there
+    /// is no connection.
     pub async fn run<T, E: From<StoreError>>(
         &self,
         bound: Duration,
@@ -204,7 +204,7 @@ impl Database {
         }
     }
 
-    /// Whether the server answers within `bound`. Having a connection proves little: it may be dead.
+    /// Returns whether the server answers within `bound`. Having a connection proves little: it may be dead.
     pub async fn answers(&self, bound: Duration) -> bool {
         let asking = async |connection: &mut Connection| {
             Ok::<_, StoreError>(diesel::sql_query("SELECT 1").execute(connection).await?)
@@ -212,7 +212,7 @@ impl Database {
         self.run(bound, asking).await.is_ok()
     }
 
-    /// Whether the pool leads to a pooler in transaction mode.
+    /// Returns whether the pool leads to a pooler in transaction mode.
     #[must_use]
     pub fn is_pooled(&self) -> bool {
         self.direct.is_some()
@@ -222,7 +222,7 @@ impl Database {
     /// may open another in its place.
     ///
     /// # Errors
-    /// As for [`Database::connection`].
+    /// The same as for [`Database::connection`].
     pub async fn own_connection(&self) -> Result<Connection, StoreError> {
         if let Some(direct) = self.direct.clone() {
             let seen = Arc::clone(&self.sightings);
@@ -237,7 +237,7 @@ impl Database {
     /// the connection is closed instead of pooled when the time is up. For everything else use [`Database::run`].
     ///
     /// # Errors
-    /// When none is free or can be opened in time.
+    /// Fails if no connection becomes free and none can be opened in time.
     pub async fn connection(&self) -> Result<PooledConnection, StoreError> {
         let (connection, turn) = self.pooled().await?;
         Ok(PooledConnection { connection: Some(connection), _turn: turn })

@@ -1,4 +1,4 @@
-//! The errors between us and PostgreSQL, sorted by remedy.
+//! The errors of PostgreSQL and of our connections to it, classified by remedy.
 //!
 //! Only this module decides by SQLSTATE. Nothing decides by a message, which is in the server's language.
 
@@ -96,25 +96,26 @@ impl StoreError {
         }
     }
 
-    /// Whether the same work will succeed later, unchanged.
+    /// Returns whether the same work will succeed later, unchanged.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
         self.remedy() != Remedy::None
     }
 
-    /// Whether another transaction was in the way: the same work may succeed immediately.
+    /// Returns whether another transaction was in the way: the same work may succeed immediately.
     #[must_use]
     pub fn is_passing(&self) -> bool {
         self.remedy() == Remedy::Retry
     }
 
-    /// Whether a unique key was already taken.
+    /// Returns whether a unique key was already taken.
     #[must_use]
     pub fn is_unique_violation(&self) -> bool {
         self.state() == Some(&SqlState::UNIQUE_VIOLATION)
     }
 
-    /// Whether something that a statement names does not exist: the tables are missing, or older than this program.
+    /// Returns whether something that a statement names does not exist: the tables are missing, or older than this
+    /// program.
     #[must_use]
     pub fn lacks_tables(&self) -> bool {
         matches!(
@@ -128,19 +129,19 @@ impl StoreError {
         )
     }
 
-    /// Whether a statement took too long.
+    /// Returns whether a statement took too long.
     #[must_use]
     pub fn is_statement_timeout(&self) -> bool {
         self.state() == Some(&SqlState::QUERY_CANCELED)
     }
 
-    /// Whether PostgreSQL has no connection left for us: its own limit, or that of the role or the database.
+    /// Returns whether PostgreSQL has no connection left for us: its own limit, or that of the role or the database.
     #[must_use]
     pub fn is_too_many_connections(&self) -> bool {
         matches!(self, Self::NoConnectionLeft) || self.state() == Some(&SqlState::TOO_MANY_CONNECTIONS)
     }
 
-    /// Whether another transaction held a lock for longer than we wait for it.
+    /// Returns whether another transaction held a lock for longer than we wait for it.
     #[must_use]
     pub fn is_lock_timeout(&self) -> bool {
         self.state() == Some(&SqlState::LOCK_NOT_AVAILABLE)
@@ -181,7 +182,7 @@ fn remedy(state: &SqlState) -> Remedy {
     }
 }
 
-/// Whether a connection that received this error would fail again at its next use, while a new one may not.
+/// Returns whether a connection that received this error would fail again at its next use, while a new one may not.
 pub(super) fn spoils(state: &SqlState) -> bool {
     match *state {
         // A session stays read-only, even when the database no longer is.

@@ -24,7 +24,7 @@ use crate::fault::{self, Safeguard};
 /// with a unique violation, and the caller must retry its whole transaction.
 ///
 /// # Errors
-/// Those of the database; [`StoreError::Archived`] if the order's history is in the archive.
+/// Returns database errors; [`StoreError::Archived`] if the order's history is in the archive.
 pub async fn append(
     connection: &mut Connection,
     source: &str,
@@ -69,10 +69,10 @@ async fn refuse_archived(connection: &mut Connection, without_history: Vec<Uuid>
     archived.map_or(Ok(()), |order| Err(StoreError::Archived(order)))
 }
 
-/// As [`append`], for orders that have no history yet: every event becomes version 1 of its order.
+/// Like [`append`], for orders that have no history yet: every event becomes version 1 of its order.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn append_first(
     connection: &mut Connection,
     source: &str,
@@ -180,7 +180,7 @@ fn as_outgoing(name: &str, envelope: &Envelope<serde_json::Value>) -> Result<Out
 /// Returns the events with these ids, by id.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn find(
     connection: &mut Connection,
     events: &[Uuid],
@@ -193,7 +193,7 @@ pub async fn find(
 /// more: consumers acknowledge such an event as applied.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn archived(connection: &mut Connection, events: &[Uuid]) -> Result<HashSet<Uuid>, StoreError> {
     if events.is_empty() {
         return Ok(HashSet::new());
@@ -245,7 +245,7 @@ impl WholeRow {
 /// in the log.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn outgoing(connection: &mut Connection, events: &[Uuid]) -> Result<Vec<Outgoing>, StoreError> {
     let rows: Vec<WholeRow> = event_log::table.filter(event_log::event_id.eq_any(events)).load(connection).await?;
     rows.into_iter()

@@ -56,10 +56,10 @@ WHERE older.event_id = fresh.event_id AND older.subscription = fresh.subscriptio
                 AND later.left_at IS NULL AND later.id > older.id)";
 
 /// Records failed attempts, and a dead letter for each without a next attempt. An older waiting dead letter of the same
-/// event and subscription is marked as having died again. Runs in its own transaction.
+/// event and subscription is marked as dead-lettered again. Runs in its own transaction.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn remember(connection: &mut Connection, failed: &[FailedAttempt]) -> Result<(), StoreError> {
     // A reason may quote untrusted input.
     let texts =
@@ -94,7 +94,7 @@ pub async fn remember(connection: &mut Connection, failed: &[FailedAttempt]) -> 
 /// for another.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn forget_old(connection: &mut Connection, limit: i64) -> Result<usize, StoreError> {
     let attempts = diesel::sql_query(
         "DELETE FROM messaging.attempts WHERE id IN (
@@ -126,7 +126,7 @@ pub struct DeadLetterKey {
     pub event_id: Option<Uuid>,
     /// The subscription in whose dead-letter queue it lies.
     pub subscription: String,
-    /// When it died, according to its header. Identifies a dead letter that is not an event of ours.
+    /// When it was dead-lettered, according to its header. Identifies a dead letter that is not an event of ours.
     pub died_at: Option<DateTime<Utc>>,
 }
 
@@ -139,10 +139,10 @@ pub enum LeftBy {
     Discarded,
 }
 
-/// Returns the number of the latest death; later deaths have greater numbers.
+/// Returns the number of the latest dead letter in the index; later ones have greater numbers.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn last_death(connection: &mut Connection) -> Result<i64, StoreError> {
     let last: Option<i64> = dead_letters::table.select(max(dead_letters::id)).first(connection).await?;
     Ok(last.unwrap_or(0))
@@ -155,11 +155,11 @@ WHERE dead.left_at IS NULL AND dead.id <= $4 AND dead.subscription = letter.subs
   AND (dead.event_id = letter.event_id
        OR dead.event_id IS NULL AND letter.event_id IS NULL AND dead.died_at = letter.died_at)";
 
-/// Records that these dead letters have left their queues. Deaths after `last` (see [`last_death`]) are different ones,
-/// even of the same events.
+/// Records that these dead letters have left their queues. Those dead-lettered after `last` (see [`last_death`]) are
+/// different ones, even if they are the same events.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn leave(
     connection: &mut Connection,
     letters: &[DeadLetterKey],
@@ -181,7 +181,7 @@ pub async fn leave(
     Ok(())
 }
 
-/// A death in the index.
+/// A dead letter in the index.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, QueryableByName)]
 pub struct Death {
     /// The event; `None` if the message is not an event of ours.
@@ -195,11 +195,11 @@ pub struct Death {
     pub reason: String,
 }
 
-/// Returns which of these have died after `last` (see [`last_death`]). For messages that are not events of ours, the
-/// index knows only that one of their subscription died.
+/// Returns which of these were dead-lettered after `last` (see [`last_death`]). For messages that are not events of
+/// ours, the index knows only that one of their subscription was.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn died_since(
     connection: &mut Connection,
     last: i64,
@@ -234,7 +234,7 @@ pub struct LastFailure {
 /// Returns the latest attempt of this event and subscription that failed since then.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn failed_since(
     connection: &mut Connection,
     event_id: Uuid,
@@ -256,7 +256,7 @@ pub async fn failed_since(
 /// Returns how many messages of each subscription wait in a retry tier. Does not notice messages purged there by hand.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn retrying(connection: &mut Connection) -> Result<HashMap<String, i64>, StoreError> {
     #[derive(QueryableByName)]
     struct Row {
@@ -296,7 +296,7 @@ pub struct RecentFailure {
 /// Returns the latest failed attempts, newest first.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn recent(connection: &mut Connection, limit: i64) -> Result<Vec<RecentFailure>, StoreError> {
     Ok(diesel::sql_query(
         "SELECT subscription, attempt, reason, failed_at, retry_at FROM messaging.attempts ORDER BY id DESC LIMIT $1",
@@ -310,7 +310,7 @@ pub async fn recent(connection: &mut Connection, limit: i64) -> Result<Vec<Recen
 /// meanwhile, since they must have been moved by hand.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn waiting(connection: &mut Connection) -> Result<HashMap<String, i64>, StoreError> {
     #[derive(QueryableByName)]
     struct Row {

@@ -21,7 +21,7 @@ use tokio::{
 /// PostgreSQL a process.
 const TRY_MORE_AFTER: Duration = Duration::from_secs(5);
 
-/// How long without a refusal before the next one is logged again.
+/// After this long without a refusal, the next one is logged again.
 const TOLD_FOR: Duration = Duration::from_secs(60);
 
 /// The right to use one connection, held as long as it is in use.
@@ -73,7 +73,7 @@ impl Gate {
         (self.size - refused.withheld, is_news)
     }
 
-    /// Whether turns are withheld because PostgreSQL refused connections.
+    /// Returns whether turns are withheld because PostgreSQL refused connections.
     pub(super) fn is_shrunk(&self) -> bool {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner).withheld > 0
     }

@@ -19,7 +19,7 @@ use crate::fault::{self, Safeguard};
 /// batches cannot deadlock.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn claim(
     connection: &mut Connection,
     subscription: &str,
@@ -83,7 +83,7 @@ LEFT JOIN messaging.inbox ON inbox.event_id = ids.id AND inbox.subscription = $2
 /// saves a round trip.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn known(
     connection: &mut Connection,
     subscription: &str,
@@ -139,7 +139,7 @@ async fn note(
 /// Returns which of these events the subscription has already applied.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn applied(
     connection: &mut Connection,
     subscription: &str,

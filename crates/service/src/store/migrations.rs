@@ -77,13 +77,13 @@ pub enum MigrateError {
     /// A statement failed before the first migration.
     #[error("the database cannot be prepared for its migrations")]
     Prepare(#[from] StoreError),
-    /// A lock could not be acquired in time. Migrations that already ran stand.
+    /// A lock could not be acquired in time. Migrations that have already run remain.
     #[error(
         "a lock could not be acquired in time: it is held by {0}. Nothing is waiting for it now; run this again when that session has \
          ended its transaction"
     )]
     Locked(Holders),
-    /// A migration failed and was rolled back; those before it stand.
+    /// A migration failed and was rolled back; those before it remain.
     #[error("a migration failed: {0}")]
     Migrate(String),
 }
@@ -121,7 +121,7 @@ async fn run_all(mut connection: Connection, services: &[MigrationSet]) -> Resul
     Ok(done)
 }
 
-/// As [`run`], for these services only: for a program whose service is registered at a shop, since the shop owns the
+/// Like [`run`], for these services only: for a program whose service is registered at a shop, since the shop owns the
 /// shared tables.
 ///
 /// # Errors
@@ -234,10 +234,10 @@ pub enum Outdated {
     Service(&'static str),
 }
 
-/// Whether every shared migration that this program knows has run, and every one of these services.
+/// Returns whether every shared migration that this program knows has run, and every one of these services.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn are_current(connection: &mut Connection, services: &[MigrationSet]) -> Result<bool, StoreError> {
     Ok(outdated(connection, services).await?.is_none())
 }
@@ -245,7 +245,7 @@ pub async fn are_current(connection: &mut Connection, services: &[MigrationSet])
 /// Returns the first tables with a pending migration: the shared ones, or those of one of these services.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn outdated(connection: &mut Connection, services: &[MigrationSet]) -> Result<Option<Outdated>, StoreError> {
     let Some(schema) = schema_of_list(connection, services).await? else { return Ok(Some(Outdated::Shared)) };
     if !have_run(connection, &schema, &SHARED).await? {

@@ -173,7 +173,7 @@ impl Scan {
         self.taken = taken;
     }
 
-    /// Whether everything up to `until` has been searched.
+    /// Returns whether everything up to `until` has been searched.
     #[must_use]
     pub fn has_reached(&self, until: DateTime<Utc>) -> bool {
         self.reached >= until
@@ -189,7 +189,7 @@ impl Scan {
     /// because the slice then ends there. `arrival` is how long an event may take to arrive.
     ///
     /// # Errors
-    /// Those of the database; the next step then searches the same range again.
+    /// Returns database errors; the next step then searches the same range again.
     pub async fn step(
         &mut self,
         connection: &mut Connection,
@@ -224,7 +224,7 @@ impl Scan {
 /// Returns which of these deliveries are still not applied, and where they are.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn recheck(
     connection: &mut Connection,
     pairs: &[Pair],
@@ -244,7 +244,7 @@ pub async fn recheck(
 /// another process holds the lock.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn be_the_only_one(connection: &mut Connection, services: &str) -> Result<bool, StoreError> {
     #[derive(QueryableByName)]
     struct Row {
@@ -273,9 +273,9 @@ pub struct Claimed {
 /// The limits on republishing.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// How often one delivery may be republished.
+    /// The maximum number of times that one delivery is republished.
     pub times: i32,
-    /// How many deliveries one claim may take.
+    /// The maximum number of deliveries in one claim.
     pub at_once: i64,
 }
 
@@ -283,7 +283,7 @@ pub struct Limits {
 /// `distance`s.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn claim(
     connection: &mut Connection,
     pairs: &[Pair],
@@ -328,7 +328,7 @@ pub async fn claim(
 /// Records that an operator republished these deliveries.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn note_resent(connection: &mut Connection, pairs: &[Pair]) -> Result<(), StoreError> {
     let (events, subscriptions) = columns(pairs);
     diesel::sql_query(
@@ -346,7 +346,7 @@ pub async fn note_resent(connection: &mut Connection, pairs: &[Pair]) -> Result<
 /// Releases claims whose messages the broker did not accept: that time does not count.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn unclaim(connection: &mut Connection, pairs: &[Pair]) -> Result<(), StoreError> {
     let (events, subscriptions) = columns(pairs);
     diesel::sql_query(

@@ -96,7 +96,7 @@ DELETE FROM messaging.outbox USING soon WHERE event_id = ANY($1)";
 /// Returns the kinds of event that have rows, at most 200.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn kinds(connection: &mut Connection) -> Result<Vec<String>, StoreError> {
     #[derive(QueryableByName)]
     struct Row {
@@ -112,7 +112,7 @@ pub async fn kinds(connection: &mut Connection) -> Result<Vec<String>, StoreErro
 /// this statement's transaction, and [`delete`] those confirmed; the rest become due again after that minute.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn lease_due(connection: &mut Connection, kinds: &[String], limit: i64) -> Result<Vec<Outgoing>, StoreError> {
     let rows: Vec<Row> = diesel::sql_query(LEASE_DUE)
         .bind::<BigInt, _>(limit)
@@ -155,16 +155,16 @@ struct Head {
 /// Deletes rows that the broker confirmed, and returns their number.
 ///
 /// # Errors
-/// Those of the database; the rows then become due again, and consumers recognise the repetition.
+/// Returns database errors; the rows then become due again, and consumers recognise the repetition.
 pub async fn delete(connection: &mut Connection, confirmed: &[Uuid]) -> Result<usize, StoreError> {
     Ok(diesel::delete(outbox::table).filter(outbox::event_id.eq_any(confirmed)).execute(connection).await?)
 }
 
-/// As [`delete`], but does not wait for the disk. After a crash of PostgreSQL the rows may reappear; they are published
-/// again, and consumers recognise the repetition. The transaction contains nothing else.
+/// Like [`delete`], but does not wait for the disk. After a crash of PostgreSQL the rows may reappear; they are
+/// published again, and consumers recognise the repetition. The transaction contains nothing else.
 ///
 /// # Errors
-/// Those of [`delete`].
+/// Returns the errors of [`delete`].
 pub async fn delete_soon(connection: &mut Connection, confirmed: &[Uuid]) -> Result<(), StoreError> {
     diesel::sql_query(DELETE_SOON).bind::<Array<SqlUuid>, _>(confirmed).prepared().execute(connection).await?;
     Ok(())
@@ -222,7 +222,7 @@ impl Depths {
 /// than a large one.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn depths(connection: &mut Connection, limit: i64) -> Result<Depths, StoreError> {
     #[derive(QueryableByName)]
     struct Row {

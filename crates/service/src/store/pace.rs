@@ -73,7 +73,7 @@ ON CONFLICT (worker, queue) DO UPDATE SET
 /// Writes a process's pace on all its queues, replacing what it wrote before, and deletes outdated rows. One statement.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn write(connection: &mut Connection, worker: &str, paces: &[Pace]) -> Result<(), StoreError> {
     fn column<'p, T>(paces: &'p [Pace], of: impl Fn(&'p Pace) -> T) -> Vec<T> {
         paces.iter().map(of).collect()
@@ -97,7 +97,7 @@ pub async fn write(connection: &mut Connection, worker: &str, paces: &[Pace]) ->
 /// Deletes the rows of a process that is about to end.
 ///
 /// # Errors
-/// Those of the database; the rows expire within a minute anyway.
+/// Returns database errors; the rows expire within a minute anyway.
 pub async fn forget(connection: &mut Connection, worker: &str) -> Result<(), StoreError> {
     diesel::sql_query("DELETE FROM messaging.queue_pace WHERE worker = $1")
         .bind::<Text, _>(worker)
@@ -110,7 +110,7 @@ pub async fn forget(connection: &mut Connection, worker: &str) -> Result<(), Sto
 /// Returns what every process measured within the last minute.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn believed(connection: &mut Connection) -> Result<Vec<Measured>, StoreError> {
     Ok(diesel::sql_query(
         "SELECT worker, measured_at, queue, slots, in_hand, events_per_second, failures_per_second, processing_seconds,

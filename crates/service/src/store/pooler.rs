@@ -11,7 +11,8 @@ use tokio_postgres::error::SqlState;
 
 use super::{ANSWER_WITHIN, Connection, Database, Prepare as _, StoreError};
 
-/// How often to test whether prepared statements are carried: the pooler chooses the session of each transaction.
+/// The number of tests whether prepared statements are carried. One is not enough, since the pooler chooses the session
+/// of each transaction.
 const CARRIED: usize = 3;
 
 /// PgBouncer assigns a session within milliseconds, unless it has no other one.
@@ -80,7 +81,7 @@ impl Pooler {
 /// Searches for a pooler that Orderflow cannot work with. Uses two connections concurrently, if PostgreSQL allows two.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn find_pooler(database: &Database) -> Result<Option<Pooler>, StoreError> {
     if database.is_pooled() {
         return compare_direct(database).await;
@@ -107,7 +108,7 @@ pub async fn find_pooler(database: &Database) -> Result<Option<Pooler>, StoreErr
     })
 }
 
-/// Whether `DATABASE_DIRECT_URL` leads to the same database, in a session of its own.
+/// Returns whether `DATABASE_DIRECT_URL` leads to the same database, in a session of its own.
 async fn compare_direct(database: &Database) -> Result<Option<Pooler>, StoreError> {
     let pooled = database.run(ANSWER_WITHIN, async |connection: &mut Connection| Session::of(connection).await).await?;
     let comparing = async {

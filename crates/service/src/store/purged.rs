@@ -33,8 +33,8 @@ impl Listed {
     }
 }
 
-/// Leaves out what was applied since, what was ever discarded, and what was retried after it died and will return on
-/// its own, for example after it was moved by hand.
+/// Leaves out what was applied since, what was ever discarded, and what was retried after it was dead-lettered and will
+/// return on its own, for example after it was moved by hand.
 const LISTED: &str = "
 SELECT dead.id, log.event_id, dead.subscription FROM messaging.dead_letters AS dead
 LEFT JOIN messaging.event_log AS log ON log.event_id = dead.event_id
@@ -53,7 +53,7 @@ ORDER BY dead.id LIMIT $3";
 /// the broker knows whether they are in their queues. `arrival` is how long a retry may take to arrive after it is due.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn listed(
     connection: &mut Connection,
     subscriptions: &[String],
@@ -77,11 +77,11 @@ pub enum Became {
     Nothing,
 }
 
-/// Removes these rows from the list of waiting dead letters. A message that has died again since has its own row, which
-/// stays.
+/// Removes these rows from the list of waiting dead letters. A message that has been dead-lettered again since has its
+/// own row, which stays.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn take_off(connection: &mut Connection, ids: &[i64], became: Became) -> Result<(), StoreError> {
     let left_by = match became {
         Became::Republished => "republished",

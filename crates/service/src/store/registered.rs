@@ -70,7 +70,7 @@ impl From<Row> for RegisteredService {
 /// direction.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn list(connection: &mut Connection) -> Result<Vec<RegisteredService>, StoreError> {
     let events = |direction: &str| {
         format!(
@@ -90,7 +90,7 @@ pub async fn list(connection: &mut Connection) -> Result<Vec<RegisteredService>,
 /// Writes a service in the caller's transaction, replacing any registration under the same name.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn write(connection: &mut Connection, service: &RegisteredService) -> Result<(), StoreError> {
     diesel::sql_query(
         "INSERT INTO messaging.services (name, tracks) VALUES ($1, $2)
@@ -120,7 +120,7 @@ pub async fn write(connection: &mut Connection, service: &RegisteredService) -> 
 /// Removes a service in the caller's transaction. Returns `false` if no service has this name.
 ///
 /// # Errors
-/// Those of the database.
+/// Returns database errors.
 pub async fn remove(connection: &mut Connection, name: &str) -> Result<bool, StoreError> {
     let removed = diesel::sql_query("DELETE FROM messaging.services WHERE name = $1")
         .bind::<Text, _>(name)

@@ -68,7 +68,7 @@ impl ClientTls {
     /// renewed certificate. Offers `protocol` by ALPN.
     ///
     /// # Errors
-    /// If a file cannot be used.
+    /// Fails if a file cannot be used.
     pub fn load(&self, protocol: Option<&[u8]>) -> Result<ClientConfig, LoadError> {
         let provider = Arc::new(ring::default_provider());
         let verifier = self.verifier(&provider)?;

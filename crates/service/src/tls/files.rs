@@ -104,7 +104,7 @@ fn unreadable(path: &Path, what: &'static str, error: pem::Error) -> LoadError {
 /// hundred.
 ///
 /// # Errors
-/// [`LoadError::NoSystemRoots`].
+/// Returns [`LoadError::NoSystemRoots`].
 pub(super) fn system() -> Result<&'static [CertificateDer<'static>], LoadError> {
     static SYSTEM: OnceLock<Vec<CertificateDer<'static>>> = OnceLock::new();
     match SYSTEM.get_or_init(|| rustls_native_certs::load_native_certs().certs).as_slice() {

@@ -53,7 +53,7 @@ impl ServerCertificate {
     /// files again every ten seconds, for as long as this certificate is in use.
     ///
     /// # Errors
-    /// [`LoadError::Setup`].
+    /// Returns [`LoadError::Setup`].
     pub fn serve(self: &Arc<Self>) -> Result<ServerConfig, LoadError> {
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()

@@ -73,7 +73,7 @@ pub enum Opening {
 /// name. The certificate is not verified, so the server may be anybody; nothing is sent to it.
 ///
 /// # Errors
-/// If the server presents no certificate within five seconds.
+/// Fails if the server presents no certificate within five seconds.
 pub async fn shown(name: &str, at: (&str, u16), opening: Opening) -> io::Result<Validity> {
     timeout(TIME_OUT, ask(name, at, opening)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }

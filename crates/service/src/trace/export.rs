@@ -19,8 +19,8 @@ use opentelemetry_sdk::{
 use super::span::TRACER;
 use crate::{config::TraceConfig, process_identity, telemetry, tls, version};
 
-/// The most spans that wait to be sent; further ones are dropped. Enough for some seconds of a process at full load, in
-/// a few MiB.
+/// The most spans that wait to be sent; further ones are dropped. Enough for a few seconds of a process at full load,
+/// in a few MiB.
 const WAITING: usize = 16_384;
 
 /// Spans in one request.
@@ -52,7 +52,8 @@ impl Exporting {
     /// configured.
     ///
     /// # Errors
-    /// If the HTTP client cannot be created. An unavailable collector is not an error: the export is tried for ever.
+    /// Fails if the HTTP client cannot be created. An unavailable collector is not an error: the export is tried for
+    /// ever.
     pub fn start(config: &TraceConfig, service: &str) -> Result<Self, TraceError> {
         let Some(endpoint) = &config.endpoint else { return Ok(Self(None)) };
         tls::install();

@@ -52,7 +52,7 @@ impl Record {
     }
 
     fn replay(&mut self, queue: &str) -> Option<String> {
-        // The page links to the replay beside the sentence.
+        // The page links to the replay next to the sentence.
         self.details.remove("replay_id");
         if self.begun {
             return Some(format!("Began to replay {}.", self.chosen(queue)));

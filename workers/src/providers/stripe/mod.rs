@@ -1,4 +1,4 @@
-//! Stripe, by its PaymentIntents API.
+//! Stripe, through its PaymentIntents API.
 //!
 //! A customer is never charged twice because an order has one payment intent, which can succeed only once. It is
 //! created unconfirmed, stored, and only then confirmed. After an unknown outcome that intent is read; no other is
@@ -37,14 +37,14 @@ pub trait IntentMemory: Send + Sync {
     /// Returns the order's intent, if one is stored.
     ///
     /// # Errors
-    /// If it cannot be read at the moment.
+    /// Fails if the memory is unavailable.
     fn recall(&self, order: Uuid) -> BoxFuture<'_, Result<Option<String>, NoMemory>>;
 
     /// Stores this intent, or the value of [`given_up`], durably, unless the order already has one. Returns the stored
     /// one.
     ///
     /// # Errors
-    /// If it cannot be stored or its commit is uncertain.
+    /// Fails if the intent cannot be stored, or it is uncertain whether it was.
     fn remember(&self, order: Uuid, intent: String) -> BoxFuture<'_, Result<String, NoMemory>>;
 }
 
@@ -70,7 +70,7 @@ impl Stripe {
     /// Returns a client. It sends nothing yet.
     ///
     /// # Errors
-    /// If no HTTP client can be created.
+    /// Fails if no HTTP client can be created.
     pub fn new(config: &StripeConfig, memory: Arc<dyn IntentMemory>) -> Result<Self, ProviderSetupError> {
         Ok(Self { api: Api::new(config)?, memory })
     }

@@ -14,6 +14,6 @@ pub trait Letter: EventData {
     /// Writes the mail.
     ///
     /// # Errors
-    /// If the mail cannot be rendered; a retry cannot help.
+    /// Fails if the mail cannot be rendered; a retry cannot help.
     fn write(&self, order: &View) -> Result<Written, Unwritable>;
 }

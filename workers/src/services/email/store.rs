@@ -77,7 +77,7 @@ impl Item {
 /// since.
 ///
 /// # Errors
-/// Database errors.
+/// Returns database errors.
 pub async fn plan(
     connection: &mut Connection,
     kind: &str,
@@ -110,7 +110,7 @@ pub async fn plan(
 /// get a few more.
 ///
 /// # Errors
-/// Database errors.
+/// Returns database errors.
 pub async fn hold_back(
     connection: &mut Connection,
     kind: &str,
@@ -149,7 +149,7 @@ pub async fn hold_back(
 /// Returns the planned mails of this kind for these orders. Leaves out orders without one.
 ///
 /// # Errors
-/// Database errors.
+/// Returns database errors.
 pub async fn intents(
     connection: &mut Connection,
     kind: &str,
@@ -172,7 +172,7 @@ pub async fn intents(
 /// Returns the lines of these orders, in the order in which they were placed.
 ///
 /// # Errors
-/// Database errors.
+/// Returns database errors.
 pub async fn items(connection: &mut Connection, orders: &[Uuid]) -> Result<HashMap<Uuid, Vec<Item>>, StoreError> {
     let rows: Vec<Item> = diesel::sql_query(
         "SELECT order_id, name, quantity, price FROM orders.v_items WHERE order_id = ANY($1) ORDER BY order_id, line",
@@ -192,7 +192,7 @@ pub async fn items(connection: &mut Connection, orders: &[Uuid]) -> Result<HashM
 /// gives each event to only one of them.
 ///
 /// # Errors
-/// Database errors.
+/// Returns database errors.
 pub async fn mark_sent(connection: &mut Connection, kind: &str, orders: &[Uuid]) -> Result<(), StoreError> {
     diesel::update(mails::table)
         .filter(mails::order_id.eq_any(orders))

@@ -1,5 +1,5 @@
 //! Connections to the mail server: the password and customers' mails are encrypted where the server supports it, and
-//! never sent in clear where encryption is required.
+//! never sent in plaintext where encryption is required.
 
 use orderflow_tests::{Authority, Shop, SmtpSink, VISA};
 

@@ -59,7 +59,7 @@ impl View {
     /// Returns the order as a mail shows it.
     ///
     /// # Errors
-    /// If the currency's decimals are unknown.
+    /// Fails if the currency's decimals are unknown.
     pub(super) fn new(order: &Intent, items: &[Item], page: String) -> Result<Self, Unwritable> {
         let line = |item: &Item| {
             // Cannot overflow: the sum of all lines was checked when the order was placed.
@@ -84,7 +84,7 @@ fn greeting(name: &str) -> String {
 /// Returns an amount as text, such as `49.98 EUR`.
 ///
 /// # Errors
-/// If the currency's decimals are unknown: a mail with a wrong amount is worse than none.
+/// Fails if the currency's decimals are unknown: a mail with a wrong amount is worse than none.
 pub(super) fn money(minor_units: i64, currency: &str) -> Result<String, Unwritable> {
     domain::format_money(minor_units, currency).ok_or_else(|| Unwritable::Currency(currency.to_owned()))
 }

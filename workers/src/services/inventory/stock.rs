@@ -25,7 +25,7 @@ pub struct Level {
 /// Returns every product, in the shop's order.
 ///
 /// # Errors
-/// Database errors.
+/// Returns database errors.
 pub async fn list(connection: &mut Connection) -> Result<Vec<Level>, StoreError> {
     // Diesel cannot join the tables of two services, so they are read one after the other.
     let products: Vec<(String, String)> =
@@ -63,7 +63,7 @@ pub enum Set {
 /// only if exactly that many are available now: orders may have taken some since the operator looked.
 ///
 /// # Errors
-/// Database errors; nothing is changed then.
+/// Returns database errors; nothing is changed then.
 pub async fn set(
     connection: &mut Connection,
     sku: &str,
@@ -105,7 +105,7 @@ pub async fn set(
 /// before their transaction commits, but no transaction of ours takes five minutes.
 ///
 /// # Errors
-/// Database errors.
+/// Returns database errors.
 pub async fn last_settled_movement(connection: &mut Connection) -> Result<i64, StoreError> {
     #[derive(QueryableByName)]
     struct Row {
@@ -136,7 +136,7 @@ pub struct Moved {
 /// several ranges may be read one after another and added.
 ///
 /// # Errors
-/// Database errors.
+/// Returns database errors.
 pub async fn moved(connection: &mut Connection, after: i64, upto: i64) -> Result<Vec<Moved>, StoreError> {
     Ok(diesel::sql_query(
         "SELECT sku, sum(quantity)::bigint AS pieces FROM inventory.movements WHERE id > $1 AND id <= $2 GROUP BY sku",
@@ -164,7 +164,7 @@ pub struct Balance {
 /// Returns every product with its stock and the sum of its movements with ids above `after`, in one snapshot.
 ///
 /// # Errors
-/// Database errors.
+/// Returns database errors.
 pub async fn balances(connection: &mut Connection, after: i64) -> Result<Vec<Balance>, StoreError> {
     Ok(diesel::sql_query(
         "SELECT sku, available, coalesce(pieces, 0) AS moved FROM inventory.stock

@@ -41,7 +41,7 @@ type Wanted = BTreeMap<String, i64>;
 /// deadlock.
 ///
 /// # Errors
-/// Database errors. The check constraint on `available` is the last protection against overselling.
+/// Returns database errors. The check constraint on `available` is the last protection against overselling.
 pub async fn reserve(connection: &mut Connection, orders: &[Uuid]) -> Result<HashMap<Uuid, Decision>, StoreError> {
     let wanted = wanted(connection, orders).await?;
     let mut available = lock_stock(connection, &wanted).await?;
@@ -180,7 +180,7 @@ async fn save(
 /// Takes the same locks as [`reserve`], so that the later of the two sees the earlier.
 ///
 /// # Errors
-/// Database errors.
+/// Returns database errors.
 pub async fn release(connection: &mut Connection, orders: &[Uuid]) -> Result<HashMap<Uuid, usize>, StoreError> {
     let wanted = wanted(connection, orders).await?;
     lock_stock(connection, &wanted).await?;

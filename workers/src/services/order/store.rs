@@ -19,7 +19,7 @@ const TURNED_BACK: [(EventKind, &str); 3] = [
 /// out orders that were not turned back.
 ///
 /// # Errors
-/// Database errors.
+/// Returns database errors.
 pub async fn reasons(connection: &mut Connection, orders: &[Uuid]) -> Result<HashMap<Uuid, &'static str>, StoreError> {
     let rows: Vec<(Uuid, String)> = event_log::table
         .filter(event_log::order_id.eq_any(orders))

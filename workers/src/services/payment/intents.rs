@@ -100,7 +100,7 @@ async fn remember_and_read(connection: &mut Connection, asked: &[Asked]) -> Resu
 /// Prevents these orders from ever getting an intent, unless they already have one. Returns the orders without one.
 ///
 /// # Errors
-/// Database errors.
+/// Returns database errors.
 pub(super) async fn give_up(connection: &mut Connection, orders: &[Uuid]) -> Result<HashSet<Uuid>, StoreError> {
     let given_up: Vec<(Uuid, String)> = orders.iter().map(|order| (*order, providers::given_up(*order))).collect();
     let new: Vec<(Uuid, &str)> = given_up.iter().map(|(order, instead)| (*order, instead.as_str())).collect();

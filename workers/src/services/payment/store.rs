@@ -31,7 +31,7 @@ pub struct Due {
 /// Returns the amount due for each of these orders. Leaves out orders that do not exist.
 ///
 /// # Errors
-/// Database errors.
+/// Returns database errors.
 pub async fn due(connection: &mut Connection, orders: &[Uuid]) -> Result<HashMap<Uuid, Due>, StoreError> {
     let due: Vec<Due> = diesel::sql_query(
         "SELECT order_id, payment_method, total, currency FROM orders.v_payment WHERE order_id = ANY($1)",
@@ -80,7 +80,7 @@ struct PaymentRow {
 /// Returns the state of these orders' payments. Leaves out orders without one.
 ///
 /// # Errors
-/// Database errors.
+/// Returns database errors.
 pub async fn payments(connection: &mut Connection, orders: &[Uuid]) -> Result<HashMap<Uuid, Payment>, StoreError> {
     let rows: Vec<PaymentRow> = diesel::sql_query(
         "SELECT order_id, status, amount, currency, charge_id, reversed_at IS NOT NULL AS reversed
@@ -113,7 +113,7 @@ pub struct Charge {
 /// order id.
 ///
 /// # Errors
-/// Database errors.
+/// Returns database errors.
 pub async fn record(connection: &mut Connection, charges: &[(Uuid, &Charge)]) -> Result<HashSet<Uuid>, StoreError> {
     let recorded: Vec<Written> = diesel::sql_query(
         "INSERT INTO payment.payments (order_id, payment_id, status, amount, currency, charge_id, reason)
@@ -156,7 +156,7 @@ pub struct Reversing {
 /// without a payment gets one here, which prevents a later charge. `reversals` must be sorted by order id.
 ///
 /// # Errors
-/// Database errors, and [`StoreError::Corrupt`] if a payment changed while it was being reversed.
+/// Returns database errors, and [`StoreError::Corrupt`] if a payment changed while it was being reversed.
 pub async fn reverse(
     connection: &mut Connection,
     reversals: &[(Uuid, &Reversing)],

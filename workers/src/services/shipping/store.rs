@@ -59,7 +59,7 @@ struct ItemRow {
 /// Returns the parcels to ship for these orders. Leaves out orders that do not exist.
 ///
 /// # Errors
-/// Database errors.
+/// Returns database errors.
 pub async fn consignments(
     connection: &mut Connection,
     orders: &[Uuid],
@@ -117,7 +117,7 @@ pub enum Booking {
 /// [`cancel`]. So no order is cancelled that the carrier may have.
 ///
 /// # Errors
-/// Database errors.
+/// Returns database errors.
 pub async fn book(connection: &mut Connection, orders: &[Uuid]) -> Result<HashMap<Uuid, Booking>, StoreError> {
     insert(connection, "booking", orders).await?;
     let rows: Vec<(Uuid, String)> = shipments::table
@@ -132,7 +132,7 @@ pub async fn book(connection: &mut Connection, orders: &[Uuid]) -> Result<HashMa
 /// Cancels the orders that are not decided yet, and returns them.
 ///
 /// # Errors
-/// Database errors.
+/// Returns database errors.
 pub async fn cancel(connection: &mut Connection, orders: &[Uuid]) -> Result<HashSet<Uuid>, StoreError> {
     insert(connection, "cancelled", orders).await
 }
@@ -162,7 +162,7 @@ async fn insert(connection: &mut Connection, status: &str, orders: &[Uuid]) -> R
 /// must be sorted by order id, each order once.
 ///
 /// # Errors
-/// Database errors.
+/// Returns database errors.
 pub async fn decide(
     connection: &mut Connection,
     outcomes: &[(Uuid, &ShipOutcome)],

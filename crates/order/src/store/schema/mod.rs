@@ -1,6 +1,6 @@
-//! The tables as diesel sees them, a file for each schema: written by `make schema`, checked by `make test`.
+//! The tables as Diesel sees them, a file per schema: written by `make schema`, checked by `make test`.
 #![allow(missing_docs, reason = "the files are generated; the migrations say what each table is for")]
 
-// Each file is one module of the schema's name, which is why they are included and not declared.
+// Each generated file is itself a module named after its schema, so include it instead of declaring it.
 include!("catalogue.rs");
 include!("orders.rs");

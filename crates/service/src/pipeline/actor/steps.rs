@@ -99,7 +99,8 @@ impl<H: Handler> QueueActor<H> {
             self.republish_copy(context, unsettled);
         } else {
             self.leave_unacked(context, unsettled);
-            // Neither settled nor in hand any longer: only a new channel delivers it again, so this one must end.
+            // The delivery is neither settled nor in hand any longer. Only a new channel delivers it again, so this
+            // channel must end.
             self.begin_drain(context);
         }
     }
@@ -139,7 +140,7 @@ impl<H: Handler> QueueActor<H> {
         fault::without(Safeguard::AckAfterCommit).then(|| self.deliveries.settling(&events))
     }
 
-    /// Hands on the events that passed a step, and settles the rest.
+    /// Passes on the events that passed a step, and settles the rest.
     fn sort<T>(
         &mut self,
         context: &mut Context<Self>,

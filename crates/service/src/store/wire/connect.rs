@@ -1,5 +1,5 @@
-//! Opens a connection on a socket that we can read along. tokio-postgres can connect too, but gives no access to its
-//! socket.
+//! Opens a connection over a socket whose traffic we can read too. tokio-postgres can connect too, but gives no access
+//! to its socket.
 
 use std::{io, path::Path, sync::Arc, time::Duration};
 
@@ -49,7 +49,7 @@ enum Address {
 /// Connects to the first server in the URL that accepts us and satisfies `target_session_attrs`.
 ///
 /// # Errors
-/// Those of the last server.
+/// Returns the errors of the last server.
 pub(super) async fn connect(server: &PostgresServer, session: &Arc<Session>) -> Result<Connected, ConnectionError> {
     let mut last = ConnectionError::BadConnection("the URL names no host".to_owned());
     for address in addresses(&server.driver) {
@@ -124,8 +124,8 @@ async fn agree(stream: Box<dyn Stream>, tls: &PostgresTls, config: &Config, name
     })
 }
 
-/// Whether the server has started this session read-only. PostgreSQL reports both parameters since version 14; a pooler
-/// may not.
+/// Returns whether the server has started this session read-only. PostgreSQL reports both parameters since version 14;
+/// a pooler may not.
 pub(super) fn is_read_only(driver: &Driver) -> bool {
     let is_on = |name| driver.parameter(name) == Some("on");
     is_on("default_transaction_read_only") || is_on("in_hot_standby")

@@ -1,4 +1,4 @@
-//! A connection whose errors have their SQLSTATE, and that knows when it must not be pooled again.
+//! A connection that adds the SQLSTATE to its errors and knows when it must not be pooled again.
 
 use std::{future::poll_fn, sync::Arc};
 
@@ -47,18 +47,18 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects, on the current runtime. Records troubles of the server in `sightings`.
+    /// Connects, on the current runtime. Records the server's problems in `sightings`.
     ///
     /// # Errors
-    /// When no server accepts us.
+    /// Fails if no server accepts us.
     pub(in crate::store) async fn open(server: &PostgresServer, sightings: Arc<Sightings>) -> ConnectionResult<Self> {
         Self::open_through(server, None, sightings).await
     }
 
-    /// As [`Connection::open`], through a pooler in transaction mode if `pooled` is given.
+    /// Like [`Connection::open`], through a pooler in transaction mode if `pooled` is given.
     ///
     /// # Errors
-    /// When no server accepts us.
+    /// Fails if no server accepts us.
     pub(in crate::store) async fn open_through(
         server: &PostgresServer,
         pooled: Option<Pooled>,
@@ -217,8 +217,8 @@ impl AsyncConnection for Connection {
 }
 
 impl PoolableConnection for Connection {
-    /// Also true for a connection that the server has ended, or that received an error that
-    /// [`spoils`](crate::store::error::spoils) it.
+    /// Returns whether the connection must not be used again, including when the server has ended it, or it received an
+    /// error that [`spoils`](crate::store::error::spoils) it.
     fn is_broken(&mut self) -> bool {
         self.session.is_spoiled()
             || self.session.is_left_open()

@@ -36,7 +36,7 @@ impl Pooled {
     /// settings for each of its clients.
     ///
     /// # Errors
-    /// Those of the statements.
+    /// Returns the errors of the statements.
     pub(super) async fn set_up(&self, client: Client) -> ConnectionResult<AsyncPgConnection> {
         let begun = client.batch_execute("BEGIN").await;
         begun.map_err(|error| ConnectionError::BadConnection(crate::telemetry::chain(&error)))?;
@@ -52,7 +52,7 @@ impl Pooled {
     /// connection becomes unusable.
     ///
     /// # Errors
-    /// Those of the statement.
+    /// Returns the errors of the statement.
     pub(super) async fn alone<T>(
         self,
         mut connection: &AsyncPgConnection,

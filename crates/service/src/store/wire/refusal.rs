@@ -23,7 +23,7 @@ impl Refusal {
         &self.state
     }
 
-    /// Returns its message, in the server's language: for people only; never decide by it.
+    /// Returns the message, which is in the server's language. It is for people only: no decision may depend on it.
     pub fn message(&self) -> &str {
         self.information.message()
     }
@@ -36,7 +36,7 @@ impl Refusal {
     /// Unwraps it from an error of Diesel's.
     ///
     /// # Errors
-    /// The unchanged error, if it holds no `Refusal`.
+    /// Returns the unchanged error, if it holds no `Refusal`.
     pub fn from_diesel(error: DieselError) -> Result<Self, DieselError> {
         match error {
             DieselError::QueryBuilderError(inner) => match inner.downcast::<Self>() {

@@ -77,12 +77,12 @@ impl Condition {
     }
 }
 
-/// When a database last showed each trouble. Shared by all connections of a pool.
+/// When a database last showed each problem. Shared by all connections of a pool.
 #[derive(Debug, Default)]
 pub struct Sightings(Mutex<Vec<(Condition, Instant)>>);
 
 impl Sightings {
-    /// Returns the recent trouble; of several, the one that explains most.
+    /// Returns the recent problem; of several, the one that explains most.
     pub fn condition(&self) -> Condition {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let lately = |wanted: Condition| {
@@ -94,7 +94,7 @@ impl Sightings {
             .unwrap_or(Condition::Ok)
     }
 
-    /// Records a trouble that has just shown.
+    /// Records a problem that was just observed.
     pub fn note(&self, condition: Condition) {
         metrics::get().database.refused(condition.as_str());
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -164,7 +164,7 @@ impl Session {
         self.alone.store(false, Ordering::Relaxed);
     }
 
-    /// Whether a statement was abandoned within its own transaction.
+    /// Returns whether a statement was abandoned within its own transaction.
     pub(super) fn is_left_open(&self) -> bool {
         self.alone.load(Ordering::Relaxed)
     }

@@ -105,7 +105,7 @@ impl Secured {
     /// Encrypts the stream as the address requests. `host` is the name that the server's certificate must have.
     ///
     /// # Errors
-    /// When encryption fails; nothing confidential has been sent by then.
+    /// Fails if encryption fails; nothing confidential has been sent by then.
     pub(super) async fn agree(
         mut stream: Box<dyn Stream>,
         tls: &PostgresTls,
@@ -291,7 +291,7 @@ mod tests {
             (b"E", "sslmode=prefer", "not PostgreSQL's"),
             (b"HTTP", "sslmode=require", "0x48"),
             (b"", "sslmode=require", "ended"),
-            // Bytes in clear after the offer do not count as the server's encrypted data.
+            // Bytes in plaintext after the offer do not count as the server's encrypted data.
             (b"SR\0\0\0\x08\0\0\0\0", "sslmode=require", "the TLS handshake failed"),
             (b"SR\0\0\0\x08\0\0\0\0", "sslmode=prefer", "the TLS handshake failed"),
         ] {
