@@ -30,6 +30,15 @@ format() {
 
 documentation() { RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --workspace; }
 
+# The phrases that docs/STYLE.md refuses. Migrations and the change log are history.
+style() {
+    if git grep --untracked -nIiEf scripts/avoided-phrases.txt -- . ':!migrations' ':!CHANGELOG.md' ':!docs/STYLE.md' \
+        ':!scripts/avoided-phrases.txt' ':!*.lock' ':!*-lock.json'; then
+        say "Rewrite these as docs/STYLE.md describes."
+        return 1
+    fi
+}
+
 scripts() {
     git ls-files -z --cached --others --exclude-standard '*.sh' .ci/run | xargs -0 shellcheck -x
 }
