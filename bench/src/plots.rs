@@ -22,12 +22,12 @@ const FONT: (&str, u32) = ("sans-serif", 15);
 const BARS: [(&str, &str); 8] = [
     ("broker_ceiling", "RabbitMQ alone"),
     ("drain", "Orderflow, backlog"),
+    ("drain_4_workers", "Orderflow, backlog, 4 workers"),
     ("http", "Orderflow, over HTTP"),
     ("single", "Orderflow, BATCH_SIZE=1"),
     ("nestjs", "NestJS"),
     ("faststream", "FastStream"),
     ("dbos", "DBOS"),
-    ("drain_4_workers", "4 workers"),
 ];
 
 /// The loads in percent of our maximum throughput, and the figures for each.
@@ -61,7 +61,13 @@ fn throughput<B: DrawingBackend>(backend: B, bars: &[(&str, f64)]) -> Result<(),
         .margin(15)
         .x_label_area_size(30)
         .build_cartesian_2d(0.0..greatest * 1.35, lines..0.0)?;
-    chart.configure_mesh().disable_y_mesh().disable_y_axis().draw()?;
+    chart
+        .configure_mesh()
+        .disable_y_mesh()
+        .disable_y_axis()
+        .max_light_lines(1)
+        .x_label_formatter(&|rate| format!("{rate:.0}"))
+        .draw()?;
     for (line, (title, rate)) in (0_u32..).zip(bars) {
         let top = f64::from(line);
         chart.draw_series([Rectangle::new([(0.0, top + 0.15), (*rate, top + 0.85)], BLUE.mix(0.5).filled())])?;
@@ -82,7 +88,13 @@ fn latency<B: DrawingBackend>(backend: B, loads: &[(u32, f64, f64)]) -> Result<(
         .x_label_area_size(40)
         .y_label_area_size(60)
         .build_cartesian_2d(0_u32..100, 0.0..greatest * 1.1)?;
-    chart.configure_mesh().x_desc("load, % of the maximum").y_desc("milliseconds").draw()?;
+    chart
+        .configure_mesh()
+        .max_light_lines(1)
+        .y_label_formatter(&|time| format!("{time:.0}"))
+        .x_desc("load, % of the maximum")
+        .y_desc("milliseconds")
+        .draw()?;
     let medians = LineSeries::new(loads.iter().map(|(load, p50, _)| (*load, *p50)), BLUE.stroke_width(2));
     let worst = LineSeries::new(loads.iter().map(|(load, _, p99)| (*load, *p99)), RED.stroke_width(2));
     for (series, title, colour) in [(medians, "median", BLUE), (worst, "99th percentile", RED)] {
