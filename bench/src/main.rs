@@ -21,7 +21,7 @@ use clap::{Parser, Subcommand};
 /// Measures throughput, latency and memory of a whole shop, and writes `summary.json`.
 #[derive(Debug, Parser)]
 #[command(args_conflicts_with_subcommands = true)]
-struct Arguments {
+struct Cli {
     #[command(subcommand)]
     other: Option<Other>,
     #[command(flatten)]
@@ -45,7 +45,7 @@ enum Other {
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
-    let arguments = Arguments::parse();
+    let arguments = Cli::parse();
     match arguments.other {
         None => suite::run(arguments.suite).await,
         Some(Other::Compare(arguments)) => compare::run(arguments).await,

@@ -1,7 +1,10 @@
 //! The history of a shop that has been open for a month, written by statements instead of by workers.
 
+use diesel_async::SimpleAsyncConnection as _;
 use orderflow_service::store::missing::Taken;
 use orderflow_worker::roster;
+
+use crate::Shop;
 
 /// Orders of the last 30 days: of every twenty, one is declined, one is cancelled, and the others have shipped.
 const ORDERS_OF_A_MONTH: &str = "
@@ -53,16 +56,20 @@ INSERT INTO email.mails (order_id, kind, message_id, sent_at)
     SELECT id::uuid, mail, id || '.' || mail, now() FROM public.fill, LATERAL (VALUES ('received'), (kind)) AS mails (mail);
 ";
 
-/// Returns the statements that write this many orders of the last 30 days with their events, payments, reservations, parcels and
-/// mails. Run [`applied`] after them.
-#[must_use]
-pub fn of_orders(orders: i64) -> String {
-    ORDERS_OF_A_MONTH.replace("ORDERS", &orders.to_string())
+/// Writes this many orders of the last 30 days into a shop's database, with their events, payments, reservations, parcels and mails,
+/// and updates PostgreSQL's statistics. Otherwise autovacuum might run while something is measured.
+///
+/// # Panics
+/// Panics if the database refuses it.
+pub async fn write(shop: &Shop, orders: i64) {
+    let mut database = shop.database().await;
+    for statements in [&*ORDERS_OF_A_MONTH.replace("ORDERS", &orders.to_string()), &applied(), "VACUUM (ANALYZE)"] {
+        database.batch_execute(statements).await.expect("the database can be filled");
+    }
 }
 
 /// Returns the statement that records which subscription applied which event, as the workers would have recorded it.
-#[must_use]
-pub fn applied() -> String {
+fn applied() -> String {
     let Taken { events, subscriptions } = Taken::of(roster(), roster().subscriptions());
     let takes: Vec<_> =
         events.iter().zip(subscriptions).map(|(event, queue)| format!("('{event}', '{queue}')")).collect();

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use diesel_async::SimpleAsyncConnection as _;
 use orderflow_tests::{Shop, history, run_for, until};
 
 use crate::commands::ended;
@@ -21,12 +20,7 @@ const BY_INDEX: &str = "SELECT coalesce(sum(idx_tup_read), 0) FROM pg_stat_user_
 async fn hundred_thousand_orders_are_audited_by_index_in_short_transactions() {
     let orders = std::env::var("AUDIT_ORDERS").ok().and_then(|orders| orders.parse().ok()).unwrap_or(100_000_i64);
     let shop = Shop::open().await;
-    let mut database = shop.database().await;
-    database.batch_execute(&history::of_orders(orders)).await.expect("it can be filled");
-    database.batch_execute(&history::applied()).await.expect("it can be filled");
-    // Otherwise autovacuum may run during the audit, and its sequential scans would be counted.
-    database.batch_execute("VACUUM (ANALYZE)").await.expect("it can be analysed");
-    drop(database);
+    history::write(&shop, orders).await;
     until_counted(&shop).await;
     let before = (shop.number(READS).await, shop.number(BY_INDEX).await);
     // Five milliseconds for each order: about one was measured on a busy machine. The row counts are asserted below.
