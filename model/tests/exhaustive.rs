@@ -18,7 +18,7 @@ fn an_order_ends_well_whatever_happens_once() {
 }
 
 #[test]
-#[ignore = "15 million states: for the long run"]
+#[ignore = "15 million states: only in the full suite"]
 fn an_order_ends_well_whatever_happens_twice() {
     holds(2);
 }

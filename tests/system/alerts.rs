@@ -104,7 +104,7 @@ impl Breakable {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes four minutes, or twenty with ALERTS_AS_THEY_ARE=1: for the long run"]
+#[ignore = "takes four minutes, or twenty with ALERTS_AS_THEY_ARE=1: only in the full suite"]
 async fn main_alerts_fire_are_mailed_and_resolve() {
     let faster = if env::var_os("ALERTS_AS_THEY_ARE").is_some() { 1 } else { 10 };
     let mut shop = Breakable::open().await;

@@ -140,7 +140,7 @@ async fn missing(monitoring: &Monitoring, target: &Target) -> Option<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "two minutes, with a Prometheus: for the long run"]
+#[ignore = "two minutes, with a Prometheus: only in the full suite"]
 async fn every_panel_shows_data_for_a_busy_shop() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;

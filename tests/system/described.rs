@@ -62,7 +62,7 @@ async fn api_matches_its_description() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "some minutes: for the long run"]
+#[ignore = "some minutes: only in the full suite"]
 async fn api_matches_its_description_in_two_thousand_cases() {
     let cases = tried(150, Duration::from_secs(900)).await;
     assert!(cases >= 2_000, "{cases}");

@@ -245,7 +245,7 @@ impl From<lapin::Error> for Broken {
 /// The most messages put on the wire together.
 const TOGETHER: usize = 256;
 
-/// Publishes until the channel breaks or the process stops. Answers whatever is unconfirmed at the end as lost.
+/// Publishes until the channel breaks or the process stops. Reports events without a confirm as lost when it ends.
 async fn serve(
     channel: &Channel,
     waiting: &mut mpsc::Receiver<Job>,
