@@ -91,7 +91,7 @@ where
             let peer = connection.peer_addr().ok();
             let (tls, budget) = (tls.clone(), Arc::clone(&budget));
             async move {
-                let transport = Transport::open(connection, tls, &budget).await.map_err(DispatchError::Io)?;
+                let transport = transport::open(connection, tls, &budget).await.map_err(DispatchError::Io)?;
                 Ok((Bounded::new(transport, budget), peer))
             }
         })
