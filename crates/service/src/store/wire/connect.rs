@@ -9,14 +9,14 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio_postgres::{
     Client, Config,
-    config::{Host, LoadBalanceHosts, TargetSessionAttrs},
+    config::{Host, LoadBalanceHosts, SslMode, SslNegotiation, TargetSessionAttrs},
 };
 
 use super::{
     errors::Watched,
     refusal::Refusal,
     session::Session,
-    tls::{Encrypted, Protection, Secured, Stream, TlsError},
+    tls::{Passthrough, Protection, Secured, Stream, TlsError},
 };
 use crate::config::{PostgresServer, PostgresTls};
 
@@ -24,7 +24,7 @@ use crate::config::{PostgresServer, PostgresTls};
 const PORT: u16 = 5432;
 
 /// The driver's end of a connection.
-pub(super) type Driver = tokio_postgres::Connection<Watched<Box<dyn Stream>>, Encrypted<Watched<Box<dyn Stream>>>>;
+pub(super) type Driver = tokio_postgres::Connection<Watched<Box<dyn Stream>>, Watched<Box<dyn Stream>>>;
 
 /// An open connection.
 pub(super) struct Connected {
@@ -97,9 +97,11 @@ async fn one(server: &PostgresServer, address: &Address, session: &Arc<Session>)
         #[cfg(unix)]
         Address::Unix(path) => Secured::plain(unix(config, path).await.map_err(unreachable)?, Protection::Socket),
     };
-    let (config, bound) = secured.for_driver(config);
-    let Secured { stream, protection, .. } = secured;
-    let connected = config.connect_raw(Watched::new(stream, Arc::clone(session)), bound).await;
+    let Secured { stream, protection, binding } = secured;
+    let mut config = config.clone();
+    // The driver calls its TLS connector immediately, encrypted or not, and gets the same stream back.
+    config.ssl_mode(SslMode::Require).ssl_negotiation(SslNegotiation::Direct);
+    let connected = config.connect_raw(Watched::new(stream, binding, Arc::clone(session)), Passthrough).await;
     let (client, driver) = connected.map_err(|error| refused(&error, session))?;
     let is_read_only = is_read_only(&driver);
     match config.get_target_session_attrs() {

@@ -8,7 +8,10 @@ use std::{
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_postgres::error::SqlState;
+use tokio_postgres::{
+    error::SqlState,
+    tls::{ChannelBinding, TlsStream},
+};
 
 use super::session::Session;
 
@@ -27,12 +30,19 @@ pub(super) struct Watched<S> {
     stream: S,
     scanner: Scanner,
     session: Arc<Session>,
+    binding: Option<Vec<u8>>,
 }
 
 impl<S> Watched<S> {
-    /// Watches a stream from the first byte of the protocol: TLS is below it.
-    pub(super) fn new(stream: S, session: Arc<Session>) -> Self {
-        Self { stream, scanner: Scanner::default(), session }
+    /// Watches a stream from the first byte of the protocol: TLS is below it, and has this channel binding.
+    pub(super) fn new(stream: S, binding: Option<Vec<u8>>, session: Arc<Session>) -> Self {
+        Self { stream, scanner: Scanner::default(), session, binding }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Watched<S> {
+    fn channel_binding(&self) -> ChannelBinding {
+        self.binding.clone().map_or_else(ChannelBinding::none, ChannelBinding::tls_server_end_point)
     }
 }
 

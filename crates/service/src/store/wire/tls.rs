@@ -5,18 +5,16 @@ use std::{
     convert::Infallible,
     future::{Ready, ready},
     io,
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
 };
 
 use rustls::{ProtocolVersion, pki_types::ServerName};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio_postgres::{
     Config,
-    config::{SslMode, SslNegotiation},
-    tls::{ChannelBinding, TlsConnect, TlsStream},
+    config::SslNegotiation,
+    tls::{TlsConnect, TlsStream},
 };
 use tokio_rustls::TlsConnector;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
@@ -93,7 +91,7 @@ pub(super) struct Secured {
     pub(super) stream: Box<dyn Stream>,
     pub(super) protection: Protection,
     /// The channel binding: ties the password's proof to the server's certificate.
-    binding: Option<Vec<u8>>,
+    pub(super) binding: Option<Vec<u8>>,
 }
 
 impl Secured {
@@ -144,18 +142,6 @@ impl Secured {
         };
         Ok(Self { stream: Box::new(stream), protection, binding })
     }
-
-    /// Returns a configuration that makes the driver encrypt nothing itself, and the channel binding.
-    pub(super) fn for_driver(&self, config: &Config) -> (Config, Bound) {
-        let mut config = config.clone();
-        if let Protection::Tls { .. } = self.protection {
-            // The driver then starts TLS immediately and gets this stream back, with its binding.
-            config.ssl_mode(SslMode::Require).ssl_negotiation(SslNegotiation::Direct);
-        } else {
-            config.ssl_mode(SslMode::Disable).ssl_negotiation(SslNegotiation::Postgres);
-        }
-        (config, Bound(self.binding.clone()))
-    }
 }
 
 /// Asks whether the server encrypts. Reads exactly the one byte of its answer: anything that an attacker appended would
@@ -188,52 +174,16 @@ fn end_point(certificate: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// The driver's TLS connector: returns the stream unchanged, because it is already encrypted.
-pub(super) struct Bound(Option<Vec<u8>>);
+/// The driver's TLS connector: returns the stream unchanged, because TLS is below it, if there is any.
+pub(super) struct Passthrough;
 
-impl<S: AsyncRead + AsyncWrite + Unpin> TlsConnect<S> for Bound {
-    type Stream = Encrypted<S>;
+impl<S: TlsStream + Unpin> TlsConnect<S> for Passthrough {
+    type Stream = S;
     type Error = Infallible;
-    type Future = Ready<Result<Encrypted<S>, Infallible>>;
+    type Future = Ready<Result<S, Infallible>>;
 
     fn connect(self, stream: S) -> Self::Future {
-        ready(Ok(Encrypted { stream, binding: self.0 }))
-    }
-}
-
-/// A stream that is encrypted further down.
-pub(super) struct Encrypted<S> {
-    stream: S,
-    binding: Option<Vec<u8>>,
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Encrypted<S> {
-    fn channel_binding(&self) -> ChannelBinding {
-        self.binding.clone().map_or_else(ChannelBinding::none, ChannelBinding::tls_server_end_point)
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Encrypted<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Encrypted<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        ready(Ok(stream))
     }
 }
 
