@@ -24,36 +24,23 @@ use crate::{
 /// The longest prefix: PostgreSQL truncates names after 63 bytes, and a service's name has up to 30.
 const LONGEST_PREFIX: usize = 32;
 
-/// Returns the settings of the roles' passwords: `DATABASE_PAYMENT_PASSWORD`, …. Each call leaks its settings, which
-/// last as long as the process.
+/// Returns the settings of the roles' passwords: `DATABASE_PAYMENT_PASSWORD`, ….
 pub fn password_settings() -> Vec<&'static Setting> {
     rights::roles(roster(), "").iter().map(password_setting).collect()
 }
 
 fn password_setting(role: &Role) -> &'static Setting {
-    Box::leak(Box::new(Setting {
-        name: Box::leak(format!("DATABASE_{}_PASSWORD", role.setting).into_boxed_str()),
-        default: None,
-        secret: true,
-        meaning: Box::leak(
-            format!("password that `orderflow rights apply` gives PostgreSQL's role for {}", role.about)
-                .into_boxed_str(),
-        ),
-    }))
+    Setting::leaked_secret(
+        format!("DATABASE_{}_PASSWORD", role.setting),
+        format!("password that `orderflow rights apply` gives PostgreSQL's role for {}", role.about),
+    )
 }
 
 /// Reads the roles, each with its password if one is set.
-fn read(source: &Source) -> Option<Vec<(Role, Option<SecretString>)>> {
-    let prefix = source.parse(&DATABASE_ROLE_PREFIX, prefix)?;
-    let roles = rights::roles(roster(), &prefix).into_iter();
-    Some(
-        roles
-            .map(|role| {
-                let password = source.given(password_setting(&role)).map(SecretString::from);
-                (role, password)
-            })
-            .collect(),
-    )
+fn read(source: &Source) -> Option<(Vec<Role>, Vec<Option<SecretString>>)> {
+    let roles = rights::roles(roster(), &source.parse(&DATABASE_ROLE_PREFIX, prefix)?);
+    let passwords = roles.iter().map(|role| source.secret(password_setting(role))).collect();
+    Some((roles, passwords))
 }
 
 fn prefix(text: &str) -> Result<String, String> {
@@ -73,8 +60,7 @@ fn prefix(text: &str) -> Result<String, String> {
 /// # Errors
 /// See [`Failed`].
 pub async fn apply(source: &Source, json: bool, out: &mut impl Write) -> Result<Exit, Failed> {
-    let (roles, config) = source.finish(read(source).zip(DatabaseConfig::read(source)))?;
-    let (roles, passwords): (Vec<Role>, Vec<_>) = roles.into_iter().unzip();
+    let ((roles, passwords), config) = source.finish(read(source).zip(DatabaseConfig::read(source)))?;
     let mut statements = rights::statements(roster(), &roles);
     for (role, password) in roles.iter().zip(&passwords) {
         if let Some(password) = password {
@@ -119,8 +105,7 @@ pub async fn apply(source: &Source, json: bool, out: &mut impl Write) -> Result<
 /// # Errors
 /// See [`Failed`].
 pub fn print(source: &Source, out: &mut impl Write) -> Result<Exit, Failed> {
-    let roles = source.finish(read(source))?;
-    let roles: Vec<Role> = roles.into_iter().map(|(role, _)| role).collect();
+    let (roles, _) = source.finish(read(source))?;
     writeln!(out, "-- Run this in the shop's database, as the owner of its tables with CREATEROLE.")?;
     writeln!(out, "BEGIN;")?;
     for statement in rights::statements(roster(), &roles) {

@@ -5,7 +5,6 @@ use orderflow_service::{
     Roster,
     config::{Setting, Source, Users},
 };
-use secrecy::SecretString;
 
 use super::lack::Lack;
 use crate::{
@@ -13,24 +12,18 @@ use crate::{
     services::roster,
 };
 
-/// Returns the settings of the passwords of services' own users: `AMQP_PAYMENT_PASSWORD`, …. Each call leaks its
-/// settings, which last as long as the process.
+/// Returns the settings of the passwords of services' own users: `AMQP_PAYMENT_PASSWORD`, ….
 pub fn password_settings() -> Vec<&'static Setting> {
     roster().names().into_iter().map(password_setting).collect()
 }
 
 fn password_setting(service: &str) -> &'static Setting {
+    let user = user_of(service);
     let meaning = format!(
-        "the password that `orderflow topology apply` gives to {}, the user for workers of that service alone; unset: that user is \
-         left as it is",
-        user_of(service)
+        "the password that `orderflow topology apply` gives to {user}, the user for workers of that service alone; unset: that user is \
+         left as it is"
     );
-    Box::leak(Box::new(Setting {
-        name: Box::leak(format!("{}_PASSWORD", variable(&user_of(service))).into_boxed_str()),
-        default: None,
-        secret: true,
-        meaning: Box::leak(meaning.into_boxed_str()),
-    }))
+    Setting::leaked_secret(format!("{}_PASSWORD", variable(&user)), meaning)
 }
 
 /// Returns `AMQP_GIFT_CARDS` for `orderflow-gift-cards`.
@@ -41,8 +34,8 @@ fn variable(user: &str) -> String {
 /// Reads the passwords of services' own users into `users`.
 pub fn read_passwords(source: &Source, users: &mut Users) {
     for name in roster().names() {
-        if let Some(password) = source.given(password_setting(name)) {
-            users.services.insert(name, SecretString::from(password));
+        if let Some(password) = source.secret(password_setting(name)) {
+            users.services.insert(name, password);
         }
     }
 }

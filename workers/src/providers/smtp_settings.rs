@@ -8,12 +8,10 @@ use secrecy::SecretString;
 use url::Host;
 
 /// The setting.
-pub const SMTP_URL: Setting = Setting {
-    name: "SMTP_URL",
-    default: None,
-    secret: true,
-    meaning: "the mail server for MAIL=smtp: smtps://USER:PASSWORD@HOST (port 465, encrypted from the start) or smtp://USER:PASSWORD@HOST:587 (encrypted by STARTTLS if the server offers it; unencrypted only for this machine and hosts in PLAINTEXT_HOSTS); smtp://HOST?tls=required (port 587) requires STARTTLS and a valid certificate; ?tls=opportunistic changes only the default port (587 instead of 25)",
-};
+pub const SMTP_URL: Setting = Setting::secret(
+    "SMTP_URL",
+    "the mail server for MAIL=smtp: smtps://USER:PASSWORD@HOST (port 465, encrypted from the start) or smtp://USER:PASSWORD@HOST:587 (encrypted by STARTTLS if the server offers it; unencrypted only for this machine and hosts in PLAINTEXT_HOSTS); smtp://HOST?tls=required (port 587) requires STARTTLS and a valid certificate; ?tls=opportunistic changes only the default port (587 instead of 25)",
+);
 
 /// How a connection to a mail server is encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,54 +15,38 @@ use super::{
     setting::{self, Setting, Source},
 };
 
-pub(super) const AMQP_URL: Setting = Setting {
-    name: "AMQP_URL",
-    default: None,
-    secret: true,
-    meaning: "RabbitMQ, such as amqps://USER:PASSWORD@HOST:5671/VHOST, or amqp://… for a host in PLAINTEXT_HOSTS; no path means the virtual host /; ?heartbeat=SECONDS, frame_max=BYTES and auth_mechanism=plain|amqplain may follow; several, separated by commas, are the nodes of one cluster and are tried in turn",
-};
-pub(super) const AMQP_ADMIN_URL: Setting = Setting {
-    name: "AMQP_ADMIN_URL",
-    default: None,
-    secret: true,
-    meaning: "RabbitMQ for operators' commands, /admin and /ops, such as amqp://orderflow-ops:PASSWORD@HOST:5672/VHOST; `orderflow topology apply`, `orderflow rights narrow` and all checks of `orderflow doctor` need an administrator",
-};
+pub(super) const AMQP_URL: Setting = Setting::secret(
+    "AMQP_URL",
+    "RabbitMQ, such as amqps://USER:PASSWORD@HOST:5671/VHOST, or amqp://… for a host in PLAINTEXT_HOSTS; no path means the virtual host /; ?heartbeat=SECONDS, frame_max=BYTES and auth_mechanism=plain|amqplain may follow; several, separated by commas, are the nodes of one cluster and are tried in turn",
+);
+pub(super) const AMQP_ADMIN_URL: Setting = Setting::secret(
+    "AMQP_ADMIN_URL",
+    "RabbitMQ for operators' commands, /admin and /ops, such as amqp://orderflow-ops:PASSWORD@HOST:5672/VHOST; `orderflow topology apply`, `orderflow rights narrow` and all checks of `orderflow doctor` need an administrator",
+);
 pub(super) const RABBITMQ_MANAGEMENT_URL: Setting = Setting {
     name: "RABBITMQ_MANAGEMENT_URL",
     default: None,
     secret: false,
     meaning: "RabbitMQ's management API, such as https://HOST:15671; unset: the host of AMQP_ADMIN_URL, with https and port 15671 for amqps://, http and port 15672 for amqp://",
 };
-pub(super) const AMQP_WEB_PASSWORD: Setting = Setting {
-    name: "AMQP_WEB_PASSWORD",
-    default: None,
-    secret: true,
-    meaning: "the password that `orderflow topology apply` gives to the user orderflow-web; unset: that user is left as it is",
-};
-pub(super) const AMQP_WORKER_PASSWORD: Setting = Setting {
-    name: "AMQP_WORKER_PASSWORD",
-    default: None,
-    secret: true,
-    meaning: "the same for the user orderflow-worker",
-};
-pub(super) const AMQP_OPS_PASSWORD: Setting = Setting {
-    name: "AMQP_OPS_PASSWORD",
-    default: None,
-    secret: true,
-    meaning: "the same for the user orderflow-ops, with which the console and operators' commands replay dead letters, and which may change no user and no queue",
-};
-pub(super) const AMQP_VIEWER_PASSWORD: Setting = Setting {
-    name: "AMQP_VIEWER_PASSWORD",
-    default: None,
-    secret: true,
-    meaning: "the same for the user orderflow-viewer, who sees queues, rates and connections in the management UI, and no messages",
-};
-pub(super) const AMQP_INSPECTOR_PASSWORD: Setting = Setting {
-    name: "AMQP_INSPECTOR_PASSWORD",
-    default: None,
-    secret: true,
-    meaning: "the same for the user orderflow-inspector, who may also read dead letters and unrouted messages; read access includes purging",
-};
+pub(super) const AMQP_WEB_PASSWORD: Setting = Setting::secret(
+    "AMQP_WEB_PASSWORD",
+    "the password that `orderflow topology apply` gives to the user orderflow-web; unset: that user is left as it is",
+);
+pub(super) const AMQP_WORKER_PASSWORD: Setting =
+    Setting::secret("AMQP_WORKER_PASSWORD", "the same for the user orderflow-worker");
+pub(super) const AMQP_OPS_PASSWORD: Setting = Setting::secret(
+    "AMQP_OPS_PASSWORD",
+    "the same for the user orderflow-ops, with which the console and operators' commands replay dead letters, and which may change no user and no queue",
+);
+pub(super) const AMQP_VIEWER_PASSWORD: Setting = Setting::secret(
+    "AMQP_VIEWER_PASSWORD",
+    "the same for the user orderflow-viewer, who sees queues, rates and connections in the management UI, and no messages",
+);
+pub(super) const AMQP_INSPECTOR_PASSWORD: Setting = Setting::secret(
+    "AMQP_INSPECTOR_PASSWORD",
+    "the same for the user orderflow-inspector, who may also read dead letters and unrouted messages; read access includes purging",
+);
 pub(super) const RETRY_DELAYS: Setting = Setting {
     name: "RETRY_DELAYS",
     default: Some("1s,10s,1m,10m,1h,6h"),
@@ -197,13 +181,12 @@ impl AdminConfig {
             permitted.permit(source, &RABBITMQ_MANAGEMENT_URL, &address, "https://")?;
             Ok(address.url)
         });
-        let secret = |setting: &Setting| source.text(setting).map(SecretString::from);
         let users = Users {
-            web: secret(&AMQP_WEB_PASSWORD),
-            worker: secret(&AMQP_WORKER_PASSWORD),
-            ops: secret(&AMQP_OPS_PASSWORD),
-            viewer: secret(&AMQP_VIEWER_PASSWORD),
-            inspector: secret(&AMQP_INSPECTOR_PASSWORD),
+            web: source.secret(&AMQP_WEB_PASSWORD),
+            worker: source.secret(&AMQP_WORKER_PASSWORD),
+            ops: source.secret(&AMQP_OPS_PASSWORD),
+            viewer: source.secret(&AMQP_VIEWER_PASSWORD),
+            inspector: source.secret(&AMQP_INSPECTOR_PASSWORD),
             services: BTreeMap::new(),
         };
         let (address, node) = admin?;

@@ -10,19 +10,15 @@ use super::{
     setting::{self, Setting, Source},
 };
 
-pub(super) const DATABASE_URL: Setting = Setting {
-    name: "DATABASE_URL",
-    default: None,
-    secret: true,
-    meaning: "PostgreSQL, such as postgres://USER:PASSWORD@HOST:5432/DATABASE, several HOST:PORT separated by commas, postgres:///DATABASE?host=/var/run/postgresql, or key=value as in libpq; for hosts other than this machine add ?sslmode=verify-full and, for your own CA, sslrootcert=FILE (sslmode, sslrootcert, sslcert, sslkey, sslnegotiation and channel_binding work as in libpq), unless the host is in PLAINTEXT_HOSTS",
-};
+pub(super) const DATABASE_URL: Setting = Setting::secret(
+    "DATABASE_URL",
+    "PostgreSQL, such as postgres://USER:PASSWORD@HOST:5432/DATABASE, several HOST:PORT separated by commas, postgres:///DATABASE?host=/var/run/postgresql, or key=value as in libpq; for hosts other than this machine add ?sslmode=verify-full and, for your own CA, sslrootcert=FILE (sslmode, sslrootcert, sslcert, sslkey, sslnegotiation and channel_binding work as in libpq), unless the host is in PLAINTEXT_HOSTS",
+);
 
-pub(super) const DATABASE_DIRECT_URL: Setting = Setting {
-    name: "DATABASE_DIRECT_URL",
-    default: None,
-    secret: true,
-    meaning: "PostgreSQL itself, in the same form, if DATABASE_URL leads to a pooler in transaction mode such as PgBouncer: for work that needs its own session (`migrate`, `rights apply`, listening); unset: DATABASE_URL leads to PostgreSQL itself",
-};
+pub(super) const DATABASE_DIRECT_URL: Setting = Setting::secret(
+    "DATABASE_DIRECT_URL",
+    "PostgreSQL itself, in the same form, if DATABASE_URL leads to a pooler in transaction mode such as PgBouncer: for work that needs its own session (`migrate`, `rights apply`, listening); unset: DATABASE_URL leads to PostgreSQL itself",
+);
 pub(super) const DATABASE_PREPARED: Setting = Setting {
     name: "DATABASE_PREPARED",
     default: None,

@@ -10,12 +10,10 @@ use super::{
     setting::{Setting, Source},
 };
 
-pub(super) const OPERATOR_TOKENS: Setting = Setting {
-    name: "OPERATOR_TOKENS",
-    default: None,
-    secret: true,
-    meaning: "who may use /admin and /ops at OPS_LISTEN: name:role:sha256hex, separated by commas; the role is read or operate, and the last part is the SHA-256 of a token that only its owner knows; unset: nobody, and both are off",
-};
+pub(super) const OPERATOR_TOKENS: Setting = Setting::secret(
+    "OPERATOR_TOKENS",
+    "who may use /admin and /ops at OPS_LISTEN: name:role:sha256hex, separated by commas; the role is read or operate, and the last part is the SHA-256 of a token that only its owner knows; unset: nobody, and both are off",
+);
 
 pub(super) const RABBITMQ_UI_URL: Setting = Setting {
     name: "RABBITMQ_UI_URL",

@@ -6,6 +6,7 @@ use std::{
     fmt,
 };
 
+use secrecy::SecretString;
 use url::Host;
 
 use super::address;
@@ -22,6 +23,21 @@ pub struct Setting {
     pub secret: bool,
     /// Its meaning, with its unit or form.
     pub meaning: &'static str,
+}
+
+impl Setting {
+    /// Returns a secret setting without a default.
+    #[must_use]
+    pub const fn secret(name: &'static str, meaning: &'static str) -> Self {
+        Self { name, default: None, secret: true, meaning }
+    }
+
+    /// Returns a secret setting whose name is known only at run time. Each call leaks its texts, which last as long as
+    /// the process.
+    #[must_use]
+    pub fn leaked_secret(name: String, meaning: String) -> &'static Self {
+        Box::leak(Box::new(Self::secret(name.leak(), meaning.leak())))
+    }
 }
 
 /// Everything that is wrong with the settings, one line per variable.
@@ -85,6 +101,11 @@ impl Source {
                 None
             }
         }
+    }
+
+    /// Like [`Source::given`], for a secret that is used as it is.
+    pub fn secret(&self, setting: &Setting) -> Option<SecretString> {
+        self.given(setting).map(SecretString::from)
     }
 
     /// Returns the variable's text; an empty one counts as not set.

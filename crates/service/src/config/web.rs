@@ -50,12 +50,10 @@ pub(super) const PUBLIC_URL: Setting = Setting {
     secret: false,
     meaning: "the shop's address as customers see it, such as https://shop.example, without a path; links in answers and mails begin with it; http:// only for this machine and hosts in PLAINTEXT_HOSTS",
 };
-pub(super) const TOKEN_SECRET: Setting = Setting {
-    name: "TOKEN_SECRET",
-    default: None,
-    secret: true,
-    meaning: "signs the tokens that open an order: at least 32 characters; of several, separated by commas, the first signs and all verify",
-};
+pub(super) const TOKEN_SECRET: Setting = Setting::secret(
+    "TOKEN_SECRET",
+    "signs the tokens that open an order: at least 32 characters; of several, separated by commas, the first signs and all verify",
+);
 pub(super) const RATE_LIMIT: Setting = Setting {
     name: "RATE_LIMIT",
     // A customer places at most one order every few minutes. Bursts of thirty leave room for an office or a mobile

@@ -8,12 +8,10 @@ use secrecy::SecretString;
 use url::Url;
 
 /// The setting of the key.
-pub const STRIPE_SECRET_KEY: Setting = Setting {
-    name: "STRIPE_SECRET_KEY",
-    default: None,
-    secret: true,
-    meaning: "the key for PAYMENT_PROVIDER=stripe: sk_…, or a restricted rk_… that may write PaymentIntents, charges and refunds",
-};
+pub const STRIPE_SECRET_KEY: Setting = Setting::secret(
+    "STRIPE_SECRET_KEY",
+    "the key for PAYMENT_PROVIDER=stripe: sk_…, or a restricted rk_… that may write PaymentIntents, charges and refunds",
+);
 
 /// The setting of the API's address.
 pub const STRIPE_API_BASE: Setting = Setting {

@@ -18,12 +18,10 @@ const PAYMENT_CONCURRENCY: Setting = Setting {
     secret: false,
     meaning: "how many calls to the payment provider a worker makes concurrently, 1 to 1000",
 };
-const SIMULATOR_DATABASE_URL: Setting = Setting {
-    name: "SIMULATOR_DATABASE_URL",
-    default: None,
-    secret: true,
-    meaning: "the database in which PAYMENT_PROVIDER=simulated keeps its ledger, so that it can fail independently; unset: that of DATABASE_URL",
-};
+const SIMULATOR_DATABASE_URL: Setting = Setting::secret(
+    "SIMULATOR_DATABASE_URL",
+    "the database in which PAYMENT_PROVIDER=simulated keeps its ledger, so that it can fail independently; unset: that of DATABASE_URL",
+);
 
 /// The settings that only this service reads, except for the choice of the provider, which the front end reads too.
 pub const SETTINGS: &[&Setting] = &[
