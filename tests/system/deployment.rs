@@ -8,7 +8,6 @@ use std::{
 };
 
 use orderflow_service::{
-    Subscription,
     config::{
         AdminConfig, BrokerConfig, ConfigError, DatabaseConfig, FrontEndConfig, OperatorsConfig, Source, WebConfig,
     },
@@ -134,27 +133,17 @@ async fn every_named_setting_exists_and_no_file_contains_a_secret() {
     }
 }
 
-/// Returns the queues that this command line consumes, and checks that all belong to this service.
-pub(super) fn consumed_by(service: &str, command: &[String]) -> Vec<Subscription> {
-    let [program, pairs @ ..] = command else { panic!("{service} has no command") };
-    assert_eq!(program, "orderflow-worker");
-    let patterns = pairs.chunks(2).map(|pair| {
-        assert_eq!(pair[0], "--queue", "{service}");
-        pair[1].clone()
-    });
-    let chosen = roster().select(&patterns.collect::<Vec<_>>()).unwrap_or_else(|error| panic!("{service}: {error}"));
-    assert!(chosen.iter().all(|subscription| subscription.service() == service), "{service}: {chosen:?}");
-    chosen
-}
-
 #[test]
 fn each_service_has_its_workers_and_all_queues_are_consumed_once() {
     let programs = programs();
     let mut consumed = Vec::new();
     for service in roster().names() {
         let worker = programs.get(service).unwrap_or_else(|| panic!("docker-compose.yml has no service {service}"));
-        let command = words(&worker["command"]);
-        consumed.extend(consumed_by(service, &command));
+        let [program, option, pattern]: [String; 3] = words(&worker["command"]).try_into().expect("one pattern");
+        assert_eq!([program, option], ["orderflow-worker", "--queue"], "{service}");
+        let queues = roster().select(&[pattern]).unwrap_or_else(|error| panic!("{service}: {error}"));
+        assert!(queues.iter().all(|queue| queue.service() == service), "{service}: {queues:?}");
+        consumed.extend(queues);
         // Two containers of a service cannot share a name or a port.
         assert!(worker["container_name"].is_null() && worker["ports"].is_null(), "{service} cannot be scaled");
     }
@@ -180,26 +169,12 @@ fn prometheus_scrapes_every_long_running_program() {
 }
 
 #[tokio::test]
-async fn services_are_scaled_by_documented_variables() {
-    let (compose, programs, written) = (read("docker-compose.yml"), programs(), written_env().await);
+async fn environment_file_names_the_variables_that_scale_services() {
+    let written = written_env().await;
     for service in roster().names() {
         let variable = format!("{}_WORKERS", service.to_uppercase().replace('-', "_"));
-        let scale = programs.get(service).map(|worker| text(&worker["scale"]));
-        assert_eq!(scale, Some(format!("${{{variable}:-1}}")), "the scale of {service} in docker-compose.yml");
-        assert_eq!(compose.matches(&variable).count(), if service == "payment" { 2 } else { 1 }, "{variable}");
         assert!(written.contains(&format!("\n#{variable}=1\n")), "scripts/make-env.sh does not mention {variable}");
     }
-}
-
-/// Before a restore, everything that writes to the database must be stopped: a forgotten worker would corrupt the
-/// restored data.
-#[test]
-fn runbook_stops_everything_that_writes() {
-    let runbook = read("docs/RUNBOOK.md");
-    let stop = runbook.split("docker compose stop ").nth(1).and_then(|rest| rest.split('`').next());
-    let stopped: BTreeSet<_> = stop.expect("it names the services to stop").split_whitespace().collect();
-    let writers: BTreeSet<_> = roster().names().into_iter().chain(["web", "console"]).collect();
-    assert_eq!(stopped, writers, "docs/RUNBOOK.md stops all writers before a restore");
 }
 
 /// Settings with a default that is not tuned in containers: listening addresses, how to reach RabbitMQ, providers
