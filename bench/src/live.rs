@@ -57,7 +57,7 @@ struct Measured {
 const NOTE_MOVES: [&str; 5] = [
     "CREATE SCHEMA bench",
     "CREATE TABLE bench.moves (order_id uuid, version integer, at timestamptz)",
-    "CREATE TABLE bench.told (order_id uuid, version integer, since timestamptz, at timestamptz)",
+    "CREATE TABLE bench.notified (order_id uuid, version integer, since timestamptz, at timestamptz)",
     "CREATE FUNCTION bench.moved() RETURNS trigger LANGUAGE plpgsql AS
      $$ BEGIN INSERT INTO bench.moves VALUES (NEW.id, NEW.version, clock_timestamp()); RETURN NULL; END $$",
     "CREATE CONSTRAINT TRIGGER moved AFTER UPDATE ON orders.orders DEFERRABLE INITIALLY DEFERRED
@@ -100,18 +100,18 @@ pub async fn run(arguments: Arguments) -> std::io::Result<()> {
     let bytes = (memory(front_end, "RssAnon").unwrap_or_default().saturating_sub(before)) * 1024;
     let bytes_per_watcher = bytes / u64::try_from(arguments.watchers.max(1)).unwrap_or(1);
 
-    let mut told = Vec::new();
-    let busy = share(&used, async { told = place(&web, arguments.rate, arguments.seconds).await }).await;
+    let mut notified = Vec::new();
+    let busy = share(&used, async { notified = place(&web, arguments.rate, arguments.seconds).await }).await;
     let operators = shop.webs()[0].logged_address("at").await;
     let scrape = Scrape::of(operators).await;
     let look = |what: &str| scrape.sum(&format!("orderflow_live_look_seconds_{what}"), &[]);
-    for rows in told.chunks(1_000) {
-        shop.execute(&format!("INSERT INTO bench.told VALUES {}", rows.join(","))).await;
+    for rows in notified.chunks(1_000) {
+        shop.execute(&format!("INSERT INTO bench.notified VALUES {}", rows.join(","))).await;
     }
     let micros = |what: &str| {
         format!(
-            "SELECT coalesce(round(({what} (ORDER BY extract(epoch FROM told.at - moves.at)))::numeric * 1e6), 0)
-             FROM bench.told JOIN bench.moves USING (order_id, version) WHERE moves.at > told.since"
+            "SELECT coalesce(round(({what} (ORDER BY extract(epoch FROM notified.at - moves.at)))::numeric * 1e6), 0)
+             FROM bench.notified JOIN bench.moves USING (order_id, version) WHERE moves.at > notified.since"
         )
     };
     let at =
@@ -120,7 +120,7 @@ pub async fn run(arguments: Arguments) -> std::io::Result<()> {
         watchers: arguments.watchers,
         rate: arguments.rate,
         moves: shop
-            .number("SELECT count(*) FROM bench.told JOIN bench.moves USING (order_id, version) WHERE moves.at > told.since")
+            .number("SELECT count(*) FROM bench.notified JOIN bench.moves USING (order_id, version) WHERE moves.at > notified.since")
             .await,
         median_ms: at("0.5").await,
         p99_ms: at("0.99").await,
@@ -170,7 +170,7 @@ async fn wait(mut socket: Watcher) {
 }
 
 /// Places this many orders per second and watches each until it is final. Returns the notifications of all watchers as
-/// rows for `bench.told`.
+/// rows for `bench.notified`.
 async fn place(web: &Arc<Web>, rate: u32, seconds: u32) -> Vec<String> {
     let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);
     let mut following = JoinSet::new();
@@ -187,17 +187,21 @@ async fn place(web: &Arc<Web>, rate: u32, seconds: u32) -> Vec<String> {
 }
 
 async fn follow(order: &Order, mut socket: Watcher) -> Vec<String> {
-    let mut told = Vec::new();
+    let mut notified = Vec::new();
     let since = now();
     loop {
         match socket.said().await {
             Said::Message(message) => {
                 if let Some(version) = message["entry"]["version"].as_i64() {
-                    told.push(format!("('{}', {version}, to_timestamp({since}), to_timestamp({}))", order.id, now()));
+                    notified.push(format!(
+                        "('{}', {version}, to_timestamp({since}), to_timestamp({}))",
+                        order.id,
+                        now()
+                    ));
                 }
             }
             Said::Ping => {}
-            Said::Closed(_) => return told,
+            Said::Closed(_) => return notified,
         }
     }
 }

@@ -134,10 +134,10 @@ fn until_told(work: impl Future<Output = ExitCode>) -> ExitCode {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let mut told = signal(SignalKind::terminate()).expect("a signal can be waited for");
+        let mut terminate = signal(SignalKind::terminate()).expect("a signal can be waited for");
         tokio::select! {
             code = work => code,
-            _ = told.recv() => ExitCode::from(143),
+            _ = terminate.recv() => ExitCode::from(143),
             _ = tokio::signal::ctrl_c() => ExitCode::from(130),
         }
     })

@@ -196,7 +196,7 @@ mod tests {
     /// Operators read the reason, not the JSON around it.
     #[test]
     fn refusal_reason_is_plain_words() {
-        for (body, told) in [
+        for (body, expected) in [
             (r#"{"error":"not_authorised","reason":"Not administrator user"}"#, "Not administrator user"),
             (r#"{"error":"bad_request","reason":["user_already_exists","shop"]}"#, "user_already_exists, shop"),
             (r#"{"error":"Object Not Found"}"#, "Object Not Found"),
@@ -205,7 +205,7 @@ mod tests {
             ("", "no reason given"),
             ("[]", "[]"),
         ] {
-            assert_eq!(reason(body), told);
+            assert_eq!(reason(body), expected);
         }
     }
 }

@@ -25,7 +25,7 @@ pub struct Entry {
 /// complete.
 pub fn entries(history: &[Step]) -> Vec<Entry> {
     let mut status = OrderStatus::Pending;
-    let told = history.iter().map(|step| {
+    let shown = history.iter().map(|step| {
         // A newer version may have written an event that this one does not know. Clients get its name.
         let kind = step.event.parse::<EventKind>().ok();
         // Same rule as in the order service: an event that the status does not allow leaves the status unchanged.
@@ -39,7 +39,7 @@ pub fn entries(history: &[Step]) -> Vec<Entry> {
             detail: kind.map(detail),
         }
     });
-    told.collect()
+    shown.collect()
 }
 
 /// Returns the customer's text for an event, without ids and without providers' reasons.
@@ -65,7 +65,7 @@ pub const fn detail(kind: EventKind) -> &'static str {
 mod tests {
     use super::*;
 
-    fn told(events: &[&str]) -> Vec<(i32, &'static str, bool)> {
+    fn shown(events: &[&str]) -> Vec<(i32, &'static str, bool)> {
         let step = |(event, version): (&&str, i32)| Step {
             version,
             event_id: Uuid::nil(),
@@ -78,13 +78,13 @@ mod tests {
 
     #[test]
     fn each_entry_has_the_status_after_it() {
-        let told = told(&["order.created", "payment.completed", "inventory.reserved"]);
-        assert_eq!(told, [(1, "pending", true), (2, "paid", true), (3, "reserved", true)]);
+        let shown = shown(&["order.created", "payment.completed", "inventory.reserved"]);
+        assert_eq!(shown, [(1, "pending", true), (2, "paid", true), (3, "reserved", true)]);
     }
 
     #[test]
     fn an_event_from_a_newer_version_is_shown_by_name() {
-        let told = told(&["order.created", "order.gift-wrapped", "payment.completed"]);
-        assert_eq!(told, [(1, "pending", true), (2, "pending", false), (3, "paid", true)]);
+        let shown = shown(&["order.created", "order.gift-wrapped", "payment.completed"]);
+        assert_eq!(shown, [(1, "pending", true), (2, "pending", false), (3, "paid", true)]);
     }
 }

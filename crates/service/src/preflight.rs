@@ -76,7 +76,7 @@ pub async fn database(
         })
     };
     let mut backoff = Backoff::default();
-    let mut told = false;
+    let mut logged = false;
     while !stop.is_cancelled() {
         match ask().await {
             Ok(verdict) => return verdict,
@@ -84,7 +84,7 @@ pub async fn database(
                 if let Some(pooler) = Pooler::behind(&error, database.is_pooled()) {
                     return Err(pooler.into());
                 }
-                if !std::mem::replace(&mut told, true) {
+                if !std::mem::replace(&mut logged, true) {
                     tell_unreachable(&error, connections);
                 }
             }
@@ -129,12 +129,12 @@ fn compare_capacity(capacity: &Capacity, wanted: usize) {
 /// Returns [`NotSetUp::Broker`] and [`NotSetUp::RetryDelays`].
 pub async fn broker(check: &BrokerCheck, delays: &RetryDelays, stop: &CancellationToken) -> Result<(), NotSetUp> {
     let mut backoff = Backoff::default();
-    let mut told = false;
+    let mut logged = false;
     while !stop.is_cancelled() {
         match ask_broker(check, delays).await {
             Ok(verdict) => return verdict,
-            Err(why) if !told => {
-                told = true;
+            Err(why) if !logged => {
+                logged = true;
                 tracing::warn!(why, "RabbitMQ cannot be reached; retrying. Is it running, and is AMQP_URL correct?");
             }
             Err(_) => {}

@@ -10,14 +10,14 @@ use tokio_util::sync::CancellationToken;
 pub fn on_signal() -> std::io::Result<CancellationToken> {
     let stop = CancellationToken::new();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let told = stop.clone();
+    let token = stop.clone();
     tokio::spawn(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
         tracing::info!("stopping: finishing the work in progress");
-        told.cancel();
+        token.cancel();
     });
     Ok(stop)
 }

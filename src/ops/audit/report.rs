@@ -30,7 +30,7 @@ pub struct Report {
     pub complete: bool,
     limit: usize,
     began: Instant,
-    told: Vec<(Rule, Named, String)>,
+    shown: Vec<(Rule, Named, String)>,
     by_check: BTreeMap<&'static str, u64>,
     parked: Vec<(Named, Parked)>,
     parked_in_all: u64,
@@ -45,7 +45,7 @@ impl Report {
             complete: false,
             limit,
             began: Instant::now(),
-            told: Vec::new(),
+            shown: Vec::new(),
             by_check: BTreeMap::new(),
             parked: Vec::new(),
             parked_in_all: 0,
@@ -57,8 +57,8 @@ impl Report {
         match finding {
             Finding::Violation { rule, of, what } => {
                 *self.by_check.entry(rule.name).or_default() += 1;
-                if self.told.len() < self.limit {
-                    self.told.push((rule, of, what));
+                if self.shown.len() < self.limit {
+                    self.shown.push((rule, of, what));
                 }
             }
             Finding::Parked { order, parked } => {
@@ -91,7 +91,7 @@ impl Report {
             serde_json::to_writer_pretty(&mut *out, &self.json())?;
             return Ok(writeln!(out)?);
         }
-        for (rule, of, what) in &self.told {
+        for (rule, of, what) in &self.shown {
             writeln!(out, "{}: {of}: {what} -> {}", rule.name, remedy(rule, of))?;
         }
         for (order, parked) in &self.parked {
@@ -104,10 +104,10 @@ impl Report {
     }
 
     fn tell_rest(&self, out: &mut impl Write) -> Result<(), Failed> {
-        let (told, parked) = (as_u64(self.told.len()), as_u64(self.parked.len()));
-        if told < self.violations() {
+        let (shown, parked) = (as_u64(self.shown.len()), as_u64(self.parked.len()));
+        if shown < self.violations() {
             let all: Vec<_> = self.by_check.iter().map(|(name, times)| format!("{times} {name}")).collect();
-            let more = self.violations() - told;
+            let more = self.violations() - shown;
             writeln!(out, "{more} more violations are not shown (--limit); in all: {}.", all.join(", "))?;
         }
         if parked < self.parked_in_all {
@@ -144,7 +144,7 @@ impl Report {
             "ok": self.complete && self.by_check.is_empty(), "complete": self.complete, "orders": self.orders,
             "seconds": self.began.elapsed().as_secs(), "checks": catalogue::names(),
             "violations_in_all": self.violations(), "by_check": self.by_check,
-            "violations": self.told.iter().map(violation).collect::<Vec<_>>(),
+            "violations": self.shown.iter().map(violation).collect::<Vec<_>>(),
             "parked_in_all": self.parked_in_all, "parked": self.parked.iter().map(parked).collect::<Vec<_>>(),
         })
     }

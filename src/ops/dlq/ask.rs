@@ -32,15 +32,15 @@ pub async fn ask(question: &str, yes: bool, out: &mut impl Write) -> Result<Answ
     }
     write!(out, "{question} [y/N] ")?;
     out.flush()?;
-    let (tell, told) = oneshot::channel();
+    let (sender, receiver) = oneshot::channel();
     // On a detached thread: a blocking task would keep the program from ending.
     std::thread::spawn(move || {
         let mut line = String::new();
         let read = io::stdin().read_line(&mut line);
         // The receiver is gone after a time-out.
-        let _ = tell.send(read.map(|bytes| (bytes > 0).then_some(line)));
+        let _ = sender.send(read.map(|bytes| (bytes > 0).then_some(line)));
     });
-    let answer = tokio::time::timeout(PATIENCE, told).await;
+    let answer = tokio::time::timeout(PATIENCE, receiver).await;
     // At the end of input, the line of the question is still open.
     let Ok(Ok(Ok(Some(line)))) = answer else {
         writeln!(out)?;

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// How often to report progress at the terminal.
-const TELL_EVERY: Duration = Duration::from_secs(10);
+const REPORT_EVERY: Duration = Duration::from_secs(10);
 
 /// The options of `orderflow dlq replay`.
 #[derive(Debug, Clone, clap::Args)]
@@ -74,7 +74,7 @@ struct Teller<'o, W> {
     out: &'o mut W,
     quiet: bool,
     of: usize,
-    told: Instant,
+    reported_at: Instant,
 }
 
 impl<W: Write> Watch for Teller<'_, W> {
@@ -91,9 +91,9 @@ impl<W: Write> Watch for Teller<'_, W> {
     }
 
     fn polled(&mut self, tracker: &Tracker<'_>) -> Result<(), Failed> {
-        if !self.quiet && self.told.elapsed() >= TELL_EVERY && tracker.sent() < self.of {
+        if !self.quiet && self.reported_at.elapsed() >= REPORT_EVERY && tracker.sent() < self.of {
             writeln!(self.out, "{} of {} sent", tracker.sent(), self.of)?;
-            self.told = Instant::now();
+            self.reported_at = Instant::now();
         }
         Ok(())
     }
@@ -148,7 +148,7 @@ async fn send<'a>(
     put(&mut details, "selected", snapshot.letters.len().into());
     let what = (What::Replay, target.as_str());
     desk.note(&actor, what, &details, Outcome::Begun).await?;
-    let mut watch = Teller { out, quiet: options.json, of: snapshot.letters.len(), told: Instant::now() };
+    let mut watch = Teller { out, quiet: options.json, of: snapshot.letters.len(), reported_at: Instant::now() };
     let sent = sending::send_all(desk, snapshot, tracker, options.pace(), &mut watch).await;
     let (applied, died_again) = tracker.ended();
     let so_far = json!({ "sent": tracker.sent(), "applied": applied, "died_again": died_again });

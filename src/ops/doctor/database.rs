@@ -199,11 +199,11 @@ mod tests {
         for (seconds, expected) in [(5, None), (-5, None), (6, Some("6 s ahead of")), (-60, Some("1 min behind"))] {
             let mut checkup = Checkup::new();
             compare_clocks(&mut checkup, TimeDelta::seconds(seconds));
-            let mut told = Vec::new();
-            checkup.tell(&mut told).expect("a Vec can be written to");
-            let told = String::from_utf8(told).expect("it is text");
-            assert_eq!(told.contains("clock"), expected.is_some(), "{told}");
-            assert!(expected.is_none_or(|expected| told.contains(expected)), "{told}");
+            let mut out = Vec::new();
+            checkup.tell(&mut out).expect("a Vec can be written to");
+            let text = String::from_utf8(out).expect("it is text");
+            assert_eq!(text.contains("clock"), expected.is_some(), "{text}");
+            assert!(expected.is_none_or(|expected| text.contains(expected)), "{text}");
         }
     }
 }

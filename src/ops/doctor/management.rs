@@ -216,9 +216,9 @@ mod tests {
         let found = |users: &[&str]| {
             let mut checkup = Checkup::new();
             default_user(&mut checkup, &users.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
-            let mut told = Vec::new();
-            checkup.tell(&mut told).expect("a Vec can be written to");
-            String::from_utf8(told).expect("it is text")
+            let mut out = Vec::new();
+            checkup.tell(&mut out).expect("a Vec can be written to");
+            String::from_utf8(out).expect("it is text")
         };
         assert!(found(&["orderflow-web"]).starts_with("Nothing is wrong."));
         let guest = found(&["orderflow-web", GUEST]);

@@ -153,13 +153,13 @@ fn remedy(seen: &Seen) -> String {
 mod tests {
     use super::*;
 
-    fn told(seen: &Seen) -> String {
+    fn rendered(seen: &Seen) -> String {
         let mut checkup = Checkup::new();
         tell(&mut checkup, seen);
-        let mut told = Vec::new();
-        checkup.tell(&mut told).expect("a Vec can be written to");
-        let told = String::from_utf8(told).expect("it is text");
-        told.split_whitespace().collect::<Vec<_>>().join(" ")
+        let mut out = Vec::new();
+        checkup.tell(&mut out).expect("a Vec can be written to");
+        let text = String::from_utf8(out).expect("it is text");
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
     fn seen(missing: &[(&str, usize)]) -> Seen {
@@ -169,27 +169,28 @@ mod tests {
 
     #[test]
     fn missing_deliveries_are_reported_with_what_was_not_searched() {
-        assert!(told(&seen(&[])).contains("Nothing is wrong. Checked: missing none in the last 24 h"));
+        assert!(rendered(&seen(&[])).contains("Nothing is wrong. Checked: missing none in the last 24 h"));
         let backlog = Seen { backlogs: vec!["a".to_owned()], ..seen(&[]) };
-        assert!(told(&backlog).ends_with("none in the last 24 h; not searched where messages wait: a"));
-        let one = told(&seen(&[("a", 1)]));
+        assert!(rendered(&backlog).ends_with("none in the last 24 h; not searched where messages wait: a"));
+        let one = rendered(&seen(&[("a", 1)]));
         assert!(one.contains("1 delivery is missing, neither applied nor found anywhere: 1 of a."), "{one}");
         assert!(one.contains("`orderflow republish --missing --queue a`"), "{one}");
-        let two = told(&seen(&[("a", 1), ("b", 2)]));
+        let two = rendered(&seen(&[("a", 1), ("b", 2)]));
         assert!(two.contains("3 deliveries are missing") && two.contains("1 of a, 2 of b."), "{two}");
         assert!(two.contains("`orderflow republish --missing`") && !two.contains("dlq list"), "{two}");
         let partly = Seen { ended_at: Some(Utc::now()), ..seen(&[("a", 1)]) };
-        assert!(told(&partly).contains("At least 1 delivery is missing"));
-        assert!(told(&partly).contains("1 delivery; searched only up to"));
+        assert!(rendered(&partly).contains("At least 1 delivery is missing"));
+        assert!(rendered(&partly).contains("1 delivery; searched only up to"));
         let nothing_yet = Seen { ended_at: Some(Utc::now()), ..seen(&[]) };
-        assert!(told(&nothing_yet).contains("none in the last 24 h; searched only up to"));
+        assert!(rendered(&nothing_yet).contains("none in the last 24 h; searched only up to"));
         let young = Seen { younger: 2, arrival: Duration::from_secs(300), ..seen(&[]) };
         assert!(
-            told(&young).ends_with("none in the last 24 h; 2 of the last 5m not applied yet, which may be on the way")
+            rendered(&young)
+                .ends_with("none in the last 24 h; 2 of the last 5m not applied yet, which may be on the way")
         );
         let untracked = Seen { untracked: vec!["a".to_owned()], ..seen(&[]) };
-        assert!(told(&untracked).ends_with("none in the last 24 h; not tracked: a"));
+        assert!(rendered(&untracked).ends_with("none in the last 24 h; not tracked: a"));
         let unnamed = Seen { unnamed: vec!["a".to_owned()], ..seen(&[("a", 1)]) };
-        assert!(told(&unnamed).contains("among the dead letters of a that the index does not name"));
+        assert!(rendered(&unnamed).contains("among the dead letters of a that the index does not name"));
     }
 }

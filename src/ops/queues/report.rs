@@ -171,7 +171,7 @@ mod tests {
 
     use super::*;
 
-    fn told(report: &Report) -> String {
+    fn rendered(report: &Report) -> String {
         let mut out = Vec::new();
         report.tell(&mut out).expect("a Vec can be written to");
         String::from_utf8(out).expect("it is text")
@@ -209,7 +209,8 @@ mod tests {
         let idle = Figures { queue: "email.order-created".to_owned(), consumers: Some(0), ..Figures::default() };
         let why = "RabbitMQ's management API at http://127.0.0.1:1/ cannot be reached".to_owned();
         let outbox = Depths([("payment.completed".to_owned(), Depth { rows: 3, oldest_seconds: 75.0 })].into());
-        let text = told(&Report::new(Queues { figures: vec![paused, busy(), idle], outbox, unavailable: vec![why] }));
+        let text =
+            rendered(&Report::new(Queues { figures: vec![paused, busy(), idle], outbox, unavailable: vec![why] }));
         assert!(text.lines().all(|line| line.chars().count() <= 120 && line.trim_end() == line), "{text}");
         insta::assert_snapshot!(text);
     }
@@ -217,7 +218,7 @@ mod tests {
     #[test]
     fn healthy_queues_get_no_advice() {
         let fine = Figures { consumers: Some(12), drains: Some(true), drain_seconds: Some(75.0), ..busy() };
-        let text = told(&Report::new(Queues {
+        let text = rendered(&Report::new(Queues {
             figures: vec![Figures { dead_letters: Some(0), ..fine }],
             ..Queues::default()
         }));
@@ -227,7 +228,7 @@ mod tests {
 
     #[test]
     fn rate_keeps_significant_digits() {
-        let told: Vec<_> = [0.0, 0.02, 0.1, 3.42, 99.94, 120.4, 1_234.5].into_iter().map(rate).collect();
-        assert_eq!(told, ["0", "0.02", "0.1", "3.4", "99.9", "120", "1234"]);
+        let rendered: Vec<_> = [0.0, 0.02, 0.1, 3.42, 99.94, 120.4, 1_234.5].into_iter().map(rate).collect();
+        assert_eq!(rendered, ["0", "0.02", "0.1", "3.4", "99.9", "120", "1234"]);
     }
 }

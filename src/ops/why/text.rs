@@ -202,7 +202,7 @@ mod tests {
         *,
     };
 
-    fn told(facts: Facts) -> String {
+    fn rendered(facts: Facts) -> String {
         let mut out = Vec::new();
         story(&mut out, &Report::new(facts)).expect("a Vec can be written to");
         let text = String::from_utf8(out).expect("it is text");
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_shipped_order() {
-        insta::assert_snapshot!(told(sample::shipped().facts()));
+        insta::assert_snapshot!(rendered(sample::shipped().facts()));
     }
 
     #[test]
@@ -225,7 +225,7 @@ mod tests {
             .failed("email.order-created", 1, 75, None)
             .died("email.order-created", 75)
             .facts();
-        insta::assert_snapshot!(told(facts));
+        insta::assert_snapshot!(rendered(facts));
     }
 
     #[test]
@@ -233,6 +233,6 @@ mod tests {
         let mut facts = Sample::placed().facts();
         facts.outbox = None;
         facts.unreadable.push(("outbox", "the database refused a statement: permission denied".to_owned()));
-        insta::assert_snapshot!(told(facts));
+        insta::assert_snapshot!(rendered(facts));
     }
 }

@@ -326,24 +326,24 @@ mod tests {
     fn queue_without_consumer_is_reported_immediately() {
         let placed = || Sample::placed().said("payment.completed", "payment", 1, serde_json::json!({}));
         let paid = || placed().is("paid", 2).applied_by_all_but(&["inventory"]);
-        let told = |sample: Sample| {
+        let all_waits = |sample: Sample| {
             let facts = sample.facts();
             let pending = pending(&facts).expect("everything could be read");
             waiting_for(&facts, &pending).expect("everything could be read")
         };
-        let [idle] = &told(paid().stopped(&["inventory.payment-completed"]))[..] else { panic!("one wait") };
+        let [idle] = &all_waits(paid().stopped(&["inventory.payment-completed"]))[..] else { panic!("one wait") };
         assert_eq!(idle.state, State::Late);
         assert!(idle.what.ends_with("occurred 1 s ago; nobody consumes this queue"), "{idle:?}");
         assert!(idle.remedy.contains("`orderflow-worker --queue inventory.payment-completed`"), "{idle:?}");
 
-        let ahead = told(paid().stopped(&["shipping.inventory-reserved"]));
+        let ahead = all_waits(paid().stopped(&["shipping.inventory-reserved"]));
         let states: Vec<_> = ahead.iter().map(|wait| (wait.state, wait.subscription.as_deref())).collect();
         let queues = ["inventory.payment-completed", "shipping.inventory-reserved"].map(Some);
         assert_eq!(states, [(State::UnderWay, queues[0]), (State::Late, queues[1])]);
-        let behind = told(paid().stopped(&["payment.order-created"]));
+        let behind = all_waits(paid().stopped(&["payment.order-created"]));
         assert_eq!(behind.iter().map(|wait| wait.state).collect::<Vec<_>>(), [State::UnderWay]);
 
-        let unknown = told(paid().without_broker());
+        let unknown = all_waits(paid().without_broker());
         assert!(unknown.iter().all(|wait| !wait.remedy.contains("nothing to do")), "{unknown:?}");
     }
 

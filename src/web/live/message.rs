@@ -111,7 +111,7 @@ impl Message<'_> {
     /// Returns the message's text, and counts the message as sent.
     #[must_use]
     pub fn text(&self) -> String {
-        metrics::get().live.told(match self {
+        metrics::get().live.sent(match self {
             Self::Snapshot { .. } => "snapshot",
             Self::Entry { .. } => "entry",
             Self::End { .. } => "end",

@@ -84,7 +84,7 @@ pub struct Session {
     /// The id of the handshake's request, for the log.
     request: Uuid,
     /// The version up to which the watcher has everything; `None` before the first message.
-    told: Option<i32>,
+    sent_up_to: Option<i32>,
 }
 
 /// Closes the socket of a watcher beyond the limit. `incoming` is not read but kept until then: dropping it earlier
@@ -106,14 +106,14 @@ impl Session {
     /// Creates a session for a watcher that has everything up to `after`.
     #[must_use]
     pub fn new(request: Uuid, socket: Socket, incoming: MessageStream, watcher: Watcher, after: Option<i32>) -> Self {
-        Self { socket, incoming: incoming.max_frame_size(LARGEST_FRAME), watcher, request, told: after }
+        Self { socket, incoming: incoming.max_frame_size(LARGEST_FRAME), watcher, request, sent_up_to: after }
     }
 
     /// Sends the watcher every entry until either side ends the session.
     pub async fn run(mut self, stop: CancellationToken) {
         let end = self.tell_until(stop).await;
         let order = self.watcher.now().order_id;
-        let (request, version) = (self.request, self.told);
+        let (request, version) = (self.request, self.sent_up_to);
         tracing::debug!(
             request.id = %request, order.id = %order, version, end = end.as_str(), "a watcher's session has ended"
         );
@@ -151,9 +151,9 @@ impl Session {
 
     /// Sends the entries since the last message, and records the lag since the transaction.
     async fn tell_news(&mut self) -> Result<(), End> {
-        let before = self.told;
+        let before = self.sent_up_to;
         let outcome = self.tell().await;
-        if self.told > before {
+        if self.sent_up_to > before {
             metrics::get().live.lag(self.watcher.now().age());
         }
         outcome
@@ -162,18 +162,18 @@ impl Session {
     /// Sends everything that the watcher does not have yet.
     async fn tell(&mut self) -> Result<(), End> {
         let state = self.watcher.now();
-        let known = match self.told {
-            Some(told) if told <= state.version => told,
+        let known = match self.sent_up_to {
+            Some(version) if version <= state.version => version,
             // The watcher has nothing yet, or claims a version that does not exist.
             _ => {
                 self.send(&state.snapshot()).await?;
-                self.told = Some(state.version);
+                self.sent_up_to = Some(state.version);
                 state.version
             }
         };
         for (version, entry) in state.after(known) {
             self.send(&entry).await?;
-            self.told = Some(version);
+            self.sent_up_to = Some(version);
         }
         if state.is_final {
             self.send(&Message::End { reason: "final" }).await?;

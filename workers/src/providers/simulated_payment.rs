@@ -200,7 +200,7 @@ fn answer(
     merged: &BTreeMap<&str, Merged<'_>>,
     charges: &HashMap<String, Charge>,
 ) -> Vec<Answer> {
-    let mut told: HashMap<&str, i32> = HashMap::new();
+    let mut answered: HashMap<&str, i32> = HashMap::new();
     requests
         .iter()
         .map(|request| {
@@ -215,7 +215,7 @@ fn answer(
             if charge.voided {
                 return Ok(ChargeOutcome::Voided);
             }
-            let place = told.entry(key).or_insert(0);
+            let place = answered.entry(key).or_insert(0);
             *place += 1;
             match Verdict::of(&request.method, charge.requests - entered.times + *place) {
                 Verdict::Succeeded => Ok(ChargeOutcome::Succeeded { charge_id: charge.charge_id.clone() }),
@@ -241,7 +241,7 @@ mod tests {
     }
 
     /// Returns the answers to a batch if the ledger has each of its keys from `before` earlier requests.
-    fn told(requests: &[ChargeRequest], before: i32) -> Vec<Answer> {
+    fn answers_to(requests: &[ChargeRequest], before: i32) -> Vec<Answer> {
         let merged = merge(requests);
         let charges = merged.iter().map(|(key, one)| {
             let charge = Charge {
@@ -267,7 +267,7 @@ mod tests {
     fn reused_key_with_another_amount_is_refused_and_changes_nothing() {
         let requests = [request("a", "pm_card_visa", 1), request("a", "pm_card_visa", 2)];
         assert_eq!(merge(&requests).get("a").map(|one| one.times), Some(1));
-        let answers = told(&requests, 0);
+        let answers = answers_to(&requests, 0);
         assert!(matches!(answers[0], Ok(ChargeOutcome::Succeeded { .. })));
         assert!(matches!(answers[1], Err(ProviderError::Passing { .. })), "the first request may be the invalid one");
         let (alone, nothing_returned) = ([request("a", "pm_card_visa", 2)], HashMap::new());
@@ -276,14 +276,14 @@ mod tests {
 
     #[test]
     fn flaky_card_fails_twice_per_key_and_then_succeeds() {
-        let told = |before, times| {
+        let successes = |before, times| {
             let batch = vec![request("a", "pm_card_flaky", 1); times];
-            told(&batch, before).into_iter().map(|answer| answer.is_ok()).collect::<Vec<_>>()
+            answers_to(&batch, before).into_iter().map(|answer| answer.is_ok()).collect::<Vec<_>>()
         };
-        assert_eq!(told(0, 1), [false]);
-        assert_eq!(told(1, 2), [false, true]);
-        assert_eq!(told(0, 4), [false, false, true, true]);
-        assert_eq!(told(7, 1), [true]);
+        assert_eq!(successes(0, 1), [false]);
+        assert_eq!(successes(1, 2), [false, true]);
+        assert_eq!(successes(0, 4), [false, false, true, true]);
+        assert_eq!(successes(7, 1), [true]);
     }
 
     #[test]

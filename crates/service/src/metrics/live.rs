@@ -11,7 +11,7 @@ use prometheus_client::{
 use super::buckets;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Telling {
+struct Sending {
     r#type: &'static str,
 }
 
@@ -24,7 +24,7 @@ struct Closing {
 #[derive(Debug)]
 pub struct LiveMetrics {
     watchers: Gauge,
-    messages: Family<Telling, Counter>,
+    messages: Family<Sending, Counter>,
     closed: Family<Closing, Counter>,
     lag: Histogram,
     look: Histogram,
@@ -57,8 +57,8 @@ impl LiveMetrics {
     }
 
     /// Counts a message of this type to a watcher.
-    pub fn told(&self, r#type: &'static str) {
-        self.messages.get_or_create(&Telling { r#type }).inc();
+    pub fn sent(&self, r#type: &'static str) {
+        self.messages.get_or_create(&Sending { r#type }).inc();
     }
 
     /// Counts a closed socket.

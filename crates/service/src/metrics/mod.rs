@@ -138,7 +138,7 @@ mod tests {
         metrics.orders.settled("shipped", second);
         metrics.orders.admitting(true);
         metrics.live.watching(1);
-        metrics.live.told("entry");
+        metrics.live.sent("entry");
         metrics.live.closed("final");
         metrics.live.lag(second);
         metrics.live.polled(second);

@@ -111,7 +111,7 @@ where
     let mut backoff = Backoff::default();
     let given_up = Instant::now() + PATIENCE;
     let mut tries: u32 = 0;
-    let mut told = false;
+    let mut logged = false;
     loop {
         let bounded = tokio::time::timeout(TRANSACTION_TIMEOUT, attempt());
         let error = match tokio::spawn(bounded).await {
@@ -128,7 +128,7 @@ where
             if stop.is_cancelled() || Instant::now() > given_up {
                 return Err(error);
             }
-            if !std::mem::replace(&mut told, true) {
+            if !std::mem::replace(&mut logged, true) {
                 tracing::warn!(queue, error = telemetry::chain(&error), "the database is unavailable; trying again");
             }
             tokio::time::sleep(backoff.next_delay().min(LONGEST_WAIT)).await;

@@ -106,22 +106,22 @@ fn read(certificate: &Path, key: &Path) -> Result<Arc<CertifiedKey>, LoadError> 
 /// Reloads the certificate periodically. While the files are invalid, or only one of them is replaced, the old
 /// certificate stays in use.
 async fn keep_current(certificate: Weak<ServerCertificate>) {
-    let mut told = None;
+    let mut logged = None;
     loop {
         tokio::time::sleep(RENEWED_EVERY).await;
         let Some(certificate) = certificate.upgrade() else { return };
         match certificate.renew() {
             Ok(has_changed) => {
-                told = None;
+                logged = None;
                 if has_changed {
                     tracing::info!(file = %certificate.certificate.display(), "the renewed certificate is in use");
                 }
             }
             Err(error) => {
                 let error = error.to_string();
-                if told.as_ref() != Some(&error) {
+                if logged.as_ref() != Some(&error) {
                     tracing::warn!(error, "cannot load the renewed certificate; the previous one stays in use");
-                    told = Some(error);
+                    logged = Some(error);
                 }
             }
         }

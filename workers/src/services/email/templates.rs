@@ -163,13 +163,13 @@ mod tests {
         let [_, declined, shipped, cancelled, refunded] = mails();
         assert_eq!(cancelled.subject, "Your order K7Q2M9XB4T is cancelled");
         assert_eq!(refunded.subject, "Your order K7Q2M9XB4T is cancelled and refunded");
-        let told = |mail: &Written| mail.text.lines().skip(2).take(3).collect::<Vec<_>>().join("\n");
-        insta::assert_snapshot!(told(&cancelled), @r"
+        let body = |mail: &Written| mail.text.lines().skip(2).take(3).collect::<Vec<_>>().join("\n");
+        insta::assert_snapshot!(body(&cancelled), @r"
         Your order K7Q2M9XB4T will not be sent. We have cancelled it, as you asked us to.
 
         You have not been charged.
         ");
-        insta::assert_snapshot!(told(&refunded), @r"
+        insta::assert_snapshot!(body(&refunded), @r"
         Your order K7Q2M9XB4T will not be sent. We are sorry: our carrier cannot take the parcel, so we had to cancel it.
 
         We have refunded 69.88 EUR to the payment method that you used. Banks take up to ten days to show it.

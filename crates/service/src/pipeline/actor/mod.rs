@@ -175,9 +175,9 @@ impl<H: Handler> QueueActor<H> {
     }
 
     fn end(&mut self, context: &mut Context<Self>, ended: Ended) {
-        if let Some(told) = self.ended.take() {
+        if let Some(sender) = self.ended.take() {
             // The supervisor may already have ended at shutdown.
-            let _ = told.send(ended);
+            let _ = sender.send(ended);
         }
         context.stop();
     }
