@@ -103,8 +103,8 @@ impl<'f> Order<'f> {
             Ok(Some(ChargeOutcome::Voided)) => ("voided", None),
             Ok(None) => ("done", None),
             Err(ProviderError::Unavailable { .. }) => ("paused", None),
-            Err(ProviderError::Passing { .. }) => ("retried", None),
-            Err(ProviderError::ForGood { .. }) => ("dead letter", None),
+            Err(ProviderError::Transient { .. }) => ("retried", None),
+            Err(ProviderError::Permanent { .. }) => ("dead letter", None),
         }
     }
 }
@@ -213,7 +213,7 @@ async fn every_status_in_the_document_has_its_outcome() {
                 }
                 ("voided", _) => Ok(ChargeOutcome::Voided),
                 ("retried", _) => {
-                    assert!(matches!(outcome_now, Err(ProviderError::Passing { .. })), "{name}: {outcome_now:?}");
+                    assert!(matches!(outcome_now, Err(ProviderError::Transient { .. })), "{name}: {outcome_now:?}");
                     continue;
                 }
                 (other, _) => panic!("{other:?} is not an outcome"),

@@ -204,7 +204,7 @@ async fn intent_with_another_amount_is_a_permanent_error() {
     let mut request = scene.request(VISA);
     request.amount += 1;
     let refused = scene.stripe.charge(request).await;
-    assert!(matches!(refused, Err(ProviderError::ForGood { .. })), "{refused:?}");
+    assert!(matches!(refused, Err(ProviderError::Permanent { .. })), "{refused:?}");
     assert_eq!(scene.fake.charged().await.charges, 0);
 }
 
@@ -236,7 +236,7 @@ async fn refund_is_made_once_whatever_the_answers() {
     assert_eq!(scene.refund(&charge_id).await, Ok(refund));
     assert_eq!(scene.fake.charged().await, Charged { intents: 1, charges: 1, refunds: 1 });
     let unknown = scene.refund("pi_of_nobody").await;
-    assert!(matches!(unknown, Err(ProviderError::Passing { .. })), "{unknown:?}");
+    assert!(matches!(unknown, Err(ProviderError::Transient { .. })), "{unknown:?}");
 }
 
 #[tokio::test]

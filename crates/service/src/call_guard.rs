@@ -207,8 +207,8 @@ impl CallGuard {
 
 fn answer<T>(outcome: &Result<T, ProviderError>) -> Answer {
     match outcome {
-        Err(ProviderError::Unavailable { .. }) => Answer::Away,
-        Err(ProviderError::Passing { .. }) => Answer::Passing,
+        Err(ProviderError::Unavailable { .. }) => Answer::Unavailable,
+        Err(ProviderError::Transient { .. }) => Answer::Transient,
         _ => Answer::Answered,
     }
 }
@@ -264,7 +264,7 @@ mod tests {
     #[tokio::test]
     async fn requested_retry_delay_is_kept() {
         let after = Some(Duration::from_secs(7));
-        let error = ProviderError::Passing { why: "busy".to_owned(), retry_after: after };
+        let error = ProviderError::Transient { why: "busy".to_owned(), retry_after: after };
         let answer: Result<(), Failure> = guard(1).call(async { Err(error) }).await;
         assert_eq!(answer, Err(Failure::Retry { why: "busy".to_owned(), after }));
     }

@@ -19,7 +19,7 @@ pub enum ProviderError {
     },
     /// This call failed and may succeed later, such as a mail to a greylisted recipient. Other calls may succeed now.
     #[error("{why}")]
-    Passing {
+    Transient {
         /// For the log; no personal data, and so no text that the other side wrote.
         why: String,
         /// The minimum wait, if the provider requested one.
@@ -27,7 +27,7 @@ pub enum ProviderError {
     },
     /// The same call will never succeed.
     #[error("{why}")]
-    ForGood {
+    Permanent {
         /// For the log; no personal data, and so no text that the other side wrote.
         why: String,
     },
@@ -40,13 +40,13 @@ impl ProviderError {
     }
 
     /// Returns a transient error with the default delay.
-    pub fn passing(why: impl Into<String>) -> Self {
-        Self::Passing { why: why.into(), retry_after: None }
+    pub fn transient(why: impl Into<String>) -> Self {
+        Self::Transient { why: why.into(), retry_after: None }
     }
 
     /// Returns a permanent error.
-    pub fn for_good(why: impl Into<String>) -> Self {
-        Self::ForGood { why: why.into() }
+    pub fn permanent(why: impl Into<String>) -> Self {
+        Self::Permanent { why: why.into() }
     }
 }
 
@@ -54,8 +54,8 @@ impl From<ProviderError> for Failure {
     fn from(error: ProviderError) -> Self {
         match error {
             ProviderError::Unavailable { why, retry_after } => Self::ProviderUnavailable { why, after: retry_after },
-            ProviderError::Passing { why, retry_after } => Self::Retry { why, after: retry_after },
-            ProviderError::ForGood { why } => Self::Reject { why },
+            ProviderError::Transient { why, retry_after } => Self::Retry { why, after: retry_after },
+            ProviderError::Permanent { why } => Self::Reject { why },
         }
     }
 }

@@ -58,7 +58,7 @@ impl Mailer for FileMailer {
                 Ok(Ok(())) => Ok(()),
                 // The disk is full or the directory is not writable: this affects every mail.
                 Ok(Err(error)) => Err(ProviderError::unavailable(format!("cannot write a mail: {error}"))),
-                Err(_) => Err(ProviderError::passing("a mail was not written: the runtime is stopping")),
+                Err(_) => Err(ProviderError::transient("a mail was not written: the runtime is stopping")),
             }
         }
         .boxed()

@@ -56,7 +56,7 @@ pub trait Mailer: Send + Sync {
 pub(super) fn compose(from: &Mailbox, mail: Mail) -> Result<Message, ProviderError> {
     // The same rule by which the address was accepted, so that every accepted address can be sent to.
     let to = mail_address::mailable(&mail.to_address)
-        .map_err(|_| ProviderError::for_good("no mail can be sent to the recipient's address"))?;
+        .map_err(|_| ProviderError::permanent("no mail can be sent to the recipient's address"))?;
     // A name of only blanks or control characters counts as no name.
     let name = mail.to_name.map(|name| tidy(&name)).filter(|name| !name.is_empty());
     Message::builder()
@@ -67,7 +67,7 @@ pub(super) fn compose(from: &Mailbox, mail: Mail) -> Result<Message, ProviderErr
         // RFC 3834: prevents automatic replies, such as absence notes.
         .raw_header(HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".to_owned()))
         .multipart(MultiPart::alternative_plain_html(mail.text, mail.html))
-        .map_err(|_| ProviderError::for_good("the mail cannot be composed"))
+        .map_err(|_| ProviderError::permanent("the mail cannot be composed"))
 }
 
 /// Returns the text as one line without control characters, so that user input cannot add a header.
@@ -120,7 +120,7 @@ mod tests {
         let from = sender("orders@shop.example").expect("a mailbox");
         let error =
             compose(&from, Mail { to_address: "zoe at example".to_owned(), ..mail() }).expect_err("an invalid address");
-        assert!(matches!(&error, ProviderError::ForGood { why } if !why.contains("zoe")), "{error}");
+        assert!(matches!(&error, ProviderError::Permanent { why } if !why.contains("zoe")), "{error}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub(super) async fn ledger<T: Send + 'static>(
     match tokio::spawn(statement).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(ledger_failed(&error)),
-        Err(_) => Err(ProviderError::passing("the simulated payment provider was interrupted")),
+        Err(_) => Err(ProviderError::transient("the simulated payment provider was interrupted")),
     }
 }
 
@@ -23,6 +23,6 @@ pub(super) fn ledger_failed(error: &StoreError) -> ProviderError {
         ProviderError::unavailable("the simulated payment provider is unavailable")
     } else {
         // The error concerns these requests; others may succeed.
-        ProviderError::passing("the simulated payment provider could not record this request")
+        ProviderError::transient("the simulated payment provider could not record this request")
     }
 }

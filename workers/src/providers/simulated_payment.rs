@@ -207,10 +207,10 @@ fn answer(
             let key = request.idempotency_key.as_str();
             let Some(entered) = merged.get(key).filter(|entered| entered.request == request) else {
                 // A retry decides which of the two requests owns the key.
-                return Err(ProviderError::passing("the idempotency key is being used for another charge"));
+                return Err(ProviderError::transient("the idempotency key is being used for another charge"));
             };
             let Some(charge) = charges.get(key) else {
-                return Err(ProviderError::for_good("the idempotency key was used for another charge"));
+                return Err(ProviderError::permanent("the idempotency key was used for another charge"));
             };
             if charge.voided {
                 return Ok(ChargeOutcome::Voided);
@@ -220,7 +220,7 @@ fn answer(
             match Verdict::of(&request.method, charge.requests - entered.times + *place) {
                 Verdict::Succeeded => Ok(ChargeOutcome::Succeeded { charge_id: charge.charge_id.clone() }),
                 Verdict::Declined(reason) => Ok(ChargeOutcome::Declined { reason: reason.to_owned() }),
-                Verdict::Failing => Err(ProviderError::passing("the simulated card failed temporarily")),
+                Verdict::Failing => Err(ProviderError::transient("the simulated card failed temporarily")),
             }
         })
         .collect()
@@ -269,9 +269,9 @@ mod tests {
         assert_eq!(merge(&requests).get("a").map(|one| one.times), Some(1));
         let answers = answers_to(&requests, 0);
         assert!(matches!(answers[0], Ok(ChargeOutcome::Succeeded { .. })));
-        assert!(matches!(answers[1], Err(ProviderError::Passing { .. })), "the first request may be the invalid one");
+        assert!(matches!(answers[1], Err(ProviderError::Transient { .. })), "the first request may be the invalid one");
         let (alone, nothing_returned) = ([request("a", "pm_card_visa", 2)], HashMap::new());
-        assert!(matches!(answer(&alone, &merge(&alone), &nothing_returned)[0], Err(ProviderError::ForGood { .. })));
+        assert!(matches!(answer(&alone, &merge(&alone), &nothing_returned)[0], Err(ProviderError::Permanent { .. })));
     }
 
     #[test]

@@ -82,6 +82,6 @@ pub(super) async fn refund(database: Arc<Database>, request: RefundRequest) -> R
         database.run(ANSWER_WITHIN, asking).await
     };
     let refund = ledger(refunding).await?;
-    let refund = refund.ok_or_else(|| ProviderError::for_good("there is no such charge of that amount to refund"))?;
+    let refund = refund.ok_or_else(|| ProviderError::permanent("there is no such charge of that amount to refund"))?;
     Ok(refund.refund_id)
 }

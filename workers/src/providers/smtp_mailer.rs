@@ -116,14 +116,14 @@ fn sorted(error: &SmtpError) -> ProviderError {
     let why = format!("the mail server refused a mail: {}", shown(error));
     let reply = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
     match error.status() {
-        Some(code) if error.is_permanent() && is_the_recipients(code.into(), &reply) => ProviderError::for_good(why),
+        Some(code) if error.is_permanent() && is_the_recipients(code.into(), &reply) => ProviderError::permanent(why),
         // The address is not ASCII, and the server does not support that.
-        None if error.is_client() => ProviderError::for_good(why),
+        None if error.is_client() => ProviderError::permanent(why),
         // The connection broke, or the server sent something that is not a reply.
         None => ProviderError::unavailable(why),
         // RFC 5321 3.8: the server is shutting down or accepts no mail now.
         Some(code) if u16::from(code) == 421 => ProviderError::unavailable(why),
-        Some(_) => ProviderError::passing(why),
+        Some(_) => ProviderError::transient(why),
     }
 }
 

@@ -147,7 +147,7 @@ mod tests {
         metrics.outbox.relayed(1);
         metrics.outbox.published("confirmed", second);
         metrics.providers.available("payment", true);
-        metrics.providers.called("payment", Answer::Away, second);
+        metrics.providers.called("payment", Answer::Unavailable, second);
         metrics.services.registered(["loyalty"].into_iter());
         metrics.database.pool(2, 1, 16, 0);
         let queue = metrics.queues.of("payment.order-created");

@@ -16,17 +16,17 @@ pub enum Answer {
     /// The provider did what was requested, or refused it permanently.
     Answered,
     /// The provider reported a transient error.
-    Passing,
+    Transient,
     /// The provider did not answer, or only that it is unavailable.
-    Away,
+    Unavailable,
 }
 
 impl Answer {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Answered => "answered",
-            Self::Passing => "passing",
-            Self::Away => "away",
+            Self::Transient => "passing",
+            Self::Unavailable => "away",
         }
     }
 }

@@ -311,9 +311,9 @@ mod tests {
     #[tokio::test]
     async fn retry_tiers_are_used_in_turn_until_none_is_left() {
         let settle = settle();
-        let passing = Failure::retry("busy");
+        let transient = Failure::retry("busy");
         let seconds: Vec<_> =
-            (1..=4).map(|attempt| settle.delay(attempt, &passing).map(|delay| delay.as_secs())).collect();
+            (1..=4).map(|attempt| settle.delay(attempt, &transient).map(|delay| delay.as_secs())).collect();
         assert_eq!(seconds, [Some(1), Some(10), Some(60), None]);
         assert_eq!(settle.delay(1, &Failure::reject("broken")), None);
     }

@@ -110,5 +110,5 @@ impl Stripe {
 }
 
 fn undecided() -> ProviderError {
-    ProviderError::passing("the payment provider has not decided about the payment yet")
+    ProviderError::transient("the payment provider has not decided about the payment yet")
 }

@@ -81,7 +81,7 @@ impl Intent {
         if is_amount && self.currency.eq_ignore_ascii_case(currency) {
             return Ok(());
         }
-        Err(ProviderError::for_good("the order's payment intent has a different amount or currency"))
+        Err(ProviderError::permanent("the order's payment intent has a different amount or currency"))
     }
 }
 
@@ -140,7 +140,7 @@ mod tests {
         let intent = intent(r#""status": "succeeded""#);
         assert_eq!(intent.is_of(1499, "EUR"), Ok(()));
         for (amount, currency) in [(1498, "EUR"), (1499, "USD")] {
-            assert!(matches!(intent.is_of(amount, currency), Err(ProviderError::ForGood { .. })));
+            assert!(matches!(intent.is_of(amount, currency), Err(ProviderError::Permanent { .. })));
         }
     }
 }

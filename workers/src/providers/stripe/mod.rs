@@ -56,7 +56,7 @@ pub struct NoMemory;
 impl From<NoMemory> for ProviderError {
     /// The provider is available; the call waits for our own database.
     fn from(error: NoMemory) -> Self {
-        Self::passing(error.to_string())
+        Self::transient(error.to_string())
     }
 }
 

@@ -13,7 +13,7 @@ impl Stripe {
     /// charged.
     pub(super) async fn refund_once(&self, request: RefundRequest) -> Result<String, ProviderError> {
         let RefundRequest { idempotency_key: key, charge_id, amount, currency } = &request;
-        let units = stripe::to_units(*amount, currency).map_err(|why| ProviderError::for_good(why.to_string()))?;
+        let units = stripe::to_units(*amount, currency).map_err(|why| ProviderError::permanent(why.to_string()))?;
         let before = self.api.refunds(charge_id).await?;
         if let Some(made) = whole(&before, units) {
             return Ok(made);
@@ -37,7 +37,7 @@ impl Stripe {
         if made.holds() {
             return Ok(made.id);
         }
-        Err(ProviderError::passing("the payment provider could not refund the payment"))
+        Err(ProviderError::transient("the payment provider could not refund the payment"))
     }
 }
 

@@ -87,9 +87,9 @@ impl From<Refusal> for ProviderError {
         let Refusal { verdict, why, retry_after, .. } = refusal;
         match verdict {
             Verdict::Paused => Self::Unavailable { why, retry_after },
-            Verdict::DeadLetter => Self::ForGood { why },
+            Verdict::DeadLetter => Self::Permanent { why },
             Verdict::Declined | Verdict::DeclinedAs(_) | Verdict::NewKey | Verdict::LookedUp | Verdict::Retried => {
-                Self::Passing { why, retry_after }
+                Self::Transient { why, retry_after }
             }
         }
     }
