@@ -78,7 +78,7 @@ pub async fn queues(
     check: &BrokerCheck,
     of: &[Subscription],
 ) -> Result<HashMap<Subscription, Queue>, NotKnown> {
-    let reading = async |connection: &mut Connection| pace::believed(connection).await;
+    let reading = async |connection: &mut Connection| pace::recent(connection).await;
     let paces = database.run(ANSWER_WITHIN, reading).await.map_err(NotKnown::Database)?;
     let paces: Vec<Pace> = paces.into_iter().map(|measured| measured.pace).collect();
     let names: Vec<String> = of.iter().map(|one| one.queue()).collect();

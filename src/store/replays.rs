@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::schema::operations::replays;
 
 /// A running replay writes once a second. If it has not written for this long, its process has ended.
-const BELIEVED: &str = "1 minute";
+const STALE_AFTER: &str = "1 minute";
 
 /// The reason given for an abandoned replay.
 const GONE: &str = "the process that ran it has ended; messages not yet replayed remain in the dead-letter queue";
@@ -95,7 +95,7 @@ pub struct Replay {
 
 /// Selects the replays that are marked as running but no longer written.
 fn is_given_up() -> diesel::expression::SqlLiteral<Bool> {
-    sql::<Bool>(&format!("state = 'running' AND updated_at < clock_timestamp() - interval '{BELIEVED}'"))
+    sql::<Bool>(&format!("state = 'running' AND updated_at < clock_timestamp() - interval '{STALE_AFTER}'"))
 }
 
 /// Marks replays as abandoned if their process has ended. Callers do this before they read or begin a replay.

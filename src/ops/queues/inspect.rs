@@ -39,7 +39,7 @@ impl Known {
     /// Returns database errors.
     pub async fn read(connection: &mut Connection) -> Result<Self, StoreError> {
         Ok(Self {
-            paces: pace::believed(connection).await?,
+            paces: pace::recent(connection).await?,
             retrying: failures::retrying(connection).await?,
             outbox: outbox::depths(connection, OUTBOX_ROWS).await?,
         })

@@ -10,7 +10,7 @@ use diesel_async::RunQueryDsl as _;
 use super::{Connection, Prepare as _, StoreError};
 
 /// Older rows are ignored: a process writes six times as often, so it has ended or is cut off.
-const BELIEVED: &str = "1 minute";
+const STALE_AFTER: &str = "1 minute";
 
 /// One process's pace on one queue. Rates and means cover its last half minute.
 #[derive(Debug, Clone, PartialEq, QueryableByName)]
@@ -87,7 +87,7 @@ pub async fn write(connection: &mut Connection, worker: &str, paces: &[Pace]) ->
         .bind::<Array<Double>, _>(column(paces, |pace| pace.failures_per_second))
         .bind::<Array<Nullable<Double>>, _>(column(paces, |pace| pace.processing_seconds))
         .bind::<Array<Nullable<Double>>, _>(column(paces, |pace| pace.lag_seconds))
-        .bind::<Text, _>(BELIEVED)
+        .bind::<Text, _>(STALE_AFTER)
         .prepared()
         .execute(connection)
         .await?;
@@ -111,13 +111,13 @@ pub async fn forget(connection: &mut Connection, worker: &str) -> Result<(), Sto
 ///
 /// # Errors
 /// Returns database errors.
-pub async fn believed(connection: &mut Connection) -> Result<Vec<Measured>, StoreError> {
+pub async fn recent(connection: &mut Connection) -> Result<Vec<Measured>, StoreError> {
     Ok(diesel::sql_query(
         "SELECT worker, measured_at, queue, slots, in_hand, events_per_second, failures_per_second, processing_seconds,
                 lag_seconds
          FROM messaging.queue_pace WHERE measured_at >= now() - $1::text::interval ORDER BY queue, worker",
     )
-    .bind::<Text, _>(BELIEVED)
+    .bind::<Text, _>(STALE_AFTER)
     .prepared()
     .load(connection)
     .await?)
