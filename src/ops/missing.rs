@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use chrono::{DateTime, TimeDelta, Utc};
 use orderflow_service::store::{
     Connection, StoreError,
-    missing::{Pair, Scan, Taken, Whereabouts},
+    missing::{ConsumedEvents, Pair, Scan, Whereabouts},
 };
 use tokio::time::Instant;
 
@@ -16,7 +16,7 @@ const AT_ONCE: u16 = 5_000;
 #[derive(Debug, Clone)]
 pub struct Search {
     /// The subscriptions to search.
-    pub taken: Taken,
+    pub consumed: ConsumedEvents,
     /// Only events after this time.
     pub since: DateTime<Utc>,
     /// How long an event may take to arrive: younger events are skipped.
@@ -47,7 +47,7 @@ pub async fn find(connection: &mut Connection, search: Search) -> Result<Missing
     let began = Instant::now();
     // The setting allows a day at most.
     let until = Utc::now() - TimeDelta::from_std(search.arrival).unwrap_or(TimeDelta::days(1));
-    let mut scan = Scan::new(search.taken, search.since);
+    let mut scan = Scan::new(search.consumed, search.since);
     let (mut missing, mut found) = (Missing::default(), 0);
     while !scan.has_reached(until) {
         if found >= search.at_most || began.elapsed() >= search.within {
@@ -72,12 +72,12 @@ pub async fn find(connection: &mut Connection, search: Search) -> Result<Missing
 /// Returns database errors.
 pub async fn younger(
     connection: &mut Connection,
-    taken: Taken,
+    consumed: ConsumedEvents,
     arrival: Duration,
     at_most: usize,
 ) -> Result<usize, StoreError> {
     let now = Utc::now();
-    let mut scan = Scan::new(taken, now - TimeDelta::from_std(arrival).unwrap_or(TimeDelta::days(1)));
+    let mut scan = Scan::new(consumed, now - TimeDelta::from_std(arrival).unwrap_or(TimeDelta::days(1)));
     let mut count = 0;
     while count < at_most && !scan.has_reached(now) {
         let unapplied = scan.step(connection, now, arrival, AT_ONCE).await?;

@@ -6,7 +6,7 @@ use diesel::{
     sql_types::{Array, BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
-use orderflow_service::store::{Connection, StoreError, missing::Taken};
+use orderflow_service::store::{Connection, StoreError, missing::ConsumedEvents};
 use uuid::Uuid;
 
 /// A UUIDv7 begins with 48 bits of milliseconds.
@@ -18,15 +18,15 @@ pub struct Walk {
     /// Orders placed after this time stay.
     pub horizon: DateTime<Utc>,
     /// The events that each subscription consumes. An order stays until they are all applied.
-    pub taken: Taken,
+    pub consumed: ConsumedEvents,
     after: Uuid,
 }
 
 impl Walk {
     /// Creates a walk that begins with the oldest order.
     #[must_use]
-    pub fn new(horizon: DateTime<Utc>, taken: Taken) -> Self {
-        Self { horizon, taken, after: Uuid::nil() }
+    pub fn new(horizon: DateTime<Utc>, consumed: ConsumedEvents) -> Self {
+        Self { horizon, consumed, after: Uuid::nil() }
     }
 
     /// Returns the next orders that have a history in the log, at most `limit`; an empty list at the end.
@@ -107,8 +107,8 @@ pub async fn shares(connection: &mut Connection, walk: &Walk, orders: &[Uuid]) -
     Ok(diesel::sql_query(SHARES)
         .bind::<Array<SqlUuid>, _>(orders)
         .bind::<Timestamptz, _>(walk.horizon)
-        .bind::<Array<Text>, _>(&walk.taken.events)
-        .bind::<Array<Text>, _>(&walk.taken.subscriptions)
+        .bind::<Array<Text>, _>(&walk.consumed.events)
+        .bind::<Array<Text>, _>(&walk.consumed.subscriptions)
         .load(connection)
         .await?)
 }
@@ -140,8 +140,8 @@ pub async fn archive(connection: &mut Connection, walk: &Walk, orders: &[Uuid]) 
     )
     .bind::<Array<SqlUuid>, _>(orders)
     .bind::<Timestamptz, _>(walk.horizon)
-    .bind::<Array<Text>, _>(&walk.taken.events)
-    .bind::<Array<Text>, _>(&walk.taken.subscriptions)
+    .bind::<Array<Text>, _>(&walk.consumed.events)
+    .bind::<Array<Text>, _>(&walk.consumed.subscriptions)
     .get_result(connection)
     .await?)
 }

@@ -1,7 +1,7 @@
 //! The history of a shop that has been open for a month, written by statements instead of by workers.
 
 use diesel_async::SimpleAsyncConnection as _;
-use orderflow_service::store::missing::Taken;
+use orderflow_service::store::missing::ConsumedEvents;
 use orderflow_worker::roster;
 
 use crate::Shop;
@@ -70,7 +70,7 @@ pub async fn write(shop: &Shop, orders: i64) {
 
 /// Returns the statement that records which subscription applied which event, as the workers would have recorded it.
 fn applied() -> String {
-    let Taken { events, subscriptions } = Taken::of(roster(), roster().subscriptions());
+    let ConsumedEvents { events, subscriptions } = ConsumedEvents::of(roster(), roster().subscriptions());
     let takes: Vec<_> =
         events.iter().zip(subscriptions).map(|(event, queue)| format!("('{event}', '{queue}')")).collect();
     format!(

@@ -8,12 +8,12 @@ use std::io;
 pub use process::MailServer;
 pub use serve::Mode;
 
-use self::serve::Taken;
+use self::serve::AcceptedMail;
 use crate::{journal::Journal, stand_in::Options};
 
 /// Serves until the process is terminated.
 pub fn run(options: &Options) -> io::Result<()> {
-    let (ledger, _) = Journal::open::<Taken>(&options.ledger)?;
+    let (ledger, _) = Journal::open::<AcceptedMail>(&options.ledger)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(serve::serve(options.listen, ledger, options.seed))
 }

@@ -10,7 +10,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::serve::{Mode, Taken};
+use super::serve::{AcceptedMail, Mode};
 
 /// The server and the directory of its ledger. Dropping it kills the server.
 pub struct MailServer {
@@ -68,7 +68,7 @@ impl MailServer {
     }
 
     /// Returns every accepted mail, in order.
-    pub fn taken(&self) -> Vec<Taken> {
+    pub fn taken(&self) -> Vec<AcceptedMail> {
         let text = std::fs::read_to_string(self.ledger()).expect("the ledger can be read");
         text.lines().map(|line| serde_json::from_str(line).expect("a line of the ledger")).collect()
     }

@@ -20,7 +20,7 @@ const HANG: Duration = Duration::from_secs(600);
 
 /// An accepted mail: one line of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Taken {
+pub struct AcceptedMail {
     /// Without the angle brackets.
     pub message_id: String,
     /// The envelope's recipient.
@@ -95,7 +95,7 @@ impl Server {
 
     /// Records a mail and waits until it is on the disk, before which no answer may go out.
     async fn take(&self, to: String, mail: &str) {
-        let taken = Taken { message_id: message_id(mail).unwrap_or_default(), to };
+        let taken = AcceptedMail { message_id: message_id(mail).unwrap_or_default(), to };
         let line = serde_json::to_string(&taken).expect("two texts are JSON");
         self.ledger.until_written(self.ledger.add(Some(&line))).await;
     }

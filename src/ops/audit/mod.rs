@@ -32,7 +32,7 @@ use futures::FutureExt as _;
 use orderflow_order::{domain::OrderNumber, store::orders};
 use orderflow_service::{
     config::{DatabaseConfig, Source},
-    store::{Connection, Database, StoreError, audits, migrations, missing::Taken},
+    store::{Connection, Database, StoreError, audits, migrations, missing::ConsumedEvents},
 };
 use uuid::Uuid;
 
@@ -165,7 +165,8 @@ async fn step(connection: &mut Connection, rest: Range, patience: TimeDelta, lim
             let range = audit::next(connection, rest, limit).await?;
             let before = moment.checked_sub_signed(patience).unwrap_or(DateTime::<Utc>::MIN_UTC);
             let scope = Scope { range, before, patience: patience.as_seconds_f64() };
-            let picture = audit::read(connection, &scope, &Taken::of(roster(), roster().subscriptions())).await?;
+            let picture =
+                audit::read(connection, &scope, &ConsumedEvents::of(roster(), roster().subscriptions())).await?;
             Ok(Step { picture, before, upto: range.upto })
         }
         .boxed()

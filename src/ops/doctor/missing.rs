@@ -9,7 +9,7 @@ use orderflow_service::{
     broker::NotReady,
     store::{
         StoreError,
-        missing::{Pair, Taken, Whereabouts, recheck},
+        missing::{ConsumedEvents, Pair, Whereabouts, recheck},
     },
     telemetry,
 };
@@ -65,11 +65,11 @@ pub async fn check(found: &mut Checkup, indexed: Option<&Indexed>, queues: Optio
 async fn scan(indexed: &Indexed, queues: &Queues, arrival: Duration) -> Result<Seen, StoreError> {
     let (backlogs, others): (Vec<Subscription>, Vec<Subscription>) =
         roster().subscriptions().iter().partition(|one| queues.work.get(&one.queue()).is_some_and(|ready| *ready > 0));
-    let taken = Taken::of(roster(), &others);
+    let consumed = ConsumedEvents::of(roster(), &others);
     let since = Utc::now() - TimeDelta::hours(HOURS_BACK);
     let mut connection = indexed.database.connection().await?;
-    let younger = missing::younger(&mut connection, taken.clone(), arrival, AT_MOST).await?;
-    let search = Search { taken, since, arrival, at_most: AT_MOST, within: WITHIN };
+    let younger = missing::younger(&mut connection, consumed.clone(), arrival, AT_MOST).await?;
+    let search = Search { consumed, since, arrival, at_most: AT_MOST, within: WITHIN };
     let Missing { mut by_queue, ended_at } = find(&mut connection, search).await?;
     let backlogs = backlogs.iter().map(|one| one.queue()).collect();
     let untracked = others.iter().filter(|one| !roster().is_tracked(**one)).map(|one| one.queue()).collect();

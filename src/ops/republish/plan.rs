@@ -8,7 +8,7 @@ use orderflow_service::{
     broker::{BrokerCheck, NotReady},
     store::{
         Connection,
-        missing::{Pair, Taken},
+        missing::{ConsumedEvents, Pair},
         purged::{self, Listed},
     },
 };
@@ -95,11 +95,11 @@ pub async fn find(connection: &mut Connection, options: &RepublishOptions, arriv
     let since = TimeDelta::from_std(options.since).ok().and_then(|since| Utc::now().checked_sub_signed(since));
     let chosen = |one: &&Subscription| options.queue.as_ref().is_none_or(|pattern| pattern.matches(**one));
     let chosen: Vec<Subscription> = roster().subscriptions().iter().filter(chosen).copied().collect();
-    let taken = Taken::of(roster(), &chosen);
+    let consumed = ConsumedEvents::of(roster(), &chosen);
     let at_most = usize::try_from(AT_MOST).unwrap_or(usize::MAX);
-    let younger = missing::younger(connection, taken.clone(), arrival, at_most).await?;
+    let younger = missing::younger(connection, consumed.clone(), arrival, at_most).await?;
     let search = Search {
-        taken,
+        consumed,
         since: since.ok_or_else(far)?,
         arrival,
         at_most,

@@ -6,7 +6,7 @@ use std::{io::Write, time::Duration};
 use chrono::Utc;
 use orderflow_events::timestamp;
 use orderflow_service::{
-    broker::{BrokerError, Connector, Publisher, Relay, Relayed, Taken},
+    broker::{BrokerError, Connector, Publisher, Relay, Relayed, RelayedBatch},
     config::{BrokerConfig, DatabaseConfig, Source},
     store::{
         Connection, Database,
@@ -123,7 +123,7 @@ async fn publish(connector: Connector, database: &Database) -> Result<i64, Faile
     let relay = Relay::without_loop(Relayed::Everything, database.clone(), publisher);
     let mut published = 0;
     while published < AT_MOST {
-        let Taken { rows, confirmed } = relay.relay_once(database).await?;
+        let RelayedBatch { rows, confirmed } = relay.relay_once(database).await?;
         published += confirmed;
         if rows == 0 {
             break;

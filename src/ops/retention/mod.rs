@@ -7,7 +7,7 @@ use std::{io::Write, time::Duration};
 use chrono::{TimeDelta, Utc};
 use orderflow_service::{
     config::{DatabaseConfig, Source},
-    store::{Connection, Database, StoreError, migrations, missing::Taken},
+    store::{Connection, Database, StoreError, migrations, missing::ConsumedEvents},
 };
 use serde_json::json;
 use tokio::time::Instant;
@@ -72,7 +72,7 @@ pub async fn run(source: &Source, options: &RetentionOptions, out: &mut impl Wri
     }
     // If a registered service were unknown, its unapplied events would look finished.
     services::refresh(&database).await?;
-    let walk = Walk::new(horizon, Taken::of(roster(), roster().subscriptions()));
+    let walk = Walk::new(horizon, ConsumedEvents::of(roster(), roster().subscriptions()));
     let mut report = Report::new(horizon, !options.yes);
     if options.yes {
         archive_noted(&database, walk, &mut report).await?;

@@ -7,7 +7,7 @@ use diesel::{
 };
 use diesel_async::RunQueryDsl as _;
 use orderflow_order::store::schema::orders::orders;
-use orderflow_service::store::{Connection, StoreError, missing::Taken};
+use orderflow_service::store::{Connection, StoreError, missing::ConsumedEvents};
 use uuid::Uuid;
 
 use super::{Broken, KeyRow, Scope, Unapplied, check::broken, keys::troubles, unapplied::unapplied, walk::Range};
@@ -85,7 +85,11 @@ pub struct Picture {
 ///
 /// # Errors
 /// Returns database errors.
-pub async fn read(connection: &mut Connection, scope: &Scope, taken: &Taken) -> Result<Picture, StoreError> {
+pub async fn read(
+    connection: &mut Connection,
+    scope: &Scope,
+    consumed: &ConsumedEvents,
+) -> Result<Picture, StoreError> {
     let Range { after, upto } = scope.range;
     let orders = orders::table
         .filter(orders::id.gt(after))
@@ -106,7 +110,7 @@ pub async fn read(connection: &mut Connection, scope: &Scope, taken: &Taken) -> 
         orders,
         log,
         broken: broken(connection, scope).await?,
-        unapplied: unapplied(connection, scope, taken).await?,
+        unapplied: unapplied(connection, scope, consumed).await?,
         unpublished: unpublished(connection, scope).await?,
         keys: troubles(connection, scope.range).await?,
     })

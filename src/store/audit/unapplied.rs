@@ -8,7 +8,7 @@ use diesel::{
 use diesel_async::RunQueryDsl as _;
 use orderflow_service::store::{
     Connection, StoreError,
-    missing::{Taken, WHEREABOUTS, Whereabouts},
+    missing::{ConsumedEvents, WHEREABOUTS, Whereabouts},
 };
 use uuid::Uuid;
 
@@ -92,14 +92,14 @@ fn query() -> String {
 pub async fn unapplied(
     connection: &mut Connection,
     scope: &Scope,
-    taken: &Taken,
+    consumed: &ConsumedEvents,
 ) -> Result<Vec<Unapplied>, StoreError> {
     let rows: Vec<Row> = diesel::sql_query(query())
         .bind::<Double, _>(scope.patience)
         .bind::<SqlUuid, _>(scope.range.after)
         .bind::<SqlUuid, _>(scope.range.upto)
-        .bind::<Array<Text>, _>(&taken.events)
-        .bind::<Array<Text>, _>(&taken.subscriptions)
+        .bind::<Array<Text>, _>(&consumed.events)
+        .bind::<Array<Text>, _>(&consumed.subscriptions)
         .load(connection)
         .await?;
     let unapplied = |row: Row| Unapplied {

@@ -1,6 +1,6 @@
 //! Waiting for the shop's asynchronous work.
 
-use orderflow_service::{Roster, store::missing::Taken};
+use orderflow_service::{Roster, store::missing::ConsumedEvents};
 use orderflow_worker::roster;
 
 use super::Shop;
@@ -60,7 +60,7 @@ impl Shop {
     /// condition, beginning with `AND`, that excludes some of them.
     #[must_use]
     pub fn not_applied(roster: &Roster, but: &str) -> String {
-        let Taken { events, subscriptions } = Taken::of(roster, roster.subscriptions());
+        let ConsumedEvents { events, subscriptions } = ConsumedEvents::of(roster, roster.subscriptions());
         let takes: Vec<_> =
             events.iter().zip(subscriptions).map(|(event, queue)| format!("('{event}', '{queue}')")).collect();
         format!(

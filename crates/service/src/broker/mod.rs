@@ -18,7 +18,7 @@ pub use full::Full;
 pub use message::{Message, TooLarge};
 pub use publisher::{PublishError, Publisher};
 pub use readiness::{BrokerCheck, NotReady, QueueState};
-pub use relay::{Relay, Relayed, Taken};
+pub use relay::{Relay, Relayed, RelayedBatch};
 pub use resend::{Resent, resend};
 pub use shared_connection::SharedConnection;
 pub use vhost::NoVhost;

@@ -72,7 +72,7 @@ impl Relayed {
 
 /// The outcome of one step of the loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Taken {
+pub struct RelayedBatch {
     /// Rows that were leased.
     pub rows: i64,
     /// How many of their events the broker confirmed.
@@ -179,7 +179,7 @@ impl Relay {
             }
             match self.relay_once(&database).await {
                 // A full batch means that more is due: work off the backlog of an outage without a pause.
-                Ok(Taken { rows: LEASE, .. }) => {
+                Ok(RelayedBatch { rows: LEASE, .. }) => {
                     failing = false;
                     continue;
                 }
@@ -203,7 +203,7 @@ impl Relay {
     ///
     /// # Errors
     /// Returns database errors.
-    pub async fn relay_once(&self, database: &Database) -> Result<Taken, StoreError> {
+    pub async fn relay_once(&self, database: &Database) -> Result<RelayedBatch, StoreError> {
         let due = database.run(ANSWER_WITHIN, async |connection| self.lease(connection).await).await?;
         let rows = i64::try_from(due.len()).unwrap_or(i64::MAX);
         metrics::get().outbox.relayed(due.len());
@@ -217,7 +217,7 @@ impl Relay {
                 Err(_) => false,
             }))
             .await;
-        Ok(Taken { rows, confirmed: published.into_iter().map(i64::from).sum() })
+        Ok(RelayedBatch { rows, confirmed: published.into_iter().map(i64::from).sum() })
     }
 
     async fn lease(&self, connection: &mut Connection) -> Result<Vec<Outgoing>, StoreError> {

@@ -149,13 +149,13 @@ fn mode(text: &str) -> Result<SslMode, String> {
     found.ok_or_else(|| "sslmode: expected disable, prefer, require, verify-ca or verify-full".to_owned())
 }
 
-type Taken = (Vec<(&'static str, String)>, String);
+type Split = (Vec<(&'static str, String)>, String);
 
 fn ours(name: &str) -> Option<&'static str> {
     PARAMETERS.into_iter().find(|one| *one == name)
 }
 
-fn take_from_url(text: &str) -> Result<Taken, String> {
+fn take_from_url(text: &str) -> Result<Split, String> {
     let Some((before, query)) = text.split_once('?') else { return Ok((Vec::new(), text.to_owned())) };
     let (mut taken, mut rest) = (Vec::new(), Vec::new());
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -179,7 +179,7 @@ fn given(name: &str, value: String) -> Result<String, String> {
 
 /// Parses a list as libpq and the driver do: values may be in apostrophes, and a backslash escapes the next character.
 /// Text in any other form is left to the driver, which refuses it.
-fn take_from_list(text: &str) -> Result<Taken, String> {
+fn take_from_list(text: &str) -> Result<Split, String> {
     let (mut taken, mut rest, mut left) = (Vec::<(&'static str, String)>::new(), String::new(), text.trim_start());
     while let Some((name, after)) = left.split_once('=') {
         let Some((value, end)) = value(after) else { break };

@@ -15,13 +15,13 @@ use prometheus_client::{
 #[derive(Debug)]
 pub(super) struct ProcessCollector;
 
-struct Taken {
+struct Usage {
     cpu_seconds: f64,
     memory: u64,
     descriptors: u64,
 }
 
-impl Taken {
+impl Usage {
     /// Returns the current usage, or `None` if it cannot be read: no value is better than a wrong one.
     fn now() -> Option<Self> {
         let process = Process::myself().ok()?;
@@ -38,15 +38,15 @@ impl Taken {
 
 impl Collector for ProcessCollector {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
-        let Some(taken) = Taken::now() else { return Ok(()) };
-        let cpu = ConstCounter::new(taken.cpu_seconds);
+        let Some(usage) = Usage::now() else { return Ok(()) };
+        let cpu = ConstCounter::new(usage.cpu_seconds);
         let help = "Processor time that the process has used.";
         cpu.encode(encoder.encode_descriptor("process_cpu", help, Some(&Unit::Seconds), cpu.metric_type())?)?;
-        let memory = ConstGauge::new(taken.memory);
+        let memory = ConstGauge::new(usage.memory);
         let help = "Memory of the process that is in RAM.";
         let bytes = Some(&Unit::Bytes);
         memory.encode(encoder.encode_descriptor("process_resident_memory", help, bytes, memory.metric_type())?)?;
-        let open = ConstGauge::new(taken.descriptors);
+        let open = ConstGauge::new(usage.descriptors);
         let help = "Files and connections that the process has open.";
         open.encode(encoder.encode_descriptor("process_open_fds", help, None, open.metric_type())?)
     }

@@ -22,7 +22,7 @@ use crate::{
     pipeline::{suspects::Suspects, worker_context::WorkerContext},
     store::{
         Connection, Database, StoreError, failures,
-        missing::{self, Claimed, Limits, Pair, Scan, Taken, Unapplied},
+        missing::{self, Claimed, ConsumedEvents, Limits, Pair, Scan, Unapplied},
         registered,
     },
     telemetry,
@@ -99,7 +99,7 @@ impl Reconciler {
             check: check.clone(),
             patience: Patience::new(process.config.reconcile_after),
             stop: process.stop.clone(),
-            scan: Scan::new(Taken::of(&roster, &own.subscriptions), Utc::now() - FIRST_LOOK),
+            scan: Scan::new(ConsumedEvents::of(&roster, &own.subscriptions), Utc::now() - FIRST_LOOK),
             suspects: Suspects::default(),
             roster,
             own,
@@ -233,7 +233,7 @@ impl LogScan {
         }
         // The order service also consumes the events of registered services.
         let roster = self.roster.with(&registered::list(connection).await?);
-        self.scan.set_taken(Taken::of(&roster, &self.own.subscriptions));
+        self.scan.set_consumed(ConsumedEvents::of(&roster, &self.own.subscriptions));
         let mut unapplied = missing::recheck(connection, &self.known, self.patience.arrival).await?;
         let began = Instant::now();
         while !self.scan.has_reached(self.until) && unapplied.len() < SUSPECTS && began.elapsed() < WALK {

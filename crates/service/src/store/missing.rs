@@ -52,14 +52,14 @@ pub struct Unapplied {
 
 /// The routing keys that each subscription consumes, as two parallel columns.
 #[derive(Debug, Clone, Default)]
-pub struct Taken {
+pub struct ConsumedEvents {
     /// The routing keys.
     pub events: Vec<&'static str>,
     /// The subscriptions, in the same order.
     pub subscriptions: Vec<String>,
 }
 
-impl Taken {
+impl ConsumedEvents {
     /// Returns what these subscriptions consume, leaving out those that are not tracked.
     #[must_use]
     pub fn of(roster: &Roster, subscriptions: &[Subscription]) -> Self {
@@ -155,7 +155,7 @@ const LONGEST_SLICE: TimeDelta = TimeDelta::hours(1);
 /// A scan of the log in slices of time, each worth about a fifth of a second's work.
 #[derive(Debug, Clone)]
 pub struct Scan {
-    taken: Taken,
+    consumed: ConsumedEvents,
     /// Everything up to here has been searched.
     reached: DateTime<Utc>,
     slice: TimeDelta,
@@ -164,13 +164,13 @@ pub struct Scan {
 impl Scan {
     /// Starts a scan of the events after `from`.
     #[must_use]
-    pub fn new(taken: Taken, from: DateTime<Utc>) -> Self {
-        Self { taken, reached: from, slice: TimeDelta::minutes(1) }
+    pub fn new(consumed: ConsumedEvents, from: DateTime<Utc>) -> Self {
+        Self { consumed, reached: from, slice: TimeDelta::minutes(1) }
     }
 
     /// Searches for what these subscriptions consume from now on.
-    pub fn set_taken(&mut self, taken: Taken) {
-        self.taken = taken;
+    pub fn set_consumed(&mut self, consumed: ConsumedEvents) {
+        self.consumed = consumed;
     }
 
     /// Returns whether everything up to `until` has been searched.
@@ -201,8 +201,8 @@ impl Scan {
         let began = Instant::now();
         let rows: Result<Vec<Row>, _> = diesel::sql_query(in_range())
             .bind::<Double, _>(arrival.as_secs_f64())
-            .bind::<Array<Text>, _>(&self.taken.events)
-            .bind::<Array<Text>, _>(&self.taken.subscriptions)
+            .bind::<Array<Text>, _>(&self.consumed.events)
+            .bind::<Array<Text>, _>(&self.consumed.subscriptions)
             .bind::<Timestamptz, _>(self.reached)
             .bind::<Timestamptz, _>(end)
             .bind::<BigInt, _>(i64::from(limit))
