@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use crate::{
     check,
     component::Component,
-    customers::{Known, Seen, Story, Wish},
+    customers::{Behaviour, Known, Seen, Story},
     ledger::Ledger,
     world::{Setup, World},
 };
@@ -141,10 +141,10 @@ async fn accept(world: &World, limit: u32) -> (Seen, Vec<String>) {
     let mut answers = futures::stream::iter(0..limit * 2)
         .map(|number| place(&world.webs[number as usize % world.webs.len()]))
         .buffer_unordered(AT_ONCE);
-    while let Some((wish, answer)) = answers.next().await {
+    while let Some((behaviour, answer)) = answers.next().await {
         match answer {
             Ok(answer) if answer.status == StatusCode::ACCEPTED => {
-                seen.stories.push(Story { wish, known: Known::Accepted(answer.accepted()), last_status: None });
+                seen.stories.push(Story { behaviour, known: Known::Accepted(answer.accepted()), last_status: None });
             }
             Ok(answer) if is_honest(&answer) => refused += 1,
             other => violations.push(format!("an order was answered {other:?} while the broker was unreachable")),
@@ -166,11 +166,11 @@ async fn accept(world: &World, limit: u32) -> (Seen, Vec<String>) {
     (seen, violations)
 }
 
-async fn place(web: &Web) -> (Wish, reqwest::Result<Answer>) {
-    let wish = Wish::plain(key());
-    let headers = [("idempotency-key", wish.key.as_str()), ("content-type", "application/json")];
-    let answer = web.try_send(Method::POST, "/orders", &headers, Some(wish.body())).await;
-    (wish, answer)
+async fn place(web: &Web) -> (Behaviour, reqwest::Result<Answer>) {
+    let behaviour = Behaviour::plain(key());
+    let headers = [("idempotency-key", behaviour.key.as_str()), ("content-type", "application/json")];
+    let answer = web.try_send(Method::POST, "/orders", &headers, Some(behaviour.body())).await;
+    (behaviour, answer)
 }
 
 /// Returns whether the answer is a 503 that says when to retry.

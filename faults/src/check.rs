@@ -98,7 +98,7 @@ async fn stories(ledger: &mut Ledger<'_>, seen: &Seen) -> Vec<String> {
     let mut wrong = Vec::new();
     let (statuses, orders) = (ledger.statuses().await, ledger.orders_by_key().await);
     for story in &seen.stories {
-        let key = &story.wish.key;
+        let key = &story.behaviour.key;
         match (&story.known, orders.get(key)) {
             (Known::Accepted(order), Some(id)) if *id != order.id => {
                 wrong.push(format!("key {key} was answered with order {} and has {id}", order.id));

@@ -27,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(1_500);
 
 /// What a customer does, drawn from the run's seed.
 #[derive(Debug, Clone)]
-pub struct Wish {
+pub struct Behaviour {
     /// The idempotency key.
     pub key: String,
     /// The product.
@@ -47,7 +47,7 @@ pub struct Wish {
 /// The scarce product.
 pub const SCARCE: &str = "NOTEBOOK-A5";
 
-impl Wish {
+impl Behaviour {
     fn draw(number: u64, run: Uuid, scarce: u8, random: &mut StdRng) -> Self {
         let sku = if random.random_range(0..100) < scarce {
             SCARCE
@@ -111,7 +111,7 @@ pub enum Known {
 #[derive(Debug, Clone)]
 pub struct Story {
     /// What the customer did.
-    pub wish: Wish,
+    pub behaviour: Behaviour,
     /// The outcome.
     pub known: Known,
     /// The last status that the customer saw.
@@ -161,10 +161,10 @@ pub async fn come(shop: Opened, stop: CancellationToken) -> Seen {
         while customers.try_join_next().is_some() {}
         if customers.len() < AT_ONCE {
             number += 1;
-            let wish = Wish::draw(number, run, scarce, &mut random);
+            let behaviour = Behaviour::draw(number, run, scarce, &mut random);
             let random = StdRng::seed_from_u64(random.random());
             let (webs, seen, stop) = (webs.clone(), Arc::clone(&seen), stop.clone());
-            customers.spawn(Customer { webs, wish, random, seen, stop }.live());
+            customers.spawn(Customer { webs, behaviour, random, seen, stop }.live());
         }
     }
     while customers.join_next().await.is_some() {}
@@ -173,7 +173,7 @@ pub async fn come(shop: Opened, stop: CancellationToken) -> Seen {
 
 struct Customer {
     webs: Vec<Web>,
-    wish: Wish,
+    behaviour: Behaviour,
     random: StdRng,
     seen: Shared,
     /// Cancelled when the run ends: customers who only watch then stop.
@@ -185,16 +185,16 @@ impl Customer {
         let known = self.place().await;
         let mut last_status = None;
         if let Known::Accepted(order) = &known {
-            if self.wish.repeat {
+            if self.behaviour.repeat {
                 self.repeat(order).await;
             }
-            if let Some(after) = self.wish.cancel_after {
+            if let Some(after) = self.behaviour.cancel_after {
                 sleep(after).await;
                 self.cancel(order).await;
             }
             last_status = self.watch(order).await;
         }
-        let story = Story { wish: self.wish.clone(), known, last_status };
+        let story = Story { behaviour: self.behaviour.clone(), known, last_status };
         self.seen(|seen| seen.stories.push(story));
     }
 
@@ -242,7 +242,7 @@ impl Customer {
                 Some(answer) if answer.status == StatusCode::ACCEPTED => return Known::Accepted(answer.accepted()),
                 Some(answer) => return Known::Refused(answer.status),
                 // After the end of the run nobody waits for an answer any more.
-                None if self.wish.walk_away || self.stop.is_cancelled() => return Known::Unknown,
+                None if self.behaviour.walk_away || self.stop.is_cancelled() => return Known::Unknown,
                 None => {}
             }
             self.pause().await;
@@ -251,9 +251,9 @@ impl Customer {
     }
 
     async fn post(&mut self) -> Option<Answer> {
-        let key = self.wish.key.clone();
+        let key = self.behaviour.key.clone();
         let headers = [("idempotency-key", key.as_str()), ("content-type", "application/json")];
-        self.ask("place", Method::POST, "/orders", &headers, Some(self.wish.body())).await
+        self.ask("place", Method::POST, "/orders", &headers, Some(self.behaviour.body())).await
     }
 
     /// Repeats the request, which must return the same order.
@@ -262,7 +262,7 @@ impl Customer {
             && answer.status == StatusCode::ACCEPTED
             && answer.accepted().id != order.id
         {
-            self.violation(format!("key {} made {} and then {}", self.wish.key, order.id, answer.accepted().id));
+            self.violation(format!("key {} made {} and then {}", self.behaviour.key, order.id, answer.accepted().id));
         }
     }
 

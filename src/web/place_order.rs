@@ -7,7 +7,7 @@ use actix_web::{
 };
 use orderflow_order::{
     domain::OrderStatus,
-    placing::{NotPlaced, Placed, Refused, Wish},
+    placing::{NotPlaced, Placed, PlacementRequest, Refused},
     token::OrderLinks,
 };
 use orderflow_service::metrics;
@@ -85,7 +85,7 @@ async fn place(
     body: &Value,
     shown: Option<i64>,
 ) -> Result<Placed, Problem> {
-    let wish = Wish {
+    let placement = PlacementRequest {
         key,
         body,
         shown,
@@ -97,7 +97,7 @@ async fn place(
         correlation_id: request_id::of(request),
         traceparent: request_id::traceparent(request),
     };
-    let placed = app.placing.place(wish).await?;
+    let placed = app.placing.place(placement).await?;
     if let Some(limit) = app.rate_limit.as_ref().filter(|_| placed.replayed) {
         limit.give_back(allowance);
     }

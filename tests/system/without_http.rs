@@ -7,7 +7,7 @@ use orderflow_order::{
     cancelling,
     domain::OrderStatus,
     payment_kind::PaymentKind,
-    placing::{NotPlaced, Placed, Placing, Refused, Wish},
+    placing::{NotPlaced, Placed, PlacementRequest, Placing, Refused},
 };
 use orderflow_service::{
     broker::{Connector, Publisher, Relay, Relayed},
@@ -36,8 +36,8 @@ async fn start(shop: &Shop, stop: &CancellationToken) -> (Placing, Database, Rel
 }
 
 /// Returns a request from a customer who owns no order.
-fn wish<'a>(key: &'a str, body: &'a Value) -> Wish<'a> {
-    Wish {
+fn placement<'a>(key: &'a str, body: &'a Value) -> PlacementRequest<'a> {
+    PlacementRequest {
         key,
         body,
         shown: None,
@@ -58,26 +58,28 @@ async fn order_is_placed_once_and_cancelled_without_http() {
 
     // A refusal names every mistake and leaves the key unused.
     let invalid = body("NO-SUCH-MUG", 0, VISA);
-    let Err(Refused::Invalid(errors)) = placing.place(wish(&key, &invalid)).await else { panic!("it is not valid") };
+    let Err(Refused::Invalid(errors)) = placing.place(placement(&key, &invalid)).await else {
+        panic!("it is not valid")
+    };
     let errors: Vec<_> = errors.iter().map(|error| (error.pointer.as_str(), error.code)).collect();
     assert_eq!(errors, [("#/items/0/quantity", "out_of_range"), ("#/items/0/sku", "unknown_sku")]);
-    let other_total = placing.place(Wish { shown: Some(1), ..wish(&key, &wanted) }).await;
+    let other_total = placing.place(PlacementRequest { shown: Some(1), ..placement(&key, &wanted) }).await;
     assert!(matches!(other_total, Err(Refused::TotalChanged { total: 2998, .. })), "{other_total:?}");
     let mut foreign = wanted.clone();
     foreign["replaces"] = Uuid::now_v7().to_string().into();
-    let foreign = placing.place(wish(&key, &foreign)).await;
+    let foreign = placing.place(placement(&key, &foreign)).await;
     assert!(matches!(&foreign, Err(Refused::Invalid(errors)) if errors[0].code == "not_replaceable"), "{foreign:?}");
 
-    let placed = placing.place(wish(&key, &wanted)).await.expect("it is placed");
+    let placed = placing.place(placement(&key, &wanted)).await.expect("it is placed");
     assert_eq!((placed.total, placed.currency.as_str(), placed.replayed), (2998, "EUR", false));
     let again = Placed { replayed: true, ..placed.clone() };
-    assert_eq!(placing.place(wish(&key, &wanted)).await.expect("it is repeated"), again);
+    assert_eq!(placing.place(placement(&key, &wanted)).await.expect("it is repeated"), again);
     // The stored answer comes before every refusal, such as a rate limit or a changed total.
-    let fast = |key| Wish { retry_seconds: Some(7), shown: Some(1), ..wish(key, &wanted) };
+    let fast = |key| PlacementRequest { retry_seconds: Some(7), shown: Some(1), ..placement(key, &wanted) };
     assert_eq!(placing.place(fast(&key)).await.expect("it is repeated"), again);
     let new = placing.place(fast("a key of another order")).await;
     assert!(matches!(new, Err(Refused::TooFast { retry_seconds: 7 })), "{new:?}");
-    let reused = placing.place(wish(&key, &body("MUG-BLUE", 3, VISA))).await;
+    let reused = placing.place(placement(&key, &body("MUG-BLUE", 3, VISA))).await;
     assert!(matches!(reused, Err(Refused::NotPlaced(NotPlaced::KeyReused))), "{reused:?}");
     assert_eq!(shop.number("SELECT count(*) FROM orders.orders").await, 1);
 
@@ -92,7 +94,7 @@ async fn order_is_placed_once_and_cancelled_without_http() {
     // The order then continues like any other.
     shop.start_worker(&[]).await;
     shop.until_orders("cancelled", 1).await;
-    let shipped = placing.place(wish("the key of another order", &wanted)).await.expect("it is placed");
+    let shipped = placing.place(placement("the key of another order", &wanted)).await.expect("it is placed");
     shop.until_orders("shipped", 1).await;
     let late = cancelling::request(&database, &relay, shipped.order_id).await;
     assert!(matches!(late, Err(cancelling::Refused::TooLate(OrderStatus::Shipped))), "{late:?}");

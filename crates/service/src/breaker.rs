@@ -20,7 +20,7 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
 /// The longest wait that a provider may request (`Retry-After`).
-const LONGEST_WISH: Duration = Duration::from_secs(300);
+const LONGEST_REQUESTED: Duration = Duration::from_secs(300);
 
 /// If the breaker opens again within this time, the provider had not recovered, and the wait continues to grow from
 /// where it was. This protects a provider that answers a single call but fails under load: it does not get full load
@@ -121,8 +121,8 @@ impl Breaker {
         Some(Change::Closed(self.opened_at.map_or(Duration::ZERO, |since| now.duration_since(since))))
     }
 
-    /// Records that the provider did not answer. `wish` is the wait that the provider requested.
-    pub fn away(&mut self, ticket: Ticket, now: Instant, wish: Option<Duration>) -> Option<Change> {
+    /// Records that the provider did not answer. `requested` is the wait that the provider requested.
+    pub fn away(&mut self, ticket: Ticket, now: Instant, requested: Option<Duration>) -> Option<Change> {
         if ticket != Ticket(self.epoch) {
             return None;
         }
@@ -137,11 +137,11 @@ impl Breaker {
                     self.wait = Duration::ZERO;
                 }
                 self.opened_at = Some(now);
-                self.open(now, wish);
+                self.open(now, requested);
                 Some(Change::Opened)
             }
             State::HalfOpen { .. } => {
-                self.open(now, wish);
+                self.open(now, requested);
                 Some(Change::StillAway)
             }
             State::Open { .. } => None,
@@ -171,9 +171,9 @@ impl Breaker {
         had_it
     }
 
-    fn open(&mut self, now: Instant, wish: Option<Duration>) {
+    fn open(&mut self, now: Instant, requested: Option<Duration>) {
         self.wait = (self.wait * 2).clamp(FIRST_WAIT, LONGEST_WAIT);
-        let wait = self.wait.max(wish.unwrap_or_default().min(LONGEST_WISH));
+        let wait = self.wait.max(requested.unwrap_or_default().min(LONGEST_REQUESTED));
         self.change(State::Open { until: now + wait });
     }
 
@@ -299,9 +299,9 @@ mod tests {
         let now = Instant::now();
         let mut breaker = opened(now);
         let mut later = now + FIRST_WAIT;
-        for (wish, expected) in [(30, 30), (1, 4), (86_400, 300)] {
+        for (requested, expected) in [(30, 30), (1, 4), (86_400, 300)] {
             let probe = turn(&mut breaker, later);
-            breaker.away(probe, later, Some(Duration::from_secs(wish)));
+            breaker.away(probe, later, Some(Duration::from_secs(requested)));
             let wait = wait(&mut breaker, later);
             assert_eq!(wait.as_secs(), expected);
             later += wait;

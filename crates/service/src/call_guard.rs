@@ -159,8 +159,8 @@ impl CallGuard {
         }
     }
 
-    fn tell_away(&self, ticket: Ticket, wish: Option<Duration>, why: &str) {
-        let change = self.breaker().away(ticket, Instant::now(), wish);
+    fn tell_away(&self, ticket: Ticket, requested: Option<Duration>, why: &str) {
+        let change = self.breaker().away(ticket, Instant::now(), requested);
         match change {
             Some(Change::Opened) => {
                 tracing::warn!(

@@ -64,7 +64,7 @@ pub async fn run(source: &Source) -> Result<Exit, Failed> {
 async fn watch(mut model: Model, mut answers: mpsc::Receiver<gather::Said>, mut asking: JoinSet<()>) -> io::Result<()> {
     let stop = shutdown::on_signal()?;
     let mut screen = Screen::take()?;
-    let mut wishes = screen::keys();
+    let mut commands = screen::keys();
     let mut seconds = interval(REFRESH);
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -77,8 +77,8 @@ async fn watch(mut model: Model, mut answers: mpsc::Receiver<gather::Said>, mut 
             }
             // The tasks run as long as the receiver lives: one that ends has panicked, which restored the terminal.
             _ = asking.join_next() => return Err(io::Error::other("a task that queries the servers has ended")),
-            wish = wishes.recv() => match wish {
-                Some(wish) => if !model.wish(wish) { return Ok(()) },
+            command = commands.recv() => match command {
+                Some(command) => if !model.execute(command) { return Ok(()) },
                 None => return Err(io::Error::other("the thread that reads the keys has ended")),
             },
             () = stop.cancelled() => return Ok(()),

@@ -27,7 +27,7 @@ pub enum Server {
 
 /// The command of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wish {
+pub enum KeyCommand {
     /// Quit.
     Quit,
     /// Toggle between all queues and those with activity.
@@ -111,13 +111,13 @@ impl Model {
     }
 
     /// Executes the command of a key; returns `false` to quit.
-    pub fn wish(&mut self, wish: Wish) -> bool {
-        match wish {
-            Wish::Quit => return false,
-            Wish::All => (self.all, self.first) = (!self.all, 0),
-            Wish::Up(by) => self.first = self.first.saturating_sub(by),
-            Wish::Down(by) => self.first = self.first.saturating_add(by).min(self.rows.len().saturating_sub(1)),
-            Wish::Redraw => {}
+    pub fn execute(&mut self, command: KeyCommand) -> bool {
+        match command {
+            KeyCommand::Quit => return false,
+            KeyCommand::All => (self.all, self.first) = (!self.all, 0),
+            KeyCommand::Up(by) => self.first = self.first.saturating_sub(by),
+            KeyCommand::Down(by) => self.first = self.first.saturating_add(by).min(self.rows.len().saturating_sub(1)),
+            KeyCommand::Redraw => {}
         }
         true
     }
@@ -212,14 +212,14 @@ mod tests {
         assert_eq!(model.shown(50).len(), model.queues());
         let busy = model.shown(10).len();
         assert!(busy > 1 && busy < 10, "{busy}");
-        assert!(model.wish(Wish::All));
+        assert!(model.execute(KeyCommand::All));
         assert_eq!(model.shown(10).len(), 10);
-        assert!(model.wish(Wish::Down(1_000)));
+        assert!(model.execute(KeyCommand::Down(1_000)));
         let last = |model: &Model| model.shown(10).last().map(|row| row.figures.queue.clone());
         assert_eq!(last(&model).as_deref(), Some("order.other"));
-        assert!(model.wish(Wish::Up(1_000)));
+        assert!(model.execute(KeyCommand::Up(1_000)));
         assert_eq!(model.shown(10)[0].figures.queue, "payment.order-created");
-        assert!(!model.wish(Wish::Quit));
+        assert!(!model.execute(KeyCommand::Quit));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::{
     draw::draw,
-    model::{Model, Wish},
+    model::{KeyCommand, Model},
 };
 
 /// The longest wait for a key; the thread outlives the screen by at most this time.
@@ -61,42 +61,42 @@ impl Drop for Screen {
 /// Returns the commands of the operator's keys, until the receiver is dropped. Reading a terminal blocks, so a thread
 /// does it.
 #[must_use]
-pub fn keys() -> mpsc::Receiver<Wish> {
-    let (tell, wishes) = mpsc::channel(KEYS);
+pub fn keys() -> mpsc::Receiver<KeyCommand> {
+    let (sender, commands) = mpsc::channel(KEYS);
     thread::spawn(move || {
-        while !tell.is_closed() {
-            let wish = match event::poll(LOOK) {
+        while !sender.is_closed() {
+            let command = match event::poll(LOOK) {
                 Ok(false) => continue,
-                Ok(true) => event::read().map(|event| wish(&event)),
+                Ok(true) => event::read().map(|event| command(&event)),
                 Err(error) => Err(error),
             };
             // A terminal that cannot be read is gone.
-            let wish = wish.unwrap_or(Some(Wish::Quit));
-            if wish.is_some_and(|wish| tell.blocking_send(wish).is_err()) {
+            let command = command.unwrap_or(Some(KeyCommand::Quit));
+            if command.is_some_and(|command| sender.blocking_send(command).is_err()) {
                 return;
             }
         }
     });
-    wishes
+    commands
 }
 
-fn wish(event: &Event) -> Option<Wish> {
+fn command(event: &Event) -> Option<KeyCommand> {
     match event {
         Event::Key(key) if key.kind != KeyEventKind::Release => of_key(*key),
-        Event::Resize(..) => Some(Wish::Redraw),
+        Event::Resize(..) => Some(KeyCommand::Redraw),
         _ => None,
     }
 }
 
-fn of_key(key: KeyEvent) -> Option<Wish> {
+fn of_key(key: KeyEvent) -> Option<KeyCommand> {
     match key.code {
-        KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => Some(Wish::Quit),
-        KeyCode::Char('q') | KeyCode::Esc => Some(Wish::Quit),
-        KeyCode::Char('a') => Some(Wish::All),
-        KeyCode::Up | KeyCode::Char('k') => Some(Wish::Up(1)),
-        KeyCode::Down | KeyCode::Char('j') => Some(Wish::Down(1)),
-        KeyCode::PageUp => Some(Wish::Up(PAGE)),
-        KeyCode::PageDown => Some(Wish::Down(PAGE)),
+        KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => Some(KeyCommand::Quit),
+        KeyCode::Char('q') | KeyCode::Esc => Some(KeyCommand::Quit),
+        KeyCode::Char('a') => Some(KeyCommand::All),
+        KeyCode::Up | KeyCode::Char('k') => Some(KeyCommand::Up(1)),
+        KeyCode::Down | KeyCode::Char('j') => Some(KeyCommand::Down(1)),
+        KeyCode::PageUp => Some(KeyCommand::Up(PAGE)),
+        KeyCode::PageDown => Some(KeyCommand::Down(PAGE)),
         _ => None,
     }
 }
@@ -107,14 +107,14 @@ mod tests {
 
     #[test]
     fn three_keys_quit() {
-        let pressed = |code, modifiers| wish(&Event::Key(KeyEvent::new(code, modifiers)));
-        let leave = Some(Wish::Quit);
+        let pressed = |code, modifiers| command(&Event::Key(KeyEvent::new(code, modifiers)));
+        let leave = Some(KeyCommand::Quit);
         assert_eq!(pressed(KeyCode::Char('q'), KeyModifiers::NONE), leave);
         assert_eq!(pressed(KeyCode::Esc, KeyModifiers::NONE), leave);
         assert_eq!(pressed(KeyCode::Char('c'), KeyModifiers::CONTROL), leave);
         assert_eq!(pressed(KeyCode::Char('c'), KeyModifiers::NONE), None);
         let released = KeyEvent::new_with_kind(KeyCode::Char('q'), KeyModifiers::NONE, KeyEventKind::Release);
-        assert_eq!(wish(&Event::Key(released)), None);
-        assert_eq!(wish(&Event::Resize(80, 24)), Some(Wish::Redraw));
+        assert_eq!(command(&Event::Key(released)), None);
+        assert_eq!(command(&Event::Resize(80, 24)), Some(KeyCommand::Redraw));
     }
 }

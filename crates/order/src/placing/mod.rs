@@ -15,5 +15,5 @@ pub mod validate;
 pub use self::{
     admission::NotAdmitted,
     pending_order::{NotPlaced, Placed},
-    place::{Placing, Refused, Wish},
+    place::{PlacementRequest, Placing, Refused},
 };

@@ -43,7 +43,7 @@ pub struct Placing {
 }
 
 /// A request for an order. It has no `Debug`, since it holds personal data, which must not reach a log.
-pub struct Wish<'a> {
+pub struct PlacementRequest<'a> {
     /// The idempotency key: new for each order, the same for its repetitions.
     pub key: &'a str,
     /// The order as sent, not validated yet.
@@ -148,14 +148,14 @@ impl Placing {
     /// # Errors
     /// See [`Refused`]. After [`NotPlaced::Unavailable`] the order may exist: a retry with the same key returns the
     /// outcome. After any other error, this request has stored nothing.
-    pub async fn place(&self, wish: Wish<'_>) -> Result<Placed, Refused> {
-        let judged = match wish.retry_seconds {
-            None => self.judge(&wish).await,
+    pub async fn place(&self, request: PlacementRequest<'_>) -> Result<Placed, Refused> {
+        let judged = match request.retry_seconds {
+            None => self.judge(&request).await,
             Some(retry_seconds) => Err(Refused::TooFast { retry_seconds }),
         };
-        let Some(fingerprint) = fingerprint::of(wish.body) else {
+        let Some(fingerprint) = fingerprint::of(request.body) else {
             return Err(judged.err().unwrap_or_else(|| {
-                tracing::error!(request.id = %wish.correlation_id, "a valid order has no fingerprint");
+                tracing::error!(request.id = %request.correlation_id, "a valid order has no fingerprint");
                 NotPlaced::Failed.into()
             }));
         };
@@ -163,35 +163,35 @@ impl Placing {
             Ok(priced) => {
                 // Last, so that a client is not asked to retry an order that can never be accepted.
                 self.gate.admit()?;
-                let placement = placement(wish, fingerprint, priced);
+                let placement = placement(request, fingerprint, priced);
                 let mut storing = Span::after(Kind::Client, "store order", Some(&placement.traceparent));
                 storing.order(placement.order.id);
                 self.queue.submit(placement).await?
             }
             // The rules, the catalogue or the replaced order may have changed since the same request was accepted. A
             // repetition gets the stored answer: a refusal would make the customer order, and pay, again.
-            Err(refusal) => self.order_writer.placed_before(wish.key, &fingerprint).await?.ok_or(refusal)?,
+            Err(refusal) => self.order_writer.placed_before(request.key, &fingerprint).await?.ok_or(refusal)?,
         };
         Ok(outcome?)
     }
 
     /// Returns the priced order, or why it is refused today.
-    async fn judge(&self, wish: &Wish<'_>) -> Result<Priced, Refused> {
+    async fn judge(&self, request: &PlacementRequest<'_>) -> Result<Priced, Refused> {
         let catalogue = self.catalogue().ok_or(NotAdmitted::DatabaseUnavailable)?;
-        let priced = validate::order(wish.body, &catalogue).map_err(Refused::Invalid)?;
+        let priced = validate::order(request.body, &catalogue).map_err(Refused::Invalid)?;
         if let Some(replaced) = priced.request.replaces {
-            self.replaceable(wish, replaced).await?;
+            self.replaceable(request, replaced).await?;
         }
         // Charge only the total that the customer was shown; otherwise the customer must confirm the new one.
-        if wish.shown.or(priced.request.expected_total).is_some_and(|expected| expected != priced.total) {
+        if request.shown.or(priced.request.expected_total).is_some_and(|expected| expected != priced.total) {
             return Err(Refused::TotalChanged { total: priced.total, currency: priced.currency });
         }
         Ok(priced)
     }
 
     /// Checks whether the customer may replace this order: it is theirs, and its payment was declined.
-    async fn replaceable(&self, wish: &Wish<'_>, replaced: Uuid) -> Result<(), Refused> {
-        if (wish.owns)(replaced) {
+    async fn replaceable(&self, request: &PlacementRequest<'_>, replaced: Uuid) -> Result<(), Refused> {
+        if (request.owns)(replaced) {
             let finding = async |connection: &mut Connection| orders::find(connection, replaced).await;
             let found = self.database.run(ANSWER_WITHIN, finding).await?;
             if found.is_some_and(|order| order.status == OrderStatus::PaymentFailed.as_str()) {
@@ -204,8 +204,8 @@ impl Placing {
     }
 }
 
-fn placement(wish: Wish<'_>, fingerprint: Fingerprint, priced: Priced) -> PendingOrder {
-    let Wish { key, correlation_id, traceparent, .. } = wish;
+fn placement(request: PlacementRequest<'_>, fingerprint: Fingerprint, priced: Priced) -> PendingOrder {
+    let PlacementRequest { key, correlation_id, traceparent, .. } = request;
     let Priced { request, lines, total, currency } = priced;
     let replaces = request.replaces;
     let order = NewOrder {

@@ -321,11 +321,12 @@ mod tests {
     #[tokio::test]
     async fn requested_wait_picks_the_first_tier_that_is_long_enough() {
         let settle = settle();
-        let wish = |seconds| Failure::Retry { why: "busy".to_owned(), after: Some(Duration::from_secs(seconds)) };
-        assert_eq!(settle.delay(1, &wish(5)), Some(Duration::from_secs(10)));
-        assert_eq!(settle.delay(1, &wish(3_600)), Some(Duration::from_secs(60)));
+        let retry_after =
+            |seconds| Failure::Retry { why: "busy".to_owned(), after: Some(Duration::from_secs(seconds)) };
+        assert_eq!(settle.delay(1, &retry_after(5)), Some(Duration::from_secs(10)));
+        assert_eq!(settle.delay(1, &retry_after(3_600)), Some(Duration::from_secs(60)));
         assert_eq!(
-            settle.delay(3, &wish(5)),
+            settle.delay(3, &retry_after(5)),
             Some(Duration::from_secs(60)),
             "never sooner than the attempt's own tier"
         );

@@ -105,10 +105,10 @@ mod tests {
 
     #[test]
     fn retry_after_header_is_passed_on() {
-        let wish = Some(Duration::from_secs(7));
-        let limited = Refusal::of(Call::Confirm, StatusCode::TOO_MANY_REQUESTS, wish, false, b"");
+        let after = Some(Duration::from_secs(7));
+        let limited = Refusal::of(Call::Confirm, StatusCode::TOO_MANY_REQUESTS, after, false, b"");
         assert!(
-            matches!(ProviderError::from(limited), ProviderError::Unavailable { retry_after, .. } if retry_after == wish)
+            matches!(ProviderError::from(limited), ProviderError::Unavailable { retry_after, .. } if retry_after == after)
         );
     }
 
