@@ -70,7 +70,8 @@ pub async fn discard(source: &Source, options: &DiscardOptions, out: &mut impl W
         .map_err(|error| Failed::File { path: file.display().to_string(), source: error })?;
     let mut details = options.selection.details();
     put(&mut details, "file", json!(file));
-    throw_away(desk, &mut snapshot, &Principal::system_user(), (&options.selection.target(), details), &[]).await?;
+    discard_snapshot(desk, &mut snapshot, &Principal::system_user(), (&options.selection.target(), details), &[])
+        .await?;
     said(&snapshot, &file, options.json, out)
 }
 
@@ -82,7 +83,7 @@ pub async fn discard(source: &Source, options: &DiscardOptions, out: &mut impl W
 /// # Errors
 /// See [`Failed`]. Messages that were not removed by then are in their queues; the list of actions records how many
 /// were.
-pub(crate) async fn throw_away(
+pub(crate) async fn discard_snapshot(
     desk: Desk,
     snapshot: &mut Snapshot,
     actor: &Principal,
@@ -94,15 +95,15 @@ pub(crate) async fn throw_away(
     let beginning = async |connection: &mut Connection| write_beginning(connection, actor, what, &details, kept).await;
     desk.database.run(ANSWER_WITHIN, beginning).await?;
     let database = desk.database.clone();
-    let (gone, thrown_away) = remove(desk, snapshot).await;
-    let (outcome, mut details) = match &thrown_away {
+    let (gone, removed) = remove(desk, snapshot).await;
+    let (outcome, mut details) = match &removed {
         Ok(()) => (Outcome::Done, json!({})),
         Err(error) => (Outcome::Failed, principal::because(error)),
     };
     put(&mut details, "discarded", gone.into());
     let noting = async |connection: &mut Connection| actor.note(connection, what, &details, outcome).await;
     let noted: Result<(), StoreError> = database.run(ANSWER_WITHIN, noting).await;
-    thrown_away?;
+    removed?;
     if let Err(error) = noted {
         snapshot.unavailable.push(format!(
             "{}: the list of actions does not record that the messages were discarded",

@@ -22,7 +22,7 @@ use crate::{
         Principal,
         dlq::{
             Shown,
-            discard::throw_away,
+            discard::discard_snapshot,
             group::{Group, groups},
         },
     },
@@ -46,7 +46,7 @@ pub struct Asked {
 
 /// The messages that were discarded, or would be.
 #[derive(Debug, Serialize)]
-pub struct Thrown {
+pub struct DiscardReport {
     /// Whether this was only a dry run.
     pub dry_run: bool,
     /// Identifies the entry in the log of actions and the kept messages.
@@ -84,22 +84,27 @@ pub async fn discard(request: HttpRequest, payload: Payload, console: Data<Conso
     let Asked { chosen, dry_run } = list::json(&request, payload).await?;
     let chosen: Chosen =
         serde_json::from_value(chosen).map_err(|error| Problem::new(Code::InvalidRequest, format!("{error}.")))?;
-    Ok(answer(&throw(&console, operator.actor(&request), chosen, dry_run).await?))
+    Ok(answer(&discard_chosen(&console, operator.actor(&request), chosen, dry_run).await?))
 }
 
 /// Discards the selected messages, or only reports them.
 ///
 /// # Errors
 /// The same as for [`discard`].
-pub async fn throw(console: &Console, actor: Principal, mut chosen: Chosen, dry_run: bool) -> Result<Thrown, Problem> {
+pub async fn discard_chosen(
+    console: &Console,
+    actor: Principal,
+    mut chosen: Chosen,
+    dry_run: bool,
+) -> Result<DiscardReport, Problem> {
     if *chosen.limit.get_or_insert(MOST) > MOST {
         return Err(Problem::new(Code::InvalidRequest, format!("limit must be at most {MOST}.")));
     }
     let (selection, broker, held) = (chosen.selection()?, console.broker()?, console.clone());
-    let throwing = async move {
+    let discarding = async move {
         let _turn = held.turn().await?;
         let (desk, mut snapshot) = dead_letters::hold(&held, broker, &selection).await?;
-        let mut thrown = Thrown {
+        let mut report = DiscardReport {
             dry_run,
             request_id: actor.request_id(),
             selected: snapshot.letters.len(),
@@ -109,8 +114,8 @@ pub async fn throw(console: &Console, actor: Principal, mut chosen: Chosen, dry_
         };
         if snapshot.letters.is_empty() || dry_run {
             dead_letters::put_back(desk).await?;
-            thrown.unavailable = snapshot.unavailable;
-            return if dry_run { Ok(thrown) } else { Err(none()) };
+            report.unavailable = snapshot.unavailable;
+            return if dry_run { Ok(report) } else { Err(none()) };
         }
         let numbers = desk.numbers(snapshot.letters.iter().filter_map(|letter| letter.order_id)).await?;
         let letters: Vec<Value> = snapshot
@@ -119,12 +124,12 @@ pub async fn throw(console: &Console, actor: Principal, mut chosen: Chosen, dry_
             .map(|letter| serde_json::to_value(Shown::new(letter, &numbers)))
             .collect::<Result<_, _>>()
             .map_err(StoreError::from)?;
-        throw_away(desk, &mut snapshot, &actor, (&selection.target(), selection.details()), &letters).await?;
-        thrown.discarded = snapshot.letters.len();
-        thrown.unavailable = snapshot.unavailable;
-        Ok(thrown)
+        discard_snapshot(desk, &mut snapshot, &actor, (&selection.target(), selection.details()), &letters).await?;
+        report.discarded = snapshot.letters.len();
+        report.unavailable = snapshot.unavailable;
+        Ok(report)
     };
-    console.finish(throwing).await
+    console.finish(discarding).await
 }
 
 /// Returns the problem of a selection that matches nothing.

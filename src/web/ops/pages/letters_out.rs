@@ -19,7 +19,7 @@ use crate::{
         ops::{
             Console,
             dead_letters::Chosen,
-            discards::{self, Thrown},
+            discards::{self, DiscardReport},
             list::Query,
             replays::{self, Plan},
         },
@@ -43,7 +43,7 @@ struct ReplayPlan {
 struct Discard {
     frame: Option<Frame>,
     chosen: Chosen,
-    thrown: Thrown,
+    report: DiscardReport,
 }
 
 /// Returns the selection in the form.
@@ -91,9 +91,9 @@ pub async fn replay(request: HttpRequest, payload: Payload, console: Data<Consol
 pub async fn discard(request: HttpRequest, payload: Payload, console: Data<Console>) -> HttpResponse {
     done(&request, payload, &console, "dead-letters", async |operator, fields, frame| {
         let (chosen, dry_run) = (chosen(&fields)?, fields.text("confirmed").is_none());
-        let thrown = discards::throw(&console, operator.actor(&request), chosen.clone(), dry_run).await?;
-        let chosen = as_shown(chosen, thrown.selected);
-        Ok(page(&Discard { frame: Some(frame), chosen, thrown }))
+        let report = discards::discard_chosen(&console, operator.actor(&request), chosen.clone(), dry_run).await?;
+        let chosen = as_shown(chosen, report.selected);
+        Ok(page(&Discard { frame: Some(frame), chosen, report }))
     })
     .await
 }
