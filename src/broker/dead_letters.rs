@@ -77,7 +77,7 @@ pub struct DeadLetter {
 #[derive(Debug, Default)]
 pub struct Found {
     /// The messages, oldest first.
-    pub letters: Vec<DeadLetter>,
+    pub dead_letters: Vec<DeadLetter>,
     /// How many more messages there were.
     pub more: u32,
 }
@@ -146,15 +146,15 @@ impl DeadLetters {
     }
 
     async fn take(&self, subscription: Subscription, mut reading: Reading) -> Found {
-        let mut letters = Vec::new();
-        while letters.len() < usize::from(reading.wanted) {
+        let mut dead_letters = Vec::new();
+        while dead_letters.len() < usize::from(reading.wanted) {
             // Fewer than were counted: another consumer received some of them.
             let Ok(Some(Ok(delivery))) = tokio::time::timeout(TIMEOUT, reading.consumer.next()).await else { break };
-            letters.push(DeadLetter::new(subscription, delivery, Arc::clone(&reading.removed)));
+            dead_letters.push(DeadLetter::new(subscription, delivery, Arc::clone(&reading.removed)));
         }
         let cancelling = reading.channel.basic_cancel(reading.consumer.tag(), BasicCancelOptions::default());
         drop(tokio::time::timeout(TIMEOUT, cancelling).await);
-        Found { letters, more: reading.more }
+        Found { dead_letters, more: reading.more }
     }
 
     /// Requeues everything that is still held, and waits up to a second until the next reader can find it.

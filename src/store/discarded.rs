@@ -36,8 +36,8 @@ pub struct Discarded {
 ///
 /// # Errors
 /// Returns database errors.
-pub async fn keep(connection: &mut Connection, request_id: Uuid, letters: &[Value]) -> Result<(), StoreError> {
-    let rows: Vec<_> = letters
+pub async fn keep(connection: &mut Connection, request_id: Uuid, dead_letters: &[Value]) -> Result<(), StoreError> {
+    let rows: Vec<_> = dead_letters
         .iter()
         .map(|letter| (discarded::request_id.eq(request_id), discarded::letter.eq(text::storable_json(letter))))
         .collect();

@@ -171,7 +171,7 @@ async fn each_read_finds_everything_that_the_previous_one_requeued() {
         // Both connect first, so that the second read follows the first immediately.
         for mut look in [open(&connector).await, open(&connector).await] {
             let found = look.read(PAYMENT, 10).await.expect("the queue can be read");
-            assert_eq!(found.letters.len(), 3, "pair {number}");
+            assert_eq!(found.dead_letters.len(), 3, "pair {number}");
             look.close().await.expect("the messages are requeued");
         }
     }

@@ -54,18 +54,19 @@ pub async fn discard(source: &Source, options: &DiscardOptions, out: &mut impl W
     if !options.json {
         report::selected(&snapshot, out)?;
     }
-    if snapshot.letters.is_empty() {
-        desk.letters.close().await?;
+    if snapshot.dead_letters.is_empty() {
+        desk.dead_letters.close().await?;
         return nothing(&snapshot, options.json, out);
     }
-    let question = format!("Discard {}?", count(snapshot.letters.len(), "dead letter"));
+    let question = format!("Discard {}?", count(snapshot.dead_letters.len(), "dead letter"));
     if ask(&question, options.yes, out).await? == Answer::No {
-        desk.letters.close().await?;
+        desk.dead_letters.close().await?;
         writeln!(out, "Nothing was discarded.")?;
         return Ok(Exit::No);
     }
     let file = options.file.clone().unwrap_or_else(default_file);
-    let numbers = desk.numbers(snapshot.letters.iter().filter_map(|letter| letter.order_id)).await.unwrap_or_default();
+    let numbers =
+        desk.numbers(snapshot.dead_letters.iter().filter_map(|letter| letter.order_id)).await.unwrap_or_default();
     keep(&file, &snapshot, &numbers)
         .map_err(|error| Failed::File { path: file.display().to_string(), source: error })?;
     let mut details = options.selection.details();
@@ -91,7 +92,7 @@ pub(crate) async fn discard_snapshot(
     kept: &[Value],
 ) -> Result<(), Failed> {
     let what = (What::Discard, target);
-    put(&mut details, "selected", snapshot.letters.len().into());
+    put(&mut details, "selected", snapshot.dead_letters.len().into());
     let beginning = async |connection: &mut Connection| write_beginning(connection, actor, what, &details, kept).await;
     desk.database.run(ANSWER_WITHIN, beginning).await?;
     let database = desk.database.clone();
@@ -133,8 +134,8 @@ async fn write_beginning(
 async fn remove(desk: Desk, snapshot: &mut Snapshot) -> (usize, Result<(), Failed>) {
     // A message that is dead-lettered from now on is a new dead letter.
     let last = last_death(&desk).await;
-    let (gone, removed) = each(&snapshot.letters, async |letter| letter.remove().await).await;
-    let noted = note(&desk, snapshot.letters.get(..gone).unwrap_or_default(), last).await;
+    let (gone, removed) = each(&snapshot.dead_letters, async |letter| letter.remove().await).await;
+    let noted = note(&desk, snapshot.dead_letters.get(..gone).unwrap_or_default(), last).await;
     if let Err(error) = noted {
         snapshot.unavailable.push(format!(
             "{}: it still counts them as dead letters, which `orderflow republish --missing --purged` would republish",
@@ -142,7 +143,7 @@ async fn remove(desk: Desk, snapshot: &mut Snapshot) -> (usize, Result<(), Faile
         ));
     }
     // Only a confirmed close guarantees that they are gone.
-    let closed = desk.letters.close().await;
+    let closed = desk.dead_letters.close().await;
     (gone, removed.and(closed).map_err(Failed::from))
 }
 
@@ -169,7 +170,7 @@ fn said(snapshot: &Snapshot, file: &Path, json: bool, out: &mut impl Write) -> R
     if json {
         write_json(snapshot, Some(file), out)?;
     } else {
-        writeln!(out, "{} discarded; kept in {}", count(snapshot.letters.len(), "dead letter"), file.display())?;
+        writeln!(out, "{} discarded; kept in {}", count(snapshot.dead_letters.len(), "dead letter"), file.display())?;
         for note in &snapshot.unavailable {
             writeln!(out, "note: {note}")?;
         }
@@ -181,7 +182,8 @@ fn write_json(snapshot: &Snapshot, file: Option<&Path>, out: &mut impl Write) ->
     let head = Head::now();
     let report = json!({
         "schema_version": head.schema_version, "generated_at": orderflow_events::timestamp::format(&head.generated_at),
-        "discarded": snapshot.letters.len(), "groups": groups(&snapshot.letters), "file": file, "unavailable": snapshot.unavailable,
+        "discarded": snapshot.dead_letters.len(), "groups": groups(&snapshot.dead_letters), "file": file,
+        "unavailable": snapshot.unavailable,
     });
     serde_json::to_writer_pretty(&mut *out, &report)?;
     writeln!(out)?;
@@ -196,7 +198,7 @@ fn default_file() -> PathBuf {
 fn keep(path: &Path, snapshot: &Snapshot, numbers: &HashMap<Uuid, String>) -> std::io::Result<()> {
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     let mut writer = BufWriter::new(&file);
-    for letter in &snapshot.letters {
+    for letter in &snapshot.dead_letters {
         serde_json::to_writer(&mut writer, &Shown::new(letter, numbers))?;
         writer.write_all(b"\n")?;
     }

@@ -40,28 +40,30 @@ fn optional_time<S: serde::Serializer>(time: &Option<DateTime<Utc>>, serializer:
 }
 
 /// Returns the groups by queue, and within a queue the largest first.
-pub fn groups(letters: &[DeadLetter]) -> Vec<Group> {
+pub fn groups(dead_letters: &[DeadLetter]) -> Vec<Group> {
     let mut by_pattern: BTreeMap<(String, String), Vec<&DeadLetter>> = BTreeMap::new();
-    for letter in letters {
+    for letter in dead_letters {
         let key = (letter.subscription.dead_letter_queue(), pattern(&letter.reason));
         by_pattern.entry(key).or_default().push(letter);
     }
-    let mut groups: Vec<_> =
-        by_pattern.into_iter().filter_map(|((queue, pattern), letters)| group(queue, pattern, &letters)).collect();
+    let mut groups: Vec<_> = by_pattern
+        .into_iter()
+        .filter_map(|((queue, pattern), dead_letters)| group(queue, pattern, &dead_letters))
+        .collect();
     groups.sort_by(|one, other| one.queue.cmp(&other.queue).then(other.messages.cmp(&one.messages)));
     groups
 }
 
-fn group(queue: String, pattern: String, letters: &[&DeadLetter]) -> Option<Group> {
-    let first = letters.first()?;
+fn group(queue: String, pattern: String, dead_letters: &[&DeadLetter]) -> Option<Group> {
+    let first = dead_letters.first()?;
     // The full reason, if all messages share it.
-    let same = letters.iter().all(|letter| letter.reason == first.reason);
-    let orders: HashSet<_> = letters.iter().filter_map(|letter| letter.order_id).collect();
-    let times = || letters.iter().filter_map(|letter| letter.died_at);
+    let same = dead_letters.iter().all(|letter| letter.reason == first.reason);
+    let orders: HashSet<_> = dead_letters.iter().filter_map(|letter| letter.order_id).collect();
+    let times = || dead_letters.iter().filter_map(|letter| letter.died_at);
     Some(Group {
         queue,
         reason: if same { first.reason.clone() } else { pattern },
-        messages: letters.len(),
+        messages: dead_letters.len(),
         orders: orders.len(),
         oldest: times().min(),
         newest: times().max(),

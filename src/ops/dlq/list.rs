@@ -35,9 +35,9 @@ pub async fn list(source: &Source, json: bool, out: &mut impl Write) -> Result<E
     let mut desk = Desk::open(source).await?;
     let mut snapshot = desk.read(roster().subscriptions()).await?;
     let notes = notes(&desk, roster().subscriptions(), &mut snapshot).await;
-    desk.letters.close().await?;
+    desk.dead_letters.close().await?;
     let exit = if snapshot.unavailable.is_empty() { Exit::Ok } else { Exit::Unreachable };
-    let (groups, messages) = (groups(&snapshot.letters), snapshot.letters.len());
+    let (groups, messages) = (groups(&snapshot.dead_letters), snapshot.dead_letters.len());
     let report = Report { head: Head::now(), messages, groups, notes, unavailable: snapshot.unavailable };
     if json {
         serde_json::to_writer_pretty(&mut *out, &report)?;
@@ -74,7 +74,7 @@ fn elsewhere(of: &[Subscription], snapshot: &Snapshot, known: &HashMap<String, i
     let mut notes = Vec::new();
     for subscription in of {
         let queue = subscription.dead_letter_queue();
-        let here = snapshot.letters.iter().filter(|letter| letter.subscription == *subscription).count();
+        let here = snapshot.dead_letters.iter().filter(|letter| letter.subscription == *subscription).count();
         let known = known.get(&subscription.queue()).copied().unwrap_or(0);
         let here = i64::try_from(here).unwrap_or(i64::MAX);
         if known > here && !snapshot.more.iter().any(|one| one.queue == queue) {

@@ -56,7 +56,7 @@ const SCHEMA_VERSION: u32 = 1;
 /// The connections that commands and console share.
 pub(crate) struct Desk {
     pub(crate) connector: Connector,
-    pub(crate) letters: DeadLetters,
+    pub(crate) dead_letters: DeadLetters,
     pub(crate) database: Database,
 }
 
@@ -74,8 +74,8 @@ impl Desk {
     /// # Errors
     /// Fails if the broker cannot be reached.
     pub(crate) async fn at(connector: Connector, database: Database) -> Result<Self, BrokerError> {
-        let letters = DeadLetters::open(&connector).await?;
-        Ok(Self { connector, letters, database })
+        let dead_letters = DeadLetters::open(&connector).await?;
+        Ok(Self { connector, dead_letters, database })
     }
 
     /// Records an action.
@@ -94,13 +94,13 @@ impl Desk {
     pub(crate) async fn read(&mut self, subscriptions: &[Subscription]) -> Result<Snapshot, Failed> {
         let (mut snapshot, mut missing) = (Snapshot::default(), Vec::new());
         for subscription in subscriptions {
-            match self.letters.read(*subscription, left(snapshot.letters.len())).await {
+            match self.dead_letters.read(*subscription, left(snapshot.dead_letters.len())).await {
                 Ok(found) => {
                     if found.more > 0 {
-                        let (queue, looked_at) = (subscription.dead_letter_queue(), found.letters.len());
+                        let (queue, looked_at) = (subscription.dead_letter_queue(), found.dead_letters.len());
                         snapshot.more.push(More { queue, looked_at, more: found.more });
                     }
-                    snapshot.letters.extend(found.letters);
+                    snapshot.dead_letters.extend(found.dead_letters);
                 }
                 Err(NotReady::Missing(queue)) => missing.push(queue),
                 Err(unreachable) => return Err(unreachable.into()),
@@ -126,7 +126,7 @@ impl Desk {
 /// The contents of dead-letter queues at one moment.
 #[derive(Default)]
 pub(crate) struct Snapshot {
-    pub(crate) letters: Vec<DeadLetter>,
+    pub(crate) dead_letters: Vec<DeadLetter>,
     /// Queues that were read only in part.
     pub(crate) more: Vec<More>,
     /// What could not be read, and why.

@@ -116,22 +116,22 @@ pub async fn replay(source: &Source, options: &ReplayOptions, out: &mut impl Wri
     options.selection.check()?;
     let mut desk = Desk::open(source).await?;
     let snapshot = options.selection.freeze(&mut desk).await?;
-    let mut tracker = Tracker::new(&desk, &snapshot.letters).await?;
+    let mut tracker = Tracker::new(&desk, &snapshot.dead_letters).await?;
     if !options.json {
         plan(&snapshot, &tracker, options, out)?;
     }
     let mut stopped = None;
-    if !snapshot.letters.is_empty() && !options.dry_run {
+    if !snapshot.dead_letters.is_empty() && !options.dry_run {
         sending::too_long(&snapshot, options.pace())?;
-        let question = format!("Replay {}?", count(snapshot.letters.len(), "dead letter"));
+        let question = format!("Replay {}?", count(snapshot.dead_letters.len(), "dead letter"));
         if ask(&question, options.yes, out).await? == Answer::No {
-            desk.letters.close().await?;
+            desk.dead_letters.close().await?;
             writeln!(out, "Nothing was sent.")?;
             return Ok(Exit::No);
         }
         stopped = send(&desk, &snapshot, &mut tracker, options, out).await?;
     }
-    desk.letters.close().await?;
+    desk.dead_letters.close().await?;
     conclude(&snapshot, &tracker, stopped, options, out)
 }
 
@@ -145,10 +145,10 @@ async fn send<'a>(
 ) -> Result<Option<String>, Failed> {
     let (actor, target) = (Principal::system_user(), options.selection.target());
     let mut details = options.selection.details();
-    put(&mut details, "selected", snapshot.letters.len().into());
+    put(&mut details, "selected", snapshot.dead_letters.len().into());
     let what = (What::Replay, target.as_str());
     desk.note(&actor, what, &details, Outcome::Begun).await?;
-    let mut watch = Teller { out, quiet: options.json, of: snapshot.letters.len(), reported_at: Instant::now() };
+    let mut watch = Teller { out, quiet: options.json, of: snapshot.dead_letters.len(), reported_at: Instant::now() };
     let sent = sending::send_all(desk, snapshot, tracker, options.pace(), &mut watch).await;
     let (applied, died_again) = tracker.ended();
     let so_far = json!({ "sent": tracker.sent(), "applied": applied, "died_again": died_again });
@@ -186,8 +186,8 @@ fn plan(
             report::is_are(applied)
         )?;
     }
-    if options.dry_run && !snapshot.letters.is_empty() {
-        writeln!(out, "{} would be replayed to their queues.", count(snapshot.letters.len(), "message"))?;
+    if options.dry_run && !snapshot.dead_letters.is_empty() {
+        writeln!(out, "{} would be replayed to their queues.", count(snapshot.dead_letters.len(), "message"))?;
     }
     Ok(())
 }
@@ -202,28 +202,28 @@ fn conclude(
 ) -> Result<Exit, Failed> {
     let exit = match () {
         () if !snapshot.unavailable.is_empty() => Exit::Unreachable,
-        () if snapshot.letters.is_empty() || stopped.is_some() || tracker.death().is_some() => Exit::No,
+        () if snapshot.dead_letters.is_empty() || stopped.is_some() || tracker.death().is_some() => Exit::No,
         () => Exit::Ok,
     };
     if options.json {
         let report = Report {
             head: Head::now(),
             dry_run: options.dry_run,
-            selected: snapshot.letters.len(),
-            groups: &groups(&snapshot.letters),
+            selected: snapshot.dead_letters.len(),
+            groups: &groups(&snapshot.dead_letters),
             stopped,
             messages: tracker.lines(),
             unavailable: &snapshot.unavailable,
         };
         serde_json::to_writer_pretty(&mut *out, &report)?;
         writeln!(out)?;
-    } else if snapshot.letters.is_empty() {
+    } else if snapshot.dead_letters.is_empty() {
         writeln!(out, "{}", report::NOTHING)?;
     } else if !options.dry_run {
         tracker.print(out)?;
         if let Some(stopped) = stopped {
             writeln!(out, "Stopped: {stopped}.")?;
-            let left = snapshot.letters.len() - tracker.sent();
+            let left = snapshot.dead_letters.len() - tracker.sent();
             if left > 0 {
                 writeln!(
                     out,

@@ -7,7 +7,7 @@ use crate::ops::Failed;
 
 /// Writes the selected messages by queue and reason, then the notes.
 pub fn selected(snapshot: &Snapshot, out: &mut impl Write) -> Result<(), Failed> {
-    for group in groups(&snapshot.letters) {
+    for group in groups(&snapshot.dead_letters) {
         writeln!(out, "{:>6} × {}: {}", group.messages, group.queue, group.reason)?;
     }
     notes(snapshot, out)

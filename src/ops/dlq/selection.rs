@@ -139,7 +139,7 @@ impl Selection {
         let mut snapshot = desk.read(&self.subscriptions()).await?;
         let limit = self.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
         let (mut chosen, mut others) = (Vec::new(), Vec::new());
-        for letter in std::mem::take(&mut snapshot.letters) {
+        for letter in std::mem::take(&mut snapshot.dead_letters) {
             if chosen.len() < limit && self.matches(&letter, order) {
                 chosen.push(letter);
             } else {
@@ -149,7 +149,7 @@ impl Selection {
         for other in others {
             other.put_back().await;
         }
-        snapshot.letters = chosen;
+        snapshot.dead_letters = chosen;
         Ok(snapshot)
     }
 

@@ -54,11 +54,11 @@ pub trait Watch {
 /// # Errors
 /// Returns [`Failed::Usage`] if not.
 pub fn too_long(snapshot: &Snapshot, pace: Pace) -> Result<(), Failed> {
-    let (letters, at_most, rate) = (snapshot.letters.len(), at_most(pace), pace.rate);
-    if letters <= at_most {
+    let (dead_letters, at_most, rate) = (snapshot.dead_letters.len(), at_most(pace), pace.rate);
+    if dead_letters <= at_most {
         return Ok(());
     }
-    let (count, patience) = (count(letters, "message"), humantime::format_duration(pace.patience));
+    let (count, patience) = (count(dead_letters, "message"), humantime::format_duration(pace.patience));
     Err(Failed::Usage(format!(
         "{count} at {rate} a second would take longer than 20 minutes with a patience of {patience}, and RabbitMQ \
          requeues messages that are held for 30: pass a higher --rate, or --limit {at_most} and run it again (one run \
@@ -85,7 +85,7 @@ pub async fn send_all<'a>(
 ) -> Result<Option<String>, Failed> {
     // If a queue were missing, the message would become unroutable.
     let check = BrokerCheck::new(&desk.connector)?;
-    let mut homes: Vec<_> = snapshot.letters.iter().map(|letter| letter.home).collect();
+    let mut homes: Vec<_> = snapshot.dead_letters.iter().map(|letter| letter.home).collect();
     homes.sort_unstable();
     homes.dedup();
     for home in homes {
@@ -95,7 +95,7 @@ pub async fn send_all<'a>(
     let publisher = Publisher::start(desk.connector.clone(), stop.clone());
     let _stop = stop.drop_guard();
     tokio::time::timeout(TIMEOUT, publisher.connected()).await.map_err(|_| BrokerError::TimedOut(TIMEOUT))?;
-    let mut sending = Sending { publisher, letters: &snapshot.letters, tracker, watch, pace };
+    let mut sending = Sending { publisher, dead_letters: &snapshot.dead_letters, tracker, watch, pace };
     if let Some(stopped) = sending.canaries().await? {
         return Ok(Some(stopped));
     }
@@ -104,7 +104,7 @@ pub async fn send_all<'a>(
 
 struct Sending<'a, 'b, W> {
     publisher: Publisher,
-    letters: &'a [DeadLetter],
+    dead_letters: &'a [DeadLetter],
     tracker: &'b mut Tracker<'a>,
     watch: &'b mut W,
     pace: Pace,
@@ -121,7 +121,7 @@ impl<W: Watch> Sending<'_, '_, W> {
         for (index, letter) in &first {
             self.send(*index, letter).await?;
         }
-        let others = self.letters.len() > first.len();
+        let others = self.dead_letters.len() > first.len();
         let name = |letter: &DeadLetter| match first.len() {
             1 => format!("the first one, {},", letter.id),
             several => format!("one of the first {several}, {},", letter.id),
@@ -161,7 +161,7 @@ impl<W: Watch> Sending<'_, '_, W> {
         let mut ticks = tokio::time::interval(Duration::from_secs(1) / self.pace.rate.max(1));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut looked = Instant::now();
-        for (index, letter) in self.letters.iter().enumerate() {
+        for (index, letter) in self.dead_letters.iter().enumerate() {
             if self.tracker.is_sent(index) {
                 continue;
             }

@@ -104,17 +104,17 @@ pub async fn show(source: &Source, options: &ShowOptions, out: &mut impl Write) 
     let wanted = |one: &Subscription| options.queue.as_ref().is_none_or(|pattern| pattern.matches(*one));
     let subscriptions: Vec<_> = roster().subscriptions().iter().copied().filter(wanted).collect();
     let mut snapshot = desk.read(&subscriptions).await?;
-    snapshot.letters.retain(|letter| options.message.as_ref().is_none_or(|id| *id == letter.id));
-    snapshot.letters.truncate(usize::try_from(options.limit).unwrap_or(usize::MAX));
-    let numbers = match desk.numbers(snapshot.letters.iter().filter_map(|letter| letter.order_id)).await {
+    snapshot.dead_letters.retain(|letter| options.message.as_ref().is_none_or(|id| *id == letter.id));
+    snapshot.dead_letters.truncate(usize::try_from(options.limit).unwrap_or(usize::MAX));
+    let numbers = match desk.numbers(snapshot.dead_letters.iter().filter_map(|letter| letter.order_id)).await {
         Ok(numbers) => numbers,
         Err(error) => {
             snapshot.unavailable.push(not_from_database(&error));
             HashMap::new()
         }
     };
-    let messages: Vec<_> = snapshot.letters.iter().map(|letter| Shown::new(letter, &numbers)).collect();
-    desk.letters.close().await?;
+    let messages: Vec<_> = snapshot.dead_letters.iter().map(|letter| Shown::new(letter, &numbers)).collect();
+    desk.dead_letters.close().await?;
     let exit = match (messages.is_empty(), snapshot.unavailable.is_empty()) {
         (_, false) => Exit::Unreachable,
         (true, true) => Exit::No,
@@ -126,7 +126,7 @@ pub async fn show(source: &Source, options: &ShowOptions, out: &mut impl Write) 
         writeln!(out)?;
         return Ok(exit);
     }
-    for (shown, letter) in report.messages.iter().zip(&snapshot.letters) {
+    for (shown, letter) in report.messages.iter().zip(&snapshot.dead_letters) {
         print(shown, letter, out)?;
     }
     if report.messages.is_empty() {

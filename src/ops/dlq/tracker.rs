@@ -61,7 +61,7 @@ struct Tracked {
 /// Tracks the messages of one replay, in their order.
 pub struct Tracker<'a> {
     desk: orderflow_service::store::Database,
-    letters: &'a [DeadLetter],
+    dead_letters: &'a [DeadLetter],
     tracked: Vec<Tracked>,
     numbers: HashMap<Uuid, String>,
     last_death: i64,
@@ -69,11 +69,11 @@ pub struct Tracker<'a> {
 
 impl<'a> Tracker<'a> {
     /// Reads what is known of the messages before anything is sent.
-    pub async fn new(desk: &Desk, letters: &'a [DeadLetter]) -> Result<Self, StoreError> {
-        let numbers = desk.numbers(letters.iter().filter_map(|letter| letter.order_id)).await?;
+    pub async fn new(desk: &Desk, dead_letters: &'a [DeadLetter]) -> Result<Self, StoreError> {
+        let numbers = desk.numbers(dead_letters.iter().filter_map(|letter| letter.order_id)).await?;
         let last_death =
             desk.database.run(ANSWER_WITHIN, async |c: &mut Connection| failures::last_death(c).await).await?;
-        let tracked = letters
+        let tracked = dead_letters
             .iter()
             .map(|letter| Tracked {
                 key: key(letter),
@@ -85,7 +85,7 @@ impl<'a> Tracker<'a> {
                 sent_at: None,
             })
             .collect();
-        let mut tracker = Self { desk: desk.database.clone(), letters, tracked, numbers, last_death };
+        let mut tracker = Self { desk: desk.database.clone(), dead_letters, tracked, numbers, last_death };
         for index in tracker.applied_among(|_| true).await? {
             if let Some(tracked) = tracker.tracked.get_mut(index) {
                 tracked.was_applied = true;
@@ -103,7 +103,7 @@ impl<'a> Tracker<'a> {
     /// none, returns the first message.
     pub fn canaries(&self, number: usize) -> Vec<(usize, &'a DeadLetter)> {
         let telling = |tracked: &Tracked| tracked.is_tracked && tracked.key.event_id.is_some() && !tracked.was_applied;
-        let all = || self.tracked.iter().zip(self.letters).enumerate();
+        let all = || self.tracked.iter().zip(self.dead_letters).enumerate();
         let mut first: Vec<_> = all().filter(|(_, (tracked, _))| telling(tracked)).take(number).collect();
         if first.is_empty() {
             first = all().take(1).collect();
@@ -152,7 +152,7 @@ impl<'a> Tracker<'a> {
 
     /// Returns a description of the first message that was dead-lettered again.
     pub fn death(&self) -> Option<String> {
-        self.tracked.iter().zip(self.letters).find_map(|(tracked, letter)| match &tracked.fate {
+        self.tracked.iter().zip(self.dead_letters).find_map(|(tracked, letter)| match &tracked.fate {
             Fate::DiedAgain(reason) => Some(format!("{} died again: {reason}", letter.id)),
             _ => None,
         })
@@ -218,7 +218,7 @@ impl<'a> Tracker<'a> {
                 reason,
             }
         };
-        self.tracked.iter().zip(self.letters).map(line).collect()
+        self.tracked.iter().zip(self.dead_letters).map(line).collect()
     }
 
     /// Writes the report as text.

@@ -39,7 +39,7 @@ pub struct Indexed {
     /// For a second read.
     pub database: Database,
     /// Dead letters by subscription.
-    pub letters: HashMap<String, i64>,
+    pub dead_letters: HashMap<String, i64>,
 }
 
 /// Checks the database. Returns the index of dead letters, to be compared with the broker.
@@ -69,15 +69,15 @@ pub async fn check(found: &mut Checkup, source: &Source, config: &DatabaseConfig
         }
         inspect(found, &mut connection).await
     };
-    let letters = match looking.await {
-        Ok(letters) => letters?,
+    let dead_letters = match looking.await {
+        Ok(dead_letters) => dead_letters?,
         Err(error) => {
             found.cannot("database", explained(&error));
             return None;
         }
     };
     drop(connection);
-    Some(Indexed { database, letters })
+    Some(Indexed { database, dead_letters })
 }
 
 async fn inspect(found: &mut Checkup, connection: &mut Connection) -> Result<Option<HashMap<String, i64>>, StoreError> {

@@ -90,7 +90,7 @@ async fn scan(indexed: &Indexed, queues: &Queues, arrival: Duration) -> Result<S
             Ok(ready) if ready > 0 => seen.backlogs.push(queue),
             // A missing queue holds nothing. If the broker has become unavailable meanwhile, the first result counts.
             Ok(_) | Err(NotReady::Missing(_) | NotReady::NoVhost(_) | NotReady::Unreachable(_)) => {
-                let known = indexed.letters.get(&queue).copied().unwrap_or(0);
+                let known = indexed.dead_letters.get(&queue).copied().unwrap_or(0);
                 if queues.dead.get(&queue).is_some_and(|there| i64::from(*there) > known) {
                     seen.unnamed.push(queue.clone());
                 }

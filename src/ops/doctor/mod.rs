@@ -7,8 +7,8 @@ mod access;
 mod capacity;
 mod certificates;
 mod database;
+mod dead_letters;
 mod encryption;
-mod letters;
 mod management;
 mod missing;
 mod queues;
@@ -60,7 +60,7 @@ pub async fn run(source: &Source, json: bool, out: &mut impl Write) -> Result<Ex
             let vhost = management::check(&mut checkup, &config, &topology).await;
             let queues = queues::check(&mut checkup, &broker, &topology, vhost).await;
             missing::check(&mut checkup, indexed.as_ref(), queues.as_ref(), arrival).await;
-            letters::check(&mut checkup, indexed.as_ref(), queues.as_ref()).await;
+            dead_letters::check(&mut checkup, indexed.as_ref(), queues.as_ref()).await;
         }
         None => {
             encryption::others(&mut checkup, source, None);

@@ -138,11 +138,12 @@ fn dead_letters(found: &mut Checkup, states: &QueueStates) -> BTreeMap<String, u
         .iter()
         .filter_map(|one| states.get(&one.dead_letter_queue()).map(|state| (one.queue(), state.ready)))
         .collect();
-    let full: Vec<_> = waiting.iter().filter(|(_, letters)| **letters > 0).collect();
+    let full: Vec<_> = waiting.iter().filter(|(_, dead_letters)| **dead_letters > 0).collect();
     let total: u32 = waiting.values().sum();
     found.saw("dead letters", if total == 0 { "none".to_owned() } else { total.to_string() });
     if total > 0 {
-        let queues: Vec<_> = full.iter().map(|(queue, letters)| format!("{letters} in {queue}.dlq")).collect();
+        let queues: Vec<_> =
+            full.iter().map(|(queue, dead_letters)| format!("{dead_letters} in {queue}.dlq")).collect();
         let wait = if total == 1 { "needs" } else { "need" };
         found.found(
             "dead letters",

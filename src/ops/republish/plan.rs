@@ -134,11 +134,11 @@ async fn refusal(check: &BrokerCheck, queue: &str, force: bool) -> Result<Option
 }
 
 async fn still_there(check: &BrokerCheck, queue: &str) -> Result<Option<String>, Failed> {
-    let letters = format!("{queue}.dlq");
-    match check.ready_messages(&letters).await {
+    let dead_letter_queue = format!("{queue}.dlq");
+    match check.ready_messages(&dead_letter_queue).await {
         Ok(0) => Ok(None),
         Ok(there) => Ok(Some(format!(
-            "{letters} has {}, and only an empty queue shows what was purged: `orderflow dlq replay` or \
+            "{dead_letter_queue} has {}, and only an empty queue shows what was purged: `orderflow dlq replay` or \
              `discard` its messages first",
             count(there, "message")
         ))),

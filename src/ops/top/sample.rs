@@ -60,8 +60,8 @@ fn depths(waiting: u32) -> Vec<QueueDepth> {
         }
     });
     let dead = roster().subscriptions().iter().map(|subscription| {
-        let letters = u32::from(subscription.queue() == "email.order-created") * 7;
-        one(&subscription.dead_letter_queue(), letters, 0, 0, 0.0)
+        let dead_letters = u32::from(subscription.queue() == "email.order-created") * 7;
+        one(&subscription.dead_letter_queue(), dead_letters, 0, 0, 0.0)
     });
     work.chain(dead).collect()
 }

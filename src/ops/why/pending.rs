@@ -47,7 +47,7 @@ pub struct Missing {
 #[must_use]
 pub fn pending(facts: &Facts) -> Option<Vec<Pending<'_>>> {
     let (applied, attempts) = (facts.applied.as_ref()?, facts.attempts.as_ref()?);
-    let (outbox, letters) = (facts.outbox.as_ref()?, facts.dead_letters.as_ref()?);
+    let (outbox, dead_letters) = (facts.outbox.as_ref()?, facts.dead_letters.as_ref()?);
     let mut pending = Vec::new();
     for event in facts.events.as_ref()? {
         let tracked = |one: &Subscription| roster().is_tracked(*one);
@@ -57,10 +57,11 @@ pub fn pending(facts: &Facts) -> Option<Vec<Pending<'_>>> {
                 continue;
             }
             let last = attempts.iter().rfind(|row| row.event_id == event.event_id && row.subscription == queue);
-            let mut letters = letters.iter().filter(|row| row.event_id == event.event_id && row.subscription == queue);
+            let mut dead_letters =
+                dead_letters.iter().filter(|row| row.event_id == event.event_id && row.subscription == queue);
             // An operator may move a dead letter by hand, which its row does not show; a later attempt does.
             let moved = |letter: &DeadLetter| last.is_some_and(|last| last.failed_at > letter.died_at);
-            let taken_out = letters.clone().rfind(|letter| letter.left_at.is_some() && !moved(letter));
+            let taken_out = dead_letters.clone().rfind(|letter| letter.left_at.is_some() && !moved(letter));
             if event.archived && taken_out.is_none() {
                 continue;
             }
@@ -68,7 +69,7 @@ pub fn pending(facts: &Facts) -> Option<Vec<Pending<'_>>> {
                 event,
                 subscription,
                 outbox: outbox.iter().find(|row| row.event_id == event.event_id),
-                parked: letters.rfind(|letter| letter.left_at.is_none() && !moved(letter)),
+                parked: dead_letters.rfind(|letter| letter.left_at.is_none() && !moved(letter)),
                 taken_out,
                 last,
             });

@@ -80,9 +80,9 @@ impl Report {
             }
         }
         let reasons = facts.unreadable.iter().map(|(part, why)| format!("{part} cannot be read: {why}")).collect();
-        let letters = facts.dead_letters.map(|mut letters| {
-            letters.retain(|letter| letter.left_at.is_none());
-            letters
+        let dead_letters = facts.dead_letters.map(|mut dead_letters| {
+            dead_letters.retain(|letter| letter.left_at.is_none());
+            dead_letters
         });
         let not_tracked = facts.events.as_deref().map(pending::untracked);
         Self {
@@ -96,7 +96,7 @@ impl Report {
             outbox: facts.outbox,
             missing_deliveries: missing,
             not_tracked,
-            dead_letters: letters,
+            dead_letters,
             payments: facts.payments,
             stock: facts.stock,
             shipments: facts.shipments,

@@ -154,7 +154,8 @@ impl Sample {
 
     /// Takes the last dead letter out of its queue this many seconds ago.
     pub fn left(mut self, by: &str, seconds: i64) -> Self {
-        let letter = self.0.dead_letters.as_mut().and_then(|letters| letters.last_mut()).expect("a dead letter");
+        let letter =
+            self.0.dead_letters.as_mut().and_then(|dead_letters| dead_letters.last_mut()).expect("a dead letter");
         (letter.left_at, letter.left_by) = (Some(ago(seconds)), Some(by.to_owned()));
         self
     }

@@ -145,12 +145,12 @@ fn failures(out: &mut impl Write, report: &Report) -> io::Result<()> {
             wrapped(out, "      ", &one.reason)?;
         }
     }
-    if let Some(letters) = report.dead_letters.as_ref().filter(|letters| !letters.is_empty()) {
+    if let Some(dead_letters) = report.dead_letters.as_ref().filter(|dead_letters| !dead_letters.is_empty()) {
         writeln!(out, "\nDead letters that need attention")?;
         let row = |one: &DeadLetter| {
             [at(&one.died_at), format!("{}.dlq", one.subscription), one.event_id.hyphenated().to_string()]
         };
-        table(out, ["since (UTC)", "queue", "message id"], &letters.iter().map(row).collect::<Vec<_>>())?;
+        table(out, ["since (UTC)", "queue", "message id"], &dead_letters.iter().map(row).collect::<Vec<_>>())?;
     }
     Ok(())
 }

@@ -90,7 +90,7 @@ fn pattern(text: &str) -> Result<QueuePattern, Problem> {
 
 /// The dead letters found.
 #[derive(Serialize)]
-pub struct Letters {
+pub struct DeadLetterList {
     /// The number of messages found.
     pub messages: usize,
     /// The groups by queue and cause, each queue's largest first.
@@ -119,7 +119,7 @@ pub async fn list(request: HttpRequest, console: Data<Console>) -> Result<HttpRe
 ///
 /// # Errors
 /// The same as for [`list`].
-pub async fn found(console: &Console, query: &Query) -> Result<Letters, Problem> {
+pub async fn found(console: &Console, query: &Query) -> Result<DeadLetterList, Problem> {
     let text = |name| query.text(name).map(str::to_owned);
     let selection = Selection {
         queue: query.text("queue").map(pattern).transpose()?,
@@ -139,21 +139,21 @@ pub async fn found(console: &Console, query: &Query) -> Result<Letters, Problem>
         let whole = selection.reason.is_none() && selection.order.is_none() && selection.messages.is_empty();
         // A partial selection cannot show which messages are missing.
         let notes = if whole { notes(&desk, &selection.subscriptions(), &mut snapshot).await } else { Vec::new() };
-        let page: Vec<_> = snapshot.letters.iter().skip(skip).take(limit).collect();
+        let page: Vec<_> = snapshot.dead_letters.iter().skip(skip).take(limit).collect();
         // Without the database there are no order numbers; the notes say why.
         let numbers = desk.numbers(page.iter().filter_map(|letter| letter.order_id)).await.unwrap_or_default();
         let items: Vec<_> = page.into_iter().map(|letter| Shown::new(letter, &numbers)).collect();
-        let (messages, end) = (snapshot.letters.len(), skip.saturating_add(items.len()));
-        let letters = Letters {
+        let (messages, end) = (snapshot.dead_letters.len(), skip.saturating_add(items.len()));
+        let dead_letters = DeadLetterList {
             messages,
-            groups: groups(&snapshot.letters),
+            groups: groups(&snapshot.dead_letters),
             items,
             next_cursor: (end < messages).then(|| end.to_string()),
             notes,
             unavailable: snapshot.unavailable,
         };
         put_back(desk).await?;
-        Ok(letters)
+        Ok(dead_letters)
     };
     console.finish(looking).await
 }
@@ -175,5 +175,5 @@ pub async fn hold(console: &Console, broker: Broker, selection: &Selection) -> R
 /// # Errors
 /// 503 if the broker does not confirm it.
 pub async fn put_back(desk: Desk) -> Result<(), Problem> {
-    Ok(desk.letters.close().await.map_err(Failed::from)?)
+    Ok(desk.dead_letters.close().await.map_err(Failed::from)?)
 }

@@ -107,25 +107,26 @@ pub async fn discard_chosen(
         let mut report = DiscardReport {
             dry_run,
             request_id: actor.request_id(),
-            selected: snapshot.letters.len(),
-            groups: groups(&snapshot.letters),
+            selected: snapshot.dead_letters.len(),
+            groups: groups(&snapshot.dead_letters),
             discarded: 0,
             unavailable: Vec::new(),
         };
-        if snapshot.letters.is_empty() || dry_run {
+        if snapshot.dead_letters.is_empty() || dry_run {
             dead_letters::put_back(desk).await?;
             report.unavailable = snapshot.unavailable;
             return if dry_run { Ok(report) } else { Err(none()) };
         }
-        let numbers = desk.numbers(snapshot.letters.iter().filter_map(|letter| letter.order_id)).await?;
-        let letters: Vec<Value> = snapshot
-            .letters
+        let numbers = desk.numbers(snapshot.dead_letters.iter().filter_map(|letter| letter.order_id)).await?;
+        let dead_letters: Vec<Value> = snapshot
+            .dead_letters
             .iter()
             .map(|letter| serde_json::to_value(Shown::new(letter, &numbers)))
             .collect::<Result<_, _>>()
             .map_err(StoreError::from)?;
-        discard_snapshot(desk, &mut snapshot, &actor, (&selection.target(), selection.details()), &letters).await?;
-        report.discarded = snapshot.letters.len();
+        discard_snapshot(desk, &mut snapshot, &actor, (&selection.target(), selection.details()), &dead_letters)
+            .await?;
+        report.discarded = snapshot.dead_letters.len();
         report.unavailable = snapshot.unavailable;
         Ok(report)
     };

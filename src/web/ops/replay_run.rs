@@ -160,8 +160,8 @@ async fn try_to_send(job: &Job, progress: &Progress) -> Result<Option<String>, P
     let (desk, snapshot) = dead_letters::hold(&job.console, job.broker.clone(), &job.selection).await?;
     // The selected messages are held now, so other requests may read the rest.
     drop(turn);
-    let mut tracker = Tracker::new(&desk, &snapshot.letters).await?;
-    let selected = snapshot.letters.len();
+    let mut tracker = Tracker::new(&desk, &snapshot.dead_letters).await?;
+    let selected = snapshot.dead_letters.len();
     progress.of(&tracker, selected);
     if selected == 0 {
         dead_letters::put_back(desk).await?;

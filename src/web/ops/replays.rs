@@ -162,9 +162,9 @@ pub async fn plan(console: &Console, chosen: &Chosen) -> Result<Plan, Problem> {
     let planning = async move {
         let _turn = held.turn().await?;
         let (desk, snapshot) = dead_letters::hold(&held, broker, &selection).await?;
-        let already_applied = Tracker::new(&desk, &snapshot.letters).await?.applied();
+        let already_applied = Tracker::new(&desk, &snapshot.dead_letters).await?.applied();
         dead_letters::put_back(desk).await?;
-        let (selected, groups) = (snapshot.letters.len(), groups(&snapshot.letters));
+        let (selected, groups) = (snapshot.dead_letters.len(), groups(&snapshot.dead_letters));
         Ok(Plan { dry_run: true, selected, already_applied, groups, unavailable: snapshot.unavailable })
     };
     console.finish(planning).await

@@ -272,20 +272,20 @@ async fn without_unknown_dead_letters(
     let mut there = HashMap::new();
     for queue in queues {
         // A dead-letter queue that cannot be inspected may hold anything.
-        let letters = match check.ready_messages(&format!("{queue}.dlq")).await {
-            Ok(letters) => i64::from(letters),
+        let dead_letters = match check.ready_messages(&format!("{queue}.dlq")).await {
+            Ok(dead_letters) => i64::from(dead_letters),
             Err(NotReady::Missing(_)) => 0,
             Err(NotReady::Unreachable(_) | NotReady::NoVhost(_)) => i64::MAX,
         };
-        there.insert(queue.to_owned(), letters);
+        there.insert(queue.to_owned(), dead_letters);
     }
     let known = failures::waiting(connection).await?;
-    for (queue, letters) in there {
+    for (queue, dead_letters) in there {
         let known = known.get(&queue).copied().unwrap_or(0);
-        if letters > known {
+        if dead_letters > known {
             tracing::warn!(
                 queue,
-                letters,
+                dead_letters,
                 known,
                 "deliveries are missing, but the dead-letter queue holds messages without a record, so nothing is \
                  republished: inspect them with `orderflow dlq list`, then run `orderflow republish --missing`"

@@ -162,7 +162,7 @@ WHERE dead.left_at IS NULL AND dead.id <= $4 AND dead.subscription = letter.subs
 /// Returns database errors.
 pub async fn leave(
     connection: &mut Connection,
-    letters: &[DeadLetterKey],
+    keys: &[DeadLetterKey],
     by: LeftBy,
     last: i64,
 ) -> Result<(), StoreError> {
@@ -171,9 +171,9 @@ pub async fn leave(
         LeftBy::Discarded => "discarded",
     };
     diesel::sql_query(LEAVE)
-        .bind::<Array<Nullable<SqlUuid>>, _>(letters.iter().map(|one| one.event_id).collect::<Vec<_>>())
-        .bind::<Array<Text>, _>(letters.iter().map(|one| one.subscription.as_str()).collect::<Vec<_>>())
-        .bind::<Array<Nullable<Timestamptz>>, _>(letters.iter().map(|one| one.died_at).collect::<Vec<_>>())
+        .bind::<Array<Nullable<SqlUuid>>, _>(keys.iter().map(|one| one.event_id).collect::<Vec<_>>())
+        .bind::<Array<Text>, _>(keys.iter().map(|one| one.subscription.as_str()).collect::<Vec<_>>())
+        .bind::<Array<Nullable<Timestamptz>>, _>(keys.iter().map(|one| one.died_at).collect::<Vec<_>>())
         .bind::<BigInt, _>(last)
         .bind::<Text, _>(by)
         .execute(connection)
@@ -203,7 +203,7 @@ pub struct Death {
 pub async fn died_since(
     connection: &mut Connection,
     last: i64,
-    letters: &[DeadLetterKey],
+    keys: &[DeadLetterKey],
 ) -> Result<HashSet<Death>, StoreError> {
     let rows: Vec<Death> = diesel::sql_query(
         "SELECT DISTINCT dead.event_id, dead.subscription, dead.reason
@@ -212,8 +212,8 @@ pub async fn died_since(
            ON dead.subscription = letter.subscription AND dead.event_id IS NOT DISTINCT FROM letter.event_id
          WHERE dead.id > $3",
     )
-    .bind::<Array<Nullable<SqlUuid>>, _>(letters.iter().map(|one| one.event_id).collect::<Vec<_>>())
-    .bind::<Array<Text>, _>(letters.iter().map(|one| one.subscription.as_str()).collect::<Vec<_>>())
+    .bind::<Array<Nullable<SqlUuid>>, _>(keys.iter().map(|one| one.event_id).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(keys.iter().map(|one| one.subscription.as_str()).collect::<Vec<_>>())
     .bind::<BigInt, _>(last)
     .load(connection)
     .await?;
@@ -317,10 +317,10 @@ pub async fn waiting(connection: &mut Connection) -> Result<HashMap<String, i64>
         #[diesel(sql_type = Text)]
         subscription: String,
         #[diesel(sql_type = BigInt)]
-        letters: i64,
+        messages: i64,
     }
     let rows: Vec<Row> = diesel::sql_query(
-        "SELECT subscription, count(*) AS letters FROM messaging.dead_letters AS dead
+        "SELECT subscription, count(*) AS messages FROM messaging.dead_letters AS dead
          WHERE left_at IS NULL AND NOT EXISTS (
              SELECT FROM messaging.inbox AS inbox
              WHERE inbox.event_id = dead.event_id AND inbox.subscription = dead.subscription)
@@ -328,5 +328,5 @@ pub async fn waiting(connection: &mut Connection) -> Result<HashMap<String, i64>
     )
     .load(connection)
     .await?;
-    Ok(rows.into_iter().map(|row| (row.subscription, row.letters)).collect())
+    Ok(rows.into_iter().map(|row| (row.subscription, row.messages)).collect())
 }

@@ -15,7 +15,7 @@ use crate::{
     web::{
         ops::{
             Console,
-            dead_letters::{self, Letters},
+            dead_letters::{self, DeadLetterList},
             links::Links,
             list::Query,
             replays,
@@ -31,7 +31,7 @@ struct DeadLetters {
     queue: String,
     reason: String,
     order: String,
-    letters: Option<Letters>,
+    dead_letters: Option<DeadLetterList>,
     /// The query of the next page.
     next: Option<String>,
     problem: Option<Problem>,
@@ -45,11 +45,11 @@ pub async fn handle(request: HttpRequest, console: Data<Console>) -> HttpRespons
         let query = Query::of(&request);
         let text = |name| query.text(name).unwrap_or_default().to_owned();
         let (queue, reason, order) = (text("queue"), text("reason"), text("order"));
-        let (letters, problem) = match dead_letters::found(&console, &query).await {
-            Ok(letters) => (Some(letters), None),
+        let (dead_letters, problem) = match dead_letters::found(&console, &query).await {
+            Ok(dead_letters) => (Some(dead_letters), None),
             Err(problem) => (None, Some(problem)),
         };
-        let cursor = letters.as_ref().and_then(|letters| letters.next_cursor.as_ref());
+        let cursor = dead_letters.as_ref().and_then(|dead_letters| dead_letters.next_cursor.as_ref());
         let next = cursor.map(|cursor| {
             query_string(&[("queue", &queue), ("reason", &reason), ("order", &order), ("cursor", cursor)])
         });
@@ -58,7 +58,7 @@ pub async fn handle(request: HttpRequest, console: Data<Console>) -> HttpRespons
             replays::page(&console, &Query::parse(b"limit=5")).await.map_or_else(|_| Vec::new(), |page| page.items);
         let code = problem.as_ref().map_or(StatusCode::OK, |problem| problem.code().status());
         let (frame, links) = (Some(frame), console.links.clone());
-        Ok(html(code, &DeadLetters { frame, queue, reason, order, letters, next, problem, replays, links }))
+        Ok(html(code, &DeadLetters { frame, queue, reason, order, dead_letters, next, problem, replays, links }))
     })
     .await
 }

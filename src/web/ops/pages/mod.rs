@@ -8,7 +8,7 @@ mod actions;
 mod answer;
 mod dead_letters;
 mod deeds;
-mod letters_out;
+mod dlq_actions;
 mod login;
 mod order;
 mod orders;
@@ -35,8 +35,8 @@ pub const PAGES: &[Endpoint] = &[
     Endpoint { method: "GET", path: "/ops/orders", handler: |route| route.to(orders::handle) },
     Endpoint { method: "GET", path: "/ops/orders/{id}", handler: |route| route.to(order::handle) },
     Endpoint { method: "GET", path: "/ops/dead-letters", handler: |route| route.to(dead_letters::handle) },
-    Endpoint { method: "POST", path: "/ops/dead-letters/replay", handler: |route| route.to(letters_out::replay) },
-    Endpoint { method: "POST", path: "/ops/dead-letters/discard", handler: |route| route.to(letters_out::discard) },
+    Endpoint { method: "POST", path: "/ops/dead-letters/replay", handler: |route| route.to(dlq_actions::replay) },
+    Endpoint { method: "POST", path: "/ops/dead-letters/discard", handler: |route| route.to(dlq_actions::discard) },
     Endpoint { method: "GET", path: "/ops/replays/{replay}", handler: |route| route.to(replays::handle) },
     Endpoint { method: "GET", path: "/ops/products", handler: |route| route.to(products::handle) },
     Endpoint { method: "POST", path: "/ops/products/{sku}/stock", handler: |route| route.to(products::set_stock) },

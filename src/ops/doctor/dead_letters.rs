@@ -15,7 +15,8 @@ use crate::services::roster;
 /// Compares index and queues if both could be read. Repeats the comparison if they differ, because the index is written
 /// just after a message is safe, or removed.
 pub async fn check(found: &mut Checkup, indexed: Option<&Indexed>, queues: Option<&Queues>) {
-    let (Some(Indexed { database, letters: index }), Some(Queues { broker, dead: waiting, .. })) = (indexed, queues)
+    let (Some(Indexed { database, dead_letters: index }), Some(Queues { broker, dead: waiting, .. })) =
+        (indexed, queues)
     else {
         return;
     };
@@ -75,8 +76,9 @@ mod tests {
 
     #[test]
     fn differences_have_a_direction() {
-        let index = [("a", 2), ("b", 1)].map(|(queue, letters)| (queue.to_owned(), letters)).into();
-        let waiting = [("a", 1), ("b", 1), ("c", 3)].map(|(queue, letters)| (queue.to_owned(), letters)).into();
+        let index = [("a", 2), ("b", 1)].map(|(queue, dead_letters)| (queue.to_owned(), dead_letters)).into();
+        let waiting =
+            [("a", 1), ("b", 1), ("c", 3)].map(|(queue, dead_letters)| (queue.to_owned(), dead_letters)).into();
         assert_eq!(differences(&index, &waiting), [("a".to_owned(), 1), ("c".to_owned(), -3)]);
     }
 }
