@@ -173,13 +173,13 @@ async fn break_things(own: &mut Own, world: &mut World, plan: &Plan, began: Inst
         broken.violations.extend(aftermath.violations);
         world.wake().await;
         let name = fault.name();
-        let mended = Instant::now();
+        let ended = Instant::now();
         *broken.faults.entry(name.clone()).or_default() += 1;
         let patience = if plan.without.is_some() { check::QUIET_WITHOUT } else { RECOVERY + fault.backlog() };
         if tokio::time::timeout(patience, until_working(world)).await.is_err() {
             broken.violations.push(format!("{patience:?} after {name} no order was settled"));
         }
-        let took = mended.elapsed().as_secs_f64();
+        let took = ended.elapsed().as_secs_f64();
         let worst = broken.recovery.entry(name.clone()).or_default();
         *worst = worst.max(took);
         let at = began.elapsed().as_secs_f64();

@@ -71,7 +71,7 @@ impl Fault {
             // RabbitMQ 3.10.8 discovers at startup that it cannot read a queue, even long after its disk was full.
             Kind::BrokerStop | Kind::BrokerKill | Kind::BrokerSwamped | Kind::BrokerDiskFull => {
                 self.broker(own).await;
-                mend_unreadable(world).await;
+                recreate_unreadable(world).await;
             }
             Kind::DatabaseStop | Kind::DatabaseKill | Kind::DatabaseTerminate | Kind::DatabaseDiskFull => {
                 self.database(own).await;
@@ -255,7 +255,7 @@ impl Fault {
         world.shop.probe().await.delete_queue(&queue).await;
         sleep(self.lasts.min(Duration::from_secs(1))).await;
         world.operate(&["topology", "apply"]).await;
-        mend_unrouted(world).await;
+        return_unrouted(world).await;
     }
 
     /// Reverses the queues while the workers are disconnected, so that messages accumulate.
@@ -288,7 +288,7 @@ impl Fault {
 }
 
 /// Deletes the queues that RabbitMQ can no longer read and creates them again, as docs/RUNBOOK.md says.
-async fn mend_unreadable(world: &World) {
+async fn recreate_unreadable(world: &World) {
     let mut unreadable = offline(world, world.roster.subscriptions()).await;
     // After a start queues come online one after the other.
     let deadline = Instant::now() + ONLINE_WITHIN;
@@ -352,7 +352,7 @@ async fn duplicate(world: &World) {
 /// Clears `orders.unrouted` as docs/RUNBOOK.md says: messages that returned for the missing queue are moved there. The
 /// rest are copies of events in the log, from which the reconciler republishes missing ones. An event with a single
 /// consuming queue, such as `payment.voided`, ends here when it is published while that queue is missing.
-async fn mend_unrouted(world: &World) {
+async fn return_unrouted(world: &World) {
     let probe = world.shop.probe().await;
     for delivery in probe.take_all(names::UNROUTED).await {
         let queue = delivery.properties.headers().as_ref().and_then(|table| headers::text(table, QUEUE));

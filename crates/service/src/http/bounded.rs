@@ -41,7 +41,7 @@ pub struct Bounded<C> {
     untaken: usize,
     /// How much of both the budget has counted.
     counted: usize,
-    asked_at: Option<Instant>,
+    requested_at: Option<Instant>,
     blocked_at: Option<Instant>,
     /// Whether a layer above bounds the connection, so that this one no longer does.
     is_released: bool,
@@ -58,7 +58,7 @@ impl<C> Bounded<C> {
             unanswered: 0,
             untaken: 0,
             counted: 0,
-            asked_at: None,
+            requested_at: None,
             blocked_at: None,
             is_released: false,
             timer: None,
@@ -71,7 +71,7 @@ impl<C> Bounded<C> {
         (self.unanswered, self.untaken) = (0, 0);
         // Holding less never exceeds the budget.
         drop(self.count());
-        (self.asked_at, self.blocked_at, self.timer) = (None, None, None);
+        (self.requested_at, self.blocked_at, self.timer) = (None, None, None);
     }
 
     /// Counts what the connection holds now. Fails if that exceeds the budget.
@@ -87,7 +87,7 @@ impl<C> Bounded<C> {
     /// Fails if a deadline of the client has passed; else wakes the task at the next one.
     fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         let unread = self.blocked_at.map(|at| (at + TAKE_WITHIN, CutOff::Unread));
-        let unfinished = self.asked_at.map(|at| (at + ANSWER_WITHIN, CutOff::Unfinished));
+        let unfinished = self.requested_at.map(|at| (at + ANSWER_WITHIN, CutOff::Unfinished));
         let next = unread.into_iter().chain(unfinished).min_by_key(|(due, _)| *due);
         let Some((due, why)) = next else { return Ok(()) };
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
@@ -131,7 +131,7 @@ impl<C: AsyncRead + Unpin> AsyncRead for Bounded<C> {
         let read = into.filled().len().saturating_sub(before);
         if read > 0 {
             this.unanswered = this.unanswered.saturating_add(read);
-            this.asked_at.get_or_insert_with(Instant::now);
+            this.requested_at.get_or_insert_with(Instant::now);
             // The deadline applies even while more bytes arrive.
             if let Err(over) = this.check(context).and_then(|()| this.count()) {
                 // Callers rely on a failed read having read nothing.
@@ -152,7 +152,7 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Bounded<C> {
         match Pin::new(&mut this.connection).poll_write(context, bytes)? {
             Poll::Ready(written) => {
                 this.unanswered = 0;
-                this.asked_at = None;
+                this.requested_at = None;
                 this.untaken = bytes.len().saturating_sub(written);
                 // After a partial write the socket's buffer is full, so the next write will wait.
                 if this.untaken > 0 {
