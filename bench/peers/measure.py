@@ -1,4 +1,4 @@
-"""Measures a peer: how many orders a second it brings from `order.created` to `shipped`. See README.md."""
+"""Measures how many orders per second a peer ships, from `order.created` to `shipped`. See README.md."""
 
 import argparse
 import contextlib
@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 
 HERE = pathlib.Path(__file__).resolve().parent
 
-# Each names a fault by a count that must be zero. {orders} is how many orders were seeded.
+# Faults, each with a count that must be zero. {orders} is the number of seeded orders.
 CHECKS = {
     "orders not shipped": "SELECT {orders} - count(*) FROM orders WHERE status = 'shipped' AND version = 4",
     "charges too many or too few": "SELECT {orders} - count(*) FROM charges WHERE outcome = 'succeeded'",
@@ -39,8 +39,8 @@ CHECKS = {
 # A workflow engine's own checkpoints replace the inbox.
 WITHOUT_INBOX = {"dbos": "inbox rows too many or too few"}
 
-# From the first effect of the first delivery to the last shipped order, as the database saw them: starting a runtime is
-# not measured.
+# From the first effect of the first delivery to the last shipped order, by the database's clock. This excludes the
+# start of the runtime.
 SECONDS = """
     SELECT extract(epoch FROM (SELECT max(updated_at) FROM orders) - least(
         (SELECT min(created_at) FROM charges), (SELECT min(created_at) FROM mails)))
@@ -48,11 +48,11 @@ SECONDS = """
 
 
 class Wrong(Exception):
-    """What was measured is no result."""
+    """The measurement is invalid."""
 
 
 class Broker:
-    """The management API of RabbitMQ, for one virtual host."""
+    """RabbitMQ's management API for one virtual host."""
 
     def __init__(self, api: str, admin_url: str, vhost: str) -> None:
         admin = urllib.parse.urlsplit(admin_url)
@@ -82,7 +82,7 @@ class Broker:
         self.call("DELETE", f"/vhosts/{self.vhost}")
 
     def messages(self) -> dict[str, int]:
-        """Returns how many messages each queue that is not empty holds, ready or unacknowledged."""
+        """Returns the messages of each non-empty queue, ready and unacknowledged."""
         queues = self.call("GET", f"/queues/{self.vhost}")
         # A queue without statistics yet counts as -1, which is not empty.
         counts = {queue["name"]: queue.get("messages", -1) for queue in queues}
@@ -90,7 +90,7 @@ class Broker:
 
 
 class Database:
-    """A database of PostgreSQL, by psql."""
+    """A PostgreSQL database, accessed with psql."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -110,7 +110,7 @@ def wait_until(seconds: float, pause: float, what: Callable[[], str], done: Call
 
 @contextlib.contextmanager
 def working(program: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen]:
-    """Runs the peer in a process group of its own, so that nothing of it stays."""
+    """Runs the peer in its own process group, so that all its processes can be ended."""
     process = subprocess.Popen([*program, "work"], env=environment, stdout=sys.stderr, start_new_session=True)
     try:
         yield process
@@ -141,8 +141,8 @@ def measure(peer: str, orders: int, limit: float) -> dict[str, object]:
         broker.create()
         subprocess.run([*program, "setup"], check=True, env=environment, stdout=sys.stderr)
         subprocess.run([*program, "seed", str(orders)], check=True, env=environment, stdout=sys.stderr)
-        # As after any bulk load: autovacuum may come only after the measurement. Tables that are still empty stay without
-        # statistics, which would make sequential scans look cheap.
+        # Autovacuum may run only after the measurement. Tables that are still empty get no statistics, which would make
+        # sequential scans look cheap.
         database.value("ANALYZE orders, items, event_log")
         with working(program, environment) as process:
 
@@ -153,7 +153,7 @@ def measure(peer: str, orders: int, limit: float) -> dict[str, object]:
 
             wait_until(limit, 0.5, lambda: "not every order is shipped", shipped)
             seconds = float(database.value(SECONDS))
-            # The last mails may still be on their way, and the management API counts only every five seconds.
+            # The last mails may still be under way, and the management API counts only every five seconds.
             check = functools.partial(faults, peer, database, broker, orders, mails)
             wait_until(20, 0.5, lambda: f"the result is wrong: {check()}", lambda: not check())
         return {"peer": peer, "orders": orders, "seconds": round(seconds, 3), "orders_per_second": round(orders / seconds, 1)}
@@ -165,7 +165,7 @@ def measure(peer: str, orders: int, limit: float) -> dict[str, object]:
 
 
 def faults(peer: str, database: Database, broker: Broker, orders: int, mails: pathlib.Path) -> dict[str, int]:
-    """Returns what is wrong with the result, and by how much."""
+    """Returns the faults of the result, with their counts."""
     checks = {check: query for check, query in CHECKS.items() if check != WITHOUT_INBOX.get(peer)}
     wrong = {check: int(database.value(query.format(orders=orders))) for check, query in checks.items()}
     wrong |= {f"messages in {queue}": count for queue, count in broker.messages().items()}

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Measures a peer: measure.sh nestjs|faststream|dbos [ORDERS [SECONDS]]. The last line is the result as JSON.
-# Uses DATABASE_URL, AMQP_ADMIN_URL and RABBITMQ_MANAGEMENT_URL where they are set, else this checkout's services.
+# Measures a peer: measure.sh nestjs|faststream|dbos [ORDERS [SECONDS]]. Prints the result as JSON in the last line.
+# Uses DATABASE_URL, AMQP_ADMIN_URL and RABBITMQ_MANAGEMENT_URL if set, otherwise this checkout's services.
 set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)

@@ -1,5 +1,5 @@
--- The peers' tables: those of Orderflow's migrations that the flow writes, with the same columns, keys and indexes,
--- without schemas and roles. Columns and tables of the backward flow are left out: peers only go forward.
+-- The peers' tables: the same as those that Orderflow writes in the forward flow, with the same columns, keys and
+-- indexes, without schemas and roles, and without the columns and tables of the backward flow.
 
 -- Tables of migrations/2026-11-22-000001_messaging.
 CREATE TABLE event_log (

@@ -7,14 +7,14 @@ import { tables } from './database';
 import { composeMail, Line } from './mail';
 import { settings } from './settings';
 
-/** Where an order's history stands: its last version, the event there, and the id that all its events share. */
+/** The end of an order's history: the last version and its event, and the correlation id of all its events. */
 interface Place {
   version: number;
   event: string;
   correlation: string;
 }
 
-/** Appends what follows to the order's log, in the caller's transaction. */
+/** Appends the next event to the order's log, in the caller's transaction. */
 async function append(order: string, place: Place, kind: string, service: string, data: object): Promise<Place> {
   const next = { version: place.version + 1, event: uuid(), correlation: place.correlation };
   await tables.client`
@@ -32,7 +32,7 @@ interface Due {
   place: Place;
 }
 
-/** The provider's ledger stands for another company's database, and is asked by the order's key. */
+/** The payment provider: its ledger stands for another company's database, and is idempotent by the order's id. */
 const charge = tables.registerTransaction(
   async (order: string): Promise<Due> => {
     const [due] = await tables.client`
@@ -84,7 +84,7 @@ const reserve = tables.registerTransaction(
   { name: 'reserve' },
 );
 
-/** The carrier's answer follows from the order alone. */
+/** The carrier: its answer depends only on the order. */
 function trackingNumber(order: string): string {
   return `SIM${createHash('sha1').update(`parcel-${order}`).digest('hex').slice(0, 12).toUpperCase()}`;
 }
@@ -108,7 +108,7 @@ const advance = tables.registerTransaction(
   { name: 'advance' },
 );
 
-/** A crash between the file and the commit repeats the mail with the same Message-ID, and so the same file. */
+/** After a crash between file and commit, the mail is written again with the same Message-ID to the same file. */
 const mail = tables.registerTransaction(
   async (order: string, kind: string, subject: string, message: string): Promise<void> => {
     const lines = await tables.client<Line[]>`
@@ -124,7 +124,7 @@ const mail = tables.registerTransaction(
   { name: 'mail' },
 );
 
-/** The whole flow of an order: each step is checkpointed, and a restarted process goes on after the last one. */
+/** The whole flow of an order. Each step is checkpointed; a restarted process continues after the last one. */
 export const fulfil = DBOS.registerWorkflow(
   async (order: string): Promise<void> => {
     const due = await charge(order);

@@ -17,7 +17,7 @@ function created() {
   return { order, number, body: JSON.stringify(event) };
 }
 
-/** Places orders, and enqueues a workflow for each in place of publishing its event. */
+/** Places orders, and enqueues a workflow for each instead of publishing its event. */
 export async function seed(count: number): Promise<void> {
   const client = await DBOSClient.create({ systemDatabaseUrl: settings.databaseUrl });
   const sql = postgres(options);

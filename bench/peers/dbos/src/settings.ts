@@ -7,9 +7,9 @@ function required(name: string): string {
 export const settings = {
   databaseUrl: required('DATABASE_URL'),
   mailDir: required('MAIL_DIR'),
-  // Workflows at once in a process. The values that were tried are in ../README.md.
+  // Concurrent workflows per process: ../README.md, "Tuning".
   concurrency: Number(process.env.CONCURRENCY ?? 16),
-  // Connections of a process to its tables, and as many to DBOS's own.
+  // Connections per process, and the same number for DBOS's own tables.
   databasePool: Number(process.env.DATABASE_POOL ?? 8),
 };
 

@@ -1,4 +1,4 @@
-"""What `faststream run` starts."""
+"""The application for `faststream run`."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ broker.include_routers(payment.router, inventory.router, shipping.router, mailin
 
 @contextlib.asynccontextmanager
 async def lifespan() -> AsyncIterator[None]:
-    """Holds the database open, and relays what other processes left behind."""
+    """Keeps the database open, and relays events that other processes left unpublished."""
     async with database.open():
         relay = asyncio.create_task(outbox.relay())
         try:

@@ -1,4 +1,4 @@
-"""Events as they travel: CloudEvents 1.0, structured JSON, as Orderflow's."""
+"""Events as published: CloudEvents 1.0 in structured JSON, like Orderflow's."""
 
 import dataclasses
 import datetime
@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 
 class OrderEvent(BaseModel):
-    """An event of an order, whose id is `subject`."""
+    """An event of the order with the id `subject`."""
 
     specversion: str = "1.0"
     id: uuid.UUID
@@ -26,7 +26,7 @@ class OrderEvent(BaseModel):
     data: dict[str, Any]
 
     def body(self) -> str:
-        """Returns the JSON that travels."""
+        """Returns the JSON to publish."""
         return self.model_dump_json(exclude_none=True)
 
 
@@ -57,7 +57,7 @@ def new_event(
     cause: uuid.UUID | None,
     data: dict[str, Any],
 ) -> NewEvent:
-    """Returns an event that happens now, as its order's given version."""
+    """Returns an event that occurs now, with this version of its order."""
     event = OrderEvent(
         id=uuid7(),
         source=f"/orderflow/{service}",

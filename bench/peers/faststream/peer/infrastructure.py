@@ -13,23 +13,23 @@ from .event import OrderEvent
 
 
 async def decode(message: RabbitMessage) -> OrderEvent:
-    """Decodes a body by the model: FastStream's own decoder leaves application/cloudevents+json as bytes."""
+    """Decodes a body. FastStream's own decoder returns application/cloudevents+json as bytes."""
     return OrderEvent.model_validate_json(message.body)
 
 
 broker = RabbitBroker(
     settings.AMQP_URL,
     default_channel=Channel(prefetch_count=settings.PREFETCH, publisher_confirms=True),
-    # Acknowledged when the handler is through, requeued when it fails.
+    # Acknowledged when the handler returns, requeued when it raises.
     ack_policy=AckPolicy.NACK_ON_ERROR,
     decoder=decode,
-    # A line for each delivery is nothing that one leaves switched on.
+    # The default logs a line per delivery, which nobody enables in production.
     logger=None,
 )
 
 
 class Database:
-    """The pool, once it is open."""
+    """The connection pool, once it is open."""
 
     pool: asyncpg.Pool
 

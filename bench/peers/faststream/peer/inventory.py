@@ -16,8 +16,7 @@ SELECT count(DISTINCT sku) AS products, (SELECT max(version) FROM event_log WHER
 FROM items WHERE order_id = $1
 """
 
-# Locks the products in the order of their skus, so that two orders cannot deadlock. The check on `available` refuses what
-# would be oversold.
+# Locks the products by sku, so that two orders cannot deadlock. The check on `available` prevents overselling.
 RESERVE = """
 WITH wanted AS (
     SELECT sku, sum(quantity) AS pieces FROM items WHERE order_id = $1 GROUP BY sku

@@ -1,4 +1,4 @@
-"""What a mail looks like."""
+"""The content of mails."""
 
 import email.utils
 import html

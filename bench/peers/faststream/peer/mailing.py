@@ -35,7 +35,7 @@ async def shipped(event: OrderEvent) -> None:
 
 
 async def send(subscription: str, event: OrderEvent, kind: str, subject: str, message: str) -> None:
-    """Sends a mail. A crash between the file and the commit repeats it with the same Message-ID, and so the same file."""
+    """Sends a mail. After a crash between file and commit, it is written again with the same Message-ID and name."""
     async with database.connection() as connection:
         lines = await connection.fetch(ORDER, event.subject, event.id, subscription)
         if not lines:
@@ -44,7 +44,7 @@ async def send(subscription: str, event: OrderEvent, kind: str, subject: str, me
             return
         message_id = f"{event.subject}.{kind}@shop.example"
         content = mail.compose(message_id, subject, message, lines)
-        # A disk can be slow: not on the event loop.
+        # A disk can be slow, so not on the event loop.
         await asyncio.to_thread(write, settings.MAIL_DIR / f"{message_id}.eml", content)
 
         async def record() -> None:
@@ -54,7 +54,7 @@ async def send(subscription: str, event: OrderEvent, kind: str, subject: str, me
 
 
 def write(path: pathlib.Path, content: bytes) -> None:
-    """Writes beside and renames: a reader of the directory sees whole mails only."""
+    """Writes a temporary file and renames it, so that readers of the directory see only complete mails."""
     partial = path.with_name(f".{uuid7()}.tmp")
     partial.write_bytes(content)
     partial.rename(path)

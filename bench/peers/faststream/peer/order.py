@@ -9,7 +9,7 @@ from .topology import EVENTS, work_queue
 
 router = RabbitRouter()
 
-# Versions only rise, so deliveries may come in any order.
+# Only a higher version overwrites, so deliveries may arrive in any order.
 ADVANCE = "UPDATE orders SET status = $2, version = $3, updated_at = now() WHERE id = $1 AND version < $3"
 
 

@@ -1,4 +1,4 @@
-"""The outbox: events that are committed but that the broker has not confirmed yet."""
+"""The outbox: committed events that the broker has not confirmed yet."""
 
 import asyncio
 import json
@@ -57,7 +57,7 @@ async def publish(connection: asyncpg.Connection, new: NewEvent) -> None:
 
 
 async def publish_due() -> None:
-    """Publishes what a process left behind that died between commit and confirm."""
+    """Publishes the events of processes that died between commit and confirm."""
     async with database.connection() as connection:
         for row in await connection.fetch(LEASE_DUE):
             event = OrderEvent.model_validate_json(row["body"])
@@ -65,7 +65,7 @@ async def publish_due() -> None:
 
 
 async def relay() -> None:
-    """Publishes what is due, every five seconds."""
+    """Publishes due events every five seconds."""
     while True:
         await asyncio.sleep(5)
         try:

@@ -16,7 +16,7 @@ SELECT total, currency, payment_method, (SELECT max(version) FROM event_log WHER
 FROM orders WHERE id = $1
 """
 
-# The provider's ledger stands for another company's database: it is written in a transaction of its own.
+# The provider's ledger stands for another company's database, so it is written in its own transaction.
 CHARGE = """
 INSERT INTO charges AS charge (idempotency_key, charge_id, reference, method, amount, currency, outcome)
 VALUES ($1, $2, $3, $4, $5, $6, 'succeeded')

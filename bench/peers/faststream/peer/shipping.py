@@ -23,7 +23,7 @@ RECORD = "INSERT INTO shipments (order_id, status, tracking_number) VALUES ($1, 
 
 
 def hand_over(idempotency_key: str, _parcel: list[asyncpg.Record]) -> str:
-    """Stands for the carrier: its answer follows from the key alone."""
+    """The carrier: its answer depends only on the key."""
     return f"SIM{hashlib.sha1(idempotency_key.encode()).hexdigest()[:12].upper()}"
 
 

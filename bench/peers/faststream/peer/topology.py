@@ -10,7 +10,7 @@ DEAD_LETTERS = RabbitExchange(
     "orders.dlx", type=ExchangeType.DIRECT, arguments={"alternate-exchange": UNROUTED.name}
 )
 
-# Queue and the routing key that it is bound by.
+# Each queue and its routing key.
 SUBSCRIPTIONS = {
     "payment.order-created": "order.created",
     "email.order-created": "order.created",
@@ -40,7 +40,7 @@ def work_queue(name: str) -> RabbitQueue:
 
 
 async def declare(broker: RabbitBroker) -> None:
-    """Declares all of it."""
+    """Declares all exchanges and queues."""
     exchanges = {exchange.name: await broker.declare_exchange(exchange) for exchange in (UNROUTED, EVENTS, DEAD_LETTERS)}
     for name, routing_key in SUBSCRIPTIONS.items():
         queue = await broker.declare_queue(work_queue(name))

@@ -39,7 +39,7 @@ export class EmailService {
       `Your parcel is with the carrier. Tracking number: ${event.data.tracking_number}`);
   }
 
-  /** A crash between the file and the commit repeats the mail with the same Message-ID, and so the same file. */
+  /** After a crash between file and commit, the mail is written again with the same Message-ID to the same file. */
   private async send(
     subscription: string, event: OrderEvent, kind: string, subject: string, message: string,
   ): Promise<Nack | void> {
@@ -47,7 +47,7 @@ export class EmailService {
     if (lines.length === 0) return new Nack(false);
     if (lines[0].applied) return;
     const id = `${event.subject}.${kind}@shop.example`;
-    // A reader of the directory sees whole mails only.
+    // Readers of the directory see only complete mails.
     const partial = join(settings.mailDir, `.${uuid()}.tmp`);
     await writeFile(partial, composeMail(id, subject, message, lines));
     await rename(partial, join(settings.mailDir, `${id}.eml`));

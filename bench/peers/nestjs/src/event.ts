@@ -1,6 +1,6 @@
 import { v7 as uuid } from 'uuid';
 
-/** An event as it travels: CloudEvents 1.0, structured JSON, as Orderflow's. */
+/** An event as published: CloudEvents 1.0 in structured JSON, like Orderflow's. */
 export interface OrderEvent<Data = unknown> {
   specversion: '1.0';
   id: string;
@@ -10,7 +10,7 @@ export interface OrderEvent<Data = unknown> {
   subject: string;
   time: string;
   datacontenttype: 'application/json';
-  /** The event's place in its order's history, from 1 on. */
+  /** The event's position in its order's history, from 1. */
   orderversion: number;
   correlationid: string;
   causationid?: string;
@@ -49,7 +49,7 @@ export function newEvent(origin: Origin, data: unknown): NewEvent {
   return { kind: origin.kind, event };
 }
 
-/** Returns the event that follows from `cause`, as its order's given version. */
+/** Returns the event that `cause` leads to, with this version of its order. */
 export function follow(cause: OrderEvent, kind: string, service: string, version: number, data: unknown): NewEvent {
   const { subject: order, correlationid: correlation, id } = cause;
   return newEvent({ kind, source: `/orderflow/${service}`, order, version, correlation, cause: id }, data);

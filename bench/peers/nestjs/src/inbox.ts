@@ -9,10 +9,10 @@ const CLAIM = statement(
   'INSERT INTO inbox (event_id, subscription) VALUES ($1, $2) ON CONFLICT DO NOTHING',
 );
 
-/** Whether an earlier delivery of event $2 to subscription $3 was applied: read it before you act on the outside world. */
+/** Whether an earlier delivery of event $2 to subscription $3 was applied: read it before any external call. */
 export const APPLIED = 'EXISTS (SELECT FROM inbox WHERE event_id = $2 AND subscription = $3) AS applied';
 
-/** Writes a delivery's rows, and returns the event that follows from it, if any; it has appended that to the outbox. */
+/** Writes a delivery's rows. Returns the next event, already in the outbox, if there is one. */
 type Record = (client: PoolClient) => Promise<NewEvent | void>;
 
 @Injectable()
@@ -22,7 +22,7 @@ export class Inbox {
     private readonly outbox: Outbox,
   ) {}
 
-  /** Applies the event once, in one transaction, and publishes what follows. A second delivery changes nothing. */
+  /** Applies the event once, in one transaction, and publishes the next event. A second delivery changes nothing. */
   async apply(subscription: string, event: OrderEvent, record: Record): Promise<void> {
     const next = await this.database.transaction(async (client) => {
       const { rowCount } = await client.query(CLAIM(event.id, subscription));

@@ -13,8 +13,7 @@ const WANTED = statement(
    FROM items WHERE order_id = $1`,
 );
 
-/** Locks the products in the order of their skus, so that two orders cannot deadlock. The check on `available` refuses
- * what would be oversold. */
+/** Locks the products by sku, so that two orders cannot deadlock. The check on `available` prevents overselling. */
 const RESERVE = statement(
   'reserve',
   `WITH wanted AS (

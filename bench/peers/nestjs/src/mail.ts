@@ -1,4 +1,4 @@
-/** An order's line, with the order's own columns in each. */
+/** A line of an order, with the columns of the order. */
 export interface Line {
   number: string;
   customer: string;

@@ -25,7 +25,7 @@ class AppModule {
           exchanges,
           queues,
           prefetchCount: settings.prefetch,
-          // Publishes and acknowledgements do not wait for each other on channels of their own.
+          // Separate channels: publishes and acknowledgements do not wait for each other.
           channels: { publish: { default: true }, consume: {} },
           registerHandlers: consumes,
           enableDirectReplyTo: false,

@@ -4,7 +4,7 @@ import { statement } from './database';
 import { OrderEvent } from './event';
 import { Inbox } from './inbox';
 
-/** Versions only rise, so deliveries may come in any order. */
+/** Only a higher version overwrites, so deliveries may arrive in any order. */
 const ADVANCE = statement(
   'advance',
   'UPDATE orders SET status = $2, version = $3, updated_at = now() WHERE id = $1 AND version < $3',

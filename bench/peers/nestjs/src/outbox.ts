@@ -59,7 +59,7 @@ export class Outbox implements OnApplicationBootstrap, OnModuleDestroy {
     await this.database.pool.query(DELETE(event.id));
   }
 
-  /** Publishes what a process left behind that died between commit and confirm. */
+  /** Publishes the events of processes that died between commit and confirm. */
   private async publishDue(): Promise<void> {
     const due = await this.database.rows<{ kind: string; body: string }>(LEASE_DUE());
     await Promise.all(due.map(({ kind, body }) => this.publish({ kind, event: JSON.parse(body) })));

@@ -21,7 +21,7 @@ const DUE = statement(
    FROM orders WHERE id = $1`,
 );
 
-/** The provider's ledger stands for another company's database: it is written in a transaction of its own. */
+/** The provider's ledger stands for another company's database, so it is written in its own transaction. */
 const CHARGE = statement(
   'charge',
   `INSERT INTO charges AS charge (idempotency_key, charge_id, reference, method, amount, currency, outcome)

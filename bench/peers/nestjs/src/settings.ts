@@ -8,7 +8,7 @@ export const settings = {
   databaseUrl: required('DATABASE_URL'),
   amqpUrl: required('AMQP_URL'),
   mailDir: required('MAIL_DIR'),
-  // Per queue and process. The values that were tried are in ../README.md.
+  // Per queue and process: ../README.md, "Tuning".
   prefetch: Number(process.env.PREFETCH ?? 8),
   // Connections per process.
   databasePool: Number(process.env.DATABASE_POOL ?? 8),

@@ -31,7 +31,7 @@ const RECORD = statement(
   `INSERT INTO shipments (order_id, status, tracking_number) VALUES ($1, 'created', $2)`,
 );
 
-/** Stands for the carrier: its answer follows from the key alone. */
+/** The carrier: its answer depends only on the key. */
 function ship(idempotencyKey: string, _parcel: Line[]): string {
   return `SIM${createHash('sha1').update(idempotencyKey).digest('hex').slice(0, 12).toUpperCase()}`;
 }

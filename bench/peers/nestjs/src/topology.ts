@@ -2,7 +2,7 @@ import { RabbitMQExchangeConfig, RabbitMQQueueConfig } from '@golevelup/nestjs-r
 
 export const EVENTS = 'orders.events';
 
-/** Queue and the routing key that it is bound by. */
+/** Each queue and its routing key. */
 const SUBSCRIPTIONS = {
   'payment.order-created': 'order.created',
   'email.order-created': 'order.created',
