@@ -26,12 +26,13 @@ const CONTENT_TYPE: &str = "application/problem+json";
 /// Seconds after which a retry is worthwhile when the database is unavailable: about what a restart takes.
 const DATABASE_RETRY_SECONDS: u64 = 2;
 
-/// Declares [`Code`] with each code's name, status and title side by side, so that no list can miss one.
+/// Declares [`Code`] with each code's name, status and title side by side, so that no list can miss one. A code's
+/// documentation begins with its title.
 macro_rules! problems {
     ($($(#[$doc:meta])* $variant:ident => $code:literal, $status:ident, $title:literal;)+) => {
         /// The type of a problem. Public: the last part of a problem's `type`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum Code { $($(#[$doc])* $variant,)+ }
+        pub enum Code { $(#[doc = concat!($title, ".\n")] $(#[$doc])* $variant,)+ }
 
         impl Code {
             /// Every code, for the tests of the public description.
@@ -60,77 +61,52 @@ macro_rules! problems {
 }
 
 problems! {
-    /// The body is not JSON.
     MalformedJson => "malformed-json", BAD_REQUEST, "The body is not JSON";
-    /// An object in the body has a duplicate key.
     DuplicateKey => "duplicate-key", BAD_REQUEST, "The body has a duplicate key";
-    /// Lists and objects in the body are nested too deeply.
     TooDeep => "too-deep", BAD_REQUEST, "The body is nested too deeply";
-    /// A query parameter is invalid.
     InvalidParameter => "invalid-parameter", BAD_REQUEST, "A parameter is not valid";
-    /// The header Idempotency-Key is missing or is not 16 to 255 printable ASCII characters.
+    /// Keys are 16 to 255 printable ASCII characters.
     IdempotencyKeyInvalid => "idempotency-key-invalid", BAD_REQUEST, "The Idempotency-Key is missing or not valid";
-    /// No such path.
     NotFound => "not-found", NOT_FOUND, "There is nothing at this path";
-    /// No such order, or the token does not open it; the answer does not reveal which.
+    /// Or the token does not open it: the answer does not reveal which.
     OrderNotFound => "order-not-found", NOT_FOUND, "There is no such order";
-    /// The path supports other methods only.
     MethodNotAllowed => "method-not-allowed", METHOD_NOT_ALLOWED, "The path does not support this method";
-    /// The path is for WebSocket, and the request is not a handshake.
     UpgradeRequired => "upgrade-required", UPGRADE_REQUIRED, "The path accepts WebSocket connections only";
-    /// The body did not arrive in time.
     RequestTimeout => "request-timeout", REQUEST_TIMEOUT, "The request took too long to arrive";
-    /// Another request with this key is in progress.
     RequestInProgress => "request-in-progress", CONFLICT, "A request with this Idempotency-Key is in progress";
-    /// The order has shipped or failed.
+    /// It has shipped or failed.
     OrderNotCancellable => "order-not-cancellable", CONFLICT, "The order can no longer be cancelled";
-    /// The body is larger than 64 KiB.
+    /// Larger than 64 KiB.
     BodyTooLarge => "body-too-large", PAYLOAD_TOO_LARGE, "The body is too large";
-    /// The body is not declared as the expected media type, or is compressed.
+    /// It is not declared as the expected one, or is compressed.
     UnsupportedMediaType => "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "The body's media type is not supported";
-    /// The order has errors, each named in `errors`.
+    /// `errors` names each error.
     InvalidOrder => "invalid-order", UNPROCESSABLE_ENTITY, "The order is not valid";
-    /// The order's total differs from the one that its customer was shown.
+    /// It differs from the one that the customer was shown.
     TotalChanged => "total-changed", UNPROCESSABLE_ENTITY, "The total has changed";
-    /// The key belongs to another request.
     IdempotencyKeyReused => "idempotency-key-reused", UNPROCESSABLE_ENTITY, "The Idempotency-Key belongs to another request";
-    /// This client address places orders too fast.
     TooManyRequests => "too-many-requests", TOO_MANY_REQUESTS, "Too many orders from this address";
-    /// There are no operators: no setting names one.
     OperatorsOff => "operators-off", FORBIDDEN, "No operators are configured";
-    /// The request carries no operator's token.
     Unauthorized => "unauthorized", UNAUTHORIZED, "An operator token is required";
-    /// Too many invalid tokens came before this one.
     TooManyAttempts => "too-many-attempts", TOO_MANY_REQUESTS, "Too many invalid tokens";
-    /// The operator may read but not act.
     Forbidden => "forbidden", FORBIDDEN, "This operator has read-only access";
-    /// A form came from another site.
     ForeignOrigin => "foreign-origin", FORBIDDEN, "The request did not come from our own pages";
-    /// No such product.
     ProductNotFound => "product-not-found", NOT_FOUND, "There is no such product";
-    /// No such replay.
     ReplayNotFound => "replay-not-found", NOT_FOUND, "There is no such replay";
-    /// No dead letter matches the selection.
     DeadLettersNotFound => "dead-letters-not-found", NOT_FOUND, "No dead letter matches";
-    /// Another replay of the queue is running.
     ReplayInProgress => "replay-in-progress", CONFLICT, "Another replay of this queue is running";
-    /// A change of stock is based on an outdated number.
     StockChanged => "stock-changed", CONFLICT, "The stock has changed in the meantime";
-    /// An operator's request is not valid.
     InvalidRequest => "invalid-request", UNPROCESSABLE_ENTITY, "The request is not valid";
-    /// The request needs a setting that this process does not have.
     SettingMissing => "setting-missing", SERVICE_UNAVAILABLE, "A required setting is missing";
-    /// RabbitMQ cannot be reached, or is not set up as it should be.
+    /// It cannot be reached, or is not set up as it should be.
     BrokerUnavailable => "broker-unavailable", SERVICE_UNAVAILABLE, "RabbitMQ cannot be used";
-    /// A search would have to read too much.
     SearchTooSlow => "search-too-slow", SERVICE_UNAVAILABLE, "The search took too long";
     /// A bug, or a database that differs from what the migrations create.
     Internal => "internal-error", INTERNAL_SERVER_ERROR, "Something went wrong here";
     /// Earlier orders are not processed fast enough.
     Overloaded => "overloaded", SERVICE_UNAVAILABLE, "No orders are accepted at the moment";
-    /// The database cannot be reached.
     DatabaseUnavailable => "database-unavailable", SERVICE_UNAVAILABLE, "The database cannot be reached";
-    /// Starting or stopping.
+    /// It is starting or stopping.
     NotReady => "not-ready", SERVICE_UNAVAILABLE, "This process is not accepting requests";
 }
 
