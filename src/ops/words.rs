@@ -42,11 +42,24 @@ pub fn clock(time: &DateTime<Utc>, now: &DateTime<Utc>) -> String {
     time.format(if today { "%T UTC" } else { "%F %T UTC" }).to_string()
 }
 
-/// Formats a count: `1 message`, `2 messages`.
+/// Formats a count: `1 message`, `2 messages`, `3 deliveries`, `4 processes`.
 #[must_use]
-pub fn count(number: impl Into<i64>, what: &str) -> String {
-    let number = number.into();
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+pub fn count(number: impl TryInto<i64>, what: &str) -> String {
+    let number: i64 = number.try_into().unwrap_or(i64::MAX);
+    match what.strip_suffix('y') {
+        _ if number == 1 => format!("1 {what}"),
+        Some(stem) => format!("{number} {stem}ies"),
+        None if what.ends_with('s') => format!("{number} {what}es"),
+        None => format!("{number} {what}s"),
+    }
+}
+
+/// Formats a count and its verb: `1 message is`, `2 messages are`.
+#[must_use]
+pub fn are(number: impl TryInto<i64>, what: &str) -> String {
+    let counted = count(number, what);
+    let verb = if counted.starts_with("1 ") { "is" } else { "are" };
+    format!("{counted} {verb}")
 }
 
 /// The most names in one sentence.
@@ -170,6 +183,14 @@ pub fn wrapped(out: &mut impl Write, start: &str, text: &str) -> io::Result<()> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn count_has_the_right_number() {
+        let counts =
+            [count(1_u32, "message"), count(2_usize, "delivery"), count(0_u64, "process"), are(1_i64, "piece")];
+        assert_eq!(counts, ["1 message", "2 deliveries", "0 processes", "1 piece is"]);
+        assert_eq!(are(11_u32, "event"), "11 events are");
+    }
 
     #[test]
     fn span_has_two_units_at_most() {

@@ -88,7 +88,7 @@ async fn republish_killed_before_it_recorded_what_it_sent_can_be_repeated() {
     let wait = json(&shop, &orders[0]).await["waiting_for"][0]["what"].clone();
     assert!(wait.as_str().is_some_and(|wait| wait.contains("purged") && wait.contains("republished")), "{wait}");
     shop.execute("UPDATE messaging.dead_letters SET left_at = NULL, left_by = NULL").await;
-    ended(&republish(&shop, &["--purged", "--yes"]).await, 1, &["1 messages wait in it", "--force"]);
+    ended(&republish(&shop, &["--purged", "--yes"]).await, 1, &["1 message waits in it", "--force"]);
     let json = republish(&shop, &["--purged", "--queue", "payment.*", "--force", "--yes", "--json"]).await;
     ended(&json, 0, &[]);
     let report: Value = serde_json::from_str(&json.out).expect("JSON");

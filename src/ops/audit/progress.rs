@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::ops::words::count;
+
 /// A progress bar on standard error, or none.
 pub struct Progress(ProgressBar);
 
@@ -41,7 +43,7 @@ impl Progress {
         }
         self.0.set_position(orders);
         if violations > 0 {
-            self.0.set_message(format!(", {violations} violations"));
+            self.0.set_message(format!(", {}", count(violations, "violation")));
         }
     }
 

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::ops::{
     Exit, Failed,
-    words::{count, span},
+    words::{are, count, span},
 };
 
 /// The version of the JSON. Adding a key does not change it; changing or removing one does.
@@ -107,12 +107,12 @@ impl Report {
         let (shown, parked) = (as_u64(self.shown.len()), as_u64(self.parked.len()));
         if shown < self.violations() {
             let all: Vec<_> = self.by_check.iter().map(|(name, times)| format!("{times} {name}")).collect();
-            let more = self.violations() - shown;
-            writeln!(out, "{more} more violations are not shown (--limit); in all: {}.", all.join(", "))?;
+            let more = are(self.violations() - shown, "more violation");
+            writeln!(out, "{more} not shown (--limit); in all: {}.", all.join(", "))?;
         }
         if parked < self.parked_in_all {
-            let more = self.parked_in_all - parked;
-            writeln!(out, "{more} more dead letters are not shown (--limit): `orderflow dlq list`")?;
+            let more = are(self.parked_in_all - parked, "more dead letter");
+            writeln!(out, "{more} not shown (--limit): `orderflow dlq list`")?;
         }
         Ok(())
     }
@@ -122,14 +122,14 @@ impl Report {
         let end = if self.complete { "." } else { " so far; the audit is incomplete." };
         let parked = match self.parked_in_all {
             0 => String::new(),
-            some => format!(", {} waiting", counted(some, "dead letter")),
+            some => format!(", {} waiting", count(some, "dead letter")),
         };
         let found = match self.violations() {
             0 if self.complete => "all holds".to_owned(),
             0 => "no violation".to_owned(),
-            some => counted(some, "violation"),
+            some => count(some, "violation"),
         };
-        let (orders, checks) = (counted(as_u64(self.orders), "order"), catalogue::names().len());
+        let (orders, checks) = (count(self.orders, "order"), catalogue::names().len());
         format!("Audited {orders} by {checks} checks in {}: {found}{parked}{end}", span(took))
     }
 
@@ -178,8 +178,4 @@ fn replay(order: &Named, parked: &Parked) -> String {
 
 fn as_u64(number: usize) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
-}
-
-fn counted(number: u64, what: &str) -> String {
-    count(i64::try_from(number).unwrap_or(i64::MAX), what)
 }

@@ -11,7 +11,7 @@ use super::{
     finding::{Finding, Named},
     report::Report,
 };
-use crate::{ops::words::count, store::audit::glance};
+use crate::{ops::words::are, store::audit::glance};
 
 /// The movements that one statement sums.
 const AT_ONCE: i64 = 100_000;
@@ -48,11 +48,7 @@ fn judge(sku: &str, available: Option<i64>, sum: i64, report: &mut Report) {
         report.add(Finding::Violation { rule: STOCK_BELOW_ZERO, of: of(), what: format!("{there} are orderable") });
     }
     if there != sum {
-        let what = format!("{} orderable, but its movements add up to {sum}", is(there));
+        let what = format!("{} orderable, but its movements add up to {sum}", are(there, "piece"));
         report.add(Finding::Violation { rule: STOCK_SUM, of: of(), what });
     }
-}
-
-fn is(pieces: i64) -> String {
-    format!("{} {}", count(pieces, "piece"), if pieces == 1 { "is" } else { "are" })
 }

@@ -16,12 +16,12 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    Answer, Desk, Head, Selection, Snapshot, ask, count, group::groups, key, not_from_database, report, selection::put,
+    Answer, Desk, Head, Selection, Snapshot, ask, group::groups, key, not_from_database, report, selection::put,
     show::Shown,
 };
 use crate::{
     broker::DeadLetter,
-    ops::{Exit, Failed, Principal, What, principal},
+    ops::{Exit, Failed, Principal, What, principal, words::count},
     store::{actions::Outcome, discarded},
 };
 

@@ -8,11 +8,11 @@ use orderflow_service::{
 use serde::Serialize;
 
 use super::{
-    Desk, Head, More, Snapshot, at, count,
+    Desk, Head, More, Snapshot, at,
     group::{Group, groups},
     not_from_database,
 };
-use crate::ops::{Exit, Failed};
+use crate::ops::{Exit, Failed, words::count};
 use crate::services::roster;
 
 #[derive(Serialize)]

@@ -156,11 +156,6 @@ fn at(time: &DateTime<Utc>) -> String {
     time.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-/// Formats a count: `1 dead letter`, `2 dead letters`.
-fn count(number: usize, one: &str) -> String {
-    if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
-}
-
 /// The first fields of every JSON answer.
 #[derive(Serialize)]
 struct Head {

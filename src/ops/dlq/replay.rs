@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Desk, Head, Selection, Snapshot, ask, count,
+    Answer, Desk, Head, Selection, Snapshot, ask,
     group::{Group, groups},
     report,
     selection::put,
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     broker::DeadLetter,
-    ops::{Exit, Failed, Principal, What, principal},
+    ops::{Exit, Failed, Principal, What, principal, words::count},
     store::actions::Outcome,
 };
 

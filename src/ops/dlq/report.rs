@@ -2,8 +2,8 @@
 
 use std::io::Write;
 
-use super::{More, Snapshot, count, group::groups};
-use crate::ops::Failed;
+use super::{More, Snapshot, group::groups};
+use crate::ops::{Failed, words::count};
 
 /// Writes the selected messages by queue and reason, then the notes.
 pub fn selected(snapshot: &Snapshot, out: &mut impl Write) -> Result<(), Failed> {

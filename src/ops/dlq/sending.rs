@@ -8,10 +8,13 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Desk, LOOKED_AT, Snapshot, count,
+    Desk, LOOKED_AT, Snapshot,
     tracker::{Fate, Tracker},
 };
-use crate::{broker::DeadLetter, ops::Failed};
+use crate::{
+    broker::DeadLetter,
+    ops::{Failed, words::count},
+};
 
 /// RabbitMQ requeues messages that are held for 30 minutes (its consumer time-out). A replay, including the wait for
 /// the canaries, must therefore end earlier.

@@ -14,8 +14,12 @@ use orderflow_service::store::{
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{Desk, at, count, key};
-use crate::{broker::DeadLetter, ops::Failed, services::roster};
+use super::{Desk, at, key};
+use crate::{
+    broker::DeadLetter,
+    ops::{Failed, words::count},
+    services::roster,
+};
 
 /// The most messages to list individually; beyond that, applied ones are only counted.
 const LINES: usize = 50;

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::ops::{
     missing::{self, Missing, Search, find},
-    words::{clock, some},
+    words::{are, clock, count, some},
 };
 use crate::services::roster;
 
@@ -103,8 +103,7 @@ async fn scan(indexed: &Indexed, queues: &Queues, arrival: Duration) -> Result<S
 
 fn tell(found: &mut Checkup, seen: &Seen) {
     let all: usize = seen.missing.values().sum();
-    let deliveries = if all == 1 { "1 delivery".to_owned() } else { format!("{all} deliveries") };
-    let mut saw = if all == 0 { format!("none in the last {HOURS_BACK} h") } else { deliveries.clone() };
+    let mut saw = if all == 0 { format!("none in the last {HOURS_BACK} h") } else { count(all, "delivery") };
     if let Some(ended_at) = seen.ended_at {
         saw.push_str(&format!("; searched only up to {}, because it took too long", clock(&ended_at, &Utc::now())));
     }
@@ -124,8 +123,8 @@ fn tell(found: &mut Checkup, seen: &Seen) {
     }
     let at_least = if seen.ended_at.is_some() { "At least " } else { "" };
     let queues: Vec<_> = seen.missing.iter().map(|(queue, missing)| format!("{missing} of {queue}")).collect();
-    let is = if all == 1 { "is" } else { "are" };
-    let what = format!("{at_least}{deliveries} {is} missing, neither applied nor found anywhere: {}.", some(&queues));
+    let deliveries = are(all, "delivery");
+    let what = format!("{at_least}{deliveries} missing, neither applied nor found anywhere: {}.", some(&queues));
     found.found("missing", what, remedy(seen));
 }
 

@@ -152,17 +152,13 @@ fn notes(queues: &[Figures]) -> Vec<String> {
     for one in queues.iter().filter(|one| one.needs_more() && one.consumers != Some(0)) {
         let (needed, there) = (one.processes_needed.unwrap_or_default(), one.consumers.unwrap_or_default());
         let more = if one.drains == Some(false) { " At this rate it never drains." } else { "" };
-        notes.push(format!("{}: needs {}, has {there}.{more}", one.queue, processes(needed)));
+        notes.push(format!("{}: needs {}, has {there}.{more}", one.queue, count(needed, "process")));
     }
     let dead: u32 = queues.iter().filter_map(|one| one.dead_letters).sum();
     if dead > 0 {
         notes.push(format!("{}: `orderflow dlq list` says why.", count(dead, "dead letter")));
     }
     notes
-}
-
-fn processes(number: u32) -> String {
-    if number == 1 { "1 process".to_owned() } else { format!("{number} processes") }
 }
 
 #[cfg(test)]

@@ -126,7 +126,9 @@ async fn refusal(check: &BrokerCheck, queue: &str, force: bool) -> Result<Option
         Ok(0) => Ok(None),
         Ok(_) if force => Ok(None),
         Ok(waiting) => Ok(Some(format!(
-            "{waiting} messages wait in it, and these may be among them: let workers handle them first, or pass --force"
+            "{} {} in it, and may be among these: let workers empty it first, or pass --force",
+            count(waiting, "message"),
+            if waiting == 1 { "waits" } else { "wait" }
         ))),
         Err(missing @ NotReady::Missing(_)) => Ok(Some(missing.to_string())),
         Err(unreachable) => Err(unreachable.into()),

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::plan::{AT_MOST, Plan, Plans};
 use crate::ops::{
     Exit, Failed,
-    words::{some, wrapped},
+    words::{are, some, wrapped},
 };
 
 /// A run of the command.
@@ -63,7 +63,7 @@ impl Report {
             wrapped(out, "", &note)?;
         }
         if self.younger > 0 {
-            let (is, young) = (deliveries(self.younger), humantime::format_duration(self.arrival));
+            let (is, young) = (are(self.younger, "delivery"), humantime::format_duration(self.arrival));
             let note = format!(
                 "Not searched: the events of the last {young} (RECONCILE_AFTER): {is} not applied yet, and may be on \
                  the way or lost. Run this command again in {young}."
@@ -111,10 +111,6 @@ impl Report {
         serde_json::to_writer_pretty(&mut *out, &report)?;
         Ok(writeln!(out)?)
     }
-}
-
-fn deliveries(number: usize) -> String {
-    if number == 1 { "1 delivery is".to_owned() } else { format!("{number} deliveries are") }
 }
 
 fn print(queue: &str, plan: &Plan, out: &mut impl Write) -> Result<(), Failed> {

@@ -2,7 +2,10 @@
 
 use serde_json::{Map, Value};
 
-use crate::{ops::What, store::actions::Action};
+use crate::{
+    ops::{What, words::count},
+    store::actions::Action,
+};
 
 /// Returns an action in one or two sentences. An action or detail that this version does not know is shown as recorded.
 pub fn deed(action: &Action) -> String {
@@ -58,12 +61,12 @@ impl Record {
             return Some(format!("Began to replay {}.", self.chosen(queue)));
         }
         let (sent, applied, died) = (self.number("sent")?, self.number("applied")?, self.number("died_again")?);
-        let of = self.number("selected").map(|selected| format!(" of {selected}")).unwrap_or_default();
-        Some(format!(
-            "Replayed {sent}{of} messages of {}: {applied} applied, {died} failed again{}",
-            queues(queue),
-            self.why()
-        ))
+        let messages = match self.number("selected") {
+            Some(selected) => format!("{sent} of {}", count(selected, "message")),
+            None => count(sent, "message"),
+        };
+        let (queues, why) = (queues(queue), self.why());
+        Some(format!("Replayed {messages} of {queues}: {applied} applied, {died} failed again{why}"))
     }
 
     fn discard(&mut self, queue: &str) -> Option<String> {
@@ -72,7 +75,7 @@ impl Record {
             return Some(format!("Began to discard {}.{}", self.chosen(queue), kept.unwrap_or_default()));
         }
         let gone = self.number("discarded")?;
-        Some(format!("Discarded {} of {}{}", messages(gone), queues(queue), self.why()))
+        Some(format!("Discarded {} of {}{}", count(gone, "message"), queues(queue), self.why()))
     }
 
     fn republish(&mut self, queue: &str) -> Option<String> {
@@ -82,16 +85,16 @@ impl Record {
             let force = self.details.remove("force") == Some(Value::Bool(true));
             let purged = if purged { ", including purged events" } else { "" };
             let force = if force { ", even if they may still be in progress" } else { "" };
-            return Some(format!("Began to republish {} for {}{purged}{force}.", events(found), queues(queue)));
+            return Some(format!("Began to republish {} for {}{purged}{force}.", count(found, "event"), queues(queue)));
         }
-        let sent = self.number("sent").map(events);
+        let sent = self.number("sent").map(|sent| count(sent, "event"));
         Some(format!("Republished {} for {}{}", sent.as_deref().unwrap_or("events"), queues(queue), self.why()))
     }
 
     /// Returns the selection as a phrase.
     fn chosen(&mut self, queue: &str) -> String {
         let mut phrase = match self.number("selected") {
-            Some(selected) => format!("{} of {}", messages(selected), queues(queue)),
+            Some(selected) => format!("{} of {}", count(selected, "message"), queues(queue)),
             None => format!("messages of {}", queues(queue)),
         };
         if let Some(order) = self.text("order") {
@@ -132,14 +135,6 @@ impl Record {
 
 fn queues(target: &str) -> &str {
     if target == "*" { "all queues" } else { target }
-}
-
-fn messages(count: i64) -> String {
-    if count == 1 { "1 message".to_owned() } else { format!("{count} messages") }
-}
-
-fn events(count: i64) -> String {
-    if count == 1 { "1 event".to_owned() } else { format!("{count} events") }
 }
 
 #[cfg(test)]
