@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
+use orderflow_tests::{Child, memory};
 use serde::Serialize;
 
 /// The median, minimum and maximum of one figure over all rounds.
@@ -79,6 +80,13 @@ impl Figures {
 /// Returns the rate per second of `count` since `begin`.
 pub fn per_second(count: usize, begin: Instant) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / begin.elapsed().as_secs_f64()
+}
+
+/// Returns a memory line of `/proc/ID/status` of the first of these processes, for example `VmHWM`, in MiB; 0 if there
+/// is none.
+pub fn mebibytes(processes: &[Child], line: &str) -> f64 {
+    let kib = processes.first().and_then(|process| memory(process.id(), line)).unwrap_or_default();
+    f64::from(u32::try_from(kib).unwrap_or(u32::MAX)) / 1024.0
 }
 
 /// Returns the median; for an even number of figures, the greater of the two in the middle; NaN without figures.

@@ -55,3 +55,15 @@ async fn main() -> std::io::Result<()> {
         Some(Other::Soak(arguments)) => soak::run(arguments).await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn command_line_is_valid() {
+        Cli::command().debug_assert();
+    }
+}

@@ -3,10 +3,9 @@
 use std::{fmt::Write as _, fs, io, path::PathBuf, time::Duration};
 
 use clap::Args;
-use orderflow_tests::{Child, memory};
 
 use crate::{
-    figures::median,
+    figures::{mebibytes, median},
     load::{Load, accepted_p99},
 };
 
@@ -83,8 +82,8 @@ async fn one_minute(load: &mut Load, rate: f64) -> Minute {
         placed: placed.len(),
         accepted_p99: accepted_p99(&placed),
         open: load.open().await,
-        web_mib: resident(load.shop.webs()),
-        worker_mib: resident(load.shop.workers()),
+        web_mib: mebibytes(load.shop.webs(), "VmRSS"),
+        worker_mib: mebibytes(load.shop.workers(), "VmRSS"),
         dead_rows,
         database_mib,
     }
@@ -99,11 +98,6 @@ async fn shipped_by_minute(load: &Load) -> Vec<(f64, f64)> {
         Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
     };
     rows.split(';').filter_map(row).collect()
-}
-
-fn resident(processes: &[Child]) -> f64 {
-    let kib = processes.first().and_then(|process| memory(process.id(), "VmRSS")).unwrap_or_default();
-    f64::from(u32::try_from(kib).unwrap_or(u32::MAX)) / 1024.0
 }
 
 fn csv(minutes: &[Minute], shipped: &[(f64, f64)]) -> String {
@@ -132,6 +126,6 @@ fn compare_ends(shipped: &[(f64, f64)]) {
     };
     let ((p50, p99), (later_p50, later_p99)) = (middle(first), middle(last));
     println!(
-        "shipped after {p50:.0} ms (median) and {p99:.0} ms (p99) in the first {sixth} minutes, {later_p50:.0} ms and {later_p99:.0} ms in the last"
+        "shipped after {p50:.0} ms (median) and {p99:.0} ms (p99) in the first {sixth} min, {later_p50:.0} ms and {later_p99:.0} ms in the last"
     );
 }

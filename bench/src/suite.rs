@@ -4,14 +4,14 @@
 use std::{fs, io, path::PathBuf, time::Instant};
 
 use clap::Args;
-use orderflow_tests::{Child, Shop, VISA, memory};
+use orderflow_tests::{Shop, VISA};
 use serde_json::json;
 
 use crate::{
     accept,
     ceiling::{self, Messages},
     cpu,
-    figures::{Figures, per_second},
+    figures::{Figures, mebibytes, per_second},
     latency,
     observe::QUIET,
     peers::{self, Peer},
@@ -195,15 +195,10 @@ async fn measure_memory(figures: &mut Figures, waiting: usize) {
     let web = shop.start_web_with(&QUIET).await;
     web.orders(waiting, "MUG-BLUE", VISA).await;
     shop.until_published().await;
-    figures.add("rss_mib_web", most_memory(shop.webs()));
+    figures.add("rss_mib_web", mebibytes(shop.webs(), "VmHWM"));
     shop.start_worker_with(&[], &QUIET).await;
     shop.until_orders("shipped", i64::try_from(waiting / 10).unwrap_or(i64::MAX)).await;
-    figures.add("rss_mib_worker", most_memory(shop.workers()));
-}
-
-fn most_memory(processes: &[Child]) -> f64 {
-    let kib = processes.first().and_then(|process| memory(process.id(), "VmHWM")).unwrap_or_default();
-    f64::from(u32::try_from(kib).unwrap_or(u32::MAX)) / 1024.0
+    figures.add("rss_mib_worker", mebibytes(shop.workers(), "VmHWM"));
 }
 
 fn write(figures: &Figures, arguments: &Arguments) -> io::Result<()> {
