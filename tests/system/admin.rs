@@ -8,7 +8,10 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::commands::{NOWHERE, ended};
+use crate::{
+    admin_described::assert_described,
+    commands::{NOWHERE, ended},
+};
 
 /// Ada has the role operate.
 pub const ADA: &str = "the token of Ada";
@@ -47,11 +50,14 @@ impl Operators {
         Self { address, web: Web::new(address) }
     }
 
-    /// Sends a request with this token.
+    /// Sends a request with this token. The answer must be as `/admin/openapi.json` describes it.
     pub async fn ask(&self, token: &str, method: Method, path: &str, body: Option<Value>) -> Answer {
         let token = format!("Bearer {token}");
         let headers = [("authorization", token.as_str()), ("content-type", "application/json")];
-        self.web.send(method, path, &headers, body.map(|body| body.to_string().into_bytes())).await
+        let body = body.map(|body| body.to_string().into_bytes());
+        let answer = self.web.send(method.clone(), path, &headers, body).await;
+        assert_described(&method, path, &answer);
+        answer
     }
 
     /// Returns what Rita reads at this path.

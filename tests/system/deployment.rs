@@ -50,7 +50,7 @@ pub(super) fn programs() -> BTreeMap<String, Value> {
     found
 }
 
-fn environment(service: &Value) -> BTreeMap<String, String> {
+pub(super) fn environment(service: &Value) -> BTreeMap<String, String> {
     yaml_serde::from_value(service["environment"].clone()).expect("a mapping from names to text")
 }
 

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod admin;
+mod admin_described;
 mod admin_replays;
 mod admin_search;
 mod admission;

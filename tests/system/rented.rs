@@ -1,12 +1,17 @@
-//! The programs accept the addresses of hosted servers in docs/INSTALLING.md.
+//! The programs accept the addresses of hosted servers in docs/INSTALLING.md, and its containers use them.
 
-use std::fs;
+use std::{fs, process::Command};
 
 use orderflow_service::config::{AdminConfig, DatabaseConfig, Source};
 use orderflow_tests::Authority;
+use orderflow_worker::roster;
 use url::Url;
+use yaml_serde::Value;
 
-use super::deployment::read;
+use super::{
+    backup::blocks,
+    deployment::{environment, programs, read},
+};
 
 /// Returns the rows of the table that begins with this column, each as its cells.
 fn rows(first: &str) -> Vec<Vec<String>> {
@@ -70,5 +75,31 @@ fn invalid_address_is_refused() {
         let source = source(&[("DATABASE_URL", url)]);
         let read = DatabaseConfig::read(&source);
         assert!(source.finish(read).is_err(), "{url}");
+    }
+}
+
+/// Writes the override of docs/INSTALLING.md, and compares it with docker-compose.yml.
+#[test]
+fn override_for_compose_replaces_every_address_of_its_own_servers() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let services = format!("services='{}'\n", roster().names().join(" "));
+    let commands = services + &blocks("Rented services").concat().replace("docker compose up --detach --build", "");
+    let bash = Command::new("bash").args(["-euc", &commands]).current_dir(folder.path()).output();
+    let bash = bash.expect("bash can be run");
+    assert!(bash.status.success(), "{bash:?}");
+    let file = fs::read_to_string(folder.path().join("docker-compose.override.yml")).expect("it is written");
+    // These tags are Docker Compose's own.
+    let file = file.replace("!override ", "").replace("!reset ", "");
+    let mut file: Value = yaml_serde::from_str(&file).expect("it is YAML");
+    file.apply_merge().expect("inherited values are mappings");
+    // The scheme, the user and the variable of the password.
+    let user = |url: &str| url.replace("amqp://", "amqps://").split_once("_PASSWORD").map(|(user, _)| user.to_owned());
+    for (name, program) in programs() {
+        for (setting, url) in environment(&program) {
+            if ["@postgres:", "@rabbitmq:", "//rabbitmq:"].iter().any(|host| url.contains(host)) {
+                let rented = file["services"][name.as_str()]["environment"][setting.as_str()].as_str();
+                assert_eq!(rented.map(user), Some(user(&url)), "{name}: {setting}");
+            }
+        }
     }
 }

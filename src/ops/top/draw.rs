@@ -267,6 +267,16 @@ mod tests {
     }
 
     #[test]
+    fn readme_shows_the_small_screen() {
+        let readme = include_str!("../../../README.md");
+        // Without the title line, which looks like a command, and without the keys.
+        for line in drawn(&sample::busy(), 80, 24).lines().skip(1).take(12) {
+            let line = line.trim_matches('"').trim_end();
+            assert!(readme.contains(line), "README.md does not show {line:?}");
+        }
+    }
+
+    #[test]
     fn unavailable_server_is_named_and_the_rest_is_shown() {
         let mut model = sample::busy();
         model.hear(Said::Broker(Err("RabbitMQ's management API at http://h:15672 cannot be reached".to_owned())));

@@ -29,7 +29,7 @@ pub(super) const DATABASE_POOL: Setting = Setting {
     name: "DATABASE_POOL",
     default: None,
     secret: false,
-    meaning: "the most connections to PostgreSQL that `orderflow serve` or a worker opens, 4 to 500; unset: a worker opens two plus one for each of its queues, at most 10; `serve` 8, `serve shop` 6, `serve console` 4",
+    meaning: "the most connections to PostgreSQL that `orderflow serve` or a worker opens, 4 to 500; unset: 4 to 10, by what the process does (docs/OPERATORS.md)",
 };
 
 /// The prefix of the names of PostgreSQL's roles.
