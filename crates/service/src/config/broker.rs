@@ -159,6 +159,22 @@ pub struct Users {
     pub services: BTreeMap<&'static str, SecretString>,
 }
 
+impl Users {
+    /// Reads the passwords of all users except those of services.
+    #[must_use]
+    pub fn read(source: &Source) -> Self {
+        let secret = |setting: &Setting| source.given(setting).map(SecretString::from);
+        Self {
+            web: secret(&AMQP_WEB_PASSWORD),
+            worker: secret(&AMQP_WORKER_PASSWORD),
+            ops: secret(&AMQP_OPS_PASSWORD),
+            viewer: secret(&AMQP_VIEWER_PASSWORD),
+            inspector: secret(&AMQP_INSPECTOR_PASSWORD),
+            services: BTreeMap::new(),
+        }
+    }
+}
+
 /// The settings with which `orderflow topology` reaches the broker's management API and knows what belongs there.
 #[derive(Debug, Clone)]
 pub struct AdminConfig {
@@ -172,7 +188,7 @@ pub struct AdminConfig {
     pub password: SecretString,
     /// The virtual host that everything lives in.
     pub vhost: String,
-    /// The users to create, with their passwords.
+    /// The passwords to give to users. Empty after [`AdminConfig::read`]: only `orderflow topology` needs them.
     pub users: Users,
     /// The retry tiers.
     pub retry_delays: RetryDelays,
@@ -197,15 +213,6 @@ impl AdminConfig {
             permitted.permit(source, &RABBITMQ_MANAGEMENT_URL, &address, "https://")?;
             Ok(address.url)
         });
-        let secret = |setting: &Setting| source.text(setting).map(SecretString::from);
-        let users = Users {
-            web: secret(&AMQP_WEB_PASSWORD),
-            worker: secret(&AMQP_WORKER_PASSWORD),
-            ops: secret(&AMQP_OPS_PASSWORD),
-            viewer: secret(&AMQP_VIEWER_PASSWORD),
-            inspector: secret(&AMQP_INSPECTOR_PASSWORD),
-            services: BTreeMap::new(),
-        };
         let (address, node) = admin?;
         let AMQPUri { authority, vhost, .. } = node.uri().clone();
         Some(Self {
@@ -214,7 +221,7 @@ impl AdminConfig {
             user: authority.userinfo.username,
             password: authority.userinfo.password.into(),
             vhost,
-            users,
+            users: Users::default(),
             retry_delays: retry_delays?,
         })
     }

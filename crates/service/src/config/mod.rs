@@ -42,7 +42,7 @@ pub fn check(source: &Source, services: impl FnOnce(&Source)) {
     source.only_given(|source| {
         drop((LogConfig::read(source), TraceConfig::read(source)));
         drop((DatabaseConfig::read(source), BrokerConfig::read(source), AdminConfig::read(source)));
-        drop((WebConfig::read(source), OperatorsConfig::read(source), WorkerConfig::read(source)));
+        drop((WebConfig::read(source), OperatorsConfig::read(source), WorkerConfig::read(source), Users::read(source)));
         services(source);
     });
 }
