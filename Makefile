@@ -32,7 +32,7 @@ faults: ## breaks everything on a seeded schedule and checks that nothing is los
 check: ## checks format, lints, documentation, licences, generated files
 	@scripts/check.sh
 
-generate: ## writes the files that follow from the list of services: compose, Kubernetes, monitoring, definitions.json, tables in docs
+generate: ## writes the files that follow from the code: compose, Kubernetes, monitoring, definitions.json, references in docs
 	@cargo run --quiet --package orderflow-generate -- write
 
 pictures: ## makes docs/pictures/ from the present pages and mails

@@ -1,15 +1,18 @@
-//! The command line.
+//! The command line of `orderflow`. `make generate` writes docs/COMMANDS.md from it.
 
 use clap::{Parser, Subcommand};
-use orderflow::ops::{
-    audit::AuditOptions,
-    dlq::{DiscardOptions, ReplayOptions, ShowOptions},
-    republish::RepublishOptions,
-    retention::RetentionOptions,
-    service::RegisterOptions,
-};
-use orderflow::web::Part;
 use orderflow_service::version::DESCRIPTION;
+
+use crate::{
+    ops::{
+        audit::AuditOptions,
+        dlq::{DiscardOptions, ReplayOptions, ShowOptions},
+        republish::RepublishOptions,
+        retention::RetentionOptions,
+        service::RegisterOptions,
+    },
+    web::Part,
+};
 
 /// Orderflow: accepts orders immediately; payment, stock, shipment and mails follow as events on RabbitMQ.
 ///

@@ -4,6 +4,7 @@
 
 pub mod broker;
 pub mod capacity;
+pub mod cli;
 pub mod ops;
 pub mod services;
 mod shares;

@@ -1,7 +1,5 @@
 //! `orderflow`: the front end and the operator's commands.
 
-mod cli;
-
 use std::{
     io::{self, Write as _},
     process::ExitCode,
@@ -9,8 +7,11 @@ use std::{
 };
 
 use clap::Parser as _;
-use orderflow::ops::{self, Exit, Failed, stock::Change};
-use orderflow::services::{self, roster};
+use orderflow::{
+    cli,
+    ops::{self, Exit, Failed, stock::Change},
+    services::{self, roster},
+};
 use orderflow_service::{config::Source, telemetry};
 
 /// The exit status when the reader of standard output has left: 128 + 13, as a shell reports a program killed by

@@ -1,13 +1,16 @@
-//! Generates the files that follow from the list of services: documents, and files for programs that do not know the
-//! list.
+//! Generates the files that follow from the list of services (documents, and files for programs that do not know the
+//! list), and the documents of all settings and commands.
 
 mod asyncapi;
+mod commands;
 mod compose;
 mod documents;
 mod error;
 mod kubernetes;
+mod markdown;
 mod region;
 mod scripts;
+mod settings;
 mod version;
 
 use std::{fs, path::Path};
@@ -87,6 +90,9 @@ fn all(root: &Path, roster: &Roster) -> Result<Vec<Generated>, GenerateError> {
         files.push(Generated { path: path.to_owned(), text });
     }
     files.extend(asyncapi::files(root)?);
+    for (name, text) in [("SETTINGS", settings::document()), ("COMMANDS", commands::document())] {
+        files.push(Generated { path: format!("docs/{name}.md"), text });
+    }
     for (part, text) in [("base", kubernetes::workers(roster)), ("scaling", kubernetes::scaling(roster))] {
         files.push(Generated { path: format!("deploy/kubernetes/{part}/workers.yaml"), text });
     }

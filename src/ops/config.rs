@@ -6,7 +6,7 @@ use orderflow_order::payment_kind::PAYMENT_PROVIDER;
 use orderflow_service::config::{AdminConfig, BrokerConfig, DatabaseConfig, Setting, Source, WebConfig};
 use serde::Serialize;
 
-use super::{Exit, Failed, rights, users};
+use super::{Exit, Failed, settings};
 use crate::services::roster;
 
 /// Replaces the value of a secret.
@@ -50,14 +50,13 @@ pub fn run(source: &Source, json: bool, out: &mut impl Write) -> Result<Exit, Fa
     if !source.only_given(is_without_workers) {
         source.refuse_unmet();
     }
-    let rows =
-        roster().settings().chain(users::password_settings()).chain(rights::password_settings()).map(|setting| Row {
-            name: setting.name,
-            value: source.text(setting).map(|value| if is_secret(setting, &value) { MASK.to_owned() } else { value }),
-            default: setting.default,
-            secret: setting.secret,
-            meaning: setting.meaning,
-        });
+    let rows = settings::sections().into_iter().flat_map(|section| section.settings).map(|setting| Row {
+        name: setting.name,
+        value: source.text(setting).map(|value| if is_secret(setting, &value) { MASK.to_owned() } else { value }),
+        default: setting.default,
+        secret: setting.secret,
+        meaning: setting.meaning,
+    });
     if json {
         serde_json::to_writer_pretty(&mut *out, &rows.collect::<Vec<_>>())?;
         writeln!(out)?;

@@ -17,6 +17,7 @@ pub mod republish;
 pub mod retention;
 pub mod rights;
 pub mod service;
+pub mod settings;
 pub mod stock;
 pub mod top;
 pub mod topology;

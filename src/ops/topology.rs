@@ -4,7 +4,7 @@ use std::io::Write;
 
 use orderflow_service::{
     broker::NoVhost,
-    config::{AdminConfig, RetryDelays, Source},
+    config::{AdminConfig, RetryDelays, Source, Users},
 };
 use serde_json::json;
 
@@ -101,8 +101,10 @@ pub fn export(source: &Source, out: &mut impl Write) -> Result<Exit, Failed> {
 }
 
 fn open(source: &Source) -> Result<(Management, Topology), Failed> {
-    let mut config = source.finish(AdminConfig::read(source))?;
-    users::read_passwords(source, &mut config.users);
+    // The passwords are read before `finish`, so that an unreadable file of one is reported.
+    let (admin, mut users) = (AdminConfig::read(source), Users::read(source));
+    users::read_passwords(source, &mut users);
+    let config = AdminConfig { users, ..source.finish(admin)? };
     let topology = Topology::new(services::roster(), config.retry_delays.as_slice());
     Ok((Management::new(config)?, topology))
 }
@@ -182,5 +184,21 @@ impl Report {
             wrapped(out, "-> ", remedy)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unreadable_password_file_ends_set_up_before_it_changes_anything() {
+        for user in ["WEB", "PAYMENT"] {
+            let file = format!("AMQP_{user}_PASSWORD_FILE");
+            let given = [("AMQP_ADMIN_URL", "amqp://localhost"), (file.as_str(), "/nowhere/password")];
+            let source: Source = given.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect();
+            let refused = open(&source).err().expect("it cannot be read").to_string();
+            assert!(refused.contains(&file), "{refused}");
+        }
     }
 }

@@ -37,6 +37,6 @@ mod timeline;
 mod watch_order;
 
 pub use self::{
-    process::{Part, RunError, run},
+    process::{Part, RunError, read_settings, run},
     server::{ServeError, bind, serve},
 };

@@ -128,6 +128,11 @@ impl ShopSettings {
     }
 }
 
+/// Reads the settings of this part, to observe which ones it reads: see [`Source::names_read`].
+pub fn read_settings(source: &Source, part: Part) {
+    drop(Settings::read(source, Some(part)));
+}
+
 /// Runs the front end, or this part of it, until SIGTERM or Ctrl-C. Must be called on a multi-threaded runtime.
 ///
 /// # Errors

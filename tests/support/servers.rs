@@ -1,6 +1,6 @@
 use std::env;
 
-use orderflow_service::config::{AdminConfig, Source};
+use orderflow_service::config::{AdminConfig, Source, Users};
 use url::Url;
 
 /// The PostgreSQL and RabbitMQ that the tests share, as `make services` writes them to the environment.
@@ -71,7 +71,7 @@ impl Servers {
         ];
         let overrides = overrides.map(|(name, value)| (name.to_owned(), value));
         let source: Source = self.settings.iter().cloned().chain(overrides).collect();
-        let read = AdminConfig::read(&source);
+        let read = AdminConfig::read(&source).map(|admin| AdminConfig { users: Users::read(&source), ..admin });
         source.finish(read).expect("the broker's settings are complete: run the tests with `make test`")
     }
 

@@ -4,13 +4,7 @@
 use std::{fs, path::PathBuf};
 
 use clap::{Parser as _, error::ErrorKind};
-
-use self::cli::Arguments;
-
-/// The command line itself: it belongs to a program, so there is no crate to take it from.
-#[allow(dead_code, reason = "only parsed, never run")]
-#[path = "../../src/cli.rs"]
-mod cli;
+use orderflow::cli::Arguments;
 
 const DOCUMENTS: [&str; 5] =
     ["docs/RUNBOOK.md", "docs/ADDING-A-SERVICE.md", "docs/INSTALLING.md", "deploy/kubernetes/README.md", "README.md"];

@@ -44,6 +44,7 @@ mod guessing;
 mod house;
 mod images;
 mod kubernetes;
+mod links;
 mod live;
 mod live_bounds;
 mod live_outages;

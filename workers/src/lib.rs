@@ -1,7 +1,8 @@
 //! The services of a shop, the providers that they call, and the only list of the services.
 //!
-//! `orderflow_service::process` runs them; `main.rs` only reads the command line.
+//! `orderflow_service::process` runs them; `main.rs` only parses the command line of `cli.rs`.
 
+pub mod cli;
 pub mod providers;
 pub mod services;
 

@@ -222,10 +222,12 @@ impl Roster {
         self.services.iter().filter_map(|service| service.migrations).collect()
     }
 
-    /// Returns every setting, in the order in which an operator would set them.
+    /// Returns every setting, in the order in which an operator would set them. `orderflow config` adds the passwords
+    /// that set-up assigns for each service.
     pub fn settings(&self) -> impl Iterator<Item = &'static Setting> {
+        let shared = config::SHARED.iter().flat_map(|group| group.settings);
         let of_services = self.services.iter().flat_map(|service| service.settings);
-        config::SHARED.iter().chain(of_services).chain(config::DIAGNOSTICS).copied()
+        shared.chain(of_services).chain(config::DIAGNOSTICS.settings).chain(config::SET_UP.settings).copied()
     }
 
     /// Reports every invalid setting to `source`; see [`config::check`].

@@ -143,6 +143,21 @@ pub struct Users {
     pub services: BTreeMap<&'static str, SecretString>,
 }
 
+impl Users {
+    /// Reads the passwords of all users except those of services.
+    #[must_use]
+    pub fn read(source: &Source) -> Self {
+        Self {
+            web: source.secret(&AMQP_WEB_PASSWORD),
+            worker: source.secret(&AMQP_WORKER_PASSWORD),
+            ops: source.secret(&AMQP_OPS_PASSWORD),
+            viewer: source.secret(&AMQP_VIEWER_PASSWORD),
+            inspector: source.secret(&AMQP_INSPECTOR_PASSWORD),
+            services: BTreeMap::new(),
+        }
+    }
+}
+
 /// The settings with which `orderflow topology` reaches the broker's management API and knows what belongs there.
 #[derive(Debug, Clone)]
 pub struct AdminConfig {
@@ -156,7 +171,7 @@ pub struct AdminConfig {
     pub password: SecretString,
     /// The virtual host that everything lives in.
     pub vhost: String,
-    /// The users to create, with their passwords.
+    /// The passwords to give to users. Empty after [`AdminConfig::read`]: only `orderflow topology` needs them.
     pub users: Users,
     /// The retry tiers.
     pub retry_delays: RetryDelays,
@@ -181,14 +196,6 @@ impl AdminConfig {
             permitted.permit(source, &RABBITMQ_MANAGEMENT_URL, &address, "https://")?;
             Ok(address.url)
         });
-        let users = Users {
-            web: source.secret(&AMQP_WEB_PASSWORD),
-            worker: source.secret(&AMQP_WORKER_PASSWORD),
-            ops: source.secret(&AMQP_OPS_PASSWORD),
-            viewer: source.secret(&AMQP_VIEWER_PASSWORD),
-            inspector: source.secret(&AMQP_INSPECTOR_PASSWORD),
-            services: BTreeMap::new(),
-        };
         let (address, node) = admin?;
         let AMQPUri { authority, vhost, .. } = node.uri().clone();
         Some(Self {
@@ -197,7 +204,7 @@ impl AdminConfig {
             user: authority.userinfo.username,
             password: authority.userinfo.password.into(),
             vhost,
-            users,
+            users: Users::default(),
             retry_delays: retry_delays?,
         })
     }

@@ -1,7 +1,7 @@
 //! Settings: read from the environment once and checked before anything starts; one struct per concern.
 //!
-//! Every struct's file defines its variables. `orderflow config` prints [`SHARED`], those of the services, and
-//! [`DIAGNOSTICS`].
+//! Every struct's file defines its variables. `orderflow config` prints [`SHARED`], those of the services,
+//! [`DIAGNOSTICS`] and [`SET_UP`].
 
 pub mod address;
 mod amqp;
@@ -42,49 +42,87 @@ pub fn check(source: &Source, services: impl FnOnce(&Source)) {
     source.only_given(|source| {
         drop((LogConfig::read(source), TraceConfig::read(source)));
         drop((DatabaseConfig::read(source), BrokerConfig::read(source), AdminConfig::read(source)));
-        drop((WebConfig::read(source), OperatorsConfig::read(source), WorkerConfig::read(source)));
+        drop((WebConfig::read(source), OperatorsConfig::read(source), WorkerConfig::read(source), Users::read(source)));
         services(source);
     });
 }
 
-/// All settings except those of the services, in the order in which an operator would set them.
-pub const SHARED: &[&Setting] = &[
-    &database::DATABASE_URL,
-    &database::DATABASE_DIRECT_URL,
-    &database::DATABASE_PREPARED,
-    &database::DATABASE_POOL,
-    &database::DATABASE_ROLE_PREFIX,
-    &broker::AMQP_URL,
-    &broker::AMQP_ADMIN_URL,
-    &broker::RABBITMQ_MANAGEMENT_URL,
-    &broker::AMQP_WEB_PASSWORD,
-    &broker::AMQP_WORKER_PASSWORD,
-    &broker::AMQP_OPS_PASSWORD,
-    &broker::AMQP_VIEWER_PASSWORD,
-    &broker::AMQP_INSPECTOR_PASSWORD,
-    &broker::RETRY_DELAYS,
-    &plaintext::PLAINTEXT_HOSTS,
-    &own_ca::TLS_CA,
-    &web::LISTEN,
-    &web::OPS_LISTEN,
-    &web::TLS_CERTIFICATE,
-    &web::TLS_KEY,
-    &operators::OPERATOR_TOKENS,
-    &operators::RABBITMQ_UI_URL,
-    &operators::TRACE_VIEWER_URL,
-    &web::PUBLIC_URL,
-    &web::TOKEN_SECRET,
-    &web::RATE_LIMIT,
-    &web::TRUSTED_PROXIES,
-    &web::ADMISSION_MAX_OUTBOX_AGE,
-    &web::ADMISSION_MAX_OUTBOX_ROWS,
-    &web::LIVE_WATCHERS,
-    &worker::WORKER_LISTEN,
-    &worker::BATCH_SIZE,
-    &worker::PREFETCH,
-    &worker::RECONCILE_AFTER,
+/// Settings under one heading.
+#[derive(Debug)]
+pub struct Group {
+    /// The heading in docs/SETTINGS.md.
+    pub title: &'static str,
+    /// The settings, in the order in which an operator would set them.
+    pub settings: &'static [&'static Setting],
+}
+
+/// The settings that do not belong to one service, grouped as operators look for them.
+pub const SHARED: &[Group] = &[
+    Group {
+        title: "PostgreSQL",
+        settings: &[
+            &database::DATABASE_URL,
+            &database::DATABASE_DIRECT_URL,
+            &database::DATABASE_PREPARED,
+            &database::DATABASE_POOL,
+        ],
+    },
+    Group {
+        title: "RabbitMQ",
+        settings: &[
+            &broker::AMQP_URL,
+            &broker::AMQP_ADMIN_URL,
+            &broker::RABBITMQ_MANAGEMENT_URL,
+            &broker::RETRY_DELAYS,
+        ],
+    },
+    Group {
+        title: "Encryption",
+        settings: &[&plaintext::PLAINTEXT_HOSTS, &own_ca::TLS_CA, &web::TLS_CERTIFICATE, &web::TLS_KEY],
+    },
+    Group {
+        title: "Shop",
+        settings: &[
+            &web::LISTEN,
+            &web::PUBLIC_URL,
+            &web::TOKEN_SECRET,
+            &web::TRUSTED_PROXIES,
+            &web::RATE_LIMIT,
+            &web::ADMISSION_MAX_OUTBOX_AGE,
+            &web::ADMISSION_MAX_OUTBOX_ROWS,
+            &web::LIVE_WATCHERS,
+        ],
+    },
+    Group {
+        title: "Console",
+        settings: &[
+            &web::OPS_LISTEN,
+            &operators::OPERATOR_TOKENS,
+            &operators::RABBITMQ_UI_URL,
+            &operators::TRACE_VIEWER_URL,
+        ],
+    },
+    Group {
+        title: "Workers",
+        settings: &[&worker::WORKER_LISTEN, &worker::BATCH_SIZE, &worker::PREFETCH, &worker::RECONCILE_AFTER],
+    },
 ];
 
-/// The settings for logging and traces: every program has them, and operators set them last.
-pub const DIAGNOSTICS: &[&Setting] =
-    &[&log::RUST_LOG, &log::LOG_FORMAT, &trace::OTEL_EXPORTER_OTLP_ENDPOINT, &trace::OTEL_TRACES_SAMPLER_ARG];
+/// The settings for logging and traces.
+pub const DIAGNOSTICS: Group = Group {
+    title: "Log and traces",
+    settings: &[&log::RUST_LOG, &log::LOG_FORMAT, &trace::OTEL_EXPORTER_OTLP_ENDPOINT, &trace::OTEL_TRACES_SAMPLER_ARG],
+};
+
+/// The settings of users and roles that set-up creates. Each service adds a password for its user and one for its role.
+pub const SET_UP: Group = Group {
+    title: "Set-up: users and roles",
+    settings: &[
+        &broker::AMQP_WEB_PASSWORD,
+        &broker::AMQP_WORKER_PASSWORD,
+        &broker::AMQP_OPS_PASSWORD,
+        &broker::AMQP_VIEWER_PASSWORD,
+        &broker::AMQP_INSPECTOR_PASSWORD,
+        &database::DATABASE_ROLE_PREFIX,
+    ],
+};

@@ -64,6 +64,7 @@ pub struct Source {
     unmet: RefCell<Vec<String>>,
     /// Whether only given settings are read: an absent one may belong to another program.
     only_given: Cell<bool>,
+    names_read: RefCell<BTreeSet<&'static str>>,
     in_clear: RefCell<BTreeSet<(&'static str, String)>>,
 }
 
@@ -90,6 +91,9 @@ impl Source {
 
     /// Returns the setting's text if it is given, ignoring its default.
     pub fn given(&self, setting: &Setting) -> Option<String> {
+        if !self.only_given.get() {
+            self.names_read.borrow_mut().insert(setting.name);
+        }
         if let Some(value) = self.variable(setting.name) {
             return Some(value.to_owned());
         }
@@ -186,6 +190,13 @@ impl Source {
         let value = read(self);
         self.only_given.set(false);
         value
+    }
+
+    /// Returns the names of the settings read so far, given or not. Settings that were read only within
+    /// [`Source::only_given`] are omitted, since they may belong to another program.
+    #[must_use]
+    pub fn names_read(&self) -> BTreeSet<&'static str> {
+        self.names_read.borrow().clone()
     }
 
     /// Records that the setting `by` names this host, if the connection is not encrypted and leaves this machine.
