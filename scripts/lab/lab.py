@@ -93,7 +93,7 @@ class Lab:
             return None
         broker = states.get("RabbitMQ")
         if broker and not broker["ok"]:
-            return f"Its next event waits in the outbox: RabbitMQ is {broker['state']}."
+            return f"Waits for RabbitMQ, which is {broker['state']}. What is not published yet is in the outbox."
         for name in NEXT.get(order["status"], []):
             if name in states and not states[name]["runs"]:
                 return f"Waits for {name}: its worker is {states[name]['state']}."

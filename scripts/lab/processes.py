@@ -192,7 +192,7 @@ class Broker:
         failed = True
         try:
             with open(self._log, "wb") as log:
-                # --for-run: whoever started the services stays responsible for stopping them.
+                # --for-run: the run that started the services stays responsible for stopping them.
                 ended = subprocess.run(
                     [script, "up", "--for-run"],
                     stdin=subprocess.DEVNULL,
