@@ -8,8 +8,8 @@ export RABBITMQ POSTGRES
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: ## follows three orders to the end; runs until Ctrl-C (ONCE=1: ends automatically; MONITORING=1: with Prometheus; MAIL_VIEW=1: with a mail viewer)
-	@ONCE=$(ONCE) MONITORING=$(MONITORING) MAIL_VIEW=$(MAIL_VIEW) scripts/demo.sh
+demo: ## follows three orders to the end; runs until Ctrl-C (ONCE=1: ends automatically; MONITORING=1: with Prometheus; MAIL_VIEW=1: with a mail viewer; LAB=1: with a page that kills and restarts its processes)
+	@ONCE=$(ONCE) MONITORING=$(MONITORING) MAIL_VIEW=$(MAIL_VIEW) LAB=$(LAB) scripts/demo.sh
 
 test: ## runs the tests on their own PostgreSQL and RabbitMQ (ARGS="..." goes to the test runner; RABBITMQ=4.3 POSTGRES=18)
 	@scripts/test.sh $(ARGS)

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Demonstrates the whole flow: follows orders placed over HTTP to the end, on real services.
 # Runs until Ctrl-C; with ONCE=1 it ends automatically, and its last line says how the orders ended.
-# MONITORING=1 adds Prometheus and Alertmanager; MAIL_VIEW=1 adds a mail viewer.
+# MONITORING=1 adds Prometheus and Alertmanager; MAIL_VIEW=1 adds a mail viewer; LAB=1 adds a page that kills workers and
+# RabbitMQ and starts them again.
 set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
@@ -15,6 +16,8 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 . "$HERE/services/monitoring.sh"
 # shellcheck source=scripts/services/maildev.sh
 . "$HERE/services/maildev.sh"
+# shellcheck source=scripts/services/lab.sh
+. "$HERE/services/lab.sh"
 
 DEMO=$DEV/demo
 # Each is a separate process, with its own PostgreSQL role and RabbitMQ user.
@@ -146,9 +149,10 @@ start_programs() {
     done
 }
 
-# Also stops what a killed demo left running. Monitoring stops first, so that it does not alert about the rest, and the
-# mail server last.
+# Also stops what a killed demo left running. The lab stops first, so that it starts nothing again, then monitoring, so
+# that it does not alert about the rest, and the mail server last.
 stop_programs() {
+    stop_together lab
     stop_together prometheus alertmanager
     stop_together "${PROCESSES[@]}"
     stop_together maildev
@@ -204,6 +208,9 @@ LINKS
     if on "${MONITORING:-}"; then
         monitoring_links
     fi
+    if on "${LAB:-}"; then
+        lab_link
+    fi
     printf '\n'
 }
 
@@ -223,9 +230,14 @@ mail_link() {
 }
 
 stay() {
+    local watched=("${PROCESSES[@]}")
+    # With the lab a worker may end: its page shows that and starts the worker again.
+    if on "${LAB:-}"; then
+        watched=(shop console lab)
+    fi
     say "Ctrl-C ends the demo and stops everything that it started."
     while true; do
-        for PROCESS in "${PROCESSES[@]}"; do
+        for PROCESS in "${watched[@]}"; do
             runs || fail_with_log "The process $PROCESS stopped unexpectedly." "$DEMO/$PROCESS.log"
         done
         sleep 1 7>&- 8>&-
@@ -271,6 +283,9 @@ fi
 start_programs
 if on "${MONITORING:-}"; then
     monitoring_start
+fi
+if on "${LAB:-}"; then
+    lab_start
 fi
 place_orders
 print_links

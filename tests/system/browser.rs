@@ -2,6 +2,7 @@
 
 mod console;
 mod harness;
+mod lab;
 mod mails;
 mod names;
 mod orders;

@@ -6,8 +6,14 @@ use std::{fs, path::PathBuf};
 use clap::{Parser as _, error::ErrorKind};
 use orderflow::cli::Arguments;
 
-const DOCUMENTS: [&str; 5] =
-    ["docs/RUNBOOK.md", "docs/ADDING-A-SERVICE.md", "docs/INSTALLING.md", "deploy/kubernetes/README.md", "README.md"];
+const DOCUMENTS: [&str; 6] = [
+    "docs/RUNBOOK.md",
+    "docs/ADDING-A-SERVICE.md",
+    "docs/INSTALLING.md",
+    "docs/TUTORIAL.md",
+    "deploy/kubernetes/README.md",
+    "README.md",
+];
 
 /// Prefixes of our commands.
 const PREFIXES: [&str; 5] = [
