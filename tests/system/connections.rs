@@ -152,7 +152,7 @@ async fn worker_and_front_end_with_console_run_on_ten_broker_connections() {
 }
 
 /// Closes every connection of the virtual host, as a restart of the broker does.
-async fn close_connections(shop: &Shop) {
+pub async fn close_connections(shop: &Shop) {
     let open = shop.manage(Method::GET, "vhosts/{vhost}/connections?columns=name").await;
     for one in open.as_array().into_iter().flatten() {
         let name = one["name"].as_str().expect("each has a name");

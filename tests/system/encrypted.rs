@@ -1,7 +1,7 @@
 //! The demo's orders with every connection encrypted and every server verified: PostgreSQL, RabbitMQ and its management
-//! API, the mail server, and the front end.
+//! API, the mail server, and the front end. Running programs follow a replaced CA.
 
-use std::net::SocketAddr;
+use std::{fs, net::SocketAddr};
 
 use diesel_async::AsyncConnection as _;
 use orderflow_service::store::Connection;
@@ -9,33 +9,40 @@ use orderflow_tests::{Authority, Child, Issued, Shop, SmtpSink, Web, own::Own, r
 use reqwest::Method;
 use serde_json::json;
 use tempfile::TempDir;
+use url::Url;
 
 use crate::{
     admin::{Operators, operator_tokens},
     broker_tls::{file, showing},
     commands::{ended, with},
+    connections::close_connections,
     demo_orders::{message_ids, place_demo_orders},
     parts::until_ready,
 };
 
+/// Returns the database's URL, with the server verified.
+fn database(shop: &Shop, trusted: &str) -> Url {
+    let mut url = shop.database_url();
+    url.set_host(Some("localhost")).expect("a host");
+    url.set_query(Some(&format!("hostaddr=127.0.0.1&sslmode=verify-full&sslrootcert={trusted}")));
+    url
+}
+
 /// Makes PostgreSQL present this certificate and refuse the product's role without TLS.
-async fn encrypt_database(shop: &Shop, own: &Own, issued: &Issued) {
+async fn encrypt_database(shop: &Shop, own: &Own, issued: &Issued, trusted: &str) {
     own.postgres.encrypt(issued, Authority::new("nobody").certificate(), "hostnossl all orderflow all reject").await;
-    let mut clear = shop.database_url();
+    let (verified, mut clear) = (database(shop, trusted), shop.database_url());
     clear.set_query(Some("sslmode=disable"));
     // PostgreSQL reloads its files a moment later.
-    until("PostgreSQL refuses connections in clear", async || match Connection::establish(clear.as_str()).await {
-        Ok(_) => Err("it accepts one"),
-        Err(_) => Ok(()),
+    until("PostgreSQL presents the certificate", async || {
+        Connection::establish(verified.as_str()).await.map(drop).map_err(|error| error.to_string())
     })
     .await;
+    assert!(Connection::establish(clear.as_str()).await.is_err(), "PostgreSQL accepts a connection in clear");
 }
 
 /// Returns the settings that lead to these servers, for a process with this user of RabbitMQ.
 fn addresses(shop: &Shop, own: &Own, sink: &SmtpSink, trusted: &str, user: &str) -> Vec<(&'static str, String)> {
-    let mut database = shop.database_url();
-    database.set_host(Some("localhost")).expect("a host");
-    database.set_query(Some(&format!("hostaddr=127.0.0.1&sslmode=verify-full&sslrootcert={trusted}")));
     let [mut admin, management] = own.rabbitmq.first().encrypted_urls("localhost");
     admin.set_path(shop.name());
     let mut broker = admin.clone();
@@ -43,7 +50,7 @@ fn addresses(shop: &Shop, own: &Own, sink: &SmtpSink, trusted: &str, user: &str)
     broker.set_password(Some(&shop.servers.password(user))).expect("it has a host");
     let mail_port = sink.url.rsplit_once(':').expect("a port").1;
     vec![
-        ("DATABASE_URL", database.to_string()),
+        ("DATABASE_URL", database(shop, trusted).to_string()),
         ("AMQP_URL", broker.to_string()),
         ("AMQP_ADMIN_URL", admin.to_string()),
         ("RABBITMQ_MANAGEMENT_URL", management.to_string()),
@@ -80,7 +87,7 @@ async fn demo_orders_end_as_planned_with_every_connection_encrypted() {
     let (trusted, issued) = (file(&directory, ours.certificate()), ours.server(&["localhost"]));
     let own = showing(&issued).await;
     let mut shop = Shop::open_on(own.servers(), "200ms,1s").await;
-    encrypt_database(&shop, &own, &issued).await;
+    encrypt_database(&shop, &own, &issued, &trusted).await;
     let sink = SmtpSink::start(0).await;
     sink.offer_starttls_with(&issued);
     let [certificate, key] = issued.write(directory.path(), "shop").map(|path| path.display().to_string());
@@ -118,11 +125,11 @@ async fn demo_orders_end_as_planned_with_every_connection_encrypted() {
     let verified = "TLS; the server's certificate names its host and is issued by one of the CAs that this system or";
     let others = ["AMQP_ADMIN_URL", "RABBITMQ_MANAGEMENT_URL", "SMTP_URL"]
         .map(|setting| format!("{setting} to localhost: {verified} {trusted} trusts"));
-    let database = "DATABASE_URL: TLS 1.3; the server's certificate names its host and is issued by one of";
+    let of_database = "DATABASE_URL: TLS 1.3; the server's certificate names its host and is issued by one of";
     ended(
         &doctor,
         0,
-        &[&format!("{database} {trusted}"), &others[0], &others[1], &others[2], "LISTEN and OPS_LISTEN: TLS"],
+        &[&format!("{of_database} {trusted}"), &others[0], &others[1], &others[2], "LISTEN and OPS_LISTEN: TLS"],
     );
 
     // Without `TLS_CA` the CA is not trusted.
@@ -130,5 +137,21 @@ async fn demo_orders_end_as_planned_with_every_connection_encrypted() {
     let says = ["the TLS handshake", "not issued by a CA that is trusted here", "TLS_CA"];
     ended(&run("orderflow", &["topology", "check"], &stranger).await, 3, &says);
     ended(&run("orderflow", &["dlq", "list"], &stranger).await, 3, &says);
+
+    // Another CA replaces ours. No program is restarted, and every connection to RabbitMQ is a new one.
+    let theirs = Authority::new("Theirs");
+    let issued = theirs.server(&["localhost"]);
+    fs::write(&trusted, theirs.certificate()).expect("a file of our own");
+    own.rabbitmq.first().renew(&issued).await;
+    sink.offer_starttls_with(&issued);
+    encrypt_database(&shop, &own, &issued, &trusted).await;
+    close_connections(&shop).await;
+    let again = place_demo_orders(&shop, &web).await;
+    assert_eq!(message_ids(sink.mails().split_off(planned.len())), again);
+    until("the console reaches the management API", async || {
+        let unavailable = operators.get("/admin/queues").await["unavailable"].clone();
+        if unavailable == json!([]) { Ok(()) } else { Err(unavailable) }
+    })
+    .await;
     shop.close().await;
 }
