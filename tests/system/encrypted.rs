@@ -81,6 +81,15 @@ async fn serve(
     (address, web)
 }
 
+/// Waits until the console reads everything about the queues, for which each request connects to the management API.
+async fn until_queues_are_shown(operators: &Operators) {
+    until("the console shows all figures of the queues", async || {
+        let unavailable = operators.get("/admin/queues").await["unavailable"].clone();
+        if unavailable == json!([]) { Ok(()) } else { Err(unavailable) }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn demo_orders_end_as_planned_with_every_connection_encrypted() {
     let (ours, directory) = (Authority::new("Ours"), TempDir::new().expect("a directory"));
@@ -106,7 +115,7 @@ async fn demo_orders_end_as_planned_with_every_connection_encrypted() {
     // The console uses all three: the database, the management API and, for dead letters, AMQP.
     let operators = Operators { address, web: console };
     assert_eq!(operators.get("/admin/orders").await["items"].as_array().map(Vec::len), Some(3));
-    assert_eq!(operators.get("/admin/queues").await["unavailable"], json!([]));
+    until_queues_are_shown(&operators).await;
     operators.get("/admin/dead-letters").await;
     // The management API lists connections a few seconds later.
     until("all connections are listed", async || {
@@ -148,10 +157,6 @@ async fn demo_orders_end_as_planned_with_every_connection_encrypted() {
     close_connections(&shop).await;
     let again = place_demo_orders(&shop, &web).await;
     assert_eq!(message_ids(sink.mails().split_off(planned.len())), again);
-    until("the console reaches the management API", async || {
-        let unavailable = operators.get("/admin/queues").await["unavailable"].clone();
-        if unavailable == json!([]) { Ok(()) } else { Err(unavailable) }
-    })
-    .await;
+    until_queues_are_shown(&operators).await;
     shop.close().await;
 }
