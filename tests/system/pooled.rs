@@ -42,7 +42,9 @@ async fn orders_flow_through(pooler: Option<&Path>, settings: &str, prepared: &s
         if open <= 5 { Ok(()) } else { Err(open) }
     })
     .await;
-    for command in [&["doctor"][..], &["audit", "--stuck-after", "1ms"], &["stock", "list"], &["queues"]] {
+    let both = ["DATABASE_URL: in clear", "DATABASE_DIRECT_URL: in clear"];
+    ended(&run("orderflow", &["doctor"], &operator).await, 0, &both);
+    for command in [&["audit", "--stuck-after", "1ms"][..], &["stock", "list"], &["queues"]] {
         ended(&run("orderflow", command, &operator).await, 0, &[]);
     }
     let complaints = |child: &Child| {
