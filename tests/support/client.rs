@@ -1,11 +1,11 @@
 use std::collections::HashMap;
 
 use futures::StreamExt as _;
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Certificate, Client, ClientBuilder, Method, StatusCode};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::until;
+use crate::{Authority, until};
 
 /// The maximum number of a test's concurrent requests.
 const AT_ONCE: usize = 64;
@@ -13,7 +13,7 @@ const AT_ONCE: usize = 64;
 /// A front end, as a customer's browser sees it.
 #[derive(Debug, Clone)]
 pub struct Web {
-    /// `http://127.0.0.1:4711`
+    /// `http://127.0.0.1:4711` or `https://localhost:4711`
     pub root: String,
     client: Client,
 }
@@ -63,8 +63,23 @@ impl Web {
     #[must_use]
     pub fn new(address: std::net::SocketAddr) -> Self {
         orderflow_service::tls::install();
-        let client = Client::builder().timeout(std::time::Duration::from_secs(30)).build().expect("a client");
-        Self { root: format!("http://{address}"), client }
+        Self::with(format!("http://{address}"), Client::builder())
+    }
+
+    /// Returns a client of the front end that serves TLS at this port, as `localhost`. It trusts only this CA.
+    ///
+    /// # Panics
+    /// Panics if no client can be made.
+    #[must_use]
+    pub fn encrypted(port: u16, authority: &Authority) -> Self {
+        orderflow_service::tls::install();
+        let root = Certificate::from_pem(authority.certificate().as_bytes()).expect("a certificate");
+        Self::with(format!("https://localhost:{port}"), Client::builder().tls_certs_only([root]))
+    }
+
+    fn with(root: String, client: ClientBuilder) -> Self {
+        let client = client.timeout(std::time::Duration::from_secs(30)).build().expect("a client");
+        Self { root, client }
     }
 
     /// Sends a request with these headers and this raw body.

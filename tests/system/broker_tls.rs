@@ -3,11 +3,10 @@
 use std::fs;
 
 use orderflow_tests::{
-    Authority, Issued, Shop, VISA,
+    Authority, Issued,
     own::{Own, Wanted},
-    run, until,
+    run,
 };
-use reqwest::Method;
 use tempfile::TempDir;
 
 use crate::commands::{ended, with};
@@ -26,61 +25,6 @@ pub fn file(directory: &TempDir, content: &str) -> String {
     let path = directory.path().join("ca.pem");
     fs::write(&path, content).expect("a directory of our own");
     path.display().to_string()
-}
-
-/// An order ships while front end, worker and commands all connect to RabbitMQ over TLS.
-#[tokio::test(flavor = "multi_thread")]
-async fn orders_ship_and_commands_work_over_tls_with_an_own_ca() {
-    let (ours, directory) = (Authority::new("Ours"), TempDir::new().expect("a directory"));
-    let own = showing(&ours.server(&["localhost"])).await;
-    let trusted = file(&directory, ours.certificate());
-    let mut shop = Shop::open_on(own.servers(), "200ms,1s").await;
-    let [amqp, management] = own.rabbitmq.first().encrypted_urls("localhost");
-    let of = |user: &str| {
-        let mut url = amqp.clone();
-        url.set_username(user).expect("it has a host");
-        url.set_password(Some(&shop.servers.password(user))).expect("it has a host");
-        url.set_path(shop.name());
-        url.to_string()
-    };
-    let (web_url, worker_url) = (of("orderflow-web"), of("orderflow-worker"));
-    let mut admin = amqp.clone();
-    admin.set_path(shop.name());
-    let operator = |ca: &str| {
-        let encrypted =
-            [("AMQP_ADMIN_URL", admin.as_str()), ("RABBITMQ_MANAGEMENT_URL", management.as_str()), ("TLS_CA", ca)];
-        with(shop.operator_settings(), &encrypted)
-    };
-    let (operator, stranger) = (operator(&trusted), operator(""));
-
-    let web = shop.start_web_with(&[("AMQP_URL", &web_url), ("TLS_CA", &trusted)]).await;
-    shop.start_worker_with(&[], &[("AMQP_URL", &worker_url), ("TLS_CA", &trusted)]).await;
-    web.order("MUG-BLUE", 1, VISA).await;
-    shop.until_orders("shipped", 1).await;
-    // The management API lists connections a few seconds later.
-    until("all connections are listed", async || {
-        let connections = shop.manage(Method::GET, "vhosts/{vhost}/connections").await;
-        let connections = connections.as_array().expect("a list");
-        let are_encrypted = connections.iter().all(|one| one["ssl"] == true);
-        if connections.len() >= 2 && are_encrypted { Ok(()) } else { Err(connections.clone()) }
-    })
-    .await;
-
-    ended(&run("orderflow", &["topology", "check"], &operator).await, 0, &[]);
-    ended(&run("orderflow", &["dlq", "list"], &operator).await, 0, &[]);
-    let doctor = run("orderflow", &["doctor"], &operator).await;
-    let names = "the server's certificate names its host and is issued by one of the CAs that this system or";
-    ended(
-        &doctor,
-        0,
-        &[&format!("AMQP_ADMIN_URL to localhost: TLS; {names}"), "RABBITMQ_MANAGEMENT_URL to localhost: TLS"],
-    );
-
-    // Without `TLS_CA` the CA is not trusted.
-    let says = ["the TLS handshake", "not issued by a CA that is trusted here", "TLS_CA"];
-    ended(&run("orderflow", &["topology", "check"], &stranger).await, 3, &says);
-    ended(&run("orderflow", &["dlq", "list"], &stranger).await, 3, &says);
-    shop.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,10 @@
 //! Rented servers allow few connections: a shop works with those available, and logs how many it wants.
 
 use diesel_async::{AsyncConnection as _, SimpleAsyncConnection as _};
-use orderflow_service::store::Connection;
+use orderflow_service::{
+    config::DatabaseConfig,
+    store::{Connection, Database, StoreError},
+};
 use orderflow_tests::{
     Child, DECLINED, Shop, VISA,
     own::{Own, Wanted},
@@ -134,6 +137,27 @@ async fn process_without_a_database_connection_reports_why_and_starts_once_it_ge
     rented.close(shop).await;
 }
 
+/// Callers that get no turn on the only connection would otherwise report an outage, which sends operators to the
+/// network and to `DATABASE_URL`. `preflight.rs` has the words in which a process logs this error.
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_without_a_turn_learn_that_postgresql_refuses_more_connections() {
+    let shop = Shop::open().await;
+    let rented = Rented::of(&shop, 1).await;
+    let database = Database::new(&DatabaseConfig::at(rented.url.to_string()), "test", 2).expect("a pool");
+    let only = database.connection().await.expect("the role may have one");
+    // PostgreSQL refuses one of the two callers. Then both wait for the only connection.
+    let (one, other) = tokio::join!(database.connection(), database.connection());
+    for outcome in [one, other] {
+        let error = outcome.err().expect("the only connection is in use");
+        assert!(matches!(error, StoreError::NoConnectionLeft), "{error:?}");
+        assert!(error.is_too_many_connections(), "{error}");
+    }
+    drop(only);
+    drop(database.connection().await.expect("the only connection is free"));
+    drop(database);
+    rented.close(shop).await;
+}
+
 /// Limits the connections of the virtual host, as a plan does.
 async fn allow(shop: &Shop, connections: i64) {
     shop.manage_with(Method::PUT, "vhost-limits/{vhost}/max-connections", &json!({ "value": connections })).await;
@@ -152,7 +176,7 @@ async fn worker_and_front_end_with_console_run_on_ten_broker_connections() {
 }
 
 /// Closes every connection of the virtual host, as a restart of the broker does.
-async fn close_connections(shop: &Shop) {
+pub async fn close_connections(shop: &Shop) {
     let open = shop.manage(Method::GET, "vhosts/{vhost}/connections?columns=name").await;
     for one in open.as_array().into_iter().flatten() {
         let name = one["name"].as_str().expect("each has a name");

@@ -177,19 +177,38 @@ async fn environment_file_names_the_variables_that_scale_services() {
     }
 }
 
-/// Settings with a default that is not tuned in containers: listening addresses, how to reach RabbitMQ, providers
-/// without an alternative, and settings of commands that containers do not run.
-pub(super) const FIXED: [&str; 6] =
-    ["DATABASE_ROLE_PREFIX", "LISTEN", "OPS_LISTEN", "WORKER_LISTEN", "RABBITMQ_MANAGEMENT_URL", "CARRIER"];
+/// Settings that are not tuned in containers: listening addresses, how to reach RabbitMQ, providers without an
+/// alternative, settings of commands that containers do not run, and paths of files, which need a volume and so an
+/// override. `secrets.rs` has the settings that are secrets; `DATABASE_DIRECT_URL` needs an override in Compose, as the
+/// pooler does.
+const FIXED: [&str; 11] = [
+    "CARRIER",
+    "DATABASE_ROLE_PREFIX",
+    "LISTEN",
+    "MAIL",
+    "OPS_LISTEN",
+    "RABBITMQ_MANAGEMENT_URL",
+    "RABBITMQ_UI_URL",
+    "TLS_CA",
+    "TLS_CERTIFICATE",
+    "TLS_KEY",
+    "WORKER_LISTEN",
+];
+
+/// Returns the names of the settings that an installation tunes, whether or not they have a default.
+pub(super) fn tunable() -> impl Iterator<Item = &'static str> {
+    let tuned = roster().settings().filter(|setting| !setting.secret && !FIXED.contains(&setting.name));
+    tuned.map(|setting| setting.name)
+}
 
 #[test]
 fn tunable_settings_are_variables() {
     let given: Vec<_> = programs().values().map(environment).collect();
-    for setting in roster().settings().filter(|setting| setting.default.is_some() && !FIXED.contains(&setting.name)) {
-        let variable = format!("${{{}:-", setting.name);
-        let taken = given.iter().filter_map(|one| one.get(setting.name)).collect::<Vec<_>>();
-        assert!(!taken.is_empty(), "docker-compose.yml has no variable for {}", setting.name);
-        assert!(taken.iter().all(|value| value.starts_with(&variable)), "{} is {taken:?}", setting.name);
+    for name in tunable() {
+        let variable = format!("${{{name}:-");
+        let taken = given.iter().filter_map(|one| one.get(name)).collect::<Vec<_>>();
+        assert!(!taken.is_empty(), "docker-compose.yml has no variable for {name}");
+        assert!(taken.iter().all(|value| value.starts_with(&variable)), "{name} is {taken:?}");
     }
 }
 

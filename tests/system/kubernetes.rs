@@ -13,7 +13,7 @@ use serde::Deserialize as _;
 use yaml_serde::Value;
 
 use super::{
-    deployment::{FIXED, LONGEST_STOP, complete, known_settings, programs, root, text, words},
+    deployment::{LONGEST_STOP, complete, known_settings, programs, root, text, tunable, words},
     images::image_user,
     secrets::kubernetes_secrets,
 };
@@ -148,8 +148,8 @@ async fn every_named_setting_exists_and_no_file_contains_a_secret() {
 #[test]
 fn config_map_contains_the_settings_that_shops_tune() {
     let settings = settings();
-    for setting in roster().settings().filter(|setting| setting.default.is_some() && !FIXED.contains(&setting.name)) {
-        assert!(settings.contains_key(setting.name), "base/settings.yaml lacks {}", setting.name);
+    for name in tunable() {
+        assert!(settings.contains_key(name), "base/settings.yaml lacks {name}");
     }
 }
 

@@ -1,13 +1,14 @@
 //! Orders through PgBouncer in transaction mode, where each transaction may run in another PostgreSQL session.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
-use orderflow_tests::{Child, Shop, VISA, run};
+use orderflow_tests::{Child, Shop, VISA, run, until};
 
 use crate::{
+    admin::start_web_for_operators,
     commands::{ended, with},
-    connections::place,
     database_setup::{bouncer, bouncer_of},
+    demo_orders::{message_ids, place_demo_orders},
 };
 
 /// Fewer sessions than client connections, so that clients share sessions.
@@ -21,16 +22,29 @@ async fn orders_flow_through(pooler: Option<&Path>, settings: &str, prepared: &s
         [("DATABASE_URL", url.as_str()), ("DATABASE_DIRECT_URL", direct.as_str()), ("DATABASE_PREPARED", prepared)];
     let operator = with(shop.operator_settings(), &there);
     ended(&run("orderflow", &["migrate"], &operator).await, 0, &["up to date"]);
-    let web = shop.start_web_with(&there).await;
+    let (web, operators) = start_web_for_operators(&mut shop, &there).await;
     shop.start_worker_with(&[], &there).await;
-    place(&shop, &web).await;
-    // A killed worker leaves transactions open at the pooler.
-    web.orders(20, "MUG-BLUE", VISA).await;
+    let planned = place_demo_orders(&shop, &web).await;
+    let files = fs::read_dir(shop.mail_directory()).expect("mails were written");
+    assert_eq!(message_ids(files.map(|file| fs::read(file.expect("a file").path()).expect("a mail"))), planned);
+    assert_eq!(operators.get("/admin/orders").await["items"].as_array().map(Vec::len), Some(3));
+    // Enough at once that clients share sessions. A killed worker leaves transactions open at the pooler.
+    web.orders(80, "MUG-BLUE", VISA).await;
     shop.workers().remove(0).kill().await;
     shop.start_worker_with(&[], &there).await;
-    shop.until_orders("shipped", 80).await;
+    shop.until_orders("shipped", 81).await;
     shop.until_quiet().await;
-    for command in [&["doctor"][..], &["audit", "--stuck-after", "1ms"], &["stock", "list"], &["queues"]] {
+    // Of the sessions that stay open, only the one that listens goes past the pooler.
+    until("at most five sessions are open", async || {
+        let sessions = "SELECT count(*) FROM pg_stat_activity
+                        WHERE datname = current_database() AND application_name LIKE 'orderflow%'";
+        let open = shop.number(sessions).await;
+        if open <= 5 { Ok(()) } else { Err(open) }
+    })
+    .await;
+    let both = ["DATABASE_URL: in clear", "DATABASE_DIRECT_URL: in clear"];
+    ended(&run("orderflow", &["doctor"], &operator).await, 0, &both);
+    for command in [&["audit", "--stuck-after", "1ms"][..], &["stock", "list"], &["queues"]] {
         ended(&run("orderflow", command, &operator).await, 0, &[]);
     }
     let complaints = |child: &Child| {

@@ -202,6 +202,12 @@ async fn programs_reach_an_encrypted_database_or_report_why_not() {
     let wrong = server.url("other.example", &format!("sslmode=verify-full&sslrootcert={trusted}"));
     let says = ["certificate is for another host", "db.example", "sslmode=verify-full"];
     ended(&run("orderflow", &["stock", "list"], &on(&wrong)).await, 3, &says);
+    let direct = format!("sslmode=verify-full&sslrootcert={trusted}&sslnegotiation=direct");
+    let (outcome, version) = (connect(&server.url("db.example", &direct)).await, server.postgres.version().await);
+    match version.split('.').next().and_then(|major| major.parse::<u32>().ok()) {
+        Some(0..17) => refused(outcome, "before version 17", &version),
+        _ => drop(outcome.expect("since version 17 PostgreSQL accepts it")),
+    }
     // The server refuses connections in plaintext, so none of the above fell back to one.
     let clear = server.url("127.0.0.1", "sslmode=disable");
     let none = connect(&clear).await;

@@ -4,12 +4,13 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command, time::Duration};
 
+use diesel_async::AsyncConnection as _;
 use lapin::message::Delivery;
 use nix::unistd::Uid;
-use orderflow_service::Subscription;
+use orderflow_service::{Subscription, store::Connection};
 use orderflow_tests::{
-    Child, DECLINED, Probe, Proxy, Servers, Shop, VISA,
-    own::{Installed, Own, Wanted, enter_own_mounts},
+    Authority, Child, DECLINED, Probe, Proxy, Servers, Shop, VISA,
+    own::{Installed, Own, Postgres, Wanted, enter_own_mounts},
     queues, run, until, until_within,
 };
 use orderflow_worker::roster;
@@ -17,7 +18,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::commands::{ended, with};
+use crate::{
+    broker_tls::file,
+    commands::{ended, with},
+};
 
 const PAYMENT: Subscription = queues::PAYMENT_ORDER_CREATED;
 
@@ -58,6 +62,22 @@ async fn sets_up_and_works(servers: Servers) {
     assert_eq!(doctor.code, Some(0), "{doctor:?}");
     ended(&run("orderflow", &["queues"], &operator).await, 0, &["payment.order-created"]);
     shop.close().await;
+}
+
+/// Checks that PostgreSQL accepts a TLS handshake that no request precedes, as it does since version 17.
+async fn accepts_direct_negotiation(postgres: &Postgres) {
+    let (ours, directory) = (Authority::new("Ours"), TempDir::new().expect("a directory"));
+    let trusted = file(&directory, ours.certificate());
+    postgres.encrypt(&ours.server(&["localhost"]), Authority::new("nobody").certificate(), "").await;
+    let mut url = postgres.url();
+    url.set_host(Some("localhost")).expect("a host");
+    let verified = format!("hostaddr=127.0.0.1&sslmode=verify-full&sslrootcert={trusted}&sslnegotiation=direct");
+    url.set_query(Some(&verified));
+    // PostgreSQL reloads its files a moment later.
+    until("PostgreSQL accepts the connection", async || {
+        Connection::establish(url.as_str()).await.map(drop).map_err(|error| error.to_string())
+    })
+    .await;
 }
 
 /// A worker that this order's message kills, and that is restarted each time, as by a machine's supervisor.
@@ -233,15 +253,20 @@ async fn message_that_kills_its_worker_while_preparing_is_dead_lettered_alone() 
 }
 
 /// Runs a test on servers of its own, from this release of Debian.
-fn on(release: &str, test: impl AsyncFnOnce(Servers)) {
+fn on(release: &str, test: impl AsyncFnOnce(&Own)) {
     enter_own_mounts().expect("mounts of its own: run this as root, by `make test-full`");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let debian = Installed::below_dev(release);
         let own = Own::start(&Wanted { rabbitmq: debian.clone(), postgres: debian, ..Wanted::default() }).await;
         println!("RabbitMQ {}, PostgreSQL {}", own.rabbitmq.first().version().await, own.postgres.version().await);
-        test(own.servers()).await;
+        test(&own).await;
     });
+}
+
+async fn works_and_negotiates_directly(own: &Own) {
+    sets_up_and_works(own.servers()).await;
+    accepts_direct_negotiation(&own.postgres).await;
 }
 
 /// RabbitMQ 4.0 and PostgreSQL 17.
@@ -298,23 +323,23 @@ fn unknown_version_is_refused_with_the_known_ones() {
 #[test]
 #[ignore = "servers of its own from another Debian release: only in the full suite"]
 fn rabbitmq_4_0_and_postgresql_17_are_set_up_and_work() {
-    on(DEBIAN_13, sets_up_and_works);
+    on(DEBIAN_13, works_and_negotiates_directly);
 }
 
 #[test]
 #[ignore = "servers of its own from another Debian release: only in the full suite"]
 fn rabbitmq_4_3_and_postgresql_18_are_set_up_and_work() {
-    on(SID, sets_up_and_works);
+    on(SID, works_and_negotiates_directly);
 }
 
 #[test]
 #[ignore = "servers of its own from another Debian release: only in the full suite"]
 fn message_that_kills_its_worker_is_dead_lettered_alone_on_rabbitmq_4_0() {
-    on(DEBIAN_13, async |servers| a_killer_dies_alone(servers, "abort-act").await);
+    on(DEBIAN_13, async |own: &Own| a_killer_dies_alone(own.servers(), "abort-act").await);
 }
 
 #[test]
 #[ignore = "servers of its own from another Debian release: only in the full suite"]
 fn message_that_kills_its_worker_is_dead_lettered_alone_on_rabbitmq_4_3() {
-    on(SID, async |servers| a_killer_dies_alone(servers, "abort-act").await);
+    on(SID, async |own: &Own| a_killer_dies_alone(own.servers(), "abort-act").await);
 }

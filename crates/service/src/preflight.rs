@@ -171,3 +171,33 @@ async fn wait(backoff: &mut Backoff, stop: &CancellationToken) {
         () = stop.cancelled() => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, sync::Arc, time::Duration};
+
+    use tokio_postgres::error::SqlState;
+
+    use super::*;
+
+    /// Returns what is logged about a database that cannot be reached.
+    fn logged(error: &StoreError) -> String {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let writer = Arc::new(file.reopen().expect("our own file"));
+        let subscriber = tracing_subscriber::fmt().with_writer(writer).with_ansi(false).finish();
+        tracing::subscriber::with_default(subscriber, || tell_unreachable(error, 10));
+        fs::read_to_string(file.path()).expect("our own file")
+    }
+
+    /// An operator who reads that PostgreSQL cannot be reached looks at the network and at `DATABASE_URL`, in vain.
+    #[test]
+    fn refused_connection_is_not_reported_as_an_outage() {
+        for error in [StoreError::NoConnectionLeft, StoreError::refused(SqlState::TOO_MANY_CONNECTIONS)] {
+            let line = logged(&error);
+            assert!(line.contains("PostgreSQL has no connection left") && line.contains("wanted=10"), "{line}");
+            assert!(line.contains("CONNECTION LIMIT") && !line.contains("DATABASE_URL"), "{line}");
+        }
+        let line = logged(&StoreError::TimedOut(Duration::from_secs(1)));
+        assert!(line.contains("PostgreSQL cannot be reached") && line.contains("is DATABASE_URL correct"), "{line}");
+    }
+}

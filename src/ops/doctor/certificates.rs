@@ -51,7 +51,9 @@ pub async fn check(
         let remedy = "renew it; front ends reload the files automatically";
         judge(found, "TLS_CERTIFICATE", own, ends, remedy);
     }
-    let mut peers: BTreeSet<Peer> = database.map(databases).unwrap_or_default();
+    let addresses = database.map(DatabaseConfig::addresses).unwrap_or_default();
+    let mut peers: BTreeSet<Peer> =
+        addresses.into_iter().flat_map(|(setting, config)| databases(setting, &config)).collect();
     peers.extend(broker.into_iter().flat_map(|(broker, admin)| brokers(broker, admin)));
     let shown = join_all(peers.iter().map(Peer::shown)).await;
     for (peer, validity) in peers.iter().zip(shown).filter_map(|(peer, shown)| Some((peer, shown.ok()?))) {
@@ -70,7 +72,7 @@ fn judge(found: &mut Checkup, whose: &str, validity: Validity, ends: &str, remed
     found.found(CHECK, format!("{whose} {verb} on {day}: {ends}."), remedy);
 }
 
-fn databases(config: &DatabaseConfig) -> BTreeSet<Peer> {
+fn databases(setting: &'static str, config: &DatabaseConfig) -> BTreeSet<Peer> {
     // An unreadable address has been reported already.
     let Ok(server) = config.server() else { return BTreeSet::new() };
     if server.tls.mode == SslMode::Disable {
@@ -82,7 +84,7 @@ fn databases(config: &DatabaseConfig) -> BTreeSet<Peer> {
         Host::Tcp(name) => {
             let port = ports.get(index).or(ports.first()).copied().unwrap_or(POSTGRES);
             let at = server.driver.get_hostaddrs().get(index).copied();
-            Some(Peer { host: name.clone(), at, port, opening: Opening::Postgres, setting: "DATABASE_URL" })
+            Some(Peer { host: name.clone(), at, port, opening: Opening::Postgres, setting })
         }
         Host::Unix(_) => None,
     };

@@ -6,10 +6,11 @@ use chrono::{TimeDelta, Utc};
 use orderflow_service::{
     config::{DatabaseConfig, Source},
     store::{
-        Condition, Connection, Database, StoreError, failures, migrations,
+        ANSWER_WITHIN, Condition, Connection, Database, StoreError, failures, migrations,
         outbox::{self, Depth, Depths},
         pooler,
     },
+    telemetry,
 };
 
 use super::{access, capacity, encryption, report::Checkup};
@@ -62,7 +63,8 @@ pub async fn check(found: &mut Checkup, source: &Source, config: &DatabaseConfig
             return None;
         }
     };
-    encryption::database(found, &connection);
+    encryption::database(found, "DATABASE_URL", &connection);
+    past_the_pooler(found, &database).await;
     let looking = async {
         if !database.is_pooled() {
             capacity::database(found, source, config, &mut connection).await?;
@@ -78,6 +80,18 @@ pub async fn check(found: &mut Checkup, source: &Source, config: &DatabaseConfig
     };
     drop(connection);
     Some(Indexed { database, dead_letters })
+}
+
+/// Checks the address of sessions that go past a pooler, if there is one.
+async fn past_the_pooler(found: &mut Checkup, database: &Database) {
+    if !database.is_pooled() {
+        return;
+    }
+    let opened = tokio::time::timeout(ANSWER_WITHIN, database.own_connection()).await;
+    match opened.unwrap_or(Err(StoreError::TimedOut(ANSWER_WITHIN))) {
+        Ok(connection) => encryption::database(found, "DATABASE_DIRECT_URL", &connection),
+        Err(error) => found.cannot("database", format!("DATABASE_DIRECT_URL: {}", telemetry::chain(&error))),
+    }
 }
 
 async fn inspect(found: &mut Checkup, connection: &mut Connection) -> Result<Option<HashMap<String, i64>>, StoreError> {

@@ -12,8 +12,8 @@ use crate::ops::words::some;
 
 const CHECK: &str = "encryption";
 
-/// Reports how this check's own connection to the database is protected.
-pub fn database(found: &mut Checkup, connection: &Connection) {
+/// Reports how this check's own connection to the database is protected, whose address is in `setting`.
+pub fn database(found: &mut Checkup, setting: &str, connection: &Connection) {
     let how = match connection.protection() {
         Protection::Socket => "not needed on a socket of this machine".to_owned(),
         Protection::Clear => "in clear".to_owned(),
@@ -34,24 +34,26 @@ pub fn database(found: &mut Checkup, connection: &Connection) {
             format!("{version}; {verified}{identity}")
         }
     };
-    found.saw(CHECK, format!("DATABASE_URL: {how}"));
+    found.saw(CHECK, format!("{setting}: {how}"));
 }
 
 /// Finds servers whose connections are encrypted but not verified.
 pub fn unverified(found: &mut Checkup, source: &Source, config: &DatabaseConfig) {
-    // If the address is invalid, the database's own check reports it.
-    let hosts = config.server().map(|server| server.unverified(&PlaintextHosts::read(source))).unwrap_or_default();
-    if !hosts.is_empty() {
-        found.found(
-            CHECK,
-            format!(
-                "DATABASE_URL: the identity of {} is not verified, since sslmode=require only encrypts: an attacker in between \
-                 could read and change everything.",
-                some(&hosts)
-            ),
-            "use sslmode=verify-full, with sslrootcert=FILE for a CA that this system does not trust; if the server has no \
-             certificate that can be verified, use channel_binding=require",
-        );
+    for (setting, config) in config.addresses() {
+        // If the address is invalid, the database's own check reports it.
+        let hosts = config.server().map(|server| server.unverified(&PlaintextHosts::read(source))).unwrap_or_default();
+        if !hosts.is_empty() {
+            found.found(
+                CHECK,
+                format!(
+                    "{setting}: the identity of {} is not verified, since sslmode=require only encrypts: an attacker in between \
+                     could read and change everything.",
+                    some(&hosts)
+                ),
+                "use sslmode=verify-full, with sslrootcert=FILE for a CA that this system does not trust; if the server has no \
+                 certificate that can be verified, use channel_binding=require",
+            );
+        }
     }
 }
 

@@ -149,7 +149,7 @@ impl Connector {
         introduced: ConnectionProperties,
     ) -> lapin::Result<Connection> {
         // No client certificate: RabbitMQ would identify us by it, but we use a name and a password.
-        let tls = OwnedTLSConfig { identity: None, cert_chain: self.own_ca.as_ref().map(|ca| ca.pem().to_owned()) };
+        let tls = OwnedTLSConfig { identity: None, cert_chain: self.own_ca.as_ref().map(|ca| ca.pem().to_string()) };
         Connection::connect_uri_with_config(uri.clone(), introduced, tls, runtime::default_runtime()?).await
     }
 

@@ -76,6 +76,14 @@ impl DatabaseConfig {
         Self { url: self.direct.as_ref().unwrap_or(&self.url).clone(), direct: None, ..self.clone() }
     }
 
+    /// Returns each address with the setting that names it: that of the pool, and PostgreSQL itself if the pool leads to
+    /// a pooler.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<(&'static str, Self)> {
+        let direct = self.direct.is_some().then(|| (DATABASE_DIRECT_URL.name, self.directly()));
+        [(DATABASE_URL.name, self.clone())].into_iter().chain(direct).collect()
+    }
+
     /// Returns how many connections a worker with this many queues may have.
     #[must_use]
     pub fn worker_pool(&self, queues: usize) -> usize {

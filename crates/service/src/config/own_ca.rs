@@ -1,6 +1,10 @@
 //! `TLS_CA`
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use super::setting::{Setting, Source};
 use crate::tls;
@@ -13,10 +17,17 @@ pub(super) const TLS_CA: Setting = Setting {
 };
 
 /// The CAs trusted in addition to the system's. Cheap to clone.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct OwnCa {
     path: PathBuf,
+    last: Arc<Mutex<Last>>,
+}
+
+/// What the file contained when it was last usable.
+struct Last {
     pem: Arc<str>,
+    /// Why the file has become unusable, as logged.
+    told: Option<String>,
 }
 
 /// Without the certificates, which are long.
@@ -40,13 +51,67 @@ impl OwnCa {
             let path = PathBuf::from(text);
             let pem =
                 tls::read_authorities(&path).map_err(|error| format!("expected a file of certificates: {error}"))?;
-            Ok(Self { path, pem: pem.into() })
+            Ok(Self { path, last: Arc::new(Mutex::new(Last { pem: pem.into(), told: None })) })
         })
     }
 
-    /// Returns the certificates, in PEM.
+    /// Returns the certificates, in PEM. Reads the file again, so that the next connection trusts a replaced CA. While
+    /// the file is unusable, returns the previous certificates and logs the reason once.
     #[must_use]
-    pub fn pem(&self) -> &str {
-        &self.pem
+    pub fn pem(&self) -> Arc<str> {
+        let read = tls::read_authorities(&self.path);
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        match read {
+            Ok(pem) if *pem == *last.pem => last.told = None,
+            Ok(pem) => {
+                tracing::info!(file = %self, "TLS_CA has changed; new connections trust the CAs that it now contains");
+                *last = Last { pem: pem.into(), told: None };
+            }
+            Err(error) => {
+                let error = error.to_string();
+                if last.told.as_ref() != Some(&error) {
+                    tracing::warn!(error, "cannot load TLS_CA again; the previous CAs stay trusted");
+                    last.told = Some(error);
+                }
+            }
+        }
+        Arc::clone(&last.pem)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::*;
+
+    fn certificate() -> String {
+        let key = KeyPair::generate().expect("a key");
+        CertificateParams::new(["ca".to_owned()]).expect("a name").self_signed(&key).expect("it signs").pem()
+    }
+
+    #[test]
+    fn replaced_file_is_used_once_it_is_usable() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("ca.pem");
+        let (first, second) = (certificate(), certificate());
+        fs::write(&path, &first).expect("our own file");
+        let setting = ("TLS_CA".to_owned(), path.display().to_string());
+        let source: Source = [setting].into_iter().collect();
+        let own_ca = OwnCa::read(&source).expect("the file is valid");
+        let copy = own_ca.clone();
+        assert_eq!(*own_ca.pem(), *first);
+        for unusable in ["", "no certificate"] {
+            fs::write(&path, unusable).expect("our own file");
+            assert_eq!(*own_ca.pem(), *first, "{unusable:?}");
+        }
+        fs::remove_file(&path).expect("it exists");
+        assert_eq!(*own_ca.pem(), *first);
+        fs::write(&path, &second).expect("our own file");
+        assert_eq!(*own_ca.pem(), *second);
+        fs::remove_file(&path).expect("it exists");
+        assert_eq!(*copy.pem(), *second, "copies share what was read last");
     }
 }

@@ -50,6 +50,12 @@ pub(super) enum TlsError {
     /// The answer is not one of PostgreSQL's.
     #[error("the answer is not PostgreSQL's: its first byte is {0:#04x}")]
     NoPostgres(u8),
+    /// The server hung up at the handshake, which it took for a message of its own protocol.
+    #[error(
+        "the server ended the connection, as PostgreSQL before version 17 does with sslnegotiation=direct: remove that parameter for an \
+         older server ({0})"
+    )]
+    NotDirect(io::Error),
     /// A file that the address names is unusable.
     #[error(transparent)]
     Files(#[from] LoadError),
@@ -124,6 +130,9 @@ impl Secured {
         let client = tls.client.load(is_direct.then_some(ALPN))?;
         let name = ServerName::try_from(host.to_owned()).map_err(|_| TlsError::Name(host.to_owned()))?;
         let stream = TlsConnector::from(Arc::new(client)).connect(name, stream).await.map_err(|error| {
+            if is_direct && has_hung_up(&error) {
+                return TlsError::NotDirect(error);
+            }
             let why = tls::explain(&error).unwrap_or_else(|| error.to_string());
             TlsError::Handshake { mode: tls.mode, why }
         })?;
@@ -142,6 +151,10 @@ impl Secured {
         };
         Ok(Self { stream: Box::new(stream), protection, binding })
     }
+}
+
+fn has_hung_up(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
 }
 
 /// Asks whether the server encrypts. Reads exactly the one byte of its answer: anything that an attacker appended would
@@ -261,6 +274,14 @@ mod tests {
                 tokio::join!(agreed("sslmode=require&sslnegotiation=direct", client), acceptor.accept(server));
             assert_eq!(outcome.is_ok(), expected, "{outcome:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn older_server_is_named_as_the_cause_when_it_hangs_up() {
+        let (client, server) = duplex(16 * 1_024);
+        drop(server);
+        let refused = agreed("sslmode=require&sslnegotiation=direct", client).await.expect_err("nobody answers");
+        assert!(refused.contains("before version 17") && refused.contains("remove that parameter"), "{refused}");
     }
 
     /// rcgen signs with ECDSA and SHA-256 by default.
