@@ -61,7 +61,7 @@ fn addresses(shop: &Shop, own: &Own, sink: &SmtpSink, trusted: &str, user: &str)
     ]
 }
 
-fn borrowed(settings: &[(&'static str, String)]) -> Vec<(&'static str, &str)> {
+fn borrowed<'a>(settings: &'a [(&'static str, String)]) -> Vec<(&'static str, &'a str)> {
     settings.iter().map(|(name, value)| (*name, value.as_str())).collect()
 }
 

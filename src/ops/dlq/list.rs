@@ -91,7 +91,8 @@ fn print(report: &Report, out: &mut impl Write) -> Result<(), Failed> {
     let mut queue = "";
     for group in &report.groups {
         if group.queue != queue {
-            let messages = report.groups.iter().filter(|one| one.queue == group.queue).map(|one| one.messages).sum();
+            let of_queue = report.groups.iter().filter(|one| one.queue == group.queue);
+            let messages: usize = of_queue.map(|one| one.messages).sum();
             writeln!(out, "{}: {}", group.queue, count(messages, "dead letter"))?;
             queue = &group.queue;
         }
