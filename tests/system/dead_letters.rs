@@ -75,6 +75,7 @@ async fn every_failed_attempt_and_every_dead_letter_is_recorded() {
         order.id
     );
     until_number(&shop, 2, &format!("SELECT count(*) {of_order}")).await;
+    assert_eq!(shop.number("SELECT requests FROM simulator.charges").await, 3, "two failures, then success");
     // The tests' retry delays: 200 ms after the first attempt, a second after the second.
     for (attempt, milliseconds) in [(1, 200), (2, 1_000)] {
         let waited =

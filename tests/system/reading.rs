@@ -206,19 +206,6 @@ async fn catalogue_health_and_api_description_are_public() {
     let description = web.get("/openapi.json", &[]).await;
     assert_eq!(description.headers["content-type"], "application/json");
     assert!(description.body["openapi"].as_str().is_some_and(|version| version.starts_with("3.")), "{description:?}");
-    let paths = members(&description.body["paths"]);
-    for (method, path) in [
-        ("get", "/products"),
-        ("post", "/orders"),
-        ("get", "/orders/{id}"),
-        ("get", "/orders/{id}/timeline"),
-        ("get", "/orders/{id}/live"),
-        ("get", "/healthz"),
-        ("get", "/readyz"),
-        ("get", "/openapi.json"),
-    ] {
-        assert!(description.body["paths"][path][method].is_object(), "{method} {path} is not among {paths:?}");
-    }
     // HTTP requires HEAD wherever GET is supported.
     for path in ["/products", "/healthz", "/openapi.json"] {
         let head = web.send(Method::HEAD, path, &[], None).await;

@@ -1,14 +1,9 @@
-//! The source, `rabbitmq/definitions.json` and the live broker agree.
+//! The source and the live broker agree. `rabbitmq/definitions.json`: `generated`.
 
-use std::{fs, path::PathBuf};
-
-use orderflow::{
-    broker::{Management, Topology},
-    ops::topology::EXPORTED_VHOST,
-};
+use orderflow::broker::{Management, Topology};
 use orderflow_service::{
     broker::{BrokerCheck, Connector, NotReady, names},
-    config::{BrokerConfig, RetryDelays, Source},
+    config::{BrokerConfig, Source},
 };
 use orderflow_tests::{Shop, run};
 use orderflow_worker::roster;
@@ -20,19 +15,6 @@ use crate::{
     commands::{ended, with},
     doctor::doctor,
 };
-
-fn defaults() -> RetryDelays {
-    RetryDelays::read(&Source::default()).expect("there is a default")
-}
-
-#[test]
-fn definitions_file_matches_the_source() {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../rabbitmq/definitions.json");
-    let file: Value = serde_json::from_str(&fs::read_to_string(path).expect("it is there")).expect("it is JSON");
-    let source =
-        Topology::new(roster(), defaults().as_slice()).as_boot_file(EXPORTED_VHOST).expect("it has a JSON form");
-    assert_eq!(file, source, "run `orderflow topology export > rabbitmq/definitions.json`");
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn live_broker_matches_the_source_and_applying_again_changes_nothing() {

@@ -295,26 +295,20 @@ fn unknown_version_is_refused_with_the_known_ones() {
     }
 }
 
-#[test]
-#[ignore = "servers of its own from another Debian release: only in the full suite"]
-fn rabbitmq_4_0_and_postgresql_17_are_set_up_and_work() {
-    on(DEBIAN_13, sets_up_and_works);
+/// One start of the servers for both tests: it takes longer than they do.
+async fn works_and_lets_a_killer_die_alone(servers: Servers) {
+    sets_up_and_works(servers.clone()).await;
+    a_killer_dies_alone(servers, "abort-act").await;
 }
 
 #[test]
 #[ignore = "servers of its own from another Debian release: only in the full suite"]
-fn rabbitmq_4_3_and_postgresql_18_are_set_up_and_work() {
-    on(SID, sets_up_and_works);
+fn rabbitmq_4_0_and_postgresql_17_work_and_a_message_that_kills_its_worker_is_dead_lettered_alone() {
+    on(DEBIAN_13, works_and_lets_a_killer_die_alone);
 }
 
 #[test]
 #[ignore = "servers of its own from another Debian release: only in the full suite"]
-fn message_that_kills_its_worker_is_dead_lettered_alone_on_rabbitmq_4_0() {
-    on(DEBIAN_13, async |servers| a_killer_dies_alone(servers, "abort-act").await);
-}
-
-#[test]
-#[ignore = "servers of its own from another Debian release: only in the full suite"]
-fn message_that_kills_its_worker_is_dead_lettered_alone_on_rabbitmq_4_3() {
-    on(SID, async |servers| a_killer_dies_alone(servers, "abort-act").await);
+fn rabbitmq_4_3_and_postgresql_18_work_and_a_message_that_kills_its_worker_is_dead_lettered_alone() {
+    on(SID, works_and_lets_a_killer_die_alone);
 }

@@ -42,8 +42,19 @@ async fn stock_is_set_only_if_it_has_not_changed_since_the_page_was_shown() {
     sell_five(&shop).await;
     is_a_page(&post(&mut ada, path, &same).await, 409, "there are 999990");
     let set = post(&mut ada, path, &[("expected", "999990"), ("available", "1000000")]).await;
-    assert_eq!(set.status, StatusCode::SEE_OTHER, "{set:?}");
+    assert_eq!((set.status, set.header("location")), (StatusCode::SEE_OTHER, "/ops/products?set=MUG-BLUE"), "{set:?}");
+    assert!(
+        page(&mut ada, set.header("location")).await.text.contains("The stock of MUG-BLUE is set: 1000000 available")
+    );
     assert_eq!(available().await, 1_000_000);
+    for wrong in ["-1", ""] {
+        let refused = post(&mut ada, path, &[("available", wrong), ("expected", "1000000")]).await;
+        assert!(refused.status.is_client_error(), "{wrong}: {refused:?}");
+    }
+    let log = page(&mut ada, "/ops/audit").await;
+    let told = "Set the stock of MUG-BLUE from 999990 to 1000000 (+10).";
+    assert!(log.text.contains(told) && log.text.contains("Logged in to the console."), "{}", log.text);
+    assert!(!log.text.contains("&#34;") && !log.text.contains("stock.set"), "sentences, not JSON: {}", log.text);
     let details = &operators.get("/admin/audit").await["items"][0]["details"];
     assert_eq!(*details, json!({ "before": 999_990, "available": 1_000_000, "expected": 999_990 }));
     shop.close().await;
