@@ -55,7 +55,7 @@ pub use smtp::{Postbox, SmtpSink, serve_mail};
 pub use stripe::{Charged, Stripe};
 pub use terminal::{Terminal, Typed, run_on_terminal};
 pub use visitor::{Page, Visitor};
-pub use wait::{until, until_within};
+pub use wait::{until, until_measured, until_within};
 
 /// The test card that succeeds.
 pub const VISA: &str = "pm_card_visa";
