@@ -1,6 +1,7 @@
 //! A test's own shop.
 
 mod closing;
+mod database;
 mod waiting;
 
 use std::path::PathBuf;
@@ -11,10 +12,7 @@ use diesel::{
 };
 use diesel_async::{AsyncConnection as _, RunQueryDsl as _};
 use orderflow::broker::{Management, Topology};
-use orderflow_service::{
-    config::{AdminConfig, DatabaseConfig},
-    store::{Connection, migrations},
-};
+use orderflow_service::{config::AdminConfig, store::Connection};
 use orderflow_worker::roster;
 use reqwest::{Client, Method, StatusCode};
 use secrecy::ExposeSecret as _;
@@ -75,10 +73,8 @@ impl Shop {
     /// Panics if the set-up fails.
     pub async fn open_on(servers: Servers, retry_delays: &'static str) -> Self {
         let name = format!("test_{}", Uuid::now_v7().simple());
-        execute(servers.database_url.as_str(), &format!("CREATE DATABASE {name}")).await;
-        let config = DatabaseConfig::at(servers.database(&name).to_string());
-        migrations::run(&config, &roster().migrations()).await.expect("the database can be migrated");
-        let connection = Connection::establish(config.url.expose_secret()).await.expect("it can be reached");
+        database::create(&servers, &name).await;
+        let connection = Connection::establish(servers.database(&name).as_str()).await.expect("it can be reached");
         let admin = servers.admin(&name, retry_delays);
         let topology = Topology::new(roster(), admin.retry_delays.as_slice());
         let management = Management::new(admin.clone()).expect("a client");
