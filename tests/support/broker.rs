@@ -7,8 +7,10 @@ use lapin::{
     types::FieldTable,
 };
 use orderflow_events::CONTENT_TYPE;
-use orderflow_service::broker::names;
+use orderflow_service::{Subscription, broker::names};
 use url::Url;
+
+use crate::until;
 
 /// An administrator's connection to one virtual host.
 pub struct Probe {
@@ -36,6 +38,20 @@ impl Probe {
     /// Panics if there is no such queue.
     pub async fn waiting(&self, queue: &str) -> u32 {
         self.inspect(queue).await.message_count()
+    }
+
+    /// Waits until exactly this many messages are ready in a queue.
+    pub async fn until_waiting(&self, queue: &str, wanted: u32) {
+        until(&format!("{wanted} messages wait in {queue}"), async || {
+            let count = self.waiting(queue).await;
+            if count == wanted { Ok(()) } else { Err(count) }
+        })
+        .await;
+    }
+
+    /// Like [`Probe::until_waiting`], in the dead-letter queue of this subscription.
+    pub async fn until_dead(&self, subscription: Subscription, wanted: u32) {
+        self.until_waiting(&subscription.dead_letter_queue(), wanted).await;
     }
 
     /// Returns the number of a queue's consumers.

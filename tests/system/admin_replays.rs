@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     admin::{ADA, Operators, RITA, refused, start_web_for_operators},
     commands::ended,
-    dead_letters::{PAYMENT, STRANGER, dlq, mend_payments, until_dead, until_number, with_dead_orders},
+    dead_letters::{PAYMENT, STRANGER, dlq, mend_payments, until_number, with_dead_orders},
 };
 
 const QUEUE: &str = "payment.order-created";
@@ -71,7 +71,7 @@ async fn replay_stops_when_its_canary_fails_and_succeeds_once_the_cause_is_fixed
     let plan = operators.act(Method::POST, "/admin/replays", dry).await;
     assert_eq!((&plan.body["selected"], &plan.body["already_applied"]), (&json!(3), &json!(0)), "{plan:?}");
     assert_eq!(operators.get("/admin/replays").await["items"], json!([]));
-    until_dead(&probe, PAYMENT, 3).await;
+    probe.until_dead(PAYMENT, 3).await;
 
     // The cause is not fixed yet.
     let path = begin(&operators, asked.clone()).await;
@@ -80,7 +80,7 @@ async fn replay_stops_when_its_canary_fails_and_succeeds_once_the_cause_is_fixed
     assert!(stopped["reason"].as_str().is_some_and(|why| why.contains("died again")), "{stopped}");
     let expected = [["dead-letters.replay", "stopped"], ["dead-letters.replay", "begun"]];
     assert_eq!(last_actions::<2>(&operators).await, expected);
-    until_dead(&probe, PAYMENT, 3).await;
+    probe.until_dead(PAYMENT, 3).await;
 
     mend_payments(&shop).await;
     let mut two_first = asked;
@@ -115,7 +115,7 @@ async fn queue_has_one_replay_at_a_time_which_outlives_its_client() {
     let done = until_ended(&others, &path, "done").await;
     assert_eq!(counts(&done), [4, 4, 4, 0], "{done}");
     shop.until_orders("shipped", 4).await;
-    until_dead(&probe, PAYMENT, 0).await;
+    probe.until_dead(PAYMENT, 0).await;
     shop.close().await;
 }
 
@@ -162,18 +162,18 @@ async fn stopping_process_ends_its_replay_and_a_killed_one_does_not_block_the_ne
 async fn discarded_dead_letters_are_kept_and_recorded() {
     let (shop, operators, _, probe) = with_operators(2).await;
     probe.publish(orderflow_service::broker::names::RETURN, &PAYMENT.queue(), STRANGER).await;
-    until_dead(&probe, PAYMENT, 3).await;
+    probe.until_dead(PAYMENT, 3).await;
     let asked = json!({ "queue": QUEUE, "reason": "no such event" });
     let mut dry = asked.clone();
     dry["dry_run"] = true.into();
     let plan = operators.act(Method::POST, "/admin/discards", dry).await;
     assert_eq!((&plan.body["selected"], &plan.body["discarded"]), (&json!(1), &json!(0)), "{plan:?}");
-    until_dead(&probe, PAYMENT, 3).await;
+    probe.until_dead(PAYMENT, 3).await;
 
     let thrown = operators.act(Method::POST, "/admin/discards", asked.clone()).await;
     assert_eq!((thrown.status.as_u16(), &thrown.body["discarded"]), (200, &json!(1)), "{thrown:?}");
     assert_eq!(thrown.body["unavailable"], json!([]));
-    until_dead(&probe, PAYMENT, 2).await;
+    probe.until_dead(PAYMENT, 2).await;
     until_number(&shop, 1, "SELECT count(*) FROM messaging.dead_letters WHERE left_by = 'discarded'").await;
     let kept = operators.get("/admin/discards").await;
     let body: Value = serde_json::from_slice(STRANGER).expect("JSON");
@@ -195,7 +195,7 @@ async fn discarded_dead_letters_are_kept_and_recorded() {
     shop.execute("ALTER TABLE operations.actions ADD CONSTRAINT broken CHECK (false) NOT VALID").await;
     let refused = operators.act(Method::POST, "/admin/discards", json!({ "queue": QUEUE })).await;
     assert_eq!(refused.status.as_u16(), 500, "{refused:?}");
-    until_dead(&probe, PAYMENT, 1).await;
+    probe.until_dead(PAYMENT, 1).await;
     assert_eq!(shop.number("SELECT count(*) FROM operations.discarded").await, 1, "nothing more is kept either");
     shop.execute("ALTER TABLE operations.actions DROP CONSTRAINT broken").await;
     mend_payments(&shop).await;

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::{
     admin::{ADA, Operators, RITA, start_web_for_operators},
     commands::NOWHERE,
-    dead_letters::{PAYMENT, mend_payments, until_dead, until_number, with_dead_orders},
+    dead_letters::{PAYMENT, mend_payments, until_number, with_dead_orders},
 };
 
 const QUEUE: &str = "payment.order-created";
@@ -179,7 +179,7 @@ async fn failed_order_is_replayed_from_its_own_page() {
     let replay = "/ops/dead-letters/replay";
     let question = post(&mut ada, replay, &[("queue", QUEUE), ("order", &id), ("reason", "")]).await;
     assert!(question.text.contains("Replay 1 message?"), "{}", question.text);
-    until_dead(&probe, PAYMENT, 1).await;
+    probe.until_dead(PAYMENT, 1).await;
     mend_payments(&shop).await;
     let sent = post(&mut ada, replay, &[&as_asked(&question)[..], &[("canary", "1"), ("rate", "50")]].concat()).await;
     assert_eq!(sent.status, StatusCode::SEE_OTHER, "{sent:?}");
@@ -211,12 +211,12 @@ async fn dead_letters_are_replayed_and_discarded_after_confirmation() {
     assert_eq!((fields[0].1, reason.as_str()), (QUEUE, ""), "the search comes first");
     let plan = post(&mut browser, "/ops/dead-letters/replay", &fields).await;
     assert!(plan.text.contains("Replay 3 messages?"), "{}", plan.text);
-    until_dead(&probe, PAYMENT, 3).await;
+    probe.until_dead(PAYMENT, 3).await;
     mend_payments(&shop).await;
     let one = [("queue", QUEUE), ("order", &orders[0].id.to_string())];
     let discard = post(&mut browser, "/ops/dead-letters/discard", &one).await;
     assert!(discard.text.contains("Discard 1 message?"), "{}", discard.text);
-    until_dead(&probe, PAYMENT, 3).await;
+    probe.until_dead(PAYMENT, 3).await;
     let discard = post(&mut browser, "/ops/dead-letters/discard", &[&one[..], &[("confirmed", "1")]].concat()).await;
     assert!(discard.text.contains("1 message was discarded"), "{}", discard.text);
     until_number(&shop, 1, "SELECT count(*) FROM messaging.dead_letters WHERE left_by = 'discarded'").await;
@@ -248,12 +248,12 @@ async fn dead_letters_that_arrive_before_the_confirmation_are_untouched() {
     // A zero byte, which the database cannot store unchanged.
     die(b"{\"type\":\"\\u0000\",\"\\u0000\":[\"\\u0000\"]}").await;
     die(b"the second").await;
-    until_dead(&probe, PAYMENT, 2).await;
+    probe.until_dead(PAYMENT, 2).await;
     let mut browser = logged_in(&operators, ADA).await;
     let question = post(&mut browser, "/ops/dead-letters/discard", &[("queue", QUEUE)]).await;
     assert!(question.text.contains("Discard 2 messages?"), "{}", question.text);
     die(b"the third").await;
-    until_dead(&probe, PAYMENT, 3).await;
+    probe.until_dead(PAYMENT, 3).await;
     let gone = post(&mut browser, "/ops/dead-letters/discard", &as_asked(&question)).await;
     assert!(gone.text.contains("2 messages were discarded"), "{}", gone.text);
     let kept = operators.get("/admin/discards").await;
@@ -264,7 +264,7 @@ async fn dead_letters_that_arrive_before_the_confirmation_are_untouched() {
     let question = post(&mut browser, "/ops/dead-letters/replay", &[("queue", QUEUE)]).await;
     assert!(question.text.contains("Replay 1 message?"), "{}", question.text);
     die(b"the fourth").await;
-    until_dead(&probe, PAYMENT, 2).await;
+    probe.until_dead(PAYMENT, 2).await;
     let begun = post(&mut browser, "/ops/dead-letters/replay", &as_asked(&question)).await;
     let path = begun.header("location").replace("/ops/", "/admin/");
     until("one is replayed", async || {

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     alerts::asked_at,
-    dead_letters::{PAYMENT, STRANGER, until_dead},
+    dead_letters::{PAYMENT, STRANGER},
     monitoring::Monitoring,
 };
 
@@ -186,7 +186,7 @@ async fn every_panel_shows_data_for_a_busy_shop() {
     assert_eq!(advised, roster().names().into_iter().collect(), "each service has its number of needed processes");
     let capacity = monitoring.query("orderflow:queue_process_capacity{queue=\"payment.order-created\"} > 0").await;
     assert_eq!(capacity.len(), 1, "a process that consumes the queue reports its capacity");
-    until_dead(&probe, PAYMENT, strangers).await;
+    probe.until_dead(PAYMENT, strangers).await;
     shop.until_settled().await;
     shop.close_with_dead_letters(&[(PAYMENT, strangers)]).await;
 }

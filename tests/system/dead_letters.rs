@@ -22,15 +22,6 @@ pub async fn dlq(shop: &Shop, arguments: &[&str]) -> Ended {
     run("orderflow", &[&["dlq"], arguments].concat(), &shop.operator_settings()).await
 }
 
-pub async fn until_dead(probe: &Probe, subscription: Subscription, wanted: u32) {
-    let queue = subscription.dead_letter_queue();
-    until(&format!("{wanted} messages are in {queue}"), async || {
-        let count = probe.waiting(&queue).await;
-        if count == wanted { Ok(()) } else { Err(count) }
-    })
-    .await;
-}
-
 pub async fn until_number(shop: &Shop, wanted: i64, sql: &str) {
     until(&format!("{sql} is {wanted}"), async || {
         let number = shop.number(sql).await;
@@ -57,7 +48,7 @@ pub async fn with_dead_orders(count: usize) -> (Shop, Web, Vec<Order>, Probe) {
     let orders = web.orders(count, "MUG-BLUE", VISA).await;
     let probe = shop.probe().await;
     let wanted = u32::try_from(count).expect("not that many");
-    until_dead(&probe, PAYMENT, wanted).await;
+    probe.until_dead(PAYMENT, wanted).await;
     until_number(&shop, i64::from(wanted), "SELECT count(*) FROM messaging.dead_letters").await;
     (shop, web, orders, probe)
 }
@@ -87,7 +78,7 @@ async fn every_failed_attempt_and_every_dead_letter_is_recorded() {
     let probe = shop.probe().await;
     probe.publish(names::RETURN, &PAYMENT.queue(), STRANGER).await;
     probe.publish(names::RETURN, &PAYMENT.queue(), b"{\"type\":\"\\u0000\"}").await;
-    until_dead(&probe, PAYMENT, 2).await;
+    probe.until_dead(PAYMENT, 2).await;
     let dead = "SELECT count(*) FROM messaging.dead_letters WHERE left_at IS NULL AND attempt IN (1, 2)
                 AND worker LIKE 'orderflow-worker @%' AND subscription = 'payment.order-created'";
     let stranger: Value = serde_json::from_slice(STRANGER).expect("it is JSON");
@@ -110,7 +101,7 @@ async fn failed_message_is_kept_without_the_database_and_recorded_later() {
     wire.cut().await;
     let probe = shop.probe().await;
     probe.publish(names::RETURN, &PAYMENT.queue(), b"no event").await;
-    until_dead(&probe, PAYMENT, 1).await;
+    probe.until_dead(PAYMENT, 1).await;
     assert_eq!(shop.number("SELECT count(*) FROM messaging.dead_letters").await, 0);
     wire.mend().await;
     until_number(&shop, 1, "SELECT count(*) FROM messaging.dead_letters").await;
@@ -179,7 +170,7 @@ async fn each_read_finds_everything_that_the_previous_one_requeued() {
     mend_payments(&shop).await;
     ended(&dlq(&shop, &["replay", "--all", "--yes"]).await, 0, &[]);
     shop.until_settled().await;
-    until_dead(&probe, PAYMENT, 0).await;
+    probe.until_dead(PAYMENT, 0).await;
     shop.close().await;
 }
 

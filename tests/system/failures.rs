@@ -2,7 +2,7 @@
 
 use lapin::types::AMQPValue;
 use orderflow_service::broker::names;
-use orderflow_tests::{Shop, VISA, queues, until};
+use orderflow_tests::{Shop, VISA, queues};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn message_that_is_not_an_event_is_dead_lettered_and_others_continue() {
@@ -17,11 +17,7 @@ async fn message_that_is_not_an_event_is_dead_lettered_and_others_continue() {
     shop.start_worker(&[]).await;
     shop.until_orders("shipped", 20).await;
     let dead = queues::PAYMENT_ORDER_CREATED.dead_letter_queue();
-    until("it is dead-lettered", async || {
-        let count = probe.waiting(&dead).await;
-        if count == 1 { Ok(()) } else { Err(count) }
-    })
-    .await;
+    probe.until_waiting(&dead, 1).await;
     let letter = probe.take(&dead).await;
     let headers = letter.properties.headers().clone().expect("it has headers");
     let header = |name: &str| match headers.inner().get(name) {

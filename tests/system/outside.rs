@@ -117,11 +117,7 @@ async fn service_in_python_is_added_to_a_running_shop() {
     // An event that it cannot handle is retried, then dead-lettered, and handled after a replay.
     shop.execute("ALTER TABLE fraud_check.verdicts RENAME TO away").await;
     let order = web.order("MUG-BLUE", 1, VISA).await;
-    until("it is a dead letter", async || {
-        let waiting = probe.waiting(&format!("{queue}.dlq")).await;
-        if waiting == 1 { Ok(()) } else { Err(waiting) }
-    })
-    .await;
+    probe.until_waiting(&format!("{queue}.dlq"), 1).await;
     web.until_status(&order, "shipped").await;
     ended(&run("orderflow", &["dlq", "list"], &operator).await, 0, &["UndefinedTable"]);
     shop.execute("ALTER TABLE fraud_check.away RENAME TO verdicts").await;

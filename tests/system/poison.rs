@@ -11,13 +11,8 @@ const PAYMENT: Subscription = queues::PAYMENT_ORDER_CREATED;
 /// Waits until payment's dead-letter queue holds this many messages, then removes and returns them.
 async fn dead_letters(shop: &Shop, wanted: u32) -> Vec<Delivery> {
     let probe = shop.probe().await;
-    let queue = PAYMENT.dead_letter_queue();
-    until(&format!("{wanted} messages are dead-lettered"), async || {
-        let count = probe.waiting(&queue).await;
-        if count == wanted { Ok(()) } else { Err(count) }
-    })
-    .await;
-    probe.take_all(&queue).await
+    probe.until_dead(PAYMENT, wanted).await;
+    probe.take_all(&PAYMENT.dead_letter_queue()).await
 }
 
 fn order_of(letter: &Delivery) -> String {

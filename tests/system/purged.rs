@@ -16,9 +16,8 @@ use uuid::Uuid;
 
 use crate::{
     commands::{ended, with},
-    dead_letters::{PAYMENT, STRANGER, dlq, mend_payments, until_dead, until_number, with_dead_orders},
+    dead_letters::{PAYMENT, STRANGER, dlq, mend_payments, until_number, with_dead_orders},
     doctor::doctor,
-    republish::until_waiting,
     rights::{self, INSPECTOR, REMOVE},
     why::json,
 };
@@ -33,7 +32,7 @@ async fn republish(shop: &Shop, arguments: &[&str]) -> Ended {
 async fn purge(shop: &Shop, probe: &Probe) {
     let status = rights::purge(shop, INSPECTOR, &PAYMENT.dead_letter_queue()).await;
     assert_eq!(status, StatusCode::NO_CONTENT);
-    until_dead(probe, PAYMENT, 0).await;
+    probe.until_dead(PAYMENT, 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -41,7 +40,7 @@ async fn printed_remedy_republishes_purged_dead_letters() {
     let (shop, web, orders, probe) = with_dead_orders(1).await;
     // The event log does not have this event, so it cannot be republished.
     probe.publish(names::RETURN, &PAYMENT.queue(), STRANGER).await;
-    until_dead(&probe, PAYMENT, 2).await;
+    probe.until_dead(PAYMENT, 2).await;
     until_number(&shop, 2, "SELECT count(*) FROM messaging.dead_letters WHERE left_at IS NULL").await;
     let says =
         ["payment.order-created: 2 listed as dead letters", "not sent: payment.order-created.dlq has 2 messages"];
@@ -51,7 +50,7 @@ async fn printed_remedy_republishes_purged_dead_letters() {
     // The inspector may also remove messages by getting them.
     let (status, taken) = rights::get(&shop, INSPECTOR, &PAYMENT.dead_letter_queue(), REMOVE).await;
     assert_eq!((status, taken.as_array().map(Vec::len)), (StatusCode::OK, Some(2)), "{taken}");
-    until_dead(&probe, PAYMENT, 0).await;
+    probe.until_dead(PAYMENT, 0).await;
     mend_payments(&shop).await;
     let found = doctor(&shop).await;
     ended(&found, 1, &["1 finding:", "The index names 2 dead letters that payment.order-created.dlq does not hold."]);
@@ -89,7 +88,7 @@ async fn republish_killed_before_it_recorded_what_it_sent_can_be_repeated() {
     purge(&shop, &probe).await;
     mend_payments(&shop).await;
     ended(&republish(&shop, &["--purged", "--yes"]).await, 0, &["1 sent."]);
-    until_waiting(&probe, &PAYMENT.queue(), 1).await;
+    probe.until_waiting(&PAYMENT.queue(), 1).await;
     let wait = json(&shop, &orders[0]).await["waiting_for"][0]["what"].clone();
     assert!(wait.as_str().is_some_and(|wait| wait.contains("purged") && wait.contains("republished")), "{wait}");
     shop.execute("UPDATE messaging.dead_letters SET left_at = NULL, left_by = NULL").await;
@@ -99,7 +98,7 @@ async fn republish_killed_before_it_recorded_what_it_sent_can_be_repeated() {
     let report: Value = serde_json::from_str(&json.out).expect("JSON");
     let queue = &report["queues"][0];
     assert_eq!((&queue["missing"], &queue["purged"], &queue["sent"]), (&0.into(), &1.into(), &1.into()), "{report}");
-    until_waiting(&probe, &PAYMENT.queue(), 2).await;
+    probe.until_waiting(&PAYMENT.queue(), 2).await;
     shop.start_worker(&[]).await;
     web.until_status(&orders[0], "shipped").await;
     shop.close().await;
@@ -111,7 +110,7 @@ async fn discarded_dead_letter_is_not_republished() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("kept.jsonl");
     ended(&dlq(&shop, &["discard", "--all", "--yes", "--file", file.to_str().expect("text")]).await, 0, &[]);
-    until_dead(&probe, PAYMENT, 0).await;
+    probe.until_dead(PAYMENT, 0).await;
     ended(&republish(&shop, &["--purged", "--yes"]).await, 0, &["Nothing is missing."]);
     // Not even if the index lists it twice: it was moved back by hand, failed again and was then purged.
     shop.execute(

@@ -34,11 +34,7 @@ async fn every_command_includes_a_registered_service_until_it_is_removed() {
     shop.start_worker(&[]).await;
     let order = web.order("MUG-BLUE", 1, VISA).await;
     shop.until_orders("shipped", 1).await;
-    until("its message waits in the queue", async || {
-        let waiting = probe.waiting("loyalty.shipment-created").await;
-        if waiting == 1 { Ok(()) } else { Err(waiting) }
-    })
-    .await;
+    probe.until_waiting("loyalty.shipment-created", 1).await;
     ended(&run("orderflow", &["service", "list"], &settings).await, 0, &["loyalty", "registered", "shipment.created"]);
     ended(&run("orderflow", &["queues"], &settings).await, 0, &["loyalty.shipment-created"]);
     ended(&run("orderflow", &["topology", "check"], &settings).await, 0, &["as they should be"]);

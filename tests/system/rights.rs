@@ -16,7 +16,7 @@ use crate::{
     commands::{ended, with},
     dead_letters::PAYMENT,
     doctor::doctor,
-    republish::{topology_apply, until_waiting},
+    republish::topology_apply,
 };
 
 const VIEWER: &str = "orderflow-viewer";
@@ -50,7 +50,7 @@ async fn with_messages_everywhere() -> (Shop, [String; 4]) {
     probe.publish(names::EVENTS, "order.teleported", b"{}").await;
     // This message waits in the tier for a second, then returns to a queue that does not exist and becomes unrouted.
     probe.publish("orders.retry.1s", "gone", b"{}").await;
-    until_waiting(&probe, names::UNROUTED, 2).await;
+    probe.until_waiting(names::UNROUTED, 2).await;
     (shop, [work, dead, names::UNROUTED.to_owned(), "orders.retry.1s".to_owned()])
 }
 
@@ -118,7 +118,7 @@ async fn inspector_reads_dead_letters_and_unrouted_messages_and_nothing_else() {
     // Whoever may read may also remove. `purged` and `doctor_missing` find what is missing then, and republish it.
     let (status, taken) = get(&shop, INSPECTOR, &unrouted, REMOVE).await;
     assert_eq!((status, taken.as_array().map(Vec::len)), (StatusCode::OK, Some(2)), "{taken}");
-    until_waiting(&probe, &unrouted, 0).await;
+    probe.until_waiting(&unrouted, 0).await;
 }
 
 /// In installations from before the inspector existed, the viewer could read everything.
