@@ -20,7 +20,7 @@ use tokio::{
 
 use self::watch::{Run, Watch};
 use crate::{
-    dead_letters::{PAYMENT, STRANGER, dlq},
+    dead_letters::{PAYMENT, STRANGER, discard},
     monitoring::{Monitoring, free_address},
 };
 
@@ -149,11 +149,8 @@ async fn messages_that_nobody_can_use(shop: &Breakable, run: &mut Run) {
     probe.publish(names::EVENTS, "no.such-event", STRANGER).await;
     run.fires("an event of an order that does not exist", &[&dead], broken).await;
     run.fires("an event that no queue is bound for", &[&unrouted], broken).await;
-    let directory = tempfile::tempdir().expect("a directory");
-    let kept = directory.path().join("kept.jsonl");
     let mended = Instant::now();
-    let file = kept.to_str().expect("a path of text");
-    let discarded = dlq(&shop.shop, &["discard", "--all", "--yes", "--file", file]).await;
+    let discarded = discard(&shop.shop, &["--all"]).await;
     assert_eq!(discarded.code, Some(0), "{discarded:?}");
     assert_eq!(probe.take_all(names::UNROUTED).await.len(), 1);
     run.ends("an event of an order that does not exist", &[&dead], mended).await;

@@ -22,6 +22,14 @@ pub async fn dlq(shop: &Shop, arguments: &[&str]) -> Ended {
     run("orderflow", &[&["dlq"], arguments].concat(), &shop.operator_settings()).await
 }
 
+/// Runs `orderflow dlq discard` with these arguments; the discarded messages go into a file of its own.
+pub async fn discard(shop: &Shop, arguments: &[&str]) -> Ended {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("kept.jsonl");
+    let common = ["discard", "--yes", "--file", file.to_str().expect("text")];
+    dlq(shop, &[&common[..], arguments].concat()).await
+}
+
 pub async fn until_number(shop: &Shop, wanted: i64, sql: &str) {
     until(&format!("{sql} is {wanted}"), async || {
         let number = shop.number(sql).await;

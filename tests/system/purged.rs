@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::{
     commands::{ended, with},
-    dead_letters::{PAYMENT, STRANGER, dlq, mend_payments, until_number, with_dead_orders},
+    dead_letters::{PAYMENT, STRANGER, discard, mend_payments, until_number, with_dead_orders},
     doctor::doctor,
     rights::{self, INSPECTOR, REMOVE},
     why::json,
@@ -107,9 +107,7 @@ async fn republish_killed_before_it_recorded_what_it_sent_can_be_repeated() {
 #[tokio::test(flavor = "multi_thread")]
 async fn discarded_dead_letter_is_not_republished() {
     let (shop, _, _, probe) = with_dead_orders(1).await;
-    let directory = tempfile::tempdir().expect("a directory");
-    let file = directory.path().join("kept.jsonl");
-    ended(&dlq(&shop, &["discard", "--all", "--yes", "--file", file.to_str().expect("text")]).await, 0, &[]);
+    ended(&discard(&shop, &["--all"]).await, 0, &[]);
     probe.until_dead(PAYMENT, 0).await;
     ended(&republish(&shop, &["--purged", "--yes"]).await, 0, &["Nothing is missing."]);
     // Not even if the index lists it twice: it was moved back by hand, failed again and was then purged.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     commands::ended,
-    dead_letters::{dlq, until_number},
+    dead_letters::{discard, until_number},
     doctor::doctor,
 };
 
@@ -48,9 +48,7 @@ async fn events_of_an_order_that_does_not_exist_are_rejected_by_every_service_be
         assert_eq!(shop.number(effect).await, 1, "{effect}: only the order that exists");
     }
 
-    let directory = tempfile::tempdir().expect("a directory");
-    let file = directory.path().join("kept.jsonl");
-    ended(&dlq(&shop, &["discard", "--all", "--yes", "--file", file.to_str().expect("text")]).await, 0, &[]);
+    ended(&discard(&shop, &["--all"]).await, 0, &[]);
     until("doctor finds nothing more", async || {
         let found = doctor(&shop).await;
         if found.code == Some(0) { Ok(()) } else { Err(found) }
