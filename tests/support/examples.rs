@@ -1,14 +1,11 @@
 //! The services in examples/, added to a shop as an operator would.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::PathBuf};
 
 use diesel_async::SimpleAsyncConnection as _;
 use url::Url;
 
-use crate::{Shop, own, process::run};
+use crate::{Shop, own, process::run, project::root};
 
 /// A service in examples/, with its name and registration.
 #[derive(Debug, Clone, Copy)]
@@ -91,8 +88,4 @@ pub fn fraud_check() -> (PathBuf, String) {
 fn log_in(mut url: Url, user: &str) -> Url {
     url.set_username(user).and_then(|()| url.set_password(Some(PASSWORD))).expect("it has a host");
     url
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests are in the project")
 }

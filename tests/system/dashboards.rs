@@ -1,8 +1,8 @@
 //! The dashboards are complete, and each of their panels shows data for a busy shop.
 
-use std::{collections::BTreeSet, fs, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, fs, time::Duration};
 
-use orderflow_tests::{DECLINED, Shop, VISA, until_within};
+use orderflow_tests::{DECLINED, Shop, VISA, project::root, until_within};
 use orderflow_worker::roster;
 use reqwest::Method;
 use serde::Deserialize;
@@ -88,7 +88,7 @@ fn filled_in(query: &str) -> String {
 
 /// Returns every dashboard with the name of its file.
 pub fn all() -> Vec<(String, Dashboard)> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../monitoring/grafana/dashboards");
+    let folder = root().join("monitoring/grafana/dashboards");
     let files = fs::read_dir(folder).expect("the folder is there").flatten().map(|entry| entry.path());
     let all: Vec<_> = files
         .map(|path| {

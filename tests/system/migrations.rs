@@ -21,12 +21,11 @@ use orderflow_service::{
         migrations::{self, MigrateError, MigrationSet},
     },
 };
-use orderflow_tests::{Shop, VISA, run};
+use orderflow_tests::{Shop, VISA, project::root, run};
 
 use crate::{
     commands::ended,
     database_setup::{EMPTY, execute},
-    schema::root,
 };
 
 /// Its schema sorts before the role's own.

@@ -6,11 +6,11 @@
 use std::{
     fs,
     net::{SocketAddr, TcpListener},
-    path::{Path, PathBuf},
+    path::Path,
     time::Duration,
 };
 
-use orderflow_tests::{Child, Shop, SmtpSink, until};
+use orderflow_tests::{Child, Shop, SmtpSink, project::read, until};
 use reqwest::{Client, Method};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -33,11 +33,6 @@ pub struct Monitoring {
 
 /// The scrape targets: the name of each job and the addresses of its processes.
 pub type Targets<'a> = &'a [(&'a str, &'a [SocketAddr])];
-
-pub fn read(path: &str) -> String {
-    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
-    fs::read_to_string(file).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
 
 /// Returns an address that is currently free.
 pub fn free_address() -> SocketAddr {
