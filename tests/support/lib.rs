@@ -52,7 +52,7 @@ pub use products::add_products;
 pub use proxy::{Proxy, Way};
 pub use sample::sample;
 pub use scrape::{Sample, Scrape};
-pub use servers::Servers;
+pub use servers::{Servers, log_in};
 pub use shop::{Left, Shop};
 pub use smtp::{Postbox, SmtpSink, serve_mail};
 pub use stripe::{Charged, Stripe};

@@ -11,7 +11,7 @@ mod watch;
 use std::{env, net::SocketAddr, sync::Arc, time::Duration};
 
 use orderflow_service::broker::names;
-use orderflow_tests::{Child, Proxy, Shop, VISA, Way, Web, body, key, run};
+use orderflow_tests::{Child, Proxy, Shop, VISA, Way, Web, body, key, own::free_address, run};
 use reqwest::Method;
 use tokio::{
     task::JoinHandle,
@@ -21,7 +21,7 @@ use tokio::{
 use self::watch::{Run, Watch};
 use crate::{
     dead_letters::{PAYMENT, STRANGER, discard},
-    monitoring::{Monitoring, free_address},
+    monitoring::Monitoring,
 };
 
 const PAYS: &str = "payment.order-created";

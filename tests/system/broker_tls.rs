@@ -3,7 +3,7 @@
 use std::fs;
 
 use orderflow_tests::{
-    Authority, Issued, Shop, VISA,
+    Authority, Issued, Shop, VISA, log_in,
     own::{Own, Wanted},
     run, until,
 };
@@ -37,9 +37,7 @@ async fn orders_ship_and_commands_work_over_tls_with_an_own_ca() {
     let mut shop = Shop::open_on(own.servers(), "200ms,1s").await;
     let [amqp, management] = own.rabbitmq.first().encrypted_urls("localhost");
     let of = |user: &str| {
-        let mut url = amqp.clone();
-        url.set_username(user).expect("it has a host");
-        url.set_password(Some(&shop.servers.password(user))).expect("it has a host");
+        let mut url = log_in(amqp.clone(), user, &shop.servers.password(user));
         url.set_path(shop.name());
         url.to_string()
     };

@@ -3,13 +3,12 @@
 use std::{fs, net::SocketAddr, path::Path};
 
 use diesel_async::SimpleAsyncConnection as _;
-use orderflow_tests::{Child, Shop, VISA, run, until};
+use orderflow_tests::{Child, Shop, VISA, own::free_address, run, until};
 use tokio::net::TcpStream;
 use url::Url;
 
 use crate::{
     commands::{ended, with},
-    monitoring::free_address,
     topology::said,
 };
 
