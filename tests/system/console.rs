@@ -4,7 +4,7 @@ mod answers;
 mod stock;
 
 use orderflow_service::broker::names;
-use orderflow_tests::{Page, Proxy, Shop, VISA, Visitor, until};
+use orderflow_tests::{Order, Page, Proxy, Shop, VISA, Visitor, Web, until};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
@@ -157,19 +157,67 @@ async fn invalid_cookie_opens_nothing_and_the_role_read_cannot_act() {
     shop.close().await;
 }
 
+/// Waits until the page of this replay shows that it is done.
+async fn until_done(browser: &mut Visitor, begun: &Page) {
+    assert_eq!(begun.status, StatusCode::SEE_OTHER, "{begun:?}");
+    until("the page shows that it is done", async || {
+        let replay = browser.get(begun.header("location")).await;
+        if replay.text.contains(">done<") { Ok(()) } else { Err(replay.text) }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn failed_order_is_replayed_from_its_own_page() {
-    let (mut shop, web, orders, probe) = with_dead_orders(1).await;
+async fn dead_letters_are_replayed_and_discarded_after_confirmation() {
+    let (mut shop, web, orders, probe) = with_dead_orders(4).await;
     let (_, operators) = start_web_for_operators(&mut shop, &[]).await;
-    let path = format!("/ops/orders/{}", orders[0].id);
-    let mut rita = logged_in(&operators, RITA).await;
-    let seen = page(&mut rita, &path).await;
+    let (mut ada, mut rita) = (logged_in(&operators, ADA).await, logged_in(&operators, RITA).await);
+    let letters = page(&mut ada, "/ops/dead-letters").await;
+    assert!(letters.text.contains("broken") && letters.text.contains(&orders[0].id.to_string()), "{}", letters.text);
+    // Rita sees the same, without buttons.
+    let seen = page(&mut rita, "/ops/dead-letters").await;
+    assert!(seen.text.contains("broken") && !seen.text.contains("Replay…"), "{}", seen.text);
+    let seen = page(&mut rita, &format!("/ops/orders/{}", orders[3].id)).await;
     assert!(seen.text.contains("Its dead letters") && !seen.text.contains("/ops/dead-letters/replay"), "{}", seen.text);
 
-    let mut ada = logged_in(&operators, ADA).await;
-    let failed = page(&mut ada, &path).await;
+    // The page's own form: the first request only shows the plan.
+    let reason = letters.field("reason");
+    let fields = ["queue", "reason", "order", "message"].map(|name| (name, second(&letters, name)));
+    let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    assert_eq!((fields[0].1, reason.as_str()), (QUEUE, ""), "the search comes first");
+    let plan = post(&mut ada, "/ops/dead-letters/replay", &fields).await;
+    assert!(plan.text.contains("Replay 4 messages?"), "{}", plan.text);
+    probe.until_dead(PAYMENT, 4).await;
+    mend_payments(&shop).await;
+    replayed_from_its_own_page(&mut ada, &web, &orders[3]).await;
+    probe.until_dead(PAYMENT, 3).await;
+    let one = [("queue", QUEUE), ("order", &orders[0].id.to_string())];
+    let discard = post(&mut ada, "/ops/dead-letters/discard", &one).await;
+    assert!(discard.text.contains("Discard 1 message?"), "{}", discard.text);
+    probe.until_dead(PAYMENT, 3).await;
+    let discard = post(&mut ada, "/ops/dead-letters/discard", &[&one[..], &[("confirmed", "1")]].concat()).await;
+    assert!(discard.text.contains("1 message was discarded"), "{}", discard.text);
+    until_number(&shop, 1, "SELECT count(*) FROM messaging.dead_letters WHERE left_by = 'discarded'").await;
+
+    let confirmed = [&fields[..], &[("confirmed", "1"), ("canary", "1"), ("rate", "50")]].concat();
+    let begun = post(&mut ada, "/ops/dead-letters/replay", &confirmed).await;
+    until_done(&mut ada, &begun).await;
+    shop.until_orders("shipped", 3).await;
+    let after = page(&mut ada, "/ops/dead-letters").await;
+    assert!(after.text.contains("There are no dead letters") && after.text.contains("2 of 2"), "{}", after.text);
+    let audit = page(&mut ada, "/ops/audit").await;
+    assert!(audit.text.contains("Began to replay") && audit.text.contains("href=\"/ops/replays/"), "{}", audit.text);
+    let audit = operators.get("/admin/audit?limit=3").await;
+    assert_eq!(audit["items"][0]["who"], json!("ada"), "{audit}");
+    // One order's charge was discarded.
+    shop.close_with_dead_letters(&[(PAYMENT, 0)]).await;
+}
+
+/// Replays an order's only dead letter from the order's page.
+async fn replayed_from_its_own_page(ada: &mut Visitor, web: &Web, order: &Order) {
+    let (id, path) = (order.id.to_string(), format!("/ops/orders/{}", order.id));
+    let failed = page(ada, &path).await;
     assert!(!failed.text.contains("orderflow dlq"), "the page does not refer to commands: {}", failed.text);
-    let id = orders[0].id.to_string();
     for action in ["replay", "discard"] {
         let form = failed.text.split(&format!("action=\"/ops/dead-letters/{action}\"")).nth(1).expect("its form");
         for (name, value) in [("queue", QUEUE), ("order", &id)] {
@@ -177,66 +225,13 @@ async fn failed_order_is_replayed_from_its_own_page() {
         }
     }
     let replay = "/ops/dead-letters/replay";
-    let question = post(&mut ada, replay, &[("queue", QUEUE), ("order", &id), ("reason", "")]).await;
+    let question = post(ada, replay, &[("queue", QUEUE), ("order", &id), ("reason", "")]).await;
     assert!(question.text.contains("Replay 1 message?"), "{}", question.text);
-    probe.until_dead(PAYMENT, 1).await;
-    mend_payments(&shop).await;
-    let sent = post(&mut ada, replay, &[&as_asked(&question)[..], &[("canary", "1"), ("rate", "50")]].concat()).await;
-    assert_eq!(sent.status, StatusCode::SEE_OTHER, "{sent:?}");
-    web.until_status(&orders[0], "shipped").await;
-    let after = page(&mut ada, &path).await;
+    let begun = post(ada, replay, &[&as_asked(&question)[..], &[("canary", "1"), ("rate", "50")]].concat()).await;
+    until_done(ada, &begun).await;
+    web.until_status(order, "shipped").await;
+    let after = page(ada, &path).await;
     assert!(!after.text.contains("/ops/dead-letters/replay"), "{}", after.text);
-    let audit = page(&mut ada, "/ops/audit").await;
-    assert!(audit.text.contains("Began to replay") && audit.text.contains("href=\"/ops/replays/"), "{}", audit.text);
-    shop.until_quiet().await;
-    shop.close().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn dead_letters_are_replayed_and_discarded_after_confirmation() {
-    let (mut shop, _, orders, probe) = with_dead_orders(3).await;
-    let (_, operators) = start_web_for_operators(&mut shop, &[]).await;
-    let mut browser = logged_in(&operators, ADA).await;
-    let letters = page(&mut browser, "/ops/dead-letters").await;
-    assert!(letters.text.contains("broken") && letters.text.contains(&orders[0].id.to_string()), "{}", letters.text);
-    // Rita sees the same, without buttons.
-    let mut rita = logged_in(&operators, RITA).await;
-    let seen = page(&mut rita, "/ops/dead-letters").await;
-    assert!(seen.text.contains("broken") && !seen.text.contains("Replay…"), "{}", seen.text);
-
-    // The page's own form: the first request only shows the plan.
-    let reason = letters.field("reason");
-    let fields = ["queue", "reason", "order", "message"].map(|name| (name, second(&letters, name)));
-    let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    assert_eq!((fields[0].1, reason.as_str()), (QUEUE, ""), "the search comes first");
-    let plan = post(&mut browser, "/ops/dead-letters/replay", &fields).await;
-    assert!(plan.text.contains("Replay 3 messages?"), "{}", plan.text);
-    probe.until_dead(PAYMENT, 3).await;
-    mend_payments(&shop).await;
-    let one = [("queue", QUEUE), ("order", &orders[0].id.to_string())];
-    let discard = post(&mut browser, "/ops/dead-letters/discard", &one).await;
-    assert!(discard.text.contains("Discard 1 message?"), "{}", discard.text);
-    probe.until_dead(PAYMENT, 3).await;
-    let discard = post(&mut browser, "/ops/dead-letters/discard", &[&one[..], &[("confirmed", "1")]].concat()).await;
-    assert!(discard.text.contains("1 message was discarded"), "{}", discard.text);
-    until_number(&shop, 1, "SELECT count(*) FROM messaging.dead_letters WHERE left_by = 'discarded'").await;
-
-    let confirmed = [&fields[..], &[("confirmed", "1"), ("canary", "1"), ("rate", "50")]].concat();
-    let begun = post(&mut browser, "/ops/dead-letters/replay", &confirmed).await;
-    assert_eq!(begun.status, StatusCode::SEE_OTHER, "{begun:?}");
-    let path = begun.header("location").to_owned();
-    until("the page shows that it is done", async || {
-        let replay = browser.clone().get(&path).await;
-        if replay.text.contains(">done<") { Ok(()) } else { Err(replay.text) }
-    })
-    .await;
-    shop.until_orders("shipped", 2).await;
-    let after = page(&mut browser, "/ops/dead-letters").await;
-    assert!(after.text.contains("There are no dead letters") && after.text.contains("2 of 2"), "{}", after.text);
-    let audit = operators.get("/admin/audit?limit=3").await;
-    assert_eq!(audit["items"][0]["who"], json!("ada"), "{audit}");
-    // One order's charge was discarded.
-    shop.close_with_dead_letters(&[(PAYMENT, 0)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
