@@ -84,7 +84,7 @@ async fn list_of_migrations_is_found_in_any_schema() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn role_without_rights_gets_the_missing_grant() {
-    let shop = Shop::open().await;
+    let shop = Shop::open_without_queues().await;
     execute(&shop, EMPTY).await;
     execute(&shop, "REVOKE ALL ON SCHEMA public FROM PUBLIC, pg_database_owner, CURRENT_USER").await;
     let refused = run("orderflow", &["migrate"], &shop.operator_settings()).await;

@@ -120,7 +120,7 @@ async fn failed_message_is_kept_without_the_database_and_recorded_later() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn old_attempts_are_deleted_and_younger_ones_are_kept() {
-    let shop = Shop::open().await;
+    let shop = Shop::open_without_queues().await;
     shop.execute(
         "INSERT INTO messaging.attempts (subscription, attempt, reason, worker, failed_at)
          SELECT 'payment.order-created', 1, 'test', 'test', now() - day * interval '1 day'
@@ -139,7 +139,7 @@ async fn old_attempts_are_deleted_and_younger_ones_are_kept() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn order_does_not_wait_for_an_operator_once_its_dead_letter_was_applied() {
-    let shop = Shop::open().await;
+    let shop = Shop::open_without_queues().await;
     let mut connection = shop.database().await;
     let event = "0198f1c2-7c00-7000-8000-000000000001".parse().expect("an id");
     let mut waits =

@@ -159,7 +159,7 @@ async fn list_one_of_each(shop: &Shop) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_dead_letters_without_a_later_outcome_count_as_purged() {
-    let shop = Shop::open().await;
+    let shop = Shop::open_without_queues().await;
     list_one_of_each(&shop).await;
     let mut connection = shop.database().await;
     let (arrival, queues) = (Duration::from_secs(300), [PAYMENT.queue()]);

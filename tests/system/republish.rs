@@ -195,7 +195,7 @@ async fn republished_event_is_byte_for_byte_the_original() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn delivery_is_republished_five_times_with_growing_delays_by_one_process() {
-    let shop = Shop::open().await;
+    let shop = Shop::open_without_queues().await;
     let (mut one, mut other) = (shop.database().await, shop.database().await);
     let pair = Pair { event_id: Uuid::from_u128(1), subscription: EMAIL.queue() };
     let (pairs, limits, distance) = (vec![pair.clone()], Limits { times: 5, at_once: 10 }, Duration::from_secs(300));

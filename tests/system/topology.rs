@@ -99,7 +99,7 @@ async fn foreign_policies_that_alter_our_queues_are_named_with_the_queues() {
 /// Trial G10: the commands printed raw JSON of the management API.
 #[tokio::test(flavor = "multi_thread")]
 async fn missing_virtual_host_is_a_finding_with_its_remedy() {
-    let shop = Shop::open().await;
+    let shop = Shop::open_without_queues().await;
     let elsewhere = shop.servers.broker(None, "no_such_vhost");
     let elsewhere = with(shop.operator_settings(), &[("AMQP_ADMIN_URL", elsewhere.as_str())]);
     let says = ["RabbitMQ has no virtual host no_such_vhost.", "`orderflow topology apply` creates it"];
@@ -137,7 +137,7 @@ pub async fn said(command: &[&str], settings: &[(String, String)], says: &str) {
 /// Related to trial G10: these commands printed RabbitMQ's own text and asked whether the port is open.
 #[tokio::test(flavor = "multi_thread")]
 async fn command_without_its_virtual_host_names_it_and_the_remedy() {
-    let shop = Shop::open().await;
+    let shop = Shop::open_without_queues().await;
     let elsewhere = shop.servers.broker(None, "no_such_vhost");
     let elsewhere = with(shop.operator_settings(), &[("AMQP_ADMIN_URL", elsewhere.as_str())]);
     let says = "RabbitMQ has no virtual host no_such_vhost: `orderflow topology apply` creates it";
@@ -148,8 +148,7 @@ async fn command_without_its_virtual_host_names_it_and_the_remedy() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn command_on_an_empty_virtual_host_says_so_in_one_sentence() {
-    let shop = Shop::open().await;
-    shop.manage(Method::DELETE, "vhosts/{vhost}").await;
+    let shop = Shop::open_without_queues().await;
     shop.manage_with(Method::PUT, "vhosts/{vhost}", &json!({})).await;
     for command in READERS {
         said(command, &shop.operator_settings(), "run `orderflow topology apply`").await;

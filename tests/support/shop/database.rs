@@ -1,4 +1,4 @@
-//! A shop's database.
+//! Creates a shop's database.
 
 use std::env;
 
