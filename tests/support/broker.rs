@@ -8,6 +8,7 @@ use lapin::{
 };
 use orderflow_events::CONTENT_TYPE;
 use orderflow_service::{Subscription, broker::names};
+use tokio::sync::OnceCell;
 use url::Url;
 
 use crate::until;
@@ -15,6 +16,8 @@ use crate::until;
 /// An administrator's connection to one virtual host.
 pub struct Probe {
     connection: Connection,
+    /// For inspections: opening a channel costs the broker more than one.
+    inspecting: OnceCell<Channel>,
 }
 
 impl Probe {
@@ -25,7 +28,7 @@ impl Probe {
     pub async fn connect(url: &Url) -> Self {
         let properties = ConnectionProperties::default().with_connection_name("test probe".into());
         let connection = Connection::connect(url.as_str(), properties).await.expect("the broker can be reached");
-        Self { connection }
+        Self { connection, inspecting: OnceCell::new() }
     }
 
     async fn channel(&self) -> Channel {
@@ -64,7 +67,7 @@ impl Probe {
 
     async fn inspect(&self, queue: &str) -> lapin::Queue {
         let options = QueueDeclareOptions { passive: true, durable: true, ..QueueDeclareOptions::default() };
-        let channel = self.channel().await;
+        let channel = self.inspecting.get_or_init(|| self.channel()).await;
         let declared = channel.queue_declare(queue.into(), options, FieldTable::default()).await;
         declared.unwrap_or_else(|error| panic!("there is no queue {queue}: {error}"))
     }

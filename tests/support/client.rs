@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use futures::StreamExt as _;
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Client, ClientBuilder, Method, StatusCode};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -55,6 +55,14 @@ pub fn body(sku: &str, quantity: i64, method: &str) -> Value {
     })
 }
 
+/// Returns a builder of HTTP clients for plaintext addresses. Any other client reads and parses all certificates of the
+/// system when it is built: hundreds of files, in a program that is not optimised.
+#[must_use]
+pub fn plaintext() -> ClientBuilder {
+    orderflow_service::tls::install();
+    Client::builder().tls_certs_only([])
+}
+
 impl Web {
     /// Returns a client of the front end at this address.
     ///
@@ -62,8 +70,7 @@ impl Web {
     /// Panics if no client can be made.
     #[must_use]
     pub fn new(address: std::net::SocketAddr) -> Self {
-        orderflow_service::tls::install();
-        let client = Client::builder().timeout(std::time::Duration::from_secs(30)).build().expect("a client");
+        let client = plaintext().timeout(std::time::Duration::from_secs(30)).build().expect("a client");
         Self { root: format!("http://{address}"), client }
     }
 

@@ -42,7 +42,7 @@ mod wait;
 pub use broker::Probe;
 pub use browser::{Browser, DESKTOP, Element, PHONE, Screen, Weight};
 pub use certificates::{Authority, Issued};
-pub use client::{Answer, Order, Web, body, key};
+pub use client::{Answer, Order, Web, body, key, plaintext};
 pub use collector::{Collector, Traced};
 pub use invariants::INVARIANTS;
 pub use live::{Said, Watcher};

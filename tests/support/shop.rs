@@ -11,7 +11,7 @@ use diesel_async::AsyncConnection as _;
 use orderflow::broker::{Management, Topology};
 use orderflow_service::{config::AdminConfig, store::Connection};
 use orderflow_worker::roster;
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Method, StatusCode};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -19,7 +19,7 @@ use tokio::sync::Mutex;
 use url::Url;
 use uuid::Uuid;
 
-use crate::{Child, Probe, Servers, Stripe, Web, until};
+use crate::{Child, Probe, Servers, Stripe, Web, plaintext, until};
 pub use closing::Left;
 
 /// Short enough for a test to wait for a retry, long enough for the retry to be observable.
@@ -334,7 +334,8 @@ impl Shop {
         body: &Value,
     ) -> (StatusCode, Value) {
         let url = format!("{}api/{}", self.servers.management_url, path.replace("{vhost}", &self.name));
-        let mut request = Client::new().request(method, url).basic_auth(user, Some(password));
+        let client = plaintext().build().expect("a client");
+        let mut request = client.request(method, url).basic_auth(user, Some(password));
         if !body.is_null() {
             request = request.json(body);
         }

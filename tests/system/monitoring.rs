@@ -5,7 +5,7 @@
 
 use std::{fs, net::SocketAddr, path::Path, time::Duration};
 
-use orderflow_tests::{Child, Shop, SmtpSink, own::free_address, project::read, until};
+use orderflow_tests::{Child, Shop, SmtpSink, own::free_address, plaintext, project::read, until};
 use reqwest::{Client, Method};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -60,7 +60,7 @@ impl Monitoring {
             ),
             start("prometheus", &path("prometheus.yml"), "--storage.tsdb.path", &path("data"), prometheus),
         ];
-        let client = Client::new();
+        let client = plaintext().build().expect("a client");
         let monitoring = Self { mails, root, client, _running: running, _directory: directory };
         monitoring.until_all_answer().await;
         monitoring
