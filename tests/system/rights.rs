@@ -115,7 +115,7 @@ async fn inspector_reads_dead_letters_and_unrouted_messages_and_nothing_else() {
     assert!(channel.queue_purge(work.as_str().into(), QueuePurgeOptions::default()).await.is_err());
     let probe = shop.probe().await;
     assert_eq!((probe.waiting(&work).await, probe.waiting(&dead).await, probe.waiting(&unrouted).await), (1, 1, 2));
-    // Whoever may read may also remove. `purged` and `doctor_missing` find what is missing then, and republish it.
+    // The right to read includes removing. `purged` and `doctor_missing` find what is missing then, and republish it.
     let (status, taken) = get(&shop, INSPECTOR, &unrouted, REMOVE).await;
     assert_eq!((status, taken.as_array().map(Vec::len)), (StatusCode::OK, Some(2)), "{taken}");
     probe.until_waiting(&unrouted, 0).await;
