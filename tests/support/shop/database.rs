@@ -54,7 +54,7 @@ async fn make(server: &mut Connection, servers: &Servers, template: &str) {
             execute(server, &format!("DROP DATABASE IF EXISTS {old}")).await;
         }
         // It gets its name when it is complete: a test may be killed before that.
-        execute(server, "DROP DATABASE IF EXISTS unfinished_template WITH (FORCE)").await;
+        execute(server, "DROP DATABASE IF EXISTS unfinished_template").await;
         create_migrated(server, servers, "unfinished_template").await;
         execute(server, &format!("ALTER DATABASE unfinished_template RENAME TO {template}")).await;
     }
