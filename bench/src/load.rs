@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use orderflow_tests::{Shop, VISA, Web, until};
+use orderflow_tests::{Shop, VISA, Web, until_measured};
 use tokio::task::JoinSet;
 
 use crate::observe::QUIET;
@@ -106,7 +106,7 @@ pub async fn note_shipped(shop: &Shop) {
 /// time.
 pub async fn until_shipped(shop: &Shop, orders: usize) {
     let wanted = i64::try_from(orders).unwrap_or(i64::MAX);
-    until(&format!("{orders} orders have shipped"), async || {
+    until_measured(&format!("{orders} orders have shipped"), async || {
         let count = shop.number("SELECT count(*) FROM bench.shipped").await;
         if count >= wanted { Ok(()) } else { Err(count) }
     })

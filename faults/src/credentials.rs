@@ -1,7 +1,7 @@
 //! Each component's own PostgreSQL role and RabbitMQ user, created as an operator creates them.
 
 use orderflow_service::Roster;
-use orderflow_tests::{Shop, own::random_password, run};
+use orderflow_tests::{Shop, log_in, own::random_password, run};
 use url::Url;
 
 use crate::component::Component;
@@ -48,7 +48,7 @@ impl Credentials {
     /// Returns this component's URL of the shop's database.
     #[must_use]
     pub fn database(&self, shop: &Shop, component: Component) -> Url {
-        self.log_in(shop.database_url(), &Self::role(component))
+        log_in(shop.database_url(), &Self::role(component), &self.password)
     }
 
     /// Returns the name of this component's role.
@@ -60,11 +60,6 @@ impl Credentials {
     /// Returns this component's URL of the shop's virtual host.
     #[must_use]
     pub fn broker(&self, shop: &Shop, component: Component) -> Url {
-        self.log_in(shop.broker_url("orderflow-web"), &format!("orderflow-{}", component.account()))
-    }
-
-    fn log_in(&self, mut url: Url, user: &str) -> Url {
-        url.set_username(user).and_then(|()| url.set_password(Some(&self.password))).expect("it has a host");
-        url
+        log_in(shop.broker_url("orderflow-web"), &format!("orderflow-{}", component.account()), &self.password)
     }
 }

@@ -1,7 +1,6 @@
 //! The parts of a run: servers, the connections to them, and our processes.
 
 use std::{
-    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -10,7 +9,7 @@ use nix::sys::signal::Signal;
 use orderflow_service::{Roster, fault::Safeguard, store::registered};
 use orderflow_tests::{
     Proxy, Shop, Stripe, Web,
-    own::{Own, free_port},
+    own::{Own, free_address},
     program_path, run, until_within,
 };
 use orderflow_worker::roster;
@@ -133,7 +132,7 @@ impl World {
     async fn start_front_ends(&mut self) {
         let settings = self.settings(Component::FrontEnd).await;
         for number in 1..=Component::FrontEnd.processes() {
-            let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+            let address = free_address();
             let wire = Proxy::to(&format!("http://{address}").parse().expect("a URL")).await;
             self.webs.push(Web::new(wire.address()));
             self.add("customers to a front end", wire, None);

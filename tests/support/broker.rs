@@ -7,12 +7,17 @@ use lapin::{
     types::FieldTable,
 };
 use orderflow_events::CONTENT_TYPE;
-use orderflow_service::broker::names;
+use orderflow_service::{Subscription, broker::names};
+use tokio::sync::OnceCell;
 use url::Url;
+
+use crate::until;
 
 /// An administrator's connection to one virtual host.
 pub struct Probe {
     connection: Connection,
+    /// For inspections: opening a channel costs the broker more than one.
+    inspecting: OnceCell<Channel>,
 }
 
 impl Probe {
@@ -23,7 +28,7 @@ impl Probe {
     pub async fn connect(url: &Url) -> Self {
         let properties = ConnectionProperties::default().with_connection_name("test probe".into());
         let connection = Connection::connect(url.as_str(), properties).await.expect("the broker can be reached");
-        Self { connection }
+        Self { connection, inspecting: OnceCell::new() }
     }
 
     async fn channel(&self) -> Channel {
@@ -38,6 +43,20 @@ impl Probe {
         self.inspect(queue).await.message_count()
     }
 
+    /// Waits until exactly this many messages are ready in a queue.
+    pub async fn until_waiting(&self, queue: &str, wanted: u32) {
+        until(&format!("{wanted} messages wait in {queue}"), async || {
+            let count = self.waiting(queue).await;
+            if count == wanted { Ok(()) } else { Err(count) }
+        })
+        .await;
+    }
+
+    /// Like [`Probe::until_waiting`], in the dead-letter queue of this subscription.
+    pub async fn until_dead(&self, subscription: Subscription, wanted: u32) {
+        self.until_waiting(&subscription.dead_letter_queue(), wanted).await;
+    }
+
     /// Returns the number of a queue's consumers.
     ///
     /// # Panics
@@ -48,7 +67,7 @@ impl Probe {
 
     async fn inspect(&self, queue: &str) -> lapin::Queue {
         let options = QueueDeclareOptions { passive: true, durable: true, ..QueueDeclareOptions::default() };
-        let channel = self.channel().await;
+        let channel = self.inspecting.get_or_init(|| self.channel()).await;
         let declared = channel.queue_declare(queue.into(), options, FieldTable::default()).await;
         declared.unwrap_or_else(|error| panic!("there is no queue {queue}: {error}"))
     }

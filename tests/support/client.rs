@@ -55,6 +55,14 @@ pub fn body(sku: &str, quantity: i64, method: &str) -> Value {
     })
 }
 
+/// Returns a builder of HTTP clients for plaintext addresses. Any other client reads and parses all certificates of the
+/// system when it is built: hundreds of files, in a program that is not optimised.
+#[must_use]
+pub fn plaintext() -> ClientBuilder {
+    orderflow_service::tls::install();
+    Client::builder().tls_certs_only([])
+}
+
 impl Web {
     /// Returns a client of the front end at this address.
     ///
@@ -62,8 +70,7 @@ impl Web {
     /// Panics if no client can be made.
     #[must_use]
     pub fn new(address: std::net::SocketAddr) -> Self {
-        orderflow_service::tls::install();
-        Self::with(format!("http://{address}"), Client::builder())
+        Self::with(format!("http://{address}"), plaintext())
     }
 
     /// Returns a client of the front end that serves TLS at this port, as `localhost`. It trusts only this CA.

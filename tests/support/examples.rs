@@ -1,14 +1,11 @@
 //! The services in examples/, added to a shop as an operator would.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::PathBuf};
 
 use diesel_async::SimpleAsyncConnection as _;
 use url::Url;
 
-use crate::{Shop, own, process::run};
+use crate::{Shop, log_in, own, process::run, project::root};
 
 /// A service in examples/, with its name and registration.
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +47,7 @@ impl Example {
     /// Returns the URL with which its RabbitMQ user logs in.
     #[must_use]
     pub fn broker_url(self, shop: &Shop) -> Url {
-        log_in(shop.broker_url("orderflow-worker"), &format!("orderflow-{}", self.name))
+        log_in(shop.broker_url("orderflow-worker"), &format!("orderflow-{}", self.name), PASSWORD)
     }
 }
 
@@ -71,7 +68,7 @@ pub async fn make_fraud_check_role(shop: &Shop, postgres: &own::Postgres) -> Url
     ] {
         shop.execute(&format!("GRANT {grant} TO \"{role}\"")).await;
     }
-    log_in(shop.database_url(), role)
+    log_in(shop.database_url(), role, PASSWORD)
 }
 
 /// Returns how to start `fraud-check`: the Python with its packages, and the path of its program.
@@ -86,13 +83,4 @@ pub fn fraud_check() -> (PathBuf, String) {
         "the packages of examples/fraud-check are not installed: run `make test`, which installs them"
     );
     (python, root().join("examples/fraud-check/fraud_check.py").display().to_string())
-}
-
-fn log_in(mut url: Url, user: &str) -> Url {
-    url.set_username(user).and_then(|()| url.set_password(Some(PASSWORD))).expect("it has a host");
-    url
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests are in the project")
 }

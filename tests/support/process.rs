@@ -168,6 +168,12 @@ impl Child {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Returns what `pick` finds in the first logged line that has it. A poll must not copy the whole log: a worker logs
+    /// thousands of lines.
+    fn find<T>(&self, pick: impl FnMut(&String) -> Option<T>) -> Option<T> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).iter().find_map(pick)
+    }
+
     /// Waits until the program has logged a line that contains `text`, and returns that line.
     ///
     /// # Panics
@@ -175,7 +181,7 @@ impl Child {
     pub async fn until_logged(&mut self, text: &str) -> String {
         let mut found = None;
         until(&format!("{} logs {text:?}", self.program), async || {
-            found = self.log().into_iter().find(|line| line.contains(text));
+            found = self.find(|line| line.contains(text).then(|| line.clone()));
             assert!(
                 found.is_some() || self.process.try_wait().ok().flatten().is_none(),
                 "{} ended before it logged {text:?}: {:#?}",
@@ -211,7 +217,7 @@ impl Child {
                 let end = rest.find([' ', '"']).unwrap_or(rest.len());
                 format!("127.{}", rest.get(..end)?).parse().ok()
             };
-            found = self.log().iter().find_map(after);
+            found = self.find(after);
             assert!(
                 found.is_some() || self.process.try_wait().ok().flatten().is_none(),
                 "{} ended before it logged its {name}: {:#?}",

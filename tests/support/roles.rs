@@ -6,7 +6,7 @@ use orderflow_service::store::Connection;
 use orderflow_worker::roster;
 use url::Url;
 
-use crate::{Shop, examples::LOYALTY, run};
+use crate::{Shop, examples::LOYALTY, log_in, run};
 
 /// The password of every role that [`make`] creates.
 pub const PASSWORD: &str = "of a role for this test";
@@ -32,11 +32,7 @@ pub fn operator(shop: &Shop) -> Vec<(String, String)> {
 /// Never: the URL has a host.
 #[must_use]
 pub fn database_as(shop: &Shop, role: &str) -> Url {
-    let mut url = shop.database_url();
-    url.set_username(&format!("{}_{role}", prefix(shop)))
-        .and_then(|()| url.set_password(Some(PASSWORD)))
-        .expect("a host");
-    url
+    log_in(shop.database_url(), &format!("{}_{role}", prefix(shop)), PASSWORD)
 }
 
 /// Creates the roles, including those of these registered services.

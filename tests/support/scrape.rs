@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use reqwest::Client;
+use crate::plaintext;
 
 /// One scrape of a process's metrics.
 #[derive(Debug)]
@@ -27,7 +27,8 @@ impl Scrape {
     /// # Panics
     /// Panics if it does not answer in the format of OpenMetrics.
     pub async fn of(address: SocketAddr) -> Self {
-        let answer = Client::new().get(format!("http://{address}/metrics")).send().await.expect("it answers");
+        let answer = plaintext().build().expect("a client").get(format!("http://{address}/metrics")).send().await;
+        let answer = answer.expect("it answers");
         let kind = answer.headers().get("content-type").and_then(|kind| kind.to_str().ok()).map(str::to_owned);
         assert_eq!(kind.as_deref(), Some("application/openmetrics-text; version=1.0.0; charset=utf-8"));
         let text = answer.text().await.expect("a body");

@@ -51,8 +51,7 @@ impl Servers {
     pub fn broker(&self, user: Option<(&str, &str)>, vhost: &str) -> Url {
         let mut url = self.amqp_admin_url.clone();
         if let Some((name, password)) = user {
-            url.set_username(name).expect("the URL has a host");
-            url.set_password(Some(password)).expect("the URL has a host");
+            url = log_in(url, name, password);
         }
         url.set_path(vhost);
         url
@@ -83,4 +82,14 @@ impl Servers {
         let found = self.settings.iter().find(|(one, _)| *one == name);
         found.map_or_else(|| "for these tests".to_owned(), |(_, password)| password.clone())
     }
+}
+
+/// Returns the URL with this user and password.
+///
+/// # Panics
+/// Panics if the URL has no host.
+#[must_use]
+pub fn log_in(mut url: Url, user: &str, password: &str) -> Url {
+    url.set_username(user).and_then(|()| url.set_password(Some(password))).expect("the URL has a host");
+    url
 }

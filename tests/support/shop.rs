@@ -1,22 +1,17 @@
 //! A test's own shop.
 
 mod closing;
+mod database;
+mod statements;
 mod waiting;
 
 use std::path::PathBuf;
 
-use diesel::{
-    QueryableByName,
-    sql_types::{BigInt, Text},
-};
-use diesel_async::{AsyncConnection as _, RunQueryDsl as _};
+use diesel_async::AsyncConnection as _;
 use orderflow::broker::{Management, Topology};
-use orderflow_service::{
-    config::{AdminConfig, DatabaseConfig},
-    store::{Connection, migrations},
-};
+use orderflow_service::{config::AdminConfig, store::Connection};
 use orderflow_worker::roster;
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Method, StatusCode};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -24,7 +19,7 @@ use tokio::sync::Mutex;
 use url::Url;
 use uuid::Uuid;
 
-use crate::{Child, Probe, Servers, Stripe, Web, until};
+use crate::{Child, Probe, Servers, Stripe, Web, plaintext, until};
 pub use closing::Left;
 
 /// Short enough for a test to wait for a retry, long enough for the retry to be observable.
@@ -69,20 +64,32 @@ impl Shop {
         shop
     }
 
+    /// Like [`Shop::open`], but with a database only, for tests that start nothing and do not close the shop: RabbitMQ
+    /// creates and deletes about forty quorum queues for each virtual host.
+    ///
+    /// # Panics
+    /// Panics if the set-up fails.
+    pub async fn open_without_queues() -> Self {
+        Self::with_database(Servers::from_env(), RETRY_DELAYS).await
+    }
+
     /// Like [`Shop::open`], but on these servers and with these retry delays.
     ///
     /// # Panics
     /// Panics if the set-up fails.
     pub async fn open_on(servers: Servers, retry_delays: &'static str) -> Self {
-        let name = format!("test_{}", Uuid::now_v7().simple());
-        execute(servers.database_url.as_str(), &format!("CREATE DATABASE {name}")).await;
-        let config = DatabaseConfig::at(servers.database(&name).to_string());
-        migrations::run(&config, &roster().migrations()).await.expect("the database can be migrated");
-        let connection = Connection::establish(config.url.expose_secret()).await.expect("it can be reached");
-        let admin = servers.admin(&name, retry_delays);
-        let topology = Topology::new(roster(), admin.retry_delays.as_slice());
-        let management = Management::new(admin.clone()).expect("a client");
+        let shop = Self::with_database(servers, retry_delays).await;
+        let topology = Topology::new(roster(), shop.admin.retry_delays.as_slice());
+        let management = Management::new(shop.admin.clone()).expect("a client");
         management.apply(roster(), &topology).await.expect("the broker can be set up");
+        shop
+    }
+
+    async fn with_database(servers: Servers, retry_delays: &'static str) -> Self {
+        let name = format!("test_{}", Uuid::now_v7().simple());
+        database::create(&servers, &name).await;
+        let connection = Connection::establish(servers.database(&name).as_str()).await.expect("it can be reached");
+        let admin = servers.admin(&name, retry_delays);
         let directory = TempDir::new_in(memory_or_disk()).expect("a directory");
         Self {
             servers,
@@ -327,7 +334,8 @@ impl Shop {
         body: &Value,
     ) -> (StatusCode, Value) {
         let url = format!("{}api/{}", self.servers.management_url, path.replace("{vhost}", &self.name));
-        let mut request = Client::new().request(method, url).basic_auth(user, Some(password));
+        let client = plaintext().build().expect("a client");
+        let mut request = client.request(method, url).basic_auth(user, Some(password));
         if !body.is_null() {
             request = request.json(body);
         }
@@ -335,62 +343,6 @@ impl Shop {
         let (status, body) = (response.status(), response.text().await.expect("it has a body"));
         (status, serde_json::from_str(&body).unwrap_or_default())
     }
-
-    /// Opens a connection to the shop's database.
-    ///
-    /// # Panics
-    /// Panics if it cannot be reached.
-    pub async fn database(&self) -> Connection {
-        Connection::establish(self.database_url().as_str()).await.expect("the database can be reached")
-    }
-
-    /// Runs a statement.
-    ///
-    /// # Panics
-    /// Panics if the database refuses it.
-    pub async fn execute(&self, sql: &str) {
-        execute(self.database_url().as_str(), sql).await;
-    }
-
-    /// Returns the result of a query as text.
-    ///
-    /// # Panics
-    /// Panics if the query fails or returns no row.
-    pub async fn text(&self, sql: &str) -> String {
-        #[derive(QueryableByName)]
-        struct Row {
-            #[diesel(sql_type = Text)]
-            text: String,
-        }
-        let row: Row = diesel::sql_query(format!("SELECT ({sql})::text AS text"))
-            .get_result(&mut *self.connection.lock().await)
-            .await
-            .unwrap_or_else(|error| panic!("{sql}: {error}"));
-        row.text
-    }
-
-    /// Returns the result of a query as a number.
-    ///
-    /// # Panics
-    /// Panics if the query fails or does not return a number.
-    pub async fn number(&self, sql: &str) -> i64 {
-        #[derive(QueryableByName)]
-        struct Row {
-            #[diesel(sql_type = BigInt)]
-            number: i64,
-        }
-        let query = format!("SELECT ({sql})::bigint AS number");
-        let row: Row = diesel::sql_query(&query)
-            .get_result(&mut *self.connection.lock().await)
-            .await
-            .unwrap_or_else(|error| panic!("{sql}: {error}"));
-        row.number
-    }
-}
-
-async fn execute(url: &str, sql: &str) {
-    let mut connection = Connection::establish(url).await.expect("the database can be reached");
-    diesel::sql_query(sql).execute(&mut connection).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
 }
 
 /// Returns the directory where thousands of small files cost the least: the tests do not measure the disk.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use reqwest::{Client, Method, StatusCode, header::HeaderMap, redirect};
 
-use crate::Web;
+use crate::{Web, plaintext};
 
 /// A browser with its own cookies.
 #[derive(Debug, Clone)]
@@ -34,7 +34,7 @@ impl Visitor {
     /// Panics if no client can be made.
     #[must_use]
     pub fn new(web: &Web) -> Self {
-        let client = Client::builder().redirect(redirect::Policy::none()).build().expect("a client");
+        let client = plaintext().redirect(redirect::Policy::none()).build().expect("a client");
         Self { root: web.root.clone(), cookies: BTreeMap::new(), client }
     }
 

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use orderflow_tests::{Answer, Proxy, Shop, VISA, Web, run, until};
+use orderflow_tests::{Answer, Proxy, Shop, VISA, Visitor, Web, run, until};
 use orderflow_worker::roster;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -91,13 +91,18 @@ fn texts(list: &Value, name: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_operators_only_metrics_are_served() {
+async fn without_operators_only_metrics_are_served_and_there_is_no_console() {
     let mut shop = Shop::open().await;
     shop.start_web().await;
     let operators = Operators::at(shop.webs()[0].logged_address("at").await);
     for path in ["/admin/orders", "/admin/queues", "/admin/audit"] {
         let answer = operators.ask(ADA, Method::GET, path, None).await;
         refused(&answer, 403, "operators-off", "Set OPERATOR_TOKENS");
+    }
+    let mut browser = Visitor::new(&operators.web);
+    for path in ["/ops", "/ops/login", "/ops/orders"] {
+        let page = browser.get(path).await;
+        assert!(page.status == StatusCode::FORBIDDEN && page.text.contains("Set OPERATOR_TOKENS"), "{page:?}");
     }
     orderflow_tests::Scrape::of(operators.address).await;
     shop.close().await;

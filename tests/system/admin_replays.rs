@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     admin::{ADA, Operators, RITA, refused, start_web_for_operators},
     commands::ended,
-    dead_letters::{PAYMENT, STRANGER, dlq, mend_payments, until_dead, until_number, with_dead_orders},
+    dead_letters::{PAYMENT, STRANGER, discard, dlq, repair_payments, until_number, with_dead_orders},
 };
 
 const QUEUE: &str = "payment.order-created";
@@ -53,14 +53,15 @@ async fn last_actions<const N: usize>(operators: &Operators) -> [[String; 2]; N]
 
 #[tokio::test(flavor = "multi_thread")]
 async fn replay_stops_when_its_canary_fails_and_succeeds_once_the_cause_is_fixed() {
-    let (shop, operators, orders, probe) = with_operators(3).await;
+    let (shop, operators, orders, probe) = with_operators(4).await;
+    invalid_requests_are_refused_without_effect(&operators).await;
     let letters = operators.get("/admin/dead-letters?limit=2").await;
-    assert_eq!((&letters["messages"], &letters["groups"][0]["messages"]), (&json!(3), &json!(3)), "{letters}");
+    assert_eq!((&letters["messages"], &letters["groups"][0]["messages"]), (&json!(4), &json!(4)), "{letters}");
     assert!(letters["groups"][0]["reason"].as_str().is_some_and(|reason| reason.contains("broken")), "{letters}");
     assert_eq!(letters["items"].as_array().map(Vec::len), Some(2));
     assert_eq!(letters["items"][0]["body"]["id"], letters["items"][0]["message_id"]);
     let rest = operators.get("/admin/dead-letters?limit=2&cursor=2").await;
-    assert_eq!((rest["items"].as_array().map(Vec::len), &rest["next_cursor"]), (Some(1), &Value::Null));
+    assert_eq!((rest["items"].as_array().map(Vec::len), &rest["next_cursor"]), (Some(2), &Value::Null));
     let one = operators.get(&format!("/admin/dead-letters?order={}", orders[0].id)).await;
     assert_eq!((&one["messages"], &one["items"][0]["order_id"]), (&json!(1), &json!(orders[0].id)));
     let asked = json!({ "queue": QUEUE, "reason": letters["groups"][0]["reason"] });
@@ -69,26 +70,35 @@ async fn replay_stops_when_its_canary_fails_and_succeeds_once_the_cause_is_fixed
     let mut dry = asked.clone();
     dry["dry_run"] = true.into();
     let plan = operators.act(Method::POST, "/admin/replays", dry).await;
-    assert_eq!((&plan.body["selected"], &plan.body["already_applied"]), (&json!(3), &json!(0)), "{plan:?}");
+    assert_eq!((&plan.body["selected"], &plan.body["already_applied"]), (&json!(4), &json!(0)), "{plan:?}");
     assert_eq!(operators.get("/admin/replays").await["items"], json!([]));
-    until_dead(&probe, PAYMENT, 3).await;
+    probe.until_dead(PAYMENT, 4).await;
 
     // The cause is not fixed yet.
     let path = begin(&operators, asked.clone()).await;
     let stopped = until_ended(&operators, &path, "stopped").await;
-    assert_eq!(counts(&stopped), [3, 1, 0, 1], "{stopped}");
+    assert_eq!(counts(&stopped), [4, 1, 0, 1], "{stopped}");
     assert!(stopped["reason"].as_str().is_some_and(|why| why.contains("died again")), "{stopped}");
     let expected = [["dead-letters.replay", "stopped"], ["dead-letters.replay", "begun"]];
     assert_eq!(last_actions::<2>(&operators).await, expected);
-    until_dead(&probe, PAYMENT, 3).await;
+    probe.until_dead(PAYMENT, 4).await;
 
-    mend_payments(&shop).await;
+    repair_payments(&shop).await;
+    // The command records its replays in the same list.
+    let id = orders[0].id.to_string();
+    ended(&dlq(&shop, &["replay", "--order", &id, "--yes"]).await, 0, &["1 applied"]);
+    let audit = operators.get("/admin/audit").await;
+    let rows: Vec<_> = ["role", "outcome"].into_iter().map(|name| audit["items"][0][name].clone()).collect();
+    assert_eq!(rows, [json!("command"), json!("done")], "{audit}");
+    assert_eq!(audit["items"][0]["details"]["applied"], 1, "{audit}");
+    assert_eq!(audit["items"][0]["request_id"], audit["items"][1]["request_id"], "{audit}");
+
     let mut two_first = asked;
     two_first["canary"] = 2.into();
     let path = begin(&operators, two_first).await;
     let done = until_ended(&operators, &path, "done").await;
     assert_eq!((counts(&done), &done["who"], &done["reason"]), ([3, 3, 3, 0], &json!("ada"), &Value::Null), "{done}");
-    shop.until_orders("shipped", 3).await;
+    shop.until_orders("shipped", 4).await;
     let listed = operators.get("/admin/replays").await;
     assert_eq!(listed["items"].as_array().map(Vec::len), Some(2));
     let nothing = begin(&operators, json!({ "queue": QUEUE })).await;
@@ -97,10 +107,10 @@ async fn replay_stops_when_its_canary_fails_and_succeeds_once_the_cause_is_fixed
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn queue_has_one_replay_at_a_time_which_outlives_its_client() {
-    let (mut shop, operators, _, probe) = with_operators(4).await;
+async fn queue_has_one_replay_at_a_time_and_a_stopped_or_killed_process_does_not_block_the_next() {
+    let (mut shop, operators, _, probe) = with_operators(6).await;
     let (_, others) = start_web_for_operators(&mut shop, &[]).await;
-    mend_payments(&shop).await;
+    repair_payments(&shop).await;
     let asked = json!({ "queue": QUEUE, "rate": 1 });
     let path = begin(&operators, asked.clone()).await;
     let id = path.rsplit('/').next().expect("an id").to_owned();
@@ -108,23 +118,8 @@ async fn queue_has_one_replay_at_a_time_which_outlives_its_client() {
         let second = other.act(Method::POST, "/admin/replays", asked.clone()).await;
         refused(&second, 409, "replay-in-progress", &id);
     }
-    // A replay of another queue may run concurrently.
+    // A replay of another queue may run concurrently. Another process reports the progress of this one.
     begin(&others, json!({ "queue": "email.order-created" })).await;
-    // The replay continues without a connected client; another process reports its progress.
-    drop(operators);
-    let done = until_ended(&others, &path, "done").await;
-    assert_eq!(counts(&done), [4, 4, 4, 0], "{done}");
-    shop.until_orders("shipped", 4).await;
-    until_dead(&probe, PAYMENT, 0).await;
-    shop.close().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn stopping_process_ends_its_replay_and_a_killed_one_does_not_block_the_next() {
-    let (mut shop, operators, _, probe) = with_operators(5).await;
-    let (_, others) = start_web_for_operators(&mut shop, &[]).await;
-    mend_payments(&shop).await;
-    let path = begin(&operators, json!({ "queue": QUEUE, "rate": 1 })).await;
     until("some are replayed", async || {
         let replay = others.get(&path).await;
         if replay["sent"].as_i64() >= Some(2) { Ok(()) } else { Err(replay) }
@@ -134,7 +129,7 @@ async fn stopping_process_ends_its_replay_and_a_killed_one_does_not_block_the_ne
     shop.webs().remove(1).stop().await;
     let stopped = until_ended(&others, &path, "stopped").await;
     assert!(stopped["reason"].as_str().is_some_and(|why| why.contains("stopping")), "{stopped}");
-    let left = 5 - counts(&stopped)[1];
+    let left = 6 - counts(&stopped)[1];
     assert!(left >= 1, "{stopped}");
     // Dead letters that were not replayed are back in their queue.
     until("the dead letters that were not replayed are requeued", async || {
@@ -154,7 +149,8 @@ async fn stopping_process_ends_its_replay_and_a_killed_one_does_not_block_the_ne
     until_ended(&others, &path, "done").await;
     let gone = others.get("/admin/replays/0198f1c2-7c00-7000-8000-000000000001").await;
     assert_eq!(gone["state"], "abandoned", "{gone}");
-    shop.until_orders("shipped", 5).await;
+    shop.until_orders("shipped", 6).await;
+    probe.until_dead(PAYMENT, 0).await;
     shop.close().await;
 }
 
@@ -162,18 +158,18 @@ async fn stopping_process_ends_its_replay_and_a_killed_one_does_not_block_the_ne
 async fn discarded_dead_letters_are_kept_and_recorded() {
     let (shop, operators, _, probe) = with_operators(2).await;
     probe.publish(orderflow_service::broker::names::RETURN, &PAYMENT.queue(), STRANGER).await;
-    until_dead(&probe, PAYMENT, 3).await;
+    probe.until_dead(PAYMENT, 3).await;
     let asked = json!({ "queue": QUEUE, "reason": "no such event" });
     let mut dry = asked.clone();
     dry["dry_run"] = true.into();
     let plan = operators.act(Method::POST, "/admin/discards", dry).await;
     assert_eq!((&plan.body["selected"], &plan.body["discarded"]), (&json!(1), &json!(0)), "{plan:?}");
-    until_dead(&probe, PAYMENT, 3).await;
+    probe.until_dead(PAYMENT, 3).await;
 
     let thrown = operators.act(Method::POST, "/admin/discards", asked.clone()).await;
     assert_eq!((thrown.status.as_u16(), &thrown.body["discarded"]), (200, &json!(1)), "{thrown:?}");
     assert_eq!(thrown.body["unavailable"], json!([]));
-    until_dead(&probe, PAYMENT, 2).await;
+    probe.until_dead(PAYMENT, 2).await;
     until_number(&shop, 1, "SELECT count(*) FROM messaging.dead_letters WHERE left_by = 'discarded'").await;
     let kept = operators.get("/admin/discards").await;
     let body: Value = serde_json::from_slice(STRANGER).expect("JSON");
@@ -184,10 +180,7 @@ async fn discarded_dead_letters_are_kept_and_recorded() {
     refused(&operators.act(Method::POST, "/admin/discards", asked).await, 404, "dead-letters-not-found", "");
 
     // The command records its actions in the same list.
-    let directory = tempfile::tempdir().expect("a directory");
-    let file = directory.path().join("kept.jsonl");
-    let file = file.to_str().expect("text");
-    ended(&dlq(&shop, &["discard", "--queue", QUEUE, "--limit", "1", "--yes", "--file", file]).await, 0, &[]);
+    ended(&discard(&shop, &["--queue", QUEUE, "--limit", "1"]).await, 0, &[]);
     let audit = operators.get("/admin/audit").await;
     assert_eq!((&audit["items"][0]["role"], &audit["items"][0]["outcome"]), (&json!("command"), &json!("done")));
     assert_eq!(audit["items"][1]["details"]["limit"], 1, "{audit}");
@@ -195,17 +188,15 @@ async fn discarded_dead_letters_are_kept_and_recorded() {
     shop.execute("ALTER TABLE operations.actions ADD CONSTRAINT broken CHECK (false) NOT VALID").await;
     let refused = operators.act(Method::POST, "/admin/discards", json!({ "queue": QUEUE })).await;
     assert_eq!(refused.status.as_u16(), 500, "{refused:?}");
-    until_dead(&probe, PAYMENT, 1).await;
+    probe.until_dead(PAYMENT, 1).await;
     assert_eq!(shop.number("SELECT count(*) FROM operations.discarded").await, 1, "nothing more is kept either");
     shop.execute("ALTER TABLE operations.actions DROP CONSTRAINT broken").await;
-    mend_payments(&shop).await;
+    repair_payments(&shop).await;
     // One order's charge was discarded, so this shop never becomes quiet.
     shop.close_with_dead_letters(&[(PAYMENT, 1)]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn invalid_requests_are_refused_without_effect() {
-    let (shop, operators, ..) = with_operators(1).await;
+async fn invalid_requests_are_refused_without_effect(operators: &Operators) {
     for (body, says) in [
         (json!({}), "queue"),
         (json!({ "queue": "payment.*" }), "full name"),
@@ -241,13 +232,4 @@ async fn invalid_requests_are_refused_without_effect() {
     let wrong = operators.ask(RITA, Method::GET, "/admin/dead-letters?queue=nonsense", None).await;
     refused(&wrong, 400, "invalid-parameter", "payment.order-created");
     assert_eq!(operators.get("/admin/audit").await["items"], json!([]));
-    mend_payments(&shop).await;
-    ended(&dlq(&shop, &["replay", "--all", "--yes"]).await, 0, &["1 applied"]);
-    let audit = operators.get("/admin/audit").await;
-    let rows: Vec<_> = ["role", "outcome"].into_iter().map(|name| audit["items"][0][name].clone()).collect();
-    assert_eq!(rows, [json!("command"), json!("done")], "{audit}");
-    assert_eq!(audit["items"][0]["details"]["applied"], 1, "{audit}");
-    assert_eq!(audit["items"][0]["request_id"], audit["items"][1]["request_id"], "{audit}");
-    shop.until_orders("shipped", 1).await;
-    shop.close().await;
 }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 /// Opens a shop with this many orders. Every tenth is cancelled, and each has one event. Ids ascend with the numbers.
 async fn with_orders(count: usize) -> Shop {
-    let shop = Shop::open().await;
+    let shop = Shop::open_without_queues().await;
     shop.execute(&format!(
         "INSERT INTO orders.orders (id, number, status, version, total, currency, customer_name, customer_email,
              address_line1, city, postal_code, country, payment_method, created_at, updated_at)
@@ -123,7 +123,7 @@ async fn search_by_status_resumes_without_gaps_or_repeats() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn old_discarded_messages_are_deleted_by_an_index() {
-    let shop = Shop::open().await;
+    let shop = Shop::open_without_queues().await;
     // Two are older than 90 days, and they do not have the lowest ids.
     shop.execute(
         "INSERT INTO operations.discarded (request_id, discarded_at, letter)

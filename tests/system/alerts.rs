@@ -11,7 +11,7 @@ mod watch;
 use std::{env, net::SocketAddr, sync::Arc, time::Duration};
 
 use orderflow_service::broker::names;
-use orderflow_tests::{Child, Proxy, Shop, VISA, Way, Web, body, key, run};
+use orderflow_tests::{Child, Proxy, Shop, VISA, Way, Web, body, key, own::free_address, run};
 use reqwest::Method;
 use tokio::{
     task::JoinHandle,
@@ -20,8 +20,8 @@ use tokio::{
 
 use self::watch::{Run, Watch};
 use crate::{
-    dead_letters::{PAYMENT, STRANGER, dlq},
-    monitoring::{Monitoring, free_address},
+    dead_letters::{PAYMENT, STRANGER, discard},
+    monitoring::Monitoring,
 };
 
 const PAYS: &str = "payment.order-created";
@@ -41,7 +41,7 @@ struct Breakable {
 }
 
 /// Waits until the process has logged a line that contains `says`, and returns the address in that line.
-pub async fn asked_at(child: &mut Child, says: &str) -> SocketAddr {
+pub async fn address_in_log(child: &mut Child, says: &str) -> SocketAddr {
     let line = child.until_logged(says).await;
     let address = ["address=", "at="].iter().find_map(|before| line.split(before).nth(1)?.split_whitespace().next());
     address.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no address: {line}"))
@@ -79,8 +79,8 @@ impl Breakable {
     }
 
     async fn watched(&mut self, faster: u32) -> Monitoring {
-        let web = asked_at(&mut self.shop.webs()[0], "answering operators").await;
-        let others = asked_at(&mut self.shop.workers()[0], "worker started").await;
+        let web = address_in_log(&mut self.shop.webs()[0], "answering operators").await;
+        let others = address_in_log(&mut self.shop.workers()[0], "worker started").await;
         let workers = [others, self.payment];
         Monitoring::start(&self.shop, &[("web", &[web]), ("worker", &workers)], faster).await
     }
@@ -149,11 +149,8 @@ async fn messages_that_nobody_can_use(shop: &Breakable, run: &mut Run) {
     probe.publish(names::EVENTS, "no.such-event", STRANGER).await;
     run.fires("an event of an order that does not exist", &[&dead], broken).await;
     run.fires("an event that no queue is bound for", &[&unrouted], broken).await;
-    let directory = tempfile::tempdir().expect("a directory");
-    let kept = directory.path().join("kept.jsonl");
     let mended = Instant::now();
-    let file = kept.to_str().expect("a path of text");
-    let discarded = dlq(&shop.shop, &["discard", "--all", "--yes", "--file", file]).await;
+    let discarded = discard(&shop.shop, &["--all"]).await;
     assert_eq!(discarded.code, Some(0), "{discarded:?}");
     assert_eq!(probe.take_all(names::UNROUTED).await.len(), 1);
     run.ends("an event of an order that does not exist", &[&dead], mended).await;

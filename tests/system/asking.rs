@@ -4,7 +4,7 @@ use orderflow_tests::{Ended, Shop, Typed, run_on_terminal};
 
 use crate::{
     commands::{ended, with},
-    dead_letters::{PAYMENT, mend_payments, until_dead, with_dead_orders},
+    dead_letters::{PAYMENT, repair_payments, with_dead_orders},
     republish::{EMAIL, topology_apply, without_three_first_mails},
 };
 
@@ -29,16 +29,16 @@ async fn dead_letters_are_discarded_or_replayed_only_after_a_yes() {
         ended(&refused, 1, &["Nothing was discarded."]);
         let refused = type_at(&shop, "dlq replay --all", "Replay 2 dead letters?", typed).await;
         ended(&refused, 1, &["Nothing was sent."]);
-        until_dead(&probe, PAYMENT, 2).await;
+        probe.until_dead(PAYMENT, 2).await;
     }
     assert!(!file.exists());
     assert_eq!(shop.number("SELECT count(*) FROM messaging.dead_letters WHERE left_at IS NOT NULL").await, 0);
 
-    mend_payments(&shop).await;
+    repair_payments(&shop).await;
     let done = type_at(&shop, &discard, "Discard 1 dead letter?", Typed::Line("y")).await;
     ended(&done, 0, &["1 dead letter discarded"]);
     assert!(file.exists());
-    until_dead(&probe, PAYMENT, 1).await;
+    probe.until_dead(PAYMENT, 1).await;
     let done = type_at(&shop, "dlq replay --all", "Replay 1 dead letter?", Typed::Line("YES")).await;
     ended(&done, 0, &["1 message sent: 1 applied."]);
     shop.until_orders("shipped", 1).await;

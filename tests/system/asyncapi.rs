@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::schema::root;
+use orderflow_tests::project::root;
 
 /// The document's examples are the documented samples; the parser validates them against the schemas.
 #[test]

@@ -174,7 +174,7 @@ async fn audit_that_cannot_check_exits_with_status_three() {
     ended(&away, 3, &["no database connection"]);
     assert!(!away.err.contains("hush"), "{away:?}");
     ended(&run("orderflow", &["audit"], &[]).await, 2, &["DATABASE_URL is not set"]);
-    let shop = Shop::open().await;
+    let shop = Shop::open_without_queues().await;
     ended(&audit(&shop, &["--stuck-after", "300000y"]).await, 2, &["--stuck-after"]);
     shop.execute("ALTER VIEW payment.v_payments RENAME TO away").await;
     ended(
@@ -188,7 +188,7 @@ async fn audit_that_cannot_check_exits_with_status_three() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn progress_bar_is_shown_only_on_a_terminal() {
-    let shop = Shop::open().await;
+    let shop = Shop::open_without_queues().await;
     let quiet = audit(&shop, &[]).await;
     assert_eq!((quiet.code, quiet.err.as_str()), (Some(0), ""), "{quiet:?}");
     let settings = with(shop.operator_settings(), &[("TERM", "xterm")]);
@@ -196,5 +196,4 @@ async fn progress_bar_is_shown_only_on_a_terminal() {
     ended(&shown, 0, &["0 orders,", "Audited 0 orders by"]);
     let json = run_on_terminal("orderflow", &["audit", "--json"], &settings, "{", Typed::End).await;
     assert!(json.out.trim_start().starts_with('{'), "{json:?}");
-    shop.close().await;
 }

@@ -11,9 +11,7 @@ mod pictures;
 mod shop;
 mod tables;
 
-use std::net::TcpListener;
-
-use orderflow_tests::{Browser, Shop, Web};
+use orderflow_tests::{Browser, Shop, Web, own::free_address};
 
 /// The names of the test cards on the shop's page.
 const WORKS: &str = "Visa that works";
@@ -26,8 +24,7 @@ const BATTERY: &str = "Bulk lithium battery pack";
 /// Starts a front end whose `PUBLIC_URL` is the address that the browser uses: it accepts a customer's requests only
 /// from its own pages.
 async fn start_web(shop: &mut Shop, settings: &[(&str, &str)]) -> Web {
-    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
-    start_web_at(shop, &free.to_string(), settings).await
+    start_web_at(shop, &free_address().to_string(), settings).await
 }
 
 async fn start_web_at(shop: &mut Shop, address: &str, settings: &[(&str, &str)]) -> Web {

@@ -19,11 +19,6 @@ use reqwest::StatusCode;
 /// The queues that take an order forward; tests start their consumers late.
 const FORWARD: [&str; 3] = ["payment.order-created", "inventory.payment-completed", "shipping.inventory-reserved"];
 
-/// Returns the number of sent mails of a kind.
-async fn mails(shop: &Shop, kind: &str) -> i64 {
-    shop.number(&format!("SELECT count(*) FROM email.mails WHERE kind = '{kind}' AND sent_at IS NOT NULL")).await
-}
-
 /// Returns the task that the shipping service prepares for a reserved order.
 async fn prepared(shop: &Shop, order: &Order) -> Task {
     let mut event: serde_json::Value =
@@ -54,11 +49,141 @@ async fn accepts_cancel(web: &Web, order: &Order) {
     }
 }
 
+/// Places an order, waits until it has this status, and cancels it.
+async fn cancelled_when(web: &Web, status: &str) -> Order {
+    let order = web.order("MUG-BLUE", 1, VISA).await;
+    web.until_status(&order, status).await;
+    accepts_cancel(web, &order).await;
+    web.until_status(&order, "cancelled").await;
+    order
+}
+
+/// Each order is cancelled before a step whose consumer starts only afterwards and then receives its late event. All
+/// orders share a shop, because each consumer that starts late is a process of its own.
 #[tokio::test(flavor = "multi_thread")]
-async fn refused_parcel_releases_stock_and_refunds() {
+async fn order_cancelled_before_a_step_is_undone_and_the_late_event_changes_nothing() {
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
+    let lost = with_a_lost_charge(&shop, &web).await;
+    shop.start_worker_without(&FORWARD, &[]).await;
+    let uncharged = cancelled_when(&web, "pending").await;
+    let expected =
+        "order.created order.cancel-requested shipment.cancelled inventory.released payment.voided order.cancelled";
+    assert_eq!(web.events(&uncharged).await.join(" "), expected);
+    web.until_status(&lost, "cancelled").await;
+    shop.start_worker(&FORWARD[..1]).await;
+    let unreserved = cancelled_when(&web, "paid").await;
+    shop.start_worker(&FORWARD[1..2]).await;
+    let unshipped = cancelled_when(&web, "reserved").await;
+    // The late forward event finds the order already decided, so shipping does not call the carrier.
+    assert!(matches!(prepared(&shop, &unshipped).await, Task::Decided));
+    let too_late = cancelled_during_the_call_to_the_carrier(&shop, &web).await;
+    shop.start_worker(&FORWARD[2..]).await;
+    web.until_status(&too_late, "shipped").await;
+    shop.until_quiet().await;
+
+    let of = |order: &Order, query: &str| query.replace("ORDER", &format!("'{}'", order.id));
+    for (order, outcome) in [(&uncharged, "never charged"), (&unreserved, "refunded"), (&unshipped, "refunded")] {
+        assert_eq!(web.status(order).await, "cancelled");
+        let mails =
+            "SELECT count(*) FROM email.mails WHERE kind = 'cancelled' AND sent_at IS NOT NULL AND order_id = ORDER";
+        assert_eq!(shop.number(&of(order, mails)).await, 1);
+        assert_eq!(shop.number(&of(order, REFUNDS)).await, i64::from(outcome == "refunded"), "{outcome}");
+    }
+    let asked =
+        "SELECT count(*) FROM simulator.charges WHERE reference = ORDER AND (outcome <> 'voided' OR requests > 0)";
+    assert_eq!(shop.number(&of(&uncharged, asked)).await, 0, "the worker requested a charge");
+    let paid = "SELECT count(*) FROM messaging.event_log WHERE event = 'payment.completed' AND order_id = ORDER";
+    assert_eq!(shop.number(&of(&lost, paid)).await, 0);
+    assert_eq!(shop.number("SELECT amount FROM simulator.refunds WHERE charge_id = 'ch_lost'").await, 1499);
+    let moved = "SELECT count(*) FROM inventory.movements WHERE order_id = ORDER";
+    assert_eq!(shop.number(&of(&unreserved, moved)).await, 0, "it was reserved");
+    let undone = "SELECT sum(quantity) FROM inventory.movements WHERE order_id = ORDER";
+    assert_eq!(shop.number(&of(&unshipped, undone)).await, 0);
+    let shipment = "SELECT count(*) FROM shipping.shipments WHERE status = 'cancelled' AND order_id = ORDER";
+    assert_eq!(shop.number(&of(&unshipped, shipment)).await, 1);
+    assert_eq!(web.get_of(&too_late, "").await.body["cancel_requested"], true, "it may still ship");
+    assert_eq!(shop.number(&of(&too_late, REFUNDS)).await, 0);
+    shop.close().await;
+}
+
+/// Counts the refunds of ORDER.
+const REFUNDS: &str =
+    "SELECT count(*) FROM simulator.refunds JOIN simulator.charges USING (charge_id) WHERE reference = ORDER";
+
+/// Places and cancels an order in the state left by a worker that was killed between the provider's answer and its own
+/// commit.
+async fn with_a_lost_charge(shop: &Shop, web: &Web) -> Order {
+    let order = web.order("MUG-BLUE", 1, VISA).await;
+    let charge = format!(
+        "INSERT INTO simulator.charges (idempotency_key, charge_id, reference, method, amount, currency, outcome)
+         VALUES ('charge-{0}', 'ch_lost', '{0}', 'pm_card_visa', 1499, 'EUR', 'succeeded')",
+        order.id
+    );
+    shop.execute(&charge).await;
+    accepts_cancel(web, &order).await;
+    order
+}
+
+/// Cancels an order in the state left by a worker that was killed during its call to the carrier: the carrier may have
+/// the parcel.
+async fn cancelled_during_the_call_to_the_carrier(shop: &Shop, web: &Web) -> Order {
+    let order = web.order("MUG-BLUE", 1, VISA).await;
+    web.until_status(&order, "reserved").await;
+    shop.execute(&format!("INSERT INTO shipping.shipments (order_id, status) VALUES ('{}', 'booking')", order.id))
+        .await;
+    accepts_cancel(web, &order).await;
+    let judged = format!(
+        "SELECT count(*) FROM messaging.inbox JOIN messaging.event_log USING (event_id)
+         WHERE subscription = 'shipping.order-cancel-requested' AND order_id = '{}'",
+        order.id
+    );
+    until_one(shop, "the request is judged", &judged).await;
+    order
+}
+
+/// The cases are independent orders, so they share a shop.
+#[tokio::test(flavor = "multi_thread")]
+async fn repeated_forced_and_late_cancels_have_one_outcome_each() {
+    let mut shop = Shop::open().await;
+    let web = shop.start_web().await;
+    let repeated = repeated_cancels_are_one_request(&shop, &web).await;
+    shop.execute("INSERT INTO inventory.movements (sku, kind, quantity) VALUES ('TEAPOT-1L', 'adjusted', -999999)")
+        .await;
+    shop.execute("UPDATE inventory.stock SET available = 1 WHERE sku = 'TEAPOT-1L'").await;
+    // Both are accepted before either is reserved.
+    let last = web.orders(2, "TEAPOT-1L", VISA).await;
     shop.start_worker(&[]).await;
+    shop.until_settled().await;
+    // A later cancel request gets an answer that matches the outcome.
+    let is_cancelled = web.status(&repeated).await == "cancelled";
+    let expected = if is_cancelled { StatusCode::ACCEPTED } else { StatusCode::CONFLICT };
+    assert_eq!(web.cancel(&repeated).await.status, expected);
+    one_of_two_orders_for_the_last_item_ships_and_the_other_is_refunded(&shop, &web, &last).await;
+    refused_parcel_releases_stock_and_refunds(&shop, &web).await;
+    shipped_or_failed_order_cannot_be_cancelled(&web).await;
+    shop.close().await;
+}
+
+async fn repeated_cancels_are_one_request(shop: &Shop, web: &Web) -> Order {
+    let order = web.order("MUG-BLUE", 1, VISA).await;
+    let answers: Vec<_> = futures::stream::iter(0..20).map(|_| web.cancel(&order)).buffer_unordered(4).collect().await;
+    assert!(answers.iter().all(|answer| answer.status == StatusCode::ACCEPTED), "{answers:?}");
+    assert_eq!(shop.number("SELECT count(*) FROM messaging.event_log WHERE event = 'order.cancel-requested'").await, 1);
+    order
+}
+
+async fn one_of_two_orders_for_the_last_item_ships_and_the_other_is_refunded(shop: &Shop, web: &Web, two: &[Order]) {
+    let mut ends = [web.status(&two[0]).await, web.status(&two[1]).await];
+    ends.sort_unstable();
+    assert_eq!(ends, ["cancelled", "shipped"]);
+    let refunds = async |order: &Order| shop.number(&REFUNDS.replace("ORDER", &format!("'{}'", order.id))).await;
+    assert_eq!(refunds(&two[0]).await + refunds(&two[1]).await, 1);
+    let reason = "SELECT count(*) FROM messaging.event_log WHERE event = 'order.cancelled' AND data ->> 'reason' = 'out_of_stock'";
+    assert_eq!(shop.number(reason).await, 1);
+}
+
+async fn refused_parcel_releases_stock_and_refunds(shop: &Shop, web: &Web) {
     let before = shop.number("SELECT available FROM inventory.stock WHERE sku = 'BATTERY-BULK'").await;
     let order = web.order("BATTERY-BULK", 2, VISA).await;
     web.until_status(&order, "cancelled").await;
@@ -67,72 +192,29 @@ async fn refused_parcel_releases_stock_and_refunds() {
     assert_eq!(events.join(" "), expected);
     assert_eq!(web.get_of(&order, "").await.body["cancel_requested"], false);
     assert_eq!(shop.number("SELECT available FROM inventory.stock WHERE sku = 'BATTERY-BULK'").await, before);
-    assert_eq!(shop.number("SELECT amount FROM simulator.refunds").await, 2 * 7990);
+    let refund = REFUNDS.replace("count(*)", "refunds.amount").replace("ORDER", &format!("'{}'", order.id));
+    assert_eq!(shop.number(&refund).await, 2 * 7990);
     shop.until_quiet().await;
-    assert_eq!((mails(&shop, "cancelled").await, mails(&shop, "shipped").await), (1, 0));
-    shop.close().await;
+    let mails = format!("FROM email.mails WHERE order_id = '{}' AND sent_at IS NOT NULL", order.id);
+    assert_eq!(shop.text(&format!("SELECT string_agg(kind, ' ' ORDER BY kind) {mails}")).await, "cancelled received");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn two_orders_for_the_last_item_end_shipped_and_refunded() {
-    let mut shop = Shop::open().await;
-    let web = shop.start_web().await;
-    shop.execute("INSERT INTO inventory.movements (sku, kind, quantity) VALUES ('MUG-BLUE', 'adjusted', -999999)")
-        .await;
-    shop.execute("UPDATE inventory.stock SET available = 1 WHERE sku = 'MUG-BLUE'").await;
-    // Both are accepted before either is reserved.
-    web.orders(2, "MUG-BLUE", VISA).await;
-    shop.start_worker(&[]).await;
-    shop.until_settled().await;
-    assert_eq!(shop.number("SELECT count(*) FROM orders.orders WHERE status = 'shipped'").await, 1);
-    assert_eq!(shop.number("SELECT count(*) FROM orders.orders WHERE status = 'cancelled'").await, 1);
-    assert_eq!(shop.number("SELECT count(*) FROM simulator.refunds").await, 1);
-    let reason = "SELECT count(*) FROM messaging.event_log WHERE event = 'order.cancelled' AND data ->> 'reason' = 'out_of_stock'";
-    assert_eq!(shop.number(reason).await, 1);
-    shop.close().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn order_cancelled_before_its_charge_is_never_charged() {
-    let mut shop = Shop::open().await;
-    let web = shop.start_web().await;
-    let order = web.order("MUG-BLUE", 1, VISA).await;
-    accepts_cancel(&web, &order).await;
-    shop.start_worker_without(&FORWARD, &[]).await;
-    web.until_status(&order, "cancelled").await;
-    let expected =
-        "order.created order.cancel-requested shipment.cancelled inventory.released payment.voided order.cancelled";
-    assert_eq!(web.events(&order).await.join(" "), expected);
-    // Only now does the payment service receive the order's forward event.
-    shop.start_worker(&FORWARD).await;
-    shop.until_quiet().await;
-    let asked = "SELECT count(*) FROM simulator.charges WHERE outcome <> 'voided' OR requests > 0";
-    assert_eq!(shop.number(asked).await, 0, "the worker requested a charge");
-    assert_eq!(web.status(&order).await, "cancelled");
-    assert_eq!(mails(&shop, "cancelled").await, 1);
-    shop.close().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn charge_with_a_lost_answer_is_found_at_the_provider_and_refunded() {
-    let mut shop = Shop::open().await;
-    let web = shop.start_web().await;
-    let order = web.order("MUG-BLUE", 1, VISA).await;
-    // The state left by a worker that was killed between the provider's answer and its own commit.
-    let charge = format!(
-        "INSERT INTO simulator.charges (idempotency_key, charge_id, reference, method, amount, currency, outcome)
-         VALUES ('charge-{0}', 'ch_lost', '{0}', 'pm_card_visa', 1499, 'EUR', 'succeeded')",
-        order.id
-    );
-    shop.execute(&charge).await;
-    accepts_cancel(&web, &order).await;
-    shop.start_worker_without(&FORWARD, &[]).await;
-    web.until_status(&order, "cancelled").await;
-    assert_eq!(shop.number("SELECT amount FROM simulator.refunds WHERE charge_id = 'ch_lost'").await, 1499);
-    shop.start_worker(&FORWARD).await;
-    shop.until_quiet().await;
-    assert_eq!(shop.number("SELECT count(*) FROM messaging.event_log WHERE event = 'payment.completed'").await, 0);
-    shop.close().await;
+async fn shipped_or_failed_order_cannot_be_cancelled(web: &Web) {
+    let shipped = web.order("MUG-BLUE", 1, VISA).await;
+    let declined = web.order("MUG-BLUE", 1, DECLINED).await;
+    web.until_status(&shipped, "shipped").await;
+    web.until_status(&declined, "payment_failed").await;
+    for (order, says) in [(&shipped, "with the carrier"), (&declined, "nothing was charged")] {
+        let answer = web.cancel(order).await;
+        assert_eq!(
+            (answer.status, &answer.body["type"]),
+            (StatusCode::CONFLICT, &"/problems/order-not-cancellable".into())
+        );
+        assert!(answer.body["detail"].as_str().is_some_and(|detail| detail.contains(says)), "{answer:?}");
+        assert_eq!(web.get_of(order, "").await.body["cancel_requested"], false);
+    }
+    let foreign = Order { id: shipped.id, token: declined.token.clone() };
+    assert_eq!(web.cancel(&foreign).await.status, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,102 +235,6 @@ async fn refund_with_a_lost_answer_is_not_repeated() {
     web.until_status(&order, "cancelled").await;
     let written = "SELECT count(*) FROM payment.payments WHERE status = 'refunded' AND refund_id = 're_lost'";
     assert_eq!((shop.number(written).await, shop.number("SELECT count(*) FROM simulator.refunds").await), (1, 1));
-    shop.close().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn order_cancelled_before_its_reservation_is_refunded_and_never_reserved() {
-    let mut shop = Shop::open().await;
-    let web = shop.start_web().await;
-    shop.start_worker_without(&FORWARD[1..], &[]).await;
-    let order = web.order("MUG-BLUE", 1, VISA).await;
-    web.until_status(&order, "paid").await;
-    accepts_cancel(&web, &order).await;
-    web.until_status(&order, "cancelled").await;
-    shop.start_worker(&FORWARD[1..]).await;
-    shop.until_quiet().await;
-    assert_eq!(shop.number("SELECT count(*) FROM inventory.movements WHERE order_id IS NOT NULL").await, 0);
-    assert_eq!(shop.number("SELECT count(*) FROM simulator.refunds").await, 1);
-    shop.close().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn order_cancelled_before_its_shipment_is_released_and_refunded() {
-    let mut shop = Shop::open().await;
-    let web = shop.start_web().await;
-    shop.start_worker_without(&FORWARD[1..], &[]).await;
-    shop.start_worker(&["inventory.payment-completed"]).await;
-    let order = web.order("MUG-BLUE", 1, VISA).await;
-    web.until_status(&order, "reserved").await;
-    accepts_cancel(&web, &order).await;
-    web.until_status(&order, "cancelled").await;
-    // The late forward event finds the order already decided, so shipping does not call the carrier.
-    assert!(matches!(prepared(&shop, &order).await, Task::Decided));
-    shop.start_worker(&["shipping.inventory-reserved"]).await;
-    shop.until_quiet().await;
-    assert_eq!(shop.number("SELECT count(*) FROM shipping.shipments WHERE status = 'cancelled'").await, 1);
-    assert_eq!(shop.number("SELECT sum(quantity) FROM inventory.movements WHERE order_id IS NOT NULL").await, 0);
-    assert_eq!(mails(&shop, "cancelled").await, 1);
-    shop.close().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn cancel_during_the_call_to_the_carrier_is_too_late() {
-    let mut shop = Shop::open().await;
-    let web = shop.start_web().await;
-    shop.start_worker_without(&FORWARD[1..], &[]).await;
-    shop.start_worker(&["inventory.payment-completed"]).await;
-    let order = web.order("MUG-BLUE", 1, VISA).await;
-    web.until_status(&order, "reserved").await;
-    // The state left by a worker that was killed during its call to the carrier: the carrier may have the parcel.
-    shop.execute(&format!("INSERT INTO shipping.shipments (order_id, status) VALUES ('{}', 'booking')", order.id))
-        .await;
-    accepts_cancel(&web, &order).await;
-    let judged = "SELECT count(*) FROM messaging.inbox WHERE subscription = 'shipping.order-cancel-requested'";
-    until_one(&shop, "the request is judged", judged).await;
-    shop.start_worker(&["shipping.inventory-reserved"]).await;
-    web.until_status(&order, "shipped").await;
-    assert_eq!(web.get_of(&order, "").await.body["cancel_requested"], true, "it may still ship");
-    assert_eq!(shop.number("SELECT count(*) FROM simulator.refunds").await, 0);
-    shop.close().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn shipped_or_failed_order_cannot_be_cancelled() {
-    let mut shop = Shop::open().await;
-    let web = shop.start_web().await;
-    shop.start_worker(&[]).await;
-    let shipped = web.order("MUG-BLUE", 1, VISA).await;
-    let declined = web.order("MUG-BLUE", 1, DECLINED).await;
-    web.until_status(&shipped, "shipped").await;
-    web.until_status(&declined, "payment_failed").await;
-    for (order, says) in [(&shipped, "with the carrier"), (&declined, "nothing was charged")] {
-        let answer = web.cancel(order).await;
-        assert_eq!(
-            (answer.status, &answer.body["type"]),
-            (StatusCode::CONFLICT, &"/problems/order-not-cancellable".into())
-        );
-        assert!(answer.body["detail"].as_str().is_some_and(|detail| detail.contains(says)), "{answer:?}");
-        assert_eq!(web.get_of(order, "").await.body["cancel_requested"], false);
-    }
-    let foreign = Order { id: shipped.id, token: declined.token.clone() };
-    assert_eq!(web.cancel(&foreign).await.status, StatusCode::NOT_FOUND);
-    shop.close().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn repeated_cancels_are_one_request() {
-    let mut shop = Shop::open().await;
-    let web = shop.start_web().await;
-    let order = web.order("MUG-BLUE", 1, VISA).await;
-    let answers: Vec<_> = futures::stream::iter(0..20).map(|_| web.cancel(&order)).buffer_unordered(4).collect().await;
-    assert!(answers.iter().all(|answer| answer.status == StatusCode::ACCEPTED), "{answers:?}");
-    assert_eq!(shop.number("SELECT count(*) FROM messaging.event_log WHERE event = 'order.cancel-requested'").await, 1);
-    shop.start_worker(&[]).await;
-    shop.until_settled().await;
-    // A later cancel request gets an answer that matches the outcome.
-    let expected = if web.status(&order).await == "cancelled" { StatusCode::ACCEPTED } else { StatusCode::CONFLICT };
-    assert_eq!(web.cancel(&order).await.status, expected);
     shop.close().await;
 }
 

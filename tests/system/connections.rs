@@ -6,7 +6,7 @@ use orderflow_service::{
     store::{Connection, Database, StoreError},
 };
 use orderflow_tests::{
-    Child, DECLINED, Shop, VISA,
+    Child, DECLINED, Shop, VISA, log_in,
     own::{Own, Wanted},
     run, until,
 };
@@ -37,8 +37,7 @@ impl Rented {
              DO $$ BEGIN EXECUTE format('GRANT %I TO {role}', current_user); END $$"
         );
         shop.database().await.batch_execute(&statements).await.expect("the owner may create roles");
-        let mut url = shop.database_url();
-        url.set_username(&role).and_then(|()| url.set_password(Some("rented"))).expect("a host");
+        let url = log_in(shop.database_url(), &role, "rented");
         Self { role, url }
     }
 

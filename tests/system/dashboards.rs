@@ -1,16 +1,16 @@
 //! The dashboards are complete, and each of their panels shows data for a busy shop.
 
-use std::{collections::BTreeSet, fs, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, fs, time::Duration};
 
-use orderflow_tests::{DECLINED, Shop, VISA, until_within};
+use orderflow_tests::{DECLINED, Shop, VISA, project::root, until_within};
 use orderflow_worker::roster;
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
-    alerts::asked_at,
-    dead_letters::{PAYMENT, STRANGER, until_dead},
+    alerts::address_in_log,
+    dead_letters::{PAYMENT, STRANGER},
     monitoring::Monitoring,
 };
 
@@ -88,7 +88,7 @@ fn filled_in(query: &str) -> String {
 
 /// Returns every dashboard with the name of its file.
 pub fn all() -> Vec<(String, Dashboard)> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../monitoring/grafana/dashboards");
+    let folder = root().join("monitoring/grafana/dashboards");
     let files = fs::read_dir(folder).expect("the folder is there").flatten().map(|entry| entry.path());
     let all: Vec<_> = files
         .map(|path| {
@@ -146,8 +146,8 @@ async fn every_panel_shows_data_for_a_busy_shop() {
     let web = shop.start_web().await;
     shop.start_worker(&[]).await;
     let addresses = (
-        asked_at(&mut shop.webs()[0], "answering operators").await,
-        asked_at(&mut shop.workers()[0], "worker started").await,
+        address_in_log(&mut shop.webs()[0], "answering operators").await,
+        address_in_log(&mut shop.workers()[0], "worker started").await,
     );
     let monitoring = Monitoring::start(&shop, &[("web", &[addresses.0]), ("worker", &[addresses.1])], 10).await;
     let probe = shop.probe().await;
@@ -186,7 +186,7 @@ async fn every_panel_shows_data_for_a_busy_shop() {
     assert_eq!(advised, roster().names().into_iter().collect(), "each service has its number of needed processes");
     let capacity = monitoring.query("orderflow:queue_process_capacity{queue=\"payment.order-created\"} > 0").await;
     assert_eq!(capacity.len(), 1, "a process that consumes the queue reports its capacity");
-    until_dead(&probe, PAYMENT, strangers).await;
+    probe.until_dead(PAYMENT, strangers).await;
     shop.until_settled().await;
     shop.close_with_dead_letters(&[(PAYMENT, strangers)]).await;
 }

@@ -9,7 +9,7 @@ use orderflow_service::store::Connection;
 use orderflow_tests::{Answer, Scrape, Shop, VISA, Web, body, key, run, until, until_within};
 use reqwest::StatusCode;
 
-use crate::{alerts::asked_at, commands::ended};
+use crate::{alerts::address_in_log, commands::ended};
 
 /// How long after the repair the programs may take to use the database again. Waits for it last two seconds at most;
 /// waits for the simulated payment provider, whose ledger it holds, 15 s.
@@ -54,7 +54,7 @@ async fn read_only_database_refuses_orders_uses_no_attempt_and_recovers_without_
     let mut shop = Shop::open().await;
     let web = shop.start_web().await;
     shop.start_worker(&[]).await;
-    let at = asked_at(&mut shop.webs()[0], "answering operators").await;
+    let at = address_in_log(&mut shop.webs()[0], "answering operators").await;
     web.orders(5, "MUG-BLUE", VISA).await;
     shop.until_orders("shipped", 5).await;
 

@@ -3,13 +3,12 @@
 use std::{fs, net::SocketAddr, path::Path};
 
 use diesel_async::SimpleAsyncConnection as _;
-use orderflow_tests::{Child, Shop, VISA, run, until};
+use orderflow_tests::{Child, Shop, VISA, own::free_address, run, until};
 use tokio::net::TcpStream;
 use url::Url;
 
 use crate::{
     commands::{ended, with},
-    monitoring::free_address,
     topology::said,
 };
 
@@ -85,7 +84,7 @@ async fn list_of_migrations_is_found_in_any_schema() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn role_without_rights_gets_the_missing_grant() {
-    let shop = Shop::open().await;
+    let shop = Shop::open_without_queues().await;
     execute(&shop, EMPTY).await;
     execute(&shop, "REVOKE ALL ON SCHEMA public FROM PUBLIC, pg_database_owner, CURRENT_USER").await;
     let refused = run("orderflow", &["migrate"], &shop.operator_settings()).await;

@@ -22,13 +22,12 @@ pub async fn dlq(shop: &Shop, arguments: &[&str]) -> Ended {
     run("orderflow", &[&["dlq"], arguments].concat(), &shop.operator_settings()).await
 }
 
-pub async fn until_dead(probe: &Probe, subscription: Subscription, wanted: u32) {
-    let queue = subscription.dead_letter_queue();
-    until(&format!("{wanted} messages are in {queue}"), async || {
-        let count = probe.waiting(&queue).await;
-        if count == wanted { Ok(()) } else { Err(count) }
-    })
-    .await;
+/// Runs `orderflow dlq discard` with these arguments; the discarded messages go into a file of its own.
+pub async fn discard(shop: &Shop, arguments: &[&str]) -> Ended {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("kept.jsonl");
+    let common = ["discard", "--yes", "--file", file.to_str().expect("text")];
+    dlq(shop, &[&common[..], arguments].concat()).await
 }
 
 pub async fn until_number(shop: &Shop, wanted: i64, sql: &str) {
@@ -44,7 +43,7 @@ pub async fn break_payments(shop: &Shop) {
     shop.execute("ALTER TABLE payment.payments ADD CONSTRAINT broken CHECK (false) NOT VALID").await;
 }
 
-pub async fn mend_payments(shop: &Shop) {
+pub async fn repair_payments(shop: &Shop) {
     shop.execute("ALTER TABLE payment.payments DROP CONSTRAINT broken").await;
 }
 
@@ -57,7 +56,7 @@ pub async fn with_dead_orders(count: usize) -> (Shop, Web, Vec<Order>, Probe) {
     let orders = web.orders(count, "MUG-BLUE", VISA).await;
     let probe = shop.probe().await;
     let wanted = u32::try_from(count).expect("not that many");
-    until_dead(&probe, PAYMENT, wanted).await;
+    probe.until_dead(PAYMENT, wanted).await;
     until_number(&shop, i64::from(wanted), "SELECT count(*) FROM messaging.dead_letters").await;
     (shop, web, orders, probe)
 }
@@ -75,6 +74,7 @@ async fn every_failed_attempt_and_every_dead_letter_is_recorded() {
         order.id
     );
     until_number(&shop, 2, &format!("SELECT count(*) {of_order}")).await;
+    assert_eq!(shop.number("SELECT requests FROM simulator.charges").await, 3, "two failures, then success");
     // The tests' retry delays: 200 ms after the first attempt, a second after the second.
     for (attempt, milliseconds) in [(1, 200), (2, 1_000)] {
         let waited =
@@ -86,7 +86,7 @@ async fn every_failed_attempt_and_every_dead_letter_is_recorded() {
     let probe = shop.probe().await;
     probe.publish(names::RETURN, &PAYMENT.queue(), STRANGER).await;
     probe.publish(names::RETURN, &PAYMENT.queue(), b"{\"type\":\"\\u0000\"}").await;
-    until_dead(&probe, PAYMENT, 2).await;
+    probe.until_dead(PAYMENT, 2).await;
     let dead = "SELECT count(*) FROM messaging.dead_letters WHERE left_at IS NULL AND attempt IN (1, 2)
                 AND worker LIKE 'orderflow-worker @%' AND subscription = 'payment.order-created'";
     let stranger: Value = serde_json::from_slice(STRANGER).expect("it is JSON");
@@ -109,7 +109,7 @@ async fn failed_message_is_kept_without_the_database_and_recorded_later() {
     wire.cut().await;
     let probe = shop.probe().await;
     probe.publish(names::RETURN, &PAYMENT.queue(), b"no event").await;
-    until_dead(&probe, PAYMENT, 1).await;
+    probe.until_dead(PAYMENT, 1).await;
     assert_eq!(shop.number("SELECT count(*) FROM messaging.dead_letters").await, 0);
     wire.mend().await;
     until_number(&shop, 1, "SELECT count(*) FROM messaging.dead_letters").await;
@@ -120,7 +120,7 @@ async fn failed_message_is_kept_without_the_database_and_recorded_later() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn old_attempts_are_deleted_and_younger_ones_are_kept() {
-    let shop = Shop::open().await;
+    let shop = Shop::open_without_queues().await;
     shop.execute(
         "INSERT INTO messaging.attempts (subscription, attempt, reason, worker, failed_at)
          SELECT 'payment.order-created', 1, 'test', 'test', now() - day * interval '1 day'
@@ -139,7 +139,7 @@ async fn old_attempts_are_deleted_and_younger_ones_are_kept() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn order_does_not_wait_for_an_operator_once_its_dead_letter_was_applied() {
-    let shop = Shop::open().await;
+    let shop = Shop::open_without_queues().await;
     let mut connection = shop.database().await;
     let event = "0198f1c2-7c00-7000-8000-000000000001".parse().expect("an id");
     let mut waits =
@@ -175,10 +175,10 @@ async fn each_read_finds_everything_that_the_previous_one_requeued() {
             look.close().await.expect("the messages are requeued");
         }
     }
-    mend_payments(&shop).await;
+    repair_payments(&shop).await;
     ended(&dlq(&shop, &["replay", "--all", "--yes"]).await, 0, &[]);
     shop.until_settled().await;
-    until_dead(&probe, PAYMENT, 0).await;
+    probe.until_dead(PAYMENT, 0).await;
     shop.close().await;
 }
 

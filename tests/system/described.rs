@@ -1,9 +1,9 @@
 //! The API matches its description: schemathesis generates valid and invalid requests from `/openapi.json` and checks
 //! the answers. Accepted orders are then handled like any other.
 
-use std::{path::Path, process::Stdio, time::Duration};
+use std::{process::Stdio, time::Duration};
 
-use orderflow_tests::{Shop, VISA};
+use orderflow_tests::{Shop, VISA, project::root};
 use tokio::{process::Command, time::timeout};
 
 /// The products that `tests/schemathesis/hooks.py` orders.
@@ -23,12 +23,11 @@ async fn tried(examples: u32, bound: Duration) -> u32 {
     let web = shop.start_web().await;
     shop.start_worker(&[]).await;
     let order = web.order("MUG-BLUE", 1, VISA).await;
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace");
-    let program = root.join(".dev/tools/schemathesis/bin/st");
+    let program = root().join(".dev/tools/schemathesis/bin/st");
     assert!(program.exists(), "schemathesis is not installed: `make test` installs it, or reports why it cannot");
     let address = shop.webs()[0].address().await;
     let directory = tempfile::tempdir().expect("a directory");
-    let hooks = root.join("tests/schemathesis");
+    let hooks = root().join("tests/schemathesis");
     let running = Command::new(program)
         .arg("--config-file")
         .arg(hooks.join("schemathesis.toml"))

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{
     commands::{NOWHERE, ended, with},
-    dead_letters::{PAYMENT, dlq, mend_payments, until_dead, until_number, with_dead_orders},
+    dead_letters::{PAYMENT, dlq, repair_payments, until_number, with_dead_orders},
 };
 
 /// Patterns of values that differ from run to run, with their replacements.
@@ -44,11 +44,11 @@ async fn dead_letter_moved_back_by_hand_starts_at_attempt_one() {
     };
     by_hand().await;
     until_number(&shop, 2, &format!("{attempts} = 1")).await;
-    until_dead(&probe, PAYMENT, 1).await;
+    probe.until_dead(PAYMENT, 1).await;
     until_number(&shop, 1, "SELECT count(*) FROM messaging.dead_letters WHERE left_by = 'died_again'").await;
     until_number(&shop, 1, "SELECT count(*) FROM messaging.dead_letters WHERE left_at IS NULL").await;
     assert_eq!(shop.number(&format!("{attempts} = 3")).await, 2);
-    mend_payments(&shop).await;
+    repair_payments(&shop).await;
     by_hand().await;
     web.until_status(&orders[0], "shipped").await;
     // A dead letter moved by hand counts as waiting until its event is applied.
@@ -79,7 +79,7 @@ async fn hundred_reads_lose_nothing() {
 async fn dead_letters_are_listed_shown_and_replayed_once_their_cause_is_fixed() {
     let (shop, _, orders, probe) = with_dead_orders(3).await;
     probe.publish(names::RETURN, &PAYMENT.queue(), b"no event").await;
-    until_dead(&probe, PAYMENT, 4).await;
+    probe.until_dead(PAYMENT, 4).await;
     assert_shown("dlq_list", &dlq(&shop, &["list"]).await.out);
     let json: Value = serde_json::from_str(&dlq(&shop, &["list", "--json"]).await.out).expect("JSON");
     assert_eq!((&json["schema_version"], &json["messages"]), (&1.into(), &4.into()), "{json}");
@@ -105,10 +105,10 @@ async fn dead_letters_are_listed_shown_and_replayed_once_their_cause_is_fixed() 
     let stopped = dlq(&shop, &["replay", "--reason", "broken", "--yes"]).await;
     assert_eq!(stopped.code, Some(1), "{stopped:?}");
     assert_shown("dlq_replay_stopped", &stopped.out);
-    until_dead(&probe, PAYMENT, 4).await;
+    probe.until_dead(PAYMENT, 4).await;
     until_number(&shop, 3 * 3 + 3 + 1, "SELECT count(*) FROM messaging.attempts").await;
 
-    mend_payments(&shop).await;
+    repair_payments(&shop).await;
     let id = orders[0].id.to_string();
     let replayed = dlq(&shop, &["replay", "--order", &id, "--yes", "--json"]).await;
     ended(&replayed, 0, &[]);
@@ -179,7 +179,7 @@ async fn unreachable_servers_and_missing_queues_are_reported() {
     // Listing does not need the database; replaying does, since only the database knows what was applied.
     ended(&run("orderflow", &["dlq", "list"], &no_database).await, 3, &["1 dead letter", "database cannot be read"]);
     ended(&run("orderflow", &["dlq", "replay", "--all", "--yes"], &no_database).await, 3, &[]);
-    until_dead(&probe, PAYMENT, 1).await;
+    probe.until_dead(PAYMENT, 1).await;
     probe.delete_queue("email.order-created.dlq").await;
     ended(&dlq(&shop, &["list"]).await, 3, &["RabbitMQ has no queue email.order-created.dlq: run", "1 dead letter"]);
 }

@@ -5,7 +5,7 @@ use orderflow_tests::{Ended, Shop, run};
 use crate::{
     commands::{ended, with},
     doctor::{doctor, scrubbed},
-    republish::{EMAIL, topology_apply, until_waiting, without_three_first_mails},
+    republish::{EMAIL, topology_apply, without_three_first_mails},
     why::FILTERS,
 };
 
@@ -45,7 +45,7 @@ async fn missing_deliveries_are_found_and_the_printed_remedy_works() {
     let remedy = text.split('`').find(|part| part.starts_with("orderflow republish")).expect("a command");
     let remedy: Vec<&str> = remedy.split(' ').chain(["--yes"]).collect();
     ended(&run(remedy[0], &remedy[1..], &impatient(&shop)).await, 0, &["3 sent."]);
-    until_waiting(&probe, &EMAIL.queue(), 3).await;
+    probe.until_waiting(&EMAIL.queue(), 3).await;
 
     shop.start_worker(&["email.order-*"]).await;
     shop.until_quiet().await;

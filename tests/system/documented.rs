@@ -1,10 +1,9 @@
 //! The command lines in the documentation use existing commands and flags. They are parsed as the programs parse them,
 //! but not run.
 
-use std::{fs, path::PathBuf};
-
 use clap::{Parser as _, error::ErrorKind};
 use orderflow::cli::Arguments;
+use orderflow_tests::project::{anchor, read, root};
 
 const DOCUMENTS: [&str; 6] = [
     "docs/RUNBOOK.md",
@@ -23,17 +22,6 @@ const PREFIXES: [&str; 5] = [
     "kubectl exec --stdin --tty deploy/orderflow-operator -- ",
     "cargo run -p orderflow -- ",
 ];
-
-fn read(path: &str) -> String {
-    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
-    fs::read_to_string(file).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
-
-/// Returns a heading's anchor, as GitHub generates it.
-fn anchor(heading: &str) -> String {
-    let kept = heading.chars().filter(|letter| letter.is_alphanumeric() || [' ', '-'].contains(letter));
-    kept.collect::<String>().to_lowercase().replace(' ', "-")
-}
 
 /// An operator on call must find the section that an alert names, and its metric.
 #[test]
@@ -168,7 +156,7 @@ fn nonexistent_command_is_found() {
 
 /// Runs docs/scaling.py and returns its output, if it accepts these arguments.
 fn scaling(arguments: &[&str]) -> Option<String> {
-    let program = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/scaling.py");
+    let program = root().join("docs/scaling.py");
     let run = std::process::Command::new("python3").arg(program).args(arguments).output().expect("Python runs");
     run.status.success().then(|| String::from_utf8(run.stdout).expect("text"))
 }

@@ -1,19 +1,8 @@
-//! Failed messages are retried, and then dead-lettered for operators.
+//! A message that is not an event is dead-lettered for operators. Retries: `dead_letters`.
 
 use lapin::types::AMQPValue;
 use orderflow_service::broker::names;
-use orderflow_tests::{Shop, VISA, queues, until};
-
-#[tokio::test(flavor = "multi_thread")]
-async fn passing_failure_is_retried_until_it_passes() {
-    let mut shop = Shop::open().await;
-    let web = shop.start_web().await;
-    shop.start_worker(&[]).await;
-    let order = web.order("MUG-BLUE", 1, "pm_card_flaky").await;
-    web.until_status(&order, "shipped").await;
-    assert_eq!(shop.number("SELECT requests FROM simulator.charges").await, 3, "two failures, then success");
-    shop.close().await;
-}
+use orderflow_tests::{Shop, VISA, queues};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn message_that_is_not_an_event_is_dead_lettered_and_others_continue() {
@@ -28,11 +17,7 @@ async fn message_that_is_not_an_event_is_dead_lettered_and_others_continue() {
     shop.start_worker(&[]).await;
     shop.until_orders("shipped", 20).await;
     let dead = queues::PAYMENT_ORDER_CREATED.dead_letter_queue();
-    until("it is dead-lettered", async || {
-        let count = probe.waiting(&dead).await;
-        if count == 1 { Ok(()) } else { Err(count) }
-    })
-    .await;
+    probe.until_waiting(&dead, 1).await;
     let letter = probe.take(&dead).await;
     let headers = letter.properties.headers().clone().expect("it has headers");
     let header = |name: &str| match headers.inner().get(name) {
@@ -45,20 +30,4 @@ async fn message_that_is_not_an_event_is_dead_lettered_and_others_continue() {
     assert!(header("x-orderflow-failed-at").ends_with('Z'), "{headers:?}");
     assert_eq!(headers.inner().get("x-orderflow-attempt"), Some(&AMQPValue::LongUInt(1)));
     shop.close().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn event_of_an_unknown_order_is_dead_lettered_immediately() {
-    let mut shop = Shop::open().await;
-    shop.start_worker(&["payment.*"]).await;
-    let sample = include_bytes!("../../docs/events/orders.order-created.v1.json");
-    let probe = shop.probe().await;
-    probe.publish(names::RETURN, &queues::PAYMENT_ORDER_CREATED.queue(), sample).await;
-    let dead = queues::PAYMENT_ORDER_CREATED.dead_letter_queue();
-    until("it is dead-lettered", async || {
-        let count = probe.waiting(&dead).await;
-        if count == 1 { Ok(()) } else { Err(count) }
-    })
-    .await;
-    shop.close_with_dead_letters(&[(queues::PAYMENT_ORDER_CREATED, 1)]).await;
 }

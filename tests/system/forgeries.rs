@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::{
     commands::ended,
-    dead_letters::{dlq, until_dead, until_number},
+    dead_letters::{discard, dlq, until_number},
 };
 
 /// Publishes the event by every route that leads to a work queue. Returns the number of routes.
@@ -54,7 +54,7 @@ async fn lie(shop: &Shop, subscription: Subscription, order: &Order, unknown: [U
     for id in unknown {
         published += by_every_way(&probe, kind, &queue, &sample(kind, id, order.id)).await;
     }
-    until_dead(&probe, subscription, published).await;
+    probe.until_dead(subscription, published).await;
     recognised(&probe, subscription).await;
     for id in [applied, unknown[0], unknown[1]] {
         let (lie, named) =
@@ -68,7 +68,7 @@ async fn lie(shop: &Shop, subscription: Subscription, order: &Order, unknown: [U
     ended(&replayed, 1, &["died again", "the event log has no such event"]);
     // The second failure is not recorded for the event that the message names, so the replay does not wait for it.
     dlq(shop, &["replay", "--message", &another, "--yes", "--patience", "1ms"]).await;
-    until_dead(&probe, subscription, 2).await;
+    probe.until_dead(subscription, 2).await;
     recognised(&probe, subscription).await;
     let blamed = "SELECT count(*) FROM messaging.attempts JOIN messaging.event_log USING (event_id)";
     assert_eq!(shop.number(blamed).await, 0, "no failed attempt is recorded for an event in the log");
@@ -191,7 +191,7 @@ async fn event_of_another_order_affects_neither_order() {
     let lie = sample(subscription.event(), happened, declined.id).to_string();
     probe.publish(names::RETURN, &subscription.queue(), lie.as_bytes()).await;
     shop.start_worker(&["inventory.*"]).await;
-    until_dead(&probe, subscription, 1).await;
+    probe.until_dead(subscription, 1).await;
     recognised(&probe, subscription).await;
     assert_eq!(shop.number("SELECT count(*) FROM inventory.reservations").await, 0);
     let named = [("queue", "inventory.payment-completed"), ("reason", "not_in_log")];
@@ -213,8 +213,6 @@ fn mails(shop: &Shop) -> Vec<String> {
 }
 
 async fn forget_dead_letters(shop: Shop) {
-    let directory = tempfile::tempdir().expect("a directory");
-    let file = directory.path().join("kept.jsonl");
-    ended(&dlq(&shop, &["discard", "--all", "--yes", "--file", file.to_str().expect("text")]).await, 0, &[]);
+    ended(&discard(&shop, &["--all"]).await, 0, &[]);
     shop.close().await;
 }

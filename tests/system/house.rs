@@ -7,6 +7,7 @@ use std::{
 };
 
 use orderflow_service::store::migrations::MigrationSet;
+use orderflow_tests::project::{read, root};
 use orderflow_worker::roster;
 
 use crate::schema::schema_files;
@@ -16,10 +17,6 @@ const CODE: [&str; 3] = ["crates", "src", "workers/src"];
 
 /// Name of the file of system tests that a service keeps in its folder.
 const SERVICES_TESTS: &str = "system_tests.rs";
-
-fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
-}
 
 /// Returns the Rust files below a folder, by path from the root, with their code: without comments and unit tests.
 fn sources(folder: &str) -> Vec<(String, String)> {
@@ -133,7 +130,7 @@ fn every_database_call_has_a_time_limit() {
 fn handlers_see_neither_the_broker_nor_actix() {
     let words = ["lapin", "actix", "Delivery", "Publisher", "Relay"];
     only_in(&["workers/src/services"], &words, str::is_empty, "handlers decide, the pipeline acts");
-    let manifest = fs::read_to_string(root().join("workers/Cargo.toml")).expect("it can be read");
+    let manifest = read("workers/Cargo.toml");
     for library in ["actix", "lapin"] {
         assert!(!manifest.contains(&format!("\n{library}")), "the services' crate depends on {library}");
     }
@@ -306,7 +303,7 @@ fn a_service_brings_its_migrations_from_its_own_folder() {
 
 #[test]
 fn every_file_of_tests_is_run() {
-    let main = fs::read_to_string(root().join("tests/system/main.rs")).expect("it can be read");
+    let main = read("tests/system/main.rs");
     for (path, _) in sources("tests/system") {
         let name = path.trim_start_matches("tests/system/").trim_end_matches(".rs");
         let declared = name == "main" || name.contains('/') || main.contains(&format!("mod {name};\n"));
@@ -344,7 +341,6 @@ fn every_service_is_listed() {
 
 #[test]
 fn everything_that_people_rely_on_is_documented() {
-    let read = |path: &str| fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
     let readme = read("README.md");
     let dependencies = read("docs/DEPENDENCIES.md");
     let manifest = read("Cargo.toml");
@@ -360,7 +356,7 @@ fn everything_that_people_rely_on_is_documented() {
 
 #[test]
 fn every_bound_of_the_security_page_has_a_test() {
-    let page = fs::read_to_string(root().join("docs/SECURITY.md")).expect("it can be read");
+    let page = read("docs/SECURITY.md");
     let code: Vec<_> = CODE.iter().chain(&["tests"]).flat_map(|folder| files(folder)).collect();
     let exists = |name: &str| code.iter().any(|(_, code)| code.contains(&format!("fn {name}(")));
     let is_test = |text: &&str| {

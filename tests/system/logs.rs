@@ -6,7 +6,7 @@ use orderflow_service::broker::names;
 use orderflow_tests::{Order, Shop, body, key, queues, until};
 use serde_json::{Map, Value};
 
-use crate::dead_letters::{PAYMENT, STRANGER, until_dead};
+use crate::dead_letters::{PAYMENT, STRANGER};
 
 const JSON: (&str, &str) = ("LOG_FORMAT", "json");
 
@@ -88,7 +88,7 @@ async fn dead_letter_is_logged_in_one_line_with_its_ids_and_reason() {
     let probe = shop.probe().await;
     probe.publish(names::RETURN, &PAYMENT.queue(), STRANGER).await;
     probe.publish(names::RETURN, &PAYMENT.queue(), b"no event").await;
-    until_dead(&probe, PAYMENT, 2).await;
+    probe.until_dead(PAYMENT, 2).await;
     // A worker logs the line only once the dead letter is safe.
     let worker = &shop.workers()[0];
     let mut errors = Vec::new();

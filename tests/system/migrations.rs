@@ -21,12 +21,11 @@ use orderflow_service::{
         migrations::{self, MigrateError, MigrationSet},
     },
 };
-use orderflow_tests::{Shop, VISA, run};
+use orderflow_tests::{Shop, VISA, project::root, run};
 
 use crate::{
     commands::ended,
     database_setup::{EMPTY, execute},
-    schema::root,
 };
 
 /// Its schema sorts before the role's own.
@@ -71,7 +70,7 @@ fn in_files(folder: &Path) -> FileBasedMigrations {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_service_has_its_own_list_and_equal_versions_do_not_conflict() {
-    let shop = Shop::open().await;
+    let shop = Shop::open_without_queues().await;
     let shared = "SELECT count(*) FROM public.__diesel_schema_migrations";
     let before = shop.number(shared).await;
     let done = migrate(&shop, &[POINTS, OTHER]).await.expect("they can be migrated");
@@ -89,7 +88,7 @@ async fn each_service_has_its_own_list_and_equal_versions_do_not_conflict() {
 /// Makes the same comparison as `diesel migration list`, which shows a cross for each applied migration.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_pending_for_diesel_after_migrating() {
-    let shop = Shop::open().await;
+    let shop = Shop::open_without_queues().await;
     migrate(&shop, &[POINTS]).await.expect("it can be migrated");
     let points = ("a_points".to_owned(), root().join(FOLDER));
     for (schema, folder) in folders().into_iter().chain([points]) {
@@ -102,7 +101,7 @@ async fn nothing_is_pending_for_diesel_after_migrating() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_migration_can_be_undone_and_done_again() {
-    let shop = Shop::open().await;
+    let shop = Shop::open_without_queues().await;
     migrate(&shop, &[POINTS]).await.expect("it can be migrated");
     let points = ("a_points".to_owned(), root().join(FOLDER));
     let folders: Vec<_> = folders().into_iter().chain([points]).collect();
@@ -128,7 +127,7 @@ async fn every_migration_can_be_undone_and_done_again() {
 /// A program from before services had lists, or one without this service, finds both lists.
 #[tokio::test(flavor = "multi_thread")]
 async fn list_of_a_service_is_not_mistaken_for_the_shared_one() {
-    let shop = Shop::open().await;
+    let shop = Shop::open_without_queues().await;
     migrate(&shop, &[POINTS]).await.expect("it can be migrated");
     // An earlier version created it in the role's own schema.
     execute(
@@ -156,7 +155,7 @@ async fn list_of_a_service_is_not_mistaken_for_the_shared_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn migration_without_rights_names_the_missing_grant() {
-    let shop = Shop::open().await;
+    let shop = Shop::open_without_queues().await;
     shop.execute(&format!("REVOKE CREATE ON DATABASE {} FROM PUBLIC, CURRENT_USER", shop.name())).await;
     let refusal = async |sets: &[MigrationSet]| {
         let refused = migrate(&shop, sets).await.expect_err("it has no rights").to_string();
@@ -235,7 +234,7 @@ async fn migration_gives_up_within_seconds_and_names_the_lock_holder() {
 /// The command prints the same; here for the lock on its own list.
 #[tokio::test(flavor = "multi_thread")]
 async fn migrate_command_without_the_lock_names_its_holder() {
-    let shop = Shop::open().await;
+    let shop = Shop::open_without_queues().await;
     let mut holder = shop.database().await;
     let list = "public.__diesel_schema_migrations";
     holder

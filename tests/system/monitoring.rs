@@ -3,14 +3,9 @@
 //! Changes to the configuration are mechanical: addresses are replaced, and durations divided by one factor. Queries,
 //! thresholds, routes and inhibitions stay as they are.
 
-use std::{
-    fs,
-    net::{SocketAddr, TcpListener},
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs, net::SocketAddr, path::Path, time::Duration};
 
-use orderflow_tests::{Child, Shop, SmtpSink, until};
+use orderflow_tests::{Child, Shop, SmtpSink, own::free_address, plaintext, project::read, until};
 use reqwest::{Client, Method};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -33,17 +28,6 @@ pub struct Monitoring {
 
 /// The scrape targets: the name of each job and the addresses of its processes.
 pub type Targets<'a> = &'a [(&'a str, &'a [SocketAddr])];
-
-pub fn read(path: &str) -> String {
-    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
-    fs::read_to_string(file).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
-
-/// Returns an address that is currently free.
-pub fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("it is bound")
-}
 
 impl Monitoring {
     /// Starts both so that everything happens `faster` times as fast, and waits until all targets answer.
@@ -76,7 +60,7 @@ impl Monitoring {
             ),
             start("prometheus", &path("prometheus.yml"), "--storage.tsdb.path", &path("data"), prometheus),
         ];
-        let client = Client::new();
+        let client = plaintext().build().expect("a client");
         let monitoring = Self { mails, root, client, _running: running, _directory: directory };
         monitoring.until_all_answer().await;
         monitoring

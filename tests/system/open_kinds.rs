@@ -1,6 +1,6 @@
 //! Event types that this version does not know: those of a newer version, or of an external service.
 
-use orderflow_tests::{Shop, VISA, run, until};
+use orderflow_tests::{Shop, VISA, run};
 
 use crate::commands::ended;
 
@@ -42,11 +42,7 @@ async fn order_passes_events_of_unknown_kinds_and_every_reader_shows_them() {
     ended(&run("orderflow", &["why", &id], &settings).await, 0, &["loyalty.points-booked"]);
     ended(&run("orderflow", &["audit", "--stuck-after", "1ms"], &settings).await, 0, &[]);
     // No service here consumes it, so the broker routes it to `orders.unrouted`, which doctor and alerts report.
-    until("it was relayed", async || {
-        let kept = probe.waiting("orders.unrouted").await;
-        if kept == 1 { Ok(()) } else { Err(kept) }
-    })
-    .await;
+    probe.until_waiting("orders.unrouted", 1).await;
     probe.take_all("orders.unrouted").await;
     ended(&run("orderflow", &["republish", "--missing"], &settings).await, 0, &["Nothing is missing."]);
     shop.close().await;

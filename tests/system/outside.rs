@@ -10,7 +10,10 @@ use orderflow_tests::{
 };
 use uuid::Uuid;
 
-use crate::commands::{ended, with};
+use crate::{
+    commands::{ended, with},
+    dead_letters::discard,
+};
 
 /// The loyalty service depends on the library only, and has its own RabbitMQ user and PostgreSQL role. While it is
 /// unavailable, no customer and no order is affected. When it starts it catches up, and programs that do not know its
@@ -109,19 +112,12 @@ async fn service_in_python_is_added_to_a_running_shop() {
         if reasons.iter().all(|reason| list.out.contains(reason)) { Ok(()) } else { Err(list) }
     })
     .await;
-    let directory = tempfile::tempdir().expect("a directory");
-    let file = directory.path().join("kept.jsonl");
-    let discard = ["dlq", "discard", "--queue", "fraud-check.*", "--yes", "--file", file.to_str().expect("text")];
-    ended(&run("orderflow", &discard, &operator).await, 0, &["2"]);
+    ended(&discard(&shop, &["--queue", "fraud-check.*"]).await, 0, &["2"]);
 
     // An event that it cannot handle is retried, then dead-lettered, and handled after a replay.
     shop.execute("ALTER TABLE fraud_check.verdicts RENAME TO away").await;
     let order = web.order("MUG-BLUE", 1, VISA).await;
-    until("it is a dead letter", async || {
-        let waiting = probe.waiting(&format!("{queue}.dlq")).await;
-        if waiting == 1 { Ok(()) } else { Err(waiting) }
-    })
-    .await;
+    probe.until_waiting(&format!("{queue}.dlq"), 1).await;
     web.until_status(&order, "shipped").await;
     ended(&run("orderflow", &["dlq", "list"], &operator).await, 0, &["UndefinedTable"]);
     shop.execute("ALTER TABLE fraud_check.away RENAME TO verdicts").await;

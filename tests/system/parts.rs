@@ -13,7 +13,7 @@ use crate::{
     admin::{ADA, Operators, operator_tokens, refused},
     admin_replays::{begin, until_ended},
     commands::{ended, with},
-    dead_letters::{PAYMENT, break_payments, mend_payments, until_dead},
+    dead_letters::{PAYMENT, break_payments, repair_payments},
     rights,
     roles::shop_with_roles,
 };
@@ -100,7 +100,7 @@ async fn shop_and_console_run_separately_with_their_own_role_and_user() {
     web.until_status(&waiting, "shipped").await;
     break_payments(&shop).await;
     let orders = web.orders(3, "MUG-BLUE", VISA).await;
-    until_dead(&shop.probe().await, PAYMENT, 3).await;
+    shop.probe().await.until_dead(PAYMENT, 3).await;
 
     // The work of operators.
     operators.get("/admin/orders").await;
@@ -108,7 +108,7 @@ async fn shop_and_console_run_separately_with_their_own_role_and_user() {
     assert_eq!(operators.get("/admin/dead-letters").await["messages"], 3);
     let stock = operators.act(Method::PUT, "/admin/products/MUG-BLUE/stock", json!({ "available": 77 })).await;
     assert_eq!(stock.status, StatusCode::OK, "{stock:?}");
-    mend_payments(&shop).await;
+    repair_payments(&shop).await;
     let path = begin(&operators, json!({ "queue": PAYMENT.queue() })).await;
     until_ended(&operators, &path, "done").await;
     for order in &orders {

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use orderflow_tests::{Answer, Charged, Order, Shop, VISA, Visitor, Web, body, key, queues, until};
+use orderflow_tests::{Answer, Charged, Shop, VISA, Visitor, body, key, queues, until};
 use serde_json::{Value, json};
 
 /// Sets a product's price and currency for front ends that start afterwards.
@@ -136,29 +136,6 @@ async fn unknown_provider_error_becomes_a_dead_letter_and_the_page_says_so() {
     .await;
     shop.stripe().answer_all().await;
     shop.close_with_dead_letters(&[(queues::PAYMENT_ORDER_CREATED, 1)]).await;
-}
-
-/// With an invalid key nothing can be charged, so a cancel needs no call to Stripe.
-#[tokio::test(flavor = "multi_thread")]
-async fn cancel_without_a_charge_needs_no_provider() {
-    let mut shop = Shop::open_with_stripe().await;
-    let web = shop.start_web().await;
-    let orders: Vec<Order> = web.orders(20, "MUG-BLUE", VISA).await;
-    shop.start_worker_with(&[], &[("STRIPE_SECRET_KEY", "sk_live_hush")]).await;
-    shop.workers().last_mut().expect("it runs").until_logged("the payment provider is unavailable").await;
-    cancel_all(&web, &orders).await;
-    shop.until_orders("cancelled", 20).await;
-    shop.workers().pop().expect("it runs").stop().await;
-    shop.start_worker(&[]).await;
-    shop.until_quiet().await;
-    assert_eq!(shop.stripe().charged().await, Charged { intents: 0, charges: 0, refunds: 0 });
-    shop.close().await;
-}
-
-async fn cancel_all(web: &Web, orders: &[Order]) {
-    for order in orders {
-        web.cancel(order).await;
-    }
 }
 
 /// "To charge 5 ISK, provide an amount value of 500": 4998 would have charged 49.98 ISK.

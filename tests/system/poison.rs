@@ -2,7 +2,7 @@
 
 use lapin::{message::Delivery, types::AMQPValue};
 use orderflow_service::Subscription;
-use orderflow_tests::{Order, Shop, VISA, queues, until};
+use orderflow_tests::{Order, Shop, VISA, Web, queues, until};
 use serde_json::Value;
 
 const ORDERS: usize = 256;
@@ -11,13 +11,8 @@ const PAYMENT: Subscription = queues::PAYMENT_ORDER_CREATED;
 /// Waits until payment's dead-letter queue holds this many messages, then removes and returns them.
 async fn dead_letters(shop: &Shop, wanted: u32) -> Vec<Delivery> {
     let probe = shop.probe().await;
-    let queue = PAYMENT.dead_letter_queue();
-    until(&format!("{wanted} messages are dead-lettered"), async || {
-        let count = probe.waiting(&queue).await;
-        if count == wanted { Ok(()) } else { Err(count) }
-    })
-    .await;
-    probe.take_all(&queue).await
+    probe.until_dead(PAYMENT, wanted).await;
+    probe.take_all(&PAYMENT.dead_letter_queue()).await
 }
 
 fn order_of(letter: &Delivery) -> String {
@@ -34,9 +29,9 @@ fn reason_of(letter: &Delivery) -> String {
     }
 }
 
-/// Waits until all other orders have shipped, and ends a test that has removed the dead letters of `poisoned` orders.
-async fn others_shipped(shop: Shop, poisoned: i64) {
-    let all = i64::try_from(ORDERS).expect("small");
+/// Waits until all but `poisoned` of these orders have shipped and their customers have all mails.
+async fn others_shipped(shop: &Shop, all: usize, poisoned: i64) {
+    let all = i64::try_from(all).expect("small");
     shop.until_orders("shipped", all - poisoned).await;
     for (kind, wanted) in [("received", all), ("shipped", all - poisoned)] {
         let sent = format!("SELECT count(*) FROM email.mails WHERE kind = '{kind}' AND sent_at IS NOT NULL");
@@ -47,52 +42,49 @@ async fn others_shipped(shop: Shop, poisoned: i64) {
         .await;
     }
     shop.until_published().await;
-    // A plain `close` would wait for the poisoned orders. Naming a dead-letter queue prevents that.
+}
+
+/// Ends a test that has removed the dead letters of poisoned orders. A plain `close` would wait for these orders;
+/// naming a dead-letter queue prevents that.
+async fn close(shop: Shop) {
     shop.close_with_dead_letters(&[(PAYMENT, 0)]).await;
 }
 
-/// Places all orders before the worker starts, so that it receives them in batches.
-async fn placed(shop: &mut Shop) -> Vec<Order> {
-    let web = shop.start_web().await;
+/// Places orders while no worker runs, so that the next worker receives them in batches.
+async fn placed(shop: &Shop, web: &Web) -> Vec<Order> {
     let orders = web.orders(ORDERS, "MUG-BLUE", VISA).await;
     shop.until_published().await;
     orders
 }
 
-async fn panics_for_ever(step: &str) {
+/// A handler that always panics for one order, in each of its steps. The rounds share a shop.
+#[tokio::test(flavor = "multi_thread")]
+async fn panic_in_any_step_for_one_order_fails_only_that_order() {
     let mut shop = Shop::open().await;
-    let orders = placed(&mut shop).await;
-    let poison = orders[100].id;
-    shop.start_faulty_worker(step, poison, u32::MAX).await;
-    let letters = dead_letters(&shop, 1).await;
-    assert_eq!(order_of(&letters[0]), poison.to_string());
-    assert!(reason_of(&letters[0]).contains("the handler panicked"), "{letters:?}");
-    let of_poison = format!("SELECT count(*) FROM payment.payments WHERE order_id = '{poison}'");
-    assert_eq!(shop.number(&of_poison).await, 0, "a rolled-back row was committed with another batch");
-    others_shipped(shop, 1).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn panic_while_preparing_one_order_fails_only_that_order() {
-    panics_for_ever("prepare").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn panic_while_acting_for_one_order_fails_only_that_order() {
-    panics_for_ever("act").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn panic_while_recording_one_order_fails_only_that_order() {
-    panics_for_ever("record").await;
+    let web = shop.start_web().await;
+    for (round, step) in (1..).zip(["prepare", "act", "record"]) {
+        for worker in shop.workers().drain(..) {
+            worker.stop().await;
+        }
+        let poison = placed(&shop, &web).await[100].id;
+        shop.start_faulty_worker(step, poison, u32::MAX).await;
+        let letters = dead_letters(&shop, 1).await;
+        assert_eq!(order_of(&letters[0]), poison.to_string(), "{step}");
+        assert!(reason_of(&letters[0]).contains("the handler panicked"), "{step}: {letters:?}");
+        let of_poison = format!("SELECT count(*) FROM payment.payments WHERE order_id = '{poison}'");
+        assert_eq!(shop.number(&of_poison).await, 0, "{step}: a rolled-back row was committed with another batch");
+        others_shipped(&shop, ORDERS * round, i64::try_from(round).expect("small")).await;
+    }
+    close(shop).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn message_whose_handler_panicked_is_retried_and_the_actor_survives() {
     let mut shop = Shop::open().await;
-    let orders = placed(&mut shop).await;
+    let web = shop.start_web().await;
+    let orders = placed(&shop, &web).await;
     shop.start_faulty_worker("act", orders[100].id, 1).await;
-    others_shipped_all(&shop).await;
+    shop.until_orders("shipped", i64::try_from(ORDERS).expect("small")).await;
     let worker = shop.workers().last_mut().expect("it runs");
     let log = worker.log();
     let tried_again = log.iter().filter(|line| line.contains("it is tried again")).count();
@@ -102,14 +94,11 @@ async fn message_whose_handler_panicked_is_retried_and_the_actor_survives() {
     shop.close().await;
 }
 
-async fn others_shipped_all(shop: &Shop) {
-    shop.until_orders("shipped", i64::try_from(ORDERS).expect("small")).await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_the_database_refuses_fail_only_their_own_messages() {
     let mut shop = Shop::open().await;
-    let orders = placed(&mut shop).await;
+    let web = shop.start_web().await;
+    let orders = placed(&shop, &web).await;
     let (negative, long) = (orders[50].id, orders[200].id);
     // Our own code never writes such orders.
     shop.execute("ALTER TABLE orders.orders DROP CONSTRAINT orders_total_check").await;
@@ -130,5 +119,6 @@ async fn rows_that_the_database_refuses_fail_only_their_own_messages() {
     shop.execute(&format!("UPDATE orders.orders SET total = 0, currency = 'EUR' WHERE id IN ('{negative}', '{long}')"))
         .await;
     shop.start_worker(&["email.*"]).await;
-    others_shipped(shop, 2).await;
+    others_shipped(&shop, ORDERS, 2).await;
+    close(shop).await;
 }

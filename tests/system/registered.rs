@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::{
     commands::{ended, with},
+    dead_letters::discard,
     open_kinds::BOOKED,
     republish::topology_apply,
 };
@@ -34,11 +35,7 @@ async fn every_command_includes_a_registered_service_until_it_is_removed() {
     shop.start_worker(&[]).await;
     let order = web.order("MUG-BLUE", 1, VISA).await;
     shop.until_orders("shipped", 1).await;
-    until("its message waits in the queue", async || {
-        let waiting = probe.waiting("loyalty.shipment-created").await;
-        if waiting == 1 { Ok(()) } else { Err(waiting) }
-    })
-    .await;
+    probe.until_waiting("loyalty.shipment-created", 1).await;
     ended(&run("orderflow", &["service", "list"], &settings).await, 0, &["loyalty", "registered", "shipment.created"]);
     ended(&run("orderflow", &["queues"], &settings).await, 0, &["loyalty.shipment-created"]);
     ended(&run("orderflow", &["topology", "check"], &settings).await, 0, &["as they should be"]);
@@ -84,10 +81,7 @@ async fn every_command_includes_a_registered_service_until_it_is_removed() {
         let again = probe.take("loyalty.shipment-created").await;
         probe.publish_with(names::DEAD_LETTERS, "loyalty.shipment-created", &again.data, again.properties).await;
     }
-    let directory = tempfile::tempdir().expect("a directory");
-    let file = directory.path().join("kept.jsonl");
-    let discard = ["dlq", "discard", "--queue", "loyalty.*", "--yes", "--file", file.to_str().expect("text")];
-    ended(&run("orderflow", &discard, &settings).await, 0, &["3"]);
+    ended(&discard(&shop, &["--queue", "loyalty.*"]).await, 0, &["3"]);
 
     let other = ["service", "register", "loyalty", "--event", "order.created"];
     ended(

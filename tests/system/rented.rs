@@ -68,16 +68,6 @@ fn addresses_of_hosted_brokers_and_their_management_apis_are_accepted() {
     }
 }
 
-/// Shows that the test above can fail: the parser refuses invalid addresses.
-#[test]
-fn invalid_address_is_refused() {
-    for url in ["postgres://", "mysql://orderflow@shop.example/orderflow", "postgres://shop.example:port/orderflow"] {
-        let source = source(&[("DATABASE_URL", url)]);
-        let read = DatabaseConfig::read(&source);
-        assert!(source.finish(read).is_err(), "{url}");
-    }
-}
-
 /// Writes the override of docs/INSTALLING.md, and compares it with docker-compose.yml.
 #[test]
 fn override_for_compose_replaces_every_address_of_its_own_servers() {

@@ -26,14 +26,6 @@ pub async fn topology_apply(shop: &Shop) {
     ended(&run("orderflow", &["topology", "apply"], &shop.operator_settings()).await, 0, &[]);
 }
 
-pub async fn until_waiting(probe: &Probe, queue: &str, wanted: u32) {
-    until(&format!("{wanted} messages wait in {queue}"), async || {
-        let count = probe.waiting(queue).await;
-        if count == wanted { Ok(()) } else { Err(count) }
-    })
-    .await;
-}
-
 /// Opens a shop with three shipped orders whose first mails wait for a worker.
 pub async fn without_three_first_mails() -> (Shop, Probe) {
     let mut shop = Shop::open().await;
@@ -87,7 +79,7 @@ async fn workers_republish_the_messages_of_a_deleted_queue_and_no_backlog() {
     until_looked(&mut shop, 6, 5).await;
     assert_eq!(shop.number("SELECT count(*) FROM messaging.resent").await, 0);
     topology_apply(&shop).await;
-    until_waiting(&probe, &EMAIL.queue(), 5).await;
+    probe.until_waiting(&EMAIL.queue(), 5).await;
     let line = shop.workers().last_mut().expect("it runs").until_logged("missing deliveries were republished").await;
     assert!(line.contains("email.order-created") && line.contains("deliveries=5"), "{line}");
     // The deliveries wait there now and are not sent a second time.
@@ -126,7 +118,7 @@ async fn unrecorded_dead_letter_is_not_republished() {
     let (web, probe) = (shop.start_web().await, shop.probe().await);
     shop.start_worker_without(&[&EMAIL.queue()], &[AFTER]).await;
     web.order("MUG-BLUE", 1, VISA).await;
-    until_waiting(&probe, &EMAIL.queue(), 1).await;
+    probe.until_waiting(&EMAIL.queue(), 1).await;
     // RabbitMQ dead-letters a message like this, without a record, after it has ended too many workers.
     let letter = probe.take(&EMAIL.queue()).await;
     probe.publish_with(names::DEAD_LETTERS, &EMAIL.queue(), &letter.data, letter.properties).await;
@@ -174,7 +166,7 @@ async fn republish_command_restores_the_messages_of_a_deleted_queue() {
     shop.until_quiet().await;
     ended(&republish(&["--yes"]).await, 0, &["Nothing is missing."]);
     assert_eq!(first_mails(&shop).await, 3);
-    until_waiting(&probe, &EMAIL.queue(), 0).await;
+    probe.until_waiting(&EMAIL.queue(), 0).await;
     shop.close().await;
 }
 
@@ -203,7 +195,7 @@ async fn republished_event_is_byte_for_byte_the_original() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn delivery_is_republished_five_times_with_growing_delays_by_one_process() {
-    let shop = Shop::open().await;
+    let shop = Shop::open_without_queues().await;
     let (mut one, mut other) = (shop.database().await, shop.database().await);
     let pair = Pair { event_id: Uuid::from_u128(1), subscription: EMAIL.queue() };
     let (pairs, limits, distance) = (vec![pair.clone()], Limits { times: 5, at_once: 10 }, Duration::from_secs(300));

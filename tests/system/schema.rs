@@ -4,11 +4,10 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use diesel::{QueryableByName, sql_types::Text};
 use diesel_async::RunQueryDsl as _;
-use orderflow_tests::Shop;
-
-pub fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
-}
+use orderflow_tests::{
+    Shop,
+    project::{read, root},
+};
 
 /// Selects the columns of all our tables in the form of the generated files: `orders.items.line -> Int2`.
 const COLUMNS: &str = "
@@ -27,7 +26,7 @@ struct Row {
 
 /// Returns every schema with its generated file, from the list that `make schema` uses.
 pub fn schema_files() -> Vec<(String, PathBuf)> {
-    let list = fs::read_to_string(root().join("diesel.toml")).expect("it can be read");
+    let list = read("diesel.toml");
     let name = |line: &str| Some(line.strip_prefix("[print_schema.")?.strip_suffix(']')?.to_owned());
     let file = |line: &str| Some(root().join(line.strip_prefix("file = \"")?.strip_suffix('"')?));
     let files: Vec<_> = list.lines().filter_map(name).zip(list.lines().filter_map(file)).collect();
@@ -56,7 +55,7 @@ fn generated() -> BTreeSet<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_generated_files_are_those_of_the_migrations() {
-    let shop = Shop::open().await;
+    let shop = Shop::open_without_queues().await;
     let rows: Vec<Row> = diesel::sql_query(COLUMNS).load(&mut shop.database().await).await.expect("it can be read");
     let live: BTreeSet<String> = rows.into_iter().map(|row| row.text).collect();
     assert_eq!(generated(), live, "run `make schema`; if it does not write a schema, add the schema to diesel.toml");

@@ -4,7 +4,7 @@ use std::fs;
 
 use futures::future::join_all;
 use orderflow_tests::{Shop, VISA, body, key, run, until};
-use reqwest::{Client, Method};
+use reqwest::Method;
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
@@ -91,19 +91,11 @@ async fn migrating_is_safe_to_repeat_and_stock_is_listed_and_set() {
 async fn broker_is_set_up_and_checked_and_a_mismatched_worker_does_not_start() {
     let shop = Shop::open().await;
     let operator = shop.operator_settings();
-    let client = Client::new();
-    let delete = async |what: &str| {
-        let url = format!("{}api/{what}", shop.servers.management_url);
-        let request = client.request(Method::DELETE, url);
-        let answer = request.basic_auth(&shop.admin.user, Some(shop.admin.password.expose_secret())).send().await;
-        assert!(answer.expect("the management API answers").status().is_success(), "{what}");
-    };
-    let vhost = &shop.admin.vhost;
     let topology = async |command: &str| run("orderflow", &["topology", command], &operator).await;
     ended(&topology("check").await, 0, &["as they should be"]);
     ended(&topology("apply").await, 0, &["as they should be"]);
 
-    delete(&format!("queues/{vhost}/email.order-created")).await;
+    shop.manage(Method::DELETE, "queues/{vhost}/email.order-created").await;
     ended(&topology("check").await, 1, &["email.order-created", "orderflow topology apply"]);
     let json = run("orderflow", &["topology", "check", "--json"], &operator).await;
     ended(&json, 1, &[]);
@@ -116,11 +108,9 @@ async fn broker_is_set_up_and_checked_and_a_mismatched_worker_does_not_start() {
     // `apply` updates a worker's read permissions to the services, even without the worker's password.
     let permission = "permissions/{vhost}/orderflow-worker";
     let reads = async || shop.manage(Method::GET, permission).await["read"].as_str().expect("text").to_owned();
-    let (all, url) =
-        (reads().await, format!("{}api/permissions/{vhost}/orderflow-worker", shop.servers.management_url));
+    let all = reads().await;
     let less = serde_json::json!({ "configure": "^$", "write": "^$", "read": "^payment\\." });
-    let request = client.put(url).basic_auth(&shop.admin.user, Some(shop.admin.password.expose_secret())).json(&less);
-    assert!(request.send().await.expect("the management API answers").status().is_success());
+    shop.manage_with(Method::PUT, permission, &less).await;
     assert_eq!(reads().await, "^payment\\.");
     ended(&topology("apply").await, 0, &[]);
     assert_eq!(reads().await, all);
@@ -135,7 +125,7 @@ async fn broker_is_set_up_and_checked_and_a_mismatched_worker_does_not_start() {
         ended(&unreachable, 3, &[NOWHERE]);
         assert!(!unreachable.err.contains(shop.admin.password.expose_secret()), "{unreachable:?}");
     }
-    let stranger = shop.servers.broker(Some(("orderflow-admin", "wrong-password")), vhost);
+    let stranger = shop.servers.broker(Some(("orderflow-admin", "wrong-password")), shop.name());
     let stranger = with(operator.clone(), &[("AMQP_ADMIN_URL", stranger.as_str())]);
     let refused = run("orderflow", &["topology", "check"], &stranger).await;
     ended(&refused, 2, &["401"]);
@@ -146,7 +136,7 @@ async fn broker_is_set_up_and_checked_and_a_mismatched_worker_does_not_start() {
     let refused = run("orderflow-worker", &[], &other).await;
     ended(&refused, 2, &["RETRY_DELAYS is 200ms,2s", "orders.retry.2s", "orderflow topology apply"]);
     assert_eq!(refused.err.lines().filter(|line| line.starts_with("orderflow-worker: ")).count(), 1, "{refused:?}");
-    delete(&format!("exchanges/{vhost}/orders.events")).await;
+    shop.manage(Method::DELETE, "exchanges/{vhost}/orders.events").await;
     ended(&topology("check").await, 1, &["orders.events"]);
     let refused = run("orderflow-worker", &[], &shop.settings("orderflow-worker")).await;
     ended(&refused, 2, &["orders.events", "orderflow topology apply"]);

@@ -1,9 +1,15 @@
 //! Programs of different versions work side by side, as during every upgrade.
 
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
 use orderflow::broker::{Management, Topology};
-use orderflow_tests::{Child, Shop, VISA, Web, examples::LOYALTY, grown, run, until};
+use orderflow_tests::{
+    Child, Shop, VISA, Web,
+    examples::LOYALTY,
+    grown,
+    project::{read, root},
+    run, until,
+};
 
 use crate::commands::{ended, with};
 
@@ -81,11 +87,10 @@ async fn builds_with_different_lists_of_kinds_share_a_shop() {
 
 /// Returns the programs of the first version that tolerates unknown event types, which CHANGELOG.md names.
 pub fn first_tolerant() -> PathBuf {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
-    let changes = fs::read_to_string(root.join("CHANGELOG.md")).expect("it is there");
+    let changes = read("CHANGELOG.md");
     let (_, after) = changes.split_once("**Since ").expect("it names the version");
     let commit = after.split_whitespace().next().expect("a commit");
-    let programs = root.join(".dev/versions").join(commit);
+    let programs = root().join(".dev/versions").join(commit);
     assert!(programs.is_dir(), "{} is missing: `make test-full` builds it", programs.display());
     programs
 }

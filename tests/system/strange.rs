@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     commands::ended,
-    dead_letters::{dlq, until_dead, until_number},
+    dead_letters::{discard, until_number},
     doctor::doctor,
 };
 
@@ -32,7 +32,7 @@ async fn events_of_an_order_that_does_not_exist_are_rejected_by_every_service_be
     let order = web.order("MUG-BLUE", 1, VISA).await;
     shop.start_worker(&[]).await;
     for subscription in roster().subscriptions() {
-        until_dead(&probe, *subscription, 1).await;
+        probe.until_dead(*subscription, 1).await;
     }
     web.until_status(&order, "shipped").await;
     let all = i64::try_from(roster().subscriptions().len()).expect("a few");
@@ -48,9 +48,7 @@ async fn events_of_an_order_that_does_not_exist_are_rejected_by_every_service_be
         assert_eq!(shop.number(effect).await, 1, "{effect}: only the order that exists");
     }
 
-    let directory = tempfile::tempdir().expect("a directory");
-    let file = directory.path().join("kept.jsonl");
-    ended(&dlq(&shop, &["discard", "--all", "--yes", "--file", file.to_str().expect("text")]).await, 0, &[]);
+    ended(&discard(&shop, &["--all"]).await, 0, &[]);
     until("doctor finds nothing more", async || {
         let found = doctor(&shop).await;
         if found.code == Some(0) { Ok(()) } else { Err(found) }

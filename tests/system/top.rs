@@ -117,7 +117,7 @@ async fn top_names_unavailable_servers_and_continues() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn top_without_a_terminal_is_refused() {
-    let shop = Shop::open().await;
+    let shop = Shop::open_without_queues().await;
     ended(&run("orderflow", &["top"], &shop.operator_settings()).await, 2, &["needs a terminal", "`orderflow queues`"]);
     ended(&run("orderflow", &["top"], &[]).await, 2, &["DATABASE_URL is not set", "AMQP_ADMIN_URL is not set"]);
 }

@@ -1,14 +1,9 @@
-//! The source, `rabbitmq/definitions.json` and the live broker agree.
+//! The source and the live broker agree. `rabbitmq/definitions.json`: `generated`.
 
-use std::{fs, path::PathBuf};
-
-use orderflow::{
-    broker::{Management, Topology},
-    ops::topology::EXPORTED_VHOST,
-};
+use orderflow::broker::{Management, Topology};
 use orderflow_service::{
     broker::{BrokerCheck, Connector, NotReady, names},
-    config::{BrokerConfig, RetryDelays, Source},
+    config::{BrokerConfig, Source},
 };
 use orderflow_tests::{Shop, run};
 use orderflow_worker::roster;
@@ -20,19 +15,6 @@ use crate::{
     commands::{ended, with},
     doctor::doctor,
 };
-
-fn defaults() -> RetryDelays {
-    RetryDelays::read(&Source::default()).expect("there is a default")
-}
-
-#[test]
-fn definitions_file_matches_the_source() {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../rabbitmq/definitions.json");
-    let file: Value = serde_json::from_str(&fs::read_to_string(path).expect("it is there")).expect("it is JSON");
-    let source =
-        Topology::new(roster(), defaults().as_slice()).as_boot_file(EXPORTED_VHOST).expect("it has a JSON form");
-    assert_eq!(file, source, "run `orderflow topology export > rabbitmq/definitions.json`");
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn live_broker_matches_the_source_and_applying_again_changes_nothing() {
@@ -117,7 +99,7 @@ async fn foreign_policies_that_alter_our_queues_are_named_with_the_queues() {
 /// Trial G10: the commands printed raw JSON of the management API.
 #[tokio::test(flavor = "multi_thread")]
 async fn missing_virtual_host_is_a_finding_with_its_remedy() {
-    let shop = Shop::open().await;
+    let shop = Shop::open_without_queues().await;
     let elsewhere = shop.servers.broker(None, "no_such_vhost");
     let elsewhere = with(shop.operator_settings(), &[("AMQP_ADMIN_URL", elsewhere.as_str())]);
     let says = ["RabbitMQ has no virtual host no_such_vhost.", "`orderflow topology apply` creates it"];
@@ -155,7 +137,7 @@ pub async fn said(command: &[&str], settings: &[(String, String)], says: &str) {
 /// Related to trial G10: these commands printed RabbitMQ's own text and asked whether the port is open.
 #[tokio::test(flavor = "multi_thread")]
 async fn command_without_its_virtual_host_names_it_and_the_remedy() {
-    let shop = Shop::open().await;
+    let shop = Shop::open_without_queues().await;
     let elsewhere = shop.servers.broker(None, "no_such_vhost");
     let elsewhere = with(shop.operator_settings(), &[("AMQP_ADMIN_URL", elsewhere.as_str())]);
     let says = "RabbitMQ has no virtual host no_such_vhost: `orderflow topology apply` creates it";
@@ -166,8 +148,7 @@ async fn command_without_its_virtual_host_names_it_and_the_remedy() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn command_on_an_empty_virtual_host_says_so_in_one_sentence() {
-    let shop = Shop::open().await;
-    shop.manage(Method::DELETE, "vhosts/{vhost}").await;
+    let shop = Shop::open_without_queues().await;
     shop.manage_with(Method::PUT, "vhosts/{vhost}", &json!({})).await;
     for command in READERS {
         said(command, &shop.operator_settings(), "run `orderflow topology apply`").await;

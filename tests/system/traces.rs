@@ -10,7 +10,7 @@ use reqwest::Method;
 use tokio::net::TcpListener;
 use url::Url;
 
-use crate::dead_letters::{PAYMENT, break_payments, dlq, mend_payments, until_dead, until_number};
+use crate::dead_letters::{PAYMENT, break_payments, dlq, repair_payments, until_number};
 
 const FLAKY: &str = "pm_card_flaky";
 
@@ -151,9 +151,9 @@ async fn replayed_dead_letter_continues_its_orders_trace() {
     shop.start_worker_with(&[], &settings).await;
     let order = web.order("MUG-BLUE", 1, VISA).await;
     let probe = shop.probe().await;
-    until_dead(&probe, PAYMENT, 1).await;
+    probe.until_dead(PAYMENT, 1).await;
     until_number(&shop, 1, "SELECT count(*) FROM messaging.dead_letters").await;
-    mend_payments(&shop).await;
+    repair_payments(&shop).await;
     let replayed = dlq(&shop, &["replay", "--queue", &PAYMENT.queue(), "--yes"]).await;
     assert_eq!(replayed.code, Some(0), "{replayed:?}");
     web.until_status(&order, "shipped").await;

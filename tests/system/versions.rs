@@ -264,9 +264,11 @@ fn on(release: &str, test: impl AsyncFnOnce(&Own)) {
     });
 }
 
-async fn works_and_negotiates_directly(own: &Own) {
+/// One start of the servers for all: it takes longer than they do.
+async fn works_in_every_respect(own: &Own) {
     sets_up_and_works(own.servers()).await;
     accepts_direct_negotiation(&own.postgres).await;
+    a_killer_dies_alone(own.servers(), "abort-act").await;
 }
 
 /// RabbitMQ 4.0 and PostgreSQL 17.
@@ -322,24 +324,12 @@ fn unknown_version_is_refused_with_the_known_ones() {
 
 #[test]
 #[ignore = "servers of its own from another Debian release: only in the full suite"]
-fn rabbitmq_4_0_and_postgresql_17_are_set_up_and_work() {
-    on(DEBIAN_13, works_and_negotiates_directly);
+fn rabbitmq_4_0_and_postgresql_17_work_and_a_message_that_kills_its_worker_is_dead_lettered_alone() {
+    on(DEBIAN_13, works_in_every_respect);
 }
 
 #[test]
 #[ignore = "servers of its own from another Debian release: only in the full suite"]
-fn rabbitmq_4_3_and_postgresql_18_are_set_up_and_work() {
-    on(SID, works_and_negotiates_directly);
-}
-
-#[test]
-#[ignore = "servers of its own from another Debian release: only in the full suite"]
-fn message_that_kills_its_worker_is_dead_lettered_alone_on_rabbitmq_4_0() {
-    on(DEBIAN_13, async |own: &Own| a_killer_dies_alone(own.servers(), "abort-act").await);
-}
-
-#[test]
-#[ignore = "servers of its own from another Debian release: only in the full suite"]
-fn message_that_kills_its_worker_is_dead_lettered_alone_on_rabbitmq_4_3() {
-    on(SID, async |own: &Own| a_killer_dies_alone(own.servers(), "abort-act").await);
+fn rabbitmq_4_3_and_postgresql_18_work_and_a_message_that_kills_its_worker_is_dead_lettered_alone() {
+    on(SID, works_in_every_respect);
 }

@@ -96,14 +96,20 @@ pub async fn work(shop: &mut Shop) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn shipped_order_waits_for_nothing_and_is_found_by_every_identifier() {
+async fn shipped_order_is_reported_with_what_is_wrong_and_what_cannot_be_read() {
     let mut shop = Shop::open().await;
     let order = place(&mut shop, "MUG-BLUE", VISA).await;
     work(&mut shop).await;
     let text = told(&shop, &order).await;
     insta::with_settings!({filters => FILTERS}, { insta::assert_snapshot!("shipped", text) });
+    it_waits_for_nothing_and_is_found_by_every_identifier(&shop, &order).await;
+    violations_are_reported(&shop, &order).await;
+    unreadable_sources_are_named_and_the_rest_is_reported(&shop, &order).await;
+    shop.close().await;
+}
 
-    let report = json(&shop, &order).await;
+async fn it_waits_for_nothing_and_is_found_by_every_identifier(shop: &Shop, order: &Order) {
+    let report = json(shop, order).await;
     assert_eq!((&report["order"]["status"], &report["order"]["version"]), (&"shipped".into(), &4.into()));
     let count = |part: &str| report[part].as_array().expect("a list").len();
     let counts =
@@ -118,10 +124,60 @@ async fn shipped_order_waits_for_nothing_and_is_found_by_every_identifier() {
     let grouped = format!("{}-{}", &written[..5], &written[5..]);
     let event = report["events"][2]["event_id"].as_str().expect("an id");
     for named in [number, &grouped, event, "ADA@example.org"] {
-        let found = why(&shop, &[named]).await;
+        let found = why(shop, &[named]).await;
         ended(&found, 0, &[&order.id.to_string()]);
     }
-    shop.close().await;
+}
+
+async fn violations_are_reported(shop: &Shop, order: &Order) {
+    let mut connection = shop.database().await;
+    connection
+        .batch_execute("UPDATE orders.orders SET status = 'cancelled', version = 3")
+        .await
+        .expect("it can be changed");
+    let told = why(shop, &[&order.id.to_string()]).await;
+    let says = [
+        "NOT AS IT SHOULD BE",
+        "the order is at version 3, though the order service has applied version 4",
+        "the customer is charged, though the order is cancelled",
+        "it still holds 2 of MUG-BLUE",
+        "there is a shipment, though the order is cancelled",
+    ];
+    ended(&told, 0, &says);
+    connection
+        .batch_execute("UPDATE orders.orders SET status = 'shipped', version = 4")
+        .await
+        .expect("it can be repaired");
+    assert_eq!(json(shop, order).await["violations"], Value::Array(Vec::new()));
+}
+
+async fn unreadable_sources_are_named_and_the_rest_is_reported(shop: &Shop, order: &Order) {
+    let id = order.id.to_string();
+    let mut connection = shop.database().await;
+    connection.batch_execute("ALTER VIEW payment.v_payments RENAME TO away").await.expect("it can be renamed");
+    let json = why(shop, &[&id, "--json"]).await;
+    ended(&json, 3, &["payments cannot be read", "v_payments"]);
+    let report: Value = serde_json::from_str(&json.out).expect("JSON");
+    assert_eq!((&report["unavailable"], &report["payments"]), (&serde_json::json!(["payments"]), &Value::Null));
+    assert_eq!(report["events"].as_array().map(Vec::len), Some(4), "the other parts are still read");
+    assert_eq!(report["mails"].as_array().map(Vec::len), Some(2));
+    ended(&why(shop, &[&id]).await, 3, &["COULD NOT BE READ", "payments cannot be read", "shipment.created"]);
+    connection.batch_execute("ALTER VIEW payment.away RENAME TO v_payments").await.expect("it can be renamed");
+
+    let url = format!("postgres://orderflow:hush@{NOWHERE}/orderflow");
+    let away = with(shop.operator_settings(), &[("DATABASE_URL", &url)]);
+    let text = run("orderflow", &["why", &id], &away).await;
+    ended(&text, 3, &["the order cannot be read", "orderflow doctor"]);
+    let json = run("orderflow", &["why", &id, "--json"], &away).await;
+    ended(&json, 3, &[]);
+    assert!(!text.err.contains("hush") && !json.err.contains("hush"));
+    let report: Value = serde_json::from_str(&json.out).expect("JSON");
+    assert_eq!(report.as_object().expect("an object").len(), KEYS.len());
+    let unavailable: Vec<&str> =
+        report["unavailable"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+    for part in &KEYS[2..15] {
+        assert!(report[*part].is_null() && unavailable.contains(part), "{part}: {report}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -245,33 +301,6 @@ async fn printed_remedy_for_a_dead_letter_works() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn violations_are_reported() {
-    let mut shop = Shop::open().await;
-    let order = place(&mut shop, "MUG-BLUE", VISA).await;
-    work(&mut shop).await;
-    let mut connection = shop.database().await;
-    connection
-        .batch_execute("UPDATE orders.orders SET status = 'cancelled', version = 3")
-        .await
-        .expect("it can be changed");
-    let told = why(&shop, &[&order.id.to_string()]).await;
-    let says = [
-        "NOT AS IT SHOULD BE",
-        "the order is at version 3, though the order service has applied version 4",
-        "the customer is charged, though the order is cancelled",
-        "it still holds 2 of MUG-BLUE",
-        "there is a shipment, though the order is cancelled",
-    ];
-    ended(&told, 0, &says);
-    connection
-        .batch_execute("UPDATE orders.orders SET status = 'shipped', version = 4")
-        .await
-        .expect("it can be repaired");
-    assert_eq!(json(&shop, &order).await["violations"], Value::Array(Vec::new()));
-    shop.close().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn unknown_order_is_not_found_and_an_address_lists_its_orders() {
     let mut shop = Shop::open().await;
     for nobody in ["0000000000", "nobody@example.org", "teapot", "01990000-0000-7000-8000-000000000000"] {
@@ -302,39 +331,5 @@ async fn unknown_order_is_not_found_and_an_address_lists_its_orders() {
     let listed = why(&shop, &["ada@example.org"]).await;
     ended(&listed, 0, &["The newest 20 orders of this address"]);
     assert_eq!(listed.out.lines().filter(|line| line.contains("20") && line.contains('-')).count(), 20, "{listed:?}");
-    shop.close().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn unreadable_sources_are_named_and_the_rest_is_reported() {
-    let mut shop = Shop::open().await;
-    let order = place(&mut shop, "MUG-BLUE", VISA).await;
-    work(&mut shop).await;
-    let id = order.id.to_string();
-    let mut connection = shop.database().await;
-    connection.batch_execute("ALTER VIEW payment.v_payments RENAME TO away").await.expect("it can be renamed");
-    let json = why(&shop, &[&id, "--json"]).await;
-    ended(&json, 3, &["payments cannot be read", "v_payments"]);
-    let report: Value = serde_json::from_str(&json.out).expect("JSON");
-    assert_eq!((&report["unavailable"], &report["payments"]), (&serde_json::json!(["payments"]), &Value::Null));
-    assert_eq!(report["events"].as_array().map(Vec::len), Some(4), "the other parts are still read");
-    assert_eq!(report["mails"].as_array().map(Vec::len), Some(2));
-    ended(&why(&shop, &[&id]).await, 3, &["COULD NOT BE READ", "payments cannot be read", "shipment.created"]);
-    connection.batch_execute("ALTER VIEW payment.away RENAME TO v_payments").await.expect("it can be renamed");
-
-    let url = format!("postgres://orderflow:hush@{NOWHERE}/orderflow");
-    let away = with(shop.operator_settings(), &[("DATABASE_URL", &url)]);
-    let text = run("orderflow", &["why", &id], &away).await;
-    ended(&text, 3, &["the order cannot be read", "orderflow doctor"]);
-    let json = run("orderflow", &["why", &id, "--json"], &away).await;
-    ended(&json, 3, &[]);
-    assert!(!text.err.contains("hush") && !json.err.contains("hush"));
-    let report: Value = serde_json::from_str(&json.out).expect("JSON");
-    assert_eq!(report.as_object().expect("an object").len(), KEYS.len());
-    let unavailable: Vec<&str> =
-        report["unavailable"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
-    for part in &KEYS[2..15] {
-        assert!(report[*part].is_null() && unavailable.contains(part), "{part}: {report}");
-    }
     shop.close().await;
 }

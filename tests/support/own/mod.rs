@@ -18,7 +18,7 @@ pub use broker::Broker;
 pub use installed::Installed;
 pub use mounts::{Disk, can_mount, enter_own_mounts};
 pub use postgres::Postgres;
-pub use server::{free_port, random_password};
+pub use server::{free_address, free_port, random_password};
 
 /// The servers that a run needs.
 #[derive(Debug, Clone, Default)]

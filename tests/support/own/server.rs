@@ -43,6 +43,15 @@ pub fn free_port() -> u16 {
     port
 }
 
+/// Returns an address of this machine that nothing listens on, with a port of [`free_port`].
+///
+/// # Panics
+/// Panics if no port is free.
+#[must_use]
+pub fn free_address() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], free_port()))
+}
+
 /// Returns an unguessable password.
 pub fn random_password() -> String {
     format!("{:032x}", rand::random::<u128>())

@@ -9,7 +9,7 @@ use orderflow_service::{
     store::{Connection, inbox},
 };
 use orderflow_worker::roster;
-use reqwest::{Client, Method};
+use reqwest::Method;
 use secrecy::ExposeSecret as _;
 use uuid::Uuid;
 
@@ -17,7 +17,7 @@ use super::Shop;
 use crate::{
     Probe,
     invariants::{INVARIANTS, SIMULATED_MONEY},
-    until,
+    plaintext, until,
 };
 
 /// How long the messages that are not dead-lettered may take to finish.
@@ -115,7 +115,7 @@ impl Drop for Shop {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {
                 let url = format!("{}api/vhosts/{name}", servers.management_url);
-                let request = Client::new().request(Method::DELETE, url);
+                let request = plaintext().build().expect("a client").request(Method::DELETE, url);
                 drop(request.basic_auth(&admin.user, Some(admin.password.expose_secret())).send().await);
                 let drop_database = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
                 // PostgreSQL refuses while an autovacuum worker uses the database: we cannot be a member of its role.

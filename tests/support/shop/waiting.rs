@@ -4,13 +4,14 @@ use orderflow_service::{Roster, store::missing::ConsumedEvents};
 use orderflow_worker::roster;
 
 use super::Shop;
-use crate::until;
+use crate::{until, until_measured};
 
 impl Shop {
     /// Waits until at least this many orders have this status.
     pub async fn until_orders(&self, status: &str, wanted: i64) {
         let query = format!("SELECT count(*) FROM orders.orders WHERE status = '{status}'");
-        until(&format!("{wanted} orders are {status}"), async || {
+        // The benchmark measures this wait.
+        until_measured(&format!("{wanted} orders are {status}"), async || {
             let count = self.number(&query).await;
             if count >= wanted { Ok(()) } else { Err(count) }
         })

@@ -5,7 +5,7 @@ use orderflow_tests::{Browser, DESKTOP, Order, Shop};
 use super::pictures::show;
 use crate::{
     admin::{ADA, start_web_for_operators},
-    dead_letters::{mend_payments, with_dead_orders},
+    dead_letters::{repair_payments, with_dead_orders},
 };
 
 /// Presses the button that replays the first group of dead letters; the button's name contains their reason.
@@ -67,7 +67,7 @@ async fn operator_finds_an_order_and_replays_its_dead_letter_in_pictures() {
     browser.click("link", "Its dead letters").await;
     browser.until_text("One by one").await;
     show(&browser, "console-dead-letters").await;
-    mend_payments(&shop).await;
+    repair_payments(&shop).await;
     browser.run(THROW_GROUP).await;
     browser.until_text("Discard 1 message?").await;
     show(&browser, "console-discard").await;

@@ -1,6 +1,6 @@
 //! The shop under host names other than its own, and under one that browsers trust less.
 
-use orderflow_tests::{Browser, DESKTOP, Shop};
+use orderflow_tests::{Browser, DESKTOP, Shop, own::free_address};
 
 use super::{MUG, WORKS, buy, fill_in_address, place, start_web, start_web_at};
 
@@ -37,7 +37,7 @@ async fn other_host_names_lead_to_the_shops_own_address_or_show_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn orders_are_followed_and_cancelled_in_plaintext_at_a_named_host() {
     let mut shop = Shop::open().await;
-    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+    let free = free_address();
     let root = format!("http://shop.lan:{}", free.port());
     let settings = [("PUBLIC_URL", root.as_str()), ("PLAINTEXT_HOSTS", "shop.lan")];
     start_web_at(&mut shop, &free.to_string(), &settings).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use orderflow_tests::{Browser, DESKTOP, PHONE, Shop};
+use orderflow_tests::{Browser, DESKTOP, PHONE, Shop, add_products};
 
 use super::{MUG, WORKS, buy, fill_in_address, start_web, steps};
 
@@ -121,20 +121,7 @@ async fn incomplete_form_names_its_errors_and_keeps_its_content() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_three_thousand_products_is_found_kept_and_bought_at_the_shown_price() {
     let mut shop = Shop::open().await;
-    shop.execute(
-        "INSERT INTO catalogue.products (sku, name, price, currency, position)
-         SELECT 'THING-' || n, 'Thing number ' || n, 100, 'EUR', 100 + n FROM generate_series(1, 3000) AS n",
-    )
-    .await;
-    shop.execute(
-        "INSERT INTO inventory.stock (sku, available) SELECT sku, 50 FROM catalogue.products WHERE sku LIKE 'THING-%'",
-    )
-    .await;
-    shop.execute(
-        "INSERT INTO inventory.movements (sku, kind, quantity)
-         SELECT sku, 'adjusted', 50 FROM catalogue.products WHERE sku LIKE 'THING-%'",
-    )
-    .await;
+    add_products(&shop, 3_000).await;
     let web = start_web(&mut shop, &[]).await;
     let browser = Browser::open(&web.root, DESKTOP).await;
     browser.until_text("1 to 24 of 3012 products").await;
@@ -157,7 +144,7 @@ async fn one_of_three_thousand_products_is_found_kept_and_bought_at_the_shown_pr
     browser.refresh().await;
     browser.until_text("1 to 24 of 3012 products").await;
     browser
-        .until_true("the cart is whole", "return document.getElementById('cart-amount').textContent === '15.99 EUR'")
+        .until_true("the cart is whole", "return document.getElementById('cart-amount').textContent === '45.98 EUR'")
         .await;
     assert_eq!(browser.run(sent).await, chosen);
     fill_in_address(&browser).await;
@@ -168,13 +155,13 @@ async fn one_of_three_thousand_products_is_found_kept_and_bought_at_the_shown_pr
     })
     .await;
     browser.click("button", "Place order").await;
-    browser.until_text("The total was 15.99 EUR and is now 100.99 EUR.").await;
+    browser.until_text("The total was 45.98 EUR and is now 130.98 EUR.").await;
     browser.axe().await;
     assert_eq!(shop.number("SELECT count(*) FROM orders.orders").await, 0);
     // The browser notes that the answer was 422.
     browser.errors().await;
     super::place(&browser).await;
-    assert_eq!(shop.number("SELECT total FROM orders.orders").await, 10_099);
+    assert_eq!(shop.number("SELECT total FROM orders.orders").await, 13_098);
     browser.no_errors().await;
     shop.start_worker(&[]).await;
     shop.close().await;

@@ -4,7 +4,7 @@ use orderflow_tests::{Browser, DESKTOP, Screen};
 
 use crate::{
     admin::{ADA, start_web_for_operators},
-    dead_letters::{mend_payments, with_dead_orders},
+    dead_letters::{repair_payments, with_dead_orders},
 };
 
 /// A small laptop, and half of a large screen next to a terminal.
@@ -32,7 +32,7 @@ async fn console_tables_are_not_cut() {
     browser.until_text("2 failed messages need attention.").await;
     let order = format!("/ops/orders/{}", orders[0].id);
     browser.go_to(&format!("{}{order}", operators.web.root)).await;
-    mend_payments(&shop).await;
+    repair_payments(&shop).await;
     browser.click("button", "Replay…").await;
     browser.until_text("Replay 1 message?").await;
     browser.click("button", "Replay").await;

@@ -1,6 +1,6 @@
 //! Setting stock in the console.
 
-use orderflow_tests::Shop;
+use orderflow_tests::{Shop, add_products};
 use reqwest::StatusCode;
 use serde_json::json;
 
@@ -42,8 +42,19 @@ async fn stock_is_set_only_if_it_has_not_changed_since_the_page_was_shown() {
     sell_five(&shop).await;
     is_a_page(&post(&mut ada, path, &same).await, 409, "there are 999990");
     let set = post(&mut ada, path, &[("expected", "999990"), ("available", "1000000")]).await;
-    assert_eq!(set.status, StatusCode::SEE_OTHER, "{set:?}");
+    assert_eq!((set.status, set.header("location")), (StatusCode::SEE_OTHER, "/ops/products?set=MUG-BLUE"), "{set:?}");
+    assert!(
+        page(&mut ada, set.header("location")).await.text.contains("The stock of MUG-BLUE is set: 1000000 available")
+    );
     assert_eq!(available().await, 1_000_000);
+    for wrong in ["-1", ""] {
+        let refused = post(&mut ada, path, &[("available", wrong), ("expected", "1000000")]).await;
+        assert!(refused.status.is_client_error(), "{wrong}: {refused:?}");
+    }
+    let log = page(&mut ada, "/ops/audit").await;
+    let told = "Set the stock of MUG-BLUE from 999990 to 1000000 (+10).";
+    assert!(log.text.contains(told) && log.text.contains("Logged in to the console."), "{}", log.text);
+    assert!(!log.text.contains("&#34;") && !log.text.contains("stock.set"), "sentences, not JSON: {}", log.text);
     let details = &operators.get("/admin/audit").await["items"][0]["details"];
     assert_eq!(*details, json!({ "before": 999_990, "available": 1_000_000, "expected": 999_990 }));
     shop.close().await;
@@ -59,11 +70,7 @@ async fn sell_five(shop: &Shop) {
 async fn three_thousand_products_are_paged_and_searched() {
     let mut shop = Shop::open().await;
     let (_, operators) = start_web_for_operators(&mut shop, &[]).await;
-    shop.execute(
-        "INSERT INTO catalogue.products (sku, name, price, currency, position)
-         SELECT 'THING-' || n, 'Thing number ' || n, 100, 'EUR', 100 + n FROM generate_series(1, 3000) AS n",
-    )
-    .await;
+    add_products(&shop, 3_000).await;
     let mut ada = logged_in(&operators, ADA).await;
     let first = page(&mut ada, "/ops/products").await;
     assert!(first.text.contains("Page 1 of 31") && first.text.len() < 150_000, "{} bytes", first.text.len());
@@ -73,7 +80,7 @@ async fn three_thousand_products_are_paged_and_searched() {
     assert!(found.text.contains("THING-2999") && !found.text.contains("MUG-BLUE"), "{}", found.text);
     assert!(page(&mut ada, "/ops/products?q=elephant").await.text.contains("No product matches"));
     // After setting the stock, the same part of the list is shown.
-    let fields = [("available", "3"), ("expected", "0"), ("q", "number"), ("page", "2")];
+    let fields = [("available", "3"), ("expected", "50"), ("q", "number"), ("page", "2")];
     let set = post(&mut ada, "/ops/products/THING-150/stock", &fields).await;
     assert_eq!(set.header("location"), "/ops/products?set=THING-150&q=number&page=2", "{set:?}");
     shop.close().await;

@@ -2,32 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use orderflow_tests::{Page, Shop, VISA, Visitor};
+use orderflow_tests::{Page, Shop, VISA, Visitor, add_products};
 
 use super::{form, leads_to_an_order};
 
 /// With this many products the form once had a field for each, and an order for one mug failed with 413.
-const PRODUCTS: i64 = 3_000;
+const PRODUCTS: u32 = 3_000;
 
 /// Limit for a page without its pictures, in bytes.
 const LIGHT: usize = 60_000;
-
-async fn stock(shop: &Shop) {
-    shop.execute(&format!(
-        "INSERT INTO catalogue.products (sku, name, price, currency, position)
-         SELECT 'THING-' || n, 'Thing number ' || n, 100 + n, 'EUR', 100 + n FROM generate_series(1, {PRODUCTS}) AS n"
-    ))
-    .await;
-    shop.execute(
-        "INSERT INTO inventory.stock (sku, available) SELECT sku, 50 FROM catalogue.products WHERE sku LIKE 'THING-%'",
-    )
-    .await;
-    shop.execute(
-        "INSERT INTO inventory.movements (sku, kind, quantity)
-         SELECT sku, 'adjusted', 50 FROM catalogue.products WHERE sku LIKE 'THING-%'",
-    )
-    .await;
-}
 
 /// Returns all fields of the page's form as a browser without scripts sends them, with these values entered.
 fn filled_in(page: &Page, entered: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -53,7 +36,7 @@ async fn send(visitor: &mut Visitor, fields: &[(String, String)]) -> Page {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_three_thousand_products_can_be_bought_without_a_script() {
     let mut shop = Shop::open().await;
-    stock(&shop).await;
+    add_products(&shop, PRODUCTS).await;
     let web = shop.start_web().await;
     shop.start_worker(&[]).await;
     let mut visitor = Visitor::new(&web);
@@ -101,7 +84,7 @@ async fn one_of_three_thousand_products_can_be_bought_without_a_script() {
 #[tokio::test(flavor = "multi_thread")]
 async fn cart_with_too_many_products_is_not_reported_as_empty() {
     let mut shop = Shop::open().await;
-    stock(&shop).await;
+    add_products(&shop, PRODUCTS).await;
     let web = shop.start_web().await;
     let mut visitor = Visitor::new(&web);
     let key = visitor.get("/").await.field("key");

@@ -75,7 +75,7 @@ async fn an_order_is_cancelled_by_its_button_without_a_script() {
     let judging = ["shipping.order-cancel-requested", "order.*"];
     shop.start_worker(&judging).await;
     shop.until_orders("cancelling", 1).await;
-    shop.start_worker_without(&judging, &[]).await;
+    shop.start_worker(&[]).await;
     shop.until_orders("cancelled", 1).await;
     let page = visitor.get(&path).await;
     assert_eq!(page.element("headline"), "Your order is cancelled");
