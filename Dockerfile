@@ -20,12 +20,14 @@ ARG REVISION_DATE
 ENV ORDERFLOW_REVISION=${REVISION} ORDERFLOW_REVISION_DATE=${REVISION_DATE}
 # --locked: the versions of Cargo.lock, with which the tests ran, or no build. Without --workspace it builds only what
 # ships, without fault injection, which the same step verifies. The caches belong to the builder and are not in the
-# image, so the programs are copied out of them in the same step.
+# image, so the programs are copied out of them in the same step, without debug information, most of their size. A
+# backtrace still names functions, and a panic its line.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/src/target,sharing=locked \
     cargo build --locked --release \
     && ! grep --quiet --text ORDERFLOW_WITHOUT target/release/orderflow target/release/orderflow-worker \
-    && install -D -t /out target/release/orderflow target/release/orderflow-worker
+    && install -D -t /out target/release/orderflow target/release/orderflow-worker \
+    && strip --strip-debug /out/*
 
 FROM debian:${DEBIAN_VERSION}-slim
 # generated: version

@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 # Versions of the servers, for every target that starts servers: scripts/debian.sh.
 export RABBITMQ POSTGRES
-.PHONY: help demo test test-full services services-down bench faults check generate pictures schema env
+.PHONY: help demo test test-full services services-down bench faults containers check generate pictures schema env
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ bench: ## measures into bench/out/ (QUICK=1: one short round)
 
 faults: ## breaks everything on a seeded schedule and checks that nothing is lost (SEED=7 MINUTES=5 FAULTS=kill,cut RABBITMQ=4.3 POSTGRES=18)
 	@SEED=$(SEED) MINUTES=$(MINUTES) FAULTS=$(FAULTS) PROFILE=$(PROFILE) scripts/faults.sh $(ARGS)
+
+containers: ## builds the image and runs docker-compose.yml in its own Docker Engine: set-up, scaling, restart, upgrade, lack of memory (as root; 6 GB)
+	@scripts/containers.sh $(ARGS)
 
 check: ## checks format, lints, documentation, licences, generated files
 	@scripts/check.sh

@@ -113,6 +113,7 @@ units_of() {
     case $1 in
     postgresql) echo 'postgresql*' ;;
     rabbitmq-server) echo 'rabbitmq-server*|epmd*' ;;
+    docker.io) echo 'docker|docker.*|containerd|containerd.*' ;;
     *) echo "$1|$1.*" ;;
     esac
 }
@@ -142,14 +143,18 @@ unblock_starts() {
     done
 }
 
-# update-rc.d works for both kinds of init, running or not. Erlang's port mapper, which comes with RabbitMQ, has only
-# systemd units.
+# update-rc.d works for both kinds of init, running or not. Erlang's port mapper, which comes with RabbitMQ, and
+# containerd have only systemd units. Docker's service has another name than its package.
 disable_units() {
-    local package
+    local package units=()
     for package; do
-        as_root update-rc.d "$package" disable || true
+        as_root update-rc.d "${package%.io}" disable || true
     done >>"$DEV/log/apt.log" 2>&1
-    if [[ " $* " == *" rabbitmq-server "* ]] && command -v systemctl >/dev/null; then
-        as_root systemctl disable epmd.service epmd.socket >>"$DEV/log/apt.log" 2>&1 || true
+    case " $* " in
+    *' rabbitmq-server '*) units+=(epmd.service epmd.socket) ;;&
+    *' docker.io '*) units+=(docker.socket containerd.service) ;;
+    esac
+    if [ "${#units[@]}" != 0 ] && command -v systemctl >/dev/null; then
+        as_root systemctl disable "${units[@]}" >>"$DEV/log/apt.log" 2>&1 || true
     fi
 }

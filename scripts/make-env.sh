@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Writes .env for docker-compose.yml, with new passwords. An existing .env keeps every line and gets missing passwords
 # added: a version of Orderflow may need more of them than the previous one.
+#
+#   make-env.sh [FILE]   another file than .env, for an installation that is only tried
 set -euo pipefail
 umask 077
 
@@ -9,7 +11,7 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 . "$HERE/lib.sh"
 
 # It may be a link, which must stay one.
-FILE=$(readlink -m "$ROOT/.env")
+FILE=$(readlink -m "${1:-$ROOT/.env}")
 
 # Prints every service's name as part of a setting's name.
 names() {

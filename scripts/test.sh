@@ -80,6 +80,11 @@ if [ "$FULL" = yes ]; then
     "$HERE/check_shipped.sh" --release 8>&-
 fi
 
+# The image and docker-compose.yml, where a Docker Engine can run.
+if [ "$FULL" = yes ]; then
+    "$HERE/containers.sh" --if-possible 8>&-
+fi
+
 # Checks that the benchmark works; no figure is asserted.
 if [ "$FULL" = yes ]; then
     QUICK=1 "$HERE/bench.sh" 8>&-

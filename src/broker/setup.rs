@@ -39,6 +39,8 @@ impl Management {
             return self.apply_without_administrator(&who.name, roster, topology).await;
         }
         self.put(&format!("vhosts/{}", self.vhost()), &json!({})).await?;
+        // Before the users: RabbitMQ 4.3 refuses topic rights on an exchange that does not exist.
+        self.request(Method::POST, &format!("definitions/{}", self.vhost()), Some(topology)).await?;
         let exist = self.user_names().await?;
         let mut applied = Applied::default();
         for user in self.users(roster) {
@@ -51,7 +53,6 @@ impl Management {
             }
             self.apply_user(&user, exists).await?;
         }
-        self.request(Method::POST, &format!("definitions/{}", self.vhost()), Some(topology)).await?;
         for policy in self.retired_policies().await? {
             self.delete_policy(&policy).await?;
         }
