@@ -123,21 +123,20 @@ impl Management {
     /// Fails as [`Management::new`] does.
     pub fn within(config: AdminConfig, timeout: Duration) -> Result<Self, ManagementError> {
         tls::install();
-        let mut client = Client::builder().timeout(timeout);
+        let unreachable = |source| ManagementError::Unreachable { url: config.management_url.to_string(), source };
+        let client = Client::builder().timeout(timeout);
         // Each request carries the administrator's password. Over HTTPS it stays encrypted whatever redirects follow.
-        // In plaintext it goes only to the permitted host: no redirect, no proxy.
-        client = match config.management_url.scheme() {
-            "https" => client.https_only(true),
-            _ => client.no_proxy().redirect(reqwest::redirect::Policy::none()),
+        // In plaintext it goes only to the permitted host: no redirect, no proxy. Reading the system's certificates would
+        // take longer than the request.
+        let client = match (config.management_url.scheme(), &config.own_ca) {
+            ("https", None) => client.https_only(true),
+            ("https", Some(own_ca)) => {
+                let roots = reqwest::Certificate::from_pem_bundle(own_ca.pem().as_bytes());
+                client.https_only(true).tls_certs_merge(roots.map_err(unreachable)?)
+            }
+            _ => client.no_proxy().redirect(reqwest::redirect::Policy::none()).tls_certs_only([]),
         };
-        if let Some(own_ca) = &config.own_ca {
-            let roots = reqwest::Certificate::from_pem_bundle(own_ca.pem().as_bytes());
-            let unusable = |source| ManagementError::Unreachable { url: config.management_url.to_string(), source };
-            client = client.tls_certs_merge(roots.map_err(unusable)?);
-        }
-        let client = client
-            .build()
-            .map_err(|source| ManagementError::Unreachable { url: config.management_url.to_string(), source })?;
+        let client = client.build().map_err(unreachable)?;
         Ok(Self { client, config })
     }
 

@@ -27,7 +27,7 @@ pub struct OwnCa {
 struct Last {
     pem: Arc<str>,
     /// Why the file has become unusable, as logged.
-    told: Option<String>,
+    logged: Option<String>,
 }
 
 /// Without the certificates, which are long.
@@ -51,7 +51,7 @@ impl OwnCa {
             let path = PathBuf::from(text);
             let pem =
                 tls::read_authorities(&path).map_err(|error| format!("expected a file of certificates: {error}"))?;
-            Ok(Self { path, last: Arc::new(Mutex::new(Last { pem: pem.into(), told: None })) })
+            Ok(Self { path, last: Arc::new(Mutex::new(Last { pem: pem.into(), logged: None })) })
         })
     }
 
@@ -62,16 +62,16 @@ impl OwnCa {
         let read = tls::read_authorities(&self.path);
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         match read {
-            Ok(pem) if *pem == *last.pem => last.told = None,
+            Ok(pem) if *pem == *last.pem => last.logged = None,
             Ok(pem) => {
                 tracing::info!(file = %self, "TLS_CA has changed; new connections trust the CAs that it now contains");
-                *last = Last { pem: pem.into(), told: None };
+                *last = Last { pem: pem.into(), logged: None };
             }
             Err(error) => {
                 let error = error.to_string();
-                if last.told.as_ref() != Some(&error) {
+                if last.logged.as_ref() != Some(&error) {
                     tracing::warn!(error, "cannot load TLS_CA again; the previous CAs stay trusted");
-                    last.told = Some(error);
+                    last.logged = Some(error);
                 }
             }
         }
