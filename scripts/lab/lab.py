@@ -37,7 +37,12 @@ MOST_REQUESTS = 32
 STATES_FOR_SECONDS = 0.5
 
 # Who acts next, by an order's status. Everything also needs the order service, which writes the status.
-NEXT = {"pending": ["payment", "order"], "paid": ["inventory", "order"], "reserved": ["shipping", "order"]}
+NEXT = {
+    "pending": ["payment", "order"],
+    "paid": ["inventory", "order"],
+    "reserved": ["shipping", "order"],
+    "cancelling": ["inventory", "payment", "order"],
+}
 
 # Buttons that run a command of operators.
 COMMANDS = {"queues": ["queues"], "dead-letters": ["dlq", "list"], "replay": ["dlq", "replay", "--all", "--yes"]}
@@ -66,10 +71,10 @@ class Lab:
     def shown(self):
         """Returns all that the page shows, except the answers to its buttons."""
         states = self._examine()
-        orders, problem = self._orders.shown()
+        orders, placed, problem = self._orders.shown()
         for order in orders:
             order["waits"] = self._waits(order, states)
-        return {"processes": list(states.values()), "orders": orders, "problem": problem}
+        return {"processes": list(states.values()), "orders": orders, "placed": placed, "problem": problem}
 
     def _examine(self):
         """Returns the state of each process, by name. A worker that hangs delays the answer by 2 s."""
@@ -95,7 +100,7 @@ class Lab:
         if broker and not broker["ok"]:
             return f"Waits for RabbitMQ, which is {broker['state']}. What is not published yet is in the outbox."
         for name in NEXT.get(order["status"], []):
-            if name in states and not states[name]["runs"]:
+            if name in states and not states[name]["ok"]:
                 return f"Waits for {name}: its worker is {states[name]['state']}."
         return None
 

@@ -136,9 +136,10 @@ class Orders:
         return None
 
     def shown(self):
-        """Returns the newest orders, newest first, and what went wrong when they were read."""
+        """Returns the newest orders, newest first, the number of all, and what went wrong when they were read."""
         with self._lock:
-            return [order.shown() for order in reversed(self._orders[-MOST_SHOWN:])], self._problem
+            newest = [order.shown() for order in reversed(self._orders[-MOST_SHOWN:])]
+            return newest, len(self._orders), self._problem
 
     def count(self):
         """Returns a sentence on what became of all orders."""

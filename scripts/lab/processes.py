@@ -141,9 +141,9 @@ class Worker:
             self._child.poll()
         if not is_running(self._pid_file, self._mark):
             return ("killed" if self._killed else f"ended unexpectedly, its log is {self._log}"), False, False
-        ready = self._is_ready()
-        words = "ready" if ready else "running, but not ready"
-        return (f"{words}, one retry only" if self._one_retry else words), True, ready
+        if not self._is_ready():
+            return "not ready", True, False
+        return ("ready, one retry" if self._one_retry else "ready"), True, True
 
     def _is_ready(self):
         address = self._environment.get(b"WORKER_LISTEN", b"").decode()

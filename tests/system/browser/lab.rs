@@ -13,6 +13,7 @@ use nix::{
 };
 use orderflow_tests::{Browser, Child, PHONE, Screen, Shop, Web, program_path};
 use reqwest::{Client, Method, StatusCode};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::start_web;
@@ -81,6 +82,19 @@ async fn start_workers(shop: &mut Shop, demo: &Demo) -> Child {
     payment
 }
 
+/// Returns where the list of processes begins, in pixels from the top of the page.
+async fn top_of_processes(browser: &Browser) -> Value {
+    let list = "document.getElementById('processes').getBoundingClientRect()";
+    browser.run(&format!("return Math.round({list}.top + window.scrollY)")).await
+}
+
+/// Clicks a button of the page. WebDriver scrolls upwards only until a button is in the window, where the notice may
+/// cover it; from the top it scrolls downwards.
+async fn press(browser: &Browser, name: &str) {
+    browser.run("window.scrollTo(0, 0)").await;
+    browser.click("button", name).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn visitor_kills_a_worker_and_the_order_waits_until_it_is_started_again() {
     let demo = Demo::new();
@@ -90,24 +104,33 @@ async fn visitor_kills_a_worker_and_the_order_waits_until_it_is_started_again() 
     let (_lab, root) = demo.start_lab(&web.root, &["payment"], &shop.operator_settings()).await;
 
     let browser = Browser::open(&root, NARROW).await;
-    browser.click("button", "Kill: payment").await;
+    browser.find("button", "Kill: payment").await;
+    let top = top_of_processes(&browser).await;
+    press(&browser, "Kill: payment").await;
     assert_eq!(payment.ended().await.signal(), Some(Signal::SIGKILL as i32));
-    browser.click("button", "Order with a card that works").await;
+    browser.until_text("payment: killed with SIGKILL.").await;
+    assert_eq!(top_of_processes(&browser).await, top, "the notice moves no button");
+    press(&browser, "Order with a card that works").await;
     browser.until_text("Waits for payment: its worker is killed.").await;
+    press(&browser, "Why? Order").await;
+    let explained = "const output = document.querySelector('.order pre');
+        const { top, bottom } = output.getBoundingClientRect();
+        return output.innerText.includes('payment.order-created') && top < window.innerHeight && bottom > 0";
+    browser.until_true("the order's card explains, in view, what it waits for", explained).await;
     browser.axe().await;
 
-    browser.click("button", "Start again: payment").await;
+    press(&browser, "Start again: payment").await;
     let shipped = "return document.querySelector('[data-status=shipped]') !== null";
     browser.until_true("the order ships", shipped).await;
-    browser.click("button", "Prove it").await;
+    press(&browser, "Prove it").await;
     browser.until_text("all holds").await;
     browser.until_text("Accepted on this page: 1 = 1 shipped + 0 declined").await;
-    browser.until_text("Exit status 0").await;
+    browser.until_text("orderflow audit ended with exit status 0.").await;
     browser.set(NARROW.dark()).await;
     browser.axe().await;
     assert_eq!(browser.run("return document.documentElement.scrollWidth").await, NARROW.width, "nothing is cut off");
 
-    browser.click("button", "Kill: payment").await;
+    press(&browser, "Kill: payment").await;
     browser.until_text("payment: killed with SIGKILL.").await;
     browser.no_errors().await;
     shop.close().await;
