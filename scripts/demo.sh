@@ -200,7 +200,7 @@ console       http://${ADDRESS[console]}/ops
 RabbitMQ      ${RABBITMQ_MANAGEMENT_URL:-unknown, because AMQP_URL was given without RABBITMQ_MANAGEMENT_URL}
               user orderflow-inspector, password ${AMQP_INSPECTOR_PASSWORD:-unknown}
               may read ….dlq and orders.unrouted; Get messages requeues what it
-              takes, except with Automatic ack
+              takes; other Ack Modes may delete it
 mail          $(mail_link)
 metrics       /metrics at each of these addresses$(metrics_addresses)
 logs          $DEMO/{$(IFS=, && printf '%s' "${PROCESSES[*]}")}.log
