@@ -197,7 +197,7 @@ mod tests {
             let file = format!("AMQP_{user}_PASSWORD_FILE");
             let given = [("AMQP_ADMIN_URL", "amqp://localhost"), (file.as_str(), "/nowhere/password")];
             let source: Source = given.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect();
-            let refused = open(&source).err().expect("it cannot be read").to_string();
+            let refused = open(&source).expect_err("it cannot be read").to_string();
             assert!(refused.contains(&file), "{refused}");
         }
     }

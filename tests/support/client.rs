@@ -57,7 +57,6 @@ pub fn body(sku: &str, quantity: i64, method: &str) -> Value {
 
 /// Returns a builder of HTTP clients for plaintext addresses. Any other client reads and parses all certificates of the
 /// system when it is built: hundreds of files, in a program that is not optimised.
-#[must_use]
 pub fn plaintext() -> ClientBuilder {
     orderflow_service::tls::install();
     Client::builder().tls_certs_only([])
