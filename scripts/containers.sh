@@ -46,6 +46,8 @@ possible() {
     [ "$(id -u)" = 0 ] || unable "only root can start a Docker Engine"
     command -v apt-get >/dev/null || unable "the stand-ins need Debian or Ubuntu"
     command -v rustc >/dev/null || unable "rustc, which the build's stand-in copies, is not on the PATH"
+    [ "$(rustc --print sysroot)" != /usr ] ||
+        unable "the build's stand-in needs a compiler in a directory of its own, as rustup installs it"
     engine_stop
     ! grep -qx dockerd /proc/[0-9]*/comm 2>/dev/null ||
         unable "another Docker Engine runs here, and its firewall rules would stop these containers' traffic"
@@ -164,7 +166,8 @@ orders_placed() { wc -l <"$ORDERS"; }
 
 # Starts customers, who place orders one after the other until stop_customers.
 start_customers() {
-    orders keep-placing >"$LOGS/customers.log" 2>&1 &
+    # Not through `orders`: $! would be a shell, and a signal would end that instead of the customers.
+    python3 -B "$HERE/container_orders.py" "$SHOP" "$ORDERS" keep-placing >"$LOGS/customers.log" 2>&1 9>&- &
     CUSTOMERS=$!
     five_more_orders
 }

@@ -82,8 +82,9 @@ install_stopped() (
     [ "$#" -gt 0 ] || return 0
     may_install "$@"
     trap unblock_starts EXIT
-    block_starts "$@"
-    install_packages "$@"
+    # Also where the caller's || turns `set -e` off: without the policy the packages would start their servers.
+    block_starts "$@" || exit
+    install_packages "$@" || exit
     disable_units "$@"
 )
 

@@ -8,7 +8,8 @@
 install_docker() {
     local packages=()
     [ -x /usr/sbin/dockerd ] && [ -x /usr/bin/docker ] || packages+=(docker.io)
-    install_stopped "${packages[@]}"
+    # The caller's || turns `set -e` off here.
+    install_stopped "${packages[@]}" || return
     need_command debootstrap debootstrap
     # On machines without the keys of Debian's releases.
     [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || install_packages debian-archive-keyring
@@ -50,21 +51,23 @@ engine_stop() {
         say "The Docker Engine did not stop within 60 s and is killed; its log is $LOGS/engine.log"
         kill -KILL "$(cat "$STATE/engine.pid")" || true
     fi
-    for target in $(awk -v below="$STATE/" 'index($2, below) == 1 { print $2 }' /proc/self/mounts); do
-        umount --lazy "$target"
+    # The innermost first: detaching a mount detaches those below it.
+    for target in $(awk -v below="$STATE/" 'index($2, below) == 1 { print $2 }' /proc/self/mounts | tac); do
+        umount --lazy "$target" || true
     done
 }
 
 # Removes every container, volume and network; images and build caches stay for the next run.
 engine_clear() {
-    local containers volumes
+    local containers volumes failed=0
     mapfile -t containers < <(docker ps --all --quiet)
-    [ "${#containers[@]}" = 0 ] || docker rm --force --volumes "${containers[@]}"
+    [ "${#containers[@]}" = 0 ] || docker rm --force --volumes "${containers[@]}" || failed=1
     mapfile -t volumes < <(docker volume ls --quiet)
-    [ "${#volumes[@]}" = 0 ] || docker volume rm --force "${volumes[@]}"
-    docker network prune --force
-    docker image prune --force
-    docker builder prune --force --keep-storage 6GB
+    [ "${#volumes[@]}" = 0 ] || docker volume rm --force "${volumes[@]}" || failed=1
+    docker network prune --force || failed=1
+    docker image prune --force || failed=1
+    docker builder prune --force --keep-storage 6GB || failed=1
+    return "$failed"
 }
 
 # from_dockerfile NAME: prints the default of an argument of our Dockerfile.
@@ -136,7 +139,6 @@ build_rust() {
     image=rust:$(from_dockerfile RUST_VERSION)-slim-$(from_dockerfile DEBIAN)
     compiler=$(rustc --version)
     sysroot=$(rustc --print sysroot)
-    [ "$sysroot" != /usr ] || die "The stand-in for $image needs a compiler in a directory of its own, as rustup installs it."
     [ "$(docker image inspect --format '{{.Config.Labels.compiler}}' "$image" 2>/dev/null)" != "$compiler" ] || return 0
     tar -c -C "$ROOT/scripts/stand-ins/rust" Dockerfile -C /etc/ssl/certs --dereference ca-certificates.crt \
         -C "$sysroot" --transform 's,^\(bin\|lib\)\(/\|$\),toolchain/\1\2,' bin lib |
