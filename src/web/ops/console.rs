@@ -72,7 +72,7 @@ pub enum ConsoleError {
     /// `AMQP_ADMIN_URL` cannot be used.
     #[error(transparent)]
     Broker(#[from] BrokerError),
-    /// No client of the management API can be created.
+    /// The pool of connections to RabbitMQ cannot be created.
     #[error(transparent)]
     Queues(#[from] NotReady),
 }
