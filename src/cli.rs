@@ -164,7 +164,7 @@ pub enum RightsCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Prints the same as SQL, for a server on which someone else creates roles
+    /// Prints the roles and rights as SQL, for a server on which someone else creates roles
     Print,
     /// Restricts RabbitMQ's user orderflow-web to publishing order.*, once no older front end is connected
     ///

@@ -9,7 +9,8 @@ const INTRODUCTION: &str = "# Commands
 <!-- Written by `make generate` from the programs' command lines; not by hand. -->
 
 What `--help` of each command prints. Every command has `--help` and `--version`. The exit statuses of `orderflow` itself hold for each
-of its commands, unless the command lists its own. [RUNBOOK.md](RUNBOOK.md) says which command to use when.
+of its commands, unless the command lists its own. [RUNBOOK.md](RUNBOOK.md) says which command to use when, how to run it in containers,
+and what outbox, inbox, subscription and dead letter mean.
 
 | command | what |
 |---|---|

@@ -41,8 +41,8 @@ pub struct RegisterOptions {
     /// An event type that it publishes, such as NAME.done; may be repeated
     #[arg(long, value_name = "KIND")]
     publishes: Vec<String>,
-    /// Where it records the events that it has applied: `inbox` is messaging.inbox, so that missing deliveries can be
-    /// found; with `none` they cannot
+    /// Where it records the events that it has applied: `inbox` for messaging.inbox, `none` for anywhere else; missing
+    /// deliveries can be found only with `inbox`
     #[arg(long, value_name = "WHERE", default_value = "none", value_parser = ["inbox", "none"])]
     tracks: String,
     /// Prints JSON

@@ -76,7 +76,7 @@ pub enum RunError {
 /// A part of the front end that a process can run alone, with fewer rights and secrets than both need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Part {
-    /// The shop and its API, at LISTEN; OPS_LISTEN serves only metrics
+    /// The shop and its API, at LISTEN; OPS_LISTEN serves only /metrics and /healthz
     Shop,
     /// The operators' console and API, at OPS_LISTEN
     Console,

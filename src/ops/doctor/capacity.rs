@@ -16,8 +16,8 @@ use crate::{
     web::Part,
 };
 
-/// The connections to RabbitMQ that a worker for all services, a front end and an operator's dead-letter command open:
-/// docs/OPERATORS.md, "Connections".
+/// The connections to RabbitMQ that a shop needs: up to nine for a worker for all services, a front end and an
+/// operator's command (docs/OPERATORS.md, "Connections"), and one in reserve.
 const BROKER_CONNECTIONS: usize = 10;
 
 /// Finds roles that allow fewer connections than one process opens.

@@ -16,7 +16,7 @@ use crate::ops::{queues::report::rate, words::short_span};
 /// failures, the keys.
 const FRAME: usize = 7;
 
-/// The failures get at least this many rows of a low screen, if there are as many.
+/// The rows that failed attempts get even on a low screen, if there are that many.
 const FAILURES: usize = 4;
 
 /// Stands for an unknown value in a table.
@@ -269,7 +269,7 @@ mod tests {
     #[test]
     fn readme_shows_the_small_screen() {
         let readme = include_str!("../../../README.md");
-        // Without the title line, which looks like a command, and without the keys.
+        // README.md omits the title line, which looks like a command, and the keys.
         for line in drawn(&sample::busy(), 80, 24).lines().skip(1).take(12) {
             let line = line.trim_matches('"').trim_end();
             assert!(readme.contains(line), "README.md does not show {line:?}");

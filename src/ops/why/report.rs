@@ -33,7 +33,7 @@ pub struct Report {
     pub attempts: Option<Vec<Attempt>>,
     /// Events that the broker has not confirmed.
     pub outbox: Option<Vec<Waiting>>,
-    /// Events that a subscription has not applied and that are not known to be anywhere.
+    /// Missing deliveries: events that a subscription has not applied and whose whereabouts are unknown.
     pub missing_deliveries: Option<Vec<Missing>>,
     /// Queues of services that do not record what they have applied: their missing deliveries are unknown.
     pub not_tracked: Option<Vec<String>>,

@@ -45,7 +45,7 @@ pub struct Console {
     pub stop: CancellationToken,
     /// The secrets of sessions: the first signs, all verify.
     pub secrets: Arc<[SecretString]>,
-    /// The figures of the last minutes.
+    /// The figures of the last five minutes, for the overview.
     pub flow: Flow,
     /// Links to other programs' pages.
     pub links: Links,
@@ -66,13 +66,13 @@ pub struct Broker {
 /// Why the console cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum ConsoleError {
-    /// `DATABASE_URL`.
+    /// `DATABASE_URL` cannot be used.
     #[error("DATABASE_URL cannot be used: {0}")]
     Database(#[from] diesel::ConnectionError),
-    /// `AMQP_ADMIN_URL`.
+    /// `AMQP_ADMIN_URL` cannot be used.
     #[error(transparent)]
     Broker(#[from] BrokerError),
-    /// `AMQP_ADMIN_URL`.
+    /// The pool of connections to RabbitMQ cannot be created.
     #[error(transparent)]
     Queues(#[from] NotReady),
 }

@@ -42,7 +42,8 @@ const GIVE_UP: Duration = Duration::from_secs(40);
 /// The pause between two attempts to store the result.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// The most attempts to store the result: about a minute, after which other processes mark the replay as abandoned.
+/// The most attempts to store the result. They take up to about a minute, after which other processes mark the replay
+/// as abandoned.
 const ATTEMPTS: usize = 6;
 
 /// A replay that has started.

@@ -27,7 +27,7 @@ const ROLE: &str = "orderflow";
 /// The server, running or not.
 pub struct Postgres {
     installed: Installed,
-    /// The directory of its programs, as seen from inside their root.
+    /// The directory of its programs, as a path inside the Debian installation that has them.
     programs: PathBuf,
     directory: PathBuf,
     port: u16,
@@ -161,7 +161,7 @@ impl Postgres {
         }
     }
 
-    /// The server's URL as the product's role, in a database from which others are created.
+    /// Returns the URL for the product's role and its own database, from which others are created.
     #[must_use]
     pub fn url(&self) -> Url {
         self.url_of(ROLE, &self.role_password, ROLE)
@@ -177,7 +177,7 @@ impl Postgres {
 
     fn command(&self, program: &str) -> Command {
         let mut command = self.installed.command(self.programs.join(program), self.other_user());
-        // No variable of ours may point it to another server, and its user may not enter our directory.
+        // Our variables could point it to another server, and its user may be unable to enter our directory.
         command.env_clear().env("LANG", "C.UTF-8").env("PATH", "/usr/bin:/bin").current_dir("/");
         command.stdin(Stdio::null()).process_group(0).kill_on_drop(true);
         command

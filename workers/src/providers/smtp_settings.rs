@@ -10,7 +10,7 @@ use url::Host;
 /// The setting.
 pub const SMTP_URL: Setting = Setting::secret(
     "SMTP_URL",
-    "the mail server for MAIL=smtp: smtps://USER:PASSWORD@HOST (port 465, encrypted from the start) or smtp://USER:PASSWORD@HOST:587 (encrypted by STARTTLS if the server offers it; unencrypted only for this machine and hosts in PLAINTEXT_HOSTS); smtp://HOST?tls=required (port 587) requires STARTTLS and a valid certificate; ?tls=opportunistic changes only the default port (587 instead of 25)",
+    "the mail server for MAIL=smtp: smtps://USER:PASSWORD@HOST (port 465, encrypted from the start) or smtp://USER:PASSWORD@HOST:587 (STARTTLS and a valid certificate are required; for this machine and hosts in PLAINTEXT_HOSTS, STARTTLS is used only if offered, and the certificate is not checked); ?tls=required requires both for these hosts too; either value of ?tls= (required, opportunistic) changes the default port of smtp:// from 25 to 587",
 );
 
 /// How a connection to a mail server is encrypted.
@@ -40,7 +40,7 @@ pub struct SmtpServerConfig {
     pub own_ca: Option<OwnCa>,
 }
 
-/// The default ports: 25 (RFC 5321), and 465 with TLS from the start (RFC 8314). For mail submission, RFC 6409 has 587.
+/// The default ports: 25 (RFC 5321), and 465 with TLS from the start (RFC 8314).
 const FORM: Form = Form {
     schemes: &[
         Scheme { name: "smtp", port: 25, encrypted: false },
@@ -52,6 +52,7 @@ const FORM: Form = Form {
     query: Query::Only(&["tls"]),
 };
 
+/// The port of mail submission (RFC 6409): the default with `tls=` in the address.
 const SUBMISSION: u16 = 587;
 
 impl SmtpServerConfig {
@@ -105,8 +106,8 @@ mod tests {
         SmtpServerConfig::parse(text, &PlaintextHosts::read(&source))
     }
 
-    /// Without a parameter, a mail server on another machine must offer STARTTLS: else a man in the middle could remove
-    /// the offer and read the password.
+    /// A mail server on another machine must offer STARTTLS, even without `tls=required`. Otherwise an attacker on the
+    /// network could remove the offer and read the password.
     #[test]
     fn only_permitted_hosts_may_be_used_without_encryption() {
         for (url, host, port, encryption) in [

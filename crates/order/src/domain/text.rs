@@ -14,7 +14,7 @@ pub enum Flaw {
     Blank,
 }
 
-/// Letters without width. Unicode counts them as letters, but a name of them looks empty.
+/// Letters without width. Unicode counts them as letters, but a name that consists of them looks empty.
 const FILLERS: [char; 4] = ['\u{115F}', '\u{1160}', '\u{3164}', '\u{FFA0}'];
 
 /// Marks that set the direction of the spaces and punctuation next to them. Hebrew and Arabic addresses with house

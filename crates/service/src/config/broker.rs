@@ -21,7 +21,7 @@ pub(super) const AMQP_URL: Setting = Setting::secret(
 );
 pub(super) const AMQP_ADMIN_URL: Setting = Setting::secret(
     "AMQP_ADMIN_URL",
-    "RabbitMQ for operators' commands, /admin and /ops, such as amqp://orderflow-ops:PASSWORD@HOST:5672/VHOST; `orderflow topology apply`, `orderflow rights narrow` and all checks of `orderflow doctor` need an administrator",
+    "RabbitMQ for operators' commands, /admin and /ops, such as amqp://orderflow-ops:PASSWORD@HOST:5672/VHOST; `orderflow topology apply`, `orderflow rights narrow` and a complete `orderflow doctor` need an administrator",
 );
 pub(super) const RABBITMQ_MANAGEMENT_URL: Setting = Setting {
     name: "RABBITMQ_MANAGEMENT_URL",

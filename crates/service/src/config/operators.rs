@@ -80,7 +80,8 @@ impl fmt::Debug for OperatorToken {
 pub struct OperatorsConfig {
     /// The operators; without any, operator endpoints are off.
     pub tokens: Vec<OperatorToken>,
-    /// RabbitMQ as an administrator, if `AMQP_ADMIN_URL` is set: then its queues and dead letters can be shown.
+    /// RabbitMQ, if `AMQP_ADMIN_URL` is set: then its queues and dead letters can be shown. The user `orderflow-ops` is
+    /// enough.
     pub broker: Option<(BrokerConfig, AdminConfig)>,
     /// RabbitMQ's management UI, if its address differs from the API's.
     pub ui_url: Option<Url>,

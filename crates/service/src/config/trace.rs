@@ -8,15 +8,15 @@ use super::{
     setting::{Setting, Source},
 };
 
-/// OpenTelemetry's own name, and its form: the base of the address, without `/v1/traces`.
+/// The name and the form are OpenTelemetry's: the base of the address, without `/v1/traces`.
 pub(super) const OTEL_EXPORTER_OTLP_ENDPOINT: Setting = Setting {
     name: "OTEL_EXPORTER_OTLP_ENDPOINT",
     default: None,
     secret: false,
     meaning: "where traces are sent, by OTLP over HTTP, such as http://127.0.0.1:4318; http:// only for this machine and hosts in PLAINTEXT_HOSTS; unset: traces are not recorded",
 };
-/// OpenTelemetry's own name, for the ratio of its samplers. Sampling a tenth costs no measurable throughput; sampling
-/// all costs a tenth of it (docs/TRACES.md, "What it costs").
+/// The name is OpenTelemetry's, for the ratio of a sampler. Tracing a tenth of the orders costs no measurable
+/// throughput; tracing all costs a tenth of it (docs/TRACES.md, "What it costs").
 pub(super) const OTEL_TRACES_SAMPLER_ARG: Setting = Setting {
     name: "OTEL_TRACES_SAMPLER_ARG",
     default: Some("0.1"),

@@ -30,7 +30,7 @@ pub(super) const OPS_LISTEN: Setting = Setting {
     name: "OPS_LISTEN",
     default: Some("127.0.0.1:8082"),
     secret: false,
-    meaning: "where `orderflow serve` answers operators: /metrics, /admin and /ops; not for customers; if unset and taken, uses a free port and logs it",
+    meaning: "where `orderflow serve` answers operators: /metrics, /admin and /ops; not for customers; if unset and port 8082 is in use, a free port is chosen and logged",
 };
 pub(super) const TLS_CERTIFICATE: Setting = Setting {
     name: "TLS_CERTIFICATE",

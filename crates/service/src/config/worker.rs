@@ -12,7 +12,7 @@ pub(super) const WORKER_LISTEN: Setting = Setting {
     name: "WORKER_LISTEN",
     default: Some("127.0.0.1:8081"),
     secret: false,
-    meaning: "where a worker answers /healthz, /readyz and /metrics; if unset and taken, uses a free port and logs it",
+    meaning: "where a worker answers /healthz, /readyz and /metrics; if unset and port 8081 is in use, a free port is chosen and logged",
 };
 pub(super) const BATCH_SIZE: Setting = Setting {
     name: "BATCH_SIZE",

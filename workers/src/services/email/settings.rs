@@ -39,7 +39,7 @@ const MAIL_LIMIT: Setting = Setting {
     // orders' pages, and gets a mail for each order that is shipped or fails.
     default: Some("5"),
     secret: false,
-    meaning: "the most mails about received orders to one address within an hour; further ones are held back, other mails are not; 0: no limit",
+    meaning: "the most mails about received orders to one address within an hour; further ones are recorded as held back and never sent; other mails are not limited; 0: no limit",
 };
 
 /// The settings that only this service reads.

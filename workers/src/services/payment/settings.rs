@@ -10,7 +10,7 @@ const PAYMENT_TIMEOUT: Setting = Setting {
     name: "PAYMENT_TIMEOUT",
     default: Some("10s"),
     secret: false,
-    meaning: "how long the payment provider may take to answer, 100ms to 5m; the call is then retried, with the same key",
+    meaning: "how long the payment provider may take to answer, 100ms to 5m; the call is then retried, with the same idempotency key",
 };
 const PAYMENT_CONCURRENCY: Setting = Setting {
     name: "PAYMENT_CONCURRENCY",

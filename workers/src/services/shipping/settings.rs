@@ -8,7 +8,7 @@ const CARRIER_TIMEOUT: Setting = Setting {
     name: "CARRIER_TIMEOUT",
     default: Some("10s"),
     secret: false,
-    meaning: "how long the carrier may take to answer, 100ms to 5m; the call is then retried, with the same key",
+    meaning: "how long the carrier may take to answer, 100ms to 5m; the call is then retried, with the same idempotency key",
 };
 const CARRIER_CONCURRENCY: Setting = Setting {
     name: "CARRIER_CONCURRENCY",
